@@ -1,0 +1,83 @@
+"""Configurations: frozen dataclasses that travel as JSON.
+
+A configuration is validated when constructed (in its own `__post_init__`), saved in the
+run folder and read back strictly: an unknown key is an error, never ignored.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import typing
+from pathlib import Path
+from typing import Any, TypeVar
+
+from libhetero.errors import ConfigurationError
+
+Configuration = TypeVar("Configuration")
+
+
+def to_dict(configuration: Any) -> dict[str, Any]:
+    """Return a configuration as plain JSON types, nested configurations included."""
+    return json.loads(json.dumps(dataclasses.asdict(configuration)))
+
+
+def from_dict(kind: type[Configuration], values: dict[str, Any]) -> Configuration:
+    """Build a configuration from JSON types.
+
+    Parameters
+    ----------
+    kind : the frozen dataclass to build.
+    values : one entry per field; a missing one takes the field's default.
+
+    Raises
+    ------
+    ConfigurationError : for a key that `kind` does not have.
+    """
+    hints = typing.get_type_hints(kind)
+    names = {field.name for field in dataclasses.fields(kind)}
+    unknown = sorted(set(values) - names)
+    if unknown:
+        raise ConfigurationError(
+            f"{kind.__name__}: unknown key {', '.join(unknown)}; known keys are "
+            f"{', '.join(sorted(names))}. Remove it or use the version that wrote it."
+        )
+    built = {}
+    for name, value in values.items():
+        hint = hints[name]
+        if dataclasses.is_dataclass(hint) and isinstance(value, dict):
+            value = from_dict(hint, value)
+        elif isinstance(value, list):
+            value = tuple(value)
+        built[name] = value
+    return kind(**built)
+
+
+def write_json(path: Path, values: dict[str, Any]) -> None:
+    """Write a JSON file beside its place and rename it there, so that it is never half written."""
+    path = Path(path)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        beside.write_text(json.dumps(values, indent=1, sort_keys=True) + "\n")
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises
+    ------
+    ConfigurationError : if the file is missing or is not a JSON object.
+    """
+    try:
+        values = json.loads(Path(path).read_text())
+    except FileNotFoundError:
+        raise ConfigurationError(f"{path}: no such file; is this a run folder?") from None
+    except json.JSONDecodeError as error:
+        raise ConfigurationError(f"{path}: not valid JSON ({error}); restore or remove it.") from None
+    if not isinstance(values, dict):
+        raise ConfigurationError(f"{path}: expected a JSON object, found {type(values).__name__}.")
+    return values

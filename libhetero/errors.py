@@ -1,0 +1,17 @@
+"""Errors that a user can cause, and can mend.
+
+Every message is one line that says what, where, what was expected, what was found and
+the remedy. Programs print it and exit with code 1; a traceback never reaches a user.
+"""
+
+
+class UserError(Exception):
+    """Something in the user's files or options is wrong and the message says what to do."""
+
+
+class DataError(UserError):
+    """A file is missing, damaged, or does not agree with another one."""
+
+
+class ConfigurationError(UserError):
+    """An option or a configuration value is out of range or contradicts another one."""

@@ -1,0 +1,131 @@
+"""Discrete Fourier transforms about the box centre.
+
+The origin of an image or a volume is the pixel n // 2, so
+
+    F(k) = Σ_p image(p) exp(-2πi k·p / n),   p measured from n // 2,
+
+which is `rfftn(ifftshift(image))`: unnormalised, DC at index 0, last axis kx ≥ 0. Hermitian
+symmetry F(-k) = conj F(k) supplies the other half. Frequencies in cycles per pixel run
+from -1/2 to 1/2 and are ordered (x, y) or (x, y, z); divide by the pixel size for 1/Å.
+"""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Complex, Float
+
+
+def fourier_image(image: Float[Array, "n n"]) -> Complex[Array, "n half"]:
+    """Transform a real image about its centre, F = rfft2(ifftshift(image))."""
+    return jnp.fft.rfft2(jnp.fft.ifftshift(image, axes=(-2, -1)))
+
+
+def real_image(fourier: Complex[Array, "n half"], n: int) -> Float[Array, "n n"]:
+    """Invert `fourier_image` for box size n (pixels)."""
+    return jnp.fft.fftshift(jnp.fft.irfft2(fourier, s=(n, n)), axes=(-2, -1))
+
+
+def fourier_volume(volume: Float[Array, "n n n"]) -> Complex[Array, "n n half"]:
+    """Transform a real volume (z, y, x) about its centre."""
+    return jnp.fft.rfftn(jnp.fft.ifftshift(volume, axes=(-3, -2, -1)), axes=(-3, -2, -1))
+
+
+def real_volume(fourier: Complex[Array, "n n half"], n: int) -> Float[Array, "n n n"]:
+    """Invert `fourier_volume` for box size n (voxels)."""
+    volume = jnp.fft.irfftn(fourier, s=(n, n, n), axes=(-3, -2, -1))
+    return jnp.fft.fftshift(volume, axes=(-3, -2, -1))
+
+
+def frequencies_2d(n: int) -> np.ndarray:
+    """Return the (kx, ky) of every half-plane pixel, (n, n // 2 + 1, 2), cycles per pixel."""
+    ky, kx = np.meshgrid(np.fft.fftfreq(n), np.fft.rfftfreq(n), indexing="ij")
+    return np.stack([kx, ky], axis=-1).astype(np.float32)
+
+
+def frequencies_3d(n: int) -> np.ndarray:
+    """Return the (kx, ky, kz) of every half-space voxel, (n, n, n // 2 + 1, 3), cycles per pixel."""
+    full, half = np.fft.fftfreq(n), np.fft.rfftfreq(n)
+    kz, ky, kx = np.meshgrid(full, full, half, indexing="ij")
+    return np.stack([kx, ky, kz], axis=-1).astype(np.float32)
+
+
+def hermitian_weight(n: int) -> np.ndarray:
+    """Return how often each half-plane column stands in the full plane, (n // 2 + 1,): 1 or 2.
+
+    Columns kx = 0 and, for even n, kx = n / 2 hold both k and -k; every other stands for two.
+    """
+    weight = np.full(n // 2 + 1, 2.0, np.float32)
+    weight[0] = 1.0
+    if n % 2 == 0:
+        weight[-1] = 1.0
+    return weight
+
+
+def ring_index(n: int) -> np.ndarray:
+    """Return the nearest integer radius of every half-plane pixel, (n, n // 2 + 1) int32."""
+    radius = np.linalg.norm(frequencies_2d(n).astype(np.float64), axis=-1) * n
+    return np.floor(radius + 0.5).astype(np.int32)
+
+
+def disc_indices(n: int, radius: float | None = None) -> np.ndarray:
+    """Return flat half-plane indices of the pixels with 0 < |k| < radius that carry information.
+
+    Along kx = 0 the pixels k and -k are conjugates, so only ky > 0 is kept.
+
+    Parameters
+    ----------
+    n : box size, pixels.
+    radius : in Fourier pixels; default n / 2, Nyquist, itself left out because there k and -k
+        share one pixel of an even box.
+    """
+    frequency = frequencies_2d(n).astype(np.float64) * n
+    length = np.linalg.norm(frequency, axis=-1)
+    inside = (length > 0) & (length < (n / 2 if radius is None else radius))
+    inside &= ~((frequency[..., 0] == 0) & (frequency[..., 1] < 0))
+    return np.flatnonzero(inside).astype(np.int32)
+
+
+def phase_ramp(
+    frequencies: Float[Array, "*pixels 2"], shift: Float[Array, "2"]
+) -> Complex[Array, "*pixels"]:
+    """Return exp(-2πi k·t), which moves an image by +t.
+
+    Parameters
+    ----------
+    frequencies : (x, y), cycles per unit of `shift`.
+    shift : (x, y), pixels or Å.
+    """
+    turns = frequencies[..., 0] * shift[0] + frequencies[..., 1] * shift[1]
+    turns = turns - jnp.round(turns)
+    angle = -2 * jnp.pi * turns
+    return jnp.cos(angle) + 1j * jnp.sin(angle)
+
+
+def crop_fourier_image(fourier: Complex[Array, "n half"], m: int) -> Complex[Array, "m half2"]:
+    """Keep the lowest frequencies of a half plane, for a box of m ≤ n pixels of n/m the size.
+
+    The result is scaled by (m/n)² so that pixel values keep their level. Frequencies at the new
+    Nyquist of an even m are made Hermitian, as the transform of a real image must be.
+    """
+    n = fourier.shape[-2]
+    if m == n:
+        return fourier
+    positive = (m + 1) // 2
+    negative = m - positive
+    rows = jnp.concatenate([fourier[..., :positive, :], fourier[..., n - negative :, :]], axis=-2)
+    kept = rows[..., : m // 2 + 1]
+    if m % 2 == 0:
+        kept = _real_nyquist(kept, m)
+    return kept * (m / n) ** 2
+
+
+def _real_nyquist(kept: Complex[Array, "m half"], m: int) -> Complex[Array, "m half"]:
+    """Average each Nyquist pixel with the conjugate of its mirror, so that irfft2 ∘ rfft2 agree."""
+    mirror = (-np.arange(m)) % m
+    column = kept[..., :, m // 2]
+    column = 0.5 * (column + jnp.conj(column[..., mirror]))
+    row = kept[..., m // 2, :]
+    row = row.at[..., m // 2].set(column[..., m // 2])
+    kept = kept.at[..., :, m // 2].set(column)
+    return kept.at[..., m // 2, 0].set(jnp.real(row[..., 0]).astype(kept.dtype))

@@ -1,0 +1,214 @@
+"""The records that travel between the parts.
+
+`Pose`, `CTFParams`, `Gaussians` and `Batch` hold arrays (NumPy or JAX) and are pytrees once
+`libhetero.physics` is imported; `ParticleSet` describes particles whose images stay on disk.
+Units: Å, radians, kV, mm for the spherical aberration. Underfocus is positive.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from libhetero.errors import DataError
+
+
+def _take(record: Any, index: Any) -> Any:
+    """Index the leading axis of every array of a record."""
+    return type(record)(
+        **{field.name: getattr(record, field.name)[index] for field in dataclasses.fields(record)}
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Pose:
+    """Where the model lies in each image: p' = R p + t, projection along z'.
+
+    Parameters
+    ----------
+    rotation : (..., 3, 3), takes model coordinates to image coordinates; left-multiplies
+        column vectors (x, y, z) measured from the box centre n // 2.
+    shift : (..., 2), Å, (x, y) in the image frame: where the model's origin lands.
+    """
+
+    rotation: Any
+    shift: Any
+
+    def take(self, index: Any) -> Pose:
+        """Return the poses at `index` of the leading axis."""
+        return _take(self, index)
+
+
+@dataclass(frozen=True, eq=False)
+class CTFParams:
+    """Contrast transfer function parameters, each of shape (...).
+
+    Parameters
+    ----------
+    defocus_u, defocus_v : Å, underfocus positive, along and across `defocus_angle`.
+    defocus_angle : radians from the x axis towards y.
+    voltage : kV.
+    spherical_aberration : mm.
+    amplitude_contrast : fraction, 0 to 1.
+    phase_shift : radians (phase plate); 0 when absent.
+    b_factor : Å², envelope exp(-B s² / 4); 0 when absent.
+    scale : overall factor; 1 when absent.
+    """
+
+    defocus_u: Any
+    defocus_v: Any
+    defocus_angle: Any
+    voltage: Any
+    spherical_aberration: Any
+    amplitude_contrast: Any
+    phase_shift: Any
+    b_factor: Any
+    scale: Any
+
+    def take(self, index: Any) -> CTFParams:
+        """Return the parameters at `index` of the leading axis."""
+        return _take(self, index)
+
+
+@dataclass(frozen=True, eq=False)
+class Gaussians:
+    """A Gaussian mixture: density(p) = Σ_i A_i (2π σ_i²)^(-3/2) exp(-|p - p_i|² / 2σ_i²).
+
+    Parameters
+    ----------
+    position : (..., N, 3), Å, (x, y, z) from the box centre.
+    amplitude : (..., N), integral of each Gaussian (linear in the projected density).
+    sigma : (..., N), Å.
+    """
+
+    position: Any
+    amplitude: Any
+    sigma: Any
+
+    def take(self, index: Any) -> Gaussians:
+        """Return the mixtures (or Gaussians) at `index` of the leading axis."""
+        return _take(self, index)
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Particles as a model sees them.
+
+    Parameters
+    ----------
+    images : (batch, n, n) float32, real space, white protein, normalised.
+    pose : leading axis batch.
+    ctf : leading axis batch.
+    index : (batch,) int32, place of each particle in its ParticleSet.
+    weight : (batch,) float32, 1, or 0 for padding that must change nothing.
+    """
+
+    images: Any
+    pose: Pose
+    ctf: CTFParams
+    index: Any
+    weight: Any
+
+
+@dataclass(frozen=True, eq=False)
+class SourceTable:
+    """The table a particle set was read from, carried whole so that export loses no column.
+
+    Parameters
+    ----------
+    format : "star", "cs", "lst", "hdf", "mrcs", "cryodrgn" or "txt".
+    data : what the reader of that format needs to write it again; opaque elsewhere.
+    rows : (N,) row of `data` for each particle.
+    """
+
+    format: str
+    data: Any
+    rows: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class ParticleSet:
+    """N particles whose images stay on disk.
+
+    Parameters
+    ----------
+    files : stack paths, absolute; the same file appears once.
+    file_id : (N,) int, index into `files`.
+    image_index : (N,) int, 0-based place in that stack.
+    box_size : (N,) int, pixels.
+    pixel_size : (N,) float, Å per pixel.
+    pose : None when the source holds none.
+    ctf : None when the source holds none.
+    contrast : +1 protein white as stored, -1 protein dark, 0 not known.
+    phase_flipped : True when the images already carry the sign of the CTF.
+    half_set : (N,) int, 0 or 1; None when absent.
+    group : (N,) int, tilt series or movie; None when absent.
+    source : the table it was read from; None for a set made in memory.
+    """
+
+    files: tuple[str, ...]
+    file_id: np.ndarray
+    image_index: np.ndarray
+    box_size: np.ndarray
+    pixel_size: np.ndarray
+    pose: Pose | None = None
+    ctf: CTFParams | None = None
+    contrast: int = 0
+    phase_flipped: bool = False
+    half_set: np.ndarray | None = None
+    group: np.ndarray | None = None
+    source: SourceTable | None = None
+
+    def __len__(self) -> int:
+        return len(self.file_id)
+
+    def take(self, index: np.ndarray) -> ParticleSet:
+        """Return the particles at `index`, in that order, with their rows of the table."""
+        index = np.arange(len(self))[index]
+        source = self.source
+        if source is not None:
+            source = dataclasses.replace(source, rows=source.rows[index])
+        return dataclasses.replace(
+            self,
+            file_id=self.file_id[index],
+            image_index=self.image_index[index],
+            box_size=self.box_size[index],
+            pixel_size=self.pixel_size[index],
+            pose=None if self.pose is None else self.pose.take(index),
+            ctf=None if self.ctf is None else self.ctf.take(index),
+            half_set=None if self.half_set is None else self.half_set[index],
+            group=None if self.group is None else self.group[index],
+            source=source,
+        )
+
+    def uniform_box_size(self) -> int:
+        """Return the one box size of all particles, in pixels.
+
+        Raises
+        ------
+        DataError : if the set is empty or holds several box sizes.
+        """
+        return int(self._uniform("box size", self.box_size, "pixels"))
+
+    def uniform_pixel_size(self) -> float:
+        """Return the one pixel size of all particles, in Å.
+
+        Raises
+        ------
+        DataError : if the set is empty or holds several pixel sizes.
+        """
+        return float(self._uniform("pixel size", np.round(self.pixel_size, 5), "Å"))
+
+    def _uniform(self, name: str, values: np.ndarray, unit: str) -> Any:
+        found = np.unique(values)
+        if len(found) == 0:
+            raise DataError("the particle set is empty: expected at least one particle, found 0.")
+        if len(found) > 1:
+            raise DataError(
+                f"the particles have {len(found)} values of {name} ({found[0]:g} to {found[-1]:g} "
+                f"{unit}); expected one. Select one optics group, or resample them to one."
+            )
+        return found[0]

@@ -116,16 +116,14 @@ def crop_fourier_image(fourier: Complex[Array, "n half"], m: int) -> Complex[Arr
     rows = jnp.concatenate([fourier[..., :positive, :], fourier[..., n - negative :, :]], axis=-2)
     kept = rows[..., : m // 2 + 1]
     if m % 2 == 0:
-        kept = _real_nyquist(kept, m)
+        kept = _hermitian_nyquist(kept, m)
     return kept * (m / n) ** 2
 
 
-def _real_nyquist(kept: Complex[Array, "m half"], m: int) -> Complex[Array, "m half"]:
-    """Average each Nyquist pixel with the conjugate of its mirror, so that irfft2 ∘ rfft2 agree."""
+def _hermitian_nyquist(kept: Complex[Array, "m half"], m: int) -> Complex[Array, "m half"]:
+    """Average the columns kx = 0 and kx = m / 2 with their mirrors: they stand for k and -k."""
     mirror = (-np.arange(m)) % m
-    column = kept[..., :, m // 2]
-    column = 0.5 * (column + jnp.conj(column[..., mirror]))
-    row = kept[..., m // 2, :]
-    row = row.at[..., m // 2].set(column[..., m // 2])
-    kept = kept.at[..., :, m // 2].set(column)
-    return kept.at[..., m // 2, 0].set(jnp.real(row[..., 0]).astype(kept.dtype))
+    for column in (0, m // 2):
+        values = kept[..., :, column]
+        kept = kept.at[..., :, column].set(0.5 * (values + jnp.conj(values[..., mirror])))
+    return kept

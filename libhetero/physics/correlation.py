@@ -1,0 +1,69 @@
+"""Correlation of two transforms, ring by ring or shell by shell.
+
+    FRC(r) = Re Σ_r A conj(B) / sqrt( Σ_r |A|²  Σ_r |B|² )
+
+Sums run over the whole plane; a half-plane pixel counts for as many full-plane pixels as
+it stands for (`hermitian_weight`).
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Complex, Float
+
+from libhetero.physics.fourier import fourier_volume, frequencies_3d, hermitian_weight, ring_index
+
+
+def ring_sum(values: Float[Array, "n half"], rings: int | None = None) -> Float[Array, "rings"]:
+    """Sum full-plane values over rings of nearest integer radius 0, 1, … rings - 1.
+
+    Parameters
+    ----------
+    values : one number per half-plane pixel, equal at k and -k.
+    rings : default n // 2, those strictly inside Nyquist.
+    """
+    n = values.shape[-2]
+    rings = n // 2 if rings is None else rings
+    index = np.minimum(ring_index(n), rings).reshape(-1)
+    weighted = (values * hermitian_weight(n)).reshape(-1)
+    return jax.ops.segment_sum(weighted, index, num_segments=rings + 1)[:rings]
+
+
+def fourier_ring_correlation(
+    first: Complex[Array, "n half"], second: Complex[Array, "n half"]
+) -> Float[Array, "rings"]:
+    """Return the correlation in rings 0 … n // 2 - 1; 0 in a ring that either image leaves empty."""
+    cross = ring_sum(jnp.real(first * jnp.conj(second)))
+    power = ring_sum(jnp.abs(first) ** 2) * ring_sum(jnp.abs(second) ** 2)
+    return safe_ratio(cross, power)
+
+
+def safe_ratio(cross: Float[Array, "rings"], power: Float[Array, "rings"]) -> Float[Array, "rings"]:
+    """Return cross / sqrt(power), 0 (with zero gradient) where power is 0."""
+    filled = power > 0
+    return jnp.where(filled, cross * jax.lax.rsqrt(jnp.where(filled, power, 1.0)), 0.0)
+
+
+def fourier_shell_correlation(
+    first: Float[Array, "n n n"], second: Float[Array, "n n n"]
+) -> Float[Array, "shells"]:
+    """Return the FSC of two maps; shell i holds the voxels with i - 1 ≤ |k| < i, and fsc[0] = 1.
+
+    Returns
+    -------
+    (n // 2,), at spatial frequencies i / n cycles per voxel, i = 0 … n // 2 - 1.
+    """
+    n = first.shape[0]
+    radius = np.linalg.norm(frequencies_3d(n).astype(np.float64), axis=-1) * n
+    index = np.minimum(np.floor(radius + 1e-6).astype(np.int32) + 1, n // 2).reshape(-1)
+    weight = jnp.asarray(hermitian_weight(n))
+    a, b = fourier_volume(first), fourier_volume(second)
+
+    def shells(values: Float[Array, "n n half"]) -> Float[Array, "shells"]:
+        summed = jax.ops.segment_sum((values * weight).reshape(-1), index, n // 2 + 1)
+        return summed[: n // 2]
+
+    power = shells(jnp.abs(a) ** 2) * shells(jnp.abs(b) ** 2)
+    return safe_ratio(shells(jnp.real(a * jnp.conj(b))), power).at[0].set(1.0)

@@ -1,0 +1,138 @@
+"""Central slices of a volume's transform, and their adjoint.
+
+Fourier slice theorem: the transform of a projection at rotation R is the central plane
+
+    F(kx, ky) = V(Rᵀ (kx, ky, 0)) = V(kx R[0] + ky R[1]).
+
+The volume is padded in real space, so its transform is sampled `padding` times more finely, and
+read by trilinear interpolation; dividing the volume by the transform of the interpolation
+kernel beforehand (sinc² along each axis) removes the fall-off that interpolation brings.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Complex, Float, Int
+
+from libhetero.physics.fourier import fourier_volume, frequencies_2d, phase_ramp
+from libhetero.physics.rotations import HIGHEST
+from libhetero.records import Pose
+
+PADDING = 2
+
+
+def kernel_correction(n: int, padded: int) -> np.ndarray:
+    """Return 1 / sinc² along each axis of an n³ volume read from a grid of `padded` frequencies."""
+    axis = 1.0 / np.sinc((np.arange(n) - n // 2) / padded) ** 2
+    return (axis[:, None, None] * axis[None, :, None] * axis[None, None, :]).astype(np.float32)
+
+
+def prepare_volume(
+    volume: Float[Array, "n n n"], padding: int = PADDING
+) -> Complex[Array, "padded padded half"]:
+    """Return the oversampled transform that `central_slice` reads.
+
+    Parameters
+    ----------
+    volume : (z, y, x), origin n // 2, n even.
+    padding : how many times the transform is oversampled.
+    """
+    n = volume.shape[0]
+    padded = padding * n
+    before = padded // 2 - n // 2
+    widths = [(before, padded - n - before)] * 3
+    return fourier_volume(jnp.pad(volume * kernel_correction(n, padded), widths))
+
+
+def slice_frequencies(
+    rotation: Float[Array, "3 3"], frequencies: Float[Array, "*pixels 2"]
+) -> Float[Array, "*pixels 3"]:
+    """Return kx R[0] + ky R[1], the model-frame frequencies of image pixels, in their own unit."""
+    return jnp.matmul(frequencies, rotation[:2], precision=HIGHEST)
+
+
+def _corners(
+    rotation: Float[Array, "3 3"], n: int, padded: int
+) -> tuple[Int[Array, "8 pixels"], Float[Array, "8 pixels"], Int[Array, "pixels"]]:
+    """Return flat grid indices and weights of the 8 neighbours, and where k was turned to -k.
+
+    Pixels beyond Nyquist have zero weight.
+    """
+    frequencies = jnp.asarray(frequencies_2d(n)).reshape(-1, 2)
+    point = slice_frequencies(rotation, frequencies) * padded
+    inside = jnp.sum(frequencies**2, axis=-1) <= 0.25
+    turned = point[:, 0] < 0
+    point = jnp.where(turned[:, None], -point, point)
+    low = jnp.floor(point)
+    fraction = point - low
+    low = low.astype(jnp.int32)
+    half = padded // 2 + 1
+    indices, weights = [], []
+    for corner in np.ndindex(2, 2, 2):
+        x, y, z = (low[:, axis] + corner[axis] for axis in range(3))
+        share = [fraction[:, a] if corner[a] else 1 - fraction[:, a] for a in range(3)]
+        x = jnp.minimum(x, half - 1)
+        indices.append(((z % padded) * padded + y % padded) * half + x)
+        weights.append(share[0] * share[1] * share[2] * inside)
+    return jnp.stack(indices), jnp.stack(weights), turned
+
+
+def central_slice(
+    transform: Complex[Array, "padded padded half"], rotation: Float[Array, "3 3"], n: int
+) -> Complex[Array, "n half2"]:
+    """Return the slice of box n at one rotation; zero beyond Nyquist.
+
+    Parameters
+    ----------
+    transform : from `prepare_volume`.
+    rotation : model to image.
+    n : box size of the image, pixels; that of the volume.
+    """
+    indices, weights, turned = _corners(rotation, n, transform.shape[0])
+    values = jnp.sum(transform.reshape(-1)[indices] * weights, axis=0)
+    values = jnp.where(turned, jnp.conj(values), values)
+    return values.reshape(n, n // 2 + 1)
+
+
+def insert_slice(
+    plane: Complex[Array, "n half"], rotation: Float[Array, "3 3"], padded: int
+) -> Complex[Array, "padded padded half2"]:
+    """Return the adjoint of `central_slice`: the plane spread onto the oversampled half space.
+
+    Adjoint for the real inner product Re Σ conj(u) v over stored pixels. On the plane kx = 0,
+    where k and -k are both stored, the sum still has to be made Hermitian
+    (`hermitian_plane`) before a transform back to real space.
+    """
+    n = plane.shape[0]
+    half = padded // 2 + 1
+    indices, weights, turned = _corners(rotation, n, padded)
+    values = plane.reshape(-1)
+    values = jnp.where(turned, jnp.conj(values), values)
+    empty = jnp.zeros(padded * padded * half, plane.dtype)
+    return empty.at[indices].add(values * weights).reshape(padded, padded, half)
+
+
+def hermitian_plane(grid: Complex[Array, "padded padded half"]) -> Complex[Array, "padded padded half"]:
+    """Add to the plane kx = 0 its own mirror: V(k) += conj V(-k), the samples that fell at -k."""
+    padded = grid.shape[0]
+    mirror = (-np.arange(padded)) % padded
+    first = grid[:, :, 0]
+    return grid.at[:, :, 0].set(first + jnp.conj(first[mirror][:, mirror]))
+
+
+def project_volume(
+    transform: Complex[Array, "padded padded half"], pose: Pose, n: int, pixel_size: float
+) -> Complex[Array, "n half2"]:
+    """Return the Fourier image of a volume at one pose, without CTF.
+
+    Parameters
+    ----------
+    transform : from `prepare_volume`.
+    pose : one rotation (3, 3) and shift (2,) in Å.
+    n : box size, pixels.
+    pixel_size : Å.
+    """
+    ramp = phase_ramp(jnp.asarray(frequencies_2d(n)) / pixel_size, pose.shift)
+    return central_slice(transform, pose.rotation, n) * ramp

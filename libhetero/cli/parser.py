@@ -1,0 +1,91 @@
+"""The options every program takes, and how a wrong one is answered: in one line."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import sys
+from typing import NoReturn
+
+import libhetero
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """A parser whose complaint is one line on stderr, followed by exit code 2."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print one line that says what is wrong and where the help is; exit with code 2."""
+        message = message.replace("unrecognized arguments:", "unknown option or argument:")
+        line = " ".join(f"{message}{self._suggestion(message)}".split())
+        self.exit(2, f"{self.prog}: {line}; see {self.prog} --help.\n")
+
+    def _suggestion(self, message: str) -> str:
+        if not message.startswith("unknown option"):
+            return ""
+        wrong = message.split(":", 1)[1].split()[0].split("=")[0]
+        near = difflib.get_close_matches(wrong, list(self._option_string_actions), n=1, cutoff=0.7)
+        return f" (did you mean {near[0]}?)" if near else ""
+
+
+class DefaultsFormatter(
+    argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter
+):
+    """Help that keeps the layout of the description and states every default that says something."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        if action.default is None or isinstance(action.default, bool):
+            return action.help
+        if action.help is not None and "default" in action.help:
+            return action.help
+        return super()._get_help_string(action)
+
+
+def common_parser(
+    description: str, epilog: str | None = None, prog: str | None = None
+) -> argparse.ArgumentParser:
+    """Return a parser with the options that every program takes.
+
+    Parameters
+    ----------
+    description : what the program does; its first line is what a user reads first.
+    epilog : examples, printed as they are laid out.
+    prog : the program's name; None takes the name it was called by.
+
+    Returns
+    -------
+    A parser with --verbose, --threads, --ppid and --version. Long options may not be
+    abbreviated, so that a new option never changes what an old command means.
+    """
+    parser = OneLineParser(
+        prog=prog,
+        description=description,
+        epilog=epilog,
+        formatter_class=DefaultsFormatter,
+        allow_abbrev=False,
+    )
+    common = parser.add_argument_group("options of every program")
+    common.add_argument(
+        "-v", "--verbose", type=int, default=1, metavar="N",
+        help="0 warnings only, 1 what is done, 2 and above details",
+    )  # fmt: skip
+    common.add_argument(
+        "--threads", type=_thread_count, default=0, metavar="N",
+        help="CPU threads to use, 0 for all (default: 0)",
+    )  # fmt: skip
+    common.add_argument(
+        "--ppid", type=int, default=-1, metavar="N",
+        help="process id of the calling program, for .eman2log.txt (default: -1, none)",
+    )  # fmt: skip
+    version = f"%(prog)s (libhetero {libhetero.__version__}, Python {sys.version.split()[0]})"
+    common.add_argument("--version", action="version", version=version)
+    return parser
+
+
+def _thread_count(text: str) -> int:
+    try:
+        count = int(text)
+    except ValueError:
+        count = -1
+    if count < 0:
+        raise argparse.ArgumentTypeError(f"expected a whole number of threads ≥ 0, got {text!r}")
+    return count

@@ -1,0 +1,143 @@
+"""From a command line to an exit code: 0 done, 1 the user's mistake, 2 a wrong option."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import logging
+import os
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from libhetero.cli.compilation_cache import cache_variables
+from libhetero.cli.eman2_log import Eman2Log
+from libhetero.cli.failure import describe_failure
+
+INTERRUPTED = 130  # what a shell reports for Ctrl-C
+
+_THREAD_VARIABLES = (
+    "NPROC",  # XLA's pool of CPU threads
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+)
+
+
+@dataclass(frozen=True)
+class Session:
+    """What a running program may tell the world.
+
+    Parameters
+    ----------
+    program : the program's name.
+    command : the command line as typed.
+    threads : CPU threads asked for, 0 for all.
+    log : this run's line of `.eman2log.txt`.
+    """
+
+    program: str
+    command: str
+    threads: int
+    log: Eman2Log
+
+    def progress(self, fraction: float) -> None:
+        """Say how much of the work is done, 0 to 1, in `.eman2log.txt`."""
+        self.log.progress(fraction)
+
+
+def run_program(
+    parser: argparse.ArgumentParser,
+    argv: Sequence[str] | None,
+    call: Callable[[argparse.Namespace, Session], None],
+) -> int:
+    """Parse, do the work, and return the exit code.
+
+    Parameters
+    ----------
+    parser : made by `common_parser`.
+    argv : the arguments; None takes those of the process.
+    call : does the work. `options.cmd` holds the command line. JAX must be imported inside,
+        so that `--threads` and the compilation cache take effect.
+
+    Returns
+    -------
+    0 when done; 1 after one line on stderr for a user's mistake, a full disk or exhausted
+    memory; 2 for a wrong option; 130 when interrupted. A defect of the program keeps its
+    traceback.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        options = parser.parse_args(arguments)
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    options.cmd = shlex.join([parser.prog, *arguments])
+    log = Eman2Log(options.cmd, options.ppid)
+    session = Session(parser.prog, options.cmd, options.threads, log)
+    with _environment(options.threads), _logging(parser.prog, options.verbose):
+        log.start()
+        try:
+            call(options, session)
+        except KeyboardInterrupt:
+            _print_line(f"{parser.prog}: interrupted.")
+            return INTERRUPTED
+        except BrokenPipeError:
+            # The reader of our output has gone (`… | head`): nobody to tell, nothing to flush.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 1
+        except Exception as error:
+            message = describe_failure(error)
+            if message is None:
+                raise
+            _print_line(f"{parser.prog}: {message}")
+            return 1
+        log.end()
+    return 0
+
+
+def _print_line(line: str) -> None:
+    sys.stdout.flush()
+    print(line, file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def _environment(threads: int) -> Iterator[None]:
+    """Set the variables that numerical libraries read when they load, for the time of the call."""
+    added = {}
+    if threads > 0:
+        added = {name: str(threads) for name in _THREAD_VARIABLES}
+    added.update(cache_variables(os.environ))
+    before = {name: os.environ.get(name) for name in added}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+@contextlib.contextmanager
+def _logging(program: str, verbose: int) -> Iterator[None]:
+    """Send the library's messages to stdout and its warnings to stderr, for the time of the call."""
+    logger = logging.getLogger("libhetero")
+    level_before = logger.level
+    told = logging.StreamHandler(sys.stdout)
+    told.addFilter(lambda record: record.levelno < logging.WARNING)
+    warned = logging.StreamHandler(sys.stderr)
+    warned.setLevel(logging.WARNING)
+    warned.setFormatter(logging.Formatter(f"{program}: warning: %(message)s"))
+    logger.addHandler(told)
+    logger.addHandler(warned)
+    logger.setLevel((logging.WARNING, logging.INFO)[verbose] if 0 <= verbose < 2 else logging.DEBUG)
+    try:
+        yield
+    finally:
+        logger.setLevel(level_before)
+        logger.removeHandler(told)
+        logger.removeHandler(warned)

@@ -1,0 +1,39 @@
+# make demo    the whole path on a small set that the code itself makes
+# make test    every test
+# make clean   remove what these two made
+#
+# Both make their own virtual environment in .venv; only Python 3.11 or newer is needed.
+# Another interpreter: make test PYTHON=/path/to/python3
+
+VENV := .venv
+PYTHON ?= $(shell for python in python3.12 python3.11 python3 python3.13 python; do \
+    if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; \
+    then command -v "$$python"; break; fi; done)
+PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --quiet
+PACKAGING := setup.py pyproject.toml libhetero/__init__.py $(wildcard programs/e2hype_*.py)
+
+.PHONY: demo test clean
+
+demo: $(VENV)/.installed
+	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(VENV)/bin/python examples/demo.py
+
+test: $(VENV)/.installed-test
+	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(VENV)/bin/python -m pytest
+
+$(VENV)/bin/python:
+	@test -n "$(PYTHON)" || { echo "No Python 3.11 or newer found: install one, or name it with make PYTHON=/path/to/python3" >&2; exit 1; }
+	@echo "Making $(VENV) with $(PYTHON)"
+	@"$(PYTHON)" -m venv $(VENV)
+
+$(VENV)/.installed: $(PACKAGING) | $(VENV)/bin/python
+	@echo "Installing libhetero and what it needs (1.5 GB, a minute or two)"
+	@$(PIP) install --editable .
+	@touch $@
+
+$(VENV)/.installed-test: $(PACKAGING) | $(VENV)/bin/python
+	@echo "Installing libhetero and what its tests need (1.5 GB, a minute or two)"
+	@$(PIP) install --editable '.[test]'
+	@touch $@ $(VENV)/.installed
+
+clean:
+	rm -rf $(VENV) build dist libhetero.egg-info demo .pytest_cache

@@ -1,0 +1,83 @@
+"""Amplitude accuracy, motion and regions."""
+
+import numpy as np
+import pytest
+
+from libhetero.metrics import amplitude, motion
+from libhetero.metrics.regions import region_agreement
+
+
+def test_closest_atoms_by_brute_force():
+    random = np.random.default_rng(0)
+    position, atoms = random.normal(size=(9, 3)), random.normal(size=(20, 3))
+    table = np.linalg.norm(position[:, None] - atoms[None], axis=-1)
+    index, distance = amplitude.closest_atoms(position, atoms)
+    np.testing.assert_array_equal(index, table.argmin(axis=1))
+    np.testing.assert_allclose(distance, table.min(axis=1))
+
+
+def simulated_amplitudes(particles=400):
+    """Core and two optional pieces; amplitude 2 when present, 0.2 when absent."""
+    random = np.random.default_rng(1)
+    piece = np.repeat([0, 1, 2], 10)
+    states = np.ones((particles, 3), np.uint8)
+    states[:, 1:] = random.random((particles, 2)) < 0.5
+    noise = 0.1 * random.normal(size=(particles, 30))
+    return np.where(states[:, piece] == 1, 2.0, 0.2) + noise, piece, states
+
+
+def test_both_references_on_a_clean_signal():
+    decoded, piece, states = simulated_amplitudes()
+    for reference in (np.full(30, 2.0), amplitude.percentile_reference(decoded)):
+        accuracy = amplitude.amplitude_accuracy(decoded, reference, piece, states)
+        assert accuracy["all"] == accuracy["optional"] == 1
+        assert accuracy["always_present"] == pytest.approx(states[:, piece].mean())
+
+
+def test_percentile_reference_mends_a_half_density_neutral_model():
+    decoded, piece, states = simulated_amplitudes()
+    consensus = decoded.mean(axis=0) * 0.3
+    neutral = amplitude.amplitude_accuracy(decoded, consensus, piece, states)
+    label_free = amplitude.amplitude_accuracy(
+        decoded, amplitude.percentile_reference(decoded), piece, states
+    )
+    assert neutral["all"] < 0.9 and label_free["all"] == 1
+
+
+def test_accuracy_counts_one_by_one():
+    decoded = np.array([[1.0, 0.4], [0.6, 0.5]])
+    states = np.array([[1, 1], [1, 0]])
+    accuracy = amplitude.amplitude_accuracy(decoded, np.ones(2), np.array([0, 1]), states)
+    assert accuracy["all"] == 0.5
+    assert accuracy["optional"] == 0.0
+    assert accuracy["always_present"] == 0.75
+
+
+def test_displacement_rmsd():
+    truth = np.zeros((2, 4, 3))
+    decoded = truth.copy()
+    decoded[1, :, 0], decoded[1, :, 1] = 3.0, 4.0
+    np.testing.assert_allclose(motion.displacement_rmsd(decoded, truth), [0, 5])
+    np.testing.assert_allclose(motion.about_mean(decoded)[0, 0], [-1.5, -2, 0])
+
+
+def test_regions_recover_pieces_whatever_their_names():
+    piece = np.repeat([0, 1, 2, 3], 10)
+    region = np.array([7] * 10 + [3] * 10 + [5] * 10 + [-1] * 10)
+    agreement = region_agreement(region, piece, np.array([0, 1, 1, 1]))
+    assert agreement["recovered"] == 2 and agreement["pieces"] == 3 and agreement["regions"] == 3
+    assert agreement["ari"] == 1
+    assert agreement["iou"] == [1, 1, 1, 0]
+
+
+def test_one_region_is_not_two_pieces():
+    piece = np.repeat([0, 1], 10)
+    agreement = region_agreement(np.zeros(20, int), piece, np.array([1, 1]))
+    assert agreement["recovered"] == 1 and agreement["ari"] == 0
+
+
+def test_matching_prefers_recovery_to_total_overlap():
+    piece = np.array([0] * 11 + [1] * 8)
+    region = np.array([0] * 7 + [1] * 4 + [0] * 3 + [2] * 5)
+    agreement = region_agreement(region, piece, np.array([1, 1]))
+    assert agreement["recovered"] == 2

@@ -1,0 +1,27 @@
+"""Agreement of labels."""
+
+import numpy as np
+import pytest
+
+from libhetero.errors import DataError
+from libhetero.metrics.labels import label_agreement
+from tests.reference import metrics as twin
+
+
+def test_agrees_with_the_definitions():
+    random = np.random.default_rng(4)
+    truth, found = random.integers(0, 4, 40), random.integers(0, 3, 40)
+    found[truth == 2] = 1
+    scores = label_agreement(truth, found)
+    assert scores["accuracy"] == pytest.approx(twin.matched_accuracy(truth, found))
+    assert scores["ari"] == pytest.approx(twin.rand_index_adjusted(truth, found))
+
+
+def test_renamed_labels_are_perfect():
+    truth = np.array([0, 0, 1, 1, 2, 2])
+    assert set(label_agreement(truth, (truth + 1) % 3).values()) == {1.0}
+
+
+def test_different_lengths_are_refused():
+    with pytest.raises(DataError, match="expected equal numbers"):
+        label_agreement(np.zeros(3, int), np.zeros(4, int))

@@ -1,0 +1,1 @@
+"""Slow, obvious NumPy twins of the physics operators and the metrics, in float64."""

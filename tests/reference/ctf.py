@@ -1,0 +1,37 @@
+"""The CTF of one particle, one Fourier pixel at a time."""
+
+import math
+
+import numpy as np
+
+from tests.reference.fourier import wave_numbers
+
+
+def wavelength(kilovolts):
+    """de Broglie, relativistic, from the constants of nature, in Å."""
+    planck, mass, charge, light = 6.62607015e-34, 9.1093837015e-31, 1.602176634e-19, 299792458.0
+    energy = charge * kilovolts * 1e3
+    momentum = math.sqrt(2 * mass * energy * (1 + energy / (2 * mass * light**2)))
+    return 1e10 * planck / momentum
+
+
+def ctf(p, fx, fy):
+    """`p` holds plain floats in Å, radians, kV, mm; fx and fy in 1/Å."""
+    s = math.hypot(fx, fy)
+    angle = math.atan2(fy, fx)
+    mean = (p["defocus_u"] + p["defocus_v"]) / 2
+    half = (p["defocus_u"] - p["defocus_v"]) / 2
+    defocus = mean + half * math.cos(2 * (angle - p["defocus_angle"]))
+    length = wavelength(p["voltage"])
+    aberration = p["spherical_aberration"] * 1e7
+    phase = math.pi * length * defocus * s**2 - math.pi / 2 * aberration * length**3 * s**4
+    phase += math.asin(p["amplitude_contrast"]) + p["phase_shift"]
+    return p["scale"] * math.sin(phase) * math.exp(-p["b_factor"] * s**2 / 4)
+
+
+def ctf_image(p, n, pixel_size):
+    result = np.zeros((n, n // 2 + 1))
+    for row, ky in enumerate(wave_numbers(n)):
+        for kx in range(n // 2 + 1):
+            result[row, kx] = ctf(p, kx / (n * pixel_size), ky / (n * pixel_size))
+    return result

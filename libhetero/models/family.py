@@ -1,0 +1,48 @@
+"""What training, embedding and evaluation know of a model: this protocol and nothing else."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+from jaxtyping import Array, Complex, Float, PRNGKeyArray
+
+from libhetero.records import Batch, Pose
+
+
+class ModelFamily(Protocol):
+    """A frozen object that knows its configuration and geometry; parameters are passed in.
+
+    A representation is whatever stands for one molecule: INR weights, or Gaussians. Fourier images
+    are half planes (n, n // 2 + 1) with DC at [0, 0] and origin n // 2.
+    """
+
+    family: str
+    config: Any
+    box_size: int
+    pixel_size: float
+
+    def init(self, key: PRNGKeyArray) -> Any:
+        """Return fresh float32 parameters."""
+
+    def encode(self, params: Any, batch: Batch) -> Float[Array, "batch latent"]:
+        """Return the latent of every image."""
+
+    def decode(self, params: Any, latent: Float[Array, "batch latent"]) -> Any:
+        """Return representations with a leading batch axis."""
+
+    def render(
+        self, representation: Any, pose: Pose, n: int, pixel_size: float
+    ) -> Complex[Array, "n half"]:
+        """Return the Fourier image of one representation at one pose, without CTF."""
+
+    def volume(self, representation: Any, n: int, pixel_size: float) -> Float[Array, "n n n"]:
+        """Return the map (z, y, x) of one representation."""
+
+    def loss(
+        self, params: Any, batch: Batch, key: PRNGKeyArray
+    ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
+        """Return the mean over the batch, weighted by `batch.weight`, and figures to report."""
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return geometry and statistics to save; `libhetero.models.build` takes them back."""

@@ -1,0 +1,102 @@
+"""Configuration of the Gaussian mixture model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from libhetero.errors import ConfigurationError
+from libhetero.models.precision import PRECISIONS
+
+DECODERS = ("pointtransformer", "mlp")
+
+
+@dataclass(frozen=True)
+class GmmConfig:
+    """Sizes and switches of the Gaussian mixture model.
+
+    Parameters
+    ----------
+    decoder : "pointtransformer" or "mlp".
+    latent_size : numbers per particle.
+    encoder_width : units in each of the encoder's three hidden layers.
+    mlp_width : units in each of the MLP decoder's three hidden layers.
+    points : Gaussians chosen at each level of the hierarchy, coarse to fine; a level
+        with more points than there are Gaussians takes them all.
+    neighbours : points that each point attends to.
+    channels : features carried by a point.
+    attention_channels : width of queries, keys and values.
+    attention_groups : channels that share one attention weight come in this many groups;
+        0 gives every channel its own weight, as published.
+    interpolation : coarse points that a finer one is interpolated from.
+    normalise : layer normalisation before each attention (the published model has none).
+    vary : which of "p" (position), "a" (amplitude), "s" (width) the decoder changes.
+    displacement_scale : Å of motion for one unit of decoder output.
+    latent_noise : standard deviation of the noise added to latents in training.
+    latent_penalty : weight of mean(max(|z| - 1, 0)).
+    resolution : (low, high) limits of the rings compared, Å; 0 takes the widest.
+    precision : "auto", "float32" or "bfloat16" operands of dense layers.
+    """
+
+    decoder: str = "pointtransformer"
+    latent_size: int = 8
+    encoder_width: int = 512
+    mlp_width: int = 512
+    points: tuple[int, ...] = (64, 256, 1024)
+    neighbours: int = 16
+    channels: int = 128
+    attention_channels: int = 128
+    attention_groups: int = 16
+    interpolation: int = 8
+    normalise: bool = True
+    vary: str = "pas"
+    displacement_scale: float = 10.0
+    latent_noise: float = 0.01
+    latent_penalty: float = 0.1
+    resolution: tuple[float, float] = (0.0, 0.0)
+    precision: str = "auto"
+
+    def __post_init__(self) -> None:
+        _require(self.decoder in DECODERS, "decoder", self.decoder, " or ".join(DECODERS))
+        _require(self.precision in PRECISIONS, "precision", self.precision, ", ".join(PRECISIONS))
+        _require(
+            bool(self.vary) and set(self.vary) <= set("pas") and len(set(self.vary)) == len(self.vary),
+            "vary", self.vary, "letters of 'pas', each at most once",
+        )
+        _require(bool(self.points), "points", self.points, "at least one level")
+        ascending = all(a < b for a, b in zip(self.points, self.points[1:], strict=False))
+        _require(ascending, "points", self.points, "levels from coarse to fine")
+        for name in ("latent_size", "encoder_width", "mlp_width", "neighbours", "channels",
+                     "attention_channels", "interpolation"):
+            _require(getattr(self, name) >= 1, name, getattr(self, name), "1 or more")
+        groups = self.attention_groups or self.attention_channels
+        _require(
+            self.attention_channels % groups == 0, "attention_groups", groups,
+            f"a divisor of attention_channels ({self.attention_channels})",
+        )
+
+    @classmethod
+    def preset(cls, name: str) -> GmmConfig:
+        """Return "small" (two CPU cores), "default" or "paper" (the published sizes).
+
+        Raises
+        ------
+        ConfigurationError : for another name.
+        """
+        if name == "small":
+            return cls(
+                encoder_width=256, mlp_width=256, points=(16, 64, 256), channels=64,
+                attention_channels=64, attention_groups=8,
+            )
+        if name == "default":
+            return cls()
+        if name == "paper":
+            return replace(
+                cls(), latent_size=3, channels=256, attention_channels=512, attention_groups=0,
+                normalise=False,
+            )
+        raise ConfigurationError(f"unknown preset {name!r}; expected small, default or paper.")
+
+
+def _require(condition: bool, name: str, got: object, expected: str) -> None:
+    if not condition:
+        raise ConfigurationError(f"{name}: expected {expected}; got {got!r}.")

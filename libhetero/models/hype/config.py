@@ -1,0 +1,105 @@
+"""Configuration of CryoHype."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from libhetero.errors import ConfigurationError
+from libhetero.models.precision import PRECISIONS
+
+MODULATIONS = ("multiply", "residual")
+OUTPUTS = ("complex", "hartley")
+
+
+@dataclass(frozen=True)
+class HypeConfig:
+    """Sizes and switches of the hypernetwork.
+
+    Parameters
+    ----------
+    patch : side of the square image patches, pixels; divides the box.
+    dim : width of a token.
+    depth : transformer blocks.
+    heads, head_dim : attention heads and their width.
+    feed_forward : width of the hidden layer of each block.
+    weight_tokens : tokens per INR layer; column j of a layer reads token j mod weight_tokens.
+    positions : add learnable positions to the patches (the published model has none).
+    align : turn each image in its plane so that psi = 0, the pose being known.
+    modulation : "multiply", base ⊙ head, as published; "residual", base ⊙ (1 + head).
+    inr_width : units of an INR layer.
+    inr_layers : layers of that width.
+    inr_frequencies : random frequencies of the INR's coordinate features (two features each).
+    feature_sigma : their spread as a length in real space, fraction of the box; 1 / 4π published.
+    output : "complex", V(k) = a + ib with V(-k) = conj V(k); "hartley", one real number.
+    profile : scale the output, ring by ring, to the signal's spectrum measured on a sample.
+    window : radius of the soft disc that the encoder sees, fraction of half the box.
+    precision : "auto", "float32" or "bfloat16" operands of dense layers.
+    """
+
+    patch: int = 16
+    dim: int = 768
+    depth: int = 6
+    heads: int = 12
+    head_dim: int = 64
+    feed_forward: int = 3072
+    weight_tokens: int = 32
+    positions: bool = True
+    align: bool = True
+    modulation: str = "residual"
+    inr_width: int = 1024
+    inr_layers: int = 4
+    inr_frequencies: int = 192
+    feature_sigma: float = 0.15
+    output: str = "complex"
+    profile: bool = True
+    window: float = 0.85
+    precision: str = "auto"
+
+    def __post_init__(self) -> None:
+        for name in ("patch", "dim", "depth", "heads", "head_dim", "feed_forward", "weight_tokens",
+                     "inr_width", "inr_layers", "inr_frequencies"):
+            if getattr(self, name) < 1:
+                raise ConfigurationError(f"{name}: expected 1 or more; got {getattr(self, name)}.")
+        for name, choices in (("modulation", MODULATIONS), ("output", OUTPUTS), ("precision", PRECISIONS)):
+            if getattr(self, name) not in choices:
+                raise ConfigurationError(
+                    f"{name}: expected {' or '.join(choices)}; got {getattr(self, name)!r}."
+                )
+        for name in ("feature_sigma", "window"):
+            if not 0 < getattr(self, name) <= 1:
+                raise ConfigurationError(
+                    f"{name}: expected a fraction above 0, at most 1; got {getattr(self, name)}."
+                )
+
+    @classmethod
+    def preset(cls, name: str) -> HypeConfig:
+        """Return "small" (two CPU cores, boxes of 32 to 64), "default" or "paper" (as published).
+
+        Raises
+        ------
+        ConfigurationError : for another name.
+        """
+        if name == "small":
+            return cls(
+                patch=8, dim=128, depth=3, heads=4, head_dim=32, feed_forward=256, weight_tokens=8,
+                inr_width=128, inr_layers=3, inr_frequencies=64,
+            )
+        if name == "default":
+            return cls()
+        if name == "paper":
+            return cls(
+                positions=False, align=False, modulation="multiply", output="hartley",
+                profile=False, feature_sigma=1 / (4 * math.pi),
+            )
+        raise ConfigurationError(f"unknown preset {name!r}; expected small, default or paper.")
+
+    def layer_sizes(self) -> tuple[tuple[int, int], ...]:
+        """Return (fan_in, fan_out) of every INR layer."""
+        widths = [2 * self.inr_frequencies, *[self.inr_width] * self.inr_layers]
+        outputs = 2 if self.output == "complex" else 1
+        return tuple(zip(widths, [*widths[1:], outputs], strict=True))
+
+    def layer_tokens(self) -> tuple[int, ...]:
+        """Return the weight tokens of every INR layer; a layer needs no more than its columns."""
+        return tuple(min(self.weight_tokens, fan_out) for _, fan_out in self.layer_sizes())

@@ -1,0 +1,58 @@
+"""From weight tokens to the weights of an INR.
+
+Layer l has base weights Θ_l (fan_out, fan_in), biases b_l, and one head (layer norm, then linear)
+shared by its tokens. Column j reads token j mod T:
+
+    W_j = normalise( Θ_j ⊙ head(token_{j mod T}) )          "multiply", the published form
+    W_j = normalise( Θ_j ⊙ (1 + head(token_{j mod T})) )    "residual", starts at the base network
+
+with normalise to unit length over fan_in. Biases are not modulated.
+
+References
+----------
+CryoHype, eq. 2.
+"""
+
+from __future__ import annotations
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from libhetero.models.hype.config import HypeConfig
+from libhetero.models.hype.inr import INRWeights
+from libhetero.models.precision import dot_general
+
+
+class HyperNetwork(nn.Module):
+    """tokens (T, dim) → `INRWeights`, for one particle."""
+
+    config: HypeConfig
+
+    @nn.compact
+    def __call__(self, tokens: Float[Array, "tokens dim"]) -> INRWeights:
+        """Return the weights of this particle's INR."""
+        sizes, counts = self.config.layer_sizes(), self.config.layer_tokens()
+        ends = np.cumsum(counts)
+        kernels, biases = [], []
+        for number, (fan_in, fan_out) in enumerate(sizes):
+            own = tokens[ends[number] - counts[number] : ends[number]]
+            kernels.append(self._kernel(number, own, fan_in, fan_out))
+            biases.append(self.param(f"bias_{number}", nn.initializers.zeros, (fan_out,)))
+        return INRWeights(tuple(kernels), tuple(biases))
+
+    def _kernel(self, number: int, tokens: Array, fan_in: int, fan_out: int) -> Array:
+        config = self.config
+        base = self.param(f"base_{number}", nn.initializers.normal(1.0), (fan_out, fan_in))
+        normed = nn.LayerNorm(name=f"norm_{number}")(tokens)
+        residual = config.modulation == "residual"
+        start = nn.initializers.normal(0.02) if residual else nn.initializers.lecun_normal()
+        head = nn.Dense(
+            fan_in, kernel_init=start, dot_general=dot_general(config.precision), name=f"head_{number}"
+        )(normed)
+        factor = 1 + head if residual else head
+        repeats = -(-fan_out // len(tokens))
+        weights = base * jnp.tile(factor, (repeats, 1))[:fan_out]
+        return weights * jax.lax.rsqrt(jnp.sum(weights**2, axis=-1, keepdims=True) + 1e-12)

@@ -1,0 +1,68 @@
+"""The image encoder: patches and weight tokens through pre-norm transformer blocks."""
+
+from __future__ import annotations
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from libhetero.models.hype.config import HypeConfig
+from libhetero.models.precision import dot_general
+
+
+def patches(image: Float[Array, "n n"], size: int) -> Float[Array, "tokens pixels"]:
+    """Cut an image into size × size patches, row by row."""
+    count = image.shape[0] // size
+    cut = image.reshape(count, size, count, size).transpose(0, 2, 1, 3)
+    return cut.reshape(count * count, size * size)
+
+
+class Block(nn.Module):
+    """x + attention(norm x), then x + feed_forward(norm x)."""
+
+    config: HypeConfig
+
+    @nn.compact
+    def __call__(self, tokens: Float[Array, "tokens dim"], _: None) -> tuple[Array, None]:
+        """Return the tokens after one block (and nothing: the form that `nn.scan` wants)."""
+        config, product = self.config, dot_general(self.config.precision)
+        inner = config.heads * config.head_dim
+        qkv = nn.Dense(3 * inner, use_bias=False, dot_general=product, name="qkv")(
+            nn.LayerNorm(name="attention_norm")(tokens)
+        )
+        query, key, value = jnp.moveaxis(qkv.reshape(-1, 3, config.heads, config.head_dim), 1, 0)
+        logits = jnp.einsum("qhd,khd->hqk", query, key) / config.head_dim**0.5
+        mixed = jnp.einsum("hqk,khd->qhd", jax.nn.softmax(logits, axis=-1), value)
+        tokens = tokens + nn.Dense(config.dim, dot_general=product, name="out")(
+            mixed.reshape(-1, inner)
+        )
+        hidden = nn.Dense(config.feed_forward, dot_general=product, name="expand")(
+            nn.LayerNorm(name="feed_norm")(tokens)
+        )
+        hidden = nn.gelu(hidden, approximate=False)
+        return tokens + nn.Dense(config.dim, dot_general=product, name="contract")(hidden), None
+
+
+class ImageEncoder(nn.Module):
+    """image (n, n) → output weight tokens (tokens, dim), for one particle."""
+
+    config: HypeConfig
+
+    @nn.compact
+    def __call__(self, image: Float[Array, "n n"]) -> Float[Array, "tokens dim"]:
+        """Return the weight tokens after the last block."""
+        config = self.config
+        cut = patches(image, config.patch)
+        embedded = nn.Dense(config.dim, dot_general=dot_general(config.precision), name="patch")(cut)
+        if config.positions:
+            shape = (len(cut), config.dim)
+            embedded = embedded + self.param("positions", nn.initializers.normal(0.5), shape)
+        shape = (sum(config.layer_tokens()), config.dim)
+        weight_tokens = self.param("weight_tokens", nn.initializers.normal(1.0), shape)
+        tokens = jnp.concatenate([embedded, weight_tokens])
+        blocks = nn.scan(
+            Block, variable_axes={"params": 0}, split_rngs={"params": True}, length=config.depth
+        )
+        tokens, _ = blocks(config, name="blocks")(tokens, None)
+        return tokens[len(cut) :]

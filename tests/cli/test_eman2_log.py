@@ -1,0 +1,72 @@
+"""The log line that EMAN2 programs and its workflow read, byte for byte."""
+
+import os
+import re
+import socket
+from pathlib import Path
+
+from libhetero.cli import Eman2Log
+
+LINE = re.compile(
+    rb"(\d{4}/\d\d/\d\d \d\d:\d\d:\d\d)\t(.{19})\t([ \d]{6})/([ \d-]{6})\t([^\t]+)\t([^\t\n]+)\n"
+)
+
+
+def test_start_writes_the_format_of_eman2(tmp_path: Path) -> None:
+    Eman2Log("e2hype_refine.py ptcls.lst --box 64", ppid=17, folder=tmp_path).start()
+    match = LINE.fullmatch((tmp_path / ".eman2log.txt").read_bytes())
+    assert match[2] == b"incomplete         "
+    assert int(match[3]) == os.getpid()
+    assert match[4] == b"    17"
+    assert match[5].decode() == socket.gethostname()
+    assert match[6] == b"e2hype_refine.py ptcls.lst --box 64"
+
+
+def test_status_is_rewritten_in_place(tmp_path: Path) -> None:
+    path = tmp_path / ".eman2log.txt"
+    log = Eman2Log("e2hype_refine.py", folder=tmp_path)
+    log.start()
+    size = path.stat().st_size
+    for fraction, status in ((0.0, b"  0%"), (0.426, b" 42%"), (1.5, b"100%"), (-1, b"  0%")):
+        log.progress(fraction)
+        assert LINE.fullmatch(path.read_bytes())[2] == status.ljust(19)
+    log.end()
+    assert re.fullmatch(rb"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d", LINE.fullmatch(path.read_bytes())[2])
+    assert path.stat().st_size == size
+
+
+def test_runs_side_by_side_keep_to_their_own_lines(tmp_path: Path) -> None:
+    path = tmp_path / ".eman2log.txt"
+    path.write_text("2020/01/01 00:00:00\tby EMAN2            \t     1/    -1\thost\te2boxer.py\n")
+    first, second = (Eman2Log(f"e2hype_{name}.py", folder=tmp_path) for name in ("é", "b"))
+    first.start()
+    second.start()
+    first.progress(0.5)
+    second.end()
+    lines = path.read_bytes().splitlines(keepends=True)
+    assert len(lines) == 3
+    assert b"by EMAN2" in lines[0]
+    assert LINE.fullmatch(lines[1])[2].strip() == b"50%"
+    assert b":" in LINE.fullmatch(lines[2])[2]
+
+
+def test_a_command_of_several_lines_stays_one_line(tmp_path: Path) -> None:
+    Eman2Log("e2hype_refine.py 'a\nb\tc'", folder=tmp_path).start()
+    assert LINE.fullmatch((tmp_path / ".eman2log.txt").read_bytes())[6].endswith(b"'a b c'")
+
+
+def test_a_folder_without_log_costs_nothing(tmp_path: Path) -> None:
+    log = Eman2Log("e2hype_refine.py", folder=tmp_path / "absent")
+    log.start()
+    log.progress(0.5)
+    log.end()
+    assert not (tmp_path / "absent").exists()
+
+
+def test_a_log_removed_meanwhile_costs_nothing(tmp_path: Path) -> None:
+    log = Eman2Log("e2hype_refine.py", folder=tmp_path)
+    log.start()
+    log.path.unlink()
+    log.progress(0.5)
+    log.end()
+    assert not log.path.exists()

@@ -1,0 +1,203 @@
+"""Exit codes, one-line messages, the log, threads and the compilation cache."""
+
+import errno
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from libhetero.cli import Session, common_parser, run_program
+from libhetero.errors import DataError
+
+PROG = "e2hype_try.py"
+
+
+@pytest.fixture(autouse=True)
+def _in_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def _run(call: Callable, *argv: str) -> int:
+    parser = common_parser("Try.", prog=PROG)
+    parser.add_argument("--batch", type=int, default=4, help="particles a step")
+    return run_program(parser, list(argv), call)
+
+
+def _status() -> str:
+    return Path(".eman2log.txt").read_text().split("\t")[1].strip()
+
+
+def test_success_returns_0_and_completes_the_log(capsys: pytest.CaptureFixture) -> None:
+    seen = []
+
+    def call(options: object, session: Session) -> None:
+        session.progress(0.25)
+        seen.append((options.batch, options.cmd, session.threads, _status()))
+
+    assert _run(call, "--batch", "7", "--threads", "2", "--ppid", "9") == 0
+    assert seen == [(7, f"{PROG} --batch 7 --threads 2 --ppid 9", 2, "25%")]
+    assert ":" in _status()
+    assert "/     9\t" in Path(".eman2log.txt").read_text()
+    assert capsys.readouterr() == ("", "")
+
+
+ENOSPC = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "out/particles.mrcs")
+DENIED = PermissionError(errno.EACCES, os.strerror(errno.EACCES), "/data/out")
+DEVICE = type("JaxRuntimeError", (RuntimeError,), {})("RESOURCE_EXHAUSTED: 9 GiB\nof 8")
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (DataError("a.mrcs: truncated.\nGet it again."), "a.mrcs: truncated. Get it again."),
+        (ENOSPC, "out/particles.mrcs: no space left on the device. Free some space, or write elsewhere."),
+        (OSError(errno.ENOSPC, "full"), "no space left on the device. Free some space, or write elsewhere."),
+        (DENIED, "/data/out: permission denied. Change its permissions, or choose another place."),
+        (FileNotFoundError(errno.ENOENT, "gone", "x.star"), "x.star: no such file or folder. "
+         "Check the name, and the folder the program runs in."),
+        (OSError(errno.EIO, "Input/output error", b"x.star"), "x.star: Input/output error."),
+        (OSError("Unable to open file"), "Unable to open file."),
+        (MemoryError(), "the memory is exhausted: use a smaller batch, a smaller box or a larger machine."),
+        (DEVICE, "the device's memory is exhausted: use a smaller batch, a smaller box or a larger machine."),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_one_line_and_exit_code_1(
+    error: Exception, line: str, capsys: pytest.CaptureFixture
+) -> None:
+    def call(options: object, session: Session) -> None:
+        raise error
+
+    assert _run(call) == 1
+    assert capsys.readouterr() == ("", f"{PROG}: {line}\n")
+    assert _status() == "incomplete"
+
+
+def test_a_defect_keeps_its_traceback() -> None:
+    def call(options: object, session: Session) -> None:
+        raise ZeroDivisionError("ours")
+
+    with pytest.raises(ZeroDivisionError, match="ours"):
+        _run(call)
+
+
+def test_interruption_is_one_line_and_130(capsys: pytest.CaptureFixture) -> None:
+    def call(options: object, session: Session) -> None:
+        raise KeyboardInterrupt
+
+    assert _run(call) == 130
+    assert capsys.readouterr().err == f"{PROG}: interrupted.\n"
+
+
+@pytest.mark.parametrize(
+    ("argv", "line"),
+    [
+        (["--bacth", "3"], "unknown option or argument: --bacth 3 (did you mean --batch?)"),
+        (["--zzz"], "unknown option or argument: --zzz"),
+        (["--bat", "3"], "unknown option or argument: --bat 3 (did you mean --batch?)"),
+        (["--batch", "x"], "argument --batch: invalid int value: 'x'"),
+        (["--threads", "-2"], "argument --threads: expected a whole number of threads ≥ 0, got '-2'"),
+    ],
+)  # fmt: skip
+def test_a_wrong_option_is_one_line_and_exit_code_2(
+    argv: list[str], line: str, capsys: pytest.CaptureFixture
+) -> None:
+    assert _run(lambda options, session: None, *argv) == 2
+    assert capsys.readouterr() == ("", f"{PROG}: {line}; see {PROG} --help.\n")
+    assert not Path(".eman2log.txt").exists()
+
+
+def test_help_states_defaults_and_version_answers(capsys: pytest.CaptureFixture) -> None:
+    assert _run(lambda options, session: None, "--help") == 0
+    text = capsys.readouterr().out
+    assert "particles a step (default: 4)" in text
+    assert text.count("default: -1") == 1
+    assert _run(lambda options, session: None, "--version") == 0
+    assert capsys.readouterr().out.startswith(f"{PROG} (libhetero ")
+
+
+@pytest.mark.parametrize(
+    ("verbose", "told"), [("0", ""), ("1", "done\n"), ("2", "done\ndetail\n"), ("9", "done\ndetail\n")]
+)
+def test_messages_go_to_stdout_and_warnings_to_stderr(
+    verbose: str, told: str, capsys: pytest.CaptureFixture
+) -> None:
+    def call(options: object, session: Session) -> None:
+        logger = logging.getLogger("libhetero.try")
+        logger.info("done")
+        logger.debug("detail")
+        logger.warning("careful")
+
+    assert _run(call, "-v", verbose) == 0
+    assert capsys.readouterr() == (told, f"{PROG}: warning: careful\n")
+    assert not logging.getLogger("libhetero").handlers
+
+
+def test_threads_and_cache_are_set_for_the_time_of_the_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "5")
+    seen = {}
+    assert _run(lambda options, session: seen.update(os.environ), "--threads", "3") == 0
+    assert seen["OMP_NUM_THREADS"] == seen["NPROC"] == "3"
+    assert seen["JAX_COMPILATION_CACHE_DIR"].startswith(str(tmp_path / "cache" / "libhetero"))
+    assert os.environ["OMP_NUM_THREADS"] == "5"
+    assert "JAX_COMPILATION_CACHE_DIR" not in os.environ
+    _run(lambda options, session: seen.update(os.environ))
+    assert seen["OMP_NUM_THREADS"] == "5"
+
+
+@pytest.mark.parametrize("name", ["JAX_COMPILATION_CACHE_DIR", "JAX_ENABLE_COMPILATION_CACHE"])
+def test_the_users_own_choice_of_cache_stands(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, "mine")
+    seen = {}
+    _run(lambda options, session: seen.update(os.environ))
+    assert seen[name] == "mine"
+    assert "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES" not in seen
+
+
+def test_a_cache_that_cannot_be_made_is_done_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    seen = {}
+    assert _run(lambda options, session: seen.update(os.environ)) == 0
+    assert "JAX_COMPILATION_CACHE_DIR" not in seen
+
+
+def test_a_second_process_finds_what_the_first_compiled(tmp_path: Path) -> None:
+    code = (
+        "from libhetero.cli import common_parser, run_program\n"
+        "def call(options, session):\n"
+        "    import jax\n"
+        "    print(jax.jit(lambda x: x * 2 + 1)(3.0))\n"
+        "raise SystemExit(run_program(common_parser('Try.'), [], call))"
+    )
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    kept = []
+    for _ in range(2):
+        subprocess.run([sys.executable, "-c", code], check=True, env=environment, timeout=120)
+        kept.append({path.name for path in (tmp_path / "cache").rglob("*-cache")})
+    assert kept[0]
+    assert kept[0] == kept[1]
+
+
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    code = (
+        "from libhetero.cli import common_parser, run_program\n"
+        "def call(options, session):\n"
+        "    for i in range(100000): print(i)\n"
+        "raise SystemExit(run_program(common_parser('Try.'), [], call))"
+    )
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    command = f"{sys.executable} -c \"{code}\" | head -n 1"
+    done = subprocess.run(
+        command, shell=True, capture_output=True, text=True, env=environment, timeout=60
+    )
+    assert done.stdout == "0\n"
+    assert done.stderr == ""

@@ -15,3 +15,7 @@ class DataError(UserError):
 
 class ConfigurationError(UserError):
     """An option or a configuration value is out of range or contradicts another one."""
+
+
+class TrainingError(UserError):
+    """Training cannot go on: the loss is no longer a finite number."""

@@ -1,0 +1,114 @@
+"""What a run says while it trains: `log.jsonl` for programs, a line or a bar for people.
+
+Every report is one JSON object on one line: `step`, `epoch` (fraction), `loss` and the model's
+other metrics averaged over the steps since the last report, `learning_rate`,
+`particles_per_second`, `seconds_left`. A resumed run continues the file at its step.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from tqdm import tqdm
+
+LOGGER = logging.getLogger(__name__)
+
+
+class RunLog:
+    """Writes log.jsonl and shows progress.
+
+    Parameters
+    ----------
+    path : of log.jsonl; None writes no file and shows nothing.
+    total : steps of the whole run.
+    start : step it starts from; lines of later steps are dropped from the file.
+    """
+
+    def __init__(self, path: Path | None, total: int, start: int = 0) -> None:
+        self._path = None if path is None else Path(path)
+        self._total = total
+        self._clock: float | None = None
+        self._steps = self._particles = 0
+        self._bar: tqdm | None = None
+        if self._path is not None:
+            _keep_lines(self._path, start)
+            if sys.stderr.isatty():
+                self._bar = tqdm(total=total, initial=start, unit="step", dynamic_ncols=True)
+
+    def __enter__(self) -> RunLog:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def start_clock(self) -> None:
+        """Measure rates from here: after the first step, which compiles, and after each report."""
+        self._clock, self._steps, self._particles = time.monotonic(), 0, 0
+
+    def count(self, particles: int) -> None:
+        """Note one step over `particles` particles."""
+        self._steps += 1
+        self._particles += particles
+
+    def report(self, step: int, values: dict[str, Any]) -> None:
+        """Add one line at `step`; rates are over the steps counted since the last one."""
+        line = {"step": step, **values}
+        if self._clock is not None and self._steps:
+            seconds = max(time.monotonic() - self._clock, 1e-9)
+            line["particles_per_second"] = round(self._particles / seconds, 2)
+            line["seconds_left"] = round((self._total - step) * seconds / self._steps, 1)
+        self.start_clock()
+        if self._path is None:
+            return
+        with self._path.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+        self._show(step, line)
+
+    def _show(self, step: int, line: dict[str, Any]) -> None:
+        rate, left = line.get("particles_per_second"), line.get("seconds_left")
+        if self._bar is not None:
+            self._bar.update(step - self._bar.n)
+            self._bar.set_postfix_str(f"loss {line['loss']:.5g}, {rate or 0:.0f} particles/s")
+            return
+        text = f"step {step}/{self._total}  epoch {line['epoch']:.2f}  loss {line['loss']:.5g}"
+        if rate is not None:
+            text += f"  {rate:.0f} particles/s  {_duration(left)} left"
+        LOGGER.info(text)
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """Return the lines of a log.jsonl; an unfinished last line is left out."""
+    lines = []
+    for text in Path(path).read_text().splitlines():
+        try:
+            lines.append(json.loads(text))
+        except json.JSONDecodeError:
+            continue
+    return lines
+
+
+def _keep_lines(path: Path, last_step: int) -> None:
+    """Drop the lines after `last_step`, written by a run that went on past its checkpoint."""
+    kept = []
+    if path.exists() and last_step > 0:
+        kept = [line for line in read_log(path) if line["step"] <= last_step]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(line) + "\n" for line in kept))
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

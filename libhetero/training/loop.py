@@ -1,0 +1,229 @@
+"""The training loop. There is one, and both model families go through it."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from libhetero.errors import DataError
+from libhetero.records import Batch
+from libhetero.training import sharding
+from libhetero.training.checkpoint import CheckpointFolder
+from libhetero.training.feed import prefetch, step_indices, steps_per_epoch
+from libhetero.training.interruption import StopRequest
+from libhetero.training.log import RunLog
+from libhetero.training.meter import Meter
+from libhetero.training.optimiser import (
+    TrainingConfig,
+    TrainingState,
+    build_optimiser,
+    learning_rate_schedule,
+    start_state,
+    training_step,
+)
+
+LOGGER = logging.getLogger(__name__)
+REPORTS_PER_EPOCH = 10
+
+
+class Trainable(Protocol):
+    """What the loop knows of a model."""
+
+    def loss(
+        self, params: Any, batch: Batch, key: jax.Array
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """Return the mean over the batch by weight, and metrics (scalars)."""
+
+
+class Feed(Protocol):
+    """What the loop knows of the particles."""
+
+    def __len__(self) -> int:
+        """Return the number of particles."""
+
+    def batch(self, index: np.ndarray, size: int | None = None) -> Batch:
+        """Return the particles at `index`, padded to `size` at weight 0."""
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingResult:
+    """What a run ends with.
+
+    Parameters
+    ----------
+    params : the parameters to use (the running average where it is on), NumPy arrays.
+    step : steps done.
+    finished : False when the run was asked to stop; it can be resumed.
+    losses : (steps of this call,) loss of each step.
+    """
+
+    params: Any
+    step: int
+    finished: bool
+    losses: np.ndarray
+
+
+def train(
+    model: Trainable,
+    params: Any,
+    feed: Feed,
+    config: TrainingConfig,
+    folder: Path | None = None,
+    *,
+    resume: bool = False,
+    devices: Sequence[jax.Device] | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> TrainingResult:
+    """Train a model on a feed of particles over all devices.
+
+    Parameters
+    ----------
+    model : anything with loss(params, batch, key) -> (scalar, metrics).
+    params : initial parameters, pytree of float32; not changed.
+    feed : the particles.
+    config : how to train.
+    folder : run folder, for log.jsonl and checkpoints/; None writes neither.
+    resume : continue from the last checkpoint of `folder`; it needs one.
+    devices : default all devices of all processes.
+    progress : called with the fraction done at every report.
+
+    Raises
+    ------
+    TrainingError : when the loss is no longer finite.
+    DataError : when the particles cannot be read or a checkpoint cannot be written or read.
+    """
+    mesh = sharding.data_mesh(devices)
+    per_epoch = steps_per_epoch(len(feed), config.batch_size)
+    optimiser = build_optimiser(config, per_epoch)
+    state = start_state(params, optimiser, config)
+    plan = _Plan(config, len(feed))
+    with ExitStack() as stack:
+        checkpoints = None
+        if folder is not None:
+            checkpoints = CheckpointFolder(Path(folder) / "checkpoints", config.keep)
+            stack.enter_context(checkpoints)
+        if resume and checkpoints is not None:
+            state = checkpoints.restore(state, mesh)
+        elif checkpoints is not None and checkpoints.latest() is not None:
+            raise DataError(f"{folder}: already holds a run; resume it or use another folder.")
+        else:
+            state = sharding.place_replicated(state, mesh)
+        path = Path(folder) / "log.jsonl" if folder is not None and sharding.is_writer() else None
+        log = stack.enter_context(RunLog(path, plan.total, int(state.step)))
+        stop = stack.enter_context(StopRequest())
+        step = sharding.compile_step(training_step(model.loss, optimiser, config), mesh)
+        batches = _placed_batches(feed, config, mesh, int(state.step), plan.total)
+        stack.callback(batches.close)
+        return _run(step, state, batches, plan, _Watch(log, checkpoints, stop, progress))
+
+
+class _Plan:
+    """When things are due; `step` counts the steps done."""
+
+    def __init__(self, config: TrainingConfig, count: int) -> None:
+        self.config, self.count = config, count
+        self.per_epoch = steps_per_epoch(count, config.batch_size)
+        self.total = config.epochs * self.per_epoch
+        self.schedule = learning_rate_schedule(config, self.per_epoch)
+        self.every = config.report_every or max(self.per_epoch // REPORTS_PER_EPOCH, 1)
+
+    def particles(self, step: int) -> int:
+        """Return how many particles the last of `step` steps met."""
+        if step % self.per_epoch:
+            return self.config.batch_size
+        return self.count - (self.per_epoch - 1) * self.config.batch_size
+
+    def report_due(self, step: int) -> bool:
+        """Return whether a line of the log is due after `step` steps."""
+        return step % self.every == 0 or step % self.per_epoch == 0
+
+    def checkpoint_due(self, step: int) -> bool:
+        """Return whether a checkpoint is due after `step` steps."""
+        interval = self.per_epoch * self.config.checkpoint_every
+        return step == self.total or step % interval == 0
+
+
+@dataclass(frozen=True, eq=False)
+class _Watch:
+    """What the loop tells, and what can stop it."""
+
+    log: RunLog
+    checkpoints: CheckpointFolder | None
+    stop: StopRequest
+    progress: Callable[[float], None] | None
+
+
+def _run(
+    step: Callable, state: TrainingState, batches: Iterator[Batch], plan: _Plan, watch: _Watch
+) -> TrainingResult:
+    """Go through the batches that are left."""
+    meter = Meter(
+        f"Try a lower learning rate than {plan.config.learning_rate:g} or a smaller gradient_clip; "
+        "earlier checkpoints are kept."
+    )
+    done, stopped = int(state.step), False
+    first = done + 1
+    for batch in batches:
+        state, metrics = step(state, batch)
+        done += 1
+        meter.add(done, plan.particles(done), metrics)
+        if done == first:
+            meter.flush()
+            watch.log.start_clock()
+        else:
+            watch.log.count(plan.particles(done))
+        if plan.report_due(done):
+            _report(done, meter, plan, watch)
+        stopped = watch.stop.after(done) and done < plan.total
+        if watch.checkpoints is not None and (stopped or plan.checkpoint_due(done)):
+            meter.flush()
+            watch.checkpoints.save(state)
+        if stopped:
+            LOGGER.warning("asked to stop: checkpoint written at step %d; go on by resuming", done)
+            break
+    meter.flush()
+    if watch.checkpoints is not None:
+        watch.checkpoints.wait()
+    return TrainingResult(
+        jax.device_get(state.best()), done, not stopped, np.asarray(meter.losses, np.float32)
+    )
+
+
+def _report(step: int, meter: Meter, plan: _Plan, watch: _Watch) -> None:
+    values = {"epoch": round(step / plan.per_epoch, 4), **meter.means()}
+    values["learning_rate"] = float(plan.schedule(step - 1))
+    watch.log.report(step, values)
+    if watch.progress is not None:
+        watch.progress(step / plan.total)
+
+
+def _placed_batches(
+    feed: Feed, config: TrainingConfig, mesh: Mesh, first: int, last: int
+) -> Iterator[Batch]:
+    """Yield this process's share of each batch, already on its devices."""
+    size = sharding.padded_size(config.batch_size, mesh)
+    rows = sharding.local_rows(size)
+
+    def load(index: np.ndarray) -> Batch:
+        return sharding.place_batch(_share(feed, index, rows), mesh)
+
+    return prefetch(load, step_indices(len(feed), config.batch_size, config.seed, first, last))
+
+
+def _share(feed: Feed, index: np.ndarray, rows: slice) -> Batch:
+    """Read the rows of one process; a process whose rows are all padding repeats a particle."""
+    own = index[rows]
+    length = rows.stop - rows.start
+    if len(own):
+        return feed.batch(own, length)
+    batch = feed.batch(index[:1], length)
+    return dataclasses.replace(batch, weight=np.zeros_like(batch.weight))

@@ -1,0 +1,167 @@
+"""The optimiser: Adam with warm-up, cosine decay, clipping, and a running average of the weights.
+
+The learning rate rises linearly from a tenth of its value (an epoch at rate 0 would be lost) and
+then follows half a cosine down to 1 % of it. The running average
+
+    a ← d a + (1 - d) p,   d = min(ema_decay, (1 + s) / (10 + s)),   s the step,
+
+starts as the parameters themselves and its memory grows with the run, so that a short run is not
+held back by its first steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from libhetero.errors import ConfigurationError
+from libhetero.records import Batch
+
+SCHEDULES = ("cosine", "constant")
+WARMUP_START = 0.1
+COSINE_END = 0.01
+
+Loss = Callable[[Any, Batch, jax.Array], tuple[jax.Array, dict[str, jax.Array]]]
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How a model is trained.
+
+    Parameters
+    ----------
+    epochs : passes over the particles.
+    batch_size : particles a step, over all devices.
+    learning_rate : highest value, reached after the warm-up.
+    warmup_epochs : may be a fraction; at most half of the run is used.
+    schedule : after the warm-up, "cosine" (to 1 %) or "constant".
+    gradient_clip : largest global norm of the gradient; 0 for none.
+    weight_decay : decoupled (AdamW); 0 for none.
+    ema_decay : of the running average of the parameters; 0 for none.
+    seed : of the initial parameters, the order of the particles and every random draw.
+    checkpoint_every : epochs between checkpoints.
+    keep : checkpoints kept, the last ones.
+    report_every : steps between lines of the log; 0 for ten lines an epoch.
+    """
+
+    epochs: int = 20
+    batch_size: int = 64
+    learning_rate: float = 1e-4
+    warmup_epochs: float = 1.0
+    schedule: str = "cosine"
+    gradient_clip: float = 1.0
+    weight_decay: float = 0.0
+    ema_decay: float = 0.999
+    seed: int = 0
+    checkpoint_every: int = 1
+    keep: int = 2
+    report_every: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "checkpoint_every", "keep"):
+            if getattr(self, name) < 1:
+                raise ConfigurationError(f"{name} is {getattr(self, name)}; expected at least 1.")
+        for name in ("warmup_epochs", "gradient_clip", "weight_decay", "seed", "report_every"):
+            if getattr(self, name) < 0:
+                raise ConfigurationError(f"{name} is {getattr(self, name)}; expected 0 or more.")
+        if not 0 < self.learning_rate < 1:
+            raise ConfigurationError(
+                f"learning_rate is {self.learning_rate}; expected a number between 0 and 1."
+            )
+        if not 0 <= self.ema_decay < 1:
+            raise ConfigurationError(f"ema_decay is {self.ema_decay}; expected 0 ≤ ema_decay < 1.")
+        if self.schedule not in SCHEDULES:
+            raise ConfigurationError(
+                f"schedule is {self.schedule!r}; expected one of {', '.join(SCHEDULES)}."
+            )
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class TrainingState:
+    """Everything that a step changes.
+
+    Parameters
+    ----------
+    step : () int32, steps done.
+    params : the model's parameters.
+    optimiser : Adam's moments and counts.
+    average : running average of `params`; None when it is off.
+    """
+
+    step: Any
+    params: Any
+    optimiser: Any
+    average: Any
+
+    def best(self) -> Any:
+        """Return the parameters to use: the running average where there is one."""
+        return self.params if self.average is None else self.average
+
+
+def learning_rate_schedule(config: TrainingConfig, per_epoch: int) -> optax.Schedule:
+    """Return the learning rate as a function of the step."""
+    total = config.epochs * per_epoch
+    warmup = min(round(config.warmup_epochs * per_epoch), total // 2)
+    rise = optax.linear_schedule(
+        WARMUP_START * config.learning_rate, config.learning_rate, max(warmup, 1)
+    )
+    if config.schedule == "cosine":
+        after = optax.cosine_decay_schedule(
+            config.learning_rate, max(total - warmup, 1), alpha=COSINE_END
+        )
+    else:
+        after = optax.constant_schedule(config.learning_rate)
+    return optax.join_schedules([rise, after], [warmup]) if warmup else after
+
+
+def build_optimiser(config: TrainingConfig, per_epoch: int) -> optax.GradientTransformation:
+    """Return clipping followed by Adam (or AdamW) on the schedule of `config`."""
+    schedule = learning_rate_schedule(config, per_epoch)
+    clip = [optax.clip_by_global_norm(config.gradient_clip)] if config.gradient_clip else []
+    if config.weight_decay:
+        return optax.chain(*clip, optax.adamw(schedule, weight_decay=config.weight_decay))
+    return optax.chain(*clip, optax.adam(schedule))
+
+
+def start_state(
+    params: Any, optimiser: optax.GradientTransformation, config: TrainingConfig
+) -> TrainingState:
+    """Return the state before the first step; the arrays of `params` are copied."""
+    params = jax.tree.map(jnp.array, params)
+    average = jax.tree.map(jnp.array, params) if config.ema_decay else None
+    return TrainingState(jnp.zeros((), jnp.int32), params, optimiser.init(params), average)
+
+
+def training_step(
+    loss: Loss, optimiser: optax.GradientTransformation, config: TrainingConfig
+) -> Callable[[TrainingState, Batch], tuple[TrainingState, dict[str, jax.Array]]]:
+    """Return the pure function of one step: loss, gradient, update, running average.
+
+    The random key of step s is fold_in(key(seed), s), so a resumed run draws the same numbers.
+    """
+
+    def step(state: TrainingState, batch: Batch) -> tuple[TrainingState, dict[str, jax.Array]]:
+        key = jax.random.fold_in(jax.random.key(config.seed), state.step)
+        (value, metrics), gradient = jax.value_and_grad(loss, has_aux=True)(
+            state.params, batch, key
+        )
+        update, moments = optimiser.update(gradient, state.optimiser, state.params)
+        params = optax.apply_updates(state.params, update)
+        average = state.average
+        if average is not None:
+            average = _averaged(average, params, state.step, config.ema_decay)
+        metrics = {**metrics, "loss": value, "gradient_norm": optax.tree.norm(gradient)}
+        return TrainingState(state.step + 1, params, moments, average), metrics
+
+    return step
+
+
+def _averaged(average: Any, params: Any, step: jax.Array, decay: float) -> Any:
+    kept = jnp.minimum(decay, (1.0 + step) / (10.0 + step))
+    return jax.tree.map(lambda old, new: kept * old + (1 - kept) * new, average, params)

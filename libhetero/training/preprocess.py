@@ -1,0 +1,189 @@
+"""What is done to an image between the stack and the model.
+
+In this order, for every image X of box n:
+
+1. phase-flipped images get their signs back, X ← F⁻¹[ sign(CTF) F[X] ], so that the model
+   always meets images that carry the whole CTF (only where the set says it was flipped);
+2. X ← contrast · X, so that protein is white;
+3. Fourier crop to `box_size` m < n: pixels n/m times as large, values keep their level;
+4. X ← X - mean of X outside the circle of radius m/2 (the corners, where no particle is);
+5. X ← X / deviation, either one number for the set ("set", the standard deviation over
+   all pixels of a fixed sample of images) or that of each image ("image").
+
+One number for the set keeps the ratio of intensities between particles. The mean and the
+deviation are over all pixels rather than over the background, so that noiseless images work too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.fft
+from jaxtyping import Float
+
+from libhetero.errors import ConfigurationError, DataError
+from libhetero.physics.ctf import ctf_image
+from libhetero.physics.fourier import fourier_image, real_image
+from libhetero.records import CTFParams
+
+NORMALISATIONS = ("set", "image", "none")
+SAMPLE_BLOCK = 64
+
+
+class Reader(Protocol):
+    """Anything that gives images by place in the particle set."""
+
+    def read(self, indices: np.ndarray) -> np.ndarray:
+        """Return float32 images (len(indices), n, n)."""
+
+
+@dataclass(frozen=True)
+class PreprocessConfig:
+    """How images are prepared; see the module's docstring.
+
+    Parameters
+    ----------
+    contrast : sign that the stored pixels are multiplied by, +1 or -1.
+    normalise : "set", "image" or "none".
+    box_size : box after the Fourier crop, pixels; None keeps the stored box.
+    deviation : divisor of "set", in units of the stored pixels; from `estimate_deviation`.
+    """
+
+    contrast: int = 1
+    normalise: str = "set"
+    box_size: int | None = None
+    deviation: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.contrast not in (-1, 1):
+            raise ConfigurationError(f"contrast is {self.contrast}; expected 1 or -1.")
+        if self.normalise not in NORMALISATIONS:
+            raise ConfigurationError(
+                f"normalise is {self.normalise!r}; expected one of {', '.join(NORMALISATIONS)}."
+            )
+        if self.box_size is not None and self.box_size < 4:
+            raise ConfigurationError(f"box_size is {self.box_size}; expected at least 4 pixels.")
+        if not (np.isfinite(self.deviation) and self.deviation > 0):
+            raise ConfigurationError(f"deviation is {self.deviation}; expected a positive number.")
+
+
+def preprocess(
+    images: Float[np.ndarray, "batch n n"], config: PreprocessConfig
+) -> Float[np.ndarray, "batch m m"]:
+    """Apply steps 2 to 5 of this module to a block of images, on the host."""
+    images = config.contrast * np.asarray(images, np.float32)
+    if config.box_size is not None:
+        images = fourier_crop(images, config.box_size)
+    images = images - background_mean(images)[:, None, None]
+    if config.normalise == "set":
+        images = images / np.float32(config.deviation)
+    elif config.normalise == "image":
+        deviation = images.std(axis=(1, 2), keepdims=True)
+        images = images / np.where(deviation > 0, deviation, 1)
+    return images.astype(np.float32)
+
+
+def outside_circle(n: int) -> np.ndarray:
+    """Return which pixels of box n lie more than n/2 pixels from the centre n // 2, (n, n) bool."""
+    axis = np.arange(n) - n // 2
+    return np.hypot(axis[:, None], axis[None, :]) > n / 2
+
+
+def background_mean(images: Float[np.ndarray, "batch n n"]) -> Float[np.ndarray, " batch"]:
+    """Return the mean of each image outside the particle's circle."""
+    return images[:, outside_circle(images.shape[-1])].mean(axis=1)
+
+
+def fourier_crop(
+    images: Float[np.ndarray, "batch n n"], m: int
+) -> Float[np.ndarray, "batch m m"]:
+    """Resample images to a box of m pixels of n/m the size, about the centre, on the host.
+
+    Raises
+    ------
+    ConfigurationError : for m > n.
+    """
+    n = images.shape[-1]
+    if m > n:
+        raise ConfigurationError(
+            f"box {m} is larger than the particles' box {n}; choose a box of at most {n} pixels."
+        )
+    if m == n:
+        return images
+    fourier = scipy.fft.rfft2(np.fft.ifftshift(images, axes=(1, 2)))
+    positive = (m + 1) // 2
+    negative = m - positive
+    rows = np.concatenate([fourier[:, :positive], fourier[:, n - negative :]], axis=1)
+    cropped = scipy.fft.irfft2(rows[:, :, : m // 2 + 1], s=(m, m)) * (m / n) ** 2
+    return np.fft.fftshift(cropped, axes=(1, 2)).astype(np.float32)
+
+
+def restore_signs(
+    images: Float[np.ndarray, "batch n n"], ctf: CTFParams, pixel_size: float
+) -> Float[np.ndarray, "batch n n"]:
+    """Undo phase flipping: multiply each transform by the sign of its CTF.
+
+    Parameters
+    ----------
+    ctf : leading axis batch.
+    pixel_size : of `images`, Å.
+    """
+    return np.asarray(_restore_signs(images, ctf, pixel_size))
+
+
+@jax.jit
+def _restore_signs(images: jax.Array, ctf: CTFParams, pixel_size: float) -> jax.Array:
+    def one(image: jax.Array, params: CTFParams) -> jax.Array:
+        n = image.shape[-1]
+        sign = jnp.where(ctf_image(params, n, pixel_size) < 0, -1.0, 1.0)
+        return real_image(fourier_image(image) * sign, n)
+
+    return jax.vmap(one)(images, ctf)
+
+
+def estimate_deviation(
+    reader: Reader, count: int, config: PreprocessConfig, *, sample: int = 1024, seed: int = 0
+) -> float:
+    """Return the standard deviation over all pixels of a fixed sample, after steps 2 to 4.
+
+    Parameters
+    ----------
+    reader : gives the images.
+    count : number of particles in the set.
+    sample : images looked at, drawn without replacement.
+    seed : of the draw.
+
+    Raises
+    ------
+    DataError : if the sampled images are constant or hold values that are not finite.
+    """
+    plain = PreprocessConfig(config.contrast, "none", config.box_size)
+    chosen = sample_indices(count, sample, seed)
+    total, pixels = 0.0, 0
+    for start in range(0, len(chosen), SAMPLE_BLOCK):
+        images = preprocess(reader.read(chosen[start : start + SAMPLE_BLOCK]), plain)
+        total += float(np.sum(np.square(images, dtype=np.float64)))
+        pixels += images.size
+    deviation = float(np.sqrt(total / pixels))
+    if not np.isfinite(deviation):
+        raise DataError(
+            "the particle images hold values that are not finite (NaN or infinity) or overflow; "
+            "expected finite pixels. Remove those images or write the stack again."
+        )
+    if deviation == 0:
+        raise DataError(
+            f"the {len(chosen)} sampled particle images are constant; expected varying pixels. "
+            "Check that the list points at the right stack."
+        )
+    return deviation
+
+
+def sample_indices(count: int, sample: int, seed: int) -> np.ndarray:
+    """Return at most `sample` distinct places below `count`, in increasing order."""
+    if count <= sample:
+        return np.arange(count)
+    return np.sort(np.random.default_rng(seed).choice(count, sample, replace=False))

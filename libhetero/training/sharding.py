@@ -1,0 +1,90 @@
+"""One mesh axis, `data`, over all devices of all processes.
+
+The batch is cut along its leading axis; parameters, optimiser and metrics are the same on every
+device. The step is one function compiled for the whole mesh: XLA inserts the sums over devices
+where the loss averages over the batch, so the loss is that of the whole batch on any number of
+devices. (`jax.pmap` is in maintenance mode; this is its replacement.) A loss must not scan over
+the batch axis: that would gather the batch on every device.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+AXIS = "data"
+
+
+def join_processes() -> None:
+    """Join the other processes of a Slurm step or a TPU slice, if this is one of several.
+
+    Call before anything else touches a device. Does nothing for a single process.
+    """
+    slurm = int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1
+    named = "JAX_COORDINATOR_ADDRESS" in os.environ
+    slice_of_tpus = "," in os.environ.get("TPU_WORKER_HOSTNAMES", "")
+    if (slurm or named or slice_of_tpus) and not jax.distributed.is_initialized():
+        jax.distributed.initialize()
+
+
+def is_writer() -> bool:
+    """Return whether this process writes the files of the run (process 0)."""
+    return jax.process_index() == 0
+
+
+def data_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
+    """Return the mesh over `devices`, by default all devices of all processes."""
+    return Mesh(np.asarray(jax.devices() if devices is None else list(devices)), (AXIS,))
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """Return the sharding of what every device holds whole."""
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def over_batch(mesh: Mesh) -> NamedSharding:
+    """Return the sharding of arrays cut along their leading axis."""
+    return NamedSharding(mesh, PartitionSpec(AXIS))
+
+
+def padded_size(batch_size: int, mesh: Mesh) -> int:
+    """Return `batch_size` rounded up to a multiple of the devices; the rest is padding."""
+    return -(-batch_size // mesh.size) * mesh.size
+
+
+def local_rows(size: int) -> slice:
+    """Return the rows of a batch of `size` that this process reads."""
+    share = size // jax.process_count()
+    return slice(jax.process_index() * share, (jax.process_index() + 1) * share)
+
+
+def place_batch(batch: Any, mesh: Mesh) -> Any:
+    """Put this process's rows of a batch on its devices, as part of the whole batch."""
+    sharding = over_batch(mesh)
+    return jax.tree.map(
+        lambda rows: jax.make_array_from_process_local_data(sharding, np.asarray(rows)), batch
+    )
+
+
+def place_replicated(tree: Any, mesh: Mesh) -> Any:
+    """Put the same arrays on every device."""
+    sharding = replicated(mesh)
+    return jax.tree.map(
+        lambda array: jax.make_array_from_process_local_data(
+            sharding, np.asarray(array), np.shape(array)
+        ),
+        tree,
+    )
+
+
+def compile_step(step: Callable, mesh: Mesh) -> Callable:
+    """Compile step(state, batch) -> (state, metrics) for the mesh; the old state is given up."""
+    whole, cut = replicated(mesh), over_batch(mesh)
+    return jax.jit(
+        step, in_shardings=(whole, cut), out_shardings=(whole, whole), donate_argnums=0
+    )

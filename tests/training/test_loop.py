@@ -1,0 +1,114 @@
+"""The loop: same losses on any number of devices, and after any interruption."""
+
+import dataclasses
+import os
+import signal
+
+import jax
+import numpy as np
+import pytest
+
+from libhetero.errors import DataError, TrainingError
+from libhetero.training.log import read_log
+from libhetero.training.loop import train
+from libhetero.training.optimiser import TrainingConfig
+from tests.training.toy import Toy, make_feed
+
+CONFIG = TrainingConfig(epochs=4, batch_size=8, learning_rate=0.01, seed=3, report_every=1)
+
+
+@pytest.fixture
+def toy():
+    model = Toy()
+    return model, model.init(jax.random.key(0))
+
+
+class Stopping:
+    """A feed that sends SIGTERM when it has been read `after` times."""
+
+    def __init__(self, feed, after: int) -> None:
+        self.feed, self.left = feed, after
+
+    def __len__(self) -> int:
+        return len(self.feed)
+
+    def batch(self, index, size=None):
+        self.left -= 1
+        if self.left == 0:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return self.feed.batch(index, size)
+
+
+def test_loss_falls_and_everything_is_logged(toy, tmp_path) -> None:
+    told = []
+    result = train(*toy, make_feed(), CONFIG, tmp_path, progress=told.append)
+    assert result.finished and result.step == 28 and told[-1] == 1
+    assert result.losses[-7:].mean() < 0.8 * result.losses[:7].mean()
+    lines = read_log(tmp_path / "log.jsonl")
+    assert [line["step"] for line in lines] == list(range(1, 29))
+    np.testing.assert_allclose([line["loss"] for line in lines], result.losses, rtol=1e-6)
+    wanted = {"epoch", "gain", "gradient_norm", "learning_rate", "seconds_left"}
+    assert wanted <= set(lines[-1])
+
+
+def test_four_devices_give_the_losses_of_one(toy) -> None:
+    config = dataclasses.replace(CONFIG, batch_size=7)
+    one = train(*toy, make_feed(), config, devices=jax.devices()[:1])
+    four = train(*toy, make_feed(), config, devices=jax.devices())
+    assert len(jax.devices()) == 4
+    np.testing.assert_allclose(one.losses, four.losses, rtol=2e-6)
+    np.testing.assert_allclose(one.params["template"], four.params["template"], atol=1e-6)
+
+
+@pytest.mark.parametrize("devices", [1, 4])
+def test_resumed_run_equals_the_uninterrupted_one(toy, tmp_path, devices) -> None:
+    whole = train(*toy, make_feed(), CONFIG, tmp_path / "whole", devices=jax.devices()[:1])
+    first = train(
+        *toy, Stopping(make_feed(), 12), CONFIG, tmp_path / "cut", devices=jax.devices()[:1]
+    )
+    assert not first.finished and 7 < first.step < 28
+    second = train(
+        *toy,
+        make_feed(),
+        CONFIG,
+        tmp_path / "cut",
+        resume=True,
+        devices=jax.devices()[:devices],
+    )
+    losses = np.concatenate([first.losses, second.losses])
+    np.testing.assert_allclose(losses, whole.losses, rtol=0 if devices == 1 else 2e-6)
+    np.testing.assert_allclose(second.params["template"], whole.params["template"], atol=1e-6)
+    logs = [read_log(tmp_path / name / "log.jsonl") for name in ("whole", "cut")]
+    assert [line["step"] for line in logs[1]] == [line["step"] for line in logs[0]]
+
+
+def test_a_finished_run_resumes_to_itself(toy, tmp_path) -> None:
+    result = train(*toy, make_feed(), CONFIG, tmp_path)
+    with pytest.raises(DataError, match="already holds a run"):
+        train(*toy, make_feed(), CONFIG, tmp_path)
+    again = train(*toy, make_feed(), CONFIG, tmp_path, resume=True)
+    assert again.finished and len(again.losses) == 0
+    np.testing.assert_array_equal(again.params["template"], result.params["template"])
+
+
+def test_resuming_nothing_is_refused(toy, tmp_path) -> None:
+    with pytest.raises(DataError, match="no complete checkpoint"):
+        train(*toy, make_feed(), CONFIG, tmp_path, resume=True)
+
+
+def test_divergence_stops_with_one_line(toy, tmp_path) -> None:
+    class Diverging(Toy):
+        def loss(self, params, batch, key):
+            value, metrics = super().loss(params, batch, key)
+            return value / (batch.index[0] >= 0) * np.nan, metrics
+
+    with pytest.raises(TrainingError, match="step 1: the loss is nan.*lower learning rate"):
+        train(Diverging(), toy[1], make_feed(), CONFIG, tmp_path)
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_parameters_given_are_left_alone(toy) -> None:
+    model, params = toy
+    before = np.array(params["template"])
+    train(model, params, make_feed(8), dataclasses.replace(CONFIG, epochs=1))
+    np.testing.assert_array_equal(params["template"], before)

@@ -56,8 +56,8 @@ def fourier_shell_correlation(
     (n // 2,), at spatial frequencies i / n cycles per voxel, i = 0 … n // 2 - 1.
     """
     n = first.shape[0]
-    radius = np.linalg.norm(frequencies_3d(n).astype(np.float64), axis=-1) * n
-    index = np.minimum(np.floor(radius + 1e-6).astype(np.int32) + 1, n // 2).reshape(-1)
+    radius = np.linalg.norm(np.rint(frequencies_3d(n).astype(np.float64) * n), axis=-1)
+    index = np.minimum(np.floor(radius).astype(np.int32) + 1, n // 2).reshape(-1)
     weight = jnp.asarray(hermitian_weight(n))
     a, b = fourier_volume(first), fourier_volume(second)
 

@@ -79,7 +79,7 @@ def disc_indices(n: int, radius: float | None = None) -> np.ndarray:
     radius : in Fourier pixels; default n / 2, Nyquist, itself left out because there k and -k
         share one pixel of an even box.
     """
-    frequency = frequencies_2d(n).astype(np.float64) * n
+    frequency = np.rint(frequencies_2d(n).astype(np.float64) * n)
     length = np.linalg.norm(frequency, axis=-1)
     inside = (length > 0) & (length < (n / 2 if radius is None else radius))
     inside &= ~((frequency[..., 0] == 0) & (frequency[..., 1] < 0))
@@ -127,3 +127,17 @@ def _hermitian_nyquist(kept: Complex[Array, "m half"], m: int) -> Complex[Array,
         values = kept[..., :, column]
         kept = kept.at[..., :, column].set(0.5 * (values + jnp.conj(values[..., mirror])))
     return kept
+
+
+def crop_volume(volume: Float[Array, "n n n"], m: int) -> Float[Array, "m m m"]:
+    """Resample a map to a box of m ≤ n voxels of n/m the size by keeping its low frequencies.
+
+    Voxel values keep their level. Both boxes are even.
+    """
+    n = volume.shape[-1]
+    if m == n:
+        return volume
+    low, high = np.arange(m // 2), np.arange(n - m // 2, n)
+    kept = np.concatenate([low, high])
+    fourier = fourier_volume(volume)[kept][:, kept][:, :, : m // 2 + 1]
+    return real_volume(fourier * (m / n) ** 3, m)

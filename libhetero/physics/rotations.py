@@ -37,7 +37,7 @@ def matrix_to_euler(rotation: Float[Array, "*batch 3 3"]) -> Float[Array, "*batc
     pole = tilt_sine < 1e-6
     rot = jnp.where(pole, 0.0, jnp.arctan2(rotation[..., 2, 1], rotation[..., 2, 0]))
     psi = jnp.arctan2(rotation[..., 1, 2], -rotation[..., 0, 2])
-    at_pole = jnp.arctan2(-rotation[..., 1, 0], rotation[..., 1, 1])
+    at_pole = jnp.arctan2(rotation[..., 0, 1], rotation[..., 1, 1])
     return jnp.stack([rot, tilt, jnp.where(pole, at_pole, psi)], axis=-1)
 
 

@@ -105,13 +105,28 @@ def insert_slice(
     where k and -k are both stored, the sum still has to be made Hermitian
     (`hermitian_plane`) before a transform back to real space.
     """
-    n = plane.shape[0]
-    half = padded // 2 + 1
-    indices, weights, turned = _corners(rotation, n, padded)
+    empty = jnp.zeros((padded, padded, padded // 2 + 1), plane.dtype)
+    return add_slice(empty, plane, rotation)
+
+
+def add_slice(
+    grid: Complex[Array, "padded padded half2"],
+    plane: Complex[Array, "n half"],
+    rotation: Float[Array, "3 3"],
+) -> Complex[Array, "padded padded half2"]:
+    """Return `grid` plus the inserted plane; in place where the grid is donated or scanned over.
+
+    Parameters
+    ----------
+    grid : oversampled half space, complex, or real for a real plane such as CTF².
+    plane : half plane of one image; pixels beyond Nyquist are left out.
+    rotation : model to image.
+    """
+    padded = grid.shape[0]
+    indices, weights, turned = _corners(rotation, plane.shape[0], padded)
     values = plane.reshape(-1)
     values = jnp.where(turned, jnp.conj(values), values)
-    empty = jnp.zeros(padded * padded * half, plane.dtype)
-    return empty.at[indices].add(values * weights).reshape(padded, padded, half)
+    return grid.reshape(-1).at[indices].add(values * weights).reshape(grid.shape)
 
 
 def hermitian_plane(grid: Complex[Array, "padded padded half"]) -> Complex[Array, "padded padded half"]:

@@ -1,0 +1,45 @@
+"""Writing beside and renaming, so that no file is ever half written."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from libhetero.errors import DataError
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; rename it to `path` when the block ends well.
+
+    The temporary file keeps the suffix of `path`, and is removed when the block fails.
+
+    Raises
+    ------
+    DataError : when the folder is missing or not writable, or the disk is full.
+    """
+    path = Path(path)
+    beside = path.with_name(f".{path.stem[:200]}.{os.getpid()}.tmp{path.suffix}")
+    try:
+        yield beside
+        os.replace(beside, path)
+    except OSError as error:
+        raise writing_error(path, error) from error
+    finally:
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)
+
+
+def writing_error(path: str | os.PathLike, error: OSError) -> DataError:
+    """Turn an operating-system error into the one line a user can act on."""
+    folder = Path(path).absolute().parent
+    if error.errno in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error):
+        return DataError(f"{path}: no space left on {folder}; free some and run again.")
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return DataError(f"{path}: {folder} is not writable; choose another folder.")
+    if not folder.is_dir():
+        return DataError(f"{path}: the folder {folder} does not exist; make it first.")
+    return DataError(f"{path}: could not be written ({error}).")

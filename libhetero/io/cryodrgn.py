@@ -1,0 +1,163 @@
+"""cryoDRGN's tables, read by an unpickler that knows arrays and nothing else.
+
+poses: (rotations N×3×3, translations N×2 as a fraction of the box) or rotations alone. Its slices
+are lattice @ R, so R takes model to image as ours does; its translation moves the image to its
+centre, so t = -translation · box · pixel size.
+ctf: N×9, [box, Å per pixel, U Å, V Å, angle °, kV, Cs mm, w, phase shift °]; N×11 adds
+[scale, B-factor].
+indices: integers that choose particles.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pickle
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from libhetero.errors import DataError
+from libhetero.io.entries import Entries
+from libhetero.io.paths import check_readable
+from libhetero.records import CTFParams
+
+ALLOWED = {
+    ("numpy", "ndarray"),
+    ("numpy", "dtype"),
+    ("numpy.core.multiarray", "_reconstruct"),
+    ("numpy.core.multiarray", "scalar"),
+    ("numpy.core.numeric", "_frombuffer"),
+    ("numpy._core.multiarray", "_reconstruct"),
+    ("numpy._core.multiarray", "scalar"),
+    ("numpy._core.numeric", "_frombuffer"),
+    ("_codecs", "encode"),
+}
+
+
+class ArrayUnpickler(pickle.Unpickler):
+    """An unpickler that builds NumPy arrays, tuples, lists and numbers, and refuses all else."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Return a class or function of `ALLOWED`."""
+        if (module, name) not in ALLOWED:
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}")
+        return super().find_class(module.replace("numpy.core", "numpy._core"), name)
+
+
+@dataclass(frozen=True)
+class Tables:
+    """Paths of the .pkl files given, None for those that are not."""
+
+    poses: str | os.PathLike | None = None
+    ctf: str | os.PathLike | None = None
+    indices: str | os.PathLike | None = None
+
+
+def read_pickle(path: str | os.PathLike) -> Any:
+    """Return the arrays of a pickle.
+
+    Raises
+    ------
+    DataError : for a damaged pickle, or one that holds anything but arrays.
+    """
+    check_readable(path)
+    try:
+        with open(path, "rb") as file:
+            return ArrayUnpickler(file).load()
+    except (pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError, IndexError,
+            KeyError, ImportError) as error:  # fmt: skip
+        reason = " ".join(str(error).split())[:100]
+        raise DataError(f"{path}: refused: not a pickle of arrays alone ({reason}).") from None
+
+
+def read_poses(path: str | os.PathLike) -> tuple[np.ndarray, np.ndarray]:
+    """Return rotations (N, 3, 3) and our shifts (N, 2) as fractions of the box."""
+    content = read_pickle(path)
+    rotation, translation = content if isinstance(content, tuple | list) else (content, None)
+    rotation = np.asarray(rotation, np.float64)
+    if translation is None:
+        translation = np.zeros((len(rotation), 2))
+    translation = np.asarray(translation, np.float64)
+    if rotation.shape[1:] != (3, 3) or translation.shape != (len(rotation), 2):
+        raise DataError(
+            f"{path}: shapes {rotation.shape} and {translation.shape}; expected poses (N, 3, 3) and "
+            f"(N, 2). Parse the poses again with cryoDRGN."
+        )
+    if np.abs(translation).max(initial=0.0) > 1:
+        raise DataError(f"{path}: translations exceed the box; expected fractions of the box size.")
+    return rotation, -translation
+
+
+def read_ctf(path: str | os.PathLike) -> tuple[CTFParams, np.ndarray, np.ndarray]:
+    """Return the CTF, and the box (N,) and pixel size (N,) Å it was determined at."""
+    table = np.asarray(read_pickle(path), np.float64)
+    if table.ndim != 2 or table.shape[1] not in (9, 11):
+        raise DataError(f"{path}: shape {table.shape}; expected a cryoDRGN CTF table, (N, 9).")
+    count = len(table)
+    scale, b_factor = np.ones(count), np.zeros(count)
+    if table.shape[1] == 11:
+        scale, b_factor = table[:, 9], np.abs(table[:, 10])
+    arrays = (
+        table[:, 2],
+        table[:, 3],
+        np.radians(table[:, 4]),
+        *table[:, 5:8].T,
+        np.radians(table[:, 8]),
+        b_factor,
+        scale,
+    )
+    return CTFParams(*(np.asarray(a, np.float32) for a in arrays)), table[:, 0], table[:, 1]
+
+
+def read_indices(path: str | os.PathLike) -> np.ndarray:
+    """Return the particles chosen, (M,) int, 0-based."""
+    values = np.asarray(read_pickle(path)).ravel()
+    if values.dtype.kind not in "iu":
+        raise DataError(f"{path}: holds {values.dtype} values; expected whole numbers (indices).")
+    return values.astype(np.int64)
+
+
+def override(entries: Entries, tables: Tables, source: str | os.PathLike) -> Entries:
+    """Return entries with the poses and CTF of the given tables in place of their own."""
+    count = len(entries.name_id)
+    chosen = None if tables.indices is None else read_indices(tables.indices)
+    if tables.poses is not None:
+        rotation, shift = read_poses(tables.poses)
+        rows = _rows(len(rotation), count, chosen, tables.poses, source)
+        entries = dataclasses.replace(
+            entries, rotation=rotation[rows], shift=shift[rows], shift_unit="box"
+        )
+    if tables.ctf is not None:
+        ctf, box, pixel = read_ctf(tables.ctf)
+        rows = _rows(len(box), count, chosen, tables.ctf, source)
+        entries = dataclasses.replace(entries, ctf=ctf.take(rows))
+        if not np.any(entries.pixel_size > 0):
+            entries = dataclasses.replace(entries, pixel_size=pixel[rows], box_size=box[rows])
+    return entries
+
+
+def _rows(
+    held: int, count: int, chosen: np.ndarray | None, table: object, source: object
+) -> np.ndarray:
+    """Return the row of a table for each particle; a table of the chosen ones alone is spread."""
+    if held == count:
+        return np.arange(count)
+    if chosen is not None and held == len(chosen) and chosen.max(initial=0) < count:
+        rows = np.zeros(count, np.int64)
+        rows[chosen] = np.arange(held)
+        return rows
+    raise DataError(f"{table}: {held} rows for {count} particles of {source}; expected as many.")
+
+
+def choice(tables: Tables, count: int) -> np.ndarray | None:
+    """Return the particles chosen by `indices`, None for all."""
+    if tables.indices is None:
+        return None
+    chosen = read_indices(tables.indices)
+    if len(chosen) and (chosen.min() < 0 or chosen.max() >= count):
+        raise DataError(
+            f"{tables.indices}: index {int(chosen.max())} is beyond the {count} particles of the list."
+        )
+    return chosen

@@ -1,0 +1,199 @@
+"""cryoSPARC particle tables (.cs): a NumPy record array with no pickled objects.
+
+    R = (rotation vector alignments3D/pose, as a matrix)      t = -shift · alignments3D/psize_A
+
+Shifts are in pixels of alignments3D/psize_A, which need not be the image's. blob/sign is -1 for
+dark particles; blob/path may begin with '>' (exported).
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from libhetero.errors import DataError
+from libhetero.io.atomic import replacing
+from libhetero.io.entries import Entries, unique_names
+from libhetero.io.paths import check_readable, project_path
+from libhetero.records import CTFParams, ParticleSet, Pose, SourceTable
+
+CTF_FIELDS = (
+    "ctf/df1_A",
+    "ctf/df2_A",
+    "ctf/df_angle_rad",
+    "ctf/accel_kv",
+    "ctf/cs_mm",
+    "ctf/amp_contrast",
+    "ctf/phase_shift_rad",
+    "ctf/bfactor",
+    "ctf/scale",
+)
+CTF_DEFAULTS = {"ctf/phase_shift_rad": 0.0, "ctf/bfactor": 0.0, "ctf/scale": 1.0}
+
+
+@dataclass(frozen=True, eq=False)
+class CsTable:
+    """A .cs file whole: its path and its record array."""
+
+    path: str
+    particles: np.ndarray
+
+
+def read_table(path: str | os.PathLike) -> CsTable:
+    """Read a .cs file.
+
+    Raises
+    ------
+    DataError : if it is no NumPy record array, or would need unpickling.
+    """
+    check_readable(path)
+    try:
+        table = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        reason = " ".join(str(error).split())[:100]
+        raise DataError(f"{path}: not a cryoSPARC table ({reason}); export it again.") from None
+    if not isinstance(table, np.ndarray) or not table.dtype.names:
+        raise DataError(f"{path}: no named columns; expected a cryoSPARC particle table.")
+    return CsTable(str(path), table)
+
+
+def read_cs(path: str | os.PathLike) -> Entries:
+    """Read a particle table."""
+    table = read_table(path)
+    rows = table.particles
+    if "blob/path" not in rows.dtype.names:
+        if len(rows) == 0:
+            return _empty(table)
+        raise DataError(
+            f"{path}: no column blob/path, so no images; give the table that has them "
+            f"(the passthrough or the exported one)."
+        )
+    paths = [value.decode("utf-8", "replace").lstrip(">") for value in rows["blob/path"]]
+    names, name_id = unique_names(paths)
+    pose = read_pose(rows)
+    signs = set(np.sign(rows["blob/sign"])) if "blob/sign" in rows.dtype.names else set()
+    half = rows["alignments3D/split"] if "alignments3D/split" in rows.dtype.names else None
+    return Entries(
+        names=names,
+        name_id=name_id,
+        image_index=rows["blob/idx"].astype(np.int64),
+        source=SourceTable("cs", table, np.arange(len(rows))),
+        box_size=rows["blob/shape"][:, 1].astype(np.int64),
+        pixel_size=rows["blob/psize_A"].astype(np.float64),
+        rotation=None if pose is None else pose[0],
+        shift=None if pose is None else pose[1],
+        shift_unit="angstrom",
+        ctf=read_ctf(rows),
+        contrast=int(signs.pop()) if len(signs) == 1 else 0,
+        half_set=None if half is None or not np.isin(half, (0, 1)).all() else half.astype(int),
+    )
+
+
+def _empty(table: CsTable) -> Entries:
+    nothing = np.zeros(0, np.int64)
+    source = SourceTable("cs", table, nothing)
+    return Entries((), nothing, nothing, source, nothing, np.zeros(0))
+
+
+def read_pose(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return R (N, 3, 3) and t (N, 2) in Å, or None when the table has no 3-D alignment."""
+    names = rows.dtype.names
+    if "alignments3D/pose" not in names or "alignments3D/shift" not in names:
+        return None
+    rotation = Rotation.from_rotvec(rows["alignments3D/pose"].astype(np.float64)).as_matrix()
+    size = "alignments3D/psize_A" if "alignments3D/psize_A" in names else "blob/psize_A"
+    return rotation, -rows["alignments3D/shift"].astype(np.float64) * rows[size][:, None]
+
+
+def read_ctf(rows: np.ndarray) -> CTFParams | None:
+    """Return the CTF (N,), or None when the table has none."""
+    names = rows.dtype.names
+    if any(name not in names and name not in CTF_DEFAULTS for name in CTF_FIELDS):
+        return None
+    columns = [
+        rows[name] if name in names else np.full(len(rows), CTF_DEFAULTS[name]) for name in CTF_FIELDS
+    ]
+    return CTFParams(*(np.asarray(column, np.float32) for column in columns))
+
+
+def write_cs(path: str | os.PathLike, particles: ParticleSet) -> None:
+    """Write a particle table, with every column of a .cs the set came from."""
+    from libhetero.io.origin import original_table
+
+    found = original_table(particles, "cs")
+    rows = _fresh(particles) if found is None else found[0].particles[found[1]].copy()
+    if particles.pose is not None:
+        rows = _put_pose(rows, particles.pose)
+    if particles.ctf is not None:
+        _put_ctf(rows, particles.ctf)
+    with replacing(path) as beside, open(beside, "wb") as file:
+        np.save(file, rows, allow_pickle=False)
+
+
+def _put_pose(rows: np.ndarray, pose: Pose) -> np.ndarray:
+    """Return the rows with another pose, unless it is the one they have."""
+    old = read_pose(rows)
+    if old is None:
+        kinds = [("alignments3D/pose", "<f4", (3,)), ("alignments3D/shift", "<f4", (2,)),
+                 ("alignments3D/psize_A", "<f4")]  # fmt: skip
+        rows = _with_columns(rows, kinds)
+        rows["alignments3D/psize_A"] = rows["blob/psize_A"]
+    elif np.allclose(old[0], pose.rotation, atol=2e-5) and np.allclose(old[1], pose.shift, atol=1e-3):
+        return rows
+    rotation = Rotation.from_matrix(np.asarray(pose.rotation, np.float64))
+    size = "alignments3D/psize_A" if "alignments3D/psize_A" in rows.dtype.names else "blob/psize_A"
+    rows["alignments3D/pose"] = rotation.as_rotvec()
+    rows["alignments3D/shift"] = -np.asarray(pose.shift) / rows[size][:, None]
+    return rows
+
+
+def _put_ctf(rows: np.ndarray, ctf: CTFParams) -> None:
+    values = (
+        ctf.defocus_u,
+        ctf.defocus_v,
+        ctf.defocus_angle,
+        ctf.voltage,
+        ctf.spherical_aberration,
+        ctf.amplitude_contrast,
+        ctf.phase_shift,
+        ctf.b_factor,
+        ctf.scale,
+    )
+    for name, column in zip(CTF_FIELDS, values, strict=True):
+        if name in rows.dtype.names and not np.allclose(rows[name], column, rtol=1e-5, atol=1e-5):
+            rows[name] = column
+
+
+def _with_columns(rows: np.ndarray, kinds: list[tuple]) -> np.ndarray:
+    wider = np.zeros(len(rows), rows.dtype.descr + kinds)
+    for name in rows.dtype.names:
+        wider[name] = rows[name]
+    return wider
+
+
+def _fresh(particles: ParticleSet) -> np.ndarray:
+    """Return a table with the images of a set that came from elsewhere."""
+    names = [project_path(file).encode() for file in particles.files]
+    width = max(map(len, names), default=1)
+    kinds = [("uid", "<u8"), ("blob/path", f"S{width}"), ("blob/idx", "<u4"),
+             ("blob/shape", "<u4", (2,)), ("blob/psize_A", "<f4"), ("blob/sign", "<f4")]  # fmt: skip
+    if particles.ctf is not None:
+        kinds += [("ctf/type", "S9"), ("ctf/exp_group_id", "<u4")]
+        kinds += [(name, "<f4") for name in CTF_FIELDS]
+    if particles.half_set is not None:
+        kinds += [("alignments3D/split", "<u4")]
+    rows = np.zeros(len(particles), kinds)
+    rows["uid"] = np.arange(1, len(particles) + 1)
+    rows["blob/path"] = np.array(names or [b""])[particles.file_id]
+    rows["blob/idx"] = particles.image_index
+    rows["blob/shape"] = particles.box_size[:, None]
+    rows["blob/psize_A"] = particles.pixel_size
+    rows["blob/sign"] = -1.0 if particles.contrast < 0 else 1.0
+    if particles.ctf is not None:
+        rows["ctf/type"] = b"imported"
+    if particles.half_set is not None:
+        rows["alignments3D/split"] = particles.half_set
+    return rows

@@ -1,0 +1,176 @@
+"""From what a list says to a ParticleSet: stacks found, headers read, units made ours.
+
+A list speaks of stacks by name, of shifts in pixels, Å or boxes, and may leave the box and the
+pixel size to the headers of the stacks. `Entries` is what the list said; `assemble` adds the rest.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from dataclasses import dataclass
+
+import numpy as np
+
+from libhetero.errors import DataError
+from libhetero.io.hdf import HdfStack
+from libhetero.io.images import open_stack
+from libhetero.io.mrc import MrcStack, missing_image
+from libhetero.io.paths import resolve_path
+from libhetero.records import CTFParams, ParticleSet, Pose, SourceTable
+
+
+@dataclass(frozen=True, eq=False)
+class Entries:
+    """What a list of N particles says.
+
+    Parameters
+    ----------
+    names : stacks as written in the list, each once.
+    name_id : (N,) int, index into `names`.
+    image_index : (N,) int, 0-based.
+    box_size : (N,) int pixels, 0 where the list does not say.
+    pixel_size : (N,) Å, NaN where the list does not say.
+    rotation : (N, 3, 3), or None.
+    shift : (N, 2) in `shift_unit`, or None.
+    shift_unit : "pixel", "angstrom" or "box" (fraction of the box).
+    """
+
+    names: tuple[str, ...]
+    name_id: np.ndarray
+    image_index: np.ndarray
+    source: SourceTable
+    box_size: np.ndarray
+    pixel_size: np.ndarray
+    rotation: np.ndarray | None = None
+    shift: np.ndarray | None = None
+    shift_unit: str = "pixel"
+    ctf: CTFParams | None = None
+    contrast: int = 0
+    phase_flipped: bool = False
+    half_set: np.ndarray | None = None
+    group: np.ndarray | None = None
+
+
+def assemble(
+    entries: Entries,
+    source: str | os.PathLike,
+    datadir: str | os.PathLike | None = None,
+    pixel_size: float | None = None,
+    need_images: bool = True,
+) -> ParticleSet:
+    """Return the particle set that a list describes.
+
+    Parameters
+    ----------
+    entries : what the list said.
+    source : the list, to find stacks beside it and to name it in errors.
+    datadir : folder of the stacks; None to look beside the list and in the current folder.
+    pixel_size : Å, overrides list and headers (shifts keep their number of pixels); None otherwise.
+    need_images : False to take the list's word where a stack is not at hand.
+
+    Raises
+    ------
+    DataError : for a stack that is missing or too short, or a pixel size nobody knows.
+    """
+    files, file_id = _files(entries, source, datadir, need_images)
+    box, header_pixel = _from_headers(entries, files, file_id, need_images)
+    stated = entries.pixel_size
+    pixel = np.where(np.isfinite(stated) & (stated > 0), stated, header_pixel)
+    if pixel_size is not None:
+        pixel = np.full(len(file_id), float(pixel_size))
+    unknown = np.flatnonzero(~(pixel > 0))
+    if len(unknown):
+        raise DataError(
+            f"{files[file_id[unknown[0]]]}: the header holds no pixel size and {source} gives none; "
+            f"give it in Å with --apix."
+        )
+    pose = None
+    if entries.rotation is not None:
+        shift = _shift_angstrom(entries, box, pixel, pixel_size is not None)
+        pose = Pose(entries.rotation.astype(np.float32), shift.astype(np.float32))
+    return ParticleSet(
+        files=files,
+        file_id=file_id,
+        image_index=np.asarray(entries.image_index, np.int64),
+        box_size=box,
+        pixel_size=pixel.astype(np.float64),
+        pose=pose,
+        ctf=entries.ctf,
+        contrast=entries.contrast,
+        phase_flipped=entries.phase_flipped,
+        half_set=entries.half_set,
+        group=entries.group,
+        source=entries.source,
+    )
+
+
+def _files(
+    entries: Entries, source: str | os.PathLike, datadir: str | os.PathLike | None, need: bool
+) -> tuple[tuple[str, ...], np.ndarray]:
+    """Resolve every name in use; two names of one file become one."""
+    used = np.unique(entries.name_id)
+    place: dict[str, int] = {}
+    renumber = np.zeros(len(entries.names), np.int64)
+    for i in used:
+        try:
+            path = resolve_path(entries.names[i], source, datadir)
+        except DataError:
+            if need:
+                raise
+            path = os.path.abspath(entries.names[i])
+        renumber[i] = place.setdefault(path, len(place))
+    return tuple(place), renumber[entries.name_id]
+
+
+def _from_headers(
+    entries: Entries, files: tuple[str, ...], file_id: np.ndarray, need: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return box size (the list's word first) and the headers' pixel size, both (N,)."""
+    highest = np.full(len(files), -1)
+    np.maximum.at(highest, file_id, entries.image_index)
+    boxes, pixels = np.zeros(len(files), np.int64), np.zeros(len(files))
+    for i, path in enumerate(files):
+        if not need and not os.path.exists(path):
+            continue
+        stack = open_stack(path)
+        _check_count(stack, int(highest[i]))
+        boxes[i], pixels[i] = stack.shape[1], stack.pixel_size
+        stack.close()
+    stated = np.asarray(entries.box_size, np.int64)
+    return np.where(stated > 0, stated, boxes[file_id]), pixels[file_id]
+
+
+def _check_count(stack: MrcStack | HdfStack, highest: int) -> None:
+    held = stack.available if isinstance(stack, MrcStack) else stack.count
+    if highest >= held:
+        stack.close()
+        raise DataError(missing_image(stack, highest if highest >= stack.count else held))
+
+
+def _shift_angstrom(
+    entries: Entries, box: np.ndarray, pixel: np.ndarray, overridden: bool
+) -> np.ndarray:
+    """Return shifts (N, 2) in Å; an overriding pixel size keeps their number of pixels."""
+    shift = np.zeros((len(pixel), 2)) if entries.shift is None else entries.shift
+    if entries.shift_unit == "pixel":
+        return shift * pixel[:, None]
+    if entries.shift_unit == "box":
+        return shift * (box * pixel)[:, None]
+    stated = entries.pixel_size
+    if overridden:
+        ratio = np.where(np.isfinite(stated) & (stated > 0), pixel / stated, 1.0)
+        return shift * ratio[:, None]
+    return shift
+
+
+def unique_names(names: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
+    """Return the distinct names in order of first use, and the index of each into them."""
+    place: dict[str, int] = {}
+    name_id = np.array([place.setdefault(name, len(place)) for name in names], np.int64)
+    return tuple(place), name_id
+
+
+def with_source(particles: ParticleSet, source: SourceTable | None) -> ParticleSet:
+    """Return the set with another source table."""
+    return dataclasses.replace(particles, source=source)

@@ -1,0 +1,231 @@
+"""EMAN2 HDF stacks and maps: /MDF/images/N/image with attributes named EMAN.key on group N.
+
+Strings are fixed-length, NUL-terminated ASCII, integers int32, Transforms compounds of 12 float32:
+other encodings crash EMAN2 or are read as 0. Integer-compressed images hold
+value = stored_rendermin + d (stored_rendermax - stored_rendermin) / (2^stored_renderbits - 1).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from libhetero.errors import DataError
+from libhetero.io.atomic import replacing
+from libhetero.io.mrc import missing_image
+from libhetero.io.paths import check_readable
+
+IMAGES = "MDF/images"
+TRANSFORM = np.dtype([(f"{row}{column}", "<f4") for row in range(3) for column in range(4)])
+COMPRESSION_KEYS = (
+    "stored_rendermin",
+    "stored_rendermax",
+    "stored_renderbits",
+    "stored_truncated",
+    "render_compress_level",
+)
+
+
+class HdfStack:
+    """An EMAN2 stack on disk, read image by image; attributes as in `libhetero.io.mrc.MrcStack`."""
+
+    def __init__(self, path: str | os.PathLike):
+        self.path = str(check_readable(path))
+        self._file: h5py.File | None = _open(self.path)
+        images = self._file[IMAGES]
+        numbers = [int(name) for name in images if name.isdigit()]
+        if not numbers:
+            raise DataError(f"{path}: no image in this EMAN2 stack; check the file.")
+        highest = images.attrs.get("imageid_max", [max(numbers)])
+        self.count = int(np.ravel(highest)[0]) + 1
+        self.available = len(numbers)
+        first = images[str(min(numbers))]
+        self.shape = tuple(_dataset(first, self.path, min(numbers)).shape[-2:])
+        self.pixel_size = float(attribute(first, "apix_x") or 0.0)
+
+    def read(self, index: int) -> np.ndarray:
+        """Return one image as float32, (rows, columns)."""
+        if self._file is None:
+            self._file = _open(self.path)
+        group = self._file[IMAGES].get(str(index))
+        if group is None:
+            raise DataError(missing_image(self, index))
+        data = read_image(group, self.path, index)
+        return data[0] if data.ndim == 3 and data.shape[0] == 1 else data
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+def _open(path: str | os.PathLike) -> h5py.File:
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(f"{path}: not a readable HDF5 file ({reason}); copy it again.") from None
+    if IMAGES not in file:
+        file.close()
+        raise DataError(f"{path}: no group /{IMAGES}; expected an EMAN2 .hdf image file.")
+    return file
+
+
+def _dataset(group: h5py.Group, path: str, index: int) -> h5py.Dataset:
+    if "image" not in group:
+        raise DataError(f"{path}: image {index} has a header but no pixels; the file is damaged.")
+    return group["image"]
+
+
+def read_image(group: h5py.Group, path: str, index: int) -> np.ndarray:
+    """Return the pixels of one image group as float32, decompressed."""
+    data = _dataset(group, path, index)[()].astype(np.float32)
+    low, high, bits = (attribute(group, key) for key in COMPRESSION_KEYS[:3])
+    if low is None or high is None or bits is None or bits <= 0:
+        return data
+    return data * np.float32((high - low) / (2.0**bits - 1)) + np.float32(low)
+
+
+def attribute(group: h5py.Group, key: str) -> Any:
+    """Return EMAN.key of an image group as int, float, str or array; None when absent.
+
+    Transforms come as (3, 4) float64, booleans of older files ('T', 'F') as bool.
+    """
+    name = f"EMAN.{key}"
+    if name not in group.attrs:
+        return None
+    value = group.attrs[name]
+    if isinstance(value, bytes | np.bytes_):
+        return value.decode("latin-1")
+    if isinstance(value, str):
+        return value
+    value = np.asarray(value)
+    if value.dtype.names:
+        return np.array([float(value.ravel()[0][n]) for n in value.dtype.names]).reshape(3, -1)
+    if value.dtype == np.int8 and value.size == 1:
+        return int(value.ravel()[0]) in (ord("T"), 1)
+    return value.ravel()[0].item() if value.size == 1 else value
+
+
+def read_headers(
+    path: str | os.PathLike, indices: Iterable[int], keys: tuple[str, ...]
+) -> list[dict[str, Any]]:
+    """Return the attributes `keys` (those present) of some images of a stack."""
+    headers = []
+    with _open(check_readable(path)) as file:
+        images = file[IMAGES]
+        for index in indices:
+            group = images.get(str(int(index)))
+            values = {} if group is None else {key: attribute(group, key) for key in keys}
+            headers.append({key: value for key, value in values.items() if value is not None})
+    return headers
+
+
+def all_attributes(path: str | os.PathLike, index: int) -> dict[str, Any]:
+    """Return every attribute of one image, without the EMAN. prefix and those of its compression."""
+    with _open(path) as file:
+        group = file[IMAGES].get(str(index))
+        if group is None:
+            return {}
+        keys = [name.removeprefix("EMAN.") for name in group.attrs]
+        return {key: attribute(group, key) for key in keys if key not in COMPRESSION_KEYS}
+
+
+def write_attribute(group: h5py.Group, key: str, value: Any) -> None:
+    """Write EMAN.key in the encoding that EMAN2 reads.
+
+    Parameters
+    ----------
+    group : image group.
+    key : without the prefix.
+    value : str, bool, int, float, (3, 4) Transform, or a one-axis array of numbers.
+    """
+    name = f"EMAN.{key}"
+    if isinstance(value, str):
+        _write_string(group, name, value)
+        return
+    value = np.asarray(value)
+    if value.shape == (3, 4):
+        record = np.array([tuple(np.float32(value).ravel())], TRANSFORM)
+        group.attrs.create(name, record, shape=(1,), dtype=TRANSFORM)
+        return
+    whole = value.dtype.kind in "iub"
+    group.attrs.create(name, value.ravel().astype(np.int32 if whole else np.float32))
+
+
+def _write_string(group: h5py.Group, name: str, text: str) -> None:
+    data = text.encode("ascii", "replace") + b"\0"
+    kind = h5py.h5t.C_S1.copy()
+    kind.set_size(len(data))
+    kind.set_strpad(h5py.h5t.STR_NULLTERM)
+    space = h5py.h5s.create(h5py.h5s.SCALAR)
+    created = h5py.h5a.create(group.id, name.encode(), kind, space)
+    created.write(np.array(data, dtype=f"S{len(data)}"), mtype=kind)
+
+
+class HdfWriter:
+    """Write an EMAN2 stack image by image; it takes its place when complete.
+
+    Parameters
+    ----------
+    path : the .hdf file to make.
+    pixel_size : Å, of the images whose attributes do not say otherwise.
+    """
+
+    def __init__(self, path: str | os.PathLike, pixel_size: float):
+        self.path = Path(path)
+        self._pixel_size = pixel_size
+        self._count = 0
+
+    def __enter__(self) -> HdfWriter:
+        self._replacing = replacing(self.path)
+        beside = self._replacing.__enter__()
+        try:
+            self._file = h5py.File(beside, "w")
+        except OSError as error:
+            self._replacing.__exit__(type(error), error, error.__traceback__)
+        self._images = self._file.create_group(IMAGES)
+        return self
+
+    def write(self, image: np.ndarray, attributes: dict[str, Any] | None = None) -> None:
+        """Append one image (y, x) or map (z, y, x) with its attributes (unprefixed)."""
+        image = np.asarray(image, np.float32)
+        group = self._images.create_group(str(self._count))
+        group.create_dataset("image", data=image)
+        depth, rows, columns = (1, *image.shape) if image.ndim == 2 else image.shape
+        values = {f"apix_{axis}": float(self._pixel_size) for axis in "xyz"}
+        values.update(attributes or {})
+        values.update(nx=columns, ny=rows, nz=depth, is_complex=0, datatype=7)
+        for key, value in values.items():
+            write_attribute(group, key, value)
+        self._count += 1
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> bool | None:
+        try:
+            highest = np.array([self._count - 1], np.int32)
+            self._images.attrs.create("imageid_max", highest, shape=(1,), dtype=np.int32)
+            self._file.close()
+        except (OSError, RuntimeError) as failure:
+            return self._replacing.__exit__(OSError, OSError(str(failure)), failure.__traceback__)
+        return self._replacing.__exit__(kind, error, trace)
+
+
+def read_map(path: str | os.PathLike) -> tuple[np.ndarray, float]:
+    """Return the first map of a file as float32 (z, y, x) and its pixel size in Å (0: unknown)."""
+    with _open(check_readable(path)) as file:
+        group = file[IMAGES].get("0")
+        if group is None or _dataset(group, str(path), 0).ndim != 3:
+            raise DataError(f"{path}: expected a 3-D map, found images; give a map.")
+        return read_image(group, str(path), 0), float(attribute(group, "apix_x") or 0.0)
+
+
+def write_map(path: str | os.PathLike, volume: np.ndarray, pixel_size: float) -> None:
+    """Write a float32 map, (z, y, x) with voxels of `pixel_size` Å."""
+    with HdfWriter(path, pixel_size) as writer:
+        writer.write(volume)

@@ -1,0 +1,75 @@
+"""Particles as an EMAN2 .hdf stack: pixels, with pose and CTF in the header of each image."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from libhetero.errors import DataError
+from libhetero.io import eman, hdf
+from libhetero.io.entries import Entries
+from libhetero.io.lst import HEADER_KEYS, entries_from_values
+from libhetero.io.mrc_particles import copy_blocks
+from libhetero.records import ParticleSet, SourceTable
+
+
+def read_hdf(path: str | os.PathLike) -> Entries:
+    """Read every image of a stack with the pose and CTF of its header."""
+    stack = hdf.HdfStack(path)
+    count = stack.count
+    stack.close()
+    values = hdf.read_headers(path, range(count), HEADER_KEYS)
+    rows = np.arange(count)
+    source = SourceTable("hdf", str(path), rows)
+    return entries_from_values(values, (os.path.abspath(path),), np.zeros(count, int), rows, source, path)
+
+
+def write_hdf(
+    path: str | os.PathLike, particles: ParticleSet, images: Iterable[np.ndarray] | None
+) -> None:
+    """Write a stack; attributes of an .hdf it was read from are kept."""
+    blocks = copy_blocks(particles) if images is None else images
+    index = 0
+    with hdf.HdfWriter(path, float(particles.pixel_size[0]) if len(particles) else 1.0) as writer:
+        for block in blocks:
+            for image in np.reshape(block, (-1, *np.shape(block)[-2:])):
+                writer.write(image, _attributes(particles, index))
+                index += 1
+        if index != len(particles):
+            raise DataError(f"{path}: {index} images were written; expected {len(particles)}.")
+
+
+def _attributes(particles: ParticleSet, i: int) -> dict[str, Any]:
+    """Return the header of particle i: its source's, and our records over it."""
+    source, pixel_size = particles.source, float(particles.pixel_size[i])
+    values: dict[str, Any] = {}
+    if source is not None and source.format == "hdf":
+        values = hdf.all_attributes(source.data, int(source.rows[i]))
+    values.update({f"apix_{axis}": pixel_size for axis in "xyz"})
+    if particles.pose is not None:
+        values["xform.projection"] = eman.matrix_from_pose(particles.pose.take(i), pixel_size)
+    if particles.ctf is not None:
+        ctf = particles.ctf.take(i)
+        values["ctf"] = _ctf_string(values.get("ctf"), eman.fields_from_ctf(ctf, pixel_size))
+        if ctf.phase_shift != 0:
+            values["hetero_phase_shift"] = float(ctf.phase_shift)
+        if ctf.scale != 1:
+            values["hetero_scale"] = float(ctf.scale)
+    if particles.phase_flipped:
+        values["ctf_phase_flipped"] = 1
+    if particles.half_set is not None:
+        values["hetero_half"] = int(particles.half_set[i])
+    if particles.group is not None:
+        values["ptcl3d_id"] = int(particles.group[i])
+    return values
+
+
+def _ctf_string(old: Any, fields: dict[str, Any]) -> str:
+    """Return the CTF string, with the background and SNR curves of the one it replaces."""
+    if isinstance(old, str):
+        kept = eman.parse_ctf_string(old, "header")
+        fields = {**fields, **{key: kept[key] for key in ("dsbg", "background", "snr")}}
+    return eman.format_ctf_string(fields)

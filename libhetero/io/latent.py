@@ -1,0 +1,48 @@
+"""Latent coordinates as EMAN2 text (`mid` files): index of the particle, then its latents."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+
+from libhetero.errors import DataError
+from libhetero.io.atomic import replacing
+from libhetero.io.paths import check_readable
+
+
+def read_latent(path: str | os.PathLike) -> tuple[np.ndarray, np.ndarray]:
+    """Read latents; a first column of whole, distinct numbers ≥ 0 is the particle index.
+
+    Returns
+    -------
+    index : (N,) int, 0, 1, … when the file has no index column.
+    latent : (N, L) float64.
+    """
+    check_readable(path)
+    try:
+        table = np.loadtxt(path, ndmin=2)
+    except ValueError as error:
+        raise DataError(f"{path}: not a table of numbers ({error}).") from None
+    first = table[:, 0]
+    whole = np.all(first == np.round(first)) and np.all(first >= 0)
+    if table.shape[1] > 1 and whole and len(np.unique(first)) == len(first):
+        return first.astype(np.int64), table[:, 1:]
+    return np.arange(len(table)), table
+
+
+def write_latent(path: str | os.PathLike, index: np.ndarray, latent: np.ndarray) -> None:
+    """Write index column and latents, the one layout that all of EMAN2's programs read.
+
+    Parameters
+    ----------
+    path : text file to make.
+    index : (N,) int, place of each particle in its list, 0-based.
+    latent : (N, L).
+    """
+    latent = np.asarray(latent, np.float64)
+    if len(index) != len(latent):
+        raise DataError(f"{path}: {len(index)} indices for {len(latent)} latents; expected as many.")
+    table = np.column_stack([np.asarray(index, np.float64), latent])
+    with replacing(path) as beside:
+        np.savetxt(beside, table, fmt="%.18e")

@@ -1,0 +1,293 @@
+"""EMAN2 list files (.lst): one particle a line, `index<TAB>stack<TAB>json`.
+
+Every line has the same length, stated in the header. Stack names are relative to the project
+folder, JSON values override those of the image header, and keys of our own begin with `hetero_`:
+half (half-set; other programs overwrite `class`), source and row (the line of the table it was
+imported from, so that export loses no column), phase_shift (radians) and scale of the CTF.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from libhetero.errors import DataError
+from libhetero.io import eman, hdf
+from libhetero.io.atomic import replacing
+from libhetero.io.entries import Entries, unique_names
+from libhetero.io.paths import check_readable, project_path, resolve_path
+from libhetero.records import CTFParams, ParticleSet, SourceTable
+
+COMMENT = "# Lines after the next one all have the length it states; keep it so when editing."
+HEADER_KEYS = (
+    "ctf",
+    "xform.projection",
+    "apix_x",
+    "ctf_phase_flipped",
+    "ptcl3d_id",
+    "hetero_half",
+    "hetero_phase_shift",
+    "hetero_scale",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class LstTable:
+    """Lines of a list: stack names as written, and the JSON text of each line ("" for none)."""
+
+    path: str
+    names: list[str]
+    texts: list[str]
+
+
+def read_lst(path: str | os.PathLike, datadir: str | os.PathLike | None = None) -> Entries:
+    """Read a list; what a line's JSON lacks is taken from the .hdf image it points to.
+
+    Raises
+    ------
+    DataError : for a line that is damaged, or that would run code in EMAN2.
+    """
+    table, index = _parse(path)
+    values = [line_values(table, i) for i in range(len(index))]
+    names, name_id = unique_names(table.names)
+    _complete(values, names, name_id, index, path, datadir)
+    source = SourceTable("lst", table, np.arange(len(index)))
+    return entries_from_values(values, names, name_id, index, source, path)
+
+
+def entries_from_values(
+    values: list[dict[str, Any]],
+    names: tuple[str, ...],
+    name_id: np.ndarray,
+    index: np.ndarray,
+    source: SourceTable,
+    path: str | os.PathLike,
+) -> Entries:
+    """Return what EMAN2's header values (one dictionary a particle) say of particles."""
+    pose = _pose(values, path)
+    flipped = {bool(v.get("ctf_phase_flipped", False)) for v in values}
+    if len(flipped) > 1:
+        raise DataError(f"{path}: some particles are phase-flipped, others not; use one kind.")
+    return Entries(
+        names=names,
+        name_id=name_id,
+        image_index=index,
+        source=source,
+        box_size=np.zeros(len(index), np.int64),
+        pixel_size=np.array([_pixel_size(v) for v in values], np.float64),
+        rotation=None if pose is None else pose[0],
+        shift=None if pose is None else pose[1],
+        ctf=_ctf(values, path),
+        phase_flipped=flipped == {True},
+        half_set=_half_set(values),
+        group=_group(values),
+    )
+
+
+def _parse(path: str | os.PathLike) -> tuple[LstTable, np.ndarray]:
+    check_readable(path)
+    with open(path, encoding="utf-8", errors="replace") as file:
+        lines = file.read().split("\n")
+    if not lines[0].startswith(("#LSX", "#LST")):
+        raise DataError(f"{path}: the first line is '{lines[0][:20]}'; expected #LSX (EMAN2 list).")
+    index, names, texts = [], [], []
+    for number, line in enumerate(lines, 1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        fields = line.rstrip().split("\t" if "\t" in line else None, 2)
+        if len(fields) < 2 or not fields[0].strip().isdigit():
+            raise DataError(f"{path}: line {number} is not 'index<TAB>stack<TAB>json'; mend it.")
+        text = fields[2].strip() if len(fields) > 2 else ""
+        if "__pickle__" in text:
+            raise DataError(
+                f"{path}: line {number} holds a __pickle__ entry, which can run any code; refused. "
+                f"Write the list again with JSON values only."
+            )
+        index.append(int(fields[0]))
+        names.append(fields[1].strip())
+        texts.append(text)
+    return LstTable(str(path), names, texts), np.array(index, np.int64)
+
+
+def line_values(table: LstTable, i: int) -> dict[str, Any]:
+    """Return the JSON values of line i; free text of old lists counts as none."""
+    text = table.texts[i]
+    try:
+        values = json.loads(text) if text else {}
+    except json.JSONDecodeError:
+        if "{" not in text:
+            return {}
+        raise DataError(
+            f"{table.path}: particle {i + 1} has a comment that is code, not JSON "
+            f"('{text[:30]}…'); refused. Write the list again with a current EMAN2."
+        ) from None
+    return values if isinstance(values, dict) else {}
+
+
+def _complete(
+    values: list[dict[str, Any]],
+    names: tuple[str, ...],
+    name_id: np.ndarray,
+    index: np.ndarray,
+    path: str | os.PathLike,
+    datadir: str | os.PathLike | None,
+) -> None:
+    """Add to each line's values those of its .hdf image header that the line lacks."""
+    wanted = ("ctf", "xform.projection")
+    for i, name in enumerate(names):
+        if not name.endswith((".hdf", ".h5")):
+            continue
+        rows = np.flatnonzero(name_id == i)
+        rows = [row for row in rows if any(key not in values[row] for key in wanted)]
+        if not rows:
+            continue
+        found = resolve_path(name, path, datadir)
+        for row, header in zip(rows, hdf.read_headers(found, index[rows], HEADER_KEYS), strict=True):
+            values[row] = {**header, **values[row]}
+
+
+def _pixel_size(values: dict[str, Any]) -> float:
+    return float(values.get("apix_x") or np.nan)
+
+
+def _pose(
+    values: list[dict[str, Any]], path: str | os.PathLike
+) -> tuple[np.ndarray, np.ndarray] | None:
+    if not _all_or_none(values, "xform.projection", "pose (xform.projection)", path):
+        return None
+    matrices = [
+        eman.parse_transform(v["xform.projection"], f"{path}: particle {i + 1}")
+        for i, v in enumerate(values)
+    ]
+    return eman.pose_from_transforms(np.stack(matrices), str(path))
+
+
+def _ctf(values: list[dict[str, Any]], path: str | os.PathLike) -> CTFParams | None:
+    if not _all_or_none(values, "ctf", "CTF", path):
+        return None
+    fields = []
+    for i, v in enumerate(values):
+        where, ctf = f"{path}: particle {i + 1}", v["ctf"]
+        if isinstance(ctf, str):
+            ctf = eman.parse_ctf_string(ctf, where)
+        missing = [name for name in eman.CTF_NUMBERS if not isinstance(ctf, dict) or name not in ctf]
+        if missing:
+            raise DataError(f"{where}: the CTF lacks {missing[0]}; fit the CTF again with EMAN2.")
+        fields.append(ctf)
+    phase_shift = np.array([float(v.get("hetero_phase_shift", np.nan)) for v in values])
+    scale = np.array([float(v.get("hetero_scale", 1.0)) for v in values])
+    return eman.ctf_from_fields(fields, phase_shift, scale)
+
+
+def _all_or_none(
+    values: list[dict[str, Any]], key: str, what: str, path: str | os.PathLike
+) -> bool:
+    """Return whether the particles have `key`; some with and some without is an error."""
+    lacking = [i for i, v in enumerate(values) if key not in v]
+    if lacking and len(lacking) < len(values):
+        raise DataError(
+            f"{path}: particle {lacking[0] + 1} has no {what}, others have; "
+            f"remove the {len(lacking)} without or give it to all."
+        )
+    return bool(values) and not lacking
+
+
+def _half_set(values: list[dict[str, Any]]) -> np.ndarray | None:
+    """Return `hetero_half`, else `class` where every class is 0 or 1, as (N,) int."""
+    for key in ("hetero_half", "class"):
+        found = [v.get(key) for v in values]
+        if found and all(value in (0, 1) for value in found):
+            return np.array(found, np.int64)
+    return None
+
+
+def _group(values: list[dict[str, Any]]) -> np.ndarray | None:
+    found = [v.get("ptcl3d_id") for v in values]
+    return np.array(found, np.int64) if found and None not in found else None
+
+
+def write_lst(path: str | os.PathLike, particles: ParticleSet) -> None:
+    """Write a project list; JSON keys of a list it was read from are kept.
+
+    Raises
+    ------
+    DataError : for a stack name that is not ASCII.
+    """
+    names = [project_path(file) for file in particles.files]
+    for name in names:
+        if not name.isascii() or "\t" in name:
+            raise DataError(f"{path}: stack name {name!r} is not plain ASCII; rename it for EMAN2.")
+    records = []
+    for i in range(len(particles)):
+        values = _line_values(particles, i)
+        text = json.dumps(values, sort_keys=True, separators=(",", ":"))
+        records.append(f"{particles.image_index[i]}\t{names[particles.file_id[i]]}\t{text}")
+    length = max(map(len, records), default=0) + 5
+    with replacing(path) as beside, open(beside, "w", newline="\n", encoding="ascii") as file:
+        file.write(f"#LSX\n{COMMENT}\n# {length}\n")
+        for record in records:
+            file.write(record.ljust(length - 1) + "\n")
+
+
+def _line_values(particles: ParticleSet, i: int) -> dict[str, Any]:
+    """Return the JSON values of particle i: those it came with, and our own records over them."""
+    values, pixel_size = _carried(particles, i), float(particles.pixel_size[i])
+    values["apix_x"] = values["apix_y"] = float(f"{pixel_size:.7g}")
+    if particles.pose is not None:
+        matrix = eman.matrix_from_pose(particles.pose.take(i), pixel_size)
+        if not _same_projection(values.get("xform.projection"), matrix):
+            text = "[" + ",".join(f"{number:.9g}" for number in matrix.ravel()) + "]"
+            values["xform.projection"] = {"__class__": "Transform", "matrix": text}
+    if particles.ctf is not None:
+        _put_ctf(values, particles.ctf.take(i), pixel_size)
+    if particles.phase_flipped:
+        values["ctf_phase_flipped"] = 1
+    if particles.half_set is not None:
+        values["hetero_half"] = int(particles.half_set[i])
+        values.setdefault("class", int(particles.half_set[i]))
+    if particles.group is not None:
+        values["ptcl3d_id"] = int(particles.group[i])
+    return values
+
+
+def _carried(particles: ParticleSet, i: int) -> dict[str, Any]:
+    """Return what the source holds for particle i: a list's own JSON, or where its table row lies."""
+    source = particles.source
+    if source is None:
+        return {}
+    if source.format == "lst":
+        return dict(line_values(source.data, int(source.rows[i])))
+    if source.format in ("star", "cs"):
+        name = project_path(os.path.abspath(source.data.path))
+        return {"hetero_source": name, "hetero_row": int(source.rows[i])}
+    return {}
+
+
+def _same_projection(stored: Any, matrix: np.ndarray) -> bool:
+    if stored is None:
+        return False
+    old = eman.parse_transform(stored, "list")
+    return bool(np.allclose(old[:2], matrix[:2], rtol=1e-5, atol=2e-5))
+
+
+def _put_ctf(values: dict[str, Any], ctf: CTFParams, pixel_size: float) -> None:
+    """Set the CTF of one line unless the one it came with is the same."""
+    new = eman.fields_from_ctf(ctf, pixel_size)
+    old = values.get("ctf")
+    keep = isinstance(old, dict) and all(
+        np.isclose(float(old.get(name, np.nan)), new[name], rtol=1e-5, atol=1e-5)
+        for name in eman.CTF_NUMBERS
+        if name != "apix"
+    )
+    if not keep:
+        curves = old if isinstance(old, dict) else {}
+        kept = {key: curves[key] for key in ("dsbg", "background", "snr") if key in curves}
+        values["ctf"] = {"__class__": "EMAN2Ctf", **new, **kept}
+    if ctf.phase_shift != 0:
+        values["hetero_phase_shift"] = float(f"{float(ctf.phase_shift):.7g}")
+    if ctf.scale != 1:
+        values["hetero_scale"] = float(f"{float(ctf.scale):.7g}")

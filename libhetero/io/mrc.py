@@ -1,0 +1,237 @@
+"""MRC stacks and maps (.mrcs, .mrc, .map): modes 0, 1, 2, 6 and 12.
+
+Pixel size is cella / mx. Images are (y, x) and maps (z, y, x) in file order; header origins are
+ignored. A stack is memory-mapped, so opening one reads its header only.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+import mrcfile
+import numpy as np
+from mrcfile.dtypes import HEADER_DTYPE
+from mrcfile.utils import data_dtype_from_header
+
+from libhetero.errors import DataError
+from libhetero.io.atomic import replacing
+from libhetero.io.paths import check_readable
+
+logger = logging.getLogger(__name__)
+
+HEADER_SIZE = 1024  # bytes
+READABLE_MODES = (0, 1, 2, 6, 12)
+
+
+class MrcStack:
+    """An MRC stack on disk, read image by image.
+
+    Attributes
+    ----------
+    path : str.
+    count : images the header promises.
+    available : images the file really holds.
+    shape : (rows, columns), pixels.
+    pixel_size : Å; 0 when the header holds none.
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        self.path = str(check_readable(path))
+        header = _read_header(self.path)
+        mode = int(header.mode)
+        if mode not in READABLE_MODES:
+            raise DataError(
+                f"{path}: MRC mode {mode} is not images; expected one of {READABLE_MODES}. "
+                f"Convert the stack to mode 2 (float32)."
+            )
+        if mode == 0:
+            logger.warning("%s: mode 0 is read as signed bytes; some programs write unsigned.", path)
+        self._dtype = data_dtype_from_header(header)
+        self._offset = HEADER_SIZE + int(header.nsymbt)
+        self.count = int(header.nz)
+        self.shape = (int(header.ny), int(header.nx))
+        self.pixel_size = _pixel_size(header)
+        size = os.path.getsize(self.path) - self._offset
+        bytes_each = self._dtype.itemsize * self.shape[0] * self.shape[1]
+        if self.count < 1 or bytes_each < 1:
+            raise DataError(f"{path}: the header says {self.count} images of {self.shape}; not a stack.")
+        self.available = min(self.count, max(size, 0) // bytes_each)
+        self._images: np.ndarray | None = None
+
+    def read(self, index: int) -> np.ndarray:
+        """Return one image as float32, (rows, columns)."""
+        if not 0 <= index < self.available:
+            raise DataError(missing_image(self, index))
+        if self._images is None:
+            shape = (self.available, *self.shape)
+            self._images = np.memmap(self.path, self._dtype, "r", self._offset, shape)
+        return np.asarray(self._images[index], np.float32)
+
+    def close(self) -> None:
+        """Let go of the memory map."""
+        self._images = None
+
+
+def missing_image(stack: Any, index: int) -> str:
+    """Say why a stack has no image `index` (0-based): the file is cut short, or never had it."""
+    if index < stack.count:
+        return (
+            f"{stack.path}: truncated: the header says {stack.count} images of {stack.shape}, the "
+            f"file holds {stack.available}; image {index + 1} is missing. Copy the stack again."
+        )
+    return (
+        f"{stack.path}: image {index + 1} is asked for, the stack holds {stack.count}; "
+        f"list and stack do not belong together. Give the stack that the list was made from."
+    )
+
+
+def _read_header(path: str) -> Any:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with mrcfile.open(path, header_only=True, permissive=True) as file:
+                header = file.header.copy()
+    except (ValueError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(f"{path}: not an MRC file ({reason}); check the file.") from None
+    header = header.view(np.recarray) if not hasattr(header, "nx") else header
+    if min(int(header.nx), int(header.ny), int(header.nz)) < 1:
+        raise DataError(f"{path}: not an MRC file (its header holds no valid size); check the file.")
+    return header
+
+
+def _pixel_size(header: Any) -> float:
+    """Return cella.x / mx in Å, or 0 when that is no sensible pixel size."""
+    mx, length = int(header.mx), float(header.cella.x)
+    size = length / mx if mx > 0 else 0.0
+    return size if np.isfinite(size) and 0.01 <= size <= 1000.0 else 0.0
+
+
+def make_header(shape: tuple[int, int, int], pixel_size: float, volume: bool) -> np.ndarray:
+    """Return a float32 (mode 2) header for data of `shape` (z, y, x), pixels of `pixel_size` Å."""
+    header = np.zeros((), HEADER_DTYPE)
+    nz, ny, nx = shape
+    header["nx"], header["ny"], header["nz"], header["mode"] = nx, ny, nz, 2
+    header["mx"], header["my"], header["mz"] = nx, ny, nz if volume else 1
+    depth = nz if volume else 1
+    header["cella"] = (nx * pixel_size, ny * pixel_size, depth * pixel_size)
+    header["cellb"] = (90.0, 90.0, 90.0)
+    header["mapc"], header["mapr"], header["maps"] = 1, 2, 3
+    header["ispg"] = 1 if volume else 0
+    header["map"] = b"MAP "
+    header["machst"] = (0x44, 0x44, 0, 0)
+    header["nversion"] = 20141
+    header["dmin"], header["dmax"], header["dmean"], header["rms"] = 0, -1, -2, -1
+    return header
+
+
+class MrcsWriter:
+    """Write a float32 stack block by block; it takes its place when complete.
+
+    Parameters
+    ----------
+    path : the .mrcs file to make.
+    n : box size, pixels.
+    count : number of images that will come.
+    pixel_size : Å.
+
+    Raises
+    ------
+    DataError : on leaving the context, when more or fewer images came than `count`.
+    """
+
+    def __init__(self, path: str | os.PathLike, n: int, count: int, pixel_size: float):
+        self.path = Path(path)
+        self._shape = (count, n, n)
+        self._pixel_size = pixel_size
+        self._written = 0
+        self._low, self._high, self._sum, self._squares = np.inf, -np.inf, 0.0, 0.0
+
+    def __enter__(self) -> MrcsWriter:
+        self._replacing = replacing(self.path)
+        self._beside = self._replacing.__enter__()
+        try:
+            self._file = open(self._beside, "wb")
+            self._file.write(make_header(self._shape, self._pixel_size, volume=False).tobytes())
+        except OSError as error:
+            self._replacing.__exit__(type(error), error, error.__traceback__)
+        return self
+
+    def write(self, block: np.ndarray) -> None:
+        """Append images, (count, n, n) or (n, n)."""
+        block = np.ascontiguousarray(block, "<f4").reshape(-1, *np.shape(block)[-2:])
+        if block.shape[1:] != self._shape[1:]:
+            raise DataError(f"{self.path}: images are {block.shape[1:]}; expected {self._shape[1:]}.")
+        self._file.write(block.data)
+        self._written += len(block)
+        if len(block):
+            self._low = min(self._low, float(block.min()))
+            self._high = max(self._high, float(block.max()))
+            self._sum += float(block.sum(dtype=np.float64))
+            self._squares += float(np.square(block, dtype=np.float64).sum())
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> bool | None:
+        try:
+            if kind is None:
+                self._finish()
+            self._file.close()
+        except (OSError, DataError) as failure:
+            self._file.close()
+            return self._replacing.__exit__(type(failure), failure, failure.__traceback__)
+        return self._replacing.__exit__(kind, error, trace)
+
+    def _finish(self) -> None:
+        if self._written != self._shape[0]:
+            raise DataError(
+                f"{self.path}: {self._written} images were written; expected {self._shape[0]}."
+            )
+        header = make_header(self._shape, self._pixel_size, volume=False)
+        if self._written:
+            mean = self._sum / np.prod(self._shape)
+            variance = max(self._squares / np.prod(self._shape) - mean**2, 0.0)
+            header["dmin"], header["dmax"] = self._low, self._high
+            header["dmean"], header["rms"] = mean, np.sqrt(variance)
+        self._file.seek(0)
+        self._file.write(header.tobytes())
+
+
+def read_map(path: str | os.PathLike) -> tuple[np.ndarray, float]:
+    """Return a map as float32 (z, y, x) and its pixel size in Å (0 when the header holds none).
+
+    Compressed maps (.gz, .bz2) and permuted axes (mapc, mapr, maps) are understood.
+    """
+    check_readable(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with mrcfile.open(path, permissive=True) as file:
+                data, header = file.data, file.header.copy()
+    except (ValueError, OSError, EOFError) as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(f"{path}: not a readable map ({reason}); check the file.") from None
+    if data is None or data.ndim != 3:
+        raise DataError(f"{path}: expected a 3-D map, found no complete one; copy the file again.")
+    return _to_zyx(np.asarray(data, np.float32), header), _pixel_size(header)
+
+
+def _to_zyx(data: np.ndarray, header: Any) -> np.ndarray:
+    """Undo a permutation of axes: array axes are (section, row, column) in the file."""
+    axes = (int(header.maps), int(header.mapr), int(header.mapc))
+    if sorted(axes) != [1, 2, 3]:
+        return data
+    return np.ascontiguousarray(np.transpose(data, [axes.index(axis) for axis in (3, 2, 1)]))
+
+
+def write_map(path: str | os.PathLike, volume: np.ndarray, pixel_size: float) -> None:
+    """Write a float32 map, (z, y, x) with voxels of `pixel_size` Å."""
+    volume = np.ascontiguousarray(volume, "<f4")
+    header = make_header(volume.shape, pixel_size, volume=True)
+    header["dmin"], header["dmax"] = volume.min(), volume.max()
+    header["dmean"], header["rms"] = volume.mean(dtype=np.float64), volume.std(dtype=np.float64)
+    with replacing(path) as beside, open(beside, "wb") as file:
+        file.write(header.tobytes())
+        file.write(volume.data)

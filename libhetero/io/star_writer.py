@@ -1,0 +1,176 @@
+"""Writing RELION .star lists (3.1 layout), or giving a file that was read its columns back."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import starfile
+
+from libhetero.errors import DataError
+from libhetero.io import star
+from libhetero.io.atomic import replacing
+from libhetero.io.euler import euler_from_matrix
+from libhetero.io.origin import original_table
+from libhetero.io.paths import project_path, resolve_path
+from libhetero.io.star import StarTable
+from libhetero.records import CTFParams, ParticleSet, Pose
+
+logger = logging.getLogger(__name__)
+
+VERSION = "# version 30001"
+
+
+def write_star(path: str | os.PathLike, particles: ParticleSet) -> None:
+    """Write a particle list.
+
+    A set that was read from a .star (or imported from one into a .lst) gets that table back, every
+    column and the original images, with poses, CTF and half-sets renewed where they changed.
+    """
+    found = original_table(particles, "star")
+    blocks = _fresh(particles) if found is None else _updated(*found, particles)
+    texts = []
+    for name, block in blocks.items():
+        body = starfile.to_string({name: block}, na_rep="nan", sep=" ")
+        texts.append("\n".join([VERSION, *body.splitlines()[1:]]).rstrip() + "\n")
+    with replacing(path) as beside:
+        beside.write_text("\n".join(texts) + "\n")
+
+
+def _updated(table: StarTable, rows: np.ndarray, particles: ParticleSet) -> dict[str, Any]:
+    """Return the blocks of a table with the rows of the set, renewed where the set differs."""
+    frame = table.particles.iloc[rows].reset_index(drop=True)
+    frame["rlnImageName"] = _image_names(table, frame["rlnImageName"], particles)
+    pixel = star.read_pixel_size(table, rows)
+    pixel = np.where(np.isfinite(pixel), pixel, particles.pixel_size)
+    if particles.pose is not None:
+        _put_pose(frame, table, rows, particles.pose, pixel)
+    if particles.ctf is not None:
+        _put_ctf(frame, table, rows, particles.ctf)
+    if particles.half_set is not None:
+        subset = np.asarray(particles.half_set) + 1
+        old = table.number("rlnRandomSubset", rows)
+        if old is None or not np.array_equal(old, subset):
+            frame["rlnRandomSubset"] = subset.astype(str)
+    return {name: frame if name == table.name else block for name, block in table.blocks.items()}
+
+
+def _image_names(table: StarTable, names: pd.Series, particles: ParticleSet) -> list[str]:
+    """Keep names that the project folder can resolve; rewrite those that only `table` could."""
+    written: dict[str, str] = {}
+    result = []
+    for i, text in enumerate(names):
+        number, at, name = str(text).rpartition("@")
+        if name not in written:
+            written[name] = _project_name(name, table, particles, i)
+        result.append(f"{number}{at}{written[name]}")
+    return result
+
+
+def _project_name(name: str, table: StarTable, particles: ParticleSet, i: int) -> str:
+    if os.path.exists(name):
+        return name
+    try:
+        return project_path(resolve_path(name, table.path))
+    except DataError:
+        pass
+    own = particles.source is not None and particles.source.format == "star"
+    if own and os.path.exists(particles.files[particles.file_id[i]]):
+        return project_path(particles.files[particles.file_id[i]])
+    return name
+
+
+def _put_pose(
+    frame: pd.DataFrame, table: StarTable, rows: np.ndarray, pose: Pose, pixel: np.ndarray
+) -> None:
+    old = star.read_rotation(table, rows)
+    if old is None or not np.allclose(old, pose.rotation, atol=2e-5):
+        for label, angle in zip(star.ANGLES, euler_from_matrix(pose.rotation), strict=True):
+            frame[label] = _text(angle)
+    shift = np.asarray(pose.shift, np.float64)
+    stored, unit = star.read_shift(table, rows)
+    if stored is None:
+        stored, unit = np.full_like(shift, np.nan), "angstrom"
+    if unit == "pixel":
+        shift = shift / pixel[:, None]
+    if not np.allclose(stored, shift, atol=1e-3):
+        for axis, letter in enumerate("XY"):
+            label = f"rlnOrigin{letter}" + ("Angst" if unit == "angstrom" else "")
+            frame[label] = _text(-shift[:, axis])
+
+
+def _ctf_columns(ctf: CTFParams) -> dict[str, np.ndarray]:
+    return {
+        "rlnDefocusU": ctf.defocus_u,
+        "rlnDefocusV": ctf.defocus_v,
+        "rlnDefocusAngle": np.degrees(ctf.defocus_angle),
+        "rlnVoltage": ctf.voltage,
+        "rlnSphericalAberration": ctf.spherical_aberration,
+        "rlnAmplitudeContrast": ctf.amplitude_contrast,
+        "rlnPhaseShift": np.degrees(ctf.phase_shift),
+        "rlnCtfBfactor": ctf.b_factor,
+        "rlnCtfScalefactor": ctf.scale,
+    }
+
+
+def _put_ctf(frame: pd.DataFrame, table: StarTable, rows: np.ndarray, ctf: CTFParams) -> None:
+    old = star.read_ctf(table, rows)
+    stored = {} if old is None else _ctf_columns(old)
+    for label, values in _ctf_columns(ctf).items():
+        same = label in stored and np.allclose(stored[label], values, rtol=1e-5, atol=1e-4)
+        if not same:
+            frame[label] = _text(values)
+
+
+def _text(values: np.ndarray) -> list[str]:
+    return [f"{float(value):.6f}" for value in values]
+
+
+def _fresh(particles: ParticleSet) -> dict[str, Any]:
+    """Return the optics and particles blocks of a set without a star table."""
+    ctf = particles.ctf
+    keys = [particles.box_size, np.round(particles.pixel_size, 6)]
+    if ctf is not None:
+        optical = (ctf.voltage, ctf.spherical_aberration, ctf.amplitude_contrast)
+        keys += [np.round(np.asarray(value, np.float64), 6) for value in optical]
+    groups, group = np.unique(np.stack(keys, axis=1), axis=0, return_inverse=True)
+    group = group.ravel()
+    number = np.arange(1, len(groups) + 1)
+    optics = {
+        "rlnOpticsGroupName": [f"opticsGroup{i}" for i in number],
+        "rlnOpticsGroup": [str(i) for i in number],
+        "rlnImagePixelSize": _text(groups[:, 1]),
+        "rlnImageSize": [str(int(box)) for box in groups[:, 0]],
+        "rlnImageDimensionality": ["2"] * len(groups),
+    }
+    if particles.phase_flipped:
+        optics["rlnCtfDataArePhaseFlipped"] = ["1"] * len(groups)
+    if ctf is not None:
+        for label, column in zip(star.OPTICAL, groups[:, 2:].T, strict=True):
+            optics[label] = _text(column)
+    return {"optics": pd.DataFrame(optics), "particles": _fresh_particles(particles, group + 1)}
+
+
+def _fresh_particles(particles: ParticleSet, group: np.ndarray) -> pd.DataFrame:
+    names = [project_path(file) for file in particles.files]
+    pairs = zip(particles.image_index, particles.file_id, strict=True)
+    columns: dict[str, Any] = {
+        "rlnImageName": [f"{index + 1:06d}@{names[file]}" for index, file in pairs],
+        "rlnOpticsGroup": [str(i) for i in group],
+    }
+    if particles.pose is not None:
+        angles = euler_from_matrix(particles.pose.rotation)
+        columns.update({k: _text(v) for k, v in zip(star.ANGLES, angles, strict=True)})
+        for axis, letter in enumerate("XY"):
+            columns[f"rlnOrigin{letter}Angst"] = _text(-np.asarray(particles.pose.shift)[:, axis])
+    if particles.ctf is not None:
+        ctf = _ctf_columns(particles.ctf)
+        columns.update({k: _text(v) for k, v in ctf.items() if k not in star.OPTICAL})
+    if particles.half_set is not None:
+        columns["rlnRandomSubset"] = [str(half + 1) for half in particles.half_set]
+    if particles.group is not None:
+        columns["rlnTomoParticleName"] = [f"series_{group:06d}" for group in particles.group]
+    return pd.DataFrame(columns)

@@ -1,0 +1,37 @@
+"""A .txt list of stacks, one a line: all images of each, in that order (as cryoDRGN reads it)."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+
+from libhetero.errors import DataError
+from libhetero.io.entries import Entries
+from libhetero.io.images import open_stack
+from libhetero.io.paths import check_readable, resolve_path
+from libhetero.records import SourceTable
+
+
+def read_txt(path: str | os.PathLike, datadir: str | os.PathLike | None = None) -> Entries:
+    """List every image of every stack named."""
+    check_readable(path)
+    with open(path, encoding="utf-8", errors="replace") as file:
+        names = tuple(line.strip() for line in file if line.strip())
+    counts = []
+    for name in names:
+        if not name.isprintable() or name[0] in "#{":
+            raise DataError(f"{path}: '{name[:40]}' is no stack name; expected one stack a line.")
+        stack = open_stack(resolve_path(name, path, datadir))
+        counts.append(stack.count)
+        stack.close()
+    name_id = np.repeat(np.arange(len(names)), counts)
+    index = np.concatenate([np.arange(count) for count in counts] or [np.zeros(0, np.int64)])
+    return Entries(
+        names=names,
+        name_id=name_id,
+        image_index=index,
+        source=SourceTable("txt", str(path), np.arange(len(index))),
+        box_size=np.zeros(len(index), np.int64),
+        pixel_size=np.full(len(index), np.nan),
+    )

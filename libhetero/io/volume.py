@@ -1,0 +1,53 @@
+"""Maps on a grid (z, y, x): .mrc, .map (also .gz) and EMAN2 .hdf."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+
+from libhetero.errors import DataError
+from libhetero.io import hdf, mrc
+
+
+def read_volume(
+    path: str | os.PathLike, pixel_size: float | None = None
+) -> tuple[np.ndarray, float]:
+    """Read a map.
+
+    Parameters
+    ----------
+    path : .mrc, .map, .mrc.gz, .map.gz or .hdf.
+    pixel_size : Å, overrides the header; None takes the header's.
+
+    Returns
+    -------
+    volume : float32 (z, y, x).
+    pixel_size : Å.
+
+    Raises
+    ------
+    DataError : if the file is no map, or neither header nor caller knows the pixel size.
+    """
+    reader = hdf.read_map if str(path).endswith((".hdf", ".h5")) else mrc.read_map
+    volume, found = reader(path)
+    size = found if pixel_size is None else pixel_size
+    if size <= 0:
+        raise DataError(f"{path}: the header holds no pixel size; give it in Å with --apix.")
+    return volume, float(size)
+
+
+def write_volume(path: str | os.PathLike, volume: np.ndarray, pixel_size: float) -> None:
+    """Write a map by suffix, .hdf for EMAN2, else MRC.
+
+    Parameters
+    ----------
+    path : .mrc, .map or .hdf to make.
+    volume : (z, y, x), written as float32.
+    pixel_size : Å.
+    """
+    volume = np.asarray(volume, np.float32)
+    if volume.ndim != 3:
+        raise DataError(f"{path}: a map has three axes; found an array of shape {volume.shape}.")
+    writer = hdf.write_map if str(path).endswith((".hdf", ".h5")) else mrc.write_map
+    writer(path, volume, pixel_size)

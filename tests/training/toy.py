@@ -43,9 +43,10 @@ def make_particles(count: int, box: int = BOX, pixel_size: float = 2.0) -> Parti
     """Particles in one imaginary stack, with poses and CTFs."""
     random = np.random.default_rng(0)
     ones = np.ones(count)
+    defocus = 15000 + 5000 * random.random(count)
     ctf = CTFParams(
-        defocus_u=15000 + 5000 * random.random(count),
-        defocus_v=15000 * ones,
+        defocus_u=defocus,
+        defocus_v=defocus,
         defocus_angle=0.3 * ones,
         voltage=300 * ones,
         spherical_aberration=2.7 * ones,

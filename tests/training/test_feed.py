@@ -1,0 +1,113 @@
+"""Batches: their order, their shape, and what is refused."""
+
+import dataclasses
+import threading
+
+import numpy as np
+import pytest
+
+from libhetero.errors import DataError
+from libhetero.training.feed import (
+    ParticleFeed,
+    epoch_order,
+    ordered_indices,
+    prefetch,
+    step_indices,
+    steps_per_epoch,
+)
+from libhetero.training.preprocess import PreprocessConfig
+from tests.training.toy import BOX, ArrayReader, make_feed, make_particles
+
+
+def test_every_epoch_meets_every_particle_once_in_another_order() -> None:
+    steps = list(step_indices(23, 5, seed=1, first=0, last=10))
+    assert steps_per_epoch(23, 5) == 5
+    epochs = [np.concatenate(steps[:5]), np.concatenate(steps[5:])]
+    for number, epoch in enumerate(epochs):
+        np.testing.assert_array_equal(np.sort(epoch), np.arange(23))
+        np.testing.assert_array_equal(epoch, epoch_order(23, 1, number))
+    assert not np.array_equal(*epochs)
+    assert not np.array_equal(epochs[0], epoch_order(23, 2, 0))
+
+
+def test_order_needs_no_memory() -> None:
+    whole = list(step_indices(23, 5, 1, 0, 15))
+    for first in (0, 3, 5, 9):
+        part = list(step_indices(23, 5, 1, first, 15))
+        for one, other in zip(part, whole[first:], strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_a_short_batch_is_padded_with_real_images_at_weight_zero() -> None:
+    feed = make_feed(10)
+    batch = feed.batch(np.array([7, 3]), 4)
+    np.testing.assert_array_equal(batch.weight, [1, 1, 0, 0])
+    np.testing.assert_array_equal(batch.index, [7, 3, 7, 7])
+    np.testing.assert_array_equal(batch.images[2], batch.images[0])
+    assert batch.images.shape == (4, BOX, BOX) and batch.images.dtype == np.float32
+    assert batch.pose.rotation.shape == (4, 3, 3) and batch.pose.rotation.dtype == np.float32
+    assert batch.ctf.defocus_u.shape == (4,) and batch.index.dtype == np.int32
+
+
+def test_ordered_indices() -> None:
+    np.testing.assert_array_equal(np.concatenate(list(ordered_indices(7, 3))), np.arange(7))
+
+
+def test_crop_changes_box_and_pixel_size() -> None:
+    feed = make_feed(4)
+    cropped = dataclasses.replace(feed, config=PreprocessConfig(box_size=12))
+    assert (feed.box_size, feed.pixel_size) == (16, 2.0)
+    assert cropped.box_size == 12 and cropped.pixel_size == pytest.approx(2.0 * 16 / 12)
+    assert cropped.batch(np.arange(2)).images.shape == (2, 12, 12)
+
+
+def test_flipped_images_reach_the_model_unflipped() -> None:
+    feed = make_feed(4)
+    flipped = dataclasses.replace(
+        feed, particles=dataclasses.replace(feed.particles, phase_flipped=True)
+    )
+    once = flipped.batch(np.arange(4)).images
+    assert np.abs(once - feed.batch(np.arange(4)).images).max() > 0.1
+    twice = dataclasses.replace(flipped, reader=ArrayReader(once), config=PreprocessConfig())
+    plain = feed.batch(np.arange(4)).images
+    np.testing.assert_allclose(twice.batch(np.arange(4)).images, plain, atol=1e-4)
+
+
+def test_a_bad_pixel_is_named_with_its_image() -> None:
+    feed = make_feed(4)
+    feed.reader.images[2, 5, 5] = np.inf
+    with pytest.raises(DataError, match="imaginary.mrcs: image 2 .*not finite"):
+        feed.batch(np.arange(4))
+
+
+@pytest.mark.parametrize("name", ["pose", "ctf"])
+def test_particles_without_pose_or_ctf_are_refused(name) -> None:
+    particles = dataclasses.replace(make_particles(3), **{name: None})
+    with pytest.raises(DataError, match=f"no {name}"):
+        ParticleFeed(ArrayReader(np.zeros((3, 16, 16))), particles, PreprocessConfig())
+
+
+def test_prefetch_keeps_the_order_and_reads_ahead_in_another_thread() -> None:
+    threads = set()
+
+    def load(item: int) -> int:
+        threads.add(threading.get_ident())
+        return item * item
+
+    assert list(prefetch(load, range(20))) == [item**2 for item in range(20)]
+    assert threading.get_ident() not in threads
+
+
+def test_prefetch_raises_at_the_item_and_can_be_left() -> None:
+    def load(item: int) -> int:
+        if item == 3:
+            raise DataError("item 3")
+        return item
+
+    stream = prefetch(load, range(10))
+    assert [next(stream) for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(DataError, match="item 3"):
+        next(stream)
+    left = prefetch(lambda item: item, range(1000000))
+    assert next(left) == 0
+    left.close()

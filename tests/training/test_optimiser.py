@@ -1,0 +1,71 @@
+"""Learning rate, running average and the configuration of training."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from libhetero.configuration import from_dict, to_dict
+from libhetero.errors import ConfigurationError
+from libhetero.training.optimiser import (
+    TrainingConfig,
+    build_optimiser,
+    learning_rate_schedule,
+    start_state,
+    training_step,
+)
+
+
+def test_learning_rate_rises_from_above_zero_and_falls_to_one_percent() -> None:
+    config = TrainingConfig(epochs=10, warmup_epochs=2, learning_rate=1e-3)
+    rate = np.array([learning_rate_schedule(config, 50)(step) for step in range(501)])
+    assert rate[0] == pytest.approx(1e-4)
+    assert rate[100] == pytest.approx(1e-3) and rate.argmax() == 100
+    assert np.all(np.diff(rate[:101]) > 0) and np.all(np.diff(rate[101:]) <= 0)
+    assert rate[500] == pytest.approx(1e-5, rel=1e-3)
+
+
+def test_constant_rate_and_no_warm_up() -> None:
+    config = TrainingConfig(schedule="constant", warmup_epochs=0, learning_rate=1e-3)
+    assert learning_rate_schedule(config, 50)(0) == pytest.approx(1e-3)
+    assert learning_rate_schedule(config, 50)(900) == pytest.approx(1e-3)
+
+
+def test_a_short_run_is_not_all_warm_up() -> None:
+    config = TrainingConfig(epochs=1, warmup_epochs=5, learning_rate=1e-3)
+    assert learning_rate_schedule(config, 10)(5) == pytest.approx(1e-3)
+
+
+@pytest.mark.parametrize("decay, followed", [(0.0, None), (0.9, True)])
+def test_running_average_follows_from_the_start(decay, followed) -> None:
+    config = TrainingConfig(
+        ema_decay=decay, learning_rate=0.05, schedule="constant", warmup_epochs=0
+    )
+    optimiser = build_optimiser(config, 10)
+
+    def loss(params, batch, key):
+        return (params["x"] - 3.0) ** 2, {}
+
+    step = training_step(loss, optimiser, config)
+    state = start_state({"x": jnp.zeros(())}, optimiser, config)
+    for _ in range(100):
+        state, metrics = step(state, None)
+    assert int(state.step) == 100 and {"loss", "gradient_norm"} == set(metrics)
+    assert (state.average is None) == (followed is None)
+    assert float(state.best()["x"]) == pytest.approx(3.0, abs=0.3)
+
+
+def test_configuration_is_strict_and_travels() -> None:
+    config = TrainingConfig(epochs=3, schedule="constant", ema_decay=0.0)
+    assert from_dict(TrainingConfig, to_dict(config)) == config
+    wrong = {
+        "epochs": 0,
+        "batch_size": 0,
+        "learning_rate": 0.0,
+        "warmup_epochs": -1.0,
+        "schedule": "linear",
+        "ema_decay": 1.0,
+        "seed": -1,
+    }
+    for name, value in wrong.items():
+        with pytest.raises(ConfigurationError, match=name):
+            TrainingConfig(**{name: value})

@@ -23,7 +23,7 @@ test: $(VENV)/.installed-test
 $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo "No Python 3.11 or newer found: install one, or name it with make PYTHON=/path/to/python3" >&2; exit 1; }
 	@echo "Making $(VENV) with $(PYTHON)"
-	@"$(PYTHON)" -m venv $(VENV)
+	@"$(PYTHON)" -m venv $(VENV) || { rm -rf $(VENV); echo "$(PYTHON) cannot make a virtual environment: install its venv module (python3-venv on Debian)" >&2; exit 1; }
 
 $(VENV)/.installed: $(PACKAGING) | $(VENV)/bin/python
 	@echo "Installing libhetero and what it needs (1.5 GB, a minute or two)"

@@ -43,7 +43,9 @@ def prepare_volume(
     padded = padding * n
     before = padded // 2 - n // 2
     widths = [(before, padded - n - before)] * 3
-    return fourier_volume(jnp.pad(volume * kernel_correction(n, padded), widths))
+    transform = fourier_volume(jnp.pad(volume * kernel_correction(n, padded), widths))
+    # DC is always read on a grid point, and alone: there the correction would be one too many.
+    return transform.at[0, 0, 0].set(jnp.sum(volume)) if padding > 1 else transform
 
 
 def slice_frequencies(

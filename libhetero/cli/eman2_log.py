@@ -35,6 +35,7 @@ class Eman2Log:
         self._command = " ".join(command.split())
         self._ppid = ppid
         self._status_position: int | None = None
+        self._status = ""
 
     def start(self) -> None:
         """Append this run's line with the status `incomplete`."""
@@ -68,8 +69,9 @@ class Eman2Log:
         self._rewrite(time.strftime(TIME_FORMAT))
 
     def _rewrite(self, status: str) -> None:
-        if self._status_position is None:
+        if self._status_position is None or status == self._status:
             return
+        self._status = status
         try:
             with open(self.path, "r+b") as log:
                 log.seek(self._status_position)

@@ -1,0 +1,162 @@
+"""From bodies to particle images: pose, CTF, noise, each drawn from the particle's own key.
+
+    X_i = crop( CTF_i · P(R_i, t_i) V_i + noise_i ),   key_i = fold_in(key, i)
+
+Noise is white, with the variance of the CTF-applied noise-free images over all their pixels
+divided by the SNR, at the box before cropping. Whatever particle i draws depends on the
+seed and on i alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from libhetero.errors import ConfigurationError
+from libhetero.physics.ctf import ctf_image
+from libhetero.physics.fourier import crop_fourier_image, fourier_image, real_image
+from libhetero.physics.rotations import random_rotations
+from libhetero.records import CTFParams, Pose
+
+
+@dataclass(frozen=True)
+class CTFSampling:
+    """Where CTF parameters are drawn when no table is given: uniform between the limits.
+
+    Parameters
+    ----------
+    voltage : kV.
+    spherical_aberration : mm.
+    amplitude_contrast : fraction.
+    defocus_min, defocus_max : Å, mean defocus, underfocus positive.
+    astigmatism_max : Å, defocus_u - defocus_v from 0 to this, at any angle.
+    """
+
+    voltage: float = 300.0
+    spherical_aberration: float = 2.7
+    amplitude_contrast: float = 0.1
+    defocus_min: float = 5000.0
+    defocus_max: float = 25000.0
+    astigmatism_max: float = 500.0
+
+
+@dataclass(frozen=True)
+class ImagingConfig:
+    """How a set of particle images is made.
+
+    Parameters
+    ----------
+    particles : number of images.
+    box_size : pixels (even), at which signal and noise are made.
+    pixel_size : Å.
+    snr : signal variance ÷ noise variance per pixel at `box_size`; None for no noise.
+    seed : of poses, states, CTF and noise.
+    crop : pixels (even), box after Fourier cropping; None to keep `box_size`.
+    max_shift : Å, shifts uniform in ± this along x and y; None for 5 % of the box.
+    ctf : how the CTF is drawn; None for no CTF.
+    contrast : 1 protein white, -1 protein dark.
+    """
+
+    particles: int
+    box_size: int
+    pixel_size: float
+    snr: float | None = 0.1
+    seed: int = 0
+    crop: int | None = None
+    max_shift: float | None = None
+    ctf: CTFSampling | None = field(default_factory=CTFSampling)
+    contrast: int = 1
+
+    def __post_init__(self) -> None:
+        if self.particles < 1:
+            raise ConfigurationError(f"particles: expected at least 1, got {self.particles}.")
+        _check_box("box size", self.box_size)
+        if self.crop is not None:
+            _check_box("crop", self.crop)
+            if self.crop > self.box_size:
+                raise ConfigurationError(
+                    f"crop: expected at most the box size {self.box_size}, got {self.crop}."
+                )
+        if not self.pixel_size > 0:
+            raise ConfigurationError(f"pixel size: expected more than 0 Å, got {self.pixel_size:g}.")
+        if self.snr is not None and not self.snr > 0:
+            raise ConfigurationError(
+                f"snr: expected more than 0, got {self.snr:g}; leave it out for no noise."
+            )
+        if self.contrast not in (1, -1):
+            raise ConfigurationError(f"contrast: expected 1 or -1, got {self.contrast}.")
+
+    @property
+    def final_box(self) -> int:
+        """Box size of the images as written, pixels."""
+        return self.crop or self.box_size
+
+    @property
+    def final_pixel_size(self) -> float:
+        """Pixel size of the images as written, Å."""
+        return self.pixel_size * self.box_size / self.final_box
+
+
+def _check_box(name: str, size: int) -> None:
+    if size < 8 or size % 2:
+        raise ConfigurationError(f"{name}: expected an even number of at least 8, got {size}.")
+
+
+def particle_keys(seed: int, index: Array) -> PRNGKeyArray:
+    """Return the four keys (pose, state, CTF, noise) of one particle."""
+    return jax.random.split(jax.random.fold_in(jax.random.key(seed), index), 4)
+
+
+def sample_pose(key: PRNGKeyArray, max_shift: float) -> Pose:
+    """Draw a rotation uniform over SO(3) and a shift uniform in ± `max_shift` Å along x and y."""
+    key_rotation, key_shift = jax.random.split(key)
+    shift = jax.random.uniform(key_shift, (2,), minval=-1.0, maxval=1.0) * max_shift
+    return Pose(random_rotations(key_rotation, ()), shift)
+
+
+def sample_ctf(key: PRNGKeyArray, sampling: CTFSampling) -> CTFParams:
+    """Draw the CTF of one particle, uniform between the limits."""
+    mean, difference, angle = jax.random.uniform(key, (3,))
+    mean = sampling.defocus_min + mean * (sampling.defocus_max - sampling.defocus_min)
+    difference = difference * sampling.astigmatism_max
+    zero = jnp.zeros(())
+    return CTFParams(
+        defocus_u=mean + difference / 2,
+        defocus_v=mean - difference / 2,
+        defocus_angle=angle * jnp.pi,
+        voltage=zero + sampling.voltage,
+        spherical_aberration=zero + sampling.spherical_aberration,
+        amplitude_contrast=zero + sampling.amplitude_contrast,
+        phase_shift=zero,
+        b_factor=zero,
+        scale=zero + 1.0,
+    )
+
+
+def pick_ctf(key: PRNGKeyArray, table: CTFParams) -> CTFParams:
+    """Take the CTF of one particle from a random row of a table with leading axis (rows,)."""
+    rows = table.defocus_u.shape[0]
+    return table.take(jax.random.randint(key, (), 0, rows))
+
+
+def observe(
+    projection: Array, ctf: CTFParams | None, config: ImagingConfig
+) -> Float[Array, "n n"]:
+    """Return the noise-free image of a Fourier projection at the box before cropping."""
+    if ctf is not None:
+        projection = projection * ctf_image(ctf, config.box_size, config.pixel_size)
+    return config.contrast * real_image(projection, config.box_size)
+
+
+def add_noise(
+    image: Float[Array, "n n"], key: PRNGKeyArray, deviation: Float[Array, ""], config: ImagingConfig
+) -> Float[Array, "m m"]:
+    """Add white noise of this standard deviation, then crop in Fourier space if asked to."""
+    if config.snr is not None:
+        image = image + deviation * jax.random.normal(key, image.shape)
+    if config.final_box == config.box_size:
+        return image
+    return real_image(crop_fourier_image(fourier_image(image), config.final_box), config.final_box)

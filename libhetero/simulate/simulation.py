@@ -1,0 +1,232 @@
+"""A simulated particle set: structures, states and imaging put together, block by block.
+
+Particles are rendered by one compiled function in chunks of fixed size, so a particle's image is
+the same to the bit whatever the block size and the number of threads. Nothing here grows with
+particles × pixels.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from libhetero.records import CTFParams, Pose
+from libhetero.simulate.bodies import Body, PreparedBodies, prepare_bodies, project_bodies
+from libhetero.simulate.imaging import (
+    ImagingConfig,
+    add_noise,
+    observe,
+    particle_keys,
+    pick_ctf,
+    sample_ctf,
+    sample_pose,
+)
+from libhetero.simulate.states import StateConfig, assign_structures, sample_state, state_number
+
+CHUNK = 32  # particles rendered by one call of the compiled function
+SIGNAL_SAMPLE = 1024  # particles whose noise-free images give the signal variance
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Some particles with the truth about them; NumPy arrays of leading axis particles.
+
+    Parameters
+    ----------
+    index : (b,) int32, place of each particle in the set.
+    images : (b, n, n) float32.
+    pose : of each particle.
+    ctf : of each particle; None when the images carry none.
+    label : (b,) int32, structure (mixture) or number of the state (assembly).
+    present : (b, bodies) uint8.
+    angle : (b, bodies) float32, radians.
+    """
+
+    index: np.ndarray
+    images: np.ndarray
+    pose: Pose
+    ctf: CTFParams | None
+    label: np.ndarray
+    present: np.ndarray
+    angle: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Simulation:
+    """Everything that determines a simulated set.
+
+    Parameters
+    ----------
+    kind : "assembly", "motion" or "mixture".
+    imaging : poses, CTF, noise, boxes.
+    states : presence and motion of the bodies.
+    structures : number of structures; 1 unless a mixture.
+    load_bodies : gives the bodies of structure k, each at `imaging.pixel_size`.
+    ctf_table : CTF parameters to draw from, leading axis (rows,); None to use `imaging.ctf`.
+    """
+
+    kind: str
+    imaging: ImagingConfig
+    states: StateConfig
+    structures: int
+    load_bodies: Callable[[int], list[Body]]
+    ctf_table: CTFParams | None = None
+
+    def structure_of_particles(self) -> np.ndarray:
+        """Return the structure of every particle, (particles,) int32."""
+        return assign_structures(self.imaging.seed, self.imaging.particles, self.structures)
+
+    def signal_variance(self) -> float:
+        """Return the variance over all pixels of noise-free images with CTF, before cropping.
+
+        Estimated from the first particles of each structure, the same ones every time.
+        """
+        structure = self.structure_of_particles()
+        share = -(-SIGNAL_SAMPLE // self.structures)
+        count, total, squares = 0, 0.0, 0.0
+        for k in range(self.structures):
+            bodies = prepare_bodies(self.load_bodies(k))
+            index = np.flatnonzero(structure == k)[:share].astype(np.int32)
+            for start in range(0, len(index), CHUNK):
+                chunk = index[start : start + CHUNK]
+                images = _render(_padded(chunk), bodies, None, self.ctf_table, self._static)[0]
+                images = np.asarray(images)[: len(chunk)].astype(np.float64)
+                count, total = count + images.size, total + images.sum()
+                squares += np.square(images).sum()
+        return float(squares / count - (total / count) ** 2)
+
+    def noise_deviation(self) -> float:
+        """Return the standard deviation of the noise per pixel before cropping; 0 for none."""
+        if self.imaging.snr is None:
+            return 0.0
+        return float(np.sqrt(self.signal_variance() / self.imaging.snr))
+
+    def blocks(
+        self, noise_deviation: float, block_size: int = 256, threads: int = 1
+    ) -> Iterator[Block]:
+        """Render all particles, structure by structure and in each by index.
+
+        Parameters
+        ----------
+        noise_deviation : from `noise_deviation()`.
+        block_size : particles a block, rounded up to whole chunks of 32; changes no image.
+        threads : chunks rendered at the same time.
+        """
+        structure = self.structure_of_particles()
+        per_block = -(-block_size // CHUNK)
+        for k in range(self.structures):
+            bodies = prepare_bodies(self.load_bodies(k))
+            index = np.flatnonzero(structure == k).astype(np.int32)
+            chunks = [index[i : i + CHUNK] for i in range(0, len(index), CHUNK)]
+            render = partial(self._chunk, k, bodies, np.float32(noise_deviation))
+            parts: list[Block] = []
+            for part in _in_order(render, chunks, threads):
+                parts.append(part)
+                if len(parts) == per_block:
+                    yield _joined(parts)
+                    parts = []
+            if parts:
+                yield _joined(parts)
+
+    @property
+    def _static(self) -> tuple[ImagingConfig, StateConfig]:
+        return self.imaging, self.states
+
+    def _chunk(
+        self, structure: int, bodies: PreparedBodies, deviation: np.ndarray, index: np.ndarray
+    ) -> Block:
+        rendered = _render(_padded(index), bodies, deviation, self.ctf_table, self._static)
+        images, pose, ctf, present, angle = jax.tree.map(
+            lambda leaf: np.asarray(leaf)[: len(index)], rendered
+        )
+        present = present.astype(np.uint8)
+        mixture = self.kind == "mixture"
+        label = np.full(len(index), structure) if mixture else state_number(present)
+        return Block(index, images, pose, ctf, label.astype(np.int32), present, angle)
+
+
+def _padded(index: np.ndarray) -> np.ndarray:
+    """Repeat the last index until the chunk is full."""
+    return np.pad(index, (0, CHUNK - len(index)), mode="edge")
+
+
+@partial(jax.jit, static_argnums=4)
+def _render(
+    index: Any,
+    bodies: PreparedBodies,
+    deviation: Any,
+    table: CTFParams | None,
+    static: tuple[ImagingConfig, StateConfig],
+) -> tuple[Any, Pose, CTFParams | None, Any, Any]:
+    """Render a chunk of particles; without noise and cropping when `deviation` is None."""
+    imaging, states = static
+    count = len(bodies.transforms)
+    width = imaging.box_size * imaging.pixel_size
+    max_shift = 0.05 * width if imaging.max_shift is None else imaging.max_shift
+
+    def one(index: Any) -> tuple[Any, Pose, CTFParams | None, Any, Any]:
+        key_pose, key_state, key_ctf, key_noise = particle_keys(imaging.seed, index)
+        pose = sample_pose(key_pose, max_shift)
+        present, angle = sample_state(key_state, states, count)
+        if table is not None:
+            ctf = pick_ctf(key_ctf, table)
+        else:
+            ctf = None if imaging.ctf is None else sample_ctf(key_ctf, imaging.ctf)
+        turned = angle if states.max_angle > 0 else None
+        box, pixel_size = imaging.box_size, imaging.pixel_size
+        projection = project_bodies(bodies, present, turned, pose, box, pixel_size)
+        image = observe(projection, ctf, imaging)
+        if deviation is not None:
+            image = add_noise(image, key_noise, deviation, imaging)
+        return image, pose, ctf, present, angle
+
+    return jax.vmap(one)(index)
+
+
+def _in_order(
+    render: Callable[[np.ndarray], Block], chunks: list[np.ndarray], threads: int
+) -> Iterator[Block]:
+    """Map over the chunks with some threads, a few chunks ahead, results in order."""
+    if threads <= 1:
+        yield from map(render, chunks)
+        return
+    waiting: deque[Future[Block]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        for chunk in chunks:
+            waiting.append(pool.submit(render, chunk))
+            if len(waiting) > 2 * threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def _joined(parts: list[Block]) -> Block:
+    """Concatenate blocks along the particles."""
+    fields = [
+        (part.index, part.images, part.pose, part.ctf, part.label, part.present, part.angle)
+        for part in parts
+    ]
+    return Block(*jax.tree.map(lambda *leaves: np.concatenate(leaves), *fields))
+
+
+def collect(simulation: Simulation, threads: int = 1) -> Block:
+    """Render a whole set into memory, in the order of the particles; for sets that fit.
+
+    Parameters
+    ----------
+    simulation : what to render.
+    threads : chunks rendered at the same time.
+    """
+    deviation = simulation.noise_deviation()
+    block = _joined(list(simulation.blocks(deviation, threads=threads)))
+    order = np.argsort(block.index)
+    fields = (block.index, block.images, block.pose, block.ctf, block.label, block.present, block.angle)
+    return Block(*jax.tree.map(lambda leaf: leaf[order], fields))

@@ -1,0 +1,89 @@
+"""What differs from particle to particle: pieces present or absent, pieces turned, structures."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from libhetero.errors import ConfigurationError
+
+
+@dataclass(frozen=True)
+class StateConfig:
+    """How states are drawn. The core, body 0, is always present and never moves.
+
+    Parameters
+    ----------
+    probability : with which each other body is present, independently.
+    max_angle : radians; each other body turns by an angle uniform in ± this, independently.
+    """
+
+    probability: float = 1.0
+    max_angle: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.probability <= 1.0:
+            raise ConfigurationError(
+                f"probability of a piece: expected 0 to 1, got {self.probability:g}; use 0.5."
+            )
+        if not 0.0 <= self.max_angle <= math.pi:
+            raise ConfigurationError(
+                f"largest angle: expected 0 to 180 degrees, got {math.degrees(self.max_angle):g}."
+            )
+
+
+def sample_state(
+    key: PRNGKeyArray, config: StateConfig, bodies: int
+) -> tuple[Float[Array, "bodies"], Float[Array, "bodies"]]:
+    """Draw which bodies of one particle are present (0 or 1) and their angles in radians."""
+    key_present, key_angle = jax.random.split(key)
+    first = jnp.arange(bodies) == 0
+    present = first | (jax.random.uniform(key_present, (bodies,)) < config.probability)
+    angle = jax.random.uniform(key_angle, (bodies,), minval=-1.0, maxval=1.0) * config.max_angle
+    return present.astype(jnp.float32), jnp.where(first, 0.0, angle)
+
+
+def state_number(present: np.ndarray) -> np.ndarray:
+    """Return one label per state, Σ_b present_b 2^(b-1) over the optional bodies b ≥ 1, (N,) int."""
+    bits = present[:, 1:].astype(np.int64)
+    return bits @ (1 << np.arange(bits.shape[1], dtype=np.int64))
+
+
+def assign_structures(seed: int, particles: int, structures: int) -> np.ndarray:
+    """Return the structure of every particle, (N,) int32: equal shares in a random order."""
+    labels = np.arange(particles, dtype=np.int32) % structures
+    return np.random.default_rng([seed, structures]).permutation(labels)
+
+
+def hinge_and_axis(
+    core: np.ndarray, piece: np.ndarray, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Choose where a piece is hinged to the core and the axis it turns about.
+
+    The hinge is the middle of the piece's points nearest to the core; the axis is a random
+    direction square to the line from the hinge to the piece's centroid, so that the piece
+    swings as widely as it can.
+
+    Parameters
+    ----------
+    core, piece : points (A, 3) and (B, 3), Å.
+    seed : chooses the direction.
+
+    Returns
+    -------
+    hinge (3,) in Å and axis (3,) of length 1, float32.
+    """
+    thinned = core[:: max(1, len(core) // 2000)]
+    distance = np.array([np.min(np.sum((thinned - point) ** 2, axis=1)) for point in piece])
+    nearest = piece[np.argsort(distance, kind="stable")[: max(1, len(piece) // 20)]]
+    hinge = nearest.mean(axis=0)
+    arm = piece.mean(axis=0) - hinge
+    arm = arm / max(float(np.linalg.norm(arm)), 1e-6)
+    axis = np.cross(arm, np.random.default_rng(seed).normal(size=3))
+    axis = axis / np.linalg.norm(axis)
+    return hinge.astype(np.float32), axis.astype(np.float32)

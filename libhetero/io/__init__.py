@@ -5,6 +5,7 @@ here and nowhere else. One format per file.
 """
 
 from libhetero.io.atoms import Atoms, read_atoms
+from libhetero.io.check import check_particles
 from libhetero.io.gaussians import (
     read_gaussian_groups,
     read_gaussians,
@@ -23,6 +24,7 @@ __all__ = [
     "HdfWriter",
     "ImageReader",
     "MrcsWriter",
+    "check_particles",
     "read_atoms",
     "read_gaussian_groups",
     "read_gaussians",

@@ -82,8 +82,8 @@ def read_poses(path: str | os.PathLike) -> tuple[np.ndarray, np.ndarray]:
     translation = np.asarray(translation, np.float64)
     if rotation.shape[1:] != (3, 3) or translation.shape != (len(rotation), 2):
         raise DataError(
-            f"{path}: shapes {rotation.shape} and {translation.shape}; expected poses (N, 3, 3) and "
-            f"(N, 2). Parse the poses again with cryoDRGN."
+            f"{path}: shapes {rotation.shape} and {translation.shape}; expected poses (N, 3, 3) "
+            f"and (N, 2). Parse the poses again with cryoDRGN."
         )
     if np.abs(translation).max(initial=0.0) > 1:
         raise DataError(f"{path}: translations exceed the box; expected fractions of the box size.")
@@ -158,6 +158,7 @@ def choice(tables: Tables, count: int) -> np.ndarray | None:
     chosen = read_indices(tables.indices)
     if len(chosen) and (chosen.min() < 0 or chosen.max() >= count):
         raise DataError(
-            f"{tables.indices}: index {int(chosen.max())} is beyond the {count} particles of the list."
+            f"{tables.indices}: index {int(chosen.max())} is beyond the {count} particles of the "
+            f"list."
         )
     return chosen

@@ -1,9 +1,10 @@
 """cryoSPARC particle tables (.cs): a NumPy record array with no pickled objects.
 
-    R = (rotation vector alignments3D/pose, as a matrix)      t = -shift · alignments3D/psize_A
+    R = (matrix of the rotation vector alignments3D/pose)ᵀ      t = -shift · alignments3D/psize_A
 
-Shifts are in pixels of alignments3D/psize_A, which need not be the image's. blob/sign is -1 for
-dark particles; blob/path may begin with '>' (exported).
+The vector is that of the active rotation, which takes image axes to the model's. Shifts are in
+pixels of alignments3D/psize_A, which need not be the image's. blob/sign is -1 for dark particles;
+blob/path may begin with '>' (exported).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from scipy.spatial.transform import Rotation
 from libhetero.errors import DataError
 from libhetero.io.atomic import replacing
 from libhetero.io.entries import Entries, unique_names
+from libhetero.io.origin import original_table
 from libhetero.io.paths import check_readable, project_path
 from libhetero.records import CTFParams, ParticleSet, Pose, SourceTable
 
@@ -103,7 +105,8 @@ def read_pose(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     names = rows.dtype.names
     if "alignments3D/pose" not in names or "alignments3D/shift" not in names:
         return None
-    rotation = Rotation.from_rotvec(rows["alignments3D/pose"].astype(np.float64)).as_matrix()
+    vector = rows["alignments3D/pose"].astype(np.float64)
+    rotation = Rotation.from_rotvec(vector).inv().as_matrix()
     size = "alignments3D/psize_A" if "alignments3D/psize_A" in names else "blob/psize_A"
     return rotation, -rows["alignments3D/shift"].astype(np.float64) * rows[size][:, None]
 
@@ -114,16 +117,15 @@ def read_ctf(rows: np.ndarray) -> CTFParams | None:
     if any(name not in names and name not in CTF_DEFAULTS for name in CTF_FIELDS):
         return None
     columns = [
-        rows[name] if name in names else np.full(len(rows), CTF_DEFAULTS[name]) for name in CTF_FIELDS
+        rows[name] if name in names else np.full(len(rows), CTF_DEFAULTS[name])
+        for name in CTF_FIELDS
     ]
     return CTFParams(*(np.asarray(column, np.float32) for column in columns))
 
 
 def write_cs(path: str | os.PathLike, particles: ParticleSet) -> None:
     """Write a particle table, with every column of a .cs the set came from."""
-    from libhetero.io.origin import original_table
-
-    found = original_table(particles, "cs")
+    found = original_table(particles, "cs", read_table)
     rows = _fresh(particles) if found is None else found[0].particles[found[1]].copy()
     if particles.pose is not None:
         rows = _put_pose(rows, particles.pose)
@@ -137,15 +139,17 @@ def _put_pose(rows: np.ndarray, pose: Pose) -> np.ndarray:
     """Return the rows with another pose, unless it is the one they have."""
     old = read_pose(rows)
     if old is None:
-        kinds = [("alignments3D/pose", "<f4", (3,)), ("alignments3D/shift", "<f4", (2,)),
-                 ("alignments3D/psize_A", "<f4")]  # fmt: skip
+        kinds = [("alignments3D/pose", "<f4", (3,)), ("alignments3D/shift", "<f4", (2,))]
+        kinds += [("alignments3D/psize_A", "<f4")]
         rows = _with_columns(rows, kinds)
         rows["alignments3D/psize_A"] = rows["blob/psize_A"]
-    elif np.allclose(old[0], pose.rotation, atol=2e-5) and np.allclose(old[1], pose.shift, atol=1e-3):
+    elif np.allclose(old[0], pose.rotation, atol=2e-5) and np.allclose(
+        old[1], pose.shift, atol=1e-3
+    ):
         return rows
     rotation = Rotation.from_matrix(np.asarray(pose.rotation, np.float64))
     size = "alignments3D/psize_A" if "alignments3D/psize_A" in rows.dtype.names else "blob/psize_A"
-    rows["alignments3D/pose"] = rotation.as_rotvec()
+    rows["alignments3D/pose"] = rotation.inv().as_rotvec()
     rows["alignments3D/shift"] = -np.asarray(pose.shift) / rows[size][:, None]
     return rows
 
@@ -178,8 +182,8 @@ def _fresh(particles: ParticleSet) -> np.ndarray:
     """Return a table with the images of a set that came from elsewhere."""
     names = [project_path(file).encode() for file in particles.files]
     width = max(map(len, names), default=1)
-    kinds = [("uid", "<u8"), ("blob/path", f"S{width}"), ("blob/idx", "<u4"),
-             ("blob/shape", "<u4", (2,)), ("blob/psize_A", "<f4"), ("blob/sign", "<f4")]  # fmt: skip
+    kinds: list[tuple] = [("uid", "<u8"), ("blob/path", f"S{width}"), ("blob/idx", "<u4")]
+    kinds += [("blob/shape", "<u4", (2,)), ("blob/psize_A", "<f4"), ("blob/sign", "<f4")]
     if particles.ctf is not None:
         kinds += [("ctf/type", "S9"), ("ctf/exp_group_id", "<u4")]
         kinds += [(name, "<f4") for name in CTF_FIELDS]

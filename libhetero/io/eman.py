@@ -20,7 +20,7 @@ CTF_NUMBERS = ("defocus", "dfdiff", "dfang", "bfactor", "ampcont", "voltage", "c
 
 
 def parse_ctf_string(text: str, where: str) -> dict[str, Any]:
-    """Return the fields of an `E…` (EMAN2) or `O…` (EMAN1) CTF string; `where` names it in errors."""
+    """Return the fields of an `E…` (EMAN2) or `O…` (EMAN1) CTF string found at `where`."""
     try:
         fields = text[1:].split()
         if text.startswith("E"):

@@ -6,7 +6,6 @@ pixel size to the headers of the stacks. `Entries` is what the list said; `assem
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from dataclasses import dataclass
 
@@ -82,8 +81,8 @@ def assemble(
     unknown = np.flatnonzero(~(pixel > 0))
     if len(unknown):
         raise DataError(
-            f"{files[file_id[unknown[0]]]}: the header holds no pixel size and {source} gives none; "
-            f"give it in Å with --apix."
+            f"{files[file_id[unknown[0]]]}: the header holds no pixel size and {source} gives "
+            f"none; give it in Å with --apix."
         )
     pose = None
     if entries.rotation is not None:
@@ -169,8 +168,3 @@ def unique_names(names: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
     place: dict[str, int] = {}
     name_id = np.array([place.setdefault(name, len(place)) for name in names], np.int64)
     return tuple(place), name_id
-
-
-def with_source(particles: ParticleSet, source: SourceTable | None) -> ParticleSet:
-    """Return the set with another source table."""
-    return dataclasses.replace(particles, source=source)

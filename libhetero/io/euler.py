@@ -26,7 +26,7 @@ def matrix_from_euler(rot: np.ndarray, tilt: np.ndarray, psi: np.ndarray) -> np.
 
 
 def euler_from_matrix(rotation: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return rot, tilt, psi, each (N,) in degrees, of R (N, 3, 3); rot is 0 where tilt is 0 or 180°."""
+    """Return rot, tilt, psi, each (N,) in degrees, of R (N, 3, 3); at tilt 0 or 180° rot is 0."""
     r = np.asarray(rotation, np.float64)
     sine = np.hypot(r[:, 2, 0], r[:, 2, 1])
     tilt = np.arctan2(sine, r[:, 2, 2])

@@ -122,7 +122,8 @@ def write_gaussians_pdb(
     with replacing(path) as beside, open(beside, "w") as file:
         for i, (x, y, z) in enumerate(position):
             file.write(
-                f"HETATM{(i + 1) % 100000:5d}  CA  GMM {letters[chain[i] % 62]}{i % 9999 + 1:4d}    "
+                f"HETATM{(i + 1) % 100000:5d}  CA  GMM "
+                f"{letters[chain[i] % 62]}{i % 9999 + 1:4d}    "
                 f"{x:8.3f}{y:8.3f}{z:8.3f}{occupancy[i]:6.2f}{min(b_factor[i], 999.99):6.2f}"
                 f"           C\n"
             )

@@ -128,7 +128,7 @@ def read_headers(
 
 
 def all_attributes(path: str | os.PathLike, index: int) -> dict[str, Any]:
-    """Return every attribute of one image, without the EMAN. prefix and those of its compression."""
+    """Return every attribute of one image, unprefixed, except those of its compression."""
     with _open(path) as file:
         group = file[IMAGES].get(str(index))
         if group is None:

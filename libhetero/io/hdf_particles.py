@@ -24,7 +24,9 @@ def read_hdf(path: str | os.PathLike) -> Entries:
     values = hdf.read_headers(path, range(count), HEADER_KEYS)
     rows = np.arange(count)
     source = SourceTable("hdf", str(path), rows)
-    return entries_from_values(values, (os.path.abspath(path),), np.zeros(count, int), rows, source, path)
+    return entries_from_values(
+        values, (os.path.abspath(path),), np.zeros(count, int), rows, source, path
+    )
 
 
 def write_hdf(
@@ -60,6 +62,8 @@ def _attributes(particles: ParticleSet, i: int) -> dict[str, Any]:
             values["hetero_scale"] = float(ctf.scale)
     if particles.phase_flipped:
         values["ctf_phase_flipped"] = 1
+    if particles.contrast:
+        values["hetero_contrast"] = particles.contrast
     if particles.half_set is not None:
         values["hetero_half"] = int(particles.half_set[i])
     if particles.group is not None:

@@ -63,9 +63,7 @@ class ImageReader:
             raise DataError("no image was asked for; expected at least one particle.")
         n = int(self.particles.box_size[indices[0]])
         images = np.empty((len(indices), n, n), np.float32)
-        places = np.lexsort(
-            (self.particles.image_index[indices], self.particles.file_id[indices])
-        )
+        places = np.lexsort((self.particles.image_index[indices], self.particles.file_id[indices]))
         with self._lock:
             for place in places:
                 images[place] = self._read_one(int(indices[place]), n)

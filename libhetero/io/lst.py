@@ -2,8 +2,8 @@
 
 Every line has the same length, stated in the header. Stack names are relative to the project
 folder, JSON values override those of the image header, and keys of our own begin with `hetero_`:
-half (half-set; other programs overwrite `class`), source and row (the line of the table it was
-imported from, so that export loses no column), phase_shift (radians) and scale of the CTF.
+half (half-set; other programs overwrite `class`), contrast, source and row (the line of the table
+it was imported from, so that export loses no column), phase_shift (radians) and scale of the CTF.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ HEADER_KEYS = (
     "ctf_phase_flipped",
     "ptcl3d_id",
     "hetero_half",
+    "hetero_contrast",
     "hetero_phase_shift",
     "hetero_scale",
 )
@@ -82,6 +83,7 @@ def entries_from_values(
         rotation=None if pose is None else pose[0],
         shift=None if pose is None else pose[1],
         ctf=_ctf(values, path),
+        contrast=_contrast(values),
         phase_flipped=flipped == {True},
         half_set=_half_set(values),
         group=_group(values),
@@ -146,7 +148,9 @@ def _complete(
         if not rows:
             continue
         found = resolve_path(name, path, datadir)
-        for row, header in zip(rows, hdf.read_headers(found, index[rows], HEADER_KEYS), strict=True):
+        for row, header in zip(
+            rows, hdf.read_headers(found, index[rows], HEADER_KEYS), strict=True
+        ):
             values[row] = {**header, **values[row]}
 
 
@@ -174,7 +178,9 @@ def _ctf(values: list[dict[str, Any]], path: str | os.PathLike) -> CTFParams | N
         where, ctf = f"{path}: particle {i + 1}", v["ctf"]
         if isinstance(ctf, str):
             ctf = eman.parse_ctf_string(ctf, where)
-        missing = [name for name in eman.CTF_NUMBERS if not isinstance(ctf, dict) or name not in ctf]
+        missing = [
+            name for name in eman.CTF_NUMBERS if not isinstance(ctf, dict) or name not in ctf
+        ]
         if missing:
             raise DataError(f"{where}: the CTF lacks {missing[0]}; fit the CTF again with EMAN2.")
         fields.append(ctf)
@@ -203,6 +209,11 @@ def _half_set(values: list[dict[str, Any]]) -> np.ndarray | None:
         if found and all(value in (0, 1) for value in found):
             return np.array(found, np.int64)
     return None
+
+
+def _contrast(values: list[dict[str, Any]]) -> int:
+    found = {v.get("hetero_contrast", 0) for v in values}
+    return int(found.pop()) if len(found) == 1 and found <= {-1, 0, 1} else 0
 
 
 def _group(values: list[dict[str, Any]]) -> np.ndarray | None:
@@ -246,6 +257,8 @@ def _line_values(particles: ParticleSet, i: int) -> dict[str, Any]:
         _put_ctf(values, particles.ctf.take(i), pixel_size)
     if particles.phase_flipped:
         values["ctf_phase_flipped"] = 1
+    if particles.contrast:
+        values["hetero_contrast"] = particles.contrast
     if particles.half_set is not None:
         values["hetero_half"] = int(particles.half_set[i])
         values.setdefault("class", int(particles.half_set[i]))
@@ -255,7 +268,7 @@ def _line_values(particles: ParticleSet, i: int) -> dict[str, Any]:
 
 
 def _carried(particles: ParticleSet, i: int) -> dict[str, Any]:
-    """Return what the source holds for particle i: a list's own JSON, or where its table row lies."""
+    """Return the JSON that a list held for particle i, or where its row of a table lies."""
     source = particles.source
     if source is None:
         return {}

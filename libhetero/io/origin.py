@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from libhetero.errors import DataError
-from libhetero.io import lst, star
+from libhetero.io import lst
 from libhetero.records import ParticleSet
 
 logger = logging.getLogger(__name__)
 
 
-def original_table(particles: ParticleSet, kind: str) -> tuple[Any, np.ndarray] | None:
+def original_table(
+    particles: ParticleSet, kind: str, read_table: Callable[[str], Any]
+) -> tuple[Any, np.ndarray] | None:
     """Return the table of `kind` behind a set and the row of each particle in it.
 
     A set read from that kind of file has it at hand; a set read from a .lst finds it by the
@@ -24,6 +27,7 @@ def original_table(particles: ParticleSet, kind: str) -> tuple[Any, np.ndarray] 
     ----------
     particles : the set.
     kind : "star" or "cs".
+    read_table : reads such a file; the table has a path and its `particles`.
 
     Returns
     -------
@@ -40,18 +44,19 @@ def original_table(particles: ParticleSet, kind: str) -> tuple[Any, np.ndarray] 
     names = {line.get("hetero_source") for line in lines}
     if len(names) != 1 or None in names or not str(*names).endswith(f".{kind}"):
         return None
-    return _referenced(str(*names), kind, np.array([line["hetero_row"] for line in lines]))
+    rows = np.array([line["hetero_row"] for line in lines], np.int64)
+    return _referenced(str(*names), read_table, rows)
 
 
-def _referenced(name: str, kind: str, rows: np.ndarray) -> tuple[Any, np.ndarray] | None:
-    from libhetero.io import cs
-
+def _referenced(
+    name: str, read_table: Callable[[str], Any], rows: np.ndarray
+) -> tuple[Any, np.ndarray] | None:
     try:
-        table = star.read_table(name) if kind == "star" else cs.read_table(name)
-        count = len(table.particles)
+        table = read_table(name)
     except DataError as error:
-        logger.warning("%s; its other columns are lost in this export.", error)
+        logger.warning("%s Its other columns are lost in this export.", error)
         return None
+    count = len(table.particles)
     if len(rows) and rows.max() >= count:
         raise DataError(
             f"{name}: {count} particles, the list refers to row {rows.max() + 1}; "

@@ -38,7 +38,9 @@ def resolve_path(
     )
 
 
-def _candidates(name: str, source: str | os.PathLike, datadir: str | os.PathLike | None) -> list[str]:
+def _candidates(
+    name: str, source: str | os.PathLike, datadir: str | os.PathLike | None
+) -> list[str]:
     candidates = []
     if datadir is not None:
         candidates += [os.path.join(datadir, name), os.path.join(datadir, os.path.basename(name))]

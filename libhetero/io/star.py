@@ -113,7 +113,7 @@ def read_table(path: str | os.PathLike) -> StarTable:
     if len(names) != 1:
         found = ", ".join(f"data_{name}" for name in blocks) or "none"
         raise DataError(
-            f"{path}: {len(names)} blocks list particles (rlnImageName); expected one. Blocks found: "
+            f"{path}: {len(names)} blocks list particles (rlnImageName); expected one among: "
             f"{found}. Give a particle .star."
         )
     return StarTable(str(path), blocks, names[0])
@@ -126,7 +126,9 @@ def _read_blocks(path: str | os.PathLike) -> dict[str, Any]:
         blocks = starfile.read(path, always_dict=True, parse_as_string=labels)
     except (ValueError, IndexError, KeyError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())[:100]
-        raise DataError(f"{path}: not a well-formed star file ({reason}); mend or export it.") from None
+        raise DataError(
+            f"{path}: not a well-formed star file ({reason}); mend or export it."
+        ) from None
     return {name: block for name, block in blocks.items() if block is not None}
 
 
@@ -237,7 +239,10 @@ def _group(table: StarTable) -> np.ndarray | None:
     Warp and M name it rlnGroupName and give each tilt its own rlnCtfBfactor; in single-particle
     files that label is a group of micrographs.
     """
-    label = next((l for l in ("rlnTomoParticleName", "rlnTomoParticleId") if l in table.particles), None)
+    named = [
+        name for name in ("rlnTomoParticleName", "rlnTomoParticleId") if name in table.particles
+    ]
+    label = named[0] if named else None
     tilts = np.any(table.number("rlnCtfBfactor", missing=0.0) < 0)
     if label is None and "rlnGroupName" in table.particles and tilts:
         label = "rlnGroupName"

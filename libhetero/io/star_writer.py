@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from typing import Any
 
@@ -14,12 +13,11 @@ from libhetero.errors import DataError
 from libhetero.io import star
 from libhetero.io.atomic import replacing
 from libhetero.io.euler import euler_from_matrix
+from libhetero.io.optics import optics_groups
 from libhetero.io.origin import original_table
 from libhetero.io.paths import project_path, resolve_path
 from libhetero.io.star import StarTable
 from libhetero.records import CTFParams, ParticleSet, Pose
-
-logger = logging.getLogger(__name__)
 
 VERSION = "# version 30001"
 
@@ -30,7 +28,7 @@ def write_star(path: str | os.PathLike, particles: ParticleSet) -> None:
     A set that was read from a .star (or imported from one into a .lst) gets that table back, every
     column and the original images, with poses, CTF and half-sets renewed where they changed.
     """
-    found = original_table(particles, "star")
+    found = original_table(particles, "star", star.read_table)
     blocks = _fresh(particles) if found is None else _updated(*found, particles)
     texts = []
     for name, block in blocks.items():
@@ -131,13 +129,7 @@ def _text(values: np.ndarray) -> list[str]:
 
 def _fresh(particles: ParticleSet) -> dict[str, Any]:
     """Return the optics and particles blocks of a set without a star table."""
-    ctf = particles.ctf
-    keys = [particles.box_size, np.round(particles.pixel_size, 6)]
-    if ctf is not None:
-        optical = (ctf.voltage, ctf.spherical_aberration, ctf.amplitude_contrast)
-        keys += [np.round(np.asarray(value, np.float64), 6) for value in optical]
-    groups, group = np.unique(np.stack(keys, axis=1), axis=0, return_inverse=True)
-    group = group.ravel()
+    groups, group = optics_groups(particles)
     number = np.arange(1, len(groups) + 1)
     optics = {
         "rlnOpticsGroupName": [f"opticsGroup{i}" for i in number],
@@ -148,7 +140,7 @@ def _fresh(particles: ParticleSet) -> dict[str, Any]:
     }
     if particles.phase_flipped:
         optics["rlnCtfDataArePhaseFlipped"] = ["1"] * len(groups)
-    if ctf is not None:
+    if particles.ctf is not None:
         for label, column in zip(star.OPTICAL, groups[:, 2:].T, strict=True):
             optics[label] = _text(column)
     return {"optics": pd.DataFrame(optics), "particles": _fresh_particles(particles, group + 1)}

@@ -1,0 +1,38 @@
+"""Optics groups: particles taken under the same conditions."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from libhetero.records import ParticleSet
+
+SOURCE_LABELS = {"star": "rlnOpticsGroup", "cs": "ctf/exp_group_id"}
+
+
+def optics_groups(particles: ParticleSet) -> tuple[np.ndarray, np.ndarray]:
+    """Part particles by what they were taken with.
+
+    Returns
+    -------
+    values : (G, 2) box size and pixel size Å, or (G, 5) with voltage kV, spherical aberration mm
+        and amplitude contrast.
+    group : (N,) int, row of `values` for each particle.
+    """
+    keys = [particles.box_size, np.round(particles.pixel_size, 6)]
+    ctf = particles.ctf
+    if ctf is not None:
+        optical = (ctf.voltage, ctf.spherical_aberration, ctf.amplitude_contrast)
+        keys += [np.round(np.asarray(values, np.float64), 6) for values in optical]
+    values, group = np.unique(np.stack(keys, axis=1), axis=0, return_inverse=True)
+    return values, group.ravel()
+
+
+def count_optics_groups(particles: ParticleSet) -> int:
+    """Return how many groups the source names, or else how many conditions there are."""
+    source = particles.source
+    if source is not None and source.format in SOURCE_LABELS:
+        table, label = source.data.particles, SOURCE_LABELS[source.format]
+        names = table.columns if source.format == "star" else table.dtype.names
+        if label in names:
+            return len(np.unique(np.asarray(table[label])[source.rows]))
+    return len(optics_groups(particles)[0])

@@ -25,7 +25,8 @@ from libhetero.records import Gaussians, Pose
 from libhetero.simulate.atoms import density_of_atoms
 from libhetero.simulate.density import real_density, structure_factor
 
-PADDING = 3
+PADDING = 3  # of small boxes; large ones take 2 to save memory
+LARGE_BOX = 128  # voxels
 MARGIN = 10.0  # Å of empty space about a body
 
 
@@ -114,12 +115,19 @@ def _own_box(
 
 def prepare_bodies(bodies: list[Body]) -> PreparedBodies:
     """Transform the bodies of one structure for slicing."""
+    transforms = []
+    for body in bodies:
+        padding = PADDING if body.volume.shape[0] <= LARGE_BOX else 2
+        transforms.append(_prepare(body.volume, padding))
     return PreparedBodies(
-        transforms=tuple(prepare_volume(jnp.asarray(body.volume), PADDING) for body in bodies),
+        transforms=tuple(transforms),
         centre=jnp.asarray(np.stack([body.centre for body in bodies])),
         hinge=jnp.asarray(np.stack([body.hinge for body in bodies])),
         axis=jnp.asarray(np.stack([body.axis for body in bodies])),
     )
+
+
+_prepare = jax.jit(prepare_volume, static_argnums=1)
 
 
 def project_bodies(

@@ -108,3 +108,31 @@ def real_density(transform: np.ndarray) -> np.ndarray:
     n = transform.shape[0]
     volume = scipy.fft.irfftn(transform, s=(n, n, n), workers=-1)
     return np.fft.fftshift(volume).astype(np.float32)
+
+
+def resample_map(
+    volume: np.ndarray, pixel_size: float, n: int, new_pixel_size: float
+) -> np.ndarray:
+    """Return a map cut or padded to the width n · new_pixel_size, then Fourier-cropped to n voxels.
+
+    Parameters
+    ----------
+    volume : (m, m, m) float32, origin m // 2, voxels of `pixel_size` Å.
+    n : even; at most as fine as the map.
+    new_pixel_size : Å.
+    """
+    wide = 2 * round(n * new_pixel_size / pixel_size / 2)
+    volume = _cut_or_pad(volume, wide)
+    if wide == n:
+        return volume
+    transform = scipy.fft.rfftn(np.fft.ifftshift(volume), workers=-1)
+    return real_density(_keep_band(transform, n))
+
+
+def _cut_or_pad(volume: np.ndarray, n: int) -> np.ndarray:
+    """Keep the origin at n // 2 in a cube of n voxels."""
+    m = volume.shape[0]
+    low = m // 2 - n // 2
+    if low >= 0:
+        return volume[(slice(low, low + n),) * 3].astype(np.float32)
+    return np.pad(volume, [(-low, n - m + low)] * 3).astype(np.float32)

@@ -30,6 +30,7 @@ from libhetero.simulate.imaging import (
     sample_pose,
 )
 from libhetero.simulate.states import StateConfig, assign_structures, sample_state, state_number
+from libhetero.simulate.structures import Structure
 
 CHUNK = 32  # particles rendered by one call of the compiled function
 SIGNAL_SAMPLE = 1024  # particles whose noise-free images give the signal variance
@@ -69,7 +70,8 @@ class Simulation:
     imaging : poses, CTF, noise, boxes.
     states : presence and motion of the bodies.
     structures : number of structures; 1 unless a mixture.
-    load_bodies : gives the bodies of structure k, each at `imaging.pixel_size`.
+    load_structure : gives structure k.
+    load_bodies : gives the bodies of structure k at `imaging.pixel_size`, the core first.
     ctf_table : CTF parameters to draw from, leading axis (rows,); None to use `imaging.ctf`.
     """
 
@@ -77,6 +79,7 @@ class Simulation:
     imaging: ImagingConfig
     states: StateConfig
     structures: int
+    load_structure: Callable[[int], Structure]
     load_bodies: Callable[[int], list[Body]]
     ctf_table: CTFParams | None = None
 

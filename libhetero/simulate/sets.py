@@ -1,0 +1,123 @@
+"""Simulations of the three kinds, from any structure."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+
+from libhetero.records import CTFParams
+from libhetero.simulate.bodies import Body
+from libhetero.simulate.complex import Complex
+from libhetero.simulate.imaging import ImagingConfig
+from libhetero.simulate.simulation import Simulation
+from libhetero.simulate.states import StateConfig
+from libhetero.simulate.structures import (
+    BeadStructure,
+    Structure,
+    bodies_of_structure,
+    check_fits,
+)
+
+BODIES_KEPT = 512 * 2**20  # bytes of bodies held in memory; others are made again when needed
+
+
+class BodyCache:
+    """The bodies of structures, made when asked for; the last ones are kept within a budget.
+
+    Parameters
+    ----------
+    load : gives structure k.
+    imaging : box and pixel size.
+    whole : True for each structure as one body, False for one body per piece.
+    moving : True to hinge the pieces.
+    """
+
+    def __init__(
+        self, load: Callable[[int], Structure], imaging: ImagingConfig, whole: bool, moving: bool
+    ) -> None:
+        self._load, self._imaging = load, imaging
+        self._whole, self._moving = whole, moving
+        self._kept: OrderedDict[int, list[Body]] = OrderedDict()
+
+    def __call__(self, k: int) -> list[Body]:
+        """Return the bodies of structure k."""
+        if k in self._kept:
+            return self._kept[k]
+        structure, pixel_size = self._load(k), self._imaging.pixel_size
+        check_fits(structure, self._imaging.box_size * pixel_size, f"structure {k}")
+        if self._whole:
+            bodies = [structure.body(None, pixel_size)]
+        else:
+            bodies = bodies_of_structure(structure, pixel_size, self._moving)
+        self._kept[k] = bodies
+        while self._size() > BODIES_KEPT and len(self._kept) > 1:
+            self._kept.popitem(last=False)
+        return bodies
+
+    def _size(self) -> int:
+        return sum(body.volume.nbytes for bodies in self._kept.values() for body in bodies)
+
+
+def assembly_of(
+    structure: Structure | Complex,
+    imaging: ImagingConfig,
+    probability: float = 0.5,
+    ctf_table: CTFParams | None = None,
+) -> Simulation:
+    """Simulate a structure whose pieces besides the core are each present with `probability`."""
+    states = StateConfig(probability=probability)
+    return _of_pieces("assembly", structure, imaging, states, ctf_table)
+
+
+def motion_of(
+    structure: Structure | Complex,
+    imaging: ImagingConfig,
+    max_angle: float,
+    ctf_table: CTFParams | None = None,
+) -> Simulation:
+    """Simulate a structure whose pieces besides the core turn by up to ± `max_angle` radians."""
+    return _of_pieces("motion", structure, imaging, StateConfig(max_angle=max_angle), ctf_table)
+
+
+def mixture_of(
+    structures: Sequence[Complex] | Callable[[int], Structure],
+    imaging: ImagingConfig,
+    ctf_table: CTFParams | None = None,
+    count: int | None = None,
+) -> Simulation:
+    """Simulate a mixture in equal shares.
+
+    Parameters
+    ----------
+    structures : complexes, or a function that gives structure k (it is called more than once).
+    imaging : how the images are made.
+    ctf_table : see `Simulation`.
+    count : number of structures when `structures` is a function.
+    """
+    if not callable(structures):
+        complexes = structures
+        count = len(complexes)
+
+        def load(k: int) -> Structure:
+            return BeadStructure(complexes[k])
+    else:
+        load = structures
+    cache = BodyCache(load, imaging, whole=True, moving=False)
+    return Simulation("mixture", imaging, StateConfig(), int(count), load, cache, ctf_table)
+
+
+def _of_pieces(
+    kind: str,
+    structure: Structure | Complex,
+    imaging: ImagingConfig,
+    states: StateConfig,
+    ctf_table: CTFParams | None,
+) -> Simulation:
+    if isinstance(structure, Complex):
+        structure = BeadStructure(structure)
+
+    def load(k: int) -> Structure:
+        return structure
+
+    cache = BodyCache(load, imaging, whole=False, moving=kind == "motion")
+    return Simulation(kind, imaging, states, 1, load, cache, ctf_table)

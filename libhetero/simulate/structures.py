@@ -1,0 +1,225 @@
+"""What is imaged: a structure in pieces, made of beads, of atoms or of maps.
+
+Every kind of structure answers the same questions (`Structure`), so that simulation and the
+writing of the truth know nothing of where it came from. Piece 0 is the core.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from libhetero.errors import ConfigurationError
+from libhetero.io.atoms import Atoms
+from libhetero.simulate.atoms import scattering_weights
+from libhetero.simulate.bodies import (
+    Body,
+    body_of_atoms,
+    body_of_gaussians,
+    body_of_map,
+    map_of_atoms,
+    map_of_gaussians,
+)
+from libhetero.simulate.complex import Complex
+from libhetero.simulate.density import resample_map
+from libhetero.simulate.states import hinge_and_axis
+
+Hinges = dict[int, tuple[np.ndarray, np.ndarray]]
+
+
+@dataclass(frozen=True, eq=False)
+class PointTable:
+    """Where the matter of a structure is: the truth that Gaussians are compared with.
+
+    Parameters
+    ----------
+    position : (A, 3) float32, Å (x, y, z), centred.
+    weight : (A,) float32, scattering.
+    piece : (A,) int32.
+    """
+
+    position: np.ndarray
+    weight: np.ndarray
+    piece: np.ndarray
+
+    @property
+    def diameter(self) -> float:
+        """Diameter of the sphere about the origin that holds every point, Å."""
+        return 2 * float(np.linalg.norm(self.position, axis=1).max())
+
+
+class Structure(Protocol):
+    """A structure in pieces.
+
+    Attributes
+    ----------
+    names : one name per piece, the core first.
+    hinges : hinge (3,) in Å and axis (3,) of the pieces for which they are given.
+    """
+
+    names: tuple[str, ...]
+    hinges: Hinges
+
+    def points(self) -> PointTable:
+        """Return its atoms, or what stands for them."""
+        ...
+
+    def body(self, piece: int | None, pixel_size: float) -> Body:
+        """Return one piece, or the whole for None, as a rigid body."""
+        ...
+
+    def map(self, piece: int | None, n: int, pixel_size: float) -> np.ndarray:
+        """Return the map (n, n, n) of one piece, or of the whole for None."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class BeadStructure:
+    """A complex made from a seed."""
+
+    model: Complex
+    hinges: Hinges = field(default_factory=dict)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the pieces."""
+        return ("core", *(f"piece{k}" for k in range(1, self.model.pieces)))
+
+    def points(self) -> PointTable:
+        """Return the beads."""
+        gaussians = self.model.gaussians
+        return PointTable(gaussians.position, gaussians.amplitude, self.model.piece)
+
+    def body(self, piece: int | None, pixel_size: float) -> Body:
+        """Return one piece, or the whole for None, as a rigid body."""
+        return body_of_gaussians(self._part(piece), pixel_size)
+
+    def map(self, piece: int | None, n: int, pixel_size: float) -> np.ndarray:
+        """Return the map (n, n, n) of one piece, or of the whole for None."""
+        return map_of_gaussians(self._part(piece), n, pixel_size)
+
+    def _part(self, piece: int | None) -> object:
+        gaussians = self.model.gaussians
+        return gaussians if piece is None else gaussians.take(self.model.piece == piece)
+
+
+@dataclass(frozen=True, eq=False)
+class AtomStructure:
+    """An atomic model, centred, cut into pieces.
+
+    Parameters
+    ----------
+    atoms : positions in Å from the centre; their B-factors are those to apply.
+    piece : (A,) int32.
+    names : of the pieces.
+    hinges : of the pieces for which they are known.
+    """
+
+    atoms: Atoms
+    piece: np.ndarray
+    names: tuple[str, ...]
+    hinges: Hinges = field(default_factory=dict)
+
+    def points(self) -> PointTable:
+        """Return the atoms."""
+        return PointTable(self.atoms.position, scattering_weights(self.atoms), self.piece)
+
+    def body(self, piece: int | None, pixel_size: float) -> Body:
+        """Return one piece, or the whole for None, as a rigid body."""
+        return body_of_atoms(self._part(piece), pixel_size)
+
+    def map(self, piece: int | None, n: int, pixel_size: float) -> np.ndarray:
+        """Return the map (n, n, n) of one piece, or of the whole for None."""
+        return map_of_atoms(self._part(piece), n, pixel_size)
+
+    def _part(self, piece: int | None) -> Atoms:
+        return self.atoms if piece is None else self.atoms.take(self.piece == piece)
+
+
+@dataclass(frozen=True, eq=False)
+class MapStructure:
+    """One map per piece, all in one box.
+
+    Parameters
+    ----------
+    maps : (n, n, n) each, the core's first.
+    pixel_size : Å, that of the images before cropping.
+    names : of the pieces.
+    hinges : of the pieces for which they are known.
+    """
+
+    maps: tuple[np.ndarray, ...]
+    pixel_size: float
+    names: tuple[str, ...]
+    hinges: Hinges = field(default_factory=dict)
+
+    def points(self) -> PointTable:
+        """Return the voxels above a tenth of each map's highest value in place of atoms."""
+        positions, weights, pieces = [], [], []
+        for k, volume in enumerate(self.maps):
+            found = np.argwhere(volume > 0.1 * volume.max())
+            positions.append((found[:, ::-1] - volume.shape[0] // 2) * self.pixel_size)
+            weights.append(volume[tuple(found.T)])
+            pieces.append(np.full(len(found), k))
+        return PointTable(
+            np.concatenate(positions).astype(np.float32),
+            np.concatenate(weights).astype(np.float32),
+            np.concatenate(pieces).astype(np.int32),
+        )
+
+    def body(self, piece: int | None, pixel_size: float) -> Body:
+        """Return one piece, or the whole for None, as a rigid body."""
+        return body_of_map(self._part(piece))
+
+    def map(self, piece: int | None, n: int, pixel_size: float) -> np.ndarray:
+        """Return the map of one piece, or of the whole for None, resampled to n voxels."""
+        return resample_map(self._part(piece), self.pixel_size, n, pixel_size)
+
+    def _part(self, piece: int | None) -> np.ndarray:
+        return sum(self.maps) if piece is None else self.maps[piece]
+
+
+def bodies_of_structure(structure: Structure, pixel_size: float, moving: bool) -> list[Body]:
+    """Return the body of every piece.
+
+    Parameters
+    ----------
+    structure : the pieces.
+    pixel_size : Å.
+    moving : True to hinge the pieces to the core, where the structure says or else by
+        `hinge_and_axis`.
+    """
+    bodies = [structure.body(k, pixel_size) for k in range(len(structure.names))]
+    if not moving:
+        return bodies
+    points = structure.points()
+    core = points.position[points.piece == 0]
+    for k in range(1, len(bodies)):
+        found = structure.hinges.get(k)
+        if found is None:
+            found = hinge_and_axis(core, points.position[points.piece == k], seed=k)
+        bodies[k] = Body(bodies[k].volume, bodies[k].centre, *found)
+    return bodies
+
+
+def check_fits(structure: Structure, box: float, name: str) -> None:
+    """Refuse a structure that reaches out of the box.
+
+    Parameters
+    ----------
+    structure : centred.
+    box : Å, width of the images.
+    name : of the structure, for the message.
+
+    Raises
+    ------
+    ConfigurationError : if its diameter is more than the box.
+    """
+    diameter = structure.points().diameter
+    if diameter > box:
+        raise ConfigurationError(
+            f"{name}: {diameter:.0f} Å across its centre of mass; the box is {box:.0f} Å. "
+            "Use a larger --box or --apix."
+        )

@@ -55,12 +55,18 @@ def slice_frequencies(
     return jnp.matmul(frequencies, rotation[:2], precision=HIGHEST)
 
 
-def _corners(
+def slice_corners(
     rotation: Float[Array, "3 3"], n: int, padded: int
 ) -> tuple[Int[Array, "8 pixels"], Float[Array, "8 pixels"], Int[Array, "pixels"]]:
     """Return flat grid indices and weights of the 8 neighbours, and where k was turned to -k.
 
     Pixels beyond Nyquist have zero weight.
+
+    Parameters
+    ----------
+    rotation : model to image.
+    n : box size of the image, pixels.
+    padded : edge of the half-space grid (padded, padded, padded // 2 + 1).
     """
     frequencies = jnp.asarray(frequencies_2d(n)).reshape(-1, 2)
     point = slice_frequencies(rotation, frequencies) * padded
@@ -92,7 +98,7 @@ def central_slice(
     rotation : model to image.
     n : box size of the image, pixels; that of the volume.
     """
-    indices, weights, turned = _corners(rotation, n, transform.shape[0])
+    indices, weights, turned = slice_corners(rotation, n, transform.shape[0])
     values = jnp.sum(transform.reshape(-1)[indices] * weights, axis=0)
     values = jnp.where(turned, jnp.conj(values), values)
     return values.reshape(n, n // 2 + 1)
@@ -125,7 +131,7 @@ def add_slice(
     rotation : model to image.
     """
     padded = grid.shape[0]
-    indices, weights, turned = _corners(rotation, plane.shape[0], padded)
+    indices, weights, turned = slice_corners(rotation, plane.shape[0], padded)
     values = plane.reshape(-1)
     values = jnp.where(turned, jnp.conj(values), values)
     return grid.reshape(-1).at[indices].add(values * weights).reshape(grid.shape)

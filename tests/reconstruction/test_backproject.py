@@ -1,0 +1,153 @@
+"""CTF-weighted backprojection."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from libhetero.errors import DataError
+from libhetero.metrics.fsc import masked_fsc, normalised_area
+from libhetero.physics import ctf, rotations
+from libhetero.physics.fourier import fourier_image, real_image
+from libhetero.physics.gaussians import gaussians_to_volume, project_gaussians
+from libhetero.reconstruction import backproject
+from libhetero.records import Batch, CTFParams, Gaussians, Pose
+from tests.reference import backproject as twin
+
+N, PIXEL = 16, 4.0
+
+
+def mixture():
+    random = np.random.default_rng(0)
+    return Gaussians(
+        position=jnp.asarray(random.normal(size=(30, 3)) * 9, jnp.float32),
+        amplitude=jnp.ones(30),
+        sigma=jnp.full(30, 4.5),
+    )
+
+
+def ctf_params(count, random):
+    one = np.ones(count, np.float32)
+    defocus = random.uniform(8e3, 2e4, count).astype(np.float32)
+    return CTFParams(
+        defocus, defocus - 300, 0.4 * one, 300 * one, 2.7 * one, 0.1 * one, 0 * one, 0 * one, one
+    )
+
+
+def particles(count, snr=None, seed=1):
+    """One batch of images of the mixture at random poses, shifted, with CTF and noise."""
+    random = np.random.default_rng(seed)
+    rotation = rotations.random_rotations(jax.random.key(seed), (count,))
+    shift = jnp.asarray(random.uniform(-6, 6, (count, 2)), jnp.float32)
+    params = ctf_params(count, random)
+
+    def image(pose, one):
+        plane = project_gaussians(mixture(), pose, N, PIXEL) * ctf.ctf_image(one, N, PIXEL)
+        return real_image(plane, N)
+
+    images = np.asarray(jax.jit(jax.vmap(image))(Pose(rotation, shift), params))
+    if snr is not None:
+        images = images + random.normal(size=images.shape) * images.std() / np.sqrt(snr)
+    return Batch(
+        images=images.astype(np.float32),
+        pose=Pose(np.asarray(rotation), np.asarray(shift)),
+        ctf=params,
+        index=np.arange(count, dtype=np.int32),
+        weight=np.ones(count, np.float32),
+    )
+
+
+def take(batch, index, weight=None):
+    return Batch(
+        images=batch.images[index],
+        pose=batch.pose.take(index),
+        ctf=batch.ctf.take(index),
+        index=batch.index[index],
+        weight=batch.weight[index] if weight is None else weight,
+    )
+
+
+def truth():
+    return np.asarray(gaussians_to_volume(mixture(), N, PIXEL))
+
+
+def test_sums_agree_with_loops_over_the_full_plane():
+    batch = particles(3)
+    sums = backproject.add_batch(
+        backproject.empty_sums(N), batch, jnp.zeros(3, jnp.int32), PIXEL
+    )
+    padded = 2 * N
+    numerator = np.zeros((padded,) * 3, np.complex128)
+    weight = np.zeros((padded,) * 3)
+    k = np.fft.fftfreq(N)[:, None], np.fft.rfftfreq(N)[None, :]
+    for i in range(3):
+        one = jax.tree.map(lambda leaf, i=i: leaf[i], batch)
+        contrast = np.asarray(ctf.ctf_image(one.ctf, N, PIXEL), np.float64)
+        turns = (k[1] * one.pose.shift[0] + k[0] * one.pose.shift[1]) / PIXEL
+        plane = contrast * np.exp(2j * np.pi * turns) * np.asarray(fourier_image(one.images))
+        twin.add_plane(numerator, plane, np.asarray(one.pose.rotation, float), padded)
+        twin.add_plane(weight, contrast**2, np.asarray(one.pose.rotation, float), padded)
+    found = np.asarray(backproject.hermitian_plane(sums.numerator[0]))
+    scale = np.abs(numerator).max()
+    np.testing.assert_allclose(found, numerator[..., : N + 1], atol=3e-4 * scale)
+    found = np.asarray(backproject.hermitian_plane(sums.weight[0]))
+    np.testing.assert_allclose(found, weight[..., : N + 1], atol=1e-3)
+
+
+def test_clean_images_give_the_truth_and_its_scale():
+    result = backproject.reconstruct([particles(400)], N, PIXEL)
+    assert result.particles == 400
+    assert normalised_area(masked_fsc(result.volume, truth())) > 0.99
+    assert np.corrcoef(result.volume.ravel(), truth().ravel())[0, 1] > 0.995
+    slope = np.vdot(result.volume, truth()) / np.vdot(truth(), truth())
+    assert slope == pytest.approx(1, abs=0.1)
+
+
+def test_half_maps_foretell_the_correlation_with_the_truth():
+    """FSC of the whole with the truth is about √(2h / (1 + h))."""
+    result = backproject.reconstruct([particles(300, snr=0.3)], N, PIXEL)
+    found = masked_fsc(result.volume, truth())
+    half = np.clip(result.fsc, 0, 1)
+    np.testing.assert_allclose(found[2:], np.sqrt(2 * half / (1 + half))[2:], atol=0.2)
+    assert result.half_maps.shape == (2, N, N, N)
+    assert half[3] > 0.9 and half[-1] < 0.5
+
+
+def test_noise_is_averaged_away():
+    few, many = (
+        normalised_area(
+            masked_fsc(backproject.reconstruct([particles(m, snr=0.1)], N, PIXEL).volume, truth())
+        )
+        for m in (40, 400)
+    )
+    assert many > few + 0.1
+
+
+def test_batches_and_padding_change_nothing():
+    whole = particles(60, snr=1.0)
+    expected = backproject.reconstruct([whole], N, PIXEL)
+    weight = np.ones(32, np.float32)
+    weight[28:] = 0
+    pieces = [
+        take(whole, np.arange(32)),
+        take(whole, np.append(np.arange(32, 60), [32] * 4), weight),
+    ]
+    found = backproject.reconstruct(pieces, N, PIXEL)
+    assert found.particles == 60
+    np.testing.assert_allclose(found.volume, expected.volume, atol=1e-4 * expected.volume.max())
+
+
+def test_given_half_sets_are_obeyed():
+    whole = particles(60, snr=1.0)
+    half = np.repeat([0, 1], 30)
+    result = backproject.reconstruct([whole], N, PIXEL, half_set=half)
+    sums = backproject.add_batch(
+        backproject.empty_sums(N), take(whole, np.arange(30)), jnp.zeros(30, jnp.int32), PIXEL
+    )
+    alone = backproject.solve(sums, N, 30).half_maps[0]
+    np.testing.assert_allclose(result.half_maps[0], alone, atol=1e-4 * alone.max())
+
+
+def test_no_images_are_refused():
+    with pytest.raises(DataError, match="found 0 images"):
+        backproject.reconstruct([], N, PIXEL)

@@ -1,0 +1,92 @@
+"""Regions of synthetic complexes: pieces that come and go, or turn, are found again."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import adjusted_rand_score
+
+from libhetero.analysis.gaussian_features import CovarianceAccumulator, motion_similarity
+from libhetero.analysis.regions import RegionConfig, find_regions
+from libhetero.errors import ConfigurationError
+from tests.analysis.synthetic import amplitude_changes, complex_of_pieces, displacements
+
+
+def covariance(rows):
+    accumulator = CovarianceAccumulator(int(np.prod(rows.shape[1:])))
+    for block in np.array_split(rows, 5):
+        accumulator.add(block)
+    return accumulator.covariance()
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("pieces", [3, 5, 8])
+@pytest.mark.parametrize("noise, leak", [(0.03, 0.1), (0.3, 0.3), (0.6, 0.4)])
+def test_optional_pieces_are_found(seed, pieces, noise, leak):
+    rng = np.random.default_rng(seed)
+    position, piece = complex_of_pieces(rng, 400, pieces)
+    change, _ = amplitude_changes(rng, position, piece, 1500, noise, leak)
+    regions = find_regions(covariance(change))
+    assert regions.count == pieces
+    assert adjusted_rand_score(piece, regions.label) >= 0.9
+    assert regions.agreement >= 0.9
+
+
+@pytest.mark.parametrize("core_fraction", [0.0, 0.9])
+def test_core_may_be_absent_or_dominant(core_fraction):
+    rng = np.random.default_rng(2)
+    position, piece = complex_of_pieces(rng, 400, 4, core_fraction)
+    change, _ = amplitude_changes(rng, position, piece, 1500, 0.2, 0.2, presence=[0.2, 0.5, 0.7, 0.9])
+    regions = find_regions(covariance(change))
+    assert adjusted_rand_score(piece, regions.label) >= 0.9
+
+
+@pytest.mark.parametrize("pieces", [1, 3, 6])
+@pytest.mark.parametrize("noise, leak", [(0.1, 0.1), (1.0, 0.3)])
+def test_turning_pieces_are_found(pieces, noise, leak):
+    rng = np.random.default_rng(pieces)
+    position, piece = complex_of_pieces(rng, 300, pieces)
+    moved = displacements(rng, position, piece, 800, noise, leak) / 4.0
+    regions = find_regions(motion_similarity(covariance(moved), len(moved)))
+    assert regions.count == pieces
+    assert adjusted_rand_score(piece, regions.label) >= 0.9
+
+
+@pytest.mark.parametrize("config", [RegionConfig(method="hdbscan"), RegionConfig(embedding="pca")])
+def test_other_methods_find_well_separated_pieces(config):
+    rng = np.random.default_rng(5)
+    position, piece = complex_of_pieces(rng, 400, 3)
+    change, _ = amplitude_changes(rng, position, piece, 1500, 0.1, 0.1)
+    assert adjusted_rand_score(piece, find_regions(covariance(change), config).label) >= 0.9
+
+
+def test_one_piece_is_one_region_and_noise_is_none():
+    rng = np.random.default_rng(6)
+    position, piece = complex_of_pieces(rng, 300, 1)
+    change, _ = amplitude_changes(rng, position, piece, 1500, 0.1, 0.2)
+    assert find_regions(covariance(change)).count == 1
+    still = 0.001 * rng.normal(size=(500, 100)).astype(np.float32)
+    assert set(find_regions(covariance(still)).label) == {0}
+
+
+def test_regions_are_ordered_by_size_and_repeat_exactly():
+    rng = np.random.default_rng(7)
+    position, piece = complex_of_pieces(rng, 300, 4)
+    change, _ = amplitude_changes(rng, position, piece, 1000, 0.1, 0.1)
+    first, second = (find_regions(covariance(change)) for _ in range(2))
+    sizes = [len(first.members(region)) for region in range(1, first.count + 1)]
+    assert sizes == sorted(sizes, reverse=True)
+    np.testing.assert_array_equal(first.label, second.label)
+    np.testing.assert_array_equal(first.embedding, second.embedding)
+
+
+def test_given_eps_and_threshold_are_used():
+    rng = np.random.default_rng(8)
+    position, piece = complex_of_pieces(rng, 300, 3)
+    change, _ = amplitude_changes(rng, position, piece, 1000, 0.1, 0.1)
+    regions = find_regions(covariance(change), RegionConfig(eps=1.5, constant=0.2))
+    assert (regions.eps, regions.threshold) == (1.5, 0.2)
+
+
+@pytest.mark.parametrize("wrong", [{"method": "kmeans"}, {"eps": 0.0}, {"min_size": 1}])
+def test_configuration_is_checked(wrong):
+    with pytest.raises(ConfigurationError, match=next(iter(wrong))):
+        RegionConfig(**wrong)

@@ -126,7 +126,7 @@ def _environment(threads: int) -> Iterator[None]:
 def _logging(program: str, verbose: int) -> Iterator[None]:
     """Send the library's messages to stdout and its warnings to stderr, for the time of the call."""
     logger = logging.getLogger("libhetero")
-    level_before = logger.level
+    level_before, propagate_before = logger.level, logger.propagate
     told = logging.StreamHandler(sys.stdout)
     told.addFilter(lambda record: record.levelno < logging.WARNING)
     warned = logging.StreamHandler(sys.stderr)
@@ -134,10 +134,12 @@ def _logging(program: str, verbose: int) -> Iterator[None]:
     warned.setFormatter(logging.Formatter(f"{program}: warning: %(message)s"))
     logger.addHandler(told)
     logger.addHandler(warned)
+    logger.propagate = False  # some packages give the root logger a handler of its own
     logger.setLevel((logging.WARNING, logging.INFO)[verbose] if 0 <= verbose < 2 else logging.DEBUG)
     try:
         yield
     finally:
         logger.setLevel(level_before)
+        logger.propagate = propagate_before
         logger.removeHandler(told)
         logger.removeHandler(warned)

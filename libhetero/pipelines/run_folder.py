@@ -44,6 +44,8 @@ class DataConfig:
     pixel_size : Å, in place of the files' own; None to use theirs.
     poses, ctf, indices : cryoDRGN .pkl files; None where the list holds them.
     no_ctf : True takes the CTF as 1 everywhere (images without one).
+    reference : starting Gaussians (.txt) or a map, as given with --model; None without.
+    count : particles in the list, to notice that it has changed; 0 before it is read.
     preprocess : contrast, normalisation and Fourier crop.
     """
 
@@ -54,11 +56,13 @@ class DataConfig:
     ctf: str | None = None
     indices: str | None = None
     no_ctf: bool = False
+    reference: str | None = None
+    count: int = 0
     preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
 
     def absolute(self) -> DataConfig:
         """Return the same with absolute paths, to be read from any folder."""
-        names = ("particles", "datadir", "poses", "ctf", "indices")
+        names = ("particles", "datadir", "poses", "ctf", "indices", "reference")
         paths = {name: getattr(self, name) for name in names}
         return dataclasses.replace(
             self,
@@ -165,6 +169,11 @@ def load_particles(data: DataConfig) -> ParticleSet:
     )
     if len(particles) == 0:
         raise DataError(f"{data.particles}: holds no particles; expected at least one.")
+    if data.count not in (0, len(particles)):
+        raise DataError(
+            f"{data.particles}: holds {len(particles)} particles, but the run was trained on "
+            f"{data.count}; restore the list, or train a new run."
+        )
     if particles.pose is None:
         raise DataError(
             f"{data.particles}: the particles have no poses (orientations); expected one each. "

@@ -105,8 +105,8 @@ class ParticleFeed:
     def _refuse(self, place: int) -> None:
         path = self.particles.files[self.particles.file_id[place]]
         raise DataError(
-            f"{path}: image {self.particles.image_index[place]} (from 0) holds pixels that are not "
-            "finite (NaN or infinity); expected finite pixels. Remove it or write it again."
+            f"{path}: image {self.particles.image_index[place] + 1} has pixels that are not finite "
+            "(NaN or infinity); expected finite pixels. Remove the particle from the list."
         )
 
 

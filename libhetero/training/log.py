@@ -2,7 +2,8 @@
 
 Every report is one JSON object on one line: `step`, `epoch` (fraction), `loss` and the model's
 other metrics averaged over the steps since the last report, `learning_rate`,
-`particles_per_second`, `seconds_left`. A resumed run continues the file at its step.
+`particles_per_second`, `seconds_left`. A resumed run continues the file at its step. People see at
+most one line in two seconds.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 from tqdm import tqdm
 
 LOGGER = logging.getLogger(__name__)
+SECONDS_BETWEEN_LINES = 2.0
 
 
 class RunLog:
@@ -36,6 +38,7 @@ class RunLog:
         self._clock: float | None = None
         self._steps = self._particles = 0
         self._bar: tqdm | None = None
+        self._shown = -SECONDS_BETWEEN_LINES
         if self._path is not None:
             _keep_lines(self._path, start)
             if sys.stderr.isatty():
@@ -82,6 +85,10 @@ class RunLog:
             self._bar.update(step - self._bar.n)
             self._bar.set_postfix_str(f"loss {line['loss']:.5g}, {rate or 0:.0f} particles/s")
             return
+        now = time.monotonic()
+        if now - self._shown < SECONDS_BETWEEN_LINES and step < self._total:
+            return
+        self._shown = now
         text = f"step {step}/{self._total}  epoch {line['epoch']:.2f}  loss {line['loss']:.5g}"
         if rate is not None:
             text += f"  {rate:.0f} particles/s  {_duration(left)} left"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ from libhetero.training.optimiser import (
 
 LOGGER = logging.getLogger(__name__)
 REPORTS_PER_EPOCH = 10
+CHECKPOINT_SECONDS = 60
 
 
 class Trainable(Protocol):
@@ -127,7 +129,10 @@ def train(
 
 
 class _Plan:
-    """When things are due; `step` counts the steps done."""
+    """When things are due; `step` counts the steps done.
+
+    Processes have clocks of their own, so several of them go by epochs alone.
+    """
 
     def __init__(self, config: TrainingConfig, count: int) -> None:
         self.config, self.count = config, count
@@ -135,6 +140,7 @@ class _Plan:
         self.total = config.epochs * self.per_epoch
         self.schedule = learning_rate_schedule(config, self.per_epoch)
         self.every = config.report_every or max(self.per_epoch // REPORTS_PER_EPOCH, 1)
+        self.last_checkpoint = time.monotonic()
 
     def particles(self, step: int) -> int:
         """Return how many particles the last of `step` steps met."""
@@ -148,8 +154,14 @@ class _Plan:
 
     def checkpoint_due(self, step: int) -> bool:
         """Return whether a checkpoint is due after `step` steps."""
-        interval = self.per_epoch * self.config.checkpoint_every
-        return step == self.total or step % interval == 0
+        if step == self.total:
+            return True
+        if self.config.checkpoint_every or jax.process_count() > 1:
+            return step % (self.per_epoch * max(self.config.checkpoint_every, 1)) == 0
+        if step % self.per_epoch or time.monotonic() - self.last_checkpoint < CHECKPOINT_SECONDS:
+            return False
+        self.last_checkpoint = time.monotonic()
+        return True
 
 
 @dataclass(frozen=True, eq=False)

@@ -44,7 +44,8 @@ class TrainingConfig:
     weight_decay : decoupled (AdamW); 0 for none.
     ema_decay : of the running average of the parameters; 0 for none.
     seed : of the initial parameters, the order of the particles and every random draw.
-    checkpoint_every : epochs between checkpoints.
+    checkpoint_every : epochs between checkpoints; 0 for the first end of an epoch a minute after
+        the last one. There is always one at the end.
     keep : checkpoints kept, the last ones.
     report_every : steps between lines of the log; 0 for ten lines an epoch.
     """
@@ -58,15 +59,16 @@ class TrainingConfig:
     weight_decay: float = 0.0
     ema_decay: float = 0.999
     seed: int = 0
-    checkpoint_every: int = 1
+    checkpoint_every: int = 0
     keep: int = 2
     report_every: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "checkpoint_every", "keep"):
+        for name in ("epochs", "batch_size", "keep"):
             if getattr(self, name) < 1:
                 raise ConfigurationError(f"{name} is {getattr(self, name)}; expected at least 1.")
-        for name in ("warmup_epochs", "gradient_clip", "weight_decay", "seed", "report_every"):
+        for name in ("warmup_epochs", "gradient_clip", "weight_decay", "seed", "report_every",
+                     "checkpoint_every"):  # fmt: skip
             if getattr(self, name) < 0:
                 raise ConfigurationError(f"{name} is {getattr(self, name)}; expected 0 or more.")
         if not 0 < self.learning_rate < 1:
@@ -74,7 +76,9 @@ class TrainingConfig:
                 f"learning_rate is {self.learning_rate}; expected a number between 0 and 1."
             )
         if not 0 <= self.ema_decay < 1:
-            raise ConfigurationError(f"ema_decay is {self.ema_decay}; expected 0 ≤ ema_decay < 1.")
+            raise ConfigurationError(
+                f"ema_decay is {self.ema_decay}; expected at least 0 and less than 1."
+            )
         if self.schedule not in SCHEDULES:
             raise ConfigurationError(
                 f"schedule is {self.schedule!r}; expected one of {', '.join(SCHEDULES)}."

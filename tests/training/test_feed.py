@@ -76,7 +76,7 @@ def test_flipped_images_reach_the_model_unflipped() -> None:
 def test_a_bad_pixel_is_named_with_its_image() -> None:
     feed = make_feed(4)
     feed.reader.images[2, 5, 5] = np.inf
-    with pytest.raises(DataError, match="imaginary.mrcs: image 2 .*not finite"):
+    with pytest.raises(DataError, match="imaginary.mrcs: image 3 .*not finite"):
         feed.batch(np.arange(4))
 
 

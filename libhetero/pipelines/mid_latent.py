@@ -1,0 +1,70 @@
+"""`mid_00.txt`: the latent of every particle, as EMAN2's programs read it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Float
+
+from libhetero.analysis.streaming_pca import reduce_stream
+from libhetero.io import write_latent
+from libhetero.models.family import ModelFamily
+from libhetero.pipelines.run_folder import feed_batches
+from libhetero.training import sharding
+from libhetero.training.feed import ParticleFeed
+
+WIDEST = 100
+
+
+class LatentStream:
+    """Encodes particles in order, on all devices of this process, compiled once.
+
+    Parameters
+    ----------
+    model, params : of the run.
+    feed : the particles.
+    batch_size : particles encoded at once.
+    """
+
+    def __init__(
+        self, model: ModelFamily, params: Any, feed: ParticleFeed, batch_size: int
+    ) -> None:
+        mesh = sharding.data_mesh(jax.local_devices())
+        whole, self._cut = sharding.replicated(mesh), sharding.over_batch(mesh)
+        self._size = sharding.padded_size(batch_size, mesh)
+        self._params = jax.device_put(params, whole)
+        self._feed = feed
+        self._encode = jax.jit(
+            model.encode, in_shardings=(whole, self._cut), out_shardings=self._cut
+        )
+
+    def blocks(
+        self, indices: np.ndarray | None = None
+    ) -> Iterator[Float[np.ndarray, "block latent"]]:
+        """Yield the latents of particles, a block a batch.
+
+        Parameters
+        ----------
+        indices : places in the particle set, in the order wanted; None for all.
+        """
+        for batch in feed_batches(self._feed, self._size, indices):
+            latent = self._encode(self._params, jax.device_put(batch, self._cut))
+            yield np.asarray(latent)[batch.weight > 0]
+
+
+def write_mid(
+    path: Path, model: ModelFamily, params: Any, feed: ParticleFeed, batch_size: int
+) -> None:
+    """Write index and latent of every particle, latents wider than 100 reduced by PCA.
+
+    Parameters
+    ----------
+    path : text file to make.
+    batch_size : particles encoded at once.
+    """
+    latent = reduce_stream(LatentStream(model, params, feed, batch_size).blocks, WIDEST)
+    write_latent(path, np.arange(len(feed)), latent)

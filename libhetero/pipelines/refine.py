@@ -1,0 +1,164 @@
+"""Train a model on a particle set: everything between the options and the run folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+
+from libhetero import models
+from libhetero.configuration import from_dict
+from libhetero.errors import ConfigurationError, DataError
+from libhetero.io import ImageReader, read_gaussians, write_gaussians, write_particles
+from libhetero.models.family import ModelFamily
+from libhetero.pipelines.mid_latent import write_mid
+from libhetero.pipelines.preparation import SAMPLE, measured
+from libhetero.pipelines.reference import reference_projector
+from libhetero.pipelines.refine_config import (
+    MODEL_CONFIGS,
+    RefineConfig,
+    new_config,
+    resumed_config,
+)
+from libhetero.pipelines.run_folder import (
+    RunConfig,
+    load_particles,
+    read_arrays,
+    write_arrays,
+    write_config,
+)
+from libhetero.records import Gaussians
+from libhetero.report.training import draw_training
+from libhetero.training import sharding
+from libhetero.training.feed import ParticleFeed
+from libhetero.training.log import read_log
+from libhetero.training.loop import train
+from libhetero.training.preprocess import sample_indices
+
+LOGGER = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RefineResult:
+    """What a refinement leaves.
+
+    Parameters
+    ----------
+    folder : the run folder.
+    step : steps done.
+    finished : False when the run was asked to stop; go on with --resume.
+    """
+
+    folder: Path
+    step: int
+    finished: bool
+
+
+def run(
+    config: RefineConfig,
+    *,
+    new_folder: Callable[[], Path] | None = None,
+    started: Callable[[Path], object] | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> RefineResult:
+    """Train, or go on training, and write the run folder.
+
+    Parameters
+    ----------
+    config : what was asked for.
+    new_folder : makes the folder of a new run without a name, once everything has been checked.
+    started : called with that folder before training starts.
+    progress : called with the fraction done.
+
+    Raises
+    ------
+    UserError : one line on what is wrong with options or files.
+    """
+    sharding.join_processes()
+    if config.resume is not None:
+        folder, run_config = Path(config.resume), resumed_config(config)
+        particles = load_particles(run_config.data)
+        feed = ParticleFeed(ImageReader(particles), particles, run_config.data.preprocess)
+        model = models.build(run_config.family, run_config.model, read_arrays(folder))
+    else:
+        folder, run_config, feed, model = _start(config, new_folder)
+        if started is not None and sharding.is_writer():
+            started(folder)
+    LOGGER.info(
+        "%s: %d particles, box %d, %.4g Å per pixel, %d device(s)",
+        folder, len(feed), feed.box_size, feed.pixel_size, jax.device_count(),
+    )  # fmt: skip
+    params = model.init(jax.random.key(run_config.training.seed))
+    result = train(
+        model, params, feed, run_config.training, folder,
+        resume=config.resume is not None, progress=progress,
+    )  # fmt: skip
+    if result.finished and sharding.is_writer():
+        write_mid(folder / "mid_00.txt", model, result.params, feed, run_config.training.batch_size)
+        draw_training(folder / "loss.png", read_log(folder / "log.jsonl"))
+    return RefineResult(folder, result.step, result.finished)
+
+
+def _start(
+    config: RefineConfig, new_folder: Callable[[], Path] | None
+) -> tuple[Path, RunConfig, ParticleFeed, ModelFamily]:
+    """Check everything, measure the particles, make the model and its folder."""
+    run_config = new_config(config)
+    particles = load_particles(run_config.data)
+    project = reference_projector(run_config.data.reference, particles)
+    preprocess = measured(
+        run_config.data.preprocess, particles, config.contrast, run_config.training.seed, project
+    )
+    data = dataclasses.replace(
+        run_config.data.absolute(), preprocess=preprocess, count=len(particles)
+    )
+    feed = ParticleFeed(ImageReader(particles), particles, preprocess)
+    gaussians = _starting_gaussians(run_config, feed)
+    model = models.create(
+        run_config.family,
+        from_dict(MODEL_CONFIGS[run_config.family], run_config.model),
+        box_size=feed.box_size,
+        pixel_size=feed.pixel_size,
+        sample=feed.batch(sample_indices(len(feed), SAMPLE, run_config.training.seed)),
+        gaussians=gaussians,
+        seed=run_config.training.seed,
+    )
+    run_config = dataclasses.replace(run_config, data=data)
+    folder = _make_folder(config.folder, new_folder)
+    if sharding.is_writer():
+        write_config(folder, run_config)
+        write_arrays(folder, model)
+        write_particles(folder / "ptcls_00.lst", particles)
+        if gaussians is not None:
+            write_gaussians(folder / "model_00.txt", gaussians, feed.box_size, feed.pixel_size)
+    return folder, run_config, feed, model
+
+
+def _starting_gaussians(config: RunConfig, feed: ParticleFeed) -> Gaussians | None:
+    if config.family != "gmm" or config.data.reference is None:
+        return None
+    path = config.data.reference
+    if not path.endswith(".txt"):
+        raise DataError(
+            f"{path}: a Gaussian model starts from Gaussians; expected a .txt. Make one from this "
+            "map with e2hype_guess_n.py."
+        )
+    return read_gaussians(path, feed.box_size, feed.pixel_size)
+
+
+def _make_folder(name: str | None, new_folder: Callable[[], Path] | None) -> Path:
+    if name is None:
+        if new_folder is None:
+            raise ConfigurationError("no run folder was named; expected one.")
+        return Path(new_folder())
+    folder = Path(name)
+    if (folder / "config.json").exists():
+        raise ConfigurationError(
+            f"{folder}: already holds a run; go on with --resume {folder}, or name another folder."
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

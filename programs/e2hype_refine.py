@@ -1,0 +1,150 @@
+#!/usr/bin/env python
+"""Train a heterogeneity model on a particle set."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from libhetero.cli import Session, common_parser, next_run_folder, run_program, write_params_json
+
+DESCRIPTION = """Train a heterogeneity model on particles with known poses and CTF.
+
+By default a CryoHype hypernetwork, which gives every image a neural volume of its own. With
+--pointtransformer or --decoder mlp, Gaussians (--model) that move, fade and widen. Everything
+lands in the next run folder, hype_NN."""
+
+EPILOG = """examples:
+  e2hype_refine.py particles.star --datadir /data --niter 30
+  e2hype_refine.py particles.lst --pointtransformer --model gmm.txt
+  e2hype_refine.py particles.mrcs --poses poses.pkl --ctf ctf.pkl --hype_preset small
+  e2hype_refine.py --resume hype_03
+"""
+
+TRAINING = (
+    "epochs", "batch_size", "learning_rate", "warmup_epochs", "schedule", "gradient_clip",
+    "ema_decay", "seed", "checkpoint_every", "keep", "report_every",
+)  # fmt: skip
+DATA = ("datadir", "pixel_size", "poses", "ctf", "indices", "no_ctf", "reference")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the options."""
+    parser = common_parser(DESCRIPTION, EPILOG)
+    parser.add_argument("particles", nargs="?",
+        help=".star, .cs, .lst, .hdf, .mrcs or .txt; may be left out with --resume")  # fmt: skip
+    add = parser.add_argument_group("run").add_argument
+    add("--path", metavar="FOLDER", help="run folder to make (default: the next hype_NN)")
+    add("--resume", metavar="FOLDER", help="go on with this run, on any number of devices")
+    _add_data(parser.add_argument_group("particles"))
+    _add_model(parser.add_argument_group("model"))
+    _add_training(parser.add_argument_group("training"))
+    return parser
+
+
+def _add_data(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--datadir", metavar="FOLDER", help="where the list's relative paths start")
+    add("--apix", type=float, metavar="Å", dest="pixel_size", help="in place of the files' own")
+    add("--poses", metavar="PKL", help="cryoDRGN poses")
+    add("--ctf", metavar="PKL", help="cryoDRGN CTF parameters")
+    add("--ind", metavar="PKL", dest="indices", help="cryoDRGN indices of the particles to use")
+    add("--noctf", action="store_true", dest="no_ctf", help="the images carry no CTF")
+    add("--invert", action="store_const", const=-1, dest="contrast",
+        help="invert the images, protein is dark (default: estimated from the images)")  # fmt: skip
+    add("--noinvert", action="store_const", const=1, dest="contrast",
+        help="leave the contrast, protein is white")  # fmt: skip
+    add("--box", type=int, metavar="N", dest="box_size", help="Fourier crop to N pixels")
+    add("--normalise", choices=("set", "image", "none"),
+        help="divide by the deviation of the set or of each image (default: set)")  # fmt: skip
+
+
+def _add_model(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--model", metavar="FILE", dest="reference",
+        help="starting Gaussians (.txt), or a map to tell the contrast by")  # fmt: skip
+    add("--pointtransformer", action="store_const", const="pointtransformer", dest="decoder",
+        help="Gaussians with the Point Transformer decoder")  # fmt: skip
+    add("--decoder", choices=("pointtransformer", "mlp"), help="Gaussians with this decoder")
+    add("--preset", "--hype_preset", "--pt_preset", choices=("small", "default", "paper"),
+        help="sizes of the model (default: default)")  # fmt: skip
+    add("--nmid", type=int, metavar="N", dest="latent_size",
+        help="latent numbers a particle, Gaussians (default: 8)")  # fmt: skip
+    add("--pas", type=_letters, metavar="110", dest="vary",
+        help="vary position, amplitude, sigma: 1 or 0 each, Gaussians (default: 111)")  # fmt: skip
+    add("--minres", type=float, metavar="Å", help="coarsest ring compared, Gaussians")
+    add("--maxres", type=float, metavar="Å", help="finest ring compared, Gaussians")
+    add("--precision", choices=("auto", "float32", "bfloat16"),
+        help="of matrix operands; auto is bfloat16 on GPU and TPU (default: auto)")  # fmt: skip
+    add("--set", action="append", metavar="NAME=VALUE", dest="settings",
+        help="any other field of the model's configuration; repeatable")  # fmt: skip
+
+
+def _add_training(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--niter", type=int, metavar="N", dest="epochs", help="epochs (default: 20)")
+    add("--batchsz", type=int, metavar="N", dest="batch_size",
+        help="particles a step, over all devices (default: 64)")  # fmt: skip
+    add("--learnrate", type=float, metavar="X", dest="learning_rate",
+        help="highest learning rate (default: 1e-4)")  # fmt: skip
+    add("--warmup", type=float, metavar="X", dest="warmup_epochs",
+        help="epochs of rising learning rate (default: 1)")  # fmt: skip
+    add("--schedule", choices=("cosine", "constant"), help="after the warm-up (default: cosine)")
+    add("--clip", type=float, metavar="X", dest="gradient_clip",
+        help="largest norm of the gradient, 0 for none (default: 1)")  # fmt: skip
+    add("--ema", type=float, metavar="X", dest="ema_decay",
+        help="running average of the weights, 0 for none (default: 0.999)")  # fmt: skip
+    add("--seed", type=int, metavar="N", help="of every random draw (default: 0)")
+    add("--checkpoint", type=int, metavar="N", dest="checkpoint_every",
+        help="epochs between checkpoints (default: about one a minute)")  # fmt: skip
+    add("--keep", type=int, metavar="N", help="checkpoints kept (default: 2)")
+    add("--report", type=int, metavar="N", dest="report_every",
+        help="steps between reports (default: ten an epoch)")  # fmt: skip
+
+
+def _letters(text: str) -> str:
+    if len(text) != 3 or set(text) - set("01"):
+        raise argparse.ArgumentTypeError(f"expected three of 0 and 1, such as 110, got {text!r}")
+    return "".join(letter for letter, digit in zip("pas", text, strict=True) if digit == "1")
+
+
+def refine(options: argparse.Namespace, session: Session) -> None:
+    """Train as the options say."""
+    from libhetero.pipelines.refine import RefineConfig, run
+
+    def given(*names: str) -> dict[str, object]:
+        values = {name: getattr(options, name) for name in names}
+        return {name: x for name, x in values.items() if x is not None and x is not False}
+
+    model = given("decoder", "latent_size", "vary", "precision")
+    if options.minres or options.maxres:
+        model["resolution"] = (options.minres or 0.0, options.maxres or 0.0)
+    config = RefineConfig(
+        particles=options.particles,
+        family="gmm" if options.decoder else None,
+        preset=options.preset,
+        model=model,
+        settings=tuple(options.settings or ()),
+        training=given(*TRAINING),
+        data=given(*DATA),
+        preprocess=given("box_size", "normalise"),
+        contrast=options.contrast,
+        folder=options.path,
+        resume=options.resume,
+    )
+    run(
+        config,
+        new_folder=next_run_folder,
+        started=lambda folder: write_params_json(folder, "e2hype", options),
+        progress=session.progress,
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the program; return 0, 1 for a mistake in files or values, 2 for a wrong option."""
+    return run_program(build_parser(), argv, refine)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

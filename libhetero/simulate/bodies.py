@@ -23,7 +23,7 @@ from libhetero.physics.rotations import HIGHEST, axis_angle_to_matrix, rotate_po
 from libhetero.physics.slices import prepare_volume, project_volume
 from libhetero.records import Gaussians, Pose
 from libhetero.simulate.atoms import density_of_atoms
-from libhetero.simulate.density import real_density, structure_factor
+from libhetero.simulate.density import cut_or_pad, real_density, structure_factor
 
 PADDING = 3  # of small boxes; large ones take 2 to save memory
 LARGE_BOX = 128  # voxels
@@ -55,7 +55,8 @@ class PreparedBodies:
 
     Parameters
     ----------
-    transforms : oversampled transform of each body, from `prepare_volume`.
+    transforms : oversampled transforms from `prepare_volume`: (1, p, p, p // 2 + 1) of the core, and
+        (bodies - 1, q, q, q // 2 + 1) of the other bodies where there are any.
     centre, hinge, axis : (bodies, 3).
     """
 
@@ -115,16 +116,20 @@ def _own_box(
 
 def prepare_bodies(bodies: list[Body]) -> PreparedBodies:
     """Transform the bodies of one structure for slicing."""
-    transforms = []
-    for body in bodies:
-        padding = PADDING if body.volume.shape[0] <= LARGE_BOX else 2
-        transforms.append(_prepare(body.volume, padding))
+    groups = [[body.volume for body in group] for group in (bodies[:1], bodies[1:]) if group]
     return PreparedBodies(
-        transforms=tuple(transforms),
+        transforms=tuple(_prepare_group(group) for group in groups),
         centre=jnp.asarray(np.stack([body.centre for body in bodies])),
         hinge=jnp.asarray(np.stack([body.hinge for body in bodies])),
         axis=jnp.asarray(np.stack([body.axis for body in bodies])),
     )
+
+
+def _prepare_group(volumes: list[np.ndarray]) -> Array:
+    """Bring maps to one box and transform them, (maps, p, p, p // 2 + 1) complex64."""
+    box = max(volume.shape[0] for volume in volumes)
+    padding = PADDING if box <= LARGE_BOX else 2
+    return jnp.stack([_prepare(cut_or_pad(volume, box), padding) for volume in volumes])
 
 
 _prepare = jax.jit(prepare_volume, static_argnums=1)
@@ -149,8 +154,8 @@ def project_bodies(
     n : box size, pixels.
     pixel_size : Å.
     """
-    total = jnp.zeros((n, n // 2 + 1), jnp.complex64)
-    for b, transform in enumerate(bodies.transforms):
+
+    def one(transform: Array, b: Array) -> Array:
         rotation, centre = pose.rotation, bodies.centre[b]
         if angle is not None:
             turn = axis_angle_to_matrix(bodies.axis[b], angle[b])
@@ -158,6 +163,11 @@ def project_bodies(
             hinge = bodies.hinge[b]
             centre = rotate_points(turn, (centre - hinge)[None])[0] + hinge
         shift = rotate_points(pose.rotation, centre[None])[0, :2] + pose.shift
-        image = project_volume(transform, Pose(rotation, shift), n, pixel_size)
-        total = total + present[b] * image
+        return present[b] * project_volume(transform, Pose(rotation, shift), n, pixel_size)
+
+    total, first = jnp.zeros((n, n // 2 + 1), jnp.complex64), 0
+    for group in bodies.transforms:
+        numbers = jnp.arange(first, first + group.shape[0])
+        total = total + jnp.sum(jax.vmap(one)(group, numbers), axis=0)
+        first += group.shape[0]
     return total

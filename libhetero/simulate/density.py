@@ -122,15 +122,15 @@ def resample_map(
     new_pixel_size : Å.
     """
     wide = 2 * round(n * new_pixel_size / pixel_size / 2)
-    volume = _cut_or_pad(volume, wide)
+    volume = cut_or_pad(volume, wide)
     if wide == n:
         return volume
     transform = scipy.fft.rfftn(np.fft.ifftshift(volume), workers=-1)
     return real_density(_keep_band(transform, n))
 
 
-def _cut_or_pad(volume: np.ndarray, n: int) -> np.ndarray:
-    """Keep the origin at n // 2 in a cube of n voxels."""
+def cut_or_pad(volume: np.ndarray, n: int) -> np.ndarray:
+    """Return the middle (n, n, n) of a map, or the map in the middle of zeros; origin at n // 2."""
     m = volume.shape[0]
     low = m // 2 - n // 2
     if low >= 0:

@@ -7,6 +7,7 @@ particles × pixels.
 
 from __future__ import annotations
 
+import dataclasses
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -61,6 +62,17 @@ class Block:
 
 
 @dataclass(frozen=True, eq=False)
+class Truth:
+    """What was drawn for some particles, as in `Block` but without images."""
+
+    pose: Pose
+    ctf: CTFParams | None
+    label: np.ndarray
+    present: np.ndarray
+    angle: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
 class Simulation:
     """Everything that determines a simulated set.
 
@@ -87,6 +99,22 @@ class Simulation:
         """Return the structure of every particle, (particles,) int32."""
         return assign_structures(self.imaging.seed, self.imaging.particles, self.structures)
 
+    def truth(self, index: np.ndarray, structure: np.ndarray) -> Truth:
+        """Return what was drawn for the particles at `index` without rendering them.
+
+        Parameters
+        ----------
+        index : (b,) int32.
+        structure : (b,), of each, from `structure_of_particles`.
+        """
+        bodies = 1 if self.kind == "mixture" else len(self.load_structure(0).names)
+        pose, ctf, present, angle = jax.tree.map(
+            np.asarray, _draw_all(index, self.ctf_table, self.imaging, self.states, bodies)
+        )
+        present = present.astype(np.uint8)
+        label = structure if self.kind == "mixture" else state_number(present)
+        return Truth(pose, ctf, label.astype(np.int32), present, angle)
+
     def signal_variance(self) -> float:
         """Return the variance over all pixels of noise-free images with CTF, before cropping.
 
@@ -94,13 +122,16 @@ class Simulation:
         """
         structure = self.structure_of_particles()
         share = -(-SIGNAL_SAMPLE // self.structures)
+        imaging = dataclasses.replace(self.imaging, crop=None)
         count, total, squares = 0, 0.0, 0.0
         for k in range(self.structures):
             bodies = prepare_bodies(self.load_bodies(k))
             index = np.flatnonzero(structure == k)[:share].astype(np.int32)
             for start in range(0, len(index), CHUNK):
                 chunk = index[start : start + CHUNK]
-                images = _render(_padded(chunk), bodies, None, self.ctf_table, self._static)[0]
+                images = _render(
+                    _padded(chunk), bodies, np.float32(0), self.ctf_table, imaging, self.states
+                )[0]
                 images = np.asarray(images)[: len(chunk)].astype(np.float64)
                 count, total = count + images.size, total + images.sum()
                 squares += np.square(images).sum()
@@ -139,14 +170,12 @@ class Simulation:
             if parts:
                 yield _joined(parts)
 
-    @property
-    def _static(self) -> tuple[ImagingConfig, StateConfig]:
-        return self.imaging, self.states
-
     def _chunk(
         self, structure: int, bodies: PreparedBodies, deviation: np.ndarray, index: np.ndarray
     ) -> Block:
-        rendered = _render(_padded(index), bodies, deviation, self.ctf_table, self._static)
+        rendered = _render(
+            _padded(index), bodies, deviation, self.ctf_table, self.imaging, self.states
+        )
         images, pose, ctf, present, angle = jax.tree.map(
             lambda leaf: np.asarray(leaf)[: len(index)], rendered
         )
@@ -161,34 +190,47 @@ def _padded(index: np.ndarray) -> np.ndarray:
     return np.pad(index, (0, CHUNK - len(index)), mode="edge")
 
 
-@partial(jax.jit, static_argnums=4)
+def _draw(
+    index: Any, table: CTFParams | None, imaging: ImagingConfig, states: StateConfig, bodies: int
+) -> tuple[Pose, CTFParams | None, Any, Any, Any]:
+    """Draw pose, CTF, presence and angles of one particle, and the key of its noise."""
+    width = imaging.box_size * imaging.pixel_size
+    max_shift = 0.05 * width if imaging.max_shift is None else imaging.max_shift
+    key_pose, key_state, key_ctf, key_noise = particle_keys(imaging.seed, index)
+    present, angle = sample_state(key_state, states, bodies)
+    if table is not None:
+        ctf = pick_ctf(key_ctf, table)
+    else:
+        ctf = None if imaging.ctf is None else sample_ctf(key_ctf, imaging.ctf)
+    return sample_pose(key_pose, max_shift), ctf, present, angle, key_noise
+
+
+@partial(jax.jit, static_argnums=(2, 3, 4))
+def _draw_all(
+    index: Any, table: CTFParams | None, imaging: ImagingConfig, states: StateConfig, bodies: int
+) -> tuple[Pose, CTFParams | None, Any, Any]:
+    """Draw for many particles, without the keys of the noise."""
+    return jax.vmap(lambda i: _draw(i, table, imaging, states, bodies)[:4])(index)
+
+
+@partial(jax.jit, static_argnums=(4, 5))
 def _render(
     index: Any,
     bodies: PreparedBodies,
     deviation: Any,
     table: CTFParams | None,
-    static: tuple[ImagingConfig, StateConfig],
+    imaging: ImagingConfig,
+    states: StateConfig,
 ) -> tuple[Any, Pose, CTFParams | None, Any, Any]:
-    """Render a chunk of particles; without noise and cropping when `deviation` is None."""
-    imaging, states = static
-    count = len(bodies.transforms)
-    width = imaging.box_size * imaging.pixel_size
-    max_shift = 0.05 * width if imaging.max_shift is None else imaging.max_shift
+    """Render a chunk of particles with noise of this standard deviation."""
 
     def one(index: Any) -> tuple[Any, Pose, CTFParams | None, Any, Any]:
-        key_pose, key_state, key_ctf, key_noise = particle_keys(imaging.seed, index)
-        pose = sample_pose(key_pose, max_shift)
-        present, angle = sample_state(key_state, states, count)
-        if table is not None:
-            ctf = pick_ctf(key_ctf, table)
-        else:
-            ctf = None if imaging.ctf is None else sample_ctf(key_ctf, imaging.ctf)
+        count = bodies.centre.shape[0]
+        pose, ctf, present, angle, key = _draw(index, table, imaging, states, count)
         turned = angle if states.max_angle > 0 else None
         box, pixel_size = imaging.box_size, imaging.pixel_size
         projection = project_bodies(bodies, present, turned, pose, box, pixel_size)
-        image = observe(projection, ctf, imaging)
-        if deviation is not None:
-            image = add_noise(image, key_noise, deviation, imaging)
+        image = add_noise(observe(projection, ctf, imaging), key, deviation, imaging)
         return image, pose, ctf, present, angle
 
     return jax.vmap(one)(index)

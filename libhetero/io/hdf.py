@@ -7,6 +7,7 @@ value = stored_rendermin + d (stored_rendermax - stored_rendermin) / (2^stored_r
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -184,13 +185,11 @@ class HdfWriter:
         self._count = 0
 
     def __enter__(self) -> HdfWriter:
-        self._replacing = replacing(self.path)
-        beside = self._replacing.__enter__()
-        try:
-            self._file = h5py.File(beside, "w")
-        except OSError as error:
-            self._replacing.__exit__(type(error), error, error.__traceback__)
-        self._images = self._file.create_group(IMAGES)
+        with contextlib.ExitStack() as resources:
+            beside = resources.enter_context(replacing(self.path))
+            self._file = resources.enter_context(h5py.File(beside, "w"))
+            self._images = self._file.create_group(IMAGES)
+            self._resources = resources.pop_all()
         return self
 
     def write(self, image: np.ndarray, attributes: dict[str, Any] | None = None) -> None:
@@ -207,13 +206,13 @@ class HdfWriter:
         self._count += 1
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> bool | None:
-        try:
+        if kind is not None:
+            return self._resources.__exit__(kind, error, trace)
+        with self._resources:
             highest = np.array([self._count - 1], np.int32)
-            self._images.attrs.create("imageid_max", highest, shape=(1,), dtype=np.int32)
-            self._file.close()
-        except (OSError, RuntimeError) as failure:
-            return self._replacing.__exit__(OSError, OSError(str(failure)), failure.__traceback__)
-        return self._replacing.__exit__(kind, error, trace)
+            self._images.attrs.create("imageid_max", highest)
+            self._file.flush()
+        return None
 
 
 def read_map(path: str | os.PathLike) -> tuple[np.ndarray, float]:

@@ -34,10 +34,12 @@ def write_hdf(
 ) -> None:
     """Write a stack; attributes of an .hdf it was read from are kept."""
     blocks = copy_blocks(particles) if images is None else images
-    index = 0
-    with hdf.HdfWriter(path, float(particles.pixel_size[0]) if len(particles) else 1.0) as writer:
+    n, index = particles.uniform_box_size(), 0
+    with hdf.HdfWriter(path, float(particles.pixel_size[0])) as writer:
         for block in blocks:
-            for image in np.reshape(block, (-1, *np.shape(block)[-2:])):
+            for image in np.reshape(block, (-1, n, n)):
+                if index == len(particles):
+                    raise DataError(f"{path}: more images came than the {index} expected.")
                 writer.write(image, _attributes(particles, index))
                 index += 1
         if index != len(particles):

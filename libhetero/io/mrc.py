@@ -6,6 +6,7 @@ ignored. A stack is memory-mapped, so opening one reads its header only.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import warnings
@@ -158,23 +159,32 @@ class MrcsWriter:
         self._low, self._high, self._sum, self._squares = np.inf, -np.inf, 0.0, 0.0
 
     def __enter__(self) -> MrcsWriter:
-        self._replacing = replacing(self.path)
-        self._beside = self._replacing.__enter__()
-        try:
-            self._file = open(self._beside, "wb")
+        with contextlib.ExitStack() as resources:
+            beside = resources.enter_context(replacing(self.path))
+            self._file = resources.enter_context(open(beside, "wb"))
             self._file.write(make_header(self._shape, self._pixel_size, volume=False).tobytes())
-        except OSError as error:
-            self._replacing.__exit__(type(error), error, error.__traceback__)
+            self._resources = resources.pop_all()
         return self
 
-    def write(self, block: np.ndarray) -> None:
-        """Append images, (count, n, n) or (n, n)."""
+    def write(self, block: np.ndarray, index: np.ndarray | None = None) -> None:
+        """Write images, (count, n, n) or (n, n).
+
+        Parameters
+        ----------
+        block : the images.
+        index : their places in the stack, 0-based, each written once; None appends.
+        """
         block = np.ascontiguousarray(block, "<f4").reshape(-1, *np.shape(block)[-2:])
         if block.shape[1:] != self._shape[1:]:
             raise DataError(
                 f"{self.path}: images are {block.shape[1:]}; expected {self._shape[1:]}."
             )
-        self._file.write(block.data)
+        if index is None:
+            self._file.write(block.data)
+        else:
+            for place, image in zip(index, block, strict=True):
+                self._file.seek(HEADER_SIZE + int(place) * image.nbytes)
+                self._file.write(image.data)
         self._written += len(block)
         if len(block):
             self._low = min(self._low, float(block.min()))
@@ -183,14 +193,11 @@ class MrcsWriter:
             self._squares += float(np.square(block, dtype=np.float64).sum())
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> bool | None:
-        try:
-            if kind is None:
-                self._finish()
-            self._file.close()
-        except (OSError, DataError) as failure:
-            self._file.close()
-            return self._replacing.__exit__(type(failure), failure, failure.__traceback__)
-        return self._replacing.__exit__(kind, error, trace)
+        if kind is not None:
+            return self._resources.__exit__(kind, error, trace)
+        with self._resources:
+            self._finish()
+        return None
 
     def _finish(self) -> None:
         if self._written != self._shape[0]:

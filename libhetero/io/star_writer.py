@@ -30,12 +30,9 @@ def write_star(path: str | os.PathLike, particles: ParticleSet) -> None:
     """
     found = original_table(particles, "star", star.read_table)
     blocks = _fresh(particles) if found is None else _updated(*found, particles)
-    texts = []
-    for name, block in blocks.items():
-        body = starfile.to_string({name: block}, na_rep="nan", sep=" ")
-        texts.append("\n".join([VERSION, *body.splitlines()[1:]]).rstrip() + "\n")
+    body = starfile.to_string(blocks, na_rep="nan", sep=" ").split("\n", 1)[1]
     with replacing(path) as beside:
-        beside.write_text("\n".join(texts) + "\n")
+        beside.write_text(f"{VERSION}\n{body}")
 
 
 def _updated(table: StarTable, rows: np.ndarray, particles: ParticleSet) -> dict[str, Any]:

@@ -13,18 +13,20 @@ Frobenius norm of their 3 × 3 cross-covariance, which does not depend on direct
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from libhetero.errors import ConfigurationError
 from libhetero.records import Gaussians
 
 SMALLEST_NEUTRAL = 0.05
+FEATURES = {"amplitude": 1, "motion": 3, "both": 4}
+PRESENCE = 0.25
 
 
-def amplitude_change(
+def relative_amplitude(
     decoded: Gaussians, neutral: Gaussians
 ) -> Float[np.ndarray, "particles gaussians"]:
-    """Return decoded minus neutral amplitude, relative to the neutral one: -1 is absent, 0 as neutral.
+    """Return decoded over neutral amplitude: 0 is absent, 1 as neutral.
 
     Parameters
     ----------
@@ -34,8 +36,7 @@ def amplitude_change(
     """
     scale = np.abs(np.asarray(neutral.amplitude, np.float32))
     scale = np.maximum(scale, max(SMALLEST_NEUTRAL * float(np.median(scale)), 1e-12))
-    change = np.asarray(decoded.amplitude, np.float32) - np.asarray(neutral.amplitude, np.float32)
-    return change / scale
+    return np.asarray(decoded.amplitude, np.float32) / scale
 
 
 def displacement(
@@ -44,10 +45,43 @@ def displacement(
     """Return decoded minus neutral position in units of the median neutral sigma (dimensionless).
 
     A displacement of one sigma changes the density about as much as presence does, which makes the
-    two kinds of change comparable.
+    two kinds of change comparable. Where a Gaussian is faint its position means little, so the
+    displacement is multiplied by its relative amplitude, 0 to 1.
     """
     change = np.asarray(decoded.position, np.float32) - np.asarray(neutral.position, np.float32)
-    return change / np.float32(np.median(neutral.sigma))
+    presence = np.clip(relative_amplitude(decoded, neutral), 0, 1)
+    return presence[..., None] * change / np.float32(np.median(neutral.sigma))
+
+
+def change_vectors(
+    decoded: Gaussians, neutral: Gaussians, feature: str
+) -> Float[np.ndarray, "particles gaussians numbers"]:
+    """Return what changes of every Gaussian: its relative amplitude, displacement or both.
+
+    Parameters
+    ----------
+    decoded : leading axis particles.
+    neutral : N Gaussians, in the same order.
+    feature : "amplitude" (1 number a Gaussian), "motion" (3) or "both" (4).
+    """
+    if feature == "amplitude":
+        return relative_amplitude(decoded, neutral)[..., None]
+    if feature == "motion":
+        return displacement(decoded, neutral)
+    amplitude = relative_amplitude(decoded, neutral)[..., None]
+    return np.concatenate([amplitude, displacement(decoded, neutral)], axis=-1)
+
+
+def larger_feature(decoded: Gaussians, neutral: Gaussians) -> str:
+    """Return which kind of change dominates a sample of particles, "amplitude" or "motion".
+
+    Amplitude wins where the strongest changes (95th percentile of the standard deviation) reach
+    0.25, half of what a part that is present in every second particle shows; otherwise the larger.
+    """
+    amplitude = relative_amplitude(decoded, neutral).std(axis=0)
+    moved = np.sqrt(displacement(decoded, neutral).var(axis=0).sum(axis=-1))
+    strongest, farthest = np.percentile(amplitude, 95), np.percentile(moved, 95)
+    return "amplitude" if strongest >= min(PRESENCE, farthest) else "motion"
 
 
 class CovarianceAccumulator:
@@ -100,6 +134,25 @@ class CovarianceAccumulator:
         return self._product / max(self.count, 1) - np.outer(mean, mean)
 
 
+def similarity_of(
+    covariance: Float[np.ndarray, "columns columns"], count: int, feature: str
+) -> Float[np.ndarray, "gaussians gaussians"]:
+    """Return how much Gaussians change together, from the covariance of `change_vectors`.
+
+    Parameters
+    ----------
+    covariance : columns ordered Gaussian by Gaussian, the numbers of `feature` within.
+    count : number of particles behind it.
+    feature : as given to `change_vectors`; for "both" the two similarities are added.
+    """
+    numbers = FEATURES[feature]
+    if feature == "amplitude":
+        return covariance
+    moving = np.arange(len(covariance)) % numbers >= numbers - 3
+    motion = motion_similarity(covariance[np.ix_(moving, moving)], count)
+    return motion if feature == "motion" else motion + covariance[::numbers, ::numbers]
+
+
 def motion_similarity(
     covariance: Float[np.ndarray, "columns columns"], count: int
 ) -> Float[np.ndarray, "gaussians gaussians"]:
@@ -125,3 +178,26 @@ def motion_similarity(
         for column in range(3):
             square += covariance[row::3, column::3] ** 2
     return np.sqrt(np.maximum(square, 0))
+
+
+def region_basis(
+    covariance: Float[np.ndarray, "columns columns"],
+    members: Int[np.ndarray, "members"],
+    feature: str,
+    components: int,
+) -> tuple[Int[np.ndarray, "chosen"], Float[np.ndarray, "chosen kept"]]:
+    """Return the columns of a region's Gaussians and their principal directions.
+
+    Parameters
+    ----------
+    covariance, feature : as for `similarity_of`.
+    members : indices of the region's Gaussians.
+    components : at most this many directions, by falling variance; each points so that its
+        components sum to a positive number, so that more amplitude is a larger coordinate.
+    """
+    numbers = FEATURES[feature]
+    columns = (members[:, None] * numbers + np.arange(numbers)).ravel()
+    _, vectors = np.linalg.eigh(covariance[np.ix_(columns, columns)])
+    basis = vectors[:, ::-1][:, :components]
+    total = basis.sum(axis=0)
+    return columns, basis * np.where(total < 0, -1, 1)

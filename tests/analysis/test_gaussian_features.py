@@ -5,9 +5,13 @@ import pytest
 
 from libhetero.analysis.gaussian_features import (
     CovarianceAccumulator,
-    amplitude_change,
+    change_vectors,
     displacement,
+    larger_feature,
     motion_similarity,
+    region_basis,
+    relative_amplitude,
+    similarity_of,
 )
 from libhetero.errors import ConfigurationError
 from libhetero.records import Gaussians
@@ -47,6 +51,45 @@ def test_motion_similarity_of_unrelated_changes_is_small():
 
 def test_changes_are_relative_to_the_neutral_model():
     neutral = Gaussians(np.zeros((2, 3)), np.array([2.0, 4.0]), np.array([3.0, 3.0]))
-    decoded = Gaussians(np.full((1, 2, 3), 6.0), np.array([[0.0, 6.0]]), np.full((1, 2), 3.0))
-    np.testing.assert_allclose(amplitude_change(decoded, neutral), [[-1.0, 0.5]])
-    np.testing.assert_allclose(displacement(decoded, neutral), np.full((1, 2, 3), 2.0))
+    decoded = Gaussians(np.full((1, 2, 3), 6.0), np.array([[1.0, 6.0]]), np.full((1, 2), 3.0))
+    np.testing.assert_allclose(relative_amplitude(decoded, neutral), [[0.5, 1.5]])
+    # The fainter Gaussian counts for less.
+    np.testing.assert_allclose(displacement(decoded, neutral), [[[1.0] * 3, [2.0] * 3]])
+    assert change_vectors(decoded, neutral, "both").shape == (1, 2, 4)
+
+
+def mixture(rng, amplitude=0.0, motion=0.0):
+    neutral = Gaussians(np.zeros((5, 3)), np.ones(5), np.full(5, 2.0))
+    decoded = Gaussians(
+        2.0 * motion * rng.normal(size=(300, 5, 3)),
+        1 + amplitude * rng.normal(size=(300, 5)),
+        np.full((300, 5), 2.0),
+    )
+    return decoded, neutral
+
+
+@pytest.mark.parametrize(
+    "amplitude, motion, expected",
+    [(0.5, 2.0, "amplitude"), (0.05, 0.5, "motion"), (0.1, 0.01, "amplitude")],
+)
+def test_the_dominant_change_is_chosen(amplitude, motion, expected):
+    decoded, neutral = mixture(np.random.default_rng(3), amplitude, motion)
+    assert larger_feature(decoded, neutral) == expected
+
+
+def test_both_adds_amplitude_and_motion():
+    decoded, neutral = mixture(np.random.default_rng(4), 0.2, 0.1)
+    total = 0
+    for feature in ("amplitude", "motion", "both"):
+        rows = change_vectors(decoded, neutral, feature).reshape(300, -1)
+        found = similarity_of(np.cov(rows.T, bias=True), 300, feature)
+        total = total + found if feature != "both" else total
+    np.testing.assert_allclose(found, total, atol=1e-6)
+
+
+def test_region_basis_is_the_principal_direction_and_points_up():
+    rng = np.random.default_rng(5)
+    rows = rng.normal(size=(500, 1)) * np.array([0.0, -1.0, -2.0, 0.0])
+    columns, basis = region_basis(np.cov(rows.T, bias=True), np.array([1, 2]), "amplitude", 1)
+    np.testing.assert_array_equal(columns, [1, 2])
+    np.testing.assert_allclose(basis[:, 0], np.array([1, 2]) / np.sqrt(5), atol=1e-6)

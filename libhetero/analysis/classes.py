@@ -1,0 +1,74 @@
+"""Classes of particles from a few coordinates each: k-means, or HDBSCAN."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from libhetero.analysis.density import hdbscan_labels
+
+LARGEST_SAMPLE = 3000
+
+
+def kmeans_classes(
+    points: Float[np.ndarray, "particles columns"], classes: int, seed: int = 0
+) -> Int[np.ndarray, "particles"]:
+    """Sort particles into `classes` by k-means, numbered by their first coordinate, lowest first.
+
+    Parameters
+    ----------
+    points : coordinates; distances are Euclidean, so scale them as they should count.
+    classes : how many; fewer where there are fewer distinct particles.
+    seed : of the starting centres.
+    """
+    from sklearn.cluster import KMeans
+
+    points = np.asarray(points, np.float32)
+    classes = min(classes, len(np.unique(points, axis=0)))
+    if classes <= 1:
+        return np.zeros(len(points), int)
+    fitted = KMeans(n_clusters=classes, n_init=4, random_state=seed).fit(points)
+    order = np.argsort(fitted.cluster_centers_[:, 0], kind="stable")
+    place = np.empty(classes, int)
+    place[order] = np.arange(classes)
+    return place[fitted.labels_]
+
+
+def choose_classes(
+    points: Float[np.ndarray, "particles columns"], most: int = 8, seed: int = 0
+) -> tuple[int, dict[int, float]]:
+    """Return the number of k-means classes of best silhouette, and the silhouette of each number.
+
+    Measured on at most 3000 particles, evenly spaced through the set.
+
+    Parameters
+    ----------
+    points : coordinates.
+    most : numbers 2 … `most` are tried.
+    seed : of the starting centres.
+    """
+    from sklearn.metrics import silhouette_score
+
+    step = max(1, -(-len(points) // LARGEST_SAMPLE))
+    sample = np.asarray(points[::step], np.float32)
+    scores = {}
+    for classes in range(2, min(most, len(sample) - 1) + 1):
+        labels = kmeans_classes(sample, classes, seed)
+        if len(np.unique(labels)) == classes:
+            scores[classes] = float(silhouette_score(sample, labels))
+    if not scores:
+        return 1, scores
+    return max(scores, key=lambda classes: (round(scores[classes], 3), -classes)), scores
+
+
+def hdbscan_classes(
+    points: Float[np.ndarray, "particles columns"], min_size: int
+) -> Int[np.ndarray, "particles"]:
+    """Sort particles into the clusters HDBSCAN finds, the largest first; -1 for those in none.
+
+    Parameters
+    ----------
+    points : coordinates, few columns.
+    min_size : fewest particles of a class.
+    """
+    return hdbscan_labels(points, min_size)

@@ -1,4 +1,4 @@
-"""A simulated set on disk: stack, lists and truth, streamed into a folder that appears when complete.
+"""A simulated set on disk: stack, lists and truth, in a folder that appears when complete.
 
     OUT/particles.mrcs  particles.star  particles.lst
     OUT/truth/truth.json and, by kind, labels.txt, states.npy, angles.npy, atoms.npz, *.mrc
@@ -57,7 +57,8 @@ def write_simulation(
 
     Raises
     ------
-    DataError : if the folder holds files already, cannot be written, or the disk is full. Nothing is left then.
+    DataError : if the folder holds files already, cannot be written, or the disk is full;
+        nothing is left then.
     """
     folder = Path(os.path.abspath(folder))
     with _appearing(folder) as beside:
@@ -68,14 +69,15 @@ def write_simulation(
         truth.mkdir()
         _write_images(beside, simulation, deviation, block_size, threads, progress)
         _write_tables(beside, folder, simulation)
-        _write_structures(truth, simulation)
+        names = _write_structures(truth, simulation)
         noise = {"signal_variance": variance, "noise_standard_deviation": deviation}
-        write_json(truth / "truth.json", {**describe(simulation), **noise, **(details or {})})
+        said = {**_describe(simulation, names), **noise, **(details or {})}
+        write_json(truth / "truth.json", said)
     return folder
 
 
-def describe(simulation: Simulation) -> dict[str, Any]:
-    """Return what truth.json says of a simulation, before noise and sources are known."""
+def _describe(simulation: Simulation, names: list[str]) -> dict[str, Any]:
+    """Return what truth.json says of a simulation; names of its structures or of its pieces."""
     imaging, states = simulation.imaging, simulation.states
     said = {
         "format_version": FORMAT_VERSION,
@@ -92,11 +94,10 @@ def describe(simulation: Simulation) -> dict[str, Any]:
         "structures": simulation.structures,
     }
     if simulation.kind == "mixture":
-        names = [simulation.load_structure(k).names for k in range(simulation.structures)]
-        return {**said, "structure_names": [name[0] for name in names]}
+        return {**said, "structure_names": names}
     bodies = simulation.load_bodies(0)
     said["pieces"] = len(bodies)
-    said["piece_names"] = list(simulation.load_structure(0).names)
+    said["piece_names"] = names
     if simulation.kind == "assembly":
         return {**said, "probability": states.probability}
     said["max_angle"] = states.max_angle
@@ -132,6 +133,8 @@ def _write_images(
     imaging = simulation.imaging
     count, done = imaging.particles, 0
     path = beside / "particles.mrcs"
+    if progress is not None:
+        progress(0, count)
     with MrcsWriter(path, imaging.final_box, count, imaging.final_pixel_size) as writer:
         for block in simulation.blocks(deviation, block_size, threads):
             writer.write(block.images, block.index)
@@ -245,14 +248,17 @@ class _RowFile:
         return labels[-1] + 1
 
 
-def _write_structures(truth: Path, simulation: Simulation) -> None:
-    """Write the true maps at the images' final box, and the atoms."""
+def _write_structures(truth: Path, simulation: Simulation) -> list[str]:
+    """Write the true maps at the images' final box, and the atoms; return the names of the parts."""
     n, pixel_size = simulation.imaging.final_box, simulation.imaging.final_pixel_size
     if simulation.kind == "mixture":
+        names = []
         for k in range(simulation.structures):
-            volume = simulation.load_structure(k).map(None, n, pixel_size)
+            structure = simulation.load_structure(k)
+            names.append(structure.names[0])
+            volume = structure.map(None, n, pixel_size)
             write_volume(truth / f"map_{k:03d}.mrc", volume, pixel_size)
-        return
+        return names
     structure = simulation.load_structure(0)
     full = np.zeros((n, n, n), np.float32)
     for k in range(len(structure.names)):
@@ -265,3 +271,4 @@ def _write_structures(truth: Path, simulation: Simulation) -> None:
     np.savez(
         truth / "atoms.npz", position=points.position, weight=points.weight, piece=points.piece
     )
+    return list(structure.names)

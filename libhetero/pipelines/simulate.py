@@ -1,0 +1,292 @@
+"""Simulate a particle set: assembly, motion or mixture, with its truth beside it."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import math
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+import libhetero.physics  # noqa: F401  (records become pytrees)
+from libhetero.errors import ConfigurationError, DataError
+from libhetero.io import read_particles
+from libhetero.records import CTFParams
+from libhetero.simulate import sources
+from libhetero.simulate.complex import generate_complex, generate_mixture
+from libhetero.simulate.imaging import CTFSampling, ImagingConfig
+from libhetero.simulate.sets import assembly_of, mixture_of, motion_of
+from libhetero.simulate.simulation import Simulation
+from libhetero.simulate.structures import BeadStructure, Structure
+from libhetero.simulate.writer import Progress, write_simulation
+
+logger = logging.getLogger(__name__)
+
+KINDS = ("assembly", "motion", "mixture")
+FILLED = 0.6  # diameter of a generated complex, as a part of the box
+
+
+@dataclass(frozen=True)
+class SimulateConfig:
+    """What to simulate.
+
+    Parameters
+    ----------
+    kind : "assembly", "motion" or "mixture".
+    folder : to make.
+    particles : number of images.
+    box_size : pixels, at which signal and noise are made.
+    pixel_size : Å.
+    snr : signal variance ÷ noise variance at `box_size`; None for no noise.
+    seed : of everything; the same seed gives the same set.
+    crop : box after Fourier cropping, pixels; None for none.
+    max_shift : Å; None for 5 % of the box.
+    ctf : False for none.
+    ctf_from : particle list whose CTFs are drawn from; None for uniform defocus.
+    defocus_min, defocus_max : Å.
+    dark : True for dark protein.
+    models : atomic models; one for assembly and motion, several for a mixture.
+    maps : maps; one per structure of a mixture, else one per piece, the core's first.
+    segments, domains : JSON that cuts the model; see `libhetero.simulate.sources`.
+    b_factor : Å², of every atom; None for those of the file.
+    pieces : optional pieces of a generated complex, or of a model without JSON.
+    structures : of a generated mixture.
+    diameter : Å, of a generated complex; None for 0.6 of the box.
+    complex_seed : of a generated complex; None for `seed`.
+    probability : of each optional piece (assembly).
+    max_angle : degrees (motion).
+    block_size : particles rendered at a time; changes nothing in the result.
+    threads : 0 for all.
+    """
+
+    kind: str
+    folder: str
+    particles: int = 1000
+    box_size: int = 64
+    pixel_size: float = 4.0
+    snr: float | None = 0.1
+    seed: int = 0
+    crop: int | None = None
+    max_shift: float | None = None
+    ctf: bool = True
+    ctf_from: str | None = None
+    defocus_min: float = 5000.0
+    defocus_max: float = 25000.0
+    dark: bool = False
+    models: tuple[str, ...] = ()
+    maps: tuple[str, ...] = ()
+    segments: str | None = None
+    domains: str | None = None
+    b_factor: float | None = 50.0
+    pieces: int = 3
+    structures: int = 4
+    diameter: float | None = None
+    complex_seed: int | None = None
+    probability: float = 0.5
+    max_angle: float = 15.0
+    block_size: int = 256
+    threads: int = 0
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ConfigurationError(f"kind: expected {', '.join(KINDS)}, got {self.kind!r}.")
+        if self.models and self.maps:
+            raise ConfigurationError("give atomic models (--pdb) or maps (--map), not both.")
+        if (self.segments or self.domains) and len(self.models) != 1:
+            raise ConfigurationError("--segments and --domains cut one atomic model: give one --pdb.")
+        if self.segments and self.domains:
+            raise ConfigurationError("give --segments or --domains, not both.")
+        if self.kind != "mixture" and len(self.models) > 1:
+            raise ConfigurationError(f"{self.kind}: expected one --pdb, got {len(self.models)}.")
+        if self.kind != "mixture" and len(self.maps) == 1:
+            raise ConfigurationError(
+                f"{self.kind}: expected a --map for each piece, the core's first; got 1."
+            )
+        if self.kind == "mixture" and (self.segments or self.domains):
+            raise ConfigurationError("mixture: --segments and --domains are for assembly and motion.")
+        if self.ctf_from and not self.ctf:
+            raise ConfigurationError("--noctf and --ctf-from contradict each other; give one.")
+        if self.structures < 1 or self.pieces < 1:
+            raise ConfigurationError("--structures and --pieces: expected at least 1.")
+
+
+def run(config: SimulateConfig, progress: Progress | None = None) -> Path:
+    """Simulate and write a set.
+
+    Parameters
+    ----------
+    config : what to simulate.
+    progress : called with (particles done, particles in all).
+
+    Returns
+    -------
+    The folder with particles.star, particles.lst, particles.mrcs and truth/.
+    """
+    simulation = build(config)
+    imaging = simulation.imaging
+    with _shown(imaging.particles, progress) as show:
+        folder = write_simulation(
+            config.folder,
+            simulation,
+            block_size=config.block_size,
+            threads=_threads(config.threads),
+            progress=show,
+            details=_details(config),
+        )
+    logger.info(
+        "%s: %d particles of %d pixels at %.4g Å, protein %s; SNR %s at box %d.",
+        folder,
+        imaging.particles,
+        imaging.final_box,
+        imaging.final_pixel_size,
+        "white" if imaging.contrast > 0 else "dark",
+        "infinite" if imaging.snr is None else f"{imaging.snr:g}",
+        imaging.box_size,
+    )
+    return folder
+
+
+def build(config: SimulateConfig) -> Simulation:
+    """Return the simulation that a configuration describes, without rendering it."""
+    imaging = ImagingConfig(
+        particles=config.particles,
+        box_size=config.box_size,
+        pixel_size=config.pixel_size,
+        snr=config.snr,
+        seed=config.seed,
+        crop=config.crop,
+        max_shift=config.max_shift,
+        ctf=_ctf_sampling(config),
+        contrast=-1 if config.dark else 1,
+    )
+    table = None if config.ctf_from is None else ctf_table(config.ctf_from)
+    if config.kind == "mixture":
+        load, count = _mixture(config)
+        return mixture_of(load, imaging, table, count)
+    structure = _in_pieces(config)
+    if config.kind == "assembly":
+        return assembly_of(structure, imaging, config.probability, table)
+    return motion_of(structure, imaging, math.radians(config.max_angle), table)
+
+
+def parse_b_factor(text: str) -> float | None:
+    """Return a B-factor in Å² from an option, or None for "file".
+
+    Raises
+    ------
+    ConfigurationError : for anything else than "file" or a number of at least 0.
+    """
+    if text == "file":
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 1e4:
+        raise ConfigurationError(f"--bfactor: expected a number of Å² or 'file', got {text!r}.")
+    return value
+
+
+def ctf_table(path: str) -> CTFParams:
+    """Return the CTFs of a particle list, whose images need not be there; float32 (rows,).
+
+    Raises
+    ------
+    DataError : if the list has no CTF.
+    """
+    ctf = read_particles(path, need_images=False).ctf
+    if ctf is None:
+        raise DataError(f"{path}: no CTF in this list; give another one, or leave out --ctf-from.")
+    names = [field.name for field in dataclasses.fields(CTFParams)]
+    return CTFParams(**{name: np.asarray(getattr(ctf, name), np.float32) for name in names})
+
+
+def _ctf_sampling(config: SimulateConfig) -> CTFSampling | None:
+    if not config.ctf:
+        return None
+    return CTFSampling(defocus_min=config.defocus_min, defocus_max=config.defocus_max)
+
+
+def _in_pieces(config: SimulateConfig) -> Structure:
+    """Return the structure of an assembly or motion set."""
+    if config.maps:
+        return sources.maps_as_pieces(list(config.maps), config.pixel_size)
+    if not config.models:
+        seed, diameter = _generated(config)
+        return BeadStructure(generate_complex(seed, config.pieces, diameter))
+    path, b_factor = config.models[0], config.b_factor
+    if config.segments:
+        return sources.segmented_model(path, config.segments, b_factor)
+    if config.domains:
+        return sources.model_in_domains(path, config.domains, b_factor)
+    return sources.model_in_compact_pieces(path, config.pieces, config.seed, b_factor)
+
+
+def _mixture(config: SimulateConfig) -> tuple[Callable[[int], Structure], int]:
+    """Return a function that gives the structures of a mixture, and how many there are."""
+    if config.maps:
+        return lambda k: sources.whole_map(config.maps[k], config.pixel_size), len(config.maps)
+    if config.models:
+        return lambda k: sources.whole_model(config.models[k], config.b_factor), len(config.models)
+    seed, diameter = _generated(config)
+    complexes = generate_mixture(seed, config.structures, diameter)
+    return lambda k: BeadStructure(complexes[k]), len(complexes)
+
+
+def _generated(config: SimulateConfig) -> tuple[int, float]:
+    """Return seed and diameter (Å) of generated complexes."""
+    seed = config.seed if config.complex_seed is None else config.complex_seed
+    width = config.box_size * config.pixel_size
+    return seed, FILLED * width if config.diameter is None else config.diameter
+
+
+def _threads(threads: int) -> int:
+    return threads or os.cpu_count() or 1
+
+
+@contextlib.contextmanager
+def _shown(total: int, also: Progress | None) -> Iterator[Progress]:
+    """Yield a progress function: a bar on a terminal, else a line every tenth of the work."""
+    bar = None
+    if sys.stderr.isatty() and logger.isEnabledFor(logging.INFO):
+        bar = tqdm(total=total, unit="particle", dynamic_ncols=True)
+    start, told = time.monotonic(), 0
+
+    def show(done: int, total: int) -> None:
+        nonlocal told, start
+        if done == 0:
+            start = time.monotonic()
+        if bar is not None:
+            bar.update(done - bar.n)
+        elif 10 * done // total > told:
+            told = 10 * done // total
+            rate = done / max(time.monotonic() - start, 1e-9)
+            left = (total - done) / rate
+            logger.info("%d of %d particles, %.0f/s, %.0f s left", done, total, rate, left)
+        if also is not None:
+            also(done, total)
+
+    try:
+        yield show
+    finally:
+        if bar is not None:
+            bar.close()
+
+
+def _details(config: SimulateConfig) -> dict[str, Any]:
+    """Return where the structures came from, for truth.json."""
+    source = {"models": list(config.models), "maps": list(config.maps)}
+    source = {key: value for key, value in source.items() if value}
+    if not source:
+        seed, diameter = _generated(config)
+        source = {"generated": True, "complex_seed": seed, "diameter": diameter}
+    return {"source": source, "b_factor": config.b_factor if config.models else None}

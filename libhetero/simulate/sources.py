@@ -1,0 +1,206 @@
+"""Structures from files: atomic models cut into pieces by lists of chains, or maps.
+
+Two kinds of JSON describe pieces. Segments: a list of objects with a name (`segment` or `name`)
+and lists of chains (every other value that is a list of strings); the first is the core.
+Domains: an object, or a list of objects one per model file, with `body` (the core's name) and
+`domains`, each with `selection` [[chain, ranges or null], ...] and for the others than the core
+`pivot` (Å, in the file's frame) and `axis_u`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.cluster.vq import kmeans2
+from scipy.spatial import cKDTree
+
+from libhetero.errors import ConfigurationError, DataError
+from libhetero.io import read_atoms, read_volume
+from libhetero.io.atoms import Atoms
+from libhetero.simulate.atoms import scattering_weights
+from libhetero.simulate.structures import AtomStructure, Hinges, MapStructure
+
+logger = logging.getLogger(__name__)
+
+
+def load_model(path: str, b_factor: float | None) -> Atoms:
+    """Read an atomic model.
+
+    Parameters
+    ----------
+    path : .pdb or .cif, also .gz.
+    b_factor : Å², given to every atom; None keeps those of the file.
+    """
+    atoms = read_atoms(path)
+    if b_factor is not None:
+        atoms = replace(atoms, b_factor=np.full(len(atoms), b_factor, np.float32))
+    return atoms
+
+
+def whole_model(path: str, b_factor: float | None) -> AtomStructure:
+    """Return an atomic model as one piece, named after its file."""
+    name = Path(path).name.split(".")[0]
+    atoms = load_model(path, b_factor)
+    return _centred(atoms, np.zeros(len(atoms), np.int32), (name,), {})
+
+
+def segmented_model(path: str, segments: str, b_factor: float | None) -> AtomStructure:
+    """Return an atomic model cut by a segments file."""
+    atoms = load_model(path, b_factor)
+    named = _read_segments(segments)
+    piece = np.full(len(atoms), -1, np.int32)
+    for k, (name, chains) in enumerate(named):
+        chosen = np.isin(atoms.chain, chains)
+        if not chosen.any():
+            raise DataError(
+                f"{segments}: segment {name}: none of its chains ({', '.join(chains[:4])}…) is in "
+                f"{path}; expected names such as {atoms.chain[0]}."
+            )
+        piece[chosen] = k
+    piece = _give_rest(atoms, piece, segments)
+    return _centred(atoms, piece, tuple(name for name, _ in named), {})
+
+
+def model_in_domains(path: str, domains: str, b_factor: float | None) -> AtomStructure:
+    """Return an atomic model cut by a domains file, with the hinges and axes it gives."""
+    atoms = load_model(path, b_factor)
+    entry = _read_domains(domains, path)
+    names = (entry["body"], *(name for name in entry["domains"] if name != entry["body"]))
+    piece, hinges = np.full(len(atoms), -1, np.int32), {}
+    for k, name in enumerate(names):
+        domain = entry["domains"][name]
+        for chain, ranges in domain["selection"]:
+            piece[_selected(atoms, chain, ranges)] = k
+        if not (piece == k).any():
+            raise DataError(f"{domains}: domain {name} selects no atom of {path}; check its chains.")
+        if k > 0 and "pivot" in domain and "axis_u" in domain:
+            axis = np.array(domain["axis_u"], np.float32)
+            hinges[k] = np.array(domain["pivot"], np.float32), axis / np.linalg.norm(axis)
+    return _centred(atoms, _give_rest(atoms, piece, domains), names, hinges)
+
+
+def model_in_compact_pieces(
+    path: str, pieces: int, seed: int, b_factor: float | None
+) -> AtomStructure:
+    """Return an atomic model cut into a core and `pieces` others by k-means of its residues.
+
+    The core is the piece nearest to the centre of mass.
+    """
+    atoms = load_model(path, b_factor)
+    keys = np.stack([np.unique(atoms.chain, return_inverse=True)[1], atoms.residue], axis=1)
+    _, residue = np.unique(keys, axis=0, return_inverse=True)
+    residue = residue.reshape(-1)
+    count = np.bincount(residue)[:, None]
+    centre = np.stack([np.bincount(residue, column) for column in atoms.position.T], axis=1) / count
+    if len(centre) < pieces + 1:
+        raise ConfigurationError(
+            f"pieces: {path} has {len(centre)} residues; expected at least {pieces + 1}."
+        )
+    means, label = kmeans2(centre, pieces + 1, seed=np.random.default_rng(seed), minit="++")
+    order = np.argsort(np.linalg.norm(means - centre.mean(axis=0), axis=1))
+    piece = np.argsort(order)[label][residue].astype(np.int32)
+    names = ("core", *(f"piece{k}" for k in range(1, pieces + 1)))
+    return _centred(atoms, piece, names, {})
+
+
+def maps_as_pieces(paths: list[str], pixel_size: float) -> MapStructure:
+    """Return maps of one frame as the pieces of a structure, the core's first."""
+    maps = tuple(_load_map(path, pixel_size) for path in paths)
+    sizes = {volume.shape[0] for volume in maps}
+    if len(sizes) > 1:
+        raise DataError(f"{paths[1]}: the maps have boxes {sorted(sizes)}; expected one box for all.")
+    return MapStructure(maps, pixel_size, tuple(Path(path).name.split(".")[0] for path in paths))
+
+
+def whole_map(path: str, pixel_size: float) -> MapStructure:
+    """Return a map as a structure of one piece."""
+    return MapStructure((_load_map(path, pixel_size),), pixel_size, (Path(path).name.split(".")[0],))
+
+
+def _load_map(path: str, pixel_size: float) -> np.ndarray:
+    volume, found = read_volume(path)
+    if len(set(volume.shape)) > 1 or volume.shape[0] % 2:
+        raise DataError(f"{path}: the map is {volume.shape}; expected an even cube. Pad it first.")
+    if found > 0 and abs(found / pixel_size - 1) > 1e-3:
+        raise DataError(
+            f"{path}: voxels of {found:g} Å, the images are to have {pixel_size:g} Å; give "
+            f"--apix {found:g} and make the images coarser with --crop."
+        )
+    return volume
+
+
+def _read_json(path: str) -> Any:
+    try:
+        return json.loads(Path(path).read_text())
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file.") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: not valid JSON ({error}).") from None
+
+
+def _read_segments(path: str) -> list[tuple[str, list[str]]]:
+    values, named = _read_json(path), []
+    for entry in values if isinstance(values, list) else []:
+        if not isinstance(entry, dict):
+            break
+        lists = [v for v in entry.values() if isinstance(v, list)]
+        chains = [name for one in lists for name in one if isinstance(name, str)]
+        name = entry.get("segment", entry.get("name", f"piece{len(named)}"))
+        named.append((str(name), chains))
+    if len(named) < 2 or not all(chains for _, chains in named):
+        raise DataError(
+            f"{path}: expected a list of at least 2 segments, each with a name and lists of chains."
+        )
+    return named
+
+
+def _read_domains(path: str, model: str) -> dict[str, Any]:
+    """Return the entry for a model: the one that names its file, or the only one."""
+    values = _read_json(path)
+    entries = values if isinstance(values, list) else [values]
+    entries = [e for e in entries if isinstance(e, dict) and "domains" in e and "body" in e]
+    fitting = [e for e in entries if e.get("file") == Path(model).name]
+    if not fitting and len(entries) == 1:
+        fitting = entries
+    if len(fitting) != 1 or fitting[0]["body"] not in fitting[0]["domains"]:
+        raise DataError(
+            f"{path}: expected one entry for {Path(model).name} with 'body' and 'domains'; "
+            f"found {len(fitting)}."
+        )
+    return fitting[0]
+
+
+def _selected(atoms: Atoms, chain: str, ranges: Any) -> np.ndarray:
+    """Return which atoms lie in a chain and, unless None, in [first, last] or a list of those."""
+    chosen = atoms.chain == chain
+    if ranges is None:
+        return chosen
+    inside = np.zeros(len(atoms), bool)
+    for first, last in np.reshape(ranges, (-1, 2)):
+        inside |= (atoms.residue >= first) & (atoms.residue <= last)
+    return chosen & inside
+
+
+def _give_rest(atoms: Atoms, piece: np.ndarray, path: str) -> np.ndarray:
+    """Give atoms that no piece names (sugars, ions) to the piece of the nearest named atom."""
+    rest = piece < 0
+    if rest.any():
+        logger.info("%s: %d atoms in no piece go with their nearest neighbour.", path, rest.sum())
+        _, nearest = cKDTree(atoms.position[~rest]).query(atoms.position[rest])
+        piece[rest] = piece[~rest][nearest]
+    return piece
+
+
+def _centred(
+    atoms: Atoms, piece: np.ndarray, names: tuple[str, ...], hinges: Hinges
+) -> AtomStructure:
+    """Move the centre of mass (by scattering) to the origin, hinges along with it."""
+    centre = np.average(atoms.position, axis=0, weights=scattering_weights(atoms))
+    centre = centre.astype(np.float32)
+    moved = {k: (hinge - centre, axis) for k, (hinge, axis) in hinges.items()}
+    return AtomStructure(replace(atoms, position=atoms.position - centre), piece, names, moved)

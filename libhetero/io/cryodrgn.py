@@ -4,7 +4,8 @@ poses: (rotations N×3×3, translations N×2 as a fraction of the box) or rotati
 are lattice @ R, so R takes model to image as ours does; its translation moves the image to its
 centre, so t = -translation · box · pixel size.
 ctf: N×9, [box, Å per pixel, U Å, V Å, angle °, kV, Cs mm, w, phase shift °]; N×11 adds
-[scale, B-factor].
+[scale, B-factor]. Images binned since keep box · Å per pixel, so the pixel size is that over their
+box; a list that states a pixel size is believed first.
 indices: integers that choose particles.
 """
 
@@ -134,7 +135,7 @@ def override(entries: Entries, tables: Tables, source: str | os.PathLike) -> Ent
         rows = _rows(len(box), count, chosen, tables.ctf, source)
         entries = dataclasses.replace(entries, ctf=ctf.take(rows))
         if not np.any(entries.pixel_size > 0):
-            entries = dataclasses.replace(entries, pixel_size=pixel[rows], box_size=box[rows])
+            entries = dataclasses.replace(entries, extent=(box * pixel)[rows])
     return entries
 
 

@@ -136,21 +136,20 @@ def write_cs(path: str | os.PathLike, particles: ParticleSet) -> None:
 
 
 def _put_pose(rows: np.ndarray, pose: Pose) -> np.ndarray:
-    """Return the rows with another pose, unless it is the one they have."""
+    """Return the rows with the pose, writing what differs from the one they have."""
     old = read_pose(rows)
     if old is None:
         kinds = [("alignments3D/pose", "<f4", (3,)), ("alignments3D/shift", "<f4", (2,))]
         kinds += [("alignments3D/psize_A", "<f4")]
         rows = _with_columns(rows, kinds)
         rows["alignments3D/psize_A"] = rows["blob/psize_A"]
-    elif np.allclose(old[0], pose.rotation, atol=2e-5) and np.allclose(
-        old[1], pose.shift, atol=1e-3
-    ):
-        return rows
-    rotation = Rotation.from_matrix(np.asarray(pose.rotation, np.float64))
+        old = np.full((len(rows), 3, 3), np.nan), np.full((len(rows), 2), np.nan)
     size = "alignments3D/psize_A" if "alignments3D/psize_A" in rows.dtype.names else "blob/psize_A"
-    rows["alignments3D/pose"] = rotation.inv().as_rotvec()
-    rows["alignments3D/shift"] = -np.asarray(pose.shift) / rows[size][:, None]
+    if not np.allclose(old[0], pose.rotation, atol=2e-5):
+        rotation = Rotation.from_matrix(np.asarray(pose.rotation, np.float64))
+        rows["alignments3D/pose"] = rotation.inv().as_rotvec()
+    if not np.allclose(old[1], pose.shift, atol=1e-3):
+        rows["alignments3D/shift"] = -np.asarray(pose.shift) / rows[size][:, None]
     return rows
 
 

@@ -33,6 +33,7 @@ class Entries:
     rotation : (N, 3, 3), or None.
     shift : (N, 2) in `shift_unit`, or None.
     shift_unit : "pixel", "angstrom" or "box" (fraction of the box).
+    extent : (N,) Å, length of the box whatever it is binned to; None where nobody says.
     """
 
     names: tuple[str, ...]
@@ -49,6 +50,7 @@ class Entries:
     phase_flipped: bool = False
     half_set: np.ndarray | None = None
     group: np.ndarray | None = None
+    extent: np.ndarray | None = None
 
 
 def assemble(
@@ -75,6 +77,8 @@ def assemble(
     files, file_id = _files(entries, source, datadir, need_images)
     box, header_pixel = _from_headers(entries, files, file_id, need_images)
     stated = entries.pixel_size
+    if entries.extent is not None:
+        stated = entries.extent / np.maximum(box, 1)
     pixel = np.where(np.isfinite(stated) & (stated > 0), stated, header_pixel)
     if pixel_size is not None:
         pixel = np.full(len(file_id), float(pixel_size))

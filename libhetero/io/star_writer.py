@@ -30,7 +30,7 @@ def write_star(path: str | os.PathLike, particles: ParticleSet) -> None:
     """
     found = original_table(particles, "star", star.read_table)
     blocks = _fresh(particles) if found is None else _updated(*found, particles)
-    body = starfile.to_string(blocks, na_rep="nan", sep=" ").split("\n", 1)[1]
+    body = starfile.to_string(blocks, na_rep="nan").split("\n", 1)[1]
     with replacing(path) as beside:
         beside.write_text(f"{VERSION}\n{body}")
 

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from libhetero.errors import DataError
-from libhetero.io import ImageReader, MrcsWriter, read_particles, read_volume, write_volume
-from libhetero.io import atomic
+from libhetero.io import ImageReader, MrcsWriter, atomic, read_particles, read_volume, write_volume
 from tests.reference.shared_data import shared_file
 
 MODES = {0: np.int8, 1: np.int16, 2: np.float32, 6: np.uint16, 12: np.float16}

@@ -1,0 +1,132 @@
+"""cryoDRGN's pickles: poses, CTF and indices; and nothing that runs."""
+
+import os
+import pickle
+
+import numpy as np
+import pytest
+from scipy.ndimage import map_coordinates
+
+from libhetero.errors import DataError
+from libhetero.io import ImageReader, MrcsWriter, cryodrgn, read_particles, read_volume
+from tests.reference.shared_data import shared_file
+
+
+@pytest.fixture
+def stack(tmp_path):
+    with MrcsWriter(tmp_path / "stack.mrcs", 8, 5, 2.0) as writer:
+        writer.write(np.arange(5)[:, None, None] * np.ones((1, 8, 8)))
+    return tmp_path / "stack.mrcs"
+
+
+def dump(path, content):
+    with open(path, "wb") as file:
+        pickle.dump(content, file)
+    return path
+
+
+def test_tables(stack, tmp_path):
+    rotation = np.repeat(np.eye(3)[None], 5, axis=0)
+    poses = dump(tmp_path / "poses.pkl", (rotation, np.full((5, 2), 0.125)))
+    table = np.tile([16, 1.0, 15000, 14000, 45, 200, 2.0, 0.07, 90.0], (5, 1))
+    ctf = dump(tmp_path / "ctf.pkl", table.astype(np.float32))
+    chosen = dump(tmp_path / "ind.pkl", np.array([4, 1]))
+    particles = read_particles(stack, poses=poses, ctf=ctf, indices=chosen)
+    np.testing.assert_array_equal(ImageReader(particles).read([0, 1])[:, 0, 0], [4, 1])
+    np.testing.assert_array_equal(particles.ctf.defocus_u, [15000, 15000])
+    np.testing.assert_allclose(particles.ctf.phase_shift, np.pi / 2, rtol=1e-6)
+    np.testing.assert_allclose(particles.pixel_size, 2.0)
+    np.testing.assert_array_equal(particles.pose.shift, np.full((2, 2), -0.125 * 16))
+    part = dump(tmp_path / "part.pkl", (rotation[:2], np.array([[0, 0.25], [0.5, 0]])))
+    particles = read_particles(stack, poses=part, indices=chosen)
+    np.testing.assert_array_equal(particles.pose.shift, [[0, -4], [-8, 0]])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ((np.zeros((4, 3, 3)), np.zeros((4, 2))), "4 rows for 5 particles"),
+        ((np.zeros((5, 3, 3)), np.full((5, 2), 7.0)), "exceed the box"),
+        (np.zeros((5, 4)), "expected poses"),
+    ],
+)
+def test_wrong_poses(stack, tmp_path, content, message):
+    with pytest.raises(DataError, match=message):
+        read_particles(stack, poses=dump(tmp_path / "poses.pkl", content))
+
+
+def test_wrong_indices(stack, tmp_path):
+    with pytest.raises(DataError, match="index 5 is beyond the 5 particles"):
+        read_particles(stack, indices=dump(tmp_path / "ind.pkl", np.array([0, 5])))
+    with pytest.raises(DataError, match="whole numbers"):
+        read_particles(stack, indices=dump(tmp_path / "ind.pkl", np.array([0.5])))
+    with pytest.raises(DataError, match=r"expected a cryoDRGN CTF table"):
+        read_particles(stack, ctf=dump(tmp_path / "ctf.pkl", np.zeros((5, 4))))
+
+
+class Harmful:
+    """Would run a command when unpickled."""
+
+    def __reduce__(self):
+        return os.system, ("touch harmed",)
+
+
+@pytest.mark.parametrize("content", [Harmful(), {"a": Harmful()}, (np.zeros(3), Harmful()), print])
+def test_code_is_refused(stack, tmp_path, monkeypatch, content):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match="refused"):
+        read_particles(stack, indices=dump(tmp_path / "ind.pkl", content))
+    assert not (tmp_path / "harmed").exists()
+
+
+def test_damaged_pickle(stack, tmp_path):
+    whole = pickle.dumps(np.arange(5))
+    for content in (whole[:30], b"not a pickle at all"):
+        (tmp_path / "ind.pkl").write_bytes(content)
+        with pytest.raises(DataError, match="refused"):
+            read_particles(stack, indices=tmp_path / "ind.pkl")
+
+
+def test_every_pickle_of_cryodrgn_is_read():
+    folder = shared_file("formats", "cryodrgn")
+    for name in ("ctf1", "toy_trans", "hand_rot", "hand_rot_trans", "ind100", "zvals_het-2_1k"):
+        assert cryodrgn.read_pickle(folder / f"{name}.pkl") is not None
+    index = cryodrgn.read_indices(folder / "ind100-rand.pkl")
+    particles = read_particles(folder / "toy_projections.star", indices=folder / "ind100-rand.pkl")
+    np.testing.assert_array_equal(particles.image_index, index)
+
+
+def project(volume, rotation):
+    """Project along z' by rotating the grid: p = Rᵀ p' for every voxel p' of the image's frame."""
+    n = len(volume)
+    axis = np.arange(n) - n // 2
+    z, y, x = np.meshgrid(axis, axis, axis, indexing="ij")
+    model = np.stack([x, y, z], axis=-1) @ np.asarray(rotation, np.float64)
+    places = model[..., ::-1] + n // 2
+    return map_coordinates(volume, np.moveaxis(places, -1, 0), order=3).sum(axis=0)
+
+
+def test_toy_projections_are_slices_of_their_volume():
+    """The stack is centred: its translations belong to another experiment and are left out."""
+    folder = shared_file("formats", "cryodrgn")
+    particles = read_particles(
+        folder / "toy_projections.mrcs", poses=folder / "toy_angles.pkl", pixel_size=1.0
+    )
+    volume, _ = read_volume(folder / "toymodel_small_nocenter.mrc")
+    images = ImageReader(particles).read(range(20))
+    for image, rotation in zip(images, particles.pose.rotation, strict=False):
+        assert np.corrcoef(project(volume, rotation).ravel(), image.ravel())[0, 1] >= 0.99
+
+
+def test_txt_list_and_image_index(tmp_path):
+    folder = shared_file("formats", "cryodrgn")
+    (tmp_path / "list.txt").write_text("toy_images_a.mrcs\ntoy_images_b.mrcs\n")
+    datadir = folder / "toy_datadir"
+    particles = read_particles(tmp_path / "list.txt", datadir=datadir)
+    assert len(particles) == 1000 and len(particles.files) == 2
+    for name, places, listed in (("a", [0, 99], [0, 99]), ("b", [0, 899], [100, 999])):
+        stack = read_particles(datadir / f"toy_images_{name}.mrcs")
+        expected = ImageReader(stack).read(places)
+        np.testing.assert_array_equal(ImageReader(particles).read(listed), expected)
+    starred = read_particles(folder / "toy_projections_dir.star", datadir=datadir)
+    assert len(starred) == 1000

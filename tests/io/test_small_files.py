@@ -1,0 +1,139 @@
+"""Gaussian models, latents, atoms, and the finding of files."""
+
+import gzip
+
+import numpy as np
+import pytest
+
+from libhetero.errors import DataError
+from libhetero.io import (
+    read_atoms,
+    read_gaussian_groups,
+    read_gaussians,
+    read_latent,
+    write_gaussians,
+    write_gaussians_pdb,
+    write_latent,
+)
+from libhetero.io.paths import project_path, resolve_path
+from libhetero.records import Gaussians
+from tests.reference.shared_data import shared_file
+
+
+@pytest.fixture
+def gaussians():
+    rng = np.random.default_rng(0)
+    return Gaussians(rng.normal(size=(20, 3)) * 30, rng.uniform(0, 2, 20), rng.uniform(1, 5, 20))
+
+
+def test_gaussians_round_trip(tmp_path, gaussians):
+    group = np.arange(20) % 3
+    write_gaussians(tmp_path / "model.txt", gaussians, 64, 2.0, group)
+    again = read_gaussians(tmp_path / "model.txt", 64, 2.0)
+    np.testing.assert_allclose(again.position, gaussians.position, rtol=1e-6)
+    np.testing.assert_allclose(again.amplitude, gaussians.amplitude, rtol=1e-6)
+    np.testing.assert_allclose(again.sigma, gaussians.sigma, rtol=1e-6)
+    np.testing.assert_array_equal(read_gaussian_groups(tmp_path / "model.txt"), group)
+    write_gaussians(tmp_path / "five.txt", gaussians, 64, 2.0)
+    assert read_gaussian_groups(tmp_path / "five.txt") is None
+    table = np.loadtxt(tmp_path / "five.txt")
+    np.testing.assert_allclose(table[:, 1], -gaussians.position[:, 1] / 128, rtol=1e-9)
+    with pytest.raises(DataError, match="not a table of numbers"):
+        (tmp_path / "bad.txt").write_text("x y z\n")
+        read_gaussians(tmp_path / "bad.txt", 64, 2.0)
+    with pytest.raises(DataError, match="2 columns; expected x y z amp sigma"):
+        (tmp_path / "bad.txt").write_text("1 2\n")
+        read_gaussians(tmp_path / "bad.txt", 64, 2.0)
+
+
+def test_gaussians_as_atoms(tmp_path, gaussians):
+    write_gaussians_pdb(
+        tmp_path / "model.pdb", gaussians, np.arange(20), np.arange(20) % 2, (64, 64, 64)
+    )
+    atoms = read_atoms(tmp_path / "model.pdb")
+    order = np.argsort(atoms.b_factor)
+    np.testing.assert_allclose(atoms.b_factor[order], np.arange(20), atol=1e-2)
+    np.testing.assert_allclose(atoms.position[order], gaussians.position + 64, atol=1e-3)
+    assert set(atoms.chain) == {"A", "B"}
+    far = Gaussians(gaussians.position + 2000, gaussians.amplitude, gaussians.sigma)
+    with pytest.raises(DataError, match="beyond 999"):
+        write_gaussians_pdb(tmp_path / "far.pdb", far)
+
+
+def test_latent(tmp_path):
+    latent = np.random.default_rng(0).normal(size=(6, 3))
+    index = np.array([4, 0, 7, 9, 1, 2])
+    write_latent(tmp_path / "mid.txt", index, latent)
+    again_index, again = read_latent(tmp_path / "mid.txt")
+    np.testing.assert_array_equal(again_index, index)
+    np.testing.assert_array_equal(again, latent)
+    np.savetxt(tmp_path / "bare.txt", latent)
+    again_index, again = read_latent(tmp_path / "bare.txt")
+    np.testing.assert_array_equal(again_index, np.arange(6))
+    assert again.shape == (6, 3)
+    with pytest.raises(DataError, match="2 indices for 6 latents"):
+        write_latent(tmp_path / "mid.txt", [0, 1], latent)
+
+
+def test_latents_of_eman2():
+    index, latent = read_latent(
+        shared_file("formats", "eman2", "e2gmm", "midall_e2gmm_batch_first20.txt")
+    )
+    np.testing.assert_array_equal(index, np.arange(20))
+    assert latent.shape == (20, 2)
+    assert read_latent(shared_file("formats", "eman2", "e2gmm", "mid_heter_first20.txt"))[
+        1
+    ].shape == (20, 4)
+    model = read_gaussians(shared_file("formats", "eman2", "e2gmm", "model100.txt"), 64, 2.0)
+    assert len(model.amplitude) == 100
+
+
+PDB = """\
+ATOM      1  N   ALA A   5      11.000  12.000  13.000  1.00 10.00           N
+ATOM      2  CA AALA A   5      12.000  12.000  13.000  0.60 11.00           C
+ATOM      3  CA BALA A   5      12.500  12.000  13.000  0.40 12.00           C
+HETATM    4  O   HOH A 101      20.000  20.000  20.000  1.00 30.00           O
+ATOM      5  P    DA B   1       1.000   2.000   3.000  1.00 20.00           P
+END
+"""
+
+
+def test_atoms(tmp_path):
+    (tmp_path / "model.pdb").write_text(PDB)
+    atoms = read_atoms(tmp_path / "model.pdb")
+    assert list(atoms.element) == ["N", "C", "P"], "no water, first alternate location"
+    np.testing.assert_array_equal(atoms.position[1], [12, 12, 13])
+    np.testing.assert_array_equal(atoms.residue, [5, 5, 1])
+    assert len(atoms.take(atoms.chain == "A")) == 2
+    (tmp_path / "model.pdb.gz").write_bytes(gzip.compress(PDB.encode()))
+    assert len(read_atoms(tmp_path / "model.pdb.gz")) == 3
+    (tmp_path / "empty.pdb").write_text("END\n")
+    with pytest.raises(DataError, match="expected"):
+        read_atoms(tmp_path / "empty.pdb")
+    (tmp_path / "bad.cif").write_text("data_x\nloop_\n_a\n")
+    with pytest.raises(DataError, match="bad.cif"):
+        read_atoms(tmp_path / "bad.cif")
+
+
+def test_atoms_of_the_archive():
+    atoms = read_atoms(shared_file("structures", "transporter", "4ZXB.cif.gz"))
+    assert len(atoms) == pytest.approx(12918, rel=0.01)
+
+
+def test_paths_are_tried_in_order(tmp_path, monkeypatch):
+    for name in ("data", "list", "here"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "stack.mrcs").write_text(name)
+    monkeypatch.chdir(tmp_path / "here")
+    source, datadir = tmp_path / "list" / "particles.star", tmp_path / "data"
+    for folder in ("data", "list", "here"):
+        assert resolve_path("stack.mrcs", source, datadir) == str(tmp_path / folder / "stack.mrcs")
+        (tmp_path / folder / "stack.mrcs").unlink()
+    with pytest.raises(DataError) as raised:
+        resolve_path("stack.mrcs", source, datadir)
+    for place in ("data", "list", "here"):
+        assert str(tmp_path / place) in str(raised.value)
+    (datadir / "moved.mrcs").write_text("")
+    assert resolve_path("Extract/job7/moved.mrcs", source, datadir) == str(datadir / "moved.mrcs")
+    assert project_path(str(tmp_path / "here" / "x.mrcs")) == "x.mrcs"
+    assert project_path(str(tmp_path / "data" / "x.mrcs")) == str(tmp_path / "data" / "x.mrcs")

@@ -1,0 +1,258 @@
+"""RELION star files: what columns mean, and that none is lost."""
+
+import re
+
+import numpy as np
+import pytest
+import starfile
+
+from libhetero.errors import DataError
+from libhetero.io import ImageReader, MrcsWriter, read_particles, write_particles
+from libhetero.io.euler import euler_from_matrix, matrix_from_euler
+from tests.reference.shared_data import shared_file
+
+OPTICS = """\
+data_optics
+
+loop_
+_rlnOpticsGroup
+_rlnOpticsGroupName
+_rlnVoltage
+_rlnSphericalAberration
+_rlnAmplitudeContrast
+_rlnImagePixelSize
+_rlnImageSize
+3 fine 300 2.7 0.1 1.25 16
+1 coarse 200 2.0 0.07 2.5 8
+
+"""
+PARTICLES = """\
+data_particles
+
+loop_
+_rlnImageName
+_rlnOpticsGroup
+_rlnDefocusU
+_rlnDefocusV
+_rlnDefocusAngle
+_rlnAngleRot
+_rlnAngleTilt
+_rlnAnglePsi
+_rlnOriginXAngst
+_rlnOriginYAngst
+_rlnMicrographName
+000002@fine.mrcs 3 15000 14000 30 10 20 30 2.5 -1.25 "a name.mrc"
+000003@coarse.mrcs 1 25000 24000 -30 40 50 60 2.5 -1.25 0012
+000001@fine.mrcs 3 16000 15000 45 0 0 75 0 0 0013
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, n, pixel_size in (("fine", 16, 1.25), ("coarse", 8, 2.5)):
+        with MrcsWriter(tmp_path / f"{name}.mrcs", n, 4, pixel_size) as writer:
+            writer.write(np.arange(4)[:, None, None] * np.ones((1, n, n)))
+    return tmp_path
+
+
+def read_text(folder, text, **options):
+    (folder / "list.star").write_text(text)
+    return read_particles(folder / "list.star", **options)
+
+
+def test_optics_groups(folder):
+    particles = read_text(folder, OPTICS + PARTICLES)
+    np.testing.assert_array_equal(particles.pixel_size, [1.25, 2.5, 1.25])
+    np.testing.assert_array_equal(particles.box_size, [16, 8, 16])
+    np.testing.assert_array_equal(particles.ctf.voltage, [300, 200, 300])
+    np.testing.assert_allclose(particles.ctf.amplitude_contrast, [0.1, 0.07, 0.1], rtol=1e-6)
+    np.testing.assert_array_equal(particles.image_index, [1, 2, 0])
+    np.testing.assert_array_equal(particles.pose.shift, [[-2.5, 1.25], [-2.5, 1.25], [0, 0]])
+    assert ImageReader(particles).read([2, 0])[1, 0, 0] == 1
+    assert ImageReader(particles).read([1])[0, 0, 0] == 2
+    with pytest.raises(DataError, match="2 values of pixel size"):
+        particles.uniform_pixel_size()
+
+
+def test_unknown_optics_group(folder):
+    with pytest.raises(DataError, match="optics group 1 is not in data_optics"):
+        read_text(folder, OPTICS.replace("1 coarse", "2 coarse") + PARTICLES)
+
+
+def test_absent_columns_mean_none(folder):
+    ctf = read_text(folder, OPTICS + PARTICLES).ctf
+    for values, expected in ((ctf.phase_shift, 0), (ctf.b_factor, 0), (ctf.scale, 1)):
+        np.testing.assert_array_equal(values, np.full(3, expected))
+    holes = re.sub("(?m)^(0.*)$", r"\1 nan", PARTICLES)
+    holes = holes.replace("loop_\n", "loop_\n", 1).replace(
+        "_rlnMicrographName\n", "_rlnMicrographName\n_rlnPhaseShift\n"
+    )
+    ctf = read_text(folder, OPTICS + holes).ctf
+    np.testing.assert_array_equal(ctf.phase_shift, np.zeros(3))
+
+
+def test_incomplete_ctf_is_left_out(folder, caplog):
+    particles = read_text(folder, OPTICS.replace("_rlnVoltage", "_rlnOther") + PARTICLES)
+    assert particles.ctf is None
+    assert "without rlnVoltage" in caplog.text
+
+
+def test_shift_in_pixels_and_magnification(folder):
+    text = """\
+data_
+
+loop_
+_rlnImageName
+_rlnAngleRot
+_rlnAngleTilt
+_rlnAnglePsi
+_rlnOriginX
+_rlnOriginY
+_rlnMagnification
+_rlnDetectorPixelSize
+1@fine.mrcs 10 20 30 3 -4 40000 5.0
+"""
+    particles = read_text(folder, text)
+    assert particles.uniform_pixel_size() == 1.25
+    np.testing.assert_array_equal(particles.pose.shift, [[-3.75, 5.0]])
+    doubled = read_particles(folder / "list.star", pixel_size=2.5)
+    np.testing.assert_array_equal(doubled.pose.shift, [[-7.5, 10.0]])
+
+
+def test_text_of_every_value_survives(folder):
+    particles = read_text(folder, OPTICS + PARTICLES)
+    write_particles("again.star", particles.take(np.array([2, 0])))
+    labels = re.findall(r"_(rln\S+)", OPTICS + PARTICLES)
+    old = starfile.read("list.star", always_dict=True, parse_as_string=labels)
+    new = starfile.read("again.star", always_dict=True, parse_as_string=labels)
+    assert list(old) == list(new)
+    assert old["optics"].equals(new["optics"])
+    assert old["particles"].iloc[[2, 0]].reset_index(drop=True).equals(new["particles"])
+
+
+def test_only_what_changed_is_rewritten(folder):
+    particles = read_text(folder, OPTICS + PARTICLES)
+    particles.pose.shift[1] = (7, 8)
+    particles.ctf.defocus_u[0] = 17000
+    write_particles("again.star", particles)
+    table = starfile.read("again.star", parse_as_string=["rlnAngleRot"])["particles"]
+    np.testing.assert_allclose(table["rlnOriginXAngst"], [2.5, -7, 0])
+    np.testing.assert_allclose(table["rlnDefocusU"], [17000, 25000, 16000])
+    assert list(table["rlnAngleRot"]) == ["10", "40", "0"]
+    assert "rlnPhaseShift" not in table and "rlnVoltage" not in table
+
+
+def test_import_and_export_give_the_original_back(folder):
+    """star → lst → star: every column, and the images of the star, not those of the list."""
+    original = read_text(folder, OPTICS + PARTICLES)
+    write_particles("project.lst", original)
+    (folder / "project.lst").write_text((folder / "project.lst").read_text())
+    chosen = read_particles("project.lst").take(np.array([1, 0]))
+    write_particles("exported.star", chosen)
+    write_particles("direct.star", original.take(np.array([1, 0])))
+    assert (folder / "exported.star").read_text() == (folder / "direct.star").read_text()
+
+
+def test_export_without_the_original(folder, caplog):
+    write_particles("project.lst", read_text(folder, OPTICS + PARTICLES))
+    (folder / "list.star").unlink()
+    write_particles("exported.star", read_particles("project.lst"))
+    assert "columns are lost" in caplog.text
+    assert len(read_particles("exported.star")) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("0@fine.mrcs", "start at 1"),
+        ("x@fine.mrcs", "not number@stack"),
+        ("5@fine.mrcs", "image 5"),
+    ],
+)
+def test_bad_image_names(folder, name, message):
+    with pytest.raises(DataError, match=message):
+        read_text(folder, f"data_\n\nloop_\n_rlnImageName\n{name}\n")
+
+
+def test_tilt_groups():
+    particles = read_particles(shared_file("formats", "tilt_series", "sta_testing_bin8.star"))
+    sizes = np.bincount(particles.group)
+    assert len(sizes) == 6 and sizes.sum() == 219
+    assert np.all(particles.ctf.b_factor >= 0), "an envelope never grows"
+    assert (
+        read_particles(shared_file("formats", "relion30", "sample_particles_relion30.star")).group
+        is None
+    )
+
+
+def test_euler_angles_round_trip():
+    rng = np.random.default_rng(0)
+    rot, psi = rng.uniform(-180, 180, (2, 50))
+    tilt = np.concatenate([rng.uniform(0, 180, 46), [0, 180, 1e-3, 179.999]])
+    matrix = matrix_from_euler(rot, tilt, psi)
+    np.testing.assert_allclose(np.linalg.det(matrix), 1)
+    np.testing.assert_allclose(matrix_from_euler(*euler_from_matrix(matrix)), matrix, atol=1e-9)
+
+
+def test_relion_shift_is_where_the_particle_went():
+    """RELION's shifted projections are its centred ones moved by the shift we read."""
+    centred, shifted = (
+        read_particles(shared_file("formats", "relion31", f"rln_proj_64_{name}.star"))
+        for name in ("centered", "shifted")
+    )
+    np.testing.assert_array_equal(centred.pose.shift, 0)
+    np.testing.assert_array_equal(centred.pose.rotation, shifted.pose.rotation)
+    still, moved = (ImageReader(p).read(range(4)) for p in (centred, shifted))
+    steps = np.round(shifted.pose.shift / shifted.pixel_size[:, None]).astype(int)
+    assert np.abs(steps).max() > 5
+    for image, other, (x, y) in zip(still, moved, steps, strict=True):
+        np.testing.assert_allclose(np.roll(image, (y, x), (0, 1)), other, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "pixel_size", "shift"),
+    [
+        ("relion30/sample_particles_relion30.star", 17, 1.338, [-0.26706, -0.26706]),
+        ("relion31/relion31.star", 5, 2.806, [-0.019324, 0.64686]),
+        ("relion31/relion31.6opticsgroups.star", 139, None, [-13.284554, 3.21701]),
+        ("relion5/relion5.star", 17, 0.89, [3.12578, 1.41031]),
+    ],
+)
+def test_versions_of_relion(tmp_path, monkeypatch, name, count, pixel_size, shift):
+    monkeypatch.chdir(tmp_path)
+    path = shared_file("formats", *name.split("/"))
+    particles = read_particles(path, need_images=False)
+    assert len(particles) == count
+    if pixel_size is not None:
+        np.testing.assert_allclose(particles.pixel_size, pixel_size, rtol=1e-4)
+    np.testing.assert_allclose(particles.pose.shift[0], shift, atol=1e-4)
+    assert set(particles.half_set) == {0, 1} or count == 5
+    assert_lossless(path, tmp_path / "again.star", particles)
+
+
+def assert_lossless(path, again, particles):
+    """Every value of every block, as text, but for the folder in image names."""
+    write_particles(again, particles)
+    labels = re.findall(r"(?m)^_(\S+)", path.read_text())
+    old, new = (starfile.read(p, always_dict=True, parse_as_string=labels) for p in (path, again))
+    assert list(old) == list(new)
+    for block, table in old.items():
+        assert list(table) == list(new[block])
+        for label in set(table) - {"rlnImageName"}:
+            assert list(table[label]) == list(new[block][label]), (block, label)
+
+
+def test_edge_cases():
+    """Files of other programs' tests: one line says what is wrong."""
+    for name, message in (
+        ("aspire_sample_starfile_rejects.star", "not a well-formed star"),
+        ("basic_double_quote.star", "0 blocks list particles"),
+        ("empty_loop.star", "0 blocks list particles"),
+        ("git_lfs_pointer.star", "git lfs pull"),
+        ("single_line_middle_of_multiblock.star", "2 blocks list particles"),
+        ("two_single_line_loop_blocks.star", "0 blocks list particles"),
+    ):
+        with pytest.raises(DataError, match=message) as raised:
+            read_particles(shared_file("formats", "edge_cases", name))
+        assert "\n" not in str(raised.value)

@@ -1,0 +1,107 @@
+"""Importing and exporting through the program, and what it says."""
+
+import numpy as np
+import pytest
+import starfile
+
+from libhetero.io import ImageReader, MrcsWriter, read_particles, write_particles
+from tests.io.sample import BOX, PIXEL, sample_particles
+from tests.reference.shared_data import shared_file
+
+
+@pytest.fixture
+def program(load_program, tmp_path, monkeypatch, capsys):
+    """Run the program in an empty project folder; return (exit code, stdout, stderr)."""
+    monkeypatch.chdir(tmp_path)
+    module = load_program("e2hype_import.py")
+
+    def run(*arguments):
+        code = module.main([str(argument) for argument in arguments])
+        return code, *capsys.readouterr()
+
+    return run
+
+
+def test_there_and_back(program, tmp_path):
+    particles, images = sample_particles(tmp_path)
+    write_particles("input.star", particles)
+    code, out, err = program("input.star", "--output", "project.lst")
+    assert (code, err) == (0, "")
+    for line in ("11 in 2 stacks", f"{BOX} pixels", f"{PIXEL} Å", "6 + 5", "contrast"):
+        assert line in out
+    assert "wrote          project.lst" in out
+    listed = read_particles("project.lst")
+    np.testing.assert_array_equal(ImageReader(listed).read(range(11)), images)
+    assert program("project.lst", "--lst2star", "back.star")[0] == 0
+    labels = list(starfile.read("input.star")["particles"])
+    first, back = (
+        starfile.read(name, parse_as_string=labels)["particles"]
+        for name in ("input.star", "back.star")
+    )
+    assert first.equals(back)
+    assert program("project.lst", "--lst2cs", "back.cs")[0] == 0
+    np.testing.assert_allclose(
+        read_particles("back.cs").pose.rotation, particles.pose.rotation, atol=1e-5
+    )
+
+
+def test_white_blobs_are_called_white(program, tmp_path):
+    axis = np.arange(32) - 16
+    blob = np.exp(-(axis[:, None] ** 2 + axis[None, :] ** 2) / 50)
+    noise = np.random.default_rng(0).normal(size=(40, 32, 32))
+    for name, sign in (("white", 1), ("dark", -1)):
+        with MrcsWriter(tmp_path / f"{name}.mrcs", 32, 40, 3.0) as writer:
+            writer.write(sign * blob + noise)
+        out = program(f"{name}.mrcs")[1]
+        assert f"protein looks {name}" in out
+        assert "poses          no" in out and "CTF            no" in out
+
+
+def test_real_particles(program, tmp_path):
+    """TRPV1: found through --datadir under the name its star gives, ten particles, white."""
+    stack = shared_file("formats", "relion31", "trpv1_small_stack.mrcs")
+    (tmp_path / "stacks").mkdir()
+    (tmp_path / "stacks" / "batch_0_restacked.mrc").symlink_to(stack)
+    star = shared_file("formats", "relion31", "trpv1_small_stack.star")
+    code, _, err = program(star)
+    assert code == 1 and "--datadir" in err
+    code, out, err = program(star, "--datadir", "stacks")
+    assert (code, err) == (0, "")
+    for found in ("10 in 1 stack", "4.88 Å", "defocus 1.49 to 1.49 µm", "300 kV", "5 + 5"):
+        assert found in out
+    assert "protein looks white" in out
+
+
+def test_tables_of_cryodrgn(program):
+    folder = shared_file("formats", "cryodrgn")
+    code, out, err = program(
+        folder / "toy_projections.mrcs", "--poses", folder / "toy_rot_trans.pkl",
+        "--ctf", folder / "test_ctf.pkl", "--ind", folder / "ind100.pkl",
+    )  # fmt: skip
+    assert (code, "100 in 1 stack" in out) == (0, True)
+    assert len(read_particles("toy_projections.lst").pose.shift) == 100
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["absent.star"], "absent.star: no such file"),
+        (["poses.pkl"], "give the stack"),
+        (["stack.mrcs", "--apix", "0"], "pixel size 0 Å"),
+        (["stack.mrcs", "--output", "stack.mrcs"], "expected a name ending in"),
+        (["list.lst"], "this is the input itself"),
+        (["odd.mrcs"], "the box is 15 pixels, odd"),
+        (["nan.mrcs"], "not finite (NaN)"),
+    ],
+)
+def test_mistakes(program, tmp_path, arguments, message):
+    particles, _ = sample_particles(tmp_path)
+    write_particles("list.lst", particles)
+    write_particles("stack.mrcs", particles)
+    with MrcsWriter("odd.mrcs", 15, 2, 1.0) as writer:
+        writer.write(np.zeros((2, 15, 15)))
+    with MrcsWriter("nan.mrcs", 16, 2, 1.0) as writer:
+        writer.write(np.full((2, 16, 16), np.nan))
+    code, _, err = program(*arguments)
+    assert code == 1
+    assert message in err and err.count("\n") == 1 and err.startswith("e2hype_import.py: ")

@@ -1,0 +1,52 @@
+"""How much of each region is there, over the particles."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float
+
+from libhetero.report.style import DARK, colour_of, new_figure, save_figure
+
+
+def draw_presence(
+    path: str | os.PathLike,
+    values: Sequence[Float[np.ndarray, "particles"]],
+    classes: Sequence[np.ndarray],
+    quantity: str,
+) -> None:
+    """Draw one histogram a region, its classes stacked in shades.
+
+    Parameters
+    ----------
+    path : PNG to make.
+    values : per region, one number a particle.
+    classes : per region, the class of each particle; -1 for none.
+    quantity : what the numbers are, for the axis.
+    """
+    count = max(len(values), 1)
+    columns = min(count, 4)
+    rows = -(-count // columns)
+    figure, axes = new_figure(3.2 * columns, 2.5 * rows, rows, columns)
+    for place in axes.ravel()[len(values) :]:
+        place.set_axis_off()
+    for number, (value, label) in enumerate(zip(values, classes, strict=True)):
+        place = axes.ravel()[number]
+        found = np.unique(label)
+        parts = [value[label == one] for one in found]
+        alphas = np.linspace(0.35, 1.0, len(found))
+        edges = np.histogram_bin_edges(value, bins=40)
+        bottom = np.zeros(len(edges) - 1)
+        for part, alpha in zip(parts, alphas, strict=True):
+            height, _ = np.histogram(part, edges)
+            place.bar(
+                edges[:-1], height, np.diff(edges), bottom, align="edge",
+                color=colour_of(number + 1), alpha=alpha, linewidth=0,
+            )  # fmt: skip
+            bottom += height
+        place.set_title(f"region {number + 1}, {len(found)} classes", fontsize=9, color=DARK, loc="left")
+        place.set_xlabel(quantity)
+        place.set_ylabel("particles")
+    save_figure(figure, path)

@@ -16,11 +16,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.fft
 from jaxtyping import Array, Complex, Float
 
 from libhetero.io.atoms import Atoms
 from libhetero.physics.rotations import HIGHEST, axis_angle_to_matrix, rotate_points
-from libhetero.physics.slices import prepare_volume, project_volume
+from libhetero.physics.slices import kernel_correction, project_volume
 from libhetero.records import Gaussians, Pose
 from libhetero.simulate.atoms import density_of_atoms
 from libhetero.simulate.density import cut_or_pad, real_density, structure_factor
@@ -129,10 +130,15 @@ def _prepare_group(volumes: list[np.ndarray]) -> Array:
     """Bring maps to one box and transform them, (maps, p, p, p // 2 + 1) complex64."""
     box = max(volume.shape[0] for volume in volumes)
     padding = PADDING if box <= LARGE_BOX else 2
-    return jnp.stack([_prepare(cut_or_pad(volume, box), padding) for volume in volumes])
+    return jnp.asarray(np.stack([prepare_map(cut_or_pad(v, box), padding) for v in volumes]))
 
 
-_prepare = jax.jit(prepare_volume, static_argnums=1)
+def prepare_map(volume: np.ndarray, padding: int) -> np.ndarray:
+    """Do what `physics.slices.prepare_volume` does, on the host: no compilation for every box."""
+    n = volume.shape[0]
+    padded = padding * n
+    corrected = cut_or_pad(volume * kernel_correction(n, padded), padded)
+    return scipy.fft.rfftn(np.fft.ifftshift(corrected), workers=-1)
 
 
 def project_bodies(

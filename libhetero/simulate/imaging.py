@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from libhetero.errors import ConfigurationError
 from libhetero.physics.ctf import ctf_image
 from libhetero.physics.fourier import crop_fourier_image, fourier_image, real_image
-from libhetero.physics.rotations import random_rotations
+from libhetero.physics.rotations import euler_to_matrix
 from libhetero.records import CTFParams, Pose
 
 
@@ -105,21 +105,24 @@ def _check_box(name: str, size: int) -> None:
         raise ConfigurationError(f"{name}: expected an even number of at least 8, got {size}.")
 
 
-def particle_keys(seed: int, index: Array) -> PRNGKeyArray:
-    """Return the four keys (pose, state, CTF, noise) of one particle."""
-    return jax.random.split(jax.random.fold_in(jax.random.key(seed), index), 4)
+def particle_key(seed: int, index: Array) -> PRNGKeyArray:
+    """Return the key of one particle."""
+    return jax.random.fold_in(jax.random.key(seed), index)
 
 
-def sample_pose(key: PRNGKeyArray, max_shift: float) -> Pose:
-    """Draw a rotation uniform over SO(3) and a shift uniform in ± `max_shift` Å along x and y."""
-    key_rotation, key_shift = jax.random.split(key)
-    shift = jax.random.uniform(key_shift, (2,), minval=-1.0, maxval=1.0) * max_shift
-    return Pose(random_rotations(key_rotation, ()), shift)
+def pose_from(deviates: Float[Array, "5"], max_shift: float) -> Pose:
+    """Turn uniform deviates into a rotation uniform over SO(3) and a shift in ± `max_shift` Å.
+
+    Euler angles rot and psi are uniform, and so is the cosine of tilt.
+    """
+    rot, tilt, psi = deviates[0], jnp.arccos(1 - 2 * deviates[1]), deviates[2]
+    angles = jnp.stack([2 * jnp.pi * rot, tilt, 2 * jnp.pi * psi])
+    return Pose(euler_to_matrix(angles), (2 * deviates[3:] - 1) * max_shift)
 
 
-def sample_ctf(key: PRNGKeyArray, sampling: CTFSampling) -> CTFParams:
-    """Draw the CTF of one particle, uniform between the limits."""
-    mean, difference, angle = jax.random.uniform(key, (3,))
+def ctf_from(deviates: Float[Array, "3"], sampling: CTFSampling) -> CTFParams:
+    """Turn uniform deviates into the CTF of one particle."""
+    mean, difference, angle = deviates
     mean = sampling.defocus_min + mean * (sampling.defocus_max - sampling.defocus_min)
     difference = difference * sampling.astigmatism_max
     zero = jnp.zeros(())
@@ -136,10 +139,10 @@ def sample_ctf(key: PRNGKeyArray, sampling: CTFSampling) -> CTFParams:
     )
 
 
-def pick_ctf(key: PRNGKeyArray, table: CTFParams) -> CTFParams:
-    """Take the CTF of one particle from a random row of a table with leading axis (rows,)."""
+def ctf_of_table(deviate: Float[Array, ""], table: CTFParams) -> CTFParams:
+    """Take a random row of a table with leading axis (rows,)."""
     rows = table.defocus_u.shape[0]
-    return table.take(jax.random.randint(key, (), 0, rows))
+    return table.take(jnp.minimum((deviate * rows).astype(jnp.int32), rows - 1))
 
 
 def observe(

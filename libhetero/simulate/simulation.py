@@ -24,13 +24,13 @@ from libhetero.simulate.bodies import Body, PreparedBodies, prepare_bodies, proj
 from libhetero.simulate.imaging import (
     ImagingConfig,
     add_noise,
+    ctf_from,
+    ctf_of_table,
     observe,
-    particle_keys,
-    pick_ctf,
-    sample_ctf,
-    sample_pose,
+    particle_key,
+    pose_from,
 )
-from libhetero.simulate.states import StateConfig, assign_structures, sample_state, state_number
+from libhetero.simulate.states import StateConfig, assign_structures, state_from, state_number
 from libhetero.simulate.structures import Structure
 
 CHUNK = 32  # particles rendered by one call of the compiled function
@@ -196,13 +196,14 @@ def _draw(
     """Draw pose, CTF, presence and angles of one particle, and the key of its noise."""
     width = imaging.box_size * imaging.pixel_size
     max_shift = 0.05 * width if imaging.max_shift is None else imaging.max_shift
-    key_pose, key_state, key_ctf, key_noise = particle_keys(imaging.seed, index)
-    present, angle = sample_state(key_state, states, bodies)
+    key_drawn, key_noise = jax.random.split(particle_key(imaging.seed, index))
+    deviates = jax.random.uniform(key_drawn, (8 + 2 * bodies,))
     if table is not None:
-        ctf = pick_ctf(key_ctf, table)
+        ctf = ctf_of_table(deviates[5], table)
     else:
-        ctf = None if imaging.ctf is None else sample_ctf(key_ctf, imaging.ctf)
-    return sample_pose(key_pose, max_shift), ctf, present, angle, key_noise
+        ctf = None if imaging.ctf is None else ctf_from(deviates[5:8], imaging.ctf)
+    present, angle = state_from(deviates[8:].reshape(2, bodies), states)
+    return pose_from(deviates[:5], max_shift), ctf, present, angle, key_noise
 
 
 @partial(jax.jit, static_argnums=(2, 3, 4))

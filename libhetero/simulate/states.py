@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float
 
 from libhetero.errors import ConfigurationError
 
@@ -37,14 +36,13 @@ class StateConfig:
             )
 
 
-def sample_state(
-    key: PRNGKeyArray, config: StateConfig, bodies: int
+def state_from(
+    deviates: Float[Array, "2 bodies"], config: StateConfig
 ) -> tuple[Float[Array, "bodies"], Float[Array, "bodies"]]:
-    """Draw which bodies of one particle are present (0 or 1) and their angles in radians."""
-    key_present, key_angle = jax.random.split(key)
-    first = jnp.arange(bodies) == 0
-    present = first | (jax.random.uniform(key_present, (bodies,)) < config.probability)
-    angle = jax.random.uniform(key_angle, (bodies,), minval=-1.0, maxval=1.0) * config.max_angle
+    """Turn uniform deviates into which bodies are present (0 or 1) and their angles in radians."""
+    first = jnp.arange(deviates.shape[1]) == 0
+    present = first | (deviates[0] < config.probability)
+    angle = (2 * deviates[1] - 1) * config.max_angle
     return present.astype(jnp.float32), jnp.where(first, 0.0, angle)
 
 

@@ -8,6 +8,7 @@ from libhetero.errors import ConfigurationError
 from libhetero.models.precision import PRECISIONS
 
 DECODERS = ("pointtransformer", "mlp")
+LOSSES = ("likelihood", "frc")
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,9 @@ class GmmConfig:
         0 gives every channel its own weight, as published.
     interpolation : coarse points that a finer one is interpolated from.
     normalise : layer normalisation before each attention (the published model has none).
+    loss : "likelihood", the squared error over the noise power of each ring, which keeps the
+        scale of the density; "frc", minus the mean Fourier ring correlation, as published, in
+        which a common factor of all amplitudes is free.
     vary : which of "p" (position), "a" (amplitude), "s" (width) the decoder changes.
     displacement_scale : Å of motion for one unit of decoder output.
     latent_noise : standard deviation of the noise added to latents in training.
@@ -48,6 +52,7 @@ class GmmConfig:
     attention_groups: int = 16
     interpolation: int = 8
     normalise: bool = True
+    loss: str = "likelihood"
     vary: str = "pas"
     displacement_scale: float = 10.0
     latent_noise: float = 0.01
@@ -57,6 +62,7 @@ class GmmConfig:
 
     def __post_init__(self) -> None:
         _require(self.decoder in DECODERS, "decoder", self.decoder, " or ".join(DECODERS))
+        _require(self.loss in LOSSES, "loss", self.loss, " or ".join(LOSSES))
         _require(self.precision in PRECISIONS, "precision", self.precision, ", ".join(PRECISIONS))
         _require(
             bool(self.vary) and set(self.vary) <= set("pas") and len(set(self.vary)) == len(self.vary),
@@ -92,7 +98,7 @@ class GmmConfig:
         if name == "paper":
             return replace(
                 cls(), latent_size=3, channels=256, attention_channels=512, attention_groups=0,
-                normalise=False,
+                normalise=False, loss="frc",
             )
         raise ConfigurationError(f"unknown preset {name!r}; expected small, default or paper.")
 

@@ -42,6 +42,27 @@ class Encoder(nn.Module):
         return nn.Dense(self.config.latent_size, dot_general=product, name="latent")(hidden)
 
 
+def scaled_error(
+    gaussians: Gaussians,
+    target: Complex[Array, "n half"],
+    ctf: Float[Array, "n half"],
+    pose: Pose,
+    pixel_size: float,
+    ring_weight: Float[Array, "n half"],
+) -> Float[Array, ""]:
+    """Return Σ_k w(k) |CTF(k) P(k) - X(k)|², the negative log-likelihood for w = 1 / 2 noise power.
+
+    Parameters
+    ----------
+    gaussians : one mixture, Å, its amplitudes on the scale of the images.
+    target, ctf, pose, pixel_size : as in `mean_frc`.
+    ring_weight : w on the half plane; 0 outside the rings compared.
+    """
+    rendered = project_gaussians(gaussians, pose, target.shape[0], pixel_size)
+    difference = rendered * ctf - target
+    return jnp.sum(ring_weight * (jnp.real(difference) ** 2 + jnp.imag(difference) ** 2))
+
+
 def mean_frc(
     gaussians: Gaussians,
     target: Complex[Array, "n half"],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -11,14 +11,15 @@ import numpy as np
 from jaxtyping import Array, Complex, Float, PRNGKeyArray
 
 from libhetero.models.gmm.config import GmmConfig
-from libhetero.models.gmm.encoder import Encoder, gradient_features, mean_frc
+from libhetero.models.gmm.encoder import Encoder, gradient_features, mean_frc, scaled_error
 from libhetero.models.gmm.mlp import MlpDecoder
+from libhetero.models.gmm.noise import measure_noise, ring_limits
 from libhetero.models.gmm.point_transformer import PointTransformerDecoder
 from libhetero.models.gmm.topology import Level, build_topology
 from libhetero.physics.ctf import ctf_image
 from libhetero.physics.fourier import fourier_image
 from libhetero.physics.gaussians import gaussians_to_volume, project_gaussians
-from libhetero.records import Batch, Gaussians, Pose
+from libhetero.records import Batch, CTFParams, Gaussians, Pose
 
 FEATURES = 5
 
@@ -33,6 +34,8 @@ class GmmModel:
     neutral : the mixture that a zero change gives; position (N, 3) and sigma (N,) in Å.
     levels : the decoder's hierarchy; empty for the MLP.
     feature_scale : (5,), root mean square of the encoder's input over a sample of the set.
+    image_scale : factor that takes the mixture's projections to the level of the images.
+    ring_weight : (n, n // 2 + 1), weight of each Fourier pixel's squared error.
     box_size : pixels.
     pixel_size : Å.
     """
@@ -41,6 +44,8 @@ class GmmModel:
     neutral: Gaussians
     levels: tuple[Level, ...]
     feature_scale: np.ndarray
+    image_scale: float
+    ring_weight: np.ndarray
     box_size: int
     pixel_size: float
     family: str = "gmm"
@@ -55,12 +60,16 @@ class GmmModel:
         if config.decoder == "pointtransformer":
             levels = build_topology(np.asarray(neutral.position), config, seed)
         neutral = jax.tree.map(lambda array: np.asarray(array, np.float32), neutral)
-        model = cls(config, neutral, levels, np.ones(FEATURES, np.float32), box_size, pixel_size)
+        limits = ring_limits(config.resolution, box_size, pixel_size)
+        scale, ring_weight = measure_noise(neutral, sample, box_size, pixel_size, limits)
+        model = cls(
+            config, neutral, levels, np.ones(FEATURES, np.float32), scale, ring_weight,
+            box_size, pixel_size,
+        )
         features = jax.jit(jax.vmap(model._features))(sample.images, sample.pose, sample.ctf)
         weight = jnp.asarray(sample.weight)[:, None, None]
         power = jnp.sum(weight * features**2, axis=(0, 1)) / (jnp.sum(weight) * features.shape[1])
-        scale = np.asarray(jnp.sqrt(power) + 1e-12)
-        return cls(config, neutral, levels, scale, box_size, pixel_size)
+        return replace(model, feature_scale=np.asarray(jnp.sqrt(power) + 1e-12))
 
     @classmethod
     def from_arrays(cls, config: GmmConfig, arrays: dict[str, np.ndarray]) -> GmmModel:
@@ -73,6 +82,7 @@ class GmmModel:
         neutral = Gaussians(arrays["position"], arrays["amplitude"], arrays["sigma"])
         return cls(
             config, neutral, levels, arrays["feature_scale"],
+            float(arrays["image_scale"]), arrays["ring_weight"],
             int(arrays["box_size"]), float(arrays["pixel_size"]),
         )
 
@@ -81,6 +91,7 @@ class GmmModel:
         arrays = {
             "position": self.neutral.position, "amplitude": self.neutral.amplitude,
             "sigma": self.neutral.sigma, "feature_scale": self.feature_scale,
+            "image_scale": np.asarray(self.image_scale), "ring_weight": self.ring_weight,
             "box_size": np.asarray(self.box_size), "pixel_size": np.asarray(self.pixel_size),
             "level_count": np.asarray(len(self.levels)),
         }
@@ -102,7 +113,7 @@ class GmmModel:
     def encode(self, params: Any, batch: Batch) -> Float[Array, "batch latent"]:
         """Return the latent of every image."""
 
-        def one(image: Array, pose: Pose, ctf: Any) -> Array:
+        def one(image: Array, pose: Pose, ctf: CTFParams) -> Array:
             features = self._features(image, pose, ctf) / self.feature_scale
             return Encoder(self.config).apply({"params": params["encoder"]}, features)
 
@@ -130,25 +141,34 @@ class GmmModel:
     def loss(
         self, params: Any, batch: Batch, key: PRNGKeyArray
     ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
-        """Return minus the mean FRC plus the latent penalty, and both for the log.
+        """Return the misfit of the images plus the latent penalty, and both for the log.
 
-        loss = -mean_r FRC_r(CTF · P(R, t) G(z), X) + latent_penalty · mean max(|z| - 1, 0)
+        likelihood: mean over pixels of w |CTF P(R, t) G(z) - X|², 1 for a perfect model;
+        frc: -mean_r FRC_r(CTF P(R, t) G(z), X);
+        plus latent_penalty · mean max(|z| - 1, 0).
         """
         latent = self.encode(params, batch)
         noise = self.config.latent_noise * jax.random.normal(key, latent.shape)
         mixtures = self.decode(params, latent + noise)
-
-        def one(mixture: Gaussians, image: Array, pose: Pose, ctf: Any) -> Array:
-            target, transfer = self._target(image, ctf)
-            return mean_frc(mixture, target, transfer, pose, self.pixel_size, self._rings())
-
-        frc = jax.vmap(one)(mixtures, batch.images, batch.pose, batch.ctf)
+        misfit = jax.vmap(self._misfit)(mixtures, batch.images, batch.pose, batch.ctf)
         radius = jnp.sqrt(jnp.sum(latent**2, axis=-1) + 1e-12)
         penalty = self.config.latent_penalty * jnp.maximum(radius - 1, 0)
         total = jnp.maximum(jnp.sum(batch.weight), 1.0)
-        mean_correlation = jnp.sum(batch.weight * frc) / total
+        mean_misfit = jnp.sum(batch.weight * misfit) / total
         mean_penalty = jnp.sum(batch.weight * penalty) / total
-        return mean_penalty - mean_correlation, {"frc": mean_correlation, "penalty": mean_penalty}
+        return mean_misfit + mean_penalty, {"misfit": mean_misfit, "penalty": mean_penalty}
+
+    def _misfit(
+        self, mixture: Gaussians, image: Array, pose: Pose, ctf: CTFParams
+    ) -> Float[Array, ""]:
+        target, transfer = self._target(image, ctf)
+        if self.config.loss == "frc":
+            return -mean_frc(mixture, target, transfer, pose, self.pixel_size, self._rings())
+        weight = jnp.asarray(self.ring_weight)
+        error = scaled_error(
+            mixture, target, transfer * self.image_scale, pose, self.pixel_size, weight
+        )
+        return error / np.count_nonzero(self.ring_weight)
 
     def _decoder(self) -> PointTransformerDecoder | MlpDecoder:
         outputs = sum({"p": 3, "a": 1, "s": 1}[letter] for letter in self.config.vary)
@@ -174,18 +194,15 @@ class GmmModel:
             sigma = sigma * jnp.exp(0.5 * jnp.tanh(change[:, column]))
         return Gaussians(position, amplitude, sigma)
 
-    def _features(self, image: Array, pose: Pose, ctf: Any) -> Float[Array, "points 5"]:
+    def _features(
+        self, image: Array, pose: Pose, ctf: CTFParams
+    ) -> Float[Array, "points 5"]:
         target, transfer = self._target(image, ctf)
         neutral = jax.tree.map(jnp.asarray, self.neutral)
         return gradient_features(neutral, target, transfer, pose, self.pixel_size, self._rings())
 
-    def _target(self, image: Array, ctf: Any) -> tuple[Array, Array]:
+    def _target(self, image: Array, ctf: CTFParams) -> tuple[Array, Array]:
         return fourier_image(image), ctf_image(ctf, self.box_size, self.pixel_size)
 
     def _rings(self) -> slice:
-        """Return the rings inside the resolution limits, never DC."""
-        extent = self.box_size * self.pixel_size
-        low, high = self.config.resolution
-        first = max(1, round(extent / low)) if low else 1
-        last = min(self.box_size // 2, round(extent / high) + 1) if high else self.box_size // 2
-        return slice(first, last)
+        return slice(*ring_limits(self.config.resolution, self.box_size, self.pixel_size))

@@ -1,0 +1,71 @@
+"""What the model has to know of the images beforehand: their scale and the noise in each ring.
+
+    scale   = Σ Re⟨CTF P, X⟩ / Σ ⟨CTF P, CTF P⟩        over a sample, P of the neutral mixture
+    noise_r = mean over ring r of |scale · CTF P - X|²
+
+Each ring's squared error is weighted by 1 / noise_r: rings full of noise say less.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from libhetero.errors import DataError
+from libhetero.physics.correlation import ring_sum
+from libhetero.physics.ctf import ctf_image
+from libhetero.physics.fourier import fourier_image, ring_index
+from libhetero.physics.gaussians import project_gaussians
+from libhetero.records import Batch, CTFParams, Gaussians, Pose
+
+
+def ring_limits(resolution: tuple[float, float], n: int, pixel_size: float) -> tuple[int, int]:
+    """Return the first ring and the one after the last inside (low, high) Å; never DC, 0 is widest."""
+    extent = n * pixel_size
+    low, high = resolution
+    first = max(1, round(extent / low)) if low else 1
+    last = min(n // 2, round(extent / high) + 1) if high else n // 2
+    return first, last
+
+
+def measure_noise(
+    neutral: Gaussians, sample: Batch, n: int, pixel_size: float, limits: tuple[int, int]
+) -> tuple[float, np.ndarray]:
+    """Return the scale and the (n, n // 2 + 1) weights of the module's equations.
+
+    Parameters
+    ----------
+    neutral : the starting mixture, Å.
+    sample : particles, white on black.
+    n, pixel_size : of the images, pixels and Å.
+    limits : first ring and one after the last that count; weights are 0 elsewhere.
+
+    Raises
+    ------
+    DataError : if the mixture's projections do not correlate with the images.
+    """
+
+    def one(image: Array, pose: Pose, ctf: CTFParams) -> tuple[Array, Array, Array]:
+        target = fourier_image(image)
+        model = project_gaussians(neutral, pose, n, pixel_size) * ctf_image(ctf, n, pixel_size)
+        cross = ring_sum(jnp.real(model * jnp.conj(target)))
+        return cross, ring_sum(jnp.abs(model) ** 2), ring_sum(jnp.abs(target) ** 2)
+
+    rings = jax.jit(jax.vmap(one))(sample.images, sample.pose, sample.ctf)
+    used = np.asarray(sample.weight) > 0
+    cross, model, target = (np.asarray(ring, np.float64)[used].mean(axis=0) for ring in rings)
+    inside = slice(*limits)
+    scale = cross[inside].sum() / model[inside].sum()
+    if not scale > 0:
+        raise DataError(
+            "the projected model and the images do not correlate (scale "
+            f"{scale:.3g}, expected above 0); check --invert, the poses, and that the model is "
+            "in the same frame as the particles."
+        )
+    count = np.asarray(ring_sum(jnp.ones((n, n // 2 + 1))))
+    noise = (target - 2 * scale * cross + scale**2 * model) / count
+    weight = np.zeros(n, np.float64)
+    weight[inside] = 1 / np.maximum(noise[inside], 1e-12 * noise[inside].max())
+    return float(scale), weight[np.minimum(ring_index(n), n - 1)].astype(np.float32)

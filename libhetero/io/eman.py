@@ -92,32 +92,36 @@ def _phase_of_ampcont(ampcont: np.ndarray) -> np.ndarray:
     return np.where(fraction > 1, above, np.where(fraction < -1, below, middle))
 
 
-def _ampcont_of_phase(phase: float) -> float:
+def _ampcont_of_phase(phase: np.ndarray) -> np.ndarray:
     phase = (phase + np.pi) % (2 * np.pi) - np.pi
-    if phase > np.pi / 2:
-        return 100 * (2 - np.sin(phase))
-    if phase < -np.pi / 2:
-        return 100 * (-2 - np.sin(phase))
-    return 100 * np.sin(phase)
+    middle = np.sin(phase)
+    above, below = 2 - middle, -2 - middle
+    return 100 * np.where(phase > np.pi / 2, above, np.where(phase < -np.pi / 2, below, middle))
 
 
-def fields_from_ctf(ctf: CTFParams, pixel_size: float) -> dict[str, Any]:
-    """Return EMAN2's fields of one particle's CTF (scalars); `pixel_size` in Å."""
-    phase = float(np.arcsin(ctf.amplitude_contrast) + ctf.phase_shift)
-    numbers = (
-        (ctf.defocus_u + ctf.defocus_v) / 2e4,
-        (ctf.defocus_u - ctf.defocus_v) / 1e4,
+def fields_from_ctf(ctf: CTFParams, pixel_size: np.ndarray) -> list[dict[str, Any]]:
+    """Return EMAN2's fields of the CTF of N particles; `pixel_size` (N,) in Å."""
+    u, v = (np.asarray(values, np.float64) for values in (ctf.defocus_u, ctf.defocus_v))
+    columns = (
+        (u + v) / 2e4,
+        (u - v) / 1e4,
         np.degrees(ctf.defocus_angle),
         ctf.b_factor,
-        _ampcont_of_phase(phase),
+        _ampcont_of_phase(np.arcsin(ctf.amplitude_contrast) + ctf.phase_shift),
         ctf.voltage,
         ctf.spherical_aberration,
         pixel_size,
     )
-    fields: dict[str, Any] = {
-        name: float(f"{number:.7g}") for name, number in zip(CTF_NUMBERS, numbers, strict=True)
-    }
-    return {**fields, "dsbg": 0.0, "background": [], "snr": []}
+    rows = np.stack([np.asarray(column, np.float64) for column in columns], axis=1)
+    return [
+        {
+            **{n: float(f"{value:.7g}") for n, value in zip(CTF_NUMBERS, row, strict=True)},
+            "dsbg": 0.0,
+            "background": [],
+            "snr": [],
+        }
+        for row in rows
+    ]
 
 
 def parse_transform(value: Any, where: str) -> np.ndarray:
@@ -154,9 +158,9 @@ def pose_from_transforms(matrices: np.ndarray, source: str) -> tuple[np.ndarray,
     return rotation, matrices[:, :2, 3].copy()
 
 
-def matrix_from_pose(pose: Pose, pixel_size: float) -> np.ndarray:
-    """Return the (3, 4) matrix of one particle's pose; `pixel_size` in Å."""
-    matrix = np.zeros((3, 4))
-    matrix[:, :3] = pose.rotation
-    matrix[:2, 3] = np.asarray(pose.shift, np.float64) / pixel_size
-    return matrix
+def matrices_from_pose(pose: Pose, pixel_size: np.ndarray) -> np.ndarray:
+    """Return the matrices (N, 3, 4) of N poses; `pixel_size` (N,) in Å."""
+    matrices = np.zeros((len(pixel_size), 3, 4))
+    matrices[:, :, :3] = pose.rotation
+    matrices[:, :2, 3] = np.asarray(pose.shift, np.float64) / np.asarray(pixel_size)[:, None]
+    return matrices

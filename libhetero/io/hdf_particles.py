@@ -54,10 +54,12 @@ def _attributes(particles: ParticleSet, i: int) -> dict[str, Any]:
         values = hdf.all_attributes(source.data, int(source.rows[i]))
     values.update({f"apix_{axis}": pixel_size for axis in "xyz"})
     if particles.pose is not None:
-        values["xform.projection"] = eman.matrix_from_pose(particles.pose.take(i), pixel_size)
+        pose = particles.pose.take([i])
+        values["xform.projection"] = eman.matrices_from_pose(pose, np.array([pixel_size]))[0]
     if particles.ctf is not None:
         ctf = particles.ctf.take(i)
-        values["ctf"] = _ctf_string(values.get("ctf"), eman.fields_from_ctf(ctf, pixel_size))
+        fields = eman.fields_from_ctf(particles.ctf.take([i]), np.array([pixel_size]))[0]
+        values["ctf"] = _ctf_string(values.get("ctf"), fields)
         if ctf.phase_shift != 0:
             values["hetero_phase_shift"] = float(ctf.phase_shift)
         if ctf.scale != 1:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -233,8 +234,7 @@ def write_lst(path: str | os.PathLike, particles: ParticleSet) -> None:
         if not name.isascii() or "\t" in name:
             raise DataError(f"{path}: stack name {name!r} is not plain ASCII; rename it for EMAN2.")
     records = []
-    for i in range(len(particles)):
-        values = _line_values(particles, i)
+    for i, values in enumerate(_all_values(particles)):
         text = json.dumps(values, sort_keys=True, separators=(",", ":"))
         records.append(f"{particles.image_index[i]}\t{names[particles.file_id[i]]}\t{text}")
     length = max(map(len, records), default=0) + 5
@@ -244,63 +244,63 @@ def write_lst(path: str | os.PathLike, particles: ParticleSet) -> None:
             file.write(record.ljust(length - 1) + "\n")
 
 
-def _line_values(particles: ParticleSet, i: int) -> dict[str, Any]:
-    """Return the JSON values of particle i: those it came with, and our own records over them."""
-    values, pixel_size = _carried(particles, i), float(particles.pixel_size[i])
-    values["apix_x"] = values["apix_y"] = float(f"{pixel_size:.7g}")
-    if particles.pose is not None:
-        matrix = eman.matrix_from_pose(particles.pose.take(i), pixel_size)
-        if not _same_projection(values.get("xform.projection"), matrix):
-            text = "[" + ",".join(f"{number:.9g}" for number in matrix.ravel()) + "]"
+def _all_values(particles: ParticleSet) -> Iterator[dict[str, Any]]:
+    """Yield the JSON values of each particle: those it came with, and our own records over them."""
+    pixel_size, ctf = particles.pixel_size, particles.ctf
+    pose = particles.pose
+    matrices = None if pose is None else eman.matrices_from_pose(pose, pixel_size)
+    fields = None if ctf is None else eman.fields_from_ctf(ctf, pixel_size)
+    for i, values in enumerate(_carried(particles)):
+        values["apix_x"] = values["apix_y"] = float(f"{pixel_size[i]:.7g}")
+        if matrices is not None and not _same_projection(values, matrices[i]):
+            text = "[" + ",".join(f"{number:.9g}" for number in matrices[i].ravel()) + "]"
             values["xform.projection"] = {"__class__": "Transform", "matrix": text}
-    if particles.ctf is not None:
-        _put_ctf(values, particles.ctf.take(i), pixel_size)
-    if particles.phase_flipped:
-        values["ctf_phase_flipped"] = 1
-    if particles.contrast:
-        values["hetero_contrast"] = particles.contrast
-    if particles.half_set is not None:
-        values["hetero_half"] = int(particles.half_set[i])
-        values.setdefault("class", int(particles.half_set[i]))
-    if particles.group is not None:
-        values["ptcl3d_id"] = int(particles.group[i])
-    return values
+        if fields is not None:
+            _put_ctf(values, fields[i], float(ctf.phase_shift[i]), float(ctf.scale[i]))
+        if particles.phase_flipped:
+            values["ctf_phase_flipped"] = 1
+        if particles.contrast:
+            values["hetero_contrast"] = particles.contrast
+        if particles.half_set is not None:
+            values["hetero_half"] = int(particles.half_set[i])
+            values.setdefault("class", int(particles.half_set[i]))
+        if particles.group is not None:
+            values["ptcl3d_id"] = int(particles.group[i])
+        yield values
 
 
-def _carried(particles: ParticleSet, i: int) -> dict[str, Any]:
-    """Return the JSON that a list held for particle i, or where its row of a table lies."""
+def _carried(particles: ParticleSet) -> Iterator[dict[str, Any]]:
+    """Yield the JSON that a list held for each particle, or where its row of a table lies."""
     source = particles.source
-    if source is None:
-        return {}
-    if source.format == "lst":
-        return dict(line_values(source.data, int(source.rows[i])))
-    if source.format in ("star", "cs"):
+    if source is not None and source.format == "lst":
+        yield from (dict(line_values(source.data, int(row))) for row in source.rows)
+    elif source is not None and source.format in ("star", "cs"):
         name = project_path(os.path.abspath(source.data.path))
-        return {"hetero_source": name, "hetero_row": int(source.rows[i])}
-    return {}
+        yield from ({"hetero_source": name, "hetero_row": int(row)} for row in source.rows)
+    else:
+        yield from ({} for _ in range(len(particles)))
 
 
-def _same_projection(stored: Any, matrix: np.ndarray) -> bool:
-    if stored is None:
+def _same_projection(values: dict[str, Any], matrix: np.ndarray) -> bool:
+    if "xform.projection" not in values:
         return False
-    old = eman.parse_transform(stored, "list")
-    return bool(np.allclose(old[:2], matrix[:2], rtol=1e-5, atol=2e-5))
+    old = eman.parse_transform(values["xform.projection"], "list")
+    return bool(np.all(np.abs(old[:2] - matrix[:2]) < 2e-5 + 1e-5 * np.abs(matrix[:2])))
 
 
-def _put_ctf(values: dict[str, Any], ctf: CTFParams, pixel_size: float) -> None:
+def _put_ctf(values: dict[str, Any], new: dict[str, Any], phase_shift: float, scale: float) -> None:
     """Set the CTF of one line unless the one it came with is the same."""
-    new = eman.fields_from_ctf(ctf, pixel_size)
     old = values.get("ctf")
-    keep = isinstance(old, dict) and all(
-        np.isclose(float(old.get(name, np.nan)), new[name], rtol=1e-5, atol=1e-5)
+    curves = old if isinstance(old, dict) else {}
+    keep = bool(curves) and all(
+        abs(float(curves.get(name, np.inf)) - new[name]) < 1e-5 + 1e-5 * abs(new[name])
         for name in eman.CTF_NUMBERS
         if name != "apix"
     )
     if not keep:
-        curves = old if isinstance(old, dict) else {}
         kept = {key: curves[key] for key in ("dsbg", "background", "snr") if key in curves}
         values["ctf"] = {"__class__": "EMAN2Ctf", **new, **kept}
-    if ctf.phase_shift != 0:
-        values["hetero_phase_shift"] = float(f"{float(ctf.phase_shift):.7g}")
-    if ctf.scale != 1:
-        values["hetero_scale"] = float(f"{float(ctf.scale):.7g}")
+    for key, number, absent in (("phase_shift", phase_shift, 0), ("scale", scale, 1)):
+        values.pop(f"hetero_{key}", None)
+        if number != absent:
+            values[f"hetero_{key}"] = float(f"{number:.7g}")

@@ -11,6 +11,9 @@ from libhetero.errors import DataError
 from libhetero.io import ImageReader, MrcsWriter, atomic, read_particles, read_volume, write_volume
 from tests.reference.shared_data import shared_file
 
+# mrcfile 1.5.4 on NumPy 2.5, when it changes byte order or validates.
+pytestmark = pytest.mark.filterwarnings("ignore:Setting the dtype:DeprecationWarning")
+
 MODES = {0: np.int8, 1: np.int16, 2: np.float32, 6: np.uint16, 12: np.float16}
 
 

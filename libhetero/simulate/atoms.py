@@ -43,8 +43,9 @@ def form_factor(element: str, frequency: np.ndarray) -> np.ndarray:
 
 
 def _coefficients(element: str) -> gemmi.C4322Coef:
-    found = gemmi.Element(element).c4322
-    if found is None or not any(found.a):
+    known = gemmi.Element(element)
+    found = known.c4322
+    if found is None or known.atomic_number == 0:
         raise DataError(
             f"element {element!r} has no electron form factor; expected a chemical symbol of "
             "International Tables C 4.3.2.2. Correct or remove these atoms."

@@ -138,7 +138,9 @@ def prepare_map(volume: np.ndarray, padding: int) -> np.ndarray:
     n = volume.shape[0]
     padded = padding * n
     corrected = cut_or_pad(volume * kernel_correction(n, padded), padded)
-    return scipy.fft.rfftn(np.fft.ifftshift(corrected), workers=-1)
+    transform = scipy.fft.rfftn(np.fft.ifftshift(corrected), workers=-1)
+    transform[0, 0, 0] = volume.sum()
+    return transform
 
 
 def project_bodies(

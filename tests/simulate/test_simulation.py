@@ -1,0 +1,198 @@
+"""Noise, states, poses and CTF of simulated sets; the same to the bit however they are rendered."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+
+from libhetero.errors import ConfigurationError
+from libhetero.records import CTFParams
+from libhetero.simulate import simulation as rendering
+from libhetero.simulate.complex import generate_complex, generate_mixture
+from libhetero.simulate.imaging import ImagingConfig
+from libhetero.simulate.sets import assembly_of, mixture_of, motion_of
+from libhetero.simulate.simulation import Block, Simulation, collect
+from libhetero.simulate.states import StateConfig, assign_structures
+
+IMAGING = ImagingConfig(particles=200, box_size=24, pixel_size=5.0, snr=0.5, seed=3)
+
+
+@pytest.fixture(scope="module")
+def assembly() -> Simulation:
+    return assembly_of(generate_complex(0, 3, 70.0), IMAGING)
+
+
+@pytest.fixture(scope="module")
+def noisy(assembly: Simulation) -> Block:
+    return collect(assembly)
+
+
+@pytest.fixture(scope="module")
+def clean(assembly: Simulation) -> np.ndarray:
+    blocks = list(assembly.blocks(0.0))
+    return np.concatenate([block.images for block in blocks])
+
+
+def test_snr_is_signal_variance_over_noise_variance(
+    assembly: Simulation, noisy: Block, clean: np.ndarray
+) -> None:
+    noise = noisy.images - clean
+    assert np.isclose(assembly.signal_variance(), clean.var(), rtol=1e-4)
+    assert np.isclose(clean.var() / noise.var(), 0.5, rtol=0.02)
+    assert abs(noise.mean()) < 4 * noise.std() / math.sqrt(noise.size)
+    spectrum = np.mean(np.abs(np.fft.fft2(noise)) ** 2, axis=0) / 24**2
+    assert np.abs(spectrum / noise.var() - 1).max() < 0.5
+    assert abs(np.corrcoef(noise[0].ravel(), noise[1].ravel())[0, 1]) < 0.15
+
+
+def test_images_do_not_depend_on_blocks_or_threads(assembly: Simulation, noisy: Block) -> None:
+    deviation = assembly.noise_deviation()
+    for block_size, threads in ((1, 1), (70, 1), (1000, 1), (64, 3)):
+        blocks = list(assembly.blocks(deviation, block_size, threads))
+        images = np.concatenate([block.images for block in blocks])
+        np.testing.assert_array_equal(images, noisy.images)
+    assert max(len(block.index) for block in assembly.blocks(deviation, 64)) == 64
+
+
+def test_what_is_held_does_not_grow_with_the_set(
+    assembly: Simulation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shapes = []
+    render = rendering._render
+
+    def watched(*arguments: object) -> tuple:
+        result = render(*arguments)
+        shapes.append(result[0].shape)
+        return result
+
+    monkeypatch.setattr(rendering, "_render", watched)
+    for block in assembly.blocks(1.0, block_size=64):
+        assert len(block.images) <= 64
+    assert set(shapes) == {(rendering.CHUNK, 24, 24)}
+
+
+def test_a_particle_depends_on_seed_and_index_alone(assembly: Simulation, noisy: Block) -> None:
+    fewer = dataclasses.replace(IMAGING, particles=40)
+    few = list(assembly_of(assembly.load_structure(0), fewer).blocks(assembly.noise_deviation()))
+    np.testing.assert_array_equal(few[0].images, noisy.images[:40])
+    other = dataclasses.replace(IMAGING, particles=40, seed=4)
+    others = collect(assembly_of(assembly.load_structure(0), other))
+    assert np.abs(others.pose.rotation - noisy.pose.rotation[:40]).max() > 0.5
+
+
+def test_truth_without_images_is_that_of_the_images(assembly: Simulation, noisy: Block) -> None:
+    truth = assembly.truth(noisy.index, np.zeros(200, np.int32))
+    np.testing.assert_array_equal(truth.present, noisy.present)
+    np.testing.assert_array_equal(truth.label, noisy.label)
+    np.testing.assert_allclose(truth.pose.rotation, noisy.pose.rotation, atol=1e-5)
+    np.testing.assert_allclose(truth.ctf.defocus_u, noisy.ctf.defocus_u, rtol=1e-5)
+
+
+def test_presence_follows_the_probability(assembly: Simulation) -> None:
+    index = np.arange(4096, dtype=np.int32)
+    for probability in (0.5, 0.2):
+        states = StateConfig(probability=probability)
+        drawn = dataclasses.replace(assembly, states=states).truth(index, index * 0)
+        assert drawn.present[:, 0].all()
+        assert np.abs(drawn.present[:, 1:].mean(axis=0) - probability).max() < 0.03
+        pairs = np.corrcoef(drawn.present[:, 1:].T.astype(float))
+        assert np.abs(pairs[~np.eye(3, dtype=bool)]).max() < 0.06
+
+
+def test_poses_shifts_and_ctf_cover_their_ranges(assembly: Simulation) -> None:
+    index = np.arange(4096, dtype=np.int32)
+    drawn = assembly.truth(index, index * 0)
+    rotation = drawn.pose.rotation.reshape(-1, 9)
+    np.testing.assert_allclose(rotation.mean(axis=0), 0, atol=0.04)
+    np.testing.assert_allclose((rotation**2).mean(axis=0), 1 / 3, atol=0.02)
+    np.testing.assert_allclose(np.linalg.det(drawn.pose.rotation), 1, atol=1e-5)
+    largest = 0.05 * 24 * 5.0
+    assert 0.98 * largest < np.abs(drawn.pose.shift).max() <= largest
+    mean = 0.5 * (drawn.ctf.defocus_u + drawn.ctf.defocus_v)
+    difference = drawn.ctf.defocus_u - drawn.ctf.defocus_v
+    assert 5000 <= mean.min() < 5100 and 24900 < mean.max() <= 25000
+    assert 0 <= difference.min() and 490 < difference.max() <= 500.01
+    assert np.unique(drawn.ctf.voltage) == 300
+
+
+def test_motion_angles_are_uniform_and_the_core_stays() -> None:
+    largest = math.radians(20)
+    motion = motion_of(generate_complex(0, 2, 70.0), IMAGING, largest)
+    index = np.arange(4096, dtype=np.int32)
+    drawn = motion.truth(index, index * 0)
+    assert drawn.present.all() and not drawn.angle[:, 0].any()
+    assert np.abs(drawn.angle).max() <= largest
+    np.testing.assert_allclose(drawn.angle[:, 1:].std(axis=0), largest / math.sqrt(3), rtol=0.03)
+    assert len(collect(motion).images) == 200
+
+
+def test_mixture_is_balanced_shuffled_and_true_to_its_labels() -> None:
+    models = generate_mixture(0, 3, 70.0)
+    imaging = dataclasses.replace(IMAGING, snr=None, ctf=None)
+    block = collect(mixture_of(models, imaging))
+    np.testing.assert_array_equal(block.label, assign_structures(3, 200, 3))
+    assert np.bincount(block.label).tolist() == [67, 67, 66]
+    assert np.abs(np.diff(block.label[:20])).sum() > 4
+    total = block.images.sum(axis=(1, 2))
+    for k, model in enumerate(models):
+        np.testing.assert_allclose(
+            total[block.label == k], model.gaussians.amplitude.sum(), rtol=5e-3
+        )
+
+
+def test_protein_is_white_unless_dark() -> None:
+    model = generate_complex(0, 1, 70.0)
+    imaging = dataclasses.replace(IMAGING, particles=32, snr=None)
+    white = collect(assembly_of(model, imaging)).images
+    dark = collect(assembly_of(model, dataclasses.replace(imaging, contrast=-1))).images
+    np.testing.assert_array_equal(dark, -white)
+    assert collect(assembly_of(model, dataclasses.replace(imaging, ctf=None))).images.sum() > 0
+
+
+def test_cropping_keeps_signal_and_lowers_noise() -> None:
+    model = generate_complex(0, 2, 70.0)
+    full = dataclasses.replace(IMAGING, particles=64, box_size=48, pixel_size=2.5, snr=0.05)
+    cropped = dataclasses.replace(full, crop=24)
+    one, two = assembly_of(model, full), assembly_of(model, cropped)
+    assert np.isclose(one.noise_deviation(), two.noise_deviation(), rtol=1e-5)
+    assert (cropped.final_box, cropped.final_pixel_size) == (24, 5.0)
+    deviation = two.noise_deviation()
+    (noisy,), (clean,) = list(two.blocks(deviation)), list(two.blocks(0.0))
+    assert noisy.images.shape == (64, 24, 24)
+    assert np.isclose((noisy.images - clean.images).var(), deviation**2 / 4, rtol=0.05)
+    (fine,) = list(one.blocks(0.0))
+    pairs = fine.images.reshape(64, 24, 2, 24, 2).mean(axis=(2, 4))
+    assert np.isclose(clean.images.std(), pairs.std(), rtol=0.1)
+
+
+def test_ctf_may_come_from_a_table(assembly: Simulation) -> None:
+    values = [np.array([one, two], np.float32) for one, two in
+              ((1e4, 2e4), (1e4, 2e4), (0, 1), (300, 200), (2.7, 2.0), (0.1, 0.07), (0, 0), (5, 0), (1, 1))]  # fmt: skip
+    chosen = dataclasses.replace(assembly, ctf_table=CTFParams(*values))
+    drawn = chosen.truth(np.arange(100, dtype=np.int32), np.zeros(100, np.int32))
+    for name, column in zip(CTFParams.__dataclass_fields__, values, strict=True):
+        assert set(np.unique(getattr(drawn.ctf, name))) == set(np.unique(column))
+    assert 30 < (drawn.ctf.voltage == 300).sum() < 70
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"box_size": 25}, "even"),
+        ({"particles": 0}, "at least 1"),
+        ({"snr": -1.0}, "more than 0"),
+        ({"crop": 32}, "at most the box size"),
+        ({"pixel_size": 0.0}, "more than 0"),
+        ({"contrast": 0}, "1 or -1"),
+    ],
+)
+def test_impossible_imaging_is_refused(change: dict, words: str) -> None:
+    with pytest.raises(ConfigurationError, match=words):
+        dataclasses.replace(IMAGING, **change)
+
+
+def test_a_structure_larger_than_the_box_is_refused() -> None:
+    simulation = assembly_of(generate_complex(0, 3, 150.0), IMAGING)
+    with pytest.raises(ConfigurationError, match="Use a larger --box"):
+        simulation.signal_variance()

@@ -24,6 +24,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from libhetero.models.gmm.config import GmmConfig
+from libhetero.models.gmm.neighbours import gather_neighbours
 from libhetero.models.gmm.topology import Level
 from libhetero.models.precision import dot_general
 from libhetero.physics.rotations import HIGHEST
@@ -44,7 +45,7 @@ class PointAttention(nn.Module):
         inputs = nn.LayerNorm(name="norm")(features) if config.normalise else features
         projected = nn.Dense(3 * width, dot_general=product, name="qkv")(inputs)
         query, key_value = projected[:, :width], projected[:, width:]
-        gathered = key_value[level.neighbours]
+        gathered = gather_neighbours(key_value, level.neighbours, level.listed_by)
         key, value = gathered[..., :width], gathered[..., width:]
         encoding = self._encode(jnp.asarray(level.offsets), width)
         relation = query[:, None] - key + encoding

@@ -26,6 +26,8 @@ class Level:
     ----------
     points : (P, 3), Å.
     neighbours : (P, K), each point's nearest points of the level, itself first.
+    listed_by : (P, R), where each point stands in the flattened `neighbours`, filled up with
+        P · K; it turns the gradient of gathering neighbours into another gather.
     offsets : (P, K, 3), neighbour minus point, in units of the level's mean spacing.
     to_next : (P', P) interpolation to the next level; to the Gaussians for the last.
     to_gaussians : (N, P) interpolation straight to the Gaussians.
@@ -33,6 +35,7 @@ class Level:
 
     points: np.ndarray
     neighbours: np.ndarray
+    listed_by: np.ndarray
     offsets: np.ndarray
     to_next: np.ndarray
     to_gaussians: np.ndarray
@@ -86,10 +89,22 @@ def _level(
     return Level(
         points=points.astype(np.float32),
         neighbours=neighbours.astype(np.int32),
+        listed_by=invert_neighbours(neighbours),
         offsets=offsets.astype(np.float32),
         to_next=interpolation_matrix(points, target, config.interpolation),
         to_gaussians=interpolation_matrix(points, gaussians, config.interpolation),
     )
+
+
+def invert_neighbours(neighbours: np.ndarray) -> np.ndarray:
+    """Return, for each of P points, its places in the flattened (P, K) list, padded with P · K."""
+    flat = neighbours.reshape(-1)
+    counts = np.bincount(flat, minlength=len(neighbours))
+    order = np.argsort(flat, kind="stable")
+    column = np.arange(flat.size) - np.repeat(np.cumsum(counts) - counts, counts)
+    places = np.full((len(neighbours), counts.max()), flat.size, np.int32)
+    places[flat[order], column] = order
+    return places
 
 
 def interpolation_matrix(source: np.ndarray, target: np.ndarray, count: int) -> np.ndarray:

@@ -40,6 +40,18 @@ def above(volume: Float[np.ndarray, "n n n"], level: float) -> Bool[np.ndarray, 
     return np.asarray(volume) >= level
 
 
+def fit_to_truth(
+    volume: Float[np.ndarray, "n n n"], truth: Float[np.ndarray, "n n n"]
+) -> tuple[float, float]:
+    """Return (a, b) of the least-squares fit a · volume + b to `truth` over all voxels."""
+    volume = np.asarray(volume, np.float64)
+    truth = np.asarray(truth, np.float64)
+    centred = volume - volume.mean()
+    power = np.sum(centred**2)
+    slope = np.sum(centred * truth) / power if power > 0 else 0.0
+    return float(slope), float(truth.mean() - slope * volume.mean())
+
+
 def scale_to_truth(
     volume: Float[np.ndarray, "n n n"], truth: Float[np.ndarray, "n n n"]
 ) -> Float[np.ndarray, "n n n"]:
@@ -48,9 +60,21 @@ def scale_to_truth(
     Needed before any level is compared: images fix neither the scale nor the mean of a map. A
     volume that anticorrelates with the truth (a < 0) becomes the constant mean of the truth.
     """
-    volume = np.asarray(volume, np.float64)
-    truth = np.asarray(truth, np.float64)
-    centred = volume - volume.mean()
-    power = np.sum(centred**2)
-    slope = np.sum(centred * (truth - truth.mean())) / power if power > 0 else 0.0
-    return (max(slope, 0.0) * centred + truth.mean()).astype(np.float32)
+    slope, offset = fit_to_truth(volume, truth)
+    if slope <= 0:
+        return np.full(np.shape(volume), np.mean(truth), np.float32)
+    return (slope * np.asarray(volume, np.float64) + offset).astype(np.float32)
+
+
+def offset_to_truth(
+    volume: Float[np.ndarray, "n n n"], truth: Float[np.ndarray, "n n n"]
+) -> Float[np.ndarray, "n n n"]:
+    """Return volume + b / a of the same fit: its scale and sign kept, its mean that of the truth.
+
+    A volume learned from images without their DC has an arbitrary mean, which would decide the
+    first shell of an FSC and leak into others through a mask. Unchanged where a ≤ 0.
+    """
+    slope, offset = fit_to_truth(volume, truth)
+    if slope <= 0:
+        return np.asarray(volume, np.float32)
+    return (np.asarray(volume, np.float64) + offset / slope).astype(np.float32)

@@ -54,3 +54,10 @@ def test_scale_to_truth_undoes_scale_and_offset():
     truth = np.random.default_rng(3).normal(size=(6, 6, 6)).astype(np.float32)
     np.testing.assert_allclose(threshold.scale_to_truth(5 * truth - 2, truth), truth, atol=1e-5)
     np.testing.assert_allclose(threshold.scale_to_truth(-truth, truth), truth.mean(), atol=1e-5)
+
+
+def test_offset_to_truth_keeps_scale_and_sign():
+    truth = 1 + np.random.default_rng(3).normal(size=(6, 6, 6)).astype(np.float32)
+    found = threshold.offset_to_truth(5 * truth - 2, truth)
+    np.testing.assert_allclose(found, 5 * truth, atol=1e-4)
+    np.testing.assert_array_equal(threshold.offset_to_truth(-truth, truth), -truth)

@@ -1,0 +1,146 @@
+"""Decoded Gaussians against the atoms: who is there, who moves with whom, and how far."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from libhetero.errors import DataError
+from libhetero.metrics.amplitude import (
+    amplitude_accuracy,
+    closest_atoms,
+    percentile_reference,
+)
+from libhetero.metrics.motion import about_mean, displacement_rmsd
+from libhetero.metrics.regions import region_agreement
+from libhetero.pipelines.run_folder import Run, batches
+from libhetero.pipelines.score_volumes import spread_indices
+from libhetero.pipelines.truth import Truth
+from libhetero.records import Gaussians
+
+BUDGET = 2**27  # decoded numbers held at once, 512 MiB
+
+
+def score_gaussians(
+    run: Run,
+    truth: Truth,
+    places: np.ndarray,
+    limit: int,
+    batch_size: int,
+    progress: Callable[[float], None],
+) -> dict[str, Any]:
+    """Return amplitude accuracy, agreement of regions and motion, whichever the truth allows.
+
+    Parameters
+    ----------
+    places : (N,) place of each particle of the run in the truth.
+    limit : most particles decoded, evenly spread.
+    batch_size : particles decoded at once.
+    progress : told the fraction done.
+    """
+    neutral = run.model.arrays()
+    count = len(neutral["amplitude"])
+    atom, distance = closest_atoms(neutral["position"], truth.position)
+    piece = truth.piece[atom]
+    most = min(limit, len(run.particles), BUDGET // (4 * count))
+    chosen = spread_indices(len(run.particles), most)
+    scores: dict[str, Any] = {
+        "gaussians": count, "particles": len(chosen), "mean_distance_to_atom": float(distance.mean()),
+    }  # fmt: skip
+    regions = score_regions(run.folder, truth, piece)
+    if regions is not None:
+        scores["regions"] = regions
+    decoded = decode_gaussians(run, chosen, batch_size, progress)
+    if truth.kind == "assembly":
+        states = truth.states[places[chosen]]
+        references = {
+            "neutral": neutral["amplitude"],
+            "percentile": percentile_reference(decoded.amplitude),
+        }
+        scores["amplitude"] = {
+            name: amplitude_accuracy(decoded.amplitude, reference, piece, states)
+            for name, reference in references.items()
+        }
+    if truth.kind == "motion":
+        angles = truth.angles[places[chosen]]
+        scores["motion"] = score_motion(decoded.position, neutral["position"], atom, truth, angles)
+    return scores
+
+
+def decode_gaussians(
+    run: Run, indices: np.ndarray, batch_size: int, progress: Callable[[float], None]
+) -> Gaussians:
+    """Return the decoded mixtures of particles, leading axis particles, as NumPy arrays."""
+    model = run.model
+    decode = jax.jit(lambda params, batch: model.decode(params, model.encode(params, batch)))
+    parts, done = [], 0
+    for batch in batches(run, batch_size, indices):
+        kept = batch.weight > 0
+        parts.append(jax.tree.map(lambda leaf, kept=kept: np.asarray(leaf)[kept],
+                                  decode(run.params, batch)))  # fmt: skip
+        done += int(kept.sum())
+        progress(done / len(indices))
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+
+
+def score_regions(folder: Path, truth: Truth, piece: np.ndarray) -> dict[str, Any] | None:
+    """Return the agreement of regions.txt (last column the region) with the pieces; None without.
+
+    Raises
+    ------
+    DataError : if the file holds another number of Gaussians than the model.
+    """
+    path = Path(folder) / "regions.txt"
+    if not path.exists():
+        return None
+    region = np.loadtxt(path, ndmin=2)[:, -1].astype(np.int64)
+    if len(region) != len(piece):
+        raise DataError(
+            f"{path}: {len(region)} Gaussians; expected the model's {len(piece)}. "
+            "Segment this run again."
+        )
+    pieces = int(truth.piece.max()) + 1
+    if truth.states is None:
+        optional = np.arange(pieces) > 0
+    else:
+        optional = ~truth.states.astype(bool).all(axis=0)
+    return region_agreement(region, piece, optional)
+
+
+def true_displacement(truth: Truth, atom: np.ndarray, angles: np.ndarray) -> np.ndarray:
+    """Return how far atoms are turned about the hinges of their pieces, (particles, atoms, 3), Å.
+
+    Parameters
+    ----------
+    atom : (G,) atoms wanted.
+    angles : (particles, pieces), radians, right-handed about each piece's axis.
+    """
+    position, piece = truth.position[atom], truth.piece[atom]
+    hinges, axes = (np.asarray(truth.values[name], np.float64) for name in ("hinges", "axes"))
+    displacement = np.zeros((len(angles), len(atom), 3), np.float32)
+    for k in range(angles.shape[1]):
+        inside = piece == k
+        axis = axes[k] / np.linalg.norm(axes[k])
+        arm = position[inside] - hinges[k]
+        along = np.outer(arm @ axis, axis)
+        cosine, sine = (f(angles[:, k])[:, None, None] for f in (np.cos, np.sin))
+        turned = along + cosine * (arm - along) + sine * np.cross(axis, arm)
+        displacement[:, inside] = turned - arm
+    return displacement
+
+
+def score_motion(
+    decoded: np.ndarray, neutral: np.ndarray, atom: np.ndarray, truth: Truth, angles: np.ndarray
+) -> dict[str, float]:
+    """Return the mean over particles of the displacement's RMSD (Å), beside that of no motion at all."""
+    found = decoded - neutral[None]
+    true = true_displacement(truth, atom, angles)
+    return {
+        "rmsd": float(displacement_rmsd(found, true).mean()),
+        "rmsd_about_mean": float(displacement_rmsd(about_mean(found), about_mean(true)).mean()),
+        "rmsd_without_motion": float(displacement_rmsd(np.zeros_like(true), true).mean()),
+    }

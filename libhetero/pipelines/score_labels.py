@@ -1,0 +1,65 @@
+"""Classes of particles against their true labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from libhetero.analysis.classes import kmeans_classes
+from libhetero.errors import DataError
+from libhetero.io import read_latent
+from libhetero.metrics.labels import label_agreement
+from libhetero.pipelines.truth import Truth
+
+LATENT = "mid_00.txt"
+REGION_CLASSES = "classes_region_*.txt"
+
+
+def score_labels(folder: Path, truth: Truth, places: np.ndarray, seed: int) -> dict[str, Any]:
+    """Return the agreement of k-means classes of the latents, and of the run's own classes.
+
+    Parameters
+    ----------
+    folder : the run folder.
+    places : (N,) place of each particle of the run in the truth.
+    seed : of k-means.
+    """
+    labels = truth.labels[places]
+    scores: dict[str, Any] = {}
+    if (folder / LATENT).exists():
+        index, latent = read_latent(folder / LATENT)
+        count = len(np.unique(labels))
+        found = kmeans_classes(latent, count, seed)
+        scores["kmeans"] = {
+            "classes": count, **label_agreement(_at(labels, index, folder / LATENT), found)
+        }  # fmt: skip
+    for path in sorted(folder.glob("classes*.txt")):
+        table = np.loadtxt(path, dtype=np.int64, ndmin=2)
+        scores[path.name] = _score_file(path, table, truth, places)
+    return scores
+
+
+def _score_file(path: Path, table: np.ndarray, truth: Truth, places: np.ndarray) -> dict[str, Any]:
+    """Score a file of classes: against the labels, or a region's against the piece it fits best."""
+    classes = {"classes": len(np.unique(table[:, 1]))}
+    if truth.states is None or not path.match(REGION_CLASSES):
+        labels = _at(truth.labels[places], table[:, 0], path)
+        return {**classes, **label_agreement(labels, table[:, 1])}
+    best: dict[str, Any] = {}
+    for piece in range(1, truth.states.shape[1]):
+        present = _at(truth.states[places, piece], table[:, 0], path)
+        agreement = label_agreement(present, table[:, 1])
+        if not best or agreement["ari"] > best["ari"]:
+            best = {**classes, "piece": piece, **agreement}
+    return best
+
+
+def _at(labels: np.ndarray, index: np.ndarray, path: Path) -> np.ndarray:
+    if len(index) and index.max() >= len(labels):
+        raise DataError(
+            f"{path}: names particle {index.max()} (from 0); expected fewer than {len(labels)}, the "
+            "particles of the run. Make the file again from this run."
+        )
+    return labels[index]

@@ -1,0 +1,132 @@
+"""Scores as lines for people: every number with its definition."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+WIDTH = 34
+
+
+def finite(value: Any) -> Any:
+    """Return JSON types with None in place of numbers that do not exist."""
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [finite(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _number(value: float | int | None, digits: int = 3) -> str:
+    if value is None:
+        return "-"
+    return str(value) if isinstance(value, int) else f"{value:.{digits}f}"
+
+
+def _line(name: str, *cells: float | int | str | None) -> str:
+    shown = [cell if isinstance(cell, str) else _number(cell) for cell in cells]
+    return f"  {name:{WIDTH}s}" + "".join(f"{cell:>10s}" for cell in shown)
+
+
+def table(values: dict[str, Any]) -> list[str]:
+    """Return the lines of the printed report."""
+    lines = [
+        f"run {values['run']} ({values['family']}), truth {values['truth']} ({values['kind']}), "
+        f"{values['particles']} particles"
+    ]
+    if values.get("labels"):
+        lines += _label_lines(values["labels"])
+    if "gaussians" in values:
+        lines += _gaussian_lines(values["gaussians"])
+    if "volumes" in values:
+        lines += _volume_lines(values["volumes"], values["mask"])
+    if len(lines) == 1:
+        lines.append("nothing to score: this truth has neither labels, atoms nor maps for this run.")
+    return lines
+
+
+def _label_lines(scores: dict[str, Any]) -> list[str]:
+    lines = ["", "Classes of particles against true labels", _line("", "ARI", "AMI", "NMI", "accuracy")]
+    for name, row in scores.items():
+        title = f"k-means of mid_00.txt, k = {row['classes']}" if name == "kmeans" else name
+        if "piece" in row:
+            title = f"{name}, piece {row['piece']}"
+        lines.append(_line(title, row["ari"], row["ami"], row["nmi"], row["accuracy"]))
+    lines.append("  accuracy: after Hungarian matching; k: the true number of classes;")
+    lines.append("  classes of a region: against the presence of the piece they fit best.")
+    return lines
+
+
+def _gaussian_lines(scores: dict[str, Any]) -> list[str]:
+    lines = [
+        "",
+        f"{scores['gaussians']} Gaussians of {scores['particles']} particles, each matched to its "
+        f"closest atom ({scores['mean_distance_to_atom']:.2f} Å away on average)",
+    ]
+    if "amplitude" in scores:
+        lines.append(_line("amplitude accuracy", "all", "optional", "trivial"))
+        for name, row in scores["amplitude"].items():
+            title = f"reference: {name}"
+            lines.append(_line(title, row["all"], row["optional"], row["always_present"]))
+        lines += [
+            "  present where decoded ÷ reference amplitude ≥ 0.5; neutral: amplitude in the neutral",
+            "  model; percentile: 95th percentile of the decoded amplitude over particles; optional:",
+            "  Gaussians of pieces that are sometimes absent; trivial: calling everything present.",
+        ]
+    if "regions" in scores:
+        row = scores["regions"]
+        lines.append(_line("regions: ARI with pieces", row["ari"]))
+        lines.append(_line("regions: pieces recovered", f"{row['recovered']} of {row['pieces']}"))
+        lines.append("  recovered: one of the regions matches the piece with IoU of Gaussians ≥ 0.5.")
+    if "motion" in scores:
+        row = scores["motion"]
+        lines.append(_line("motion RMSD (Å)", row["rmsd"]))
+        lines.append(_line("motion RMSD about the mean (Å)", row["rmsd_about_mean"]))
+        lines.append(_line("the same for no motion (Å)", row["rmsd_without_motion"]))
+        lines += [
+            "  displacement from the neutral model against that of the closest atom, root mean",
+            "  square over Gaussians, mean over particles; about the mean: each Gaussian's mean",
+            "  displacement over particles taken off both.",
+        ]
+    return lines
+
+
+def _volume_lines(scores: dict[str, Any], mask: str) -> list[str]:
+    lines = [
+        "",
+        f"Volumes of {scores['images']} particles (0, N//n, 2N//n, …; {scores['classes']} classes), "
+        "each against its own true map",
+        _line("", "mean", "median", "std", "count"),
+    ]
+    metrics = {
+        "fsc_auc": "FSC_AUC",
+        "fsc_auc_normalised": "FSC_AUC ÷ largest",
+        "chamfer_mass": "Chamfer (Å), mass level",
+        "viou_mass": "vIoU, mass level",
+        "chamfer_fixed": "Chamfer (Å), fixed level",
+        "viou_fixed": "vIoU, fixed level",
+    }
+    for name, title in metrics.items():
+        for subject in ("floor", "model", "bound"):
+            if name in scores[subject]:
+                row = scores[subject][name]
+                cells = (row["mean"], row["median"], row["std"], row["count"])
+                lines.append(_line(f"{title}, {subject}", *cells))
+    lines.append(_line("gap floor → bound closed (FSC_AUC)", scores["gap_closed"]))
+    lines.append(_line("ratio to bound (FSC_AUC)", scores["ratio_to_bound"]))
+    shape = {"sphere": "soft ball, 7/16 of the box, edge 1/16", "none": "no mask"}.get(mask, mask)
+    lines += [
+        f"  FSC: both maps masked ({shape}); shell i holds i-1 ≤ r < i, raw and signed;",
+        "  area by trapezoid over i/D in 1/pixel; the largest it can be is (D/2-1)/D; the mean of a map,",
+        "  which images do not fix, is fitted to the truth.",
+        f"  floor: one backprojection of {scores['consensus_images']} images for every particle; "
+        "bound: backprojection of each true",
+        "  class. Chamfer: ½ (mean A→B + mean B→A) over voxel centres; vIoU: |A∩B| / |A∪B|; maps",
+        "  scaled and offset to the truth by least squares first; mass level: encloses the true",
+        f"  mass (--mass, or the scattering of protein) at 1.21 Å³/Da; fixed level: {scores['level_fixed']:.4g} in its unit.",
+    ]
+    if "chamfer_mass" not in scores["model"]:
+        lines.append("  mass level: left out, a truth made from maps tells no mass; give it with --mass.")
+    return lines

@@ -1,0 +1,176 @@
+"""Scores of models that know the truth, and the program on a trained run."""
+
+import json
+
+import numpy as np
+import pytest
+
+from libhetero.errors import ConfigurationError, DataError
+from libhetero.io import write_gaussians, write_volume
+from libhetero.pipelines import score
+from libhetero.pipelines.score_gaussians import true_displacement
+from libhetero.pipelines.score_table import finite
+from libhetero.pipelines.score_volumes import spread_indices
+from libhetero.pipelines.truth import open_truth, places_in_truth
+from libhetero.physics.rotations import axis_angle_to_matrix
+from libhetero.records import Gaussians
+from programs.e2hype_refine import main as refine
+from programs.e2hype_score import main
+from tests.pipelines.oracle import BOX, PIXEL, gaussian_run, simulated, volume_run
+from tests.pipelines.test_refine import HYPE
+
+
+@pytest.fixture(scope="module")
+def mixture(tmp_path_factory):
+    return simulated(tmp_path_factory.mktemp("score") / "mixture", "mixture", 240)
+
+
+@pytest.fixture(scope="module")
+def assembly(tmp_path_factory):
+    return simulated(tmp_path_factory.mktemp("score") / "assembly", "assembly", 64)
+
+
+@pytest.fixture(scope="module")
+def motion(tmp_path_factory):
+    return simulated(tmp_path_factory.mktemp("score") / "motion", "motion", 16, max_angle=30.0)
+
+
+def scored(monkeypatch, run, truth, **options):
+    """Score a run that is in memory."""
+    monkeypatch.setattr(score, "open_run", lambda folder: run)
+    config = score.ScoreConfig(str(run.folder), str(truth.folder), **options)
+    return score.run(config)
+
+
+def test_a_perfect_mixture(monkeypatch, tmp_path, mixture):
+    run = volume_run(tmp_path / "run", mixture)
+    result = scored(monkeypatch, run, mixture, images=12, json=str(tmp_path / "s.json"))
+    volumes = result.values["volumes"]
+    largest = (BOX / 2 - 1) / BOX
+    assert volumes["images"] == 12 and volumes["classes"] == 3
+    assert volumes["model"]["fsc_auc"]["mean"] == pytest.approx(largest, abs=1e-4)
+    assert volumes["model"]["fsc_auc_normalised"]["mean"] == pytest.approx(1, abs=1e-3)
+    floor, bound = (volumes[name]["fsc_auc"]["mean"] for name in ("floor", "bound"))
+    assert floor < bound < largest and volumes["gap_closed"] > 1
+    for level in ("mass", "fixed"):
+        assert volumes["model"][f"viou_{level}"]["mean"] == 1
+        assert volumes["model"][f"chamfer_{level}"]["mean"] == 0
+        assert volumes["floor"][f"viou_{level}"]["mean"] < volumes["bound"][f"viou_{level}"]["mean"]
+    assert result.values["labels"]["kmeans"]["ari"] == 1
+    assert json.loads((tmp_path / "s.json").read_text()) == result.values
+    text = "\n".join(result.lines)
+    for word in ("FSC_AUC, model", "soft ball", "½ (mean A→B", "k = 3", "gap floor"):
+        assert word in text
+
+
+def test_wrong_volumes_are_below_the_floor(monkeypatch, tmp_path, mixture):
+    run = volume_run(tmp_path / "run", mixture, (mixture.labels + 1) % 3)
+    values = scored(monkeypatch, run, mixture, images=6, mask="none").values
+    assert values["volumes"]["gap_closed"] < 0
+    assert values["labels"]["kmeans"]["ari"] == 1, "renamed classes are as good"
+
+
+def test_a_mask_file_is_used(monkeypatch, tmp_path, mixture):
+    run = volume_run(tmp_path / "run", mixture)
+    mask = np.zeros((BOX,) * 3, np.float32)
+    mask[4:12, 4:12, 4:12] = 1
+    write_volume(tmp_path / "mask.mrc", mask, PIXEL)
+    found = [
+        scored(monkeypatch, run, mixture, images=3, mask=name).values["volumes"]["bound"]["fsc_auc"]
+        for name in (str(tmp_path / "mask.mrc"), "none")
+    ]
+    assert found[0] != found[1]
+
+
+def test_a_perfect_assembly(monkeypatch, tmp_path, assembly):
+    run = gaussian_run(tmp_path / "run", assembly)
+    neutral = run.model.neutral
+    piece = assembly.piece[::7]
+    write_gaussians(run.folder / "regions.txt", neutral, BOX, PIXEL, group=piece)
+    table = np.stack([np.arange(64), assembly.states[:, 2]], axis=1)
+    np.savetxt(run.folder / "classes_region_02.txt", table, fmt="%d")
+    values = scored(monkeypatch, run, assembly, images=0).values
+    for row in values["gaussians"]["amplitude"].values():
+        assert row["all"] == row["optional"] == 1
+        assert 0.5 < row["always_present"] < 1
+    regions = values["gaussians"]["regions"]
+    assert regions["ari"] == 1 and regions["recovered"] == regions["pieces"] == 2
+    assert values["labels"]["classes_region_02.txt"]["piece"] == 2
+    assert values["labels"]["classes_region_02.txt"]["ari"] == 1
+    assert "volumes" not in values
+
+
+def test_a_sluggish_assembly_is_all_present(monkeypatch, tmp_path, assembly):
+    run = gaussian_run(tmp_path / "run", assembly, sluggish=0.3)
+    amplitude = scored(monkeypatch, run, assembly, images=0).values["gaussians"]["amplitude"]
+    for row in amplitude.values():
+        assert row["all"] == pytest.approx(row["always_present"])
+
+
+def test_perfect_and_absent_motion(monkeypatch, tmp_path, motion):
+    perfect, still = (
+        scored(monkeypatch, gaussian_run(tmp_path / name, motion, amount), motion).values
+        for name, amount in (("perfect", 1.0), ("still", 0.0))
+    )
+    assert perfect["gaussians"]["motion"]["rmsd"] == pytest.approx(0, abs=1e-4)
+    found = still["gaussians"]["motion"]
+    assert found["rmsd"] == found["rmsd_without_motion"] > 1
+    assert "volumes" not in perfect and "labels" not in perfect
+
+
+def test_true_displacement_turns_about_the_hinge(motion):
+    atom = np.flatnonzero(motion.piece == 1)[:4]
+    angle = np.zeros((1, 3), np.float32)
+    angle[0, 1] = 0.4
+    matrix = np.asarray(axis_angle_to_matrix(np.array(motion.values["axes"][1]), np.array(0.4)))
+    hinge = np.array(motion.values["hinges"][1])
+    expected = (motion.position[atom] - hinge) @ matrix.T + hinge - motion.position[atom]
+    np.testing.assert_allclose(true_displacement(motion, atom, angle)[0], expected, atol=1e-3)
+
+
+def test_particles_are_found_by_their_place_in_the_stack(tmp_path, mixture):
+    run = volume_run(tmp_path / "run", mixture)
+    chosen = run.particles.take(np.array([7, 3, 99]))
+    np.testing.assert_array_equal(places_in_truth(chosen, mixture), [7, 3, 99])
+
+
+def test_particles_to_score_are_evenly_spread():
+    np.testing.assert_array_equal(spread_indices(10, 3), [0, 3, 6])
+    np.testing.assert_array_equal(spread_indices(3, 100), [0, 1, 2])
+
+
+def test_what_json_cannot_hold_is_null():
+    assert finite({"a": [float("nan"), 1.0], "b": float("inf")}) == {"a": [None, 1.0], "b": None}
+
+
+def test_mistakes_are_one_line(monkeypatch, tmp_path, mixture, assembly):
+    run = volume_run(tmp_path / "run", mixture)
+    with pytest.raises(ConfigurationError, match=r"truth.json: no such file"):
+        open_truth(tmp_path)
+    with pytest.raises(ConfigurationError, match="expected at least 0"):
+        score.ScoreConfig("hype_00", images=-1)
+    with pytest.raises(DataError, match="expected particles of one simulated stack"):
+        places_in_truth(run.particles, assembly)
+    table = np.array([[500, 0]])
+    np.savetxt(run.folder / "classes.txt", table, fmt="%d")
+    with pytest.raises(DataError, match="names particle 500"):
+        scored(monkeypatch, run, mixture, images=0)
+    broken = gaussian_run(tmp_path / "gaussians", assembly)
+    few = Gaussians(np.zeros((2, 3)), np.ones(2), np.ones(2))
+    write_gaussians(broken.folder / "regions.txt", few, BOX, PIXEL, group=np.zeros(2, int))
+    with pytest.raises(DataError, match="2 Gaussians; expected the model's"):
+        scored(monkeypatch, broken, assembly, images=0)
+
+
+def test_the_program_on_a_trained_run(tmp_path, monkeypatch, capsys, mixture):
+    monkeypatch.chdir(tmp_path)
+    stack = str(mixture.folder.parent / "particles.star")
+    assert refine([stack, *HYPE, "--niter", "1", "--batchsz", "48", "--noinvert"]) == 0
+    assert main(["hype_00", "--images", "3", "--json", "score.json"]) == 0
+    printed = capsys.readouterr().out
+    assert "FSC_AUC, model" in printed and "k-means" in printed
+    values = json.loads((tmp_path / "score.json").read_text())
+    assert values["kind"] == "mixture" and values["family"] == "hype"
+    assert values["volumes"]["images"] == 3
+    assert main(["hype_00", "--truth", "nowhere"]) == 1
+    assert "nowhere" in capsys.readouterr().err

@@ -31,7 +31,7 @@ DATA = ("datadir", "pixel_size", "poses", "ctf", "indices", "no_ctf", "reference
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the options."""
-    parser = common_parser(DESCRIPTION, EPILOG)
+    parser = common_parser(DESCRIPTION, EPILOG, "e2hype_refine.py")
     parser.add_argument("particles", nargs="?",
         help=".star, .cs, .lst, .hdf, .mrcs or .txt; may be left out with --resume")  # fmt: skip
     add = parser.add_argument_group("run").add_argument

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -128,13 +130,13 @@ def _start(
         seed=run_config.training.seed,
     )
     run_config = dataclasses.replace(run_config, data=data)
-    folder = _make_folder(config.folder, new_folder)
-    if sharding.is_writer():
-        write_config(folder, run_config)
-        write_arrays(folder, model)
-        write_particles(folder / "ptcls_00.lst", particles)
-        if gaussians is not None:
-            write_gaussians(folder / "model_00.txt", gaussians, feed.box_size, feed.pixel_size)
+    with _new_folder(config.folder, new_folder) as folder:
+        if sharding.is_writer():
+            write_config(folder, run_config)
+            write_arrays(folder, model)
+            write_particles(folder / "ptcls_00.lst", particles)
+            if gaussians is not None:
+                write_gaussians(folder / "model_00.txt", gaussians, feed.box_size, feed.pixel_size)
     return folder, run_config, feed, model
 
 
@@ -148,6 +150,19 @@ def _starting_gaussians(config: RunConfig, feed: ParticleFeed) -> Gaussians | No
             "map with e2hype_guess_n.py."
         )
     return read_gaussians(path, feed.box_size, feed.pixel_size)
+
+
+@contextlib.contextmanager
+def _new_folder(name: str | None, new_folder: Callable[[], Path] | None) -> Iterator[Path]:
+    """Make the run folder; remove it if what a run needs cannot be written into it."""
+    existed = name is not None and Path(name).exists()
+    folder = _make_folder(name, new_folder)
+    try:
+        yield folder
+    except BaseException:
+        if not existed and sharding.is_writer():
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def _make_folder(name: str | None, new_folder: Callable[[], Path] | None) -> Path:

@@ -22,7 +22,7 @@ import numpy as np
 from libhetero import models
 from libhetero.configuration import from_dict, read_json, to_dict, write_json
 from libhetero.errors import ConfigurationError, DataError
-from libhetero.io import ImageReader, read_particles
+from libhetero.io import ImageReader, check_particles, read_particles
 from libhetero.models.family import ModelFamily
 from libhetero.records import Batch, CTFParams, ParticleSet
 from libhetero.training.checkpoint import CheckpointFolder
@@ -188,6 +188,7 @@ def load_particles(data: DataConfig) -> ParticleSet:
             f"{data.particles}: the particles have no CTF parameters; expected one set each. "
             "Estimate them first, give cryoDRGN's with --ctf, or use --noctf for images without."
         )
+    check_particles(particles, need_pose=True, need_ctf=True)
     _check_box(particles, data)
     particles.uniform_pixel_size()
     return particles

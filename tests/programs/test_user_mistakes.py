@@ -1,0 +1,294 @@
+"""A table of users' mistakes: the exit code, the one line they read, and nothing half-written.
+
+Each row starts from a small set that is right in every respect, breaks one thing, and runs a
+program's `main` on it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import pickle
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import mrcfile
+import numpy as np
+import pytest
+
+N, COUNT, PIXEL_SIZE = 16, 6, 4.0
+COLUMNS = {
+    "poses": ["AngleRot", "AngleTilt", "AnglePsi", "OriginXAngst", "OriginYAngst"],
+    "ctf": ["DefocusU", "DefocusV", "DefocusAngle"],
+}
+OPTICS = f"""data_optics
+
+loop_
+_rlnOpticsGroup #1
+_rlnImagePixelSize #2
+_rlnImageSize #3
+_rlnImageDimensionality #4
+{{ctf_names}}1 {PIXEL_SIZE} {{box}} 2 {{ctf_values}}
+
+"""
+
+
+def write_stack(
+    count: int = COUNT, shape: tuple[int, int] = (N, N), nan_at: int | None = None
+) -> None:
+    """Write particles.mrcs: a blurred disc in noise."""
+    y, x = np.indices(shape) - np.array(shape)[:, None, None] // 2
+    disc = np.exp(-(x**2 + y**2) / 18.0)
+    images = np.random.default_rng(0).normal(disc, 0.3, (count, *shape)).astype(np.float32)
+    with mrcfile.new("particles.mrcs", images, overwrite=True) as stack:
+        stack.voxel_size = PIXEL_SIZE
+        stack.set_image_stack()
+        if nan_at is not None:
+            stack.data[nan_at, 3, 4] = np.nan
+
+
+def write_star(
+    count: int = COUNT, *, without: str | None = None, stack: str = "particles.mrcs", box: int = N
+) -> None:
+    """Write particles.star, RELION 3.1, leaving out "poses" or "ctf"."""
+    ctf = without != "ctf"
+    names = ["Voltage", "SphericalAberration", "AmplitudeContrast"] if ctf else []
+    optics = OPTICS.format(
+        ctf_names="".join(f"_rln{name} #{5 + i}\n" for i, name in enumerate(names)),
+        ctf_values="300 2.7 0.1" if ctf else "",
+        box=box,
+    )
+    columns = ["ImageName", "OpticsGroup"]
+    columns += [name for kind, names in COLUMNS.items() if kind != without for name in names]
+    random = np.random.default_rng(1)
+    rows = []
+    for i in range(count):
+        values = {"ImageName": f"{i + 1:06d}@{stack}", "OpticsGroup": "1"}
+        values |= {name: f"{angle:.2f}" for name, angle in
+                   zip(COLUMNS["poses"][:3], random.uniform(0, 180, 3), strict=True)}  # fmt: skip
+        values |= {"OriginXAngst": "1.5", "OriginYAngst": "-2"}
+        values |= {"DefocusU": "15000", "DefocusV": "14800", "DefocusAngle": "30"}
+        rows.append(" ".join(values[name] for name in columns))
+    header = "\n".join(f"_rln{name} #{i + 1}" for i, name in enumerate(columns))
+    table = f"data_particles\n\nloop_\n{header}\n" + "\n".join(rows) + "\n"
+    Path("particles.star").write_text(optics + table)
+
+
+def write_map(name: str = "map.mrc", n: int = N, pixel_size: float = PIXEL_SIZE) -> None:
+    """Write a map: a blob in the middle of the box."""
+    z, y, x = np.indices((n, n, n)) - n // 2
+    with mrcfile.new(name, np.exp(-(x**2 + y**2 + z**2) / 18.0).astype(np.float32)) as file:
+        file.voxel_size = pixel_size
+
+
+def write_gaussians(count: int = 32) -> None:
+    """Write gmm.txt: Gaussians about the centre, EMAN2's five columns."""
+    random = np.random.default_rng(2)
+    position = random.normal(0, 0.1, (count, 3))
+    np.savetxt("gmm.txt", np.column_stack([position, np.ones(count), np.full(count, 50.0)]))
+
+
+# What a user breaks ---------------------------------------------------------------------------
+
+
+def truncate(name: str = "particles.mrcs", size: int = 3000) -> None:
+    """Keep the first bytes of a file, as a copy that was cut off."""
+    Path(name).write_bytes(Path(name).read_bytes()[:size])
+
+
+def lfs_pointer() -> None:
+    """Put a Git LFS pointer in place of the stack."""
+    Path("particles.mrcs").write_text(
+        "version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsize 123456\n"
+    )
+
+
+def unpickleable() -> None:
+    """Write poses.pkl, which asks for a function to be run."""
+    Path("poses.pkl").write_bytes(pickle.dumps(os.getcwd, protocol=2))
+
+
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every file that is put in its place, and every flush to disk, find the disk full."""
+
+    def full(*arguments: object, **_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(arguments[0]))
+
+    monkeypatch.setattr(os, "replace", full)
+
+
+def unwritable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refuse to make any folder or temporary file (permissions do not stop a superuser)."""
+
+    def denied(path: object, *_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(os, "mkdir", denied)
+    monkeypatch.setattr(os, "replace", denied)
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """One row of the table.
+
+    Parameters
+    ----------
+    name : what the user did.
+    command : program and arguments.
+    message : parts that the one line on stderr must hold, in this order.
+    arrange : breaks one thing in a set that is right.
+    machine : makes the machine fail while the program runs.
+    code : exit code.
+    """
+
+    name: str
+    command: str
+    message: tuple[str, ...]
+    arrange: Callable[[], object] | None = None
+    machine: Callable[[pytest.MonkeyPatch], None] | None = None
+    code: int = 1
+
+
+READING = [
+    ("missing list", "absent.star", None, ("absent.star", "no such file")),
+    ("missing stack", "particles.star", lambda: os.remove("particles.mrcs"),
+     ("particles.star", "particles.mrcs", "--datadir", "list's folder", "current folder")),
+    ("truncated stack", "particles.star", truncate, ("particles.mrcs", "truncated")),
+    ("LFS pointer", "particles.star", lfs_pointer, ("particles.mrcs", "Git LFS pointer", "git lfs pull")),
+    ("empty list", "particles.star", lambda: Path("particles.star").write_text(""),
+     ("particles.star", "empty")),
+    ("list with more particles than the stack", "particles.star", lambda: write_star(COUNT + 3),
+     ("particles.mrcs", "9", "6")),
+    ("images that are not square", "particles.star", lambda: write_stack(shape=(N, N - 2)),
+     ("particles.mrcs", "16 × 14", "square")),
+    ("odd box", "particles.star", lambda: (write_stack(shape=(15, 15)), write_star(box=15)),
+     ("particles.mrcs", "15", "even")),
+    ("box of the list unlike the stack's", "particles.star", lambda: write_star(box=20),
+     ("particles.star", "20", "16")),
+    ("zero particles", "particles.star", lambda: write_star(0), ("particles.star", "no particles")),
+    ("NaN pixels", "particles.star", lambda: write_stack(nan_at=2),
+     ("particles.mrcs", "image 3", "not finite")),
+    ("unknown kind of file", "particles.xyz", lambda: Path("particles.xyz").write_text("x"),
+     ("particles.xyz", ".xyz", "expected")),
+    ("a folder for a list", "particles.star", lambda: (os.remove("particles.star"), os.mkdir("particles.star")),
+     ("particles.star", "folder")),
+    ("a pickle that is no table", "particles.star --poses poses.pkl", unpickleable,
+     ("poses.pkl", "refused")),
+]  # fmt: skip
+
+TABLE = [
+    Mistake(name, f"{program} {arguments}", message, arrange)
+    for program in ("e2hype_import.py", "e2hype_refine.py")
+    for name, arguments, arrange, message in READING
+]
+TABLE += [
+    Mistake("no poses", "e2hype_refine.py particles.star", ("particles.star", "no poses", "--poses"),
+            lambda: write_star(without="poses")),
+    Mistake("no CTF", "e2hype_refine.py particles.star", ("particles.star", "no CTF", "--ctf"),
+            lambda: write_star(without="ctf")),
+    Mistake("no particles named", "e2hype_refine.py", ("no particles were given",)),
+    Mistake("no list named", "e2hype_import.py", ("required", "particles", "--help"), code=2),
+    Mistake("map of another box", "e2hype_refine.py particles.star --model map.mrc",
+            ("map.mrc", "20×20×20", "expected", "16"), lambda: write_map(n=20)),
+    Mistake("map of another pixel size", "e2hype_refine.py particles.star --model map.mrc",
+            ("map.mrc", "2 Å", "expected", "4 Å"), lambda: write_map(pixel_size=2.0)),
+    Mistake("Gaussians without a model", "e2hype_refine.py particles.star --decoder mlp",
+            ("--model",)),
+    Mistake("missing model", "e2hype_refine.py particles.star --decoder mlp --model absent.txt",
+            ("absent.txt", "no such file")),
+    Mistake("model that is no table", "e2hype_refine.py particles.star --decoder mlp --model gmm.txt",
+            ("gmm.txt", "columns"), lambda: Path("gmm.txt").write_text("1 2 3\n")),
+    Mistake("crop to a larger box", "e2hype_refine.py particles.star --box 32", ("32", "16")),
+    Mistake("batch of zero", "e2hype_refine.py particles.star --batchsz 0", ("batch", "0")),
+    Mistake("folder that exists", "e2hype_refine.py particles.star --path run",
+            ("run: already holds a run", "--resume run"),
+            lambda: (os.mkdir("run"), Path("run/config.json").touch())),
+    Mistake("folder inside a file", "e2hype_refine.py particles.star --path gmm.txt/run",
+            ("gmm.txt/run", "a file"), write_gaussians),
+    Mistake("unwritable folder", "e2hype_refine.py particles.star", ("permission denied",),
+            machine=unwritable),
+    Mistake("unwritable folder", "e2hype_import.py particles.star", ("particles.lst", "not writable"),
+            machine=unwritable),
+    Mistake("output in a missing folder", "e2hype_import.py particles.star --output absent/p.lst",
+            ("absent/p.lst", "absent", "does not exist")),
+    Mistake("output of an unknown kind", "e2hype_import.py particles.star --output p.xyz",
+            ("p.xyz", ".lst, .star, .cs")),
+    Mistake("output onto the input", "e2hype_import.py particles.star --output particles.star",
+            ("particles.star", "input")),
+    Mistake("full disk", "e2hype_import.py particles.star", ("particles.lst", "no space left"),
+            machine=full_disk),
+    Mistake("full disk", "e2hype_refine.py particles.star", ("no space left",), machine=full_disk),
+    Mistake("resume of no run", "e2hype_refine.py --resume hype_07", ("hype_07", "no such file")),
+    Mistake("resume of a damaged run", "e2hype_refine.py --resume hype_00", ("config.json", "JSON"),
+            lambda: (os.mkdir("hype_00"), Path("hype_00/config.json").write_text("{"))),
+    Mistake("unknown setting", "e2hype_refine.py particles.star --set dimm=3", ("--set", "dimm")),
+]  # fmt: skip
+
+
+def _id(mistake: Mistake) -> str:
+    return f"{mistake.command.split()[0].removesuffix('.py')}: {mistake.name}"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Work in an empty folder that holds a right set."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("JAX_ENABLE_COMPILATION_CACHE", "false")
+    write_stack()
+    write_star()
+    return tmp_path
+
+
+def contents(folder: Path) -> dict[str, bytes | None]:
+    """Return every file below `folder` with its bytes, and every folder."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
+        for path in folder.rglob("*")
+        if path.name != ".eman2log.txt"
+    }
+
+
+@pytest.mark.parametrize("mistake", TABLE, ids=_id)
+def test_a_mistake_is_answered_in_one_line(
+    mistake: Mistake,
+    folder: Path,
+    load_program: Callable,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    program, *arguments = mistake.command.split()
+    main = load_program(program).main
+    if mistake.arrange is not None:
+        mistake.arrange()
+    before = contents(folder)
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "argv", [program])
+        if mistake.machine is not None:
+            mistake.machine(patch)
+        code = main(arguments)
+    error = capsys.readouterr().err
+    assert code == mistake.code, error
+    errors = [line for line in error.splitlines() if ": warning: " not in line]
+    assert len(errors) == 1, error
+    assert errors[0].startswith(f"{program}: ")
+    position = 0
+    for part in mistake.message:
+        found = errors[0].find(part, position)
+        assert found >= 0, f"{part!r} is not in {errors[0][position:]!r}"
+        position = found + len(part)
+    assert contents(folder) == before, "something was left behind, or changed"
+
+
+@pytest.mark.parametrize("path", sorted((Path(__file__).parents[2] / "programs").glob("e2hype_*.py")), ids=lambda path: path.name)  # fmt: skip
+def test_an_unknown_option_is_answered_in_one_line(
+    path: Path, folder: Path, load_program: Callable, capsys: pytest.CaptureFixture
+) -> None:
+    before = contents(folder)
+    assert load_program(path.name).main(["particles.star", "gmm.txt", "--no-such-option"]) == 2
+    error = capsys.readouterr().err
+    assert len(error.splitlines()) == 1, error
+    assert error.rstrip().endswith(f"see {path.name} --help."), error
+    assert contents(folder) == before
+    assert not Path(".eman2log.txt").exists()

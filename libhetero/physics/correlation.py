@@ -15,6 +15,8 @@ from jaxtyping import Array, Complex, Float
 
 from libhetero.physics.fourier import fourier_volume, frequencies_3d, hermitian_weight, ring_index
 
+FAINTEST = 1e-24
+
 
 def ring_sum(values: Float[Array, "n half"], rings: int | None = None) -> Float[Array, "rings"]:
     """Sum full-plane values over rings of nearest integer radius 0, 1, … rings - 1.
@@ -41,8 +43,11 @@ def fourier_ring_correlation(
 
 
 def safe_ratio(cross: Float[Array, "rings"], power: Float[Array, "rings"]) -> Float[Array, "rings"]:
-    """Return cross / sqrt(power), 0 (with zero gradient) where power is 0."""
-    filled = power > 0
+    """Return cross / sqrt(power), 0 (with zero gradient) where power is next to nothing.
+
+    Below `FAINTEST` the gradient, which needs power^(-3/2), is out of float32's range.
+    """
+    filled = power > FAINTEST
     return jnp.where(filled, cross * jax.lax.rsqrt(jnp.where(filled, power, 1.0)), 0.0)
 
 

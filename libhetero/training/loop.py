@@ -180,7 +180,7 @@ def _run(
     """Go through the batches that are left."""
     meter = Meter(
         f"Try a lower learning rate than {plan.config.learning_rate:g} or a smaller gradient_clip; "
-        "earlier checkpoints are kept."
+        "at the first step, check the starting model. Earlier checkpoints are kept."
     )
     done, stopped = int(state.step), False
     first = done + 1

@@ -1,0 +1,232 @@
+"""e2hype_refine.py from the command line to the run folder, both families."""
+
+import json
+import os
+import shutil
+
+import jax
+import numpy as np
+import pytest
+from jax.experimental.compilation_cache import compilation_cache
+
+from libhetero.errors import ConfigurationError, DataError
+from libhetero.io import read_gaussians, read_latent, read_particles, write_volume
+from libhetero.pipelines.run_folder import batches, open_run
+from libhetero.training.interruption import StopRequest
+from libhetero.training.log import read_log
+from programs.e2hype_refine import main
+from tests.pipelines.tiny_set import BOX, PIXEL, write_tiny_set
+from tests.reference.shared_data import shared_file
+
+HYPE = (
+    "--preset small --set dim=16 --set depth=1 --set heads=2 --set head_dim=8 --set feed_forward=16 "
+    "--set weight_tokens=2 --set inr_width=16 --set inr_layers=1 --set inr_frequencies=8"
+).split()
+GMM = "--preset small --set encoder_width=16 --set mlp_width=16 --nmid 3 --model gmm.txt".split()
+POINTS = "--pointtransformer --set points=4,16 --set channels=8 --set attention_channels=8".split()
+FAMILIES = {
+    "hype": HYPE,
+    "mlp": [*GMM, "--decoder", "mlp"],
+    "pointtransformer": [*GMM, *POINTS, "--set", "attention_groups=2"],
+}
+TRAINING = "--niter 3 --batchsz 12 --learnrate 1e-3 --seed 5 --report 1 --checkpoint 1".split()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled_once(tmp_path_factory):
+    """Keep compiled programs between the runs of this module."""
+    names = {
+        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compiled")),
+        "jax_persistent_cache_min_compile_time_secs": 0,
+        "jax_persistent_cache_min_entry_size_bytes": -1,
+    }
+    before = {name: getattr(jax.config, name) for name in names}
+    for name, value in names.items():
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()
+    yield
+    for name, value in before.items():
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A project folder with a small set, entered."""
+    monkeypatch.chdir(tmp_path)
+    write_tiny_set(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """One finished run of the smallest model, to be read only."""
+    folder = tmp_path_factory.mktemp("trained")
+    particles = write_tiny_set(folder)
+    before = os.getcwd()
+    os.chdir(folder)
+    try:
+        assert main(["particles.star", *FAMILIES["mlp"], *TRAINING]) == 0
+    finally:
+        os.chdir(before)
+    return folder / "hype_00", particles
+
+
+def losses(folder) -> list[float]:
+    return [line["loss"] for line in read_log(folder / "log.jsonl")]
+
+
+@pytest.mark.parametrize("family", ["hype", "pointtransformer"])
+def test_a_resumed_run_equals_an_uninterrupted_one(project, monkeypatch, family, capsys) -> None:
+    command = ["particles.star", *FAMILIES[family], *TRAINING]
+    assert main(command) == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(StopRequest, "after", lambda self, step: step == 6)
+        assert main(command) == 0
+    assert "asked to stop" in capsys.readouterr().err
+    assert not (project / "hype_01" / "mid_00.txt").exists()
+    assert main(["--resume", "hype_01"]) == 0
+    assert losses(project / "hype_01") == losses(project / "hype_00")
+    assert len(losses(project / "hype_00")) == 12
+    first, second = ((project / name / "mid_00.txt").read_text() for name in ("hype_00", "hype_01"))
+    assert first == second
+
+
+def test_everything_is_written(trained) -> None:
+    folder, particles = trained
+    index, latent = read_latent(folder / "mid_00.txt")
+    np.testing.assert_array_equal(index, np.arange(40))
+    assert latent.shape == (40, 3)
+    listed = read_particles(folder / "ptcls_00.lst", datadir=folder.parent)
+    np.testing.assert_allclose(listed.pose.rotation, particles.pose.rotation, atol=1e-5)
+    assert read_gaussians(folder / "model_00.txt", BOX, PIXEL).sigma.shape == (30,)
+    assert (folder / "loss.png").read_bytes().startswith(b"\x89PNG")
+    options = json.loads((folder / "0_e2hype_params.json").read_text())
+    assert options["epochs"] == 3 and "e2hype_refine.py" in options["cmd"] or options["cmd"]
+    config = json.loads((folder / "config.json").read_text())
+    assert config["format_version"] == 1 and config["family"] == "gmm"
+    assert os.path.isabs(config["data"]["particles"])
+
+
+def test_a_run_opens_from_anywhere_and_gives_the_latents_it_wrote(trained) -> None:
+    folder, _ = trained
+    run = open_run(folder)
+    assert len(run.particles) == 40 and run.model.family == "gmm"
+    found = [batch for batch in batches(run, 16)]
+    assert [batch.images.shape for batch in found] == [(16, BOX, BOX)] * 3
+    np.testing.assert_array_equal(found[2].weight, np.arange(16) < 8)
+    encode = jax.jit(run.model.encode)
+    latent = np.concatenate([np.asarray(encode(run.params, batch)) for batch in found])[:40]
+    np.testing.assert_allclose(latent, read_latent(folder / "mid_00.txt")[1], atol=1e-5)
+    chosen = next(batches(run, 4, np.array([7, 3])))
+    np.testing.assert_array_equal(chosen.index[:2], [7, 3])
+
+
+def test_another_configuration_is_refused_naming_the_keys(trained, capsys) -> None:
+    folder = str(trained[0])
+    assert main(["--resume", folder, "--niter", "9", "--nmid", "4", "--invert"]) == 1
+    message = capsys.readouterr().err
+    assert len(message.splitlines()) == 1
+    for text in (
+        "training.epochs is 3, asked for 9",
+        "model.latent_size is 3, asked for 4",
+        "data.preprocess.contrast is 1, asked for -1",
+    ):
+        assert text in message
+    assert main(["--resume", folder, "--niter", "3"]) == 0
+
+
+def test_a_run_folder_is_read_strictly(trained, tmp_path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(trained[0], folder)
+    path = folder / "config.json"
+    config = json.loads(path.read_text())
+    wrong = {
+        "unknown key": {**config, "colour": "red"},
+        "unknown key depth": {**config, "training": {**config["training"], "depth": 3}},
+        "format_version is 7": {**config, "format_version": 7},
+        "lacks model": {name: config[name] for name in config if name != "model"},
+    }
+    for message, values in wrong.items():
+        path.write_text(json.dumps(values))
+        with pytest.raises(ConfigurationError, match=message):
+            open_run(folder)
+    path.write_text(json.dumps({**config, "model": {**config["model"], "points": [3, 2]}}))
+    with pytest.raises(ConfigurationError, match="points"):
+        open_run(folder)
+    path.write_text(json.dumps({**config, "data": {**config["data"], "count": 41}}))
+    with pytest.raises(DataError, match="holds 40 particles, but the run was trained on 41"):
+        open_run(folder)
+    path.write_text(json.dumps(config))
+    (folder / "model.npz").write_bytes(b"PK")
+    with pytest.raises(DataError, match="model.npz: damaged"):
+        open_run(folder)
+
+
+def test_missing_pieces_of_a_run_are_named(trained, tmp_path) -> None:
+    with pytest.raises(ConfigurationError, match="is this a run folder"):
+        open_run(tmp_path)
+    folder = tmp_path / "copy"
+    shutil.copytree(trained[0], folder)
+    shutil.rmtree(folder / "checkpoints")
+    with pytest.raises(DataError, match="no complete checkpoint"):
+        open_run(folder)
+
+
+def _one_line(capsys, arguments, *texts) -> None:
+    assert main(arguments) == 1
+    message = capsys.readouterr().err
+    lines = [line for line in message.splitlines() if "warning" not in line]
+    assert len(lines) == 1, message
+    for text in texts:
+        assert text in lines[0], lines[0]
+
+
+def test_mistakes_are_answered_in_one_line(project, capsys) -> None:
+    mlp = FAMILIES["mlp"]
+    _one_line(capsys, ["absent.star"], "absent.star")
+    _one_line(capsys, ["particles.mrcs"], "no poses", "--poses")
+    _one_line(capsys, ["particles.star", "--decoder", "mlp"], "--model", "e2hype_guess_n.py")
+    _one_line(capsys, ["particles.star", *mlp, "--set", "colour=red"], "colour=red", "latent_size")
+    _one_line(capsys, ["particles.star", *mlp, "--set", "points=a"], "points", "int")
+    _one_line(capsys, ["particles.star", *mlp, "--batchsz", "0"], "batch_size is 0")
+    _one_line(capsys, ["particles.star", *mlp, "--box", "15"], "odd", "--box 14")
+    _one_line(capsys, ["particles.star", *mlp, "--box", "18"], "larger than the particles' 16")
+    _one_line(capsys, ["--resume", "hype_77"], "hype_77", "is this a run folder")
+    _one_line(capsys, [], "no particles")
+    write_volume("other.mrc", np.ones((20, 20, 20), np.float32), PIXEL)
+    _one_line(capsys, ["particles.star", "--model", "other.mrc"], "other.mrc", "20", "box, 16")
+    write_volume("other.mrc", np.ones((16, 16, 16), np.float32), 2.0)
+    _one_line(capsys, ["particles.star", "--model", "other.mrc"], "pixel size is 2 Å")
+    _one_line(capsys, ["particles.star", *mlp, "--model", "other.mrc"], "expected")
+    assert not list(project.glob("hype_*")), "nothing is left behind by a mistake"
+
+
+def test_an_odd_box_nan_pixels_and_a_used_folder(tmp_path, monkeypatch, capsys, trained) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_tiny_set(tmp_path, box=15)
+    _one_line(capsys, ["particles.star", *HYPE], "15 pixels, odd", "--box 14")
+    write_tiny_set(tmp_path)
+    images = np.memmap("particles.mrcs", np.float32, "r+", 1024, (40, BOX, BOX))
+    images[17, 3, 3] = np.nan
+    images.flush()
+    _one_line(capsys, ["particles.star", *HYPE], "particles.mrcs: image 18", "not finite")
+    name = str(trained[0])
+    _one_line(capsys, [str(trained[0].parent / "particles.star"), *HYPE, "--path", name], "--resume")
+
+
+def test_real_particles_train_in_both_families(tmp_path, monkeypatch, capsys) -> None:
+    star = shared_file("formats", "relion31", "trpv1_small_stack.star")
+    stack = shared_file("formats", "relion31", "trpv1_small_stack.mrcs")
+    (tmp_path / "batch_0_restacked.mrc").symlink_to(stack)
+    write_tiny_set(tmp_path)  # for gmm.txt
+    monkeypatch.chdir(tmp_path)
+    common = [str(star), "--datadir", str(tmp_path), "--niter", "2", "--batchsz", "5"]
+    for options in (HYPE, FAMILIES["mlp"]):
+        assert main([*common, *options]) == 0
+        assert "protein looks white" in capsys.readouterr().out
+    for folder in ("hype_00", "hype_01"):
+        names = {"config.json", "mid_00.txt", "ptcls_00.lst", "loss.png", "log.jsonl"}
+        assert names <= {path.name for path in (tmp_path / folder).iterdir()}
+        assert read_latent(tmp_path / folder / "mid_00.txt")[0].tolist() == list(range(10))
+        assert len(open_run(tmp_path / folder).particles) == 10

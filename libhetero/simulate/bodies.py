@@ -115,20 +115,26 @@ def _own_box(
     return centre, 2 * int(np.ceil(half / pixel_size) + 3)
 
 
-def prepare_bodies(bodies: list[Body]) -> PreparedBodies:
-    """Transform the bodies of one structure for slicing."""
+def prepare_bodies(bodies: list[Body], step: int = 2) -> PreparedBodies:
+    """Transform the bodies of one structure for slicing.
+
+    Parameters
+    ----------
+    bodies : the core first.
+    step : voxels (even); boxes are padded to a multiple of it.
+    """
     groups = [[body.volume for body in group] for group in (bodies[:1], bodies[1:]) if group]
     return PreparedBodies(
-        transforms=tuple(_prepare_group(group) for group in groups),
+        transforms=tuple(_prepare_group(group, step) for group in groups),
         centre=jnp.asarray(np.stack([body.centre for body in bodies])),
         hinge=jnp.asarray(np.stack([body.hinge for body in bodies])),
         axis=jnp.asarray(np.stack([body.axis for body in bodies])),
     )
 
 
-def _prepare_group(volumes: list[np.ndarray]) -> Array:
+def _prepare_group(volumes: list[np.ndarray], step: int) -> Array:
     """Bring maps to one box and transform them, (maps, p, p, p // 2 + 1) complex64."""
-    box = max(volume.shape[0] for volume in volumes)
+    box = step * -(-max(volume.shape[0] for volume in volumes) // step)
     padding = PADDING if box <= LARGE_BOX else 2
     return jnp.asarray(np.stack([prepare_map(cut_or_pad(v, box), padding) for v in volumes]))
 

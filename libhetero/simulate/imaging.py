@@ -158,8 +158,7 @@ def add_noise(
     image: Float[Array, "n n"], key: PRNGKeyArray, deviation: Float[Array, ""], config: ImagingConfig
 ) -> Float[Array, "m m"]:
     """Add white noise of this standard deviation, then crop in Fourier space if asked to."""
-    if config.snr is not None:
-        image = image + deviation * jax.random.normal(key, image.shape)
+    image = image + deviation * jax.random.normal(key, image.shape)
     if config.final_box == config.box_size:
         return image
     return real_image(crop_fourier_image(fourier_image(image), config.final_box), config.final_box)

@@ -109,7 +109,8 @@ class Simulation:
         """
         bodies = 1 if self.kind == "mixture" else len(self.load_structure(0).names)
         pose, ctf, present, angle = jax.tree.map(
-            np.asarray, _draw_all(index, self.ctf_table, self.imaging, self.states, bodies)
+            np.asarray,
+            _draw_all(index, self.imaging.seed, self.ctf_table, self._compiled, self.states, bodies),
         )
         present = present.astype(np.uint8)
         label = structure if self.kind == "mixture" else state_number(present)
@@ -122,17 +123,14 @@ class Simulation:
         """
         structure = self.structure_of_particles()
         share = -(-SIGNAL_SAMPLE // self.structures)
-        imaging = dataclasses.replace(self.imaging, crop=None)
+        uncropped = dataclasses.replace(self, imaging=dataclasses.replace(self.imaging, crop=None))
         count, total, squares = 0, 0.0, 0.0
         for k in range(self.structures):
-            bodies = prepare_bodies(self.load_bodies(k))
+            bodies = self._prepared(k)
             index = np.flatnonzero(structure == k)[:share].astype(np.int32)
             for start in range(0, len(index), CHUNK):
                 chunk = index[start : start + CHUNK]
-                images = _render(
-                    _padded(chunk), bodies, np.float32(0), self.ctf_table, imaging, self.states
-                )[0]
-                images = np.asarray(images)[: len(chunk)].astype(np.float64)
+                images = uncropped._chunk(k, bodies, np.float32(0), chunk).images.astype(np.float64)
                 count, total = count + images.size, total + images.sum()
                 squares += np.square(images).sum()
         return float(squares / count - (total / count) ** 2)
@@ -157,7 +155,7 @@ class Simulation:
         structure = self.structure_of_particles()
         per_block = -(-block_size // CHUNK)
         for k in range(self.structures):
-            bodies = prepare_bodies(self.load_bodies(k))
+            bodies = self._prepared(k)
             index = np.flatnonzero(structure == k).astype(np.int32)
             chunks = [index[i : i + CHUNK] for i in range(0, len(index), CHUNK)]
             render = partial(self._chunk, k, bodies, np.float32(noise_deviation))
@@ -170,11 +168,27 @@ class Simulation:
             if parts:
                 yield _joined(parts)
 
+    @property
+    def _compiled(self) -> ImagingConfig:
+        """What of the imaging is compiled in: sets that differ in the rest share the code."""
+        return dataclasses.replace(self.imaging, particles=1, seed=0, snr=None)
+
+    def _prepared(self, k: int) -> PreparedBodies:
+        """Return the bodies of structure k in one of few box sizes: each size is compiled anew."""
+        step = max(2, self.imaging.box_size // 8 * 2) if self.kind == "mixture" else 2
+        return prepare_bodies(self.load_bodies(k), step)
+
     def _chunk(
         self, structure: int, bodies: PreparedBodies, deviation: np.ndarray, index: np.ndarray
     ) -> Block:
         rendered = _render(
-            _padded(index), bodies, deviation, self.ctf_table, self.imaging, self.states
+            _padded(index),
+            self.imaging.seed,
+            bodies,
+            deviation,
+            self.ctf_table,
+            self._compiled,
+            self.states,
         )
         images, pose, ctf, present, angle = jax.tree.map(
             lambda leaf: np.asarray(leaf)[: len(index)], rendered
@@ -191,12 +205,17 @@ def _padded(index: np.ndarray) -> np.ndarray:
 
 
 def _draw(
-    index: Any, table: CTFParams | None, imaging: ImagingConfig, states: StateConfig, bodies: int
+    index: Any,
+    seed: Any,
+    table: CTFParams | None,
+    imaging: ImagingConfig,
+    states: StateConfig,
+    bodies: int,
 ) -> tuple[Pose, CTFParams | None, Any, Any, Any]:
     """Draw pose, CTF, presence and angles of one particle, and the key of its noise."""
     width = imaging.box_size * imaging.pixel_size
     max_shift = 0.05 * width if imaging.max_shift is None else imaging.max_shift
-    key_drawn, key_noise = jax.random.split(particle_key(imaging.seed, index))
+    key_drawn, key_noise = jax.random.split(particle_key(seed, index))
     deviates = jax.random.uniform(key_drawn, (8 + 2 * bodies,))
     if table is not None:
         ctf = ctf_of_table(deviates[5], table)
@@ -206,17 +225,23 @@ def _draw(
     return pose_from(deviates[:5], max_shift), ctf, present, angle, key_noise
 
 
-@partial(jax.jit, static_argnums=(2, 3, 4))
+@partial(jax.jit, static_argnums=(3, 4, 5))
 def _draw_all(
-    index: Any, table: CTFParams | None, imaging: ImagingConfig, states: StateConfig, bodies: int
+    index: Any,
+    seed: Any,
+    table: CTFParams | None,
+    imaging: ImagingConfig,
+    states: StateConfig,
+    bodies: int,
 ) -> tuple[Pose, CTFParams | None, Any, Any]:
     """Draw for many particles, without the keys of the noise."""
-    return jax.vmap(lambda i: _draw(i, table, imaging, states, bodies)[:4])(index)
+    return jax.vmap(lambda i: _draw(i, seed, table, imaging, states, bodies)[:4])(index)
 
 
-@partial(jax.jit, static_argnums=(4, 5))
+@partial(jax.jit, static_argnums=(5, 6))
 def _render(
     index: Any,
+    seed: Any,
     bodies: PreparedBodies,
     deviation: Any,
     table: CTFParams | None,
@@ -227,7 +252,7 @@ def _render(
 
     def one(index: Any) -> tuple[Any, Pose, CTFParams | None, Any, Any]:
         count = bodies.centre.shape[0]
-        pose, ctf, present, angle, key = _draw(index, table, imaging, states, count)
+        pose, ctf, present, angle, key = _draw(index, seed, table, imaging, states, count)
         turned = angle if states.max_angle > 0 else None
         box, pixel_size = imaging.box_size, imaging.pixel_size
         projection = project_bodies(bodies, present, turned, pose, box, pixel_size)

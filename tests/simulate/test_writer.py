@@ -1,0 +1,145 @@
+"""The folder of a simulated set: complete, true to its images, or not there at all."""
+
+import dataclasses
+import errno
+import json
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from libhetero.errors import DataError
+from libhetero.io import ImageReader, MrcsWriter, read_particles, read_volume
+from libhetero.physics.fourier import real_image
+from libhetero.physics.gaussians import project_gaussians
+from libhetero.physics.rotations import axis_angle_to_matrix
+from libhetero.records import Gaussians
+from libhetero.simulate import writer as writing
+from libhetero.simulate.complex import BEAD_SIGMA, generate_complex, generate_mixture
+from libhetero.simulate.imaging import ImagingConfig
+from libhetero.simulate.sets import assembly_of, mixture_of, motion_of
+from libhetero.simulate.writer import write_simulation
+
+IMAGING = ImagingConfig(particles=70, box_size=24, pixel_size=5.0, snr=None, ctf=None, seed=1)
+MODEL = generate_complex(0, 2, 70.0)
+
+
+def _read(folder: Path) -> tuple:
+    particles = read_particles(folder / "particles.star")
+    truth = json.loads((folder / "truth" / "truth.json").read_text())
+    return particles, ImageReader(particles).read(np.arange(len(particles))), truth
+
+
+def _reprojected(truth: dict, folder: Path, particles: object, i: int) -> np.ndarray:
+    """Project the atoms of the truth folder in the state of particle i."""
+    atoms = np.load(folder / "truth" / "atoms.npz")
+    position, weight = atoms["position"].copy(), atoms["weight"].copy()
+    if truth["kind"] == "assembly":
+        weight *= np.load(folder / "truth" / "states.npy")[i][atoms["piece"]]
+    else:
+        angles = np.load(folder / "truth" / "angles.npy")[i]
+        for k, (hinge, axis) in enumerate(zip(truth["hinges"], truth["axes"], strict=True)):
+            turn = np.asarray(axis_angle_to_matrix(jnp.asarray(axis), jnp.asarray(angles[k])))
+            own = atoms["piece"] == k
+            position[own] = (position[own] - hinge) @ turn.T + np.array(hinge)
+    sigma = np.full(len(weight), BEAD_SIGMA)
+    gaussians = Gaussians(*(jnp.asarray(a, jnp.float32) for a in (position, weight, sigma)))
+    n, pixel_size = truth["box_size"], truth["pixel_size"]
+    return np.asarray(real_image(project_gaussians(gaussians, particles.pose.take(i), n, pixel_size), n))
+
+
+@pytest.mark.parametrize("kind", ["assembly", "motion"])
+def test_images_are_projections_of_the_truth(kind: str, tmp_path: Path) -> None:
+    simulation = assembly_of(MODEL, IMAGING) if kind == "assembly" else motion_of(MODEL, IMAGING, 0.5)
+    folder = write_simulation(tmp_path / "set", simulation)
+    particles, images, truth = _read(folder)
+    assert images.shape == (70, 24, 24) and len(particles) == 70
+    assert truth["kind"] == kind and truth["pieces"] == 3 and truth["contrast"] == 1
+    assert particles.ctf is None and particles.uniform_pixel_size() == 5.0
+    for i in (0, 1, 35, 69):
+        expected = _reprojected(truth, folder, particles, i)
+        assert np.corrcoef(images[i].ravel(), expected.ravel())[0, 1] > 0.999
+
+
+def test_assembly_truth_adds_up(tmp_path: Path) -> None:
+    folder = write_simulation(tmp_path / "set", assembly_of(MODEL, IMAGING)) / "truth"
+    pieces = [read_volume(folder / f"piece_{k:02d}.mrc") for k in range(3)]
+    full, pixel_size = read_volume(folder / "full.mrc")
+    np.testing.assert_allclose(sum(volume for volume, _ in pieces), full, atol=1e-4)
+    assert pixel_size == 5.0 and np.isclose(full.sum(), MODEL.gaussians.amplitude.sum(), rtol=1e-4)
+    states, labels = np.load(folder / "states.npy"), np.loadtxt(folder / "labels.txt", dtype=int)
+    assert states.dtype == np.uint8 and states.shape == (70, 3)
+    np.testing.assert_array_equal(labels[:, 0], np.arange(70))
+    np.testing.assert_array_equal(labels[:, 1], states[:, 1] + 2 * states[:, 2])
+
+
+def test_mixture_lies_in_the_order_of_its_labels(tmp_path: Path) -> None:
+    models = generate_mixture(0, 3, 70.0)
+    folder = write_simulation(tmp_path / "set", mixture_of(models, IMAGING), block_size=32)
+    _, images, truth = _read(folder)
+    labels = np.loadtxt(folder / "truth" / "labels.txt", dtype=int)[:, 1]
+    for k, model in enumerate(models):
+        volume, _ = read_volume(folder / "truth" / f"map_{k:03d}.mrc")
+        mass = model.gaussians.amplitude.sum()
+        assert np.isclose(volume.sum(), mass, rtol=1e-4)
+        np.testing.assert_allclose(images[labels == k].sum(axis=(1, 2)), mass, rtol=5e-3)
+    assert truth["structures"] == 3 and len(truth["structure_names"]) == 3
+
+
+def test_lists_agree_and_are_the_same_however_they_are_streamed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    imaging = ImagingConfig(particles=50, box_size=16, pixel_size=6.0, snr=0.5)
+    simulation = assembly_of(generate_complex(1, 2, 60.0), imaging)
+    folder = write_simulation(tmp_path / "set", simulation)
+    texts = [(folder / name).read_bytes() for name in ("particles.star", "particles.lst")]
+    particles, listed = (read_particles(folder / f"particles.{s}") for s in ("star", "lst"))
+    np.testing.assert_allclose(particles.pose.rotation, listed.pose.rotation, atol=1e-5)
+    np.testing.assert_allclose(particles.ctf.defocus_u, listed.ctf.defocus_u, rtol=1e-5)
+    assert listed.contrast == 1 and len(set(texts[1].splitlines()[3:])) == 50
+    assert len({len(line) for line in texts[1].splitlines()[3:]}) == 1
+    (folder / "particles.mrcs").rename(tmp_path / "first.mrcs")
+    for path in sorted(folder.rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    monkeypatch.setattr(writing, "ROWS", 16)
+    write_simulation(folder, simulation, block_size=32, threads=2)
+    assert texts == [(folder / name).read_bytes() for name in ("particles.star", "particles.lst")]
+    assert (tmp_path / "first.mrcs").read_bytes() == (folder / "particles.mrcs").read_bytes()
+
+
+def test_a_full_folder_is_not_touched(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("mine")
+    with pytest.raises(DataError, match="exists already"):
+        write_simulation(tmp_path, assembly_of(MODEL, IMAGING))
+    with pytest.raises(DataError, match="exists already"):
+        write_simulation(tmp_path / "mine", assembly_of(MODEL, IMAGING))
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+def test_a_missing_parent_is_said(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="does not exist"):
+        write_simulation(tmp_path / "no" / "set", assembly_of(MODEL, IMAGING))
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
+def test_nothing_half_written_is_left(
+    error: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object) -> None:
+        raise error
+
+    monkeypatch.setattr(MrcsWriter, "write", fail)
+    expected = DataError if isinstance(error, OSError) else KeyboardInterrupt
+    with pytest.raises(expected):
+        write_simulation(tmp_path / "set", assembly_of(MODEL, IMAGING))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_cropped_set_says_where_its_snr_holds(tmp_path: Path) -> None:
+    imaging = dataclasses.replace(IMAGING, particles=20, snr=0.1, crop=16)
+    folder = write_simulation(tmp_path / "set", assembly_of(MODEL, imaging))
+    particles, images, truth = _read(folder)
+    assert images.shape == (20, 16, 16) and particles.uniform_pixel_size() == 7.5
+    assert (truth["snr"], truth["snr_box_size"], truth["box_size"]) == (0.1, 24, 16)
+    assert read_volume(folder / "truth" / "full.mrc")[0].shape == (16, 16, 16)

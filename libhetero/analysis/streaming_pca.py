@@ -8,11 +8,30 @@ pass finds the components, a second one projects.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
 
 LEAST_ROWS = 256
+
+
+@dataclass(frozen=True, eq=False)
+class LatentBasis:
+    """The plane that vectors were reduced to.
+
+    Parameters
+    ----------
+    mean : (columns,) of the vectors.
+    directions : (kept, columns), orthonormal, by falling variance.
+    """
+
+    mean: np.ndarray
+    directions: np.ndarray
+
+    def lift(self, points: Float[np.ndarray, "rows kept"]) -> Float[np.ndarray, "rows columns"]:
+        """Return the vectors that coordinates stand for, what was cut off left at the mean."""
+        return np.asarray(points, np.float32) @ self.directions + self.mean
 
 
 class StreamingPCA:
@@ -53,6 +72,12 @@ class StreamingPCA:
         """Part of the whole variance along each component."""
         return self._pca.explained_variance_ratio_
 
+    def basis(self) -> LatentBasis:
+        """Return what takes coordinates back to vectors."""
+        return LatentBasis(
+            self._pca.mean_.astype(np.float32), self._pca.components_.astype(np.float32)
+        )
+
     def _fit(self, rows: np.ndarray) -> None:
         from sklearn.decomposition import IncrementalPCA
 
@@ -63,19 +88,24 @@ class StreamingPCA:
 
 def reduce_stream(
     blocks: Callable[[], Iterable[Float[np.ndarray, "rows columns"]]], components: int = 100
-) -> Float[np.ndarray, "vectors kept"]:
-    """Return the principal coordinates of all vectors.
+) -> tuple[Float[np.ndarray, "vectors kept"], LatentBasis | None]:
+    """Return the principal coordinates of all vectors, and their basis.
 
     Parameters
     ----------
     blocks : gives the same blocks each time it is called; called twice.
-    components : at most this many; vectors no wider than that are returned as they are.
+    components : at most this many; vectors no wider than that are returned as they are, without
+        a basis.
     """
-    first = next(iter(blocks()))
-    if first.shape[1] <= components:
-        return np.concatenate(list(blocks()))
-    pca = StreamingPCA(components)
+    kept: list[np.ndarray] = []
+    pca = None
     for block in blocks():
+        if block.shape[1] <= components:
+            kept.append(np.asarray(block))
+            continue
+        pca = pca or StreamingPCA(components)
         pca.add(block)
+    if pca is None:
+        return np.concatenate(kept), None
     pca.finish()
-    return np.concatenate([pca.transform(block) for block in blocks()])
+    return np.concatenate([pca.transform(block) for block in blocks()]), pca.basis()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,11 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from libhetero.analysis.streaming_pca import reduce_stream
+from libhetero.analysis.streaming_pca import LatentBasis, reduce_stream
 from libhetero.io import write_latent
+from libhetero.io.atomic import replacing
 from libhetero.models.family import ModelFamily
+from libhetero.pipelines.progress import tracked
 from libhetero.pipelines.run_folder import feed_batches
 from libhetero.training import sharding
 from libhetero.training.feed import ParticleFeed
@@ -57,14 +59,42 @@ class LatentStream:
 
 
 def write_mid(
-    path: Path, model: ModelFamily, params: Any, feed: ParticleFeed, batch_size: int
+    path: Path,
+    model: ModelFamily,
+    params: Any,
+    feed: ParticleFeed,
+    batch_size: int,
+    progress: Callable[[float], None] | None = None,
 ) -> None:
     """Write index and latent of every particle, latents wider than 100 reduced by PCA.
+
+    The basis of a reduction is written beside, `mid_00_basis.npz`, to take points back.
 
     Parameters
     ----------
     path : text file to make.
     batch_size : particles encoded at once.
+    progress : called with the fraction done of each of the two passes.
     """
-    latent = reduce_stream(LatentStream(model, params, feed, batch_size).blocks, WIDEST)
+    stream = LatentStream(model, params, feed, batch_size)
+    latent, basis = reduce_stream(
+        lambda: tracked(stream.blocks(), len(feed), "encoding", progress=progress), WIDEST
+    )
+    if basis is not None:
+        with replacing(basis_path(path)) as beside:
+            np.savez(beside, mean=basis.mean, directions=basis.directions)
     write_latent(path, np.arange(len(feed)), latent)
+
+
+def basis_path(path: Path) -> Path:
+    """Return where the basis of a file of latents lies."""
+    return path.with_name(f"{path.stem}_basis.npz")
+
+
+def read_basis(path: Path) -> LatentBasis | None:
+    """Read the basis of a file of latents; None if they were not reduced."""
+    place = basis_path(Path(path))
+    if not place.exists():
+        return None
+    with np.load(place, allow_pickle=False) as arrays:
+        return LatentBasis(arrays["mean"], arrays["directions"])

@@ -16,18 +16,21 @@ def vectors() -> np.ndarray:
 
 def test_blocks_give_the_components_of_the_whole(vectors) -> None:
     blocks = np.array_split(vectors, [30, 41, 500, 501])
-    found = reduce_stream(lambda: iter(blocks), 4)
+    found, basis = reduce_stream(lambda: iter(blocks), 4)
     centred = vectors - vectors.mean(axis=0)
     left, singular, _ = np.linalg.svd(centred, full_matrices=False)
     expected = left[:, :4] * singular[:4]
     for column, other in zip(found.T, expected.T, strict=True):
         assert abs(np.corrcoef(column, other)[0, 1]) > 0.9999
         assert column.std() == pytest.approx(other.std(), rel=1e-2)
+    error = basis.lift(found) - vectors
+    assert error.std() == pytest.approx(0.1, rel=0.1)
 
 
 def test_narrow_vectors_are_left_as_they_are(vectors) -> None:
-    found = reduce_stream(lambda: iter([vectors[:10, :5], vectors[10:20, :5]]), 100)
+    found, basis = reduce_stream(lambda: iter([vectors[:10, :5], vectors[10:20, :5]]), 100)
     np.testing.assert_array_equal(found, vectors[:20, :5])
+    assert basis is None
 
 
 def test_fewer_vectors_than_components(vectors) -> None:

@@ -41,11 +41,11 @@ def draw_presence(
         bottom = np.zeros(len(edges) - 1)
         for part, alpha in zip(parts, alphas, strict=True):
             height, _ = np.histogram(part, edges)
-            place.bar(
-                edges[:-1], height, np.diff(edges), bottom, align="edge",
-                color=colour_of(number + 1), alpha=alpha, linewidth=0,
-            )  # fmt: skip
-            bottom += height
+            top = bottom + height
+            place.stairs(
+                top, edges, baseline=bottom, fill=True, color=colour_of(number + 1), alpha=alpha
+            )
+            bottom = top
         place.set_title(f"region {number + 1}, {len(found)} classes", fontsize=9, color=DARK, loc="left")
         place.set_xlabel(quantity)
         place.set_ylabel("particles")

@@ -17,9 +17,11 @@ def covariance(rows):
     return accumulator.covariance()
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-@pytest.mark.parametrize("pieces", [3, 5, 8])
-@pytest.mark.parametrize("noise, leak", [(0.03, 0.1), (0.3, 0.3), (0.6, 0.4)])
+@pytest.mark.parametrize(
+    "seed, pieces, noise, leak",
+    [(0, 3, 0.03, 0.1), (1, 3, 0.6, 0.4), (2, 4, 0.3, 0.3), (3, 5, 0.03, 0.1), (4, 5, 0.6, 0.4),
+     (5, 6, 0.3, 0.3), (6, 8, 0.03, 0.1), (7, 8, 0.6, 0.4)],
+)  # fmt: skip
 def test_optional_pieces_are_found(seed, pieces, noise, leak):
     rng = np.random.default_rng(seed)
     position, piece = complex_of_pieces(rng, 400, pieces)
@@ -39,8 +41,7 @@ def test_core_may_be_absent_or_dominant(core_fraction):
     assert adjusted_rand_score(piece, regions.label) >= 0.9
 
 
-@pytest.mark.parametrize("pieces", [1, 3, 6])
-@pytest.mark.parametrize("noise, leak", [(0.1, 0.1), (1.0, 0.3)])
+@pytest.mark.parametrize("pieces, noise, leak", [(1, 1.0, 0.3), (3, 0.1, 0.1), (6, 1.0, 0.3)])
 def test_turning_pieces_are_found(pieces, noise, leak):
     rng = np.random.default_rng(pieces)
     position, piece = complex_of_pieces(rng, 300, pieces)

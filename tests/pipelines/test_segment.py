@@ -5,12 +5,7 @@ import pytest
 from sklearn.metrics import adjusted_rand_score
 
 from libhetero.errors import ConfigurationError
-from libhetero.io import (
-    read_gaussian_groups,
-    read_gaussians,
-    read_particles,
-    read_volume,
-)
+from libhetero.io import read_gaussian_groups, read_gaussians, read_volume
 from libhetero.pipelines import segment
 from libhetero.pipelines.segment import SegmentConfig
 from tests.pipelines.toy_run import BOX, PIXEL, field_run, gaussian_run
@@ -35,6 +30,11 @@ def test_regions_and_classes_are_those_of_the_truth(tmp_path, monkeypatch, motio
 def test_files_hold_what_their_readers_expect(tmp_path, monkeypatch):
     run, piece, _ = gaussian_run(tmp_path)
     monkeypatch.setattr(segment, "open_run", lambda folder: run)
+    written = {}
+    monkeypatch.setattr(
+        "libhetero.pipelines.region_particles.write_particles",
+        lambda path, particles: written.update({path.name: particles.image_index}),
+    )
     result = segment.run(SegmentConfig(str(tmp_path), classes=3))
     label = result.regions.label
     np.testing.assert_array_equal(read_gaussian_groups(tmp_path / "regions.txt"), label)
@@ -55,31 +55,19 @@ def test_files_hold_what_their_readers_expect(tmp_path, monkeypatch):
 
     classes = np.loadtxt(tmp_path / "classes_region_01.txt", dtype=int)
     assert classes.shape == (300, 2) and set(classes[:, 1]) == {0, 1, 2}
+    for suffix in ("lst", "star"):
+        expected = np.flatnonzero(classes[:, 1] == 2)
+        np.testing.assert_array_equal(written[f"region_01_class_02.{suffix}"], expected)
     script = (tmp_path / "regions.cxc").read_text()
     assert "open regions.pdb" in script and "open masks/region_03.mrc" in script
-
-
-def test_class_lists_point_at_their_particles(tmp_path, monkeypatch):
-    run, *_ = gaussian_run(tmp_path)
-    monkeypatch.setattr(segment, "open_run", lambda folder: run)
-    written = {}
-    monkeypatch.setattr(
-        "libhetero.pipelines.region_particles.write_particles",
-        lambda path, particles: written.update({path.name: particles.image_index}),
-    )
-    result = segment.run(SegmentConfig(str(tmp_path), classes=2))
-    for item in result.classes:
-        for label in range(2):
-            expected = np.flatnonzero(item.label == label)
-            name = f"region_{item.region:02d}_class_{label:02d}"
-            np.testing.assert_array_equal(written[f"{name}.lst"], expected)
-            np.testing.assert_array_equal(written[f"{name}.star"], expected)
 
 
 def test_a_second_segmentation_leaves_nothing_of_the_first(tmp_path, monkeypatch):
     run, *_ = gaussian_run(tmp_path)
     monkeypatch.setattr(segment, "open_run", lambda folder: run)
-    segment.run(SegmentConfig(str(tmp_path), classes=4))
+    (tmp_path / "masks").mkdir()
+    for stale in ("classes_region_04.txt", "region_01_class_07.lst", "masks/region_04.mrc"):
+        (tmp_path / stale).touch()
     segment.run(SegmentConfig(str(tmp_path), constant=100.0))
     left = sorted(path.name for path in tmp_path.glob("*class*"))
     assert left == []

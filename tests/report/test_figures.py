@@ -22,14 +22,14 @@ def figure(tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["figure.png"]
 
 
-@pytest.mark.parametrize("count", [1, 300, 30_000])
+@pytest.mark.parametrize("count", [1, 30_000])
 @pytest.mark.parametrize("labelled", [False, True])
 def test_particles(figure, count, labelled):
     label = RNG.integers(-1, 4, count) if labelled else None
     draw_particles(figure, RNG.normal(size=(count, 2)), label)
 
 
-@pytest.mark.parametrize("constant", [0, 50, 200])
+@pytest.mark.parametrize("constant", [0, 200])
 def test_gaussians(figure, constant):
     plane = RNG.normal(size=(200, 2))
     plane[:constant] = np.nan
@@ -47,7 +47,7 @@ def test_eps(figure, chosen):
     draw_eps(figure, eps, RNG.integers(0, 9, 20), RNG.random(20), RNG.random(20), chosen)
 
 
-@pytest.mark.parametrize("regions", [1, 3, 9])
+@pytest.mark.parametrize("regions", [1, 6])
 def test_presence(figure, regions):
     values = [RNG.random(100) for _ in range(regions)]
     draw_presence(figure, values, [RNG.integers(0, 3, 100) for _ in range(regions)], "amplitude")
@@ -57,7 +57,7 @@ def test_presence_of_a_region_that_never_changes(figure):
     draw_presence(figure, [np.ones(20)], [np.zeros(20, int)], "amplitude")
 
 
-@pytest.mark.parametrize("count", [1, 3, 20])
+@pytest.mark.parametrize("count", [1, 20])
 def test_maps(figure, count):
     volumes = [RNG.normal(size=(12, 12, 12)).astype(np.float32) for _ in range(count)]
     draw_maps(figure, volumes, [f"map {number}" for number in range(count)])

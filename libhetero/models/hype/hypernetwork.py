@@ -45,7 +45,7 @@ class HyperNetwork(nn.Module):
 
     def _kernel(self, number: int, tokens: Array, fan_in: int, fan_out: int) -> Array:
         config = self.config
-        base = self.param(f"base_{number}", nn.initializers.normal(1.0), (fan_out, fan_in))
+        base = self.param(f"base_{number}", nn.initializers.normal(fan_in**-0.5), (fan_out, fan_in))
         normed = nn.LayerNorm(name=f"norm_{number}")(tokens)
         residual = config.modulation == "residual"
         start = nn.initializers.normal(0.02) if residual else nn.initializers.lecun_normal()

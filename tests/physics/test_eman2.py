@@ -3,6 +3,7 @@
 import json
 import math
 
+import jax
 import jax.numpy as jnp
 import mrcfile
 import numpy as np
@@ -82,11 +83,14 @@ def test_projections_are_ours_in_real_space():
 
 def test_gaussian_projections():
     """Trilinear interpolation widens a rotated Gaussian by the variance of its kernel, 1/6 voxel²."""
+
+    @jax.jit
+    def project(gaussians, pose):
+        return fourier.real_image(project_gaussians(gaussians, pose, N, PIXEL), N)
+
+    models = [eman2_gaussians(b) for b in (0.0, 1 / 6)]
     for pose, expected in zip(poses(), read("projs_standard.mrcs"), strict=True):
-        sharp, wide = (
-            fourier.real_image(project_gaussians(eman2_gaussians(b), pose, N, PIXEL), N)
-            for b in (0.0, 1 / 6)
-        )
+        sharp, wide = (project(gaussians, pose) for gaussians in models)
         assert correlation(sharp, expected) > 0.9995
         turned_about = np.abs(np.asarray(pose.rotation)).max(axis=1) > 0.99
         if turned_about.all():
@@ -96,8 +100,13 @@ def test_gaussian_projections():
 
 
 def test_slices_of_the_volume():
-    transform = slices.prepare_volume(jnp.asarray(read("vol.mrc")))
+    transform = jax.jit(slices.prepare_volume)(jnp.asarray(read("vol.mrc")))
+
+    @jax.jit
+    def project(pose):
+        return fourier.real_image(slices.project_volume(transform, pose, N, PIXEL), N)
+
     for pose, expected in zip(poses(), read("projs_standard.mrcs"), strict=True):
-        found = fourier.real_image(slices.project_volume(transform, pose, N, PIXEL), N)
+        found = project(pose)
         assert correlation(found, expected) > 0.999
         assert float(found.sum()) == pytest.approx(float(expected.sum()), rel=2e-3)

@@ -93,6 +93,7 @@ def test_adjoint_in_real_space():
     image = jnp.asarray(random.normal(size=(n, n)), jnp.float32)
     pose = a_pose()
 
+    @jax.jit
     def project(v):
         return real_image(slices.project_volume(slices.prepare_volume(v), pose, n, 1.0), n)
 

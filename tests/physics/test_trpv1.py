@@ -38,7 +38,7 @@ def images(particles):
 def projections(particles, rotation, pixel_size):
     """Real-space projections with CTF at the given shifts."""
     volume, _ = read_volume(shared_file("formats", "relion31", "trpv1_volume.mrc"))
-    transform = slices.prepare_volume(jnp.asarray(volume))
+    transform = jax.jit(slices.prepare_volume)(jnp.asarray(volume))
 
     def one(pose, params):
         plane = slices.project_volume(transform, pose, N, pixel_size)

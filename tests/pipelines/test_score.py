@@ -22,7 +22,7 @@ from tests.pipelines.test_refine import HYPE
 
 @pytest.fixture(scope="module")
 def mixture(tmp_path_factory):
-    return simulated(tmp_path_factory.mktemp("score") / "mixture", "mixture", 240)
+    return simulated(tmp_path_factory.mktemp("score") / "mixture", "mixture", 192)
 
 
 @pytest.fixture(scope="module")

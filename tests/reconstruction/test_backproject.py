@@ -1,5 +1,8 @@
 """CTF-weighted backprojection."""
 
+import dataclasses
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -34,10 +37,14 @@ def ctf_params(count, random):
     )
 
 
-def particles(count, snr=None, seed=1):
-    """One batch of images of the mixture at random poses, shifted, with CTF and noise."""
-    random = np.random.default_rng(seed)
-    rotation = rotations.random_rotations(jax.random.key(seed), (count,))
+SIZE = 60
+
+
+@functools.cache
+def clean_particles():
+    """300 images of the mixture at random poses, shifted, with CTF."""
+    count, random = 300, np.random.default_rng(1)
+    rotation = rotations.random_rotations(jax.random.key(1), (count,))
     shift = jnp.asarray(random.uniform(-6, 6, (count, 2)), jnp.float32)
     params = ctf_params(count, random)
 
@@ -45,16 +52,24 @@ def particles(count, snr=None, seed=1):
         plane = project_gaussians(mixture(), pose, N, PIXEL) * ctf.ctf_image(one, N, PIXEL)
         return real_image(plane, N)
 
-    images = np.asarray(jax.jit(jax.vmap(image))(Pose(rotation, shift), params))
-    if snr is not None:
-        images = images + random.normal(size=images.shape) * images.std() / np.sqrt(snr)
     return Batch(
-        images=images.astype(np.float32),
+        images=np.asarray(jax.jit(jax.vmap(image))(Pose(rotation, shift), params)),
         pose=Pose(np.asarray(rotation), np.asarray(shift)),
         ctf=params,
         index=np.arange(count, dtype=np.int32),
         weight=np.ones(count, np.float32),
     )
+
+
+def particles(count, snr=None):
+    """The first `count` of them with noise, in batches of 60."""
+    clean, random = clean_particles(), np.random.default_rng(2)
+    images = clean.images
+    if snr is not None:
+        noise = random.normal(size=images.shape) * images.std() / np.sqrt(snr)
+        images = (images + noise).astype(np.float32)
+    noisy = dataclasses.replace(clean, images=images)
+    return [take(noisy, np.arange(i, i + SIZE)) for i in range(0, count, SIZE)]
 
 
 def take(batch, index, weight=None):
@@ -72,10 +87,11 @@ def truth():
 
 
 def test_sums_agree_with_loops_over_the_full_plane():
-    batch = particles(3)
-    sums = backproject.add_batch(
-        backproject.empty_sums(N), batch, jnp.zeros(3, jnp.int32), PIXEL
-    )
+    """The first three images; the other 57 have weight 0."""
+    weight = (np.arange(SIZE) < 3).astype(np.float32)
+    batch = take(clean_particles(), np.arange(SIZE), weight)
+    half = jnp.zeros(SIZE, jnp.int32)
+    sums = backproject.add_batch(backproject.empty_sums(N), batch, half, PIXEL)
     padded = 2 * N
     numerator = np.zeros((padded,) * 3, np.complex128)
     weight = np.zeros((padded,) * 3)
@@ -95,8 +111,8 @@ def test_sums_agree_with_loops_over_the_full_plane():
 
 
 def test_clean_images_give_the_truth_and_its_scale():
-    result = backproject.reconstruct([particles(400)], N, PIXEL)
-    assert result.particles == 400
+    result = backproject.reconstruct(particles(300), N, PIXEL)
+    assert result.particles == 300
     assert normalised_area(masked_fsc(result.volume, truth())) > 0.99
     assert np.corrcoef(result.volume.ravel(), truth().ravel())[0, 1] > 0.995
     slope = np.vdot(result.volume, truth()) / np.vdot(truth(), truth())
@@ -105,7 +121,7 @@ def test_clean_images_give_the_truth_and_its_scale():
 
 def test_half_maps_foretell_the_correlation_with_the_truth():
     """FSC of the whole with the truth is about √(2h / (1 + h))."""
-    result = backproject.reconstruct([particles(300, snr=0.3)], N, PIXEL)
+    result = backproject.reconstruct(particles(300, snr=0.3), N, PIXEL)
     found = masked_fsc(result.volume, truth())
     half = np.clip(result.fsc, 0, 1)
     np.testing.assert_allclose(found[2:], np.sqrt(2 * half / (1 + half))[2:], atol=0.2)
@@ -115,37 +131,37 @@ def test_half_maps_foretell_the_correlation_with_the_truth():
 
 def test_noise_is_averaged_away():
     few, many = (
-        normalised_area(
-            masked_fsc(backproject.reconstruct([particles(m, snr=0.1)], N, PIXEL).volume, truth())
-        )
-        for m in (40, 400)
+        masked_fsc(backproject.reconstruct(particles(m, snr=0.05), N, PIXEL).volume, truth())
+        for m in (60, 300)
     )
-    assert many > few + 0.1
+    assert normalised_area(many) > normalised_area(few) + 0.1
 
 
-def test_batches_and_padding_change_nothing():
-    whole = particles(60, snr=1.0)
-    expected = backproject.reconstruct([whole], N, PIXEL)
-    weight = np.ones(32, np.float32)
-    weight[28:] = 0
-    pieces = [
-        take(whole, np.arange(32)),
-        take(whole, np.append(np.arange(32, 60), [32] * 4), weight),
-    ]
-    found = backproject.reconstruct(pieces, N, PIXEL)
-    assert found.particles == 60
+def test_order_and_padding_change_nothing():
+    """50 images in one batch, and in two padded ones."""
+    whole = particles(60, snr=1.0)[0]
+    weight = np.ones(SIZE, np.float32)
+    weight[50:] = 0
+    expected = backproject.reconstruct([take(whole, np.arange(SIZE), weight)], N, PIXEL)
+    weight = (np.arange(SIZE) < 30).astype(np.float32)
+    first = take(whole, np.arange(SIZE) % 30, weight)
+    weight = (np.arange(SIZE) < 20).astype(np.float32)
+    second = take(whole, 30 + np.arange(SIZE) % 20, weight)
+    found = backproject.reconstruct([first, second], N, PIXEL)
+    assert found.particles == expected.particles == 50
     np.testing.assert_allclose(found.volume, expected.volume, atol=1e-4 * expected.volume.max())
 
 
 def test_given_half_sets_are_obeyed():
     whole = particles(60, snr=1.0)
     half = np.repeat([0, 1], 30)
-    result = backproject.reconstruct([whole], N, PIXEL, half_set=half)
-    sums = backproject.add_batch(
-        backproject.empty_sums(N), take(whole, np.arange(30)), jnp.zeros(30, jnp.int32), PIXEL
+    result = backproject.reconstruct(whole, N, PIXEL, half_set=half)
+    weight = (np.arange(SIZE) < 30).astype(np.float32)
+    alone = backproject.reconstruct(
+        [take(whole[0], np.arange(SIZE), weight)], N, PIXEL, half_set=np.zeros(SIZE, int)
     )
-    alone = backproject.solve(sums, N, 30).half_maps[0]
-    np.testing.assert_allclose(result.half_maps[0], alone, atol=1e-4 * alone.max())
+    expected = alone.half_maps[0]
+    np.testing.assert_allclose(result.half_maps[0], expected, atol=1e-4 * expected.max())
 
 
 def test_no_images_are_refused():

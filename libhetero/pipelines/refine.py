@@ -94,7 +94,8 @@ def run(
         "%s: %d particles, box %d, %.4g Å per pixel, %d device(s)",
         folder, len(feed), feed.box_size, feed.pixel_size, jax.device_count(),
     )  # fmt: skip
-    params = model.init(jax.random.key(run_config.training.seed))
+    key = jax.random.key(run_config.training.seed)
+    params = jax.eval_shape(model.init, key) if config.resume else jax.jit(model.init)(key)
     result = train(
         model, params, feed, run_config.training, folder,
         resume=config.resume is not None, progress=progress,
@@ -102,6 +103,7 @@ def run(
     if result.finished and sharding.is_writer():
         write_mid(folder / "mid_00.txt", model, result.params, feed, run_config.training.batch_size)
         draw_training(folder / "loss.png", read_log(folder / "log.jsonl"))
+    sharding.wait_for_all("refined")
     return RefineResult(folder, result.step, result.finished)
 
 
@@ -156,7 +158,7 @@ def _starting_gaussians(config: RunConfig, feed: ParticleFeed) -> Gaussians | No
 def _new_folder(name: str | None, new_folder: Callable[[], Path] | None) -> Iterator[Path]:
     """Make the run folder; remove it if what a run needs cannot be written into it."""
     existed = name is not None and Path(name).exists()
-    folder = _make_folder(name, new_folder)
+    folder = Path(sharding.said_by_writer(lambda: str(_make_folder(name, new_folder))))
     try:
         yield folder
     except BaseException:

@@ -90,7 +90,7 @@ def train(
     Parameters
     ----------
     model : anything with loss(params, batch, key) -> (scalar, metrics).
-    params : initial parameters, pytree of float32; not changed.
+    params : initial parameters, pytree of float32, not changed; on resuming, their shapes will do.
     feed : the particles.
     config : how to train.
     folder : run folder, for log.jsonl and checkpoints/; None writes neither.
@@ -106,7 +106,6 @@ def train(
     mesh = sharding.data_mesh(devices)
     per_epoch = steps_per_epoch(len(feed), config.batch_size)
     optimiser = build_optimiser(config, per_epoch)
-    state = start_state(params, optimiser, config)
     plan = _Plan(config, len(feed))
     with ExitStack() as stack:
         checkpoints = None
@@ -114,11 +113,12 @@ def train(
             checkpoints = CheckpointFolder(Path(folder) / "checkpoints", config.keep)
             stack.enter_context(checkpoints)
         if resume and checkpoints is not None:
-            state = checkpoints.restore(state, mesh)
+            like = jax.eval_shape(lambda params: start_state(params, optimiser, config), params)
+            state = checkpoints.restore(like, mesh)
         elif checkpoints is not None and checkpoints.latest() is not None:
             raise DataError(f"{folder}: already holds a run; resume it or use another folder.")
         else:
-            state = sharding.place_replicated(state, mesh)
+            state = sharding.place_replicated(start_state(params, optimiser, config), mesh)
         path = Path(folder) / "log.jsonl" if folder is not None and sharding.is_writer() else None
         log = stack.enter_context(RunLog(path, plan.total, int(state.step)))
         stop = stack.enter_context(StopRequest())

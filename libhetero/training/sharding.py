@@ -15,6 +15,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 AXIS = "data"
@@ -23,18 +24,42 @@ AXIS = "data"
 def join_processes() -> None:
     """Join the other processes of a Slurm step or a TPU slice, if this is one of several.
 
-    Call before anything else touches a device. Does nothing for a single process.
+    Elsewhere JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID say who the others
+    are. Call before anything else touches a device. Does nothing for a single process.
     """
-    slurm = int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1
-    named = "JAX_COORDINATOR_ADDRESS" in os.environ
-    slice_of_tpus = "," in os.environ.get("TPU_WORKER_HOSTNAMES", "")
-    if (slurm or named or slice_of_tpus) and not jax.distributed.is_initialized():
+    if jax.distributed.is_initialized():
+        return
+    names = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
+    address, count, place = (os.environ.get(name) for name in names)
+    if address and count and place:
+        jax.distributed.initialize(address, int(count), int(place))
+    elif int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1:
         jax.distributed.initialize()
+    elif "," in os.environ.get("TPU_WORKER_HOSTNAMES", ""):
+        jax.distributed.initialize()
+
+
+def said_by_writer(text: Callable[[], str]) -> str:
+    """Return text() of process 0, called there only, in every process (4096 bytes at most)."""
+    if jax.process_count() == 1:
+        return text()
+    encoded = np.zeros(4096, np.uint8)
+    if is_writer():
+        said = text().encode()
+        encoded[: len(said)] = np.frombuffer(said, np.uint8)
+    encoded = np.asarray(multihost_utils.broadcast_one_to_all(encoded), np.uint8)
+    return encoded.tobytes().rstrip(b"\0").decode()
 
 
 def is_writer() -> bool:
     """Return whether this process writes the files of the run (process 0)."""
     return jax.process_index() == 0
+
+
+def wait_for_all(place: str) -> None:
+    """Return once every process has come to `place`, a name used once."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(place)
 
 
 def data_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:

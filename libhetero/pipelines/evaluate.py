@@ -77,6 +77,8 @@ class EvaluateConfig:
             value = getattr(self, name)
             if value is not None:
                 check_at_least(name, value, least)
+        if self.box_size is not None and self.box_size % 2:
+            raise ConfigurationError(f"box_size: expected an even number, got {self.box_size}.")
         for name in ("pixel_size", "lowpass"):
             value = getattr(self, name)
             if value is not None and not value > 0:

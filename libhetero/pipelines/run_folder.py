@@ -264,7 +264,7 @@ def read_arrays(folder: Path) -> dict[str, np.ndarray]:
     """Read model.npz."""
     path = Path(folder) / "model.npz"
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
             return dict(arrays)
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; is {folder} a run folder?") from None

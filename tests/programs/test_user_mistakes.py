@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import pickle
-import sys
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,6 +129,14 @@ def unwritable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "replace", denied)
 
 
+def edit_config(old: str, new: str) -> None:
+    """Replace a piece of text in the configuration of the trained run."""
+    path = Path("trained/config.json")
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
 @dataclass(frozen=True)
 class Mistake:
     """One row of the table.
@@ -226,9 +234,110 @@ TABLE += [
     Mistake("unknown setting", "e2hype_refine.py particles.star --set dimm=3", ("--set", "dimm")),
 ]  # fmt: skip
 
+RUN = [
+    ("folder that is no run", "hype_07", None, ("hype_07/config.json", "no such file")),
+    ("configuration with an unknown key", "trained", lambda: edit_config('"seed"', '"sead"'),
+     ("unknown key sead",)),
+    ("run of another version", "trained",
+     lambda: edit_config('"format_version": 1', '"format_version": 99'),
+     ("config.json", "99", "this version reads 1")),
+    ("damaged model", "trained", lambda: truncate("trained/model.npz", 100),
+     ("trained/model.npz", "damaged")),
+    ("run without a checkpoint", "trained", lambda: shutil.rmtree("trained/checkpoints"),
+     ("checkpoints", "no complete checkpoint")),
+    ("stack moved after training", "trained", lambda: os.remove("particles.mrcs"),
+     ("particles.star", "particles.mrcs", "not found")),
+    ("stack cut off after training", "trained", truncate, ("particles.mrcs", "truncated")),
+    ("list changed after training", "trained", lambda: write_star(COUNT - 1),
+     ("particles.star", "5", "trained on 6")),
+]  # fmt: skip
+TABLE += [
+    Mistake(name, f"{program} {arguments} {more}", message, arrange)
+    for program, more in (
+        ("e2hype_embed.py", ""),
+        ("e2hype_segment.py", ""),
+        ("e2hype_eval.py", "--particles 0"),
+    )
+    for name, arguments, arrange, message in RUN
+]
+RESUME = "e2hype_refine.py --resume trained"
+TABLE += [
+    Mistake("resume with another batch", f"{RESUME} --batchsz 3",
+            ("trained", "another configuration", "batch_size is 4, asked for 3")),
+    Mistake("resume with another model", f"{RESUME} --decoder pointtransformer",
+            ("another configuration", "decoder is mlp, asked for pointtransformer")),
+    Mistake("resume with other particles", f"{RESUME} other.star",
+            ("another configuration", "other.star")),
+    Mistake("resume after the list changed", RESUME, ("5", "trained on 6"),
+            lambda: write_star(COUNT - 1)),
+    Mistake("particle beyond the last", "e2hype_eval.py trained --particles 6", ("6",)),
+    Mistake("volumes of nothing", "e2hype_eval.py trained", ("--particles", "--latent", "required"),
+            code=2),
+    Mistake("particles that are no indices", "e2hype_eval.py trained --particles a-b",
+            ("--particles", "0,5,9", "a-b"), code=2),
+    Mistake("missing classes", "e2hype_eval.py trained --classes absent.txt",
+            ("absent.txt", "no such file")),
+    Mistake("classes that are no table", "e2hype_eval.py trained --classes particles.star",
+            ("particles.star", "not a table of numbers")),
+    Mistake("latent of another length", "e2hype_eval.py trained --latent mid.txt", ("mid.txt", "8"),
+            lambda: Path("mid.txt").write_text("0 1.0 2.0\n1 3.0 4.0\n")),
+    Mistake("odd box", "e2hype_eval.py trained --particles 0 --box 15", ("box", "even", "15")),
+    Mistake("full disk", "e2hype_eval.py trained --particles 0", ("no space left",),
+            machine=full_disk),
+    Mistake("embed with a batch of zero", "e2hype_embed.py trained --batchsz 0", ("batch", "0")),
+    Mistake("zero classes", "e2hype_segment.py trained --classes 0", ("classes", "1", "0")),
+    Mistake("negative eps", "e2hype_segment.py trained --eps -1", ("eps", "above 0", "-1")),
+    Mistake("full disk", "e2hype_embed.py trained --method pca", ("no space left",),
+            machine=full_disk),
+    Mistake("score of no run", "e2hype_score.py hype_07", ("hype_07/config.json", "no such file")),
+    Mistake("no truth", "e2hype_score.py trained", ("truth", "--truth")),
+    Mistake("missing truth", "e2hype_score.py trained --truth absent", ("absent", "no such")),
+    Mistake("truth that is none", "e2hype_score.py trained --truth .", ("truth.json", "kind"),
+            lambda: Path("truth.json").write_text("{}")),
+]  # fmt: skip
+
+SIMULATE = "e2hype_simulate.py assembly sim --box 16 --diameter 60"
+TABLE += [
+    Mistake("zero particles", f"{SIMULATE} --n 0", ("particles", "at least 1", "0")),
+    Mistake("odd box", "e2hype_simulate.py assembly sim --box 15", ("box", "even", "15")),
+    Mistake("crop to a larger box", f"{SIMULATE} --crop 32", ("crop", "16", "32")),
+    Mistake("negative pixel size", f"{SIMULATE} --apix -1", ("pixel size", "-1")),
+    Mistake("missing atomic model", f"{SIMULATE} --pdb absent.cif", ("absent.cif", "no such file")),
+    Mistake("atomic model that is none", f"{SIMULATE} --pdb gmm.txt",
+            ("gmm.txt", "not an atomic model", ".pdb or .cif"), write_gaussians),
+    Mistake("one map for an assembly", f"{SIMULATE} --map map.mrc", ("--map", "each piece"), write_map),
+    Mistake("model and map", f"{SIMULATE} --map map.mrc --pdb a.pdb", ("--pdb", "--map", "not both")),
+    Mistake("missing CTF list", f"{SIMULATE} --ctf-from absent.star", ("absent.star", "no such file")),
+    Mistake("unknown kind", "e2hype_simulate.py melting sim", ("melting", "assembly"), code=2),
+    Mistake("folder inside a file", f"{SIMULATE} --n 2".replace(" sim", " gmm.txt/sim"),
+            ("gmm.txt",), write_gaussians),
+    Mistake("unwritable folder", f"{SIMULATE} --n 2", ("sim", "not writable"), machine=unwritable),
+    Mistake("full disk", f"{SIMULATE} --n 2", ("sim", "no space left"), machine=full_disk),
+]  # fmt: skip
+
 
 def _id(mistake: Mistake) -> str:
     return f"{mistake.command.split()[0].removesuffix('.py')}: {mistake.name}"
+
+
+@pytest.fixture(scope="module")
+def trained_folder(
+    tmp_path_factory: pytest.TempPathFactory, load_program: Callable
+) -> Path:
+    """Return a folder with a right set and a run trained on it for one epoch."""
+    folder = tmp_path_factory.mktemp("trained")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("JAX_ENABLE_COMPILATION_CACHE", "true")
+        write_stack()
+        write_star()
+        write_gaussians()
+        command = (
+            "particles.star --decoder mlp --model gmm.txt --path trained --niter 1 --batchsz 4 "
+            "--set encoder_width=8 --set mlp_width=8 -v 0"
+        )
+        assert load_program("e2hype_refine.py").main(command.split()) == 0
+    return folder
 
 
 @pytest.fixture
@@ -242,11 +351,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def contents(folder: Path) -> dict[str, bytes | None]:
-    """Return every file below `folder` with its bytes, and every folder."""
+    """Return every file below `folder` with its bytes, and every run folder."""
     return {
         str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
         for path in folder.rglob("*")
-        if path.name != ".eman2log.txt"
+        if path.name != ".eman2log.txt" and (path.is_file() or path.name.startswith("hype_"))
     }
 
 
@@ -257,14 +366,19 @@ def test_a_mistake_is_answered_in_one_line(
     load_program: Callable,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture,
+    request: pytest.FixtureRequest,
 ) -> None:
     program, *arguments = mistake.command.split()
     main = load_program(program).main
+    if "trained" in arguments:
+        source = request.getfixturevalue("trained_folder")
+        shutil.copytree(source / "trained", "trained")
+        edit_config(str(source), str(folder))
     if mistake.arrange is not None:
         mistake.arrange()
     before = contents(folder)
+    capsys.readouterr()
     with monkeypatch.context() as patch:
-        patch.setattr(sys, "argv", [program])
         if mistake.machine is not None:
             mistake.machine(patch)
         code = main(arguments)

@@ -5,7 +5,6 @@ import math
 
 import jax
 import jax.numpy as jnp
-import mrcfile
 import numpy as np
 import pytest
 
@@ -13,13 +12,13 @@ from libhetero.physics import ctf, fourier, slices
 from libhetero.physics.gaussians import gaussians_to_volume, project_gaussians
 from libhetero.records import CTFParams, Gaussians, Pose
 from tests.reference import rotated_volume
-from tests.reference.shared_data import shared_file
+from tests.reference.shared_data import read_mrc, shared_file
 
 PIXEL, N = 3.0, 48
 
 
 def read(name):
-    return mrcfile.read(shared_file("formats", "eman2", name)).astype(np.float32)
+    return read_mrc("formats", "eman2", name)
 
 
 def correlation(first, second):

@@ -3,14 +3,13 @@
 import itertools
 
 import jax.numpy as jnp
-import mrcfile
 import numpy as np
 import pytest
 import starfile
 
 from libhetero.physics.fourier import fourier_image, frequencies_2d, phase_ramp, real_image
 from libhetero.physics.rotations import euler_to_matrix
-from tests.reference.shared_data import shared_file
+from tests.reference.shared_data import read_mrc, shared_file
 
 N = 64
 
@@ -18,12 +17,7 @@ N = 64
 def read(name):
     """The images and the table of particles of one RELION set."""
     table = starfile.read(shared_file("formats", "relion31", f"{name}.star"), always_dict=True)
-    path = shared_file("formats", "relion31", f"{name}.mrcs")
-    header_is_zero = name == "rln_proj_64"
-    if header_is_zero:
-        images = np.fromfile(path, np.float32, offset=1024).reshape(-1, N, N)
-    else:
-        images = mrcfile.read(path)
+    images = read_mrc("formats", "relion31", f"{name}.mrcs")
     return images.astype(np.float64), list(table.values())[-1]
 
 

@@ -83,6 +83,13 @@ def write_map(name: str = "map.mrc", n: int = N, pixel_size: float = PIXEL_SIZE)
         file.voxel_size = pixel_size
 
 
+def write_nan_map() -> None:
+    """Write map.mrc with one voxel that is no number."""
+    write_map()
+    with mrcfile.open("map.mrc", "r+") as file:
+        file.data[3, 4, 5] = np.nan
+
+
 def write_gaussians(count: int = 32) -> None:
     """Write gmm.txt: Gaussians about the centre, EMAN2's five columns."""
     random = np.random.default_rng(2)
@@ -187,8 +194,12 @@ READING = [
 ]  # fmt: skip
 
 TABLE = [
-    Mistake(name, f"{program} {arguments}", message, arrange)
-    for program in ("e2hype_import.py", "e2hype_refine.py")
+    Mistake(name, f"{program} {arguments} {more}", message, arrange)
+    for program, more in (
+        ("e2hype_import.py", ""),
+        ("e2hype_make3d.py", "out.mrc"),
+        ("e2hype_refine.py", ""),
+    )
     for name, arguments, arrange, message in READING
 ]
 TABLE += [
@@ -313,6 +324,32 @@ TABLE += [
             ("gmm.txt",), write_gaussians),
     Mistake("unwritable folder", f"{SIMULATE} --n 2", ("sim", "not writable"), machine=unwritable),
     Mistake("full disk", f"{SIMULATE} --n 2", ("sim", "no space left"), machine=full_disk),
+]  # fmt: skip
+
+GUESS = "e2hype_guess_n.py map.mrc gmm.txt"
+TABLE += [
+    Mistake("missing map", GUESS, ("map.mrc", "no such file")),
+    Mistake("map cut off", GUESS, ("map.mrc", "no complete one", "copy"),
+            lambda: (write_map(), truncate("map.mrc", 2000))),
+    Mistake("map of odd box", GUESS, ("map.mrc", "15×15×15", "even"), lambda: write_map(n=15)),
+    Mistake("NaN voxels", GUESS, ("map.mrc", "NaN"), write_nan_map),
+    Mistake("map without pixel size", GUESS, ("map.mrc", "pixel size", "--apix"),
+            lambda: write_map(pixel_size=0.0)),
+    Mistake("threshold above the map", f"{GUESS} --threshold 9", ("threshold", "9"), write_map),
+    Mistake("zero Gaussians", f"{GUESS} --ngauss 0", ("--ngauss", "0"), write_map),
+    Mistake("atomic model without a box", "e2hype_guess_n.py a.pdb gmm.txt", ("a.pdb", "--box", "--apix")),
+    Mistake("output that is no text", "e2hype_guess_n.py map.mrc gmm.mrc", ("gmm.mrc", ".txt"), write_map),
+    Mistake("output in a missing folder", "e2hype_guess_n.py map.mrc absent/gmm.txt --niter 1",
+            ("absent", "does not exist"), write_map),
+    Mistake("full disk", f"{GUESS} --niter 1", ("gmm.txt", "no space left"), write_map,
+            machine=full_disk),
+    Mistake("no poses", "e2hype_make3d.py particles.star out.mrc", ("particles.star", "no poses"),
+            lambda: write_star(without="poses")),
+    Mistake("no CTF", "e2hype_make3d.py particles.star out.mrc", ("particles.star", "no CTF"),
+            lambda: write_star(without="ctf")),
+    Mistake("map of an unknown kind", "e2hype_make3d.py particles.star out.txt", ("out.txt", ".mrc")),
+    Mistake("full disk", "e2hype_make3d.py particles.star out.mrc", ("no space left",),
+            machine=full_disk),
 ]  # fmt: skip
 
 

@@ -23,11 +23,9 @@ HYPE = (
     "--set weight_tokens=2 --set inr_width=16 --set inr_layers=1 --set inr_frequencies=8"
 ).split()
 GMM = "--preset small --set encoder_width=16 --set mlp_width=16 --nmid 3 --model gmm.txt".split()
-POINTS = "--pointtransformer --set points=4,16 --set channels=8 --set attention_channels=8".split()
 FAMILIES = {
     "hype": HYPE,
     "mlp": [*GMM, "--decoder", "mlp"],
-    "pointtransformer": [*GMM, *POINTS, "--set", "attention_groups=2"],
 }
 TRAINING = "--niter 3 --batchsz 12 --learnrate 1e-3 --seed 5 --report 1 --checkpoint 1".split()
 
@@ -76,7 +74,7 @@ def losses(folder) -> list[float]:
     return [line["loss"] for line in read_log(folder / "log.jsonl")]
 
 
-@pytest.mark.parametrize("family", ["hype", "pointtransformer"])
+@pytest.mark.parametrize("family", ["hype", "mlp"])
 def test_a_resumed_run_equals_an_uninterrupted_one(project, monkeypatch, family, capsys) -> None:
     command = ["particles.star", *FAMILIES[family], *TRAINING]
     assert main(command) == 0
@@ -205,7 +203,7 @@ def test_mistakes_are_answered_in_one_line(project, capsys) -> None:
 def test_an_odd_box_nan_pixels_and_a_used_folder(tmp_path, monkeypatch, capsys, trained) -> None:
     monkeypatch.chdir(tmp_path)
     write_tiny_set(tmp_path, box=15)
-    _one_line(capsys, ["particles.star", *HYPE], "15 pixels, odd", "--box 14")
+    _one_line(capsys, ["particles.star", *HYPE], "15 pixels, odd")
     write_tiny_set(tmp_path)
     images = np.memmap("particles.mrcs", np.float32, "r+", 1024, (40, BOX, BOX))
     images[17, 3, 3] = np.nan

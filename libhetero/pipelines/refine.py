@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import jax
+import numpy as np
 
 from libhetero import models
 from libhetero.configuration import from_dict
@@ -131,6 +132,7 @@ def _start(
         gaussians=gaussians,
         seed=run_config.training.seed,
     )
+    _check_finite(model)
     run_config = dataclasses.replace(run_config, data=data)
     with _new_folder(config.folder, new_folder) as folder:
         if sharding.is_writer():
@@ -140,6 +142,16 @@ def _start(
             if gaussians is not None:
                 write_gaussians(folder / "model_00.txt", gaussians, feed.box_size, feed.pixel_size)
     return folder, run_config, feed, model
+
+
+def _check_finite(model: ModelFamily) -> None:
+    """Refuse a model whose statistics are not numbers, before it is trained."""
+    for name, array in model.arrays().items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise DataError(
+                f"the model's {name} is not finite; expected numbers. Compare the starting model "
+                "(position, width) with the particles (box, pixel size)."
+            )
 
 
 def _starting_gaussians(config: RunConfig, feed: ParticleFeed) -> Gaussians | None:

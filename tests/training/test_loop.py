@@ -1,11 +1,13 @@
 """The loop: same losses on any number of devices, and after any interruption."""
 
 import dataclasses
+import errno
 import os
 import signal
 
 import jax
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 
 from libhetero.errors import DataError, TrainingError
@@ -112,3 +114,12 @@ def test_parameters_given_are_left_alone(toy) -> None:
     before = np.array(params["template"])
     train(model, params, make_feed(8), dataclasses.replace(CONFIG, epochs=1))
     np.testing.assert_array_equal(params["template"], before)
+
+
+def test_a_full_disk_is_one_line(toy, tmp_path, monkeypatch) -> None:
+    def full(*arguments, **options):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(ocp.CheckpointManager, "save", full)
+    with pytest.raises(DataError, match="no space left on the disk of .*--resume"):
+        train(*toy, make_feed(), CONFIG, tmp_path)

@@ -37,7 +37,7 @@ class Body:
 
     Parameters
     ----------
-    volume : (m, m, m) float32 (z, y, x), its own origin at m // 2, voxels of the images' pixel size.
+    volume : (m, m, m) float32 (z, y, x), origin m // 2, voxels of the images' pixel size.
     centre : (3,) float32, Å (x, y, z), where that origin lies in the model.
     hinge : (3,) float32, Å, in the model; the point the body turns about.
     axis : (3,) float32, of length 1, in the model; the direction it turns about, right-handed.
@@ -56,7 +56,7 @@ class PreparedBodies:
 
     Parameters
     ----------
-    transforms : oversampled transforms from `prepare_volume`: (1, p, p, p // 2 + 1) of the core, and
+    transforms : oversampled transforms from `prepare_map`: (1, p, p, p // 2 + 1) of the core, and
         (bodies - 1, q, q, q // 2 + 1) of the other bodies where there are any.
     centre, hinge, axis : (bodies, 3).
     """

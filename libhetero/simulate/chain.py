@@ -24,7 +24,7 @@ _AXES = ((0, 1, 2), (1, 2, 0), (2, 0, 1), (0, 2, 1), (2, 1, 0), (1, 0, 2))
 
 
 def cube_centres(cubes: int) -> np.ndarray:
-    """Return the centres of cubes³ cubes about the origin, (cubes, cubes, cubes, 3), Å (x, y, z)."""
+    """Return the centres of cubes³ cubes about the origin, (cubes, cubes, cubes, 3), Å."""
     axis = (np.arange(cubes) - (cubes - 1) / 2) * CUBE
     return np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1)
 

@@ -46,8 +46,9 @@ def structure_factor(
     transform = _keep_band(transform, n)
     axis = np.fft.fftfreq(n, pixel_size) ** 2
     half = np.fft.rfftfreq(n, pixel_size) ** 2
-    decay = [np.exp(-2 * np.pi**2 * (least - narrow) * s2).astype(np.float32) for s2 in (axis, half)]
-    transform *= decay[0][:, None, None] * decay[0][None, :, None] * decay[1][None, None, :]
+    rate = -2 * np.pi**2 * (least - narrow)
+    full, half = np.exp(rate * axis).astype(np.float32), np.exp(rate * half).astype(np.float32)
+    transform *= full[:, None, None] * full[None, :, None] * half[None, None, :]
     return transform
 
 

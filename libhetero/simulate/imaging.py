@@ -1,8 +1,8 @@
 """From bodies to particle images: pose, CTF, noise, each drawn from the particle's own key.
 
-    X_i = crop( CTF_i · P(R_i, t_i) V_i + noise_i ),   key_i = fold_in(key, i)
+    X_i = contrast · crop( CTF_i · P(R_i, t_i) V_i + noise_i ),   key_i = fold_in(key, i)
 
-Noise is white, with the variance of the CTF-applied noise-free images over all their pixels
+The signal ends at the circle of Nyquist, as that of every slice does. Noise is white, with the variance of the CTF-applied noise-free images over all their pixels
 divided by the SNR, at the box before cropping. Whatever particle i draws depends on the
 seed and on i alone.
 """
@@ -81,7 +81,7 @@ class ImagingConfig:
                     f"crop: expected at most the box size {self.box_size}, got {self.crop}."
                 )
         if not self.pixel_size > 0:
-            raise ConfigurationError(f"pixel size: expected more than 0 Å, got {self.pixel_size:g}.")
+            raise ConfigurationError(f"pixel size: expected more than 0, got {self.pixel_size:g}.")
         if self.snr is not None and not self.snr > 0:
             raise ConfigurationError(
                 f"snr: expected more than 0, got {self.snr:g}; leave it out for no noise."
@@ -148,14 +148,17 @@ def ctf_of_table(deviate: Float[Array, ""], table: CTFParams) -> CTFParams:
 def observe(
     projection: Array, ctf: CTFParams | None, config: ImagingConfig
 ) -> Float[Array, "n n"]:
-    """Return the noise-free image of a Fourier projection at the box before cropping."""
+    """Return the noise-free image, protein white, of a projection at the box before cropping."""
     if ctf is not None:
         projection = projection * ctf_image(ctf, config.box_size, config.pixel_size)
-    return config.contrast * real_image(projection, config.box_size)
+    return real_image(projection, config.box_size)
 
 
 def add_noise(
-    image: Float[Array, "n n"], key: PRNGKeyArray, deviation: Float[Array, ""], config: ImagingConfig
+    image: Float[Array, "n n"],
+    key: PRNGKeyArray,
+    deviation: Float[Array, ""],
+    config: ImagingConfig,
 ) -> Float[Array, "m m"]:
     """Add white noise of this standard deviation, then crop in Fourier space if asked to."""
     image = image + deviation * jax.random.normal(key, image.shape)

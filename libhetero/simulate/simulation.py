@@ -108,10 +108,10 @@ class Simulation:
         structure : (b,), of each, from `structure_of_particles`.
         """
         bodies = 1 if self.kind == "mixture" else len(self.load_structure(0).names)
-        pose, ctf, present, angle = jax.tree.map(
-            np.asarray,
-            _draw_all(index, self.imaging.seed, self.ctf_table, self._compiled, self.states, bodies),
+        drawn = _draw_all(
+            index, self.imaging.seed, self.ctf_table, self._compiled, self.states, bodies
         )
+        pose, ctf, present, angle = jax.tree.map(np.asarray, drawn)
         present = present.astype(np.uint8)
         label = structure if self.kind == "mixture" else state_number(present)
         return Truth(pose, ctf, label.astype(np.int32), present, angle)
@@ -171,7 +171,7 @@ class Simulation:
     @property
     def _compiled(self) -> ImagingConfig:
         """What of the imaging is compiled in: sets that differ in the rest share the code."""
-        return dataclasses.replace(self.imaging, particles=1, seed=0, snr=None)
+        return dataclasses.replace(self.imaging, particles=1, seed=0, snr=None, contrast=1)
 
     def _prepared(self, k: int) -> PreparedBodies:
         """Return the bodies of structure k in one of few box sizes: each size is compiled anew."""
@@ -193,6 +193,7 @@ class Simulation:
         images, pose, ctf, present, angle = jax.tree.map(
             lambda leaf: np.asarray(leaf)[: len(index)], rendered
         )
+        images = self.imaging.contrast * images
         present = present.astype(np.uint8)
         mixture = self.kind == "mixture"
         label = np.full(len(index), structure) if mixture else state_number(present)
@@ -281,11 +282,12 @@ def _in_order(
 
 def _joined(parts: list[Block]) -> Block:
     """Concatenate blocks along the particles."""
-    fields = [
-        (part.index, part.images, part.pose, part.ctf, part.label, part.present, part.angle)
-        for part in parts
-    ]
-    return Block(*jax.tree.map(lambda *leaves: np.concatenate(leaves), *fields))
+    fields = jax.tree.map(lambda *leaves: np.concatenate(leaves), *map(_fields, parts))
+    return Block(*fields)
+
+
+def _fields(block: Block) -> tuple[Any, ...]:
+    return tuple(getattr(block, field.name) for field in dataclasses.fields(block))
 
 
 def collect(simulation: Simulation, threads: int = 1) -> Block:
@@ -299,5 +301,4 @@ def collect(simulation: Simulation, threads: int = 1) -> Block:
     deviation = simulation.noise_deviation()
     block = _joined(list(simulation.blocks(deviation, threads=threads)))
     order = np.argsort(block.index)
-    fields = (block.index, block.images, block.pose, block.ctf, block.label, block.present, block.angle)
-    return Block(*jax.tree.map(lambda leaf: leaf[order], fields))
+    return Block(*jax.tree.map(lambda leaf: leaf[order], _fields(block)))

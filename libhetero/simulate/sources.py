@@ -44,9 +44,8 @@ def load_model(path: str, b_factor: float | None) -> Atoms:
 
 def whole_model(path: str, b_factor: float | None) -> AtomStructure:
     """Return an atomic model as one piece, named after its file."""
-    name = Path(path).name.split(".")[0]
     atoms = load_model(path, b_factor)
-    return _centred(atoms, np.zeros(len(atoms), np.int32), (name,), {})
+    return _centred(atoms, np.zeros(len(atoms), np.int32), (_name(path),), {})
 
 
 def segmented_model(path: str, segments: str, b_factor: float | None) -> AtomStructure:
@@ -77,7 +76,7 @@ def model_in_domains(path: str, domains: str, b_factor: float | None) -> AtomStr
         for chain, ranges in domain["selection"]:
             piece[_selected(atoms, chain, ranges)] = k
         if not (piece == k).any():
-            raise DataError(f"{domains}: domain {name} selects no atom of {path}; check its chains.")
+            raise DataError(f"{domains}: domain {name} selects no atom of {path}; check chains.")
         if k > 0 and "pivot" in domain and "axis_u" in domain:
             axis = np.array(domain["axis_u"], np.float32)
             hinges[k] = np.array(domain["pivot"], np.float32), axis / np.linalg.norm(axis)
@@ -113,13 +112,17 @@ def maps_as_pieces(paths: list[str], pixel_size: float) -> MapStructure:
     maps = tuple(_load_map(path, pixel_size) for path in paths)
     sizes = {volume.shape[0] for volume in maps}
     if len(sizes) > 1:
-        raise DataError(f"{paths[1]}: the maps have boxes {sorted(sizes)}; expected one box for all.")
-    return MapStructure(maps, pixel_size, tuple(Path(path).name.split(".")[0] for path in paths))
+        raise DataError(f"{paths[1]}: the maps have boxes {sorted(sizes)}; expected one box.")
+    return MapStructure(maps, pixel_size, tuple(_name(path) for path in paths))
 
 
 def whole_map(path: str, pixel_size: float) -> MapStructure:
     """Return a map as a structure of one piece."""
-    return MapStructure((_load_map(path, pixel_size),), pixel_size, (Path(path).name.split(".")[0],))
+    return MapStructure((_load_map(path, pixel_size),), pixel_size, (_name(path),))
+
+
+def _name(path: str) -> str:
+    return Path(path).name.split(".")[0]
 
 
 def _load_map(path: str, pixel_size: float) -> np.ndarray:

@@ -47,7 +47,7 @@ def state_from(
 
 
 def state_number(present: np.ndarray) -> np.ndarray:
-    """Return one label per state, Σ_b present_b 2^(b-1) over the optional bodies b ≥ 1, (N,) int."""
+    """Return one label per state, Σ_b present_b 2^(b-1) over the bodies b ≥ 1, (N,) int."""
     bits = present[:, 1:].astype(np.int64)
     return bits @ (1 << np.arange(bits.shape[1], dtype=np.int64))
 

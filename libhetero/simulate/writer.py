@@ -207,7 +207,7 @@ def _particle_set(
 
 
 class _RowFile:
-    """A list written some rows at a time: each part by `write_particles`, joined under one header."""
+    """A list written some rows at a time: parts by `write_particles`, joined under one header."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -249,7 +249,7 @@ class _RowFile:
 
 
 def _write_structures(truth: Path, simulation: Simulation) -> list[str]:
-    """Write the true maps at the images' final box, and the atoms; return the names of the parts."""
+    """Write the true maps at the images' final box, and the atoms; return the parts' names."""
     n, pixel_size = simulation.imaging.final_box, simulation.imaging.final_pixel_size
     if simulation.kind == "mixture":
         names = []

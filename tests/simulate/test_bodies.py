@@ -62,7 +62,8 @@ def test_motion_keeps_the_geometry_of_a_piece(model: Complex) -> None:
         before, after = (p[model.piece == k] for p in (model.gaussians.position, moved))
         distances = [np.linalg.norm(p[:, None] - p[None], axis=-1) for p in (before, after)]
         np.testing.assert_allclose(*distances, atol=1e-3)
-    np.testing.assert_array_equal(moved[model.piece == 0], model.gaussians.position[model.piece == 0])
+    core = model.piece == 0
+    np.testing.assert_array_equal(moved[core], model.gaussians.position[core])
 
 
 def test_hinge_lies_at_the_contact_and_axis_across_the_arm(model: Complex) -> None:

@@ -60,7 +60,8 @@ def test_same_seed_same_complex() -> None:
     assert one.gaussians.position.shape != other.gaussians.position.shape or not np.allclose(
         one.gaussians.position, other.gaussians.position
     )
-    assert np.abs(np.average(one.gaussians.position, axis=0, weights=one.gaussians.amplitude)).max() < 1e-3
+    centre = np.average(one.gaussians.position, axis=0, weights=one.gaussians.amplitude)
+    assert np.abs(centre).max() < 1e-3
 
 
 def test_mixture_members_differ_in_shape() -> None:

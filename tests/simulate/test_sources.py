@@ -45,7 +45,7 @@ def _json(tmp_path: Path, values: object) -> str:
 
 
 def test_segments_are_lists_of_chains(model: str, tmp_path: Path) -> None:
-    segments = [{"segment": "body", "rna": ["A"], "proteins": ["C"]}, {"segment": "arm", "p": ["B"]}]
+    segments = [{"segment": "body", "rna": ["A"], "protein": ["C"]}, {"name": "arm", "p": ["B"]}]
     found = sources.segmented_model(model, _json(tmp_path, segments), 50.0)
     assert found.names == ("body", "arm")
     for chain, piece in (("A", 0), ("B", 1), ("C", 0), ("Z", 1)):

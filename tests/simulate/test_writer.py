@@ -11,7 +11,8 @@ import pytest
 
 from libhetero.errors import DataError
 from libhetero.io import ImageReader, MrcsWriter, read_particles, read_volume
-from libhetero.physics.fourier import real_image
+from libhetero.physics.ctf import ctf_image
+from libhetero.physics.fourier import frequencies_2d, real_image
 from libhetero.physics.gaussians import project_gaussians
 from libhetero.physics.rotations import axis_angle_to_matrix
 from libhetero.records import Gaussians
@@ -21,8 +22,8 @@ from libhetero.simulate.imaging import ImagingConfig
 from libhetero.simulate.sets import assembly_of, mixture_of, motion_of
 from libhetero.simulate.writer import write_simulation
 
-IMAGING = ImagingConfig(particles=70, box_size=24, pixel_size=5.0, snr=None, ctf=None, seed=1)
-MODEL = generate_complex(0, 2, 70.0)
+IMAGING = ImagingConfig(particles=70, box_size=24, pixel_size=5.0, snr=None, seed=1)
+MODEL = generate_complex(0, 3, 70.0)
 
 
 def _read(folder: Path) -> tuple:
@@ -32,7 +33,7 @@ def _read(folder: Path) -> tuple:
 
 
 def _reprojected(truth: dict, folder: Path, particles: object, i: int) -> np.ndarray:
-    """Project the atoms of the truth folder in the state of particle i."""
+    """Project the atoms of the truth folder in the state of particle i, up to Nyquist."""
     atoms = np.load(folder / "truth" / "atoms.npz")
     position, weight = atoms["position"].copy(), atoms["weight"].copy()
     if truth["kind"] == "assembly":
@@ -46,17 +47,20 @@ def _reprojected(truth: dict, folder: Path, particles: object, i: int) -> np.nda
     sigma = np.full(len(weight), BEAD_SIGMA)
     gaussians = Gaussians(*(jnp.asarray(a, jnp.float32) for a in (position, weight, sigma)))
     n, pixel_size = truth["box_size"], truth["pixel_size"]
-    return np.asarray(real_image(project_gaussians(gaussians, particles.pose.take(i), n, pixel_size), n))
+    image = project_gaussians(gaussians, particles.pose.take(i), n, pixel_size)
+    image = image * ctf_image(particles.ctf.take(i), n, pixel_size)
+    image = image * (np.sum(frequencies_2d(n) ** 2, axis=-1) <= 0.25)
+    return np.asarray(real_image(image, n))
 
 
 @pytest.mark.parametrize("kind", ["assembly", "motion"])
 def test_images_are_projections_of_the_truth(kind: str, tmp_path: Path) -> None:
-    simulation = assembly_of(MODEL, IMAGING) if kind == "assembly" else motion_of(MODEL, IMAGING, 0.5)
-    folder = write_simulation(tmp_path / "set", simulation)
+    assembly, motion = assembly_of(MODEL, IMAGING), motion_of(MODEL, IMAGING, 0.5)
+    folder = write_simulation(tmp_path / "set", assembly if kind == "assembly" else motion)
     particles, images, truth = _read(folder)
     assert images.shape == (70, 24, 24) and len(particles) == 70
-    assert truth["kind"] == kind and truth["pieces"] == 3 and truth["contrast"] == 1
-    assert particles.ctf is None and particles.uniform_pixel_size() == 5.0
+    assert truth["kind"] == kind and truth["pieces"] == 4 and truth["contrast"] == 1
+    assert particles.uniform_pixel_size() == 5.0
     for i in (0, 1, 35, 69):
         expected = _reprojected(truth, folder, particles, i)
         assert np.corrcoef(images[i].ravel(), expected.ravel())[0, 1] > 0.999
@@ -64,34 +68,35 @@ def test_images_are_projections_of_the_truth(kind: str, tmp_path: Path) -> None:
 
 def test_assembly_truth_adds_up(tmp_path: Path) -> None:
     folder = write_simulation(tmp_path / "set", assembly_of(MODEL, IMAGING)) / "truth"
-    pieces = [read_volume(folder / f"piece_{k:02d}.mrc") for k in range(3)]
+    pieces = [read_volume(folder / f"piece_{k:02d}.mrc") for k in range(4)]
     full, pixel_size = read_volume(folder / "full.mrc")
     np.testing.assert_allclose(sum(volume for volume, _ in pieces), full, atol=1e-4)
     assert pixel_size == 5.0 and np.isclose(full.sum(), MODEL.gaussians.amplitude.sum(), rtol=1e-4)
     states, labels = np.load(folder / "states.npy"), np.loadtxt(folder / "labels.txt", dtype=int)
-    assert states.dtype == np.uint8 and states.shape == (70, 3)
+    assert states.dtype == np.uint8 and states.shape == (70, 4)
     np.testing.assert_array_equal(labels[:, 0], np.arange(70))
-    np.testing.assert_array_equal(labels[:, 1], states[:, 1] + 2 * states[:, 2])
+    np.testing.assert_array_equal(labels[:, 1], states[:, 1:] @ [1, 2, 4])
 
 
 def test_mixture_lies_in_the_order_of_its_labels(tmp_path: Path) -> None:
     models = generate_mixture(0, 3, 70.0)
-    folder = write_simulation(tmp_path / "set", mixture_of(models, IMAGING), block_size=32)
-    _, images, truth = _read(folder)
+    imaging = dataclasses.replace(IMAGING, ctf=None)
+    folder = write_simulation(tmp_path / "set", mixture_of(models, imaging), block_size=32)
+    particles, images, truth = _read(folder)
     labels = np.loadtxt(folder / "truth" / "labels.txt", dtype=int)[:, 1]
     for k, model in enumerate(models):
         volume, _ = read_volume(folder / "truth" / f"map_{k:03d}.mrc")
         mass = model.gaussians.amplitude.sum()
         assert np.isclose(volume.sum(), mass, rtol=1e-4)
         np.testing.assert_allclose(images[labels == k].sum(axis=(1, 2)), mass, rtol=5e-3)
+    assert particles.ctf is None and not truth["ctf"]
     assert truth["structures"] == 3 and len(truth["structure_names"]) == 3
 
 
 def test_lists_agree_and_are_the_same_however_they_are_streamed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    imaging = ImagingConfig(particles=50, box_size=16, pixel_size=6.0, snr=0.5)
-    simulation = assembly_of(generate_complex(1, 2, 60.0), imaging)
+    simulation = assembly_of(MODEL, dataclasses.replace(IMAGING, particles=50, snr=0.5))
     folder = write_simulation(tmp_path / "set", simulation)
     texts = [(folder / name).read_bytes() for name in ("particles.star", "particles.lst")]
     particles, listed = (read_particles(folder / f"particles.{s}") for s in ("star", "lst"))
@@ -122,7 +127,7 @@ def test_a_missing_parent_is_said(tmp_path: Path) -> None:
         write_simulation(tmp_path / "no" / "set", assembly_of(MODEL, IMAGING))
 
 
-@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left"), KeyboardInterrupt()])
 def test_nothing_half_written_is_left(
     error: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -137,9 +142,9 @@ def test_nothing_half_written_is_left(
 
 
 def test_cropped_set_says_where_its_snr_holds(tmp_path: Path) -> None:
-    imaging = dataclasses.replace(IMAGING, particles=20, snr=0.1, crop=16)
+    imaging = dataclasses.replace(IMAGING, particles=20, snr=0.1, crop=12)
     folder = write_simulation(tmp_path / "set", assembly_of(MODEL, imaging))
     particles, images, truth = _read(folder)
-    assert images.shape == (20, 16, 16) and particles.uniform_pixel_size() == 7.5
-    assert (truth["snr"], truth["snr_box_size"], truth["box_size"]) == (0.1, 24, 16)
-    assert read_volume(folder / "truth" / "full.mrc")[0].shape == (16, 16, 16)
+    assert images.shape == (20, 12, 12) and particles.uniform_pixel_size() == 10.0
+    assert (truth["snr"], truth["snr_box_size"], truth["box_size"]) == (0.1, 24, 12)
+    assert read_volume(folder / "truth" / "full.mrc")[0].shape == (12, 12, 12)

@@ -2,9 +2,10 @@
 
     X_i = contrast · crop( CTF_i · P(R_i, t_i) V_i + noise_i ),   key_i = fold_in(key, i)
 
-The signal ends at the circle of Nyquist, as that of every slice does. Noise is white, with the variance of the CTF-applied noise-free images over all their pixels
-divided by the SNR, at the box before cropping. Whatever particle i draws depends on the
-seed and on i alone.
+The signal ends at the circle of Nyquist, as that of every slice does. Noise is white, with the
+variance of the CTF-applied noise-free images over all their pixels divided by the SNR, at the
+box before cropping. Whatever particle i draws depends on the seed and on i alone (a mixture's
+labels depend on the number of particles too, to be in equal shares).
 """
 
 from __future__ import annotations

@@ -102,7 +102,7 @@ class SimulateConfig:
         if self.models and self.maps:
             raise ConfigurationError("give atomic models (--pdb) or maps (--map), not both.")
         if (self.segments or self.domains) and len(self.models) != 1:
-            raise ConfigurationError("--segments and --domains cut one atomic model: give one --pdb.")
+            raise ConfigurationError("--segments and --domains cut a model: give one --pdb.")
         if self.segments and self.domains:
             raise ConfigurationError("give --segments or --domains, not both.")
         if self.kind != "mixture" and len(self.models) > 1:
@@ -112,7 +112,7 @@ class SimulateConfig:
                 f"{self.kind}: expected a --map for each piece, the core's first; got 1."
             )
         if self.kind == "mixture" and (self.segments or self.domains):
-            raise ConfigurationError("mixture: --segments and --domains are for assembly and motion.")
+            raise ConfigurationError("mixture: --segments and --domains do not apply; remove them.")
         if self.ctf_from and not self.ctf:
             raise ConfigurationError("--noctf and --ctf-from contradict each other; give one.")
         if self.structures < 1 or self.pieces < 1:

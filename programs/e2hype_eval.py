@@ -80,8 +80,8 @@ def evaluate(options: argparse.Namespace, session: Session) -> None:
         batch_size=options.batchsz,
     )
     result = run(config, session.progress)
-    first, last = result.volumes[0], result.volumes[-1]
-    print(f"wrote {len(result.volumes)} volume(s), {first}" + (f" … {last.name}" if last != first else ""))
+    count, first, last = len(result.volumes), result.volumes[0], result.volumes[-1]
+    print(f"wrote {count} volume(s), {first}" + (f" … {last.name}" if count > 1 else ""))
     print(f"look at {result.figure}")
 
 

@@ -21,8 +21,8 @@ def shared_change(
 ) -> Float[np.ndarray, "gaussians"]:
     """Return the size of each Gaussian's change in common with the Gaussians most like it.
 
-    s_i = √(mean of the `neighbours` largest C_ij, j ≠ i): the standard deviation of the change without
-    the noise that belongs to Gaussian i alone. Same unit as the change.
+    s_i = √(mean of the `neighbours` largest C_ij, j ≠ i): the standard deviation of the change
+    without the noise that belongs to Gaussian i alone. Same unit as the change.
     """
     count = len(similarity)
     neighbours = min(neighbours, count - 1)
@@ -37,10 +37,10 @@ def shared_change(
 def constant_threshold(size: Float[np.ndarray, "gaussians"]) -> float:
     """Return the size of change below which a Gaussian counts as constant.
 
-    The sizes are cut in two where the variance between the two groups is largest (Otsu's method), at
-    half the mean of the group that changes or below.
-    Without a clear gap there is no constant group, and what remains is a floor: a tenth of the large
-    changes (their 90th percentile), at least 0.02.
+    The sizes are cut in two where the variance between the two groups is largest (Otsu's method),
+    at half the mean of the group that changes or below.
+    Without a clear gap there is no constant group, and what remains is a floor: a tenth of the
+    large changes (their 90th percentile), at least 0.02.
 
     Parameters
     ----------

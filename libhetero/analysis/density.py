@@ -96,7 +96,9 @@ def choose_eps(scan: EpsScan, tolerance: float = 0.02) -> int:
     return int(longest[(len(longest) - 1) // 2])
 
 
-def hdbscan_labels(points: Float[np.ndarray, "points 2"], min_size: int) -> Int[np.ndarray, "points"]:
+def hdbscan_labels(
+    points: Float[np.ndarray, "points 2"], min_size: int
+) -> Int[np.ndarray, "points"]:
     """Cluster by HDBSCAN, which needs no eps; -1 for noise.
 
     Parameters
@@ -125,7 +127,9 @@ def linkage_labels(
     return by_size(fcluster(tree, max(clusters, 1), criterion="maxclust") - 1)
 
 
-def silhouette(distance: Float[np.ndarray, "points points"], labels: Int[np.ndarray, "points"]) -> float:
+def silhouette(
+    distance: Float[np.ndarray, "points points"], labels: Int[np.ndarray, "points"]
+) -> float:
     """Return how much nearer points lie to their own cluster than to the next, from -1 to 1.
 
     The mean of (b - a) / max(a, b, 0.3) with a the mean distance to the other points of the own

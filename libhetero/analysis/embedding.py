@@ -7,6 +7,8 @@ import warnings
 import numpy as np
 from jaxtyping import Float
 
+FEWEST = 10
+
 
 def gram_coordinates(
     gram: Float[np.ndarray, "points points"], components: int
@@ -24,7 +26,7 @@ def gram_coordinates(
 
 
 def fix_signs(vectors: Float[np.ndarray, "rows columns"]) -> Float[np.ndarray, "rows columns"]:
-    """Flip columns so that the entry of largest magnitude is positive: one result whatever LAPACK."""
+    """Flip columns so that their largest entries are positive: one result whatever LAPACK."""
     place = np.abs(vectors).argmax(axis=0)
     sign = np.sign(vectors[place, np.arange(vectors.shape[1])])
     return vectors * np.where(sign == 0, 1, sign)
@@ -53,19 +55,20 @@ def umap_plane(
     """Embed points in a plane by UMAP, the same for the same seed.
 
     Neighbours come from scikit-learn and the start from PCA, which spares most of UMAP's
-    compilation and its spectral solver. Fewer than 2 × `neighbours` points: PCA instead.
+    compilation and its spectral solver. Fewer than ten points: PCA instead.
 
     Parameters
     ----------
     points : Euclidean coordinates.
-    neighbours : how many neighbours of each point to respect.
+    neighbours : how many neighbours of each point to respect; at most half of the points.
     min_distance : how tightly points may lie; 0 to cluster afterwards.
     seed : of the stochastic optimisation.
     """
     points = np.ascontiguousarray(points, np.float32)
     start = principal_plane(points)
-    if len(points) < 2 * neighbours:
+    if len(points) < FEWEST:
         return start
+    neighbours = min(neighbours, len(points) // 2)
     from sklearn.neighbors import NearestNeighbors
 
     finder = NearestNeighbors(n_neighbors=neighbours).fit(points)

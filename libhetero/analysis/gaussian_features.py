@@ -2,7 +2,8 @@
 
 Only inner products between Gaussians are needed: with x_i the change of Gaussian i over M
 particles (centred), the covariance C_ij = <x_i, x_j> / M is N × N whatever M is, and PCA of the
-vectors follows from it (the Gram trick). Particles stream through `CovarianceAccumulator` in blocks.
+vectors follows from it (the Gram trick). Particles stream in blocks through
+`CovarianceAccumulator`.
 
 Two Gaussians that come and go together have C_ij close to the square root of C_ii C_jj. Two
 Gaussians of one rigid piece that turns move in different directions by different amounts, yet
@@ -104,8 +105,8 @@ class CovarianceAccumulator:
         needed = 2 * 8 * columns**2 / 2**30
         if needed > memory:
             raise ConfigurationError(
-                f"the covariance of {columns} columns takes {needed:.1f} GiB; {memory:g} GiB allowed. "
-                "Raise --memory, or segment by amplitude only (a third of the columns of motion)."
+                f"the covariance of {columns} columns takes {needed:.1f} GiB; {memory:g} GiB are "
+                "allowed. Raise --memory, or take --feature amplitude (a third of motion's)."
             )
         self.count = 0
         self._origin = np.zeros(columns, np.float32)

@@ -1,7 +1,7 @@
 """Regions: sets of Gaussians that change together over the particles.
 
-Inner products of the changes → the constant core set aside → PCA by the Gram matrix → UMAP → DBSCAN,
-with eps chosen by the silhouette before embedding and the outcome checked against
+Inner products of the changes → the constant core set aside → PCA by the Gram matrix → UMAP →
+DBSCAN, with eps chosen by the silhouette before embedding and the outcome checked against
 average linkage of the correlations. Region 0 is the constant core, regions 1, 2, … the parts that
 change, the largest first, and -1 what fits none.
 """
@@ -42,6 +42,9 @@ class RegionConfig:
         sigma of displacement); None to find the gap.
     least_silhouette : below it the changing Gaussians are one region.
     assign : correlation with a region above which a noise point joins it.
+    least_share : a Gaussian that changes less than this fraction of what full members of its region
+        do (80th percentile) goes back to the core: a decoder lets presence leak over the border.
+        0 never; so for motion, which fades towards a hinge within a piece.
     seed : of UMAP.
     """
 
@@ -54,6 +57,7 @@ class RegionConfig:
     constant: float | None = None
     least_silhouette: float = 0.3
     assign: float = 0.5
+    least_share: float = 0.6
     seed: int = 0
 
     def __post_init__(self):
@@ -83,7 +87,7 @@ class Regions:
     eps : DBSCAN's radius; None for HDBSCAN or one region.
     scan : DBSCAN at every eps tried; None if none was.
     score : mean silhouette of the regions; 0 for fewer than two.
-    agreement : adjusted Rand index against average linkage with as many clusters; 1 for fewer than 2.
+    agreement : adjusted Rand index against average linkage with as many clusters; 1 below two.
     """
 
     label: np.ndarray
@@ -135,8 +139,9 @@ def find_regions(
     if found.max(initial=-1) < 1 or density.silhouette(distance, found) < config.least_silhouette:
         found, eps = np.zeros(len(moving), int), eps if config.eps is not None else None
     score, agreement = density.silhouette(distance, found), _agreement(distance, found)
-    found = density.by_size(_assign_noise(points, found, config.assign))
-    label[moving] = np.where(found < 0, UNASSIGNED, found + 1)
+    found = _assign_noise(points, found, config.assign)
+    found, leaked = _set_leaks_aside(found, size[moving], config)
+    label[moving] = np.where(leaked, CORE, np.where(found < 0, UNASSIGNED, found + 1))
     plane[moving] = flat
     return Regions(label, size, threshold, plane, explained, eps, scan, score, agreement)
 
@@ -186,7 +191,7 @@ def _agreement(distance: np.ndarray, found: np.ndarray) -> float:
 
 
 def _assign_noise(points: np.ndarray, found: np.ndarray, least: float) -> np.ndarray:
-    """Give each noise point to the region whose mean change it correlates with, if above `least`."""
+    """Give noise points to the region whose mean change they correlate with, if above `least`."""
     clusters = int(found.max(initial=-1)) + 1
     if clusters == 0:
         return found
@@ -195,3 +200,16 @@ def _assign_noise(points: np.ndarray, found: np.ndarray, least: float) -> np.nda
     nearest = correlation.argmax(axis=1)
     joins = (found == density.NOISE) & (correlation.max(axis=1) >= least)
     return np.where(joins, nearest, found)
+
+
+def _set_leaks_aside(
+    found: np.ndarray, size: np.ndarray, config: RegionConfig
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return labels, by size, without the members that change too little, and a mask of these."""
+    leaked = np.zeros(len(found), bool)
+    for region in range(int(found.max(initial=-1)) + 1):
+        inside = found == region
+        full = np.percentile(size[inside], 80)
+        leaked |= inside & (size < config.least_share * full)
+    kept = density.drop_small(np.where(leaked, density.NOISE, found), 1)
+    return kept, leaked

@@ -24,6 +24,7 @@ from libhetero.records import Gaussians
 
 LOGGER = logging.getLogger(__name__)
 SAMPLE = 512
+LEAST_SHARE = {"amplitude": 0.6, "motion": 0.0, "both": 0.0}
 
 
 @dataclass(frozen=True, eq=False)

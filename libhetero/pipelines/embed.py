@@ -13,7 +13,7 @@ from libhetero.analysis.embedding import principal_plane, umap_plane
 from libhetero.analysis.regions import RegionConfig, find_regions
 from libhetero.errors import ConfigurationError
 from libhetero.io import write_latent
-from libhetero.pipelines.decoded import measure_changes, neutral_gaussians
+from libhetero.pipelines.decoded import LEAST_SHARE, measure_changes, neutral_gaussians
 from libhetero.pipelines.latents import particle_latents
 from libhetero.pipelines.run_folder import Run, open_run
 from libhetero.report.embedding import draw_gaussians, draw_particles
@@ -138,7 +138,10 @@ def _embed_gaussians(
     )
     regions = find_regions(
         changes.similarity(),
-        RegionConfig(embedding=config.method, neighbours=config.neighbours, seed=config.seed),
+        RegionConfig(
+            embedding=config.method, neighbours=config.neighbours, seed=config.seed,
+            least_share=LEAST_SHARE[changes.feature],
+        ),  # fmt: skip
     )
     LOGGER.info(
         "%s of %d Gaussians over %d particles: %d change, %d constant, %.1f%% of variance kept",

@@ -186,7 +186,7 @@ def _read_classes(path: str, count: int) -> tuple[np.ndarray, np.ndarray]:
     try:
         table = np.loadtxt(path, ndmin=2)
     except FileNotFoundError:
-        raise DataError(f"{path}: no such file; expected lines of particle index and class.") from None
+        raise DataError(f"{path}: no such file; expected particle index and class.") from None
     except ValueError as error:
         raise DataError(f"{path}: not a table of numbers ({error}).") from None
     if table.shape[1] != 2:

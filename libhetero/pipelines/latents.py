@@ -31,7 +31,7 @@ def particle_latents(
     if _is_current(path, run.folder / "checkpoints"):
         index, latent = read_latent(path)
         if np.array_equal(index, np.arange(count)):
-            LOGGER.info("read the latents of %d particles from %s", count, path)
+            LOGGER.debug("read the latents of %d particles from %s", count, path)
             return latent.astype(np.float32)
     LOGGER.info("encoding %d particles", count)
     write_mid(path, run.model, run.params, run.feed(), batch_size, progress)
@@ -107,5 +107,5 @@ def _is_current(path: Path, checkpoints: Path) -> bool:
     """Return whether `path` is at least as new as the newest checkpoint."""
     if not path.exists():
         return False
-    steps = [entry.stat().st_mtime for entry in checkpoints.glob("*")] if checkpoints.is_dir() else []
+    steps = (entry.stat().st_mtime for entry in checkpoints.glob("*"))
     return path.stat().st_mtime >= max(steps, default=0.0)

@@ -126,7 +126,8 @@ def write_region_classes(
         write_latent(folder / f"embed_{name}.txt", np.arange(len(item.label)), item.coordinates)
         paths += [folder / f"classes_{name}.txt", folder / f"embed_{name}.png"]
         write_classes(paths[-2], np.arange(len(item.label)), item.label)
-        draw_particles(paths[-1], item.coordinates[:, :2], item.label, f"region {item.region}", "PC")
+        title = f"region {item.region}"
+        draw_particles(paths[-1], item.coordinates[:, :2], item.label, title, "PC")
         for label in np.unique(item.label[item.label >= 0]):
             chosen = run.particles.take(np.flatnonzero(item.label == label))
             for suffix in ("lst", "star"):

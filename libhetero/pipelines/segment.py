@@ -12,7 +12,7 @@ import numpy as np
 from libhetero.analysis.density import EpsScan
 from libhetero.analysis.gaussian_features import FEATURES
 from libhetero.analysis.regions import RegionConfig, Regions, find_regions
-from libhetero.pipelines.decoded import Changes, measure_changes, neutral_gaussians
+from libhetero.pipelines.decoded import LEAST_SHARE, Changes, measure_changes, neutral_gaussians
 from libhetero.pipelines.embed import FEATURE_CHOICES, check_at_least, check_choice
 from libhetero.pipelines.latents import particle_latents
 from libhetero.pipelines.region_files import write_region_files
@@ -66,7 +66,7 @@ class SegmentConfig:
     memory: float = 4.0
 
     def __post_init__(self) -> None:
-        self.regions()
+        self.regions("amplitude")
         check_choice("feature", self.feature, FEATURE_CHOICES)
         check_choice("class_method", self.class_method, CLASS_METHODS)
         check_at_least("components", self.components, 2)
@@ -74,11 +74,11 @@ class SegmentConfig:
         if self.classes is not None:
             check_at_least("classes", self.classes, 1)
 
-    def regions(self) -> RegionConfig:
-        """Return the part that concerns Gaussians."""
+    def regions(self, feature: str) -> RegionConfig:
+        """Return the part that concerns Gaussians, for one kind of change."""
         return RegionConfig(
             method=self.method, eps=self.eps, min_size=self.min_size, constant=self.constant,
-            neighbours=self.neighbours, seed=self.seed,
+            neighbours=self.neighbours, seed=self.seed, least_share=LEAST_SHARE[feature],
         )  # fmt: skip
 
 
@@ -122,7 +122,7 @@ def run(
         trained, latent, config.feature, config.batch_size, config.memory,
         lambda fraction: advance(0.4 * fraction),
     )  # fmt: skip
-    regions = find_regions(changes.similarity(), config.regions())
+    regions = find_regions(changes.similarity(), config.regions(changes.feature))
     _tell(regions, changes)
     files = write_region_files(trained, neutral, regions)
     files += _draw(trained.folder, np.asarray(neutral.position), regions)
@@ -138,12 +138,15 @@ def run(
 def _tell(regions: Regions, changes: Changes) -> None:
     numbers = FEATURES[changes.feature]
     LOGGER.info(
-        "%d Gaussians × %d particles × %d number(s) of %s; %.1f%% of the shared change kept by PCA",
+        "%d Gaussians × %d particles × %d number(s) of %s; PCA keeps %.1f%% of the shared change",
         len(regions.label), changes.count, numbers, changes.feature, 100 * regions.explained,
     )  # fmt: skip
     constant = len(regions.members(0))
     unassigned = len(regions.members(-1))
-    LOGGER.info("%d Gaussians change less than %.3g: constant", constant, regions.threshold)
+    LOGGER.info(
+        "%d Gaussians are constant: they change less than %.3g, or much less than their region",
+        constant, regions.threshold,
+    )  # fmt: skip
     if regions.eps is not None:
         LOGGER.info("DBSCAN with eps %.3g", regions.eps)
     LOGGER.info(

@@ -20,7 +20,7 @@ def draw_particles(
     title: str = "particles",
     axis: str = "UMAP",
 ) -> None:
-    """Draw particles in a plane, coloured by class; without classes and above 20,000, their density.
+    """Draw particles in a plane by class; above 20,000 without classes, their density.
 
     Parameters
     ----------

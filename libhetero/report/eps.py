@@ -6,6 +6,7 @@ import os
 
 import numpy as np
 from jaxtyping import Float, Int
+from matplotlib.ticker import LogLocator
 
 from libhetero.report.style import DARK, GREY, PALETTE, new_figure, save_figure
 
@@ -36,6 +37,9 @@ def draw_eps(
     lower.set_xlabel("eps")
     lower.legend(fontsize=8, frameon=False, labelcolor=DARK)
     for one in (upper, lower):
+        one.xaxis.set_major_formatter("{x:g}")
+        one.xaxis.set_minor_formatter("{x:g}")
+        one.xaxis.set_minor_locator(LogLocator(subs=(2, 5)))
         if chosen is not None:
             one.axvline(chosen, color=DARK, linewidth=0.8, linestyle="--")
     if chosen is not None:

@@ -46,7 +46,8 @@ def draw_presence(
                 top, edges, baseline=bottom, fill=True, color=colour_of(number + 1), alpha=alpha
             )
             bottom = top
-        place.set_title(f"region {number + 1}, {len(found)} classes", fontsize=9, color=DARK, loc="left")
+        title = f"region {number + 1}, {len(found)} classes"
+        place.set_title(title, fontsize=9, color=DARK, loc="left")
         place.set_xlabel(quantity)
         place.set_ylabel("particles")
     save_figure(figure, path)

@@ -9,7 +9,8 @@ def test_mask_of_one_gaussian_is_a_soft_ball_where_it_lies():
     mask = region_mask(np.array([[6.0, -4.0, 2.0]]), 16, 2.0, radius=3.0, width=4.0)
     assert mask.shape == (16, 16, 16) and mask.dtype == np.float32
     assert mask[8 + 1, 8 - 2, 8 + 3] == 1.0
-    np.testing.assert_allclose(mask[8 + 1, 8 - 2, 8 + 3 + 2], 0.5 * (1 + np.cos(np.pi / 4)), rtol=1e-5)
+    aside = mask[8 + 1, 8 - 2, 8 + 3 + 2]
+    np.testing.assert_allclose(aside, 0.5 * (1 + np.cos(np.pi / 4)), rtol=1e-5)
     assert mask[0, 15, 0] == 0.0
 
 

@@ -94,8 +94,8 @@ class ParticleFeed:
 
     def _prepared(self, index: np.ndarray) -> np.ndarray:
         images = self.reader.read(index)
-        finite = np.isfinite(images).all(axis=(1, 2))
-        if not finite.all():
+        if not np.isfinite(images.sum(dtype=np.float64)):
+            finite = np.isfinite(images).all(axis=(1, 2))
             self._refuse(int(index[np.argmin(finite)]))
         if self.particles.phase_flipped:
             ctf = _float32(self.particles.ctf.take(index))

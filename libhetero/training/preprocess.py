@@ -75,16 +75,18 @@ def preprocess(
     images: Float[np.ndarray, "batch n n"], config: PreprocessConfig
 ) -> Float[np.ndarray, "batch m m"]:
     """Apply steps 2 to 5 of this module to a block of images, on the host."""
-    images = config.contrast * np.asarray(images, np.float32)
+    images = np.asarray(images, np.float32)
     if config.box_size is not None:
         images = fourier_crop(images, config.box_size)
     images = images - background_mean(images)[:, None, None]
     if config.normalise == "set":
-        images = images / np.float32(config.deviation)
-    elif config.normalise == "image":
+        images *= np.float32(config.contrast / config.deviation)
+    else:
+        images *= np.float32(config.contrast)
+    if config.normalise == "image":
         deviation = images.std(axis=(1, 2), keepdims=True)
-        images = images / np.where(deviation > 0, deviation, 1)
-    return images.astype(np.float32)
+        images /= np.where(deviation > 0, deviation, 1)
+    return images
 
 
 def outside_circle(n: int) -> np.ndarray:
@@ -95,7 +97,9 @@ def outside_circle(n: int) -> np.ndarray:
 
 def background_mean(images: Float[np.ndarray, "batch n n"]) -> Float[np.ndarray, " batch"]:
     """Return the mean of each image outside the particle's circle."""
-    return images[:, outside_circle(images.shape[-1])].mean(axis=1)
+    outside = outside_circle(images.shape[-1])
+    weight = (outside / outside.sum()).astype(np.float32)
+    return images.reshape(len(images), -1) @ weight.reshape(-1)
 
 
 def fourier_crop(
@@ -163,9 +167,11 @@ def estimate_deviation(
     """
     plain = PreprocessConfig(config.contrast, "none", config.box_size)
     chosen = sample_indices(count, sample, seed)
-    total, pixels = 0.0, 0
+    total, pixels, varying = 0.0, 0, False
     for start in range(0, len(chosen), SAMPLE_BLOCK):
-        images = preprocess(reader.read(chosen[start : start + SAMPLE_BLOCK]), plain)
+        stored = reader.read(chosen[start : start + SAMPLE_BLOCK])
+        varying = varying or bool((stored != stored[:, :1, :1]).any())
+        images = preprocess(stored, plain)
         total += float(np.sum(np.square(images, dtype=np.float64)))
         pixels += images.size
     deviation = float(np.sqrt(total / pixels))
@@ -174,7 +180,7 @@ def estimate_deviation(
             "the particle images hold values that are not finite (NaN or infinity) or overflow; "
             "expected finite pixels. Remove those images or write the stack again."
         )
-    if deviation == 0:
+    if not varying or deviation == 0:
         raise DataError(
             f"the {len(chosen)} sampled particle images are constant; expected varying pixels. "
             "Check that the list points at the right stack."

@@ -91,6 +91,8 @@ def local_rows(size: int) -> slice:
 def place_batch(batch: Any, mesh: Mesh) -> Any:
     """Put this process's rows of a batch on its devices, as part of the whole batch."""
     sharding = over_batch(mesh)
+    if jax.process_count() == 1:
+        return jax.device_put(batch, sharding)
     return jax.tree.map(
         lambda rows: jax.make_array_from_process_local_data(sharding, np.asarray(rows)), batch
     )

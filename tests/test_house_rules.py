@@ -8,7 +8,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -216,15 +215,19 @@ def test_help_is_light(path: Path) -> None:
 
 @_each(PROGRAMS)
 def test_help_answers_within_a_second(path: Path) -> None:
+    """Processor time is measured, so that other work on the machine does not count."""
     environment = os.environ | {"PYTHONPATH": str(PROJECT)}
     fastest = float("inf")
     for _ in range(3):
-        start = time.perf_counter()
+        before = os.times()
         subprocess.run(
             [sys.executable, str(path), "--help"], check=True, capture_output=True,
             env=environment, timeout=60,
         )  # fmt: skip
-        fastest = min(fastest, time.perf_counter() - start)
-        if fastest < 1:
-            break
+        after = os.times()
+        user, system = (
+            getattr(after, name) - getattr(before, name)
+            for name in ("children_user", "children_system")
+        )
+        fastest = min(fastest, user + system)
     assert fastest < 1, f"{path.name} --help took {fastest:.1f} s"

@@ -76,18 +76,14 @@ def write_star(
     Path("particles.star").write_text(optics + table)
 
 
-def write_map(name: str = "map.mrc", n: int = N, pixel_size: float = PIXEL_SIZE) -> None:
-    """Write a map: a blob in the middle of the box."""
+def write_map(n: int = N, pixel_size: float = PIXEL_SIZE, nan: bool = False) -> None:
+    """Write map.mrc: a blob in the middle of the box, with one voxel that is no number if `nan`."""
     z, y, x = np.indices((n, n, n)) - n // 2
-    with mrcfile.new(name, np.exp(-(x**2 + y**2 + z**2) / 18.0).astype(np.float32)) as file:
+    blob = np.exp(-(x**2 + y**2 + z**2) / 18.0).astype(np.float32)
+    with mrcfile.new("map.mrc", blob) as file:
         file.voxel_size = pixel_size
-
-
-def write_nan_map() -> None:
-    """Write map.mrc with one voxel that is no number."""
-    write_map()
-    with mrcfile.open("map.mrc", "r+") as file:
-        file.data[3, 4, 5] = np.nan
+        if nan:
+            file.data[3, 4, 5] = np.nan
 
 
 def write_gaussians(count: int = 32) -> None:
@@ -332,7 +328,7 @@ TABLE += [
     Mistake("map cut off", GUESS, ("map.mrc", "no complete one", "copy"),
             lambda: (write_map(), truncate("map.mrc", 2000))),
     Mistake("map of odd box", GUESS, ("map.mrc", "15×15×15", "even"), lambda: write_map(n=15)),
-    Mistake("NaN voxels", GUESS, ("map.mrc", "NaN"), write_nan_map),
+    Mistake("NaN voxels", GUESS, ("map.mrc", "NaN"), lambda: write_map(nan=True)),
     Mistake("map without pixel size", GUESS, ("map.mrc", "pixel size", "--apix"),
             lambda: write_map(pixel_size=0.0)),
     Mistake("threshold above the map", f"{GUESS} --threshold 9", ("threshold", "9"), write_map),

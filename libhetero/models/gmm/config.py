@@ -69,15 +69,23 @@ class GmmConfig:
             "vary", self.vary, "letters of 'pas', each at most once",
         )
         _require(bool(self.points), "points", self.points, "at least one level")
+        _require(min(self.points) >= 1, "points", self.points, "1 or more at each level")
         ascending = all(a < b for a, b in zip(self.points, self.points[1:], strict=False))
         _require(ascending, "points", self.points, "levels from coarse to fine")
         for name in ("latent_size", "encoder_width", "mlp_width", "neighbours", "channels",
                      "attention_channels", "interpolation"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "1 or more")
+        for name in ("attention_groups", "displacement_scale", "latent_noise", "latent_penalty"):
+            _require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
         groups = self.attention_groups or self.attention_channels
         _require(
             self.attention_channels % groups == 0, "attention_groups", groups,
             f"a divisor of attention_channels ({self.attention_channels})",
+        )
+        low, high = self.resolution
+        _require(
+            min(low, high) >= 0 and (low > high or 0 in (low, high)),
+            "resolution", self.resolution, "(low, high) in Å, low the larger number, 0 for the widest",
         )
 
     @classmethod

@@ -180,7 +180,7 @@ class GmmModel:
         return (self.levels,) if self.config.decoder == "pointtransformer" else ()
 
     def _changed(self, change: Float[Array, "points outputs"]) -> Gaussians:
-        """Return the neutral mixture moved by `displacement_scale`·d, its amplitude times (1+a/2)², its width e^(s/2)."""
+        """Return the neutral mixture moved by `displacement_scale`·d, amplitude times (1 + a/2)², width times e^(½ tanh s)."""
         vary, column = self.config.vary, 0
         position = jnp.asarray(self.neutral.position)
         amplitude, sigma = jnp.asarray(self.neutral.amplitude), jnp.asarray(self.neutral.sigma)

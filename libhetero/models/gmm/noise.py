@@ -40,7 +40,8 @@ def measure_noise(
     neutral : the starting mixture, Å.
     sample : particles, white on black.
     n, pixel_size : of the images, pixels and Å.
-    limits : first ring and one after the last that count; weights are 0 elsewhere.
+    limits : first ring and one after the last that count; weights are 0 elsewhere, and where
+        kx = 0 and ky < 0, so that every number of the image counts once.
 
     Raises
     ------
@@ -68,4 +69,6 @@ def measure_noise(
     noise = (target - 2 * scale * cross + scale**2 * model) / count
     weight = np.zeros(n, np.float64)
     weight[inside] = 1 / np.maximum(noise[inside], 1e-12 * noise[inside].max())
-    return float(scale), weight[np.minimum(ring_index(n), n - 1)].astype(np.float32)
+    plane = weight[np.minimum(ring_index(n), n - 1)].astype(np.float32)
+    plane[n // 2 :, 0] = 0  # along kx = 0 the pixels k and -k are conjugates: one of them counts
+    return float(scale), plane

@@ -83,6 +83,7 @@ def place_gaussians(
             f"the map has {len(voxels)} voxels above the threshold {threshold:.4g}; expected at "
             f"least {count}, one a Gaussian. Lower --threshold or --ngauss."
         )
+    spacing = (len(voxels) / count) ** (1 / 3) * pixel_size
     weight = volume[tuple(voxels.T)] - threshold
     rng = np.random.default_rng(seed)
     if len(voxels) > MOST_VOXELS:
@@ -90,7 +91,6 @@ def place_gaussians(
         voxels, weight = voxels[kept], weight[kept]
     fit = KMeans(count, n_init=1, random_state=seed).fit(voxels, sample_weight=weight)
     position = (fit.cluster_centers_[:, ::-1] - n // 2) * pixel_size
-    spacing = (len(voxels) / count) ** (1 / 3) * pixel_size
     amplitude = np.full(count, float(volume[volume > threshold].sum()) / count)
     return Gaussians(
         position.astype(np.float32),

@@ -32,7 +32,7 @@ def tracked(
     progress : called with the fraction done.
     """
     start = shown = time.monotonic()
-    done = 0
+    done = before = 0
     on_terminal = sys.stderr.isatty() and LOGGER.isEnabledFor(logging.INFO)
     bar = tqdm(total=total, desc=what, unit="particle", disable=not on_terminal, leave=False)
     with bar:
@@ -43,9 +43,11 @@ def tracked(
             if progress is not None:
                 progress(done / max(total, 1))
             now = time.monotonic()
-            if not on_terminal and now - shown > SECONDS_BETWEEN_LINES:
-                shown, rate = now, done / (now - start)
+            if before == 0:  # the first block compiles: rates are measured from its end
+                start, before = now, done
+            elif not on_terminal and now - shown > SECONDS_BETWEEN_LINES:
+                shown, rate = now, (done - before) / max(now - start, 1e-9)
                 LOGGER.info(
-                    "%s %d/%d, %.0f particles/s, %.0f s left",
-                    what, done, total, rate, (total - done) / rate,
+                    "%s %d/%d, %.0f a second, %.0f s left",
+                    what, done, total, rate, (total - done) / max(rate, 1e-9),
                 )  # fmt: skip

@@ -123,14 +123,14 @@ class HypeModel:
     def values(
         self, representation: INRWeights, frequencies: Float[Array, "points 3"]
     ) -> Complex[Array, "points"]:
-        """Return V at frequencies in cycles per training pixel, model frame; 0 beyond Nyquist."""
-        raw = inr_apply(
-            representation, frequencies, jnp.asarray(self.anchors), self.config.precision
-        )
+        """Return V at frequencies in cycles per training pixel, model frame; 0 beyond Nyquist.
+
+        V(-k) = conj V(k) exactly: a complex INR is asked in one half of space only.
+        """
         if self.config.output == "complex":
-            value = jax.lax.complex(raw[:, 0], raw[:, 1])
+            value = self._from_half_space(representation, frequencies)
         else:
-            value = self._from_hartley(representation, frequencies, raw[:, 0])
+            value = self._from_hartley(representation, frequencies)
         radius = jnp.linalg.norm(frequencies, axis=-1) * self.box_size
         scale = jnp.interp(radius, jnp.arange(len(self.profile)), jnp.asarray(self.profile))
         return value * jnp.where(radius < self.box_size / 2, scale, 0.0)
@@ -166,7 +166,7 @@ class HypeModel:
         del key
         representations = self.decode(params, self.encode(params, batch))
         disc = disc_indices(self.box_size)
-        frequencies = jnp.asarray(frequencies_2d(self.box_size).reshape(-1, 2)[disc])
+        frequencies = jnp.asarray(frequencies_2d(self.box_size).reshape(-1, 2))[disc]
 
         def one(weights: INRWeights, image: Array, pose: Pose, ctf: CTFParams) -> tuple[Array, Array]:
             target = fourier_image(image).reshape(-1)[disc] / self.box_size
@@ -182,12 +182,24 @@ class HypeModel:
         mean_power = jnp.sum(batch.weight * power) / total
         return mean_error, {"mse": mean_error, "explained": 1 - mean_error / mean_power}
 
-    def _from_hartley(self, representation: INRWeights, frequencies: Array, value: Array) -> Array:
+    def _from_half_space(self, representation: INRWeights, frequencies: Array) -> Array:
+        """Return a + ib at k, or a - ib at -k where the first of (kx, ky, kz) that is not 0 is below 0."""
+        x, y, z = frequencies[:, 0], frequencies[:, 1], frequencies[:, 2]
+        turned = (x < 0) | ((x == 0) & ((y < 0) | ((y == 0) & (z < 0))))
+        sign = jnp.where(turned, -1.0, 1.0)
+        raw = self._inr(representation, frequencies * sign[:, None])
+        return jax.lax.complex(raw[:, 0], raw[:, 1] * sign)
+
+    def _from_hartley(self, representation: INRWeights, frequencies: Array) -> Array:
         """Return F = ½(H(k) + H(-k)) - i ½(H(k) - H(-k)) from the real transform H = Re F - Im F."""
-        opposite = inr_apply(
-            representation, -frequencies, jnp.asarray(self.anchors), self.config.precision
-        )[:, 0]
+        value = self._inr(representation, frequencies)[:, 0]
+        opposite = self._inr(representation, -frequencies)[:, 0]
         return jax.lax.complex(0.5 * (value + opposite), -0.5 * (value - opposite))
+
+    def _inr(self, representation: INRWeights, frequencies: Array) -> Float[Array, "points outputs"]:
+        return inr_apply(
+            representation, frequencies, jnp.asarray(self.anchors), self.config.precision
+        )
 
     def _seen(self, image: Array, pose: Pose, ctf: CTFParams) -> Float[Array, "n n"]:
         """Return what the encoder sees: centred, phase-flipped, turned to psi = 0, windowed."""

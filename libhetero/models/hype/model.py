@@ -32,6 +32,8 @@ from libhetero.physics.rotations import matrix_to_euler
 from libhetero.physics.slices import slice_frequencies
 from libhetero.records import Batch, CTFParams, Pose
 
+VOLUME_CHUNK = 16384  # frequencies evaluated at once
+
 
 @dataclass(frozen=True, eq=False)
 class HypeModel:
@@ -151,7 +153,11 @@ class HypeModel:
             (np.linalg.norm(points, axis=-1) < 0.5)
             & (np.linalg.norm(frequencies_3d(n), axis=-1) < 0.5)
         )
-        values = self.values(representation, jnp.asarray(points.reshape(-1, 3)[inside]))
+        wanted = jnp.asarray(points.reshape(-1, 3)[inside])
+        values = jax.lax.map(
+            lambda point: self.values(representation, point[None])[0], wanted,
+            batch_size=min(VOLUME_CHUNK, len(wanted)),
+        )
         grid = jnp.zeros(points.shape[0] * points.shape[1] * points.shape[2], values.dtype)
         grid = grid.at[inside].set(values * self.box_size).at[0].set(0.0)
         return real_volume(grid.reshape(points.shape[:3]), n)

@@ -1,0 +1,58 @@
+"""Seconds and peak memory of each stage of the demo.
+
+    python benchmarks/path.py --json path.json        about 5 minutes on two cores
+
+Runs the programs of examples/demo.py, one process a stage, and prints one table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import importlib.util
+import json
+import os
+import platform
+import sys
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+from types import ModuleType
+
+DEMO = Path(__file__).resolve().parent.parent / "examples" / "demo.py"
+
+
+def load_demo() -> ModuleType:
+    """Import examples/demo.py, which is a script and no package."""
+    specification = importlib.util.spec_from_file_location("demo", DEMO)
+    module = importlib.util.module_from_spec(specification)
+    sys.modules["demo"] = module
+    specification.loader.exec_module(module)
+    return module
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the demo's stages, print the table and write it as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--json", metavar="FILE", help="write the table here too")
+    options = parser.parse_args(argv)
+    with tempfile.TemporaryDirectory() as folder:
+        results = load_demo().run_demo(Path(folder) / "demo")
+    print(f"\n{'stage':<32}{'seconds':>9}{'peak MiB':>10}")
+    for result in results:
+        print(f"{result.name:<32}{result.seconds:9.1f}{result.peak_bytes / 2**20:10.0f}")
+    total = sum(result.seconds for result in results)
+    print(f"{'all':<32}{total:9.1f}{max(r.peak_bytes for r in results) / 2**20:10.0f}")
+    if options.json:
+        report = {
+            "machine": {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()},
+            "versions": {name: version(name) for name in ("jax", "flax", "numpy")},
+            "stages": [dataclasses.asdict(result) for result in results],
+            "seconds": total,
+        }
+        Path(options.json).write_text(json.dumps(report, indent=1) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

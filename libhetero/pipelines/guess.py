@@ -60,6 +60,12 @@ class GuessConfig:
             raise ConfigurationError(f"--ngauss: expected 1 or more; got {self.count}.")
         if self.steps < 1:
             raise ConfigurationError(f"--niter: expected 1 or more; got {self.steps}.")
+        if self.box_size is not None and (self.box_size < 8 or self.box_size % 2):
+            raise ConfigurationError(
+                f"--box: expected an even number of at least 8; got {self.box_size}."
+            )
+        if self.pixel_size is not None and not self.pixel_size > 0:
+            raise ConfigurationError(f"--apix: expected more than 0; got {self.pixel_size:g}.")
         if not self.output.endswith(".txt"):
             raise ConfigurationError(f"{self.output}: expected a name ending in .txt for the Gaussians.")
 

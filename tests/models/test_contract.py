@@ -21,7 +21,16 @@ from libhetero.errors import ConfigurationError
 from libhetero.models.family import ModelFamily
 from libhetero.physics.fourier import fourier_image
 from libhetero.records import Batch, Pose
-from tests.models.tiny_models import BOX, CONFIGS, COUNT, PIXEL, make_model, particles, stirred
+from tests.models.tiny_models import (
+    BOX,
+    CONFIGS,
+    COUNT,
+    PIXEL,
+    make_model,
+    particles,
+    quick_jit,
+    random_params,
+)
 
 KEY = jax.random.key(3)
 
@@ -32,6 +41,7 @@ class Case:
 
     model: ModelFamily
     params: Any
+    init: Callable
     batch: Batch
     encode: Callable
     decode: Callable
@@ -50,13 +60,14 @@ def case(request) -> Case:
     model = make_model(request.param)
     return Case(
         model=model,
-        params=stirred(jax.jit(model.init)(KEY), 0.05),
+        params=random_params(model.init),
+        init=quick_jit(model.init),
         batch=particles(),
-        encode=jax.jit(model.encode),
-        decode=jax.jit(model.decode),
-        loss=jax.jit(jax.value_and_grad(model.loss, has_aux=True)),
-        render=jax.jit(lambda one, pose: model.render(one, pose, BOX, PIXEL)),
-        volume=jax.jit(lambda one: model.volume(one, BOX, PIXEL)),
+        encode=quick_jit(model.encode),
+        decode=quick_jit(model.decode),
+        loss=quick_jit(jax.value_and_grad(model.loss, has_aux=True)),
+        render=quick_jit(lambda one, pose: model.render(one, pose, BOX, PIXEL)),
+        volume=quick_jit(lambda one: model.volume(one, BOX, PIXEL)),
     )
 
 
@@ -77,8 +88,7 @@ def test_says_what_it_is(case):
 def test_fresh_parameters_are_float32_and_follow_the_key(case):
     shapes = jax.eval_shape(case.model.init, KEY)
     assert {leaf.dtype for leaf in jax.tree.leaves(shapes)} == {jnp.dtype("float32")}
-    init = jax.jit(case.model.init)
-    one, again, other = init(KEY), init(KEY), init(jax.random.key(4))
+    one, again, other = case.init(KEY), case.init(KEY), case.init(jax.random.key(4))
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(one))
     assert_trees_close(one, again, rtol=0, atol=0)
     pairs = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
@@ -115,7 +125,7 @@ def test_loss_and_gradients_are_finite_and_reach_every_part(case):
 def test_gradients_are_finite_on_empty_images_without_noise(case):
     """A black image, at fresh parameters, must not stop training."""
     empty = dataclasses.replace(case.batch, images=np.zeros_like(case.batch.images))
-    (loss, _), gradient = case.loss(jax.jit(case.model.init)(KEY), empty, KEY)
+    (loss, _), gradient = case.loss(case.init(KEY), empty, KEY)
     assert np.isfinite(loss)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
 
@@ -159,7 +169,7 @@ def test_a_saved_model_gives_the_same(case):
     for name, array in both:
         np.testing.assert_array_equal(array, case.model.arrays()[name], err_msg=name)
 
-    @jax.jit
+    @quick_jit
     def outputs(params, batch):
         latent = again.encode(params, batch)
         one = jax.tree.map(lambda array: array[0], again.decode(params, latent))

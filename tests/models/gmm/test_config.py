@@ -1,0 +1,45 @@
+"""Configuration of the Gaussian mixture model."""
+
+import json
+
+import pytest
+
+from libhetero.configuration import from_dict, to_dict
+from libhetero.errors import ConfigurationError
+from libhetero.models.gmm.config import GmmConfig
+
+
+@pytest.mark.parametrize("name", ["small", "default", "paper"])
+def test_presets_travel_as_json(name):
+    config = GmmConfig.preset(name)
+    assert from_dict(GmmConfig, json.loads(json.dumps(to_dict(config)))) == config
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"decoder": "cnn"}, "decoder: expected pointtransformer or mlp; got 'cnn'."),
+        ({"loss": "mse"}, "loss: expected likelihood or frc; got 'mse'."),
+        ({"vary": "pp"}, "vary: expected letters of 'pas', each at most once; got 'pp'."),
+        ({"vary": ""}, "vary: expected letters of 'pas', each at most once; got ''."),
+        ({"points": ()}, "points: expected at least one level; got ()."),
+        ({"points": (64, 16)}, "points: expected levels from coarse to fine; got (64, 16)."),
+        ({"points": (0, 16)}, "points: expected 1 or more at each level; got (0, 16)."),
+        ({"latent_size": 0}, "latent_size: expected 1 or more; got 0."),
+        ({"latent_noise": -1.0}, "latent_noise: expected 0 or more; got -1.0."),
+        ({"attention_groups": -8}, "attention_groups: expected 0 or more; got -8."),
+        (
+            {"attention_groups": 5},
+            "attention_groups: expected a divisor of attention_channels (128); got 5.",
+        ),
+        (
+            {"resolution": (5.0, 20.0)},
+            "resolution: expected (low, high) in Å, low the larger number, 0 for the widest; "
+            "got (5.0, 20.0).",
+        ),
+    ],
+)
+def test_messages(values, message):
+    with pytest.raises(ConfigurationError) as error:
+        GmmConfig(**values)
+    assert str(error.value) == message

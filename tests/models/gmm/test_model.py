@@ -1,0 +1,156 @@
+"""The encoder's input, the losses, and which part of a Gaussian changes."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from libhetero.errors import DataError
+from libhetero.models.gmm.config import GmmConfig
+from libhetero.models.gmm.encoder import gradient_features, mean_frc
+from libhetero.models.gmm.model import GmmModel
+from libhetero.models.gmm.noise import measure_noise, ring_limits
+from libhetero.physics.ctf import ctf_image
+from libhetero.physics.fourier import ring_index
+from libhetero.physics.gaussians import project_gaussians
+from libhetero.records import Gaussians
+from tests.models.tiny_models import BOX, GMM, PIXEL, mixture, particles, quick_jit
+from tests.reference import correlation as correlation_twin
+
+RINGS = slice(1, BOX // 2)
+
+
+def one_particle():
+    batch = particles()
+    ctf = quick_jit(lambda c: ctf_image(c, BOX, PIXEL))(batch.ctf.take(0))
+    target = np.fft.rfft2(np.fft.ifftshift(batch.images[0])).astype(np.complex64)
+    return target, ctf, batch.pose.take(0)
+
+
+def test_features_are_the_gradient_of_the_mean_frc():
+    """By central differences of the same function, in float32, of the largest derivatives."""
+    target, ctf, pose = one_particle()
+    gaussians = jax.tree.map(jnp.asarray, mixture())
+    features = np.asarray(
+        quick_jit(lambda g: gradient_features(g, target, ctf, pose, PIXEL, RINGS))(gaussians)
+    )
+    assert features.shape == (20, 5)
+
+    @quick_jit
+    @jax.vmap
+    def score(position, log_amplitude, log_sigma):
+        moved = Gaussians(position, jnp.exp(log_amplitude), jnp.exp(log_sigma))
+        return mean_frc(moved, target, ctf, pose, PIXEL, RINGS)
+
+    raw = np.column_stack([mixture().position, np.log(mixture().amplitude), np.log(mixture().sigma)])
+    steps = np.array([0.3, 0.3, 0.3, 0.05, 0.05])
+    nudges = np.zeros((100, 20, 5))
+    nudges[np.arange(100), np.arange(100) // 5, np.arange(100) % 5] = np.tile(steps, 20)
+
+    def scores(tables):
+        tables = tables.astype(np.float32)
+        return np.asarray(score(tables[..., :3], tables[..., 3], tables[..., 4]), np.float64)
+
+    slope = (scores(raw + nudges) - scores(raw - nudges)).reshape(20, 5) / (2 * steps)
+    for column in range(5):
+        largest = np.abs(slope[:, column]).max()
+        np.testing.assert_allclose(features[:, column], slope[:, column], atol=0.05 * largest)
+
+
+def test_mean_frc_agrees_with_the_slow_rings_and_ignores_scale():
+    target, ctf, pose = one_particle()
+
+    @quick_jit
+    def score(gaussians, target):
+        return mean_frc(gaussians, target, ctf, pose, PIXEL, RINGS)
+
+    plane = quick_jit(lambda g: project_gaussians(g, pose, BOX, PIXEL))(mixture())
+    rings = correlation_twin.ring_correlation(np.asarray(plane) * np.asarray(ctf), target)
+    found = float(score(mixture(), target))
+    assert found == pytest.approx(rings[RINGS].mean(), abs=1e-4)
+    louder = dataclasses.replace(mixture(), amplitude=7 * mixture().amplitude)
+    assert float(score(louder, 0.2 * target)) == pytest.approx(found, abs=1e-5)
+
+
+@pytest.mark.parametrize("loss", ["frc", "likelihood"])
+def test_frc_is_free_of_scale_and_likelihood_is_not(loss):
+    """At the neutral mixture; the likelihood's misfit is 1 there, by the noise it was measured on."""
+    batch = particles(32, scale=3.0)
+    config = GmmConfig(**GMM, decoder="mlp", loss=loss)
+    model = GmmModel.from_data(config, mixture(), BOX, PIXEL, batch)
+    misfit = quick_jit(jax.vmap(model._misfit, in_axes=(None, 0, 0, 0)))
+    neutral = float(misfit(mixture(), batch.images, batch.pose, batch.ctf).mean())
+    louder = dataclasses.replace(mixture(), amplitude=2 * mixture().amplitude)
+    doubled = float(misfit(louder, batch.images, batch.pose, batch.ctf).mean())
+    if loss == "frc":
+        assert -1 < neutral < -0.3
+        assert doubled == pytest.approx(neutral, abs=1e-5)
+    else:
+        assert neutral == pytest.approx(1, abs=0.05)
+        assert doubled > neutral + 0.5
+
+
+def test_scale_and_noise_are_measured():
+    """Images of scale 30 in white noise of deviation 2: n² · 4 of power in every ring."""
+    clean = particles(256, noise=0.0, scale=30.0)
+    noise = 2 * np.random.default_rng(9).normal(size=clean.images.shape)
+    noisy = dataclasses.replace(clean, images=(clean.images + noise).astype(np.float32))
+    scale, weight = measure_noise(mixture(), noisy, BOX, PIXEL, (2, 7))
+    assert scale == pytest.approx(30, rel=0.01)
+    rings = ring_index(BOX)
+    upper = (np.arange(BOX) < BOX // 2)[:, None] | (np.arange(BOX // 2 + 1) > 0)[None, :]
+    used = (rings >= 2) & (rings < 7) & upper
+    np.testing.assert_array_equal(weight > 0, used)
+    np.testing.assert_allclose(1 / weight[used], BOX**2 * 4, rtol=0.1)
+    assert 1 / weight[used].mean() == pytest.approx(BOX**2 * 4, rel=0.03)
+
+
+def test_padding_has_no_say_in_scale_and_noise():
+    batch = particles(8)
+    plain = measure_noise(mixture(), batch, BOX, PIXEL, (1, 8))
+    images, weight = np.array(batch.images), np.ones(8, np.float32)
+    halves = dataclasses.replace(batch, weight=np.arange(8) < 6)
+    images[6:] = 1e3
+    weight[6:] = 0
+    padded = dataclasses.replace(batch, images=images, weight=weight)
+    found = measure_noise(mixture(), padded, BOX, PIXEL, (1, 8))
+    expected = measure_noise(mixture(), halves, BOX, PIXEL, (1, 8))
+    assert found[0] == pytest.approx(expected[0]) and found[0] != plain[0]
+    np.testing.assert_allclose(found[1], expected[1], rtol=1e-5)
+
+
+def test_inverted_images_are_refused():
+    batch = particles(scale=-1.0)
+    with pytest.raises(DataError, match="do not correlate .*--invert"):
+        measure_noise(mixture(), batch, BOX, PIXEL, (1, 8))
+
+
+def test_rings_of_resolution_limits():
+    assert ring_limits((0.0, 0.0), 64, 2.0) == (1, 32)
+    assert ring_limits((64.0, 8.0), 64, 2.0) == (2, 17)
+    assert ring_limits((1e4, 1.0), 64, 2.0) == (1, 32)
+
+
+@pytest.mark.parametrize("vary", ["p", "a", "s", "pa", "as", "ps", "pas"])
+def test_only_the_letters_given_vary(vary):
+    config = GmmConfig(**GMM, decoder="mlp", vary=vary, displacement_scale=5.0)
+    neutral = mixture()
+    model = GmmModel(config, neutral, (), np.ones(5), 1.0, np.ones((BOX, 9)), BOX, PIXEL)
+    outputs = sum({"p": 3, "a": 1, "s": 1}[letter] for letter in vary)
+    change = np.random.default_rng(0).normal(size=(20, outputs)).astype(np.float32)
+    params = jax.eval_shape(model.init, jax.random.key(0))
+    assert params["decoder"]["change"]["kernel"].shape[-1] == 20 * outputs
+    found, columns = model._changed(jnp.asarray(change)), iter(range(outputs))
+    position, amplitude, sigma = neutral.position, neutral.amplitude, neutral.sigma
+    if "p" in vary:
+        position = position + 5 * change[:, [next(columns) for _ in range(3)]]
+    if "a" in vary:
+        amplitude = amplitude * (1 + change[:, next(columns)] / 2) ** 2
+    if "s" in vary:
+        sigma = sigma * np.exp(np.tanh(change[:, next(columns)]) / 2)
+    np.testing.assert_allclose(found.position, position, rtol=1e-5)
+    np.testing.assert_allclose(found.amplitude, amplitude, rtol=1e-5)
+    np.testing.assert_allclose(found.sigma, sigma, rtol=1e-5)
+    assert np.all(np.asarray(found.amplitude) >= 0) and np.all(np.asarray(found.sigma) > 0)

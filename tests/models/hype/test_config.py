@@ -1,0 +1,56 @@
+"""Configuration of CryoHype."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from libhetero.configuration import from_dict, to_dict
+from libhetero.errors import ConfigurationError
+from libhetero.models.hype.config import HypeConfig
+from libhetero.models.hype.model import HypeModel
+
+PUBLISHED = 49_806_721
+
+
+def test_published_model_has_its_published_size():
+    model = HypeModel.from_data(HypeConfig.preset("paper"), 128, 1.5, sample=None)
+    shapes = jax.eval_shape(model.init, jax.random.key(0))
+    assert sum(np.prod(leaf.shape) for leaf in jax.tree.leaves(shapes)) == PUBLISHED
+    assert sum(model.config.layer_tokens()) == 129
+    assert model.config.layer_sizes() == ((384, 1024), *[(1024, 1024)] * 3, (1024, 1))
+
+
+@pytest.mark.parametrize("name", ["small", "default", "paper"])
+def test_presets_travel_as_json(name):
+    config = HypeConfig.preset(name)
+    assert from_dict(HypeConfig, json.loads(json.dumps(to_dict(config)))) == config
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"patch": 0}, "patch: expected 1 or more; got 0."),
+        ({"inr_layers": -1}, "inr_layers: expected 1 or more; got -1."),
+        ({"modulation": "add"}, "modulation: expected multiply or residual; got 'add'."),
+        ({"output": "real"}, "output: expected complex or hartley; got 'real'."),
+        ({"precision": "half"}, "precision: expected auto or float32 or bfloat16; got 'half'."),
+        ({"feature_sigma": 0.0}, "feature_sigma: expected a fraction above 0, at most 1; got 0.0."),
+        ({"window": 1.5}, "window: expected a fraction above 0, at most 1; got 1.5."),
+    ],
+)
+def test_messages(values, message):
+    with pytest.raises(ConfigurationError) as error:
+        HypeConfig(**values)
+    assert str(error.value) == message
+
+
+def test_patch_must_divide_the_box():
+    with pytest.raises(ConfigurationError, match=r"divisor of the box \(20 pixels\); got 16"):
+        HypeModel.from_data(HypeConfig(), 20, 1.0, sample=None)
+
+
+def test_unknown_preset():
+    with pytest.raises(ConfigurationError, match="unknown preset 'huge'"):
+        HypeConfig.preset("huge")

@@ -135,7 +135,7 @@ def _logging(program: str, verbose: int) -> Iterator[None]:
     logger.addHandler(told)
     logger.addHandler(warned)
     logger.propagate = False  # some packages give the root logger a handler of its own
-    logger.setLevel((logging.WARNING, logging.INFO)[verbose] if 0 <= verbose < 2 else logging.DEBUG)
+    logger.setLevel((logging.WARNING, logging.INFO, logging.DEBUG)[min(max(verbose, 0), 2)])
     try:
         yield
     finally:

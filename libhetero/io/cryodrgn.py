@@ -76,11 +76,12 @@ def read_pickle(path: str | os.PathLike) -> Any:
 def read_poses(path: str | os.PathLike) -> tuple[np.ndarray, np.ndarray]:
     """Return rotations (N, 3, 3) and our shifts (N, 2) as fractions of the box."""
     content = read_pickle(path)
-    rotation, translation = content if isinstance(content, tuple | list) else (content, None)
-    rotation = np.asarray(rotation, np.float64)
+    paired = isinstance(content, tuple | list) and len(content) == 2
+    rotation, translation = content if paired else (content, None)
+    rotation = _array(rotation, path, "poses", np.float64)
     if translation is None:
-        translation = np.zeros((len(rotation), 2))
-    translation = np.asarray(translation, np.float64)
+        translation = np.zeros((len(rotation) if rotation.ndim else 0, 2))
+    translation = _array(translation, path, "poses", np.float64)
     if rotation.shape[1:] != (3, 3) or translation.shape != (len(rotation), 2):
         raise DataError(
             f"{path}: shapes {rotation.shape} and {translation.shape}; expected poses (N, 3, 3) "
@@ -93,7 +94,7 @@ def read_poses(path: str | os.PathLike) -> tuple[np.ndarray, np.ndarray]:
 
 def read_ctf(path: str | os.PathLike) -> tuple[CTFParams, np.ndarray, np.ndarray]:
     """Return the CTF, and the box (N,) and pixel size (N,) Å it was determined at."""
-    table = np.asarray(read_pickle(path), np.float64)
+    table = _array(read_pickle(path), path, "a CTF table", np.float64)
     if table.ndim != 2 or table.shape[1] not in (9, 11):
         raise DataError(f"{path}: shape {table.shape}; expected a cryoDRGN CTF table, (N, 9).")
     count = len(table)
@@ -114,10 +115,21 @@ def read_ctf(path: str | os.PathLike) -> tuple[CTFParams, np.ndarray, np.ndarray
 
 def read_indices(path: str | os.PathLike) -> np.ndarray:
     """Return the particles chosen, (M,) int, 0-based."""
-    values = np.asarray(read_pickle(path)).ravel()
+    values = _array(read_pickle(path), path, "indices").ravel()
     if values.dtype.kind not in "iu":
         raise DataError(f"{path}: holds {values.dtype} values; expected whole numbers (indices).")
     return values.astype(np.int64)
+
+
+def _array(content: Any, path: str | os.PathLike, what: str, kind: Any = None) -> np.ndarray:
+    """Return the content of a pickle as one array; a pickle of other things is an error."""
+    try:
+        return np.asarray(content, kind)
+    except (ValueError, TypeError):
+        raise DataError(
+            f"{path}: expected {what} in one array, found {type(content).__name__} of unlike parts; "
+            f"check which file goes with --poses, --ctf and --ind."
+        ) from None
 
 
 def override(entries: Entries, tables: Tables, source: str | os.PathLike) -> Entries:

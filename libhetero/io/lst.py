@@ -140,7 +140,7 @@ def _complete(
     datadir: str | os.PathLike | None,
 ) -> None:
     """Add to each line's values those of its .hdf image header that the line lacks."""
-    wanted = ("ctf", "xform.projection")
+    wanted = ("ctf", "xform.projection", "ctf_phase_flipped")
     for i, name in enumerate(names):
         if not name.endswith((".hdf", ".h5")):
             continue
@@ -250,13 +250,16 @@ def _all_values(particles: ParticleSet) -> Iterator[dict[str, Any]]:
     pose = particles.pose
     matrices = None if pose is None else eman.matrices_from_pose(pose, pixel_size)
     fields = None if ctf is None else eman.fields_from_ctf(ctf, pixel_size)
+    headers = None if ctf is None else _header_ctfs(particles)
     for i, values in enumerate(_carried(particles)):
         values["apix_x"] = values["apix_y"] = float(f"{pixel_size[i]:.7g}")
         if matrices is not None and not _same_projection(values, matrices[i]):
             text = "[" + ",".join(f"{number:.9g}" for number in matrices[i].ravel()) + "]"
             values["xform.projection"] = {"__class__": "Transform", "matrix": text}
         if fields is not None:
-            _put_ctf(values, fields[i], float(ctf.phase_shift[i]), float(ctf.scale[i]))
+            stated = values.get("ctf", headers[i])
+            phase_shift, scale = float(ctf.phase_shift[i]), float(ctf.scale[i])
+            _put_ctf(values, stated, fields[i], phase_shift, scale)
         if particles.phase_flipped:
             values["ctf_phase_flipped"] = 1
         if particles.contrast:
@@ -288,9 +291,25 @@ def _same_projection(values: dict[str, Any], matrix: np.ndarray) -> bool:
     return bool(np.all(np.abs(old[:2] - matrix[:2]) < 2e-5 + 1e-5 * np.abs(matrix[:2])))
 
 
-def _put_ctf(values: dict[str, Any], new: dict[str, Any], phase_shift: float, scale: float) -> None:
-    """Set the CTF of one line unless the one it came with is the same."""
-    old = values.get("ctf")
+def _header_ctfs(particles: ParticleSet) -> list[Any]:
+    """Return the CTF string in the header of each .hdf image, None where there is none."""
+    found: list[Any] = [None] * len(particles)
+    for i, file in enumerate(particles.files):
+        if not file.endswith((".hdf", ".h5")) or not os.path.exists(file):
+            continue
+        rows = np.flatnonzero(particles.file_id == i)
+        headers = hdf.read_headers(file, particles.image_index[rows], ("ctf",))
+        for row, header in zip(rows, headers, strict=True):
+            found[row] = header.get("ctf")
+    return found
+
+
+def _put_ctf(
+    values: dict[str, Any], old: Any, new: dict[str, Any], phase_shift: float, scale: float
+) -> None:
+    """Set the CTF of one line unless `old`, which it or its image's header states, is the same."""
+    if isinstance(old, str):
+        old = eman.parse_ctf_string(old, "header")
     curves = old if isinstance(old, dict) else {}
     keep = bool(curves) and all(
         abs(float(curves.get(name, np.inf)) - new[name]) < 1e-5 + 1e-5 * abs(new[name])

@@ -63,7 +63,11 @@ def run(config: Make3dConfig, progress: Callable[[float], None] | None = None) -
         feed_batches(feed, config.batch_size), len(feed), "reconstructing",
         lambda batch: int(np.count_nonzero(batch.weight)), progress,
     )  # fmt: skip
-    made = reconstruct(stream, feed.box_size, feed.pixel_size, particles.half_set)
+    half_set = particles.half_set
+    if half_set is not None and len(np.unique(half_set)) < 2:
+        LOGGER.warning("all particles are of one half-set; every other one is taken instead.")
+        half_set = None
+    made = reconstruct(stream, feed.box_size, feed.pixel_size, half_set)
     _write(Path(config.output), made, feed.pixel_size)
     LOGGER.info(
         "%s: %d particles, half-maps agree (FSC 0.143) to %.3g Å",

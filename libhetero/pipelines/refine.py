@@ -29,6 +29,7 @@ from libhetero.pipelines.refine_config import (
 )
 from libhetero.pipelines.run_folder import (
     RunConfig,
+    listed_particles,
     load_particles,
     read_arrays,
     write_arrays,
@@ -138,7 +139,7 @@ def _start(
         if sharding.is_writer():
             write_config(folder, run_config)
             write_arrays(folder, model)
-            write_particles(folder / "ptcls_00.lst", particles)
+            write_particles(folder / "ptcls_00.lst", listed_particles(particles, data))
             if gaussians is not None:
                 write_gaussians(folder / "model_00.txt", gaussians, feed.box_size, feed.pixel_size)
     return folder, run_config, feed, model

@@ -53,6 +53,10 @@ class RefineConfig:
     def __post_init__(self) -> None:
         if self.particles is None and self.resume is None:
             raise ConfigurationError("no particles were given; expected a list or a stack.")
+        if self.folder is not None and self.resume is not None:
+            raise ConfigurationError(
+                f"--resume {self.resume} goes on in its own folder; leave --path {self.folder} out."
+            )
         if self.family is not None and self.family not in MODEL_CONFIGS:
             raise ConfigurationError(f"family: expected hype or gmm; got {self.family!r}.")
         from_dict(TrainingConfig, self.training)

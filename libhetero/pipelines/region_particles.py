@@ -15,7 +15,7 @@ from libhetero.analysis.regions import Regions
 from libhetero.io import write_latent, write_particles
 from libhetero.io.atomic import replacing
 from libhetero.pipelines.decoded import Changes, stream_changes
-from libhetero.pipelines.run_folder import Run
+from libhetero.pipelines.run_folder import Run, listed_particles
 from libhetero.report.embedding import draw_particles
 from libhetero.report.presence import draw_presence
 
@@ -117,7 +117,9 @@ def write_region_classes(
     region_NN_class_MM.lst and .star.
     """
     folder = run.folder
-    for pattern in ("region_*_class_*.lst", "region_*_class_*.star", "classes_region_*.txt"):
+    particles = listed_particles(run.particles, run.config.data)
+    for pattern in ("region_*_class_*.lst", "region_*_class_*.star", "classes_region_*.txt",
+                    "embed_region_*.txt", "embed_region_*.png"):  # fmt: skip
         for stale in folder.glob(pattern):
             stale.unlink()
     paths = []
@@ -129,7 +131,7 @@ def write_region_classes(
         title = f"region {item.region}"
         draw_particles(paths[-1], item.coordinates[:, :2], item.label, title, "PC")
         for label in np.unique(item.label[item.label >= 0]):
-            chosen = run.particles.take(np.flatnonzero(item.label == label))
+            chosen = particles.take(np.flatnonzero(item.label == label))
             for suffix in ("lst", "star"):
                 write_particles(folder / f"{name}_class_{label:02d}.{suffix}", chosen)
     if found:

@@ -194,6 +194,11 @@ def load_particles(data: DataConfig) -> ParticleSet:
     return particles
 
 
+def listed_particles(particles: ParticleSet, data: DataConfig) -> ParticleSet:
+    """Return the particles as a list should name them: without the CTF of 1 that `no_ctf` gave."""
+    return dataclasses.replace(particles, ctf=None) if data.no_ctf else particles
+
+
 def _check_box(particles: ParticleSet, data: DataConfig) -> None:
     box = data.preprocess.box_size or particles.uniform_box_size()
     if box % 2:

@@ -46,8 +46,8 @@ class Target:
 
 def spread_indices(total: int, count: int) -> np.ndarray:
     """Return particles 0, N // n, 2 N // n, … at most `count` of them."""
-    step = max(total // max(count, 1), 1)
-    return np.arange(0, total, step)[:count]
+    count = min(count, total)
+    return np.arange(count) * total // max(count, 1)
 
 
 def decode_volumes(run: Run, indices: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:

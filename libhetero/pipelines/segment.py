@@ -12,6 +12,7 @@ import numpy as np
 from libhetero.analysis.density import EpsScan
 from libhetero.analysis.gaussian_features import FEATURES
 from libhetero.analysis.regions import RegionConfig, Regions, find_regions
+from libhetero.errors import ConfigurationError
 from libhetero.pipelines.decoded import LEAST_SHARE, Changes, measure_changes, neutral_gaussians
 from libhetero.pipelines.embed import FEATURE_CHOICES, check_at_least, check_choice
 from libhetero.pipelines.latents import particle_latents
@@ -71,6 +72,12 @@ class SegmentConfig:
         check_choice("class_method", self.class_method, CLASS_METHODS)
         check_at_least("components", self.components, 2)
         check_at_least("batch_size", self.batch_size, 1)
+        if self.method == "hdbscan" and self.eps is not None:
+            raise ConfigurationError("--eps is DBSCAN's; leave it out with --method hdbscan.")
+        if self.class_method == "hdbscan" and self.classes is not None:
+            raise ConfigurationError(
+                "--classes is of k-means; leave it out with --class_method hdbscan."
+            )
         if self.classes is not None:
             check_at_least("classes", self.classes, 1)
 

@@ -82,7 +82,7 @@ class HypeConfig:
         """
         if name == "small":
             return cls(
-                patch=8, dim=64, depth=2, heads=2, head_dim=32, feed_forward=128, weight_tokens=4,
+                patch=8, dim=128, depth=2, heads=4, head_dim=32, feed_forward=256, weight_tokens=4,
                 inr_width=128, inr_layers=3, inr_frequencies=64,
             )
         if name == "default":

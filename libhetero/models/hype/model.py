@@ -105,11 +105,16 @@ class HypeModel:
         }
 
     def encode(self, params: Any, batch: Batch) -> Float[Array, "batch latent"]:
-        """Return the output weight tokens of every image, flattened."""
+        """Return the output weight tokens of every image, flattened.
+
+        Each token is brought to mean 0 and variance 1. The heads begin with a layer norm, so this
+        changes no volume; it takes out of the latent what has no effect.
+        """
 
         def one(image: Array, pose: Pose, ctf: CTFParams) -> Array:
             seen = self._seen(image, pose, ctf)
-            return ImageEncoder(self.config).apply({"params": params["encoder"]}, seen).reshape(-1)
+            tokens = ImageEncoder(self.config).apply({"params": params["encoder"]}, seen)
+            return jax.nn.standardize(tokens, axis=-1).reshape(-1)
 
         return jax.vmap(one)(batch.images, batch.pose, batch.ctf)
 

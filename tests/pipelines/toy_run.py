@@ -10,7 +10,7 @@ import numpy as np
 
 from libhetero.io import write_latent
 from libhetero.physics.gaussians import gaussians_to_volume
-from libhetero.pipelines.run_folder import Run
+from libhetero.pipelines.run_folder import DataConfig, Run
 from libhetero.records import Gaussians
 from tests.analysis.synthetic import complex_of_pieces
 from tests.training.toy import make_feed, make_particles
@@ -95,6 +95,6 @@ def field_run(folder: Path, count: int = 50):
 
 
 def _run(folder, model, count):
-    config = SimpleNamespace(family=model.family)
+    config = SimpleNamespace(family=model.family, data=DataConfig("toy.star"))
     params = {"gain": jnp.float32(1.0)}
     return ToyRun(folder, config, model, params, make_particles(count))

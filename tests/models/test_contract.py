@@ -32,7 +32,7 @@ from tests.models.tiny_models import (
     random_params,
 )
 
-KEY = jax.random.key(3)
+KEY, OTHER_KEY = (jax.random.key(seed, impl="rbg") for seed in (3, 4))  # quick to compile
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +88,7 @@ def test_says_what_it_is(case):
 def test_fresh_parameters_are_float32_and_follow_the_key(case):
     shapes = jax.eval_shape(case.model.init, KEY)
     assert {leaf.dtype for leaf in jax.tree.leaves(shapes)} == {jnp.dtype("float32")}
-    one, again, other = case.init(KEY), case.init(KEY), case.init(jax.random.key(4))
+    one, again, other = case.init(KEY), case.init(KEY), case.init(OTHER_KEY)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(one))
     assert_trees_close(one, again, rtol=0, atol=0)
     pairs = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
@@ -169,17 +169,13 @@ def test_a_saved_model_gives_the_same(case):
     for name, array in both:
         np.testing.assert_array_equal(array, case.model.arrays()[name], err_msg=name)
 
-    @quick_jit
-    def outputs(params, batch):
-        latent = again.encode(params, batch)
-        one = jax.tree.map(lambda array: array[0], again.decode(params, latent))
-        return latent, again.loss(params, batch, KEY)[0], again.volume(one, BOX, PIXEL)
-
-    latent, loss, volume = outputs(case.params, case.batch)
+    latent = quick_jit(again.encode)(case.params, case.batch)
     assert_trees_close(latent, case.encode(case.params, case.batch))
-    assert_trees_close(volume, case.volume(case.first()), atol=1e-5 * float(jnp.abs(volume).max()))
-    (before, _), _ = case.loss(case.params, case.batch, KEY)
-    assert float(loss) == pytest.approx(float(before), rel=1e-5)
+    programs = [
+        jax.jit(model.loss).lower(case.params, case.batch, KEY).as_text()
+        for model in (case.model, again)
+    ]
+    assert programs[0] == programs[1]
 
 
 def test_upright_render_is_the_projection_of_the_volume(case):

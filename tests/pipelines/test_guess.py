@@ -1,5 +1,7 @@
 """Starting Gaussians from a map or an atomic model, through the program."""
 
+from pathlib import Path
+
 import mrcfile
 import numpy as np
 import pytest
@@ -41,7 +43,7 @@ def write_model(path, shift=0.0):
 def test_map_in_gaussians_out(program):
     volume = np.asarray(to_volume(mixture()))
     write_volume("map.mrc", volume, PIXEL)
-    code, out, _ = program("map.mrc", "gmm.txt", "--ngauss", 24, "--niter", 80)
+    code, out, _ = program("map.mrc", "gmm.txt", "--ngauss", 24, "--niter", 60)
     assert code == 0
     assert "24 Gaussians" in out and "correlation" in out
     found = read_gaussians("gmm.txt", BOX, PIXEL)
@@ -69,7 +71,7 @@ def test_seed_decides(program):
     write_volume("map.mrc", np.asarray(to_volume(mixture())), PIXEL)
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         assert program("map.mrc", f"{name}.txt", "--ngauss", 9, "--niter", 1, "--seed", seed)[0] == 0
-    first, again, other = (open(f"{name}.txt").read() for name in "abc")
+    first, again, other = (Path(f"{name}.txt").read_text() for name in "abc")
     assert first == again != other
 
 

@@ -23,7 +23,8 @@ def volume() -> np.ndarray:
 def test_map_of_known_gaussians_is_fitted(volume):
     start = place_gaussians(volume, PIXEL, 24, default_threshold(volume), seed=0)
     steps = []
-    fitted = fit_mixture(volume, PIXEL, start, 120, lambda step, value: steps.append((step, value)))
+    no_mean = volume - volume.mean()  # as a backprojection may have it
+    fitted = fit_mixture(no_mean, PIXEL, start, 120, lambda step, value: steps.append((step, value)))
     assert fitted.correlation >= 0.99
     assert steps[-1][0] == 120 and steps[-1][1] == pytest.approx(fitted.correlation, abs=0.01)
     assert fitted.fsc.shape == (BOX // 2,) and fitted.fsc[:5].min() > 0.95

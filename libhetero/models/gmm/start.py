@@ -166,5 +166,6 @@ def _scaled(fitted: Gaussians, target: np.ndarray, pixel_size: float) -> FittedM
     correlation = overlap / np.sqrt(power * float(np.vdot(target, target)))
     amplitude = np.asarray(fitted.amplitude) * (overlap / power)
     gaussians = Gaussians(np.asarray(fitted.position), amplitude, np.asarray(fitted.sigma))
-    fsc = np.asarray(fourier_shell_correlation(jnp.asarray(target), jnp.asarray(made)))
+    level = target + made.mean()  # the mean of a map is not fitted, so it must not count
+    fsc = np.asarray(fourier_shell_correlation(jnp.asarray(level), jnp.asarray(made)))
     return FittedMixture(gaussians, float(correlation), fsc)

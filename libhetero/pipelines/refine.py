@@ -38,6 +38,7 @@ from libhetero.pipelines.run_folder import (
 from libhetero.records import Gaussians
 from libhetero.report.training import draw_training
 from libhetero.training import sharding
+from libhetero.training.checkpoint import CheckpointFolder
 from libhetero.training.feed import ParticleFeed
 from libhetero.training.log import read_log
 from libhetero.training.loop import train
@@ -97,16 +98,26 @@ def run(
         folder, len(feed), feed.box_size, feed.pixel_size, jax.device_count(),
     )  # fmt: skip
     key = jax.random.key(run_config.training.seed)
-    params = jax.eval_shape(model.init, key) if config.resume else jax.jit(model.init)(key)
+    resumes = config.resume is not None and _has_checkpoint(folder)
+    params = jax.eval_shape(model.init, key) if resumes else jax.jit(model.init)(key)
     result = train(
         model, params, feed, run_config.training, folder,
-        resume=config.resume is not None, progress=progress,
+        resume=resumes, progress=progress,
     )  # fmt: skip
     if result.finished and sharding.is_writer():
         write_mid(folder / "mid_00.txt", model, result.params, feed, run_config.training.batch_size)
         draw_training(folder / "loss.png", read_log(folder / "log.jsonl"))
     sharding.wait_for_all("refined")
     return RefineResult(folder, result.step, result.finished)
+
+
+def _has_checkpoint(folder: Path) -> bool:
+    """Return whether there is a checkpoint to go on from; a run stopped before its first starts over."""
+    with CheckpointFolder(folder / "checkpoints") as checkpoints:
+        found = checkpoints.latest() is not None
+    if not found:
+        LOGGER.warning("%s: stopped before its first checkpoint; training starts over", folder)
+    return found
 
 
 def _start(

@@ -90,6 +90,16 @@ def test_a_resumed_run_equals_an_uninterrupted_one(project, monkeypatch, family,
     assert first == second
 
 
+def test_a_run_without_a_checkpoint_starts_over(trained, tmp_path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(trained[0], folder)
+    shutil.rmtree(folder / "checkpoints")
+    (folder / "mid_00.txt").unlink()
+    assert main(["--resume", str(folder)]) == 0
+    again, before = read_latent(folder / "mid_00.txt"), read_latent(trained[0] / "mid_00.txt")
+    np.testing.assert_allclose(again[1], before[1], rtol=1e-5, atol=1e-6)
+
+
 def test_everything_is_written(trained) -> None:
     folder, particles = trained
     index, latent = read_latent(folder / "mid_00.txt")

@@ -235,6 +235,8 @@ TABLE += [
     Mistake("full disk", "e2hype_import.py particles.star", ("particles.lst", "no space left"),
             machine=full_disk),
     Mistake("full disk", "e2hype_refine.py particles.star", ("no space left",), machine=full_disk),
+    Mistake("Gaussian option of CryoHype", "e2hype_refine.py particles.star --nmid 4",
+            ("--nmid", "--pointtransformer")),
     Mistake("resume of no run", "e2hype_refine.py --resume hype_07", ("hype_07", "no such file")),
     Mistake("resume of a damaged run", "e2hype_refine.py --resume hype_00", ("config.json", "JSON"),
             lambda: (os.mkdir("hype_00"), Path("hype_00/config.json").write_text("{"))),

@@ -20,6 +20,7 @@ from libhetero.io.atomic import replacing
 from libhetero.io.entries import Entries, unique_names
 from libhetero.io.origin import original_table
 from libhetero.io.paths import check_readable, project_path
+from libhetero.io.pixel_size import renewed_pixel_size
 from libhetero.records import CTFParams, ParticleSet, Pose, SourceTable
 
 CTF_FIELDS = (
@@ -126,13 +127,32 @@ def read_ctf(rows: np.ndarray) -> CTFParams | None:
 def write_cs(path: str | os.PathLike, particles: ParticleSet) -> None:
     """Write a particle table, with every column of a .cs the set came from."""
     found = original_table(particles, "cs", read_table)
-    rows = _fresh(particles) if found is None else found[0].particles[found[1]].copy()
+    if found is None:
+        rows = _fresh(particles)
+    else:
+        rows = found[0].particles[found[1]].copy()
+        _put_pixel_size(rows, particles)
     if particles.pose is not None:
         rows = _put_pose(rows, particles.pose)
     if particles.ctf is not None:
         _put_ctf(rows, particles.ctf)
     with replacing(path) as beside, open(beside, "wb") as file:
         np.save(file, rows, allow_pickle=False)
+
+
+def _put_pixel_size(rows: np.ndarray, particles: ParticleSet) -> None:
+    """Renew every psize_A where another pixel size was given in place of the stated one."""
+    if not {"blob/psize_A", "blob/shape"} <= set(rows.dtype.names):
+        return
+    stated = rows["blob/psize_A"].astype(np.float64)
+    pixel = renewed_pixel_size(particles, stated, rows["blob/shape"][:, 1].astype(np.int64))
+    changed = pixel != stated
+    ratio = pixel[changed] / np.where(stated > 0, stated, pixel)[changed]
+    for name in rows.dtype.names:
+        if name.endswith("/psize_A"):
+            old = rows[name][changed]
+            rows[name][changed] = (old.T * ratio).T
+    rows["blob/psize_A"] = pixel
 
 
 def _put_pose(rows: np.ndarray, pose: Pose) -> np.ndarray:

@@ -42,10 +42,19 @@ def original_table(
         return None
     lines = [lst.line_values(source.data, int(row)) for row in source.rows]
     names = {line.get("hetero_source") for line in lines}
-    if len(names) != 1 or None in names or not str(*names).endswith(f".{kind}"):
+    tables = sorted(name for name in names if name and name.endswith(f".{kind}"))
+    if tables and len(names) > 1:
+        logger.warning(
+            "%s: joined from %d imports (%s among them); their other columns are lost in this "
+            "export. Export the list of each import by itself to keep them.",
+            source.data.path,
+            len(names),
+            ", ".join(tables[:2]),
+        )
+    if not tables or len(names) > 1:
         return None
     rows = np.array([line["hetero_row"] for line in lines], np.int64)
-    return _referenced(str(*names), read_table, rows)
+    return _referenced(tables[0], read_table, rows)
 
 
 def _referenced(

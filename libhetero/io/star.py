@@ -57,9 +57,9 @@ class StarTable:
         optics = self.blocks.get("optics")
         if not isinstance(optics, pd.DataFrame) or label not in optics:
             return None
-        return optics[label].to_numpy(object)[self._optics_row()[rows]]
+        return optics[label].to_numpy(object)[self.optics_row()[rows]]
 
-    def _optics_row(self) -> np.ndarray:
+    def optics_row(self) -> np.ndarray:
         """Return the row of the optics table for each particle."""
         optics, count = self.blocks["optics"], len(self.particles)
         if "rlnOpticsGroup" not in self.particles or "rlnOpticsGroup" not in optics:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import Any
 
@@ -12,14 +13,20 @@ import starfile
 from libhetero.errors import DataError
 from libhetero.io import star
 from libhetero.io.atomic import replacing
+from libhetero.io.check import pixel_size_disagreements
 from libhetero.io.euler import euler_from_matrix
+from libhetero.io.images import open_stack
 from libhetero.io.optics import optics_groups
 from libhetero.io.origin import original_table
 from libhetero.io.paths import project_path, resolve_path
+from libhetero.io.pixel_size import SAME, renewed_pixel_size
 from libhetero.io.star import StarTable
 from libhetero.records import CTFParams, ParticleSet, Pose
 
+logger = logging.getLogger(__name__)
+
 VERSION = "# version 30001"
+PIXEL_LABELS = {"rlnImagePixelSize": 1, "rlnPixelSize": 1, "rlnMagnification": -1}
 
 
 def write_star(path: str | os.PathLike, particles: ParticleSet) -> None:
@@ -39,10 +46,10 @@ def _updated(table: StarTable, rows: np.ndarray, particles: ParticleSet) -> dict
     """Return the blocks of a table with the rows of the set, renewed where the set differs."""
     frame = table.particles.iloc[rows].reset_index(drop=True)
     frame["rlnImageName"] = _image_names(table, frame["rlnImageName"], particles)
-    pixel = star.read_pixel_size(table, rows)
-    pixel = np.where(np.isfinite(pixel), pixel, particles.pixel_size)
+    blocks = {**table.blocks, table.name: frame}
+    pixel, written = _put_pixel_size(blocks, table, rows, particles)
     if particles.pose is not None:
-        _put_pose(frame, table, rows, particles.pose, pixel)
+        _put_pose(frame, table, rows, particles.pose, pixel, written)
     if particles.ctf is not None:
         _put_ctf(frame, table, rows, particles.ctf)
     if particles.half_set is not None:
@@ -50,7 +57,84 @@ def _updated(table: StarTable, rows: np.ndarray, particles: ParticleSet) -> dict
         old = table.number("rlnRandomSubset", rows)
         if old is None or not np.array_equal(old, subset):
             frame["rlnRandomSubset"] = subset.astype(str)
-    return {name: frame if name == table.name else block for name, block in table.blocks.items()}
+    return blocks
+
+
+def _put_pixel_size(
+    blocks: dict[str, Any], table: StarTable, rows: np.ndarray, particles: ParticleSet
+) -> tuple[np.ndarray, np.ndarray]:
+    """Renew the pixel size in blocks where another was given in place of the stated one.
+
+    Returns
+    -------
+    pixel : (N,) Å, of the table's images.
+    written : (N,) Å, what the blocks then state; `pixel` where they state nothing.
+    """
+    stated = star.read_pixel_size(table, rows)
+    known = np.isfinite(stated) & (stated > 0)
+    if np.allclose(stated, particles.pixel_size, rtol=SAME, atol=0):
+        return stated, stated
+    pixel = renewed_pixel_size(particles, stated, _box_size(table, rows, particles))
+    if not known.any():
+        for line in pixel_size_disagreements(particles):
+            logger.warning(
+                "%s: no column holds the pixel size: %s; shifts keep their number of pixels.",
+                table.path,
+                line,
+            )
+    ratio = np.where(known, pixel / np.where(known, stated, 1.0), 1.0)
+    if np.all(ratio == 1):
+        return pixel, pixel
+    if _scale_pixel_size(blocks, table, rows, ratio):
+        return pixel, pixel
+    logger.warning(
+        "%s: an optics group would need several pixel sizes, so those in the list stay; shifts "
+        "keep their number of pixels.",
+        table.path,
+    )
+    return pixel, np.where(known, stated, pixel)
+
+
+def _scale_pixel_size(
+    blocks: dict[str, Any], table: StarTable, rows: np.ndarray, ratio: np.ndarray
+) -> bool:
+    """Multiply the pixel size that blocks state by `ratio` (N,); False if they cannot hold it."""
+    frame = blocks[table.name]
+    values = {label: table.number(label, rows) for label in PIXEL_LABELS}
+    values = {label: old for label, old in values.items() if old is not None}
+    of_group = [label for label in values if label not in frame]
+    if of_group:
+        optics_row = table.optics_row()[rows]
+        used, first, group = np.unique(optics_row, return_index=True, return_inverse=True)
+        if not np.allclose(ratio, ratio[first][group], rtol=SAME, atol=0):
+            return False
+        blocks["optics"] = blocks["optics"].copy()
+    for label, old in values.items():
+        new = old * ratio ** PIXEL_LABELS[label]
+        if label in of_group:
+            column = blocks["optics"].columns.get_loc(label)
+            blocks["optics"].iloc[used, column] = _text(new[first])
+        else:
+            frame[label] = _text(new)
+    return True
+
+
+def _box_size(table: StarTable, rows: np.ndarray, particles: ParticleSet) -> np.ndarray:
+    """Return the box of the table's images, (N,), by the table or their headers; 0 if not known."""
+    box = table.number("rlnImageSize", rows, missing=0.0).astype(np.int64)
+    if np.all(box > 0) or (particles.source is not None and particles.source.format == "star"):
+        return box
+    names = pd.Series(table.particles["rlnImageName"].to_numpy(object)[rows], dtype=object)
+    stacks = names.astype(str).str.rpartition("@")[2]
+    found: dict[str, int] = {}
+    for name in stacks.unique():
+        try:
+            stack = open_stack(resolve_path(name, table.path))
+        except DataError:
+            continue
+        found[name] = stack.shape[1]
+        stack.close()
+    return np.where(box > 0, box, [found.get(name, 0) for name in stacks])
 
 
 def _image_names(table: StarTable, names: pd.Series, particles: ParticleSet) -> list[str]:
@@ -79,8 +163,14 @@ def _project_name(name: str, table: StarTable, particles: ParticleSet, i: int) -
 
 
 def _put_pose(
-    frame: pd.DataFrame, table: StarTable, rows: np.ndarray, pose: Pose, pixel: np.ndarray
+    frame: pd.DataFrame,
+    table: StarTable,
+    rows: np.ndarray,
+    pose: Pose,
+    pixel: np.ndarray,
+    written: np.ndarray,
 ) -> None:
+    """Renew angles and shifts; `pixel` and `written` as `_put_pixel_size` returns them."""
     old = star.read_rotation(table, rows)
     if old is None or not np.allclose(old, pose.rotation, atol=2e-5):
         for label, angle in zip(star.ANGLES, euler_from_matrix(pose.rotation), strict=True):
@@ -91,6 +181,8 @@ def _put_pose(
         stored, unit = np.full_like(shift, np.nan), "angstrom"
     if unit == "pixel":
         shift = shift / pixel[:, None]
+    else:
+        shift = shift * (written / pixel)[:, None]
     if not np.allclose(stored, shift, atol=1e-3):
         for axis, letter in enumerate("XY"):
             label = f"rlnOrigin{letter}" + ("Angst" if unit == "angstrom" else "")

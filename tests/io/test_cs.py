@@ -65,6 +65,26 @@ def test_import_and_export(particles, tmp_path):
     np.testing.assert_array_equal(again["ctf/df1_A"], rows["ctf/df1_A"])
 
 
+def test_a_pixel_size_given_is_written(particles, tmp_path):
+    """Shifts keep their number of pixels, every psize_A is renewed."""
+    old = particles.source.data.particles
+    given = read_particles(particles.source.data.path, need_images=False, pixel_size=3.5)
+    write_particles(tmp_path / "project.lst", given)
+    for name, chosen in (
+        ("direct.cs", given),
+        ("again.cs", read_particles(tmp_path / "project.lst", need_images=False)),
+    ):
+        write_particles(tmp_path / name, chosen)
+        again = read_particles(tmp_path / name, need_images=False)
+        rows = again.source.data.particles
+        np.testing.assert_array_equal(rows["alignments3D/shift"], old["alignments3D/shift"])
+        np.testing.assert_allclose(
+            rows["alignments3D/psize_A"], old["alignments3D/psize_A"] * (3.5 / 2.95), rtol=1e-5
+        )
+        np.testing.assert_allclose(again.pixel_size, 3.5)
+        np.testing.assert_allclose(again.pose.shift, given.pose.shift, atol=1e-3)
+
+
 def test_exported_and_empty_tables(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     path = shared_file("formats", "cryosparc", "cryosparc_J2_particles_exported.cs")

@@ -120,6 +120,91 @@ _rlnDetectorPixelSize
     np.testing.assert_array_equal(doubled.pose.shift, [[-7.5, 10.0]])
 
 
+OLD_LIST = """\
+data_
+
+loop_
+_rlnImageName
+_rlnAngleRot
+_rlnAngleTilt
+_rlnAnglePsi
+_rlnOriginX
+_rlnOriginY
+_rlnMagnification
+_rlnDetectorPixelSize
+1@fine.mrcs 10 20 30 3 -4 40000 5.0
+"""
+
+
+@pytest.mark.parametrize("text", [OPTICS + PARTICLES, OLD_LIST], ids=["3.1", "3.0"])
+@pytest.mark.parametrize("through_list", [False, True])
+def test_a_pixel_size_given_is_written(folder, text, through_list):
+    """Shifts keep their number of pixels, the list says the new pixel size."""
+    stated = read_text(folder, text)
+    particles = read_text(folder, text, pixel_size=3.1)
+    if through_list:
+        write_particles("project.lst", particles)
+        write_particles("again.star", read_particles("project.lst"))
+    else:
+        write_particles("again.star", particles)
+    again = read_particles("again.star")
+    np.testing.assert_allclose(again.pixel_size, 3.1, rtol=1e-6)
+    np.testing.assert_allclose(again.pose.shift, particles.pose.shift, atol=1e-4)
+    pixels = stated.pose.shift / stated.pixel_size[:, None]
+    np.testing.assert_allclose(again.pose.shift / 3.1, pixels, atol=1e-4)
+    if text == OLD_LIST:
+        table = again.source.data.particles
+        assert list(table["rlnOriginX"]) == ["3"] and list(table["rlnOriginY"]) == ["-4"]
+
+
+def test_a_pixel_size_that_no_column_holds(folder, caplog):
+    columns = "_rlnMagnification\n_rlnDetectorPixelSize\n"
+    text = OLD_LIST.replace(columns, "").replace(" 40000 5.0", "")
+    write_particles("again.star", read_text(folder, text, pixel_size=2.5))
+    assert "no column holds the pixel size" in caplog.text
+    assert list(read_particles("again.star").source.data.particles["rlnOriginX"]) == ["3"]
+
+
+def test_pixel_sizes_that_differ_within_an_optics_group(folder, caplog):
+    particles = read_text(folder, OPTICS + PARTICLES)
+    particles.pixel_size[0] = 2.5
+    particles.pose.shift[0] *= 2
+    write_particles("again.star", particles)
+    assert "an optics group would need several pixel sizes" in caplog.text
+    again = read_particles("again.star")
+    np.testing.assert_allclose(again.pixel_size, [1.25, 2.5, 1.25])
+    np.testing.assert_allclose(again.pose.shift[0], [-2.5, 1.25])
+
+
+@pytest.mark.parametrize("text", [OPTICS + PARTICLES, OLD_LIST], ids=["3.1", "3.0"])
+def test_binned_images_leave_the_pixel_size_of_the_list(folder, text):
+    """A list whose stack is a binned copy of the original images keeps shifts in Å."""
+    original = read_text(folder, text).take(slice(0, 1))
+    with MrcsWriter("binned.mrcs", 8, 4, 2.5) as writer:
+        writer.write(np.zeros((4, 8, 8)))
+    write_particles("project.lst", original)
+    lines = (folder / "project.lst").read_text().replace("fine.mrcs", "binned.mrcs")
+    lines = lines.replace('"apix_x":1.25,"apix_y":1.25', '"apix_x":2.5,"apix_y":2.5')
+    (folder / "project.lst").write_text(lines)
+    binned = read_particles("project.lst")
+    assert binned.uniform_box_size() == 8 and binned.uniform_pixel_size() == 2.5
+    write_particles("again.star", binned)
+    again = read_particles("again.star")
+    assert again.uniform_pixel_size() == 1.25
+    np.testing.assert_allclose(again.pose.shift, binned.pose.shift, atol=1e-4)
+
+
+def test_joined_imports_lose_columns_with_a_warning(folder, caplog):
+    write_particles("a.lst", read_text(folder, OPTICS + PARTICLES))
+    (folder / "other.star").write_text(OPTICS + PARTICLES)
+    write_particles("b.lst", read_particles("other.star"))
+    first, second = ((folder / name).read_text() for name in ("a.lst", "b.lst"))
+    (folder / "both.lst").write_text(first + second)
+    write_particles("again.star", read_particles("both.lst"))
+    assert caplog.text.count("joined from 2 imports") == 1
+    assert len(read_particles("again.star")) == 6
+
+
 def test_text_of_every_value_survives(folder):
     particles = read_text(folder, OPTICS + PARTICLES)
     write_particles("again.star", particles.take(np.array([2, 0])))

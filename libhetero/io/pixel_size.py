@@ -1,0 +1,28 @@
+"""The pixel size that an exported list should state: its own, or the one given in its place."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from libhetero.records import ParticleSet
+
+SAME = 1e-5  # relative; a .lst holds seven digits
+
+
+def renewed_pixel_size(particles: ParticleSet, stated: np.ndarray, box: np.ndarray) -> np.ndarray:
+    """Return the Å per pixel of a list's own images, (N,).
+
+    Images of another box than the list's are binned or clipped copies, whose pixel size says
+    nothing of the list's. In the same box another pixel size was given in place of the stated one.
+
+    Parameters
+    ----------
+    particles : the set to be written.
+    stated : (N,) Å, what the list says; not finite or not positive where it says nothing.
+    box : (N,) int pixels, of the list's images; 0 where not known.
+    """
+    known = np.isfinite(stated) & (stated > 0)
+    own = np.asarray(particles.box_size)
+    copied = (own > 0) & (box > 0) & (own != box)
+    same = np.isclose(particles.pixel_size, stated, rtol=SAME, atol=0)
+    return np.where(known & (copied | same), stated, particles.pixel_size)

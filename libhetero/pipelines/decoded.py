@@ -20,6 +20,7 @@ from libhetero.analysis.gaussian_features import (
 from libhetero.errors import ConfigurationError
 from libhetero.pipelines.progress import tracked
 from libhetero.pipelines.run_folder import Run
+from libhetero.pipelines.score_volumes import spread_indices
 from libhetero.records import Gaussians
 
 LOGGER = logging.getLogger(__name__)
@@ -96,8 +97,8 @@ def stream_changes(
 
 def choose_feature(run: Run, latent: Float[np.ndarray, "particles latent"], batch_size: int) -> str:
     """Return the kind of change that dominates, from 512 particles spread over the set."""
-    step = max(1, len(latent) // SAMPLE)
-    blocks = list(stream_mixtures(run, latent[::step][:SAMPLE], batch_size))
+    chosen = latent[spread_indices(len(latent), SAMPLE)]
+    blocks = list(stream_mixtures(run, chosen, batch_size))
     sample = jax.tree.map(lambda *parts: np.concatenate(parts), *blocks)
     return larger_feature(sample, neutral_gaussians(run))
 

@@ -101,7 +101,7 @@ def run(config: ScoreConfig, progress: Callable[[float], None] = lambda fraction
         "mask": config.mask,
     }
     if truth.kind != "motion":
-        values["labels"] = score_labels(opened.folder, truth, places, config.seed)
+        values["labels"] = score_labels(opened, truth, places, config.seed, config.batch_size)
     if opened.model.family == "gmm" and truth.position is not None:
         values["gaussians"] = score_gaussians(
             opened, truth, places, config.limit, config.batch_size, lambda f: progress(0.4 * f)

@@ -9,33 +9,33 @@ import numpy as np
 
 from libhetero.analysis.classes import kmeans_classes
 from libhetero.errors import DataError
-from libhetero.io import read_latent
 from libhetero.metrics.labels import label_agreement
+from libhetero.pipelines.latents import MID, particle_latents
+from libhetero.pipelines.run_folder import Run
 from libhetero.pipelines.truth import Truth
 
-LATENT = "mid_00.txt"
 REGION_CLASSES = "classes_region_*.txt"
 
 
-def score_labels(folder: Path, truth: Truth, places: np.ndarray, seed: int) -> dict[str, Any]:
+def score_labels(
+    run: Run, truth: Truth, places: np.ndarray, seed: int, batch_size: int
+) -> dict[str, Any]:
     """Return the agreement of k-means classes of the latents, and of the run's own classes.
 
     Parameters
     ----------
-    folder : the run folder.
+    run : its latents are scored if it has a file of them, encoded again if that is out of date.
     places : (N,) place of each particle of the run in the truth.
     seed : of k-means.
+    batch_size : particles encoded at once.
     """
     labels = truth.labels[places]
     scores: dict[str, Any] = {}
-    if (folder / LATENT).exists():
-        index, latent = read_latent(folder / LATENT)
+    if (run.folder / MID).exists():
         count = len(np.unique(labels))
-        found = kmeans_classes(latent, count, seed)
-        scores["kmeans"] = {
-            "classes": count, **label_agreement(_at(labels, index, folder / LATENT), found)
-        }  # fmt: skip
-    for path in sorted(folder.glob("classes*.txt")):
+        found = kmeans_classes(particle_latents(run, batch_size), count, seed)
+        scores["kmeans"] = {"classes": count, **label_agreement(labels, found)}
+    for path in sorted(run.folder.glob("classes*.txt")):
         table = np.loadtxt(path, dtype=np.int64, ndmin=2)
         scores[path.name] = _score_file(path, table, truth, places)
     return scores

@@ -1,12 +1,13 @@
 """Scores of models that know the truth, and the program on a trained run."""
 
 import json
+import os
 
 import numpy as np
 import pytest
 
 from libhetero.errors import ConfigurationError, DataError
-from libhetero.io import write_gaussians, write_volume
+from libhetero.io import write_gaussians, write_latent, write_volume
 from libhetero.pipelines import score
 from libhetero.pipelines.score_gaussians import true_displacement
 from libhetero.pipelines.score_table import finite
@@ -68,6 +69,16 @@ def test_wrong_volumes_are_below_the_floor(monkeypatch, tmp_path, mixture):
     values = scored(monkeypatch, run, mixture, images=6, mask="none").values
     assert values["volumes"]["gap_closed"] < 0
     assert values["labels"]["kmeans"]["ari"] == 1, "renamed classes are as good"
+
+
+def test_latents_older_than_the_checkpoint_are_encoded_again(monkeypatch, tmp_path, mixture):
+    run = volume_run(tmp_path / "run", mixture)
+    noise = np.random.default_rng(1).normal(size=(len(mixture.labels), 3))
+    write_latent(run.folder / "mid_00.txt", np.arange(len(noise)), noise)
+    os.utime(run.folder / "mid_00.txt", (1, 1))
+    (run.folder / "checkpoints" / "5").mkdir(parents=True)
+    values = scored(monkeypatch, run, mixture, images=0).values
+    assert values["labels"]["kmeans"]["ari"] == 1
 
 
 def test_a_mask_file_is_used(monkeypatch, tmp_path, mixture):

@@ -20,7 +20,7 @@ from libhetero.analysis.gaussian_features import (
 from libhetero.errors import ConfigurationError
 from libhetero.pipelines.progress import tracked
 from libhetero.pipelines.run_folder import Run
-from libhetero.pipelines.score_volumes import spread_indices
+from libhetero.pipelines.sampling import spread_indices
 from libhetero.records import Gaussians
 
 LOGGER = logging.getLogger(__name__)

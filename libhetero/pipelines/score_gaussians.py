@@ -18,7 +18,7 @@ from libhetero.metrics.amplitude import (
 from libhetero.metrics.motion import about_mean, displacement_rmsd
 from libhetero.metrics.regions import region_agreement
 from libhetero.pipelines.run_folder import Run, batches
-from libhetero.pipelines.score_volumes import spread_indices
+from libhetero.pipelines.sampling import spread_indices
 from libhetero.pipelines.truth import Truth
 from libhetero.records import Gaussians
 

@@ -23,6 +23,7 @@ from libhetero.metrics.threshold import (
 )
 from libhetero.metrics.viou import volumetric_iou
 from libhetero.pipelines.run_folder import Run, batches
+from libhetero.pipelines.sampling import spread_indices
 from libhetero.pipelines.truth import Truth, map_in_box
 from libhetero.reconstruction.backproject import reconstruct
 
@@ -42,12 +43,6 @@ class Target:
 
     volume: np.ndarray
     mass: float | None
-
-
-def spread_indices(total: int, count: int) -> np.ndarray:
-    """Return particles 0, N // n, 2 N // n, … at most `count` of them."""
-    count = min(count, total)
-    return np.arange(count) * total // max(count, 1)
 
 
 def decode_volumes(run: Run, indices: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:

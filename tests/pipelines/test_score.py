@@ -11,7 +11,7 @@ from libhetero.io import write_gaussians, write_latent, write_volume
 from libhetero.pipelines import score
 from libhetero.pipelines.score_gaussians import true_displacement
 from libhetero.pipelines.score_table import finite
-from libhetero.pipelines.score_volumes import spread_indices
+from libhetero.pipelines.sampling import spread_indices
 from libhetero.pipelines.truth import open_truth, places_in_truth
 from libhetero.physics.rotations import axis_angle_to_matrix
 from libhetero.records import Gaussians

@@ -27,7 +27,7 @@ MIXTURE = "--n 1600 --box 32 --apix 5 --snr 1 --structures 4 --seed 2"
 GAUSSIAN_TRAINING = (
     "--model gmm.txt --preset small --pas 010 --niter 8 --batchsz 16 --learnrate 2e-3 --ema 0.99"
 )
-HYPE_TRAINING = "--preset small --niter 11 --batchsz 8 --learnrate 2e-3 --ema 0.998"
+HYPE_TRAINING = "--preset small --niter 8 --batchsz 8 --learnrate 2e-3 --ema 0.998"
 
 STAGES = (
     ("simulate assembly", f"e2hype_simulate.py assembly assembly {ASSEMBLY}"),
@@ -39,7 +39,7 @@ STAGES = (
      f"e2hype_refine.py assembly/particles.star --path mlp_00 --decoder mlp {GAUSSIAN_TRAINING}"),
     ("regions", "e2hype_segment.py pt_00"),
     ("embed Gaussians' particles", "e2hype_embed.py pt_00 --method pca"),
-    ("score Point Transformer", "e2hype_score.py pt_00 --json pt_score.json --images 20"),
+    ("score Point Transformer", "e2hype_score.py pt_00 --json pt_score.json --images 0"),
     ("score MLP", "e2hype_score.py mlp_00 --json mlp_score.json --images 0"),
     ("simulate mixture", f"e2hype_simulate.py mixture mixture {MIXTURE}"),
     ("train CryoHype", f"e2hype_refine.py mixture/particles.star --path hype_00 {HYPE_TRAINING}"),

@@ -19,6 +19,8 @@ from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
 
+from libhetero.errors import UserError
+
 DEMO = Path(__file__).resolve().parent.parent / "examples" / "demo.py"
 
 
@@ -36,8 +38,12 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", metavar="FILE", help="write the table here too")
     options = parser.parse_args(argv)
-    with tempfile.TemporaryDirectory() as folder:
-        results = load_demo().run_demo(Path(folder) / "demo")
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            results = load_demo().run_demo(Path(folder) / "demo")
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 1
     print(f"\n{'stage':<32}{'seconds':>9}{'peak MiB':>10}")
     for result in results:
         print(f"{result.name:<32}{result.seconds:9.1f}{result.peak_bytes / 2**20:10.0f}")

@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
-import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
+
+from libhetero.cli.stages import StageResult, run_stage
+from libhetero.errors import UserError
 
 ASSEMBLY = "--n 1200 --box 32 --apix 5 --snr 0.3 --pieces 3 --seed 1"
 MIXTURE = "--n 1600 --box 32 --apix 5 --snr 1 --structures 4 --seed 2"
@@ -96,47 +96,6 @@ PROMISES = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class StageResult:
-    """What one stage cost.
-
-    Parameters
-    ----------
-    name : of the stage.
-    command : as run in the demo's folder.
-    seconds : wall-clock time of the process.
-    peak_bytes : largest resident memory of the process.
-    """
-
-    name: str
-    command: str
-    seconds: float
-    peak_bytes: int
-
-
-def run_stage(name: str, command: str, folder: Path) -> StageResult:
-    """Run one program in `folder`; measure its time and memory.
-
-    Raises
-    ------
-    SystemExit : with the program's own message already on the screen.
-    """
-    print(f"\n## {name}\n$ {command}", flush=True)
-    program, *arguments = command.split()
-    beside = Path(sys.executable).parent / program
-    executable = str(beside) if beside.exists() else shutil.which(program)
-    if executable is None:
-        raise SystemExit(f"{program} is not installed: run `pip install .` or `make demo` first.")
-    start = time.monotonic()
-    process = subprocess.Popen([sys.executable, executable, *arguments], cwd=folder)
-    _, status, usage = os.wait4(process.pid, 0)
-    seconds = time.monotonic() - start
-    if status != 0:
-        raise SystemExit(f"{name} failed: {command}")
-    scale = 1 if sys.platform == "darwin" else 1024
-    return StageResult(name, command, seconds, usage.ru_maxrss * scale)
-
-
 def run_demo(folder: Path) -> list[StageResult]:
     """Run every stage in an empty `folder`."""
     if folder.exists():
@@ -151,7 +110,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--folder", default="demo", help="made anew (default: demo)")
     options = parser.parse_args(argv)
     folder = Path(options.folder).resolve()
-    results = run_demo(folder)
+    try:
+        results = run_demo(folder)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 1
     kept = print_scores(folder)
     name_files(folder)
     print(f"\nAll stages took {sum(result.seconds for result in results):.0f} s.")

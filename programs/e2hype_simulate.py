@@ -65,6 +65,8 @@ def build_parser() -> argparse.ArgumentParser:
     add("--complex-seed", type=int, help="seed of the complexes alone (default: --seed)")
     add("--probability", type=float, default=0.5, help="of each piece, for an assembly")
     add("--angle", type=float, default=15.0, help="largest angle in degrees, for a motion")
+    add("--rmsd", type=float, metavar="A",
+        help="mean RMSD of the atoms in Å for a motion, in place of --angle")  # fmt: skip
     return parser
 
 
@@ -102,6 +104,7 @@ def _call(options: argparse.Namespace, session: Session) -> None:
         complex_seed=options.complex_seed,
         probability=options.probability,
         max_angle=options.angle,
+        rmsd=options.rmsd,
         threads=options.threads,
     )
     run(config, lambda done, total: session.progress(done / total))

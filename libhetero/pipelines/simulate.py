@@ -26,7 +26,8 @@ from libhetero.simulate.complex import generate_complex, generate_mixture
 from libhetero.simulate.imaging import CTFSampling, ImagingConfig
 from libhetero.simulate.sets import assembly_of, mixture_of, motion_of
 from libhetero.simulate.simulation import Simulation
-from libhetero.simulate.structures import BeadStructure, Structure
+from libhetero.simulate.structures import BeadStructure, Structure, hinges_of_structure
+from libhetero.simulate.swing import angle_for_rmsd
 from libhetero.simulate.writer import Progress, write_simulation
 
 logger = logging.getLogger(__name__)
@@ -64,6 +65,7 @@ class SimulateConfig:
     complex_seed : of a generated complex; None for `seed`.
     probability : of each optional piece (assembly).
     max_angle : degrees (motion).
+    rmsd : Å, mean RMSD of the atoms from the unturned structure, in place of `max_angle`.
     block_size : particles rendered at a time; changes nothing in the result.
     threads : 0 for all.
     """
@@ -93,6 +95,7 @@ class SimulateConfig:
     complex_seed: int | None = None
     probability: float = 0.5
     max_angle: float = 15.0
+    rmsd: float | None = None
     block_size: int = 256
     threads: int = 0
 
@@ -113,6 +116,8 @@ class SimulateConfig:
             )
         if self.kind == "mixture" and (self.segments or self.domains):
             raise ConfigurationError("mixture: --segments and --domains do not apply; remove them.")
+        if self.kind != "motion" and self.rmsd is not None:
+            raise ConfigurationError(f"{self.kind}: --rmsd applies to motion alone; remove it.")
         if self.ctf_from and not self.ctf:
             raise ConfigurationError("--noctf and --ctf-from contradict each other; give one.")
         if self.structures < 1 or self.pieces < 1:
@@ -175,7 +180,7 @@ def build(config: SimulateConfig) -> Simulation:
     structure = _in_pieces(config)
     if config.kind == "assembly":
         return assembly_of(structure, imaging, config.probability, table)
-    return motion_of(structure, imaging, math.radians(config.max_angle), table)
+    return motion_of(structure, imaging, _max_angle(config, structure), table)
 
 
 def parse_b_factor(text: str) -> float | None:
@@ -229,6 +234,15 @@ def _in_pieces(config: SimulateConfig) -> Structure:
     if config.domains:
         return sources.model_in_domains(path, config.domains, b_factor)
     return sources.model_in_compact_pieces(path, config.pieces, config.seed, b_factor)
+
+
+def _max_angle(config: SimulateConfig, structure: Structure) -> float:
+    """Return the largest angle of a motion set, radians: given, or found for a wanted RMSD."""
+    if config.rmsd is None:
+        return math.radians(config.max_angle)
+    angle = angle_for_rmsd(structure.points(), hinges_of_structure(structure), config.rmsd)
+    logger.info("angles within ± %.2f degrees: mean RMSD %.3g Å", math.degrees(angle), config.rmsd)
+    return angle
 
 
 def _mixture(config: SimulateConfig) -> tuple[Callable[[int], Structure], int]:

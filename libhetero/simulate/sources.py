@@ -68,7 +68,7 @@ def segmented_model(path: str, segments: str, b_factor: float | None) -> AtomStr
 def model_in_domains(path: str, domains: str, b_factor: float | None) -> AtomStructure:
     """Return an atomic model cut by a domains file, with the hinges and axes it gives."""
     atoms = load_model(path, b_factor)
-    entry = _read_domains(domains, path)
+    entry = read_domains(domains, path)
     names = (entry["body"], *(name for name in entry["domains"] if name != entry["body"]))
     piece, hinges = np.full(len(atoms), -1, np.int32), {}
     for k, name in enumerate(names):
@@ -162,8 +162,13 @@ def _read_segments(path: str) -> list[tuple[str, list[str]]]:
     return named
 
 
-def _read_domains(path: str, model: str) -> dict[str, Any]:
-    """Return the entry for a model: the one that names its file, or the only one."""
+def read_domains(path: str, model: str) -> dict[str, Any]:
+    """Return the entry of a domains file for a model: the one that names its file, or the only one.
+
+    Raises
+    ------
+    DataError : if there is none, or it lacks the core.
+    """
     values = _read_json(path)
     entries = values if isinstance(values, list) else [values]
     entries = [e for e in entries if isinstance(e, dict) and "domains" in e and "body" in e]

@@ -192,16 +192,23 @@ def bodies_of_structure(structure: Structure, pixel_size: float, moving: bool) -
         `hinge_and_axis`.
     """
     bodies = [structure.body(k, pixel_size) for k in range(len(structure.names))]
-    if not moving:
-        return bodies
+    if moving:
+        for k, found in hinges_of_structure(structure).items():
+            bodies[k] = Body(bodies[k].volume, bodies[k].centre, *found)
+    return bodies
+
+
+def hinges_of_structure(structure: Structure) -> Hinges:
+    """Return hinge and axis of every piece besides the core: the structure's, or chosen ones."""
     points = structure.points()
     core = points.position[points.piece == 0]
-    for k in range(1, len(bodies)):
-        found = structure.hinges.get(k)
-        if found is None:
-            found = hinge_and_axis(core, points.position[points.piece == k], seed=k)
-        bodies[k] = Body(bodies[k].volume, bodies[k].centre, *found)
-    return bodies
+    found = {}
+    for k in range(1, len(structure.names)):
+        chosen = structure.hinges.get(k)
+        if chosen is None:
+            chosen = hinge_and_axis(core, points.position[points.piece == k], seed=k)
+        found[k] = chosen
+    return found
 
 
 def check_fits(structure: Structure, box: float, name: str) -> None:

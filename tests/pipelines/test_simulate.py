@@ -106,3 +106,16 @@ def test_real_mixture_is_described_without_reading_all() -> None:
     assert structure.names == ("5LD5",) and 90 < structure.points().diameter < 115
     volume = structure.map(None, 24, 8.0)
     assert np.isclose(volume.sum(), structure.points().weight.sum(), rtol=1e-4)
+
+
+def test_motion_of_a_wanted_rmsd(program: ModuleType, capsys: pytest.CaptureFixture) -> None:
+    assert program.main(["motion", "moving", *SMALL, "--rmsd", "2.2"]) == 0
+    assert "mean RMSD 2.2 Å" in capsys.readouterr().out
+    truth = json.loads(Path("moving/truth/truth.json").read_text())
+    assert 0.01 < truth["max_angle"] < 1
+    angles = np.load("moving/truth/angles.npy")
+    assert np.abs(angles).max() <= truth["max_angle"] * (1 + 1e-6)
+    assert program.main(["motion", "far", *SMALL, "--rmsd", "500"]) == 1
+    assert program.main(["assembly", "still", *SMALL, "--rmsd", "2"]) == 1
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 2 and "half a turn" in said[0] and "motion alone" in said[1]

@@ -1,0 +1,432 @@
+"""What assembly.py and motion.py share: options, the stages of one run, a table and a JSON file.
+
+A run goes through the installed programs, one process a stage: simulate, consensus map, starting
+Gaussians, then for each decoder train, segment and score. What differs between the two benchmarks is
+one `Benchmark`; what differs in size is one `Profile` of its table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import math
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import libhetero
+from libhetero.cli.stages import StageResult, run_stage
+from libhetero.configuration import read_json, write_json
+from libhetero.errors import ConfigurationError, UserError
+from libhetero.io import read_atoms
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data" / "structures"
+DECODERS = {"pt": "--pointtransformer", "mlp": "--decoder mlp"}
+STAGES = ("simulate", "make3d", "guess_n", "refine", "segment", "score")
+PIXEL_STEP = 0.25  # Å; pixel sizes are rounded up to whole steps
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Profile:
+    """One size of a benchmark.
+
+    Parameters
+    ----------
+    particles : number of images.
+    box : pixels.
+    gaussians : of the neutral model.
+    training : options of e2hype_refine.py for both decoders.
+    rows : further ones for each decoder, by the row's name.
+    snr : signal variance ÷ noise variance per pixel.
+    segment : options of e2hype_segment.py.
+    generated : options of e2hype_simulate.py for a complex made from the seed, in place of an atomic
+        model; None for a model.
+    """
+
+    particles: int
+    box: int
+    gaussians: int
+    training: str
+    rows: dict[str, str] = dataclasses.field(default_factory=dict)
+    snr: float = 0.1
+    segment: str = "--auto"
+    generated: str | None = None
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One line of the table.
+
+    Parameters
+    ----------
+    key : in the row.
+    title : for people.
+    digits : after the point.
+    """
+
+    key: str
+    title: str
+    digits: int = 3
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """What one benchmark measures.
+
+    Parameters
+    ----------
+    kind : of the simulated set, "assembly" or "motion".
+    structures : atomic model and table of its pieces, below the shared folder of structures.
+    margin : width of the box ÷ diameter of the model.
+    pieces : besides the core, where no table is given.
+    simulate : further options of e2hype_simulate.py.
+    profiles : by name.
+    published : the paper's figures by row, and those of no row.
+    figures : lines of the table, in order.
+    row : turns what e2hype_score.py wrote into the figures of one row.
+    complete : makes, in the work folder, the table to use from (model, table, folder).
+    """
+
+    kind: str
+    structures: tuple[str, str]
+    margin: float
+    pieces: int
+    simulate: str
+    profiles: dict[str, Profile]
+    published: dict[str, Any]
+    figures: tuple[Figure, ...]
+    row: Callable[[dict[str, Any]], Row]
+    complete: Callable[[str, str, Path], str] | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the particles come from.
+
+    Parameters
+    ----------
+    model : atomic model; None for a complex made from the seed.
+    table : of its pieces; None for compact pieces of equal right.
+    pixel_size : Å; None where `Profile.generated` says it.
+    """
+
+    model: str | None
+    table: str | None
+    pixel_size: float | None
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One program to run.
+
+    Parameters
+    ----------
+    program : its short name, one of STAGES.
+    row : which row it belongs to; None for all.
+    command : as typed.
+    output : file or folder that it makes, in the work folder.
+    """
+
+    program: str
+    row: str | None
+    command: str
+    output: str
+
+
+def main(benchmark: Benchmark, description: str, argv: Sequence[str] | None = None) -> int:
+    """Run a benchmark as the options say; return 0, or 1 after one line on what went wrong."""
+    options = build_parser(benchmark, description).parse_args(argv)
+    try:
+        with WorkFolder(options) as folder:
+            report = run(benchmark, options, folder)
+        if options.json:
+            write_json(Path(options.json), report)
+    except (UserError, OSError) as error:
+        print(f"{Path(sys.argv[0]).name}: {error}", file=sys.stderr)
+        return 1
+    return 1 if report["failed"] else 0
+
+
+def build_parser(benchmark: Benchmark, description: str) -> argparse.ArgumentParser:
+    """Return the options."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--profile", choices=tuple(benchmark.profiles), default="cpu",
+        help="size of the run (default: cpu)")  # fmt: skip
+    add("--json", metavar="FILE", help="write the figures here too")
+    add("--seed", type=int, default=0, help="of the data and of the training (default: 0)")
+    add("--structures", nargs="+", metavar="FILE",
+        help="an atomic model (.cif, .pdb, .gz) and the JSON table of its pieces; without the "
+        f"table it is cut in {benchmark.pieces} compact pieces and a core (default: "
+        f"{' '.join(Path(name).name for name in benchmark.structures)} of ../shared)")  # fmt: skip
+    add("--rows", nargs="+", choices=tuple(DECODERS), default=list(DECODERS),
+        help="decoders to train (default: both)")  # fmt: skip
+    add("--start", choices=("map", "model"), default="map",
+        help="Gaussians start from the consensus map, as a user's do, or from the atomic model, as "
+        "the paper's (default: map)")  # fmt: skip
+    add("--work", metavar="FOLDER", help="run here and leave the files (default: a temporary folder)")
+    add("--keep", action="store_true", help="leave the temporary folder, too")
+    add("--stages", nargs="+", choices=STAGES, metavar="STAGE", default=None,
+        help="run these alone, again, in a --work folder that has what they need: "
+        f"{', '.join(STAGES)} (default: all)")  # fmt: skip
+    return parser
+
+
+class WorkFolder:
+    """The folder a benchmark runs in: the user's, which stays, or a temporary one."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self._kept = options.keep or options.work is not None
+        if options.work is None:
+            self._path = Path(tempfile.mkdtemp(prefix="benchmark_"))
+            return
+        self._path = Path(options.work).resolve()
+        if self._path.is_dir() and any(self._path.iterdir()) and options.stages is None:
+            raise ConfigurationError(
+                f"{self._path}: not empty; expected a new folder for a whole run. Choose another, or "
+                "name with --stages what to run again in it."
+            )
+        self._path.mkdir(parents=True, exist_ok=True)
+
+    def __enter__(self) -> Path:
+        return self._path
+
+    def __exit__(self, *failure: object) -> None:
+        if self._kept:
+            print(f"\nall files are in {self._path}")
+        else:
+            shutil.rmtree(self._path, ignore_errors=True)
+
+
+def run(benchmark: Benchmark, options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """Run the stages, print the tables and return the report."""
+    profile = benchmark.profiles[options.profile]
+    source = find_source(benchmark, profile, options)
+    wanted = options.stages or STAGES
+    if source.table and benchmark.complete and "simulate" in wanted:
+        source = dataclasses.replace(
+            source, table=benchmark.complete(source.model, source.table, folder)
+        )
+    results: dict[Stage, StageResult] = {}
+    failed: dict[str, str] = {}
+    for stage in stages_of(benchmark, profile, source, options):
+        if stage.program not in wanted or stage.row in failed:
+            continue
+        _remove(folder / stage.output)
+        name = " ".join(filter(None, (stage.row, stage.program)))
+        try:
+            results[stage] = run_stage(name, stage.command, folder)
+        except UserError as error:
+            if stage.row is None:
+                raise
+            print(error, file=sys.stderr)
+            failed[stage.row] = str(error)
+    rows = _rows(benchmark, options, folder, results, failed)
+    report = _report(benchmark, options, source, results, rows, failed)
+    print_stages(results)
+    print_table(benchmark, report)
+    return report
+
+
+def find_source(benchmark: Benchmark, profile: Profile, options: argparse.Namespace) -> Source:
+    """Return model and table, given or shared, and the pixel size at which the model fits the box."""
+    if options.structures is None and profile.generated is not None:
+        if options.start == "model":
+            raise ConfigurationError(
+                f"--start model: profile {options.profile} makes its complex from the seed; give an "
+                "atomic model with --structures."
+            )
+        return Source(None, None, None)
+    files = [Path(name).absolute() for name in options.structures or ()]
+    if not files:
+        files = [SHARED / name for name in benchmark.structures]
+        missing = [path for path in files if not path.is_file()]
+        if missing:
+            raise ConfigurationError(
+                f"{missing[0]}: no such file; expected the structures beside the project. Give an "
+                "atomic model and the table of its pieces with --structures."
+            )
+    tables = [str(path) for path in files if path.suffix == ".json"]
+    models = [str(path) for path in files if path.suffix != ".json"]
+    if len(models) != 1 or len(tables) > 1:
+        raise ConfigurationError(
+            f"--structures: expected an atomic model and at most one .json table; got {len(models)} "
+            f"and {len(tables)}."
+        )
+    position = read_atoms(models[0]).position
+    radius = float(np.linalg.norm(position - position.mean(axis=0), axis=1).max())
+    steps = math.ceil(2 * radius * benchmark.margin / profile.box / PIXEL_STEP)
+    return Source(models[0], tables[0] if tables else None, steps * PIXEL_STEP)
+
+
+def stages_of(
+    benchmark: Benchmark, profile: Profile, source: Source, options: argparse.Namespace
+) -> list[Stage]:
+    """Return every stage in order."""
+    seed = f"--seed {options.seed}"
+    box = f"--box {profile.box}"
+    if source.pixel_size is not None:
+        box += f" --apix {source.pixel_size:g}"
+    start = "consensus.mrc"
+    if options.start == "model":
+        start = f"{shlex.quote(source.model)} {box}"
+    shared = [
+        ("simulate", "set",
+         f"{benchmark.kind} set --n {profile.particles} {box} --snr {profile.snr:g} "
+         f"{_structure_options(benchmark, profile, source)} {benchmark.simulate} {seed}"),
+        ("make3d", "consensus.mrc", "set/particles.star consensus.mrc"),
+        ("guess_n", "gmm.txt", f"{start} gmm.txt --ngauss {profile.gaussians} {seed}"),
+    ]  # fmt: skip
+    stages = [Stage(name, None, _command(name, words), output) for name, output, words in shared]
+    for row in options.rows:
+        training = f"{DECODERS[row]} {profile.training} {profile.rows.get(row, '')}"
+        own = [
+            ("refine", f"{row}_00",
+             f"set/particles.star --path {row}_00 --model gmm.txt {training} {seed}"),
+            ("segment", f"{row}_00/regions.txt", f"{row}_00 {profile.segment} {seed}"),
+            ("score", f"{row}.json", f"{row}_00 --images 0 --json {row}.json {seed}"),
+        ]  # fmt: skip
+        stages += [Stage(name, row, _command(name, words), output) for name, output, words in own]
+    return stages
+
+
+def _structure_options(benchmark: Benchmark, profile: Profile, source: Source) -> str:
+    if source.model is None:
+        return profile.generated or ""
+    words = f"--pdb {shlex.quote(source.model)}"
+    if source.table is None:
+        return f"{words} --pieces {benchmark.pieces}"
+    return f"{words} --{kind_of_table(source.table)} {shlex.quote(source.table)}"
+
+
+def kind_of_table(path: str) -> str:
+    """Return "domains" where the JSON table has hinged domains, else "segments"."""
+    try:
+        values = json.loads(Path(path).read_text())
+    except FileNotFoundError:
+        raise ConfigurationError(f"{path}: no such file; expected a table of pieces.") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path}: not valid JSON ({error}).") from None
+    entries = values if isinstance(values, list) else [values]
+    return "domains" if any("domains" in entry for entry in entries) else "segments"
+
+
+def _command(program: str, words: str) -> str:
+    return " ".join(f"e2hype_{program}.py {words}".split())
+
+
+def _remove(path: Path) -> None:
+    """Remove what an earlier run of a stage left."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    path.unlink(missing_ok=True)
+
+
+def _rows(
+    benchmark: Benchmark,
+    options: argparse.Namespace,
+    folder: Path,
+    results: dict[Stage, StageResult],
+    failed: dict[str, str],
+) -> dict[str, Row]:
+    """Return the figures of every row that was scored in this run."""
+    scored = {stage.row for stage in results if stage.program == "score"}
+    rows = {}
+    for name in options.rows:
+        if name in scored and name not in failed:
+            own = {stage.program: found.seconds for stage, found in results.items()
+                   if stage.row == name}  # fmt: skip
+            figures = benchmark.row(read_json(folder / f"{name}.json"))
+            rows[name] = {**figures, "seconds": sum(own.values()), "stage_seconds": own}
+    return rows
+
+
+def _report(
+    benchmark: Benchmark,
+    options: argparse.Namespace,
+    source: Source,
+    results: dict[Stage, StageResult],
+    rows: dict[str, Row],
+    failed: dict[str, str],
+) -> dict[str, Any]:
+    profile = benchmark.profiles[options.profile]
+    names = [Path(name).name for name in (source.model, source.table) if name]
+    return {
+        "profile": options.profile,
+        "rows": rows,
+        "published": benchmark.published,
+        "failed": failed,
+        "seed": options.seed,
+        "start": options.start,
+        "structures": names,
+        "pixel_size": source.pixel_size,
+        "settings": dataclasses.asdict(profile),
+        "stages": [dataclasses.asdict(found) for found in results.values()],
+        "seconds": sum(found.seconds for found in results.values()),
+        "machine": {
+            "processor": platform.processor() or platform.machine(),
+            "cores": os.cpu_count(),
+            "devices": _devices(),
+        },
+        "versions": {
+            "libhetero": libhetero.__version__,
+            **{name: version(name) for name in ("jax", "flax", "numpy")},
+        },
+    }
+
+
+def _devices() -> str:
+    """Return what JAX computes on, asked in a process of its own that frees it at once."""
+    code = "import jax; d = jax.devices(); print(len(d), d[0].platform, d[0].device_kind)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+def print_stages(results: dict[Stage, StageResult]) -> None:
+    """Print what each stage cost."""
+    print(f"\n{'stage':<24}{'seconds':>10}{'peak MiB':>10}")
+    for found in results.values():
+        print(f"{found.name:<24}{found.seconds:10.1f}{found.peak_bytes / 2**20:10.0f}")
+    print(f"{'all':<24}{sum(found.seconds for found in results.values()):10.1f}")
+
+
+def print_table(benchmark: Benchmark, report: dict[str, Any]) -> None:
+    """Print every figure of both rows beside the published ones."""
+    rows, published = report["rows"], benchmark.published
+    structures = ", ".join(report["structures"]) or "a complex made from the seed"
+    settings = report["settings"]
+    print(
+        f"\n{benchmark.kind}, profile {report['profile']}, seed {report['seed']}: {structures}; "
+        f"{settings['particles']} particles of {settings['box']} pixels, SNR "
+        f"{settings['snr']:g} per pixel, {settings['gaussians']} Gaussians from the {report['start']}"
+    )
+    titles = ("PT", "MLP", "published PT", "published MLP")
+    print(f"{'':<44}" + "".join(f"{title:>14}" for title in titles))
+    for figure in (*benchmark.figures, Figure("seconds", "seconds, training to score", 0)):
+        found = [rows.get(name, {}).get(figure.key) for name in DECODERS]
+        paper = [published.get(name, {}).get(figure.key) for name in DECODERS]
+        cells = "".join(f"{_shown(value, figure.digits):>14}" for value in (*found, *paper))
+        print(f"{figure.title:<44}{cells}")
+
+
+def _shown(value: Any, digits: int) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, list):
+        return " ".join(_shown(item, digits) for item in value)
+    return f"{value:.{digits}f}"

@@ -1,0 +1,81 @@
+"""Run programs one after another, one process each, and measure them: demos and benchmarks."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from libhetero.errors import ConfigurationError, UserError
+
+CHECKOUT = Path(__file__).resolve().parents[2] / "programs"
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """What one stage cost.
+
+    Parameters
+    ----------
+    name : of the stage.
+    command : as run.
+    seconds : wall-clock time of the process.
+    peak_bytes : largest resident memory of the process.
+    """
+
+    name: str
+    command: str
+    seconds: float
+    peak_bytes: int
+
+
+def find_program(name: str) -> Path:
+    """Return a program's file: of this checkout, else beside the interpreter, else on the path.
+
+    Raises
+    ------
+    ConfigurationError : if it is nowhere.
+    """
+    for folder in (CHECKOUT, Path(sys.executable).parent):
+        if (folder / name).is_file():
+            return folder / name
+    found = shutil.which(name)
+    if found is None:
+        raise ConfigurationError(
+            f"{name}: not installed; expected it beside {sys.executable} or on the path. Run "
+            "`pip install .` first."
+        )
+    return Path(found)
+
+
+def run_stage(name: str, command: str, folder: Path) -> StageResult:
+    """Print one program's command, run it in `folder`, and return its time and memory.
+
+    Parameters
+    ----------
+    name : of the stage, for people.
+    command : as typed into a shell, starting with the program.
+    folder : the working directory.
+
+    Raises
+    ------
+    UserError : if it failed; its own message is then already on the screen.
+    """
+    print(f"\n## {name}\n$ {command}", flush=True)
+    program, *arguments = shlex.split(command)
+    start = time.monotonic()
+    process = subprocess.Popen(
+        [sys.executable, str(find_program(program)), *arguments], cwd=folder
+    )
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    seconds = time.monotonic() - start
+    if status != 0:
+        raise UserError(f"{name}: failed with the message above; the command was: {command}")
+    scale = 1 if sys.platform == "darwin" else 1024
+    return StageResult(name, command, seconds, usage.ru_maxrss * scale)

@@ -7,6 +7,10 @@ By default the insulin receptor with two Fabs (4ZXB) of ../shared. Every piece b
 about its own fixed hinge and axis by an independent uniform angle, as wide as gives a mean RMSD of
 2.2 Å; a domain table with fewer than three moving pieces is completed by cutting the core
 (`libhetero.simulate.cut`). Published: the same on an ABC transporter, mean RMSD 2.23 Å.
+
+`rmsd` compares displacements from the neutral model with those from the unturned structure; the
+consensus map that the neutral model is fitted to lies near it, since the angles are symmetric about 0.
+`rmsd_about_mean` takes each Gaussian's mean displacement off both, which needs no such place.
 """
 
 from __future__ import annotations
@@ -32,13 +36,18 @@ PROFILES = {
         training="--preset default --pas 100 --niter 20 --batchsz 64 --learnrate 1e-3",
     ),
     "tiny": Profile(
-        particles=256, box=24, gaussians=80, snr=1.0,
-        training="--preset small --pas 100 --niter 2 --batchsz 32 --learnrate 2e-3 --ema 0.9",
-        generated=f"--apix 5 --diameter 75 --pieces {MOVING}",
+        particles=128, box=16, gaussians=64, snr=1.0,
+        training="--preset small --pas 100 --niter 2 --batchsz 32 --learnrate 2e-3 --ema 0.9 "
+        "--set encoder_width=16",
+        rows={
+            "pt": "--set points=16 --set neighbours=4 --set channels=16 --set attention_channels=16",
+            "mlp": "--set mlp_width=16",
+        },
+        generated=f"--apix 8 --diameter 75 --pieces {MOVING}",
     ),
 }  # fmt: skip
 
-PUBLISHED = {"pt": {"rmsd": 0.67}, "mlp": {"rmsd": 0.70}, "rmsd_rigid": 2.23}
+PUBLISHED = {"pt": {"rmsd": 0.67, "rmsd_rigid": 2.23}, "mlp": {"rmsd": 0.70, "rmsd_rigid": 2.23}}
 
 
 def row(score: dict[str, Any]) -> dict[str, Any]:
@@ -93,7 +102,9 @@ BENCHMARK = Benchmark(
         Figure("rmsd", "RMSD to the true motion (Å)", 2),
         Figure("rmsd_about_mean", "the same about each Gaussian's mean (Å)", 2),
         Figure("rmsd_rigid", "the same for no motion (Å)", 2),
-        Figure("regions_found", f"moving pieces found as regions, of {MOVING}", 0),
+        Figure("regions_found", "moving pieces found as regions", 0),
+        Figure("regions_true", "  of", 0),
+        Figure("regions", "  regions in all", 0),
         Figure("ari", "regions against pieces, ARI"),
         Figure("spearman_min", "region coordinate against angle, least |rho|"),
     ),

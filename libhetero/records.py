@@ -8,6 +8,7 @@ Units: Å, radians, kV, mm for the spherical aberration. Underfocus is positive.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -183,6 +184,16 @@ class ParticleSet:
             group=None if self.group is None else self.group[index],
             source=source,
         )
+
+    def rows_by_file(self) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield each stack that particles lie in, by its place in `files`, with their places here.
+
+        In time that grows with the particles, however many stacks there are.
+        """
+        order = np.argsort(self.file_id, kind="stable")
+        found, first = np.unique(self.file_id[order], return_index=True)
+        for file_id, start, stop in zip(found, first, [*first[1:], len(order)], strict=False):
+            yield int(file_id), order[start:stop]
 
     def uniform_box_size(self) -> int:
         """Return the one box size of all particles, in pixels.

@@ -58,17 +58,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def call(options: argparse.Namespace, session: Session) -> None:
         from libhetero.pipelines.importing import ImportConfig, run
+        from libhetero.pipelines.run_folder import DataConfig
 
-        config = ImportConfig(
-            particles=options.particles,
-            output=options.output or options.lst2star or options.lst2cs,
+        data = DataConfig(
+            options.particles,
             datadir=options.datadir,
             pixel_size=options.apix,
             poses=options.poses,
             ctf=options.ctf,
             indices=options.ind,
         )
-        report = run(config)
+        output = options.output or options.lst2star or options.lst2cs
+        report = run(ImportConfig(data, output))
         for name, finding in report.lines:
             print(f"{name:14s} {finding}")
         print(report.contrast.describe())

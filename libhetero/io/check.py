@@ -55,8 +55,7 @@ def describe_source(particles: ParticleSet) -> str:
 
 
 def _check_stacks(particles: ParticleSet, name: str) -> None:
-    for file_id in np.unique(particles.file_id):
-        here = particles.file_id == file_id
+    for file_id, here in particles.rows_by_file():
         stack = open_stack(particles.files[file_id])
         stack.close()
         rows, columns = stack.shape
@@ -141,12 +140,12 @@ def odd_ctf_values(ctf: CTFParams) -> list[str]:
 def pixel_size_disagreements(particles: ParticleSet) -> list[str]:
     """Return one line if headers of stacks state another pixel size than the list (beyond 1 %)."""
     wrong = []
-    for file_id in np.unique(particles.file_id):
+    for file_id, here in particles.rows_by_file():
         if not os.path.exists(particles.files[file_id]):
             continue
         stack = open_stack(particles.files[file_id])
         stack.close()
-        size = particles.pixel_size[np.argmax(particles.file_id == file_id)]
+        size = particles.pixel_size[here[0]]
         if stack.pixel_size > 0 and abs(stack.pixel_size / size - 1) > 0.01:
             wrong.append((stack, size))
     if not wrong:

@@ -294,10 +294,10 @@ def _same_projection(values: dict[str, Any], matrix: np.ndarray) -> bool:
 def _header_ctfs(particles: ParticleSet) -> list[Any]:
     """Return the CTF string in the header of each .hdf image, None where there is none."""
     found: list[Any] = [None] * len(particles)
-    for i, file in enumerate(particles.files):
+    for i, rows in particles.rows_by_file():
+        file = particles.files[i]
         if not file.endswith((".hdf", ".h5")) or not os.path.exists(file):
             continue
-        rows = np.flatnonzero(particles.file_id == i)
         headers = hdf.read_headers(file, particles.image_index[rows], ("ctf",))
         for row, header in zip(rows, headers, strict=True):
             found[row] = header.get("ctf")

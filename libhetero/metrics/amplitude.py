@@ -39,6 +39,15 @@ def percentile_reference(
     return np.percentile(amplitude, PERCENTILE, axis=0).astype(np.float32)
 
 
+def relative_amplitude(
+    amplitude: Float[np.ndarray, "particles gaussians"],
+    reference: Float[np.ndarray, "gaussians"],
+) -> Float[np.ndarray, "particles gaussians"]:
+    """Return amplitude ÷ reference; 0 where the reference is not positive."""
+    positive = reference > 0
+    return np.where(positive, amplitude / np.where(positive, reference, 1), 0)
+
+
 def found_present(
     amplitude: Float[np.ndarray, "particles gaussians"],
     reference: Float[np.ndarray, "gaussians"],

@@ -1,9 +1,10 @@
-"""Decoded against true displacement of Gaussians."""
+"""Decoded against true displacement of Gaussians, and a region's coordinate against the true angle."""
 
 from __future__ import annotations
 
 import numpy as np
 from jaxtyping import Float
+from scipy.stats import spearmanr
 
 
 def displacement_rmsd(
@@ -29,3 +30,15 @@ def about_mean(
     For a neutral model that is a consensus of the moving particles, which no true angle places.
     """
     return displacement - displacement.mean(axis=0, keepdims=True)
+
+
+def rank_correlation(
+    coordinate: Float[np.ndarray, "particles"], angle: Float[np.ndarray, "particles"]
+) -> float:
+    """Return |ρ| of Spearman's rank correlation; 0 where either is constant.
+
+    A coordinate of an embedding has no sign and no unit of its own: only the order can be compared.
+    """
+    if np.ptp(coordinate) == 0 or np.ptp(angle) == 0:
+        return 0.0
+    return abs(float(spearmanr(coordinate, angle).statistic))

@@ -28,37 +28,59 @@ def region_overlap(
     return overlap
 
 
+def match_regions(
+    overlap: Float[np.ndarray, "pieces regions"],
+) -> Int[np.ndarray, "pieces"]:
+    """Return the region matched to each piece, one to one, and -1 where none overlaps it.
+
+    The matching (Hungarian) recovers as many pieces as it can, IoU ≥ 0.5, then has the largest overlaps.
+    """
+    match = np.full(len(overlap), NOISE)
+    rows, columns = linear_sum_assignment((overlap >= RECOVERED) + 1e-3 * overlap, maximize=True)
+    found = overlap[rows, columns] > 0
+    match[rows[found]] = columns[found]
+    return match
+
+
 def region_agreement(
     region: Int[np.ndarray, "gaussians"],
     piece: Int[np.ndarray, "gaussians"],
     optional: Int[np.ndarray, "pieces"],
-) -> dict[str, float | int | list[float]]:
+    constant: int | None = None,
+) -> dict[str, float | int | list[float] | list[int]]:
     """Return how well regions match the pieces.
 
-    A piece is recovered when one region, matched to it alone, overlaps it with IoU ≥ 0.5; the
-    matching (Hungarian) recovers as many pieces as it can, then has the largest overlaps.
+    A piece is recovered when one region, matched to it alone by `match_regions`, overlaps it with
+    IoU ≥ 0.5.
 
     Parameters
     ----------
     region : label of each Gaussian; -1 is noise, which counts as one group in the ARI.
     piece : piece of each Gaussian's closest atom.
     optional : (pieces,), 1 for the pieces that are counted, 0 for a core that never changes.
+    constant : label of the region that does not change: a group in the ARI, matched to no optional
+        piece; None where every region changes.
 
     Returns
     -------
-    "ari"; "recovered" and "pieces", counts over optional pieces; "regions", count; "iou", the best
-    matched overlap of each piece (optional or not).
+    "ari"; "recovered" and "pieces", counts over optional pieces; "regions", how many change; "iou",
+    the matched overlap of each piece, and "match", its region's label or -1 (optional or not).
     """
     optional = np.asarray(optional, bool)
+    names = np.unique(region[region != NOISE])
     overlap = region_overlap(region, piece, len(optional))
-    best = np.zeros(len(optional))
-    recovered_first = (overlap >= RECOVERED) + 1e-3 * overlap
-    rows, columns = linear_sum_assignment(recovered_first, maximize=True)
-    best[rows] = overlap[rows, columns]
+    if constant is not None:
+        overlap[np.ix_(optional, names == constant)] = 0.0
+    column = match_regions(overlap)
+    matched = column != NOISE
+    iou, match = np.zeros(len(optional)), np.full(len(optional), NOISE)
+    iou[matched] = overlap[matched, column[matched]]
+    match[matched] = names[column[matched]]
     return {
         "ari": float(adjusted_rand_score(piece, region)),
-        "recovered": int(np.count_nonzero(best[optional] >= RECOVERED)),
+        "recovered": int(np.count_nonzero(iou[optional] >= RECOVERED)),
         "pieces": int(np.count_nonzero(optional)),
-        "regions": overlap.shape[1],
-        "iou": [float(value) for value in best],
+        "regions": int(np.count_nonzero(names != constant)),
+        "iou": [float(value) for value in iou],
+        "match": [int(value) for value in match],
     }

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from libhetero.errors import ConfigurationError
-from libhetero.io import ImageReader, check_particles, read_particles, write_particles
+from libhetero.io import ImageReader, check_particles, write_particles
 from libhetero.io.check import odd_ctf_values, pixel_size_disagreements
 from libhetero.io.optics import count_optics_groups
-from libhetero.pipelines.run_folder import unit_ctf
+from libhetero.pipelines.run_folder import DataConfig, listed, unit_ctf
 from libhetero.records import Batch, ParticleSet, Pose
 from libhetero.training.contrast import ContrastEstimate, estimate_contrast
 from libhetero.training.preprocess import restore_signs
@@ -32,35 +32,28 @@ class ImportConfig:
 
     Parameters
     ----------
-    particles : .star, .cs, .lst, .hdf, .mrcs or .txt.
+    data : the particles: .star, .cs, .lst, .hdf, .mrcs or .txt, and cryoDRGN's files.
     output : list to write (.lst, .star or .cs); None for `<name>.lst` in the current folder.
-    datadir : folder in which to look for stacks first; None for none.
-    pixel_size : Å, in place of the files' own; None to use theirs.
-    poses, ctf, indices : cryoDRGN .pkl files; None to do without.
     """
 
-    particles: str
+    data: DataConfig
     output: str | None = None
-    datadir: str | None = None
-    pixel_size: float | None = None
-    poses: str | None = None
-    ctf: str | None = None
-    indices: str | None = None
 
     def __post_init__(self) -> None:
-        if self.pixel_size is not None and not 0.01 <= self.pixel_size <= 1000:
-            raise ConfigurationError(f"pixel size {self.pixel_size:g} Å; expected 0.01 to 1000.")
+        pixel_size = self.data.pixel_size
+        if pixel_size is not None and not 0.01 <= pixel_size <= 1000:
+            raise ConfigurationError(f"pixel size {pixel_size:g} Å; expected 0.01 to 1000.")
         output = self.output_path()
         if output.suffix not in FORMATS:
             raise ConfigurationError(f"{output}: expected a name ending in {', '.join(FORMATS)}.")
-        if output.exists() and output.samefile(self.particles):
+        if output.exists() and output.samefile(self.data.particles):
             raise ConfigurationError(
                 f"{output}: this is the input itself; choose another --output."
             )
 
     def output_path(self) -> Path:
         """Return the list to write."""
-        return Path(self.output or f"{Path(self.particles).stem}.lst")
+        return Path(self.output or f"{Path(self.data.particles).stem}.lst")
 
 
 @dataclass(frozen=True)
@@ -88,14 +81,7 @@ def run(config: ImportConfig) -> ImportReport:
     ------
     DataError : one line for the first thing that is wrong with the particles.
     """
-    particles = read_particles(
-        config.particles,
-        datadir=config.datadir,
-        pixel_size=config.pixel_size,
-        poses=config.poses,
-        ctf=config.ctf,
-        indices=config.indices,
-    )
+    particles = listed(config.data)
     check_particles(particles, need_pose=False, need_ctf=False)
     contrast = look_at_contrast(particles)
     write_particles(config.output_path(), particles)

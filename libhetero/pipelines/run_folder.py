@@ -152,14 +152,9 @@ def feed_batches(
     return prefetch(lambda index: feed.batch(index, batch_size), pieces)
 
 
-def load_particles(data: DataConfig) -> ParticleSet:
-    """Read the particles of a run and check that they can be trained on.
-
-    Raises
-    ------
-    DataError : no particles, poses or CTF, several box or pixel sizes, or an odd box.
-    """
-    particles = read_particles(
+def listed(data: DataConfig) -> ParticleSet:
+    """Read the particles that a configuration names, as their files say and without a check."""
+    return read_particles(
         data.particles,
         datadir=data.datadir,
         pixel_size=data.pixel_size,
@@ -167,6 +162,16 @@ def load_particles(data: DataConfig) -> ParticleSet:
         ctf=data.ctf,
         indices=data.indices,
     )
+
+
+def load_particles(data: DataConfig) -> ParticleSet:
+    """Read the particles of a run and check that they can be trained on.
+
+    Raises
+    ------
+    DataError : no particles, poses or CTF, several box or pixel sizes, or an odd box.
+    """
+    particles = listed(data)
     if len(particles) == 0:
         raise DataError(f"{data.particles}: holds no particles; expected at least one.")
     if data.count not in (0, len(particles)):

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from libhetero.errors import DataError
 from libhetero.metrics.amplitude import (
     amplitude_accuracy,
     closest_atoms,
     percentile_reference,
+    relative_amplitude,
 )
 from libhetero.metrics.motion import about_mean, displacement_rmsd
-from libhetero.metrics.regions import region_agreement
 from libhetero.pipelines.run_folder import Run, batches
 from libhetero.pipelines.sampling import spread_indices
+from libhetero.pipelines.score_regions import (
+    read_regions,
+    score_angles,
+    score_classes,
+    score_regions,
+)
 from libhetero.pipelines.truth import Truth
 from libhetero.records import Gaussians
 
@@ -34,6 +38,9 @@ def score_gaussians(
     progress: Callable[[float], None],
 ) -> dict[str, Any]:
     """Return amplitude accuracy, agreement of regions and motion, whichever the truth allows.
+
+    What regions say of particles, their classes (assembly) or coordinates (motion), is scored where
+    the run was segmented.
 
     Parameters
     ----------
@@ -51,23 +58,28 @@ def score_gaussians(
     scores: dict[str, Any] = {
         "gaussians": count, "particles": len(chosen), "mean_distance_to_atom": float(distance.mean()),
     }  # fmt: skip
-    regions = score_regions(run.folder, truth, piece)
-    if regions is not None:
-        scores["regions"] = regions
+    region = read_regions(run.folder, count)
+    if region is not None:
+        scores["regions"] = score_regions(region, piece, truth)
     decoded = decode_gaussians(run, chosen, batch_size, progress)
     if truth.kind == "assembly":
         states = truth.states[places[chosen]]
-        references = {
-            "neutral": neutral["amplitude"],
-            "percentile": percentile_reference(decoded.amplitude),
-        }
+        reference = percentile_reference(decoded.amplitude)
         scores["amplitude"] = {
-            name: amplitude_accuracy(decoded.amplitude, reference, piece, states)
-            for name, reference in references.items()
+            name: amplitude_accuracy(decoded.amplitude, against, piece, states)
+            for name, against in (("neutral", neutral["amplitude"]), ("percentile", reference))
         }
+        if region is not None:
+            relative = relative_amplitude(decoded.amplitude, reference)
+            scores["classes"] = score_classes(
+                run.folder, region, scores["regions"]["match"], relative, chosen, states, truth
+            )
     if truth.kind == "motion":
         angles = truth.angles[places[chosen]]
         scores["motion"] = score_motion(decoded.position, neutral["position"], atom, truth, angles)
+        if region is not None:
+            match = scores["regions"]["match"]
+            scores["angles"] = score_angles(run.folder, match, chosen, angles, truth)
     return scores
 
 
@@ -85,30 +97,6 @@ def decode_gaussians(
         done += int(kept.sum())
         progress(done / len(indices))
     return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
-
-
-def score_regions(folder: Path, truth: Truth, piece: np.ndarray) -> dict[str, Any] | None:
-    """Return the agreement of regions.txt (last column the region) with the pieces; None without.
-
-    Raises
-    ------
-    DataError : if the file holds another number of Gaussians than the model.
-    """
-    path = Path(folder) / "regions.txt"
-    if not path.exists():
-        return None
-    region = np.loadtxt(path, ndmin=2)[:, -1].astype(np.int64)
-    if len(region) != len(piece):
-        raise DataError(
-            f"{path}: {len(region)} Gaussians; expected the model's {len(piece)}. "
-            "Segment this run again."
-        )
-    pieces = int(truth.piece.max()) + 1
-    if truth.states is None:
-        optional = np.arange(pieces) > 0
-    else:
-        optional = ~truth.states.astype(bool).all(axis=0)
-    return region_agreement(region, piece, optional)
 
 
 def true_displacement(truth: Truth, atom: np.ndarray, angles: np.ndarray) -> np.ndarray:

@@ -80,6 +80,19 @@ def _gaussian_lines(scores: dict[str, Any]) -> list[str]:
         lines.append(_line("regions: ARI with pieces", row["ari"]))
         lines.append(_line("regions: pieces recovered", f"{row['recovered']} of {row['pieces']}"))
         lines.append("  recovered: one of the regions matches the piece with IoU of Gaussians ≥ 0.5.")
+    if "classes" in scores:
+        lines.append(_line("classes of regions: accuracy", scores["classes"]["accuracy"]))
+        lines += [
+            "  particles whose class in a region says rightly whether its piece is there, mean over",
+            "  pieces, 0.5 for one without region; a class is present where the region's mean",
+            "  amplitude is above the midpoint of its 5th and 95th percentile.",
+        ]
+    if "angles" in scores:
+        lines.append(_line("least |rho|, coordinate and angle", scores["angles"]["least"]))
+        lines += [
+            "  Spearman's, first coordinate of a region's embedding against the angle of its",
+            "  piece; 0 for a piece without region.",
+        ]
     if "motion" in scores:
         row = scores["motion"]
         lines.append(_line("motion RMSD (Å)", row["rmsd"]))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from libhetero.metrics import amplitude, motion
+from libhetero.metrics import amplitude, motion, presence
 from libhetero.metrics.regions import region_agreement
 
 
@@ -67,7 +67,7 @@ def test_regions_recover_pieces_whatever_their_names():
     agreement = region_agreement(region, piece, np.array([0, 1, 1, 1]))
     assert agreement["recovered"] == 2 and agreement["pieces"] == 3 and agreement["regions"] == 3
     assert agreement["ari"] == 1
-    assert agreement["iou"] == [1, 1, 1, 0]
+    assert agreement["iou"] == [1, 1, 1, 0] and agreement["match"] == [7, 3, 5, -1]
 
 
 def test_one_region_is_not_two_pieces():
@@ -81,3 +81,38 @@ def test_matching_prefers_recovery_to_total_overlap():
     region = np.array([0] * 7 + [1] * 4 + [0] * 3 + [2] * 5)
     agreement = region_agreement(region, piece, np.array([1, 1]))
     assert agreement["recovered"] == 2
+
+
+def test_the_constant_region_is_no_optional_piece():
+    piece = np.repeat([0, 1, 2], [4, 10, 10])
+    region = np.repeat([0, 0, 3], [4, 10, 10])
+    agreement = region_agreement(region, piece, np.array([0, 1, 1]), constant=0)
+    assert agreement["match"] == [0, -1, 3] and agreement["iou"][1] == 0
+    assert agreement["recovered"] == 1 and agreement["regions"] == 1
+    assert region_agreement(region, piece, np.array([0, 1, 1]))["recovered"] == 2
+
+
+def test_classes_are_named_by_their_amplitude_alone():
+    """Three classes of two states: the names do not matter, a class between goes to the nearer side."""
+    random = np.random.default_rng(3)
+    label = np.repeat([4, 0, 2], 50)
+    relative = np.repeat([1.0, 0.1, 0.75], 50) + 0.02 * random.normal(size=150)
+    state = np.repeat([1, 0, 1], 50)
+    assert presence.class_accuracy(relative, label, state) == 1
+    assert presence.class_accuracy(relative, label, 1 - state) == 0
+    label[:15] = presence.NO_CLASS
+    assert presence.class_accuracy(relative, label, state) == pytest.approx(0.9)
+    one = presence.class_accuracy(relative, np.zeros(150, int), state)
+    assert one in (pytest.approx(1 / 3), pytest.approx(2 / 3)), "one class says nothing"
+
+
+def test_relative_amplitude_of_a_gaussian_without_reference():
+    found = amplitude.relative_amplitude(np.array([[1.0, 1.0, 1.0]]), np.array([2.0, 0.0, -1.0]))
+    np.testing.assert_array_equal(found, [[0.5, 0, 0]])
+
+
+def test_rank_correlation_has_no_sign_and_no_scale():
+    angle = np.random.default_rng(2).uniform(-1, 1, 200)
+    assert motion.rank_correlation(-np.exp(3 * angle), angle) == pytest.approx(1)
+    assert motion.rank_correlation(np.ones(200), angle) == 0
+    assert motion.rank_correlation(np.random.default_rng(4).normal(size=200), angle) < 0.3

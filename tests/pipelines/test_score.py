@@ -98,17 +98,40 @@ def test_a_perfect_assembly(monkeypatch, tmp_path, assembly):
     neutral = run.model.neutral
     piece = assembly.piece[::7]
     write_gaussians(run.folder / "regions.txt", neutral, BOX, PIXEL, group=piece)
-    table = np.stack([np.arange(64), assembly.states[:, 2]], axis=1)
-    np.savetxt(run.folder / "classes_region_02.txt", table, fmt="%d")
+    for region in (1, 2):
+        table = np.stack([np.arange(64), assembly.states[:, region]], axis=1)
+        np.savetxt(run.folder / f"classes_region_{region:02d}.txt", table, fmt="%d")
     values = scored(monkeypatch, run, assembly, images=0).values
     for row in values["gaussians"]["amplitude"].values():
         assert row["all"] == row["optional"] == 1
         assert 0.5 < row["always_present"] < 1
     regions = values["gaussians"]["regions"]
     assert regions["ari"] == 1 and regions["recovered"] == regions["pieces"] == 2
+    assert regions["match"] == [0, 1, 2] and regions["regions"] == 2
+    assert values["gaussians"]["classes"] == {"accuracy": 1.0, "pieces": [1.0, 1.0]}
     assert values["labels"]["classes_region_02.txt"]["piece"] == 2
     assert values["labels"]["classes_region_02.txt"]["ari"] == 1
     assert "volumes" not in values
+
+
+def test_classes_of_regions_that_are_wrong_or_missing(monkeypatch, tmp_path, assembly):
+    """Region 1 holds the second piece, inverted class names; the first piece has no region."""
+    run = gaussian_run(tmp_path / "run", assembly)
+    group = np.where(assembly.piece[::7] == 2, 1, 0)
+    write_gaussians(run.folder / "regions.txt", run.model.neutral, BOX, PIXEL, group=group)
+    with pytest.raises(DataError, match="though regions.txt has this region"):
+        scored(monkeypatch, run, assembly, images=0)
+    path = run.folder / "classes_region_01.txt"
+    table = np.stack([np.arange(64), 1 - assembly.states[:, 2].astype(int)], axis=1)
+    table[:4, 1] = -1
+    np.savetxt(path, table, fmt="%d")
+    result = scored(monkeypatch, run, assembly, images=0)
+    assert result.values["gaussians"]["classes"]["pieces"] == [0.5, 60 / 64]
+    assert result.values["gaussians"]["regions"]["match"] == [0, -1, 1]
+    assert "classes of regions: accuracy" in "\n".join(result.lines)
+    np.savetxt(path, table[:50], fmt="%d")
+    with pytest.raises(DataError, match="names 50 particles; expected those of the run"):
+        scored(monkeypatch, run, assembly, images=0)
 
 
 def test_a_sluggish_assembly_is_all_present(monkeypatch, tmp_path, assembly):
@@ -127,6 +150,21 @@ def test_perfect_and_absent_motion(monkeypatch, tmp_path, motion):
     found = still["gaussians"]["motion"]
     assert found["rmsd"] == found["rmsd_without_motion"] > 1
     assert "volumes" not in perfect and "labels" not in perfect
+
+
+def test_coordinates_of_regions_follow_angles(monkeypatch, tmp_path, motion):
+    """Region 1 is the second piece, with a coordinate that falls with its angle; piece 1 has none."""
+    run = gaussian_run(tmp_path / "run", motion)
+    group = np.where(motion.piece[::7] == 2, 1, 0)
+    write_gaussians(run.folder / "regions.txt", run.model.neutral, BOX, PIXEL, group=group)
+    coordinates = np.stack([-(motion.angles[:, 2] ** 3), motion.angles[:, 1]], axis=1)
+    order = np.random.default_rng(0).permutation(len(coordinates))
+    write_latent(run.folder / "embed_region_01.txt", order, coordinates[order])
+    result = scored(monkeypatch, run, motion)
+    angles = result.values["gaussians"]["angles"]
+    assert angles["pieces"] == [0.0, pytest.approx(1)] and angles["least"] == 0
+    assert result.values["gaussians"]["regions"]["recovered"] == 1
+    assert "least |rho|" in "\n".join(result.lines)
 
 
 def test_true_displacement_turns_about_the_hinge(motion):

@@ -1,0 +1,179 @@
+"""Both benchmarks from end to end at a size of seconds, and what they refuse.
+
+The programs run in this process, not one process each, to compile once; `run_stage` itself is tested
+in tests/cli/test_stages.py.
+"""
+
+import importlib
+import json
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from libhetero.cli.stages import StageResult
+from libhetero.errors import UserError
+from tests.simulate.test_cut import dumbbell, write_model
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+FIGURES = {
+    "assembly": {"accuracy", "regions_found", "regions_true", "ari", "region_class_accuracy", "seconds"},
+    "motion": {"rmsd", "rmsd_rigid", "regions_found", "spearman_min", "seconds"},
+}
+
+
+@pytest.fixture
+def benchmark(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
+    """Load one of the scripts as Python does when it is run: its folder is on the path."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    for name in ("harness", "assembly", "motion"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    return importlib.import_module
+
+
+@pytest.fixture
+def in_process(
+    benchmark: Callable, load_program: Callable, monkeypatch: pytest.MonkeyPatch
+) -> list[str]:
+    """Run stages in this process; return the commands run."""
+    commands: list[str] = []
+
+    def run_stage(name: str, command: str, folder: Path) -> StageResult:
+        program, *arguments = shlex.split(command)
+        monkeypatch.chdir(folder)
+        commands.append(command)
+        if load_program(program).main(arguments):
+            raise UserError(f"{name}: failed")
+        return StageResult(name, command, 1.0, 2**20)
+
+    monkeypatch.setattr(benchmark("harness"), "run_stage", run_stage)
+    return commands
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(("name", "trained"), [("assembly", ["pt", "mlp"]), ("motion", ["mlp"])])
+def test_a_tiny_run(
+    name: str, trained: list[str], benchmark: Callable, in_process: list[str], tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+) -> None:  # fmt: skip
+    work, json_file = tmp_path / "work", tmp_path / "figures.json"
+    options = ["--profile", "tiny", "--seed", "3", "--json", str(json_file), "--work", str(work)]
+    assert benchmark(name).main([*options, "--rows", *trained]) == 0
+    report = json.loads(json_file.read_text())
+    assert report["profile"] == "tiny" and list(report["rows"]) == trained
+    for row in report["rows"].values():
+        assert set(row) >= FIGURES[name]
+        assert all(row[key] is not None for key in FIGURES[name])
+        assert row["seconds"] == 3, "training, regions and scores"
+    assert report["published"]["pt"] and report["machine"]["devices"]
+    assert len(report["stages"]) == len(in_process) == 3 + 3 * len(trained)
+    seeded = [command for command in in_process if "make3d" not in command]
+    assert all(command.endswith("--seed 3") for command in seeded)
+    said = capsys.readouterr().out
+    assert "published PT" in said and f"{name}, profile tiny, seed 3" in said
+
+    before = json_file.read_text()
+    assert benchmark(name).main([*options, "--rows", "mlp", "--stages", "score"]) == 0
+    again = json.loads(json_file.read_text())
+    assert set(again["rows"]) == {"mlp"} and before != json_file.read_text()
+    key = "accuracy" if name == "assembly" else "rmsd"
+    assert again["rows"]["mlp"][key] == report["rows"]["mlp"][key]
+    assert benchmark(name).main(options) == 1
+    assert "not empty" in capsys.readouterr().err
+
+
+def test_motion_on_a_model_with_too_few_pieces(
+    benchmark: Callable, in_process: list[str], tmp_path: Path
+) -> None:
+    """A model of one chain and a table of no moving piece: three are cut off its core."""
+    motion = benchmark("motion")
+    model = write_model(tmp_path / "a model.pdb", dumbbell())
+    table = tmp_path / "table.json"
+    table.write_text(json.dumps({"body": "all", "domains": {"all": {"selection": [["A", None]]}}}))
+    work = tmp_path / "work"
+    options = ["--profile", "tiny", "--work", str(work), "--stages", "simulate"]
+    assert motion.main([*options, "--structures", str(model), str(table)]) == 0
+    truth = json.loads((work / "set" / "truth" / "truth.json").read_text())
+    assert truth["pieces"] == 4 and truth["kind"] == "motion"
+    assert len(json.loads((work / "domains.json").read_text())["domains"]) == 4
+    # The box holds the sphere about the model and a fifth more, for its motion.
+    assert truth["pixel_size"] * 24 >= 1.2 * 45
+
+
+def test_gaussians_may_start_from_the_model(benchmark: Callable, tmp_path: Path) -> None:
+    harness, assembly = benchmark("harness"), benchmark("assembly").BENCHMARK
+    model = write_model(tmp_path / "model.pdb", dumbbell())
+    parse = harness.build_parser(assembly, "").parse_args
+    options = parse(["--start", "model", "--structures", str(model), "--rows", "pt"])
+    profile = assembly.profiles["cpu"]
+    source = harness.find_source(assembly, profile, options)
+    stages = {stage.program: stage for stage in harness.stages_of(assembly, profile, source, options)}
+    box = f"--box 64 --apix {source.pixel_size:g}"
+    assert f"model.pdb {box} gmm.txt" in stages["guess_n"].command
+    assert box in stages["simulate"].command and "--pieces 8" in stages["simulate"].command
+    assert "--pointtransformer" in stages["refine"].command and stages["refine"].row == "pt"
+
+
+def test_every_profile_is_a_command_that_its_programs_accept(
+    benchmark: Callable, load_program: Callable, tmp_path: Path
+) -> None:
+    harness = benchmark("harness")
+    model = str(write_model(tmp_path / "model.pdb", dumbbell()))
+    for name in ("assembly", "motion"):
+        found = benchmark(name).BENCHMARK
+        for profile in found.profiles.values():
+            options = harness.build_parser(found, "").parse_args(["--structures", model])
+            source = harness.find_source(found, profile, options)
+            for stage in harness.stages_of(found, profile, source, options):
+                program, *arguments = shlex.split(stage.command)
+                load_program(program).build_parser().parse_args(arguments)
+
+
+def test_one_failed_row_leaves_the_other(
+    benchmark: Callable, monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+) -> None:  # fmt: skip
+    def run_stage(name: str, command: str, folder: Path) -> StageResult:
+        if name == "pt refine":
+            raise UserError("pt refine: failed")
+        if name == "mlp score":
+            scored = {"percentile": {"all": 0.75, "optional": 0.7, "always_present": 0.6},
+                      "neutral": {"all": 0.5}}  # fmt: skip
+            regions = {"recovered": 1, "pieces": 2, "regions": 3, "ari": 0.25, "iou": [1, 0]}
+            classes = {"accuracy": 0.9, "pieces": [0.9, 0.9]}
+            values = {"amplitude": scored, "regions": regions, "classes": classes}
+            (folder / "mlp.json").write_text(json.dumps({"gaussians": values}))
+        return StageResult(name, command, 2.0, 2**20)
+
+    assembly = benchmark("assembly")
+    monkeypatch.setattr(benchmark("harness"), "run_stage", run_stage)
+    path = tmp_path / "figures.json"
+    assert assembly.main(["--profile", "tiny", "--json", str(path)]) == 1
+    report = json.loads(path.read_text())
+    assert report["failed"] == {"pt": "pt refine: failed"} and set(report["rows"]) == {"mlp"}
+    assert report["rows"]["mlp"]["accuracy"] == 0.75 and report["rows"]["mlp"]["seconds"] == 6
+    said = capsys.readouterr()
+    assert "pt refine: failed" in said.err and "0.750" in said.out
+
+
+def test_mistakes_are_one_line(
+    benchmark: Callable, monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+) -> None:  # fmt: skip
+    assembly, harness = benchmark("assembly"), benchmark("harness")
+    monkeypatch.setattr(harness, "SHARED", tmp_path / "nowhere")
+    (tmp_path / "broken.json").write_text("{")
+    model = str(write_model(tmp_path / "model.pdb", dumbbell()))
+    for options, words in (
+        ([], "with --structures"),
+        (["--structures", str(tmp_path / "broken.json")], "got 0 and 1"),
+        (["--structures", model, str(tmp_path / "broken.json")], "not valid JSON"),
+        (["--structures", str(tmp_path / "absent.pdb")], "absent.pdb"),
+        (["--profile", "tiny", "--start", "model"], "makes its complex from the seed"),
+    ):
+        assert assembly.main(options) == 1
+        error = capsys.readouterr().err
+        assert words in error and len(error.splitlines()) == 1, error

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from libhetero.cli.allocator import keep_freed_memory
 from libhetero.cli.compilation_cache import cache_variables
 from libhetero.cli.eman2_log import Eman2Log
 from libhetero.cli.failure import describe_failure
@@ -77,6 +78,7 @@ def run_program(
     options.cmd = shlex.join([parser.prog, *arguments])
     log = Eman2Log(options.cmd, options.ppid)
     session = Session(parser.prog, options.cmd, options.threads, log)
+    keep_freed_memory(os.environ)
     with _environment(options.threads), _logging(parser.prog, options.verbose):
         log.start()
         try:

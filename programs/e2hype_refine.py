@@ -7,7 +7,15 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from libhetero.cli import Session, common_parser, next_run_folder, run_program, write_params_json
+from libhetero.cli import (
+    Session,
+    common_parser,
+    given,
+    next_run_folder,
+    pas_letters,
+    run_program,
+    write_params_json,
+)
 
 DESCRIPTION = """Train a heterogeneity model on particles with known poses and CTF.
 
@@ -70,8 +78,12 @@ def _add_model(group: argparse._ArgumentGroup) -> None:
     add("--preset", "--hype_preset", "--pt_preset", choices=("small", "default", "paper"),
         help="sizes of the model (default: default)")  # fmt: skip
     add("--nmid", type=int, metavar="N", dest="latent_size",
-        help="latent numbers a particle, Gaussians (default: 8)")  # fmt: skip
-    add("--pas", type=_letters, metavar="110", dest="vary",
+        help="latent numbers a particle, Gaussians (default: as many as the set shows)")  # fmt: skip
+    add("--encoder", choices=("posterior", "network"),
+        help="solve for each particle's latent, or a network as published (default: posterior)")  # fmt: skip
+    add("--stiffness", type=float, metavar="X",
+        help="against strain between Gaussians that move, Gaussians (default: 0.05)")  # fmt: skip
+    add("--pas", type=pas_letters, metavar="110", dest="vary",
         help="vary position, amplitude, sigma: 1 or 0 each, Gaussians (default: 111)")  # fmt: skip
     add("--minres", type=float, metavar="Å", help="coarsest ring compared, Gaussians")
     add("--maxres", type=float, metavar="Å", help="finest ring compared, Gaussians")
@@ -85,16 +97,16 @@ def _add_training(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add("--niter", type=int, metavar="N", dest="epochs", help="epochs (default: 20)")
     add("--batchsz", type=int, metavar="N", dest="batch_size",
-        help="particles a step, over all devices (default: 64)")  # fmt: skip
+        help="particles a step, over all devices (default: 64, Gaussians 16)")  # fmt: skip
     add("--learnrate", type=float, metavar="X", dest="learning_rate",
-        help="highest learning rate (default: 1e-4)")  # fmt: skip
+        help="highest learning rate (default: 1e-4, Gaussians 1e-3)")  # fmt: skip
     add("--warmup", type=float, metavar="X", dest="warmup_epochs",
         help="epochs of rising learning rate (default: 1)")  # fmt: skip
     add("--schedule", choices=("cosine", "constant"), help="after the warm-up (default: cosine)")
     add("--clip", type=float, metavar="X", dest="gradient_clip",
         help="largest norm of the gradient, 0 for none (default: 1)")  # fmt: skip
     add("--ema", type=float, metavar="X", dest="ema_decay",
-        help="running average of the weights, 0 for none (default: 0.999)")  # fmt: skip
+        help="running average of the weights, 0 for none (default: 0.999, Gaussians 0.99)")  # fmt: skip
     add("--seed", type=int, metavar="N", help="of every random draw (default: 0)")
     add("--checkpoint", type=int, metavar="N", dest="checkpoint_every",
         help="epochs between checkpoints (default: about one a minute)")  # fmt: skip
@@ -103,36 +115,24 @@ def _add_training(group: argparse._ArgumentGroup) -> None:
         help="steps between reports (default: ten an epoch)")  # fmt: skip
 
 
-def _letters(text: str) -> str:
-    if len(text) != 3 or set(text) - set("01"):
-        raise argparse.ArgumentTypeError(f"expected three of 0 and 1, such as 110, got {text!r}")
-    return "".join(letter for letter, digit in zip("pas", text, strict=True) if digit == "1")
-
-
 def refine(options: argparse.Namespace, session: Session) -> None:
     """Train as the options say."""
     from libhetero.pipelines.refine import RefineConfig, run
 
-    def given(*names: str) -> dict[str, object]:
-        values = {name: getattr(options, name) for name in names}
-        return {name: x for name, x in values.items() if x is not None and x is not False}
-
-    model = given("decoder", "latent_size", "vary", "precision")
+    model = given(options, "decoder", "encoder", "latent_size", "vary", "stiffness", "precision")
     if options.minres or options.maxres:
         model["resolution"] = (options.minres or 0.0, options.maxres or 0.0)
     config = RefineConfig(
         particles=options.particles,
         family="gmm" if options.decoder else None,
-        preset=options.preset,
-        model=model,
+        preset=options.preset, model=model,
         settings=tuple(options.settings or ()),
-        training=given(*TRAINING),
-        data=given(*DATA),
-        preprocess=given("box_size", "normalise"),
+        training=given(options, *TRAINING),
+        data=given(options, *DATA),
+        preprocess=given(options, "box_size", "normalise"),
         contrast=options.contrast,
-        folder=options.path,
-        resume=options.resume,
-    )
+        folder=options.path, resume=options.resume,
+    )  # fmt: skip
     run(
         config,
         new_folder=next_run_folder,

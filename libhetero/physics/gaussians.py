@@ -48,6 +48,63 @@ def project_gaussians(
     return jnp.concatenate([positive[: n // 2], negative[n // 2 : 0 : -1]])
 
 
+def project_amplitudes(
+    position: Float[Array, "points 3"],
+    sigma: Float[Array, "points"],
+    amplitudes: Float[Array, "sets points"],
+    pose: Pose,
+    n: int,
+    pixel_size: float,
+) -> Float[Array, "sets 2 n half"]:
+    """Return `project_gaussians` for several sets of amplitudes of the same Gaussians.
+
+    The result is real: real and imaginary parts along the second axis.
+    """
+    left, right = _both_tables(position, sigma, pose, n, pixel_size)
+    weighted = (left[None] * amplitudes[:, None]).reshape(-1, left.shape[1])
+    product = jnp.matmul(weighted, right.T, precision=HIGHEST)
+    return _half_planes(product.reshape(len(amplitudes), len(left), len(left)), n)
+
+
+def project_groups(
+    position: Float[Array, "points 3"],
+    sigma: Float[Array, "points"],
+    amplitudes: Float[Array, "groups members"],
+    pose: Pose,
+    n: int,
+    pixel_size: float,
+) -> Float[Array, "groups 2 n half"]:
+    """Return `project_gaussians` for each of several groups of as many Gaussians, group after group.
+
+    The result is real: real and imaginary parts along the second axis.
+    """
+    left, right = _both_tables(position, sigma, pose, n, pixel_size)
+    shape = (len(left), *amplitudes.shape)
+    left = jnp.transpose(left.reshape(shape) * amplitudes, (1, 0, 2))
+    right = jnp.transpose(right.reshape(shape), (1, 2, 0))
+    return _half_planes(jnp.matmul(left, right, precision=HIGHEST), n)
+
+
+def _both_tables(
+    position: Array, sigma: Array, pose: Pose, n: int, pixel_size: float
+) -> tuple[Array, Array]:
+    """Return cosines above sines of y and of x, (2 (n // 2 + 1), N) each."""
+    placed = rotate_points(pose.rotation, jnp.asarray(position))[:, :2] + pose.shift
+    sigma = jnp.asarray(sigma)
+    x, y = (_tables(placed[:, axis], sigma, n, pixel_size) for axis in (0, 1))
+    return jnp.concatenate(y), jnp.concatenate(x)
+
+
+def _half_planes(product: Float[Array, "sets rows columns"], n: int) -> Float[Array, "sets 2 n half"]:
+    """Join the products of cosines and sines to real and imaginary parts of half planes."""
+    half = n // 2 + 1
+    cc, cs = product[:, :half, :half], product[:, :half, half:]
+    sc, ss = product[:, half:, :half], product[:, half:, half:]
+    real = jnp.concatenate([(cc - ss)[:, : n // 2], (cc + ss)[:, n // 2 : 0 : -1]], axis=1)
+    imaginary = jnp.concatenate([-(sc + cs)[:, : n // 2], (sc - cs)[:, n // 2 : 0 : -1]], axis=1)
+    return jnp.stack([real, imaginary], axis=1)
+
+
 def _tables(
     position: Float[Array, "points"], sigma: Float[Array, "points"], n: int, pixel_size: float
 ) -> tuple[Float[Array, "half points"], Float[Array, "half points"]]:

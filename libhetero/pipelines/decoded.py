@@ -62,8 +62,7 @@ def neutral_gaussians(run: Run) -> Gaussians:
             f"{run.folder}: a CryoHype run has no Gaussians; expected a Gaussian run. Train one "
             "with e2hype_refine.py --pointtransformer or --decoder mlp."
         )
-    arrays = run.model.arrays()
-    return Gaussians(arrays["position"], arrays["amplitude"], arrays["sigma"])
+    return jax.tree.map(np.asarray, run.model.neutral_mixture(run.params))
 
 
 def stream_mixtures(

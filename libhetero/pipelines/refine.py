@@ -14,7 +14,7 @@ import jax
 import numpy as np
 
 from libhetero import models
-from libhetero.configuration import from_dict
+from libhetero.configuration import from_dict, to_dict
 from libhetero.errors import ConfigurationError, DataError
 from libhetero.io import ImageReader, read_gaussians, write_gaussians, write_particles
 from libhetero.models.family import ModelFamily
@@ -35,7 +35,7 @@ from libhetero.pipelines.run_folder import (
     write_arrays,
     write_config,
 )
-from libhetero.records import Gaussians
+from libhetero.records import Batch, Gaussians
 from libhetero.report.training import draw_training
 from libhetero.training import sharding
 from libhetero.training.checkpoint import CheckpointFolder
@@ -45,6 +45,8 @@ from libhetero.training.loop import train
 from libhetero.training.preprocess import sample_indices
 
 LOGGER = logging.getLogger(__name__)
+SUBSPACE_SAMPLE = 4096  # particles
+SAMPLE_BYTES = 2**28  # of their images
 
 
 @dataclass(frozen=True)
@@ -140,12 +142,12 @@ def _start(
         from_dict(MODEL_CONFIGS[run_config.family], run_config.model),
         box_size=feed.box_size,
         pixel_size=feed.pixel_size,
-        sample=feed.batch(sample_indices(len(feed), SAMPLE, run_config.training.seed)),
+        sample=_sample(feed, run_config),
         gaussians=gaussians,
         seed=run_config.training.seed,
     )
     _check_finite(model)
-    run_config = dataclasses.replace(run_config, data=data)
+    run_config = dataclasses.replace(run_config, data=data, model=to_dict(model.config))
     with _new_folder(config.folder, new_folder) as folder:
         if sharding.is_writer():
             write_config(folder, run_config)
@@ -154,6 +156,15 @@ def _start(
             if gaussians is not None:
                 write_gaussians(folder / "model_00.txt", gaussians, feed.box_size, feed.pixel_size)
     return folder, run_config, feed, model
+
+
+def _sample(feed: ParticleFeed, config: RunConfig) -> Batch:
+    """Return the particles that the model's statistics are measured on; more for Gaussians' subspace."""
+    most = SAMPLE
+    if config.family == "gmm" and config.model["encoder"] == "posterior":
+        most = max(SAMPLE, min(SUBSPACE_SAMPLE, SAMPLE_BYTES // (4 * feed.box_size**2)))
+    LOGGER.info("measuring %d particles", min(most, len(feed)))
+    return feed.batch(sample_indices(len(feed), most, config.training.seed))
 
 
 def _check_finite(model: ModelFamily) -> None:

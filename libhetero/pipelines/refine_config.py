@@ -17,6 +17,10 @@ from libhetero.training.optimiser import TrainingConfig
 from libhetero.training.preprocess import PreprocessConfig
 
 MODEL_CONFIGS = {"hype": HypeConfig, "gmm": GmmConfig}
+TRAINING_DEFAULTS = {
+    "hype": {},
+    "gmm": {"learning_rate": 1e-3, "batch_size": 16, "ema_decay": 0.99},
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,7 @@ def new_config(config: RefineConfig) -> RunConfig:
     return RunConfig(
         family=family,
         model=to_dict(model_config(family, config)),
-        training=TrainingConfig(**config.training),
+        training=TrainingConfig(**{**TRAINING_DEFAULTS[family], **config.training}),
         data=DataConfig(
             config.particles,
             **config.data,
@@ -83,8 +87,8 @@ def model_config(family: str, config: RefineConfig, base: Any = None) -> Any:
     foreign = sorted(set(config.model) - {field.name for field in dataclasses.fields(kind)})
     if foreign:
         raise ConfigurationError(
-            f"{', '.join(foreign)}: not an option of CryoHype; leave out --nmid, --pas, --minres and "
-            "--maxres, or add --pointtransformer or --decoder mlp."
+            f"{', '.join(foreign)}: not an option of CryoHype; leave out --nmid, --pas, --encoder, "
+            "--stiffness, --minres and --maxres, or add --pointtransformer or --decoder mlp."
         )
     start = kind.preset(config.preset or "default") if base is None or config.preset else base
     asked = {**config.model, **dict(_setting(kind, text) for text in config.settings)}

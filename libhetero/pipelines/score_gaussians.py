@@ -15,6 +15,7 @@ from libhetero.metrics.amplitude import (
     relative_amplitude,
 )
 from libhetero.metrics.motion import about_mean, displacement_rmsd
+from libhetero.pipelines.decoded import neutral_gaussians
 from libhetero.pipelines.run_folder import Run, batches
 from libhetero.pipelines.sampling import spread_indices
 from libhetero.pipelines.score_regions import (
@@ -49,9 +50,9 @@ def score_gaussians(
     batch_size : particles decoded at once.
     progress : told the fraction done.
     """
-    neutral = run.model.arrays()
-    count = len(neutral["amplitude"])
-    atom, distance = closest_atoms(neutral["position"], truth.position)
+    neutral = neutral_gaussians(run)
+    count = len(neutral.amplitude)
+    atom, distance = closest_atoms(neutral.position, truth.position)
     piece = truth.piece[atom]
     most = min(limit, len(run.particles), BUDGET // (4 * count))
     chosen = spread_indices(len(run.particles), most)
@@ -67,7 +68,7 @@ def score_gaussians(
         reference = percentile_reference(decoded.amplitude)
         scores["amplitude"] = {
             name: amplitude_accuracy(decoded.amplitude, against, piece, states)
-            for name, against in (("neutral", neutral["amplitude"]), ("percentile", reference))
+            for name, against in (("neutral", neutral.amplitude), ("percentile", reference))
         }
         if region is not None:
             relative = relative_amplitude(decoded.amplitude, reference)
@@ -76,7 +77,7 @@ def score_gaussians(
             )
     if truth.kind == "motion":
         angles = truth.angles[places[chosen]]
-        scores["motion"] = score_motion(decoded.position, neutral["position"], atom, truth, angles)
+        scores["motion"] = score_motion(decoded.position, neutral.position, atom, truth, angles)
         if region is not None:
             match = scores["regions"]["match"]
             scores["angles"] = score_angles(run.folder, match, chosen, angles, truth)

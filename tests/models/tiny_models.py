@@ -33,7 +33,7 @@ GMM = {
 CONFIGS = {
     "hype": ("hype", HypeConfig(**HYPE)),
     "gmm+pointtransformer": ("gmm", GmmConfig(**GMM)),
-    "gmm+mlp": ("gmm", GmmConfig(**GMM, decoder="mlp", loss="frc")),
+    "gmm+mlp": ("gmm", GmmConfig(**GMM, encoder="network", decoder="mlp", loss="frc")),
 }
 
 

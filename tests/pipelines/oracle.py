@@ -66,6 +66,10 @@ class GaussianOracle:
     pixel_size: float = PIXEL
     family: str = "gmm"
 
+    def neutral_mixture(self, params):
+        """Return the neutral mixture, which no training has adapted."""
+        return self.neutral
+
     def arrays(self):
         """Return the neutral mixture."""
         return {

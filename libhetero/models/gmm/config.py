@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from libhetero.errors import ConfigurationError
 from libhetero.models.precision import PRECISIONS
 
+ENCODERS = ("posterior", "network")
 DECODERS = ("pointtransformer", "mlp")
 LOSSES = ("likelihood", "frc")
 
@@ -18,7 +19,9 @@ class GmmConfig:
     Parameters
     ----------
     decoder : "pointtransformer" or "mlp".
-    latent_size : numbers per particle.
+    encoder : "posterior", each particle's latent is solved for; "network", as published.
+    latent_size : numbers per particle; 0 for as many directions as stand out of the noise.
+    inference_steps : Gauss-Newton steps of the posterior.
     encoder_width : units in each of the encoder's three hidden layers.
     mlp_width : units in each of the MLP decoder's three hidden layers.
     points : Gaussians chosen at each level of the hierarchy, coarse to fine; a level
@@ -35,6 +38,8 @@ class GmmConfig:
         which a common factor of all amplitudes is free.
     vary : which of "p" (position), "a" (amplitude), "s" (width) the decoder changes.
     displacement_scale : Å of motion for one unit of decoder output.
+    smoothness : weight of the amplitudes' roughness between neighbours, `changes.roughness`.
+    stiffness : weight of the elastic network's strain in Å², `changes.strain`.
     latent_noise : standard deviation of the noise added to latents in training.
     latent_penalty : weight of mean(max(|z| - 1, 0)).
     resolution : (low, high) limits of the rings compared, Å; 0 takes the widest.
@@ -42,7 +47,9 @@ class GmmConfig:
     """
 
     decoder: str = "pointtransformer"
-    latent_size: int = 8
+    encoder: str = "posterior"
+    latent_size: int = 0
+    inference_steps: int = 2
     encoder_width: int = 512
     mlp_width: int = 512
     points: tuple[int, ...] = (64, 256, 1024)
@@ -55,6 +62,8 @@ class GmmConfig:
     loss: str = "likelihood"
     vary: str = "pas"
     displacement_scale: float = 10.0
+    smoothness: float = 0.0
+    stiffness: float = 0.05
     latent_noise: float = 0.01
     latent_penalty: float = 0.1
     resolution: tuple[float, float] = (0.0, 0.0)
@@ -62,6 +71,7 @@ class GmmConfig:
 
     def __post_init__(self) -> None:
         _require(self.decoder in DECODERS, "decoder", self.decoder, " or ".join(DECODERS))
+        _require(self.encoder in ENCODERS, "encoder", self.encoder, " or ".join(ENCODERS))
         _require(self.loss in LOSSES, "loss", self.loss, " or ".join(LOSSES))
         _require(self.precision in PRECISIONS, "precision", self.precision, ", ".join(PRECISIONS))
         _require(
@@ -70,12 +80,21 @@ class GmmConfig:
         )
         _require(bool(self.points), "points", self.points, "at least one level")
         _require(min(self.points) >= 1, "points", self.points, "1 or more at each level")
+        _require(
+            self.encoder == "network" or bool(self.linear_kinds), "vary", self.vary,
+            "'p' or 'a' among them, or encoder=network",
+        )
+        _require(
+            self.encoder == "posterior" or self.latent_size > 0, "latent_size", self.latent_size,
+            "1 or more with encoder=network",
+        )
         ascending = all(a < b for a, b in zip(self.points, self.points[1:], strict=False))
         _require(ascending, "points", self.points, "levels from coarse to fine")
-        for name in ("latent_size", "encoder_width", "mlp_width", "neighbours", "channels",
+        for name in ("inference_steps", "encoder_width", "mlp_width", "neighbours", "channels",
                      "attention_channels", "interpolation"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "1 or more")
-        for name in ("attention_groups", "displacement_scale", "latent_noise", "latent_penalty"):
+        for name in ("attention_groups", "displacement_scale", "latent_noise", "latent_penalty",
+                     "latent_size", "smoothness", "stiffness"):
             _require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
         groups = self.attention_groups or self.attention_channels
         _require(
@@ -87,6 +106,11 @@ class GmmConfig:
             min(low, high) >= 0 and (low > high or 0 in (low, high)),
             "resolution", self.resolution, "(low, high) in Å, low the larger number, 0 for the widest",
         )
+
+    @property
+    def linear_kinds(self) -> str:
+        """Letters of `vary` whose effect on the image is linear to first order and is solved for."""
+        return "".join(letter for letter in "pa" if letter in self.vary)
 
     @classmethod
     def preset(cls, name: str) -> GmmConfig:
@@ -105,7 +129,7 @@ class GmmConfig:
             return cls()
         if name == "paper":
             return replace(
-                cls(), latent_size=3, channels=256, attention_channels=512, attention_groups=0,
+                cls(), encoder="network", latent_size=3, channels=256, attention_channels=512, attention_groups=0,
                 normalise=False, loss="frc",
             )
         raise ConfigurationError(f"unknown preset {name!r}; expected small, default or paper.")

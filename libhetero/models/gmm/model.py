@@ -1,8 +1,18 @@
-"""The Gaussian mixture model: neutral mixture + encoder + decoder + FRC loss."""
+"""The Gaussian mixture model: neutral mixture + latent of each particle + decoder + loss.
+
+The change of Gaussian j in a particle with latent z is
+
+    c_j(z) = modes_j z + network_j(z) - network_j(0)
+
+with modes that start from the set's subspace and a network (Point Transformer or MLP) for what
+is not linear in z; both are trained. The latent itself is solved for, particle by particle
+(`inference`), or, as published, read off by an encoder network.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -15,6 +25,17 @@ from libhetero.models.gmm.encoder import Encoder, gradient_features, mean_frc, s
 from libhetero.models.gmm.mlp import MlpDecoder
 from libhetero.models.gmm.noise import measure_noise, ring_limits
 from libhetero.models.gmm.point_transformer import PointTransformerDecoder
+from libhetero.models.gmm.changes import (
+    adapted,
+    changed,
+    linear_tangents,
+    neighbouring_pairs,
+    roughness,
+    strain,
+    start_of_neutral,
+)
+from libhetero.models.gmm.subspace import Imaging, Subspace, gauss_newton
+from libhetero.models.gmm.subspace_fit import find_subspace
 from libhetero.models.gmm.topology import Level, build_topology
 from libhetero.physics.ctf import ctf_image
 from libhetero.physics.fourier import fourier_image
@@ -22,6 +43,9 @@ from libhetero.physics.gaussians import gaussians_to_volume, project_gaussians
 from libhetero.records import Batch, CTFParams, Gaussians, Pose
 
 FEATURES = 5
+NOISE_SAMPLE = 256
+SUBSPACE_GRID = 44  # pixels; pieces that change together are large
+LATENT_REACH = 3.0  # standard deviations that the network's input is scaled by
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +62,8 @@ class GmmModel:
     ring_weight : (n, n // 2 + 1), weight of each Fourier pixel's squared error.
     box_size : pixels.
     pixel_size : Å.
+    subspace : what the set's sample shows to change; None with an encoder network.
+    edges : (E, 2), pairs of Gaussians next to each other.
     """
 
     config: GmmConfig
@@ -48,6 +74,8 @@ class GmmModel:
     ring_weight: np.ndarray
     box_size: int
     pixel_size: float
+    subspace: Subspace | None = None
+    edges: np.ndarray = field(default_factory=lambda: np.zeros((0, 2), np.int32))
     family: str = "gmm"
 
     @classmethod
@@ -61,15 +89,24 @@ class GmmModel:
             levels = build_topology(np.asarray(neutral.position), config, seed)
         neutral = jax.tree.map(lambda array: np.asarray(array, np.float32), neutral)
         limits = ring_limits(config.resolution, box_size, pixel_size)
-        scale, ring_weight = measure_noise(neutral, sample, box_size, pixel_size, limits)
+        few = jax.tree.map(lambda leaf: leaf[:NOISE_SAMPLE], sample)
+        scale, ring_weight = measure_noise(neutral, few, box_size, pixel_size, limits)
+        edges = neighbouring_pairs(np.asarray(neutral.position))
         model = cls(
             config, neutral, levels, np.ones(FEATURES, np.float32), scale, ring_weight,
-            box_size, pixel_size,
+            box_size, pixel_size, None, edges,
         )
-        features = jax.jit(jax.vmap(model._features))(sample.images, sample.pose, sample.ctf)
+        if config.encoder == "network":
+            return replace(model, feature_scale=model._measured_features(few))
+        imaging = Imaging.of(neutral, scale, ring_weight, box_size, pixel_size, SUBSPACE_GRID)
+        subspace = find_subspace(imaging, sample, config.linear_kinds, config.latent_size, seed)
+        return replace(model, subspace=subspace, config=replace(config, latent_size=subspace.rank))
+
+    def _measured_features(self, sample: Batch) -> np.ndarray:
+        features = jax.jit(jax.vmap(self._features))(sample.images, sample.pose, sample.ctf)
         weight = jnp.asarray(sample.weight)[:, None, None]
         power = jnp.sum(weight * features**2, axis=(0, 1)) / (jnp.sum(weight) * features.shape[1])
-        return replace(model, feature_scale=np.asarray(jnp.sqrt(power) + 1e-12))
+        return np.asarray(jnp.sqrt(power) + 1e-12)
 
     @classmethod
     def from_arrays(cls, config: GmmConfig, arrays: dict[str, np.ndarray]) -> GmmModel:
@@ -80,10 +117,13 @@ class GmmModel:
             for number in range(int(arrays["level_count"]))
         )
         neutral = Gaussians(arrays["position"], arrays["amplitude"], arrays["sigma"])
+        subspace = None
+        if config.encoder == "posterior":
+            subspace = Subspace(config.linear_kinds, arrays["subspace_mean"], arrays["subspace_modes"])
         return cls(
             config, neutral, levels, arrays["feature_scale"],
             float(arrays["image_scale"]), arrays["ring_weight"],
-            int(arrays["box_size"]), float(arrays["pixel_size"]),
+            int(arrays["box_size"]), float(arrays["pixel_size"]), subspace, arrays["edges"],
         )
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -93,25 +133,48 @@ class GmmModel:
             "sigma": self.neutral.sigma, "feature_scale": self.feature_scale,
             "image_scale": np.asarray(self.image_scale), "ring_weight": self.ring_weight,
             "box_size": np.asarray(self.box_size), "pixel_size": np.asarray(self.pixel_size),
-            "level_count": np.asarray(len(self.levels)),
+            "level_count": np.asarray(len(self.levels)), "edges": self.edges,
         }
+        if self.subspace is not None:
+            arrays |= {"subspace_mean": self.subspace.mean, "subspace_modes": self.subspace.modes}
         for number, level in enumerate(self.levels):
             for name in Level.__dataclass_fields__:
                 arrays[f"level_{number}_{name}"] = getattr(level, name)
         return {name: np.asarray(array) for name, array in arrays.items()}
 
     def init(self, key: PRNGKeyArray) -> dict[str, Any]:
-        """Return fresh parameters of encoder and decoder."""
+        """Return fresh parameters: decoder, and encoder, or modes and adapted neutral mixture."""
         encoder_key, decoder_key = jax.random.split(key)
-        features = jnp.zeros((len(self.neutral.sigma), FEATURES))
         latent = jnp.zeros(self.config.latent_size)
-        return {
-            "encoder": Encoder(self.config).init(encoder_key, features)["params"],
-            "decoder": self._decoder().init(decoder_key, latent, *self._geometry())["params"],
+        params = {"decoder": self._decoder().init(decoder_key, latent, *self._geometry())["params"]}
+        if self.subspace is None:
+            features = jnp.zeros((len(self.neutral.sigma), FEATURES))
+            return params | {"encoder": Encoder(self.config).init(encoder_key, features)["params"]}
+        return params | {
+            "modes": jnp.asarray(self._in_outputs(self.subspace.modes)),
+            "neutral": start_of_neutral(self.subspace),
         }
 
+    def _in_outputs(self, modes: np.ndarray) -> np.ndarray:
+        """Return modes (N, F, r) of the subspace in the decoder's outputs and units."""
+        parts = []
+        if "p" in self.config.vary:
+            parts.append(modes[:, :3] / self.config.displacement_scale)
+        if "a" in self.config.vary:
+            parts.append(modes[:, -1:])
+        if "s" in self.config.vary:
+            parts.append(np.zeros_like(modes[:, :1]))
+        return np.concatenate(parts, axis=1)
+
+    def neutral_mixture(self, params: Any) -> Gaussians:
+        """Return the mixture that z = 0 gives: the starting one, as training has adapted it."""
+        neutral = jax.tree.map(jnp.asarray, self.neutral)
+        return adapted(neutral, params["neutral"]) if "neutral" in params else neutral
+
     def encode(self, params: Any, batch: Batch) -> Float[Array, "batch latent"]:
-        """Return the latent of every image."""
+        """Return the latent of every image: its posterior mean, or the encoder network's output."""
+        if self.subspace is not None:
+            return self._infer(params, batch)[0]
 
         def one(image: Array, pose: Pose, ctf: CTFParams) -> Array:
             features = self._features(image, pose, ctf) / self.feature_scale
@@ -119,14 +182,35 @@ class GmmModel:
 
         return jax.vmap(one)(batch.images, batch.pose, batch.ctf)
 
+    def _infer(self, params: Any, batch: Batch) -> tuple[Array, Array]:
+        """Return posterior means and precisions; no gradient passes through them."""
+        params = jax.lax.stop_gradient(params)
+        decode = lambda z: jax.tree.map(lambda leaf: leaf[0], self.decode(params, z[None]))  # noqa: E731
+        tangents = partial(linear_tangents, self.config, self.neutral_mixture(params), params["modes"])
+
+        def one(image: Array, pose: Pose, ctf: CTFParams) -> tuple[Array, Array]:
+            seen = Imaging.of(
+                self.neutral, self.image_scale, self.ring_weight, self.box_size, self.pixel_size
+            )
+            z = jnp.zeros(self.config.latent_size)
+            for _ in range(self.config.inference_steps):
+                mixture = decode(z)
+                z, precision = gauss_newton(seen, mixture, tangents(z), image, pose, ctf, z)
+            return z, precision
+
+        return jax.vmap(one)(batch.images, batch.pose, batch.ctf)
+
     def decode(self, params: Any, latent: Float[Array, "batch latent"]) -> Gaussians:
         """Return mixtures with a leading batch axis."""
-
-        def one(z: Array) -> Gaussians:
-            change = self._decoder().apply({"params": params["decoder"]}, z, *self._geometry())
-            return self._changed(change)
-
-        return jax.vmap(one)(latent)
+        variables = {"params": params["decoder"]}
+        network = jax.vmap(lambda z: self._decoder().apply(variables, z, *self._geometry()))
+        neutral = self.neutral_mixture(params)
+        if "modes" not in params:
+            change = network(latent)
+        else:
+            both = network(jnp.concatenate([latent, jnp.zeros_like(latent[:1])]) / LATENT_REACH)
+            change = both[:-1] - both[-1] + jnp.einsum("nfr,br->bnf", params["modes"], latent)
+        return jax.vmap(partial(changed, self.config, neutral))(change)
 
     def render(
         self, representation: Gaussians, pose: Pose, n: int, pixel_size: float
@@ -145,18 +229,38 @@ class GmmModel:
 
         likelihood: mean over pixels of w |CTF P(R, t) G(z) - X|², 1 for a perfect model;
         frc: -mean_r FRC_r(CTF P(R, t) G(z), X);
-        plus latent_penalty · mean max(|z| - 1, 0).
+        plus smoothness · roughness + stiffness · strain of the changes (`changes`); plus, with an
+        encoder network, latent_penalty · mean max(|z| - 1, 0).
         """
-        latent = self.encode(params, batch)
-        noise = self.config.latent_noise * jax.random.normal(key, latent.shape)
-        mixtures = self.decode(params, latent + noise)
+        latent, penalty = self._latent_and_penalty(params, batch, key)
+        mixtures = self.decode(params, latent)
         misfit = jax.vmap(self._misfit)(mixtures, batch.images, batch.pose, batch.ctf)
-        radius = jnp.sqrt(jnp.sum(latent**2, axis=-1) + 1e-12)
-        penalty = self.config.latent_penalty * jnp.maximum(radius - 1, 0)
+        neutral = self.neutral_mixture(params)
+        if self.config.smoothness and "a" in self.config.vary:
+            rough = jax.vmap(partial(roughness, neutral, self.edges))(mixtures)
+            penalty = penalty + self.config.smoothness * rough
+        if self.config.stiffness and "p" in self.config.vary:
+            strained = jax.vmap(partial(strain, neutral, self.edges))(mixtures)
+            penalty = penalty + self.config.stiffness * strained
         total = jnp.maximum(jnp.sum(batch.weight), 1.0)
         mean_misfit = jnp.sum(batch.weight * misfit) / total
         mean_penalty = jnp.sum(batch.weight * penalty) / total
         return mean_misfit + mean_penalty, {"misfit": mean_misfit, "penalty": mean_penalty}
+
+    def _latent_and_penalty(
+        self, params: Any, batch: Batch, key: PRNGKeyArray
+    ) -> tuple[Float[Array, "batch latent"], Float[Array, "batch"]]:
+        """Return latents drawn about the inferred ones, and what they cost."""
+        if self.subspace is not None:
+            mean, precision = self._infer(params, batch)
+            spread = jnp.linalg.cholesky(precision)
+            draw = jax.random.normal(key, mean.shape)[..., None]
+            noise = jax.vmap(partial(jax.scipy.linalg.solve_triangular, lower=True, trans="T"))(spread, draw)
+            return mean + noise[..., 0], jnp.zeros(len(mean))
+        latent = self.encode(params, batch)
+        noise = self.config.latent_noise * jax.random.normal(key, latent.shape)
+        radius = jnp.sqrt(jnp.sum(latent**2, axis=-1) + 1e-12)
+        return latent + noise, self.config.latent_penalty * jnp.maximum(radius - 1, 0)
 
     def _misfit(
         self, mixture: Gaussians, image: Array, pose: Pose, ctf: CTFParams
@@ -178,21 +282,6 @@ class GmmModel:
 
     def _geometry(self) -> tuple[Any, ...]:
         return (self.levels,) if self.config.decoder == "pointtransformer" else ()
-
-    def _changed(self, change: Float[Array, "points outputs"]) -> Gaussians:
-        """Return the neutral mixture moved by `displacement_scale`·d, amplitude times (1 + a/2)², width times e^(½ tanh s)."""
-        vary, column = self.config.vary, 0
-        position = jnp.asarray(self.neutral.position)
-        amplitude, sigma = jnp.asarray(self.neutral.amplitude), jnp.asarray(self.neutral.sigma)
-        if "p" in vary:
-            position = position + self.config.displacement_scale * change[:, :3]
-            column = 3
-        if "a" in vary:
-            amplitude = amplitude * (1 + 0.5 * change[:, column]) ** 2
-            column += 1
-        if "s" in vary:
-            sigma = sigma * jnp.exp(0.5 * jnp.tanh(change[:, column]))
-        return Gaussians(position, amplitude, sigma)
 
     def _features(
         self, image: Array, pose: Pose, ctf: CTFParams

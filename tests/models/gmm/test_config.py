@@ -25,7 +25,14 @@ def test_presets_travel_as_json(name):
         ({"points": ()}, "points: expected at least one level; got ()."),
         ({"points": (64, 16)}, "points: expected levels from coarse to fine; got (64, 16)."),
         ({"points": (0, 16)}, "points: expected 1 or more at each level; got (0, 16)."),
-        ({"latent_size": 0}, "latent_size: expected 1 or more; got 0."),
+        (
+                {"latent_size": 0, "encoder": "network"},
+                "latent_size: expected 1 or more with encoder=network; got 0.",
+            ),
+            ({"encoder": "cnn"}, "encoder: expected posterior or network; got 'cnn'."),
+            ({"vary": "s"}, "vary: expected 'p' or 'a' among them, or encoder=network; got 's'."),
+            ({"inference_steps": 0}, "inference_steps: expected 1 or more; got 0."),
+            ({"smoothness": -1.0}, "smoothness: expected 0 or more; got -1.0."),
         ({"latent_noise": -1.0}, "latent_noise: expected 0 or more; got -1.0."),
         ({"attention_groups": -8}, "attention_groups: expected 0 or more; got -8."),
         (

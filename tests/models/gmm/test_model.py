@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from libhetero.errors import DataError
+from libhetero.models.gmm.changes import changed
 from libhetero.models.gmm.config import GmmConfig
 from libhetero.models.gmm.encoder import gradient_features, mean_frc
 from libhetero.models.gmm.model import GmmModel
@@ -134,19 +135,21 @@ def test_rings_of_resolution_limits():
 
 @pytest.mark.parametrize("vary", ["p", "a", "s", "pa", "as", "ps", "pas"])
 def test_only_the_letters_given_vary(vary):
-    config = GmmConfig(**GMM, decoder="mlp", vary=vary, displacement_scale=5.0)
+    config = GmmConfig(**GMM, encoder="network", decoder="mlp", vary=vary, displacement_scale=5.0)
     neutral = mixture()
     model = GmmModel(config, neutral, (), np.ones(5), 1.0, np.ones((BOX, 9)), BOX, PIXEL)
+    start = jax.tree.map(jnp.asarray, neutral)
     outputs = sum({"p": 3, "a": 1, "s": 1}[letter] for letter in vary)
     change = np.random.default_rng(0).normal(size=(20, outputs)).astype(np.float32)
     params = jax.eval_shape(model.init, jax.random.key(0))
     assert params["decoder"]["change"]["kernel"].shape[-1] == 20 * outputs
-    found, columns = model._changed(jnp.asarray(change)), iter(range(outputs))
+    found, columns = changed(config, start, jnp.asarray(change)), iter(range(outputs))
     position, amplitude, sigma = neutral.position, neutral.amplitude, neutral.sigma
     if "p" in vary:
         position = position + 5 * change[:, [next(columns) for _ in range(3)]]
     if "a" in vary:
-        amplitude = amplitude * (1 + change[:, next(columns)] / 2) ** 2
+        level = 1 + change[:, next(columns)]
+        amplitude = amplitude * (level + np.sqrt(level**2 + 0.04)) / (1 + np.sqrt(1.04))
     if "s" in vary:
         sigma = sigma * np.exp(np.tanh(change[:, next(columns)]) / 2)
     np.testing.assert_allclose(found.position, position, rtol=1e-5)

@@ -1,0 +1,236 @@
+"""Finding a set's subspace: expectation maximisation on patches of Gaussians, coarse then fine.
+
+1. The Gaussians are grouped into patches (k-means, coarse ones made of fine ones); all Gaussians of a
+   patch change alike. For each particle of a sample the normal equations H, g are formed once.
+2. On the coarse patches a full covariance C of the changes is fitted,
+
+       c_i | X_i ~ N(S_i (g_i + C⁻¹ mean), S_i),  S_i = (H_i + C⁻¹)⁻¹;   C ← mean of S_i + (c_i - mean)²
+
+3. Its eigenvalues tell how many directions stand out of the noise; these are refined on the fine
+   patches as modes M of a low rank: with z_i as in `subspace`, (M, mean) solves the linear equations
+
+       Σ_i H_i [M mean] E[(z,1)(z,1)ᵀ] = Σ_i g_i E[(z,1)]ᵀ.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+from sklearn.cluster import KMeans
+
+from libhetero.models.gmm.subspace import Imaging, Subspace, shifted
+from libhetero.physics.rotations import HIGHEST
+from libhetero.records import Batch, CTFParams, Pose
+
+LOGGER = logging.getLogger(__name__)
+FINE_COLUMNS = 192
+COARSE_COLUMNS = 96
+COARSE_STEPS = 30
+FINE_STEPS = 6
+CHUNK = 32
+MOST_MODES = 16
+STANDS_OUT = 4.0
+VARIANCE = {"p": 1.0, "a": 0.1}  # of a coarse patch to begin with, Å² and relative
+
+
+@dataclass(frozen=True, eq=False)
+class Patches:
+    """Gaussians grouped by place.
+
+    Parameters
+    ----------
+    fine : (N,) patch of each Gaussian, 0 .. K - 1.
+    coarse : (K,) coarse patch of each fine one.
+    """
+
+    fine: np.ndarray
+    coarse: np.ndarray
+
+
+def find_subspace(
+    imaging: Imaging, sample: Batch, kinds: str, rank: int = 0, seed: int = 0
+) -> Subspace:
+    """Find mean and modes of a sample of particles.
+
+    Parameters
+    ----------
+    imaging : neutral mixture, scale and weights.
+    sample : particles; some thousand make small pieces visible.
+    kinds : "p", "a" or "pa".
+    rank : number of modes; 0 takes those that stand out of the noise, 2 to 16.
+    seed : of k-means.
+
+    Returns
+    -------
+    the subspace, its modes in falling order of variance.
+    """
+    patches = make_patches(imaging, kinds, seed)
+    hessian, gradient = normal_equations(imaging, sample, patches.fine, kinds)
+    columns = len(kinds_of_columns(kinds))
+    merge = _merging(patches.coarse, columns)
+    coarse_hessian = np.stack([merge.T @ one @ merge for one in hessian])
+    start = np.repeat([VARIANCE[kind] for kind in kinds_of_columns(kinds)], patches.coarse.max() + 1)
+    covariance, mean = fit_covariance(coarse_hessian, gradient @ merge, np.diag(start), COARSE_STEPS)
+    values, vectors = np.linalg.eigh(covariance)
+    values, vectors = values[::-1], vectors[:, ::-1]
+    spectrum = values / np.median(values[len(values) // 8 : max(len(values) // 2, len(values) // 8 + 1)])
+    found = int(np.sum(spectrum > STANDS_OUT))
+    rank = min(rank or int(np.clip(found, 2, MOST_MODES)), len(values))
+    LOGGER.info(
+        "%d directions of change stand out of the noise in %d particles (variance over noise level: %s); "
+        "the latent has %d", found, len(gradient), " ".join(f"{x:.3g}" for x in spectrum[: rank + 2]), rank,
+    )  # fmt: skip
+    modes = merge @ (vectors[:, :rank] * np.sqrt(np.maximum(values[:rank], 1e-12)))
+    modes, mean = fit_modes(hessian, gradient, modes, merge @ mean, FINE_STEPS)
+    order = np.argsort(-np.sum(modes**2, axis=0))
+    shape = (columns, -1)
+    spread = modes[:, order].reshape(*shape, rank)[:, patches.fine].transpose(1, 0, 2)
+    centre = mean.reshape(shape)[:, patches.fine].T
+    return Subspace(kinds, centre.astype(np.float32), spread.astype(np.float32))
+
+
+def kinds_of_columns(kinds: str) -> str:
+    """Return the kind of each column of a Gaussian's change: "pppa" for "pa"."""
+    return "".join(kind * {"p": 3, "a": 1}[kind] for kind in kinds)
+
+
+def make_patches(imaging: Imaging, kinds: str, seed: int) -> Patches:
+    """Group the Gaussians by k-means, and the groups again."""
+    position = np.asarray(imaging.neutral.position, np.float64)
+    columns = len(kinds_of_columns(kinds))
+    fine = min(len(position), FINE_COLUMNS // columns)
+    coarse = min(fine, COARSE_COLUMNS // columns)
+    label = KMeans(fine, n_init=1, random_state=seed).fit(position).labels_
+    label = np.unique(label, return_inverse=True)[1]
+    count = np.bincount(label)
+    centre = np.stack([np.bincount(label, position[:, i]) / count for i in range(3)], axis=1)
+    merged = KMeans(min(coarse, len(count)), n_init=1, random_state=seed).fit(centre, sample_weight=count)
+    return Patches(label, np.unique(merged.labels_, return_inverse=True)[1])
+
+
+def _merging(coarse: np.ndarray, columns: int) -> np.ndarray:
+    """Return the (columns · fine, columns · coarse) matrix that copies a coarse patch's change."""
+    return np.kron(np.eye(columns), np.eye(coarse.max() + 1)[coarse]).astype(np.float32)
+
+
+def normal_equations(
+    imaging: Imaging, sample: Batch, patch: np.ndarray, kinds: str
+) -> tuple[Float[np.ndarray, "particles columns columns"], Float[np.ndarray, "particles columns"]]:
+    """Return H and g of every particle for changes of patches, columns ordered kind by kind."""
+    one = jax.jit(jax.vmap(_equations(imaging, patch, kinds)))
+    parts = []
+    for start in range(0, len(sample.weight), CHUNK):
+        block = jax.tree.map(lambda leaf, start=start: leaf[start : start + CHUNK], sample)
+        parts.append(jax.tree.map(np.asarray, one(block.images, block.pose, block.ctf)))
+    used = np.asarray(sample.weight) > 0
+    hessian, gradient = (np.concatenate(part)[used] for part in zip(*parts, strict=True))
+    return hessian, gradient
+
+
+def _equations(imaging: Imaging, patch: np.ndarray, kinds: str) -> Callable[..., tuple[Array, Array]]:
+    """Return the function of one particle; Gaussians are laid out patch by patch, padded to equal number."""
+    place, inside = _layout(patch)
+    position = np.asarray(imaging.neutral.position)[place.ravel()]
+    sigma = np.asarray(imaging.neutral.sigma)[place.ravel()]
+    amplitude = np.asarray(imaging.neutral.amplitude)[place] * inside
+    kx, ky = imaging.frequencies()
+    count = len(place)
+
+    def one(image: Array, pose: Pose, ctf: CTFParams) -> tuple[Array, Array]:
+        made, target = imaging.patches(image, position, sigma, amplitude, pose, ctf)
+        left = (target - jnp.sum(made, axis=0)).reshape(-1)
+        parts = []
+        if "p" in kinds:
+            parts += [shifted(made, kx), shifted(made, ky)]
+        if "a" in kinds:
+            parts += [made]
+        flat = jnp.concatenate(parts).reshape(len(parts) * count, -1)
+        hessian, gradient = jnp.matmul(flat, flat.T), flat @ left
+        if "p" not in kinds:
+            return hessian, gradient
+        turn = jnp.kron(pose.rotation[:2], jnp.eye(count))
+        if "a" in kinds:
+            turn = jax.scipy.linalg.block_diag(turn, jnp.eye(count))
+        return turn.T @ hessian @ turn, turn.T @ gradient
+
+    return one
+
+
+def _layout(patch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return (K, M) Gaussians of each patch, repeated to equal number, and 1 where not repeated."""
+    count = np.bincount(patch)
+    place = np.zeros((len(count), count.max()), np.int64)
+    inside = np.arange(count.max()) < count[:, None]
+    place[inside] = np.argsort(patch, kind="stable")
+    return place, inside.astype(np.float32)
+
+
+def fit_covariance(
+    hessian: np.ndarray, gradient: np.ndarray, covariance: np.ndarray, steps: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return covariance and mean of the changes by expectation maximisation (the module's step 2)."""
+    size = gradient.shape[1]
+    mean = jnp.zeros(size, jnp.float32)
+    covariance = jnp.asarray(covariance, jnp.float32)
+
+    @jax.jit
+    def expect(root: Array, mean: Array, hessian: Array, gradient: Array) -> tuple[Array, Array]:
+        left = gradient - hessian @ mean
+        inner = jnp.einsum("ji,njk->nik", root, hessian) @ root + jnp.eye(size)
+        inverse = jnp.linalg.inv(inner)
+        return mean + jnp.einsum("nij,nj->ni", inverse, left @ root) @ root.T, inverse.sum(axis=0)
+
+    for _ in range(steps):
+        root = jnp.linalg.cholesky(covariance + 1e-6 * jnp.trace(covariance) / size * jnp.eye(size))
+        parts = [expect(root, mean, *block) for block in _blocks(hessian, gradient)]
+        change = jnp.concatenate([part[0] for part in parts])
+        spread = root @ (sum(part[1] for part in parts) / len(gradient)) @ root.T
+        mean = change.mean(axis=0)
+        covariance = (change - mean).T @ (change - mean) / len(gradient) + spread
+    return np.asarray(covariance, np.float64), np.asarray(mean, np.float64)
+
+
+def fit_modes(
+    hessian: np.ndarray, gradient: np.ndarray, modes: np.ndarray, mean: np.ndarray, steps: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return modes and mean of a low rank by expectation maximisation (the module's step 3)."""
+    size, rank = modes.shape
+
+    @jax.jit
+    def expect(modes: Array, mean: Array, hessian: Array, gradient: Array) -> tuple[Array, ...]:
+        inner = jnp.einsum("ka,nkl,lb->nab", modes, hessian, modes, precision=HIGHEST) + jnp.eye(rank)
+        spread = jnp.linalg.inv(inner)
+        expected = jnp.einsum("nab,nb->na", spread, (gradient - hessian @ mean) @ modes)
+        one = jnp.ones((len(expected), 1))
+        joined = jnp.concatenate([expected, one], axis=1)
+        second = joined[:, :, None] * joined[:, None] + jnp.pad(spread, ((0, 0), (0, 1), (0, 1)))
+        count = len(joined)
+        left = jnp.tensordot(second.reshape(count, -1).T, hessian.reshape(count, -1), 1)
+        return left, joined.T @ gradient, second.sum(axis=0)
+
+    for _ in range(steps):
+        blocks = [
+            expect(jnp.asarray(modes, jnp.float32), jnp.asarray(mean, jnp.float32), *block)
+            for block in _blocks(hessian, gradient)
+        ]
+        left, right, second = (sum(np.asarray(part, np.float64) for part in parts) for parts in zip(*blocks, strict=True))
+        square = left.reshape(rank + 1, rank + 1, size, size).transpose(0, 2, 1, 3)
+        square = square.reshape((rank + 1) * size, -1)
+        square[np.diag_indices(len(square))] += 1e-6 * np.trace(square) / len(square)
+        solved = np.linalg.solve(square, right.ravel()).reshape(rank + 1, size)
+        second /= len(gradient)
+        centre = second[:rank, rank]
+        root = np.linalg.cholesky(second[:rank, :rank] - np.outer(centre, centre))
+        modes, mean = solved[:rank].T @ root, solved[rank] + solved[:rank].T @ centre
+    return modes, mean
+
+
+def _blocks(hessian: np.ndarray, gradient: np.ndarray):
+    for start in range(0, len(gradient), CHUNK * 2):
+        yield hessian[start : start + CHUNK * 2], gradient[start : start + CHUNK * 2]

@@ -32,6 +32,9 @@ class ToyGaussians:
         self.member = member.astype(np.float32)
         self.motion = motion
 
+    def neutral_mixture(self, params):
+        return self.neutral
+
     def arrays(self):
         return {name: getattr(self.neutral, name) for name in ("position", "amplitude", "sigma")}
 

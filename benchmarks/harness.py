@@ -182,7 +182,7 @@ def build_parser(benchmark: Benchmark, description: str) -> argparse.ArgumentPar
     add("--work", metavar="FOLDER", help="run here and leave the files (default: a temporary folder)")
     add("--keep", action="store_true", help="leave the temporary folder, too")
     add("--stages", nargs="+", choices=STAGES, metavar="STAGE", default=None,
-        help="run these alone, again, in a --work folder that has what they need: "
+        help="run these alone, or again, in a --work folder that has what they need: "
         f"{', '.join(STAGES)} (default: all)")  # fmt: skip
     return parser
 
@@ -192,6 +192,8 @@ class WorkFolder:
 
     def __init__(self, options: argparse.Namespace) -> None:
         self._kept = options.keep or options.work is not None
+        if options.work is None and options.stages is not None:
+            raise ConfigurationError("--stages: expected the --work folder to run them in; name one.")
         if options.work is None:
             self._path = Path(tempfile.mkdtemp(prefix="benchmark_"))
             return
@@ -323,7 +325,8 @@ def kind_of_table(path: str) -> str:
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path}: not valid JSON ({error}).") from None
     entries = values if isinstance(values, list) else [values]
-    return "domains" if any("domains" in entry for entry in entries) else "segments"
+    hinged = any(isinstance(entry, dict) and "domains" in entry for entry in entries)
+    return "domains" if hinged else "segments"
 
 
 def _command(program: str, words: str) -> str:

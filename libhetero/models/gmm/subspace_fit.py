@@ -15,7 +15,9 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import jax
@@ -30,7 +32,7 @@ from libhetero.records import Batch, CTFParams, Pose
 
 LOGGER = logging.getLogger(__name__)
 FINE_COLUMNS = 192
-COARSE_COLUMNS = 96
+COARSE_COLUMNS = 72
 COARSE_STEPS = 30
 FINE_STEPS = 6
 CHUNK = 32
@@ -74,7 +76,8 @@ def find_subspace(
     hessian, gradient = normal_equations(imaging, sample, patches.fine, kinds)
     columns = len(kinds_of_columns(kinds))
     merge = _merging(patches.coarse, columns)
-    coarse_hessian = np.stack([merge.T @ one @ merge for one in hessian])
+    summed = jax.jit(lambda block: merge.T @ block @ merge)
+    coarse_hessian = np.concatenate([np.asarray(summed(block)) for block, _ in _blocks(hessian, gradient)])
     start = np.repeat([VARIANCE[kind] for kind in kinds_of_columns(kinds)], patches.coarse.max() + 1)
     covariance, mean = fit_covariance(coarse_hessian, gradient @ merge, np.diag(start), COARSE_STEPS)
     values, vectors = np.linalg.eigh(covariance)
@@ -123,11 +126,15 @@ def normal_equations(
     imaging: Imaging, sample: Batch, patch: np.ndarray, kinds: str
 ) -> tuple[Float[np.ndarray, "particles columns columns"], Float[np.ndarray, "particles columns"]]:
     """Return H and g of every particle for changes of patches, columns ordered kind by kind."""
-    one = jax.jit(jax.vmap(_equations(imaging, patch, kinds)))
-    parts = []
-    for start in range(0, len(sample.weight), CHUNK):
-        block = jax.tree.map(lambda leaf, start=start: leaf[start : start + CHUNK], sample)
-        parts.append(jax.tree.map(np.asarray, one(block.images, block.pose, block.ctf)))
+    one = _equations(imaging, patch, kinds)
+    several = jax.jit(lambda *arguments: jax.lax.map(lambda particle: one(*particle), arguments))
+
+    def block(start: int) -> tuple[np.ndarray, np.ndarray]:
+        part = jax.tree.map(lambda leaf: leaf[start : start + CHUNK], sample)
+        return jax.tree.map(np.asarray, several(part.images, part.pose, part.ctf))
+
+    with ThreadPoolExecutor(os.cpu_count() if jax.default_backend() == "cpu" else 1) as pool:
+        parts = list(pool.map(block, range(0, len(sample.weight), CHUNK)))
     used = np.asarray(sample.weight) > 0
     hessian, gradient = (np.concatenate(part)[used] for part in zip(*parts, strict=True))
     return hessian, gradient

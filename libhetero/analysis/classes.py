@@ -8,6 +8,23 @@ from jaxtyping import Float, Int
 from libhetero.analysis.density import hdbscan_labels
 
 LARGEST_SAMPLE = 3000
+SIGNIFICANT = 0.25
+
+
+def significant_columns(
+    points: Float[np.ndarray, "particles columns"],
+) -> Float[np.ndarray, "particles kept"]:
+    """Return the leading columns that vary at least a quarter as much as the first (variance).
+
+    A region is one signal, and what else its principal components hold is mostly error; a second
+    state that counts has a variance of the same order.
+
+    Parameters
+    ----------
+    points : principal components, by falling variance.
+    """
+    variance = np.var(points, axis=0, dtype=np.float64)
+    return points[:, : max(1, int((variance >= SIGNIFICANT * variance[0]).sum()))]
 
 
 def kmeans_classes(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,19 +14,21 @@ LEAST_DISTANCE = 0.3
 
 @dataclass(frozen=True, eq=False)
 class EpsScan:
-    """DBSCAN at a row of eps.
+    """DBSCAN at a row of eps, and what became of its clusters.
 
     Parameters
     ----------
     eps : (trials,), in the unit of the points, rising.
-    clusters : (trials,) how many clusters each finds.
+    clusters : (trials,) how many clusters DBSCAN finds.
+    groups : (trials,) how many are left after the refinement.
     noise : (trials,) fraction of points in none.
-    score : (trials,) mean silhouette, noise counting 0; 0 for fewer than two clusters.
-    labels : (trials, points), -1 for noise.
+    score : (trials,) mean silhouette of the groups, points of none counting 0; 0 for fewer than two.
+    labels : (trials, points), the groups, -1 for none.
     """
 
     eps: np.ndarray
     clusters: np.ndarray
+    groups: np.ndarray
     noise: np.ndarray
     score: np.ndarray
     labels: np.ndarray
@@ -35,6 +38,7 @@ def scan_eps(
     points: Float[np.ndarray, "points 2"],
     distance: Float[np.ndarray, "points points"],
     min_size: int,
+    refine: Callable[[np.ndarray], np.ndarray] = lambda labels: labels,
     trials: int = 40,
 ) -> EpsScan:
     """Run DBSCAN from the typical distance of neighbours to a third of the extent.
@@ -46,15 +50,21 @@ def scan_eps(
         the embedding does not judge itself.
     min_size : smaller clusters become noise; also DBSCAN's number of neighbours of a core point,
         up to 10.
+    refine : makes groups of DBSCAN's clusters, labels to labels; done once for equal clusters.
     trials : how many eps.
     """
     eps = np.geomspace(*_eps_range(points, _core_neighbours(len(points), min_size)), trials)
-    labels = np.stack([dbscan_labels(points, value, min_size) for value in eps])
+    found = np.stack([dbscan_labels(points, value, min_size) for value in eps])
+    distinct, trial = np.unique(found, axis=0, return_inverse=True)
+    refined = [refine(row) for row in distinct]
+    score = np.array([silhouette(distance, row) for row in refined])
+    labels = np.stack(refined)[trial.ravel()]
     return EpsScan(
         eps=eps,
-        clusters=labels.max(axis=1) + 1,
+        clusters=found.max(axis=1) + 1,
+        groups=labels.max(axis=1) + 1,
         noise=(labels == NOISE).mean(axis=1),
-        score=np.array([silhouette(distance, row) for row in labels]),
+        score=score[trial.ravel()],
         labels=labels,
     )
 
@@ -86,11 +96,11 @@ def _eps_range(points: np.ndarray, neighbours: int) -> tuple[float, float]:
 def choose_eps(scan: EpsScan, tolerance: float = 0.02) -> int:
     """Return the trial to use: the middle of the longest run of eps as good as the best.
 
-    As good: a silhouette within `tolerance` of the best and the same number of clusters throughout
+    As good: a silhouette within `tolerance` of the best and the same number of groups throughout
     the run. A result that hangs on one lucky eps loses to one that many eps agree on.
     """
     good = scan.score >= scan.score.max() - tolerance
-    same = good[1:] & good[:-1] & (scan.clusters[1:] == scan.clusters[:-1])
+    same = good[1:] & good[:-1] & (scan.groups[1:] == scan.groups[:-1])
     runs = np.split(np.arange(len(good)), np.flatnonzero(~same) + 1)
     longest = max((run for run in runs if good[run[0]]), key=len)
     return int(longest[(len(longest) - 1) // 2])
@@ -118,13 +128,18 @@ def linkage_labels(
     distance: Float[np.ndarray, "points points"], clusters: int
 ) -> Int[np.ndarray, "points"]:
     """Cut average linkage into `clusters`, largest first."""
-    from scipy.cluster.hierarchy import fcluster, linkage
-    from scipy.spatial.distance import squareform
+    from scipy.cluster.hierarchy import fcluster
 
     if len(distance) < 2:
         return np.zeros(len(distance), int)
-    tree = linkage(squareform(distance, checks=False), method="average")
-    return by_size(fcluster(tree, max(clusters, 1), criterion="maxclust") - 1)
+    return by_size(fcluster(linkage_tree(distance), max(clusters, 1), criterion="maxclust") - 1)
+
+
+def linkage_tree(distance: Float[np.ndarray, "points points"]) -> Float[np.ndarray, "merges 4"]:
+    """Return the tree of average linkage, as SciPy writes it; the diagonal is not looked at."""
+    from scipy.cluster.hierarchy import linkage
+
+    return linkage(distance[np.triu_indices(len(distance), 1)], method="average")
 
 
 def silhouette(

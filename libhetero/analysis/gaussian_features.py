@@ -20,6 +20,7 @@ from libhetero.errors import ConfigurationError
 from libhetero.records import Gaussians
 
 SMALLEST_NEUTRAL = 0.05
+SMALLEST_PRESENT = 0.1  # of the neutral amplitude
 FEATURES = {"amplitude": 1, "motion": 3, "both": 4}
 PRESENCE = 0.25
 
@@ -102,7 +103,7 @@ class CovarianceAccumulator:
     """
 
     def __init__(self, columns: int, memory: float = 4.0):
-        needed = 2 * 8 * columns**2 / 2**30
+        needed = self.gibibytes(columns)
         if needed > memory:
             raise ConfigurationError(
                 f"the covariance of {columns} columns takes {needed:.1f} GiB; {memory:g} GiB are "
@@ -112,6 +113,11 @@ class CovarianceAccumulator:
         self._origin = np.zeros(columns, np.float32)
         self._sum = np.zeros(columns)
         self._product = np.zeros((columns, columns))
+
+    @staticmethod
+    def gibibytes(columns: int) -> float:
+        """Return the memory of the sums and of the covariance made from them, GiB."""
+        return 2 * 8 * columns**2 / 2**30
 
     def add(self, rows: Float[np.ndarray, "particles columns"]) -> None:
         """Take in a block of particles, any number of them."""
@@ -136,22 +142,33 @@ class CovarianceAccumulator:
 
 
 def similarity_of(
-    covariance: Float[np.ndarray, "columns columns"], count: int, feature: str
+    covariance: Float[np.ndarray, "columns columns"],
+    mean: Float[np.ndarray, "columns"],
+    count: int,
+    feature: str,
 ) -> Float[np.ndarray, "gaussians gaussians"]:
     """Return how much Gaussians change together, from the covariance of `change_vectors`.
 
+    Amplitudes count as parts of what each Gaussian has when it is present, taken as its mean plus
+    its standard deviation: a piece in a fraction p of the particles changes by √(p (1 - p)) of
+    p + √(p (1 - p)), ½ for p = ½, whether the neutral model is the whole or the consensus.
+
     Parameters
     ----------
-    covariance : columns ordered Gaussian by Gaussian, the numbers of `feature` within.
+    covariance, mean : columns ordered Gaussian by Gaussian, the numbers of `feature` within.
     count : number of particles behind it.
     feature : as given to `change_vectors`; for "both" the two similarities are added.
     """
     numbers = FEATURES[feature]
+    if feature != "motion":
+        change = covariance[::numbers, ::numbers]
+        present = np.maximum(mean[::numbers] + np.sqrt(np.diag(change)), SMALLEST_PRESENT)
+        change = change / np.outer(present, present)
     if feature == "amplitude":
-        return covariance
+        return change
     moving = np.arange(len(covariance)) % numbers >= numbers - 3
     motion = motion_similarity(covariance[np.ix_(moving, moving)], count)
-    return motion if feature == "motion" else motion + covariance[::numbers, ::numbers]
+    return motion if feature == "motion" else motion + change
 
 
 def motion_similarity(

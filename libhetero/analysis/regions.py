@@ -1,13 +1,16 @@
 """Regions: sets of Gaussians that change together over the particles.
 
-Inner products of the changes → the constant core set aside → PCA by the Gram matrix → UMAP →
-DBSCAN, with eps chosen by the silhouette before embedding and the outcome checked against
-average linkage of the correlations. Region 0 is the constant core, regions 1, 2, … the parts that
-change, the largest first, and -1 what fits none.
+Inner products of the changes → the constant core set aside → PCA by the Gram matrix → UMAP → DBSCAN
+at a row of eps. Every outcome is refined (`region_refinement`: merged, split, dissolved, members
+weighed again by the regions' own signals), and eps is the middle of the longest run that ends in as
+many regions, as well separated before embedding as any. The outcome is checked against average
+linkage of the correlations. Region 0 is the constant core, regions 1, 2, … the parts that change, the
+largest first, and -1 what fits none.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,10 +23,16 @@ from libhetero.analysis.embedding import (
     umap_plane,
     unit_rows,
 )
+from libhetero.analysis.region_refinement import Refinement, refine_regions
 from libhetero.errors import ConfigurationError
 
 CORE = 0
 UNASSIGNED = -1
+LEAST_SHARE = {"amplitude": 0.35, "motion": 0.1, "both": 0.1}
+WEAK = {"amplitude": 0.4, "motion": 0.25, "both": 0.25}
+FEWEST = 5  # Gaussians of a region, however small the model
+LEAST_NEIGHBOURS, MOST_NEIGHBOURS = 5, 15
+LARGE = 0.8  # of the typical change of a region: what no region explains then is left unassigned
 
 
 @dataclass(frozen=True)
@@ -32,36 +41,36 @@ class RegionConfig:
 
     Parameters
     ----------
+    feature : "amplitude", "motion" or "both": what the similarity is of. Presence is whole or
+        nothing; motion fades within a piece towards its hinge, and so do the shares below.
     method : "dbscan" or "hdbscan".
     embedding : "umap" or "pca", the plane that is clustered.
-    eps : DBSCAN's radius in that plane; None to choose it.
-    min_size : fewest Gaussians of a region.
+    eps : DBSCAN's radius in that plane, its clusters taken as they are; None to choose it and refine.
+    min_size : fewest Gaussians of a region; None for a hundredth of all, at least 5.
     components : most PCA coordinates given to UMAP.
-    neighbours : UMAP's neighbours.
-    constant : size of change below which a Gaussian is constant (1 is presence to absence, or one
-        sigma of displacement); None to find the gap.
-    least_silhouette : below it the changing Gaussians are one region.
-    assign : correlation with a region above which a noise point joins it.
-    least_share : a Gaussian that changes less than this fraction of what full members of its region
-        do (80th percentile) goes back to the core: a decoder lets presence leak over the border.
-        0 never; so for motion, which fades towards a hinge within a piece.
+    neighbours : UMAP's neighbours; None for 5 to 15, by the number of Gaussians.
+    constant : size of change below which a Gaussian, or a region, is constant (½ is a piece in half
+        of the particles, 1 a displacement by one sigma); None to judge by the strong changes.
+    least_silhouette : clusters that lie closer start as one region.
+    assign : least correlation of a Gaussian with its region.
     seed : of UMAP.
     """
 
+    feature: str = "amplitude"
     method: str = "dbscan"
     embedding: str = "umap"
     eps: float | None = None
-    min_size: int = 10
+    min_size: int | None = None
     components: int = 30
-    neighbours: int = 15
+    neighbours: int | None = None
     constant: float | None = None
     least_silhouette: float = 0.3
     assign: float = 0.5
-    least_share: float = 0.6
     seed: int = 0
 
     def __post_init__(self):
         for name, value, allowed in (
+            ("feature", self.feature, tuple(LEAST_SHARE)),
             ("method", self.method, ("dbscan", "hdbscan")),
             ("embedding", self.embedding, ("umap", "pca")),
         ):
@@ -69,8 +78,18 @@ class RegionConfig:
                 raise ConfigurationError(f"{name}: expected {' or '.join(allowed)}, got {value!r}.")
         if self.eps is not None and not self.eps > 0:
             raise ConfigurationError(f"eps: expected a number above 0, got {self.eps:g}.")
-        if self.min_size < 2:
-            raise ConfigurationError(f"min_size: expected at least 2, got {self.min_size}.")
+        for name, value in (("min_size", self.min_size), ("neighbours", self.neighbours)):
+            if value is not None and value < 2:
+                raise ConfigurationError(f"{name}: expected at least 2, got {value}.")
+
+    def resolved(self, gaussians: int) -> RegionConfig:
+        """Return the same with the numbers that depend on how many Gaussians there are."""
+        neighbours = int(np.clip(gaussians // 60, LEAST_NEIGHBOURS, MOST_NEIGHBOURS))
+        return dataclasses.replace(
+            self,
+            min_size=self.min_size or max(FEWEST, gaussians // 100),
+            neighbours=self.neighbours or neighbours,
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,13 +99,14 @@ class Regions:
     Parameters
     ----------
     label : (N,) int: 0 constant core, 1… regions from the largest, -1 unassigned.
-    size : (N,) shared change of each Gaussian; 1 is presence to absence, or one sigma.
+    size : (N,) shared change of each Gaussian: part of its amplitude when present, or sigmas.
     threshold : the size of change that separates the core.
     embedding : (N, 2) coordinates of changing Gaussians; NaN for the core.
     explained : fraction of the changes' variance in the PCA coordinates kept.
     eps : DBSCAN's radius; None for HDBSCAN or one region.
     scan : DBSCAN at every eps tried; None if none was.
-    score : mean silhouette of the regions; 0 for fewer than two.
+    clusters : what the clustering found before the refinement.
+    score : mean silhouette of the regions' members; 0 for fewer than two.
     agreement : adjusted Rand index against average linkage with as many clusters; 1 below two.
     """
 
@@ -97,6 +117,7 @@ class Regions:
     explained: float
     eps: float | None
     scan: density.EpsScan | None
+    clusters: int
     score: float
     agreement: float
 
@@ -117,33 +138,33 @@ def find_regions(
 
     Parameters
     ----------
-    similarity : covariance of amplitude changes, or `motion_similarity`, or their sum.
+    similarity : from `gaussian_features.similarity_of`.
     config : how.
     """
-    config = config or RegionConfig()
     count = len(similarity)
+    config = (config or RegionConfig()).resolved(count)
     size = constant.shared_change(similarity, config.min_size)
     threshold = config.constant
     if threshold is None:
-        threshold = constant.constant_threshold(size)
+        threshold = constant.constant_threshold(size, config.min_size)
     moving = np.flatnonzero(size > threshold)
     label, plane = np.full(count, CORE), np.full((count, 2), np.nan, np.float32)
     if len(moving) < config.min_size:
-        return Regions(label, size, threshold, plane, 0.0, None, None, 0.0, 1.0)
+        return Regions(label, size, threshold, plane, 0.0, None, None, 0, 0.0, 1.0)
 
-    points, explained = _coordinates(similarity[np.ix_(moving, moving)], config)
-    distance = np.clip(1 - points @ points.T, 0, 2)
-    np.fill_diagonal(distance, 0)
+    similarity = similarity[np.ix_(moving, moving)]
+    points, explained = _coordinates(similarity, config)
     flat = _plane(points, config)
-    found, eps, scan = _cluster(flat, distance, config)
-    if found.max(initial=-1) < 1 or density.silhouette(distance, found) < config.least_silhouette:
-        found, eps = np.zeros(len(moving), int), eps if config.eps is not None else None
-    score, agreement = density.silhouette(distance, found), _agreement(distance, found)
-    found = _assign_noise(points, found, config.assign)
-    found, leaked = _set_leaks_aside(found, size[moving], config)
-    label[moving] = np.where(leaked, CORE, np.where(found < 0, UNASSIGNED, found + 1))
+    found, eps, scan, clusters = _cluster(flat, points, similarity, config)
+    kept = found >= 0
+    distance = _distance(points[kept])
+    score = density.silhouette(distance, found[kept])
+    agreement = _agreement(distance, found[kept])
+    typical = np.median(size[moving][kept]) if kept.any() else np.inf
+    large = size[moving] >= LARGE * typical
+    label[moving] = np.where(kept, found + 1, np.where(large, UNASSIGNED, CORE))
     plane[moving] = flat
-    return Regions(label, size, threshold, plane, explained, eps, scan, score, agreement)
+    return Regions(label, size, threshold, plane, explained, eps, scan, clusters, score, agreement)
 
 
 def _coordinates(similarity: np.ndarray, config: RegionConfig) -> tuple[np.ndarray, float]:
@@ -161,6 +182,12 @@ def _coordinates(similarity: np.ndarray, config: RegionConfig) -> tuple[np.ndarr
     return unit_rows(points), explained
 
 
+def _distance(points: np.ndarray) -> np.ndarray:
+    distance = np.clip(1 - points @ points.T, 0, 2)
+    np.fill_diagonal(distance, 0)
+    return distance
+
+
 def _plane(points: np.ndarray, config: RegionConfig) -> np.ndarray:
     if config.embedding == "pca":
         return principal_plane(points)
@@ -168,48 +195,36 @@ def _plane(points: np.ndarray, config: RegionConfig) -> np.ndarray:
 
 
 def _cluster(
-    flat: np.ndarray, distance: np.ndarray, config: RegionConfig
-) -> tuple[np.ndarray, float | None, density.EpsScan | None]:
+    flat: np.ndarray, points: np.ndarray, similarity: np.ndarray, config: RegionConfig
+) -> tuple[np.ndarray, float | None, density.EpsScan | None, int]:
+    """Return the regions, DBSCAN's eps and scan where it was used, and how many clusters it found."""
+    distance = _distance(points)
+    rules = Refinement(
+        config.min_size, config.assign, LEAST_SHARE[config.feature], WEAK[config.feature],
+        config.constant, restructure=config.eps is None,
+    )  # fmt: skip
+
+    def refine(found: np.ndarray) -> np.ndarray:
+        apart = density.silhouette(distance, found) >= config.least_silhouette
+        start = found if apart or config.eps is not None else np.zeros_like(found)
+        return refine_regions(similarity, points, start, rules)
+
     if config.method == "hdbscan":
-        return density.hdbscan_labels(flat, config.min_size), None, None
-    scan = density.scan_eps(flat, distance, config.min_size)
-    if config.eps is None:
-        trial = density.choose_eps(scan)
-        return scan.labels[trial], float(scan.eps[trial]), scan
-    return density.dbscan_labels(flat, config.eps, config.min_size), config.eps, scan
+        found = density.hdbscan_labels(flat, config.min_size)
+        return refine(found), None, None, int(found.max(initial=-1)) + 1
+    if config.eps is not None:
+        scan = density.scan_eps(flat, distance, config.min_size)
+        found = density.dbscan_labels(flat, config.eps, config.min_size)
+        return refine(found), config.eps, scan, int(found.max(initial=-1)) + 1
+    scan = density.scan_eps(flat, distance, config.min_size, refine)
+    trial = density.choose_eps(scan)
+    return scan.labels[trial], float(scan.eps[trial]), scan, int(scan.clusters[trial])
 
 
 def _agreement(distance: np.ndarray, found: np.ndarray) -> float:
     from sklearn.metrics import adjusted_rand_score
 
-    kept = found != density.NOISE
     clusters = int(found.max(initial=-1)) + 1
     if clusters < 2:
         return 1.0
-    linked = density.linkage_labels(distance[np.ix_(kept, kept)], clusters)
-    return float(adjusted_rand_score(found[kept], linked))
-
-
-def _assign_noise(points: np.ndarray, found: np.ndarray, least: float) -> np.ndarray:
-    """Give noise points to the region whose mean change they correlate with, if above `least`."""
-    clusters = int(found.max(initial=-1)) + 1
-    if clusters == 0:
-        return found
-    centres = unit_rows(np.stack([points[found == k].mean(axis=0) for k in range(clusters)]))
-    correlation = points @ centres.T
-    nearest = correlation.argmax(axis=1)
-    joins = (found == density.NOISE) & (correlation.max(axis=1) >= least)
-    return np.where(joins, nearest, found)
-
-
-def _set_leaks_aside(
-    found: np.ndarray, size: np.ndarray, config: RegionConfig
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return labels, by size, without the members that change too little, and a mask of these."""
-    leaked = np.zeros(len(found), bool)
-    for region in range(int(found.max(initial=-1)) + 1):
-        inside = found == region
-        full = np.percentile(size[inside], 80)
-        leaked |= inside & (size < config.least_share * full)
-    kept = density.drop_small(np.where(leaked, density.NOISE, found), 1)
-    return kept, leaked
+    return float(adjusted_rand_score(found, density.linkage_labels(distance, clusters)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Protocol
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -11,28 +12,41 @@ from matplotlib.ticker import LogLocator
 from libhetero.report.style import DARK, GREY, PALETTE, new_figure, save_figure
 
 
-def draw_eps(
-    path: str | os.PathLike,
-    eps: Float[np.ndarray, "trials"],
-    clusters: Int[np.ndarray, "trials"],
-    noise: Float[np.ndarray, "trials"],
-    score: Float[np.ndarray, "trials"],
-    chosen: float | None,
-) -> None:
-    """Draw the number of regions, the fraction in none and the silhouette against eps.
+class EpsTrials(Protocol):
+    """DBSCAN at a row of eps: clusters, groups left of them, fraction of noise, silhouette."""
+
+    eps: Float[np.ndarray, "trials"]
+    clusters: Int[np.ndarray, "trials"]
+    groups: Int[np.ndarray, "trials"]
+    noise: Float[np.ndarray, "trials"]
+    score: Float[np.ndarray, "trials"]
+
+
+def draw_eps(path: str | os.PathLike, scan: EpsTrials, chosen: float | None) -> None:
+    """Draw the number of clusters and regions, the fraction in none and the silhouette against eps.
 
     Parameters
     ----------
     path : PNG to make.
-    eps, clusters, noise, score : of every trial.
+    scan : every trial.
     chosen : the eps used; None draws no line.
     """
     figure, axes = new_figure(5.5, 5.0, rows=2)
     upper, lower = axes[:, 0]
-    upper.semilogx(eps, clusters, ".-", color=PALETTE[0], drawstyle="steps-mid", linewidth=1)
-    upper.set_ylabel("regions")
-    lower.semilogx(eps, score, ".-", color=PALETTE[1], linewidth=1, label="silhouette")
-    lower.semilogx(eps, noise, ".-", color=GREY, linewidth=1, label="fraction in no region")
+    for number, colour, text in (
+        (scan.clusters, GREY, "DBSCAN's clusters"),
+        (scan.groups, PALETTE[0], "regions after refinement"),
+    ):
+        upper.semilogx(
+            scan.eps, number, ".-", color=colour, drawstyle="steps-mid", linewidth=1, label=text
+        )
+    upper.set_ylabel("number")
+    upper.set_ylim(bottom=0)
+    upper.legend(fontsize=8, frameon=False, labelcolor=DARK)
+    lower.semilogx(scan.eps, scan.score, ".-", color=PALETTE[1], linewidth=1, label="silhouette")
+    lower.semilogx(
+        scan.eps, scan.noise, ".-", color=GREY, linewidth=1, label="fraction in no region"
+    )
     lower.set_ylim(-0.05, 1.05)
     lower.set_xlabel("eps")
     lower.legend(fontsize=8, frameon=False, labelcolor=DARK)

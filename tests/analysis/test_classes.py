@@ -3,7 +3,12 @@
 import numpy as np
 from sklearn.metrics import adjusted_rand_score
 
-from libhetero.analysis.classes import choose_classes, hdbscan_classes, kmeans_classes
+from libhetero.analysis.classes import (
+    choose_classes,
+    hdbscan_classes,
+    kmeans_classes,
+    significant_columns,
+)
 
 
 def blobs(count, classes, seed=0):
@@ -34,3 +39,23 @@ def test_identical_particles_are_one_class():
 def test_hdbscan_needs_no_number():
     label, points = blobs(500, 3)
     assert adjusted_rand_score(label, hdbscan_classes(points, 30)) > 0.95
+
+
+def test_presence_is_two_classes_whatever_the_minor_components_do():
+    rng = np.random.default_rng(1)
+    for presence in (0.5, 0.8):
+        present = rng.random(4000) < presence
+        first = present + 0.17 * rng.normal(size=4000)
+        minor = 0.15 * rng.choice([-1, 1], (4000, 3)) + 0.02 * rng.normal(size=(4000, 3))
+        points = significant_columns(np.column_stack([first, minor]))
+        assert points.shape[1] == 1
+        classes, _ = choose_classes(points)
+        assert classes == 2
+        assert np.mean(kmeans_classes(points, classes) == present) >= 0.97
+
+
+def test_a_second_state_as_large_as_the_first_counts():
+    rng = np.random.default_rng(2)
+    points = rng.normal(size=(500, 4)) * np.array([1.0, 0.8, 0.3, 0.1])
+    assert significant_columns(points).shape == (500, 2)
+    assert significant_columns(np.ones((5, 2))).shape == (5, 2)

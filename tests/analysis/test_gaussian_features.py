@@ -83,9 +83,18 @@ def test_both_adds_amplitude_and_motion():
     total = 0
     for feature in ("amplitude", "motion", "both"):
         rows = change_vectors(decoded, neutral, feature).reshape(300, -1)
-        found = similarity_of(np.cov(rows.T, bias=True), 300, feature)
+        found = similarity_of(np.cov(rows.T, bias=True), rows.mean(axis=0), 300, feature)
         total = total + found if feature != "both" else total
     np.testing.assert_allclose(found, total, atol=1e-6)
+
+
+@pytest.mark.parametrize("level", [0.5, 1.0, 2.0])
+def test_presence_counts_the_same_whatever_the_neutral_amplitude(level):
+    present = np.random.default_rng(6).permutation(400) < 200
+    rows = level * np.column_stack([present, present, np.ones(400)]).astype(float)
+    found = similarity_of(np.cov(rows.T, bias=True), rows.mean(axis=0), 400, "amplitude")
+    np.testing.assert_allclose(np.sqrt(found[:2, :2]), 0.5, atol=1e-12)
+    np.testing.assert_array_equal(found[2], 0)
 
 
 def test_region_basis_is_the_principal_direction_and_points_up():

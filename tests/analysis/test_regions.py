@@ -4,17 +4,25 @@ import numpy as np
 import pytest
 from sklearn.metrics import adjusted_rand_score
 
-from libhetero.analysis.gaussian_features import CovarianceAccumulator, motion_similarity
+from libhetero.analysis.gaussian_features import CovarianceAccumulator, similarity_of
 from libhetero.analysis.regions import RegionConfig, find_regions
 from libhetero.errors import ConfigurationError
-from tests.analysis.synthetic import amplitude_changes, complex_of_pieces, displacements
+from tests.analysis.synthetic import (
+    amplitude_changes,
+    complex_of_pieces,
+    displacements,
+    imperfect_amplitudes,
+    imperfect_motions,
+)
+
+RIBOSOME = (0.37, 0.1, 0.105, 0.033, 0.122, 0.04, 0.037, 0.076, 0.117)  # the 50S in nine pieces
 
 
-def covariance(rows):
+def similarity(rows, feature="amplitude"):
     accumulator = CovarianceAccumulator(int(np.prod(rows.shape[1:])))
     for block in np.array_split(rows, 5):
         accumulator.add(block)
-    return accumulator.covariance()
+    return similarity_of(accumulator.covariance(), accumulator.mean(), len(rows), feature)
 
 
 @pytest.mark.parametrize(
@@ -26,7 +34,7 @@ def test_optional_pieces_are_found(seed, pieces, noise, leak):
     rng = np.random.default_rng(seed)
     position, piece = complex_of_pieces(rng, 400, pieces)
     change, _ = amplitude_changes(rng, position, piece, 1500, noise, leak)
-    regions = find_regions(covariance(change))
+    regions = find_regions(similarity(1 + change))
     assert regions.count == pieces
     assert adjusted_rand_score(piece, regions.label) >= 0.9
     assert regions.agreement >= 0.9
@@ -38,7 +46,7 @@ def test_core_may_be_absent_or_dominant(core_fraction):
     position, piece = complex_of_pieces(rng, 400, 4, core_fraction)
     presence = [0.2, 0.5, 0.7, 0.9]
     change, _ = amplitude_changes(rng, position, piece, 1500, 0.2, 0.2, presence)
-    regions = find_regions(covariance(change))
+    regions = find_regions(similarity(1 + change))
     assert adjusted_rand_score(piece, regions.label) >= 0.9
 
 
@@ -47,10 +55,53 @@ def test_turning_pieces_are_found(pieces, noise, leak):
     rng = np.random.default_rng(pieces)
     position, piece = complex_of_pieces(rng, 300, pieces)
     moved = displacements(rng, position, piece, 800, noise, leak) / 4.0
-    similarity = motion_similarity(covariance(moved), len(moved))
-    regions = find_regions(similarity, RegionConfig(least_share=0.0))
+    regions = find_regions(similarity(moved, "motion"), RegionConfig(feature="motion"))
     assert regions.count == pieces
     assert adjusted_rand_score(piece, regions.label) >= 0.9
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize(
+    "fault",
+    [{}, {"leak": 0.6}, {"noise": 0.4, "error": 0.3}, {"correlated": 0.4, "error": 0.35},
+     {"core": 0.12, "scale": 0.1}, {"small": 0.6, "error": 0.25}],
+    ids=["plain", "leaking", "noisy", "correlated", "restless-core", "faint-small-pieces"],
+)  # fmt: skip
+def test_eight_pieces_survive_what_a_decoder_does_to_them(fault, seed):
+    rng = np.random.default_rng(seed)
+    position, piece = complex_of_pieces(rng, 500, 8, shares=RIBOSOME)
+    regions = find_regions(similarity(imperfect_amplitudes(rng, position, piece, 1500, **fault)))
+    assert regions.count == 8
+    assert adjusted_rand_score(piece, regions.label) >= 0.9
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize(
+    "fault",
+    [{}, {"leak": 0.6}, {"noise": 1.0, "error": 0.4}, {"crosstalk": 0.15}, {"drift": 0.35},
+     {"extent": (1.0, 0.6, 0.45)}],
+    ids=["plain", "leaking", "noisy", "crosstalk", "drifting-core", "uneven"],
+)  # fmt: skip
+def test_three_tilting_pieces_survive_what_a_decoder_does_to_them(fault, seed):
+    rng = np.random.default_rng(100 + seed)
+    position, piece = complex_of_pieces(rng, 400, 3, shares=(0.35, 0.27, 0.22, 0.16))
+    moved = imperfect_motions(rng, position, piece, 1200, **fault) / 4.0
+    regions = find_regions(similarity(moved, "motion"), RegionConfig(feature="motion"))
+    assert regions.count == 3
+    assert adjusted_rand_score(piece, regions.label) >= 0.8
+
+
+def test_the_regions_hardly_depend_on_eps():
+    rng = np.random.default_rng(9)
+    position, piece = complex_of_pieces(rng, 500, 8, shares=RIBOSOME)
+    scan = find_regions(similarity(imperfect_amplitudes(rng, position, piece, 1500))).scan
+    assert len(np.unique(scan.clusters)) > 5, "DBSCAN alone does depend on it"
+    assert np.mean(scan.groups == 8) >= 0.9
+
+
+def test_independent_noise_is_no_region():
+    noise = 0.3 * np.random.default_rng(10).normal(size=(2000, 200)).astype(np.float32)
+    assert find_regions(similarity(1 + noise)).count == 0
 
 
 @pytest.mark.parametrize("config", [RegionConfig(method="hdbscan"), RegionConfig(embedding="pca")])
@@ -58,23 +109,23 @@ def test_other_methods_find_well_separated_pieces(config):
     rng = np.random.default_rng(5)
     position, piece = complex_of_pieces(rng, 400, 3)
     change, _ = amplitude_changes(rng, position, piece, 1500, 0.1, 0.1)
-    assert adjusted_rand_score(piece, find_regions(covariance(change), config).label) >= 0.9
+    assert adjusted_rand_score(piece, find_regions(similarity(1 + change), config).label) >= 0.9
 
 
 def test_one_piece_is_one_region_and_noise_is_none():
     rng = np.random.default_rng(6)
     position, piece = complex_of_pieces(rng, 300, 1)
     change, _ = amplitude_changes(rng, position, piece, 1500, 0.1, 0.2)
-    assert find_regions(covariance(change)).count == 1
+    assert find_regions(similarity(1 + change)).count == 1
     still = 0.001 * rng.normal(size=(500, 100)).astype(np.float32)
-    assert set(find_regions(covariance(still)).label) == {0}
+    assert set(find_regions(similarity(1 + still)).label) == {0}
 
 
 def test_regions_are_ordered_by_size_and_repeat_exactly():
     rng = np.random.default_rng(7)
     position, piece = complex_of_pieces(rng, 300, 4)
     change, _ = amplitude_changes(rng, position, piece, 1000, 0.1, 0.1)
-    first, second = (find_regions(covariance(change)) for _ in range(2))
+    first, second = (find_regions(similarity(1 + change)) for _ in range(2))
     sizes = [len(first.members(region)) for region in range(1, first.count + 1)]
     assert sizes == sorted(sizes, reverse=True)
     np.testing.assert_array_equal(first.label, second.label)
@@ -85,11 +136,12 @@ def test_given_eps_and_threshold_are_used():
     rng = np.random.default_rng(8)
     position, piece = complex_of_pieces(rng, 300, 3)
     change, _ = amplitude_changes(rng, position, piece, 1000, 0.1, 0.1)
-    regions = find_regions(covariance(change), RegionConfig(eps=1.5, constant=0.2))
+    regions = find_regions(similarity(1 + change), RegionConfig(eps=1.5, constant=0.2))
     assert (regions.eps, regions.threshold) == (1.5, 0.2)
+    assert regions.clusters == 3
 
 
-@pytest.mark.parametrize("wrong", [{"method": "kmeans"}, {"eps": 0.0}, {"min_size": 1}])
+@pytest.mark.parametrize("wrong", [{"method": "kmeans"}, {"eps": 0.0}, {"min_size": 1}, {"feature": "x"}])
 def test_configuration_is_checked(wrong):
     with pytest.raises(ConfigurationError, match=next(iter(wrong))):
         RegionConfig(**wrong)

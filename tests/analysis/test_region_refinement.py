@@ -1,0 +1,76 @@
+"""Regions are merged, split, dissolved and weighed by what their members change in common."""
+
+import numpy as np
+import pytest
+
+from libhetero.analysis.embedding import unit_rows
+from libhetero.analysis.region_refinement import Refinement, refine_regions
+
+RULES = Refinement(min_size=5, assign=0.5, least_share=0.35, weak=0.35)
+EACH = 20
+
+
+def gaussians_of(weights, each=EACH, noise=0.2, seed=0):
+    """Return S and unit vectors for groups of Gaussians that carry sums of independent signals."""
+    rng = np.random.default_rng(seed)
+    carried = np.repeat(np.asarray(weights, float), each, axis=0)
+    carried = carried * rng.normal(1, 0.1, (len(carried), 1))
+    return carried @ carried.T + noise * np.eye(len(carried)), unit_rows(carried)
+
+
+def groups(labels):
+    """Return the label of every group of Gaussians, and check that each has one."""
+    labels = labels.reshape(-1, EACH)
+    assert (labels == labels[:, :1]).all(), labels
+    return labels[:, 0].tolist()
+
+
+def refine(weights, start, rules=RULES):
+    similarity, points = gaussians_of(weights)
+    return groups(refine_regions(similarity, points, np.repeat(start, EACH), rules))
+
+
+def test_two_regions_of_one_signal_are_one():
+    assert refine([[1, 0], [0.9, 0.2], [0, 1]], [0, 1, 2]) == [0, 0, 1]
+
+
+def test_one_region_of_two_signals_is_two():
+    assert sorted(refine([[1, 0], [0, 1]], [0, 0])) == [0, 1]
+
+
+def test_a_border_goes_to_the_region_it_carries_most_of():
+    found = refine([[1, 0], [0, 1], [0.6, 0.4]], [0, 1, 2])
+    assert found[0] == found[2] != found[1]
+
+
+def test_pieces_that_exclude_each_other_stay_two():
+    assert sorted(refine([[1, 0], [-1, 0], [0, 1]], [0, 1, 2])) == [0, 1, 2]
+
+
+def test_what_overcompensates_at_a_border_is_no_region():
+    assert refine([[1, 0], [0, 1], [-0.4, 0.02]], [0, 1, 2])[2] == -1
+
+
+def test_a_leak_into_the_core_is_no_member():
+    assert refine([[1, 0], [0, 1], [0.2, 0]], [0, 1, 0])[2] == -1
+
+
+def test_a_weak_region_is_core_unless_the_user_says_what_counts():
+    weights, start = [[1, 0, 0], [0, 1, 0], [0, 0, 0.2]], [0, 1, 2]
+    assert refine(weights, start)[2] == -1
+    told = Refinement(min_size=5, assign=0.5, least_share=0.35, weak=0.35, least=0.1)
+    assert sorted(refine(weights, start, told)) == [0, 1, 2]
+
+
+def test_clusters_may_be_taken_as_they_are():
+    asis = Refinement(min_size=5, assign=0.5, least_share=0.35, weak=0.35, restructure=False)
+    assert refine([[1, 0], [0, 1]], [0, 0], asis) == [0, 0]
+    assert sorted(refine([[1, 0], [1, 0], [0, 1]], [0, 1, 2], asis)) == [0, 1, 2]
+    assert refine([[1, 0], [1, 0]], [0, -1], asis) == [0, 0]
+
+
+@pytest.mark.parametrize("start", [[-1, -1, -1], [0, -1, -1], [0, -1, 0]])
+def test_gaussians_of_no_cluster_join_a_region_or_make_one(start):
+    first, same, other = refine([[1, 0], [1, 0], [0, 1]], start)
+    assert first == same != other
+    assert {first, other} == {0, 1}

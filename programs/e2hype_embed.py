@@ -31,14 +31,15 @@ def build_parser() -> argparse.ArgumentParser:
     add("run", metavar="RUN", help="run folder, such as hype_00")
     add("--gaussians", action="store_true", help="embed Gaussians instead of particles")
     add("--method", choices=("umap", "pca"), default="umap", help="how")
-    add("--feature", choices=("auto", "amplitude", "motion", "both"), default="auto",
-        help="what changes of a Gaussian; auto takes the larger")  # fmt: skip
+    add("--feature", choices=("auto", "amplitude", "motion", "both"),
+        help="with --gaussians: what changes of a Gaussian (default: auto, the larger)")  # fmt: skip
     add("--neighbours", type=int, default=15, metavar="N", help="UMAP's neighbours of each point")
     add("--min_dist", type=float, default=0.1, metavar="X",
         help="UMAP's smallest distance of particles, 0 to 1")  # fmt: skip
     add("--seed", type=int, default=0, metavar="N", help="of UMAP")
     add("--batchsz", type=int, default=64, metavar="N", help="particles at once")
-    add("--memory", type=float, default=4.0, metavar="GiB", help="for the covariance of Gaussians")
+    add("--memory", type=float, metavar="GiB",
+        help="with --gaussians: for the covariance (default: 4)")  # fmt: skip
     return parser
 
 

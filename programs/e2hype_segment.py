@@ -14,14 +14,16 @@ Find the regions of a complex that change together, and sort the particles by ea
 
 Every Gaussian is a vector of its change over all particles. Those that hardly change are the
 constant core (region 0); the others are embedded by UMAP and clustered by DBSCAN, with eps chosen
-from the data (--auto, the default) or given. Then, region by region, particles are sorted by that
-region's outputs alone. Writes into the run folder:
-  regions.txt (EMAN2 Gaussians, sixth column the region), regions.pdb, regions.cxc (ChimeraX),
-  masks/region_NN.mrc, classes_region_NN.txt, region_NN_class_MM.lst and .star, and figures."""
+from the data (--auto, the default) and the clusters merged, split and weighed by what they change in
+common. Then, region by region, particles are sorted by that region's outputs alone. Writes into the
+run folder:
+  index.html (all of it on one page), regions.txt (EMAN2 Gaussians, sixth column the region),
+  regions.pdb, .mrc, .cxc (ChimeraX), masks/region_NN.mrc and .hdf, classes_region_NN.txt,
+  region_NN_class_MM.lst and .star, volumes/ (Gaussians of classes, difference maps) and figures."""
 
 EPILOG = """\
 examples:
-  e2hype_segment.py hype_01
+  e2hype_segment.py hype_01 --auto
   e2hype_segment.py hype_01 --feature motion --classes 5
   e2hype_segment.py hype_01 --eps 0.8 --min_size 20
 """
@@ -34,15 +36,17 @@ def build_parser() -> argparse.ArgumentParser:
     add = parser.add_argument_group("regions").add_argument
     choice = parser.add_mutually_exclusive_group()
     choice.add_argument("--auto", action="store_true", help="choose eps from the data (default)")
-    choice.add_argument("--eps", type=float, metavar="X", help="DBSCAN's eps in the embedding")
+    choice.add_argument("--eps", type=float, metavar="X",
+        help="DBSCAN's eps in the embedding; its clusters are then taken as they are")  # fmt: skip
     add("--method", choices=("dbscan", "hdbscan"), default="dbscan", help="how to cluster")
     add("--feature", choices=("auto", "amplitude", "motion", "both"), default="auto",
         help="what changes of a Gaussian; auto takes the larger")  # fmt: skip
-    add("--min_size", type=int, default=10, metavar="N", help="fewest Gaussians of a region")
+    add("--min_size", type=int, metavar="N",
+        help="fewest Gaussians of a region (default: a hundredth of all, at least 5)")  # fmt: skip
     add("--constant", type=float, metavar="X",
-        help="change below which a Gaussian is constant; 1 is presence to absence, or one sigma "
-        "of motion (default: the gap in the data)")  # fmt: skip
-    add("--neighbours", type=int, default=15, metavar="N", help="UMAP's neighbours")
+        help="change below which a Gaussian or a region is constant; 0.5 is a piece in half of the "
+        "particles, 1 motion by one sigma (default: by the strong changes)")  # fmt: skip
+    add("--neighbours", type=int, metavar="N", help="UMAP's neighbours (default: 5 to 15)")
     add("--memory", type=float, default=4.0, metavar="GiB", help="for the covariance of Gaussians")
     add = parser.add_argument_group("particles").add_argument
     add("--classes", type=int, metavar="K", help="classes a region (default: chosen, 1 to 8)")
@@ -74,9 +78,8 @@ def segment(options: argparse.Namespace, session: Session) -> None:
     )
     result = run(config, session.progress)
     print(f"{result.regions.count} region(s) change together, by {result.feature}")
-    for path in result.files:
-        print(f"wrote {path}")
-    print(f"look at {result.files[0].with_name('regions.png')}")
+    print(f"wrote {len(result.files)} files and the particle lists of the classes")
+    print(f"look at {result.page}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -25,7 +25,6 @@ from libhetero.records import Gaussians
 
 LOGGER = logging.getLogger(__name__)
 SAMPLE = 512
-LEAST_SHARE = {"amplitude": 0.6, "motion": 0.0, "both": 0.0}
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +46,7 @@ class Changes:
 
     def similarity(self) -> Float[np.ndarray, "gaussians gaussians"]:
         """Return how much each two Gaussians change together."""
-        return similarity_of(self.covariance, self.count, self.feature)
+        return similarity_of(self.covariance, self.mean, self.count, self.feature)
 
 
 def neutral_gaussians(run: Run) -> Gaussians:
@@ -122,7 +121,12 @@ def measure_changes(
     if feature == "auto":
         feature = choose_feature(run, latent, batch_size)
         LOGGER.info("feature: %s, the change that dominates", feature)
-    accumulator = CovarianceAccumulator(gaussians * FEATURES[feature], memory)
+    columns = gaussians * FEATURES[feature]
+    accumulator = CovarianceAccumulator(columns, memory)
+    LOGGER.info(
+        "covariance of %d columns (%d Gaussians × %d of %s): %.2g GiB, however many particles",
+        columns, gaussians, FEATURES[feature], feature, accumulator.gibibytes(columns),
+    )  # fmt: skip
     for block in stream_changes(run, latent, feature, batch_size, progress):
         accumulator.add(block)
     return Changes(feature, accumulator.count, accumulator.mean(), accumulator.covariance())

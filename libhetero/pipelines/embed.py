@@ -13,14 +13,15 @@ from libhetero.analysis.embedding import principal_plane, umap_plane
 from libhetero.analysis.regions import RegionConfig, find_regions
 from libhetero.errors import ConfigurationError
 from libhetero.io import write_latent
-from libhetero.pipelines.decoded import LEAST_SHARE, measure_changes, neutral_gaussians
+from libhetero.pipelines.decoded import measure_changes, neutral_gaussians
 from libhetero.pipelines.latents import particle_latents
 from libhetero.pipelines.run_folder import Run, open_run
 from libhetero.report.embedding import draw_gaussians, draw_particles
 
 LOGGER = logging.getLogger(__name__)
 METHODS = ("umap", "pca")
-FEATURE_CHOICES = ("auto", "amplitude", "motion", "both")
+AUTO, MEMORY = "auto", 4.0
+FEATURE_CHOICES = (AUTO, "amplitude", "motion", "both")
 
 
 @dataclass(frozen=True)
@@ -32,27 +33,35 @@ class EmbedConfig:
     folder : a run folder.
     gaussians : the Gaussians over all particles, instead of the particles.
     method : "umap" or "pca".
-    feature : what changes of a Gaussian, "amplitude", "motion", "both" or "auto".
+    feature : what changes of a Gaussian, "amplitude", "motion", "both" or "auto"; of Gaussians only,
+        None for "auto".
     neighbours : UMAP's neighbours.
     min_distance : UMAP's, how tightly particles may lie.
     seed : of UMAP.
     batch_size : particles encoded or decoded at once.
-    memory : GiB for the covariance of Gaussians.
+    memory : GiB for the covariance of Gaussians; None for 4.
     """
 
     folder: str
     gaussians: bool = False
     method: str = "umap"
-    feature: str = "auto"
+    feature: str | None = None
     neighbours: int = 15
     min_distance: float = 0.1
     seed: int = 0
     batch_size: int = 64
-    memory: float = 4.0
+    memory: float | None = None
 
     def __post_init__(self) -> None:
         check_choice("method", self.method, METHODS)
-        check_choice("feature", self.feature, FEATURE_CHOICES)
+        if not self.gaussians:
+            for name in ("feature", "memory"):
+                if getattr(self, name) is not None:
+                    raise ConfigurationError(
+                        f"--{name} is of Gaussians, and particles are embedded by their latents; "
+                        f"leave it out, or add --gaussians."
+                    )
+        check_choice("feature", self.feature or AUTO, FEATURE_CHOICES)
         check_at_least("neighbours", self.neighbours, 2)
         check_at_least("batch_size", self.batch_size, 1)
         if not 0 <= self.min_distance <= 1:
@@ -134,13 +143,14 @@ def _embed_gaussians(
     progress: Callable[[float], None] | None,
 ) -> EmbedResult:
     changes = measure_changes(
-        trained, latent, config.feature, config.batch_size, config.memory, progress
+        trained, latent, config.feature or AUTO, config.batch_size,
+        MEMORY if config.memory is None else config.memory, progress,
     )
     regions = find_regions(
         changes.similarity(),
         RegionConfig(
-            embedding=config.method, neighbours=config.neighbours, seed=config.seed,
-            least_share=LEAST_SHARE[changes.feature],
+            feature=changes.feature, embedding=config.method, neighbours=config.neighbours,
+            seed=config.seed,
         ),  # fmt: skip
     )
     LOGGER.info(

@@ -1,4 +1,4 @@
-"""Regions as files: table, pseudo-atoms, masks and a ChimeraX script."""
+"""Regions as files: table, pseudo-atoms, map, masks and a ChimeraX script."""
 
 from __future__ import annotations
 
@@ -14,11 +14,15 @@ from libhetero.pipelines.run_folder import Run
 from libhetero.records import Gaussians
 from libhetero.report.style import colour_of
 
+MASK_SUFFIXES = (".mrc", ".hdf")
 SOFT_EDGE = 4  # voxels over which a mask falls to 0
 
 
 def write_region_files(run: Run, neutral: Gaussians, regions: Regions) -> list[Path]:
-    """Write regions.txt, regions.pdb, masks/region_NN.mrc and regions.cxc; return their paths.
+    """Write the regions and return the paths.
+
+    regions.txt, regions.pdb, regions.mrc (the density of all Gaussians), masks/region_NN.mrc and
+    .hdf, and regions.cxc, which opens them.
 
     Parameters
     ----------
@@ -27,17 +31,20 @@ def write_region_files(run: Run, neutral: Gaussians, regions: Regions) -> list[P
     regions : of the same Gaussians; region 00 is the constant core.
     """
     folder, box, apix = run.folder, run.model.box_size, run.model.pixel_size
-    table, atoms, script = (folder / f"regions.{suffix}" for suffix in ("txt", "pdb", "cxc"))
+    table, atoms, density, script = (
+        folder / f"regions.{suffix}" for suffix in ("txt", "pdb", "mrc", "cxc")
+    )
     write_gaussians(table, neutral, box, apix, group=regions.label)
     centre = (box // 2) * apix
     chain = np.where(regions.label < 0, regions.count + 1, regions.label)
     write_gaussians_pdb(
         atoms, neutral, b_factor=regions.label.astype(float), chain=chain, origin=(centre,) * 3
     )
+    write_volume(density, np.asarray(run.model.volume(neutral, box, apix)), apix)
     masks = _write_masks(folder, np.asarray(neutral.position), regions, _radius(neutral), box, apix)
     with replacing(script) as beside:
         beside.write_text(_chimerax(regions, masks, folder))
-    return [table, atoms, script, *masks]
+    return [table, atoms, density, script, *masks]
 
 
 def _radius(neutral: Gaussians) -> float:
@@ -50,21 +57,23 @@ def _write_masks(
     folder: Path, position: np.ndarray, regions: Regions, radius: float, box: int, apix: float
 ) -> list[Path]:
     (folder / "masks").mkdir(exist_ok=True)
-    for stale in (folder / "masks").glob("region_*.mrc"):
-        stale.unlink()
+    for suffix in MASK_SUFFIXES:
+        for stale in (folder / "masks").glob(f"region_*{suffix}"):
+            stale.unlink()
     paths = []
     for region in range(regions.count + 1):
         members = regions.members(region)
         if len(members) == 0:
             continue
         mask = region_mask(position[members], box, apix, radius, SOFT_EDGE * apix)
-        paths.append(folder / "masks" / f"region_{region:02d}.mrc")
-        write_volume(paths[-1], mask, apix)
+        for suffix in MASK_SUFFIXES:
+            paths.append(folder / "masks" / f"region_{region:02d}{suffix}")
+            write_volume(paths[-1], mask, apix)
     return paths
 
 
 def _chimerax(regions: Regions, masks: list[Path], folder: Path) -> str:
-    """Return a ChimeraX script: Gaussians coloured by region, masks as see-through surfaces."""
+    """Return a ChimeraX script: map, Gaussians coloured by region, masks as see-through surfaces."""
     lines = [
         "# open with ChimeraX; regions are chains: A the constant core, B region 1, C region 2 …",
         "open regions.pdb id 1",
@@ -75,7 +84,9 @@ def _chimerax(regions: Regions, masks: list[Path], folder: Path) -> str:
     letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
     for region in range(regions.count + 1):
         lines.append(f"color #1/{letters[region % 62]} {colour_of(region)}")
-    for number, path in enumerate(masks, start=2):
+    lines += ["open regions.mrc id 2", "volume #2 color #b4b4b4", "transparency #2 80"]
+    shown = [path for path in masks if path.suffix == ".mrc"]
+    for number, path in enumerate(shown, start=3):
         region = int(path.stem.split("_")[1])
         lines += [
             f"open {path.relative_to(folder)} id {number}",

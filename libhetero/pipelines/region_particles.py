@@ -9,17 +9,26 @@ from pathlib import Path
 
 import numpy as np
 
-from libhetero.analysis.classes import choose_classes, hdbscan_classes, kmeans_classes
+from libhetero.analysis.classes import (
+    choose_classes,
+    hdbscan_classes,
+    kmeans_classes,
+    significant_columns,
+)
 from libhetero.analysis.gaussian_features import FEATURES, region_basis
 from libhetero.analysis.regions import Regions
 from libhetero.io import write_latent, write_particles
 from libhetero.io.atomic import replacing
 from libhetero.pipelines.decoded import Changes, stream_changes
 from libhetero.pipelines.run_folder import Run, listed_particles
-from libhetero.report.embedding import draw_particles
 from libhetero.report.presence import draw_presence
 
 LOGGER = logging.getLogger(__name__)
+QUANTITY = {
+    "amplitude": "relative amplitude",
+    "motion": "displacement (sigma)",
+    "both": "relative amplitude",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +105,7 @@ def _summary(rows: np.ndarray, feature: str) -> np.ndarray:
 def _classify(
     points: np.ndarray, classes: int | None, method: str, seed: int, region: int
 ) -> np.ndarray:
+    points = significant_columns(points)
     if method == "hdbscan":
         label = hdbscan_classes(points, min_size=max(10, len(points) // 100))
         LOGGER.info("region %d: HDBSCAN finds %d classes", region, label.max(initial=-1) + 1)
@@ -113,33 +123,31 @@ def write_region_classes(
 ) -> list[Path]:
     """Write embeddings, classes and particle lists of each region; return what to look at.
 
-    For region NN: embed_region_NN.txt and .png, classes_region_NN.txt, and for each class MM
-    region_NN_class_MM.lst and .star.
+    For region NN: embed_region_NN.txt, classes_region_NN.txt, and for each class MM
+    region_NN_class_MM.lst and .star; what an earlier segmentation left of them goes.
     """
     folder = run.folder
     particles = listed_particles(run.particles, run.config.data)
     for pattern in ("region_*_class_*.lst", "region_*_class_*.star", "classes_region_*.txt",
-                    "embed_region_*.txt", "embed_region_*.png"):  # fmt: skip
+                    "embed_region_*.txt", "regions_presence.png"):  # fmt: skip
         for stale in folder.glob(pattern):
             stale.unlink()
     paths = []
     for item in found:
         name = f"region_{item.region:02d}"
         write_latent(folder / f"embed_{name}.txt", np.arange(len(item.label)), item.coordinates)
-        paths += [folder / f"classes_{name}.txt", folder / f"embed_{name}.png"]
-        write_classes(paths[-2], np.arange(len(item.label)), item.label)
-        title = f"region {item.region}"
-        draw_particles(paths[-1], item.coordinates[:, :2], item.label, title, "PC")
+        paths.append(folder / f"classes_{name}.txt")
+        write_classes(paths[-1], np.arange(len(item.label)), item.label)
         for label in np.unique(item.label[item.label >= 0]):
             chosen = particles.take(np.flatnonzero(item.label == label))
             for suffix in ("lst", "star"):
                 write_particles(folder / f"{name}_class_{label:02d}.{suffix}", chosen)
     if found:
         paths.append(folder / "regions_presence.png")
-        quantity = "displacement (sigma)" if feature == "motion" else "relative amplitude"
         draw_presence(
-            paths[-1], [item.value for item in found], [item.label for item in found], quantity
-        )
+            paths[-1], [item.value for item in found], [item.label for item in found],
+            QUANTITY[feature],
+        )  # fmt: skip
     return paths
 
 

@@ -6,7 +6,10 @@ import os
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
+from matplotlib.typing import ColorType
 
 from libhetero.report.style import DARK, colour_of, new_figure, save_figure
 
@@ -35,19 +38,26 @@ def draw_presence(
     for number, (value, label) in enumerate(zip(values, classes, strict=True)):
         place = axes.ravel()[number]
         found = np.unique(label)
-        parts = [value[label == one] for one in found]
         alphas = np.linspace(0.35, 1.0, len(found))
-        edges = np.histogram_bin_edges(value, bins=40)
-        bottom = np.zeros(len(edges) - 1)
-        for part, alpha in zip(parts, alphas, strict=True):
-            height, _ = np.histogram(part, edges)
-            top = bottom + height
-            place.stairs(
-                top, edges, baseline=bottom, fill=True, color=colour_of(number + 1), alpha=alpha
-            )
-            bottom = top
+        colours = [to_rgba(colour_of(number + 1), alpha) for alpha in alphas]
+        stacked_histogram(place, value, label, colours)
         title = f"region {number + 1}, {len(found)} classes"
         place.set_title(title, fontsize=9, color=DARK, loc="left")
         place.set_xlabel(quantity)
         place.set_ylabel("particles")
     save_figure(figure, path)
+
+
+def stacked_histogram(
+    axes: Axes,
+    value: Float[np.ndarray, "particles"],
+    label: Int[np.ndarray, "particles"],
+    colours: Sequence[ColorType],
+) -> None:
+    """Stack the histograms of classes, in the order of their labels, a colour each."""
+    edges = np.histogram_bin_edges(value, bins=40)
+    bottom = np.zeros(len(edges) - 1)
+    for one, colour in zip(np.unique(label), colours, strict=True):
+        top = bottom + np.histogram(value[label == one], edges)[0]
+        axes.stairs(top, edges, baseline=bottom, fill=True, color=colour)
+        bottom = top

@@ -51,11 +51,19 @@ def test_a_run_without_gaussians_says_so(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"method": "tsne"}, {"feature": "colour"}, {"neighbours": 1}, {"min_distance": 2.0}]
+    "wrong", [{"method": "tsne"}, {"feature": "colour", "gaussians": True}, {"neighbours": 1}, {"min_distance": 2.0}]
 )
 def test_configuration_is_checked(wrong):
     with pytest.raises(ConfigurationError, match=next(iter(wrong))):
         EmbedConfig("hype_00", **wrong)
+
+
+@pytest.mark.parametrize("option", [{"feature": "motion"}, {"memory": 2.0}])
+def test_an_option_of_gaussians_is_not_silently_ignored(option):
+    name = next(iter(option))
+    with pytest.raises(ConfigurationError, match=f"--{name} .*--gaussians"):
+        EmbedConfig("hype_00", **option)
+    EmbedConfig("hype_00", gaussians=True, **option)
 
 
 def test_program(tmp_path, monkeypatch, load_program, capsys):

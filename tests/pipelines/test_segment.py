@@ -1,5 +1,7 @@
 """Regions of toy runs are found, written, and sort the particles by what each piece does."""
 
+import re
+
 import numpy as np
 import pytest
 from sklearn.metrics import adjusted_rand_score
@@ -45,13 +47,16 @@ def test_files_hold_what_their_readers_expect(tmp_path, monkeypatch):
     assert chains == ["ABCD"[region] for region in label]
 
     masks = sorted(path.name for path in (tmp_path / "masks").iterdir())
-    assert masks == [f"region_{region:02d}.mrc" for region in range(4)]
+    kinds = ("hdf", "mrc")
+    assert masks == [f"region_{region:02d}.{kind}" for region in range(4) for kind in kinds]
     for region in range(4):
         mask, pixel_size = read_volume(tmp_path / "masks" / f"region_{region:02d}.mrc")
         voxel = np.round(mixture.position[label == region] / pixel_size).astype(int) + BOX // 2
         inside = (voxel >= 0).all(axis=1) & (voxel < BOX).all(axis=1)
         x, y, z = voxel[inside].T
         assert mask[z, y, x].min() > 0.9 and mask.min() == 0.0
+        same, _ = read_volume(tmp_path / "masks" / f"region_{region:02d}.hdf")
+        np.testing.assert_array_equal(same, mask)
 
     classes = np.loadtxt(tmp_path / "classes_region_01.txt", dtype=int)
     assert classes.shape == (300, 2) and set(classes[:, 1]) == {0, 1, 2}
@@ -59,19 +64,64 @@ def test_files_hold_what_their_readers_expect(tmp_path, monkeypatch):
         expected = np.flatnonzero(classes[:, 1] == 2)
         np.testing.assert_array_equal(written[f"region_01_class_02.{suffix}"], expected)
     script = (tmp_path / "regions.cxc").read_text()
-    assert "open regions.pdb" in script and "open masks/region_03.mrc" in script
+    opened = re.findall(r"^open (\S+)", script, re.MULTILINE)
+    assert opened == ["regions.pdb", "regions.mrc", *(f"masks/region_{k:02d}.mrc" for k in range(4))]
+    assert all((tmp_path / name).exists() for name in opened)
+
+
+@pytest.mark.parametrize("motion", [False, True])
+def test_classes_come_with_their_gaussians_and_what_differs(tmp_path, monkeypatch, motion):
+    run, piece, _ = gaussian_run(tmp_path, motion=motion)
+    monkeypatch.setattr(segment, "open_run", lambda folder: run)
+    result = segment.run(SegmentConfig(str(tmp_path), classes=2))
+    for item in result.classes:
+        stem = tmp_path / "volumes" / f"region_{item.region:02d}_class_"
+        low, high = (read_gaussians(f"{stem}{label:02d}.txt", BOX, PIXEL) for label in (0, 1))
+        inside = result.regions.label == item.region
+        if motion:
+            change = np.linalg.norm(high.position - low.position, axis=1)
+        else:
+            change = high.amplitude - low.amplitude
+        assert change[inside].min() > 5 * np.abs(change[~inside]).max()
+        difference, _ = read_volume(f"{stem}01_minus_00.mrc")
+        gained = float(high.amplitude.sum() - low.amplitude.sum())
+        assert difference.sum() == pytest.approx(gained, abs=0.02 * inside.sum())
+
+
+def test_the_page_links_only_what_is_there_and_tells_commands_that_parse(
+    tmp_path, monkeypatch, load_program
+):
+    run, *_ = gaussian_run(tmp_path)
+    monkeypatch.setattr(segment, "open_run", lambda folder: run)
+    page = segment.run(SegmentConfig(str(tmp_path))).page
+    text = page.read_text()
+    targets = set(re.findall(r'(?:href|src)="([^"]*)"', text))
+    assert {"regions.png", "regions_eps.png", "region_03.png", "masks/region_02.hdf"} <= targets
+    assert [target for target in targets if not (tmp_path / target).exists()] == []
+    assert "http" not in text
+    commands = re.findall(r"^(e2hype_\w+\.py) (.*)$", text, re.MULTILINE)
+    assert len(commands) == 3 * (2 + 1), "a map of each class and the volumes, for each region"
+    for name, arguments in commands:
+        load_program(name).build_parser().parse_args(arguments.split())
 
 
 def test_a_second_segmentation_leaves_nothing_of_the_first(tmp_path, monkeypatch):
     run, *_ = gaussian_run(tmp_path)
     monkeypatch.setattr(segment, "open_run", lambda folder: run)
     (tmp_path / "masks").mkdir()
-    for stale in ("classes_region_04.txt", "region_01_class_07.lst", "masks/region_04.mrc"):
+    (tmp_path / "volumes").mkdir()
+    left_over = (
+        "classes_region_04.txt", "region_01_class_07.lst", "region_04.png", "regions_presence.png",
+        "embed_region_04.txt", "masks/region_04.mrc", "masks/region_04.hdf",
+        "volumes/region_01_class_07.txt", "volumes/region_01_class_07_minus_06.mrc",
+    )  # fmt: skip
+    for stale in left_over:
         (tmp_path / stale).touch()
     segment.run(SegmentConfig(str(tmp_path), constant=100.0))
-    left = sorted(path.name for path in tmp_path.glob("*class*"))
-    assert left == []
-    assert [path.name for path in (tmp_path / "masks").iterdir()] == ["region_00.mrc"]
+    assert [stale for stale in left_over if (tmp_path / stale).exists()] == []
+    kept = {path.name for path in (tmp_path / "masks").iterdir()}
+    assert kept == {"region_00.mrc", "region_00.hdf"}
+    assert "0 region(s)" in (tmp_path / "index.html").read_text()
 
 
 def test_hdbscan_for_both(tmp_path, monkeypatch):
@@ -80,6 +130,7 @@ def test_hdbscan_for_both(tmp_path, monkeypatch):
     config = SegmentConfig(str(tmp_path), method="hdbscan", class_method="hdbscan", feature="both")
     result = segment.run(config)
     assert adjusted_rand_score(piece, result.regions.label) == 1.0
+    assert "HDBSCAN finds" in result.page.read_text()
     assert not (tmp_path / "regions_eps.png").exists()
 
 
@@ -106,4 +157,5 @@ def test_program(tmp_path, monkeypatch, load_program, capsys):
     assert program.main([str(tmp_path), "--feature", "amplitude", "--classes", "2"]) == 0
     said = capsys.readouterr().out
     assert "eps" in said and "silhouette" in said and "3 region(s)" in said
+    assert said.rstrip().endswith(f"look at {tmp_path / 'index.html'}")
     assert program.main([str(tmp_path), "--auto", "--eps", "1"]) == 2

@@ -296,6 +296,8 @@ TABLE += [
     Mistake("embed with a batch of zero", "e2hype_embed.py trained --batchsz 0", ("batch", "0")),
     Mistake("zero classes", "e2hype_segment.py trained --classes 0", ("classes", "1", "0")),
     Mistake("negative eps", "e2hype_segment.py trained --eps -1", ("eps", "above 0", "-1")),
+    Mistake("feature of particles", "e2hype_embed.py trained --feature motion",
+            ("--feature", "--gaussians")),
     Mistake("full disk", "e2hype_embed.py trained --method pca", ("no space left",),
             machine=full_disk),
     Mistake("score of no run", "e2hype_score.py hype_07", ("hype_07/config.json", "no such file")),

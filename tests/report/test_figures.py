@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 
+from libhetero.analysis.density import EpsScan
 from libhetero.report.embedding import draw_gaussians, draw_particles
 from libhetero.report.eps import draw_eps
 from libhetero.report.maps import draw_maps
 from libhetero.report.presence import draw_presence
+from libhetero.report.region import draw_region
 from libhetero.report.regions import draw_regions_in_space
 
 RNG = np.random.default_rng(0)
@@ -44,7 +46,8 @@ def test_regions_in_space(figure, regions):
 @pytest.mark.parametrize("chosen", [None, 1.2])
 def test_eps(figure, chosen):
     eps = np.geomspace(0.1, 10, 20)
-    draw_eps(figure, eps, RNG.integers(0, 9, 20), RNG.random(20), RNG.random(20), chosen)
+    number, part = RNG.integers(0, 9, 20), RNG.random(20)
+    draw_eps(figure, EpsScan(eps, number, number, part, part, np.zeros((20, 5), int)), chosen)
 
 
 @pytest.mark.parametrize("regions", [1, 6])
@@ -61,3 +64,14 @@ def test_presence_of_a_region_that_never_changes(figure):
 def test_maps(figure, count):
     volumes = [RNG.normal(size=(12, 12, 12)).astype(np.float32) for _ in range(count)]
     draw_maps(figure, volumes, [f"map {number}" for number in range(count)])
+
+
+@pytest.mark.parametrize("moves, columns", [(0.0, 4), (5.0, 4), (0.0, 1)])
+def test_region(figure, moves, columns):
+    position = 40 * RNG.normal(size=(200, 3))
+    member = np.arange(200) < 40
+    label = RNG.integers(-1, 3, 300)
+    draw_region(
+        figure, "region 1", RNG.normal(size=(300, columns)), label, RNG.random(300), "amplitude",
+        position, member, moves * RNG.normal(size=(200, 3)), RNG.random(200),
+    )  # fmt: skip

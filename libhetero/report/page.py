@@ -1,0 +1,96 @@
+"""A plain page of figures, a table and commands: one HTML file with relative links and no more."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+STYLE = (
+    "body{font:15px/1.5 sans-serif;color:#333;max-width:76em;margin:2em auto;padding:0 1em}"
+    "img{max-width:100%}figure{margin:1em 0}figcaption{color:#666}"
+    "table{border-collapse:collapse}td,th{border-bottom:1px solid #ccc;padding:.3em .8em;"
+    "text-align:left;vertical-align:top}pre{background:#f4f4f4;padding:1em;overflow-x:auto}"
+)
+
+
+@dataclass(frozen=True)
+class Link:
+    """A file to open from the page.
+
+    Parameters
+    ----------
+    text : shown.
+    target : path relative to the page.
+    """
+
+    text: str
+    target: str
+
+
+Cell = str | Sequence[Link]
+
+
+@dataclass(frozen=True)
+class Page:
+    """What a page shows, from top to bottom.
+
+    Parameters
+    ----------
+    title : of the page.
+    facts : one line each.
+    header, rows : a table; a cell is a text, or links one below another.
+    figures : caption and relative path of each.
+    commands : a comment and a command line each.
+    """
+
+    title: str
+    facts: Sequence[str]
+    header: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+    figures: Sequence[Link]
+    commands: Sequence[tuple[str, str]]
+
+    def html(self) -> str:
+        """Return the page."""
+        return "\n".join([
+            "<!DOCTYPE html>",
+            f'<html lang="en"><head><meta charset="utf-8"><title>{escape(self.title)}</title>',
+            f"<style>{STYLE}</style></head><body>",
+            f"<h1>{escape(self.title)}</h1>",
+            *(f"<p>{escape(fact)}</p>" for fact in self.facts),
+            *self._table(),
+            *(_figure(figure) for figure in self.figures),
+            *self._commands(),
+            "</body></html>",
+            "",
+        ])  # fmt: skip
+
+    def _table(self) -> list[str]:
+        if not self.rows:
+            return []
+        head = "".join(f"<th>{escape(text)}</th>" for text in self.header)
+        body = ("".join(f"<td>{_cell(cell)}</td>" for cell in row) for row in self.rows)
+        return [f"<table><tr>{head}</tr>", *(f"<tr>{row}</tr>" for row in body), "</table>"]
+
+    def _commands(self) -> list[str]:
+        if not self.commands:
+            return []
+        lines = (escape(f"# {what}\n{command}\n") for what, command in self.commands)
+        return ["<h2>Commands to go on</h2>", "<pre>" + "\n".join(lines) + "</pre>"]
+
+
+def _cell(cell: Cell) -> str:
+    if isinstance(cell, str):
+        return escape(cell)
+    return "<br>".join(
+        f'<a href="{escape(link.target)}">{escape(link.text)}</a>' for link in cell
+    )
+
+
+def _figure(figure: Link) -> str:
+    target, text = escape(figure.target), escape(figure.text)
+    return (
+        f'<figure><a href="{target}"><img src="{target}" alt="{text}"></a>'
+        f"<figcaption>{text}</figcaption></figure>"
+    )

@@ -1,0 +1,45 @@
+"""A page is one file that holds what it was given, and nothing of it as markup."""
+
+from html.parser import HTMLParser
+
+from libhetero.report.page import Link, Page
+
+
+class Reader(HTMLParser):
+    """Collects the text and the links of a page, and checks that its tags close."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.open, self.text, self.targets = [], "", []
+        self.feed(page.html())
+        assert self.open == []
+
+    def handle_starttag(self, tag, attributes):
+        """Keep what has to be closed, and where links lead."""
+        self.targets += [value for name, value in attributes if name in ("href", "src")]
+        if tag not in ("meta", "img", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        """Close what was opened last."""
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        """Keep the text."""
+        self.text += data
+
+
+def test_everything_is_shown():
+    page = Page(
+        "a <b> & c", ["two facts"], ["what", "files"],
+        [["one", [Link("mask", "m/1.mrc"), Link("list", "1.lst")]]],
+        [Link("a figure", "f.png")], [("do this", "program 'a b' > c")],
+    )  # fmt: skip
+    reader = Reader(page)
+    for part in ("a <b> & c", "two facts", "files", "mask", "# do this", "program 'a b' > c"):
+        assert part in reader.text
+    assert reader.targets == ["m/1.mrc", "1.lst", "f.png", "f.png"]
+
+
+def test_nothing_to_show_is_a_page_still():
+    assert "empty" in Reader(Page("empty", [], [], [], [], [])).text

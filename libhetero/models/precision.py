@@ -35,3 +35,20 @@ def dot_general(precision: str) -> Callable[..., jax.Array]:
         )
 
     return product
+
+
+def matrix_product(left: jax.Array, right: jax.Array, precision: str) -> jax.Array:
+    """Return left @ right over the last axis of `left`, operands rounded by policy."""
+    dimension_numbers = (((left.ndim - 1,), (0,)), ((), ()))
+    return dot_general(precision)(left, right, dimension_numbers)
+
+
+def outer_product(left: jax.Array, right: jax.Array, precision: str) -> jax.Array:
+    """Return Σ left[…, a] right[…, b] over all axes but the last, operands rounded by policy.
+
+    A CPU transposes the first operand of such a product, so the narrower one comes first.
+    """
+    if right.shape[-1] < left.shape[-1]:
+        return outer_product(right, left, precision).T
+    axes = tuple(range(left.ndim - 1))
+    return dot_general(precision)(left, right, ((axes, axes), ((), ())))

@@ -18,7 +18,7 @@ def point_attention(features, neighbours, offsets, params, config):
             encoding = dense(hidden, params["offset"])
             relation = rows[i][:width] - rows[j][width : 2 * width] + encoding
             if config.attention_groups == 0:
-                relation = dense(relation, params["weight_hidden"])
+                relation = dense(np.maximum(relation, 0), params["weight_hidden"])
             logits.append(dense(np.maximum(relation, 0), params["weight"]))
             values.append(rows[j][2 * width :] + encoding)
         weight = softmax(np.array(logits))

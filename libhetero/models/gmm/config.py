@@ -9,6 +9,8 @@ from libhetero.models.precision import PRECISIONS
 
 ENCODERS = ("posterior", "network")
 DECODERS = ("pointtransformer", "mlp")
+ARCHITECTURES = ("revised", "published")
+INTERPOLATIONS = ("spacing", "published")
 LOSSES = ("likelihood", "frc")
 
 
@@ -28,10 +30,15 @@ class GmmConfig:
         with more points than there are Gaussians takes them all.
     neighbours : points that each point attends to.
     channels : features carried by a point.
+    architecture : of the Point Transformer: "revised" (`point_transformer`), or "published", to the
+        letter (`published`).
     attention_channels : width of queries, keys and values.
     attention_groups : channels that share one attention weight come in this many groups;
         0 gives every channel its own weight, as published.
     interpolation : coarse points that a finer one is interpolated from.
+    interpolation_weights : "spacing", falling off over the local spacing of the coarse points, or
+        "published", exp(-50 d²) with d in units of the box, which is nearly uniform.
+    dropout : fraction of the attention's outputs (MLP: of hidden units) dropped in training.
     normalise : layer normalisation before each attention (the published model has none).
     loss : "likelihood", the squared error over the noise power of each ring, which keeps the
         scale of the density; "frc", minus the mean Fourier ring correlation, as published, in
@@ -47,6 +54,7 @@ class GmmConfig:
     """
 
     decoder: str = "pointtransformer"
+    architecture: str = "revised"
     encoder: str = "posterior"
     latent_size: int = 0
     inference_steps: int = 2
@@ -58,6 +66,8 @@ class GmmConfig:
     attention_channels: int = 128
     attention_groups: int = 16
     interpolation: int = 8
+    interpolation_weights: str = "spacing"
+    dropout: float = 0.0
     normalise: bool = True
     loss: str = "likelihood"
     vary: str = "pas"
@@ -72,6 +82,18 @@ class GmmConfig:
     def __post_init__(self) -> None:
         _require(self.decoder in DECODERS, "decoder", self.decoder, " or ".join(DECODERS))
         _require(self.encoder in ENCODERS, "encoder", self.encoder, " or ".join(ENCODERS))
+        _require(
+            self.architecture in ARCHITECTURES, "architecture", self.architecture, " or ".join(ARCHITECTURES)
+        )
+        _require(
+            self.architecture == "revised" or self.attention_groups == 0,
+            "attention_groups", self.attention_groups, "0 in the published architecture",
+        )
+        _require(
+            self.interpolation_weights in INTERPOLATIONS, "interpolation_weights",
+            self.interpolation_weights, " or ".join(INTERPOLATIONS),
+        )
+        _require(0 <= self.dropout < 1, "dropout", self.dropout, "at least 0 and below 1")
         _require(self.loss in LOSSES, "loss", self.loss, " or ".join(LOSSES))
         _require(self.precision in PRECISIONS, "precision", self.precision, ", ".join(PRECISIONS))
         _require(
@@ -131,6 +153,7 @@ class GmmConfig:
             return replace(
                 cls(), encoder="network", latent_size=3, channels=256, attention_channels=512, attention_groups=0,
                 normalise=False, loss="frc",
+                architecture="published", interpolation_weights="published", dropout=0.2,
             )
         raise ConfigurationError(f"unknown preset {name!r}; expected small, default or paper.")
 

@@ -15,21 +15,22 @@ from libhetero.models.precision import dot_general
 
 
 class MlpDecoder(nn.Module):
-    """latent (L,) → (N, outputs), for one particle."""
+    """latent (batch, L) → (batch, N, outputs)."""
 
     config: GmmConfig
     count: int
     outputs: int
 
     @nn.compact
-    def __call__(self, latent: Float[Array, "latent"]) -> Array:
+    def __call__(self, latent: Float[Array, "batch latent"], training: bool = False) -> Array:
         """Return the raw changes, near zero at initialisation."""
         product = dot_general(self.config.precision)
         hidden = latent
         for number in range(3):
             hidden = nn.relu(nn.Dense(self.config.mlp_width, dot_general=product, name=f"hidden_{number}")(hidden))
+            hidden = nn.Dropout(self.config.dropout)(hidden, deterministic=not training)
         change = nn.Dense(
             self.count * self.outputs, kernel_init=nn.initializers.normal(1e-3),
             dot_general=product, name="change",
         )(hidden)
-        return change.reshape(self.count, self.outputs)
+        return change.reshape(-1, self.count, self.outputs)

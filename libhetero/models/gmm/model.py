@@ -25,6 +25,7 @@ from libhetero.models.gmm.encoder import Encoder, gradient_features, mean_frc, s
 from libhetero.models.gmm.mlp import MlpDecoder
 from libhetero.models.gmm.noise import measure_noise, ring_limits
 from libhetero.models.gmm.point_transformer import PointTransformerDecoder
+from libhetero.models.gmm.published import PublishedDecoder
 from libhetero.models.gmm.changes import (
     adapted,
     changed,
@@ -86,7 +87,9 @@ class GmmModel:
         """Choose the hierarchy and measure the encoder's input on a sample; see `models.create`."""
         levels = ()
         if config.decoder == "pointtransformer":
-            levels = build_topology(np.asarray(neutral.position), config, seed)
+            levels = build_topology(
+                np.asarray(neutral.position), config, box_size * pixel_size, seed
+            )
         neutral = jax.tree.map(lambda array: np.asarray(array, np.float32), neutral)
         limits = ring_limits(config.resolution, box_size, pixel_size)
         few = jax.tree.map(lambda leaf: leaf[:NOISE_SAMPLE], sample)
@@ -145,8 +148,13 @@ class GmmModel:
     def init(self, key: PRNGKeyArray) -> dict[str, Any]:
         """Return fresh parameters: decoder, and encoder, or modes and adapted neutral mixture."""
         encoder_key, decoder_key = jax.random.split(key)
-        latent = jnp.zeros(self.config.latent_size)
-        params = {"decoder": self._decoder().init(decoder_key, latent, *self._geometry())["params"]}
+        latent = jnp.zeros((1, self.config.latent_size))
+
+        @jax.jit  # so that only the parameters are computed, and not what they would decode
+        def decoder(key: PRNGKeyArray) -> dict[str, Any]:
+            return self._decoder().init(key, latent, *self._geometry())["params"]
+
+        params = {"decoder": decoder(decoder_key)}
         if self.subspace is None:
             features = jnp.zeros((len(self.neutral.sigma), FEATURES))
             return params | {"encoder": Encoder(self.config).init(encoder_key, features)["params"]}
@@ -185,25 +193,34 @@ class GmmModel:
     def _infer(self, params: Any, batch: Batch) -> tuple[Array, Array]:
         """Return posterior means and precisions; no gradient passes through them."""
         params = jax.lax.stop_gradient(params)
-        decode = lambda z: jax.tree.map(lambda leaf: leaf[0], self.decode(params, z[None]))  # noqa: E731
         tangents = partial(linear_tangents, self.config, self.neutral_mixture(params), params["modes"])
+        seen = Imaging.of(
+            self.neutral, self.image_scale, self.ring_weight, self.box_size, self.pixel_size
+        )
 
-        def one(image: Array, pose: Pose, ctf: CTFParams) -> tuple[Array, Array]:
-            seen = Imaging.of(
-                self.neutral, self.image_scale, self.ring_weight, self.box_size, self.pixel_size
+        def one(
+            z: Array, mixture: Gaussians, image: Array, pose: Pose, ctf: CTFParams
+        ) -> tuple[Array, Array]:
+            return gauss_newton(seen, mixture, tangents(z), image, pose, ctf, z)
+
+        latent = jnp.zeros((len(batch.images), self.config.latent_size))
+        for _ in range(self.config.inference_steps):
+            mixtures = self.decode(params, latent)
+            latent, precision = jax.vmap(one)(latent, mixtures, batch.images, batch.pose, batch.ctf)
+        return latent, precision
+
+    def decode(
+        self, params: Any, latent: Float[Array, "batch latent"], key: PRNGKeyArray | None = None
+    ) -> Gaussians:
+        """Return mixtures with a leading batch axis; a key switches dropout on, for training."""
+        training = key is not None and self.config.dropout > 0
+
+        def network(latent: Array) -> Array:
+            return self._decoder().apply(
+                {"params": params["decoder"]}, latent, *self._geometry(), training=training,
+                rngs={"dropout": key} if training else None,
             )
-            z = jnp.zeros(self.config.latent_size)
-            for _ in range(self.config.inference_steps):
-                mixture = decode(z)
-                z, precision = gauss_newton(seen, mixture, tangents(z), image, pose, ctf, z)
-            return z, precision
 
-        return jax.vmap(one)(batch.images, batch.pose, batch.ctf)
-
-    def decode(self, params: Any, latent: Float[Array, "batch latent"]) -> Gaussians:
-        """Return mixtures with a leading batch axis."""
-        variables = {"params": params["decoder"]}
-        network = jax.vmap(lambda z: self._decoder().apply(variables, z, *self._geometry()))
         neutral = self.neutral_mixture(params)
         if "modes" not in params:
             change = network(latent)
@@ -232,8 +249,9 @@ class GmmModel:
         plus smoothness · roughness + stiffness · strain of the changes (`changes`); plus, with an
         encoder network, latent_penalty · mean max(|z| - 1, 0).
         """
-        latent, penalty = self._latent_and_penalty(params, batch, key)
-        mixtures = self.decode(params, latent)
+        latent_key, dropout_key = jax.random.split(key)
+        latent, penalty = self._latent_and_penalty(params, batch, latent_key)
+        mixtures = self.decode(params, latent, dropout_key)
         misfit = jax.vmap(self._misfit)(mixtures, batch.images, batch.pose, batch.ctf)
         neutral = self.neutral_mixture(params)
         if self.config.smoothness and "a" in self.config.vary:
@@ -274,10 +292,11 @@ class GmmModel:
         )
         return error / np.count_nonzero(self.ring_weight)
 
-    def _decoder(self) -> PointTransformerDecoder | MlpDecoder:
+    def _decoder(self) -> PointTransformerDecoder | PublishedDecoder | MlpDecoder:
         outputs = sum({"p": 3, "a": 1, "s": 1}[letter] for letter in self.config.vary)
         if self.config.decoder == "pointtransformer":
-            return PointTransformerDecoder(self.config, outputs)
+            published = self.config.architecture == "published"
+            return (PublishedDecoder if published else PointTransformerDecoder)(self.config, outputs)
         return MlpDecoder(self.config, len(self.neutral.sigma), outputs)
 
     def _geometry(self) -> tuple[Any, ...]:

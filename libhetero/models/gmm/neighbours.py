@@ -1,42 +1,81 @@
-"""Gathering the features of fixed neighbours, with a gradient that is a gather too.
+"""Gathering the features of fixed neighbours, and its transpose without a scatter.
 
 The transpose of a gather is a scatter-add, which runs one row at a time on a CPU. The neighbours
-never change, so where each point is listed is known beforehand (`Level.listed_by`) and its
-gradient is the sum over those places.
+never change, so where each point is listed is known beforehand (`Level.listed_by`) and the
+transpose is a sum over those places, itself a gather.
+
+Features are laid out (points, batch, channels): a gathered point is one contiguous block, and every
+product over channels is one large matrix product. Neighbours come first in what is gathered, so
+that a sum over them is a sum of whole arrays.
 """
 
 from __future__ import annotations
 
-import jax
+from dataclasses import dataclass
+
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from libhetero.models.gmm.topology import Level
 
 
-@jax.custom_vjp
-def gather_neighbours(
-    features: Float[Array, "points channels"],
-    neighbours: Int[Array, "points neighbours"],
-    listed_by: Int[Array, "points places"],
-) -> Float[Array, "points neighbours channels"]:
-    """Return features[neighbours].
+@dataclass(frozen=True, eq=False)
+class Neighbourhood:
+    """Who is whose neighbour at one level; NumPy arrays, constants of a compiled function.
 
     Parameters
     ----------
-    features : one row a point.
-    neighbours, listed_by : of one `Level`.
+    neighbours : the k-th neighbour of every point.
+    places : where a point stands in the flattened `neighbours`; 0 where it stands fewer times.
+    present : which entries of `places` count.
     """
-    del listed_by
-    return features[neighbours]
+
+    neighbours: Int[np.ndarray, "neighbours points"]
+    places: Int[np.ndarray, "places points"]
+    present: Bool[np.ndarray, "places points"]
+
+    @classmethod
+    def of(cls, level: Level) -> Neighbourhood:
+        """Return the neighbourhood of a level, whose lists have a row a point."""
+        count, near = np.shape(level.neighbours)
+        listed = np.asarray(level.listed_by).T
+        present = listed < count * near
+        places = listed % near * count + listed // near
+        return cls(np.asarray(level.neighbours).T, np.where(present, places, 0), present)
+
+    def gather(
+        self, features: Float[Array, "points batch channels"]
+    ) -> Float[Array, "neighbours points batch channels"]:
+        """Return every point's neighbours' features."""
+        return features[self.neighbours]
+
+    def transpose(
+        self, rows: Float[Array, "neighbours points batch channels"]
+    ) -> Float[Array, "points batch channels"]:
+        """Return, for every point, the sum of the rows at which it was gathered."""
+        rows = rows.reshape(-1, *rows.shape[2:])
+        total = jnp.zeros_like(rows[: self.neighbours.shape[1]])
+        for place, present in zip(self.places, self.present, strict=True):
+            term = rows[place]
+            total = total + (term if present.all() else jnp.where(present[:, None, None], term, 0.0))
+        return total
 
 
-def _forward(features: Array, neighbours: Array, listed_by: Array) -> tuple[Array, Array]:
-    return features[neighbours], listed_by
+def sum_over_neighbours(rows: Float[Array, "neighbours *rest"]) -> Float[Array, "*rest"]:
+    """Return Σ_k rows[k] as a sum of whole arrays, which a compiler fuses and vectorises."""
+    total = rows[0]
+    for number in range(1, rows.shape[0]):
+        total = total + rows[number]
+    return total
 
 
-def _backward(listed_by: Array, gradient: Array) -> tuple[Array, None, None]:
-    rows = gradient.reshape(-1, gradient.shape[-1])
-    rows = jnp.concatenate([rows, jnp.zeros_like(rows[:1])])
-    return jnp.sum(rows[listed_by], axis=1), None, None
-
-
-gather_neighbours.defvjp(_forward, _backward)
+def softmax_over_neighbours(
+    logits: Float[Array, "neighbours *rest"],
+) -> Float[Array, "neighbours *rest"]:
+    """Return exp(logits) / Σ_k exp(logits[k])."""
+    largest = logits[0]
+    for number in range(1, logits.shape[0]):
+        largest = jnp.maximum(largest, logits[number])
+    exponential = jnp.exp(logits - largest)
+    return exponential / sum_over_neighbours(exponential)

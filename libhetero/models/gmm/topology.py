@@ -5,6 +5,9 @@ Gaussian. A finer point takes the features of its `interpolation` nearest coarse
 weights falling off with squared distance over the local spacing of the coarse points:
 
     w_ij ∝ exp(-d_ij² / 2 h_i²),   h_i = distance from i to its second nearest coarse point
+
+As published the weights are exp(-50 d²), with d in units of the box: at 5 % of the box they have
+fallen by 12 %, so neighbours count nearly the same. Offsets are published in units of the box, too.
 """
 
 from __future__ import annotations
@@ -28,7 +31,8 @@ class Level:
     neighbours : (P, K), each point's nearest points of the level, itself first.
     listed_by : (P, R), where each point stands in the flattened `neighbours`, filled up with
         P · K; it turns the gradient of gathering neighbours into another gather.
-    offsets : (P, K, 3), neighbour minus point, in units of the level's mean spacing.
+    offsets : (P, K, 3), neighbour minus point, in units of the level's mean spacing; point minus
+        neighbour, in units of the box, in the published architecture.
     to_next : (P', P) interpolation to the next level; to the Gaussians for the last.
     to_gaussians : (N, P) interpolation straight to the Gaussians.
     """
@@ -41,13 +45,16 @@ class Level:
     to_gaussians: np.ndarray
 
 
-def build_topology(position: np.ndarray, config: GmmConfig, seed: int = 0) -> tuple[Level, ...]:
+def build_topology(
+    position: np.ndarray, config: GmmConfig, box_width: float, seed: int = 0
+) -> tuple[Level, ...]:
     """Choose the hierarchy for a mixture.
 
     Parameters
     ----------
     position : (N, 3), Å, of the Gaussians.
     config : sizes of the levels and numbers of neighbours.
+    box_width : Å; the unit of published weights and offsets.
     seed : of k-means.
 
     Returns
@@ -59,7 +66,7 @@ def build_topology(position: np.ndarray, config: GmmConfig, seed: int = 0) -> tu
     clouds = [choose_points(position, size, seed) for size in sizes]
     targets = [*clouds[1:], position]
     return tuple(
-        _level(cloud, target, position, config)
+        _level(cloud, target, position, config, box_width)
         for cloud, target in zip(clouds, targets, strict=True)
     )
 
@@ -79,20 +86,23 @@ def choose_points(position: np.ndarray, count: int, seed: int) -> np.ndarray:
 
 
 def _level(
-    points: np.ndarray, target: np.ndarray, gaussians: np.ndarray, config: GmmConfig
+    points: np.ndarray, target: np.ndarray, gaussians: np.ndarray, config: GmmConfig, box_width: float
 ) -> Level:
     count = min(config.neighbours, len(points))
     distance, neighbours = cKDTree(points).query(points, count)
     distance, neighbours = distance.reshape(len(points), -1), neighbours.reshape(len(points), -1)
     spacing = max(float(distance[:, -1].mean()), 1e-6)
     offsets = (points[neighbours] - points[:, None]) / spacing
+    if config.architecture == "published":
+        offsets = (points[:, None] - points[neighbours]) / box_width
+    decay = 50 / box_width**2 if config.interpolation_weights == "published" else None
     return Level(
         points=points.astype(np.float32),
         neighbours=neighbours.astype(np.int32),
         listed_by=invert_neighbours(neighbours),
         offsets=offsets.astype(np.float32),
-        to_next=interpolation_matrix(points, target, config.interpolation),
-        to_gaussians=interpolation_matrix(points, gaussians, config.interpolation),
+        to_next=interpolation_matrix(points, target, config.interpolation, decay),
+        to_gaussians=interpolation_matrix(points, gaussians, config.interpolation, decay),
     )
 
 
@@ -107,19 +117,24 @@ def invert_neighbours(neighbours: np.ndarray) -> np.ndarray:
     return places
 
 
-def interpolation_matrix(source: np.ndarray, target: np.ndarray, count: int) -> np.ndarray:
+def interpolation_matrix(
+    source: np.ndarray, target: np.ndarray, count: int, decay: float | None = None
+) -> np.ndarray:
     """Return the (targets, sources) float32 matrix of the module's weights; rows sum to 1.
 
     Parameters
     ----------
     source, target : (P, 3) and (P', 3), Å.
     count : nearest sources that a target takes from.
+    decay : c of weights exp(-c d²), 1/Å²; None takes the local spacing.
     """
     count = min(count, len(source))
     distance, nearest = cKDTree(source).query(target, count)
     distance, nearest = distance.reshape(len(target), -1), nearest.reshape(len(target), -1)
-    scale = np.maximum(distance[:, min(1, count - 1)], 1e-6)
-    weight = np.exp(-0.5 * (distance / scale[:, None]) ** 2)
+    if decay is None:
+        decay = 0.5 / np.maximum(distance[:, [min(1, count - 1)]], 1e-6) ** 2
+    # Relative to the nearest source, which changes nothing but keeps far targets from 0 / 0.
+    weight = np.exp(-decay * (distance**2 - distance[:, :1] ** 2))
     weight /= weight.sum(axis=1, keepdims=True)
     matrix = np.zeros((len(target), len(source)), np.float32)
     np.put_along_axis(matrix, nearest, weight.astype(np.float32), axis=1)

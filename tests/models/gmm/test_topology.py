@@ -1,5 +1,7 @@
 """Points, neighbours and interpolation of the decoder."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -12,6 +14,7 @@ from libhetero.models.gmm.topology import (
 )
 
 CONFIG = GmmConfig(points=(5, 17, 40), neighbours=6, interpolation=4)
+WIDTH = 160.0  # Å, of the box
 
 
 def cloud(count=60, seed=0):
@@ -35,7 +38,7 @@ def test_points_stay_distinct_where_gaussians_crowd():
 
 def test_levels():
     position = cloud()
-    levels = build_topology(position, CONFIG)
+    levels = build_topology(position, CONFIG, WIDTH)
     assert [len(level.points) for level in levels] == [5, 17, 40]
     finer = [17, 40, 60]
     for level, following in zip(levels, finer, strict=True):
@@ -66,15 +69,33 @@ def test_interpolation_rows_sum_to_1_and_follow_the_equation():
         np.testing.assert_allclose(row, expected, atol=1e-6)
 
 
+def test_published_weights_and_offsets_are_in_units_of_the_box():
+    published = dataclasses.replace(
+        CONFIG, architecture="published", attention_groups=0, interpolation_weights="published"
+    )
+    level = build_topology(cloud(), published, WIDTH)[0]
+    step = level.points[:, None] - level.points[level.neighbours]
+    np.testing.assert_allclose(level.offsets, step / WIDTH, atol=1e-6)
+    for row, point in zip(level.to_gaussians, cloud(), strict=True):
+        distance = np.linalg.norm(level.points - point, axis=1) / WIDTH
+        expected = np.where(distance <= np.sort(distance)[3], np.exp(-50 * distance**2), 0)
+        np.testing.assert_allclose(row, expected / expected.sum(), atol=1e-5)
+
+
+def test_published_weights_of_a_target_far_from_every_source_still_sum_to_1():
+    matrix = interpolation_matrix(cloud(17), cloud(3, 1) + 1e4, 4, decay=50 / WIDTH**2)
+    np.testing.assert_allclose(matrix.sum(axis=1), 1, atol=1e-6)
+
+
 def test_constant_features_stay_constant_through_every_level():
-    for level in build_topology(cloud(), CONFIG):
+    for level in build_topology(cloud(), CONFIG, WIDTH):
         for matrix in (level.to_next, level.to_gaussians):
             np.testing.assert_allclose(matrix @ np.ones(matrix.shape[1]), 1, atol=1e-5)
 
 
 @pytest.mark.parametrize(("count", "sizes"), [(12, [5, 12]), (5, [5]), (3, [3]), (1, [1])])
 def test_fewer_gaussians_than_a_level(count, sizes):
-    levels = build_topology(cloud(count), CONFIG)
+    levels = build_topology(cloud(count), CONFIG, WIDTH)
     assert [len(level.points) for level in levels] == sizes
     assert levels[-1].to_gaussians.shape == (count, count)
     for level in levels:

@@ -1,0 +1,159 @@
+"""Vector attention with a weight of its own for every channel, as published, in little memory.
+
+    y_i = Σ_j s_ij ⊙ (v_j + δ_ij)
+    s_ij = softmax_j( relu( relu(q_i - k_j + δ_ij) W₁ + b₁ ) W₂ )
+
+where j runs over the neighbours of i. A bias after W₂ would be the same for every neighbour, so the
+softmax does not see it.
+
+The two products are nearly all of the decoder's work, and each of their operands has a row for
+every particle, point and neighbour. Particles are therefore taken a few at a time, and the
+derivative keeps only the two arrays that would cost a product to make again: s, and the operand of
+W₂. Everything else is recomputed from q, k, v and δ.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from libhetero.models.gmm.neighbours import (
+    Neighbourhood,
+    softmax_over_neighbours,
+    sum_over_neighbours,
+)
+from libhetero.models.precision import matrix_product, operand_dtype, outer_product
+
+PARTICLES_AT_ONCE = 2
+
+
+def vector_attention(
+    query: Float[Array, "points batch channels"],
+    key: Float[Array, "points batch channels"],
+    value: Float[Array, "points batch channels"],
+    encoding: Float[Array, "neighbours points channels"],
+    dense: tuple[Float[Array, "channels channels"], Float[Array, "channels"], Float[Array, "channels channels"]],
+    neighbourhood: Neighbourhood,
+    precision: str,
+) -> Float[Array, "points batch channels"]:
+    """Return y of the module's equations.
+
+    Parameters
+    ----------
+    query, key, value : projected features of the points.
+    encoding : δ, the same for every particle.
+    dense : W₁, b₁ and W₂.
+    neighbourhood : who is whose neighbour.
+    precision : policy for the products with W₁ and W₂.
+    """
+    count = _particles_at_once(query.shape[1])
+
+    def split(array: Array) -> Array:
+        return _split(array, count)
+
+    def attend(*arguments: Any) -> Array:
+        query, key, value, encoding, dense = arguments
+
+        def one(features: tuple[Array, ...]) -> Array:
+            return _forward(features, encoding, dense, neighbourhood, precision)[0]
+
+        return _join(jax.lax.map(one, (split(query), split(key), split(value))))
+
+    def forward(*arguments: Any) -> tuple[Array, Any]:
+        query, key, value, encoding, dense = arguments
+
+        def one(features: tuple[Array, ...]) -> tuple[Array, Any]:
+            return _forward(features, encoding, dense, neighbourhood, precision)
+
+        mixed, kept = jax.lax.map(one, (split(query), split(key), split(value)))
+        return _join(mixed), (arguments, kept)
+
+    def backward(residuals: Any, gradient: Array) -> tuple[Any, ...]:
+        (query, key, value, encoding, dense), kept = residuals
+
+        def one(shared: Any, inputs: Any) -> tuple[Any, Any]:
+            features, kept, gradient = inputs
+            own, more = _backward(
+                features, encoding, dense, kept, gradient, neighbourhood, precision
+            )
+            return jax.tree.map(jnp.add, shared, more), own
+
+        start = jax.tree.map(jnp.zeros_like, (encoding, dense))
+        inputs = ((split(query), split(key), split(value)), kept, split(gradient))
+        shared, own = jax.lax.scan(one, start, inputs)
+        return (*map(_join, own), *shared)
+
+    attention = jax.custom_vjp(attend)
+    attention.defvjp(forward, backward)
+    return attention(query, key, value, encoding, dense)
+
+
+def _forward(
+    features: tuple[Array, ...], encoding: Array, dense: tuple[Array, ...],
+    neighbourhood: Neighbourhood, precision: str,
+) -> tuple[Array, tuple[Array, Array]]:
+    """Return y of a few particles, and what their derivative keeps: s and the operand of W₂."""
+    query, key, value = features
+    first, bias, second = dense
+    relation = _relation(query, key, encoding, neighbourhood)
+    hidden = jax.nn.relu(matrix_product(relation, first, precision) + bias)
+    hidden = hidden.astype(operand_dtype(precision))
+    share = softmax_over_neighbours(matrix_product(hidden, second, precision))
+    offered = neighbourhood.gather(value) + encoding[:, :, None]
+    return sum_over_neighbours(share * offered), (share, hidden)
+
+
+def _backward(
+    features: tuple[Array, ...], encoding: Array, dense: tuple[Array, ...], kept: tuple[Array, Array],
+    gradient: Array, neighbourhood: Neighbourhood, precision: str,
+) -> tuple[tuple[Array, ...], tuple[Array, tuple[Array, ...]]]:
+    """Return the gradients of q, k and v of a few particles, and theirs of δ and of the dense layers."""
+    query, key, value = features
+    first, _, second = dense
+    share, hidden = kept
+    offered = neighbourhood.gather(value) + encoding[:, :, None]
+    d_share = gradient * offered
+    d_logits = share * (d_share - sum_over_neighbours(share * d_share))
+    d_hidden = jnp.where(hidden > 0, matrix_product(d_logits, second.T, precision), 0.0)
+    relation = _relation(query, key, encoding, neighbourhood)
+    d_relation = jnp.where(relation > 0, matrix_product(d_hidden, first.T, precision), 0.0)
+    d_value = share * gradient
+    own = (
+        sum_over_neighbours(d_relation),
+        -neighbourhood.transpose(d_relation),
+        neighbourhood.transpose(d_value),
+    )
+    d_dense = (
+        outer_product(relation, d_hidden, precision),
+        jnp.sum(d_hidden, axis=(0, 1, 2)),
+        outer_product(hidden, d_logits, precision),
+    )
+    return own, (jnp.sum(d_relation + d_value, axis=2), d_dense)
+
+
+def _relation(query: Array, key: Array, encoding: Array, neighbourhood: Neighbourhood) -> Array:
+    return jax.nn.relu(query - neighbourhood.gather(key) + encoding[:, :, None])
+
+
+def _particles_at_once(batch: int) -> int:
+    """Return the largest divisor of the batch up to `PARTICLES_AT_ONCE` for each device."""
+    most = int(PARTICLES_AT_ONCE * jax.device_count())
+    return max(count for count in range(1, min(most, batch) + 1) if batch % count == 0)
+
+
+def _split(array: Float[Array, "points batch channels"], count: int) -> Array:
+    """Return (steps, points, count, channels); a step takes particles from all over the batch.
+
+    A batch is sharded in contiguous parts, so that every device has its share of every step.
+    """
+    points, batch, channels = array.shape
+    return array.reshape(points, count, batch // count, channels).transpose(2, 0, 1, 3)
+
+
+def _join(array: Float[Array, "steps points count channels"]) -> Array:
+    """Return what `_split` was given."""
+    _, points, _, channels = array.shape
+    return array.transpose(1, 2, 0, 3).reshape(points, -1, channels)

@@ -1,0 +1,56 @@
+"""The speed benchmark at a size of milliseconds, and its count of operations."""
+
+import importlib
+import json
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+@pytest.fixture
+def load(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    monkeypatch.setattr("libhetero.cli.allocator.keep_freed_memory", lambda environment: False)
+    return importlib.import_module
+
+
+def test_quick(load, tmp_path, capsys):
+    assert load("speed").main(["--quick", "--json", str(tmp_path / "speed.json")]) == 0
+    found = json.loads((tmp_path / "speed.json").read_text())
+    ratios = ("pt_paper_ratio", "pt_paper_memory_ratio", "pt_default_ratio", "projector_ratio")
+    assert all(found[name] > 0 for name in (*ratios, "pt_default_particles_per_s"))
+    assert "cpu" in found["device"]
+    assert found["gflop"]["paper"] < found["gflop"]["transcription"]
+    shown = capsys.readouterr().out
+    assert "transcription" in shown and "batch 2" in shown
+
+
+def test_work_of_a_product_and_of_a_scan(load):
+    product_flops = load("flops").product_flops
+    left, right = jnp.ones((3, 4)), jnp.ones((4, 4))
+    assert product_flops(lambda a, b: a @ b, left, right) == 2 * 3 * 4 * 4
+
+    def repeated(a, b):
+        return jax.lax.scan(lambda c, _: (jax.jit(jnp.matmul)(c, b), None), a, length=7)[0]
+
+    assert product_flops(repeated, left, right) == 7 * 2 * 3 * 4 * 4
+    forward_and_backward = product_flops(jax.value_and_grad(lambda a, b: jnp.sum(a @ b), (0, 1)), left, right)
+    assert forward_and_backward == 3 * 2 * 3 * 4 * 4
+
+
+def test_published_work_is_what_the_project_counted(load):
+    """36.1 GFLOP forward a particle as published, at 1024 Gaussians; less than 24 restructured."""
+    speed, flops = load("speed"), load("flops")
+    sizes = speed.Sizes(gaussians=1024)
+    made = speed.decoders(sizes)
+    latent = jax.ShapeDtypeStruct((8, 3), jnp.float32)
+    work = {
+        name: flops.product_flops(made[name].loss, made[name].params, latent) / 8e9
+        for name in ("transcription", "paper")
+    }
+    assert work["transcription"] == pytest.approx(36.1, abs=0.3)
+    assert work["paper"] < 24

@@ -67,6 +67,7 @@ class Sizes:
     def config(self, preset: str) -> GmmConfig:
         """Return the decoder's configuration."""
         config = GmmConfig.preset(preset)
+        config = replace(config, latent_size=config.latent_size or 8)  # 0 is chosen from the data
         if not self.shrink:
             return config
         groups = min(config.attention_groups, 4)

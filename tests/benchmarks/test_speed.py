@@ -43,7 +43,7 @@ def test_work_of_a_product_and_of_a_scan(load):
 
 
 def test_published_work_is_what_the_project_counted(load):
-    """36.1 GFLOP forward a particle as published, at 1024 Gaussians; less than 24 restructured."""
+    """36.1 GFLOP forward a particle as published, at 1024 Gaussians, and 24.0 restructured."""
     speed, flops = load("speed"), load("flops")
     sizes = speed.Sizes(gaussians=1024)
     made = speed.decoders(sizes)
@@ -53,4 +53,4 @@ def test_published_work_is_what_the_project_counted(load):
         for name in ("transcription", "paper")
     }
     assert work["transcription"] == pytest.approx(36.1, abs=0.3)
-    assert work["paper"] < 24
+    assert work["paper"] == pytest.approx(24.0, abs=0.1)

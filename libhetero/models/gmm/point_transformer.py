@@ -53,14 +53,14 @@ class PointAttention(nn.Module):
         inputs = nn.LayerNorm(name="norm")(features) if config.normalise else features
         projected = nn.Dense(3 * width, dot_general=product, name="qkv")(inputs)
         encoding = encode_offsets(level, width, width, precision)
-        arguments = (*jnp.split(projected, 3, axis=-1), encoding)
         kernel = Kernel(width, groups, name="weight")()
         neighbourhood = Neighbourhood.of(level)
         if config.attention_groups == 0:
             first = Kernel(width, width, bias=True, name="weight_hidden")()
-            mixed = vector_attention(*arguments, (*first, *kernel), neighbourhood, precision)
+            mixed = vector_attention(projected, encoding, (*first, *kernel), neighbourhood, precision)
         else:
-            mixed = grouped_attention(*arguments, *kernel, neighbourhood, precision)
+            parts = jnp.split(projected, 3, axis=-1)
+            mixed = grouped_attention(*parts, encoding, *kernel, neighbourhood, precision)
         mixed = nn.Dropout(config.dropout)(mixed, deterministic=not training)
         return features + nn.Dense(config.channels, dot_general=product, name="out")(mixed)
 

@@ -91,8 +91,7 @@ class PublishedLevel(nn.Module):
         first = Kernel(width, width, bias=True, name="weight_hidden")()
         second = Kernel(width, width, name="weight")()
         return vector_attention(
-            *jnp.split(projected, 3, axis=-1),
-            encode_offsets(level, OFFSET_WIDTH, width, config.precision),
+            projected, encode_offsets(level, OFFSET_WIDTH, width, config.precision),
             (*first, *second), Neighbourhood.of(level), config.precision,
         )
 

@@ -27,13 +27,11 @@ from libhetero.models.gmm.neighbours import (
 )
 from libhetero.models.precision import matrix_product, operand_dtype, outer_product
 
-PARTICLES_AT_ONCE = 2
+PARTICLES_AT_ONCE = 1  # for each device
 
 
 def vector_attention(
-    query: Float[Array, "points batch channels"],
-    key: Float[Array, "points batch channels"],
-    value: Float[Array, "points batch channels"],
+    projected: Float[Array, "points batch 3*channels"],
     encoding: Float[Array, "neighbours points channels"],
     dense: tuple[Float[Array, "channels channels"], Float[Array, "channels"], Float[Array, "channels channels"]],
     neighbourhood: Neighbourhood,
@@ -43,36 +41,29 @@ def vector_attention(
 
     Parameters
     ----------
-    query, key, value : projected features of the points.
+    projected : q, k and v of the points, joined in this order.
     encoding : δ, the same for every particle.
     dense : W₁, b₁ and W₂.
     neighbourhood : who is whose neighbour.
     precision : policy for the products with W₁ and W₂.
     """
-    count = _particles_at_once(query.shape[1])
+    count = _particles_at_once(projected.shape[1])
 
-    def split(array: Array) -> Array:
-        return _split(array, count)
-
-    def attend(*arguments: Any) -> Array:
-        query, key, value, encoding, dense = arguments
-
-        def one(features: tuple[Array, ...]) -> Array:
+    def attend(projected: Array, encoding: Array, dense: Any) -> Array:
+        def one(features: Array) -> Array:
             return _forward(features, encoding, dense, neighbourhood, precision)[0]
 
-        return _join(jax.lax.map(one, (split(query), split(key), split(value))))
+        return _join(jax.lax.map(one, _split(projected, count)))
 
-    def forward(*arguments: Any) -> tuple[Array, Any]:
-        query, key, value, encoding, dense = arguments
-
-        def one(features: tuple[Array, ...]) -> tuple[Array, Any]:
+    def forward(projected: Array, encoding: Array, dense: Any) -> tuple[Array, Any]:
+        def one(features: Array) -> tuple[Array, Any]:
             return _forward(features, encoding, dense, neighbourhood, precision)
 
-        mixed, kept = jax.lax.map(one, (split(query), split(key), split(value)))
-        return _join(mixed), (arguments, kept)
+        mixed, kept = jax.lax.map(one, _split(projected, count))
+        return _join(mixed), (projected, encoding, dense, kept)
 
     def backward(residuals: Any, gradient: Array) -> tuple[Any, ...]:
-        (query, key, value, encoding, dense), kept = residuals
+        projected, encoding, dense, kept = residuals
 
         def one(shared: Any, inputs: Any) -> tuple[Any, Any]:
             features, kept, gradient = inputs
@@ -82,21 +73,21 @@ def vector_attention(
             return jax.tree.map(jnp.add, shared, more), own
 
         start = jax.tree.map(jnp.zeros_like, (encoding, dense))
-        inputs = ((split(query), split(key), split(value)), kept, split(gradient))
+        inputs = (_split(projected, count), kept, _split(gradient, count))
         shared, own = jax.lax.scan(one, start, inputs)
-        return (*map(_join, own), *shared)
+        return (_join(own), *shared)
 
     attention = jax.custom_vjp(attend)
     attention.defvjp(forward, backward)
-    return attention(query, key, value, encoding, dense)
+    return attention(projected, encoding, dense)
 
 
 def _forward(
-    features: tuple[Array, ...], encoding: Array, dense: tuple[Array, ...],
-    neighbourhood: Neighbourhood, precision: str,
+    features: Array, encoding: Array, dense: tuple[Array, ...], neighbourhood: Neighbourhood,
+    precision: str,
 ) -> tuple[Array, tuple[Array, Array]]:
     """Return y of a few particles, and what their derivative keeps: s and the operand of W₂."""
-    query, key, value = features
+    query, key, value = jnp.split(features, 3, axis=-1)
     first, bias, second = dense
     relation = _relation(query, key, encoding, neighbourhood)
     hidden = jax.nn.relu(matrix_product(relation, first, precision) + bias)
@@ -107,11 +98,11 @@ def _forward(
 
 
 def _backward(
-    features: tuple[Array, ...], encoding: Array, dense: tuple[Array, ...], kept: tuple[Array, Array],
+    features: Array, encoding: Array, dense: tuple[Array, ...], kept: tuple[Array, Array],
     gradient: Array, neighbourhood: Neighbourhood, precision: str,
-) -> tuple[tuple[Array, ...], tuple[Array, tuple[Array, ...]]]:
-    """Return the gradients of q, k and v of a few particles, and theirs of δ and of the dense layers."""
-    query, key, value = features
+) -> tuple[Array, tuple[Array, tuple[Array, ...]]]:
+    """Return the gradients of the features of a few particles, and theirs of δ and of the dense layers."""
+    query, key, value = jnp.split(features, 3, axis=-1)
     first, _, second = dense
     share, hidden = kept
     offered = neighbourhood.gather(value) + encoding[:, :, None]
@@ -131,7 +122,7 @@ def _backward(
         jnp.sum(d_hidden, axis=(0, 1, 2)),
         outer_product(hidden, d_logits, precision),
     )
-    return own, (jnp.sum(d_relation + d_value, axis=2), d_dense)
+    return jnp.concatenate(own, axis=-1), (jnp.sum(d_relation + d_value, axis=2), d_dense)
 
 
 def _relation(query: Array, key: Array, encoding: Array, neighbourhood: Neighbourhood) -> Array:

@@ -11,7 +11,7 @@ How far: the reliability of shell s is the correlation expected with another map
     C_s = 2 h_s / (1 + h_s)                     h the FSC of two half-maps, or without them
     C_s = 1 - N_s / P_s                         P the map's power, N that of the background alone,
 
-and 0 from where the map ends: the first shell below 0.143 (h) or 0.25 (C).
+and 0 from where the map ends: the first shell in which h would be below 0.143.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ SMOOTHING = 5.0  # Å
 ABOVE_NOISE = 6.0
 ABOVE_SOLVENT = 0.08
 LEAST_PIECE = 0.01
+LEAST_KNOWN = 0.9
+FEWEST_VOXELS = 64
 HALF_MAP_END = 0.143
 END = 2 * HALF_MAP_END / (1 + HALF_MAP_END)
 EMPTY = 1e-10  # of the map's power: a shell that a low-pass filter emptied
@@ -41,31 +43,50 @@ def smoothed(volume: Float[np.ndarray, "n n n"], pixel_size: float) -> np.ndarra
     return ndimage.gaussian_filter(np.asarray(volume, np.float32), width, mode="wrap")
 
 
-def background(volume: Float[np.ndarray, "n n n"]) -> tuple[float, float]:
+def background(
+    volume: Float[np.ndarray, "n n n"], known: Bool[np.ndarray, "n n n"] | None = None
+) -> tuple[float, float]:
     """Return level and standard deviation of what is no molecule; 0 deviation for a noiseless map.
 
     Of the voxels inside the box's sphere, those more than 3 deviations off are left out until none is.
+    Where a mask has set a tenth of them to one value, the little solvent that may be left does not show
+    this way: that value is the level, and the voxels below it give the deviation.
+
+    Parameters
+    ----------
+    volume : (z, y, x).
+    known : voxels that no mask has set; None for those that differ from the box's corner.
     """
     n = volume.shape[0]
     axis = np.arange(n) - n // 2
-    radius = np.sqrt((axis**2)[:, None, None] + (axis**2)[:, None] + axis**2)
-    values = volume[radius < n / 2]
-    values = values[values != volume[0, 0, 0]]  # what a mask has set to one value is no background
+    sphere = np.sqrt((axis**2)[:, None, None] + (axis**2)[:, None] + axis**2) < n / 2
+    corner = float(volume[0, 0, 0])
+    known = (volume != corner if known is None else known) & sphere
+    values = volume[known]
+    if len(values) < LEAST_KNOWN * np.count_nonzero(sphere):
+        below = corner - values[values < corner]
+        return corner, float(np.sqrt(np.mean(below**2))) if len(below) > FEWEST_VOXELS else 0.0
     for _ in range(50):
-        if len(values) < 64:
-            return float(volume[0, 0, 0]), 0.0
         level = float(np.median(values))
         deviation = 1.4826 * float(np.median(np.abs(values - level)))
         kept = values[np.abs(values - level) <= 3 * deviation]
-        if len(kept) == len(values):
+        if len(kept) == len(values) or deviation == 0:
             break
         values = kept
     return level, deviation
 
 
-def default_threshold(volume: Float[np.ndarray, "n n n"]) -> float:
-    """Return the level of a smoothed map above which there is molecule; see the module's docstring."""
-    level, deviation = background(volume)
+def default_threshold(
+    volume: Float[np.ndarray, "n n n"], known: Bool[np.ndarray, "n n n"] | None = None
+) -> float:
+    """Return the level of a smoothed map above which there is molecule; see the module's docstring.
+
+    Parameters
+    ----------
+    volume : smoothed.
+    known : as in `background`.
+    """
+    level, deviation = background(volume, known)
     if not volume.max() > level:
         return level
     floor = level + ABOVE_NOISE * deviation
@@ -94,7 +115,7 @@ def molecule_mask(
         level = threshold
     else:
         smooth = smoothed(volume, pixel_size)
-        level = default_threshold(smooth)
+        level = default_threshold(smooth, np.asarray(volume) != volume[0, 0, 0])
         inside = _large_pieces(smooth > level)
     if not inside.any():
         raise DataError(
@@ -153,3 +174,27 @@ def reliability(
 def _power(volume: np.ndarray) -> np.ndarray:
     fourier = fourier_volume(jnp.asarray(volume, jnp.float32))
     return np.asarray(shell_sum(jnp.abs(fourier) ** 2), np.float64)
+
+
+def symmetry_agreement(
+    volume: Float[np.ndarray, "n n n"],
+    pixel_size: float,
+    operators: Float[np.ndarray, "copies 3 3"],
+    most: int = 4,
+) -> float:
+    """Return the least correlation of the smoothed map with itself turned by an operator.
+
+    Parameters
+    ----------
+    operators : of its symmetry, the identity first.
+    most : operators tried, spread over all but the identity.
+    """
+    smooth = smoothed(volume, pixel_size).astype(np.float64)
+    centre = np.full(3, volume.shape[0] // 2)
+    tried = np.unique(np.linspace(1, len(operators) - 1, min(most, len(operators) - 1)).astype(int))
+    found = []
+    for operator in np.asarray(operators, np.float64)[tried]:
+        backwards = operator[::-1, ::-1]  # arrays are (z, y, x)
+        turned = ndimage.affine_transform(smooth, backwards, centre - backwards @ centre, order=1)
+        found.append(np.corrcoef(turned.reshape(-1), smooth.reshape(-1))[0, 1])
+    return float(min(found))

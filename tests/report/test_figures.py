@@ -5,6 +5,7 @@ import pytest
 
 from libhetero.report.embedding import draw_gaussians, draw_particles
 from libhetero.report.eps import draw_eps
+from libhetero.report.fsc import draw_fsc
 from libhetero.report.maps import draw_maps
 from libhetero.report.presence import draw_presence
 from libhetero.report.regions import draw_regions_in_space
@@ -61,3 +62,9 @@ def test_presence_of_a_region_that_never_changes(figure):
 def test_maps(figure, count):
     volumes = [RNG.normal(size=(12, 12, 12)).astype(np.float32) for _ in range(count)]
     draw_maps(figure, volumes, [f"map {number}" for number in range(count)])
+
+
+@pytest.mark.parametrize("shells", [8, 64])
+def test_correlations(figure, shells):
+    falling = np.linspace(1, -0.2, shells)
+    draw_fsc(figure, {"map and Gaussians": falling, "half-maps": falling**2}, 2.0)

@@ -12,14 +12,17 @@ from libhetero.cli import Session, common_parser, run_program
 DESCRIPTION = """\
 Fit Gaussians to a map or an atomic model: the neutral model that e2hype_refine.py changes.
 
-K-means places them in the density above a threshold; then positions, amplitudes and widths are
-refined until their map correlates with the given one. Writes EMAN2's Gaussian text and a .pdb."""
+The molecule is what stands out of the map's background, weak pieces too. Without --ngauss, more and
+more Gaussians are fitted, a line each, until 1.6 times as many explain less than 2 % more of the map
+(its FSC with them, as far as the map's own noise allows). Writes EMAN2's Gaussian text and, beside it,
+a .pdb, the FSC of map and Gaussians as _fsc.txt and a figure of it."""
 
 EPILOG = """\
 examples:
   e2hype_guess_n.py consensus.mrc gmm.txt
-  e2hype_guess_n.py consensus.mrc gmm.txt --ngauss 1024 --threshold 0.02
-  e2hype_guess_n.py model.cif gmm.txt --box 128 --apix 2.5
+  e2hype_guess_n.py consensus.mrc gmm.txt --ngauss 1024 --trainmodel
+  e2hype_guess_n.py consensus.mrc gmm.txt --halfmaps half1.mrc half2.mrc --sym c4
+  e2hype_guess_n.py model.cif gmm.txt --box 128 --apix 2.5 --maxres 8
 """
 
 
@@ -30,13 +33,21 @@ def build_parser() -> argparse.ArgumentParser:
     add("source", metavar="MAP|MODEL", help=".mrc, .map, .hdf, or .pdb, .cif; also gzipped")
     add("output", metavar="OUT.txt", help="Gaussians to write")
     add("--ngauss", type=int, metavar="N",
-        help="how many (default: one every 1.5 voxels of the molecule, 64 to 4096)")  # fmt: skip
+        help="how many, of one asymmetric unit (default: as many as explain more, at most 4096)")  # fmt: skip
     add("--threshold", type=float, metavar="X",
-        help="density that holds the molecule (default: mean + 2 standard deviations)")  # fmt: skip
+        help="density that holds the molecule (default: from the background of the smoothed map)")  # fmt: skip
+    add("--maxres", type=float, metavar="Å",
+        help="finest detail fitted (default: where the map ends, by half-maps or its background)")  # fmt: skip
+    add("--halfmaps", nargs=2, metavar="MAP",
+        help="half-maps of the map (default: OUT_half1 and OUT_half2 of e2hype_make3d.py, if there)")  # fmt: skip
+    add("--sym", default="c1", metavar="GROUP",
+        help="symmetry of the map, c4, d2, t, o, i … (default: c1); the Gaussians are one unit")  # fmt: skip
+    add("--trainmodel", action="store_true",
+        help="refine at the end against projections of the map, all directions at once")  # fmt: skip
     add("--box", type=int, metavar="N", help="pixels, for an atomic model")
     add("--apix", type=float, metavar="Å", help="pixel size, for a model or in place of the map's")
-    add("--niter", type=int, default=200, metavar="N", help="steps of the fit")
-    add("--seed", type=int, default=0, metavar="N", help="of k-means")
+    add("--niter", type=int, default=200, metavar="N", help="steps of the fit (default: 200)")
+    add("--seed", type=int, default=0, metavar="N", help="of the first choice of voxels (default: 0)")
     return parser
 
 
@@ -57,6 +68,10 @@ def _call(options: argparse.Namespace, session: Session) -> None:
         pixel_size=options.apix,
         steps=options.niter,
         seed=options.seed,
+        max_resolution=options.maxres,
+        half_maps=None if options.halfmaps is None else tuple(options.halfmaps),
+        symmetry=options.sym,
+        views=options.trainmodel,
     )
     run(config, session.progress)
 

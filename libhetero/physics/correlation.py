@@ -60,15 +60,22 @@ def fourier_shell_correlation(
     -------
     (n // 2,), at spatial frequencies i / n cycles per voxel, i = 0 … n // 2 - 1.
     """
-    n = first.shape[0]
-    radius = np.linalg.norm(np.rint(frequencies_3d(n).astype(np.float64) * n), axis=-1)
-    index = np.minimum(np.floor(radius).astype(np.int32) + 1, n // 2).reshape(-1)
-    weight = jnp.asarray(hermitian_weight(n))
     a, b = fourier_volume(first), fourier_volume(second)
+    power = shell_sum(jnp.abs(a) ** 2) * shell_sum(jnp.abs(b) ** 2)
+    return safe_ratio(shell_sum(jnp.real(a * jnp.conj(b))), power).at[0].set(1.0)
 
-    def shells(values: Float[Array, "n n half"]) -> Float[Array, "shells"]:
-        summed = jax.ops.segment_sum((values * weight).reshape(-1), index, n // 2 + 1)
-        return summed[: n // 2]
 
-    power = shells(jnp.abs(a) ** 2) * shells(jnp.abs(b) ** 2)
-    return safe_ratio(shells(jnp.real(a * jnp.conj(b))), power).at[0].set(1.0)
+def shell_index(n: int) -> np.ndarray:
+    """Return the shell i with i - 1 ≤ |k| < i of every half-space voxel, (n, n, n // 2 + 1) int32.
+
+    Voxels beyond the last shell, n // 2 - 1, all have n // 2.
+    """
+    radius = np.linalg.norm(np.rint(frequencies_3d(n).astype(np.float64) * n), axis=-1)
+    return np.minimum(np.floor(radius).astype(np.int32) + 1, n // 2)
+
+
+def shell_sum(values: Float[Array, "n n half"]) -> Float[Array, "shells"]:
+    """Sum full-space values, equal at k and -k, over the shells 0 … n // 2 - 1; shell 0 is empty."""
+    n = values.shape[0]
+    weighted = (values * jnp.asarray(hermitian_weight(n))).reshape(-1)
+    return jax.ops.segment_sum(weighted, shell_index(n).reshape(-1), n // 2 + 1)[: n // 2]

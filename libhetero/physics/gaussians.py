@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Complex, Float
 
 from libhetero.physics.fourier import real_volume
@@ -115,6 +116,62 @@ def _tables(
     return cosine * width, sine * width
 
 
+def transform_gaussians(gaussians: Gaussians, n: int, pixel_size: float) -> Complex[Array, "n n half"]:
+    """Return the 3-D transform of one mixture about the box centre, as `fourier_volume` of its map.
+
+        F(k) = Σ_i A_i exp(-2π² σ_i² |k|²) exp(-2πi k·p_i)
+
+    Parameters
+    ----------
+    gaussians : position (N, 3) and sigma (N,) in Å, amplitude (N,).
+    n : box size, voxels (even); at Nyquist the transform of a real map is real, and so is this.
+    pixel_size : Å.
+    """
+    octants = transform_octants(gaussians, n, pixel_size)
+    signs = jax.lax.complex(octants[:, 0], octants[:, 1])  # (kz ≥ 0, sign of z, sign of y, ky, kx)
+    low, high = slice(0, n // 2), slice(n // 2, 0, -1)
+    rows = jnp.concatenate([signs[:, :, 0, low], signs[:, :, 1, high]], axis=2)
+    return jnp.concatenate([rows[low, 0], rows[high, 1]])
+
+
+def transform_octants(
+    gaussians: Gaussians, n: int, pixel_size: float
+) -> Float[Array, "half 2 2 2 half half"]:
+    """Return real and imaginary part of `transform_gaussians` where all |kz|, |ky|, kx run upwards.
+
+    The axes are |kz|, (real, imaginary), (kz, -kz), (ky, -ky), |ky|, kx. Products of cosines and sines
+    along the axes, one real matrix product for each kz, are the same for every octant; a table of
+    signs tells the octants apart.
+    """
+    half = n // 2 + 1
+    tables = (_tables(gaussians.position[:, i], gaussians.sigma, n, pixel_size) for i in range(3))
+    (cosine_x, sine_x), (cosine_y, sine_y), (cosine_z, sine_z) = (
+        (cosine, sine.at[n // 2].set(0.0)) for cosine, sine in tables
+    )
+    right = jnp.concatenate([cosine_x, sine_x]).T
+    plane = jnp.concatenate([cosine_y, sine_y]) * gaussians.amplitude
+    signs = jnp.asarray(_octant_signs())
+
+    @jax.checkpoint
+    def one(z_row: Float[Array, "2 points"]) -> Float[Array, "2 2 2 half half"]:
+        left = (z_row[:, None, :] * plane[None]).reshape(4 * half, -1)
+        product = jnp.matmul(left, right, precision=HIGHEST).reshape(2, 2, half, 2, half)
+        return jnp.einsum("rabzyx,zypxq->rabpq", signs, product, precision=HIGHEST)
+
+    return jax.lax.map(one, jnp.stack([cosine_z, sine_z], axis=1))
+
+
+def _octant_signs() -> np.ndarray:
+    """Return how products of (cos, sin) along z, y, x add up, (part, sign z, sign y, z, y, x)."""
+    table = np.zeros((2, 2, 2, 2, 2, 2), np.float32)
+    for z, y, x in np.ndindex(2, 2, 2):  # 1 where the factor is a sine, -i times its sign
+        value = (-1j) ** (z + y + x)
+        for a, b in np.ndindex(2, 2):
+            signed = value * (-1) ** (z * a + y * b)
+            table[0, a, b, z, y, x], table[1, a, b, z, y, x] = signed.real, signed.imag
+    return table
+
+
 def gaussians_to_volume(gaussians: Gaussians, n: int, pixel_size: float) -> Float[Array, "n n n"]:
     """Return the density of one mixture on a grid (z, y, x) with origin n // 2.
 
@@ -127,21 +184,4 @@ def gaussians_to_volume(gaussians: Gaussians, n: int, pixel_size: float) -> Floa
     n : box size, voxels (even).
     pixel_size : Å.
     """
-    axes = [_complex_table(gaussians.position[:, i], gaussians.sigma, n, pixel_size) for i in range(3)]
-    x, y, z = axes[0][: n // 2 + 1], axes[1], axes[2]
-
-    def plane(z_row: Complex[Array, "points"]) -> Complex[Array, "n half"]:
-        return jnp.matmul(y * (gaussians.amplitude * z_row), x.T, precision=HIGHEST)
-
-    return real_volume(jax.lax.map(plane, z), n)
-
-
-def _complex_table(
-    position: Float[Array, "points"], sigma: Float[Array, "points"], n: int, pixel_size: float
-) -> Complex[Array, "n points"]:
-    """Return exp(-2π²σ²s²) exp(-2πi s x) in FFT order along one axis; real at Nyquist."""
-    frequency = jnp.fft.fftfreq(n, pixel_size).astype(jnp.float32)[:, None]
-    cosine, sine = cosine_sine(frequency * position)
-    sine = sine.at[n // 2].set(0.0)
-    width = jnp.exp(-2 * jnp.pi**2 * frequency**2 * sigma**2)
-    return jax.lax.complex(cosine * width, -sine * width)
+    return real_volume(transform_gaussians(gaussians, n, pixel_size), n)

@@ -11,22 +11,27 @@ import numpy as np
 
 from libhetero.errors import ConfigurationError, DataError
 from libhetero.io import read_volume, write_gaussians, write_gaussians_pdb
+from libhetero.io.atomic import replacing
 from libhetero.metrics.fsc import resolution
+from libhetero.models.gmm.map_support import molecule_mask, reliability, symmetry_agreement
 from libhetero.models.gmm.start import (
+    WORTH,
     FittedMixture,
-    default_count,
-    default_threshold,
+    MapToFit,
     fit_mixture,
+    grow_mixture,
     place_gaussians,
 )
+from libhetero.physics.symmetry import symmetric_copies, symmetry_operators
+from libhetero.report.fsc import draw_fsc
 from libhetero.simulate.atoms import density_of_atoms
 from libhetero.simulate.sources import whole_model
 from libhetero.simulate.structures import check_fits
 
 LOGGER = logging.getLogger(__name__)
 MODEL_SUFFIXES = (".pdb", ".cif", ".ent", ".mmcif")
-SPACING = 1.5  # voxels between Gaussians when their number is not given
 MODEL_B_FACTOR = 50.0  # Å²
+LEAST_SYMMETRY = 0.8  # correlation of a symmetric map with itself, turned
 
 
 @dataclass(frozen=True)
@@ -37,13 +42,18 @@ class GuessConfig:
     ----------
     source : map (.mrc, .map, .hdf, also gzipped) or atomic model (.pdb, .cif, also gzipped),
         whose centre of mass is put at the box centre.
-    output : EMAN2 Gaussian text to write; a .pdb is written beside it.
-    count : number of Gaussians; None to follow the molecule's volume.
-    threshold : density level that holds the molecule; None for mean + 2 standard deviations.
+    output : EMAN2 Gaussian text to write; a .pdb, an FSC table and its figure are written beside it.
+    count : number of Gaussians; None to add more until they explain no more of the map.
+    threshold : density level that holds the molecule; None to find it.
     box_size : pixels; for an atomic model, which has none.
     pixel_size : Å; for an atomic model, or in place of the map's.
-    steps : of the fit.
-    seed : of k-means.
+    steps : of the last fit.
+    seed : of the first choice of voxels.
+    max_resolution : Å, detail finer than which is not fitted; None for where the map ends.
+    half_maps : two maps of half of the particles each, which say where the map ends; None to take
+        those that e2hype_make3d.py wrote beside the map, or else the map's background.
+    symmetry : of the map; the mixture is one asymmetric unit.
+    views : refine the mixture against projections of the map in all directions at the end.
     """
 
     source: str
@@ -54,6 +64,10 @@ class GuessConfig:
     pixel_size: float | None = None
     steps: int = 200
     seed: int = 0
+    max_resolution: float | None = None
+    half_maps: tuple[str, str] | None = None
+    symmetry: str = "c1"
+    views: bool = False
 
     def __post_init__(self) -> None:
         if self.count is not None and self.count < 1:
@@ -64,8 +78,9 @@ class GuessConfig:
             raise ConfigurationError(
                 f"--box: expected an even number of at least 8; got {self.box_size}."
             )
-        if self.pixel_size is not None and not self.pixel_size > 0:
-            raise ConfigurationError(f"--apix: expected more than 0; got {self.pixel_size:g}.")
+        for name, value in (("--apix", self.pixel_size), ("--maxres", self.max_resolution)):
+            if value is not None and not value > 0:
+                raise ConfigurationError(f"{name}: expected more than 0; got {value:g}.")
         if not self.output.endswith(".txt"):
             raise ConfigurationError(f"{self.output}: expected a name ending in .txt for the Gaussians.")
 
@@ -77,32 +92,127 @@ def run(config: GuessConfig, progress: Callable[[float], None] | None = None) ->
     ------
     UserError : one line on what is wrong with options or files.
     """
-    volume, pixel_size = _volume(config)
-    threshold = default_threshold(volume) if config.threshold is None else config.threshold
-    count = config.count or default_count(volume, threshold, SPACING)
-    LOGGER.info(
-        "%s: box %d, %.4g Å per voxel; %d Gaussians above density %.4g",
-        config.source, volume.shape[0], pixel_size, count, threshold,
-    )  # fmt: skip
+    advance = progress or (lambda fraction: None)
+    goal = _goal(config)
+    if config.count is None:
+        start = _grown(goal, config.seed).gaussians
+        advance(0.5)
+    else:
+        start = place_gaussians(goal, config.count, config.seed)
+    stages = [False, True] if config.views else [False]
+    for number, views in enumerate(stages):
 
-    def report(step: int, correlation: float) -> None:
-        LOGGER.info("step %d of %d, correlation with the map %.4f", step, config.steps, correlation)
-        if progress is not None:
-            progress(step / config.steps)
+        def report(step: int, misfit: float, number: int = number) -> None:
+            LOGGER.info("step %d of %d, misfit %.4f", step, config.steps, misfit)
+            done = (number + step / config.steps) / len(stages)
+            advance(done if config.count else 0.5 + 0.5 * done)
 
-    start = place_gaussians(volume, pixel_size, count, threshold, config.seed)
-    fitted = fit_mixture(volume, pixel_size, start, config.steps, report)
-    write_gaussians(config.output, fitted.gaussians, volume.shape[0], pixel_size)
-    centre = volume.shape[0] // 2 * pixel_size  # where viewers, which start at a corner, see it
-    write_gaussians_pdb(
-        Path(config.output).with_suffix(".pdb"), fitted.gaussians, origin=(centre,) * 3
-    )
-    explained = resolution(fitted.fsc, 0.5, pixel_size)
-    LOGGER.info(
-        "%s: %d Gaussians, correlation %.4f, FSC with the map above 0.5 to %.3g Å",
-        config.output, count, fitted.correlation, explained,
-    )  # fmt: skip
+        fitted = fit_mixture(goal, start, config.steps, report, views)
+        LOGGER.info("%s%s", "against all projections: " if views else "", _described(fitted, goal))
+        start = fitted.gaussians
+    _write(config, goal, fitted)
     return fitted
+
+
+def _grown(goal: MapToFit, seed: int) -> FittedMixture:
+    """Return the smallest mixture that explains as much as larger ones, telling every size."""
+    grown = grow_mixture(goal, seed, lambda count, fitted: LOGGER.info(_described(fitted, goal)))
+    LOGGER.info(
+        "%d Gaussians: 1.6 times as many would explain less than %.2g%% more of the map",
+        len(grown.gaussians.sigma), 100 * WORTH,
+    )  # fmt: skip
+    return grown
+
+
+def _described(fitted: FittedMixture, goal: MapToFit) -> str:
+    half, end = (resolution(fitted.fsc, level, goal.pixel_size) for level in (0.5, 0.143))
+    return (
+        f"{len(fitted.gaussians.sigma)} Gaussians explain {100 * fitted.explained:.1f}% of the map: "
+        f"FSC 0.5 at {half:.3g} Å, 0.143 at {end:.3g} Å, correlation {fitted.correlation:.4f}"
+    )
+
+
+def _goal(config: GuessConfig) -> MapToFit:
+    """Read the map, find its molecule and where it ends."""
+    operators = symmetry_operators(config.symmetry)
+    volume, pixel_size = _volume(config)
+    n = volume.shape[0]
+    inside = molecule_mask(volume, pixel_size, config.threshold)
+    halves, told = _half_maps(config, volume.shape)
+    trust = reliability(volume, inside, halves)
+    if config.max_resolution is not None:
+        frequency = np.arange(n // 2) / (n * pixel_size)
+        beyond = frequency > 1 / config.max_resolution
+        if beyond[2:].all():
+            raise ConfigurationError(
+                f"--maxres {config.max_resolution:g}: leaves none of the map's {n * pixel_size:.0f} Å "
+                f"box; expected less than {n * pixel_size / 2:.0f} Å."
+            )
+        trust[beyond] = 0
+        told = told if trust[~beyond][-1] == 0 else "--maxres"
+    end = n * pixel_size / max(np.count_nonzero(trust) - 1, 1)
+    LOGGER.info(
+        "%s: box %d, %.4g Å per voxel; the molecule fills %.1f%% of it, detail to %.3g Å (%s)",
+        config.source, n, pixel_size, 100 * inside.mean(), end, told,
+    )  # fmt: skip
+    if len(operators) > 1:
+        agreement = symmetry_agreement(volume, pixel_size, operators)
+        if agreement < LEAST_SYMMETRY:
+            LOGGER.warning(
+                "%s: turned by an operator of %s it correlates with itself by only %.2f; check the "
+                "symmetry, and that its axes and centre are the box's",
+                config.source, config.symmetry, agreement,
+            )  # fmt: skip
+    return MapToFit(volume, pixel_size, inside, trust, operators)
+
+
+def _half_maps(
+    config: GuessConfig, shape: tuple[int, ...]
+) -> tuple[tuple[np.ndarray, np.ndarray] | None, str]:
+    """Return half-maps, given or found beside the map, and what says where the map ends."""
+    paths = config.half_maps
+    if paths is None:
+        source = Path(config.source)
+        beside = tuple(
+            source.with_name(f"{source.stem}_half{number}{source.suffix}") for number in (1, 2)
+        )
+        if config.box_size is not None or not all(path.is_file() for path in beside):
+            return None, "from its background"
+        paths = tuple(str(path) for path in beside)
+    volumes = tuple(read_volume(path, config.pixel_size)[0] for path in paths)
+    for path, volume in zip(paths, volumes, strict=True):
+        if volume.shape != shape:
+            raise DataError(
+                f"{path}: box {'×'.join(map(str, volume.shape[::-1]))}; expected the map's, {shape[0]}. "
+                "Give the half-maps of this map."
+            )
+    return volumes, f"from {Path(paths[0]).name} and {Path(paths[1]).name}"
+
+
+def _write(config: GuessConfig, goal: MapToFit, fitted: FittedMixture) -> None:
+    """Write the unit as text, the whole complex as pseudo-atoms, and the FSC."""
+    n, pixel_size = goal.volume.shape[0], goal.pixel_size
+    output = Path(config.output)
+    write_gaussians(output, fitted.gaussians, n, pixel_size)
+    centre = n // 2 * pixel_size  # where viewers, which start at a corner, see it
+    copies, count = len(goal.operators), len(fitted.gaussians.sigma)
+    write_gaussians_pdb(
+        output.with_suffix(".pdb"),
+        symmetric_copies(fitted.gaussians, goal.operators),
+        chain=np.repeat(np.arange(copies), count),
+        origin=(centre,) * 3,
+    )
+    allowed = np.sqrt(goal.trust)
+    table = np.column_stack([np.arange(n // 2) / (n * pixel_size), fitted.fsc, allowed])
+    with replacing(output.with_name(f"{output.stem}_fsc.txt")) as beside:
+        header = "spatial frequency (1/A)  FSC of map and Gaussians  FSC of map and truth, expected"
+        np.savetxt(beside, table, fmt="%.6f", header=header)
+    draw_fsc(
+        output.with_name(f"{output.stem}_fsc.png"),
+        {f"map and {count * copies} Gaussians": fitted.fsc, "what the map's noise allows": allowed},
+        pixel_size,
+    )
+    LOGGER.info("wrote %s, .pdb, _fsc.txt and _fsc.png", output)
 
 
 def _volume(config: GuessConfig) -> tuple[np.ndarray, float]:

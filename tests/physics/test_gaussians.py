@@ -60,6 +60,24 @@ def test_volume_agrees_with_the_real_space_sum():
     assert float(found.sum()) == pytest.approx(float(gaussians.amplitude.sum()), rel=1e-5)
 
 
+def test_transform_is_that_of_the_map():
+    """Every voxel, Nyquist planes too, and the octants it is made of."""
+    gaussians = mixture()
+    volume = projector.gaussians_to_volume(gaussians, N, PIXEL)
+    transform = np.asarray(projector.transform_gaussians(gaussians, N, PIXEL))
+    expected = np.fft.rfftn(np.fft.ifftshift(twin.volume(
+        *map(np.asarray, (gaussians.position, gaussians.amplitude, gaussians.sigma)), N, PIXEL
+    )))  # fmt: skip
+    np.testing.assert_allclose(transform, expected, atol=5e-3)
+    np.testing.assert_allclose(np.fft.rfftn(np.fft.ifftshift(volume)), transform, atol=1e-3)
+    octants = np.asarray(projector.transform_octants(gaussians, N, PIXEL))
+    for z, y, x in ((3, 5, 2), (0, 4, 7), (11, 1, 0)):
+        for a, b in np.ndindex(2, 2):
+            voxel = transform[(-z if a else z), (-y if b else y), x]
+            found = octants[z, 0, a, b, y, x] + 1j * octants[z, 1, a, b, y, x]
+            assert found == pytest.approx(voxel, abs=1e-4)
+
+
 def test_zero_frequency_is_the_total_amplitude():
     gaussians = mixture()
     centre = project(gaussians, a_pose())[0, 0]

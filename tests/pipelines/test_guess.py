@@ -8,6 +8,8 @@ import pytest
 
 from libhetero.io import read_atoms, read_gaussians, write_volume
 from libhetero.physics.gaussians import gaussians_to_volume
+from libhetero.physics.symmetry import symmetric_copies, symmetry_operators
+from libhetero.records import Gaussians
 from tests.models.tiny_models import BOX, PIXEL, mixture, quick_jit
 
 to_volume = quick_jit(lambda gaussians: gaussians_to_volume(gaussians, BOX, PIXEL))
@@ -51,6 +53,10 @@ def test_map_in_gaussians_out(program):
     made = np.asarray(to_volume(found))
     assert np.corrcoef(made.ravel(), volume.ravel())[0, 1] > 0.98
     assert made.sum() == pytest.approx(volume.sum(), rel=0.1)
+    assert Path("gmm_fsc.png").read_bytes().startswith(b"\x89PNG")
+    table = np.loadtxt("gmm_fsc.txt")
+    assert table.shape == (BOX // 2, 3) and table[:5, 1].min() > 0.95
+    assert table[1, 0] == pytest.approx(1 / (BOX * PIXEL))
     corner = BOX // 2 * PIXEL
     np.testing.assert_allclose(read_atoms("gmm.pdb").position, found.position + corner, atol=2e-3)
 
@@ -73,6 +79,49 @@ def test_seed_decides(program):
         assert program("map.mrc", f"{name}.txt", "--ngauss", 9, "--niter", 1, "--seed", seed)[0] == 0
     first, again, other = (Path(f"{name}.txt").read_text() for name in "abc")
     assert first == again != other
+
+
+def test_the_number_follows_the_map(program):
+    """A line for each size, the fit told at the end, and the FSC to 0.5 and 0.143."""
+    write_volume("map.mrc", np.asarray(to_volume(mixture())), PIXEL)
+    code, out, _ = program("map.mrc", "gmm.txt", "--niter", 20)
+    assert code == 0
+    told = [line for line in out.splitlines() if "Gaussians explain" in line]
+    assert len(told) >= 2 and all("FSC 0.5 at" in line and "0.143 at" in line for line in told)
+    assert "1.6 times as many" in out
+    assert told[-1].split()[0] == str(len(read_gaussians("gmm.txt", BOX, PIXEL).sigma))
+
+
+def test_half_maps_beside_the_map_say_where_it_ends(program):
+    clean = np.asarray(to_volume(mixture()))
+    random = np.random.default_rng(0)
+    halves = [clean + 0.1 * clean.max() * random.normal(size=clean.shape) for _ in range(2)]
+    write_volume("map.mrc", np.mean(halves, axis=0), PIXEL)
+    arguments = ("map.mrc", "gmm.txt", "--ngauss", 16, "--niter", 2)
+    assert "(from its background)" in program(*arguments)[1]
+    for number, half in enumerate(halves):
+        write_volume(f"map_half{number + 1}.mrc", half, PIXEL)
+    assert "(from map_half1.mrc and map_half2.mrc)" in program(*arguments)[1]
+    ended = np.loadtxt("gmm_fsc.txt")[:, 2]
+    assert ended[-1] == 0 < ended[2]
+    swapped = program(*arguments, "--halfmaps", "map_half2.mrc", "map_half1.mrc")[1]
+    assert "map_half2.mrc and map_half1.mrc" in swapped
+    assert "(--maxres)" in program(*arguments, "--maxres", 30)[1]
+    assert np.count_nonzero(np.loadtxt("gmm_fsc.txt")[:, 2]) == 3
+
+
+def test_one_unit_of_a_symmetric_map(program):
+    operators = symmetry_operators("c3")
+    one = mixture()
+    unit = Gaussians(one.position[:6], one.amplitude[:6], one.sigma[:6])
+    write_volume("map.mrc", np.asarray(to_volume(symmetric_copies(unit, operators))), PIXEL)
+    arguments = ("map.mrc", "gmm.txt", "--ngauss", 8, "--niter", 60)
+    code, _, error = program(*arguments, "--sym", "c3", "--trainmodel")
+    assert code == 0 and not error
+    found = read_gaussians("gmm.txt", BOX, PIXEL)
+    assert len(found.sigma) == 8 and len(read_atoms("gmm.pdb").position) == 24
+    assert np.loadtxt("gmm_fsc.txt")[:4, 1].min() > 0.9
+    assert "of c4 it correlates with itself by only" in program(*arguments, "--sym", "c4")[2]
 
 
 def odd_map():
@@ -99,6 +148,11 @@ def oblong_map():
         (odd_map, "map.mrc gmm.txt", "map.mrc: the map is 15×15×15; expected a cube with an even side"),
         (oblong_map, "map.mrc gmm.txt", "map.mrc: the map is 12×16×16"),
         (flat_map, "map.mrc gmm.txt", "0 voxels above the threshold"),
+        ("good", "map.mrc gmm.txt --sym x3", "symmetry 'x3'; expected c1"),
+        ("good", "map.mrc gmm.txt --maxres 0", "--maxres: expected more than 0"),
+        ("good", "map.mrc gmm.txt --maxres 90", "--maxres 90: leaves none"),
+        ("good", "map.mrc gmm.txt --halfmaps small.mrc small.mrc", "small.mrc: box 8×8×8; expected the map's, 16"),
+        ("good", "map.mrc gmm.txt --ngauss 4000", "voxels of molecule; expected at least 4000"),
         (nan_map, "map.mrc gmm.txt", "NaN"),
         (flat_map, "map.mrc gmm.mrc", "expected a name ending in .txt"),
         (flat_map, "map.mrc gmm.txt --ngauss 0", "--ngauss: expected 1 or more; got 0"),
@@ -112,6 +166,9 @@ def oblong_map():
 def test_mistakes(program, prepare, arguments, message):
     if prepare == "model":
         write_model("helix.pdb")
+    elif prepare == "good":
+        write_volume("map.mrc", np.asarray(to_volume(mixture())), PIXEL)
+        write_volume("small.mrc", np.ones((8, 8, 8), np.float32), PIXEL)
     elif prepare is not None:
         prepare()
     code, _, err = program(*arguments.split())

@@ -6,6 +6,7 @@ import pytest
 from libhetero.analysis.density import EpsScan
 from libhetero.report.embedding import draw_gaussians, draw_particles
 from libhetero.report.eps import draw_eps
+from libhetero.report.fsc import draw_fsc
 from libhetero.report.maps import draw_maps
 from libhetero.report.presence import draw_presence
 from libhetero.report.region import draw_region
@@ -75,3 +76,9 @@ def test_region(figure, moves, columns):
         figure, "region 1", RNG.normal(size=(300, columns)), label, RNG.random(300), "amplitude",
         position, member, moves * RNG.normal(size=(200, 3)), RNG.random(200),
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("shells", [8, 64])
+def test_correlations(figure, shells):
+    falling = np.linspace(1, -0.2, shells)
+    draw_fsc(figure, {"map and Gaussians": falling, "half-maps": falling**2}, 2.0)

@@ -32,7 +32,7 @@ EPILOG = """examples:
 
 TRAINING = (
     "epochs", "batch_size", "learning_rate", "warmup_epochs", "schedule", "gradient_clip",
-    "ema_decay", "seed", "checkpoint_every", "keep", "report_every",
+    "ema_decay", "seed", "checkpoint_every", "keep", "report_every", "test_fraction",
 )  # fmt: skip
 DATA = ("datadir", "pixel_size", "poses", "ctf", "indices", "no_ctf", "reference")
 
@@ -107,6 +107,9 @@ def _add_training(group: argparse._ArgumentGroup) -> None:
         help="largest norm of the gradient, 0 for none (default: 1)")  # fmt: skip
     add("--ema", type=float, metavar="X", dest="ema_decay",
         help="running average of the weights, 0 for none (default: 0.999, Gaussians 0.99)")  # fmt: skip
+    add("--usetest", type=float, metavar="X", dest="test_fraction",
+        help="hold out this fraction of the particles, say 0.1: keep the parameters that fit them "
+        "best, stop after 3 epochs without gain (default: 0)")  # fmt: skip
     add("--seed", type=int, metavar="N", help="of every random draw (default: 0)")
     add("--checkpoint", type=int, metavar="N", dest="checkpoint_every",
         help="epochs between checkpoints (default: about one a minute)")  # fmt: skip

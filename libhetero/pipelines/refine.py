@@ -40,6 +40,7 @@ from libhetero.report.training import draw_training
 from libhetero.training import sharding
 from libhetero.training.checkpoint import CheckpointFolder
 from libhetero.training.feed import ParticleFeed
+from libhetero.training.held_out import split
 from libhetero.training.log import read_log
 from libhetero.training.loop import train
 from libhetero.training.preprocess import sample_indices
@@ -163,8 +164,9 @@ def _sample(feed: ParticleFeed, config: RunConfig) -> Batch:
     most = SAMPLE
     if config.family == "gmm" and config.model["encoder"] == "posterior":
         most = max(SAMPLE, min(SUBSPACE_SAMPLE, SAMPLE_BYTES // (4 * feed.box_size**2)))
-    LOGGER.info("measuring %d particles", min(most, len(feed)))
-    return feed.batch(sample_indices(len(feed), most, config.training.seed))
+    training, _ = split(len(feed), config.training)
+    LOGGER.info("measuring %d particles", min(most, len(training)))
+    return feed.batch(training[sample_indices(len(training), most, config.training.seed)])
 
 
 def _check_finite(model: ModelFamily) -> None:

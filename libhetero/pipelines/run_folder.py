@@ -129,7 +129,7 @@ def open_run(folder: str | Path) -> Run:
     model = models.build(config.family, config.model, read_arrays(folder))
     shapes = jax.eval_shape(model.init, jax.random.key(config.training.seed))
     with CheckpointFolder(folder / "checkpoints") as checkpoints:
-        params = checkpoints.restore_params(shapes, average=config.training.ema_decay > 0)
+        params = checkpoints.restore_params(shapes, config.training)
     return Run(folder, config, model, params, load_particles(config.data))
 
 

@@ -15,13 +15,20 @@ def draw_training(path: Path, lines: list[dict[str, Any]]) -> None:
     Parameters
     ----------
     path : PNG to make.
-    lines : reports of the run, with `epoch`, `loss` and `learning_rate`, in order.
+    lines : reports of the run, with `epoch`, `loss`, `learning_rate` and perhaps `test_loss`, in order.
     """
     figure = Figure(figsize=(6, 4), layout="constrained")
     canvas = FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     epochs = [line["epoch"] for line in lines]
     axes.plot(epochs, [line["loss"] for line in lines], color="tab:blue")
+    tested = [line for line in lines if "test_loss" in line]
+    if tested:
+        axes.plot(
+            [line["epoch"] for line in tested], [line["test_loss"] for line in tested],
+            color="tab:orange", marker=".", label="held-out particles",
+        )  # fmt: skip
+        axes.legend(frameon=False)
     axes.set_xlabel("epoch")
     axes.set_ylabel("loss", color="tab:blue")
     rate = axes.twinx()

@@ -1,8 +1,8 @@
 """Checkpoints of a run: one numbered folder a step under `checkpoints/`, written by orbax.
 
 A checkpoint is complete or absent (it is written beside and renamed), is written in the
-background, and holds the items `params`, `average` (where the running average is on),
-`optimiser`, and `about` (JSON: format version and step). Restoring needs a template whose
+background, and holds the items `params`, `average` (where the running average is on), `kept`
+(where particles are held out), `optimiser`, and `about` (JSON: format version and step). Restoring needs a template whose
 leaves carry shape, dtype and sharding, so that a run resumes on another number of devices;
 whatever does not fit the template is an error.
 """
@@ -24,7 +24,7 @@ import orbax.checkpoint as ocp
 from jax.sharding import Mesh, SingleDeviceSharding
 
 from libhetero.errors import DataError
-from libhetero.training.optimiser import TrainingState
+from libhetero.training.optimiser import Kept, TrainingConfig, TrainingState
 from libhetero.training.sharding import place_replicated, replicated
 
 FORMAT_VERSION = 1
@@ -90,21 +90,30 @@ class CheckpointFolder:
         wanted = {"params": like.params, "optimiser": like.optimiser}
         if like.average is not None:
             wanted["average"] = like.average
+        if like.kept is not None:
+            wanted["kept"] = vars(like.kept)
         found = self._read(step, {name: _template(tree, sharding) for name, tree in wanted.items()})
         count = place_replicated(jnp.asarray(step, jnp.int32), mesh)
-        return TrainingState(count, found["params"], found["optimiser"], found.get("average"))
+        kept = Kept(**found["kept"]) if "kept" in found else None
+        average = found.get("average")
+        return TrainingState(count, found["params"], found["optimiser"], average, kept)
 
-    def restore_params(self, like: Any, average: bool) -> Any:
+    def restore_params(self, like: Any, config: TrainingConfig) -> Any:
         """Read only the parameters to use from the last checkpoint, onto the first device.
 
         Parameters
         ----------
         like : parameters of the model, or their shapes and dtypes.
-        average : True for the running average.
+        config : the run's; it says which parameters are the ones to use.
         """
         step = self._latest_or_fail()
         sharding = SingleDeviceSharding(jax.local_devices()[0])
-        name = "average" if average else "params"
+        if config.test_fraction:
+            shapes = (np.zeros((), np.float32), np.zeros((), np.int32), like)
+            kept = Kept(**self._read(step, {"kept": _template(vars(Kept(*shapes)), sharding)})["kept"])
+            if int(kept.epoch):
+                return kept.params
+        name = "average" if config.ema_decay else "params"
         return self._read(step, {name: _template(like, sharding)})[name]
 
     def _open(self) -> ocp.CheckpointManager:
@@ -146,6 +155,8 @@ def _items(state: TrainingState, step: int) -> dict[str, Any]:
     }
     if state.average is not None:
         items["average"] = ocp.args.StandardSave(state.average)
+    if state.kept is not None:
+        items["kept"] = ocp.args.StandardSave(vars(state.kept))
     return items
 
 

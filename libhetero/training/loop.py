@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from libhetero.records import Batch
 from libhetero.training import sharding
 from libhetero.training.checkpoint import CheckpointFolder
 from libhetero.training.feed import prefetch, step_indices, steps_per_epoch
+from libhetero.training.held_out import HeldOut, held_out_indices, split
 from libhetero.training.interruption import StopRequest
 from libhetero.training.log import RunLog
 from libhetero.training.meter import Meter
@@ -62,7 +64,7 @@ class TrainingResult:
 
     Parameters
     ----------
-    params : the parameters to use (the running average where it is on), NumPy arrays.
+    params : the parameters to use (`TrainingState.best`), NumPy arrays.
     step : steps done.
     finished : False when the run was asked to stop; it can be resumed.
     losses : (steps of this call,) loss of each step.
@@ -104,9 +106,9 @@ def train(
     DataError : when the particles cannot be read or a checkpoint cannot be written or read.
     """
     mesh = sharding.data_mesh(devices)
-    per_epoch = steps_per_epoch(len(feed), config.batch_size)
-    optimiser = build_optimiser(config, per_epoch)
-    plan = _Plan(config, len(feed))
+    training, testing = split(len(feed), config)
+    plan = _Plan(config, len(training))
+    optimiser = build_optimiser(config, plan.per_epoch)
     with ExitStack() as stack:
         checkpoints = None
         if folder is not None:
@@ -123,9 +125,20 @@ def train(
         log = stack.enter_context(RunLog(path, plan.total, int(state.step)))
         stop = stack.enter_context(StopRequest())
         step = sharding.compile_step(training_step(model.loss, optimiser, config), mesh)
-        batches = _placed_batches(feed, config, mesh, int(state.step), plan.total)
+        held_out = None
+        if len(testing):
+            LOGGER.info("%d of %d particles are held out of training", len(testing), len(feed))
+            parts = functools.partial(held_out_indices, testing, config.batch_size)
+            held_out = HeldOut(
+                model.loss, lambda: _placed_batches(feed, parts(), config, mesh), config, mesh
+            )
+        order = step_indices(
+            len(training), config.batch_size, config.seed, int(state.step), plan.total
+        )
+        batches = _placed_batches(feed, (training[index] for index in order), config, mesh)
         stack.callback(batches.close)
-        return _run(step, state, batches, plan, _Watch(log, checkpoints, stop, progress))
+        watch = _Watch(log, checkpoints, stop, progress, held_out)
+        return _run(step, state, batches, plan, watch)
 
 
 class _Plan:
@@ -172,6 +185,12 @@ class _Watch:
     checkpoints: CheckpointFolder | None
     stop: StopRequest
     progress: Callable[[float], None] | None
+    held_out: HeldOut | None
+
+    def exhausted(self, state: TrainingState, plan: _Plan) -> bool:
+        """Return whether the held-out particles say that training has done all it can."""
+        epoch, rest = divmod(int(state.step), plan.per_epoch)
+        return self.held_out is not None and rest == 0 and self.held_out.exhausted(state, epoch)
 
 
 def _run(
@@ -184,7 +203,8 @@ def _run(
     )
     done, stopped = int(state.step), False
     first = done + 1
-    for batch in batches:
+    enough = watch.exhausted(state, plan)
+    for batch in () if enough else batches:
         state, metrics = step(state, batch)
         done += 1
         meter.add(done, plan.particles(done), metrics)
@@ -193,25 +213,38 @@ def _run(
             watch.log.start_clock()
         else:
             watch.log.count(plan.particles(done))
+        tested = {}
+        if watch.held_out is not None and done % plan.per_epoch == 0:
+            meter.flush()
+            state, tested["test_loss"] = watch.held_out.judge(state, done // plan.per_epoch)
+            enough = watch.exhausted(state, plan) and done < plan.total
         if plan.report_due(done):
-            _report(done, meter, plan, watch)
-        stopped = watch.stop.after(done) and done < plan.total
-        if watch.checkpoints is not None and (stopped or plan.checkpoint_due(done)):
+            _report(done, meter, plan, watch, tested)
+        stopped = watch.stop.after(done) and done < plan.total and not enough
+        if watch.checkpoints is not None and (stopped or enough or plan.checkpoint_due(done)):
             meter.flush()
             watch.checkpoints.save(state)
         if stopped:
             LOGGER.warning("asked to stop: checkpoint written at step %d; go on by resuming", done)
+        if stopped or enough:
             break
     meter.flush()
     if watch.checkpoints is not None:
         watch.checkpoints.wait()
+    if watch.held_out is not None and not stopped:
+        LOGGER.info(
+            "the held-out particles fit best after epoch %d of %d (loss %.5g); these parameters are kept",
+            int(state.kept.epoch), done // plan.per_epoch, float(state.kept.loss),
+        )  # fmt: skip
     return TrainingResult(
         jax.device_get(state.best()), done, not stopped, np.asarray(meter.losses, np.float32)
     )
 
 
-def _report(step: int, meter: Meter, plan: _Plan, watch: _Watch) -> None:
-    values = {"epoch": round(step / plan.per_epoch, 4), **meter.means()}
+def _report(
+    step: int, meter: Meter, plan: _Plan, watch: _Watch, tested: dict[str, float]
+) -> None:
+    values = {"epoch": round(step / plan.per_epoch, 4), **meter.means(), **tested}
     values["learning_rate"] = float(plan.schedule(step - 1))
     watch.log.report(step, values)
     if watch.progress is not None:
@@ -219,7 +252,7 @@ def _report(step: int, meter: Meter, plan: _Plan, watch: _Watch) -> None:
 
 
 def _placed_batches(
-    feed: Feed, config: TrainingConfig, mesh: Mesh, first: int, last: int
+    feed: Feed, indices: Iterable[np.ndarray], config: TrainingConfig, mesh: Mesh
 ) -> Iterator[Batch]:
     """Yield this process's share of each batch, already on its devices."""
     size = sharding.padded_size(config.batch_size, mesh)
@@ -228,7 +261,7 @@ def _placed_batches(
     def load(index: np.ndarray) -> Batch:
         return sharding.place_batch(_share(feed, index, rows), mesh)
 
-    return prefetch(load, step_indices(len(feed), config.batch_size, config.seed, first, last))
+    return prefetch(load, indices)
 
 
 def _share(feed: Feed, index: np.ndarray, rows: slice) -> Batch:

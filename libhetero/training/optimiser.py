@@ -48,6 +48,7 @@ class TrainingConfig:
         the last one. There is always one at the end.
     keep : checkpoints kept, the last ones.
     report_every : steps between lines of the log; 0 for ten lines an epoch.
+    test_fraction : of the particles, held out to tell when to stop (`held_out`); 0 for none.
     """
 
     epochs: int = 20
@@ -62,6 +63,7 @@ class TrainingConfig:
     checkpoint_every: int = 0
     keep: int = 2
     report_every: int = 0
+    test_fraction: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "keep"):
@@ -75,14 +77,32 @@ class TrainingConfig:
             raise ConfigurationError(
                 f"learning_rate is {self.learning_rate}; expected a number between 0 and 1."
             )
-        if not 0 <= self.ema_decay < 1:
-            raise ConfigurationError(
-                f"ema_decay is {self.ema_decay}; expected at least 0 and less than 1."
-            )
+        for name in ("ema_decay", "test_fraction"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigurationError(
+                    f"{name} is {getattr(self, name)}; expected at least 0 and less than 1."
+                )
         if self.schedule not in SCHEDULES:
             raise ConfigurationError(
                 f"schedule is {self.schedule!r}; expected one of {', '.join(SCHEDULES)}."
             )
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Kept:
+    """The best parameters so far by the loss of the held-out particles.
+
+    Parameters
+    ----------
+    loss : () float32.
+    epoch : () int32, the epoch it was reached in; 0 for none yet.
+    params : the model's parameters.
+    """
+
+    loss: Any
+    epoch: Any
+    params: Any
 
 
 @jax.tree_util.register_dataclass
@@ -96,15 +116,19 @@ class TrainingState:
     params : the model's parameters.
     optimiser : Adam's moments and counts.
     average : running average of `params`; None when it is off.
+    kept : the best so far; None where no particles are held out.
     """
 
     step: Any
     params: Any
     optimiser: Any
     average: Any
+    kept: Kept | None = None
 
     def best(self) -> Any:
-        """Return the parameters to use: the running average where there is one."""
+        """Return the parameters to use: those kept, else the running average where there is one."""
+        if self.kept is not None and int(self.kept.epoch):
+            return self.kept.params
         return self.params if self.average is None else self.average
 
 
@@ -139,7 +163,11 @@ def start_state(
     """Return the state before the first step; the arrays of `params` are copied."""
     params = jax.tree.map(jnp.array, params)
     average = jax.tree.map(jnp.array, params) if config.ema_decay else None
-    return TrainingState(jnp.zeros((), jnp.int32), params, optimiser.init(params), average)
+    kept = None
+    if config.test_fraction:
+        start = jax.tree.map(jnp.array, params)
+        kept = Kept(jnp.full((), jnp.inf, jnp.float32), jnp.zeros((), jnp.int32), start)
+    return TrainingState(jnp.zeros((), jnp.int32), params, optimiser.init(params), average, kept)
 
 
 def training_step(
@@ -161,7 +189,7 @@ def training_step(
         if average is not None:
             average = _averaged(average, params, state.step, config.ema_decay)
         metrics = {**metrics, "loss": value, "gradient_norm": optax.tree.norm(gradient)}
-        return TrainingState(state.step + 1, params, moments, average), metrics
+        return TrainingState(state.step + 1, params, moments, average, state.kept), metrics
 
     return step
 

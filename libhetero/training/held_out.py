@@ -1,0 +1,114 @@
+"""A held-out part of the particles: it shows overfitting, keeps what came before it, and stops it.
+
+After every epoch the loss of the particles that are not trained on is taken at the parameters to use
+(the running average where it is on), with the same random draws each time, so that epochs compare. The
+parameters of the least such loss are the run's result; `PATIENCE` epochs without a lower one end it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+from libhetero.errors import ConfigurationError, TrainingError
+from libhetero.records import Batch
+from libhetero.training import sharding
+from libhetero.training.feed import ordered_indices
+from libhetero.training.optimiser import Kept, Loss, TrainingConfig, TrainingState
+
+PATIENCE = 3
+STREAM = 1  # of random numbers, apart from that of the epochs' orders
+
+
+def split(count: int, config: TrainingConfig) -> tuple[np.ndarray, np.ndarray]:
+    """Return the particles to train on and those held out, a function of the seed; both in rising order.
+
+    Raises
+    ------
+    ConfigurationError : if one of them would be empty.
+    """
+    if not config.test_fraction:
+        return np.arange(count), np.arange(0)
+    held = round(config.test_fraction * count)
+    if not 0 < held < count:
+        raise ConfigurationError(
+            f"--usetest {config.test_fraction:g}: holds out {held} of {count} particles; expected some, "
+            "and some left to train on. Give another fraction."
+        )
+    order = np.random.default_rng([config.seed, 0, STREAM]).permutation(count)
+    return np.sort(order[held:]), np.sort(order[:held])
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """The particles that training does not see.
+
+    Parameters
+    ----------
+    loss : of the model.
+    batches : makes their batches, in order, already on the devices.
+    config : of the training.
+    mesh : the devices.
+    """
+
+    loss: Loss
+    batches: Callable[[], Iterator[Batch]]
+    config: TrainingConfig
+    mesh: Mesh
+
+    def __post_init__(self) -> None:
+        whole, cut = sharding.replicated(self.mesh), sharding.over_batch(self.mesh)
+
+        def of_batch(params: Any, batch: Batch, number: jax.Array) -> tuple[jax.Array, jax.Array]:
+            key = jax.random.fold_in(jax.random.key(self.config.seed), number)
+            return self.loss(params, batch, key)[0], jnp.sum(batch.weight)
+
+        compiled = jax.jit(of_batch, in_shardings=(whole, cut, None), out_shardings=(whole, whole))
+        object.__setattr__(self, "_of_batch", compiled)
+
+    def judge(self, state: TrainingState, epoch: int) -> tuple[TrainingState, float]:
+        """Return the state with the best parameters so far kept, and the loss of the held-out particles.
+
+        Raises
+        ------
+        TrainingError : if the loss is not finite.
+        """
+        params = state.params if state.average is None else state.average
+        value = self._mean(params)
+        if not np.isfinite(value):
+            raise TrainingError(
+                f"epoch {epoch}: the loss of the held-out particles is {value}; expected a finite number. "
+                f"Try a lower learning rate than {self.config.learning_rate:g}."
+            )
+        kept = state.kept
+        if value < float(kept.loss):
+            copy = jax.tree.map(jnp.array, params)
+            kept = Kept(*self._placed(np.float32(value), np.int32(epoch)), copy)
+        return dataclasses.replace(state, kept=kept), value
+
+    def exhausted(self, state: TrainingState, epoch: int) -> bool:
+        """Return whether the last `PATIENCE` epochs have not lowered the loss."""
+        return epoch - int(state.kept.epoch) >= PATIENCE
+
+    def _mean(self, params: Any) -> float:
+        total = weight = 0.0
+        for number, batch in enumerate(self.batches()):
+            value, count = jax.device_get(self._of_batch(params, batch, np.int32(number)))
+            total, weight = total + float(value) * float(count), weight + float(count)
+        return total / weight
+
+    def _placed(self, *values: Any) -> tuple[jax.Array, ...]:
+        return sharding.place_replicated(values, self.mesh)
+
+
+def held_out_indices(index: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
+    """Yield the held-out particles, `batch_size` at a time."""
+    for part in ordered_indices(len(index), batch_size):
+        yield index[part]

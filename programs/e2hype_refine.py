@@ -34,7 +34,7 @@ TRAINING = (
     "epochs", "batch_size", "learning_rate", "warmup_epochs", "schedule", "gradient_clip",
     "ema_decay", "seed", "checkpoint_every", "keep", "report_every", "test_fraction",
 )  # fmt: skip
-DATA = ("datadir", "pixel_size", "poses", "ctf", "indices", "no_ctf", "reference")
+DATA = ("datadir", "pixel_size", "poses", "ctf", "indices", "no_ctf", "reference", "mask")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -85,6 +85,9 @@ def _add_model(group: argparse._ArgumentGroup) -> None:
         help="against strain between Gaussians that move, Gaussians (default: 0.05)")  # fmt: skip
     add("--pas", type=pas_letters, metavar="110", dest="vary",
         help="vary position, amplitude, sigma: 1 or 0 each, Gaussians (default: 111)")  # fmt: skip
+    add("--mask", metavar="MAP", help="only Gaussians where this map is above 0.5 change")
+    add("--sym", metavar="GROUP", dest="symmetry",
+        help="c4, d2, o …: the Gaussians are one unit, and all units change alike (default: c1)")  # fmt: skip
     add("--minres", type=float, metavar="Å", help="coarsest ring compared, Gaussians")
     add("--maxres", type=float, metavar="Å", help="finest ring compared, Gaussians")
     add("--precision", choices=("auto", "float32", "bfloat16"),
@@ -122,7 +125,7 @@ def refine(options: argparse.Namespace, session: Session) -> None:
     """Train as the options say."""
     from libhetero.pipelines.refine import RefineConfig, run
 
-    model = given(options, "decoder", "encoder", "latent_size", "vary", "stiffness", "precision")
+    model = given(options, "decoder", "encoder", "latent_size", "vary", "stiffness", "symmetry", "precision")
     if options.minres or options.maxres:
         model["resolution"] = (options.minres or 0.0, options.maxres or 0.0)
     config = RefineConfig(

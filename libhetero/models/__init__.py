@@ -27,6 +27,7 @@ def create(
     pixel_size: float,
     sample: Batch,
     gaussians: Gaussians | None = None,
+    mobile: np.ndarray | None = None,
     seed: int = 0,
 ) -> ModelFamily:
     """Make a model for a particle set.
@@ -39,6 +40,7 @@ def create(
     pixel_size : Å.
     sample : some hundred particles, from which fixed statistics are measured.
     gaussians : the neutral mixture; needed by "gmm" only.
+    mobile : which of its Gaussians may change, bool; None for all.
     seed : of the fixed random geometry (INR frequencies, k-means).
 
     Raises
@@ -57,7 +59,7 @@ def create(
                 "the Gaussian model needs a starting mixture; expected --model FILE, got none. "
                 "Make one with e2hype_guess_n.py."
             )
-        return GmmModel.from_data(config, gaussians, box_size, pixel_size, sample, seed)
+        return GmmModel.from_data(config, gaussians, box_size, pixel_size, sample, seed, mobile)
     raise _unknown(family)
 
 

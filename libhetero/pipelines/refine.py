@@ -16,7 +16,13 @@ import numpy as np
 from libhetero import models
 from libhetero.configuration import from_dict, to_dict
 from libhetero.errors import ConfigurationError, DataError
-from libhetero.io import ImageReader, read_gaussians, write_gaussians, write_particles
+from libhetero.io import (
+    ImageReader,
+    read_gaussians,
+    read_volume,
+    write_gaussians,
+    write_particles,
+)
 from libhetero.models.family import ModelFamily
 from libhetero.pipelines.mid_latent import write_mid
 from libhetero.pipelines.preparation import SAMPLE, measured
@@ -47,6 +53,7 @@ from libhetero.training.preprocess import sample_indices
 
 LOGGER = logging.getLogger(__name__)
 SUBSPACE_SAMPLE = 4096  # particles
+MASK_LEVEL = 0.5
 SAMPLE_BYTES = 2**28  # of their images
 
 
@@ -138,6 +145,7 @@ def _start(
     )
     feed = ParticleFeed(ImageReader(particles), particles, preprocess)
     gaussians = _starting_gaussians(run_config, feed)
+    mobile = _mobile(run_config, gaussians)
     model = models.create(
         run_config.family,
         from_dict(MODEL_CONFIGS[run_config.family], run_config.model),
@@ -145,6 +153,7 @@ def _start(
         pixel_size=feed.pixel_size,
         sample=_sample(feed, run_config),
         gaussians=gaussians,
+        mobile=mobile,
         seed=run_config.training.seed,
     )
     _check_finite(model)
@@ -189,6 +198,29 @@ def _starting_gaussians(config: RunConfig, feed: ParticleFeed) -> Gaussians | No
             "map with e2hype_guess_n.py."
         )
     return read_gaussians(path, feed.box_size, feed.pixel_size)
+
+
+def _mobile(config: RunConfig, gaussians: Gaussians | None) -> np.ndarray | None:
+    """Return which Gaussians have their centre in the mask; None without a mask."""
+    path = config.data.mask
+    if path is None:
+        return None
+    if gaussians is None:
+        raise ConfigurationError(
+            "--mask: says which Gaussians may change, and CryoHype has none; leave it out, or add "
+            "--pointtransformer or --decoder mlp."
+        )
+    mask, pixel_size = read_volume(path)
+    voxel = np.rint(gaussians.position[:, ::-1] / pixel_size).astype(int) + mask.shape[0] // 2
+    inside = np.all((voxel >= 0) & (voxel < mask.shape[0]), axis=1)
+    mobile = inside & (mask[tuple(np.where(inside[:, None], voxel, 0).T)] > MASK_LEVEL)
+    if not mobile.any():
+        raise DataError(
+            f"{path}: 0 of {len(mobile)} Gaussians lie where it is above {MASK_LEVEL}; expected some. "
+            "Compare box, pixel size and origin with those of the particles."
+        )
+    LOGGER.info("%s: %d of %d Gaussians may change", path, np.count_nonzero(mobile), len(mobile))
+    return mobile
 
 
 @contextlib.contextmanager

@@ -88,7 +88,7 @@ def model_config(family: str, config: RefineConfig, base: Any = None) -> Any:
     if foreign:
         raise ConfigurationError(
             f"{', '.join(foreign)}: not an option of CryoHype; leave out --nmid, --pas, --encoder, "
-            "--stiffness, --minres and --maxres, or add --pointtransformer or --decoder mlp."
+            "--stiffness, --sym, --minres and --maxres, or add --pointtransformer or --decoder mlp."
         )
     start = kind.preset(config.preset or "default") if base is None or config.preset else base
     asked = {**config.model, **dict(_setting(kind, text) for text in config.settings)}

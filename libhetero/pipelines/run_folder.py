@@ -45,6 +45,7 @@ class DataConfig:
     poses, ctf, indices : cryoDRGN .pkl files; None where the list holds them.
     no_ctf : True takes the CTF as 1 everywhere (images without one).
     reference : starting Gaussians (.txt) or a map, as given with --model; None without.
+    mask : map that is above 0.5 where Gaussians may change; None for everywhere.
     count : particles in the list, to notice that it has changed; 0 before it is read.
     preprocess : contrast, normalisation and Fourier crop.
     """
@@ -57,12 +58,13 @@ class DataConfig:
     indices: str | None = None
     no_ctf: bool = False
     reference: str | None = None
+    mask: str | None = None
     count: int = 0
     preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
 
     def absolute(self) -> DataConfig:
         """Return the same with absolute paths, to be read from any folder."""
-        names = ("particles", "datadir", "poses", "ctf", "indices", "reference")
+        names = ("particles", "datadir", "poses", "ctf", "indices", "reference", "mask")
         paths = {name: getattr(self, name) for name in names}
         return dataclasses.replace(
             self,

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from libhetero.errors import ConfigurationError
 from libhetero.models.precision import PRECISIONS
+from libhetero.physics.symmetry import symmetry_operators
 
 ENCODERS = ("posterior", "network")
 DECODERS = ("pointtransformer", "mlp")
@@ -50,6 +51,7 @@ class GmmConfig:
     latent_noise : standard deviation of the noise added to latents in training.
     latent_penalty : weight of mean(max(|z| - 1, 0)).
     resolution : (low, high) limits of the rings compared, Å; 0 takes the widest.
+    symmetry : of the complex, "c4" …; the Gaussians are one asymmetric unit, and all units change alike.
     precision : "auto", "float32" or "bfloat16" operands of dense layers.
     """
 
@@ -77,6 +79,7 @@ class GmmConfig:
     latent_noise: float = 0.01
     latent_penalty: float = 0.1
     resolution: tuple[float, float] = (0.0, 0.0)
+    symmetry: str = "c1"
     precision: str = "auto"
 
     def __post_init__(self) -> None:
@@ -123,6 +126,7 @@ class GmmConfig:
             self.attention_channels % groups == 0, "attention_groups", groups,
             f"a divisor of attention_channels ({self.attention_channels})",
         )
+        symmetry_operators(self.symmetry)
         low, high = self.resolution
         _require(
             min(low, high) >= 0 and (low > high or 0 in (low, high)),

@@ -24,6 +24,7 @@ from libhetero.models.gmm.config import GmmConfig
 from libhetero.models.precision import dot_general
 from libhetero.physics.correlation import fourier_ring_correlation
 from libhetero.physics.gaussians import project_gaussians
+from libhetero.physics.symmetry import symmetric_copies
 from libhetero.records import Gaussians, Pose
 
 
@@ -93,9 +94,18 @@ def gradient_features(
     pose: Pose,
     pixel_size: float,
     rings: slice,
+    operators: Float[Array, "copies 3 3"],
 ) -> Float[Array, "points 5"]:
-    """Return ∂ mean_frc / ∂ (x, y, z, ln amplitude, ln width) of every Gaussian; see `mean_frc`."""
-    gradient = jax.grad(mean_frc)(gaussians, target, ctf, pose, pixel_size, rings)
+    """Return ∂ mean_frc / ∂ (x, y, z, ln amplitude, ln width) of every Gaussian; see `mean_frc`.
+
+    The Gaussians are one unit of a complex with these symmetry operators.
+    """
+
+    def agreement(unit: Gaussians) -> Array:
+        whole = symmetric_copies(unit, operators)
+        return mean_frc(whole, target, ctf, pose, pixel_size, rings)
+
+    gradient = jax.grad(agreement)(gaussians)
     return jnp.concatenate(
         [
             gradient.position,

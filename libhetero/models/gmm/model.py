@@ -41,6 +41,7 @@ from libhetero.models.gmm.topology import Level, build_topology
 from libhetero.physics.ctf import ctf_image
 from libhetero.physics.fourier import fourier_image
 from libhetero.physics.gaussians import gaussians_to_volume, project_gaussians
+from libhetero.physics.symmetry import symmetric_copies, symmetry_operators
 from libhetero.records import Batch, CTFParams, Gaussians, Pose
 
 FEATURES = 5
@@ -65,6 +66,7 @@ class GmmModel:
     pixel_size : Å.
     subspace : what the set's sample shows to change; None with an encoder network.
     edges : (E, 2), pairs of Gaussians next to each other.
+    mobile : (N,), 1 for each Gaussian that may change, 0 for each that may not; None for all.
     """
 
     config: GmmConfig
@@ -77,12 +79,17 @@ class GmmModel:
     pixel_size: float
     subspace: Subspace | None = None
     edges: np.ndarray = field(default_factory=lambda: np.zeros((0, 2), np.int32))
+    mobile: np.ndarray | None = None
     family: str = "gmm"
+
+    def __post_init__(self) -> None:
+        if self.mobile is None:
+            object.__setattr__(self, "mobile", np.ones(len(self.neutral.sigma), np.float32))
 
     @classmethod
     def from_data(
         cls, config: GmmConfig, neutral: Gaussians, box_size: int, pixel_size: float,
-        sample: Batch, seed: int = 0,
+        sample: Batch, seed: int = 0, mobile: np.ndarray | None = None,
     ) -> GmmModel:
         """Choose the hierarchy and measure the encoder's input on a sample; see `models.create`."""
         levels = ()
@@ -93,16 +100,23 @@ class GmmModel:
         neutral = jax.tree.map(lambda array: np.asarray(array, np.float32), neutral)
         limits = ring_limits(config.resolution, box_size, pixel_size)
         few = jax.tree.map(lambda leaf: leaf[:NOISE_SAMPLE], sample)
-        scale, ring_weight = measure_noise(neutral, few, box_size, pixel_size, limits)
+        operators = symmetry_operators(config.symmetry)
+        whole = jax.tree.map(np.asarray, symmetric_copies(neutral, operators))
+        scale, ring_weight = measure_noise(whole, few, box_size, pixel_size, limits)
         edges = neighbouring_pairs(np.asarray(neutral.position))
         model = cls(
             config, neutral, levels, np.ones(FEATURES, np.float32), scale, ring_weight,
             box_size, pixel_size, None, edges,
+            None if mobile is None else np.asarray(mobile, np.float32),
         )
         if config.encoder == "network":
             return replace(model, feature_scale=model._measured_features(few))
-        imaging = Imaging.of(neutral, scale, ring_weight, box_size, pixel_size, SUBSPACE_GRID)
-        subspace = find_subspace(imaging, sample, config.linear_kinds, config.latent_size, seed)
+        imaging = Imaging.of(
+            neutral, operators, scale, ring_weight, box_size, pixel_size, SUBSPACE_GRID
+        )
+        subspace = find_subspace(
+            imaging, sample, config.linear_kinds, config.latent_size, seed, model.mobile > 0
+        )
         return replace(model, subspace=subspace, config=replace(config, latent_size=subspace.rank))
 
     def _measured_features(self, sample: Batch) -> np.ndarray:
@@ -127,6 +141,7 @@ class GmmModel:
             config, neutral, levels, arrays["feature_scale"],
             float(arrays["image_scale"]), arrays["ring_weight"],
             int(arrays["box_size"]), float(arrays["pixel_size"]), subspace, arrays["edges"],
+            arrays["mobile"],
         )
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -136,7 +151,7 @@ class GmmModel:
             "sigma": self.neutral.sigma, "feature_scale": self.feature_scale,
             "image_scale": np.asarray(self.image_scale), "ring_weight": self.ring_weight,
             "box_size": np.asarray(self.box_size), "pixel_size": np.asarray(self.pixel_size),
-            "level_count": np.asarray(len(self.levels)), "edges": self.edges,
+            "level_count": np.asarray(len(self.levels)), "edges": self.edges, "mobile": self.mobile,
         }
         if self.subspace is not None:
             arrays |= {"subspace_mean": self.subspace.mean, "subspace_modes": self.subspace.modes}
@@ -193,9 +208,12 @@ class GmmModel:
     def _infer(self, params: Any, batch: Batch) -> tuple[Array, Array]:
         """Return posterior means and precisions; no gradient passes through them."""
         params = jax.lax.stop_gradient(params)
-        tangents = partial(linear_tangents, self.config, self.neutral_mixture(params), params["modes"])
+        tangents = partial(
+            linear_tangents, self.config, self.neutral_mixture(params), self._modes(params)
+        )
         seen = Imaging.of(
-            self.neutral, self.image_scale, self.ring_weight, self.box_size, self.pixel_size
+            self.neutral, symmetry_operators(self.config.symmetry), self.image_scale,
+            self.ring_weight, self.box_size, self.pixel_size,
         )
 
         def one(
@@ -226,18 +244,26 @@ class GmmModel:
             change = network(latent)
         else:
             both = network(jnp.concatenate([latent, jnp.zeros_like(latent[:1])]) / LATENT_REACH)
-            change = both[:-1] - both[-1] + jnp.einsum("nfr,br->bnf", params["modes"], latent)
-        return jax.vmap(partial(changed, self.config, neutral))(change)
+            change = both[:-1] - both[-1] + jnp.einsum("nfr,br->bnf", self._modes(params), latent)
+        mobile = jnp.asarray(self.mobile)[:, None]
+        return jax.vmap(partial(changed, self.config, neutral))(change * mobile)
+
+    def _modes(self, params: Any) -> Float[Array, "points outputs latent"]:
+        return params["modes"] * jnp.asarray(self.mobile)[:, None, None]
+
+    def _whole(self, mixture: Gaussians) -> Gaussians:
+        """Return the whole complex of one unit."""
+        return symmetric_copies(mixture, symmetry_operators(self.config.symmetry))
 
     def render(
         self, representation: Gaussians, pose: Pose, n: int, pixel_size: float
     ) -> Complex[Array, "n half"]:
-        """Return the projection of one mixture, without CTF."""
-        return project_gaussians(representation, pose, n, pixel_size)
+        """Return the projection of one mixture, all units of it, without CTF."""
+        return project_gaussians(self._whole(representation), pose, n, pixel_size)
 
     def volume(self, representation: Gaussians, n: int, pixel_size: float) -> Float[Array, "n n n"]:
-        """Return the map of one mixture."""
-        return gaussians_to_volume(representation, n, pixel_size)
+        """Return the map of one mixture, all units of it."""
+        return gaussians_to_volume(self._whole(representation), n, pixel_size)
 
     def loss(
         self, params: Any, batch: Batch, key: PRNGKeyArray
@@ -284,6 +310,7 @@ class GmmModel:
         self, mixture: Gaussians, image: Array, pose: Pose, ctf: CTFParams
     ) -> Float[Array, ""]:
         target, transfer = self._target(image, ctf)
+        mixture = self._whole(mixture)
         if self.config.loss == "frc":
             return -mean_frc(mixture, target, transfer, pose, self.pixel_size, self._rings())
         weight = jnp.asarray(self.ring_weight)
@@ -307,7 +334,10 @@ class GmmModel:
     ) -> Float[Array, "points 5"]:
         target, transfer = self._target(image, ctf)
         neutral = jax.tree.map(jnp.asarray, self.neutral)
-        return gradient_features(neutral, target, transfer, pose, self.pixel_size, self._rings())
+        operators = symmetry_operators(self.config.symmetry)
+        return gradient_features(
+            neutral, target, transfer, pose, self.pixel_size, self._rings(), operators
+        )
 
     def _target(self, image: Array, ctf: CTFParams) -> tuple[Array, Array]:
         return fourier_image(image), ctf_image(ctf, self.box_size, self.pixel_size)

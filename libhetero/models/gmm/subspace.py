@@ -34,6 +34,7 @@ from libhetero.physics.ctf import ctf_image
 from libhetero.physics.fourier import fourier_image
 from libhetero.physics.gaussians import project_amplitudes, project_groups
 from libhetero.physics.rotations import HIGHEST
+from libhetero.physics.symmetry import symmetric_copies
 from libhetero.records import CTFParams, Gaussians, Pose
 
 LARGEST_GRID = 96  # pixels; finer rings say little of a latent and cost much
@@ -66,7 +67,8 @@ class Imaging:
 
     Parameters
     ----------
-    neutral : the mixture, N Gaussians.
+    neutral : the mixture, N Gaussians, one unit of the complex.
+    operators : (copies, 3, 3) of its symmetry.
     scale : of the images.
     root_weight : (m, m // 2 + 1), square root of twice the weight of each Fourier pixel.
     box_size : of the images, pixels n.
@@ -74,6 +76,7 @@ class Imaging:
     """
 
     neutral: Gaussians
+    operators: np.ndarray
     scale: float
     root_weight: np.ndarray
     box_size: int
@@ -81,12 +84,13 @@ class Imaging:
 
     @classmethod
     def of(
-        cls, neutral: Gaussians, scale: float, ring_weight: np.ndarray, box_size: int,
-        pixel_size: float, grid: int = LARGEST_GRID,
+        cls, neutral: Gaussians, operators: np.ndarray, scale: float, ring_weight: np.ndarray,
+        box_size: int, pixel_size: float, grid: int = LARGEST_GRID,
     ) -> Imaging:
         """Keep the rings of at most `grid` pixels."""
         weight = _low_rings(ring_weight, min(box_size, grid))
-        return cls(neutral, scale, np.sqrt(2 * weight).astype(np.float32), box_size, pixel_size)
+        root = np.sqrt(2 * weight).astype(np.float32)
+        return cls(neutral, operators, scale, root, box_size, pixel_size)
 
     @property
     def grid(self) -> int:
@@ -167,7 +171,7 @@ def gauss_newton(
     Parameters
     ----------
     imaging : of the set; its neutral mixture is not used.
-    mixture : at z.
+    mixture : at z, one unit of the complex.
     tangents : of the mixture at z: displacement (N, 3, r) in Å and amplitude (N, r), or None.
     image, pose, ctf : of the particle.
     latent : z.
@@ -177,7 +181,13 @@ def gauss_newton(
     the new z and the precision JᵀWJ + 1.
     """
     displacement, amplitude = tangents
-    rank = len(latent)
+    rank, copies = len(latent), len(imaging.operators)
+    mixture = symmetric_copies(mixture, imaging.operators)
+    if displacement is not None and copies > 1:
+        turned = jnp.einsum("cij,njr->cnir", imaging.operators, displacement, precision=HIGHEST)
+        displacement = turned.reshape(-1, 3, rank)
+    if amplitude is not None:
+        amplitude = jnp.tile(amplitude, (copies, 1))
     sets = [mixture.amplitude[None]]
     if displacement is not None:
         plane = jnp.einsum("ai,nir->arn", pose.rotation[:2], displacement, precision=HIGHEST)

@@ -47,7 +47,7 @@ class Patches:
 
     Parameters
     ----------
-    fine : (N,) patch of each Gaussian, 0 .. K - 1.
+    fine : (N,) patch of each Gaussian, 0 .. K - 1; -1 where it may not change.
     coarse : (K,) coarse patch of each fine one.
     """
 
@@ -56,7 +56,8 @@ class Patches:
 
 
 def find_subspace(
-    imaging: Imaging, sample: Batch, kinds: str, rank: int = 0, seed: int = 0
+    imaging: Imaging, sample: Batch, kinds: str, rank: int = 0, seed: int = 0,
+    mobile: np.ndarray | None = None,
 ) -> Subspace:
     """Find mean and modes of a sample of particles.
 
@@ -67,12 +68,14 @@ def find_subspace(
     kinds : "p", "a" or "pa".
     rank : number of modes; 0 takes those that stand out of the noise, 2 to 16.
     seed : of k-means.
+    mobile : (N,) bool, which Gaussians may change; None for all.
 
     Returns
     -------
-    the subspace, its modes in falling order of variance.
+    the subspace, its modes in falling order of variance; 0 for Gaussians that may not change.
     """
-    patches = make_patches(imaging, kinds, seed)
+    mobile = np.ones(len(imaging.neutral.sigma), bool) if mobile is None else np.asarray(mobile)
+    patches = make_patches(imaging, kinds, seed, mobile)
     hessian, gradient = normal_equations(imaging, sample, patches.fine, kinds)
     columns = len(kinds_of_columns(kinds))
     merge = _merging(patches.coarse, columns)
@@ -95,6 +98,7 @@ def find_subspace(
     shape = (columns, -1)
     spread = modes[:, order].reshape(*shape, rank)[:, patches.fine].transpose(1, 0, 2)
     centre = mean.reshape(shape)[:, patches.fine].T
+    spread, centre = spread * mobile[:, None, None], centre * mobile[:, None]
     return Subspace(kinds, centre.astype(np.float32), spread.astype(np.float32))
 
 
@@ -103,9 +107,9 @@ def kinds_of_columns(kinds: str) -> str:
     return "".join(kind * {"p": 3, "a": 1}[kind] for kind in kinds)
 
 
-def make_patches(imaging: Imaging, kinds: str, seed: int) -> Patches:
-    """Group the Gaussians by k-means, and the groups again."""
-    position = np.asarray(imaging.neutral.position, np.float64)
+def make_patches(imaging: Imaging, kinds: str, seed: int, mobile: np.ndarray) -> Patches:
+    """Group the Gaussians that may change by k-means, and the groups again."""
+    position = np.asarray(imaging.neutral.position, np.float64)[mobile]
     columns = len(kinds_of_columns(kinds))
     fine = min(len(position), FINE_COLUMNS // columns)
     coarse = min(fine, COARSE_COLUMNS // columns)
@@ -114,7 +118,9 @@ def make_patches(imaging: Imaging, kinds: str, seed: int) -> Patches:
     count = np.bincount(label)
     centre = np.stack([np.bincount(label, position[:, i]) / count for i in range(3)], axis=1)
     merged = KMeans(min(coarse, len(count)), n_init=1, random_state=seed).fit(centre, sample_weight=count)
-    return Patches(label, np.unique(merged.labels_, return_inverse=True)[1])
+    patch = np.full(len(mobile), -1)
+    patch[mobile] = label
+    return Patches(patch, np.unique(merged.labels_, return_inverse=True)[1])
 
 
 def _merging(coarse: np.ndarray, columns: int) -> np.ndarray:
@@ -143,38 +149,57 @@ def normal_equations(
 def _equations(imaging: Imaging, patch: np.ndarray, kinds: str) -> Callable[..., tuple[Array, Array]]:
     """Return the function of one particle; Gaussians are laid out patch by patch, padded to equal number."""
     place, inside = _layout(patch)
-    position = np.asarray(imaging.neutral.position)[place.ravel()]
-    sigma = np.asarray(imaging.neutral.sigma)[place.ravel()]
-    amplitude = np.asarray(imaging.neutral.amplitude)[place] * inside
+    neutral = jax.tree.map(np.asarray, imaging.neutral)
+    position, sigma = neutral.position[place.ravel()], neutral.sigma[place.ravel()]
+    amplitude = neutral.amplitude[place] * inside
+    still = jax.tree.map(lambda array: array[patch < 0], neutral)
     kx, ky = imaging.frequencies()
     count = len(place)
 
-    def one(image: Array, pose: Pose, ctf: CTFParams) -> tuple[Array, Array]:
+    def unit(image: Array, pose: Pose, ctf: CTFParams) -> tuple[Array, Array, Array]:
+        """Return what one unit of the complex shows: changes in its own frame, sum and image."""
         made, target = imaging.patches(image, position, sigma, amplitude, pose, ctf)
-        left = (target - jnp.sum(made, axis=0)).reshape(-1)
+        whole = jnp.sum(made, axis=0)
+        if len(still.sigma):
+            whole = whole + imaging.whitened(image, still, still.amplitude[None], pose, ctf)[0][0]
         parts = []
         if "p" in kinds:
             parts += [shifted(made, kx), shifted(made, ky)]
         if "a" in kinds:
             parts += [made]
-        flat = jnp.concatenate(parts).reshape(len(parts) * count, -1)
-        hessian, gradient = jnp.matmul(flat, flat.T), flat @ left
-        if "p" not in kinds:
-            return hessian, gradient
-        turn = jnp.kron(pose.rotation[:2], jnp.eye(count))
-        if "a" in kinds:
-            turn = jax.scipy.linalg.block_diag(turn, jnp.eye(count))
-        return turn.T @ hessian @ turn, turn.T @ gradient
+        return jnp.concatenate(parts).reshape(len(parts) * count, -1), whole, target
+
+    def turn(rotation: Array) -> Array:
+        """Return the matrix from changes of patches to those of `unit`, where x and y are the image's."""
+        parts = [jnp.kron(rotation[:2], jnp.eye(count))] if "p" in kinds else []
+        return jax.scipy.linalg.block_diag(*parts, *([jnp.eye(count)] if "a" in kinds else []))
+
+    def one(image: Array, pose: Pose, ctf: CTFParams) -> tuple[Array, Array]:
+        if len(imaging.operators) == 1:
+            flat, whole, target = unit(image, pose, ctf)
+            hessian, gradient = jnp.matmul(flat, flat.T), flat @ (target - whole).reshape(-1)
+            turned = turn(pose.rotation)
+            return turned.T @ hessian @ turned, turned.T @ gradient
+
+        def add(total: tuple[Array, Array], operator: Array) -> tuple[tuple[Array, Array], Array]:
+            rotation = jnp.matmul(pose.rotation, operator, precision=HIGHEST)
+            flat, whole, target = unit(image, Pose(rotation, pose.shift), ctf)
+            return (total[0] + turn(rotation).T @ flat, total[1] + whole), target
+
+        columns, (m, half) = count * len(kinds_of_columns(kinds)), imaging.root_weight.shape
+        start = jnp.zeros((columns, 2 * m * half)), jnp.zeros((2, m, half))
+        (flat, whole), target = jax.lax.scan(add, start, jnp.asarray(imaging.operators))
+        return jnp.matmul(flat, flat.T), flat @ (target[0] - whole).reshape(-1)
 
     return one
 
 
 def _layout(patch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return (K, M) Gaussians of each patch, repeated to equal number, and 1 where not repeated."""
-    count = np.bincount(patch)
+    count = np.bincount(patch[patch >= 0])
     place = np.zeros((len(count), count.max()), np.int64)
     inside = np.arange(count.max()) < count[:, None]
-    place[inside] = np.argsort(patch, kind="stable")
+    place[inside] = np.argsort(patch, kind="stable")[np.count_nonzero(patch < 0) :]
     return place, inside.astype(np.float32)
 
 

@@ -16,11 +16,13 @@ from libhetero.models.gmm.noise import measure_noise, ring_limits
 from libhetero.physics.ctf import ctf_image
 from libhetero.physics.fourier import ring_index
 from libhetero.physics.gaussians import project_gaussians
+from libhetero.physics.symmetry import symmetric_copies, symmetry_operators
 from libhetero.records import Gaussians
-from tests.models.tiny_models import BOX, GMM, PIXEL, mixture, particles, quick_jit
+from tests.models.tiny_models import BOX, GMM, PIXEL, mixture, particles, quick_jit, random_params
 from tests.reference import correlation as correlation_twin
 
 RINGS = slice(1, BOX // 2)
+C1 = symmetry_operators("c1")
 
 
 def one_particle():
@@ -35,7 +37,7 @@ def test_features_are_the_gradient_of_the_mean_frc():
     target, ctf, pose = one_particle()
     gaussians = jax.tree.map(jnp.asarray, mixture())
     features = np.asarray(
-        quick_jit(lambda g: gradient_features(g, target, ctf, pose, PIXEL, RINGS))(gaussians)
+        quick_jit(lambda g: gradient_features(g, target, ctf, pose, PIXEL, RINGS, C1))(gaussians)
     )
     assert features.shape == (20, 5)
 
@@ -156,3 +158,42 @@ def test_only_the_letters_given_vary(vary):
     np.testing.assert_allclose(found.amplitude, amplitude, rtol=1e-5)
     np.testing.assert_allclose(found.sigma, sigma, rtol=1e-5)
     assert np.all(np.asarray(found.amplitude) >= 0) and np.all(np.asarray(found.sigma) > 0)
+
+
+@pytest.mark.parametrize("loss", ["frc", "likelihood"])
+def test_a_unit_of_a_symmetric_complex_stands_for_all_of_it(loss):
+    operators = symmetry_operators("d2")
+    batch, unit = particles(4), mixture(5)
+    whole = jax.tree.map(np.asarray, symmetric_copies(unit, operators))
+    found = []
+    for symmetry, neutral in (("d2", unit), ("c1", whole)):
+        config = GmmConfig(**GMM, decoder="mlp", loss=loss, symmetry=symmetry)
+        model = GmmModel(config, neutral, (), np.ones(5), 1.0, np.ones((BOX, 9)), BOX, PIXEL)
+        misfit = quick_jit(jax.vmap(model._misfit, in_axes=(None, 0, 0, 0)))
+        features = quick_jit(jax.vmap(model._features))(batch.images, batch.pose, batch.ctf)
+        found.append((
+            misfit(neutral, batch.images, batch.pose, batch.ctf), model.volume(neutral, BOX, PIXEL),
+            model.render(neutral, batch.pose.take(0), BOX, PIXEL), features,
+        ))  # fmt: skip
+    for one, other in zip(found[0][:3], found[1][:3], strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4 * np.abs(other).max())
+    strengths = found[1][3].reshape(4, 4, 5, 5).sum(axis=1)[..., 3:]  # of every copy of a Gaussian
+    np.testing.assert_allclose(found[0][3][..., 3:], strengths, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("encoder", ["network", "posterior"])
+def test_gaussians_outside_the_mask_do_not_change(encoder):
+    config = GmmConfig(**GMM, encoder=encoder, decoder="mlp")
+    mobile = np.arange(20) < 8
+    model = GmmModel.from_data(config, mixture(), BOX, PIXEL, particles(16), mobile=mobile)
+    params = random_params(model.init)
+    decoded = quick_jit(model.decode)(params, 2 * np.ones((1, model.config.latent_size), np.float32))
+    neutral = model.neutral_mixture(params)
+    moved = np.linalg.norm(decoded.position[0] - neutral.position, axis=1)
+    assert np.all(moved[mobile] > 1e-3) and np.all(moved[~mobile] == 0)
+    np.testing.assert_array_equal(decoded.amplitude[0][~mobile], neutral.amplitude[~mobile])
+    restored = GmmModel.from_arrays(model.config, model.arrays())
+    np.testing.assert_array_equal(restored.mobile, mobile)
+    if encoder == "posterior":
+        assert np.all(model.subspace.modes[~mobile] == 0)
+        assert np.all(np.abs(model.subspace.modes[mobile]).max(axis=(1, 2)) > 0)

@@ -20,6 +20,7 @@ from libhetero.models.gmm.subspace_fit import (
 from libhetero.physics.ctf import ctf_image
 from libhetero.physics.fourier import fourier_image
 from libhetero.physics.gaussians import project_amplitudes, project_gaussians, project_groups
+from libhetero.physics.symmetry import symmetric_copies, symmetry_operators
 from libhetero.records import Gaussians
 from tests.models.tiny_models import BOX, PIXEL, mixture, particles, quick_jit
 
@@ -36,8 +37,9 @@ def weights(noise: float = 1.0) -> np.ndarray:
     return plane
 
 
-def imaging(noise: float = 1.0, scale: float = 1.0) -> Imaging:
-    return Imaging.of(mixture(), scale, weights(noise), BOX, PIXEL)
+def imaging(noise: float = 1.0, scale: float = 1.0, symmetry: str = "c1") -> Imaging:
+    operators = symmetry_operators(symmetry)
+    return Imaging.of(mixture(), operators, scale, weights(noise), BOX, PIXEL)
 
 
 def test_sets_of_amplitudes_and_groups_are_projections():
@@ -73,8 +75,10 @@ def test_tangents_are_the_derivative_of_the_change(vary):
         np.testing.assert_allclose(amplitude, jacobian.amplitude, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("vary", ["p", "a", "pa"])
-def test_a_gauss_newton_step_minimises_the_linearised_posterior(vary):
+@pytest.mark.parametrize(
+    "vary, symmetry", [("p", "c1"), ("a", "c1"), ("pa", "c1"), ("p", "c3"), ("pa", "d2")]
+)
+def test_a_gauss_newton_step_minimises_the_linearised_posterior(vary, symmetry):
     """Against the least-squares solution with a Jacobian from automatic differentiation."""
     config = GmmConfig(vary=vary)
     batch = particles(1)
@@ -87,7 +91,8 @@ def test_a_gauss_newton_step_minimises_the_linearised_posterior(vary):
     transfer = ctf_image(ctf, BOX, PIXEL) * scale
 
     def whitened(z):
-        plane = project_gaussians(changed(config, neutral, modes @ z), pose, BOX, PIXEL) * transfer
+        whole = symmetric_copies(changed(config, neutral, modes @ z), symmetry_operators(symmetry))
+        plane = project_gaussians(whole, pose, BOX, PIXEL) * transfer
         plane = plane * np.sqrt(2 * weight)
         return jnp.concatenate([jnp.real(plane).ravel(), jnp.imag(plane).ravel()])
 
@@ -98,25 +103,28 @@ def test_a_gauss_newton_step_minimises_the_linearised_posterior(vary):
     stacked = np.concatenate([jacobian, np.eye(3)])
     step = np.linalg.lstsq(stacked, np.concatenate([residual, -np.asarray(z)]), rcond=None)[0]
     found, precision = gauss_newton(
-        imaging(3.0, scale), changed(config, neutral, modes @ z),
+        imaging(3.0, scale, symmetry), changed(config, neutral, modes @ z),
         linear_tangents(config, neutral, modes, z), image, pose, ctf, z,
     )  # fmt: skip
     np.testing.assert_allclose(found, z + step, rtol=2e-3, atol=2e-3)
     np.testing.assert_allclose(precision, jacobian.T @ jacobian + np.eye(3), rtol=2e-3, atol=1e-2)
 
 
-def test_normal_equations_are_those_of_the_patches():
+@pytest.mark.parametrize("symmetry, still", [("c1", 0), ("c3", 0), ("c1", 5), ("d2", 5)])
+def test_normal_equations_are_those_of_the_patches(symmetry, still):
     """Against a Jacobian by automatic differentiation, positions and amplitudes of two patches."""
     batch = particles(3)
-    patch = np.repeat([0, 1], [8, 12])
-    hessian, gradient = normal_equations(imaging(), batch, patch, "pa")
+    patch = np.repeat([0, -1, 1], [8, still, 12 - still])
+    hessian, gradient = normal_equations(imaging(symmetry=symmetry), batch, patch, "pa")
     neutral = jax.tree.map(jnp.asarray, mixture())
+    mobile = jnp.asarray(patch >= 0)
 
     def whitened(change, number):
         moved = Gaussians(
-            neutral.position + change[:6].reshape(3, 2).T[patch],
-            neutral.amplitude * (1 + change[6:][patch]), neutral.sigma,
+            neutral.position + change[:6].reshape(3, 2).T[patch] * mobile[:, None],
+            neutral.amplitude * (1 + change[6:][patch] * mobile), neutral.sigma,
         )  # fmt: skip
+        moved = symmetric_copies(moved, symmetry_operators(symmetry))
         plane = project_gaussians(moved, batch.pose.take(number), BOX, PIXEL)
         plane = plane * ctf_image(batch.ctf.take(number), BOX, PIXEL) * np.sqrt(2 * weights())
         return jnp.concatenate([jnp.real(plane).ravel(), jnp.imag(plane).ravel()])
@@ -196,7 +204,7 @@ def test_pieces_that_come_and_go_span_the_subspace():
 
 
 def test_patches_are_nested_and_fewer_than_gaussians():
-    patches = make_patches(imaging(), "pa", 0)
+    patches = make_patches(imaging(), "pa", 0, np.ones(len(mixture().sigma), bool))
     assert patches.fine.shape == (COUNT,)
     assert set(patches.fine) == set(range(len(patches.coarse)))
     assert patches.coarse.max() + 1 <= len(patches.coarse)

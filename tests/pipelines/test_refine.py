@@ -190,6 +190,25 @@ def _one_line(capsys, arguments, *texts) -> None:
         assert text in lines[0], lines[0]
 
 
+def test_a_mask_and_a_symmetry_reach_the_model(project, capsys) -> None:
+    half = np.zeros((BOX, BOX, BOX), np.float32)
+    half[..., BOX // 2 :] = 1  # x ≥ 0
+    write_volume("half.mrc", half, PIXEL)
+    options = "--decoder mlp --mask half.mrc --sym c2 --usetest 0.25 --path run --niter 1 --batchsz 12"
+    assert main(["particles.star", *GMM, *options.split()]) == 0
+    said = capsys.readouterr().out
+    run = open_run("run")
+    position = read_gaussians("gmm.txt", BOX, PIXEL).position
+    expected = np.rint(position[:, 0] / PIXEL) >= 0
+    np.testing.assert_array_equal(run.model.mobile, expected)
+    assert f"{expected.sum()} of 30 Gaussians may change" in said
+    assert "10 of 40 particles are held out" in said
+    assert run.config.model["symmetry"] == "c2" and run.config.data.mask.endswith("half.mrc")
+    neutral = run.model.neutral_mixture(run.params)
+    volume = np.asarray(run.model.volume(neutral, BOX, PIXEL))[:, 1:, 1:]  # about the voxel n // 2
+    np.testing.assert_allclose(volume, volume[:, ::-1, ::-1], atol=1e-4 * volume.max())
+
+
 def test_mistakes_are_answered_in_one_line(project, capsys) -> None:
     mlp = FAMILIES["mlp"]
     _one_line(capsys, ["absent.star"], "absent.star")

@@ -86,6 +86,12 @@ def write_map(n: int = N, pixel_size: float = PIXEL_SIZE, nan: bool = False) -> 
             file.data[3, 4, 5] = np.nan
 
 
+def write_empty_map() -> None:
+    """Write map.mrc: zeros."""
+    with mrcfile.new("map.mrc", np.zeros((N, N, N), np.float32)) as file:
+        file.voxel_size = PIXEL_SIZE
+
+
 def write_gaussians(count: int = 32) -> None:
     """Write gmm.txt: Gaussians about the centre, EMAN2's five columns."""
     random = np.random.default_rng(2)
@@ -237,6 +243,22 @@ TABLE += [
     Mistake("full disk", "e2hype_refine.py particles.star", ("no space left",), machine=full_disk),
     Mistake("Gaussian option of CryoHype", "e2hype_refine.py particles.star --nmid 4",
             ("--nmid", "--pointtransformer")),
+    Mistake("unknown symmetry", "e2hype_refine.py particles.star --decoder mlp --model gmm.txt --sym q4",
+            ("symmetry 'q4'", "c1"), write_gaussians),
+    Mistake("symmetry of CryoHype", "e2hype_refine.py particles.star --sym c4",
+            ("--sym", "--pointtransformer")),
+    Mistake("mask of CryoHype", "e2hype_refine.py particles.star --mask map.mrc",
+            ("--mask", "--pointtransformer"), write_map),
+    Mistake("missing mask",
+            "e2hype_refine.py particles.star --decoder mlp --model gmm.txt --mask absent.mrc",
+            ("absent.mrc", "no such file"), write_gaussians),
+    Mistake("mask beside the molecule",
+            "e2hype_refine.py particles.star --decoder mlp --model gmm.txt --mask map.mrc",
+            ("map.mrc", "0 of 32 Gaussians", "0.5"), lambda: (write_gaussians(), write_empty_map())),
+    Mistake("nothing held out", "e2hype_refine.py particles.star --usetest 0.001",
+            ("--usetest 0.001", "holds out 0 of")),
+    Mistake("everything held out", "e2hype_refine.py particles.star --usetest 1",
+            ("test_fraction is 1", "less than 1")),
     Mistake("resume of no run", "e2hype_refine.py --resume hype_07", ("hype_07", "no such file")),
     Mistake("resume of a damaged run", "e2hype_refine.py --resume hype_00", ("config.json", "JSON"),
             lambda: (os.mkdir("hype_00"), Path("hype_00/config.json").write_text("{"))),

@@ -4,13 +4,11 @@ The programs run in this process, not one process each, to compile once; `run_st
 in tests/cli/test_stages.py.
 """
 
-import importlib
 import json
 import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
@@ -18,7 +16,6 @@ from libhetero.cli.stages import StageResult
 from libhetero.errors import UserError
 from tests.simulate.test_cut import dumbbell, write_model
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 FIGURES = {
     "assembly": {"accuracy", "regions_found", "regions_true", "ari", "region_class_accuracy", "seconds"},
     "motion": {"rmsd", "rmsd_rigid", "regions_found", "spearman_min", "seconds"},
@@ -26,17 +23,8 @@ FIGURES = {
 
 
 @pytest.fixture
-def benchmark(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
-    """Load one of the scripts as Python does when it is run: its folder is on the path."""
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    for name in ("harness", "assembly", "motion"):
-        monkeypatch.delitem(sys.modules, name, raising=False)
-    return importlib.import_module
-
-
-@pytest.fixture
 def in_process(
-    benchmark: Callable, load_program: Callable, monkeypatch: pytest.MonkeyPatch
+    load: Callable, load_program: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> list[str]:
     """Run stages in this process; return the commands run."""
     commands: list[str] = []
@@ -49,19 +37,19 @@ def in_process(
             raise UserError(f"{name}: failed")
         return StageResult(name, command, 1.0, 2**20)
 
-    monkeypatch.setattr(benchmark("harness"), "run_stage", run_stage)
+    monkeypatch.setattr(load("harness"), "run_stage", run_stage)
     return commands
 
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(("name", "trained"), [("assembly", "pt"), ("motion", "mlp")])
 def test_a_tiny_run(
-    name: str, trained: str, benchmark: Callable, in_process: list[str], tmp_path: Path,
+    name: str, trained: str, load: Callable, in_process: list[str], tmp_path: Path,
     capsys: pytest.CaptureFixture,
 ) -> None:  # fmt: skip
     work, json_file = tmp_path / "work", tmp_path / "figures.json"
     options = ["--profile", "tiny", "--seed", "3", "--json", str(json_file), "--work", str(work)]
-    assert benchmark(name).main([*options, "--rows", trained]) == 0
+    assert load(name).main([*options, "--rows", trained]) == 0
     report = json.loads(json_file.read_text())
     assert report["profile"] == "tiny" and set(report["rows"]) == {trained}
     for row in report["rows"].values():
@@ -76,20 +64,20 @@ def test_a_tiny_run(
     assert "published PT" in said and f"{name}, profile tiny, seed 3" in said
 
     before = json_file.read_text()
-    assert benchmark(name).main([*options, "--rows", trained, "--stages", "score"]) == 0
+    assert load(name).main([*options, "--rows", trained, "--stages", "score"]) == 0
     again = json.loads(json_file.read_text())
     assert len(again["stages"]) == 1 and before != json_file.read_text()
     key = "accuracy" if name == "assembly" else "rmsd"
     assert again["rows"][trained][key] == report["rows"][trained][key]
-    assert benchmark(name).main(options) == 1
+    assert load(name).main(options) == 1
     assert "not empty" in capsys.readouterr().err
 
 
 def test_motion_on_a_model_with_too_few_pieces(
-    benchmark: Callable, in_process: list[str], tmp_path: Path
+    load: Callable, in_process: list[str], tmp_path: Path
 ) -> None:
     """A model of one chain and a table of no moving piece: three are cut off its core."""
-    motion = benchmark("motion")
+    motion = load("motion")
     model = write_model(tmp_path / "a model.pdb", dumbbell())
     table = tmp_path / "table.json"
     table.write_text(json.dumps({"body": "all", "domains": {"all": {"selection": [["A", None]]}}}))
@@ -103,8 +91,8 @@ def test_motion_on_a_model_with_too_few_pieces(
     assert truth["pixel_size"] * truth["box_size"] >= 1.2 * 45
 
 
-def test_gaussians_may_start_from_the_model(benchmark: Callable, tmp_path: Path) -> None:
-    harness, assembly = benchmark("harness"), benchmark("assembly").BENCHMARK
+def test_gaussians_may_start_from_the_model(load: Callable, tmp_path: Path) -> None:
+    harness, assembly = load("harness"), load("assembly").BENCHMARK
     model = write_model(tmp_path / "model.pdb", dumbbell())
     parse = harness.build_parser(assembly, "").parse_args
     options = parse(["--start", "model", "--structures", str(model), "--rows", "pt"])
@@ -118,12 +106,12 @@ def test_gaussians_may_start_from_the_model(benchmark: Callable, tmp_path: Path)
 
 
 def test_every_profile_is_a_command_that_its_programs_accept(
-    benchmark: Callable, load_program: Callable, tmp_path: Path
+    load: Callable, load_program: Callable, tmp_path: Path
 ) -> None:
-    harness = benchmark("harness")
+    harness = load("harness")
     model = str(write_model(tmp_path / "model.pdb", dumbbell()))
     for name in ("assembly", "motion"):
-        found = benchmark(name).BENCHMARK
+        found = load(name).BENCHMARK
         for profile in found.profiles.values():
             options = harness.build_parser(found, "").parse_args(["--structures", model])
             source = harness.find_source(found, profile, options)
@@ -133,7 +121,7 @@ def test_every_profile_is_a_command_that_its_programs_accept(
 
 
 def test_one_failed_row_leaves_the_other(
-    benchmark: Callable, monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+    load: Callable, monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
     capsys: pytest.CaptureFixture,
 ) -> None:  # fmt: skip
     def run_stage(name: str, command: str, folder: Path) -> StageResult:
@@ -148,8 +136,8 @@ def test_one_failed_row_leaves_the_other(
             (folder / "mlp.json").write_text(json.dumps({"gaussians": values}))
         return StageResult(name, command, 2.0, 2**20)
 
-    assembly = benchmark("assembly")
-    monkeypatch.setattr(benchmark("harness"), "run_stage", run_stage)
+    assembly = load("assembly")
+    monkeypatch.setattr(load("harness"), "run_stage", run_stage)
     path = tmp_path / "figures.json"
     assert assembly.main(["--profile", "tiny", "--json", str(path)]) == 1
     report = json.loads(path.read_text())
@@ -160,10 +148,10 @@ def test_one_failed_row_leaves_the_other(
 
 
 def test_mistakes_are_one_line(
-    benchmark: Callable, monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+    load: Callable, monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
     capsys: pytest.CaptureFixture,
 ) -> None:  # fmt: skip
-    assembly, harness = benchmark("assembly"), benchmark("harness")
+    assembly, harness = load("assembly"), load("harness")
     monkeypatch.setattr(harness, "SHARED", tmp_path / "nowhere")
     (tmp_path / "broken.json").write_text("{")
     model = str(write_model(tmp_path / "model.pdb", dumbbell()))

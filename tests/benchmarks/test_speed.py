@@ -1,21 +1,14 @@
 """The speed benchmark at a size of milliseconds, and its count of operations."""
 
-import importlib
 import json
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import pytest
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-
-
-@pytest.fixture
-def load(monkeypatch):
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
+@pytest.fixture(autouse=True)
+def allocator_as_it_is(monkeypatch):
     monkeypatch.setattr("libhetero.cli.allocator.keep_freed_memory", lambda environment: False)
-    return importlib.import_module
 
 
 def test_quick(load, tmp_path, capsys):

@@ -1,8 +1,6 @@
 """The library's published decoder and projector are the functions of their plain transcription."""
 
 import dataclasses
-import importlib
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +14,6 @@ from libhetero.models.gmm.topology import build_topology
 from libhetero.physics.gaussians import project_gaussians
 from tests.models.tiny_models import BOX, PIXEL, mixture, poses, quick_jit, random_params
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 PAPER = GmmConfig.preset("paper")
 SIZES = {
     "small": {"points": (6, 11, 17), "neighbours": 5, "channels": 8, "attention_channels": 16},
@@ -25,9 +22,8 @@ SIZES = {
 
 
 @pytest.fixture
-def transcription(monkeypatch):
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    return importlib.import_module("transcription")
+def transcription(load):
+    return load("transcription")
 
 
 def compare(found, expected, tolerance):

@@ -1,0 +1,56 @@
+"""The ablation: its rows are options that exist, and its table averages over seeds."""
+
+import json
+import types
+
+import pytest
+
+from libhetero.configuration import write_json
+from libhetero.pipelines.refine_config import new_config
+from programs import e2hype_refine
+
+
+def test_every_row_is_a_configuration_of_its_own(load, monkeypatch):
+    made = []
+    monkeypatch.setattr(
+        "libhetero.pipelines.refine.run", lambda config, **_: made.append(new_config(config))
+    )
+    rows = load("ablation").ROWS
+    for options in rows.values():
+        command = f"p.star --model gmm.txt --pointtransformer --preset small --path run {options}"
+        assert e2hype_refine.main(command.split()) == 0
+    assert len({json.dumps(config.model) + str(config.training) for config in made}) == len(rows)
+
+
+@pytest.fixture
+def ablation(load, monkeypatch):
+    """The program, its stages replaced by ones that leave what theirs would."""
+    module = load("ablation")
+
+    def stage(name, command, folder):
+        words = command.split()
+        if "refine" in words[0]:
+            run = folder / words[words.index("--path") + 1]
+            run.mkdir()
+            seed, extra = int(words[words.index("--seed") + 1]), 0.002 * ("mlp" in words)
+            losses = [1.0, 0.9 + extra + 0.01 * seed, 0.95 + extra + 0.01 * seed]
+            (run / "log.jsonl").write_text(
+                "".join(json.dumps({"test_loss": loss}) + "\n" for loss in losses) + '{"loss": 0.1}\n'
+            )
+        if "score" in words[0]:
+            figures = {"all": 0.9, "optional": 0.8}
+            write_json(folder / words[-1], {"gaussians": {"amplitude": {"percentile": figures}}})
+        return types.SimpleNamespace(seconds=3.0)
+
+    monkeypatch.setattr(module, "run_stage", stage)
+    return module
+
+
+def test_table_compares_with_the_first_row(ablation, tmp_path, capsys):
+    path = tmp_path / "table.json"
+    assert ablation.main(["--rows", "default", "MLP", "--seeds", "2", "--json", str(path)]) == 0
+    rows = json.loads(path.read_text())["rows"]
+    assert rows["default"]["held_out"] == 0
+    assert rows["MLP"]["held_out"] == pytest.approx(2.0)
+    assert rows["MLP"]["accuracy"] == pytest.approx(0.9) and rows["MLP"]["seconds"] == 3.0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[-2:]] == ["default", "MLP"]

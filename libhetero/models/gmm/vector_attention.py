@@ -52,6 +52,7 @@ def vector_attention(
     projection : kernel and bias of the dense layer that makes q, k and v, joined in this order; they
         are then never held for the whole batch.
     """
+
     def attend(features: Array, *shared: Any) -> Array:
         return jax.lax.map(lambda part: _forward(part, *shared, neighbourhood, precision)[0], features)
 

@@ -112,7 +112,7 @@ def _repeat(values: Float[Array, "points"], rows: int) -> Float[Array, "rows poi
     """Return the same values in every row.
 
     The derivative is written row by row. Its transpose is then a sum of whole rows, where that of a
-    broadcast goes down one column after the other, which takes a CPU several times as long.
+    broadcast goes down one column after the other, which is slow on a CPU.
     """
     return jnp.broadcast_to(values, (rows, *values.shape))
 

@@ -8,6 +8,8 @@ cosine and sine tables for ky, kx ≥ 0; the half plane at -ky is the same produ
 
 from __future__ import annotations
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -106,13 +108,29 @@ def _half_planes(product: Float[Array, "sets rows columns"], n: int) -> Float[Ar
     return jnp.stack([real, imaginary], axis=1)
 
 
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
+def _repeat(values: Float[Array, "points"], rows: int) -> Float[Array, "rows points"]:
+    """Return the same values in every row.
+
+    The derivative is written row by row. Its transpose is then a sum of whole rows, where that of a
+    broadcast goes down one column after the other, which is slow on a CPU.
+    """
+    return jnp.broadcast_to(values, (rows, *values.shape))
+
+
+@_repeat.defjvp
+def _repeat_jvp(rows, primals, tangents):  # noqa: ANN001, ANN202  (shapes as above)
+    return _repeat(*primals, rows), jnp.stack([tangents[0]] * rows)
+
+
 def _tables(
     position: Float[Array, "points"], sigma: Float[Array, "points"], n: int, pixel_size: float
 ) -> tuple[Float[Array, "half points"], Float[Array, "half points"]]:
     """Return exp(-2π²σ²s²) · (cos 2πsx, sin 2πsx) at the frequencies s ≥ 0 of one axis."""
-    frequency = jnp.arange(n // 2 + 1, dtype=jnp.float32)[:, None] / (n * pixel_size)
-    cosine, sine = cosine_sine(frequency * position)
-    width = jnp.exp(-2 * jnp.pi**2 * frequency**2 * sigma**2)
+    half = n // 2 + 1
+    frequency = jnp.arange(half, dtype=jnp.float32)[:, None] / (n * pixel_size)
+    cosine, sine = cosine_sine(frequency * _repeat(position, half))
+    width = jnp.exp(-2 * jnp.pi**2 * frequency**2 * _repeat(sigma**2, half))
     return cosine * width, sine * width
 
 

@@ -147,6 +147,39 @@ def test_gradient_agrees_with_finite_differences():
         assert float(gradient[place]) == pytest.approx(float(slope), rel=2e-2, abs=0.3)
 
 
+def test_repeated_rows_have_the_derivatives_of_a_broadcast():
+    """Forwards and backwards, for several particles."""
+    random = np.random.default_rng(6)
+    values, tangent = jnp.asarray(random.normal(size=(2, 3, 5)), jnp.float32)
+    cotangent = jnp.asarray(random.normal(size=(3, 4, 5)), jnp.float32)
+    own = jax.vmap(lambda row: projector._repeat(row, 4))
+    plain = jax.vmap(lambda row: jnp.broadcast_to(row, (4, 5)))
+    for function in (jax.jit(own), own):
+        for found, expected in zip(
+            jax.jvp(function, (values,), (tangent,)), jax.jvp(plain, (values,), (tangent,)), strict=True
+        ):
+            np.testing.assert_array_equal(found, expected)
+        back, expected = (jax.vjp(one, values)[1](cotangent)[0] for one in (function, plain))
+        np.testing.assert_allclose(back, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_gradients_are_those_of_plain_tables(monkeypatch):
+    """Of the mixture and of the pose, with a pixel size that is traced."""
+    gaussians, pose = mixture(), a_pose()
+    target = fourier_image(np.random.default_rng(7).normal(size=(N, N)).astype(np.float32))
+
+    def score(gaussians, pose, pixel_size):
+        plane = projector.project_gaussians(gaussians, pose, N, pixel_size)
+        return jnp.sum(jnp.real(plane * jnp.conj(target)))
+
+    found = jax.jit(jax.grad(score, argnums=(0, 1, 2)))(gaussians, pose, PIXEL)
+    monkeypatch.setattr(projector, "_repeat", lambda values, rows: values)
+    jax.clear_caches()
+    expected = jax.jit(jax.grad(score, argnums=(0, 1, 2)))(gaussians, pose, PIXEL)
+    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(one, other, atol=5e-6 * float(np.abs(other).max()))
+
+
 def test_cosine_and_sine_of_turns():
     turns = np.linspace(-7.3, 7.3, 1001)
     cosine, sine = cosine_sine(jnp.asarray(turns, jnp.float32))

@@ -87,12 +87,11 @@ class PublishedLevel(nn.Module):
         key = Kernel(config.channels, width, bias=True, name="key")()
         value = _compose(key, Kernel(width, width, bias=True, name="value")())
         kernel, bias = (jnp.concatenate(parts, axis=-1) for parts in zip(query, key, value, strict=True))
-        projected = _apply((inputs,), (kernel, bias), config.precision)
         first = Kernel(width, width, bias=True, name="weight_hidden")()
         second = Kernel(width, width, name="weight")()
         return vector_attention(
-            projected, encode_offsets(level, OFFSET_WIDTH, width, config.precision),
-            (*first, *second), Neighbourhood.of(level), config.precision,
+            inputs, encode_offsets(level, OFFSET_WIDTH, width, config.precision), (*first, *second),
+            Neighbourhood.of(level), config.precision, projection=(kernel, bias),
         )
 
 

@@ -9,7 +9,7 @@ softmax does not see it.
 The two products are nearly all of the decoder's work, and each of their operands has a row for
 every particle, point and neighbour. Particles are therefore taken a few at a time, and the
 derivative keeps only the two arrays that would cost a product to make again: s, and the operand of
-W₂. Everything else is recomputed from q, k, v and δ.
+W₂. Everything else is recomputed from the features that q, k and v are projected from, and from δ.
 """
 
 from __future__ import annotations
@@ -27,67 +27,63 @@ from libhetero.models.gmm.neighbours import (
 )
 from libhetero.models.precision import matrix_product, operand_dtype, outer_product
 
+Linear = tuple[Float[Array, "inputs outputs"], Float[Array, "outputs"]]
 PARTICLES_AT_ONCE = 1  # for each device
 
 
 def vector_attention(
-    projected: Float[Array, "points batch 3*channels"],
+    features: Float[Array, "points batch inputs"],
     encoding: Float[Array, "neighbours points channels"],
     dense: tuple[Float[Array, "channels channels"], Float[Array, "channels"], Float[Array, "channels channels"]],
     neighbourhood: Neighbourhood,
     precision: str,
+    projection: Linear | None = None,
 ) -> Float[Array, "points batch channels"]:
     """Return y of the module's equations.
 
     Parameters
     ----------
-    projected : q, k and v of the points, joined in this order.
+    features : what q, k and v are projected from; without a projection q, k and v themselves, joined
+        in this order.
     encoding : δ, the same for every particle.
     dense : W₁, b₁ and W₂.
     neighbourhood : who is whose neighbour.
-    precision : policy for the products with W₁ and W₂.
+    precision : policy for the matrix products.
+    projection : kernel and bias of the dense layer that makes q, k and v, joined in this order; they
+        are then never held for the whole batch.
     """
-    count = _particles_at_once(projected.shape[1])
 
-    def attend(projected: Array, encoding: Array, dense: Any) -> Array:
-        def one(features: Array) -> Array:
-            return _forward(features, encoding, dense, neighbourhood, precision)[0]
+    def attend(features: Array, *shared: Any) -> Array:
+        return jax.lax.map(lambda part: _forward(part, *shared, neighbourhood, precision)[0], features)
 
-        return _join(jax.lax.map(one, _split(projected, count)))
-
-    def forward(projected: Array, encoding: Array, dense: Any) -> tuple[Array, Any]:
-        def one(features: Array) -> tuple[Array, Any]:
-            return _forward(features, encoding, dense, neighbourhood, precision)
-
-        mixed, kept = jax.lax.map(one, _split(projected, count))
-        return _join(mixed), (projected, encoding, dense, kept)
+    def forward(features: Array, *shared: Any) -> tuple[Array, Any]:
+        mixed, kept = jax.lax.map(lambda part: _forward(part, *shared, neighbourhood, precision), features)
+        return mixed, (features, shared, kept)
 
     def backward(residuals: Any, gradient: Array) -> tuple[Any, ...]:
-        projected, encoding, dense, kept = residuals
+        features, shared, kept = residuals
 
-        def one(shared: Any, inputs: Any) -> tuple[Any, Any]:
-            features, kept, gradient = inputs
-            own, more = _backward(
-                features, encoding, dense, kept, gradient, neighbourhood, precision
-            )
-            return jax.tree.map(jnp.add, shared, more), own
+        def one(total: Any, inputs: Any) -> tuple[Any, Any]:
+            part, kept, gradient = inputs
+            own, more = _backward(part, *shared, kept, gradient, neighbourhood, precision)
+            return jax.tree.map(jnp.add, total, more), own
 
-        start = jax.tree.map(jnp.zeros_like, (encoding, dense))
-        inputs = (_split(projected, count), kept, _split(gradient, count))
-        shared, own = jax.lax.scan(one, start, inputs)
-        return (_join(own), *shared)
+        start = jax.tree.map(jnp.zeros_like, shared)
+        total, own = jax.lax.scan(one, start, (features, kept, gradient))
+        return (own, *total)
 
     attention = jax.custom_vjp(attend)
     attention.defvjp(forward, backward)
-    return attention(projected, encoding, dense)
+    parts = _split(features, _particles_at_once(features.shape[1]))
+    return _join(attention(parts, projection, encoding, dense))
 
 
 def _forward(
-    features: Array, encoding: Array, dense: tuple[Array, ...], neighbourhood: Neighbourhood,
-    precision: str,
+    features: Array, projection: Linear | None, encoding: Array, dense: tuple[Array, ...],
+    neighbourhood: Neighbourhood, precision: str,
 ) -> tuple[Array, tuple[Array, Array]]:
     """Return y of a few particles, and what their derivative keeps: s and the operand of W₂."""
-    query, key, value = jnp.split(features, 3, axis=-1)
+    query, key, value = _project(features, projection, precision)
     first, bias, second = dense
     relation = _relation(query, key, encoding, neighbourhood)
     hidden = jax.nn.relu(matrix_product(relation, first, precision) + bias)
@@ -98,11 +94,13 @@ def _forward(
 
 
 def _backward(
-    features: Array, encoding: Array, dense: tuple[Array, ...], kept: tuple[Array, Array],
-    gradient: Array, neighbourhood: Neighbourhood, precision: str,
-) -> tuple[Array, tuple[Array, tuple[Array, ...]]]:
-    """Return the gradients of the features of a few particles, and theirs of δ and of the dense layers."""
-    query, key, value = jnp.split(features, 3, axis=-1)
+    features: Array, projection: Linear | None, encoding: Array, dense: tuple[Array, ...],
+    kept: tuple[Array, Array], gradient: Array, neighbourhood: Neighbourhood, precision: str,
+) -> tuple[Array, tuple[Any, ...]]:
+    """Return the gradients of the features of a few particles, and theirs of all that particles share."""
+    (query, key, value), transpose = jax.vjp(
+        lambda features, projection: _project(features, projection, precision), features, projection
+    )
     first, _, second = dense
     share, hidden = kept
     offered = neighbourhood.gather(value) + encoding[:, :, None]
@@ -112,17 +110,25 @@ def _backward(
     relation = _relation(query, key, encoding, neighbourhood)
     d_relation = jnp.where(relation > 0, matrix_product(d_hidden, first.T, precision), 0.0)
     d_value = share * gradient
-    own = (
+    own, d_projection = transpose((
         sum_over_neighbours(d_relation),
         -neighbourhood.transpose(d_relation),
         neighbourhood.transpose(d_value),
-    )
+    ))
     d_dense = (
         outer_product(relation, d_hidden, precision),
         jnp.sum(d_hidden, axis=(0, 1, 2)),
         outer_product(hidden, d_logits, precision),
     )
-    return jnp.concatenate(own, axis=-1), (jnp.sum(d_relation + d_value, axis=2), d_dense)
+    return own, (d_projection, jnp.sum(d_relation + d_value, axis=2), d_dense)
+
+
+def _project(features: Array, projection: Linear | None, precision: str) -> tuple[Array, ...]:
+    """Return q, k and v."""
+    if projection is not None:
+        kernel, bias = projection
+        features = matrix_product(features, kernel, precision) + bias
+    return tuple(jnp.split(features, 3, axis=-1))
 
 
 def _relation(query: Array, key: Array, encoding: Array, neighbourhood: Neighbourhood) -> Array:

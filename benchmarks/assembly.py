@@ -27,7 +27,7 @@ PIECES = 8
 PROFILES = {
     "cpu": Profile(
         particles=3000, box=64, gaussians=600,
-        training="--preset small --pas 010 --niter 12",
+        training="--preset small --pas 010 --niter 6",
     ),
     "full": Profile(
         particles=12_800, box=96, gaussians=2048,

@@ -29,7 +29,7 @@ RMSD = 2.2  # Å
 PROFILES = {
     "cpu": Profile(
         particles=4000, box=64, gaussians=500,
-        training="--preset small --pas 100 --niter 12",
+        training="--preset small --pas 100 --niter 6",
     ),
     "full": Profile(
         particles=12_800, box=96, gaussians=2048,

@@ -24,7 +24,7 @@ class GmmConfig:
     decoder : "pointtransformer" or "mlp".
     encoder : "posterior", each particle's latent is solved for; "network", as published.
     latent_size : numbers per particle; 0 for as many directions as stand out of the noise.
-    inference_steps : Gauss-Newton steps of the posterior.
+    inference_steps : Gauss-Newton steps of the posterior; 0 for 3 where positions vary, else 2.
     encoder_width : units in each of the encoder's three hidden layers.
     mlp_width : units in each of the MLP decoder's three hidden layers.
     points : Gaussians chosen at each level of the hierarchy, coarse to fine; a level
@@ -59,7 +59,7 @@ class GmmConfig:
     architecture: str = "revised"
     encoder: str = "posterior"
     latent_size: int = 0
-    inference_steps: int = 2
+    inference_steps: int = 0
     encoder_width: int = 512
     mlp_width: int = 512
     points: tuple[int, ...] = (64, 256, 1024)
@@ -115,10 +115,10 @@ class GmmConfig:
         )
         ascending = all(a < b for a, b in zip(self.points, self.points[1:], strict=False))
         _require(ascending, "points", self.points, "levels from coarse to fine")
-        for name in ("inference_steps", "encoder_width", "mlp_width", "neighbours", "channels",
+        for name in ("encoder_width", "mlp_width", "neighbours", "channels",
                      "attention_channels", "interpolation"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "1 or more")
-        for name in ("attention_groups", "displacement_scale", "latent_noise", "latent_penalty",
+        for name in ("inference_steps", "attention_groups", "displacement_scale", "latent_noise", "latent_penalty",
                      "latent_size", "smoothness", "stiffness"):
             _require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
         groups = self.attention_groups or self.attention_channels
@@ -132,6 +132,11 @@ class GmmConfig:
             min(low, high) >= 0 and (low > high or 0 in (low, high)),
             "resolution", self.resolution, "(low, high) in Å, low the larger number, 0 for the widest",
         )
+
+    @property
+    def newton_steps(self) -> int:
+        """Gauss-Newton steps of the posterior; images are further from linear in positions."""
+        return self.inference_steps or (3 if "p" in self.vary else 2)
 
     @property
     def linear_kinds(self) -> str:
@@ -156,7 +161,7 @@ class GmmConfig:
         if name == "paper":
             return replace(
                 cls(), encoder="network", latent_size=3, channels=256, attention_channels=512, attention_groups=0,
-                normalise=False, loss="frc",
+                normalise=False, loss="frc", stiffness=0.0,
                 architecture="published", interpolation_weights="published", dropout=0.2,
             )
         raise ConfigurationError(f"unknown preset {name!r}; expected small, default or paper.")

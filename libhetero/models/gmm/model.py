@@ -99,7 +99,8 @@ class GmmModel:
             )
         neutral = jax.tree.map(lambda array: np.asarray(array, np.float32), neutral)
         limits = ring_limits(config.resolution, box_size, pixel_size)
-        few = jax.tree.map(lambda leaf: leaf[:NOISE_SAMPLE], sample)
+        every = max(len(sample.weight) // NOISE_SAMPLE, 1)  # from all over the list
+        few = jax.tree.map(lambda leaf: leaf[::every][:NOISE_SAMPLE], sample)
         operators = symmetry_operators(config.symmetry)
         whole = jax.tree.map(np.asarray, symmetric_copies(neutral, operators))
         scale, ring_weight = measure_noise(whole, few, box_size, pixel_size, limits)
@@ -222,7 +223,7 @@ class GmmModel:
             return gauss_newton(seen, mixture, tangents(z), image, pose, ctf, z)
 
         latent = jnp.zeros((len(batch.images), self.config.latent_size))
-        for _ in range(self.config.inference_steps):
+        for _ in range(self.config.newton_steps):
             mixtures = self.decode(params, latent)
             latent, precision = jax.vmap(one)(latent, mixtures, batch.images, batch.pose, batch.ctf)
         return latent, precision

@@ -9,7 +9,9 @@
 3. Its eigenvalues tell how many directions stand out of the noise; these are refined on the fine
    patches as modes M of a low rank: with z_i as in `subspace`, (M, mean) solves the linear equations
 
-       Σ_i H_i [M mean] E[(z,1)(z,1)ᵀ] = Σ_i g_i E[(z,1)]ᵀ.
+       Σ_i H_i [M mean] E[(z,1)(z,1)ᵀ] + V⁻¹ [M mean] = Σ_i g_i E[(z,1)]ᵀ
+
+   with V the variance that a number of M typically has: a patch too faint to be seen does not change.
 """
 
 from __future__ import annotations
@@ -93,7 +95,8 @@ def find_subspace(
         "the latent has %d", found, len(gradient), " ".join(f"{x:.3g}" for x in spectrum[: rank + 2]), rank,
     )  # fmt: skip
     modes = merge @ (vectors[:, :rank] * np.sqrt(np.maximum(values[:rank], 1e-12)))
-    modes, mean = fit_modes(hessian, gradient, modes, merge @ mean, FINE_STEPS)
+    prior = _typical_variance(modes, kinds)
+    modes, mean = fit_modes(hessian, gradient, modes, merge @ mean, prior, FINE_STEPS)
     order = np.argsort(-np.sum(modes**2, axis=0))
     shape = (columns, -1)
     spread = modes[:, order].reshape(*shape, rank)[:, patches.fine].transpose(1, 0, 2)
@@ -231,10 +234,27 @@ def fit_covariance(
     return np.asarray(covariance, np.float64), np.asarray(mean, np.float64)
 
 
+def _typical_variance(modes: np.ndarray, kinds: str) -> np.ndarray:
+    """Return the mean square of the modes, (columns · patches,), one value for each kind of change."""
+    columns = np.array(list(kinds_of_columns(kinds)))
+    parts = modes.reshape(len(columns), -1)
+    mean_square = [np.mean(parts[columns == kind] ** 2) for kind in columns]
+    return np.repeat(mean_square, len(modes) // len(columns))
+
+
 def fit_modes(
-    hessian: np.ndarray, gradient: np.ndarray, modes: np.ndarray, mean: np.ndarray, steps: int
+    hessian: np.ndarray, gradient: np.ndarray, modes: np.ndarray, mean: np.ndarray,
+    prior: np.ndarray, steps: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return modes and mean of a low rank by expectation maximisation (the module's step 3)."""
+    """Return modes and mean of a low rank by expectation maximisation (the module's step 3).
+
+    Parameters
+    ----------
+    hessian, gradient : H and g of every particle.
+    modes, mean : to start from.
+    prior : V, one variance for each row of the modes.
+    steps : of expectation and maximisation.
+    """
     size, rank = modes.shape
 
     @jax.jit
@@ -257,7 +277,7 @@ def fit_modes(
         left, right, second = (sum(np.asarray(part, np.float64) for part in parts) for parts in zip(*blocks, strict=True))
         square = left.reshape(rank + 1, rank + 1, size, size).transpose(0, 2, 1, 3)
         square = square.reshape((rank + 1) * size, -1)
-        square[np.diag_indices(len(square))] += 1e-6 * np.trace(square) / len(square)
+        square[np.diag_indices(len(square))] += np.tile(1 / np.maximum(prior, 1e-12), rank + 1)
         solved = np.linalg.solve(square, right.ravel()).reshape(rank + 1, size)
         second /= len(gradient)
         centre = second[:rank, rank]

@@ -139,14 +139,17 @@ def test_normal_equations_are_those_of_the_patches(symmetry, still):
         np.testing.assert_allclose(gradient[number], slope, rtol=1e-3, atol=1e-3 * np.abs(slope).max())
 
 
-def linear_problem(rank: int, particles_: int = 600):
-    """Return H, g, true covariance and mean of a linear problem with three unknowns a particle seen."""
+def linear_problem(rank: int, particles_: int = 600, last: float = 1.0):
+    """Return H, g, true modes and mean of a linear problem of which a particle shows five numbers.
+
+    The last of the six unknowns is seen `last` times as strongly as the others.
+    """
     rng = np.random.default_rng(3)
     size = 6
     modes = rng.normal(size=(size, rank))
     mean = rng.normal(size=size) * 0.3
     change = mean + rng.normal(size=(particles_, rank)) @ modes.T
-    seen = rng.normal(size=(particles_, 5, size))
+    seen = rng.normal(size=(particles_, 5, size)) * np.array([1, 1, 1, 1, 1, last])
     noise = 0.3
     data = np.einsum("nps,ns->np", seen, change) + noise * rng.normal(size=(particles_, 5))
     hessian = np.einsum("npa,npb->nab", seen, seen) / noise**2
@@ -165,10 +168,21 @@ def test_covariance_is_recovered_from_partial_views():
 def test_modes_are_recovered_from_partial_views():
     hessian, gradient, modes, mean = linear_problem(2)
     start = modes + 0.5 * np.random.default_rng(4).normal(size=modes.shape)
-    found, centre = fit_modes(hessian, gradient, start, np.zeros(6), 40)
+    found, centre = fit_modes(hessian, gradient, start, np.zeros(6), np.full(6, 100.0), 40)
     true = modes @ modes.T
     assert np.linalg.norm(found @ found.T - true) < 0.15 * np.linalg.norm(true)
     np.testing.assert_allclose(centre, mean, atol=0.3)
+
+
+def test_what_is_hardly_seen_does_not_change():
+    hessian, gradient, modes, mean = linear_problem(2, last=1e-3)
+    start = modes + 0.5 * np.random.default_rng(4).normal(size=modes.shape)
+    wild, _ = fit_modes(hessian, gradient, start, np.zeros(6), np.full(6, 1e12), 40)
+    found, centre = fit_modes(hessian, gradient, start, np.zeros(6), np.full(6, 1.0), 40)
+    assert np.abs(found[5]).max() < 0.5 < 2 < np.abs(wild[5]).max()
+    assert abs(centre[5]) < 0.5
+    true = modes[:5] @ modes[:5].T
+    assert np.linalg.norm(found[:5] @ found[:5].T - true) < 0.15 * np.linalg.norm(true)
 
 
 def changing_particles(count: int = 300) -> tuple:

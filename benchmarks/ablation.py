@@ -4,9 +4,9 @@
 
 One set of a complex made from the seed, whose pieces come and go; each row changes one thing of the
 first row and trains on nine tenths of the particles. `held_out` is the loss of the last tenth at the
-parameters kept (misfit over the noise power; less is better), in thousandths above the first row's;
-`accuracy` and `optional` are those of benchmarks/assembly.py. Differences of one seed below about 0.3
-thousandths and 0.5 % are chance: read the mean of several.
+parameters kept (misfit over the noise power; less is better), in thousandths above the first row's
+(with an encoder network it holds that one's penalty too: compare its accuracy); `accuracy` and
+`optional` are those of benchmarks/assembly.py. Read the mean of several seeds.
 """
 
 from __future__ import annotations
@@ -59,6 +59,8 @@ def main(argv: list[str] | None = None) -> int:
         help="run these alone; the first is compared with (default: all)")  # fmt: skip
     add("--quick", action="store_true", help="a set of seconds, to try the program")
     options = parser.parse_args(argv)
+    if options.seeds < 1:
+        parser.error(f"--seeds: expected 1 or more; got {options.seeds}")
     found: dict[str, list[dict[str, float]]] = {name: [] for name in options.rows}
     try:
         with tempfile.TemporaryDirectory() as name:

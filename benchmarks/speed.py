@@ -243,7 +243,8 @@ def table(found: dict[str, Any]) -> str:
     lines = [
         f"{found['device']}, JAX {found['jax']}: forward and backward, {sizes['gaussians']} Gaussians, "
         f"batch {sizes['batch']}",
-        f"{'decoder':<26}{'ms/particle':>12}{'faster':>9}{'GFLOP fwd':>11}{'GFLOP':>9}{'GiB at ' + str(sizes['memory_batch']):>11}",
+        f"{'decoder':<26}{'ms/particle':>12}{'faster':>9}{'GFLOP fwd':>11}{'GFLOP':>9}"
+        f"{'GiB at ' + str(sizes['memory_batch']):>11}",
     ]
     base = found["milliseconds"]["transcription"]
     for name in ("transcription", "paper", "default", "small"):

@@ -20,7 +20,7 @@ a .pdb, the FSC of map and Gaussians as _fsc.txt and a figure of it."""
 EPILOG = """\
 examples:
   e2hype_guess_n.py consensus.mrc gmm.txt
-  e2hype_guess_n.py consensus.mrc gmm.txt --ngauss 1024 --trainmodel
+  e2hype_guess_n.py consensus.mrc gmm.txt --ngauss 1024 --trainmodel --particles particles.lst
   e2hype_guess_n.py consensus.mrc gmm.txt --halfmaps half1.mrc half2.mrc --sym c4
   e2hype_guess_n.py model.cif gmm.txt --box 128 --apix 2.5 --maxres 8
 """
@@ -39,11 +39,14 @@ def build_parser() -> argparse.ArgumentParser:
     add("--maxres", type=float, metavar="Å",
         help="finest detail fitted (default: where the map ends, by half-maps or its background)")  # fmt: skip
     add("--halfmaps", nargs=2, metavar="MAP",
-        help="half-maps of the map (default: OUT_half1 and OUT_half2 of e2hype_make3d.py, if there)")  # fmt: skip
+        help="half-maps of the map (default: MAP_half1 and MAP_half2 beside it, if there)")  # fmt: skip
     add("--sym", default="c1", metavar="GROUP",
         help="symmetry of the map, c4, d2, t, o, i … (default: c1); the Gaussians are one unit")  # fmt: skip
     add("--trainmodel", action="store_true",
         help="refine at the end against projections of the map, all directions at once")  # fmt: skip
+    add("--particles", metavar="LIST",
+        help="refine at the very end against these particles, poses and CTFs in the list (.star, .lst, "
+        ".cs); one mixture for all of them")  # fmt: skip
     add("--box", type=int, metavar="N", help="pixels, for an atomic model")
     add("--apix", type=float, metavar="Å", help="pixel size, for a model or in place of the map's")
     add("--niter", type=int, default=200, metavar="N", help="steps of the fit (default: 200)")
@@ -72,6 +75,7 @@ def _call(options: argparse.Namespace, session: Session) -> None:
         half_maps=None if options.halfmaps is None else tuple(options.halfmaps),
         symmetry=options.sym,
         views=options.trainmodel,
+        particles=options.particles,
     )
     run(config, session.progress)
 

@@ -42,6 +42,7 @@ def build_parser() -> argparse.ArgumentParser:
     sign.add_argument("--noinvert", action="store_const", const=1, dest="contrast",
         help="protein is white")  # fmt: skip
     add("--box", type=int, metavar="N", help="Fourier crop to N pixels (default: the stack's)")
+    add("--sym", default="c1", metavar="GROUP", help="symmetry: c4, d2, t, o, i … (default: c1)")
     add("--batchsz", type=int, default=64, metavar="N", help="images inserted at once")
     return parser
 
@@ -65,7 +66,9 @@ def _call(options: argparse.Namespace, session: Session) -> None:
         no_ctf=options.noctf,
         preprocess=PreprocessConfig(box_size=options.box),
     )
-    config = Make3dConfig(data, options.output, options.contrast, options.batchsz)
+    config = Make3dConfig(
+        data, options.output, options.contrast, options.batchsz, symmetry=options.sym
+    )
     run(config, session.progress)
 
 

@@ -76,7 +76,7 @@ def _add_model(group: argparse._ArgumentGroup) -> None:
         help="Gaussians with the Point Transformer decoder")  # fmt: skip
     add("--decoder", choices=("pointtransformer", "mlp"), help="Gaussians with this decoder")
     add("--preset", "--hype_preset", "--pt_preset", choices=("small", "default", "paper"),
-        help="sizes of the model (default: default)")  # fmt: skip
+        help="sizes of the model; paper: encoder and loss as published, too (default: default)")  # fmt: skip
     add("--nmid", type=int, metavar="N", dest="latent_size",
         help="latent numbers a particle, Gaussians (default: as many as the set shows)")  # fmt: skip
     add("--encoder", choices=("posterior", "network"),
@@ -114,11 +114,9 @@ def _add_training(group: argparse._ArgumentGroup) -> None:
         help="hold out this fraction of the particles, say 0.1: keep the parameters that fit them "
         "best, stop after 3 epochs without gain (default: 0)")  # fmt: skip
     add("--seed", type=int, metavar="N", help="of every random draw (default: 0)")
-    add("--checkpoint", type=int, metavar="N", dest="checkpoint_every",
-        help="epochs between checkpoints (default: about one a minute)")  # fmt: skip
+    add("--checkpoint", type=int, metavar="N", dest="checkpoint_every", help="epochs between two (default: a minute)")
     add("--keep", type=int, metavar="N", help="checkpoints kept (default: 2)")
-    add("--report", type=int, metavar="N", dest="report_every",
-        help="steps between reports (default: ten an epoch)")  # fmt: skip
+    add("--report", type=int, metavar="N", dest="report_every", help="steps between two (default: ten an epoch)")
 
 
 def refine(options: argparse.Namespace, session: Session) -> None:
@@ -131,13 +129,9 @@ def refine(options: argparse.Namespace, session: Session) -> None:
     config = RefineConfig(
         particles=options.particles,
         family="gmm" if options.decoder else None,
-        preset=options.preset, model=model,
-        settings=tuple(options.settings or ()),
-        training=given(options, *TRAINING),
-        data=given(options, *DATA),
-        preprocess=given(options, "box_size", "normalise"),
-        contrast=options.contrast,
-        folder=options.path, resume=options.resume,
+        preset=options.preset, model=model, settings=tuple(options.settings or ()),
+        training=given(options, *TRAINING), data=given(options, *DATA), contrast=options.contrast,
+        preprocess=given(options, "box_size", "normalise"), folder=options.path, resume=options.resume,
     )  # fmt: skip
     run(
         config,

@@ -40,9 +40,12 @@ class ModelFamily(Protocol):
         """Return the map (z, y, x) of one representation."""
 
     def loss(
-        self, params: Any, batch: Batch, key: PRNGKeyArray
+        self, params: Any, batch: Batch, key: PRNGKeyArray, training: bool = True
     ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
-        """Return the mean over the batch, weighted by `batch.weight`, and figures to report."""
+        """Return the mean over the batch, weighted by `batch.weight`, and figures to report.
+
+        `training` is False for particles that are not trained on: no dropout.
+        """
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return geometry and statistics to save; `libhetero.models.build` takes them back."""

@@ -2,35 +2,49 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import jax
 import numpy as np
 
 from libhetero.errors import ConfigurationError, DataError
-from libhetero.io import read_volume, write_gaussians, write_gaussians_pdb
+from libhetero.io import ImageReader, read_volume, write_gaussians, write_gaussians_pdb
 from libhetero.io.atomic import replacing
 from libhetero.metrics.fsc import resolution
+from libhetero.models.gmm.homogeneous import HomogeneousModel
 from libhetero.models.gmm.map_support import molecule_mask, reliability, symmetry_agreement
 from libhetero.models.gmm.start import (
     WORTH,
     FittedMixture,
     MapToFit,
+    compare,
     fit_mixture,
     grow_mixture,
     place_gaussians,
 )
+from libhetero.physics.gaussians import project_gaussians
 from libhetero.physics.symmetry import symmetric_copies, symmetry_operators
+from libhetero.pipelines.preparation import SAMPLE, measured
+from libhetero.pipelines.run_folder import DataConfig, load_particles
+from libhetero.records import Pose
 from libhetero.report.fsc import draw_fsc
 from libhetero.simulate.atoms import density_of_atoms
 from libhetero.simulate.sources import whole_model
 from libhetero.simulate.structures import check_fits
+from libhetero.training.feed import ParticleFeed
+from libhetero.training.loop import train
+from libhetero.training.optimiser import TrainingConfig
+from libhetero.training.preprocess import PreprocessConfig, sample_indices
 
 LOGGER = logging.getLogger(__name__)
 MODEL_SUFFIXES = (".pdb", ".cif", ".ent", ".mmcif")
 MODEL_B_FACTOR = 50.0  # Å²
+PARTICLE_TRAINING = TrainingConfig(batch_size=32, learning_rate=1e-2, ema_decay=0.99)
+LEAST_EPOCHS, LEAST_STEPS = 2, 400
 LEAST_SYMMETRY = 0.8  # correlation of a symmetric map with itself, turned
 
 
@@ -54,6 +68,7 @@ class GuessConfig:
         those that e2hype_make3d.py wrote beside the map, or else the map's background.
     symmetry : of the map; the mixture is one asymmetric unit.
     views : refine the mixture against projections of the map in all directions at the end.
+    particles : list with poses and CTFs to refine the mixture against after that; None for none.
     """
 
     source: str
@@ -68,6 +83,7 @@ class GuessConfig:
     half_maps: tuple[str, str] | None = None
     symmetry: str = "c1"
     views: bool = False
+    particles: str | None = None
 
     def __post_init__(self) -> None:
         if self.count is not None and self.count < 1:
@@ -110,17 +126,58 @@ def run(config: GuessConfig, progress: Callable[[float], None] | None = None) ->
         fitted = fit_mixture(goal, start, config.steps, report, views)
         LOGGER.info("%s%s", "against all projections: " if views else "", _described(fitted, goal))
         start = fitted.gaussians
+    if config.particles is not None:
+        fitted = _refined(config, goal, fitted)
+        LOGGER.info("against the particles: %s", _described(fitted, goal))
     _write(config, goal, fitted)
     return fitted
 
 
+def _refined(config: GuessConfig, goal: MapToFit, fitted: FittedMixture) -> FittedMixture:
+    """Return the mixture as it explains the particles best, all of them by the same one."""
+    particles = load_particles(DataConfig(config.particles))
+    whole = symmetric_copies(jax.tree.map(np.asarray, fitted.gaussians), goal.operators)
+    box, stored = particles.uniform_box_size(), particles.uniform_pixel_size()
+
+    def project(pose: Pose) -> jax.Array:
+        return project_gaussians(whole, pose, box, stored)
+
+    preprocess = measured(PreprocessConfig(), particles, None, config.seed, project)
+    feed = ParticleFeed(ImageReader(particles), particles, preprocess)
+    sample = feed.batch(sample_indices(len(feed), SAMPLE, config.seed))
+    model = HomogeneousModel.from_data(
+        fitted.gaussians, goal.operators, sample, feed.box_size, feed.pixel_size,
+        config.max_resolution or 0.0,
+    )  # fmt: skip
+    steps = -(-len(feed) // PARTICLE_TRAINING.batch_size)
+    epochs = max(LEAST_EPOCHS, -(-LEAST_STEPS // steps))
+    LOGGER.info("%s: %d particles, %d epochs of %d steps", config.particles, len(feed), epochs, steps)
+    training = dataclasses.replace(PARTICLE_TRAINING, epochs=epochs, seed=config.seed)
+    result = train(model, model.init(), feed, training)
+    LOGGER.info(
+        "misfit of the particles %.5f before and %.5f after (1: noise and what the start leaves)",
+        float(result.losses[:steps].mean()), float(result.losses[-steps:].mean()),
+    )  # fmt: skip
+    return compare(goal, jax.device_get(model.mixture(result.params)))
+
+
 def _grown(goal: MapToFit, seed: int) -> FittedMixture:
     """Return the smallest mixture that explains as much as larger ones, telling every size."""
-    grown = grow_mixture(goal, seed, lambda count, fitted: LOGGER.info(_described(fitted, goal)))
-    LOGGER.info(
-        "%d Gaussians: 1.6 times as many would explain less than %.2g%% more of the map",
-        len(grown.gaussians.sigma), 100 * WORTH,
-    )  # fmt: skip
+    tried = []
+
+    def report(count: int, fitted: FittedMixture) -> None:
+        tried.append(count)
+        LOGGER.info(_described(fitted, goal))
+
+    grown = grow_mixture(goal, seed, report)
+    count = len(grown.gaussians.sigma)
+    if count == tried[-1]:
+        LOGGER.info("%d Gaussians are taken, the most there may be for this map", count)
+    else:
+        LOGGER.info(
+            "%d Gaussians are taken: %d explain less than %.2g%% more of the map",
+            count, tried[-1], 100 * WORTH,
+        )  # fmt: skip
     return grown
 
 
@@ -150,6 +207,11 @@ def _goal(config: GuessConfig) -> MapToFit:
             )
         trust[beyond] = 0
         told = told if trust[~beyond][-1] == 0 else "--maxres"
+    if not trust[2:].any():
+        raise DataError(
+            f"{config.source}: nothing of the map can be trusted ({told}); expected half-maps that agree, "
+            "or a molecule that stands out of the background. Give others with --halfmaps, or --threshold."
+        )
     end = n * pixel_size / max(np.count_nonzero(trust) - 1, 1)
     LOGGER.info(
         "%s: box %d, %.4g Å per voxel; the molecule fills %.1f%% of it, detail to %.3g Å (%s)",
@@ -176,7 +238,7 @@ def _half_maps(
         beside = tuple(
             source.with_name(f"{source.stem}_half{number}{source.suffix}") for number in (1, 2)
         )
-        if config.box_size is not None or not all(path.is_file() for path in beside):
+        if _is_model(config.source) or not all(path.is_file() for path in beside):
             return None, "from its background"
         paths = tuple(str(path) for path in beside)
     volumes = tuple(read_volume(path, config.pixel_size)[0] for path in paths)
@@ -186,6 +248,7 @@ def _half_maps(
                 f"{path}: box {'×'.join(map(str, volume.shape[::-1]))}; expected the map's, {shape[0]}. "
                 "Give the half-maps of this map."
             )
+        _check_finite(path, volume)
     return volumes, f"from {Path(paths[0]).name} and {Path(paths[1]).name}"
 
 
@@ -215,9 +278,17 @@ def _write(config: GuessConfig, goal: MapToFit, fitted: FittedMixture) -> None:
     LOGGER.info("wrote %s, .pdb, _fsc.txt and _fsc.png", output)
 
 
+def _is_model(source: str) -> bool:
+    return source.lower().removesuffix(".gz").endswith(MODEL_SUFFIXES)
+
+
+def _check_finite(path: str, volume: np.ndarray) -> None:
+    if not np.isfinite(volume).all():
+        raise DataError(f"{path}: the map holds NaN or infinite voxels; expected numbers.")
+
+
 def _volume(config: GuessConfig) -> tuple[np.ndarray, float]:
-    name = config.source.lower().removesuffix(".gz")
-    if name.endswith(MODEL_SUFFIXES):
+    if _is_model(config.source):
         if config.box_size is None or config.pixel_size is None:
             raise ConfigurationError(
                 f"{config.source}: an atomic model has no box; expected --box and --apix, those of "
@@ -226,12 +297,15 @@ def _volume(config: GuessConfig) -> tuple[np.ndarray, float]:
         model = whole_model(config.source, MODEL_B_FACTOR)
         check_fits(model, config.box_size * config.pixel_size, config.source)
         return density_of_atoms(model.atoms, config.box_size, config.pixel_size), config.pixel_size
+    if config.box_size is not None:
+        raise ConfigurationError(
+            f"--box {config.box_size}: a map has its own box; leave it out (it is for atomic models)."
+        )
     volume, pixel_size = read_volume(config.source, config.pixel_size)
     if len(set(volume.shape)) > 1 or volume.shape[0] % 2:
         raise DataError(
             f"{config.source}: the map is {volume.shape[2]}×{volume.shape[1]}×{volume.shape[0]}; "
             "expected a cube with an even side. Clip or pad it."
         )
-    if not np.isfinite(volume).all():
-        raise DataError(f"{config.source}: the map holds NaN or infinite voxels; expected numbers.")
+    _check_finite(config.source, volume)
     return volume, pixel_size

@@ -12,6 +12,7 @@ import numpy as np
 from libhetero.errors import ConfigurationError
 from libhetero.io import ImageReader, write_volume
 from libhetero.metrics.fsc import resolution
+from libhetero.physics.symmetry import symmetry_operators
 from libhetero.pipelines.preparation import measured
 from libhetero.pipelines.progress import tracked
 from libhetero.pipelines.run_folder import DataConfig, feed_batches, load_particles
@@ -33,6 +34,7 @@ class Make3dConfig:
     contrast : 1 or -1 to decide it, None to estimate it.
     batch_size : images inserted at once.
     seed : of the sample that contrast and normalisation are measured on.
+    symmetry : of the structure, "c4" …
     """
 
     data: DataConfig
@@ -40,8 +42,10 @@ class Make3dConfig:
     contrast: int | None = None
     batch_size: int = 64
     seed: int = 0
+    symmetry: str = "c1"
 
     def __post_init__(self) -> None:
+        symmetry_operators(self.symmetry)
         if Path(self.output).suffix not in (".mrc", ".hdf"):
             raise ConfigurationError(f"{self.output}: expected a map name ending in .mrc or .hdf.")
         if self.batch_size < 1:
@@ -67,7 +71,8 @@ def run(config: Make3dConfig, progress: Callable[[float], None] | None = None) -
     if half_set is not None and len(np.unique(half_set)) < 2:
         LOGGER.warning("all particles are of one half-set; every other one is taken instead.")
         half_set = None
-    made = reconstruct(stream, feed.box_size, feed.pixel_size, half_set)
+    operators = symmetry_operators(config.symmetry)
+    made = reconstruct(stream, feed.box_size, feed.pixel_size, half_set, operators=operators)
     _write(Path(config.output), made, feed.pixel_size)
     LOGGER.info(
         "%s: %d particles, half-maps agree (FSC 0.143) to %.3g Å",

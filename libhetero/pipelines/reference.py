@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from libhetero.errors import DataError
 from libhetero.io import read_gaussians, read_volume
 from libhetero.physics.gaussians import project_gaussians
+from libhetero.physics.symmetry import symmetric_copies, symmetry_operators
 from libhetero.physics.slices import prepare_volume, project_volume
 from libhetero.records import ParticleSet
 from libhetero.training.contrast import Projector
@@ -14,13 +15,16 @@ from libhetero.training.contrast import Projector
 PIXEL_TOLERANCE = 0.02
 
 
-def reference_projector(path: str | None, particles: ParticleSet) -> Projector | None:
+def reference_projector(
+    path: str | None, particles: ParticleSet, symmetry: str = "c1"
+) -> Projector | None:
     """Return the projector of a reference on the grid of the stored images, without CTF.
 
     Parameters
     ----------
     path : Gaussians (.txt) or a map; None gives None.
     particles : give box and pixel size.
+    symmetry : of the complex that Gaussians are one unit of.
 
     Raises
     ------
@@ -30,7 +34,8 @@ def reference_projector(path: str | None, particles: ParticleSet) -> Projector |
         return None
     n, pixel_size = particles.uniform_box_size(), particles.uniform_pixel_size()
     if path.endswith(".txt"):
-        gaussians = read_gaussians(path, n, pixel_size)
+        unit = read_gaussians(path, n, pixel_size)
+        gaussians = symmetric_copies(unit, symmetry_operators(symmetry))
         return lambda pose: project_gaussians(gaussians, pose, n, pixel_size)
     volume, found = read_volume(path)
     if volume.shape != (n, n, n):

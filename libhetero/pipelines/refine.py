@@ -41,6 +41,7 @@ from libhetero.pipelines.run_folder import (
     write_arrays,
     write_config,
 )
+from libhetero.physics.symmetry import symmetric_copies, symmetry_operators
 from libhetero.records import Batch, Gaussians
 from libhetero.report.training import draw_training
 from libhetero.training import sharding
@@ -136,7 +137,8 @@ def _start(
     """Check everything, measure the particles, make the model and its folder."""
     run_config = new_config(config)
     particles = load_particles(run_config.data)
-    project = reference_projector(run_config.data.reference, particles)
+    symmetry = run_config.model.get("symmetry", "c1")
+    project = reference_projector(run_config.data.reference, particles, symmetry)
     preprocess = measured(
         run_config.data.preprocess, particles, config.contrast, run_config.training.seed, project
     )
@@ -201,19 +203,21 @@ def _starting_gaussians(config: RunConfig, feed: ParticleFeed) -> Gaussians | No
 
 
 def _mobile(config: RunConfig, gaussians: Gaussians | None) -> np.ndarray | None:
-    """Return which Gaussians have their centre in the mask; None without a mask."""
+    """Return which Gaussians the mask lets change: those of which a symmetric copy lies in it."""
     path = config.data.mask
-    if path is None:
+    if path is None or gaussians is None:
         return None
-    if gaussians is None:
-        raise ConfigurationError(
-            "--mask: says which Gaussians may change, and CryoHype has none; leave it out, or add "
-            "--pointtransformer or --decoder mlp."
-        )
     mask, pixel_size = read_volume(path)
-    voxel = np.rint(gaussians.position[:, ::-1] / pixel_size).astype(int) + mask.shape[0] // 2
+    if len(set(mask.shape)) > 1:
+        raise DataError(
+            f"{path}: the mask is {mask.shape[2]}×{mask.shape[1]}×{mask.shape[0]}; expected a cube."
+        )
+    operators = symmetry_operators(config.model["symmetry"])
+    position = np.asarray(symmetric_copies(gaussians, operators).position)
+    voxel = np.rint(position[:, ::-1] / pixel_size).astype(int) + mask.shape[0] // 2
     inside = np.all((voxel >= 0) & (voxel < mask.shape[0]), axis=1)
-    mobile = inside & (mask[tuple(np.where(inside[:, None], voxel, 0).T)] > MASK_LEVEL)
+    inside &= mask[tuple(np.where(inside[:, None], voxel, 0).T)] > MASK_LEVEL
+    mobile = inside.reshape(len(operators), -1).any(axis=0)
     if not mobile.any():
         raise DataError(
             f"{path}: 0 of {len(mobile)} Gaussians lie where it is above {MASK_LEVEL}; expected some. "

@@ -85,10 +85,12 @@ def model_config(family: str, config: RefineConfig, base: Any = None) -> Any:
     """Return the model's configuration: preset (or `base`), then the fields asked for."""
     kind = MODEL_CONFIGS[family]
     foreign = sorted(set(config.model) - {field.name for field in dataclasses.fields(kind)})
+    if family == "hype" and config.data.get("mask"):
+        foreign.append("mask")
     if foreign:
         raise ConfigurationError(
             f"{', '.join(foreign)}: not an option of CryoHype; leave out --nmid, --pas, --encoder, "
-            "--stiffness, --sym, --minres and --maxres, or add --pointtransformer or --decoder mlp."
+            "--stiffness, --sym, --mask, --minres and --maxres, or add --pointtransformer or --decoder mlp."
         )
     start = kind.preset(config.preset or "default") if base is None or config.preset else base
     asked = {**config.model, **dict(_setting(kind, text) for text in config.settings)}

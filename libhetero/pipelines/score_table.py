@@ -138,7 +138,8 @@ def _volume_lines(scores: dict[str, Any], mask: str) -> list[str]:
         "bound: backprojection of each true",
         "  class. Chamfer: ½ (mean A→B + mean B→A) over voxel centres; vIoU: |A∩B| / |A∪B|; maps",
         "  scaled and offset to the truth by least squares first; mass level: encloses the true",
-        f"  mass (--mass, or the scattering of protein) at 1.21 Å³/Da; fixed level: {scores['level_fixed']:.4g} in its unit.",
+        "  mass (--mass, or the scattering of protein) at 1.21 Å³/Da; fixed level: "
+        f"{scores['level_fixed']:.4g} in its unit.",
     ]
     if "chamfer_mass" not in scores["model"]:
         lines.append("  mass level: left out, a truth made from maps tells no mass; give it with --mass.")

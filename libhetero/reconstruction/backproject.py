@@ -12,6 +12,7 @@ E = ⟨D⟩ (1 - h) / 2h. Images need no more memory than one batch.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -176,6 +177,7 @@ def reconstruct(
     pixel_size: float,
     half_set: Int[np.ndarray, "particles"] | None = None,
     padding: int = PADDING,
+    operators: Float[np.ndarray, "copies 3 3"] | None = None,
 ) -> Reconstruction:
     """Reconstruct one map from all images of a stream.
 
@@ -186,6 +188,7 @@ def reconstruct(
     pixel_size : Å.
     half_set : 0 or 1 for each place in the particle set; None takes images alternately.
     padding : how finely Fourier space is sampled.
+    operators : of the structure's symmetry; every image is added at each pose R S. None for C1.
 
     Raises
     ------
@@ -196,7 +199,10 @@ def reconstruct(
         weight = np.asarray(batch.weight)
         order = particles + np.cumsum(weight > 0)
         half = order % 2 if half_set is None else np.asarray(half_set)[np.asarray(batch.index)]
-        sums = add_batch(sums, batch, jnp.asarray(half, jnp.int32), pixel_size)
+        for operator in np.eye(3, dtype=np.float32)[None] if operators is None else operators:
+            rotation = np.asarray(batch.pose.rotation) @ operator
+            turned = dataclasses.replace(batch, pose=Pose(rotation, batch.pose.shift))
+            sums = add_batch(sums, turned, jnp.asarray(half, jnp.int32), pixel_size)
         particles += int(np.count_nonzero(weight > 0))
     if particles == 0:
         raise DataError("backprojection: found 0 images; expected at least one. Check the selection.")

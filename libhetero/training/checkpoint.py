@@ -2,9 +2,9 @@
 
 A checkpoint is complete or absent (it is written beside and renamed), is written in the
 background, and holds the items `params`, `average` (where the running average is on), `kept`
-(where particles are held out), `optimiser`, and `about` (JSON: format version and step). Restoring needs a template whose
-leaves carry shape, dtype and sharding, so that a run resumes on another number of devices;
-whatever does not fit the template is an error.
+(where particles are held out), `optimiser`, and `about` (JSON: format version and step).
+Restoring needs a template whose leaves carry shape, dtype and sharding, so that a run resumes on
+another number of devices; whatever does not fit the template is an error.
 """
 
 from __future__ import annotations

@@ -3,13 +3,14 @@
 After every epoch the loss of the particles that are not trained on is taken at the parameters to use
 (the running average where it is on), with the same random draws each time, so that epochs compare. The
 parameters of the least such loss are the run's result; `PATIENCE` epochs without a lower one end it.
+Nothing that is learnt sees them: neither the parameters nor what a model measures on its sample. The
+images' contrast and their common deviation are measured on all particles.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -46,32 +47,30 @@ def split(count: int, config: TrainingConfig) -> tuple[np.ndarray, np.ndarray]:
     return np.sort(order[held:]), np.sort(order[:held])
 
 
-@dataclass(frozen=True, eq=False)
 class HeldOut:
     """The particles that training does not see.
 
     Parameters
     ----------
-    loss : of the model.
+    loss : of the model; called with training=False.
     batches : makes their batches, in order, already on the devices.
     config : of the training.
     mesh : the devices.
     """
 
-    loss: Loss
-    batches: Callable[[], Iterator[Batch]]
-    config: TrainingConfig
-    mesh: Mesh
-
-    def __post_init__(self) -> None:
-        whole, cut = sharding.replicated(self.mesh), sharding.over_batch(self.mesh)
+    def __init__(
+        self, loss: Loss, batches: Callable[[], Iterator[Batch]], config: TrainingConfig, mesh: Mesh
+    ) -> None:
+        self.batches, self.config, self.mesh = batches, config, mesh
+        whole, cut = sharding.replicated(mesh), sharding.over_batch(mesh)
 
         def of_batch(params: Any, batch: Batch, number: jax.Array) -> tuple[jax.Array, jax.Array]:
-            key = jax.random.fold_in(jax.random.key(self.config.seed), number)
-            return self.loss(params, batch, key)[0], jnp.sum(batch.weight)
+            key = jax.random.fold_in(jax.random.key(config.seed), number)
+            return loss(params, batch, key, training=False)[0], jnp.sum(batch.weight)
 
-        compiled = jax.jit(of_batch, in_shardings=(whole, cut, None), out_shardings=(whole, whole))
-        object.__setattr__(self, "_of_batch", compiled)
+        self._of_batch = jax.jit(
+            of_batch, in_shardings=(whole, cut, None), out_shardings=(whole, whole)
+        )
 
     def judge(self, state: TrainingState, epoch: int) -> tuple[TrainingState, float]:
         """Return the state with the best parameters so far kept, and the loss of the held-out particles.

@@ -37,6 +37,7 @@ class RunLog:
         self._total = total
         self._clock: float | None = None
         self._steps = self._particles = 0
+        self._paused = 0.0
         self._bar: tqdm | None = None
         self._shown = -SECONDS_BETWEEN_LINES
         if self._path is not None:
@@ -59,6 +60,15 @@ class RunLog:
     def start_clock(self) -> None:
         """Measure rates from here: after the first step, which compiles, and after each report."""
         self._clock, self._steps, self._particles = time.monotonic(), 0, 0
+
+    def pause(self) -> None:
+        """Stop the clock: what follows is no training."""
+        self._paused = time.monotonic()
+
+    def go_on(self) -> None:
+        """Start the clock again."""
+        if self._clock is not None:
+            self._clock += time.monotonic() - self._paused
 
     def count(self, particles: int) -> None:
         """Note one step over `particles` particles."""

@@ -43,7 +43,7 @@ class Trainable(Protocol):
     """What the loop knows of a model."""
 
     def loss(
-        self, params: Any, batch: Batch, key: jax.Array
+        self, params: Any, batch: Batch, key: jax.Array, training: bool = True
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
         """Return the mean over the batch by weight, and metrics (scalars)."""
 
@@ -216,7 +216,9 @@ def _run(
         tested = {}
         if watch.held_out is not None and done % plan.per_epoch == 0:
             meter.flush()
+            watch.log.pause()
             state, tested["test_loss"] = watch.held_out.judge(state, done // plan.per_epoch)
+            watch.log.go_on()
             enough = watch.exhausted(state, plan) and done < plan.total
         if plan.report_due(done):
             _report(done, meter, plan, watch, tested)
@@ -228,6 +230,8 @@ def _run(
             LOGGER.warning("asked to stop: checkpoint written at step %d; go on by resuming", done)
         if stopped or enough:
             break
+    if enough and watch.progress is not None:
+        watch.progress(1.0)
     meter.flush()
     if watch.checkpoints is not None:
         watch.checkpoints.wait()

@@ -26,7 +26,7 @@ SCHEDULES = ("cosine", "constant")
 WARMUP_START = 0.1
 COSINE_END = 0.01
 
-Loss = Callable[[Any, Batch, jax.Array], tuple[jax.Array, dict[str, jax.Array]]]
+Loss = Callable[..., tuple[jax.Array, dict[str, jax.Array]]]  # (params, batch, key, training=True)
 
 
 @dataclass(frozen=True)

@@ -37,10 +37,10 @@ CONFIGS = {
 }
 
 
-def quick_jit(function: Callable) -> Callable:
+def quick_jit(function: Callable, **options: Any) -> Callable:
     """Compile in half the time to slower code, which is right for data this small."""
-    options = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
-    return jax.jit(function, compiler_options=options)
+    compiler = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+    return jax.jit(function, compiler_options=compiler, **options)
 
 
 def mixture(count: int = 20, seed: int = 0) -> Gaussians:

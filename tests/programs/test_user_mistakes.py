@@ -86,6 +86,12 @@ def write_map(n: int = N, pixel_size: float = PIXEL_SIZE, nan: bool = False) -> 
             file.data[3, 4, 5] = np.nan
 
 
+def write_flat_map() -> None:
+    """Write flat.mrc, half as high as wide."""
+    with mrcfile.new("flat.mrc", np.ones((N // 2, N, N), np.float32)) as file:
+        file.voxel_size = PIXEL_SIZE
+
+
 def write_empty_map() -> None:
     """Write map.mrc: zeros."""
     with mrcfile.new("map.mrc", np.zeros((N, N, N), np.float32)) as file:
@@ -255,6 +261,9 @@ TABLE += [
     Mistake("mask beside the molecule",
             "e2hype_refine.py particles.star --decoder mlp --model gmm.txt --mask map.mrc",
             ("map.mrc", "0 of 32 Gaussians", "0.5"), lambda: (write_gaussians(), write_empty_map())),
+    Mistake("mask that is no cube",
+            "e2hype_refine.py particles.star --decoder mlp --model gmm.txt --mask flat.mrc",
+            ("flat.mrc", "16×16×8", "cube"), lambda: (write_gaussians(), write_flat_map())),
     Mistake("nothing held out", "e2hype_refine.py particles.star --usetest 0.001",
             ("--usetest 0.001", "holds out 0 of")),
     Mistake("everything held out", "e2hype_refine.py particles.star --usetest 1",
@@ -362,6 +371,11 @@ TABLE += [
     Mistake("missing half-map", f"{GUESS} --halfmaps a.mrc map.mrc", ("a.mrc", "no such file"), write_map),
     Mistake("one half-map", f"{GUESS} --halfmaps a.mrc", ("--halfmaps", "2"), write_map, code=2),
     Mistake("resolution beyond the box", f"{GUESS} --maxres 500", ("--maxres 500", "64 Å box"), write_map),
+    Mistake("box of a map", f"{GUESS} --box 16", ("--box 16", "its own box"), write_map),
+    Mistake("particles that are missing", f"{GUESS} --ngauss 8 --niter 1 --particles absent.star",
+            ("absent.star", "no such file"), write_map),
+    Mistake("particles without poses", f"{GUESS} --ngauss 8 --niter 1 --particles particles.star",
+            ("particles.star", "no poses"), lambda: (write_map(), write_star(without="poses"))),
     Mistake("zero Gaussians", f"{GUESS} --ngauss 0", ("--ngauss", "0"), write_map),
     Mistake("atomic model without a box", "e2hype_guess_n.py a.pdb gmm.txt", ("a.pdb", "--box", "--apix")),
     Mistake("output that is no text", "e2hype_guess_n.py map.mrc gmm.mrc", ("gmm.mrc", ".txt"), write_map),
@@ -373,6 +387,8 @@ TABLE += [
             lambda: write_star(without="poses")),
     Mistake("no CTF", "e2hype_make3d.py particles.star out.mrc", ("particles.star", "no CTF"),
             lambda: write_star(without="ctf")),
+    Mistake("unknown symmetry", "e2hype_make3d.py particles.star out.mrc --sym x3",
+            ("symmetry 'x3'", "c1")),
     Mistake("map of an unknown kind", "e2hype_make3d.py particles.star out.txt", ("out.txt", ".mrc")),
     Mistake("full disk", "e2hype_make3d.py particles.star out.mrc", ("no space left",),
             machine=full_disk),

@@ -13,6 +13,7 @@ from libhetero.metrics.fsc import masked_fsc, normalised_area
 from libhetero.physics import ctf, rotations
 from libhetero.physics.fourier import fourier_image, real_image
 from libhetero.physics.gaussians import gaussians_to_volume, project_gaussians
+from libhetero.physics.symmetry import symmetric_copies, symmetry_operators
 from libhetero.reconstruction import backproject
 from libhetero.records import Batch, CTFParams, Gaussians, Pose
 from tests.reference import backproject as twin
@@ -135,6 +136,31 @@ def test_noise_is_averaged_away():
         for m in (60, 300)
     )
     assert normalised_area(many) > normalised_area(few) + 0.1
+
+
+def test_a_symmetric_structure_needs_fewer_images():
+    """A dimer seen from one cap of the sphere only, reconstructed with and without its axis."""
+    operators = symmetry_operators("c2")
+    dimer = symmetric_copies(mixture(), operators)
+    batch = take(clean_particles(), np.arange(SIZE))
+    towards = batch.pose.rotation[:, 2, 0] > 0  # of each pair of poses R and R S, one
+    rotation = np.where(towards[:, None, None], batch.pose.rotation, batch.pose.rotation @ operators[1])
+    pose = Pose(rotation.astype(np.float32), batch.pose.shift)
+
+    def image(pose, one):
+        return real_image(project_gaussians(dimer, pose, N, PIXEL) * ctf.ctf_image(one, N, PIXEL), N)
+
+    images = np.asarray(jax.jit(jax.vmap(image))(pose, batch.ctf))
+    images = images + 2 * images.std() * np.random.default_rng(3).normal(size=images.shape)
+    batch = dataclasses.replace(batch, images=images.astype(np.float32), pose=pose)
+    whole = np.asarray(gaussians_to_volume(dimer, N, PIXEL))
+    plain = backproject.reconstruct([batch], N, PIXEL)
+    found = backproject.reconstruct([batch], N, PIXEL, operators=operators)
+    assert found.particles == SIZE
+    inner = found.volume[:, 1:, 1:]  # about the voxel n // 2
+    assert np.corrcoef(inner.ravel(), inner[:, ::-1, ::-1].ravel())[0, 1] > 0.999
+    agreement = [np.corrcoef(one.volume.ravel(), whole.ravel())[0, 1] for one in (plain, found)]
+    assert 1 - agreement[1] < 0.8 * (1 - agreement[0])
 
 
 def test_order_and_padding_change_nothing():

@@ -98,8 +98,8 @@ def test_divergence_on_held_out_particles_is_one_line(toy):
     _, held = split(32, CONFIG)
 
     class Diverging(Toy):
-        def loss(self, params, batch, key):
-            value, metrics = super().loss(params, batch, key)
+        def loss(self, params, batch, key, training=True):
+            value, metrics = super().loss(params, batch, key, training)
             seen = (batch.index == int(held[0])).any()
             return jax.numpy.where(seen, np.nan, value), metrics
 

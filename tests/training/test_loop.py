@@ -100,8 +100,8 @@ def test_resuming_nothing_is_refused(toy, tmp_path) -> None:
 
 def test_divergence_stops_with_one_line(toy, tmp_path) -> None:
     class Diverging(Toy):
-        def loss(self, params, batch, key):
-            value, metrics = super().loss(params, batch, key)
+        def loss(self, params, batch, key, training=True):
+            value, metrics = super().loss(params, batch, key, training)
             return value / (batch.index[0] >= 0) * np.nan, metrics
 
     with pytest.raises(TrainingError, match="step 1: the loss is nan.*lower learning rate"):

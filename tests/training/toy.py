@@ -30,7 +30,7 @@ class Toy:
     def init(self, key: jax.Array) -> dict:
         return {"template": 0.1 * jax.random.normal(key, (BOX, BOX)), "head": jnp.zeros(3)}
 
-    def loss(self, params: dict, batch: Batch, key: jax.Array) -> tuple:
+    def loss(self, params: dict, batch: Batch, key: jax.Array, training: bool = True) -> tuple:
         features = jnp.stack([jnp.ones(len(batch.weight)), *batch.pose.shift.T], axis=-1)
         gain = 1 + features @ params["head"] + 0.1 * jax.random.normal(key, batch.weight.shape)
         error = gain[:, None, None] * params["template"] - batch.images

@@ -126,6 +126,7 @@ class GmmConfig:
             self.attention_channels % groups == 0, "attention_groups", groups,
             f"a divisor of attention_channels ({self.attention_channels})",
         )
+        object.__setattr__(self, "symmetry", self.symmetry.lower())
         symmetry_operators(self.symmetry)
         low, high = self.resolution
         _require(

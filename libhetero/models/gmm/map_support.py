@@ -164,7 +164,7 @@ def reliability(
             noise = _power((volume - level) * outside) / share
         found = np.clip(1 - noise / np.maximum(power, 1e-30), 0, 1)
     found[power < EMPTY * power.sum()] = 0
-    found[:2] = 1  # DC, which is not compared, and the lowest shell, of 3 pairs of voxels
+    found[:2] = 1  # shell 0 is empty, and 1 is DC, which is not compared
     ends = np.flatnonzero(found < END)
     if len(ends):
         found[max(ends[0], 2) :] = 0

@@ -142,7 +142,7 @@ class GmmModel:
             config, neutral, levels, arrays["feature_scale"],
             float(arrays["image_scale"]), arrays["ring_weight"],
             int(arrays["box_size"]), float(arrays["pixel_size"]), subspace, arrays["edges"],
-            arrays["mobile"],
+            arrays.get("mobile"),
         )
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -267,18 +267,19 @@ class GmmModel:
         return gaussians_to_volume(self._whole(representation), n, pixel_size)
 
     def loss(
-        self, params: Any, batch: Batch, key: PRNGKeyArray
+        self, params: Any, batch: Batch, key: PRNGKeyArray, training: bool = True
     ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
         """Return the misfit of the images plus the latent penalty, and both for the log.
 
         likelihood: mean over pixels of w |CTF P(R, t) G(z) - X|², 1 for a perfect model;
         frc: -mean_r FRC_r(CTF P(R, t) G(z), X);
         plus smoothness · roughness + stiffness · strain of the changes (`changes`); plus, with an
-        encoder network, latent_penalty · mean max(|z| - 1, 0).
+        encoder network, latent_penalty · mean max(|z| - 1, 0). Not in training there is no dropout, and
+        an encoder network's latents carry no noise.
         """
         latent_key, dropout_key = jax.random.split(key)
-        latent, penalty = self._latent_and_penalty(params, batch, latent_key)
-        mixtures = self.decode(params, latent, dropout_key)
+        latent, penalty = self._latent_and_penalty(params, batch, latent_key, training)
+        mixtures = self.decode(params, latent, dropout_key if training else None)
         misfit = jax.vmap(self._misfit)(mixtures, batch.images, batch.pose, batch.ctf)
         neutral = self.neutral_mixture(params)
         if self.config.smoothness and "a" in self.config.vary:
@@ -293,7 +294,7 @@ class GmmModel:
         return mean_misfit + mean_penalty, {"misfit": mean_misfit, "penalty": mean_penalty}
 
     def _latent_and_penalty(
-        self, params: Any, batch: Batch, key: PRNGKeyArray
+        self, params: Any, batch: Batch, key: PRNGKeyArray, training: bool
     ) -> tuple[Float[Array, "batch latent"], Float[Array, "batch"]]:
         """Return latents drawn about the inferred ones, and what they cost."""
         if self.subspace is not None:
@@ -303,7 +304,8 @@ class GmmModel:
             noise = jax.vmap(partial(jax.scipy.linalg.solve_triangular, lower=True, trans="T"))(spread, draw)
             return mean + noise[..., 0], jnp.zeros(len(mean))
         latent = self.encode(params, batch)
-        noise = self.config.latent_noise * jax.random.normal(key, latent.shape)
+        spread = self.config.latent_noise if training else 0.0
+        noise = spread * jax.random.normal(key, latent.shape)
         radius = jnp.sqrt(jnp.sum(latent**2, axis=-1) + 1e-12)
         return latent + noise, self.config.latent_penalty * jnp.maximum(radius - 1, 0)
 

@@ -4,13 +4,13 @@ Centres are quantisation centres (k-means) of the molecule's voxels, weighted by
 the density so that a piece that only half of the particles hold gets its share. Position, amplitude
 and width of every Gaussian then minimise, by gradient descent,
 
-    Σ_k w(k) |V(k) - G(k)|² / Σ_k w(k) |V(k)|²,     w = C_s / (a_s m_s)
+    Σ_k w(k) |V(k) - G(k)|² / Σ_k w(k) |V(k)|²,     w = C_s / a_s
 
 over the Fourier voxels k of shell s, with C_s the map's reliability there and a_s the root mean square
 of |V|: between w = 1, which is the squared error of the densities and all low resolution, and
-w = 1 / a², in which faint shells count as much as bright ones. m_s = 1; refined against projections
-(`views`) it is |k|, and w = C_s / |k|: central slices in all directions, together, hold the voxel k
-as often as 1 / |k|, so that this is the mean squared error of all projections without drawing any.
+w = 1 / a², in which faint shells count as much as bright ones. Refined against projections (`views`)
+w = C_s / |k|: central slices in all directions, together, hold the voxel k as often as 1 / |k|, so that
+this is the mean squared error of all projections without drawing any.
 
 The number of Gaussians, where it is not given, grows until
 
@@ -51,6 +51,7 @@ RATE = 0.1
 FEWEST, MOST, GROWTH = 64, 4096, 1.6
 COARSEST = 2.5  # of the finest detail: distance between the fewest Gaussians tried
 SEARCH_STEPS = 50
+LOWEST = 2  # shell: 0 is empty and 1 holds DC alone
 WORTH = 0.02  # of what can be explained: a larger mixture must add this much
 
 
@@ -176,7 +177,7 @@ def fit_mixture(
     goal : the map.
     start : from `place_gaussians`, or any mixture near the map.
     steps : of Adam; each learns positions in units of a voxel, amplitudes and widths as logarithms.
-    report : called with (step, misfit, which is 1 for no mixture at all) now and then.
+    report : called with (step, misfit of the shells that can be fitted) now and then.
     views : True to compare as all projections would.
 
     Raises
@@ -302,11 +303,10 @@ def compare(goal: MapToFit, mixture: Gaussians) -> FittedMixture:
     gaussians = Gaussians(np.asarray(mixture.position), amplitude, np.asarray(mixture.sigma))
     level = jnp.asarray(target + made.mean(), jnp.float32)  # the mean of a map is not fitted
     fsc = np.asarray(_compiled_fsc()(level, jnp.asarray(made, jnp.float32)))
-    trust = np.asarray(goal.trust, np.float64)[1:]
-    reached = np.clip(fsc[1:] / np.sqrt(np.maximum(trust, 1e-6)), 0, 1)
-    return FittedMixture(
-        gaussians, float(correlation), fsc, float(np.sum(trust * reached) / np.sum(trust))
-    )
+    trust = np.asarray(goal.trust, np.float64)[LOWEST:]
+    reached = np.clip(fsc[LOWEST:] / np.sqrt(np.maximum(trust, 1e-6)), 0, 1)
+    explained = float(np.sum(trust * reached) / max(np.sum(trust), 1e-12))
+    return FittedMixture(gaussians, float(correlation), fsc, explained)
 
 
 @functools.cache

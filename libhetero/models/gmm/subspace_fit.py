@@ -274,7 +274,9 @@ def fit_modes(
             expect(jnp.asarray(modes, jnp.float32), jnp.asarray(mean, jnp.float32), *block)
             for block in _blocks(hessian, gradient)
         ]
-        left, right, second = (sum(np.asarray(part, np.float64) for part in parts) for parts in zip(*blocks, strict=True))
+        left, right, second = (
+            sum(np.asarray(part, np.float64) for part in parts) for parts in zip(*blocks, strict=True)
+        )
         square = left.reshape(rank + 1, rank + 1, size, size).transpose(0, 2, 1, 3)
         square = square.reshape((rank + 1) * size, -1)
         square[np.diag_indices(len(square))] += np.tile(1 / np.maximum(prior, 1e-12), rank + 1)

@@ -168,13 +168,13 @@ class HypeModel:
         return real_volume(grid.reshape(points.shape[:3]), n)
 
     def loss(
-        self, params: Any, batch: Batch, key: PRNGKeyArray
+        self, params: Any, batch: Batch, key: PRNGKeyArray, training: bool = True
     ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
         """Return the mean square error over the half disc, and the part of the power explained.
 
         loss = mean_k |CTF(k) V(Rᵀk) exp(-2πi k·t) - X(k)|²,  0 < |k| < n / 2
         """
-        del key
+        del key, training
         representations = self.decode(params, self.encode(params, batch))
         disc = disc_indices(self.box_size)
         frequencies = jnp.asarray(frequencies_2d(self.box_size).reshape(-1, 2))[disc]

@@ -197,3 +197,19 @@ def test_gaussians_outside_the_mask_do_not_change(encoder):
     if encoder == "posterior":
         assert np.all(model.subspace.modes[~mobile] == 0)
         assert np.all(np.abs(model.subspace.modes[mobile]).max(axis=(1, 2)) > 0)
+
+
+def test_the_paper_has_no_penalty_but_the_hinge():
+    config = GmmConfig.preset("paper")
+    assert config.stiffness == 0 and config.smoothness == 0 and config.latent_penalty > 0
+
+
+def test_particles_that_are_not_trained_on_meet_no_dropout():
+    config = GmmConfig(**GMM, encoder="network", decoder="mlp", dropout=0.5, latent_noise=0.5)
+    model = GmmModel.from_data(config, mixture(), BOX, PIXEL, particles(4))
+    params, batch = random_params(model.init), particles(4)
+    loss = quick_jit(model.loss, static_argnames="training")
+    keys = [jax.random.key(seed) for seed in (0, 1)]
+    trained = [float(loss(params, batch, key)[0]) for key in keys]
+    tested = [float(loss(params, batch, key, training=False)[0]) for key in keys]
+    assert trained[0] != trained[1] and tested[0] == tested[1]

@@ -26,13 +26,13 @@ def test_presets_travel_as_json(name):
         ({"points": (64, 16)}, "points: expected levels from coarse to fine; got (64, 16)."),
         ({"points": (0, 16)}, "points: expected 1 or more at each level; got (0, 16)."),
         (
-                {"latent_size": 0, "encoder": "network"},
-                "latent_size: expected 1 or more with encoder=network; got 0.",
-            ),
-            ({"encoder": "cnn"}, "encoder: expected posterior or network; got 'cnn'."),
-            ({"vary": "s"}, "vary: expected 'p' or 'a' among them, or encoder=network; got 's'."),
-            ({"inference_steps": 0}, "inference_steps: expected 1 or more; got 0."),
-            ({"smoothness": -1.0}, "smoothness: expected 0 or more; got -1.0."),
+            {"latent_size": 0, "encoder": "network"},
+            "latent_size: expected 1 or more with encoder=network; got 0.",
+        ),
+        ({"encoder": "cnn"}, "encoder: expected posterior or network; got 'cnn'."),
+        ({"vary": "s"}, "vary: expected 'p' or 'a' among them, or encoder=network; got 's'."),
+        ({"inference_steps": -1}, "inference_steps: expected 0 or more; got -1."),
+        ({"smoothness": -1.0}, "smoothness: expected 0 or more; got -1.0."),
         ({"latent_noise": -1.0}, "latent_noise: expected 0 or more; got -1.0."),
         ({"attention_groups": -8}, "attention_groups: expected 0 or more; got -8."),
         (
@@ -50,3 +50,8 @@ def test_messages(values, message):
     with pytest.raises(ConfigurationError) as error:
         GmmConfig(**values)
     assert str(error.value) == message
+
+
+@pytest.mark.parametrize("values, steps", [({"vary": "a"}, 2), ({"vary": "pa"}, 3), ({"inference_steps": 1}, 1)])
+def test_steps_of_the_posterior(values, steps):
+    assert GmmConfig(**values).newton_steps == steps

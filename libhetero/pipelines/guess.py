@@ -43,7 +43,7 @@ from libhetero.training.preprocess import PreprocessConfig, sample_indices
 LOGGER = logging.getLogger(__name__)
 MODEL_SUFFIXES = (".pdb", ".cif", ".ent", ".mmcif")
 MODEL_B_FACTOR = 50.0  # Å²
-PARTICLE_TRAINING = TrainingConfig(batch_size=32, learning_rate=1e-2, ema_decay=0.99)
+PARTICLE_TRAINING = TrainingConfig(batch_size=32, learning_rate=3e-3, ema_decay=0.99)
 LEAST_EPOCHS, LEAST_STEPS = 2, 400
 LEAST_SYMMETRY = 0.8  # correlation of a symmetric map with itself, turned
 

@@ -14,7 +14,7 @@ from libhetero.models.gmm.subspace import Subspace
 from libhetero.records import Gaussians
 
 ROUNDING = 0.04  # of the hinge that keeps amplitudes above 0
-NEUTRAL_STEP = 2.0  # Å that one unit of the neutral mixture's adaptation moves a Gaussian
+NEUTRAL_MOVE, NEUTRAL_FOLDS = 6.0, 3.0  # Å, e-folds: one unit of the neutral mixture's adaptation
 NEIGHBOURS = 12
 
 
@@ -72,18 +72,23 @@ def start_of_neutral(subspace: Subspace) -> dict[str, Array]:
     zeros = jnp.zeros(len(mean))
     shift, amplitude = jnp.zeros((len(mean), 3)), zeros
     if "p" in subspace.kinds:
-        shift = mean[:, :3] / NEUTRAL_STEP
+        shift = mean[:, :3] / NEUTRAL_MOVE
     if "a" in subspace.kinds:
-        amplitude = jnp.log(jnp.maximum(1 + mean[:, -1], 0.1))
+        amplitude = jnp.log(jnp.maximum(1 + mean[:, -1], 0.1)) / NEUTRAL_FOLDS
     return {"position": shift, "amplitude": amplitude, "sigma": zeros}
 
 
 def adapted(neutral: Gaussians, adaptation: dict[str, Array]) -> Gaussians:
-    """Return a neutral mixture moved (in units of 2 Å) and scaled (amplitude, width e-fold)."""
+    """Return a neutral mixture moved and scaled, its widths by a factor of e at most.
+
+    The units set how fast it follows the images beside the modes: with units of a third the RMSD of a
+    motion comes out 3 % larger, with 8/3 of them 2 % larger (docs/benchmarks.md).
+    """
+    width = jnp.clip(NEUTRAL_FOLDS * adaptation["sigma"], -1.0, 1.0)
     return Gaussians(
-        neutral.position + NEUTRAL_STEP * adaptation["position"],
-        neutral.amplitude * jnp.exp(adaptation["amplitude"]),
-        neutral.sigma * jnp.exp(jnp.clip(adaptation["sigma"], -1.0, 1.0)),
+        neutral.position + NEUTRAL_MOVE * adaptation["position"],
+        neutral.amplitude * jnp.exp(NEUTRAL_FOLDS * adaptation["amplitude"]),
+        neutral.sigma * jnp.exp(width),
     )
 
 

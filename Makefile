@@ -3,9 +3,10 @@
 # make clean   remove what these two made
 #
 # Both make their own virtual environment in .venv; only Python 3.11 or newer is needed.
-# Another interpreter: make test PYTHON=/path/to/python3
+# Another interpreter: make test PYTHON=/path/to/python3; more processes: make test JOBS=4
 
 VENV := .venv
+JOBS ?= 2
 PYTHON ?= $(shell for python in python3.12 python3.11 python3 python3.13 python; do \
     if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; \
     then command -v "$$python"; break; fi; done)
@@ -18,7 +19,7 @@ demo: $(VENV)/.installed
 	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(VENV)/bin/python examples/demo.py
 
 test: $(VENV)/.installed-test
-	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(VENV)/bin/python -m pytest
+	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(VENV)/bin/python -m pytest --numprocesses $(JOBS) --dist loadfile
 
 $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo "No Python 3.11 or newer found: install one, or name it with make PYTHON=/path/to/python3" >&2; exit 1; }

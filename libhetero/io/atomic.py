@@ -33,6 +33,17 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
             beside.unlink(missing_ok=True)
 
 
+def check_folder(path: str | os.PathLike) -> None:
+    """Refuse a file to be written whose folder does not exist, before anything long is begun.
+
+    Raises
+    ------
+    DataError : naming the folder.
+    """
+    if not Path(path).resolve().parent.is_dir():
+        raise writing_error(path, FileNotFoundError(errno.ENOENT, "no such folder"))
+
+
 def writing_error(path: str | os.PathLike, error: OSError) -> DataError:
     """Turn an operating-system error into the one line a user can act on."""
     folder = Path(path).absolute().parent

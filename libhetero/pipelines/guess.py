@@ -13,7 +13,7 @@ import numpy as np
 
 from libhetero.errors import ConfigurationError, DataError
 from libhetero.io import ImageReader, read_volume, write_gaussians, write_gaussians_pdb
-from libhetero.io.atomic import replacing
+from libhetero.io.atomic import check_folder, replacing
 from libhetero.metrics.fsc import resolution
 from libhetero.models.gmm.homogeneous import HomogeneousModel
 from libhetero.models.gmm.map_support import molecule_mask, reliability, symmetry_agreement
@@ -108,6 +108,7 @@ def run(config: GuessConfig, progress: Callable[[float], None] | None = None) ->
     ------
     UserError : one line on what is wrong with options or files.
     """
+    check_folder(config.output)
     advance = progress or (lambda fraction: None)
     goal = _goal(config)
     if config.count is None:

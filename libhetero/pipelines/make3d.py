@@ -11,6 +11,7 @@ import numpy as np
 
 from libhetero.errors import ConfigurationError
 from libhetero.io import ImageReader, write_volume
+from libhetero.io.atomic import check_folder
 from libhetero.metrics.fsc import resolution
 from libhetero.physics.symmetry import symmetry_operators
 from libhetero.pipelines.preparation import measured
@@ -59,6 +60,7 @@ def run(config: Make3dConfig, progress: Callable[[float], None] | None = None) -
     ------
     UserError : one line on what is wrong with options or files.
     """
+    check_folder(config.output)
     particles = load_particles(config.data)
     plain = PreprocessConfig(normalise="set", box_size=config.data.preprocess.box_size)
     preprocess = measured(plain, particles, config.contrast, config.seed)

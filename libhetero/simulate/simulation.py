@@ -1,7 +1,8 @@
 """A simulated particle set: structures, states and imaging put together, block by block.
 
-Particles are rendered by one compiled function in chunks of fixed size, so a particle's image is
-the same to the bit whatever the block size and the number of threads. Nothing here grows with
+Particles are drawn and rendered by compiled functions in chunks of fixed size: compiled for another
+size, the same sum may be rounded another way. So a particle's image and what is said of it are the
+same to the bit whatever the block size and the number of threads. Nothing here grows with
 particles × pixels.
 """
 
@@ -34,6 +35,7 @@ from libhetero.simulate.states import StateConfig, assign_structures, state_from
 from libhetero.simulate.structures import Structure
 
 CHUNK = 32  # particles rendered by one call of the compiled function
+DRAWN = 1024  # particles drawn without rendering by one call
 SIGNAL_SAMPLE = 1024  # particles whose noise-free images give the signal variance
 
 
@@ -108,10 +110,17 @@ class Simulation:
         structure : (b,), of each, from `structure_of_particles`.
         """
         bodies = 1 if self.kind == "mixture" else len(self.load_structure(0).names)
-        drawn = _draw_all(
-            index, self.imaging.seed, self.ctf_table, self._compiled, self.states, bodies
-        )
-        pose, ctf, present, angle = jax.tree.map(np.asarray, drawn)
+        parts = [
+            _trimmed(
+                _draw_all(
+                    _padded(chunk, DRAWN), self.imaging.seed, self.ctf_table, self._compiled,
+                    self.states, bodies,
+                ),
+                len(chunk),
+            )
+            for chunk in _chunks(index, DRAWN)
+        ]
+        pose, ctf, present, angle = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
         present = present.astype(np.uint8)
         label = structure if self.kind == "mixture" else state_number(present)
         return Truth(pose, ctf, label.astype(np.int32), present, angle)
@@ -128,8 +137,7 @@ class Simulation:
         for k in range(self.structures):
             bodies = self._prepared(k)
             index = np.flatnonzero(structure == k)[:share].astype(np.int32)
-            for start in range(0, len(index), CHUNK):
-                chunk = index[start : start + CHUNK]
+            for chunk in _chunks(index, CHUNK):
                 images = uncropped._chunk(k, bodies, np.float32(0), chunk).images.astype(np.float64)
                 count, total = count + images.size, total + images.sum()
                 squares += np.square(images).sum()
@@ -157,10 +165,9 @@ class Simulation:
         for k in range(self.structures):
             bodies = self._prepared(k)
             index = np.flatnonzero(structure == k).astype(np.int32)
-            chunks = [index[i : i + CHUNK] for i in range(0, len(index), CHUNK)]
             render = partial(self._chunk, k, bodies, np.float32(noise_deviation))
             parts: list[Block] = []
-            for part in _in_order(render, chunks, threads):
+            for part in _in_order(render, _chunks(index, CHUNK), threads):
                 parts.append(part)
                 if len(parts) == per_block:
                     yield _joined(parts)
@@ -182,7 +189,7 @@ class Simulation:
         self, structure: int, bodies: PreparedBodies, deviation: np.ndarray, index: np.ndarray
     ) -> Block:
         rendered = _render(
-            _padded(index),
+            _padded(index, CHUNK),
             self.imaging.seed,
             bodies,
             deviation,
@@ -190,9 +197,7 @@ class Simulation:
             self._compiled,
             self.states,
         )
-        images, pose, ctf, present, angle = jax.tree.map(
-            lambda leaf: np.asarray(leaf)[: len(index)], rendered
-        )
+        images, pose, ctf, present, angle = _trimmed(rendered, len(index))
         images = self.imaging.contrast * images
         present = present.astype(np.uint8)
         mixture = self.kind == "mixture"
@@ -200,9 +205,19 @@ class Simulation:
         return Block(index, images, pose, ctf, label.astype(np.int32), present, angle)
 
 
-def _padded(index: np.ndarray) -> np.ndarray:
+def _chunks(index: np.ndarray, size: int) -> list[np.ndarray]:
+    """Cut into parts of this size, the last one shorter."""
+    return [index[start : start + size] for start in range(0, len(index), size)]
+
+
+def _padded(chunk: np.ndarray, size: int) -> np.ndarray:
     """Repeat the last index until the chunk is full."""
-    return np.pad(index, (0, CHUNK - len(index)), mode="edge")
+    return np.pad(chunk, (0, size - len(chunk)), mode="edge")
+
+
+def _trimmed(results: Any, count: int) -> Any:
+    """Return the results of the first particles, as NumPy arrays."""
+    return jax.tree.map(lambda leaf: np.asarray(leaf)[:count], results)
 
 
 def _draw(

@@ -152,9 +152,8 @@ def _write_tables(beside: Path, folder: Path, simulation: Simulation) -> None:
     if kind != "motion":
         labels = open(beside / "truth" / "labels.txt", "w", encoding="ascii")
     for start in range(0, count, ROWS):
-        index = np.arange(start, start + ROWS, dtype=np.int32)
-        drawn = simulation.truth(index, structure[np.minimum(index, count - 1)])
-        index, drawn = index[index < count], _first(drawn, count - start)
+        index = np.arange(start, min(start + ROWS, count), dtype=np.int32)
+        drawn = simulation.truth(index, structure[index])
         particles = _particle_set(folder, simulation, index, drawn)
         star.append(particles)
         lst.append(particles)
@@ -179,14 +178,6 @@ def _table(
 ) -> np.memmap:
     """Open a .npy file of this shape on disk at the first call."""
     return np.lib.format.open_memmap(path, "w+", dtype, shape) if found is None else found
-
-
-def _first(drawn: Truth, count: int) -> Truth:
-    """Return the first particles."""
-    keep = slice(0, count)
-    ctf = None if drawn.ctf is None else drawn.ctf.take(keep)
-    arrays = drawn.label[keep], drawn.present[keep], drawn.angle[keep]
-    return Truth(drawn.pose.take(keep), ctf, *arrays)
 
 
 def _particle_set(

@@ -17,6 +17,7 @@ Gaussians of every S p_i, each with its amplitude and width.
 
 from __future__ import annotations
 
+import functools
 import re
 
 import jax.numpy as jnp
@@ -43,8 +44,9 @@ LARGEST_FOLD = 100
 INSIDE = np.array([0.83, 0.21, 0.52])  # a direction on no axis, which chooses the asymmetric unit
 
 
+@functools.cache
 def symmetry_operators(name: str) -> Float[np.ndarray, "copies 3 3"]:
-    """Return the rotations of a point group, the identity first.
+    """Return the rotations of a point group, the identity first; not to be written to.
 
     Parameters
     ----------
@@ -65,7 +67,9 @@ def symmetry_operators(name: str) -> Float[np.ndarray, "copies 3 3"]:
             f"symmetry {name!r}; expected c1, c2 … c{LARGEST_FOLD}, d1 …, t, tet, o, i1, i2, i3, i4 "
             "or icos. Their axes are in docs/conventions.md."
         )
-    return _closure([_turn(axis, fold) for axis, fold in generators]).astype(np.float32)
+    operators = _closure([_turn(axis, fold) for axis, fold in generators]).astype(np.float32)
+    operators.flags.writeable = False
+    return operators
 
 
 def _turn(axis: tuple[float, float, float], fold: int) -> np.ndarray:

@@ -13,7 +13,8 @@ import numpy as np
 
 from libhetero.errors import ConfigurationError, DataError
 from libhetero.io import ImageReader, read_volume, write_gaussians, write_gaussians_pdb
-from libhetero.io.atomic import check_folder, replacing
+from libhetero.io.atomic import check_folder
+from libhetero.io.fsc import write_fsc
 from libhetero.metrics.fsc import resolution
 from libhetero.models.gmm.homogeneous import HomogeneousModel
 from libhetero.models.gmm.map_support import molecule_mask, reliability, symmetry_agreement
@@ -267,10 +268,11 @@ def _write(config: GuessConfig, goal: MapToFit, fitted: FittedMixture) -> None:
         origin=(centre,) * 3,
     )
     allowed = np.sqrt(goal.trust)
-    table = np.column_stack([np.arange(n // 2) / (n * pixel_size), fitted.fsc, allowed])
-    with replacing(output.with_name(f"{output.stem}_fsc.txt")) as beside:
-        header = "spatial frequency (1/A)  FSC of map and Gaussians  FSC of map and truth, expected"
-        np.savetxt(beside, table, fmt="%.6f", header=header)
+    write_fsc(
+        output.with_name(f"{output.stem}_fsc.txt"),
+        {"FSC of map and Gaussians": fitted.fsc, "FSC of map and truth, expected": allowed},
+        pixel_size,
+    )
     draw_fsc(
         output.with_name(f"{output.stem}_fsc.png"),
         {f"map and {count * copies} Gaussians": fitted.fsc, "what the map's noise allows": allowed},

@@ -12,6 +12,7 @@ import numpy as np
 from libhetero.errors import ConfigurationError
 from libhetero.io import ImageReader, write_volume
 from libhetero.io.atomic import check_folder
+from libhetero.io.fsc import write_fsc
 from libhetero.metrics.fsc import resolution
 from libhetero.physics.symmetry import symmetry_operators
 from libhetero.pipelines.preparation import measured
@@ -88,7 +89,5 @@ def _write(output: Path, made: Reconstruction, pixel_size: float) -> None:
     for number, half_map in enumerate(made.half_maps):
         name = output.with_name(f"{output.stem}_half{number + 1}{output.suffix}")
         write_volume(name, half_map, pixel_size)
-    n = made.volume.shape[0]
-    table = np.column_stack([np.arange(len(made.fsc)) / (n * pixel_size), made.fsc])
     name = output.with_name(f"{output.stem}_fsc.txt")
-    np.savetxt(name, table, fmt="%.6f", header="spatial frequency (1/A)  FSC of the half-maps")
+    write_fsc(name, {"FSC of the half-maps": made.fsc}, pixel_size)

@@ -21,7 +21,6 @@ from jax.sharding import Mesh
 from libhetero.errors import ConfigurationError, TrainingError
 from libhetero.records import Batch
 from libhetero.training import sharding
-from libhetero.training.feed import ordered_indices
 from libhetero.training.optimiser import Kept, Loss, TrainingConfig, TrainingState
 
 PATIENCE = 3
@@ -79,7 +78,7 @@ class HeldOut:
         ------
         TrainingError : if the loss is not finite.
         """
-        params = state.params if state.average is None else state.average
+        params = state.current()
         value = self._mean(params)
         if not np.isfinite(value):
             raise TrainingError(
@@ -105,9 +104,3 @@ class HeldOut:
 
     def _placed(self, *values: Any) -> tuple[jax.Array, ...]:
         return sharding.place_replicated(values, self.mesh)
-
-
-def held_out_indices(index: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
-    """Yield the held-out particles, `batch_size` at a time."""
-    for part in ordered_indices(len(index), batch_size):
-        yield index[part]

@@ -12,6 +12,8 @@ import json
 import logging
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -37,7 +39,6 @@ class RunLog:
         self._total = total
         self._clock: float | None = None
         self._steps = self._particles = 0
-        self._paused = 0.0
         self._bar: tqdm | None = None
         self._shown = -SECONDS_BETWEEN_LINES
         if self._path is not None:
@@ -61,14 +62,13 @@ class RunLog:
         """Measure rates from here: after the first step, which compiles, and after each report."""
         self._clock, self._steps, self._particles = time.monotonic(), 0, 0
 
-    def pause(self) -> None:
-        """Stop the clock: what follows is no training."""
-        self._paused = time.monotonic()
-
-    def go_on(self) -> None:
-        """Start the clock again."""
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Leave what is done inside, which is no training, out of the rates."""
+        start = time.monotonic()
+        yield
         if self._clock is not None:
-            self._clock += time.monotonic() - self._paused
+            self._clock += time.monotonic() - start
 
     def count(self, particles: int) -> None:
         """Note one step over `particles` particles."""

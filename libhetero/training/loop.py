@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,8 +19,8 @@ from libhetero.errors import DataError
 from libhetero.records import Batch
 from libhetero.training import sharding
 from libhetero.training.checkpoint import CheckpointFolder
-from libhetero.training.feed import prefetch, step_indices, steps_per_epoch
-from libhetero.training.held_out import HeldOut, held_out_indices, split
+from libhetero.training.feed import ordered_indices, prefetch, step_indices, steps_per_epoch
+from libhetero.training.held_out import HeldOut, split
 from libhetero.training.interruption import StopRequest
 from libhetero.training.log import RunLog
 from libhetero.training.meter import Meter
@@ -128,9 +127,9 @@ def train(
         held_out = None
         if len(testing):
             LOGGER.info("%d of %d particles are held out of training", len(testing), len(feed))
-            parts = functools.partial(held_out_indices, testing, config.batch_size)
+            parts = [testing[index] for index in ordered_indices(len(testing), config.batch_size)]
             held_out = HeldOut(
-                model.loss, lambda: _placed_batches(feed, parts(), config, mesh), config, mesh
+                model.loss, lambda: _placed_batches(feed, parts, config, mesh), config, mesh
             )
         order = step_indices(
             len(training), config.batch_size, config.seed, int(state.step), plan.total
@@ -216,9 +215,8 @@ def _run(
         tested = {}
         if watch.held_out is not None and done % plan.per_epoch == 0:
             meter.flush()
-            watch.log.pause()
-            state, tested["test_loss"] = watch.held_out.judge(state, done // plan.per_epoch)
-            watch.log.go_on()
+            with watch.log.paused():
+                state, tested["test_loss"] = watch.held_out.judge(state, done // plan.per_epoch)
             enough = watch.exhausted(state, plan) and done < plan.total
         if plan.report_due(done):
             _report(done, meter, plan, watch, tested)

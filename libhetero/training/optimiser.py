@@ -125,11 +125,15 @@ class TrainingState:
     average: Any
     kept: Kept | None = None
 
+    def current(self) -> Any:
+        """Return the parameters as they are now: their running average where there is one."""
+        return self.params if self.average is None else self.average
+
     def best(self) -> Any:
-        """Return the parameters to use: those kept, else the running average where there is one."""
+        """Return the parameters to use: those kept, else the current ones."""
         if self.kept is not None and int(self.kept.epoch):
             return self.kept.params
-        return self.params if self.average is None else self.average
+        return self.current()
 
 
 def learning_rate_schedule(config: TrainingConfig, per_epoch: int) -> optax.Schedule:

@@ -1,6 +1,7 @@
 """Gaussian models, latents, atoms, and the finding of files."""
 
 import gzip
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from libhetero.io import (
     write_gaussians_pdb,
     write_latent,
 )
+from libhetero.io.fsc import write_fsc
 from libhetero.io.paths import project_path, resolve_path
 from libhetero.records import Gaussians
 from tests.reference.shared_data import shared_file
@@ -137,3 +139,12 @@ def test_paths_are_tried_in_order(tmp_path, monkeypatch):
     assert resolve_path("Extract/job7/moved.mrcs", source, datadir) == str(datadir / "moved.mrcs")
     assert project_path(str(tmp_path / "here" / "x.mrcs")) == "x.mrcs"
     assert project_path(str(tmp_path / "data" / "x.mrcs")) == str(tmp_path / "data" / "x.mrcs")
+
+
+def test_a_table_of_correlations(tmp_path: Path) -> None:
+    write_fsc(tmp_path / "fsc.txt", {"one": np.array([1, 0.5, 0.25]), "two": np.zeros(3)}, 2.0)
+    assert (tmp_path / "fsc.txt").read_text().splitlines()[0] == "# spatial frequency (1/A)  one  two"
+    table = np.loadtxt(tmp_path / "fsc.txt")
+    np.testing.assert_allclose(table.T, [[0, 1 / 12, 2 / 12], [1, 0.5, 0.25], [0, 0, 0]], atol=1e-6)
+    with pytest.raises(DataError, match="no"):
+        write_fsc(tmp_path / "no" / "fsc.txt", {"one": np.zeros(3)}, 2.0)

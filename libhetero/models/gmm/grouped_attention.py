@@ -24,6 +24,7 @@ from jaxtyping import Array, Float
 from libhetero.models.gmm.neighbours import (
     Neighbourhood,
     softmax_over_neighbours,
+    softmax_transpose,
     sum_over_neighbours,
 )
 from libhetero.models.precision import matrix_product, outer_product
@@ -51,22 +52,20 @@ def grouped_attention(
     """
     spread = _spread(*kernel.shape)
 
-    def relations(query: Array, key: Array, encoding: Array) -> Array:
-        return jax.nn.relu(query - neighbourhood.gather(key) + encoding[:, :, None])
-
     def forward(*arguments: Array) -> tuple[Array, Any]:
         query, key, value, encoding, kernel = arguments
-        share = softmax_over_neighbours(matrix_product(relations(query, key, encoding), kernel, precision))
+        relation = neighbourhood.relation(query, key, encoding)
+        share = softmax_over_neighbours(matrix_product(relation, kernel, precision))
         full = jnp.matmul(share, spread, precision=HIGHEST)
-        mixed = sum_over_neighbours(full * (neighbourhood.gather(value) + encoding[:, :, None]))
+        mixed = sum_over_neighbours(full * neighbourhood.offered(value, encoding))
         return mixed, (arguments, share)
 
     def backward(residuals: Any, gradient: Array) -> tuple[Array, ...]:
         (query, key, value, encoding, kernel), share = residuals
-        offered = gradient * (neighbourhood.gather(value) + encoding[:, :, None])
+        offered = gradient * neighbourhood.offered(value, encoding)
         d_share = jnp.matmul(offered, spread.T, precision=HIGHEST)
-        d_logits = share * (d_share - sum_over_neighbours(share * d_share))
-        relation = relations(query, key, encoding)
+        d_logits = softmax_transpose(share, d_share)
+        relation = neighbourhood.relation(query, key, encoding)
         d_kernel = outer_product(relation, d_logits, precision)
         d_relation = jnp.where(relation > 0, matrix_product(d_logits, kernel.T, precision), 0.0)
         d_value = jnp.matmul(share, spread, precision=HIGHEST) * gradient

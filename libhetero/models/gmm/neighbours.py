@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
@@ -50,6 +51,18 @@ class Neighbourhood:
         """Return every point's neighbours' features."""
         return features[self.neighbours]
 
+    def relation(
+        self, query: Array, key: Array, encoding: Float[Array, "neighbours points channels"]
+    ) -> Float[Array, "neighbours points batch channels"]:
+        """Return relu(q_i - k_j + δ_ij), what an attention's weights are made from."""
+        return jax.nn.relu(query - self.gather(key) + encoding[:, :, None])
+
+    def offered(
+        self, value: Array, encoding: Float[Array, "neighbours points channels"]
+    ) -> Float[Array, "neighbours points batch channels"]:
+        """Return v_j + δ_ij, what an attention's weights are the weights of."""
+        return self.gather(value) + encoding[:, :, None]
+
     def transpose(
         self, rows: Float[Array, "neighbours points batch channels"]
     ) -> Float[Array, "points batch channels"]:
@@ -79,3 +92,10 @@ def softmax_over_neighbours(
         largest = jnp.maximum(largest, logits[number])
     exponential = jnp.exp(logits - largest)
     return exponential / sum_over_neighbours(exponential)
+
+
+def softmax_transpose(
+    share: Float[Array, "neighbours *rest"], gradient: Float[Array, "neighbours *rest"]
+) -> Float[Array, "neighbours *rest"]:
+    """Return the gradient of the logits of `softmax_over_neighbours` from that of its result."""
+    return share * (gradient - sum_over_neighbours(share * gradient))

@@ -110,10 +110,7 @@ class PointTransformerDecoder(nn.Module):
         """Return the raw changes, near zero at initialisation."""
         config = self.config
         product = dot_general(config.precision)
-        hidden = nn.relu(nn.Dense(128, dot_general=product, name="latent_hidden")(latent))
-        first = len(levels[0].points)
-        features = nn.Dense(first * config.channels, dot_general=product, name="points")(hidden)
-        features = features.reshape(-1, first, config.channels).swapaxes(0, 1)
+        features = first_features(latent, levels, config)
         kernel, bias = Kernel(
             len(levels) * config.channels, self.outputs, bias=True, scale=1e-3, name="change"
         )()
@@ -125,8 +122,31 @@ class PointTransformerDecoder(nn.Module):
             if number + 1 < len(levels):
                 features = nn.Dense(config.channels, dot_general=product, name=f"up_{number}")(features)
                 features = nn.relu(interpolate(level.to_next, features))
-        to_gaussians = np.concatenate([level.to_gaussians for level in levels], axis=1)
-        return interpolate(to_gaussians, jnp.concatenate(changes)).swapaxes(0, 1) + bias
+        return to_gaussians(levels, changes) + bias
+
+
+def first_features(
+    latent: Float[Array, "batch latent"], levels: tuple[Level, ...], config: GmmConfig,
+    dropout: float = 0.0, training: bool = False,
+) -> Float[Array, "points batch channels"]:
+    """Return the features of the coarsest level's points.
+
+    Called inside a module, which owns the layers `latent_hidden` and `points`; `dropout` between them.
+    """
+    product = dot_general(config.precision)
+    hidden = nn.relu(nn.Dense(128, dot_general=product, name="latent_hidden")(latent))
+    hidden = nn.Dropout(dropout)(hidden, deterministic=not training)
+    first = len(levels[0].points)
+    features = nn.Dense(first * config.channels, dot_general=product, name="points")(hidden)
+    return features.reshape(-1, first, config.channels).swapaxes(0, 1)
+
+
+def to_gaussians(
+    levels: tuple[Level, ...], changes: list[Float[Array, "points batch outputs"]]
+) -> Float[Array, "batch gaussians outputs"]:
+    """Return the sum over levels of each level's changes, interpolated to the Gaussians."""
+    matrix = np.concatenate([level.to_gaussians for level in levels], axis=1)
+    return interpolate(matrix, jnp.concatenate(changes)).swapaxes(0, 1)
 
 
 def interpolate(

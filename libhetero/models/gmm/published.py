@@ -35,15 +35,20 @@ from __future__ import annotations
 
 import flax.linen as nn
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
 from libhetero.models.gmm.config import GmmConfig
 from libhetero.models.gmm.neighbours import Neighbourhood
-from libhetero.models.gmm.point_transformer import Kernel, encode_offsets, interpolate
+from libhetero.models.gmm.point_transformer import (
+    Kernel,
+    encode_offsets,
+    first_features,
+    interpolate,
+    to_gaussians,
+)
 from libhetero.models.gmm.topology import Level
 from libhetero.models.gmm.vector_attention import vector_attention
-from libhetero.models.precision import dot_general, matrix_product
+from libhetero.models.precision import matrix_product
 from libhetero.physics.rotations import HIGHEST
 
 Linear = tuple[Float[Array, "inputs outputs"], Float[Array, "outputs"]]
@@ -107,12 +112,7 @@ class PublishedDecoder(nn.Module):
     ) -> Array:
         """Return the raw changes; dropout takes the random key "dropout" in training."""
         config = self.config
-        product = dot_general(config.precision)
-        hidden = nn.relu(nn.Dense(128, dot_general=product, name="latent_hidden")(latent))
-        hidden = nn.Dropout(0.5 * config.dropout)(hidden, deterministic=not training)
-        first = len(levels[0].points)
-        features = nn.Dense(first * config.channels, dot_general=product, name="points")(hidden)
-        features = features.reshape(-1, first, config.channels).swapaxes(0, 1)
+        features = first_features(latent, levels, config, 0.5 * config.dropout, training)
         (head,) = Kernel(len(levels) * config.channels, self.outputs, scale=1e-4, name="change")()
         heads = jnp.split(head, len(levels))
         changes = []
@@ -123,8 +123,7 @@ class PublishedDecoder(nn.Module):
             changes.append(change)
             if not last:
                 features = interpolate(level.to_next, features)
-        to_gaussians = np.concatenate([level.to_gaussians for level in levels], axis=1)
-        return 0.5 * interpolate(to_gaussians, jnp.concatenate(changes)).swapaxes(0, 1)
+        return 0.5 * to_gaussians(levels, changes)
 
 
 def _apply(inputs: tuple[Array, ...], linear: Linear, precision: str) -> Array:

@@ -23,6 +23,7 @@ from jaxtyping import Array, Float
 from libhetero.models.gmm.neighbours import (
     Neighbourhood,
     softmax_over_neighbours,
+    softmax_transpose,
     sum_over_neighbours,
 )
 from libhetero.models.precision import matrix_product, operand_dtype, outer_product
@@ -85,11 +86,11 @@ def _forward(
     """Return y of a few particles, and what their derivative keeps: s and the operand of W₂."""
     query, key, value = _project(features, projection, precision)
     first, bias, second = dense
-    relation = _relation(query, key, encoding, neighbourhood)
+    relation = neighbourhood.relation(query, key, encoding)
     hidden = jax.nn.relu(matrix_product(relation, first, precision) + bias)
     hidden = hidden.astype(operand_dtype(precision))
     share = softmax_over_neighbours(matrix_product(hidden, second, precision))
-    offered = neighbourhood.gather(value) + encoding[:, :, None]
+    offered = neighbourhood.offered(value, encoding)
     return sum_over_neighbours(share * offered), (share, hidden)
 
 
@@ -103,11 +104,10 @@ def _backward(
     )
     first, _, second = dense
     share, hidden = kept
-    offered = neighbourhood.gather(value) + encoding[:, :, None]
-    d_share = gradient * offered
-    d_logits = share * (d_share - sum_over_neighbours(share * d_share))
+    offered = neighbourhood.offered(value, encoding)
+    d_logits = softmax_transpose(share, gradient * offered)
     d_hidden = jnp.where(hidden > 0, matrix_product(d_logits, second.T, precision), 0.0)
-    relation = _relation(query, key, encoding, neighbourhood)
+    relation = neighbourhood.relation(query, key, encoding)
     d_relation = jnp.where(relation > 0, matrix_product(d_hidden, first.T, precision), 0.0)
     d_value = share * gradient
     own, d_projection = transpose((
@@ -129,10 +129,6 @@ def _project(features: Array, projection: Linear | None, precision: str) -> tupl
         kernel, bias = projection
         features = matrix_product(features, kernel, precision) + bias
     return tuple(jnp.split(features, 3, axis=-1))
-
-
-def _relation(query: Array, key: Array, encoding: Array, neighbourhood: Neighbourhood) -> Array:
-    return jax.nn.relu(query - neighbourhood.gather(key) + encoding[:, :, None])
 
 
 def _particles_at_once(batch: int) -> int:

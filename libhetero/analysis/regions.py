@@ -28,7 +28,7 @@ from libhetero.errors import ConfigurationError
 
 CORE = 0
 UNASSIGNED = -1
-LEAST_SHARE = {"amplitude": 0.35, "motion": 0.1, "both": 0.1}
+LEAST_SHARE = {"amplitude": 0.5, "motion": 0.1, "both": 0.1}  # half: most of it comes and goes with it
 WEAK = {"amplitude": 0.4, "motion": 0.25, "both": 0.25}
 FEWEST = 5  # Gaussians of a region, however small the model
 LEAST_NEIGHBOURS, MOST_NEIGHBOURS = 5, 15

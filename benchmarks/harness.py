@@ -18,7 +18,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -240,7 +240,7 @@ def run(benchmark: Benchmark, options: argparse.Namespace, folder: Path) -> dict
             failed[stage.row] = str(error)
     rows = _rows(benchmark, options, folder, results, failed)
     report = _report(benchmark, options, source, results, rows, failed)
-    print_stages(results)
+    print_stages(results.values())
     print_table(benchmark, report)
     return report
 
@@ -381,6 +381,13 @@ def _report(
         "settings": dataclasses.asdict(profile),
         "stages": [dataclasses.asdict(found) for found in results.values()],
         "seconds": sum(found.seconds for found in results.values()),
+        **environment(),
+    }
+
+
+def environment() -> dict[str, Any]:
+    """Return machine and versions, for a report."""
+    return {
         "machine": {
             "processor": platform.processor() or platform.machine(),
             "cores": os.cpu_count(),
@@ -400,12 +407,13 @@ def _devices() -> str:
     return done.stdout.strip()
 
 
-def print_stages(results: dict[Stage, StageResult]) -> None:
+def print_stages(results: Iterable[StageResult]) -> None:
     """Print what each stage cost."""
+    results = list(results)
     print(f"\n{'stage':<24}{'seconds':>10}{'peak MiB':>10}")
-    for found in results.values():
+    for found in results:
         print(f"{found.name:<24}{found.seconds:10.1f}{found.peak_bytes / 2**20:10.0f}")
-    print(f"{'all':<24}{sum(found.seconds for found in results.values()):10.1f}")
+    print(f"{'all':<24}{sum(found.seconds for found in results):10.1f}")
 
 
 def print_table(benchmark: Benchmark, report: dict[str, Any]) -> None:
@@ -423,13 +431,14 @@ def print_table(benchmark: Benchmark, report: dict[str, Any]) -> None:
     for figure in (*benchmark.figures, Figure("seconds", "seconds, training to score", 0)):
         found = [rows.get(name, {}).get(figure.key) for name in DECODERS]
         paper = [published.get(name, {}).get(figure.key) for name in DECODERS]
-        cells = "".join(f"{_shown(value, figure.digits):>14}" for value in (*found, *paper))
+        cells = "".join(f"{shown(value, figure.digits):>14}" for value in (*found, *paper))
         print(f"{figure.title:<44}{cells}")
 
 
-def _shown(value: Any, digits: int) -> str:
+def shown(value: Any, digits: int) -> str:
+    """Return a figure as text, "-" for none."""
     if value is None:
         return "-"
     if isinstance(value, list):
-        return " ".join(_shown(item, digits) for item in value)
+        return " ".join(shown(item, digits) for item in value)
     return f"{value:.{digits}f}"

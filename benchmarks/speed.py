@@ -1,12 +1,14 @@
 """How much faster, and in how much less memory, than the published equations written down plainly.
 
-    python benchmarks/speed.py --json speed.json      about 4 minutes on two CPU cores
+    python benchmarks/speed.py --json speed.json      about 6 minutes on two CPU cores
 
-Forward and backward of the decoder and of the projector, each against its transcription
+Gaussians: forward and backward of the decoder and of the projector, each against its transcription
 (benchmarks/transcription.py), which is compiled as a whole; same JAX, same device, one process, taken
 in turn, the least of several times. `pt_paper` is the same function from the same parameters, in
 float32; `pt_default` is the default preset, another function, for the same Gaussians. Memory is the
 temporary memory that the compiler reserves at batch 32, which needs no run.
+
+CryoHype (`hype_speed`): a step of the published formulation against one of the default preset.
 """
 
 from __future__ import annotations
@@ -15,7 +17,6 @@ import argparse
 import json
 import os
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +27,8 @@ import jax.numpy as jnp
 import numpy as np
 import transcription
 from flops import product_flops
+from hype_speed import HYPE, QUICK_HYPE, HypeSizes, hype_table, time_hype
+from timing import compiled_call, measure
 
 import libhetero.physics  # noqa: F401  (records become pytrees)
 from libhetero.cli.allocator import keep_freed_memory
@@ -136,28 +139,10 @@ def _scalar(change: jax.Array) -> jax.Array:
     return jnp.sum(weight * change)
 
 
-def measure(compiled: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
-    """Return the least seconds of each function, called in turn after one call of each."""
-    for call in compiled.values():
-        jax.block_until_ready(call())
-    least = dict.fromkeys(compiled, np.inf)
-    for _ in range(repeats):
-        for name, call in compiled.items():
-            start = time.perf_counter()
-            jax.block_until_ready(call())
-            least[name] = min(least[name], time.perf_counter() - start)
-    return least
-
-
-def _compile(function: Callable[..., Any], *arguments: Any) -> Callable[[], Any]:
-    compiled = jax.jit(function).lower(*arguments).compile()
-    return lambda: compiled(*arguments)
-
-
 def time_decoders(made: dict[str, Decoder], sizes: Sizes) -> dict[str, float]:
     """Return the seconds a particle, forward and backward, of each decoder."""
     compiled = {
-        name: _compile(decoder.gradient(), decoder.params, decoder.latent(sizes.batch))
+        name: compiled_call(decoder.gradient(), decoder.params, decoder.latent(sizes.batch))
         for name, decoder in made.items()
     }
     return {name: value / sizes.batch for name, value in measure(compiled, sizes.repeats).items()}
@@ -204,14 +189,14 @@ def time_projectors(sizes: Sizes) -> dict[str, float]:
         return jax.value_and_grad(loss)
 
     compiled = {
-        "transcription": _compile(gradient(transcription.project), mixtures, pose),
-        "projector": _compile(gradient(project_gaussians), mixtures, pose),
+        "transcription": compiled_call(gradient(transcription.project), mixtures, pose),
+        "projector": compiled_call(gradient(project_gaussians), mixtures, pose),
     }
     found = measure(compiled, 3 * sizes.repeats)
     return {name: value / sizes.projections for name, value in found.items()}
 
 
-def run(sizes: Sizes) -> dict[str, Any]:
+def run(sizes: Sizes, hype: HypeSizes) -> dict[str, Any]:
     """Measure everything and return the figures."""
     made = decoders(sizes)
     work = count_work(made, sizes)
@@ -232,6 +217,7 @@ def run(sizes: Sizes) -> dict[str, Any]:
         "gflop": {name: value[1] for name, value in work.items()},
         "temporary_gib": memory,
         "projector_milliseconds": {name: 1e3 * value for name, value in projector.items()},
+        **time_hype(hype),
         "sizes": vars(sizes),
         "jax": jax.__version__,
     }
@@ -259,7 +245,7 @@ def table(found: dict[str, Any]) -> str:
     for name, value in found["projector_milliseconds"].items():
         faster = found["projector_milliseconds"]["transcription"] / value
         lines.append(f"{name:<26}{value:12.3f}{faster:9.2f}")
-    return "\n".join(lines)
+    return "\n".join([*lines, *hype_table(found)])
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -270,12 +256,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--batch", type=int, help="particles a call (default 8 on a CPU, 32 elsewhere)")
     options = parser.parse_args(argv)
     keep_freed_memory(os.environ)  # as every program does, for all that is measured
-    sizes = QUICK if options.quick else Sizes()
+    sizes, hype = (QUICK, QUICK_HYPE) if options.quick else (Sizes(), HYPE)
     if not options.quick and jax.default_backend() != "cpu":
         sizes = replace(sizes, batch=32, repeats=20)
+        hype = replace(hype, batch=32, repeats=10)
     if options.batch:
         sizes = replace(sizes, batch=options.batch)
-    found = run(sizes)
+    found = run(sizes, hype)
     print(table(found))
     if options.json:
         Path(options.json).write_text(json.dumps(found, indent=1) + "\n")

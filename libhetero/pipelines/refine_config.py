@@ -17,9 +17,15 @@ from libhetero.training.optimiser import TrainingConfig
 from libhetero.training.preprocess import PreprocessConfig
 
 MODEL_CONFIGS = {"hype": HypeConfig, "gmm": GmmConfig}
-TRAINING_DEFAULTS = {
-    "hype": {},
-    "gmm": {"learning_rate": 1e-3, "batch_size": 16, "ema_decay": 0.99},
+DEFAULT = "default"
+GAUSSIANS = {"learning_rate": 1e-3, "batch_size": 16, "ema_decay": 0.99}
+TRAINING_DEFAULTS = {  # by family and preset; what is not here is that of `TrainingConfig`
+    ("hype", "small"): {"learning_rate": 2e-3, "batch_size": 8, "ema_decay": 0.998},
+    ("hype", "default"): {},
+    ("hype", "paper"): {"warmup_epochs": 5.0, "gradient_clip": 0.0, "ema_decay": 0.0},
+    ("gmm", "small"): GAUSSIANS,
+    ("gmm", "default"): GAUSSIANS,
+    ("gmm", "paper"): GAUSSIANS,
 }  # fmt: skip
 
 
@@ -68,11 +74,12 @@ class RefineConfig:
 
 def new_config(config: RefineConfig) -> RunConfig:
     """Return the configuration of a new run, before its particles are measured."""
-    family = config.family or "hype"
+    family, preset = config.family or "hype", config.preset or DEFAULT
+    model = to_dict(model_config(family, config))  # refuses an unknown preset
     return RunConfig(
         family=family,
-        model=to_dict(model_config(family, config)),
-        training=TrainingConfig(**{**TRAINING_DEFAULTS[family], **config.training}),
+        model=model,
+        training=TrainingConfig(**{**TRAINING_DEFAULTS[family, preset], **config.training}),
         data=DataConfig(
             config.particles,
             **config.data,
@@ -87,12 +94,17 @@ def model_config(family: str, config: RefineConfig, base: Any = None) -> Any:
     foreign = sorted(set(config.model) - {field.name for field in dataclasses.fields(kind)})
     if family == "hype" and config.data.get("mask"):
         foreign.append("mask")
+    if foreign and family == "gmm":
+        raise ConfigurationError(
+            f"{', '.join(foreign)}: an option of CryoHype; leave it out, or leave out "
+            "--pointtransformer and --decoder."
+        )
     if foreign:
         raise ConfigurationError(
-            f"{', '.join(foreign)}: not an option of CryoHype; leave out --nmid, --pas, --encoder, "
-            "--stiffness, --sym, --mask, --minres and --maxres, or add --pointtransformer or --decoder mlp."
+            f"{', '.join(foreign)}: not an option of CryoHype; leave out --nmid, --pas, --stiffness, "
+            "--sym, --mask, --minres and --maxres, or add --pointtransformer or --decoder mlp."
         )
-    start = kind.preset(config.preset or "default") if base is None or config.preset else base
+    start = kind.preset(config.preset or DEFAULT) if base is None or config.preset else base
     asked = {**config.model, **dict(_setting(kind, text) for text in config.settings)}
     return from_dict(kind, {**to_dict(start), **asked})
 

@@ -5,40 +5,18 @@ in tests/cli/test_stages.py.
 """
 
 import json
-import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from libhetero.cli.stages import StageResult
-from libhetero.errors import UserError
 from tests.simulate.test_cut import dumbbell, write_model
 
 FIGURES = {
     "assembly": {"accuracy", "regions_found", "regions_true", "ari", "region_class_accuracy", "seconds"},
     "motion": {"rmsd", "rmsd_rigid", "regions_found", "spearman_min", "seconds"},
 }
-
-
-@pytest.fixture
-def in_process(
-    load: Callable, load_program: Callable, monkeypatch: pytest.MonkeyPatch
-) -> list[str]:
-    """Run stages in this process; return the commands run."""
-    commands: list[str] = []
-
-    def run_stage(name: str, command: str, folder: Path) -> StageResult:
-        program, *arguments = shlex.split(command)
-        monkeypatch.chdir(folder)
-        commands.append(command)
-        if load_program(program).main(arguments):
-            raise UserError(f"{name}: failed")
-        return StageResult(name, command, 1.0, 2**20)
-
-    monkeypatch.setattr(load("harness"), "run_stage", run_stage)
-    return commands
 
 
 @pytest.mark.timeout(900)

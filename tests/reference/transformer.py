@@ -15,6 +15,19 @@ def patches(image, size):
     return np.array(found)
 
 
+def grid_patches(grid, size):
+    """The same of a cube, slab by slab."""
+    count = grid.shape[0] // size
+    found = []
+    for k in range(count):
+        for j in range(count):
+            for i in range(count):
+                at = [slice(size * one, size * (one + 1)) for one in (k, j, i)]
+                cut = grid[tuple(at)]
+                found.append([value for plane in cut for row in plane for value in row])
+    return np.array(found)
+
+
 def layer_norm(row, params):
     centred = row - row.mean()
     scaled = centred / math.sqrt((centred**2).mean() + 1e-6)
@@ -62,11 +75,14 @@ def block(tokens, params, heads, width):
     return np.array(result)
 
 
-def encode(image, params, config):
+def encode(image, view, params, config):
     """The weight tokens after the last block; parameters of block d stand at index d."""
-    tokens = [dense(patch, params["patch"]) for patch in patches(image, config.patch)]
+    cut = patches if image.ndim == 2 else grid_patches
+    tokens = [dense(patch, params["patch"]) for patch in cut(image, config.patch)]
     if config.positions:
         tokens = [t + p for t, p in zip(tokens, params["positions"], strict=True)]
+    if config.view:
+        tokens.append(dense(view, params["view"]))
     count = len(tokens)
     tokens = np.array([*tokens, *params["weight_tokens"]])
     for depth in range(config.depth):

@@ -8,9 +8,12 @@ shared by its tokens. Column j reads token j mod T:
 
 with normalise to unit length over fan_in. Biases are not modulated.
 
+To compare it with, conditioning by concatenation: W_1 [features, token] = Θ_1 features + H token, the
+same Θ for all images; that is a bias of the first layer for every image.
+
 References
 ----------
-CryoHype, eq. 2.
+CryoHype, eq. 2; cryoDRGN (Zhong et al. 2021) for the concatenation.
 """
 
 from __future__ import annotations
@@ -34,6 +37,8 @@ class HyperNetwork(nn.Module):
     @nn.compact
     def __call__(self, tokens: Float[Array, "tokens dim"]) -> INRWeights:
         """Return the weights of this particle's INR."""
+        if self.config.conditioning == "concat":
+            return self._concatenated(tokens[0])
         sizes, counts = self.config.layer_sizes(), self.config.layer_tokens()
         ends = np.cumsum(counts)
         kernels, biases = [], []
@@ -41,6 +46,16 @@ class HyperNetwork(nn.Module):
             own = tokens[ends[number] - counts[number] : ends[number]]
             kernels.append(self._kernel(number, own, fan_in, fan_out))
             biases.append(self.param(f"bias_{number}", nn.initializers.zeros, (fan_out,)))
+        return INRWeights(tuple(kernels), tuple(biases))
+
+    def _concatenated(self, token: Float[Array, "dim"]) -> INRWeights:
+        kernels, biases = [], []
+        for number, (fan_in, fan_out) in enumerate(self.config.layer_sizes()):
+            start = nn.initializers.normal(fan_in**-0.5)
+            kernels.append(self.param(f"base_{number}", start, (fan_out, fan_in)))
+            biases.append(self.param(f"bias_{number}", nn.initializers.zeros, (fan_out,)))
+        head = nn.Dense(len(biases[0]), dot_general=dot_general(self.config.precision), name="head")
+        biases[0] = biases[0] + head(token)
         return INRWeights(tuple(kernels), tuple(biases))
 
     def _kernel(self, number: int, tokens: Array, fan_in: int, fan_out: int) -> Array:

@@ -2,37 +2,36 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.ndimage import map_coordinates
 from jaxtyping import Array, Complex, Float, PRNGKeyArray
 
 from libhetero.errors import ConfigurationError
 from libhetero.models.hype.config import HypeConfig
 from libhetero.models.hype.hypernetwork import HyperNetwork
 from libhetero.models.hype.inr import INRWeights, inr_apply
-from libhetero.models.hype.transformer import ImageEncoder
-from libhetero.physics.correlation import ring_sum
-from libhetero.physics.ctf import ctf_at, ctf_image
+from libhetero.models.hype.sampling import draw, inclusion_probability
+from libhetero.models.hype.seen import MONOMIALS, measure_spectra, seen_image, view_features
+from libhetero.models.hype.encoders import image_encoder
+from libhetero.physics.ctf import ctf_at
 from libhetero.physics.fourier import (
     disc_indices,
     fourier_image,
     frequencies_2d,
     frequencies_3d,
     phase_ramp,
-    real_image,
     real_volume,
 )
-from libhetero.physics.masks import soft_disc
-from libhetero.physics.rotations import matrix_to_euler
 from libhetero.physics.slices import slice_frequencies
 from libhetero.records import Batch, CTFParams, Pose
 
 VOLUME_CHUNK = 16384  # frequencies evaluated at once
+LEAST_SIGNAL = 1e-3  # of the strongest ring's power
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,14 +45,18 @@ class HypeModel:
     ----------
     config : sizes and switches.
     anchors : (inr_frequencies, 3), fixed random points of the INR's features, pixels.
-    profile : (n // 2 + 1,), scale of V by Fourier radius in pixels of box n.
+    signal : (n // 2 + 1,), power of V by Fourier radius in pixels of box n, measured on a sample.
+    noise : power of a Fourier pixel's noise.
+    seen_scale : standard deviation of what the encoder is given, before it is divided by this.
     box_size : pixels.
     pixel_size : Å.
     """
 
     config: HypeConfig
     anchors: np.ndarray
-    profile: np.ndarray
+    signal: np.ndarray
+    noise: float
+    seen_scale: float
     box_size: int
     pixel_size: float
     family: str = "hype"
@@ -68,39 +71,45 @@ class HypeModel:
         ------
         ConfigurationError : if the patch does not divide the box.
         """
-        if box_size % config.patch:
+        seen = config.seen_shape(box_size)
+        if seen[0] % config.patch:
+            what = f"box ({seen[0]} pixels)" if len(seen) == 2 else f"grid ({seen[0]} points)"
             raise ConfigurationError(
-                f"patch: expected a divisor of the box ({box_size} pixels); got {config.patch}."
+                f"patch: expected a divisor of the encoder's {what}; got {config.patch}."
             )
         spread = config.feature_sigma * box_size
         points = np.random.default_rng(seed).normal(size=(config.inr_frequencies, 3)) * spread
-        profile = np.ones(box_size // 2 + 1, np.float32)
-        if config.profile:
-            profile = signal_profile(sample, box_size, pixel_size)
-        return cls(config, points.astype(np.float32), profile, box_size, pixel_size)
+        signal, noise = np.ones(box_size // 2 + 1, np.float32), 1.0
+        if config.profile or config.encoder_input == "wiener" or config.coordinates:
+            signal, noise = measure_spectra(sample, box_size, pixel_size)
+        model = cls(config, points.astype(np.float32), signal, noise, 1.0, box_size, pixel_size)
+        if config.encoder_input == "wiener":
+            images = jax.jit(jax.vmap(model._seen))(sample.images, sample.pose, sample.ctf)
+            scale = float(np.asarray(images)[np.asarray(sample.weight) > 0].std())
+            model = dataclasses.replace(model, seen_scale=max(scale, 1e-30))
+        return model
 
     @classmethod
     def from_arrays(cls, config: HypeConfig, arrays: dict[str, np.ndarray]) -> HypeModel:
         """Restore a model from `arrays`."""
         return cls(
-            config, arrays["anchors"], arrays["profile"],
+            config, arrays["anchors"], arrays["signal"],
+            *(float(arrays[name]) for name in ("noise", "seen_scale")),
             int(arrays["box_size"]), float(arrays["pixel_size"]),
         )
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return the features' points and the spectrum."""
-        return {
-            "anchors": self.anchors, "profile": self.profile,
-            "box_size": np.asarray(self.box_size), "pixel_size": np.asarray(self.pixel_size),
-        }
+        """Return the features' points and what was measured."""
+        names = ("anchors", "signal", "noise", "seen_scale", "box_size", "pixel_size")
+        return {name: np.asarray(getattr(self, name)) for name in names}
 
     def init(self, key: PRNGKeyArray) -> dict[str, Any]:
         """Return fresh parameters of encoder and hypernetwork."""
         encoder_key, hyper_key = jax.random.split(key)
-        image = jnp.zeros((self.box_size, self.box_size))
+        image, view = jnp.zeros(self.config.seen_shape(self.box_size)), jnp.zeros(len(MONOMIALS))
         tokens = jnp.zeros((sum(self.config.layer_tokens()), self.config.dim))
         return {
-            "encoder": ImageEncoder(self.config).init(encoder_key, image)["params"],
+            "encoder": image_encoder(self.config).init(encoder_key, image, view)["params"],
             "hypernetwork": HyperNetwork(self.config).init(hyper_key, tokens)["params"],
         }
 
@@ -112,8 +121,8 @@ class HypeModel:
         """
 
         def one(image: Array, pose: Pose, ctf: CTFParams) -> Array:
-            seen = self._seen(image, pose, ctf)
-            tokens = ImageEncoder(self.config).apply({"params": params["encoder"]}, seen)
+            seen, view = self._seen(image, pose, ctf), view_features(pose.rotation)
+            tokens = image_encoder(self.config).apply({"params": params["encoder"]}, seen, view)
             return jax.nn.standardize(tokens, axis=-1).reshape(-1)
 
         return jax.vmap(one)(batch.images, batch.pose, batch.ctf)
@@ -139,7 +148,7 @@ class HypeModel:
         else:
             value = self._from_hartley(representation, frequencies)
         radius = jnp.linalg.norm(frequencies, axis=-1) * self.box_size
-        scale = jnp.interp(radius, jnp.arange(len(self.profile)), jnp.asarray(self.profile))
+        scale = jnp.interp(radius, jnp.arange(len(self.signal)), jnp.asarray(self._profile()))
         return value * jnp.where(radius < self.box_size / 2, scale, 0.0)
 
     def render(
@@ -173,25 +182,54 @@ class HypeModel:
         """Return the mean square error over the half disc, and the part of the power explained.
 
         loss = mean_k |CTF(k) V(Rᵀk) exp(-2πi k·t) - X(k)|²,  0 < |k| < n / 2
+
+        over all k, or estimated without bias from `coordinates` of them (`sampling`).
         """
-        del key, training
         representations = self.decode(params, self.encode(params, batch))
-        disc = disc_indices(self.box_size)
+        disc, probability = map(jnp.asarray, self._pixels())
         frequencies = jnp.asarray(frequencies_2d(self.box_size).reshape(-1, 2))[disc]
+        some = training and 0 < self.config.coordinates < len(disc)
+        count = self.config.coordinates if some else len(disc)
 
-        def one(weights: INRWeights, image: Array, pose: Pose, ctf: CTFParams) -> tuple[Array, Array]:
-            target = fourier_image(image).reshape(-1)[disc] / self.box_size
-            value = self.values(weights, slice_frequencies(pose.rotation, frequencies))
-            in_angstrom = frequencies / self.pixel_size
+        def one(
+            weights: INRWeights, image: Array, pose: Pose, ctf: CTFParams, key: PRNGKeyArray
+        ) -> tuple[Array, Array]:
+            chosen = draw(key, probability, count) if some else np.arange(count)
+            weight = 1 / (probability[chosen] * len(disc)) if some else 1 / len(disc)
+            frequency = frequencies[chosen]
+            target = fourier_image(image).reshape(-1)[disc][chosen] / self.box_size
+            value = self.values(weights, slice_frequencies(pose.rotation, frequency))
+            in_angstrom = frequency / self.pixel_size
             model = value * phase_ramp(in_angstrom, pose.shift) * ctf_at(ctf, in_angstrom)
-            error = jnp.mean(jnp.abs(model - target) ** 2)
-            return error, jnp.mean(jnp.abs(target) ** 2)
+            error, power = (jnp.real(x) ** 2 + jnp.imag(x) ** 2 for x in (model - target, target))
+            return jnp.sum(weight * error), jnp.sum(weight * power)
 
-        error, power = jax.vmap(one)(representations, batch.images, batch.pose, batch.ctf)
+        keys = jax.random.split(key, len(batch.weight))
+        error, power = jax.vmap(one)(representations, batch.images, batch.pose, batch.ctf, keys)
         total = jnp.maximum(jnp.sum(batch.weight), 1.0)
         mean_error = jnp.sum(batch.weight * error) / total
         mean_power = jnp.sum(batch.weight * power) / total
         return mean_error, {"mse": mean_error, "explained": 1 - mean_error / mean_power}
+
+    def _pixels(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the pixels compared, ring by ring, and the probability of each to be drawn."""
+        disc = disc_indices(self.box_size)
+        radius = np.linalg.norm(frequencies_2d(self.box_size).reshape(-1, 2)[disc], axis=-1)
+        order = np.argsort(radius, kind="stable")
+        rings = np.arange(len(self.signal))
+        signal = np.interp(radius[order] * self.box_size, rings, np.sqrt(self.signal))
+        probability = inclusion_probability(signal, self.config.coordinates or len(disc))
+        return disc[order], probability.astype(np.float32)
+
+    def _profile(self) -> np.ndarray:
+        """Return the scale of V by Fourier radius; where no signal is seen, there may be some."""
+        if not self.config.profile:
+            return np.ones_like(self.signal)
+        return np.sqrt(np.maximum(self.signal, LEAST_SIGNAL * self.signal[1:].max()))
+
+    def _seen(self, image: Array, pose: Pose, ctf: CTFParams) -> Float[Array, "*m"]:
+        snr = self.signal / max(self.noise, 1e-30)
+        return seen_image(image, pose, ctf, self.config, self.pixel_size, snr) / self.seen_scale
 
     def _from_half_space(self, representation: INRWeights, frequencies: Array) -> Array:
         """Return a + ib at k, or a - ib at -k where the first of (kx, ky, kz) that is not 0 is below 0."""
@@ -211,49 +249,3 @@ class HypeModel:
         return inr_apply(
             representation, frequencies, jnp.asarray(self.anchors), self.config.precision
         )
-
-    def _seen(self, image: Array, pose: Pose, ctf: CTFParams) -> Float[Array, "n n"]:
-        """Return what the encoder sees: centred, phase-flipped, turned to psi = 0, windowed."""
-        n = self.box_size
-        ramp = phase_ramp(jnp.asarray(frequencies_2d(n)) / self.pixel_size, -pose.shift)
-        flipped = fourier_image(image) * ramp * jnp.sign(ctf_image(ctf, n, self.pixel_size))
-        centred = real_image(flipped, n)
-        if self.config.align:
-            centred = turn_in_plane(centred, matrix_to_euler(pose.rotation)[2])
-        return centred * soft_disc(n, self.config.window * n / 2, n / 16)
-
-
-def turn_in_plane(image: Float[Array, "n n"], psi: Float[Array, ""]) -> Float[Array, "n n"]:
-    """Return the image as it would be at psi = 0 (radians), by bilinear interpolation.
-
-    With R = Rz(psi) R', x' = cos(psi) x + sin(psi) y and y' = cos(psi) y - sin(psi) x.
-    """
-    n = image.shape[0]
-    axis = jnp.arange(n) - n // 2
-    y, x = jnp.meshgrid(axis, axis, indexing="ij")
-    cosine, sine = jnp.cos(psi), jnp.sin(psi)
-    source = [cosine * y - sine * x + n // 2, cosine * x + sine * y + n // 2]
-    return map_coordinates(image, source, order=1, mode="constant")
-
-
-def signal_profile(sample: Batch, n: int, pixel_size: float) -> np.ndarray:
-    """Return the root mean square of the signal by Fourier radius 0 … n // 2, from noisy images.
-
-    Per ring, (⟨|X|²⟩ - noise) / ⟨CTF²⟩, the noise taken from the outermost ring, floored at a
-    thousandth of the largest; in the units of `HypeModel`.
-    """
-
-    def one(image: Array, ctf: CTFParams) -> tuple[Array, Array]:
-        power = jnp.abs(fourier_image(image) / n) ** 2
-        rings = n // 2 + 1
-        count = ring_sum(jnp.ones_like(power), rings)
-        transfer = ctf_image(ctf, n, pixel_size) ** 2
-        return ring_sum(power, rings) / count, ring_sum(transfer, rings) / count
-
-    power, transfer = jax.jit(jax.vmap(one))(sample.images, sample.ctf)
-    weight = np.asarray(sample.weight)
-    power = np.average(np.asarray(power), axis=0, weights=weight)
-    transfer = np.average(np.asarray(transfer), axis=0, weights=weight)
-    signal = (power - power[-2:].mean()) / np.maximum(transfer, 1e-3)
-    signal = np.maximum(signal, 1e-3 * signal[1:].max())
-    return np.sqrt(signal).astype(np.float32)

@@ -11,11 +11,11 @@ from libhetero.models.hype.config import HypeConfig
 from libhetero.models.precision import dot_general
 
 
-def patches(image: Float[Array, "n n"], size: int) -> Float[Array, "tokens pixels"]:
-    """Cut an image into size × size patches, row by row."""
-    count = image.shape[0] // size
-    cut = image.reshape(count, size, count, size).transpose(0, 2, 1, 3)
-    return cut.reshape(count * count, size * size)
+def patches(image: Float[Array, "*n"], size: int) -> Float[Array, "tokens values"]:
+    """Cut an image or a grid into patches of `size` along each side, row by row."""
+    axes, count = image.ndim, image.shape[0] // size
+    cut = image.reshape((count, size) * axes).transpose(*range(0, 2 * axes, 2), *range(1, 2 * axes, 2))
+    return cut.reshape(count**axes, size**axes)
 
 
 class Block(nn.Module):
@@ -44,13 +44,15 @@ class Block(nn.Module):
         return tokens + nn.Dense(config.dim, dot_general=product, name="contract")(hidden), None
 
 
-class ImageEncoder(nn.Module):
-    """image (n, n) → output weight tokens (tokens, dim), for one particle."""
+class TransformerEncoder(nn.Module):
+    """image (n, n) or grid (n, n, n) → output weight tokens (tokens, dim), for one particle."""
 
     config: HypeConfig
 
     @nn.compact
-    def __call__(self, image: Float[Array, "n n"]) -> Float[Array, "tokens dim"]:
+    def __call__(
+        self, image: Float[Array, "*n"], view: Float[Array, "harmonics"]
+    ) -> Float[Array, "tokens dim"]:
         """Return the weight tokens after the last block."""
         config = self.config
         cut = patches(image, config.patch)
@@ -58,6 +60,9 @@ class ImageEncoder(nn.Module):
         if config.positions:
             shape = (len(cut), config.dim)
             embedded = embedded + self.param("positions", nn.initializers.normal(0.5), shape)
+        if config.view:
+            seen_from = nn.Dense(config.dim, name="view")(view)
+            embedded = jnp.concatenate([embedded, seen_from[None]])
         shape = (sum(config.layer_tokens()), config.dim)
         weight_tokens = self.param("weight_tokens", nn.initializers.normal(1.0), shape)
         tokens = jnp.concatenate([embedded, weight_tokens])
@@ -65,4 +70,4 @@ class ImageEncoder(nn.Module):
             Block, variable_axes={"params": 0}, split_rngs={"params": True}, length=config.depth
         )
         tokens, _ = blocks(config, name="blocks")(tokens, None)
-        return tokens[len(cut) :]
+        return tokens[len(embedded) :]

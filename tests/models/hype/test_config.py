@@ -36,6 +36,10 @@ def test_presets_travel_as_json(name):
         ({"modulation": "add"}, "modulation: expected multiply or residual; got 'add'."),
         ({"output": "real"}, "output: expected complex or hartley; got 'real'."),
         ({"precision": "half"}, "precision: expected auto or float32 or bfloat16; got 'half'."),
+        ({"encoder": "cnn"}, "encoder: expected transformer or mlp or unet; got 'cnn'."),
+        ({"conditioning": "add"}, "conditioning: expected hypernetwork or concat; got 'add'."),
+        ({"encoder_input": "raw"}, "encoder_input: expected flipped or wiener or real; got 'raw'."),
+        ({"coordinates": -5}, "coordinates: expected 0 or more; got -5."),
         ({"feature_sigma": 0.0}, "feature_sigma: expected a fraction above 0, at most 1; got 0.0."),
         ({"window": 1.5}, "window: expected a fraction above 0, at most 1; got 1.5."),
     ],
@@ -47,8 +51,10 @@ def test_messages(values, message):
 
 
 def test_patch_must_divide_the_box():
-    with pytest.raises(ConfigurationError, match=r"divisor of the box \(20 pixels\); got 16"):
+    with pytest.raises(ConfigurationError, match=r"divisor of the encoder's box \(20 pixels\); got 16"):
         HypeModel.from_data(HypeConfig(), 20, 1.0, sample=None)
+    with pytest.raises(ConfigurationError, match=r"divisor of the encoder's grid \(10 points\); got 16"):
+        HypeModel.from_data(HypeConfig(lift=10), 20, 1.0, sample=None)
 
 
 def test_unknown_preset():

@@ -1,0 +1,305 @@
+"""Many molecules in one set of images: how good is the volume of every image?
+
+    python benchmarks/mixture.py --profile cpu --json mixture.json     two cores, about 45 minutes a row
+    python benchmarks/mixture.py --profile full --json mixture.json    one GPU, 9 minutes of training a row
+
+Simulated from atomic models, those of ../shared by default, in equal shares. Every row is trained for
+the same time: a short pilot measures its rate, and as many whole epochs as fit are run. Rows:
+
+    default   ours, at the preset of the profile
+    paper     the published formulation: all pixels, one real output, no positions, base ⊙ head, an
+              unaligned phase-flipped image, float32
+    concat    ours, but the latent joins the network's inputs, as in cryoDRGN
+    mlp, unet ours, but another encoder
+    bound     backprojection of each molecule's images, with true labels
+    floor     one map from all images, given to every image
+
+`fsc_auc` is the area under the FSC of an image's own volume with the true one (mean over evenly spread
+images, inside the mask that the table names), `gap_closed` where it lies between floor and bound, `ari`
+the agreement of k-means classes of the latents with the molecules. On two cores the published sizes
+(50 million parameters) would not finish one epoch in the time, so that the row `paper` has the
+published formulation at smaller sizes there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import pickle
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from harness import SHARED, WorkFolder, environment, print_stages, shown
+
+from libhetero.cli.stages import StageResult, run_stage
+from libhetero.configuration import read_json, write_json
+from libhetero.errors import ConfigurationError, UserError
+
+PUBLISHED = {
+    "default": None,
+    "paper": {"fsc_auc_mean": 0.346, "fsc_auc_median": 0.353, "fsc_auc_std": 0.033, "ratio_to_bound": 0.951},
+    "concat": {"fsc_auc_mean": 0.255, "fsc_auc_median": 0.286, "fsc_auc_std": 0.076},
+    "mlp": {"fsc_auc_mean": 0.234, "fsc_auc_median": 0.240, "fsc_auc_std": 0.032},
+    "unet": {"fsc_auc_mean": 0.208, "fsc_auc_median": 0.214, "fsc_auc_std": 0.031},
+    "bound": {"fsc_auc_mean": 0.364, "fsc_auc_median": 0.364, "fsc_auc_std": 0.023},
+}
+ROWS = {
+    "default": "",
+    "paper": "",
+    "concat": "--conditioning concat",
+    "mlp": "--encoder mlp",
+    "unet": "--encoder unet",
+}
+LIMITS = ("bound", "floor")
+
+
+@dataclass(frozen=True)
+class Profile:
+    """One size of the benchmark.
+
+    Parameters
+    ----------
+    structures : molecules.
+    images : of each.
+    box : pixels.
+    pixel_size : Å.
+    snr : signal variance ÷ noise variance per pixel.
+    seconds : of training, for every row.
+    training : options of e2hype_refine.py for our rows.
+    paper : those of the row "paper".
+    scored : images whose own volume is scored.
+    pilot : images of the pilot.
+    """
+
+    structures: int
+    images: int
+    box: int
+    pixel_size: float
+    snr: float
+    seconds: float
+    training: str
+    paper: str
+    scored: int = 100
+    pilot: int = 256
+    rows: dict[str, str] = field(default_factory=dict)
+
+
+PAPER_SMALL = (
+    "--preset paper --set patch=8 --set dim=192 --set heads=6 --set head_dim=32 --set feed_forward=768 "
+    "--set inr_width=256 --set inr_frequencies=64 --set weight_tokens=8 --batchsz 8 --learnrate 1e-3"
+)
+PROFILES = {
+    "cpu": Profile(10, 300, 64, 5.0, 0.1, 1500, "--preset small", PAPER_SMALL),
+    "full": Profile(
+        100, 1000, 128, 3.0, 0.01, 540, "--preset default", "--preset paper --precision float32",
+        scored=200, pilot=2048,
+    ),
+    "1000": Profile(
+        100, 10_000, 128, 3.0, 0.01, 1500, "--preset default", "--preset paper --precision float32",
+        scored=200, pilot=2048,
+    ),
+    "tiny": Profile(
+        2, 48, 16, 12.0, 1.0, 0.0, "--preset small --set inr_width=16 --set dim=16 --set coordinates=40",
+        "--preset paper --set patch=8 --set dim=16 --set depth=1 --set heads=2 --set head_dim=8 "
+        "--set feed_forward=16 --set inr_width=16 --set inr_layers=1 --set inr_frequencies=8 --batchsz 8",
+        scored=4, pilot=16, rows={"mlp": "--set encoder_width=16", "unet": "--set encoder_width=8"},
+    ),
+}  # fmt: skip
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the benchmark; return its exit code."""
+    options = build_parser().parse_args(argv)
+    try:
+        with WorkFolder(options) as folder:
+            report = run(options, folder)
+        if options.json:
+            write_json(Path(options.json), report)
+    except (UserError, OSError) as error:
+        print(f"mixture.py: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the options."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--profile", choices=tuple(PROFILES), default="cpu", help="size of the run (default: cpu)")
+    add("--json", metavar="FILE", help="write the figures here too")
+    add("--seed", type=int, default=0, help="of the data and of the training (default: 0)")
+    add("--structures", nargs="+", metavar="FILE",
+        help="atomic models (.cif, .pdb, .gz), in place of the first of ../shared")  # fmt: skip
+    add("--rows", nargs="+", choices=tuple(ROWS), default=["default"],
+        help="what to train; bound and floor come with them (default: default)")  # fmt: skip
+    add("--seconds", type=float, help="of training a row (default: the profile's)")
+    add("--mask", choices=("sphere", "none"), default="none", help="of the FSC (default: none)")
+    add("--work", metavar="FOLDER", help="run here and leave the files (default: a temporary folder)")
+    add("--keep", action="store_true", help="leave the temporary folder, too")
+    parser.set_defaults(stages=None)
+    return parser
+
+
+def run(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """Simulate, train and score every row, print the table and return the report."""
+    profile = PROFILES[options.profile]
+    models = find_models(options, profile)
+    count = len(models) * profile.images
+    seconds = profile.seconds if options.seconds is None else options.seconds
+    seed = f"--seed {options.seed}"
+    files = " ".join(shlex.quote(str(path)) for path in models)
+    stages = [run_stage(
+        "simulate",
+        f"e2hype_simulate.py mixture set --pdb {files} --n {count} --box {profile.box} "
+        f"--apix {profile.pixel_size:g} --snr {profile.snr:g} {seed}", folder,
+    )]  # fmt: skip
+    with open(folder / "pilot.pkl", "wb") as file:
+        pickle.dump(np.linspace(0, count - 1, min(profile.pilot, count)).astype(np.int64), file)
+    rows: dict[str, Any] = {}
+    for row in options.rows:
+        words = profile.paper if row == "paper" else f"{profile.training} {ROWS[row]}"
+        words = f"set/particles.star {words} {profile.rows.get(row, '')} {seed}"
+        epochs = 1
+        if seconds:
+            stages.append(run_stage(
+                f"{row} pilot",
+                f"e2hype_refine.py {words} --path {row}_pilot --ind pilot.pkl --niter 1 --report 4",
+                folder,
+            ))  # fmt: skip
+            epochs = max(1, int(seconds * images_per_second(folder / f"{row}_pilot") / count))
+        trained = run_stage(
+            f"{row} train", f"e2hype_refine.py {words} --path {row} --niter {epochs}", folder
+        )
+        score = f"e2hype_score.py {row} --images {profile.scored} --mask {options.mask} --json {row}.json"
+        stages += [trained, run_stage(f"{row} score", f"{score} {seed}", folder)]
+        rows[row] = row_of(read_json(folder / f"{row}.json"), folder / row, trained, epochs)
+    for name in LIMITS:
+        rows[name] = limit_of(read_json(folder / f"{options.rows[0]}.json")["volumes"], name)
+    report = {
+        "profile": options.profile,
+        "structures": len(models),
+        "rows": rows,
+        "published": PUBLISHED,
+        "mask": options.mask,
+        "seed": options.seed,
+        "models": [path.name for path in models],
+        "settings": asdict(profile),
+        "training_seconds": seconds,
+        "stages": [asdict(stage) for stage in stages],
+        **environment(),
+    }
+    print_stages(stages)
+    print_table(report)
+    return report
+
+
+def find_models(options: argparse.Namespace, profile: Profile) -> list[Path]:
+    """Return the atomic models: those given, or the first of the shared list."""
+    if options.structures:
+        models = [Path(name).absolute() for name in options.structures]
+    else:
+        table = SHARED / "mixture" / "list.csv"
+        if not table.is_file():
+            raise ConfigurationError(
+                f"{table}: no such file; expected the structures beside the project. Give atomic "
+                "models with --structures."
+            )
+        with open(table, newline="", encoding="utf-8") as file:
+            names = [line["file"] for line in csv.DictReader(file)]
+        models = [table.parent / name for name in names[: profile.structures]]
+    missing = [path for path in models if not path.is_file()]
+    if missing:
+        raise ConfigurationError(f"{missing[0]}: no such file; expected an atomic model.")
+    return models
+
+
+def images_per_second(run: Path) -> float:
+    """Return a run's rate of training, the median over its reports after the first."""
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    rates = [line["particles_per_second"] for line in lines if line.get("particles_per_second")]
+    if not rates:
+        raise UserError(f"{run}: its log tells no rate; expected a pilot of more steps.")
+    return float(np.median(rates[1:] or rates))
+
+
+def row_of(score: dict[str, Any], run: Path, trained: StageResult, epochs: int) -> dict[str, Any]:
+    """Return the figures of one trained row.
+
+    Parameters
+    ----------
+    score : what e2hype_score.py wrote.
+    run : its folder.
+    trained : what the training cost.
+    epochs : it went through the set.
+    """
+    volumes = score["volumes"]
+    return {
+        **figures_of(volumes["model"]),
+        "ratio_to_bound": volumes["ratio_to_bound"],
+        "gap_closed": volumes["gap_closed"],
+        "ari": score["labels"]["kmeans"]["ari"],
+        "images_per_s": images_per_second(run),
+        "seconds": trained.seconds,
+        "peak_memory": trained.peak_bytes,
+        "epochs": epochs,
+    }
+
+
+def limit_of(volumes: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return the figures of bound or floor."""
+    found = figures_of(volumes[name])
+    bound, floor = (volumes[one]["fsc_auc"]["mean"] for one in LIMITS)
+    return {**found, "ratio_to_bound": found["fsc_auc_mean"] / bound,
+            "gap_closed": (found["fsc_auc_mean"] - floor) / (bound - floor)}  # fmt: skip
+
+
+def figures_of(volumes: dict[str, Any]) -> dict[str, float]:
+    """Return FSC_AUC, and Chamfer distance and vIoU at the level that encloses the true mass."""
+    area = volumes["fsc_auc"]
+    level = "mass" if "viou_mass" in volumes else "fixed"
+    return {
+        **{f"fsc_auc_{name}": area[name] for name in ("mean", "median", "std")},
+        "chamfer": volumes[f"chamfer_{level}"]["mean"],
+        "viou": volumes[f"viou_{level}"]["mean"],
+        "level": level,
+    }
+
+
+COLUMNS = (
+    ("fsc_auc_mean", "FSC_AUC", 3), ("fsc_auc_median", "median", 3), ("fsc_auc_std", "std", 3),
+    ("ratio_to_bound", "/ bound", 3), ("gap_closed", "gap", 3), ("chamfer", "Chamfer Å", 2),
+    ("viou", "vIoU", 3), ("ari", "ARI", 3), ("images_per_s", "images/s", 0), ("epochs", "epochs", 0),
+    ("seconds", "seconds", 0), ("peak_memory", "GiB", 2),
+)  # fmt: skip
+
+
+def print_table(report: dict[str, Any]) -> None:
+    """Print every row, and the published figures below."""
+    settings = report["settings"]
+    print(
+        f"\nmixture, profile {report['profile']}, seed {report['seed']}: {report['structures']} molecules "
+        f"of {settings['images']} images, {settings['box']} pixels of {settings['pixel_size']:g} Å, SNR "
+        f"{settings['snr']:g} per pixel; FSC mask: {report['mask']}"
+    )
+    print(f"{'':<18}" + "".join(f"{title:>10}" for _, title, _ in COLUMNS))
+    lines = {**report["rows"]}
+    for name, figures in report["published"].items():
+        if figures and report["profile"] in ("full", "1000"):
+            lines[f"published {name}"] = figures
+    for name, figures in lines.items():
+        cells = dict(figures)
+        if cells.get("peak_memory"):
+            cells["peak_memory"] /= 2**30
+        print(f"{name:<18}" + "".join(f"{shown(cells.get(key), digits):>10}" for key, _, digits in COLUMNS))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,89 @@
+"""benchmarks/mixture.py at a tiny size, what its rows are, and what it refuses."""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from libhetero.io import Atoms
+from libhetero.pipelines.refine_config import new_config
+from programs import e2hype_refine
+from tests.simulate.test_cut import dumbbell, write_model
+
+FIGURES = {
+    "fsc_auc_mean", "fsc_auc_median", "fsc_auc_std", "ratio_to_bound", "gap_closed", "chamfer", "viou",
+}  # fmt: skip
+TRAINED = FIGURES | {"ari", "images_per_s", "seconds", "peak_memory"}
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> list[str]:
+    """A dumbbell, filled with atoms and twice as long, and one half of that."""
+    thin = dumbbell()
+    atoms = jax.tree.map(lambda values: np.repeat(values, 40, axis=0), vars(thin))
+    cloud = 2 * atoms["position"] + np.random.default_rng(0).normal(0, 5, atoms["position"].shape)
+    atoms |= {"position": cloud.astype(np.float32), "residue": np.arange(1, len(cloud) + 1, dtype=np.int32)}
+    atoms = Atoms(**atoms)
+    short = dataclasses.replace(atoms, position=atoms.position * np.float32([0.5, 1, 1]))
+    return [str(write_model(tmp_path / f"{name}.pdb", one)) for name, one in (("a", atoms), ("b", short))]
+
+
+@pytest.mark.timeout(900)
+def test_a_tiny_run(
+    load: Callable, in_process: list[str], models: list[str], tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+) -> None:  # fmt: skip
+    path = tmp_path / "figures.json"
+    options = ["--profile", "tiny", "--seed", "3", "--structures", *models, "--json", str(path)]
+    assert load("mixture").main([*options, "--rows", "default", "--seconds", "0.5"]) == 0
+    report = json.loads(path.read_text())
+    assert report["structures"] == 2 and report["models"] == ["a.pdb", "b.pdb"]
+    rows = report["rows"]
+    assert set(rows) == {"default", "bound", "floor"}
+    assert set(rows["default"]) >= TRAINED and set(rows["bound"]) >= FIGURES
+    assert rows["bound"]["gap_closed"] == 1 and rows["floor"]["gap_closed"] == 0
+    assert rows["bound"]["fsc_auc_mean"] > rows["floor"]["fsc_auc_mean"]
+    trained = [command for command in in_process if "refine" in command]
+    assert "--ind pilot.pkl" in trained[0] and f"--niter {rows['default']['epochs']}" in trained[1]
+    assert all("--seed 3" in command for command in in_process)
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[-3:]] == [
+        "default", "bound", "floor",
+    ]  # fmt: skip
+
+
+def test_rows_are_models_of_their_own(load: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+    monkeypatch.setattr(
+        "libhetero.pipelines.refine.run", lambda config, **_: made.append(new_config(config).model)
+    )
+    mixture = load("mixture")
+    for profile in mixture.PROFILES.values():
+        made.clear()
+        for row, words in mixture.ROWS.items():
+            options = profile.paper if row == "paper" else f"{profile.training} {words}"
+            assert e2hype_refine.main(f"p.star --path run {options}".split()) == 0
+        assert len({json.dumps(model) for model in made}) == len(mixture.ROWS)
+        default, paper, concat, mlp, unet = made
+        assert paper["output"] == "hartley" and paper["modulation"] == "multiply"
+        assert not (paper["positions"] or paper["align"] or paper["view"] or paper["coordinates"])
+        assert {**concat, "conditioning": "hypernetwork"} == default
+        assert {**mlp, "encoder": "transformer"} == {**unet, "encoder": "transformer"} == default
+
+
+@pytest.mark.parametrize("name", ["cpu", "full"])
+def test_the_first_structures_of_the_list_are_taken(load: Callable, name: str) -> None:
+    mixture = load("mixture")
+    if not (mixture.SHARED / "mixture" / "list.csv").is_file():
+        pytest.skip("the shared structures are not beside the project")
+    profile = mixture.PROFILES[name]
+    models = mixture.find_models(mixture.build_parser().parse_args([]), profile)
+    assert len(set(models)) == profile.structures and models[0].name == "6IRF.cif.gz"
+
+
+def test_a_missing_model_is_named(load: Callable, capsys: pytest.CaptureFixture) -> None:
+    assert load("mixture").main(["--structures", "no.cif"]) == 1
+    assert "no.cif: no such file" in capsys.readouterr().err

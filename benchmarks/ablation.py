@@ -29,7 +29,7 @@ GAUSSIANS = 300
 EPOCHS = 8
 ROWS = {
     "default": "",
-    "no layer normalisation": "--set normalise=false",
+    "layer normalisation": "--set normalise=true",
     "published interpolation weights": "--set interpolation_weights=published",
     "a weight for every channel": "--set attention_groups=0",
     "one attention weight": "--set attention_groups=1",

@@ -155,7 +155,7 @@ class GmmConfig:
         if name == "small":
             return cls(
                 encoder_width=256, mlp_width=256, points=(16, 64, 128), neighbours=8, channels=64,
-                attention_channels=64, attention_groups=8,
+                attention_channels=64, attention_groups=8, normalise=False,
             )
         if name == "default":
             return cls()

@@ -6,7 +6,6 @@ in tests/cli/test_stages.py.
 
 import json
 import shlex
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +13,6 @@ import pytest
 
 from libhetero.cli.stages import StageResult
 from libhetero.errors import UserError
-
 from tests.simulate.test_cut import dumbbell, write_model
 
 FIGURES = {

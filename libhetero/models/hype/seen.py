@@ -129,7 +129,14 @@ def measure_spectra(
     Per ring, (⟨|X|²⟩ - noise) / ⟨CTF²⟩, the noise taken from the outermost rings, floored at a
     millionth of the largest; of Fourier images divided by n, so that white noise of unit variance per
     pixel has unit power.
+
+    Parameters
+    ----------
+    sample : some hundred particles; those of weight 0 are left out.
+    n : box, pixels.
+    pixel_size : Å.
     """
+
     def one(image: Array, ctf: CTFParams) -> tuple[Array, Array]:
         power = jnp.abs(fourier_image(image) / n) ** 2
         rings = n // 2 + 1

@@ -1,4 +1,4 @@
-"""CryoHype's Fourier values, what its encoder sees, its loss and the measured spectrum."""
+"""CryoHype's Fourier values and its loss, of all pixels and of some."""
 
 import dataclasses
 
@@ -10,11 +10,8 @@ import pytest
 from libhetero.models.hype.config import HypeConfig
 from libhetero.models.hype.model import HypeModel
 from libhetero.physics.ctf import ctf_image
-from libhetero.physics.fourier import disc_indices, fourier_image, real_image
-from libhetero.physics.gaussians import project_gaussians
-from libhetero.records import Batch, Pose
-from tests.models.tiny_models import BOX, HYPE, PIXEL, mixture, particles, quick_jit, random_params
-from tests.reference.rotations import about_z, from_euler
+from libhetero.physics.fourier import disc_indices, fourier_image
+from tests.models.tiny_models import BOX, HYPE, PIXEL, particles, quick_jit, random_params
 
 
 def hype(**changes):

@@ -100,10 +100,6 @@ PROFILES = {
         100, 1000, 128, 3.0, 0.01, 540, "--preset default", "--preset paper --precision float32",
         scored=200, pilot=2048,
     ),
-    "1000": Profile(
-        100, 10_000, 128, 3.0, 0.01, 1500, "--preset default", "--preset paper --precision float32",
-        scored=200, pilot=2048,
-    ),
     "tiny": Profile(
         2, 48, 16, 12.0, 1.0, 0.0, "--preset small --set inr_width=16 --set dim=16 --set coordinates=40",
         "--preset paper --set patch=8 --set dim=16 --set depth=1 --set heads=2 --set head_dim=8 "
@@ -292,7 +288,7 @@ def print_table(report: dict[str, Any]) -> None:
     print(f"{'':<18}" + "".join(f"{title:>10}" for _, title, _ in COLUMNS))
     lines = {**report["rows"]}
     for name, figures in report["published"].items():
-        if figures and report["profile"] in ("full", "1000"):
+        if figures and report["profile"] == "full":
             lines[f"published {name}"] = figures
     for name, figures in lines.items():
         cells = dict(figures)

@@ -12,7 +12,6 @@ parameters kept (misfit over the noise power; less is better), in thousandths ab
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 from pathlib import Path
@@ -23,6 +22,7 @@ import numpy as np
 from libhetero.cli.stages import run_stage
 from libhetero.configuration import read_json, write_json
 from libhetero.errors import UserError
+from libhetero.training.log import read_log
 
 SET = "--n 1500 --box 32 --apix 6 --snr 0.2"
 GAUSSIANS = 300
@@ -97,7 +97,7 @@ def run_seed(folder: Path, seed: int, rows: list[str], quick: bool) -> dict[str,
         )
         trained = run_stage(row, command, folder)
         run_stage("score", f"e2hype_score.py {run} --images 0 --json {run}.json", folder)
-        lines = [json.loads(line) for line in (folder / run / "log.jsonl").read_text().splitlines()]
+        lines = read_log(folder / run / "log.jsonl")
         amplitude = read_json(folder / f"{run}.json")["gaussians"]["amplitude"]["percentile"]
         found[row] = {
             "held_out": min(line["test_loss"] for line in lines if "test_loss" in line),

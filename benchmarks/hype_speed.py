@@ -13,15 +13,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flops import product_flops
 from timing import compiled_call, measure
 
 import libhetero.physics  # noqa: F401  (records become pytrees)
 from libhetero.models.hype.config import HypeConfig
 from libhetero.models.hype.model import HypeModel
-from libhetero.physics.rotations import random_rotations
-from libhetero.records import Batch, CTFParams, Pose
+from libhetero.records import Batch
+from libhetero.simulate.imaging import CTFSampling, ctf_from, pose_from
 
 PRESETS = {"hype_paper": "paper", "hype_default": "default"}
 PIXEL_SIZE = 3.0  # Å
@@ -65,22 +64,16 @@ QUICK_HYPE = HypeSizes(box=16, batch=2, repeats=2, shrink=True, product=64)
 
 def particles(box: int, count: int) -> Batch:
     """Return images of noise with poses and CTFs."""
-    random = np.random.default_rng(0)
-    ones = np.ones(count, np.float32)
-    defocus = random.uniform(10_000, 20_000, count).astype(np.float32)
-    ctf = CTFParams(
-        defocus_u=defocus, defocus_v=defocus, defocus_angle=0 * ones, voltage=300 * ones,
-        spherical_aberration=2.7 * ones, amplitude_contrast=0.1 * ones, phase_shift=0 * ones,
-        b_factor=0 * ones, scale=ones,
-    )  # fmt: skip
-    pose = Pose(np.asarray(random_rotations(jax.random.key(0), (count,))), np.zeros((count, 2), np.float32))
-    images = random.normal(size=(count, box, box)).astype(np.float32)
-    return Batch(images, pose, ctf, np.arange(count, dtype=np.int32), ones)
+    deviates = jax.random.uniform(jax.random.key(0), (count, 8))
+    pose = jax.vmap(lambda drawn: pose_from(drawn, PIXEL_SIZE))(deviates[:, :5])
+    ctf = jax.vmap(lambda drawn: ctf_from(drawn, CTFSampling()))(deviates[:, 5:])
+    images = jax.random.normal(jax.random.key(1), (count, box, box))
+    return Batch(images, pose, ctf, jnp.arange(count), jnp.ones(count))
 
 
 def time_hype(sizes: HypeSizes) -> dict[str, Any]:
     """Return ratio, images a second, operations, and the fraction of this device's bfloat16 peak."""
-    batch = jax.device_put(particles(sizes.box, sizes.batch))
+    batch = particles(sizes.box, sizes.batch)
     calls, work = {}, {}
     for name, preset in PRESETS.items():
         model = HypeModel.from_data(sizes.config(preset), sizes.box, PIXEL_SIZE, batch)

@@ -1,6 +1,6 @@
 """Many molecules in one set of images: how good is the volume of every image?
 
-    python benchmarks/mixture.py --profile cpu --json mixture.json     two cores, about 45 minutes a row
+    python benchmarks/mixture.py --profile cpu --json mixture.json     two cores, 25 minutes of training a row
     python benchmarks/mixture.py --profile full --json mixture.json    one GPU, 9 minutes of training a row
 
 Simulated from atomic models, those of ../shared by default, in equal shares. Every row is trained for
@@ -25,7 +25,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import json
 import pickle
 import shlex
 import sys
@@ -40,9 +39,9 @@ from harness import SHARED, WorkFolder, environment, print_stages, shown
 from libhetero.cli.stages import StageResult, run_stage
 from libhetero.configuration import read_json, write_json
 from libhetero.errors import ConfigurationError, UserError
+from libhetero.training.log import read_log
 
 PUBLISHED = {
-    "default": None,
     "paper": {"fsc_auc_mean": 0.346, "fsc_auc_median": 0.353, "fsc_auc_std": 0.033, "ratio_to_bound": 0.951},
     "concat": {"fsc_auc_mean": 0.255, "fsc_auc_median": 0.286, "fsc_auc_std": 0.076},
     "mlp": {"fsc_auc_mean": 0.234, "fsc_auc_median": 0.240, "fsc_auc_std": 0.032},
@@ -75,6 +74,7 @@ class Profile:
     paper : those of the row "paper".
     scored : images whose own volume is scored.
     pilot : images of the pilot.
+    rows : further options of rows, by name.
     """
 
     structures: int
@@ -98,7 +98,7 @@ PROFILES = {
     "cpu": Profile(10, 300, 64, 5.0, 0.1, 1500, "--preset small", PAPER_SMALL),
     "full": Profile(
         100, 1000, 128, 3.0, 0.01, 540, "--preset default", "--preset paper --precision float32",
-        scored=200, pilot=2048,
+        scored=200, pilot=2048, rows={"unet": "--set patch=8"},
     ),
     "tiny": Profile(
         2, 48, 16, 12.0, 1.0, 0.0, "--preset small --set inr_width=16 --set dim=16 --set coordinates=40",
@@ -161,8 +161,7 @@ def run(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         pickle.dump(np.linspace(0, count - 1, min(profile.pilot, count)).astype(np.int64), file)
     rows: dict[str, Any] = {}
     for row in options.rows:
-        words = profile.paper if row == "paper" else f"{profile.training} {ROWS[row]}"
-        words = f"set/particles.star {words} {profile.rows.get(row, '')} {seed}"
+        words = f"set/particles.star {training_options(profile, row)} {seed}"
         epochs = 1
         if seconds:
             stages.append(run_stage(
@@ -217,9 +216,15 @@ def find_models(options: argparse.Namespace, profile: Profile) -> list[Path]:
     return models
 
 
+def training_options(profile: Profile, row: str) -> str:
+    """Return the options of e2hype_refine.py that make a row what it is."""
+    common = profile.paper if row == "paper" else profile.training
+    return f"{common} {ROWS[row]} {profile.rows.get(row, '')}"
+
+
 def images_per_second(run: Path) -> float:
     """Return a run's rate of training, the median over its reports after the first."""
-    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    lines = read_log(run / "log.jsonl")
     rates = [line["particles_per_second"] for line in lines if line.get("particles_per_second")]
     if not rates:
         raise UserError(f"{run}: its log tells no rate; expected a pilot of more steps.")
@@ -288,7 +293,7 @@ def print_table(report: dict[str, Any]) -> None:
     print(f"{'':<18}" + "".join(f"{title:>10}" for _, title, _ in COLUMNS))
     lines = {**report["rows"]}
     for name, figures in report["published"].items():
-        if figures and report["profile"] == "full":
+        if report["profile"] == "full":
             lines[f"published {name}"] = figures
     for name, figures in lines.items():
         cells = dict(figures)

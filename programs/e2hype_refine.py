@@ -65,7 +65,7 @@ def _add_data(group: argparse._ArgumentGroup) -> None:
     add("--noinvert", action="store_const", const=1, dest="contrast",
         help="leave the contrast, protein is white")  # fmt: skip
     add("--box", type=int, metavar="N", dest="box_size", help="Fourier crop to N pixels")
-    add("--normalise", choices=("set", "image", "none"), help="divide by the deviation of (default: set)")
+    add("--normalise", choices=("set", "image", "none"), help="divide by the deviation of all or each (default: set)")
 
 
 def _add_model(group: argparse._ArgumentGroup) -> None:
@@ -76,14 +76,14 @@ def _add_model(group: argparse._ArgumentGroup) -> None:
         help="Gaussians with the Point Transformer decoder")  # fmt: skip
     add("--decoder", choices=("pointtransformer", "mlp"), help="Gaussians with this decoder")
     add("--preset", "--hype_preset", "--pt_preset", choices=("small", "default", "paper"),
-        help="sizes of the model; paper: encoder, loss and training as published, too (default: default)")  # fmt: skip
+        help="sizes of the model; paper: encoder and loss, CryoHype also warm-up, no clipping and no average, "
+        "as published (default: default)")  # fmt: skip
     add("--nmid", type=int, metavar="N", dest="latent_size",
         help="latent numbers a particle, Gaussians (default: as many as the set shows)")  # fmt: skip
     add("--encoder", choices=("posterior", "network", "transformer", "mlp", "unet"),
         help="Gaussians: solve for each particle's latent, or a network as published (default: "
         "posterior); CryoHype: the last three (default: transformer)")  # fmt: skip
-    add("--conditioning", choices=("hypernetwork", "concat"),
-        help="an image changes the weights, or joins the inputs, CryoHype (default: hypernetwork)")  # fmt: skip
+    add("--conditioning", choices=("hypernetwork", "concat"), help="CryoHype: of weights (default), of inputs as cryoDRGN")
     add("--stiffness", type=float, metavar="X",
         help="against strain between Gaussians that move, Gaussians (default: 0.05)")  # fmt: skip
     add("--pas", type=pas_letters, metavar="110", dest="vary",
@@ -93,7 +93,7 @@ def _add_model(group: argparse._ArgumentGroup) -> None:
         help="c4, d2, o …: the Gaussians are one unit, and all units change alike (default: c1)")  # fmt: skip
     add("--minres", type=float, metavar="Å", help="coarsest ring compared, Gaussians")
     add("--maxres", type=float, metavar="Å", help="finest ring compared, Gaussians")
-    add("--precision", choices=("auto", "float32", "bfloat16"), help="of products; auto: bfloat16 on GPU, TPU")
+    add("--precision", choices=("auto", "float32", "bfloat16"), help="of products; auto is bfloat16 on GPU and TPU (default)")
     add("--set", action="append", metavar="NAME=VALUE", dest="settings",
         help="any other field of the model's configuration; repeatable")  # fmt: skip
 
@@ -105,9 +105,9 @@ def _add_training(group: argparse._ArgumentGroup) -> None:
         help="particles a step, over all devices (default: 64, preset small 8, Gaussians 16)")  # fmt: skip
     add("--learnrate", type=float, metavar="X", dest="learning_rate",
         help="highest learning rate (default: 1e-4, preset small 2e-3, Gaussians 1e-3)")  # fmt: skip
-    add("--warmup", type=float, metavar="X", dest="warmup_epochs", help="epochs of rising rate (default: 1)")
+    add("--warmup", type=float, metavar="X", dest="warmup_epochs", help="epochs of rising learning rate (default: 1)")
     add("--schedule", choices=("cosine", "constant"), help="after the warm-up (default: cosine)")
-    add("--clip", type=float, metavar="X", dest="gradient_clip", help="gradient's largest norm, 0: any (default: 1)")
+    add("--clip", type=float, metavar="X", dest="gradient_clip", help="largest norm of the gradient, 0 for none (default: 1)")
     add("--ema", type=float, metavar="X", dest="ema_decay",
         help="running average of the weights, 0 for none (default: 0.999, small 0.998, Gaussians 0.99)")  # fmt: skip
     add("--usetest", type=float, metavar="X", dest="test_fraction",

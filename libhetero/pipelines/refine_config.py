@@ -18,14 +18,13 @@ from libhetero.training.preprocess import PreprocessConfig
 
 MODEL_CONFIGS = {"hype": HypeConfig, "gmm": GmmConfig}
 DEFAULT = "default"
-GAUSSIANS = {"learning_rate": 1e-3, "batch_size": 16, "ema_decay": 0.99}
-TRAINING_DEFAULTS = {  # by family and preset; what is not here is that of `TrainingConfig`
+TRAINING_DEFAULTS = {  # what is not here is that of `TrainingConfig`
+    "hype": {},
+    "gmm": {"learning_rate": 1e-3, "batch_size": 16, "ema_decay": 0.99},
+}  # fmt: skip
+PRESET_TRAINING = {  # where a preset has its own
     ("hype", "small"): {"learning_rate": 2e-3, "batch_size": 8, "ema_decay": 0.998},
-    ("hype", "default"): {},
     ("hype", "paper"): {"warmup_epochs": 5.0, "gradient_clip": 0.0, "ema_decay": 0.0},
-    ("gmm", "small"): GAUSSIANS,
-    ("gmm", "default"): GAUSSIANS,
-    ("gmm", "paper"): GAUSSIANS,
 }  # fmt: skip
 
 
@@ -75,11 +74,13 @@ class RefineConfig:
 def new_config(config: RefineConfig) -> RunConfig:
     """Return the configuration of a new run, before its particles are measured."""
     family, preset = config.family or "hype", config.preset or DEFAULT
-    model = to_dict(model_config(family, config))  # refuses an unknown preset
+    training = {
+        **TRAINING_DEFAULTS[family], **PRESET_TRAINING.get((family, preset), {}), **config.training
+    }  # fmt: skip
     return RunConfig(
         family=family,
-        model=model,
-        training=TrainingConfig(**{**TRAINING_DEFAULTS[family, preset], **config.training}),
+        model=to_dict(model_config(family, config)),
+        training=TrainingConfig(**training),
         data=DataConfig(
             config.particles,
             **config.data,

@@ -9,7 +9,9 @@ import jax
 import numpy as np
 import pytest
 
+from libhetero.configuration import from_dict
 from libhetero.io import Atoms
+from libhetero.models.hype.config import HypeConfig
 from libhetero.pipelines.refine_config import new_config
 from programs import e2hype_refine
 from tests.simulate.test_cut import dumbbell, write_model
@@ -72,6 +74,19 @@ def test_rows_are_models_of_their_own(load: Callable, monkeypatch: pytest.Monkey
         assert not (paper["positions"] or paper["align"] or paper["view"] or paper["coordinates"])
         assert {**concat, "conditioning": "hypernetwork"} == default
         assert {**mlp, "encoder": "transformer"} == {**unet, "encoder": "transformer"} == default
+
+
+def test_every_row_cuts_what_its_encoder_sees(load: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+    monkeypatch.setattr(
+        "libhetero.pipelines.refine.run", lambda config, **_: made.append(new_config(config).model)
+    )
+    mixture = load("mixture")
+    for profile in mixture.PROFILES.values():
+        for row in mixture.ROWS:
+            assert e2hype_refine.main(f"p.star --path run {mixture.training_options(profile, row)}".split()) == 0
+            config = from_dict(HypeConfig, made[-1])
+            assert config.seen_shape(profile.box)[0] % config.patch == 0, row
 
 
 @pytest.mark.parametrize("name", ["cpu", "full"])

@@ -53,7 +53,7 @@ class MlpEncoder(nn.Module):
 
 
 class UNetEncoder(nn.Module):
-    """image (n, n) → weight tokens (tokens, dim), for one particle; n a multiple of 16."""
+    """image (n, n) → weight tokens (tokens, dim), for one particle; n at least 16."""
 
     config: HypeConfig
 

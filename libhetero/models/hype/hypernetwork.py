@@ -37,30 +37,23 @@ class HyperNetwork(nn.Module):
     @nn.compact
     def __call__(self, tokens: Float[Array, "tokens dim"]) -> INRWeights:
         """Return the weights of this particle's INR."""
-        if self.config.conditioning == "concat":
-            return self._concatenated(tokens[0])
-        sizes, counts = self.config.layer_sizes(), self.config.layer_tokens()
-        ends = np.cumsum(counts)
-        kernels, biases = [], []
-        for number, (fan_in, fan_out) in enumerate(sizes):
-            own = tokens[ends[number] - counts[number] : ends[number]]
-            kernels.append(self._kernel(number, own, fan_in, fan_out))
-            biases.append(self.param(f"bias_{number}", nn.initializers.zeros, (fan_out,)))
-        return INRWeights(tuple(kernels), tuple(biases))
-
-    def _concatenated(self, token: Float[Array, "dim"]) -> INRWeights:
-        kernels, biases = [], []
-        for number, (fan_in, fan_out) in enumerate(self.config.layer_sizes()):
+        config, kernels, biases = self.config, [], []
+        for number, (fan_in, fan_out) in enumerate(config.layer_sizes()):
             start = nn.initializers.normal(fan_in**-0.5)
             kernels.append(self.param(f"base_{number}", start, (fan_out, fan_in)))
             biases.append(self.param(f"bias_{number}", nn.initializers.zeros, (fan_out,)))
-        head = nn.Dense(len(biases[0]), dot_general=dot_general(self.config.precision), name="head")
-        biases[0] = biases[0] + head(token)
+        if config.conditioning == "concat":
+            head = nn.Dense(len(biases[0]), dot_general=dot_general(config.precision), name="head")
+            biases[0] = biases[0] + head(tokens[0])
+        else:
+            own = jnp.split(tokens, np.cumsum(config.layer_tokens())[:-1])
+            kernels = [self._modulated(*layer) for layer in zip(range(len(own)), kernels, own, strict=True)]
         return INRWeights(tuple(kernels), tuple(biases))
 
-    def _kernel(self, number: int, tokens: Array, fan_in: int, fan_out: int) -> Array:
+    def _modulated(self, number: int, base: Array, tokens: Array) -> Array:
+        """Return the weights of one layer, from its base weights and its tokens."""
         config = self.config
-        base = self.param(f"base_{number}", nn.initializers.normal(fan_in**-0.5), (fan_out, fan_in))
+        fan_out, fan_in = base.shape
         normed = nn.LayerNorm(name=f"norm_{number}")(tokens)
         residual = config.modulation == "residual"
         start = nn.initializers.normal(0.02) if residual else nn.initializers.lecun_normal()

@@ -13,11 +13,11 @@ from jaxtyping import Array, Complex, Float, PRNGKeyArray
 
 from libhetero.errors import ConfigurationError
 from libhetero.models.hype.config import HypeConfig
+from libhetero.models.hype.encoders import image_encoder
 from libhetero.models.hype.hypernetwork import HyperNetwork
 from libhetero.models.hype.inr import INRWeights, inr_apply
 from libhetero.models.hype.sampling import draw, inclusion_probability
 from libhetero.models.hype.seen import MONOMIALS, measure_spectra, seen_image, view_features
-from libhetero.models.hype.encoders import image_encoder
 from libhetero.physics.ctf import ctf_at
 from libhetero.physics.fourier import (
     disc_indices,
@@ -187,17 +187,17 @@ class HypeModel:
         """
         representations = self.decode(params, self.encode(params, batch))
         disc, probability = map(jnp.asarray, self._pixels())
-        frequencies = jnp.asarray(frequencies_2d(self.box_size).reshape(-1, 2))[disc]
+        frequencies = jnp.asarray(frequencies_2d(self.box_size).reshape(-1, 2))
         some = training and 0 < self.config.coordinates < len(disc)
-        count = self.config.coordinates if some else len(disc)
 
         def one(
             weights: INRWeights, image: Array, pose: Pose, ctf: CTFParams, key: PRNGKeyArray
         ) -> tuple[Array, Array]:
-            chosen = draw(key, probability, count) if some else np.arange(count)
+            chosen = draw(key, probability, self.config.coordinates) if some else slice(None)
+            pixel = disc[chosen]
             weight = 1 / (probability[chosen] * len(disc)) if some else 1 / len(disc)
-            frequency = frequencies[chosen]
-            target = fourier_image(image).reshape(-1)[disc][chosen] / self.box_size
+            frequency = frequencies[pixel]
+            target = fourier_image(image).reshape(-1)[pixel] / self.box_size
             value = self.values(weights, slice_frequencies(pose.rotation, frequency))
             in_angstrom = frequency / self.pixel_size
             model = value * phase_ramp(in_angstrom, pose.shift) * ctf_at(ctf, in_angstrom)

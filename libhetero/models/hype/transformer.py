@@ -51,7 +51,7 @@ class TransformerEncoder(nn.Module):
 
     @nn.compact
     def __call__(
-        self, image: Float[Array, "*n"], view: Float[Array, "harmonics"]
+        self, image: Float[Array, "*n"], view: Float[Array, "monomials"]
     ) -> Float[Array, "tokens dim"]:
         """Return the weight tokens after the last block."""
         config = self.config

@@ -30,7 +30,7 @@ from libhetero.training.feed import ParticleFeed, ordered_indices, prefetch
 from libhetero.training.optimiser import TrainingConfig
 from libhetero.training.preprocess import PreprocessConfig
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 @dataclass(frozen=True)

@@ -112,7 +112,7 @@ def test_everything_is_written(trained) -> None:
     options = json.loads((folder / "0_e2hype_params.json").read_text())
     assert options["epochs"] == 3 and "e2hype_refine.py" in options["cmd"] or options["cmd"]
     config = json.loads((folder / "config.json").read_text())
-    assert config["format_version"] == 1 and config["family"] == "gmm"
+    assert config["format_version"] == 2 and config["family"] == "gmm"
     assert os.path.isabs(config["data"]["particles"])
 
 

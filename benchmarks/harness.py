@@ -150,7 +150,7 @@ def main(benchmark: Benchmark, description: str, argv: Sequence[str] | None = No
     """Run a benchmark as the options say; return 0, or 1 after one line on what went wrong."""
     options = build_parser(benchmark, description).parse_args(argv)
     try:
-        with WorkFolder(options) as folder:
+        with WorkFolder(options.work, options.keep, again=options.stages is not None) as folder:
             report = run(benchmark, options, folder)
         if options.json:
             write_json(Path(options.json), report)
@@ -188,20 +188,29 @@ def build_parser(benchmark: Benchmark, description: str) -> argparse.ArgumentPar
 
 
 class WorkFolder:
-    """The folder a benchmark runs in: the user's, which stays, or a temporary one."""
+    """The folder a benchmark runs in: the user's, which stays, or a temporary one.
 
-    def __init__(self, options: argparse.Namespace) -> None:
-        self._kept = options.keep or options.work is not None
-        if options.work is None and options.stages is not None:
+    Parameters
+    ----------
+    work : the user's; None for a temporary one.
+    keep : leave the temporary one.
+    again : only some stages are run, in a folder that has what they need.
+    mark : file that says of a filled folder that the benchmark may go on in it.
+    """
+
+    def __init__(self, work: str | None, keep: bool, again: bool = False, mark: str | None = None) -> None:
+        self._kept = keep or work is not None
+        if work is None and again:
             raise ConfigurationError("--stages: expected the --work folder to run them in; name one.")
-        if options.work is None:
+        if work is None:
             self._path = Path(tempfile.mkdtemp(prefix="benchmark_"))
             return
-        self._path = Path(options.work).resolve()
-        if self._path.is_dir() and any(self._path.iterdir()) and options.stages is None:
+        self._path = Path(work).resolve()
+        marked = mark is not None and (self._path / mark).is_file()
+        if self._path.is_dir() and any(self._path.iterdir()) and not (again or marked):
+            remedy = "take one that this benchmark left" if mark else "name with --stages what to run again in it"
             raise ConfigurationError(
-                f"{self._path}: not empty; expected a new folder for a whole run. Choose another, or "
-                "name with --stages what to run again in it."
+                f"{self._path}: not empty; expected a new folder for a whole run. Choose another, or {remedy}."
             )
         self._path.mkdir(parents=True, exist_ok=True)
 

@@ -2,9 +2,12 @@
 
     python benchmarks/mixture.py --profile cpu --json mixture.json     two cores, 25 minutes of training a row
     python benchmarks/mixture.py --profile full --json mixture.json    one GPU, 9 minutes of training a row
+    python benchmarks/mixture.py --profile 1000 --json mixture.json    one GPU, a thousand complexes
 
-Simulated from atomic models, those of ../shared by default, in equal shares. Every row is trained for
-the same time: a short pilot measures its rate, and as many whole epochs as fit are run. Rows:
+Simulated from atomic models, those of ../shared by default (profile 1000: complexes made from the seed,
+as only 100 are shared), in equal shares. Every row is trained for the same time: a short pilot measures
+its rate, and as many whole epochs as fit are run. In a folder of one's own (`--work`) a later call adds
+rows to the table of an earlier one. Rows:
 
     default   ours, at the preset of the profile
     paper     the published formulation: all pixels, one real output, no positions, base ⊙ head, an
@@ -27,6 +30,7 @@ import argparse
 import csv
 import pickle
 import shlex
+import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -56,6 +60,7 @@ ROWS = {
     "unet": "--encoder unet",
 }
 LIMITS = ("bound", "floor")
+MARK = "mixture.json"  # in the work folder: what was asked for, and the figures so far
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,8 @@ class Profile:
     scored : images whose own volume is scored.
     pilot : images of the pilot.
     rows : further options of rows, by name.
+    crop : box that the images are Fourier-cropped to after noise is added; None for none.
+    generated : complexes are made from the seed, unless atomic models are given.
     """
 
     structures: int
@@ -88,6 +95,8 @@ class Profile:
     scored: int = 100
     pilot: int = 256
     rows: dict[str, str] = field(default_factory=dict)
+    crop: int | None = None
+    generated: bool = False
 
 
 PAPER_SMALL = (
@@ -99,6 +108,10 @@ PROFILES = {
     "full": Profile(
         100, 1000, 128, 3.0, 0.01, 540, "--preset default", "--preset paper --precision float32",
         scored=200, pilot=2048, rows={"unet": "--set patch=8"},
+    ),
+    "1000": Profile(
+        1000, 1000, 256, 3.0, 0.01, 1500, "--preset default", "--preset paper --precision float32",
+        scored=200, pilot=2048, rows={"unet": "--set patch=8"}, crop=128, generated=True,
     ),
     "tiny": Profile(
         2, 48, 16, 12.0, 1.0, 0.0, "--preset small --set inr_width=16 --set dim=16 --set coordinates=40",
@@ -113,7 +126,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the benchmark; return its exit code."""
     options = build_parser().parse_args(argv)
     try:
-        with WorkFolder(options) as folder:
+        with WorkFolder(options.work, options.keep, mark=MARK) as folder:
             report = run(options, folder)
         if options.json:
             write_json(Path(options.json), report)
@@ -138,66 +151,105 @@ def build_parser() -> argparse.ArgumentParser:
         help="what to train; bound and floor come with them (default: default)")  # fmt: skip
     add("--seconds", type=float, help="of training a row (default: the profile's)")
     add("--mask", choices=("sphere", "none"), default="none", help="of the FSC (default: none)")
-    add("--work", metavar="FOLDER", help="run here and leave the files (default: a temporary folder)")
+    add("--work", metavar="FOLDER",
+        help="run here and leave the files; where rows are there already, add the others of --rows "
+        "(default: a temporary folder)")  # fmt: skip
     add("--keep", action="store_true", help="leave the temporary folder, too")
-    parser.set_defaults(stages=None)
     return parser
 
 
 def run(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Simulate, train and score every row, print the table and return the report."""
+    """Simulate, train and score every row that is not there yet, print the table, return the report."""
     profile = PROFILES[options.profile]
-    models = find_models(options, profile)
-    count = len(models) * profile.images
-    seconds = profile.seconds if options.seconds is None else options.seconds
-    seed = f"--seed {options.seed}"
-    files = " ".join(shlex.quote(str(path)) for path in models)
-    stages = [run_stage(
-        "simulate",
-        f"e2hype_simulate.py mixture set --pdb {files} --n {count} --box {profile.box} "
-        f"--apix {profile.pixel_size:g} --snr {profile.snr:g} {seed}", folder,
-    )]  # fmt: skip
-    with open(folder / "pilot.pkl", "wb") as file:
-        pickle.dump(np.linspace(0, count - 1, min(profile.pilot, count)).astype(np.int64), file)
-    rows: dict[str, Any] = {}
+    report = begun(options, profile, folder)
+    if not report["stages"]:
+        record(report, [run_stage("simulate", simulation(options, profile), folder)], folder)
     for row in options.rows:
-        words = f"set/particles.star {training_options(profile, row)} {seed}"
-        epochs = 1
-        if seconds:
-            stages.append(run_stage(
-                f"{row} pilot",
-                f"e2hype_refine.py {words} --path {row}_pilot --ind pilot.pkl --niter 1 --report 4",
-                folder,
-            ))  # fmt: skip
-            epochs = max(1, int(seconds * images_per_second(folder / f"{row}_pilot") / count))
-        trained = run_stage(
-            f"{row} train", f"e2hype_refine.py {words} --path {row} --niter {epochs}", folder
-        )
-        score = f"e2hype_score.py {row} --images {profile.scored} --mask {options.mask} --json {row}.json"
-        stages += [trained, run_stage(f"{row} score", f"{score} {seed}", folder)]
-        rows[row] = row_of(read_json(folder / f"{row}.json"), folder / row, trained, epochs)
-    for name in LIMITS:
-        rows[name] = limit_of(read_json(folder / f"{options.rows[0]}.json")["volumes"], name)
-    report = {
-        "profile": options.profile,
-        "structures": len(models),
-        "rows": rows,
-        "published": PUBLISHED,
-        "mask": options.mask,
-        "seed": options.seed,
-        "models": [path.name for path in models],
-        "settings": asdict(profile),
-        "training_seconds": seconds,
-        "stages": [asdict(stage) for stage in stages],
-        **environment(),
-    }
-    print_stages(stages)
+        if row not in report["rows"]:
+            figures, stages = train_and_score(row, options, profile, report, folder)
+            report["rows"] |= {row: figures, **limits(folder / f"{row}.json")}
+            record(report, stages, folder)
+    order = [name for name in (*ROWS, *LIMITS) if name in report["rows"]]
+    report["rows"] = {name: report["rows"][name] for name in order}
+    print_stages([StageResult(**stage) for stage in report["stages"]])
     print_table(report)
     return report
 
 
+def begun(options: argparse.Namespace, profile: Profile, folder: Path) -> dict[str, Any]:
+    """Return the report of the work folder, or a new one without figures.
+
+    Raises
+    ------
+    ConfigurationError : if the folder's was made with other options.
+    """
+    models = find_models(options, profile)
+    asked = {
+        "profile": options.profile,
+        "structures": len(models) or profile.structures,
+        "models": [path.name for path in models],
+        "seed": options.seed,
+        "mask": options.mask,
+        "training_seconds": profile.seconds if options.seconds is None else options.seconds,
+        "settings": asdict(profile),
+    }
+    if not (folder / MARK).is_file():
+        return {**asked, "published": PUBLISHED, **environment(), "rows": {}, "stages": []}
+    report = read_json(folder / MARK)
+    differing = [name for name, value in asked.items() if report.get(name) != value]
+    if differing:
+        raise ConfigurationError(
+            f"{folder}: was run with another {differing[0]} ({report.get(differing[0])}); expected "
+            f"{asked[differing[0]]}. Give the same options, or another folder."
+        )
+    return report
+
+
+def record(report: dict[str, Any], stages: list[StageResult], folder: Path) -> None:
+    """Add stages to the report and write it into the work folder."""
+    report["stages"] += [asdict(stage) for stage in stages]
+    write_json(folder / MARK, report)
+
+
+def simulation(options: argparse.Namespace, profile: Profile) -> str:
+    """Return the command that makes the set."""
+    models = find_models(options, profile)
+    count = len(models) or profile.structures
+    files = " ".join(shlex.quote(str(path)) for path in models)
+    source = f"--pdb {files}" if models else f"--structures {count}"
+    crop = "" if profile.crop is None else f"--crop {profile.crop} "
+    return (
+        f"e2hype_simulate.py mixture set {source} --n {count * profile.images} --box {profile.box} {crop}"
+        f"--apix {profile.pixel_size:g} --snr {profile.snr:g} --seed {options.seed}"
+    )
+
+
+def train_and_score(
+    row: str, options: argparse.Namespace, profile: Profile, report: dict[str, Any], folder: Path
+) -> tuple[dict[str, Any], list[StageResult]]:
+    """Return the figures of one row, and its stages."""
+    count, seed = report["structures"] * profile.images, f"--seed {options.seed}"
+    words = f"set/particles.star {training_options(profile, row)} {seed}"
+    stages, epochs = [], 1
+    for name in (row, f"{row}_pilot"):  # what an interrupted call left
+        shutil.rmtree(folder / name, ignore_errors=True)
+    if report["training_seconds"]:
+        with open(folder / "pilot.pkl", "wb") as file:
+            pickle.dump(np.linspace(0, count - 1, min(profile.pilot, count)).astype(np.int64), file)
+        pilot = f"e2hype_refine.py {words} --path {row}_pilot --ind pilot.pkl --niter 1 --report 4"
+        stages.append(run_stage(f"{row} pilot", pilot, folder))
+        rate = images_per_second(folder / f"{row}_pilot")
+        epochs = max(1, int(report["training_seconds"] * rate / count))
+    trained = run_stage(f"{row} train", f"e2hype_refine.py {words} --path {row} --niter {epochs}", folder)
+    score = f"e2hype_score.py {row} --images {profile.scored} --mask {options.mask} --json {row}.json"
+    stages += [trained, run_stage(f"{row} score", f"{score} {seed}", folder)]
+    return row_of(read_json(folder / f"{row}.json"), folder / row, trained, epochs), stages
+
+
 def find_models(options: argparse.Namespace, profile: Profile) -> list[Path]:
-    """Return the atomic models: those given, or the first of the shared list."""
+    """Return the atomic models: those given, or the first of the shared list; none where they are made."""
+    if profile.generated and not options.structures:
+        return []
     if options.structures:
         models = [Path(name).absolute() for name in options.structures]
     else:
@@ -254,12 +306,15 @@ def row_of(score: dict[str, Any], run: Path, trained: StageResult, epochs: int) 
     }
 
 
-def limit_of(volumes: dict[str, Any], name: str) -> dict[str, Any]:
-    """Return the figures of bound or floor."""
-    found = figures_of(volumes[name])
+def limits(path: Path) -> dict[str, Any]:
+    """Return the figures of bound and floor, from what e2hype_score.py wrote."""
+    volumes = read_json(path)["volumes"]
     bound, floor = (volumes[one]["fsc_auc"]["mean"] for one in LIMITS)
-    return {**found, "ratio_to_bound": found["fsc_auc_mean"] / bound,
-            "gap_closed": (found["fsc_auc_mean"] - floor) / (bound - floor)}  # fmt: skip
+    found = {name: figures_of(volumes[name]) for name in LIMITS}
+    for figures in found.values():
+        area = figures["fsc_auc_mean"]
+        figures |= {"ratio_to_bound": area / bound, "gap_closed": (area - floor) / (bound - floor)}
+    return found
 
 
 def figures_of(volumes: dict[str, Any]) -> dict[str, float]:
@@ -285,10 +340,11 @@ COLUMNS = (
 def print_table(report: dict[str, Any]) -> None:
     """Print every row, and the published figures below."""
     settings = report["settings"]
+    cropped = f" (cropped to {settings['crop']})" if settings["crop"] else ""
     print(
         f"\nmixture, profile {report['profile']}, seed {report['seed']}: {report['structures']} molecules "
-        f"of {settings['images']} images, {settings['box']} pixels of {settings['pixel_size']:g} Å, SNR "
-        f"{settings['snr']:g} per pixel; FSC mask: {report['mask']}"
+        f"of {settings['images']} images, {settings['box']} pixels{cropped} of {settings['pixel_size']:g} Å, "
+        f"SNR {settings['snr']:g} per pixel; FSC mask: {report['mask']}"
     )
     print(f"{'':<18}" + "".join(f"{title:>10}" for _, title, _ in COLUMNS))
     lines = {**report["rows"]}

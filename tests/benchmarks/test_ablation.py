@@ -10,16 +10,17 @@ from libhetero.pipelines.refine_config import new_config
 from programs import e2hype_refine
 
 
-def test_every_row_is_a_configuration_of_its_own(load, monkeypatch):
+@pytest.mark.parametrize("model", ["pointtransformer", "cryohype"])
+def test_every_row_is_a_configuration_of_its_own(load, monkeypatch, model):
     made = []
     monkeypatch.setattr(
         "libhetero.pipelines.refine.run", lambda config, **_: made.append(new_config(config))
     )
-    rows = load("ablation").ROWS
-    for options in rows.values():
-        command = f"p.star --model gmm.txt --pointtransformer --preset small --path run {options}"
+    study = load("ablation").STUDIES[model]
+    for options in study.rows.values():
+        command = f"p.star {study.training} --path run {options}"
         assert e2hype_refine.main(command.split()) == 0
-    assert len({json.dumps(config.model) + str(config.training) for config in made}) == len(rows)
+    assert len({json.dumps(config.model) + str(config.training) for config in made}) == len(study.rows)
 
 
 @pytest.fixture
@@ -39,7 +40,12 @@ def ablation(load, monkeypatch):
             )
         if "score" in words[0]:
             figures = {"all": 0.9, "optional": 0.8}
-            write_json(folder / words[-1], {"gaussians": {"amplitude": {"percentile": figures}}})
+            scores = {
+                "gaussians": {"amplitude": {"percentile": figures}},
+                "labels": {"kmeans": {"ari": 0.7}},
+                "volumes": {"gap_closed": 0.6},
+            }
+            write_json(folder / words[-1], scores)
         return types.SimpleNamespace(seconds=3.0)
 
     monkeypatch.setattr(module, "run_stage", stage)
@@ -54,3 +60,17 @@ def test_table_compares_with_the_first_row(ablation, tmp_path, capsys):
     assert rows["MLP"]["held_out"] == pytest.approx(2.0)
     assert rows["MLP"]["accuracy"] == pytest.approx(0.9) and rows["MLP"]["seconds"] == 3.0
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[-2:]] == ["default", "MLP"]
+
+
+def test_table_of_cryohype(ablation, tmp_path):
+    path = tmp_path / "table.json"
+    words = ["--model", "cryohype", "--rows", "default", "MLP encoder", "--seeds", "1", "--seed", "4"]
+    assert ablation.main([*words, "--json", str(path)]) == 0
+    rows = json.loads(path.read_text())["rows"]
+    assert rows["MLP encoder"] == {"held_out": pytest.approx(2.0), "ari": 0.7, "gap": 0.6, "seconds": 3.0}
+
+
+def test_unknown_rows_are_named(ablation, capsys):
+    with pytest.raises(SystemExit):
+        ablation.main(["--model", "cryohype", "--rows", "one level"])
+    assert "got 'one level'" in capsys.readouterr().err

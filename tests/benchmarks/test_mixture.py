@@ -40,7 +40,8 @@ def test_a_tiny_run(
     capsys: pytest.CaptureFixture,
 ) -> None:  # fmt: skip
     path = tmp_path / "figures.json"
-    options = ["--profile", "tiny", "--seed", "3", "--structures", *models, "--json", str(path)]
+    work = str(tmp_path / "work")
+    options = ["--profile", "tiny", "--seed", "3", "--structures", *models, "--json", str(path), "--work", work]
     assert load("mixture").main([*options, "--rows", "default", "--seconds", "0.5"]) == 0
     report = json.loads(path.read_text())
     assert report["structures"] == 2 and report["models"] == ["a.pdb", "b.pdb"]
@@ -52,9 +53,18 @@ def test_a_tiny_run(
     trained = [command for command in in_process if "refine" in command]
     assert "--ind pilot.pkl" in trained[0] and f"--niter {rows['default']['epochs']}" in trained[1]
     assert all("--seed 3" in command for command in in_process)
-    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[-3:]] == [
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[-5:-2]] == [
         "default", "bound", "floor",
     ]  # fmt: skip
+    count = len(in_process)
+    assert load("mixture").main([*options, "--rows", "default", "mlp", "--seconds", "0.5"]) == 0
+    both = json.loads(path.read_text())["rows"]
+    assert list(both) == ["default", "mlp", "bound", "floor"] and both["default"] == rows["default"]
+    added = in_process[count:]
+    assert [command.split()[0] for command in added] == [f"e2hype_{name}.py" for name in ("refine", "refine", "score")]
+    assert all("mlp" in command for command in added)
+    assert load("mixture").main([*options, "--seconds", "3"]) == 1
+    assert "another training_seconds (0.5); expected 3" in capsys.readouterr().err
 
 
 def test_rows_are_models_of_their_own(load: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,6 +97,21 @@ def test_every_row_cuts_what_its_encoder_sees(load: Callable, monkeypatch: pytes
             assert e2hype_refine.main(f"p.star --path run {mixture.training_options(profile, row)}".split()) == 0
             config = from_dict(HypeConfig, made[-1])
             assert config.seen_shape(profile.box)[0] % config.patch == 0, row
+
+
+def test_a_thousand_complexes_are_made_from_the_seed(load: Callable) -> None:
+    mixture = load("mixture")
+    options = mixture.build_parser().parse_args(["--profile", "1000", "--seed", "4"])
+    command = mixture.simulation(options, mixture.PROFILES["1000"])
+    words = "mixture set --structures 1000 --n 1000000 --box 256 --crop 128 --apix 3 --snr 0.01 --seed 4"
+    assert command == f"e2hype_simulate.py {words}"
+
+
+def test_a_foreign_folder_is_left_alone(
+    load: Callable, tmp_path: Path, models: list[str], capsys: pytest.CaptureFixture
+) -> None:
+    assert load("mixture").main(["--structures", *models, "--work", str(tmp_path)]) == 1
+    assert "not empty" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["cpu", "full"])

@@ -12,6 +12,7 @@ MODULATIONS = ("multiply", "residual")
 OUTPUTS = ("complex", "hartley")
 ENCODERS = ("transformer", "mlp", "unet")
 CONDITIONINGS = ("hypernetwork", "concat")
+GROUPS = 8  # of channels that the U-Net normalises together
 ENCODER_INPUTS = ("flipped", "wiener", "real")
 
 
@@ -22,7 +23,8 @@ class HypeConfig:
     Parameters
     ----------
     encoder : "transformer"; "mlp" or "unet" to compare it with (`encoders`).
-    encoder_width : units of the MLP's layers, or channels of the U-Net's first; 0 for 1024 or 32.
+    encoder_width : units of the MLP's layers, or channels of the U-Net's first (a multiple of 8); 0 for
+        1024 or 32.
     conditioning : how an image changes the INR: "hypernetwork", its weights; "concat", one token
         joins the features at the INR's input, as in cryoDRGN.
     patch : side of the patches that become tokens, pixels of the box that the encoder sees, or points
@@ -96,6 +98,11 @@ class HypeConfig:
                 raise ConfigurationError(
                     f"{name}: expected {' or '.join(choices)}; got {getattr(self, name)!r}."
                 )
+        if self.encoder == "unet" and self.encoder_width % GROUPS:
+            raise ConfigurationError(
+                f"encoder_width: expected a multiple of {GROUPS} for the U-Net, whose channels are normalised "
+                f"in {GROUPS} groups; got {self.encoder_width}."
+            )
         for name in ("feature_sigma", "window"):
             if not 0 < getattr(self, name) <= 1:
                 raise ConfigurationError(

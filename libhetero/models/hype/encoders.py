@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from libhetero.models.hype.config import HypeConfig
+from libhetero.models.hype.config import GROUPS, HypeConfig
 from libhetero.models.hype.transformer import TransformerEncoder, patches
 from libhetero.models.precision import dot_general
 
@@ -84,7 +84,7 @@ class UNetEncoder(nn.Module):
     def _twice(self, hidden: Array, width: int, name: str) -> Array:
         for number in range(2):
             hidden = nn.Conv(width, (3, 3), name=f"{name}_{number}")(hidden)
-            hidden = nn.relu(nn.GroupNorm(num_groups=8, name=f"{name}_norm_{number}")(hidden))
+            hidden = nn.relu(nn.GroupNorm(num_groups=GROUPS, name=f"{name}_norm_{number}")(hidden))
         return hidden
 
 

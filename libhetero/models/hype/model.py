@@ -13,7 +13,7 @@ from jaxtyping import Array, Complex, Float, PRNGKeyArray
 
 from libhetero.errors import ConfigurationError
 from libhetero.models.hype.config import HypeConfig
-from libhetero.models.hype.encoders import image_encoder
+from libhetero.models.hype.encoders import DOWN, image_encoder
 from libhetero.models.hype.hypernetwork import HyperNetwork
 from libhetero.models.hype.inr import INRWeights, inr_apply
 from libhetero.models.hype.sampling import draw, inclusion_probability
@@ -31,6 +31,7 @@ from libhetero.physics.slices import slice_frequencies
 from libhetero.records import Batch, CTFParams, Pose
 
 VOLUME_CHUNK = 16384  # frequencies evaluated at once
+LEAST_UNET = 2**DOWN  # pixels of its image
 LEAST_SIGNAL = 1e-3  # of the strongest ring's power
 
 
@@ -69,9 +70,14 @@ class HypeModel:
 
         Raises
         ------
-        ConfigurationError : if the patch does not divide the box.
+        ConfigurationError : if the patch does not divide the box, or that is too small for the U-Net.
         """
         seen = config.seen_shape(box_size)
+        if config.encoder == "unet" and seen[0] < LEAST_UNET:
+            raise ConfigurationError(
+                f"encoder: a U-Net halves its image {DOWN} times; expected a box of {LEAST_UNET} pixels or "
+                f"more, got {seen[0]}. Raise encoder_box, or take the transformer."
+            )
         if seen[0] % config.patch:
             what = f"box ({seen[0]} pixels)" if len(seen) == 2 else f"grid ({seen[0]} points)"
             raise ConfigurationError(

@@ -41,6 +41,11 @@ def test_presets_travel_as_json(name):
         ({"encoder_input": "raw"}, "encoder_input: expected flipped or wiener or real; got 'raw'."),
         ({"coordinates": -5}, "coordinates: expected 0 or more; got -5."),
         ({"feature_sigma": 0.0}, "feature_sigma: expected a fraction above 0, at most 1; got 0.0."),
+        (
+            {"encoder": "unet", "encoder_width": 12},
+            "encoder_width: expected a multiple of 8 for the U-Net, whose channels are normalised in 8 "
+            "groups; got 12.",
+        ),
         ({"window": 1.5}, "window: expected a fraction above 0, at most 1; got 1.5."),
     ],
 )
@@ -55,6 +60,11 @@ def test_patch_must_divide_the_box():
         HypeModel.from_data(HypeConfig(), 20, 1.0, sample=None)
     with pytest.raises(ConfigurationError, match=r"divisor of the encoder's grid \(10 points\); got 16"):
         HypeModel.from_data(HypeConfig(lift=10), 20, 1.0, sample=None)
+
+
+def test_the_unets_image_must_be_large_enough():
+    with pytest.raises(ConfigurationError, match="expected a box of 16 pixels or more, got 12"):
+        HypeModel.from_data(HypeConfig(encoder="unet", patch=4), 12, 1.0, sample=None)
 
 
 def test_unknown_preset():

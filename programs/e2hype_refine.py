@@ -31,7 +31,7 @@ EPILOG = """examples:
 """
 
 TRAINING = (
-    "epochs", "batch_size", "learning_rate", "warmup_epochs", "schedule", "gradient_clip",
+    "epochs", "batch_size", "optimiser", "learning_rate", "warmup_epochs", "schedule", "gradient_clip",
     "ema_decay", "seed", "checkpoint_every", "keep", "report_every", "test_fraction",
 )  # fmt: skip
 MODEL = ("decoder", "encoder", "conditioning", "latent_size", "vary", "stiffness", "symmetry", "precision")
@@ -62,8 +62,7 @@ def _add_data(group: argparse._ArgumentGroup) -> None:
     add("--noctf", action="store_true", dest="no_ctf", help="the images carry no CTF")
     add("--invert", action="store_const", const=-1, dest="contrast",
         help="invert the images, protein is dark (default: estimated from the images)")  # fmt: skip
-    add("--noinvert", action="store_const", const=1, dest="contrast",
-        help="leave the contrast, protein is white")  # fmt: skip
+    add("--noinvert", action="store_const", const=1, dest="contrast", help="leave the contrast, protein is white")
     add("--box", type=int, metavar="N", dest="box_size", help="Fourier crop to N pixels")
     add("--normalise", choices=("set", "image", "none"), help="divide by the deviation of all or each (default: set)")
 
@@ -103,8 +102,9 @@ def _add_training(group: argparse._ArgumentGroup) -> None:
     add("--niter", type=int, metavar="N", dest="epochs", help="epochs (default: 20)")
     add("--batchsz", type=int, metavar="N", dest="batch_size",
         help="particles a step, over all devices (default: 64, preset small 8, Gaussians 16)")  # fmt: skip
+    add("--optimiser", choices=("adam", "muon"), help="muon: orthogonal steps of matrices (default; paper, Gaussians: adam)")
     add("--learnrate", type=float, metavar="X", dest="learning_rate",
-        help="highest learning rate (default: 1e-4, preset small 2e-3, Gaussians 1e-3)")  # fmt: skip
+        help="highest, Adam's; Muon's is ten times it (default: 1e-3, CryoHype small 2e-3, paper 1e-4)")  # fmt: skip
     add("--warmup", type=float, metavar="X", dest="warmup_epochs", help="epochs of rising learning rate (default: 1)")
     add("--schedule", choices=("cosine", "constant"), help="after the warm-up (default: cosine)")
     add("--clip", type=float, metavar="X", dest="gradient_clip", help="largest norm of the gradient, 0 for none (default: 1)")

@@ -1,4 +1,4 @@
-"""The optimiser: Adam with warm-up, cosine decay, clipping, and a running average of the weights.
+"""The optimiser: Adam or Muon with warm-up, cosine decay, clipping, and a running average of the weights.
 
 The learning rate rises linearly from a tenth of its value (an epoch at rate 0 would be lost) and
 then follows half a cosine down to 1 % of it. The running average
@@ -21,8 +21,10 @@ import optax
 
 from libhetero.errors import ConfigurationError
 from libhetero.records import Batch
+from libhetero.training.muon import muon
 
 SCHEDULES = ("cosine", "constant")
+OPTIMISERS = ("adam", "muon")
 WARMUP_START = 0.1
 COSINE_END = 0.01
 
@@ -37,6 +39,7 @@ class TrainingConfig:
     ----------
     epochs : passes over the particles.
     batch_size : particles a step, over all devices.
+    optimiser : "adam", or "muon" for matrices and Adam for the rest (`muon`).
     learning_rate : highest value, reached after the warm-up.
     warmup_epochs : may be a fraction; at most half of the run is used.
     schedule : after the warm-up, "cosine" (to 1 %) or "constant".
@@ -53,6 +56,7 @@ class TrainingConfig:
 
     epochs: int = 20
     batch_size: int = 64
+    optimiser: str = "adam"
     learning_rate: float = 1e-4
     warmup_epochs: float = 1.0
     schedule: str = "cosine"
@@ -82,10 +86,10 @@ class TrainingConfig:
                 raise ConfigurationError(
                     f"{name} is {getattr(self, name)}; expected at least 0 and less than 1."
                 )
-        if self.schedule not in SCHEDULES:
-            raise ConfigurationError(
-                f"schedule is {self.schedule!r}; expected one of {', '.join(SCHEDULES)}."
-            )
+        for name, choices in (("schedule", SCHEDULES), ("optimiser", OPTIMISERS)):
+            value = getattr(self, name)
+            if value not in choices:
+                raise ConfigurationError(f"{name} is {value!r}; expected one of {', '.join(choices)}.")
 
 
 @jax.tree_util.register_dataclass
@@ -114,7 +118,7 @@ class TrainingState:
     ----------
     step : () int32, steps done.
     params : the model's parameters.
-    optimiser : Adam's moments and counts.
+    optimiser : moments and counts.
     average : running average of `params`; None when it is off.
     kept : the best so far; None where no particles are held out.
     """
@@ -153,9 +157,11 @@ def learning_rate_schedule(config: TrainingConfig, per_epoch: int) -> optax.Sche
 
 
 def build_optimiser(config: TrainingConfig, per_epoch: int) -> optax.GradientTransformation:
-    """Return clipping followed by Adam (or AdamW) on the schedule of `config`."""
+    """Return clipping followed by Adam, AdamW or Muon on the schedule of `config`."""
     schedule = learning_rate_schedule(config, per_epoch)
     clip = [optax.clip_by_global_norm(config.gradient_clip)] if config.gradient_clip else []
+    if config.optimiser == "muon":
+        return optax.chain(*clip, muon(schedule, config.weight_decay))
     if config.weight_decay:
         return optax.chain(*clip, optax.adamw(schedule, weight_decay=config.weight_decay))
     return optax.chain(*clip, optax.adam(schedule))

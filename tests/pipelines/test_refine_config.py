@@ -9,18 +9,18 @@ from libhetero.pipelines.refine_config import RefineConfig, new_config
 @pytest.mark.parametrize(
     ("family", "preset", "expected"),
     [
-        (None, None, (1e-4, 64, 0.999, 1.0, 1.0)),
-        ("hype", "small", (2e-3, 8, 0.998, 1.0, 1.0)),
-        ("hype", "paper", (1e-4, 64, 0.0, 5.0, 0.0)),
-        ("gmm", None, (1e-3, 16, 0.99, 1.0, 1.0)),
-        ("gmm", "small", (1e-3, 16, 0.99, 1.0, 1.0)),
+        (None, None, ("muon", 1e-3, 64, 0.999, 1.0, 1.0)),
+        ("hype", "small", ("muon", 2e-3, 8, 0.998, 1.0, 1.0)),
+        ("hype", "paper", ("adam", 1e-4, 64, 0.0, 5.0, 0.0)),
+        ("gmm", None, ("adam", 1e-3, 16, 0.99, 1.0, 1.0)),
+        ("gmm", "small", ("adam", 1e-3, 16, 0.99, 1.0, 1.0)),
     ],
 )
 def test_training_follows_family_and_preset(family, preset, expected):
-    """Rate, batch, running average, warm-up and clipping; CryoHype's paper preset as published."""
+    """Optimiser, rate, batch, running average, warm-up and clipping; CryoHype's paper preset as published."""
     training = new_config(RefineConfig("p.star", family=family, preset=preset)).training
     found = (
-        training.learning_rate, training.batch_size, training.ema_decay, training.warmup_epochs,
+        training.optimiser, training.learning_rate, training.batch_size, training.ema_decay, training.warmup_epochs,
         training.gradient_clip,
     )  # fmt: skip
     assert found == expected

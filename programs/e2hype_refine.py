@@ -101,7 +101,7 @@ def _add_training(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add("--niter", type=int, metavar="N", dest="epochs", help="epochs (default: 20)")
     add("--batchsz", type=int, metavar="N", dest="batch_size",
-        help="particles a step, over all devices (default: 64, preset small 8, Gaussians 16)")  # fmt: skip
+        help="particles a step, over all devices (default: 64, preset small 16, Gaussians 16)")  # fmt: skip
     add("--optimiser", choices=("adam", "muon"), help="muon: orthogonal steps of matrices (default; paper, Gaussians: adam)")
     add("--learnrate", type=float, metavar="X", dest="learning_rate",
         help="highest, Adam's; Muon's is ten times it (default: 1e-3, CryoHype small 2e-3, paper 1e-4)")  # fmt: skip

@@ -23,7 +23,7 @@ TRAINING_DEFAULTS = {  # what is not here is that of `TrainingConfig`
     "gmm": {"learning_rate": 1e-3, "batch_size": 16, "ema_decay": 0.99},
 }  # fmt: skip
 PRESET_TRAINING = {  # where a preset has its own
-    ("hype", "small"): {"learning_rate": 2e-3, "batch_size": 8, "ema_decay": 0.998},
+    ("hype", "small"): {"learning_rate": 2e-3, "batch_size": 16, "ema_decay": 0.998},
     ("hype", "paper"): {
         "optimiser": "adam", "learning_rate": 1e-4, "warmup_epochs": 5.0, "gradient_clip": 0.0, "ema_decay": 0.0,
     },

@@ -25,7 +25,7 @@ import optax.contrib
 
 RATE = 10.0  # an orthogonal step's entries are smaller than Adam's: 1/√width against 1
 LEAST_SIDE = 8  # a matrix with a shorter side is left to Adam
-MATRICES = {"kernel": (-2, -1), "base": (-2, -1)}  # names of weights, with their axes in and out
+MATRICES = {"kernel": (-2, -1), "base": (-1, -2)}  # names of weights, with their axes in and out
 
 
 def muon(schedule: optax.Schedule, weight_decay: float = 0.0) -> optax.GradientTransformation:

@@ -43,7 +43,7 @@ def test_published_work_of_cryohype_is_what_the_project_counted(load):
     batch = module.particles(128, 1)
     work = {}
     for name in ("paper", "default"):
-        model = module.HypeModel.from_data(module.HYPE.config(name), 128, module.PIXEL_SIZE, batch)
+        model = module.HypeModel.from_data(module.HYPE.config(name, "float32"), 128, module.PIXEL_SIZE, batch)
         params = jax.eval_shape(model.init, jax.random.key(0))
         step = jax.value_and_grad(lambda p, model=model: model.loss(p, batch, jax.random.key(1))[0])
         work[name] = 1e-9 * load("flops").product_flops(step, params)

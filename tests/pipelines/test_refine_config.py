@@ -10,7 +10,7 @@ from libhetero.pipelines.refine_config import RefineConfig, new_config
     ("family", "preset", "expected"),
     [
         (None, None, ("muon", 1e-3, 64, 0.999, 1.0, 1.0)),
-        ("hype", "small", ("muon", 2e-3, 8, 0.998, 1.0, 1.0)),
+        ("hype", "small", ("muon", 2e-3, 16, 0.998, 1.0, 1.0)),
         ("hype", "paper", ("adam", 1e-4, 64, 0.0, 5.0, 0.0)),
         ("gmm", None, ("adam", 1e-3, 16, 0.99, 1.0, 1.0)),
         ("gmm", "small", ("adam", 1e-3, 16, 0.99, 1.0, 1.0)),
@@ -29,7 +29,7 @@ def test_training_follows_family_and_preset(family, preset, expected):
 def test_what_is_asked_for_wins():
     asked = RefineConfig("p.star", preset="small", training={"learning_rate": 5e-4})
     assert new_config(asked).training.learning_rate == 5e-4
-    assert new_config(asked).training.batch_size == 8
+    assert new_config(asked).training.batch_size == 16
 
 
 def test_an_unknown_preset_is_named():

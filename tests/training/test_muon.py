@@ -46,6 +46,13 @@ def test_a_matrix_moves_by_the_same_in_all_directions(shape: tuple[int, int]) ->
     assert float(jnp.sum(update * gradient["kernel"])) < 0  # downhill
 
 
+def test_base_weights_are_out_times_in() -> None:
+    base = steep(40, 12)
+    gradient = {"base_0": base, "kernel": base.T}
+    update = update_of(jax.tree.map(jnp.zeros_like, gradient), gradient, muon(optax.constant_schedule(1e-3)))
+    np.testing.assert_allclose(update["base_0"], update["kernel"].T, atol=1e-6)
+
+
 def test_layers_alike_are_matrices_of_their_own() -> None:
     stack = jnp.stack([steep(16, 24), steep(16, 24)])
     transform = muon(optax.constant_schedule(1e-3))

@@ -1,6 +1,6 @@
 """Many molecules in one set of images: how good is the volume of every image?
 
-    python benchmarks/mixture.py --profile cpu --json mixture.json     two cores, 25 minutes of training a row
+    python benchmarks/mixture.py --profile cpu --json mixture.json     two cores, 10 minutes of training a row
     python benchmarks/mixture.py --profile full --json mixture.json    one GPU, 9 minutes of training a row
     python benchmarks/mixture.py --profile 1000 --json mixture.json    one GPU, a thousand complexes
 
@@ -106,7 +106,7 @@ PAPER_SMALL = (
 # Muon multiplies the matrices of a wide MLP by themselves 15 times a step: 100 GFLOP, too slow for a CPU.
 MLP_ADAM = {"mlp": "--optimiser adam"}
 PROFILES = {
-    "cpu": Profile(10, 300, 64, 5.0, 0.1, 1500, "--preset small", PAPER_SMALL, rows=MLP_ADAM),
+    "cpu": Profile(10, 300, 64, 5.0, 0.1, 600, "--preset small", PAPER_SMALL, rows=MLP_ADAM),
     "full": Profile(
         100, 1000, 128, 3.0, 0.01, 540, "--preset default", "--preset paper --precision float32",
         scored=200, pilot=2048, rows={"unet": "--set patch=8"},

@@ -156,7 +156,8 @@ def project_bodies(
     pose: Pose,
     n: int,
     pixel_size: float,
-) -> Complex[Array, "n half2"]:
+    kept: int | None = None,
+) -> Complex[Array, "kept half2"]:
     """Return the Fourier image of one particle, without CTF.
 
     Parameters
@@ -167,7 +168,9 @@ def project_bodies(
     pose : of the particle.
     n : box size, pixels.
     pixel_size : Å.
+    kept : pixels of the image after Fourier cropping, when only these are wanted; None for n.
     """
+    kept = kept or n
 
     def one(transform: Array, b: Array) -> Array:
         rotation, centre = pose.rotation, bodies.centre[b]
@@ -177,9 +180,11 @@ def project_bodies(
             hinge = bodies.hinge[b]
             centre = rotate_points(turn, (centre - hinge)[None])[0] + hinge
         shift = rotate_points(pose.rotation, centre[None])[0, :2] + pose.shift
-        return present[b] * project_volume(transform, Pose(rotation, shift), n, pixel_size)
+        return present[b] * project_volume(
+            transform, Pose(rotation, shift), n, pixel_size, kept
+        )
 
-    total, first = jnp.zeros((n, n // 2 + 1), jnp.complex64), 0
+    total, first = jnp.zeros((kept, kept // 2 + 1), jnp.complex64), 0
     for group in bodies.transforms:
         numbers = jnp.arange(first, first + group.shape[0])
         total = total + jnp.sum(jax.vmap(one)(group, numbers), axis=0)

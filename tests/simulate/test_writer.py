@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from libhetero.errors import DataError
-from libhetero.io import ImageReader, MrcsWriter, read_particles, read_volume
+from libhetero.io import ImageReader, read_particles, read_volume
 from libhetero.physics.ctf import ctf_image
 from libhetero.physics.fourier import frequencies_2d, real_image
 from libhetero.physics.gaussians import project_gaussians
 from libhetero.physics.rotations import axis_angle_to_matrix
 from libhetero.records import Gaussians
-from libhetero.simulate import writer as writing
+from libhetero.simulate import steps, tables
 from libhetero.simulate.complex import BEAD_SIGMA, generate_complex, generate_mixture
 from libhetero.simulate.imaging import ImagingConfig
 from libhetero.simulate.sets import assembly_of, mixture_of, motion_of
@@ -81,7 +81,7 @@ def test_assembly_truth_adds_up(tmp_path: Path) -> None:
 def test_mixture_lies_in_the_order_of_its_labels(tmp_path: Path) -> None:
     models = generate_mixture(0, 3, 70.0)
     imaging = dataclasses.replace(IMAGING, ctf=None)
-    folder = write_simulation(tmp_path / "set", mixture_of(models, imaging), block_size=32)
+    folder = write_simulation(tmp_path / "set", mixture_of(models, imaging))
     particles, images, truth = _read(folder)
     labels = np.loadtxt(folder / "truth" / "labels.txt", dtype=int)[:, 1]
     for k, model in enumerate(models):
@@ -107,8 +107,9 @@ def test_lists_agree_and_are_the_same_however_they_are_streamed(
     (folder / "particles.mrcs").rename(tmp_path / "first.mrcs")
     for path in sorted(folder.rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() else path.unlink()
-    monkeypatch.setattr(writing, "ROWS", 16)
-    write_simulation(folder, simulation, block_size=32, threads=2)
+    monkeypatch.setattr(tables, "ROWS", 16)
+    monkeypatch.setattr(steps, "BLOCK", 20)
+    write_simulation(folder, simulation, threads=2)
     assert texts == [(folder / name).read_bytes() for name in ("particles.star", "particles.lst")]
     assert (tmp_path / "first.mrcs").read_bytes() == (folder / "particles.mrcs").read_bytes()
 
@@ -134,11 +135,11 @@ def test_nothing_half_written_is_left(
     def fail(*arguments: object) -> None:
         raise error
 
-    monkeypatch.setattr(MrcsWriter, "write", fail)
+    monkeypatch.setattr(steps.SetWorker, "__call__", fail)
     expected = DataError if isinstance(error, OSError) else KeyboardInterrupt
     with pytest.raises(expected):
         write_simulation(tmp_path / "set", assembly_of(MODEL, IMAGING))
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.iterdir()) == [], "nothing was done: nothing is kept"
 
 
 def test_cropped_set_says_where_its_snr_holds(tmp_path: Path) -> None:

@@ -136,17 +136,34 @@ def _prepare_group(volumes: list[np.ndarray], step: int) -> Array:
     """Bring maps to one box and transform them, (maps, p, p, p // 2 + 1) complex64."""
     box = step * -(-max(volume.shape[0] for volume in volumes) // step)
     padding = PADDING if box <= LARGE_BOX else 2
-    return jnp.asarray(np.stack([prepare_map(cut_or_pad(v, box), padding) for v in volumes]))
+    prepared = [prepare_map(cut_or_pad(v, box), padding) for v in volumes]
+    return jnp.asarray(np.stack(prepared) if len(prepared) > 1 else prepared[0][None])
 
 
 def prepare_map(volume: np.ndarray, padding: int) -> np.ndarray:
-    """Do what `physics.slices.prepare_volume` does, on the host: no compilation for every box."""
+    """Do what `physics.slices.prepare_volume` does, on the host: no compilation for every box.
+
+    Each axis is padded when its turn comes, so that no line of zeros is ever transformed.
+    """
     n = volume.shape[0]
     padded = padding * n
-    corrected = cut_or_pad(volume * kernel_correction(n, padded), padded)
-    transform = scipy.fft.rfftn(np.fft.ifftshift(corrected), workers=-1)
+    lines = _wrapped(volume * kernel_correction(n, padded), padded, axis=2)
+    transform = scipy.fft.rfft(lines, axis=2, workers=-1)
+    for axis in (0, 1):
+        transform = scipy.fft.fft(_wrapped(transform, padded, axis), axis=axis, workers=-1)
     transform[0, 0, 0] = volume.sum()
     return transform
+
+
+def _wrapped(values: np.ndarray, padded: int, axis: int) -> np.ndarray:
+    """Pad one axis with zeros and bring its origin, n // 2, to 0: negative places come last."""
+    n = values.shape[axis]
+    shape = list(values.shape)
+    shape[axis] = padded
+    result = np.zeros(shape, values.dtype)
+    old, new = np.moveaxis(values, axis, 0), np.moveaxis(result, axis, 0)
+    new[: n - n // 2], new[padded - n // 2 :] = old[n // 2 :], old[: n // 2]
+    return result
 
 
 def project_bodies(

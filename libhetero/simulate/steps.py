@@ -31,11 +31,21 @@ class Survey:
     structure: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Render:
-    """The step that renders one block of `blocks_of` with noise of this deviation."""
+    """The step that renders one block.
+
+    Parameters
+    ----------
+    block : its number.
+    structure : of its particles.
+    index : (b,) int32, its particles.
+    noise_deviation : before cropping.
+    """
 
     block: int
+    structure: int
+    index: np.ndarray
     noise_deviation: float
 
 
@@ -47,9 +57,12 @@ def stack_of(folder: Path, simulation: Simulation) -> PlacedStack:
     )
 
 
-def blocks_of(simulation: Simulation) -> list[tuple[int, np.ndarray]]:
-    """Return structure and indices of the particles of every block."""
-    return simulation.work(BLOCK)
+def rendering_of(simulation: Simulation, noise_deviation: float) -> list[Render]:
+    """Return the steps that render a set, structure by structure."""
+    return [
+        Render(number, k, index, noise_deviation)
+        for number, (k, index) in enumerate(simulation.work(BLOCK))
+    ]
 
 
 class SetWorker:
@@ -64,7 +77,6 @@ class SetWorker:
 
     def __init__(self, simulation: Simulation, folder: Path, threads: int) -> None:
         self._simulation, self._folder, self._threads = simulation, folder, threads
-        self._work: list[tuple[int, np.ndarray]] = []
         self._prepared: tuple[int, PreparedBodies] | None = None
 
     def __call__(self, step: Survey | Render) -> dict[str, Any]:
@@ -83,14 +95,12 @@ class SetWorker:
         return said
 
     def _render(self, step: Render) -> dict[str, Any]:
-        if not self._work:
-            self._work = blocks_of(self._simulation)
-        k, index = self._work[step.block]
+        k = step.structure
         if self._prepared is None or self._prepared[0] != k:
             self._prepared = None  # frees its memory before the next is made
             self._prepared = k, self._simulation.prepared(k)
         rendered = self._simulation.render(
-            k, self._prepared[1], index, step.noise_deviation, self._threads
+            k, self._prepared[1], step.index, step.noise_deviation, self._threads
         )
         statistics = PixelStatistics()
         with stack_of(self._folder, self._simulation).writing() as write:

@@ -28,7 +28,7 @@ from libhetero.io.pixel_statistics import PixelStatistics
 from libhetero.simulate.part import WHOLE, Part, open_part
 from libhetero.simulate.processes import Pool, workers
 from libhetero.simulate.simulation import SignalSums, Simulation
-from libhetero.simulate.steps import Render, SetWorker, Survey, blocks_of, stack_of
+from libhetero.simulate.steps import Render, SetWorker, Survey, rendering_of, stack_of
 from libhetero.simulate.tables import write_tables
 
 logger = logging.getLogger(__name__)
@@ -94,9 +94,9 @@ def write_simulation(
         worker = SetWorker(simulation, part.set, each)
         with workers(worker, processes, environment) as pool:
             variance = _survey(part, simulation, pool, show)
-            _render(part, simulation, pool, simulation.noise_deviation(variance), show)
-        blocks = part.recorded("block")
-        if len(blocks) < len(blocks_of(simulation)) or not part.alone():
+            rendering = rendering_of(simulation, simulation.noise_deviation(variance))
+            _render(part, simulation, rendering, pool, show)
+        if len(part.recorded("block")) < len(rendering) or not part.alone():
             logger.info("share %d of %d is done; other shares are not yet.", *share)
             return None
         _finish(part, simulation, variance, subsets, details or {})
@@ -107,8 +107,8 @@ def _check_space(folder: Path, size: int) -> None:
     free = shutil.disk_usage(folder).free
     if size > free:
         raise DataError(
-            f"no space left on {folder.parents[1]}: the stack takes {size / 1e9:.1f} GB, "
-            f"{free / 1e9:.1f} GB are free; free some, or choose another folder."
+            f"no space left on {folder.parents[1]}: the stack takes {size / 1e6:.1f} MB, "
+            f"{free / 1e6:.1f} MB are free; free some, or choose another folder."
         )
 
 
@@ -158,26 +158,26 @@ def _survey(
 def _render(
     part: Part,
     simulation: Simulation,
+    rendering: list[Render],
     pool: Pool,
-    noise_deviation: float,
     show: Callable[[str, int, int], None],
 ) -> None:
     """Render the blocks of this share that are not rendered yet."""
-    work, (place, count) = blocks_of(simulation), part.share
+    place, count = part.share
     by_structure = simulation.structures >= count
     own = [
-        number
-        for number, (k, _) in enumerate(work)
-        if (k if by_structure else number) % count == place - 1
+        step
+        for step in rendering
+        if (step.structure if by_structure else step.block) % count == place - 1
     ]
     known = part.recorded("block")
-    total = sum(len(work[number][1]) for number in own)
-    done = sum(len(work[number][1]) for number in own if number in known)
+    missing = [step for step in own if step.block not in known]
+    total = sum(len(step.index) for step in own)
+    done = total - sum(len(step.index) for step in missing)
     show("particles", done, total)
-    steps = (Render(number, noise_deviation) for number in own if number not in known)
-    for result in pool(steps):
+    for result in pool(missing):
         part.record(result)
-        done += len(work[result["block"]][1])
+        done += len(rendering[result["block"]].index)
         show("particles", done, total)
 
 

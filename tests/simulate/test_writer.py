@@ -18,7 +18,12 @@ from libhetero.physics.gaussians import project_gaussians
 from libhetero.physics.rotations import axis_angle_to_matrix
 from libhetero.records import Gaussians
 from libhetero.simulate import steps, tables
-from libhetero.simulate.complex import BEAD_SIGMA, generate_complex, generate_mixture
+from libhetero.simulate.complex import (
+    BEAD_SIGMA,
+    generate_complex,
+    generate_member,
+    generate_mixture,
+)
 from libhetero.simulate.imaging import ImagingConfig
 from libhetero.simulate.sets import assembly_of, mixture_of, motion_of
 from libhetero.simulate.writer import write_simulation
@@ -152,8 +157,9 @@ def test_cropped_set_says_where_its_snr_holds(tmp_path: Path) -> None:
     assert read_volume(folder / "truth" / "full.mrc")[0].shape == (12, 12, 12)
 
 
-SMALL = dataclasses.replace(IMAGING, particles=60, snr=0.5, box_size=16, pixel_size=7.5)
-MIXTURE = mixture_of(generate_mixture(0, 3, 70.0), SMALL)
+SMALL = dataclasses.replace(IMAGING, particles=60, snr=0.5, pixel_size=7.5)
+MODELS = [generate_member(0, k, 70.0) for k in (0, 1, 3)]  # that one compiled function renders
+MIXTURE = mixture_of(MODELS, SMALL)
 
 
 def _contents(folder: Path) -> dict[str, bytes]:

@@ -150,7 +150,8 @@ def prepare_map(volume: np.ndarray, padding: int) -> np.ndarray:
     lines = _wrapped(volume * kernel_correction(n, padded), padded, axis=2)
     transform = scipy.fft.rfft(lines, axis=2, workers=-1)
     for axis in (0, 1):
-        transform = scipy.fft.fft(_wrapped(transform, padded, axis), axis=axis, workers=-1)
+        wrapped = _wrapped(transform, padded, axis)
+        transform = scipy.fft.fft(wrapped, axis=axis, overwrite_x=True, workers=-1)
     transform[0, 0, 0] = volume.sum()
     return transform
 

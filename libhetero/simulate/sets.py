@@ -75,7 +75,8 @@ class BodyCache:
         if k in self._kept:
             return self._kept[k]
         structure, pixel_size = self._load(k), self._imaging.pixel_size
-        check_fits(structure, self._imaging.box_size * pixel_size, f"structure {k}")
+        name = f"structure {k} ({structure.names[0]})" if self._whole else "the structure"
+        check_fits(structure, self._imaging.box_size * pixel_size, name)
         if self._whole:
             bodies = [structure.body(None, pixel_size)]
         else:

@@ -81,8 +81,10 @@ def write_simulation(
 
     def fill(empty: Path) -> None:
         (empty / "truth").mkdir()
-        _check_space(empty, stack_of(empty, simulation).size)
-        stack_of(empty, simulation).create()
+        stack = stack_of(empty, simulation)
+        maps = 4 * stack.n**3 * simulation.structures
+        _check_space(empty, stack.size + (maps if simulation.kind == "mixture" else 0))
+        stack.create()
 
     def show(what: str, done: int, total: int) -> None:
         if progress is not None:
@@ -107,7 +109,7 @@ def _check_space(folder: Path, size: int) -> None:
     free = shutil.disk_usage(folder).free
     if size > free:
         raise DataError(
-            f"no space left on {folder.parents[1]}: the stack takes {size / 1e6:.1f} MB, "
+            f"no space left on {folder.parents[1]}: stack and maps take {size / 1e6:.1f} MB, "
             f"{free / 1e6:.1f} MB are free; free some, or choose another folder."
         )
 

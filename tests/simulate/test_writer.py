@@ -266,6 +266,6 @@ def test_a_set_larger_than_the_disk_is_refused_at_once(
 ) -> None:
     free = shutil.disk_usage(tmp_path)._replace(free=1000)
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: free)
-    with pytest.raises(DataError, match=r"the stack takes 0\.1 MB, 0\.0 MB are free"):
+    with pytest.raises(DataError, match=r"stack and maps take 0\.3 MB, 0\.0 MB are free"):
         write_simulation(tmp_path / "set", MIXTURE)
     assert list(tmp_path.iterdir()) == []

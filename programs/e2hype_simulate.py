@@ -53,7 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--defocus", type=float, nargs=2, default=(0.5, 2.5), metavar=("LOW", "HIGH"),
         help="range of defocus in µm, underfocus positive")  # fmt: skip
     add("--subsets", type=int, nargs="+", default=(), metavar="K",
-        help="also lists of the particles of the first K structures of a mixture")  # fmt: skip
+        help="also lists of the particles of the first K structures of a mixture (default: none)")  # fmt: skip
     add("--dark", action="store_true", help="dark protein, as in raw micrographs")
     work = parser.add_argument_group("large sets; the result is the same to the bit")
     add = work.add_argument

@@ -6,8 +6,9 @@ The signal ends at the circle of Nyquist before cropping, as that of every slice
 that cropping keeps is made. Noise is white, with the variance of the CTF-applied noise-free images
 over all their pixels divided by the SNR, at the box before cropping. Cropped from n to m pixels,
 white noise of deviation σ is white noise of deviation σ m / n, which is what is drawn: at half the
-box the SNR of a pixel is four times the one asked for. Whatever particle i draws depends on the seed and on i alone (a mixture's
-labels depend on the number of particles too, to be in equal shares).
+box the SNR of a pixel is up to four times the one asked for. Whatever particle i draws depends on
+the seed and on i alone (a mixture's labels depend on the number of particles too, to be in equal
+shares).
 """
 
 from __future__ import annotations

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -23,8 +22,6 @@ from libhetero.configuration import read_json, write_json
 from libhetero.errors import ConfigurationError, DataError
 from libhetero.io.atomic import writing_error
 from libhetero.simulate.lock import FileLock, lock_file
-
-logger = logging.getLogger(__name__)
 
 WHOLE = (1, 1)  # the share of a process that makes the set alone
 

@@ -16,6 +16,7 @@ import numpy as np
 
 import libhetero.physics  # noqa: F401  (records become pytrees)
 from libhetero.io import write_volume
+from libhetero.io.atomic import flush_to_disk
 from libhetero.io.pixel_statistics import PixelStatistics
 from libhetero.io.placed_stack import PlacedStack
 from libhetero.simulate.bodies import PreparedBodies
@@ -91,6 +92,7 @@ class SetWorker:
             volume = structure.map(None, imaging.final_box, imaging.final_pixel_size)
             path = self._folder / "truth" / f"map_{k:03d}.mrc"
             write_volume(path, volume, imaging.final_pixel_size)
+            flush_to_disk(path)
             said["name"] = structure.names[0]
         return said
 

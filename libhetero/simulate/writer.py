@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from libhetero.configuration import write_json
-from libhetero.errors import DataError
+from libhetero.errors import ConfigurationError, DataError
 from libhetero.io import write_volume
 from libhetero.io.atomic import writing_error
 from libhetero.io.pixel_statistics import PixelStatistics
@@ -91,7 +91,8 @@ def write_simulation(
             progress(what, done, total)
 
     each = max(1, threads // processes)
-    environment = {"NPROC": str(each), "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+    preallocate = "XLA_PYTHON_CLIENT_PREALLOCATE"  # of a GPU, which the processes share
+    environment = {"NPROC": str(each), preallocate: os.environ.get(preallocate, "false")}
     with open_part(folder, begun_with or {}, fill, share, resume) as part, _kept(part):
         worker = SetWorker(simulation, part.set, each)
         with workers(worker, processes, environment) as pool:
@@ -126,6 +127,10 @@ def _kept(part: Part) -> Iterator[None]:
         raise DataError(
             f"{said} What is done is kept in {part.folder}: go on with --resume."
         ) from error
+    except ConfigurationError:  # other options make another set: surveys are of no use to it
+        if part.share == WHOLE and not part.recorded("block"):
+            part.remove()
+        raise
     except BaseException:
         if part.begun:
             logger.warning("what is done is kept in %s: go on with --resume.", part.folder)

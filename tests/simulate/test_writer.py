@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from libhetero.errors import DataError
+from libhetero.errors import ConfigurationError, DataError
 from libhetero.io import ImageReader, read_particles, read_volume
 from libhetero.physics.ctf import ctf_image
 from libhetero.physics.fourier import frequencies_2d, real_image
@@ -259,6 +259,13 @@ def test_subsets_are_the_first_structures_of_the_same_stack(tmp_path: Path) -> N
         expected = everything.pose.rotation[labels < 2]
         np.testing.assert_allclose(two.pose.rotation, expected, atol=1e-5)
     assert json.loads((folder / "truth" / "truth.json").read_text())["subsets"] == [2, 3]
+
+
+def test_a_structure_that_does_not_fit_leaves_nothing(tmp_path: Path) -> None:
+    models = [MODELS[0], generate_complex(0, 0, 250.0)]
+    with pytest.raises(ConfigurationError, match=r"structure 1 \(core\): 2\d\d Å across"):
+        write_simulation(tmp_path / "set", mixture_of(models, SMALL))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_set_larger_than_the_disk_is_refused_at_once(

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from libhetero.errors import ConfigurationError
-from libhetero.io import ImageReader, read_particles, write_volume
+from libhetero.io import ImageReader, read_particles, read_volume, write_volume
 from libhetero.pipelines.simulate import (
     SimulateConfig,
     build,
@@ -22,6 +22,7 @@ from libhetero.pipelines.simulate import (
     parse_b_factor,
     parse_share,
 )
+from libhetero.pipelines.truth import open_truth, places_in_truth
 from tests.pipelines.test_refine import HYPE
 from tests.reference.shared_data import shared_file
 
@@ -188,7 +189,7 @@ def test_a_subset_trains_and_scores_as_it_is(
     program: ModuleType, load_program: Callable[[str], ModuleType]
 ) -> None:
     """Forty particles of four structures, twenty of the first two."""
-    options = ["--n", "40", "--box", "12", "--apix", "5", "--snr", "0", "--map", *_write_maps(4, 12)]
+    options = ["--n", "40", "--box", "12", "--apix", "5", "--map", *_write_maps(4, 12)]
     assert program.main(["mixture", "set", *options, "--subsets", "3", "2", "2"]) == 0
     assert json.loads(Path("set/truth/truth.json").read_text())["subsets"] == [2, 3]
     assert sorted(path.name for path in Path("set").glob("*.star")) == [
@@ -197,12 +198,14 @@ def test_a_subset_trains_and_scores_as_it_is(
     refine, score = load_program("e2hype_refine.py"), load_program("e2hype_score.py")
     training = ["--niter", "1", "--batchsz", "10", "--noinvert"]
     assert refine.main(["set/particles_0002.star", *HYPE, *training]) == 0
-    assert score.main(["hype_00", "--images", "2", "--json", "score.json"]) == 0
+    assert score.main(["hype_00", "--images", "0", "--json", "score.json"]) == 0
     values = json.loads(Path("score.json").read_text())
     assert values["particles"] == 20 and values["labels"]["kmeans"]["classes"] == 2
-    volumes = values["volumes"]
-    assert volumes["images"] == 2 and volumes["consensus_images"] == 20
-    assert volumes["bound"]["fsc_auc"]["mean"] > volumes["floor"]["fsc_auc"]["mean"]
+    truth, particles = open_truth("set/truth"), read_particles("set/particles_0002.lst")
+    places = places_in_truth(particles, truth)
+    assert sorted(truth.labels[places]) == 10 * [0] + 10 * [1]
+    true, _ = read_volume(f"set/truth/map_00{truth.labels[places[7]]}.mrc")
+    np.testing.assert_array_equal(truth.map(places[7]), true)
 
 
 def test_share_option() -> None:

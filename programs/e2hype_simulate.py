@@ -18,7 +18,8 @@ mixture   several complexes in equal shares
 
 From atomic models (--pdb), maps (--map) or, with neither, complexes made from the seed.
 Poses are uniform, the CTF is that of 300 kV, noise is white. Writes OUT/particles.mrcs,
-.star and .lst, and OUT/truth. Protein is white, as in inverted particles, unless --dark."""
+.star and .lst, and OUT/truth, and appears when complete: until then a hidden folder
+beside it holds what is done, for --resume. Protein is white, as in inverted particles, unless --dark."""
 
 EPILOG = """\
 examples:
@@ -26,6 +27,8 @@ examples:
   e2hype_simulate.py mixture sim_mixture --n 4000 --box 40 --apix 4 --structures 4 --snr 0.5
   e2hype_simulate.py mixture tomotwin --pdb cif/*.cif.gz --n 100000 --box 128 --apix 3 --snr 0.01
   e2hype_simulate.py assembly sim50S --pdb 50S.cif.gz --segments 50S_segments9.json --n 12800
+  e2hype_simulate.py mixture big --structures 1000 --n 1000000 --box 256 --apix 3 --crop 128 \\
+      --processes 8 --subsets 10 100 200 500
   e2hype_simulate.py motion sim_motion --pdb 4ZXB.cif.gz --domains domains.json --angle 20
 """
 
@@ -49,7 +52,17 @@ def build_parser() -> argparse.ArgumentParser:
     add("--ctf-from", metavar="LIST", help="draw CTFs from this list (default: uniform defocus)")
     add("--defocus", type=float, nargs=2, default=(0.5, 2.5), metavar=("LOW", "HIGH"),
         help="range of defocus in µm, underfocus positive")  # fmt: skip
+    add("--subsets", type=int, nargs="+", default=(), metavar="K",
+        help="also lists of the particles of the first K structures of a mixture (default: none)")  # fmt: skip
     add("--dark", action="store_true", help="dark protein, as in raw micrographs")
+    work = parser.add_argument_group("large sets; the result is the same to the bit")
+    add = work.add_argument
+    add("--resume", action="store_true",
+        help="go on with what was interrupted, if there is anything; same options")  # fmt: skip
+    add("--processes", type=int, default=1, metavar="P",
+        help="processes that work at the same time; they share --threads")  # fmt: skip
+    add("--share", default="1/1", metavar="I/N",
+        help="do share I of N, as on machine I of N: all write to the same OUT")  # fmt: skip
     source = parser.add_argument_group("structures")
     add = source.add_argument
     add("--pdb", nargs="+", default=(), metavar="FILE", help="atomic models, .pdb or .cif (.gz)")
@@ -76,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _call(options: argparse.Namespace, session: Session) -> None:
-    from libhetero.pipelines.simulate import SimulateConfig, parse_b_factor, run
+    from libhetero.pipelines.simulate import SimulateConfig, parse_b_factor, parse_share, run
 
     config = SimulateConfig(
         kind=options.kind,
@@ -105,9 +118,13 @@ def _call(options: argparse.Namespace, session: Session) -> None:
         probability=options.probability,
         max_angle=options.angle,
         rmsd=options.rmsd,
+        subsets=tuple(options.subsets),
         threads=options.threads,
+        processes=options.processes,
+        share=parse_share(options.share),
+        resume=options.resume,
     )
-    run(config, lambda done, total: session.progress(done / total))
+    run(config, session.progress)
 
 
 if __name__ == "__main__":

@@ -11,9 +11,13 @@ import ctypes
 import platform
 from collections.abc import Mapping
 
-_TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4  # parameters of mallopt, malloc.h
 _KEPT_BYTES = 2**31 - 1
 _GROWN_BY_BYTES = 2**26
+_OPTIONS = {  # of mallopt, malloc.h, by the variable that sets it: number and value
+    "MALLOC_MMAP_MAX_": (-4, 0),
+    "MALLOC_TRIM_THRESHOLD_": (-1, _KEPT_BYTES),
+    "MALLOC_TOP_PAD_": (-2, _GROWN_BY_BYTES),
+}
 
 
 def keep_freed_memory(environment: Mapping[str, str]) -> bool:
@@ -25,11 +29,26 @@ def keep_freed_memory(environment: Mapping[str, str]) -> bool:
         or who loads another allocator, has decided: nothing is changed. Nor is it elsewhere than
         on Linux with glibc.
     """
+    if not _may_choose(environment):
+        return False
+    set_option = ctypes.CDLL(None).mallopt
+    return all([set_option(option, value) == 1 for option, value in _OPTIONS.values()])
+
+
+def allocator_variables(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables by which processes started from here do the same; none where we may not.
+
+    Parameters
+    ----------
+    environment : as in `keep_freed_memory`.
+    """
+    if not _may_choose(environment):
+        return {}
+    return {name: str(value) for name, (_, value) in _OPTIONS.items()}
+
+
+def _may_choose(environment: Mapping[str, str]) -> bool:
     chosen = {"GLIBC_TUNABLES", "LD_PRELOAD"} & environment.keys()
     if chosen or any(name.startswith("MALLOC_") for name in environment):
         return False
-    if platform.system() != "Linux" or platform.libc_ver()[0] != "glibc":
-        return False
-    set_option = ctypes.CDLL(None).mallopt
-    wanted = ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, _KEPT_BYTES), (_TOP_PAD, _GROWN_BY_BYTES))
-    return all([set_option(option, value) == 1 for option, value in wanted])
+    return platform.system() == "Linux" and platform.libc_ver()[0] == "glibc"

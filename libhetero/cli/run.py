@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from libhetero.cli.allocator import keep_freed_memory
+from libhetero.cli.allocator import allocator_variables, keep_freed_memory
 from libhetero.cli.compilation_cache import cache_variables
 from libhetero.cli.eman2_log import Eman2Log
 from libhetero.cli.failure import describe_failure
@@ -112,6 +112,7 @@ def _environment(threads: int) -> Iterator[None]:
     if threads > 0:
         added = {name: str(threads) for name in _THREAD_VARIABLES}
     added.update(cache_variables(os.environ))
+    added.update(allocator_variables(os.environ))
     before = {name: os.environ.get(name) for name in added}
     os.environ.update(added)
     try:

@@ -33,6 +33,15 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
             beside.unlink(missing_ok=True)
 
 
+def flush_to_disk(path: str | os.PathLike) -> None:
+    """Wait until a file that was written lies on the disk, to survive a crash of the machine."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def check_folder(path: str | os.PathLike) -> None:
     """Refuse a file to be written whose folder does not exist, before anything long is begun.
 

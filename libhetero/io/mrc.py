@@ -21,6 +21,7 @@ from mrcfile.utils import data_dtype_from_header
 from libhetero.errors import DataError
 from libhetero.io.atomic import replacing
 from libhetero.io.paths import check_readable
+from libhetero.io.pixel_statistics import PixelStatistics
 
 logger = logging.getLogger(__name__)
 
@@ -156,7 +157,7 @@ class MrcsWriter:
         self._shape = (count, n, n)
         self._pixel_size = pixel_size
         self._written = 0
-        self._low, self._high, self._sum, self._squares = np.inf, -np.inf, 0.0, 0.0
+        self._statistics = PixelStatistics()
 
     def __enter__(self) -> MrcsWriter:
         with contextlib.ExitStack() as resources:
@@ -166,31 +167,16 @@ class MrcsWriter:
             self._resources = resources.pop_all()
         return self
 
-    def write(self, block: np.ndarray, index: np.ndarray | None = None) -> None:
-        """Write images, (count, n, n) or (n, n).
-
-        Parameters
-        ----------
-        block : the images.
-        index : their places in the stack, 0-based, each written once; None appends.
-        """
+    def write(self, block: np.ndarray) -> None:
+        """Append images, (count, n, n) or (n, n)."""
         block = np.ascontiguousarray(block, "<f4").reshape(-1, *np.shape(block)[-2:])
         if block.shape[1:] != self._shape[1:]:
             raise DataError(
                 f"{self.path}: images are {block.shape[1:]}; expected {self._shape[1:]}."
             )
-        if index is None:
-            self._file.write(block.data)
-        else:
-            for place, image in zip(index, block, strict=True):
-                self._file.seek(HEADER_SIZE + int(place) * image.nbytes)
-                self._file.write(image.data)
+        self._file.write(block.data)
         self._written += len(block)
-        if len(block):
-            self._low = min(self._low, float(block.min()))
-            self._high = max(self._high, float(block.max()))
-            self._sum += float(block.sum(dtype=np.float64))
-            self._squares += float(np.square(block, dtype=np.float64).sum())
+        self._statistics += PixelStatistics.of(block)
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> bool | None:
         if kind is not None:
@@ -205,11 +191,7 @@ class MrcsWriter:
                 f"{self.path}: {self._written} images were written; expected {self._shape[0]}."
             )
         header = make_header(self._shape, self._pixel_size, volume=False)
-        if self._written:
-            mean = self._sum / np.prod(self._shape)
-            variance = max(self._squares / np.prod(self._shape) - mean**2, 0.0)
-            header["dmin"], header["dmax"] = self._low, self._high
-            header["dmean"], header["rms"] = mean, np.sqrt(variance)
+        self._statistics.put_into(header)
         self._file.seek(0)
         self._file.write(header.tobytes())
 

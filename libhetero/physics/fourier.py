@@ -116,11 +116,11 @@ def crop_fourier_image(fourier: Complex[Array, "n half"], m: int) -> Complex[Arr
     rows = jnp.concatenate([fourier[..., :positive, :], fourier[..., n - negative :, :]], axis=-2)
     kept = rows[..., : m // 2 + 1]
     if m % 2 == 0:
-        kept = _hermitian_nyquist(kept, m)
+        kept = hermitian_nyquist(kept, m)
     return kept * (m / n) ** 2
 
 
-def _hermitian_nyquist(kept: Complex[Array, "m half"], m: int) -> Complex[Array, "m half"]:
+def hermitian_nyquist(kept: Complex[Array, "m half"], m: int) -> Complex[Array, "m half"]:
     """Average the columns kx = 0 and kx = m / 2 with their mirrors: they stand for k and -k."""
     mirror = (-np.arange(m)) % m
     for column in (0, m // 2):

@@ -55,8 +55,14 @@ def slice_frequencies(
     return jnp.matmul(frequencies, rotation[:2], precision=HIGHEST)
 
 
+def cropped_frequencies(n: int, kept: int | None = None) -> np.ndarray:
+    """Return the (kx, ky) in cycles per pixel of box n that Fourier cropping to `kept` leaves."""
+    kept = kept or n
+    return frequencies_2d(kept) * np.float32(kept / n)
+
+
 def slice_corners(
-    rotation: Float[Array, "3 3"], n: int, padded: int
+    rotation: Float[Array, "3 3"], n: int, padded: int, kept: int | None = None
 ) -> tuple[Int[Array, "8 pixels"], Float[Array, "8 pixels"], Int[Array, "pixels"]]:
     """Return flat grid indices and weights of the 8 neighbours, and where k was turned to -k.
 
@@ -67,8 +73,9 @@ def slice_corners(
     rotation : model to image.
     n : box size of the image, pixels.
     padded : edge of the half-space grid (padded, padded, padded // 2 + 1).
+    kept : pixels of the image after Fourier cropping, when only these are wanted; None for n.
     """
-    frequencies = jnp.asarray(frequencies_2d(n)).reshape(-1, 2)
+    frequencies = jnp.asarray(cropped_frequencies(n, kept)).reshape(-1, 2)
     point = slice_frequencies(rotation, frequencies) * padded
     inside = jnp.sum(frequencies**2, axis=-1) <= 0.25
     turned = point[:, 0] < 0
@@ -88,8 +95,11 @@ def slice_corners(
 
 
 def central_slice(
-    transform: Complex[Array, "padded padded half"], rotation: Float[Array, "3 3"], n: int
-) -> Complex[Array, "n half2"]:
+    transform: Complex[Array, "padded padded half"],
+    rotation: Float[Array, "3 3"],
+    n: int,
+    kept: int | None = None,
+) -> Complex[Array, "kept half2"]:
     """Return the slice of box n at one rotation; zero beyond Nyquist.
 
     Parameters
@@ -97,11 +107,13 @@ def central_slice(
     transform : from `prepare_volume`.
     rotation : model to image.
     n : box size of the image, pixels; that of the volume.
+    kept : as in `slice_corners`.
     """
-    indices, weights, turned = slice_corners(rotation, n, transform.shape[0])
+    indices, weights, turned = slice_corners(rotation, n, transform.shape[0], kept)
     values = jnp.sum(transform.reshape(-1)[indices] * weights, axis=0)
     values = jnp.where(turned, jnp.conj(values), values)
-    return values.reshape(n, n // 2 + 1)
+    kept = kept or n
+    return values.reshape(kept, kept // 2 + 1)
 
 
 def insert_slice(
@@ -146,8 +158,12 @@ def hermitian_plane(grid: Complex[Array, "padded padded half"]) -> Complex[Array
 
 
 def project_volume(
-    transform: Complex[Array, "padded padded half"], pose: Pose, n: int, pixel_size: float
-) -> Complex[Array, "n half2"]:
+    transform: Complex[Array, "padded padded half"],
+    pose: Pose,
+    n: int,
+    pixel_size: float,
+    kept: int | None = None,
+) -> Complex[Array, "kept half2"]:
     """Return the Fourier image of a volume at one pose, without CTF.
 
     Parameters
@@ -156,6 +172,7 @@ def project_volume(
     pose : one rotation (3, 3) and shift (2,) in Å.
     n : box size, pixels.
     pixel_size : Å.
+    kept : as in `slice_corners`.
     """
-    ramp = phase_ramp(jnp.asarray(frequencies_2d(n)) / pixel_size, pose.shift)
-    return central_slice(transform, pose.rotation, n) * ramp
+    ramp = phase_ramp(jnp.asarray(cropped_frequencies(n, kept)) / pixel_size, pose.shift)
+    return central_slice(transform, pose.rotation, n, kept) * ramp

@@ -7,28 +7,37 @@ import dataclasses
 import logging
 import math
 import os
+import re
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 from tqdm import tqdm
 
+import libhetero
 import libhetero.physics  # noqa: F401  (records become pytrees)
+from libhetero.configuration import to_dict
 from libhetero.errors import ConfigurationError, DataError
 from libhetero.io import read_particles
 from libhetero.records import CTFParams
 from libhetero.simulate import sources
-from libhetero.simulate.complex import generate_complex, generate_mixture
+from libhetero.simulate.complex import generate_complex
 from libhetero.simulate.imaging import CTFSampling, ImagingConfig
 from libhetero.simulate.sets import assembly_of, mixture_of, motion_of
 from libhetero.simulate.simulation import Simulation
-from libhetero.simulate.structures import BeadStructure, Structure, hinges_of_structure
+from libhetero.simulate.structures import (
+    BeadStructure,
+    GeneratedMixture,
+    Structure,
+    hinges_of_structure,
+)
 from libhetero.simulate.swing import angle_for_rmsd
-from libhetero.simulate.writer import Progress, write_simulation
+from libhetero.simulate.writer import write_simulation
 
 logger = logging.getLogger(__name__)
 
@@ -66,8 +75,11 @@ class SimulateConfig:
     probability : of each optional piece (assembly).
     max_angle : degrees (motion).
     rmsd : Å, mean RMSD of the atoms from the unturned structure, in place of `max_angle`.
-    block_size : particles rendered at a time; changes nothing in the result.
-    threads : 0 for all.
+    subsets : for each number K, lists of the particles of the first K structures (mixture).
+    threads : 0 for all, shared by the processes.
+    processes : that work at the same time.
+    share : (2, 4) does the second of four shares of the work.
+    resume : True to go on with what was interrupted.
     """
 
     kind: str
@@ -96,8 +108,11 @@ class SimulateConfig:
     probability: float = 0.5
     max_angle: float = 15.0
     rmsd: float | None = None
-    block_size: int = 256
+    subsets: tuple[int, ...] = ()
     threads: int = 0
+    processes: int = 1
+    share: tuple[int, int] = (1, 1)
+    resume: bool = False
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -122,31 +137,57 @@ class SimulateConfig:
             raise ConfigurationError("--noctf and --ctf-from contradict each other; give one.")
         if self.structures < 1 or self.pieces < 1:
             raise ConfigurationError("--structures and --pieces: expected at least 1.")
+        if self.processes < 1:
+            raise ConfigurationError(f"--processes: expected at least 1, got {self.processes}.")
+        self._check_subsets()
+
+    def _check_subsets(self) -> None:
+        if self.subsets and self.kind != "mixture":
+            raise ConfigurationError(f"{self.kind}: --subsets applies to a mixture; remove it.")
+        count = len(self.models) or len(self.maps) or self.structures
+        for number in self.subsets:
+            if not 2 <= number <= count:
+                raise ConfigurationError(
+                    f"--subsets: expected 2 to {count}, the number of structures; got {number}."
+                )
 
 
-def run(config: SimulateConfig, progress: Progress | None = None) -> Path:
+def run(
+    config: SimulateConfig, progress: Callable[[float], None] = lambda fraction: None
+) -> Path | None:
     """Simulate and write a set.
 
     Parameters
     ----------
     config : what to simulate.
-    progress : called with (particles done, particles in all).
+    progress : told the fraction of the particles that are rendered.
 
     Returns
     -------
-    The folder with particles.star, particles.lst, particles.mrcs and truth/.
+    The folder with particles.star, particles.lst, particles.mrcs and truth/; None when other shares
+    are still to be done.
+
+    Raises
+    ------
+    UserError : one line, for options, files or disks that do not do.
     """
     simulation = build(config)
     imaging = simulation.imaging
-    with _shown(imaging.particles, progress) as show:
+    with contextlib.closing(_Shown(progress)) as shown:
         folder = write_simulation(
             config.folder,
             simulation,
-            block_size=config.block_size,
             threads=_threads(config.threads),
-            progress=show,
+            processes=config.processes,
+            share=config.share,
+            resume=config.resume,
+            subsets=sorted(set(config.subsets)),
+            begun_with=_begun_with(config),
+            progress=shown,
             details=_details(config),
         )
+    if folder is None:
+        return None
     logger.info(
         "%s: %d particles of %d pixels at %.4g Å, protein %s; SNR %s at box %d.",
         folder,
@@ -158,6 +199,15 @@ def run(config: SimulateConfig, progress: Progress | None = None) -> Path:
         imaging.box_size,
     )
     return folder
+
+
+def _begun_with(config: SimulateConfig) -> dict[str, Any]:
+    """Return what must be the same to go on with a set: all that its bits may depend on."""
+    values = to_dict(config)
+    for name in ("folder", "threads", "processes", "share", "resume"):
+        del values[name]
+    versions = {"libhetero": libhetero.__version__, "jax": jax.__version__}
+    return {**values, **versions, "device": jax.default_backend()}
 
 
 def build(config: SimulateConfig) -> Simulation:
@@ -181,6 +231,21 @@ def build(config: SimulateConfig) -> Simulation:
     if config.kind == "assembly":
         return assembly_of(structure, imaging, config.probability, table)
     return motion_of(structure, imaging, _max_angle(config, structure), table)
+
+
+def parse_share(text: str) -> tuple[int, int]:
+    """Return number and count of shares from an option such as "2/4".
+
+    Raises
+    ------
+    ConfigurationError : for anything else than I/N with 1 ≤ I ≤ N.
+    """
+    found = re.fullmatch(r"(\d+)/(\d+)", text)
+    if found is None or not 1 <= int(found[1]) <= int(found[2]):
+        raise ConfigurationError(
+            f"--share: expected I/N with I from 1 to N, such as 2/4; got {text!r}."
+        )
+    return int(found[1]), int(found[2])
 
 
 def parse_b_factor(text: str) -> float | None:
@@ -248,12 +313,10 @@ def _max_angle(config: SimulateConfig, structure: Structure) -> float:
 def _mixture(config: SimulateConfig) -> tuple[Callable[[int], Structure], int]:
     """Return a function that gives the structures of a mixture, and how many there are."""
     if config.maps:
-        return lambda k: sources.whole_map(config.maps[k], config.pixel_size), len(config.maps)
+        return sources.WholeMaps(config.maps, config.pixel_size), len(config.maps)
     if config.models:
-        return lambda k: sources.whole_model(config.models[k], config.b_factor), len(config.models)
-    seed, diameter = _generated(config)
-    complexes = generate_mixture(seed, config.structures, diameter)
-    return lambda k: BeadStructure(complexes[k]), len(complexes)
+        return sources.WholeModels(config.models, config.b_factor), len(config.models)
+    return GeneratedMixture(*_generated(config)), config.structures
 
 
 def _generated(config: SimulateConfig) -> tuple[int, float]:
@@ -267,33 +330,44 @@ def _threads(threads: int) -> int:
     return threads or os.cpu_count() or 1
 
 
-@contextlib.contextmanager
-def _shown(total: int, also: Progress | None) -> Iterator[Progress]:
-    """Yield a progress function: a bar on a terminal, else a line every tenth of the work."""
-    bar = None
-    if sys.stderr.isatty() and logger.isEnabledFor(logging.INFO):
-        bar = tqdm(total=total, unit="particle", dynamic_ncols=True)
-    start, told = time.monotonic(), 0
+class _Shown:
+    """Progress of one count after the other: a bar on a terminal, else a line every tenth.
 
-    def show(done: int, total: int) -> None:
-        nonlocal told, start
-        if done == 0:
-            start = time.monotonic()
-        if bar is not None:
-            bar.update(done - bar.n)
-        elif 10 * done // total > told:
-            told = 10 * done // total
-            rate = done / max(time.monotonic() - start, 1e-9)
-            left = (total - done) / rate
-            logger.info("%d of %d particles, %.0f/s, %.0f s left", done, total, rate, left)
-        if also is not None:
-            also(done, total)
+    Parameters
+    ----------
+    also : told the fraction of the particles.
+    """
 
-    try:
-        yield show
-    finally:
-        if bar is not None:
-            bar.close()
+    def __init__(self, also: Callable[[float], None]) -> None:
+        self._also = also
+        self._what, self._before, self._told, self._start = "", 0, 0, 0.0
+        self._bar: tqdm | None = None
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        """Show how much is done of what there is."""
+        if what != self._what:
+            self._begin(what, done, total)
+        if self._bar is not None:
+            self._bar.update(done - self._bar.n)
+        elif 10 * done // max(total, 1) > self._told and total > 1:
+            self._told = 10 * done // total
+            rate = (done - self._before) / max(time.monotonic() - self._start, 1e-9)
+            left = (total - done) / max(rate, 1e-9)
+            logger.info("%d of %d %s, %.3g/s, %.0f s left", done, total, what, rate, left)
+        if what == "particles":
+            self._also(done / max(total, 1))
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.close()
+
+    def _begin(self, what: str, done: int, total: int) -> None:
+        self.close()
+        self._what, self._before, self._start = what, done, time.monotonic()
+        self._told = 10 * done // max(total, 1)
+        if sys.stderr.isatty() and logger.isEnabledFor(logging.INFO):
+            self._bar = tqdm(total=total, initial=done, unit=what[:-1], dynamic_ncols=True)
 
 
 def _details(config: SimulateConfig) -> dict[str, Any]:

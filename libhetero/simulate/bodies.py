@@ -136,17 +136,35 @@ def _prepare_group(volumes: list[np.ndarray], step: int) -> Array:
     """Bring maps to one box and transform them, (maps, p, p, p // 2 + 1) complex64."""
     box = step * -(-max(volume.shape[0] for volume in volumes) // step)
     padding = PADDING if box <= LARGE_BOX else 2
-    return jnp.asarray(np.stack([prepare_map(cut_or_pad(v, box), padding) for v in volumes]))
+    prepared = [prepare_map(cut_or_pad(v, box), padding) for v in volumes]
+    return jnp.asarray(np.stack(prepared) if len(prepared) > 1 else prepared[0][None])
 
 
 def prepare_map(volume: np.ndarray, padding: int) -> np.ndarray:
-    """Do what `physics.slices.prepare_volume` does, on the host: no compilation for every box."""
+    """Do what `physics.slices.prepare_volume` does, on the host: no compilation for every box.
+
+    Each axis is padded when its turn comes, so that no line of zeros is ever transformed.
+    """
     n = volume.shape[0]
     padded = padding * n
-    corrected = cut_or_pad(volume * kernel_correction(n, padded), padded)
-    transform = scipy.fft.rfftn(np.fft.ifftshift(corrected), workers=-1)
+    lines = _wrapped(volume * kernel_correction(n, padded), padded, axis=2)
+    transform = scipy.fft.rfft(lines, axis=2, workers=-1)
+    for axis in (0, 1):
+        wrapped = _wrapped(transform, padded, axis)
+        transform = scipy.fft.fft(wrapped, axis=axis, overwrite_x=True, workers=-1)
     transform[0, 0, 0] = volume.sum()
     return transform
+
+
+def _wrapped(values: np.ndarray, padded: int, axis: int) -> np.ndarray:
+    """Pad one axis with zeros and bring its origin, n // 2, to 0: negative places come last."""
+    n = values.shape[axis]
+    shape = list(values.shape)
+    shape[axis] = padded
+    result = np.zeros(shape, values.dtype)
+    old, new = np.moveaxis(values, axis, 0), np.moveaxis(result, axis, 0)
+    new[: n - n // 2], new[padded - n // 2 :] = old[n // 2 :], old[: n // 2]
+    return result
 
 
 def project_bodies(
@@ -156,7 +174,8 @@ def project_bodies(
     pose: Pose,
     n: int,
     pixel_size: float,
-) -> Complex[Array, "n half2"]:
+    kept: int | None = None,
+) -> Complex[Array, "kept half2"]:
     """Return the Fourier image of one particle, without CTF.
 
     Parameters
@@ -167,7 +186,9 @@ def project_bodies(
     pose : of the particle.
     n : box size, pixels.
     pixel_size : Å.
+    kept : pixels of the image after Fourier cropping, when only these are wanted; None for n.
     """
+    kept = kept or n
 
     def one(transform: Array, b: Array) -> Array:
         rotation, centre = pose.rotation, bodies.centre[b]
@@ -177,9 +198,11 @@ def project_bodies(
             hinge = bodies.hinge[b]
             centre = rotate_points(turn, (centre - hinge)[None])[0] + hinge
         shift = rotate_points(pose.rotation, centre[None])[0, :2] + pose.shift
-        return present[b] * project_volume(transform, Pose(rotation, shift), n, pixel_size)
+        return present[b] * project_volume(
+            transform, Pose(rotation, shift), n, pixel_size, kept
+        )
 
-    total, first = jnp.zeros((n, n // 2 + 1), jnp.complex64), 0
+    total, first = jnp.zeros((kept, kept // 2 + 1), jnp.complex64), 0
     for group in bodies.transforms:
         numbers = jnp.arange(first, first + group.shape[0])
         total = total + jnp.sum(jax.vmap(one)(group, numbers), axis=0)

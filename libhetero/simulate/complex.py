@@ -121,17 +121,15 @@ def generate_mixture(
     diameter : Å, of the largest extent of each.
     sigma : Å, width of each bead.
     """
-    return tuple(
-        _generate_structure(np.random.default_rng([seed, k]), k, diameter, sigma)
-        for k in range(structures)
-    )
+    return tuple(generate_member(seed, k, diameter, sigma) for k in range(structures))
 
 
-def _generate_structure(
-    rng: np.random.Generator, kind: int, diameter: float, sigma: float
+def generate_member(
+    seed: int, k: int, diameter: float = 110.0, sigma: float = BEAD_SIGMA
 ) -> Complex:
-    """Make one member of a mixture; `kind` chooses how bent and how branched it is."""
-    balls = _branched_outline(rng, lobes=3 + kind % 4, turn=(kind * 0.618) % 1.0)
+    """Make complex k of `generate_mixture`; k chooses how bent and how branched it is."""
+    rng = np.random.default_rng([seed, k])
+    balls = _branched_outline(rng, lobes=3 + k % 4, turn=(k * 0.618) % 1.0)
     middle = _bounding_centre(balls)
     extent = np.max(np.linalg.norm(balls.centre - middle, axis=1) + balls.radius)
     scale = 0.5 * diameter / extent

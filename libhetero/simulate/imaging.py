@@ -1,11 +1,14 @@
 """From bodies to particle images: pose, CTF, noise, each drawn from the particle's own key.
 
-    X_i = contrast · crop( CTF_i · P(R_i, t_i) V_i + noise_i ),   key_i = fold_in(key, i)
+    X_i = contrast · ( crop( CTF_i · P(R_i, t_i) V_i ) + noise_i ),   key_i = fold_in(key, i)
 
-The signal ends at the circle of Nyquist, as that of every slice does. Noise is white, with the
-variance of the CTF-applied noise-free images over all their pixels divided by the SNR, at the
-box before cropping. Whatever particle i draws depends on the seed and on i alone (a mixture's
-labels depend on the number of particles too, to be in equal shares).
+The signal ends at the circle of Nyquist before cropping, as that of every slice does; only the part
+that cropping keeps is made. Noise is white, with the variance of the CTF-applied noise-free images
+over all their pixels divided by the SNR, at the box before cropping. Cropped from n to m pixels,
+white noise of deviation σ is white noise of deviation σ m / n, which is what is drawn: at half the
+box the SNR of a pixel is up to four times the one asked for. Whatever particle i draws depends on
+the seed and on i alone (a mixture's labels depend on the number of particles too, to be in equal
+shares).
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from libhetero.errors import ConfigurationError
 from libhetero.physics.ctf import ctf_image
-from libhetero.physics.fourier import crop_fourier_image, fourier_image, real_image
+from libhetero.physics.fourier import hermitian_nyquist, real_image
 from libhetero.physics.rotations import euler_to_matrix
 from libhetero.records import CTFParams, Pose
 
@@ -148,21 +151,29 @@ def ctf_of_table(deviate: Float[Array, ""], table: CTFParams) -> CTFParams:
 
 def observe(
     projection: Array, ctf: CTFParams | None, config: ImagingConfig
-) -> Float[Array, "n n"]:
-    """Return the noise-free image, protein white, of a projection at the box before cropping."""
+) -> Float[Array, "m m"]:
+    """Return the noise-free image, protein white.
+
+    Parameters
+    ----------
+    projection : (m, m // 2 + 1), what cropping keeps of the Fourier image; m is the final box.
+    ctf : None for no CTF.
+    config : boxes and pixel sizes.
+    """
+    m = config.final_box
     if ctf is not None:
-        projection = projection * ctf_image(ctf, config.box_size, config.pixel_size)
-    return real_image(projection, config.box_size)
+        projection = projection * ctf_image(ctf, m, config.final_pixel_size)
+    if m < config.box_size:
+        projection = hermitian_nyquist(projection, m) * (m / config.box_size) ** 2
+    return real_image(projection, m)
 
 
 def add_noise(
-    image: Float[Array, "n n"],
+    image: Float[Array, "m m"],
     key: PRNGKeyArray,
     deviation: Float[Array, ""],
     config: ImagingConfig,
 ) -> Float[Array, "m m"]:
-    """Add white noise of this standard deviation, then crop in Fourier space if asked to."""
-    image = image + deviation * jax.random.normal(key, image.shape)
-    if config.final_box == config.box_size:
-        return image
-    return real_image(crop_fourier_image(fourier_image(image), config.final_box), config.final_box)
+    """Add white noise that has this standard deviation before cropping."""
+    deviation = deviation * (config.final_box / config.box_size)
+    return image + deviation * jax.random.normal(key, image.shape)

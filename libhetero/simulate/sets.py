@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from libhetero.records import CTFParams
 from libhetero.simulate.bodies import Body
@@ -19,6 +20,36 @@ from libhetero.simulate.structures import (
 )
 
 BODIES_KEPT = 512 * 2**20  # bytes of bodies held in memory; others are made again when needed
+
+
+@dataclass(frozen=True, eq=False)
+class GivenStructures:
+    """Structures that lie in memory."""
+
+    structures: tuple[Structure, ...]
+
+    def __call__(self, k: int) -> Structure:
+        """Return structure k."""
+        return self.structures[k]
+
+
+class LastStructure:
+    """Structures read or made when asked for; the last one is kept.
+
+    Parameters
+    ----------
+    load : gives structure k.
+    """
+
+    def __init__(self, load: Callable[[int], Structure]) -> None:
+        self._load = load
+        self._last: tuple[int, Structure] | None = None
+
+    def __call__(self, k: int) -> Structure:
+        """Return structure k."""
+        if self._last is None or self._last[0] != k:
+            self._last = k, self._load(k)
+        return self._last[1]
 
 
 class BodyCache:
@@ -44,7 +75,8 @@ class BodyCache:
         if k in self._kept:
             return self._kept[k]
         structure, pixel_size = self._load(k), self._imaging.pixel_size
-        check_fits(structure, self._imaging.box_size * pixel_size, f"structure {k}")
+        name = f"structure {k} ({structure.names[0]})" if self._whole else "the structure"
+        check_fits(structure, self._imaging.box_size * pixel_size, name)
         if self._whole:
             bodies = [structure.body(None, pixel_size)]
         else:
@@ -94,14 +126,10 @@ def mixture_of(
     ctf_table : see `Simulation`.
     count : number of structures when `structures` is a function.
     """
-    if not callable(structures):
-        complexes = structures
-        count = len(complexes)
-
-        def load(k: int) -> Structure:
-            return BeadStructure(complexes[k])
+    if callable(structures):
+        load: Callable[[int], Structure] = LastStructure(structures)
     else:
-        load = structures
+        load, count = GivenStructures(tuple(map(BeadStructure, structures))), len(structures)
     cache = BodyCache(load, imaging, whole=True, moving=False)
     return Simulation("mixture", imaging, StateConfig(), int(count), load, cache, ctf_table)
 
@@ -115,9 +143,6 @@ def _of_pieces(
 ) -> Simulation:
     if isinstance(structure, Complex):
         structure = BeadStructure(structure)
-
-    def load(k: int) -> Structure:
-        return structure
-
+    load = GivenStructures((structure,))
     cache = BodyCache(load, imaging, whole=False, moving=kind == "motion")
     return Simulation(kind, imaging, states, 1, load, cache, ctf_table)

@@ -62,6 +62,25 @@ class Block:
     angle: np.ndarray
 
 
+@dataclass(frozen=True)
+class SignalSums:
+    """Number of pixels of noise-free images, their sum and the sum of their squares."""
+
+    count: int = 0
+    total: float = 0.0
+    squares: float = 0.0
+
+    def __add__(self, other: SignalSums) -> SignalSums:
+        return SignalSums(
+            self.count + other.count, self.total + other.total, self.squares + other.squares
+        )
+
+    @property
+    def variance(self) -> float:
+        """Variance over all pixels."""
+        return self.squares / self.count - (self.total / self.count) ** 2
+
+
 @dataclass(frozen=True, eq=False)
 class Truth:
     """What was drawn for some particles, as in `Block` but without images."""
@@ -124,65 +143,86 @@ class Simulation:
         label = structure if self.kind == "mixture" else state_number(present)
         return Truth(pose, ctf, label.astype(np.int32), present, angle)
 
-    def signal_variance(self) -> float:
-        """Return the variance over all pixels of noise-free images with CTF, before cropping.
+    def signal_sums(self, k: int) -> SignalSums:
+        """Return the sums over noise-free images of structure k with CTF, before cropping.
 
-        Estimated from the first particles of each structure, the same ones every time.
+        They are those of its first particles, the same ones every time.
         """
-        structure = self.structure_of_particles()
         share = -(-SIGNAL_SAMPLE // self.structures)
+        index = np.flatnonzero(self.structure_of_particles() == k)[:share].astype(np.int32)
         uncropped = dataclasses.replace(self, imaging=dataclasses.replace(self.imaging, crop=None))
-        count, total, squares = 0, 0.0, 0.0
-        for k in range(self.structures):
-            bodies = self._prepared(k)
-            index = np.flatnonzero(structure == k)[:share].astype(np.int32)
-            for chunk in _chunks(index, CHUNK):
-                images = uncropped._chunk(k, bodies, np.float32(0), chunk).images.astype(np.float64)
-                count, total = count + images.size, total + images.sum()
-                squares += np.square(images).sum()
-        return float(squares / count - (total / count) ** 2)
+        sums = SignalSums()
+        for block in uncropped.render(k, self.prepared(k), index, 0.0):
+            images = block.images.astype(np.float64)
+            sums += SignalSums(images.size, float(images.sum()), float(np.square(images).sum()))
+        return sums
 
-    def noise_deviation(self) -> float:
-        """Return the standard deviation of the noise per pixel before cropping; 0 for none."""
+    def signal_variance(self) -> float:
+        """Return the variance over all pixels of noise-free images with CTF, before cropping."""
+        return sum(map(self.signal_sums, range(self.structures)), SignalSums()).variance
+
+    def noise_deviation(self, signal_variance: float | None = None) -> float:
+        """Return the standard deviation of the noise per pixel before cropping; 0 for none.
+
+        Parameters
+        ----------
+        signal_variance : None measures it.
+        """
         if self.imaging.snr is None:
             return 0.0
-        return float(np.sqrt(self.signal_variance() / self.imaging.snr))
+        variance = self.signal_variance() if signal_variance is None else signal_variance
+        return float(np.sqrt(variance / self.imaging.snr))
+
+    def work(self, size: int) -> list[tuple[int, np.ndarray]]:
+        """Return every particle's structure and index in blocks of at most `size` of one structure.
+
+        They come structure by structure, and in each by index: the (b,) int32 of each block.
+        """
+        structure = self.structure_of_particles()
+        order = np.argsort(structure, kind="stable").astype(np.int32)
+        ends = np.cumsum(np.bincount(structure, minlength=self.structures))
+        by_structure = np.split(order, ends[:-1])
+        return [(k, block) for k, own in enumerate(by_structure) for block in _chunks(own, size)]
+
+    def render(
+        self,
+        k: int,
+        bodies: PreparedBodies,
+        index: np.ndarray,
+        noise_deviation: float,
+        threads: int = 1,
+    ) -> Iterator[Block]:
+        """Render particles of one structure, some at a time.
+
+        Parameters
+        ----------
+        k : the structure.
+        bodies : from `prepared(k)`.
+        index : (b,) int32, its particles.
+        noise_deviation : from `noise_deviation()`.
+        threads : chunks rendered at the same time; changes no image.
+        """
+        render = partial(self._chunk, k, bodies, np.float32(noise_deviation))
+        return _in_order(render, _chunks(index, CHUNK), threads)
 
     def blocks(
         self, noise_deviation: float, block_size: int = 256, threads: int = 1
     ) -> Iterator[Block]:
-        """Render all particles, structure by structure and in each by index.
+        """Render all particles in the blocks of `work(block_size)`; the rest is as in `render`."""
+        for k, index in self.work(block_size):
+            yield _joined(
+                list(self.render(k, self.prepared(k), index, noise_deviation, threads))
+            )
 
-        Parameters
-        ----------
-        noise_deviation : from `noise_deviation()`.
-        block_size : particles a block, rounded up to whole chunks of 32; changes no image.
-        threads : chunks rendered at the same time.
-        """
-        structure = self.structure_of_particles()
-        per_block = -(-block_size // CHUNK)
-        for k in range(self.structures):
-            bodies = self._prepared(k)
-            index = np.flatnonzero(structure == k).astype(np.int32)
-            render = partial(self._chunk, k, bodies, np.float32(noise_deviation))
-            parts: list[Block] = []
-            for part in _in_order(render, _chunks(index, CHUNK), threads):
-                parts.append(part)
-                if len(parts) == per_block:
-                    yield _joined(parts)
-                    parts = []
-            if parts:
-                yield _joined(parts)
+    def prepared(self, k: int) -> PreparedBodies:
+        """Return the bodies of structure k in one of few box sizes: each size is compiled anew."""
+        step = max(2, self.imaging.box_size // 8 * 2) if self.kind == "mixture" else 2
+        return prepare_bodies(self.load_bodies(k), step)
 
     @property
     def _compiled(self) -> ImagingConfig:
         """What of the imaging is compiled in: sets that differ in the rest share the code."""
         return dataclasses.replace(self.imaging, particles=1, seed=0, snr=None, contrast=1)
-
-    def _prepared(self, k: int) -> PreparedBodies:
-        """Return the bodies of structure k in one of few box sizes: each size is compiled anew."""
-        step = max(2, self.imaging.box_size // 8 * 2) if self.kind == "mixture" else 2
-        return prepare_bodies(self.load_bodies(k), step)
 
     def _chunk(
         self, structure: int, bodies: PreparedBodies, deviation: np.ndarray, index: np.ndarray
@@ -270,7 +310,9 @@ def _render(
         pose, ctf, present, angle, key = _draw(index, seed, table, imaging, states, count)
         turned = angle if states.max_angle > 0 else None
         box, pixel_size = imaging.box_size, imaging.pixel_size
-        projection = project_bodies(bodies, present, turned, pose, box, pixel_size)
+        projection = project_bodies(
+            bodies, present, turned, pose, box, pixel_size, imaging.final_box
+        )
         image = add_noise(observe(projection, ctf, imaging), key, deviation, imaging)
         return image, pose, ctf, present, angle
 
@@ -312,7 +354,6 @@ def collect(simulation: Simulation, threads: int = 1) -> Block:
     simulation : what to render.
     threads : chunks rendered at the same time.
     """
-    deviation = simulation.noise_deviation()
-    block = _joined(list(simulation.blocks(deviation, threads=threads)))
+    block = _joined(list(simulation.blocks(simulation.noise_deviation(), threads=threads)))
     order = np.argsort(block.index)
     return Block(*jax.tree.map(lambda leaf: leaf[order], _fields(block)))

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +119,42 @@ def maps_as_pieces(paths: list[str], pixel_size: float) -> MapStructure:
 def whole_map(path: str, pixel_size: float) -> MapStructure:
     """Return a map as a structure of one piece."""
     return MapStructure((_load_map(path, pixel_size),), pixel_size, (_name(path),))
+
+
+@dataclass(frozen=True)
+class WholeModels:
+    """Atomic models as the structures of a mixture, each read when it is asked for.
+
+    Parameters
+    ----------
+    paths : .pdb or .cif, also .gz.
+    b_factor : Å², given to every atom; None keeps those of the file.
+    """
+
+    paths: tuple[str, ...]
+    b_factor: float | None
+
+    def __call__(self, k: int) -> AtomStructure:
+        """Return model k."""
+        return whole_model(self.paths[k], self.b_factor)
+
+
+@dataclass(frozen=True)
+class WholeMaps:
+    """Maps as the structures of a mixture, each read when it is asked for.
+
+    Parameters
+    ----------
+    paths : maps.
+    pixel_size : Å, that of the images before cropping.
+    """
+
+    paths: tuple[str, ...]
+    pixel_size: float
+
+    def __call__(self, k: int) -> MapStructure:
+        """Return map k."""
+        return whole_map(self.paths[k], self.pixel_size)
 
 
 def _name(path: str) -> str:

@@ -22,7 +22,7 @@ from libhetero.simulate.bodies import (
     map_of_atoms,
     map_of_gaussians,
 )
-from libhetero.simulate.complex import Complex
+from libhetero.simulate.complex import Complex, generate_member
 from libhetero.simulate.density import resample_map
 from libhetero.simulate.states import hinge_and_axis
 
@@ -103,6 +103,24 @@ class BeadStructure:
     def _part(self, piece: int | None) -> object:
         gaussians = self.model.gaussians
         return gaussians if piece is None else gaussians.take(self.model.piece == piece)
+
+
+@dataclass(frozen=True)
+class GeneratedMixture:
+    """The complexes of a mixture, each made from the seed when it is asked for.
+
+    Parameters
+    ----------
+    seed : the same seed gives the same complexes.
+    diameter : Å, of each.
+    """
+
+    seed: int
+    diameter: float
+
+    def __call__(self, k: int) -> BeadStructure:
+        """Return complex k."""
+        return BeadStructure(generate_member(self.seed, k, self.diameter))
 
 
 @dataclass(frozen=True, eq=False)

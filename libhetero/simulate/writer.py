@@ -3,81 +3,219 @@
     OUT/particles.mrcs  particles.star  particles.lst
     OUT/truth/truth.json and, by kind, labels.txt, states.npy, angles.npy, atoms.npz, *.mrc
 
-The memory needed does not depend on the number of particles: images come in blocks, and lists
-and tables are written some thousand rows at a time.
+The work is cut into steps (`steps`), done by one process or several, on one machine or several, in
+a folder beside that outlives an interruption (`part`). What is written is the same to the bit however
+the steps are shared out. The memory needed does not depend on the number of particles.
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from libhetero.configuration import write_json
-from libhetero.errors import DataError
-from libhetero.io import MrcsWriter, write_particles, write_volume
+from libhetero.errors import ConfigurationError, DataError
+from libhetero.io import write_volume
 from libhetero.io.atomic import writing_error
-from libhetero.records import ParticleSet
-from libhetero.simulate.simulation import Simulation, Truth
+from libhetero.io.pixel_statistics import PixelStatistics
+from libhetero.simulate.part import WHOLE, Part, open_part
+from libhetero.simulate.processes import Pool, workers
+from libhetero.simulate.simulation import SignalSums, Simulation
+from libhetero.simulate.steps import Render, SetWorker, Survey, rendering_of, stack_of
+from libhetero.simulate.tables import write_tables
+
+logger = logging.getLogger(__name__)
 
 FORMAT_VERSION = 1
-ROWS = 4096  # particles whose metadata are held at a time
 
-Progress = Callable[[int, int], None]
+Progress = Callable[[str, int, int], None]
 
 
 def write_simulation(
     folder: str | os.PathLike,
     simulation: Simulation,
     *,
-    block_size: int = 256,
     threads: int = 1,
+    processes: int = 1,
+    share: tuple[int, int] = WHOLE,
+    resume: bool = False,
+    subsets: Sequence[int] = (),
+    begun_with: dict[str, Any] | None = None,
     progress: Progress | None = None,
     details: dict[str, Any] | None = None,
-) -> Path:
+) -> Path | None:
     """Render a set and write it with its truth.
 
     Parameters
     ----------
     folder : to make; it must not exist, or be empty.
-    simulation : what to render.
-    block_size : particles a block; changes nothing in the result.
-    threads : blocks rendered at the same time.
-    progress : called with (particles done, particles in all).
+    simulation : what to render; picklable for several processes.
+    threads : CPU threads, shared by the processes.
+    processes : of this machine that work at the same time.
+    share : (2, 4) does the second of four shares of the work, for several machines.
+    resume : True to go on with what an interrupted call left, if there is anything.
+    subsets : for each number K, lists of the particles of the first K structures.
+    begun_with : JSON types that must be the same to go on with a set or to share it.
+    progress : called with what is counted, how much of it is done and how much there is.
     details : further entries of truth.json, such as where the structures came from.
 
     Returns
     -------
-    The folder.
+    The folder, or None when other shares are still to be done.
 
     Raises
     ------
-    DataError : if the folder holds files already, cannot be written, or the disk is full;
-        nothing is left then.
+    DataError : if the folder holds files already, cannot be written, the disk is full, a process
+        died, or another one writes the same set. What was done is then kept beside the folder, to be
+        resumed, and the message says so.
+    ConfigurationError : if what was left was begun with something else.
     """
     folder = Path(os.path.abspath(folder))
-    with _appearing(folder) as beside:
-        variance = simulation.signal_variance()
-        imaging = simulation.imaging
-        deviation = 0.0 if imaging.snr is None else float(np.sqrt(variance / imaging.snr))
-        truth = beside / "truth"
-        truth.mkdir()
-        _write_images(beside, simulation, deviation, block_size, threads, progress)
-        _write_tables(beside, folder, simulation)
-        names = _write_structures(truth, simulation)
-        noise = {"signal_variance": variance, "noise_standard_deviation": deviation}
-        said = {**_describe(simulation, names), **noise, **(details or {})}
-        write_json(truth / "truth.json", said)
+
+    def fill(empty: Path) -> None:
+        (empty / "truth").mkdir()
+        stack = stack_of(empty, simulation)
+        maps = 4 * stack.n**3 * simulation.structures
+        _check_space(empty, stack.size + (maps if simulation.kind == "mixture" else 0))
+        stack.create()
+
+    def show(what: str, done: int, total: int) -> None:
+        if progress is not None:
+            progress(what, done, total)
+
+    each = max(1, threads // processes)
+    preallocate = "XLA_PYTHON_CLIENT_PREALLOCATE"  # of a GPU, which the processes share
+    environment = {"NPROC": str(each), preallocate: os.environ.get(preallocate, "false")}
+    with open_part(folder, begun_with or {}, fill, share, resume) as part, _kept(part):
+        worker = SetWorker(simulation, part.set, each)
+        with workers(worker, processes, environment) as pool:
+            variance = _survey(part, simulation, pool, show)
+            rendering = rendering_of(simulation, simulation.noise_deviation(variance))
+            _render(part, simulation, rendering, pool, show)
+        if len(part.recorded("block")) < len(rendering) or not part.alone():
+            logger.info("share %d of %d is done; other shares are not yet.", *share)
+            return None
+        _finish(part, simulation, variance, subsets, details or {})
     return folder
 
 
-def _describe(simulation: Simulation, names: list[str]) -> dict[str, Any]:
-    """Return what truth.json says of a simulation; names of its structures or of its pieces."""
+def _check_space(folder: Path, size: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if size > free:
+        raise DataError(
+            f"no space left on {folder.parents[1]}: stack and maps take {size / 1e6:.1f} MB, "
+            f"{free / 1e6:.1f} MB are free; free some, or choose another folder."
+        )
+
+
+@contextlib.contextmanager
+def _kept(part: Part) -> Iterator[None]:
+    """Say that what was done is kept when the work ends early."""
+    try:
+        yield
+    except (OSError, DataError) as error:
+        said = error if isinstance(error, DataError) else writing_error(part.target, error)
+        if not part.begun:
+            raise said from error
+        raise DataError(
+            f"{said} What is done is kept in {part.folder}: go on with --resume."
+        ) from error
+    except ConfigurationError:  # other options make another set: surveys are of no use to it
+        if part.share == WHOLE and not part.recorded("block"):
+            part.remove()
+        raise
+    except BaseException:
+        if part.begun:
+            logger.warning("what is done is kept in %s: go on with --resume.", part.folder)
+        raise
+
+
+def _survey(
+    part: Part, simulation: Simulation, pool: Pool, show: Callable[[str, int, int], None]
+) -> float:
+    """Survey every structure that no share has surveyed yet, own ones first; return the variance."""
+    place, count = part.share
+    everyone = range(simulation.structures)
+    order = sorted(everyone, key=lambda k: (k - place + 1) % count)
+
+    def missing() -> Iterator[Survey]:
+        known = part.recorded("structure")
+        for k in order:
+            if k % count != place - 1:
+                known = part.recorded("structure")  # its own share may be faster
+            if k not in known:
+                yield Survey(k)
+
+    done = len(part.recorded("structure"))
+    show("structures", done, simulation.structures)
+    for done, result in enumerate(pool(missing()), done + 1):
+        part.record(result)
+        show("structures", done, simulation.structures)
+    known = part.recorded("structure")
+    return sum((SignalSums(*known[k]["signal"]) for k in everyone), SignalSums()).variance
+
+
+def _render(
+    part: Part,
+    simulation: Simulation,
+    rendering: list[Render],
+    pool: Pool,
+    show: Callable[[str, int, int], None],
+) -> None:
+    """Render the blocks of this share that are not rendered yet."""
+    place, count = part.share
+    by_structure = simulation.structures >= count
+    own = [
+        step
+        for step in rendering
+        if (step.structure if by_structure else step.block) % count == place - 1
+    ]
+    known = part.recorded("block")
+    missing = [step for step in own if step.block not in known]
+    total = sum(len(step.index) for step in own)
+    done = total - sum(len(step.index) for step in missing)
+    show("particles", done, total)
+    for result in pool(missing):
+        part.record(result)
+        done += len(rendering[result["block"]].index)
+        show("particles", done, total)
+
+
+def _finish(
+    part: Part,
+    simulation: Simulation,
+    variance: float,
+    subsets: Sequence[int],
+    details: dict[str, Any],
+) -> None:
+    """Write what is known only of the whole set, and let it appear."""
+    blocks = part.recorded("block")
+    parts = (PixelStatistics(*blocks[number]["pixels"]) for number in sorted(blocks))
+    stack_of(part.set, simulation).finish(sum(parts, PixelStatistics()))
+    write_tables(part.set, part.target, simulation, subsets)
+    said = _describe(simulation)
+    if simulation.kind == "mixture":
+        known = part.recorded("structure")
+        said["structure_names"] = [known[k]["name"] for k in range(simulation.structures)]
+    else:
+        _write_pieces(part.set / "truth", simulation)
+    said["signal_variance"] = variance
+    said["noise_standard_deviation"] = simulation.noise_deviation(variance)
+    if subsets:
+        said["subsets"] = list(subsets)
+    write_json(part.set / "truth" / "truth.json", {**said, **details})
+    part.appear()
+
+
+def _describe(simulation: Simulation) -> dict[str, Any]:
+    """Return what truth.json says of a simulation."""
     imaging, states = simulation.imaging, simulation.states
     said = {
         "format_version": FORMAT_VERSION,
@@ -94,10 +232,10 @@ def _describe(simulation: Simulation, names: list[str]) -> dict[str, Any]:
         "structures": simulation.structures,
     }
     if simulation.kind == "mixture":
-        return {**said, "structure_names": names}
+        return said
     bodies = simulation.load_bodies(0)
     said["pieces"] = len(bodies)
-    said["piece_names"] = names
+    said["piece_names"] = list(simulation.load_structure(0).names)
     if simulation.kind == "assembly":
         return {**said, "probability": states.probability}
     said["max_angle"] = states.max_angle
@@ -106,150 +244,9 @@ def _describe(simulation: Simulation, names: list[str]) -> dict[str, Any]:
     return said
 
 
-@contextlib.contextmanager
-def _appearing(folder: Path) -> Iterator[Path]:
-    """Yield a hidden folder beside `folder`; rename it when the block ends well, else remove it."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise DataError(f"{folder}: exists already; choose another name or remove it.")
-    beside = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    try:
-        beside.mkdir()
-        yield beside
-        os.replace(beside, folder)
-    except OSError as error:
-        raise writing_error(folder, error) from error
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
-
-
-def _write_images(
-    beside: Path,
-    simulation: Simulation,
-    deviation: float,
-    block_size: int,
-    threads: int,
-    progress: Progress | None,
-) -> None:
-    imaging = simulation.imaging
-    count, done = imaging.particles, 0
-    path = beside / "particles.mrcs"
-    if progress is not None:
-        progress(0, count)
-    with MrcsWriter(path, imaging.final_box, count, imaging.final_pixel_size) as writer:
-        for block in simulation.blocks(deviation, block_size, threads):
-            writer.write(block.images, block.index)
-            done += len(block.index)
-            if progress is not None:
-                progress(done, count)
-
-
-def _write_tables(beside: Path, folder: Path, simulation: Simulation) -> None:
-    """Write the lists and the per-particle truth in the order of the particles."""
-    count, kind = simulation.imaging.particles, simulation.kind
-    structure = simulation.structure_of_particles()
-    star, lst = _RowFile(beside / "particles.star"), _RowFile(beside / "particles.lst")
-    states, angles, labels = None, None, None
-    if kind != "motion":
-        labels = open(beside / "truth" / "labels.txt", "w", encoding="ascii")
-    for start in range(0, count, ROWS):
-        index = np.arange(start, min(start + ROWS, count), dtype=np.int32)
-        drawn = simulation.truth(index, structure[index])
-        particles = _particle_set(folder, simulation, index, drawn)
-        star.append(particles)
-        lst.append(particles)
-        if labels is not None:
-            rows = np.stack([index, drawn.label], axis=1)
-            np.savetxt(labels, rows, fmt="%d")
-        bodies = drawn.present.shape[1]
-        if kind == "assembly":
-            states = _table(states, beside / "truth" / "states.npy", np.uint8, (count, bodies))
-            states[index] = drawn.present
-        if kind == "motion":
-            angles = _table(angles, beside / "truth" / "angles.npy", np.float32, (count, bodies))
-            angles[index] = drawn.angle
-    star.close()
-    lst.close()
-    if labels is not None:
-        labels.close()
-
-
-def _table(
-    found: np.memmap | None, path: Path, dtype: type, shape: tuple[int, int]
-) -> np.memmap:
-    """Open a .npy file of this shape on disk at the first call."""
-    return np.lib.format.open_memmap(path, "w+", dtype, shape) if found is None else found
-
-
-def _particle_set(
-    folder: Path, simulation: Simulation, index: np.ndarray, drawn: Truth
-) -> ParticleSet:
-    imaging, count = simulation.imaging, len(index)
-    return ParticleSet(
-        files=(str(folder / "particles.mrcs"),),
-        file_id=np.zeros(count, np.int64),
-        image_index=index.astype(np.int64),
-        box_size=np.full(count, imaging.final_box),
-        pixel_size=np.full(count, imaging.final_pixel_size),
-        pose=drawn.pose,
-        ctf=drawn.ctf,
-        contrast=imaging.contrast,
-        half_set=index.astype(np.int64) % 2,
-    )
-
-
-class _RowFile:
-    """A list written some rows at a time: parts by `write_particles`, joined under one header."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._part = path.with_name(f".part{path.suffix}")
-        self._rows = path.with_name(f".rows{path.suffix}")
-        self._header: list[str] | None = None
-        self._longest = 0
-
-    def append(self, particles: ParticleSet) -> None:
-        """Add the rows of some particles."""
-        write_particles(self._part, particles)
-        with open(self._part, encoding="utf-8") as part, open(self._rows, "a") as rows:
-            lines = part.read().splitlines()
-            start = self._first_row(lines)
-            if self._header is None:
-                self._header = lines[:start]
-            for line in filter(str.strip, lines[start:]):
-                self._longest = max(self._longest, len(line.rstrip()))
-                rows.write(line.rstrip() + "\n")
-
-    def close(self) -> None:
-        """Put header and rows together; the lines of a .lst all get one length."""
-        header, width = list(self._header or []), 0
-        if self.path.suffix == ".lst":
-            width = self._longest + 4
-            header[-1] = f"# {width + 1}"
-        with open(self.path, "w") as whole, open(self._rows) as rows:
-            whole.writelines(f"{line}\n" for line in header)
-            for line in rows:
-                whole.write(line[:-1].ljust(width) + "\n")
-        self._part.unlink()
-        self._rows.unlink()
-
-    def _first_row(self, lines: list[str]) -> int:
-        if self.path.suffix == ".lst":
-            return 3
-        labels = [i for i, line in enumerate(lines) if line.startswith("_rln")]
-        return labels[-1] + 1
-
-
-def _write_structures(truth: Path, simulation: Simulation) -> list[str]:
-    """Write the true maps at the images' final box, and the atoms; return the parts' names."""
+def _write_pieces(truth: Path, simulation: Simulation) -> None:
+    """Write the true maps of a structure in pieces at the images' final box, and its atoms."""
     n, pixel_size = simulation.imaging.final_box, simulation.imaging.final_pixel_size
-    if simulation.kind == "mixture":
-        names = []
-        for k in range(simulation.structures):
-            structure = simulation.load_structure(k)
-            names.append(structure.names[0])
-            volume = structure.map(None, n, pixel_size)
-            write_volume(truth / f"map_{k:03d}.mrc", volume, pixel_size)
-        return names
     structure = simulation.load_structure(0)
     full = np.zeros((n, n, n), np.float32)
     for k in range(len(structure.names)):
@@ -262,4 +259,3 @@ def _write_structures(truth: Path, simulation: Simulation) -> list[str]:
     np.savez(
         truth / "atoms.npz", position=points.position, weight=points.weight, piece=points.piece
     )
-    return list(structure.names)

@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 
 from libhetero.physics import slices
-from libhetero.physics.fourier import fourier_image, real_image
+from libhetero.physics.fourier import (
+    crop_fourier_image,
+    fourier_image,
+    hermitian_nyquist,
+    real_image,
+)
 from libhetero.physics.gaussians import gaussians_to_volume, project_gaussians
 from libhetero.records import Pose
 from tests.physics.test_gaussians import PIXEL, a_pose, mixture
@@ -57,6 +62,18 @@ def test_agrees_with_the_gaussian_projector(seed):
     expected = real_image(project_gaussians(gaussians, pose, N, PIXEL), N)
     assert correlation(found, expected) > 0.9995
     assert float(found.sum()) == pytest.approx(float(expected.sum()), rel=1e-4)
+
+
+@pytest.mark.parametrize("kept", [8, 16, 22, N])
+def test_what_cropping_keeps_is_made_alone(kept):
+    transform, pose = slices.prepare_volume(gaussians_to_volume(mixture(), N, PIXEL)), a_pose(1)
+    whole = slices.project_volume(transform, pose, N, PIXEL)
+    expected = crop_fourier_image(whole, kept) / (kept / N) ** 2
+    found = slices.project_volume(transform, pose, N, PIXEL, kept)
+    assert found.shape == (kept, kept // 2 + 1)
+    if kept < N:
+        found = hermitian_nyquist(found, kept)
+    np.testing.assert_allclose(found, expected, atol=1e-5 * float(np.abs(whole).max()))
 
 
 def test_adjoint():

@@ -1,6 +1,11 @@
 """The simulation program: options to folder, one-line errors, the same set for the same seed."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -9,8 +14,16 @@ import numpy as np
 import pytest
 
 from libhetero.errors import ConfigurationError
-from libhetero.io import ImageReader, read_particles, write_volume
-from libhetero.pipelines.simulate import SimulateConfig, build, ctf_table, parse_b_factor
+from libhetero.io import ImageReader, read_particles, read_volume, write_volume
+from libhetero.pipelines.simulate import (
+    SimulateConfig,
+    build,
+    ctf_table,
+    parse_b_factor,
+    parse_share,
+)
+from libhetero.pipelines.truth import open_truth, places_in_truth
+from tests.pipelines.test_refine import HYPE
 from tests.reference.shared_data import shared_file
 
 SMALL = ["--n", "40", "--box", "24", "--apix", "5", "--diameter", "70", "--threads", "2"]
@@ -43,12 +56,18 @@ def test_same_seed_same_files(program: ModuleType, capsys: pytest.CaptureFixture
     assert len(log) == 3 and "e2hype_simulate.py assembly one" in log[0]
 
 
+def _write_maps(count: int, n: int = 24) -> list[str]:
+    """Write map0.mrc and so on: a random cube in the middle of the box."""
+    rng, names = np.random.default_rng(0), [f"map{k}.mrc" for k in range(count)]
+    for name in names:
+        volume = np.zeros((n, n, n), np.float32)
+        volume[n // 3 : -n // 3, n // 3 : -n // 3, n // 3 : -n // 3] = rng.random((n // 3,) * 3)
+        write_volume(name, volume, 5.0)
+    return names
+
+
 def test_mixture_of_maps_with_ctfs_of_a_list(program: ModuleType) -> None:
-    rng = np.random.default_rng(0)
-    for k in range(2):
-        volume = np.zeros((24, 24, 24), np.float32)
-        volume[8:16, 8:16, 8:16] = rng.random((8, 8, 8))
-        write_volume(f"map{k}.mrc", volume, 5.0)
+    _write_maps(2)
     assert program.main(["assembly", "ctfs", *SMALL]) == 0
     options = ["--map", "map0.mrc", "map1.mrc", "--ctf-from", "ctfs/particles.star"]
     assert program.main(["mixture", "maps", *SMALL, *options]) == 0
@@ -119,3 +138,85 @@ def test_motion_of_a_wanted_rmsd(program: ModuleType, capsys: pytest.CaptureFixt
     assert program.main(["assembly", "still", *SMALL, "--rmsd", "2"]) == 1
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 2 and "half a turn" in said[0] and "motion alone" in said[1]
+
+
+def _contents(folder: str) -> dict[str, bytes]:
+    """Return every file's bytes, with the same name of the folder inside lists."""
+    files = [path for path in Path(folder).rglob("*") if path.is_file()]
+    return {
+        str(path.relative_to(folder)): path.read_bytes().replace(f"{folder}/".encode(), b"set/")
+        for path in files
+    }
+
+
+def test_a_killed_program_goes_on(program: ModuleType, capsys: pytest.CaptureFixture) -> None:
+    maps = _write_maps(2, 12) * 20
+    options = ["--n", "200", "--box", "12", "--apix", "5", "--threads", "1", "--map", *maps]
+    record = Path(".one.part/done_1_of_1.jsonl")
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, program.__file__, "mixture", "one", *options]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as process:
+        while process.poll() is None and not (
+            record.exists() and record.read_text().count("structure") >= 5
+        ):
+            time.sleep(0.002)
+        process.send_signal(signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
+    assert not Path("one").exists() and record.exists()
+    assert program.main(["mixture", "one", *options]) == 1
+    assert program.main(["mixture", "one", *options, "--resume", "--snr", "2", "--n", "100"]) == 1
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 2 and "go on with --resume, or remove" in said[0]
+    assert "particles is 200, asked for 100; snr is 0.1, asked for 2.0" in said[1]
+    assert program.main(["mixture", "one", *options, "--resume"]) == 0
+    assert program.main(["mixture", "two", *options, "--resume"]) == 0, "nothing to go on with"
+    assert _contents("one") == _contents("two")
+    assert not any(path.name.endswith(".part") for path in Path().iterdir())
+
+
+def test_shares_of_a_program(program: ModuleType, capsys: pytest.CaptureFixture) -> None:
+    options = ["--n", "40", "--box", "12", "--apix", "5", "--map", *_write_maps(2, 12)]
+    assert program.main(["mixture", "set", *options, "--share", "2/2"]) == 0
+    assert "share 2 of 2 is done" in capsys.readouterr().out and not Path("set").exists()
+    assert program.main(["mixture", "set", *options, "--share", "1/2"]) == 0
+    assert program.main(["mixture", "one", *options]) == 0
+    assert _contents("set") == _contents("one")
+    assert program.main(["mixture", "set", *options, "--share", "2/2"]) == 1
+    assert "exists already" in capsys.readouterr().err
+
+
+def test_a_subset_trains_and_scores_as_it_is(
+    program: ModuleType, load_program: Callable[[str], ModuleType]
+) -> None:
+    """Forty particles of four structures, twenty of the first two."""
+    options = ["--n", "40", "--box", "12", "--apix", "5", "--map", *_write_maps(4, 12)]
+    assert program.main(["mixture", "set", *options, "--subsets", "3", "2", "2"]) == 0
+    assert json.loads(Path("set/truth/truth.json").read_text())["subsets"] == [2, 3]
+    assert sorted(path.name for path in Path("set").glob("*.star")) == [
+        "particles.star", "particles_0002.star", "particles_0003.star"
+    ]  # fmt: skip
+    refine, score = load_program("e2hype_refine.py"), load_program("e2hype_score.py")
+    training = ["--niter", "1", "--batchsz", "10", "--noinvert"]
+    assert refine.main(["set/particles_0002.star", *HYPE, *training]) == 0
+    assert score.main(["hype_00", "--images", "0", "--json", "score.json"]) == 0
+    values = json.loads(Path("score.json").read_text())
+    assert values["particles"] == 20 and values["labels"]["kmeans"]["classes"] == 2
+    truth, particles = open_truth("set/truth"), read_particles("set/particles_0002.lst")
+    places = places_in_truth(particles, truth)
+    assert sorted(truth.labels[places]) == 10 * [0] + 10 * [1]
+    true, _ = read_volume(f"set/truth/map_00{truth.labels[places[7]]}.mrc")
+    np.testing.assert_array_equal(truth.map(places[7]), true)
+
+
+def test_share_option() -> None:
+    assert parse_share("2/4") == (2, 4) and parse_share("1/1") == (1, 1)
+    for text in ("0/4", "5/4", "2", "a/b", "-1/2"):
+        with pytest.raises(ConfigurationError, match="expected I/N"):
+            parse_share(text)
+
+
+def test_a_large_mixture_is_described_at_once() -> None:
+    """A thousand complexes are made when they are asked for."""
+    start = time.process_time()
+    simulation = build(SimulateConfig("mixture", "out", particles=1000, structures=1000))
+    assert simulation.structures == 1000 and time.process_time() - start < 1

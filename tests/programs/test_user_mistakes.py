@@ -363,6 +363,15 @@ TABLE += [
             ("gmm.txt",), write_gaussians),
     Mistake("unwritable folder", f"{SIMULATE} --n 2", ("sim", "not writable"), machine=unwritable),
     Mistake("full disk", f"{SIMULATE} --n 2", ("sim", "no space left"), machine=full_disk),
+    Mistake("no process", f"{SIMULATE} --processes 0", ("--processes", "at least 1", "0")),
+    Mistake("share beyond the last", f"{SIMULATE} --share 5/4", ("--share", "I/N", "2/4", "5/4")),
+    Mistake("share that is none", f"{SIMULATE} --share half", ("--share", "I/N", "half")),
+    Mistake("subsets of an assembly", f"{SIMULATE} --subsets 2", ("assembly", "--subsets", "mixture")),
+    Mistake("subset larger than the mixture", "e2hype_simulate.py mixture sim --subsets 3 5",
+            ("--subsets", "2 to 4", "5")),
+    Mistake("subset of one", "e2hype_simulate.py mixture sim --subsets 1", ("--subsets", "2 to 4", "1")),
+    Mistake("subset that is no number", "e2hype_simulate.py mixture sim --subsets some",
+            ("--subsets", "some"), code=2),
 ]  # fmt: skip
 
 GUESS = "e2hype_guess_n.py map.mrc gmm.txt"

@@ -3,21 +3,27 @@
 import dataclasses
 import errno
 import json
+import shutil
 from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from libhetero.errors import DataError
-from libhetero.io import ImageReader, MrcsWriter, read_particles, read_volume
+from libhetero.errors import ConfigurationError, DataError
+from libhetero.io import ImageReader, read_particles, read_volume
 from libhetero.physics.ctf import ctf_image
 from libhetero.physics.fourier import frequencies_2d, real_image
 from libhetero.physics.gaussians import project_gaussians
 from libhetero.physics.rotations import axis_angle_to_matrix
 from libhetero.records import Gaussians
-from libhetero.simulate import writer as writing
-from libhetero.simulate.complex import BEAD_SIGMA, generate_complex, generate_mixture
+from libhetero.simulate import steps, tables
+from libhetero.simulate.complex import (
+    BEAD_SIGMA,
+    generate_complex,
+    generate_member,
+    generate_mixture,
+)
 from libhetero.simulate.imaging import ImagingConfig
 from libhetero.simulate.sets import assembly_of, mixture_of, motion_of
 from libhetero.simulate.writer import write_simulation
@@ -81,7 +87,7 @@ def test_assembly_truth_adds_up(tmp_path: Path) -> None:
 def test_mixture_lies_in_the_order_of_its_labels(tmp_path: Path) -> None:
     models = generate_mixture(0, 3, 70.0)
     imaging = dataclasses.replace(IMAGING, ctf=None)
-    folder = write_simulation(tmp_path / "set", mixture_of(models, imaging), block_size=32)
+    folder = write_simulation(tmp_path / "set", mixture_of(models, imaging))
     particles, images, truth = _read(folder)
     labels = np.loadtxt(folder / "truth" / "labels.txt", dtype=int)[:, 1]
     for k, model in enumerate(models):
@@ -107,8 +113,9 @@ def test_lists_agree_and_are_the_same_however_they_are_streamed(
     (folder / "particles.mrcs").rename(tmp_path / "first.mrcs")
     for path in sorted(folder.rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() else path.unlink()
-    monkeypatch.setattr(writing, "ROWS", 16)
-    write_simulation(folder, simulation, block_size=32, threads=2)
+    monkeypatch.setattr(tables, "ROWS", 16)
+    monkeypatch.setattr(steps, "BLOCK", 20)
+    write_simulation(folder, simulation, threads=2)
     assert texts == [(folder / name).read_bytes() for name in ("particles.star", "particles.lst")]
     assert (tmp_path / "first.mrcs").read_bytes() == (folder / "particles.mrcs").read_bytes()
 
@@ -134,11 +141,11 @@ def test_nothing_half_written_is_left(
     def fail(*arguments: object) -> None:
         raise error
 
-    monkeypatch.setattr(MrcsWriter, "write", fail)
+    monkeypatch.setattr(steps.SetWorker, "__call__", fail)
     expected = DataError if isinstance(error, OSError) else KeyboardInterrupt
     with pytest.raises(expected):
         write_simulation(tmp_path / "set", assembly_of(MODEL, IMAGING))
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.iterdir()) == [], "nothing was done: nothing is kept"
 
 
 def test_cropped_set_says_where_its_snr_holds(tmp_path: Path) -> None:
@@ -148,3 +155,124 @@ def test_cropped_set_says_where_its_snr_holds(tmp_path: Path) -> None:
     assert images.shape == (20, 12, 12) and particles.uniform_pixel_size() == 10.0
     assert (truth["snr"], truth["snr_box_size"], truth["box_size"]) == (0.1, 24, 12)
     assert read_volume(folder / "truth" / "full.mrc")[0].shape == (12, 12, 12)
+
+
+SMALL = dataclasses.replace(IMAGING, particles=60, snr=0.5, pixel_size=7.5)
+MODELS = [generate_member(0, k, 70.0) for k in (0, 1, 3)]  # that one compiled function renders
+MIXTURE = mixture_of(MODELS, SMALL)
+
+
+def _contents(folder: Path) -> dict[str, bytes]:
+    """Return every file's bytes, lists without the name of the folder."""
+    name = folder.parent.name.encode()
+    return {
+        str(path.relative_to(folder)): path.read_bytes().replace(name, b"")
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+@pytest.fixture
+def blocks_of_ten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make every mixture of 60 in six blocks."""
+    monkeypatch.setattr(steps, "BLOCK", 10)
+
+
+@pytest.fixture
+def uninterrupted(tmp_path: Path, blocks_of_ten: None) -> dict[str, bytes]:
+    """What a call without interruption writes; others go to another folder, under the same name."""
+    for name in ("whole", "other"):
+        (tmp_path / name).mkdir()
+    return _contents(write_simulation(tmp_path / "whole" / "set", MIXTURE, subsets=[2]))
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(errno.ENOSPC, "No space left")])
+@pytest.mark.parametrize("after", [1, 4, 8])
+def test_a_resumed_set_is_that_of_an_uninterrupted_call(
+    after: int, error: BaseException, tmp_path: Path, uninterrupted: dict, monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    """Three structures are surveyed, then six blocks rendered: stop after 1, 4 and 8 steps."""
+    folder, done = tmp_path / "other" / "set", []
+    work = steps.SetWorker.__call__
+
+    def stopping(worker: steps.SetWorker, step: object) -> dict:
+        if len(done) == after:
+            raise error
+        done.append(step)
+        return work(worker, step)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(steps.SetWorker, "__call__", stopping)
+        expected = DataError if isinstance(error, OSError) else KeyboardInterrupt
+        with pytest.raises(expected) as failure:
+            write_simulation(folder, MIXTURE, subsets=[2])
+    assert not folder.exists()
+    said = str(failure.value) if isinstance(error, OSError) else caplog.text
+    assert "go on with --resume" in said
+    assert ("no space left" in said) == isinstance(error, OSError)
+    counted = []
+    write_simulation(
+        folder, MIXTURE, subsets=[2], resume=True, progress=lambda *values: counted.append(values)
+    )
+    assert counted[0] == ("structures", min(after, 3), 3)
+    assert ("particles", 10 * max(after - 3, 0), 60) in counted
+    assert _contents(folder) == uninterrupted
+    assert [path.name for path in folder.parent.iterdir()] == ["set"]
+
+
+def test_processes_change_no_bit(tmp_path: Path, uninterrupted: dict) -> None:
+    folder = write_simulation(
+        tmp_path / "other" / "set", MIXTURE, processes=2, threads=2, subsets=[2]
+    )
+    assert _contents(folder) == uninterrupted
+
+
+@pytest.mark.parametrize("count", [2, 5])
+def test_the_last_share_puts_the_set_together(
+    count: int, tmp_path: Path, uninterrupted: dict
+) -> None:
+    folder = tmp_path / "other" / "set"
+    for number in range(count, 1, -1):
+        assert write_simulation(folder, MIXTURE, share=(number, count), subsets=[2]) is None
+        assert not folder.exists()
+    assert write_simulation(folder, MIXTURE, share=(1, count), subsets=[2]) == folder
+    assert _contents(folder) == uninterrupted
+
+
+def test_a_share_that_never_came_is_done_by_resuming(tmp_path: Path, uninterrupted: dict) -> None:
+    folder = tmp_path / "other" / "set"
+    assert write_simulation(folder, MIXTURE, share=(2, 3), subsets=[2]) is None
+    assert write_simulation(folder, MIXTURE, resume=True, subsets=[2]) == folder
+    assert _contents(folder) == uninterrupted
+
+
+def test_subsets_are_the_first_structures_of_the_same_stack(tmp_path: Path) -> None:
+    folder = write_simulation(tmp_path / "set", MIXTURE, subsets=[2, 3])
+    labels = np.loadtxt(folder / "truth" / "labels.txt", dtype=int)[:, 1]
+    everything = read_particles(folder / "particles.star")
+    for suffix in ("star", "lst"):
+        two, three = (read_particles(folder / f"particles_000{k}.{suffix}") for k in (2, 3))
+        np.testing.assert_array_equal(two.image_index, np.flatnonzero(labels < 2))
+        np.testing.assert_array_equal(three.image_index, np.arange(60))
+        assert set(two.files) == set(everything.files)
+        expected = everything.pose.rotation[labels < 2]
+        np.testing.assert_allclose(two.pose.rotation, expected, atol=1e-5)
+    assert json.loads((folder / "truth" / "truth.json").read_text())["subsets"] == [2, 3]
+
+
+def test_a_structure_that_does_not_fit_leaves_nothing(tmp_path: Path) -> None:
+    models = [MODELS[0], generate_complex(0, 0, 250.0)]
+    with pytest.raises(ConfigurationError, match=r"structure 1 \(core\): 2\d\d Å across"):
+        write_simulation(tmp_path / "set", mixture_of(models, SMALL))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_set_larger_than_the_disk_is_refused_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = shutil.disk_usage(tmp_path)._replace(free=1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: free)
+    with pytest.raises(DataError, match=r"stack and maps take 0\.3 MB, 0\.0 MB are free"):
+        write_simulation(tmp_path / "set", MIXTURE)
+    assert list(tmp_path.iterdir()) == []

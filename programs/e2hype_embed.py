@@ -18,10 +18,10 @@ embed_particles.txt or embed_gaussians.txt (index x y) and a .png into the run f
 
 --classes sorts the particles too, by k-means of their latents (at most 100 numbers, after PCA). Where
 particles × classes exceeds 2e7, k-means goes through mini-batches: 1000 classes of a million particles
-take some minutes. --class_method hdbscan takes the islands of the plane instead, however many there are, and
-leaves particles between them in no class (-1). Classes go to classes_particles.txt (index class), and
-the figure shows the plane by density, by class with a number at each medoid (the particle nearest to
-the mean of its class), and by what is known of the particles (--truth, --labels)."""
+take some minutes. --class_method hdbscan takes the islands of the plane instead, however many there
+are, and leaves particles between them in no class (-1). Classes go to classes_particles.txt (index
+class), and the figure shows the plane by density, by class with a number at each medoid (the particle
+nearest to the mean of its class), and by what is known of the particles (--truth, --labels)."""
 
 EPILOG = """\
 examples:

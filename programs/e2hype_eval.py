@@ -12,12 +12,12 @@ from libhetero.cli import Session, common_parser, run_program
 DESCRIPTION = """\
 Write the volumes a run gives to particles, to classes of particles or to points in latent space.
 
-A class is decoded at the mean latent of its particles, which averages the noise of single images away, or
-at its medoid, which is a particle's own volume. A path leads over particles from neighbour to neighbour,
-so that every volume is of a particle, or straight, through points where there may be none. Everything goes
-into RUN/volumes: volumes.txt says what each volume is, volumes.png shows them, and volumes_plane.png where
-they lie once e2hype_embed.py has been run. A Gaussian run also gives every volume as Gaussians: .txt in
-EMAN2's layout and .pdb."""
+A class is decoded at the mean latent of its particles, which averages the noise of single images
+away, or at its medoid, which is a particle's own volume. A path leads over particles from neighbour to
+neighbour, so that every volume is of a particle, or straight, through points where there may be none.
+Everything goes into RUN/volumes: volumes.txt says what each volume is, volumes.png shows them, and
+volumes_plane.png where they lie once e2hype_embed.py has been run. A Gaussian run also gives every
+volume as Gaussians: .txt in EMAN2's layout and .pdb."""
 
 EPILOG = """\
 examples:

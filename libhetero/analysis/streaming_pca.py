@@ -16,7 +16,7 @@ a pass of its own.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +27,7 @@ from libhetero.analysis.embedding import fix_signs
 LOGGER = logging.getLogger(__name__)
 SAMPLE = 2500
 OVERSAMPLING = 4
+ROWS = 256  # projected at once, at least
 FLAT = 1e-7  # of the largest eigenvalue: below lies rounding
 
 Blocks = Callable[[Int[np.ndarray, "chosen"]], Iterable[Float[np.ndarray, "rows columns"]]]
@@ -83,11 +84,23 @@ def reduce_stream(
         return _within(rows @ directions.T, centre, directions, components, float(_power(rows)))
     del rows
     coordinates, power = [], 0.0
-    for block in blocks(everything):
-        moved = np.asarray(block, np.float32) - centre
-        coordinates.append(moved @ directions.T)
-        power += _power(moved)
+    for block in _gathered(blocks(everything)):
+        block -= centre
+        coordinates.append(block @ directions.T)
+        power += _power(block)
     return _within(np.concatenate(coordinates), centre, directions, components, power)
+
+
+def _gathered(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """Yield copies of the same rows in larger blocks: the directions are read from memory once for each."""
+    held: list[np.ndarray] = []
+    for block in blocks:
+        held.append(block)
+        if sum(map(len, held)) >= ROWS:
+            yield np.concatenate(held, dtype=np.float32)
+            held = []
+    if held:
+        yield np.concatenate(held, dtype=np.float32)
 
 
 def _power(rows: np.ndarray) -> float:

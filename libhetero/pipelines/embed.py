@@ -111,7 +111,9 @@ class EmbedConfig:
     def _check_classes(self) -> None:
         check_choice("class_method", self.class_method or CLASS_METHODS[0], CLASS_METHODS)
         hdbscan = self.class_method == "hdbscan"
-        if isinstance(self.classes, int):
+        if isinstance(self.classes, str):
+            check_choice("classes", self.classes, (AUTO,))
+        elif self.classes is not None:
             check_at_least("classes", self.classes, 1)
             if hdbscan:
                 raise ConfigurationError(

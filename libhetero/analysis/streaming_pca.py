@@ -81,7 +81,7 @@ def reduce_stream(
     rows -= centre
     directions = _leading_directions(rows, OVERSAMPLING * components)
     if held == count:
-        return _within(rows @ directions.T, centre, directions, components, float(_power(rows)))
+        return _within(rows @ directions.T, centre, directions, components, _power(rows))
     del rows
     coordinates, power = [], 0.0
     for block in _gathered(blocks(everything)):
@@ -139,7 +139,10 @@ def _within(
     """
     mean = coordinates.mean(axis=0, dtype=np.float64)
     centred = coordinates - mean.astype(np.float32)
-    scatter = centred.T.astype(np.float64) @ centred
+    scatter = np.zeros((len(mean), len(mean)))
+    for start in range(0, len(centred), SAMPLE):
+        some = centred[start : start + SAMPLE].astype(np.float64)
+        scatter += some.T @ some
     values, turn = np.linalg.eigh(scatter)
     turn = fix_signs(turn[:, ::-1][:, :components]).astype(np.float32)
     power -= len(coordinates) * float(mean @ mean)

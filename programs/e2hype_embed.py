@@ -14,12 +14,23 @@ Embed the particles of a run in a plane by their latents: similar structures lie
 
 With --gaussians, embed the Gaussians of a Gaussian run instead: each is a vector of its change over
 all particles, so Gaussians that come and go, or move, together lie together. Writes
-embed_particles.txt or embed_gaussians.txt (index x y) and a .png into the run folder."""
+embed_particles.txt or embed_gaussians.txt (index x y) and a .png into the run folder.
+
+--classes sorts the particles too, by k-means of their latents (at most 100 numbers, after PCA). Where
+particles × classes exceeds 2e7, k-means goes through mini-batches: 1000 classes of a million particles
+take some minutes. --class_method hdbscan takes the islands of the plane instead, however many there
+are, and leaves particles between them in no class (-1). Classes go to classes_particles.txt (index
+class), and the figure shows the plane by density, by class with a number at each medoid (the particle
+nearest to the mean of its class), and by what is known of the particles (--truth, --labels)."""
 
 EPILOG = """\
 examples:
   e2hype_embed.py hype_00                    UMAP of the particles
   e2hype_embed.py hype_00 --method pca       first two principal components
+  e2hype_embed.py hype_00 --classes 10 --lists
+                                             ten classes, and a particle list for each
+  e2hype_embed.py hype_00 --class_method hdbscan --min_size 200
+  e2hype_embed.py hype_00 --classes auto --truth sim/truth
   e2hype_embed.py hype_01 --gaussians        Gaussians over all particles
 """
 
@@ -40,7 +51,28 @@ def build_parser() -> argparse.ArgumentParser:
     add("--batchsz", type=int, default=64, metavar="N", help="particles at once")
     add("--memory", type=float, metavar="GiB",
         help="with --gaussians: for the covariance (default: 4)")  # fmt: skip
+    add = parser.add_argument_group("classes of particles").add_argument
+    add("--classes", type=_classes, metavar="K",
+        help="sort the particles into K classes by k-means of their latents; auto tries 2 to 20 and takes "
+        "the number of best silhouette")  # fmt: skip
+    add("--class_method", choices=("kmeans", "hdbscan"),
+        help="how to sort (default: kmeans); hdbscan finds the number of classes in the plane")  # fmt: skip
+    add("--min_size", type=int, metavar="N",
+        help="with hdbscan: fewest particles of a class (default: a thousandth of all, at least 10)")  # fmt: skip
+    add("--lists", action="store_true", help="write class_NN.lst and .star for each class")
+    known = parser.add_mutually_exclusive_group()
+    known.add_argument("--truth", metavar="FOLDER",
+        help="truth of a simulated set: its labels colour the figure, and nothing else")  # fmt: skip
+    known.add_argument("--labels", metavar="FILE",
+        help="lines of particle index and label, from another program, to colour the figure")  # fmt: skip
     return parser
+
+
+def _classes(text: str) -> int | str:
+    """Parse a number of classes, or auto."""
+    if text != "auto" and not text.isdigit():
+        raise argparse.ArgumentTypeError(f"expected a number of classes, or auto; got {text!r}")
+    return text if text == "auto" else int(text)
 
 
 def embed(options: argparse.Namespace, session: Session) -> None:
@@ -57,6 +89,12 @@ def embed(options: argparse.Namespace, session: Session) -> None:
         seed=options.seed,
         batch_size=options.batchsz,
         memory=options.memory,
+        classes=options.classes,
+        class_method=options.class_method,
+        min_size=options.min_size,
+        lists=options.lists,
+        truth=options.truth,
+        labels=options.labels,
     )
     result = run(config, session.progress)
     print(f"wrote {result.table}\nlook at {result.figure}")

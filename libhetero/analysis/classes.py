@@ -9,6 +9,8 @@ from libhetero.analysis.density import hdbscan_labels
 
 LARGEST_SAMPLE = 3000
 SIGNIFICANT = 0.25
+LARGEST_PRODUCT = 20_000_000  # particles × classes, above which k-means sees them block by block
+BLOCK = 10_240
 
 
 def significant_columns(
@@ -32,19 +34,25 @@ def kmeans_classes(
 ) -> Int[np.ndarray, "particles"]:
     """Sort particles into `classes` by k-means, numbered by their first coordinate, lowest first.
 
+    The best of four starts. Where particles × classes exceeds 2·10⁷, mini-batches of 10,240 particles
+    from one start instead, which end in minutes where the whole set would take days.
+
     Parameters
     ----------
     points : coordinates; distances are Euclidean, so scale them as they should count.
     classes : how many; fewer where there are fewer distinct particles.
     seed : of the starting centres.
     """
-    from sklearn.cluster import KMeans
+    from sklearn.cluster import KMeans, MiniBatchKMeans
 
     points = np.asarray(points, np.float32)
     classes = min(classes, len(np.unique(points, axis=0)))
     if classes <= 1:
         return np.zeros(len(points), int)
-    fitted = KMeans(n_clusters=classes, n_init=4, random_state=seed).fit(points)
+    kind, options = KMeans, {"n_init": 4}
+    if len(points) * classes > LARGEST_PRODUCT:
+        kind, options = MiniBatchKMeans, {"n_init": 1, "batch_size": BLOCK}
+    fitted = kind(n_clusters=classes, random_state=seed, **options).fit(points)
     order = np.argsort(fitted.cluster_centers_[:, 0], kind="stable")
     place = np.empty(classes, int)
     place[order] = np.arange(classes)
@@ -89,3 +97,31 @@ def hdbscan_classes(
     min_size : fewest particles of a class.
     """
     return hdbscan_labels(points, min_size)
+
+
+def class_members(
+    label: Int[np.ndarray, "particles"]
+) -> dict[int, Int[np.ndarray, "members"]]:
+    """Return the particles of each class, classes and particles in rising order; -1 is no class."""
+    order = np.argsort(label, kind="stable")
+    found, start = np.unique(label[order], return_index=True)
+    groups = np.split(order, start[1:])
+    return {int(one): group for one, group in zip(found, groups, strict=True) if one >= 0}
+
+
+def class_medoids(
+    points: Float[np.ndarray, "particles columns"], label: Int[np.ndarray, "particles"]
+) -> dict[int, int]:
+    """Return the member of each class that is nearest to the mean of its class.
+
+    Parameters
+    ----------
+    points : coordinates; distances are Euclidean.
+    label : class of each particle; -1 for none.
+    """
+    medoids = {}
+    for one, members in class_members(label).items():
+        inside = np.asarray(points[members], np.float64)
+        distance = np.square(inside - inside.mean(axis=0)).sum(axis=1)
+        medoids[one] = int(members[distance.argmin()])
+    return medoids

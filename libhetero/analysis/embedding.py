@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 FEWEST = 10
+LARGEST_EXACT = 100_000
 
 
 def gram_coordinates(
@@ -55,7 +56,8 @@ def umap_plane(
     """Embed points in a plane by UMAP, the same for the same seed.
 
     Neighbours come from scikit-learn and the start from PCA, which spares most of UMAP's
-    compilation and its spectral solver. Fewer than ten points: PCA instead.
+    compilation and its spectral solver; above 100,000 points they come from UMAP's own search, near
+    enough and in time that does not grow with the square. Fewer than ten points: PCA instead.
 
     Parameters
     ----------
@@ -69,10 +71,7 @@ def umap_plane(
     if len(points) < FEWEST:
         return start
     neighbours = min(neighbours, len(points) // 2)
-    from sklearn.neighbors import NearestNeighbors
-
-    finder = NearestNeighbors(n_neighbors=neighbours).fit(points)
-    distance, index = finder.kneighbors(points)
+    known = {} if len(points) > LARGEST_EXACT else {"precomputed_knn": _neighbours(points, neighbours)}
     spread = start.std(axis=0)
     start = start + np.where(spread > 0, 0, 1e-3) * np.random.default_rng(seed).normal(
         size=start.shape
@@ -81,14 +80,22 @@ def umap_plane(
     reducer = umap.UMAP(
         n_neighbors=neighbours,
         min_dist=min_distance,
-        precomputed_knn=(index, distance.astype(np.float32)),
         init=start,
         random_state=seed,
         n_jobs=1,
+        **known,
     )
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="precomputed_knn", category=UserWarning)
         return np.asarray(reducer.fit_transform(points), np.float32)
+
+
+def _neighbours(points: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the nearest points of each, itself the first, and their distances."""
+    from sklearn.neighbors import NearestNeighbors
+
+    distance, index = NearestNeighbors(n_neighbors=count).fit(points).kneighbors(points)
+    return index, distance.astype(np.float32)
 
 
 def _import_umap():

@@ -1,19 +1,36 @@
-"""Principal components of vectors that are too many, or too wide, to hold at once.
+"""Principal components of vectors that are too many, and too wide, to hold at once.
 
-A CryoHype latent has up to 10⁵ numbers a particle: 100,000 particles would take 40 GB. Here vectors
-pass by in blocks; what is kept is one block and the components so far (incremental PCA). The first
-pass finds the components, a second one projects.
+A CryoHype latent has up to 10⁵ numbers a particle: 100,000 particles would take 40 GB. A random sample
+that fits into memory spans a subspace of four times as many dimensions as are wanted, by the Gram matrix
+of the sample. One pass over all vectors projects them on it, and the principal components of these
+coordinates are the result: the best ones inside that subspace, from all vectors (Rayleigh and Ritz).
+Vectors no more than the sample are reduced exactly.
+
+References
+----------
+Halko, Martinsson & Tropp (2011), SIAM Review 53, 217: why a few more dimensions than are wanted find
+the leading ones. Here a sample of rows takes the place of their random combinations, which would ask for
+a pass of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import logging
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
-LEAST_ROWS = 256
+from libhetero.analysis.embedding import fix_signs
+
+LOGGER = logging.getLogger(__name__)
+SAMPLE = 2500
+OVERSAMPLING = 4
+ROWS = 256  # projected at once, at least
+FLAT = 1e-7  # of the largest eigenvalue: below lies rounding
+
+Blocks = Callable[[Int[np.ndarray, "chosen"]], Iterable[Float[np.ndarray, "rows columns"]]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,78 +51,106 @@ class LatentBasis:
         return np.asarray(points, np.float32) @ self.directions + self.mean
 
 
-class StreamingPCA:
-    """Incremental PCA over blocks of any size.
-
-    Parameters
-    ----------
-    components : at most this many; fewer when there are fewer vectors or numbers.
-    """
-
-    def __init__(self, components: int = 100) -> None:
-        self._components = components
-        self._rows = max(LEAST_ROWS, 2 * components)
-        self._held: list[np.ndarray] = []
-        self._pca = None
-
-    def add(self, block: Float[np.ndarray, "rows columns"]) -> None:
-        """Take some vectors."""
-        self._held.append(np.asarray(block, np.float32))
-        if sum(map(len, self._held)) >= 2 * self._rows:
-            held = np.concatenate(self._held)
-            self._fit(held[: self._rows])
-            self._held = [held[self._rows :]]
-
-    def finish(self) -> StreamingPCA:
-        """Take what is still held; afterwards `transform` may be used."""
-        if self._held and sum(map(len, self._held)):
-            self._fit(np.concatenate(self._held))
-        self._held = []
-        return self
-
-    def transform(self, block: Float[np.ndarray, "rows columns"]) -> Float[np.ndarray, "rows kept"]:
-        """Return the coordinates of vectors about the mean, by falling variance."""
-        return self._pca.transform(np.asarray(block, np.float32)).astype(np.float32)
-
-    @property
-    def variance_ratio(self) -> Float[np.ndarray, " kept"]:
-        """Part of the whole variance along each component."""
-        return self._pca.explained_variance_ratio_
-
-    def basis(self) -> LatentBasis:
-        """Return what takes coordinates back to vectors."""
-        return LatentBasis(
-            self._pca.mean_.astype(np.float32), self._pca.components_.astype(np.float32)
-        )
-
-    def _fit(self, rows: np.ndarray) -> None:
-        from sklearn.decomposition import IncrementalPCA
-
-        if self._pca is None:
-            self._pca = IncrementalPCA(min(self._components, *rows.shape))
-        self._pca.partial_fit(rows)
-
-
 def reduce_stream(
-    blocks: Callable[[], Iterable[Float[np.ndarray, "rows columns"]]], components: int = 100
-) -> tuple[Float[np.ndarray, "vectors kept"], LatentBasis | None]:
+    blocks: Blocks, count: int, components: int = 100, sample: int = SAMPLE, seed: int = 0
+) -> tuple[Float[np.ndarray, "count kept"], LatentBasis | None]:
     """Return the principal coordinates of all vectors, and their basis.
 
     Parameters
     ----------
-    blocks : gives the same blocks each time it is called; called twice.
+    blocks : gives the vectors at some places, in that order, in blocks of rows; called for the sample
+        and, where that is not the whole set, once more for all.
+    count : vectors.
     components : at most this many; vectors no wider than that are returned as they are, without
         a basis.
+    sample : vectors held at once.
+    seed : of the sample.
     """
-    kept: list[np.ndarray] = []
-    pca = None
-    for block in blocks():
+    everything = np.arange(count)
+    held = min(sample, count)
+    chosen = np.sort(np.random.default_rng(seed).choice(count, held, replace=False))
+    rows, filled = None, 0
+    for block in blocks(chosen):
         if block.shape[1] <= components:
-            kept.append(np.asarray(block))
-            continue
-        pca = pca or StreamingPCA(components)
-        pca.add(block)
-    if pca is None:
-        return np.concatenate(kept), None
-    pca.finish()
-    return np.concatenate([pca.transform(block) for block in blocks()]), pca.basis()
+            return np.concatenate([np.asarray(some) for some in blocks(everything)]), None
+        if rows is None:
+            rows = np.empty((held, block.shape[1]), np.float32)
+        rows[filled : filled + len(block)] = block
+        filled += len(block)
+    centre = rows.mean(axis=0)
+    rows -= centre
+    directions = _leading_directions(rows, OVERSAMPLING * components)
+    if held == count:
+        return _within(rows @ directions.T, centre, directions, components, _power(rows))
+    del rows
+    coordinates, power = [], 0.0
+    for block in _gathered(blocks(everything)):
+        block -= centre
+        coordinates.append(block @ directions.T)
+        power += _power(block)
+    return _within(np.concatenate(coordinates), centre, directions, components, power)
+
+
+def _gathered(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """Yield copies of the same rows in larger blocks: the directions are read from memory once for each."""
+    held: list[np.ndarray] = []
+    for block in blocks:
+        held.append(block)
+        if sum(map(len, held)) >= ROWS:
+            yield np.concatenate(held, dtype=np.float32)
+            held = []
+    if held:
+        yield np.concatenate(held, dtype=np.float32)
+
+
+def _power(rows: np.ndarray) -> float:
+    return float(np.einsum("rc,rc->", rows, rows, dtype=np.float64))
+
+
+def _leading_directions(
+    rows: Float[np.ndarray, "rows columns"], most: int
+) -> Float[np.ndarray, "kept columns"]:
+    """Return orthonormal directions of the largest variance of centred rows."""
+    from scipy.linalg import eigh
+
+    gram = (rows @ rows.T).astype(np.float64)
+    size = len(gram)
+    values, vectors = eigh(gram, subset_by_index=[max(0, size - most), size - 1])
+    real = values > FLAT * max(values[-1], 1e-30)
+    real[-1] = True
+    spanning = vectors[:, real].T.astype(np.float32) @ rows
+    return np.linalg.qr(spanning.T)[0].T
+
+
+def _within(
+    coordinates: Float[np.ndarray, "count wide"],
+    centre: Float[np.ndarray, "columns"],
+    directions: Float[np.ndarray, "wide columns"],
+    components: int,
+    power: float,
+) -> tuple[Float[np.ndarray, "count kept"], LatentBasis]:
+    """Turn to the principal components within the directions, about the mean of all vectors.
+
+    What lies outside the directions is left at the sample's mean, `centre`.
+
+    Parameters
+    ----------
+    power : sum of squares of all vectors about `centre`, to say which part is kept.
+    """
+    mean = coordinates.mean(axis=0, dtype=np.float64)
+    centred = coordinates - mean.astype(np.float32)
+    scatter = np.zeros((len(mean), len(mean)))
+    for start in range(0, len(centred), SAMPLE):
+        some = centred[start : start + SAMPLE].astype(np.float64)
+        scatter += some.T @ some
+    values, turn = np.linalg.eigh(scatter)
+    turn = fix_signs(turn[:, ::-1][:, :components]).astype(np.float32)
+    power -= len(coordinates) * float(mean @ mean)
+    LOGGER.info(
+        "latents of %d numbers reduced to %d: %.1f%% of their variance",
+        directions.shape[1], turn.shape[1], 100 * values[::-1][:components].sum() / max(power, 1e-30),
+    )  # fmt: skip
+    basis = LatentBasis(
+        centre + mean.astype(np.float32) @ directions, np.ascontiguousarray(turn.T @ directions)
+    )
+    return centred @ turn, basis

@@ -224,7 +224,13 @@ def read_map(path: str | os.PathLike) -> tuple[np.ndarray, float]:
         return read_image(group, str(path), 0), float(attribute(group, "apix_x") or 0.0)
 
 
-def write_map(path: str | os.PathLike, volume: np.ndarray, pixel_size: float) -> None:
-    """Write a float32 map, (z, y, x) with voxels of `pixel_size` Å."""
+def write_map(
+    path: str | os.PathLike,
+    volume: np.ndarray,
+    pixel_size: float,
+    origin: tuple[float, float, float] = (0.0, 0.0, 0.0),
+) -> None:
+    """Write a float32 map, (z, y, x) with voxels of `pixel_size` Å, the first at `origin` (x, y, z) Å."""
+    attributes = {f"origin_{axis}": float(place) for axis, place in zip("xyz", origin, strict=True)}
     with HdfWriter(path, pixel_size) as writer:
-        writer.write(volume)
+        writer.write(volume, attributes if any(origin) else None)

@@ -223,10 +223,16 @@ def _to_zyx(data: np.ndarray, header: Any) -> np.ndarray:
     return np.ascontiguousarray(np.transpose(data, [axes.index(axis) for axis in (3, 2, 1)]))
 
 
-def write_map(path: str | os.PathLike, volume: np.ndarray, pixel_size: float) -> None:
-    """Write a float32 map, (z, y, x) with voxels of `pixel_size` Å."""
+def write_map(
+    path: str | os.PathLike,
+    volume: np.ndarray,
+    pixel_size: float,
+    origin: tuple[float, float, float] = (0.0, 0.0, 0.0),
+) -> None:
+    """Write a float32 map, (z, y, x) with voxels of `pixel_size` Å, the first at `origin` (x, y, z) Å."""
     volume = np.ascontiguousarray(volume, "<f4")
     header = make_header(volume.shape, pixel_size, volume=True)
+    header["origin"] = origin
     header["dmin"], header["dmax"] = volume.min(), volume.max()
     header["dmean"], header["rms"] = volume.mean(dtype=np.float64), volume.std(dtype=np.float64)
     with replacing(path) as beside, open(beside, "wb") as file:

@@ -37,7 +37,12 @@ def read_volume(
     return volume, float(size)
 
 
-def write_volume(path: str | os.PathLike, volume: np.ndarray, pixel_size: float) -> None:
+def write_volume(
+    path: str | os.PathLike,
+    volume: np.ndarray,
+    pixel_size: float,
+    origin: tuple[float, float, float] = (0.0, 0.0, 0.0),
+) -> None:
     """Write a map by suffix, .hdf for EMAN2, else MRC.
 
     Parameters
@@ -45,9 +50,11 @@ def write_volume(path: str | os.PathLike, volume: np.ndarray, pixel_size: float)
     path : .mrc, .map or .hdf to make.
     volume : (z, y, x), written as float32.
     pixel_size : Å.
+    origin : (x, y, z) of the first voxel in Å for programs that look at it, as a map cut out of a larger
+        one needs; reading ignores it.
     """
     volume = np.asarray(volume, np.float32)
     if volume.ndim != 3:
         raise DataError(f"{path}: a map has three axes; found an array of shape {volume.shape}.")
     writer = hdf.write_map if str(path).endswith((".hdf", ".h5")) else mrc.write_map
-    writer(path, volume, pixel_size)
+    writer(path, volume, pixel_size, origin)

@@ -13,6 +13,8 @@ from sklearn.metrics import (
 
 from libhetero.errors import DataError
 
+NO_CLASS = -1
+
 
 def matched_accuracy(truth: Int[np.ndarray, "n"], found: Int[np.ndarray, "n"]) -> float:
     """Return the fraction labelled rightly under the best one-to-one matching of labels.
@@ -28,11 +30,15 @@ def matched_accuracy(truth: Int[np.ndarray, "n"], found: Int[np.ndarray, "n"]) -
 
 
 def label_agreement(truth: Int[np.ndarray, "n"], found: Int[np.ndarray, "n"]) -> dict[str, float]:
-    """Return ARI, AMI, NMI and accuracy after Hungarian matching.
+    """Return ARI, AMI, NMI, accuracy after Hungarian matching, and the share of particles in a class.
+
+    ARI, AMI and NMI are of the particles in a class; a particle in none counts as wrong for the
+    accuracy. With no particle in any class all are 0.
 
     Parameters
     ----------
-    truth, found : (n,), one label a particle; the names of the labels do not matter.
+    truth, found : (n,), one label a particle; the names of the labels do not matter, but -1 in `found`
+        is no class.
 
     Raises
     ------
@@ -44,9 +50,15 @@ def label_agreement(truth: Int[np.ndarray, "n"], found: Int[np.ndarray, "n"]) ->
             f"labels: the truth has {truth.shape[0]} labels and the result {found.shape[0]}; expected "
             "equal numbers, at least 1. Score the run against the truth of its own particles."
         )
+    inside = found != NO_CLASS
+    share = float(inside.mean())
+    if share == 0:
+        return {"ari": 0.0, "ami": 0.0, "nmi": 0.0, "accuracy": 0.0, "in_class": 0.0}
+    truth, found = truth[inside], found[inside]
     return {
         "ari": float(adjusted_rand_score(truth, found)),
         "ami": float(adjusted_mutual_info_score(truth, found)),
         "nmi": float(normalized_mutual_info_score(truth, found)),
-        "accuracy": matched_accuracy(truth, found),
+        "accuracy": share * matched_accuracy(truth, found),
+        "in_class": share,
     }

@@ -97,8 +97,7 @@ def check_indices(indices: np.ndarray, count: int, where: str) -> np.ndarray:
     wrong = indices[(indices < 0) | (indices >= count)]
     if len(wrong):
         raise ConfigurationError(
-            f"{where}: there is no particle {wrong[0]}; the run has {count}, numbered from 0 to "
-            f"{count - 1}."
+            f"{where}: there is no particle {wrong[0]}; there are {count}, numbered from 0 to {count - 1}."
         )
     return indices
 

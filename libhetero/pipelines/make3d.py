@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from libhetero.errors import ConfigurationError
 from libhetero.io import ImageReader, write_volume
@@ -62,21 +63,11 @@ def run(config: Make3dConfig, progress: Callable[[float], None] | None = None) -
     UserError : one line on what is wrong with options or files.
     """
     check_folder(config.output)
-    particles = load_particles(config.data)
-    plain = PreprocessConfig(normalise="set", box_size=config.data.preprocess.box_size)
-    preprocess = measured(plain, particles, config.contrast, config.seed)
-    feed = ParticleFeed(ImageReader(particles), particles, preprocess)
-    stream = tracked(
-        feed_batches(feed, config.batch_size), len(feed), "reconstructing",
-        lambda batch: int(np.count_nonzero(batch.weight)), progress,
-    )  # fmt: skip
-    half_set = particles.half_set
-    if half_set is not None and len(np.unique(half_set)) < 2:
-        LOGGER.warning("all particles are of one half-set; every other one is taken instead.")
-        half_set = None
-    operators = symmetry_operators(config.symmetry)
-    made = reconstruct(stream, feed.box_size, feed.pixel_size, half_set, operators=operators)
-    _write(Path(config.output), made, feed.pixel_size)
+    feed = listed_feed(config.data, config.contrast, config.seed)
+    made = reconstruct_some(
+        feed, np.arange(len(feed)), config.batch_size, config.symmetry, "reconstructing", progress
+    )
+    write_maps(Path(config.output), made, feed.pixel_size)
     LOGGER.info(
         "%s: %d particles, half-maps agree (FSC 0.143) to %.3g Å",
         config.output, made.particles, resolution(made.fsc, 0.143, feed.pixel_size),
@@ -84,10 +75,73 @@ def run(config: Make3dConfig, progress: Callable[[float], None] | None = None) -
     return made
 
 
-def _write(output: Path, made: Reconstruction, pixel_size: float) -> None:
+def listed_feed(data: DataConfig, contrast: int | None, seed: int) -> ParticleFeed:
+    """Return the particles of a list, their contrast and one deviation measured on a sample.
+
+    Parameters
+    ----------
+    data : which particles.
+    contrast : 1 or -1 to decide it, None to estimate it.
+    seed : of the sample.
+
+    Raises
+    ------
+    UserError : one line on what is wrong with the list or its images.
+    """
+    particles = load_particles(data)
+    plain = PreprocessConfig(normalise="set", box_size=data.preprocess.box_size)
+    preprocess = measured(plain, particles, contrast, seed)
+    return ParticleFeed(ImageReader(particles), particles, preprocess)
+
+
+def reconstruct_some(
+    feed: ParticleFeed,
+    indices: Int[np.ndarray, "chosen"],
+    batch_size: int,
+    symmetry: str,
+    what: str,
+    progress: Callable[[float], None] | None = None,
+) -> Reconstruction:
+    """Reconstruct some particles of a feed; the half-sets are theirs where they are of both.
+
+    Parameters
+    ----------
+    indices : places in the feed.
+    batch_size : images inserted at once.
+    symmetry : of the structure, "c4" …
+    what : a few words for the progress.
+    progress : called with the fraction done.
+    """
+    stream = tracked(
+        feed_batches(feed, batch_size, indices), len(indices), what,
+        lambda batch: int(np.count_nonzero(batch.weight)), progress,
+    )  # fmt: skip
+    half_set = feed.particles.half_set
+    if half_set is not None and len(np.unique(half_set[indices])) < 2:
+        LOGGER.warning("all particles are of one half-set; every other one is taken instead.")
+        half_set = None
+    operators = symmetry_operators(symmetry)
+    return reconstruct(stream, feed.box_size, feed.pixel_size, half_set, operators=operators)
+
+
+def write_maps(
+    output: Path,
+    made: Reconstruction,
+    pixel_size: float,
+    curves: Mapping[str, Float[np.ndarray, "shells"]] | None = None,
+) -> None:
+    """Write map, half-maps, and a table of the half-maps' correlation and others.
+
+    Parameters
+    ----------
+    output : the map, .mrc or .hdf; the rest is written beside it.
+    made : the map.
+    pixel_size : Å.
+    curves : further columns of the table.
+    """
     write_volume(output, made.volume, pixel_size)
     for number, half_map in enumerate(made.half_maps):
         name = output.with_name(f"{output.stem}_half{number + 1}{output.suffix}")
         write_volume(name, half_map, pixel_size)
     name = output.with_name(f"{output.stem}_fsc.txt")
-    write_fsc(name, {"FSC of the half-maps": made.fsc}, pixel_size)
+    write_fsc(name, {"FSC of the half-maps": made.fsc, **(curves or {})}, pixel_size)

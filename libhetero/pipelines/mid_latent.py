@@ -68,18 +68,22 @@ def write_mid(
 ) -> None:
     """Write index and latent of every particle, latents wider than 100 reduced by PCA.
 
-    The basis of a reduction is written beside, `mid_00_basis.npz`, to take points back.
+    Some thousand particles are encoded to find where latents lie, then all of them, once. The basis of
+    a reduction is written beside, `mid_00_basis.npz`, to take points back.
 
     Parameters
     ----------
     path : text file to make.
     batch_size : particles encoded at once.
-    progress : called with the fraction done of each of the two passes.
+    progress : called with the fraction done of each pass.
     """
     stream = LatentStream(model, params, feed, batch_size)
     latent, basis = reduce_stream(
-        lambda: tracked(stream.blocks(), len(feed), "encoding", progress=progress), WIDEST
-    )
+        lambda indices: tracked(
+            stream.blocks(indices), len(indices), "encoding", progress=progress
+        ),
+        len(feed), WIDEST,
+    )  # fmt: skip
     if basis is not None:
         with replacing(basis_path(path)) as beside:
             np.savez(beside, mean=basis.mean, directions=basis.directions)

@@ -17,10 +17,10 @@ from libhetero.analysis.classes import (
 )
 from libhetero.analysis.gaussian_features import FEATURES, region_basis
 from libhetero.analysis.regions import Regions
-from libhetero.io import write_latent, write_particles
-from libhetero.io.atomic import replacing
+from libhetero.io import write_latent
+from libhetero.pipelines.class_files import write_class_lists, write_classes
 from libhetero.pipelines.decoded import Changes, stream_changes
-from libhetero.pipelines.run_folder import Run, listed_particles
+from libhetero.pipelines.run_folder import Run
 from libhetero.report.presence import draw_presence
 
 LOGGER = logging.getLogger(__name__)
@@ -127,7 +127,6 @@ def write_region_classes(
     region_NN_class_MM.lst and .star; what an earlier segmentation left of them goes.
     """
     folder = run.folder
-    particles = listed_particles(run.particles, run.config.data)
     for pattern in ("region_*_class_*.lst", "region_*_class_*.star", "classes_region_*.txt",
                     "embed_region_*.txt", "regions_presence.png"):  # fmt: skip
         for stale in folder.glob(pattern):
@@ -138,10 +137,7 @@ def write_region_classes(
         write_latent(folder / f"embed_{name}.txt", np.arange(len(item.label)), item.coordinates)
         paths.append(folder / f"classes_{name}.txt")
         write_classes(paths[-1], np.arange(len(item.label)), item.label)
-        for label in np.unique(item.label[item.label >= 0]):
-            chosen = particles.take(np.flatnonzero(item.label == label))
-            for suffix in ("lst", "star"):
-                write_particles(folder / f"{name}_class_{label:02d}.{suffix}", chosen)
+        write_class_lists(run, item.label, f"{name}_class")
     if found:
         paths.append(folder / "regions_presence.png")
         draw_presence(
@@ -149,9 +145,3 @@ def write_region_classes(
             QUANTITY[feature],
         )  # fmt: skip
     return paths
-
-
-def write_classes(path: Path, index: np.ndarray, label: np.ndarray) -> None:
-    """Write particle index and class, one line each; -1 for particles in no class."""
-    with replacing(path) as beside:
-        np.savetxt(beside, np.column_stack([index, label]), fmt="%d")

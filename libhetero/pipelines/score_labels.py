@@ -43,7 +43,7 @@ def score_labels(
 
 def _score_file(path: Path, table: np.ndarray, truth: Truth, places: np.ndarray) -> dict[str, Any]:
     """Score a file of classes: against the labels, or a region's against the piece it fits best."""
-    classes = {"classes": len(np.unique(table[:, 1]))}
+    classes = {"classes": len(np.unique(table[table[:, 1] >= 0, 1]))}
     if truth.states is None or not path.match(REGION_CLASSES):
         labels = _at(truth.labels[places], table[:, 0], path)
         return {**classes, **label_agreement(labels, table[:, 1])}

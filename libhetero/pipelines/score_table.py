@@ -48,14 +48,19 @@ def table(values: dict[str, Any]) -> list[str]:
 
 
 def _label_lines(scores: dict[str, Any]) -> list[str]:
-    lines = ["", "Classes of particles against true labels", _line("", "ARI", "AMI", "NMI", "accuracy")]
+    names = ("ARI", "AMI", "NMI", "accuracy", "in class")
+    lines = ["", "Classes of particles against true labels", _line("", *names)]
     for name, row in scores.items():
         title = f"k-means of mid_00.txt, k = {row['classes']}" if name == "kmeans" else name
         if "piece" in row:
             title = f"{name}, piece {row['piece']}"
-        lines.append(_line(title, row["ari"], row["ami"], row["nmi"], row["accuracy"]))
-    lines.append("  accuracy: after Hungarian matching; k: the true number of classes;")
-    lines.append("  classes of a region: against the presence of the piece they fit best.")
+        cells = (row[key] for key in ("ari", "ami", "nmi", "accuracy", "in_class"))
+        lines.append(_line(title, *cells))
+    lines += [
+        "  accuracy: after Hungarian matching, a particle in no class is wrong; ARI, AMI and NMI: of the",
+        "  particles in a class, whose share is the last column; k: the true number of classes;",
+        "  classes of a region: against the presence of the piece they fit best.",
+    ]
     return lines
 
 

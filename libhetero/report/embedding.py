@@ -3,44 +3,161 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 from matplotlib.axes import Axes
+from matplotlib.legend import Legend
+from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
 
-from libhetero.report.style import DARK, colour_of, marker_size, new_figure, save_figure
+from libhetero.report.style import (
+    DARK,
+    GREY,
+    colour_of,
+    colours_of,
+    marker_size,
+    new_figure,
+    save_figure,
+)
 
 CROWD = 20_000
+BINS = 96  # of the density, along each axis
+MOST_NAMES, MOST_NUMBERS = 13, 60
+
+
+@dataclass(frozen=True, eq=False)
+class Labelling:
+    """A colour for every particle.
+
+    Parameters
+    ----------
+    title : what the labels are, "class".
+    label : (particles,), from 0; -1 for none, drawn grey.
+    medoids : a particle that stands for each label and bears its number; None for no numbers.
+    """
+
+    title: str
+    label: np.ndarray
+    medoids: Mapping[int, int] | None = None
 
 
 def draw_particles(
     path: str | os.PathLike,
     plane: Float[np.ndarray, "particles 2"],
-    label: Int[np.ndarray, "particles"] | None = None,
-    title: str = "particles",
+    labellings: Sequence[Labelling] = (),
     axis: str = "UMAP",
 ) -> None:
-    """Draw particles in a plane by class; above 20,000 without classes, their density.
+    """Draw particles in a plane, a panel each: by their density, then by each labelling.
 
     Parameters
     ----------
     path : PNG to make.
     plane : coordinates.
-    label : class of each particle, from 0; -1 for none.
-    title : above the figure.
+    labellings : ways to colour them.
     axis : what the axes are, "UMAP" or "PC".
     """
-    figure, ((axes,),) = new_figure(5.2, 4.8)
-    if label is None and len(plane) > CROWD:
-        drawn = axes.hexbin(*plane.T, gridsize=120, bins="log", cmap="viridis", linewidths=0.1)
-        figure.colorbar(drawn, ax=axes, label="particles", shrink=0.7)
-    elif label is None:
-        size = marker_size(len(plane))
-        axes.scatter(*plane.T, s=size, color=colour_of(1), alpha=0.5, linewidths=0)
-    else:
-        scatter_groups(axes, plane, np.asarray(label) + 1, lambda group: f"class {group - 1}")
-    _name_axes(axes, axis, f"{title} ({len(plane)})")
+    panels = 1 + len(labellings)
+    figure, (row,) = new_figure(5.4 * panels, 4.8, columns=panels)
+    _draw_density(row[0], plane)
+    _name_axes(row[0], axis, f"density of {len(plane)} particles")
+    for axes, labelling in zip(row[1:], labellings, strict=True):
+        _draw_labels(axes, plane, labelling)
+        count = len(np.unique(labelling.label[labelling.label >= 0]))
+        _name_axes(axes, axis, f"by {labelling.title} ({count})")
     save_figure(figure, path)
+
+
+def draw_places(
+    path: str | os.PathLike,
+    plane: Float[np.ndarray, "particles 2"],
+    places: Float[np.ndarray, "places 2"],
+    names: Sequence[str],
+    joined: bool = False,
+    axis: str = "UMAP",
+) -> None:
+    """Draw where some points lie among all particles.
+
+    Parameters
+    ----------
+    path : PNG to make.
+    plane : coordinates of all particles, drawn grey.
+    places : coordinates of the points.
+    names : short, written beside them while there are at most 60.
+    joined : connect them by a line, in order.
+    axis : what the axes are, "UMAP" or "PC".
+    """
+    figure, ((axes,),) = new_figure(5.4, 4.8)
+    axes.scatter(*plane.T, s=marker_size(len(plane)), color=GREY, alpha=0.5, linewidths=0)
+    if joined:
+        axes.plot(*places.T, color=DARK, linewidth=0.9)
+    order = np.arange(len(places))
+    axes.scatter(
+        *places.T, s=26, c=order, cmap="plasma", edgecolors="white", linewidths=0.6, zorder=3
+    )
+    if len(places) <= MOST_NUMBERS:
+        _write_numbers(axes, places, names, offset=4)
+    _name_axes(axes, axis, f"{len(places)} volumes among {len(plane)} particles")
+    save_figure(figure, path)
+
+
+def _draw_density(axes: Axes, plane: np.ndarray) -> None:
+    """Draw points coloured by how many lie around them; above 20,000, hexagons that count them."""
+    if len(plane) > CROWD:
+        drawn = axes.hexbin(*plane.T, gridsize=120, bins="log", cmap="viridis", linewidths=0.1)
+        bar = axes.figure.colorbar(drawn, ax=axes, shrink=0.7)
+        bar.set_label("particles", fontsize=8, color=DARK)
+        bar.ax.tick_params(labelsize=8, colors=DARK)
+        return
+    density = _local_density(plane)
+    order = density.argsort(kind="stable")
+    axes.scatter(
+        *plane[order].T, c=density[order], s=marker_size(len(plane)), cmap="viridis", linewidths=0
+    )
+
+
+def _local_density(plane: Float[np.ndarray, "points 2"]) -> Float[np.ndarray, "points"]:
+    """Return how dense points lie around each: a smoothed histogram of the plane, relative."""
+    low, width = plane.min(axis=0), np.maximum(np.ptp(plane, axis=0), 1e-12)
+    column, row = np.minimum((BINS * (plane - low) / width).astype(int), BINS - 1).T
+    counts = np.zeros((BINS, BINS))
+    np.add.at(counts, (row, column), 1)
+    kernel = np.exp(-0.5 * np.arange(-6, 7) ** 2 / 2.0**2)
+    for axis in (0, 1):
+        counts = np.apply_along_axis(np.convolve, axis, counts, kernel, mode="same")
+    return counts[row, column]
+
+
+def _draw_labels(axes: Axes, plane: np.ndarray, labelling: Labelling) -> None:
+    """Draw points in the colour of their label, mixed, so that no label hides another."""
+    group = np.asarray(labelling.label) + 1
+    order = np.random.default_rng(0).permutation(len(plane))
+    order = np.concatenate([order[group[order] == 0], order[group[order] > 0]])
+    size = marker_size(len(plane))
+    axes.scatter(*plane[order].T, s=size, c=colours_of(group)[order], alpha=0.7, linewidths=0)
+    found, counts = np.unique(group, return_counts=True)
+    if len(found) <= MOST_NAMES:
+        names = [f"{one - 1}" if one else "none" for one in found]
+        handles = [
+            Line2D([], [], linestyle="", marker="o", markersize=5, color=colour, label=f"{name} ({count})")
+            for name, count, colour in zip(names, counts, colours_of(found), strict=True)
+        ]  # fmt: skip
+        _place_legend(axes, handles=handles)
+    if labelling.medoids and len(labelling.medoids) <= MOST_NUMBERS:
+        members = plane[list(labelling.medoids.values())]
+        _write_numbers(axes, members, [str(one) for one in labelling.medoids])
+
+
+def _write_numbers(axes: Axes, places: np.ndarray, names: Sequence[str], offset: float = 0) -> None:
+    for place, name in zip(places, names, strict=True):
+        axes.annotate(
+            name, place, xytext=(offset, offset), textcoords="offset points", fontsize=8, color=DARK,
+            weight="bold", ha="left" if offset else "center", va="bottom" if offset else "center",
+            path_effects=[withStroke(linewidth=2, foreground="white")],
+        )  # fmt: skip
 
 
 def draw_gaussians(
@@ -81,12 +198,17 @@ def scatter_groups(axes: Axes, plane: np.ndarray, group: np.ndarray, name) -> No
             *plane[inside].T, s=size, color=colour_of(int(one)), alpha=0.7, linewidths=0, label=text
         )
     if len(plane):
-        legend = axes.legend(
-            fontsize=7, frameon=False, markerscale=max(1.0, np.sqrt(18 / size)),
-            loc="upper left", bbox_to_anchor=(1.0, 1.0), labelcolor=DARK,
-        )  # fmt: skip
+        legend = _place_legend(axes, markerscale=max(1.0, np.sqrt(18 / size)))
         for handle in legend.legend_handles:
             handle.set_alpha(1.0)
+
+
+def _place_legend(axes: Axes, **options: Any) -> Legend:
+    """Put the legend to the right of the axes."""
+    return axes.legend(
+        fontsize=7, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0), labelcolor=DARK,
+        **options,
+    )  # fmt: skip
 
 
 def _name_axes(axes: Axes, axis: str, title: str) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from colorsys import hls_to_rgb
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 GREY = "#b4b4b4"
@@ -17,6 +19,8 @@ PALETTE = (
     "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7b3fa0", "#8c6d31",
     "#a8c81e", "#b2182b", "#1b9e9e", "#5c5c8a",
 )  # fmt: skip
+GOLDEN = 0.618034  # of a turn
+LIGHTNESS = (0.36, 0.5, 0.64)
 DOTS_PER_INCH = 150
 
 
@@ -53,6 +57,21 @@ def save_figure(figure: Figure, path: str | os.PathLike) -> None:
 def colour_of(label: int) -> str:
     """Return the colour of a class or region 1, 2, …; grey for 0 and below (core, unassigned)."""
     return GREY if label <= 0 else PALETTE[(label - 1) % len(PALETTE)]
+
+
+def colours_of(labels: np.ndarray) -> np.ndarray:
+    """Return red, green and blue, 0 to 1, for every label: as `colour_of` for up to twelve of them.
+
+    More labels turn the hue by the golden angle each, at three lightnesses, so that hundreds remain apart
+    from their neighbours in number.
+    """
+    highest = int(np.max(labels, initial=0))
+    if highest <= len(PALETTE):
+        table = [to_rgb(colour_of(label)) for label in range(highest + 1)]
+    else:
+        turns = ((GOLDEN * label % 1, LIGHTNESS[label % 3], 0.65) for label in range(1, highest + 1))
+        table = [to_rgb(GREY), *(hls_to_rgb(*turn) for turn in turns)]
+    return np.array(table)[np.maximum(labels, 0)]
 
 
 def marker_size(points: int) -> float:

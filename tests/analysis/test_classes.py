@@ -3,8 +3,11 @@
 import numpy as np
 from sklearn.metrics import adjusted_rand_score
 
+from libhetero.analysis import classes as module
 from libhetero.analysis.classes import (
     choose_classes,
+    class_medoids,
+    class_members,
     hdbscan_classes,
     kmeans_classes,
     significant_columns,
@@ -59,3 +62,27 @@ def test_a_second_state_as_large_as_the_first_counts():
     points = rng.normal(size=(500, 4)) * np.array([1.0, 0.8, 0.3, 0.1])
     assert significant_columns(points).shape == (500, 2)
     assert significant_columns(np.ones((5, 2))).shape == (5, 2)
+
+
+def test_very_many_particles_go_through_mini_batches(monkeypatch):
+    """The same classes and numbers where classes are clear, and the large set chooses that way itself."""
+    label, points = blobs(3000, 5)
+    monkeypatch.setattr(module, "LARGEST_PRODUCT", 3000 * 5 - 1)
+    np.testing.assert_array_equal(kmeans_classes(points, 5), label)
+
+
+def test_members_are_grouped_and_particles_of_no_class_left_out():
+    members = class_members(np.array([4, -1, 0, 4, 0, 0]))
+    assert {one: list(inside) for one, inside in members.items()} == {0: [2, 4, 5], 4: [0, 3]}
+    assert class_members(np.array([-1, -1])) == {}
+
+
+def test_a_medoid_is_the_member_nearest_to_the_mean_of_its_class():
+    rng = np.random.default_rng(3)
+    points, label = rng.normal(size=(200, 6)), rng.integers(-1, 4, 200)
+    medoids = class_medoids(points, label)
+    assert list(medoids) == [0, 1, 2, 3]
+    for one, particle in medoids.items():
+        assert label[particle] == one
+        distance = np.linalg.norm(points - points[label == one].mean(axis=0), axis=1)
+        assert distance[particle] == distance[label == one].min()

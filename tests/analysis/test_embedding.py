@@ -1,7 +1,11 @@
 """Planes: PCA by the Gram matrix is PCA, UMAP repeats, separated groups stay apart."""
 
-import numpy as np
+from types import SimpleNamespace
 
+import numpy as np
+import pytest
+
+from libhetero.analysis import embedding
 from libhetero.analysis.embedding import gram_coordinates, principal_plane, umap_plane
 
 
@@ -32,3 +36,25 @@ def test_umap_repeats_and_keeps_groups_apart():
 def test_few_points_fall_back_to_pca():
     points = np.random.default_rng(2).normal(size=(9, 4))
     np.testing.assert_array_equal(umap_plane(points), principal_plane(np.float32(points)))
+
+
+@pytest.mark.parametrize("largest", [120, 119])
+def test_neighbours_of_very_many_points_are_left_to_umap(monkeypatch, largest):
+    given = {}
+
+    class Recorder:
+        def __init__(self, **options):
+            given.update(options)
+
+        def fit_transform(self, points):
+            return points[:, :2]
+
+    monkeypatch.setattr(embedding, "_import_umap", lambda: SimpleNamespace(UMAP=Recorder))
+    monkeypatch.setattr(embedding, "LARGEST_EXACT", largest)
+    points = np.random.default_rng(0).normal(size=(120, 8))
+    umap_plane(points, 7)
+    assert ("precomputed_knn" in given) == (largest >= 120)
+    if "precomputed_knn" in given:
+        index, distance = given["precomputed_knn"]
+        np.testing.assert_array_equal(index[:, 0], np.arange(120))
+        assert distance.shape == (120, 7) and not distance[:, 0].any()

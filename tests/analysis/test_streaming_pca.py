@@ -1,9 +1,10 @@
-"""PCA in blocks against PCA at once."""
+"""Principal components from a sample and one pass, against PCA of the whole."""
 
 import numpy as np
 import pytest
 
-from libhetero.analysis.streaming_pca import StreamingPCA, reduce_stream
+from libhetero.analysis import streaming_pca
+from libhetero.analysis.streaming_pca import reduce_stream
 
 
 @pytest.fixture
@@ -14,28 +15,93 @@ def vectors() -> np.ndarray:
     return (signal + 0.1 * random.normal(size=(1300, 300)) + 7).astype(np.float32)
 
 
-def test_blocks_give_the_components_of_the_whole(vectors) -> None:
-    blocks = np.array_split(vectors, [30, 41, 500, 501])
-    found, basis = reduce_stream(lambda: iter(blocks), 4)
+def blocks_of(vectors, passes=None):
+    """Return a stream of vectors in blocks of uneven size, which notes what it was asked for."""
+
+    def blocks(indices):
+        if passes is not None:
+            passes.append(len(indices))
+        return iter(np.array_split(vectors[indices], [30, 41, 300]))
+
+    return blocks
+
+
+def exact(vectors, components):
+    centred = (vectors - vectors.mean(axis=0)).astype(np.float64)
+    left, singular, right = np.linalg.svd(centred, full_matrices=False)
+    return left[:, :components] * singular[:components], right[:components]
+
+
+def captured(vectors, directions):
+    """Return the variance along orthonormal directions over that along the best ones."""
     centred = vectors - vectors.mean(axis=0)
-    left, singular, _ = np.linalg.svd(centred, full_matrices=False)
-    expected = left[:, :4] * singular[:4]
-    for column, other in zip(found.T, expected.T, strict=True):
+    best = exact(vectors, len(directions))[0]
+    return np.sum((centred @ directions.T) ** 2) / np.sum(best**2)
+
+
+@pytest.mark.parametrize("sample", [1300, 5000])
+def test_no_more_vectors_than_the_sample_are_reduced_exactly_in_one_pass(vectors, sample) -> None:
+    passes = []
+    found, basis = reduce_stream(blocks_of(vectors, passes), 1300, 4, sample)
+    expected, directions = exact(vectors, 4)
+    assert passes == [1300]
+    np.testing.assert_allclose(np.abs(found), np.abs(expected), atol=0.02)
+    np.testing.assert_allclose(np.abs(basis.directions), np.abs(directions), atol=2e-3)
+    np.testing.assert_allclose(basis.mean, vectors.mean(axis=0), atol=1e-3)
+
+
+def test_a_sample_and_one_pass_find_the_components_of_the_whole(vectors) -> None:
+    passes = []
+    found, basis = reduce_stream(blocks_of(vectors, passes), 1300, 4, sample=200)
+    assert passes == [200, 1300]
+    for column, other in zip(found.T, exact(vectors, 4)[0].T, strict=True):
         assert abs(np.corrcoef(column, other)[0, 1]) > 0.9999
-        assert column.std() == pytest.approx(other.std(), rel=1e-2)
-    error = basis.lift(found) - vectors
-    assert error.std() == pytest.approx(0.1, rel=0.1)
+        assert column.std() == pytest.approx(other.std(), rel=1e-3)
+    np.testing.assert_allclose(found.mean(axis=0), 0, atol=1e-3)
+    np.testing.assert_allclose(basis.directions @ basis.directions.T, np.eye(4), atol=1e-4)
+    assert (basis.lift(found) - vectors).std() == pytest.approx(0.1, rel=0.1)
+
+
+def test_the_pass_over_all_corrects_the_sample() -> None:
+    """Variance that falls slowly: the directions of the sample alone are worse."""
+    random = np.random.default_rng(1)
+    spectrum = (1.0 + np.arange(400)) ** -0.5
+    vectors = (random.normal(size=(3000, 400)) * spectrum).astype(np.float32)
+    chosen = np.sort(np.random.default_rng(0).choice(3000, 300, replace=False))
+    alone = captured(vectors, exact(vectors[chosen], 20)[1])
+    _, basis = reduce_stream(blocks_of(vectors), 3000, 20, sample=300)
+    assert captured(vectors, basis.directions) > max(alone + 0.02, 0.9)
+
+
+def test_vectors_sorted_by_kind_are_all_seen() -> None:
+    """The last of four kinds fills the last tenth only."""
+    kind = np.repeat(np.arange(4), [900, 900, 900, 300])
+    vectors = (20 * np.eye(4, 250)[kind] + np.random.default_rng(2).normal(size=(3000, 250))).astype(np.float32)
+    _, basis = reduce_stream(blocks_of(vectors), 3000, 3, sample=200)
+    assert captured(vectors, basis.directions) > 0.98
 
 
 def test_narrow_vectors_are_left_as_they_are(vectors) -> None:
-    found, basis = reduce_stream(lambda: iter([vectors[:10, :5], vectors[10:20, :5]]), 100)
-    np.testing.assert_array_equal(found, vectors[:20, :5])
+    narrow = vectors[:20, :5]
+    found, basis = reduce_stream(blocks_of(narrow), 20, 100, sample=8)
+    np.testing.assert_array_equal(found, narrow)
     assert basis is None
 
 
-def test_fewer_vectors_than_components(vectors) -> None:
-    pca = StreamingPCA(100)
-    pca.add(vectors[:20])
-    pca.finish()
-    assert pca.transform(vectors[:5]).shape == (5, 20)
-    assert pca.variance_ratio.sum() == pytest.approx(1, abs=1e-4)
+def test_fewer_vectors_than_components_and_vectors_all_alike(vectors) -> None:
+    found, basis = reduce_stream(blocks_of(vectors[:20]), 20)
+    assert found.shape == (20, 19)
+    np.testing.assert_allclose(basis.lift(found), vectors[:20], atol=0.01)
+    found, basis = reduce_stream(blocks_of(np.ones((20, 300), np.float32)), 20)
+    np.testing.assert_allclose(basis.lift(found), 1, atol=1e-5)
+
+
+def test_memory_is_the_sample_and_a_block(vectors, monkeypatch) -> None:
+    """The whole is never held: what the reduction keeps is as long as the sample, or narrow."""
+    held = []
+    leading = streaming_pca._leading_directions
+    monkeypatch.setattr(
+        streaming_pca, "_leading_directions", lambda rows, most: (held.append(rows.shape), leading(rows, most))[1]
+    )
+    found, _ = reduce_stream(blocks_of(vectors), 1300, 4, sample=100)
+    assert held == [(100, 300)] and found.shape == (1300, 4)

@@ -25,3 +25,11 @@ def test_renamed_labels_are_perfect():
 def test_different_lengths_are_refused():
     with pytest.raises(DataError, match="expected equal numbers"):
         label_agreement(np.zeros(3, int), np.zeros(4, int))
+
+
+def test_particles_in_no_class_are_wrong_but_no_class_of_their_own():
+    truth = np.array([0, 0, 0, 1, 1, 1, 2, 2])
+    scores = label_agreement(truth, np.array([5, 5, -1, 7, 7, -1, 9, 9]))
+    assert scores["in_class"] == scores["accuracy"] == 0.75
+    assert scores["ari"] == scores["ami"] == scores["nmi"] == 1.0
+    assert set(label_agreement(truth, np.full(8, -1)).values()) == {0.0}

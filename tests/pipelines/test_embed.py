@@ -2,11 +2,15 @@
 
 import numpy as np
 import pytest
+from sklearn.metrics import adjusted_rand_score
 
-from libhetero.errors import ConfigurationError
+from libhetero.errors import ConfigurationError, UserError
 from libhetero.io import read_latent
 from libhetero.pipelines import embed
 from libhetero.pipelines.embed import EmbedConfig
+from libhetero.pipelines.mid_latent import read_basis
+from libhetero.pipelines.run_folder import batches
+from tests.pipelines.oracle import simulated, volume_run
 from tests.pipelines.toy_run import field_run, gaussian_run
 
 
@@ -39,8 +43,9 @@ def test_latents_that_training_did_not_leave_are_encoded_and_kept(tmp_path, monk
     monkeypatch.setattr(embed, "open_run", lambda folder: run)
     embed.run(EmbedConfig(str(tmp_path), method="pca", batch_size=16))
     index, latent = read_latent(tmp_path / "mid_00.txt")
-    assert latent.shape == (50, 50) and len(index) == 50
-    assert (tmp_path / "mid_00_basis.npz").exists()
+    assert len(index) == 50 and latent.shape[1] <= 100
+    whole = np.concatenate([run.model.encode(run.params, batch) for batch in batches(run, 50)])
+    np.testing.assert_allclose(read_basis(tmp_path / "mid_00.txt").lift(latent), whole, atol=1e-3)
 
 
 def test_a_run_without_gaussians_says_so(tmp_path, monkeypatch):
@@ -48,6 +53,93 @@ def test_a_run_without_gaussians_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr(embed, "open_run", lambda folder: run)
     with pytest.raises(ConfigurationError, match="has no Gaussians"):
         embed.run(EmbedConfig(str(tmp_path), gaussians=True))
+
+
+@pytest.mark.parametrize("method", ["kmeans", "hdbscan"])
+def test_particles_are_sorted_and_listed(tmp_path, monkeypatch, method):
+    run, _, states = gaussian_run(tmp_path)
+    monkeypatch.setattr(embed, "open_run", lambda folder: run)
+    (tmp_path / "class_09.lst").touch()
+    choice = {"classes": 8} if method == "kmeans" else {"class_method": "hdbscan", "min_size": 12}
+    result = embed.run(EmbedConfig(str(tmp_path), lists=True, **choice))
+    index, label = np.loadtxt(tmp_path / "classes_particles.txt", int).T
+    np.testing.assert_array_equal(index, np.arange(300))
+    np.testing.assert_array_equal(label, result.label)
+    inside = label >= 0
+    assert inside.mean() > 0.8
+    assert adjusted_rand_score((states @ [1, 2, 4])[inside], label[inside]) > 0.95
+    names = {f"class_{one:02d}.{suffix}" for one in set(label[inside]) for suffix in ("lst", "star")}
+    assert {path.name for path in tmp_path.glob("class_*.*")} == names
+
+
+def test_the_number_of_classes_may_be_left_to_the_data(tmp_path, monkeypatch):
+    run, *_ = gaussian_run(tmp_path, pieces=2)
+    monkeypatch.setattr(embed, "open_run", lambda folder: run)
+    result = embed.run(EmbedConfig(str(tmp_path), method="pca", classes="auto"))
+    assert len(set(result.label)) == 4
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """The labellings that the figure was drawn with, by title."""
+    found = {}
+    monkeypatch.setattr(
+        embed, "draw_particles",
+        lambda path, plane, labellings, axis: found.update({one.title: one for one in labellings}),
+    )  # fmt: skip
+    return found
+
+
+def test_labels_colour_the_figure_and_change_nothing_else(tmp_path, monkeypatch, drawn):
+    run, *_ = gaussian_run(tmp_path, count=60)
+    monkeypatch.setattr(embed, "open_run", lambda folder: run)
+    plain = embed.run(EmbedConfig(str(tmp_path), method="pca", classes=3))
+    assert list(drawn) == ["class"]
+    np.savetxt(tmp_path / "known.txt", [[0, 7], [2, 5]], fmt="%d")
+    config = EmbedConfig(str(tmp_path), method="pca", classes=3, labels=str(tmp_path / "known.txt"))
+    result = embed.run(config)
+    assert list(drawn) == ["class", "given label"]
+    np.testing.assert_array_equal(drawn["given label"].label[:4], [7, -1, 5, -1])
+    np.testing.assert_array_equal(result.label, plain.label)
+    np.testing.assert_array_equal(result.plane, plain.plane)
+    for one, particle in drawn["class"].medoids.items():
+        assert result.label[particle] == one
+
+
+def test_the_truth_colours_the_figure(tmp_path, monkeypatch, drawn):
+    truth = simulated(tmp_path / "mixture", "mixture", 24)
+    run = volume_run(tmp_path / "run", truth)
+    monkeypatch.setattr(embed, "open_run", lambda folder: run)
+    embed.run(EmbedConfig(str(run.folder), method="pca", truth=str(truth.folder)))
+    np.testing.assert_array_equal(drawn["true label"].label, truth.labels)
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [("0 1\n60 2", "no particle 60"), ("0 1 2", "3 columns"), ("a b", "not a table of numbers"),
+     ("1 2\n1 3", "particle 1 2 times"), (None, "no such file")],
+)  # fmt: skip
+def test_labels_that_do_not_fit_are_told_before_anything_is_done(tmp_path, monkeypatch, table, message):
+    run, *_ = gaussian_run(tmp_path, count=60)
+    monkeypatch.setattr(embed, "open_run", lambda folder: run)
+    if table is not None:
+        (tmp_path / "known.txt").write_text(table)
+    with pytest.raises(UserError, match=message):
+        embed.run(EmbedConfig(str(tmp_path), labels=str(tmp_path / "known.txt")))
+    assert not (tmp_path / "embed_particles.txt").exists()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [({"classes": 3, "gaussians": True}, "--classes is of particles"),
+     ({"classes": 3, "class_method": "hdbscan"}, "HDBSCAN finds their number"),
+     ({"classes": 0}, "classes"), ({"class_method": "ward"}, "class_method"),
+     ({"min_size": 20}, "--min_size is of HDBSCAN"), ({"lists": True}, "--lists: which classes"),
+     ({"truth": "a", "labels": "b"}, "--truth and --labels")],
+)  # fmt: skip
+def test_options_of_classes_are_checked(wrong, message):
+    with pytest.raises(ConfigurationError, match=message):
+        EmbedConfig("hype_00", **wrong)
 
 
 @pytest.mark.parametrize(
@@ -70,5 +162,11 @@ def test_program(tmp_path, monkeypatch, load_program, capsys):
     run, *_ = gaussian_run(tmp_path, count=60)
     monkeypatch.setattr(embed, "open_run", lambda folder: run)
     monkeypatch.chdir(tmp_path)
-    assert load_program("e2hype_embed.py").main([str(tmp_path), "--method", "pca"]) == 0
+    program = load_program("e2hype_embed.py")
+    command = [str(tmp_path), "--method", "pca"]
+    assert program.main([*command, "--classes", "4"]) == 0
     assert "embed_particles.png" in capsys.readouterr().out
+    assert (tmp_path / "classes_particles.txt").exists() and (tmp_path / "embed_particles.png").exists()
+    assert program.main([*command, "--classes", "many"]) == 2
+    assert program.main([*command, "--min_size", "5"]) == 1
+    assert "--class_method hdbscan" in capsys.readouterr().err

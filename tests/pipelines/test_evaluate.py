@@ -1,5 +1,7 @@
 """Volumes of toy runs: of particles, classes and latent points, on the grid asked for."""
 
+import h5py
+import mrcfile
 import numpy as np
 import pytest
 
@@ -73,9 +75,124 @@ def test_reduced_latents_are_taken_back(tmp_path, monkeypatch):
         np.testing.assert_allclose(read_volume(path)[0], expected, rtol=1e-3, atol=1e-3)
 
 
+def table(folder):
+    """Return names, particles and distances of volumes.txt."""
+    rows = [line.split() for line in (folder / "volumes.txt").read_text().splitlines()[1:]]
+    names, particles, distances, *_ = zip(*rows, strict=True)
+    return list(names), np.array(particles, int), np.array(distances, float)
+
+
+def test_a_class_may_be_shown_by_its_medoid(tmp_path, gaussians):
+    run, _, states = gaussians
+    latent = np.loadtxt(tmp_path / "mid_00.txt")[:, 1:]
+    np.savetxt(tmp_path / "mine.txt", np.column_stack([np.arange(60), states[:, 0]]), fmt="%d")
+    options = {"classes": str(tmp_path / "mine.txt"), "output": str(tmp_path / "out")}
+    result = evaluate.run(EvaluateConfig(str(tmp_path), centre="medoid", **options))
+    names, particles, distances = table(tmp_path / "out")
+    assert names == ["class_00", "class_01"] and not distances.any()
+    for one, particle in enumerate(particles):
+        members = np.flatnonzero(states[:, 0] == one)
+        mean = latent[members].mean(axis=0)
+        assert particle == members[np.linalg.norm(latent[members] - mean, axis=1).argmin()]
+    own = evaluate.run(EvaluateConfig(str(tmp_path), particles=tuple(int(one) for one in particles)))
+    for path, other in zip(result.volumes, own.volumes, strict=True):
+        np.testing.assert_array_equal(read_volume(path)[0], read_volume(other)[0])
+    evaluate.run(EvaluateConfig(str(tmp_path), **options))
+    assert table(tmp_path / "out")[2].min() > 0, "a mean is no particle"
+    points = np.loadtxt(tmp_path / "out" / "points.txt")[:, 1:]
+    np.testing.assert_allclose(points[1], latent[states[:, 0]].mean(axis=0), atol=1e-5)
+
+
+@pytest.mark.parametrize(("route", "count"), [("direct", 7), ("graph", None)])
+def test_a_path_leads_from_particle_to_particle(tmp_path, monkeypatch, route, count):
+    run = field_run(tmp_path)
+    monkeypatch.setattr(evaluate, "open_run", lambda folder: run)
+    config = EvaluateConfig(str(tmp_path), path=(3, 30, 12), steps=3, route=route, batch_size=16)
+    volumes = [read_volume(path)[0] for path in evaluate.run(config).volumes]
+    assert len(volumes) == count or count is None and 3 <= len(volumes) <= 7
+    names, particles, _ = table(tmp_path / "volumes")
+    assert names == [f"path_{number:02d}" for number in range(len(names))]
+    assert particles[0] == 3 and particles[-1] == 12 and 30 in particles
+    whole = EvaluateConfig(str(tmp_path), particles=(3, 30, 12), batch_size=16)
+    ends = [read_volume(path)[0] for path in evaluate.run(whole).volumes]
+    np.testing.assert_allclose(volumes[0], ends[0], atol=1e-5)
+    np.testing.assert_allclose(volumes[-1], ends[2], atol=1e-5)
+    if route == "direct":
+        np.testing.assert_allclose(volumes[3], ends[1], atol=1e-5)
+        np.testing.assert_allclose(volumes[1], (2 * ends[0] + ends[1]) / 3, atol=1e-5)
+
+
+def test_a_path_between_islands_says_what_to_do(tmp_path, gaussians):
+    run, *_ = gaussians
+    latent = np.loadtxt(tmp_path / "mid_00.txt")[:, 1:]
+    latent[30:] += 100
+    write_latent(tmp_path / "mid_00.txt", np.arange(60), latent)
+    with pytest.raises(DataError, match="straight line"):
+        evaluate.run(EvaluateConfig(str(tmp_path), path=(0, 59)))
+
+
+def test_a_grid_over_principal_components_can_be_decoded_again(tmp_path, gaussians):
+    result = evaluate.run(EvaluateConfig(str(tmp_path), grid=3, output=str(tmp_path / "grid")))
+    names = [f"grid_{row:02d}_{column:02d}" for row in range(3) for column in range(3)]
+    assert [path.stem for path in result.volumes] == names
+    points = str(tmp_path / "grid" / "points.txt")
+    again = evaluate.run(EvaluateConfig(str(tmp_path), latent=points))
+    for path, other in zip(result.volumes, again.volumes, strict=True):
+        np.testing.assert_allclose(read_volume(path)[0], read_volume(other)[0], atol=1e-5)
+
+
+def test_a_grid_over_the_plane_is_of_particles(tmp_path, gaussians):
+    with pytest.raises(ConfigurationError, match="e2hype_embed.py"):
+        evaluate.run(EvaluateConfig(str(tmp_path), grid=3, over="plane"))
+    plane = np.random.default_rng(0).normal(size=(60, 2))
+    write_latent(tmp_path / "embed_particles.txt", np.arange(60), plane)
+    result = evaluate.run(EvaluateConfig(str(tmp_path), grid=3, over="plane"))
+    names, particles, distances = table(tmp_path / "volumes")
+    assert 3 <= len(names) <= 9 and not distances.any()
+    assert len(set(particles)) == len(particles) and result.plane.exists()
+    rows = np.array([name.split("_")[1:] for name in names], int)
+    order = np.argsort(plane[particles, 1])
+    assert np.all(np.diff(rows[order, 0]) >= 0), "rows follow the second coordinate"
+
+
+@pytest.mark.parametrize("suffix", ["mrc", "hdf"])
+def test_a_cropped_map_keeps_its_voxels_and_its_place(tmp_path, gaussians, suffix):
+    options = {"particles": (4,), "format": suffix, "lowpass": 40.0}
+    whole = evaluate.run(EvaluateConfig(str(tmp_path), **options)).volumes[0]
+    expected = read_volume(whole)[0]
+    atoms = whole.with_suffix(".pdb").read_text()
+    path = evaluate.run(EvaluateConfig(str(tmp_path), crop=10, **options)).volumes[0]
+    found, pixel_size = read_volume(path)
+    np.testing.assert_array_equal(found, expected[3:13, 3:13, 3:13])
+    assert found[5, 5, 5] == expected[BOX // 2, BOX // 2, BOX // 2], "the middle stays the middle"
+    if suffix == "mrc":
+        with mrcfile.open(path) as file:
+            assert file.header.origin.tolist() == pytest.approx((3 * PIXEL,) * 3)
+    else:
+        with h5py.File(path) as file:
+            attributes = file["MDF/images/0"].attrs
+            places = [float(attributes[f"EMAN.origin_{axis}"][0]) for axis in "xyz"]
+        assert places == pytest.approx([3 * PIXEL] * 3)
+    assert path.with_suffix(".pdb").read_text() == atoms, "atoms lie on the map as before"
+    with pytest.raises(ConfigurationError, match="--crop 18: expected at most the box of 16"):
+        evaluate.run(EvaluateConfig(str(tmp_path), particles=(4,), crop=18))
+
+
+def test_atoms_lie_on_a_map_of_another_box(tmp_path, gaussians):
+    result = evaluate.run(EvaluateConfig(str(tmp_path), particles=(4,), box_size=24))
+    volume = read_volume(result.volumes[0])[0]
+    lines = result.volumes[0].with_suffix(".pdb").read_text().splitlines()
+    atoms = np.array([[float(line[at : at + 8]) for at in (46, 38, 30)] for line in lines[:-1]])
+    place = np.round(atoms / PIXEL).astype(int)
+    inside = ((place >= 0) & (place < 24)).all(axis=1)
+    assert volume[tuple(place[inside].T)].mean() > 3 * volume.mean()
+
+
 def test_mistakes_are_told_in_one_line(tmp_path, gaussians):
     with pytest.raises(ConfigurationError, match="no particle 60"):
         evaluate.run(EvaluateConfig(str(tmp_path), particles=(60,)))
+    with pytest.raises(ConfigurationError, match="particle 5 follows itself"):
+        evaluate.run(EvaluateConfig(str(tmp_path), path=(2, 5, 5)))
     with pytest.raises(DataError, match="no such file"):
         evaluate.run(EvaluateConfig(str(tmp_path), classes=str(tmp_path / "none.txt")))
     write_latent(tmp_path / "wide.txt", np.arange(2), np.zeros((2, 5)))
@@ -86,7 +203,9 @@ def test_mistakes_are_told_in_one_line(tmp_path, gaussians):
 @pytest.mark.parametrize(
     "wrong",
     [{}, {"particles": (1,), "all_classes": 2}, {"particles": (1,), "lowpass": 0.0},
-     {"particles": (1,), "format": "spi"}],
+     {"particles": (1,), "format": "spi"}, {"path": (3,)}, {"path": (3, 4), "route": "rail"},
+     {"grid": 1}, {"particles": (1,), "steps": 3}, {"grid": 3, "centre": "mean"},
+     {"particles": (1,), "crop": 7}, {"path": (1, 2), "over": "pc"}],
 )  # fmt: skip
 def test_configuration_is_checked(wrong):
     with pytest.raises(ConfigurationError):
@@ -98,5 +217,9 @@ def test_program(tmp_path, gaussians, monkeypatch, load_program, capsys):
     program = load_program("e2hype_eval.py")
     assert program.main([str(tmp_path), "--particles", "0,2-3"]) == 0
     assert "3 volume(s)" in capsys.readouterr().out
+    assert program.main([str(tmp_path), "--path", "0,2", "--route", "direct", "--steps", "2"]) == 0
+    assert "volumes.txt says what they are" in capsys.readouterr().out
+    assert program.main([str(tmp_path), "--grid", "2", "--centre", "mean"]) == 1
+    assert "--centre goes with --classes" in capsys.readouterr().err
     assert program.main([str(tmp_path), "--particles", "x"]) == 2
     assert program.main([str(tmp_path)]) == 2

@@ -2,12 +2,15 @@
 
 import dataclasses
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from libhetero.io import MrcsWriter, read_volume, write_particles
 from libhetero.physics.gaussians import gaussians_to_volume
+from libhetero.pipelines import make3d_classes
+from libhetero.pipelines.class_files import write_classes
 from tests.models.tiny_models import (
     BOX,
     PIXEL,
@@ -17,6 +20,7 @@ from tests.models.tiny_models import (
     poses,
     quick_jit,
 )
+from tests.pipelines.oracle import simulated, volume_run
 from tests.training.toy import make_particles
 
 COUNT = 300
@@ -92,6 +96,88 @@ def test_crop_keeps_the_width(program, images, truth):
     assert program("particles.star", "map.mrc", "--noinvert", "--box", 12)[0] == 0
     volume, pixel_size = read_volume("map.mrc")
     assert volume.shape == (12, 12, 12) and pixel_size == pytest.approx(PIXEL * BOX / 12)
+
+
+@pytest.fixture
+def noisy(images):
+    """Images in noise, in the current folder, and a class for each but every fifth."""
+    noise = np.random.default_rng(1).normal(size=images.shape)
+    particles = write_set(images + 0.5 * images.std() * noise)
+    label = np.where(np.arange(COUNT) % 5 == 0, -1, np.arange(COUNT) % 3)
+    write_classes(Path("classes.txt"), np.arange(COUNT), label)
+    return particles, label
+
+
+def test_a_class_is_reconstructed_as_its_own_list_is(program, noisy):
+    particles, label = noisy
+    code, out, _ = program("particles.star", "maps", "--classes", "classes.txt", "--noinvert")
+    assert code == 0 and "3 maps" in out
+    rows = [line.split() for line in Path("maps/resolution.txt").read_text().splitlines()[1:]]
+    assert [row[:2] for row in rows] == [[f"class_{k:02d}", str((label == k).sum())] for k in range(3)]
+    assert Path("maps/fsc.png").exists()
+    assert not Path("maps/class_00_network.mrc").exists()
+    write_particles("own.star", particles.take(np.flatnonzero(label == 1)))
+    assert program("own.star", "own.mrc", "--noinvert")[0] == 0
+    for name in ("", "_half1", "_half2"):
+        found, own = (read_volume(f"{stem}{name}.mrc")[0] for stem in ("maps/class_01", "own"))
+        scale = np.vdot(found, own) / np.vdot(found, found)
+        assert scale == pytest.approx(1, abs=0.1), "only the deviation of the sample differs"
+        np.testing.assert_allclose(scale * found, own, atol=1e-4 * np.abs(own).max())
+    np.testing.assert_allclose(np.loadtxt("maps/class_01_fsc.txt"), np.loadtxt("own_fsc.txt"), atol=1e-4)
+
+
+def test_half_sets_of_the_list_are_kept_in_every_class(program, noisy):
+    particles, label = noisy
+    half = (np.arange(COUNT) // 7) % 2
+    write_particles("halves.star", dataclasses.replace(particles, half_set=half))
+    assert program("halves.star", "maps", "--classes", "classes.txt", "--noinvert")[0] == 0
+    write_particles("one.star", particles.take(np.flatnonzero((label == 2) & (half == 0))))
+    program("one.star", "one.mrc", "--noinvert")
+    halves = [read_volume(f"maps/class_02_half{number}.mrc")[0] for number in (1, 2)]
+    alone = read_volume("one.mrc")[0]
+    assert correlation(alone, halves[0]) > correlation(alone, halves[1])
+
+
+def test_a_run_is_compared_with_its_data(program, tmp_path, monkeypatch):
+    """The true volumes agree with the maps; those of exchanged labels do not."""
+    truth = simulated(tmp_path / "mixture", "mixture", 192)
+    write_classes(Path("classes.txt"), np.arange(192), truth.labels)
+    areas = []
+    wrong = (truth.labels + 1) % 3
+    for name, labels, centre in (("true", truth.labels, "mean"), ("wrong", wrong, "medoid")):
+        trained = volume_run(tmp_path / name, truth, labels)
+        (tmp_path / name / "config.json").touch()
+        monkeypatch.setattr(make3d_classes, "open_run", lambda folder, trained=trained: trained)
+        code, out, _ = program(name, f"maps_{name}", "--classes", "classes.txt", "--centre", centre)
+        assert code == 0 and "network's volume and the map to" in out
+        table = np.loadtxt(f"maps_{name}/class_01_fsc.txt")
+        areas.append(table[1:5, 2].mean())
+        assert read_volume(f"maps_{name}/class_01_network.mrc")[0].shape == (16, 16, 16)
+    assert areas[0] > 0.9 > areas[1] + 0.1
+    assert len(Path("maps_true/resolution.txt").read_text().splitlines()[1].split()) == 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("particles.star maps --classes absent.txt", "absent.txt: no such file"),
+        ("particles.star maps --classes none.txt", "none.txt: no particle is in a class"),
+        ("particles.star maps --classes many.txt", "no particle 300; there are 300"),
+        ("particles.star maps.mrc --classes classes.txt", "maps.mrc: expected a folder"),
+        ("particles.star maps --classes classes.txt --centre mean", "--centre is of a run's volumes"),
+        ("particles.star map.mrc --centre mean", "--centre goes with --classes"),
+        ("trained map.mrc", "trained: a run folder; expected a particle list, or --classes"),
+        ("trained maps --classes classes.txt --invert --box 12", "options of a list (contrast, box)"),
+    ],
+)
+def test_mistakes_of_classes(program, noisy, arguments, message):
+    Path("none.txt").write_text("0 -1\n1 -1\n")
+    Path("many.txt").write_text("0 1\n300 1\n")
+    Path("trained").mkdir()
+    Path("trained/config.json").touch()
+    code, _, err = program(*arguments.split())
+    assert code == 1
+    assert message in err and err.count("\n") == 1
 
 
 @pytest.mark.parametrize(

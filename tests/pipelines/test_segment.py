@@ -34,7 +34,7 @@ def test_files_hold_what_their_readers_expect(tmp_path, monkeypatch):
     monkeypatch.setattr(segment, "open_run", lambda folder: run)
     written = {}
     monkeypatch.setattr(
-        "libhetero.pipelines.region_particles.write_particles",
+        "libhetero.pipelines.class_files.write_particles",
         lambda path, particles: written.update({path.name: particles.image_index}),
     )
     result = segment.run(SegmentConfig(str(tmp_path), classes=3))

@@ -2,15 +2,17 @@
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 
 from libhetero.analysis.density import EpsScan
-from libhetero.report.embedding import draw_gaussians, draw_particles
+from libhetero.report.embedding import Labelling, draw_gaussians, draw_particles, draw_places
 from libhetero.report.eps import draw_eps
-from libhetero.report.fsc import draw_fsc
+from libhetero.report.fsc import draw_class_fsc, draw_fsc
 from libhetero.report.maps import draw_maps
 from libhetero.report.presence import draw_presence
 from libhetero.report.region import draw_region
 from libhetero.report.regions import draw_regions_in_space
+from libhetero.report.style import colour_of, colours_of
 
 RNG = np.random.default_rng(0)
 
@@ -26,10 +28,26 @@ def figure(tmp_path):
 
 
 @pytest.mark.parametrize("count", [1, 30_000])
-@pytest.mark.parametrize("labelled", [False, True])
-def test_particles(figure, count, labelled):
-    label = RNG.integers(-1, 4, count) if labelled else None
-    draw_particles(figure, RNG.normal(size=(count, 2)), label)
+@pytest.mark.parametrize("labels", [0, 4, 1000])
+def test_particles(figure, count, labels):
+    label = RNG.integers(-1, max(labels, 1), count)
+    medoids = {int(one): int(np.flatnonzero(label == one)[0]) for one in np.unique(label[label >= 0])}
+    known = [Labelling("class", label, medoids), Labelling("true label", label)] if labels else []
+    draw_particles(figure, RNG.normal(size=(count, 2)), known)
+
+
+@pytest.mark.parametrize("places", [1, 9, 100])
+def test_places(figure, places):
+    names = [str(number) for number in range(places)]
+    draw_places(figure, RNG.normal(size=(300, 2)), RNG.normal(size=(places, 2)), names, joined=True)
+
+
+def test_colours_of_many_labels_differ_and_few_are_the_palette():
+    many = colours_of(np.arange(1, 200))
+    assert np.abs(np.diff(many, axis=0)).sum(axis=1).min() > 0.2
+    assert len(np.unique(many.round(4), axis=0)) == 199
+    np.testing.assert_allclose(colours_of(np.array([-1, 0, 3])), [to_rgb(colour_of(one)) for one in (-1, 0, 3)])
+    assert colours_of(np.zeros(0, int)).shape == (0, 3)
 
 
 @pytest.mark.parametrize("constant", [0, 200])
@@ -82,3 +100,10 @@ def test_region(figure, moves, columns):
 def test_correlations(figure, shells):
     falling = np.linspace(1, -0.2, shells)
     draw_fsc(figure, {"map and Gaussians": falling, "half-maps": falling**2}, 2.0)
+
+
+@pytest.mark.parametrize("classes", [1, 40])
+@pytest.mark.parametrize("compared", [False, True])
+def test_correlations_of_classes(figure, classes, compared):
+    curves = {f"class_{one:02d}": np.linspace(1, 0.01 * one, 16) for one in range(classes)}
+    draw_class_fsc(figure, curves, curves if compared else None, pixel_size=2.0)

@@ -13,7 +13,7 @@ rows to the table of an earlier one. Rows:
     paper     the published formulation: all pixels, one real output, no positions, base ⊙ head, an
               unaligned phase-flipped image, float32
     concat    ours, but the latent joins the network's inputs, as in cryoDRGN
-    mlp, unet ours, but another encoder
+    mlp, unet ours, but another encoder; in profile cpu the MLP is trained with Adam (see `MLP_ADAM`)
     bound     backprojection of each molecule's images, with true labels
     floor     one map from all images, given to every image
 
@@ -119,7 +119,7 @@ PROFILES = {
         2, 48, 16, 12.0, 1.0, 0.0, "--preset small --set inr_width=16 --set dim=16 --set coordinates=40",
         "--preset paper --set patch=8 --set dim=16 --set depth=1 --set heads=2 --set head_dim=8 "
         "--set feed_forward=16 --set inr_width=16 --set inr_layers=1 --set inr_frequencies=8 --batchsz 8",
-        scored=4, pilot=16, rows={"mlp": "--set encoder_width=16", "unet": "--set encoder_width=8"},
+        scored=4, pilot=96, rows={"mlp": "--set encoder_width=16", "unet": "--set encoder_width=8"},
     ),
 }  # fmt: skip
 
@@ -164,7 +164,8 @@ def run(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Simulate, train and score every row that is not there yet, print the table, return the report."""
     profile = PROFILES[options.profile]
     report = begun(options, profile, folder)
-    if not report["stages"]:
+    record(report, [], folder)
+    if not (folder / "set").is_dir():
         record(report, [run_stage("simulate", simulation(options, profile), folder)], folder)
     for row in options.rows:
         if row not in report["rows"]:
@@ -194,9 +195,10 @@ def begun(options: argparse.Namespace, profile: Profile, folder: Path) -> dict[s
         "mask": options.mask,
         "training_seconds": profile.seconds if options.seconds is None else options.seconds,
         "settings": asdict(profile),
+        **environment(),
     }
     if not (folder / MARK).is_file():
-        return {**asked, "published": PUBLISHED, **environment(), "rows": {}, "stages": []}
+        return {**asked, "published": PUBLISHED, "rows": {}, "stages": []}
     report = read_json(folder / MARK)
     differing = [name for name, value in asked.items() if report.get(name) != value]
     if differing:
@@ -222,7 +224,7 @@ def simulation(options: argparse.Namespace, profile: Profile) -> str:
     crop = "" if profile.crop is None else f"--crop {profile.crop} "
     return (
         f"e2hype_simulate.py mixture set {source} --n {count * profile.images} --box {profile.box} {crop}"
-        f"--apix {profile.pixel_size:g} --snr {profile.snr:g} --seed {options.seed}"
+        f"--apix {profile.pixel_size:g} --snr {profile.snr:g} --seed {options.seed} --resume"
     )
 
 

@@ -20,7 +20,7 @@ embed_particles.txt or embed_gaussians.txt (index x y) and a .png into the run f
 particles × classes exceeds 2e7, k-means goes through mini-batches: 1000 classes of a million particles
 take some minutes. --class_method hdbscan takes the islands of the plane instead, however many there
 are, and leaves particles between them in no class (-1). Classes go to classes_particles.txt (index
-class), and the figure shows the plane by density, by class with a number at each medoid (the particle
+class), and the figure shows the plane by density, by class with numbers at medoids (the particle
 nearest to the mean of its class), and by what is known of the particles (--truth, --labels)."""
 
 EPILOG = """\
@@ -47,7 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--neighbours", type=int, default=15, metavar="N", help="UMAP's neighbours of each point")
     add("--min_dist", type=float, default=0.1, metavar="X",
         help="UMAP's smallest distance of particles, 0 to 1")  # fmt: skip
-    add("--seed", type=int, default=0, metavar="N", help="of UMAP")
+    add("--seed", type=int, default=0, metavar="N", help="of UMAP and of k-means")
     add("--batchsz", type=int, default=64, metavar="N", help="particles at once")
     add("--memory", type=float, metavar="GiB",
         help="with --gaussians: for the covariance (default: 4)")  # fmt: skip

@@ -40,6 +40,7 @@ examples:
 """
 
 OF_LIST = ("datadir", "apix", "poses", "ctf", "ind", "noctf", "contrast", "box")
+SIGN = {-1: "invert", 1: "noinvert"}
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -100,9 +101,10 @@ def _call_classes(options: argparse.Namespace, session: Session) -> None:
     trained = _is_run(options.particles)
     unwanted = given(options, *OF_LIST) if trained else {}
     if unwanted:
+        names = [SIGN[value] if name == "contrast" else name for name, value in unwanted.items()]
         raise ConfigurationError(
             f"{options.particles}: a run folder, whose particles are prepared as they were in training; "
-            f"leave out the options of a list ({', '.join(unwanted)})."
+            f"leave out the options of a list ({', '.join(f'--{name}' for name in names)})."
         )
     config = ClassMapsConfig(
         options.classes,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from libhetero.io.atomic import replacing
 from libhetero.pipelines.latents import check_indices
 from libhetero.pipelines.run_folder import Run, listed_particles
 
-LIST_SUFFIXES = ("lst", "star")
+LIST_ENDINGS = (".lst", ".star")
 
 
 def read_classes(path: str | Path, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -31,13 +32,17 @@ def read_classes(path: str | Path, count: int) -> tuple[np.ndarray, np.ndarray]:
     ConfigurationError : if it names a particle that there is not.
     """
     try:
-        table = np.loadtxt(path, ndmin=2)
+        with warnings.catch_warnings(action="ignore", category=UserWarning):  # of an empty file
+            table = np.loadtxt(path, ndmin=2)
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; expected particle index and class.") from None
     except ValueError as error:
         raise DataError(f"{path}: not a table of numbers ({error}).") from None
-    if table.size == 0 or table.shape[1] != 2:
-        raise DataError(f"{path}: {table.shape[1]} columns; expected particle index and class.")
+    if table.shape[1] != 2:
+        found = f"{table.shape[1]} columns" if table.size else "empty"
+        raise DataError(f"{path}: {found}; expected particle index and class.")
+    if not np.array_equal(table, np.rint(table)):
+        raise DataError(f"{path}: holds numbers that are not whole; expected particle index and class.")
     index = check_indices(table[:, 0], count, str(path))
     found, times = np.unique(index, return_counts=True)
     if times.max() > 1:
@@ -76,6 +81,13 @@ def class_names(label: Int[np.ndarray, "particles"], stem: str = "class") -> dic
     return {one: f"{stem}_{one:0{digits}d}" for one in class_members(label)}
 
 
+def remove_class_files(folder: Path, stem: str, *endings: str) -> None:
+    """Remove what an earlier call left of the classes: STEM_NN with any of the endings, ".lst" …"""
+    for ending in endings:
+        for stale in folder.glob(f"{stem}_[0-9]*{ending}"):
+            stale.unlink()
+
+
 def write_class_lists(run: Run, label: Int[np.ndarray, "particles"], stem: str) -> int:
     """Write the particles of each class into the run folder, STEM_NN.lst and .star; return how many.
 
@@ -84,12 +96,10 @@ def write_class_lists(run: Run, label: Int[np.ndarray, "particles"], stem: str) 
     label : class of every particle of the run; -1 for none.
     stem : what the names start with; lists of such names from before are removed.
     """
-    for suffix in LIST_SUFFIXES:
-        for stale in run.folder.glob(f"{stem}_[0-9]*.{suffix}"):
-            stale.unlink()
+    remove_class_files(run.folder, stem, *LIST_ENDINGS)
     particles = listed_particles(run.particles, run.config.data)
     names, members = class_names(label, stem), class_members(label)
     for one, name in names.items():
-        for suffix in LIST_SUFFIXES:
-            write_particles(run.folder / f"{name}.{suffix}", particles.take(members[one]))
+        for ending in LIST_ENDINGS:
+            write_particles(run.folder / f"{name}{ending}", particles.take(members[one]))
     return len(names)

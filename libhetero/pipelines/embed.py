@@ -24,7 +24,13 @@ from libhetero.analysis.embedding import principal_plane, umap_plane
 from libhetero.analysis.regions import RegionConfig, find_regions
 from libhetero.errors import ConfigurationError
 from libhetero.io import write_latent
-from libhetero.pipelines.class_files import read_classes, write_class_lists, write_classes
+from libhetero.pipelines.class_files import (
+    LIST_ENDINGS,
+    read_classes,
+    remove_class_files,
+    write_class_lists,
+    write_classes,
+)
 from libhetero.pipelines.decoded import measure_changes, neutral_gaussians
 from libhetero.pipelines.latents import particle_latents
 from libhetero.pipelines.run_folder import Run, open_run
@@ -53,11 +59,11 @@ class EmbedConfig:
         None for "auto".
     neighbours : UMAP's neighbours.
     min_distance : UMAP's, how tightly particles may lie.
-    seed : of UMAP.
+    seed : of UMAP and of k-means.
     batch_size : particles encoded or decoded at once.
     memory : GiB for the covariance of Gaussians; None for 4.
-    classes : number of classes of particles by k-means, "auto" to choose 2 to 20; None for no classes, or
-        those that HDBSCAN finds.
+    classes : number of classes of particles by k-means, "auto" to choose 2 to 20; None for none, or, where
+        `class_method` is given, for "auto" or the number that HDBSCAN finds.
     class_method : "kmeans" or "hdbscan"; None for k-means where `classes` is given.
     min_size : fewest particles of a class, HDBSCAN's; None for a thousandth of all, at least 10.
     lists : write a particle list for each class too.
@@ -202,6 +208,7 @@ def _embed_particles(
     if config.sorts:
         label = _sort(latent, plane, config)
         known = [Labelling("class", label, class_medoids(latent, label)), *known]
+        remove_class_files(trained.folder, "class", *LIST_ENDINGS)
         write_classes(trained.folder / PARTICLE_CLASSES, np.arange(len(label)), label)
         LOGGER.info("wrote %s", trained.folder / PARTICLE_CLASSES)
     if config.lists:

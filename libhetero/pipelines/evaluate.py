@@ -187,6 +187,8 @@ def run(
 
 def _write_places(folder: Path, trained: Run, chosen: VolumePoints) -> tuple[Path, Path | None]:
     """Write what each volume is, its latent point where it is no particle's, and where it lies."""
+    for stale in ("points.txt", "volumes_plane.png"):
+        (folder / stale).unlink(missing_ok=True)
     if chosen.points is not None:
         write_latent(folder / "points.txt", np.arange(len(chosen)), chosen.points)
     plane = particle_plane(trained)

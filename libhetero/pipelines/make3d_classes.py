@@ -21,7 +21,7 @@ from libhetero.io.atomic import replacing
 from libhetero.metrics.fsc import masked_fsc, resolution
 from libhetero.metrics.threshold import offset_to_truth
 from libhetero.physics.symmetry import symmetry_operators
-from libhetero.pipelines.class_files import class_names, whole_classes
+from libhetero.pipelines.class_files import class_names, remove_class_files, whole_classes
 from libhetero.pipelines.embed import check_at_least, check_choice
 from libhetero.pipelines.make3d import listed_feed, reconstruct_some, write_maps
 from libhetero.pipelines.run_folder import DataConfig, Run, open_run
@@ -32,6 +32,7 @@ from libhetero.report.fsc import draw_class_fsc
 from libhetero.training.feed import ParticleFeed
 
 LOGGER = logging.getLogger(__name__)
+TABLE = "resolution.txt"
 HALF_MAPS, NETWORK = 0.143, 0.5  # where correlations are read off; one signal-to-noise ratio
 
 
@@ -65,7 +66,9 @@ class ClassMapsConfig:
     def __post_init__(self) -> None:
         symmetry_operators(self.symmetry)
         check_choice("centre", self.centre or CENTRES[0], CENTRES)
-        check_at_least("batch_size", self.batch_size, 1)
+        check_at_least("--batchsz", self.batch_size, 1)
+        if (self.data is None) == (self.run is None):
+            raise ConfigurationError("which particles? Expected either a list or a run folder.")
         if self.centre is not None and self.run is None:
             raise ConfigurationError(
                 "--centre is of a run's volumes; leave it out, or give the run folder in place of the list."
@@ -132,11 +135,13 @@ def run(
     label = whole_classes(config.classes, len(feed))
     folder = Path(config.output)
     folder.mkdir(parents=True, exist_ok=True)
+    if (folder / TABLE).exists():  # an earlier call's, of other classes perhaps
+        remove_class_files(folder, "class", ".mrc", "_fsc.txt")
     networks = None
     if trained is not None:
         networks = _networks(trained, label, config)
     found = tuple(_classes(feed, label, networks, folder, config, progress))
-    table, figure = folder / "resolution.txt", folder / "fsc.png"
+    table, figure = folder / TABLE, folder / "fsc.png"
     _write_table(table, found, feed.pixel_size)
     curves = [{item.name: item.half_maps for item in found}]
     if trained is not None:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from libhetero.analysis.classes import kmeans_classes
-from libhetero.errors import DataError
 from libhetero.metrics.labels import label_agreement
+from libhetero.pipelines.class_files import read_classes
 from libhetero.pipelines.latents import MID, particle_latents
 from libhetero.pipelines.run_folder import Run
 from libhetero.pipelines.truth import Truth
@@ -36,30 +36,20 @@ def score_labels(
         found = kmeans_classes(particle_latents(run, batch_size), count, seed)
         scores["kmeans"] = {"classes": count, **label_agreement(labels, found)}
     for path in sorted(run.folder.glob("classes*.txt")):
-        table = np.loadtxt(path, dtype=np.int64, ndmin=2)
-        scores[path.name] = _score_file(path, table, truth, places)
+        scores[path.name] = _score_file(path, truth, places)
     return scores
 
 
-def _score_file(path: Path, table: np.ndarray, truth: Truth, places: np.ndarray) -> dict[str, Any]:
+def _score_file(path: Path, truth: Truth, places: np.ndarray) -> dict[str, Any]:
     """Score a file of classes: against the labels, or a region's against the piece it fits best."""
-    classes = {"classes": len(np.unique(table[table[:, 1] >= 0, 1]))}
+    index, label = read_classes(path, len(places))
+    classes = {"classes": len(np.unique(label[label >= 0]))}
     if truth.states is None or not path.match(REGION_CLASSES):
-        labels = _at(truth.labels[places], table[:, 0], path)
-        return {**classes, **label_agreement(labels, table[:, 1])}
+        return {**classes, **label_agreement(truth.labels[places][index], label)}
     best: dict[str, Any] = {}
     for piece in range(1, truth.states.shape[1]):
-        present = _at(truth.states[places, piece], table[:, 0], path)
-        agreement = label_agreement(present, table[:, 1])
+        agreement = label_agreement(truth.states[places, piece][index], label)
         if not best or agreement["ari"] > best["ari"]:
             best = {**classes, "piece": piece, **agreement}
     return best
 
-
-def _at(labels: np.ndarray, index: np.ndarray, path: Path) -> np.ndarray:
-    if len(index) and index.max() >= len(labels):
-        raise DataError(
-            f"{path}: names particle {index.max()} (from 0); expected fewer than {len(labels)}, the "
-            "particles of the run. Make the file again from this run."
-        )
-    return labels[index]

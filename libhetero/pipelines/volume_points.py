@@ -148,7 +148,7 @@ def along_path(
 
 
 def on_grid(run: Run, side: int, over: str, batch_size: int) -> VolumePoints:
-    """Return volumes on a grid.
+    """Return volumes on a grid, grid_II_JJ: II along the first coordinate, JJ along the second.
 
     Parameters
     ----------
@@ -169,7 +169,7 @@ def on_grid(run: Run, side: int, over: str, batch_size: int) -> VolumePoints:
                 f"grid is laid over. Make it with e2hype_embed.py {run.folder}."
             )
         cells, indices = occupied_cells(plane, side)
-        names = [f"grid_{row:02d}_{column:02d}" for row, column in cells]
+        names = [f"grid_{column:02d}_{row:02d}" for row, column in cells]
         return of_particles(run, indices, batch_size, names)
     reduced = particle_latents(run, batch_size)
     points = component_grid(reduced, side)

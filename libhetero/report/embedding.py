@@ -77,7 +77,6 @@ def draw_places(
     places: Float[np.ndarray, "places 2"],
     names: Sequence[str],
     joined: bool = False,
-    axis: str = "UMAP",
 ) -> None:
     """Draw where some points lie among all particles.
 
@@ -88,7 +87,6 @@ def draw_places(
     places : coordinates of the points.
     names : short, written beside them while there are at most 60.
     joined : connect them by a line, in order.
-    axis : what the axes are, "UMAP" or "PC".
     """
     figure, ((axes,),) = new_figure(5.4, 4.8)
     axes.scatter(*plane.T, s=marker_size(len(plane)), color=GREY, alpha=0.5, linewidths=0)
@@ -100,7 +98,7 @@ def draw_places(
     )
     if len(places) <= MOST_NUMBERS:
         _write_numbers(axes, places, names, offset=4)
-    _name_axes(axes, axis, f"{len(places)} volumes among {len(plane)} particles")
+    _name_axes(axes, "embedding", f"{len(places)} volumes among {len(plane)} particles")
     save_figure(figure, path)
 
 

@@ -67,8 +67,16 @@ def test_a_second_state_as_large_as_the_first_counts():
 def test_very_many_particles_go_through_mini_batches(monkeypatch):
     """The same classes and numbers where classes are clear, and the large set chooses that way itself."""
     label, points = blobs(3000, 5)
+    import sklearn.cluster
+
+    made = []
+    whole = sklearn.cluster.MiniBatchKMeans
+    monkeypatch.setattr(sklearn.cluster, "MiniBatchKMeans", lambda **options: (made.append(options), whole(**options))[1])
+    kmeans_classes(points, 5)
+    assert not made
     monkeypatch.setattr(module, "LARGEST_PRODUCT", 3000 * 5 - 1)
     np.testing.assert_array_equal(kmeans_classes(points, 5), label)
+    assert made[0]["batch_size"] == module.BLOCK
 
 
 def test_members_are_grouped_and_particles_of_no_class_left_out():

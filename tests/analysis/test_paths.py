@@ -44,6 +44,8 @@ def test_a_large_cloud_is_crossed_over_some_of_its_points(ring, monkeypatch):
     monkeypatch.setattr(paths, "LARGEST_GRAPH", 200)
     found = neighbour_path(ring, np.array([1, 250]), 1000)
     assert found[0] == 1 and found[-1] == 250 and len(found) > 5
+    kept = np.linspace(0, len(ring) - 1, 200).astype(int)
+    assert set(found) <= {*kept, 1, 250} and not set(range(2, 250)) <= set(kept)
 
 
 def test_islands_have_no_way_between_them():

@@ -1,5 +1,7 @@
 """Principal components from a sample and one pass, against PCA of the whole."""
 
+import weakref
+
 import numpy as np
 import pytest
 
@@ -97,11 +99,17 @@ def test_fewer_vectors_than_components_and_vectors_all_alike(vectors) -> None:
 
 
 def test_memory_is_the_sample_and_a_block(vectors, monkeypatch) -> None:
-    """The whole is never held: what the reduction keeps is as long as the sample, or narrow."""
-    held = []
-    leading = streaming_pca._leading_directions
-    monkeypatch.setattr(
-        streaming_pca, "_leading_directions", lambda rows, most: (held.append(rows.shape), leading(rows, most))[1]
-    )
-    found, _ = reduce_stream(blocks_of(vectors), 1300, 4, sample=100)
-    assert held == [(100, 300)] and found.shape == (1300, 4)
+    """Of the pass over all vectors, only a block's worth of rows is ever alive."""
+    monkeypatch.setattr(streaming_pca, "ROWS", 40)
+    made, most = [], [0]
+
+    def blocks(indices):
+        for part in np.array_split(indices, 65):
+            block = vectors[part]
+            made.append(weakref.ref(block))
+            most[0] = max(most[0], sum(len(one()) for one in made if one() is not None))
+            yield block
+
+    found, _ = reduce_stream(blocks, 1300, 4, sample=100)
+    assert found.shape == (1300, 4) and len(made) == 2 * 65
+    assert most[0] <= 4 * 20

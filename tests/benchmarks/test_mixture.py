@@ -103,8 +103,23 @@ def test_a_thousand_complexes_are_made_from_the_seed(load: Callable) -> None:
     mixture = load("mixture")
     options = mixture.build_parser().parse_args(["--profile", "1000", "--seed", "4"])
     command = mixture.simulation(options, mixture.PROFILES["1000"])
-    words = "mixture set --structures 1000 --n 1000000 --box 256 --crop 128 --apix 3 --snr 0.01 --seed 4"
+    words = "mixture set --structures 1000 --n 1000000 --box 256 --crop 128 --apix 3 --snr 0.01 --seed 4 --resume"
     assert command == f"e2hype_simulate.py {words}"
+
+
+def test_an_interrupted_simulation_can_go_on(
+    load: Callable, tmp_path: Path, models: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mixture, commands = load("mixture"), []
+
+    def stopped(name: str, command: str, folder: Path) -> None:
+        commands.append(command)
+        raise mixture.UserError("no space left")
+
+    monkeypatch.setattr(mixture, "run_stage", stopped)
+    options = ["--profile", "tiny", "--structures", *models, "--work", str(tmp_path / "work")]
+    assert mixture.main(options) == mixture.main(options) == 1
+    assert len(commands) == 2 and all("simulate" in command and "--resume" in command for command in commands)
 
 
 def test_a_foreign_folder_is_left_alone(

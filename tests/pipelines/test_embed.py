@@ -70,6 +70,8 @@ def test_particles_are_sorted_and_listed(tmp_path, monkeypatch, method):
     assert adjusted_rand_score((states @ [1, 2, 4])[inside], label[inside]) > 0.95
     names = {f"class_{one:02d}.{suffix}" for one in set(label[inside]) for suffix in ("lst", "star")}
     assert {path.name for path in tmp_path.glob("class_*.*")} == names
+    embed.run(EmbedConfig(str(tmp_path), method="pca", classes=2))
+    assert not list(tmp_path.glob("class_*.*")), "lists of other classes than classes_particles.txt"
 
 
 def test_the_number_of_classes_may_be_left_to_the_data(tmp_path, monkeypatch):
@@ -117,7 +119,7 @@ def test_the_truth_colours_the_figure(tmp_path, monkeypatch, drawn):
 @pytest.mark.parametrize(
     ("table", "message"),
     [("0 1\n60 2", "no particle 60"), ("0 1 2", "3 columns"), ("a b", "not a table of numbers"),
-     ("1 2\n1 3", "particle 1 2 times"), (None, "no such file")],
+     ("1 2\n1 3", "particle 1 2 times"), ("0 1.5", "not whole"), ("", "empty"), (None, "no such file")],
 )  # fmt: skip
 def test_labels_that_do_not_fit_are_told_before_anything_is_done(tmp_path, monkeypatch, table, message):
     run, *_ = gaussian_run(tmp_path, count=60)

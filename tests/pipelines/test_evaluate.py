@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from libhetero.errors import ConfigurationError, DataError
-from libhetero.io import read_gaussians, read_volume, write_latent
+from libhetero.io import read_gaussians, read_latent, read_volume, write_latent
 from libhetero.pipelines import evaluate
 from libhetero.pipelines.evaluate import EvaluateConfig
 from tests.pipelines.toy_run import BOX, PIXEL, field_run, gaussian_run
@@ -38,6 +38,11 @@ def test_class_volumes_are_those_of_their_mean_latent(tmp_path, gaussians):
     np.savetxt(table, np.column_stack([np.arange(60), np.where(states[:, 0], 4, -1)]), fmt="%d")
     result = evaluate.run(EvaluateConfig(str(tmp_path), classes=str(table)))
     assert [path.name for path in result.volumes] == ["class_04.mrc"]
+    mean = read_latent(tmp_path / "mid_00.txt")[1][states[:, 0]].mean(axis=0)
+    write_latent(tmp_path / "mean.txt", np.arange(1), mean[None])
+    config = EvaluateConfig(str(tmp_path), latent=str(tmp_path / "mean.txt"), output=str(tmp_path / "other"))
+    point = evaluate.run(config).volumes[0]
+    np.testing.assert_allclose(read_volume(result.volumes[0])[0], read_volume(point)[0], atol=1e-4)
 
 
 @pytest.mark.parametrize("suffix", ["mrc", "hdf"])
@@ -150,9 +155,9 @@ def test_a_grid_over_the_plane_is_of_particles(tmp_path, gaussians):
     names, particles, distances = table(tmp_path / "volumes")
     assert 3 <= len(names) <= 9 and not distances.any()
     assert len(set(particles)) == len(particles) and result.plane.exists()
-    rows = np.array([name.split("_")[1:] for name in names], int)
-    order = np.argsort(plane[particles, 1])
-    assert np.all(np.diff(rows[order, 0]) >= 0), "rows follow the second coordinate"
+    numbers = np.array([name.split("_")[1:] for name in names], int)
+    order = np.argsort(plane[particles, 0])
+    assert np.all(np.diff(numbers[order, 0]) >= 0), "the first number follows the first coordinate"
 
 
 @pytest.mark.parametrize("suffix", ["mrc", "hdf"])

@@ -110,8 +110,12 @@ def noisy(images):
 
 def test_a_class_is_reconstructed_as_its_own_list_is(program, noisy):
     particles, label = noisy
+    Path("maps").mkdir()
+    for name in ("resolution.txt", "class_07.mrc", "class_07_fsc.txt", "mine.mrc"):
+        (Path("maps") / name).touch()
     code, out, _ = program("particles.star", "maps", "--classes", "classes.txt", "--noinvert")
     assert code == 0 and "3 maps" in out
+    assert not list(Path("maps").glob("class_07*")) and Path("maps/mine.mrc").exists()
     rows = [line.split() for line in Path("maps/resolution.txt").read_text().splitlines()[1:]]
     assert [row[:2] for row in rows] == [[f"class_{k:02d}", str((label == k).sum())] for k in range(3)]
     assert Path("maps/fsc.png").exists()
@@ -167,7 +171,7 @@ def test_a_run_is_compared_with_its_data(program, tmp_path, monkeypatch):
         ("particles.star maps --classes classes.txt --centre mean", "--centre is of a run's volumes"),
         ("particles.star map.mrc --centre mean", "--centre goes with --classes"),
         ("trained map.mrc", "trained: a run folder; expected a particle list, or --classes"),
-        ("trained maps --classes classes.txt --invert --box 12", "options of a list (contrast, box)"),
+        ("trained maps --classes classes.txt --invert --box 12", "options of a list (--invert, --box)"),
     ],
 )
 def test_mistakes_of_classes(program, noisy, arguments, message):

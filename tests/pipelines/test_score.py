@@ -202,7 +202,7 @@ def test_mistakes_are_one_line(monkeypatch, tmp_path, mixture, assembly):
         places_in_truth(run.particles, assembly)
     table = np.array([[500, 0]])
     np.savetxt(run.folder / "classes.txt", table, fmt="%d")
-    with pytest.raises(DataError, match="names particle 500"):
+    with pytest.raises(ConfigurationError, match="there is no particle 500"):
         scored(monkeypatch, run, mixture, images=0)
     broken = gaussian_run(tmp_path / "gaussians", assembly)
     few = Gaussians(np.zeros((2, 3)), np.ones(2), np.ones(2))

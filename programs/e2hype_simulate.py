@@ -55,7 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--subsets", type=int, nargs="+", default=(), metavar="K",
         help="also lists of the particles of the first K structures of a mixture (default: none)")  # fmt: skip
     add("--dark", action="store_true", help="dark protein, as in raw micrographs")
-    work = parser.add_argument_group("large sets; the result is the same to the bit")
+    work = parser.add_argument_group("large sets; the same to the bit on one kind of processor")
     add = work.add_argument
     add("--resume", action="store_true",
         help="go on with what was interrupted, if there is anything; same options")  # fmt: skip

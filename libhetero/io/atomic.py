@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,14 +16,15 @@ from libhetero.errors import DataError
 def replacing(path: str | os.PathLike) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` when the block ends well.
 
-    The temporary file keeps the suffix of `path`, and is removed when the block fails.
+    The temporary file keeps the suffix of `path`, and is removed when the block fails. Its name is that
+    of nobody else, on this machine or another that writes to the same disk.
 
     Raises
     ------
     DataError : when the folder is missing or not writable, or the disk is full.
     """
     path = Path(path)
-    beside = path.with_name(f".{path.stem[:200]}.{os.getpid()}.tmp{path.suffix}")
+    beside = path.with_name(f".{path.stem[:200]}.{secrets.token_hex(6)}.tmp{path.suffix}")
     try:
         yield beside
         os.replace(beside, path)
@@ -40,6 +42,15 @@ def flush_to_disk(path: str | os.PathLike) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def flush_folder_to_disk(path: str | os.PathLike) -> None:
+    """Wait until the names in a folder lie on the disk, where the file system can tell."""
+    try:
+        flush_to_disk(path)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
 
 
 def check_folder(path: str | os.PathLike) -> None:

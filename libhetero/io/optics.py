@@ -9,8 +9,15 @@ from libhetero.records import ParticleSet
 SOURCE_LABELS = {"star": "rlnOpticsGroup", "cs": "ctf/exp_group_id"}
 
 
-def optics_groups(particles: ParticleSet) -> tuple[np.ndarray, np.ndarray]:
+def optics_groups(
+    particles: ParticleSet, known: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Part particles by what they were taken with.
+
+    Parameters
+    ----------
+    particles : the set.
+    known : the `values` of a larger set that these particles are a part of; None for their own.
 
     Returns
     -------
@@ -24,7 +31,10 @@ def optics_groups(particles: ParticleSet) -> tuple[np.ndarray, np.ndarray]:
         optical = (ctf.voltage, ctf.spherical_aberration, ctf.amplitude_contrast)
         keys += [np.round(np.asarray(values, np.float64), 6) for values in optical]
     values, group = np.unique(np.stack(keys, axis=1), axis=0, return_inverse=True)
-    return values, group.ravel()
+    if known is None:
+        return values, group.ravel()
+    row = {tuple(one): i for i, one in enumerate(known)}
+    return known, np.array([row[tuple(one)] for one in values], int)[group.ravel()]
 
 
 def count_optics_groups(particles: ParticleSet) -> int:

@@ -29,14 +29,23 @@ VERSION = "# version 30001"
 PIXEL_LABELS = {"rlnImagePixelSize": 1, "rlnPixelSize": 1, "rlnMagnification": -1}
 
 
-def write_star(path: str | os.PathLike, particles: ParticleSet) -> None:
+def write_star(
+    path: str | os.PathLike, particles: ParticleSet, optics: np.ndarray | None = None
+) -> None:
     """Write a particle list.
 
     A set that was read from a .star (or imported from one into a .lst) gets that table back, every
     column and the original images, with poses, CTF and half-sets renewed where they changed.
+
+    Parameters
+    ----------
+    path : of the list.
+    particles : the set.
+    optics : the values of `optics_groups` for the whole list, when these are a part of its particles and
+        no table's; None for their own.
     """
     found = original_table(particles, "star", star.read_table)
-    blocks = _fresh(particles) if found is None else _updated(*found, particles)
+    blocks = _fresh(particles, optics) if found is None else _updated(*found, particles)
     body = starfile.to_string(blocks, na_rep="nan").split("\n", 1)[1]
     with replacing(path) as beside:
         beside.write_text(f"{VERSION}\n{body}")
@@ -216,9 +225,9 @@ def _text(values: np.ndarray) -> list[str]:
     return [f"{float(value):.6f}" for value in values]
 
 
-def _fresh(particles: ParticleSet) -> dict[str, Any]:
+def _fresh(particles: ParticleSet, known: np.ndarray | None) -> dict[str, Any]:
     """Return the optics and particles blocks of a set without a star table."""
-    groups, group = optics_groups(particles)
+    groups, group = optics_groups(particles, known)
     number = np.arange(1, len(groups) + 1)
     optics = {
         "rlnOpticsGroupName": [f"opticsGroup{i}" for i in number],

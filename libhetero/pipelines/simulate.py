@@ -10,7 +10,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -171,9 +171,8 @@ def run(
     ------
     UserError : one line, for options, files or disks that do not do.
     """
-    simulation = build(config)
-    imaging = simulation.imaging
-    with contextlib.closing(_Shown(progress)) as shown:
+    with _gpu_to_share(config.processes), contextlib.closing(_Shown(progress)) as shown:
+        simulation = build(config)
         folder = write_simulation(
             config.folder,
             simulation,
@@ -188,6 +187,7 @@ def run(
         )
     if folder is None:
         return None
+    imaging = simulation.imaging
     logger.info(
         "%s: %d particles of %d pixels at %.4g Å, protein %s; SNR %s at box %d.",
         folder,
@@ -201,9 +201,27 @@ def run(
     return folder
 
 
+@contextlib.contextmanager
+def _gpu_to_share(processes: int) -> Iterator[None]:
+    """Let JAX not take most of a GPU's memory when it is first used, if other processes need some.
+
+    It does so by an environment variable, for the time of the call; a user's own stands.
+    """
+    name = "XLA_PYTHON_CLIENT_PREALLOCATE"
+    given = name in os.environ
+    if processes > 1:
+        os.environ.setdefault(name, "false")
+    try:
+        yield
+    finally:
+        if not given:
+            os.environ.pop(name, None)
+
+
 def _begun_with(config: SimulateConfig) -> dict[str, Any]:
     """Return what must be the same to go on with a set: all that its bits may depend on."""
     values = to_dict(config)
+    values["subsets"] = sorted(set(values["subsets"]))
     for name in ("folder", "threads", "processes", "share", "resume"):
         del values[name]
     versions = {"libhetero": libhetero.__version__, "jax": jax.__version__}

@@ -148,10 +148,10 @@ def prepare_map(volume: np.ndarray, padding: int) -> np.ndarray:
     n = volume.shape[0]
     padded = padding * n
     lines = _wrapped(volume * kernel_correction(n, padded), padded, axis=2)
-    transform = scipy.fft.rfft(lines, axis=2, workers=-1)
+    transform = scipy.fft.rfft(lines, axis=2)
     for axis in (0, 1):
         wrapped = _wrapped(transform, padded, axis)
-        transform = scipy.fft.fft(wrapped, axis=axis, overwrite_x=True, workers=-1)
+        transform = scipy.fft.fft(wrapped, axis=axis, overwrite_x=True)
     transform[0, 0, 0] = volume.sum()
     return transform
 

@@ -42,7 +42,7 @@ def structure_factor(
     grid = np.zeros((fine, fine, fine), np.float32)
     widths = np.asarray(variance, np.float64) - least + narrow
     _spread(grid, np.asarray(position, np.float64) / spacing, weight, widths / spacing**2)
-    transform = scipy.fft.rfftn(np.fft.ifftshift(grid), workers=-1)
+    transform = scipy.fft.rfftn(np.fft.ifftshift(grid))
     transform = _keep_band(transform, n)
     axis = np.fft.fftfreq(n, pixel_size) ** 2
     half = np.fft.rfftfreq(n, pixel_size) ** 2
@@ -107,7 +107,7 @@ def radial_frequency(n: int, pixel_size: float) -> np.ndarray:
 def real_density(transform: np.ndarray) -> np.ndarray:
     """Return the map (n, n, n) float32 (z, y, x), origin n // 2, of a transform; sums to its DC."""
     n = transform.shape[0]
-    volume = scipy.fft.irfftn(transform, s=(n, n, n), workers=-1)
+    volume = scipy.fft.irfftn(transform, s=(n, n, n))
     return np.fft.fftshift(volume).astype(np.float32)
 
 
@@ -126,7 +126,7 @@ def resample_map(
     volume = cut_or_pad(volume, wide)
     if wide == n:
         return volume
-    transform = scipy.fft.rfftn(np.fft.ifftshift(volume), workers=-1)
+    transform = scipy.fft.rfftn(np.fft.ifftshift(volume))
     return real_density(_keep_band(transform, n))
 
 

@@ -5,8 +5,9 @@
 The signal ends at the circle of Nyquist before cropping, as that of every slice does; only the part
 that cropping keeps is made. Noise is white, with the variance of the CTF-applied noise-free images
 over all their pixels divided by the SNR, at the box before cropping. Cropped from n to m pixels,
-white noise of deviation σ is white noise of deviation σ m / n, which is what is drawn: at half the
-box the SNR of a pixel is up to four times the one asked for. Whatever particle i draws depends on
+white noise of deviation σ is white noise of deviation σ m / n, but for the column kx = m / 2, which
+stands for both signs of kx and keeps half its power. Exactly white noise is what is drawn. At half
+the box the SNR of a pixel is up to four times the one asked for. Whatever particle i draws depends on
 the seed and on i alone (a mixture's labels depend on the number of particles too, to be in equal
 shares).
 """

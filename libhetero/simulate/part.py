@@ -13,17 +13,20 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from libhetero.configuration import read_json, write_json
 from libhetero.errors import ConfigurationError, DataError
-from libhetero.io.atomic import writing_error
+from libhetero.io.atomic import flush_folder_to_disk, flush_to_disk, writing_error
 from libhetero.simulate.lock import FileLock, lock_file
 
 WHOLE = (1, 1)  # the share of a process that makes the set alone
+PRINTED = 60  # characters of a value that a message shows
 
 
 class Part:
@@ -70,16 +73,32 @@ class Part:
                         found[done[key]] = done
         return found
 
-    def alone(self) -> bool:
-        """Return whether no other share is at work now, and keep others out if so."""
+    def alone(self, seconds: float = 0.0) -> bool:
+        """Return whether no other share is at work now, and keep others out if so.
+
+        Meanwhile another share may have put the set in its place: `set` is then gone.
+
+        Parameters
+        ----------
+        seconds : how long to wait for the others, which may be ending too.
+        """
         if self.share == WHOLE:
             return True
         self._lock.drop()
-        return self._lock.take()
+        end = time.monotonic() + seconds
+        while not self._lock.take():
+            if time.monotonic() >= end:
+                return False
+            time.sleep(0.1)
+        return True
 
     def appear(self) -> None:
-        """Put the set in its place and remove the rest."""
+        """Put the set, all of it on the disk, in its place and remove the rest."""
+        for left in list(self.set.rglob(".*")):  # temporary files of a process that was killed
+            left.unlink()
+        _flush(self.set)
         os.replace(self.set, self.target)
+        flush_folder_to_disk(self.target.parent)
         self.remove()
 
     def remove(self) -> None:
@@ -135,7 +154,18 @@ def open_part(
                 part.remove()
 
 
+def _flush(folder: Path) -> None:
+    """Wait until a folder lies on the disk with all that is in it."""
+    for path in folder.rglob("*"):
+        (flush_folder_to_disk if path.is_dir() else flush_to_disk)(path)
+    flush_folder_to_disk(folder)
+
+
 def _check_free(target: Path) -> None:
+    if os.path.ismount(target):
+        raise DataError(
+            f"{target}: is where a disk is mounted, which no folder can replace; give a folder in it."
+        )
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise DataError(f"{target}: exists already; choose another name or remove it.")
 
@@ -146,12 +176,16 @@ def _begin(
     """Make the folder, complete from the first moment, unless there is one already."""
     if folder.is_dir():
         return
-    beside = folder.with_name(f"{folder.name}.{os.getpid()}.tmp")
+    beside = folder.with_name(f"{folder.name}.{secrets.token_hex(6)}.tmp")
     try:
         beside.mkdir()
+    except OSError as error:
+        raise writing_error(target, error) from error
+    try:
         (beside / "set").mkdir()
         write_json(beside / "begun.json", begun_with)
         fill(beside / "set")
+        _flush(beside)
         beside.rename(folder)
     except OSError as error:
         if not folder.is_dir():  # else another share was faster
@@ -179,7 +213,7 @@ def _hold(
 def _check_same(folder: Path, begun_with: dict[str, Any]) -> None:
     found = read_json(folder / "begun.json")
     differing = [
-        f"{key} is {found.get(key)}, asked for {begun_with.get(key)}"
+        _difference(key, found.get(key), begun_with.get(key))
         for key in sorted(found.keys() | begun_with.keys())
         if found.get(key) != begun_with.get(key)
     ]
@@ -188,3 +222,14 @@ def _check_same(folder: Path, begun_with: dict[str, Any]) -> None:
             f"{folder}: was begun with another configuration: {'; '.join(differing)}. Give the same "
             "options, or remove that folder."
         )
+
+
+def _difference(key: str, found: Any, asked: Any) -> str:
+    """Say how two values differ: long lists by their lengths or the first entry that differs."""
+    both = isinstance(found, list) and isinstance(asked, list)
+    if both and len(str(found)) + len(str(asked)) > 2 * PRINTED:
+        if len(found) != len(asked):
+            return f"{key} has {len(found)} entries, asked for {len(asked)}"
+        i = next(i for i, pair in enumerate(zip(found, asked, strict=True)) if pair[0] != pair[1])
+        return f"{key}: entry {i + 1} is {found[i]}, asked for {asked[i]}"
+    return f"{key} is {found}, asked for {asked}"

@@ -2,8 +2,8 @@
 
 Particles are drawn and rendered by compiled functions in chunks of fixed size: compiled for another
 size, the same sum may be rounded another way. So a particle's image and what is said of it are the
-same to the bit whatever the block size and the number of threads. Nothing here grows with
-particles × pixels.
+same to the bit whatever the block size and the number of threads, on processors of one instruction
+set. Nothing here grows with particles × pixels.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from itertools import groupby
 from typing import Any
 
 import jax
@@ -209,10 +210,10 @@ class Simulation:
         self, noise_deviation: float, block_size: int = 256, threads: int = 1
     ) -> Iterator[Block]:
         """Render all particles in the blocks of `work(block_size)`; the rest is as in `render`."""
-        for k, index in self.work(block_size):
-            yield _joined(
-                list(self.render(k, self.prepared(k), index, noise_deviation, threads))
-            )
+        for k, blocks in groupby(self.work(block_size), key=lambda block: block[0]):
+            bodies = self.prepared(k)
+            for _, index in blocks:
+                yield _joined(list(self.render(k, bodies, index, noise_deviation, threads)))
 
     def prepared(self, k: int) -> PreparedBodies:
         """Return the bodies of structure k in one of few box sizes: each size is compiled anew."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scipy.fft
 
 import libhetero.physics  # noqa: F401  (records become pytrees)
 from libhetero.io import write_volume
@@ -73,7 +74,7 @@ class SetWorker:
     ----------
     simulation : what is simulated.
     folder : of the set in the making, with its stack and `truth`.
-    threads : chunks of particles rendered at the same time.
+    threads : chunks of particles rendered at the same time, and threads of a transform.
     """
 
     def __init__(self, simulation: Simulation, folder: Path, threads: int) -> None:
@@ -82,7 +83,8 @@ class SetWorker:
 
     def __call__(self, step: Survey | Render) -> dict[str, Any]:
         """Do one step and return what is to be recorded of it."""
-        return self._survey(step) if isinstance(step, Survey) else self._render(step)
+        with scipy.fft.set_workers(self._threads):
+            return self._survey(step) if isinstance(step, Survey) else self._render(step)
 
     def _survey(self, step: Survey) -> dict[str, Any]:
         k, simulation = step.structure, self._simulation

@@ -7,12 +7,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
-from libhetero.io import write_particles
+from libhetero.io.lst import write_lst
+from libhetero.io.optics import optics_groups
+from libhetero.io.star_writer import write_star
 from libhetero.records import ParticleSet
 from libhetero.simulate.simulation import Simulation, Truth
 
@@ -31,39 +35,52 @@ def write_tables(
     simulation : what is simulated.
     subsets : for each number K, lists of the particles of the first K structures too.
     """
-    count, kind = simulation.imaging.particles, simulation.kind
     structure = simulation.structure_of_particles()
     stems = [*((k, f"particles_{k:04d}") for k in subsets), (simulation.structures, "particles")]
-    lists = [(k, _RowFile(beside / f"{stem}.{x}")) for k, stem in stems for x in ("star", "lst")]
-    states, angles, labels = None, None, None
-    if kind != "motion":
-        labels = open(beside / "truth" / "labels.txt", "w", encoding="ascii")
-    for start in range(0, count, ROWS):
-        index = np.arange(start, min(start + ROWS, count), dtype=np.int32)
-        drawn = simulation.truth(index, structure[index])
-        particles = _particle_set(folder, simulation, index, drawn)
-        for k, rows in lists:
-            rows.append(particles.take(np.flatnonzero(structure[index] < k)))
-        if labels is not None:
-            np.savetxt(labels, np.stack([index, drawn.label], axis=1), fmt="%d")
-        bodies = drawn.present.shape[1]
-        if kind == "assembly":
-            states = _table(states, beside / "truth" / "states.npy", np.uint8, (count, bodies))
-            states[index] = drawn.present
-        if kind == "motion":
-            angles = _table(angles, beside / "truth" / "angles.npy", np.float32, (count, bodies))
-            angles[index] = drawn.angle
+    optics = _optics_of_lists(folder, simulation, structure, [k for k, _ in stems])
+    lists = [
+        (k, _RowFile(beside / f"{stem}.{suffix}", optics.get(k)))
+        for k, stem in stems
+        for suffix in ("star", "lst")
+    ]
+    with contextlib.ExitStack() as files:
+        truth = _TruthFiles(beside / "truth", simulation, files)
+        for index, drawn in _drawn(simulation, structure):
+            particles = _particle_set(folder, simulation, index, drawn)
+            for k, rows in lists:
+                rows.append(particles.take(np.flatnonzero(structure[index] < k)))
+            truth.append(index, drawn)
     for _, rows in lists:
         rows.close()
-    if labels is not None:
-        labels.close()
 
 
-def _table(
-    found: np.memmap | None, path: Path, dtype: type, shape: tuple[int, int]
-) -> np.memmap:
-    """Open a .npy file of this shape on disk at the first call."""
-    return np.lib.format.open_memmap(path, "w+", dtype, shape) if found is None else found
+def _drawn(simulation: Simulation, structure: np.ndarray) -> Iterator[tuple[np.ndarray, Truth]]:
+    """Yield the particles, some at a time, (b,) int32, with what was drawn for them."""
+    count = simulation.imaging.particles
+    for start in range(0, count, ROWS):
+        index = np.arange(start, min(start + ROWS, count), dtype=np.int32)
+        yield index, simulation.truth(index, structure[index])
+
+
+def _optics_of_lists(
+    folder: Path, simulation: Simulation, structure: np.ndarray, firsts: Sequence[int]
+) -> dict[int, np.ndarray]:
+    """Return the optics groups of each list by its number of structures; empty where there is one.
+
+    Parameters
+    ----------
+    folder, simulation : as in `write_tables`.
+    structure : (particles,) of every particle.
+    firsts : for each number K, a list has the particles of the first K structures.
+    """
+    if simulation.ctf_table is None:
+        return {}
+    found: dict[int, list[np.ndarray]] = {k: [] for k in firsts}
+    for index, drawn in _drawn(simulation, structure):
+        values, group = optics_groups(_particle_set(folder, simulation, index, drawn))
+        for k, parts in found.items():
+            parts.append(values[np.unique(group[structure[index] < k])])
+    return {k: np.unique(np.concatenate(parts), axis=0) for k, parts in found.items()}
 
 
 def _particle_set(
@@ -83,11 +100,57 @@ def _particle_set(
     )
 
 
-class _RowFile:
-    """A list written some rows at a time: parts by `write_particles`, joined under one header."""
+class _TruthFiles:
+    """labels.txt, states.npy and angles.npy by the kind of set, written in order.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    Parameters
+    ----------
+    folder : the set's `truth`.
+    simulation : what is simulated.
+    files : closes them in the end.
+    """
+
+    def __init__(
+        self, folder: Path, simulation: Simulation, files: contextlib.ExitStack
+    ) -> None:
+        self._kind, self._count = simulation.kind, simulation.imaging.particles
+        self._table: BinaryIO | None = None
+        if self._kind != "motion":
+            labels = open(folder / "labels.txt", "w", encoding="ascii")
+            self._labels = files.enter_context(labels)
+        if self._kind != "mixture":
+            name = "states.npy" if self._kind == "assembly" else "angles.npy"
+            self._table = files.enter_context(open(folder / name, "wb"))
+
+    def append(self, index: np.ndarray, drawn: Truth) -> None:
+        """Add the rows of some particles, which follow those before."""
+        if self._kind != "motion":
+            np.savetxt(self._labels, np.stack([index, drawn.label], axis=1), fmt="%d")
+        if self._kind == "assembly":
+            self._append(drawn.present.astype(np.uint8))
+        if self._kind == "motion":
+            self._append(drawn.angle.astype(np.float32))
+
+    def _append(self, rows: np.ndarray) -> None:
+        """Add rows to the table: a file, not mapped memory, in which a full disk kills a process."""
+        if self._table.tell() == 0:
+            described = {"descr": np.lib.format.dtype_to_descr(rows.dtype), "fortran_order": False}
+            shape = (self._count, *rows.shape[1:])
+            np.lib.format.write_array_header_1_0(self._table, {**described, "shape": shape})
+        self._table.write(rows.tobytes())
+
+
+class _RowFile:
+    """A list written some rows at a time: parts, joined under one header.
+
+    Parameters
+    ----------
+    path : of the list, .star or .lst.
+    optics : of the whole list, from `optics_groups`; None where the first part has all.
+    """
+
+    def __init__(self, path: Path, optics: np.ndarray | None) -> None:
+        self.path, self._optics = path, optics
         self._part = path.with_name(f".part{path.suffix}")
         self._rows = path.with_name(f".rows_{path.name}")
         self._rows.unlink(missing_ok=True)  # of an interrupted program
@@ -98,7 +161,10 @@ class _RowFile:
         """Add the rows of some particles."""
         if len(particles) == 0:
             return
-        write_particles(self._part, particles)
+        if self.path.suffix == ".lst":
+            write_lst(self._part, particles)
+        else:
+            write_star(self._part, particles, self._optics)
         with open(self._part, encoding="utf-8") as part, open(self._rows, "a") as rows:
             lines = part.read().splitlines()
             start = self._first_row(lines)

@@ -5,7 +5,8 @@
 
 The work is cut into steps (`steps`), done by one process or several, on one machine or several, in
 a folder beside that outlives an interruption (`part`). What is written is the same to the bit however
-the steps are shared out. The memory needed does not depend on the number of particles.
+the steps are shared out among processors of one instruction set. The memory needed does not depend on
+the number of particles.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scipy.fft
 
 from libhetero.configuration import write_json
 from libhetero.errors import ConfigurationError, DataError
@@ -34,6 +36,7 @@ from libhetero.simulate.tables import write_tables
 logger = logging.getLogger(__name__)
 
 FORMAT_VERSION = 1
+ENDING = 10.0  # seconds in which shares that are done leave, so that the last puts the set together
 
 Progress = Callable[[str, int, int], None]
 
@@ -78,6 +81,8 @@ def write_simulation(
     ConfigurationError : if what was left was begun with something else.
     """
     folder = Path(os.path.abspath(folder))
+    if folder.is_symlink():  # a folder cannot replace the link; what it names is the set's place
+        folder = Path(os.path.realpath(folder))
 
     def fill(empty: Path) -> None:
         (empty / "truth").mkdir()
@@ -91,19 +96,43 @@ def write_simulation(
             progress(what, done, total)
 
     each = max(1, threads // processes)
-    preallocate = "XLA_PYTHON_CLIENT_PREALLOCATE"  # of a GPU, which the processes share
-    environment = {"NPROC": str(each), preallocate: os.environ.get(preallocate, "false")}
     with open_part(folder, begun_with or {}, fill, share, resume) as part, _kept(part):
         worker = SetWorker(simulation, part.set, each)
-        with workers(worker, processes, environment) as pool:
+        with workers(worker, processes, _environment(each)) as pool:
             variance = _survey(part, simulation, pool, show)
             rendering = rendering_of(simulation, simulation.noise_deviation(variance))
             _render(part, simulation, rendering, pool, show)
-        if len(part.recorded("block")) < len(rendering) or not part.alone():
-            logger.info("share %d of %d is done; other shares are not yet.", *share)
+        if not _is_last(part, len(rendering)):
             return None
-        _finish(part, simulation, variance, subsets, details or {})
+        if part.set.is_dir() or not folder.is_dir():  # else another share was faster
+            with scipy.fft.set_workers(max(1, threads)):
+                _finish(part, simulation, variance, subsets, details or {})
     return folder
+
+
+def _environment(threads: int) -> dict[str, str]:
+    """Return the variables of a process that has this many threads and shares a GPU with others."""
+    preallocate = "XLA_PYTHON_CLIENT_PREALLOCATE"
+    pools = ("NPROC", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    return {
+        **dict.fromkeys(pools, str(threads)),
+        preallocate: os.environ.get(preallocate, "false"),
+    }
+
+
+def _is_last(part: Part, blocks: int) -> bool:
+    """Return whether all blocks are done and this share is the one to put the set together."""
+    if len(part.recorded("block")) < blocks:
+        logger.info("share %d of %d is done; other shares are not yet.", *part.share)
+        return False
+    if part.alone(ENDING):
+        return True
+    logger.info(
+        "share %d of %d is done and so is every block; another process still holds the set: if it "
+        "does not put it together, run any share again.",
+        *part.share,
+    )
+    return False
 
 
 def _check_space(folder: Path, size: int) -> None:
@@ -127,14 +156,28 @@ def _kept(part: Part) -> Iterator[None]:
         raise DataError(
             f"{said} What is done is kept in {part.folder}: go on with --resume."
         ) from error
-    except ConfigurationError:  # other options make another set: surveys are of no use to it
-        if part.share == WHOLE and not part.recorded("block"):
-            part.remove()
-        raise
+    except ConfigurationError as error:
+        if not part.begun:
+            raise
+        raise ConfigurationError(
+            f"{error} What is done is kept in {part.folder}: go on with --resume and the same options, "
+            "or remove that folder."
+        ) from error
     except BaseException:
         if part.begun:
             logger.warning("what is done is kept in %s: go on with --resume.", part.folder)
         raise
+
+
+def survey_order(structures: int, share: tuple[int, int]) -> list[int]:
+    """Return the structures of a share, then those of others in an order of its own.
+
+    Shares that help others out would survey the same ones at the same time if they went in step.
+    """
+    place, count = share
+    others = np.random.default_rng(place).permutation(structures)
+    own = list(range(place - 1, structures, count))
+    return own + [int(k) for k in others if k % count != place - 1]
 
 
 def _survey(
@@ -143,11 +186,10 @@ def _survey(
     """Survey every structure that no share has surveyed yet, own ones first; return the variance."""
     place, count = part.share
     everyone = range(simulation.structures)
-    order = sorted(everyone, key=lambda k: (k - place + 1) % count)
 
     def missing() -> Iterator[Survey]:
         known = part.recorded("structure")
-        for k in order:
+        for k in survey_order(simulation.structures, part.share):
             if k % count != place - 1:
                 known = part.recorded("structure")  # its own share may be faster
             if k not in known:

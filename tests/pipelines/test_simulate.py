@@ -17,6 +17,8 @@ from libhetero.errors import ConfigurationError
 from libhetero.io import ImageReader, read_particles, read_volume, write_volume
 from libhetero.pipelines.simulate import (
     SimulateConfig,
+    _begun_with,
+    _gpu_to_share,
     build,
     ctf_table,
     parse_b_factor,
@@ -206,6 +208,27 @@ def test_a_subset_trains_and_scores_as_it_is(
     assert sorted(truth.labels[places]) == 10 * [0] + 10 * [1]
     true, _ = read_volume(f"set/truth/map_00{truth.labels[places[7]]}.mrc")
     np.testing.assert_array_equal(truth.map(places[7]), true)
+
+
+def test_the_order_of_subsets_makes_no_other_set() -> None:
+    one, other = (
+        _begun_with(SimulateConfig("mixture", "out", subsets=subsets))
+        for subsets in ((3, 2, 2), (2, 3))
+    )
+    assert one == other and one["subsets"] == [2, 3]
+
+
+def test_several_processes_do_not_take_a_gpu_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "XLA_PYTHON_CLIENT_PREALLOCATE"
+    monkeypatch.delenv(name, raising=False)
+    for processes, value in ((1, None), (2, "false")):
+        with _gpu_to_share(processes):
+            assert os.environ.get(name) == value
+        assert name not in os.environ
+    monkeypatch.setenv(name, "true")
+    with _gpu_to_share(2):
+        assert os.environ[name] == "true"
+    assert os.environ[name] == "true"
 
 
 def test_share_option() -> None:

@@ -3,7 +3,9 @@
 import errno
 import fcntl
 import json
+import os
 import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,6 +53,52 @@ def test_it_appears_when_complete(target: Path) -> None:
         pass
 
 
+def test_what_a_killed_process_left_inside_does_not_appear(target: Path) -> None:
+    with _open(target) as part:
+        (part.set / "truth").mkdir()
+        for name in (".rows_particles.star", "truth/.map_000.0a1b2c.tmp.mrc"):
+            (part.set / name).write_text("half")
+        part.record({"block": 0})
+        part.appear()
+    assert [path.name for path in sorted(target.rglob("*"))] == ["stack", "truth"]
+
+
+def test_everything_lies_on_the_disk_before_it_appears(
+    target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushed, fsync = [], os.fsync
+    with _open(target) as part:
+        inside = {(part.set / name).stat().st_ino for name in (".", "stack")}
+
+        def watched(descriptor: int) -> None:
+            fsync(descriptor)
+            flushed.append((os.fstat(descriptor).st_ino, target.exists()))
+
+        monkeypatch.setattr(os, "fsync", watched)
+        part.appear()
+    assert {(node, False) for node in inside} <= set(flushed)
+    assert flushed[-1] == (target.parent.stat().st_ino, True)
+
+
+def test_a_mount_point_is_refused(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target.mkdir()
+    monkeypatch.setattr(os.path, "ismount", lambda path: path == target)
+    with pytest.raises(DataError, match="a disk is mounted"), _open(target):
+        pass
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_the_folder_has_the_mode_of_the_umask(target: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        with _open(target) as part:
+            assert part.folder.stat().st_mode & 0o777 == 0o750
+            part.appear()
+    finally:
+        os.umask(before)
+    assert target.stat().st_mode & 0o777 == 0o750
+
+
 def test_nothing_done_leaves_nothing(target: Path) -> None:
     with pytest.raises(RuntimeError), _open(target):
         raise RuntimeError
@@ -71,6 +119,21 @@ def test_other_options_are_named(target: Path, left: Path) -> None:
         with _open(target, {**WITH, "snr": 0.1}, resume=True):
             pass
     assert left.is_dir()
+
+
+def test_long_lists_are_not_printed(target: Path) -> None:
+    models = [f"model_{k:04d}.cif" for k in range(1000)]
+    with _open(target, {"models": models}) as part:
+        part.record({"block": 0})
+    other = [*models[:16], "another.cif", *models[17:]]
+    for asked, words in (
+        (other, "entry 17 is model_0016.cif, asked for another.cif"),
+        (models[:999], "models has 1000 entries, asked for 999"),
+    ):
+        with pytest.raises(ConfigurationError, match=words) as failure:
+            with _open(target, {"models": asked}, resume=True):
+                pass
+        assert len(str(failure.value)) < 400
 
 
 def test_a_line_cut_off_by_a_crash_is_not_done(target: Path, left: Path) -> None:
@@ -106,6 +169,14 @@ def test_shares_work_side_by_side_and_the_last_is_alone(target: Path) -> None:
         assert second.alone()
         with pytest.raises(DataError, match="another process"), at_work((1, 2)):
             pass
+
+
+def test_shares_that_end_together_wait_for_each_other(target: Path) -> None:
+    with _open(target, share=(2, 2)) as second, _open(target, share=(1, 2)) as first:
+        leaving = threading.Timer(0.3, second._lock.drop)
+        leaving.start()
+        assert first.alone(seconds=10)
+        leaving.join()
 
 
 def test_what_a_finished_set_left_behind_goes(target: Path, left: Path) -> None:

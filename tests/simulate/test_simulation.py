@@ -56,6 +56,19 @@ def test_images_do_not_depend_on_blocks_or_threads(assembly: Simulation, noisy: 
     assert max(len(block.index) for block in assembly.blocks(deviation, 64)) == 64
 
 
+def test_a_structure_is_prepared_once_for_all_its_blocks(
+    assembly: Simulation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, prepared = [], Simulation.prepared
+
+    def watched(simulation: Simulation, k: int) -> object:
+        asked.append(k)
+        return prepared(simulation, k)
+
+    monkeypatch.setattr(Simulation, "prepared", watched)
+    assert len(list(assembly.blocks(0.0, 64))) == 4 and asked == [0]
+
+
 def test_what_is_held_does_not_grow_with_the_set(
     assembly: Simulation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -148,6 +161,11 @@ def test_protein_is_white_unless_dark(assembly: Simulation, clean: np.ndarray) -
     np.testing.assert_array_equal(block.images, -clean)
 
 
+def _spectrum(noise: np.ndarray) -> np.ndarray:
+    """Return the mean power at every frequency of some images."""
+    return np.mean(np.abs(np.fft.fft2(noise)) ** 2, axis=0)
+
+
 def test_cropping_keeps_signal_and_lowers_noise(assembly: Simulation, clean: np.ndarray) -> None:
     cropped = dataclasses.replace(assembly, imaging=dataclasses.replace(IMAGING, crop=12))
     assert (cropped.imaging.final_box, cropped.imaging.final_pixel_size) == (12, 10.0)
@@ -155,12 +173,17 @@ def test_cropping_keeps_signal_and_lowers_noise(assembly: Simulation, clean: np.
     assert np.isclose(deviation, assembly.noise_deviation(), rtol=1e-5)
     (noisy,), (signal,) = list(cropped.blocks(deviation)), list(cropped.blocks(0.0))
     assert noisy.images.shape == (200, 12, 12)
-    assert np.isclose((noisy.images - signal.images).var(), deviation**2 / 4, rtol=0.05)
     whole = crop_fourier_image(fourier_image(clean), 12)
     np.testing.assert_allclose(signal.images, real_image(whole, 12), atol=1e-3)
-    noise = np.abs(np.fft.fft2(noisy.images - signal.images)) ** 2
-    spectrum = noise.mean(axis=0) / (12**2 * deviation**2 / 4)
-    assert np.abs(spectrum - 1).max() < 0.5, "white up to the new Nyquist"
+    white = np.random.default_rng(0).normal(0, deviation, (2000, 24, 24)).astype(np.float32)
+    really = np.asarray(real_image(crop_fourier_image(fourier_image(white), 12), 12))
+    drawn, cropped_noise = _spectrum(noisy.images - signal.images), _spectrum(really)
+    below = np.ix_(*2 * [np.arange(12) != 6])
+    assert np.isclose(drawn[below].mean(), cropped_noise[below].mean(), rtol=0.04)
+    assert np.abs(drawn / cropped_noise - 1)[below].max() < 0.5
+    assert np.abs(drawn / drawn.mean() - 1).max() < 0.5, "white up to the new Nyquist"
+    column = cropped_noise[:, 6] / cropped_noise[below].mean()
+    np.testing.assert_allclose(column, 0.5, atol=0.1)
 
 
 def test_ctf_may_come_from_a_table(assembly: Simulation) -> None:

@@ -16,7 +16,7 @@ from libhetero.physics.ctf import ctf_image
 from libhetero.physics.fourier import frequencies_2d, real_image
 from libhetero.physics.gaussians import project_gaussians
 from libhetero.physics.rotations import axis_angle_to_matrix
-from libhetero.records import Gaussians
+from libhetero.records import CTFParams, Gaussians
 from libhetero.simulate import steps, tables
 from libhetero.simulate.complex import (
     BEAD_SIGMA,
@@ -25,8 +25,10 @@ from libhetero.simulate.complex import (
     generate_mixture,
 )
 from libhetero.simulate.imaging import ImagingConfig
+from libhetero.simulate.part import Part
 from libhetero.simulate.sets import assembly_of, mixture_of, motion_of
-from libhetero.simulate.writer import write_simulation
+from libhetero.simulate.tables import write_tables
+from libhetero.simulate.writer import survey_order, write_simulation
 
 IMAGING = ImagingConfig(particles=70, box_size=24, pixel_size=5.0, snr=None, seed=1)
 MODEL = generate_complex(0, 3, 70.0)
@@ -118,6 +120,57 @@ def test_lists_agree_and_are_the_same_however_they_are_streamed(
     write_simulation(folder, simulation, threads=2)
     assert texts == [(folder / name).read_bytes() for name in ("particles.star", "particles.lst")]
     assert (tmp_path / "first.mrcs").read_bytes() == (folder / "particles.mrcs").read_bytes()
+
+
+def test_every_row_names_its_own_optics_group(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two voltages, drawn at random, in parts of which some hold one voltage alone."""
+    columns = [[1e4, 2e4], [1e4, 2e4], [0, 1], [300, 200], [2.7, 2.0], [0.1, 0.07], [0, 0], [0, 0], [1, 1]]  # fmt: skip
+    table = CTFParams(*(np.array(column, np.float32) for column in columns))
+    mixture = mixture_of(MODELS, SMALL, table)
+    texts = []
+    for rows in (4, 100):
+        monkeypatch.setattr(tables, "ROWS", rows)
+        (tmp_path / f"{rows}" / "truth").mkdir(parents=True)
+        write_tables(tmp_path / f"{rows}", tmp_path, mixture, [2])
+        texts.append([path.read_bytes() for path in sorted((tmp_path / f"{rows}").glob("p*"))])
+    assert texts[0] == texts[1] and len(texts[0]) == 4
+    structure = mixture.structure_of_particles()
+    drawn = mixture.truth(np.arange(60, dtype=np.int32), structure).ctf
+    assert min(len(np.unique(drawn.voltage[i : i + 4])) for i in range(0, 60, 4)) == 1
+    assert len(np.unique(drawn.voltage)) == 2
+    for name, kept in (("particles", structure < 3), ("particles_0002", structure < 2)):
+        for suffix in ("star", "lst"):
+            path = tmp_path / "4" / f"{name}.{suffix}"
+            ctf = read_particles(path, need_images=False).ctf
+            for field in ("voltage", "spherical_aberration", "amplitude_contrast", "defocus_u"):
+                expected = getattr(drawn, field)[kept]
+                np.testing.assert_allclose(getattr(ctf, field), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind, name", [("assembly", "states"), ("motion", "angles")])
+def test_tables_are_those_that_numpy_writes(
+    kind: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "ROWS", 16)
+    assembly, motion = assembly_of(MODEL, IMAGING), motion_of(MODEL, IMAGING, 0.5)
+    (tmp_path / "truth").mkdir()
+    write_tables(tmp_path, tmp_path, assembly if kind == "assembly" else motion)
+    path = tmp_path / "truth" / f"{name}.npy"
+    values = np.load(path)
+    mapped = np.lib.format.open_memmap(tmp_path / "mapped.npy", "w+", values.dtype, values.shape)
+    mapped[:] = values
+    mapped.flush()
+    assert path.read_bytes() == (tmp_path / "mapped.npy").read_bytes()
+
+
+def test_a_link_stays_and_its_folder_becomes_the_set(tmp_path: Path) -> None:
+    (tmp_path / "large").mkdir()
+    (tmp_path / "set").symlink_to(tmp_path / "large")
+    simulation = assembly_of(MODEL, dataclasses.replace(IMAGING, particles=10))
+    assert write_simulation(tmp_path / "set", simulation) == tmp_path / "large"
+    assert (tmp_path / "set").is_symlink() and len(_read(tmp_path / "set")[0]) == 10
 
 
 def test_a_full_folder_is_not_touched(tmp_path: Path) -> None:
@@ -240,6 +293,34 @@ def test_the_last_share_puts_the_set_together(
     assert _contents(folder) == uninterrupted
 
 
+def test_of_shares_that_end_together_one_puts_the_set_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "set"
+    assert write_simulation(folder, MIXTURE, share=(2, 2)) is None
+    with monkeypatch.context() as patch, caplog.at_level("INFO"):
+        patch.setattr(Part, "alone", lambda part, seconds: False)
+        assert write_simulation(folder, MIXTURE, share=(1, 2)) is None
+    assert "so is every block" in caplog.text and "run any share again" in caplog.text
+
+    def too_late(part: Part, seconds: float) -> bool:
+        part.appear()
+        return True
+
+    monkeypatch.setattr(Part, "alone", too_late)
+    assert write_simulation(folder, MIXTURE, share=(1, 2)) == folder
+    assert [path.name for path in tmp_path.iterdir()] == ["set"]
+    assert not (folder / "particles.star").exists(), "the other one has written it"
+
+
+def test_shares_help_each_other_out_of_step() -> None:
+    orders = [survey_order(40, (place, 4)) for place in (1, 2, 3, 4)]
+    for place, order in enumerate(orders):
+        assert order[:10] == list(range(place, 40, 4)) and sorted(order) == list(range(40))
+    assert orders[0][10:] != sorted(orders[0][10:])
+    assert survey_order(3, (1, 1)) == [0, 1, 2] and survey_order(2, (5, 5))[0] in (0, 1)
+
+
 def test_a_share_that_never_came_is_done_by_resuming(tmp_path: Path, uninterrupted: dict) -> None:
     folder = tmp_path / "other" / "set"
     assert write_simulation(folder, MIXTURE, share=(2, 3), subsets=[2]) is None
@@ -261,11 +342,18 @@ def test_subsets_are_the_first_structures_of_the_same_stack(tmp_path: Path) -> N
     assert json.loads((folder / "truth" / "truth.json").read_text())["subsets"] == [2, 3]
 
 
-def test_a_structure_that_does_not_fit_leaves_nothing(tmp_path: Path) -> None:
-    models = [MODELS[0], generate_complex(0, 0, 250.0)]
-    with pytest.raises(ConfigurationError, match=r"structure 1 \(core\): 2\d\d Å across"):
-        write_simulation(tmp_path / "set", mixture_of(models, SMALL))
+def test_a_structure_that_does_not_fit_leaves_nothing_but_surveys(tmp_path: Path) -> None:
+    large = generate_complex(0, 0, 250.0)
+    with pytest.raises(ConfigurationError, match=r"structure 0 \(core\): 2\d\d Å across"):
+        write_simulation(tmp_path / "set", mixture_of([large, *MODELS[:2]], SMALL))
     assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ConfigurationError, match=r"structure 2 .* kept in .*\.set\.part: go on"):
+        write_simulation(tmp_path / "set", mixture_of([*MODELS[:2], large], SMALL))
+    counted = []
+    write_simulation(
+        tmp_path / "set", MIXTURE, resume=True, progress=lambda *values: counted.append(values)
+    )
+    assert counted[0] == ("structures", 2, 3)
 
 
 def test_a_set_larger_than_the_disk_is_refused_at_once(

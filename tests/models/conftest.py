@@ -6,9 +6,10 @@ import jax
 import pytest
 
 
-@pytest.fixture(scope="package", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def quick_compilation() -> Iterator[None]:
-    """Leave most optimisations of XLA out while these tests run."""
+    """Leave most optimisations of XLA out while these tests run, and nothing for others of what was compiled so."""
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", False)
+    jax.clear_caches()

@@ -125,7 +125,7 @@ class HypeConfig:
             )
         if name == "default":
             return cls(
-                lift=24, encoder_box=64, patch=6, weight_tokens=16, inr_frequencies=512, coordinates=1024,
+                lift=24, encoder_box=64, patch=6, depth=4, weight_tokens=16, inr_frequencies=512, coordinates=1024,
             )  # fmt: skip
         if name == "paper":
             return cls(

@@ -6,9 +6,9 @@
 One set made from the seed: a complex whose pieces come and go, or several molecules. Each row changes
 one thing of the first row and trains on nine tenths of the particles. `held_out` is the loss of the last
 tenth at the parameters kept, in thousandths above the first row's (less is better; with an encoder
-network or another loss it holds more than the misfit: compare the other
-figures); the others are those of e2hype_score.py. Read the mean of several seeds. The JSON file is
-written anew after every row, so that a run can be stopped.
+network or another loss it holds more than the misfit: compare the other figures); the others are those of
+e2hype_score.py. Read the mean of several seeds. The JSON file is written anew after every row, so that a
+run can be stopped.
 """
 
 from __future__ import annotations

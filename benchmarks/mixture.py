@@ -103,7 +103,7 @@ PAPER_SMALL = (
     "--preset paper --set patch=8 --set dim=192 --set heads=6 --set head_dim=32 --set feed_forward=768 "
     "--set inr_width=256 --set inr_frequencies=64 --set weight_tokens=8 --batchsz 8 --learnrate 1e-3"
 )
-# Muon multiplies the matrices of a wide MLP by themselves 15 times a step: 100 GFLOP, too slow for a CPU.
+# Muon multiplies the matrices of a wide MLP by themselves 15 times a step: 129 GFLOP, too slow for a CPU.
 MLP_ADAM = {"mlp": "--optimiser adam"}
 PROFILES = {
     "cpu": Profile(10, 300, 64, 5.0, 0.1, 600, "--preset small", PAPER_SMALL, rows=MLP_ADAM),

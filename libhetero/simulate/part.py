@@ -23,7 +23,7 @@ from typing import Any
 from libhetero.configuration import read_json, write_json
 from libhetero.errors import ConfigurationError, DataError
 from libhetero.io.atomic import flush_folder_to_disk, flush_to_disk, writing_error
-from libhetero.simulate.lock import FileLock, lock_file
+from libhetero.io.lock import FileLock, lock_file
 
 WHOLE = (1, 1)  # the share of a process that makes the set alone
 PRINTED = 60  # characters of a value that a message shows

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,13 +12,12 @@ from typing import Any, Protocol
 
 import jax
 import numpy as np
-from jax.sharding import Mesh
 
 from libhetero.errors import DataError
 from libhetero.records import Batch
 from libhetero.training import sharding
 from libhetero.training.checkpoint import CheckpointFolder
-from libhetero.training.feed import ordered_indices, prefetch, step_indices, steps_per_epoch
+from libhetero.training.feed import ordered_indices, step_indices, steps_per_epoch
 from libhetero.training.held_out import HeldOut, split
 from libhetero.training.interruption import StopRequest
 from libhetero.training.log import RunLog
@@ -32,6 +30,7 @@ from libhetero.training.optimiser import (
     start_state,
     training_step,
 )
+from libhetero.training.placing import Feed, placed_batches
 
 LOGGER = logging.getLogger(__name__)
 REPORTS_PER_EPOCH = 10
@@ -45,16 +44,6 @@ class Trainable(Protocol):
         self, params: Any, batch: Batch, key: jax.Array, training: bool = True
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
         """Return the mean over the batch by weight, and metrics (scalars)."""
-
-
-class Feed(Protocol):
-    """What the loop knows of the particles."""
-
-    def __len__(self) -> int:
-        """Return the number of particles."""
-
-    def batch(self, index: np.ndarray, size: int | None = None) -> Batch:
-        """Return the particles at `index`, padded to `size` at weight 0."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +74,7 @@ def train(
     resume: bool = False,
     devices: Sequence[jax.Device] | None = None,
     progress: Callable[[float], None] | None = None,
+    observe: Callable[[int, Any], None] | None = None,
 ) -> TrainingResult:
     """Train a model on a feed of particles over all devices.
 
@@ -98,6 +88,8 @@ def train(
     resume : continue from the last checkpoint of `folder`; it needs one.
     devices : default all devices of all processes.
     progress : called with the fraction done at every report.
+    observe : called at every checkpoint by process 0 with the step and the parameters to use there, on its
+        first device; training waits for it.
 
     Raises
     ------
@@ -129,14 +121,14 @@ def train(
             LOGGER.info("%d of %d particles are held out of training", len(testing), len(feed))
             parts = [testing[index] for index in ordered_indices(len(testing), config.batch_size)]
             held_out = HeldOut(
-                model.loss, lambda: _placed_batches(feed, parts, config, mesh), config, mesh
+                model.loss, lambda: placed_batches(feed, parts, config, mesh), config, mesh
             )
         order = step_indices(
             len(training), config.batch_size, config.seed, int(state.step), plan.total
         )
-        batches = _placed_batches(feed, (training[index] for index in order), config, mesh)
+        batches = placed_batches(feed, (training[index] for index in order), config, mesh)
         stack.callback(batches.close)
-        watch = _Watch(log, checkpoints, stop, progress, held_out)
+        watch = _Watch(log, checkpoints, stop, progress, observe, held_out)
         return _run(step, state, batches, plan, watch)
 
 
@@ -184,12 +176,20 @@ class _Watch:
     checkpoints: CheckpointFolder | None
     stop: StopRequest
     progress: Callable[[float], None] | None
+    observe: Callable[[int, Any], None] | None
     held_out: HeldOut | None
 
     def exhausted(self, state: TrainingState, plan: _Plan) -> bool:
         """Return whether the held-out particles say that training has done all it can."""
         epoch, rest = divmod(int(state.step), plan.per_epoch)
         return self.held_out is not None and rest == 0 and self.held_out.exhausted(state, epoch)
+
+    def look(self, state: TrainingState) -> None:
+        """Show the parameters to use now to whoever observes the run; what it takes is no training."""
+        if self.observe is None or not sharding.is_writer():
+            return
+        with self.log.paused():
+            self.observe(int(state.step), sharding.on_first_device(state.best()))
 
 
 def _run(
@@ -224,6 +224,7 @@ def _run(
         if watch.checkpoints is not None and (stopped or enough or plan.checkpoint_due(done)):
             meter.flush()
             watch.checkpoints.save(state)
+            watch.look(state)
         if stopped:
             LOGGER.warning("asked to stop: checkpoint written at step %d; go on by resuming", done)
         if stopped or enough:
@@ -251,26 +252,3 @@ def _report(
     watch.log.report(step, values)
     if watch.progress is not None:
         watch.progress(step / plan.total)
-
-
-def _placed_batches(
-    feed: Feed, indices: Iterable[np.ndarray], config: TrainingConfig, mesh: Mesh
-) -> Iterator[Batch]:
-    """Yield this process's share of each batch, already on its devices."""
-    size = sharding.padded_size(config.batch_size, mesh)
-    rows = sharding.local_rows(size)
-
-    def load(index: np.ndarray) -> Batch:
-        return sharding.place_batch(_share(feed, index, rows), mesh)
-
-    return prefetch(load, indices)
-
-
-def _share(feed: Feed, index: np.ndarray, rows: slice) -> Batch:
-    """Read the rows of one process; a process whose rows are all padding repeats a particle."""
-    own = index[rows]
-    length = rows.stop - rows.start
-    if len(own):
-        return feed.batch(own, length)
-    batch = feed.batch(index[:1], length)
-    return dataclasses.replace(batch, weight=np.zeros_like(batch.weight))

@@ -109,6 +109,11 @@ def place_replicated(tree: Any, mesh: Mesh) -> Any:
     )
 
 
+def on_first_device(tree: Any) -> Any:
+    """Return arrays that every device holds whole as this process's first device has them."""
+    return jax.tree.map(lambda array: array.addressable_data(0), tree)
+
+
 def compile_step(step: Callable, mesh: Mesh) -> Callable:
     """Compile step(state, batch) -> (state, metrics) for the mesh; the old state is given up."""
     whole, cut = replicated(mesh), over_batch(mesh)

@@ -53,6 +53,15 @@ def test_loss_falls_and_everything_is_logged(toy, tmp_path) -> None:
     assert wanted <= set(lines[-1])
 
 
+def test_checkpoints_are_shown_to_whoever_observes(toy, tmp_path) -> None:
+    seen = {}
+    config = dataclasses.replace(CONFIG, checkpoint_every=2)
+    result = train(*toy, make_feed(), config, tmp_path, observe=seen.__setitem__)
+    assert list(seen) == [14, 28]
+    np.testing.assert_array_equal(seen[28]["template"], result.params["template"])
+    assert (np.asarray(seen[14]["template"]) != result.params["template"]).any()
+
+
 def test_four_devices_give_the_losses_of_one(toy) -> None:
     config = dataclasses.replace(CONFIG, batch_size=7)
     one = train(*toy, make_feed(), config, devices=jax.devices()[:1])

@@ -89,7 +89,7 @@ def train(
     devices : default all devices of all processes.
     progress : called with the fraction done at every report.
     observe : called at every checkpoint by process 0 with the step and the parameters to use there, on its
-        first device; training waits for it.
+        first device; training waits for it, and the arrays are gone after the next step.
 
     Raises
     ------

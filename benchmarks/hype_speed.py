@@ -17,7 +17,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from flops import product_flops
 from timing import compiled_call, measure
 
 import libhetero.physics  # noqa: F401  (records become pytrees)
@@ -27,6 +26,7 @@ from libhetero.models.precision import operand_dtype
 from libhetero.pipelines.refine_config import RefineConfig, new_config
 from libhetero.records import Batch
 from libhetero.simulate.imaging import CTFSampling, ctf_from, pose_from
+from libhetero.training.flops import product_flops
 from libhetero.training.optimiser import build_optimiser
 
 VARIANTS = {

@@ -26,7 +26,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import transcription
-from flops import product_flops
 from hype_speed import HYPE, QUICK_HYPE, HypeSizes, hype_table, time_hype
 from timing import compiled_call, measure
 
@@ -39,6 +38,7 @@ from libhetero.models.gmm.topology import build_topology
 from libhetero.physics.gaussians import project_gaussians
 from libhetero.physics.rotations import random_rotations
 from libhetero.records import Gaussians, Pose
+from libhetero.training.flops import product_flops
 
 OUTPUTS = 5
 PIXEL_SIZE = 3.0  # Å

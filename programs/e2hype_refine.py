@@ -47,13 +47,23 @@ def refine(options: argparse.Namespace, session: Session) -> None:
     model = given(options, *MODEL)
     if options.minres or options.maxres:
         model["resolution"] = (options.minres or 0.0, options.maxres or 0.0)
+    training = given(options, *TRAINING)
+    automatic = training.get("batch_size") == "auto"
+    if automatic:
+        del training["batch_size"]
     config = RefineConfig(
         particles=options.particles,
         family="gmm" if options.decoder else None,
         preset=options.preset, model=model, settings=tuple(options.settings or ()),
-        training=given(options, *TRAINING), data=given(options, *DATA), contrast=options.contrast,
+        training=training, data=given(options, *DATA), contrast=options.contrast,
         preprocess=given(options, "box_size", "normalise"), folder=options.path, resume=options.resume,
+        automatic_batch=automatic,
     )  # fmt: skip
+    if options.dry_run:
+        from libhetero.pipelines.budget import dry_run
+
+        print(*dry_run(config).lines(), sep="\n")
+        return
     run(
         config,
         new_folder=next_run_folder,

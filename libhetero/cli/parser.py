@@ -98,6 +98,16 @@ def pas_letters(text: str) -> str:
     return "".join(letter for letter, digit in zip("pas", text, strict=True) if digit == "1")
 
 
+def batch_size(text: str) -> int | str:
+    """Return a number of particles, or "auto"."""
+    if text == "auto":
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a whole number or auto, got {text!r}") from None
+
+
 def given(options: argparse.Namespace, *names: str) -> dict[str, object]:
     """Return those of the named options that were given."""
     values = ((name, getattr(options, name)) for name in names)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from libhetero.cli.parser import pas_letters
+from libhetero.cli.parser import batch_size, pas_letters
 
 TRAINING = (
     "epochs", "batch_size", "optimiser", "learning_rate", "warmup_epochs", "schedule", "gradient_clip",
@@ -19,6 +19,8 @@ def add_refine_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("run").add_argument
     add("--path", metavar="FOLDER", help="run folder to make (default: the next hype_NN)")
     add("--resume", metavar="FOLDER", help="go on with this run, on any number of devices")
+    add("--dry-run", action="store_true",
+        help="tell parameters, work, memory and time after a few steps; write nothing")  # fmt: skip
     _add_data(parser.add_argument_group("particles"))
     _add_model(parser.add_argument_group("model"))
     _add_training(parser.add_argument_group("training"))
@@ -72,8 +74,9 @@ def _add_model(group: argparse._ArgumentGroup) -> None:
 def _add_training(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add("--niter", type=int, metavar="N", dest="epochs", help="epochs (default: 20)")
-    add("--batchsz", type=int, metavar="N", dest="batch_size",
-        help="particles a step, over all devices (default: 64, preset small 16, Gaussians 16)")  # fmt: skip
+    add("--batchsz", type=batch_size, metavar="N", dest="batch_size",
+        help="particles a step, over all devices, or auto for as many as fit (default: 64, preset small 16, "
+        "Gaussians 16)")  # fmt: skip
     add("--optimiser", choices=("adam", "muon"), help="muon: orthogonal steps of matrices (default; paper, Gaussians: adam)")
     add("--learnrate", type=float, metavar="X", dest="learning_rate",
         help="highest, Adam's; Muon's is ten times it (default: 1e-3, CryoHype small 2e-3, paper 1e-4)")  # fmt: skip

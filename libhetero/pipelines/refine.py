@@ -9,16 +9,13 @@ from pathlib import Path
 
 import jax
 
-from libhetero import models
-from libhetero.io import ImageReader
+from libhetero.pipelines.budget import naming_remedies, prepared
 from libhetero.pipelines.mid_latent import write_mid
-from libhetero.pipelines.new_run import prepare
-from libhetero.pipelines.refine_config import RefineConfig, resumed_config
-from libhetero.pipelines.run_folder import load_particles, read_arrays
+from libhetero.pipelines.refine_config import RefineConfig
+from libhetero.pipelines.run_start import reopen
 from libhetero.report.training import draw_training
 from libhetero.training import sharding
 from libhetero.training.checkpoint import CheckpointFolder
-from libhetero.training.feed import ParticleFeed
 from libhetero.training.log import read_log
 from libhetero.training.loop import train
 
@@ -63,16 +60,13 @@ def run(
     """
     sharding.join_processes()
     if config.resume is not None:
-        folder, run_config = Path(config.resume), resumed_config(config)
-        particles = load_particles(run_config.data)
-        feed = ParticleFeed(ImageReader(particles), particles, run_config.data.preprocess)
-        model = models.build(run_config.family, run_config.model, read_arrays(folder))
+        folder, start = Path(config.resume), reopen(config)
     else:
-        new = prepare(config)
-        folder = new.write(config.folder, new_folder)
-        run_config, feed, model = new.config, new.feed, new.model
+        start = prepared(config)
+        folder = start.write(config.folder, new_folder)
         if started is not None and sharding.is_writer():
             started(folder)
+    run_config, feed, model = start.config, start.feed, start.model
     LOGGER.info(
         "%s: %d particles, box %d, %.4g Å per pixel, %d device(s)",
         folder, len(feed), feed.box_size, feed.pixel_size, jax.device_count(),
@@ -80,10 +74,11 @@ def run(
     key = jax.random.key(run_config.training.seed)
     resumes = config.resume is not None and _has_checkpoint(folder)
     params = jax.eval_shape(model.init, key) if resumes else jax.jit(model.init)(key)
-    result = train(
-        model, params, feed, run_config.training, folder,
-        resume=resumes, progress=progress,
-    )  # fmt: skip
+    with naming_remedies(run_config.training):
+        result = train(
+            model, params, feed, run_config.training, folder,
+            resume=resumes, progress=progress,
+        )  # fmt: skip
     if result.finished and sharding.is_writer():
         write_mid(folder / "mid_00.txt", model, result.params, feed, run_config.training.batch_size)
         draw_training(folder / "loss.png", read_log(folder / "log.jsonl"))

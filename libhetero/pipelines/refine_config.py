@@ -47,6 +47,7 @@ class RefineConfig:
     contrast : 1 or -1 to decide it, None to estimate it.
     folder : run folder to make; None for the next number.
     resume : run folder to continue; None for a new run.
+    automatic_batch : take the largest batch that fits the devices; a run that goes on keeps its own.
     """
 
     particles: str | None = None
@@ -60,6 +61,7 @@ class RefineConfig:
     contrast: int | None = None
     folder: str | None = None
     resume: str | None = None
+    automatic_batch: bool = False
 
     def __post_init__(self) -> None:
         if self.particles is None and self.resume is None:

@@ -1,4 +1,4 @@
-"""A new run: everything is checked and measured, the model made, and then its folder."""
+"""What a run starts with: a new one is checked and measured, a stored one opened again."""
 
 from __future__ import annotations
 
@@ -26,11 +26,17 @@ from libhetero.models.family import ModelFamily
 from libhetero.physics.symmetry import symmetric_copies, symmetry_operators
 from libhetero.pipelines.preparation import SAMPLE, measured
 from libhetero.pipelines.reference import reference_projector
-from libhetero.pipelines.refine_config import MODEL_CONFIGS, RefineConfig, new_config
+from libhetero.pipelines.refine_config import (
+    MODEL_CONFIGS,
+    RefineConfig,
+    new_config,
+    resumed_config,
+)
 from libhetero.pipelines.run_folder import (
     RunConfig,
     listed_particles,
     load_particles,
+    read_arrays,
     write_arrays,
     write_config,
 )
@@ -47,7 +53,7 @@ SAMPLE_BYTES = 2**28  # of their images
 
 
 @dataclass(frozen=True, eq=False)
-class NewRun:
+class RunStart:
     """What a run starts with.
 
     Parameters
@@ -56,7 +62,7 @@ class NewRun:
     particles : as listed.
     feed : their images, prepared.
     model : measured on a sample of them.
-    gaussians : the starting mixture; None for CryoHype.
+    gaussians : the starting mixture of a new run; None for CryoHype.
     """
 
     config: RunConfig
@@ -84,7 +90,7 @@ class NewRun:
         return folder
 
 
-def prepare(config: RefineConfig) -> NewRun:
+def prepare(config: RefineConfig) -> RunStart:
     """Check everything, measure the particles and make the model; nothing is written."""
     run_config = new_config(config)
     particles = load_particles(run_config.data)
@@ -111,7 +117,16 @@ def prepare(config: RefineConfig) -> NewRun:
     )
     _check_finite(model)
     run_config = dataclasses.replace(run_config, data=data, model=to_dict(model.config))
-    return NewRun(run_config, particles, feed, model, gaussians)
+    return RunStart(run_config, particles, feed, model, gaussians)
+
+
+def reopen(config: RefineConfig) -> RunStart:
+    """Open the run of `config.resume` again, if nothing that was asked for contradicts it."""
+    stored = resumed_config(config)
+    particles = load_particles(stored.data)
+    feed = ParticleFeed(ImageReader(particles), particles, stored.data.preprocess)
+    model = models.build(stored.family, stored.model, read_arrays(Path(config.resume)))
+    return RunStart(stored, particles, feed, model, None)
 
 
 def _sample(feed: ParticleFeed, config: RunConfig) -> Batch:

@@ -1,7 +1,8 @@
 """Floating-point operations of the matrix products in a JAX function, counted in its program.
 
-A product of (m, k) with (k, n) counts 2mkn, and the body of a scan as often as it runs, which XLA's
-own cost analysis counts once. Element-wise work is left out.
+A product of (m, k) with (k, n) counts 2mkn, a convolution as the product it is, and the body of a scan
+as often as it runs, which XLA's own cost analysis counts once. Element-wise work and Fourier transforms
+are left out.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import jax
 
 
 def product_flops(function: Callable[..., Any], *arguments: Any) -> int:
-    """Return the operations of one call of `function`."""
+    """Return the operations of one call of `function`; of the arguments only shapes and dtypes matter."""
     return _count(jax.make_jaxpr(function)(*arguments).jaxpr)
 
 
@@ -23,6 +24,8 @@ def _count(jaxpr: Any) -> int:
     for equation in jaxpr.eqns:
         if equation.primitive.name == "dot_general":
             total += _product(equation)
+        if equation.primitive.name == "conv_general_dilated":
+            total += _convolution(equation)
         times = equation.params.get("length", 1) if equation.primitive.name == "scan" else 1
         total += times * sum(_count(inner) for inner in _inner(equation.params))
     return total
@@ -32,6 +35,12 @@ def _product(equation: Any) -> int:
     (contracted, _), _ = equation.params["dimension_numbers"]
     depth = math.prod(equation.invars[0].aval.shape[axis] for axis in contracted)
     return 2 * depth * math.prod(equation.outvars[0].aval.shape)
+
+
+def _convolution(equation: Any) -> int:
+    kernel = equation.invars[1].aval.shape
+    outputs = kernel[equation.params["dimension_numbers"].rhs_spec[0]]
+    return 2 * math.prod(kernel) // outputs * math.prod(equation.outvars[0].aval.shape)
 
 
 def _inner(params: dict[str, Any]) -> Iterator[Any]:

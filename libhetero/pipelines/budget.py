@@ -1,0 +1,203 @@
+"""What a training run would cost, before it is started; and the batch that fits the memory."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+
+from libhetero.errors import TrainingError
+from libhetero.pipelines.refine_config import RefineConfig
+from libhetero.pipelines.run_start import RunStart, prepare, reopen
+from libhetero.training import sharding
+from libhetero.training.budget import (
+    StepCost,
+    device_memory,
+    largest_share,
+    rounded_share,
+    step_cost,
+)
+from libhetero.training.feed import step_indices, steps_per_epoch
+from libhetero.training.held_out import split
+from libhetero.training.optimiser import (
+    TrainingConfig,
+    build_optimiser,
+    start_state,
+    training_step,
+)
+from libhetero.training.placing import placed_batches
+
+LOGGER = logging.getLogger(__name__)
+FEWEST_STEPS = 32  # an epoch, that a chosen batch leaves
+TIMED_STEPS = 20  # at most, after the first
+TIMED_SECONDS = 10.0  # at most, after at least three steps
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a run would cost.
+
+    Parameters
+    ----------
+    start : the run.
+    cost : of a step.
+    memory : of one device, bytes.
+    compilation : seconds to the end of the first step.
+    step : seconds a step, feeding included; the median.
+    """
+
+    start: RunStart
+    cost: StepCost
+    memory: int
+    compilation: float
+    step: float
+
+    def lines(self) -> Iterator[str]:
+        """Yield what a user reads."""
+        config, cost = self.start.config.training, self.cost
+        count = len(split(len(self.start.feed), config)[0])
+        steps = steps_per_epoch(count, config.batch_size)
+        epoch = steps * self.step
+        rate = config.batch_size / self.step
+        share = per_device(config)
+        yield (
+            f"model    {self.start.config.family}, {cost.parameters:,} parameters; {_bytes(cost.state_bytes)} with "
+            "optimiser and average"
+        )
+        yield f"work     {1e-9 * cost.flops_per_particle:.3g} GFLOP a particle, in the products of forward and backward"
+        yield (
+            f"memory   {_bytes(cost.device_bytes)} a device for {share} of the {config.batch_size} particles of a "
+            f"batch ({_bytes(cost.temporary_bytes)} temporary); there are {_bytes(self.memory)}"
+        )
+        yield (
+            f"step     {1e3 * self.step:.4g} ms on {jax.device_count()} device(s), {rate:.4g} particles/s, "
+            f"{1e-9 * rate * cost.flops_per_particle:.3g} GFLOP/s; the first step after {self.compilation:.1f} s"
+        )
+        yield f"epoch    {steps} steps, {_duration(epoch)}; {config.epochs} epochs {_duration(config.epochs * epoch)}"
+        if cost.device_bytes > self.memory:
+            yield f"This batch does not fit: {remedies(config)}."
+
+
+def dry_run(config: RefineConfig) -> Budget:
+    """Do all that a run does before its first step, take some steps, and tell what the rest would cost.
+
+    Nothing is written. What `prepare` raises is raised here too.
+    """
+    sharding.join_processes()
+    start = reopen(config) if config.resume is not None else prepared(config)
+    params = _shapes(start)
+    particle = start.feed.batch(np.arange(1))
+    training = start.config.training
+    cost = step_cost(start.model.loss, params, particle, training, per_device(training))
+    with naming_remedies(training):
+        compilation, step = _time_steps(start)
+    return Budget(start, cost, device_memory(), compilation, step)
+
+
+def prepared(config: RefineConfig) -> RunStart:
+    """Return the start of a new run, with the batch that fits where that was asked for."""
+    start = prepare(config)
+    return with_largest_batch(start) if config.automatic_batch else start
+
+
+def with_largest_batch(start: RunStart) -> RunStart:
+    """Return the start with the largest batch that fits the devices and leaves an epoch enough steps."""
+    training, devices = start.config.training, jax.device_count()
+    count = len(split(len(start.feed), training)[0])
+    most = rounded_share(count // FEWEST_STEPS // devices)
+    params, particle = _shapes(start), start.feed.batch(np.arange(1))
+
+    def choose() -> str:
+        """Return the share as process 0 finds it, for its memory is taken for that of all."""
+
+        def needed(share: int) -> int:
+            return step_cost(start.model.loss, params, particle, training, share).device_bytes
+
+        return str(largest_share(needed, device_memory(), most))
+
+    share = int(sharding.said_by_writer(choose))
+    LOGGER.info(
+        "batch of %d particles, %d a device: %s", share * devices, share,
+        f"more would leave an epoch fewer than {FEWEST_STEPS} steps" if share == most else "the largest that fits",
+    )  # fmt: skip
+    training = dataclasses.replace(training, batch_size=share * devices)
+    return dataclasses.replace(start, config=dataclasses.replace(start.config, training=training))
+
+
+def per_device(config: TrainingConfig) -> int:
+    """Return how many particles of a batch one device has."""
+    return sharding.padded_size(config.batch_size, sharding.data_mesh()) // jax.device_count()
+
+
+def remedies(config: TrainingConfig) -> str:
+    """Return the options that need less memory of a device."""
+    smaller = max(config.batch_size // 2, 1)
+    return (
+        f"use --batchsz {smaller} or --batchsz auto, --accum to work through a batch in parts, a smaller --box, "
+        "--preset small or more devices"
+    )
+
+
+@contextlib.contextmanager
+def naming_remedies(config: TrainingConfig) -> Iterator[None]:
+    """Turn an exhausted device into one line that names the options that help."""
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        raise TrainingError(
+            f"the memory of {jax.local_devices()[0].device_kind} is exhausted by a batch of {config.batch_size} "
+            f"particles, {per_device(config)} a device: {remedies(config)}; --dry-run tells what fits."
+        ) from error
+
+
+def _shapes(start: RunStart) -> Any:
+    return jax.eval_shape(start.model.init, jax.random.key(start.config.training.seed))
+
+
+def _time_steps(start: RunStart) -> tuple[float, float]:
+    """Return the seconds to the end of the first step, and those of a later one."""
+    config, feed, mesh = start.config.training, start.feed, sharding.data_mesh()
+    began = time.perf_counter()
+    training, _ = split(len(feed), config)
+    optimiser = build_optimiser(config, steps_per_epoch(len(training), config.batch_size))
+    params = jax.jit(start.model.init)(jax.random.key(config.seed))
+    state = sharding.place_replicated(start_state(params, optimiser, config), mesh)
+    step = sharding.compile_step(training_step(start.model.loss, optimiser, config), mesh)
+    order = step_indices(len(training), config.batch_size, config.seed, 0, TIMED_STEPS + 1)
+    times = [began]
+    with contextlib.closing(
+        placed_batches(feed, (training[index] for index in order), config, mesh)
+    ) as batches:
+        for batch in batches:
+            state, metrics = step(state, batch)
+            jax.block_until_ready(metrics)
+            times.append(time.perf_counter())
+            if len(times) > 4 and times[-1] - times[1] > TIMED_SECONDS:
+                break
+    seconds = np.diff(times)
+    return float(seconds[0]), float(np.median(seconds[1:]))
+
+
+def _bytes(count: float) -> str:
+    for unit in ("B", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:.3g} {unit}"
+        count /= 1024
+    return f"{count:.3g} GiB"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.2g} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"

@@ -1,0 +1,158 @@
+"""What a training step costs, from its compiled program; nothing is run.
+
+The memory of one device is
+
+    M(b) = state + BATCHES · batch + temporaries
+
+for b particles a device: the state (parameters, optimiser and running average) is updated in place,
+and `BATCHES` batches are on a device at once (those read ahead among them). For a
+batch over D devices one device is asked about b = B / D, so that nothing is compiled for the others;
+what the sums over devices need beside the gradient is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from libhetero.errors import ConfigurationError
+from libhetero.records import Batch
+from libhetero.training import sharding
+from libhetero.training.flops import product_flops
+from libhetero.training.optimiser import (
+    Loss,
+    TrainingConfig,
+    build_optimiser,
+    start_state,
+    training_step,
+)
+
+BATCHES = 4  # in use, and read ahead
+USABLE = 0.9  # of a device's memory; the rest goes to what an allocator cannot use
+GRANULE = 8  # particles a device, above which batches are multiples of it
+
+
+@dataclass(frozen=True)
+class StepCost:
+    """What one step costs.
+
+    Parameters
+    ----------
+    parameters : numbers that are learnt.
+    flops_per_particle : operations of matrix products, forward and backward.
+    state_bytes : parameters, optimiser and averages, on every device.
+    batch_bytes : of the particles of one batch on one device.
+    temporary_bytes : of the step on one device; what it gives besides the state is among them.
+    """
+
+    parameters: int
+    flops_per_particle: float
+    state_bytes: int
+    batch_bytes: int
+    temporary_bytes: int
+
+    @property
+    def device_bytes(self) -> int:
+        """Memory of one device."""
+        return self.state_bytes + BATCHES * self.batch_bytes + self.temporary_bytes
+
+
+def step_cost(loss: Loss, params: Any, particle: Batch, config: TrainingConfig, share: int) -> StepCost:
+    """Compile the step for one device and read what it needs.
+
+    Parameters
+    ----------
+    loss : of the model.
+    params : its parameters, or their shapes.
+    particle : a batch of any size that shows shapes and types.
+    config : of the training.
+    share : particles of the batch on one device.
+    """
+    mesh = sharding.data_mesh(jax.local_devices()[:1])
+    optimiser = build_optimiser(config, 1)
+    state = jax.eval_shape(lambda params: start_state(params, optimiser, config), params)
+    batch = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct((share, *np.shape(leaf)[1:]), np.asarray(leaf).dtype), particle
+    )
+    compiled = sharding.compile_step(training_step(loss, optimiser, config), mesh).lower(state, batch).compile()
+    memory = compiled.memory_analysis()
+
+    def gradient(params: Any, batch: Batch) -> Any:
+        return jax.grad(lambda params: loss(params, batch, jax.random.key(0))[0])(params)
+
+    return StepCost(
+        parameters=sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(params)),
+        flops_per_particle=product_flops(gradient, params, batch) / share,
+        state_bytes=_size(state),
+        batch_bytes=_size(batch),
+        temporary_bytes=memory.temp_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes,
+    )
+
+
+def _size(tree: Any) -> int:
+    return sum(int(np.prod(leaf.shape)) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+
+
+def largest_share(needed: Callable[[int], int], limit: int, most: int) -> int:
+    """Return the largest share of a batch, particles a device, whose memory is at most `limit` bytes.
+
+    Memory is taken as linear in the share, from two of them, and the answer is then compiled: the first
+    that fits, going down, is returned. It is at most `most`.
+
+    Parameters
+    ----------
+    needed : memory of one device for a share, bytes.
+    limit : memory of one device, bytes.
+
+    Raises
+    ------
+    ConfigurationError : if one particle a device does not fit.
+    """
+    one = needed(1)
+    if one > limit:
+        raise ConfigurationError(
+            f"one particle a device needs {one / 2**30:.3g} GiB; expected at most the {limit / 2**30:.3g} GiB "
+            "there are. Use a smaller --box or --preset small."
+        )
+    probe = min(most, GRANULE)
+    slope = (needed(probe) - one) / max(probe - 1, 1)
+    share = rounded_share(min(most, 1 + (limit - one) / slope) if slope > 0 else most)
+    while share > 1 and needed(share) > limit:
+        share = rounded_share(0.9 * share)
+    return share
+
+
+def rounded_share(share: float) -> int:
+    """Return a share that may be chosen: whole, at least 1, a multiple of 8 where it is larger."""
+    whole = max(int(share), 1)
+    return whole if whole < GRANULE else whole - whole % GRANULE
+
+
+def device_memory() -> int:
+    """Return the bytes that a step may use on one local device.
+
+    On an accelerator what its allocator may take; on the CPU what is free on the machine, or in the
+    control group of the process, in equal parts for the local devices.
+    """
+    device = jax.local_devices()[0]
+    known = device.memory_stats() or {}
+    if "bytes_limit" in known:
+        return int(USABLE * known["bytes_limit"])
+    return int(USABLE * free_memory(Path("/"))) // jax.local_device_count()
+
+
+def free_memory(root: Path) -> int:
+    """Return the bytes of memory that are free, from the files below `root` in which Linux says so."""
+    lines = (root / "proc/meminfo").read_text().splitlines()
+    free = next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
+    group = root / "sys/fs/cgroup"
+    try:
+        limit, used = (group / "memory.max").read_text(), (group / "memory.current").read_text()
+    except OSError:
+        return free
+    return free if limit.strip() == "max" else min(free, int(limit) - int(used))

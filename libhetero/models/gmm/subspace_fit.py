@@ -21,12 +21,14 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 from sklearn.cluster import KMeans
+from threadpoolctl import threadpool_limits
 
 from libhetero.models.gmm.subspace import Imaging, Subspace, shifted
 from libhetero.physics.rotations import HIGHEST
@@ -214,23 +216,27 @@ def fit_covariance(
     mean = np.zeros(size, np.float32)
     covariance = np.asarray(covariance, np.float32)
 
-    @jax.jit
-    def precision(root: Array, hessian: Array) -> Array:
-        return jnp.einsum("ji,njk->nik", root, hessian) @ root + jnp.eye(size)
+    one = np.eye(size, dtype=np.float32)
 
-    for _ in range(steps):
-        floor = 1e-6 * np.trace(covariance) / size * np.eye(size, dtype=np.float32)
-        root, spread, change = np.linalg.cholesky(covariance + floor), np.zeros((size, size)), []
-        for hessian_block, gradient_block in _blocks(hessian, gradient):
-            # LAPACK's inverse: XLA's triangular solve is five times slower on a CPU
-            inverse = np.linalg.inv(np.asarray(precision(root, hessian_block)))
-            slope = (gradient_block - hessian_block @ mean) @ root
-            change.append(mean + np.einsum("nij,nj->ni", inverse, slope) @ root.T)
-            spread += inverse.sum(axis=0)
-        changes = np.concatenate(change)
-        mean = changes.mean(axis=0)
-        covariance = np.cov(changes, rowvar=False, bias=True) + root @ (spread / len(changes)) @ root.T
-        covariance = covariance.astype(np.float32)
+    def expect(root: np.ndarray, mean: np.ndarray, hessian: np.ndarray, gradient: np.ndarray) -> tuple:
+        """Return the sum of S and the expected changes of a block, S = root (rootᵀ H root + 1)⁻¹ rootᵀ."""
+        inverse = np.linalg.inv(root.T @ hessian @ root + one)
+        slope = (gradient - hessian @ mean) @ root
+        return inverse.sum(axis=0), mean + (inverse @ slope[:, :, None])[:, :, 0] @ root.T
+
+    # NumPy's inverse on a thread a core: XLA's is several times slower, and BLAS gains nothing by threads
+    # of its own on matrices this small
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(os.cpu_count()) as pool:
+        for _ in range(steps):
+            floor = 1e-6 * np.trace(covariance) / size * one
+            root = np.linalg.cholesky(covariance + floor)
+            found = pool.map(partial(expect, root, mean), *zip(*_blocks(hessian, gradient), strict=True))
+            spreads, expected = zip(*found, strict=True)
+            changes = np.concatenate(expected)
+            mean = changes.mean(axis=0)
+            spread = np.sum(spreads, axis=0) / len(changes)
+            covariance = np.cov(changes, rowvar=False, bias=True) + root @ spread @ root.T
+            covariance = covariance.astype(np.float32)
     return np.asarray(covariance, np.float64), np.asarray(mean, np.float64)
 
 

@@ -263,25 +263,26 @@ def fit_modes(
     """
     size, rank = modes.shape
 
-    @jax.jit
-    def expect(modes: Array, mean: Array, hessian: Array, gradient: Array) -> tuple[Array, ...]:
-        inner = jnp.einsum("ka,nkl,lb->nab", modes, hessian, modes, precision=HIGHEST) + jnp.eye(rank)
-        spread = jnp.linalg.inv(inner)
-        expected = jnp.einsum("nab,nb->na", spread, (gradient - hessian @ mean) @ modes)
-        one = jnp.ones((len(expected), 1))
-        joined = jnp.concatenate([expected, one], axis=1)
-        second = joined[:, :, None] * joined[:, None] + jnp.pad(spread, ((0, 0), (0, 1), (0, 1)))
+    one = np.eye(rank, dtype=np.float32)
+
+    def expect(modes: np.ndarray, mean: np.ndarray, hessian: np.ndarray, gradient: np.ndarray) -> tuple:
+        """Return Σ (z,1)(z,1)ᵀ ⊗ H, Σ (z,1) gᵀ and Σ (z,1)(z,1)ᵀ of a block, in expectation."""
+        spread = np.linalg.inv(modes.T @ (hessian @ modes) + one)
+        slope = (gradient - hessian @ mean) @ modes
+        expected = (spread @ slope[:, :, None])[:, :, 0]
+        joined = np.concatenate([expected, np.ones((len(expected), 1), np.float32)], axis=1)
+        second = joined[:, :, None] * joined[:, None]
+        second[:, :rank, :rank] += spread
         count = len(joined)
-        left = jnp.tensordot(second.reshape(count, -1).T, hessian.reshape(count, -1), 1)
+        left = second.reshape(count, -1).T @ hessian.reshape(count, -1)
         return left, joined.T @ gradient, second.sum(axis=0)
 
     for _ in range(steps):
-        blocks = [
-            expect(jnp.asarray(modes, jnp.float32), jnp.asarray(mean, jnp.float32), *block)
-            for block in _blocks(hessian, gradient)
-        ]
+        now = partial(expect, np.float32(modes), np.float32(mean))
+        with threadpool_limits(1, "blas"), ThreadPoolExecutor(os.cpu_count()) as pool:
+            blocks = list(pool.map(now, *zip(*_blocks(hessian, gradient), strict=True)))
         left, right, second = (
-            sum(np.asarray(part, np.float64) for part in parts) for parts in zip(*blocks, strict=True)
+            sum(part.astype(np.float64) for part in parts) for parts in zip(*blocks, strict=True)
         )
         square = left.reshape(rank + 1, rank + 1, size, size).transpose(0, 2, 1, 3)
         square = square.reshape((rank + 1) * size, -1)

@@ -1,8 +1,9 @@
 # make demo    the whole path on a small set that the code itself makes
 # make test    every test
-# make clean   remove what these two made
+# make bench   the quick benchmarks; rewrites their section of docs/benchmarks.md
+# make clean   remove what the first two made
 #
-# Both make their own virtual environment in .venv; only Python 3.11 or newer is needed.
+# Each makes its own virtual environment in .venv; only Python 3.11 or newer is needed.
 # Another interpreter: make test PYTHON=/path/to/python3; more processes: make test JOBS=4
 
 VENV := .venv
@@ -13,13 +14,16 @@ PYTHON ?= $(shell for python in python3.12 python3.11 python3 python3.13 python;
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --quiet
 PACKAGING := setup.py pyproject.toml libhetero/__init__.py $(wildcard programs/e2hype_*.py)
 
-.PHONY: demo test clean
+.PHONY: demo test bench clean
 
 demo: $(VENV)/.installed
 	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(VENV)/bin/python examples/demo.py
 
 test: $(VENV)/.installed-test
 	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(VENV)/bin/python -m pytest --numprocesses $(JOBS) --dist loadfile
+
+bench: $(VENV)/.installed
+	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(VENV)/bin/python benchmarks/bench.py
 
 $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo "No Python 3.11 or newer found: install one, or name it with make PYTHON=/path/to/python3" >&2; exit 1; }

@@ -398,7 +398,7 @@ def environment() -> dict[str, Any]:
     """Return machine and versions, for a report."""
     return {
         "machine": {
-            "processor": platform.processor() or platform.machine(),
+            "processor": processor(),
             "cores": os.cpu_count(),
             "devices": _devices(),
         },
@@ -407,6 +407,16 @@ def environment() -> dict[str, Any]:
             **{name: version(name) for name in ("jax", "flax", "numpy")},
         },
     }
+
+
+def processor() -> str:
+    """Return the processor's name as Linux gives it, else its architecture."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
 
 
 def _devices() -> str:

@@ -25,7 +25,7 @@ from typing import Any
 
 from harness import environment
 
-from libhetero.cli.stages import find_program, run_stage
+from libhetero.cli.stages import find_program
 from libhetero.errors import UserError
 
 PATIENCE = 600.0  # seconds for a first step
@@ -115,6 +115,16 @@ def first_step(training: Training, folder: Path, path: str, cache: Path, busy: f
         process.wait()
 
 
+def _prepare(command: str, folder: Path) -> None:
+    """Run a program that makes what a training needs."""
+    program, *words = shlex.split(command)
+    done = subprocess.run(
+        [sys.executable, str(find_program(program)), *words], cwd=folder, capture_output=True, text=True
+    )
+    if done.returncode:
+        raise UserError(f"{command}: {done.stderr.strip()}")
+
+
 def _wait_for(reached: Callable[[], bool], process: subprocess.Popen, name: str) -> None:
     limit = time.monotonic() + PATIENCE
     while not reached():
@@ -149,7 +159,7 @@ def run(trainings: Sequence[Training], repeats: int, busy: float) -> dict[str, A
         with tempfile.TemporaryDirectory(prefix="startup_") as name:
             folder = Path(name)
             for stage in training.stages:
-                run_stage(training.name, stage, folder)
+                _prepare(stage, folder)
             cold, _ = first_step(training, folder, "cold", folder / "cache", 0)
             warm, cores = first_step(training, folder, "warm", folder / "cache", busy)
         found["first_step"][training.name] = {"cold": cold, "warm": warm, "busy_cores": cores}

@@ -53,6 +53,7 @@ def refine(options: argparse.Namespace, session: Session) -> None:
         preset=options.preset, model=model, settings=tuple(options.settings or ()),
         training=given(options, *TRAINING), data=given(options, *DATA), contrast=options.contrast,
         preprocess=given(options, "box_size", "normalise"), folder=options.path, resume=options.resume,
+        tensorboard=options.tensorboard,
     )  # fmt: skip
     run(
         config,

@@ -19,6 +19,7 @@ def add_refine_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("run").add_argument
     add("--path", metavar="FOLDER", help="run folder to make (default: the next hype_NN)")
     add("--resume", metavar="FOLDER", help="go on with this run, on any number of devices")
+    add("--tensorboard", action="store_true", help="also write events for TensorBoard, into FOLDER/tensorboard")
     _add_data(parser.add_argument_group("particles"))
     _add_model(parser.add_argument_group("model"))
     _add_training(parser.add_argument_group("training"))

@@ -41,8 +41,10 @@ from libhetero.pipelines.run_folder import (
     write_arrays,
     write_config,
 )
+from libhetero.pipelines.watching import RunWatch
 from libhetero.physics.symmetry import symmetric_copies, symmetry_operators
 from libhetero.records import Batch, Gaussians
+from libhetero.report.tensorboard import require_tensorboard
 from libhetero.report.training import draw_training
 from libhetero.training import sharding
 from libhetero.training.checkpoint import CheckpointFolder
@@ -94,6 +96,8 @@ def run(
     ------
     UserError : one line on what is wrong with options or files.
     """
+    if config.tensorboard:
+        require_tensorboard()
     sharding.join_processes()
     if config.resume is not None:
         folder, run_config = Path(config.resume), resumed_config(config)
@@ -111,10 +115,12 @@ def run(
     key = jax.random.key(run_config.training.seed)
     resumes = config.resume is not None and _has_checkpoint(folder)
     params = jax.eval_shape(model.init, key) if resumes else jax.jit(model.init)(key)
-    result = train(
-        model, params, feed, run_config.training, folder,
-        resume=resumes, progress=progress,
-    )  # fmt: skip
+    watch = RunWatch(folder, model, feed, run_config.training, tensorboard=config.tensorboard)
+    with watch:
+        result = train(
+            model, params, feed, run_config.training, folder,
+            resume=resumes, progress=progress, observe=watch.checkpoint, listener=watch.report,
+        )  # fmt: skip
     if result.finished and sharding.is_writer():
         write_mid(folder / "mid_00.txt", model, result.params, feed, run_config.training.batch_size)
         draw_training(folder / "loss.png", read_log(folder / "log.jsonl"))

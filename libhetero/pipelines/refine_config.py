@@ -47,6 +47,7 @@ class RefineConfig:
     contrast : 1 or -1 to decide it, None to estimate it.
     folder : run folder to make; None for the next number.
     resume : run folder to continue; None for a new run.
+    tensorboard : write events for TensorBoard too; not stored, asked for again on resuming.
     """
 
     particles: str | None = None
@@ -60,6 +61,7 @@ class RefineConfig:
     contrast: int | None = None
     folder: str | None = None
     resume: str | None = None
+    tensorboard: bool = False
 
     def __post_init__(self) -> None:
         if self.particles is None and self.resume is None:

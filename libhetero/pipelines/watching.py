@@ -80,7 +80,7 @@ class RunWatch:
             return
         with self._dispensable("tensorboard"):
             if self._board is None:
-                self._board = TensorBoard(self._folder / "tensorboard", first_step=line["step"])
+                self._board = TensorBoard(self._folder / "tensorboard")
             self._board.add_numbers(line["step"], line)
 
     def checkpoint(self, step: int, params: Any) -> None:

@@ -62,11 +62,11 @@ def contrast_factor(
 ) -> float:
     """Return what the model's images are multiplied by to be seen: 1, or 2, 5, 10, 20, … below the ratio.
 
-    It is 1 where the grey levels of data and model differ by less than three times.
+    It is 1 where the grey levels of data and model differ by less than three times, and for a flat model.
     """
     wide, narrow = (high - low for low, high in (_levels(data), _levels(model)))
     ratio = wide / narrow
-    if not COMPARABLE <= ratio < np.inf:
+    if ratio < COMPARABLE or np.ptp(model) == 0:
         return 1.0
     decade = 10.0 ** np.floor(np.log10(ratio))
     return float(max(step * decade for step in (1, 2, 5) if step * decade <= ratio))

@@ -13,7 +13,6 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from matplotlib.image import imread
 
 from libhetero.errors import ConfigurationError
@@ -21,7 +20,6 @@ from libhetero.errors import ConfigurationError
 if TYPE_CHECKING:
     from tensorboardX.event_file_writer import EventsWriter
 
-FILE_VERSION = "brain.Event:2"
 SECONDS_BETWEEN_FLUSHES = 5.0
 
 
@@ -42,28 +40,31 @@ def require_tensorboard() -> None:
 class TensorBoard:
     """Event files of one run, of which every start adds one.
 
+    At the first report, and where steps go back, TensorBoard is told to hide what the run had written from
+    there on.
+
     Parameters
     ----------
     folder : of the event files; made where it is missing.
-    first_step : the first that will be written; what an earlier start wrote from there on is hidden.
     """
 
-    def __init__(self, folder: str | Path, first_step: int) -> None:
+    def __init__(self, folder: str | Path) -> None:
         from tensorboardX.event_file_writer import EventsWriter
-        from tensorboardX.proto.event_pb2 import SessionLog
 
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         # TensorBoard reads files in the order of their names, which tell seconds apart.
         self._writer: EventsWriter = EventsWriter(str(folder / "events"), f".{time.time_ns()}")
-        self._flushed = -math.inf
-        self._add(first_step, file_version=FILE_VERSION)
-        self._add(first_step, session_log=SessionLog(status=SessionLog.START))
+        self._flushed, self._last_step = -math.inf, math.inf
 
     def add_numbers(self, step: int, values: dict[str, Any]) -> None:
         """Add every number of a report at `step`."""
+        from tensorboardX.proto.event_pb2 import SessionLog
         from tensorboardX.summary import scalar
 
+        if step <= self._last_step:
+            self._add(step, session_log=SessionLog(status=SessionLog.START))
+        self._last_step = step
         for name, value in values.items():
             if isinstance(value, (int, float)) and name != "step":
                 self._add(step, summary=scalar(name, value))
@@ -71,11 +72,14 @@ class TensorBoard:
             self.flush()
 
     def add_figure(self, step: int, name: str, path: str | Path) -> None:
-        """Add a PNG at `step`."""
-        from tensorboardX.summary import image
+        """Add a coloured PNG at `step`, as it is."""
+        from tensorboardX.proto.summary_pb2 import Summary
 
-        pixels = np.rint(255 * imread(path)[..., :3]).astype(np.uint8)
-        self._add(step, summary=image(name, pixels, dataformats="HWC"))
+        height, width, channels = imread(path).shape
+        image = Summary.Image(
+            height=height, width=width, colorspace=channels, encoded_image_string=Path(path).read_bytes()
+        )
+        self._add(step, summary=Summary(value=[Summary.Value(tag=name, image=image)]))
         self.flush()
 
     def flush(self) -> None:

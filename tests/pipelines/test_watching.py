@@ -58,9 +58,8 @@ class Knowing:
 def known():
     """A mixture, and particles of it without noise at three times its density, a grey background added."""
     random = np.random.default_rng(0)
-    mixture = Gaussians(
-        *(np.asarray(array, np.float32) for array in (random.normal(0, 5, (5, 3)), 1 + random.random(5), np.full(5, 7.0)))
-    )
+    position, amplitude = random.normal(0, 5, (5, 3)), 1 + random.random(5)
+    mixture = Gaussians(*(np.float32(array) for array in (position, amplitude, np.full(5, 7.0))))
     particles = make_particles(COUNT, BOX, PIXEL)
     rotation = np.asarray(random_rotations(jax.random.key(1), (COUNT,)), np.float64)
     particles = dataclasses.replace(particles, pose=Pose(rotation, particles.pose.shift))

@@ -58,6 +58,7 @@ def refine(options: argparse.Namespace, session: Session) -> None:
         training=training, data=given(options, *DATA), contrast=options.contrast,
         preprocess=given(options, "box_size", "normalise"), folder=options.path, resume=options.resume,
         automatic_batch=automatic,
+        tensorboard=options.tensorboard,
     )  # fmt: skip
     if options.dry_run:
         from libhetero.pipelines.budget import dry_run

@@ -21,6 +21,7 @@ def add_refine_options(parser: argparse.ArgumentParser) -> None:
     add("--resume", metavar="FOLDER", help="go on with this run, on any number of devices")
     add("--dry-run", action="store_true",
         help="tell parameters, work, memory and time after a few steps; write nothing")  # fmt: skip
+    add("--tensorboard", action="store_true", help="also write events for TensorBoard, into FOLDER/tensorboard")
     _add_data(parser.add_argument_group("particles"))
     _add_model(parser.add_argument_group("model"))
     _add_training(parser.add_argument_group("training"))

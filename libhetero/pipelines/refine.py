@@ -13,6 +13,8 @@ from libhetero.pipelines.budget import naming_remedies, prepared
 from libhetero.pipelines.mid_latent import write_mid
 from libhetero.pipelines.refine_config import RefineConfig
 from libhetero.pipelines.run_start import reopen
+from libhetero.pipelines.watching import RunWatch
+from libhetero.report.tensorboard import require_tensorboard
 from libhetero.report.training import draw_training
 from libhetero.training import sharding
 from libhetero.training.checkpoint import CheckpointFolder
@@ -58,6 +60,8 @@ def run(
     ------
     UserError : one line on what is wrong with options or files.
     """
+    if config.tensorboard:
+        require_tensorboard()
     sharding.join_processes()
     if config.resume is not None:
         folder, start = Path(config.resume), reopen(config)
@@ -74,10 +78,11 @@ def run(
     key = jax.random.key(run_config.training.seed)
     resumes = config.resume is not None and _has_checkpoint(folder)
     params = jax.eval_shape(model.init, key) if resumes else jax.jit(model.init)(key)
-    with naming_remedies(run_config.training):
+    watch = RunWatch(folder, model, feed, run_config.training, tensorboard=config.tensorboard)
+    with watch, naming_remedies(run_config.training):
         result = train(
             model, params, feed, run_config.training, folder,
-            resume=resumes, progress=progress,
+            resume=resumes, progress=progress, observe=watch.checkpoint, listener=watch.report,
         )  # fmt: skip
     if result.finished and sharding.is_writer():
         write_mid(folder / "mid_00.txt", model, result.params, feed, run_config.training.batch_size)

@@ -48,6 +48,7 @@ class RefineConfig:
     folder : run folder to make; None for the next number.
     resume : run folder to continue; None for a new run.
     automatic_batch : take the largest batch that fits the devices; a run that goes on keeps its own.
+    tensorboard : write events for TensorBoard too; not stored, asked for again on resuming.
     """
 
     particles: str | None = None
@@ -62,6 +63,7 @@ class RefineConfig:
     folder: str | None = None
     resume: str | None = None
     automatic_batch: bool = False
+    tensorboard: bool = False
 
     def __post_init__(self) -> None:
         if self.particles is None and self.resume is None:

@@ -3,7 +3,7 @@
     config.json     format_version, family, model, training, data
     model.npz       geometry and statistics of the model
     checkpoints/    parameters and optimiser
-    log.jsonl, mid_00.txt, ptcls_00.lst, model_00.txt (Gaussian model), loss.png
+    log.jsonl, mid_00.txt, ptcls_00.lst, model_00.txt (Gaussian model), loss.png, samples.png
 """
 
 from __future__ import annotations

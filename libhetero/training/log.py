@@ -1,24 +1,32 @@
 """What a run says while it trains: `log.jsonl` for programs, a line or a bar for people.
 
-Every report is one JSON object on one line: `step`, `epoch` (fraction), `loss` and the model's
-other metrics averaged over the steps since the last report, `learning_rate`,
-`particles_per_second`, `seconds_left`. A resumed run continues the file at its step. People see at
-most one line in two seconds.
+Every report is one JSON object on one line: `step`, `epoch` (fraction), `loss`, `gradient_norm` and
+the model's other metrics averaged over the steps since the last report, `learning_rate`,
+`particles_per_second`, `seconds_left`, and `memory_bytes`, the most that was in use so far: on the
+fullest device of process 0 where devices tell (GPU, TPU), of that process elsewhere (CPU).
+The first line after a start has `first_step_seconds`, from the start of training, which compiles the
+step, to the end of the first one. A line is added by one write, so that a killed run leaves whole
+lines and at most one that is cut, which the reader leaves out. A resumed run continues the file at
+its step. People see at most one line in two seconds.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from tqdm import tqdm
+
+from libhetero.errors import DataError
+from libhetero.training.memory import peak_memory
 
 LOGGER = logging.getLogger(__name__)
 SECONDS_BETWEEN_LINES = 2.0
@@ -32,11 +40,22 @@ class RunLog:
     path : of log.jsonl; None writes no file and shows nothing.
     total : steps of the whole run.
     start : step it starts from; lines of later steps are dropped from the file.
+    began : when training was started, on the clock `time.monotonic`; None for now.
+    listener : called with every line that is written.
     """
 
-    def __init__(self, path: Path | None, total: int, start: int = 0) -> None:
+    def __init__(
+        self,
+        path: Path | None,
+        total: int,
+        start: int = 0,
+        began: float | None = None,
+        listener: Callable[[dict[str, Any]], None] | None = None,
+    ) -> None:
         self._path = None if path is None else Path(path)
-        self._total = total
+        self._total, self._listener = total, listener
+        self._began = time.monotonic() if began is None else began
+        self._first_step: float | None = None  # seconds, until they are written
         self._clock: float | None = None
         self._steps = self._particles = 0
         self._bar: tqdm | None = None
@@ -59,8 +78,16 @@ class RunLog:
             self._bar.close()
 
     def start_clock(self) -> None:
-        """Measure rates from here: after the first step, which compiles, and after each report."""
-        self._clock, self._steps, self._particles = time.monotonic(), 0, 0
+        """Measure rates from here: after the first step, which compiles, and after each report.
+
+        The first call ends the first step, and says how long that took.
+        """
+        now = time.monotonic()
+        if self._clock is None and self._path is not None:
+            self._first_step = round(now - self._began, 3)
+            with tqdm.external_write_mode():
+                LOGGER.info("first step after %.1f s", self._first_step)
+        self._clock, self._steps, self._particles = now, 0, 0
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -76,7 +103,12 @@ class RunLog:
         self._particles += particles
 
     def report(self, step: int, values: dict[str, Any]) -> None:
-        """Add one line at `step`; rates are over the steps counted since the last one."""
+        """Add one line at `step`; rates are over the steps counted since the last one.
+
+        Raises
+        ------
+        DataError : if it cannot be written.
+        """
         line = {"step": step, **values}
         if self._clock is not None and self._steps:
             seconds = max(time.monotonic() - self._clock, 1e-9)
@@ -85,8 +117,12 @@ class RunLog:
         self.start_clock()
         if self._path is None:
             return
-        with self._path.open("a") as file:
-            file.write(json.dumps(line) + "\n")
+        line["memory_bytes"] = peak_memory()
+        if self._first_step is not None:
+            line["first_step_seconds"], self._first_step = self._first_step, None
+        _append_line(self._path, line)
+        if self._listener is not None:
+            self._listener(line)
         self._show(step, line)
 
     def _show(self, step: int, line: dict[str, Any]) -> None:
@@ -106,7 +142,7 @@ class RunLog:
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """Return the lines of a log.jsonl; an unfinished last line is left out."""
+    """Return the lines of a log.jsonl; one that is cut, as the last may be, is left out."""
     lines = []
     for text in Path(path).read_text().splitlines():
         try:
@@ -116,13 +152,37 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     return lines
 
 
+def _append_line(path: Path, line: dict[str, Any]) -> None:
+    """Add one line by one write, which a killed process has done or not."""
+    data = (json.dumps(line) + "\n").encode()
+    try:
+        with path.open("ab", buffering=0) as file:
+            written = file.write(data)
+    except OSError as error:
+        raise _unwritten(path, error.strerror) from error
+    if written != len(data):
+        raise _unwritten(path, "no space left")
+
+
+def _unwritten(path: Path, reason: str | None) -> DataError:
+    return DataError(
+        f"{path}: a line could not be added ({reason}); expected a writable file and free space. Free "
+        "some and go on with --resume."
+    )
+
+
 def _keep_lines(path: Path, last_step: int) -> None:
     """Drop the lines after `last_step`, written by a run that went on past its checkpoint."""
     kept = []
     if path.exists() and last_step > 0:
         kept = [line for line in read_log(path) if line["step"] <= last_step]
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(line) + "\n" for line in kept))
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        beside.write_text("".join(json.dumps(line) + "\n" for line in kept))
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def _duration(seconds: float) -> str:

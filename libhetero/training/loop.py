@@ -75,6 +75,7 @@ def train(
     devices: Sequence[jax.Device] | None = None,
     progress: Callable[[float], None] | None = None,
     observe: Callable[[int, Any], None] | None = None,
+    listener: Callable[[dict[str, Any]], None] | None = None,
 ) -> TrainingResult:
     """Train a model on a feed of particles over all devices.
 
@@ -90,12 +91,14 @@ def train(
     progress : called with the fraction done at every report.
     observe : called at every checkpoint by process 0 with the step and the parameters to use there, on its
         first device; training waits for it, and the arrays are gone after the next step.
+    listener : called by process 0 with every line of log.jsonl.
 
     Raises
     ------
     TrainingError : when the loss is no longer finite.
     DataError : when the particles cannot be read or a checkpoint cannot be written or read.
     """
+    began = time.monotonic()
     mesh = sharding.data_mesh(devices)
     training, testing = split(len(feed), config)
     plan = _Plan(config, len(training))
@@ -113,7 +116,7 @@ def train(
         else:
             state = sharding.place_replicated(start_state(params, optimiser, config), mesh)
         path = Path(folder) / "log.jsonl" if folder is not None and sharding.is_writer() else None
-        log = stack.enter_context(RunLog(path, plan.total, int(state.step)))
+        log = stack.enter_context(RunLog(path, plan.total, int(state.step), began, listener))
         stop = stack.enter_context(StopRequest())
         step = sharding.compile_step(training_step(model.loss, optimiser, config), mesh)
         held_out = None

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 
 from libhetero.analysis.density import EpsScan
@@ -12,7 +13,9 @@ from libhetero.report.maps import draw_maps
 from libhetero.report.presence import draw_presence
 from libhetero.report.region import draw_region
 from libhetero.report.regions import draw_regions_in_space
+from libhetero.report.samples import contrast_factor, draw_samples
 from libhetero.report.style import colour_of, colours_of
+from libhetero.report.training import draw_training, spans_a_decade
 
 RNG = np.random.default_rng(0)
 
@@ -107,3 +110,47 @@ def test_correlations(figure, shells):
 def test_correlations_of_classes(figure, classes, compared):
     curves = {f"class_{one:02d}": np.linspace(1, 0.01 * one, 16) for one in range(classes)}
     draw_class_fsc(figure, curves, curves if compared else None, pixel_size=2.0)
+
+
+@pytest.mark.parametrize("tested", [False, True])
+@pytest.mark.parametrize("reports", [1, 200])
+def test_training(figure, reports, tested):
+    lines = [
+        {"epoch": 0.1 * step, "loss": 5 / step, "learning_rate": 1e-3} for step in range(1, reports + 1)
+    ]
+    lines[-1] |= {"test_loss": float("nan")} if reports == 1 else {"test_loss": 1.0}
+    if not tested:
+        del lines[-1]["test_loss"]
+    draw_training(figure, lines)
+
+
+def test_a_logarithm_is_for_positive_losses_over_a_decade():
+    assert spans_a_decade(np.array([0.1, np.nan, 1.0]))
+    assert not spans_a_decade(np.array([0.11, 1.0]))
+    assert not spans_a_decade(np.array([-0.1, 1.0, 20.0]))
+    assert not spans_a_decade(np.array([np.nan, np.inf]))
+
+
+@pytest.mark.parametrize("count", [1, 6])
+@pytest.mark.parametrize("signal", [0.0, 0.05, 1.0])
+def test_samples(figure, count, signal):
+    data = RNG.normal(size=(count, 12, 12))
+    draw_samples(figure, "step 7", [f"particle {one}" for one in range(count)], data, signal * data)
+
+
+def test_samples_show_the_residual_on_the_grey_levels_of_the_data(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(Axes, "imshow", lambda axis, image, **options: drawn.append((image, options)))
+    data = RNG.normal(size=(2, 12, 12))
+    draw_samples(tmp_path / "figure.png", "", ["a", "b"], data, 0.09 * data)
+    images = np.array([image for image, _ in drawn])
+    np.testing.assert_allclose(images[:2], data)
+    np.testing.assert_allclose(images[2:4], 10 * 0.09 * data)
+    np.testing.assert_allclose(images[4:], 0.91 * data)
+    assert len({(options["vmin"], options["vmax"]) for _, options in drawn}) == 1
+
+
+def test_a_faint_model_is_stretched_and_one_that_can_be_compared_is_not():
+    data = RNG.normal(size=(4, 32, 32))
+    factors = [contrast_factor(data, part * data) for part in (2.0, 1.0, 0.4, 0.3, 0.11, 0.03, 0.0)]
+    assert factors == [1, 1, 1, 2, 5, 20, 1]

@@ -24,8 +24,9 @@ from libhetero.io import (
     write_particles,
 )
 from libhetero.models.family import ModelFamily
+from libhetero.pipelines.image_cache import cached
 from libhetero.pipelines.mid_latent import write_mid
-from libhetero.pipelines.preparation import SAMPLE, measured
+from libhetero.pipelines.preparation import SAMPLE, measured, of_finite_images
 from libhetero.pipelines.reference import reference_projector
 from libhetero.pipelines.refine_config import (
     MODEL_CONFIGS,
@@ -34,6 +35,7 @@ from libhetero.pipelines.refine_config import (
     resumed_config,
 )
 from libhetero.pipelines.run_folder import (
+    DataConfig,
     RunConfig,
     listed_particles,
     load_particles,
@@ -45,6 +47,7 @@ from libhetero.physics.symmetry import symmetric_copies, symmetry_operators
 from libhetero.records import Batch, Gaussians
 from libhetero.report.training import draw_training
 from libhetero.training import sharding
+from libhetero.training.bad_images import BadImages
 from libhetero.training.checkpoint import CheckpointFolder
 from libhetero.training.feed import ParticleFeed
 from libhetero.training.held_out import split
@@ -97,8 +100,11 @@ def run(
     sharding.join_processes()
     if config.resume is not None:
         folder, run_config = Path(config.resume), resumed_config(config)
+        if sharding.is_writer():
+            write_config(folder, run_config)
         particles = load_particles(run_config.data)
-        feed = ParticleFeed(ImageReader(particles), particles, run_config.data.preprocess)
+        bad = BadImages(particles, run_config.data.max_bad)
+        feed = ParticleFeed(ImageReader(particles), particles, run_config.data.preprocess, bad)
         model = models.build(run_config.family, run_config.model, read_arrays(folder))
     else:
         folder, run_config, feed, model = _start(config, new_folder)
@@ -111,15 +117,25 @@ def run(
     key = jax.random.key(run_config.training.seed)
     resumes = config.resume is not None and _has_checkpoint(folder)
     params = jax.eval_shape(model.init, key) if resumes else jax.jit(model.init)(key)
+    feed = cached(feed, run_config.data.cache)
     result = train(
         model, params, feed, run_config.training, folder,
         resume=resumes, progress=progress,
     )  # fmt: skip
     if result.finished and sharding.is_writer():
         write_mid(folder / "mid_00.txt", model, result.params, feed, run_config.training.batch_size)
+        _write_bad(folder / "ptcls_bad.lst", feed, run_config.data)
         draw_training(folder / "loss.png", read_log(folder / "log.jsonl"))
     sharding.wait_for_all("refined")
     return RefineResult(folder, result.step, result.finished)
+
+
+def _write_bad(path: Path, feed: ParticleFeed, data: DataConfig) -> None:
+    """List the particles whose images were left out, if there are any."""
+    places = feed.bad.places()
+    if len(places):
+        write_particles(path, listed_particles(feed.particles.take(places), data))
+        LOGGER.warning("%s: %d particles with images that are not finite were left out", path, len(places))
 
 
 def _has_checkpoint(folder: Path) -> bool:
@@ -139,13 +155,14 @@ def _start(
     particles = load_particles(run_config.data)
     symmetry = run_config.model.get("symmetry", "c1")
     project = reference_projector(run_config.data.reference, particles, symmetry)
+    bad = BadImages(particles, run_config.data.max_bad)
     preprocess = measured(
-        run_config.data.preprocess, particles, config.contrast, run_config.training.seed, project
+        run_config.data.preprocess, particles, config.contrast, run_config.training.seed, project, bad
     )
     data = dataclasses.replace(
         run_config.data.absolute(), preprocess=preprocess, count=len(particles)
     )
-    feed = ParticleFeed(ImageReader(particles), particles, preprocess)
+    feed = ParticleFeed(ImageReader(particles), particles, preprocess, bad)
     gaussians = _starting_gaussians(run_config, feed)
     mobile = _mobile(run_config, gaussians)
     model = models.create(
@@ -177,7 +194,8 @@ def _sample(feed: ParticleFeed, config: RunConfig) -> Batch:
         most = max(SAMPLE, min(SUBSPACE_SAMPLE, SAMPLE_BYTES // (4 * feed.box_size**2)))
     training, _ = split(len(feed), config.training)
     LOGGER.info("measuring %d particles", min(most, len(training)))
-    return feed.batch(training[sample_indices(len(training), most, config.training.seed)])
+    chosen = training[sample_indices(len(training), most, config.training.seed)]
+    return of_finite_images(feed.batch(chosen))
 
 
 def _check_finite(model: ModelFamily) -> None:

@@ -57,7 +57,9 @@ class BadImages:
         DataError : beyond `most` particles.
         """
         finite = np.ones(len(images), bool)
-        if not np.isfinite(images.sum(dtype=np.float64)):
+        with np.errstate(invalid="ignore"):  # of infinity less infinity
+            total = images.sum(dtype=np.float64)
+        if not np.isfinite(total):
             finite = np.isfinite(images).all(axis=(1, 2))
             images[~finite] = 0
             self.add(np.asarray(index)[~finite])

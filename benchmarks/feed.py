@@ -54,7 +54,7 @@ FAMILIES = ("hype", "gmm")
 SHRUNK = {
     "hype": {"dim": 16, "depth": 1, "heads": 2, "head_dim": 8, "feed_forward": 16, "weight_tokens": 2,
              "inr_width": 16, "inr_layers": 1, "inr_frequencies": 8},
-    "gmm": {"decoder": "mlp", "mlp_width": 16, "latent_size": 2},
+    "gmm": {"decoder": "mlp", "mlp_width": 16, "latent_size": 2, "encoder": "network", "encoder_width": 16},
 }  # fmt: skip
 
 

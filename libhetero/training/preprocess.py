@@ -208,6 +208,8 @@ def estimate_deviation(
         stored = reader.read(index)
         if bad is not None:
             stored = stored[bad.screen(stored, index)]
+        if not len(stored):
+            continue
         varying = varying or bool((stored != stored[:, :1, :1]).any())
         images = preprocess(stored, plain)
         total += float(np.sum(np.square(images, dtype=np.float64)))

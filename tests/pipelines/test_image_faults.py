@@ -119,5 +119,5 @@ def test_training_from_the_cache_gives_the_same_losses(project) -> None:
     assert main([*TINY, "--cache", "cache"]) == 0
     losses = [[line["loss"] for line in read_log(f"hype_0{i}/log.jsonl")] for i in (0, 1)]
     np.testing.assert_array_equal(*losses)
-    assert len(list((os.scandir("cache")))) == 3, "images, record and lock"
+    assert len(os.listdir("cache")) == 3, "images, record and lock"
     assert open_run("hype_01").feed().cache is not None

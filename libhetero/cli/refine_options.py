@@ -11,7 +11,7 @@ TRAINING = (
     "ema_decay", "seed", "checkpoint_every", "keep", "report_every", "test_fraction",
 )  # fmt: skip
 MODEL = ("decoder", "encoder", "conditioning", "latent_size", "vary", "stiffness", "symmetry", "precision")
-DATA = ("datadir", "pixel_size", "poses", "ctf", "indices", "no_ctf", "reference", "mask")
+DATA = ("datadir", "pixel_size", "poses", "ctf", "indices", "no_ctf", "reference", "mask", "cache", "max_bad")
 
 
 def add_refine_options(parser: argparse.ArgumentParser) -> None:
@@ -23,6 +23,7 @@ def add_refine_options(parser: argparse.ArgumentParser) -> None:
         help="tell parameters, work, memory and time after a few steps; write nothing")  # fmt: skip
     add("--tensorboard", action="store_true", help="also write events for TensorBoard, into FOLDER/tensorboard")
     _add_data(parser.add_argument_group("particles"))
+    _add_feeding(parser.add_argument_group("feeding"))
     _add_model(parser.add_argument_group("model"))
     _add_training(parser.add_argument_group("training"))
 
@@ -40,6 +41,13 @@ def _add_data(group: argparse._ArgumentGroup) -> None:
     add("--noinvert", action="store_const", const=1, dest="contrast", help="leave the contrast, protein is white")
     add("--box", type=int, metavar="N", dest="box_size", help="Fourier crop to N pixels")
     add("--normalise", choices=("set", "image", "none"), help="divide by the deviation of all or each (default: set)")
+
+
+def _add_feeding(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--cache", metavar="FOLDER", help="keep prepared images in this folder, for slow disks and large boxes cropped")
+    add("--maxbad", type=int, metavar="N", dest="max_bad",
+        help="leave out up to N images that are not finite, then stop (default: 100)")  # fmt: skip
 
 
 def _add_model(group: argparse._ArgumentGroup) -> None:

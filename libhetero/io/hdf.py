@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable
+import threading
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ class HdfStack:
 
     def __init__(self, path: str | os.PathLike):
         self.path = str(check_readable(path))
+        self._turn = threading.Lock()
         self._file: h5py.File | None = _open(self.path)
         images = self._file[IMAGES]
         numbers = [int(name) for name in images if name.isdigit()]
@@ -50,20 +52,39 @@ class HdfStack:
         self.pixel_size = float(attribute(first, "apix_x") or 0.0)
 
     def read(self, index: int) -> np.ndarray:
-        """Return one image as float32, (rows, columns)."""
-        if self._file is None:
-            self._file = _open(self.path)
-        group = self._file[IMAGES].get(str(index))
-        if group is None:
-            raise DataError(missing_image(self, index))
-        data = read_image(group, self.path, index)
+        """Return one image as float32, (rows, columns); threads take turns, as HDF5 must."""
+        with self._turn:
+            if self._file is None:
+                self._file = _open(self.path)
+            try:
+                group = self._file[IMAGES].get(str(index))
+                if group is None:
+                    raise DataError(missing_image(self, index))
+                data = read_image(group, self.path, index)
+            except (OSError, RuntimeError) as error:
+                raise DataError(
+                    f"{self.path}: image {index + 1} cannot be read ({' '.join(str(error).split())[:100]}); "
+                    "expected a whole HDF5 file. Copy the stack again, then go on."
+                ) from None
         return data[0] if data.ndim == 3 and data.shape[0] == 1 else data
+
+    def read_run(self, first: int, images: Sequence[np.ndarray]) -> None:
+        """Read the images `first`, `first` + 1, … into arrays (rows, columns)."""
+        for index, image in enumerate(images, first):
+            stored = self.read(index)
+            if stored.shape != image.shape:
+                raise DataError(
+                    f"{self.path}: image {index + 1} is {stored.shape}; expected {image.shape}. "
+                    f"Particles must be square and of one size in a batch."
+                )
+            image[:] = stored
 
     def close(self) -> None:
         """Close the file."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        with self._turn:
+            if self._file is not None:
+                self._file.close()
+                self._file = None
 
 
 def _open(path: str | os.PathLike) -> h5py.File:

@@ -1,10 +1,16 @@
-"""Reading the pixels of particles, lazily and in any order."""
+"""Reading the pixels of particles, lazily and in any order.
+
+Images that lie one after the other in a stack are read with one call, into the caller's array.
+"""
 
 from __future__ import annotations
 
 import os
 import threading
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -17,7 +23,7 @@ OPEN_STACKS = 64
 
 
 def open_stack(path: str | os.PathLike) -> MrcStack | HdfStack:
-    """Open a stack by suffix; both kinds have count, available, shape, pixel_size and read(i)."""
+    """Open a stack by suffix; both kinds have count, available, shape, pixel_size, read(i) and read_run."""
     if str(path).endswith((".hdf", ".h5")):
         return HdfStack(path)
     if str(path).endswith((".gz", ".bz2")):
@@ -25,23 +31,31 @@ def open_stack(path: str | os.PathLike) -> MrcStack | HdfStack:
     return MrcStack(path)
 
 
+@dataclass
+class _Lent:
+    """An open stack and how many threads read it."""
+
+    stack: MrcStack | HdfStack
+    users: int = 0
+
+
 class ImageReader:
     """Read images of a particle set as they are stored.
 
     Parameters
     ----------
-    particles : the set; its stacks are opened when first needed and at most 64 stay open.
+    particles : the set; its stacks are opened when first needed, and at most 64 that nobody reads stay open.
     check_finite : raise on an image with NaN or infinite pixels.
 
     Notes
     -----
-    One reader may serve several threads; reads take turns.
+    One reader may serve several threads, which read MRC stacks at the same time and HDF stacks in turns.
     """
 
     def __init__(self, particles: ParticleSet, check_finite: bool = False):
         self.particles = particles
         self.check_finite = check_finite
-        self._open: OrderedDict[int, MrcStack | HdfStack] = OrderedDict()
+        self._open: OrderedDict[int, _Lent] = OrderedDict()
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -63,43 +77,68 @@ class ImageReader:
             raise DataError("no image was asked for; expected at least one particle.")
         n = int(self.particles.box_size[indices[0]])
         images = np.empty((len(indices), n, n), np.float32)
-        places = np.lexsort((self.particles.image_index[indices], self.particles.file_id[indices]))
-        with self._lock:
-            for place in places:
-                images[place] = self._read_one(int(indices[place]), n)
+        for run in self._runs(indices):
+            place = indices[run[0]]
+            file_id = int(self.particles.file_id[place])
+            first = int(self.particles.image_index[place])
+            self._read_run(file_id, first, [images[row] for row in run])
         return images
 
-    def _read_one(self, index: int, n: int) -> np.ndarray:
-        stack = self._stack(int(self.particles.file_id[index]))
-        number = int(self.particles.image_index[index])
-        image = stack.read(number)
-        if image.shape != (n, n):
-            raise DataError(
-                f"{stack.path}: image {number + 1} is {image.shape}; expected {(n, n)}. "
-                f"Particles must be square and of one size in a batch."
-            )
-        if self.check_finite and not np.isfinite(image).all():
-            raise DataError(
-                f"{stack.path}: image {number + 1} has {int((~np.isfinite(image)).sum())} pixels "
-                f"that are not finite (NaN); remove the particle from the list."
-            )
-        return image
+    def _runs(self, indices: np.ndarray) -> list[np.ndarray]:
+        """Return rows of the result, cut where images no longer follow each other in one stack."""
+        file_id, number = self.particles.file_id[indices], self.particles.image_index[indices]
+        rows = np.lexsort((number, file_id))
+        follows = (np.diff(number[rows]) == 1) & (np.diff(file_id[rows]) == 0)
+        return np.split(rows, np.flatnonzero(~follows) + 1)
 
-    def _stack(self, file_id: int) -> MrcStack | HdfStack:
-        stack = self._open.get(file_id)
-        if stack is None:
-            stack = open_stack(self.particles.files[file_id])
-            self._open[file_id] = stack
-            if len(self._open) > OPEN_STACKS:
-                self._open.popitem(last=False)[1].close()
-        self._open.move_to_end(file_id)
-        return stack
+    def _read_run(self, file_id: int, first: int, images: list[np.ndarray]) -> None:
+        with self._lend(file_id, first) as stack:
+            if stack.shape != images[0].shape:
+                raise DataError(
+                    f"{stack.path}: image {first + 1} is {stack.shape}; expected {images[0].shape}. "
+                    f"Particles must be square and of one size in a batch."
+                )
+            stack.read_run(first, images)
+        if self.check_finite:
+            for number, image in enumerate(images, first):
+                _check_finite(image, stack.path, number)
+
+    @contextmanager
+    def _lend(self, file_id: int, first: int) -> Iterator[MrcStack | HdfStack]:
+        """Lend an open stack, which stays open until it is given back."""
+        with self._lock:
+            lent = self._open.get(file_id)
+            if lent is None:
+                lent = self._open[file_id] = _Lent(self._opened(file_id, first))
+            self._open.move_to_end(file_id)
+            lent.users += 1
+        try:
+            yield lent.stack
+        finally:
+            with self._lock:
+                lent.users -= 1
+                if self._open.get(file_id) is not lent and lent.users == 0:
+                    lent.stack.close()
+                self._close_oldest()
+
+    def _opened(self, file_id: int, first: int) -> MrcStack | HdfStack:
+        try:
+            return open_stack(self.particles.files[file_id])
+        except DataError as error:
+            raise DataError(f"image {first + 1} cannot be read: {error}") from None
+
+    def _close_oldest(self) -> None:
+        """Close the stacks used longest ago until 64 are left, but none that is being read."""
+        idle = [file_id for file_id, lent in self._open.items() if lent.users == 0]
+        for file_id in idle[: max(len(self._open) - OPEN_STACKS, 0)]:
+            self._open.pop(file_id).stack.close()
 
     def close(self) -> None:
-        """Close every stack; the reader opens them again when needed."""
+        """Close every stack, those being read once they are given back; they are opened again when needed."""
         with self._lock:
-            for stack in self._open.values():
-                stack.close()
+            for lent in self._open.values():
+                if lent.users == 0:
+                    lent.stack.close()
             self._open.clear()
 
     def __enter__(self) -> ImageReader:
@@ -107,3 +146,11 @@ class ImageReader:
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+
+def _check_finite(image: np.ndarray, path: str, number: int) -> None:
+    if not np.isfinite(image).all():
+        raise DataError(
+            f"{path}: image {number + 1} has {int((~np.isfinite(image)).sum())} pixels "
+            f"that are not finite (NaN); remove the particle from the list."
+        )

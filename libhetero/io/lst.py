@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -54,7 +55,7 @@ def read_lst(path: str | os.PathLike, datadir: str | os.PathLike | None = None) 
     DataError : for a line that is damaged, or that would run code in EMAN2.
     """
     table, index = _parse(path)
-    values = [line_values(table, i) for i in range(len(index))]
+    values = [_used(line_values(table, i)) for i in range(len(index))]
     names, name_id = unique_names(table.names)
     _complete(values, names, name_id, index, path, datadir)
     source = SourceTable("lst", table, np.arange(len(index)))
@@ -93,34 +94,44 @@ def entries_from_values(
 
 def _parse(path: str | os.PathLike) -> tuple[LstTable, np.ndarray]:
     check_readable(path)
-    with open(path, encoding="utf-8", errors="replace") as file:
-        lines = file.read().split("\n")
-    if not lines[0].startswith(("#LSX", "#LST")):
-        raise DataError(f"{path}: the first line is '{lines[0][:20]}'; expected #LSX (EMAN2 list).")
     index, names, texts = [], [], []
-    for number, line in enumerate(lines, 1):
-        if not line.strip() or line.startswith("#"):
-            continue
-        fields = line.rstrip().split("\t" if "\t" in line else None, 2)
-        if len(fields) < 2 or not fields[0].strip().isdigit():
-            raise DataError(f"{path}: line {number} is not 'index<TAB>stack<TAB>json'; mend it.")
-        text = fields[2].strip() if len(fields) > 2 else ""
-        if "__pickle__" in text:
-            raise DataError(
-                f"{path}: line {number} holds a __pickle__ entry, which can run any code; refused. "
-                f"Write the list again with JSON values only."
-            )
-        index.append(int(fields[0]))
-        names.append(fields[1].strip())
-        texts.append(text)
+    with open(path, encoding="utf-8", errors="replace", newline="\n") as file:
+        for number, line in enumerate(file, 1):
+            if number == 1 and not line.startswith(("#LSX", "#LST")):
+                start = line.rstrip()[:20]
+                raise DataError(f"{path}: the first line is '{start}'; expected #LSX (EMAN2 list).")
+            if not line.strip() or line.startswith("#"):
+                continue
+            fields = line.rstrip().split("\t" if "\t" in line else None, 2)
+            if len(fields) < 2 or not fields[0].strip().isdigit():
+                raise DataError(f"{path}: line {number} is not 'index<TAB>stack<TAB>json'; mend it.")
+            text = fields[2].strip() if len(fields) > 2 else ""
+            if "__pickle__" in text:
+                raise DataError(
+                    f"{path}: line {number} holds a __pickle__ entry, which can run any code; refused. "
+                    f"Write the list again with JSON values only."
+                )
+            index.append(int(fields[0]))
+            names.append(sys.intern(fields[1].strip()))
+            texts.append(text)
     return LstTable(str(path), names, texts), np.array(index, np.int64)
+
+
+def _used(values: dict[str, Any]) -> dict[str, Any]:
+    """Return the values that a particle set is made of; a million lines would not fit otherwise."""
+    return {key: values[key] for key in (*HEADER_KEYS, "class") if key in values}
+
+
+def _with_shared_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object whose names are one string each in all lines, not one a line."""
+    return {sys.intern(key): value for key, value in pairs}
 
 
 def line_values(table: LstTable, i: int) -> dict[str, Any]:
     """Return the JSON values of line i; free text of old lists counts as none."""
     text = table.texts[i]
     try:
-        values = json.loads(text) if text else {}
+        values = json.loads(text, object_pairs_hook=_with_shared_names) if text else {}
     except json.JSONDecodeError:
         if "{" not in text:
             return {}

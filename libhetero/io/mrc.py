@@ -1,7 +1,8 @@
 """MRC stacks and maps (.mrcs, .mrc, .map): modes 0, 1, 2, 6 and 12.
 
 Pixel size is cella / mx. Images are (y, x) and maps (z, y, x) in file order; header origins are
-ignored. A stack is memory-mapped, so opening one reads its header only.
+ignored. Opening a stack reads its header only; images are read at their places (`libhetero.io.positional`
+says why not through a memory map), by any number of threads at once.
 """
 
 from __future__ import annotations
@@ -9,7 +10,10 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import threading
 import warnings
+import weakref
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +26,7 @@ from libhetero.errors import DataError
 from libhetero.io.atomic import replacing
 from libhetero.io.paths import check_readable
 from libhetero.io.pixel_statistics import PixelStatistics
+from libhetero.io.positional import read_into
 
 logger = logging.getLogger(__name__)
 
@@ -66,20 +71,66 @@ class MrcStack:
                 f"{path}: the header says {self.count} images of {self.shape}; not a stack."
             )
         self.available = min(self.count, max(size, 0) // bytes_each)
-        self._images: np.ndarray | None = None
+        self._bytes_each = bytes_each
+        self._opening = threading.Lock()
+        self._descriptor: int | None = None
 
     def read(self, index: int) -> np.ndarray:
         """Return one image as float32, (rows, columns)."""
-        if not 0 <= index < self.available:
-            raise DataError(missing_image(self, index))
-        if self._images is None:
-            shape = (self.available, *self.shape)
-            self._images = np.memmap(self.path, self._dtype, "r", self._offset, shape)
-        return np.asarray(self._images[index], np.float32)
+        image = np.empty(self.shape, np.float32)
+        self.read_run(index, [image])
+        return image
+
+    def read_run(self, first: int, images: Sequence[np.ndarray]) -> None:
+        """Read the images `first`, `first` + 1, … into arrays, in one piece.
+
+        Parameters
+        ----------
+        images : each (rows, columns) float32, contiguous.
+
+        Raises
+        ------
+        DataError : for the first of them that the file does not hold (any more), or cannot be read.
+        """
+        last = first + len(images) - 1
+        if not 0 <= first <= last < self.available:
+            raise DataError(missing_image(self, first if first < 0 else max(first, self.available)))
+        direct = self._dtype == np.dtype(np.float32)
+        stored = images if direct else np.empty((len(images), *self.shape), self._dtype)
+        self._fill([memoryview(image.reshape(-1).view(np.uint8)) for image in stored], first)
+        if not direct:
+            for image, values in zip(images, stored, strict=True):
+                image[:] = values
+
+    def _fill(self, buffers: list[memoryview], first: int) -> None:
+        offset = self._offset + first * self._bytes_each
+        try:
+            count = read_into(self._open(), buffers, offset)
+        except OSError as error:
+            raise DataError(
+                f"{self.path}: image {first + 1} cannot be read ({error.strerror or error}); expected "
+                f"{self.available} images that can. Check the file and its disk, then go on."
+            ) from None
+        if count < len(buffers) * self._bytes_each:
+            held = first + count // self._bytes_each
+            raise DataError(
+                f"{self.path}: truncated while in use: image {held + 1} of {self.available} is no longer "
+                "there; expected the file to stay as it is. Copy the stack again, then go on."
+            )
+
+    def _open(self) -> int:
+        with self._opening:
+            if self._descriptor is None:
+                self._descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+                self._closing = weakref.finalize(self, os.close, self._descriptor)
+            return self._descriptor
 
     def close(self) -> None:
-        """Let go of the memory map."""
-        self._images = None
+        """Close the file; it is opened again when needed. No other thread may be reading."""
+        with self._opening:
+            if self._descriptor is not None:
+                self._descriptor = None
+                self._closing()
 
 
 def missing_image(stack: Any, index: int) -> str:

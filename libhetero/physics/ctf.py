@@ -16,6 +16,7 @@ from libhetero.physics.fourier import frequencies_2d
 from libhetero.records import CTFParams
 
 MILLIMETRE = 1e7  # Å
+WAVELENGTH, RELATIVITY = 12.2642597, 0.9784756e-6  # of λ = 12.26… / √(V + 0.978…e-6 V²)
 
 
 def electron_wavelength(voltage: Float[Array, ""]) -> Float[Array, ""]:
@@ -26,7 +27,7 @@ def electron_wavelength(voltage: Float[Array, ""]) -> Float[Array, ""]:
     voltage : kV.
     """
     volts = 1000.0 * voltage
-    return 12.2642597 / jnp.sqrt(volts + 0.9784756e-6 * volts**2)
+    return WAVELENGTH / jnp.sqrt(volts + RELATIVITY * volts**2)
 
 
 def ctf_at(params: CTFParams, frequencies: Float[Array, "*pixels 2"]) -> Float[Array, "*pixels"]:

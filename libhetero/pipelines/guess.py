@@ -29,13 +29,14 @@ from libhetero.models.gmm.start import (
 )
 from libhetero.physics.gaussians import project_gaussians
 from libhetero.physics.symmetry import symmetric_copies, symmetry_operators
-from libhetero.pipelines.preparation import SAMPLE, measured
+from libhetero.pipelines.preparation import SAMPLE, measured, of_finite_images
 from libhetero.pipelines.run_folder import DataConfig, load_particles
 from libhetero.records import Pose
 from libhetero.report.fsc import draw_fsc
 from libhetero.simulate.atoms import density_of_atoms
 from libhetero.simulate.sources import whole_model
 from libhetero.simulate.structures import check_fits
+from libhetero.training.bad_images import BadImages
 from libhetero.training.feed import ParticleFeed
 from libhetero.training.loop import train
 from libhetero.training.optimiser import TrainingConfig
@@ -137,16 +138,18 @@ def run(config: GuessConfig, progress: Callable[[float], None] | None = None) ->
 
 def _refined(config: GuessConfig, goal: MapToFit, fitted: FittedMixture) -> FittedMixture:
     """Return the mixture as it explains the particles best, all of them by the same one."""
-    particles = load_particles(DataConfig(config.particles))
+    data = DataConfig(config.particles)
+    particles = load_particles(data)
     whole = symmetric_copies(jax.tree.map(np.asarray, fitted.gaussians), goal.operators)
     box, stored = particles.uniform_box_size(), particles.uniform_pixel_size()
 
     def project(pose: Pose) -> jax.Array:
         return project_gaussians(whole, pose, box, stored)
 
-    preprocess = measured(PreprocessConfig(), particles, None, config.seed, project)
-    feed = ParticleFeed(ImageReader(particles), particles, preprocess)
-    sample = feed.batch(sample_indices(len(feed), SAMPLE, config.seed))
+    bad = BadImages(particles, data.max_bad)
+    preprocess = measured(PreprocessConfig(), particles, None, config.seed, project, bad)
+    feed = ParticleFeed(ImageReader(particles), particles, preprocess, bad)
+    sample = of_finite_images(feed.batch(sample_indices(len(feed), SAMPLE, config.seed)))
     model = HomogeneousModel.from_data(
         fitted.gaussians, goal.operators, sample, feed.box_size, feed.pixel_size,
         config.max_resolution or 0.0,

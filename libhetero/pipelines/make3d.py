@@ -20,6 +20,7 @@ from libhetero.pipelines.preparation import measured
 from libhetero.pipelines.progress import tracked
 from libhetero.pipelines.run_folder import DataConfig, feed_batches, load_particles
 from libhetero.reconstruction.backproject import Reconstruction, reconstruct
+from libhetero.training.bad_images import BadImages
 from libhetero.training.feed import ParticleFeed
 from libhetero.training.preprocess import PreprocessConfig
 
@@ -90,8 +91,9 @@ def listed_feed(data: DataConfig, contrast: int | None, seed: int) -> ParticleFe
     """
     particles = load_particles(data)
     plain = PreprocessConfig(normalise="set", box_size=data.preprocess.box_size)
-    preprocess = measured(plain, particles, contrast, seed)
-    return ParticleFeed(ImageReader(particles), particles, preprocess)
+    bad = BadImages(particles, data.max_bad)
+    preprocess = measured(plain, particles, contrast, seed, bad=bad)
+    return ParticleFeed(ImageReader(particles), particles, preprocess, bad)
 
 
 def reconstruct_some(

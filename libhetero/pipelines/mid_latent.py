@@ -53,9 +53,11 @@ class LatentStream:
         ----------
         indices : places in the particle set, in the order wanted; None for all.
         """
+        left = len(self._feed) if indices is None else len(indices)
         for batch in feed_batches(self._feed, self._size, indices):
             latent = self._encode(self._params, jax.device_put(batch, self._cut))
-            yield np.asarray(latent)[batch.weight > 0]
+            yield np.asarray(latent)[:left]
+            left -= self._size
 
 
 def write_mid(

@@ -9,15 +9,19 @@ from pathlib import Path
 
 import jax
 
+from libhetero.io import write_particles
 from libhetero.pipelines.budget import naming_remedies, prepared
+from libhetero.pipelines.image_cache import cached
 from libhetero.pipelines.mid_latent import write_mid
 from libhetero.pipelines.refine_config import RefineConfig
+from libhetero.pipelines.run_folder import DataConfig, listed_particles, write_config
 from libhetero.pipelines.run_start import reopen
 from libhetero.pipelines.watching import RunWatch
 from libhetero.report.tensorboard import require_tensorboard
 from libhetero.report.training import draw_training
 from libhetero.training import sharding
 from libhetero.training.checkpoint import CheckpointFolder
+from libhetero.training.feed import ParticleFeed
 from libhetero.training.log import read_log
 from libhetero.training.loop import train
 
@@ -65,6 +69,8 @@ def run(
     sharding.join_processes()
     if config.resume is not None:
         folder, start = Path(config.resume), reopen(config)
+        if sharding.is_writer():
+            write_config(folder, start.config)  # what may change has
     else:
         start = prepared(config)
         folder = start.write(config.folder, new_folder)
@@ -78,6 +84,7 @@ def run(
     key = jax.random.key(run_config.training.seed)
     resumes = config.resume is not None and _has_checkpoint(folder)
     params = jax.eval_shape(model.init, key) if resumes else jax.jit(model.init)(key)
+    feed = cached(feed, run_config.data.cache)
     watch = RunWatch(folder, model, feed, run_config.training, tensorboard=config.tensorboard)
     with watch, naming_remedies(run_config.training):
         result = train(
@@ -86,9 +93,18 @@ def run(
         )  # fmt: skip
     if result.finished and sharding.is_writer():
         write_mid(folder / "mid_00.txt", model, result.params, feed, run_config.training.batch_size)
+        _write_bad(folder / "ptcls_bad.lst", feed, run_config.data)
         draw_training(folder / "loss.png", read_log(folder / "log.jsonl"))
     sharding.wait_for_all("refined")
     return RefineResult(folder, result.step, result.finished)
+
+
+def _write_bad(path: Path, feed: ParticleFeed, data: DataConfig) -> None:
+    """List the particles whose images were left out, if there are any."""
+    places = feed.bad.places()
+    if len(places):
+        write_particles(path, listed_particles(feed.particles.take(places), data))
+        LOGGER.warning("%s: %d particles with images that are not finite were left out", path, len(places))
 
 
 def _has_checkpoint(folder: Path) -> bool:

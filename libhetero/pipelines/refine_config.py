@@ -28,6 +28,7 @@ PRESET_TRAINING = {  # where a preset has its own
         "optimiser": "adam", "learning_rate": 1e-4, "warmup_epochs": 5.0, "gradient_clip": 0.0, "ema_decay": 0.0,
     },
 }  # fmt: skip
+CHANGEABLE = ("data.max_bad", "data.cache")  # may differ on resuming; the new value is taken
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ def model_config(family: str, config: RefineConfig, base: Any = None) -> Any:
 
 
 def resumed_config(config: RefineConfig) -> RunConfig:
-    """Return the stored configuration of the run to go on with.
+    """Return the configuration of the run to go on with: as stored, but for what is `CHANGEABLE`.
 
     Raises
     ------
@@ -148,7 +149,7 @@ def resumed_config(config: RefineConfig) -> RunConfig:
             f"{config.resume}: was started with another configuration: {'; '.join(differing)}. "
             "Leave these options out, or start a new run."
         )
-    return stored
+    return wanted
 
 
 def _differences(stored: dict[str, Any], wanted: dict[str, Any], prefix: str = "") -> list[str]:
@@ -159,7 +160,7 @@ def _differences(stored: dict[str, Any], wanted: dict[str, Any], prefix: str = "
         old, new = stored.get(name), wanted.get(name)
         if isinstance(old, dict) and isinstance(new, dict):
             found += _differences(old, new, f"{prefix}{name}.")
-        elif old != new:
+        elif old != new and f"{prefix}{name}" not in CHANGEABLE:
             found.append(f"{prefix}{name} is {old}, asked for {new}")
     return found
 

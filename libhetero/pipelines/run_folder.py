@@ -24,9 +24,11 @@ from libhetero.configuration import from_dict, read_json, to_dict, write_json
 from libhetero.errors import ConfigurationError, DataError
 from libhetero.io import ImageReader, check_particles, read_particles
 from libhetero.models.family import ModelFamily
+from libhetero.pipelines.image_cache import if_cached
 from libhetero.records import Batch, CTFParams, ParticleSet
+from libhetero.training.bad_images import BadImages
 from libhetero.training.checkpoint import CheckpointFolder
-from libhetero.training.feed import ParticleFeed, ordered_indices, prefetch
+from libhetero.training.feed import ParticleFeed, ordered_indices, prefetch, reader_threads
 from libhetero.training.optimiser import TrainingConfig
 from libhetero.training.preprocess import PreprocessConfig
 
@@ -47,6 +49,8 @@ class DataConfig:
     reference : starting Gaussians (.txt) or a map, as given with --model; None without.
     mask : map that is above 0.5 where Gaussians may change; None for everywhere.
     count : particles in the list, to notice that it has changed; 0 before it is read.
+    max_bad : images that are not finite and are left out, before the next one is an error.
+    cache : folder for prepared images; None to prepare them in every epoch.
     preprocess : contrast, normalisation and Fourier crop.
     """
 
@@ -60,11 +64,17 @@ class DataConfig:
     reference: str | None = None
     mask: str | None = None
     count: int = 0
+    max_bad: int = 100
+    cache: str | None = None
     preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
+
+    def __post_init__(self) -> None:
+        if self.max_bad < 0:
+            raise ConfigurationError(f"--maxbad {self.max_bad}: expected a number of images, 0 or more.")
 
     def absolute(self) -> DataConfig:
         """Return the same with absolute paths, to be read from any folder."""
-        names = ("particles", "datadir", "poses", "ctf", "indices", "reference", "mask")
+        names = ("particles", "datadir", "poses", "ctf", "indices", "reference", "mask", "cache")
         paths = {name: getattr(self, name) for name in names}
         return dataclasses.replace(
             self,
@@ -113,9 +123,9 @@ class Run:
 
     def feed(self) -> ParticleFeed:
         """Return the particles, prepared as they were in training."""
-        return ParticleFeed(
-            ImageReader(self.particles), self.particles, self.config.data.preprocess
-        )
+        data, bad = self.config.data, BadImages(self.particles, self.config.data.max_bad)
+        feed = ParticleFeed(ImageReader(self.particles), self.particles, data.preprocess, bad)
+        return if_cached(feed, data.cache)
 
 
 def open_run(folder: str | Path) -> Run:
@@ -138,6 +148,8 @@ def open_run(folder: str | Path) -> Run:
 def batches(run: Run, batch_size: int, indices: np.ndarray | None = None) -> Iterator[Batch]:
     """Yield the particles in order as NumPy batches of one shape, the last padded at weight 0.
 
+    An image that is not finite is zeros at weight 0, too, in its place.
+
     Parameters
     ----------
     indices : places in `run.particles`, in the order wanted; None for all.
@@ -151,7 +163,7 @@ def feed_batches(
     """Yield the particles of a feed in order; see `batches`."""
     chosen = np.arange(len(feed)) if indices is None else np.asarray(indices)
     pieces = (chosen[places] for places in ordered_indices(len(chosen), batch_size))
-    return prefetch(lambda index: feed.batch(index, batch_size), pieces)
+    return prefetch(lambda index: feed.batch(index, batch_size), pieces, threads=reader_threads())
 
 
 def listed(data: DataConfig) -> ParticleSet:

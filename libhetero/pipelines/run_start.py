@@ -24,7 +24,7 @@ from libhetero.io import (
 )
 from libhetero.models.family import ModelFamily
 from libhetero.physics.symmetry import symmetric_copies, symmetry_operators
-from libhetero.pipelines.preparation import SAMPLE, measured
+from libhetero.pipelines.preparation import SAMPLE, measured, of_finite_images
 from libhetero.pipelines.reference import reference_projector
 from libhetero.pipelines.refine_config import (
     MODEL_CONFIGS,
@@ -42,6 +42,7 @@ from libhetero.pipelines.run_folder import (
 )
 from libhetero.records import Batch, Gaussians, ParticleSet
 from libhetero.training import sharding
+from libhetero.training.bad_images import BadImages
 from libhetero.training.feed import ParticleFeed
 from libhetero.training.held_out import split
 from libhetero.training.preprocess import sample_indices
@@ -96,13 +97,14 @@ def prepare(config: RefineConfig) -> RunStart:
     particles = load_particles(run_config.data)
     symmetry = run_config.model.get("symmetry", "c1")
     project = reference_projector(run_config.data.reference, particles, symmetry)
+    bad = BadImages(particles, run_config.data.max_bad)
     preprocess = measured(
-        run_config.data.preprocess, particles, config.contrast, run_config.training.seed, project
+        run_config.data.preprocess, particles, config.contrast, run_config.training.seed, project, bad
     )
     data = dataclasses.replace(
         run_config.data.absolute(), preprocess=preprocess, count=len(particles)
     )
-    feed = ParticleFeed(ImageReader(particles), particles, preprocess)
+    feed = ParticleFeed(ImageReader(particles), particles, preprocess, bad)
     gaussians = _starting_gaussians(run_config, feed)
     mobile = _mobile(run_config, gaussians)
     model = models.create(
@@ -124,7 +126,8 @@ def reopen(config: RefineConfig) -> RunStart:
     """Open the run of `config.resume` again, if nothing that was asked for contradicts it."""
     stored = resumed_config(config)
     particles = load_particles(stored.data)
-    feed = ParticleFeed(ImageReader(particles), particles, stored.data.preprocess)
+    bad = BadImages(particles, stored.data.max_bad)
+    feed = ParticleFeed(ImageReader(particles), particles, stored.data.preprocess, bad)
     model = models.build(stored.family, stored.model, read_arrays(Path(config.resume)))
     return RunStart(stored, particles, feed, model, None)
 
@@ -136,7 +139,8 @@ def _sample(feed: ParticleFeed, config: RunConfig) -> Batch:
         most = max(SAMPLE, min(SUBSPACE_SAMPLE, SAMPLE_BYTES // (4 * feed.box_size**2)))
     training, _ = split(len(feed), config.training)
     LOGGER.info("measuring %d particles", min(most, len(training)))
-    return feed.batch(training[sample_indices(len(training), most, config.training.seed)])
+    chosen = training[sample_indices(len(training), most, config.training.seed)]
+    return of_finite_images(feed.batch(chosen))
 
 
 def _check_finite(model: ModelFamily) -> None:

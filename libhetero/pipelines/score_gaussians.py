@@ -92,10 +92,10 @@ def decode_gaussians(
     decode = jax.jit(lambda params, batch: model.decode(params, model.encode(params, batch)))
     parts, done = [], 0
     for batch in batches(run, batch_size, indices):
-        kept = batch.weight > 0
-        parts.append(jax.tree.map(lambda leaf, kept=kept: np.asarray(leaf)[kept],
+        count = min(len(indices) - done, batch_size)
+        parts.append(jax.tree.map(lambda leaf, count=count: np.asarray(leaf)[:count],
                                   decode(run.params, batch)))  # fmt: skip
-        done += int(kept.sum())
+        done += count
         progress(done / len(indices))
     return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
 

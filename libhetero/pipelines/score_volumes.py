@@ -55,9 +55,11 @@ def decode_volumes(run: Run, indices: np.ndarray, batch_size: int) -> Iterator[n
         one = jax.tree.map(lambda leaf: leaf[0], model.decode(params, latent[None]))
         return model.volume(one, model.box_size, model.pixel_size)
 
-    for batch in batches(run, batch_size, indices):
+    for start, batch in zip(
+        range(0, len(indices), batch_size), batches(run, batch_size, indices), strict=True
+    ):
         latent = encode(run.params, batch)
-        for place in np.flatnonzero(batch.weight > 0):
+        for place in range(min(len(indices) - start, batch_size)):
             yield np.asarray(volume(run.params, latent[place]))
 
 

@@ -1,40 +1,58 @@
 """Batches of particles, in an order that needs no memory of what came before.
 
-The particles of step s are a function of (seed, s) alone: epoch e = s // steps_per_epoch is a
-permutation drawn from (seed, e), cut into batches. Training can therefore be resumed at any step,
-on any number of devices, and meets the same particles. Every batch has the same shape: a short
-last batch is padded with repeats of its first particle at weight 0 (real images rather
-than zeros, so that no model divides by nothing).
+The particles of step s are a function of (seed, s) alone, see `libhetero.training.order`. Training can
+therefore be resumed at any step, on any number of devices, and meets the same particles. Every batch has
+the same shape: a short last batch is padded with repeats of its first particle at weight 0 (real images
+rather than zeros, so that no model divides by nothing). An image with pixels that are not finite is zeros
+at weight 0, see `libhetero.training.bad_images`.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
+from jaxtyping import Bool, Float
 
 from libhetero.errors import DataError
 from libhetero.records import Batch, ParticleSet
+from libhetero.training.bad_images import BadImages
+from libhetero.training.order import ChunkedOrder, Pool, storage_order
 from libhetero.training.preprocess import PreprocessConfig, Reader, preprocess, restore_signs
 
 Item = TypeVar("Item")
 Loaded = TypeVar("Loaded")
+BLOCK_SIZE = 2**24  # bytes of stored images that are read and prepared at a time
+MOST_THREADS = 8
+
+
+class Prepared(Protocol):
+    """Anything that gives images as `ParticleFeed.prepared` makes them, by place in the particle set."""
+
+    def read(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return images (len(index), m, m) and which of them were finite, (len(index),)."""
 
 
 @dataclass(frozen=True, eq=False)
 class ParticleFeed:
     """Particles ready for a model: images read lazily and prepared, poses and CTFs beside them.
 
+    Several threads may read from one feed if they may from its reader.
+
     Parameters
     ----------
     reader : anything with `.read(indices) -> (len(indices), n, n)`; indices into `particles`.
     particles : with pose and CTF, one box size and one pixel size.
     config : how images are prepared.
+    bad : counts images that are not finite; None refuses the first.
+    cache : gives images that have been prepared before; None to prepare them anew.
+    pool : how much of the set training draws from at a time.
 
     Raises
     ------
@@ -44,6 +62,9 @@ class ParticleFeed:
     reader: Reader
     particles: ParticleSet
     config: PreprocessConfig
+    bad: BadImages | None = None
+    cache: Prepared | None = None
+    pool: Pool = field(default_factory=Pool)
 
     def __post_init__(self) -> None:
         self.particles.uniform_box_size()
@@ -76,37 +97,81 @@ class ParticleFeed:
 
         Raises
         ------
-        DataError : for a pixel that is not finite, naming the file and the image.
+        DataError : for an image that cannot be read, or one too many that is not finite.
         """
         index = np.asarray(index, np.int64)
-        size = len(index) if size is None else size
-        padded = np.concatenate([index, np.repeat(index[:1], size - len(index))])
-        weight = (np.arange(size) < len(index)).astype(np.float32)
-        images = self._prepared(index)
-        images = np.concatenate([images, np.repeat(images[:1], size - len(index), axis=0)])
+        return self.assembled(index, *self.prepared(index), len(index) if size is None else size)
+
+    def assembled(
+        self,
+        index: np.ndarray,
+        images: Float[np.ndarray, "count m m"],
+        finite: Bool[np.ndarray, " count"],
+        size: int,
+    ) -> Batch:
+        """Return prepared images as a batch of `size`, with poses and CTFs; see `batch`."""
+        missing = size - len(index)
+        padded = np.concatenate([index, np.repeat(index[:1], missing)])
+        if missing:
+            images = np.concatenate([images, np.repeat(images[:1], missing, axis=0)])
         return Batch(
             images=images,
             pose=_float32(self.particles.pose.take(padded)),
             ctf=_float32(self.particles.ctf.take(padded)),
             index=padded.astype(np.int32),
-            weight=weight,
+            weight=np.concatenate([finite, np.zeros(missing)]).astype(np.float32),
         )
 
-    def _prepared(self, index: np.ndarray) -> np.ndarray:
-        images = self.reader.read(index)
-        if not np.isfinite(images.sum(dtype=np.float64)):
-            finite = np.isfinite(images).all(axis=(1, 2))
-            self._refuse(int(index[np.argmin(finite)]))
-        if self.particles.phase_flipped:
-            ctf = _float32(self.particles.ctf.take(index))
-            images = restore_signs(images, ctf, self.particles.uniform_pixel_size())
-        return preprocess(images, self.config)
+    def prepared(
+        self, index: np.ndarray
+    ) -> tuple[Float[np.ndarray, "count m m"], Bool[np.ndarray, " count"]]:
+        """Return the images at `index` as the model sees them, zeros where one is not finite, and which are.
 
-    def _refuse(self, place: int) -> None:
-        path = self.particles.files[self.particles.file_id[place]]
-        raise DataError(
-            f"{path}: image {self.particles.image_index[place] + 1} has pixels that are not finite "
-            "(NaN or infinity); expected finite pixels. Remove the particle from the list."
+        They are read in storage order, a block at a time.
+
+        Raises
+        ------
+        DataError : for an image that cannot be read, or one too many that is not finite.
+        """
+        index = np.asarray(index, np.int64)
+        if self.cache is not None:
+            return self.cache.read(index)
+        images = np.empty((len(index), self.box_size, self.box_size), np.float32)
+        finite = np.empty(len(index), bool)
+        rows = storage_order(self.particles.file_id[index], self.particles.image_index[index])
+        block = max(BLOCK_SIZE // (4 * self.particles.uniform_box_size() ** 2), 1)
+        for start in range(0, len(index), block):
+            part = rows[start : start + block]
+            images[part], finite[part] = self._prepared_block(index[part])
+        return images, finite
+
+    def _prepared_block(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        images = self.reader.read(index)
+        bad = BadImages(self.particles) if self.bad is None else self.bad
+        finite = bad.screen(images, index)
+        if self.particles.phase_flipped:
+            images = restore_signs(
+                images, self.particles.ctf.take(index), self.particles.uniform_pixel_size()
+            )
+        return preprocess(images, self.config), finite
+
+    def chunked_order(
+        self, chosen: np.ndarray, batch_size: int, seed: int
+    ) -> ChunkedOrder | None:
+        """Return the order in which to train on some particles; None where they are permuted as a whole.
+
+        Parameters
+        ----------
+        chosen : places in the particle set, in rising order.
+        batch_size : over all processes.
+        seed : of every draw.
+        """
+        image_size = 4 * self.box_size**2
+        if self.pool.holds(len(chosen), image_size):
+            return None
+        stored = storage_order(self.particles.file_id[chosen], self.particles.image_index[chosen])
+        return ChunkedOrder(
+            chosen[stored], batch_size, self.pool.chunk(batch_size, image_size), seed
         )
 
 
@@ -146,19 +211,26 @@ def ordered_indices(count: int, batch_size: int) -> Iterator[np.ndarray]:
         yield np.arange(start, min(start + batch_size, count))
 
 
+def reader_threads() -> int:
+    """Return how many threads should prepare images: half of the cores, for the step needs the others."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    cores = len(affinity(0)) if affinity is not None else os.cpu_count() or 1
+    return int(np.clip(cores // 2, 1, MOST_THREADS))
+
+
 def prefetch(
-    load: Callable[[Item], Loaded], items: Iterable[Item], depth: int = 2
+    load: Callable[[Item], Loaded], items: Iterable[Item], depth: int = 2, threads: int = 1
 ) -> Iterator[Loaded]:
-    """Yield load(item) in order, with `depth` of them prepared ahead by one thread.
+    """Yield load(item) in order, with `depth` of them, or one a thread, prepared ahead.
 
     An error in `load` is raised here, at the item that caused it.
     """
-    pool = ThreadPoolExecutor(1, thread_name_prefix="prefetch")
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="prefetch")
     pending: deque = deque()
     try:
         for item in items:
             pending.append(pool.submit(load, item))
-            if len(pending) > depth:
+            if len(pending) > max(depth, threads):
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()

@@ -17,7 +17,7 @@ from libhetero.errors import DataError
 from libhetero.records import Batch
 from libhetero.training import sharding
 from libhetero.training.checkpoint import CheckpointFolder
-from libhetero.training.feed import ordered_indices, step_indices, steps_per_epoch
+from libhetero.training.feed import ordered_indices, steps_per_epoch
 from libhetero.training.held_out import HeldOut, split
 from libhetero.training.interruption import StopRequest
 from libhetero.training.log import RunLog
@@ -30,7 +30,7 @@ from libhetero.training.optimiser import (
     start_state,
     training_step,
 )
-from libhetero.training.placing import Feed, placed_batches
+from libhetero.training.placing import Feed, placed_batches, training_batches
 
 LOGGER = logging.getLogger(__name__)
 REPORTS_PER_EPOCH = 10
@@ -126,10 +126,7 @@ def train(
             held_out = HeldOut(
                 model.loss, lambda: placed_batches(feed, parts, config, mesh), config, mesh
             )
-        order = step_indices(
-            len(training), config.batch_size, config.seed, int(state.step), plan.total
-        )
-        batches = placed_batches(feed, (training[index] for index in order), config, mesh)
+        batches = training_batches(feed, training, config, mesh, int(state.step), plan.total)
         stack.callback(batches.close)
         watch = _Watch(log, checkpoints, stop, progress, observe, held_out)
         return _run(step, state, batches, plan, watch)

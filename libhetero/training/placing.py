@@ -11,8 +11,10 @@ from jax.sharding import Mesh
 
 from libhetero.records import Batch
 from libhetero.training import sharding
-from libhetero.training.feed import prefetch
+from libhetero.training.chunks import ChunkedBatches
+from libhetero.training.feed import ParticleFeed, prefetch, reader_threads, step_indices
 from libhetero.training.optimiser import TrainingConfig
+from libhetero.training.order import ChunkedOrder
 
 
 class Feed(Protocol):
@@ -35,7 +37,46 @@ def placed_batches(
     def load(index: np.ndarray) -> Batch:
         return sharding.place_batch(_share(feed, index, rows), mesh)
 
-    return prefetch(load, indices)
+    return prefetch(load, indices, threads=reader_threads())
+
+
+def training_batches(
+    feed: Feed, chosen: np.ndarray, config: TrainingConfig, mesh: Mesh, first: int, last: int
+) -> Iterator[Batch]:
+    """Yield this process's share of the batches of the steps `first` ≤ step < `last`, on its devices.
+
+    The order is that of `libhetero.training.order`; a feed other than a `ParticleFeed`, which says nothing
+    of where its images lie, is asked for one permutation an epoch.
+
+    Parameters
+    ----------
+    chosen : places of the particles to train on, in rising order.
+    """
+    order = None
+    if isinstance(feed, ParticleFeed):
+        order = feed.chunked_order(chosen, config.batch_size, config.seed)
+    if order is not None:
+        return _chunked_batches(feed, order, config, mesh, first, last)
+    steps = step_indices(len(chosen), config.batch_size, config.seed, first, last)
+    return placed_batches(feed, (chosen[index] for index in steps), config, mesh)
+
+
+def _chunked_batches(
+    feed: ParticleFeed,
+    order: ChunkedOrder,
+    config: TrainingConfig,
+    mesh: Mesh,
+    first: int,
+    last: int,
+) -> Iterator[Batch]:
+    rows = sharding.local_rows(sharding.padded_size(config.batch_size, mesh))
+    batches = ChunkedBatches(feed, order, rows, first, last, reader_threads())
+    try:
+        yield from prefetch(
+            lambda step: sharding.place_batch(batches.load(step), mesh), range(first, last)
+        )
+    finally:
+        batches.close()
 
 
 def _share(feed: Feed, index: np.ndarray, rows: slice) -> Batch:

@@ -16,19 +16,19 @@ deviation are over all pixels rather than over the background, so that noiseless
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Protocol
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import scipy.fft
 from jaxtyping import Float
 
 from libhetero.errors import ConfigurationError, DataError
-from libhetero.physics.ctf import ctf_image
-from libhetero.physics.fourier import fourier_image, real_image
+from libhetero.physics.ctf import MILLIMETRE, RELATIVITY, WAVELENGTH
+from libhetero.physics.fourier import frequencies_2d
 from libhetero.records import CTFParams
+from libhetero.training.bad_images import BadImages
 
 NORMALISATIONS = ("set", "image", "none")
 SAMPLE_BLOCK = 64
@@ -96,10 +96,12 @@ def outside_circle(n: int) -> np.ndarray:
 
 
 def background_mean(images: Float[np.ndarray, "batch n n"]) -> Float[np.ndarray, " batch"]:
-    """Return the mean of each image outside the particle's circle."""
-    outside = outside_circle(images.shape[-1])
-    weight = (outside / outside.sum()).astype(np.float32)
-    return images.reshape(len(images), -1) @ weight.reshape(-1)
+    """Return the mean of each image outside the particle's circle.
+
+    No product of matrices: its rounding would depend on the images beside this one.
+    """
+    outside = np.flatnonzero(outside_circle(images.shape[-1]))
+    return np.take(images.reshape(len(images), -1), outside, axis=1).mean(axis=1)
 
 
 def fourier_crop(
@@ -129,28 +131,60 @@ def fourier_crop(
 def restore_signs(
     images: Float[np.ndarray, "batch n n"], ctf: CTFParams, pixel_size: float
 ) -> Float[np.ndarray, "batch n n"]:
-    """Undo phase flipping: multiply each transform by the sign of its CTF.
+    """Undo phase flipping: multiply each transform by the sign of its CTF, on the host.
+
+    Sign and envelope apart the CTF is sin(χ); its sign is even in k, so that the transform may be about
+    the corner.
 
     Parameters
     ----------
     ctf : leading axis batch.
     pixel_size : of `images`, Å.
     """
-    return np.asarray(_restore_signs(images, ctf, pixel_size))
+    fourier = scipy.fft.rfft2(np.asarray(images, np.float32))
+    fourier *= ctf_signs(ctf, images.shape[-1], pixel_size)
+    return scipy.fft.irfft2(fourier, s=images.shape[-2:], overwrite_x=True)
 
 
-@jax.jit
-def _restore_signs(images: jax.Array, ctf: CTFParams, pixel_size: float) -> jax.Array:
-    def one(image: jax.Array, params: CTFParams) -> jax.Array:
-        n = image.shape[-1]
-        sign = jnp.where(ctf_image(params, n, pixel_size) < 0, -1.0, 1.0)
-        return real_image(fourier_image(image) * sign, n)
+def ctf_signs(
+    ctf: CTFParams, n: int, pixel_size: float
+) -> Float[np.ndarray, "batch n half"]:
+    """Return 1, or -1 where the CTF (`libhetero.physics.ctf`) is negative, for many particles on the host.
 
-    return jax.vmap(one)(images, ctf)
+    Parameters
+    ----------
+    ctf : leading axis batch.
+    n : box, pixels.
+    pixel_size : Å.
+    """
+    columns = {
+        field.name: np.asarray(getattr(ctf, field.name), np.float64)[:, None, None]
+        for field in dataclasses.fields(ctf)
+    }
+    params = CTFParams(**columns)
+    x, y = np.moveaxis(frequencies_2d(n).astype(np.float64) / pixel_size, -1, 0)
+    volts = 1000 * params.voltage
+    wavelength = WAVELENGTH / np.sqrt(volts + RELATIVITY * volts**2)
+    # cos 2(θ - θ0) s² = (x² - y²) cos 2θ0 + 2 x y sin 2θ0: neither arctangent nor cosine of a pixel
+    mean = 0.5 * (params.defocus_u + params.defocus_v)
+    difference = 0.5 * (params.defocus_u - params.defocus_v)
+    turned = np.cos(2 * params.defocus_angle) * (x**2 - y**2) + np.sin(2 * params.defocus_angle) * (2 * x * y)
+    s2 = x**2 + y**2
+    aberration = 0.5 * params.spherical_aberration * MILLIMETRE * wavelength**2
+    phase = np.pi * wavelength * (mean * s2 + difference * turned - aberration * s2**2)
+    phase += np.arcsin(params.amplitude_contrast) + params.phase_shift
+    odd = np.floor(phase / np.pi) % 2 != 0
+    return np.where(odd != (params.scale < 0), np.float32(-1), np.float32(1))
 
 
 def estimate_deviation(
-    reader: Reader, count: int, config: PreprocessConfig, *, sample: int = 1024, seed: int = 0
+    reader: Reader,
+    count: int,
+    config: PreprocessConfig,
+    *,
+    sample: int = 1024,
+    seed: int = 0,
+    bad: BadImages | None = None,
 ) -> float:
     """Return the standard deviation over all pixels of a fixed sample, after steps 2 to 4.
 
@@ -160,6 +194,7 @@ def estimate_deviation(
     count : number of particles in the set.
     sample : images looked at, drawn without replacement.
     seed : of the draw.
+    bad : counts images that are not finite, which are left out; None for an error at the first.
 
     Raises
     ------
@@ -169,12 +204,17 @@ def estimate_deviation(
     chosen = sample_indices(count, sample, seed)
     total, pixels, varying = 0.0, 0, False
     for start in range(0, len(chosen), SAMPLE_BLOCK):
-        stored = reader.read(chosen[start : start + SAMPLE_BLOCK])
+        index = chosen[start : start + SAMPLE_BLOCK]
+        stored = reader.read(index)
+        if bad is not None:
+            stored = stored[bad.screen(stored, index)]
+        if not len(stored):
+            continue
         varying = varying or bool((stored != stored[:, :1, :1]).any())
         images = preprocess(stored, plain)
         total += float(np.sum(np.square(images, dtype=np.float64)))
         pixels += images.size
-    deviation = float(np.sqrt(total / pixels))
+    deviation = float(np.sqrt(total / max(pixels, 1)))
     if not np.isfinite(deviation):
         raise DataError(
             "the particle images hold values that are not finite (NaN or infinity) or overflow; "

@@ -237,7 +237,7 @@ def test_an_odd_box_nan_pixels_and_a_used_folder(tmp_path, monkeypatch, capsys, 
     images = np.memmap("particles.mrcs", np.float32, "r+", 1024, (40, BOX, BOX))
     images[17, 3, 3] = np.nan
     images.flush()
-    _one_line(capsys, ["particles.star", *HYPE], "particles.mrcs: image 18", "not finite")
+    _one_line(capsys, ["particles.star", *HYPE, "--maxbad", "0"], "mrcs: image 18", "not finite", "--maxbad N")
     name = str(trained[0])
     _one_line(capsys, [str(trained[0].parent / "particles.star"), *HYPE, "--path", name], "--resume")
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from libhetero.errors import DataError
+from libhetero.training.bad_images import BadImages
 from libhetero.training.feed import (
     ParticleFeed,
     epoch_order,
@@ -15,7 +16,7 @@ from libhetero.training.feed import (
     step_indices,
     steps_per_epoch,
 )
-from libhetero.training.preprocess import PreprocessConfig
+from libhetero.training.preprocess import PreprocessConfig, estimate_deviation
 from tests.training.toy import BOX, ArrayReader, make_feed, make_particles
 
 
@@ -80,6 +81,51 @@ def test_a_bad_pixel_is_named_with_its_image() -> None:
         feed.batch(np.arange(4))
 
 
+def bad_feed(bad, most: int):
+    """Ten particles; of those at `bad`, in turn, a pixel is NaN or infinite."""
+    feed = make_feed(10)
+    for place, value in zip(bad, (np.nan, np.inf, -np.inf) * 4, strict=False):
+        feed.reader.images[place, 5, 5] = value
+    return dataclasses.replace(feed, bad=BadImages(feed.particles, most))
+
+
+def test_bad_images_are_zeros_at_weight_zero_and_count_once(caplog) -> None:
+    feed, whole = bad_feed([2, 7], 2), make_feed(10)
+    for _ in range(3):
+        batch = feed.batch(np.array([7, 3, 2, 4]), 6)
+    np.testing.assert_array_equal(batch.weight, [0, 1, 0, 1, 0, 0])
+    assert np.all(batch.images[[0, 2]] == 0)
+    np.testing.assert_array_equal(batch.images[[1, 3]], whole.batch(np.array([3, 4])).images)
+    np.testing.assert_array_equal(feed.bad.places(), [2, 7])
+    assert [record.message.split(" has ")[0] for record in caplog.records] == [
+        "imaginary.mrcs: image 3", "imaginary.mrcs: image 8",
+    ]  # fmt: skip
+
+
+def test_one_bad_image_too_many_ends_the_run() -> None:
+    feed = bad_feed([2, 7, 4], 2)
+    feed.batch(np.array([2, 7, 3]))
+    with pytest.raises(DataError, match="image 5 .*not finite.* 2 before; expected at most 2.*--maxbad"):
+        feed.batch(np.array([7, 4]))
+
+
+def test_many_bad_images_are_not_all_named(caplog) -> None:
+    particles = make_particles(200)
+    bad = BadImages(particles, 200)
+    bad.add(np.arange(120))
+    assert len(bad) == 120 and len(caplog.records) == 10 + 2
+    assert "100 images" in caplog.records[-1].message
+
+
+def test_a_sample_leaves_bad_images_out() -> None:
+    feed = bad_feed([1, 8], 5)
+    good = np.delete(feed.reader.images, [1, 8], axis=0)
+    config = PreprocessConfig()
+    found = estimate_deviation(feed.reader, 10, config, bad=feed.bad)
+    assert found == estimate_deviation(ArrayReader(good), 8, config)
+    np.testing.assert_array_equal(feed.bad.places(), [1, 8])
+
+
 @pytest.mark.parametrize("name", ["pose", "ctf"])
 def test_particles_without_pose_or_ctf_are_refused(name) -> None:
     particles = dataclasses.replace(make_particles(3), **{name: None})
@@ -96,6 +142,17 @@ def test_prefetch_keeps_the_order_and_reads_ahead_in_another_thread() -> None:
 
     assert list(prefetch(load, range(20))) == [item**2 for item in range(20)]
     assert threading.get_ident() not in threads
+
+
+def test_several_threads_give_what_one_gives() -> None:
+    feed = make_feed(40)
+    steps = list(step_indices(40, 7, 0, 0, 12))
+    one = list(prefetch(feed.batch, steps))
+    several = list(prefetch(feed.batch, steps, threads=3))
+    assert len(one) == len(several) == 12
+    for a, b in zip(one, several, strict=True):
+        np.testing.assert_array_equal(a.images, b.images)
+        np.testing.assert_array_equal(a.index, b.index)
 
 
 def test_prefetch_raises_at_the_item_and_can_be_left() -> None:

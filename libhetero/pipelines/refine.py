@@ -41,15 +41,17 @@ from libhetero.pipelines.run_folder import (
     write_arrays,
     write_config,
 )
+from libhetero.pipelines.run_lock import locked
 from libhetero.physics.symmetry import symmetric_copies, symmetry_operators
 from libhetero.records import Batch, Gaussians
 from libhetero.report.training import draw_training
 from libhetero.training import sharding
 from libhetero.training.checkpoint import CheckpointFolder
+from libhetero.training.disk import named_disk_errors
 from libhetero.training.feed import ParticleFeed
 from libhetero.training.held_out import split
 from libhetero.training.log import read_log
-from libhetero.training.loop import train
+from libhetero.training.loop import TrainingResult, train
 from libhetero.training.preprocess import sample_indices
 
 LOGGER = logging.getLogger(__name__)
@@ -108,18 +110,33 @@ def run(
         "%s: %d particles, box %d, %.4g Å per pixel, %d device(s)",
         folder, len(feed), feed.box_size, feed.pixel_size, jax.device_count(),
     )  # fmt: skip
-    key = jax.random.key(run_config.training.seed)
-    resumes = config.resume is not None and _has_checkpoint(folder)
+    with locked(folder):
+        result = _train(folder, run_config, feed, model, config.resume is not None, progress)
+    sharding.wait_for_all("refined")
+    return RefineResult(folder, result.step, result.finished)
+
+
+def _train(
+    folder: Path,
+    config: RunConfig,
+    feed: ParticleFeed,
+    model: ModelFamily,
+    resume: bool,
+    progress: Callable[[float], None] | None,
+) -> TrainingResult:
+    """Train in the folder, which nobody else does, and write what a finished run leaves."""
+    key = jax.random.key(config.training.seed)
+    resumes = resume and _has_checkpoint(folder)
     params = jax.eval_shape(model.init, key) if resumes else jax.jit(model.init)(key)
     result = train(
-        model, params, feed, run_config.training, folder,
+        model, params, feed, config.training, folder,
         resume=resumes, progress=progress,
     )  # fmt: skip
     if result.finished and sharding.is_writer():
-        write_mid(folder / "mid_00.txt", model, result.params, feed, run_config.training.batch_size)
-        draw_training(folder / "loss.png", read_log(folder / "log.jsonl"))
-    sharding.wait_for_all("refined")
-    return RefineResult(folder, result.step, result.finished)
+        write_mid(folder / "mid_00.txt", model, result.params, feed, config.training.batch_size)
+        with named_disk_errors(folder / "loss.png", "the figure"):
+            draw_training(folder / "loss.png", read_log(folder / "log.jsonl"))
+    return result
 
 
 def _has_checkpoint(folder: Path) -> bool:

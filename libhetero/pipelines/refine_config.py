@@ -28,6 +28,9 @@ PRESET_TRAINING = {  # where a preset has its own
         "optimiser": "adam", "learning_rate": 1e-4, "warmup_epochs": 5.0, "gradient_clip": 0.0, "ema_decay": 0.0,
     },
 }  # fmt: skip
+CHANGEABLE = (  # on resuming: none of them decides what is learnt
+    "training.accumulate", "training.keep", "training.report_every", "training.checkpoint_every",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -113,11 +116,11 @@ def model_config(family: str, config: RefineConfig, base: Any = None) -> Any:
 
 
 def resumed_config(config: RefineConfig) -> RunConfig:
-    """Return the stored configuration of the run to go on with.
+    """Return the stored configuration of the run to go on with, with what `CHANGEABLE` lets be asked for.
 
     Raises
     ------
-    ConfigurationError : if something asked for differs from it, naming every differing key.
+    ConfigurationError : if anything else asked for differs from it, naming every differing key.
     """
     stored = read_config(Path(config.resume))
     base = from_dict(MODEL_CONFIGS[stored.family], stored.model)
@@ -144,7 +147,7 @@ def resumed_config(config: RefineConfig) -> RunConfig:
             f"{config.resume}: was started with another configuration: {'; '.join(differing)}. "
             "Leave these options out, or start a new run."
         )
-    return stored
+    return wanted
 
 
 def _differences(stored: dict[str, Any], wanted: dict[str, Any], prefix: str = "") -> list[str]:
@@ -155,7 +158,7 @@ def _differences(stored: dict[str, Any], wanted: dict[str, Any], prefix: str = "
         old, new = stored.get(name), wanted.get(name)
         if isinstance(old, dict) and isinstance(new, dict):
             found += _differences(old, new, f"{prefix}{name}.")
-        elif old != new:
+        elif old != new and f"{prefix}{name}" not in CHANGEABLE:
             found.append(f"{prefix}{name} is {old}, asked for {new}")
     return found
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -19,6 +20,8 @@ from types import TracebackType
 from typing import Any
 
 from tqdm import tqdm
+
+from libhetero.training.disk import named_disk_errors
 
 LOGGER = logging.getLogger(__name__)
 SECONDS_BETWEEN_LINES = 2.0
@@ -85,9 +88,17 @@ class RunLog:
         self.start_clock()
         if self._path is None:
             return
-        with self._path.open("a") as file:
+        with named_disk_errors(self._path, "the log"), self._path.open("a") as file:
             file.write(json.dumps(line) + "\n")
         self._show(step, line)
+
+    def go_back(self, step: int) -> None:
+        """Drop the lines after `step`: training goes on from there."""
+        if self._path is not None:
+            _keep_lines(self._path, step)
+        if self._bar is not None:
+            self._bar.update(step - self._bar.n)
+        self.start_clock()
 
     def _show(self, step: int, line: dict[str, Any]) -> None:
         rate, left = line.get("particles_per_second"), line.get("seconds_left")
@@ -121,8 +132,14 @@ def _keep_lines(path: Path, last_step: int) -> None:
     kept = []
     if path.exists() and last_step > 0:
         kept = [line for line in read_log(path) if line["step"] <= last_step]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(line) + "\n" for line in kept))
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with named_disk_errors(path, "the log"):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            beside.write_text("".join(json.dumps(line) + "\n" for line in kept))
+            os.replace(beside, path)
+        finally:
+            beside.unlink(missing_ok=True)
 
 
 def _duration(seconds: float) -> str:

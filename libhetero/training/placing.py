@@ -29,7 +29,7 @@ def placed_batches(
     feed: Feed, indices: Iterable[np.ndarray], config: TrainingConfig, mesh: Mesh
 ) -> Iterator[Batch]:
     """Yield this process's share of each batch, already on its devices."""
-    size = sharding.padded_size(config.batch_size, mesh)
+    size = sharding.padded_size(config.batch_size, mesh, config.accumulate)
     rows = sharding.local_rows(size)
 
     def load(index: np.ndarray) -> Batch:

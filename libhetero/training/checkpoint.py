@@ -24,7 +24,7 @@ import orbax.checkpoint as ocp
 from jax.sharding import Mesh, SingleDeviceSharding
 
 from libhetero.errors import DataError
-from libhetero.training.disk import first_line, named_disk_errors
+from libhetero.training.disk import first_line, named_disk_errors, require_space
 from libhetero.training.optimiser import Kept, TrainingConfig, TrainingState
 from libhetero.training.sharding import is_writer, place_replicated, replicated, wait_for_all
 
@@ -88,6 +88,7 @@ class CheckpointFolder:
         with named_disk_errors(self.folder, WHAT):
             self.folder.mkdir(parents=True, exist_ok=True)
             if self._open().latest_step() != step:
+                require_space(self.folder, sum(leaf.nbytes for leaf in jax.tree.leaves(state)), WHAT)
                 self._open().save(step, args=ocp.args.Composite(**_items(state, step)))
 
     def wait(self) -> None:

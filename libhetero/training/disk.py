@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +30,19 @@ def named_disk_errors(place: Path, what: str) -> Iterator[None]:
         if isinstance(error, OSError) or "os_error_code" in str(error):
             raise DataError(f"{place}: cannot write {what} ({first_line(error)}); check the folder.") from error
         raise
+
+
+def require_space(folder: Path, needed: int, what: str) -> None:
+    """Refuse to begin writing `needed` bytes where the disk has fewer.
+
+    A thread that writes may end less readably, and with its file half written.
+    """
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise DataError(
+            f"no space left on the disk of {folder}: {what} needs {needed / 2**20:.3g} MiB, {free / 2**20:.3g} MiB "
+            "are free; free some and go on with --resume."
+        )
 
 
 def first_line(error: BaseException) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import jax
 
 from libhetero.errors import DataError
-from libhetero.training import loop
+from libhetero.training import checkpoint, loop
 from libhetero.training.checkpoint import CheckpointFolder
 from libhetero.training.loop import train
 from libhetero.training.optimiser import TrainingConfig
@@ -47,35 +47,42 @@ class KilledWriting(CheckpointFolder):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def fill(folder: Path, free: int) -> None:
-    """Leave `free` bytes on the disk of the folder."""
-    found = os.statvfs(folder)
-    (folder.parent / "filler").write_bytes(bytes(max(found.f_bavail * found.f_frsize - free, 0)))
+class FullDisk(CheckpointFolder):
+    """Checkpoints on a disk that is full when the second is about to be written."""
+
+    saved = 0
+
+    def save(self, state) -> None:
+        self.saved += 1
+        if self.saved == 2:
+            self.wait()
+            found = os.statvfs(self.folder)
+            (self.folder.parents[1] / "filler").write_bytes(bytes(found.f_bavail * found.f_frsize - 8192))
+        super().save(state)
 
 
 def main(folder: Path, fault: str) -> None:
-    """Train until the fault."""
-    feed, observe = make_feed(), None
+    """Train until the fault; go on after a disk was full."""
+    model, feed = Toy(), make_feed()
+    params = model.init(jax.random.key(0))
     if fault == "killed":
         feed = Killing(feed, 19)
-    if fault == "killed_writing":
-        loop.CheckpointFolder = KilledWriting
-    if fault == "full":
-
-        def observe(step, params):
-            fill(folder, 8192)
-
-    model = Toy()
+    if fault in KINDS:
+        loop.CheckpointFolder = KINDS[fault]
+    if fault == "full_unnoticed":
+        checkpoint.require_space = lambda folder, needed, what: None
     try:
-        train(model, model.init(jax.random.key(0)), feed, CONFIG, folder, observe=observe)
+        train(model, params, feed, CONFIG, folder)
     except DataError as error:
         print(f"refused: {error}")
-    if fault == "full":
-        (folder.parent / "filler").unlink()
-        result = train(model, model.init(jax.random.key(0)), feed, CONFIG, folder, resume=True)
-        print(f"resumed: {result.step} {len(result.losses)}")
-        print((folder / "log.jsonl").read_text())
+    (folder.parent / "filler").unlink()
+    loop.CheckpointFolder = CheckpointFolder
+    result = train(model, params, feed, CONFIG, folder, resume=True)
+    print(f"resumed: {result.step} {len(result.losses)}")
+    print((folder / "log.jsonl").read_text())
 
+
+KINDS = {"killed_writing": KilledWriting, "full": FullDisk, "full_unnoticed": FullDisk}
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]), sys.argv[2])

@@ -43,10 +43,11 @@ def say_format(run, step, version) -> None:
 
 
 def damage(run, step) -> None:
-    """Cut the last half off every file of the parameters."""
-    for path in (run / "checkpoints" / str(step) / "params").rglob("*"):
-        if path.is_file():
-            path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    """Cut the last half off every file of the parameters and of their average."""
+    for name in ("params", "average"):
+        for path in (run / "checkpoints" / str(step) / name).rglob("*"):
+            if path.is_file():
+                path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
 def test_the_first_format_is_read_with_what_it_lacks_at_its_start(copied, trained) -> None:

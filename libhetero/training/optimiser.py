@@ -216,8 +216,7 @@ def training_step(
         average = state.average
         if average is not None:
             average = _averaged(average, params, state.step, config.ema_decay)
-        # Selection, not a branch: XLA makes it part of the update, which reads old and new anyhow, and a
-        # branch would let a GPU wait for its host.
+        # Selection, not a branch, at which a GPU would wait for its host; and not a product with 0: 0 · NaN is NaN.
         params, moments, average = jax.tree.map(
             partial(jnp.where, finite),
             (params, moments, average),

@@ -7,7 +7,7 @@ import argparse
 from libhetero.cli.parser import batch_size, pas_letters
 
 TRAINING = (
-    "epochs", "batch_size", "optimiser", "learning_rate", "warmup_epochs", "schedule", "gradient_clip",
+    "epochs", "batch_size", "accumulate", "optimiser", "learning_rate", "warmup_epochs", "schedule", "gradient_clip",
     "ema_decay", "seed", "checkpoint_every", "keep", "report_every", "test_fraction",
 )  # fmt: skip
 MODEL = ("decoder", "encoder", "conditioning", "latent_size", "vary", "stiffness", "symmetry", "precision")
@@ -86,6 +86,8 @@ def _add_training(group: argparse._ArgumentGroup) -> None:
     add("--batchsz", type=batch_size, metavar="N", dest="batch_size",
         help="particles a step, over all devices, or auto for as many as fit (default: 64, preset small 16, "
         "Gaussians 16)")  # fmt: skip
+    add("--accum", type=int, metavar="N", dest="accumulate",
+        help="work through a batch in N parts, for less memory (default: 1)")  # fmt: skip
     add("--optimiser", choices=("adam", "muon"), help="muon: orthogonal steps of matrices (default; paper, Gaussians: adam)")
     add("--learnrate", type=float, metavar="X", dest="learning_rate",
         help="highest, Adam's; Muon's is ten times it (default: 1e-3, CryoHype small 2e-3, paper 1e-4)")  # fmt: skip

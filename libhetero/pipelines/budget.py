@@ -111,29 +111,30 @@ def with_largest_batch(start: RunStart) -> RunStart:
     """Return the start with the largest batch that fits the devices and leaves an epoch enough steps."""
     training, devices = start.config.training, jax.device_count()
     count = len(split(len(start.feed), training)[0])
-    most = rounded_share(count // FEWEST_STEPS // devices)
+    parts = training.accumulate
+    most = rounded_share(count // FEWEST_STEPS // (devices * parts))
     params, particle = _shapes(start), start.feed.batch(np.arange(1))
 
     def choose() -> str:
-        """Return the share as process 0 finds it, for its memory is taken for that of all."""
+        """Return a device's share of one part of a batch as process 0 finds it, whose memory stands for all."""
 
         def needed(share: int) -> int:
-            return step_cost(start.model.loss, params, particle, training, share).device_bytes
+            return step_cost(start.model.loss, params, particle, training, share * parts).device_bytes
 
         return str(largest_share(needed, device_memory(), most))
 
     share = int(sharding.said_by_writer(choose))
-    LOGGER.info(
-        "batch of %d particles, %d a device: %s", share * devices, share,
-        f"more would leave an epoch fewer than {FEWEST_STEPS} steps" if share == most else "the largest that fits",
-    )  # fmt: skip
+    bound = f"more would leave an epoch fewer than {FEWEST_STEPS} steps" if share == most else "the largest that fits"
+    share *= parts
+    LOGGER.info("batch of %d particles, %d a device: %s", share * devices, share, bound)
     training = dataclasses.replace(training, batch_size=share * devices)
     return dataclasses.replace(start, config=dataclasses.replace(start.config, training=training))
 
 
 def per_device(config: TrainingConfig) -> int:
     """Return how many particles of a batch one device has."""
-    return sharding.padded_size(config.batch_size, sharding.data_mesh()) // jax.device_count()
+    size = sharding.padded_size(config.batch_size, sharding.data_mesh(), config.accumulate)
+    return size // jax.device_count()
 
 
 def remedies(config: TrainingConfig) -> str:

@@ -15,15 +15,17 @@ from libhetero.pipelines.image_cache import cached
 from libhetero.pipelines.mid_latent import write_mid
 from libhetero.pipelines.refine_config import RefineConfig
 from libhetero.pipelines.run_folder import DataConfig, listed_particles, write_config
-from libhetero.pipelines.run_start import reopen
+from libhetero.pipelines.run_lock import locked
+from libhetero.pipelines.run_start import RunStart, reopen
 from libhetero.pipelines.watching import RunWatch
 from libhetero.report.tensorboard import require_tensorboard
 from libhetero.report.training import draw_training
 from libhetero.training import sharding
 from libhetero.training.checkpoint import CheckpointFolder
+from libhetero.training.disk import named_disk_errors
 from libhetero.training.feed import ParticleFeed
 from libhetero.training.log import read_log
-from libhetero.training.loop import train
+from libhetero.training.loop import TrainingResult, train
 
 LOGGER = logging.getLogger(__name__)
 
@@ -69,34 +71,44 @@ def run(
     sharding.join_processes()
     if config.resume is not None:
         folder, start = Path(config.resume), reopen(config)
-        if sharding.is_writer():
-            write_config(folder, start.config)  # what may change has
     else:
         start = prepared(config)
         folder = start.write(config.folder, new_folder)
         if started is not None and sharding.is_writer():
             started(folder)
-    run_config, feed, model = start.config, start.feed, start.model
     LOGGER.info(
         "%s: %d particles, box %d, %.4g Å per pixel, %d device(s)",
-        folder, len(feed), feed.box_size, feed.pixel_size, jax.device_count(),
+        folder, len(start.feed), start.feed.box_size, start.feed.pixel_size, jax.device_count(),
     )  # fmt: skip
-    key = jax.random.key(run_config.training.seed)
-    resumes = config.resume is not None and _has_checkpoint(folder)
+    with locked(folder):
+        result = _train(folder, start, config, progress)
+    sharding.wait_for_all("refined")
+    return RefineResult(folder, result.step, result.finished)
+
+
+def _train(
+    folder: Path, start: RunStart, asked: RefineConfig, progress: Callable[[float], None] | None
+) -> TrainingResult:
+    """Train in the folder, which nobody else does, and write what a finished run leaves."""
+    config, model = start.config, start.model
+    resumes = asked.resume is not None and _has_checkpoint(folder)
+    if asked.resume is not None and sharding.is_writer():
+        write_config(folder, config)  # what may change on resuming has
+    feed = cached(start.feed, config.data.cache)
+    key = jax.random.key(config.training.seed)
     params = jax.eval_shape(model.init, key) if resumes else jax.jit(model.init)(key)
-    feed = cached(feed, run_config.data.cache)
-    watch = RunWatch(folder, model, feed, run_config.training, tensorboard=config.tensorboard)
-    with watch, naming_remedies(run_config.training):
+    watch = RunWatch(folder, model, feed, config.training, tensorboard=asked.tensorboard)
+    with watch, naming_remedies(config.training):
         result = train(
-            model, params, feed, run_config.training, folder,
+            model, params, feed, config.training, folder,
             resume=resumes, progress=progress, observe=watch.checkpoint, listener=watch.report,
         )  # fmt: skip
     if result.finished and sharding.is_writer():
-        write_mid(folder / "mid_00.txt", model, result.params, feed, run_config.training.batch_size)
-        _write_bad(folder / "ptcls_bad.lst", feed, run_config.data)
-        draw_training(folder / "loss.png", read_log(folder / "log.jsonl"))
-    sharding.wait_for_all("refined")
-    return RefineResult(folder, result.step, result.finished)
+        write_mid(folder / "mid_00.txt", model, result.params, feed, config.training.batch_size)
+        _write_bad(folder / "ptcls_bad.lst", feed, config.data)
+        with named_disk_errors(folder / "loss.png", "the figure"):
+            draw_training(folder / "loss.png", read_log(folder / "log.jsonl"))
+    return result
 
 
 def _write_bad(path: Path, feed: ParticleFeed, data: DataConfig) -> None:

@@ -28,7 +28,10 @@ PRESET_TRAINING = {  # where a preset has its own
         "optimiser": "adam", "learning_rate": 1e-4, "warmup_epochs": 5.0, "gradient_clip": 0.0, "ema_decay": 0.0,
     },
 }  # fmt: skip
-CHANGEABLE = ("data.max_bad", "data.cache")  # may differ on resuming; the new value is taken
+CHANGEABLE = (  # on resuming, the new value is taken: none of them decides what is learnt
+    "data.max_bad", "data.cache",
+    "training.accumulate", "training.keep", "training.report_every", "training.checkpoint_every",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -122,7 +125,7 @@ def resumed_config(config: RefineConfig) -> RunConfig:
 
     Raises
     ------
-    ConfigurationError : if something asked for differs from it, naming every differing key.
+    ConfigurationError : if anything else asked for differs from it, naming every differing key.
     """
     stored = read_config(Path(config.resume))
     base = from_dict(MODEL_CONFIGS[stored.family], stored.model)

@@ -2,32 +2,38 @@
 
 A checkpoint is complete or absent (it is written beside and renamed), is written in the
 background, and holds the items `params`, `average` (where the running average is on), `kept`
-(where particles are held out), `optimiser`, and `about` (JSON: format version and step).
+(where particles are held out), `optimiser`, `guard` (rate scale and steps skipped; since format 2) and
+`about` (JSON: format version and step). What goes wrong in the background is raised by the next call.
 Restoring needs a template whose leaves carry shape, dtype and sharding, so that a run resumes on
-another number of devices; whatever does not fit the template is an error.
+another number of devices; whatever does not fit the template is an error. A checkpoint that cannot be
+read is passed over for the one before, with a warning; a run that goes on sets it aside.
 """
 
 from __future__ import annotations
 
-import errno
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 from jax.sharding import Mesh, SingleDeviceSharding
 
 from libhetero.errors import DataError
+from libhetero.training.disk import first_line, named_disk_errors, require_space
 from libhetero.training.optimiser import Kept, TrainingConfig, TrainingState
-from libhetero.training.sharding import place_replicated, replicated
+from libhetero.training.sharding import is_writer, place_replicated, replicated, wait_for_all
 
-FORMAT_VERSION = 1
+LOGGER = logging.getLogger(__name__)
+FORMAT_VERSION = 2
+READABLE = (1, 2)
+WHAT = "a checkpoint"
+
+Found = TypeVar("Found")
 
 
 class CheckpointFolder:
@@ -56,9 +62,21 @@ class CheckpointFolder:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._manager is not None:
-            with _readable_errors(self.folder):
+        if self._manager is None:
+            return
+        try:
+            with named_disk_errors(self.folder, WHAT):
                 self._manager.close()
+        except DataError as failure:
+            if error is None:
+                raise
+            LOGGER.warning("%s", failure)  # the first error is the one to raise
+
+    def remove_unfinished(self) -> None:
+        """Remove what a killed process left half written; only whoever writes the run may call this."""
+        if is_writer():
+            for path in self.folder.glob("*.orbax-checkpoint-tmp*"):
+                shutil.rmtree(path, ignore_errors=True)
 
     def latest(self) -> int | None:
         """Return the step of the last complete checkpoint, None when there is none."""
@@ -67,46 +85,69 @@ class CheckpointFolder:
     def save(self, state: TrainingState) -> None:
         """Write a checkpoint of `state` in the background."""
         step = int(state.step)
-        with _readable_errors(self.folder):
+        with named_disk_errors(self.folder, WHAT):
             self.folder.mkdir(parents=True, exist_ok=True)
             if self._open().latest_step() != step:
+                require_space(self.folder, sum(leaf.nbytes for leaf in jax.tree.leaves(state)), WHAT)
                 self._open().save(step, args=ocp.args.Composite(**_items(state, step)))
 
     def wait(self) -> None:
         """Return once every checkpoint is complete."""
         if self._manager is not None:
-            with _readable_errors(self.folder):
+            with named_disk_errors(self.folder, WHAT):
                 self._manager.wait_until_finished()
 
     def restore(self, like: TrainingState, mesh: Mesh) -> TrainingState:
-        """Read the last checkpoint into a state shaped as `like`, the same on every device.
+        """Read the last checkpoint that can be read into a state shaped as `like`, the same on every device.
+
+        Those after it are damaged, and are set aside as `damaged_STEP`.
 
         Raises
         ------
-        DataError : if there is no checkpoint, or it does not fit `like`.
+        DataError : if there is no checkpoint, or none fits `like`.
         """
-        step = self._latest_or_fail()
+        state = self._from_last(lambda step: self._restore(step, like, mesh))
+        damaged = [step for step in self._open().all_steps() if step > int(state.step)]
+        for step in damaged if is_writer() else ():
+            with named_disk_errors(self.folder, WHAT):
+                (self.folder / str(step)).rename(self._aside(step))
+        if damaged:
+            wait_for_all(f"damaged checkpoints set aside at {damaged}")
+            self._open().reload()
+        return state
+
+    def _restore(self, step: int, like: TrainingState, mesh: Mesh) -> TrainingState:
         sharding = replicated(mesh)
         wanted = {"params": like.params, "optimiser": like.optimiser}
         if like.average is not None:
             wanted["average"] = like.average
         if like.kept is not None:
             wanted["kept"] = vars(like.kept)
+        if self._version(step) > 1:
+            wanted["guard"] = _guard(like)
         found = self._read(step, {name: _template(tree, sharding) for name, tree in wanted.items()})
-        count = place_replicated(jnp.asarray(step, jnp.int32), mesh)
-        kept = Kept(**found["kept"]) if "kept" in found else None
-        average = found.get("average")
-        return TrainingState(count, found["params"], found["optimiser"], average, kept)
+        count, one, none = place_replicated((np.int32(step), np.float32(1), np.int32(0)), mesh)
+        return TrainingState(
+            step=count,
+            params=found["params"],
+            optimiser=found["optimiser"],
+            average=found.get("average"),
+            **found.get("guard", {"rate_scale": one, "skipped": none}),
+            kept=Kept(**found["kept"]) if "kept" in found else None,
+        )
 
     def restore_params(self, like: Any, config: TrainingConfig) -> Any:
-        """Read only the parameters to use from the last checkpoint, onto the first device.
+        """Read only the parameters to use from the last checkpoint that can be read, onto the first device.
 
         Parameters
         ----------
         like : parameters of the model, or their shapes and dtypes.
         config : the run's; it says which parameters are the ones to use.
         """
-        step = self._latest_or_fail()
+        return self._from_last(lambda step: self._restore_params(step, like, config))
+
+    def _restore_params(self, step: int, like: Any, config: TrainingConfig) -> Any:
+        self._version(step)
         sharding = SingleDeviceSharding(jax.local_devices()[0])
         if config.test_fraction:
             shapes = (np.zeros((), np.float32), np.zeros((), np.int32), like)
@@ -118,39 +159,66 @@ class CheckpointFolder:
 
     def _open(self) -> ocp.CheckpointManager:
         if self._manager is None:
-            logging.getLogger("absl").setLevel(logging.ERROR)  # a line for every file otherwise
+            logging.getLogger("absl").setLevel(logging.CRITICAL)  # it raises its errors, too
             self._manager = ocp.CheckpointManager(self.folder, options=self._options)
         return self._manager
 
-    def _latest_or_fail(self) -> int:
-        step = self.latest()
-        if step is None:
+    def _aside(self, step: int) -> Path:
+        """Return a free name for a damaged checkpoint."""
+        names = (f"damaged_{step}", *(f"damaged_{step}_{number}" for number in range(2, 100)))
+        return next(self.folder / name for name in names if not (self.folder / name).exists())
+
+    def _from_last(self, read: Callable[[int], Found]) -> Found:
+        """Return read(step) of the last checkpoint that can be read; the first error if there is none."""
+        if self.latest() is None:
             raise DataError(f"{self.folder}: holds no complete checkpoint; train the run first.")
-        return step
+        first = None
+        for step in sorted(self._open().all_steps(), reverse=True):
+            if first is not None:
+                LOGGER.warning("%s", first)
+                LOGGER.warning("going back to the checkpoint of step %d", step)
+            try:
+                return read(step)
+            except _UnreadableError as error:
+                first = first or error
+        raise first
+
+    def _version(self, step: int) -> int:
+        """Return the format version of a checkpoint.
+
+        Raises
+        ------
+        DataError : if it is one that is not read here.
+        """
+        version = self._read(step, {})["about"].get("format_version")
+        if version not in READABLE:
+            raise DataError(
+                f"{self.folder / str(step)}: checkpoint format {version}; this version reads "
+                f"{' and '.join(map(str, READABLE))}. Use the version that wrote it."
+            )
+        return version
 
     def _read(self, step: int, templates: dict[str, Any]) -> dict[str, Any]:
         arguments = {name: ocp.args.StandardRestore(tree) for name, tree in templates.items()}
         arguments["about"] = ocp.args.JsonRestore()
         try:
-            found = self._open().restore(step, args=ocp.args.Composite(**arguments))
-        except (ValueError, KeyError, TypeError, FileNotFoundError) as error:
-            raise DataError(
-                f"{self.folder / str(step)}: the checkpoint does not fit this model "
-                f"({_first_line(error)}); use the configuration it was trained with."
+            return self._open().restore(step, args=ocp.args.Composite(**arguments))
+        except (ValueError, KeyError, TypeError, OSError) as error:
+            raise _UnreadableError(
+                f"{self.folder / str(step)}: the checkpoint is damaged or does not fit this model "
+                f"({first_line(error)}); use the configuration it was trained with, or the checkpoint before."
             ) from error
-        version = found["about"].get("format_version")
-        if version != FORMAT_VERSION:
-            raise DataError(
-                f"{self.folder / str(step)}: checkpoint format {version}; this version reads "
-                f"{FORMAT_VERSION}. Use the version that wrote it."
-            )
-        return {name: found[name] for name in templates}
+
+
+class _UnreadableError(DataError):
+    """A checkpoint is damaged, or does not fit what it is read into: orbax does not tell which."""
 
 
 def _items(state: TrainingState, step: int) -> dict[str, Any]:
     items = {
         "params": ocp.args.StandardSave(state.params),
         "optimiser": ocp.args.StandardSave(state.optimiser),
+        "guard": ocp.args.StandardSave(_guard(state)),
         "about": ocp.args.JsonSave({"format_version": FORMAT_VERSION, "step": step}),
     }
     if state.average is not None:
@@ -160,26 +228,11 @@ def _items(state: TrainingState, step: int) -> dict[str, Any]:
     return items
 
 
+def _guard(state: TrainingState) -> dict[str, Any]:
+    return {"rate_scale": state.rate_scale, "skipped": state.skipped}
+
+
 def _template(tree: Any, sharding: jax.sharding.Sharding) -> Any:
     return jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype, sharding=sharding), tree
     )
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-
-
-@contextmanager
-def _readable_errors(folder: Path) -> Iterator[None]:
-    """Turn a full disk or a folder without write permission into one line."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno == errno.ENOSPC or "No space left" in str(error):
-            raise DataError(
-                f"no space left on the disk of {folder}; free some and go on with --resume."
-            ) from error
-        raise DataError(
-            f"{folder}: cannot write a checkpoint ({_first_line(error)}); check the folder."
-        ) from error

@@ -10,6 +10,7 @@ images' contrast and their common deviation are measured on all particles.
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -21,8 +22,10 @@ from jax.sharding import Mesh
 from libhetero.errors import ConfigurationError, TrainingError
 from libhetero.records import Batch
 from libhetero.training import sharding
+from libhetero.training.accumulation import mean_over_parts
 from libhetero.training.optimiser import Kept, Loss, TrainingConfig, TrainingState
 
+LOGGER = logging.getLogger(__name__)
 PATIENCE = 3
 STREAM = 1  # of random numbers, apart from that of the epochs' orders
 
@@ -65,7 +68,11 @@ class HeldOut:
 
         def of_batch(params: Any, batch: Batch, number: jax.Array) -> tuple[jax.Array, jax.Array]:
             key = jax.random.fold_in(jax.random.key(config.seed), number)
-            return loss(params, batch, key, training=False)[0], jnp.sum(batch.weight)
+
+            def of_part(part: Batch, key: jax.Array) -> jax.Array:
+                return loss(params, part, key, training=False)[0]
+
+            return mean_over_parts(of_part, batch, key, config.accumulate), jnp.sum(batch.weight)
 
         self._of_batch = jax.jit(
             of_batch, in_shardings=(whole, cut, None), out_shardings=(whole, whole)
@@ -74,17 +81,12 @@ class HeldOut:
     def judge(self, state: TrainingState, epoch: int) -> tuple[TrainingState, float]:
         """Return the state with the best parameters so far kept, and the loss of the held-out particles.
 
-        Raises
-        ------
-        TrainingError : if the loss is not finite.
+        A loss that is not finite is none gained: training may still go back to a state where it was.
         """
         params = state.current()
         value = self._mean(params)
         if not np.isfinite(value):
-            raise TrainingError(
-                f"epoch {epoch}: the loss of the held-out particles is {value}; expected a finite number. "
-                f"Try a lower learning rate than {self.config.learning_rate:g}."
-            )
+            LOGGER.warning("epoch %d: the loss of the held-out particles is %g", epoch, value)
         kept = state.kept
         if value < float(kept.loss):
             copy = jax.tree.map(jnp.array, params)
@@ -92,8 +94,19 @@ class HeldOut:
         return dataclasses.replace(state, kept=kept), value
 
     def exhausted(self, state: TrainingState, epoch: int) -> bool:
-        """Return whether the last `PATIENCE` epochs have not lowered the loss."""
-        return epoch - int(state.kept.epoch) >= PATIENCE
+        """Return whether the last `PATIENCE` epochs have not lowered the loss.
+
+        Raises
+        ------
+        TrainingError : if it was finite in none of them.
+        """
+        best = int(state.kept.epoch)
+        if epoch >= PATIENCE and not best:
+            raise TrainingError(
+                f"epoch {epoch}: the loss of the held-out particles is not finite, as in every epoch before; "
+                f"expected a finite number. Try a lower learning rate than {self.config.learning_rate:g}."
+            )
+        return epoch - best >= PATIENCE
 
     def _mean(self, params: Any) -> float:
         total = weight = 0.0

@@ -12,6 +12,7 @@ its step. People see at most one line in two seconds.
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -25,7 +26,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from libhetero.errors import DataError
+from libhetero.training.disk import named_disk_errors
 from libhetero.training.memory import peak_memory
 
 LOGGER = logging.getLogger(__name__)
@@ -125,6 +126,14 @@ class RunLog:
             self._listener(line)
         self._show(step, line)
 
+    def go_back(self, step: int) -> None:
+        """Drop the lines after `step`: training goes on from there."""
+        if self._path is not None:
+            _keep_lines(self._path, step)
+        if self._bar is not None:
+            self._bar.update(step - self._bar.n)
+        self.start_clock()
+
     def _show(self, step: int, line: dict[str, Any]) -> None:
         rate, left = line.get("particles_per_second"), line.get("seconds_left")
         if self._bar is not None:
@@ -155,20 +164,9 @@ def read_log(path: Path) -> list[dict[str, Any]]:
 def _append_line(path: Path, line: dict[str, Any]) -> None:
     """Add one line by one write, which a killed process has done or not."""
     data = (json.dumps(line) + "\n").encode()
-    try:
-        with path.open("ab", buffering=0) as file:
-            written = file.write(data)
-    except OSError as error:
-        raise _unwritten(path, error.strerror) from error
-    if written != len(data):
-        raise _unwritten(path, "no space left")
-
-
-def _unwritten(path: Path, reason: str | None) -> DataError:
-    return DataError(
-        f"{path}: a line could not be added ({reason}); expected a writable file and free space. Free "
-        "some and go on with --resume."
-    )
+    with named_disk_errors(path, "the log"), path.open("ab", buffering=0) as file:
+        if file.write(data) != len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _keep_lines(path: Path, last_step: int) -> None:
@@ -176,13 +174,14 @@ def _keep_lines(path: Path, last_step: int) -> None:
     kept = []
     if path.exists() and last_step > 0:
         kept = [line for line in read_log(path) if line["step"] <= last_step]
-    path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        beside.write_text("".join(json.dumps(line) + "\n" for line in kept))
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
+    with named_disk_errors(path, "the log"):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            beside.write_text("".join(json.dumps(line) + "\n" for line in kept))
+            os.replace(beside, path)
+        finally:
+            beside.unlink(missing_ok=True)
 
 
 def _duration(seconds: float) -> str:

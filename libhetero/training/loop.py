@@ -1,10 +1,14 @@
-"""The training loop. There is one, and both model families go through it."""
+"""The training loop. There is one, and both model families go through it.
+
+The batches of a step are a function of (seed, step), so that the loop may go back to an earlier state (`guard`)
+and on from there, as it does after an interruption.
+"""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +16,14 @@ from typing import Any, Protocol
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from libhetero.errors import DataError
 from libhetero.records import Batch
 from libhetero.training import sharding
 from libhetero.training.checkpoint import CheckpointFolder
 from libhetero.training.feed import ordered_indices, steps_per_epoch
+from libhetero.training.guard import Guard, HostCopy, StateStore
 from libhetero.training.held_out import HeldOut, split
 from libhetero.training.interruption import StopRequest
 from libhetero.training.log import RunLog
@@ -55,7 +61,7 @@ class TrainingResult:
     params : the parameters to use (`TrainingState.best`), NumPy arrays.
     step : steps done.
     finished : False when the run was asked to stop; it can be resumed.
-    losses : (steps of this call,) loss of each step.
+    losses : (steps of this call,) loss of each step; not finite where it was skipped.
     """
 
     params: Any
@@ -86,7 +92,7 @@ def train(
     feed : the particles.
     config : how to train.
     folder : run folder, for log.jsonl and checkpoints/; None writes neither.
-    resume : continue from the last checkpoint of `folder`; it needs one.
+    resume : continue from the last checkpoint of `folder`; it needs one. A new run writes one at step 0.
     devices : default all devices of all processes.
     progress : called with the fraction done at every report.
     observe : called at every checkpoint by process 0 with the step and the parameters to use there, on its
@@ -95,7 +101,7 @@ def train(
 
     Raises
     ------
-    TrainingError : when the loss is no longer finite.
+    TrainingError : when the loss stays not finite (`guard`).
     DataError : when the particles cannot be read or a checkpoint cannot be written or read.
     """
     began = time.monotonic()
@@ -104,17 +110,20 @@ def train(
     plan = _Plan(config, len(training))
     optimiser = build_optimiser(config, plan.per_epoch)
     with ExitStack() as stack:
-        checkpoints = None
+        store: StateStore = HostCopy()
         if folder is not None:
-            checkpoints = CheckpointFolder(Path(folder) / "checkpoints", config.keep)
-            stack.enter_context(checkpoints)
-        if resume and checkpoints is not None:
+            store = stack.enter_context(CheckpointFolder(Path(folder) / "checkpoints", config.keep))
+        if resume and folder is not None:
             like = jax.eval_shape(lambda params: start_state(params, optimiser, config), params)
-            state = checkpoints.restore(like, mesh)
-        elif checkpoints is not None and checkpoints.latest() is not None:
-            raise DataError(f"{folder}: already holds a run; resume it or use another folder.")
+            state = store.restore(like, mesh)
         else:
+            if folder is not None and store.latest() is not None:
+                raise DataError(f"{folder}: already holds a run; resume it or use another folder.")
             state = sharding.place_replicated(start_state(params, optimiser, config), mesh)
+        if folder is not None:
+            store.remove_unfinished()
+        if not resume:
+            store.save(state)
         path = Path(folder) / "log.jsonl" if folder is not None and sharding.is_writer() else None
         log = stack.enter_context(RunLog(path, plan.total, int(state.step), began, listener))
         stop = stack.enter_context(StopRequest())
@@ -126,10 +135,38 @@ def train(
             held_out = HeldOut(
                 model.loss, lambda: placed_batches(feed, parts, config, mesh), config, mesh
             )
-        batches = training_batches(feed, training, config, mesh, int(state.step), plan.total)
-        stack.callback(batches.close)
-        watch = _Watch(log, checkpoints, stop, progress, observe, held_out)
-        return _run(step, state, batches, plan, watch)
+        batches = stack.enter_context(_Batches(feed, training, plan, mesh))
+        watch = _Watch(log, store, stop, progress, observe, held_out)
+        return _Run(step, batches, plan, watch, mesh, state).go()
+
+
+class _Batches:
+    """The batches of a run, from any step on."""
+
+    def __init__(self, feed: Feed, training: np.ndarray, plan: _Plan, mesh: Mesh) -> None:
+        self._feed, self._training, self._plan, self._mesh = feed, training, plan, mesh
+        self._open: Generator[Batch, None, None] | None = None
+
+    def __enter__(self) -> _Batches:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the reading ahead."""
+        if self._open is not None:
+            self._open.close()
+        self._open = None
+
+    def after(self, done: int) -> Batch:
+        """Return the batch of the step after `done` steps; without `close`, the one after the last."""
+        if self._open is None:
+            plan = self._plan
+            self._open = training_batches(
+                self._feed, self._training, plan.config, self._mesh, done, plan.total
+            )
+        return next(self._open)
 
 
 class _Plan:
@@ -173,7 +210,7 @@ class _Watch:
     """What the loop tells, and what can stop it."""
 
     log: RunLog
-    checkpoints: CheckpointFolder | None
+    store: StateStore
     stop: StopRequest
     progress: Callable[[float], None] | None
     observe: Callable[[int, Any], None] | None
@@ -192,63 +229,98 @@ class _Watch:
             self.observe(int(state.step), sharding.on_first_device(state.best()))
 
 
-def _run(
-    step: Callable, state: TrainingState, batches: Iterator[Batch], plan: _Plan, watch: _Watch
-) -> TrainingResult:
-    """Go through the batches that are left."""
-    meter = Meter(
-        f"Try a lower learning rate than {plan.config.learning_rate:g} or a smaller gradient_clip; "
-        "at the first step, check the starting model. Earlier checkpoints are kept."
-    )
-    done, stopped = int(state.step), False
-    first = done + 1
-    enough = watch.exhausted(state, plan)
-    for batch in () if enough else batches:
-        state, metrics = step(state, batch)
-        done += 1
-        meter.add(done, plan.particles(done), metrics)
-        if done == first:
-            meter.flush()
-            watch.log.start_clock()
-        else:
-            watch.log.count(plan.particles(done))
-        tested = {}
-        if watch.held_out is not None and done % plan.per_epoch == 0:
-            meter.flush()
-            with watch.log.paused():
-                state, tested["test_loss"] = watch.held_out.judge(state, done // plan.per_epoch)
-            enough = watch.exhausted(state, plan) and done < plan.total
-        if plan.report_due(done):
-            _report(done, meter, plan, watch, tested)
-        stopped = watch.stop.after(done) and done < plan.total and not enough
-        if watch.checkpoints is not None and (stopped or enough or plan.checkpoint_due(done)):
-            meter.flush()
-            watch.checkpoints.save(state)
-            watch.look(state)
-        if stopped:
-            LOGGER.warning("asked to stop: checkpoint written at step %d; go on by resuming", done)
-        if stopped or enough:
-            break
-    if enough and watch.progress is not None:
-        watch.progress(1.0)
-    meter.flush()
-    if watch.checkpoints is not None:
-        watch.checkpoints.wait()
-    if watch.held_out is not None and not stopped:
-        LOGGER.info(
-            "the held-out particles fit best after epoch %d of %d (loss %.5g); these parameters are kept",
-            int(state.kept.epoch), done // plan.per_epoch, float(state.kept.loss),
-        )  # fmt: skip
-    return TrainingResult(
-        jax.device_get(state.best()), done, not stopped, np.asarray(meter.losses, np.float32)
-    )
+class _Run:
+    """The state of a run while it goes through its batches."""
 
+    def __init__(
+        self, step: Callable, batches: _Batches, plan: _Plan, watch: _Watch, mesh: Mesh, state: TrainingState
+    ) -> None:
+        self.step, self.batches, self.plan, self.watch, self.mesh = step, batches, plan, watch, mesh
+        self.state, self.done = state, int(state.step)
+        self.guard = Guard(plan.config, state)
+        self.meter = Meter(self.guard.note, self.done)
+        self.enough = watch.exhausted(state, plan)
+        self.stopped = False
 
-def _report(
-    step: int, meter: Meter, plan: _Plan, watch: _Watch, tested: dict[str, float]
-) -> None:
-    values = {"epoch": round(step / plan.per_epoch, 4), **meter.means(), **tested}
-    values["learning_rate"] = float(plan.schedule(step - 1))
-    watch.log.report(step, values)
-    if watch.progress is not None:
-        watch.progress(step / plan.total)
+    def go(self) -> TrainingResult:
+        """Go through the batches that are left."""
+        plan, watch, first = self.plan, self.watch, True
+        while self.done < plan.total and not (self.stopped or self.enough):
+            self.state, metrics = self.step(self.state, self.batches.after(self.done))
+            self.done += 1
+            particles = plan.particles(self.done)
+            self.meter.add(self.done, particles, metrics)
+            if first:
+                self.meter.flush()
+                watch.log.start_clock()
+            else:
+                watch.log.count(particles)
+            first = False
+            tested = self._judge() if self.done % plan.per_epoch == 0 else {}
+            if plan.report_due(self.done):
+                self._report(tested)
+            self.stopped = watch.stop.after(self.done) and self.done < plan.total and not self.enough
+            due = self.stopped or self.enough or plan.checkpoint_due(self.done)
+            if due:
+                self.meter.flush()
+            if self.guard.exhausted():
+                self._go_back()
+                due = self.stopped
+            if due:
+                self._checkpoint()
+        return self._end()
+
+    def _judge(self) -> dict[str, float]:
+        """Ask the held-out particles, at the end of an epoch."""
+        if self.watch.held_out is None:
+            return {}
+        self.meter.flush()
+        with self.watch.log.paused():
+            self.state, value = self.watch.held_out.judge(self.state, self.done // self.plan.per_epoch)
+        self.enough = self.watch.exhausted(self.state, self.plan) and self.done < self.plan.total
+        return {"test_loss": value} if np.isfinite(value) else {}
+
+    def _report(self, tested: dict[str, float]) -> None:
+        means = self.meter.means()
+        if means:  # else every step since the last line was skipped
+            values = {"epoch": round(self.done / self.plan.per_epoch, 4), **means, **tested, **self.guard.values()}
+            values["learning_rate"] = float(self.plan.schedule(self.done - 1)) * self.guard.rate_scale
+            self.watch.log.report(self.done, values)
+        if self.watch.progress is not None:
+            self.watch.progress(self.done / self.plan.total)
+
+    def _checkpoint(self) -> None:
+        """Keep the state, except between skipped steps of a run that goes on."""
+        ends = self.stopped or self.enough or self.done == self.plan.total
+        if self.guard.in_a_row and not ends:
+            return
+        self.watch.store.save(self.state)
+        self.watch.look(self.state)
+        if self.stopped:
+            LOGGER.warning("asked to stop: checkpoint written at step %d; go on by resuming", self.done)
+
+    def _go_back(self) -> None:
+        self.state = self.guard.go_back(self.state, self.watch.store, self.mesh)
+        self.done = int(self.state.step)
+        self.enough = False
+        self.batches.close()
+        self.meter.go_back(self.done)
+        self.watch.log.go_back(self.done)
+
+    def _end(self) -> TrainingResult:
+        if self.enough and self.watch.progress is not None:
+            self.watch.progress(1.0)
+        self.watch.store.wait()
+        if self.watch.held_out is not None and not self.stopped:
+            LOGGER.info(
+                "the held-out particles fit best after epoch %d of %d (loss %.5g); these parameters are kept",
+                int(self.state.kept.epoch), self.done // self.plan.per_epoch, float(self.state.kept.loss),
+            )  # fmt: skip
+        if self.guard.skipped:
+            LOGGER.warning("%d steps of the run were not finite and were skipped", self.guard.skipped)
+        return TrainingResult(
+            params=jax.device_get(self.state.best()),
+            step=self.done,
+            finished=not self.stopped,
+            losses=np.asarray(self.meter.losses, np.float32),
+        )

@@ -1,14 +1,12 @@
-"""Reads the metrics of each step a little behind the device, and stops a run that has diverged."""
+"""Reads the metrics of each step a little behind the device, and averages them."""
 
 from __future__ import annotations
 
-import math
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 import jax
-
-from libhetero.errors import TrainingError
 
 IN_FLIGHT = 2
 
@@ -21,11 +19,12 @@ class Meter:
 
     Parameters
     ----------
-    remedy : what to do when the loss is not finite, for the message.
+    note : called with the number and the metrics of every step; returns whether they count for the mean.
+    start : steps done before the first.
     """
 
-    def __init__(self, remedy: str) -> None:
-        self._remedy = remedy
+    def __init__(self, note: Callable[[int, dict[str, float]], bool], start: int = 0) -> None:
+        self._note, self._start = note, start
         self._unread: deque[tuple[int, int, Any]] = deque()
         self._sums: dict[str, float] = {}
         self._weight = 0
@@ -38,33 +37,31 @@ class Meter:
             self._read()
 
     def flush(self) -> None:
-        """Read every step; afterwards the device is idle.
-
-        Raises
-        ------
-        TrainingError : if a loss or a gradient is not finite.
-        """
+        """Read every step; afterwards the device is idle."""
         while self._unread:
             self._read()
 
     def means(self) -> dict[str, float]:
-        """Return the mean of every metric over the particles since the last call."""
+        """Return the mean of every metric over the particles since the last call; nothing if none counted."""
         self.flush()
         means = {name: total / self._weight for name, total in sorted(self._sums.items())}
         self._sums, self._weight = {}, 0
         return means
 
+    def go_back(self, step: int) -> None:
+        """Forget every step after `step`."""
+        self._unread.clear()
+        self._sums, self._weight = {}, 0
+        del self.losses[max(step - self._start, 0) :]
+
     def _read(self) -> None:
         step, particles, metrics = self._unread.popleft()
         values = {name: float(value) for name, value in jax.device_get(metrics).items()}
-        for name in ("loss", "gradient_norm"):
-            if not math.isfinite(values.get(name, 0.0)):
-                raise TrainingError(
-                    f"step {step}: the {name.replace('_', ' ')} is {values[name]}; expected a "
-                    f"finite number. {self._remedy}"
-                )
         self.losses.append(values["loss"])
+        counts = self._note(step, values)
+        del values["skipped"]
+        if not counts:
+            return
         self._weight += particles
         for name, value in values.items():
             self._sums[name] = self._sums.get(name, 0.0) + particles * value
-

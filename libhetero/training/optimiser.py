@@ -7,12 +7,17 @@ then follows half a cosine down to 1 % of it. The running average
 
 starts as the parameters themselves and its memory grows with the run, so that a short run is not
 held back by its first steps.
+
+A step whose loss or gradient is not finite changes nothing but the counts of steps and of steps skipped,
+so that the order of the particles goes on; `guard` says what follows.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
@@ -21,6 +26,7 @@ import optax
 
 from libhetero.errors import ConfigurationError
 from libhetero.records import Batch
+from libhetero.training.accumulation import mean_over_parts
 from libhetero.training.muon import muon
 
 SCHEDULES = ("cosine", "constant")
@@ -39,6 +45,7 @@ class TrainingConfig:
     ----------
     epochs : passes over the particles.
     batch_size : particles a step, over all devices.
+    accumulate : parts in which a batch is worked through, for less memory (`accumulation`).
     optimiser : "adam", or "muon" for matrices and Adam for the rest (`muon`).
     learning_rate : highest value, reached after the warm-up.
     warmup_epochs : may be a fraction; at most half of the run is used.
@@ -56,6 +63,7 @@ class TrainingConfig:
 
     epochs: int = 20
     batch_size: int = 64
+    accumulate: int = 1
     optimiser: str = "adam"
     learning_rate: float = 1e-4
     warmup_epochs: float = 1.0
@@ -70,7 +78,7 @@ class TrainingConfig:
     test_fraction: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "keep"):
+        for name in ("epochs", "batch_size", "accumulate", "keep"):
             if getattr(self, name) < 1:
                 raise ConfigurationError(f"{name} is {getattr(self, name)}; expected at least 1.")
         for name in ("warmup_epochs", "gradient_clip", "weight_decay", "seed", "report_every",
@@ -120,6 +128,8 @@ class TrainingState:
     params : the model's parameters.
     optimiser : moments and counts.
     average : running average of `params`; None when it is off.
+    rate_scale : () float32, factor of every update, below 1 after a divergence (`guard`).
+    skipped : () int32, steps of the run that were not finite and changed nothing.
     kept : the best so far; None where no particles are held out.
     """
 
@@ -127,6 +137,8 @@ class TrainingState:
     params: Any
     optimiser: Any
     average: Any
+    rate_scale: Any
+    skipped: Any
     kept: Kept | None = None
 
     def current(self) -> Any:
@@ -177,7 +189,9 @@ def start_state(
     if config.test_fraction:
         start = jax.tree.map(jnp.array, params)
         kept = Kept(jnp.full((), jnp.inf, jnp.float32), jnp.zeros((), jnp.int32), start)
-    return TrainingState(jnp.zeros((), jnp.int32), params, optimiser.init(params), average, kept)
+    none, one = jnp.zeros((), jnp.int32), jnp.ones((), jnp.float32)
+    # Buffers of their own: the step gives them up.
+    return TrainingState(none, params, optimiser.init(params), average, one, jnp.array(none), kept)
 
 
 def training_step(
@@ -185,21 +199,35 @@ def training_step(
 ) -> Callable[[TrainingState, Batch], tuple[TrainingState, dict[str, jax.Array]]]:
     """Return the pure function of one step: loss, gradient, update, running average.
 
-    The random key of step s is fold_in(key(seed), s), so a resumed run draws the same numbers.
+    The random key of step s is fold_in(key(seed), s), so a resumed run draws the same numbers. Metrics have
+    `skipped`, 1 where loss or gradient was not finite and the step changed nothing, else 0.
     """
+    with_gradient = jax.value_and_grad(loss, has_aux=True)
 
     def step(state: TrainingState, batch: Batch) -> tuple[TrainingState, dict[str, jax.Array]]:
         key = jax.random.fold_in(jax.random.key(config.seed), state.step)
-        (value, metrics), gradient = jax.value_and_grad(loss, has_aux=True)(
-            state.params, batch, key
+        (value, metrics), gradient = mean_over_parts(
+            partial(with_gradient, state.params), batch, key, config.accumulate
         )
+        norm = optax.tree.norm(gradient)
+        finite = jnp.isfinite(value) & jnp.isfinite(norm)
         update, moments = optimiser.update(gradient, state.optimiser, state.params)
-        params = optax.apply_updates(state.params, update)
+        params = optax.apply_updates(state.params, optax.tree.scale(state.rate_scale, update))
         average = state.average
         if average is not None:
             average = _averaged(average, params, state.step, config.ema_decay)
-        metrics = {**metrics, "loss": value, "gradient_norm": optax.tree.norm(gradient)}
-        return TrainingState(state.step + 1, params, moments, average, state.kept), metrics
+        # Selection, not a branch, at which a GPU would wait for its host; and not a product with 0: 0 · NaN is NaN.
+        params, moments, average = jax.tree.map(
+            partial(jnp.where, finite),
+            (params, moments, average),
+            (state.params, state.optimiser, state.average),
+        )
+        skipped = 1 - finite.astype(jnp.int32)
+        metrics = {**metrics, "loss": value, "gradient_norm": norm, "skipped": skipped}
+        return dataclasses.replace(
+            state, step=state.step + 1, params=params, optimiser=moments, average=average,
+            skipped=state.skipped + skipped,
+        ), metrics  # fmt: skip
 
     return step
 

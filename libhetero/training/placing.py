@@ -31,7 +31,7 @@ def placed_batches(
     feed: Feed, indices: Iterable[np.ndarray], config: TrainingConfig, mesh: Mesh
 ) -> Iterator[Batch]:
     """Yield this process's share of each batch, already on its devices."""
-    size = sharding.padded_size(config.batch_size, mesh)
+    size = sharding.padded_size(config.batch_size, mesh, config.accumulate)
     rows = sharding.local_rows(size)
 
     def load(index: np.ndarray) -> Batch:
@@ -69,7 +69,7 @@ def _chunked_batches(
     first: int,
     last: int,
 ) -> Iterator[Batch]:
-    rows = sharding.local_rows(sharding.padded_size(config.batch_size, mesh))
+    rows = sharding.local_rows(sharding.padded_size(config.batch_size, mesh, config.accumulate))
     batches = ChunkedBatches(feed, order, rows, first, last, reader_threads())
     try:
         yield from prefetch(

@@ -77,9 +77,10 @@ def over_batch(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec(AXIS))
 
 
-def padded_size(batch_size: int, mesh: Mesh) -> int:
-    """Return `batch_size` rounded up to a multiple of the devices; the rest is padding."""
-    return -(-batch_size // mesh.size) * mesh.size
+def padded_size(batch_size: int, mesh: Mesh, parts: int = 1) -> int:
+    """Return `batch_size` rounded up to a multiple of the devices × `parts`; the rest is padding."""
+    share = mesh.size * parts
+    return -(-batch_size // share) * share
 
 
 def local_rows(size: int) -> slice:

@@ -12,6 +12,7 @@ from jax.experimental.compilation_cache import compilation_cache
 from libhetero.errors import ConfigurationError, DataError
 from libhetero.io import read_gaussians, read_latent, read_particles, write_volume
 from libhetero.pipelines.run_folder import batches, open_run
+from libhetero.pipelines.run_lock import locked
 from libhetero.training.interruption import StopRequest
 from libhetero.training.log import read_log
 from programs.e2hype_refine import main
@@ -141,7 +142,10 @@ def test_another_configuration_is_refused_naming_the_keys(trained, capsys) -> No
         "data.preprocess.contrast is 1, asked for -1",
     ):
         assert text in message
-    assert main(["--resume", folder, "--niter", "3"]) == 0
+    with locked(trained[0]):
+        _one_line(capsys, ["--resume", folder], f"{folder}: process {os.getpid()} on", "is training in this folder")
+    changed = "--niter 3 --accum 2 --keep 5 --report 7 --checkpoint 2".split()
+    assert main(["--resume", folder, *changed]) == 0
 
 
 def test_a_run_folder_is_read_strictly(trained, tmp_path) -> None:
@@ -153,6 +157,7 @@ def test_a_run_folder_is_read_strictly(trained, tmp_path) -> None:
         "unknown key": {**config, "colour": "red"},
         "unknown key depth": {**config, "training": {**config["training"], "depth": 3}},
         "format_version is 7": {**config, "format_version": 7},
+        "format_version is 1; this version reads 2": {**config, "format_version": 1},
         "lacks model": {name: config[name] for name in config if name != "model"},
     }
     for message, values in wrong.items():

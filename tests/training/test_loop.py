@@ -11,9 +11,17 @@ import orbax.checkpoint as ocp
 import pytest
 
 from libhetero.errors import DataError, TrainingError
+from libhetero.training import sharding
+from libhetero.training.checkpoint import CheckpointFolder
 from libhetero.training.log import read_log
 from libhetero.training.loop import train
-from libhetero.training.optimiser import TrainingConfig
+from libhetero.training.optimiser import (
+    TrainingConfig,
+    build_optimiser,
+    learning_rate_schedule,
+    start_state,
+    training_step,
+)
 from tests.training.toy import Toy, make_feed
 
 CONFIG = TrainingConfig(epochs=4, batch_size=8, learning_rate=0.01, seed=3, report_every=1)
@@ -117,9 +125,84 @@ def test_divergence_stops_with_one_line(toy, tmp_path) -> None:
             value, metrics = super().loss(params, batch, key, training)
             return value / (batch.index[0] >= 0) * np.nan, metrics
 
-    with pytest.raises(TrainingError, match="step 1: the loss is nan.*lower learning rate"):
+    with pytest.raises(TrainingError, match="step 3: the loss is nan.*at 0.125 .*lower learning rate"):
         train(Diverging(), toy[1], make_feed(), CONFIG, tmp_path)
-    assert not (tmp_path / "checkpoints").exists()
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["0"]
+    assert read_log(tmp_path / "log.jsonl") == []
+
+
+class Poisoned:
+    """A feed that gives NaN where it is read for the `poisoned`-th times, and notes what it is asked for."""
+
+    def __init__(self, feed, *poisoned: int) -> None:
+        self.feed, self.poisoned, self.asked = feed, poisoned, []
+
+    def __len__(self) -> int:
+        return len(self.feed)
+
+    def batch(self, index, size=None):
+        self.asked.append(index.tolist())
+        batch = self.feed.batch(index, size)
+        if len(self.asked) in self.poisoned:
+            return dataclasses.replace(batch, images=batch.images * np.float32(np.nan))
+        return batch
+
+
+def test_a_step_that_is_not_finite_is_skipped(toy, tmp_path, caplog) -> None:
+    result = train(*toy, Poisoned(make_feed(), 5, 7), CONFIG, tmp_path)
+    assert result.finished and result.step == len(result.losses) == 28
+    assert np.flatnonzero(~np.isfinite(result.losses)).tolist() == [4, 6]
+    lines = read_log(tmp_path / "log.jsonl")
+    assert [line["step"] for line in lines] == [s for s in range(1, 29) if s not in (5, 7)]
+    assert [line["skipped"] for line in lines[3:6]] == [0, 1, 2] and "rate_scale" not in lines[-1]
+    assert "step 5: the loss is nan; the step is skipped (1 so far)" in caplog.text
+    with CheckpointFolder(tmp_path / "checkpoints") as checkpoints:
+        state = checkpoints.restore(start_like(toy[1]), sharding.data_mesh())
+    assert (int(state.skipped), float(state.rate_scale)) == (2, 1.0)
+
+
+def start_like(params):
+    optimiser = build_optimiser(CONFIG, 7)
+    return jax.eval_shape(lambda params: start_state(params, optimiser, CONFIG), params)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_steps_that_stay_not_finite_go_back_at_a_lower_rate(toy, tmp_path, caplog, monkeypatch, kept) -> None:
+    """Steps 9 to 11 are lost; the state of step 7, on the disk or in memory, goes on."""
+    config = dataclasses.replace(CONFIG, checkpoint_every=1, epochs=3)
+    compiled = []
+
+    def compile_step(*arguments):
+        compiled.append(real(*arguments))
+        return compiled[0]
+
+    real = sharding.compile_step
+    monkeypatch.setattr(sharding, "compile_step", compile_step)
+    whole, feed = Poisoned(make_feed()), Poisoned(make_feed(), 9, 10, 11)
+    expected = train(*toy, whole, config)
+    del compiled[:]
+    result = train(*toy, feed, config, tmp_path if kept else None)
+    assert "3 steps in a row were not finite: back to step 7, with 0.5 of the learning rate" in caplog.text
+    assert result.finished and len(result.losses) == 21 and np.isfinite(result.losses).all()
+    np.testing.assert_array_equal(result.losses[:8], expected.losses[:8])
+    assert (result.losses[8:] != expected.losses[8:]).all()
+    assert feed.asked[-14:] == whole.asked[7:]
+    assert compiled[0]._cache_size() == 1, "short batches and restored states compile nothing"
+    if kept:
+        lines = read_log(tmp_path / "log.jsonl")
+        assert [line["step"] for line in lines] == list(range(1, 22))
+        assert {line.get("rate_scale") for line in lines[7:]} == {0.5}
+        rate = learning_rate_schedule(config, 7)(20)
+        assert lines[-1]["learning_rate"] == pytest.approx(0.5 * float(rate))
+
+
+def test_the_step_updates_its_state_in_place(toy) -> None:
+    optimiser = build_optimiser(CONFIG, 7)
+    step = sharding.compile_step(training_step(toy[0].loss, optimiser, CONFIG), sharding.data_mesh())
+    state = start_like(toy[1])
+    compiled = step.lower(state, make_feed().batch(np.arange(8))).compile()
+    size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
+    assert compiled.memory_analysis().alias_size_in_bytes >= size
 
 
 def test_parameters_given_are_left_alone(toy) -> None:

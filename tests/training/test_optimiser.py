@@ -1,5 +1,8 @@
 """Learning rate, running average and the configuration of training."""
 
+import dataclasses
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -49,7 +52,7 @@ def test_running_average_follows_from_the_start(decay, followed) -> None:
     state = start_state({"x": jnp.zeros(())}, optimiser, config)
     for _ in range(100):
         state, metrics = step(state, None)
-    assert int(state.step) == 100 and {"loss", "gradient_norm"} == set(metrics)
+    assert int(state.step) == 100 and {"loss", "gradient_norm", "skipped"} == set(metrics)
     assert (state.average is None) == (followed is None)
     assert float(state.best()["x"]) == pytest.approx(3.0, abs=0.3)
 
@@ -69,3 +72,35 @@ def test_configuration_is_strict_and_travels() -> None:
     for name, value in wrong.items():
         with pytest.raises(ConfigurationError, match=name):
             TrainingConfig(**{name: value})
+
+
+@pytest.mark.parametrize("optimiser", ["adam", "muon"])
+@pytest.mark.parametrize("broken", [np.nan, np.inf])
+def test_a_step_that_is_not_finite_changes_nothing_but_its_counts(optimiser, broken) -> None:
+    config = TrainingConfig(optimiser=optimiser, learning_rate=0.05, warmup_epochs=0)
+    optimiser = build_optimiser(config, 10)
+
+    def loss(params, batch, key):
+        return jnp.sum(params["kernel"] ** 2) * batch, {}
+
+    step = jax.jit(training_step(loss, optimiser, config))
+    state, _ = step(start_state({"kernel": jnp.ones((8, 9))}, optimiser, config), 1.0)
+    after, metrics = step(state, broken)
+    assert int(metrics["skipped"]) == 1 and int(after.step) == 2 and int(after.skipped) == 1
+    for name in ("params", "optimiser", "average", "rate_scale"):
+        for old, new in zip(*(jax.tree.leaves(getattr(s, name)) for s in (state, after)), strict=True):
+            np.testing.assert_array_equal(old, new)
+    again, metrics = step(after, 1.0)
+    assert int(metrics["skipped"]) == 0 and (again.params["kernel"] != state.params["kernel"]).all()
+
+
+def test_the_rate_scale_multiplies_the_update() -> None:
+    config = TrainingConfig(learning_rate=0.05, warmup_epochs=0, ema_decay=0.0)
+    optimiser = build_optimiser(config, 10)
+    step = training_step(lambda params, batch, key: (params["x"] ** 2, {}), optimiser, config)
+    state = start_state({"x": jnp.ones(())}, optimiser, config)
+    moved = [
+        1 - float(step(dataclasses.replace(state, rate_scale=jnp.float32(scale)), None)[0].params["x"])
+        for scale in (1.0, 0.5)
+    ]
+    assert moved[1] == pytest.approx(0.5 * moved[0], rel=1e-5)

@@ -27,16 +27,24 @@ class ArrayReader:
 class Toy:
     """Predicts every image as gain(image) · template, with random noise on the gain."""
 
+    noise = 0.1
+
     def init(self, key: jax.Array) -> dict:
         return {"template": 0.1 * jax.random.normal(key, (BOX, BOX)), "head": jnp.zeros(3)}
 
     def loss(self, params: dict, batch: Batch, key: jax.Array, training: bool = True) -> tuple:
         features = jnp.stack([jnp.ones(len(batch.weight)), *batch.pose.shift.T], axis=-1)
-        gain = 1 + features @ params["head"] + 0.1 * jax.random.normal(key, batch.weight.shape)
+        gain = 1 + features @ params["head"] + self.noise * jax.random.normal(key, batch.weight.shape)
         error = gain[:, None, None] * params["template"] - batch.images
         each = jnp.mean(error**2, axis=(1, 2))
         mean = jnp.sum(batch.weight * each) / jnp.sum(batch.weight)
         return mean, {"gain": jnp.sum(batch.weight * gain) / jnp.sum(batch.weight)}
+
+
+class Quiet(Toy):
+    """The same without noise."""
+
+    noise = 0.0
 
 
 def make_particles(count: int, box: int = BOX, pixel_size: float = 2.0) -> ParticleSet:

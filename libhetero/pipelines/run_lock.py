@@ -1,0 +1,48 @@
+"""One process, or one group of processes, at a time trains in a run folder."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from libhetero.errors import ConfigurationError
+from libhetero.io.atomic import writing_error
+from libhetero.io.lock import lock_file
+from libhetero.training import sharding
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the lock of a run folder, which ends with the process however that ends.
+
+    Process 0 holds it, on the file `.lock`, which says who does.
+
+    Raises
+    ------
+    ConfigurationError : in every process, if another run holds it, naming it.
+    """
+    with ExitStack() as stack:
+        refusal = sharding.said_by_writer(lambda: _take(stack, Path(folder)))
+        if refusal:
+            raise ConfigurationError(refusal)
+        yield
+
+
+def _take(stack: ExitStack, folder: Path) -> str:
+    """Take the lock until the stack ends; return why that cannot be, "" when it is held."""
+    path = folder / ".lock"
+    try:
+        lock = stack.enter_context(lock_file(path))
+        if lock.take():
+            path.write_text(f"process {os.getpid()} on {socket.gethostname()}\n")
+            return ""
+        holder = path.read_text().strip() or "another process"
+    except OSError as error:
+        return str(writing_error(path, error))
+    return (
+        f"{folder}: {holder} is training in this folder; expected no other run in it. Wait until it ends, stop "
+        "it, or name another folder."
+    )

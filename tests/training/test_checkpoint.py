@@ -1,0 +1,101 @@
+"""Checkpoints: older formats read, newer refused, damaged ones passed over and told."""
+
+import json
+import shutil
+
+import jax
+import numpy as np
+import pytest
+
+from libhetero.errors import DataError
+from libhetero.training import sharding
+from libhetero.training.checkpoint import CheckpointFolder
+from libhetero.training.loop import train
+from libhetero.training.optimiser import TrainingConfig, build_optimiser, start_state
+from tests.training.toy import Toy, make_feed
+
+CONFIG = TrainingConfig(epochs=3, batch_size=25, learning_rate=0.01, seed=3, checkpoint_every=1)
+PARAMS = Toy().init(jax.random.key(0))
+STEPS = [4, 6]  # the last two
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained")
+    return folder, train(Toy(), PARAMS, make_feed(), CONFIG, folder)
+
+
+@pytest.fixture
+def copied(trained, tmp_path):
+    shutil.copytree(trained[0], tmp_path / "run")
+    return tmp_path / "run"
+
+
+def restored(run):
+    like = jax.eval_shape(lambda params: start_state(params, build_optimiser(CONFIG, 2), CONFIG), PARAMS)
+    with CheckpointFolder(run / "checkpoints") as checkpoints:
+        return checkpoints.restore(like, sharding.data_mesh())
+
+
+def say_format(run, step, version) -> None:
+    path = run / "checkpoints" / str(step) / "about" / "metadata"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"format_version": version}))
+
+
+def damage(run, step) -> None:
+    """Cut the last half off every file of the parameters and of their average."""
+    for name in ("params", "average"):
+        for path in (run / "checkpoints" / str(step) / name).rglob("*"):
+            if path.is_file():
+                path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def test_the_first_format_is_read_with_what_it_lacks_at_its_start(copied, trained) -> None:
+    shutil.rmtree(copied / "checkpoints" / "6" / "guard")
+    say_format(copied, 6, 1)
+    state = restored(copied)
+    assert (int(state.step), float(state.rate_scale), int(state.skipped)) == (6, 1.0, 0)
+    np.testing.assert_array_equal(state.best()["template"], trained[1].params["template"])
+
+
+def test_a_newer_format_is_refused_by_name(copied) -> None:
+    say_format(copied, 6, 3)
+    with pytest.raises(DataError, match="6: checkpoint format 3; this version reads 1 and 2"):
+        restored(copied)
+    with CheckpointFolder(copied / "checkpoints") as checkpoints, pytest.raises(DataError, match="format 3"):
+        checkpoints.restore_params(PARAMS, CONFIG)
+
+
+def test_a_damaged_checkpoint_is_passed_over_and_told(copied, trained, caplog) -> None:
+    damage(copied, 6)
+    with CheckpointFolder(copied / "checkpoints") as checkpoints:
+        params = checkpoints.restore_params(PARAMS, CONFIG)
+    assert (params["template"] != trained[1].params["template"]).any()
+    assert "checkpoints/6: the checkpoint is damaged or does not fit" in caplog.text
+    assert "going back to the checkpoint of step 4" in caplog.text
+    again = train(Toy(), PARAMS, make_feed(), CONFIG, copied, resume=True)
+    np.testing.assert_array_equal(again.params["template"], trained[1].params["template"])
+    names = {path.name for path in (copied / "checkpoints").iterdir()}
+    assert names == {"4", "6", "damaged_6"}
+    assert int(restored(copied).step) == 6
+
+
+def test_nothing_but_damaged_checkpoints_is_an_error_naming_the_last(copied) -> None:
+    for step in STEPS:
+        damage(copied, step)
+    with pytest.raises(DataError, match="checkpoints/6: the checkpoint is damaged or does not fit this model"):
+        restored(copied)
+    assert (copied / "checkpoints" / "6").exists(), "nothing is set aside where nothing can be read"
+
+
+def test_a_new_run_starts_with_a_checkpoint(tmp_path) -> None:
+    def stop(index, size=None):
+        raise DataError("no more particles")
+
+    feed = make_feed()
+    object.__setattr__(feed, "batch", stop)
+    with pytest.raises(DataError, match="no more"):
+        train(Toy(), PARAMS, feed, CONFIG, tmp_path)
+    state = restored(tmp_path)
+    assert int(state.step) == 0
+    np.testing.assert_array_equal(state.params["template"], PARAMS["template"])

@@ -19,9 +19,19 @@ def add_refine_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("run").add_argument
     add("--path", metavar="FOLDER", help="run folder to make (default: the next hype_NN)")
     add("--resume", metavar="FOLDER", help="go on with this run, on any number of devices")
+    add("--requeue", action="store_true", help="with --path: begin the run there, or go on where it holds one")
+    _add_processes(parser.add_argument_group("several processes (found by themselves in a Slurm step)"))
     _add_data(parser.add_argument_group("particles"))
     _add_model(parser.add_argument_group("model"))
     _add_training(parser.add_argument_group("training"))
+
+
+def _add_processes(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--coordinator", metavar="HOST:PORT",
+        help="where process 0 listens, the same for all; auto: JAX finds it (TPU slice, Slurm, Open MPI)")  # fmt: skip
+    add("--nprocs", type=int, metavar="N", help="processes in all")
+    add("--procid", type=int, metavar="I", help="number of this process, 0 to N - 1; 0 writes the files")
 
 
 def _add_data(group: argparse._ArgumentGroup) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ import numpy as np
 
 from libhetero import models
 from libhetero.configuration import from_dict, to_dict
-from libhetero.errors import ConfigurationError, DataError
+from libhetero.errors import ConfigurationError, DataError, StoppedEarly
 from libhetero.io import (
     ImageReader,
     read_gaussians,
@@ -51,8 +52,11 @@ from libhetero.training.held_out import split
 from libhetero.training.log import read_log
 from libhetero.training.loop import train
 from libhetero.training.preprocess import sample_indices
+from libhetero.training.processes import joined as joined_processes
+from libhetero.training.processes import processes_asked
 
 LOGGER = logging.getLogger(__name__)
+LATENTS = "mid_00.txt"  # written last
 SUBSPACE_SAMPLE = 4096  # particles
 MASK_LEVEL = 0.5
 SAMPLE_BYTES = 2**28  # of their images
@@ -66,7 +70,7 @@ class RefineResult:
     ----------
     folder : the run folder.
     step : steps done.
-    finished : False when the run was asked to stop; go on with --resume.
+    finished : whether all of its epochs are done.
     """
 
     folder: Path
@@ -80,6 +84,7 @@ def run(
     new_folder: Callable[[], Path] | None = None,
     started: Callable[[Path], object] | None = None,
     progress: Callable[[float], None] | None = None,
+    joined: Callable[[int, int], None] | None = None,
 ) -> RefineResult:
     """Train, or go on training, and write the run folder.
 
@@ -89,12 +94,33 @@ def run(
     new_folder : makes the folder of a new run without a name, once everything has been checked.
     started : called with that folder before training starts.
     progress : called with the fraction done.
+    joined : called with the index of this process and how many there are.
 
     Raises
     ------
+    StoppedEarly : the system asked to stop; a checkpoint is written.
     UserError : one line on what is wrong with options or files.
     """
-    sharding.join_processes()
+    with joined_processes(processes_asked(*config.processes, os.environ), joined):
+        result = _train(config, new_folder, started, progress)
+    if not result.finished:
+        raise StoppedEarly(
+            f"stopped as the system asked, after step {result.step}; the checkpoint is written. "
+            f"Go on with --resume {result.folder}."
+        )
+    return result
+
+
+def _train(
+    config: RefineConfig,
+    new_folder: Callable[[], Path] | None,
+    started: Callable[[Path], object] | None,
+    progress: Callable[[float], None] | None,
+) -> RefineResult:
+    config = _settled(config)
+    if config.requeue and (Path(config.resume or "") / LATENTS).exists():
+        LOGGER.info("%s: this run is finished; nothing is left to do", config.resume)
+        return RefineResult(Path(config.resume), read_log(Path(config.resume) / "log.jsonl")[-1]["step"], True)
     if config.resume is not None:
         folder, run_config = Path(config.resume), resumed_config(config)
         particles = load_particles(run_config.data)
@@ -116,10 +142,21 @@ def run(
         resume=resumes, progress=progress,
     )  # fmt: skip
     if result.finished and sharding.is_writer():
-        write_mid(folder / "mid_00.txt", model, result.params, feed, run_config.training.batch_size)
+        write_mid(folder / LATENTS, model, result.params, feed, run_config.training.batch_size)
         draw_training(folder / "loss.png", read_log(folder / "log.jsonl"))
     sharding.wait_for_all("refined")
     return RefineResult(folder, result.step, result.finished)
+
+
+def _settled(config: RefineConfig) -> RefineConfig:
+    """Return what a requeued run has to do: go on in its folder if it has begun, or begin it.
+
+    Process 0 decides for all: it may have made the folder before another process looks.
+    """
+    if not config.requeue or config.resume is not None:
+        return config
+    begun = sharding.said_by_writer(lambda: str((Path(config.folder) / "config.json").exists()))
+    return dataclasses.replace(config, folder=None, resume=config.folder) if begun == "True" else config
 
 
 def _has_checkpoint(folder: Path) -> bool:
@@ -162,11 +199,11 @@ def _start(
     run_config = dataclasses.replace(run_config, data=data, model=to_dict(model.config))
     with _new_folder(config.folder, new_folder) as folder:
         if sharding.is_writer():
-            write_config(folder, run_config)
             write_arrays(folder, model)
             write_particles(folder / "ptcls_00.lst", listed_particles(particles, data))
             if gaussians is not None:
                 write_gaussians(folder / "model_00.txt", gaussians, feed.box_size, feed.pixel_size)
+            write_config(folder, run_config)  # last: what holds it has all of a run
     return folder, run_config, feed, model
 
 

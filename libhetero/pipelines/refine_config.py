@@ -47,6 +47,8 @@ class RefineConfig:
     contrast : 1 or -1 to decide it, None to estimate it.
     folder : run folder to make; None for the next number.
     resume : run folder to continue; None for a new run.
+    requeue : continue the run of `folder` where it already holds one.
+    processes : address of process 0, number of processes and index of this one (`processes_asked`).
     """
 
     particles: str | None = None
@@ -60,6 +62,8 @@ class RefineConfig:
     contrast: int | None = None
     folder: str | None = None
     resume: str | None = None
+    requeue: bool = False
+    processes: tuple[str | None, int | None, int | None] = (None, None, None)
 
     def __post_init__(self) -> None:
         if self.particles is None and self.resume is None:
@@ -68,6 +72,8 @@ class RefineConfig:
             raise ConfigurationError(
                 f"--resume {self.resume} goes on in its own folder; leave --path {self.folder} out."
             )
+        if self.requeue and self.folder is None and self.resume is None:
+            raise ConfigurationError("--requeue begins or goes on in a folder with a name; add --path FOLDER.")
         if self.family is not None and self.family not in MODEL_CONFIGS:
             raise ConfigurationError(f"family: expected hype or gmm; got {self.family!r}.")
         from_dict(TrainingConfig, self.training)

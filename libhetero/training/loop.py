@@ -225,8 +225,6 @@ def _run(
             meter.flush()
             watch.checkpoints.save(state)
             watch.look(state)
-        if stopped:
-            LOGGER.warning("asked to stop: checkpoint written at step %d; go on by resuming", done)
         if stopped or enough:
             break
     if enough and watch.progress is not None:

@@ -19,3 +19,11 @@ class ConfigurationError(UserError):
 
 class TrainingError(UserError):
     """Training cannot go on: the loss is no longer a finite number."""
+
+
+class PeerError(UserError):
+    """Another process of this run has failed or cannot be reached."""
+
+
+class StoppedEarly(UserError):
+    """The system asked the run to stop; it has written a checkpoint and can go on."""

@@ -28,6 +28,7 @@ EPILOG = """examples:
   e2hype_refine.py particles.lst --pointtransformer --model gmm.txt
   e2hype_refine.py particles.mrcs --poses poses.pkl --ctf ctf.pkl --hype_preset small
   e2hype_refine.py --resume hype_03
+  e2hype_refine.py particles.star --path hype_04 --coordinator node01:5000 --nprocs 2 --procid 0
 """
 
 
@@ -57,19 +58,22 @@ def refine(options: argparse.Namespace, session: Session) -> None:
         preset=options.preset, model=model, settings=tuple(options.settings or ()),
         training=training, data=given(options, *DATA), contrast=options.contrast,
         preprocess=given(options, "box_size", "normalise"), folder=options.path, resume=options.resume,
-        automatic_batch=automatic,
-        tensorboard=options.tensorboard,
+        automatic_batch=automatic, tensorboard=options.tensorboard,
+        requeue=options.requeue, processes=(options.coordinator, options.nprocs, options.procid),
     )  # fmt: skip
     if options.dry_run:
         from libhetero.pipelines.budget import dry_run
 
-        print(*dry_run(config).lines(), sep="\n")
+        budget = dry_run(config, session.joined)
+        if not session.voice.quiet:
+            print(*budget.lines(), sep="\n")
         return
     run(
         config,
         new_folder=next_run_folder,
         started=lambda folder: write_params_json(folder, "e2hype", options),
         progress=session.progress,
+        joined=session.joined,
     )
 
 

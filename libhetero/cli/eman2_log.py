@@ -38,7 +38,9 @@ class Eman2Log:
         self._status = ""
 
     def start(self) -> None:
-        """Append this run's line with the status `incomplete`."""
+        """Append this run's line with the status `incomplete`; does nothing the second time."""
+        if self._status_position is not None:
+            return
         line = "\t".join(
             [
                 time.strftime(TIME_FORMAT),

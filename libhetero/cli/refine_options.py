@@ -22,10 +22,20 @@ def add_refine_options(parser: argparse.ArgumentParser) -> None:
     add("--dry-run", action="store_true",
         help="tell parameters, work, memory and time after a few steps; write nothing")  # fmt: skip
     add("--tensorboard", action="store_true", help="also write events for TensorBoard, into FOLDER/tensorboard")
+    add("--requeue", action="store_true", help="with --path: begin the run there, or go on where it holds one")
+    _add_processes(parser.add_argument_group("several processes (found by themselves in a Slurm step)"))
     _add_data(parser.add_argument_group("particles"))
     _add_feeding(parser.add_argument_group("feeding"))
     _add_model(parser.add_argument_group("model"))
     _add_training(parser.add_argument_group("training"))
+
+
+def _add_processes(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--coordinator", metavar="HOST:PORT",
+        help="where process 0 listens, the same for all; auto: JAX finds it (TPU slice, Slurm, Open MPI)")  # fmt: skip
+    add("--nprocs", type=int, metavar="N", help="processes in all")
+    add("--procid", type=int, metavar="I", help="number of this process, 0 to N - 1; 0 writes the files")
 
 
 def _add_data(group: argparse._ArgumentGroup) -> None:

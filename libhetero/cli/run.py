@@ -1,4 +1,4 @@
-"""From a command line to an exit code: 0 done, 1 the user's mistake, 2 a wrong option."""
+"""From a command line to an exit code: 0 done, 1 the user's mistake, 2 a wrong option, 143 stopped early."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from libhetero.cli.allocator import allocator_variables, keep_freed_memory
 from libhetero.cli.compilation_cache import cache_variables
 from libhetero.cli.eman2_log import Eman2Log
 from libhetero.cli.failure import describe_failure
+from libhetero.cli.supervisor import TERMINATED, hold_to_parent, is_one_of_several, supervise
+from libhetero.errors import StoppedEarly
 
 INTERRUPTED = 130  # what a shell reports for Ctrl-C
 
@@ -28,6 +30,20 @@ _THREAD_VARIABLES = (
 )
 
 
+@dataclass
+class Voice:
+    """What this process may say: process 0 of several tells, the others only warn.
+
+    Parameters
+    ----------
+    place : stands before its warnings and errors.
+    quiet : whether it leaves out all but these.
+    """
+
+    place: str = ""
+    quiet: bool = False
+
+
 @dataclass(frozen=True)
 class Session:
     """What a running program may tell the world.
@@ -38,16 +54,26 @@ class Session:
     command : the command line as typed.
     threads : CPU threads asked for, 0 for all.
     log : this run's line of `.eman2log.txt`.
+    voice : what the process may say.
     """
 
     program: str
     command: str
     threads: int
     log: Eman2Log
+    voice: Voice = field(default_factory=lambda: Voice())
 
     def progress(self, fraction: float) -> None:
         """Say how much of the work is done, 0 to 1, in `.eman2log.txt`."""
         self.log.progress(fraction)
+
+    def joined(self, index: int, count: int) -> None:
+        """Note that this is process `index` of `count`: only process 0 tells, and writes the log."""
+        if count > 1:
+            self.voice.place = f"process {index}: "
+        self.voice.quiet = index > 0
+        if index == 0:
+            self.log.start()
 
 
 def run_program(
@@ -67,20 +93,25 @@ def run_program(
     Returns
     -------
     0 when done; 1 after one line on stderr for a user's mistake, a full disk or exhausted
-    memory; 2 for a wrong option; 130 when interrupted. A defect of the program keeps its
-    traceback.
+    memory; 2 for a wrong option; 130 when interrupted; 143 when the system asked to stop and a
+    checkpoint was written. A defect of the program keeps its traceback.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         options = parser.parse_args(arguments)
     except SystemExit as stop:
         return int(stop.code or 0)
+    several = is_one_of_several(options, os.environ)
+    if several and argv is None and not hold_to_parent(os.environ):
+        return supervise(parser.prog)
     options.cmd = shlex.join([parser.prog, *arguments])
     log = Eman2Log(options.cmd, options.ppid)
-    session = Session(parser.prog, options.cmd, options.threads, log)
+    voice = Voice()
+    session = Session(parser.prog, options.cmd, options.threads, log, voice)
     keep_freed_memory(os.environ)
-    with _environment(options.threads), _logging(parser.prog, options.verbose):
-        log.start()
+    with _environment(options.threads), _logging(parser.prog, options.verbose, voice):
+        if not several:
+            log.start()
         try:
             call(options, session)
         except KeyboardInterrupt:
@@ -90,11 +121,15 @@ def run_program(
             # The reader of our output has gone (`… | head`): nobody to tell, nothing to flush.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 1
+        except StoppedEarly as stop:
+            if not voice.quiet:
+                _print_line(f"{parser.prog}: {stop}")
+            return TERMINATED
         except Exception as error:
             message = describe_failure(error)
             if message is None:
                 raise
-            _print_line(f"{parser.prog}: {message}")
+            _print_line(f"{parser.prog}: {voice.place}{message}")
             return 1
         log.end()
     return 0
@@ -103,6 +138,18 @@ def run_program(
 def _print_line(line: str) -> None:
     sys.stdout.flush()
     print(line, file=sys.stderr, flush=True)
+
+
+class _Warning(logging.Formatter):
+    """One line with the program's name and, of several processes, which one it is."""
+
+    def __init__(self, program: str, voice: Voice) -> None:
+        super().__init__()
+        self._program, self._voice = program, voice
+
+    def format(self, record: logging.LogRecord) -> str:
+        kind = "warning: " if record.levelno < logging.ERROR else ""
+        return f"{self._program}: {self._voice.place}{kind}{record.getMessage()}"
 
 
 @contextlib.contextmanager
@@ -126,15 +173,15 @@ def _environment(threads: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _logging(program: str, verbose: int) -> Iterator[None]:
+def _logging(program: str, verbose: int, voice: Voice) -> Iterator[None]:
     """Send the library's messages to stdout and its warnings to stderr, for the time of the call."""
     logger = logging.getLogger("libhetero")
     level_before, propagate_before = logger.level, logger.propagate
     told = logging.StreamHandler(sys.stdout)
-    told.addFilter(lambda record: record.levelno < logging.WARNING)
+    told.addFilter(lambda record: record.levelno < logging.WARNING and not voice.quiet)
     warned = logging.StreamHandler(sys.stderr)
     warned.setLevel(logging.WARNING)
-    warned.setFormatter(logging.Formatter(f"{program}: warning: %(message)s"))
+    warned.setFormatter(_Warning(program, voice))
     logger.addHandler(told)
     logger.addHandler(warned)
     logger.propagate = False  # some packages give the root logger a handler of its own

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
+import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +25,7 @@ from libhetero.training.budget import (
     rounded_share,
     step_cost,
 )
-from libhetero.training.feed import step_indices, steps_per_epoch
+from libhetero.training.feed import steps_per_epoch
 from libhetero.training.held_out import split
 from libhetero.training.optimiser import (
     TrainingConfig,
@@ -32,7 +33,8 @@ from libhetero.training.optimiser import (
     start_state,
     training_step,
 )
-from libhetero.training.placing import placed_batches
+from libhetero.training.placing import training_batches
+from libhetero.training.processes import joined, processes_asked
 
 LOGGER = logging.getLogger(__name__)
 FEWEST_STEPS = 32  # an epoch, that a chosen batch leaves
@@ -85,13 +87,20 @@ class Budget:
             yield f"This batch does not fit: {remedies(config)}."
 
 
-def dry_run(config: RefineConfig) -> Budget:
+def dry_run(config: RefineConfig, told: Callable[[int, int], None] | None = None) -> Budget:
     """Do all that a run does before its first step, take some steps, and tell what the rest would cost.
 
     Nothing is written. What `prepare` raises is raised here too.
+
+    Parameters
+    ----------
+    told : called with the index of this process and how many there are.
     """
-    sharding.join_processes()
-    start = reopen(config) if config.resume is not None else prepared(config)
+    with joined(processes_asked(*config.processes, os.environ), told):
+        return _budget(reopen(config) if config.resume is not None else prepared(config))
+
+
+def _budget(start: RunStart) -> Budget:
     params = _shapes(start)
     particle = start.feed.batch(np.arange(1))
     training = start.config.training
@@ -173,10 +182,9 @@ def _time_steps(start: RunStart) -> tuple[float, float]:
     params = jax.jit(start.model.init)(jax.random.key(config.seed))
     state = sharding.place_replicated(start_state(params, optimiser, config), mesh)
     step = sharding.compile_step(training_step(start.model.loss, optimiser, config), mesh)
-    order = step_indices(len(training), config.batch_size, config.seed, 0, TIMED_STEPS + 1)
     times = [began]
     with contextlib.closing(
-        placed_batches(feed, (training[index] for index in order), config, mesh)
+        training_batches(feed, training, config, mesh, 0, TIMED_STEPS + 1)
     ) as batches:
         for batch in batches:
             state, metrics = step(state, batch)

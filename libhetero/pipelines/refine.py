@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import jax
 
+from libhetero.errors import StoppedEarly
 from libhetero.io import write_particles
 from libhetero.pipelines.budget import naming_remedies, prepared
 from libhetero.pipelines.image_cache import cached
@@ -26,8 +29,11 @@ from libhetero.training.disk import named_disk_errors
 from libhetero.training.feed import ParticleFeed
 from libhetero.training.log import read_log
 from libhetero.training.loop import TrainingResult, train
+from libhetero.training.processes import joined as joined_processes
+from libhetero.training.processes import processes_asked
 
 LOGGER = logging.getLogger(__name__)
+LATENTS = "mid_00.txt"  # written last
 
 
 @dataclass(frozen=True)
@@ -38,7 +44,7 @@ class RefineResult:
     ----------
     folder : the run folder.
     step : steps done.
-    finished : False when the run was asked to stop; go on with --resume.
+    finished : whether all of its epochs are done.
     """
 
     folder: Path
@@ -52,6 +58,7 @@ def run(
     new_folder: Callable[[], Path] | None = None,
     started: Callable[[Path], object] | None = None,
     progress: Callable[[float], None] | None = None,
+    joined: Callable[[int, int], None] | None = None,
 ) -> RefineResult:
     """Train, or go on training, and write the run folder.
 
@@ -61,16 +68,50 @@ def run(
     new_folder : makes the folder of a new run without a name, once everything has been checked.
     started : called with that folder before training starts.
     progress : called with the fraction done.
+    joined : called with the index of this process and how many there are.
 
     Raises
     ------
+    StoppedEarly : the system asked to stop; a checkpoint is written.
     UserError : one line on what is wrong with options or files.
     """
     if config.tensorboard:
         require_tensorboard()
-    sharding.join_processes()
+    with joined_processes(processes_asked(*config.processes, os.environ), joined):
+        result = _run(_settled(config), new_folder, started, progress)
+    if not result.finished:
+        raise StoppedEarly(
+            f"stopped as the system asked, after step {result.step}; the checkpoint is written. "
+            f"Go on with --resume {result.folder}."
+        )
+    return result
+
+
+def _settled(config: RefineConfig) -> RefineConfig:
+    """Return what a requeued run has to do: go on in its folder if it has begun, or begin it."""
+    if not config.requeue or config.resume is not None:
+        return config
+    begun = _seen_by_writer(Path(config.folder) / "config.json")
+    return dataclasses.replace(config, folder=None, resume=config.folder) if begun else config
+
+
+def _seen_by_writer(path: Path) -> bool:
+    """Return whether process 0 sees the file: it may have made it since, or another one may not see it yet."""
+    return sharding.said_by_writer(lambda: str(path.exists())) == "True"
+
+
+def _run(
+    config: RefineConfig,
+    new_folder: Callable[[], Path] | None,
+    started: Callable[[Path], object] | None,
+    progress: Callable[[float], None] | None,
+) -> RefineResult:
     if config.resume is not None:
-        folder, start = Path(config.resume), reopen(config)
+        folder = Path(config.resume)
+        if config.requeue and _seen_by_writer(folder / LATENTS):
+            LOGGER.info("%s: this run is finished; nothing is left to do", folder)
+            return RefineResult(folder, read_log(folder / "log.jsonl")[-1]["step"], True)
+        start = reopen(config)
     else:
         start = prepared(config)
         folder = start.write(config.folder, new_folder)
@@ -104,10 +145,10 @@ def _train(
             resume=resumes, progress=progress, observe=watch.checkpoint, listener=watch.report,
         )  # fmt: skip
     if result.finished and sharding.is_writer():
-        write_mid(folder / "mid_00.txt", model, result.params, feed, config.training.batch_size)
         _write_bad(folder / "ptcls_bad.lst", feed, config.data)
         with named_disk_errors(folder / "loss.png", "the figure"):
             draw_training(folder / "loss.png", read_log(folder / "log.jsonl"))
+        write_mid(folder / LATENTS, model, result.params, feed, config.training.batch_size)
     return result
 
 

@@ -53,6 +53,8 @@ class RefineConfig:
     resume : run folder to continue; None for a new run.
     automatic_batch : take the largest batch that fits the devices; a run that goes on keeps its own.
     tensorboard : write events for TensorBoard too; not stored, asked for again on resuming.
+    requeue : continue the run of `folder` where it already holds one.
+    processes : address of process 0, number of processes and index of this one (`processes_asked`).
     """
 
     particles: str | None = None
@@ -68,6 +70,8 @@ class RefineConfig:
     resume: str | None = None
     automatic_batch: bool = False
     tensorboard: bool = False
+    requeue: bool = False
+    processes: tuple[str | None, int | None, int | None] = (None, None, None)
 
     def __post_init__(self) -> None:
         if self.particles is None and self.resume is None:
@@ -76,6 +80,8 @@ class RefineConfig:
             raise ConfigurationError(
                 f"--resume {self.resume} goes on in its own folder; leave --path {self.folder} out."
             )
+        if self.requeue and self.folder is None and self.resume is None:
+            raise ConfigurationError("--requeue begins or goes on in a folder with a name; add --path FOLDER.")
         if self.family is not None and self.family not in MODEL_CONFIGS:
             raise ConfigurationError(f"family: expected hype or gmm; got {self.family!r}.")
         from_dict(TrainingConfig, self.training)

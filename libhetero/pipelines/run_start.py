@@ -81,13 +81,13 @@ class RunStart:
         """
         with _new_folder(name, new_folder) as folder:
             if sharding.is_writer():
-                write_config(folder, self.config)
                 write_arrays(folder, self.model)
                 listed = listed_particles(self.particles, self.config.data)
                 write_particles(folder / "ptcls_00.lst", listed)
                 if self.gaussians is not None:
                     box_size, pixel_size = self.feed.box_size, self.feed.pixel_size
                     write_gaussians(folder / "model_00.txt", self.gaussians, box_size, pixel_size)
+                write_config(folder, self.config)  # last: what holds it has all of a run
         return folder
 
 

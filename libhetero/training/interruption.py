@@ -2,27 +2,40 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import signal
+import sys
 import threading
 from types import FrameType, TracebackType
 
 import jax
 from jax.experimental import multihost_utils
 
+LOGGER = logging.getLogger(__name__)
+TERMINATED = 143  # what a shell reports for SIGTERM
+
 
 class StopRequest:
     """Notices SIGTERM while it is entered, so that a checkpoint can be written first.
 
-    With several processes the decision is shared, so that all stop after the same step.
+    Before the first step there is nothing to write and a compilation may take minutes: the process then
+    ends at once, from a thread, for signal handlers of Python wait until the compiler returns. With
+    several processes JAX notices the signal and shares the decision, so that all stop after the same step.
     """
 
     def __init__(self) -> None:
-        self._seen = False
+        self._seen, self._began = False, False
         self._previous = None
+        self._pipe: tuple[int, int] | None = None
 
     def __enter__(self) -> StopRequest:
         if jax.process_count() == 1 and threading.current_thread() is threading.main_thread():
             self._previous = signal.signal(signal.SIGTERM, self._notice)
+            self._pipe = os.pipe()
+            os.set_blocking(self._pipe[1], False)
+            signal.set_wakeup_fd(self._pipe[1], warn_on_full_buffer=False)
+            threading.Thread(target=self._watch, args=(self._pipe[0],), daemon=True).start()
         return self
 
     def __exit__(
@@ -31,14 +44,26 @@ class StopRequest:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._previous is not None:
+        if self._pipe is not None:
             signal.signal(signal.SIGTERM, self._previous)
+            signal.set_wakeup_fd(-1)
+            os.close(self._pipe[1])  # the thread reads the end and closes its own
 
     def _notice(self, number: int, frame: FrameType | None) -> None:
         self._seen = True
 
+    def _watch(self, descriptor: int) -> None:
+        """Read the numbers of arriving signals, which come here even while the main thread compiles."""
+        while found := os.read(descriptor, 1):
+            if found[0] == signal.SIGTERM and not self._began:
+                LOGGER.error("stopped as the system asked, before the first step: no checkpoint is written")
+                sys.stdout.flush()
+                os._exit(TERMINATED)
+        os.close(descriptor)
+
     def after(self, step: int) -> bool:
         """Return whether to stop now, after `step` steps."""
+        self._began = True
         if jax.process_count() > 1:
             return multihost_utils.reached_preemption_sync_point(step)
         return self._seen

@@ -296,8 +296,6 @@ class _Run:
             return
         self.watch.store.save(self.state)
         self.watch.look(self.state)
-        if self.stopped:
-            LOGGER.warning("asked to stop: checkpoint written at step %d; go on by resuming", self.done)
 
     def _go_back(self) -> None:
         self.state = self.guard.go_back(self.state, self.watch.store, self.mesh)

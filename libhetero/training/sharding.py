@@ -9,7 +9,6 @@ the batch axis: that would gather the batch on every device.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,24 +18,6 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 AXIS = "data"
-
-
-def join_processes() -> None:
-    """Join the other processes of a Slurm step or a TPU slice, if this is one of several.
-
-    Elsewhere JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID say who the others
-    are. Call before anything else touches a device. Does nothing for a single process.
-    """
-    if jax.distributed.is_initialized():
-        return
-    names = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
-    address, count, place = (os.environ.get(name) for name in names)
-    if address and count and place:
-        jax.distributed.initialize(address, int(count), int(place))
-    elif int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1:
-        jax.distributed.initialize()
-    elif "," in os.environ.get("TPU_WORKER_HOSTNAMES", ""):
-        jax.distributed.initialize()
 
 
 def said_by_writer(text: Callable[[], str]) -> str:

@@ -200,3 +200,15 @@ def test_mistakes(program, images, arguments, message):
     code, _, err = program(*arguments.split())
     assert code == 1
     assert message in err and err.count("\n") == 1 and err.startswith("e2hype_make3d.py: ")
+
+
+def test_an_image_that_is_not_finite_is_left_out(program, images):
+    spoilt = images.copy()
+    spoilt[7, 3, 3] = np.nan
+    write_set(spoilt)
+    code, _, warned = program("particles.star", "spoilt.mrc")
+    assert code == 0 and "image 8 has pixels that are not finite" in warned
+    write_set(np.where(np.arange(COUNT)[:, None, None] == 7, 0, images))
+    assert program("particles.star", "without.mrc")[0] == 0
+    spoilt, without = read_volume("spoilt.mrc")[0], read_volume("without.mrc")[0]
+    assert np.corrcoef(spoilt.ravel(), without.ravel())[0, 1] > 0.999

@@ -81,8 +81,9 @@ def test_a_resumed_run_equals_an_uninterrupted_one(project, monkeypatch, family,
     assert main(command) == 0
     with monkeypatch.context() as patch:
         patch.setattr(StopRequest, "after", lambda self, step: step == 6)
-        assert main(command) == 0
-    assert "asked to stop" in capsys.readouterr().err
+        assert main(command) == 143
+    line = "stopped as the system asked, after step 6; the checkpoint is written. Go on with --resume hype_01."
+    assert capsys.readouterr().err.count(line) == 1
     assert not (project / "hype_01" / "mid_00.txt").exists()
     assert main(["--resume", "hype_01"]) == 0
     assert losses(project / "hype_01") == losses(project / "hype_00")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import numpy as np
 
 from libhetero.training.loop import train
 from libhetero.training.optimiser import TrainingConfig
-from libhetero.training.sharding import is_writer, join_processes, said_by_writer
+from libhetero.training.processes import joined, processes_asked
+from libhetero.training.sharding import is_writer, said_by_writer
 from tests.training.toy import Toy, make_feed
 
 CONFIG = TrainingConfig(epochs=2, batch_size=7, learning_rate=0.01, seed=3, checkpoint_every=1)
@@ -32,7 +34,6 @@ class Counting:
 
 def main(root: Path) -> None:
     """Train for two epochs, go on for a third pass by resuming, and write what was seen."""
-    join_processes()
     folder = Path(said_by_writer(lambda: str(root / "run")))
     model, feed = Toy(), Counting()
     params = model.init(jax.random.key(0))
@@ -51,4 +52,5 @@ def main(root: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    with joined(processes_asked(None, None, None, os.environ)):
+        main(Path(sys.argv[1]))

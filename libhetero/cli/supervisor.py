@@ -1,0 +1,110 @@
+"""A parent for each process of a run over several: it turns the end of the run's others into one line.
+
+When JAX's coordination service loses a process it aborts the remaining ones from C++, with pages of log
+that name the culprit once. No handler in such a process can prevent that, so the program starts itself
+again as a child, passes its stderr on, and reads the reason out of what the service wrote last. Any
+other abort is passed on unchanged. The child ends when its parent does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from typing import IO
+
+LIFELINE = "LIBHETERO_LIFELINE"  # descriptor whose end tells the child that its parent is gone
+_LOG_LINE = re.compile(r"^([IWEF])\d{4} [\d:.]+ +\d+ (\S+?):\d+\]")
+_SERVICE = ("coordination_service", "preemption_", "client.h", "error_reporting", "distributed/")
+_FATAL = "JAX distributed service detected fatal errors"
+_SILENT = re.compile(r"stopped sending heartbeats\):\s*\n((?:.*?\b\d+\s*\n)+)")
+TERMINATED = 143  # stopped by SIGTERM, which the service notes too
+_FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
+
+
+def is_one_of_several(options: argparse.Namespace, environment: Mapping[str, str]) -> bool:
+    """Return whether this process will compute together with others, as far as can be told without JAX."""
+    if getattr(options, "coordinator", None):
+        return getattr(options, "nprocs", None) != 1
+    if not hasattr(options, "coordinator"):
+        return False
+    counts = (environment.get(name, "1") for name in ("JAX_NUM_PROCESSES", "SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE"))
+    return any(count not in ("", "0", "1") for count in counts) or "," in environment.get("TPU_WORKER_HOSTNAMES", "")
+
+
+def hold_to_parent(environment: Mapping[str, str]) -> bool:
+    """End this process when its supervisor ends; return whether it has one."""
+    if LIFELINE not in environment:
+        return False
+    descriptor = int(environment[LIFELINE])
+
+    def wait() -> None:
+        os.read(descriptor, 1)
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+    return True
+
+
+def supervise(program: str) -> int:
+    """Run this command again as a child and return its exit code, or 1 after a line on what ended the run."""
+    read, write = os.pipe()
+    child = subprocess.Popen(
+        [sys.executable, *sys.orig_argv[1:]], stderr=subprocess.PIPE, pass_fds=(read,), start_new_session=True,
+        env=os.environ | {LIFELINE: str(read)}, text=True, errors="replace",
+    )  # fmt: skip
+    os.close(read)
+    before = {number: signal.signal(number, lambda n, _: child.send_signal(n)) for number in _FORWARDED}
+    try:
+        held = _pass_on(child.stderr)
+        code = child.wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        os.close(write)
+    reason = describe_loss(held) if code else None
+    if reason is not None:
+        print(f"{program}: {reason}", file=sys.stderr, flush=True)
+        return 1
+    if code not in (0, TERMINATED):
+        sys.stderr.write(held)
+    return code if code >= 0 else 128 - code
+
+
+def _pass_on(stream: IO[str]) -> str:
+    """Copy lines to stderr; keep back, and return, what the service says from its first error on."""
+    held: list[str] = []
+    fatal = False
+    for line in stream:
+        match = _LOG_LINE.match(line)
+        if match:
+            fatal = any(name in match[2] for name in _SERVICE)
+        elif not line.startswith((" ", "\t", "***", ":", "\n", "RPC:", "Additional GRPC", "The tasks have crashed")):
+            fatal = fatal and bool(re.match(r"\S*\d\s*$", line))
+        if fatal:
+            held.append(line)
+        else:
+            sys.stderr.write(line)
+            sys.stderr.flush()
+    return "".join(held)
+
+
+def describe_loss(text: str) -> str | None:
+    """Return which process the coordination service lost, from its log; None if it lost none."""
+    if _FATAL not in text:
+        return None
+    found = _SILENT.search(text)
+    if found:
+        names = ", ".join(re.findall(r"\d+(?=\s*$)", found[1], re.MULTILINE))
+        return f"process {names} has died or cannot be reached any more; its own messages may say why."
+    if "DEADLINE_EXCEEDED" in text or "RegisterTask" in text or "Barrier" in text:
+        return (
+            "not all processes came together in time; start one with each --procid from 0 to --nprocs - 1, "
+            "and see what the others say."
+        )
+    return "process 0, which holds the run together, has died or cannot be reached; its own messages may say why."

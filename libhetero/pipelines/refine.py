@@ -118,7 +118,8 @@ def _train(
     progress: Callable[[float], None] | None,
 ) -> RefineResult:
     config = _settled(config)
-    if config.requeue and (Path(config.resume or "") / LATENTS).exists():
+    if config.requeue and config.resume is not None and (Path(config.resume) / LATENTS).exists():
+        resumed_config(config)  # the same command, or a mistake
         LOGGER.info("%s: this run is finished; nothing is left to do", config.resume)
         return RefineResult(Path(config.resume), read_log(Path(config.resume) / "log.jsonl")[-1]["step"], True)
     if config.resume is not None:

@@ -16,16 +16,14 @@ from libhetero.io import write_particles
 from libhetero.pipelines.budget import naming_remedies, prepared
 from libhetero.pipelines.image_cache import cached
 from libhetero.pipelines.mid_latent import write_mid
-from libhetero.pipelines.refine_config import RefineConfig
+from libhetero.pipelines.refine_config import RefineConfig, resumed_config
 from libhetero.pipelines.run_folder import DataConfig, listed_particles, write_config
 from libhetero.pipelines.run_lock import locked
 from libhetero.pipelines.run_start import RunStart, reopen
 from libhetero.pipelines.watching import RunWatch
 from libhetero.report.tensorboard import require_tensorboard
-from libhetero.report.training import draw_training
 from libhetero.training import sharding
 from libhetero.training.checkpoint import CheckpointFolder
-from libhetero.training.disk import named_disk_errors
 from libhetero.training.feed import ParticleFeed
 from libhetero.training.log import read_log
 from libhetero.training.loop import TrainingResult, train
@@ -109,6 +107,7 @@ def _run(
     if config.resume is not None:
         folder = Path(config.resume)
         if config.requeue and _seen_by_writer(folder / LATENTS):
+            resumed_config(config)  # the same command, or a mistake
             LOGGER.info("%s: this run is finished; nothing is left to do", folder)
             return RefineResult(folder, read_log(folder / "log.jsonl")[-1]["step"], True)
         start = reopen(config)
@@ -146,8 +145,6 @@ def _train(
         )  # fmt: skip
     if result.finished and sharding.is_writer():
         _write_bad(folder / "ptcls_bad.lst", feed, config.data)
-        with named_disk_errors(folder / "loss.png", "the figure"):
-            draw_training(folder / "loss.png", read_log(folder / "log.jsonl"))
         write_mid(folder / LATENTS, model, result.params, feed, config.training.batch_size)
     return result
 

@@ -146,9 +146,12 @@ def resumed_config(config: RefineConfig) -> RunConfig:
         ),
         **({} if config.particles is None else {"particles": config.particles}),
     ).absolute()
+    model = to_dict(model_config(family, config, base if family == stored.family else None))
+    if model.get("latent_size") == 0:  # as many as the set shows: what it showed is stored
+        model["latent_size"] = stored.model.get("latent_size")
     wanted = RunConfig(
         family=family,
-        model=to_dict(model_config(family, config, base if family == stored.family else None)),
+        model=model,
         training=dataclasses.replace(stored.training, **config.training),
         data=asked,
     )

@@ -27,9 +27,7 @@ from libhetero.models.family import ModelFamily
 from libhetero.physics.ctf import ctf_image
 from libhetero.physics.fourier import real_image
 from libhetero.records import Batch, CTFParams, Pose
-from libhetero.report.samples import draw_samples
 from libhetero.report.tensorboard import TensorBoard
-from libhetero.report.training import draw_training
 from libhetero.training.feed import ParticleFeed
 from libhetero.training.held_out import split
 from libhetero.training.log import read_log
@@ -91,6 +89,8 @@ class RunWatch:
         step : steps done.
         params : of the model, the ones to use, on one device.
         """
+        from libhetero.report.training import draw_training  # matplotlib loads after the first step
+
         with self._dispensable("loss.png"):
             draw_training(self._folder / "loss.png", read_log(self._folder / "log.jsonl"))
         path = self._folder / "samples.png"
@@ -101,6 +101,8 @@ class RunWatch:
                     self._board.add_figure(step, "samples", path)
 
     def _draw_samples(self, path: Path, step: int, compared: Comparison) -> None:
+        from libhetero.report.samples import draw_samples
+
         captions = [
             f"particle {index}\ncorrelation {correlation:.3f}"
             for index, correlation in zip(self._samples.indices, compared.correlation, strict=True)

@@ -13,8 +13,6 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from matplotlib.image import imread
-
 from libhetero.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -73,6 +71,7 @@ class TensorBoard:
 
     def add_figure(self, step: int, name: str, path: str | Path) -> None:
         """Add a coloured PNG at `step`, as it is."""
+        from matplotlib.image import imread
         from tensorboardX.proto.summary_pb2 import Summary
 
         height, width, channels = imread(path).shape

@@ -177,27 +177,33 @@ def _lost_another(error: BaseException) -> bool:
 
 
 def _tell(line: str) -> None:
-    """Leave the line that this process fails with, unless another process was first."""
-    text = f"{jax.process_index()}\n{socket.gethostname()}\n{line}"
-    with contextlib.suppress(jax.errors.JaxRuntimeError):  # another was first, or nobody is there
-        global_state.client.key_value_set(FAILURE, text)
-        time.sleep(TELLING_SECONDS)
+    """Leave the line that this process fails with; end it here if process 0 says the same."""
+    index, host = jax.process_index(), socket.gethostname()
+    with contextlib.suppress(jax.errors.JaxRuntimeError, ValueError):  # process 0 is gone, and the store with it
+        global_state.client.key_value_set(f"{FAILURE}/{index}", f"{index}\n{host}\n{line}")
+        time.sleep(TELLING_SECONDS if index else 2 * TELLING_SECONDS)  # the store ends with process 0
+        if index and any((other, text) == (0, line) for other, _, text in _failures()):
+            _leave()
+
+
+def _failures() -> list[tuple[int, str, str]]:
+    """Return (index, host, line) of every process that has failed in good order, by index."""
+    found = [value.split("\n", 2) for _, value in global_state.client.key_value_dir_get(FAILURE)]
+    return sorted((int(index), host, line) for index, host, line in found)
 
 
 def _await_failure(own: list[str], done: threading.Event) -> None:
     """End this process when another one has failed, with its line."""
-    found = None
-    while found is None:
-        if done.wait(POLL_SECONDS):
+    found: list[tuple[int, str, str]] = []
+    while not found:
+        if done.wait(POLL_SECONDS) or own:
             return
-        with contextlib.suppress(jax.errors.JaxRuntimeError):  # not there (yet)
-            found = global_state.client.key_value_try_get(FAILURE)
-    index, host, line = found.split("\n", 2)
-    if int(index) == jax.process_index():
+        with contextlib.suppress(jax.errors.JaxRuntimeError, ValueError):  # the service is busy, or gone
+            found = _failures()
+    # Often all fail alike: each then sees to itself. The store, which others still read, ends with process 0.
+    if done.wait(TELLING_SECONDS / 2 if jax.process_index() else 2 * TELLING_SECONDS) or own:
         return
-    time.sleep(TELLING_SECONDS / 2)  # often all fail alike, and one line is enough
-    if line not in own:
-        LOGGER.error("process %s on %s failed: %s", index, host, line)
+    LOGGER.error("process %d on %s failed: %s", *found[0])
     _leave()
 
 

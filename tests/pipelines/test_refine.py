@@ -102,6 +102,23 @@ def test_a_run_without_a_checkpoint_starts_over(trained, tmp_path) -> None:
     np.testing.assert_allclose(again[1], before[1], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("family", ["hype", "mlp"])
+def test_a_command_with_requeue_begins_goes_on_and_ends(project, monkeypatch, family, capsys) -> None:
+    """Also where the data settle a part of the configuration, here the latent's size."""
+    options = [text for text in FAMILIES[family] if text not in ("--nmid", "3")]
+    command = ["particles.star", *options, *TRAINING, "--niter", "2", "--path", "run", "--requeue"]
+    with monkeypatch.context() as patch:
+        patch.setattr(StopRequest, "after", lambda self, step: step == 5)
+        assert main(command) == 143
+    assert main(command) == 0
+    assert len(losses(project / "run")) == 8
+    capsys.readouterr()
+    assert main(command) == 0
+    assert "run: this run is finished" in capsys.readouterr().out
+    _one_line(capsys, [*command, "--seed", "6"], "seed is 5, asked for 6")
+    _one_line(capsys, ["particles.star", "--requeue"], "add --path FOLDER")
+
+
 def test_everything_is_written(trained) -> None:
     folder, particles = trained
     index, latent = read_latent(folder / "mid_00.txt")

@@ -147,7 +147,7 @@ def test_an_interruption_is_no_failure_of_a_figure(known, tmp_path, monkeypatch)
     def interrupted(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(watching, "draw_training", interrupted)
+    monkeypatch.setattr("libhetero.report.training.draw_training", interrupted)
     (tmp_path / "log.jsonl").write_text("")
     with RunWatch(tmp_path, *known, CONFIG) as watch, pytest.raises(KeyboardInterrupt):
         watch.checkpoint(1, PARAMS)

@@ -27,7 +27,7 @@ BEGIN, END = "<!-- make bench: begin -->", "<!-- make bench: end -->"
 QUICK = {
     "startup": "startup.py",
     "feed": "feed.py",
-    "scaling": "scaling.py --quick",
+    "scaling": "scaling.py",
 }
 
 

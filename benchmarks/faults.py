@@ -30,6 +30,7 @@ from harness import WorkFolder, environment
 
 from libhetero.configuration import read_json, write_json
 from libhetero.errors import UserError
+from libhetero.training.checkpoint import ROOM
 from libhetero.training.log import read_log
 
 PROGRAMS = Path(__file__).resolve().parents[1] / "programs"
@@ -155,7 +156,7 @@ def check(found: int, said: str, code: int, *patterns: str) -> str:
     """Compare an exit code and what was said on stderr with what is expected."""
     lines = [line for line in said.splitlines() if ": warning: " not in line]
     if found != code or len(lines) != (code == 1):
-        raise NotSurvived(f"exit code {found}, expected {code}, saying {said[-500:]!r}")
+        raise NotSurvived(f"exit code {found}, expected {code}, saying {said[-1500:]!r}")
     missing = [pattern for pattern in patterns if lines and not re.search(pattern, lines[0])]
     if missing:
         raise NotSurvived(f"{lines[0]!r} lacks {missing}")
@@ -223,7 +224,7 @@ def disk_full(trial: Trial) -> None:
     """The disk is full at one of the first checkpoints."""
     checkpoint = used(trial.reference.folder / "whole" / "checkpoints") / 2  # two are kept
     rest = used(trial.reference.folder / "whole") - 2 * checkpoint
-    size = int(rest + trial.random.uniform(0.3, 2.5) * checkpoint)
+    size = int(rest + ROOM + trial.random.uniform(0.3, 2.5) * checkpoint)
     refine = f"{sys.executable} {PROGRAMS / 'e2hype_refine.py'}"
     (code, said), (after, also) = on_a_small_disk(
         trial, size, f"{refine} {REFINE} --path disk/run", f"{refine} --resume disk/run", "run"

@@ -32,6 +32,8 @@ LOGGER = logging.getLogger(__name__)
 FORMAT_VERSION = 2
 READABLE = (1, 2)
 WHAT = "a checkpoint"
+PAGE = 2**12  # bytes
+ROOM = 2**20  # bytes, for metadata and for what others write meanwhile
 
 Found = TypeVar("Found")
 
@@ -70,7 +72,7 @@ class CheckpointFolder:
         except DataError as failure:
             if error is None:
                 raise
-            LOGGER.warning("%s", failure)  # the first error is the one to raise
+            LOGGER.debug("%s", failure)  # the first error is the one to raise
 
     def remove_unfinished(self) -> None:
         """Remove what a killed process left half written; only whoever writes the run may call this."""
@@ -88,7 +90,8 @@ class CheckpointFolder:
         with named_disk_errors(self.folder, WHAT):
             self.folder.mkdir(parents=True, exist_ok=True)
             if self._open().latest_step() != step:
-                require_space(self.folder, sum(leaf.nbytes for leaf in jax.tree.leaves(state)), WHAT)
+                self._open().wait_until_finished()  # so that what is free now stays free
+                require_space(self.folder, _space(state), WHAT)
                 self._open().save(step, args=ocp.args.Composite(**_items(state, step)))
 
     def wait(self) -> None:
@@ -159,7 +162,8 @@ class CheckpointFolder:
 
     def _open(self) -> ocp.CheckpointManager:
         if self._manager is None:
-            logging.getLogger("absl").setLevel(logging.CRITICAL)  # it raises its errors, too
+            for name in ("absl", "asyncio"):  # what goes wrong is raised, too
+                logging.getLogger(name).setLevel(logging.CRITICAL)
             self._manager = ocp.CheckpointManager(self.folder, options=self._options)
         return self._manager
 
@@ -212,6 +216,12 @@ class CheckpointFolder:
 
 class _UnreadableError(DataError):
     """A checkpoint is damaged, or does not fit what it is read into: orbax does not tell which."""
+
+
+def _space(state: TrainingState) -> int:
+    """Return the bytes that a checkpoint may take, with a page for the end of each array and its names."""
+    leaves = jax.tree.leaves(state)
+    return sum(leaf.nbytes + PAGE for leaf in leaves) + ROOM
 
 
 def _items(state: TrainingState, step: int) -> dict[str, Any]:

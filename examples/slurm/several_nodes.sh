@@ -8,7 +8,7 @@
 #SBATCH --time=24:00:00
 #SBATCH --output=hype_%j.out
 set -euo pipefail
-# The processes find each other through Slurm, and each takes the GPU of its place on the node: every task
-# must see all GPUs of the node, so leave out --gpus-per-task and --gpu-bind.
+# The processes find each other through Slurm; each takes the GPU of its place on the node, or those that
+# --gpus-per-task or --gpu-bind let it see.
 # The folder must lie on a file system that all nodes share.
 srun --kill-on-bad-exit=1 e2hype_refine.py "$1" --path hype_several_nodes --batchsz 1024 --niter 30

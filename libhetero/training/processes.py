@@ -13,6 +13,7 @@ import atexit
 import contextlib
 import logging
 import os
+import re
 import socket
 import sys
 import threading
@@ -139,7 +140,7 @@ def _join(processes: Processes) -> None:
     limit = _seconds("LIBHETERO_JOINING_SECONDS", JOINING_SECONDS)
     options = {"initialization_timeout": limit, "heartbeat_timeout_seconds": patience}
     if processes.coordinator == AUTO:
-        jax.distributed.initialize(**options)
+        jax.distributed.initialize(local_device_ids=slurm_devices(os.environ), **options)
         return
     if processes.index:
         _reach(processes.coordinator, limit)
@@ -147,6 +148,20 @@ def _join(processes: Processes) -> None:
         processes.coordinator, processes.count, processes.index,
         cluster_detection_method="deactivate", **options,
     )  # fmt: skip
+
+
+def slurm_devices(environment: Mapping[str, str]) -> list[int] | None:
+    """Return the GPUs that a Slurm task drives, of those it sees; None leaves it to JAX: one, by its place on the node.
+
+    JAX's choice fails where a task sees its own GPUs alone (--gpus-per-task, --gpu-bind) and leaves GPUs idle
+    where a node has one task for all of them.
+    """
+    if "SLURM_LOCALID" not in environment or "JAX_LOCAL_DEVICE_IDS" in environment:
+        return None
+    seen = len([name for name in environment.get("CUDA_VISIBLE_DEVICES", "").split(",") if name])
+    alone = re.fullmatch(r"1(\(x\d+\))?", environment.get("SLURM_STEP_TASKS_PER_NODE", ""))
+    bound = "SLURM_GPUS_PER_TASK" in environment or int(environment["SLURM_LOCALID"]) >= seen
+    return list(range(seen)) if seen and (alone or bound) else None
 
 
 def _seconds(variable: str, default: int) -> int:

@@ -6,7 +6,7 @@ import pytest
 
 from libhetero.errors import ConfigurationError, PeerError
 from libhetero.training import processes
-from libhetero.training.processes import Processes, processes_asked
+from libhetero.training.processes import Processes, processes_asked, slurm_devices
 
 VARIABLES = {"JAX_COORDINATOR_ADDRESS": "a:1", "JAX_NUM_PROCESSES": "3", "JAX_PROCESS_ID": "2"}
 
@@ -58,3 +58,19 @@ def test_one_process_alone_joins_nobody() -> None:
     with processes.joined(None, lambda index, count: told.append((index, count))):
         pass
     assert told == [(0, 1)]
+
+
+@pytest.mark.parametrize(
+    ("visible", "local", "more", "taken"),
+    [
+        ("0,1,2,3", "2", {"SLURM_STEP_TASKS_PER_NODE": "4(x4)"}, None),  # JAX takes GPU 2
+        ("3", "3", {"SLURM_STEP_TASKS_PER_NODE": "4"}, [0]),  # --gpu-bind: one is seen
+        ("0,1", "0", {"SLURM_GPUS_PER_TASK": "2"}, [0, 1]),
+        ("0,1,2,3", "0", {"SLURM_STEP_TASKS_PER_NODE": "1(x2)"}, [0, 1, 2, 3]),
+        ("0,1", "0", {"SLURM_STEP_TASKS_PER_NODE": "1", "JAX_LOCAL_DEVICE_IDS": "1"}, None),
+        ("", "1", {"SLURM_STEP_TASKS_PER_NODE": "2"}, None),  # no GPUs
+    ],
+)
+def test_a_slurm_task_takes_the_gpus_that_are_its_own(visible, local, more, taken) -> None:
+    assert slurm_devices({"CUDA_VISIBLE_DEVICES": visible, "SLURM_LOCALID": local, **more}) == taken
+    assert slurm_devices({"CUDA_VISIBLE_DEVICES": visible, **more}) is None  # not in a Slurm task

@@ -14,14 +14,16 @@
 set -uo pipefail
 srun e2hype_refine.py "$1" --path hype_preemptible --requeue --batchsz 256 --niter 30 &
 step=$!
-trap 'kill -TERM "$step"' TERM
+# srun kills its tasks when it is sent SIGTERM itself: the step is sent it through Slurm.
+asked=
+trap 'asked=yes; scancel --signal=TERM "$SLURM_JOB_ID"' TERM
 wait "$step"
 code=$?
-# A trapped signal ends `wait` early: wait for the step itself.
-while kill -0 "$step" 2>/dev/null; do
+# The signal ended this wait, not the step.
+if [ -n "$asked" ]; then
     wait "$step"
     code=$?
-done
+fi
 if [ "$code" -eq 143 ]; then
     scontrol requeue "$SLURM_JOB_ID"
 fi

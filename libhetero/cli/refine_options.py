@@ -20,7 +20,7 @@ def add_refine_options(parser: argparse.ArgumentParser) -> None:
     add("--path", metavar="FOLDER", help="run folder to make (default: the next hype_NN)")
     add("--resume", metavar="FOLDER", help="go on with this run, on any number of devices")
     add("--dry-run", action="store_true",
-        help="tell parameters, work, memory and time after a few steps; write nothing")  # fmt: skip
+        help="tell parameters, work, memory and time after a few steps; make no run")  # fmt: skip
     add("--tensorboard", action="store_true", help="also write events for TensorBoard, into FOLDER/tensorboard")
     add("--requeue", action="store_true", help="with --path: begin the run there, or go on where it holds one")
     _add_processes(parser.add_argument_group("several processes (found by themselves in a Slurm step)"))
@@ -110,6 +110,6 @@ def _add_training(group: argparse._ArgumentGroup) -> None:
         help="hold out this fraction of the particles, say 0.1: keep the parameters that fit them "
         "best, stop after 3 epochs without gain (default: 0)")  # fmt: skip
     add("--seed", type=int, metavar="N", help="of every random draw (default: 0)")
-    add("--checkpoint", type=int, metavar="N", dest="checkpoint_every", help="epochs between two (default: a minute)")
+    add("--checkpoint", type=int, metavar="N", dest="checkpoint_every", help="epochs between two (default: a minute; of several processes: 1)")
     add("--keep", type=int, metavar="N", help="checkpoints kept (default: 2)")
     add("--report", type=int, metavar="N", dest="report_every", help="steps between two (default: ten an epoch)")

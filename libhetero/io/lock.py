@@ -25,6 +25,7 @@ class FileLock:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
+        self.works = True  # False once the file system has turned out to have no locks
 
     def take(self, shared: bool = False) -> bool:
         """Take the lock, or change its kind, without waiting; return whether it is held.
@@ -41,6 +42,7 @@ class FileLock:
         except OSError as error:
             if error.errno not in _NO_LOCKS:
                 raise
+            self.works = False
             logger.warning("this file system has no locks: start no second process on this set.")
         return True
 

@@ -15,8 +15,9 @@ import jax
 import numpy as np
 
 from libhetero.errors import TrainingError
+from libhetero.pipelines.image_cache import if_cached
 from libhetero.pipelines.refine_config import RefineConfig
-from libhetero.pipelines.run_start import RunStart, prepare, reopen
+from libhetero.pipelines.run_start import RunStart, prepare, reopen, settled
 from libhetero.training import sharding
 from libhetero.training.budget import (
     StepCost,
@@ -39,7 +40,7 @@ from libhetero.training.processes import joined, processes_asked
 LOGGER = logging.getLogger(__name__)
 FEWEST_STEPS = 32  # an epoch, that a chosen batch leaves
 TIMED_STEPS = 20  # at most, after the first
-TIMED_SECONDS = 10.0  # at most, after at least three steps
+TIMED_SECONDS = 10.0  # at most, after at least three steps; of one process
 
 
 @dataclass(frozen=True)
@@ -51,23 +52,20 @@ class Budget:
     start : the run.
     cost : of a step.
     memory : of one device, bytes.
-    compilation : seconds to the end of the first step.
-    step : seconds a step, feeding included; the median.
+    seconds : to the end of the first step, and of a step after it, feeding included (the median); None
+        where the batch does not fit and no step was taken.
     """
 
     start: RunStart
     cost: StepCost
     memory: int
-    compilation: float
-    step: float
+    seconds: tuple[float, float] | None
 
     def lines(self) -> Iterator[str]:
         """Yield what a user reads."""
         config, cost = self.start.config.training, self.cost
         count = len(split(len(self.start.feed), config)[0])
         steps = steps_per_epoch(count, config.batch_size)
-        epoch = steps * self.step
-        rate = config.batch_size / self.step
         share = per_device(config)
         yield (
             f"model    {self.start.config.family}, {cost.parameters:,} parameters; {_bytes(cost.state_bytes)} with "
@@ -78,25 +76,29 @@ class Budget:
             f"memory   {_bytes(cost.device_bytes)} a device for {share} of the {config.batch_size} particles of a "
             f"batch ({_bytes(cost.temporary_bytes)} temporary); there are {_bytes(self.memory)}"
         )
+        if self.seconds is None:
+            yield f"This batch does not fit: {remedies(config)}."
+            return
+        first, step = self.seconds
+        epoch, rate = steps * step, config.batch_size / step
         yield (
-            f"step     {1e3 * self.step:.4g} ms on {jax.device_count()} device(s), {rate:.4g} particles/s, "
-            f"{1e-9 * rate * cost.flops_per_particle:.3g} GFLOP/s; the first step after {self.compilation:.1f} s"
+            f"step     {1e3 * step:.4g} ms on {jax.device_count()} device(s), {rate:.4g} particles/s, "
+            f"{1e-9 * rate * cost.flops_per_particle:.3g} GFLOP/s; the first step after {first:.1f} s"
         )
         yield f"epoch    {steps} steps, {_duration(epoch)}; {config.epochs} epochs {_duration(config.epochs * epoch)}"
-        if cost.device_bytes > self.memory:
-            yield f"This batch does not fit: {remedies(config)}."
 
 
 def dry_run(config: RefineConfig, told: Callable[[int, int], None] | None = None) -> Budget:
     """Do all that a run does before its first step, take some steps, and tell what the rest would cost.
 
-    Nothing is written. What `prepare` raises is raised here too.
+    Nothing is written into a run folder. What `prepare` raises is raised here too.
 
     Parameters
     ----------
     told : called with the index of this process and how many there are.
     """
     with joined(processes_asked(*config.processes, os.environ), told):
+        config = settled(config)
         return _budget(reopen(config) if config.resume is not None else prepared(config))
 
 
@@ -105,9 +107,11 @@ def _budget(start: RunStart) -> Budget:
     particle = start.feed.batch(np.arange(1))
     training = start.config.training
     cost = step_cost(start.model.loss, params, particle, training, per_device(training))
+    memory = device_memory()
+    # process 0's memory stands for that of all, which must take the same way
+    fits = sharding.said_by_writer(lambda: str(cost.device_bytes <= memory)) == "True"
     with naming_remedies(training):
-        compilation, step = _time_steps(start)
-    return Budget(start, cost, device_memory(), compilation, step)
+        return Budget(start, cost, memory, _time_steps(start) if fits else None)
 
 
 def prepared(config: RefineConfig) -> RunStart:
@@ -175,7 +179,8 @@ def _shapes(start: RunStart) -> Any:
 
 def _time_steps(start: RunStart) -> tuple[float, float]:
     """Return the seconds to the end of the first step, and those of a later one."""
-    config, feed, mesh = start.config.training, start.feed, sharding.data_mesh()
+    config, mesh = start.config.training, sharding.data_mesh()
+    feed = if_cached(start.feed, start.config.data.cache)
     began = time.perf_counter()
     training, _ = split(len(feed), config)
     optimiser = build_optimiser(config, steps_per_epoch(len(training), config.batch_size))
@@ -190,7 +195,8 @@ def _time_steps(start: RunStart) -> tuple[float, float]:
             state, metrics = step(state, batch)
             jax.block_until_ready(metrics)
             times.append(time.perf_counter())
-            if len(times) > 4 and times[-1] - times[1] > TIMED_SECONDS:
+            # each of several processes has a clock of its own, and all must take the same steps
+            if jax.process_count() == 1 and len(times) > 4 and times[-1] - times[1] > TIMED_SECONDS:
                 break
     seconds = np.diff(times)
     return float(seconds[0]), float(np.median(seconds[1:]))

@@ -21,6 +21,7 @@ import json
 import logging
 import os
 import shutil
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -111,7 +112,7 @@ def cached(feed: ParticleFeed, folder: str | os.PathLike | None) -> ParticleFeed
                 while not lock.take():
                     time.sleep(SECONDS_BETWEEN_LOOKS)
             if not path.exists():
-                _fill(feed, path)
+                _fill(feed, path, "" if lock.works else f".{socket.gethostname()}.{os.getpid()}")
     except OSError as error:
         raise writing_error(path, error) from error
     return _opened(feed, path)
@@ -166,9 +167,14 @@ def _state(path: str) -> tuple[str, int, int]:
     return os.path.abspath(path), found.st_size, found.st_mtime_ns
 
 
-def _fill(feed: ParticleFeed, path: Path) -> None:
-    """Prepare the images that are missing, in storage order, and let the file take its place."""
-    part, record = path.with_suffix(".part"), path.with_suffix(".json")
+def _fill(feed: ParticleFeed, path: Path, own: str = "") -> None:
+    """Prepare the images that are missing, in storage order, and let the file take its place.
+
+    Parameters
+    ----------
+    own : part of the names of unfinished files, where several processes may fill at once for want of locks.
+    """
+    part, record = path.with_suffix(f"{own}.part"), path.with_suffix(f"{own}.json")
     particles, m = feed.particles, feed.box_size
     done, bad = _recorded(part, record, 4 * m * m)
     _check_space(path, (len(feed) - done) * 4 * m * m, len(feed), m)
@@ -188,6 +194,7 @@ def _fill(feed: ParticleFeed, path: Path) -> None:
                 _record(file, record, done, bad)
                 recorded = time.monotonic()
         _record(file, record, done, bad)
+        os.replace(record, path.with_suffix(".json"))
         os.replace(part, path)
         flush_folder_to_disk(path.parent)
 

@@ -67,6 +67,8 @@ def write_mid(
     feed: ParticleFeed,
     batch_size: int,
     progress: Callable[[float], None] | None = None,
+    *,
+    encoded: Callable[[], None] | None = None,
 ) -> None:
     """Write index and latent of every particle, latents wider than 100 reduced by PCA.
 
@@ -78,6 +80,7 @@ def write_mid(
     path : text file to make.
     batch_size : particles encoded at once.
     progress : called with the fraction done of each pass.
+    encoded : called once every particle has been read, before the file is there.
     """
     stream = LatentStream(model, params, feed, batch_size)
     latent, basis = reduce_stream(
@@ -86,6 +89,8 @@ def write_mid(
         ),
         len(feed), WIDEST,
     )  # fmt: skip
+    if encoded is not None:
+        encoded()
     if basis is not None:
         with replacing(basis_path(path)) as beside:
             np.savez(beside, mean=basis.mean, directions=basis.directions)

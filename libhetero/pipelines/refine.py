@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import os
 from collections.abc import Callable
@@ -13,20 +12,20 @@ import jax
 
 from libhetero.errors import StoppedEarly
 from libhetero.io import write_particles
-from libhetero.pipelines.budget import naming_remedies, prepared
+from libhetero.pipelines.budget import naming_remedies, per_device, prepared
 from libhetero.pipelines.image_cache import cached
 from libhetero.pipelines.mid_latent import write_mid
 from libhetero.pipelines.refine_config import RefineConfig, resumed_config
 from libhetero.pipelines.run_folder import DataConfig, listed_particles, write_config
 from libhetero.pipelines.run_lock import locked
-from libhetero.pipelines.run_start import RunStart, reopen
+from libhetero.pipelines.run_start import RunStart, reopen, seen_by_writer, settled
 from libhetero.pipelines.watching import RunWatch
 from libhetero.report.tensorboard import require_tensorboard
 from libhetero.training import sharding
 from libhetero.training.checkpoint import CheckpointFolder
 from libhetero.training.feed import ParticleFeed
-from libhetero.training.log import read_log
 from libhetero.training.loop import TrainingResult, train
+from libhetero.training.optimiser import TrainingConfig
 from libhetero.training.processes import joined as joined_processes
 from libhetero.training.processes import processes_asked
 
@@ -76,26 +75,13 @@ def run(
     if config.tensorboard:
         require_tensorboard()
     with joined_processes(processes_asked(*config.processes, os.environ), joined):
-        result = _run(_settled(config), new_folder, started, progress)
+        result = _run(settled(config), new_folder, started, progress)
     if not result.finished:
         raise StoppedEarly(
             f"stopped as the system asked, after step {result.step}; the checkpoint is written. "
             f"Go on with --resume {result.folder}."
         )
     return result
-
-
-def _settled(config: RefineConfig) -> RefineConfig:
-    """Return what a requeued run has to do: go on in its folder if it has begun, or begin it."""
-    if not config.requeue or config.resume is not None:
-        return config
-    begun = _seen_by_writer(Path(config.folder) / "config.json")
-    return dataclasses.replace(config, folder=None, resume=config.folder) if begun else config
-
-
-def _seen_by_writer(path: Path) -> bool:
-    """Return whether process 0 sees the file: it may have made it since, or another one may not see it yet."""
-    return sharding.said_by_writer(lambda: str(path.exists())) == "True"
 
 
 def _run(
@@ -106,10 +92,11 @@ def _run(
 ) -> RefineResult:
     if config.resume is not None:
         folder = Path(config.resume)
-        if config.requeue and _seen_by_writer(folder / LATENTS):
+        if config.requeue and seen_by_writer(folder / LATENTS):
             resumed_config(config)  # the same command, or a mistake
             LOGGER.info("%s: this run is finished; nothing is left to do", folder)
-            return RefineResult(folder, read_log(folder / "log.jsonl")[-1]["step"], True)
+            with CheckpointFolder(folder / "checkpoints") as checkpoints:
+                return RefineResult(folder, checkpoints.latest() or 0, True)
         start = reopen(config)
     else:
         start = prepared(config)
@@ -135,6 +122,7 @@ def _train(
     if asked.resume is not None and sharding.is_writer():
         write_config(folder, config)  # what may change on resuming has
     feed = cached(start.feed, config.data.cache)
+    sharding.wait_for_all("fed")  # filling takes longer on one machine than on another
     key = jax.random.key(config.training.seed)
     params = jax.eval_shape(model.init, key) if resumes else jax.jit(model.init)(key)
     watch = RunWatch(folder, model, feed, config.training, tensorboard=asked.tensorboard)
@@ -144,9 +132,18 @@ def _train(
             resume=resumes, progress=progress, observe=watch.checkpoint, listener=watch.report,
         )  # fmt: skip
     if result.finished and sharding.is_writer():
-        _write_bad(folder / "ptcls_bad.lst", feed, config.data)
-        write_mid(folder / LATENTS, model, result.params, feed, config.training.batch_size)
+        feed.bad.without_limit()
+        with naming_remedies(config.training):
+            write_mid(
+                folder / LATENTS, model, result.params, feed, _encoded_at_once(config.training),
+                encoded=lambda: _write_bad(folder / "ptcls_bad.lst", feed, config.data),
+            )  # fmt: skip
     return result
+
+
+def _encoded_at_once(config: TrainingConfig) -> int:
+    """Return how many particles fit this process's devices as they do in training."""
+    return per_device(config) // config.accumulate * jax.local_device_count()
 
 
 def _write_bad(path: Path, feed: ParticleFeed, data: DataConfig) -> None:

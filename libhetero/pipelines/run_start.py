@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
+import json
 import logging
 import shutil
 from collections.abc import Callable, Iterator
@@ -40,6 +42,7 @@ from libhetero.pipelines.run_folder import (
     write_arrays,
     write_config,
 )
+from libhetero.pipelines.run_lock import locked
 from libhetero.records import Batch, Gaussians, ParticleSet
 from libhetero.training import sharding
 from libhetero.training.bad_images import BadImages
@@ -119,7 +122,21 @@ def prepare(config: RefineConfig) -> RunStart:
     )
     _check_finite(model)
     run_config = dataclasses.replace(run_config, data=data, model=to_dict(model.config))
+    _check_alike(run_config, model)
     return RunStart(run_config, particles, feed, model, gaussians)
+
+
+def settled(config: RefineConfig) -> RefineConfig:
+    """Return what a requeued run has to do: go on in its folder if it has begun, or begin it."""
+    if not config.requeue or config.resume is not None:
+        return config
+    begun = seen_by_writer(Path(config.folder) / "config.json")
+    return dataclasses.replace(config, folder=None, resume=config.folder) if begun else config
+
+
+def seen_by_writer(path: Path) -> bool:
+    """Return whether process 0 sees the file: it may have made it since, or another one may not see it yet."""
+    return sharding.said_by_writer(lambda: str(path.exists())) == "True"
 
 
 def reopen(config: RefineConfig) -> RunStart:
@@ -151,6 +168,19 @@ def _check_finite(model: ModelFamily) -> None:
                 f"the model's {name} is not finite; expected numbers. Compare the starting model "
                 "(position, width) with the particles (box, pixel size)."
             )
+
+
+def _check_alike(config: RunConfig, model: ModelFamily) -> None:
+    """Refuse to train where processes have measured different models, as different processors may."""
+    digest = hashlib.sha256(json.dumps(to_dict(config), sort_keys=True).encode())
+    for name, array in sorted(model.arrays().items()):
+        digest.update(name.encode() + np.ascontiguousarray(array).tobytes())
+    own = digest.hexdigest()
+    if sharding.said_by_writer(lambda: own) != own:
+        raise ConfigurationError(
+            "this process has measured another model than process 0; expected the same on all. Start all on "
+            "processors of one kind, with the same command."
+        )
 
 
 def _starting_gaussians(config: RunConfig, feed: ParticleFeed) -> Gaussians | None:
@@ -195,12 +225,15 @@ def _new_folder(name: str | None, new_folder: Callable[[], Path] | None) -> Iter
     """Make the run folder; remove it if what a run needs cannot be written into it."""
     existed = name is not None and Path(name).exists()
     folder = Path(sharding.said_by_writer(lambda: str(_make_folder(name, new_folder))))
-    try:
-        yield folder
-    except BaseException:
-        if not existed and sharding.is_writer():
-            shutil.rmtree(folder, ignore_errors=True)
-        raise
+    with locked(folder):
+        if sharding.is_writer():
+            _refuse_a_run(folder)  # which another process may have begun meanwhile
+        try:
+            yield folder
+        except BaseException:
+            if not existed and sharding.is_writer():
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
 
 
 def _make_folder(name: str | None, new_folder: Callable[[], Path] | None) -> Path:
@@ -209,9 +242,13 @@ def _make_folder(name: str | None, new_folder: Callable[[], Path] | None) -> Pat
             raise ConfigurationError("no run folder was named; expected one.")
         return Path(new_folder())
     folder = Path(name)
+    _refuse_a_run(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _refuse_a_run(folder: Path) -> None:
     if (folder / "config.json").exists():
         raise ConfigurationError(
             f"{folder}: already holds a run; go on with --resume {folder}, or name another folder."
         )
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder

@@ -42,6 +42,10 @@ class BadImages:
         with self._lock:
             return np.array(sorted(self._places), np.int64)
 
+    def without_limit(self) -> None:
+        """Leave out any further ones: after training, which other processes have seen the whole of."""
+        self._most = len(self._particles)
+
     def screen(
         self, images: Float[np.ndarray, "batch n n"], index: np.ndarray
     ) -> Bool[np.ndarray, " batch"]:

@@ -3,7 +3,8 @@
 A step whose loss or gradient is not finite is skipped within the compiled step (`optimiser`). After
 `PATIENCE` of them in a row the state goes back to the last checkpoint and every later update is multiplied
 by `RATE_CUT` once more; below `LEAST_RATE` of the rate asked for, training has diverged. No checkpoint is
-written between two skipped steps, so that what is gone back to has made a finite step. Metrics are the same
+written between two skipped steps, so that what is gone back to has made a finite step. The lower rate is
+stored by the next checkpoint: a run stopped before it resumes at the rate before. Metrics are the same
 on every process, so all of them decide alike.
 """
 

@@ -19,7 +19,7 @@ TERMINATED = 143  # what a shell reports for SIGTERM
 class StopRequest:
     """Notices SIGTERM while it is entered, so that a checkpoint can be written first.
 
-    Before the first step there is nothing to write and a compilation may take minutes: the process then
+    Before the first step there is nothing new to write and a compilation may take minutes: the process then
     ends at once, from a thread, for signal handlers of Python wait until the compiler returns. With
     several processes JAX notices the signal and shares the decision, so that all stop after the same step.
     """
@@ -56,7 +56,7 @@ class StopRequest:
         """Read the numbers of arriving signals, which come here even while the main thread compiles."""
         while found := os.read(descriptor, 1):
             if found[0] == signal.SIGTERM and not self._began:
-                LOGGER.error("stopped as the system asked, before the first step: no checkpoint is written")
+                LOGGER.error("stopped as the system asked, before the first step; go on with --resume or the same command")
                 sys.stdout.flush()
                 os._exit(TERMINATED)
         os.close(descriptor)
@@ -64,6 +64,6 @@ class StopRequest:
     def after(self, step: int) -> bool:
         """Return whether to stop now, after `step` steps."""
         self._began = True
-        if jax.process_count() > 1:
-            return multihost_utils.reached_preemption_sync_point(step)
+        if jax.process_count() > 1 and not self._seen:
+            self._seen = multihost_utils.reached_preemption_sync_point(step)  # true at one step only
         return self._seen

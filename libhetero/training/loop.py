@@ -122,7 +122,7 @@ def train(
             state = sharding.place_replicated(start_state(params, optimiser, config), mesh)
         if folder is not None:
             store.remove_unfinished()
-        if not resume:
+        if not resume or folder is None:
             store.save(state)
         path = Path(folder) / "log.jsonl" if folder is not None and sharding.is_writer() else None
         log = stack.enter_context(RunLog(path, plan.total, int(state.step), began, listener))
@@ -295,7 +295,8 @@ class _Run:
         if self.guard.in_a_row and not ends:
             return
         self.watch.store.save(self.state)
-        self.watch.look(self.state)
+        if not self.stopped:  # the system gives little time
+            self.watch.look(self.state)
 
     def _go_back(self) -> None:
         self.state = self.guard.go_back(self.state, self.watch.store, self.mesh)

@@ -53,6 +53,7 @@ class Meter:
         self._unread.clear()
         self._sums, self._weight = {}, 0
         del self.losses[max(step - self._start, 0) :]
+        self._start = min(self._start, step)
 
     def _read(self) -> None:
         step, particles, metrics = self._unread.popleft()

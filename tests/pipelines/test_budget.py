@@ -73,6 +73,13 @@ def test_the_batch_is_bounded_by_memory(monkeypatch, caplog) -> None:
     assert needed[0] <= 40_000 < needed[1]
 
 
+def test_a_batch_that_does_not_fit_is_told_without_a_step(monkeypatch) -> None:
+    monkeypatch.setattr(budget, "device_memory", lambda: 1000)
+    monkeypatch.setattr(budget, "_time_steps", None)
+    lines = list(budget._budget(toy_start(batch_size=8)).lines())
+    assert lines[-1].startswith("This batch does not fit: use --batchsz 4 or --batchsz auto, --accum")
+
+
 def test_a_wrong_batch_is_a_wrong_option(project, capsys) -> None:
     assert main(["particles.star", "--batchsz", "most"]) == 2
     assert "expected a whole number or auto, got 'most'" in capsys.readouterr().err

@@ -11,7 +11,7 @@ import pytest
 
 from libhetero.errors import DataError
 from libhetero.io import ImageReader
-from libhetero.io.lock import lock_file
+from libhetero.io.lock import FileLock, lock_file
 from libhetero.pipelines import image_cache
 from libhetero.pipelines.image_cache import cache_path, cached, if_cached
 from libhetero.training.bad_images import BadImages
@@ -169,3 +169,17 @@ def test_one_fills_and_the_others_wait(feed, tmp_path, monkeypatch) -> None:
         image_cache._fill(feed, path)
     waiting.join()
     _same(found[0], feed)
+
+
+def test_without_locks_each_process_fills_a_file_of_its_own(feed, tmp_path, monkeypatch) -> None:
+    def take(self, shared=False) -> bool:
+        self.works = False
+        return True
+
+    seen = []
+    replace = os.replace
+    monkeypatch.setattr(FileLock, "take", take)
+    monkeypatch.setattr(os, "replace", lambda a, b: (seen.append(Path(a).name), replace(a, b)))
+    images = cached(feed, tmp_path / "cache").batch(np.arange(3)).images
+    np.testing.assert_array_equal(images, feed.batch(np.arange(3)).images)
+    assert any(name.endswith(f".{os.getpid()}.part") for name in seen)

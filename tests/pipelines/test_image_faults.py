@@ -74,6 +74,15 @@ def test_bad_images_are_left_out_counted_and_listed(project, capsys) -> None:
     )
 
 
+def test_a_run_resumed_at_its_end_lists_all_bad_images(project) -> None:
+    spoil([4, 17])
+    assert main(TINY) == 0
+    for name in ("mid_00.txt", "ptcls_bad.lst"):
+        Path("hype_00", name).unlink()
+    assert main(["--resume", "hype_00"]) == 0
+    np.testing.assert_array_equal(read_particles("hype_00/ptcls_bad.lst").image_index, [4, 17])
+
+
 def test_too_many_bad_images_end_the_run_and_more_may_be_allowed_on_resuming(
     project, capsys, monkeypatch
 ) -> None:

@@ -4,6 +4,7 @@ import dataclasses
 import errno
 import os
 import threading
+from pathlib import Path
 
 import mrcfile
 import numpy as np

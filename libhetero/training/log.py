@@ -64,7 +64,9 @@ class RunLog:
         if self._path is not None:
             _keep_lines(self._path, start)
             if sys.stderr.isatty():
-                self._bar = tqdm(total=total, initial=start, unit="step", dynamic_ncols=True)
+                # tqdm's own time left would count compilation and figures
+                layout = "{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}{postfix}"
+                self._bar = tqdm(total=total, initial=start, bar_format=layout, dynamic_ncols=True)
 
     def __enter__(self) -> RunLog:
         return self
@@ -138,7 +140,10 @@ class RunLog:
         rate, left = line.get("particles_per_second"), line.get("seconds_left")
         if self._bar is not None:
             self._bar.update(step - self._bar.n)
-            self._bar.set_postfix_str(f"loss {line['loss']:.5g}, {rate or 0:.0f} particles/s")
+            text = f"epoch {line['epoch']:.2f}, loss {line['loss']:.5g}"
+            if rate is not None:
+                text += f", {rate:.0f} particles/s, {_duration(left)} left"
+            self._bar.set_postfix_str(text)
             return
         now = time.monotonic()
         if now - self._shown < SECONDS_BETWEEN_LINES and step < self._total:

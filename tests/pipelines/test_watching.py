@@ -202,7 +202,7 @@ def _check_files(folder: Path, starts: list[int]) -> None:
     for name in set().union(*lines) - {"step"}:
         expected = {line["step"]: np.float32(line[name]) for line in lines if name in line}
         assert board[name] == expected, name
-    assert board["samples"].keys() == {4, 8, 12} | ({6} if len(starts) > 1 else set())
+    assert board["samples"].keys() == {4, 8, 12}  # none where the run was asked to stop
     assert board["samples"][12] == (folder / "samples.png").read_bytes() != board["samples"][4]
     events = read_events(folder / "tensorboard")
     assert [event.step for event in events if event.HasField("session_log")] == starts

@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
-import json
 import os
 import sys
 import tempfile
@@ -31,7 +30,7 @@ from harness import environment
 
 from libhetero import models
 from libhetero.cli.allocator import keep_freed_memory
-from libhetero.configuration import from_dict
+from libhetero.configuration import from_dict, write_json
 from libhetero.io import ImageReader, MrcsWriter
 from libhetero.physics.ctf import ctf_image
 from libhetero.physics.fourier import real_image
@@ -239,7 +238,7 @@ def main(argv: list[str] | None = None) -> int:
             print(table(found))
     if options.json:
         found["environment"] = environment()
-        Path(options.json).write_text(json.dumps(found, indent=1) + "\n")
+        write_json(Path(options.json), found)
     return 0
 
 

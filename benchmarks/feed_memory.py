@@ -27,6 +27,7 @@ from libhetero.models.hype.model import HypeModel
 from libhetero.training.bad_images import BadImages
 from libhetero.training.feed import ParticleFeed, steps_per_epoch
 from libhetero.training.loop import train
+from libhetero.training.memory import peak_resident_memory
 from libhetero.training.optimiser import TrainingConfig
 from libhetero.training.order import Pool
 from libhetero.training.preprocess import PreprocessConfig
@@ -78,7 +79,7 @@ def train_some(folder: Path, steps: int, pool: Pool) -> dict[str, Any]:
     particles = read_particles(folder / "particles.star")
     check_particles(particles, need_pose=True, need_ctf=True)
     write_particles(folder / "ptcls_00.lst", particles)
-    listed = peak_memory()
+    listed = peak_resident_memory() / 2**20
     feed = ParticleFeed(
         ImageReader(particles), particles, PreprocessConfig(), BadImages(particles), pool=pool
     )
@@ -99,16 +100,8 @@ def train_some(folder: Path, steps: int, pool: Pool) -> dict[str, Any]:
         "steps": result.step,
         "chunk": 0 if order is None else order.chunk,
         "list_mib": listed,
-        "peak_mib": peak_memory(),
+        "peak_mib": peak_resident_memory() / 2**20,
     }
-
-
-def peak_memory() -> float:
-    """Return the most resident memory that this process has had, MiB."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) / 1024
-    raise OSError("/proc/self/status says no VmHWM; expected Linux.")
 
 
 def measure_memory(folder: Path, counts: list[int], box: int, steps: int) -> list[dict[str, Any]]:

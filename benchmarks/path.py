@@ -10,15 +10,14 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import importlib.util
-import json
-import os
-import platform
 import sys
 import tempfile
-from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
 
+from harness import environment
+
+from libhetero.configuration import write_json
 from libhetero.errors import UserError
 
 DEMO = Path(__file__).resolve().parent.parent / "examples" / "demo.py"
@@ -51,12 +50,11 @@ def main(argv: list[str] | None = None) -> int:
     print(f"{'all':<32}{total:9.1f}{max(r.peak_bytes for r in results) / 2**20:10.0f}")
     if options.json:
         report = {
-            "machine": {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()},
-            "versions": {name: version(name) for name in ("jax", "flax", "numpy")},
+            **environment(),
             "stages": [dataclasses.asdict(result) for result in results],
             "seconds": total,
         }
-        Path(options.json).write_text(json.dumps(report, indent=1) + "\n")
+        write_json(Path(options.json), report)
     return 0
 
 

@@ -12,7 +12,6 @@ real devices are. docs/scaling.md goes on to 64 devices on paper.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import statistics
 import sys
@@ -30,6 +29,7 @@ from harness import environment
 from hype_speed import PIXEL_SIZE, HypeSizes, particles
 from jax.sharding import PartitionSpec
 
+from libhetero.configuration import write_json
 from libhetero.models.hype.model import HypeModel
 from libhetero.pipelines.refine_config import RefineConfig, new_config
 from libhetero.training import sharding
@@ -178,7 +178,7 @@ def main(argv: list[str] | None = None) -> int:
     found = run(QUICK if options.quick else Sizes())
     print(table(found))
     if options.json:
-        Path(options.json).write_text(json.dumps(found, indent=1) + "\n")
+        write_json(Path(options.json), found)
     return 0
 
 

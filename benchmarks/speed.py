@@ -14,7 +14,6 @@ CryoHype (`hype_speed`): a step of the published formulation against one of the 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Callable
@@ -31,6 +30,7 @@ from timing import compiled_call, measure
 
 import libhetero.physics  # noqa: F401  (records become pytrees)
 from libhetero.cli.allocator import keep_freed_memory
+from libhetero.configuration import write_json
 from libhetero.models.gmm.config import GmmConfig
 from libhetero.models.gmm.point_transformer import PointTransformerDecoder
 from libhetero.models.gmm.published import PublishedDecoder
@@ -265,7 +265,7 @@ def main(argv: list[str] | None = None) -> int:
     found = run(sizes, hype)
     print(table(found))
     if options.json:
-        Path(options.json).write_text(json.dumps(found, indent=1) + "\n")
+        write_json(Path(options.json), found)
     return 0
 
 

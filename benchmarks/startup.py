@@ -10,7 +10,6 @@ While a training runs on, the CPU seconds it takes a second tell how many cores 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shlex
 import statistics
@@ -26,6 +25,7 @@ from typing import Any
 from harness import environment
 
 from libhetero.cli.stages import find_program
+from libhetero.configuration import write_json
 from libhetero.errors import UserError
 
 PATIENCE = 600.0  # seconds for a first step
@@ -193,7 +193,7 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     print(table(found))
     if options.json:
-        Path(options.json).write_text(json.dumps(found, indent=1) + "\n")
+        write_json(Path(options.json), found)
     return 0
 
 

@@ -4,6 +4,8 @@ Every message is one line that says what, where, what was expected, what was fou
 the remedy. Programs print it and exit with code 1; a traceback never reaches a user.
 """
 
+TERMINATED = 143  # exit code after SIGTERM, as a shell reports it
+
 
 class UserError(Exception):
     """Something in the user's files or options is wrong and the message says what to do."""

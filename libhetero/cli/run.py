@@ -15,8 +15,8 @@ from libhetero.cli.allocator import allocator_variables, keep_freed_memory
 from libhetero.cli.compilation_cache import cache_variables
 from libhetero.cli.eman2_log import Eman2Log
 from libhetero.cli.failure import describe_failure
-from libhetero.cli.supervisor import TERMINATED, hold_to_parent, is_one_of_several, supervise
-from libhetero.errors import StoppedEarly
+from libhetero.cli.supervisor import hold_to_parent, is_one_of_several, supervise
+from libhetero.errors import TERMINATED, StoppedEarly
 
 INTERRUPTED = 130  # what a shell reports for Ctrl-C
 
@@ -61,7 +61,7 @@ class Session:
     command: str
     threads: int
     log: Eman2Log
-    voice: Voice = field(default_factory=lambda: Voice())
+    voice: Voice = field(default_factory=Voice)
 
     def progress(self, fraction: float) -> None:
         """Say how much of the work is done, 0 to 1, in `.eman2log.txt`."""

@@ -18,12 +18,13 @@ import threading
 from collections.abc import Mapping
 from typing import IO
 
+from libhetero.errors import TERMINATED
+
 LIFELINE = "LIBHETERO_LIFELINE"  # descriptor whose end tells the child that its parent is gone
 _LOG_LINE = re.compile(r"^([IWEF])\d{4} [\d:.]+ +\d+ (\S+?):\d+\]")
 _SERVICE = ("coordination_service", "preemption_", "client.h", "error_reporting", "distributed/")
 _FATAL = "JAX distributed service detected fatal errors"
 _SILENT = re.compile(r"stopped sending heartbeats\):\s*\n((?:.*?\b\d+\s*\n)+)")
-TERMINATED = 143  # stopped by SIGTERM, which the service notes too
 _FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
 
 
@@ -71,7 +72,7 @@ def supervise(program: str) -> int:
     if reason is not None:
         print(f"{program}: {reason}", file=sys.stderr, flush=True)
         return 1
-    if code not in (0, TERMINATED):
+    if code not in (0, TERMINATED):  # the service notes a SIGTERM too
         sys.stderr.write(held)
     return code if code >= 0 else 128 - code
 

@@ -12,8 +12,9 @@ from types import FrameType, TracebackType
 import jax
 from jax.experimental import multihost_utils
 
+from libhetero.errors import TERMINATED
+
 LOGGER = logging.getLogger(__name__)
-TERMINATED = 143  # what a shell reports for SIGTERM
 
 
 class StopRequest:

@@ -19,6 +19,11 @@ def peak_memory() -> int:
     peaks = [stats["peak_bytes_in_use"] for stats in told if "peak_bytes_in_use" in stats]
     if peaks:
         return int(max(peaks))
+    return peak_resident_memory()
+
+
+def peak_resident_memory() -> int:
+    """Return the most bytes of the machine's memory that this process has had."""
     status = Path("/proc/self/status")
     if status.exists():  # Linux, whose getrusage begins with the peak of whoever started the process
         found = re.search(r"^VmHWM:\s+(\d+) kB", status.read_text(), re.MULTILINE)

@@ -127,7 +127,7 @@ def joined(
         watcher.join()
     except BaseException as error:
         if _lost_another(error):
-            time.sleep(2 * _seconds("LIBHETERO_HEARTBEAT_SECONDS", HEARTBEAT_SECONDS))  # the service ends this process with a better reason
+            time.sleep(2 * _heartbeat())  # the service ends this process with a better reason
         line.append(" ".join(str(error).split()) or type(error).__name__)
         _tell(line[0])
         atexit.register(_leave)  # JAX's own farewell would wait for the others
@@ -136,7 +136,7 @@ def joined(
 
 def _join(processes: Processes) -> None:
     """Meet the others; a process other than 0 first makes sure that process 0 can be reached."""
-    patience = _seconds("LIBHETERO_HEARTBEAT_SECONDS", HEARTBEAT_SECONDS)
+    patience = _heartbeat()
     limit = _seconds("LIBHETERO_JOINING_SECONDS", JOINING_SECONDS)
     options = {"initialization_timeout": limit, "heartbeat_timeout_seconds": patience}
     if processes.coordinator == AUTO:
@@ -162,6 +162,10 @@ def slurm_devices(environment: Mapping[str, str]) -> list[int] | None:
     alone = re.fullmatch(r"1(\(x\d+\))?", environment.get("SLURM_STEP_TASKS_PER_NODE", ""))
     bound = "SLURM_GPUS_PER_TASK" in environment or int(environment["SLURM_LOCALID"]) >= seen
     return list(range(seen)) if seen and (alone or bound) else None
+
+
+def _heartbeat() -> int:
+    return _seconds("LIBHETERO_HEARTBEAT_SECONDS", HEARTBEAT_SECONDS)
 
 
 def _seconds(variable: str, default: int) -> int:

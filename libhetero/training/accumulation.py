@@ -17,7 +17,7 @@ batch, is spread over the parts. XLA sums the gradient over devices in each part
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp

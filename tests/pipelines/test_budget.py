@@ -10,9 +10,11 @@ from libhetero.pipelines.run_start import RunStart
 from libhetero.training.budget import step_cost
 from libhetero.training.optimiser import TrainingConfig
 from programs.e2hype_refine import main
-from tests.pipelines.test_refine import HYPE, compiled_once  # noqa: F401  (a fixture)
+from tests.pipelines.test_refine import HYPE
 from tests.pipelines.tiny_set import write_tiny_set
 from tests.training.toy import Toy, make_feed
+
+pytestmark = pytest.mark.usefixtures("compiled_once")
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from libhetero.training.log import read_log
 from libhetero.training.optimiser import TrainingConfig
 from libhetero.training.preprocess import PreprocessConfig
 from programs.e2hype_refine import main
-from tests.pipelines.test_refine import FAMILIES, TRAINING, compiled_once  # noqa: F401
+from tests.pipelines.test_refine import FAMILIES, TRAINING
 from tests.pipelines.tiny_set import write_tiny_set
 from tests.reference.ctf import ctf_image
 from tests.reference.gaussians import project
@@ -32,6 +32,8 @@ from tests.training.toy import ArrayReader, make_particles
 
 BOX, PIXEL, COUNT = 16, 4.0, 20
 CONFIG = TrainingConfig(seed=3)
+
+pytestmark = pytest.mark.usefixtures("compiled_once")
 
 
 class Knowing:

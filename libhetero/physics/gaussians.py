@@ -69,33 +69,44 @@ def project_amplitudes(
     return _half_planes(product.reshape(len(amplitudes), len(left), len(left)), n)
 
 
-def project_groups(
+def group_quadrants(
     position: Float[Array, "points 3"],
     sigma: Float[Array, "points"],
     amplitudes: Float[Array, "groups members"],
     pose: Pose,
     n: int,
     pixel_size: float,
-) -> Float[Array, "groups 2 n half"]:
+) -> Float[Array, "groups side side"]:
     """Return `project_gaussians` for each of several groups of as many Gaussians, group after group.
 
-    The result is real: real and imaginary parts along the second axis.
+    In `quadrants`, one matrix product for each group, contracted over its members and cosine and sine.
     """
-    left, right = _both_tables(position, sigma, pose, n, pixel_size)
-    shape = (len(left), *amplitudes.shape)
-    left = jnp.transpose(left.reshape(shape) * amplitudes, (1, 0, 2))
-    right = jnp.transpose(right.reshape(shape), (1, 2, 0))
-    return _half_planes(jnp.matmul(left, right, precision=HIGHEST), n)
+    shape = (n // 2 + 1, *np.shape(amplitudes))
+    cosine_y, sine_y, cosine_x, sine_x = (
+        table.reshape(shape)
+        for axis in (1, 0)
+        for table in _axis_tables(position, sigma, pose, axis, n, pixel_size)
+    )
+    cosine_y, sine_y = cosine_y * amplitudes, sine_y * amplitudes
+    left = jnp.stack([jnp.concatenate([cosine_y, sine_y]), jnp.concatenate([sine_y, cosine_y])])
+    right = jnp.stack([jnp.concatenate([cosine_x, cosine_x]), jnp.concatenate([-sine_x, sine_x])])
+    return jnp.einsum("tygm,txgm->gyx", left, right, precision=HIGHEST)
 
 
 def _both_tables(
     position: Array, sigma: Array, pose: Pose, n: int, pixel_size: float
 ) -> tuple[Array, Array]:
     """Return cosines above sines of y and of x, (2 (n // 2 + 1), N) each."""
-    placed = rotate_points(pose.rotation, jnp.asarray(position))[:, :2] + pose.shift
-    sigma = jnp.asarray(sigma)
-    x, y = (_tables(placed[:, axis], sigma, n, pixel_size) for axis in (0, 1))
+    y, x = (_axis_tables(position, sigma, pose, axis, n, pixel_size) for axis in (1, 0))
     return jnp.concatenate(y), jnp.concatenate(x)
+
+
+def _axis_tables(
+    position: Array, sigma: Array, pose: Pose, axis: int, n: int, pixel_size: float
+) -> tuple[Array, Array]:
+    """Return `_tables` of an axis of the image, 0 for x."""
+    placed = rotate_points(pose.rotation, jnp.asarray(position))[:, :2] + pose.shift
+    return _tables(placed[:, axis], jnp.asarray(sigma), n, pixel_size)
 
 
 def _half_planes(product: Float[Array, "sets rows columns"], n: int) -> Float[Array, "sets 2 n half"]:

@@ -222,10 +222,15 @@ class GmmModel:
         ) -> tuple[Array, Array]:
             return gauss_newton(seen, mixture, tangents(z), image, pose, ctf, z)
 
-        latent = jnp.zeros((len(batch.images), self.config.latent_size))
-        for _ in range(self.config.newton_steps):
+        @jax.jit  # so that JAX traces one step and not each
+        def step(latent: Array) -> tuple[Array, Array]:
             mixtures = self.decode(params, latent)
-            latent, precision = jax.vmap(one)(latent, mixtures, batch.images, batch.pose, batch.ctf)
+            return jax.vmap(one)(latent, mixtures, batch.images, batch.pose, batch.ctf)
+
+        shape = (len(batch.images), self.config.latent_size)
+        latent = jnp.broadcast_to(jnp.zeros_like(batch.weight)[:, None], shape)  # on the batch's devices, as z is
+        for _ in range(self.config.newton_steps):
+            latent, precision = step(latent)
         return latent, precision
 
     def decode(

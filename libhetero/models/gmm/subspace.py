@@ -32,7 +32,8 @@ from jaxtyping import Array, Float
 
 from libhetero.physics.ctf import ctf_image
 from libhetero.physics.fourier import fourier_image
-from libhetero.physics.gaussians import project_amplitudes, project_groups
+from libhetero.physics.gaussians import group_quadrants, project_amplitudes
+from libhetero.physics.quadrants import in_quadrants, weights_in_quadrants
 from libhetero.physics.rotations import HIGHEST
 from libhetero.physics.symmetry import symmetric_copies
 from libhetero.records import CTFParams, Gaussians, Pose
@@ -116,17 +117,23 @@ class Imaging:
         return made * factor, jnp.stack([jnp.real(target), jnp.imag(target)])
 
     def patches(
-        self, image: Array, position: np.ndarray, sigma: np.ndarray,
-        amplitude: Float[np.ndarray, "patches members"], pose: Pose, ctf: CTFParams,
-    ) -> tuple[Array, Array]:
-        """Return the same of patches of Gaussians, those of a patch standing together."""
+        self, position: np.ndarray, sigma: np.ndarray, amplitude: Float[np.ndarray, "patches members"],
+        pose: Pose, ctf: CTFParams,
+    ) -> Float[Array, "patches side side"]:
+        """Return projections of patches of Gaussians, those of a patch standing together.
+
+        Multiplied by the root of the weights, in `physics.quadrants`.
+        """
         m = self.grid
         transfer = _low_rings(ctf_image(ctf, self.box_size, self.pixel_size), m)
-        made = project_groups(
-            position, sigma, amplitude, pose, m, self.pixel_size * self.box_size / m
-        )
-        target = _low_rings(fourier_image(image), m) * self.root_weight
-        return made * (transfer * self.scale * self.root_weight), jnp.stack([jnp.real(target), jnp.imag(target)])
+        factor = weights_in_quadrants(transfer * self.scale * self.root_weight)
+        extent = self.pixel_size * self.box_size
+        return group_quadrants(position, sigma, amplitude, pose, m, extent / m) * factor
+
+    def target(self, image: Array) -> Float[Array, "side side"]:
+        """Return the image multiplied by the root of the weights, in `physics.quadrants`."""
+        plane = _low_rings(fourier_image(image), self.grid)
+        return in_quadrants(plane) * weights_in_quadrants(self.root_weight)
 
     def frequencies(self) -> tuple[np.ndarray, np.ndarray]:
         """Return 2π (kx, ky) on the grid, 1/Å."""

@@ -30,7 +30,8 @@ from jaxtyping import Array, Float
 from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
-from libhetero.models.gmm.subspace import Imaging, Subspace, shifted
+from libhetero.models.gmm.subspace import Imaging, Subspace
+from libhetero.physics.quadrants import times_i, weights_in_quadrants
 from libhetero.physics.rotations import HIGHEST
 from libhetero.records import Batch, CTFParams, Pose
 
@@ -39,7 +40,9 @@ FINE_COLUMNS = 192
 COARSE_COLUMNS = 72
 COARSE_STEPS = 30
 FINE_STEPS = 6
-CHUNK = 32
+TOGETHER = 8  # particles whose normal equations are formed at once; their planes stay in a core's cache
+BLOCK = 64  # particles of a step of expectation maximisation, a thread each
+INVERTED_AT_ONCE = 20  # rows of a matrix that is no longer halved
 MOST_MODES = 16
 STANDS_OUT = 4.0
 VARIANCE = {"p": 1.0, "a": 0.1}  # of a coarse patch to begin with, Å² and relative
@@ -137,15 +140,14 @@ def normal_equations(
     imaging: Imaging, sample: Batch, patch: np.ndarray, kinds: str
 ) -> tuple[Float[np.ndarray, "particles columns columns"], Float[np.ndarray, "particles columns"]]:
     """Return H and g of every particle for changes of patches, columns ordered kind by kind."""
-    one = _equations(imaging, patch, kinds)
-    several = jax.jit(lambda *arguments: jax.lax.map(lambda particle: one(*particle), arguments))
+    several = jax.jit(jax.vmap(_equations(imaging, patch, kinds)))
 
     def block(start: int) -> tuple[np.ndarray, np.ndarray]:
-        part = jax.tree.map(lambda leaf: leaf[start : start + CHUNK], sample)
+        part = jax.tree.map(lambda leaf: leaf[start : start + TOGETHER], sample)
         return jax.tree.map(np.asarray, several(part.images, part.pose, part.ctf))
 
     with ThreadPoolExecutor(os.cpu_count() if jax.default_backend() == "cpu" else 1) as pool:
-        parts = list(pool.map(block, range(0, len(sample.weight), CHUNK)))
+        parts = list(pool.map(block, range(0, len(sample.weight), TOGETHER)))
     used = np.asarray(sample.weight) > 0
     hessian, gradient = (np.concatenate(part)[used] for part in zip(*parts, strict=True))
     return hessian, gradient
@@ -158,21 +160,22 @@ def _equations(imaging: Imaging, patch: np.ndarray, kinds: str) -> Callable[...,
     position, sigma = neutral.position[place.ravel()], neutral.sigma[place.ravel()]
     amplitude = neutral.amplitude[place] * inside
     still = jax.tree.map(lambda array: array[patch < 0], neutral)
-    kx, ky = imaging.frequencies()
-    count = len(place)
+    kx, ky = (weights_in_quadrants(frequency) for frequency in imaging.frequencies())
+    count, side = len(place), imaging.grid + 2
 
-    def unit(image: Array, pose: Pose, ctf: CTFParams) -> tuple[Array, Array, Array]:
-        """Return what one unit of the complex shows: changes in its own frame, sum and image."""
-        made, target = imaging.patches(image, position, sigma, amplitude, pose, ctf)
+    def unit(pose: Pose, ctf: CTFParams) -> tuple[Array, Array]:
+        """Return what one unit of the complex shows, times i: changes in its own frame, and their sum.
+
+        A displacement of 1 Å changes F by -2πi k F, times i 2πk F.
+        """
+        made = imaging.patches(position, sigma, amplitude, pose, ctf)
         whole = jnp.sum(made, axis=0)
         if len(still.sigma):
-            whole = whole + imaging.whitened(image, still, still.amplitude[None], pose, ctf)[0][0]
-        parts = []
-        if "p" in kinds:
-            parts += [shifted(made, kx), shifted(made, ky)]
+            whole = whole + imaging.patches(still.position, still.sigma, still.amplitude[None], pose, ctf)[0]
+        parts = [kx * made, ky * made] if "p" in kinds else []
         if "a" in kinds:
-            parts += [made]
-        return jnp.concatenate(parts).reshape(len(parts) * count, -1), whole, target
+            parts += [times_i(made)]
+        return jnp.concatenate(parts).reshape(len(parts) * count, -1), times_i(whole)
 
     def turn(rotation: Array) -> Array:
         """Return the matrix from changes of patches to those of `unit`, where x and y are the image's."""
@@ -180,21 +183,22 @@ def _equations(imaging: Imaging, patch: np.ndarray, kinds: str) -> Callable[...,
         return jax.scipy.linalg.block_diag(*parts, *([jnp.eye(count)] if "a" in kinds else []))
 
     def one(image: Array, pose: Pose, ctf: CTFParams) -> tuple[Array, Array]:
+        target = times_i(imaging.target(image))
         if len(imaging.operators) == 1:
-            flat, whole, target = unit(image, pose, ctf)
+            flat, whole = unit(pose, ctf)
             hessian, gradient = jnp.matmul(flat, flat.T), flat @ (target - whole).reshape(-1)
             turned = turn(pose.rotation)
             return turned.T @ hessian @ turned, turned.T @ gradient
 
-        def add(total: tuple[Array, Array], operator: Array) -> tuple[tuple[Array, Array], Array]:
+        def add(total: tuple[Array, Array], operator: Array) -> tuple[tuple[Array, Array], None]:
             rotation = jnp.matmul(pose.rotation, operator, precision=HIGHEST)
-            flat, whole, target = unit(image, Pose(rotation, pose.shift), ctf)
-            return (total[0] + turn(rotation).T @ flat, total[1] + whole), target
+            flat, whole = unit(Pose(rotation, pose.shift), ctf)
+            return (total[0] + turn(rotation).T @ flat, total[1] + whole), None
 
-        columns, (m, half) = count * len(kinds_of_columns(kinds)), imaging.root_weight.shape
-        start = jnp.zeros((columns, 2 * m * half)), jnp.zeros((2, m, half))
-        (flat, whole), target = jax.lax.scan(add, start, jnp.asarray(imaging.operators))
-        return jnp.matmul(flat, flat.T), flat @ (target[0] - whole).reshape(-1)
+        columns = count * len(kinds_of_columns(kinds))
+        start = jnp.zeros((columns, side**2)), jnp.zeros((side, side))
+        (flat, whole), _ = jax.lax.scan(add, start, jnp.asarray(imaging.operators))
+        return jnp.matmul(flat, flat.T), flat @ (target - whole).reshape(-1)
 
     return one
 
@@ -220,7 +224,7 @@ def fit_covariance(
 
     def expect(root: np.ndarray, mean: np.ndarray, hessian: np.ndarray, gradient: np.ndarray) -> tuple:
         """Return the sum of S and the expected changes of a block, S = root (rootᵀ H root + 1)⁻¹ rootᵀ."""
-        inverse = np.linalg.inv(root.T @ hessian @ root + one)
+        inverse = inverse_by_halves(root.T @ hessian @ root + one)
         slope = (gradient - hessian @ mean) @ root
         return inverse.sum(axis=0), mean + (inverse @ slope[:, :, None])[:, :, 0] @ root.T
 
@@ -238,6 +242,40 @@ def fit_covariance(
             covariance = np.cov(changes, rowvar=False, bias=True) + root @ spread @ root.T
             covariance = covariance.astype(np.float32)
     return np.asarray(covariance, np.float64), np.asarray(mean, np.float64)
+
+
+def inverse_by_halves(
+    matrices: Float[np.ndarray, "count size size"],
+) -> Float[np.ndarray, "count size size"]:
+    """Return the inverses of symmetric positive definite matrices, by those of their halves.
+
+    With S = C - B A⁻¹ Bᵀ the Schur complement,
+
+        (A Bᵀ)⁻¹   (A⁻¹ + A⁻¹ Bᵀ S⁻¹ B A⁻¹   -A⁻¹ Bᵀ S⁻¹)
+        (B C )   = (-S⁻¹ B A⁻¹               S⁻¹        )
+
+    Matrix products do most of the work, where LAPACK goes through matrices of this size row by row.
+
+    References
+    ----------
+    Golub & Van Loan, Matrix Computations, 4th ed. (2013), §2.1.4 and §4.2.4 (stable where all of these
+    are positive definite).
+    """
+    size = matrices.shape[-1]
+    if size <= INVERTED_AT_ONCE:
+        return np.linalg.inv(matrices)
+    low, high = slice(0, size // 2), slice(size // 2, size)
+    first = inverse_by_halves(matrices[:, low, low])
+    across = matrices[:, high, low]
+    turned = across @ first
+    last = inverse_by_halves(matrices[:, high, high] - turned @ across.transpose(0, 2, 1))
+    mixed = last @ turned
+    inverse = np.empty_like(matrices)
+    inverse[:, low, low] = first + turned.transpose(0, 2, 1) @ mixed
+    inverse[:, high, low] = -mixed
+    inverse[:, low, high] = -mixed.transpose(0, 2, 1)
+    inverse[:, high, high] = last
+    return inverse
 
 
 def _typical_variance(modes: np.ndarray, kinds: str) -> np.ndarray:
@@ -296,5 +334,5 @@ def fit_modes(
 
 
 def _blocks(hessian: np.ndarray, gradient: np.ndarray):
-    for start in range(0, len(gradient), CHUNK * 2):
-        yield hessian[start : start + CHUNK * 2], gradient[start : start + CHUNK * 2]
+    for start in range(0, len(gradient), BLOCK):
+        yield hessian[start : start + BLOCK], gradient[start : start + BLOCK]

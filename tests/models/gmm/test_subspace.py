@@ -19,7 +19,8 @@ from libhetero.models.gmm.subspace_fit import (
 )
 from libhetero.physics.ctf import ctf_image
 from libhetero.physics.fourier import fourier_image
-from libhetero.physics.gaussians import project_amplitudes, project_gaussians, project_groups
+from libhetero.physics.gaussians import group_quadrants, project_amplitudes, project_gaussians
+from libhetero.physics.quadrants import in_quadrants, weights_in_quadrants
 from libhetero.physics.symmetry import symmetric_copies, symmetry_operators
 from libhetero.records import Gaussians
 from tests.models.tiny_models import BOX, PIXEL, mixture, particles, quick_jit
@@ -51,13 +52,14 @@ def test_sets_of_amplitudes_and_groups_are_projections():
     for row, amplitude in zip(made, amplitudes, strict=True):
         one = project_gaussians(dataclasses.replace(gaussians, amplitude=amplitude), pose, BOX, PIXEL)
         np.testing.assert_allclose(row[0] + 1j * row[1], one, atol=2e-4)
-    groups = project_groups(
+    groups = group_quadrants(
         gaussians.position, gaussians.sigma, gaussians.amplitude.reshape(4, 5), pose, BOX, PIXEL
     )
     for number, group in enumerate(groups):
         inside = np.where(np.arange(COUNT) // 5 == number, gaussians.amplitude, 0).astype(np.float32)
         one = project_gaussians(dataclasses.replace(gaussians, amplitude=inside), pose, BOX, PIXEL)
-        np.testing.assert_allclose(group[0] + 1j * group[1], one, atol=2e-4)
+        once = weights_in_quadrants(np.ones(one.shape))
+        np.testing.assert_allclose(group * once, in_quadrants(one) * once, atol=2e-4)
 
 
 @pytest.mark.parametrize("vary", ["p", "a", "pa", "pas"])

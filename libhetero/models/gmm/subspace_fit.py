@@ -27,9 +27,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
-from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
+from libhetero.models.gmm.clusters import clusters
 from libhetero.models.gmm.subspace import Imaging, Subspace
 from libhetero.physics.quadrants import times_i, weights_in_quadrants
 from libhetero.physics.rotations import HIGHEST
@@ -121,14 +121,12 @@ def make_patches(imaging: Imaging, kinds: str, seed: int, mobile: np.ndarray) ->
     columns = len(kinds_of_columns(kinds))
     fine = min(len(position), FINE_COLUMNS // columns)
     coarse = min(fine, COARSE_COLUMNS // columns)
-    label = KMeans(fine, n_init=1, random_state=seed).fit(position).labels_
-    label = np.unique(label, return_inverse=True)[1]
-    count = np.bincount(label)
-    centre = np.stack([np.bincount(label, position[:, i]) / count for i in range(3)], axis=1)
-    merged = KMeans(min(coarse, len(count)), n_init=1, random_state=seed).fit(centre, sample_weight=count)
+    centre, label = clusters(position, fine, seed)
+    held, label = np.unique(label, return_inverse=True)
+    _, merged = clusters(centre[held], min(coarse, len(held)), seed)
     patch = np.full(len(mobile), -1)
     patch[mobile] = label
-    return Patches(patch, np.unique(merged.labels_, return_inverse=True)[1])
+    return Patches(patch, np.unique(merged, return_inverse=True)[1])
 
 
 def _merging(coarse: np.ndarray, columns: int) -> np.ndarray:
@@ -141,15 +139,18 @@ def normal_equations(
 ) -> tuple[Float[np.ndarray, "particles columns columns"], Float[np.ndarray, "particles columns"]]:
     """Return H and g of every particle for changes of patches, columns ordered kind by kind."""
     several = jax.jit(jax.vmap(_equations(imaging, patch, kinds)))
+    used = np.flatnonzero(sample.weight)
+    columns = (patch.max() + 1) * len(kinds_of_columns(kinds))
+    hessian = np.empty((len(used), columns, columns), np.float32)
+    gradient = np.empty((len(used), columns), np.float32)
 
-    def block(start: int) -> tuple[np.ndarray, np.ndarray]:
-        part = jax.tree.map(lambda leaf: leaf[start : start + TOGETHER], sample)
-        return jax.tree.map(np.asarray, several(part.images, part.pose, part.ctf))
+    def fill(start: int) -> None:
+        here = slice(start, start + TOGETHER)
+        part = jax.tree.map(lambda leaf: leaf[used[here]], sample)
+        hessian[here], gradient[here] = several(part.images, part.pose, part.ctf)
 
     with ThreadPoolExecutor(os.cpu_count() if jax.default_backend() == "cpu" else 1) as pool:
-        parts = list(pool.map(block, range(0, len(sample.weight), TOGETHER)))
-    used = np.asarray(sample.weight) > 0
-    hessian, gradient = (np.concatenate(part)[used] for part in zip(*parts, strict=True))
+        list(pool.map(fill, range(0, len(used), TOGETHER)))
     return hessian, gradient
 
 
@@ -305,8 +306,9 @@ def fit_modes(
 
     def expect(modes: np.ndarray, mean: np.ndarray, hessian: np.ndarray, gradient: np.ndarray) -> tuple:
         """Return Σ (z,1)(z,1)ᵀ ⊗ H, Σ (z,1) gᵀ and Σ (z,1)(z,1)ᵀ of a block, in expectation."""
-        spread = np.linalg.inv(modes.T @ (hessian @ modes) + one)
-        slope = (gradient - hessian @ mean) @ modes
+        seen = hessian @ np.column_stack([modes, mean])
+        spread = np.linalg.inv(modes.T @ seen[:, :, :rank] + one)
+        slope = (gradient - seen[:, :, rank]) @ modes
         expected = (spread @ slope[:, :, None])[:, :, 0]
         joined = np.concatenate([expected, np.ones((len(expected), 1), np.float32)], axis=1)
         second = joined[:, :, None] * joined[:, None]

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.spatial import cKDTree
-from sklearn.cluster import KMeans
 
+from libhetero.models.gmm.clusters import clusters
 from libhetero.models.gmm.config import GmmConfig
 
 
@@ -75,7 +75,7 @@ def choose_points(position: np.ndarray, count: int, seed: int) -> np.ndarray:
     """Return `count` of the positions, spread by k-means: distinct Gaussians near the centres."""
     if count >= len(position):
         return position
-    centres = KMeans(count, n_init=1, random_state=seed).fit(position).cluster_centers_
+    centres, _ = clusters(position, count, seed)
     free = np.ones(len(position), bool)
     chosen = []
     for centre in centres:

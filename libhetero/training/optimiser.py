@@ -183,15 +183,23 @@ def start_state(
     params: Any, optimiser: optax.GradientTransformation, config: TrainingConfig
 ) -> TrainingState:
     """Return the state before the first step; the arrays of `params` are copied."""
-    params = jax.tree.map(jnp.array, params)
-    average = jax.tree.map(jnp.array, params) if config.ema_decay else None
-    kept = None
-    if config.test_fraction:
-        start = jax.tree.map(jnp.array, params)
-        kept = Kept(jnp.full((), jnp.inf, jnp.float32), jnp.zeros((), jnp.int32), start)
-    none, one = jnp.zeros((), jnp.int32), jnp.ones((), jnp.float32)
-    # Buffers of their own: the step gives them up.
-    return TrainingState(none, params, optimiser.init(params), average, one, jnp.array(none), kept)
+
+    @jax.jit  # one program, not one for each array
+    def start(params: Any) -> TrainingState:
+        params = _copied(params)
+        average = _copied(params) if config.ema_decay else None
+        kept = None
+        if config.test_fraction:
+            kept = Kept(jnp.full((), jnp.inf, jnp.float32), jnp.zeros((), jnp.int32), _copied(params))
+        none, one = jnp.zeros((), jnp.int32), jnp.ones((), jnp.float32)
+        return TrainingState(none, params, optimiser.init(params), average, one, none, kept)
+
+    return start(params)
+
+
+def _copied(params: Any) -> Any:
+    """Return arrays with buffers of their own: the step gives up what it is given."""
+    return jax.tree.map(jnp.copy, params)
 
 
 def training_step(

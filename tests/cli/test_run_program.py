@@ -1,6 +1,7 @@
 """Exit codes, one-line messages, the log, threads and the compilation cache."""
 
 import errno
+import gc
 import logging
 import os
 import subprocess
@@ -44,6 +45,13 @@ def test_success_returns_0_and_completes_the_log(capsys: pytest.CaptureFixture) 
     assert ":" in _status()
     assert "/     9\t" in Path(".eman2log.txt").read_text()
     assert capsys.readouterr() == ("", "")
+
+
+def test_garbage_is_looked_for_rarely_while_a_program_runs() -> None:
+    before, seen = gc.get_threshold(), []
+    assert _run(lambda *_: seen.append(gc.get_threshold())) == 0
+    assert seen[0][0] > before[0] and gc.isenabled()
+    assert gc.get_threshold() == before
 
 
 ENOSPC = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "out/particles.mrcs")

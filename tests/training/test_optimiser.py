@@ -57,6 +57,18 @@ def test_running_average_follows_from_the_start(decay, followed) -> None:
     assert float(state.best()["x"]) == pytest.approx(3.0, abs=0.3)
 
 
+@pytest.mark.parametrize("followed", [{}, {"ema_decay": 0.9, "test_fraction": 0.1}])
+def test_no_array_of_the_start_is_another_or_given(followed: dict) -> None:
+    """The step gives up its arrays, so that none may be held twice."""
+    config = TrainingConfig(**followed)
+    params = {"a": jnp.ones((8, 8)), "b": jnp.zeros(3)}
+    state = start_state(params, build_optimiser(config, 10), config)
+    places = [leaf.unsafe_buffer_pointer() for leaf in jax.tree.leaves((params, state))]
+    assert len(set(places)) == len(places)
+    for name, array in params.items():
+        np.testing.assert_array_equal(state.params[name], array)
+
+
 def test_configuration_is_strict_and_travels() -> None:
     config = TrainingConfig(epochs=3, schedule="constant", ema_decay=0.0)
     assert from_dict(TrainingConfig, to_dict(config)) == config

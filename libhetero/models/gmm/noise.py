@@ -65,7 +65,7 @@ def measure_noise(
             f"{scale:.3g}, expected above 0); check --invert, the poses, and that the model is "
             "in the same frame as the particles."
         )
-    count = np.asarray(ring_sum(jnp.ones((n, n // 2 + 1))))
+    count = np.asarray(jax.jit(ring_sum)(jnp.ones((n, n // 2 + 1))))
     noise = (target - 2 * scale * cross + scale**2 * model) / count
     weight = np.zeros(n, np.float64)
     weight[inside] = 1 / np.maximum(noise[inside], 1e-12 * noise[inside].max())

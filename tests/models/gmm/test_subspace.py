@@ -14,6 +14,7 @@ from libhetero.models.gmm.subspace_fit import (
     find_subspace,
     fit_covariance,
     fit_modes,
+    inverse_by_halves,
     make_patches,
     normal_equations,
 )
@@ -139,6 +140,28 @@ def test_normal_equations_are_those_of_the_patches(symmetry, still):
         np.testing.assert_allclose(hessian[number], expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
         slope = jacobian.T @ (target - whitened(jnp.zeros(8), number))
         np.testing.assert_allclose(gradient[number], slope, rtol=1e-3, atol=1e-3 * np.abs(slope).max())
+
+
+@pytest.mark.parametrize("size", [1, 20, 21, 72, 97])
+def test_inverse_by_halves_is_the_inverse(size):
+    rng = np.random.default_rng(size)
+    root = rng.normal(size=(5, size, 2 * size))
+    matrices = root @ root.transpose(0, 2, 1) / size + 0.1 * np.eye(size)
+    expected = np.linalg.inv(matrices)
+    np.testing.assert_allclose(inverse_by_halves(matrices), expected, atol=1e-9 * np.abs(expected).max())
+    single = inverse_by_halves(matrices.astype(np.float32))
+    assert single.dtype == np.float32
+    np.testing.assert_allclose(single, expected, atol=1e-4 * np.abs(expected).max())
+
+
+def test_particles_without_weight_have_no_normal_equations():
+    batch = particles(3)
+    alone = dataclasses.replace(batch, weight=np.array([1, 0, 1], np.float32))
+    patch = np.repeat([0, 1], 10)
+    whole, some = (normal_equations(imaging(), sample, patch, "pa") for sample in (batch, alone))
+    for all_of_them, kept in zip(whole, some, strict=True):
+        assert len(kept) == 2
+        np.testing.assert_allclose(kept, all_of_them[[0, 2]], rtol=1e-5)
 
 
 def linear_problem(rank: int, particles_: int = 600, last: float = 1.0):

@@ -11,9 +11,14 @@ from -1/2 to 1/2 and are ordered (x, y) or (x, y, z); divide by the pixel size f
 
 from __future__ import annotations
 
+import functools
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float
+
+from libhetero.physics.rotations import HIGHEST
 
 
 def fourier_image(image: Float[Array, "n n"]) -> Complex[Array, "n half"]:
@@ -24,6 +29,50 @@ def fourier_image(image: Float[Array, "n n"]) -> Complex[Array, "n half"]:
 def real_image(fourier: Complex[Array, "n half"], n: int) -> Float[Array, "n n"]:
     """Invert `fourier_image` for box size n (pixels)."""
     return jnp.fft.fftshift(jnp.fft.irfft2(fourier, s=(n, n)), axes=(-2, -1))
+
+
+def dft_image(image: Float[Array, "n n"]) -> Complex[Array, "n half"]:
+    """Return `fourier_image` by matrix products.
+
+    With C and S the cosines and sines of 2πk(p - n // 2)/n along an axis,
+
+        F = (C_y - iS_y) I (C_x - iS_x)ᵀ.
+
+    For steps over several devices: XLA divides a batch of products, where every device would be sent a
+    whole batch of images for a fast transform. For images of 128² they take a thousandth of a step of
+    CryoHype and are as fast; for large ones `fourier_image` is faster.
+    """
+    n = image.shape[-1]
+    half = n // 2 + 1
+    left, right = _dft_tables(n)
+    product = jnp.matmul(jnp.matmul(left, image, precision=HIGHEST), right.T, precision=HIGHEST)
+    cc, cs = product[:n, :half], product[:n, half:]
+    sc, ss = product[n:, :half], product[n:, half:]
+    return jax.lax.complex(cc - ss, -(cs + sc))
+
+
+def inverse_dft_image(fourier: Complex[Array, "n half"], n: int) -> Float[Array, "n n"]:
+    """Return `real_image` by matrix products, as `dft_image` does."""
+    left, right = _dft_tables(n)
+    cosine, sine = left[:n].T, left[n:].T
+    real, imaginary = jnp.real(fourier), jnp.imag(fourier)
+    turned = jnp.matmul(  # real and -imaginary part of the sum over ky
+        np.block([[cosine, -sine], [-sine, -cosine]]), jnp.concatenate([real, imaginary]), precision=HIGHEST
+    )
+    weighted = right * np.tile(hermitian_weight(n), 2)[:, None] / n**2
+    both = jnp.concatenate([turned[:n], turned[n:]], axis=1)
+    return jnp.matmul(both, weighted.astype(np.float32), precision=HIGHEST)
+
+
+@functools.cache
+def _dft_tables(n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return cosines above sines of the frequencies along y and along x, (2n, n) and (2 (n // 2 + 1), n)."""
+    place = np.arange(n) - n // 2
+    turns = (np.outer(np.fft.fftfreq(n, 1 / n), place), np.outer(np.arange(n // 2 + 1), place))
+    angles = (2 * np.pi * (turn % n) / n for turn in turns)
+    return tuple(
+        np.concatenate([np.cos(angle), np.sin(angle)]).astype(np.float32) for angle in angles
+    )
 
 
 def fourier_volume(volume: Float[Array, "n n n"]) -> Complex[Array, "n n half"]:

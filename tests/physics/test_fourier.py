@@ -20,6 +20,23 @@ def test_image_agrees_with_the_explicit_sum(n):
     np.testing.assert_allclose(fourier.real_image(fourier.fourier_image(image), n), image, atol=1e-6)
 
 
+@pytest.mark.parametrize("n", [2, 8, 9, 64])
+def test_matrix_products_are_the_fast_transforms(n):
+    image = random_image(n)
+    made = fourier.dft_image(image)
+    np.testing.assert_allclose(made, fourier.fourier_image(image), atol=1e-6 * n**1.5)
+    np.testing.assert_allclose(fourier.inverse_dft_image(made, n), image, atol=5e-6)
+
+
+@pytest.mark.parametrize("n", [8, 9])
+def test_the_inverse_by_products_ignores_what_a_real_image_cannot_have(n):
+    """Imaginary parts along kx = 0, and at Nyquist, as the fast inverse does."""
+    rng = np.random.default_rng(1)
+    plane = (rng.normal(size=(n, n // 2 + 1)) + 1j * rng.normal(size=(n, n // 2 + 1))).astype(np.complex64)
+    found = fourier.inverse_dft_image(jnp.asarray(plane), n)
+    np.testing.assert_allclose(found, fourier.real_image(plane, n), atol=2e-6)
+
+
 def test_volume_agrees_with_the_explicit_sum():
     volume = random_image(6, 3)
     expected = twin.fourier_volume(volume)

@@ -14,7 +14,7 @@ from libhetero.models.gmm.changes import adapted
 from libhetero.models.gmm.encoder import scaled_error
 from libhetero.models.gmm.noise import measure_noise, ring_limits
 from libhetero.physics.ctf import ctf_image
-from libhetero.physics.fourier import fourier_image
+from libhetero.physics.fourier import dft_image
 from libhetero.physics.symmetry import symmetric_copies
 from libhetero.records import Batch, CTFParams, Gaussians, Pose
 
@@ -71,7 +71,7 @@ class HomogeneousModel:
 
         def one(image: Array, pose: Pose, ctf: CTFParams) -> Array:
             transfer = ctf_image(ctf, self.box_size, self.pixel_size) * self.scale
-            return scaled_error(whole, fourier_image(image), transfer, pose, self.pixel_size, weight)
+            return scaled_error(whole, dft_image(image), transfer, pose, self.pixel_size, weight)
 
         error = jax.vmap(one)(batch.images, batch.pose, batch.ctf) / np.count_nonzero(self.ring_weight)
         total = jnp.maximum(jnp.sum(batch.weight), 1.0)

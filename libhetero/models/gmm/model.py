@@ -39,7 +39,7 @@ from libhetero.models.gmm.subspace import Imaging, Subspace, gauss_newton
 from libhetero.models.gmm.subspace_fit import find_subspace
 from libhetero.models.gmm.topology import Level, build_topology
 from libhetero.physics.ctf import ctf_image
-from libhetero.physics.fourier import fourier_image
+from libhetero.physics.fourier import dft_image
 from libhetero.physics.gaussians import gaussians_to_volume, project_gaussians
 from libhetero.physics.symmetry import symmetric_copies, symmetry_operators
 from libhetero.records import Batch, CTFParams, Gaussians, Pose
@@ -198,7 +198,7 @@ class GmmModel:
     def encode(self, params: Any, batch: Batch) -> Float[Array, "batch latent"]:
         """Return the latent of every image: its posterior mean, or the encoder network's output."""
         if self.subspace is not None:
-            return self._infer(params, batch)[0]
+            return self._infer(params, self._unmoved(params), batch)[0]
 
         def one(image: Array, pose: Pose, ctf: CTFParams) -> Array:
             features = self._features(image, pose, ctf) / self.feature_scale
@@ -206,9 +206,9 @@ class GmmModel:
 
         return jax.vmap(one)(batch.images, batch.pose, batch.ctf)
 
-    def _infer(self, params: Any, batch: Batch) -> tuple[Array, Array]:
+    def _infer(self, params: Any, unmoved: Array, batch: Batch) -> tuple[Array, Array]:
         """Return posterior means and precisions; no gradient passes through them."""
-        params = jax.lax.stop_gradient(params)
+        params, unmoved = jax.lax.stop_gradient((params, unmoved))
         tangents = partial(
             linear_tangents, self.config, self.neutral_mixture(params), self._modes(params)
         )
@@ -224,7 +224,7 @@ class GmmModel:
 
         @jax.jit  # so that JAX traces one step and not each
         def step(latent: Array) -> tuple[Array, Array]:
-            mixtures = self.decode(params, latent)
+            mixtures = self._moved(params, unmoved, latent)
             return jax.vmap(one)(latent, mixtures, batch.images, batch.pose, batch.ctf)
 
         shape = (len(batch.images), self.config.latent_size)
@@ -237,22 +237,39 @@ class GmmModel:
         self, params: Any, latent: Float[Array, "batch latent"], key: PRNGKeyArray | None = None
     ) -> Gaussians:
         """Return mixtures with a leading batch axis; a key switches dropout on, for training."""
-        training = key is not None and self.config.dropout > 0
+        return self._moved(params, self._unmoved(params), latent, key)
 
-        def network(latent: Array) -> Array:
-            return self._decoder().apply(
-                {"params": params["decoder"]}, latent, *self._geometry(), training=training,
-                rngs={"dropout": key} if training else None,
-            )
-
+    def _moved(
+        self, params: Any, unmoved: Array, latent: Float[Array, "batch latent"],
+        key: PRNGKeyArray | None = None,
+    ) -> Gaussians:
+        """Return what `decode` does, given what the network says of z = 0."""
         neutral = self.neutral_mixture(params)
         if "modes" not in params:
-            change = network(latent)
+            change = self._network(params, latent, key)
         else:
-            both = network(jnp.concatenate([latent, jnp.zeros_like(latent[:1])]) / LATENT_REACH)
-            change = both[:-1] - both[-1] + jnp.einsum("nfr,br->bnf", self._modes(params), latent)
+            change = self._network(params, latent / LATENT_REACH, key) - unmoved
+            change = change + jnp.einsum("nfr,br->bnf", self._modes(params), latent)
         mobile = jnp.asarray(self.mobile)[:, None]
         return jax.vmap(partial(changed, self.config, neutral))(change * mobile)
+
+    def _unmoved(self, params: Any) -> Float[Array, "points outputs"]:
+        """Return what the network says of z = 0, which is taken off so that it is the neutral mixture.
+
+        By itself: one more row in a batch would keep devices from sharing the batch evenly.
+        """
+        if "modes" not in params:
+            return jnp.zeros(())
+        return self._network(params, jnp.zeros((1, self.config.latent_size)))[0]
+
+    def _network(
+        self, params: Any, latent: Float[Array, "batch latent"], key: PRNGKeyArray | None = None
+    ) -> Float[Array, "batch points outputs"]:
+        training = key is not None and self.config.dropout > 0
+        return self._decoder().apply(
+            {"params": params["decoder"]}, latent, *self._geometry(), training=training,
+            rngs={"dropout": key} if training else None,
+        )
 
     def _modes(self, params: Any) -> Float[Array, "points outputs latent"]:
         return params["modes"] * jnp.asarray(self.mobile)[:, None, None]
@@ -283,8 +300,9 @@ class GmmModel:
         an encoder network's latents carry no noise.
         """
         latent_key, dropout_key = jax.random.split(key)
-        latent, penalty = self._latent_and_penalty(params, batch, latent_key, training)
-        mixtures = self.decode(params, latent, dropout_key if training else None)
+        unmoved = self._unmoved(params)
+        latent, penalty = self._latent_and_penalty(params, unmoved, batch, latent_key, training)
+        mixtures = self._moved(params, unmoved, latent, dropout_key if training else None)
         misfit = jax.vmap(self._misfit)(mixtures, batch.images, batch.pose, batch.ctf)
         neutral = self.neutral_mixture(params)
         if self.config.smoothness and "a" in self.config.vary:
@@ -299,11 +317,11 @@ class GmmModel:
         return mean_misfit + mean_penalty, {"misfit": mean_misfit, "penalty": mean_penalty}
 
     def _latent_and_penalty(
-        self, params: Any, batch: Batch, key: PRNGKeyArray, training: bool
+        self, params: Any, unmoved: Array, batch: Batch, key: PRNGKeyArray, training: bool
     ) -> tuple[Float[Array, "batch latent"], Float[Array, "batch"]]:
         """Return latents drawn about the inferred ones, and what they cost."""
         if self.subspace is not None:
-            mean, precision = self._infer(params, batch)
+            mean, precision = self._infer(params, unmoved, batch)
             spread = jnp.linalg.cholesky(precision)
             draw = jax.random.normal(key, mean.shape)[..., None]
             noise = jax.vmap(partial(jax.scipy.linalg.solve_triangular, lower=True, trans="T"))(spread, draw)
@@ -348,7 +366,7 @@ class GmmModel:
         )
 
     def _target(self, image: Array, ctf: CTFParams) -> tuple[Array, Array]:
-        return fourier_image(image), ctf_image(ctf, self.box_size, self.pixel_size)
+        return dft_image(image), ctf_image(ctf, self.box_size, self.pixel_size)
 
     def _rings(self) -> slice:
         return slice(*ring_limits(self.config.resolution, self.box_size, self.pixel_size))

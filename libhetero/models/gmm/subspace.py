@@ -31,7 +31,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from libhetero.physics.ctf import ctf_image
-from libhetero.physics.fourier import fourier_image
+from libhetero.physics.fourier import dft_image
 from libhetero.physics.gaussians import group_quadrants, project_amplitudes
 from libhetero.physics.quadrants import in_quadrants, weights_in_quadrants
 from libhetero.physics.rotations import HIGHEST
@@ -113,7 +113,7 @@ class Imaging:
         made = project_amplitudes(
             mixture.position, mixture.sigma, amplitudes, pose, m, pixel_size
         )
-        target = _low_rings(fourier_image(image), m) * self.root_weight
+        target = _low_rings(dft_image(image), m) * self.root_weight
         return made * factor, jnp.stack([jnp.real(target), jnp.imag(target)])
 
     def patches(
@@ -132,7 +132,7 @@ class Imaging:
 
     def target(self, image: Array) -> Float[Array, "side side"]:
         """Return the image multiplied by the root of the weights, in `physics.quadrants`."""
-        plane = _low_rings(fourier_image(image), self.grid)
+        plane = _low_rings(dft_image(image), self.grid)
         return in_quadrants(plane) * weights_in_quadrants(self.root_weight)
 
     def frequencies(self) -> tuple[np.ndarray, np.ndarray]:

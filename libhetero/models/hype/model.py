@@ -20,8 +20,8 @@ from libhetero.models.hype.sampling import draw, inclusion_probability
 from libhetero.models.hype.seen import MONOMIALS, measure_spectra, seen_image, view_features
 from libhetero.physics.ctf import ctf_at
 from libhetero.physics.fourier import (
+    dft_image,
     disc_indices,
-    fourier_image,
     frequencies_2d,
     frequencies_3d,
     phase_ramp,
@@ -203,7 +203,7 @@ class HypeModel:
             pixel = disc[chosen]
             weight = 1 / (probability[chosen] * len(disc)) if some else 1 / len(disc)
             frequency = frequencies[pixel]
-            target = fourier_image(image).reshape(-1)[pixel] / self.box_size
+            target = dft_image(image).reshape(-1)[pixel] / self.box_size
             value = self.values(weights, slice_frequencies(pose.rotation, frequency))
             in_angstrom = frequency / self.pixel_size
             model = value * phase_ramp(in_angstrom, pose.shift) * ctf_at(ctf, in_angstrom)

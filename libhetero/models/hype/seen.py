@@ -28,10 +28,11 @@ from libhetero.physics.correlation import ring_sum
 from libhetero.physics.ctf import ctf_image
 from libhetero.physics.fourier import (
     crop_fourier_image,
+    dft_image,
     fourier_image,
     frequencies_2d,
+    inverse_dft_image,
     phase_ramp,
-    real_image,
     ring_index,
 )
 from libhetero.physics.masks import soft_disc
@@ -72,7 +73,7 @@ def seen_image(
         cleaned = jnp.ones_like(transfer)
     ramp = phase_ramp(jnp.asarray(frequencies_2d(n)) / pixel_size, -pose.shift)
     m = config.seen_box(n)
-    centred = real_image(crop_fourier_image(fourier_image(image) * ramp * cleaned, m), m)
+    centred = inverse_dft_image(crop_fourier_image(dft_image(image) * ramp * cleaned, m), m)
     disc = soft_disc(m, config.window * m / 2, m / 16)
     shape = config.seen_shape(n)
     if len(shape) == 3:

@@ -10,7 +10,7 @@ TRAINING = (
     "epochs", "batch_size", "accumulate", "optimiser", "learning_rate", "warmup_epochs", "schedule", "gradient_clip",
     "ema_decay", "seed", "checkpoint_every", "keep", "report_every", "test_fraction",
 )  # fmt: skip
-MODEL = ("decoder", "encoder", "conditioning", "latent_size", "vary", "stiffness", "symmetry", "precision")
+MODEL = ("decoder", "encoder", "conditioning", "latent_size", "vary", "stiffness", "symmetry", "precision", "remat")
 DATA = ("datadir", "pixel_size", "poses", "ctf", "indices", "no_ctf", "reference", "mask", "cache", "max_bad")
 
 
@@ -98,6 +98,8 @@ def _add_training(group: argparse._ArgumentGroup) -> None:
         "Gaussians 16)")  # fmt: skip
     add("--accum", type=int, metavar="N", dest="accumulate",
         help="work through a batch in N parts, for less memory (default: 1)")  # fmt: skip
+    add("--remat", action="store_const", const=True,
+        help="CryoHype: compute parts again for the gradient instead of keeping them, for less memory")  # fmt: skip
     add("--optimiser", choices=("adam", "muon"), help="muon: orthogonal steps of matrices (default; paper, Gaussians: adam)")
     add("--learnrate", type=float, metavar="X", dest="learning_rate",
         help="highest, Adam's; Muon's is ten times it (default: 1e-3, CryoHype small 2e-3, paper 1e-4)")  # fmt: skip

@@ -154,8 +154,8 @@ def remedies(config: TrainingConfig) -> str:
     """Return the options that need less memory of a device."""
     smaller = max(config.batch_size // 2, 1)
     return (
-        f"use --batchsz {smaller} or --batchsz auto, --accum to work through a batch in parts, a smaller --box, "
-        "--preset small or more devices"
+        f"use --batchsz {smaller} or --batchsz auto, --accum to work through a batch in parts, --remat (CryoHype), "
+        "a smaller --box, --preset small or more devices"
     )
 
 

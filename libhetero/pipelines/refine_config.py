@@ -30,7 +30,7 @@ PRESET_TRAINING = {  # where a preset has its own
 }  # fmt: skip
 CHANGEABLE = (  # on resuming, the new value is taken: none of them decides what is learnt
     "data.max_bad", "data.cache",
-    "training.accumulate", "training.keep", "training.report_every", "training.checkpoint_every",
+    "model.remat", "training.accumulate", "training.keep", "training.report_every", "training.checkpoint_every",
 )  # fmt: skip
 
 

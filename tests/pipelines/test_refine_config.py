@@ -1,9 +1,12 @@
 """What a new run takes where nothing was asked for: by family and preset."""
 
+import json
+
 import pytest
 
 from libhetero.errors import ConfigurationError
-from libhetero.pipelines.refine_config import RefineConfig, new_config
+from libhetero.pipelines.refine_config import RefineConfig, new_config, resumed_config
+from libhetero.pipelines.run_folder import write_config
 
 
 @pytest.mark.parametrize(
@@ -35,3 +38,13 @@ def test_what_is_asked_for_wins():
 def test_an_unknown_preset_is_named():
     with pytest.raises(ConfigurationError, match="unknown preset 'huge'"):
         new_config(RefineConfig("p.star", preset="huge"))
+
+
+def test_a_run_may_recompute_from_now_on_also_one_that_is_older_than_the_option(tmp_path):
+    write_config(tmp_path, new_config(RefineConfig(str(tmp_path / "p.star"), preset="small")))
+    path = tmp_path / "config.json"
+    stored = json.loads(path.read_text())
+    del stored["model"]["remat"]
+    path.write_text(json.dumps(stored))
+    assert resumed_config(RefineConfig(resume=str(tmp_path))).model["remat"] is False
+    assert resumed_config(RefineConfig(resume=str(tmp_path), model={"remat": True})).model["remat"] is True

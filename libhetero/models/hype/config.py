@@ -53,6 +53,8 @@ class HypeConfig:
     coordinates : pixels of each image compared in a step, drawn anew (`sampling`); 0 for all.
     window : radius of the soft disc that the encoder sees, fraction of half the box.
     precision : "auto", "float32" or "bfloat16" operands of dense layers.
+    remat : compute the transformer's blocks and the weights of the INRs again for the gradient, where memory
+        binds, instead of keeping what they computed.
     """
 
     encoder: str = "transformer"
@@ -81,6 +83,7 @@ class HypeConfig:
     coordinates: int = 0
     window: float = 0.85
     precision: str = "auto"
+    remat: bool = False
 
     def __post_init__(self) -> None:
         for name in ("patch", "dim", "depth", "heads", "head_dim", "feed_forward", "weight_tokens",

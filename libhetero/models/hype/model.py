@@ -191,7 +191,8 @@ class HypeModel:
 
         over all k, or estimated without bias from `coordinates` of them (`sampling`).
         """
-        representations = self.decode(params, self.encode(params, batch))
+        decode = jax.checkpoint(self.decode) if self.config.remat else self.decode
+        representations = decode(params, self.encode(params, batch))
         disc, probability = map(jnp.asarray, self._pixels())
         frequencies = jnp.asarray(frequencies_2d(self.box_size).reshape(-1, 2))
         some = training and 0 < self.config.coordinates < len(disc)

@@ -66,8 +66,9 @@ class TransformerEncoder(nn.Module):
         shape = (sum(config.layer_tokens()), config.dim)
         weight_tokens = self.param("weight_tokens", nn.initializers.normal(1.0), shape)
         tokens = jnp.concatenate([embedded, weight_tokens])
+        block = nn.remat(Block, prevent_cse=False) if config.remat else Block
         blocks = nn.scan(
-            Block, variable_axes={"params": 0}, split_rngs={"params": True}, length=config.depth
+            block, variable_axes={"params": 0}, split_rngs={"params": True}, length=config.depth
         )
         tokens, _ = blocks(config, name="blocks")(tokens, None)
         return tokens[len(embedded) :]

@@ -105,3 +105,21 @@ def test_rows_to_compare_with_lower_the_loss(changes):
     norm = sum(float((leaf**2).sum()) for leaf in jax.tree.leaves(gradient)) ** 0.5
     nearer = jax.tree.map(lambda p, g: p - 1e-2 * g / norm, params, gradient)
     assert step(nearer)[0] < loss
+
+
+def test_recomputing_for_the_gradient_changes_neither_parameters_nor_gradient_and_takes_less_memory():
+    """Blocks that keep much: many tokens, a wide hidden layer."""
+    changes = {"patch": 2, "depth": 3, "feed_forward": 256, "inr_width": 64}
+    (plain, params), (again, other) = (hype(**changes, remat=remat) for remat in (False, True))
+    assert jax.tree.structure(params) == jax.tree.structure(other)
+    batch, key = particles(8), jax.random.key(0)
+
+    def gradient(model):
+        return quick_jit(jax.grad(lambda params: model.loss(params, batch, key)[0])).lower(params).compile()
+
+    kept, computed = gradient(plain), gradient(again)
+    jax.tree.map(
+        lambda one, two: np.testing.assert_allclose(one, two, rtol=1e-3, atol=1e-6), kept(params), computed(params)
+    )
+    memory = [compiled.memory_analysis().temp_size_in_bytes for compiled in (kept, computed)]
+    assert memory[1] < 0.75 * memory[0], memory

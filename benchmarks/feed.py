@@ -32,6 +32,7 @@ from libhetero import models
 from libhetero.cli.allocator import keep_freed_memory
 from libhetero.configuration import from_dict, write_json
 from libhetero.io import ImageReader, MrcsWriter
+from libhetero.models.family import ModelFamily
 from libhetero.physics.ctf import ctf_image
 from libhetero.physics.fourier import real_image
 from libhetero.physics.gaussians import project_gaussians
@@ -150,16 +151,21 @@ def epoch(feed: ParticleFeed, training: TrainingConfig) -> Callable[[], int]:
     return run
 
 
-def stepping(family: str, feed: ParticleFeed, sizes: Sizes) -> tuple[TrainingConfig, Callable[[], int]]:
-    """Return how preset small trains, and the function that makes some steps and counts their particles."""
+def model_of(family: str, feed: ParticleFeed, sizes: Sizes) -> tuple[TrainingConfig, ModelFamily]:
+    """Return how preset small trains, and its model of the set."""
     shrunk = SHRUNK[family] if sizes.shrink else {}
     run_config = new_config(RefineConfig("particles", family=family, preset="small", model=shrunk))
-    training = run_config.training
     config = from_dict(MODEL_CONFIGS[family], run_config.model)
     model = models.create(
         family, config, box_size=feed.box_size, pixel_size=feed.pixel_size, gaussians=mixture(sizes),
         sample=feed.batch(np.arange(min(SAMPLE, len(feed)))),
     )  # fmt: skip
+    return run_config.training, model
+
+
+def stepping(family: str, feed: ParticleFeed, sizes: Sizes) -> tuple[TrainingConfig, Callable[[], int]]:
+    """Return how preset small trains, and the function that makes some steps and counts their particles."""
+    training, model = model_of(family, feed, sizes)
     mesh, optimiser = sharding.data_mesh(), build_optimiser(training, 1000)
     size = sharding.padded_size(training.batch_size, mesh)
     batch = sharding.place_batch(feed.batch(np.arange(training.batch_size), size), mesh)

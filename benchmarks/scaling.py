@@ -15,9 +15,10 @@ import argparse
 import os
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +26,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from collectives import collectives
+from feed import FAMILIES, make_set, model_of
+from feed import QUICK as QUICK_SET
+from feed import Sizes as SetSizes
 from harness import environment
-from hype_speed import PIXEL_SIZE, HypeSizes, particles
 from jax.sharding import PartitionSpec
 
 from libhetero.configuration import write_json
-from libhetero.models.hype.model import HypeModel
-from libhetero.pipelines.refine_config import RefineConfig, new_config
+from libhetero.io import ImageReader
 from libhetero.training import sharding
+from libhetero.training.feed import ParticleFeed
 from libhetero.training.optimiser import build_optimiser, start_state, training_step
+from libhetero.training.preprocess import PreprocessConfig
 
 
 @dataclass(frozen=True)
@@ -42,48 +46,58 @@ class Sizes:
 
     Parameters
     ----------
-    preset : of CryoHype.
-    box : pixels.
+    set : the particles; preset small of both families, or models cut to a size of milliseconds.
     batch : images a step, over all devices.
     repeats : steps timed of each kind.
-    shrink : whether the model is cut to a size of milliseconds.
     devices : that share a step.
     """
 
-    preset: str = "small"
-    box: int = 64
+    set: SetSizes = SetSizes(particles=512, gaussians=256)
     batch: int = 16
     repeats: int = 40
-    shrink: bool = False
     devices: tuple[int, ...] = (1, 2, 4)
 
 
-QUICK = Sizes(box=16, batch=4, repeats=5, shrink=True, devices=(1, 2))
+QUICK = Sizes(set=QUICK_SET, batch=4, repeats=5, devices=(1, 2))
 
 
-def build(sizes: Sizes) -> tuple[Callable, Callable[[], Any], Any, int]:
-    """Return the step, a maker of its state, a batch and the number of parameters."""
-    batch = particles(sizes.box, sizes.batch)
-    config = HypeSizes(box=sizes.box, shrink=sizes.shrink).config(sizes.preset, "auto")
-    model = HypeModel.from_data(config, sizes.box, PIXEL_SIZE, batch)
-    training = new_config(RefineConfig("particles", family="hype", preset=sizes.preset)).training
+@dataclass(frozen=True)
+class Step:
+    """One step of training.
+
+    Parameters
+    ----------
+    run : state, batch -> state, metrics.
+    start : makes a state.
+    batch : of particles.
+    parameters : how many there are.
+    """
+
+    run: Callable
+    start: Callable[[], Any]
+    batch: Any
+    parameters: int
+
+
+def build(family: str, feed: ParticleFeed, sizes: Sizes) -> Step:
+    """Return the step of a family."""
+    training, model = model_of(family, feed, sizes.set)
     optimiser = build_optimiser(training, 1000)
     params = jax.jit(model.init)(jax.random.key(0))
-    count = sum(leaf.size for leaf in jax.tree.leaves(params))
-    return (
+    return Step(
         training_step(model.loss, optimiser, training),
         lambda: start_state(params, optimiser, training),
-        batch,
-        count,
+        feed.batch(np.arange(sizes.batch)),
+        sum(leaf.size for leaf in jax.tree.leaves(params)),
     )
 
 
-def overhead(step: Callable, start: Callable[[], Any], batch: Any, repeats: int) -> dict[str, float]:
+def overhead(step: Step, repeats: int) -> dict[str, float]:
     """Return the median seconds of the plain and of the sharded step on one device, and their ratio."""
     mesh = sharding.data_mesh(jax.devices()[:1])
-    steps = {"plain": jax.jit(step, donate_argnums=0), "sharded": sharding.compile_step(step, mesh)}
-    states = {"plain": start(), "sharded": sharding.place_replicated(start(), mesh)}
-    batches = {"plain": batch, "sharded": sharding.place_batch(batch, mesh)}
+    steps = {"plain": jax.jit(step.run, donate_argnums=0), "sharded": sharding.compile_step(step.run, mesh)}
+    states = {"plain": step.start(), "sharded": sharding.place_replicated(step.start(), mesh)}
+    batches = {"plain": step.batch, "sharded": sharding.place_batch(step.batch, mesh)}
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     for turn in range(repeats + 1):
         for name in steps if turn % 2 else reversed(steps):
@@ -96,13 +110,12 @@ def overhead(step: Callable, start: Callable[[], Any], batch: Any, repeats: int)
     return {**median, "ratio": median["sharded"] / median["plain"]}
 
 
-def communication(
-    step: Callable, start: Callable[[], Any], batch: Any, devices: int, repeats: int
-) -> dict[str, Any]:
+def communication(step: Step, devices: int, repeats: int) -> dict[str, Any]:
     """Return the collectives of the step on so many devices, its seconds, and theirs by themselves."""
     mesh = sharding.data_mesh(jax.devices()[:devices])
-    state, placed = sharding.place_replicated(start(), mesh), sharding.place_batch(batch, mesh)
-    compiled = sharding.compile_step(step, mesh).lower(state, placed).compile()
+    state = sharding.place_replicated(step.start(), mesh)
+    placed = sharding.place_batch(step.batch, mesh)
+    compiled = sharding.compile_step(step.run, mesh).lower(state, placed).compile()
     found = collectives(compiled.as_text())
     size = sum(one.size for one in found)
     seconds = []
@@ -140,30 +153,38 @@ def _reduction_seconds(mesh: jax.sharding.Mesh, size: int, repeats: int) -> floa
 
 def run(sizes: Sizes) -> dict[str, Any]:
     """Measure everything and return the figures."""
-    step, start, batch, count = build(sizes)
-    return {
-        "parameters": count,
-        "overhead": overhead(step, start, batch, sizes.repeats),
-        "rows": [communication(step, start, batch, devices, sizes.repeats) for devices in sizes.devices],
-        "sizes": vars(sizes),
-        **environment(),
-    }
+    families = {}
+    with tempfile.TemporaryDirectory(prefix="scaling_") as name:
+        particles = make_set(Path(name), sizes.set)
+        feed = ParticleFeed(ImageReader(particles), particles, PreprocessConfig())
+        for family in FAMILIES:
+            step = build(family, feed, sizes)
+            families[family] = {
+                "parameters": step.parameters,
+                "overhead": overhead(step, sizes.repeats),
+                "rows": [communication(step, devices, sizes.repeats) for devices in sizes.devices],
+            }
+    return {"families": families, "sizes": asdict(sizes), **environment()}
 
 
 def table(found: dict[str, Any]) -> str:
     """Return the figures as text."""
-    one, parameters = found["overhead"], found["parameters"]
-    lines = [
-        f"CryoHype {found['sizes']['preset']}, batch {found['sizes']['batch']}: {parameters} parameters; one device: plain "
-        f"{1e3 * one['plain']:.2f} ms, sharded {1e3 * one['sharded']:.2f} ms, ratio {one['ratio']:.4f}",
-        f"{'devices':<9}{'bytes':>12}{'/ 4 x params':>14}{'overlapped':>12}{'ms/step':>10}{'ms alone':>10}{'share':>8}  collectives",
-    ]
-    for row in found["rows"]:
-        kinds = ", ".join(f"{count} {kind}" for kind, count in row["collectives"].items()) or "none"
-        lines.append(
-            f"{row['devices']:<9}{row['bytes']:12d}{row['bytes'] / (4 * parameters):14.3f}{row['overlapped']:12d}"
-            f"{1e3 * row['step_seconds']:10.2f}{1e3 * row['reduction_seconds']:10.2f}{row['share']:8.3f}  {kinds}"
-        )
+    lines = []
+    for family, of_it in found["families"].items():
+        one, parameters = of_it["overhead"], of_it["parameters"]
+        lines += [
+            f"{family}, preset small, box {found['sizes']['set']['box']}, batch {found['sizes']['batch']}: {parameters} "
+            f"parameters; one device: plain {1e3 * one['plain']:.2f} ms, sharded {1e3 * one['sharded']:.2f} ms, "
+            f"ratio {one['ratio']:.4f}",
+            f"{'devices':<9}{'bytes':>12}{'/ 4 x params':>14}{'overlapped':>12}{'ms/step':>10}{'ms alone':>10}{'share':>8}"
+            "  collectives",
+        ]
+        for row in of_it["rows"]:
+            kinds = ", ".join(f"{count} {kind}" for kind, count in row["collectives"].items()) or "none"
+            lines.append(
+                f"{row['devices']:<9}{row['bytes']:12d}{row['bytes'] / (4 * parameters):14.3f}{row['overlapped']:12d}"
+                f"{1e3 * row['step_seconds']:10.2f}{1e3 * row['reduction_seconds']:10.2f}{row['share']:8.3f}  {kinds}"
+            )
     return "\n".join(lines)
 
 

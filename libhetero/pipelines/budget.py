@@ -139,6 +139,9 @@ def with_largest_batch(start: RunStart) -> RunStart:
     share = int(sharding.said_by_writer(choose))
     bound = f"more would leave an epoch fewer than {FEWEST_STEPS} steps" if share == most else "the largest that fits"
     share *= parts
+    if share * devices * FEWEST_STEPS > count:
+        steps = steps_per_epoch(count, share * devices)
+        bound = f"the smallest there is, of {count} particles to train on; an epoch has {steps} steps"
     LOGGER.info("batch of %d particles, %d a device: %s", share * devices, share, bound)
     training = dataclasses.replace(training, batch_size=share * devices)
     return dataclasses.replace(start, config=dataclasses.replace(start.config, training=training))

@@ -161,6 +161,7 @@ def slurm_devices(environment: Mapping[str, str]) -> list[int] | None:
     seen = len([name for name in environment.get("CUDA_VISIBLE_DEVICES", "").split(",") if name])
     alone = re.fullmatch(r"1(\(x\d+\))?", environment.get("SLURM_STEP_TASKS_PER_NODE", ""))
     bound = "SLURM_GPUS_PER_TASK" in environment or int(environment["SLURM_LOCALID"]) >= seen
+    bound = bound or seen < int(environment.get("SLURM_GPUS_ON_NODE", 0))
     return list(range(seen)) if seen and (alone or bound) else None
 
 

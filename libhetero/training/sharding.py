@@ -23,15 +23,14 @@ PATIENCE = 7 * 24 * 3600 * 1000  # milliseconds
 
 
 def said_by_writer(text: Callable[[], str]) -> str:
-    """Return text() of process 0, called there only, in every process (4096 bytes at most)."""
+    """Return text() of process 0, called there only, in every process."""
     if jax.process_count() == 1:
         return text()
-    encoded = np.zeros(4096, np.uint8)
-    if is_writer():
-        said = text().encode()
-        encoded[: len(said)] = np.frombuffer(said, np.uint8)
-    encoded = np.asarray(multihost_utils.broadcast_one_to_all(encoded), np.uint8)
-    return encoded.tobytes().rstrip(b"\0").decode()
+    said = np.frombuffer(text().encode() if is_writer() else b"", np.uint8)
+    length = int(multihost_utils.broadcast_one_to_all(np.int32(len(said))))
+    if not is_writer():
+        said = np.zeros(length, np.uint8)
+    return np.asarray(multihost_utils.broadcast_one_to_all(said), np.uint8).tobytes().decode() if length else ""
 
 
 def is_writer() -> bool:

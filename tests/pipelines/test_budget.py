@@ -59,6 +59,11 @@ def test_the_batch_is_chosen(monkeypatch, caplog) -> None:
     assert "batch of 8 particles, 2 a device: more would leave an epoch fewer than 5 steps" in caplog.text
     held_out = budget.with_largest_batch(toy_start(test_fraction=0.5))
     assert held_out.config.training.batch_size == 4
+    monkeypatch.setattr(budget, "FEWEST_STEPS", 32)
+    with caplog.at_level("INFO"):
+        smallest = budget.with_largest_batch(toy_start())
+    assert smallest.config.training.batch_size == 4
+    assert "1 a device: the smallest there is, of 50 particles to train on; an epoch has 13 steps" in caplog.text
 
 
 def test_the_batch_is_bounded_by_memory(monkeypatch, caplog) -> None:

@@ -46,6 +46,7 @@ def main(root: Path) -> None:
         "read": feed.read,
         "devices": jax.device_count(),
         "writer": is_writer(),
+        "heard": said_by_writer(lambda: "Å" * 3000) == "Å" * 3000 and said_by_writer(str) == "",
         "template": float(np.sum(second.params["template"])),
     }
     (root / f"process_{jax.process_index()}.json").write_text(json.dumps(seen))

@@ -66,6 +66,8 @@ def test_one_process_alone_joins_nobody() -> None:
         ("0,1,2,3", "2", {"SLURM_STEP_TASKS_PER_NODE": "4(x4)"}, None),  # JAX takes GPU 2
         ("3", "3", {"SLURM_STEP_TASKS_PER_NODE": "4"}, [0]),  # --gpu-bind: one is seen
         ("0,1", "0", {"SLURM_GPUS_PER_TASK": "2"}, [0, 1]),
+        ("2,3", "1", {"SLURM_STEP_TASKS_PER_NODE": "2", "SLURM_GPUS_ON_NODE": "4"}, [0, 1]),  # --gpu-bind: two are
+        ("0,1,2,3", "1", {"SLURM_STEP_TASKS_PER_NODE": "4", "SLURM_GPUS_ON_NODE": "4"}, None),
         ("0,1,2,3", "0", {"SLURM_STEP_TASKS_PER_NODE": "1(x2)"}, [0, 1, 2, 3]),
         ("0,1", "0", {"SLURM_STEP_TASKS_PER_NODE": "1", "JAX_LOCAL_DEVICE_IDS": "1"}, None),
         ("", "1", {"SLURM_STEP_TASKS_PER_NODE": "2"}, None),  # no GPUs

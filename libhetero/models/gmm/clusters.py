@@ -11,13 +11,23 @@ from scipy.cluster.vq import kmeans2
 ROUNDS = 20
 
 
-def clusters(
+def group_points(
     points: Float[np.ndarray, "points 3"], count: int, seed: int
 ) -> tuple[Float[np.ndarray, "count 3"], Int[np.ndarray, "points"]]:
-    """Return centres and the centre of each point, after Lloyd's rounds of k-means.
+    """Group points about centres by rounds of k-means, converged or not.
 
-    The first centre is drawn, each other is the point farthest from those before it. On points that fill a
-    volume the sum of squares is within 3 % of that of k-means++. Centres of coinciding points may have none.
+    The first centre is drawn, each other is the point farthest from those before it. Where points fill a
+    volume evenly the sum of squares is within some hundredths of that of k-means++.
+
+    Parameters
+    ----------
+    points : some of which may coincide.
+    count : of centres, at most that of points.
+    seed : of the first centre.
+
+    Returns
+    -------
+    the centres, each the mean of its points (one without points keeps its place), and the group of each point.
 
     References
     ----------

@@ -29,7 +29,8 @@ import numpy as np
 from jaxtyping import Array, Float
 from threadpoolctl import threadpool_limits
 
-from libhetero.models.gmm.clusters import clusters
+from libhetero.models.gmm.clusters import group_points
+from libhetero.models.gmm.inverse_roots import inverses
 from libhetero.models.gmm.subspace import Imaging, Subspace
 from libhetero.physics.quadrants import times_i, weights_in_quadrants
 from libhetero.physics.rotations import HIGHEST
@@ -40,9 +41,8 @@ FINE_COLUMNS = 192
 COARSE_COLUMNS = 72
 COARSE_STEPS = 30
 FINE_STEPS = 6
-TOGETHER = 8  # particles whose normal equations are formed at once; their planes stay in a core's cache
+TOGETHER = 8  # particles whose normal equations are formed at once
 BLOCK = 64  # particles of a step of expectation maximisation, a thread each
-INVERTED_AT_ONCE = 20  # rows of a matrix that is no longer halved
 MOST_MODES = 16
 STANDS_OUT = 4.0
 VARIANCE = {"p": 1.0, "a": 0.1}  # of a coarse patch to begin with, Å² and relative
@@ -86,7 +86,7 @@ def find_subspace(
     hessian, gradient = normal_equations(imaging, sample, patches.fine, kinds)
     columns = len(kinds_of_columns(kinds))
     merge = _merging(patches.coarse, columns)
-    summed = jax.jit(lambda block: merge.T @ block @ merge)
+    summed = jax.jit(lambda block: jnp.einsum("ia,nij,jb->nab", merge, block, merge, precision=HIGHEST))
     coarse_hessian = np.concatenate([np.asarray(summed(block)) for block, _ in _blocks(hessian, gradient)])
     start = np.repeat([VARIANCE[kind] for kind in kinds_of_columns(kinds)], patches.coarse.max() + 1)
     covariance, mean = fit_covariance(coarse_hessian, gradient @ merge, np.diag(start), COARSE_STEPS)
@@ -116,14 +116,14 @@ def kinds_of_columns(kinds: str) -> str:
 
 
 def make_patches(imaging: Imaging, kinds: str, seed: int, mobile: np.ndarray) -> Patches:
-    """Group the Gaussians that may change by k-means, and the groups again."""
+    """Group the Gaussians that may change by k-means, and the groups again, each counting once."""
     position = np.asarray(imaging.neutral.position, np.float64)[mobile]
     columns = len(kinds_of_columns(kinds))
     fine = min(len(position), FINE_COLUMNS // columns)
     coarse = min(fine, COARSE_COLUMNS // columns)
-    centre, label = clusters(position, fine, seed)
+    centre, label = group_points(position, fine, seed)
     held, label = np.unique(label, return_inverse=True)
-    _, merged = clusters(centre[held], min(coarse, len(held)), seed)
+    _, merged = group_points(centre[held], min(coarse, len(held)), seed)
     patch = np.full(len(mobile), -1)
     patch[mobile] = label
     return Patches(patch, np.unique(merged, return_inverse=True)[1])
@@ -145,9 +145,11 @@ def normal_equations(
     gradient = np.empty((len(used), columns), np.float32)
 
     def fill(start: int) -> None:
-        here = slice(start, start + TOGETHER)
-        part = jax.tree.map(lambda leaf: leaf[used[here]], sample)
-        hessian[here], gradient[here] = several(part.images, part.pose, part.ctf)
+        here = used[start : start + TOGETHER]
+        rows, padded = slice(start, start + len(here)), np.resize(here, TOGETHER)  # one shape is compiled
+        part = jax.tree.map(lambda leaf: leaf[padded], sample)
+        made = several(part.images, part.pose, part.ctf)
+        hessian[rows], gradient[rows] = (np.asarray(array)[: len(here)] for array in made)
 
     with ThreadPoolExecutor(os.cpu_count() if jax.default_backend() == "cpu" else 1) as pool:
         list(pool.map(fill, range(0, len(used), TOGETHER)))
@@ -187,21 +189,28 @@ def _equations(imaging: Imaging, patch: np.ndarray, kinds: str) -> Callable[...,
         target = times_i(imaging.target(image))
         if len(imaging.operators) == 1:
             flat, whole = unit(pose, ctf)
-            hessian, gradient = jnp.matmul(flat, flat.T), flat @ (target - whole).reshape(-1)
+            hessian, gradient = _products(flat, target - whole)
             turned = turn(pose.rotation)
-            return turned.T @ hessian @ turned, turned.T @ gradient
+            hessian = jnp.matmul(turned.T, jnp.matmul(hessian, turned, precision=HIGHEST), precision=HIGHEST)
+            return hessian, jnp.matmul(turned.T, gradient, precision=HIGHEST)
 
         def add(total: tuple[Array, Array], operator: Array) -> tuple[tuple[Array, Array], None]:
             rotation = jnp.matmul(pose.rotation, operator, precision=HIGHEST)
             flat, whole = unit(Pose(rotation, pose.shift), ctf)
-            return (total[0] + turn(rotation).T @ flat, total[1] + whole), None
+            flat = jnp.matmul(turn(rotation).T, flat, precision=HIGHEST)
+            return (total[0] + flat, total[1] + whole), None
 
         columns = count * len(kinds_of_columns(kinds))
         start = jnp.zeros((columns, side**2)), jnp.zeros((side, side))
         (flat, whole), _ = jax.lax.scan(add, start, jnp.asarray(imaging.operators))
-        return jnp.matmul(flat, flat.T), flat @ (target - whole).reshape(-1)
+        return _products(flat, target - whole)
 
     return one
+
+
+def _products(flat: Array, rest: Array) -> tuple[Array, Array]:
+    """Return A Aᵀ and A r; in full precision, for A Aᵀ must stay positive definite."""
+    return jnp.matmul(flat, flat.T, precision=HIGHEST), jnp.matmul(flat, rest.reshape(-1), precision=HIGHEST)
 
 
 def _layout(patch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -216,67 +225,30 @@ def _layout(patch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def fit_covariance(
     hessian: np.ndarray, gradient: np.ndarray, covariance: np.ndarray, steps: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return covariance and mean of the changes by expectation maximisation (the module's step 2)."""
-    size = gradient.shape[1]
-    mean = np.zeros(size, np.float32)
-    covariance = np.asarray(covariance, np.float32)
+    """Return covariance and mean of the changes by expectation maximisation (the module's step 2).
 
-    one = np.eye(size, dtype=np.float32)
+    In float64, for H is ill-conditioned where images show much.
+    """
+    hessian, gradient = hessian.astype(np.float64), gradient.astype(np.float64)
+    mean, one = np.zeros(gradient.shape[1]), np.eye(gradient.shape[1])
 
-    def expect(root: np.ndarray, mean: np.ndarray, hessian: np.ndarray, gradient: np.ndarray) -> tuple:
-        """Return the sum of S and the expected changes of a block, S = root (rootᵀ H root + 1)⁻¹ rootᵀ."""
-        inverse = inverse_by_halves(root.T @ hessian @ root + one)
-        slope = (gradient - hessian @ mean) @ root
-        return inverse.sum(axis=0), mean + (inverse @ slope[:, :, None])[:, :, 0] @ root.T
+    def expect(precision: np.ndarray, mean: np.ndarray, hessian: np.ndarray, gradient: np.ndarray) -> tuple:
+        """Return the sum of S and the expected changes of a block."""
+        spread = inverses(hessian + precision)
+        slope = gradient - hessian @ mean
+        return spread.sum(axis=0), mean + (spread @ slope[:, :, None])[:, :, 0]
 
-    # NumPy's inverse on a thread a core: XLA's is several times slower, and BLAS gains nothing by threads
-    # of its own on matrices this small
+    # NumPy on a thread a core: XLA's inverse is several times slower, and BLAS gains nothing by threads of its
+    # own on matrices this small
     with threadpool_limits(1, "blas"), ThreadPoolExecutor(os.cpu_count()) as pool:
         for _ in range(steps):
-            floor = 1e-6 * np.trace(covariance) / size * one
-            root = np.linalg.cholesky(covariance + floor)
-            found = pool.map(partial(expect, root, mean), *zip(*_blocks(hessian, gradient), strict=True))
-            spreads, expected = zip(*found, strict=True)
+            precision = np.linalg.inv(covariance + 1e-6 * np.trace(covariance) / len(one) * one)
+            now = partial(expect, precision, mean)
+            spreads, expected = zip(*pool.map(now, *zip(*_blocks(hessian, gradient), strict=True)), strict=True)
             changes = np.concatenate(expected)
             mean = changes.mean(axis=0)
-            spread = np.sum(spreads, axis=0) / len(changes)
-            covariance = np.cov(changes, rowvar=False, bias=True) + root @ spread @ root.T
-            covariance = covariance.astype(np.float32)
-    return np.asarray(covariance, np.float64), np.asarray(mean, np.float64)
-
-
-def inverse_by_halves(
-    matrices: Float[np.ndarray, "count size size"],
-) -> Float[np.ndarray, "count size size"]:
-    """Return the inverses of symmetric positive definite matrices, by those of their halves.
-
-    With S = C - B A⁻¹ Bᵀ the Schur complement,
-
-        (A Bᵀ)⁻¹   (A⁻¹ + A⁻¹ Bᵀ S⁻¹ B A⁻¹   -A⁻¹ Bᵀ S⁻¹)
-        (B C )   = (-S⁻¹ B A⁻¹               S⁻¹        )
-
-    Matrix products do most of the work, where LAPACK goes through matrices of this size row by row.
-
-    References
-    ----------
-    Golub & Van Loan, Matrix Computations, 4th ed. (2013), §2.1.4 and §4.2.4 (stable where all of these
-    are positive definite).
-    """
-    size = matrices.shape[-1]
-    if size <= INVERTED_AT_ONCE:
-        return np.linalg.inv(matrices)
-    low, high = slice(0, size // 2), slice(size // 2, size)
-    first = inverse_by_halves(matrices[:, low, low])
-    across = matrices[:, high, low]
-    turned = across @ first
-    last = inverse_by_halves(matrices[:, high, high] - turned @ across.transpose(0, 2, 1))
-    mixed = last @ turned
-    inverse = np.empty_like(matrices)
-    inverse[:, low, low] = first + turned.transpose(0, 2, 1) @ mixed
-    inverse[:, high, low] = -mixed
-    inverse[:, low, high] = -mixed.transpose(0, 2, 1)
-    inverse[:, high, high] = last
-    return inverse
+            covariance = np.cov(changes, rowvar=False, bias=True) + np.sum(spreads, axis=0) / len(changes)
+    return covariance, mean
 
 
 def _typical_variance(modes: np.ndarray, kinds: str) -> np.ndarray:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial import cKDTree
 
-from libhetero.models.gmm.clusters import clusters
+from libhetero.models.gmm.clusters import group_points
 from libhetero.models.gmm.config import GmmConfig
 
 
@@ -75,7 +75,7 @@ def choose_points(position: np.ndarray, count: int, seed: int) -> np.ndarray:
     """Return `count` of the positions, spread by k-means: distinct Gaussians near the centres."""
     if count >= len(position):
         return position
-    centres, _ = clusters(position, count, seed)
+    centres, _ = group_points(position, count, seed)
     free = np.ones(len(position), bool)
     chosen = []
     for centre in centres:

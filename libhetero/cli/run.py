@@ -23,7 +23,8 @@ INTERRUPTED = 130  # what a shell reports for Ctrl-C
 
 # Objects made before the garbage collector looks for cycles, and its rounds before it looks at older ones.
 # Importing, and tracing programs for JAX, make a million objects that stay: by Python's own thresholds a
-# tenth of the time to a training's first step goes into looking through them.
+# tenth of the time to a training's first step goes into looking through them. Its own apply again once a
+# program tells of progress, for JAX gives arrays back when garbage is looked for.
 COLLECT_AFTER = (50_000, 20, 20)
 
 _THREAD_VARIABLES = (
@@ -61,6 +62,7 @@ class Session:
     threads : CPU threads asked for, 0 for all.
     log : this run's line of `.eman2log.txt`.
     voice : what the process may say.
+    collections : how often Python looks for garbage once the work is under way.
     """
 
     program: str
@@ -68,9 +70,11 @@ class Session:
     threads: int
     log: Eman2Log
     voice: Voice = field(default_factory=Voice)
+    collections: tuple[int, int, int] = field(default_factory=gc.get_threshold)
 
     def progress(self, fraction: float) -> None:
         """Say how much of the work is done, 0 to 1, in `.eman2log.txt`."""
+        gc.set_threshold(*self.collections)
         self.log.progress(fraction)
 
     def joined(self, index: int, count: int) -> None:

@@ -31,7 +31,7 @@ def real_image(fourier: Complex[Array, "n half"], n: int) -> Float[Array, "n n"]
     return jnp.fft.fftshift(jnp.fft.irfft2(fourier, s=(n, n)), axes=(-2, -1))
 
 
-def dft_image(image: Float[Array, "n n"]) -> Complex[Array, "n half"]:
+def dft_image(image: Float[Array, "n n"], grid: int | None = None) -> Complex[Array, "m half"]:
     """Return `fourier_image` by matrix products.
 
     With C and S the cosines and sines of 2πk(p - n // 2)/n along an axis,
@@ -40,20 +40,25 @@ def dft_image(image: Float[Array, "n n"]) -> Complex[Array, "n half"]:
 
     For steps over several devices: XLA divides a batch of products, where every device would be sent a
     whole batch of images for a fast transform. For images of 128² they take a thousandth of a step of
-    CryoHype and are as fast; for large ones `fourier_image` is faster.
+    CryoHype; for large images `fourier_image` is faster.
+
+    Parameters
+    ----------
+    image : real.
+    grid : m, to return only ky = -m/2 … m/2 - 1 and kx = 0 … m/2, for an even m below n; None for all.
     """
     n = image.shape[-1]
-    half = n // 2 + 1
-    left, right = _dft_tables(n)
+    left, right = _dft_tables(n, grid or n)
     product = jnp.matmul(jnp.matmul(left, image, precision=HIGHEST), right.T, precision=HIGHEST)
-    cc, cs = product[:n, :half], product[:n, half:]
-    sc, ss = product[n:, :half], product[n:, half:]
+    rows, half = len(left) // 2, len(right) // 2
+    cc, cs = product[:rows, :half], product[:rows, half:]
+    sc, ss = product[rows:, :half], product[rows:, half:]
     return jax.lax.complex(cc - ss, -(cs + sc))
 
 
 def inverse_dft_image(fourier: Complex[Array, "n half"], n: int) -> Float[Array, "n n"]:
     """Return `real_image` by matrix products, as `dft_image` does."""
-    left, right = _dft_tables(n)
+    left, right = _dft_tables(n, n)
     cosine, sine = left[:n].T, left[n:].T
     real, imaginary = jnp.real(fourier), jnp.imag(fourier)
     turned = jnp.matmul(  # real and -imaginary part of the sum over ky
@@ -65,14 +70,15 @@ def inverse_dft_image(fourier: Complex[Array, "n half"], n: int) -> Float[Array,
 
 
 @functools.cache
-def _dft_tables(n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return cosines above sines of the frequencies along y and along x, (2n, n) and (2 (n // 2 + 1), n)."""
+def _dft_tables(n: int, m: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return cosines above sines of the frequencies along y and along x, (2m, n) and (2 (m // 2 + 1), n)."""
     place = np.arange(n) - n // 2
-    turns = (np.outer(np.fft.fftfreq(n, 1 / n), place), np.outer(np.arange(n // 2 + 1), place))
-    angles = (2 * np.pi * (turn % n) / n for turn in turns)
-    return tuple(
-        np.concatenate([np.cos(angle), np.sin(angle)]).astype(np.float32) for angle in angles
+    angles = (
+        2 * np.pi * (np.outer(frequency, place) % n) / n
+        for frequency in (np.fft.fftfreq(m, 1 / m), np.arange(m // 2 + 1))
     )
+    y, x = (np.concatenate([np.cos(angle), np.sin(angle)]).astype(np.float32) for angle in angles)
+    return y, x
 
 
 def fourier_volume(volume: Float[Array, "n n n"]) -> Complex[Array, "n n half"]:

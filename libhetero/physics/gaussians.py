@@ -79,14 +79,12 @@ def group_quadrants(
 ) -> Float[Array, "groups side side"]:
     """Return `project_gaussians` for each of several groups of as many Gaussians, group after group.
 
-    In `quadrants`, one matrix product for each group, contracted over its members and cosine and sine.
+    In the quadrants of `libhetero.physics.quadrants` (n is even): one matrix product for each group,
+    contracted over its members and over cosine and sine.
     """
     shape = (n // 2 + 1, *np.shape(amplitudes))
-    cosine_y, sine_y, cosine_x, sine_x = (
-        table.reshape(shape)
-        for axis in (1, 0)
-        for table in _axis_tables(position, sigma, pose, axis, n, pixel_size)
-    )
+    tables = _tables_of_pose(position, sigma, pose, n, pixel_size)
+    (cosine_y, sine_y), (cosine_x, sine_x) = ([table.reshape(shape) for table in pair] for pair in tables)
     cosine_y, sine_y = cosine_y * amplitudes, sine_y * amplitudes
     left = jnp.stack([jnp.concatenate([cosine_y, sine_y]), jnp.concatenate([sine_y, cosine_y])])
     right = jnp.stack([jnp.concatenate([cosine_x, cosine_x]), jnp.concatenate([-sine_x, sine_x])])
@@ -97,16 +95,18 @@ def _both_tables(
     position: Array, sigma: Array, pose: Pose, n: int, pixel_size: float
 ) -> tuple[Array, Array]:
     """Return cosines above sines of y and of x, (2 (n // 2 + 1), N) each."""
-    y, x = (_axis_tables(position, sigma, pose, axis, n, pixel_size) for axis in (1, 0))
+    y, x = _tables_of_pose(position, sigma, pose, n, pixel_size)
     return jnp.concatenate(y), jnp.concatenate(x)
 
 
-def _axis_tables(
-    position: Array, sigma: Array, pose: Pose, axis: int, n: int, pixel_size: float
-) -> tuple[Array, Array]:
-    """Return `_tables` of an axis of the image, 0 for x."""
+def _tables_of_pose(
+    position: Array, sigma: Array, pose: Pose, n: int, pixel_size: float
+) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+    """Return `_tables` of y and of x in the image."""
     placed = rotate_points(pose.rotation, jnp.asarray(position))[:, :2] + pose.shift
-    return _tables(placed[:, axis], jnp.asarray(sigma), n, pixel_size)
+    sigma = jnp.asarray(sigma)
+    y, x = (_tables(placed[:, axis], sigma, n, pixel_size) for axis in (1, 0))
+    return y, x
 
 
 def _half_planes(product: Float[Array, "sets rows columns"], n: int) -> Float[Array, "sets 2 n half"]:

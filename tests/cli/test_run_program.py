@@ -47,10 +47,16 @@ def test_success_returns_0_and_completes_the_log(capsys: pytest.CaptureFixture) 
     assert capsys.readouterr() == ("", "")
 
 
-def test_garbage_is_looked_for_rarely_while_a_program_runs() -> None:
+def test_garbage_is_looked_for_rarely_until_the_work_is_under_way() -> None:
     before, seen = gc.get_threshold(), []
-    assert _run(lambda *_: seen.append(gc.get_threshold())) == 0
-    assert seen[0][0] > before[0] and gc.isenabled()
+
+    def call(_: object, session: Session) -> None:
+        seen.append(gc.get_threshold())
+        session.progress(0.1)
+        seen.append(gc.get_threshold())
+
+    assert _run(call) == 0
+    assert seen[0][0] > before[0] and seen[1] == before and gc.isenabled()
     assert gc.get_threshold() == before
 
 

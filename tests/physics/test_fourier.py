@@ -28,6 +28,14 @@ def test_matrix_products_are_the_fast_transforms(n):
     np.testing.assert_allclose(fourier.inverse_dft_image(made, n), image, atol=5e-6)
 
 
+@pytest.mark.parametrize("n", [12, 13])
+def test_a_smaller_grid_holds_the_low_frequencies(n):
+    image = random_image(n)
+    whole, m = np.asarray(fourier.fourier_image(image)), 8
+    expected = np.concatenate([whole[: m // 2], whole[n - m // 2 :]])[:, : m // 2 + 1]
+    np.testing.assert_allclose(fourier.dft_image(image, m), expected, atol=1e-4)
+
+
 @pytest.mark.parametrize("n", [8, 9])
 def test_the_inverse_by_products_ignores_what_a_real_image_cannot_have(n):
     """Imaginary parts along kx = 0, and at Nyquist, as the fast inverse does."""

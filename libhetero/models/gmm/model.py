@@ -206,7 +206,9 @@ class GmmModel:
 
         return jax.vmap(one)(batch.images, batch.pose, batch.ctf)
 
-    def _infer(self, params: Any, unmoved: Array, batch: Batch) -> tuple[Array, Array]:
+    def _infer(
+        self, params: Any, unmoved: Float[Array, "points outputs"] | None, batch: Batch
+    ) -> tuple[Array, Array]:
         """Return posterior means and precisions; no gradient passes through them."""
         params, unmoved = jax.lax.stop_gradient((params, unmoved))
         tangents = partial(
@@ -240,12 +242,12 @@ class GmmModel:
         return self._moved(params, self._unmoved(params), latent, key)
 
     def _moved(
-        self, params: Any, unmoved: Array, latent: Float[Array, "batch latent"],
-        key: PRNGKeyArray | None = None,
+        self, params: Any, unmoved: Float[Array, "points outputs"] | None,
+        latent: Float[Array, "batch latent"], key: PRNGKeyArray | None = None,
     ) -> Gaussians:
-        """Return what `decode` does, given what the network says of z = 0."""
+        """Return what `decode` does, given `_unmoved`."""
         neutral = self.neutral_mixture(params)
-        if "modes" not in params:
+        if unmoved is None:
             change = self._network(params, latent, key)
         else:
             change = self._network(params, latent / LATENT_REACH, key) - unmoved
@@ -253,13 +255,14 @@ class GmmModel:
         mobile = jnp.asarray(self.mobile)[:, None]
         return jax.vmap(partial(changed, self.config, neutral))(change * mobile)
 
-    def _unmoved(self, params: Any) -> Float[Array, "points outputs"]:
-        """Return what the network says of z = 0, which is taken off so that it is the neutral mixture.
+    def _unmoved(self, params: Any) -> Float[Array, "points outputs"] | None:
+        """Return what the network says of z = 0, without dropout: taken off, z = 0 is the neutral mixture.
 
-        By itself: one more row in a batch would keep devices from sharing the batch evenly.
+        By itself: one more row in a batch would keep devices from sharing the batch evenly. None with an
+        encoder network, whose z = 0 is nothing special.
         """
         if "modes" not in params:
-            return jnp.zeros(())
+            return None
         return self._network(params, jnp.zeros((1, self.config.latent_size)))[0]
 
     def _network(
@@ -317,7 +320,8 @@ class GmmModel:
         return mean_misfit + mean_penalty, {"misfit": mean_misfit, "penalty": mean_penalty}
 
     def _latent_and_penalty(
-        self, params: Any, unmoved: Array, batch: Batch, key: PRNGKeyArray, training: bool
+        self, params: Any, unmoved: Float[Array, "points outputs"] | None, batch: Batch, key: PRNGKeyArray,
+        training: bool,
     ) -> tuple[Float[Array, "batch latent"], Float[Array, "batch"]]:
         """Return latents drawn about the inferred ones, and what they cost."""
         if self.subspace is not None:

@@ -113,7 +113,7 @@ class Imaging:
         made = project_amplitudes(
             mixture.position, mixture.sigma, amplitudes, pose, m, pixel_size
         )
-        target = _low_rings(dft_image(image), m) * self.root_weight
+        target = dft_image(image, m) * self.root_weight
         return made * factor, jnp.stack([jnp.real(target), jnp.imag(target)])
 
     def patches(
@@ -132,8 +132,7 @@ class Imaging:
 
     def target(self, image: Array) -> Float[Array, "side side"]:
         """Return the image multiplied by the root of the weights, in `physics.quadrants`."""
-        plane = _low_rings(dft_image(image), self.grid)
-        return in_quadrants(plane) * weights_in_quadrants(self.root_weight)
+        return in_quadrants(dft_image(image, self.grid)) * weights_in_quadrants(self.root_weight)
 
     def frequencies(self) -> tuple[np.ndarray, np.ndarray]:
         """Return 2π (kx, ky) on the grid, 1/Å."""

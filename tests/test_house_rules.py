@@ -203,6 +203,11 @@ def test_importing_the_package_is_light() -> None:
     assert not _loaded("import libhetero.records") & HEAVY
 
 
+def test_training_waits_for_nothing_it_does_not_need() -> None:
+    loaded = _loaded("import libhetero.pipelines.refine, libhetero.models.gmm.model, libhetero.models.hype.model")
+    assert "jax" in loaded and not loaded & {"sklearn", "matplotlib", "umap", "hdbscan", "numba"}
+
+
 @_each(PROGRAMS)
 def test_help_is_light(path: Path) -> None:
     code = (

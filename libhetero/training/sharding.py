@@ -4,7 +4,7 @@ The batch is cut along its leading axis; parameters, optimiser and metrics are t
 device. The step is one function compiled for the whole mesh: XLA inserts the sums over devices
 where the loss averages over the batch, so the loss is that of the whole batch on any number of
 devices. (`jax.pmap` is in maintenance mode; this is its replacement.) A loss must not scan over
-the batch axis: that would gather the batch on every device.
+the batch axis, add a row to it or transform its images by an FFT: each gathers the batch on every device.
 """
 
 from __future__ import annotations

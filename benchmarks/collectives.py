@@ -12,6 +12,9 @@ BYTES = {
 }  # fmt: skip
 KINDS = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
 _OPERATION = re.compile(rf"= (\(.*?\)|\S+) ({'|'.join(KINDS)})(-start)?\(")
+_COMPUTATION = re.compile(r"^(?:ENTRY )?%?([\w.\-]+) \(.*\{$")
+_LOOP = re.compile(r" while\(.*body=%?([\w.\-]+)")
+_TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
 _SHAPE = re.compile(r"\b([a-z]+\d+|pred)\[([\d,]*)\]")
 
 
@@ -24,11 +27,13 @@ class Collective:
     kind : such as "all-reduce".
     size : bytes of its results on one device.
     overlapped : whether it is split in a start and an end, between which other work is done.
+    times : that the program does it, more than once in a loop.
     """
 
     kind: str
     size: int
     overlapped: bool
+    times: int = 1
 
 
 def collectives(text: str) -> list[Collective]:
@@ -36,8 +41,10 @@ def collectives(text: str) -> list[Collective]:
 
     The result of a start of anything but an all-reduce lists operands and results; the larger half counts.
     """
-    found = []
+    times, found, inside = _times(text), [], ""
     for line in text.splitlines():
+        begun = _COMPUTATION.match(line)
+        inside = begun[1] if begun else inside
         match = _OPERATION.search(line)
         if match is None:
             continue
@@ -46,8 +53,24 @@ def collectives(text: str) -> list[Collective]:
         paired = started and match[2] != "all-reduce"
         half = len(sizes) // 2
         size = max(sum(sizes[:half]), sum(sizes[half : 2 * half])) if paired else sum(sizes)
-        found.append(Collective(match[2], size, started))
+        found.append(Collective(match[2], size, started, times.get(inside, 1)))
     return found
+
+
+def _times(text: str) -> dict[str, int]:
+    """Return how often the body of each loop of known length is run, loops within loops included."""
+    bodies, inside = {}, ""
+    for line in text.splitlines():
+        begun, loop, trips = _COMPUTATION.match(line), _LOOP.search(line), _TRIPS.search(line)
+        inside = begun[1] if begun else inside
+        if loop:
+            bodies[loop[1]] = (inside, int(trips[1]) if trips else 1)
+
+    def times(name: str) -> int:
+        parent, trips = bodies[name]
+        return trips * (times(parent) if parent in bodies else 1)
+
+    return {name: times(name) for name in bodies}
 
 
 def shape_bytes(kind: str, dimensions: str) -> int:

@@ -117,7 +117,7 @@ def communication(step: Step, devices: int, repeats: int) -> dict[str, Any]:
     placed = sharding.place_batch(step.batch, mesh)
     compiled = sharding.compile_step(step.run, mesh).lower(state, placed).compile()
     found = collectives(compiled.as_text())
-    size = sum(one.size for one in found)
+    size = sum(one.times * one.size for one in found)
     seconds = []
     for _ in range(repeats + 1):
         begin = time.perf_counter()
@@ -126,10 +126,10 @@ def communication(step: Step, devices: int, repeats: int) -> dict[str, Any]:
         seconds.append(time.perf_counter() - begin)
     alone = _reduction_seconds(mesh, size, repeats) if size else 0.0
     median = statistics.median(seconds[1:])
-    kinds = {kind: sum(one.kind == kind for one in found) for kind in sorted({one.kind for one in found})}
+    kinds = {kind: sum(one.times for one in found if one.kind == kind) for kind in sorted({one.kind for one in found})}
     return {
         "devices": devices, "bytes": size, "collectives": kinds,
-        "overlapped": sum(one.overlapped for one in found), "step_seconds": median,
+        "overlapped": sum(one.times for one in found if one.overlapped), "step_seconds": median,
         "reduction_seconds": alone, "share": alone / median,
     }  # fmt: skip
 

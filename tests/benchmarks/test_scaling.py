@@ -36,6 +36,20 @@ def test_a_real_program_sums_its_gradient(load) -> None:
     assert sum(one.size for one in found) == 4 * (8 * 4 + 1)
 
 
+def test_what_a_loop_sends_counts_as_often_as_it_runs(load) -> None:
+    def step(state, batch):
+        def layer(hidden, weights):
+            return jnp.tanh(hidden @ weights), None
+
+        value, gradient = jax.value_and_grad(lambda s: jnp.mean(jax.lax.scan(layer, batch, s)[0] ** 2))(state)
+        return state - gradient, {"loss": value}
+
+    mesh = sharding.data_mesh()
+    compiled = sharding.compile_step(step, mesh).lower(jnp.ones((5, 8, 8)), jnp.ones((16, 8))).compile()
+    found = load("collectives").collectives(compiled.as_text())
+    assert sum(one.times * one.size for one in found) == 4 * (5 * 8 * 8 + 1)
+
+
 def test_quick(load, tmp_path, capsys) -> None:
     assert load("scaling").main(["--quick", "--json", str(tmp_path / "scaling.json")]) == 0
     found = json.loads((tmp_path / "scaling.json").read_text())

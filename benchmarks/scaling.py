@@ -58,7 +58,7 @@ class Sizes:
     devices: tuple[int, ...] = (1, 2, 4)
 
 
-QUICK = Sizes(set=QUICK_SET, batch=4, repeats=5, devices=(1, 2))
+QUICK = Sizes(set=QUICK_SET, batch=4, repeats=5, devices=(2,))
 
 
 @dataclass(frozen=True)

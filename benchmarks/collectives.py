@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 BYTES = {
@@ -41,10 +42,8 @@ def collectives(text: str) -> list[Collective]:
 
     The result of a start of anything but an all-reduce lists operands and results; the larger half counts.
     """
-    times, found, inside = _times(text), [], ""
-    for line in text.splitlines():
-        begun = _COMPUTATION.match(line)
-        inside = begun[1] if begun else inside
+    times, found = _times(text), []
+    for inside, line in _lines(text):
         match = _OPERATION.search(line)
         if match is None:
             continue
@@ -57,12 +56,20 @@ def collectives(text: str) -> list[Collective]:
     return found
 
 
+def _lines(text: str) -> Iterator[tuple[str, str]]:
+    """Yield each line with the name of the computation that it stands in."""
+    inside = ""
+    for line in text.splitlines():
+        begun = _COMPUTATION.match(line)
+        inside = begun[1] if begun else inside
+        yield inside, line
+
+
 def _times(text: str) -> dict[str, int]:
     """Return how often the body of each loop of known length is run, loops within loops included."""
-    bodies, inside = {}, ""
-    for line in text.splitlines():
-        begun, loop, trips = _COMPUTATION.match(line), _LOOP.search(line), _TRIPS.search(line)
-        inside = begun[1] if begun else inside
+    bodies = {}
+    for inside, line in _lines(text):
+        loop, trips = _LOOP.search(line), _TRIPS.search(line)
         if loop:
             bodies[loop[1]] = (inside, int(trips[1]) if trips else 1)
 

@@ -1,6 +1,6 @@
 """What data parallelism costs a step: on one device, and between virtual devices of the CPU.
 
-    python benchmarks/scaling.py --json scaling.json      about 5 minutes on two CPU cores
+    python benchmarks/scaling.py --json scaling.json      about 3 minutes on two CPU cores
 
 Overhead: `sharding.compile_step` on a mesh of one device against a plain jax.jit of the same step, state
 donated in both, taken in turn in one process; the ratio of the medians. Bytes: the collectives in the program

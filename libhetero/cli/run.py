@@ -119,7 +119,7 @@ def run_program(
     voice = Voice()
     session = Session(parser.prog, options.cmd, options.threads, log, voice)
     keep_freed_memory(os.environ)
-    with _environment(options.threads), _rare_collections(), _logging(parser.prog, options.verbose, voice):
+    with _environment(options.threads), _rare_collections(session.collections), _logging(parser.prog, options.verbose, voice):
         if not several:
             log.start()
         try:
@@ -146,14 +146,13 @@ def run_program(
 
 
 @contextlib.contextmanager
-def _rare_collections() -> Iterator[None]:
-    """Look for garbage in cycles as `COLLECT_AFTER` says."""
-    before = gc.get_threshold()
+def _rare_collections(usual: tuple[int, int, int]) -> Iterator[None]:
+    """Look for garbage in cycles as `COLLECT_AFTER` says, and as usual afterwards."""
     gc.set_threshold(*COLLECT_AFTER)
     try:
         yield
     finally:
-        gc.set_threshold(*before)
+        gc.set_threshold(*usual)
 
 
 def _print_line(line: str) -> None:

@@ -37,11 +37,8 @@ def project_gaussians(
     -------
     (n, n // 2 + 1), DC equal to Σ A_i; `real_image` of it sums to Σ A_i.
     """
-    placed = rotate_points(pose.rotation, gaussians.position)[:, :2] + pose.shift
-    cosine_x, sine_x = _tables(placed[:, 0], gaussians.sigma, n, pixel_size)
-    cosine_y, sine_y = _tables(placed[:, 1], gaussians.sigma, n, pixel_size)
-    left = jnp.concatenate([cosine_y, sine_y]) * gaussians.amplitude
-    right = jnp.concatenate([cosine_x, sine_x])
+    left, right = _both_tables(gaussians.position, gaussians.sigma, pose, n, pixel_size)
+    left = left * gaussians.amplitude
     product = jnp.matmul(left, right.T, precision=HIGHEST)
     half = n // 2 + 1
     cc, cs = product[:half, :half], product[:half, half:]

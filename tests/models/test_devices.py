@@ -7,7 +7,7 @@ import pytest
 
 from libhetero.training import sharding
 from libhetero.training.optimiser import TrainingConfig, build_optimiser, start_state, training_step
-from tests.models.tiny_models import CONFIGS, make_model, particles
+from tests.models.tiny_models import CONFIGS, QUICK_COMPILER, make_model, particles
 
 SENT = re.compile(r" (all-gather|all-to-all|collective-permute|reduce-scatter|all-reduce)(?:-start)?\(")
 
@@ -22,7 +22,6 @@ def test_devices_share_a_batch_and_send_each_other_sums_alone(name):
         lambda key: start_state(model.init(key), optimiser, config), jax.random.key(0)
     )
     step = sharding.compile_step(training_step(model.loss, optimiser, config), mesh)
-    quick = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
-    compiled = step.lower(state, particles(8)).compile(quick)
+    compiled = step.lower(state, particles(8)).compile(QUICK_COMPILER)
     sent = SENT.findall(compiled.as_text())
     assert sent and set(sent) == {"all-reduce"}, sent

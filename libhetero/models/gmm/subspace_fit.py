@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -306,6 +306,6 @@ def fit_modes(
     return modes, mean
 
 
-def _blocks(hessian: np.ndarray, gradient: np.ndarray):
+def _blocks(hessian: np.ndarray, gradient: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     for start in range(0, len(gradient), BLOCK):
         yield hessian[start : start + BLOCK], gradient[start : start + BLOCK]

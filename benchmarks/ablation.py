@@ -96,10 +96,7 @@ CRYOHYPE = Study(
     training="--preset small",
     epochs=6,
     scoring="--images 64 --mask none",
-    figures={
-        "ari": ("labels", "kmeans", "ari"),
-        "gap": ("volumes", "gap_closed"),
-    },
+    figures={"ari": ("labels", "kmeans", "ari"), "gap": ("volumes", "gap_closed")},
     rows={
         "default": "",
         "real INR (Hartley)": "--set output=hartley",
@@ -158,8 +155,7 @@ def parsed(argv: list[str] | None) -> argparse.Namespace:
     add("--json", metavar="FILE", help="write the table here too")
     add("--seeds", type=int, default=2, help="sets and trainings that are averaged (default: 2)")
     add("--seed", type=int, default=0, help="the first of them (default: 0)")
-    add("--rows", nargs="+", metavar="ROW",
-        help="run these alone; the first is compared with (default: all)")  # fmt: skip
+    add("--rows", nargs="+", metavar="ROW", help="run these alone; the first is compared with (default: all)")
     add("--quick", action="store_true", help="a set of seconds, to try the program")
     options = parser.parse_args(argv)
     if options.seeds < 1:
@@ -190,11 +186,14 @@ def run_seed(
         run_stage("score", f"e2hype_score.py {run} {study.scoring} --json {run}.json", folder)
         lines = read_log(folder / run / "log.jsonl")
         scores = read_json(folder / f"{run}.json")
-        yield row, {
-            "held_out": min(line["test_loss"] for line in lines if "test_loss" in line),
-            **{name: value_at(scores, path) for name, path in study.figures.items()},
-            "seconds": trained.seconds,
-        }
+        yield (
+            row,
+            {
+                "held_out": min(line["test_loss"] for line in lines if "test_loss" in line),
+                **{name: value_at(scores, path) for name, path in study.figures.items()},
+                "seconds": trained.seconds,
+            },
+        )
 
 
 def value_at(scores: Any, path: tuple[str, ...]) -> float:

@@ -25,16 +25,13 @@ from harness import Benchmark, Figure, Profile
 PIECES = 8
 
 PROFILES = {
-    "cpu": Profile(
-        particles=3000, box=64, gaussians=600,
-        training="--preset small --pas 010 --niter 6",
-    ),
-    "full": Profile(
-        particles=12_800, box=96, gaussians=2048,
-        training="--preset default --pas 010 --niter 12",
-    ),
+    "cpu": Profile(particles=3000, box=64, gaussians=600, training="--preset small --pas 010 --niter 6"),
+    "full": Profile(particles=12_800, box=96, gaussians=2048, training="--preset default --pas 010 --niter 12"),
     "tiny": Profile(
-        particles=128, box=16, gaussians=64, snr=1.0,
+        particles=128,
+        box=16,
+        gaussians=64,
+        snr=1.0,
         training="--preset small --pas 010 --niter 2 --batchsz 32 --learnrate 2e-3 --ema 0.9",
         rows={
             "pt": "--set points=16 --set neighbours=4 --set channels=16 --set attention_channels=16",
@@ -42,12 +39,9 @@ PROFILES = {
         },
         generated="--apix 8 --diameter 75 --pieces 2",
     ),
-}  # fmt: skip
-
-PUBLISHED = {
-    "pt": {"accuracy": 0.961, "regions_found": 8},
-    "mlp": {"accuracy": 0.932, "regions_found": 6},
 }
+
+PUBLISHED = {"pt": {"accuracy": 0.961, "regions_found": 8}, "mlp": {"accuracy": 0.932, "regions_found": 6}}
 
 
 def row(score: dict[str, Any]) -> dict[str, Any]:

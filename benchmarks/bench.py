@@ -24,11 +24,7 @@ from libhetero.errors import DataError, UserError
 BENCHMARKS = Path(__file__).resolve().parent
 DOCUMENT = BENCHMARKS.parent / "docs" / "benchmarks.md"
 BEGIN, END = "<!-- make bench: begin -->", "<!-- make bench: end -->"
-QUICK = {
-    "startup": "startup.py",
-    "feed": "feed.py",
-    "scaling": "scaling.py",
-}
+QUICK = {"startup": "startup.py", "feed": "feed.py", "scaling": "scaling.py"}
 
 
 def run_benchmark(command: str) -> str:
@@ -40,9 +36,7 @@ def run_benchmark(command: str) -> str:
     """
     print(f"$ python benchmarks/{command}", flush=True)
     name, *arguments = shlex.split(command)
-    done = subprocess.run(
-        [sys.executable, str(BENCHMARKS / name), *arguments], stdout=subprocess.PIPE, text=True
-    )
+    done = subprocess.run([sys.executable, str(BENCHMARKS / name), *arguments], stdout=subprocess.PIPE, text=True)
     if done.returncode:
         print(done.stdout, end="")
         raise UserError(f"{name}: failed with exit code {done.returncode}; the document is left as it was.")
@@ -57,7 +51,7 @@ def section(outputs: dict[str, str]) -> str:
     named = ", ".join(f"{name} {version}" for name, version in versions.items())
     lines = [
         f"{time.strftime('%Y-%m-%d')}; {machine['processor']}, {machine['cores']} cores; devices: "
-        f"{machine['devices']}; {named}.",
+        f"{machine['devices']}; {named}."
     ]
     for command, output in outputs.items():
         lines += ["", f"`python benchmarks/{command}`", "", "```text", output.strip("\n"), "```"]
@@ -83,8 +77,13 @@ def rewrite(document: Path, text: str) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the quick benchmarks; return 0, or 1 after one line on what went wrong."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", nargs="+", choices=tuple(QUICK), default=list(QUICK),
-        help="run these alone; the section then holds these alone")  # fmt: skip
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        choices=tuple(QUICK),
+        default=list(QUICK),
+        help="run these alone; the section then holds these alone",
+    )
     parser.add_argument("--document", metavar="FILE", default=str(DOCUMENT), help="default: docs/benchmarks.md")
     options = parser.parse_args(argv)
     try:

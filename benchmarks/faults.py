@@ -215,9 +215,7 @@ def on_a_small_disk(trial: Trial, size: int, first: str, then: str, kept: str) -
     if not (trial.folder / "two.code").is_file():
         raise NotSurvived(f"no small disk: {done.stderr[-300:]}")
     names = ("one", "two")
-    return [
-        (int((trial.folder / f"{name}.code").read_text()), (trial.folder / name).read_text()) for name in names
-    ]
+    return [(int((trial.folder / f"{name}.code").read_text()), (trial.folder / name).read_text()) for name in names]
 
 
 def disk_full(trial: Trial) -> None:
@@ -333,10 +331,20 @@ def older_folder(trial: Trial) -> None:
 FAULTS: dict[str, Callable[[Trial], None]] = {
     fault.__name__: fault
     for fault in (
-        killed, killed_writing, disk_full, disk_full_stack, truncated, vanished, bad_pixels, too_many_bad_pixels,
-        not_finite, diverged, two_runs, older_folder,
+        killed,
+        killed_writing,
+        disk_full,
+        disk_full_stack,
+        truncated,
+        vanished,
+        bad_pixels,
+        too_many_bad_pixels,
+        not_finite,
+        diverged,
+        two_runs,
+        older_folder,
     )
-}  # fmt: skip
+}
 
 
 def prepare(folder: Path) -> Reference:
@@ -372,13 +380,16 @@ def trials(options: argparse.Namespace, reference: Reference) -> Iterator[tuple[
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the options."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--trials", type=int, default=20, metavar="N", help="of each fault (default: 20)")
-    add("--only", nargs="+", choices=tuple(FAULTS), metavar="NAME",
-        help=f"these faults: {', '.join(FAULTS)} (default: all)")  # fmt: skip
+    add(
+        "--only",
+        nargs="+",
+        choices=tuple(FAULTS),
+        metavar="NAME",
+        help=f"these faults: {', '.join(FAULTS)} (default: all)",
+    )
     add("--seed", type=int, default=0, help="of the moments (default: 0)")
     add("--json", metavar="FILE", help="write the table here too")
     add("--work", metavar="FOLDER", help="run here and leave the files (default: a temporary folder)")

@@ -36,8 +36,8 @@ from libhetero.models.family import ModelFamily
 from libhetero.physics.ctf import ctf_image
 from libhetero.physics.fourier import real_image
 from libhetero.physics.gaussians import project_gaussians
-from libhetero.pipelines.image_cache import cached
-from libhetero.pipelines.refine_config import MODEL_CONFIGS, RefineConfig, new_config
+from libhetero.pipelines.run.configuration import MODEL_CONFIGS, RefineConfig, new_config
+from libhetero.pipelines.run.image_cache import cached
 from libhetero.records import CTFParams, Gaussians, ParticleSet, Pose
 from libhetero.simulate.imaging import CTFSampling, ctf_from, pose_from
 from libhetero.training import sharding
@@ -52,10 +52,19 @@ SAMPLE = 256
 BLOCK = 256
 FAMILIES = ("hype", "gmm")
 SHRUNK = {
-    "hype": {"dim": 16, "depth": 1, "heads": 2, "head_dim": 8, "feed_forward": 16, "weight_tokens": 2,
-             "inr_width": 16, "inr_layers": 1, "inr_frequencies": 8},
+    "hype": {
+        "dim": 16,
+        "depth": 1,
+        "heads": 2,
+        "head_dim": 8,
+        "feed_forward": 16,
+        "weight_tokens": 2,
+        "inr_width": 16,
+        "inr_layers": 1,
+        "inr_frequencies": 8,
+    },
     "gmm": {"decoder": "mlp", "mlp_width": 16, "latent_size": 2, "encoder": "network", "encoder_width": 16},
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)
@@ -126,9 +135,7 @@ def feeds(folder: Path, particles: ParticleSet, sizes: Sizes) -> dict[str, Parti
     plain = ParticleFeed(ImageReader(particles), particles, PreprocessConfig())
     pool = Pool(particles=0, size=sizes.particles * sizes.box**2)  # a fourth of the set
     flipped = dataclasses.replace(particles, phase_flipped=True)
-    work = ParticleFeed(
-        ImageReader(flipped), flipped, PreprocessConfig(box_size=sizes.box // 2), pool=pool
-    )
+    work = ParticleFeed(ImageReader(flipped), flipped, PreprocessConfig(box_size=sizes.box // 2), pool=pool)
     return {
         "permuted": plain,
         "chunks": dataclasses.replace(plain, pool=pool),
@@ -157,9 +164,13 @@ def model_of(family: str, feed: ParticleFeed, sizes: Sizes) -> tuple[TrainingCon
     run_config = new_config(RefineConfig("particles", family=family, preset="small", model=shrunk))
     config = from_dict(MODEL_CONFIGS[family], run_config.model)
     model = models.create(
-        family, config, box_size=feed.box_size, pixel_size=feed.pixel_size, gaussians=mixture(sizes),
+        family,
+        config,
+        box_size=feed.box_size,
+        pixel_size=feed.pixel_size,
+        gaussians=mixture(sizes),
         sample=feed.batch(np.arange(min(SAMPLE, len(feed)))),
-    )  # fmt: skip
+    )
     return run_config.training, model
 
 

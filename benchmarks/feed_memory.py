@@ -36,9 +36,17 @@ PIXEL_SIZE = 3.0  # Å
 SAMPLE = 64  # images of noise
 BATCH = 64
 LABELS = (
-    "ImageName", "AngleRot", "AngleTilt", "AnglePsi", "OriginXAngst", "OriginYAngst", "DefocusU", "DefocusV",
-    "DefocusAngle", "OpticsGroup",
-)  # fmt: skip
+    "ImageName",
+    "AngleRot",
+    "AngleTilt",
+    "AnglePsi",
+    "OriginXAngst",
+    "OriginYAngst",
+    "DefocusU",
+    "DefocusV",
+    "DefocusAngle",
+    "OpticsGroup",
+)
 OPTICS = """
 data_optics
 
@@ -80,9 +88,7 @@ def train_some(folder: Path, steps: int, pool: Pool) -> dict[str, Any]:
     check_particles(particles, need_pose=True, need_ctf=True)
     write_particles(folder / "ptcls_00.lst", particles)
     listed = peak_resident_memory() / 2**20
-    feed = ParticleFeed(
-        ImageReader(particles), particles, PreprocessConfig(), BadImages(particles), pool=pool
-    )
+    feed = ParticleFeed(ImageReader(particles), particles, PreprocessConfig(), BadImages(particles), pool=pool)
     sample = feed.batch(np.arange(min(SAMPLE, len(feed))))
     config = QUICK_HYPE.config("default", "float32")
     model = HypeModel.from_data(config, feed.box_size, PIXEL_SIZE, sample)

@@ -162,28 +162,38 @@ def main(benchmark: Benchmark, description: str, argv: Sequence[str] | None = No
 
 def build_parser(benchmark: Benchmark, description: str) -> argparse.ArgumentParser:
     """Return the options."""
-    parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("--profile", choices=tuple(benchmark.profiles), default="cpu",
-        help="size of the run (default: cpu)")  # fmt: skip
+    add("--profile", choices=tuple(benchmark.profiles), default="cpu", help="size of the run (default: cpu)")
     add("--json", metavar="FILE", help="write the figures here too")
     add("--seed", type=int, default=0, help="of the data and of the training (default: 0)")
-    add("--structures", nargs="+", metavar="FILE",
+    add(
+        "--structures",
+        nargs="+",
+        metavar="FILE",
         help="an atomic model (.cif, .pdb, .gz) and the JSON table of its pieces; without the "
         f"table it is cut in {benchmark.pieces} compact pieces and a core (default: "
-        f"{' '.join(Path(name).name for name in benchmark.structures)} of ../shared)")  # fmt: skip
-    add("--rows", nargs="+", choices=tuple(DECODERS), default=list(DECODERS),
-        help="decoders to train (default: both)")  # fmt: skip
-    add("--start", choices=("map", "model"), default="map",
+        f"{' '.join(Path(name).name for name in benchmark.structures)} of ../shared)",
+    )
+    add("--rows", nargs="+", choices=tuple(DECODERS), default=list(DECODERS), help="decoders to train (default: both)")
+    add(
+        "--start",
+        choices=("map", "model"),
+        default="map",
         help="Gaussians start from the consensus map, as a user's do, or from the atomic model, as "
-        "the paper's (default: map)")  # fmt: skip
+        "the paper's (default: map)",
+    )
     add("--work", metavar="FOLDER", help="run here and leave the files (default: a temporary folder)")
     add("--keep", action="store_true", help="leave the temporary folder, too")
-    add("--stages", nargs="+", choices=STAGES, metavar="STAGE", default=None,
+    add(
+        "--stages",
+        nargs="+",
+        choices=STAGES,
+        metavar="STAGE",
+        default=None,
         help="run these alone, or again, in a --work folder that has what they need: "
-        f"{', '.join(STAGES)} (default: all)")  # fmt: skip
+        f"{', '.join(STAGES)} (default: all)",
+    )
     return parser
 
 
@@ -230,9 +240,7 @@ def run(benchmark: Benchmark, options: argparse.Namespace, folder: Path) -> dict
     source = find_source(benchmark, profile, options)
     wanted = options.stages or STAGES
     if source.table and benchmark.complete and "simulate" in wanted:
-        source = dataclasses.replace(
-            source, table=benchmark.complete(source.model, source.table, folder)
-        )
+        source = dataclasses.replace(source, table=benchmark.complete(source.model, source.table, folder))
     results: dict[Stage, StageResult] = {}
     failed: dict[str, str] = {}
     for stage in stages_of(benchmark, profile, source, options):
@@ -276,8 +284,7 @@ def find_source(benchmark: Benchmark, profile: Profile, options: argparse.Namesp
     models = [str(path) for path in files if path.suffix != ".json"]
     if len(models) != 1 or len(tables) > 1:
         raise ConfigurationError(
-            f"--structures: expected an atomic model and at most one .json table; got {len(models)} "
-            f"and {len(tables)}."
+            f"--structures: expected an atomic model and at most one .json table; got {len(models)} and {len(tables)}."
         )
     position = read_atoms(models[0]).position
     radius = float(np.linalg.norm(position - position.mean(axis=0), axis=1).max())
@@ -285,9 +292,7 @@ def find_source(benchmark: Benchmark, profile: Profile, options: argparse.Namesp
     return Source(models[0], tables[0] if tables else None, steps * PIXEL_STEP)
 
 
-def stages_of(
-    benchmark: Benchmark, profile: Profile, source: Source, options: argparse.Namespace
-) -> list[Stage]:
+def stages_of(benchmark: Benchmark, profile: Profile, source: Source, options: argparse.Namespace) -> list[Stage]:
     """Return every stage in order."""
     seed = f"--seed {options.seed}"
     box = f"--box {profile.box}"
@@ -297,21 +302,23 @@ def stages_of(
     if options.start == "model":
         start = f"{shlex.quote(source.model)} {box}"
     shared = [
-        ("simulate", "set",
-         f"{benchmark.kind} set --n {profile.particles} {box} --snr {profile.snr:g} "
-         f"{_structure_options(benchmark, profile, source)} {benchmark.simulate} {seed}"),
+        (
+            "simulate",
+            "set",
+            f"{benchmark.kind} set --n {profile.particles} {box} --snr {profile.snr:g} "
+            f"{_structure_options(benchmark, profile, source)} {benchmark.simulate} {seed}",
+        ),
         ("make3d", "consensus.mrc", "set/particles.star consensus.mrc"),
         ("guess_n", "gmm.txt", f"{start} gmm.txt --ngauss {profile.gaussians} {seed}"),
-    ]  # fmt: skip
+    ]
     stages = [Stage(name, None, _command(name, words), output) for name, output, words in shared]
     for row in options.rows:
         training = f"{DECODERS[row]} {profile.training} {profile.rows.get(row, '')}"
         own = [
-            ("refine", f"{row}_00",
-             f"set/particles.star --path {row}_00 --model gmm.txt {training} {seed}"),
+            ("refine", f"{row}_00", f"set/particles.star --path {row}_00 --model gmm.txt {training} {seed}"),
             ("segment", f"{row}_00/regions.txt", f"{row}_00 {profile.segment} {seed}"),
             ("score", f"{row}.json", f"{row}_00 --images 0 --json {row}.json {seed}"),
-        ]  # fmt: skip
+        ]
         stages += [Stage(name, row, _command(name, words), output) for name, output, words in own]
     return stages
 
@@ -361,8 +368,7 @@ def _rows(
     rows = {}
     for name in options.rows:
         if name in scored and name not in failed:
-            own = {stage.program: found.seconds for stage, found in results.items()
-                   if stage.row == name}  # fmt: skip
+            own = {stage.program: found.seconds for stage, found in results.items() if stage.row == name}
             figures = benchmark.row(read_json(folder / f"{name}.json"))
             rows[name] = {**figures, "seconds": sum(own.values()), "stage_seconds": own}
     return rows
@@ -397,15 +403,8 @@ def _report(
 def environment() -> dict[str, Any]:
     """Return machine and versions, for a report."""
     return {
-        "machine": {
-            "processor": processor(),
-            "cores": os.cpu_count(),
-            "devices": _devices(),
-        },
-        "versions": {
-            "libhetero": libhetero.__version__,
-            **{name: version(name) for name in ("jax", "flax", "numpy")},
-        },
+        "machine": {"processor": processor(), "cores": os.cpu_count(), "devices": _devices()},
+        "versions": {"libhetero": libhetero.__version__, **{name: version(name) for name in ("jax", "flax", "numpy")}},
     }
 
 

@@ -23,7 +23,7 @@ import libhetero.physics  # noqa: F401  (records become pytrees)
 from libhetero.models.hype.config import HypeConfig
 from libhetero.models.hype.model import HypeModel
 from libhetero.models.precision import operand_dtype
-from libhetero.pipelines.refine_config import RefineConfig, new_config
+from libhetero.pipelines.run.configuration import RefineConfig, new_config
 from libhetero.records import Batch
 from libhetero.simulate.imaging import CTFSampling, ctf_from, pose_from
 from libhetero.training.flops import product_flops
@@ -62,10 +62,21 @@ class HypeSizes:
         if not self.shrink:
             return config
         return replace(
-            config, patch=4, lift=8 if config.lift else 0, dim=16, depth=1, heads=2, head_dim=8,
-            feed_forward=16, weight_tokens=2, inr_width=16, inr_layers=1, inr_frequencies=8,
-            coordinates=min(config.coordinates, 20), encoder_box=min(config.encoder_box, 16),
-        )  # fmt: skip
+            config,
+            patch=4,
+            lift=8 if config.lift else 0,
+            dim=16,
+            depth=1,
+            heads=2,
+            head_dim=8,
+            feed_forward=16,
+            weight_tokens=2,
+            inr_width=16,
+            inr_layers=1,
+            inr_frequencies=8,
+            coordinates=min(config.coordinates, 20),
+            encoder_box=min(config.encoder_box, 16),
+        )
 
 
 HYPE = HypeSizes()

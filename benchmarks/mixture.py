@@ -52,13 +52,7 @@ PUBLISHED = {
     "unet": {"fsc_auc_mean": 0.208, "fsc_auc_median": 0.214, "fsc_auc_std": 0.031},
     "bound": {"fsc_auc_mean": 0.364, "fsc_auc_median": 0.364, "fsc_auc_std": 0.023},
 }
-ROWS = {
-    "default": "",
-    "paper": "",
-    "concat": "--conditioning concat",
-    "mlp": "--encoder mlp",
-    "unet": "--encoder unet",
-}
+ROWS = {"default": "", "paper": "", "concat": "--conditioning concat", "mlp": "--encoder mlp", "unet": "--encoder unet"}
 LIMITS = ("bound", "floor")
 MARK = "mixture.json"  # in the work folder: what was asked for, and the figures so far
 
@@ -108,20 +102,48 @@ MLP_ADAM = {"mlp": "--optimiser adam"}
 PROFILES = {
     "cpu": Profile(10, 300, 64, 5.0, 0.1, 600, "--preset small", PAPER_SMALL, rows=MLP_ADAM),
     "full": Profile(
-        100, 1000, 128, 3.0, 0.01, 540, "--preset default", "--preset paper --precision float32",
-        scored=200, pilot=2048, rows={"unet": "--set patch=8"},
+        100,
+        1000,
+        128,
+        3.0,
+        0.01,
+        540,
+        "--preset default",
+        "--preset paper --precision float32",
+        scored=200,
+        pilot=2048,
+        rows={"unet": "--set patch=8"},
     ),
     "1000": Profile(
-        1000, 1000, 256, 3.0, 0.01, 1500, "--preset default", "--preset paper --precision float32",
-        scored=200, pilot=2048, rows={"unet": "--set patch=8"}, crop=128, generated=True,
+        1000,
+        1000,
+        256,
+        3.0,
+        0.01,
+        1500,
+        "--preset default",
+        "--preset paper --precision float32",
+        scored=200,
+        pilot=2048,
+        rows={"unet": "--set patch=8"},
+        crop=128,
+        generated=True,
     ),
     "tiny": Profile(
-        2, 48, 16, 12.0, 1.0, 0.0, "--preset small --set inr_width=16 --set dim=16 --set coordinates=40",
+        2,
+        48,
+        16,
+        12.0,
+        1.0,
+        0.0,
+        "--preset small --set inr_width=16 --set dim=16 --set coordinates=40",
         "--preset paper --set patch=8 --set dim=16 --set depth=1 --set heads=2 --set head_dim=8 "
         "--set feed_forward=16 --set inr_width=16 --set inr_layers=1 --set inr_frequencies=8 --batchsz 8",
-        scored=4, pilot=96, rows={"mlp": "--set encoder_width=16", "unet": "--set encoder_width=8"},
+        scored=4,
+        pilot=96,
+        rows={"mlp": "--set encoder_width=16", "unet": "--set encoder_width=8"},
     ),
-}  # fmt: skip
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -140,22 +162,32 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the options."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--profile", choices=tuple(PROFILES), default="cpu", help="size of the run (default: cpu)")
     add("--json", metavar="FILE", help="write the figures here too")
     add("--seed", type=int, default=0, help="of the data and of the training (default: 0)")
-    add("--structures", nargs="+", metavar="FILE",
-        help="atomic models (.cif, .pdb, .gz), in place of the first of ../shared")  # fmt: skip
-    add("--rows", nargs="+", choices=tuple(ROWS), default=["default"],
-        help="what to train; bound and floor come with them (default: default)")  # fmt: skip
+    add(
+        "--structures",
+        nargs="+",
+        metavar="FILE",
+        help="atomic models (.cif, .pdb, .gz), in place of the first of ../shared",
+    )
+    add(
+        "--rows",
+        nargs="+",
+        choices=tuple(ROWS),
+        default=["default"],
+        help="what to train; bound and floor come with them (default: default)",
+    )
     add("--seconds", type=float, help="of training a row (default: the profile's)")
     add("--mask", choices=("sphere", "none"), default="none", help="of the FSC (default: none)")
-    add("--work", metavar="FOLDER",
+    add(
+        "--work",
+        metavar="FOLDER",
         help="run here and leave the files; where rows are there already, add the others of --rows "
-        "(default: a temporary folder)")  # fmt: skip
+        "(default: a temporary folder)",
+    )
     add("--keep", action="store_true", help="leave the temporary folder, too")
     return parser
 
@@ -334,11 +366,19 @@ def figures_of(volumes: dict[str, Any]) -> dict[str, float]:
 
 
 COLUMNS = (
-    ("fsc_auc_mean", "FSC_AUC", 3), ("fsc_auc_median", "median", 3), ("fsc_auc_std", "std", 3),
-    ("ratio_to_bound", "/ bound", 3), ("gap_closed", "gap", 3), ("chamfer", "Chamfer Å", 2),
-    ("viou", "vIoU", 3), ("ari", "ARI", 3), ("images_per_s", "images/s", 0), ("epochs", "epochs", 0),
-    ("seconds", "seconds", 0), ("peak_memory", "GiB", 2),
-)  # fmt: skip
+    ("fsc_auc_mean", "FSC_AUC", 3),
+    ("fsc_auc_median", "median", 3),
+    ("fsc_auc_std", "std", 3),
+    ("ratio_to_bound", "/ bound", 3),
+    ("gap_closed", "gap", 3),
+    ("chamfer", "Chamfer Å", 2),
+    ("viou", "vIoU", 3),
+    ("ari", "ARI", 3),
+    ("images_per_s", "images/s", 0),
+    ("epochs", "epochs", 0),
+    ("seconds", "seconds", 0),
+    ("peak_memory", "GiB", 2),
+)
 
 
 def print_table(report: dict[str, Any]) -> None:

@@ -49,11 +49,7 @@ def main(argv: list[str] | None = None) -> int:
     total = sum(result.seconds for result in results)
     print(f"{'all':<32}{total:9.1f}{max(r.peak_bytes for r in results) / 2**20:10.0f}")
     if options.json:
-        report = {
-            **environment(),
-            "stages": [dataclasses.asdict(result) for result in results],
-            "seconds": total,
-        }
+        report = {**environment(), "stages": [dataclasses.asdict(result) for result in results], "seconds": total}
         write_json(Path(options.json), report)
     return 0
 

@@ -128,10 +128,14 @@ def communication(step: Step, devices: int, repeats: int) -> dict[str, Any]:
     median = statistics.median(seconds[1:])
     kinds = {kind: sum(one.times for one in found if one.kind == kind) for kind in sorted({one.kind for one in found})}
     return {
-        "devices": devices, "bytes": size, "collectives": kinds,
-        "overlapped": sum(one.times for one in found if one.overlapped), "step_seconds": median,
-        "reduction_seconds": alone, "share": alone / median,
-    }  # fmt: skip
+        "devices": devices,
+        "bytes": size,
+        "collectives": kinds,
+        "overlapped": sum(one.times for one in found if one.overlapped),
+        "step_seconds": median,
+        "reduction_seconds": alone,
+        "share": alone / median,
+    }
 
 
 def _reduction_seconds(mesh: jax.sharding.Mesh, size: int, repeats: int) -> float:
@@ -139,9 +143,11 @@ def _reduction_seconds(mesh: jax.sharding.Mesh, size: int, repeats: int) -> floa
     summed = jax.jit(
         jax.shard_map(
             lambda x: jax.lax.psum(x, sharding.AXIS),
-            mesh=mesh, in_specs=PartitionSpec(sharding.AXIS), out_specs=PartitionSpec(),
+            mesh=mesh,
+            in_specs=PartitionSpec(sharding.AXIS),
+            out_specs=PartitionSpec(),
         )
-    )  # fmt: skip
+    )
     values = jax.device_put(jnp.ones((mesh.size, -(-size // 4)), np.float32), sharding.over_batch(mesh))
     seconds = []
     for _ in range(repeats + 1):
@@ -173,11 +179,11 @@ def table(found: dict[str, Any]) -> str:
     for family, of_it in found["families"].items():
         one, parameters = of_it["overhead"], of_it["parameters"]
         lines += [
-            f"{family}, preset small, box {found['sizes']['set']['box']}, batch {found['sizes']['batch']}: {parameters} "
-            f"parameters; one device: plain {1e3 * one['plain']:.2f} ms, sharded {1e3 * one['sharded']:.2f} ms, "
+            f"{family}, preset small, box {found['sizes']['set']['box']}, batch {found['sizes']['batch']}: "
+            f"{parameters} parameters; one device: plain {1e3 * one['plain']:.2f} ms, sharded {1e3 * one['sharded']:.2f} ms, "
             f"ratio {one['ratio']:.4f}",
-            f"{'devices':<9}{'bytes':>12}{'/ 4 x params':>14}{'overlapped':>12}{'ms/step':>10}{'ms alone':>10}{'share':>8}"
-            "  collectives",
+            f"{'devices':<9}{'bytes':>12}{'/ 4 x params':>14}{'overlapped':>12}{'ms/step':>10}{'ms alone':>10}"
+            f"{'share':>8}  collectives",
         ]
         for row in of_it["rows"]:
             kinds = ", ".join(f"{count} {kind}" for kind, count in row["collectives"].items()) or "none"

@@ -32,9 +32,9 @@ import libhetero.physics  # noqa: F401  (records become pytrees)
 from libhetero.cli.allocator import keep_freed_memory
 from libhetero.configuration import write_json
 from libhetero.models.gmm.config import GmmConfig
-from libhetero.models.gmm.point_transformer import PointTransformerDecoder
-from libhetero.models.gmm.published import PublishedDecoder
-from libhetero.models.gmm.topology import build_topology
+from libhetero.models.gmm.decoder.point_transformer import PointTransformerDecoder
+from libhetero.models.gmm.decoder.published import PublishedDecoder
+from libhetero.models.gmm.decoder.topology import build_topology
 from libhetero.physics.gaussians import project_gaussians
 from libhetero.physics.rotations import random_rotations
 from libhetero.records import Gaussians, Pose

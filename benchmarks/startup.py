@@ -57,12 +57,14 @@ TRAININGS = (
     ),
     Training(
         "Point Transformer small",
-        ("e2hype_simulate.py assembly assembly --n 1200 --box 32 --apix 5 --snr 0.3 --pieces 3 --seed 1",
-         "e2hype_make3d.py assembly/particles.star consensus.mrc",
-         "e2hype_guess_n.py consensus.mrc gmm.txt --ngauss 256"),
+        (
+            "e2hype_simulate.py assembly assembly --n 1200 --box 32 --apix 5 --snr 0.3 --pieces 3 --seed 1",
+            "e2hype_make3d.py assembly/particles.star consensus.mrc",
+            "e2hype_guess_n.py consensus.mrc gmm.txt --ngauss 256",
+        ),
         "assembly/particles.star --pointtransformer --model gmm.txt --preset small",
     ),
-)  # fmt: skip
+)
 QUICK = (
     Training(
         "CryoHype tiny",
@@ -103,8 +105,11 @@ def first_step(training: Training, folder: Path, path: str, cache: Path, busy: f
     start = time.perf_counter()
     process = subprocess.Popen(
         [sys.executable, str(find_program("e2hype_refine.py")), *words],
-        cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     try:
         log = folder / path / "log.jsonl"
         _wait_for(lambda: log.exists() and log.stat().st_size > 0, process, training.name)

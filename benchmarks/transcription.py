@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float
 
-from libhetero.models.gmm.topology import Level
+from libhetero.models.gmm.decoder.topology import Level
 from libhetero.physics.rotations import rotate_points
 from libhetero.records import Gaussians, Pose
 
@@ -70,9 +70,7 @@ def _interpolate(features: Array, matrix: np.ndarray) -> Array:
     return jnp.sum(features[:, nearest] * weight[..., None], axis=2)
 
 
-def project(
-    gaussians: Gaussians, pose: Pose, n: int, pixel_size: float
-) -> Complex[Array, "n half"]:
+def project(gaussians: Gaussians, pose: Pose, n: int, pixel_size: float) -> Complex[Array, "n half"]:
     """Return the projection of one mixture as the published program computes it.
 
     Parameters

@@ -31,10 +31,11 @@ STAGES = (
     ("simulate assembly", f"e2hype_simulate.py assembly assembly {ASSEMBLY}"),
     ("consensus map", "e2hype_make3d.py assembly/particles.star consensus.mrc"),
     ("starting Gaussians", "e2hype_guess_n.py consensus.mrc gmm.txt --ngauss 256"),
-    ("train Point Transformer",
-     f"e2hype_refine.py assembly/particles.star --path pt_00 --pointtransformer {GAUSSIAN_TRAINING}"),
-    ("train MLP",
-     f"e2hype_refine.py assembly/particles.star --path mlp_00 --decoder mlp {GAUSSIAN_TRAINING}"),
+    (
+        "train Point Transformer",
+        f"e2hype_refine.py assembly/particles.star --path pt_00 --pointtransformer {GAUSSIAN_TRAINING}",
+    ),
+    ("train MLP", f"e2hype_refine.py assembly/particles.star --path mlp_00 --decoder mlp {GAUSSIAN_TRAINING}"),
     ("regions", "e2hype_segment.py pt_00"),
     ("embed Gaussians' particles", "e2hype_embed.py pt_00 --method pca"),
     ("score Point Transformer", "e2hype_score.py pt_00 --json pt_score.json --images 0"),
@@ -44,18 +45,29 @@ STAGES = (
     ("embed mixture", "e2hype_embed.py hype_00 --method pca"),
     ("volumes of classes", "e2hype_eval.py hype_00 --all-classes 4"),
     ("score CryoHype", "e2hype_score.py hype_00 --json hype_score.json --images 40"),
-)  # fmt: skip
+)
 
 
 FIGURES = (
-    "pt_00/loss.png", "pt_00/regions.png", "pt_00/regions_embedding.png",
-    "pt_00/regions_presence.png", "pt_00/embed_particles.png", "hype_00/embed_particles.png",
+    "pt_00/loss.png",
+    "pt_00/regions.png",
+    "pt_00/regions_embedding.png",
+    "pt_00/regions_presence.png",
+    "pt_00/embed_particles.png",
+    "hype_00/embed_particles.png",
     "hype_00/volumes/volumes.png",
 )
 FILES = (
-    "consensus.mrc", "gmm.txt", "pt_00/regions.txt", "pt_00/regions.cxc", "pt_00/masks/region_01.mrc",
-    "pt_00/region_01_class_00.star", "hype_00/classes_04.txt", "hype_00/volumes", "pt_score.json",
-)  # fmt: skip
+    "consensus.mrc",
+    "gmm.txt",
+    "pt_00/regions.txt",
+    "pt_00/regions.cxc",
+    "pt_00/masks/region_01.mrc",
+    "pt_00/region_01_class_00.star",
+    "hype_00/classes_04.txt",
+    "hype_00/volumes",
+    "pt_score.json",
+)
 
 
 @dataclass(frozen=True)
@@ -77,21 +89,21 @@ class Promise:
 
 
 PROMISES = (
-    Promise("Point Transformer, amplitude accuracy", "pt_score.json",
-            ("gaussians", "amplitude", "percentile", "all"), 0.90),
-    Promise("Point Transformer, accuracy in the optional pieces", "pt_score.json",
-            ("gaussians", "amplitude", "percentile", "optional"), None),
-    Promise("Point Transformer, pieces recovered of 3", "pt_score.json",
-            ("gaussians", "regions", "recovered"), 3),
-    Promise("Point Transformer, regions against pieces (ARI)", "pt_score.json",
-            ("gaussians", "regions", "ari"), None),
-    Promise("MLP, amplitude accuracy", "mlp_score.json",
-            ("gaussians", "amplitude", "percentile", "all"), None),
-    Promise("CryoHype, four molecules separated (ARI)", "hype_score.json",
-            ("labels", "kmeans", "ari"), 0.95),
-    Promise("CryoHype, floor-to-bound gap in FSC_AUC closed", "hype_score.json",
-            ("volumes", "gap_closed"), 0.75),
-)  # fmt: skip
+    Promise(
+        "Point Transformer, amplitude accuracy", "pt_score.json", ("gaussians", "amplitude", "percentile", "all"), 0.90
+    ),
+    Promise(
+        "Point Transformer, accuracy in the optional pieces",
+        "pt_score.json",
+        ("gaussians", "amplitude", "percentile", "optional"),
+        None,
+    ),
+    Promise("Point Transformer, pieces recovered of 3", "pt_score.json", ("gaussians", "regions", "recovered"), 3),
+    Promise("Point Transformer, regions against pieces (ARI)", "pt_score.json", ("gaussians", "regions", "ari"), None),
+    Promise("MLP, amplitude accuracy", "mlp_score.json", ("gaussians", "amplitude", "percentile", "all"), None),
+    Promise("CryoHype, four molecules separated (ARI)", "hype_score.json", ("labels", "kmeans", "ari"), 0.95),
+    Promise("CryoHype, floor-to-bound gap in FSC_AUC closed", "hype_score.json", ("volumes", "gap_closed"), 0.75),
+)
 
 
 def run_demo(folder: Path) -> list[StageResult]:

@@ -19,9 +19,7 @@ from libhetero.errors import DataError
 
 def _take(record: Any, index: Any) -> Any:
     """Index the leading axis of every array of a record."""
-    return type(record)(
-        **{field.name: getattr(record, field.name)[index] for field in dataclasses.fields(record)}
-    )
+    return type(record)(**{field.name: getattr(record, field.name)[index] for field in dataclasses.fields(record)})
 
 
 @dataclass(frozen=True, eq=False)

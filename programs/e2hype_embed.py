@@ -42,29 +42,43 @@ def build_parser() -> argparse.ArgumentParser:
     add("run", metavar="RUN", help="run folder, such as hype_00")
     add("--gaussians", action="store_true", help="embed Gaussians instead of particles")
     add("--method", choices=("umap", "pca"), default="umap", help="how")
-    add("--feature", choices=("auto", "amplitude", "motion", "both"),
-        help="with --gaussians: what changes of a Gaussian (default: auto, the larger)")  # fmt: skip
+    add(
+        "--feature",
+        choices=("auto", "amplitude", "motion", "both"),
+        help="with --gaussians: what changes of a Gaussian (default: auto, the larger)",
+    )
     add("--neighbours", type=int, default=15, metavar="N", help="UMAP's neighbours of each point")
-    add("--min_dist", type=float, default=0.1, metavar="X",
-        help="UMAP's smallest distance of particles, 0 to 1")  # fmt: skip
+    add("--min_dist", type=float, default=0.1, metavar="X", help="UMAP's smallest distance of particles, 0 to 1")
     add("--seed", type=int, default=0, metavar="N", help="of UMAP and of k-means")
     add("--batchsz", type=int, default=64, metavar="N", help="particles at once")
-    add("--memory", type=float, metavar="GiB",
-        help="with --gaussians: for the covariance (default: 4)")  # fmt: skip
+    add("--memory", type=float, metavar="GiB", help="with --gaussians: for the covariance (default: 4)")
     add = parser.add_argument_group("classes of particles").add_argument
-    add("--classes", type=_classes, metavar="K",
+    add(
+        "--classes",
+        type=_classes,
+        metavar="K",
         help="sort the particles into K classes by k-means of their latents; auto tries 2 to 20 and takes "
-        "the number of best silhouette")  # fmt: skip
-    add("--class_method", choices=("kmeans", "hdbscan"),
-        help="how to sort (default: kmeans); hdbscan finds the number of classes in the plane")  # fmt: skip
-    add("--min_size", type=int, metavar="N",
-        help="with hdbscan: fewest particles of a class (default: a thousandth of all, at least 10)")  # fmt: skip
+        "the number of best silhouette",
+    )
+    add(
+        "--class_method",
+        choices=("kmeans", "hdbscan"),
+        help="how to sort (default: kmeans); hdbscan finds the number of classes in the plane",
+    )
+    add(
+        "--min_size",
+        type=int,
+        metavar="N",
+        help="with hdbscan: fewest particles of a class (default: a thousandth of all, at least 10)",
+    )
     add("--lists", action="store_true", help="write class_NN.lst and .star for each class")
     known = parser.add_mutually_exclusive_group()
-    known.add_argument("--truth", metavar="FOLDER",
-        help="truth of a simulated set: its labels colour the figure, and nothing else")  # fmt: skip
-    known.add_argument("--labels", metavar="FILE",
-        help="lines of particle index and label, from another program, to colour the figure")  # fmt: skip
+    known.add_argument(
+        "--truth", metavar="FOLDER", help="truth of a simulated set: its labels colour the figure, and nothing else"
+    )
+    known.add_argument(
+        "--labels", metavar="FILE", help="lines of particle index and label, from another program, to colour the figure"
+    )
     return parser
 
 

@@ -36,31 +36,54 @@ def build_parser() -> argparse.ArgumentParser:
     parser = common_parser(DESCRIPTION, EPILOG, "e2hype_eval.py")
     parser.add_argument("run", metavar="RUN", help="run folder, such as hype_00")
     which = parser.add_mutually_exclusive_group(required=True)
-    which.add_argument("--particles", type=_indices, metavar="LIST",
-        help="particles by index from 0, such as 0,5,9 or 100-107")  # fmt: skip
+    which.add_argument(
+        "--particles", type=_indices, metavar="LIST", help="particles by index from 0, such as 0,5,9 or 100-107"
+    )
     which.add_argument("--classes", metavar="FILE", help="lines of particle index and class")
-    which.add_argument("--latent", metavar="FILE",
-        help="latent points laid out as mid_00.txt: index, then the latent")  # fmt: skip
-    which.add_argument("--all-classes", "--all_classes", type=int, metavar="K",
-        help="sort all particles into K classes by k-means of their latents")  # fmt: skip
-    which.add_argument("--path", type=_indices, metavar="A,B,…",
-        help="a way through the latents of these particles, in order")  # fmt: skip
+    which.add_argument("--latent", metavar="FILE", help="latent points laid out as mid_00.txt: index, then the latent")
+    which.add_argument(
+        "--all-classes",
+        "--all_classes",
+        type=int,
+        metavar="K",
+        help="sort all particles into K classes by k-means of their latents",
+    )
+    which.add_argument(
+        "--path", type=_indices, metavar="A,B,…", help="a way through the latents of these particles, in order"
+    )
     which.add_argument("--grid", type=int, metavar="N", help="a grid of N × N points, see --over")
     add = parser.add_argument
-    add("--centre", choices=("mean", "medoid"),
-        help="of a class: its mean latent, or the member nearest to it (default: mean)")  # fmt: skip
-    add("--steps", type=int, metavar="N",
-        help="of a path, from each particle to the next; at most so many by --route graph (default: 10)")  # fmt: skip
-    add("--route", choices=("graph", "direct"),
-        help="of a path: from neighbour to neighbour, or a straight line (default: graph)")  # fmt: skip
-    add("--over", choices=("pc", "plane"),
+    add(
+        "--centre",
+        choices=("mean", "medoid"),
+        help="of a class: its mean latent, or the member nearest to it (default: mean)",
+    )
+    add(
+        "--steps",
+        type=int,
+        metavar="N",
+        help="of a path, from each particle to the next; at most so many by --route graph (default: 10)",
+    )
+    add(
+        "--route",
+        choices=("graph", "direct"),
+        help="of a path: from neighbour to neighbour, or a straight line (default: graph)",
+    )
+    add(
+        "--over",
+        choices=("pc", "plane"),
         help="of a grid: the first two principal components of the latents, 5th to 95th percentile; or the "
-        "plane of e2hype_embed.py, by the particle nearest to the middle of each cell (default: pc)")  # fmt: skip
+        "plane of e2hype_embed.py, by the particle nearest to the middle of each cell (default: pc)",
+    )
     add("--box", type=int, metavar="N", help="voxels along each side (default: the run's)")
     add("--apix", type=float, metavar="Å", help="pixel size (default: the run's)")
     add("--lowpass", type=float, metavar="Å", help="filter to this resolution (default: none)")
-    add("--crop", type=int, metavar="N",
-        help="keep N voxels about the centre, after all else; the header's origin keeps the place")  # fmt: skip
+    add(
+        "--crop",
+        type=int,
+        metavar="N",
+        help="keep N voxels about the centre, after all else; the header's origin keeps the place",
+    )
     add("--format", choices=("mrc", "hdf"), default="mrc", help="of the volumes")
     add("--output", metavar="FOLDER", help="where to write (default: RUN/volumes)")
     add("--seed", type=int, default=0, metavar="N", help="of k-means")

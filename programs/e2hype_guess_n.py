@@ -32,21 +32,47 @@ def build_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("source", metavar="MAP|MODEL", help=".mrc, .map, .hdf, or .pdb, .cif; also gzipped")
     add("output", metavar="OUT.txt", help="Gaussians to write")
-    add("--ngauss", type=int, metavar="N",
-        help="how many, of one asymmetric unit (default: as many as explain more, at most 4096)")  # fmt: skip
-    add("--threshold", type=float, metavar="X",
-        help="density that holds the molecule (default: from the background of the smoothed map)")  # fmt: skip
-    add("--maxres", type=float, metavar="Å",
-        help="finest detail fitted (default: where the map ends, by half-maps or its background)")  # fmt: skip
-    add("--halfmaps", nargs=2, metavar="MAP",
-        help="half-maps of the map (default: MAP_half1 and MAP_half2 beside it, if there)")  # fmt: skip
-    add("--sym", default="c1", metavar="GROUP",
-        help="symmetry of the map, c4, d2, t, o, i … (default: c1); the Gaussians are one unit")  # fmt: skip
-    add("--trainmodel", action="store_true",
-        help="refine at the end against projections of the map, all directions at once")  # fmt: skip
-    add("--particles", metavar="LIST",
+    add(
+        "--ngauss",
+        type=int,
+        metavar="N",
+        help="how many, of one asymmetric unit (default: as many as explain more, at most 4096)",
+    )
+    add(
+        "--threshold",
+        type=float,
+        metavar="X",
+        help="density that holds the molecule (default: from the background of the smoothed map)",
+    )
+    add(
+        "--maxres",
+        type=float,
+        metavar="Å",
+        help="finest detail fitted (default: where the map ends, by half-maps or its background)",
+    )
+    add(
+        "--halfmaps",
+        nargs=2,
+        metavar="MAP",
+        help="half-maps of the map (default: MAP_half1 and MAP_half2 beside it, if there)",
+    )
+    add(
+        "--sym",
+        default="c1",
+        metavar="GROUP",
+        help="symmetry of the map, c4, d2, t, o, i … (default: c1); the Gaussians are one unit",
+    )
+    add(
+        "--trainmodel",
+        action="store_true",
+        help="refine at the end against projections of the map, all directions at once",
+    )
+    add(
+        "--particles",
+        metavar="LIST",
         help="refine at the very end against these particles, poses and CTFs in the list (.star, .lst, "
-        ".cs); one mixture for all of them")  # fmt: skip
+        ".cs); one mixture for all of them",
+    )
     add("--box", type=int, metavar="N", help="pixels, for an atomic model")
     add("--apix", type=float, metavar="Å", help="pixel size, for a model or in place of the map's")
     add("--niter", type=int, default=200, metavar="N", help="steps of the fit (default: 200)")

@@ -32,24 +32,21 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("particles", help=".star, .cs, .lst, .hdf, .mrcs, .mrc or .txt")
     output = parser.add_mutually_exclusive_group()
     output.add_argument(
-        "--output", metavar="FILE",
-        help="list to write, .lst, .star or .cs (default: NAME.lst in the current folder)",
-    )  # fmt: skip
+        "--output", metavar="FILE", help="list to write, .lst, .star or .cs (default: NAME.lst in the current folder)"
+    )
     output.add_argument("--lst2star", metavar="FILE", help="export as this RELION .star")
     output.add_argument("--lst2cs", metavar="FILE", help="export as this cryoSPARC .cs")
     parser.add_argument(
-        "--datadir", metavar="FOLDER",
+        "--datadir",
+        metavar="FOLDER",
         help="look for stacks here first (default: the list's folder, then the current one)",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--apix", type=float, metavar="A",
-        help="pixel size in Å, in place of the files' own (default: theirs)",
-    )  # fmt: skip
+        "--apix", type=float, metavar="A", help="pixel size in Å, in place of the files' own (default: theirs)"
+    )
     parser.add_argument("--poses", metavar="PKL", help="cryoDRGN's poses (default: the list's)")
     parser.add_argument("--ctf", metavar="PKL", help="cryoDRGN's CTF (default: the list's)")
-    parser.add_argument(
-        "--ind", metavar="PKL", help="cryoDRGN's choice of particles (default: all)"
-    )
+    parser.add_argument("--ind", metavar="PKL", help="cryoDRGN's choice of particles (default: all)")
     return parser
 
 
@@ -58,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def call(options: argparse.Namespace, session: Session) -> None:
         from libhetero.pipelines.importing import ImportConfig, run
-        from libhetero.pipelines.run_folder import DataConfig
+        from libhetero.pipelines.run.folder import DataConfig
 
         data = DataConfig(
             options.particles,

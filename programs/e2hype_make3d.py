@@ -14,7 +14,7 @@ from libhetero.cli.parser import given
 from libhetero.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from libhetero.pipelines.run_folder import DataConfig
+    from libhetero.pipelines.run.folder import DataConfig
 
 DESCRIPTION = """\
 Reconstruct one map from all particles of a list, or one from each class, by CTF-weighted backprojection.
@@ -49,11 +49,13 @@ def build_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("particles", help=".star, .cs, .lst, .hdf, .mrcs or .txt; with --classes a run folder too")
     add("output", metavar="OUT", help="map to write, .mrc or .hdf; with --classes a folder")
-    add("--classes", metavar="FILE",
-        help="lines of particle index and class: a map for each class, -1 is none")  # fmt: skip
-    add("--centre", choices=("mean", "medoid"),
+    add("--classes", metavar="FILE", help="lines of particle index and class: a map for each class, -1 is none")
+    add(
+        "--centre",
+        choices=("mean", "medoid"),
         help="with --classes of a run: its volume at the class's mean latent, or of the member nearest to it "
-        "(default: mean)")  # fmt: skip
+        "(default: mean)",
+    )
     add("--datadir", metavar="FOLDER", help="where the list's relative paths start")
     add("--apix", type=float, metavar="Å", help="in place of the files' own")
     add("--poses", metavar="PKL", help="cryoDRGN poses")
@@ -61,10 +63,14 @@ def build_parser() -> argparse.ArgumentParser:
     add("--ind", metavar="PKL", help="cryoDRGN indices of the particles to use")
     add("--noctf", action="store_true", help="the images carry no CTF")
     sign = parser.add_mutually_exclusive_group()
-    sign.add_argument("--invert", action="store_const", const=-1, dest="contrast",
-        help="protein is dark (default: estimated from the images)")  # fmt: skip
-    sign.add_argument("--noinvert", action="store_const", const=1, dest="contrast",
-        help="protein is white")  # fmt: skip
+    sign.add_argument(
+        "--invert",
+        action="store_const",
+        const=-1,
+        dest="contrast",
+        help="protein is dark (default: estimated from the images)",
+    )
+    sign.add_argument("--noinvert", action="store_const", const=1, dest="contrast", help="protein is white")
     add("--box", type=int, metavar="N", help="Fourier crop to N pixels (default: the stack's)")
     add("--sym", default="c1", metavar="GROUP", help="symmetry: c4, d2, t, o, i … (default: c1)")
     add("--batchsz", type=int, default=64, metavar="N", help="images inserted at once")
@@ -89,9 +95,7 @@ def _call(options: argparse.Namespace, session: Session) -> None:
             f"{options.particles}: a run folder; expected a particle list, or --classes to reconstruct "
             "the run's classes."
         )
-    config = Make3dConfig(
-        _data(options), options.output, options.contrast, options.batchsz, symmetry=options.sym
-    )
+    config = Make3dConfig(_data(options), options.output, options.contrast, options.batchsz, symmetry=options.sym)
     run(config, session.progress)
 
 
@@ -125,7 +129,7 @@ def _is_run(path: str) -> bool:
 
 
 def _data(options: argparse.Namespace) -> DataConfig:
-    from libhetero.pipelines.run_folder import DataConfig, PreprocessConfig
+    from libhetero.pipelines.run.folder import DataConfig, PreprocessConfig
 
     return DataConfig(
         options.particles,

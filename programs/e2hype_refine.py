@@ -7,14 +7,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from libhetero.cli import (
-    Session,
-    common_parser,
-    given,
-    next_run_folder,
-    run_program,
-    write_params_json,
-)
+from libhetero.cli import Session, common_parser, given, next_run_folder, run_program, write_params_json
 from libhetero.cli.refine_options import DATA, MODEL, TRAINING, add_refine_options
 
 DESCRIPTION = """Train a heterogeneity model on particles with known poses and CTF.
@@ -35,8 +28,9 @@ EPILOG = """examples:
 def build_parser() -> argparse.ArgumentParser:
     """Return the options."""
     parser = common_parser(DESCRIPTION, EPILOG, "e2hype_refine.py")
-    parser.add_argument("particles", nargs="?",
-        help=".star, .cs, .lst, .hdf, .mrcs or .txt; may be left out with --resume")  # fmt: skip
+    parser.add_argument(
+        "particles", nargs="?", help=".star, .cs, .lst, .hdf, .mrcs or .txt; may be left out with --resume"
+    )
     add_refine_options(parser)
     return parser
 
@@ -55,14 +49,22 @@ def refine(options: argparse.Namespace, session: Session) -> None:
     config = RefineConfig(
         particles=options.particles,
         family="gmm" if options.decoder else None,
-        preset=options.preset, model=model, settings=tuple(options.settings or ()),
-        training=training, data=given(options, *DATA), contrast=options.contrast,
-        preprocess=given(options, "box_size", "normalise"), folder=options.path, resume=options.resume,
-        automatic_batch=automatic, tensorboard=options.tensorboard,
-        requeue=options.requeue, processes=(options.coordinator, options.nprocs, options.procid),
-    )  # fmt: skip
+        preset=options.preset,
+        model=model,
+        settings=tuple(options.settings or ()),
+        training=training,
+        data=given(options, *DATA),
+        contrast=options.contrast,
+        preprocess=given(options, "box_size", "normalise"),
+        folder=options.path,
+        resume=options.resume,
+        automatic_batch=automatic,
+        tensorboard=options.tensorboard,
+        requeue=options.requeue,
+        processes=(options.coordinator, options.nprocs, options.procid),
+    )
     if options.dry_run:
-        from libhetero.pipelines.budget import dry_run
+        from libhetero.pipelines.run.budget import dry_run
 
         budget = dry_run(config, session.joined)
         if not session.voice.quiet:

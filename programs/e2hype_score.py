@@ -30,36 +30,40 @@ def build_parser() -> argparse.ArgumentParser:
     parser = common_parser(DESCRIPTION, EPILOG, "e2hype_score.py")
     parser.add_argument("run", help="run folder, such as hype_00")
     parser.add_argument(
-        "--truth", metavar="FOLDER",
-        help="truth of the simulation (default: the folder truth beside the run's stack)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--json", metavar="FILE", help="write the scores here too (default: print only)"
+        "--truth", metavar="FOLDER", help="truth of the simulation (default: the folder truth beside the run's stack)"
     )
+    parser.add_argument("--json", metavar="FILE", help="write the scores here too (default: print only)")
     parser.add_argument(
-        "--images", type=int, default=100, metavar="N",
+        "--images",
+        type=int,
+        default=100,
+        metavar="N",
         help="particles whose own volume is scored, evenly spread; 0 for no volumes",
-    )  # fmt: skip
-    parser.add_argument(
-        "--limit", type=int, default=20_000, metavar="N",
-        help="most images of the consensus, and most particles whose Gaussians are decoded",
-    )  # fmt: skip
-    parser.add_argument(
-        "--batchsz", type=int, default=32, metavar="N", help="images read and decoded at once"
     )
     parser.add_argument(
-        "--mask", default="sphere", metavar="MASK",
-        help="FSC mask: sphere, none, or a map with values 0 to 1",
-    )  # fmt: skip
+        "--limit",
+        type=int,
+        default=20_000,
+        metavar="N",
+        help="most images of the consensus, and most particles whose Gaussians are decoded",
+    )
+    parser.add_argument("--batchsz", type=int, default=32, metavar="N", help="images read and decoded at once")
     parser.add_argument(
-        "--level", type=float, metavar="L",
+        "--mask", default="sphere", metavar="MASK", help="FSC mask: sphere, none, or a map with values 0 to 1"
+    )
+    parser.add_argument(
+        "--level",
+        type=float,
+        metavar="L",
         help="fixed level for Chamfer distance and vIoU, in the true maps' unit "
         "(default: a quarter of their highest value)",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--mass", type=float, metavar="KDA",
+        "--mass",
+        type=float,
+        metavar="KDA",
         help="molecular mass in kDa, for the level that encloses it (default: the truth's)",
-    )  # fmt: skip
+    )
     parser.add_argument("--seed", type=int, default=0, help="of k-means")
     return parser
 

@@ -36,16 +36,29 @@ def build_parser() -> argparse.ArgumentParser:
     add = parser.add_argument_group("regions").add_argument
     choice = parser.add_mutually_exclusive_group()
     choice.add_argument("--auto", action="store_true", help="choose eps from the data (default)")
-    choice.add_argument("--eps", type=float, metavar="X",
-        help="DBSCAN's eps in the embedding; its clusters are then taken as they are")  # fmt: skip
+    choice.add_argument(
+        "--eps", type=float, metavar="X", help="DBSCAN's eps in the embedding; its clusters are then taken as they are"
+    )
     add("--method", choices=("dbscan", "hdbscan"), default="dbscan", help="how to cluster")
-    add("--feature", choices=("auto", "amplitude", "motion", "both"), default="auto",
-        help="what changes of a Gaussian; auto takes the larger")  # fmt: skip
-    add("--min_size", type=int, metavar="N",
-        help="fewest Gaussians of a region (default: a hundredth of all, at least 5)")  # fmt: skip
-    add("--constant", type=float, metavar="X",
+    add(
+        "--feature",
+        choices=("auto", "amplitude", "motion", "both"),
+        default="auto",
+        help="what changes of a Gaussian; auto takes the larger",
+    )
+    add(
+        "--min_size",
+        type=int,
+        metavar="N",
+        help="fewest Gaussians of a region (default: a hundredth of all, at least 5)",
+    )
+    add(
+        "--constant",
+        type=float,
+        metavar="X",
         help="change below which a Gaussian or a region is constant; 0.5 is a piece in half of the "
-        "particles, 1 motion by one sigma (default: by the strong changes)")  # fmt: skip
+        "particles, 1 motion by one sigma (default: by the strong changes)",
+    )
     add("--neighbours", type=int, metavar="N", help="UMAP's neighbours (default: 5 to 15)")
     add("--memory", type=float, default=4.0, metavar="GiB", help="for the covariance of Gaussians")
     add = parser.add_argument_group("particles").add_argument

@@ -32,8 +32,12 @@ def _fake(folder: Path, name: str, text: str) -> None:
 @pytest.mark.parametrize(("ending", "requeued"), [("exit 143", True), ("exit 1", False)])
 def test_a_preempted_job_is_queued_again(tmp_path, ending, requeued) -> None:
     # As the real ones: srun itself dies of SIGTERM, and scancel reaches the tasks, of which it gives the code.
-    _fake(tmp_path, "srun", f"trap 'exit 137' TERM; trap 'sleep 0.3; {ending}' USR1; echo $$ > started.tmp; "
-          "mv started.tmp started; while true; do sleep 0.1; done")  # fmt: skip
+    _fake(
+        tmp_path,
+        "srun",
+        f"trap 'exit 137' TERM; trap 'sleep 0.3; {ending}' USR1; echo $$ > started.tmp; "
+        "mv started.tmp started; while true; do sleep 0.1; done",
+    )
     _fake(tmp_path, "scancel", '[ "$*" = "--signal=TERM 17" ] && kill -USR1 "$(cat started)"')
     _fake(tmp_path, "scontrol", 'echo "$@" > requeued')
     environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "SLURM_JOB_ID": "17"}

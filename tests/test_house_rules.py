@@ -17,11 +17,7 @@ import pytest
 PROJECT = Path(__file__).resolve().parent.parent
 LIBRARY = sorted((PROJECT / "libhetero").rglob("*.py"))
 PROGRAMS = sorted((PROJECT / "programs").glob("*.py"))
-OTHERS = [
-    path
-    for folder in ("benchmarks", "examples", "tests")
-    for path in sorted((PROJECT / folder).rglob("*.py"))
-]
+OTHERS = [path for folder in ("benchmarks", "examples", "tests") for path in sorted((PROJECT / folder).rglob("*.py"))]
 FUNCTION = (ast.FunctionDef, ast.AsyncFunctionDef)
 LONGEST_FUNCTION = 80
 LONGEST_PROGRAM = 150
@@ -187,9 +183,7 @@ def _loaded(code: str) -> set[str]:
     """Return the top-level packages that a fresh interpreter holds after `code`."""
     code += "\nimport json, sys; print('\\n' + json.dumps(sorted({m.split('.')[0] for m in sys.modules})))"
     environment = os.environ | {"PYTHONPATH": str(PROJECT)}
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=60
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=60)
     assert done.returncode == 0, done.stderr
     return set(json.loads(done.stdout.splitlines()[-1]))
 
@@ -226,13 +220,9 @@ def test_help_answers_within_a_second(path: Path) -> None:
     for _ in range(3):
         before = os.times()
         subprocess.run(
-            [sys.executable, str(path), "--help"], check=True, capture_output=True,
-            env=environment, timeout=60,
-        )  # fmt: skip
-        after = os.times()
-        user, system = (
-            getattr(after, name) - getattr(before, name)
-            for name in ("children_user", "children_system")
+            [sys.executable, str(path), "--help"], check=True, capture_output=True, env=environment, timeout=60
         )
+        after = os.times()
+        user, system = (getattr(after, name) - getattr(before, name) for name in ("children_user", "children_system"))
         fastest = min(fastest, user + system)
     assert fastest < 1, f"{path.name} --help took {fastest:.1f} s"

@@ -13,9 +13,7 @@ LARGEST_PRODUCT = 20_000_000  # particles × classes, above which k-means sees t
 BLOCK = 10_240
 
 
-def significant_columns(
-    points: Float[np.ndarray, "particles columns"],
-) -> Float[np.ndarray, "particles kept"]:
+def significant_columns(points: Float[np.ndarray, "particles columns"]) -> Float[np.ndarray, "particles kept"]:
     """Return the leading columns that vary at least a quarter as much as the first (variance).
 
     A region is one signal, and what else its principal components hold is mostly error; a second
@@ -86,9 +84,7 @@ def choose_classes(
     return max(scores, key=lambda classes: (round(scores[classes], 3), -classes)), scores
 
 
-def hdbscan_classes(
-    points: Float[np.ndarray, "particles columns"], min_size: int
-) -> Int[np.ndarray, "particles"]:
+def hdbscan_classes(points: Float[np.ndarray, "particles columns"], min_size: int) -> Int[np.ndarray, "particles"]:
     """Sort particles into the clusters HDBSCAN finds, the largest first; -1 for those in none.
 
     Parameters
@@ -99,9 +95,7 @@ def hdbscan_classes(
     return hdbscan_labels(points, min_size)
 
 
-def class_members(
-    label: Int[np.ndarray, "particles"]
-) -> dict[int, Int[np.ndarray, "members"]]:
+def class_members(label: Int[np.ndarray, "particles"]) -> dict[int, Int[np.ndarray, "members"]]:
     """Return the particles of each class, classes and particles in rising order; -1 is no class."""
     order = np.argsort(label, kind="stable")
     found, start = np.unique(label[order], return_index=True)

@@ -69,9 +69,7 @@ def scan_eps(
     )
 
 
-def dbscan_labels(
-    points: Float[np.ndarray, "points 2"], eps: float, min_size: int
-) -> Int[np.ndarray, "points"]:
+def dbscan_labels(points: Float[np.ndarray, "points 2"], eps: float, min_size: int) -> Int[np.ndarray, "points"]:
     """Cluster by DBSCAN at one eps; clusters below `min_size` become noise (-1), largest first."""
     from sklearn.cluster import DBSCAN
 
@@ -106,9 +104,7 @@ def choose_eps(scan: EpsScan, tolerance: float = 0.02) -> int:
     return int(longest[(len(longest) - 1) // 2])
 
 
-def hdbscan_labels(
-    points: Float[np.ndarray, "points 2"], min_size: int
-) -> Int[np.ndarray, "points"]:
+def hdbscan_labels(points: Float[np.ndarray, "points 2"], min_size: int) -> Int[np.ndarray, "points"]:
     """Cluster by HDBSCAN, which needs no eps; -1 for noise.
 
     Parameters
@@ -124,9 +120,7 @@ def hdbscan_labels(
     return by_size(clusterer.fit_predict(np.asarray(points, np.float64)))
 
 
-def linkage_labels(
-    distance: Float[np.ndarray, "points points"], clusters: int
-) -> Int[np.ndarray, "points"]:
+def linkage_labels(distance: Float[np.ndarray, "points points"], clusters: int) -> Int[np.ndarray, "points"]:
     """Cut average linkage into `clusters`, largest first."""
     from scipy.cluster.hierarchy import fcluster
 
@@ -142,9 +136,7 @@ def linkage_tree(distance: Float[np.ndarray, "points points"]) -> Float[np.ndarr
     return linkage(distance[np.triu_indices(len(distance), 1)], method="average")
 
 
-def silhouette(
-    distance: Float[np.ndarray, "points points"], labels: Int[np.ndarray, "points"]
-) -> float:
+def silhouette(distance: Float[np.ndarray, "points points"], labels: Int[np.ndarray, "points"]) -> float:
     """Return how much nearer points lie to their own cluster than to the next, from -1 to 1.
 
     The mean of (b - a) / max(a, b, 0.3) with a the mean distance to the other points of the own

@@ -48,10 +48,7 @@ def principal_plane(points: Float[np.ndarray, "points columns"]) -> Float[np.nda
 
 
 def umap_plane(
-    points: Float[np.ndarray, "points columns"],
-    neighbours: int = 15,
-    min_distance: float = 0.1,
-    seed: int = 0,
+    points: Float[np.ndarray, "points columns"], neighbours: int = 15, min_distance: float = 0.1, seed: int = 0
 ) -> Float[np.ndarray, "points 2"]:
     """Embed points in a plane by UMAP, the same for the same seed.
 
@@ -73,18 +70,11 @@ def umap_plane(
     neighbours = min(neighbours, len(points) // 2)
     known = {} if len(points) > LARGEST_EXACT else {"precomputed_knn": _neighbours(points, neighbours)}
     spread = start.std(axis=0)
-    start = start + np.where(spread > 0, 0, 1e-3) * np.random.default_rng(seed).normal(
-        size=start.shape
-    ).astype(np.float32)
-    umap = _import_umap()
-    reducer = umap.UMAP(
-        n_neighbors=neighbours,
-        min_dist=min_distance,
-        init=start,
-        random_state=seed,
-        n_jobs=1,
-        **known,
+    start = start + np.where(spread > 0, 0, 1e-3) * np.random.default_rng(seed).normal(size=start.shape).astype(
+        np.float32
     )
+    umap = _import_umap()
+    reducer = umap.UMAP(n_neighbors=neighbours, min_dist=min_distance, init=start, random_state=seed, n_jobs=1, **known)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="precomputed_knn", category=UserWarning)
         return np.asarray(reducer.fit_transform(points), np.float32)

@@ -25,9 +25,7 @@ FEATURES = {"amplitude": 1, "motion": 3, "both": 4}
 PRESENCE = 0.25
 
 
-def relative_amplitude(
-    decoded: Gaussians, neutral: Gaussians
-) -> Float[np.ndarray, "particles gaussians"]:
+def relative_amplitude(decoded: Gaussians, neutral: Gaussians) -> Float[np.ndarray, "particles gaussians"]:
     """Return decoded over neutral amplitude: 0 is absent, 1 as neutral.
 
     Parameters
@@ -41,9 +39,7 @@ def relative_amplitude(
     return np.asarray(decoded.amplitude, np.float32) / scale
 
 
-def displacement(
-    decoded: Gaussians, neutral: Gaussians
-) -> Float[np.ndarray, "particles gaussians 3"]:
+def displacement(decoded: Gaussians, neutral: Gaussians) -> Float[np.ndarray, "particles gaussians 3"]:
     """Return decoded minus neutral position in units of the median neutral sigma (dimensionless).
 
     A displacement of one sigma changes the density about as much as presence does, which makes the
@@ -142,10 +138,7 @@ class CovarianceAccumulator:
 
 
 def similarity_of(
-    covariance: Float[np.ndarray, "columns columns"],
-    mean: Float[np.ndarray, "columns"],
-    count: int,
-    feature: str,
+    covariance: Float[np.ndarray, "columns columns"], mean: Float[np.ndarray, "columns"], count: int, feature: str
 ) -> Float[np.ndarray, "gaussians gaussians"]:
     """Return how much Gaussians change together, from the covariance of `change_vectors`.
 
@@ -199,10 +192,7 @@ def motion_similarity(
 
 
 def region_basis(
-    covariance: Float[np.ndarray, "columns columns"],
-    members: Int[np.ndarray, "members"],
-    feature: str,
-    components: int,
+    covariance: Float[np.ndarray, "columns columns"], members: Int[np.ndarray, "members"], feature: str, components: int
 ) -> tuple[Int[np.ndarray, "chosen"], Float[np.ndarray, "chosen kept"]]:
     """Return the columns of a region's Gaussians and their principal directions.
 

@@ -12,9 +12,7 @@ LARGEST_GRAPH = 50_000
 OUTER = (5, 95)  # percentiles that a grid spans
 
 
-def straight_path(
-    anchors: Float[np.ndarray, "anchors columns"], steps: int
-) -> Float[np.ndarray, "points columns"]:
+def straight_path(anchors: Float[np.ndarray, "anchors columns"], steps: int) -> Float[np.ndarray, "points columns"]:
     """Return points on the lines from each anchor to the next, `steps` of equal length on each.
 
     Parameters
@@ -29,10 +27,7 @@ def straight_path(
 
 
 def neighbour_path(
-    points: Float[np.ndarray, "points columns"],
-    anchors: Int[np.ndarray, "anchors"],
-    steps: int,
-    neighbours: int = 10,
+    points: Float[np.ndarray, "points columns"], anchors: Int[np.ndarray, "anchors"], steps: int, neighbours: int = 10
 ) -> Int[np.ndarray, "path"]:
     """Return the points on the shortest way through the anchors, from neighbour to neighbour.
 
@@ -77,9 +72,7 @@ def neighbour_path(
     return np.array(path)
 
 
-def _thinned(
-    way: Int[np.ndarray, "nodes"], length: Float[np.ndarray, "nodes"], steps: int
-) -> Int[np.ndarray, "fewer"]:
+def _thinned(way: Int[np.ndarray, "nodes"], length: Float[np.ndarray, "nodes"], steps: int) -> Int[np.ndarray, "fewer"]:
     """Return at most `steps` + 1 nodes of a way, the ends among them, evenly spread over its length."""
     if len(way) <= steps + 1:
         return way
@@ -88,9 +81,7 @@ def _thinned(
     return way[np.unique(np.concatenate([[0], nearest, [len(way) - 1]]))]
 
 
-def component_grid(
-    points: Float[np.ndarray, "points columns"], side: int
-) -> Float[np.ndarray, "grid columns"]:
+def component_grid(points: Float[np.ndarray, "points columns"], side: int) -> Float[np.ndarray, "grid columns"]:
     """Return a grid of `side` × `side` points in the plane of the first two principal components.
 
     It spans the 5th to the 95th percentile along each, the second running fastest; everything

@@ -19,11 +19,7 @@ def typical_spacing(position: Float[np.ndarray, "gaussians 3"]) -> float:
 
 
 def region_mask(
-    position: Float[np.ndarray, "members 3"],
-    box_size: int,
-    pixel_size: float,
-    radius: float,
-    width: float,
+    position: Float[np.ndarray, "members 3"], box_size: int, pixel_size: float, radius: float, width: float
 ) -> Float[np.ndarray, "n n n"]:
     """Return a mask (z, y, x), 1 within `radius` of a Gaussian, falling to 0 over `width`.
 

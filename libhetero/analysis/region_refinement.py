@@ -83,9 +83,7 @@ def refine_regions(
     return _set_weak_aside(off, label, rules)
 
 
-def _restructured(
-    off: np.ndarray, points: np.ndarray, label: np.ndarray, rules: Refinement
-) -> np.ndarray:
+def _restructured(off: np.ndarray, points: np.ndarray, label: np.ndarray, rules: Refinement) -> np.ndarray:
     """Split once, then merge, dissolve and weigh the members until nothing changes."""
     label = _split(points, label, rules.min_size)
     seen: set[bytes] = set()
@@ -148,9 +146,7 @@ def _dissolve_sums(off: np.ndarray, label: np.ndarray) -> np.ndarray:
     return np.where(label == NOISE, NOISE, name[label])
 
 
-def _assign(
-    off: np.ndarray, points: np.ndarray, label: np.ndarray, rules: Refinement
-) -> np.ndarray:
+def _assign(off: np.ndarray, points: np.ndarray, label: np.ndarray, rules: Refinement) -> np.ndarray:
     """Give every Gaussian to the region whose signal it carries most of, if enough of it."""
     carried = _carried(off, label)
     full = np.maximum(_full(carried, label), 1e-30)

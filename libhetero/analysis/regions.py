@@ -17,12 +17,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from libhetero.analysis import constant, density
-from libhetero.analysis.embedding import (
-    gram_coordinates,
-    principal_plane,
-    umap_plane,
-    unit_rows,
-)
+from libhetero.analysis.embedding import gram_coordinates, principal_plane, umap_plane, unit_rows
 from libhetero.analysis.region_refinement import Refinement, refine_regions
 from libhetero.errors import ConfigurationError
 
@@ -86,9 +81,7 @@ class RegionConfig:
         """Return the same with the numbers that depend on how many Gaussians there are."""
         neighbours = int(np.clip(gaussians // 60, LEAST_NEIGHBOURS, MOST_NEIGHBOURS))
         return dataclasses.replace(
-            self,
-            min_size=self.min_size or max(FEWEST, gaussians // 100),
-            neighbours=self.neighbours or neighbours,
+            self, min_size=self.min_size or max(FEWEST, gaussians // 100), neighbours=self.neighbours or neighbours
         )
 
 
@@ -131,9 +124,7 @@ class Regions:
         return np.flatnonzero(self.label == region)
 
 
-def find_regions(
-    similarity: Float[np.ndarray, "gaussians gaussians"], config: RegionConfig | None = None
-) -> Regions:
+def find_regions(similarity: Float[np.ndarray, "gaussians gaussians"], config: RegionConfig | None = None) -> Regions:
     """Group Gaussians that change together.
 
     Parameters
@@ -200,9 +191,13 @@ def _cluster(
     """Return the regions, DBSCAN's eps and scan where it was used, and how many clusters it found."""
     distance = _distance(points)
     rules = Refinement(
-        config.min_size, config.assign, LEAST_SHARE[config.feature], WEAK[config.feature],
-        config.constant, restructure=config.eps is None,
-    )  # fmt: skip
+        config.min_size,
+        config.assign,
+        LEAST_SHARE[config.feature],
+        WEAK[config.feature],
+        config.constant,
+        restructure=config.eps is None,
+    )
 
     def refine(found: np.ndarray) -> np.ndarray:
         apart = density.silhouette(distance, found) >= config.least_silhouette

@@ -107,9 +107,7 @@ def _power(rows: np.ndarray) -> float:
     return float(np.einsum("rc,rc->", rows, rows, dtype=np.float64))
 
 
-def _leading_directions(
-    rows: Float[np.ndarray, "rows columns"], most: int
-) -> Float[np.ndarray, "kept columns"]:
+def _leading_directions(rows: Float[np.ndarray, "rows columns"], most: int) -> Float[np.ndarray, "kept columns"]:
     """Return orthonormal directions of the largest variance of centred rows."""
     from scipy.linalg import eigh
 
@@ -148,9 +146,9 @@ def _within(
     power -= len(coordinates) * float(mean @ mean)
     LOGGER.info(
         "latents of %d numbers reduced to %d: %.1f%% of their variance",
-        directions.shape[1], turn.shape[1], 100 * values[::-1][:components].sum() / max(power, 1e-30),
-    )  # fmt: skip
-    basis = LatentBasis(
-        centre + mean.astype(np.float32) @ directions, np.ascontiguousarray(turn.T @ directions)
+        directions.shape[1],
+        turn.shape[1],
+        100 * values[::-1][:components].sum() / max(power, 1e-30),
     )
+    basis = LatentBasis(centre + mean.astype(np.float32) @ directions, np.ascontiguousarray(turn.T @ directions))
     return centred @ turn, basis

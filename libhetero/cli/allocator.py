@@ -32,7 +32,7 @@ def keep_freed_memory(environment: Mapping[str, str]) -> bool:
     if not _may_choose(environment):
         return False
     set_option = ctypes.CDLL(None).mallopt
-    return all([set_option(option, value) == 1 for option, value in _OPTIONS.values()])
+    return all([set_option(option, value) == 1 for option, value in _OPTIONS.values()])  # noqa: C419 (each is set)
 
 
 def allocator_variables(environment: Mapping[str, str]) -> dict[str, str]:

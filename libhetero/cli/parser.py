@@ -27,9 +27,7 @@ class OneLineParser(argparse.ArgumentParser):
         return f" (did you mean {near[0]}?)" if near else ""
 
 
-class DefaultsFormatter(
-    argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter
-):
+class DefaultsFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
     """Help that keeps the layout of the description and states every default that says something."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
@@ -40,9 +38,7 @@ class DefaultsFormatter(
         return super()._get_help_string(action)
 
 
-def common_parser(
-    description: str, epilog: str | None = None, prog: str | None = None
-) -> argparse.ArgumentParser:
+def common_parser(description: str, epilog: str | None = None, prog: str | None = None) -> argparse.ArgumentParser:
     """Return a parser with the options that every program takes.
 
     Parameters
@@ -57,25 +53,22 @@ def common_parser(
     abbreviated, so that a new option never changes what an old command means.
     """
     parser = OneLineParser(
-        prog=prog,
-        description=description,
-        epilog=epilog,
-        formatter_class=DefaultsFormatter,
-        allow_abbrev=False,
+        prog=prog, description=description, epilog=epilog, formatter_class=DefaultsFormatter, allow_abbrev=False
     )
     common = parser.add_argument_group("options of every program")
     common.add_argument(
-        "-v", "--verbose", type=int, default=1, metavar="N",
-        help="0 warnings only, 1 what is done, 2 and above details",
-    )  # fmt: skip
+        "-v", "--verbose", type=int, default=1, metavar="N", help="0 warnings only, 1 what is done, 2 and above details"
+    )
     common.add_argument(
-        "--threads", type=_thread_count, default=0, metavar="N",
-        help="CPU threads to use, 0 for all (default: 0)",
-    )  # fmt: skip
+        "--threads", type=_thread_count, default=0, metavar="N", help="CPU threads to use, 0 for all (default: 0)"
+    )
     common.add_argument(
-        "--ppid", type=int, default=-1, metavar="N",
+        "--ppid",
+        type=int,
+        default=-1,
+        metavar="N",
         help="process id of the calling program, for .eman2log.txt (default: -1, none)",
-    )  # fmt: skip
+    )
     version = f"%(prog)s (libhetero {libhetero.__version__}, Python {sys.version.split()[0]})"
     common.add_argument("--version", action="version", version=version)
     return parser

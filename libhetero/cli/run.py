@@ -87,9 +87,7 @@ class Session:
 
 
 def run_program(
-    parser: argparse.ArgumentParser,
-    argv: Sequence[str] | None,
-    call: Callable[[argparse.Namespace, Session], None],
+    parser: argparse.ArgumentParser, argv: Sequence[str] | None, call: Callable[[argparse.Namespace, Session], None]
 ) -> int:
     """Parse, do the work, and return the exit code.
 
@@ -119,7 +117,11 @@ def run_program(
     voice = Voice()
     session = Session(parser.prog, options.cmd, options.threads, log, voice)
     keep_freed_memory(os.environ)
-    with _environment(options.threads), _rare_collections(session.collections), _logging(parser.prog, options.verbose, voice):
+    with (
+        _environment(options.threads),
+        _rare_collections(session.collections),
+        _logging(parser.prog, options.verbose, voice),
+    ):
         if not several:
             log.start()
         try:

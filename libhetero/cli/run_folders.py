@@ -35,9 +35,7 @@ def next_run_folder(prefix: str = "hype", root: str | Path = ".") -> Path:
         return folder
 
 
-def write_params_json(
-    folder: str | Path, name: str, options: argparse.Namespace | dict[str, Any]
-) -> Path:
+def write_params_json(folder: str | Path, name: str, options: argparse.Namespace | dict[str, Any]) -> Path:
     """Write the options as `0_<name>_params.json` in a run folder, as EMAN2 does.
 
     Parameters

@@ -47,8 +47,7 @@ def find_program(name: str) -> Path:
     found = shutil.which(name)
     if found is None:
         raise ConfigurationError(
-            f"{name}: not installed; expected it beside {sys.executable} or on the path. Run "
-            "`pip install .` first."
+            f"{name}: not installed; expected it beside {sys.executable} or on the path. Run `pip install .` first."
         )
     return Path(found)
 
@@ -69,9 +68,7 @@ def run_stage(name: str, command: str, folder: Path) -> StageResult:
     print(f"\n## {name}\n$ {command}", flush=True)
     program, *arguments = shlex.split(command)
     start = time.monotonic()
-    process = subprocess.Popen(
-        [sys.executable, str(find_program(program)), *arguments], cwd=folder
-    )
+    process = subprocess.Popen([sys.executable, str(find_program(program)), *arguments], cwd=folder)
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     seconds = time.monotonic() - start

@@ -34,7 +34,9 @@ def is_one_of_several(options: argparse.Namespace, environment: Mapping[str, str
         return getattr(options, "nprocs", None) != 1
     if not hasattr(options, "coordinator"):
         return False
-    counts = (environment.get(name, "1") for name in ("JAX_NUM_PROCESSES", "SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE"))
+    counts = (
+        environment.get(name, "1") for name in ("JAX_NUM_PROCESSES", "SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE")
+    )
     return any(count not in ("", "0", "1") for count in counts) or "," in environment.get("TPU_WORKER_HOSTNAMES", "")
 
 
@@ -56,9 +58,14 @@ def supervise(program: str) -> int:
     """Run this command again as a child and return its exit code, or 1 after a line on what ended the run."""
     read, write = os.pipe()
     child = subprocess.Popen(
-        [sys.executable, *sys.orig_argv[1:]], stderr=subprocess.PIPE, pass_fds=(read,), start_new_session=True,
-        env=os.environ | {LIFELINE: str(read)}, text=True, errors="replace",
-    )  # fmt: skip
+        [sys.executable, *sys.orig_argv[1:]],
+        stderr=subprocess.PIPE,
+        pass_fds=(read,),
+        start_new_session=True,
+        env=os.environ | {LIFELINE: str(read)},
+        text=True,
+        errors="replace",
+    )
     os.close(read)
     before = {number: signal.signal(number, lambda n, _: child.send_signal(n)) for number in _FORWARDED}
     try:

@@ -6,12 +6,7 @@ here and nowhere else. One format per file.
 
 from libhetero.io.atoms import Atoms, read_atoms
 from libhetero.io.check import check_particles
-from libhetero.io.gaussians import (
-    read_gaussian_groups,
-    read_gaussians,
-    write_gaussians,
-    write_gaussians_pdb,
-)
+from libhetero.io.gaussians import read_gaussian_groups, read_gaussians, write_gaussians, write_gaussians_pdb
 from libhetero.io.hdf import HdfWriter
 from libhetero.io.images import ImageReader
 from libhetero.io.latent import read_latent, write_latent

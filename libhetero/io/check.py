@@ -80,9 +80,7 @@ def _check_stacks(particles: ParticleSet, name: str) -> None:
         if highest >= stack.count:
             raise DataError(missing_image(stack, highest))
     if not np.all(particles.pixel_size > 0):
-        raise DataError(
-            f"{name}: pixel size {particles.pixel_size.min():g} Å; give it with --apix."
-        )
+        raise DataError(f"{name}: pixel size {particles.pixel_size.min():g} Å; give it with --apix.")
 
 
 def _check_pose(pose: Pose, name: str) -> None:
@@ -130,10 +128,7 @@ def odd_ctf_values(ctf: CTFParams) -> list[str]:
     for name, values, low, high, unit in plausible:
         values = np.asarray(values)
         if values.size and not ((values >= low) & (values <= high)).all():
-            lines.append(
-                f"CTF: {name} from {values.min():g} to {values.max():g}; usual are "
-                f"{low:g} to {high:g} {unit}"
-            )
+            lines.append(f"CTF: {name} from {values.min():g} to {values.max():g}; usual are {low:g} to {high:g} {unit}")
     return lines
 
 
@@ -152,6 +147,5 @@ def pixel_size_disagreements(particles: ParticleSet) -> list[str]:
         return []
     stack, size = wrong[0]
     return [
-        f"pixel size {size:g} Å is used, the header of {stack.path} says {stack.pixel_size:g} Å "
-        f"({len(wrong)} stacks)"
+        f"pixel size {size:g} Å is used, the header of {stack.path} says {stack.pixel_size:g} Å ({len(wrong)} stacks)"
     ]

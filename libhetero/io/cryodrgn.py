@@ -67,8 +67,16 @@ def read_pickle(path: str | os.PathLike) -> Any:
     try:
         with open(path, "rb") as file:
             return ArrayUnpickler(file).load()
-    except (pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError, IndexError,
-            KeyError, ImportError) as error:  # fmt: skip
+    except (
+        pickle.UnpicklingError,
+        EOFError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        IndexError,
+        KeyError,
+        ImportError,
+    ) as error:
         reason = " ".join(str(error).split())[:100]
         raise DataError(f"{path}: refused: not a pickle of arrays alone ({reason}).") from None
 
@@ -139,9 +147,7 @@ def override(entries: Entries, tables: Tables, source: str | os.PathLike) -> Ent
     if tables.poses is not None:
         rotation, shift = read_poses(tables.poses)
         rows = _rows(len(rotation), count, chosen, tables.poses, source)
-        entries = dataclasses.replace(
-            entries, rotation=rotation[rows], shift=shift[rows], shift_unit="box"
-        )
+        entries = dataclasses.replace(entries, rotation=rotation[rows], shift=shift[rows], shift_unit="box")
     if tables.ctf is not None:
         ctf, box, pixel = read_ctf(tables.ctf)
         rows = _rows(len(box), count, chosen, tables.ctf, source)
@@ -151,9 +157,7 @@ def override(entries: Entries, tables: Tables, source: str | os.PathLike) -> Ent
     return entries
 
 
-def _rows(
-    held: int, count: int, chosen: np.ndarray | None, table: object, source: object
-) -> np.ndarray:
+def _rows(held: int, count: int, chosen: np.ndarray | None, table: object, source: object) -> np.ndarray:
     """Return the row of a table for each particle; a table of the chosen ones alone is spread."""
     if held == count:
         return np.arange(count)
@@ -170,8 +174,5 @@ def choice(tables: Tables, count: int) -> np.ndarray | None:
         return None
     chosen = read_indices(tables.indices)
     if len(chosen) and (chosen.min() < 0 or chosen.max() >= count):
-        raise DataError(
-            f"{tables.indices}: index {int(chosen.max())} is beyond the {count} particles of the "
-            f"list."
-        )
+        raise DataError(f"{tables.indices}: index {int(chosen.max())} is beyond the {count} particles of the list.")
     return chosen

@@ -117,10 +117,7 @@ def read_ctf(rows: np.ndarray) -> CTFParams | None:
     names = rows.dtype.names
     if any(name not in names and name not in CTF_DEFAULTS for name in CTF_FIELDS):
         return None
-    columns = [
-        rows[name] if name in names else np.full(len(rows), CTF_DEFAULTS[name])
-        for name in CTF_FIELDS
-    ]
+    columns = [rows[name] if name in names else np.full(len(rows), CTF_DEFAULTS[name]) for name in CTF_FIELDS]
     return CTFParams(*(np.asarray(column, np.float32) for column in columns))
 
 

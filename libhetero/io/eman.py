@@ -53,9 +53,7 @@ def format_ctf_string(values: dict[str, Any]) -> str:
     return f"E{numbers} {values.get('dsbg', 0.0):.10g} {texts[0]} {texts[1]}"
 
 
-def ctf_from_fields(
-    fields: list[dict[str, Any]], phase_shift: np.ndarray, scale: np.ndarray
-) -> CTFParams:
+def ctf_from_fields(fields: list[dict[str, Any]], phase_shift: np.ndarray, scale: np.ndarray) -> CTFParams:
     """Return the CTF of N particles.
 
     Parameters

@@ -151,9 +151,7 @@ def _check_count(stack: MrcStack | HdfStack, highest: int) -> None:
         raise DataError(missing_image(stack, highest if highest >= stack.count else held))
 
 
-def _shift_angstrom(
-    entries: Entries, box: np.ndarray, pixel: np.ndarray, overridden: bool
-) -> np.ndarray:
+def _shift_angstrom(entries: Entries, box: np.ndarray, pixel: np.ndarray, overridden: bool) -> np.ndarray:
     """Return shifts (N, 2) in Å; an overriding pixel size keeps their number of pixels."""
     shift = np.zeros((len(pixel), 2)) if entries.shift is None else entries.shift
     if entries.shift_unit == "pixel":

@@ -14,8 +14,7 @@ import numpy as np
 def matrix_from_euler(rot: np.ndarray, tilt: np.ndarray, psi: np.ndarray) -> np.ndarray:
     """Return R, (N, 3, 3) float64, of angles (N,) in degrees."""
     (cr, sr), (ct, st), (cp, sp) = (
-        (np.cos(angle), np.sin(angle))
-        for angle in (np.radians(np.asarray(a, np.float64)) for a in (rot, tilt, psi))
+        (np.cos(angle), np.sin(angle)) for angle in (np.radians(np.asarray(a, np.float64)) for a in (rot, tilt, psi))
     )
     rows = [
         [cp * ct * cr - sp * sr, cp * ct * sr + sp * cr, -cp * st],

@@ -54,9 +54,7 @@ def _read_table(path: str | os.PathLike) -> np.ndarray:
     except ValueError as error:
         raise DataError(f"{path}: not a table of numbers ({error}).") from None
     if table.shape[1] < 5:
-        raise DataError(
-            f"{path}: {table.shape[1]} columns; expected x y z amp sigma (EMAN2 Gaussian model)."
-        )
+        raise DataError(f"{path}: {table.shape[1]} columns; expected x y z amp sigma (EMAN2 Gaussian model).")
     if not np.isfinite(table).all():
         row = int(np.flatnonzero(~np.isfinite(table).all(axis=1))[0])
         raise DataError(f"{path}: Gaussian {row + 1} is not finite; remove it.")
@@ -64,11 +62,7 @@ def _read_table(path: str | os.PathLike) -> np.ndarray:
 
 
 def write_gaussians(
-    path: str | os.PathLike,
-    gaussians: Gaussians,
-    box_size: int,
-    pixel_size: float,
-    group: np.ndarray | None = None,
+    path: str | os.PathLike, gaussians: Gaussians, box_size: int, pixel_size: float, group: np.ndarray | None = None
 ) -> None:
     """Write a Gaussian model that EMAN2 reads; negative amplitudes become 0.
 

@@ -135,9 +135,7 @@ def attribute(group: h5py.Group, key: str) -> Any:
     return value.ravel()[0].item() if value.size == 1 else value
 
 
-def read_headers(
-    path: str | os.PathLike, indices: Iterable[int], keys: tuple[str, ...]
-) -> list[dict[str, Any]]:
+def read_headers(path: str | os.PathLike, indices: Iterable[int], keys: tuple[str, ...]) -> list[dict[str, Any]]:
     """Return the attributes `keys` (those present) of some images of a stack."""
     headers = []
     with _open(check_readable(path)) as file:
@@ -246,10 +244,7 @@ def read_map(path: str | os.PathLike) -> tuple[np.ndarray, float]:
 
 
 def write_map(
-    path: str | os.PathLike,
-    volume: np.ndarray,
-    pixel_size: float,
-    origin: tuple[float, float, float] = (0.0, 0.0, 0.0),
+    path: str | os.PathLike, volume: np.ndarray, pixel_size: float, origin: tuple[float, float, float] = (0.0, 0.0, 0.0)
 ) -> None:
     """Write a float32 map, (z, y, x) with voxels of `pixel_size` Å, the first at `origin` (x, y, z) Å."""
     attributes = {f"origin_{axis}": float(place) for axis, place in zip("xyz", origin, strict=True)}

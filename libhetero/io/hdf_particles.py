@@ -24,14 +24,10 @@ def read_hdf(path: str | os.PathLike) -> Entries:
     values = hdf.read_headers(path, range(count), HEADER_KEYS)
     rows = np.arange(count)
     source = SourceTable("hdf", str(path), rows)
-    return entries_from_values(
-        values, (os.path.abspath(path),), np.zeros(count, int), rows, source, path
-    )
+    return entries_from_values(values, (os.path.abspath(path),), np.zeros(count, int), rows, source, path)
 
 
-def write_hdf(
-    path: str | os.PathLike, particles: ParticleSet, images: Iterable[np.ndarray] | None
-) -> None:
+def write_hdf(path: str | os.PathLike, particles: ParticleSet, images: Iterable[np.ndarray] | None) -> None:
     """Write a stack; attributes of an .hdf it was read from are kept."""
     blocks = copy_blocks(particles) if images is None else images
     n, index = particles.uniform_box_size(), 0

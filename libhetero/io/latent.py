@@ -42,9 +42,7 @@ def write_latent(path: str | os.PathLike, index: np.ndarray, latent: np.ndarray)
     """
     latent = np.asarray(latent, np.float64)
     if len(index) != len(latent):
-        raise DataError(
-            f"{path}: {len(index)} indices for {len(latent)} latents; expected as many."
-        )
+        raise DataError(f"{path}: {len(index)} indices for {len(latent)} latents; expected as many.")
     table = np.column_stack([np.asarray(index, np.float64), latent])
     with replacing(path) as beside:
         np.savetxt(beside, table, fmt="%.18e")

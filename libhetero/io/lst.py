@@ -160,9 +160,7 @@ def _complete(
         if not rows:
             continue
         found = resolve_path(name, path, datadir)
-        for row, header in zip(
-            rows, hdf.read_headers(found, index[rows], HEADER_KEYS), strict=True
-        ):
+        for row, header in zip(rows, hdf.read_headers(found, index[rows], HEADER_KEYS), strict=True):
             values[row] = {**header, **values[row]}
 
 
@@ -170,15 +168,10 @@ def _pixel_size(values: dict[str, Any]) -> float:
     return float(values.get("apix_x") or np.nan)
 
 
-def _pose(
-    values: list[dict[str, Any]], path: str | os.PathLike
-) -> tuple[np.ndarray, np.ndarray] | None:
+def _pose(values: list[dict[str, Any]], path: str | os.PathLike) -> tuple[np.ndarray, np.ndarray] | None:
     if not _all_or_none(values, "xform.projection", "pose (xform.projection)", path):
         return None
-    matrices = [
-        eman.parse_transform(v["xform.projection"], f"{path}: particle {i + 1}")
-        for i, v in enumerate(values)
-    ]
+    matrices = [eman.parse_transform(v["xform.projection"], f"{path}: particle {i + 1}") for i, v in enumerate(values)]
     return eman.pose_from_transforms(np.stack(matrices), str(path))
 
 
@@ -190,9 +183,7 @@ def _ctf(values: list[dict[str, Any]], path: str | os.PathLike) -> CTFParams | N
         where, ctf = f"{path}: particle {i + 1}", v["ctf"]
         if isinstance(ctf, str):
             ctf = eman.parse_ctf_string(ctf, where)
-        missing = [
-            name for name in eman.CTF_NUMBERS if not isinstance(ctf, dict) or name not in ctf
-        ]
+        missing = [name for name in eman.CTF_NUMBERS if not isinstance(ctf, dict) or name not in ctf]
         if missing:
             raise DataError(f"{where}: the CTF lacks {missing[0]}; fit the CTF again with EMAN2.")
         fields.append(ctf)
@@ -201,9 +192,7 @@ def _ctf(values: list[dict[str, Any]], path: str | os.PathLike) -> CTFParams | N
     return eman.ctf_from_fields(fields, phase_shift, scale)
 
 
-def _all_or_none(
-    values: list[dict[str, Any]], key: str, what: str, path: str | os.PathLike
-) -> bool:
+def _all_or_none(values: list[dict[str, Any]], key: str, what: str, path: str | os.PathLike) -> bool:
     """Return whether the particles have `key`; some with and some without is an error."""
     lacking = [i for i, v in enumerate(values) if key not in v]
     if lacking and len(lacking) < len(values):
@@ -315,9 +304,7 @@ def _header_ctfs(particles: ParticleSet) -> list[Any]:
     return found
 
 
-def _put_ctf(
-    values: dict[str, Any], old: Any, new: dict[str, Any], phase_shift: float, scale: float
-) -> None:
+def _put_ctf(values: dict[str, Any], old: Any, new: dict[str, Any], phase_shift: float, scale: float) -> None:
     """Set the CTF of one line unless `old`, which it or its image's header states, is the same."""
     if isinstance(old, str):
         old = eman.parse_ctf_string(old, "header")

@@ -56,9 +56,7 @@ class MrcStack:
                 f"Convert the stack to mode 2 (float32)."
             )
         if mode == 0:
-            logger.warning(
-                "%s: mode 0 is read as signed bytes; some programs write unsigned.", path
-            )
+            logger.warning("%s: mode 0 is read as signed bytes; some programs write unsigned.", path)
         self._dtype = data_dtype_from_header(header)
         self._offset = HEADER_SIZE + int(header.nsymbt)
         self.count = int(header.nz)
@@ -67,9 +65,7 @@ class MrcStack:
         size = os.path.getsize(self.path) - self._offset
         bytes_each = self._dtype.itemsize * self.shape[0] * self.shape[1]
         if self.count < 1 or bytes_each < 1:
-            raise DataError(
-                f"{path}: the header says {self.count} images of {self.shape}; not a stack."
-            )
+            raise DataError(f"{path}: the header says {self.count} images of {self.shape}; not a stack.")
         self.available = min(self.count, max(size, 0) // bytes_each)
         self._bytes_each = bytes_each
         self._opening = threading.Lock()
@@ -157,9 +153,7 @@ def _read_header(path: str) -> Any:
         raise DataError(f"{path}: not an MRC file ({reason}); check the file.") from None
     header = header.view(np.recarray) if not hasattr(header, "nx") else header
     if min(int(header.nx), int(header.ny), int(header.nz)) < 1:
-        raise DataError(
-            f"{path}: not an MRC file (its header holds no valid size); check the file."
-        )
+        raise DataError(f"{path}: not an MRC file (its header holds no valid size); check the file.")
     return header
 
 
@@ -222,9 +216,7 @@ class MrcsWriter:
         """Append images, (count, n, n) or (n, n)."""
         block = np.ascontiguousarray(block, "<f4").reshape(-1, *np.shape(block)[-2:])
         if block.shape[1:] != self._shape[1:]:
-            raise DataError(
-                f"{self.path}: images are {block.shape[1:]}; expected {self._shape[1:]}."
-            )
+            raise DataError(f"{self.path}: images are {block.shape[1:]}; expected {self._shape[1:]}.")
         self._file.write(block.data)
         self._written += len(block)
         self._statistics += PixelStatistics.of(block)
@@ -238,9 +230,7 @@ class MrcsWriter:
 
     def _finish(self) -> None:
         if self._written != self._shape[0]:
-            raise DataError(
-                f"{self.path}: {self._written} images were written; expected {self._shape[0]}."
-            )
+            raise DataError(f"{self.path}: {self._written} images were written; expected {self._shape[0]}.")
         header = make_header(self._shape, self._pixel_size, volume=False)
         self._statistics.put_into(header)
         self._file.seek(0)
@@ -275,10 +265,7 @@ def _to_zyx(data: np.ndarray, header: Any) -> np.ndarray:
 
 
 def write_map(
-    path: str | os.PathLike,
-    volume: np.ndarray,
-    pixel_size: float,
-    origin: tuple[float, float, float] = (0.0, 0.0, 0.0),
+    path: str | os.PathLike, volume: np.ndarray, pixel_size: float, origin: tuple[float, float, float] = (0.0, 0.0, 0.0)
 ) -> None:
     """Write a float32 map, (z, y, x) with voxels of `pixel_size` Å, the first at `origin` (x, y, z) Å."""
     volume = np.ascontiguousarray(volume, "<f4")

@@ -28,9 +28,7 @@ def read_mrcs(path: str | os.PathLike) -> Entries:
     )
 
 
-def write_mrcs(
-    path: str | os.PathLike, particles: ParticleSet, images: Iterable[np.ndarray] | None
-) -> None:
+def write_mrcs(path: str | os.PathLike, particles: ParticleSet, images: Iterable[np.ndarray] | None) -> None:
     """Write a float32 stack from blocks of images, or from the set's own."""
     blocks = copy_blocks(particles) if images is None else images
     n, pixel_size = particles.uniform_box_size(), particles.uniform_pixel_size()

@@ -9,9 +9,7 @@ from libhetero.records import ParticleSet
 SOURCE_LABELS = {"star": "rlnOpticsGroup", "cs": "ctf/exp_group_id"}
 
 
-def optics_groups(
-    particles: ParticleSet, known: np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray]:
+def optics_groups(particles: ParticleSet, known: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Part particles by what they were taken with.
 
     Parameters

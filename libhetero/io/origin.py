@@ -57,9 +57,7 @@ def original_table(
     return _referenced(tables[0], read_table, rows)
 
 
-def _referenced(
-    name: str, read_table: Callable[[str], Any], rows: np.ndarray
-) -> tuple[Any, np.ndarray] | None:
+def _referenced(name: str, read_table: Callable[[str], Any], rows: np.ndarray) -> tuple[Any, np.ndarray] | None:
     try:
         table = read_table(name)
     except DataError as error:

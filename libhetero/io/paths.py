@@ -12,9 +12,7 @@ from pathlib import Path
 from libhetero.errors import DataError
 
 
-def resolve_path(
-    name: str, source: str | os.PathLike, datadir: str | os.PathLike | None = None
-) -> str:
+def resolve_path(name: str, source: str | os.PathLike, datadir: str | os.PathLike | None = None) -> str:
     """Return the absolute path of a stack named in a list.
 
     Parameters
@@ -38,9 +36,7 @@ def resolve_path(
     )
 
 
-def _candidates(
-    name: str, source: str | os.PathLike, datadir: str | os.PathLike | None
-) -> list[str]:
+def _candidates(name: str, source: str | os.PathLike, datadir: str | os.PathLike | None) -> list[str]:
     candidates = []
     if datadir is not None:
         candidates += [os.path.join(datadir, name), os.path.join(datadir, os.path.basename(name))]
@@ -77,7 +73,5 @@ def check_readable(path: str | os.PathLike) -> Path:
     if not start:
         raise DataError(f"{path}: the file is empty; copy it again.")
     if start.startswith(b"version https://git-lfs"):
-        raise DataError(
-            f"{path}: this is a Git LFS pointer, not the file itself; fetch it with 'git lfs pull'."
-        )
+        raise DataError(f"{path}: this is a Git LFS pointer, not the file itself; fetch it with 'git lfs pull'.")
     return path

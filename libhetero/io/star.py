@@ -103,11 +103,7 @@ def read_table(path: str | os.PathLike) -> StarTable:
     """
     check_readable(path)
     blocks = _read_blocks(path)
-    names = [
-        name
-        for name, block in blocks.items()
-        if isinstance(block, pd.DataFrame) and "rlnImageName" in block
-    ]
+    names = [name for name, block in blocks.items() if isinstance(block, pd.DataFrame) and "rlnImageName" in block]
     if "particles" in names:
         names = ["particles"]
     if len(names) != 1:
@@ -126,9 +122,7 @@ def _read_blocks(path: str | os.PathLike) -> dict[str, Any]:
         blocks = starfile.read(path, always_dict=True, parse_as_string=labels)
     except (ValueError, IndexError, KeyError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())[:100]
-        raise DataError(
-            f"{path}: not a well-formed star file ({reason}); mend or export it."
-        ) from None
+        raise DataError(f"{path}: not a well-formed star file ({reason}); mend or export it.") from None
     return {name: block for name, block in blocks.items() if block is not None}
 
 
@@ -239,9 +233,7 @@ def _group(table: StarTable) -> np.ndarray | None:
     Warp and M name it rlnGroupName and give each tilt its own rlnCtfBfactor; in single-particle
     files that label is a group of micrographs.
     """
-    named = [
-        name for name in ("rlnTomoParticleName", "rlnTomoParticleId") if name in table.particles
-    ]
+    named = [name for name in ("rlnTomoParticleName", "rlnTomoParticleId") if name in table.particles]
     label = named[0] if named else None
     tilts = np.any(table.number("rlnCtfBfactor", missing=0.0) < 0)
     if label is None and "rlnGroupName" in table.particles and tilts:

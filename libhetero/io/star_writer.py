@@ -29,9 +29,7 @@ VERSION = "# version 30001"
 PIXEL_LABELS = {"rlnImagePixelSize": 1, "rlnPixelSize": 1, "rlnMagnification": -1}
 
 
-def write_star(
-    path: str | os.PathLike, particles: ParticleSet, optics: np.ndarray | None = None
-) -> None:
+def write_star(path: str | os.PathLike, particles: ParticleSet, optics: np.ndarray | None = None) -> None:
     """Write a particle list.
 
     A set that was read from a .star (or imported from one into a .lst) gets that table back, every
@@ -87,9 +85,7 @@ def _put_pixel_size(
     if not known.any():
         for line in pixel_size_disagreements(particles):
             logger.warning(
-                "%s: no column holds the pixel size: %s; shifts keep their number of pixels.",
-                table.path,
-                line,
+                "%s: no column holds the pixel size: %s; shifts keep their number of pixels.", table.path, line
             )
     ratio = np.where(known, pixel / np.where(known, stated, 1.0), 1.0)
     if np.all(ratio == 1):
@@ -104,9 +100,7 @@ def _put_pixel_size(
     return pixel, np.where(known, stated, pixel)
 
 
-def _scale_pixel_size(
-    blocks: dict[str, Any], table: StarTable, rows: np.ndarray, ratio: np.ndarray
-) -> bool:
+def _scale_pixel_size(blocks: dict[str, Any], table: StarTable, rows: np.ndarray, ratio: np.ndarray) -> bool:
     """Multiply the pixel size that blocks state by `ratio` (N,); False if they cannot hold it."""
     frame = blocks[table.name]
     values = {label: table.number(label, rows) for label in PIXEL_LABELS}
@@ -172,12 +166,7 @@ def _project_name(name: str, table: StarTable, particles: ParticleSet, i: int) -
 
 
 def _put_pose(
-    frame: pd.DataFrame,
-    table: StarTable,
-    rows: np.ndarray,
-    pose: Pose,
-    pixel: np.ndarray,
-    written: np.ndarray,
+    frame: pd.DataFrame, table: StarTable, rows: np.ndarray, pose: Pose, pixel: np.ndarray, written: np.ndarray
 ) -> None:
     """Renew angles and shifts; `pixel` and `written` as `_put_pixel_size` returns them."""
     old = star.read_rotation(table, rows)

@@ -10,9 +10,7 @@ from libhetero.errors import DataError
 from libhetero.io import hdf, mrc
 
 
-def read_volume(
-    path: str | os.PathLike, pixel_size: float | None = None
-) -> tuple[np.ndarray, float]:
+def read_volume(path: str | os.PathLike, pixel_size: float | None = None) -> tuple[np.ndarray, float]:
     """Read a map.
 
     Parameters
@@ -38,10 +36,7 @@ def read_volume(
 
 
 def write_volume(
-    path: str | os.PathLike,
-    volume: np.ndarray,
-    pixel_size: float,
-    origin: tuple[float, float, float] = (0.0, 0.0, 0.0),
+    path: str | os.PathLike, volume: np.ndarray, pixel_size: float, origin: tuple[float, float, float] = (0.0, 0.0, 0.0)
 ) -> None:
     """Write a map by suffix, .hdf for EMAN2, else MRC.
 

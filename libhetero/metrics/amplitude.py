@@ -32,16 +32,13 @@ def closest_atoms(
     return index, distance
 
 
-def percentile_reference(
-    amplitude: Float[np.ndarray, "particles gaussians"],
-) -> Float[np.ndarray, "gaussians"]:
+def percentile_reference(amplitude: Float[np.ndarray, "particles gaussians"]) -> Float[np.ndarray, "gaussians"]:
     """Return the 95th percentile over particles of each Gaussian's decoded amplitude."""
     return np.percentile(amplitude, PERCENTILE, axis=0).astype(np.float32)
 
 
 def relative_amplitude(
-    amplitude: Float[np.ndarray, "particles gaussians"],
-    reference: Float[np.ndarray, "gaussians"],
+    amplitude: Float[np.ndarray, "particles gaussians"], reference: Float[np.ndarray, "gaussians"]
 ) -> Float[np.ndarray, "particles gaussians"]:
     """Return amplitude ÷ reference; 0 where the reference is not positive."""
     positive = reference > 0
@@ -49,8 +46,7 @@ def relative_amplitude(
 
 
 def found_present(
-    amplitude: Float[np.ndarray, "particles gaussians"],
-    reference: Float[np.ndarray, "gaussians"],
+    amplitude: Float[np.ndarray, "particles gaussians"], reference: Float[np.ndarray, "gaussians"]
 ) -> Bool[np.ndarray, "particles gaussians"]:
     """Return where amplitude ÷ reference ≥ 0.5; never where the reference is not positive."""
     return (amplitude >= PRESENT * reference) & (reference > 0)

@@ -13,9 +13,7 @@ from jaxtyping import Bool
 from scipy import ndimage
 
 
-def chamfer_distance(
-    first: Bool[np.ndarray, "n n n"], second: Bool[np.ndarray, "n n n"], pixel_size: float
-) -> float:
+def chamfer_distance(first: Bool[np.ndarray, "n n n"], second: Bool[np.ndarray, "n n n"], pixel_size: float) -> float:
     """Return the Chamfer distance in Å; NaN when either set is empty.
 
     Parameters

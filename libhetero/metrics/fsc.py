@@ -20,7 +20,7 @@ from libhetero.physics.correlation import fourier_shell_correlation
 
 
 @functools.cache
-def _compiled():  # noqa: ANN202  (compiled once per box size)
+def _compiled():
     return jax.jit(fourier_shell_correlation)
 
 

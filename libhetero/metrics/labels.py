@@ -5,11 +5,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Int
 from scipy.optimize import linear_sum_assignment
-from sklearn.metrics import (
-    adjusted_mutual_info_score,
-    adjusted_rand_score,
-    normalized_mutual_info_score,
-)
+from sklearn.metrics import adjusted_mutual_info_score, adjusted_rand_score, normalized_mutual_info_score
 
 from libhetero.errors import DataError
 

@@ -8,8 +8,7 @@ from scipy.stats import spearmanr
 
 
 def displacement_rmsd(
-    decoded: Float[np.ndarray, "particles gaussians 3"],
-    truth: Float[np.ndarray, "particles gaussians 3"],
+    decoded: Float[np.ndarray, "particles gaussians 3"], truth: Float[np.ndarray, "particles gaussians 3"]
 ) -> Float[np.ndarray, "particles"]:
     """Return √(mean over Gaussians of |decoded - true displacement|²) of each particle, in Å.
 
@@ -22,9 +21,7 @@ def displacement_rmsd(
     return np.sqrt(square.mean(axis=-1))
 
 
-def about_mean(
-    displacement: Float[np.ndarray, "particles gaussians 3"],
-) -> Float[np.ndarray, "particles gaussians 3"]:
+def about_mean(displacement: Float[np.ndarray, "particles gaussians 3"]) -> Float[np.ndarray, "particles gaussians 3"]:
     """Return displacements from each Gaussian's mean over particles.
 
     For a neutral model that is a consensus of the moving particles, which no true angle places.
@@ -32,9 +29,7 @@ def about_mean(
     return displacement - displacement.mean(axis=0, keepdims=True)
 
 
-def rank_correlation(
-    coordinate: Float[np.ndarray, "particles"], angle: Float[np.ndarray, "particles"]
-) -> float:
+def rank_correlation(coordinate: Float[np.ndarray, "particles"], angle: Float[np.ndarray, "particles"]) -> float:
     """Return |ρ| of Spearman's rank correlation; 0 where either is constant.
 
     A coordinate of an embedding has no sign and no unit of its own: only the order can be compared.

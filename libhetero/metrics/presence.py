@@ -34,9 +34,7 @@ def present_classes(
 
 
 def class_accuracy(
-    amplitude: Float[np.ndarray, "particles"],
-    label: Int[np.ndarray, "particles"],
-    state: Int[np.ndarray, "particles"],
+    amplitude: Float[np.ndarray, "particles"], label: Int[np.ndarray, "particles"], state: Int[np.ndarray, "particles"]
 ) -> float:
     """Return the share of particles whose class says rightly whether the piece is there.
 

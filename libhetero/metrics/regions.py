@@ -28,9 +28,7 @@ def region_overlap(
     return overlap
 
 
-def match_regions(
-    overlap: Float[np.ndarray, "pieces regions"],
-) -> Int[np.ndarray, "pieces"]:
+def match_regions(overlap: Float[np.ndarray, "pieces regions"]) -> Int[np.ndarray, "pieces"]:
     """Return the region matched to each piece, one to one, and -1 where none overlaps it.
 
     The matching (Hungarian) recovers as many pieces as it can, IoU ≥ 0.5, then has the largest overlaps.

@@ -40,9 +40,7 @@ def above(volume: Float[np.ndarray, "n n n"], level: float) -> Bool[np.ndarray, 
     return np.asarray(volume) >= level
 
 
-def fit_to_truth(
-    volume: Float[np.ndarray, "n n n"], truth: Float[np.ndarray, "n n n"]
-) -> tuple[float, float]:
+def fit_to_truth(volume: Float[np.ndarray, "n n n"], truth: Float[np.ndarray, "n n n"]) -> tuple[float, float]:
     """Return (a, b) of the least-squares fit a · volume + b to `truth` over all voxels."""
     volume = np.asarray(volume, np.float64)
     truth = np.asarray(truth, np.float64)
@@ -52,9 +50,7 @@ def fit_to_truth(
     return float(slope), float(truth.mean() - slope * volume.mean())
 
 
-def scale_to_truth(
-    volume: Float[np.ndarray, "n n n"], truth: Float[np.ndarray, "n n n"]
-) -> Float[np.ndarray, "n n n"]:
+def scale_to_truth(volume: Float[np.ndarray, "n n n"], truth: Float[np.ndarray, "n n n"]) -> Float[np.ndarray, "n n n"]:
     """Return a · volume + b, the least-squares fit to `truth` over all voxels, with a ≥ 0.
 
     Needed before any level is compared: images fix neither the scale nor the mean of a map. A

@@ -31,9 +31,7 @@ class ModelFamily(Protocol):
     def decode(self, params: Any, latent: Float[Array, "batch latent"]) -> Any:
         """Return representations with a leading batch axis."""
 
-    def render(
-        self, representation: Any, pose: Pose, n: int, pixel_size: float
-    ) -> Complex[Array, "n half"]:
+    def render(self, representation: Any, pose: Pose, n: int, pixel_size: float) -> Complex[Array, "n half"]:
         """Return the Fourier image of one representation at one pose, without CTF."""
 
     def volume(self, representation: Any, n: int, pixel_size: float) -> Float[Array, "n n n"]:

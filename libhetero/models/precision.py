@@ -28,10 +28,7 @@ def dot_general(precision: str) -> Callable[..., jax.Array]:
 
     def product(left: jax.Array, right: jax.Array, dimension_numbers: Any, **_: Any) -> jax.Array:
         return jax.lax.dot_general(
-            left.astype(dtype),
-            right.astype(dtype),
-            dimension_numbers,
-            preferred_element_type=jnp.float32,
+            left.astype(dtype), right.astype(dtype), dimension_numbers, preferred_element_type=jnp.float32
         )
 
     return product

@@ -51,9 +51,7 @@ def safe_ratio(cross: Float[Array, "rings"], power: Float[Array, "rings"]) -> Fl
     return jnp.where(filled, cross * jax.lax.rsqrt(jnp.where(filled, power, 1.0)), 0.0)
 
 
-def fourier_shell_correlation(
-    first: Float[Array, "n n n"], second: Float[Array, "n n n"]
-) -> Float[Array, "shells"]:
+def fourier_shell_correlation(first: Float[Array, "n n n"], second: Float[Array, "n n n"]) -> Float[Array, "shells"]:
     """Return the FSC of two maps; shell i holds the voxels with i - 1 ≤ |k| < i, and fsc[0] = 1.
 
     Returns

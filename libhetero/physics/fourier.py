@@ -141,9 +141,7 @@ def disc_indices(n: int, radius: float | None = None) -> np.ndarray:
     return np.flatnonzero(inside).astype(np.int32)
 
 
-def phase_ramp(
-    frequencies: Float[Array, "*pixels 2"], shift: Float[Array, "2"]
-) -> Complex[Array, "*pixels"]:
+def phase_ramp(frequencies: Float[Array, "*pixels 2"], shift: Float[Array, "2"]) -> Complex[Array, "*pixels"]:
     """Return exp(-2πi k·t), which moves an image by +t.
 
     Parameters

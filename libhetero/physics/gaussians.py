@@ -21,9 +21,7 @@ from libhetero.physics.trigonometry import cosine_sine
 from libhetero.records import Gaussians, Pose
 
 
-def project_gaussians(
-    gaussians: Gaussians, pose: Pose, n: int, pixel_size: float
-) -> Complex[Array, "n half"]:
+def project_gaussians(gaussians: Gaussians, pose: Pose, n: int, pixel_size: float) -> Complex[Array, "n half"]:
     """Return the Fourier image of one mixture at one pose, without CTF.
 
     Parameters
@@ -88,9 +86,7 @@ def group_quadrants(
     return jnp.einsum("tygm,txgm->gyx", left, right, precision=HIGHEST)
 
 
-def _both_tables(
-    position: Array, sigma: Array, pose: Pose, n: int, pixel_size: float
-) -> tuple[Array, Array]:
+def _both_tables(position: Array, sigma: Array, pose: Pose, n: int, pixel_size: float) -> tuple[Array, Array]:
     """Return cosines above sines of y and of x, (2 (n // 2 + 1), N) each."""
     y, x = _tables_of_pose(position, sigma, pose, n, pixel_size)
     return jnp.concatenate(y), jnp.concatenate(x)
@@ -127,7 +123,7 @@ def _repeat(values: Float[Array, "points"], rows: int) -> Float[Array, "rows poi
 
 
 @_repeat.defjvp
-def _repeat_jvp(rows, primals, tangents):  # noqa: ANN001, ANN202  (shapes as above)
+def _repeat_jvp(rows, primals, tangents):
     return _repeat(*primals, rows), jnp.stack([tangents[0]] * rows)
 
 
@@ -160,9 +156,7 @@ def transform_gaussians(gaussians: Gaussians, n: int, pixel_size: float) -> Comp
     return jnp.concatenate([rows[low, 0], rows[high, 1]])
 
 
-def transform_octants(
-    gaussians: Gaussians, n: int, pixel_size: float
-) -> Float[Array, "half 2 2 2 half half"]:
+def transform_octants(gaussians: Gaussians, n: int, pixel_size: float) -> Float[Array, "half 2 2 2 half half"]:
     """Return real and imaginary part of `transform_gaussians` where all |kz|, |ky|, kx run upwards.
 
     The axes are |kz|, (real, imaginary), (kz, -kz), (ky, -ky), |ky|, kx. Products of cosines and sines

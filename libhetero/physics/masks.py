@@ -8,9 +8,7 @@ from jaxtyping import Array, Float
 from scipy import ndimage
 
 
-def cosine_edge(
-    distance: Float[Array, "*shape"], radius: float, width: float
-) -> Float[Array, "*shape"]:
+def cosine_edge(distance: Float[Array, "*shape"], radius: float, width: float) -> Float[Array, "*shape"]:
     """Return 1 inside `radius`, 0 beyond `radius + width`, ½(1 + cos) between (same unit)."""
     position = jnp.clip((distance - radius) / max(width, 1e-6), 0.0, 1.0)
     return 0.5 * (1 + jnp.cos(jnp.pi * position))
@@ -31,9 +29,7 @@ def soft_sphere(n: int, radius: float, width: float) -> Float[Array, "n n n"]:
     return cosine_edge(jnp.asarray(distance), radius, width)
 
 
-def soft_mask_from_map(
-    volume: np.ndarray, threshold: float, dilate: float, width: float
-) -> np.ndarray:
+def soft_mask_from_map(volume: np.ndarray, threshold: float, dilate: float, width: float) -> np.ndarray:
     """Mask what lies above `threshold`, grown by `dilate` voxels, falling off over `width` voxels.
 
     Parameters

@@ -38,9 +38,7 @@ def weights_in_quadrants(weight: Float[Array, "n half"]) -> Float[Array, "side s
     first = np.arange(last + 1)[:, None] != last  # of ky = ±n/2, the half plane has -n/2
     second = np.arange(last + 1)[:, None] != 0
     upper, lower = upper * first, lower * second
-    return module.concatenate(
-        [module.concatenate([upper, lower], axis=1), module.concatenate([lower, upper], axis=1)]
-    )
+    return module.concatenate([module.concatenate([upper, lower], axis=1), module.concatenate([lower, upper], axis=1)])
 
 
 def times_i(quadrants: Float[Array, "*sets side side"]) -> Float[Array, "*sets side side"]:

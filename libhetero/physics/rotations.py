@@ -41,9 +41,7 @@ def matrix_to_euler(rotation: Float[Array, "*batch 3 3"]) -> Float[Array, "*batc
     return jnp.stack([rot, tilt, jnp.where(pole, at_pole, psi)], axis=-1)
 
 
-def axis_angle_to_matrix(
-    axis: Float[Array, "*batch 3"], angle: Float[Array, "*batch"]
-) -> Float[Array, "*batch 3 3"]:
+def axis_angle_to_matrix(axis: Float[Array, "*batch 3"], angle: Float[Array, "*batch"]) -> Float[Array, "*batch 3 3"]:
     """Return the matrix that turns columns about `axis` by `angle` (radians, right-handed).
 
     Rodrigues' formula, R = I + sin(a) K + (1 - cos a) K², with K the cross-product matrix.
@@ -52,11 +50,7 @@ def axis_angle_to_matrix(
     zero = jnp.zeros_like(axis[..., 0])
     x, y, z = axis[..., 0], axis[..., 1], axis[..., 2]
     cross = jnp.stack(
-        [
-            jnp.stack([zero, -z, y], axis=-1),
-            jnp.stack([z, zero, -x], axis=-1),
-            jnp.stack([-y, x, zero], axis=-1),
-        ],
+        [jnp.stack([zero, -z, y], axis=-1), jnp.stack([z, zero, -x], axis=-1), jnp.stack([-y, x, zero], axis=-1)],
         axis=-2,
     )
     angle = angle[..., None, None]
@@ -77,8 +71,6 @@ def random_rotations(key: PRNGKeyArray, shape: tuple[int, ...]) -> Float[Array, 
     return jnp.stack([jnp.stack(row, axis=-1) for row in rows], axis=-2)
 
 
-def rotate_points(
-    rotation: Float[Array, "3 3"], points: Float[Array, "points 3"]
-) -> Float[Array, "points 3"]:
+def rotate_points(rotation: Float[Array, "3 3"], points: Float[Array, "points 3"]) -> Float[Array, "points 3"]:
     """Return R p for every row p, in full float32 precision on every device."""
     return jnp.matmul(points, rotation.T, precision=HIGHEST)

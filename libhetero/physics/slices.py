@@ -11,7 +11,6 @@ kernel beforehand (sinc² along each axis) removes the fall-off that interpolati
 
 from __future__ import annotations
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float, Int
@@ -29,9 +28,7 @@ def kernel_correction(n: int, padded: int) -> np.ndarray:
     return (axis[:, None, None] * axis[None, :, None] * axis[None, None, :]).astype(np.float32)
 
 
-def prepare_volume(
-    volume: Float[Array, "n n n"], padding: int = PADDING
-) -> Complex[Array, "padded padded half"]:
+def prepare_volume(volume: Float[Array, "n n n"], padding: int = PADDING) -> Complex[Array, "padded padded half"]:
     """Return the oversampled transform that `central_slice` reads.
 
     Parameters
@@ -95,10 +92,7 @@ def slice_corners(
 
 
 def central_slice(
-    transform: Complex[Array, "padded padded half"],
-    rotation: Float[Array, "3 3"],
-    n: int,
-    kept: int | None = None,
+    transform: Complex[Array, "padded padded half"], rotation: Float[Array, "3 3"], n: int, kept: int | None = None
 ) -> Complex[Array, "kept half2"]:
     """Return the slice of box n at one rotation; zero beyond Nyquist.
 
@@ -130,9 +124,7 @@ def insert_slice(
 
 
 def add_slice(
-    grid: Complex[Array, "padded padded half2"],
-    plane: Complex[Array, "n half"],
-    rotation: Float[Array, "3 3"],
+    grid: Complex[Array, "padded padded half2"], plane: Complex[Array, "n half"], rotation: Float[Array, "3 3"]
 ) -> Complex[Array, "padded padded half2"]:
     """Return `grid` plus the inserted plane; in place where the grid is donated or scanned over.
 
@@ -158,11 +150,7 @@ def hermitian_plane(grid: Complex[Array, "padded padded half"]) -> Complex[Array
 
 
 def project_volume(
-    transform: Complex[Array, "padded padded half"],
-    pose: Pose,
-    n: int,
-    pixel_size: float,
-    kept: int | None = None,
+    transform: Complex[Array, "padded padded half"], pose: Pose, n: int, pixel_size: float, kept: int | None = None
 ) -> Complex[Array, "kept half2"]:
     """Return the Fourier image of a volume at one pose, without CTF.
 

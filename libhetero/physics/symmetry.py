@@ -91,9 +91,7 @@ def _closure(generators: list[np.ndarray]) -> np.ndarray:
     return np.stack(found)
 
 
-def symmetric_copies(
-    gaussians: Gaussians, operators: Float[Array, "copies 3 3"]
-) -> Gaussians:
+def symmetric_copies(gaussians: Gaussians, operators: Float[Array, "copies 3 3"]) -> Gaussians:
     """Return the whole complex of one unit: S p_i for every operator S and Gaussian i.
 
     Parameters
@@ -109,16 +107,10 @@ def symmetric_copies(
         return gaussians
     placed = jnp.einsum("cij,nj->cni", jnp.asarray(operators), gaussians.position, precision=HIGHEST)
     count = len(operators)
-    return Gaussians(
-        placed.reshape(-1, 3),
-        jnp.tile(gaussians.amplitude, count),
-        jnp.tile(gaussians.sigma, count),
-    )
+    return Gaussians(placed.reshape(-1, 3), jnp.tile(gaussians.amplitude, count), jnp.tile(gaussians.sigma, count))
 
 
-def in_unit(
-    position: Float[np.ndarray, "points 3"], operators: Float[np.ndarray, "copies 3 3"]
-) -> np.ndarray:
+def in_unit(position: Float[np.ndarray, "points 3"], operators: Float[np.ndarray, "copies 3 3"]) -> np.ndarray:
     """Return which points lie in the asymmetric unit, (points,) bool.
 
     The unit is the part of space nearer to one fixed direction q than to any copy of it:

@@ -29,9 +29,7 @@ def _coefficients() -> tuple[tuple[float, ...], tuple[float, ...]]:
 
 
 @jax.custom_jvp
-def cosine_sine(
-    turns: Float[Array, "*shape"],
-) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:
+def cosine_sine(turns: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:
     """Return (cos 2πt, sin 2πt) for t in turns."""
     reduced = turns - jnp.round(turns)
     square = reduced * reduced
@@ -45,7 +43,7 @@ def cosine_sine(
 
 
 @cosine_sine.defjvp
-def _cosine_sine_jvp(primals, tangents):  # noqa: ANN001, ANN202  (shapes as above)
+def _cosine_sine_jvp(primals, tangents):
     cosine, sine = cosine_sine(*primals)
     rate = 2 * jnp.pi * tangents[0]
     return (cosine, sine), (-sine * rate, cosine * rate)

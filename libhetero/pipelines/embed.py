@@ -14,27 +14,22 @@ from pathlib import Path
 
 import numpy as np
 
-from libhetero.analysis.classes import (
-    choose_classes,
-    class_medoids,
-    hdbscan_classes,
-    kmeans_classes,
-)
+from libhetero.analysis.classes import choose_classes, class_medoids, hdbscan_classes, kmeans_classes
 from libhetero.analysis.embedding import principal_plane, umap_plane
 from libhetero.analysis.regions import RegionConfig, find_regions
 from libhetero.errors import ConfigurationError
 from libhetero.io import write_latent
-from libhetero.pipelines.class_files import (
+from libhetero.pipelines.decoding.class_files import (
     LIST_ENDINGS,
     read_classes,
     remove_class_files,
     write_class_lists,
     write_classes,
 )
-from libhetero.pipelines.decoded import measure_changes, neutral_gaussians
-from libhetero.pipelines.latents import particle_latents
-from libhetero.pipelines.run_folder import Run, open_run
-from libhetero.pipelines.truth import open_truth, places_in_truth
+from libhetero.pipelines.decoding.gaussians import measure_changes, neutral_gaussians
+from libhetero.pipelines.decoding.latents import particle_latents
+from libhetero.pipelines.run.folder import Run, open_run
+from libhetero.pipelines.scoring.truth import open_truth, places_in_truth
 from libhetero.report.embedding import Labelling, draw_gaussians, draw_particles
 
 LOGGER = logging.getLogger(__name__)
@@ -109,10 +104,10 @@ class EmbedConfig:
             if getattr(self, name) not in (None, False):
                 raise ConfigurationError(
                     f"--{name} is of particles, and Gaussians are embedded; leave it, or --gaussians, out."
-                    if self.gaussians else
-                    f"--{name} is of Gaussians, and particles are embedded by their latents; leave it "
+                    if self.gaussians
+                    else f"--{name} is of Gaussians, and particles are embedded by their latents; leave it "
                     "out, or add --gaussians."
-                )  # fmt: skip
+                )
 
     def _check_classes(self) -> None:
         check_choice("class_method", self.class_method or CLASS_METHODS[0], CLASS_METHODS)
@@ -165,9 +160,7 @@ def check_at_least(name: str, value: float, least: float) -> None:
         raise ConfigurationError(f"{name}: expected at least {least:g}, got {value:g}.")
 
 
-def run(
-    config: EmbedConfig, progress: Callable[[float], None] | None = None
-) -> EmbedResult:
+def run(config: EmbedConfig, progress: Callable[[float], None] | None = None) -> EmbedResult:
     """Embed, write the table and the figure into the run folder.
 
     Parameters
@@ -189,16 +182,15 @@ def run(
     return _embed_particles(trained, latent, known, config)
 
 
-def _embed_particles(
-    trained: Run, latent: np.ndarray, known: list[Labelling], config: EmbedConfig
-) -> EmbedResult:
+def _embed_particles(trained: Run, latent: np.ndarray, known: list[Labelling], config: EmbedConfig) -> EmbedResult:
     centred = latent - latent.mean(axis=0)
     plane = principal_plane(latent)
     explained = float((plane**2).sum() / max(float((centred**2).sum()), 1e-30))
     LOGGER.info(
         "latent of %d numbers, %.1f%% of its variance in the first two principal components",
-        latent.shape[1], 100 * explained,
-    )  # fmt: skip
+        latent.shape[1],
+        100 * explained,
+    )
     if config.method == "umap":
         LOGGER.info("UMAP of %d particles, %d neighbours", len(latent), config.neighbours)
         plane = umap_plane(latent, config.neighbours, config.min_distance, config.seed)
@@ -225,8 +217,10 @@ def _sort(latent: np.ndarray, plane: np.ndarray, config: EmbedConfig) -> np.ndar
         label = hdbscan_classes(plane, least)
         LOGGER.info(
             "HDBSCAN finds %d classes of at least %d particles in the plane; %.1f%% are in none",
-            label.max() + 1, least, 100 * np.mean(label < 0),
-        )  # fmt: skip
+            label.max() + 1,
+            least,
+            100 * np.mean(label < 0),
+        )
         return label
     classes = config.classes
     if not isinstance(classes, int):
@@ -254,27 +248,29 @@ def _known_labels(trained: Run, config: EmbedConfig) -> list[Labelling]:
 
 
 def _embed_gaussians(
-    trained: Run,
-    latent: np.ndarray,
-    config: EmbedConfig,
-    progress: Callable[[float], None] | None,
+    trained: Run, latent: np.ndarray, config: EmbedConfig, progress: Callable[[float], None] | None
 ) -> EmbedResult:
     changes = measure_changes(
-        trained, latent, config.feature or AUTO, config.batch_size,
-        MEMORY if config.memory is None else config.memory, progress,
+        trained,
+        latent,
+        config.feature or AUTO,
+        config.batch_size,
+        MEMORY if config.memory is None else config.memory,
+        progress,
     )
     regions = find_regions(
         changes.similarity(),
-        RegionConfig(
-            feature=changes.feature, embedding=config.method, neighbours=config.neighbours,
-            seed=config.seed,
-        ),  # fmt: skip
+        RegionConfig(feature=changes.feature, embedding=config.method, neighbours=config.neighbours, seed=config.seed),
     )
     LOGGER.info(
         "%s of %d Gaussians over %d particles: %d change, %d constant, %.1f%% of variance kept",
-        changes.feature, len(regions.label), changes.count, np.sum(regions.label != 0),
-        np.sum(regions.label == 0), 100 * regions.explained,
-    )  # fmt: skip
+        changes.feature,
+        len(regions.label),
+        changes.count,
+        np.sum(regions.label != 0),
+        np.sum(regions.label == 0),
+        100 * regions.explained,
+    )
     table, figure = _paths(trained, "gaussians")
     shown = np.flatnonzero(np.isfinite(regions.embedding).all(axis=1))
     write_latent(table, shown, regions.embedding[shown])

@@ -13,12 +13,9 @@ from libhetero.analysis.classes import kmeans_classes
 from libhetero.errors import ConfigurationError
 from libhetero.io import write_gaussians, write_gaussians_pdb, write_latent, write_volume
 from libhetero.io.atomic import replacing
-from libhetero.pipelines.class_files import whole_classes, write_classes
-from libhetero.pipelines.embed import check_at_least, check_choice
-from libhetero.pipelines.latents import check_indices, particle_latents
-from libhetero.pipelines.progress import tracked
-from libhetero.pipelines.run_folder import Run, open_run
-from libhetero.pipelines.volume_points import (
+from libhetero.pipelines.decoding.class_files import whole_classes, write_classes
+from libhetero.pipelines.decoding.latents import check_indices, particle_latents
+from libhetero.pipelines.decoding.points import (
     CENTRES,
     GRIDS,
     ROUTES,
@@ -31,7 +28,10 @@ from libhetero.pipelines.volume_points import (
     parse_anchors,
     particle_plane,
 )
-from libhetero.pipelines.volumes import crop_centre, decoded_volumes
+from libhetero.pipelines.decoding.volumes import crop_centre, decoded_volumes
+from libhetero.pipelines.embed import check_at_least, check_choice
+from libhetero.pipelines.progress import tracked
+from libhetero.pipelines.run.folder import Run, open_run
 from libhetero.records import Gaussians
 from libhetero.report.embedding import draw_places
 from libhetero.report.maps import MOST, draw_maps
@@ -94,8 +94,13 @@ class EvaluateConfig:
         self._check_which()
         check_choice("format", self.format, FORMATS)
         for name, least in (
-            ("all_classes", 1), ("grid", 2), ("steps", 1), ("box_size", 8), ("crop", 2), ("batch_size", 1),
-        ):  # fmt: skip
+            ("all_classes", 1),
+            ("grid", 2),
+            ("steps", 1),
+            ("box_size", 8),
+            ("crop", 2),
+            ("batch_size", 1),
+        ):
             value = getattr(self, name)
             if value is not None:
                 check_at_least(name, value, least)
@@ -117,16 +122,12 @@ class EvaluateConfig:
         for name, subjects in OF.items():
             if getattr(self, name) is not None and chosen[0] not in subjects:
                 expected = " or ".join(options[subject] for subject in subjects)
-                raise ConfigurationError(
-                    f"--{name} goes with {expected}; leave it out with {options[chosen[0]]}."
-                )
+                raise ConfigurationError(f"--{name} goes with {expected}; leave it out with {options[chosen[0]]}.")
         choices = (("centre", CENTRES), ("route", ROUTES), ("over", GRIDS))
         for name, allowed in choices:
             check_choice(name, getattr(self, name) or allowed[0], allowed)
         if self.path is not None and len(self.path) < 2:
-            raise ConfigurationError(
-                f"--path: expected two or more particles, such as 5,120; got {len(self.path)}."
-            )
+            raise ConfigurationError(f"--path: expected two or more particles, such as 5,120; got {len(self.path)}.")
 
 
 @dataclass(frozen=True)
@@ -147,9 +148,7 @@ class EvaluateResult:
     plane: Path | None
 
 
-def run(
-    config: EvaluateConfig, progress: Callable[[float], None] | None = None
-) -> EvaluateResult:
+def run(config: EvaluateConfig, progress: Callable[[float], None] | None = None) -> EvaluateResult:
     """Decode and write the volumes asked for; Gaussians also as .txt and .pdb.
 
     Parameters

@@ -16,9 +16,7 @@ from libhetero.io import ImageReader, read_volume, write_gaussians, write_gaussi
 from libhetero.io.atomic import check_folder
 from libhetero.io.fsc import write_fsc
 from libhetero.metrics.fsc import resolution
-from libhetero.models.gmm.homogeneous import HomogeneousModel
-from libhetero.models.gmm.map_support import molecule_mask, reliability, symmetry_agreement
-from libhetero.models.gmm.start import (
+from libhetero.models.gmm.start.fit import (
     WORTH,
     FittedMixture,
     MapToFit,
@@ -27,10 +25,12 @@ from libhetero.models.gmm.start import (
     grow_mixture,
     place_gaussians,
 )
+from libhetero.models.gmm.start.homogeneous import HomogeneousModel
+from libhetero.models.gmm.start.map_support import molecule_mask, reliability, symmetry_agreement
 from libhetero.physics.gaussians import project_gaussians
 from libhetero.physics.symmetry import symmetric_copies, symmetry_operators
-from libhetero.pipelines.preparation import SAMPLE, measured, of_finite_images
-from libhetero.pipelines.run_folder import DataConfig, load_particles
+from libhetero.pipelines.run.folder import DataConfig, load_particles
+from libhetero.pipelines.run.preparation import SAMPLE, measured, of_finite_images
 from libhetero.records import Pose
 from libhetero.report.fsc import draw_fsc
 from libhetero.simulate.atoms import density_of_atoms
@@ -93,9 +93,7 @@ class GuessConfig:
         if self.steps < 1:
             raise ConfigurationError(f"--niter: expected 1 or more; got {self.steps}.")
         if self.box_size is not None and (self.box_size < 8 or self.box_size % 2):
-            raise ConfigurationError(
-                f"--box: expected an even number of at least 8; got {self.box_size}."
-            )
+            raise ConfigurationError(f"--box: expected an even number of at least 8; got {self.box_size}.")
         for name, value in (("--apix", self.pixel_size), ("--maxres", self.max_resolution)):
             if value is not None and not value > 0:
                 raise ConfigurationError(f"{name}: expected more than 0; got {value:g}.")
@@ -151,9 +149,8 @@ def _refined(config: GuessConfig, goal: MapToFit, fitted: FittedMixture) -> Fitt
     feed = ParticleFeed(ImageReader(particles), particles, preprocess, bad)
     sample = of_finite_images(feed.batch(sample_indices(len(feed), SAMPLE, config.seed)))
     model = HomogeneousModel.from_data(
-        fitted.gaussians, goal.operators, sample, feed.box_size, feed.pixel_size,
-        config.max_resolution or 0.0,
-    )  # fmt: skip
+        fitted.gaussians, goal.operators, sample, feed.box_size, feed.pixel_size, config.max_resolution or 0.0
+    )
     steps = -(-len(feed) // PARTICLE_TRAINING.batch_size)
     epochs = max(LEAST_EPOCHS, -(-LEAST_STEPS // steps))
     LOGGER.info("%s: %d particles, %d epochs of %d steps", config.particles, len(feed), epochs, steps)
@@ -161,8 +158,9 @@ def _refined(config: GuessConfig, goal: MapToFit, fitted: FittedMixture) -> Fitt
     result = train(model, model.init(), feed, training)
     LOGGER.info(
         "misfit of the particles %.5f before and %.5f after (1: noise and what the start leaves)",
-        float(result.losses[:steps].mean()), float(result.losses[-steps:].mean()),
-    )  # fmt: skip
+        float(result.losses[:steps].mean()),
+        float(result.losses[-steps:].mean()),
+    )
     return compare(goal, jax.device_get(model.mixture(result.params)))
 
 
@@ -180,9 +178,8 @@ def _grown(goal: MapToFit, seed: int) -> FittedMixture:
         LOGGER.info("%d Gaussians are taken, the most there may be for this map", count)
     else:
         LOGGER.info(
-            "%d Gaussians are taken: %d explain less than %.2g%% more of the map",
-            count, tried[-1], 100 * WORTH,
-        )  # fmt: skip
+            "%d Gaussians are taken: %d explain less than %.2g%% more of the map", count, tried[-1], 100 * WORTH
+        )
     return grown
 
 
@@ -220,29 +217,32 @@ def _goal(config: GuessConfig) -> MapToFit:
     end = n * pixel_size / max(np.count_nonzero(trust) - 1, 1)
     LOGGER.info(
         "%s: box %d, %.4g Å per voxel; the molecule fills %.1f%% of it, detail to %.3g Å (%s)",
-        config.source, n, pixel_size, 100 * inside.mean(), end, told,
-    )  # fmt: skip
+        config.source,
+        n,
+        pixel_size,
+        100 * inside.mean(),
+        end,
+        told,
+    )
     if len(operators) > 1:
         agreement = symmetry_agreement(volume, pixel_size, operators)
         if agreement < LEAST_SYMMETRY:
             LOGGER.warning(
                 "%s: turned by an operator of %s it correlates with itself by only %.2f; check the "
                 "symmetry, and that its axes and centre are the box's",
-                config.source, config.symmetry, agreement,
-            )  # fmt: skip
+                config.source,
+                config.symmetry,
+                agreement,
+            )
     return MapToFit(volume, pixel_size, inside, trust, operators)
 
 
-def _half_maps(
-    config: GuessConfig, shape: tuple[int, ...]
-) -> tuple[tuple[np.ndarray, np.ndarray] | None, str]:
+def _half_maps(config: GuessConfig, shape: tuple[int, ...]) -> tuple[tuple[np.ndarray, np.ndarray] | None, str]:
     """Return half-maps, given or found beside the map, and what says where the map ends."""
     paths = config.half_maps
     if paths is None:
         source = Path(config.source)
-        beside = tuple(
-            source.with_name(f"{source.stem}_half{number}{source.suffix}") for number in (1, 2)
-        )
+        beside = tuple(source.with_name(f"{source.stem}_half{number}{source.suffix}") for number in (1, 2))
         if _is_model(config.source) or not all(path.is_file() for path in beside):
             return None, "from its background"
         paths = tuple(str(path) for path in beside)
@@ -297,8 +297,7 @@ def _volume(config: GuessConfig) -> tuple[np.ndarray, float]:
     if _is_model(config.source):
         if config.box_size is None or config.pixel_size is None:
             raise ConfigurationError(
-                f"{config.source}: an atomic model has no box; expected --box and --apix, those of "
-                "the particles."
+                f"{config.source}: an atomic model has no box; expected --box and --apix, those of the particles."
             )
         model = whole_model(config.source, MODEL_B_FACTOR)
         check_fits(model, config.box_size * config.pixel_size, config.source)

@@ -16,7 +16,7 @@ from libhetero.errors import ConfigurationError
 from libhetero.io import ImageReader, check_particles, write_particles
 from libhetero.io.check import odd_ctf_values, pixel_size_disagreements
 from libhetero.io.optics import count_optics_groups
-from libhetero.pipelines.run_folder import DataConfig, listed, unit_ctf
+from libhetero.pipelines.run.folder import DataConfig, listed, unit_ctf
 from libhetero.records import Batch, ParticleSet, Pose
 from libhetero.training.contrast import ContrastEstimate, estimate_contrast
 from libhetero.training.preprocess import restore_signs
@@ -47,9 +47,7 @@ class ImportConfig:
         if output.suffix not in FORMATS:
             raise ConfigurationError(f"{output}: expected a name ending in {', '.join(FORMATS)}.")
         if output.exists() and output.samefile(self.data.particles):
-            raise ConfigurationError(
-                f"{output}: this is the input itself; choose another --output."
-            )
+            raise ConfigurationError(f"{output}: this is the input itself; choose another --output.")
 
     def output_path(self) -> Path:
         """Return the list to write."""
@@ -100,9 +98,7 @@ def look_at_contrast(particles: ParticleSet) -> ContrastEstimate:
     ------
     DataError : when an image of the sample is not finite.
     """
-    alike = (particles.box_size == particles.box_size[0]) & (
-        particles.pixel_size == particles.pixel_size[0]
-    )
+    alike = (particles.box_size == particles.box_size[0]) & (particles.pixel_size == particles.pixel_size[0])
     places = np.flatnonzero(alike)
     n, pixel_size = int(particles.box_size[0]), float(particles.pixel_size[0])
     count = int(np.clip(SAMPLE_PIXELS // n**2, 2, SAMPLE))

@@ -16,9 +16,9 @@ from libhetero.io.atomic import check_folder
 from libhetero.io.fsc import write_fsc
 from libhetero.metrics.fsc import resolution
 from libhetero.physics.symmetry import symmetry_operators
-from libhetero.pipelines.preparation import measured
 from libhetero.pipelines.progress import tracked
-from libhetero.pipelines.run_folder import DataConfig, feed_batches, load_particles
+from libhetero.pipelines.run.folder import DataConfig, feed_batches, load_particles
+from libhetero.pipelines.run.preparation import measured
 from libhetero.reconstruction.backproject import Reconstruction, reconstruct
 from libhetero.training.bad_images import BadImages
 from libhetero.training.feed import ParticleFeed
@@ -65,14 +65,14 @@ def run(config: Make3dConfig, progress: Callable[[float], None] | None = None) -
     """
     check_folder(config.output)
     feed = listed_feed(config.data, config.contrast, config.seed)
-    made = reconstruct_some(
-        feed, np.arange(len(feed)), config.batch_size, config.symmetry, "reconstructing", progress
-    )
+    made = reconstruct_some(feed, np.arange(len(feed)), config.batch_size, config.symmetry, "reconstructing", progress)
     write_maps(Path(config.output), made, feed.pixel_size)
     LOGGER.info(
         "%s: %d particles, half-maps agree (FSC 0.143) to %.3g Å",
-        config.output, made.particles, resolution(made.fsc, 0.143, feed.pixel_size),
-    )  # fmt: skip
+        config.output,
+        made.particles,
+        resolution(made.fsc, 0.143, feed.pixel_size),
+    )
     return made
 
 
@@ -115,9 +115,12 @@ def reconstruct_some(
     progress : called with the fraction done.
     """
     stream = tracked(
-        feed_batches(feed, batch_size, indices), len(indices), what,
-        lambda batch: int(np.count_nonzero(batch.weight)), progress,
-    )  # fmt: skip
+        feed_batches(feed, batch_size, indices),
+        len(indices),
+        what,
+        lambda batch: int(np.count_nonzero(batch.weight)),
+        progress,
+    )
     half_set = feed.particles.half_set
     if half_set is not None and len(np.unique(half_set[indices])) < 2:
         LOGGER.warning("all particles are of one half-set; every other one is taken instead.")

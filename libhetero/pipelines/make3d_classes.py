@@ -21,12 +21,12 @@ from libhetero.io.atomic import replacing
 from libhetero.metrics.fsc import masked_fsc, resolution
 from libhetero.metrics.threshold import offset_to_truth
 from libhetero.physics.symmetry import symmetry_operators
-from libhetero.pipelines.class_files import class_names, remove_class_files, whole_classes
+from libhetero.pipelines.decoding.class_files import class_names, remove_class_files, whole_classes
+from libhetero.pipelines.decoding.points import CENTRES, of_classes
+from libhetero.pipelines.decoding.volumes import decoded_volumes
 from libhetero.pipelines.embed import check_at_least, check_choice
 from libhetero.pipelines.make3d import listed_feed, reconstruct_some, write_maps
-from libhetero.pipelines.run_folder import DataConfig, Run, open_run
-from libhetero.pipelines.volume_points import CENTRES, of_classes
-from libhetero.pipelines.volumes import decoded_volumes
+from libhetero.pipelines.run.folder import DataConfig, Run, open_run
 from libhetero.reconstruction.backproject import Reconstruction
 from libhetero.report.fsc import draw_class_fsc
 from libhetero.training.feed import ParticleFeed
@@ -113,9 +113,7 @@ class ClassMapsResult:
     figure: Path
 
 
-def run(
-    config: ClassMapsConfig, progress: Callable[[float], None] | None = None
-) -> ClassMapsResult:
+def run(config: ClassMapsConfig, progress: Callable[[float], None] | None = None) -> ClassMapsResult:
     """Reconstruct every class and write maps, half-maps, correlations, a table and a figure.
 
     Parameters
@@ -173,17 +171,19 @@ def _classes(
     total, names = int((label >= 0).sum()), class_names(label)
     for one, members in class_members(label).items():
         made = reconstruct_some(
-            feed, members, config.batch_size, config.symmetry, names[one],
-            lambda part, done=done, size=len(members): advance((done + part * size) / total),
-        )  # fmt: skip
+            feed,
+            members,
+            config.batch_size,
+            config.symmetry,
+            names[one],
+            lambda part, done=done, members=members: advance((done + part * len(members)) / total),
+        )
         done += len(members)
         network = None if networks is None else next(networks)
         yield _written(folder / f"{names[one]}.mrc", made, network, feed.pixel_size)
 
 
-def _written(
-    path: Path, made: Reconstruction, network: np.ndarray | None, pixel_size: float
-) -> ClassMap:
+def _written(path: Path, made: Reconstruction, network: np.ndarray | None, pixel_size: float) -> ClassMap:
     """Write one class, say its resolution, and return what the table needs."""
     curves, fsc = {}, None
     text = f"half-maps agree to {resolution(made.fsc, HALF_MAPS, pixel_size):.3g} Å"

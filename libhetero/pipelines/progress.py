@@ -48,6 +48,5 @@ def tracked(
             elif not on_terminal and now - shown > SECONDS_BETWEEN_LINES:
                 shown, rate = now, (done - before) / max(now - start, 1e-9)
                 LOGGER.info(
-                    "%s %d/%d, %.0f a second, %.0f s left",
-                    what, done, total, rate, (total - done) / max(rate, 1e-9),
-                )  # fmt: skip
+                    "%s %d/%d, %.0f a second, %.0f s left", what, done, total, rate, (total - done) / max(rate, 1e-9)
+                )

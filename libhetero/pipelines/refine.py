@@ -12,14 +12,14 @@ import jax
 
 from libhetero.errors import StoppedEarly
 from libhetero.io import write_particles
-from libhetero.pipelines.budget import naming_remedies, per_device, prepared
-from libhetero.pipelines.image_cache import cached
-from libhetero.pipelines.mid_latent import write_mid
-from libhetero.pipelines.refine_config import RefineConfig, resumed_config
-from libhetero.pipelines.run_folder import DataConfig, listed_particles, write_config
-from libhetero.pipelines.run_lock import locked
-from libhetero.pipelines.run_start import RunStart, reopen, seen_by_writer, settled
-from libhetero.pipelines.watching import RunWatch
+from libhetero.pipelines.decoding.mid_latent import write_mid
+from libhetero.pipelines.run.budget import naming_remedies, per_device, prepared
+from libhetero.pipelines.run.configuration import RefineConfig, resumed_config
+from libhetero.pipelines.run.folder import DataConfig, listed_particles, write_config
+from libhetero.pipelines.run.image_cache import cached
+from libhetero.pipelines.run.lock import locked
+from libhetero.pipelines.run.start import RunStart, reopen, seen_by_writer, settled
+from libhetero.pipelines.run.watching import RunWatch
 from libhetero.report.tensorboard import require_tensorboard
 from libhetero.training import sharding
 from libhetero.training.checkpoint import CheckpointFolder
@@ -105,8 +105,12 @@ def _run(
             started(folder)
     LOGGER.info(
         "%s: %d particles, box %d, %.4g Å per pixel, %d device(s)",
-        folder, len(start.feed), start.feed.box_size, start.feed.pixel_size, jax.device_count(),
-    )  # fmt: skip
+        folder,
+        len(start.feed),
+        start.feed.box_size,
+        start.feed.pixel_size,
+        jax.device_count(),
+    )
     with locked(folder):
         result = _train(folder, start, config, progress)
     sharding.wait_for_all("refined")
@@ -128,16 +132,27 @@ def _train(
     watch = RunWatch(folder, model, feed, config.training, tensorboard=asked.tensorboard)
     with watch, naming_remedies(config.training):
         result = train(
-            model, params, feed, config.training, folder,
-            resume=resumes, progress=progress, observe=watch.checkpoint, listener=watch.report,
-        )  # fmt: skip
+            model,
+            params,
+            feed,
+            config.training,
+            folder,
+            resume=resumes,
+            progress=progress,
+            observe=watch.checkpoint,
+            listener=watch.report,
+        )
     if result.finished and sharding.is_writer():
         feed.bad.without_limit()
         with naming_remedies(config.training):
             write_mid(
-                folder / LATENTS, model, result.params, feed, _encoded_at_once(config.training),
+                folder / LATENTS,
+                model,
+                result.params,
+                feed,
+                _encoded_at_once(config.training),
                 encoded=lambda: _write_bad(folder / "ptcls_bad.lst", feed, config.data),
-            )  # fmt: skip
+            )
     return result
 
 

@@ -13,12 +13,12 @@ from libhetero.configuration import write_json
 from libhetero.errors import ConfigurationError
 from libhetero.io import read_volume
 from libhetero.physics.masks import soft_sphere
-from libhetero.pipelines.run_folder import Run, open_run
-from libhetero.pipelines.score_gaussians import score_gaussians
-from libhetero.pipelines.score_labels import score_labels
-from libhetero.pipelines.score_table import finite, table
-from libhetero.pipelines.score_volumes import VolumeScore
-from libhetero.pipelines.truth import Truth, map_in_box, open_truth, places_in_truth
+from libhetero.pipelines.run.folder import Run, open_run
+from libhetero.pipelines.scoring.gaussians import score_gaussians
+from libhetero.pipelines.scoring.labels import score_labels
+from libhetero.pipelines.scoring.table import finite, table
+from libhetero.pipelines.scoring.truth import Truth, map_in_box, open_truth, places_in_truth
+from libhetero.pipelines.scoring.volumes import VolumeScore
 
 SPHERE, NO_MASK = "sphere", "none"
 
@@ -56,9 +56,7 @@ class ScoreConfig:
     def __post_init__(self) -> None:
         for name, least in (("images", 0), ("limit", 2), ("batch_size", 1)):
             if getattr(self, name) < least:
-                raise ConfigurationError(
-                    f"{name} is {getattr(self, name)}; expected at least {least}."
-                )
+                raise ConfigurationError(f"{name} is {getattr(self, name)}; expected at least {least}.")
         if self.mass is not None and self.mass <= 0:
             raise ConfigurationError(f"mass is {self.mass:g} kDa; expected a positive number.")
 
@@ -115,9 +113,7 @@ def run(config: ScoreConfig, progress: Callable[[float], None] = lambda fraction
             level=config.level,
             mass=None if config.mass is None else 1000 * config.mass,
         )
-        values["volumes"] = scoring.score(
-            opened, truth, places, lambda f: progress(0.4 + 0.6 * f)
-        )
+        values["volumes"] = scoring.score(opened, truth, places, lambda f: progress(0.4 + 0.6 * f))
     values = finite(values)
     if config.json is not None:
         write_json(Path(config.json), values)

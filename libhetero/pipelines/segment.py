@@ -15,29 +15,14 @@ from libhetero.analysis.density import EpsScan
 from libhetero.analysis.gaussian_features import FEATURES
 from libhetero.analysis.regions import RegionConfig, Regions, find_regions
 from libhetero.errors import ConfigurationError
-from libhetero.pipelines.decoded import Changes, measure_changes, neutral_gaussians
-from libhetero.pipelines.embed import (
-    AUTO,
-    FEATURE_CHOICES,
-    MEMORY,
-    check_at_least,
-    check_choice,
-)
-from libhetero.pipelines.latents import particle_latents
-from libhetero.pipelines.region_files import write_region_files
-from libhetero.pipelines.region_mixtures import (
-    ClassMixtures,
-    class_mixtures,
-    write_class_mixtures,
-)
-from libhetero.pipelines.region_page import write_region_page
-from libhetero.pipelines.region_particles import (
-    QUANTITY,
-    RegionClasses,
-    classify_regions,
-    write_region_classes,
-)
-from libhetero.pipelines.run_folder import open_run
+from libhetero.pipelines.decoding.gaussians import Changes, measure_changes, neutral_gaussians
+from libhetero.pipelines.decoding.latents import particle_latents
+from libhetero.pipelines.embed import AUTO, FEATURE_CHOICES, MEMORY, check_at_least, check_choice
+from libhetero.pipelines.regions.files import write_region_files
+from libhetero.pipelines.regions.mixtures import ClassMixtures, class_mixtures, write_class_mixtures
+from libhetero.pipelines.regions.page import write_region_page
+from libhetero.pipelines.regions.particles import QUANTITY, RegionClasses, classify_regions, write_region_classes
+from libhetero.pipelines.run.folder import open_run
 from libhetero.records import Gaussians
 from libhetero.report.embedding import draw_gaussians
 from libhetero.report.eps import draw_eps
@@ -93,18 +78,21 @@ class SegmentConfig:
         if self.method == "hdbscan" and self.eps is not None:
             raise ConfigurationError("--eps is DBSCAN's; leave it out with --method hdbscan.")
         if self.class_method == "hdbscan" and self.classes is not None:
-            raise ConfigurationError(
-                "--classes is of k-means; leave it out with --class_method hdbscan."
-            )
+            raise ConfigurationError("--classes is of k-means; leave it out with --class_method hdbscan.")
         if self.classes is not None:
             check_at_least("classes", self.classes, 1)
 
     def regions(self, feature: str) -> RegionConfig:
         """Return the part that concerns Gaussians, for one kind of change."""
         return RegionConfig(
-            feature=feature, method=self.method, eps=self.eps, min_size=self.min_size,
-            constant=self.constant, neighbours=self.neighbours, seed=self.seed,
-        )  # fmt: skip
+            feature=feature,
+            method=self.method,
+            eps=self.eps,
+            min_size=self.min_size,
+            constant=self.constant,
+            neighbours=self.neighbours,
+            seed=self.seed,
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,9 +115,7 @@ class SegmentResult:
     files: tuple[Path, ...]
 
 
-def run(
-    config: SegmentConfig, progress: Callable[[float], None] | None = None
-) -> SegmentResult:
+def run(config: SegmentConfig, progress: Callable[[float], None] | None = None) -> SegmentResult:
     """Find regions and classes, and write them into the run folder.
 
     Parameters
@@ -148,9 +134,8 @@ def run(
     with _timed("1/5 how Gaussians change over all particles"):
         latent = particle_latents(trained, config.batch_size)
         changes = measure_changes(
-            trained, latent, config.feature, config.batch_size, config.memory,
-            lambda fraction: advance(0.3 * fraction),
-        )  # fmt: skip
+            trained, latent, config.feature, config.batch_size, config.memory, lambda fraction: advance(0.3 * fraction)
+        )
     with _timed("2/5 regions of Gaussians"):
         regions = find_regions(changes.similarity(), config.regions(changes.feature))
     _tell(regions, changes)
@@ -159,10 +144,17 @@ def run(
         figures = _draw(trained.folder, np.asarray(neutral.position), regions)
     with _timed("4/5 classes of particles by each region"):
         classes = classify_regions(
-            trained, latent, changes, regions, config.components, config.classes,
-            config.class_method, config.batch_size, config.seed,
+            trained,
+            latent,
+            changes,
+            regions,
+            config.components,
+            config.classes,
+            config.class_method,
+            config.batch_size,
+            config.seed,
             lambda fraction: advance(0.4 + 0.3 * fraction),
-        )  # fmt: skip
+        )
         files += write_region_classes(trained, classes, changes.feature)
     with _timed("5/5 mean mixtures of classes"):
         mixtures = class_mixtures(
@@ -190,25 +182,32 @@ def _tell(regions: Regions, changes: Changes) -> None:
     numbers = FEATURES[changes.feature]
     LOGGER.info(
         "%d Gaussians × %d particles × %d number(s) of %s; PCA keeps %.1f%% of the shared change",
-        len(regions.label), changes.count, numbers, changes.feature, 100 * regions.explained,
-    )  # fmt: skip
+        len(regions.label),
+        changes.count,
+        numbers,
+        changes.feature,
+        100 * regions.explained,
+    )
     constant = len(regions.members(0))
     unassigned = len(regions.members(-1))
     LOGGER.info(
         "%d Gaussians are constant: they change less than %.3g, or much less than the regions",
-        constant, regions.threshold,
-    )  # fmt: skip
+        constant,
+        regions.threshold,
+    )
     LOGGER.info("%s", how_found(regions))
     LOGGER.info(
         "%d region(s), silhouette %.2f, agreement with average linkage %.2f, %d unassigned",
-        regions.count, regions.score, regions.agreement, unassigned,
-    )  # fmt: skip
+        regions.count,
+        regions.score,
+        regions.agreement,
+        unassigned,
+    )
     for region in range(1, regions.count + 1):
         members = regions.members(region)
         LOGGER.info(
-            "region %d: %d Gaussians, change %.2f", region, len(members),
-            float(np.median(regions.size[members])),
-        )  # fmt: skip
+            "region %d: %d Gaussians, change %.2f", region, len(members), float(np.median(regions.size[members]))
+        )
     if regions.count == 0:
         LOGGER.warning("no region changes; train longer, or lower --constant.")
     elif regions.agreement < 0.5:
@@ -259,10 +258,17 @@ def _draw_regions(
         paths.append(folder / f"region_{item.region:02d}.png")
         member = regions.label == item.region
         draw_region(
-            paths[-1], f"region {item.region} ({member.sum()} Gaussians)", item.coordinates,
-            item.label, item.value, QUANTITY[feature], position, member,
-            last.position - first.position, gained,
-        )  # fmt: skip
+            paths[-1],
+            f"region {item.region} ({member.sum()} Gaussians)",
+            item.coordinates,
+            item.label,
+            item.value,
+            QUANTITY[feature],
+            position,
+            member,
+            last.position - first.position,
+            gained,
+        )
     return paths
 
 

@@ -20,7 +20,7 @@ import numpy as np
 from tqdm import tqdm
 
 import libhetero
-import libhetero.physics  # noqa: F401  (records become pytrees)
+import libhetero.physics
 from libhetero.configuration import to_dict
 from libhetero.errors import ConfigurationError, DataError
 from libhetero.io import read_particles
@@ -30,12 +30,7 @@ from libhetero.simulate.complex import generate_complex
 from libhetero.simulate.imaging import CTFSampling, ImagingConfig
 from libhetero.simulate.sets import assembly_of, mixture_of, motion_of
 from libhetero.simulate.simulation import Simulation
-from libhetero.simulate.structures import (
-    BeadStructure,
-    GeneratedMixture,
-    Structure,
-    hinges_of_structure,
-)
+from libhetero.simulate.structures import BeadStructure, GeneratedMixture, Structure, hinges_of_structure
 from libhetero.simulate.swing import angle_for_rmsd
 from libhetero.simulate.writer import write_simulation
 
@@ -126,9 +121,7 @@ class SimulateConfig:
         if self.kind != "mixture" and len(self.models) > 1:
             raise ConfigurationError(f"{self.kind}: expected one --pdb, got {len(self.models)}.")
         if self.kind != "mixture" and len(self.maps) == 1:
-            raise ConfigurationError(
-                f"{self.kind}: expected a --map for each piece, the core's first; got 1."
-            )
+            raise ConfigurationError(f"{self.kind}: expected a --map for each piece, the core's first; got 1.")
         if self.kind == "mixture" and (self.segments or self.domains):
             raise ConfigurationError("mixture: --segments and --domains do not apply; remove them.")
         if self.kind != "motion" and self.rmsd is not None:
@@ -147,14 +140,10 @@ class SimulateConfig:
         count = len(self.models) or len(self.maps) or self.structures
         for number in self.subsets:
             if not 2 <= number <= count:
-                raise ConfigurationError(
-                    f"--subsets: expected 2 to {count}, the number of structures; got {number}."
-                )
+                raise ConfigurationError(f"--subsets: expected 2 to {count}, the number of structures; got {number}.")
 
 
-def run(
-    config: SimulateConfig, progress: Callable[[float], None] = lambda fraction: None
-) -> Path | None:
+def run(config: SimulateConfig, progress: Callable[[float], None] = lambda fraction: None) -> Path | None:
     """Simulate and write a set.
 
     Parameters
@@ -260,9 +249,7 @@ def parse_share(text: str) -> tuple[int, int]:
     """
     found = re.fullmatch(r"(\d+)/(\d+)", text)
     if found is None or not 1 <= int(found[1]) <= int(found[2]):
-        raise ConfigurationError(
-            f"--share: expected I/N with I from 1 to N, such as 2/4; got {text!r}."
-        )
+        raise ConfigurationError(f"--share: expected I/N with I from 1 to N, such as 2/4; got {text!r}.")
     return int(found[1]), int(found[2])
 
 

@@ -14,15 +14,7 @@ from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
-from libhetero.report.style import (
-    DARK,
-    GREY,
-    colour_of,
-    colours_of,
-    marker_size,
-    new_figure,
-    save_figure,
-)
+from libhetero.report.style import DARK, GREY, colour_of, colours_of, marker_size, new_figure, save_figure
 
 CROWD = 20_000
 BINS = 96  # of the density, along each axis
@@ -93,9 +85,7 @@ def draw_places(
     if joined:
         axes.plot(*places.T, color=DARK, linewidth=0.9)
     order = np.arange(len(places))
-    axes.scatter(
-        *places.T, s=26, c=order, cmap="plasma", edgecolors="white", linewidths=0.6, zorder=3
-    )
+    axes.scatter(*places.T, s=26, c=order, cmap="plasma", edgecolors="white", linewidths=0.6, zorder=3)
     if len(places) <= MOST_NUMBERS:
         _write_numbers(axes, places, names, offset=4)
     _name_axes(axes, "embedding", f"{len(places)} volumes among {len(plane)} particles")
@@ -112,9 +102,7 @@ def _draw_density(axes: Axes, plane: np.ndarray) -> None:
         return
     density = _local_density(plane)
     order = density.argsort(kind="stable")
-    axes.scatter(
-        *plane[order].T, c=density[order], s=marker_size(len(plane)), cmap="viridis", linewidths=0
-    )
+    axes.scatter(*plane[order].T, c=density[order], s=marker_size(len(plane)), cmap="viridis", linewidths=0)
 
 
 def _local_density(plane: Float[np.ndarray, "points 2"]) -> Float[np.ndarray, "points"]:
@@ -142,7 +130,7 @@ def _draw_labels(axes: Axes, plane: np.ndarray, labelling: Labelling) -> None:
         handles = [
             Line2D([], [], linestyle="", marker="o", markersize=5, color=colour, label=f"{name} ({count})")
             for name, count, colour in zip(names, counts, colours_of(found), strict=True)
-        ]  # fmt: skip
+        ]
         _place_legend(axes, handles=handles)
     if labelling.medoids and len(labelling.medoids) <= MOST_NUMBERS:
         members = plane[list(labelling.medoids.values())]
@@ -152,10 +140,17 @@ def _draw_labels(axes: Axes, plane: np.ndarray, labelling: Labelling) -> None:
 def _write_numbers(axes: Axes, places: np.ndarray, names: Sequence[str], offset: float = 0) -> None:
     for place, name in zip(places, names, strict=True):
         axes.annotate(
-            name, place, xytext=(offset, offset), textcoords="offset points", fontsize=8, color=DARK,
-            weight="bold", ha="left" if offset else "center", va="bottom" if offset else "center",
+            name,
+            place,
+            xytext=(offset, offset),
+            textcoords="offset points",
+            fontsize=8,
+            color=DARK,
+            weight="bold",
+            ha="left" if offset else "center",
+            va="bottom" if offset else "center",
             path_effects=[withStroke(linewidth=2, foreground="white")],
-        )  # fmt: skip
+        )
 
 
 def draw_gaussians(
@@ -192,9 +187,7 @@ def scatter_groups(axes: Axes, plane: np.ndarray, group: np.ndarray, name) -> No
     for one in np.unique(group):
         inside = group == one
         text = f"{name(one)} ({inside.sum()})"
-        axes.scatter(
-            *plane[inside].T, s=size, color=colour_of(int(one)), alpha=0.7, linewidths=0, label=text
-        )
+        axes.scatter(*plane[inside].T, s=size, color=colour_of(int(one)), alpha=0.7, linewidths=0, label=text)
     if len(plane):
         legend = _place_legend(axes, markerscale=max(1.0, np.sqrt(18 / size)))
         for handle in legend.legend_handles:
@@ -204,9 +197,8 @@ def scatter_groups(axes: Axes, plane: np.ndarray, group: np.ndarray, name) -> No
 def _place_legend(axes: Axes, **options: Any) -> Legend:
     """Put the legend to the right of the axes."""
     return axes.legend(
-        fontsize=7, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0), labelcolor=DARK,
-        **options,
-    )  # fmt: skip
+        fontsize=7, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0), labelcolor=DARK, **options
+    )
 
 
 def _name_axes(axes: Axes, axis: str, title: str) -> None:

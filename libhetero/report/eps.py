@@ -37,16 +37,12 @@ def draw_eps(path: str | os.PathLike, scan: EpsTrials, chosen: float | None) -> 
         (scan.clusters, GREY, "DBSCAN's clusters"),
         (scan.groups, PALETTE[0], "regions after refinement"),
     ):
-        upper.semilogx(
-            scan.eps, number, ".-", color=colour, drawstyle="steps-mid", linewidth=1, label=text
-        )
+        upper.semilogx(scan.eps, number, ".-", color=colour, drawstyle="steps-mid", linewidth=1, label=text)
     upper.set_ylabel("number")
     upper.set_ylim(bottom=0)
     upper.legend(fontsize=8, frameon=False, labelcolor=DARK)
     lower.semilogx(scan.eps, scan.score, ".-", color=PALETTE[1], linewidth=1, label="silhouette")
-    lower.semilogx(
-        scan.eps, scan.noise, ".-", color=GREY, linewidth=1, label="fraction in no region"
-    )
+    lower.semilogx(scan.eps, scan.noise, ".-", color=GREY, linewidth=1, label="fraction in no region")
     lower.set_ylim(-0.05, 1.05)
     lower.set_xlabel("eps")
     lower.legend(fontsize=8, frameon=False, labelcolor=DARK)

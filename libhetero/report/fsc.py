@@ -14,9 +14,7 @@ from libhetero.report.style import DARK, GREY, PALETTE, colours_of, new_figure, 
 THRESHOLDS = (0.5, 0.143)
 
 
-def draw_fsc(
-    path: str | os.PathLike, curves: Mapping[str, Float[np.ndarray, "shells"]], pixel_size: float
-) -> None:
+def draw_fsc(path: str | os.PathLike, curves: Mapping[str, Float[np.ndarray, "shells"]], pixel_size: float) -> None:
     """Draw curves against the spatial frequency, with resolutions in Å and lines at 0.5 and 0.143.
 
     Parameters
@@ -61,20 +59,25 @@ def draw_class_fsc(
         colours = colours_of(1 + np.arange(len(curves)))
         for (name, values), colour in zip(curves.items(), colours, strict=True):
             axis.plot(
-                _frequency(values, pixel_size), values, label=name if few else None, color=colour,
-                linewidth=1.3 if few else 0.5, alpha=1.0 if few else 0.5,
-            )  # fmt: skip
+                _frequency(values, pixel_size),
+                values,
+                label=name if few else None,
+                color=colour,
+                linewidth=1.3 if few else 0.5,
+                alpha=1.0 if few else 0.5,
+            )
         if not few:
             median = np.median(list(curves.values()), axis=0)
             axis.plot(
-                _frequency(median, pixel_size), median, color=DARK, linewidth=2,
+                _frequency(median, pixel_size),
+                median,
+                color=DARK,
+                linewidth=2,
                 label=f"median of {len(curves)} classes",
-            )  # fmt: skip
+            )
         _finish(axis, curves.values(), pixel_size)
         axis.set_title(title, fontsize=10, color=DARK, loc="left")
-    axes[0, -1].legend(
-        fontsize=7, frameon=False, labelcolor=DARK, loc="upper left", bbox_to_anchor=(1.0, 1.0)
-    )
+    axes[0, -1].legend(fontsize=7, frameon=False, labelcolor=DARK, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     save_figure(figure, path)
 
 

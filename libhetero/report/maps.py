@@ -13,11 +13,7 @@ from libhetero.report.style import DARK, new_figure, save_figure
 MOST = 8
 
 
-def draw_maps(
-    path: str | os.PathLike,
-    volumes: Sequence[Float[np.ndarray, "n n n"]],
-    names: Sequence[str],
-) -> None:
+def draw_maps(path: str | os.PathLike, volumes: Sequence[Float[np.ndarray, "n n n"]], names: Sequence[str]) -> None:
     """Draw at most eight volumes, a row each: projections along z, y, x, then central slices.
 
     Grey levels are the same for all volumes, so that they can be compared.

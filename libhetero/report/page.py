@@ -53,18 +53,20 @@ class Page:
 
     def html(self) -> str:
         """Return the page."""
-        return "\n".join([
-            "<!DOCTYPE html>",
-            f'<html lang="en"><head><meta charset="utf-8"><title>{escape(self.title)}</title>',
-            f"<style>{STYLE}</style></head><body>",
-            f"<h1>{escape(self.title)}</h1>",
-            *(f"<p>{escape(fact)}</p>" for fact in self.facts),
-            *self._table(),
-            *(_figure(figure) for figure in self.figures),
-            *self._commands(),
-            "</body></html>",
-            "",
-        ])  # fmt: skip
+        return "\n".join(
+            [
+                "<!DOCTYPE html>",
+                f'<html lang="en"><head><meta charset="utf-8"><title>{escape(self.title)}</title>',
+                f"<style>{STYLE}</style></head><body>",
+                f"<h1>{escape(self.title)}</h1>",
+                *(f"<p>{escape(fact)}</p>" for fact in self.facts),
+                *self._table(),
+                *(_figure(figure) for figure in self.figures),
+                *self._commands(),
+                "</body></html>",
+                "",
+            ]
+        )
 
     def _table(self) -> list[str]:
         if not self.rows:
@@ -83,14 +85,9 @@ class Page:
 def _cell(cell: Cell) -> str:
     if isinstance(cell, str):
         return escape(cell)
-    return "<br>".join(
-        f'<a href="{escape(link.target)}">{escape(link.text)}</a>' for link in cell
-    )
+    return "<br>".join(f'<a href="{escape(link.target)}">{escape(link.text)}</a>' for link in cell)
 
 
 def _figure(figure: Link) -> str:
     target, text = escape(figure.target), escape(figure.text)
-    return (
-        f'<figure><a href="{target}"><img src="{target}" alt="{text}"></a>'
-        f"<figcaption>{text}</figcaption></figure>"
-    )
+    return f'<figure><a href="{target}"><img src="{target}" alt="{text}"></a><figcaption>{text}</figcaption></figure>'

@@ -49,10 +49,7 @@ def draw_presence(
 
 
 def stacked_histogram(
-    axes: Axes,
-    value: Float[np.ndarray, "particles"],
-    label: Int[np.ndarray, "particles"],
-    colours: Sequence[ColorType],
+    axes: Axes, value: Float[np.ndarray, "particles"], label: Int[np.ndarray, "particles"], colours: Sequence[ColorType]
 ) -> None:
     """Stack the histograms of classes, in the order of their labels, a colour each."""
     edges = np.histogram_bin_edges(value, bins=40)

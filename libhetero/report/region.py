@@ -57,31 +57,38 @@ def draw_region(
     save_figure(figure, path)
 
 
-def _draw_change(
-    axes: Axes, position: np.ndarray, member: np.ndarray, moved: np.ndarray, gained: np.ndarray
-) -> None:
+def _draw_change(axes: Axes, position: np.ndarray, member: np.ndarray, moved: np.ndarray, gained: np.ndarray) -> None:
     """Draw the Gaussians across their widest plane; members as arrows, or by gained amplitude."""
     across, up, names = _widest_plane(position)
     size = 2 * marker_size(len(position))
-    axes.scatter(
-        position[~member, across], position[~member, up], s=size, color=GREY, alpha=0.3, linewidths=0
-    )
+    axes.scatter(position[~member, across], position[~member, up], s=size, color=GREY, alpha=0.3, linewidths=0)
     inside = np.flatnonzero(member)
     length = np.linalg.norm(moved[inside], axis=1)
     if np.percentile(length, 90) > STILL and np.percentile(length, 90) > np.abs(gained[inside]).max():
         inside = inside[:: max(1, len(inside) // MOST_ARROWS)]
         drawn = axes.quiver(
-            position[inside, across], position[inside, up], moved[inside, across],
-            moved[inside, up], np.linalg.norm(moved[inside], axis=1), angles="xy", cmap="viridis",
+            position[inside, across],
+            position[inside, up],
+            moved[inside, across],
+            moved[inside, up],
+            np.linalg.norm(moved[inside], axis=1),
+            angles="xy",
+            cmap="viridis",
             width=0.005,
-        )  # fmt: skip
+        )
         text = "Å from first to last class"
     else:
         most = max(float(np.abs(gained[inside]).max(initial=0)), 1e-6)
         drawn = axes.scatter(
-            position[inside, across], position[inside, up], c=gained[inside], s=2 * size,
-            cmap="coolwarm", vmin=-most, vmax=most, linewidths=0,
-        )  # fmt: skip
+            position[inside, across],
+            position[inside, up],
+            c=gained[inside],
+            s=2 * size,
+            cmap="coolwarm",
+            vmin=-most,
+            vmax=most,
+            linewidths=0,
+        )
         text = "relative amplitude, last less first class"
     bar = axes.figure.colorbar(drawn, ax=axes, shrink=0.8)
     bar.set_label(text, fontsize=8, color=DARK)

@@ -14,9 +14,7 @@ VIEWS = ((0, 1, "x", "y"), (0, 2, "x", "z"), (1, 2, "y", "z"))
 
 
 def draw_regions_in_space(
-    path: str | os.PathLike,
-    position: Float[np.ndarray, "gaussians 3"],
-    region: Int[np.ndarray, "gaussians"],
+    path: str | os.PathLike, position: Float[np.ndarray, "gaussians 3"], region: Int[np.ndarray, "gaussians"]
 ) -> None:
     """Draw the Gaussians in three orthogonal projections, coloured by region.
 
@@ -34,15 +32,18 @@ def draw_regions_in_space(
             inside = region == one
             text = f"{region_name(one)} ({inside.sum()})"
             view.scatter(
-                position[inside, first], position[inside, second], s=size, linewidths=0,
-                color=colour_of(int(one)), alpha=0.35 if one <= 0 else 0.8, label=text,
-            )  # fmt: skip
+                position[inside, first],
+                position[inside, second],
+                s=size,
+                linewidths=0,
+                color=colour_of(int(one)),
+                alpha=0.35 if one <= 0 else 0.8,
+                label=text,
+            )
         view.set_aspect("equal")
         view.set_xlim(-extent, extent)
         view.set_ylim(-extent, extent)
         view.set_xlabel(f"{across} (Å)")
         view.set_ylabel(f"{up} (Å)")
-    axes[0, 2].legend(
-        fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0), labelcolor=DARK
-    )
+    axes[0, 2].legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0), labelcolor=DARK)
     save_figure(figure, path)

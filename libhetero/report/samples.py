@@ -57,9 +57,7 @@ def draw_samples(
     save_figure(figure, path)
 
 
-def contrast_factor(
-    data: Float[np.ndarray, "particles n n"], model: Float[np.ndarray, "particles n n"]
-) -> float:
+def contrast_factor(data: Float[np.ndarray, "particles n n"], model: Float[np.ndarray, "particles n n"]) -> float:
     """Return what the model's images are multiplied by to be seen: 1, or 2, 5, 10, 20, … below the ratio.
 
     It is 1 where the grey levels of data and model differ by less than three times, and for a flat model.

@@ -16,9 +16,19 @@ from matplotlib.figure import Figure
 GREY = "#b4b4b4"
 DARK = "#333333"
 PALETTE = (
-    "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7b3fa0", "#8c6d31",
-    "#a8c81e", "#b2182b", "#1b9e9e", "#5c5c8a",
-)  # fmt: skip
+    "#0072b2",
+    "#d55e00",
+    "#009e73",
+    "#cc79a7",
+    "#e69f00",
+    "#56b4e9",
+    "#7b3fa0",
+    "#8c6d31",
+    "#a8c81e",
+    "#b2182b",
+    "#1b9e9e",
+    "#5c5c8a",
+)
 GOLDEN = 0.618034  # of a turn
 LIGHTNESS = (0.36, 0.5, 0.64)
 DOTS_PER_INCH = 150

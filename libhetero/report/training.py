@@ -67,6 +67,12 @@ def _mark_least(axis: Axes, epochs: np.ndarray, values: np.ndarray) -> None:
     if np.isfinite(values).any():
         least = int(np.nanargmin(values))
         axis.plot(
-            epochs[least], values[least], color=PALETTE[1], marker="o", markersize=8, fillstyle="none",
-            linestyle="", label=f"least, epoch {epochs[least]:g}",
-        )  # fmt: skip
+            epochs[least],
+            values[least],
+            color=PALETTE[1],
+            marker="o",
+            markersize=8,
+            fillstyle="none",
+            linestyle="",
+            label=f"least, epoch {epochs[least]:g}",
+        )

@@ -37,8 +37,7 @@ def form_factor(element: str, frequency: np.ndarray) -> np.ndarray:
     coefficients = _coefficients(element)
     square = np.asarray(frequency, np.float32) ** 2 / 4
     return sum(
-        np.float32(a) * np.exp(-np.float32(b) * square)
-        for a, b in zip(coefficients.a, coefficients.b, strict=True)
+        np.float32(a) * np.exp(-np.float32(b) * square) for a, b in zip(coefficients.a, coefficients.b, strict=True)
     )
 
 

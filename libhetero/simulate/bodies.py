@@ -85,18 +85,14 @@ def body_of_map(volume: np.ndarray) -> Body:
     return Body(np.asarray(volume, np.float32), np.zeros(3, np.float32))
 
 
-def map_of_gaussians(
-    gaussians: Gaussians, n: int, pixel_size: float, centre: Any = (0.0, 0.0, 0.0)
-) -> np.ndarray:
+def map_of_gaussians(gaussians: Gaussians, n: int, pixel_size: float, centre: Any = (0.0, 0.0, 0.0)) -> np.ndarray:
     """Return the map (n, n, n) of Gaussians about `centre` (Å)."""
     position = gaussians.position - np.asarray(centre)
     variance = gaussians.sigma.astype(np.float64) ** 2
     return real_density(structure_factor(position, gaussians.amplitude, variance, n, pixel_size))
 
 
-def map_of_atoms(
-    atoms: Atoms, n: int, pixel_size: float, centre: Any = (0.0, 0.0, 0.0)
-) -> np.ndarray:
+def map_of_atoms(atoms: Atoms, n: int, pixel_size: float, centre: Any = (0.0, 0.0, 0.0)) -> np.ndarray:
     """Return the map (n, n, n) of atoms about `centre` (Å)."""
     moved = Atoms(
         atoms.position - np.asarray(centre, np.float32),
@@ -105,9 +101,7 @@ def map_of_atoms(
     return density_of_atoms(moved, n, pixel_size)
 
 
-def _own_box(
-    position: np.ndarray, pixel_size: float, margin: float
-) -> tuple[np.ndarray, int]:
+def _own_box(position: np.ndarray, pixel_size: float, margin: float) -> tuple[np.ndarray, int]:
     """Return the middle of a piece and an even box that holds it with its margin, voxels."""
     low, high = position.min(axis=0), position.max(axis=0)
     centre = (0.5 * (low + high)).astype(np.float32)
@@ -198,9 +192,7 @@ def project_bodies(
             hinge = bodies.hinge[b]
             centre = rotate_points(turn, (centre - hinge)[None])[0] + hinge
         shift = rotate_points(pose.rotation, centre[None])[0, :2] + pose.shift
-        return present[b] * project_volume(
-            transform, Pose(rotation, shift), n, pixel_size, kept
-        )
+        return present[b] * project_volume(transform, Pose(rotation, shift), n, pixel_size, kept)
 
     total, first = jnp.zeros((kept, kept // 2 + 1), jnp.complex64), 0
     for group in bodies.transforms:

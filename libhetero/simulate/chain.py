@@ -35,9 +35,7 @@ def connected_part(region: np.ndarray, seed: tuple[int, ...]) -> np.ndarray:
     return labels == labels[tuple(seed)]
 
 
-def fill_with_chain(
-    region: np.ndarray, seed: tuple[int, ...], rng: np.random.Generator
-) -> np.ndarray:
+def fill_with_chain(region: np.ndarray, seed: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
     """Lead one chain through the cubes of a region.
 
     Parameters
@@ -86,9 +84,7 @@ def _open_faces(cube: Bead, region: np.ndarray) -> list[tuple[Bead, Bead]]:
     return faces
 
 
-def _merge(
-    links: dict[Bead, list[Bead]], old: Bead, new: Bead, rng: np.random.Generator
-) -> bool:
+def _merge(links: dict[Bead, list[Bead]], old: Bead, new: Bead, rng: np.random.Generator) -> bool:
     """Join a fresh cube to the ring through the face it shares with `old`; False if it cannot."""
     step = tuple(b - a for a, b in zip(old, new, strict=True))
     inner = [bead for bead in _beads(old) if _add(bead, step) not in _beads(old)]

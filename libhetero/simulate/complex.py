@@ -72,9 +72,7 @@ class _Balls:
         return float(np.max(along + np.sqrt(np.maximum(self.radius**2 - across, 0))))
 
 
-def generate_complex(
-    seed: int, pieces: int = 3, diameter: float = 110.0, sigma: float = BEAD_SIGMA
-) -> Complex:
+def generate_complex(seed: int, pieces: int = 3, diameter: float = 110.0, sigma: float = BEAD_SIGMA) -> Complex:
     """Make a core with `pieces` optional pieces attached at well separated places of its surface.
 
     Parameters
@@ -124,9 +122,7 @@ def generate_mixture(
     return tuple(generate_member(seed, k, diameter, sigma) for k in range(structures))
 
 
-def generate_member(
-    seed: int, k: int, diameter: float = 110.0, sigma: float = BEAD_SIGMA
-) -> Complex:
+def generate_member(seed: int, k: int, diameter: float = 110.0, sigma: float = BEAD_SIGMA) -> Complex:
     """Make complex k of `generate_mixture`; k chooses how bent and how branched it is."""
     rng = np.random.default_rng([seed, k])
     balls = _branched_outline(rng, lobes=3 + k % 4, turn=(k * 0.618) % 1.0)
@@ -143,7 +139,7 @@ def _branched_outline(rng: np.random.Generator, lobes: int, turn: float) -> _Bal
     """Grow a tree of overlapping balls; `turn` 0 to 1 leads from straight to folded."""
     centres, radii = [np.zeros(3)], [1.0]
     direction = _unit(rng.normal(size=3))
-    for lobe in range(1, lobes):
+    for _ in range(1, lobes):
         direction = _unit((1 - turn) * direction + turn * 1.5 * _unit(rng.normal(size=3)))
         parent = len(centres) - 1 if rng.random() < 0.75 else int(rng.integers(len(centres)))
         radius = rng.uniform(0.55, 1.0)
@@ -170,11 +166,7 @@ def _core_outline(rng: np.random.Generator, radius: float) -> _Balls:
 
 
 def _piece_outline(
-    rng: np.random.Generator,
-    core: _Balls,
-    core_radius: float,
-    direction: np.ndarray,
-    directions: np.ndarray,
+    rng: np.random.Generator, core: _Balls, core_radius: float, direction: np.ndarray, directions: np.ndarray
 ) -> _Balls:
     """Return a two-lobed piece that sits on the core's surface in `direction`."""
     cosine = np.clip(directions @ direction, -1, 1)
@@ -209,9 +201,7 @@ def _disjoint_regions(
     return regions
 
 
-def _one_region(
-    points: np.ndarray, region: np.ndarray, start: np.ndarray
-) -> tuple[np.ndarray, tuple[int, ...]]:
+def _one_region(points: np.ndarray, region: np.ndarray, start: np.ndarray) -> tuple[np.ndarray, tuple[int, ...]]:
     """Return the largest connected part of a region and its cube nearest to `start`."""
     labels, _ = ndimage.label(region)
     region = labels == np.bincount(labels.ravel())[1:].argmax() + 1
@@ -231,9 +221,7 @@ def _join(rng: np.random.Generator, chains: list[np.ndarray], sigma: float) -> C
     amplitude = RESIDUE_SCATTERING * rng.uniform(0.7, 1.3, size=len(position))
     position = position - np.average(position, axis=0, weights=amplitude)
     gaussians = Gaussians(
-        position.astype(np.float32),
-        amplitude.astype(np.float32),
-        np.full(len(position), sigma, np.float32),
+        position.astype(np.float32), amplitude.astype(np.float32), np.full(len(position), sigma, np.float32)
     )
     return Complex(gaussians, piece.astype(np.int32))
 

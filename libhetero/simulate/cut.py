@@ -93,9 +93,7 @@ def _residues(atoms: Atoms, piece: np.ndarray) -> _Residues:
     total = np.stack([np.bincount(residue, column) for column in atoms.position.T], axis=1)
     centre = total / count[:, None]
     touching = cKDTree(centre).query_pairs(REACH, output_type="ndarray").reshape(-1, 2)
-    return _Residues(
-        atoms.chain[first], atoms.residue[first], piece[first], count, centre, touching
-    )
+    return _Residues(atoms.chain[first], atoms.residue[first], piece[first], count, centre, touching)
 
 
 def _ends(residues: _Residues, own: np.ndarray, share: tuple[float, float]) -> list[np.ndarray]:

@@ -52,9 +52,7 @@ def structure_factor(
     return transform
 
 
-def _spread(
-    grid: np.ndarray, position: np.ndarray, weight: np.ndarray, variance: np.ndarray
-) -> None:
+def _spread(grid: np.ndarray, position: np.ndarray, weight: np.ndarray, variance: np.ndarray) -> None:
     """Add a Gaussian for every point; positions and variances in fine voxels from the centre."""
     reach = np.ceil(REACH * np.sqrt(variance)).astype(int)
     scale = np.asarray(weight, np.float64) / (2 * np.pi * variance) ** 1.5
@@ -111,9 +109,7 @@ def real_density(transform: np.ndarray) -> np.ndarray:
     return np.fft.fftshift(volume).astype(np.float32)
 
 
-def resample_map(
-    volume: np.ndarray, pixel_size: float, n: int, new_pixel_size: float
-) -> np.ndarray:
+def resample_map(volume: np.ndarray, pixel_size: float, n: int, new_pixel_size: float) -> np.ndarray:
     """Return a map cut or padded to the width n · new_pixel_size, then Fourier-cropped to n voxels.
 
     Parameters

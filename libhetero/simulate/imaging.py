@@ -82,15 +82,11 @@ class ImagingConfig:
         if self.crop is not None:
             _check_box("crop", self.crop)
             if self.crop > self.box_size:
-                raise ConfigurationError(
-                    f"crop: expected at most the box size {self.box_size}, got {self.crop}."
-                )
+                raise ConfigurationError(f"crop: expected at most the box size {self.box_size}, got {self.crop}.")
         if not self.pixel_size > 0:
             raise ConfigurationError(f"pixel size: expected more than 0, got {self.pixel_size:g}.")
         if self.snr is not None and not self.snr > 0:
-            raise ConfigurationError(
-                f"snr: expected more than 0, got {self.snr:g}; leave it out for no noise."
-            )
+            raise ConfigurationError(f"snr: expected more than 0, got {self.snr:g}; leave it out for no noise.")
         if self.contrast not in (1, -1):
             raise ConfigurationError(f"contrast: expected 1 or -1, got {self.contrast}.")
 
@@ -150,9 +146,7 @@ def ctf_of_table(deviate: Float[Array, ""], table: CTFParams) -> CTFParams:
     return table.take(jnp.minimum((deviate * rows).astype(jnp.int32), rows - 1))
 
 
-def observe(
-    projection: Array, ctf: CTFParams | None, config: ImagingConfig
-) -> Float[Array, "m m"]:
+def observe(projection: Array, ctf: CTFParams | None, config: ImagingConfig) -> Float[Array, "m m"]:
     """Return the noise-free image, protein white.
 
     Parameters
@@ -170,10 +164,7 @@ def observe(
 
 
 def add_noise(
-    image: Float[Array, "m m"],
-    key: PRNGKeyArray,
-    deviation: Float[Array, ""],
-    config: ImagingConfig,
+    image: Float[Array, "m m"], key: PRNGKeyArray, deviation: Float[Array, ""], config: ImagingConfig
 ) -> Float[Array, "m m"]:
     """Add white noise that has this standard deviation before cropping."""
     deviation = deviation * (config.final_box / config.box_size)

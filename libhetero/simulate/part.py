@@ -163,16 +163,12 @@ def _flush(folder: Path) -> None:
 
 def _check_free(target: Path) -> None:
     if os.path.ismount(target):
-        raise DataError(
-            f"{target}: is where a disk is mounted, which no folder can replace; give a folder in it."
-        )
+        raise DataError(f"{target}: is where a disk is mounted, which no folder can replace; give a folder in it.")
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise DataError(f"{target}: exists already; choose another name or remove it.")
 
 
-def _begin(
-    folder: Path, target: Path, begun_with: dict[str, Any], fill: Callable[[Path], None]
-) -> None:
+def _begin(folder: Path, target: Path, begun_with: dict[str, Any], fill: Callable[[Path], None]) -> None:
     """Make the folder, complete from the first moment, unless there is one already."""
     if folder.is_dir():
         return
@@ -194,9 +190,7 @@ def _begin(
         shutil.rmtree(beside, ignore_errors=True)
 
 
-def _hold(
-    held: contextlib.ExitStack, folder: Path, target: Path, share: tuple[int, int]
-) -> FileLock:
+def _hold(held: contextlib.ExitStack, folder: Path, target: Path, share: tuple[int, int]) -> FileLock:
     """Take the locks of a share, and return the one that all shares have in common."""
     lock = held.enter_context(lock_file(folder / "lock"))
     free = lock.take(shared=share != WHOLE)
@@ -204,9 +198,7 @@ def _hold(
         name = "share_{}_of_{}.lock".format(*share)
         free = held.enter_context(lock_file(folder / name)).take()
     if not free:
-        raise DataError(
-            f"{target}: another process is writing it; wait for it, or choose another name."
-        )
+        raise DataError(f"{target}: another process is writing it; wait for it, or choose another name.")
     return lock
 
 

@@ -12,12 +12,7 @@ from libhetero.simulate.complex import Complex
 from libhetero.simulate.imaging import ImagingConfig
 from libhetero.simulate.simulation import Simulation
 from libhetero.simulate.states import StateConfig
-from libhetero.simulate.structures import (
-    BeadStructure,
-    Structure,
-    bodies_of_structure,
-    check_fits,
-)
+from libhetero.simulate.structures import BeadStructure, Structure, bodies_of_structure, check_fits
 
 BODIES_KEPT = 512 * 2**20  # bytes of bodies held in memory; others are made again when needed
 
@@ -63,9 +58,7 @@ class BodyCache:
     moving : True to hinge the pieces.
     """
 
-    def __init__(
-        self, load: Callable[[int], Structure], imaging: ImagingConfig, whole: bool, moving: bool
-    ) -> None:
+    def __init__(self, load: Callable[[int], Structure], imaging: ImagingConfig, whole: bool, moving: bool) -> None:
         self._load, self._imaging = load, imaging
         self._whole, self._moving = whole, moving
         self._kept: OrderedDict[int, list[Body]] = OrderedDict()
@@ -91,10 +84,7 @@ class BodyCache:
 
 
 def assembly_of(
-    structure: Structure | Complex,
-    imaging: ImagingConfig,
-    probability: float = 0.5,
-    ctf_table: CTFParams | None = None,
+    structure: Structure | Complex, imaging: ImagingConfig, probability: float = 0.5, ctf_table: CTFParams | None = None
 ) -> Simulation:
     """Simulate a structure whose pieces besides the core are each present with `probability`."""
     states = StateConfig(probability=probability)
@@ -102,10 +92,7 @@ def assembly_of(
 
 
 def motion_of(
-    structure: Structure | Complex,
-    imaging: ImagingConfig,
-    max_angle: float,
-    ctf_table: CTFParams | None = None,
+    structure: Structure | Complex, imaging: ImagingConfig, max_angle: float, ctf_table: CTFParams | None = None
 ) -> Simulation:
     """Simulate a structure whose pieces besides the core turn by up to ± `max_angle` radians."""
     return _of_pieces("motion", structure, imaging, StateConfig(max_angle=max_angle), ctf_table)
@@ -135,11 +122,7 @@ def mixture_of(
 
 
 def _of_pieces(
-    kind: str,
-    structure: Structure | Complex,
-    imaging: ImagingConfig,
-    states: StateConfig,
-    ctf_table: CTFParams | None,
+    kind: str, structure: Structure | Complex, imaging: ImagingConfig, states: StateConfig, ctf_table: CTFParams | None
 ) -> Simulation:
     if isinstance(structure, Complex):
         structure = BeadStructure(structure)

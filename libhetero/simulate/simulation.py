@@ -72,9 +72,7 @@ class SignalSums:
     squares: float = 0.0
 
     def __add__(self, other: SignalSums) -> SignalSums:
-        return SignalSums(
-            self.count + other.count, self.total + other.total, self.squares + other.squares
-        )
+        return SignalSums(self.count + other.count, self.total + other.total, self.squares + other.squares)
 
     @property
     def variance(self) -> float:
@@ -132,8 +130,7 @@ class Simulation:
         parts = [
             _trimmed(
                 _draw_all(
-                    _padded(chunk, DRAWN), self.imaging.seed, self.ctf_table, self._compiled,
-                    self.states, bodies,
+                    _padded(chunk, DRAWN), self.imaging.seed, self.ctf_table, self._compiled, self.states, bodies
                 ),
                 len(chunk),
             )
@@ -186,12 +183,7 @@ class Simulation:
         return [(k, block) for k, own in enumerate(by_structure) for block in _chunks(own, size)]
 
     def render(
-        self,
-        k: int,
-        bodies: PreparedBodies,
-        index: np.ndarray,
-        noise_deviation: float,
-        threads: int = 1,
+        self, k: int, bodies: PreparedBodies, index: np.ndarray, noise_deviation: float, threads: int = 1
     ) -> Iterator[Block]:
         """Render particles of one structure, some at a time.
 
@@ -206,9 +198,7 @@ class Simulation:
         render = partial(self._chunk, k, bodies, np.float32(noise_deviation))
         return _in_order(render, _chunks(index, CHUNK), threads)
 
-    def blocks(
-        self, noise_deviation: float, block_size: int = 256, threads: int = 1
-    ) -> Iterator[Block]:
+    def blocks(self, noise_deviation: float, block_size: int = 256, threads: int = 1) -> Iterator[Block]:
         """Render all particles in the blocks of `work(block_size)`; the rest is as in `render`."""
         for k, blocks in groupby(self.work(block_size), key=lambda block: block[0]):
             bodies = self.prepared(k)
@@ -225,17 +215,9 @@ class Simulation:
         """What of the imaging is compiled in: sets that differ in the rest share the code."""
         return dataclasses.replace(self.imaging, particles=1, seed=0, snr=None, contrast=1)
 
-    def _chunk(
-        self, structure: int, bodies: PreparedBodies, deviation: np.ndarray, index: np.ndarray
-    ) -> Block:
+    def _chunk(self, structure: int, bodies: PreparedBodies, deviation: np.ndarray, index: np.ndarray) -> Block:
         rendered = _render(
-            _padded(index, CHUNK),
-            self.imaging.seed,
-            bodies,
-            deviation,
-            self.ctf_table,
-            self._compiled,
-            self.states,
+            _padded(index, CHUNK), self.imaging.seed, bodies, deviation, self.ctf_table, self._compiled, self.states
         )
         images, pose, ctf, present, angle = _trimmed(rendered, len(index))
         images = self.imaging.contrast * images
@@ -261,12 +243,7 @@ def _trimmed(results: Any, count: int) -> Any:
 
 
 def _draw(
-    index: Any,
-    seed: Any,
-    table: CTFParams | None,
-    imaging: ImagingConfig,
-    states: StateConfig,
-    bodies: int,
+    index: Any, seed: Any, table: CTFParams | None, imaging: ImagingConfig, states: StateConfig, bodies: int
 ) -> tuple[Pose, CTFParams | None, Any, Any, Any]:
     """Draw pose, CTF, presence and angles of one particle, and the key of its noise."""
     width = imaging.box_size * imaging.pixel_size
@@ -283,12 +260,7 @@ def _draw(
 
 @partial(jax.jit, static_argnums=(3, 4, 5))
 def _draw_all(
-    index: Any,
-    seed: Any,
-    table: CTFParams | None,
-    imaging: ImagingConfig,
-    states: StateConfig,
-    bodies: int,
+    index: Any, seed: Any, table: CTFParams | None, imaging: ImagingConfig, states: StateConfig, bodies: int
 ) -> tuple[Pose, CTFParams | None, Any, Any]:
     """Draw for many particles, without the keys of the noise."""
     return jax.vmap(lambda i: _draw(i, seed, table, imaging, states, bodies)[:4])(index)
@@ -311,18 +283,14 @@ def _render(
         pose, ctf, present, angle, key = _draw(index, seed, table, imaging, states, count)
         turned = angle if states.max_angle > 0 else None
         box, pixel_size = imaging.box_size, imaging.pixel_size
-        projection = project_bodies(
-            bodies, present, turned, pose, box, pixel_size, imaging.final_box
-        )
+        projection = project_bodies(bodies, present, turned, pose, box, pixel_size, imaging.final_box)
         image = add_noise(observe(projection, ctf, imaging), key, deviation, imaging)
         return image, pose, ctf, present, angle
 
     return jax.vmap(one)(index)
 
 
-def _in_order(
-    render: Callable[[np.ndarray], Block], chunks: list[np.ndarray], threads: int
-) -> Iterator[Block]:
+def _in_order(render: Callable[[np.ndarray], Block], chunks: list[np.ndarray], threads: int) -> Iterator[Block]:
     """Map over the chunks with some threads, a few chunks ahead, results in order."""
     if threads <= 1:
         yield from map(render, chunks)

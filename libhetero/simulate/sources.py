@@ -83,9 +83,7 @@ def model_in_domains(path: str, domains: str, b_factor: float | None) -> AtomStr
     return _centred(atoms, _give_rest(atoms, piece, domains), names, hinges)
 
 
-def model_in_compact_pieces(
-    path: str, pieces: int, seed: int, b_factor: float | None
-) -> AtomStructure:
+def model_in_compact_pieces(path: str, pieces: int, seed: int, b_factor: float | None) -> AtomStructure:
     """Return an atomic model cut into a core and `pieces` others by k-means of its residues.
 
     The core is the piece nearest to the centre of mass.
@@ -97,9 +95,7 @@ def model_in_compact_pieces(
     count = np.bincount(residue)[:, None]
     centre = np.stack([np.bincount(residue, column) for column in atoms.position.T], axis=1) / count
     if len(centre) < pieces + 1:
-        raise ConfigurationError(
-            f"pieces: {path} has {len(centre)} residues; expected at least {pieces + 1}."
-        )
+        raise ConfigurationError(f"pieces: {path} has {len(centre)} residues; expected at least {pieces + 1}.")
     means, label = kmeans2(centre, pieces + 1, seed=np.random.default_rng(seed), minit="++")
     order = np.argsort(np.linalg.norm(means - centre.mean(axis=0), axis=1))
     piece = np.argsort(order)[label][residue].astype(np.int32)
@@ -192,9 +188,7 @@ def _read_segments(path: str) -> list[tuple[str, list[str]]]:
         name = entry.get("segment", entry.get("name", f"piece{len(named)}"))
         named.append((str(name), chains))
     if len(named) < 2 or not all(chains for _, chains in named):
-        raise DataError(
-            f"{path}: expected a list of at least 2 segments, each with a name and lists of chains."
-        )
+        raise DataError(f"{path}: expected a list of at least 2 segments, each with a name and lists of chains.")
     return named
 
 
@@ -213,8 +207,7 @@ def read_domains(path: str, model: str) -> dict[str, Any]:
         fitting = entries
     if len(fitting) != 1 or fitting[0]["body"] not in fitting[0]["domains"]:
         raise DataError(
-            f"{path}: expected one entry for {Path(model).name} with 'body' and 'domains'; "
-            f"found {len(fitting)}."
+            f"{path}: expected one entry for {Path(model).name} with 'body' and 'domains'; found {len(fitting)}."
         )
     return fitting[0]
 
@@ -240,9 +233,7 @@ def _give_rest(atoms: Atoms, piece: np.ndarray, path: str) -> np.ndarray:
     return piece
 
 
-def _centred(
-    atoms: Atoms, piece: np.ndarray, names: tuple[str, ...], hinges: Hinges
-) -> AtomStructure:
+def _centred(atoms: Atoms, piece: np.ndarray, names: tuple[str, ...], hinges: Hinges) -> AtomStructure:
     """Move the centre of mass (by scattering) to the origin, hinges along with it."""
     centre = np.average(atoms.position, axis=0, weights=scattering_weights(atoms))
     centre = centre.astype(np.float32)

@@ -27,13 +27,9 @@ class StateConfig:
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.probability <= 1.0:
-            raise ConfigurationError(
-                f"probability of a piece: expected 0 to 1, got {self.probability:g}; use 0.5."
-            )
+            raise ConfigurationError(f"probability of a piece: expected 0 to 1, got {self.probability:g}; use 0.5.")
         if not 0.0 <= self.max_angle <= math.pi:
-            raise ConfigurationError(
-                f"largest angle: expected 0 to 180 degrees, got {math.degrees(self.max_angle):g}."
-            )
+            raise ConfigurationError(f"largest angle: expected 0 to 180 degrees, got {math.degrees(self.max_angle):g}.")
 
 
 def state_from(
@@ -58,9 +54,7 @@ def assign_structures(seed: int, particles: int, structures: int) -> np.ndarray:
     return np.random.default_rng([seed, structures]).permutation(labels)
 
 
-def hinge_and_axis(
-    core: np.ndarray, piece: np.ndarray, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
+def hinge_and_axis(core: np.ndarray, piece: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Choose where a piece is hinged to the core and the axis it turns about.
 
     The hinge is the middle of the piece's points nearest to the core; the axis is a random

@@ -54,17 +54,12 @@ class Render:
 def stack_of(folder: Path, simulation: Simulation) -> PlacedStack:
     """Return the stack of a set in this folder."""
     imaging = simulation.imaging
-    return PlacedStack(
-        folder / "particles.mrcs", imaging.final_box, imaging.particles, imaging.final_pixel_size
-    )
+    return PlacedStack(folder / "particles.mrcs", imaging.final_box, imaging.particles, imaging.final_pixel_size)
 
 
 def rendering_of(simulation: Simulation, noise_deviation: float) -> list[Render]:
     """Return the steps that render a set, structure by structure."""
-    return [
-        Render(number, k, index, noise_deviation)
-        for number, (k, index) in enumerate(simulation.work(BLOCK))
-    ]
+    return [Render(number, k, index, noise_deviation) for number, (k, index) in enumerate(simulation.work(BLOCK))]
 
 
 class SetWorker:
@@ -103,9 +98,7 @@ class SetWorker:
         if self._prepared is None or self._prepared[0] != k:
             self._prepared = None  # frees its memory before the next is made
             self._prepared = k, self._simulation.prepared(k)
-        rendered = self._simulation.render(
-            k, self._prepared[1], step.index, step.noise_deviation, self._threads
-        )
+        rendered = self._simulation.render(k, self._prepared[1], step.index, step.noise_deviation, self._threads)
         statistics = PixelStatistics()
         with stack_of(self._folder, self._simulation).writing() as write:
             for chunk in rendered:

@@ -245,6 +245,5 @@ def check_fits(structure: Structure, box: float, name: str) -> None:
     diameter = structure.points().diameter
     if diameter > box:
         raise ConfigurationError(
-            f"{name}: {diameter:.0f} Å across its centre of mass; the box is {box:.0f} Å. "
-            "Use a larger --box or --apix."
+            f"{name}: {diameter:.0f} Å across its centre of mass; the box is {box:.0f} Å. Use a larger --box or --apix."
         )

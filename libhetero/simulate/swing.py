@@ -23,9 +23,7 @@ from libhetero.simulate.structures import Hinges, PointTable
 DRAWS = 2**16  # of angles; the mean is then right to about 0.2 %
 
 
-def mean_rmsd(
-    spread: Float[np.ndarray, "pieces"], max_angle: float, deviates: Float[np.ndarray, "n pieces"]
-) -> float:
+def mean_rmsd(spread: Float[np.ndarray, "pieces"], max_angle: float, deviates: Float[np.ndarray, "n pieces"]) -> float:
     """Return the mean over draws of the RMSD from the unturned structure, Å.
 
     Parameters

@@ -1,8 +1,8 @@
 """Lists and per-particle truth of a simulated set, some thousand rows at a time.
 
-    particles.star  particles.lst        every particle
-    particles_0010.star  …lst            those of the first 10 structures, of the same stack
-    truth/labels.txt, states.npy, angles.npy    by the kind of set
+particles.star  particles.lst        every particle
+particles_0010.star  …lst            those of the first 10 structures, of the same stack
+truth/labels.txt, states.npy, angles.npy    by the kind of set
 """
 
 from __future__ import annotations
@@ -23,9 +23,7 @@ from libhetero.simulate.simulation import Simulation, Truth
 ROWS = 4096  # particles whose metadata are held at a time
 
 
-def write_tables(
-    beside: Path, folder: Path, simulation: Simulation, subsets: Sequence[int] = ()
-) -> None:
+def write_tables(beside: Path, folder: Path, simulation: Simulation, subsets: Sequence[int] = ()) -> None:
     """Write the lists and the per-particle truth in the order of the particles.
 
     Parameters
@@ -39,9 +37,7 @@ def write_tables(
     stems = [*((k, f"particles_{k:04d}") for k in subsets), (simulation.structures, "particles")]
     optics = _optics_of_lists(folder, simulation, structure, [k for k, _ in stems])
     lists = [
-        (k, _RowFile(beside / f"{stem}.{suffix}", optics.get(k)))
-        for k, stem in stems
-        for suffix in ("star", "lst")
+        (k, _RowFile(beside / f"{stem}.{suffix}", optics.get(k))) for k, stem in stems for suffix in ("star", "lst")
     ]
     with contextlib.ExitStack() as files:
         truth = _TruthFiles(beside / "truth", simulation, files)
@@ -83,9 +79,7 @@ def _optics_of_lists(
     return {k: np.unique(np.concatenate(parts), axis=0) for k, parts in found.items()}
 
 
-def _particle_set(
-    folder: Path, simulation: Simulation, index: np.ndarray, drawn: Truth
-) -> ParticleSet:
+def _particle_set(folder: Path, simulation: Simulation, index: np.ndarray, drawn: Truth) -> ParticleSet:
     imaging, count = simulation.imaging, len(index)
     return ParticleSet(
         files=(str(folder / "particles.mrcs"),),
@@ -110,17 +104,15 @@ class _TruthFiles:
     files : closes them in the end.
     """
 
-    def __init__(
-        self, folder: Path, simulation: Simulation, files: contextlib.ExitStack
-    ) -> None:
+    def __init__(self, folder: Path, simulation: Simulation, files: contextlib.ExitStack) -> None:
         self._kind, self._count = simulation.kind, simulation.imaging.particles
         self._table: BinaryIO | None = None
         if self._kind != "motion":
-            labels = open(folder / "labels.txt", "w", encoding="ascii")
+            labels = open(folder / "labels.txt", "w", encoding="ascii")  # noqa: SIM115 (the stack closes it)
             self._labels = files.enter_context(labels)
         if self._kind != "mixture":
             name = "states.npy" if self._kind == "assembly" else "angles.npy"
-            self._table = files.enter_context(open(folder / name, "wb"))
+            self._table = files.enter_context(open(folder / name, "wb"))  # noqa: SIM115
 
     def append(self, index: np.ndarray, drawn: Truth) -> None:
         """Add the rows of some particles, which follow those before."""

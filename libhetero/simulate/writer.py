@@ -114,10 +114,7 @@ def _environment(threads: int) -> dict[str, str]:
     """Return the variables of a process that has this many threads and shares a GPU with others."""
     preallocate = "XLA_PYTHON_CLIENT_PREALLOCATE"
     pools = ("NPROC", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-    return {
-        **dict.fromkeys(pools, str(threads)),
-        preallocate: os.environ.get(preallocate, "false"),
-    }
+    return {**dict.fromkeys(pools, str(threads)), preallocate: os.environ.get(preallocate, "false")}
 
 
 def _is_last(part: Part, blocks: int) -> bool:
@@ -153,9 +150,7 @@ def _kept(part: Part) -> Iterator[None]:
         said = error if isinstance(error, DataError) else writing_error(part.target, error)
         if not part.begun:
             raise said from error
-        raise DataError(
-            f"{said} What is done is kept in {part.folder}: go on with --resume."
-        ) from error
+        raise DataError(f"{said} What is done is kept in {part.folder}: go on with --resume.") from error
     except ConfigurationError as error:
         if not part.begun:
             raise
@@ -180,9 +175,7 @@ def survey_order(structures: int, share: tuple[int, int]) -> list[int]:
     return own + [int(k) for k in others if k % count != place - 1]
 
 
-def _survey(
-    part: Part, simulation: Simulation, pool: Pool, show: Callable[[str, int, int], None]
-) -> float:
+def _survey(part: Part, simulation: Simulation, pool: Pool, show: Callable[[str, int, int], None]) -> float:
     """Survey every structure that no share has surveyed yet, own ones first; return the variance."""
     place, count = part.share
     everyone = range(simulation.structures)
@@ -197,28 +190,20 @@ def _survey(
 
     done = len(part.recorded("structure"))
     show("structures", done, simulation.structures)
-    for done, result in enumerate(pool(missing()), done + 1):
+    for number, result in enumerate(pool(missing()), done + 1):
         part.record(result)
-        show("structures", done, simulation.structures)
+        show("structures", number, simulation.structures)
     known = part.recorded("structure")
     return sum((SignalSums(*known[k]["signal"]) for k in everyone), SignalSums()).variance
 
 
 def _render(
-    part: Part,
-    simulation: Simulation,
-    rendering: list[Render],
-    pool: Pool,
-    show: Callable[[str, int, int], None],
+    part: Part, simulation: Simulation, rendering: list[Render], pool: Pool, show: Callable[[str, int, int], None]
 ) -> None:
     """Render the blocks of this share that are not rendered yet."""
     place, count = part.share
     by_structure = simulation.structures >= count
-    own = [
-        step
-        for step in rendering
-        if (step.structure if by_structure else step.block) % count == place - 1
-    ]
+    own = [step for step in rendering if (step.structure if by_structure else step.block) % count == place - 1]
     known = part.recorded("block")
     missing = [step for step in own if step.block not in known]
     total = sum(len(step.index) for step in own)
@@ -231,11 +216,7 @@ def _render(
 
 
 def _finish(
-    part: Part,
-    simulation: Simulation,
-    variance: float,
-    subsets: Sequence[int],
-    details: dict[str, Any],
+    part: Part, simulation: Simulation, variance: float, subsets: Sequence[int], details: dict[str, Any]
 ) -> None:
     """Write what is known only of the whole set, and let it appear."""
     blocks = part.recorded("block")
@@ -298,6 +279,4 @@ def _write_pieces(truth: Path, simulation: Simulation) -> None:
             write_volume(truth / f"piece_{k:02d}.mrc", volume, pixel_size)
     write_volume(truth / "full.mrc", full, pixel_size)
     points = structure.points()
-    np.savez(
-        truth / "atoms.npz", position=points.position, weight=points.weight, piece=points.piece
-    )
+    np.savez(truth / "atoms.npz", position=points.position, weight=points.weight, piece=points.piece)

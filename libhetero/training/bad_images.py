@@ -46,9 +46,7 @@ class BadImages:
         """Leave out any further ones: after training, which other processes have seen the whole of."""
         self._most = len(self._particles)
 
-    def screen(
-        self, images: Float[np.ndarray, "batch n n"], index: np.ndarray
-    ) -> Bool[np.ndarray, " batch"]:
+    def screen(self, images: Float[np.ndarray, "batch n n"], index: np.ndarray) -> Bool[np.ndarray, " batch"]:
         """Set images that are not finite to zero, count them, and return which images are finite.
 
         Parameters
@@ -90,16 +88,16 @@ class BadImages:
         if count <= NAMED:
             LOGGER.warning(
                 "%s has pixels that are not finite (NaN or infinity) and is left out (%d of at most %d)",
-                self._name(place), count, self._most,
-            )  # fmt: skip
+                self._name(place),
+                count,
+                self._most,
+            )
         elif count % (5 * NAMED) == 0:
             LOGGER.warning("%d images with pixels that are not finite are left out so far", count)
 
     def _too_many(self, place: int) -> str:
         said = f"{self._name(place)} has pixels that are not finite (NaN or infinity)"
-        remedy = (
-            "Remove such particles from the list or write the stack again; --maxbad N leaves out up to N."
-        )
+        remedy = "Remove such particles from the list or write the stack again; --maxbad N leaves out up to N."
         if not self._most:
             return f"{said}; expected finite pixels. {remedy}"
         return f"{said}, and so have {self._most} before; expected at most {self._most}. {remedy}"

@@ -49,9 +49,7 @@ class CheckpointFolder:
 
     def __init__(self, folder: Path, keep: int = 2) -> None:
         self.folder = Path(folder).resolve()
-        options = ocp.CheckpointManagerOptions(
-            max_to_keep=keep, create=False, cleanup_tmp_directories=False
-        )
+        options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=False, cleanup_tmp_directories=False)
         self._options = options
         self._manager: ocp.CheckpointManager | None = None
 
@@ -59,10 +57,7 @@ class CheckpointFolder:
         return self
 
     def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._manager is None:
             return
@@ -243,6 +238,4 @@ def _guard(state: TrainingState) -> dict[str, Any]:
 
 
 def _template(tree: Any, sharding: jax.sharding.Sharding) -> Any:
-    return jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype, sharding=sharding), tree
-    )
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype, sharding=sharding), tree)

@@ -31,13 +31,7 @@ class ChunkedBatches:
     """
 
     def __init__(
-        self,
-        feed: ParticleFeed,
-        order: ChunkedOrder,
-        rows: slice,
-        first: int,
-        last: int,
-        threads: int = 1,
+        self, feed: ParticleFeed, order: ChunkedOrder, rows: slice, first: int, last: int, threads: int = 1
     ) -> None:
         self._feed, self._order, self._size = feed, order, rows.stop - rows.start
         self._segments = order.segments(first, last, rows)
@@ -80,9 +74,7 @@ class ChunkedBatches:
         """Ask for every chunk that this step needs, then for those to come, within bounds."""
         while self._waiting and self._waiting[0].first <= step:
             self._ahead -= len(self._waiting.popleft().particles)
-        while self._next is not None and (
-            self._next.first <= step or self._ahead < self._most_ahead
-        ):
+        while self._next is not None and (self._next.first <= step or self._ahead < self._most_ahead):
             segment, self._next = self._next, next(self._segments, None)
             future = self._pool.submit(self._feed.prepared, segment.particles)
             self._loading[segment.row].append((segment, future))

@@ -57,9 +57,7 @@ class ContrastEstimate:
         )
 
 
-def estimate_contrast(
-    batch: Batch, pixel_size: float, project: Projector | None = None
-) -> ContrastEstimate:
+def estimate_contrast(batch: Batch, pixel_size: float, project: Projector | None = None) -> ContrastEstimate:
     """Estimate the contrast of some particles.
 
     Parameters

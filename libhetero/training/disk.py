@@ -24,9 +24,7 @@ def named_disk_errors(place: Path, what: str) -> Iterator[None]:
         yield
     except (OSError, ValueError) as error:
         if getattr(error, "errno", None) in FULL or any(text in str(error) for text in FULL_TEXTS):
-            raise DataError(
-                f"no space left on the disk of {place}; free some and go on with --resume."
-            ) from error
+            raise DataError(f"no space left on the disk of {place}; free some and go on with --resume.") from error
         if isinstance(error, OSError) or "os_error_code" in str(error):
             raise DataError(f"{place}: cannot write {what} ({first_line(error)}); check the folder.") from error
         raise

@@ -103,11 +103,7 @@ class ParticleFeed:
         return self.assembled(index, *self.prepared(index), len(index) if size is None else size)
 
     def assembled(
-        self,
-        index: np.ndarray,
-        images: Float[np.ndarray, "count m m"],
-        finite: Bool[np.ndarray, " count"],
-        size: int,
+        self, index: np.ndarray, images: Float[np.ndarray, "count m m"], finite: Bool[np.ndarray, " count"], size: int
     ) -> Batch:
         """Return prepared images as a batch of `size`, with poses and CTFs; see `batch`."""
         missing = size - len(index)
@@ -122,9 +118,7 @@ class ParticleFeed:
             weight=np.concatenate([finite, np.zeros(missing)]).astype(np.float32),
         )
 
-    def prepared(
-        self, index: np.ndarray
-    ) -> tuple[Float[np.ndarray, "count m m"], Bool[np.ndarray, " count"]]:
+    def prepared(self, index: np.ndarray) -> tuple[Float[np.ndarray, "count m m"], Bool[np.ndarray, " count"]]:
         """Return the images at `index` as the model sees them, zeros where one is not finite, and which are.
 
         They are read in storage order, a block at a time.
@@ -150,14 +144,10 @@ class ParticleFeed:
         bad = BadImages(self.particles) if self.bad is None else self.bad
         finite = bad.screen(images, index)
         if self.particles.phase_flipped:
-            images = restore_signs(
-                images, self.particles.ctf.take(index), self.particles.uniform_pixel_size()
-            )
+            images = restore_signs(images, self.particles.ctf.take(index), self.particles.uniform_pixel_size())
         return preprocess(images, self.config), finite
 
-    def chunked_order(
-        self, chosen: np.ndarray, batch_size: int, seed: int
-    ) -> ChunkedOrder | None:
+    def chunked_order(self, chosen: np.ndarray, batch_size: int, seed: int) -> ChunkedOrder | None:
         """Return the order in which to train on some particles; None where they are permuted as a whole.
 
         Parameters
@@ -170,17 +160,12 @@ class ParticleFeed:
         if self.pool.holds(len(chosen), image_size):
             return None
         stored = storage_order(self.particles.file_id[chosen], self.particles.image_index[chosen])
-        return ChunkedOrder(
-            chosen[stored], batch_size, self.pool.chunk(batch_size, image_size), seed
-        )
+        return ChunkedOrder(chosen[stored], batch_size, self.pool.chunk(batch_size, image_size), seed)
 
 
 def _float32(record: Any) -> Any:
     return type(record)(
-        **{
-            field.name: np.asarray(getattr(record, field.name), np.float32)
-            for field in dataclasses.fields(record)
-        }
+        **{field.name: np.asarray(getattr(record, field.name), np.float32) for field in dataclasses.fields(record)}
     )
 
 

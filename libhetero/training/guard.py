@@ -111,8 +111,10 @@ class Guard:
         self.in_a_row, self.rate_scale = 0, scale
         LOGGER.warning(
             "%d steps in a row were not finite: back to step %d, with %g of the learning rate",
-            PATIENCE, int(restored.step), scale,
-        )  # fmt: skip
+            PATIENCE,
+            int(restored.step),
+            scale,
+        )
         counts = sharding.place_replicated((np.float32(scale), np.int32(self.skipped)), mesh)
         return dataclasses.replace(restored, rate_scale=counts[0], skipped=counts[1])
 

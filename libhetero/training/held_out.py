@@ -60,9 +60,7 @@ class HeldOut:
     mesh : the devices.
     """
 
-    def __init__(
-        self, loss: Loss, batches: Callable[[], Iterator[Batch]], config: TrainingConfig, mesh: Mesh
-    ) -> None:
+    def __init__(self, loss: Loss, batches: Callable[[], Iterator[Batch]], config: TrainingConfig, mesh: Mesh) -> None:
         self.batches, self.config, self.mesh = batches, config, mesh
         whole, cut = sharding.replicated(mesh), sharding.over_batch(mesh)
 
@@ -74,9 +72,7 @@ class HeldOut:
 
             return mean_over_parts(of_part, batch, key, config.accumulate), jnp.sum(batch.weight)
 
-        self._of_batch = jax.jit(
-            of_batch, in_shardings=(whole, cut, None), out_shardings=(whole, whole)
-        )
+        self._of_batch = jax.jit(of_batch, in_shardings=(whole, cut, None), out_shardings=(whole, whole))
 
     def judge(self, state: TrainingState, epoch: int) -> tuple[TrainingState, float]:
         """Return the state with the best parameters so far kept, and the loss of the held-out particles.

@@ -40,10 +40,7 @@ class StopRequest:
         return self
 
     def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._pipe is not None:
             signal.signal(signal.SIGTERM, self._previous)
@@ -57,7 +54,9 @@ class StopRequest:
         """Read the numbers of arriving signals, which come here even while the main thread compiles."""
         while found := os.read(descriptor, 1):
             if found[0] == signal.SIGTERM and not self._began:
-                LOGGER.error("stopped as the system asked, before the first step; go on with --resume or the same command")
+                LOGGER.error(
+                    "stopped as the system asked, before the first step; go on with --resume or the same command"
+                )
                 sys.stdout.flush()
                 os._exit(TERMINATED)
         os.close(descriptor)

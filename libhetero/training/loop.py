@@ -132,9 +132,7 @@ def train(
         if len(testing):
             LOGGER.info("%d of %d particles are held out of training", len(testing), len(feed))
             parts = [testing[index] for index in ordered_indices(len(testing), config.batch_size)]
-            held_out = HeldOut(
-                model.loss, lambda: placed_batches(feed, parts, config, mesh), config, mesh
-            )
+            held_out = HeldOut(model.loss, lambda: placed_batches(feed, parts, config, mesh), config, mesh)
         batches = stack.enter_context(_Batches(feed, training, plan, mesh))
         watch = _Watch(log, store, stop, progress, observe, held_out)
         return _Run(step, batches, plan, watch, mesh, state).go()
@@ -163,9 +161,7 @@ class _Batches:
         """Return the batch of the step after `done` steps; without `close`, the one after the last."""
         if self._open is None:
             plan = self._plan
-            self._open = training_batches(
-                self._feed, self._training, plan.config, self._mesh, done, plan.total
-            )
+            self._open = training_batches(self._feed, self._training, plan.config, self._mesh, done, plan.total)
         return next(self._open)
 
 
@@ -313,8 +309,10 @@ class _Run:
         if self.watch.held_out is not None and not self.stopped:
             LOGGER.info(
                 "the held-out particles fit best after epoch %d of %d (loss %.5g); these parameters are kept",
-                int(self.state.kept.epoch), self.done // self.plan.per_epoch, float(self.state.kept.loss),
-            )  # fmt: skip
+                int(self.state.kept.epoch),
+                self.done // self.plan.per_epoch,
+                float(self.state.kept.loss),
+            )
         if self.guard.skipped:
             LOGGER.warning("%d steps of the run were not finite and were skipped", self.guard.skipped)
         return TrainingResult(

@@ -81,19 +81,14 @@ class TrainingConfig:
         for name in ("epochs", "batch_size", "accumulate", "keep"):
             if getattr(self, name) < 1:
                 raise ConfigurationError(f"{name} is {getattr(self, name)}; expected at least 1.")
-        for name in ("warmup_epochs", "gradient_clip", "weight_decay", "seed", "report_every",
-                     "checkpoint_every"):  # fmt: skip
+        for name in ("warmup_epochs", "gradient_clip", "weight_decay", "seed", "report_every", "checkpoint_every"):
             if getattr(self, name) < 0:
                 raise ConfigurationError(f"{name} is {getattr(self, name)}; expected 0 or more.")
         if not 0 < self.learning_rate < 1:
-            raise ConfigurationError(
-                f"learning_rate is {self.learning_rate}; expected a number between 0 and 1."
-            )
+            raise ConfigurationError(f"learning_rate is {self.learning_rate}; expected a number between 0 and 1.")
         for name in ("ema_decay", "test_fraction"):
             if not 0 <= getattr(self, name) < 1:
-                raise ConfigurationError(
-                    f"{name} is {getattr(self, name)}; expected at least 0 and less than 1."
-                )
+                raise ConfigurationError(f"{name} is {getattr(self, name)}; expected at least 0 and less than 1.")
         for name, choices in (("schedule", SCHEDULES), ("optimiser", OPTIMISERS)):
             value = getattr(self, name)
             if value not in choices:
@@ -156,13 +151,9 @@ def learning_rate_schedule(config: TrainingConfig, per_epoch: int) -> optax.Sche
     """Return the learning rate as a function of the step."""
     total = config.epochs * per_epoch
     warmup = min(round(config.warmup_epochs * per_epoch), total // 2)
-    rise = optax.linear_schedule(
-        WARMUP_START * config.learning_rate, config.learning_rate, max(warmup, 1)
-    )
+    rise = optax.linear_schedule(WARMUP_START * config.learning_rate, config.learning_rate, max(warmup, 1))
     if config.schedule == "cosine":
-        after = optax.cosine_decay_schedule(
-            config.learning_rate, max(total - warmup, 1), alpha=COSINE_END
-        )
+        after = optax.cosine_decay_schedule(config.learning_rate, max(total - warmup, 1), alpha=COSINE_END)
     else:
         after = optax.constant_schedule(config.learning_rate)
     return optax.join_schedules([rise, after], [warmup]) if warmup else after
@@ -179,9 +170,7 @@ def build_optimiser(config: TrainingConfig, per_epoch: int) -> optax.GradientTra
     return optax.chain(*clip, optax.adam(schedule))
 
 
-def start_state(
-    params: Any, optimiser: optax.GradientTransformation, config: TrainingConfig
-) -> TrainingState:
+def start_state(params: Any, optimiser: optax.GradientTransformation, config: TrainingConfig) -> TrainingState:
     """Return the state before the first step; the arrays of `params` are copied."""
 
     @jax.jit  # one program, not one for each array
@@ -226,16 +215,18 @@ def training_step(
             average = _averaged(average, params, state.step, config.ema_decay)
         # Selection, not a branch, at which a GPU would wait for its host; and not a product with 0: 0 · NaN is NaN.
         params, moments, average = jax.tree.map(
-            partial(jnp.where, finite),
-            (params, moments, average),
-            (state.params, state.optimiser, state.average),
+            partial(jnp.where, finite), (params, moments, average), (state.params, state.optimiser, state.average)
         )
         skipped = 1 - finite.astype(jnp.int32)
         metrics = {**metrics, "loss": value, "gradient_norm": norm, "skipped": skipped}
         return dataclasses.replace(
-            state, step=state.step + 1, params=params, optimiser=moments, average=average,
+            state,
+            step=state.step + 1,
+            params=params,
+            optimiser=moments,
+            average=average,
             skipped=state.skipped + skipped,
-        ), metrics  # fmt: skip
+        ), metrics
 
     return step
 

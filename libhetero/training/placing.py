@@ -27,9 +27,7 @@ class Feed(Protocol):
         """Return the particles at `index`, padded to `size` at weight 0."""
 
 
-def placed_batches(
-    feed: Feed, indices: Iterable[np.ndarray], config: TrainingConfig, mesh: Mesh
-) -> Iterator[Batch]:
+def placed_batches(feed: Feed, indices: Iterable[np.ndarray], config: TrainingConfig, mesh: Mesh) -> Iterator[Batch]:
     """Yield this process's share of each batch, already on its devices."""
     size = sharding.padded_size(config.batch_size, mesh, config.accumulate)
     rows = sharding.local_rows(size)
@@ -62,19 +60,12 @@ def training_batches(
 
 
 def _chunked_batches(
-    feed: ParticleFeed,
-    order: ChunkedOrder,
-    config: TrainingConfig,
-    mesh: Mesh,
-    first: int,
-    last: int,
+    feed: ParticleFeed, order: ChunkedOrder, config: TrainingConfig, mesh: Mesh, first: int, last: int
 ) -> Iterator[Batch]:
     rows = sharding.local_rows(sharding.padded_size(config.batch_size, mesh, config.accumulate))
     batches = ChunkedBatches(feed, order, rows, first, last, reader_threads())
     try:
-        yield from prefetch(
-            lambda step: sharding.place_batch(batches.load(step), mesh), range(first, last)
-        )
+        yield from prefetch(lambda step: sharding.place_batch(batches.load(step), mesh), range(first, last))
     finally:
         batches.close()
 

@@ -62,18 +62,14 @@ class PreprocessConfig:
         if self.contrast not in (-1, 1):
             raise ConfigurationError(f"contrast is {self.contrast}; expected 1 or -1.")
         if self.normalise not in NORMALISATIONS:
-            raise ConfigurationError(
-                f"normalise is {self.normalise!r}; expected one of {', '.join(NORMALISATIONS)}."
-            )
+            raise ConfigurationError(f"normalise is {self.normalise!r}; expected one of {', '.join(NORMALISATIONS)}.")
         if self.box_size is not None and self.box_size < 4:
             raise ConfigurationError(f"box_size is {self.box_size}; expected at least 4 pixels.")
         if not (np.isfinite(self.deviation) and self.deviation > 0):
             raise ConfigurationError(f"deviation is {self.deviation}; expected a positive number.")
 
 
-def preprocess(
-    images: Float[np.ndarray, "batch n n"], config: PreprocessConfig
-) -> Float[np.ndarray, "batch m m"]:
+def preprocess(images: Float[np.ndarray, "batch n n"], config: PreprocessConfig) -> Float[np.ndarray, "batch m m"]:
     """Apply steps 2 to 5 of this module to a block of images, on the host."""
     images = np.asarray(images, np.float32)
     if config.box_size is not None:
@@ -104,9 +100,7 @@ def background_mean(images: Float[np.ndarray, "batch n n"]) -> Float[np.ndarray,
     return np.take(images.reshape(len(images), -1), outside, axis=1).mean(axis=1)
 
 
-def fourier_crop(
-    images: Float[np.ndarray, "batch n n"], m: int
-) -> Float[np.ndarray, "batch m m"]:
+def fourier_crop(images: Float[np.ndarray, "batch n n"], m: int) -> Float[np.ndarray, "batch m m"]:
     """Resample images to a box of m pixels of n/m the size, about the centre, on the host.
 
     Raises
@@ -115,9 +109,7 @@ def fourier_crop(
     """
     n = images.shape[-1]
     if m > n:
-        raise ConfigurationError(
-            f"box {m} is larger than the particles' box {n}; choose a box of at most {n} pixels."
-        )
+        raise ConfigurationError(f"box {m} is larger than the particles' box {n}; choose a box of at most {n} pixels.")
     if m == n:
         return images
     fourier = scipy.fft.rfft2(np.fft.ifftshift(images, axes=(1, 2)))
@@ -146,9 +138,7 @@ def restore_signs(
     return scipy.fft.irfft2(fourier, s=images.shape[-2:], overwrite_x=True)
 
 
-def ctf_signs(
-    ctf: CTFParams, n: int, pixel_size: float
-) -> Float[np.ndarray, "batch n half"]:
+def ctf_signs(ctf: CTFParams, n: int, pixel_size: float) -> Float[np.ndarray, "batch n half"]:
     """Return 1, or -1 where the CTF (`libhetero.physics.ctf`) is negative, for many particles on the host.
 
     Parameters
@@ -158,8 +148,7 @@ def ctf_signs(
     pixel_size : Å.
     """
     columns = {
-        field.name: np.asarray(getattr(ctf, field.name), np.float64)[:, None, None]
-        for field in dataclasses.fields(ctf)
+        field.name: np.asarray(getattr(ctf, field.name), np.float64)[:, None, None] for field in dataclasses.fields(ctf)
     }
     params = CTFParams(**columns)
     x, y = np.moveaxis(frequencies_2d(n).astype(np.float64) / pixel_size, -1, 0)

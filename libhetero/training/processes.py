@@ -63,9 +63,7 @@ class Processes:
             )
         host, _, port = self.coordinator.rpartition(":")
         if not host or not port.isdecimal() or not 0 < int(port) < 65536:
-            raise ConfigurationError(
-                f"the coordinator is {self.coordinator}; expected HOST:PORT, such as node01:5000."
-            )
+            raise ConfigurationError(f"the coordinator is {self.coordinator}; expected HOST:PORT, such as node01:5000.")
         if self.count < 1:
             raise ConfigurationError(f"--nprocs is {self.count}; expected at least 1.")
         if not 0 <= self.index < self.count:
@@ -94,9 +92,7 @@ def processes_asked(
 
 
 @contextlib.contextmanager
-def joined(
-    processes: Processes | None, told: Callable[[int, int], None] | None = None
-) -> Iterator[None]:
+def joined(processes: Processes | None, told: Callable[[int, int], None] | None = None) -> Iterator[None]:
     """Compute together with the other processes inside; nothing touches a device before.
 
     Parameters
@@ -145,9 +141,8 @@ def _join(processes: Processes) -> None:
     if processes.index:
         _reach(processes.coordinator, limit)
     jax.distributed.initialize(
-        processes.coordinator, processes.count, processes.index,
-        cluster_detection_method="deactivate", **options,
-    )  # fmt: skip
+        processes.coordinator, processes.count, processes.index, cluster_detection_method="deactivate", **options
+    )
 
 
 def slurm_devices(environment: Mapping[str, str]) -> list[int] | None:

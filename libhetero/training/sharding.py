@@ -76,19 +76,14 @@ def place_batch(batch: Any, mesh: Mesh) -> Any:
     sharding = over_batch(mesh)
     if jax.process_count() == 1:
         return jax.device_put(batch, sharding)
-    return jax.tree.map(
-        lambda rows: jax.make_array_from_process_local_data(sharding, np.asarray(rows)), batch
-    )
+    return jax.tree.map(lambda rows: jax.make_array_from_process_local_data(sharding, np.asarray(rows)), batch)
 
 
 def place_replicated(tree: Any, mesh: Mesh) -> Any:
     """Put the same arrays on every device."""
     sharding = replicated(mesh)
     return jax.tree.map(
-        lambda array: jax.make_array_from_process_local_data(
-            sharding, np.asarray(array), np.shape(array)
-        ),
-        tree,
+        lambda array: jax.make_array_from_process_local_data(sharding, np.asarray(array), np.shape(array)), tree
     )
 
 
@@ -100,6 +95,4 @@ def on_first_device(tree: Any) -> Any:
 def compile_step(step: Callable, mesh: Mesh) -> Callable:
     """Compile step(state, batch) -> (state, metrics) for the mesh; the old state is given up."""
     whole, cut = replicated(mesh), over_batch(mesh)
-    return jax.jit(
-        step, in_shardings=(whole, cut), out_shardings=(whole, whole), donate_argnums=0
-    )
+    return jax.jit(step, in_shardings=(whole, cut), out_shardings=(whole, whole), donate_argnums=0)

@@ -55,9 +55,8 @@ def amplitude_changes(rng, position, piece, particles, noise, leak, presence=0.5
 
 
 def imperfect_amplitudes(
-    rng, position, piece, particles,
-    leak=0.3, noise=0.1, error=0.15, correlated=0.3, core=0.08, scale=0.05, small=1.0,
-):  # fmt: skip
+    rng, position, piece, particles, leak=0.3, noise=0.1, error=0.15, correlated=0.3, core=0.08, scale=0.05, small=1.0
+):
     """Return relative amplitudes (particles, N) as an imperfectly trained decoder gives them.
 
     States are guessed through a sigmoid with an `error` that grows as pieces shrink and that is
@@ -86,9 +85,18 @@ def imperfect_amplitudes(
 
 
 def imperfect_motions(
-    rng, position, piece, particles,
-    leak=0.3, noise=0.3, error=0.15, correlated=0.3, crosstalk=0.1, drift=0.2, extent=1.0,
-):  # fmt: skip
+    rng,
+    position,
+    piece,
+    particles,
+    leak=0.3,
+    noise=0.3,
+    error=0.15,
+    correlated=0.3,
+    crosstalk=0.1,
+    drift=0.2,
+    extent=1.0,
+):
     """Return displacements (particles, N, 3) in Å as an imperfectly trained decoder gives them.
 
     Pieces tilt about hinges, by about 2.2 Å times `extent` of each, so that motion fades to zero

@@ -71,7 +71,9 @@ def test_very_many_particles_go_through_mini_batches(monkeypatch):
 
     made = []
     whole = sklearn.cluster.MiniBatchKMeans
-    monkeypatch.setattr(sklearn.cluster, "MiniBatchKMeans", lambda **options: (made.append(options), whole(**options))[1])
+    monkeypatch.setattr(
+        sklearn.cluster, "MiniBatchKMeans", lambda **options: (made.append(options), whole(**options))[1]
+    )
     kmeans_classes(points, 5)
     assert not made
     monkeypatch.setattr(module, "LARGEST_PRODUCT", 3000 * 5 - 1)

@@ -62,16 +62,13 @@ def test_changes_are_relative_to_the_neutral_model():
 def mixture(rng, amplitude=0.0, motion=0.0):
     neutral = Gaussians(np.zeros((5, 3)), np.ones(5), np.full(5, 2.0))
     decoded = Gaussians(
-        2.0 * motion * rng.normal(size=(300, 5, 3)),
-        1 + amplitude * rng.normal(size=(300, 5)),
-        np.full((300, 5), 2.0),
+        2.0 * motion * rng.normal(size=(300, 5, 3)), 1 + amplitude * rng.normal(size=(300, 5)), np.full((300, 5), 2.0)
     )
     return decoded, neutral
 
 
 @pytest.mark.parametrize(
-    "amplitude, motion, expected",
-    [(0.5, 2.0, "amplitude"), (0.05, 0.5, "motion"), (0.1, 0.01, "amplitude")],
+    "amplitude, motion, expected", [(0.5, 2.0, "amplitude"), (0.05, 0.5, "motion"), (0.1, 0.01, "amplitude")]
 )
 def test_the_dominant_change_is_chosen(amplitude, motion, expected):
     decoded, neutral = mixture(np.random.default_rng(3), amplitude, motion)

@@ -27,9 +27,17 @@ def similarity(rows, feature="amplitude"):
 
 @pytest.mark.parametrize(
     "seed, pieces, noise, leak",
-    [(0, 3, 0.03, 0.1), (1, 3, 0.6, 0.4), (2, 4, 0.3, 0.3), (3, 5, 0.03, 0.1), (4, 5, 0.6, 0.4),
-     (5, 6, 0.1, 0.7), (6, 8, 0.03, 0.1), (7, 8, 0.6, 0.4)],
-)  # fmt: skip
+    [
+        (0, 3, 0.03, 0.1),
+        (1, 3, 0.6, 0.4),
+        (2, 4, 0.3, 0.3),
+        (3, 5, 0.03, 0.1),
+        (4, 5, 0.6, 0.4),
+        (5, 6, 0.1, 0.7),
+        (6, 8, 0.03, 0.1),
+        (7, 8, 0.6, 0.4),
+    ],
+)
 def test_optional_pieces_are_found(seed, pieces, noise, leak):
     rng = np.random.default_rng(seed)
     position, piece = complex_of_pieces(rng, 400, pieces)
@@ -63,10 +71,16 @@ def test_turning_pieces_are_found(pieces, noise, leak):
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize(
     "fault",
-    [{}, {"leak": 0.6}, {"noise": 0.4, "error": 0.3}, {"correlated": 0.4, "error": 0.35},
-     {"core": 0.12, "scale": 0.1}, {"small": 0.6, "error": 0.25}],
+    [
+        {},
+        {"leak": 0.6},
+        {"noise": 0.4, "error": 0.3},
+        {"correlated": 0.4, "error": 0.35},
+        {"core": 0.12, "scale": 0.1},
+        {"small": 0.6, "error": 0.25},
+    ],
     ids=["plain", "leaking", "noisy", "correlated", "restless-core", "faint-small-pieces"],
-)  # fmt: skip
+)
 def test_eight_pieces_survive_what_a_decoder_does_to_them(fault, seed):
     rng = np.random.default_rng(seed)
     position, piece = complex_of_pieces(rng, 500, 8, shares=RIBOSOME)
@@ -78,10 +92,16 @@ def test_eight_pieces_survive_what_a_decoder_does_to_them(fault, seed):
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize(
     "fault",
-    [{}, {"leak": 0.6}, {"noise": 1.0, "error": 0.4}, {"crosstalk": 0.15}, {"drift": 0.35},
-     {"extent": (1.0, 0.6, 0.45)}],
+    [
+        {},
+        {"leak": 0.6},
+        {"noise": 1.0, "error": 0.4},
+        {"crosstalk": 0.15},
+        {"drift": 0.35},
+        {"extent": (1.0, 0.6, 0.45)},
+    ],
     ids=["plain", "leaking", "noisy", "crosstalk", "drifting-core", "uneven"],
-)  # fmt: skip
+)
 def test_three_tilting_pieces_survive_what_a_decoder_does_to_them(fault, seed):
     rng = np.random.default_rng(100 + seed)
     position, piece = complex_of_pieces(rng, 400, 3, shares=(0.35, 0.27, 0.22, 0.16))

@@ -28,9 +28,7 @@ def load(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
 
 @pytest.fixture
 def in_process(
-    load: Callable[[str], ModuleType],
-    load_program: Callable[[str], ModuleType],
-    monkeypatch: pytest.MonkeyPatch,
+    load: Callable[[str], ModuleType], load_program: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
 ) -> list[str]:
     """Run stages in this process, to compile once; return the commands run."""
     commands: list[str] = []

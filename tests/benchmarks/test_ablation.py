@@ -6,16 +6,14 @@ import types
 import pytest
 
 from libhetero.configuration import write_json
-from libhetero.pipelines.refine_config import new_config
+from libhetero.pipelines.run.configuration import new_config
 from programs import e2hype_refine
 
 
 @pytest.mark.parametrize("model", ["pointtransformer", "cryohype"])
 def test_every_row_is_a_configuration_of_its_own(load, monkeypatch, model):
     made = []
-    monkeypatch.setattr(
-        "libhetero.pipelines.refine.run", lambda config, **_: made.append(new_config(config))
-    )
+    monkeypatch.setattr("libhetero.pipelines.refine.run", lambda config, **_: made.append(new_config(config)))
     study = load("ablation").STUDIES[model]
     for options in study.rows.values():
         command = f"p.star {study.training} --path run {options}"

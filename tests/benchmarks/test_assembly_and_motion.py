@@ -24,9 +24,8 @@ FIGURES = {
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(("name", "trained"), [("assembly", "pt"), ("motion", "mlp")])
 def test_a_tiny_run(
-    name: str, trained: str, load: Callable, in_process: list[str], tmp_path: Path,
-    capsys: pytest.CaptureFixture,
-) -> None:  # fmt: skip
+    name: str, trained: str, load: Callable, in_process: list[str], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
     work, json_file = tmp_path / "work", tmp_path / "figures.json"
     options = ["--profile", "tiny", "--seed", "3", "--json", str(json_file), "--work", str(work)]
     assert load(name).main([*options, "--rows", trained]) == 0
@@ -53,9 +52,7 @@ def test_a_tiny_run(
     assert "not empty" in capsys.readouterr().err
 
 
-def test_motion_on_a_model_with_too_few_pieces(
-    load: Callable, in_process: list[str], tmp_path: Path
-) -> None:
+def test_motion_on_a_model_with_too_few_pieces(load: Callable, in_process: list[str], tmp_path: Path) -> None:
     """A model of one chain and a table of no moving piece: three are cut off its core."""
     motion = load("motion")
     model = write_model(tmp_path / "a model.pdb", dumbbell())
@@ -101,15 +98,13 @@ def test_every_profile_is_a_command_that_its_programs_accept(
 
 
 def test_one_failed_row_leaves_the_other(
-    load: Callable, monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
-    capsys: pytest.CaptureFixture,
-) -> None:  # fmt: skip
+    load: Callable, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
     def run_stage(name: str, command: str, folder: Path) -> StageResult:
         if name == "pt refine":
             raise UserError("pt refine: failed")
         if name == "mlp score":
-            scored = {"percentile": {"all": 0.75, "optional": 0.7, "always_present": 0.6},
-                      "neutral": {"all": 0.5}}  # fmt: skip
+            scored = {"percentile": {"all": 0.75, "optional": 0.7, "always_present": 0.6}, "neutral": {"all": 0.5}}
             regions = {"recovered": 1, "pieces": 2, "regions": 3, "ari": 0.25, "iou": [1, 0]}
             classes = {"accuracy": 0.9, "pieces": [0.9, 0.9]}
             values = {"amplitude": scored, "regions": regions, "classes": classes}
@@ -128,9 +123,8 @@ def test_one_failed_row_leaves_the_other(
 
 
 def test_mistakes_are_one_line(
-    load: Callable, monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
-    capsys: pytest.CaptureFixture,
-) -> None:  # fmt: skip
+    load: Callable, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
     assembly, harness = load("assembly"), load("harness")
     monkeypatch.setattr(harness, "SHARED", tmp_path / "nowhere")
     (tmp_path / "broken.json").write_text("{")

@@ -28,8 +28,14 @@ def test_exit_code_and_one_line_are_checked(faults):
     assert faults.check(1, warned + line, 1, "particles.mrcs", r"image \d+") == warned + line
     faults.check(0, warned, 0)
     for found, said, code, *patterns in (
-        (0, "", 1), (1, line, 0), (1, 2 * line, 1), (0, line, 0), (1, "", 1), (1, line, 1, "image 7"), (-9, "", 1),
-    ):  # fmt: skip
+        (0, "", 1),
+        (1, line, 0),
+        (1, 2 * line, 1),
+        (0, line, 0),
+        (1, "", 1),
+        (1, line, 1, "image 7"),
+        (-9, "", 1),
+    ):
         with pytest.raises(faults.NotSurvived):
             faults.check(found, said, code, *patterns)
 

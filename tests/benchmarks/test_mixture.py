@@ -12,13 +12,11 @@ import pytest
 from libhetero.configuration import from_dict
 from libhetero.io import Atoms
 from libhetero.models.hype.config import HypeConfig
-from libhetero.pipelines.refine_config import new_config
+from libhetero.pipelines.run.configuration import new_config
 from programs import e2hype_refine
 from tests.simulate.test_cut import dumbbell, write_model
 
-FIGURES = {
-    "fsc_auc_mean", "fsc_auc_median", "fsc_auc_std", "ratio_to_bound", "gap_closed", "chamfer", "viou",
-}  # fmt: skip
+FIGURES = {"fsc_auc_mean", "fsc_auc_median", "fsc_auc_std", "ratio_to_bound", "gap_closed", "chamfer", "viou"}
 TRAINED = FIGURES | {"ari", "images_per_s", "seconds", "peak_memory"}
 
 
@@ -36,9 +34,8 @@ def models(tmp_path: Path) -> list[str]:
 
 @pytest.mark.timeout(900)
 def test_a_tiny_run(
-    load: Callable, in_process: list[str], models: list[str], tmp_path: Path,
-    capsys: pytest.CaptureFixture,
-) -> None:  # fmt: skip
+    load: Callable, in_process: list[str], models: list[str], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
     path = tmp_path / "figures.json"
     work = str(tmp_path / "work")
     options = ["--profile", "tiny", "--seed", "3", "--structures", *models, "--json", str(path), "--work", work]
@@ -53,9 +50,7 @@ def test_a_tiny_run(
     trained = [command for command in in_process if "refine" in command]
     assert "--ind pilot.pkl" in trained[0] and f"--niter {rows['default']['epochs']}" in trained[1]
     assert all("--seed 3" in command for command in in_process)
-    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[-5:-2]] == [
-        "default", "bound", "floor",
-    ]  # fmt: skip
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[-5:-2]] == ["default", "bound", "floor"]
     count = len(in_process)
     assert load("mixture").main([*options, "--rows", "default", "mlp", "--seconds", "0.5"]) == 0
     both = json.loads(path.read_text())["rows"]
@@ -69,9 +64,7 @@ def test_a_tiny_run(
 
 def test_rows_are_models_of_their_own(load: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     made = []
-    monkeypatch.setattr(
-        "libhetero.pipelines.refine.run", lambda config, **_: made.append(new_config(config).model)
-    )
+    monkeypatch.setattr("libhetero.pipelines.refine.run", lambda config, **_: made.append(new_config(config).model))
     mixture = load("mixture")
     for profile in mixture.PROFILES.values():
         made.clear()
@@ -88,9 +81,7 @@ def test_rows_are_models_of_their_own(load: Callable, monkeypatch: pytest.Monkey
 
 def test_every_row_cuts_what_its_encoder_sees(load: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     made = []
-    monkeypatch.setattr(
-        "libhetero.pipelines.refine.run", lambda config, **_: made.append(new_config(config).model)
-    )
+    monkeypatch.setattr("libhetero.pipelines.refine.run", lambda config, **_: made.append(new_config(config).model))
     mixture = load("mixture")
     for profile in mixture.PROFILES.values():
         for row in mixture.ROWS:

@@ -18,8 +18,10 @@ def test_sizes_are_read_from_the_text(load) -> None:
     module = load("collectives")
     found = module.collectives("\n".join([REDUCED, STARTED, HALF, OTHERS]))
     assert [(one.kind, one.size, one.overlapped) for one in found] == [
-        ("all-reduce", 4 * (4 + 32 + 1), False), ("all-gather", 128, True), ("reduce-scatter", 24, False),
-    ]  # fmt: skip
+        ("all-reduce", 4 * (4 + 32 + 1), False),
+        ("all-gather", 128, True),
+        ("reduce-scatter", 24, False),
+    ]
     with pytest.raises(ValueError, match="q7"):
         module.shape_bytes("q7", "3")
 

@@ -8,6 +8,7 @@ import pytest
 
 from libhetero.training.flops import product_flops
 
+
 @pytest.fixture(autouse=True)
 def allocator_as_it_is(monkeypatch):
     monkeypatch.setattr("libhetero.cli.allocator.keep_freed_memory", lambda environment: False)
@@ -47,8 +48,7 @@ def test_published_work_is_what_the_project_counted(load):
     made = speed.decoders(sizes)
     latent = jax.ShapeDtypeStruct((8, 3), jnp.float32)
     work = {
-        name: product_flops(made[name].loss, made[name].params, latent) / 8e9
-        for name in ("transcription", "paper")
+        name: product_flops(made[name].loss, made[name].params, latent) / 8e9 for name in ("transcription", "paper")
     }
     assert work["transcription"] == pytest.approx(36.1, abs=0.3)
     assert work["paper"] == pytest.approx(24.0, abs=0.1)

@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from libhetero.models.gmm import vector_attention
 from libhetero.models.gmm.config import GmmConfig
-from libhetero.models.gmm.published import PublishedDecoder
-from libhetero.models.gmm.topology import build_topology
+from libhetero.models.gmm.decoder import vector_attention
+from libhetero.models.gmm.decoder.published import PublishedDecoder
+from libhetero.models.gmm.decoder.topology import build_topology
 from libhetero.physics.gaussians import project_gaussians
 from tests.models.tiny_models import BOX, PIXEL, mixture, poses, quick_jit, random_params
 
@@ -49,9 +49,7 @@ def test_decoder(transcription, monkeypatch, name):
 
     @quick_jit
     def both(params, latent):
-        own, own_transpose = jax.vjp(
-            lambda p, z: decoder.apply({"params": p}, z, levels), params, latent
-        )
+        own, own_transpose = jax.vjp(lambda p, z: decoder.apply({"params": p}, z, levels), params, latent)
         plain, transpose = jax.vjp(lambda p, z: transcription.decode(p, z, levels), params, latent)
         return (own, own_transpose(cotangent)), (plain, transpose(cotangent))
 
@@ -63,10 +61,7 @@ def test_projector(transcription):
 
     @quick_jit
     def both(gaussians):
-        return (
-            transcription.project(gaussians, pose, BOX, PIXEL),
-            project_gaussians(gaussians, pose, BOX, PIXEL),
-        )
+        return (transcription.project(gaussians, pose, BOX, PIXEL), project_gaussians(gaussians, pose, BOX, PIXEL))
 
     plain, own = both(jax.tree.map(jnp.asarray, mixture()))
     np.testing.assert_allclose(own, plain, atol=1e-5 * float(jnp.abs(plain).max()))

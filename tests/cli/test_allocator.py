@@ -26,9 +26,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
-@pytest.mark.parametrize(
-    "name", ["GLIBC_TUNABLES", "LD_PRELOAD", "MALLOC_ARENA_MAX", "MALLOC_TRIM_THRESHOLD_"]
-)
+@pytest.mark.parametrize("name", ["GLIBC_TUNABLES", "LD_PRELOAD", "MALLOC_ARENA_MAX", "MALLOC_TRIM_THRESHOLD_"])
 def test_the_users_own_choice_stands(name: str) -> None:
     assert not keep_freed_memory({name: "1"})
     assert allocator_variables({name: "1"}) == {}
@@ -38,9 +36,7 @@ def test_the_users_own_choice_stands(name: str) -> None:
 def test_a_large_block_is_mapped_once() -> None:
     def faults(mode: str, **variables: str) -> int:
         command, environment = [sys.executable, "-c", FAULTS, mode], os.environ | variables
-        done = subprocess.run(
-            command, check=True, capture_output=True, text=True, env=environment
-        )
+        done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
         return int(done.stdout)
 
     plain = faults("plain")

@@ -7,9 +7,7 @@ from pathlib import Path
 
 from libhetero.cli import Eman2Log
 
-LINE = re.compile(
-    rb"(\d{4}/\d\d/\d\d \d\d:\d\d:\d\d)\t(.{19})\t([ \d]{6})/([ \d-]{6})\t([^\t]+)\t([^\t\n]+)\n"
-)
+LINE = re.compile(rb"(\d{4}/\d\d/\d\d \d\d:\d\d:\d\d)\t(.{19})\t([ \d]{6})/([ \d-]{6})\t([^\t]+)\t([^\t\n]+)\n")
 
 
 def test_start_writes_the_format_of_eman2(tmp_path: Path) -> None:

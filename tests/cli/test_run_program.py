@@ -72,17 +72,17 @@ DEVICE = type("JaxRuntimeError", (RuntimeError,), {})("RESOURCE_EXHAUSTED: 9 GiB
         (ENOSPC, "out/particles.mrcs: no space left on the device. Free some space, or write elsewhere."),
         (OSError(errno.ENOSPC, "full"), "no space left on the device. Free some space, or write elsewhere."),
         (DENIED, "/data/out: permission denied. Change its permissions, or choose another place."),
-        (FileNotFoundError(errno.ENOENT, "gone", "x.star"), "x.star: no such file or folder. "
-         "Check the name, and the folder the program runs in."),
+        (
+            FileNotFoundError(errno.ENOENT, "gone", "x.star"),
+            "x.star: no such file or folder. Check the name, and the folder the program runs in.",
+        ),
         (OSError(errno.EIO, "Input/output error", b"x.star"), "x.star: Input/output error."),
         (OSError("Unable to open file"), "Unable to open file."),
         (MemoryError(), "the memory is exhausted: use a smaller batch, a smaller box or a larger machine."),
         (DEVICE, "the device's memory is exhausted: use a smaller batch, a smaller box or a larger machine."),
     ],
-)  # fmt: skip
-def test_a_mistake_is_one_line_and_exit_code_1(
-    error: Exception, line: str, capsys: pytest.CaptureFixture
-) -> None:
+)
+def test_a_mistake_is_one_line_and_exit_code_1(error: Exception, line: str, capsys: pytest.CaptureFixture) -> None:
     def call(options: object, session: Session) -> None:
         raise error
 
@@ -116,10 +116,8 @@ def test_interruption_is_one_line_and_130(capsys: pytest.CaptureFixture) -> None
         (["--batch", "x"], "argument --batch: invalid int value: 'x'"),
         (["--threads", "-2"], "argument --threads: expected a whole number of threads ≥ 0, got '-2'"),
     ],
-)  # fmt: skip
-def test_a_wrong_option_is_one_line_and_exit_code_2(
-    argv: list[str], line: str, capsys: pytest.CaptureFixture
-) -> None:
+)
+def test_a_wrong_option_is_one_line_and_exit_code_2(argv: list[str], line: str, capsys: pytest.CaptureFixture) -> None:
     assert _run(lambda options, session: None, *argv) == 2
     assert capsys.readouterr() == ("", f"{PROG}: {line}; see {PROG} --help.\n")
     assert not Path(".eman2log.txt").exists()
@@ -137,9 +135,7 @@ def test_help_states_defaults_and_version_answers(capsys: pytest.CaptureFixture)
 @pytest.mark.parametrize(
     ("verbose", "told"), [("0", ""), ("1", "done\n"), ("2", "done\ndetail\n"), ("9", "done\ndetail\n")]
 )
-def test_messages_go_to_stdout_and_warnings_to_stderr(
-    verbose: str, told: str, capsys: pytest.CaptureFixture
-) -> None:
+def test_messages_go_to_stdout_and_warnings_to_stderr(verbose: str, told: str, capsys: pytest.CaptureFixture) -> None:
     def call(options: object, session: Session) -> None:
         logger = logging.getLogger("libhetero.try")
         logger.info("done")
@@ -151,9 +147,7 @@ def test_messages_go_to_stdout_and_warnings_to_stderr(
     assert not logging.getLogger("libhetero").handlers
 
 
-def test_threads_and_cache_are_set_for_the_time_of_the_call(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_threads_and_cache_are_set_for_the_time_of_the_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "5")
     seen = {}
     assert _run(lambda options, session: seen.update(os.environ), "--threads", "3") == 0
@@ -174,9 +168,7 @@ def test_the_users_own_choice_of_cache_stands(name: str, monkeypatch: pytest.Mon
     assert "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES" not in seen
 
 
-def test_a_cache_that_cannot_be_made_is_done_without(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_cache_that_cannot_be_made_is_done_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     seen = {}
@@ -209,9 +201,7 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
         "raise SystemExit(run_program(common_parser('Try.'), [], call))"
     )
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
-    command = f"{sys.executable} -c \"{code}\" | head -n 1"
-    done = subprocess.run(
-        command, shell=True, capture_output=True, text=True, env=environment, timeout=60
-    )
+    command = f'{sys.executable} -c "{code}" | head -n 1'
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, env=environment, timeout=60)
     assert done.stdout == "0\n"
     assert done.stderr == ""

@@ -21,9 +21,7 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return "note.py"
 
 
-def test_a_stage_runs_in_its_folder_and_is_measured(
-    program: str, tmp_path: Path, capfd: pytest.CaptureFixture
-) -> None:
+def test_a_stage_runs_in_its_folder_and_is_measured(program: str, tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
     found = stages.run_stage("first", f"{program} 'two words'", tmp_path)
     assert (tmp_path / "note").read_text() == "two words"
     assert found.name == "first" and found.seconds > 0 and found.peak_bytes > 2**26

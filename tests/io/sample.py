@@ -65,6 +65,4 @@ def assert_same_pose(first, second):
 def assert_same_ctf(first, second):
     """Equal to what the digits of a text format hold."""
     for name in first.__dataclass_fields__:
-        np.testing.assert_allclose(
-            getattr(first, name), getattr(second, name), rtol=2e-6, atol=2e-6, err_msg=name
-        )
+        np.testing.assert_allclose(getattr(first, name), getattr(second, name), rtol=2e-6, atol=2e-6, err_msg=name)

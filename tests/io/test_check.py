@@ -103,7 +103,5 @@ def test_optics_groups(particles, tmp_path, monkeypatch):
     again = read_particles("list.star")
     assert count_optics_groups(again) == 2
     np.testing.assert_array_equal(again.ctf.voltage, particles.ctf.voltage)
-    six = read_particles(
-        shared_file("formats", "relion31", "relion31.6opticsgroups.star"), need_images=False
-    )
+    six = read_particles(shared_file("formats", "relion31", "relion31.6opticsgroups.star"), need_images=False)
     assert 1 <= count_optics_groups(six) <= 6

@@ -109,9 +109,7 @@ def project(volume, rotation):
 def test_toy_projections_are_slices_of_their_volume():
     """The stack is centred: its translations belong to another experiment and are left out."""
     folder = shared_file("formats", "cryodrgn")
-    particles = read_particles(
-        folder / "toy_projections.mrcs", poses=folder / "toy_angles.pkl", pixel_size=1.0
-    )
+    particles = read_particles(folder / "toy_projections.mrcs", poses=folder / "toy_angles.pkl", pixel_size=1.0)
     volume, _ = read_volume(folder / "toymodel_small_nocenter.mrc")
     images = ImageReader(particles).read(range(20))
     for image, rotation in zip(images, particles.pose.rotation, strict=False):

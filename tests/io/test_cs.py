@@ -22,9 +22,7 @@ def test_poses_are_those_of_cryodrgn(particles):
     np.testing.assert_allclose(particles.pose.rotation, rotation, atol=1e-6)
     length = (particles.box_size * particles.pixel_size)[:, None]
     np.testing.assert_allclose(particles.pose.shift, shift * length, atol=1e-4)
-    np.testing.assert_allclose(
-        particles.pose.shift[0], [-11.334375 * 2.95, 1.828125 * 2.95], rtol=1e-5
-    )
+    np.testing.assert_allclose(particles.pose.shift[0], [-11.334375 * 2.95, 1.828125 * 2.95], rtol=1e-5)
 
 
 def test_ctf_is_that_of_cryodrgn(particles):
@@ -58,9 +56,7 @@ def test_import_and_export(particles, tmp_path):
     moved.pose.shift[:] += 5
     write_particles(tmp_path / "moved.cs", moved)
     again = np.load(tmp_path / "moved.cs")
-    np.testing.assert_allclose(
-        again["alignments3D/shift"], rows["alignments3D/shift"] - 5 / 2.95, atol=1e-4
-    )
+    np.testing.assert_allclose(again["alignments3D/shift"], rows["alignments3D/shift"] - 5 / 2.95, atol=1e-4)
     np.testing.assert_allclose(again["alignments3D/pose"], rows["alignments3D/pose"])
     np.testing.assert_array_equal(again["ctf/df1_A"], rows["ctf/df1_A"])
 
@@ -78,9 +74,7 @@ def test_a_pixel_size_given_is_written(particles, tmp_path):
         again = read_particles(tmp_path / name, need_images=False)
         rows = again.source.data.particles
         np.testing.assert_array_equal(rows["alignments3D/shift"], old["alignments3D/shift"])
-        np.testing.assert_allclose(
-            rows["alignments3D/psize_A"], old["alignments3D/psize_A"] * (3.5 / 2.95), rtol=1e-5
-        )
+        np.testing.assert_allclose(rows["alignments3D/psize_A"], old["alignments3D/psize_A"] * (3.5 / 2.95), rtol=1e-5)
         np.testing.assert_allclose(again.pixel_size, 3.5)
         np.testing.assert_allclose(again.pose.shift, given.pose.shift, atol=1e-3)
 
@@ -90,9 +84,7 @@ def test_exported_and_empty_tables(tmp_path, monkeypatch):
     path = shared_file("formats", "cryosparc", "cryosparc_J2_particles_exported.cs")
     particles = read_particles(path, need_images=False)
     assert len(particles) == 22 and particles.pose is None and particles.contrast == -1
-    assert particles.files[0].endswith(
-        "/J1/imported/000090334788266266069_18jam15b_0345_ali_DW.mrcs"
-    )
+    assert particles.files[0].endswith("/J1/imported/000090334788266266069_18jam15b_0345_ali_DW.mrcs")
     assert len(read_particles(shared_file("formats", "cryosparc", "4k_dataset.cs"))) == 0
 
 

@@ -29,9 +29,7 @@ def _many_stacks(folder, pixels):
     """One image a stack, as a set in the order of the stacks."""
     sets = [_stack(folder / f"{i}.mrcs", pixels[i : i + 1]) for i in range(len(pixels))]
     whole = sets[0].take(np.zeros(len(pixels), int))
-    return dataclasses.replace(
-        whole, files=tuple(one.files[0] for one in sets), file_id=np.arange(len(pixels))
-    )
+    return dataclasses.replace(whole, files=tuple(one.files[0] for one in sets), file_id=np.arange(len(pixels)))
 
 
 def test_images_that_follow_each_other_are_one_read(tmp_path, pixels, monkeypatch) -> None:

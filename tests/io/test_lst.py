@@ -49,21 +49,14 @@ def test_paths_are_relative_to_the_current_folder(stack, monkeypatch):
     particles, _ = sample_particles(stack)
     (stack / "sets").mkdir()
     write_particles("sets/list.lst", particles)
-    assert read_particles("sets/list.lst").files == tuple(
-        particles.files[i] for i in dict.fromkeys(particles.file_id)
-    )
+    assert read_particles("sets/list.lst").files == tuple(particles.files[i] for i in dict.fromkeys(particles.file_id))
     monkeypatch.chdir(stack / "sets")
     write_particles("list.lst", particles)
     assert str(stack / "first.mrcs") in (stack / "sets" / "list.lst").read_text()
 
 
 @pytest.mark.parametrize(
-    "text",
-    [
-        '{"a":{"__pickle__":"gASVAAAA"}}',
-        "{'xform.projection': Transform()}",
-        "{1:__import__('os')}",
-    ],
+    "text", ['{"a":{"__pickle__":"gASVAAAA"}}', "{'xform.projection': Transform()}", "{1:__import__('os')}"]
 )
 def test_code_is_refused(stack, text):
     with pytest.raises(DataError, match="refused"):
@@ -72,9 +65,13 @@ def test_code_is_refused(stack, text):
 
 def test_lines_that_eman2_reads(stack):
     path = write_lines(
-        stack, "2\tstack.hdf", '1\tstack.hdf\t{"class": 1, "score": -0.5}   ', "0 stack.hdf",
-        '3\tstack.hdf\t{"note":"' + 12000 * "x" + '"}', header="#LST\n# old header\n",
-    )  # fmt: skip
+        stack,
+        "2\tstack.hdf",
+        '1\tstack.hdf\t{"class": 1, "score": -0.5}   ',
+        "0 stack.hdf",
+        '3\tstack.hdf\t{"note":"' + 12000 * "x" + '"}',
+        header="#LST\n# old header\n",
+    )
     np.testing.assert_array_equal(read_particles(path).image_index, [2, 1, 0, 3])
 
 
@@ -129,9 +126,7 @@ def test_lists_of_eman2():
         np.testing.assert_allclose(particles.pixel_size, 2.5)
     ctf = whole.ctf
     np.testing.assert_allclose(ctf.defocus_u - ctf.defocus_v, 500, rtol=1e-5)
-    np.testing.assert_allclose(
-        (ctf.defocus_u + ctf.defocus_v) / 2, [15e3, 16e3, 17e3, 18e3], rtol=1e-6
-    )
+    np.testing.assert_allclose((ctf.defocus_u + ctf.defocus_v) / 2, [15e3, 16e3, 17e3, 18e3], rtol=1e-6)
     np.testing.assert_allclose(np.degrees(ctf.defocus_angle), 30, rtol=1e-6)
     np.testing.assert_allclose(ctf.amplitude_contrast, 0.1, rtol=1e-6)
     assert ctf.b_factor[0] == 100 and ctf.voltage[0] == 300
@@ -150,6 +145,4 @@ def test_phase_plate_without_our_key():
     ctf = sample_ctf(9)
     again = ctf_from_fields(fields_from_ctf(ctf, np.full(9, 2.0)), np.full(9, np.nan), ctf.scale)
     total = np.arcsin(ctf.amplitude_contrast) + ctf.phase_shift
-    np.testing.assert_allclose(
-        np.arcsin(again.amplitude_contrast) + again.phase_shift, total, atol=2e-3
-    )
+    np.testing.assert_allclose(np.arcsin(again.amplitude_contrast) + again.phase_shift, total, atol=2e-3)

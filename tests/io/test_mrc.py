@@ -49,9 +49,7 @@ def test_extended_header_is_skipped(tmp_path):
     with mrcfile.new(tmp_path / "stack.mrcs", data) as file:
         file.voxel_size = 1.5
         file.set_extended_header(np.zeros(768, np.int8))
-    np.testing.assert_array_equal(
-        ImageReader(read_particles(tmp_path / "stack.mrcs")).read([1]), data[1:]
-    )
+    np.testing.assert_array_equal(ImageReader(read_particles(tmp_path / "stack.mrcs")).read([1]), data[1:])
 
 
 def test_stack_written_is_valid(tmp_path):
@@ -68,10 +66,9 @@ def test_stack_written_is_valid(tmp_path):
 
 
 def test_failure_leaves_nothing(tmp_path):
-    with pytest.raises(ValueError):
-        with MrcsWriter(tmp_path / "stack.mrcs", 8, 5, 1.0) as writer:
-            writer.write(np.zeros((1, 8, 8)))
-            raise ValueError
+    with pytest.raises(ValueError, match="stop"), MrcsWriter(tmp_path / "stack.mrcs", 8, 5, 1.0) as writer:
+        writer.write(np.zeros((1, 8, 8)))
+        raise ValueError("stop")
     with pytest.raises(DataError, match="1 images were written; expected 5"):
         with MrcsWriter(tmp_path / "stack.mrcs", 8, 5, 1.0) as writer:
             writer.write(np.zeros((1, 8, 8)))
@@ -163,9 +160,7 @@ def test_images_are_no_map(tmp_path):
 
 def test_real_maps():
     volume, pixel_size = read_volume(shared_file("formats", "eman2", "vol.mrc"))
-    np.testing.assert_array_equal(
-        volume, read_volume(shared_file("formats", "eman2", "vol.hdf"))[0]
-    )
+    np.testing.assert_array_equal(volume, read_volume(shared_file("formats", "eman2", "vol.hdf"))[0])
     assert volume.shape == (48, 48, 48) and pixel_size == pytest.approx(3.0)
     assert volume[24, 24, 24] > volume[24, 24, 20]
     volume, _ = read_volume(shared_file("maps", "EMD-1997_GroEL.map.gz"))

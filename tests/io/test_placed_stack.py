@@ -27,9 +27,7 @@ def test_any_order_gives_the_file_of_a_writer(tmp_path: Path) -> None:
     assert stack.path.read_bytes() == (tmp_path / "whole.mrcs").read_bytes()
 
 
-def test_what_the_system_takes_in_part_is_written_whole(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_the_system_takes_in_part_is_written_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stack = PlacedStack(tmp_path / "placed.mrcs", 8, 5, 1.0)
     stack.create()
     pwrite = os.pwrite
@@ -39,9 +37,7 @@ def test_what_the_system_takes_in_part_is_written_whole(
     assert stack.path.read_bytes()[1024:] == IMAGES.tobytes()
 
 
-def test_a_full_disk_is_an_error_of_the_system(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_is_an_error_of_the_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
 

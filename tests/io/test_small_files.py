@@ -49,9 +49,7 @@ def test_gaussians_round_trip(tmp_path, gaussians):
 
 
 def test_gaussians_as_atoms(tmp_path, gaussians):
-    write_gaussians_pdb(
-        tmp_path / "model.pdb", gaussians, np.arange(20), np.arange(20) % 2, (64, 64, 64)
-    )
+    write_gaussians_pdb(tmp_path / "model.pdb", gaussians, np.arange(20), np.arange(20) % 2, (64, 64, 64))
     atoms = read_atoms(tmp_path / "model.pdb")
     order = np.argsort(atoms.b_factor)
     np.testing.assert_allclose(atoms.b_factor[order], np.arange(20), atol=1e-2)
@@ -78,14 +76,10 @@ def test_latent(tmp_path):
 
 
 def test_latents_of_eman2():
-    index, latent = read_latent(
-        shared_file("formats", "eman2", "e2gmm", "midall_e2gmm_batch_first20.txt")
-    )
+    index, latent = read_latent(shared_file("formats", "eman2", "e2gmm", "midall_e2gmm_batch_first20.txt"))
     np.testing.assert_array_equal(index, np.arange(20))
     assert latent.shape == (20, 2)
-    assert read_latent(shared_file("formats", "eman2", "e2gmm", "mid_heter_first20.txt"))[
-        1
-    ].shape == (20, 4)
+    assert read_latent(shared_file("formats", "eman2", "e2gmm", "mid_heter_first20.txt"))[1].shape == (20, 4)
     model = read_gaussians(shared_file("formats", "eman2", "e2gmm", "model100.txt"), 64, 2.0)
     assert len(model.amplitude) == 100
 

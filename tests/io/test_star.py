@@ -249,11 +249,7 @@ def test_export_without_the_original(folder, caplog):
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [
-        ("0@fine.mrcs", "start at 1"),
-        ("x@fine.mrcs", "not number@stack"),
-        ("5@fine.mrcs", "image 5"),
-    ],
+    [("0@fine.mrcs", "start at 1"), ("x@fine.mrcs", "not number@stack"), ("5@fine.mrcs", "image 5")],
 )
 def test_bad_image_names(folder, name, message):
     with pytest.raises(DataError, match=message):
@@ -265,10 +261,7 @@ def test_tilt_groups():
     sizes = np.bincount(particles.group)
     assert len(sizes) == 6 and sizes.sum() == 219
     assert np.all(particles.ctf.b_factor >= 0), "an envelope never grows"
-    assert (
-        read_particles(shared_file("formats", "relion30", "sample_particles_relion30.star")).group
-        is None
-    )
+    assert read_particles(shared_file("formats", "relion30", "sample_particles_relion30.star")).group is None
 
 
 def test_euler_angles_round_trip():

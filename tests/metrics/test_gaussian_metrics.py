@@ -38,9 +38,7 @@ def test_percentile_reference_mends_a_half_density_neutral_model():
     decoded, piece, states = simulated_amplitudes()
     consensus = decoded.mean(axis=0) * 0.3
     neutral = amplitude.amplitude_accuracy(decoded, consensus, piece, states)
-    label_free = amplitude.amplitude_accuracy(
-        decoded, amplitude.percentile_reference(decoded), piece, states
-    )
+    label_free = amplitude.amplitude_accuracy(decoded, amplitude.percentile_reference(decoded), piece, states)
     assert neutral["all"] < 0.9 and label_free["all"] == 1
 
 

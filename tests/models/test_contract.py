@@ -21,16 +21,7 @@ from libhetero.errors import ConfigurationError
 from libhetero.models.family import ModelFamily
 from libhetero.physics.fourier import fourier_image
 from libhetero.records import Batch, Pose
-from tests.models.tiny_models import (
-    BOX,
-    CONFIGS,
-    COUNT,
-    PIXEL,
-    make_model,
-    particles,
-    quick_jit,
-    random_params,
-)
+from tests.models.tiny_models import BOX, CONFIGS, COUNT, PIXEL, make_model, particles, quick_jit, random_params
 
 KEY, OTHER_KEY = (jax.random.key(seed, impl="rbg") for seed in (3, 4))  # quick to compile
 
@@ -150,9 +141,12 @@ def test_latents_do_not_depend_on_the_batch(case):
     assert spread > 1e-4, "every particle has one latent"
     order = np.array([2, 0, 0, 3])
     mixed = Batch(
-        np.asarray(case.batch.images)[order], case.batch.pose.take(order), case.batch.ctf.take(order),
-        case.batch.index[order], np.array([1, 0, 1, 1], np.float32),
-    )  # fmt: skip
+        np.asarray(case.batch.images)[order],
+        case.batch.pose.take(order),
+        case.batch.ctf.take(order),
+        case.batch.index[order],
+        np.array([1, 0, 1, 1], np.float32),
+    )
     found = np.asarray(case.encode(case.params, mixed))
     np.testing.assert_allclose(found, latent[order], atol=1e-4 * spread + 1e-6)
 
@@ -171,10 +165,7 @@ def test_a_saved_model_gives_the_same(case):
 
     latent = quick_jit(again.encode)(case.params, case.batch)
     assert_trees_close(latent, case.encode(case.params, case.batch))
-    programs = [
-        jax.jit(model.loss).lower(case.params, case.batch, KEY).as_text()
-        for model in (case.model, again)
-    ]
+    programs = [jax.jit(model.loss).lower(case.params, case.batch, KEY).as_text() for model in (case.model, again)]
     assert programs[0] == programs[1]
 
 

@@ -18,9 +18,7 @@ def test_devices_share_a_batch_and_send_each_other_sums_alone(name):
     model, config, mesh = make_model(name), TrainingConfig(), sharding.data_mesh()
     assert mesh.size == 4
     optimiser = build_optimiser(config, 10)
-    state = jax.eval_shape(
-        lambda key: start_state(model.init(key), optimiser, config), jax.random.key(0)
-    )
+    state = jax.eval_shape(lambda key: start_state(model.init(key), optimiser, config), jax.random.key(0))
     step = sharding.compile_step(training_step(model.loss, optimiser, config), mesh)
     compiled = step.lower(state, particles(8)).compile(QUICK_COMPILER)
     sent = SENT.findall(compiled.as_text())

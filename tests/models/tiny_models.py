@@ -23,13 +23,28 @@ from libhetero.records import Batch, CTFParams, Gaussians, Pose
 BOX, PIXEL = 16, 4.0
 COUNT = 4
 HYPE = {
-    "patch": 8, "dim": 16, "depth": 2, "heads": 2, "head_dim": 8, "feed_forward": 16,
-    "weight_tokens": 3, "inr_width": 16, "inr_layers": 2, "inr_frequencies": 8,
-}  # fmt: skip
+    "patch": 8,
+    "dim": 16,
+    "depth": 2,
+    "heads": 2,
+    "head_dim": 8,
+    "feed_forward": 16,
+    "weight_tokens": 3,
+    "inr_width": 16,
+    "inr_layers": 2,
+    "inr_frequencies": 8,
+}
 GMM = {
-    "latent_size": 3, "encoder_width": 16, "mlp_width": 16, "points": (6, 64), "neighbours": 4,
-    "channels": 8, "attention_channels": 8, "attention_groups": 2, "interpolation": 3,
-}  # fmt: skip
+    "latent_size": 3,
+    "encoder_width": 16,
+    "mlp_width": 16,
+    "points": (6, 64),
+    "neighbours": 4,
+    "channels": 8,
+    "attention_channels": 8,
+    "attention_groups": 2,
+    "interpolation": 3,
+}
 CONFIGS = {
     "hype": ("hype", HypeConfig(**HYPE)),
     "gmm+pointtransformer": ("gmm", GmmConfig(**GMM)),
@@ -60,10 +75,7 @@ def optics(count: int) -> CTFParams:
     """Return CTFs of one microscope, defocus 1 to 2 µm."""
     ones = np.ones(count, np.float32)
     defocus = np.linspace(10000, 20000, count, dtype=np.float32)
-    return CTFParams(
-        defocus, defocus - 300, 0.4 * ones, 300 * ones, 2.7 * ones, 0.1 * ones, 0 * ones, 0 * ones,
-        ones,
-    )  # fmt: skip
+    return CTFParams(defocus, defocus - 300, 0.4 * ones, 300 * ones, 2.7 * ones, 0.1 * ones, 0 * ones, 0 * ones, ones)
 
 
 def poses(count: int, seed: int = 0) -> Pose:
@@ -97,9 +109,7 @@ def particles(count: int = COUNT, noise: float = 0.5, scale: float = 1.0, seed: 
 def make_model(name: str) -> ModelFamily:
     """Return a model of `CONFIGS`, its statistics measured on particles."""
     family, config = CONFIGS[name]
-    return models.create(
-        family, config, box_size=BOX, pixel_size=PIXEL, sample=particles(), gaussians=mixture()
-    )
+    return models.create(family, config, box_size=BOX, pixel_size=PIXEL, sample=particles(), gaussians=mixture())
 
 
 def random_params(init: Callable[[jax.Array], Any], seed: int = 7) -> Any:

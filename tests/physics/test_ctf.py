@@ -58,12 +58,7 @@ def test_underfocus_keeps_white_particles_white():
 
 def test_pure_amplitude_contrast_is_no_ctf():
     params = dataclasses.replace(
-        PARAMETERS,
-        defocus_u=0.0,
-        defocus_v=0.0,
-        spherical_aberration=0.0,
-        amplitude_contrast=1.0,
-        b_factor=0.0,
+        PARAMETERS, defocus_u=0.0, defocus_v=0.0, spherical_aberration=0.0, amplitude_contrast=1.0, b_factor=0.0
     )
     np.testing.assert_allclose(ctf.ctf_image(params, 8, 2.0), 1.0, atol=1e-6)
 
@@ -74,6 +69,4 @@ def test_astigmatism_is_largest_along_its_angle():
         angle = PARAMETERS.defocus_angle + turn
         at = jnp.array([math.cos(angle), math.sin(angle)]) * 0.11
         round_one = dataclasses.replace(PARAMETERS, defocus_u=defocus, defocus_v=defocus)
-        assert float(ctf.ctf_at(PARAMETERS, at)) == pytest.approx(
-            float(ctf.ctf_at(round_one, at)), abs=2e-4
-        )
+        assert float(ctf.ctf_at(PARAMETERS, at)) == pytest.approx(float(ctf.ctf_at(round_one, at)), abs=2e-4)

@@ -43,9 +43,7 @@ def poses():
         yield Pose(jnp.asarray(matrix[:, :3]), jnp.asarray(matrix[:2, 3] * PIXEL))
 
 
-@pytest.mark.parametrize(
-    ("name", "weight"), [("amp", lambda c: c), ("sign", jnp.sign), ("abs", jnp.abs)]
-)
+@pytest.mark.parametrize(("name", "weight"), [("amp", lambda c: c), ("sign", jnp.sign), ("abs", jnp.abs)])
 def test_ctf_images(name, weight):
     values = json.loads(shared_file("formats", "eman2", "ctf_params.json").read_text())
     params = CTFParams(
@@ -61,9 +59,7 @@ def test_ctf_images(name, weight):
     )
     after = read(f"ctf_{name}_after.mrc")
     transformed = fourier.fourier_image(read("ctf_before.mrc"))
-    found = fourier.real_image(
-        transformed * weight(ctf.ctf_image(params, N, values["apix"])), N
-    )
+    found = fourier.real_image(transformed * weight(ctf.ctf_image(params, N, values["apix"])), N)
     np.testing.assert_allclose(found, after, atol=4e-4 * after.std())
 
 

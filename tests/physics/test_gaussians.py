@@ -52,9 +52,7 @@ def test_agrees_with_the_real_space_sum():
 
 def test_volume_agrees_with_the_real_space_sum():
     gaussians = mixture()
-    expected = twin.volume(
-        *map(np.asarray, (gaussians.position, gaussians.amplitude, gaussians.sigma)), N, PIXEL
-    )
+    expected = twin.volume(*map(np.asarray, (gaussians.position, gaussians.amplitude, gaussians.sigma)), N, PIXEL)
     found = projector.gaussians_to_volume(gaussians, N, PIXEL)
     np.testing.assert_allclose(found, expected, atol=2e-3 * expected.max())
     assert float(found.sum()) == pytest.approx(float(gaussians.amplitude.sum()), rel=1e-5)
@@ -65,9 +63,11 @@ def test_transform_is_that_of_the_map():
     gaussians = mixture()
     volume = projector.gaussians_to_volume(gaussians, N, PIXEL)
     transform = np.asarray(projector.transform_gaussians(gaussians, N, PIXEL))
-    expected = np.fft.rfftn(np.fft.ifftshift(twin.volume(
-        *map(np.asarray, (gaussians.position, gaussians.amplitude, gaussians.sigma)), N, PIXEL
-    )))  # fmt: skip
+    expected = np.fft.rfftn(
+        np.fft.ifftshift(
+            twin.volume(*map(np.asarray, (gaussians.position, gaussians.amplitude, gaussians.sigma)), N, PIXEL)
+        )
+    )
     np.testing.assert_allclose(transform, expected, atol=5e-3)
     np.testing.assert_allclose(np.fft.rfftn(np.fft.ifftshift(volume)), transform, atol=1e-3)
     octants = np.asarray(projector.transform_octants(gaussians, N, PIXEL))
@@ -105,9 +105,7 @@ def test_rotating_the_mixture_is_rotating_the_projection():
     """Projecting Q·model at R equals projecting the model at R Q."""
     gaussians, pose = mixture(), a_pose()
     turn = jnp.asarray(rotation_twin.from_euler(0.4, 1.3, -0.9), jnp.float32)
-    turned = Gaussians(
-        rotations.rotate_points(turn, gaussians.position), gaussians.amplitude, gaussians.sigma
-    )
+    turned = Gaussians(rotations.rotate_points(turn, gaussians.position), gaussians.amplitude, gaussians.sigma)
     combined = Pose(jnp.matmul(pose.rotation, turn, precision="highest"), pose.shift)
     np.testing.assert_allclose(project(turned, pose), project(gaussians, combined), atol=2e-4)
 

@@ -6,12 +6,7 @@ import numpy as np
 import pytest
 
 from libhetero.physics import slices
-from libhetero.physics.fourier import (
-    crop_fourier_image,
-    fourier_image,
-    hermitian_nyquist,
-    real_image,
-)
+from libhetero.physics.fourier import crop_fourier_image, fourier_image, hermitian_nyquist, real_image
 from libhetero.physics.gaussians import gaussians_to_volume, project_gaussians
 from libhetero.records import Pose
 from tests.physics.test_gaussians import PIXEL, a_pose, mixture
@@ -115,9 +110,7 @@ def test_adjoint_in_real_space():
         return real_image(slices.project_volume(slices.prepare_volume(v), pose, n, 1.0), n)
 
     forward, transpose = jax.vjp(project, volume)
-    assert float(jnp.vdot(forward, image)) == pytest.approx(
-        float(jnp.vdot(volume, transpose(image)[0])), rel=1e-3
-    )
+    assert float(jnp.vdot(forward, image)) == pytest.approx(float(jnp.vdot(volume, transpose(image)[0])), rel=1e-3)
 
 
 def test_add_slice_accumulates_real_and_complex():
@@ -157,9 +150,7 @@ def test_opposite_views_are_mirror_images():
     transform = slices.prepare_volume(gaussians_to_volume(mixture(), N, PIXEL))
     rotation = a_pose().rotation
     behind = jnp.asarray(rotation_twin.about_x(np.pi), jnp.float32) @ rotation
-    front, back = (
-        np.asarray(real_image(slices.central_slice(transform, r, N), N)) for r in (rotation, behind)
-    )
+    front, back = (np.asarray(real_image(slices.central_slice(transform, r, N), N)) for r in (rotation, behind))
     np.testing.assert_allclose(back[1:], front[1:][::-1], atol=1e-3)
 
 

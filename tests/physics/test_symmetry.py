@@ -13,9 +13,25 @@ from libhetero.records import Gaussians, Pose
 from tests.reference import rotations as rotation_twin
 
 ORDERS = {
-    "c1": 1, "c2": 2, "C4": 4, "c7": 7, "d1": 2, "d2": 4, "D7": 14, "t": 12, "tet": 12, "o": 24,
-    "oct": 24, "i": 60, "I1": 60, "i2": 60, "i3": 60, "i4": 60, "icos": 60, "icos2": 60,
-}  # fmt: skip
+    "c1": 1,
+    "c2": 2,
+    "C4": 4,
+    "c7": 7,
+    "d1": 2,
+    "d2": 4,
+    "D7": 14,
+    "t": 12,
+    "tet": 12,
+    "o": 24,
+    "oct": 24,
+    "i": 60,
+    "I1": 60,
+    "i2": 60,
+    "i3": 60,
+    "i4": 60,
+    "icos": 60,
+    "icos2": 60,
+}
 
 
 def contains(operators: np.ndarray, wanted: np.ndarray) -> bool:
@@ -27,7 +43,9 @@ def test_it_is_a_group_of_rotations(name):
     operators = symmetry_operators(name)
     assert operators.shape == (ORDERS[name], 3, 3) and operators.dtype == np.float32
     np.testing.assert_array_equal(operators[0], np.eye(3))
-    np.testing.assert_allclose(operators @ operators.transpose(0, 2, 1), np.eye(3)[None] * np.ones((len(operators), 1, 1)), atol=1e-6)
+    np.testing.assert_allclose(
+        operators @ operators.transpose(0, 2, 1), np.eye(3)[None] * np.ones((len(operators), 1, 1)), atol=1e-6
+    )
     np.testing.assert_allclose(np.linalg.det(operators), 1, atol=1e-5)
     for first in operators[:: max(len(operators) // 8, 1)]:
         for second in operators:
@@ -52,9 +70,17 @@ RELION = {
     "o": [((0.5773502, 0.5773502, 0.5773502), 3), ((0, 0, 1), 4)],
     "i1": [((1, 0, 0), 2), ((0.85065080702670, 0, -0.5257311142635), 5), ((0.9341723640, 0.3568220765, 0), 3)],
     "i2": [((0, 0, 1), 2), ((0.525731114, 0, 0.850650807), 5), ((0, 0.356822076, 0.934172364), 3)],
-    "i3": [((-0.5257311143, 0, 0.8506508070), 2), ((0, 0, 1), 5), ((-0.491123477863, 0.356822076471, 0.794654475376), 3)],
-    "i4": [((0.5257311143, 0, 0.8506508070), 2), ((0.894427195321, 0, 0.447213590990), 5), ((0.491123477863, 0.356822076471, 0.794654475376), 3)],
-}  # fmt: skip
+    "i3": [
+        ((-0.5257311143, 0, 0.8506508070), 2),
+        ((0, 0, 1), 5),
+        ((-0.491123477863, 0.356822076471, 0.794654475376), 3),
+    ],
+    "i4": [
+        ((0.5257311143, 0, 0.8506508070), 2),
+        ((0.894427195321, 0, 0.447213590990), 5),
+        ((0.491123477863, 0.356822076471, 0.794654475376), 3),
+    ],
+}
 
 
 @pytest.mark.parametrize("name", RELION)

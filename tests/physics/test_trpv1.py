@@ -68,9 +68,7 @@ def test_given_poses_correlate_and_random_ones_do_not(particles, images):
 def test_shifts_are_right_to_the_pixel(particles, images):
     """Cross-correlation peaks in the middle for every particle."""
     pixel_size = particles.uniform_pixel_size()
-    for projection, image in zip(
-        projections(particles, particles.pose.rotation, pixel_size), images, strict=True
-    ):
+    for projection, image in zip(projections(particles, particles.pose.rotation, pixel_size), images, strict=True):
         cross = np.fft.fft2(image) * np.conj(np.fft.fft2(projection))
         cross[0, 0] = 0
         peak = np.fft.fftshift(np.fft.ifft2(cross).real)

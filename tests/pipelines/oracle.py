@@ -12,11 +12,11 @@ import numpy as np
 
 from libhetero.io import write_latent
 from libhetero.metrics.amplitude import closest_atoms
-from libhetero.pipelines.run_folder import DataConfig, Run, RunConfig, load_particles
-from libhetero.pipelines.score_gaussians import true_displacement
+from libhetero.pipelines.run.folder import DataConfig, Run, RunConfig, load_particles
+from libhetero.pipelines.scoring.gaussians import true_displacement
+from libhetero.pipelines.scoring.truth import Truth, open_truth
 from libhetero.pipelines.simulate import SimulateConfig
 from libhetero.pipelines.simulate import run as simulate
-from libhetero.pipelines.truth import Truth, open_truth
 from libhetero.records import Gaussians
 from libhetero.training.optimiser import TrainingConfig
 
@@ -26,9 +26,17 @@ BOX, PIXEL = 16, 10.0
 def simulated(folder: Path, kind: str, particles: int, **others: Any) -> Truth:
     """Simulate a tiny set and open its truth."""
     config = SimulateConfig(
-        kind, str(folder), particles=particles, box_size=BOX, pixel_size=PIXEL, snr=None,
-        pieces=2, structures=3, threads=1, **others,
-    )  # fmt: skip
+        kind,
+        str(folder),
+        particles=particles,
+        box_size=BOX,
+        pixel_size=PIXEL,
+        snr=None,
+        pieces=2,
+        structures=3,
+        threads=1,
+        **others,
+    )
     return open_truth(simulate(config) / "truth")
 
 
@@ -72,11 +80,7 @@ class GaussianOracle:
 
     def arrays(self):
         """Return the neutral mixture."""
-        return {
-            "position": self.neutral.position,
-            "amplitude": self.neutral.amplitude,
-            "sigma": self.neutral.sigma,
-        }
+        return {"position": self.neutral.position, "amplitude": self.neutral.amplitude, "sigma": self.neutral.sigma}
 
     def encode(self, params, batch):
         """Return the particle's place."""

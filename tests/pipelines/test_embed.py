@@ -7,9 +7,9 @@ from sklearn.metrics import adjusted_rand_score
 from libhetero.errors import ConfigurationError, UserError
 from libhetero.io import read_latent
 from libhetero.pipelines import embed
+from libhetero.pipelines.decoding.mid_latent import read_basis
 from libhetero.pipelines.embed import EmbedConfig
-from libhetero.pipelines.mid_latent import read_basis
-from libhetero.pipelines.run_folder import batches
+from libhetero.pipelines.run.folder import batches
 from tests.pipelines.oracle import simulated, volume_run
 from tests.pipelines.toy_run import field_run, gaussian_run
 
@@ -86,9 +86,10 @@ def drawn(monkeypatch):
     """The labellings that the figure was drawn with, by title."""
     found = {}
     monkeypatch.setattr(
-        embed, "draw_particles",
+        embed,
+        "draw_particles",
         lambda path, plane, labellings, axis: found.update({one.title: one for one in labellings}),
-    )  # fmt: skip
+    )
     return found
 
 
@@ -118,9 +119,16 @@ def test_the_truth_colours_the_figure(tmp_path, monkeypatch, drawn):
 
 @pytest.mark.parametrize(
     ("table", "message"),
-    [("0 1\n60 2", "no particle 60"), ("0 1 2", "3 columns"), ("a b", "not a table of numbers"),
-     ("1 2\n1 3", "particle 1 2 times"), ("0 1.5", "not whole"), ("", "empty"), (None, "no such file")],
-)  # fmt: skip
+    [
+        ("0 1\n60 2", "no particle 60"),
+        ("0 1 2", "3 columns"),
+        ("a b", "not a table of numbers"),
+        ("1 2\n1 3", "particle 1 2 times"),
+        ("0 1.5", "not whole"),
+        ("", "empty"),
+        (None, "no such file"),
+    ],
+)
 def test_labels_that_do_not_fit_are_told_before_anything_is_done(tmp_path, monkeypatch, table, message):
     run, *_ = gaussian_run(tmp_path, count=60)
     monkeypatch.setattr(embed, "open_run", lambda folder: run)
@@ -133,12 +141,16 @@ def test_labels_that_do_not_fit_are_told_before_anything_is_done(tmp_path, monke
 
 @pytest.mark.parametrize(
     ("wrong", "message"),
-    [({"classes": 3, "gaussians": True}, "--classes is of particles"),
-     ({"classes": 3, "class_method": "hdbscan"}, "HDBSCAN finds their number"),
-     ({"classes": 0}, "classes"), ({"class_method": "ward"}, "class_method"),
-     ({"min_size": 20}, "--min_size is of HDBSCAN"), ({"lists": True}, "--lists: which classes"),
-     ({"truth": "a", "labels": "b"}, "--truth and --labels")],
-)  # fmt: skip
+    [
+        ({"classes": 3, "gaussians": True}, "--classes is of particles"),
+        ({"classes": 3, "class_method": "hdbscan"}, "HDBSCAN finds their number"),
+        ({"classes": 0}, "classes"),
+        ({"class_method": "ward"}, "class_method"),
+        ({"min_size": 20}, "--min_size is of HDBSCAN"),
+        ({"lists": True}, "--lists: which classes"),
+        ({"truth": "a", "labels": "b"}, "--truth and --labels"),
+    ],
+)
 def test_options_of_classes_are_checked(wrong, message):
     with pytest.raises(ConfigurationError, match=message):
         EmbedConfig("hype_00", **wrong)

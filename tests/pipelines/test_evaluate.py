@@ -48,9 +48,8 @@ def test_class_volumes_are_those_of_their_mean_latent(tmp_path, gaussians):
 @pytest.mark.parametrize("suffix", ["mrc", "hdf"])
 def test_all_classes_on_another_grid(tmp_path, gaussians, suffix):
     config = EvaluateConfig(
-        str(tmp_path), all_classes=8, pixel_size=20.0, lowpass=60.0, format=suffix,
-        output=str(tmp_path / "elsewhere"),
-    )  # fmt: skip
+        str(tmp_path), all_classes=8, pixel_size=20.0, lowpass=60.0, format=suffix, output=str(tmp_path / "elsewhere")
+    )
     result = evaluate.run(config)
     assert len(result.volumes) == 8
     volume, pixel_size = read_volume(result.volumes[-1])
@@ -207,11 +206,20 @@ def test_mistakes_are_told_in_one_line(tmp_path, gaussians):
 
 @pytest.mark.parametrize(
     "wrong",
-    [{}, {"particles": (1,), "all_classes": 2}, {"particles": (1,), "lowpass": 0.0},
-     {"particles": (1,), "format": "spi"}, {"path": (3,)}, {"path": (3, 4), "route": "rail"},
-     {"grid": 1}, {"particles": (1,), "steps": 3}, {"grid": 3, "centre": "mean"},
-     {"particles": (1,), "crop": 7}, {"path": (1, 2), "over": "pc"}],
-)  # fmt: skip
+    [
+        {},
+        {"particles": (1,), "all_classes": 2},
+        {"particles": (1,), "lowpass": 0.0},
+        {"particles": (1,), "format": "spi"},
+        {"path": (3,)},
+        {"path": (3, 4), "route": "rail"},
+        {"grid": 1},
+        {"particles": (1,), "steps": 3},
+        {"grid": 3, "centre": "mean"},
+        {"particles": (1,), "crop": 7},
+        {"path": (1, 2), "over": "pc"},
+    ],
+)
 def test_configuration_is_checked(wrong):
     with pytest.raises(ConfigurationError):
         EvaluateConfig("hype_00", **wrong)

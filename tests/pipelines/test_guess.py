@@ -10,9 +10,9 @@ from libhetero.io import read_atoms, read_gaussians, write_volume
 from libhetero.physics.gaussians import gaussians_to_volume
 from libhetero.physics.symmetry import symmetric_copies, symmetry_operators
 from libhetero.records import Gaussians
+from tests.models.tiny_models import BOX, PIXEL, mixture, quick_jit
 from tests.pipelines import tiny_set
 from tests.pipelines.tiny_set import write_tiny_set
-from tests.models.tiny_models import BOX, PIXEL, mixture, quick_jit
 
 to_volume = quick_jit(lambda gaussians: gaussians_to_volume(gaussians, BOX, PIXEL))
 
@@ -36,10 +36,7 @@ def write_model(path, shift=0.0):
     places = np.column_stack([8 * np.cos(turn) + shift, 8 * np.sin(turn), np.arange(30) - 15.0])
     with open(path, "w") as file:
         for i, (x, y, z) in enumerate(places):
-            file.write(
-                f"ATOM  {i + 1:5d}  CA  ALA A{i + 1:4d}    {x:8.3f}{y:8.3f}{z:8.3f}  1.00 20.00"
-                "           C\n"
-            )
+            file.write(f"ATOM  {i + 1:5d}  CA  ALA A{i + 1:4d}    {x:8.3f}{y:8.3f}{z:8.3f}  1.00 20.00           C\n")
         file.write("END\n")
     return places
 

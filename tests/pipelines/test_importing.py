@@ -35,15 +35,10 @@ def test_there_and_back(program, tmp_path):
     np.testing.assert_array_equal(ImageReader(listed).read(range(11)), images)
     assert program("project.lst", "--lst2star", "back.star")[0] == 0
     labels = list(starfile.read("input.star")["particles"])
-    first, back = (
-        starfile.read(name, parse_as_string=labels)["particles"]
-        for name in ("input.star", "back.star")
-    )
+    first, back = (starfile.read(name, parse_as_string=labels)["particles"] for name in ("input.star", "back.star"))
     assert first.equals(back)
     assert program("project.lst", "--lst2cs", "back.cs")[0] == 0
-    np.testing.assert_allclose(
-        read_particles("back.cs").pose.rotation, particles.pose.rotation, atol=1e-5
-    )
+    np.testing.assert_allclose(read_particles("back.cs").pose.rotation, particles.pose.rotation, atol=1e-5)
 
 
 def test_white_blobs_are_called_white(program, tmp_path):
@@ -76,9 +71,14 @@ def test_real_particles(program, tmp_path):
 def test_tables_of_cryodrgn(program):
     folder = shared_file("formats", "cryodrgn")
     code, out, err = program(
-        folder / "toy_projections.mrcs", "--poses", folder / "toy_rot_trans.pkl",
-        "--ctf", folder / "test_ctf.pkl", "--ind", folder / "ind100.pkl",
-    )  # fmt: skip
+        folder / "toy_projections.mrcs",
+        "--poses",
+        folder / "toy_rot_trans.pkl",
+        "--ctf",
+        folder / "test_ctf.pkl",
+        "--ind",
+        folder / "ind100.pkl",
+    )
     assert (code, "100 in 1 stack" in out) == (0, True)
     assert len(read_particles("toy_projections.lst").pose.shift) == 100
 

@@ -10,16 +10,8 @@ import pytest
 from libhetero.io import MrcsWriter, read_volume, write_particles
 from libhetero.physics.gaussians import gaussians_to_volume
 from libhetero.pipelines import make3d_classes
-from libhetero.pipelines.class_files import write_classes
-from tests.models.tiny_models import (
-    BOX,
-    PIXEL,
-    clean_images,
-    mixture,
-    optics,
-    poses,
-    quick_jit,
-)
+from libhetero.pipelines.decoding.class_files import write_classes
+from tests.models.tiny_models import BOX, PIXEL, clean_images, mixture, optics, poses, quick_jit
 from tests.pipelines.oracle import simulated, volume_run
 from tests.training.toy import make_particles
 

@@ -10,24 +10,52 @@ import pytest
 
 from libhetero.errors import ConfigurationError, DataError
 from libhetero.io import read_gaussians, read_latent, read_particles, write_volume
-from libhetero.pipelines.run_folder import batches, open_run
-from libhetero.pipelines.run_lock import locked
+from libhetero.pipelines.run.folder import batches, open_run
+from libhetero.pipelines.run.lock import locked
 from libhetero.training.interruption import StopRequest
 from libhetero.training.log import read_log
 from programs.e2hype_refine import main
 from tests.pipelines.tiny_set import BOX, PIXEL, write_tiny_set
 from tests.reference.shared_data import shared_file
 
-HYPE = (
-    "--preset small --set dim=16 --set depth=1 --set heads=2 --set head_dim=8 --set feed_forward=16 "
-    "--set weight_tokens=2 --set inr_width=16 --set inr_layers=1 --set inr_frequencies=8"
-).split()
-GMM = "--preset small --set encoder_width=16 --set mlp_width=16 --nmid 3 --model gmm.txt".split()
-FAMILIES = {
-    "hype": HYPE,
-    "mlp": [*GMM, "--decoder", "mlp"],
-}
-TRAINING = "--niter 3 --batchsz 12 --learnrate 1e-3 --seed 5 --report 1 --checkpoint 1".split()
+HYPE = [
+    "--preset",
+    "small",
+    "--set",
+    "dim=16",
+    "--set",
+    "depth=1",
+    "--set",
+    "heads=2",
+    "--set",
+    "head_dim=8",
+    "--set",
+    "feed_forward=16",
+    "--set",
+    "weight_tokens=2",
+    "--set",
+    "inr_width=16",
+    "--set",
+    "inr_layers=1",
+    "--set",
+    "inr_frequencies=8",
+]
+GMM = ["--preset", "small", "--set", "encoder_width=16", "--set", "mlp_width=16", "--nmid", "3", "--model", "gmm.txt"]
+FAMILIES = {"hype": HYPE, "mlp": [*GMM, "--decoder", "mlp"]}
+TRAINING = [
+    "--niter",
+    "3",
+    "--batchsz",
+    "12",
+    "--learnrate",
+    "1e-3",
+    "--seed",
+    "5",
+    "--report",
+    "1",
+    "--checkpoint",
+    "1",
+]
 
 pytestmark = pytest.mark.usefixtures("compiled_once")
 
@@ -122,7 +150,7 @@ def test_a_run_opens_from_anywhere_and_gives_the_latents_it_wrote(trained) -> No
     folder, _ = trained
     run = open_run(folder)
     assert len(run.particles) == 40 and run.model.family == "gmm"
-    found = [batch for batch in batches(run, 16)]
+    found = list(batches(run, 16))
     assert [batch.images.shape for batch in found] == [(16, BOX, BOX)] * 3
     np.testing.assert_array_equal(found[2].weight, np.arange(16) < 8)
     encode = jax.jit(run.model.encode)
@@ -145,7 +173,7 @@ def test_another_configuration_is_refused_naming_the_keys(trained, capsys) -> No
         assert text in message
     with locked(trained[0]):
         _one_line(capsys, ["--resume", folder], f"{folder}: process {os.getpid()} on", "is training in this folder")
-    changed = "--niter 3 --accum 2 --keep 5 --report 7 --checkpoint 2".split()
+    changed = ["--niter", "3", "--accum", "2", "--keep", "5", "--report", "7", "--checkpoint", "2"]
     assert main(["--resume", folder, *changed]) == 0
 
 

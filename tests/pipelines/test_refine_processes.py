@@ -16,10 +16,30 @@ from tests.pipelines.tiny_set import write_tiny_set
 
 PROJECT = Path(__file__).resolve().parents[2]
 PATIENCE = 180  # seconds
-OPTIONS = (
-    "--preset small --set encoder_width=16 --set mlp_width=16 --nmid 3 --model gmm.txt --decoder mlp "
-    "--batchsz 12 --schedule constant --warmup 0 --seed 5 --report 1"
-).split()
+OPTIONS = [
+    "--preset",
+    "small",
+    "--set",
+    "encoder_width=16",
+    "--set",
+    "mlp_width=16",
+    "--nmid",
+    "3",
+    "--model",
+    "gmm.txt",
+    "--decoder",
+    "mlp",
+    "--batchsz",
+    "12",
+    "--schedule",
+    "constant",
+    "--warmup",
+    "0",
+    "--seed",
+    "5",
+    "--report",
+    "1",
+]
 
 
 @pytest.fixture(scope="module")
@@ -31,14 +51,20 @@ def project(tmp_path_factory):
 
 def _start(project: Path, *arguments: str) -> subprocess.Popen:
     environment = os.environ | {
-        "PYTHONPATH": str(PROJECT), "XLA_FLAGS": "--xla_force_host_platform_device_count=1",
-        "XDG_CACHE_HOME": str(project / "cache"), "LIBHETERO_HEARTBEAT_SECONDS": "10",
-    }  # fmt: skip
+        "PYTHONPATH": str(PROJECT),
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=1",
+        "XDG_CACHE_HOME": str(project / "cache"),
+        "LIBHETERO_HEARTBEAT_SECONDS": "10",
+    }
     program = str(PROJECT / "programs" / "e2hype_refine.py")
     return subprocess.Popen(
-        [sys.executable, program, *arguments], cwd=project, env=environment,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        [sys.executable, program, *arguments],
+        cwd=project,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 def _start_two(project: Path, *arguments: str) -> list[subprocess.Popen]:
@@ -102,4 +128,6 @@ def test_a_killed_process_ends_the_other_with_one_line(project) -> None:
     processes[1].kill()
     (code, _, error), _ = _finish(processes)
     assert code == 1
-    assert error == "e2hype_refine.py: process 1 has died or cannot be reached any more; its own messages may say why.\n"
+    assert (
+        error == "e2hype_refine.py: process 1 has died or cannot be reached any more; its own messages may say why.\n"
+    )

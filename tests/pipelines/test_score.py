@@ -8,12 +8,12 @@ import pytest
 
 from libhetero.errors import ConfigurationError, DataError
 from libhetero.io import write_gaussians, write_latent, write_volume
-from libhetero.pipelines import score
-from libhetero.pipelines.score_gaussians import true_displacement
-from libhetero.pipelines.score_table import finite
-from libhetero.pipelines.sampling import spread_indices
-from libhetero.pipelines.truth import open_truth, places_in_truth
 from libhetero.physics.rotations import axis_angle_to_matrix
+from libhetero.pipelines import score
+from libhetero.pipelines.decoding.sampling import spread_indices
+from libhetero.pipelines.scoring.gaussians import true_displacement
+from libhetero.pipelines.scoring.table import finite
+from libhetero.pipelines.scoring.truth import open_truth, places_in_truth
 from libhetero.records import Gaussians
 from programs.e2hype_refine import main as refine
 from programs.e2hype_score import main

@@ -34,7 +34,7 @@ def test_files_hold_what_their_readers_expect(tmp_path, monkeypatch):
     monkeypatch.setattr(segment, "open_run", lambda folder: run)
     written = {}
     monkeypatch.setattr(
-        "libhetero.pipelines.class_files.write_particles",
+        "libhetero.pipelines.decoding.class_files.write_particles",
         lambda path, particles: written.update({path.name: particles.image_index}),
     )
     result = segment.run(SegmentConfig(str(tmp_path), classes=3))
@@ -88,9 +88,7 @@ def test_classes_come_with_their_gaussians_and_what_differs(tmp_path, monkeypatc
         assert difference.sum() == pytest.approx(gained, abs=0.02 * inside.sum())
 
 
-def test_the_page_links_only_what_is_there_and_tells_commands_that_parse(
-    tmp_path, monkeypatch, load_program
-):
+def test_the_page_links_only_what_is_there_and_tells_commands_that_parse(tmp_path, monkeypatch, load_program):
     run, *_ = gaussian_run(tmp_path)
     monkeypatch.setattr(segment, "open_run", lambda folder: run)
     page = segment.run(SegmentConfig(str(tmp_path))).page
@@ -111,10 +109,16 @@ def test_a_second_segmentation_leaves_nothing_of_the_first(tmp_path, monkeypatch
     (tmp_path / "masks").mkdir()
     (tmp_path / "volumes").mkdir()
     left_over = (
-        "classes_region_04.txt", "region_01_class_07.lst", "region_04.png", "regions_presence.png",
-        "embed_region_04.txt", "masks/region_04.mrc", "masks/region_04.hdf",
-        "volumes/region_01_class_07.txt", "volumes/region_01_class_07_minus_06.mrc",
-    )  # fmt: skip
+        "classes_region_04.txt",
+        "region_01_class_07.lst",
+        "region_04.png",
+        "regions_presence.png",
+        "embed_region_04.txt",
+        "masks/region_04.mrc",
+        "masks/region_04.hdf",
+        "volumes/region_01_class_07.txt",
+        "volumes/region_01_class_07_minus_06.mrc",
+    )
     for stale in left_over:
         (tmp_path / stale).touch()
     segment.run(SegmentConfig(str(tmp_path), constant=100.0))
@@ -141,9 +145,7 @@ def test_a_run_without_gaussians_says_so(tmp_path, monkeypatch):
         segment.run(SegmentConfig(str(tmp_path)))
 
 
-@pytest.mark.parametrize(
-    "wrong", [{"eps": -1.0}, {"class_method": "som"}, {"classes": 0}, {"components": 1}]
-)
+@pytest.mark.parametrize("wrong", [{"eps": -1.0}, {"class_method": "som"}, {"classes": 0}, {"components": 1}])
 def test_configuration_is_checked(wrong):
     with pytest.raises(ConfigurationError, match=next(iter(wrong))):
         SegmentConfig("hype_00", **wrong)

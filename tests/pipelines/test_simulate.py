@@ -15,6 +15,7 @@ import pytest
 
 from libhetero.errors import ConfigurationError
 from libhetero.io import ImageReader, read_particles, read_volume, write_volume
+from libhetero.pipelines.scoring.truth import open_truth, places_in_truth
 from libhetero.pipelines.simulate import (
     SimulateConfig,
     _begun_with,
@@ -24,7 +25,6 @@ from libhetero.pipelines.simulate import (
     parse_b_factor,
     parse_share,
 )
-from libhetero.pipelines.truth import open_truth, places_in_truth
 from tests.pipelines.test_refine import HYPE
 from tests.reference.shared_data import shared_file
 
@@ -32,7 +32,7 @@ SMALL = ["--n", "40", "--box", "24", "--apix", "5", "--diameter", "70", "--threa
 
 
 @pytest.fixture
-def program(load_program: Callable[[str], ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:  # fmt: skip
+def program(load_program: Callable[[str], ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.chdir(tmp_path)
     return load_program("e2hype_simulate.py")
 
@@ -117,10 +117,8 @@ def test_b_factor_option() -> None:
 
 
 def test_real_mixture_is_described_without_reading_all() -> None:
-    models = [shared_file("structures", "mixture", "cif", f"{name}.cif.gz") for name in ("5LD5", "1BXN")]  # fmt: skip
-    config = SimulateConfig(
-        "mixture", "out", particles=8, box_size=24, pixel_size=8.0, models=tuple(map(str, models))
-    )
+    models = [shared_file("structures", "mixture", "cif", f"{name}.cif.gz") for name in ("5LD5", "1BXN")]
+    config = SimulateConfig("mixture", "out", particles=8, box_size=24, pixel_size=8.0, models=tuple(map(str, models)))
     simulation = build(config)
     assert simulation.structures == 2
     structure = simulation.load_structure(0)
@@ -145,10 +143,7 @@ def test_motion_of_a_wanted_rmsd(program: ModuleType, capsys: pytest.CaptureFixt
 def _contents(folder: str) -> dict[str, bytes]:
     """Return every file's bytes, with the same name of the folder inside lists."""
     files = [path for path in Path(folder).rglob("*") if path.is_file()]
-    return {
-        str(path.relative_to(folder)): path.read_bytes().replace(f"{folder}/".encode(), b"set/")
-        for path in files
-    }
+    return {str(path.relative_to(folder)): path.read_bytes().replace(f"{folder}/".encode(), b"set/") for path in files}
 
 
 def test_a_killed_program_goes_on(program: ModuleType, capsys: pytest.CaptureFixture) -> None:
@@ -158,9 +153,7 @@ def test_a_killed_program_goes_on(program: ModuleType, capsys: pytest.CaptureFix
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, program.__file__, "mixture", "one", *options]
     with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as process:
-        while process.poll() is None and not (
-            record.exists() and record.read_text().count("structure") >= 5
-        ):
+        while process.poll() is None and not (record.exists() and record.read_text().count("structure") >= 5):
             time.sleep(0.002)
         process.send_signal(signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL
@@ -187,16 +180,16 @@ def test_shares_of_a_program(program: ModuleType, capsys: pytest.CaptureFixture)
     assert "exists already" in capsys.readouterr().err
 
 
-def test_a_subset_trains_and_scores_as_it_is(
-    program: ModuleType, load_program: Callable[[str], ModuleType]
-) -> None:
+def test_a_subset_trains_and_scores_as_it_is(program: ModuleType, load_program: Callable[[str], ModuleType]) -> None:
     """Forty particles of four structures, twenty of the first two."""
     options = ["--n", "40", "--box", "12", "--apix", "5", "--map", *_write_maps(4, 12)]
     assert program.main(["mixture", "set", *options, "--subsets", "3", "2", "2"]) == 0
     assert json.loads(Path("set/truth/truth.json").read_text())["subsets"] == [2, 3]
     assert sorted(path.name for path in Path("set").glob("*.star")) == [
-        "particles.star", "particles_0002.star", "particles_0003.star"
-    ]  # fmt: skip
+        "particles.star",
+        "particles_0002.star",
+        "particles_0003.star",
+    ]
     refine, score = load_program("e2hype_refine.py"), load_program("e2hype_score.py")
     training = ["--niter", "1", "--batchsz", "10", "--noinvert"]
     assert refine.main(["set/particles_0002.star", *HYPE, *training]) == 0
@@ -211,10 +204,7 @@ def test_a_subset_trains_and_scores_as_it_is(
 
 
 def test_the_order_of_subsets_makes_no_other_set() -> None:
-    one, other = (
-        _begun_with(SimulateConfig("mixture", "out", subsets=subsets))
-        for subsets in ((3, 2, 2), (2, 3))
-    )
+    one, other = (_begun_with(SimulateConfig("mixture", "out", subsets=subsets)) for subsets in ((3, 2, 2), (2, 3)))
     assert one == other and one["subsets"] == [2, 3]
 
 

@@ -19,9 +19,7 @@ pytestmark = pytest.mark.skipif(
 @pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: path.name)
 @pytest.mark.parametrize("option", ["--version", "--help"])
 def test_an_installed_program_answers(path: Path, option: str, tmp_path: Path) -> None:
-    done = subprocess.run(
-        [INSTALLED / path.name, option], capture_output=True, text=True, cwd=tmp_path, timeout=60
-    )
+    done = subprocess.run([INSTALLED / path.name, option], capture_output=True, text=True, cwd=tmp_path, timeout=60)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert path.name in done.stdout
@@ -31,9 +29,8 @@ def test_an_installed_program_answers(path: Path, option: str, tmp_path: Path) -
 @pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: path.name)
 def test_an_installed_program_refuses_a_wrong_option(path: Path, tmp_path: Path) -> None:
     done = subprocess.run(
-        [INSTALLED / path.name, "--no-such-option"],
-        capture_output=True, text=True, cwd=tmp_path, timeout=60,
-    )  # fmt: skip
+        [INSTALLED / path.name, "--no-such-option"], capture_output=True, text=True, cwd=tmp_path, timeout=60
+    )
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
     assert done.stderr.startswith(f"{path.name}: ")

@@ -35,9 +35,7 @@ _rlnImageDimensionality #4
 """
 
 
-def write_stack(
-    count: int = COUNT, shape: tuple[int, int] = (N, N), nan_at: int | None = None
-) -> None:
+def write_stack(count: int = COUNT, shape: tuple[int, int] = (N, N), nan_at: int | None = None) -> None:
     """Write particles.mrcs: a blurred disc in noise."""
     y, x = np.indices(shape) - np.array(shape)[:, None, None] // 2
     disc = np.exp(-(x**2 + y**2) / 18.0)
@@ -49,9 +47,7 @@ def write_stack(
             stack.data[nan_at, 3, 4] = np.nan
 
 
-def write_star(
-    count: int = COUNT, *, without: str | None = None, stack: str = "particles.mrcs", box: int = N
-) -> None:
+def write_star(count: int = COUNT, *, without: str | None = None, stack: str = "particles.mrcs", box: int = N) -> None:
     """Write particles.star, RELION 3.1, leaving out "poses" or "ctf"."""
     ctf = without != "ctf"
     names = ["Voltage", "SphericalAberration", "AmplitudeContrast"] if ctf else []
@@ -66,8 +62,9 @@ def write_star(
     rows = []
     for i in range(count):
         values = {"ImageName": f"{i + 1:06d}@{stack}", "OpticsGroup": "1"}
-        values |= {name: f"{angle:.2f}" for name, angle in
-                   zip(COLUMNS["poses"][:3], random.uniform(0, 180, 3), strict=True)}  # fmt: skip
+        values |= {
+            name: f"{angle:.2f}" for name, angle in zip(COLUMNS["poses"][:3], random.uniform(0, 180, 3), strict=True)
+        }
         values |= {"OriginXAngst": "1.5", "OriginYAngst": "-2"}
         values |= {"DefocusU": "15000", "DefocusV": "14800", "DefocusAngle": "30"}
         rows.append(" ".join(values[name] for name in columns))
@@ -115,9 +112,7 @@ def truncate(name: str = "particles.mrcs", size: int = 3000) -> None:
 
 def lfs_pointer() -> None:
     """Put a Git LFS pointer in place of the stack."""
-    Path("particles.mrcs").write_text(
-        "version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsize 123456\n"
-    )
+    Path("particles.mrcs").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsize 123456\n")
 
 
 def unpickleable() -> None:
@@ -176,177 +171,290 @@ class Mistake:
 
 READING = [
     ("missing list", "absent.star", None, ("absent.star", "no such file")),
-    ("missing stack", "particles.star", lambda: os.remove("particles.mrcs"),
-     ("particles.star", "particles.mrcs", "--datadir", "list's folder", "current folder")),
+    (
+        "missing stack",
+        "particles.star",
+        lambda: os.remove("particles.mrcs"),
+        ("particles.star", "particles.mrcs", "--datadir", "list's folder", "current folder"),
+    ),
     ("truncated stack", "particles.star", truncate, ("particles.mrcs", "truncated")),
     ("LFS pointer", "particles.star", lfs_pointer, ("particles.mrcs", "Git LFS pointer", "git lfs pull")),
-    ("empty list", "particles.star", lambda: Path("particles.star").write_text(""),
-     ("particles.star", "empty")),
-    ("list with more particles than the stack", "particles.star", lambda: write_star(COUNT + 3),
-     ("particles.mrcs", "9", "6")),
-    ("images that are not square", "particles.star", lambda: write_stack(shape=(N, N - 2)),
-     ("particles.mrcs", "16 × 14", "square")),
-    ("odd box", "particles.star", lambda: (write_stack(shape=(15, 15)), write_star(box=15)),
-     ("particles.mrcs", "15", "even")),
-    ("box of the list unlike the stack's", "particles.star", lambda: write_star(box=20),
-     ("particles.star", "20", "16")),
+    ("empty list", "particles.star", lambda: Path("particles.star").write_text(""), ("particles.star", "empty")),
+    (
+        "list with more particles than the stack",
+        "particles.star",
+        lambda: write_star(COUNT + 3),
+        ("particles.mrcs", "9", "6"),
+    ),
+    (
+        "images that are not square",
+        "particles.star",
+        lambda: write_stack(shape=(N, N - 2)),
+        ("particles.mrcs", "16 × 14", "square"),
+    ),
+    (
+        "odd box",
+        "particles.star",
+        lambda: (write_stack(shape=(15, 15)), write_star(box=15)),
+        ("particles.mrcs", "15", "even"),
+    ),
+    (
+        "box of the list unlike the stack's",
+        "particles.star",
+        lambda: write_star(box=20),
+        ("particles.star", "20", "16"),
+    ),
     ("zero particles", "particles.star", lambda: write_star(0), ("particles.star", "no particles")),
-    ("unknown kind of file", "particles.xyz", lambda: Path("particles.xyz").write_text("x"),
-     ("particles.xyz", ".xyz", "expected")),
-    ("a folder for a list", "particles.star", lambda: (os.remove("particles.star"), os.mkdir("particles.star")),
-     ("particles.star", "folder")),
-    ("a pickle that is no table", "particles.star --poses poses.pkl", unpickleable,
-     ("poses.pkl", "refused")),
-]  # fmt: skip
+    (
+        "unknown kind of file",
+        "particles.xyz",
+        lambda: Path("particles.xyz").write_text("x"),
+        ("particles.xyz", ".xyz", "expected"),
+    ),
+    (
+        "a folder for a list",
+        "particles.star",
+        lambda: (os.remove("particles.star"), os.mkdir("particles.star")),
+        ("particles.star", "folder"),
+    ),
+    ("a pickle that is no table", "particles.star --poses poses.pkl", unpickleable, ("poses.pkl", "refused")),
+]
 
 TABLE = [
     Mistake(name, f"{program} {arguments} {more}", message, arrange)
-    for program, more in (
-        ("e2hype_import.py", ""),
-        ("e2hype_make3d.py", "out.mrc"),
-        ("e2hype_refine.py", ""),
-    )
+    for program, more in (("e2hype_import.py", ""), ("e2hype_make3d.py", "out.mrc"), ("e2hype_refine.py", ""))
     for name, arguments, arrange, message in READING
 ]
 TABLE += [
-    Mistake("no poses", "e2hype_refine.py particles.star", ("particles.star", "no poses", "--poses"),
-            lambda: write_star(without="poses")),
-    Mistake("no CTF", "e2hype_refine.py particles.star", ("particles.star", "no CTF", "--ctf"),
-            lambda: write_star(without="ctf")),
+    Mistake(
+        "no poses",
+        "e2hype_refine.py particles.star",
+        ("particles.star", "no poses", "--poses"),
+        lambda: write_star(without="poses"),
+    ),
+    Mistake(
+        "no CTF",
+        "e2hype_refine.py particles.star",
+        ("particles.star", "no CTF", "--ctf"),
+        lambda: write_star(without="ctf"),
+    ),
     Mistake("no particles named", "e2hype_refine.py", ("no particles were given",)),
     Mistake("no list named", "e2hype_import.py", ("required", "particles", "--help"), code=2),
-    Mistake("map of another box", "e2hype_refine.py particles.star --model map.mrc",
-            ("map.mrc", "20×20×20", "expected", "16"), lambda: write_map(n=20)),
-    Mistake("map of another pixel size", "e2hype_refine.py particles.star --model map.mrc",
-            ("map.mrc", "2 Å", "expected", "4 Å"), lambda: write_map(pixel_size=2.0)),
-    Mistake("Gaussians without a model", "e2hype_refine.py particles.star --decoder mlp",
-            ("--model",)),
-    Mistake("missing model", "e2hype_refine.py particles.star --decoder mlp --model absent.txt",
-            ("absent.txt", "no such file")),
-    Mistake("model that is no table", "e2hype_refine.py particles.star --decoder mlp --model gmm.txt",
-            ("gmm.txt", "columns"), lambda: Path("gmm.txt").write_text("1 2 3\n")),
-    Mistake("NaN pixels", "e2hype_import.py particles.star", ("particles.mrcs", "image 3", "not finite"),
-            lambda: write_stack(nan_at=2)),
-    Mistake("NaN pixels, none allowed", "e2hype_refine.py particles.star --maxbad 0",
-            ("particles.mrcs", "image 3", "not finite", "--maxbad"), lambda: write_stack(nan_at=2)),
+    Mistake(
+        "map of another box",
+        "e2hype_refine.py particles.star --model map.mrc",
+        ("map.mrc", "20×20×20", "expected", "16"),
+        lambda: write_map(n=20),
+    ),
+    Mistake(
+        "map of another pixel size",
+        "e2hype_refine.py particles.star --model map.mrc",
+        ("map.mrc", "2 Å", "expected", "4 Å"),
+        lambda: write_map(pixel_size=2.0),
+    ),
+    Mistake("Gaussians without a model", "e2hype_refine.py particles.star --decoder mlp", ("--model",)),
+    Mistake(
+        "missing model",
+        "e2hype_refine.py particles.star --decoder mlp --model absent.txt",
+        ("absent.txt", "no such file"),
+    ),
+    Mistake(
+        "model that is no table",
+        "e2hype_refine.py particles.star --decoder mlp --model gmm.txt",
+        ("gmm.txt", "columns"),
+        lambda: Path("gmm.txt").write_text("1 2 3\n"),
+    ),
+    Mistake(
+        "NaN pixels",
+        "e2hype_import.py particles.star",
+        ("particles.mrcs", "image 3", "not finite"),
+        lambda: write_stack(nan_at=2),
+    ),
+    Mistake(
+        "NaN pixels, none allowed",
+        "e2hype_refine.py particles.star --maxbad 0",
+        ("particles.mrcs", "image 3", "not finite", "--maxbad"),
+        lambda: write_stack(nan_at=2),
+    ),
     Mistake("crop to a larger box", "e2hype_refine.py particles.star --box 32", ("32", "16")),
     Mistake("batch of zero", "e2hype_refine.py particles.star --batchsz 0", ("batch", "0")),
-    Mistake("folder that exists", "e2hype_refine.py particles.star --path run",
-            ("run: already holds a run", "--resume run"),
-            lambda: (os.mkdir("run"), Path("run/config.json").touch())),
-    Mistake("folder inside a file", "e2hype_refine.py particles.star --path gmm.txt/run",
-            ("gmm.txt/run", "a file"), write_gaussians),
-    Mistake("unwritable folder", "e2hype_refine.py particles.star", ("permission denied",),
-            machine=unwritable),
-    Mistake("unwritable folder", "e2hype_import.py particles.star", ("particles.lst", "not writable"),
-            machine=unwritable),
-    Mistake("output in a missing folder", "e2hype_import.py particles.star --output absent/p.lst",
-            ("absent/p.lst", "absent", "does not exist")),
-    Mistake("output of an unknown kind", "e2hype_import.py particles.star --output p.xyz",
-            ("p.xyz", ".lst, .star, .cs")),
-    Mistake("output onto the input", "e2hype_import.py particles.star --output particles.star",
-            ("particles.star", "input")),
-    Mistake("full disk", "e2hype_import.py particles.star", ("particles.lst", "no space left"),
-            machine=full_disk),
+    Mistake(
+        "folder that exists",
+        "e2hype_refine.py particles.star --path run",
+        ("run: already holds a run", "--resume run"),
+        lambda: (os.mkdir("run"), Path("run/config.json").touch()),
+    ),
+    Mistake(
+        "folder inside a file",
+        "e2hype_refine.py particles.star --path gmm.txt/run",
+        ("gmm.txt/run", "a file"),
+        write_gaussians,
+    ),
+    Mistake("unwritable folder", "e2hype_refine.py particles.star", ("permission denied",), machine=unwritable),
+    Mistake(
+        "unwritable folder", "e2hype_import.py particles.star", ("particles.lst", "not writable"), machine=unwritable
+    ),
+    Mistake(
+        "output in a missing folder",
+        "e2hype_import.py particles.star --output absent/p.lst",
+        ("absent/p.lst", "absent", "does not exist"),
+    ),
+    Mistake(
+        "output of an unknown kind", "e2hype_import.py particles.star --output p.xyz", ("p.xyz", ".lst, .star, .cs")
+    ),
+    Mistake(
+        "output onto the input", "e2hype_import.py particles.star --output particles.star", ("particles.star", "input")
+    ),
+    Mistake("full disk", "e2hype_import.py particles.star", ("particles.lst", "no space left"), machine=full_disk),
     Mistake("full disk", "e2hype_refine.py particles.star", ("no space left",), machine=full_disk),
-    Mistake("Gaussian option of CryoHype", "e2hype_refine.py particles.star --nmid 4",
-            ("--nmid", "--pointtransformer")),
-    Mistake("unknown symmetry", "e2hype_refine.py particles.star --decoder mlp --model gmm.txt --sym q4",
-            ("symmetry 'q4'", "c1"), write_gaussians),
-    Mistake("symmetry of CryoHype", "e2hype_refine.py particles.star --sym c4",
-            ("--sym", "--pointtransformer")),
-    Mistake("Gaussians' encoder of CryoHype", "e2hype_refine.py particles.star --encoder posterior",
-            ("encoder", "transformer or mlp or unet", "posterior")),
-    Mistake("CryoHype's encoder of Gaussians",
-            "e2hype_refine.py particles.star --pointtransformer --model gmm.txt --encoder unet",
-            ("encoder", "posterior", "network", "unet"), write_gaussians),
-    Mistake("conditioning of Gaussians",
-            "e2hype_refine.py particles.star --pointtransformer --model gmm.txt --conditioning concat",
-            ("conditioning", "an option of CryoHype", "--pointtransformer"), write_gaussians),
-    Mistake("mask of CryoHype", "e2hype_refine.py particles.star --mask map.mrc",
-            ("--mask", "--pointtransformer"), write_map),
-    Mistake("missing mask",
-            "e2hype_refine.py particles.star --decoder mlp --model gmm.txt --mask absent.mrc",
-            ("absent.mrc", "no such file"), write_gaussians),
-    Mistake("mask beside the molecule",
-            "e2hype_refine.py particles.star --decoder mlp --model gmm.txt --mask map.mrc",
-            ("map.mrc", "0 of 32 Gaussians", "0.5"), lambda: (write_gaussians(), write_empty_map())),
-    Mistake("mask that is no cube",
-            "e2hype_refine.py particles.star --decoder mlp --model gmm.txt --mask flat.mrc",
-            ("flat.mrc", "16×16×8", "cube"), lambda: (write_gaussians(), write_flat_map())),
-    Mistake("nothing held out", "e2hype_refine.py particles.star --usetest 0.001",
-            ("--usetest 0.001", "holds out 0 of")),
-    Mistake("everything held out", "e2hype_refine.py particles.star --usetest 1",
-            ("test_fraction is 1", "less than 1")),
+    Mistake(
+        "Gaussian option of CryoHype", "e2hype_refine.py particles.star --nmid 4", ("--nmid", "--pointtransformer")
+    ),
+    Mistake(
+        "unknown symmetry",
+        "e2hype_refine.py particles.star --decoder mlp --model gmm.txt --sym q4",
+        ("symmetry 'q4'", "c1"),
+        write_gaussians,
+    ),
+    Mistake("symmetry of CryoHype", "e2hype_refine.py particles.star --sym c4", ("--sym", "--pointtransformer")),
+    Mistake(
+        "Gaussians' encoder of CryoHype",
+        "e2hype_refine.py particles.star --encoder posterior",
+        ("encoder", "transformer or mlp or unet", "posterior"),
+    ),
+    Mistake(
+        "CryoHype's encoder of Gaussians",
+        "e2hype_refine.py particles.star --pointtransformer --model gmm.txt --encoder unet",
+        ("encoder", "posterior", "network", "unet"),
+        write_gaussians,
+    ),
+    Mistake(
+        "conditioning of Gaussians",
+        "e2hype_refine.py particles.star --pointtransformer --model gmm.txt --conditioning concat",
+        ("conditioning", "an option of CryoHype", "--pointtransformer"),
+        write_gaussians,
+    ),
+    Mistake(
+        "mask of CryoHype",
+        "e2hype_refine.py particles.star --mask map.mrc",
+        ("--mask", "--pointtransformer"),
+        write_map,
+    ),
+    Mistake(
+        "missing mask",
+        "e2hype_refine.py particles.star --decoder mlp --model gmm.txt --mask absent.mrc",
+        ("absent.mrc", "no such file"),
+        write_gaussians,
+    ),
+    Mistake(
+        "mask beside the molecule",
+        "e2hype_refine.py particles.star --decoder mlp --model gmm.txt --mask map.mrc",
+        ("map.mrc", "0 of 32 Gaussians", "0.5"),
+        lambda: (write_gaussians(), write_empty_map()),
+    ),
+    Mistake(
+        "mask that is no cube",
+        "e2hype_refine.py particles.star --decoder mlp --model gmm.txt --mask flat.mrc",
+        ("flat.mrc", "16×16×8", "cube"),
+        lambda: (write_gaussians(), write_flat_map()),
+    ),
+    Mistake(
+        "nothing held out", "e2hype_refine.py particles.star --usetest 0.001", ("--usetest 0.001", "holds out 0 of")
+    ),
+    Mistake(
+        "everything held out", "e2hype_refine.py particles.star --usetest 1", ("test_fraction is 1", "less than 1")
+    ),
     Mistake("resume of no run", "e2hype_refine.py --resume hype_07", ("hype_07", "no such file")),
-    Mistake("resume of a damaged run", "e2hype_refine.py --resume hype_00", ("config.json", "JSON"),
-            lambda: (os.mkdir("hype_00"), Path("hype_00/config.json").write_text("{"))),
+    Mistake(
+        "resume of a damaged run",
+        "e2hype_refine.py --resume hype_00",
+        ("config.json", "JSON"),
+        lambda: (os.mkdir("hype_00"), Path("hype_00/config.json").write_text("{")),
+    ),
     Mistake("unknown setting", "e2hype_refine.py particles.star --set dimm=3", ("--set", "dimm")),
-]  # fmt: skip
+]
 
 RUN = [
     ("folder that is no run", "hype_07", None, ("hype_07/config.json", "no such file")),
-    ("configuration with an unknown key", "trained", lambda: edit_config('"seed"', '"sead"'),
-     ("unknown key sead",)),
-    ("run of another version", "trained",
-     lambda: edit_config('"format_version": 2', '"format_version": 99'),
-     ("config.json", "99", "this version reads 2")),
-    ("damaged model", "trained", lambda: truncate("trained/model.npz", 100),
-     ("trained/model.npz", "damaged")),
-    ("run without a checkpoint", "trained", lambda: shutil.rmtree("trained/checkpoints"),
-     ("checkpoints", "no complete checkpoint")),
-    ("stack moved after training", "trained", lambda: os.remove("particles.mrcs"),
-     ("particles.star", "particles.mrcs", "not found")),
+    ("configuration with an unknown key", "trained", lambda: edit_config('"seed"', '"sead"'), ("unknown key sead",)),
+    (
+        "run of another version",
+        "trained",
+        lambda: edit_config('"format_version": 2', '"format_version": 99'),
+        ("config.json", "99", "this version reads 2"),
+    ),
+    ("damaged model", "trained", lambda: truncate("trained/model.npz", 100), ("trained/model.npz", "damaged")),
+    (
+        "run without a checkpoint",
+        "trained",
+        lambda: shutil.rmtree("trained/checkpoints"),
+        ("checkpoints", "no complete checkpoint"),
+    ),
+    (
+        "stack moved after training",
+        "trained",
+        lambda: os.remove("particles.mrcs"),
+        ("particles.star", "particles.mrcs", "not found"),
+    ),
     ("stack cut off after training", "trained", truncate, ("particles.mrcs", "truncated")),
-    ("list changed after training", "trained", lambda: write_star(COUNT - 1),
-     ("particles.star", "5", "trained on 6")),
-]  # fmt: skip
+    ("list changed after training", "trained", lambda: write_star(COUNT - 1), ("particles.star", "5", "trained on 6")),
+]
 TABLE += [
     Mistake(name, f"{program} {arguments} {more}", message, arrange)
-    for program, more in (
-        ("e2hype_embed.py", ""),
-        ("e2hype_segment.py", ""),
-        ("e2hype_eval.py", "--particles 0"),
-    )
+    for program, more in (("e2hype_embed.py", ""), ("e2hype_segment.py", ""), ("e2hype_eval.py", "--particles 0"))
     for name, arguments, arrange, message in RUN
 ]
 RESUME = "e2hype_refine.py --resume trained"
 TABLE += [
-    Mistake("resume with another batch", f"{RESUME} --batchsz 3",
-            ("trained", "another configuration", "batch_size is 4, asked for 3")),
-    Mistake("resume with another model", f"{RESUME} --decoder pointtransformer",
-            ("another configuration", "decoder is mlp, asked for pointtransformer")),
-    Mistake("resume with other particles", f"{RESUME} other.star",
-            ("another configuration", "other.star")),
-    Mistake("resume after the list changed", RESUME, ("5", "trained on 6"),
-            lambda: write_star(COUNT - 1)),
+    Mistake(
+        "resume with another batch",
+        f"{RESUME} --batchsz 3",
+        ("trained", "another configuration", "batch_size is 4, asked for 3"),
+    ),
+    Mistake(
+        "resume with another model",
+        f"{RESUME} --decoder pointtransformer",
+        ("another configuration", "decoder is mlp, asked for pointtransformer"),
+    ),
+    Mistake("resume with other particles", f"{RESUME} other.star", ("another configuration", "other.star")),
+    Mistake("resume after the list changed", RESUME, ("5", "trained on 6"), lambda: write_star(COUNT - 1)),
     Mistake("particle beyond the last", "e2hype_eval.py trained --particles 6", ("6",)),
-    Mistake("volumes of nothing", "e2hype_eval.py trained", ("--particles", "--latent", "required"),
-            code=2),
-    Mistake("particles that are no indices", "e2hype_eval.py trained --particles a-b",
-            ("--particles", "0,5,9", "a-b"), code=2),
-    Mistake("missing classes", "e2hype_eval.py trained --classes absent.txt",
-            ("absent.txt", "no such file")),
-    Mistake("classes that are no table", "e2hype_eval.py trained --classes particles.star",
-            ("particles.star", "not a table of numbers")),
-    Mistake("latent of another length", "e2hype_eval.py trained --latent mid.txt", ("mid.txt", "20", "expected"),
-            lambda: Path("mid.txt").write_text("0" + 20 * " 1.0" + "\n")),
+    Mistake("volumes of nothing", "e2hype_eval.py trained", ("--particles", "--latent", "required"), code=2),
+    Mistake(
+        "particles that are no indices",
+        "e2hype_eval.py trained --particles a-b",
+        ("--particles", "0,5,9", "a-b"),
+        code=2,
+    ),
+    Mistake("missing classes", "e2hype_eval.py trained --classes absent.txt", ("absent.txt", "no such file")),
+    Mistake(
+        "classes that are no table",
+        "e2hype_eval.py trained --classes particles.star",
+        ("particles.star", "not a table of numbers"),
+    ),
+    Mistake(
+        "latent of another length",
+        "e2hype_eval.py trained --latent mid.txt",
+        ("mid.txt", "20", "expected"),
+        lambda: Path("mid.txt").write_text("0" + 20 * " 1.0" + "\n"),
+    ),
     Mistake("odd box", "e2hype_eval.py trained --particles 0 --box 15", ("box", "even", "15")),
-    Mistake("full disk", "e2hype_eval.py trained --particles 0", ("no space left",),
-            machine=full_disk),
+    Mistake("full disk", "e2hype_eval.py trained --particles 0", ("no space left",), machine=full_disk),
     Mistake("embed with a batch of zero", "e2hype_embed.py trained --batchsz 0", ("batch", "0")),
     Mistake("zero classes", "e2hype_segment.py trained --classes 0", ("classes", "1", "0")),
     Mistake("negative eps", "e2hype_segment.py trained --eps -1", ("eps", "above 0", "-1")),
-    Mistake("feature of particles", "e2hype_embed.py trained --feature motion",
-            ("--feature", "--gaussians")),
-    Mistake("full disk", "e2hype_embed.py trained --method pca", ("no space left",),
-            machine=full_disk),
+    Mistake("feature of particles", "e2hype_embed.py trained --feature motion", ("--feature", "--gaussians")),
+    Mistake("full disk", "e2hype_embed.py trained --method pca", ("no space left",), machine=full_disk),
     Mistake("score of no run", "e2hype_score.py hype_07", ("hype_07/config.json", "no such file")),
     Mistake("no truth", "e2hype_score.py trained", ("truth", "--truth")),
     Mistake("missing truth", "e2hype_score.py trained --truth absent", ("absent", "no such")),
-    Mistake("truth that is none", "e2hype_score.py trained --truth .", ("truth.json", "kind"),
-            lambda: Path("truth.json").write_text("{}")),
-]  # fmt: skip
+    Mistake(
+        "truth that is none",
+        "e2hype_score.py trained --truth .",
+        ("truth.json", "kind"),
+        lambda: Path("truth.json").write_text("{}"),
+    ),
+]
 
 SIMULATE = "e2hype_simulate.py assembly sim --box 16 --diameter 60"
 TABLE += [
@@ -355,65 +463,86 @@ TABLE += [
     Mistake("crop to a larger box", f"{SIMULATE} --crop 32", ("crop", "16", "32")),
     Mistake("negative pixel size", f"{SIMULATE} --apix -1", ("pixel size", "-1")),
     Mistake("missing atomic model", f"{SIMULATE} --pdb absent.cif", ("absent.cif", "no such file")),
-    Mistake("atomic model that is none", f"{SIMULATE} --pdb gmm.txt",
-            ("gmm.txt", "not an atomic model", ".pdb or .cif"), write_gaussians),
+    Mistake(
+        "atomic model that is none",
+        f"{SIMULATE} --pdb gmm.txt",
+        ("gmm.txt", "not an atomic model", ".pdb or .cif"),
+        write_gaussians,
+    ),
     Mistake("one map for an assembly", f"{SIMULATE} --map map.mrc", ("--map", "each piece"), write_map),
     Mistake("model and map", f"{SIMULATE} --map map.mrc --pdb a.pdb", ("--pdb", "--map", "not both")),
     Mistake("missing CTF list", f"{SIMULATE} --ctf-from absent.star", ("absent.star", "no such file")),
     Mistake("unknown kind", "e2hype_simulate.py melting sim", ("melting", "assembly"), code=2),
-    Mistake("folder inside a file", f"{SIMULATE} --n 2".replace(" sim", " gmm.txt/sim"),
-            ("gmm.txt",), write_gaussians),
+    Mistake("folder inside a file", f"{SIMULATE} --n 2".replace(" sim", " gmm.txt/sim"), ("gmm.txt",), write_gaussians),
     Mistake("unwritable folder", f"{SIMULATE} --n 2", ("sim", "not writable"), machine=unwritable),
     Mistake("full disk", f"{SIMULATE} --n 2", ("sim", "no space left"), machine=full_disk),
     Mistake("no process", f"{SIMULATE} --processes 0", ("--processes", "at least 1", "0")),
     Mistake("share beyond the last", f"{SIMULATE} --share 5/4", ("--share", "I/N", "2/4", "5/4")),
     Mistake("share that is none", f"{SIMULATE} --share half", ("--share", "I/N", "half")),
     Mistake("subsets of an assembly", f"{SIMULATE} --subsets 2", ("assembly", "--subsets", "mixture")),
-    Mistake("subset larger than the mixture", "e2hype_simulate.py mixture sim --subsets 3 5",
-            ("--subsets", "2 to 4", "5")),
+    Mistake(
+        "subset larger than the mixture", "e2hype_simulate.py mixture sim --subsets 3 5", ("--subsets", "2 to 4", "5")
+    ),
     Mistake("subset of one", "e2hype_simulate.py mixture sim --subsets 1", ("--subsets", "2 to 4", "1")),
-    Mistake("subset that is no number", "e2hype_simulate.py mixture sim --subsets some",
-            ("--subsets", "some"), code=2),
-]  # fmt: skip
+    Mistake("subset that is no number", "e2hype_simulate.py mixture sim --subsets some", ("--subsets", "some"), code=2),
+]
 
 GUESS = "e2hype_guess_n.py map.mrc gmm.txt"
 TABLE += [
     Mistake("missing map", GUESS, ("map.mrc", "no such file")),
-    Mistake("map cut off", GUESS, ("map.mrc", "no complete one", "copy"),
-            lambda: (write_map(), truncate("map.mrc", 2000))),
+    Mistake(
+        "map cut off", GUESS, ("map.mrc", "no complete one", "copy"), lambda: (write_map(), truncate("map.mrc", 2000))
+    ),
     Mistake("map of odd box", GUESS, ("map.mrc", "15×15×15", "even"), lambda: write_map(n=15)),
     Mistake("NaN voxels", GUESS, ("map.mrc", "NaN"), lambda: write_map(nan=True)),
-    Mistake("map without pixel size", GUESS, ("map.mrc", "pixel size", "--apix"),
-            lambda: write_map(pixel_size=0.0)),
+    Mistake("map without pixel size", GUESS, ("map.mrc", "pixel size", "--apix"), lambda: write_map(pixel_size=0.0)),
     Mistake("threshold above the map", f"{GUESS} --threshold 9", ("threshold", "9"), write_map),
     Mistake("unknown symmetry", f"{GUESS} --sym c", ("symmetry", "'c'", "expected c1"), write_map),
     Mistake("missing half-map", f"{GUESS} --halfmaps a.mrc map.mrc", ("a.mrc", "no such file"), write_map),
     Mistake("one half-map", f"{GUESS} --halfmaps a.mrc", ("--halfmaps", "2"), write_map, code=2),
     Mistake("resolution beyond the box", f"{GUESS} --maxres 500", ("--maxres 500", "64 Å box"), write_map),
     Mistake("box of a map", f"{GUESS} --box 16", ("--box 16", "its own box"), write_map),
-    Mistake("particles that are missing", f"{GUESS} --ngauss 8 --niter 1 --particles absent.star",
-            ("absent.star", "no such file"), write_map),
-    Mistake("particles without poses", f"{GUESS} --ngauss 8 --niter 1 --particles particles.star",
-            ("particles.star", "no poses"), lambda: (write_map(), write_star(without="poses"))),
+    Mistake(
+        "particles that are missing",
+        f"{GUESS} --ngauss 8 --niter 1 --particles absent.star",
+        ("absent.star", "no such file"),
+        write_map,
+    ),
+    Mistake(
+        "particles without poses",
+        f"{GUESS} --ngauss 8 --niter 1 --particles particles.star",
+        ("particles.star", "no poses"),
+        lambda: (write_map(), write_star(without="poses")),
+    ),
     Mistake("zero Gaussians", f"{GUESS} --ngauss 0", ("--ngauss", "0"), write_map),
     Mistake("atomic model without a box", "e2hype_guess_n.py a.pdb gmm.txt", ("a.pdb", "--box", "--apix")),
     Mistake("output that is no text", "e2hype_guess_n.py map.mrc gmm.mrc", ("gmm.mrc", ".txt"), write_map),
-    Mistake("output in a missing folder", "e2hype_guess_n.py map.mrc absent/gmm.txt",
-            ("absent", "does not exist"), write_map),
-    Mistake("full disk", f"{GUESS} --ngauss 8 --niter 1", ("gmm.txt", "no space left"), write_map,
-            machine=full_disk),
-    Mistake("no poses", "e2hype_make3d.py particles.star out.mrc", ("particles.star", "no poses"),
-            lambda: write_star(without="poses")),
-    Mistake("no CTF", "e2hype_make3d.py particles.star out.mrc", ("particles.star", "no CTF"),
-            lambda: write_star(without="ctf")),
-    Mistake("output in a missing folder", "e2hype_make3d.py particles.star absent/out.mrc",
-            ("absent", "does not exist")),
-    Mistake("unknown symmetry", "e2hype_make3d.py particles.star out.mrc --sym x3",
-            ("symmetry 'x3'", "c1")),
+    Mistake(
+        "output in a missing folder",
+        "e2hype_guess_n.py map.mrc absent/gmm.txt",
+        ("absent", "does not exist"),
+        write_map,
+    ),
+    Mistake("full disk", f"{GUESS} --ngauss 8 --niter 1", ("gmm.txt", "no space left"), write_map, machine=full_disk),
+    Mistake(
+        "no poses",
+        "e2hype_make3d.py particles.star out.mrc",
+        ("particles.star", "no poses"),
+        lambda: write_star(without="poses"),
+    ),
+    Mistake(
+        "no CTF",
+        "e2hype_make3d.py particles.star out.mrc",
+        ("particles.star", "no CTF"),
+        lambda: write_star(without="ctf"),
+    ),
+    Mistake(
+        "output in a missing folder", "e2hype_make3d.py particles.star absent/out.mrc", ("absent", "does not exist")
+    ),
+    Mistake("unknown symmetry", "e2hype_make3d.py particles.star out.mrc --sym x3", ("symmetry 'x3'", "c1")),
     Mistake("map of an unknown kind", "e2hype_make3d.py particles.star out.txt", ("out.txt", ".mrc")),
-    Mistake("full disk", "e2hype_make3d.py particles.star out.mrc", ("no space left",),
-            machine=full_disk),
-]  # fmt: skip
+    Mistake("full disk", "e2hype_make3d.py particles.star out.mrc", ("no space left",), machine=full_disk),
+]
 
 
 def _id(mistake: Mistake) -> str:
@@ -421,9 +550,7 @@ def _id(mistake: Mistake) -> str:
 
 
 @pytest.fixture(scope="module")
-def trained_folder(
-    tmp_path_factory: pytest.TempPathFactory, load_program: Callable
-) -> Path:
+def trained_folder(tmp_path_factory: pytest.TempPathFactory, load_program: Callable) -> Path:
     """Return a folder with a right set and a run trained on it for one epoch."""
     folder = tmp_path_factory.mktemp("trained")
     with pytest.MonkeyPatch.context() as patch:
@@ -495,7 +622,9 @@ def test_a_mistake_is_answered_in_one_line(
     assert contents(folder) == before, "something was left behind, or changed"
 
 
-@pytest.mark.parametrize("path", sorted((Path(__file__).parents[2] / "programs").glob("e2hype_*.py")), ids=lambda path: path.name)  # fmt: skip
+@pytest.mark.parametrize(
+    "path", sorted((Path(__file__).parents[2] / "programs").glob("e2hype_*.py")), ids=lambda path: path.name
+)
 def test_an_unknown_option_is_answered_in_one_line(
     path: Path, folder: Path, load_program: Callable, capsys: pytest.CaptureFixture
 ) -> None:

@@ -33,9 +33,7 @@ def mixture():
 def ctf_params(count, random):
     one = np.ones(count, np.float32)
     defocus = random.uniform(8e3, 2e4, count).astype(np.float32)
-    return CTFParams(
-        defocus, defocus - 300, 0.4 * one, 300 * one, 2.7 * one, 0.1 * one, 0 * one, 0 * one, one
-    )
+    return CTFParams(defocus, defocus - 300, 0.4 * one, 300 * one, 2.7 * one, 0.1 * one, 0 * one, 0 * one, one)
 
 
 SIZE = 60
@@ -132,8 +130,7 @@ def test_half_maps_foretell_the_correlation_with_the_truth():
 
 def test_noise_is_averaged_away():
     few, many = (
-        masked_fsc(backproject.reconstruct(particles(m, snr=0.05), N, PIXEL).volume, truth())
-        for m in (60, 300)
+        masked_fsc(backproject.reconstruct(particles(m, snr=0.05), N, PIXEL).volume, truth()) for m in (60, 300)
     )
     assert normalised_area(many) > normalised_area(few) + 0.1
 
@@ -183,9 +180,7 @@ def test_given_half_sets_are_obeyed():
     half = np.repeat([0, 1], 30)
     result = backproject.reconstruct(whole, N, PIXEL, half_set=half)
     weight = (np.arange(SIZE) < 30).astype(np.float32)
-    alone = backproject.reconstruct(
-        [take(whole[0], np.arange(SIZE), weight)], N, PIXEL, half_set=np.zeros(SIZE, int)
-    )
+    alone = backproject.reconstruct([take(whole[0], np.arange(SIZE), weight)], N, PIXEL, half_set=np.zeros(SIZE, int))
     expected = alone.half_maps[0]
     np.testing.assert_allclose(result.half_maps[0], expected, atol=1e-4 * expected.max())
 

@@ -36,3 +36,4 @@ def value(frequency, kernels, biases, anchors):
         if number > 0:
             result = result + hidden
         hidden = np.maximum(result, 0)
+    raise ValueError("an INR has at least one layer")

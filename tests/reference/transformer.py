@@ -86,9 +86,6 @@ def encode(image, view, params, config):
     count = len(tokens)
     tokens = np.array([*tokens, *params["weight_tokens"]])
     for depth in range(config.depth):
-        own = {
-            name: {key: array[depth] for key, array in layer.items()}
-            for name, layer in params["blocks"].items()
-        }
+        own = {name: {key: array[depth] for key, array in layer.items()} for name, layer in params["blocks"].items()}
         tokens = block(tokens, own, config.heads, config.head_dim)
     return tokens[count:]

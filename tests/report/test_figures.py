@@ -94,9 +94,17 @@ def test_region(figure, moves, columns):
     member = np.arange(200) < 40
     label = RNG.integers(-1, 3, 300)
     draw_region(
-        figure, "region 1", RNG.normal(size=(300, columns)), label, RNG.random(300), "amplitude",
-        position, member, moves * RNG.normal(size=(200, 3)), RNG.random(200),
-    )  # fmt: skip
+        figure,
+        "region 1",
+        RNG.normal(size=(300, columns)),
+        label,
+        RNG.random(300),
+        "amplitude",
+        position,
+        member,
+        moves * RNG.normal(size=(200, 3)),
+        RNG.random(200),
+    )
 
 
 @pytest.mark.parametrize("shells", [8, 64])
@@ -115,9 +123,7 @@ def test_correlations_of_classes(figure, classes, compared):
 @pytest.mark.parametrize("tested", [False, True])
 @pytest.mark.parametrize("reports", [1, 200])
 def test_training(figure, reports, tested):
-    lines = [
-        {"epoch": 0.1 * step, "loss": 5 / step, "learning_rate": 1e-3} for step in range(1, reports + 1)
-    ]
+    lines = [{"epoch": 0.1 * step, "loss": 5 / step, "learning_rate": 1e-3} for step in range(1, reports + 1)]
     lines[-1] |= {"test_loss": float("nan")} if reports == 1 else {"test_loss": 1.0}
     if not tested:
         del lines[-1]["test_loss"]

@@ -31,10 +31,13 @@ class Reader(HTMLParser):
 
 def test_everything_is_shown():
     page = Page(
-        "a <b> & c", ["two facts"], ["what", "files"],
+        "a <b> & c",
+        ["two facts"],
+        ["what", "files"],
         [["one", [Link("mask", "m/1.mrc"), Link("list", "1.lst")]]],
-        [Link("a figure", "f.png")], [("do this", "program 'a b' > c")],
-    )  # fmt: skip
+        [Link("a figure", "f.png")],
+        [("do this", "program 'a b' > c")],
+    )
     reader = Reader(page)
     for part in ("a <b> & c", "two facts", "files", "mask", "# do this", "program 'a b' > c"):
         assert part in reader.text

@@ -72,9 +72,7 @@ def test_mixture_members_differ_in_shape() -> None:
         axes = np.sqrt(np.linalg.eigvalsh(np.cov(model.gaussians.position.T)))
         shapes.append([*axes, 10 * np.cbrt(len(model.piece)) / 10])
     assert pdist(np.array(shapes)).min() > 1.0
-    np.testing.assert_array_equal(
-        generate_mixture(0, 3, 90.0)[2].gaussians.position, models[2].gaussians.position
-    )
+    np.testing.assert_array_equal(generate_mixture(0, 3, 90.0)[2].gaussians.position, models[2].gaussians.position)
 
 
 def test_impossible_complexes_are_refused() -> None:

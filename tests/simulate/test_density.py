@@ -82,9 +82,7 @@ def test_density_of_atoms_is_the_direct_evaluation() -> None:
 
 
 def test_an_atom_lies_where_it_should() -> None:
-    volume = real_density(
-        structure_factor(np.array([[6.0, -4.0, 2.0]]), np.ones(1), np.ones(1), 16, 2.0)
-    )
+    volume = real_density(structure_factor(np.array([[6.0, -4.0, 2.0]]), np.ones(1), np.ones(1), 16, 2.0))
     assert np.unravel_index(volume.argmax(), volume.shape) == (8 + 1, 8 - 2, 8 + 3)
 
 

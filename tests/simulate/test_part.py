@@ -63,9 +63,7 @@ def test_what_a_killed_process_left_inside_does_not_appear(target: Path) -> None
     assert [path.name for path in sorted(target.rglob("*"))] == ["stack", "truth"]
 
 
-def test_everything_lies_on_the_disk_before_it_appears(
-    target: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_everything_lies_on_the_disk_before_it_appears(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     flushed, fsync = [], os.fsync
     with _open(target) as part:
         inside = {(part.set / name).stat().st_ino for name in (".", "stack")}
@@ -189,9 +187,7 @@ def test_what_a_finished_set_left_behind_goes(target: Path, left: Path) -> None:
         assert isinstance(part, Part)
 
 
-def test_no_space_for_the_record_of_what_it_is(
-    target: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_space_for_the_record_of_what_it_is(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 

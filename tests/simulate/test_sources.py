@@ -59,9 +59,12 @@ def test_segments_are_lists_of_chains(model: str, tmp_path: Path) -> None:
 def test_domains_bring_hinge_and_axis(model: str, tmp_path: Path) -> None:
     domains = {
         "body": {"selection": [["A", None], ["B", [1, 5]]]},
-        "arm": {"selection": [["C", None], ["B", [[6, 10], [11, 15]]]],
-                "pivot": [25.0, 1.0, 2.0], "axis_u": [0.0, 0.0, 2.0]},
-    }  # fmt: skip
+        "arm": {
+            "selection": [["C", None], ["B", [[6, 10], [11, 15]]]],
+            "pivot": [25.0, 1.0, 2.0],
+            "axis_u": [0.0, 0.0, 2.0],
+        },
+    }
     entry = {"file": "model.pdb", "body": "body", "domains": domains}
     found = sources.model_in_domains(model, _json(tmp_path, [entry]), 50.0)
     assert np.bincount(found.piece[found.atoms.chain == "B"]).tolist() == [5, 10]

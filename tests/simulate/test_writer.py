@@ -18,12 +18,7 @@ from libhetero.physics.gaussians import project_gaussians
 from libhetero.physics.rotations import axis_angle_to_matrix
 from libhetero.records import CTFParams, Gaussians
 from libhetero.simulate import steps, tables
-from libhetero.simulate.complex import (
-    BEAD_SIGMA,
-    generate_complex,
-    generate_member,
-    generate_mixture,
-)
+from libhetero.simulate.complex import BEAD_SIGMA, generate_complex, generate_member, generate_mixture
 from libhetero.simulate.imaging import ImagingConfig
 from libhetero.simulate.part import Part
 from libhetero.simulate.sets import assembly_of, mixture_of, motion_of
@@ -122,11 +117,9 @@ def test_lists_agree_and_are_the_same_however_they_are_streamed(
     assert (tmp_path / "first.mrcs").read_bytes() == (folder / "particles.mrcs").read_bytes()
 
 
-def test_every_row_names_its_own_optics_group(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_row_names_its_own_optics_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two voltages, drawn at random, in parts of which some hold one voltage alone."""
-    columns = [[1e4, 2e4], [1e4, 2e4], [0, 1], [300, 200], [2.7, 2.0], [0.1, 0.07], [0, 0], [0, 0], [1, 1]]  # fmt: skip
+    columns = [[1e4, 2e4], [1e4, 2e4], [0, 1], [300, 200], [2.7, 2.0], [0.1, 0.07], [0, 0], [0, 0], [1, 1]]
     table = CTFParams(*(np.array(column, np.float32) for column in columns))
     mixture = mixture_of(MODELS, SMALL, table)
     texts = []
@@ -188,9 +181,7 @@ def test_a_missing_parent_is_said(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left"), KeyboardInterrupt()])
-def test_nothing_half_written_is_left(
-    error: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nothing_half_written_is_left(error: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*arguments: object) -> None:
         raise error
 
@@ -242,9 +233,13 @@ def uninterrupted(tmp_path: Path, blocks_of_ten: None) -> dict[str, bytes]:
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(errno.ENOSPC, "No space left")])
 @pytest.mark.parametrize("after", [1, 4, 8])
 def test_a_resumed_set_is_that_of_an_uninterrupted_call(
-    after: int, error: BaseException, tmp_path: Path, uninterrupted: dict, monkeypatch: pytest.MonkeyPatch,
+    after: int,
+    error: BaseException,
+    tmp_path: Path,
+    uninterrupted: dict,
+    monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
-) -> None:  # fmt: skip
+) -> None:
     """Three structures are surveyed, then six blocks rendered: stop after 1, 4 and 8 steps."""
     folder, done = tmp_path / "other" / "set", []
     work = steps.SetWorker.__call__
@@ -265,9 +260,7 @@ def test_a_resumed_set_is_that_of_an_uninterrupted_call(
     assert "go on with --resume" in said
     assert ("no space left" in said) == isinstance(error, OSError)
     counted = []
-    write_simulation(
-        folder, MIXTURE, subsets=[2], resume=True, progress=lambda *values: counted.append(values)
-    )
+    write_simulation(folder, MIXTURE, subsets=[2], resume=True, progress=lambda *values: counted.append(values))
     assert counted[0] == ("structures", min(after, 3), 3)
     assert ("particles", 10 * max(after - 3, 0), 60) in counted
     assert _contents(folder) == uninterrupted
@@ -275,16 +268,12 @@ def test_a_resumed_set_is_that_of_an_uninterrupted_call(
 
 
 def test_processes_change_no_bit(tmp_path: Path, uninterrupted: dict) -> None:
-    folder = write_simulation(
-        tmp_path / "other" / "set", MIXTURE, processes=2, threads=2, subsets=[2]
-    )
+    folder = write_simulation(tmp_path / "other" / "set", MIXTURE, processes=2, threads=2, subsets=[2])
     assert _contents(folder) == uninterrupted
 
 
 @pytest.mark.parametrize("count", [2, 5])
-def test_the_last_share_puts_the_set_together(
-    count: int, tmp_path: Path, uninterrupted: dict
-) -> None:
+def test_the_last_share_puts_the_set_together(count: int, tmp_path: Path, uninterrupted: dict) -> None:
     folder = tmp_path / "other" / "set"
     for number in range(count, 1, -1):
         assert write_simulation(folder, MIXTURE, share=(number, count), subsets=[2]) is None
@@ -350,15 +339,11 @@ def test_a_structure_that_does_not_fit_leaves_nothing_but_surveys(tmp_path: Path
     with pytest.raises(ConfigurationError, match=r"structure 2 .* kept in .*\.set\.part: go on"):
         write_simulation(tmp_path / "set", mixture_of([*MODELS[:2], large], SMALL))
     counted = []
-    write_simulation(
-        tmp_path / "set", MIXTURE, resume=True, progress=lambda *values: counted.append(values)
-    )
+    write_simulation(tmp_path / "set", MIXTURE, resume=True, progress=lambda *values: counted.append(values))
     assert counted[0] == ("structures", 2, 3)
 
 
-def test_a_set_larger_than_the_disk_is_refused_at_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_set_larger_than_the_disk_is_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     free = shutil.disk_usage(tmp_path)._replace(free=1000)
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: free)
     with pytest.raises(DataError, match=r"stack and maps take 0\.3 MB, 0\.0 MB are free"):

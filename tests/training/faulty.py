@@ -14,9 +14,7 @@ from libhetero.training.loop import train
 from libhetero.training.optimiser import TrainingConfig
 from tests.training.toy import Toy, make_feed
 
-CONFIG = TrainingConfig(
-    epochs=4, batch_size=8, learning_rate=0.01, seed=3, report_every=1, checkpoint_every=1
-)
+CONFIG = TrainingConfig(epochs=4, batch_size=8, learning_rate=0.01, seed=3, report_every=1, checkpoint_every=1)
 
 
 class Killing:

@@ -11,12 +11,7 @@ import pytest
 from libhetero.training import sharding
 from libhetero.training.accumulation import mean_over_parts
 from libhetero.training.loop import train
-from libhetero.training.optimiser import (
-    TrainingConfig,
-    build_optimiser,
-    start_state,
-    training_step,
-)
+from libhetero.training.optimiser import TrainingConfig, build_optimiser, start_state, training_step
 from tests.models.tiny_models import make_model, particles, quick_jit, random_params
 from tests.training.toy import Quiet, make_feed
 

@@ -42,9 +42,9 @@ def test_work_is_that_of_the_products() -> None:
     assert 2 * 3 <= cost(8).flops_per_particle <= 3 * 2 * 3
 
 
-@pytest.mark.parametrize(("limit", "most", "share"), [
-    (1000, 500, 88), (1000, 40, 40), (170, 500, 7), (109, 500, 1), (1100, 500, 96),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("limit", "most", "share"), [(1000, 500, 88), (1000, 40, 40), (170, 500, 7), (109, 500, 1), (1100, 500, 96)]
+)
 def test_the_largest_share_that_fits_is_found(limit: int, most: int, share: int) -> None:
     assert largest_share(lambda share: 100 + 10 * share - 1, limit, most) == share
 

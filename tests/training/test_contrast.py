@@ -28,7 +28,7 @@ def noisy_feed(sign: int, count: int = 60) -> ParticleFeed:
         x, y = particles.pose.shift[number]
         square = (axis[None, :] - x) ** 2 + (axis[:, None] - y) ** 2
         density = jnp.fft.rfft2(jnp.fft.ifftshift(jnp.exp(-square / (2 * 14.0**2))))
-        seen = density * ctf_image(jax.tree.map(lambda a: a[number], particles.ctf), BOX, PIXEL)
+        seen = density * ctf_image(particles.ctf.take(number), BOX, PIXEL)
         images.append(sign * np.asarray(real_image(seen, BOX)))
     images = np.stack(images)
     images += 3 * images.std() * random.normal(size=images.shape)

@@ -46,9 +46,7 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(tmp_path, whole, fault) -> N
     done = start([*COMMAND, str(tmp_path), fault])
     assert done.returncode == -signal.SIGKILL, done.stderr
     model = Toy()
-    result = train(
-        model, model.init(jax.random.key(0)), make_feed(), CONFIG, tmp_path, resume=True
-    )
+    result = train(model, model.init(jax.random.key(0)), make_feed(), CONFIG, tmp_path, resume=True)
     assert result.finished and len(result.losses) >= 14
     assert_same_losses(read_log(tmp_path / "log.jsonl"), whole)
     names = {path.name for path in (tmp_path / "checkpoints").iterdir()}

@@ -8,14 +8,7 @@ import pytest
 
 from libhetero.errors import DataError
 from libhetero.training.bad_images import BadImages
-from libhetero.training.feed import (
-    ParticleFeed,
-    epoch_order,
-    ordered_indices,
-    prefetch,
-    step_indices,
-    steps_per_epoch,
-)
+from libhetero.training.feed import ParticleFeed, epoch_order, ordered_indices, prefetch, step_indices, steps_per_epoch
 from libhetero.training.preprocess import PreprocessConfig, estimate_deviation
 from tests.training.toy import BOX, ArrayReader, make_feed, make_particles
 
@@ -64,9 +57,7 @@ def test_crop_changes_box_and_pixel_size() -> None:
 
 def test_flipped_images_reach_the_model_unflipped() -> None:
     feed = make_feed(4)
-    flipped = dataclasses.replace(
-        feed, particles=dataclasses.replace(feed.particles, phase_flipped=True)
-    )
+    flipped = dataclasses.replace(feed, particles=dataclasses.replace(feed.particles, phase_flipped=True))
     once = flipped.batch(np.arange(4)).images
     assert np.abs(once - feed.batch(np.arange(4)).images).max() > 0.1
     twice = dataclasses.replace(flipped, reader=ArrayReader(once), config=PreprocessConfig())
@@ -98,8 +89,9 @@ def test_bad_images_are_zeros_at_weight_zero_and_count_once(caplog) -> None:
     np.testing.assert_array_equal(batch.images[[1, 3]], whole.batch(np.array([3, 4])).images)
     np.testing.assert_array_equal(feed.bad.places(), [2, 7])
     assert [record.message.split(" has ")[0] for record in caplog.records] == [
-        "imaginary.mrcs: image 3", "imaginary.mrcs: image 8",
-    ]  # fmt: skip
+        "imaginary.mrcs: image 3",
+        "imaginary.mrcs: image 8",
+    ]
 
 
 def test_one_bad_image_too_many_ends_the_run() -> None:

@@ -15,9 +15,7 @@ from libhetero.training.optimiser import TrainingConfig
 from tests.training.test_loop import Stopping
 from tests.training.toy import ArrayReader, Toy, make_feed
 
-CONFIG = TrainingConfig(
-    epochs=30, batch_size=8, learning_rate=0.02, seed=3, schedule="constant", test_fraction=0.25
-)
+CONFIG = TrainingConfig(epochs=30, batch_size=8, learning_rate=0.02, seed=3, schedule="constant", test_fraction=0.25)
 
 
 @pytest.fixture

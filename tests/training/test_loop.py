@@ -86,18 +86,9 @@ def test_four_devices_give_the_losses_of_one(toy) -> None:
 @pytest.mark.parametrize("devices", [1, 4])
 def test_resumed_run_equals_the_uninterrupted_one(toy, tmp_path, devices) -> None:
     whole = train(*toy, make_feed(), CONFIG, tmp_path / "whole", devices=jax.devices()[:1])
-    first = train(
-        *toy, Stopping(make_feed(), 12), CONFIG, tmp_path / "cut", devices=jax.devices()[:1]
-    )
+    first = train(*toy, Stopping(make_feed(), 12), CONFIG, tmp_path / "cut", devices=jax.devices()[:1])
     assert not first.finished and 7 < first.step < 28
-    second = train(
-        *toy,
-        make_feed(),
-        CONFIG,
-        tmp_path / "cut",
-        resume=True,
-        devices=jax.devices()[:devices],
-    )
+    second = train(*toy, make_feed(), CONFIG, tmp_path / "cut", resume=True, devices=jax.devices()[:devices])
     losses = np.concatenate([first.losses, second.losses])
     np.testing.assert_allclose(losses, whole.losses, rtol=0 if devices == 1 else 2e-6)
     np.testing.assert_allclose(second.params["template"], whole.params["template"], atol=1e-6)

@@ -40,9 +40,7 @@ def test_a_short_run_is_not_all_warm_up() -> None:
 
 @pytest.mark.parametrize("decay, followed", [(0.0, None), (0.9, True)])
 def test_running_average_follows_from_the_start(decay, followed) -> None:
-    config = TrainingConfig(
-        ema_decay=decay, learning_rate=0.05, schedule="constant", warmup_epochs=0
-    )
+    config = TrainingConfig(ema_decay=decay, learning_rate=0.05, schedule="constant", warmup_epochs=0)
     optimiser = build_optimiser(config, 10)
 
     def loss(params, batch, key):

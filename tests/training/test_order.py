@@ -154,11 +154,7 @@ def test_an_error_in_a_chunk_is_raised_at_the_batch_that_needs_it() -> None:
         for _ in batches:
             met += 1
     order = feed.chunked_order(np.arange(COUNT), SIZE, 1)
-    needed = next(
-        segment.first
-        for segment in order.segments(0, STEPS, slice(0, SIZE))
-        if 40 in segment.particles
-    )
+    needed = next(segment.first for segment in order.segments(0, STEPS, slice(0, SIZE)) if 40 in segment.particles)
     assert met <= needed
 
 

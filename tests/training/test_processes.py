@@ -29,8 +29,11 @@ def _start(folder: Path, place: int, count: int, port: int) -> subprocess.Popen:
     folder.mkdir(exist_ok=True)
     return subprocess.Popen(
         [sys.executable, str(PROGRAM), str(folder)],
-        env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
 
 
 def _finish(processes: list[subprocess.Popen]) -> None:
@@ -54,9 +57,7 @@ def test_two_processes_give_the_losses_of_one(tmp_path) -> None:
         port = free.getsockname()[1]
     _finish([_start(tmp_path / "two", place, 2, port) for place in range(2)])
     _finish([_start(tmp_path / "one", 0, 1, port)])
-    one, first, second = (
-        _seen(tmp_path / name, place) for name, place in (("one", 0), ("two", 0), ("two", 1))
-    )
+    one, first, second = (_seen(tmp_path / name, place) for name, place in (("one", 0), ("two", 0), ("two", 1)))
     assert (one["devices"], first["devices"]) == (1, 2)
     assert (first["writer"], second["writer"]) == (True, False)
     np.testing.assert_allclose(first["losses"], one["losses"], rtol=2e-6)

@@ -80,6 +80,4 @@ def make_feed(count: int = 50) -> ParticleFeed:
     axis = np.arange(BOX) - BOX // 2
     blob = np.exp(-(axis[:, None] ** 2 + axis[None, :] ** 2) / 8)
     images = blob + 0.1 * random.normal(size=(count, BOX, BOX))
-    return ParticleFeed(
-        ArrayReader(images.astype(np.float32)), make_particles(count), PreprocessConfig()
-    )
+    return ParticleFeed(ArrayReader(images.astype(np.float32)), make_particles(count), PreprocessConfig())

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Int
 from scipy.spatial import cKDTree
 
 from libhetero.models.gmm.config import GmmConfig
-from libhetero.models.gmm.subspace import Subspace
+from libhetero.models.gmm.latent.subspace import Subspace
 from libhetero.records import Gaussians
 
 ROUNDING = 0.04  # of the hinge that keeps amplitudes above 0

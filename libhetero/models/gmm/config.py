@@ -85,45 +85,62 @@ class GmmConfig:
     def __post_init__(self) -> None:
         _require(self.decoder in DECODERS, "decoder", self.decoder, " or ".join(DECODERS))
         _require(self.encoder in ENCODERS, "encoder", self.encoder, " or ".join(ENCODERS))
-        _require(
-            self.architecture in ARCHITECTURES, "architecture", self.architecture, " or ".join(ARCHITECTURES)
-        )
+        _require(self.architecture in ARCHITECTURES, "architecture", self.architecture, " or ".join(ARCHITECTURES))
         _require(
             self.architecture == "revised" or self.attention_groups == 0,
-            "attention_groups", self.attention_groups, "0 in the published architecture",
+            "attention_groups",
+            self.attention_groups,
+            "0 in the published architecture",
         )
         _require(
-            self.interpolation_weights in INTERPOLATIONS, "interpolation_weights",
-            self.interpolation_weights, " or ".join(INTERPOLATIONS),
+            self.interpolation_weights in INTERPOLATIONS,
+            "interpolation_weights",
+            self.interpolation_weights,
+            " or ".join(INTERPOLATIONS),
         )
         _require(0 <= self.dropout < 1, "dropout", self.dropout, "at least 0 and below 1")
         _require(self.loss in LOSSES, "loss", self.loss, " or ".join(LOSSES))
         _require(self.precision in PRECISIONS, "precision", self.precision, ", ".join(PRECISIONS))
         _require(
             bool(self.vary) and set(self.vary) <= set("pas") and len(set(self.vary)) == len(self.vary),
-            "vary", self.vary, "letters of 'pas', each at most once",
+            "vary",
+            self.vary,
+            "letters of 'pas', each at most once",
         )
         _require(bool(self.points), "points", self.points, "at least one level")
         _require(min(self.points) >= 1, "points", self.points, "1 or more at each level")
         _require(
-            self.encoder == "network" or bool(self.linear_kinds), "vary", self.vary,
+            self.encoder == "network" or bool(self.linear_kinds),
+            "vary",
+            self.vary,
             "'p' or 'a' among them, or encoder=network",
         )
         _require(
-            self.encoder == "posterior" or self.latent_size > 0, "latent_size", self.latent_size,
+            self.encoder == "posterior" or self.latent_size > 0,
+            "latent_size",
+            self.latent_size,
             "1 or more with encoder=network",
         )
         ascending = all(a < b for a, b in zip(self.points, self.points[1:], strict=False))
         _require(ascending, "points", self.points, "levels from coarse to fine")
-        for name in ("encoder_width", "mlp_width", "neighbours", "channels",
-                     "attention_channels", "interpolation"):
+        for name in ("encoder_width", "mlp_width", "neighbours", "channels", "attention_channels", "interpolation"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "1 or more")
-        for name in ("inference_steps", "attention_groups", "displacement_scale", "latent_noise", "latent_penalty",
-                     "latent_size", "smoothness", "stiffness"):
+        for name in (
+            "inference_steps",
+            "attention_groups",
+            "displacement_scale",
+            "latent_noise",
+            "latent_penalty",
+            "latent_size",
+            "smoothness",
+            "stiffness",
+        ):
             _require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
         groups = self.attention_groups or self.attention_channels
         _require(
-            self.attention_channels % groups == 0, "attention_groups", groups,
+            self.attention_channels % groups == 0,
+            "attention_groups",
+            groups,
             f"a divisor of attention_channels ({self.attention_channels})",
         )
         object.__setattr__(self, "symmetry", self.symmetry.lower())
@@ -131,7 +148,9 @@ class GmmConfig:
         low, high = self.resolution
         _require(
             min(low, high) >= 0 and (low > high or 0 in (low, high)),
-            "resolution", self.resolution, "(low, high) in Å, low the larger number, 0 for the widest",
+            "resolution",
+            self.resolution,
+            "(low, high) in Å, low the larger number, 0 for the widest",
         )
 
     @property
@@ -154,16 +173,31 @@ class GmmConfig:
         """
         if name == "small":
             return cls(
-                encoder_width=256, mlp_width=256, points=(16, 64, 128), neighbours=8, channels=64,
-                attention_channels=64, attention_groups=8, normalise=False,
+                encoder_width=256,
+                mlp_width=256,
+                points=(16, 64, 128),
+                neighbours=8,
+                channels=64,
+                attention_channels=64,
+                attention_groups=8,
+                normalise=False,
             )
         if name == "default":
             return cls()
         if name == "paper":
             return replace(
-                cls(), encoder="network", latent_size=3, channels=256, attention_channels=512, attention_groups=0,
-                normalise=False, loss="frc", stiffness=0.0,
-                architecture="published", interpolation_weights="published", dropout=0.2,
+                cls(),
+                encoder="network",
+                latent_size=3,
+                channels=256,
+                attention_channels=512,
+                attention_groups=0,
+                normalise=False,
+                loss="frc",
+                stiffness=0.0,
+                architecture="published",
+                interpolation_weights="published",
+                dropout=0.2,
             )
         raise ConfigurationError(f"unknown preset {name!r}; expected small, default or paper.")
 

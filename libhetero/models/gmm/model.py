@@ -20,24 +20,24 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float, PRNGKeyArray
 
-from libhetero.models.gmm.config import GmmConfig
-from libhetero.models.gmm.encoder import Encoder, gradient_features, mean_frc, scaled_error
-from libhetero.models.gmm.mlp import MlpDecoder
-from libhetero.models.gmm.noise import measure_noise, ring_limits
-from libhetero.models.gmm.point_transformer import PointTransformerDecoder
-from libhetero.models.gmm.published import PublishedDecoder
 from libhetero.models.gmm.changes import (
     adapted,
     changed,
     linear_tangents,
     neighbouring_pairs,
     roughness,
-    strain,
     start_of_neutral,
+    strain,
 )
-from libhetero.models.gmm.subspace import Imaging, Subspace, gauss_newton
-from libhetero.models.gmm.subspace_fit import find_subspace
-from libhetero.models.gmm.topology import Level, build_topology
+from libhetero.models.gmm.config import GmmConfig
+from libhetero.models.gmm.decoder.mlp import MlpDecoder
+from libhetero.models.gmm.decoder.point_transformer import PointTransformerDecoder
+from libhetero.models.gmm.decoder.published import PublishedDecoder
+from libhetero.models.gmm.decoder.topology import Level, build_topology
+from libhetero.models.gmm.latent.encoder import Encoder, gradient_features, mean_frc, scaled_error
+from libhetero.models.gmm.latent.subspace import Imaging, Subspace, gauss_newton
+from libhetero.models.gmm.latent.subspace_fit import find_subspace
+from libhetero.models.gmm.noise import measure_noise, ring_limits
 from libhetero.physics.ctf import ctf_image
 from libhetero.physics.fourier import dft_image
 from libhetero.physics.gaussians import gaussians_to_volume, project_gaussians
@@ -88,15 +88,19 @@ class GmmModel:
 
     @classmethod
     def from_data(
-        cls, config: GmmConfig, neutral: Gaussians, box_size: int, pixel_size: float,
-        sample: Batch, seed: int = 0, mobile: np.ndarray | None = None,
+        cls,
+        config: GmmConfig,
+        neutral: Gaussians,
+        box_size: int,
+        pixel_size: float,
+        sample: Batch,
+        seed: int = 0,
+        mobile: np.ndarray | None = None,
     ) -> GmmModel:
         """Choose the hierarchy and measure the encoder's input on a sample; see `models.create`."""
         levels = ()
         if config.decoder == "pointtransformer":
-            levels = build_topology(
-                np.asarray(neutral.position), config, box_size * pixel_size, seed
-            )
+            levels = build_topology(np.asarray(neutral.position), config, box_size * pixel_size, seed)
         neutral = jax.tree.map(lambda array: np.asarray(array, np.float32), neutral)
         limits = ring_limits(config.resolution, box_size, pixel_size)
         every = max(len(sample.weight) // NOISE_SAMPLE, 1)  # from all over the list
@@ -106,18 +110,22 @@ class GmmModel:
         scale, ring_weight = measure_noise(whole, few, box_size, pixel_size, limits)
         edges = neighbouring_pairs(np.asarray(neutral.position))
         model = cls(
-            config, neutral, levels, np.ones(FEATURES, np.float32), scale, ring_weight,
-            box_size, pixel_size, None, edges,
+            config,
+            neutral,
+            levels,
+            np.ones(FEATURES, np.float32),
+            scale,
+            ring_weight,
+            box_size,
+            pixel_size,
+            None,
+            edges,
             None if mobile is None else np.asarray(mobile, np.float32),
         )
         if config.encoder == "network":
             return replace(model, feature_scale=model._measured_features(few))
-        imaging = Imaging.of(
-            neutral, operators, scale, ring_weight, box_size, pixel_size, SUBSPACE_GRID
-        )
-        subspace = find_subspace(
-            imaging, sample, config.linear_kinds, config.latent_size, seed, model.mobile > 0
-        )
+        imaging = Imaging.of(neutral, operators, scale, ring_weight, box_size, pixel_size, SUBSPACE_GRID)
+        subspace = find_subspace(imaging, sample, config.linear_kinds, config.latent_size, seed, model.mobile > 0)
         return replace(model, subspace=subspace, config=replace(config, latent_size=subspace.rank))
 
     def _measured_features(self, sample: Batch) -> np.ndarray:
@@ -139,20 +147,33 @@ class GmmModel:
         if config.encoder == "posterior":
             subspace = Subspace(config.linear_kinds, arrays["subspace_mean"], arrays["subspace_modes"])
         return cls(
-            config, neutral, levels, arrays["feature_scale"],
-            float(arrays["image_scale"]), arrays["ring_weight"],
-            int(arrays["box_size"]), float(arrays["pixel_size"]), subspace, arrays["edges"],
+            config,
+            neutral,
+            levels,
+            arrays["feature_scale"],
+            float(arrays["image_scale"]),
+            arrays["ring_weight"],
+            int(arrays["box_size"]),
+            float(arrays["pixel_size"]),
+            subspace,
+            arrays["edges"],
             arrays.get("mobile"),
         )
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the neutral mixture, hierarchy and statistics."""
         arrays = {
-            "position": self.neutral.position, "amplitude": self.neutral.amplitude,
-            "sigma": self.neutral.sigma, "feature_scale": self.feature_scale,
-            "image_scale": np.asarray(self.image_scale), "ring_weight": self.ring_weight,
-            "box_size": np.asarray(self.box_size), "pixel_size": np.asarray(self.pixel_size),
-            "level_count": np.asarray(len(self.levels)), "edges": self.edges, "mobile": self.mobile,
+            "position": self.neutral.position,
+            "amplitude": self.neutral.amplitude,
+            "sigma": self.neutral.sigma,
+            "feature_scale": self.feature_scale,
+            "image_scale": np.asarray(self.image_scale),
+            "ring_weight": self.ring_weight,
+            "box_size": np.asarray(self.box_size),
+            "pixel_size": np.asarray(self.pixel_size),
+            "level_count": np.asarray(len(self.levels)),
+            "edges": self.edges,
+            "mobile": self.mobile,
         }
         if self.subspace is not None:
             arrays |= {"subspace_mean": self.subspace.mean, "subspace_modes": self.subspace.modes}
@@ -206,22 +227,20 @@ class GmmModel:
 
         return jax.vmap(one)(batch.images, batch.pose, batch.ctf)
 
-    def _infer(
-        self, params: Any, unmoved: Float[Array, "points outputs"] | None, batch: Batch
-    ) -> tuple[Array, Array]:
+    def _infer(self, params: Any, unmoved: Float[Array, "points outputs"] | None, batch: Batch) -> tuple[Array, Array]:
         """Return posterior means and precisions; no gradient passes through them."""
         params, unmoved = jax.lax.stop_gradient((params, unmoved))
-        tangents = partial(
-            linear_tangents, self.config, self.neutral_mixture(params), self._modes(params)
-        )
+        tangents = partial(linear_tangents, self.config, self.neutral_mixture(params), self._modes(params))
         seen = Imaging.of(
-            self.neutral, symmetry_operators(self.config.symmetry), self.image_scale,
-            self.ring_weight, self.box_size, self.pixel_size,
+            self.neutral,
+            symmetry_operators(self.config.symmetry),
+            self.image_scale,
+            self.ring_weight,
+            self.box_size,
+            self.pixel_size,
         )
 
-        def one(
-            z: Array, mixture: Gaussians, image: Array, pose: Pose, ctf: CTFParams
-        ) -> tuple[Array, Array]:
+        def one(z: Array, mixture: Gaussians, image: Array, pose: Pose, ctf: CTFParams) -> tuple[Array, Array]:
             return gauss_newton(seen, mixture, tangents(z), image, pose, ctf, z)
 
         @jax.jit  # so that JAX traces one step and not each
@@ -235,15 +254,16 @@ class GmmModel:
             latent, precision = step(latent)
         return latent, precision
 
-    def decode(
-        self, params: Any, latent: Float[Array, "batch latent"], key: PRNGKeyArray | None = None
-    ) -> Gaussians:
+    def decode(self, params: Any, latent: Float[Array, "batch latent"], key: PRNGKeyArray | None = None) -> Gaussians:
         """Return mixtures with a leading batch axis; a key switches dropout on, for training."""
         return self._moved(params, self._unmoved(params), latent, key)
 
     def _moved(
-        self, params: Any, unmoved: Float[Array, "points outputs"] | None,
-        latent: Float[Array, "batch latent"], key: PRNGKeyArray | None = None,
+        self,
+        params: Any,
+        unmoved: Float[Array, "points outputs"] | None,
+        latent: Float[Array, "batch latent"],
+        key: PRNGKeyArray | None = None,
     ) -> Gaussians:
         """Return what `decode` does, given `_unmoved`."""
         neutral = self.neutral_mixture(params)
@@ -270,7 +290,10 @@ class GmmModel:
     ) -> Float[Array, "batch points outputs"]:
         training = key is not None and self.config.dropout > 0
         return self._decoder().apply(
-            {"params": params["decoder"]}, latent, *self._geometry(), training=training,
+            {"params": params["decoder"]},
+            latent,
+            *self._geometry(),
+            training=training,
             rngs={"dropout": key} if training else None,
         )
 
@@ -281,9 +304,7 @@ class GmmModel:
         """Return the whole complex of one unit."""
         return symmetric_copies(mixture, symmetry_operators(self.config.symmetry))
 
-    def render(
-        self, representation: Gaussians, pose: Pose, n: int, pixel_size: float
-    ) -> Complex[Array, "n half"]:
+    def render(self, representation: Gaussians, pose: Pose, n: int, pixel_size: float) -> Complex[Array, "n half"]:
         """Return the projection of one mixture, all units of it, without CTF."""
         return project_gaussians(self._whole(representation), pose, n, pixel_size)
 
@@ -320,7 +341,11 @@ class GmmModel:
         return mean_misfit + mean_penalty, {"misfit": mean_misfit, "penalty": mean_penalty}
 
     def _latent_and_penalty(
-        self, params: Any, unmoved: Float[Array, "points outputs"] | None, batch: Batch, key: PRNGKeyArray,
+        self,
+        params: Any,
+        unmoved: Float[Array, "points outputs"] | None,
+        batch: Batch,
+        key: PRNGKeyArray,
         training: bool,
     ) -> tuple[Float[Array, "batch latent"], Float[Array, "batch"]]:
         """Return latents drawn about the inferred ones, and what they cost."""
@@ -336,17 +361,13 @@ class GmmModel:
         radius = jnp.sqrt(jnp.sum(latent**2, axis=-1) + 1e-12)
         return latent + noise, self.config.latent_penalty * jnp.maximum(radius - 1, 0)
 
-    def _misfit(
-        self, mixture: Gaussians, image: Array, pose: Pose, ctf: CTFParams
-    ) -> Float[Array, ""]:
+    def _misfit(self, mixture: Gaussians, image: Array, pose: Pose, ctf: CTFParams) -> Float[Array, ""]:
         target, transfer = self._target(image, ctf)
         mixture = self._whole(mixture)
         if self.config.loss == "frc":
             return -mean_frc(mixture, target, transfer, pose, self.pixel_size, self._rings())
         weight = jnp.asarray(self.ring_weight)
-        error = scaled_error(
-            mixture, target, transfer * self.image_scale, pose, self.pixel_size, weight
-        )
+        error = scaled_error(mixture, target, transfer * self.image_scale, pose, self.pixel_size, weight)
         return error / np.count_nonzero(self.ring_weight)
 
     def _decoder(self) -> PointTransformerDecoder | PublishedDecoder | MlpDecoder:
@@ -359,15 +380,11 @@ class GmmModel:
     def _geometry(self) -> tuple[Any, ...]:
         return (self.levels,) if self.config.decoder == "pointtransformer" else ()
 
-    def _features(
-        self, image: Array, pose: Pose, ctf: CTFParams
-    ) -> Float[Array, "points 5"]:
+    def _features(self, image: Array, pose: Pose, ctf: CTFParams) -> Float[Array, "points 5"]:
         target, transfer = self._target(image, ctf)
         neutral = jax.tree.map(jnp.asarray, self.neutral)
         operators = symmetry_operators(self.config.symmetry)
-        return gradient_features(
-            neutral, target, transfer, pose, self.pixel_size, self._rings(), operators
-        )
+        return gradient_features(neutral, target, transfer, pose, self.pixel_size, self._rings(), operators)
 
     def _target(self, image: Array, ctf: CTFParams) -> tuple[Array, Array]:
         return dft_image(image), ctf_image(ctf, self.box_size, self.pixel_size)

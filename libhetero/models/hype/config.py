@@ -86,21 +86,33 @@ class HypeConfig:
     remat: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("patch", "dim", "depth", "heads", "head_dim", "feed_forward", "weight_tokens",
-                     "inr_width", "inr_layers", "inr_frequencies"):
+        for name in (
+            "patch",
+            "dim",
+            "depth",
+            "heads",
+            "head_dim",
+            "feed_forward",
+            "weight_tokens",
+            "inr_width",
+            "inr_layers",
+            "inr_frequencies",
+        ):
             if getattr(self, name) < 1:
                 raise ConfigurationError(f"{name}: expected 1 or more; got {getattr(self, name)}.")
         for name in ("encoder_width", "lift", "encoder_box", "coordinates"):
             if getattr(self, name) < 0:
                 raise ConfigurationError(f"{name}: expected 0 or more; got {getattr(self, name)}.")
         for name, choices in (
-            ("modulation", MODULATIONS), ("output", OUTPUTS), ("precision", PRECISIONS),
-            ("encoder", ENCODERS), ("conditioning", CONDITIONINGS), ("encoder_input", ENCODER_INPUTS),
+            ("modulation", MODULATIONS),
+            ("output", OUTPUTS),
+            ("precision", PRECISIONS),
+            ("encoder", ENCODERS),
+            ("conditioning", CONDITIONINGS),
+            ("encoder_input", ENCODER_INPUTS),
         ):
             if getattr(self, name) not in choices:
-                raise ConfigurationError(
-                    f"{name}: expected {' or '.join(choices)}; got {getattr(self, name)!r}."
-                )
+                raise ConfigurationError(f"{name}: expected {' or '.join(choices)}; got {getattr(self, name)!r}.")
         if self.encoder == "unet" and self.encoder_width % GROUPS:
             raise ConfigurationError(
                 f"encoder_width: expected a multiple of {GROUPS} for the U-Net, whose channels are normalised "
@@ -108,9 +120,7 @@ class HypeConfig:
             )
         for name in ("feature_sigma", "window"):
             if not 0 < getattr(self, name) <= 1:
-                raise ConfigurationError(
-                    f"{name}: expected a fraction above 0, at most 1; got {getattr(self, name)}."
-                )
+                raise ConfigurationError(f"{name}: expected a fraction above 0, at most 1; got {getattr(self, name)}.")
 
     @classmethod
     def preset(cls, name: str) -> HypeConfig:
@@ -122,18 +132,33 @@ class HypeConfig:
         """
         if name == "small":
             return cls(
-                lift=12, encoder_box=32, patch=4, dim=128, depth=2, heads=4, head_dim=32,
-                feed_forward=256, weight_tokens=4, inr_width=128, inr_layers=3, inr_frequencies=512,
+                lift=12,
+                encoder_box=32,
+                patch=4,
+                dim=128,
+                depth=2,
+                heads=4,
+                head_dim=32,
+                feed_forward=256,
+                weight_tokens=4,
+                inr_width=128,
+                inr_layers=3,
+                inr_frequencies=512,
                 coordinates=384,
             )
         if name == "default":
             return cls(
-                lift=24, encoder_box=64, patch=6, depth=4, weight_tokens=16, inr_frequencies=512, coordinates=1024,
-            )  # fmt: skip
+                lift=24, encoder_box=64, patch=6, depth=4, weight_tokens=16, inr_frequencies=512, coordinates=1024
+            )
         if name == "paper":
             return cls(
-                positions=False, align=False, view=False, encoder_input="flipped",
-                modulation="multiply", output="hartley", profile=False,
+                positions=False,
+                align=False,
+                view=False,
+                encoder_input="flipped",
+                modulation="multiply",
+                output="hartley",
+                profile=False,
                 feature_sigma=1 / (4 * math.pi),
             )
         raise ConfigurationError(f"unknown preset {name!r}; expected small, default or paper.")

@@ -36,9 +36,7 @@ class MlpEncoder(nn.Module):
     config: HypeConfig
 
     @nn.compact
-    def __call__(
-        self, image: Float[Array, "*n"], view: Float[Array, "monomials"]
-    ) -> Float[Array, "tokens dim"]:
+    def __call__(self, image: Float[Array, "*n"], view: Float[Array, "monomials"]) -> Float[Array, "tokens dim"]:
         """Return the weight tokens."""
         config, product = self.config, dot_general(self.config.precision)
         hidden = image.reshape(-1)
@@ -58,9 +56,7 @@ class UNetEncoder(nn.Module):
     config: HypeConfig
 
     @nn.compact
-    def __call__(
-        self, image: Float[Array, "n n"], view: Float[Array, "monomials"]
-    ) -> Float[Array, "tokens dim"]:
+    def __call__(self, image: Float[Array, "n n"], view: Float[Array, "monomials"]) -> Float[Array, "tokens dim"]:
         """Return the weight tokens."""
         config, product = self.config, dot_general(self.config.precision)
         width = config.encoder_width or UNET_WIDTH

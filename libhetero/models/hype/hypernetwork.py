@@ -57,9 +57,9 @@ class HyperNetwork(nn.Module):
         normed = nn.LayerNorm(name=f"norm_{number}")(tokens)
         residual = config.modulation == "residual"
         start = nn.initializers.normal(0.02) if residual else nn.initializers.lecun_normal()
-        head = nn.Dense(
-            fan_in, kernel_init=start, dot_general=dot_general(config.precision), name=f"head_{number}"
-        )(normed)
+        head = nn.Dense(fan_in, kernel_init=start, dot_general=dot_general(config.precision), name=f"head_{number}")(
+            normed
+        )
         factor = 1 + head if residual else head
         repeats = -(-fan_out // len(tokens))
         weights = base * jnp.tile(factor, (repeats, 1))[:fan_out]

@@ -19,14 +19,7 @@ from libhetero.models.hype.inr import INRWeights, inr_apply
 from libhetero.models.hype.sampling import draw, inclusion_probability
 from libhetero.models.hype.seen import MONOMIALS, measure_spectra, seen_image, view_features
 from libhetero.physics.ctf import ctf_at
-from libhetero.physics.fourier import (
-    dft_image,
-    disc_indices,
-    frequencies_2d,
-    frequencies_3d,
-    phase_ramp,
-    real_volume,
-)
+from libhetero.physics.fourier import dft_image, disc_indices, frequencies_2d, frequencies_3d, phase_ramp, real_volume
 from libhetero.physics.slices import slice_frequencies
 from libhetero.records import Batch, CTFParams, Pose
 
@@ -63,9 +56,7 @@ class HypeModel:
     family: str = "hype"
 
     @classmethod
-    def from_data(
-        cls, config: HypeConfig, box_size: int, pixel_size: float, sample: Batch, seed: int = 0
-    ) -> HypeModel:
+    def from_data(cls, config: HypeConfig, box_size: int, pixel_size: float, sample: Batch, seed: int = 0) -> HypeModel:
         """Draw the features' points and measure the signal's spectrum; see `models.create`.
 
         Raises
@@ -80,9 +71,7 @@ class HypeModel:
             )
         if seen[0] % config.patch:
             what = f"box ({seen[0]} pixels)" if len(seen) == 2 else f"grid ({seen[0]} points)"
-            raise ConfigurationError(
-                f"patch: expected a divisor of the encoder's {what}; got {config.patch}."
-            )
+            raise ConfigurationError(f"patch: expected a divisor of the encoder's {what}; got {config.patch}.")
         spread = config.feature_sigma * box_size
         points = np.random.default_rng(seed).normal(size=(config.inr_frequencies, 3)) * spread
         signal, noise = np.ones(box_size // 2 + 1, np.float32), 1.0
@@ -99,9 +88,12 @@ class HypeModel:
     def from_arrays(cls, config: HypeConfig, arrays: dict[str, np.ndarray]) -> HypeModel:
         """Restore a model from `arrays`."""
         return cls(
-            config, arrays["anchors"], arrays["signal"],
+            config,
+            arrays["anchors"],
+            arrays["signal"],
             *(float(arrays[name]) for name in ("noise", "seen_scale")),
-            int(arrays["box_size"]), float(arrays["pixel_size"]),
+            int(arrays["box_size"]),
+            float(arrays["pixel_size"]),
         )
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -142,9 +134,7 @@ class HypeModel:
 
         return jax.vmap(one)(latent)
 
-    def values(
-        self, representation: INRWeights, frequencies: Float[Array, "points 3"]
-    ) -> Complex[Array, "points"]:
+    def values(self, representation: INRWeights, frequencies: Float[Array, "points 3"]) -> Complex[Array, "points"]:
         """Return V at frequencies in cycles per training pixel, model frame; 0 beyond Nyquist.
 
         V(-k) = conj V(k) exactly: a complex INR is asked in one half of space only.
@@ -157,9 +147,7 @@ class HypeModel:
         scale = jnp.interp(radius, jnp.arange(len(self.signal)), jnp.asarray(self._profile()))
         return value * jnp.where(radius < self.box_size / 2, scale, 0.0)
 
-    def render(
-        self, representation: INRWeights, pose: Pose, n: int, pixel_size: float
-    ) -> Complex[Array, "n half"]:
+    def render(self, representation: INRWeights, pose: Pose, n: int, pixel_size: float) -> Complex[Array, "n half"]:
         """Return the Fourier image of one INR at one pose, without CTF; DC is 0."""
         in_angstrom = jnp.asarray(frequencies_2d(n)) / pixel_size
         points = slice_frequencies(pose.rotation, in_angstrom * self.pixel_size).reshape(-1, 3)
@@ -170,13 +158,11 @@ class HypeModel:
         """Return the map of one INR, evaluated inside the Nyquist sphere of both grids; mean 0."""
         points = frequencies_3d(n) * (self.pixel_size / pixel_size)
         inside = np.flatnonzero(
-            (np.linalg.norm(points, axis=-1) < 0.5)
-            & (np.linalg.norm(frequencies_3d(n), axis=-1) < 0.5)
+            (np.linalg.norm(points, axis=-1) < 0.5) & (np.linalg.norm(frequencies_3d(n), axis=-1) < 0.5)
         )
         wanted = jnp.asarray(points.reshape(-1, 3)[inside])
         values = jax.lax.map(
-            lambda point: self.values(representation, point[None])[0], wanted,
-            batch_size=min(VOLUME_CHUNK, len(wanted)),
+            lambda point: self.values(representation, point[None])[0], wanted, batch_size=min(VOLUME_CHUNK, len(wanted))
         )
         grid = jnp.zeros(points.shape[0] * points.shape[1] * points.shape[2], values.dtype)
         grid = grid.at[inside].set(values * self.box_size).at[0].set(0.0)
@@ -253,6 +239,4 @@ class HypeModel:
         return jax.lax.complex(0.5 * (value + opposite), -0.5 * (value - opposite))
 
     def _inr(self, representation: INRWeights, frequencies: Array) -> Float[Array, "points outputs"]:
-        return inr_apply(
-            representation, frequencies, jnp.asarray(self.anchors), self.config.precision
-        )
+        return inr_apply(representation, frequencies, jnp.asarray(self.anchors), self.config.precision)

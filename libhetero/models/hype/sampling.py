@@ -19,9 +19,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 LEAST = 0.4
 
 
-def inclusion_probability(
-    signal: Float[np.ndarray, "pixels"], count: int
-) -> Float[np.ndarray, "pixels"]:
+def inclusion_probability(signal: Float[np.ndarray, "pixels"], count: int) -> Float[np.ndarray, "pixels"]:
     """Return π of every pixel, summing to `count`; 1 for all where there are no more.
 
     Parameters
@@ -43,9 +41,7 @@ def inclusion_probability(
         certain |= over
 
 
-def draw(
-    key: PRNGKeyArray, probability: Float[Array, "pixels"], count: int
-) -> Int[Array, "count"]:
+def draw(key: PRNGKeyArray, probability: Float[Array, "pixels"], count: int) -> Int[Array, "count"]:
     """Return the indices of `count` pixels drawn with these probabilities.
 
     Parameters

@@ -122,9 +122,7 @@ def turn_in_plane(image: Float[Array, "n n"], psi: Float[Array, ""]) -> Float[Ar
     return map_coordinates(image, source, order=1, mode="constant")
 
 
-def measure_spectra(
-    sample: Batch, n: int, pixel_size: float
-) -> tuple[Float[np.ndarray, "rings"], float]:
+def measure_spectra(sample: Batch, n: int, pixel_size: float) -> tuple[Float[np.ndarray, "rings"], float]:
     """Return the power of the signal by Fourier radius 0 … n // 2, and that of the noise.
 
     Per ring, (⟨|X|²⟩ - noise) / ⟨CTF²⟩, the noise taken from the outermost rings, floored at a

@@ -34,9 +34,7 @@ class Block(nn.Module):
         query, key, value = jnp.moveaxis(qkv.reshape(-1, 3, config.heads, config.head_dim), 1, 0)
         logits = jnp.einsum("qhd,khd->hqk", query, key) / config.head_dim**0.5
         mixed = jnp.einsum("hqk,khd->qhd", jax.nn.softmax(logits, axis=-1), value)
-        tokens = tokens + nn.Dense(config.dim, dot_general=product, name="out")(
-            mixed.reshape(-1, inner)
-        )
+        tokens = tokens + nn.Dense(config.dim, dot_general=product, name="out")(mixed.reshape(-1, inner))
         hidden = nn.Dense(config.feed_forward, dot_general=product, name="expand")(
             nn.LayerNorm(name="feed_norm")(tokens)
         )
@@ -50,9 +48,7 @@ class TransformerEncoder(nn.Module):
     config: HypeConfig
 
     @nn.compact
-    def __call__(
-        self, image: Float[Array, "*n"], view: Float[Array, "monomials"]
-    ) -> Float[Array, "tokens dim"]:
+    def __call__(self, image: Float[Array, "*n"], view: Float[Array, "monomials"]) -> Float[Array, "tokens dim"]:
         """Return the weight tokens after the last block."""
         config = self.config
         cut = patches(image, config.patch)
@@ -67,8 +63,6 @@ class TransformerEncoder(nn.Module):
         weight_tokens = self.param("weight_tokens", nn.initializers.normal(1.0), shape)
         tokens = jnp.concatenate([embedded, weight_tokens])
         block = nn.remat(Block, prevent_cse=False) if config.remat else Block
-        blocks = nn.scan(
-            block, variable_axes={"params": 0}, split_rngs={"params": True}, length=config.depth
-        )
+        blocks = nn.scan(block, variable_axes={"params": 0}, split_rngs={"params": True}, length=config.depth)
         tokens, _ = blocks(config, name="blocks")(tokens, None)
         return tokens[len(embedded) :]

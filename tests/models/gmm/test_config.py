@@ -25,24 +25,17 @@ def test_presets_travel_as_json(name):
         ({"points": ()}, "points: expected at least one level; got ()."),
         ({"points": (64, 16)}, "points: expected levels from coarse to fine; got (64, 16)."),
         ({"points": (0, 16)}, "points: expected 1 or more at each level; got (0, 16)."),
-        (
-            {"latent_size": 0, "encoder": "network"},
-            "latent_size: expected 1 or more with encoder=network; got 0.",
-        ),
+        ({"latent_size": 0, "encoder": "network"}, "latent_size: expected 1 or more with encoder=network; got 0."),
         ({"encoder": "cnn"}, "encoder: expected posterior or network; got 'cnn'."),
         ({"vary": "s"}, "vary: expected 'p' or 'a' among them, or encoder=network; got 's'."),
         ({"inference_steps": -1}, "inference_steps: expected 0 or more; got -1."),
         ({"smoothness": -1.0}, "smoothness: expected 0 or more; got -1.0."),
         ({"latent_noise": -1.0}, "latent_noise: expected 0 or more; got -1.0."),
         ({"attention_groups": -8}, "attention_groups: expected 0 or more; got -8."),
-        (
-            {"attention_groups": 5},
-            "attention_groups: expected a divisor of attention_channels (128); got 5.",
-        ),
+        ({"attention_groups": 5}, "attention_groups: expected a divisor of attention_channels (128); got 5."),
         (
             {"resolution": (5.0, 20.0)},
-            "resolution: expected (low, high) in Å, low the larger number, 0 for the widest; "
-            "got (5.0, 20.0).",
+            "resolution: expected (low, high) in Å, low the larger number, 0 for the widest; got (5.0, 20.0).",
         ),
     ],
 )

@@ -10,7 +10,7 @@ import pytest
 from libhetero.errors import DataError
 from libhetero.models.gmm.changes import changed
 from libhetero.models.gmm.config import GmmConfig
-from libhetero.models.gmm.encoder import gradient_features, mean_frc
+from libhetero.models.gmm.latent.encoder import gradient_features, mean_frc
 from libhetero.models.gmm.model import GmmModel
 from libhetero.models.gmm.noise import measure_noise, ring_limits
 from libhetero.physics.ctf import ctf_image
@@ -36,9 +36,7 @@ def test_features_are_the_gradient_of_the_mean_frc():
     """By central differences of the same function, in float32, of the largest derivatives."""
     target, ctf, pose = one_particle()
     gaussians = jax.tree.map(jnp.asarray, mixture())
-    features = np.asarray(
-        quick_jit(lambda g: gradient_features(g, target, ctf, pose, PIXEL, RINGS, C1))(gaussians)
-    )
+    features = np.asarray(quick_jit(lambda g: gradient_features(g, target, ctf, pose, PIXEL, RINGS, C1))(gaussians))
     assert features.shape == (20, 5)
 
     @quick_jit
@@ -171,10 +169,14 @@ def test_a_unit_of_a_symmetric_complex_stands_for_all_of_it(loss):
         model = GmmModel(config, neutral, (), np.ones(5), 1.0, np.ones((BOX, 9)), BOX, PIXEL)
         misfit = quick_jit(jax.vmap(model._misfit, in_axes=(None, 0, 0, 0)))
         features = quick_jit(jax.vmap(model._features))(batch.images, batch.pose, batch.ctf)
-        found.append((
-            misfit(neutral, batch.images, batch.pose, batch.ctf), model.volume(neutral, BOX, PIXEL),
-            model.render(neutral, batch.pose.take(0), BOX, PIXEL), features,
-        ))  # fmt: skip
+        found.append(
+            (
+                misfit(neutral, batch.images, batch.pose, batch.ctf),
+                model.volume(neutral, BOX, PIXEL),
+                model.render(neutral, batch.pose.take(0), BOX, PIXEL),
+                features,
+            )
+        )
     for one, other in zip(found[0][:3], found[1][:3], strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4 * np.abs(other).max())
     strengths = found[1][3].reshape(4, 4, 5, 5).sum(axis=1)[..., 3:]  # of every copy of a Gaussian

@@ -43,8 +43,7 @@ def test_presets_travel_as_json(name):
         ({"feature_sigma": 0.0}, "feature_sigma: expected a fraction above 0, at most 1; got 0.0."),
         (
             {"encoder": "unet", "encoder_width": 12},
-            "encoder_width: expected a multiple of 8 for the U-Net, whose channels are normalised in 8 "
-            "groups; got 12.",
+            "encoder_width: expected a multiple of 8 for the U-Net, whose channels are normalised in 8 groups; got 12.",
         ),
         ({"window": 1.5}, "window: expected a fraction above 0, at most 1; got 1.5."),
     ],

@@ -79,9 +79,7 @@ def test_some_pixels_give_the_loss_of_all_on_average():
         return jax.lax.map(one, jax.random.split(jax.random.key(3), 2000))
 
     losses, gradients = map(np.asarray, estimates(params))
-    (expected, _), gradient = quick_jit(jax.value_and_grad(whole.loss, has_aux=True))(
-        params, batch, jax.random.key(0)
-    )
+    (expected, _), gradient = quick_jit(jax.value_and_grad(whole.loss, has_aux=True))(params, batch, jax.random.key(0))
     assert losses.std() > 0.01 * losses.mean()
     assert losses.mean() == pytest.approx(float(expected), abs=5 * float(losses.std()) / 2000**0.5)
     error = gradients.std(axis=0) / 2000**0.5

@@ -31,9 +31,7 @@ def test_patches_run_row_by_row():
     np.testing.assert_array_equal(patches(jnp.asarray(grid), 3), twin.grid_patches(grid, 3))
 
 
-@pytest.mark.parametrize(
-    ("positions", "view", "lift"), [(True, False, 0), (False, True, 0), (True, True, 8)]
-)
+@pytest.mark.parametrize(("positions", "view", "lift"), [(True, False, 0), (False, True, 0), (True, True, 8)])
 def test_encoder_agrees_with_its_twin(positions, view, lift):
     patch = 4 if lift else CONFIG.patch
     config = dataclasses.replace(CONFIG, positions=positions, view=view, lift=lift, patch=patch)

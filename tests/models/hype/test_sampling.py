@@ -35,9 +35,7 @@ def test_draws_are_fair_and_without_repeats():
     count = 60
     probability = inclusion_probability(SIGNAL, count)
     keys = jax.random.split(jax.random.key(1), 20_000)
-    chosen = np.asarray(
-        jax.jit(jax.vmap(lambda key: draw(key, jnp.asarray(probability, jnp.float32), count)))(keys)
-    )
+    chosen = np.asarray(jax.jit(jax.vmap(lambda key: draw(key, jnp.asarray(probability, jnp.float32), count)))(keys))
     assert chosen.shape == (20_000, count)
     assert (np.diff(chosen, axis=1) > 0).all()
     share = np.bincount(chosen.ravel(), minlength=400) / len(keys)

@@ -8,14 +8,7 @@ import numpy as np
 import pytest
 
 from libhetero.models.hype.config import HypeConfig
-from libhetero.models.hype.seen import (
-    MONOMIALS,
-    lifted,
-    measure_spectra,
-    seen_image,
-    turn_in_plane,
-    view_features,
-)
+from libhetero.models.hype.seen import MONOMIALS, lifted, measure_spectra, seen_image, turn_in_plane, view_features
 from libhetero.physics.ctf import ctf_image
 from libhetero.physics.fourier import real_image
 from libhetero.physics.gaussians import project_gaussians
@@ -61,7 +54,7 @@ def test_aligned_encoder_does_not_see_shift_and_turn():
     seen = {}
     for align in (True, False):
         config = HypeConfig(**HYPE, align=align, encoder_input="flipped")
-        see = jax.vmap(lambda *one: seen_image(*one, config, PIXEL, SNR))
+        see = jax.vmap(lambda *one, config=config: seen_image(*one, config, PIXEL, SNR))
         seen[align] = np.asarray(quick_jit(see)(images, pose, ctf))
 
     def least(images):
@@ -111,9 +104,11 @@ def test_wiener_input_is_the_best_linear_guess():
 
     def error(kind, factor=1.0):
         config = HypeConfig(**HYPE, align=False, encoder_input=kind, window=1.0)
-        see = jax.vmap(lambda image, pose: seen_image(
-            image, pose, jax.tree.map(lambda leaf: leaf[0], ctf), config, 3.0, factor * snr
-        ))  # fmt: skip
+        see = jax.vmap(
+            lambda image, pose: seen_image(
+                image, pose, jax.tree.map(lambda leaf: leaf[0], ctf), config, 3.0, factor * snr
+            )
+        )
         middle = slice(n // 4, 3 * n // 4)  # inside the soft disc
         difference = np.asarray(quick_jit(see)(images, pose)) - truth
         return np.mean(difference[:, middle, middle] ** 2)
@@ -138,10 +133,7 @@ def test_seen_image_is_cropped_and_only_moved_where_it_is_real():
 
 def test_view_is_where_the_beam_comes_from_whatever_psi():
     """Of the direction d, the third row of the rotation, all products up to degree 4."""
-    found = [
-        np.asarray(view_features(jnp.asarray(from_euler(0.7, 1.1, psi), jnp.float32)))
-        for psi in (0.0, 2.0)
-    ]
+    found = [np.asarray(view_features(jnp.asarray(from_euler(0.7, 1.1, psi), jnp.float32))) for psi in (0.0, 2.0)]
     np.testing.assert_allclose(found[0], found[1], atol=1e-6)
     direction = np.asarray(from_euler(0.7, 1.1, 0.0))[2]
     assert len(MONOMIALS) == 3 + 6 + 10 + 15

@@ -1,0 +1,105 @@
+"""The latent of every particle of a run: read where training left it, encoded where it did not."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from libhetero.errors import ConfigurationError
+from libhetero.io import read_latent
+from libhetero.pipelines.decoding.mid_latent import LatentStream, read_basis, write_mid
+from libhetero.pipelines.progress import tracked
+from libhetero.pipelines.run.folder import Run
+
+LOGGER = logging.getLogger(__name__)
+MID = "mid_00.txt"
+
+
+def particle_latents(
+    run: Run, batch_size: int, progress: Callable[[float], None] | None = None
+) -> Float[np.ndarray, "particles latent"]:
+    """Return a latent for every particle, at most 100 numbers: wider ones reduced by PCA.
+
+    `mid_00.txt` is read where it is as new as the parameters; otherwise the particles are encoded
+    and it is written.
+    """
+    path, count = run.folder / MID, len(run.particles)
+    if _is_current(path, run.folder / "checkpoints"):
+        index, latent = read_latent(path)
+        if np.array_equal(index, np.arange(count)):
+            LOGGER.debug("read the latents of %d particles from %s", count, path)
+            return latent.astype(np.float32)
+    LOGGER.info("encoding %d particles", count)
+    write_mid(path, run.model, run.params, run.feed(), batch_size, progress)
+    return read_latent(path)[1].astype(np.float32)
+
+
+def decodable_latents(
+    run: Run, indices: np.ndarray, batch_size: int, progress: Callable[[float], None] | None = None
+) -> Iterator[Float[np.ndarray, "block latent"]]:
+    """Yield the whole latents of some particles, as the decoder takes them, in blocks.
+
+    A Gaussian run's are read from `mid_00.txt`; those of a CryoHype run are too wide to be kept
+    and are encoded again.
+
+    Parameters
+    ----------
+    indices : places in the particle set.
+    """
+    if run.config.family == "gmm":
+        latent = particle_latents(run, batch_size, progress)[indices]
+        for start in range(0, len(latent), batch_size):
+            yield latent[start : start + batch_size]
+    else:
+        stream = LatentStream(run.model, run.params, run.feed(), batch_size)
+        yield from tracked(stream.blocks(indices), len(indices), "encoding", progress=progress)
+
+
+def lifted_latents(
+    run: Run, points: Float[np.ndarray, "points columns"], where: str, batch_size: int
+) -> Float[np.ndarray, "points latent"]:
+    """Return latent points as the decoder takes them; those in the reduced space are taken back.
+
+    Parameters
+    ----------
+    points : as wide as `mid_00.txt`.
+    where : what they come from, for the message.
+
+    Raises
+    ------
+    ConfigurationError : if they are of another width.
+    """
+    path = run.folder / MID
+    width = particle_latents(run, batch_size).shape[1]
+    if points.shape[1] != width:
+        raise ConfigurationError(f"{where}: {points.shape[1]} latent numbers; expected {width}, as in {path}.")
+    basis = read_basis(path)
+    return np.asarray(points, np.float32) if basis is None else basis.lift(points)
+
+
+def check_indices(indices: np.ndarray, count: int, where: str) -> np.ndarray:
+    """Return particle indices as integers.
+
+    Raises
+    ------
+    ConfigurationError : if one is outside 0 … count - 1.
+    """
+    indices = np.asarray(indices, np.int64)
+    wrong = indices[(indices < 0) | (indices >= count)]
+    if len(wrong):
+        raise ConfigurationError(
+            f"{where}: there is no particle {wrong[0]}; there are {count}, numbered from 0 to {count - 1}."
+        )
+    return indices
+
+
+def _is_current(path: Path, checkpoints: Path) -> bool:
+    """Return whether `path` is at least as new as the newest checkpoint."""
+    if not path.exists():
+        return False
+    steps = (entry.stat().st_mtime for entry in checkpoints.glob("*"))
+    return path.stat().st_mtime >= max(steps, default=0.0)

@@ -1,0 +1,233 @@
+"""Which volumes: particles, classes, latent points, paths and grids, each as latents to decode.
+
+A Gaussian run's latent is a few numbers, and every point of it can be decoded. A CryoHype latent is all
+weight tokens of a particle, of which `mid_00.txt` holds a hundred principal components: particles, and
+means and lines between them, are encoded whole; only free points are lifted from the components.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from libhetero.analysis.classes import class_medoids, class_members
+from libhetero.analysis.paths import component_grid, neighbour_path, occupied_cells, straight_path
+from libhetero.errors import ConfigurationError
+from libhetero.io import read_latent
+from libhetero.pipelines.decoding.class_files import class_names
+from libhetero.pipelines.decoding.latents import MID, check_indices, decodable_latents, lifted_latents, particle_latents
+from libhetero.pipelines.run.folder import Run
+
+LOGGER = logging.getLogger(__name__)
+PLANE = "embed_particles.txt"
+CENTRES = ("mean", "medoid")
+ROUTES = ("graph", "direct")
+GRIDS = ("pc", "plane")
+
+
+@dataclass(frozen=True, eq=False)
+class VolumePoints:
+    """Volumes to decode.
+
+    Parameters
+    ----------
+    names : of each, the file's without its suffix.
+    latents : of each, as the decoder takes them, in order; made as they are asked for.
+    particle : (volumes,) the particle that each is, or the one nearest to it.
+    distance : (volumes,) of that particle, in the space of `mid_00.txt`; 0 where the volume is its own.
+    points : (volumes, latent) in the space of `mid_00.txt` where a volume is no particle's; else None.
+    joined : whether they follow one another.
+    """
+
+    names: Sequence[str]
+    latents: Iterable[Float[np.ndarray, "latent"]]
+    particle: Int[np.ndarray, "volumes"]
+    distance: Float[np.ndarray, "volumes"]
+    points: Float[np.ndarray, "volumes columns"] | None = None
+    joined: bool = False
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+def of_particles(
+    run: Run,
+    indices: Int[np.ndarray, "volumes"],
+    batch_size: int,
+    names: Sequence[str] | None = None,
+    joined: bool = False,
+) -> VolumePoints:
+    """Return the volumes of some particles.
+
+    Parameters
+    ----------
+    indices : places in the particle set.
+    batch_size : particles encoded at once.
+    names : of the volumes; None for the particles' numbers.
+    joined : whether they follow one another.
+    """
+    names = [f"particle_{index:06d}" for index in indices] if names is None else names
+    latents = _rows(run, indices, batch_size)
+    return VolumePoints(names, latents, indices, np.zeros(len(indices)), joined=joined)
+
+
+def of_classes(run: Run, label: Int[np.ndarray, "particles"], centre: str, batch_size: int) -> VolumePoints:
+    """Return a volume for each class, at its mean latent or of its medoid.
+
+    The medoid is the member whose latent of `mid_00.txt` is nearest to the mean of its class.
+
+    Parameters
+    ----------
+    label : class of every particle of the run, -1 for none.
+    centre : "mean" or "medoid".
+    batch_size : particles encoded at once.
+    """
+    names, members = class_names(label), class_members(label)
+    reduced = particle_latents(run, batch_size)
+    if centre == "medoid":
+        medoids = class_medoids(reduced, label)
+        for one, particle in medoids.items():
+            LOGGER.info("class %d: particle %d of %d", one, particle, len(members[one]))
+        return of_particles(run, np.array(list(medoids.values())), batch_size, list(names.values()))
+    points = np.stack([reduced[inside].mean(axis=0) for inside in members.values()])
+    latents = _class_means(run, members, batch_size)
+    return _near(reduced, list(names.values()), latents, points)
+
+
+def of_latents(run: Run, path: str, batch_size: int) -> VolumePoints:
+    """Return a volume for each point of a file laid out as `mid_00.txt`.
+
+    Raises
+    ------
+    UserError : if it is no such file, or as wide as no latent of the run.
+    """
+    index, points = read_latent(path)
+    latents = lifted_latents(run, points, path, batch_size)
+    names = [f"latent_{number:04d}" for number in index]
+    return _near(particle_latents(run, batch_size), names, latents, points)
+
+
+def along_path(run: Run, anchors: Int[np.ndarray, "anchors"], steps: int, route: str, batch_size: int) -> VolumePoints:
+    """Return volumes on a way through the latents of some particles.
+
+    Parameters
+    ----------
+    anchors : two or more particles.
+    steps : from each anchor to the next; at most so many for "graph".
+    route : "graph", over particles from neighbour to neighbour, or "direct", the straight line.
+    batch_size : particles encoded at once.
+
+    Raises
+    ------
+    DataError : if no way leads from neighbour to neighbour.
+    """
+    reduced = particle_latents(run, batch_size)
+    if route == "graph":
+        indices = neighbour_path(reduced, anchors, steps)
+        return of_particles(run, indices, batch_size, _numbered("path", len(indices)), joined=True)
+    points = straight_path(reduced[anchors], steps)
+    whole = np.concatenate(list(decodable_latents(run, anchors, batch_size)))
+    latents = straight_path(whole, steps)
+    return _near(reduced, _numbered("path", len(points)), latents, points, joined=True)
+
+
+def on_grid(run: Run, side: int, over: str, batch_size: int) -> VolumePoints:
+    """Return volumes on a grid, grid_II_JJ: II along the first coordinate, JJ along the second.
+
+    Parameters
+    ----------
+    side : points along each axis.
+    over : "pc", the first two principal components of the latents from their 5th to 95th percentile,
+        or "plane", the cells of the embedding that hold particles, each by the one nearest its centre.
+    batch_size : particles encoded at once.
+
+    Raises
+    ------
+    ConfigurationError : if there is no embedding to lay a grid over.
+    """
+    if over == "plane":
+        plane = particle_plane(run)
+        if plane is None:
+            raise ConfigurationError(
+                f"{run.folder / PLANE}: missing, or older than the latents; expected the plane that the "
+                f"grid is laid over. Make it with e2hype_embed.py {run.folder}."
+            )
+        cells, indices = occupied_cells(plane, side)
+        names = [f"grid_{column:02d}_{row:02d}" for row, column in cells]
+        return of_particles(run, indices, batch_size, names)
+    reduced = particle_latents(run, batch_size)
+    points = component_grid(reduced, side)
+    names = [f"grid_{place // side:02d}_{place % side:02d}" for place in range(len(points))]
+    latents = lifted_latents(run, points, "the grid", batch_size)
+    return _near(reduced, names, latents, points)
+
+
+def particle_plane(run: Run) -> Float[np.ndarray, "particles 2"] | None:
+    """Return where e2hype_embed.py put every particle; None if it has not, or not these latents."""
+    path, latents = run.folder / PLANE, run.folder / MID
+    if not path.exists() or (latents.exists() and _age(path) < _age(latents)):
+        return None
+    index, plane = read_latent(path)
+    return plane if np.array_equal(index, np.arange(len(run.particles))) else None
+
+
+def parse_anchors(run: Run, particles: Sequence[int]) -> Int[np.ndarray, "anchors"]:
+    """Return the particles that a path leads through.
+
+    Raises
+    ------
+    ConfigurationError : if there is no such particle, or the same twice in a row.
+    """
+    anchors = check_indices(np.array(particles), len(run.particles), "--path")
+    same = anchors[1:] == anchors[:-1]
+    if same.any():
+        raise ConfigurationError(f"--path: particle {anchors[1:][same][0]} follows itself; expected another particle.")
+    return anchors
+
+
+def _age(path: Path) -> float:
+    return path.stat().st_mtime
+
+
+def _numbered(stem: str, count: int) -> list[str]:
+    digits = max(2, len(str(count - 1)))
+    return [f"{stem}_{number:0{digits}d}" for number in range(count)]
+
+
+def _near(
+    reduced: Float[np.ndarray, "particles columns"],
+    names: Sequence[str],
+    latents: Iterable[np.ndarray],
+    points: Float[np.ndarray, "volumes columns"],
+    joined: bool = False,
+) -> VolumePoints:
+    """Return free points, with the particle nearest to each."""
+    distance = np.empty(len(points))
+    particle = np.empty(len(points), int)
+    for place, point in enumerate(points):
+        apart = np.linalg.norm(reduced - point.astype(np.float32), axis=1)
+        particle[place] = apart.argmin()
+        distance[place] = apart[particle[place]]
+    return VolumePoints(names, latents, particle, distance, points, joined)
+
+
+def _rows(run: Run, indices: Int[np.ndarray, "particles"], batch_size: int) -> Iterator[Float[np.ndarray, "latent"]]:
+    """Yield the whole latent of each particle."""
+    for block in decodable_latents(run, indices, min(batch_size, len(indices))):
+        yield from block
+
+
+def _class_means(run: Run, members: dict[int, np.ndarray], batch_size: int) -> Iterator[Float[np.ndarray, "latent"]]:
+    """Yield the mean of the whole latents of each class, in one stream over all members."""
+    rows = _rows(run, np.concatenate(list(members.values())), batch_size)
+    for inside in members.values():
+        total = next(rows).astype(np.float64)
+        for row in islice(rows, len(inside) - 1):
+            total += row
+        yield (total / len(inside)).astype(np.float32)

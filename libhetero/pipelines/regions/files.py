@@ -1,0 +1,92 @@
+"""Regions as files: table, pseudo-atoms, map, masks and a ChimeraX script."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from libhetero.analysis.region_masks import region_mask, typical_spacing
+from libhetero.analysis.regions import Regions
+from libhetero.io import write_gaussians, write_gaussians_pdb, write_volume
+from libhetero.io.atomic import replacing
+from libhetero.pipelines.run.folder import Run
+from libhetero.records import Gaussians
+from libhetero.report.style import colour_of
+
+MASK_SUFFIXES = (".mrc", ".hdf")
+SOFT_EDGE = 4  # voxels over which a mask falls to 0
+
+
+def write_region_files(run: Run, neutral: Gaussians, regions: Regions) -> list[Path]:
+    """Write the regions and return the paths.
+
+    regions.txt, regions.pdb, regions.mrc (the density of all Gaussians), masks/region_NN.mrc and
+    .hdf, and regions.cxc, which opens them.
+
+    Parameters
+    ----------
+    run : with box size (pixels) and pixel size (Å) of its model.
+    neutral : N Gaussians, Å.
+    regions : of the same Gaussians; region 00 is the constant core.
+    """
+    folder, box, apix = run.folder, run.model.box_size, run.model.pixel_size
+    table, atoms, density, script = (folder / f"regions.{suffix}" for suffix in ("txt", "pdb", "mrc", "cxc"))
+    write_gaussians(table, neutral, box, apix, group=regions.label)
+    centre = (box // 2) * apix
+    chain = np.where(regions.label < 0, regions.count + 1, regions.label)
+    write_gaussians_pdb(atoms, neutral, b_factor=regions.label.astype(float), chain=chain, origin=(centre,) * 3)
+    write_volume(density, np.asarray(run.model.volume(neutral, box, apix)), apix)
+    masks = _write_masks(folder, np.asarray(neutral.position), regions, _radius(neutral), box, apix)
+    with replacing(script) as beside:
+        beside.write_text(_chimerax(regions, masks, folder))
+    return [table, atoms, density, script, *masks]
+
+
+def _radius(neutral: Gaussians) -> float:
+    """Return how far a mask reaches from a Gaussian, Å: two sigma, or its neighbours' distance."""
+    spacing = typical_spacing(np.asarray(neutral.position))
+    return max(2 * float(np.median(neutral.sigma)), spacing)
+
+
+def _write_masks(
+    folder: Path, position: np.ndarray, regions: Regions, radius: float, box: int, apix: float
+) -> list[Path]:
+    (folder / "masks").mkdir(exist_ok=True)
+    for suffix in MASK_SUFFIXES:
+        for stale in (folder / "masks").glob(f"region_*{suffix}"):
+            stale.unlink()
+    paths = []
+    for region in range(regions.count + 1):
+        members = regions.members(region)
+        if len(members) == 0:
+            continue
+        mask = region_mask(position[members], box, apix, radius, SOFT_EDGE * apix)
+        for suffix in MASK_SUFFIXES:
+            paths.append(folder / "masks" / f"region_{region:02d}{suffix}")
+            write_volume(paths[-1], mask, apix)
+    return paths
+
+
+def _chimerax(regions: Regions, masks: list[Path], folder: Path) -> str:
+    """Return a ChimeraX script: map, Gaussians coloured by region, masks as see-through surfaces."""
+    lines = [
+        "# open with ChimeraX; regions are chains: A the constant core, B region 1, C region 2 …",
+        "open regions.pdb id 1",
+        "hide #1 cartoons",
+        "style #1 sphere",
+        "show #1 atoms",
+    ]
+    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+    for region in range(regions.count + 1):
+        lines.append(f"color #1/{letters[region % 62]} {colour_of(region)}")
+    lines += ["open regions.mrc id 2", "volume #2 color #b4b4b4", "transparency #2 80"]
+    shown = [path for path in masks if path.suffix == ".mrc"]
+    for number, path in enumerate(shown, start=3):
+        region = int(path.stem.split("_")[1])
+        lines += [
+            f"open {path.relative_to(folder)} id {number}",
+            f"volume #{number} level 0.5 color {colour_of(region)}",
+            f"transparency #{number} 70",
+        ]
+    return "\n".join([*lines, "view", ""])

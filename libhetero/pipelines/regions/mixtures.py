@@ -1,0 +1,132 @@
+"""The mean mixture of each class of each region, and the maps of what differs between classes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from libhetero.io import write_gaussians, write_volume
+from libhetero.pipelines.decoding.gaussians import stream_mixtures
+from libhetero.pipelines.progress import tracked
+from libhetero.pipelines.regions.particles import RegionClasses
+from libhetero.pipelines.run.folder import Run
+from libhetero.records import Gaussians
+
+FAINT = 1e-3  # weight, of the mean amplitude, that the place of an absent Gaussian still has
+
+
+@dataclass(frozen=True, eq=False)
+class ClassMixtures:
+    """What the classes of one region look like.
+
+    Parameters
+    ----------
+    region : its number, from 1.
+    label : (classes,) their numbers, rising.
+    count : (classes,) particles of each.
+    mean : Gaussians with a leading axis of classes, Å.
+    """
+
+    region: int
+    label: np.ndarray
+    count: np.ndarray
+    mean: Gaussians
+
+
+def class_mixtures(
+    run: Run,
+    latent: np.ndarray,
+    found: Sequence[RegionClasses],
+    batch_size: int,
+    progress: Callable[[float], None] | None = None,
+) -> list[ClassMixtures]:
+    """Decode all particles and average their mixtures over each class of each region.
+
+    Amplitudes are averaged as they are, so that the mean mixture has the mean density; positions
+    and widths are weighted by amplitude, as those of an absent Gaussian mean nothing.
+
+    Parameters
+    ----------
+    latent : of every particle.
+    found : classes of each region; particles in none count nowhere.
+    batch_size : particles decoded at once.
+    progress : called with the fraction done.
+    """
+    if not found:
+        return []
+    names = [np.unique(item.label[item.label >= 0]) for item in found]
+    member = np.concatenate(
+        [item.label[:, None] == name for item, name in zip(found, names, strict=True)], axis=1
+    ).astype(np.float32)
+    total, place = None, 0
+    blocks = stream_mixtures(run, latent, batch_size)
+    for block in tracked(blocks, len(latent), "averaging classes", lambda one: len(one.sigma), progress):
+        weight = member[place : place + len(block.sigma)].T
+        place += len(block.sigma)
+        part = _weighted_sums(block, weight)
+        total = part if total is None else [a + b for a, b in zip(total, part, strict=True)]
+    count = member.sum(axis=0)
+    mean = _means(total, count)
+    ends = np.cumsum([len(name) for name in names])
+    return [
+        ClassMixtures(
+            item.region, name, count[end - len(name) : end].astype(int), mean.take(slice(end - len(name), end))
+        )
+        for item, name, end in zip(found, names, ends, strict=True)
+    ]
+
+
+def _weighted_sums(block: Gaussians, weight: np.ndarray) -> list[np.ndarray]:
+    """Return Σ a, Σ w, Σ w p and Σ w σ of each class, w the amplitude where it is positive."""
+    amplitude = np.asarray(block.amplitude, np.float32)
+    present = np.maximum(amplitude, FAINT * np.abs(amplitude).mean(axis=0) + 1e-12)
+    columns = [amplitude, present, present[..., None] * block.position, present * block.sigma]
+    return [
+        (weight @ column.reshape(len(column), -1)).astype(np.float64).reshape(-1, *column.shape[1:])
+        for column in columns
+    ]
+
+
+def _means(total: list[np.ndarray], count: np.ndarray) -> Gaussians:
+    amplitude, present, position, sigma = total
+    return Gaussians(
+        position=(position / present[..., None]).astype(np.float32),
+        amplitude=(amplitude / count[:, None]).astype(np.float32),
+        sigma=(sigma / present).astype(np.float32),
+    )
+
+
+def write_class_mixtures(run: Run, mixtures: Sequence[ClassMixtures]) -> dict[int, list[Path]]:
+    """Write each class's mean mixture and the map of each class less that of the one before.
+
+    `volumes/region_NN_class_MM.txt` (EMAN2 Gaussians) and `volumes/region_NN_class_MM_minus_LL.mrc`.
+
+    Returns
+    -------
+    Paths by region: of every class its Gaussians, then the differences.
+    """
+    folder, box, apix = run.folder / "volumes", run.model.box_size, run.model.pixel_size
+    for pattern in ("region_*_class_*.txt", "region_*_class_*_minus_*.mrc"):
+        for stale in folder.glob(pattern):
+            stale.unlink()
+    folder.mkdir(exist_ok=True)
+    volume = jax.jit(lambda mixture: run.model.volume(mixture, box, apix))
+    written: dict[int, list[Path]] = {}
+    for item in mixtures:
+        stem = f"region_{item.region:02d}_class_"
+        texts, differences, before = [], [], None
+        for place, label in enumerate(item.label):
+            texts.append(folder / f"{stem}{label:02d}.txt")
+            write_gaussians(texts[-1], item.mean.take(place), box, apix)
+            density = np.asarray(volume(item.mean.take(place)))
+            if before is not None:
+                name = f"{stem}{label:02d}_minus_{item.label[place - 1]:02d}.mrc"
+                differences.append(folder / name)
+                write_volume(differences[-1], density - before, apix)
+            before = density
+        written[item.region] = texts + differences
+    return written

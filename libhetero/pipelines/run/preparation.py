@@ -1,0 +1,81 @@
+"""What must be known of the images before training: contrast and deviation, from a fixed sample.
+
+Images that are not finite are left out of all of it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+
+import jax
+import numpy as np
+
+from libhetero.errors import DataError
+from libhetero.io import ImageReader
+from libhetero.records import Batch, ParticleSet
+from libhetero.training.bad_images import BadImages
+from libhetero.training.contrast import Projector, estimate_contrast
+from libhetero.training.feed import ParticleFeed
+from libhetero.training.preprocess import PreprocessConfig, estimate_deviation, sample_indices
+
+LOGGER = logging.getLogger(__name__)
+SAMPLE = 256
+
+
+def measured(
+    config: PreprocessConfig,
+    particles: ParticleSet,
+    contrast: int | None,
+    seed: int,
+    project: Projector | None = None,
+    bad: BadImages | None = None,
+) -> PreprocessConfig:
+    """Settle contrast and deviation from a fixed sample of the images, and say what was found.
+
+    Parameters
+    ----------
+    contrast : the user's decision, None to follow the images.
+    project : projector of a white model on the stored grid, None for a blob.
+    bad : counts images that are not finite; None refuses the first.
+
+    Raises
+    ------
+    DataError : for an image that cannot be read, one too many that is not finite, or constant ones.
+    """
+    bad = BadImages(particles) if bad is None else bad
+    reader = ImageReader(particles)
+    chosen = sample_indices(len(particles), SAMPLE, seed)
+    plain = ParticleFeed(reader, particles, PreprocessConfig(normalise="none"), bad)
+    estimate = estimate_contrast(of_finite_images(plain.batch(chosen)), plain.pixel_size, project)
+    LOGGER.info(estimate.describe())
+    if contrast is not None:
+        if estimate.sign == -contrast:
+            LOGGER.warning(
+                "protein will be %s after %s; the images say the opposite",
+                "dark",
+                "--invert" if contrast < 0 else "--noinvert",
+            )
+        sign = contrast
+    else:
+        sign = estimate.sign or particles.contrast or 1
+        if sign < 0:
+            LOGGER.warning("images are inverted to make protein white; --noinvert leaves them")
+    config = dataclasses.replace(config, contrast=sign)
+    if config.normalise == "set":
+        deviation = estimate_deviation(reader, len(particles), config, seed=seed, bad=bad)
+        config = dataclasses.replace(config, deviation=deviation)
+    return config
+
+
+def of_finite_images(batch: Batch) -> Batch:
+    """Return the particles of a batch whose images are finite.
+
+    Raises
+    ------
+    DataError : if there are none.
+    """
+    kept = np.asarray(batch.weight) > 0
+    if not kept.any():
+        raise DataError(f"none of {len(kept)} sampled particle images is finite; expected most. Write the stack again.")
+    return batch if kept.all() else jax.tree.map(lambda array: array[kept], batch)

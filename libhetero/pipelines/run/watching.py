@@ -1,0 +1,208 @@
+"""What a run shows of itself while it trains: figures at each checkpoint, and TensorBoard.
+
+    loss.png       loss, that of the held-out particles, and learning rate so far
+    samples.png    a few particles, the same every time, beside what the model makes of them
+    tensorboard/   the numbers of log.jsonl and the samples, where asked for
+
+None of it is worth a run: what fails is told once, and training goes on.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from libhetero.models.family import ModelFamily
+from libhetero.physics.ctf import ctf_image
+from libhetero.physics.fourier import real_image
+from libhetero.records import Batch, CTFParams, Pose
+from libhetero.report.tensorboard import TensorBoard
+from libhetero.training.feed import ParticleFeed
+from libhetero.training.held_out import split
+from libhetero.training.log import read_log
+from libhetero.training.optimiser import TrainingConfig
+from libhetero.training.preprocess import sample_indices
+
+LOGGER = logging.getLogger(__name__)
+SHOWN = 6  # particles
+
+
+class RunWatch:
+    """Draws and tells what a run folder's training has come to; for process 0.
+
+    Parameters
+    ----------
+    folder : the run folder, with log.jsonl.
+    model : what is trained.
+    feed : the particles.
+    config : of the training; decides which particles are shown.
+    tensorboard : whether to write events for TensorBoard.
+    """
+
+    def __init__(
+        self, folder: Path, model: ModelFamily, feed: ParticleFeed, config: TrainingConfig, *, tensorboard: bool = False
+    ) -> None:
+        self._folder, self._samples = folder, Samples(model, feed, config)
+        self._wants_board = tensorboard
+        self._board: TensorBoard | None = None
+        self._failed: set[str] = set()
+
+    def __enter__(self) -> RunWatch:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._board is not None:
+            with self._dispensable("tensorboard"):
+                self._board.close()
+
+    def report(self, line: dict[str, Any]) -> None:
+        """Take a new line of log.jsonl."""
+        if not self._wants_board:
+            return
+        with self._dispensable("tensorboard"):
+            if self._board is None:
+                self._board = TensorBoard(self._folder / "tensorboard")
+            self._board.add_numbers(line["step"], line)
+
+    def checkpoint(self, step: int, params: Any) -> None:
+        """Draw the figures at a checkpoint.
+
+        Parameters
+        ----------
+        step : steps done.
+        params : of the model, the ones to use, on one device.
+        """
+        from libhetero.report.training import draw_training  # matplotlib loads after the first step
+
+        with self._dispensable("loss.png"):
+            draw_training(self._folder / "loss.png", read_log(self._folder / "log.jsonl"))
+        path = self._folder / "samples.png"
+        with self._dispensable(path.name):
+            self._draw_samples(path, step, self._samples.compare(params))
+            if self._board is not None:
+                with self._dispensable("tensorboard"):
+                    self._board.add_figure(step, "samples", path)
+
+    def _draw_samples(self, path: Path, step: int, compared: Comparison) -> None:
+        from libhetero.report.samples import draw_samples
+
+        captions = [
+            f"particle {index}\ncorrelation {correlation:.3f}"
+            for index, correlation in zip(self._samples.indices, compared.correlation, strict=True)
+        ]
+        title = f"step {step}: mean correlation {compared.correlation.mean():.3f}, model × {compared.scale:.3g}"
+        draw_samples(path, title, captions, compared.data, compared.model)
+
+    @contextmanager
+    def _dispensable(self, what: str) -> Iterator[None]:
+        """Let training go on when `what` fails, whatever the reason, and say so the first time."""
+        try:
+            yield
+        except Exception as error:
+            LOGGER.debug("%s failed", what, exc_info=True)
+            if what not in self._failed:
+                self._failed.add(what)
+                reason = " ".join(f"{type(error).__name__}: {error}".split())
+                LOGGER.warning("%s: could not be written (%s); training goes on", self._folder / what, reason)
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Particles beside what a model makes of them, as it is given them, less their means.
+
+    Parameters
+    ----------
+    data : images.
+    model : projections of the particles' own volumes, with CTF, times `scale`.
+    correlation : of each pair, over all pixels.
+    scale : one number for all.
+    """
+
+    data: Float[np.ndarray, "particles n n"]
+    model: Float[np.ndarray, "particles n n"]
+    correlation: Float[np.ndarray, " particles"]
+    scale: float
+
+
+class Samples:
+    """A few of the particles that are trained on, drawn by the seed: the same in every run of it.
+
+    A model's images are those of `render` with the CTF. No family compares the mean of an image, and
+    Gaussians are on a scale of their own; so both are taken less their mean, and the model times
+
+        scale = Σ ⟨model, data⟩ / Σ ⟨model, model⟩      over all particles shown,
+
+    which is near 1 for CryoHype.
+
+    Parameters
+    ----------
+    model : any family.
+    feed : the particles.
+    config : of the training, for the seed and the particles held out.
+    """
+
+    def __init__(self, model: ModelFamily, feed: ParticleFeed, config: TrainingConfig) -> None:
+        training, _ = split(len(feed), config)
+        self.indices = training[sample_indices(len(training), SHOWN, config.seed)]
+        self._feed = feed
+        self._project = jax.jit(partial(projections, model))
+
+    @cached_property
+    def _batch(self) -> Batch:
+        return self._feed.batch(self.indices)
+
+    def compare(self, params: Any) -> Comparison:
+        """Return the particles and what the model makes of them with these parameters.
+
+        Raises
+        ------
+        DataError : when they cannot be read.
+        """
+        data = _centred(self._batch.images)
+        model = _centred(np.asarray(self._project(params, self._batch)))
+        cross, power = np.sum(model * data), np.sum(model**2)
+        scale = float(cross / power) if cross > 0 else 1.0  # a model that is no use yet is left alone
+        return Comparison(data, scale * model, _correlation(data, model), scale)
+
+
+def projections(model: ModelFamily, params: Any, batch: Batch) -> Float[Array, "batch n n"]:
+    """Return what a model says that particles look like without noise.
+
+    Each is encoded, decoded, rendered at its pose and multiplied by its CTF; one after the other from
+    the rendering on, for the memory of one.
+    """
+    n, pixel_size = model.box_size, model.pixel_size
+
+    def one(item: tuple[Any, Pose, CTFParams]) -> Array:
+        representation, pose, ctf = item
+        plane = model.render(representation, pose, n, pixel_size) * ctf_image(ctf, n, pixel_size)
+        return real_image(plane, n)
+
+    representations = model.decode(params, model.encode(params, batch))
+    pose, ctf = (jax.tree.map(jnp.asarray, record) for record in (batch.pose, batch.ctf))
+    return jax.lax.map(one, (representations, pose, ctf))
+
+
+def _centred(images: np.ndarray) -> np.ndarray:
+    images = np.asarray(images, np.float64)
+    return images - images.mean(axis=(1, 2), keepdims=True)
+
+
+def _correlation(data: np.ndarray, model: np.ndarray) -> np.ndarray:
+    """Return the correlation of each pair of images of mean 0; 0 where one of them is flat."""
+    cross = np.sum(data * model, axis=(1, 2))
+    power = np.sum(data**2, axis=(1, 2)) * np.sum(model**2, axis=(1, 2))
+    return cross / np.sqrt(np.where(power > 0, power, 1.0))

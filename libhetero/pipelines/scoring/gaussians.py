@@ -1,0 +1,119 @@
+"""Decoded Gaussians against the atoms: who is there, who moves with whom, and how far."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+from libhetero.metrics.amplitude import amplitude_accuracy, closest_atoms, percentile_reference, relative_amplitude
+from libhetero.metrics.motion import about_mean, displacement_rmsd
+from libhetero.pipelines.decoding.gaussians import neutral_gaussians
+from libhetero.pipelines.decoding.sampling import spread_indices
+from libhetero.pipelines.run.folder import Run, batches
+from libhetero.pipelines.scoring.regions import read_regions, score_angles, score_classes, score_regions
+from libhetero.pipelines.scoring.truth import Truth
+from libhetero.records import Gaussians
+
+BUDGET = 2**27  # decoded numbers held at once, 512 MiB
+
+
+def score_gaussians(
+    run: Run, truth: Truth, places: np.ndarray, limit: int, batch_size: int, progress: Callable[[float], None]
+) -> dict[str, Any]:
+    """Return amplitude accuracy, agreement of regions and motion, whichever the truth allows.
+
+    What regions say of particles, their classes (assembly) or coordinates (motion), is scored where
+    the run was segmented.
+
+    Parameters
+    ----------
+    places : (N,) place of each particle of the run in the truth.
+    limit : most particles decoded, evenly spread.
+    batch_size : particles decoded at once.
+    progress : told the fraction done.
+    """
+    neutral = neutral_gaussians(run)
+    count = len(neutral.amplitude)
+    atom, distance = closest_atoms(neutral.position, truth.position)
+    piece = truth.piece[atom]
+    most = min(limit, len(run.particles), BUDGET // (4 * count))
+    chosen = spread_indices(len(run.particles), most)
+    scores: dict[str, Any] = {
+        "gaussians": count,
+        "particles": len(chosen),
+        "mean_distance_to_atom": float(distance.mean()),
+    }
+    region = read_regions(run.folder, count)
+    if region is not None:
+        scores["regions"] = score_regions(region, piece, truth)
+    decoded = decode_gaussians(run, chosen, batch_size, progress)
+    if truth.kind == "assembly":
+        states = truth.states[places[chosen]]
+        reference = percentile_reference(decoded.amplitude)
+        scores["amplitude"] = {
+            name: amplitude_accuracy(decoded.amplitude, against, piece, states)
+            for name, against in (("neutral", neutral.amplitude), ("percentile", reference))
+        }
+        if region is not None:
+            relative = relative_amplitude(decoded.amplitude, reference)
+            scores["classes"] = score_classes(
+                run.folder, region, scores["regions"]["match"], relative, chosen, states, truth
+            )
+    if truth.kind == "motion":
+        angles = truth.angles[places[chosen]]
+        scores["motion"] = score_motion(decoded.position, neutral.position, atom, truth, angles)
+        if region is not None:
+            match = scores["regions"]["match"]
+            scores["angles"] = score_angles(run.folder, match, chosen, angles, truth)
+    return scores
+
+
+def decode_gaussians(run: Run, indices: np.ndarray, batch_size: int, progress: Callable[[float], None]) -> Gaussians:
+    """Return the decoded mixtures of particles, leading axis particles, as NumPy arrays."""
+    model = run.model
+    decode = jax.jit(lambda params, batch: model.decode(params, model.encode(params, batch)))
+    parts, done = [], 0
+    for batch in batches(run, batch_size, indices):
+        count = min(len(indices) - done, batch_size)
+        parts.append(jax.tree.map(lambda leaf, count=count: np.asarray(leaf)[:count], decode(run.params, batch)))
+        done += count
+        progress(done / len(indices))
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+
+
+def true_displacement(truth: Truth, atom: np.ndarray, angles: np.ndarray) -> np.ndarray:
+    """Return how far atoms are turned about the hinges of their pieces, (particles, atoms, 3), Å.
+
+    Parameters
+    ----------
+    atom : (G,) atoms wanted.
+    angles : (particles, pieces), radians, right-handed about each piece's axis.
+    """
+    position, piece = truth.position[atom], truth.piece[atom]
+    hinges, axes = (np.asarray(truth.values[name], np.float64) for name in ("hinges", "axes"))
+    displacement = np.zeros((len(angles), len(atom), 3), np.float32)
+    for k in range(angles.shape[1]):
+        inside = piece == k
+        axis = axes[k] / np.linalg.norm(axes[k])
+        arm = position[inside] - hinges[k]
+        along = np.outer(arm @ axis, axis)
+        cosine, sine = (f(angles[:, k])[:, None, None] for f in (np.cos, np.sin))
+        turned = along + cosine * (arm - along) + sine * np.cross(axis, arm)
+        displacement[:, inside] = turned - arm
+    return displacement
+
+
+def score_motion(
+    decoded: np.ndarray, neutral: np.ndarray, atom: np.ndarray, truth: Truth, angles: np.ndarray
+) -> dict[str, float]:
+    """Return the mean over particles of the displacement's RMSD (Å), beside that of no motion at all."""
+    found = decoded - neutral[None]
+    true = true_displacement(truth, atom, angles)
+    return {
+        "rmsd": float(displacement_rmsd(found, true).mean()),
+        "rmsd_about_mean": float(displacement_rmsd(about_mean(found), about_mean(true)).mean()),
+        "rmsd_without_motion": float(displacement_rmsd(np.zeros_like(true), true).mean()),
+    }

@@ -1,0 +1,52 @@
+"""Classes of particles against their true labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from libhetero.analysis.classes import kmeans_classes
+from libhetero.metrics.labels import label_agreement
+from libhetero.pipelines.decoding.class_files import read_classes
+from libhetero.pipelines.decoding.latents import MID, particle_latents
+from libhetero.pipelines.run.folder import Run
+from libhetero.pipelines.scoring.truth import Truth
+
+REGION_CLASSES = "classes_region_*.txt"
+
+
+def score_labels(run: Run, truth: Truth, places: np.ndarray, seed: int, batch_size: int) -> dict[str, Any]:
+    """Return the agreement of k-means classes of the latents, and of the run's own classes.
+
+    Parameters
+    ----------
+    run : its latents are scored if it has a file of them, encoded again if that is out of date.
+    places : (N,) place of each particle of the run in the truth.
+    seed : of k-means.
+    batch_size : particles encoded at once.
+    """
+    labels = truth.labels[places]
+    scores: dict[str, Any] = {}
+    if (run.folder / MID).exists():
+        count = len(np.unique(labels))
+        found = kmeans_classes(particle_latents(run, batch_size), count, seed)
+        scores["kmeans"] = {"classes": count, **label_agreement(labels, found)}
+    for path in sorted(run.folder.glob("classes*.txt")):
+        scores[path.name] = _score_file(path, truth, places)
+    return scores
+
+
+def _score_file(path: Path, truth: Truth, places: np.ndarray) -> dict[str, Any]:
+    """Score a file of classes: against the labels, or a region's against the piece it fits best."""
+    index, label = read_classes(path, len(places))
+    classes = {"classes": len(np.unique(label[label >= 0]))}
+    if truth.states is None or not path.match(REGION_CLASSES):
+        return {**classes, **label_agreement(truth.labels[places][index], label)}
+    best: dict[str, Any] = {}
+    for piece in range(1, truth.states.shape[1]):
+        agreement = label_agreement(truth.states[places, piece][index], label)
+        if not best or agreement["ari"] > best["ari"]:
+            best = {**classes, "piece": piece, **agreement}
+    return best

@@ -1,0 +1,140 @@
+"""Regions of a run, their classes and their embeddings of particles, against the true pieces."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from libhetero.analysis.regions import CORE, UNASSIGNED
+from libhetero.errors import DataError
+from libhetero.io import read_latent
+from libhetero.metrics.motion import rank_correlation
+from libhetero.metrics.presence import NO_CLASS, UNMATCHED, class_accuracy
+from libhetero.metrics.regions import region_agreement
+from libhetero.pipelines.scoring.truth import Truth
+
+
+def read_regions(folder: Path, gaussians: int) -> Int[np.ndarray, "gaussians"] | None:
+    """Return the region of every Gaussian from regions.txt (its last column); None without.
+
+    Raises
+    ------
+    DataError : if the file holds another number of Gaussians than the model.
+    """
+    path = Path(folder) / "regions.txt"
+    if not path.exists():
+        return None
+    region = np.loadtxt(path, ndmin=2)[:, -1].astype(np.int64)
+    if len(region) != gaussians:
+        raise DataError(f"{path}: {len(region)} Gaussians; expected the model's {gaussians}. Segment this run again.")
+    return region
+
+
+def changing_pieces(truth: Truth) -> np.ndarray:
+    """Return which pieces are sometimes absent, or move; (pieces,) bool."""
+    if truth.states is None:
+        return np.arange(int(truth.piece.max()) + 1) > 0
+    return ~truth.states.astype(bool).all(axis=0)
+
+
+def score_regions(region: np.ndarray, piece: np.ndarray, truth: Truth) -> dict[str, Any]:
+    """Return the agreement of regions with the pieces; region 0 is the constant core.
+
+    Parameters
+    ----------
+    region, piece : (G,) of every Gaussian.
+    """
+    return region_agreement(region, piece, changing_pieces(truth), CORE)
+
+
+def score_classes(
+    folder: Path,
+    region: np.ndarray,
+    match: list[int],
+    relative: Float[np.ndarray, "particles gaussians"],
+    chosen: Int[np.ndarray, "particles"],
+    states: Int[np.ndarray, "particles pieces"],
+    truth: Truth,
+) -> dict[str, Any]:
+    """Return how rightly each region's classes say whether its piece is there.
+
+    Parameters
+    ----------
+    folder : with classes_region_NN.txt.
+    region : (G,) of every Gaussian.
+    match : region of each piece, -1 for none, from `score_regions`.
+    relative : decoded ÷ reference amplitude of some particles.
+    chosen : their places in the run.
+    states : of those particles.
+
+    Returns
+    -------
+    "accuracy", the mean over changing pieces, and "pieces", each one's; 0.5 for a piece without region.
+    """
+    found = []
+    for piece in np.flatnonzero(changing_pieces(truth)):
+        label = match[piece]
+        if label == UNASSIGNED:
+            found.append(UNMATCHED)
+            continue
+        path = Path(folder) / f"classes_region_{label:02d}.txt"
+        table = _table(path, lambda path: np.loadtxt(path, dtype=np.int64, ndmin=2))
+        classes = _of_particles(path, table[:, 0], table[:, 1], chosen, NO_CLASS)
+        amplitude = relative[:, region == label].mean(axis=1)
+        found.append(class_accuracy(amplitude, classes, states[:, piece]))
+    return {"accuracy": float(np.mean(found)), "pieces": found}
+
+
+def score_angles(
+    folder: Path,
+    match: list[int],
+    chosen: Int[np.ndarray, "particles"],
+    angles: Float[np.ndarray, "particles pieces"],
+    truth: Truth,
+) -> dict[str, Any]:
+    """Return how well the first coordinate of each region's embedding follows its piece's angle.
+
+    Parameters
+    ----------
+    folder : with embed_region_NN.txt.
+    match : region of each piece, -1 for none, from `score_regions`.
+    chosen : places of some particles in the run.
+    angles : of those particles, radians.
+
+    Returns
+    -------
+    "pieces", |ρ| of Spearman of each moving piece, 0 for one without region; "least", the least of them.
+    """
+    found = []
+    for piece in np.flatnonzero(changing_pieces(truth)):
+        label = match[piece]
+        if label == UNASSIGNED:
+            found.append(0.0)
+            continue
+        path = Path(folder) / f"embed_region_{label:02d}.txt"
+        index, coordinates = _table(path, read_latent)
+        first = _of_particles(path, index, coordinates[:, 0], chosen, 0.0)
+        found.append(rank_correlation(first, angles[:, piece]))
+    return {"least": min(found), "pieces": found}
+
+
+def _table(path: Path, read: Any) -> Any:
+    if not path.exists():
+        raise DataError(f"{path}: no such file, though regions.txt has this region. Segment this run again.")
+    return read(path)
+
+
+def _of_particles(path: Path, index: np.ndarray, value: np.ndarray, chosen: np.ndarray, absent: Any) -> np.ndarray:
+    """Return one value for each chosen particle, `absent` for those the file does not name."""
+    if len(index) and index.max() < chosen.max(initial=0):
+        raise DataError(
+            f"{path}: names {len(index)} particles; expected those of the run, up to "
+            f"{chosen.max()}. Segment this run again."
+        )
+    size = max(index.max(initial=0), chosen.max(initial=0)) + 1
+    values = np.full(size, absent, np.asarray(value).dtype)
+    values[index] = value
+    return values[chosen]

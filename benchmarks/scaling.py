@@ -180,8 +180,8 @@ def table(found: dict[str, Any]) -> str:
         one, parameters = of_it["overhead"], of_it["parameters"]
         lines += [
             f"{family}, preset small, box {found['sizes']['set']['box']}, batch {found['sizes']['batch']}: "
-            f"{parameters} parameters; one device: plain {1e3 * one['plain']:.2f} ms, sharded {1e3 * one['sharded']:.2f} ms, "
-            f"ratio {one['ratio']:.4f}",
+            f"{parameters} parameters; one device: plain {1e3 * one['plain']:.2f} ms, "
+            f"sharded {1e3 * one['sharded']:.2f} ms, ratio {one['ratio']:.4f}",
             f"{'devices':<9}{'bytes':>12}{'/ 4 x params':>14}{'overlapped':>12}{'ms/step':>10}{'ms alone':>10}"
             f"{'share':>8}  collectives",
         ]

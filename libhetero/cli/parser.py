@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import copy
 import difflib
+import re
 import sys
 from typing import NoReturn
 
@@ -16,6 +18,7 @@ class OneLineParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Print one line that says what is wrong and where the help is; exit with code 2."""
         message = message.replace("unrecognized arguments:", "unknown option or argument:")
+        message = re.sub(r"argument (--\w+)(/--[\w-]+)+:", r"argument \1:", message)  # without its other spellings
         line = " ".join(f"{message}{self._suggestion(message)}".split())
         self.exit(2, f"{self.prog}: {line}; see {self.prog} --help.\n")
 
@@ -30,8 +33,15 @@ class OneLineParser(argparse.ArgumentParser):
 class DefaultsFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
     """Help that keeps the layout of the description and states every default that says something."""
 
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        """Leave out a spelling with "-" beside the same with "_"."""
+        shown = copy.copy(action)
+        others = {flag.replace("_", "-") for flag in action.option_strings if "_" in flag}
+        shown.option_strings = [flag for flag in action.option_strings if flag not in others]
+        return super()._format_action_invocation(shown)
+
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        if action.default is None or isinstance(action.default, bool):
+        if action.default in (None, argparse.SUPPRESS) or isinstance(action.default, bool):
             return action.help
         if action.help is not None and "default" in action.help:
             return action.help

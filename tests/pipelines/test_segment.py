@@ -16,7 +16,7 @@ from tests.pipelines.toy_run import BOX, PIXEL, field_run, gaussian_run
 @pytest.mark.parametrize("motion", [False, True])
 def test_regions_and_classes_are_those_of_the_truth(tmp_path, monkeypatch, motion):
     run, piece, states = gaussian_run(tmp_path, motion=motion)
-    monkeypatch.setattr(segment, "open_run", lambda folder: run)
+    monkeypatch.setattr("libhetero.pipelines.run.folder.open_run", lambda folder: run)
     result = segment.run(SegmentConfig(str(tmp_path)))
     assert result.feature == ("motion" if motion else "amplitude")
     assert adjusted_rand_score(piece, result.regions.label) == 1.0
@@ -31,7 +31,7 @@ def test_regions_and_classes_are_those_of_the_truth(tmp_path, monkeypatch, motio
 
 def test_files_hold_what_their_readers_expect(tmp_path, monkeypatch):
     run, piece, _ = gaussian_run(tmp_path)
-    monkeypatch.setattr(segment, "open_run", lambda folder: run)
+    monkeypatch.setattr("libhetero.pipelines.run.folder.open_run", lambda folder: run)
     written = {}
     monkeypatch.setattr(
         "libhetero.pipelines.decoding.class_files.write_particles",
@@ -72,7 +72,7 @@ def test_files_hold_what_their_readers_expect(tmp_path, monkeypatch):
 @pytest.mark.parametrize("motion", [False, True])
 def test_classes_come_with_their_gaussians_and_what_differs(tmp_path, monkeypatch, motion):
     run, piece, _ = gaussian_run(tmp_path, motion=motion)
-    monkeypatch.setattr(segment, "open_run", lambda folder: run)
+    monkeypatch.setattr("libhetero.pipelines.run.folder.open_run", lambda folder: run)
     result = segment.run(SegmentConfig(str(tmp_path), classes=2))
     for item in result.classes:
         stem = tmp_path / "volumes" / f"region_{item.region:02d}_class_"
@@ -90,7 +90,7 @@ def test_classes_come_with_their_gaussians_and_what_differs(tmp_path, monkeypatc
 
 def test_the_page_links_only_what_is_there_and_tells_commands_that_parse(tmp_path, monkeypatch, load_program):
     run, *_ = gaussian_run(tmp_path)
-    monkeypatch.setattr(segment, "open_run", lambda folder: run)
+    monkeypatch.setattr("libhetero.pipelines.run.folder.open_run", lambda folder: run)
     page = segment.run(SegmentConfig(str(tmp_path))).page
     text = page.read_text()
     targets = set(re.findall(r'(?:href|src)="([^"]*)"', text))
@@ -105,7 +105,7 @@ def test_the_page_links_only_what_is_there_and_tells_commands_that_parse(tmp_pat
 
 def test_a_second_segmentation_leaves_nothing_of_the_first(tmp_path, monkeypatch):
     run, *_ = gaussian_run(tmp_path)
-    monkeypatch.setattr(segment, "open_run", lambda folder: run)
+    monkeypatch.setattr("libhetero.pipelines.run.folder.open_run", lambda folder: run)
     (tmp_path / "masks").mkdir()
     (tmp_path / "volumes").mkdir()
     left_over = (
@@ -130,7 +130,7 @@ def test_a_second_segmentation_leaves_nothing_of_the_first(tmp_path, monkeypatch
 
 def test_hdbscan_for_both(tmp_path, monkeypatch):
     run, piece, _ = gaussian_run(tmp_path)
-    monkeypatch.setattr(segment, "open_run", lambda folder: run)
+    monkeypatch.setattr("libhetero.pipelines.run.folder.open_run", lambda folder: run)
     config = SegmentConfig(str(tmp_path), method="hdbscan", class_method="hdbscan", feature="both")
     result = segment.run(config)
     assert adjusted_rand_score(piece, result.regions.label) == 1.0
@@ -140,7 +140,7 @@ def test_hdbscan_for_both(tmp_path, monkeypatch):
 
 def test_a_run_without_gaussians_says_so(tmp_path, monkeypatch):
     run = field_run(tmp_path)
-    monkeypatch.setattr(segment, "open_run", lambda folder: run)
+    monkeypatch.setattr("libhetero.pipelines.run.folder.open_run", lambda folder: run)
     with pytest.raises(ConfigurationError, match="has no Gaussians"):
         segment.run(SegmentConfig(str(tmp_path)))
 
@@ -153,7 +153,7 @@ def test_configuration_is_checked(wrong):
 
 def test_program(tmp_path, monkeypatch, load_program, capsys):
     run, *_ = gaussian_run(tmp_path)
-    monkeypatch.setattr(segment, "open_run", lambda folder: run)
+    monkeypatch.setattr("libhetero.pipelines.run.folder.open_run", lambda folder: run)
     monkeypatch.chdir(tmp_path)
     program = load_program("e2hype_segment.py")
     assert program.main([str(tmp_path), "--feature", "amplitude", "--classes", "2"]) == 0

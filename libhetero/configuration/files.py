@@ -1,8 +1,4 @@
-"""Configurations: frozen dataclasses that travel as JSON.
-
-A configuration is validated when constructed (in its own `__post_init__`), saved in the
-run folder and read back strictly: an unknown key is an error, never ignored.
-"""
+"""Configurations as JSON: saved in the run folder and read back strictly, an unknown key being an error."""
 
 from __future__ import annotations
 

@@ -1,0 +1,150 @@
+"""Parsers made of configurations: every flag, its help and its default come from the field that it sets."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from libhetero.cli.parser import common_parser
+from libhetero.configuration import Option, declared_options, parsed_value
+
+
+def configuration_parser(
+    prog: str, description: str, epilog: str, *kinds: type, headings: Iterable[str] = ()
+) -> argparse.ArgumentParser:
+    """Return a program's parser: the common options, and those of its configurations.
+
+    Parameters
+    ----------
+    prog : the program's name.
+    description, epilog : of the help.
+    kinds : configurations; where two declare the same flag, it sets both fields and takes the choices of both.
+    headings : groups of the help, in order; others follow as they are declared.
+    """
+    parser = common_parser(description, epilog, prog)
+    groups: dict[str, Any] = {"": parser}
+    for heading in headings:
+        groups[heading] = parser.add_argument_group(heading)
+    exclusive: dict[str, Any] = {}
+    for name, shared in _by_flag(kinds).items():
+        said = shared[0][2]
+        if said.group not in groups:
+            groups[said.group] = parser.add_argument_group(said.group)
+        place = groups[said.group]
+        if said.exclusive:
+            if said.exclusive not in exclusive:
+                exclusive[said.exclusive] = place.add_mutually_exclusive_group()
+            place = exclusive[said.exclusive]
+        _add(place, name, shared)
+    return parser
+
+
+def values_given(options: argparse.Namespace, kind: type) -> dict[str, Any]:
+    """Return the fields of a configuration that were given on the command line, and no others."""
+    found = {field.name: _destination(field, said) for field, said in declared_options(kind) if _offered(said)}
+    given = {name: getattr(options, place) for name, place in found.items() if hasattr(options, place)}
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+
+
+def configuration_of(options: argparse.Namespace, kind: Callable[..., Any], **further: Any) -> Any:
+    """Return the configuration that the command line asks for; what was not given takes its default."""
+    return kind(**values_given(options, kind), **further)  # type: ignore[arg-type]
+
+
+_Shared = list[tuple[type, "dataclasses.Field[Any]", Option]]
+
+
+def _offered(said: Option) -> bool:
+    return bool(said.flags or said.constants or said.positional)
+
+
+def _destination(field: dataclasses.Field[Any], said: Option) -> str:
+    """Return the attribute of the parsed options: the flag's name, which configurations may share."""
+    if said.positional is not None:
+        return field.name
+    flag = next(iter((*said.flags, *said.constants)))
+    return flag.lstrip("-").replace("-", "_")
+
+
+def _by_flag(kinds: Iterable[type]) -> dict[str, _Shared]:
+    found: dict[str, _Shared] = {}
+    for kind in kinds:
+        for field, said in declared_options(kind):
+            if _offered(said):
+                found.setdefault(_destination(field, said), []).append((kind, field, said))
+    return found
+
+
+def _spellings(flags: Iterable[str]) -> Iterator[str]:
+    """Yield each flag and, where it has "_", the same with "-"."""
+    for flag in dict.fromkeys(flags):
+        yield flag
+        if "_" in flag:
+            yield flag.replace("_", "-")
+
+
+def _add(place: Any, name: str, shared: _Shared) -> None:
+    """Add one option to a parser, a group or an exclusive group."""
+    kind, field, said = shared[0]
+    common = {"default": argparse.SUPPRESS}
+    text = _help(shared)
+    if said.positional is not None:
+        needed = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        place.add_argument(
+            field.name,
+            metavar=said.positional,
+            help=text,
+            choices=said.choices or None,
+            type=_parser(kind, field, said),
+            **({} if needed else {"nargs": "?", **common}),
+        )
+        return
+    for flag, (value, own) in said.constants.items():
+        place.add_argument(*_spellings([flag]), action="store_const", const=value, dest=name, help=own, **common)
+    if not said.flags:
+        return
+    flags = tuple(_spellings(flag for _, _, each in shared for flag in each.flags))
+    if isinstance(field.default, bool):
+        place.add_argument(*flags, action="store_const", const=not field.default, dest=name, help=text, **common)
+        return
+    choices = tuple(dict.fromkeys(choice for _, _, each in shared for choice in each.choices))
+    place.add_argument(
+        *flags,
+        dest=name,
+        metavar=said.metavar,
+        nargs=said.count,
+        help=text,
+        choices=choices or None,
+        type=_parser(kind, field, said),
+        **common,
+    )
+
+
+def _parser(kind: type, field: dataclasses.Field[Any], said: Option) -> Callable[[str], Any]:
+    def parse(text: str) -> Any:
+        try:
+            return parsed_value(kind, field.name, text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(f"{error}, got {text!r}") from None
+
+    return parse
+
+
+def _help(shared: _Shared) -> str:
+    texts = list(dict.fromkeys(said.help for _, _, said in shared))
+    defaults = list(dict.fromkeys(filter(None, (_default(field, said) for _, field, said in shared))))
+    text = "; ".join(texts)
+    return f"{text} (default: {', '.join(defaults)})".replace("%", "%%") if defaults else text.replace("%", "%%")
+
+
+def _default(field: dataclasses.Field[Any], said: Option) -> str:
+    """Return what help says of the default."""
+    if said.shown_default is not None:
+        return said.shown_default
+    if field.default in (None, dataclasses.MISSING, "", ()) or isinstance(field.default, bool):
+        return ""
+    if isinstance(field.default, tuple):
+        return " ".join(map(str, field.default))
+    return f"{field.default:g}" if isinstance(field.default, float) else str(field.default)

@@ -1,0 +1,38 @@
+"""What a program can be asked for: options, each declared once, and the JSON that keeps them.
+
+A configuration is a frozen dataclass whose fields are made by `option`. Command lines, help, limits, messages and
+documentation are all made of these declarations: `libhetero.cli.options` builds the parsers, `check_options` the
+one-line refusals. Standard library only, and so are the modules in which configurations are declared: `--help` loads
+neither NumPy nor JAX.
+"""
+
+from libhetero.configuration.files import from_dict, read_json, to_dict, write_json
+from libhetero.configuration.options import (
+    Option,
+    asked,
+    check_options,
+    declared,
+    declared_options,
+    internal,
+    named,
+    option,
+    option_of,
+    parsed_value,
+)
+
+__all__ = [
+    "Option",
+    "asked",
+    "check_options",
+    "declared",
+    "declared_options",
+    "from_dict",
+    "internal",
+    "named",
+    "option",
+    "option_of",
+    "parsed_value",
+    "read_json",
+    "to_dict",
+    "write_json",
+]

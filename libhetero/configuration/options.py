@@ -1,0 +1,225 @@
+"""One declaration for each option: a dataclass field whose metadata hold flag, unit, help, limits and choices.
+
+    @dataclass(frozen=True)
+    class EmbedConfig:
+        run: str = option(positional="RUN", help="run folder")
+        neighbours: int = option(15, "--neighbours", least=2, metavar="N", help="UMAP's neighbours of each point")
+
+        def __post_init__(self) -> None:
+            check_options(self)
+
+A field is one of three:
+
+    option(default, "--flag", …)    set by a flag of the program, or by its place (`positional`)
+    option(default, …)              without a flag: a field of a model's configuration, reached by --set NAME=VALUE
+    internal(default, why)          found by the program itself, and stored: no user sets it
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from libhetero.errors import ConfigurationError
+
+KEY = "option"
+ABSENT = dataclasses.MISSING
+
+
+@dataclass(frozen=True)
+class Option:
+    """What is said once of a field; see `option` for each.
+
+    `flags` holds the flag and its aliases, the spelling that help and messages use first.
+    """
+
+    help: str
+    flags: tuple[str, ...] = ()
+    positional: str | None = None
+    metavar: str | tuple[str, ...] | None = None
+    choices: tuple[str, ...] = ()
+    least: float | None = None
+    most: float | None = None
+    above: float | None = None
+    below: float | None = None
+    even: bool = False
+    constants: Mapping[str, tuple[Any, str]] = dataclasses.field(default_factory=dict)
+    parse: Callable[[str], Any] | None = None
+    check: Callable[[Any], str | None] | None = None
+    count: int | str | None = None
+    shown_default: str | None = None
+    group: str = ""
+    exclusive: str = ""
+    changeable: bool = False
+    path: bool = False
+    internal: bool = False
+
+
+def option(default: Any = ABSENT, *flags: str, help: str, **said: Any) -> Any:
+    """Declare a field of a configuration.
+
+    Parameters
+    ----------
+    default : of the field; left out where it must be given.
+    flags : "--niter" and its aliases; a flag with "_" may be typed with "-" too, and needs no alias for that.
+    help : what it is, its unit included; the default is added to it where help is printed.
+    positional : name of an argument without a flag, as help prints it.
+    metavar : of the value, such as "N" or "Å".
+    choices : the values allowed.
+    least, most, above, below : limits of a number, or of each of several; the last two are not reached.
+    even : whether a number must be even.
+    constants : {flag: (value, help)} of flags that take no argument and set the field.
+    parse : makes the value of its text, raising ValueError with what was expected; None goes by the annotation.
+    check : says of a value what was expected in its place; None accepts it.
+    count : how many values a flag takes, as argparse's nargs; None is one.
+    shown_default : what help says of the default in place of its value; "" for nothing.
+    group : heading in the help.
+    exclusive : options that share this word exclude each other.
+    changeable : whether a run that goes on may be given another value.
+    path : whether it names a file or folder, which a run folder keeps as an absolute path.
+    """
+    metadata = {KEY: Option(help=help, flags=flags, **said)}
+    if default is ABSENT:
+        return dataclasses.field(metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def internal(default: Any = ABSENT, help: str = "", **said: Any) -> Any:
+    """Declare a field that no user sets: measured on the particles, or a configuration within this one.
+
+    Parameters
+    ----------
+    default : of the field; a callable makes it anew each time.
+    help : what it is.
+    said : limits, as of `option`.
+    """
+    metadata = {KEY: Option(help=help, internal=True, **said)}
+    if default is ABSENT:
+        return dataclasses.field(metadata=metadata)
+    if callable(default):
+        return dataclasses.field(default_factory=default, metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def option_of(field: dataclasses.Field[Any]) -> Option:
+    """Return what was said of a field.
+
+    Raises
+    ------
+    TypeError : if nothing was; a defect of the configuration.
+    """
+    if KEY not in field.metadata:
+        raise TypeError(f"{field.name}: no option was declared for this field; use option or internal.")
+    return field.metadata[KEY]
+
+
+def declared_options(kind: Any) -> Iterator[tuple[dataclasses.Field[Any], Option]]:
+    """Yield every field of a configuration (a class or an instance of it) with what was said of it."""
+    for field in dataclasses.fields(kind):
+        yield field, option_of(field)
+
+
+def declared(kind: Any, name: str) -> Option:
+    """Return what was said of a field by its name."""
+    return next(said for field, said in declared_options(kind) if field.name == name)
+
+
+def named(kind: Any, name: str) -> str:
+    """Return what a user calls a field: its flag, or its name where it has none."""
+    said = declared(kind, name)
+    return next(iter((*said.flags, *said.constants)), said.positional or name)
+
+
+def asked(configuration: Any, name: str) -> bool:
+    """Return whether a field was given another value than its default."""
+    field = next(field for field in dataclasses.fields(configuration) if field.name == name)
+    return getattr(configuration, name) != field.default
+
+
+def check_options(configuration: Any) -> None:
+    """Refuse values outside of what was declared; call it first in `__post_init__`.
+
+    Raises
+    ------
+    ConfigurationError : "--ngauss: expected 1 or more; got 0."
+    """
+    for field, said in declared_options(configuration):
+        value = getattr(configuration, field.name)
+        if value is None and field.default is None:
+            continue
+        for item in value if isinstance(value, tuple) else (value,):
+            expected = _expected(said, item)
+            if expected is not None:
+                shown = f"{item:g}" if isinstance(item, float) else repr(item) if isinstance(item, str) else item
+                raise ConfigurationError(f"{named(configuration, field.name)}: expected {expected}; got {shown}.")
+
+
+def _expected(said: Option, value: Any) -> str | None:
+    """Return what should stand in place of a value, or None where it may stand."""
+    if said.choices and value not in said.choices:
+        return " or ".join(said.choices) if len(said.choices) < 3 else f"one of {', '.join(said.choices)}"
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and not _within(said, value):
+        return described_limits(said)
+    return said.check(value) if said.check is not None else None
+
+
+def _within(said: Option, value: float) -> bool:
+    # Written so that a value that is no number is outside of every limit.
+    return (
+        (said.least is None or value >= said.least)
+        and (said.most is None or value <= said.most)
+        and (said.above is None or value > said.above)
+        and (said.below is None or value < said.below)
+        and not (said.even and value % 2)
+    )
+
+
+def described_limits(said: Option) -> str:
+    """Return the limits in words: "an even number, 8 or more", "0 to 1", "more than 0"."""
+    words = []
+    if said.least is not None and said.most is not None:
+        words.append(f"{said.least:g} to {said.most:g}")
+    else:
+        words += [] if said.least is None else [f"{said.least:g} or more"]
+        words += [] if said.most is None else [f"at most {said.most:g}"]
+    words += [] if said.above is None else [f"more than {said.above:g}"]
+    words += [] if said.below is None else [f"less than {said.below:g}"]
+    limits = " and ".join(words)
+    if said.even:
+        return f"an even number, {limits}" if limits else "an even number"
+    return limits
+
+
+def parsed_value(kind: type, name: str, text: str) -> Any:
+    """Return the value of a field from its text, by `parse` or by the field's annotation.
+
+    Where a flag takes several values (`count`), the text is one of them.
+
+    Raises
+    ------
+    ValueError : saying what was expected.
+    """
+    said, hint = declared(kind, name), typing.get_type_hints(kind)[name]
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        hint = next(part for part in typing.get_args(hint) if part is not type(None))
+    if said.count is not None:  # each of the values by itself
+        hint = typing.get_args(hint)[0]
+    return _typed(hint, text) if said.parse is None else said.parse(text)
+
+
+def _typed(hint: Any, text: str) -> Any:
+    if typing.get_origin(hint) is tuple:
+        item = typing.get_args(hint)[0]
+        return tuple(_typed(item, part) for part in text.split(",") if part)
+    if hint is bool:
+        if text.lower() not in ("true", "1", "yes", "false", "0", "no"):
+            raise ValueError("expected true or false")
+        return text.lower() in ("true", "1", "yes")
+    try:
+        return hint(text)
+    except ValueError:
+        raise ValueError(f"expected {'a whole number' if hint is int else 'a number'}") from None

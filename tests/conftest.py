@@ -6,10 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
+import jaxtyping
 import pytest
 
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=4"
+
+jaxtyping.install_import_hook("libhetero", "beartype.beartype")
 
 PROJECT = Path(__file__).resolve().parent.parent
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Array, Complex, Float, PRNGKeyArray
@@ -10,6 +10,7 @@ from jaxtyping import Array, Complex, Float, PRNGKeyArray
 from libhetero.records import Batch, Pose
 
 
+@runtime_checkable
 class ModelFamily(Protocol):
     """A frozen object that knows its configuration and geometry; parameters are passed in.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -12,6 +12,7 @@ from matplotlib.ticker import LogLocator
 from libhetero.report.style import DARK, GREY, PALETTE, new_figure, save_figure
 
 
+@runtime_checkable
 class EpsTrials(Protocol):
     """DBSCAN at a row of eps: clusters, groups left of them, fraction of noise, silhouette."""
 

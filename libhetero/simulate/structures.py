@@ -7,7 +7,7 @@ writing of the truth know nothing of where it came from. Piece 0 is the core.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -50,6 +50,7 @@ class PointTable:
         return 2 * float(np.linalg.norm(self.position, axis=1).max())
 
 
+@runtime_checkable
 class Structure(Protocol):
     """A structure in pieces.
 

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, runtime_checkable, TypeVar
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -32,6 +32,7 @@ BLOCK_SIZE = 2**24  # bytes of stored images that are read and prepared at a tim
 MOST_THREADS = 8
 
 
+@runtime_checkable
 class Prepared(Protocol):
     """Anything that gives images as `ParticleFeed.prepared` makes them, by place in the particle set."""
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -43,6 +43,7 @@ REPORTS_PER_EPOCH = 10
 CHECKPOINT_SECONDS = 60
 
 
+@runtime_checkable
 class Trainable(Protocol):
     """What the loop knows of a model."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jax.sharding import Mesh
@@ -17,6 +17,7 @@ from libhetero.training.optimiser import TrainingConfig
 from libhetero.training.order import ChunkedOrder
 
 
+@runtime_checkable
 class Feed(Protocol):
     """What the loop knows of the particles."""
 

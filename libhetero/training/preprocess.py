@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import scipy.fft
@@ -34,6 +34,7 @@ NORMALISATIONS = ("set", "image", "none")
 SAMPLE_BLOCK = 64
 
 
+@runtime_checkable
 class Reader(Protocol):
     """Anything that gives images by place in the particle set."""
 

@@ -12,7 +12,7 @@ import pytest
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=4"
 
-jaxtyping.install_import_hook("libhetero", "beartype.beartype")
+jaxtyping.install_import_hook("libhetero", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
 
 PROJECT = Path(__file__).resolve().parent.parent
 

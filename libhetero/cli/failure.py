@@ -45,7 +45,9 @@ def describe_failure(error: BaseException) -> str | None:
 
 
 def _describe_os_error(error: OSError) -> str:
-    reason = _REMEDIES.get(error.errno, error.strerror or str(error) or type(error).__name__)
+    reason = error.strerror or str(error) or type(error).__name__
+    if error.errno is not None:
+        reason = _REMEDIES.get(error.errno, reason)
     place = error.filename if error.filename2 is None else error.filename2
     if place is None:
         return f"{reason}."

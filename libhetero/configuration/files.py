@@ -7,11 +7,18 @@ import json
 import os
 import typing
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from libhetero.errors import ConfigurationError
 
-Configuration = TypeVar("Configuration")
+
+class Dataclass(Protocol):
+    """Any dataclass."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+
+Configuration = TypeVar("Configuration", bound=Dataclass)
 
 
 def to_dict(configuration: Any) -> dict[str, Any]:
@@ -42,7 +49,7 @@ def from_dict(kind: type[Configuration], values: dict[str, Any]) -> Configuratio
     built = {}
     for name, value in values.items():
         hint = hints[name]
-        if dataclasses.is_dataclass(hint) and isinstance(value, dict):
+        if isinstance(hint, type) and dataclasses.is_dataclass(hint) and isinstance(value, dict):
             value = from_dict(hint, value)
         elif isinstance(value, list):
             value = tuple(value)

@@ -62,10 +62,8 @@ def read_atoms(path: str | os.PathLike) -> Atoms:
             if residue.is_water():
                 continue
             for atom in residue.first_conformer():
-                place, number = atom.pos, residue.seqid.num
-                rows.append(
-                    (place.x, place.y, place.z, atom.b_iso, atom.element.name, chain.name, number, residue.name)
-                )
+                named = (atom.element.name, chain.name, residue.seqid.num, residue.name)
+                rows.append((*atom.pos.tolist(), atom.b_iso, *named))
     if not rows:
         raise DataError(f"{path}: no atom in this file; expected an atomic model.")
     x, y, z, b_factor, element, chain_name, number, residue_name = zip(*rows, strict=True)

@@ -7,6 +7,7 @@ pixel size to the headers of the stacks. `Entries` is what the list said; `assem
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -165,7 +166,7 @@ def _shift_angstrom(entries: Entries, box: np.ndarray, pixel: np.ndarray, overri
     return shift
 
 
-def unique_names(names: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
+def unique_names(names: Iterable[str]) -> tuple[tuple[str, ...], np.ndarray]:
     """Return the distinct names in order of first use, and the index of each into them."""
     place: dict[str, int] = {}
     name_id = np.array([place.setdefault(name, len(place)) for name in names], np.int64)

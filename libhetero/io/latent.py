@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -31,7 +32,7 @@ def read_latent(path: str | os.PathLike) -> tuple[np.ndarray, np.ndarray]:
     return np.arange(len(table)), table
 
 
-def write_latent(path: str | os.PathLike, index: np.ndarray, latent: np.ndarray) -> None:
+def write_latent(path: str | os.PathLike, index: Sequence[int] | np.ndarray, latent: np.ndarray) -> None:
     """Write index column and latents, the one layout that all of EMAN2's programs read.
 
     Parameters

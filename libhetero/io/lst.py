@@ -155,8 +155,7 @@ def _complete(
     for i, name in enumerate(names):
         if not name.endswith((".hdf", ".h5")):
             continue
-        rows = np.flatnonzero(name_id == i)
-        rows = [row for row in rows if any(key not in values[row] for key in wanted)]
+        rows = [row for row in np.flatnonzero(name_id == i) if any(key not in values[row] for key in wanted)]
         if not rows:
             continue
         found = resolve_path(name, path, datadir)
@@ -250,13 +249,13 @@ def _all_values(particles: ParticleSet) -> Iterator[dict[str, Any]]:
     pose = particles.pose
     matrices = None if pose is None else eman.matrices_from_pose(pose, pixel_size)
     fields = None if ctf is None else eman.fields_from_ctf(ctf, pixel_size)
-    headers = None if ctf is None else _header_ctfs(particles)
+    headers = [] if ctf is None else _header_ctfs(particles)
     for i, values in enumerate(_carried(particles)):
         values["apix_x"] = values["apix_y"] = float(f"{pixel_size[i]:.7g}")
         if matrices is not None and not _same_projection(values, matrices[i]):
             text = "[" + ",".join(f"{number:.9g}" for number in matrices[i].ravel()) + "]"
             values["xform.projection"] = {"__class__": "Transform", "matrix": text}
-        if fields is not None:
+        if ctf is not None and fields is not None:
             stated = values.get("ctf", headers[i])
             phase_shift, scale = float(ctf.phase_shift[i]), float(ctf.scale[i])
             _put_ctf(values, stated, fields[i], phase_shift, scale)

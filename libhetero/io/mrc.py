@@ -93,7 +93,7 @@ class MrcStack:
             raise DataError(missing_image(self, first if first < 0 else max(first, self.available)))
         direct = self._dtype == np.dtype(np.float32)
         stored = images if direct else np.empty((len(images), *self.shape), self._dtype)
-        self._fill([memoryview(image.reshape(-1).view(np.uint8)) for image in stored], first)
+        self._fill([image.reshape(-1).view(np.uint8).data for image in stored], first)
         if not direct:
             for image, values in zip(images, stored, strict=True):
                 image[:] = values

@@ -11,7 +11,7 @@ import logging
 import os
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import pandas as pd
@@ -27,6 +27,8 @@ logger = logging.getLogger(__name__)
 
 ANGLES = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")
 OPTICAL = ("rlnVoltage", "rlnSphericalAberration", "rlnAmplitudeContrast")
+
+Rows = np.ndarray | slice
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +51,7 @@ class StarTable:
         """The table of particles."""
         return self.blocks[self.name]
 
-    def column(self, label: str, rows: np.ndarray | slice = slice(None)) -> np.ndarray | None:
+    def column(self, label: str, rows: Rows = slice(None)) -> np.ndarray | None:
         """Return text values of a label for some particles, from their own table or their optics
         group; None when neither has it."""
         if label in self.particles:
@@ -79,9 +81,13 @@ class StarTable:
             )
         return groups.map(rows).to_numpy(np.int64)
 
-    def number(
-        self, label: str, rows: np.ndarray | slice = slice(None), missing: float | None = None
-    ) -> np.ndarray | None:
+    @overload
+    def number(self, label: str, rows: Rows = ..., *, missing: float) -> np.ndarray: ...
+
+    @overload
+    def number(self, label: str, rows: Rows = ..., missing: None = None) -> np.ndarray | None: ...
+
+    def number(self, label: str, rows: Rows = slice(None), missing: float | None = None) -> np.ndarray | None:
         """Return a label as float64; `missing` also fills values that are no number.
 
         None when the label is absent and `missing` is None.
@@ -188,10 +194,10 @@ def read_pixel_size(table: StarTable, rows: np.ndarray) -> np.ndarray:
 
 def read_rotation(table: StarTable, rows: np.ndarray) -> np.ndarray | None:
     """Return R (N, 3, 3), or None when the table has no angles."""
-    angles = [table.number(label, rows) for label in ANGLES]
-    if any(angle is None for angle in angles):
+    rot, tilt, psi = (table.number(label, rows) for label in ANGLES)
+    if rot is None or tilt is None or psi is None:
         return None
-    return matrix_from_euler(*angles)
+    return matrix_from_euler(rot, tilt, psi)
 
 
 def read_shift(table: StarTable, rows: np.ndarray) -> tuple[np.ndarray | None, str]:

@@ -6,15 +6,18 @@ So its leaves are set beside the constructor, whose annotations say what a recor
 
 import dataclasses
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 from jax.tree_util import GetAttrKey
 
 from libhetero.records import Batch, CTFParams, Gaussians, Pose
 
+Record = TypeVar("Record", bound=type)
 
-def _register(record: type) -> None:
+
+def register_record(record: Record) -> Record:
+    """Make a dataclass whose fields are arrays, or trees of arrays, a pytree; return it."""
     names = [field.name for field in dataclasses.fields(record)]
 
     def leaves(value: Any) -> tuple[tuple[Any, ...], None]:
@@ -30,7 +33,8 @@ def _register(record: type) -> None:
         return value
 
     jax.tree_util.register_pytree_with_keys(record, named_leaves, filled, leaves)
+    return record
 
 
 for _record in (Pose, CTFParams, Gaussians, Batch):
-    _register(_record)
+    register_record(_record)

@@ -215,7 +215,7 @@ class Simulation:
         """What of the imaging is compiled in: sets that differ in the rest share the code."""
         return dataclasses.replace(self.imaging, particles=1, seed=0, snr=None, contrast=1)
 
-    def _chunk(self, structure: int, bodies: PreparedBodies, deviation: np.ndarray, index: np.ndarray) -> Block:
+    def _chunk(self, structure: int, bodies: PreparedBodies, deviation: np.float32, index: np.ndarray) -> Block:
         rendered = _render(
             _padded(index, CHUNK), self.imaging.seed, bodies, deviation, self.ctf_table, self._compiled, self.states
         )
@@ -250,10 +250,11 @@ def _draw(
     max_shift = 0.05 * width if imaging.max_shift is None else imaging.max_shift
     key_drawn, key_noise = jax.random.split(particle_key(seed, index))
     deviates = jax.random.uniform(key_drawn, (8 + 2 * bodies,))
+    ctf = None
     if table is not None:
         ctf = ctf_of_table(deviates[5], table)
-    else:
-        ctf = None if imaging.ctf is None else ctf_from(deviates[5:8], imaging.ctf)
+    elif imaging.ctf is not None:
+        ctf = ctf_from(deviates[5:8], imaging.ctf)
     present, angle = state_from(deviates[8:].reshape(2, bodies), states)
     return pose_from(deviates[:5], max_shift), ctf, present, angle, key_noise
 

@@ -140,6 +140,12 @@ class TrainingState:
         """Return the parameters as they are now: their running average where there is one."""
         return self.params if self.average is None else self.average
 
+    def held(self) -> Kept:
+        """Return the best so far of a run that holds particles out."""
+        if self.kept is None:
+            raise AssertionError("no particles are held out, so nothing is kept")
+        return self.kept
+
     def best(self) -> Any:
         """Return the parameters to use: those kept, else the current ones."""
         if self.kept is not None and int(self.kept.epoch):

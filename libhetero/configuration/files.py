@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
 import os
 import typing
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from libhetero.errors import ConfigurationError
 
-
-class Dataclass(Protocol):
-    """Any dataclass."""
-
-    __dataclass_fields__: ClassVar[dict[str, Any]]
-
-
-Configuration = TypeVar("Configuration", bound=Dataclass)
+Configuration = TypeVar("Configuration")
 
 
 def to_dict(configuration: Any) -> dict[str, Any]:
@@ -39,7 +33,7 @@ def from_dict(kind: type[Configuration], values: dict[str, Any]) -> Configuratio
     ConfigurationError : for a key that `kind` does not have.
     """
     hints = typing.get_type_hints(kind)
-    names = {field.name for field in dataclasses.fields(kind)}
+    names = set(inspect.signature(kind).parameters)
     unknown = sorted(set(values) - names)
     if unknown:
         raise ConfigurationError(

@@ -18,6 +18,7 @@ from libhetero.configuration.options import (
     option,
     option_of,
     parsed_value,
+    same_as,
 )
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "option_of",
     "parsed_value",
     "read_json",
+    "same_as",
     "to_dict",
     "write_json",
 ]

@@ -51,6 +51,7 @@ class Option:
     parse: Callable[[str], Any] | None = None
     check: Callable[[Any], str | None] | None = None
     count: int | str | None = None
+    repeated: bool = False
     shown_default: str | None = None
     group: str = ""
     exclusive: str = ""
@@ -76,6 +77,7 @@ def option(default: Any = ABSENT, *flags: str, help: str, **said: Any) -> Any:
     parse : makes the value of its text, raising ValueError with what was expected; None goes by the annotation.
     check : says of a value what was expected in its place; None accepts it.
     count : how many values a flag takes, as argparse's nargs; None is one.
+    repeated : whether the flag may be given again, each time adding a value.
     shown_default : what help says of the default in place of its value; "" for nothing.
     group : heading in the help.
     exclusive : options that share this word exclude each other.
@@ -102,6 +104,23 @@ def internal(default: Any = ABSENT, help: str = "", **said: Any) -> Any:
         return dataclasses.field(metadata=metadata)
     if callable(default):
         return dataclasses.field(default_factory=default, metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def same_as(kind: Any, name: str, default: Any = ABSENT, **otherwise: Any) -> Any:
+    """Declare a field as another configuration does, so that a flag of several programs is described once.
+
+    Parameters
+    ----------
+    kind, name : the configuration and its field.
+    default : in place of that field's own.
+    otherwise : what is said differently, as of `option`.
+    """
+    field = next(field for field in dataclasses.fields(kind) if field.name == name)
+    metadata = {KEY: dataclasses.replace(option_of(field), **otherwise)}
+    default = field.default if default is ABSENT else default
+    if default is ABSENT:
+        return dataclasses.field(metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -197,7 +216,7 @@ def described_limits(said: Option) -> str:
 def parsed_value(kind: type, name: str, text: str) -> Any:
     """Return the value of a field from its text, by `parse` or by the field's annotation.
 
-    Where a flag takes several values (`count`), the text is one of them.
+    Where a flag takes several values (`count`, `repeated`), the text is one of them.
 
     Raises
     ------
@@ -206,7 +225,7 @@ def parsed_value(kind: type, name: str, text: str) -> Any:
     said, hint = declared(kind, name), typing.get_type_hints(kind)[name]
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         hint = next(part for part in typing.get_args(hint) if part is not type(None))
-    if said.count is not None:  # each of the values by itself
+    if said.count is not None or said.repeated:  # each of the values by itself
         hint = typing.get_args(hint)[0]
     return _typed(hint, text) if said.parse is None else said.parse(text)
 

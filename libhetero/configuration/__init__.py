@@ -18,6 +18,7 @@ from libhetero.configuration.options import (
     option,
     option_of,
     parsed_value,
+    refuse,
     same_as,
 )
 
@@ -34,6 +35,7 @@ __all__ = [
     "option_of",
     "parsed_value",
     "read_json",
+    "refuse",
     "same_as",
     "to_dict",
     "write_json",

@@ -173,8 +173,17 @@ def check_options(configuration: Any) -> None:
         for item in value if isinstance(value, tuple) else (value,):
             expected = _expected(said, item)
             if expected is not None:
-                shown = f"{item:g}" if isinstance(item, float) else repr(item) if isinstance(item, str) else item
-                raise ConfigurationError(f"{named(configuration, field.name)}: expected {expected}; got {shown}.")
+                raise _refusal(configuration, field.name, expected, item)
+
+
+def refuse(configuration: Any, name: str, expected: str) -> ConfigurationError:
+    """Return the refusal of a field that does not go with others, to be raised; words as of `check_options`."""
+    return _refusal(configuration, name, expected, getattr(configuration, name))
+
+
+def _refusal(configuration: Any, name: str, expected: str, got: Any) -> ConfigurationError:
+    shown = f"{got:g}" if isinstance(got, float) else repr(got) if isinstance(got, str) else got
+    return ConfigurationError(f"{named(configuration, name)}: expected {expected}; got {shown}.")
 
 
 def _expected(said: Option, value: Any) -> str | None:

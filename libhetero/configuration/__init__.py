@@ -18,6 +18,7 @@ from libhetero.configuration.options import (
     option,
     option_of,
     parsed_value,
+    value_of,
 )
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "option",
     "option_of",
     "parsed_value",
+    "value_of",
     "read_json",
     "to_dict",
     "write_json",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from libhetero.cli.parser import common_parser
@@ -12,7 +12,12 @@ from libhetero.configuration import Option, declared_options, parsed_value
 
 
 def configuration_parser(
-    prog: str, description: str, epilog: str, *kinds: type, headings: Iterable[str] = ()
+    prog: str,
+    description: str,
+    epilog: str,
+    *kinds: type,
+    headings: Iterable[str] = (),
+    defaults: Mapping[str, str] | None = None,
 ) -> argparse.ArgumentParser:
     """Return a program's parser: the common options, and those of its configurations.
 
@@ -22,6 +27,7 @@ def configuration_parser(
     description, epilog : of the help.
     kinds : configurations; where two declare the same flag, it sets both fields and takes the choices of both.
     headings : groups of the help, in order; others follow as they are declared.
+    defaults : what help says of a default, by the field's name, where it depends on other options.
     """
     parser = common_parser(description, epilog, prog)
     groups: dict[str, Any] = {"": parser}
@@ -41,7 +47,7 @@ def configuration_parser(
             heading, place = exclusive[said.exclusive]
             if heading != said.group:
                 raise TypeError(f"{name}: options that exclude each other belong under one heading.")
-        _add(place, name, shared)
+        _add(place, name, shared, defaults or {})
     return parser
 
 
@@ -89,13 +95,17 @@ def _spellings(flags: Iterable[str]) -> Iterator[str]:
             yield flag.replace("_", "-")
 
 
-def _add(place: Any, name: str, shared: _Shared) -> None:
+def _add(place: Any, name: str, shared: _Shared, defaults: Mapping[str, str]) -> None:
     """Add one option to a parser, a group or an exclusive group."""
     kind, field, said = shared[0]
-    parse, text, common = _parser(kind, field, said), _help(shared), {"default": argparse.SUPPRESS}
+    parse, text, common = (
+        _parser(kind, field, said),
+        _help(shared, defaults.get(field.name)),
+        {"default": argparse.SUPPRESS},
+    )
     choices = _choices(shared)
     if said.positional is not None:
-        needed = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        needed = all(each.default is dataclasses.MISSING for _, each, _ in shared)
         if needed:
             metavar = said.metavar or (None if choices else said.positional)
             place.add_argument(name, metavar=metavar, nargs=said.count, help=text, choices=choices, type=parse)
@@ -112,7 +122,15 @@ def _add(place: Any, name: str, shared: _Shared) -> None:
         place.add_argument(*flags, action="store_const", const=not field.default, dest=name, help=text, **common)
         return
     place.add_argument(
-        *flags, dest=name, metavar=said.metavar, nargs=said.count, help=text, choices=choices, type=parse, **common
+        *flags,
+        dest=name,
+        metavar=said.metavar,
+        nargs=said.count,
+        help=text,
+        choices=choices,
+        type=parse,
+        **({"action": "append"} if said.repeated else {}),
+        **common,
     )
 
 
@@ -135,9 +153,9 @@ def _parser(kind: type, field: dataclasses.Field[Any], said: Option) -> Callable
     return parse
 
 
-def _help(shared: _Shared) -> str:
-    texts = list(dict.fromkeys(said.help for _, _, said in shared))
-    defaults = list(dict.fromkeys(filter(None, (_default(field, said) for _, field, said in shared))))
+def _help(shared: _Shared, default: str | None) -> str:
+    texts = list(dict.fromkeys(said.help for _, _, said in shared if said.help))
+    defaults = [default] if default else list(dict.fromkeys(filter(None, (_default(*each[1:]) for each in shared))))
     text = "; ".join(texts)
     return f"{text} (default: {', '.join(defaults)})".replace("%", "%%") if defaults else text.replace("%", "%%")
 

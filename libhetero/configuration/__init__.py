@@ -18,6 +18,7 @@ from libhetero.configuration.options import (
     option,
     option_of,
     parsed_value,
+    same_as,
     value_of,
 )
 
@@ -33,8 +34,9 @@ __all__ = [
     "option",
     "option_of",
     "parsed_value",
-    "value_of",
     "read_json",
+    "same_as",
     "to_dict",
+    "value_of",
     "write_json",
 ]

@@ -58,6 +58,7 @@ class Option:
     check: Callable[[Any], str | None] | None = None
     count: int | str | None = None
     otherwise: Any = None
+    repeated: bool = False
     shown_default: str | None = None
     group: str = ""
     goes_with: tuple[str, ...] = ()
@@ -86,6 +87,7 @@ def option(default: Any = ABSENT, *flags: str, help: str, **said: Any) -> Any:
     check : says of the whole value what was expected in its place; None accepts it.
     count : how many values a flag takes, as argparse's nargs; None is one.
     otherwise : what a field that is None stands for, where giving it at all may be refused; see `value_of`.
+    repeated : whether the flag may be given again, each time adding a value.
     shown_default : what help says of the default in place of its value; "" for nothing.
     group : heading in the help.
     goes_with : names of fields; the option is refused where none of them was given.
@@ -116,6 +118,19 @@ def _field(default: Any, said: Option) -> Any:
     if callable(default):
         return dataclasses.field(default_factory=default, metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
+
+
+def same_as(kind: Any, name: str, default: Any = ABSENT, **said: Any) -> Any:
+    """Declare a field as another configuration does, so that a flag of several programs is described once.
+
+    Parameters
+    ----------
+    kind, name : the configuration and its field.
+    default : in place of that field's own.
+    said : what is said differently, as of `option`.
+    """
+    field = _field_of(kind, name)
+    return _field(field.default if default is ABSENT else default, dataclasses.replace(option_of(field), **said))
 
 
 def option_of(field: dataclasses.Field[Any]) -> Option:
@@ -266,7 +281,7 @@ def _shown(value: Any) -> str:
 def parsed_value(kind: type, name: str, text: str) -> Any:
     """Return the value of a field from its text, by `parse` or by the field's annotation.
 
-    Where a flag takes several values (`count`), the text is one of them.
+    Where a flag takes several values (`count`, `repeated`), the text is one of them.
 
     Raises
     ------
@@ -277,7 +292,7 @@ def parsed_value(kind: type, name: str, text: str) -> Any:
         return said.parse(text)
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         hint = next(part for part in typing.get_args(hint) if part is not type(None))
-    if said.count is not None:  # each of the values by itself
+    if said.count is not None or said.repeated:  # each of the values by itself
         hint = typing.get_args(hint)[0]
     return _typed(hint, text)
 

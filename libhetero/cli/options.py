@@ -98,40 +98,29 @@ def _spellings(flags: Iterable[str]) -> Iterator[str]:
 def _add(place: Any, name: str, shared: _Shared, defaults: Mapping[str, str]) -> None:
     """Add one option to a parser, a group or an exclusive group."""
     kind, field, said = shared[0]
-    parse, text, common = (
-        _parser(kind, field, said),
-        _help(shared, defaults.get(field.name)),
-        {"default": argparse.SUPPRESS},
-    )
-    choices = _choices(shared)
+    text, choices = _help(shared, defaults.get(field.name)), _choices(shared)
+    common: dict[str, Any] = {"help": text, "type": _parser(kind, field, said)}
+    unless_given: dict[str, Any] = {"default": argparse.SUPPRESS}
     if said.positional is not None:
-        needed = all(each.default is dataclasses.MISSING for _, each, _ in shared)
-        if needed:
-            metavar = said.metavar or (None if choices else said.positional)
-            place.add_argument(name, metavar=metavar, nargs=said.count, help=text, choices=choices, type=parse)
-        else:  # without argparse's choices, which it would look for among them where none is given
-            place.add_argument(name, metavar=said.positional, nargs="?", help=text, type=parse, **common)
+        if all(each.default is dataclasses.MISSING for _, each, _ in shared):
+            metavar = None if choices else said.positional
+            place.add_argument(name, metavar=metavar, nargs=said.count, choices=choices, **common)
+        else:  # without argparse's choices, among which it would look for what was not given
+            place.add_argument(name, metavar=said.positional, nargs="?", **common, **unless_given)
         return
     for flag, (value, own) in said.constants.items():
-        own = own.replace("%", "%%")
-        place.add_argument(*_spellings([flag]), action="store_const", const=value, dest=name, help=own, **common)
-    if not said.flags:
-        return
+        constant = {"action": "store_const", "const": value, "help": own.replace("%", "%%")}
+        place.add_argument(*_spellings([flag]), dest=name, **constant, **unless_given)
     flags = tuple(_spellings(flag for _, _, each in shared for flag in each.flags))
-    if isinstance(field.default, bool):
-        place.add_argument(*flags, action="store_const", const=not field.default, dest=name, help=text, **common)
+    if not flags:
         return
-    place.add_argument(
-        *flags,
-        dest=name,
-        metavar=said.metavar,
-        nargs=said.count,
-        help=text,
-        choices=choices,
-        type=parse,
-        **({"action": "append"} if said.repeated else {}),
-        **common,
-    )
+    if isinstance(field.default, bool):
+        constant = {"action": "store_const", "const": not field.default, "help": text}
+        place.add_argument(*flags, dest=name, **constant, **unless_given)
+        return
+    action = "append" if said.repeated else "store"
+    shape = {"metavar": said.metavar, "nargs": said.count, "choices": choices}
+    place.add_argument(*flags, dest=name, action=action, **shape, **common, **unless_given)
 
 
 def _choices(shared: _Shared) -> tuple[Any, ...] | None:

@@ -18,8 +18,9 @@ from libhetero.configuration.options import (
     option,
     option_of,
     parsed_value,
-    refuse,
+    refused,
     same_as,
+    value_of,
 )
 
 __all__ = [
@@ -35,8 +36,9 @@ __all__ = [
     "option_of",
     "parsed_value",
     "read_json",
-    "refuse",
+    "refused",
     "same_as",
     "to_dict",
+    "value_of",
     "write_json",
 ]

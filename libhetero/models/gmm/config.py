@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from libhetero.configuration import check_options, option, refuse
+from libhetero.configuration import check_options, option, refused
 from libhetero.models.options import MODEL, precision_option, unknown_preset
 from libhetero.point_groups import expected_group
 
@@ -30,6 +30,19 @@ def varied_letters(text: str) -> str:
 def _expected_letters(vary: str) -> str | None:
     distinct = vary and not set(vary) - set("pas") and len(set(vary)) == len(vary)
     return None if distinct else "letters of 'pas', each at most once"
+
+
+def _expected_levels(points: tuple[int, ...]) -> str | None:
+    if not points:
+        return "at least one level"
+    ascending = all(a < b for a, b in zip(points, points[1:], strict=False))
+    return None if ascending else "levels from coarse to fine"
+
+
+def _expected_limits(resolution: tuple[float, float]) -> str | None:
+    low, high = resolution
+    fits = min(low, high) >= 0 and (low > high or 0 in (low, high))
+    return None if fits else "low and high in Å, low the larger number, 0 for the widest"
 
 
 @dataclass(frozen=True)
@@ -76,6 +89,7 @@ class GmmConfig:
     points: tuple[int, ...] = option(
         (64, 256, 1024),
         least=1,
+        check=_expected_levels,
         help="Gaussians chosen at each level of the hierarchy, coarse to fine; a level with more points than there are "
         "Gaussians takes them all",
     )
@@ -127,7 +141,9 @@ class GmmConfig:
     latent_noise: float = option(0.01, least=0, help="standard deviation of the noise added to latents in training")
     latent_penalty: float = option(0.1, least=0, help="weight of mean(max(|z| - 1, 0))")
     resolution: tuple[float, float] = option(
-        (0.0, 0.0), help="(low, high) limits of the rings compared, Å; 0 takes the widest. --minres and --maxres set it"
+        (0.0, 0.0),
+        check=_expected_limits,
+        help="low and high limits of the rings compared, Å; 0 takes the widest. --minres and --maxres set it",
     )
     symmetry: str = option(
         "c1",
@@ -143,21 +159,14 @@ class GmmConfig:
     def __post_init__(self) -> None:
         check_options(self)
         object.__setattr__(self, "symmetry", self.symmetry.lower())
-        if not self.points:
-            raise refuse(self, "points", "at least one level")
-        if not all(a < b for a, b in zip(self.points, self.points[1:], strict=False)):
-            raise refuse(self, "points", "levels from coarse to fine")
         if self.architecture == "published" and self.attention_groups:
-            raise refuse(self, "attention_groups", "0 in the published architecture")
+            raise refused(self, "attention_groups", "0 in the published architecture")
         if self.attention_groups and self.attention_channels % self.attention_groups:
-            raise refuse(self, "attention_groups", f"a divisor of attention_channels ({self.attention_channels})")
+            raise refused(self, "attention_groups", f"a divisor of attention_channels ({self.attention_channels})")
         if self.encoder == "posterior" and not self.linear_kinds:
-            raise refuse(self, "vary", "'p' or 'a' among them, or --encoder network")
+            raise refused(self, "vary", "'p' or 'a' among them, or --encoder network")
         if self.encoder == "network" and not self.latent_size:
-            raise refuse(self, "latent_size", "1 or more with --encoder network")
-        low, high = self.resolution
-        if min(low, high) < 0 or not (low > high or 0 in (low, high)):
-            raise refuse(self, "resolution", "(low, high) in Å, low the larger number, 0 for the widest")
+            raise refused(self, "latent_size", "1 or more with --encoder network")
 
     @property
     def newton_steps(self) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from libhetero.configuration import check_options, option, refuse
+from libhetero.configuration import check_options, option, refused
 from libhetero.models.options import MODEL, precision_option, unknown_preset
 
 GROUPS = 8  # of channels that the U-Net normalises together
@@ -106,7 +106,7 @@ class HypeConfig:
     def __post_init__(self) -> None:
         check_options(self)
         if self.encoder == "unet" and self.encoder_width % GROUPS:
-            raise refuse(
+            raise refused(
                 self,
                 "encoder_width",
                 f"a multiple of {GROUPS} for the U-Net, whose channels are normalised in {GROUPS} groups",

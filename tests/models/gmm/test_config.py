@@ -22,8 +22,8 @@ def test_presets_travel_as_json(name):
         ({"loss": "mse"}, "loss: expected likelihood or frc; got 'mse'."),
         ({"vary": "pp"}, "--pas: expected letters of 'pas', each at most once; got 'pp'."),
         ({"vary": ""}, "--pas: expected letters of 'pas', each at most once; got ''."),
-        ({"points": ()}, "points: expected at least one level; got ()."),
-        ({"points": (64, 16)}, "points: expected levels from coarse to fine; got (64, 16)."),
+        ({"points": ()}, "points: expected at least one level; got none."),
+        ({"points": (64, 16)}, "points: expected levels from coarse to fine; got 64 16."),
         ({"points": (0, 16)}, "points: expected 1 or more; got 0."),
         ({"latent_size": 0, "encoder": "network"}, "--nmid: expected 1 or more with --encoder network; got 0."),
         ({"encoder": "cnn"}, "--encoder: expected posterior or network; got 'cnn'."),
@@ -40,7 +40,7 @@ def test_presets_travel_as_json(name):
         ({"attention_groups": 5}, "attention_groups: expected a divisor of attention_channels (128); got 5."),
         (
             {"resolution": (5.0, 20.0)},
-            "resolution: expected (low, high) in Å, low the larger number, 0 for the widest; got (5.0, 20.0).",
+            "resolution: expected low and high in Å, low the larger number, 0 for the widest; got 5 20.",
         ),
     ],
 )

@@ -40,12 +40,12 @@ def test_presets_travel_as_json(name):
         ({"conditioning": "add"}, "--conditioning: expected hypernetwork or concat; got 'add'."),
         ({"encoder_input": "raw"}, "encoder_input: expected one of flipped, wiener, real; got 'raw'."),
         ({"coordinates": -5}, "coordinates: expected 0 or more; got -5."),
-        ({"feature_sigma": 0.0}, "feature_sigma: expected at most 1 and more than 0; got 0."),
+        ({"feature_sigma": 0.0}, "feature_sigma: expected more than 0 and at most 1; got 0."),
         (
             {"encoder": "unet", "encoder_width": 12},
             "encoder_width: expected a multiple of 8 for the U-Net, whose channels are normalised in 8 groups; got 12.",
         ),
-        ({"window": 1.5}, "window: expected at most 1 and more than 0; got 1.5."),
+        ({"window": 1.5}, "window: expected more than 0 and at most 1; got 1.5."),
     ],
 )
 def test_messages(values, message):

@@ -26,14 +26,23 @@ def from_dict(kind: type[Configuration], values: dict[str, Any]) -> Configuratio
     Parameters
     ----------
     kind : the frozen dataclass to build.
-    values : one entry per field; a missing one takes the field's default.
+    values : one entry per field; a missing one takes the field's default. A field that `kind` has given up
+        (`RETIRED`, by name the value at which it did nothing) may be there with that value.
 
     Raises
     ------
-    ConfigurationError : for a key that `kind` does not have.
+    ConfigurationError : for a key that `kind` does not have, or a retired one that did something.
     """
     hints = typing.get_type_hints(kind)
     names = set(inspect.signature(kind).parameters)
+    retired = getattr(kind, "RETIRED", {})
+    for name in set(values) & set(retired):
+        if values[name] != retired[name]:
+            raise ConfigurationError(
+                f"{kind.__name__}: {name} is {values[name]}, which this version has no more; expected {retired[name]}. "
+                "Use the version that wrote it."
+            )
+    values = {name: value for name, value in values.items() if name not in retired}
     unknown = sorted(set(values) - names)
     if unknown:
         raise ConfigurationError(

@@ -23,8 +23,9 @@ import numpy as np
 from libhetero.errors import ConfigurationError
 from libhetero.records import Batch
 from libhetero.training import sharding
+from libhetero.training.configuration import TrainingConfig
 from libhetero.training.flops import product_flops
-from libhetero.training.optimiser import Loss, TrainingConfig, build_optimiser, start_state, training_step
+from libhetero.training.optimiser import Loss, build_optimiser, start_state, training_step
 
 BATCHES = 4  # in use, and read ahead
 USABLE = 0.9  # of a device's memory; the rest goes to what an allocator cannot use

@@ -24,8 +24,9 @@ import orbax.checkpoint as ocp
 from jax.sharding import Mesh, SingleDeviceSharding
 
 from libhetero.errors import DataError
+from libhetero.training.configuration import TrainingConfig
 from libhetero.training.disk import first_line, named_disk_errors, require_space
-from libhetero.training.optimiser import Kept, TrainingConfig, TrainingState
+from libhetero.training.optimiser import Kept, TrainingState
 from libhetero.training.sharding import is_writer, place_replicated, replicated, wait_for_all
 
 LOGGER = logging.getLogger(__name__)

@@ -13,7 +13,8 @@ from libhetero.errors import DataError
 from libhetero.io import write_particles
 from libhetero.io.atomic import replacing
 from libhetero.pipelines.decoding.latents import check_indices
-from libhetero.pipelines.run.folder import Run, listed_particles
+from libhetero.pipelines.run.folder import Run
+from libhetero.pipelines.run.particles import listed_particles
 
 LIST_ENDINGS = (".lst", ".star")
 

@@ -20,9 +20,10 @@ from libhetero.pipelines.run.image_cache import if_cached
 from libhetero.pipelines.run.start import RunStart, prepare, reopen, settled
 from libhetero.training import sharding
 from libhetero.training.budget import StepCost, device_memory, largest_share, rounded_share, step_cost
+from libhetero.training.configuration import TrainingConfig
 from libhetero.training.feed import steps_per_epoch
 from libhetero.training.held_out import split
-from libhetero.training.optimiser import TrainingConfig, build_optimiser, start_state, training_step
+from libhetero.training.optimiser import build_optimiser, start_state, training_step
 from libhetero.training.placing import training_batches
 from libhetero.training.processes import joined, processes_asked
 

@@ -165,7 +165,7 @@ class ParticleSet:
     def __len__(self) -> int:
         return len(self.file_id)
 
-    def take(self, index: np.ndarray) -> ParticleSet:
+    def take(self, index: np.ndarray | slice) -> ParticleSet:
         """Return the particles at `index`, in that order, with their rows of the table."""
         index = np.arange(len(self))[index]
         source = self.source

@@ -135,7 +135,9 @@ def attribute(group: h5py.Group, key: str) -> Any:
     return value.ravel()[0].item() if value.size == 1 else value
 
 
-def read_headers(path: str | os.PathLike, indices: Iterable[int], keys: tuple[str, ...]) -> list[dict[str, Any]]:
+def read_headers(
+    path: str | os.PathLike, indices: Iterable[int] | np.ndarray, keys: tuple[str, ...]
+) -> list[dict[str, Any]]:
     """Return the attributes `keys` (those present) of some images of a stack."""
     headers = []
     with _open(check_readable(path)) as file:

@@ -27,7 +27,7 @@ def register_record(record: Record) -> Record:
         return tuple((GetAttrKey(name), getattr(value, name)) for name in names), None
 
     def filled(_: None, values: Iterable[Any]) -> Any:
-        value = object.__new__(record)
+        value: Any = object.__new__(record)
         for name, leaf in zip(names, values, strict=True):
             object.__setattr__(value, name, leaf)
         return value

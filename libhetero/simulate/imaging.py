@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Integer, PRNGKeyArray
 
 from libhetero.errors import ConfigurationError
 from libhetero.physics.ctf import ctf_image
@@ -106,7 +106,7 @@ def _check_box(name: str, size: int) -> None:
         raise ConfigurationError(f"{name}: expected an even number of at least 8, got {size}.")
 
 
-def particle_key(seed: int, index: Array) -> PRNGKeyArray:
+def particle_key(seed: int | Integer[Array, ""], index: Integer[Array, ""]) -> PRNGKeyArray:
     """Return the key of one particle."""
     return jax.random.fold_in(jax.random.key(seed), index)
 

@@ -17,6 +17,8 @@ from jaxtyping import Float, Integer
 
 from libhetero.errors import DataError
 
+OneEach = float | Float[Any, "*batch"]  # a number, or one for each particle
+
 
 def _take(record: Any, index: Any) -> Any:
     """Index the leading axis of every array of a record."""
@@ -44,7 +46,7 @@ class Pose:
 
 @dataclass(frozen=True, eq=False)
 class CTFParams:
-    """Contrast transfer function parameters, all of one shape.
+    """Contrast transfer function parameters: numbers, or arrays of one shape.
 
     Parameters
     ----------
@@ -58,15 +60,15 @@ class CTFParams:
     scale : overall factor; 1 when absent.
     """
 
-    defocus_u: Float[Any, "*batch"]
-    defocus_v: Float[Any, "*batch"]
-    defocus_angle: Float[Any, "*batch"]
-    voltage: Float[Any, "*batch"]
-    spherical_aberration: Float[Any, "*batch"]
-    amplitude_contrast: Float[Any, "*batch"]
-    phase_shift: Float[Any, "*batch"]
-    b_factor: Float[Any, "*batch"]
-    scale: Float[Any, "*batch"]
+    defocus_u: OneEach
+    defocus_v: OneEach
+    defocus_angle: OneEach
+    voltage: OneEach
+    spherical_aberration: OneEach
+    amplitude_contrast: OneEach
+    phase_shift: OneEach
+    b_factor: OneEach
+    scale: OneEach
 
     def take(self, index: Any) -> CTFParams:
         """Return the parameters at `index` of the leading axis."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from libhetero.physics.arrays import AnyArray, Number
 from libhetero.physics.fourier import frequencies_2d
 from libhetero.records import CTFParams
 
@@ -19,7 +20,7 @@ MILLIMETRE = 1e7  # Å
 WAVELENGTH, RELATIVITY = 12.2642597, 0.9784756e-6  # of λ = 12.26… / √(V + 0.978…e-6 V²)
 
 
-def electron_wavelength(voltage: Float[Array, ""]) -> Float[Array, ""]:
+def electron_wavelength(voltage: Number) -> Number:
     """Return the relativistic wavelength in Å, λ = 12.2642597 / √(V + 0.978476e-6 V²), V in volts.
 
     Parameters
@@ -30,7 +31,7 @@ def electron_wavelength(voltage: Float[Array, ""]) -> Float[Array, ""]:
     return WAVELENGTH / jnp.sqrt(volts + RELATIVITY * volts**2)
 
 
-def ctf_at(params: CTFParams, frequencies: Float[Array, "*pixels 2"]) -> Float[Array, "*pixels"]:
+def ctf_at(params: CTFParams, frequencies: Float[AnyArray, "*pixels 2"]) -> Float[Array, "*pixels"]:
     """Evaluate the CTF of one particle.
 
     Parameters

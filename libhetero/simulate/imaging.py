@@ -142,7 +142,7 @@ def ctf_from(deviates: Float[Array, "3"], sampling: CTFSampling) -> CTFParams:
 
 def ctf_of_table(deviate: Float[Array, ""], table: CTFParams) -> CTFParams:
     """Take a random row of a table with leading axis (rows,)."""
-    rows = table.defocus_u.shape[0]
+    rows = len(jnp.asarray(table.defocus_u))
     return table.take(jnp.minimum((deviate * rows).astype(jnp.int32), rows - 1))
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import gemmi
 import numpy as np
+from jaxtyping import Float, Int, Shaped
 
 from libhetero.errors import DataError
 from libhetero.io.paths import check_readable
@@ -18,20 +19,20 @@ class Atoms:
 
     Parameters
     ----------
-    position : (A, 3) float32, Å, (x, y, z) as in the file.
-    element : (A,) str, such as "C".
-    b_factor : (A,) float32, Å².
-    chain : (A,) str, the author's chain name.
-    residue : (A,) int32, the author's residue number.
-    residue_name : (A,) str, such as "ALA".
+    position : float32, Å, (x, y, z) as in the file.
+    element : str, such as "C".
+    b_factor : float32, Å².
+    chain : str, the author's chain name.
+    residue : int32, the author's residue number.
+    residue_name : str, such as "ALA".
     """
 
-    position: np.ndarray
-    element: np.ndarray
-    b_factor: np.ndarray
-    chain: np.ndarray
-    residue: np.ndarray
-    residue_name: np.ndarray
+    position: Float[np.ndarray, "atoms 3"]
+    element: Shaped[np.ndarray, "atoms"]
+    b_factor: Float[np.ndarray, "atoms"]
+    chain: Shaped[np.ndarray, "atoms"]
+    residue: Int[np.ndarray, "atoms"]
+    residue_name: Shaped[np.ndarray, "atoms"]
 
     def __len__(self) -> int:
         return len(self.position)

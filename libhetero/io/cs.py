@@ -13,6 +13,7 @@ import os
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float, Shaped
 from scipy.spatial.transform import Rotation
 
 from libhetero.errors import DataError
@@ -42,7 +43,7 @@ class CsTable:
     """A .cs file whole: its path and its record array."""
 
     path: str
-    particles: np.ndarray
+    particles: Shaped[np.ndarray, "particles"]
 
 
 def read_table(path: str | os.PathLike) -> CsTable:
@@ -105,8 +106,10 @@ def _empty(table: CsTable) -> Entries:
     return Entries((), nothing, nothing, source, nothing, np.zeros(0))
 
 
-def read_pose(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return R (N, 3, 3) and t (N, 2) in Å, or None when the table has no 3-D alignment."""
+def read_pose(
+    rows: Shaped[np.ndarray, "particles"],
+) -> tuple[Float[np.ndarray, "particles 3 3"], Float[np.ndarray, "particles 2"]] | None:
+    """Return R and t in Å, or None when the table has no 3-D alignment."""
     names = _names(rows)
     if "alignments3D/pose" not in names or "alignments3D/shift" not in names:
         return None
@@ -116,7 +119,7 @@ def read_pose(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     return rotation, -rows["alignments3D/shift"].astype(np.float64) * rows[size][:, None]
 
 
-def read_ctf(rows: np.ndarray) -> CTFParams | None:
+def read_ctf(rows: Shaped[np.ndarray, "particles"]) -> CTFParams | None:
     """Return the CTF (N,), or None when the table has none."""
     names = _names(rows)
     if any(name not in names and name not in CTF_DEFAULTS for name in CTF_FIELDS):

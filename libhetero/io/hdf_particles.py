@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from libhetero.errors import DataError
 from libhetero.io import eman, hdf
@@ -27,7 +28,9 @@ def read_hdf(path: str | os.PathLike) -> Entries:
     return entries_from_values(values, (os.path.abspath(path),), np.zeros(count, int), rows, source, path)
 
 
-def write_hdf(path: str | os.PathLike, particles: ParticleSet, images: Iterable[np.ndarray] | None) -> None:
+def write_hdf(
+    path: str | os.PathLike, particles: ParticleSet, images: Iterable[Float[np.ndarray, "count n n"]] | None
+) -> None:
     """Write a stack; attributes of an .hdf it was read from are kept."""
     blocks = copy_blocks(particles) if images is None else images
     n, index = particles.uniform_box_size(), 0

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from libhetero.errors import DataError
 from libhetero.io.hdf import HdfStack
@@ -61,7 +62,7 @@ class ImageReader:
     def __len__(self) -> int:
         return len(self.particles)
 
-    def read(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
+    def read(self, indices: Sequence[int] | Int[np.ndarray, "count"]) -> Float[np.ndarray, "count n n"]:
         """Return images `indices` (places in the set), in that order.
 
         Returns

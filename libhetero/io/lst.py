@@ -257,7 +257,7 @@ def _all_values(particles: ParticleSet) -> Iterator[dict[str, Any]]:
             values["xform.projection"] = {"__class__": "Transform", "matrix": text}
         if ctf is not None and fields is not None:
             stated = values.get("ctf", headers[i])
-            phase_shift, scale = float(ctf.phase_shift[i]), float(ctf.scale[i])
+            phase_shift, scale = (float(np.asarray(of_all)[i]) for of_all in (ctf.phase_shift, ctf.scale))
             _put_ctf(values, stated, fields[i], phase_shift, scale)
         if particles.phase_flipped:
             values["ctf_phase_flipped"] = 1

@@ -19,6 +19,7 @@ from typing import Any
 
 import mrcfile
 import numpy as np
+from jaxtyping import Float
 from mrcfile.dtypes import HEADER_DTYPE
 from mrcfile.utils import data_dtype_from_header
 
@@ -71,13 +72,15 @@ class MrcStack:
         self._opening = threading.Lock()
         self._descriptor: int | None = None
 
-    def read(self, index: int) -> np.ndarray:
+    def read(self, index: int) -> Float[np.ndarray, "rows columns"]:
         """Return one image as float32, (rows, columns)."""
         image = np.empty(self.shape, np.float32)
         self.read_run(index, [image])
         return image
 
-    def read_run(self, first: int, images: Sequence[np.ndarray]) -> None:
+    def read_run(
+        self, first: int, images: Sequence[Float[np.ndarray, "rows columns"]] | Float[np.ndarray, "count rows columns"]
+    ) -> None:
         """Read the images `first`, `first` + 1, … into arrays, in one piece.
 
         Parameters
@@ -212,7 +215,7 @@ class MrcsWriter:
             self._resources = resources.pop_all()
         return self
 
-    def write(self, block: np.ndarray) -> None:
+    def write(self, block: Float[np.ndarray, "count n n"]) -> None:
         """Append images, (count, n, n) or (n, n)."""
         block = np.ascontiguousarray(block, "<f4").reshape(-1, *np.shape(block)[-2:])
         if block.shape[1:] != self._shape[1:]:
@@ -237,7 +240,7 @@ class MrcsWriter:
         self._file.write(header.tobytes())
 
 
-def read_map(path: str | os.PathLike) -> tuple[np.ndarray, float]:
+def read_map(path: str | os.PathLike) -> tuple[Float[np.ndarray, "z y x"], float]:
     """Return a map as float32 (z, y, x) and its pixel size in Å (0 when the header holds none).
 
     Compressed maps (.gz, .bz2) and permuted axes (mapc, mapr, maps) are understood.
@@ -265,7 +268,10 @@ def _to_zyx(data: np.ndarray, header: Any) -> np.ndarray:
 
 
 def write_map(
-    path: str | os.PathLike, volume: np.ndarray, pixel_size: float, origin: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    path: str | os.PathLike,
+    volume: Float[np.ndarray, "z y x"],
+    pixel_size: float,
+    origin: tuple[float, float, float] = (0.0, 0.0, 0.0),
 ) -> None:
     """Write a float32 map, (z, y, x) with voxels of `pixel_size` Å, the first at `origin` (x, y, z) Å."""
     volume = np.ascontiguousarray(volume, "<f4")

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from libhetero.records import ParticleSet
 
 SOURCE_LABELS = {"star": "rlnOpticsGroup", "cs": "ctf/exp_group_id"}
 
 
-def optics_groups(particles: ParticleSet, known: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+def optics_groups(
+    particles: ParticleSet, known: Float[np.ndarray, "groups values"] | None = None
+) -> tuple[Float[np.ndarray, "groups values"], Int[np.ndarray, "particles"]]:
     """Part particles by what they were taken with.
 
     Parameters
@@ -19,9 +22,9 @@ def optics_groups(particles: ParticleSet, known: np.ndarray | None = None) -> tu
 
     Returns
     -------
-    values : (G, 2) box size and pixel size Å, or (G, 5) with voltage kV, spherical aberration mm
+    values : box size and pixel size Å of each group, or five with voltage kV, spherical aberration mm
         and amplitude contrast.
-    group : (N,) int, row of `values` for each particle.
+    group : row of `values` for each particle.
     """
     keys = [particles.box_size, np.round(particles.pixel_size, 6)]
     ctf = particles.ctf

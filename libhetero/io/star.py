@@ -16,6 +16,7 @@ from typing import Any, overload
 import numpy as np
 import pandas as pd
 import starfile
+from jaxtyping import Float, Int, Shaped
 
 from libhetero.errors import DataError
 from libhetero.io.entries import Entries, unique_names
@@ -28,7 +29,7 @@ logger = logging.getLogger(__name__)
 ANGLES = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")
 OPTICAL = ("rlnVoltage", "rlnSphericalAberration", "rlnAmplitudeContrast")
 
-Rows = np.ndarray | slice
+Rows = Int[np.ndarray, "chosen"] | slice
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +52,7 @@ class StarTable:
         """The table of particles."""
         return self.blocks[self.name]
 
-    def column(self, label: str, rows: Rows = slice(None)) -> np.ndarray | None:
+    def column(self, label: str, rows: Rows = slice(None)) -> Shaped[np.ndarray, "values"] | None:
         """Return text values of a label for some particles, from their own table or their optics
         group; None when neither has it."""
         if label in self.particles:
@@ -61,7 +62,7 @@ class StarTable:
             return None
         return optics[label].to_numpy(object)[self.optics_row()[rows]]
 
-    def optics_row(self) -> np.ndarray:
+    def optics_row(self) -> Int[np.ndarray, "particles"]:
         """Return the row of the optics table for each particle."""
         optics, count = self.blocks["optics"], len(self.particles)
         if "rlnOpticsGroup" not in self.particles or "rlnOpticsGroup" not in optics:
@@ -82,12 +83,14 @@ class StarTable:
         return groups.map(rows).to_numpy(np.int64)
 
     @overload
-    def number(self, label: str, rows: Rows = ..., *, missing: float) -> np.ndarray: ...
+    def number(self, label: str, rows: Rows = ..., *, missing: float) -> Float[np.ndarray, "values"]: ...
 
     @overload
-    def number(self, label: str, rows: Rows = ..., missing: None = None) -> np.ndarray | None: ...
+    def number(self, label: str, rows: Rows = ..., missing: None = None) -> Float[np.ndarray, "values"] | None: ...
 
-    def number(self, label: str, rows: Rows = slice(None), missing: float | None = None) -> np.ndarray | None:
+    def number(
+        self, label: str, rows: Rows = slice(None), missing: float | None = None
+    ) -> Float[np.ndarray, "values"] | None:
         """Return a label as float64; `missing` also fills values that are no number.
 
         None when the label is absent and `missing` is None.
@@ -179,8 +182,8 @@ def _images(table: StarTable) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
     return names, name_id, index
 
 
-def read_pixel_size(table: StarTable, rows: np.ndarray) -> np.ndarray:
-    """Return Å per pixel, (N,), NaN where the table does not say."""
+def read_pixel_size(table: StarTable, rows: Int[np.ndarray, "particles"]) -> Float[np.ndarray, "particles"]:
+    """Return Å per pixel, NaN where the table does not say."""
     for label in ("rlnImagePixelSize", "rlnPixelSize"):
         found = table.number(label, rows)
         if found is not None:
@@ -192,16 +195,18 @@ def read_pixel_size(table: StarTable, rows: np.ndarray) -> np.ndarray:
     return 1e4 * detector / np.where(magnification > 0, magnification, np.nan)
 
 
-def read_rotation(table: StarTable, rows: np.ndarray) -> np.ndarray | None:
-    """Return R (N, 3, 3), or None when the table has no angles."""
+def read_rotation(table: StarTable, rows: Int[np.ndarray, "particles"]) -> Float[np.ndarray, "particles 3 3"] | None:
+    """Return R, or None when the table has no angles."""
     rot, tilt, psi = (table.number(label, rows) for label in ANGLES)
     if rot is None or tilt is None or psi is None:
         return None
     return matrix_from_euler(rot, tilt, psi)
 
 
-def read_shift(table: StarTable, rows: np.ndarray) -> tuple[np.ndarray | None, str]:
-    """Return t (N, 2) and its unit, "angstrom" or "pixel"."""
+def read_shift(
+    table: StarTable, rows: Int[np.ndarray, "particles"]
+) -> tuple[Float[np.ndarray, "particles 2"] | None, str]:
+    """Return t and its unit, "angstrom" or "pixel"."""
     for unit, suffix in (("angstrom", "Angst"), ("pixel", "")):
         x, y = (table.number(f"rlnOrigin{axis}{suffix}", rows) for axis in "XY")
         if x is not None and y is not None:
@@ -209,8 +214,8 @@ def read_shift(table: StarTable, rows: np.ndarray) -> tuple[np.ndarray | None, s
     return None, "pixel"
 
 
-def read_ctf(table: StarTable, rows: np.ndarray) -> CTFParams | None:
-    """Return the CTF (N,), or None when the table has none or only part of one."""
+def read_ctf(table: StarTable, rows: Int[np.ndarray, "particles"]) -> CTFParams | None:
+    """Return the CTF, or None when the table has none or only part of one."""
     defocus = table.number("rlnDefocusU", rows)
     if defocus is None:
         return None
@@ -233,8 +238,8 @@ def read_ctf(table: StarTable, rows: np.ndarray) -> CTFParams | None:
     return CTFParams(*(np.asarray(array, np.float32) for array in arrays))
 
 
-def _group(table: StarTable) -> np.ndarray | None:
-    """Return the tilt series of each image, (N,) int, by its particle's name; None for single ones.
+def _group(table: StarTable) -> Int[np.ndarray, "particles"] | None:
+    """Return the tilt series of each image, by its particle's name; None for single ones.
 
     Warp and M name it rlnGroupName and give each tilt its own rlnCtfBfactor; in single-particle
     files that label is a group of micrographs.

@@ -18,6 +18,7 @@ from libhetero.configuration.options import (
     option,
     option_of,
     parsed_value,
+    refused,
     same_as,
     value_of,
 )
@@ -35,6 +36,7 @@ __all__ = [
     "option_of",
     "parsed_value",
     "read_json",
+    "refused",
     "same_as",
     "to_dict",
     "value_of",

@@ -197,6 +197,12 @@ def check_options(configuration: Any) -> None:
     _check_exclusion(configuration)
 
 
+def refused(configuration: Any, name: str, expected: str) -> ConfigurationError:
+    """Return the refusal of a field that does not go with another, to be raised, in the words of `check_options`."""
+    got = _shown(getattr(configuration, name))
+    return ConfigurationError(f"{named(configuration, name)}: expected {expected}; got {got}.")
+
+
 def _refusal(said: Option, value: Any) -> tuple[str | None, Any]:
     """Return what should stand in place of a value and what is wrong there; None where it may stand."""
     for item in value if isinstance(value, tuple) else (value,):

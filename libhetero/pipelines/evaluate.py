@@ -11,8 +11,8 @@ import numpy as np
 
 from libhetero.analysis.classes import kmeans_classes
 from libhetero.errors import ConfigurationError
+from libhetero.files import replacing
 from libhetero.io import write_gaussians, write_gaussians_pdb, write_latent, write_volume
-from libhetero.io.atomic import replacing
 from libhetero.pipelines.decoding.class_files import whole_classes, write_classes
 from libhetero.pipelines.decoding.latents import check_indices, particle_latents
 from libhetero.pipelines.decoding.points import (

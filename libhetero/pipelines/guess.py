@@ -12,8 +12,8 @@ import jax
 import numpy as np
 
 from libhetero.errors import ConfigurationError, DataError
+from libhetero.files import check_folder
 from libhetero.io import ImageReader, read_volume, write_gaussians, write_gaussians_pdb
-from libhetero.io.atomic import check_folder
 from libhetero.io.fsc import write_fsc
 from libhetero.metrics.fsc import resolution
 from libhetero.models.gmm.start.fit import (

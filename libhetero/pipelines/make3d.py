@@ -11,8 +11,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from libhetero.errors import ConfigurationError
+from libhetero.files import check_folder
 from libhetero.io import ImageReader, write_volume
-from libhetero.io.atomic import check_folder
 from libhetero.io.fsc import write_fsc
 from libhetero.metrics.fsc import resolution
 from libhetero.physics.symmetry import symmetry_operators

@@ -26,11 +26,12 @@ from typing import Any
 
 from tqdm import tqdm
 
-from libhetero.training.disk import named_disk_errors
+from libhetero.files import replacing, writing
 from libhetero.training.memory import peak_memory
 
 LOGGER = logging.getLogger(__name__)
 SECONDS_BETWEEN_LINES = 2.0
+GO_ON = "free some and go on with --resume"
 
 
 class RunLog:
@@ -166,7 +167,7 @@ def read_log(path: Path) -> list[dict[str, Any]]:
 def _append_line(path: Path, line: dict[str, Any]) -> None:
     """Add one line by one write, which a killed process has done or not."""
     data = (json.dumps(line) + "\n").encode()
-    with named_disk_errors(path, "the log"), path.open("ab", buffering=0) as file:
+    with writing(path, GO_ON), path.open("ab", buffering=0) as file:
         if file.write(data) != len(data):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -176,14 +177,10 @@ def _keep_lines(path: Path, last_step: int) -> None:
     kept = []
     if path.exists() and last_step > 0:
         kept = [line for line in read_log(path) if line["step"] <= last_step]
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with named_disk_errors(path, "the log"):
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+    with writing(path, GO_ON):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as beside:
             beside.write_text("".join(json.dumps(line) + "\n" for line in kept))
-            os.replace(beside, path)
-        finally:
-            beside.unlink(missing_ok=True)
 
 
 def _duration(seconds: float) -> str:

@@ -10,8 +10,8 @@ from jaxtyping import Int
 
 from libhetero.analysis.classes import class_members
 from libhetero.errors import DataError
+from libhetero.files import replacing
 from libhetero.io import write_particles
-from libhetero.io.atomic import replacing
 from libhetero.pipelines.decoding.latents import check_indices
 from libhetero.pipelines.run.folder import Run, listed_particles
 

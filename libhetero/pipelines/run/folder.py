@@ -22,6 +22,7 @@ import numpy as np
 from libhetero import models
 from libhetero.configuration import from_dict, read_json, to_dict, write_json
 from libhetero.errors import ConfigurationError, DataError
+from libhetero.files import replacing
 from libhetero.io import ImageReader, check_particles, read_particles
 from libhetero.models.family import ModelFamily
 from libhetero.pipelines.run.image_cache import if_cached
@@ -267,14 +268,8 @@ def read_config(folder: Path) -> RunConfig:
 
 def write_arrays(folder: Path, model: ModelFamily) -> None:
     """Write model.npz beside its place and rename it there."""
-    path = Path(folder) / "model.npz"
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with beside.open("wb") as file:
-            np.savez(file, **model.arrays())
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
+    with replacing(Path(folder) / "model.npz") as beside:
+        np.savez(beside, **model.arrays())
 
 
 def read_arrays(folder: Path) -> dict[str, np.ndarray]:

@@ -172,7 +172,8 @@ def _begin(folder: Path, target: Path, begun_with: dict[str, Any], fill: Callabl
         return
     try:
         with writing(target), replacing(folder) as beside:
-            (beside / "set").mkdir(parents=True)
+            beside.mkdir()
+            (beside / "set").mkdir()
             write_json(beside / "begun.json", begun_with)
             fill(beside / "set")
             _flush(beside)

@@ -6,7 +6,7 @@ import os
 import shutil
 
 from libhetero.errors import DataError
-from libhetero.telling import size
+from libhetero.telling import byte_size
 
 
 def require_space(folder: str | os.PathLike, needed: int, what: str, remedy: str) -> None:
@@ -28,5 +28,6 @@ def require_space(folder: str | os.PathLike, needed: int, what: str, remedy: str
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise DataError(
-            f"{folder}: no space left on the disk for {what}: {size(needed)} needed, {size(free)} free; {remedy}."
+            f"{folder}: no space left on the disk for {what}: {byte_size(needed)} needed, "
+            f"{byte_size(free)} free; {remedy}."
         )

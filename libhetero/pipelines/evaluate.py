@@ -30,11 +30,11 @@ from libhetero.pipelines.decoding.points import (
 )
 from libhetero.pipelines.decoding.volumes import crop_centre, decoded_volumes
 from libhetero.pipelines.embed import check_at_least, check_choice
-from libhetero.pipelines.progress import tracked
 from libhetero.pipelines.run.folder import Run, open_run
 from libhetero.records import Gaussians
 from libhetero.report.embedding import draw_places
 from libhetero.report.maps import MOST, draw_maps
+from libhetero.telling.progress import tracked
 
 LOGGER = logging.getLogger(__name__)
 FORMATS = ("mrc", "hdf")

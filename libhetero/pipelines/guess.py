@@ -36,6 +36,7 @@ from libhetero.report.fsc import draw_fsc
 from libhetero.simulate.atoms import density_of_atoms
 from libhetero.simulate.sources import whole_model
 from libhetero.simulate.structures import check_fits
+from libhetero.telling.progress import Progress
 from libhetero.training.bad_images import BadImages
 from libhetero.training.feed import ParticleFeed
 from libhetero.training.loop import train
@@ -120,11 +121,12 @@ def run(config: GuessConfig, progress: Callable[[float], None] | None = None) ->
     for number, views in enumerate(stages):
 
         def report(step: int, misfit: float, number: int = number) -> None:
-            LOGGER.info("step %d of %d, misfit %.4f", step, config.steps, misfit)
+            shown.show(step, f"misfit {misfit:.4f}")
             done = (number + step / config.steps) / len(stages)
             advance(done if config.count else 0.5 + 0.5 * done)
 
-        fitted = fit_mixture(goal, start, config.steps, report, views)
+        with Progress("fitting", config.steps, unit="steps") as shown:
+            fitted = fit_mixture(goal, start, config.steps, report, views)
         LOGGER.info("%s%s", "against all projections: " if views else "", _described(fitted, goal))
         start = fitted.gaussians
     if config.particles is not None:

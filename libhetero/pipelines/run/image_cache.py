@@ -33,9 +33,9 @@ from libhetero.errors import DataError
 from libhetero.files import flush_folder_to_disk, lock_file, require_space, writing
 from libhetero.io import ImageReader
 from libhetero.io.mrc import HEADER_SIZE, make_header
-from libhetero.pipelines.progress import tracked
 from libhetero.records import ParticleSet
-from libhetero.telling import size
+from libhetero.telling import byte_size
+from libhetero.telling.progress import tracked
 from libhetero.training.bad_images import BadImages
 from libhetero.training.feed import ParticleFeed, prefetch, reader_threads
 from libhetero.training.order import storage_order
@@ -174,7 +174,7 @@ def _fill(feed: ParticleFeed, path: Path, own: str = "") -> None:
     what = f"caching {len(feed)} images of {m} × {m} pixels"
     needed = (len(feed) - done) * 4 * m * m
     require_space(path.parent, needed, what, WITHOUT_SPACE)
-    LOGGER.info("%s in %s: %s", what, path, size(needed))
+    LOGGER.info("%s in %s: %s", what, path, byte_size(needed))
     if done:
         LOGGER.info("%s: %d images are there; going on", path, done)
     order = storage_order(particles.file_id, particles.image_index)

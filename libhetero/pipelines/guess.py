@@ -91,7 +91,7 @@ def run(config: GuessConfig, progress: Callable[[float], None] | None = None) ->
     UserError : one line on what is wrong with options or files.
     """
     # The parts load here, after parsing: `--help` is answered from the declarations above.
-    from libhetero.io.atomic import check_folder
+    from libhetero.files import check_folder
     from libhetero.pipelines.guessing.files import write_mixture
     from libhetero.pipelines.guessing.fitting import fitted_to_map, refined_to_particles
     from libhetero.pipelines.guessing.goal import map_to_fit

@@ -28,6 +28,7 @@ from libhetero.pipelines.run.data import DataConfig
 from libhetero.pipelines.run.particles import load_particles
 from libhetero.pipelines.run.preparation import SAMPLE, measured, of_finite_images
 from libhetero.records import Pose
+from libhetero.telling.progress import Progress
 from libhetero.training.bad_images import BadImages
 from libhetero.training.configuration import PreprocessConfig, TrainingConfig
 from libhetero.training.feed import ParticleFeed
@@ -57,11 +58,12 @@ def fitted_to_map(config: GuessConfig, goal: MapToFit, advance: Callable[[float]
     for number, views in enumerate(stages):
 
         def report(step: int, misfit: float, number: int = number) -> None:
-            LOGGER.info("step %d of %d, misfit %.4f", step, config.steps, misfit)
+            shown.show(step, f"misfit {misfit:.4f}")
             done = (number + step / config.steps) / len(stages)
             advance(done if config.count else 0.5 + 0.5 * done)
 
-        fitted = fit_mixture(goal, start, config.steps, report, views)
+        with Progress("fitting", config.steps, unit="steps") as shown:
+            fitted = fit_mixture(goal, start, config.steps, report, views)
         LOGGER.info("%s%s", "against all projections: " if views else "", _described(fitted, goal))
         start = fitted.gaussians
     return fitted

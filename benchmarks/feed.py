@@ -41,11 +41,11 @@ from libhetero.pipelines.run.image_cache import cached
 from libhetero.records import CTFParams, Gaussians, ParticleSet, Pose
 from libhetero.simulate.imaging import CTFSampling, ctf_from, pose_from
 from libhetero.training import sharding
+from libhetero.training.configuration import PreprocessConfig, TrainingConfig
 from libhetero.training.feed import ParticleFeed
-from libhetero.training.optimiser import TrainingConfig, build_optimiser, start_state, training_step
+from libhetero.training.optimiser import build_optimiser, start_state, training_step
 from libhetero.training.order import Pool
 from libhetero.training.placing import training_batches
-from libhetero.training.preprocess import PreprocessConfig
 
 PIXEL_SIZE = 3.0  # Å
 SAMPLE = 256

@@ -18,6 +18,9 @@ from libhetero.configuration.options import (
     option,
     option_of,
     parsed_value,
+    refused,
+    same_as,
+    value_of,
 )
 
 __all__ = [
@@ -33,6 +36,9 @@ __all__ = [
     "option_of",
     "parsed_value",
     "read_json",
+    "refused",
+    "same_as",
     "to_dict",
+    "value_of",
     "write_json",
 ]

@@ -15,17 +15,19 @@ from libhetero.io import write_particles
 from libhetero.pipelines.decoding.mid_latent import write_mid
 from libhetero.pipelines.run.budget import naming_remedies, per_device, prepared
 from libhetero.pipelines.run.configuration import RefineConfig, resumed_config
-from libhetero.pipelines.run.folder import DataConfig, listed_particles, write_config
+from libhetero.pipelines.run.data import DataConfig
+from libhetero.pipelines.run.folder import write_config
 from libhetero.pipelines.run.image_cache import cached
 from libhetero.pipelines.run.lock import locked
+from libhetero.pipelines.run.particles import listed_particles
 from libhetero.pipelines.run.start import RunStart, reopen, seen_by_writer, settled
 from libhetero.pipelines.run.watching import RunWatch
 from libhetero.report.tensorboard import require_tensorboard
 from libhetero.training import sharding
 from libhetero.training.checkpoint import CheckpointFolder
+from libhetero.training.configuration import TrainingConfig
 from libhetero.training.feed import ParticleFeed
 from libhetero.training.loop import TrainingResult, train
-from libhetero.training.optimiser import TrainingConfig
 from libhetero.training.processes import joined as joined_processes
 from libhetero.training.processes import processes_asked
 

@@ -23,8 +23,9 @@ from jaxtyping import Bool, Float
 from libhetero.errors import DataError
 from libhetero.records import Batch, ParticleSet
 from libhetero.training.bad_images import BadImages
+from libhetero.training.configuration import PreprocessConfig
 from libhetero.training.order import ChunkedOrder, Pool, storage_order
-from libhetero.training.preprocess import PreprocessConfig, Reader, preprocess, restore_signs
+from libhetero.training.preprocess import Reader, preprocess, restore_signs
 
 Item = TypeVar("Item")
 Loaded = TypeVar("Loaded")

@@ -21,7 +21,8 @@ from jax.sharding import Mesh
 
 from libhetero.errors import TrainingError
 from libhetero.training import sharding
-from libhetero.training.optimiser import TrainingConfig, TrainingState
+from libhetero.training.configuration import TrainingConfig
+from libhetero.training.optimiser import TrainingState
 
 LOGGER = logging.getLogger(__name__)
 PATIENCE = 3  # skipped steps in a row

@@ -23,7 +23,8 @@ from libhetero.errors import ConfigurationError, TrainingError
 from libhetero.records import Batch
 from libhetero.training import sharding
 from libhetero.training.accumulation import mean_over_parts
-from libhetero.training.optimiser import Kept, Loss, TrainingConfig, TrainingState
+from libhetero.training.configuration import TrainingConfig
+from libhetero.training.optimiser import Kept, Loss, TrainingState
 
 LOGGER = logging.getLogger(__name__)
 PATIENCE = 3

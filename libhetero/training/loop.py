@@ -22,6 +22,7 @@ from libhetero.errors import DataError
 from libhetero.records import Batch
 from libhetero.training import sharding
 from libhetero.training.checkpoint import CheckpointFolder
+from libhetero.training.configuration import TrainingConfig
 from libhetero.training.feed import ordered_indices, steps_per_epoch
 from libhetero.training.guard import Guard, HostCopy, StateStore
 from libhetero.training.held_out import HeldOut, split
@@ -29,7 +30,6 @@ from libhetero.training.interruption import StopRequest
 from libhetero.training.log import RunLog
 from libhetero.training.meter import Meter
 from libhetero.training.optimiser import (
-    TrainingConfig,
     TrainingState,
     build_optimiser,
     learning_rate_schedule,

@@ -24,75 +24,15 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from libhetero.errors import ConfigurationError
 from libhetero.records import Batch
 from libhetero.training.accumulation import mean_over_parts
+from libhetero.training.configuration import TrainingConfig
 from libhetero.training.muon import muon
 
-SCHEDULES = ("cosine", "constant")
-OPTIMISERS = ("adam", "muon")
 WARMUP_START = 0.1
 COSINE_END = 0.01
 
 Loss = Callable[..., tuple[jax.Array, dict[str, jax.Array]]]  # (params, batch, key, training=True)
-
-
-@dataclass(frozen=True)
-class TrainingConfig:
-    """How a model is trained.
-
-    Parameters
-    ----------
-    epochs : passes over the particles.
-    batch_size : particles a step, over all devices.
-    accumulate : parts in which a batch is worked through, for less memory (`accumulation`).
-    optimiser : "adam", or "muon" for matrices and Adam for the rest (`muon`).
-    learning_rate : highest value, reached after the warm-up.
-    warmup_epochs : may be a fraction; at most half of the run is used.
-    schedule : after the warm-up, "cosine" (to 1 %) or "constant".
-    gradient_clip : largest global norm of the gradient; 0 for none.
-    weight_decay : decoupled (AdamW); 0 for none.
-    ema_decay : of the running average of the parameters; 0 for none.
-    seed : of the initial parameters, the order of the particles and every random draw.
-    checkpoint_every : epochs between checkpoints; 0 for the first end of an epoch a minute after
-        the last one. There is always one at the end.
-    keep : checkpoints kept, the last ones.
-    report_every : steps between lines of the log; 0 for ten lines an epoch.
-    test_fraction : of the particles, held out to tell when to stop (`held_out`); 0 for none.
-    """
-
-    epochs: int = 20
-    batch_size: int = 64
-    accumulate: int = 1
-    optimiser: str = "adam"
-    learning_rate: float = 1e-4
-    warmup_epochs: float = 1.0
-    schedule: str = "cosine"
-    gradient_clip: float = 1.0
-    weight_decay: float = 0.0
-    ema_decay: float = 0.999
-    seed: int = 0
-    checkpoint_every: int = 0
-    keep: int = 2
-    report_every: int = 0
-    test_fraction: float = 0.0
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "accumulate", "keep"):
-            if getattr(self, name) < 1:
-                raise ConfigurationError(f"{name} is {getattr(self, name)}; expected at least 1.")
-        for name in ("warmup_epochs", "gradient_clip", "weight_decay", "seed", "report_every", "checkpoint_every"):
-            if getattr(self, name) < 0:
-                raise ConfigurationError(f"{name} is {getattr(self, name)}; expected 0 or more.")
-        if not 0 < self.learning_rate < 1:
-            raise ConfigurationError(f"learning_rate is {self.learning_rate}; expected a number between 0 and 1.")
-        for name in ("ema_decay", "test_fraction"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ConfigurationError(f"{name} is {getattr(self, name)}; expected at least 0 and less than 1.")
-        for name, choices in (("schedule", SCHEDULES), ("optimiser", OPTIMISERS)):
-            value = getattr(self, name)
-            if value not in choices:
-                raise ConfigurationError(f"{name} is {value!r}; expected one of {', '.join(choices)}.")
 
 
 @jax.tree_util.register_dataclass
@@ -160,13 +100,11 @@ def learning_rate_schedule(config: TrainingConfig, per_epoch: int) -> optax.Sche
 
 
 def build_optimiser(config: TrainingConfig, per_epoch: int) -> optax.GradientTransformation:
-    """Return clipping followed by Adam, AdamW or Muon on the schedule of `config`."""
+    """Return clipping followed by Adam or Muon on the schedule of `config`."""
     schedule = learning_rate_schedule(config, per_epoch)
     clip = [optax.clip_by_global_norm(config.gradient_clip)] if config.gradient_clip else []
     if config.optimiser == "muon":
-        return optax.chain(*clip, muon(schedule, config.weight_decay))
-    if config.weight_decay:
-        return optax.chain(*clip, optax.adamw(schedule, weight_decay=config.weight_decay))
+        return optax.chain(*clip, muon(schedule))
     return optax.chain(*clip, optax.adam(schedule))
 
 

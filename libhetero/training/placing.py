@@ -12,8 +12,8 @@ from jax.sharding import Mesh
 from libhetero.records import Batch
 from libhetero.training import sharding
 from libhetero.training.chunks import ChunkedBatches
+from libhetero.training.configuration import TrainingConfig
 from libhetero.training.feed import ParticleFeed, prefetch, reader_threads, step_indices
-from libhetero.training.optimiser import TrainingConfig
 from libhetero.training.order import ChunkedOrder
 
 

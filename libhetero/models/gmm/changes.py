@@ -101,21 +101,6 @@ def neighbouring_pairs(position: Float[np.ndarray, "points 3"]) -> Int[np.ndarra
     return pairs[pairs[:, 0] < pairs[:, 1]].astype(np.int32)
 
 
-def roughness(neutral: Gaussians, edges: Any, mixture: Gaussians) -> Float[Array, ""]:
-    """Return the total variation of relative amplitudes: mean over pairs of |r_i - r_j|.
-
-    A sharp border between two pieces costs no more than a soft one.
-
-    Parameters
-    ----------
-    neutral, mixture : before and after the change.
-    edges : (E, 2), from `neighbouring_pairs`.
-    """
-    relative = mixture.amplitude / neutral.amplitude
-    first, second = jnp.asarray(edges).T
-    return jnp.mean(jnp.sqrt((relative[first] - relative[second]) ** 2 + 1e-4))
-
-
 def strain(neutral: Gaussians, edges: Any, mixture: Gaussians) -> Float[Array, ""]:
     """Return the strain of an elastic network: mean over pairs of (change of distance)², Å².
 

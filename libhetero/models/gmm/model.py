@@ -20,15 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float, PRNGKeyArray
 
-from libhetero.models.gmm.changes import (
-    adapted,
-    changed,
-    linear_tangents,
-    neighbouring_pairs,
-    roughness,
-    start_of_neutral,
-    strain,
-)
+from libhetero.models.gmm.changes import adapted, changed, linear_tangents, neighbouring_pairs, start_of_neutral, strain
 from libhetero.models.gmm.config import GmmConfig
 from libhetero.models.gmm.decoder.mlp import MlpDecoder
 from libhetero.models.gmm.decoder.point_transformer import PointTransformerDecoder
@@ -319,7 +311,7 @@ class GmmModel:
 
         likelihood: mean over pixels of w |CTF P(R, t) G(z) - X|², 1 for a perfect model;
         frc: -mean_r FRC_r(CTF P(R, t) G(z), X);
-        plus smoothness · roughness + stiffness · strain of the changes (`changes`); plus, with an
+        plus stiffness · strain of the changes (`changes`); plus, with an
         encoder network, latent_penalty · mean max(|z| - 1, 0). Not in training there is no dropout, and
         an encoder network's latents carry no noise.
         """
@@ -329,9 +321,6 @@ class GmmModel:
         mixtures = self._moved(params, unmoved, latent, dropout_key if training else None)
         misfit = jax.vmap(self._misfit)(mixtures, batch.images, batch.pose, batch.ctf)
         neutral = self.neutral_mixture(params)
-        if self.config.smoothness and "a" in self.config.vary:
-            rough = jax.vmap(partial(roughness, neutral, self.edges))(mixtures)
-            penalty = penalty + self.config.smoothness * rough
         if self.config.stiffness and "p" in self.config.vary:
             strained = jax.vmap(partial(strain, neutral, self.edges))(mixtures)
             penalty = penalty + self.config.stiffness * strained

@@ -12,9 +12,9 @@ from libhetero.configuration import from_dict, to_dict
 from libhetero.errors import ConfigurationError
 from libhetero.models.gmm.config import GmmConfig
 from libhetero.models.hype.config import HypeConfig
-from libhetero.pipelines.run.folder import DataConfig, RunConfig, read_config
-from libhetero.training.optimiser import TrainingConfig
-from libhetero.training.preprocess import PreprocessConfig
+from libhetero.pipelines.run.data import DataConfig
+from libhetero.pipelines.run.folder import RunConfig, read_config
+from libhetero.training.configuration import PreprocessConfig, TrainingConfig
 
 MODEL_CONFIGS = {"hype": HypeConfig, "gmm": GmmConfig}
 DEFAULT = "default"

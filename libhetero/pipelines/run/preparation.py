@@ -15,9 +15,10 @@ from libhetero.errors import DataError
 from libhetero.io import ImageReader
 from libhetero.records import Batch, ParticleSet
 from libhetero.training.bad_images import BadImages
+from libhetero.training.configuration import PreprocessConfig
 from libhetero.training.contrast import Projector, estimate_contrast
 from libhetero.training.feed import ParticleFeed
-from libhetero.training.preprocess import PreprocessConfig, estimate_deviation, sample_indices
+from libhetero.training.preprocess import estimate_deviation, sample_indices
 
 LOGGER = logging.getLogger(__name__)
 SAMPLE = 256

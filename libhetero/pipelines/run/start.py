@@ -22,15 +22,9 @@ from libhetero.io import ImageReader, read_gaussians, read_volume, write_gaussia
 from libhetero.models.family import ModelFamily
 from libhetero.physics.symmetry import symmetric_copies, symmetry_operators
 from libhetero.pipelines.run.configuration import MODEL_CONFIGS, RefineConfig, new_config, resumed_config
-from libhetero.pipelines.run.folder import (
-    RunConfig,
-    listed_particles,
-    load_particles,
-    read_arrays,
-    write_arrays,
-    write_config,
-)
+from libhetero.pipelines.run.folder import RunConfig, read_arrays, write_arrays, write_config
 from libhetero.pipelines.run.lock import locked
+from libhetero.pipelines.run.particles import listed_particles, load_particles
 from libhetero.pipelines.run.preparation import SAMPLE, measured, of_finite_images
 from libhetero.pipelines.run.reference import reference_projector
 from libhetero.records import Batch, Gaussians, ParticleSet

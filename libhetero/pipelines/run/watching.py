@@ -28,10 +28,10 @@ from libhetero.physics.ctf import ctf_image
 from libhetero.physics.fourier import real_image
 from libhetero.records import Batch, CTFParams, Pose
 from libhetero.report.tensorboard import TensorBoard
+from libhetero.training.configuration import TrainingConfig
 from libhetero.training.feed import ParticleFeed
 from libhetero.training.held_out import split
 from libhetero.training.log import read_log
-from libhetero.training.optimiser import TrainingConfig
 from libhetero.training.preprocess import sample_indices
 
 LOGGER = logging.getLogger(__name__)

@@ -23,7 +23,6 @@ class Atoms:
     b_factor : (A,) float32, Å².
     chain : (A,) str, the author's chain name.
     residue : (A,) int32, the author's residue number.
-    residue_name : (A,) str, such as "ALA".
     """
 
     position: np.ndarray
@@ -31,7 +30,6 @@ class Atoms:
     b_factor: np.ndarray
     chain: np.ndarray
     residue: np.ndarray
-    residue_name: np.ndarray
 
     def __len__(self) -> int:
         return len(self.position)
@@ -63,17 +61,14 @@ def read_atoms(path: str | os.PathLike) -> Atoms:
                 continue
             for atom in residue.first_conformer():
                 place, number = atom.pos, residue.seqid.num
-                rows.append(
-                    (place.x, place.y, place.z, atom.b_iso, atom.element.name, chain.name, number, residue.name)
-                )
+                rows.append((place.x, place.y, place.z, atom.b_iso, atom.element.name, chain.name, number))
     if not rows:
         raise DataError(f"{path}: no atom in this file; expected an atomic model.")
-    x, y, z, b_factor, element, chain_name, number, residue_name = zip(*rows, strict=True)
+    x, y, z, b_factor, element, chain_name, number = zip(*rows, strict=True)
     return Atoms(
         position=np.stack([x, y, z], axis=1).astype(np.float32),
         element=np.array(element),
         b_factor=np.array(b_factor, np.float32),
         chain=np.array(chain_name),
         residue=np.array(number, np.int32),
-        residue_name=np.array(residue_name),
     )

@@ -41,12 +41,6 @@ def read_gaussians(path: str | os.PathLike, box_size: int, pixel_size: float) ->
     return Gaussians(*(np.asarray(array, np.float32) for array in (position, amplitude, sigma)))
 
 
-def read_gaussian_groups(path: str | os.PathLike) -> np.ndarray | None:
-    """Return the sixth column of a Gaussian model as (N,) int32; None when it has five."""
-    table = _read_table(path)
-    return table[:, 5].astype(np.int32) if table.shape[1] > 5 else None
-
-
 def _read_table(path: str | os.PathLike) -> np.ndarray:
     check_readable(path)
     try:

@@ -18,12 +18,13 @@ from libhetero.physics.gaussians import project_gaussians
 from libhetero.physics.rotations import axis_angle_to_matrix
 from libhetero.records import CTFParams, Gaussians
 from libhetero.simulate import steps, tables
-from libhetero.simulate.complex import BEAD_SIGMA, generate_complex, generate_member, generate_mixture
+from libhetero.simulate.complex import BEAD_SIGMA, generate_complex, generate_member
 from libhetero.simulate.imaging import ImagingConfig
 from libhetero.simulate.part import Part
 from libhetero.simulate.sets import assembly_of, mixture_of, motion_of
 from libhetero.simulate.tables import write_tables
 from libhetero.simulate.writer import survey_order, write_simulation
+from tests.simulate.rendering import made_mixture
 
 IMAGING = ImagingConfig(particles=70, box_size=24, pixel_size=5.0, snr=None, seed=1)
 MODEL = generate_complex(0, 3, 70.0)
@@ -82,7 +83,7 @@ def test_assembly_truth_adds_up(tmp_path: Path) -> None:
 
 
 def test_mixture_lies_in_the_order_of_its_labels(tmp_path: Path) -> None:
-    models = generate_mixture(0, 3, 70.0)
+    models = made_mixture(0, 3, 70.0)
     imaging = dataclasses.replace(IMAGING, ctf=None)
     folder = write_simulation(tmp_path / "set", mixture_of(models, imaging))
     particles, images, truth = _read(folder)

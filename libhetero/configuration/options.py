@@ -157,9 +157,13 @@ def declared(kind: Any, name: str) -> Option:
 
 
 def named(kind: Any, name: str) -> str:
-    """Return what a user calls a field: its flag, or its name where it has none."""
+    """Return what a user calls a field: its flag, or its name where it has none.
+
+    Of flags that each set a value, it is the one for the value that a configuration (`kind`) has, else the first.
+    """
     said = declared(kind, name)
-    return next(iter((*said.flags, *said.constants)), said.positional or name)
+    chosen = [flag for flag, (value, _) in said.constants.items() if getattr(kind, name, None) == value]
+    return next(iter((*said.flags, *chosen, *said.constants)), said.positional or name)
 
 
 def asked(configuration: Any, name: str) -> bool:

@@ -24,7 +24,6 @@ class Atoms:
     b_factor : float32, Å².
     chain : str, the author's chain name.
     residue : int32, the author's residue number.
-    residue_name : str, such as "ALA".
     """
 
     position: Float[np.ndarray, "atoms 3"]
@@ -32,7 +31,6 @@ class Atoms:
     b_factor: Float[np.ndarray, "atoms"]
     chain: Shaped[np.ndarray, "atoms"]
     residue: Int[np.ndarray, "atoms"]
-    residue_name: Shaped[np.ndarray, "atoms"]
 
     def __len__(self) -> int:
         return len(self.position)
@@ -63,16 +61,14 @@ def read_atoms(path: str | os.PathLike) -> Atoms:
             if residue.is_water():
                 continue
             for atom in residue.first_conformer():
-                named = (atom.element.name, chain.name, residue.seqid.num, residue.name)
-                rows.append((*atom.pos.tolist(), atom.b_iso, *named))
+                rows.append((*atom.pos.tolist(), atom.b_iso, atom.element.name, chain.name, residue.seqid.num))
     if not rows:
         raise DataError(f"{path}: no atom in this file; expected an atomic model.")
-    x, y, z, b_factor, element, chain_name, number, residue_name = zip(*rows, strict=True)
+    x, y, z, b_factor, element, chain_name, number = zip(*rows, strict=True)
     return Atoms(
         position=np.stack([x, y, z], axis=1).astype(np.float32),
         element=np.array(element),
         b_factor=np.array(b_factor, np.float32),
         chain=np.array(chain_name),
         residue=np.array(number, np.int32),
-        residue_name=np.array(residue_name),
     )

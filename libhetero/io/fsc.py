@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Float
 
-from libhetero.io.atomic import replacing
+from libhetero.files import replacing
 
 
 def write_fsc(path: str | os.PathLike, curves: Mapping[str, Float[np.ndarray, "shells"]], pixel_size: float) -> None:

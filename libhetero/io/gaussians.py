@@ -11,10 +11,10 @@ from __future__ import annotations
 import os
 
 import numpy as np
-from jaxtyping import Float, Int, Integer, Real
+from jaxtyping import Float, Integer, Real
 
 from libhetero.errors import DataError
-from libhetero.io.atomic import replacing
+from libhetero.files import replacing
 from libhetero.io.paths import check_readable
 from libhetero.records import Gaussians
 
@@ -40,12 +40,6 @@ def read_gaussians(path: str | os.PathLike, box_size: int, pixel_size: float) ->
     amplitude = table[:, 3] ** 2
     sigma = np.sqrt(np.abs(table[:, 4]) * EMAN2_WIDTH) * length
     return Gaussians(*(np.asarray(array, np.float32) for array in (position, amplitude, sigma)))
-
-
-def read_gaussian_groups(path: str | os.PathLike) -> Int[np.ndarray, "gaussians"] | None:
-    """Return the sixth column of a Gaussian model, int32; None when it has five."""
-    table = _read_table(path)
-    return table[:, 5].astype(np.int32) if table.shape[1] > 5 else None
 
 
 def _read_table(path: str | os.PathLike) -> Float[np.ndarray, "gaussians columns"]:

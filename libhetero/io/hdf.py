@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Float
 
 from libhetero.errors import DataError
-from libhetero.io.atomic import replacing
+from libhetero.files import replacing
 from libhetero.io.mrc import missing_image
 from libhetero.io.paths import check_readable
 

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from libhetero.errors import DataError
-from libhetero.io.atomic import replacing
+from libhetero.files import replacing
 from libhetero.io.paths import check_readable
 
 

@@ -164,8 +164,8 @@ def run(config: EvaluateConfig, progress: Callable[[float], None] | None = None)
     # The parts load here, after parsing: `--help` is answered from the declarations above.
     from libhetero.pipelines.decoding.volume_files import write_places, write_volumes
     from libhetero.pipelines.decoding.volumes import decoded_volumes
-    from libhetero.pipelines.progress import tracked
     from libhetero.pipelines.run.folder import open_run
+    from libhetero.telling.progress import tracked
 
     trained = open_run(config.folder)
     box, pixel_size = _grid(config, trained.model.box_size, trained.model.pixel_size)

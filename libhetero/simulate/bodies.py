@@ -10,6 +10,7 @@ the interpolation of slices accurate and the memory low.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -94,10 +95,7 @@ def map_of_gaussians(gaussians: Gaussians, n: int, pixel_size: float, centre: An
 
 def map_of_atoms(atoms: Atoms, n: int, pixel_size: float, centre: Any = (0.0, 0.0, 0.0)) -> np.ndarray:
     """Return the map (n, n, n) of atoms about `centre` (Å)."""
-    moved = Atoms(
-        atoms.position - np.asarray(centre, np.float32),
-        *(getattr(atoms, name) for name in list(atoms.__dataclass_fields__)[1:]),
-    )
+    moved = dataclasses.replace(atoms, position=atoms.position - np.asarray(centre, np.float32))
     return density_of_atoms(moved, n, pixel_size)
 
 

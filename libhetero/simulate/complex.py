@@ -107,23 +107,16 @@ def generate_complex(seed: int, pieces: int = 3, diameter: float = 110.0, sigma:
     return _join(rng, chains, sigma)
 
 
-def generate_mixture(
-    seed: int, structures: int, diameter: float = 110.0, sigma: float = BEAD_SIGMA
-) -> tuple[Complex, ...]:
-    """Make clearly different complexes of one piece each: compact, long, bent and branched ones.
+def generate_member(seed: int, k: int, diameter: float = 110.0, sigma: float = BEAD_SIGMA) -> Complex:
+    """Make one of clearly different complexes of one piece each: compact, long, bent and branched ones.
 
     Parameters
     ----------
-    seed : the same seed gives the same complexes; complex k does not depend on `structures`.
-    structures : how many.
-    diameter : Å, of the largest extent of each.
+    seed : the same seed and k give the same complex.
+    k : which one; it chooses how bent and how branched it is.
+    diameter : Å, of the largest extent.
     sigma : Å, width of each bead.
     """
-    return tuple(generate_member(seed, k, diameter, sigma) for k in range(structures))
-
-
-def generate_member(seed: int, k: int, diameter: float = 110.0, sigma: float = BEAD_SIGMA) -> Complex:
-    """Make complex k of `generate_mixture`; k chooses how bent and how branched it is."""
     rng = np.random.default_rng([seed, k])
     balls = _branched_outline(rng, lobes=3 + k % 4, turn=(k * 0.618) % 1.0)
     middle = _bounding_centre(balls)

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from itertools import groupby
 from typing import Any
 
 import jax
@@ -155,21 +154,16 @@ class Simulation:
             sums += SignalSums(images.size, float(images.sum()), float(np.square(images).sum()))
         return sums
 
-    def signal_variance(self) -> float:
-        """Return the variance over all pixels of noise-free images with CTF, before cropping."""
-        return sum(map(self.signal_sums, range(self.structures)), SignalSums()).variance
-
-    def noise_deviation(self, signal_variance: float | None = None) -> float:
+    def noise_deviation(self, signal_variance: float) -> float:
         """Return the standard deviation of the noise per pixel before cropping; 0 for none.
 
         Parameters
         ----------
-        signal_variance : None measures it.
+        signal_variance : of the noise-free images of all structures, from their `signal_sums`.
         """
         if self.imaging.snr is None:
             return 0.0
-        variance = self.signal_variance() if signal_variance is None else signal_variance
-        return float(np.sqrt(variance / self.imaging.snr))
+        return float(np.sqrt(signal_variance / self.imaging.snr))
 
     def work(self, size: int) -> list[tuple[int, np.ndarray]]:
         """Return every particle's structure and index in blocks of at most `size` of one structure.
@@ -197,13 +191,6 @@ class Simulation:
         """
         render = partial(self._chunk, k, bodies, np.float32(noise_deviation))
         return _in_order(render, _chunks(index, CHUNK), threads)
-
-    def blocks(self, noise_deviation: float, block_size: int = 256, threads: int = 1) -> Iterator[Block]:
-        """Render all particles in the blocks of `work(block_size)`; the rest is as in `render`."""
-        for k, blocks in groupby(self.work(block_size), key=lambda block: block[0]):
-            bodies = self.prepared(k)
-            for _, index in blocks:
-                yield _joined(list(self.render(k, bodies, index, noise_deviation, threads)))
 
     def prepared(self, k: int) -> PreparedBodies:
         """Return the bodies of structure k in one of few box sizes: each size is compiled anew."""
@@ -304,26 +291,3 @@ def _in_order(render: Callable[[np.ndarray], Block], chunks: list[np.ndarray], t
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
-
-
-def _joined(parts: list[Block]) -> Block:
-    """Concatenate blocks along the particles."""
-    fields = jax.tree.map(lambda *leaves: np.concatenate(leaves), *map(_fields, parts))
-    return Block(*fields)
-
-
-def _fields(block: Block) -> tuple[Any, ...]:
-    return tuple(getattr(block, field.name) for field in dataclasses.fields(block))
-
-
-def collect(simulation: Simulation, threads: int = 1) -> Block:
-    """Render a whole set into memory, in the order of the particles; for sets that fit.
-
-    Parameters
-    ----------
-    simulation : what to render.
-    threads : chunks rendered at the same time.
-    """
-    block = _joined(list(simulation.blocks(simulation.noise_deviation(), threads=threads)))
-    order = np.argsort(block.index)
-    return Block(*jax.tree.map(lambda leaf: leaf[order], _fields(block)))

@@ -97,12 +97,10 @@ def learning_rate_schedule(config: TrainingConfig, per_epoch: int) -> optax.Sche
     """Return the learning rate as a function of the step."""
     total = config.epochs * per_epoch
     warmup = min(round(config.warmup_epochs * per_epoch), total // 2)
-    rise = optax.linear_schedule(WARMUP_START * config.learning_rate, config.learning_rate, max(warmup, 1))
+    start, peak = WARMUP_START * config.learning_rate, config.learning_rate
     if config.schedule == "cosine":
-        after = optax.cosine_decay_schedule(config.learning_rate, max(total - warmup, 1), alpha=COSINE_END)
-    else:
-        after = optax.constant_schedule(config.learning_rate)
-    return optax.join_schedules([rise, after], [warmup]) if warmup else after
+        return optax.warmup_cosine_decay_schedule(start, peak, warmup, total, COSINE_END * peak)
+    return optax.warmup_constant_schedule(start if warmup else peak, peak, warmup)
 
 
 def build_optimiser(config: TrainingConfig, per_epoch: int) -> optax.GradientTransformation:

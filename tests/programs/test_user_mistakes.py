@@ -539,7 +539,7 @@ TABLE += [
     Mistake(
         "output in a missing folder", "e2hype_make3d.py particles.star absent/out.mrc", ("absent", "does not exist")
     ),
-    Mistake("unknown symmetry", "e2hype_make3d.py particles.star out.mrc --sym x3", ("symmetry 'x3'", "c1")),
+    Mistake("unknown symmetry", "e2hype_make3d.py particles.star out.mrc --sym x3", ("--sym", "c1", "'x3'")),
     Mistake("map of an unknown kind", "e2hype_make3d.py particles.star out.txt", ("out.txt", ".mrc")),
     Mistake("full disk", "e2hype_make3d.py particles.star out.mrc", ("no space left",), machine=full_disk),
 ]

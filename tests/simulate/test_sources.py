@@ -12,8 +12,8 @@ from libhetero.io import write_volume
 from libhetero.simulate import sources
 from libhetero.simulate.imaging import ImagingConfig
 from libhetero.simulate.sets import motion_of
-from libhetero.simulate.simulation import collect
 from tests.reference.shared_data import shared_file
+from tests.simulate.rendering import collect
 
 
 @pytest.fixture

@@ -82,7 +82,7 @@ def adapted(neutral: Gaussians, adaptation: dict[str, Array]) -> Gaussians:
     """Return a neutral mixture moved and scaled, its widths by a factor of e at most.
 
     The units set how fast it follows the images beside the modes: with units of a third the RMSD of a
-    motion comes out 3 % larger, with 8/3 of them 2 % larger (docs/benchmarks.md).
+    motion comes out 3 % larger, with 8/3 of them 2 % larger (docs/history.md).
     """
     width = jnp.clip(NEUTRAL_FOLDS * adaptation["sigma"], -1.0, 1.0)
     return Gaussians(

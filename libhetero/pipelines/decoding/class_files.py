@@ -11,8 +11,8 @@ from jaxtyping import Int
 
 from libhetero.analysis.classes import class_members, kmeans_classes
 from libhetero.errors import DataError
+from libhetero.files import replacing
 from libhetero.io import write_particles
-from libhetero.io.atomic import replacing
 from libhetero.pipelines.decoding.latents import check_indices, particle_latents
 from libhetero.pipelines.run.folder import Run
 from libhetero.pipelines.run.particles import listed_particles

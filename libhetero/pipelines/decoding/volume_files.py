@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
+from libhetero.files import replacing
 from libhetero.io import write_gaussians, write_gaussians_pdb, write_latent, write_volume
-from libhetero.io.atomic import replacing
 from libhetero.pipelines.decoding.points import VolumePoints, particle_plane
 from libhetero.pipelines.decoding.volumes import crop_centre
 from libhetero.pipelines.run.folder import Run

@@ -9,7 +9,6 @@ log.jsonl, mid_00.txt, ptcls_00.lst, model_00.txt (Gaussian model), loss.png, sa
 from __future__ import annotations
 
 import dataclasses
-import os
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ import numpy as np
 from libhetero import models
 from libhetero.configuration import from_dict, read_json, to_dict, write_json
 from libhetero.errors import ConfigurationError, DataError
+from libhetero.files import replacing
 from libhetero.io import ImageReader
 from libhetero.models.family import ModelFamily
 from libhetero.pipelines.run.data import DataConfig
@@ -143,14 +143,8 @@ def read_config(folder: Path) -> RunConfig:
 
 def write_arrays(folder: Path, model: ModelFamily) -> None:
     """Write model.npz beside its place and rename it there."""
-    path = Path(folder) / "model.npz"
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with beside.open("wb") as file:
-            np.savez(file, **model.arrays())
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
+    with replacing(Path(folder) / "model.npz") as beside:
+        np.savez(beside, **model.arrays())
 
 
 def read_arrays(folder: Path) -> dict[str, np.ndarray]:

@@ -144,7 +144,7 @@ def read_config(folder: Path) -> RunConfig:
 def write_arrays(folder: Path, model: ModelFamily) -> None:
     """Write model.npz beside its place and rename it there."""
     with replacing(Path(folder) / "model.npz") as beside:
-        np.savez(beside, **model.arrays())
+        np.savez(beside, **model.arrays())  # type: ignore[arg-type]  # none is called allow_pickle
 
 
 def read_arrays(folder: Path) -> dict[str, np.ndarray]:

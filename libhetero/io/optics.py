@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from libhetero.io.ctf_columns import OF_GROUP
 from libhetero.records import ParticleSet
 
 SOURCE_LABELS = {"star": "rlnOpticsGroup", "cs": "ctf/exp_group_id"}
@@ -19,15 +20,14 @@ def optics_groups(particles: ParticleSet, known: np.ndarray | None = None) -> tu
 
     Returns
     -------
-    values : (G, 2) box size and pixel size Å, or (G, 5) with voltage kV, spherical aberration mm
-        and amplitude contrast.
+    values : (G, 2 + K) box size, pixel size in Å and the K parameters of the CTF that are `OF_GROUP`;
+        (G, 2) without CTF.
     group : (N,) int, row of `values` for each particle.
     """
     keys = [particles.box_size, np.round(particles.pixel_size, 6)]
     ctf = particles.ctf
     if ctf is not None:
-        optical = (ctf.voltage, ctf.spherical_aberration, ctf.amplitude_contrast)
-        keys += [np.round(np.asarray(values, np.float64), 6) for values in optical]
+        keys += [np.round(np.asarray(getattr(ctf, column.field), np.float64), 6) for column in OF_GROUP]
     values, group = np.unique(np.stack(keys, axis=1), axis=0, return_inverse=True)
     if known is None:
         return values, group.ravel()

@@ -68,16 +68,7 @@ def read_pickle(path: str | os.PathLike) -> Any:
     try:
         with open(path, "rb") as file:
             return ArrayUnpickler(file).load()
-    except (
-        pickle.UnpicklingError,
-        EOFError,
-        ValueError,
-        TypeError,
-        AttributeError,
-        IndexError,
-        KeyError,
-        ImportError,
-    ) as error:
+    except (pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError, LookupError, ImportError) as error:
         reason = " ".join(str(error).split())[:100]
         raise DataError(f"{path}: refused: not a pickle of arrays alone ({reason}).") from None
 

@@ -121,8 +121,9 @@ class SourceTable:
 
     Parameters
     ----------
-    format : "star", "cs", "lst", "hdf", "mrcs", "cryodrgn" or "txt".
-    data : what the reader of that format needs to write it again; opaque elsewhere.
+    format : "star", "cs", "lst", "hdf", "mrcs" or "txt": the suffix of such files, without its dot.
+    data : what the reader of that format needs to write it again: a table with its `path`, or the path
+        alone where a file has no further columns; opaque elsewhere.
     rows : row of `data` for each particle.
     """
 

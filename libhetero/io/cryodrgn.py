@@ -21,6 +21,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from libhetero.errors import DataError
+from libhetero.io.ctf_columns import CTF_COLUMNS, ctf_of_columns
 from libhetero.io.entries import Entries
 from libhetero.io.paths import check_readable
 from libhetero.records import CTFParams
@@ -68,16 +69,7 @@ def read_pickle(path: str | os.PathLike) -> Any:
     try:
         with open(path, "rb") as file:
             return ArrayUnpickler(file).load()
-    except (
-        pickle.UnpicklingError,
-        EOFError,
-        ValueError,
-        TypeError,
-        AttributeError,
-        IndexError,
-        KeyError,
-        ImportError,
-    ) as error:
+    except (pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError, LookupError, ImportError) as error:
         reason = " ".join(str(error).split())[:100]
         raise DataError(f"{path}: refused: not a pickle of arrays alone ({reason}).") from None
 
@@ -108,20 +100,11 @@ def read_ctf(
     table = _array(read_pickle(path), path, "a CTF table", np.float64)
     if table.ndim != 2 or table.shape[1] not in (9, 11):
         raise DataError(f"{path}: shape {table.shape}; expected a cryoDRGN CTF table, (N, 9).")
-    count = len(table)
-    scale, b_factor = np.ones(count), np.zeros(count)
-    if table.shape[1] == 11:
-        scale, b_factor = table[:, 9], np.abs(table[:, 10])
-    arrays = (
-        table[:, 2],
-        table[:, 3],
-        np.radians(table[:, 4]),
-        *table[:, 5:8].T,
-        np.radians(table[:, 8]),
-        b_factor,
-        scale,
-    )
-    return CTFParams(*(np.asarray(a, np.float32) for a in arrays)), table[:, 0], table[:, 1]
+    held = [column for column in CTF_COLUMNS if column.cryodrgn is not None and column.cryodrgn < table.shape[1]]
+    values = {column.field: table[:, column.cryodrgn] for column in held}
+    if "b_factor" in values:
+        values["b_factor"] = np.abs(values["b_factor"])  # of tilts it is below 0, as in a .star of Warp's
+    return ctf_of_columns(values, degrees=True), table[:, 0], table[:, 1]
 
 
 def read_indices(path: str | os.PathLike) -> Int[np.ndarray, "chosen"]:

@@ -18,24 +18,12 @@ from scipy.spatial.transform import Rotation
 
 from libhetero.errors import DataError
 from libhetero.files import replacing
+from libhetero.io.ctf_columns import CTF_COLUMNS, ctf_of_columns, lacking
 from libhetero.io.entries import Entries, unique_names
 from libhetero.io.origin import original_table
 from libhetero.io.paths import check_readable, project_path
 from libhetero.io.pixel_size import renewed_pixel_size
 from libhetero.records import CTFParams, ParticleSet, Pose, SourceTable
-
-CTF_FIELDS = (
-    "ctf/df1_A",
-    "ctf/df2_A",
-    "ctf/df_angle_rad",
-    "ctf/accel_kv",
-    "ctf/cs_mm",
-    "ctf/amp_contrast",
-    "ctf/phase_shift_rad",
-    "ctf/bfactor",
-    "ctf/scale",
-)
-CTF_DEFAULTS = {"ctf/phase_shift_rad": 0.0, "ctf/bfactor": 0.0, "ctf/scale": 1.0}
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,11 +109,8 @@ def read_pose(
 
 def read_ctf(rows: Shaped[np.ndarray, "particles"]) -> CTFParams | None:
     """Return the CTF (N,), or None when the table has none."""
-    names = _names(rows)
-    if any(name not in names and name not in CTF_DEFAULTS for name in CTF_FIELDS):
-        return None
-    columns = [rows[name] if name in names else np.full(len(rows), CTF_DEFAULTS[name]) for name in CTF_FIELDS]
-    return CTFParams(*(np.asarray(column, np.float32) for column in columns))
+    found = {column.field: rows[column.cs] for column in CTF_COLUMNS if column.cs in _names(rows)}
+    return None if lacking(found) else ctf_of_columns(found)
 
 
 def write_cs(path: str | os.PathLike, particles: ParticleSet) -> None:
@@ -178,20 +163,10 @@ def _put_pose(rows: np.ndarray, pose: Pose) -> np.ndarray:
 
 
 def _put_ctf(rows: np.ndarray, ctf: CTFParams) -> None:
-    values = (
-        ctf.defocus_u,
-        ctf.defocus_v,
-        ctf.defocus_angle,
-        ctf.voltage,
-        ctf.spherical_aberration,
-        ctf.amplitude_contrast,
-        ctf.phase_shift,
-        ctf.b_factor,
-        ctf.scale,
-    )
-    for name, column in zip(CTF_FIELDS, values, strict=True):
-        if name in _names(rows) and not np.allclose(rows[name], column, rtol=1e-5, atol=1e-5):
-            rows[name] = column
+    for column in CTF_COLUMNS:
+        name, values = column.cs, getattr(ctf, column.field)
+        if name in _names(rows) and not np.allclose(rows[name], values, rtol=1e-5, atol=1e-5):
+            rows[name] = values
 
 
 def _with_columns(rows: np.ndarray, kinds: list[tuple]) -> np.ndarray:
@@ -209,7 +184,7 @@ def _fresh(particles: ParticleSet) -> np.ndarray:
     kinds += [("blob/shape", "<u4", (2,)), ("blob/psize_A", "<f4"), ("blob/sign", "<f4")]
     if particles.ctf is not None:
         kinds += [("ctf/type", "S9"), ("ctf/exp_group_id", "<u4")]
-        kinds += [(name, "<f4") for name in CTF_FIELDS]
+        kinds += [(column.cs, "<f4") for column in CTF_COLUMNS]
     if particles.half_set is not None:
         kinds += [("alignments3D/split", "<u4")]
     rows = np.zeros(len(particles), kinds)

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Float
 
 from libhetero.errors import DataError
+from libhetero.io.ctf_columns import ctf_of_columns
 from libhetero.records import CTFParams, Pose
 
 CTF_NUMBERS = ("defocus", "dfdiff", "dfang", "bfactor", "ampcont", "voltage", "cs", "apix")
@@ -55,7 +56,10 @@ def format_ctf_string(values: dict[str, Any]) -> str:
 
 
 def ctf_from_fields(
-    fields: list[dict[str, Any]], phase_shift: Float[np.ndarray, "particles"], scale: Float[np.ndarray, "particles"]
+    fields: list[dict[str, Any]],
+    phase_shift: Float[np.ndarray, "particles"],
+    scale: Float[np.ndarray, "particles"],
+    **others: Float[np.ndarray, "particles"],
 ) -> CTFParams:
     """Return the CTF of N particles.
 
@@ -64,24 +68,26 @@ def ctf_from_fields(
     fields : N dictionaries of EMAN2's fields.
     phase_shift : radians to part from the amplitude contrast; NaN where the file does not say,
         then ampcont from 0 to 100 is amplitude contrast alone and anything else phase shift alone.
-    scale : overall factor.
+    scale, others : what stands beside EMAN2's CTF.
     """
     columns = {name: np.array([float(f[name]) for f in fields]) for name in CTF_NUMBERS}
     total = _phase_of_ampcont(columns["ampcont"])
     plain = (columns["ampcont"] >= 0) & (columns["ampcont"] <= 100)
     phase_shift = np.where(np.isfinite(phase_shift), phase_shift, np.where(plain, 0.0, total))
-    arrays = (
-        1e4 * (columns["defocus"] + columns["dfdiff"] / 2),
-        1e4 * (columns["defocus"] - columns["dfdiff"] / 2),
-        np.radians(columns["dfang"]),
-        columns["voltage"],
-        columns["cs"],
-        np.sin(np.clip(total - phase_shift, -np.pi / 2, np.pi / 2)),
-        phase_shift,
-        columns["bfactor"],
-        scale,
+    return ctf_of_columns(
+        {
+            "defocus_u": 1e4 * (columns["defocus"] + columns["dfdiff"] / 2),
+            "defocus_v": 1e4 * (columns["defocus"] - columns["dfdiff"] / 2),
+            "defocus_angle": np.radians(columns["dfang"]),
+            "voltage": columns["voltage"],
+            "spherical_aberration": columns["cs"],
+            "amplitude_contrast": np.sin(np.clip(total - phase_shift, -np.pi / 2, np.pi / 2)),
+            "phase_shift": phase_shift,
+            "b_factor": columns["bfactor"],
+            "scale": scale,
+            **others,
+        }
     )
-    return CTFParams(*(np.asarray(array, np.float32) for array in arrays))
 
 
 def _phase_of_ampcont(ampcont: np.ndarray) -> np.ndarray:

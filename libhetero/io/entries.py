@@ -14,10 +14,9 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from libhetero.errors import DataError
-from libhetero.io.hdf import HdfStack
 from libhetero.io.images import open_stack
-from libhetero.io.mrc import MrcStack, missing_image
 from libhetero.io.paths import resolve_path
+from libhetero.io.stack import Stack, missing_image
 from libhetero.records import CTFParams, ParticleSet, Pose, SourceTable
 
 
@@ -146,11 +145,10 @@ def _from_headers(
     return np.where(stated > 0, stated, boxes[file_id]), pixels[file_id]
 
 
-def _check_count(stack: MrcStack | HdfStack, highest: int) -> None:
-    held = stack.available if isinstance(stack, MrcStack) else stack.count
-    if highest >= held:
+def _check_count(stack: Stack, highest: int) -> None:
+    if highest >= stack.reach:
         stack.close()
-        raise DataError(missing_image(stack, highest if highest >= stack.count else held))
+        raise DataError(missing_image(stack, highest if highest >= stack.count else stack.reach))
 
 
 def _shift_angstrom(

@@ -20,9 +20,10 @@ from jaxtyping import Float
 
 from libhetero.errors import DataError
 from libhetero.files import replacing
-from libhetero.io.mrc import missing_image
 from libhetero.io.paths import check_readable
+from libhetero.io.stack import missing_image
 
+SUFFIXES = (".hdf", ".h5")
 IMAGES = "MDF/images"
 TRANSFORM = np.dtype([(f"{row}{column}", "<f4") for row in range(3) for column in range(4)])
 COMPRESSION_KEYS = (
@@ -35,7 +36,7 @@ COMPRESSION_KEYS = (
 
 
 class HdfStack:
-    """An EMAN2 stack on disk, read image by image; attributes as in `libhetero.io.mrc.MrcStack`."""
+    """An EMAN2 stack on disk, read image by image; see `libhetero.io.stack.Stack`."""
 
     def __init__(self, path: str | os.PathLike):
         self.path = str(check_readable(path))
@@ -46,7 +47,7 @@ class HdfStack:
         if not numbers:
             raise DataError(f"{path}: no image in this EMAN2 stack; check the file.")
         highest = images.attrs.get("imageid_max", [max(numbers)])
-        self.count = int(np.ravel(highest)[0]) + 1
+        self.count = self.reach = int(np.ravel(highest)[0]) + 1
         self.available = len(numbers)
         first = images[str(min(numbers))]
         self.shape = tuple(_dataset(first, self.path, min(numbers)).shape[-2:])

@@ -28,6 +28,7 @@ from libhetero.files import replacing
 from libhetero.io.paths import check_readable
 from libhetero.io.pixel_statistics import PixelStatistics
 from libhetero.io.positional import read_into
+from libhetero.io.stack import missing_image
 
 logger = logging.getLogger(__name__)
 
@@ -36,16 +37,7 @@ READABLE_MODES = (0, 1, 2, 6, 12)
 
 
 class MrcStack:
-    """An MRC stack on disk, read image by image.
-
-    Attributes
-    ----------
-    path : str.
-    count : images the header promises.
-    available : images the file really holds.
-    shape : (rows, columns), pixels.
-    pixel_size : Å; 0 when the header holds none.
-    """
+    """An MRC stack on disk, read image by image; see `libhetero.io.stack.Stack`."""
 
     def __init__(self, path: str | os.PathLike):
         self.path = str(check_readable(path))
@@ -67,7 +59,7 @@ class MrcStack:
         bytes_each = self._dtype.itemsize * self.shape[0] * self.shape[1]
         if self.count < 1 or bytes_each < 1:
             raise DataError(f"{path}: the header says {self.count} images of {self.shape}; not a stack.")
-        self.available = min(self.count, max(size, 0) // bytes_each)
+        self.available = self.reach = min(self.count, max(size, 0) // bytes_each)
         self._bytes_each = bytes_each
         self._opening = threading.Lock()
         self._descriptor: int | None = None
@@ -130,19 +122,6 @@ class MrcStack:
             if self._descriptor is not None:
                 self._descriptor = None
                 self._closing()
-
-
-def missing_image(stack: Any, index: int) -> str:
-    """Say why a stack has no image `index` (0-based): the file is cut short, or never had it."""
-    if index < stack.count:
-        return (
-            f"{stack.path}: truncated: the header says {stack.count} images of {stack.shape}, the "
-            f"file holds {stack.available}; image {index + 1} is missing. Copy the stack again."
-        )
-    return (
-        f"{stack.path}: image {index + 1} is asked for, the stack holds {stack.count}; "
-        f"list and stack do not belong together. Give the stack that the list was made from."
-    )
 
 
 def _read_header(path: str) -> Any:

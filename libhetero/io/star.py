@@ -19,6 +19,7 @@ import starfile
 from jaxtyping import Float, Int, Shaped
 
 from libhetero.errors import DataError
+from libhetero.io.ctf_columns import CTF_COLUMNS, ctf_of_columns, lacking
 from libhetero.io.entries import Entries, unique_names
 from libhetero.io.euler import matrix_from_euler
 from libhetero.io.paths import check_readable
@@ -27,7 +28,6 @@ from libhetero.records import CTFParams, SourceTable
 logger = logging.getLogger(__name__)
 
 ANGLES = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")
-OPTICAL = ("rlnVoltage", "rlnSphericalAberration", "rlnAmplitudeContrast")
 
 Rows = Int[np.ndarray, "chosen"] | slice
 
@@ -216,26 +216,18 @@ def read_shift(
 
 def read_ctf(table: StarTable, rows: Int[np.ndarray, "particles"]) -> CTFParams | None:
     """Return the CTF, or None when the table has none or only part of one."""
-    defocus = table.number("rlnDefocusU", rows)
-    if defocus is None:
+    values = {column.field: table.number(column.star, rows, column.absent) for column in CTF_COLUMNS}
+    if values["defocus_u"] is None:
         return None
-    optical = {label: table.number(label, rows) for label in OPTICAL}
-    lacking = [label for label, values in optical.items() if values is None]
-    if lacking:
-        logger.warning("%s: defocus without %s: the CTF is left out.", table.path, lacking[0])
+    if values["defocus_v"] is None:
+        values["defocus_v"] = values["defocus_u"]
+    values["defocus_angle"] = table.number("rlnDefocusAngle", rows, missing=0.0)
+    values["b_factor"] = np.abs(values["b_factor"])  # Warp and M write -4 · dose for a tilt; no envelope ever grows
+    without = lacking(values)
+    if without:
+        logger.warning("%s: defocus without %s: the CTF is left out.", table.path, without[0].star)
         return None
-    other = table.number("rlnDefocusV", rows)
-    b_factor = table.number("rlnCtfBfactor", rows, missing=0.0)
-    arrays = (
-        defocus,
-        defocus if other is None else other,
-        np.radians(table.number("rlnDefocusAngle", rows, missing=0.0)),
-        *optical.values(),
-        np.radians(table.number("rlnPhaseShift", rows, missing=0.0)),
-        np.abs(b_factor),  # Warp and M write -4 · dose for a tilt; no envelope ever grows
-        table.number("rlnCtfScalefactor", rows, missing=1.0),
-    )
-    return CTFParams(*(np.asarray(array, np.float32) for array in arrays))
+    return ctf_of_columns(values, degrees=True)
 
 
 def _group(table: StarTable) -> Int[np.ndarray, "particles"] | None:

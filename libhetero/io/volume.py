@@ -28,7 +28,7 @@ def read_volume(path: str | os.PathLike, pixel_size: float | None = None) -> tup
     ------
     DataError : if the file is no map, or neither header nor caller knows the pixel size.
     """
-    reader = hdf.read_map if str(path).endswith((".hdf", ".h5")) else mrc.read_map
+    reader = hdf.read_map if str(path).endswith(hdf.SUFFIXES) else mrc.read_map
     volume, found = reader(path)
     size = found if pixel_size is None else pixel_size
     if size <= 0:
@@ -55,5 +55,5 @@ def write_volume(
     volume = np.asarray(volume, np.float32)
     if volume.ndim != 3:
         raise DataError(f"{path}: a map has three axes; found an array of shape {volume.shape}.")
-    writer = hdf.write_map if str(path).endswith((".hdf", ".h5")) else mrc.write_map
+    writer = hdf.write_map if str(path).endswith(hdf.SUFFIXES) else mrc.write_map
     writer(path, volume, pixel_size, origin)

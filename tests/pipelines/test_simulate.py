@@ -46,7 +46,7 @@ def test_same_seed_same_files(program: ModuleType, capsys: pytest.CaptureFixture
     command = ["assembly", "one", *SMALL]
     assert program.main(command) == 0
     said = capsys.readouterr().out
-    assert "40 of 40 particles" in said and "protein white" in said and "left" in said
+    assert "particles 40/40" in said and "protein white" in said and "left" in said
     truth = json.loads(Path("one/truth/truth.json").read_text())
     assert truth["pieces"] == 4 and truth["source"]["generated"]
     assert program.main(["assembly", "two", *command[2:]]) == 0

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from jaxtyping import Float
 from libhetero.errors import DataError
 from libhetero.files import replacing
 from libhetero.io.paths import check_readable
-from libhetero.io.stack import missing_image
+from libhetero.io.stack import Images, missing_image
 
 SUFFIXES = (".hdf", ".h5")
 IMAGES = "MDF/images"
@@ -70,9 +70,7 @@ class HdfStack:
                 ) from None
         return data[0] if data.ndim == 3 and data.shape[0] == 1 else data
 
-    def read_run(
-        self, first: int, images: Sequence[Float[np.ndarray, "rows columns"]] | Float[np.ndarray, "count rows columns"]
-    ) -> None:
+    def read_run(self, first: int, images: Images) -> None:
         """Read the images `first`, `first` + 1, … into arrays (rows, columns)."""
         for index, image in enumerate(images, first):
             stored = self.read(index)

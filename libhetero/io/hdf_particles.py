@@ -60,8 +60,8 @@ def _attributes(particles: ParticleSet, i: int) -> dict[str, Any]:
         ctf = particles.ctf.take([i])
         fields = eman.fields_from_ctf(ctf, np.array([pixel_size]))[0]
         values["ctf"] = _ctf_string(values.get("ctf"), fields)
-        for column in BESIDE_EMAN2:
-            values.pop(column.eman2, None)
+        for key in BESIDE_EMAN2:
+            values.pop(key, None)
         values.update(beside_eman2(ctf)[0])
     if particles.phase_flipped:
         values["ctf_phase_flipped"] = 1

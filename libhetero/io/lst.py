@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from libhetero.errors import DataError
 from libhetero.files import replacing
@@ -34,7 +35,7 @@ HEADER_KEYS = (
     "ptcl3d_id",
     "hetero_half",
     "hetero_contrast",
-    *(column.eman2 for column in BESIDE_EMAN2),
+    *BESIDE_EMAN2,
 )
 
 
@@ -186,14 +187,14 @@ def _ctf(values: list[dict[str, Any]], path: str | os.PathLike) -> CTFParams | N
         if missing:
             raise DataError(f"{where}: the CTF lacks {missing[0]}; fit the CTF again with EMAN2.")
         fields.append(ctf)
-    beside = {column.field: _beside(values, column) for column in BESIDE_EMAN2}
+    beside = {column.field: _beside(values, key, column) for key, column in BESIDE_EMAN2.items()}
     return eman.ctf_from_fields(fields, **beside)
 
 
-def _beside(values: list[dict[str, Any]], column: CTFColumn) -> np.ndarray:
+def _beside(values: list[dict[str, Any]], key: str, column: CTFColumn) -> Float[np.ndarray, "particles"]:
     """Return a parameter that stands beside EMAN2's CTF; a phase shift that nobody states is in its ampcont."""
-    absent = np.nan if column.field == "phase_shift" else column.absent
-    return np.array([float(v.get(column.eman2, absent)) for v in values])
+    absent = np.nan if column.field == "phase_shift" or column.absent is None else column.absent
+    return np.array([float(v.get(key, absent)) for v in values])
 
 
 def _all_or_none(values: list[dict[str, Any]], key: str, what: str, path: str | os.PathLike) -> bool:
@@ -263,8 +264,8 @@ def _all_values(particles: ParticleSet) -> Iterator[dict[str, Any]]:
             values["xform.projection"] = {"__class__": "Transform", "matrix": text}
         if fields is not None:
             _put_ctf(values, values.get("ctf", headers[i]), fields[i])
-            for column in BESIDE_EMAN2:
-                values.pop(column.eman2, None)
+            for key in BESIDE_EMAN2:
+                values.pop(key, None)
             values.update({key: float(f"{number:.7g}") for key, number in beside[i].items()})
         if particles.phase_flipped:
             values["ctf_phase_flipped"] = 1

@@ -13,7 +13,6 @@ import os
 import threading
 import warnings
 import weakref
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,7 @@ from libhetero.files import replacing
 from libhetero.io.paths import check_readable
 from libhetero.io.pixel_statistics import PixelStatistics
 from libhetero.io.positional import read_into
-from libhetero.io.stack import missing_image
+from libhetero.io.stack import Images, missing_image
 
 logger = logging.getLogger(__name__)
 
@@ -70,9 +69,7 @@ class MrcStack:
         self.read_run(index, [image])
         return image
 
-    def read_run(
-        self, first: int, images: Sequence[Float[np.ndarray, "rows columns"]] | Float[np.ndarray, "count rows columns"]
-    ) -> None:
+    def read_run(self, first: int, images: Images) -> None:
         """Read the images `first`, `first` + 1, … into arrays, in one piece.
 
         Parameters

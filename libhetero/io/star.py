@@ -86,7 +86,9 @@ class StarTable:
     def number(self, label: str, rows: Rows = ..., *, missing: float) -> Float[np.ndarray, "values"]: ...
 
     @overload
-    def number(self, label: str, rows: Rows = ..., missing: None = None) -> Float[np.ndarray, "values"] | None: ...
+    def number(
+        self, label: str, rows: Rows = ..., missing: float | None = None
+    ) -> Float[np.ndarray, "values"] | None: ...
 
     def number(
         self, label: str, rows: Rows = slice(None), missing: float | None = None
@@ -222,7 +224,9 @@ def read_ctf(table: StarTable, rows: Int[np.ndarray, "particles"]) -> CTFParams 
     if values["defocus_v"] is None:
         values["defocus_v"] = values["defocus_u"]
     values["defocus_angle"] = table.number("rlnDefocusAngle", rows, missing=0.0)
-    values["b_factor"] = np.abs(values["b_factor"])  # Warp and M write -4 · dose for a tilt; no envelope ever grows
+    values["b_factor"] = np.abs(
+        table.number("rlnCtfBfactor", rows, missing=0.0)
+    )  # Warp and M write -4 · dose for a tilt; no envelope ever grows
     without = lacking(values)
     if without:
         logger.warning("%s: defocus without %s: the CTF is left out.", table.path, without[0].star)

@@ -26,10 +26,11 @@ class Family:
     ----------
     name : as config.json says it.
     title : as users read it.
-    config : class of its configuration, with `preset` and `sample_size`.
+    config : class of its configuration, with `preset`, `settled` and `sample_size`.
     model : imports and returns the class of its models.
     chosen_by : field of the configuration whose flag chooses the family; None for the one taken without a word.
-    remedy : what to add to a command to have such a run.
+    remedy : what to do to a command to have such a run.
+    whole_latents : whether mid_00.txt holds its latents as the decoder takes them; others are encoded again.
     mixtures : whether it starts from Gaussians and its models follow `libhetero.models.family.MixtureFamily`.
     training : fields of the training's configuration in which it differs from the declared defaults.
     preset_training : the same by preset, above `training`.
@@ -42,6 +43,7 @@ class Family:
     chosen_by: str | None = None
     remedy: str = ""
     mixtures: bool = False
+    whole_latents: bool = False
     training: Mapping[str, Any] = field(default_factory=dict)
     preset_training: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
@@ -68,7 +70,7 @@ FAMILIES = (
         title="CryoHype",
         config=HypeConfig,
         model=_hype_model,
-        remedy="neither --pointtransformer nor --decoder",
+        remedy="leave out --pointtransformer and --decoder",
         training={"optimiser": "muon", "learning_rate": 1e-3},
         preset_training={
             "small": {"learning_rate": 2e-3, "batch_size": 16, "ema_decay": 0.998},
@@ -87,8 +89,9 @@ FAMILIES = (
         config=GmmConfig,
         model=_gmm_model,
         chosen_by="decoder",
-        remedy="--pointtransformer or --decoder mlp",
+        remedy="add --pointtransformer or --decoder mlp",
         mixtures=True,
+        whole_latents=True,
         training={"learning_rate": 1e-3, "batch_size": 16, "ema_decay": 0.99},
     ),
 )

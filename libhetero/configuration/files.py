@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import typing
 from pathlib import Path
 from typing import Any, TypeVar
 
 from libhetero.errors import ConfigurationError
+from libhetero.files import replacing
 
 Configuration = TypeVar("Configuration")
 
@@ -61,13 +61,8 @@ def from_dict(kind: type[Configuration], values: dict[str, Any]) -> Configuratio
 
 def write_json(path: Path, values: dict[str, Any]) -> None:
     """Write a JSON file beside its place and rename it there, so that it is never half written."""
-    path = Path(path)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with replacing(path) as beside:
         beside.write_text(json.dumps(values, indent=1, sort_keys=True) + "\n")
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from libhetero.errors import DataError
-from libhetero.io.atomic import replacing
+from libhetero.files import replacing
 from libhetero.io.entries import Entries, unique_names
 from libhetero.io.origin import original_table
 from libhetero.io.paths import check_readable, project_path

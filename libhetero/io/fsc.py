@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from libhetero.io.atomic import replacing
+from libhetero.files import replacing
 
 
 def write_fsc(path: str | os.PathLike, curves: Mapping[str, np.ndarray], pixel_size: float) -> None:

@@ -13,7 +13,7 @@ import os
 import numpy as np
 
 from libhetero.errors import DataError
-from libhetero.io.atomic import replacing
+from libhetero.files import replacing
 from libhetero.io.paths import check_readable
 from libhetero.records import Gaussians
 

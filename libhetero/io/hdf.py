@@ -18,7 +18,7 @@ import h5py
 import numpy as np
 
 from libhetero.errors import DataError
-from libhetero.io.atomic import replacing
+from libhetero.files import replacing
 from libhetero.io.mrc import missing_image
 from libhetero.io.paths import check_readable
 

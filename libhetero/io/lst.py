@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from libhetero.errors import DataError
+from libhetero.files import replacing
 from libhetero.io import eman, hdf
-from libhetero.io.atomic import replacing
 from libhetero.io.entries import Entries, unique_names
 from libhetero.io.paths import check_readable, project_path, resolve_path
 from libhetero.records import CTFParams, ParticleSet, SourceTable

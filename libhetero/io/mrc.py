@@ -23,7 +23,7 @@ from mrcfile.dtypes import HEADER_DTYPE
 from mrcfile.utils import data_dtype_from_header
 
 from libhetero.errors import DataError
-from libhetero.io.atomic import replacing
+from libhetero.files import replacing
 from libhetero.io.paths import check_readable
 from libhetero.io.pixel_statistics import PixelStatistics
 from libhetero.io.positional import read_into

@@ -11,8 +11,8 @@ import pandas as pd
 import starfile
 
 from libhetero.errors import DataError
+from libhetero.files import replacing
 from libhetero.io import star
-from libhetero.io.atomic import replacing
 from libhetero.io.check import pixel_size_disagreements
 from libhetero.io.euler import euler_from_matrix
 from libhetero.io.images import open_stack

@@ -11,15 +11,15 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from libhetero.errors import ConfigurationError
+from libhetero.files import check_folder
 from libhetero.io import ImageReader, write_volume
-from libhetero.io.atomic import check_folder
 from libhetero.io.fsc import write_fsc
 from libhetero.metrics.fsc import resolution
 from libhetero.physics.symmetry import symmetry_operators
-from libhetero.pipelines.progress import tracked
 from libhetero.pipelines.run.folder import DataConfig, feed_batches, load_particles
 from libhetero.pipelines.run.preparation import measured
 from libhetero.reconstruction.backproject import Reconstruction, reconstruct
+from libhetero.telling.progress import tracked
 from libhetero.training.bad_images import BadImages
 from libhetero.training.feed import ParticleFeed
 from libhetero.training.preprocess import PreprocessConfig

@@ -16,8 +16,8 @@ from jaxtyping import Float, Int
 
 from libhetero.analysis.classes import class_members
 from libhetero.errors import ConfigurationError
+from libhetero.files import replacing
 from libhetero.io import write_volume
-from libhetero.io.atomic import replacing
 from libhetero.metrics.fsc import masked_fsc, resolution
 from libhetero.metrics.threshold import offset_to_truth
 from libhetero.physics.symmetry import symmetry_operators

@@ -8,8 +8,6 @@ import logging
 import math
 import os
 import re
-import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +15,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from tqdm import tqdm
 
 import libhetero
 import libhetero.physics
@@ -33,6 +30,7 @@ from libhetero.simulate.simulation import Simulation
 from libhetero.simulate.structures import BeadStructure, GeneratedMixture, Structure, hinges_of_structure
 from libhetero.simulate.swing import angle_for_rmsd
 from libhetero.simulate.writer import write_simulation
+from libhetero.telling.progress import Counts
 
 logger = logging.getLogger(__name__)
 
@@ -160,7 +158,7 @@ def run(config: SimulateConfig, progress: Callable[[float], None] = lambda fract
     ------
     UserError : one line, for options, files or disks that do not do.
     """
-    with _gpu_to_share(config.processes), contextlib.closing(_Shown(progress)) as shown:
+    with _gpu_to_share(config.processes), Counts("particles", progress) as shown:
         simulation = build(config)
         folder = write_simulation(
             config.folder,
@@ -333,46 +331,6 @@ def _generated(config: SimulateConfig) -> tuple[int, float]:
 
 def _threads(threads: int) -> int:
     return threads or os.cpu_count() or 1
-
-
-class _Shown:
-    """Progress of one count after the other: a bar on a terminal, else a line every tenth.
-
-    Parameters
-    ----------
-    also : told the fraction of the particles.
-    """
-
-    def __init__(self, also: Callable[[float], None]) -> None:
-        self._also = also
-        self._what, self._before, self._told, self._start = "", 0, 0, 0.0
-        self._bar: tqdm | None = None
-
-    def __call__(self, what: str, done: int, total: int) -> None:
-        """Show how much is done of what there is."""
-        if what != self._what:
-            self._begin(what, done, total)
-        if self._bar is not None:
-            self._bar.update(done - self._bar.n)
-        elif 10 * done // max(total, 1) > self._told and total > 1:
-            self._told = 10 * done // total
-            rate = (done - self._before) / max(time.monotonic() - self._start, 1e-9)
-            left = (total - done) / max(rate, 1e-9)
-            logger.info("%d of %d %s, %.3g/s, %.0f s left", done, total, what, rate, left)
-        if what == "particles":
-            self._also(done / max(total, 1))
-
-    def close(self) -> None:
-        """Take the bar away."""
-        if self._bar is not None:
-            self._bar.close()
-
-    def _begin(self, what: str, done: int, total: int) -> None:
-        self.close()
-        self._what, self._before, self._start = what, done, time.monotonic()
-        self._told = 10 * done // max(total, 1)
-        if sys.stderr.isatty() and logger.isEnabledFor(logging.INFO):
-            self._bar = tqdm(total=total, initial=done, unit=what[:-1], dynamic_ncols=True)
 
 
 def _details(config: SimulateConfig) -> dict[str, Any]:

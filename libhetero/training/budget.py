@@ -22,6 +22,7 @@ import numpy as np
 
 from libhetero.errors import ConfigurationError
 from libhetero.records import Batch
+from libhetero.telling import byte_size
 from libhetero.training import sharding
 from libhetero.training.configuration import TrainingConfig
 from libhetero.training.flops import product_flops
@@ -111,7 +112,7 @@ def largest_share(needed: Callable[[int], int], limit: int, most: int) -> int:
     one = needed(1)
     if one > limit:
         raise ConfigurationError(
-            f"one particle a device needs {one / 2**30:.3g} GiB; expected at most the {limit / 2**30:.3g} GiB "
+            f"one particle a device needs {byte_size(one)}; expected at most the {byte_size(limit)} "
             "there are. Use a smaller --box or --preset small."
         )
     probe = min(most, GRANULE)

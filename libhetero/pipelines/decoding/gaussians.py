@@ -19,9 +19,9 @@ from libhetero.analysis.gaussian_features import (
 )
 from libhetero.errors import ConfigurationError
 from libhetero.pipelines.decoding.sampling import spread_indices
-from libhetero.pipelines.progress import tracked
 from libhetero.pipelines.run.folder import Run
 from libhetero.records import Gaussians
+from libhetero.telling.progress import tracked
 
 LOGGER = logging.getLogger(__name__)
 SAMPLE = 512

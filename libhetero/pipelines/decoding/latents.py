@@ -12,8 +12,8 @@ from jaxtyping import Float
 from libhetero.errors import ConfigurationError
 from libhetero.io import read_latent
 from libhetero.pipelines.decoding.mid_latent import LatentStream, read_basis, write_mid
-from libhetero.pipelines.progress import tracked
 from libhetero.pipelines.run.folder import Run
+from libhetero.telling.progress import tracked
 
 LOGGER = logging.getLogger(__name__)
 MID = "mid_00.txt"

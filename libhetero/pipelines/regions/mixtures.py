@@ -11,10 +11,10 @@ import numpy as np
 
 from libhetero.io import write_gaussians, write_volume
 from libhetero.pipelines.decoding.gaussians import stream_mixtures
-from libhetero.pipelines.progress import tracked
 from libhetero.pipelines.regions.particles import RegionClasses
 from libhetero.pipelines.run.folder import Run
 from libhetero.records import Gaussians
+from libhetero.telling.progress import tracked
 
 FAINT = 1e-3  # weight, of the mean amplitude, that the place of an absent Gaussian still has
 

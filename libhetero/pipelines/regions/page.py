@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from libhetero.analysis.regions import Regions
-from libhetero.io.atomic import replacing
+from libhetero.files import replacing
 from libhetero.pipelines.regions.mixtures import ClassMixtures
 from libhetero.pipelines.run.folder import Run
 from libhetero.records import Gaussians

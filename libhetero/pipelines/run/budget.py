@@ -13,6 +13,7 @@ import numpy as np
 from libhetero.pipelines.run.batch import naming_remedies, per_device, remedies
 from libhetero.pipelines.run.image_cache import if_cached
 from libhetero.pipelines.run.start import RunStart
+from libhetero.telling import byte_size, duration
 from libhetero.training import sharding
 from libhetero.training.budget import StepCost, device_memory, step_cost
 from libhetero.training.feed import steps_per_epoch
@@ -47,13 +48,13 @@ class Budget:
         steps = steps_per_epoch(len(self.start.trained_on), config.batch_size)
         share = per_device(config)
         yield (
-            f"model    {self.start.config.family}, {cost.parameters:,} parameters; {_bytes(cost.state_bytes)} with "
+            f"model    {self.start.config.family}, {cost.parameters:,} parameters; {byte_size(cost.state_bytes)} with "
             "optimiser and average"
         )
         yield f"work     {1e-9 * cost.flops_per_particle:.3g} GFLOP a particle, in the products of forward and backward"
         yield (
-            f"memory   {_bytes(cost.device_bytes)} a device for {share} of the {config.batch_size} particles of a "
-            f"batch ({_bytes(cost.temporary_bytes)} temporary); there are {_bytes(self.memory)}"
+            f"memory   {byte_size(cost.device_bytes)} a device for {share} of the {config.batch_size} particles of a "
+            f"batch ({byte_size(cost.temporary_bytes)} temporary); there are {byte_size(self.memory)}"
         )
         if self.seconds is None:
             yield f"This batch does not fit: {remedies(config)}."
@@ -64,7 +65,7 @@ class Budget:
             f"step     {1e3 * step:.4g} ms on {jax.device_count()} device(s), {rate:.4g} particles/s, "
             f"{1e-9 * rate * cost.flops_per_particle:.3g} GFLOP/s; the first step after {first:.1f} s"
         )
-        yield f"epoch    {steps} steps, {_duration(epoch)}; {config.epochs} epochs {_duration(config.epochs * epoch)}"
+        yield f"epoch    {steps} steps, {duration(epoch)}; {config.epochs} epochs {duration(config.epochs * epoch)}"
 
 
 def budget_of(start: RunStart) -> Budget:
@@ -101,19 +102,3 @@ def _time_steps(start: RunStart) -> tuple[float, float]:
                 break
     seconds = np.diff(times)
     return float(seconds[0]), float(np.median(seconds[1:]))
-
-
-def _bytes(count: float) -> str:
-    for unit in ("B", "KiB", "MiB"):
-        if count < 1024:
-            return f"{count:.3g} {unit}"
-        count /= 1024
-    return f"{count:.3g} GiB"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.2g} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"

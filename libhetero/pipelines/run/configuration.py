@@ -123,9 +123,8 @@ def _model(family: Family, asked: RefineConfig, base: Any) -> Any:
         foreign.append("mask")
     if foreign:
         raise _foreign(family, foreign)
-    return dataclasses.replace(
-        base, **asked.model_fields(), **dict(_setting(family.config, text) for text in asked.settings)
-    )
+    settings = dict(_setting(family.config, text) for text in asked.settings)
+    return dataclasses.replace(base, **{**asked.model_fields(), **settings})
 
 
 def _foreign(family: Family, names: list[str]) -> ConfigurationError:

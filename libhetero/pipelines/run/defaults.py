@@ -35,7 +35,7 @@ def _flagged(kind: type) -> list[str]:
 
 
 def _by_preset(family: Family, name: str) -> dict[str, str]:
-    """Return a field's value at each preset of a family, in words, the default preset first; empty without the field."""
+    """Return a field's value at each preset of a family, in words, the default first; empty without the field."""
     shown = {}
     for preset in (DEFAULT, *PRESETS):
         for configuration in (TrainingConfig(**family.training_defaults(preset)), family.config.preset(preset)):

@@ -8,7 +8,6 @@ log.jsonl, mid_00.txt, ptcls_00.lst, model_00.txt (Gaussian model), loss.png, sa
 
 from __future__ import annotations
 
-import os
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ import numpy as np
 
 from libhetero import models
 from libhetero.errors import DataError
+from libhetero.files import replacing
 from libhetero.models.family import ModelFamily
 from libhetero.pipelines.run.configuration import RunConfig, read_config
 from libhetero.pipelines.run.image_cache import if_cached
@@ -91,14 +91,8 @@ def feed_batches(feed: ParticleFeed, batch_size: int, indices: np.ndarray | None
 
 def write_arrays(folder: Path, model: ModelFamily) -> None:
     """Write model.npz beside its place and rename it there."""
-    path = Path(folder) / "model.npz"
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with beside.open("wb") as file:
-            np.savez(file, **model.arrays())
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
+    with replacing(Path(folder) / "model.npz") as beside:
+        np.savez(beside, **model.arrays())
 
 
 def read_arrays(folder: Path) -> dict[str, np.ndarray]:

@@ -18,9 +18,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from libhetero.configuration import read_json
-from libhetero.errors import DataError
+from libhetero.errors import ConfigurationError, DataError
 from libhetero.io import read_volume
 from libhetero.physics.fourier import crop_volume
+from libhetero.pipelines.run.folder import Run
 from libhetero.records import ParticleSet
 
 FORMAT_VERSION = 1
@@ -83,6 +84,25 @@ class Truth:
         if "maps" in self.values.get("source", {"maps": ()}):
             return None
         return float(volume.sum()) * MASS_PER_SCATTERING
+
+
+def truth_of_run(run: Run, folder: str | None) -> Truth:
+    """Open the truth of a run's particles.
+
+    Parameters
+    ----------
+    folder : of the truth; None for the folder truth beside the run's stack.
+
+    Raises
+    ------
+    UserError : one line if there is none there.
+    """
+    beside = Path(run.particles.files[0]).parent / "truth"
+    if folder is None and not beside.is_dir():
+        raise ConfigurationError(
+            f"{beside}: no such folder; expected the truth beside the stack. Give it with --truth."
+        )
+    return open_truth(beside if folder is None else folder)
 
 
 def open_truth(folder: str | Path) -> Truth:

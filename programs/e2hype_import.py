@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def call(options: argparse.Namespace, session: Session) -> None:
         from libhetero.pipelines.importing import ImportConfig, run
-        from libhetero.pipelines.run.folder import DataConfig
+        from libhetero.pipelines.run.data import DataConfig
 
         data = DataConfig(
             options.particles,

@@ -14,7 +14,7 @@ from libhetero.cli.parser import given
 from libhetero.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from libhetero.pipelines.run.folder import DataConfig
+    from libhetero.pipelines.run.data import DataConfig
 
 DESCRIPTION = """\
 Reconstruct one map from all particles of a list, or one from each class, by CTF-weighted backprojection.
@@ -129,7 +129,8 @@ def _is_run(path: str) -> bool:
 
 
 def _data(options: argparse.Namespace) -> DataConfig:
-    from libhetero.pipelines.run.folder import DataConfig, PreprocessConfig
+    from libhetero.pipelines.run.data import DataConfig
+    from libhetero.training.configuration import PreprocessConfig
 
     return DataConfig(
         options.particles,

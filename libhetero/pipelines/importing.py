@@ -16,7 +16,8 @@ from libhetero.errors import ConfigurationError
 from libhetero.io import ImageReader, check_particles, write_particles
 from libhetero.io.check import odd_ctf_values, pixel_size_disagreements
 from libhetero.io.optics import count_optics_groups
-from libhetero.pipelines.run.folder import DataConfig, listed, unit_ctf
+from libhetero.pipelines.run.data import DataConfig
+from libhetero.pipelines.run.particles import listed, unit_ctf
 from libhetero.records import Batch, ParticleSet, Pose
 from libhetero.training.contrast import ContrastEstimate, estimate_contrast
 from libhetero.training.preprocess import restore_signs

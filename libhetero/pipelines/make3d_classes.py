@@ -26,7 +26,8 @@ from libhetero.pipelines.decoding.points import CENTRES, of_classes
 from libhetero.pipelines.decoding.volumes import decoded_volumes
 from libhetero.pipelines.embed import check_at_least, check_choice
 from libhetero.pipelines.make3d import listed_feed, reconstruct_some, write_maps
-from libhetero.pipelines.run.folder import DataConfig, Run, open_run
+from libhetero.pipelines.run.data import DataConfig
+from libhetero.pipelines.run.folder import Run, open_run
 from libhetero.reconstruction.backproject import Reconstruction
 from libhetero.report.fsc import draw_class_fsc
 from libhetero.training.feed import ParticleFeed

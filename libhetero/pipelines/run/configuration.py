@@ -132,8 +132,8 @@ def _foreign(family: Family, names: list[str]) -> ConfigurationError:
     others = [other for other in FAMILIES if other is not family]
     kinds = [*(other.config for other in others), DataConfig, RefineConfig]
     flags = [next(named(kind, name) for kind in kinds if name in _names(kind)) for name in names]
-    remedies = ", or ".join(other.remedy for other in others)
-    return ConfigurationError(f"{', '.join(flags)}: not of {family.title}; leave it out, or {remedies}.")
+    instead = ", or ".join(f"add {other.flags}" if other.flags else f"leave out {family.flags}" for other in others)
+    return ConfigurationError(f"{', '.join(flags)}: not of {family.title}; leave it out, or {instead}.")
 
 
 def _names(kind: Any) -> list[str]:

@@ -23,7 +23,8 @@ import libhetero.physics  # noqa: F401  (records become pytrees)
 from libhetero.models.hype.config import HypeConfig
 from libhetero.models.hype.model import HypeModel
 from libhetero.models.precision import operand_dtype
-from libhetero.pipelines.run.configuration import RefineConfig, new_config
+from libhetero.pipelines.run.asked import RefineConfig
+from libhetero.pipelines.run.configuration import new_config
 from libhetero.records import Batch
 from libhetero.simulate.imaging import CTFSampling, ctf_from, pose_from
 from libhetero.training.flops import product_flops

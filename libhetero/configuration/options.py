@@ -252,10 +252,9 @@ def described_limits(said: Option) -> str:
         words += [] if least is None else [f"{least} or more"]
         words += [] if most is None else [f"at most {most}"]
         words += [] if below is None else [f"less than {below}"]
-    limits = " and ".join(words)
     if said.even:
-        return f"an even number, {limits}" if limits else "an even number"
-    return limits
+        return ", ".join(["an even number", *words])
+    return " and ".join(words)
 
 
 def _check_company(configuration: Any) -> None:

@@ -11,10 +11,10 @@ from libhetero.physics.fourier import crop_fourier_image, fourier_image, real_im
 from libhetero.records import CTFParams
 from libhetero.simulate import simulation as rendering
 from libhetero.simulate.complex import generate_complex, generate_mixture
-from libhetero.simulate.imaging import ImagingConfig
+from libhetero.simulate.configuration import ImagingConfig, StateConfig
 from libhetero.simulate.sets import assembly_of, mixture_of, motion_of
 from libhetero.simulate.simulation import Block, Simulation, collect
-from libhetero.simulate.states import StateConfig, assign_structures
+from libhetero.simulate.states import assign_structures
 
 IMAGING = ImagingConfig(particles=200, box_size=24, pixel_size=5.0, snr=0.5, seed=3)
 

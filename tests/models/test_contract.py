@@ -16,11 +16,15 @@ import numpy as np
 import pytest
 
 from libhetero import models
-from libhetero.configuration import to_dict
+from libhetero.configuration import from_dict, to_dict
 from libhetero.errors import ConfigurationError
-from libhetero.models.family import ModelFamily
+from libhetero.models.families import FAMILIES, family_named
+from libhetero.models.family import MixtureFamily, ModelFamily
+from libhetero.models.hype.config import HypeConfig
+from libhetero.models.options import PRESETS
 from libhetero.physics.fourier import fourier_image
 from libhetero.records import Batch, Pose
+from libhetero.training.configuration import TrainingConfig
 from tests.models.tiny_models import BOX, CONFIGS, COUNT, PIXEL, make_model, particles, quick_jit, random_params
 
 KEY, OTHER_KEY = (jax.random.key(seed, impl="rbg") for seed in (3, 4))  # quick to compile
@@ -156,7 +160,7 @@ def test_a_saved_model_gives_the_same(case):
     np.savez(file, **case.model.arrays())
     file.seek(0)
     with np.load(file, allow_pickle=False) as arrays:
-        config = json.loads(json.dumps(to_dict(case.model.config)))
+        config = from_dict(type(case.model.config), json.loads(json.dumps(to_dict(case.model.config))))
         again = models.build(case.model.family, config, dict(arrays))
     assert again.config == case.model.config
     both = again.arrays().items()
@@ -206,11 +210,40 @@ def test_render_moves_with_the_shift(case):
     np.testing.assert_allclose(back, centred, atol=1e-3 * np.abs(centred).max())
 
 
+def test_a_model_follows_the_protocols_that_its_family_says(case):
+    assert isinstance(case.model, ModelFamily)
+    assert isinstance(case.model, MixtureFamily) == family_named(case.model.family).mixtures
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+def test_the_table_of_families_is_complete(family):
+    assert family_named(family.name) is family
+    assert family.model().family == family.name
+    assert family.name in {name for name, _ in CONFIGS.values()}, "tiny_models lacks this family"
+    for preset in PRESETS:
+        config = family.config.preset(preset)
+        assert from_dict(family.config, to_dict(config)) == config.settled(config) == config
+        assert config.sample_size(64, 256) >= 256
+        TrainingConfig(**family.training_defaults(preset))
+    with pytest.raises(ConfigurationError, match="unknown preset 'huge'; expected small, default or paper"):
+        family.config.preset("huge")
+    assert set(family.preset_training) <= set(PRESETS)
+    names = {field.name for field in dataclasses.fields(family.config)}
+    assert family.chosen_by is None or family.chosen_by in names
+
+
+def test_one_family_is_taken_without_a_word_and_the_others_by_options_of_their_own():
+    first, *others = FAMILIES
+    assert first.chosen_by is None and not first.flags
+    assert all(family.chosen_by and family.flags for family in others)
+    assert len({family.name for family in FAMILIES}) == len(FAMILIES)
+
+
 def test_unknown_family_and_unknown_key():
     with pytest.raises(ConfigurationError, match="unknown model family 'vae'; expected hype or gmm"):
         models.build("vae", {}, {})
     with pytest.raises(ConfigurationError, match="unknown key depht"):
-        models.build("hype", {"depht": 2}, {})
+        from_dict(HypeConfig, {"depht": 2})
     with pytest.raises(ConfigurationError, match="starting mixture; expected --model FILE"):
         models.create("gmm", CONFIGS["gmm+mlp"][1], box_size=BOX, pixel_size=PIXEL, sample=None)
 

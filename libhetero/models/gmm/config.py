@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from libhetero.configuration import check_options, option, refused
@@ -177,6 +177,10 @@ class GmmConfig:
     def linear_kinds(self) -> str:
         """Letters of `vary` whose effect on the image is linear to first order and is solved for."""
         return "".join(letter for letter in "pa" if letter in self.vary)
+
+    def settled(self, stored: GmmConfig) -> GmmConfig:
+        """Return the same with what a run's particles have settled: as many latent numbers as they showed."""
+        return replace(self, latent_size=self.latent_size or stored.latent_size)
 
     def sample_size(self, box_size: int, usual: int) -> int:
         """Return how many particles the model's statistics are measured on: more for a subspace of latents.

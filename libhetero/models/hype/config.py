@@ -112,6 +112,10 @@ class HypeConfig:
                 f"a multiple of {GROUPS} for the U-Net, whose channels are normalised in {GROUPS} groups",
             )
 
+    def settled(self, stored: HypeConfig) -> HypeConfig:
+        """Return the same with what a run's particles have settled: nothing."""
+        return self
+
     def sample_size(self, box_size: int, usual: int) -> int:
         """Return how many particles the model's statistics are measured on."""
         return usual

@@ -2,42 +2,37 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
 import json
 import logging
-import shutil
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import jax
 import numpy as np
+from jaxtyping import Int
 
 from libhetero import models
-from libhetero.configuration import from_dict, to_dict
+from libhetero.configuration import to_dict
 from libhetero.errors import ConfigurationError, DataError
-from libhetero.io import ImageReader, read_gaussians, read_volume, write_gaussians, write_particles
 from libhetero.models.family import ModelFamily
-from libhetero.physics.symmetry import symmetric_copies, symmetry_operators
-from libhetero.pipelines.run.configuration import MODEL_CONFIGS, RefineConfig, new_config, resumed_config
-from libhetero.pipelines.run.folder import RunConfig, read_arrays, write_arrays, write_config
-from libhetero.pipelines.run.lock import locked
-from libhetero.pipelines.run.particles import listed_particles, load_particles
+from libhetero.pipelines.run.asked import RefineConfig
+from libhetero.pipelines.run.batch import with_largest_batch
+from libhetero.pipelines.run.configuration import CONFIG, RunConfig, new_config, resumed_config
+from libhetero.pipelines.run.folder import read_arrays
+from libhetero.pipelines.run.particles import feed_of, load_particles
 from libhetero.pipelines.run.preparation import SAMPLE, measured, of_finite_images
 from libhetero.pipelines.run.reference import reference_projector
-from libhetero.records import Batch, Gaussians, ParticleSet
+from libhetero.pipelines.run.starting_mixture import mobile_gaussians, starting_gaussians, unit_symmetry
+from libhetero.records import Batch, Gaussians
 from libhetero.training import sharding
-from libhetero.training.bad_images import BadImages
 from libhetero.training.feed import ParticleFeed
 from libhetero.training.held_out import split
 from libhetero.training.preprocess import sample_indices
 
 LOGGER = logging.getLogger(__name__)
-SUBSPACE_SAMPLE = 4096  # particles
-MASK_LEVEL = 0.5
-SAMPLE_BYTES = 2**28  # of their images
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,73 +42,47 @@ class RunStart:
     Parameters
     ----------
     config : its configuration, complete.
-    particles : as listed.
-    feed : their images, prepared.
+    feed : the particles as listed, their images prepared.
     model : measured on a sample of them.
-    gaussians : the starting mixture of a new run; None for CryoHype.
+    gaussians : the starting mixture of a new run; None where it has none.
+    folder : the run folder to go on in; None for a new run.
     """
 
     config: RunConfig
-    particles: ParticleSet
     feed: ParticleFeed
     model: ModelFamily
-    gaussians: Gaussians | None
+    gaussians: Gaussians | None = None
+    folder: Path | None = None
 
-    def write(self, name: str | None, new_folder: Callable[[], Path] | None) -> Path:
-        """Make the run folder and fill it with all but what training writes.
+    def __str__(self) -> str:
+        """Return what there is to train on."""
+        feed = self.feed
+        return (
+            f"{len(feed)} particles, box {feed.box_size}, {feed.pixel_size:.4g} Å per pixel, "
+            f"{jax.device_count()} device(s)"
+        )
 
-        Parameters
-        ----------
-        name : of the folder; None to ask `new_folder` for one.
-        """
-        with _new_folder(name, new_folder) as folder:
-            if sharding.is_writer():
-                write_arrays(folder, self.model)
-                listed = listed_particles(self.particles, self.config.data)
-                write_particles(folder / "ptcls_00.lst", listed)
-                if self.gaussians is not None:
-                    box_size, pixel_size = self.feed.box_size, self.feed.pixel_size
-                    write_gaussians(folder / "model_00.txt", self.gaussians, box_size, pixel_size)
-                write_config(folder, self.config)  # last: what holds it has all of a run
-        return folder
+    @cached_property
+    def trained_on(self) -> Int[np.ndarray, " particles"]:
+        """Places of the particles that are trained on, in rising order; the others are held out."""
+        return split(len(self.feed), self.config.training)[0]
 
 
-def prepare(config: RefineConfig) -> RunStart:
-    """Check everything, measure the particles and make the model; nothing is written."""
-    run_config = new_config(config)
-    particles = load_particles(run_config.data)
-    symmetry = run_config.model.get("symmetry", "c1")
-    project = reference_projector(run_config.data.reference, particles, symmetry)
-    bad = BadImages(particles, run_config.data.max_bad)
-    preprocess = measured(
-        run_config.data.preprocess, particles, config.contrast, run_config.training.seed, project, bad
-    )
-    data = dataclasses.replace(run_config.data.absolute(), preprocess=preprocess, count=len(particles))
-    feed = ParticleFeed(ImageReader(particles), particles, preprocess, bad)
-    gaussians = _starting_gaussians(run_config, feed)
-    mobile = _mobile(run_config, gaussians)
-    model = models.create(
-        run_config.family,
-        from_dict(MODEL_CONFIGS[run_config.family], run_config.model),
-        box_size=feed.box_size,
-        pixel_size=feed.pixel_size,
-        sample=_sample(feed, run_config),
-        gaussians=gaussians,
-        mobile=mobile,
-        seed=run_config.training.seed,
-    )
-    _check_finite(model)
-    run_config = dataclasses.replace(run_config, data=data, model=to_dict(model.config))
-    _check_alike(run_config, model)
-    return RunStart(run_config, particles, feed, model, gaussians)
+def start_of(asked: RefineConfig) -> RunStart:
+    """Return what the run that was asked for starts with; nothing is written.
 
-
-def settled(config: RefineConfig) -> RefineConfig:
-    """Return what a requeued run has to do: go on in its folder if it has begun, or begin it."""
-    if not config.requeue or config.resume is not None:
-        return config
-    begun = seen_by_writer(Path(config.folder) / "config.json")
-    return dataclasses.replace(config, folder=None, resume=config.folder) if begun else config
+    Raises
+    ------
+    UserError : one line on what is wrong with options or files.
+    """
+    folder = _folder_to_go_on_in(asked)
+    if folder is not None:
+        return _reopened(resumed_config(asked, folder), folder)
+    start = _measured(new_config(asked), asked.contrast)
+    if not asked.automatic_batch:
+        return start
+    training = with_largest_batch(start.config.training, start.model, start.feed, len(start.trained_on))
+    return dataclasses.replace(start, config=dataclasses.replace(start.config, training=training))
 
 
 def seen_by_writer(path: Path) -> bool:
@@ -121,25 +90,49 @@ def seen_by_writer(path: Path) -> bool:
     return sharding.said_by_writer(lambda: str(path.exists())) == "True"
 
 
-def reopen(config: RefineConfig) -> RunStart:
-    """Open the run of `config.resume` again, if nothing that was asked for contradicts it."""
-    stored = resumed_config(config)
-    particles = load_particles(stored.data)
-    bad = BadImages(particles, stored.data.max_bad)
-    feed = ParticleFeed(ImageReader(particles), particles, stored.data.preprocess, bad)
-    model = models.build(stored.family, stored.model, read_arrays(Path(config.resume)))
-    return RunStart(stored, particles, feed, model, None)
+def _folder_to_go_on_in(asked: RefineConfig) -> Path | None:
+    """Return the folder of the run to go on with: the one named, or that of a requeued run which has begun."""
+    if asked.resume is not None:
+        return Path(asked.resume)
+    begun = asked.requeue and seen_by_writer(Path(asked.folder) / CONFIG)
+    return Path(asked.folder) if begun else None
 
 
-def _sample(feed: ParticleFeed, config: RunConfig) -> Batch:
-    """Return the particles that the model's statistics are measured on; more for Gaussians' subspace."""
-    most = SAMPLE
-    if config.family == "gmm" and config.model["encoder"] == "posterior":
-        most = max(SAMPLE, min(SUBSPACE_SAMPLE, SAMPLE_BYTES // (4 * feed.box_size**2)))
+def _reopened(config: RunConfig, folder: Path) -> RunStart:
+    """Open a stored run again."""
+    model = models.build(config.family, config.model, read_arrays(folder))
+    return RunStart(config, feed_of(load_particles(config.data), config.data), model, folder=folder)
+
+
+def _measured(config: RunConfig, contrast: int | None) -> RunStart:
+    """Check everything, measure the particles and make the model of a new run."""
+    particles = load_particles(config.data)
+    project = reference_projector(config.data.reference, particles, unit_symmetry(config))
+    feed = measured(feed_of(particles, config.data), contrast, config.training.seed, project)
+    gaussians = starting_gaussians(config, feed)
+    model = models.create(
+        config.family,
+        config.model,
+        box_size=feed.box_size,
+        pixel_size=feed.pixel_size,
+        sample=_sample(config, feed),
+        gaussians=gaussians,
+        mobile=None if gaussians is None else mobile_gaussians(config, gaussians),
+        seed=config.training.seed,
+    )
+    _check_finite(model)
+    data = dataclasses.replace(config.data.absolute(), preprocess=feed.config, count=len(feed))
+    config = dataclasses.replace(config, data=data, model=model.config)
+    _check_alike(config, model)
+    return RunStart(config, feed, model, gaussians)
+
+
+def _sample(config: RunConfig, feed: ParticleFeed) -> Batch:
+    """Return the particles that the model's statistics are measured on."""
     training, _ = split(len(feed), config.training)
-    LOGGER.info("measuring %d particles", min(most, len(training)))
-    chosen = training[sample_indices(len(training), most, config.training.seed)]
-    return of_finite_images(feed.batch(chosen))
+    most = min(config.model.sample_size(feed.box_size, SAMPLE), len(training))
+    LOGGER.info("measuring %d particles", most)
+    return of_finite_images(feed.batch(training[sample_indices(len(training), most, config.training.seed)]))
 
 
 def _check_finite(model: ModelFamily) -> None:
@@ -164,73 +157,4 @@ def _check_alike(config: RunConfig, model: ModelFamily) -> None:
         raise ConfigurationError(
             "this process has measured another model than process 0; expected the same on all. Start all on "
             "processors of one kind, with the same command."
-        )
-
-
-def _starting_gaussians(config: RunConfig, feed: ParticleFeed) -> Gaussians | None:
-    if config.family != "gmm" or config.data.reference is None:
-        return None
-    path = config.data.reference
-    if not path.endswith(".txt"):
-        raise DataError(
-            f"{path}: a Gaussian model starts from Gaussians; expected a .txt. Make one from this "
-            "map with e2hype_guess_n.py."
-        )
-    return read_gaussians(path, feed.box_size, feed.pixel_size)
-
-
-def _mobile(config: RunConfig, gaussians: Gaussians | None) -> np.ndarray | None:
-    """Return which Gaussians the mask lets change: those of which a symmetric copy lies in it."""
-    path = config.data.mask
-    if path is None or gaussians is None:
-        return None
-    mask, pixel_size = read_volume(path)
-    if len(set(mask.shape)) > 1:
-        raise DataError(f"{path}: the mask is {mask.shape[2]}×{mask.shape[1]}×{mask.shape[0]}; expected a cube.")
-    operators = symmetry_operators(config.model["symmetry"])
-    position = np.asarray(symmetric_copies(gaussians, operators).position)
-    voxel = np.rint(position[:, ::-1] / pixel_size).astype(int) + mask.shape[0] // 2
-    inside = np.all((voxel >= 0) & (voxel < mask.shape[0]), axis=1)
-    inside &= mask[tuple(np.where(inside[:, None], voxel, 0).T)] > MASK_LEVEL
-    mobile = inside.reshape(len(operators), -1).any(axis=0)
-    if not mobile.any():
-        raise DataError(
-            f"{path}: 0 of {len(mobile)} Gaussians lie where it is above {MASK_LEVEL}; expected some. "
-            "Compare box, pixel size and origin with those of the particles."
-        )
-    LOGGER.info("%s: %d of %d Gaussians may change", path, np.count_nonzero(mobile), len(mobile))
-    return mobile
-
-
-@contextlib.contextmanager
-def _new_folder(name: str | None, new_folder: Callable[[], Path] | None) -> Iterator[Path]:
-    """Make the run folder; remove it if what a run needs cannot be written into it."""
-    existed = name is not None and Path(name).exists()
-    folder = Path(sharding.said_by_writer(lambda: str(_make_folder(name, new_folder))))
-    with locked(folder):
-        if sharding.is_writer():
-            _refuse_a_run(folder)  # which another process may have begun meanwhile
-        try:
-            yield folder
-        except BaseException:
-            if not existed and sharding.is_writer():
-                shutil.rmtree(folder, ignore_errors=True)
-            raise
-
-
-def _make_folder(name: str | None, new_folder: Callable[[], Path] | None) -> Path:
-    if name is None:
-        if new_folder is None:
-            raise ConfigurationError("no run folder was named; expected one.")
-        return Path(new_folder())
-    folder = Path(name)
-    _refuse_a_run(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-def _refuse_a_run(folder: Path) -> None:
-    if (folder / "config.json").exists():
-        raise ConfigurationError(
-            f"{folder}: already holds a run; go on with --resume {folder}, or name another folder."
         )

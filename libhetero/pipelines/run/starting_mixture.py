@@ -19,11 +19,6 @@ LOGGER = logging.getLogger(__name__)
 MASK_LEVEL = 0.5
 
 
-def unit_symmetry(config: RunConfig) -> str:
-    """Return the symmetry of the complex that the Gaussians of a run are one unit of."""
-    return config.model.symmetry if family_named(config.family).mixtures else "c1"
-
-
 def starting_gaussians(config: RunConfig, feed: ParticleFeed) -> Gaussians | None:
     """Read the mixture that a run starts from; None where its family starts from none, or no file was named.
 
@@ -59,7 +54,7 @@ def mobile_gaussians(config: RunConfig, gaussians: Gaussians) -> Bool[np.ndarray
     mask, pixel_size = read_volume(path)
     if len(set(mask.shape)) > 1:
         raise DataError(f"{path}: the mask is {mask.shape[2]}×{mask.shape[1]}×{mask.shape[0]}; expected a cube.")
-    operators = symmetry_operators(unit_symmetry(config))
+    operators = symmetry_operators(config.model.symmetry)
     position = np.asarray(symmetric_copies(gaussians, operators).position)
     voxel = np.rint(position[:, ::-1] / pixel_size).astype(int) + mask.shape[0] // 2
     inside = np.all((voxel >= 0) & (voxel < mask.shape[0]), axis=1)

@@ -109,16 +109,19 @@ def read_ctf(path: str | os.PathLike) -> tuple[CTFParams, np.ndarray, np.ndarray
     scale, b_factor = np.ones(count), np.zeros(count)
     if table.shape[1] == 11:
         scale, b_factor = table[:, 9], np.abs(table[:, 10])
-    arrays = (
-        table[:, 2],
-        table[:, 3],
-        np.radians(table[:, 4]),
-        *table[:, 5:8].T,
-        np.radians(table[:, 8]),
-        b_factor,
-        scale,
-    )
-    return CTFParams(*(np.asarray(a, np.float32) for a in arrays)), table[:, 0], table[:, 1]
+    columns = {
+        "defocus_u": table[:, 2],
+        "defocus_v": table[:, 3],
+        "defocus_angle": np.radians(table[:, 4]),
+        "voltage": table[:, 5],
+        "spherical_aberration": table[:, 6],
+        "amplitude_contrast": table[:, 7],
+        "phase_shift": np.radians(table[:, 8]),
+        "b_factor": b_factor,
+        "scale": scale,
+    }
+    ctf = CTFParams(**{name: np.asarray(column, np.float32) for name, column in columns.items()})
+    return ctf, table[:, 0], table[:, 1]
 
 
 def read_indices(path: str | os.PathLike) -> np.ndarray:

@@ -23,17 +23,17 @@ from libhetero.io.paths import check_readable, project_path
 from libhetero.io.pixel_size import renewed_pixel_size
 from libhetero.records import CTFParams, ParticleSet, Pose, SourceTable
 
-CTF_FIELDS = (
-    "ctf/df1_A",
-    "ctf/df2_A",
-    "ctf/df_angle_rad",
-    "ctf/accel_kv",
-    "ctf/cs_mm",
-    "ctf/amp_contrast",
-    "ctf/phase_shift_rad",
-    "ctf/bfactor",
-    "ctf/scale",
-)
+CTF_FIELDS = {
+    "defocus_u": "ctf/df1_A",
+    "defocus_v": "ctf/df2_A",
+    "defocus_angle": "ctf/df_angle_rad",
+    "voltage": "ctf/accel_kv",
+    "spherical_aberration": "ctf/cs_mm",
+    "amplitude_contrast": "ctf/amp_contrast",
+    "phase_shift": "ctf/phase_shift_rad",
+    "b_factor": "ctf/bfactor",
+    "scale": "ctf/scale",
+}
 CTF_DEFAULTS = {"ctf/phase_shift_rad": 0.0, "ctf/bfactor": 0.0, "ctf/scale": 1.0}
 
 
@@ -115,10 +115,13 @@ def read_pose(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
 def read_ctf(rows: np.ndarray) -> CTFParams | None:
     """Return the CTF (N,), or None when the table has none."""
     names = rows.dtype.names
-    if any(name not in names and name not in CTF_DEFAULTS for name in CTF_FIELDS):
+    if any(name not in names and name not in CTF_DEFAULTS for name in CTF_FIELDS.values()):
         return None
-    columns = [rows[name] if name in names else np.full(len(rows), CTF_DEFAULTS[name]) for name in CTF_FIELDS]
-    return CTFParams(*(np.asarray(column, np.float32) for column in columns))
+    columns = {
+        ours: rows[name] if name in names else np.full(len(rows), CTF_DEFAULTS[name])
+        for ours, name in CTF_FIELDS.items()
+    }
+    return CTFParams(**{ours: np.asarray(column, np.float32) for ours, column in columns.items()})
 
 
 def write_cs(path: str | os.PathLike, particles: ParticleSet) -> None:
@@ -171,18 +174,8 @@ def _put_pose(rows: np.ndarray, pose: Pose) -> np.ndarray:
 
 
 def _put_ctf(rows: np.ndarray, ctf: CTFParams) -> None:
-    values = (
-        ctf.defocus_u,
-        ctf.defocus_v,
-        ctf.defocus_angle,
-        ctf.voltage,
-        ctf.spherical_aberration,
-        ctf.amplitude_contrast,
-        ctf.phase_shift,
-        ctf.b_factor,
-        ctf.scale,
-    )
-    for name, column in zip(CTF_FIELDS, values, strict=True):
+    for ours, name in CTF_FIELDS.items():
+        column = getattr(ctf, ours)
         if name in rows.dtype.names and not np.allclose(rows[name], column, rtol=1e-5, atol=1e-5):
             rows[name] = column
 
@@ -202,7 +195,7 @@ def _fresh(particles: ParticleSet) -> np.ndarray:
     kinds += [("blob/shape", "<u4", (2,)), ("blob/psize_A", "<f4"), ("blob/sign", "<f4")]
     if particles.ctf is not None:
         kinds += [("ctf/type", "S9"), ("ctf/exp_group_id", "<u4")]
-        kinds += [(name, "<f4") for name in CTF_FIELDS]
+        kinds += [(name, "<f4") for name in CTF_FIELDS.values()]
     if particles.half_set is not None:
         kinds += [("alignments3D/split", "<u4")]
     rows = np.zeros(len(particles), kinds)

@@ -67,18 +67,18 @@ def ctf_from_fields(fields: list[dict[str, Any]], phase_shift: np.ndarray, scale
     total = _phase_of_ampcont(columns["ampcont"])
     plain = (columns["ampcont"] >= 0) & (columns["ampcont"] <= 100)
     phase_shift = np.where(np.isfinite(phase_shift), phase_shift, np.where(plain, 0.0, total))
-    arrays = (
-        1e4 * (columns["defocus"] + columns["dfdiff"] / 2),
-        1e4 * (columns["defocus"] - columns["dfdiff"] / 2),
-        np.radians(columns["dfang"]),
-        columns["voltage"],
-        columns["cs"],
-        np.sin(np.clip(total - phase_shift, -np.pi / 2, np.pi / 2)),
-        phase_shift,
-        columns["bfactor"],
-        scale,
-    )
-    return CTFParams(*(np.asarray(array, np.float32) for array in arrays))
+    ours = {
+        "defocus_u": 1e4 * (columns["defocus"] + columns["dfdiff"] / 2),
+        "defocus_v": 1e4 * (columns["defocus"] - columns["dfdiff"] / 2),
+        "defocus_angle": np.radians(columns["dfang"]),
+        "voltage": columns["voltage"],
+        "spherical_aberration": columns["cs"],
+        "amplitude_contrast": np.sin(np.clip(total - phase_shift, -np.pi / 2, np.pi / 2)),
+        "phase_shift": phase_shift,
+        "b_factor": columns["bfactor"],
+        "scale": scale,
+    }
+    return CTFParams(**{name: np.asarray(column, np.float32) for name, column in ours.items()})
 
 
 def _phase_of_ampcont(ampcont: np.ndarray) -> np.ndarray:

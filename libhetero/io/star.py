@@ -215,16 +215,18 @@ def read_ctf(table: StarTable, rows: np.ndarray) -> CTFParams | None:
         return None
     other = table.number("rlnDefocusV", rows)
     b_factor = table.number("rlnCtfBfactor", rows, missing=0.0)
-    arrays = (
-        defocus,
-        defocus if other is None else other,
-        np.radians(table.number("rlnDefocusAngle", rows, missing=0.0)),
-        *optical.values(),
-        np.radians(table.number("rlnPhaseShift", rows, missing=0.0)),
-        np.abs(b_factor),  # Warp and M write -4 · dose for a tilt; no envelope ever grows
-        table.number("rlnCtfScalefactor", rows, missing=1.0),
-    )
-    return CTFParams(*(np.asarray(array, np.float32) for array in arrays))
+    columns = {
+        "defocus_u": defocus,
+        "defocus_v": defocus if other is None else other,
+        "defocus_angle": np.radians(table.number("rlnDefocusAngle", rows, missing=0.0)),
+        "voltage": optical["rlnVoltage"],
+        "spherical_aberration": optical["rlnSphericalAberration"],
+        "amplitude_contrast": optical["rlnAmplitudeContrast"],
+        "phase_shift": np.radians(table.number("rlnPhaseShift", rows, missing=0.0)),
+        "b_factor": np.abs(b_factor),  # Warp and M write -4 · dose for a tilt; no envelope ever grows
+        "scale": table.number("rlnCtfScalefactor", rows, missing=1.0),
+    }
+    return CTFParams(**{name: np.asarray(column, np.float32) for name, column in columns.items()})
 
 
 def _group(table: StarTable) -> np.ndarray | None:

@@ -16,6 +16,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Array, Complex, Float
 
 from libhetero.physics.rotations import HIGHEST
@@ -98,6 +99,19 @@ def frequencies_2d(n: int) -> np.ndarray:
     return np.stack([kx, ky], axis=-1).astype(np.float32)
 
 
+def half_plane(n: int, pixel_size: float) -> Float[np.ndarray, "n half 2"]:
+    """Return the (kx, ky) of every half-plane pixel of box n, 1/Å.
+
+    The low rings of an image are a half plane too, of m < n pixels of n/m the size.
+
+    Parameters
+    ----------
+    n : box size, pixels.
+    pixel_size : Å.
+    """
+    return frequencies_2d(n) / np.float32(pixel_size)
+
+
 def frequencies_3d(n: int) -> np.ndarray:
     """Return the (kx, ky, kz) of every half-space voxel, (n, n, n // 2 + 1, 3), cycles per pixel."""
     full, half = np.fft.fftfreq(n), np.fft.rfftfreq(n)
@@ -141,7 +155,7 @@ def disc_indices(n: int, radius: float | None = None) -> np.ndarray:
     return np.flatnonzero(inside).astype(np.int32)
 
 
-def phase_ramp(frequencies: Float[Array, "*pixels 2"], shift: Float[Array, "2"]) -> Complex[Array, "*pixels"]:
+def phase_ramp(frequencies: Float[ArrayLike, "*pixels 2"], shift: Float[ArrayLike, "2"]) -> Complex[Array, "*pixels"]:
     """Return exp(-2πi k·t), which moves an image by +t.
 
     Parameters

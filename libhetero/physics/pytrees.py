@@ -4,7 +4,7 @@ import dataclasses
 
 import jax
 
-from libhetero.records import Batch, CTFParams, Gaussians, Pose
+from libhetero.records import Batch, CTFParams, Gaussians, Observation, Pose
 
 
 def _register(record: type) -> None:
@@ -12,5 +12,5 @@ def _register(record: type) -> None:
     jax.tree_util.register_dataclass(record, data_fields=names, meta_fields=[])
 
 
-for _record in (Pose, CTFParams, Gaussians, Batch):
+for _record in (Pose, CTFParams, Observation, Gaussians, Batch):
     _register(_record)

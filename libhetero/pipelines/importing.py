@@ -106,7 +106,7 @@ def look_at_contrast(particles: ParticleSet) -> ContrastEstimate:
     sample = particles.take(places)
     if sample.pose is None:
         rotation = np.broadcast_to(np.eye(3, dtype=np.float32), (len(sample), 3, 3))
-        sample = dataclasses.replace(sample, pose=Pose(rotation, np.zeros((len(sample), 2))))
+        sample = dataclasses.replace(sample, pose=Pose(rotation=rotation, shift=np.zeros((len(sample), 2))))
     if sample.ctf is None:
         sample = dataclasses.replace(sample, ctf=unit_ctf(len(sample)), phase_flipped=False)
     with ImageReader(sample, check_finite=True) as reader:

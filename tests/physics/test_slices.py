@@ -41,7 +41,7 @@ def test_agrees_with_the_trilinear_loop(seed):
 
 def test_unrotated_slice_is_the_projection_along_z():
     volume = gaussians_to_volume(mixture(), N, PIXEL)
-    pose = Pose(jnp.eye(3), jnp.zeros(2))
+    pose = Pose(rotation=jnp.eye(3), shift=jnp.zeros(2))
     found = real_image(slices.project_volume(slices.prepare_volume(volume), pose, N, PIXEL), N)
     # Here every sample falls on a grid point, where the kernel's correction is one too many: a
     # worst case, 1 / sinc² along each axis of what generic rotations gain.

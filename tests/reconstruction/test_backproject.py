@@ -33,7 +33,17 @@ def mixture():
 def ctf_params(count, random):
     one = np.ones(count, np.float32)
     defocus = random.uniform(8e3, 2e4, count).astype(np.float32)
-    return CTFParams(defocus, defocus - 300, 0.4 * one, 300 * one, 2.7 * one, 0.1 * one, 0 * one, 0 * one, one)
+    return CTFParams(
+        defocus_u=defocus,
+        defocus_v=defocus - 300,
+        defocus_angle=0.4 * one,
+        voltage=300 * one,
+        spherical_aberration=2.7 * one,
+        amplitude_contrast=0.1 * one,
+        phase_shift=0 * one,
+        b_factor=0 * one,
+        scale=one,
+    )
 
 
 SIZE = 60
@@ -52,8 +62,8 @@ def clean_particles():
         return real_image(plane, N)
 
     return Batch(
-        images=np.asarray(jax.jit(jax.vmap(image))(Pose(rotation, shift), params)),
-        pose=Pose(np.asarray(rotation), np.asarray(shift)),
+        images=np.asarray(jax.jit(jax.vmap(image))(Pose(rotation=rotation, shift=shift), params)),
+        pose=Pose(rotation=np.asarray(rotation), shift=np.asarray(shift)),
         ctf=params,
         index=np.arange(count, dtype=np.int32),
         weight=np.ones(count, np.float32),
@@ -142,7 +152,7 @@ def test_a_symmetric_structure_needs_fewer_images():
     batch = take(clean_particles(), np.arange(SIZE))
     towards = batch.pose.rotation[:, 2, 0] > 0  # of each pair of poses R and R S, one
     rotation = np.where(towards[:, None, None], batch.pose.rotation, batch.pose.rotation @ operators[1])
-    pose = Pose(rotation.astype(np.float32), batch.pose.shift)
+    pose = Pose(rotation=rotation.astype(np.float32), shift=batch.pose.shift)
 
     def image(pose, one):
         return real_image(project_gaussians(dimer, pose, N, PIXEL) * ctf.ctf_image(one, N, PIXEL), N)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from libhetero.errors import ConfigurationError
+from libhetero.models.gmm.decoder import DECODERS
+from libhetero.models.gmm.layout import Layout
 from libhetero.models.precision import PRECISIONS
 from libhetero.physics.symmetry import symmetry_operators
 
 ENCODERS = ("posterior", "network")
-DECODERS = ("pointtransformer", "mlp")
 ARCHITECTURES = ("revised", "published")
 INTERPOLATIONS = ("spacing", "published")
 LOSSES = ("likelihood", "frc")
@@ -156,12 +157,12 @@ class GmmConfig:
     @property
     def newton_steps(self) -> int:
         """Gauss-Newton steps of the posterior; images are further from linear in positions."""
-        return self.inference_steps or (3 if "p" in self.vary else 2)
+        return self.inference_steps or Layout.of(self.vary).newton_steps
 
     @property
     def linear_kinds(self) -> str:
         """Letters of `vary` whose effect on the image is linear to first order and is solved for."""
-        return "".join(letter for letter in "pa" if letter in self.vary)
+        return Layout.of(self.vary).linear.letters
 
     @classmethod
     def preset(cls, name: str) -> GmmConfig:

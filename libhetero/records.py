@@ -1,6 +1,6 @@
 """The records that travel between the parts.
 
-`Pose`, `CTFParams`, `Gaussians` and `Batch` hold arrays (NumPy or JAX) and are pytrees once
+`Pose`, `CTFParams`, `Observation`, `Gaussians` and `Batch` hold arrays (NumPy or JAX) and are pytrees once
 `libhetero.physics` is imported; `ParticleSet` describes particles whose images stay on disk.
 Units: Å, radians, kV, mm for the spherical aberration. Underfocus is positive.
 """
@@ -21,11 +21,12 @@ OneEach = float | Float[Any, "*batch"]  # a number, or one for each particle
 
 
 def _take(record: Any, index: Any) -> Any:
-    """Index the leading axis of every array of a record."""
-    return type(record)(**{field.name: getattr(record, field.name)[index] for field in dataclasses.fields(record)})
+    """Index the leading axis of every array of a record; what is absent (None) stays so."""
+    values = {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
+    return type(record)(**{name: None if value is None else value[index] for name, value in values.items()})
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Pose:
     """Where the model lies in each image: p' = R p + t, projection along z'.
 
@@ -44,7 +45,7 @@ class Pose:
         return _take(self, index)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class CTFParams:
     """Contrast transfer function parameters: numbers, or arrays of one shape.
 
@@ -73,6 +74,23 @@ class CTFParams:
     def take(self, index: Any) -> CTFParams:
         """Return the parameters at `index` of the leading axis."""
         return _take(self, index)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Observation:
+    """How a particle was seen: all that stands between a molecule and its image but the noise.
+
+    `libhetero.physics.observation` says how the image comes of it. A factor that each particle has of its
+    own is a field here and a line there.
+
+    Parameters
+    ----------
+    pose : where the model lies in the image.
+    ctf : the optics; None for an image without CTF.
+    """
+
+    pose: Pose
+    ctf: CTFParams | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,6 +131,11 @@ class Batch:
     ctf: CTFParams
     index: Integer[Any, "batch"]
     weight: Float[Any, "batch"]
+
+    @property
+    def observation(self) -> Observation:
+        """How each particle was seen."""
+        return Observation(pose=self.pose, ctf=self.ctf)
 
 
 @dataclass(frozen=True, eq=False)

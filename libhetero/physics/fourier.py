@@ -99,6 +99,19 @@ def frequencies_2d(n: int) -> Float[np.ndarray, "n half 2"]:
     return np.stack([kx, ky], axis=-1).astype(np.float32)
 
 
+def half_plane(n: int, pixel_size: float) -> Float[np.ndarray, "n half 2"]:
+    """Return the (kx, ky) of every half-plane pixel of box n, 1/Å.
+
+    The low rings of an image are a half plane too, of m < n pixels of n/m the size.
+
+    Parameters
+    ----------
+    n : box size, pixels.
+    pixel_size : Å.
+    """
+    return frequencies_2d(n) / np.float32(pixel_size)
+
+
 def frequencies_3d(n: int) -> Float[np.ndarray, "n n half 3"]:
     """Return the (kx, ky, kz) of every half-space voxel, cycles per pixel."""
     full, half = np.fft.fftfreq(n), np.fft.rfftfreq(n)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
-from scipy import ndimage
 
 from libhetero.physics.arrays import AnyArray
 
@@ -29,19 +28,3 @@ def soft_sphere(n: int, radius: float, width: float) -> Float[Array, "n n n"]:
     square = axis**2
     distance = np.sqrt(square[:, None, None] + square[None, :, None] + square[None, None, :])
     return cosine_edge(jnp.asarray(distance), radius, width)
-
-
-def soft_mask_from_map(volume: np.ndarray, threshold: float, dilate: float, width: float) -> np.ndarray:
-    """Mask what lies above `threshold`, grown by `dilate` voxels, falling off over `width` voxels.
-
-    Parameters
-    ----------
-    volume : (n, n, n).
-    threshold : density level.
-    dilate, width : voxels.
-    """
-    inside = np.asarray(volume) > threshold
-    if not inside.any():
-        return np.zeros(inside.shape, np.float32)
-    distance = ndimage.distance_transform_edt(~inside).astype(np.float32)
-    return np.asarray(cosine_edge(jnp.asarray(distance), dilate, width))

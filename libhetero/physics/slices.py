@@ -1,4 +1,4 @@
-"""Central slices of a volume's transform, and their adjoint.
+"""Central slices of a volume's transform; `libhetero.reconstruction.backproject` has their adjoint.
 
 Fourier slice theorem: the transform of a projection at rotation R is the central plane
 
@@ -16,7 +16,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Complex, Float, Int
 
 from libhetero.physics.arrays import AnyArray
-from libhetero.physics.fourier import fourier_volume, frequencies_2d, phase_ramp
+from libhetero.physics.fourier import fourier_volume, frequencies_2d
+from libhetero.physics.observation import moved
 from libhetero.physics.rotations import HIGHEST
 from libhetero.records import Pose
 
@@ -111,37 +112,6 @@ def central_slice(
     return values.reshape(kept, kept // 2 + 1)
 
 
-def insert_slice(
-    plane: Complex[Array, "n half"], rotation: Float[Array, "3 3"], padded: int
-) -> Complex[Array, "padded padded half2"]:
-    """Return the adjoint of `central_slice`: the plane spread onto the oversampled half space.
-
-    Adjoint for the real inner product Re Σ conj(u) v over stored pixels. On the plane kx = 0,
-    where k and -k are both stored, the sum still has to be made Hermitian
-    (`hermitian_plane`) before a transform back to real space.
-    """
-    empty = jnp.zeros((padded, padded, padded // 2 + 1), plane.dtype)
-    return add_slice(empty, plane, rotation)
-
-
-def add_slice(
-    grid: Complex[Array, "padded padded half2"], plane: Complex[Array, "n half"], rotation: Float[Array, "3 3"]
-) -> Complex[Array, "padded padded half2"]:
-    """Return `grid` plus the inserted plane; in place where the grid is donated or scanned over.
-
-    Parameters
-    ----------
-    grid : oversampled half space, complex, or real for a real plane such as CTF².
-    plane : half plane of one image; pixels beyond Nyquist are left out.
-    rotation : model to image.
-    """
-    padded = grid.shape[0]
-    indices, weights, turned = slice_corners(rotation, plane.shape[0], padded)
-    values = plane.reshape(-1)
-    values = jnp.where(turned, jnp.conj(values), values)
-    return grid.reshape(-1).at[indices].add(values * weights).reshape(grid.shape)
-
-
 def hermitian_plane(grid: Complex[Array, "padded padded half"]) -> Complex[Array, "padded padded half"]:
     """Add to the plane kx = 0 its own mirror: V(k) += conj V(-k), the samples that fell at -k."""
     padded = grid.shape[0]
@@ -163,5 +133,5 @@ def project_volume(
     pixel_size : Å.
     kept : as in `slice_corners`.
     """
-    ramp = phase_ramp(jnp.asarray(cropped_frequencies(n, kept)) / pixel_size, pose.shift)
-    return central_slice(transform, pose.rotation, n, kept) * ramp
+    plane = central_slice(transform, pose.rotation, n, kept)
+    return moved(plane, pose, cropped_frequencies(n, kept) / np.float32(pixel_size))

@@ -190,7 +190,7 @@ def project_bodies(
             hinge = bodies.hinge[b]
             centre = rotate_points(turn, (centre - hinge)[None])[0] + hinge
         shift = rotate_points(pose.rotation, centre[None])[0, :2] + pose.shift
-        return present[b] * project_volume(transform, Pose(rotation, shift), n, pixel_size, kept)
+        return present[b] * project_volume(transform, Pose(rotation=rotation, shift=shift), n, pixel_size, kept)
 
     total, first = jnp.zeros((kept, kept // 2 + 1), jnp.complex64), 0
     for group in bodies.transforms:

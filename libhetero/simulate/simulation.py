@@ -19,7 +19,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from libhetero.records import CTFParams, Pose
+from libhetero.records import CTFParams, Observation, Pose
 from libhetero.simulate.bodies import Body, PreparedBodies, prepare_bodies, project_bodies
 from libhetero.simulate.configuration import ImagingConfig, StateConfig
 from libhetero.simulate.imaging import add_noise, ctf_from, ctf_of_table, observe, particle_key, pose_from
@@ -265,7 +265,7 @@ def _render(
         turned = angle if states.max_angle > 0 else None
         box, pixel_size = imaging.box_size, imaging.pixel_size
         projection = project_bodies(bodies, present, turned, pose, box, pixel_size, imaging.final_box)
-        image = add_noise(observe(projection, ctf, imaging), key, deviation, imaging)
+        image = add_noise(observe(projection, Observation(pose=pose, ctf=ctf), imaging), key, deviation, imaging)
         return image, pose, ctf, present, angle
 
     return jax.vmap(one)(index)

@@ -31,7 +31,7 @@ def sample_particles(folder, count=11):
         image_index=index,
         box_size=np.full(count, BOX),
         pixel_size=np.full(count, PIXEL),
-        pose=Pose(rotation, shift),
+        pose=Pose(rotation=rotation, shift=shift),
         ctf=sample_ctf(count),
         half_set=np.arange(count) % 2,
         group=np.arange(count) // 3,
@@ -42,18 +42,18 @@ def sample_ctf(count):
     """CTFs with astigmatism, a phase shift, a B-factor and a scale."""
     rng = np.random.default_rng(8)
     defocus = rng.uniform(8000, 25000, count)
-    arrays = (
-        defocus,
-        defocus - rng.uniform(0, 500, count),
-        rng.uniform(-1.5, 1.5, count),
-        np.full(count, 300.0),
-        np.full(count, 2.7),
-        np.full(count, 0.1),
-        rng.uniform(0, 2.5, count),
-        rng.uniform(0, 80, count),
-        rng.uniform(0.8, 1.2, count),
-    )
-    return CTFParams(*(array.astype(np.float32) for array in arrays))
+    columns = {
+        "defocus_u": defocus,
+        "defocus_v": defocus - rng.uniform(0, 500, count),
+        "defocus_angle": rng.uniform(-1.5, 1.5, count),
+        "voltage": np.full(count, 300.0),
+        "spherical_aberration": np.full(count, 2.7),
+        "amplitude_contrast": np.full(count, 0.1),
+        "phase_shift": rng.uniform(0, 2.5, count),
+        "b_factor": rng.uniform(0, 80, count),
+        "scale": rng.uniform(0.8, 1.2, count),
+    }
+    return CTFParams(**{name: column.astype(np.float32) for name, column in columns.items()})
 
 
 def assert_same_pose(first, second):

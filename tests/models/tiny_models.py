@@ -75,14 +75,24 @@ def optics(count: int) -> CTFParams:
     """Return CTFs of one microscope, defocus 1 to 2 µm."""
     ones = np.ones(count, np.float32)
     defocus = np.linspace(10000, 20000, count, dtype=np.float32)
-    return CTFParams(defocus, defocus - 300, 0.4 * ones, 300 * ones, 2.7 * ones, 0.1 * ones, 0 * ones, 0 * ones, ones)
+    return CTFParams(
+        defocus_u=defocus,
+        defocus_v=defocus - 300,
+        defocus_angle=0.4 * ones,
+        voltage=300 * ones,
+        spherical_aberration=2.7 * ones,
+        amplitude_contrast=0.1 * ones,
+        phase_shift=0 * ones,
+        b_factor=0 * ones,
+        scale=ones,
+    )
 
 
 def poses(count: int, seed: int = 0) -> Pose:
     """Return random rotations and shifts of some Å."""
     rotation = np.array(random_rotations(jax.random.key(seed), (count,)))
     shift = np.random.default_rng(seed).normal(0, 3, (count, 2))
-    return Pose(rotation, shift.astype(np.float32))
+    return Pose(rotation=rotation, shift=shift.astype(np.float32))
 
 
 @quick_jit

@@ -31,7 +31,9 @@ def write_tiny_set(folder: Path, count: int = 40, box: int = BOX) -> ParticleSet
     particles = make_particles(count, box, PIXEL)
     rotation = np.asarray(random_rotations(jax.random.key(0), (count,)))
     particles = dataclasses.replace(
-        particles, pose=Pose(rotation, particles.pose.shift), files=(os.path.abspath(folder / "particles.mrcs"),)
+        particles,
+        pose=Pose(rotation=rotation, shift=particles.pose.shift),
+        files=(os.path.abspath(folder / "particles.mrcs"),),
     )
 
     def one(pose, ctf):

@@ -192,14 +192,22 @@ def test_cropping_keeps_signal_and_lowers_noise(assembly: Simulation, clean: np.
 
 
 def test_ctf_may_come_from_a_table(assembly: Simulation) -> None:
-    values = [
-        np.array([one, two], np.float32)
-        for one, two in ((1e4, 2e4), (1e4, 2e4), (0, 1), (300, 200), (2.7, 2.0), (0.1, 0.07), (0, 0), (5, 0), (1, 1))
-    ]
-    chosen = dataclasses.replace(assembly, ctf_table=CTFParams(*values))
+    values = {
+        "defocus_u": (1e4, 2e4),
+        "defocus_v": (1e4, 2e4),
+        "defocus_angle": (0, 1),
+        "voltage": (300, 200),
+        "spherical_aberration": (2.7, 2.0),
+        "amplitude_contrast": (0.1, 0.07),
+        "phase_shift": (0, 0),
+        "b_factor": (5, 0),
+        "scale": (1, 1),
+    }
+    table = CTFParams(**{name: np.array(pair, np.float32) for name, pair in values.items()})
+    chosen = dataclasses.replace(assembly, ctf_table=table)
     drawn = chosen.truth(np.arange(100, dtype=np.int32), np.zeros(100, np.int32))
-    for name, column in zip(CTFParams.__dataclass_fields__, values, strict=True):
-        assert set(np.unique(getattr(drawn.ctf, name))) == set(np.unique(column))
+    for name in values:
+        assert set(np.unique(getattr(drawn.ctf, name))) == set(np.unique(getattr(table, name)))
     assert 30 < (drawn.ctf.voltage == 300).sum() < 70
 
 

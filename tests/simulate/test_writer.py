@@ -120,8 +120,18 @@ def test_lists_agree_and_are_the_same_however_they_are_streamed(
 
 def test_every_row_names_its_own_optics_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two voltages, drawn at random, in parts of which some hold one voltage alone."""
-    columns = [[1e4, 2e4], [1e4, 2e4], [0, 1], [300, 200], [2.7, 2.0], [0.1, 0.07], [0, 0], [0, 0], [1, 1]]
-    table = CTFParams(*(np.array(column, np.float32) for column in columns))
+    columns = {
+        "defocus_u": [1e4, 2e4],
+        "defocus_v": [1e4, 2e4],
+        "defocus_angle": [0, 1],
+        "voltage": [300, 200],
+        "spherical_aberration": [2.7, 2.0],
+        "amplitude_contrast": [0.1, 0.07],
+        "phase_shift": [0, 0],
+        "b_factor": [0, 0],
+        "scale": [1, 1],
+    }
+    table = CTFParams(**{name: np.array(column, np.float32) for name, column in columns.items()})
     mixture = mixture_of(MODELS, SMALL, table)
     texts = []
     for rows in (4, 100):

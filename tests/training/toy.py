@@ -69,7 +69,7 @@ def make_particles(count: int, box: int = BOX, pixel_size: float = 2.0) -> Parti
         image_index=np.arange(count),
         box_size=np.full(count, box),
         pixel_size=np.full(count, pixel_size),
-        pose=Pose(np.tile(np.eye(3), (count, 1, 1)), random.normal(size=(count, 2))),
+        pose=Pose(rotation=np.tile(np.eye(3), (count, 1, 1)), shift=random.normal(size=(count, 2))),
         ctf=ctf,
     )
 

@@ -63,7 +63,7 @@ def known():
     mixture = Gaussians(*(np.float32(array) for array in (position, amplitude, np.full(5, 7.0))))
     particles = make_particles(COUNT, BOX, PIXEL)
     rotation = np.asarray(random_rotations(jax.random.key(1), (COUNT,)), np.float64)
-    particles = dataclasses.replace(particles, pose=Pose(rotation, particles.pose.shift))
+    particles = dataclasses.replace(particles, pose=Pose(rotation=rotation, shift=particles.pose.shift))
     images = []
     for place in range(COUNT):
         pose, ctf = particles.pose.take(place), dataclasses.asdict(particles.ctf.take(place))

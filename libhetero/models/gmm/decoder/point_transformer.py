@@ -22,6 +22,8 @@ has the decoder as published.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
@@ -100,11 +102,12 @@ class PointTransformerDecoder(nn.Module):
 
     config: GmmConfig
     outputs: int
+    reads_levels: ClassVar[bool] = True
 
     @nn.compact
     def __call__(
         self, latent: Float[Array, "batch latent"], levels: tuple[Level, ...], training: bool = False
-    ) -> Array:
+    ) -> Float[Array, "batch gaussians outputs"]:
         """Return the raw changes, near zero at initialisation."""
         config = self.config
         product = dot_general(config.precision)

@@ -33,6 +33,8 @@ change anything, is absent; `normalise` adds a layer normalisation before q and 
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -113,11 +115,12 @@ class PublishedDecoder(nn.Module):
 
     config: GmmConfig
     outputs: int
+    reads_levels: ClassVar[bool] = True
 
     @nn.compact
     def __call__(
         self, latent: Float[Array, "batch latent"], levels: tuple[Level, ...], training: bool = False
-    ) -> Array:
+    ) -> Float[Array, "batch gaussians outputs"]:
         """Return the raw changes; dropout takes the random key "dropout" in training."""
         config = self.config
         features = first_features(latent, levels, config, 0.5 * config.dropout, training)

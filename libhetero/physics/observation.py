@@ -76,14 +76,14 @@ def moved(
     central: Complex[AnyArray, "*pixels"], pose: Pose, frequencies: Float[AnyArray, "*pixels 2"]
 ) -> Complex[Array, "*pixels"]:
     """Return exp(-2πi k·t) times a projection about the molecule's origin: it lands where the particle is."""
-    return central * phase_ramp(frequencies, pose.shift)
+    return phase_ramp(frequencies, pose.shift) * central
 
 
 def moved_back(
     image: Complex[AnyArray, "*pixels"], pose: Pose, frequencies: Float[AnyArray, "*pixels 2"]
 ) -> Complex[Array, "*pixels"]:
     """Return exp(+2πi k·t) times an image, its particle at the origin: inverse of `moved`, and its adjoint."""
-    return image * phase_ramp(frequencies, -pose.shift)
+    return phase_ramp(frequencies, -pose.shift) * image
 
 
 def backprojected(
@@ -98,7 +98,7 @@ def squared_error(
     image: Complex[Array, "*pixels"],
     observation: Observation,
     frequencies: Float[AnyArray, "*pixels 2"],
-    weight: Float[AnyArray, "*#pixels"] = 1.0,
+    weight: float | Float[AnyArray, "*#pixels"] = 1.0,
 ) -> Float[Array, ""]:
     """Return Σ_k w(k) |T(k) P(k) - X(k)|², the negative log-likelihood for w = 1 / 2 noise power.
 

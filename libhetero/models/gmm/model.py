@@ -108,6 +108,7 @@ class GmmModel:
         few = jax.tree.map(lambda leaf: leaf[::every][:NOISE_SAMPLE], sample)
         limits = ring_limits(config.resolution, box_size, pixel_size)
         scale, ring_weight = measure_noise(whole, few, box_size, pixel_size, limits)
+        moves = np.ones(len(neutral.sigma), np.float32) if mobile is None else np.asarray(mobile, np.float32)
         model = cls(
             config=config,
             neutral=neutral,
@@ -118,16 +119,14 @@ class GmmModel:
             box_size=box_size,
             pixel_size=pixel_size,
             edges=neighbouring_pairs(neutral.position),
-            mobile=None if mobile is None else np.asarray(mobile, np.float32),
+            mobile=moves,
         )
         if model._decoder().reads_levels:
             model = replace(model, levels=build_topology(position, config, box_size * pixel_size, seed))
         if config.encoder == "network":
             return replace(model, feature_scale=model._measured_features(few))
         layout = Layout.of(config.vary).linear
-        subspace = find_subspace(
-            model._imaging(SUBSPACE_GRID), sample, layout, config.latent_size, seed, model.mobile > 0
-        )
+        subspace = find_subspace(model._imaging(SUBSPACE_GRID), sample, layout, config.latent_size, seed, moves > 0)
         return replace(model, subspace=subspace, config=replace(config, latent_size=subspace.rank))
 
     def _measured_features(self, sample: Batch) -> np.ndarray:
@@ -175,7 +174,8 @@ class GmmModel:
 
         def one(image: Array, observation: Observation) -> Array:
             features = self._features(image, observation) / self.feature_scale
-            return Encoder(self.config).apply({"params": params["encoder"]}, features)
+            latent: Any = Encoder(self.config).apply({"params": params["encoder"]}, features)
+            return latent
 
         return jax.vmap(one)(batch.images, batch.observation)
 

@@ -45,6 +45,6 @@ def wanted_run(asked: RefineConfig) -> WantedRun:
     """Return the run to go on with, the one named or that of a requeued command which has begun; else a new one."""
     if asked.resume is not None:
         return StoredRun(asked, Path(asked.resume))
-    if asked.requeue and sharding.seen_by_writer(Path(asked.folder) / CONFIG):
+    if asked.requeue and asked.folder is not None and sharding.seen_by_writer(Path(asked.folder) / CONFIG):
         return StoredRun(asked, Path(asked.folder))
     return NewRun(asked)

@@ -56,8 +56,8 @@ def ctf_table(path: str) -> CTFParams:
 
 def details(config: SimulateConfig) -> dict[str, Any]:
     """Return where the structures came from, for truth.json."""
-    source = {"models": list(config.models), "maps": list(config.maps)}
-    source = {key: value for key, value in source.items() if value}
+    given = {"models": list(config.models), "maps": list(config.maps)}
+    source: dict[str, Any] = {key: names for key, names in given.items() if names}
     if not source:
         seed, diameter = _generated(config)
         source = {"generated": True, "complex_seed": seed, "diameter": diameter}

@@ -23,8 +23,9 @@ there for voxels, here for Gaussians.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property, partial, reduce
 
 import jax
 import jax.numpy as jnp
@@ -228,13 +229,14 @@ def _linearised(
     across = jnp.einsum("ai,nir->arn", observation.pose.rotation[:2], displacement, precision=HIGHEST)
     kx, ky = imaging.frequencies()
     sets = layout.chosen(position=across * mixture.amplitude, amplitude=[amplitude.T])
-    effects = layout.chosen(
+    effects: list[Callable[[Array], Array]] = layout.chosen(
         position=[partial(shifted, frequency=kx), partial(shifted, frequency=ky)], amplitude=[lambda made: made]
     )
     amplitudes = jnp.concatenate([mixture.amplitude[None], *sets])
     made, target = imaging.whitened(image, mixture, amplitudes, observation)
     parts = jnp.split(made[1:], len(sets))
-    return sum(effect(part) for effect, part in zip(effects, parts, strict=True)), target - made[0]
+    changes = (effect(part) for effect, part in zip(effects, parts, strict=True))
+    return reduce(jnp.add, changes), target - made[0]
 
 
 def _in_all_units(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from libhetero.pipelines.run.asked import RefineConfig
 from libhetero.pipelines.run.configuration import CONFIG
@@ -14,6 +14,7 @@ from libhetero.pipelines.run.stored import StoredRun
 from libhetero.training import sharding
 
 
+@runtime_checkable
 class WantedRun(Protocol):
     """A run as it was asked for: `NewRun` or `StoredRun`."""
 

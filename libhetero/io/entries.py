@@ -90,7 +90,7 @@ def assemble(
     pose = None
     if entries.rotation is not None:
         shift = _shift_angstrom(entries, box, pixel, pixel_size is not None)
-        pose = Pose(entries.rotation.astype(np.float32), shift.astype(np.float32))
+        pose = Pose(rotation=entries.rotation.astype(np.float32), shift=shift.astype(np.float32))
     return ParticleSet(
         files=files,
         file_id=file_id,

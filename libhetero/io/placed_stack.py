@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from libhetero.files import flush_to_disk
 from libhetero.io.mrc import HEADER_SIZE, make_header
 from libhetero.io.pixel_statistics import PixelStatistics
 
@@ -57,7 +58,7 @@ class PlacedStack:
 
         try:
             yield write
-            os.fsync(descriptor)
+            flush_to_disk(self.path)
         finally:
             os.close(descriptor)
 

@@ -40,7 +40,8 @@ from libhetero.pipelines.run.asked import RefineConfig
 from libhetero.pipelines.run.configuration import new_config
 from libhetero.pipelines.run.image_cache import cached
 from libhetero.records import CTFParams, Gaussians, ParticleSet, Pose
-from libhetero.simulate.imaging import CTFSampling, ctf_from, pose_from
+from libhetero.simulate.configuration import CTFSampling
+from libhetero.simulate.imaging import ctf_from, pose_from
 from libhetero.training import sharding
 from libhetero.training.configuration import PreprocessConfig, TrainingConfig
 from libhetero.training.feed import ParticleFeed

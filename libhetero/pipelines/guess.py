@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from libhetero.configuration import check_options, option
+from libhetero.configuration import check_options, option, same_as
 from libhetero.errors import ConfigurationError
+from libhetero.models.gmm.config import GmmConfig
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,8 @@ class GuessConfig:
         help="half-maps of the map",
         shown_default="MAP_half1 and MAP_half2 beside it, if there",
     )
-    symmetry: str = option(
-        "c1", "--sym", metavar="GROUP", help="symmetry of the map, c4, d2, t, o, i …; the Gaussians are one unit"
+    symmetry: str = same_as(
+        GmmConfig, "symmetry", group="", help="symmetry of the map, c4, d2, t, o, i …; the Gaussians are one unit"
     )
     views: bool = option(
         False, "--trainmodel", help="refine at the end against projections of the map, all directions at once"

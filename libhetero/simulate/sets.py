@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from libhetero.records import CTFParams
 from libhetero.simulate.bodies import Body
 from libhetero.simulate.complex import Complex
-from libhetero.simulate.imaging import ImagingConfig
+from libhetero.simulate.configuration import PRESENT, ImagingConfig, StateConfig
 from libhetero.simulate.simulation import Simulation
-from libhetero.simulate.states import StateConfig
 from libhetero.simulate.structures import BeadStructure, Structure, bodies_of_structure, check_fits
 
 BODIES_KEPT = 512 * 2**20  # bytes of bodies held in memory; others are made again when needed
@@ -84,7 +83,10 @@ class BodyCache:
 
 
 def assembly_of(
-    structure: Structure | Complex, imaging: ImagingConfig, probability: float = 0.5, ctf_table: CTFParams | None = None
+    structure: Structure | Complex,
+    imaging: ImagingConfig,
+    probability: float = PRESENT,
+    ctf_table: CTFParams | None = None,
 ) -> Simulation:
     """Simulate a structure whose pieces besides the core are each present with `probability`."""
     states = StateConfig(probability=probability)

@@ -22,16 +22,9 @@ import numpy as np
 
 from libhetero.records import CTFParams, Pose
 from libhetero.simulate.bodies import Body, PreparedBodies, prepare_bodies, project_bodies
-from libhetero.simulate.imaging import (
-    ImagingConfig,
-    add_noise,
-    ctf_from,
-    ctf_of_table,
-    observe,
-    particle_key,
-    pose_from,
-)
-from libhetero.simulate.states import StateConfig, assign_structures, state_from, state_number
+from libhetero.simulate.configuration import ImagingConfig, StateConfig
+from libhetero.simulate.imaging import add_noise, ctf_from, ctf_of_table, observe, particle_key, pose_from
+from libhetero.simulate.states import assign_structures, state_from, state_number
 from libhetero.simulate.structures import Structure
 
 CHUNK = 32  # particles rendered by one call of the compiled function

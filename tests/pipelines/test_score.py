@@ -33,7 +33,7 @@ def assembly(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def motion(tmp_path_factory):
-    return simulated(tmp_path_factory.mktemp("score") / "motion", "motion", 16, max_angle=30.0)
+    return simulated(tmp_path_factory.mktemp("score") / "motion", "motion", 16, max_angle=np.radians(30.0))
 
 
 def scored(monkeypatch, run, truth, **options):

@@ -11,10 +11,10 @@ from libhetero.physics.fourier import crop_fourier_image, fourier_image, real_im
 from libhetero.records import CTFParams
 from libhetero.simulate import simulation as rendering
 from libhetero.simulate.complex import generate_complex, generate_mixture
-from libhetero.simulate.imaging import ImagingConfig
+from libhetero.simulate.configuration import ImagingConfig, StateConfig
 from libhetero.simulate.sets import assembly_of, mixture_of, motion_of
 from libhetero.simulate.simulation import Block, Simulation, collect
-from libhetero.simulate.states import StateConfig, assign_structures
+from libhetero.simulate.states import assign_structures
 
 IMAGING = ImagingConfig(particles=200, box_size=24, pixel_size=5.0, snr=0.5, seed=3)
 
@@ -193,11 +193,11 @@ def test_ctf_may_come_from_a_table(assembly: Simulation) -> None:
 @pytest.mark.parametrize(
     "change, words",
     [
-        ({"box_size": 25}, "even"),
-        ({"particles": 0}, "at least 1"),
-        ({"snr": -1.0}, "more than 0"),
-        ({"crop": 32}, "at most the box size"),
-        ({"pixel_size": 0.0}, "more than 0"),
+        ({"box_size": 25}, "--box: expected an even number, 8 or more; got 25"),
+        ({"particles": 0}, "--n: expected 1 or more; got 0"),
+        ({"snr": -1.0}, "--snr: expected more than 0; got -1"),
+        ({"crop": 32}, "--crop: expected at most the box of 24 pixels; got 32"),
+        ({"pixel_size": 0.0}, "--apix: expected more than 0; got 0"),
         ({"contrast": 0}, "1 or -1"),
     ],
 )

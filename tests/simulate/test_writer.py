@@ -19,7 +19,7 @@ from libhetero.physics.rotations import axis_angle_to_matrix
 from libhetero.records import CTFParams, Gaussians
 from libhetero.simulate import steps, tables
 from libhetero.simulate.complex import BEAD_SIGMA, generate_complex, generate_member, generate_mixture
-from libhetero.simulate.imaging import ImagingConfig
+from libhetero.simulate.configuration import ImagingConfig
 from libhetero.simulate.part import Part
 from libhetero.simulate.sets import assembly_of, mixture_of, motion_of
 from libhetero.simulate.tables import write_tables

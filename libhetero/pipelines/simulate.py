@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import logging
 import math
 import os
@@ -281,8 +280,7 @@ def ctf_table(path: str) -> CTFParams:
     ctf = read_particles(path, need_images=False).ctf
     if ctf is None:
         raise DataError(f"{path}: no CTF in this list; give another one, or leave out --ctf-from.")
-    names = [field.name for field in dataclasses.fields(CTFParams)]
-    return CTFParams(**{name: np.asarray(getattr(ctf, name), np.float32) for name in names})
+    return CTFParams(**{name: np.asarray(column, np.float32) for name, column in ctf.columns().items()})
 
 
 def _ctf_sampling(config: SimulateConfig) -> CTFSampling | None:

@@ -147,7 +147,7 @@ def cache_path(feed: ParticleFeed, folder: str | os.PathLike) -> Path:
     if particles.phase_flipped:
         said["pixel_size"] = particles.uniform_pixel_size()
         _, ctf = particles.poses_and_ctfs()
-        arrays += [getattr(ctf, item.name) for item in dataclasses.fields(ctf)]
+        arrays += ctf.columns().values()
     digest.update(json.dumps(said, sort_keys=True).encode())
     for array in arrays:
         digest.update(np.ascontiguousarray(array).tobytes())

@@ -9,6 +9,7 @@ import pytest
 
 from libhetero.models.gmm.changes import changed, linear_tangents
 from libhetero.models.gmm.config import GmmConfig
+from libhetero.models.gmm.latent.posterior import draw
 from libhetero.models.gmm.latent.subspace import Imaging, gauss_newton
 from libhetero.models.gmm.latent.subspace_fit import (
     find_subspace,
@@ -152,6 +153,16 @@ def test_particles_without_weight_have_no_normal_equations():
     for all_of_them, kept in zip(whole, some, strict=True):
         assert len(kept) == 2
         np.testing.assert_allclose(kept, all_of_them[[0, 2]], atol=1e-5 * np.abs(all_of_them).max())
+
+
+def test_draws_about_a_latent_are_those_of_its_posterior():
+    """Mean and covariance of many draws of one particle, the inverse of its precision."""
+    precision = np.array([[2.0, 0.8, 0.0], [0.8, 3.0, -0.5], [0.0, -0.5, 1.0]], np.float32)
+    mean = np.array([1.0, -2.0, 0.5], np.float32)
+    count = 40_000
+    drawn = quick_jit(draw)(np.tile(mean, (count, 1)), np.tile(precision, (count, 1, 1)), jax.random.key(0))
+    np.testing.assert_allclose(drawn.mean(axis=0), mean, atol=0.02)
+    np.testing.assert_allclose(np.cov(drawn, rowvar=False), np.linalg.inv(precision), atol=0.03)
 
 
 def linear_problem(rank: int, particles_: int = 600, last: float = 1.0):

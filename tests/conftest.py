@@ -1,7 +1,10 @@
-"""Four virtual CPU devices for every test, chosen before JAX starts; programs as modules."""
+"""Four virtual CPU devices and quick compilation for every test, chosen before JAX starts; programs as modules."""
 
+import atexit
 import importlib.util
 import os
+import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -9,13 +12,15 @@ from types import ModuleType
 import pytest
 
 os.environ["JAX_PLATFORMS"] = "cpu"
-os.environ["XLA_FLAGS"] = " ".join(
-    [
-        "--xla_force_host_platform_device_count=4",
-        "--xla_backend_optimization_level=0",
-        "--xla_llvm_disable_expensive_passes=true",
-    ]
-)
+os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=4"
+# Half the time to compile, to slower code, which is right for data this small; processes that tests start inherit it.
+os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "true"
+# What one worker, or a process that a test starts, has compiled, the others find. pytest's own process makes the folder.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="libhetero-tests-")
+    atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
 PROJECT = Path(__file__).resolve().parent.parent
 

@@ -25,7 +25,7 @@ from libhetero.pipelines.simulate import (
     parse_b_factor,
     parse_share,
 )
-from tests.pipelines.test_refine import HYPE
+from tests.making.commands import HYPE
 from tests.reference.shared_data import shared_file
 
 SMALL = ["--n", "40", "--box", "24", "--apix", "5", "--diameter", "70", "--threads", "2"]

@@ -11,11 +11,10 @@ from libhetero.pipelines.run.start import RunStart
 from libhetero.training.budget import step_cost
 from libhetero.training.optimiser import TrainingConfig
 from programs.e2hype_refine import main
-from tests.pipelines.test_refine import HYPE
-from tests.pipelines.tiny_set import write_tiny_set
-from tests.training.toy import Toy, make_feed
-
-pytestmark = pytest.mark.usefixtures("compiled_once")
+from tests.making.commands import HYPE
+from tests.making.feeds import make_feed
+from tests.making.sets import write_tiny_set
+from tests.making.toys import Toy
 
 
 @pytest.fixture

@@ -12,8 +12,9 @@ from libhetero.io import write_latent
 from libhetero.physics.gaussians import gaussians_to_volume
 from libhetero.pipelines.run.folder import DataConfig, Run
 from libhetero.records import Gaussians
-from tests.analysis.synthetic import complex_of_pieces
-from tests.training.toy import make_feed, make_particles
+from tests.making.feeds import make_feed
+from tests.making.particles import make_particles
+from tests.making.pieces import complex_of_pieces
 
 BOX, PIXEL = 16, 10.0
 

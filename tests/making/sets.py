@@ -15,7 +15,7 @@ from libhetero.physics.fourier import real_image
 from libhetero.physics.gaussians import project_gaussians
 from libhetero.physics.rotations import random_rotations
 from libhetero.records import Gaussians, ParticleSet, Pose
-from tests.training.toy import make_particles
+from tests.making.particles import make_particles
 
 BOX, PIXEL = 16, 8.0
 

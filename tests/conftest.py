@@ -15,7 +15,7 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=4"
 # Half the time to compile, to slower code, which is right for data this small; processes that tests start inherit it.
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "true"
-# What one worker, or a process that a test starts, has compiled, the others find. pytest's own process makes the folder.
+# Half the time to compile, to slower code, which is right for data this small. Processes that tests start take it over.
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="libhetero-tests-")
     atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)

@@ -1,4 +1,4 @@
-"""A training run that meets a fault; started as a process of its own by test_faults.py."""
+"""A training run that meets a fault; started as a process of its own by training/test_faults.py."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""One process of a training run over two; started by test_processes.py."""
+"""One process of a training run over two; started by training/test_processes.py."""
 
 import dataclasses
 import json

@@ -18,7 +18,7 @@ from tests.making.feeds import make_feed
 from tests.making.toys import Toy
 
 PROJECT = Path(__file__).resolve().parents[2]
-COMMAND = [sys.executable, str(PROJECT / "tests" / "training" / "faulty.py")]
+COMMAND = [sys.executable, str(PROJECT / "tests" / "making" / "faulty_run.py")]
 SMALL_DISK = "mount -t tmpfs -o size=4m none {0} && exec {1} {0}/run {2}"
 
 

@@ -19,7 +19,7 @@ os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "true"
 # One thread of NumPy's and scikit-learn's products: those of several workers would wait for each other.
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(name, "1")
-# What one worker, or a process that a test starts, has compiled, the others find. pytest's own process makes the folder.
+# What a worker, or a process that a test starts, has compiled, the others find. pytest's own process makes the folder.
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="libhetero-tests-")
     atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)

@@ -4,12 +4,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tests.models.tiny_models import GMM, mixture, quick_jit, random_params
 
 from libhetero.errors import ConfigurationError
 from libhetero.models.gmm.config import GmmConfig
 from libhetero.models.gmm.decoder import DECODERS, make_decoder
 from libhetero.models.gmm.decoder.topology import build_topology
-from tests.models.tiny_models import GMM, mixture, quick_jit, random_params
 
 PUBLISHED = {"architecture": "published", "attention_groups": 0}
 CASES = [*((name, {}) for name in DECODERS), ("pointtransformer", PUBLISHED)]

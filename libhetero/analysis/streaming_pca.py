@@ -73,11 +73,11 @@ def reduce_stream(
     everything = np.arange(count)
     held = min(sample, count)
     chosen = np.sort(np.random.default_rng(seed).choice(count, held, replace=False))
-    rows, filled = None, 0
+    rows, filled = np.empty((0, 0), np.float32), 0
     for block in blocks(chosen):
         if block.shape[1] <= components:
             return np.concatenate([np.asarray(some) for some in blocks(everything)]), None
-        if rows is None:
+        if filled == 0:
             rows = np.empty((held, block.shape[1]), np.float32)
         rows[filled : filled + len(block)] = block
         filled += len(block)

@@ -156,8 +156,5 @@ def _default(field: dataclasses.Field[Any], said: Option) -> str:
     default = said.otherwise if field.default is None else field.default
     if default in (None, dataclasses.MISSING, "", ()) or isinstance(default, bool):
         return ""
-    return " ".join(map(_number, default)) if isinstance(default, tuple) else _number(default)
-
-
-def _number(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    values = default if isinstance(default, tuple) else (default,)
+    return " ".join(f"{value / said.scale:g}" if isinstance(value, float) else str(value) for value in values)

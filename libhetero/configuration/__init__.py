@@ -8,6 +8,7 @@ neither NumPy nor JAX.
 
 from libhetero.configuration.files import from_dict, read_json, to_dict, write_json
 from libhetero.configuration.options import (
+    ABSENT,
     Option,
     asked,
     check_options,
@@ -24,6 +25,7 @@ from libhetero.configuration.options import (
 )
 
 __all__ = [
+    "ABSENT",
     "Option",
     "asked",
     "check_options",

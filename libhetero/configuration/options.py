@@ -53,6 +53,7 @@ class Option:
     above: float | None = None
     below: float | None = None
     even: bool = False
+    scale: float = 1.0
     constants: Mapping[str, tuple[Any, str]] = dataclasses.field(default_factory=dict)
     parse: Callable[[str], Any] | None = None
     check: Callable[[Any], str | None] | None = None
@@ -82,6 +83,7 @@ def option(default: Any = ABSENT, *flags: str, help: str, **said: Any) -> Any:
     choices : the values allowed, or those of each of several.
     least, most, above, below : limits of a number, or of each of several; the last two are not reached.
     even : whether a number must be even.
+    scale : internal units in one of those that users type and read, such as 1e4 for Å in µm.
     constants : {flag: (value, help)} of flags that take no argument and set the field.
     parse : makes the value of its text, raising ValueError with what was expected; None goes by the annotation.
     check : says of the whole value what was expected in its place; None accepts it.
@@ -196,14 +198,15 @@ def check_options(configuration: Any) -> None:
             continue
         expected, found = _refusal(said, value)
         if expected is not None:
-            raise ConfigurationError(f"{named(configuration, field.name)}: expected {expected}; got {_shown(found)}.")
+            got = _shown(found, said.scale)
+            raise ConfigurationError(f"{named(configuration, field.name)}: expected {expected}; got {got}.")
     _check_company(configuration)
     _check_exclusion(configuration)
 
 
 def refused(configuration: Any, name: str, expected: str) -> ConfigurationError:
     """Return the refusal of a field that does not go with another, to be raised, in the words of `check_options`."""
-    got = _shown(getattr(configuration, name))
+    got = _shown(getattr(configuration, name), declared(configuration, name).scale)
     return ConfigurationError(f"{named(configuration, name)}: expected {expected}; got {got}.")
 
 
@@ -238,17 +241,20 @@ def _within(said: Option, value: float) -> bool:
 
 def described_limits(said: Option) -> str:
     """Return the limits in words: "an even number, 8 or more", "0 to 1", "more than 0 and at most 1"."""
-    if said.least is not None and said.most is not None:
-        words = [f"{said.least:g} to {said.most:g}"]
+    least, most, above, below = (
+        None if limit is None else f"{limit / said.scale:g}"
+        for limit in (said.least, said.most, said.above, said.below)
+    )
+    if least is not None and most is not None:
+        words = [f"{least} to {most}"]
     else:
-        words = [] if said.above is None else [f"more than {said.above:g}"]
-        words += [] if said.least is None else [f"{said.least:g} or more"]
-        words += [] if said.most is None else [f"at most {said.most:g}"]
-        words += [] if said.below is None else [f"less than {said.below:g}"]
-    limits = " and ".join(words)
+        words = [] if above is None else [f"more than {above}"]
+        words += [] if least is None else [f"{least} or more"]
+        words += [] if most is None else [f"at most {most}"]
+        words += [] if below is None else [f"less than {below}"]
     if said.even:
-        return f"an even number, {limits}" if limits else "an even number"
-    return limits
+        return ", ".join(["an even number", *words])
+    return " and ".join(words)
 
 
 def _check_company(configuration: Any) -> None:
@@ -282,10 +288,12 @@ def _joined(values: Sequence[Any]) -> str:
     return " or ".join(words) if len(words) < 3 else f"one of {', '.join(words)}"
 
 
-def _shown(value: Any) -> str:
+def _shown(value: Any, scale: float) -> str:
     if isinstance(value, tuple):
-        return " ".join(map(_shown, value)) or "none"
-    return f"{value:g}" if isinstance(value, float) else repr(value) if isinstance(value, str) else str(value)
+        return " ".join(_shown(item, scale) for item in value) or "none"
+    if isinstance(value, float):
+        return f"{value / scale:g}"
+    return repr(value) if isinstance(value, str) else str(value)
 
 
 def parsed_value(kind: type, name: str, text: str) -> Any:
@@ -304,7 +312,8 @@ def parsed_value(kind: type, name: str, text: str) -> Any:
         hint = next(part for part in typing.get_args(hint) if part is not type(None))
     if said.count is not None or said.repeated:  # each of the values by itself
         hint = typing.get_args(hint)[0]
-    return _typed(hint, text)
+    value = _typed(hint, text)
+    return value if said.scale == 1 else value * said.scale
 
 
 def _typed(hint: Any, text: str) -> Any:

@@ -13,6 +13,7 @@ import os
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float, Shaped
 from scipy.spatial.transform import Rotation
 
 from libhetero.errors import DataError
@@ -30,7 +31,7 @@ class CsTable:
     """A .cs file whole: its path and its record array."""
 
     path: str
-    particles: np.ndarray
+    particles: Shaped[np.ndarray, "particles"]
 
 
 def read_table(path: str | os.PathLike) -> CsTable:
@@ -46,16 +47,20 @@ def read_table(path: str | os.PathLike) -> CsTable:
     except (ValueError, EOFError, OSError) as error:
         reason = " ".join(str(error).split())[:100]
         raise DataError(f"{path}: not a cryoSPARC table ({reason}); export it again.") from None
-    if not isinstance(table, np.ndarray) or not table.dtype.names:
+    if not isinstance(table, np.ndarray) or not _names(table):
         raise DataError(f"{path}: no named columns; expected a cryoSPARC particle table.")
     return CsTable(str(path), table)
+
+
+def _names(rows: np.ndarray) -> tuple[str, ...]:
+    return rows.dtype.names or ()
 
 
 def read_cs(path: str | os.PathLike) -> Entries:
     """Read a particle table."""
     table = read_table(path)
     rows = table.particles
-    if "blob/path" not in rows.dtype.names:
+    if "blob/path" not in _names(rows):
         if len(rows) == 0:
             return _empty(table)
         raise DataError(
@@ -65,8 +70,8 @@ def read_cs(path: str | os.PathLike) -> Entries:
     paths = [value.decode("utf-8", "replace").lstrip(">") for value in rows["blob/path"]]
     names, name_id = unique_names(paths)
     pose = read_pose(rows)
-    signs = set(np.sign(rows["blob/sign"])) if "blob/sign" in rows.dtype.names else set()
-    half = rows["alignments3D/split"] if "alignments3D/split" in rows.dtype.names else None
+    signs = set(np.sign(rows["blob/sign"])) if "blob/sign" in _names(rows) else set()
+    half = rows["alignments3D/split"] if "alignments3D/split" in _names(rows) else None
     return Entries(
         names=names,
         name_id=name_id,
@@ -89,9 +94,11 @@ def _empty(table: CsTable) -> Entries:
     return Entries((), nothing, nothing, source, nothing, np.zeros(0))
 
 
-def read_pose(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return R (N, 3, 3) and t (N, 2) in Å, or None when the table has no 3-D alignment."""
-    names = rows.dtype.names
+def read_pose(
+    rows: Shaped[np.ndarray, "particles"],
+) -> tuple[Float[np.ndarray, "particles 3 3"], Float[np.ndarray, "particles 2"]] | None:
+    """Return R and t in Å, or None when the table has no 3-D alignment."""
+    names = _names(rows)
     if "alignments3D/pose" not in names or "alignments3D/shift" not in names:
         return None
     vector = rows["alignments3D/pose"].astype(np.float64)
@@ -100,9 +107,9 @@ def read_pose(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     return rotation, -rows["alignments3D/shift"].astype(np.float64) * rows[size][:, None]
 
 
-def read_ctf(rows: np.ndarray) -> CTFParams | None:
+def read_ctf(rows: Shaped[np.ndarray, "particles"]) -> CTFParams | None:
     """Return the CTF (N,), or None when the table has none."""
-    found = {column.field: rows[column.cs] for column in CTF_COLUMNS if column.cs in rows.dtype.names}
+    found = {column.field: rows[column.cs] for column in CTF_COLUMNS if column.cs in _names(rows)}
     return None if lacking(found) else ctf_of_columns(found)
 
 
@@ -124,13 +131,13 @@ def write_cs(path: str | os.PathLike, particles: ParticleSet) -> None:
 
 def _put_pixel_size(rows: np.ndarray, particles: ParticleSet) -> None:
     """Renew every psize_A where another pixel size was given in place of the stated one."""
-    if not {"blob/psize_A", "blob/shape"} <= set(rows.dtype.names):
+    if not {"blob/psize_A", "blob/shape"} <= set(_names(rows)):
         return
     stated = rows["blob/psize_A"].astype(np.float64)
     pixel = renewed_pixel_size(particles, stated, rows["blob/shape"][:, 1].astype(np.int64))
     changed = pixel != stated
     ratio = pixel[changed] / np.where(stated > 0, stated, pixel)[changed]
-    for name in rows.dtype.names:
+    for name in _names(rows):
         if name.endswith("/psize_A"):
             old = rows[name][changed]
             rows[name][changed] = (old.T * ratio).T
@@ -141,12 +148,12 @@ def _put_pose(rows: np.ndarray, pose: Pose) -> np.ndarray:
     """Return the rows with the pose, writing what differs from the one they have."""
     old = read_pose(rows)
     if old is None:
-        kinds = [("alignments3D/pose", "<f4", (3,)), ("alignments3D/shift", "<f4", (2,))]
+        kinds: list[tuple] = [("alignments3D/pose", "<f4", (3,)), ("alignments3D/shift", "<f4", (2,))]
         kinds += [("alignments3D/psize_A", "<f4")]
         rows = _with_columns(rows, kinds)
         rows["alignments3D/psize_A"] = rows["blob/psize_A"]
         old = np.full((len(rows), 3, 3), np.nan), np.full((len(rows), 2), np.nan)
-    size = "alignments3D/psize_A" if "alignments3D/psize_A" in rows.dtype.names else "blob/psize_A"
+    size = "alignments3D/psize_A" if "alignments3D/psize_A" in _names(rows) else "blob/psize_A"
     if not np.allclose(old[0], pose.rotation, atol=2e-5):
         rotation = Rotation.from_matrix(np.asarray(pose.rotation, np.float64))
         rows["alignments3D/pose"] = rotation.inv().as_rotvec()
@@ -158,13 +165,13 @@ def _put_pose(rows: np.ndarray, pose: Pose) -> np.ndarray:
 def _put_ctf(rows: np.ndarray, ctf: CTFParams) -> None:
     for column in CTF_COLUMNS:
         name, values = column.cs, getattr(ctf, column.field)
-        if name in rows.dtype.names and not np.allclose(rows[name], values, rtol=1e-5, atol=1e-5):
+        if name in _names(rows) and not np.allclose(rows[name], values, rtol=1e-5, atol=1e-5):
             rows[name] = values
 
 
 def _with_columns(rows: np.ndarray, kinds: list[tuple]) -> np.ndarray:
     wider = np.zeros(len(rows), rows.dtype.descr + kinds)
-    for name in rows.dtype.names:
+    for name in _names(rows):
         wider[name] = rows[name]
     return wider
 

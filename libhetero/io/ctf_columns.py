@@ -59,7 +59,7 @@ CTF_COLUMNS = (
     CTFColumn("scale", "rlnCtfScalefactor", "ctf/scale", 9, "hetero_scale", absent=1.0),
 )
 OF_GROUP = tuple(column for column in CTF_COLUMNS if column.of_group)
-BESIDE_EMAN2 = tuple(column for column in CTF_COLUMNS if column.eman2 is not None)
+BESIDE_EMAN2 = {column.eman2: column for column in CTF_COLUMNS if column.eman2 is not None}
 
 
 def lacking(values: Mapping[str, np.ndarray | None]) -> list[CTFColumn]:
@@ -86,8 +86,8 @@ def ctf_of_columns(values: Mapping[str, np.ndarray | None], degrees: bool = Fals
 
 def beside_eman2(ctf: CTFParams) -> list[dict[str, float]]:
     """Return, for each of N particles, the keys that stand beside EMAN2's CTF, without those that say nothing."""
-    columns = [(column.eman2, column.absent, np.asarray(getattr(ctf, column.field))) for column in BESIDE_EMAN2]
+    columns = [(key, column.absent, np.asarray(getattr(ctf, column.field))) for key, column in BESIDE_EMAN2.items()]
     return [
         {key: float(values[i]) for key, absent, values in columns if values[i] != absent}
-        for i in range(len(ctf.defocus_u))
+        for i in range(len(np.asarray(ctf.defocus_u)))
     ]

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from libhetero.errors import DataError
 from libhetero.io import eman, hdf
@@ -28,7 +29,9 @@ def read_hdf(path: str | os.PathLike) -> Entries:
     return entries_from_values(values, (os.path.abspath(path),), np.zeros(count, int), rows, source, path)
 
 
-def write_hdf(path: str | os.PathLike, particles: ParticleSet, images: Iterable[np.ndarray] | None) -> None:
+def write_hdf(
+    path: str | os.PathLike, particles: ParticleSet, images: Iterable[Float[np.ndarray, "count n n"]] | None
+) -> None:
     """Write a stack; attributes of an .hdf it was read from are kept."""
     blocks = copy_blocks(particles) if images is None else images
     n, index = particles.uniform_box_size(), 0
@@ -57,8 +60,8 @@ def _attributes(particles: ParticleSet, i: int) -> dict[str, Any]:
         ctf = particles.ctf.take([i])
         fields = eman.fields_from_ctf(ctf, np.array([pixel_size]))[0]
         values["ctf"] = _ctf_string(values.get("ctf"), fields)
-        for column in BESIDE_EMAN2:
-            values.pop(column.eman2, None)
+        for key in BESIDE_EMAN2:
+            values.pop(key, None)
         values.update(beside_eman2(ctf)[0])
     if particles.phase_flipped:
         values["ctf_phase_flipped"] = 1

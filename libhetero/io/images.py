@@ -8,11 +8,12 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from libhetero.errors import DataError
 from libhetero.io import hdf
@@ -62,7 +63,7 @@ class ImageReader:
     def __len__(self) -> int:
         return len(self.particles)
 
-    def read(self, indices: np.ndarray) -> np.ndarray:
+    def read(self, indices: Sequence[int] | Int[np.ndarray, "count"]) -> Float[np.ndarray, "count n n"]:
         """Return images `indices` (places in the set), in that order.
 
         Returns

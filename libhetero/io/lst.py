@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from libhetero.errors import DataError
 from libhetero.files import replacing
@@ -34,7 +35,7 @@ HEADER_KEYS = (
     "ptcl3d_id",
     "hetero_half",
     "hetero_contrast",
-    *(column.eman2 for column in BESIDE_EMAN2),
+    *BESIDE_EMAN2,
 )
 
 
@@ -155,8 +156,7 @@ def _complete(
     for i, name in enumerate(names):
         if not name.endswith(hdf.SUFFIXES):
             continue
-        rows = np.flatnonzero(name_id == i)
-        rows = [row for row in rows if any(key not in values[row] for key in wanted)]
+        rows = [row for row in np.flatnonzero(name_id == i) if any(key not in values[row] for key in wanted)]
         if not rows:
             continue
         found = resolve_path(name, path, datadir)
@@ -187,14 +187,14 @@ def _ctf(values: list[dict[str, Any]], path: str | os.PathLike) -> CTFParams | N
         if missing:
             raise DataError(f"{where}: the CTF lacks {missing[0]}; fit the CTF again with EMAN2.")
         fields.append(ctf)
-    beside = {column.field: _beside(values, column) for column in BESIDE_EMAN2}
+    beside = {column.field: _beside(values, key, column) for key, column in BESIDE_EMAN2.items()}
     return eman.ctf_from_fields(fields, **beside)
 
 
-def _beside(values: list[dict[str, Any]], column: CTFColumn) -> np.ndarray:
+def _beside(values: list[dict[str, Any]], key: str, column: CTFColumn) -> Float[np.ndarray, "particles"]:
     """Return a parameter that stands beside EMAN2's CTF; a phase shift that nobody states is in its ampcont."""
-    absent = np.nan if column.field == "phase_shift" else column.absent
-    return np.array([float(v.get(column.eman2, absent)) for v in values])
+    absent = np.nan if column.field == "phase_shift" or column.absent is None else column.absent
+    return np.array([float(v.get(key, absent)) for v in values])
 
 
 def _all_or_none(values: list[dict[str, Any]], key: str, what: str, path: str | os.PathLike) -> bool:
@@ -255,8 +255,8 @@ def _all_values(particles: ParticleSet) -> Iterator[dict[str, Any]]:
     pose = particles.pose
     matrices = None if pose is None else eman.matrices_from_pose(pose, pixel_size)
     fields = None if ctf is None else eman.fields_from_ctf(ctf, pixel_size)
-    headers = None if ctf is None else _header_ctfs(particles)
-    beside = None if ctf is None else beside_eman2(ctf)
+    headers: list[Any] = [] if ctf is None else _header_ctfs(particles)
+    beside = [] if ctf is None else beside_eman2(ctf)
     for i, values in enumerate(_carried(particles)):
         values["apix_x"] = values["apix_y"] = float(f"{pixel_size[i]:.7g}")
         if matrices is not None and not _same_projection(values, matrices[i]):
@@ -264,8 +264,8 @@ def _all_values(particles: ParticleSet) -> Iterator[dict[str, Any]]:
             values["xform.projection"] = {"__class__": "Transform", "matrix": text}
         if fields is not None:
             _put_ctf(values, values.get("ctf", headers[i]), fields[i])
-            for column in BESIDE_EMAN2:
-                values.pop(column.eman2, None)
+            for key in BESIDE_EMAN2:
+                values.pop(key, None)
             values.update({key: float(f"{number:.7g}") for key, number in beside[i].items()})
         if particles.phase_flipped:
             values["ctf_phase_flipped"] = 1

@@ -13,12 +13,12 @@ import os
 import threading
 import warnings
 import weakref
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import mrcfile
 import numpy as np
+from jaxtyping import Float
 from mrcfile.dtypes import HEADER_DTYPE
 from mrcfile.utils import data_dtype_from_header
 
@@ -27,7 +27,7 @@ from libhetero.files import replacing
 from libhetero.io.paths import check_readable
 from libhetero.io.pixel_statistics import PixelStatistics
 from libhetero.io.positional import read_into
-from libhetero.io.stack import missing_image
+from libhetero.io.stack import Images, missing_image
 
 logger = logging.getLogger(__name__)
 
@@ -63,13 +63,13 @@ class MrcStack:
         self._opening = threading.Lock()
         self._descriptor: int | None = None
 
-    def read(self, index: int) -> np.ndarray:
+    def read(self, index: int) -> Float[np.ndarray, "rows columns"]:
         """Return one image as float32, (rows, columns)."""
         image = np.empty(self.shape, np.float32)
         self.read_run(index, [image])
         return image
 
-    def read_run(self, first: int, images: Sequence[np.ndarray]) -> None:
+    def read_run(self, first: int, images: Images) -> None:
         """Read the images `first`, `first` + 1, … into arrays, in one piece.
 
         Parameters
@@ -85,7 +85,7 @@ class MrcStack:
             raise DataError(missing_image(self, first if first < 0 else max(first, self.available)))
         direct = self._dtype == np.dtype(np.float32)
         stored = images if direct else np.empty((len(images), *self.shape), self._dtype)
-        self._fill([memoryview(image.reshape(-1).view(np.uint8)) for image in stored], first)
+        self._fill([image.reshape(-1).view(np.uint8).data for image in stored], first)
         if not direct:
             for image, values in zip(images, stored, strict=True):
                 image[:] = values
@@ -191,7 +191,7 @@ class MrcsWriter:
             self._resources = resources.pop_all()
         return self
 
-    def write(self, block: np.ndarray) -> None:
+    def write(self, block: Float[np.ndarray, "count n n"]) -> None:
         """Append images, (count, n, n) or (n, n)."""
         block = np.ascontiguousarray(block, "<f4").reshape(-1, *np.shape(block)[-2:])
         if block.shape[1:] != self._shape[1:]:
@@ -216,7 +216,7 @@ class MrcsWriter:
         self._file.write(header.tobytes())
 
 
-def read_map(path: str | os.PathLike) -> tuple[np.ndarray, float]:
+def read_map(path: str | os.PathLike) -> tuple[Float[np.ndarray, "z y x"], float]:
     """Return a map as float32 (z, y, x) and its pixel size in Å (0 when the header holds none).
 
     Compressed maps (.gz, .bz2) and permuted axes (mapc, mapr, maps) are understood.
@@ -244,7 +244,10 @@ def _to_zyx(data: np.ndarray, header: Any) -> np.ndarray:
 
 
 def write_map(
-    path: str | os.PathLike, volume: np.ndarray, pixel_size: float, origin: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    path: str | os.PathLike,
+    volume: Float[np.ndarray, "z y x"],
+    pixel_size: float,
+    origin: tuple[float, float, float] = (0.0, 0.0, 0.0),
 ) -> None:
     """Write a float32 map, (z, y, x) with voxels of `pixel_size` Å, the first at `origin` (x, y, z) Å."""
     volume = np.ascontiguousarray(volume, "<f4")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from libhetero.io.ctf_columns import OF_GROUP
 from libhetero.records import ParticleSet
@@ -10,7 +11,9 @@ from libhetero.records import ParticleSet
 SOURCE_LABELS = {"star": "rlnOpticsGroup", "cs": "ctf/exp_group_id"}
 
 
-def optics_groups(particles: ParticleSet, known: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+def optics_groups(
+    particles: ParticleSet, known: Float[np.ndarray, "groups values"] | None = None
+) -> tuple[Float[np.ndarray, "groups values"], Int[np.ndarray, "particles"]]:
     """Part particles by what they were taken with.
 
     Parameters
@@ -20,9 +23,9 @@ def optics_groups(particles: ParticleSet, known: np.ndarray | None = None) -> tu
 
     Returns
     -------
-    values : (G, 2 + K) box size, pixel size in Å and the K parameters of the CTF that are `OF_GROUP`;
-        (G, 2) without CTF.
-    group : (N,) int, row of `values` for each particle.
+    values : box size, pixel size in Å and the parameters of the CTF that are `OF_GROUP`, where there is one,
+        of each group.
+    group : row of `values` for each particle.
     """
     keys = [particles.box_size, np.round(particles.pixel_size, 6)]
     ctf = particles.ctf

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float
 
 from libhetero.errors import DataError
 from libhetero.io import cryodrgn, cs, hdf_particles, lst, mrc_particles, star, star_writer, txt
@@ -104,7 +105,7 @@ def _advice(suffix: str) -> str:
 
 
 def write_particles(
-    path: str | os.PathLike, particles: ParticleSet, images: Iterable[np.ndarray] | None = None
+    path: str | os.PathLike, particles: ParticleSet, images: Iterable[Float[np.ndarray, "count n n"]] | None = None
 ) -> None:
     """Write particles by suffix.
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
+from jaxtyping import Float
+
+Images = Sequence[Float[np.ndarray, "rows columns"]] | Float[np.ndarray, "count rows columns"]
 
 
+@runtime_checkable
 class Stack(Protocol):
     """A stack on disk, read image by image.
 
@@ -25,13 +29,13 @@ class Stack(Protocol):
     count: int
     available: int
     reach: int
-    shape: tuple[int, ...]
+    shape: tuple[int, int]
     pixel_size: float
 
-    def read(self, index: int) -> np.ndarray:
-        """Return one image as float32, (rows, columns)."""
+    def read(self, index: int) -> Float[np.ndarray, "rows columns"]:
+        """Return one image as float32."""
 
-    def read_run(self, first: int, images: Sequence[np.ndarray]) -> None:
+    def read_run(self, first: int, images: Images) -> None:
         """Read the images `first`, `first` + 1, … into float32 arrays (rows, columns)."""
 
     def close(self) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import starfile
+from jaxtyping import Float
 
 from libhetero.errors import DataError
 from libhetero.files import replacing
@@ -30,7 +31,9 @@ VERSION = "# version 30001"
 PIXEL_LABELS = {"rlnImagePixelSize": 1, "rlnPixelSize": 1, "rlnMagnification": -1}
 
 
-def write_star(path: str | os.PathLike, particles: ParticleSet, optics: np.ndarray | None = None) -> None:
+def write_star(
+    path: str | os.PathLike, particles: ParticleSet, optics: Float[np.ndarray, "groups values"] | None = None
+) -> None:
     """Write a particle list.
 
     A set that was read from a .star (or imported from one into a .lst) gets that table back, every

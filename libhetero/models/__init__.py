@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from libhetero.configuration import from_dict
 from libhetero.errors import ConfigurationError
 from libhetero.models.families import family_named
 
@@ -58,18 +57,17 @@ def create(
     return found.model().from_data(config, box_size=box_size, pixel_size=pixel_size, sample=sample, seed=seed, **start)
 
 
-def build(family: str, config: dict[str, Any], arrays: dict[str, np.ndarray]) -> ModelFamily:
+def build(family: str, config: Any, arrays: dict[str, np.ndarray]) -> ModelFamily:
     """Restore a model from what its run folder holds.
 
     Parameters
     ----------
     family : name of one of `families.FAMILIES`.
-    config : the model's configuration as JSON types.
+    config : its configuration.
     arrays : what `ModelFamily.arrays` returned when it was saved.
 
     Raises
     ------
-    ConfigurationError : unknown family or unknown configuration key.
+    ConfigurationError : unknown family.
     """
-    found = family_named(family)
-    return found.model().from_arrays(from_dict(found.config, config), arrays)
+    return family_named(family).model().from_arrays(config, arrays)

@@ -26,10 +26,11 @@ class Family:
     ----------
     name : as config.json says it.
     title : as users read it.
-    config : class of its configuration, with `preset` and `sample_size`.
+    config : class of its configuration, with `preset`, `settled`, `sample_size` and `symmetry`.
     model : imports and returns the class of its models.
-    chosen_by : field of the configuration whose flag chooses the family; None for the one taken without a word.
-    remedy : what to add to a command to have such a run.
+    chosen_by : field of the configuration that chooses the family where it is given; None for none.
+    flags : what a command has for such a run; "" for the family taken without a word.
+    whole_latents : whether mid_00.txt holds its latents as the decoder takes them; others are encoded again.
     mixtures : whether it starts from Gaussians and its models follow `libhetero.models.family.MixtureFamily`.
     training : fields of the training's configuration in which it differs from the declared defaults.
     preset_training : the same by preset, above `training`.
@@ -40,8 +41,9 @@ class Family:
     config: Any
     model: Callable[[], type[ModelFamily]]
     chosen_by: str | None = None
-    remedy: str = ""
+    flags: str = ""
     mixtures: bool = False
+    whole_latents: bool = False
     training: Mapping[str, Any] = field(default_factory=dict)
     preset_training: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
@@ -68,7 +70,6 @@ FAMILIES = (
         title="CryoHype",
         config=HypeConfig,
         model=_hype_model,
-        remedy="neither --pointtransformer nor --decoder",
         training={"optimiser": "muon", "learning_rate": 1e-3},
         preset_training={
             "small": {"learning_rate": 2e-3, "batch_size": 16, "ema_decay": 0.998},
@@ -87,8 +88,9 @@ FAMILIES = (
         config=GmmConfig,
         model=_gmm_model,
         chosen_by="decoder",
-        remedy="--pointtransformer or --decoder mlp",
+        flags="--pointtransformer or --decoder mlp",
         mixtures=True,
+        whole_latents=True,
         training={"learning_rate": 1e-3, "batch_size": 16, "ema_decay": 0.99},
     ),
 )

@@ -8,7 +8,8 @@ from libhetero.configuration import option
 from libhetero.errors import ConfigurationError
 
 MODEL = "model"  # heading of the help
-PRESETS = ("small", "default", "paper")  # of every family
+DEFAULT = "default"
+PRESETS = ("small", DEFAULT, "paper")  # of every family
 
 
 def precision_option() -> Any:

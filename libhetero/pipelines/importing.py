@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from libhetero.configuration import check_options, option
 from libhetero.errors import ConfigurationError
@@ -16,7 +17,7 @@ from libhetero.pipelines.run.data import ParticleListConfig
 FORMATS = (".lst", ".star", ".cs")
 
 
-def _output(flag: str, help: str, shown_default: str | None = None) -> str | None:
+def _output(flag: str, help: str, shown_default: str | None = None) -> Any:
     """Declare the list to write; one flag of several says it."""
     return option(None, flag, exclusive="output", metavar="FILE", help=help, shown_default=shown_default)
 

@@ -89,6 +89,7 @@ def run(config: ScoreConfig, progress: Callable[[float], None] = lambda fraction
     UserError : one line, if the run, the truth or the mask is missing or they do not fit.
     """
     # The parts load here, after parsing: `--help` is answered from the declarations above.
+    from libhetero.pipelines.decoding.gaussians import has_mixtures
     from libhetero.pipelines.run.folder import open_run
     from libhetero.pipelines.scoring.gaussians import score_gaussians
     from libhetero.pipelines.scoring.labels import score_labels
@@ -109,7 +110,7 @@ def run(config: ScoreConfig, progress: Callable[[float], None] = lambda fraction
     }
     if truth.kind != "motion":
         values["labels"] = score_labels(opened, truth, places, config.seed, config.batch_size)
-    if opened.model.family == "gmm" and truth.position is not None:
+    if has_mixtures(opened) and truth.position is not None:
         values["gaussians"] = score_gaussians(
             opened, truth, places, config.limit, config.batch_size, lambda f: progress(0.4 * f)
         )

@@ -19,18 +19,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from libhetero.records import CTFParams, Pose
+from libhetero.records import CTFParams, Observation, Pose
 from libhetero.simulate.bodies import Body, PreparedBodies, prepare_bodies, project_bodies
-from libhetero.simulate.imaging import (
-    ImagingConfig,
-    add_noise,
-    ctf_from,
-    ctf_of_table,
-    observe,
-    particle_key,
-    pose_from,
-)
-from libhetero.simulate.states import StateConfig, assign_structures, state_from, state_number
+from libhetero.simulate.configuration import ImagingConfig, StateConfig
+from libhetero.simulate.imaging import add_noise, ctf_from, ctf_of_table, observe, particle_key, pose_from
+from libhetero.simulate.states import assign_structures, state_from, state_number
 from libhetero.simulate.structures import Structure
 
 CHUNK = 32  # particles rendered by one call of the compiled function
@@ -202,7 +195,7 @@ class Simulation:
         """What of the imaging is compiled in: sets that differ in the rest share the code."""
         return dataclasses.replace(self.imaging, particles=1, seed=0, snr=None, contrast=1)
 
-    def _chunk(self, structure: int, bodies: PreparedBodies, deviation: np.ndarray, index: np.ndarray) -> Block:
+    def _chunk(self, structure: int, bodies: PreparedBodies, deviation: np.float32, index: np.ndarray) -> Block:
         rendered = _render(
             _padded(index, CHUNK), self.imaging.seed, bodies, deviation, self.ctf_table, self._compiled, self.states
         )
@@ -237,10 +230,11 @@ def _draw(
     max_shift = 0.05 * width if imaging.max_shift is None else imaging.max_shift
     key_drawn, key_noise = jax.random.split(particle_key(seed, index))
     deviates = jax.random.uniform(key_drawn, (8 + 2 * bodies,))
+    ctf = None
     if table is not None:
         ctf = ctf_of_table(deviates[5], table)
-    else:
-        ctf = None if imaging.ctf is None else ctf_from(deviates[5:8], imaging.ctf)
+    elif imaging.ctf is not None:
+        ctf = ctf_from(deviates[5:8], imaging.ctf)
     present, angle = state_from(deviates[8:].reshape(2, bodies), states)
     return pose_from(deviates[:5], max_shift), ctf, present, angle, key_noise
 
@@ -271,7 +265,7 @@ def _render(
         turned = angle if states.max_angle > 0 else None
         box, pixel_size = imaging.box_size, imaging.pixel_size
         projection = project_bodies(bodies, present, turned, pose, box, pixel_size, imaging.final_box)
-        image = add_noise(observe(projection, ctf, imaging), key, deviation, imaging)
+        image = add_noise(observe(projection, Observation(pose=pose, ctf=ctf), imaging), key, deviation, imaging)
         return image, pose, ctf, present, angle
 
     return jax.vmap(one)(index)

@@ -28,6 +28,7 @@ class PathConfig:
     steps: int = option(10, "--steps", "--niter", metavar="N", least=1, help="of the way")
     min_size: float = option(0.5, "--min_size", metavar="X", group="sizes", help="smallest, 5 % of all")
     levels: tuple[float, float] = option((0.5, 2.5), "--levels", count=2, metavar=("LOW", "HIGH"), help="range, µm")
+    height: float = option(5e3, "--height", scale=1e4, help="µm")
     models: tuple[str, ...] = option((), "--pdb", count="+", metavar="FILE", help="atomic models")
     noise: float = option(0.05, "--noise", parse=_scale, shown_default="5%", help="part of the signal")
     level: float | None = option(None, "--level", metavar="L", otherwise=0.25, help="density")
@@ -123,6 +124,7 @@ def test_what_is_not_given_takes_its_default():
         ("--min_size=-1e-3", "min_size", -1e-3),
         ("--levels 1 2", "levels", (1.0, 2.0)),
         ("--levels -1 2", "levels", (-1.0, 2.0)),
+        ("--height 2.5", "height", 2.5e4),
         ("--pdb a.pdb b.pdb --dark", "models", ("a.pdb", "b.pdb")),
         ("--noise 10%", "noise", 0.1),
         ("--level 3", "level", 3.0),
@@ -175,6 +177,7 @@ def test_help_says_each_option_once_with_its_default():
         "--steps N, --niter N of the way (default: 10)",
         "--min_size X smallest, 5 % of all (default: 0.5)",
         "--levels LOW HIGH range, µm (default: 0.5 2.5)",
+        "--height HEIGHT µm (default: 0.5)",
         "--noise NOISE part of the signal (default: 5%)",
         "--level L density (default: 0.25)",
         "--dark dark protein --noctf no CTF",

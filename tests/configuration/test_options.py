@@ -46,6 +46,8 @@ class WalkConfig:
     way: str = option("graph", "--way", choices=("graph", "direct"), help="from one to the next")
     axes: tuple[str, ...] = option(("x",), "--axes", count="+", choices=("x", "y", "z"), help="to walk along")
     limits: tuple[float, float] = option((0.5, 2.5), "--limits", count=2, least=0, help="of the height, µm")
+    turn: float = option(math.pi / 6, "--turn", scale=math.pi / 180, least=0, most=math.pi, help="degrees")
+    heights: tuple[float, float] = option((5e3, 2e4), "--heights", count=2, scale=1e4, above=0, help="µm")
     path: tuple[int, ...] | None = option(None, "--path", check=_two_or_more, help="particles to visit")
     sign: int | None = option(None, constants={"--up": (1, "upwards"), "--down": (-1, "downwards")}, help="of a step")
     flat: bool = option(False, "--flat", help="stay on the ground")
@@ -90,6 +92,8 @@ class ChoiceConfig:
         ({"way": "rail"}, "--way: expected graph or direct; got 'rail'."),
         ({"axes": ("x", "w")}, "--axes: expected one of x, y, z; got 'w'."),
         ({"limits": (0.5, -1.0)}, "--limits: expected 0 or more; got -1."),
+        ({"turn": 2 * math.pi}, "--turn: expected 0 to 180; got 360."),
+        ({"heights": (5e3, -1e4)}, "--heights: expected more than 0; got -1."),
         ({"path": (3,)}, "--path: expected two or more particles, such as 5,120; got 3."),
         ({"path": ()}, "--path: expected two or more particles, such as 5,120; got none."),
         ({"width": 0}, "width: expected 1 or more; got 0."),
@@ -146,6 +150,10 @@ def test_a_user_reads_the_flag_and_code_the_field():
     assert declared(WalkConfig, "steps").flags == ("--niter", "--steps")
 
 
+def test_of_flags_that_each_set_a_value_the_one_that_was_given_is_named():
+    assert [named(WalkConfig("run", sign=sign), "sign") for sign in (1, -1, None)] == ["--up", "--down", "--up"]
+
+
 def test_what_differs_from_its_default_was_asked_for():
     config = WalkConfig("run", share=0.25)
     assert [name for name, *_ in _names(config) if asked(config, name)] == ["folder", "share"]
@@ -176,6 +184,8 @@ def test_a_default_made_anew_is_not_shared():
         ("way", "direct", "direct"),
         ("axes", "y", "y"),
         ("limits", "2", 2.0),
+        ("turn", "180", math.pi),
+        ("heights", "2.5", 2.5e4),
         ("path", "3,4,", (3, 4)),
         ("flat", "yes", True),
         ("shoes", "False", False),

@@ -4,20 +4,21 @@ import dataclasses
 import math
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
 from libhetero.errors import ConfigurationError
 from libhetero.physics.fourier import crop_fourier_image, fourier_image, real_image
-from libhetero.records import CTFParams
 from libhetero.simulate import simulation as rendering
 from libhetero.simulate import steps
 from libhetero.simulate.complex import generate_complex
-from libhetero.simulate.imaging import ImagingConfig
+from libhetero.simulate.configuration import ImagingConfig, StateConfig
 from libhetero.simulate.sets import assembly_of, mixture_of, motion_of
 from libhetero.simulate.simulation import Block, Simulation
-from libhetero.simulate.states import StateConfig, assign_structures
-from tests.simulate.rendering import collect, made_mixture, noise_deviation, rendered, signal_variance
+from libhetero.simulate.states import assign_structures
+from tests.making.optics import two_microscopes
+from tests.making.rendering import collect, made_mixture, noise_deviation, rendered, signal_variance
 
 IMAGING = ImagingConfig(particles=200, box_size=24, pixel_size=5.0, snr=0.5, seed=3)
 
@@ -167,6 +168,11 @@ def _spectrum(noise: np.ndarray) -> np.ndarray:
     return np.mean(np.abs(np.fft.fft2(noise)) ** 2, axis=0)
 
 
+@jax.vmap
+def _cropped(image: jax.Array) -> jax.Array:
+    return real_image(crop_fourier_image(fourier_image(image), 12), 12)
+
+
 def test_cropping_keeps_signal_and_lowers_noise(assembly: Simulation, clean: np.ndarray) -> None:
     cropped = dataclasses.replace(assembly, imaging=dataclasses.replace(IMAGING, crop=12))
     assert (cropped.imaging.final_box, cropped.imaging.final_pixel_size) == (12, 10.0)
@@ -174,11 +180,9 @@ def test_cropping_keeps_signal_and_lowers_noise(assembly: Simulation, clean: np.
     assert np.isclose(deviation, noise_deviation(assembly), rtol=1e-5)
     (noisy,), (signal,) = list(rendered(cropped, deviation)), list(rendered(cropped, 0.0))
     assert noisy.images.shape == (200, 12, 12)
-    whole = crop_fourier_image(fourier_image(clean), 12)
-    np.testing.assert_allclose(signal.images, real_image(whole, 12), atol=1e-3)
+    np.testing.assert_allclose(signal.images, _cropped(clean), atol=1e-3)
     white = np.random.default_rng(0).normal(0, deviation, (2000, 24, 24)).astype(np.float32)
-    really = np.asarray(real_image(crop_fourier_image(fourier_image(white), 12), 12))
-    drawn, cropped_noise = _spectrum(noisy.images - signal.images), _spectrum(really)
+    drawn, cropped_noise = _spectrum(noisy.images - signal.images), _spectrum(np.asarray(_cropped(white)))
     below = np.ix_(*2 * [np.arange(12) != 6])
     assert np.isclose(drawn[below].mean(), cropped_noise[below].mean(), rtol=0.04)
     assert np.abs(drawn / cropped_noise - 1)[below].max() < 0.5
@@ -188,13 +192,10 @@ def test_cropping_keeps_signal_and_lowers_noise(assembly: Simulation, clean: np.
 
 
 def test_ctf_may_come_from_a_table(assembly: Simulation) -> None:
-    values = [
-        np.array([one, two], np.float32)
-        for one, two in ((1e4, 2e4), (1e4, 2e4), (0, 1), (300, 200), (2.7, 2.0), (0.1, 0.07), (0, 0), (5, 0), (1, 1))
-    ]
-    chosen = dataclasses.replace(assembly, ctf_table=CTFParams(*values))
+    table = two_microscopes(b_factor=[5, 0])
+    chosen = dataclasses.replace(assembly, ctf_table=table)
     drawn = chosen.truth(np.arange(100, dtype=np.int32), np.zeros(100, np.int32))
-    for name, column in zip(CTFParams.__dataclass_fields__, values, strict=True):
+    for name, column in vars(table).items():
         assert set(np.unique(getattr(drawn.ctf, name))) == set(np.unique(column))
     assert 30 < (drawn.ctf.voltage == 300).sum() < 70
 
@@ -202,11 +203,11 @@ def test_ctf_may_come_from_a_table(assembly: Simulation) -> None:
 @pytest.mark.parametrize(
     "change, words",
     [
-        ({"box_size": 25}, "even"),
-        ({"particles": 0}, "at least 1"),
-        ({"snr": -1.0}, "more than 0"),
-        ({"crop": 32}, "at most the box size"),
-        ({"pixel_size": 0.0}, "more than 0"),
+        ({"box_size": 25}, "--box: expected an even number, 8 or more; got 25"),
+        ({"particles": 0}, "--n: expected 1 or more; got 0"),
+        ({"snr": -1.0}, "--snr: expected more than 0; got -1"),
+        ({"crop": 32}, "--crop: expected at most the box of 24 pixels; got 32"),
+        ({"pixel_size": 0.0}, "--apix: expected more than 0; got 0"),
         ({"contrast": 0}, "1 or -1"),
     ],
 )

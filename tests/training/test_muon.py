@@ -10,7 +10,8 @@ import libhetero.physics  # noqa: F401  (records become pytrees)
 from libhetero.models.hype.config import HypeConfig
 from libhetero.models.hype.model import HypeModel
 from libhetero.records import Batch
-from libhetero.simulate.imaging import CTFSampling, ctf_from, pose_from
+from libhetero.simulate.configuration import CTFSampling
+from libhetero.simulate.imaging import ctf_from, pose_from
 from libhetero.training.muon import RATE, matrices, muon
 
 RANDOM = np.random.default_rng(0)

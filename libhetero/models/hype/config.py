@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 from libhetero.configuration import check_options, option, refused
 from libhetero.models.options import MODEL, precision_option, unknown_preset
@@ -14,6 +15,8 @@ GROUPS = 8  # of channels that the U-Net normalises together
 @dataclass(frozen=True)
 class HypeConfig:
     """Sizes and switches of the hypernetwork."""
+
+    symmetry: ClassVar[str] = "c1"  # every image has a whole volume of its own
 
     encoder: str = option(
         "transformer",
@@ -111,6 +114,10 @@ class HypeConfig:
                 "encoder_width",
                 f"a multiple of {GROUPS} for the U-Net, whose channels are normalised in {GROUPS} groups",
             )
+
+    def settled(self, stored: HypeConfig) -> HypeConfig:
+        """Return the same with what a run's particles have settled: nothing."""
+        return self
 
     def sample_size(self, box_size: int, usual: int) -> int:
         """Return how many particles the model's statistics are measured on."""

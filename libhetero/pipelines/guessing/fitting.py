@@ -9,7 +9,6 @@ from collections.abc import Callable
 import jax
 import numpy as np
 
-from libhetero.io import ImageReader
 from libhetero.metrics.fsc import resolution
 from libhetero.models.gmm.start.fit import (
     WORTH,
@@ -25,13 +24,11 @@ from libhetero.physics.gaussians import project_gaussians
 from libhetero.physics.symmetry import symmetric_copies
 from libhetero.pipelines.guess import GuessConfig
 from libhetero.pipelines.run.data import DataConfig
-from libhetero.pipelines.run.particles import load_particles
+from libhetero.pipelines.run.particles import feed_of, load_particles
 from libhetero.pipelines.run.preparation import SAMPLE, measured, of_finite_images
 from libhetero.records import Pose
 from libhetero.telling.progress import Progress
-from libhetero.training.bad_images import BadImages
-from libhetero.training.configuration import PreprocessConfig, TrainingConfig
-from libhetero.training.feed import ParticleFeed
+from libhetero.training.configuration import TrainingConfig
 from libhetero.training.loop import train
 from libhetero.training.preprocess import sample_indices
 
@@ -69,16 +66,17 @@ def fitted_to_map(config: GuessConfig, goal: MapToFit, advance: Callable[[float]
     return fitted
 
 
-def refined_to_particles(config: GuessConfig, goal: MapToFit, fitted: FittedMixture) -> FittedMixture:
+def refined_to_particles(listed: str, config: GuessConfig, goal: MapToFit, fitted: FittedMixture) -> FittedMixture:
     """Return the mixture as it explains the particles best, all of them by the same one.
 
     Parameters
     ----------
-    config : which particles.
+    listed : the particle list.
+    config : how.
     goal : the map, to say how well the mixture explains it still.
     fitted : to the map.
     """
-    data = DataConfig(config.particles)
+    data = DataConfig(listed)
     particles = load_particles(data)
     whole = symmetric_copies(jax.tree.map(np.asarray, fitted.gaussians), goal.operators)
     box, stored = particles.uniform_box_size(), particles.uniform_pixel_size()
@@ -86,16 +84,14 @@ def refined_to_particles(config: GuessConfig, goal: MapToFit, fitted: FittedMixt
     def project(pose: Pose) -> jax.Array:
         return project_gaussians(whole, pose, box, stored)
 
-    bad = BadImages(particles, data.max_bad)
-    preprocess = measured(PreprocessConfig(), particles, None, config.seed, project, bad)
-    feed = ParticleFeed(ImageReader(particles), particles, preprocess, bad)
+    feed = measured(feed_of(particles, data), None, config.seed, project)
     sample = of_finite_images(feed.batch(sample_indices(len(feed), SAMPLE, config.seed)))
     model = HomogeneousModel.from_data(
         fitted.gaussians, goal.operators, sample, feed.box_size, feed.pixel_size, config.max_resolution or 0.0
     )
     steps = -(-len(feed) // PARTICLE_TRAINING.batch_size)
     epochs = max(LEAST_EPOCHS, -(-LEAST_STEPS // steps))
-    LOGGER.info("%s: %d particles, %d epochs of %d steps", config.particles, len(feed), epochs, steps)
+    LOGGER.info("%s: %d particles, %d epochs of %d steps", listed, len(feed), epochs, steps)
     training = dataclasses.replace(PARTICLE_TRAINING, epochs=epochs, seed=config.seed)
     result = train(model, model.init(), feed, training)
     LOGGER.info(

@@ -8,7 +8,6 @@ log.jsonl, mid_00.txt, ptcls_00.lst, model_00.txt (Gaussian model), loss.png, sa
 
 from __future__ import annotations
 
-import dataclasses
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,41 +18,17 @@ import jax
 import numpy as np
 
 from libhetero import models
-from libhetero.configuration import from_dict, read_json, to_dict, write_json
-from libhetero.errors import ConfigurationError, DataError
+from libhetero.errors import DataError
 from libhetero.files import replacing
-from libhetero.io import ImageReader
 from libhetero.models.family import ModelFamily
-from libhetero.pipelines.run.data import DataConfig
+from libhetero.pipelines.run.configuration import RunConfig, read_config
 from libhetero.pipelines.run.image_cache import if_cached
-from libhetero.pipelines.run.particles import load_particles
+from libhetero.pipelines.run.particles import feed_of, load_particles
 from libhetero.records import Batch, ParticleSet
-from libhetero.training.bad_images import BadImages
 from libhetero.training.checkpoint import CheckpointFolder
-from libhetero.training.configuration import TrainingConfig
 from libhetero.training.feed import ParticleFeed, ordered_indices, prefetch, reader_threads
 
-FORMAT_VERSION = 2
-
-
-@dataclass(frozen=True)
-class RunConfig:
-    """config.json of a run folder.
-
-    Parameters
-    ----------
-    family : "hype" or "gmm".
-    model : configuration of the model, as JSON types.
-    training : how it is trained.
-    data : which particles.
-    format_version : of the folder.
-    """
-
-    family: str
-    model: dict[str, Any]
-    training: TrainingConfig
-    data: DataConfig
-    format_version: int = FORMAT_VERSION
+LATENTS = "mid_00.txt"  # written last
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +38,7 @@ class Run:
     Parameters
     ----------
     folder : the run folder.
-    config : what was asked for.
+    config : what it is.
     model : the model, see `libhetero.models.family`.
     params : its parameters (the running average where it was on).
     particles : with poses and CTF.
@@ -77,9 +52,7 @@ class Run:
 
     def feed(self) -> ParticleFeed:
         """Return the particles, prepared as they were in training."""
-        data, bad = self.config.data, BadImages(self.particles, self.config.data.max_bad)
-        feed = ParticleFeed(ImageReader(self.particles), self.particles, data.preprocess, bad)
-        return if_cached(feed, data.cache)
+        return if_cached(feed_of(self.particles, self.config.data), self.config.data.cache)
 
 
 def open_run(folder: str | Path) -> Run:
@@ -118,33 +91,10 @@ def feed_batches(feed: ParticleFeed, batch_size: int, indices: np.ndarray | None
     return prefetch(lambda index: feed.batch(index, batch_size), pieces, threads=reader_threads())
 
 
-def write_config(folder: Path, config: RunConfig) -> None:
-    """Write config.json."""
-    write_json(Path(folder) / "config.json", to_dict(config))
-
-
-def read_config(folder: Path) -> RunConfig:
-    """Read config.json; an unknown or missing key is an error."""
-    path = Path(folder) / "config.json"
-    values = read_json(path)
-    version = values.get("format_version")
-    if version != FORMAT_VERSION:
-        raise ConfigurationError(
-            f"{path}: format_version is {version}; this version reads {FORMAT_VERSION}. Use the version that wrote it."
-        )
-    missing = {item.name for item in dataclasses.fields(RunConfig)} - set(values)
-    if missing:
-        raise ConfigurationError(f"{path}: lacks {', '.join(sorted(missing))}; restore the file.")
-    try:
-        return from_dict(RunConfig, values)
-    except (ConfigurationError, TypeError) as error:
-        raise ConfigurationError(f"{path}: {error}") from error
-
-
 def write_arrays(folder: Path, model: ModelFamily) -> None:
     """Write model.npz beside its place and rename it there."""
     with replacing(Path(folder) / "model.npz") as beside:
-        np.savez(beside, **model.arrays())
+        np.savez(beside, **model.arrays())  # type: ignore[arg-type]  # none is called allow_pickle
 
 
 def read_arrays(folder: Path) -> dict[str, np.ndarray]:

@@ -146,7 +146,8 @@ def cache_path(feed: ParticleFeed, folder: str | os.PathLike) -> Path:
     arrays = [particles.file_id, particles.image_index]
     if particles.phase_flipped:
         said["pixel_size"] = particles.uniform_pixel_size()
-        arrays += [getattr(particles.ctf, item.name) for item in dataclasses.fields(particles.ctf)]
+        _, ctf = particles.poses_and_ctfs()
+        arrays += ctf.columns().values()
     digest.update(json.dumps(said, sort_keys=True).encode())
     for array in arrays:
         digest.update(np.ascontiguousarray(array).tobytes())

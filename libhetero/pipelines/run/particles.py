@@ -1,4 +1,4 @@
-"""The particles that a configuration names, read and checked."""
+"""The particles that a configuration names: read, checked, their images prepared."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import dataclasses
 import numpy as np
 
 from libhetero.errors import ConfigurationError, DataError
-from libhetero.io import check_particles, read_particles
+from libhetero.io import ImageReader, check_particles, read_particles
 from libhetero.pipelines.run.data import DataConfig, ParticleListConfig
 from libhetero.records import CTFParams, ParticleSet
+from libhetero.training.bad_images import BadImages
+from libhetero.training.feed import ParticleFeed
 
 
 def listed(data: ParticleListConfig) -> ParticleSet:
@@ -55,6 +57,11 @@ def load_particles(data: DataConfig) -> ParticleSet:
     _check_box(particles, data)
     particles.uniform_pixel_size()
     return particles
+
+
+def feed_of(particles: ParticleSet, data: DataConfig) -> ParticleFeed:
+    """Return particles with their images prepared as a configuration says."""
+    return ParticleFeed(ImageReader(particles), particles, data.preprocess, BadImages(particles, data.max_bad))
 
 
 def listed_particles(particles: ParticleSet, data: DataConfig) -> ParticleSet:

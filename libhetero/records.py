@@ -75,6 +75,10 @@ class CTFParams:
         """Return the parameters at `index` of the leading axis."""
         return _take(self, index)
 
+    def columns(self) -> dict[str, Any]:
+        """Return the parameters by name; what is absent (None) is left out."""
+        return {name: column for name, column in vars(self).items() if column is not None}
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Observation:

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int
 
+from libhetero.files import flush_to_disk
 from libhetero.io.mrc import HEADER_SIZE, make_header
 from libhetero.io.pixel_statistics import PixelStatistics
 
@@ -58,7 +59,7 @@ class PlacedStack:
 
         try:
             yield write
-            os.fsync(descriptor)
+            flush_to_disk(self.path)
         finally:
             os.close(descriptor)
 

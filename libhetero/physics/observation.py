@@ -48,11 +48,7 @@ def transfer_signs(ctf: CTFParams, frequencies: Float[np.ndarray, "*pixels 2"]) 
     frequencies : (x, y), 1/Å.
     """
     pixels = frequencies.ndim - 1
-    columns = {
-        name: np.asarray(value, np.float64).reshape(-1, *(1,) * pixels)
-        for name, value in vars(ctf).items()
-        if value is not None
-    }
+    columns = {name: np.asarray(value, np.float64).reshape(-1, *(1,) * pixels) for name, value in ctf.columns().items()}
     params = CTFParams(**columns)
     half_turns = np.floor(ctf_phase(params, frequencies.astype(np.float64), np) / np.pi).astype(np.int64)
     negative = (half_turns & 1).astype(bool) ^ (params.scale < 0)

@@ -12,6 +12,7 @@ from typing import Any
 
 from libhetero.configuration import check_options, option
 from libhetero.errors import ConfigurationError
+from libhetero.telling import duration
 
 LOGGER = logging.getLogger(__name__)
 REGIONS, PARTICLES = "regions", "particles"  # headings of the help
@@ -205,4 +206,4 @@ def _timed(what: str) -> Iterator[None]:
     LOGGER.info("%s …", what)
     start = time.monotonic()
     yield
-    LOGGER.info("%s: %.1f s", what, time.monotonic() - start)
+    LOGGER.info("%s: %s", what, duration(time.monotonic() - start))

@@ -8,7 +8,7 @@ from scipy.spatial.distance import pdist
 from libhetero.errors import ConfigurationError
 from libhetero.simulate.chain import JITTER, SPACING
 from libhetero.simulate.complex import Complex, generate_complex
-from tests.simulate.rendering import made_mixture
+from tests.making.rendering import made_mixture
 
 
 def _pieces(model: Complex) -> list[np.ndarray]:

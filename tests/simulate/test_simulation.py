@@ -10,7 +10,6 @@ import pytest
 
 from libhetero.errors import ConfigurationError
 from libhetero.physics.fourier import crop_fourier_image, fourier_image, real_image
-from libhetero.records import CTFParams
 from libhetero.simulate import simulation as rendering
 from libhetero.simulate import steps
 from libhetero.simulate.complex import generate_complex
@@ -18,7 +17,8 @@ from libhetero.simulate.configuration import ImagingConfig, StateConfig
 from libhetero.simulate.sets import assembly_of, mixture_of, motion_of
 from libhetero.simulate.simulation import Block, Simulation
 from libhetero.simulate.states import assign_structures
-from tests.simulate.rendering import collect, made_mixture, noise_deviation, rendered, signal_variance
+from tests.making.optics import two_microscopes
+from tests.making.rendering import collect, made_mixture, noise_deviation, rendered, signal_variance
 
 IMAGING = ImagingConfig(particles=200, box_size=24, pixel_size=5.0, snr=0.5, seed=3)
 
@@ -192,22 +192,11 @@ def test_cropping_keeps_signal_and_lowers_noise(assembly: Simulation, clean: np.
 
 
 def test_ctf_may_come_from_a_table(assembly: Simulation) -> None:
-    values = {
-        "defocus_u": (1e4, 2e4),
-        "defocus_v": (1e4, 2e4),
-        "defocus_angle": (0, 1),
-        "voltage": (300, 200),
-        "spherical_aberration": (2.7, 2.0),
-        "amplitude_contrast": (0.1, 0.07),
-        "phase_shift": (0, 0),
-        "b_factor": (5, 0),
-        "scale": (1, 1),
-    }
-    table = CTFParams(**{name: np.array(pair, np.float32) for name, pair in values.items()})
+    table = two_microscopes(b_factor=[5, 0])
     chosen = dataclasses.replace(assembly, ctf_table=table)
     drawn = chosen.truth(np.arange(100, dtype=np.int32), np.zeros(100, np.int32))
-    for name in values:
-        assert set(np.unique(getattr(drawn.ctf, name))) == set(np.unique(getattr(table, name)))
+    for name, column in vars(table).items():
+        assert set(np.unique(getattr(drawn.ctf, name))) == set(np.unique(column))
     assert 30 < (drawn.ctf.voltage == 300).sum() < 70
 
 

@@ -28,7 +28,7 @@ from libhetero.pipelines.run.particles import feed_of, listed_particles, load_pa
 from libhetero.pipelines.run.preparation import SAMPLE, measured, of_finite_images
 from libhetero.pipelines.run.reference import reference_projector
 from libhetero.pipelines.run.start import RunStart
-from libhetero.pipelines.run.starting_mixture import mobile_gaussians, starting_gaussians
+from libhetero.pipelines.run.starting_mixture import starting_mixture
 from libhetero.records import Batch
 from libhetero.training import sharding
 from libhetero.training.feed import ParticleFeed
@@ -59,7 +59,7 @@ class NewRun:
         project = reference_projector(config.data.reference, particles, config.model.symmetry)
         feed = measured(feed_of(particles, config.data), self.asked.contrast, config.training.seed, project)
         trained_on, _ = split(len(feed), config.training)
-        gaussians = starting_gaussians(config, feed)
+        gaussians, mobile = starting_mixture(config, feed)
         model = models.create(
             config.family,
             config.model,
@@ -67,7 +67,7 @@ class NewRun:
             pixel_size=feed.pixel_size,
             sample=_sample(config, feed, trained_on),
             gaussians=gaussians,
-            mobile=None if gaussians is None else mobile_gaussians(config, gaussians),
+            mobile=mobile,
             seed=config.training.seed,
         )
         _check_finite(model)

@@ -19,7 +19,7 @@ from libhetero.pipelines.run.image_cache import cached
 from libhetero.pipelines.run.lock import locked
 from libhetero.pipelines.run.particles import listed_particles
 from libhetero.pipelines.run.start import RunStart
-from libhetero.pipelines.run.watching import RunWatch
+from libhetero.pipelines.run.watching import RunWatch, shown_places
 from libhetero.training import sharding
 from libhetero.training.loop import TrainingResult, train
 
@@ -57,7 +57,8 @@ def _steps(
     model, config = start.model, start.config.training
     key = jax.random.key(config.seed)
     params = jax.eval_shape(model.init, key) if start.resumes else jax.jit(model.init)(key)
-    with RunWatch(folder, model, start.feed, config, tensorboard=tensorboard) as watch:
+    shown = shown_places(start.trained_on, config.seed)
+    with RunWatch(folder, model, start.feed, shown, tensorboard=tensorboard) as watch:
         return train(
             model,
             params,

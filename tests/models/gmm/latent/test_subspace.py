@@ -9,6 +9,7 @@ import pytest
 
 from libhetero.models.gmm.changes import changed, linear_tangents
 from libhetero.models.gmm.config import GmmConfig
+from libhetero.models.gmm.latent.posterior import draw
 from libhetero.models.gmm.latent.subspace import Imaging, gauss_newton
 from libhetero.models.gmm.latent.subspace_fit import (
     find_subspace,
@@ -24,7 +25,8 @@ from libhetero.physics.gaussians import group_quadrants, project_amplitudes, pro
 from libhetero.physics.quadrants import in_quadrants, weights_in_quadrants
 from libhetero.physics.symmetry import symmetric_copies, symmetry_operators
 from libhetero.records import Gaussians
-from tests.models.tiny_models import BOX, PIXEL, mixture, particles, quick_jit
+from tests.making.images import BOX, PIXEL, particles
+from tests.making.mixtures import mixture
 
 COUNT = 20  # Gaussians of the tiny mixture
 
@@ -137,7 +139,7 @@ def test_normal_equations_are_those_of_the_patches(symmetry, still):
     for number in range(3):
         target = fourier_image(batch.images[number]) * np.sqrt(2 * weights())
         target = jnp.concatenate([jnp.real(target).ravel(), jnp.imag(target).ravel()])
-        jacobian = quick_jit(jax.jacfwd(lambda change, n=number: whitened(change, n)))(jnp.zeros(8))
+        jacobian = jax.jit(jax.jacfwd(lambda change, n=number: whitened(change, n)))(jnp.zeros(8))
         expected = jacobian.T @ jacobian
         np.testing.assert_allclose(hessian[number], expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
         slope = jacobian.T @ (target - whitened(jnp.zeros(8), number))
@@ -152,6 +154,16 @@ def test_particles_without_weight_have_no_normal_equations():
     for all_of_them, kept in zip(whole, some, strict=True):
         assert len(kept) == 2
         np.testing.assert_allclose(kept, all_of_them[[0, 2]], atol=1e-5 * np.abs(all_of_them).max())
+
+
+def test_draws_about_a_latent_are_those_of_its_posterior():
+    """Mean and covariance of many draws of one particle, the inverse of its precision."""
+    precision = np.array([[2.0, 0.8, 0.0], [0.8, 3.0, -0.5], [0.0, -0.5, 1.0]], np.float32)
+    mean = np.array([1.0, -2.0, 0.5], np.float32)
+    count = 40_000
+    drawn = quick_jit(draw)(np.tile(mean, (count, 1)), np.tile(precision, (count, 1, 1)), jax.random.key(0))
+    np.testing.assert_allclose(drawn.mean(axis=0), mean, atol=0.02)
+    np.testing.assert_allclose(np.cov(drawn, rowvar=False), np.linalg.inv(precision), atol=0.03)
 
 
 def linear_problem(rank: int, particles_: int = 600, last: float = 1.0):
@@ -229,7 +241,7 @@ def changing_particles(count: int = 300) -> tuple:
     present = np.column_stack([1.6 * states + 0.2, np.ones(count)])[:, which].astype(np.float32)
     neutral = mixture()
 
-    @quick_jit
+    @jax.jit
     @jax.vmap
     def image(present, pose, ctf):
         made = Gaussians(neutral.position, neutral.amplitude * present, neutral.sigma)

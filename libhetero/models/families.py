@@ -26,7 +26,7 @@ class Family:
     ----------
     name : as config.json says it.
     title : as users read it.
-    config : class of its configuration, with `preset`, `settled` and `sample_size`.
+    config : class of its configuration, with `preset`, `settled`, `sample_size` and `symmetry`.
     model : imports and returns the class of its models.
     chosen_by : field of the configuration that chooses the family where it is given; None for none.
     flags : what a command has for such a run; "" for the family taken without a word.

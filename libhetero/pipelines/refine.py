@@ -6,7 +6,6 @@ import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,25 +16,9 @@ from libhetero.pipelines.run.defaults import described_defaults
 if TYPE_CHECKING:
     from libhetero.pipelines.run.budget import Budget
 
-__all__ = ["HEADINGS", "PARTS", "RefineConfig", "RefineResult", "described_defaults", "dry_run", "run"]
+__all__ = ["HEADINGS", "PARTS", "RefineConfig", "described_defaults", "dry_run", "run"]
 
 LOGGER = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class RefineResult:
-    """What a refinement leaves.
-
-    Parameters
-    ----------
-    folder : the run folder.
-    step : steps done.
-    finished : whether all of its epochs are done.
-    """
-
-    folder: Path
-    step: int
-    finished: bool
 
 
 def run(
@@ -45,7 +28,7 @@ def run(
     started: Callable[[Path], object] | None = None,
     progress: Callable[[float], None] | None = None,
     joined: Callable[[int, int], None] | None = None,
-) -> RefineResult:
+) -> Path:
     """Train, or go on training, and write the run folder.
 
     Parameters
@@ -56,30 +39,30 @@ def run(
     progress : called with the fraction done.
     joined : called with the index of this process and how many there are.
 
+    Returns
+    -------
+    The run folder.
+
     Raises
     ------
     StoppedEarly : the system asked to stop; a checkpoint is written.
     UserError : one line on what is wrong with options or files.
     """
     # The parts load here, after parsing: `--help` is answered from the declarations alone.
-    from libhetero.pipelines.run.new_folder import written
-    from libhetero.pipelines.run.start import start_of
-    from libhetero.pipelines.run.training import finished_step, trained
+    from libhetero.pipelines.run.training import trained
+    from libhetero.pipelines.run.wanted import wanted_run
     from libhetero.report.tensorboard import require_tensorboard
-    from libhetero.training import sharding
 
     if config.tensorboard:
         require_tensorboard()
     with _together(config, joined):
-        start = start_of(config)
-        folder = start.folder
-        if folder is None:
-            folder = written(start, config.folder, new_folder)
-            if started is not None and sharding.is_writer():
-                started(folder)
-        elif config.requeue and (step := finished_step(folder)) is not None:
-            LOGGER.info("%s: this run is finished; nothing is left to do", folder)
-            return RefineResult(folder, step, True)
+        wanted = wanted_run(config)
+        finished = wanted.finished()
+        if finished is not None:
+            LOGGER.info("%s: this run is finished; nothing is left to do", finished)
+            return finished
+        start = wanted.start()
+        folder = wanted.folder(start, new_folder, started)
         LOGGER.info("%s: %s", folder, start)
         result = trained(start, folder, config.tensorboard, progress)
     if not result.finished:
@@ -87,7 +70,7 @@ def run(
             f"stopped as the system asked, after step {result.step}; the checkpoint is written. "
             f"Go on with --resume {folder}."
         )
-    return RefineResult(folder, result.step, True)
+    return folder
 
 
 def dry_run(config: RefineConfig, joined: Callable[[int, int], None] | None = None) -> Budget:
@@ -101,10 +84,10 @@ def dry_run(config: RefineConfig, joined: Callable[[int, int], None] | None = No
     joined : called with the index of this process and how many there are.
     """
     from libhetero.pipelines.run.budget import budget_of
-    from libhetero.pipelines.run.start import start_of
+    from libhetero.pipelines.run.wanted import wanted_run
 
     with _together(config, joined):
-        return budget_of(start_of(config))
+        return budget_of(wanted_run(config).start())
 
 
 @contextmanager

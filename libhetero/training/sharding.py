@@ -10,6 +10,7 @@ the batch axis, add a row to it or transform its images by an FFT: each gathers 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -57,6 +58,11 @@ def replicated(mesh: Mesh) -> NamedSharding:
 def over_batch(mesh: Mesh) -> NamedSharding:
     """Return the sharding of arrays cut along their leading axis."""
     return NamedSharding(mesh, PartitionSpec(AXIS))
+
+
+def seen_by_writer(path: Path) -> bool:
+    """Return whether process 0 sees the file: it may have made it since, or another one may not see it yet."""
+    return said_by_writer(lambda: str(path.exists())) == "True"
 
 
 def padded_size(batch_size: int, mesh: Mesh, parts: int = 1) -> int:

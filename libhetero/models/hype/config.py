@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 from libhetero.configuration import check_options, option, refused
 from libhetero.models.options import MODEL, precision_option, unknown_preset
@@ -14,6 +15,8 @@ GROUPS = 8  # of channels that the U-Net normalises together
 @dataclass(frozen=True)
 class HypeConfig:
     """Sizes and switches of the hypernetwork."""
+
+    symmetry: ClassVar[str] = "c1"  # every image has a whole volume of its own
 
     encoder: str = option(
         "transformer",

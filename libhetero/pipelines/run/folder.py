@@ -28,6 +28,8 @@ from libhetero.records import Batch, ParticleSet
 from libhetero.training.checkpoint import CheckpointFolder
 from libhetero.training.feed import ParticleFeed, ordered_indices, prefetch, reader_threads
 
+LATENTS = "mid_00.txt"  # written last
+
 
 @dataclass(frozen=True, eq=False)
 class Run:

@@ -18,48 +18,43 @@ from libhetero.training.feed import ParticleFeed
 LOGGER = logging.getLogger(__name__)
 MASK_LEVEL = 0.5
 
-
-def unit_symmetry(config: RunConfig) -> str:
-    """Return the symmetry of the complex that the Gaussians of a run are one unit of."""
-    return config.model.symmetry if family_named(config.family).mixtures else "c1"
+Mobile = Bool[np.ndarray, " gaussians"]
 
 
-def starting_gaussians(config: RunConfig, feed: ParticleFeed) -> Gaussians | None:
-    """Read the mixture that a run starts from; None where its family starts from none, or no file was named.
+def starting_mixture(config: RunConfig, feed: ParticleFeed) -> tuple[Gaussians | None, Mobile | None]:
+    """Read the Gaussians that a run starts from, and which of them its mask lets change.
 
     Parameters
     ----------
     feed : gives box and pixel size.
 
+    Returns
+    -------
+    gaussians : None where the family starts from none, or no file was named.
+    mobile : None where all may change.
+
     Raises
     ------
-    DataError : if the file is a map or cannot be read.
+    DataError : if a map was given in place of Gaussians, or a file cannot be read or does not fit.
     """
-    path = config.data.reference
+    path, mask = config.data.reference, config.data.mask
     if not family_named(config.family).mixtures or path is None:
-        return None
+        return None, None
     if not path.endswith(".txt"):
         raise DataError(
             f"{path}: a Gaussian model starts from Gaussians; expected a .txt. Make one from this "
             "map with e2hype_guess_n.py."
         )
-    return read_gaussians(path, feed.box_size, feed.pixel_size)
+    gaussians = read_gaussians(path, feed.box_size, feed.pixel_size)
+    return gaussians, None if mask is None else _inside(mask, gaussians, config.model.symmetry)
 
 
-def mobile_gaussians(config: RunConfig, gaussians: Gaussians) -> Bool[np.ndarray, " gaussians"] | None:
-    """Return which Gaussians the mask lets change, those of which a symmetric copy lies in it; None without a mask.
-
-    Raises
-    ------
-    DataError : if the mask is no cube, or no Gaussian lies in it.
-    """
-    path = config.data.mask
-    if path is None:
-        return None
+def _inside(path: str, gaussians: Gaussians, symmetry: str) -> Mobile:
+    """Return which Gaussians lie in a mask, themselves or a symmetric copy of them."""
     mask, pixel_size = read_volume(path)
     if len(set(mask.shape)) > 1:
         raise DataError(f"{path}: the mask is {mask.shape[2]}×{mask.shape[1]}×{mask.shape[0]}; expected a cube.")
-    operators = symmetry_operators(unit_symmetry(config))
+    operators = symmetry_operators(symmetry)
     position = np.asarray(symmetric_copies(gaussians, operators).position)
     voxel = np.rint(position[:, ::-1] / pixel_size).astype(int) + mask.shape[0] // 2
     inside = np.all((voxel >= 0) & (voxel < mask.shape[0]), axis=1)

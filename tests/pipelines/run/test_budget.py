@@ -11,6 +11,7 @@ from libhetero.pipelines.run.folder import open_run
 from libhetero.pipelines.run.start import RunStart
 from libhetero.training.budget import step_cost
 from libhetero.training.configuration import TrainingConfig
+from libhetero.training.held_out import split
 from programs.e2hype_refine import main
 from tests.pipelines.test_refine import HYPE
 from tests.pipelines.tiny_set import write_tiny_set
@@ -49,7 +50,8 @@ def test_a_dry_run_tells_the_cost_and_writes_nothing(project, capsys) -> None:
 def toy_start(**training) -> RunStart:
     """The start of a run of the toy model on 50 particles."""
     config = RunConfig("hype", {}, TrainingConfig(**training), DataConfig("imaginary.star"))
-    return RunStart(config, make_feed(), Toy())
+    feed = make_feed()
+    return RunStart(config, feed, split(len(feed), config.training)[0], Toy())
 
 
 def chosen(**training) -> TrainingConfig:

@@ -80,6 +80,10 @@ def test_latent(tmp_path):
     again_index, again = read_latent(tmp_path / "bare.txt")
     np.testing.assert_array_equal(again_index, np.arange(6))
     assert again.shape == (6, 3)
+    np.savetxt(tmp_path / "repeated.txt", [[0, 1.5], [0, 2.5]])
+    again_index, again = read_latent(tmp_path / "repeated.txt")
+    np.testing.assert_array_equal(again_index, [0, 1])
+    assert again.shape == (2, 2), "the first column is a latent, as it names nothing"
     with pytest.raises(DataError, match="2 indices for 6 latents"):
         write_latent(tmp_path / "mid.txt", [0, 1], latent)
 

@@ -8,7 +8,7 @@ from libhetero.analysis.configuration import RegionConfig
 from libhetero.analysis.gaussian_features import CovarianceAccumulator, similarity_of
 from libhetero.analysis.regions import find_regions
 from libhetero.errors import ConfigurationError
-from tests.analysis.synthetic import (
+from tests.making.pieces import (
     amplitude_changes,
     complex_of_pieces,
     displacements,

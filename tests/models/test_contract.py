@@ -25,7 +25,8 @@ from libhetero.models.options import PRESETS
 from libhetero.physics.fourier import fourier_image
 from libhetero.records import Batch, Pose
 from libhetero.training.configuration import TrainingConfig
-from tests.models.tiny_models import BOX, CONFIGS, COUNT, PIXEL, make_model, particles, quick_jit, random_params
+from tests.making.images import BOX, COUNT, PIXEL, particles
+from tests.making.models import CONFIGS, make_model, random_params
 
 KEY, OTHER_KEY = (jax.random.key(seed, impl="rbg") for seed in (3, 4))  # quick to compile
 
@@ -56,13 +57,13 @@ def case(request) -> Case:
     return Case(
         model=model,
         params=random_params(model.init),
-        init=quick_jit(model.init),
+        init=jax.jit(model.init),
         batch=particles(),
-        encode=quick_jit(model.encode),
-        decode=quick_jit(model.decode),
-        loss=quick_jit(jax.value_and_grad(model.loss, has_aux=True)),
-        render=quick_jit(lambda one, pose: model.render(one, pose, BOX, PIXEL)),
-        volume=quick_jit(lambda one: model.volume(one, BOX, PIXEL)),
+        encode=jax.jit(model.encode),
+        decode=jax.jit(model.decode),
+        loss=jax.jit(jax.value_and_grad(model.loss, has_aux=True)),
+        render=jax.jit(lambda one, pose: model.render(one, pose, BOX, PIXEL)),
+        volume=jax.jit(lambda one: model.volume(one, BOX, PIXEL)),
     )
 
 
@@ -167,7 +168,7 @@ def test_a_saved_model_gives_the_same(case):
     for name, array in both:
         np.testing.assert_array_equal(array, case.model.arrays()[name], err_msg=name)
 
-    latent = quick_jit(again.encode)(case.params, case.batch)
+    latent = jax.jit(again.encode)(case.params, case.batch)
     assert_trees_close(latent, case.encode(case.params, case.batch))
     programs = [jax.jit(model.loss).lower(case.params, case.batch, KEY).as_text() for model in (case.model, again)]
     assert programs[0] == programs[1]

@@ -11,7 +11,7 @@ from libhetero.errors import ConfigurationError
 from libhetero.io import read_gaussian_groups, read_gaussians, read_volume
 from libhetero.pipelines import segment
 from libhetero.pipelines.segment import SegmentConfig
-from tests.pipelines.toy_run import BOX, PIXEL, field_run, gaussian_run
+from tests.making.runs import BOX, PIXEL, field_run, gaussian_run
 
 
 @pytest.mark.parametrize("motion", [False, True])

@@ -8,13 +8,13 @@ import pytest
 
 from libhetero.errors import ConfigurationError
 from libhetero.physics.fourier import crop_fourier_image, fourier_image, real_image
-from libhetero.records import CTFParams
 from libhetero.simulate import simulation as rendering
 from libhetero.simulate.complex import generate_complex, generate_mixture
 from libhetero.simulate.configuration import ImagingConfig, StateConfig
 from libhetero.simulate.sets import assembly_of, mixture_of, motion_of
 from libhetero.simulate.simulation import Block, Simulation, collect
 from libhetero.simulate.states import assign_structures
+from tests.making.optics import two_microscopes
 
 IMAGING = ImagingConfig(particles=200, box_size=24, pixel_size=5.0, snr=0.5, seed=3)
 
@@ -179,13 +179,10 @@ def test_cropping_keeps_signal_and_lowers_noise(assembly: Simulation, clean: np.
 
 
 def test_ctf_may_come_from_a_table(assembly: Simulation) -> None:
-    values = [
-        np.array([one, two], np.float32)
-        for one, two in ((1e4, 2e4), (1e4, 2e4), (0, 1), (300, 200), (2.7, 2.0), (0.1, 0.07), (0, 0), (5, 0), (1, 1))
-    ]
-    chosen = dataclasses.replace(assembly, ctf_table=CTFParams(*values))
+    table = two_microscopes(b_factor=[5, 0])
+    chosen = dataclasses.replace(assembly, ctf_table=table)
     drawn = chosen.truth(np.arange(100, dtype=np.int32), np.zeros(100, np.int32))
-    for name, column in zip(CTFParams.__dataclass_fields__, values, strict=True):
+    for name, column in vars(table).items():
         assert set(np.unique(getattr(drawn.ctf, name))) == set(np.unique(column))
     assert 30 < (drawn.ctf.voltage == 300).sum() < 70
 

@@ -9,7 +9,6 @@ from libhetero.configuration import from_dict, to_dict
 from libhetero.errors import ConfigurationError, DataError
 from libhetero.physics.ctf import ctf_image
 from libhetero.physics.fourier import crop_fourier_image, fourier_image, frequencies_2d, real_image
-from libhetero.records import CTFParams
 from libhetero.training.preprocess import (
     PreprocessConfig,
     ctf_signs,
@@ -20,7 +19,9 @@ from libhetero.training.preprocess import (
     restore_signs,
     sample_indices,
 )
-from tests.training.toy import ArrayReader, make_particles
+from tests.making.feeds import ArrayReader
+from tests.making.optics import optics
+from tests.making.particles import make_particles
 
 
 @pytest.fixture
@@ -100,12 +101,12 @@ def test_configuration_is_strict_and_travels() -> None:
 def test_signs_are_those_of_the_operator() -> None:
     """With astigmatism, a phase plate, an envelope and a negative scale, but for pixels at a zero."""
     random, count, n = np.random.default_rng(5), 6, 32
-    ctf = CTFParams(
-        defocus_u=random.uniform(-3000, 30000, count),
+    ctf = optics(
+        random.uniform(-3000, 30000, count),
         defocus_v=random.uniform(5000, 30000, count),
+        dtype=float,
         defocus_angle=random.uniform(0, np.pi, count),
         voltage=np.array([80, 120, 200, 300, 300, 300.0]),
-        spherical_aberration=np.full(count, 2.7),
         amplitude_contrast=random.uniform(0, 1, count),
         phase_shift=random.uniform(0, np.pi, count),
         b_factor=random.uniform(0, 100, count),

@@ -18,7 +18,9 @@ from libhetero.physics.fourier import ring_index
 from libhetero.physics.gaussians import project_gaussians
 from libhetero.physics.symmetry import symmetric_copies, symmetry_operators
 from libhetero.records import Gaussians
-from tests.models.tiny_models import BOX, GMM, PIXEL, mixture, particles, quick_jit, random_params
+from tests.making.images import BOX, PIXEL, particles
+from tests.making.mixtures import mixture
+from tests.making.models import GMM, random_params
 from tests.reference import correlation as correlation_twin
 
 RINGS = slice(1, BOX // 2)
@@ -27,7 +29,7 @@ C1 = symmetry_operators("c1")
 
 def one_particle():
     batch = particles()
-    ctf = quick_jit(lambda c: ctf_image(c, BOX, PIXEL))(batch.ctf.take(0))
+    ctf = jax.jit(lambda c: ctf_image(c, BOX, PIXEL))(batch.ctf.take(0))
     target = np.fft.rfft2(np.fft.ifftshift(batch.images[0])).astype(np.complex64)
     return target, ctf, batch.pose.take(0)
 
@@ -36,10 +38,10 @@ def test_features_are_the_gradient_of_the_mean_frc():
     """By central differences of the same function, in float32, of the largest derivatives."""
     target, ctf, pose = one_particle()
     gaussians = jax.tree.map(jnp.asarray, mixture())
-    features = np.asarray(quick_jit(lambda g: gradient_features(g, target, ctf, pose, PIXEL, RINGS, C1))(gaussians))
+    features = np.asarray(jax.jit(lambda g: gradient_features(g, target, ctf, pose, PIXEL, RINGS, C1))(gaussians))
     assert features.shape == (20, 5)
 
-    @quick_jit
+    @jax.jit
     @jax.vmap
     def score(position, log_amplitude, log_sigma):
         moved = Gaussians(position, jnp.exp(log_amplitude), jnp.exp(log_sigma))
@@ -63,11 +65,11 @@ def test_features_are_the_gradient_of_the_mean_frc():
 def test_mean_frc_agrees_with_the_slow_rings_and_ignores_scale():
     target, ctf, pose = one_particle()
 
-    @quick_jit
+    @jax.jit
     def score(gaussians, target):
         return mean_frc(gaussians, target, ctf, pose, PIXEL, RINGS)
 
-    plane = quick_jit(lambda g: project_gaussians(g, pose, BOX, PIXEL))(mixture())
+    plane = jax.jit(lambda g: project_gaussians(g, pose, BOX, PIXEL))(mixture())
     rings = correlation_twin.ring_correlation(np.asarray(plane) * np.asarray(ctf), target)
     found = float(score(mixture(), target))
     assert found == pytest.approx(rings[RINGS].mean(), abs=1e-4)
@@ -82,7 +84,7 @@ def test_frc_is_free_of_scale_and_likelihood_is_not(loss):
     config = GmmConfig(**GMM, decoder="mlp", loss=loss)
     scale, weight = measure_noise(mixture(), batch, BOX, PIXEL, (1, BOX // 2))
     model = GmmModel(config, mixture(), (), np.ones(5), scale, weight, BOX, PIXEL)
-    misfit = quick_jit(jax.vmap(model._misfit, in_axes=(None, 0, 0, 0)))
+    misfit = jax.jit(jax.vmap(model._misfit, in_axes=(None, 0, 0, 0)))
     neutral = float(misfit(mixture(), batch.images, batch.pose, batch.ctf).mean())
     louder = dataclasses.replace(mixture(), amplitude=2 * mixture().amplitude)
     doubled = float(misfit(louder, batch.images, batch.pose, batch.ctf).mean())
@@ -167,8 +169,8 @@ def test_a_unit_of_a_symmetric_complex_stands_for_all_of_it(loss):
     for symmetry, neutral in (("d2", unit), ("c1", whole)):
         config = GmmConfig(**GMM, decoder="mlp", loss=loss, symmetry=symmetry)
         model = GmmModel(config, neutral, (), np.ones(5), 1.0, np.ones((BOX, 9)), BOX, PIXEL)
-        misfit = quick_jit(jax.vmap(model._misfit, in_axes=(None, 0, 0, 0)))
-        features = quick_jit(jax.vmap(model._features))(batch.images, batch.pose, batch.ctf)
+        misfit = jax.jit(jax.vmap(model._misfit, in_axes=(None, 0, 0, 0)))
+        features = jax.jit(jax.vmap(model._features))(batch.images, batch.pose, batch.ctf)
         found.append(
             (
                 misfit(neutral, batch.images, batch.pose, batch.ctf),
@@ -189,7 +191,7 @@ def test_gaussians_outside_the_mask_do_not_change(encoder):
     mobile = np.arange(20) < 8
     model = GmmModel.from_data(config, mixture(), BOX, PIXEL, particles(16), mobile=mobile)
     params = random_params(model.init)
-    decoded = quick_jit(model.decode)(params, 2 * np.ones((1, model.config.latent_size), np.float32))
+    decoded = jax.jit(model.decode)(params, 2 * np.ones((1, model.config.latent_size), np.float32))
     neutral = model.neutral_mixture(params)
     moved = np.linalg.norm(decoded.position[0] - neutral.position, axis=1)
     assert np.all(moved[mobile] > 1e-3) and np.all(moved[~mobile] == 0)
@@ -210,7 +212,7 @@ def test_particles_that_are_not_trained_on_meet_no_dropout():
     config = GmmConfig(**GMM, encoder="network", decoder="mlp", dropout=0.5, latent_noise=0.5)
     model = GmmModel.from_data(config, mixture(), BOX, PIXEL, particles(4))
     params, batch = random_params(model.init), particles(4)
-    loss = quick_jit(model.loss, static_argnames="training")
+    loss = jax.jit(model.loss, static_argnames="training")
     keys = [jax.random.key(seed) for seed in (0, 1)]
     trained = [float(loss(params, batch, key)[0]) for key in keys]
     tested = [float(loss(params, batch, key, training=False)[0]) for key in keys]

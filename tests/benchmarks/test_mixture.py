@@ -14,7 +14,7 @@ from libhetero.io import Atoms
 from libhetero.models.hype.config import HypeConfig
 from libhetero.pipelines.run.configuration import new_config
 from programs import e2hype_refine
-from tests.simulate.test_cut import dumbbell, write_model
+from tests.making.atoms import dumbbell, write_model
 
 FIGURES = {"fsc_auc_mean", "fsc_auc_median", "fsc_auc_std", "ratio_to_bound", "gap_closed", "chamfer", "viou"}
 TRAINED = FIGURES | {"ari", "images_per_s", "seconds", "peak_memory"}

@@ -25,7 +25,8 @@ from libhetero.models.options import PRESETS
 from libhetero.physics.fourier import fourier_image
 from libhetero.records import Batch, Pose
 from libhetero.training.configuration import TrainingConfig
-from tests.models.tiny_models import BOX, CONFIGS, COUNT, PIXEL, make_model, particles, quick_jit, random_params
+from tests.making.images import BOX, COUNT, PIXEL, particles
+from tests.making.models import CONFIGS, make_model, random_params
 
 KEY, OTHER_KEY = (jax.random.key(seed, impl="rbg") for seed in (3, 4))  # quick to compile
 
@@ -56,13 +57,13 @@ def case(request) -> Case:
     return Case(
         model=model,
         params=random_params(model.init),
-        init=quick_jit(model.init),
+        init=jax.jit(model.init),
         batch=particles(),
-        encode=quick_jit(model.encode),
-        decode=quick_jit(model.decode),
-        loss=quick_jit(jax.value_and_grad(model.loss, has_aux=True)),
-        render=quick_jit(lambda one, pose: model.render(one, pose, BOX, PIXEL)),
-        volume=quick_jit(lambda one: model.volume(one, BOX, PIXEL)),
+        encode=jax.jit(model.encode),
+        decode=jax.jit(model.decode),
+        loss=jax.jit(jax.value_and_grad(model.loss, has_aux=True)),
+        render=jax.jit(lambda one, pose: model.render(one, pose, BOX, PIXEL)),
+        volume=jax.jit(lambda one: model.volume(one, BOX, PIXEL)),
     )
 
 
@@ -167,7 +168,7 @@ def test_a_saved_model_gives_the_same(case):
     for name, array in both:
         np.testing.assert_array_equal(array, case.model.arrays()[name], err_msg=name)
 
-    latent = quick_jit(again.encode)(case.params, case.batch)
+    latent = jax.jit(again.encode)(case.params, case.batch)
     assert_trees_close(latent, case.encode(case.params, case.batch))
     programs = [jax.jit(model.loss).lower(case.params, case.batch, KEY).as_text() for model in (case.model, again)]
     assert programs[0] == programs[1]
@@ -175,7 +176,7 @@ def test_a_saved_model_gives_the_same(case):
 
 def test_upright_render_is_the_projection_of_the_volume(case):
     one = case.first()
-    plane = np.asarray(case.render(one, Pose(jnp.eye(3), jnp.zeros(2))))
+    plane = np.asarray(case.render(one, Pose(rotation=jnp.eye(3), shift=jnp.zeros(2))))
     volume = np.asarray(case.volume(one), np.float64)
     projected = np.array(fourier_image(volume.sum(axis=0).astype(np.float32)))
     inside = inside_nyquist()
@@ -194,7 +195,7 @@ def test_render_is_a_slice_of_the_volume_at_every_quarter_turn(case):
     for rotation in rotations_of_the_cube()[::3]:
         x, y, z = (kx * rotation[0, axis] + ky * rotation[1, axis] for axis in range(3))
         expected = transform[z % BOX, y % BOX, x % BOX]
-        plane = np.asarray(case.render(one, Pose(jnp.asarray(rotation, jnp.float32), jnp.zeros(2))))
+        plane = np.asarray(case.render(one, Pose(rotation=jnp.asarray(rotation, jnp.float32), shift=jnp.zeros(2))))
         scale = np.abs(expected[inside]).max()
         np.testing.assert_allclose(plane[inside], expected[inside], atol=2e-3 * scale)
 
@@ -202,8 +203,8 @@ def test_render_is_a_slice_of_the_volume_at_every_quarter_turn(case):
 def test_render_moves_with_the_shift(case):
     one = case.first()
     rotation = jnp.asarray(case.batch.pose.rotation[0])
-    centred = case.render(one, Pose(rotation, jnp.zeros(2)))
-    moved = case.render(one, Pose(rotation, jnp.asarray([2 * PIXEL, -PIXEL])))
+    centred = case.render(one, Pose(rotation=rotation, shift=jnp.zeros(2)))
+    moved = case.render(one, Pose(rotation=rotation, shift=jnp.asarray([2 * PIXEL, -PIXEL])))
     inside = inside_nyquist()
     back = np.fft.rfft2(np.roll(np.fft.irfft2(moved * inside, (BOX, BOX)), (1, -2), axis=(0, 1)))
     centred = np.fft.rfft2(np.fft.irfft2(centred * inside, (BOX, BOX)))

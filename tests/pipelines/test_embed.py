@@ -10,8 +10,8 @@ from libhetero.pipelines import embed
 from libhetero.pipelines.decoding.mid_latent import read_basis
 from libhetero.pipelines.embed import EmbedConfig
 from libhetero.pipelines.run.folder import batches
-from tests.pipelines.oracle import simulated, volume_run
-from tests.pipelines.toy_run import field_run, gaussian_run
+from tests.making.oracles import simulated, volume_run
+from tests.making.runs import field_run, gaussian_run
 
 
 @pytest.mark.parametrize("method", ["pca", "umap"])

@@ -9,7 +9,7 @@ from libhetero.errors import ConfigurationError, DataError
 from libhetero.io import read_gaussians, read_latent, read_volume, write_latent
 from libhetero.pipelines import evaluate
 from libhetero.pipelines.evaluate import EvaluateConfig
-from tests.pipelines.toy_run import BOX, PIXEL, field_run, gaussian_run
+from tests.making.runs import BOX, PIXEL, field_run, gaussian_run
 
 
 @pytest.fixture

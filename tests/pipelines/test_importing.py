@@ -5,7 +5,7 @@ import pytest
 import starfile
 
 from libhetero.io import ImageReader, MrcsWriter, read_particles, write_particles
-from tests.io.sample import BOX, PIXEL, sample_particles
+from tests.making.particles import BOX, PIXEL, sample_particles
 from tests.reference.shared_data import shared_file
 
 

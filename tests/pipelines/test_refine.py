@@ -15,49 +15,9 @@ from libhetero.pipelines.run.lock import locked
 from libhetero.training.interruption import StopRequest
 from libhetero.training.log import read_log
 from programs.e2hype_refine import main
-from tests.pipelines.tiny_set import BOX, PIXEL, write_tiny_set
+from tests.making.commands import FAMILIES, GMM, HYPE, TRAINING
+from tests.making.sets import BOX, PIXEL, write_tiny_set
 from tests.reference.shared_data import shared_file
-
-HYPE = [
-    "--preset",
-    "small",
-    "--set",
-    "dim=16",
-    "--set",
-    "depth=1",
-    "--set",
-    "heads=2",
-    "--set",
-    "head_dim=8",
-    "--set",
-    "feed_forward=16",
-    "--set",
-    "weight_tokens=2",
-    "--set",
-    "inr_width=16",
-    "--set",
-    "inr_layers=1",
-    "--set",
-    "inr_frequencies=8",
-]
-GMM = ["--preset", "small", "--set", "encoder_width=16", "--set", "mlp_width=16", "--nmid", "3", "--model", "gmm.txt"]
-FAMILIES = {"hype": HYPE, "mlp": [*GMM, "--decoder", "mlp"]}
-TRAINING = [
-    "--niter",
-    "3",
-    "--batchsz",
-    "12",
-    "--learnrate",
-    "1e-3",
-    "--seed",
-    "5",
-    "--report",
-    "1",
-    "--checkpoint",
-    "1",
-]
-
-pytestmark = pytest.mark.usefixtures("compiled_once")
 
 
 @pytest.fixture

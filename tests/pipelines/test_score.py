@@ -17,8 +17,8 @@ from libhetero.pipelines.scoring.truth import open_truth, places_in_truth
 from libhetero.records import Gaussians
 from programs.e2hype_refine import main as refine
 from programs.e2hype_score import main
-from tests.pipelines.oracle import BOX, PIXEL, gaussian_run, simulated, volume_run
-from tests.pipelines.test_refine import HYPE
+from tests.making.commands import HYPE
+from tests.making.oracles import BOX, PIXEL, gaussian_run, simulated, volume_run
 
 
 @pytest.fixture(scope="module")

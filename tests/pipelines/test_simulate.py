@@ -21,7 +21,7 @@ from libhetero.pipelines.scoring.truth import open_truth, places_in_truth
 from libhetero.pipelines.simulate import SimulateConfig
 from libhetero.pipelines.simulating.building import build, ctf_table
 from libhetero.pipelines.simulating.work import begun_with, gpu_to_share
-from tests.pipelines.test_refine import HYPE
+from tests.making.commands import HYPE
 from tests.reference.shared_data import shared_file
 
 SMALL = ["--n", "40", "--box", "24", "--apix", "5", "--diameter", "70", "--threads", "2"]

@@ -10,30 +10,20 @@ import pytest
 
 from libhetero.errors import DataError
 from libhetero.metrics.fsc import masked_fsc, normalised_area
-from libhetero.physics import ctf, rotations
-from libhetero.physics.fourier import fourier_image, real_image
+from libhetero.physics import ctf, rotations, slices
+from libhetero.physics.fourier import fourier_image, frequencies_2d, half_plane, hermitian_weight, real_image
 from libhetero.physics.gaussians import gaussians_to_volume, project_gaussians
+from libhetero.physics.observation import moved, observed
 from libhetero.physics.symmetry import symmetric_copies, symmetry_operators
 from libhetero.reconstruction import backproject
-from libhetero.records import Batch, CTFParams, Gaussians, Pose
+from libhetero.records import Batch, Pose
+from tests.making.images import batch_of
+from tests.making.mixtures import mixture
+from tests.making.optics import optics
 from tests.reference import backproject as twin
 
 N, PIXEL = 16, 4.0
-
-
-def mixture():
-    random = np.random.default_rng(0)
-    return Gaussians(
-        position=jnp.asarray(random.normal(size=(30, 3)) * 9, jnp.float32),
-        amplitude=jnp.ones(30),
-        sigma=jnp.full(30, 4.5),
-    )
-
-
-def ctf_params(count, random):
-    one = np.ones(count, np.float32)
-    defocus = random.uniform(8e3, 2e4, count).astype(np.float32)
-    return CTFParams(defocus, defocus - 300, 0.4 * one, 300 * one, 2.7 * one, 0.1 * one, 0 * one, 0 * one, one)
+MIXTURE = mixture(30, spread=9, amplitude=1, sigma=4.5)
 
 
 SIZE = 60
@@ -45,19 +35,14 @@ def clean_particles():
     count, random = 300, np.random.default_rng(1)
     rotation = rotations.random_rotations(jax.random.key(1), (count,))
     shift = jnp.asarray(random.uniform(-6, 6, (count, 2)), jnp.float32)
-    params = ctf_params(count, random)
+    params = optics(random.uniform(8e3, 2e4, count).astype(np.float32))
 
     def image(pose, one):
-        plane = project_gaussians(mixture(), pose, N, PIXEL) * ctf.ctf_image(one, N, PIXEL)
+        plane = project_gaussians(MIXTURE, pose, N, PIXEL) * ctf.ctf_image(one, N, PIXEL)
         return real_image(plane, N)
 
-    return Batch(
-        images=np.asarray(jax.jit(jax.vmap(image))(Pose(rotation, shift), params)),
-        pose=Pose(np.asarray(rotation), np.asarray(shift)),
-        ctf=params,
-        index=np.arange(count, dtype=np.int32),
-        weight=np.ones(count, np.float32),
-    )
+    pose = Pose(rotation=np.asarray(rotation), shift=np.asarray(shift))
+    return batch_of(jax.jit(jax.vmap(image))(pose, params), pose, params)
 
 
 def particles(count, snr=None):
@@ -82,7 +67,7 @@ def take(batch, index, weight=None):
 
 
 def truth():
-    return np.asarray(gaussians_to_volume(mixture(), N, PIXEL))
+    return np.asarray(gaussians_to_volume(MIXTURE, N, PIXEL))
 
 
 def test_sums_agree_with_loops_over_the_full_plane():
@@ -107,6 +92,68 @@ def test_sums_agree_with_loops_over_the_full_plane():
     np.testing.assert_allclose(found, numerator[..., : N + 1], atol=3e-4 * scale)
     found = np.asarray(backproject.hermitian_plane(sums.weight[0]))
     np.testing.assert_allclose(found, weight[..., : N + 1], atol=1e-3)
+
+
+def a_grid(seed):
+    random, shape = np.random.default_rng(seed), (2 * N, 2 * N, N + 1)
+    return jnp.asarray(random.normal(size=shape) + 1j * random.normal(size=shape), jnp.complex64)
+
+
+def forward(grid, particle):
+    """Return what the reconstruction takes an image for: the slice of a grid, where and as it is seen."""
+    frequencies = half_plane(N, PIXEL)
+    plane = slices.central_slice(grid, particle.pose.rotation, N)
+    return observed(moved(plane, particle.pose, frequencies), particle.observation, frequencies)
+
+
+def inner(first, second):
+    """Return ⟨a, b⟩ = Re Σ conj(a) b inside Nyquist, half of the sum over the whole plane."""
+    inside = np.linalg.norm(np.rint(frequencies_2d(N) * N), axis=-1) < N / 2
+    share = 0.5 * inside * hermitian_weight(N)
+    return jnp.sum(share * jnp.real(jnp.conj(first) * second))
+
+
+def sums_of(batch, times=1):
+    sums = backproject.empty_sums(N)
+    for _ in range(times):
+        sums = backproject.add_batch(sums, batch, jnp.zeros(SIZE, jnp.int32), PIXEL)
+    return sums
+
+
+def noise_images(weight):
+    """Particles whose images are noise, of these weights."""
+    batch = take(clean_particles(), np.arange(SIZE), weight.astype(np.float32))
+    images = np.random.default_rng(7).normal(size=batch.images.shape)
+    return dataclasses.replace(batch, images=images.astype(np.float32))
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_adjoint(place):
+    """⟨P v, X⟩ = ⟨v, P* X⟩ of slice, shift and CTF, with what the backprojection makes of an image."""
+    batch, grid = noise_images(np.arange(SIZE) == place), a_grid(8)
+    particle = jax.tree.map(lambda leaf: jnp.asarray(leaf[place]), batch)
+    image = fourier_image(particle.images)
+    backward = np.vdot(sums_of(batch).numerator[0], grid).real
+    assert float(inner(image, forward(grid, particle))) == pytest.approx(backward, rel=1e-4, abs=1e-2)
+
+
+def test_adjoint_is_the_transpose_that_differentiation_finds():
+    batch = noise_images(np.arange(SIZE) == 0)
+    particle = jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), batch)
+    image = fourier_image(particle.images)
+    gradient = jax.grad(lambda grid: inner(image, forward(grid, particle)))(jnp.zeros_like(a_grid(0)))
+    np.testing.assert_allclose(sums_of(batch).numerator[0], jnp.conj(gradient), atol=1e-4)
+
+
+def test_sums_grow_by_the_same_with_every_batch():
+    batch = noise_images(np.ones(SIZE))
+    once, twice = sums_of(batch), sums_of(batch, 2)
+    assert once.weight.dtype == jnp.float32
+    for first, both in ((once.numerator, twice.numerator), (once.weight, twice.weight)):
+        np.testing.assert_allclose(both, 2 * np.asarray(first), atol=1e-4 * np.abs(first).max())
+    transfers = [np.asarray(ctf.ctf_image(batch.ctf.take(i), N, PIXEL), np.float64) for i in range(SIZE)]
+    total = sum(float(inner(one, one)) for one in transfers)
+    assert float(once.weight.sum()) == pytest.approx(total, rel=1e-4)
 
 
 def test_clean_images_give_the_truth_and_its_scale():
@@ -138,11 +185,11 @@ def test_noise_is_averaged_away():
 def test_a_symmetric_structure_needs_fewer_images():
     """A dimer seen from one cap of the sphere only, reconstructed with and without its axis."""
     operators = symmetry_operators("c2")
-    dimer = symmetric_copies(mixture(), operators)
+    dimer = symmetric_copies(MIXTURE, operators)
     batch = take(clean_particles(), np.arange(SIZE))
     towards = batch.pose.rotation[:, 2, 0] > 0  # of each pair of poses R and R S, one
     rotation = np.where(towards[:, None, None], batch.pose.rotation, batch.pose.rotation @ operators[1])
-    pose = Pose(rotation.astype(np.float32), batch.pose.shift)
+    pose = Pose(rotation=rotation.astype(np.float32), shift=batch.pose.shift)
 
     def image(pose, one):
         return real_image(project_gaussians(dimer, pose, N, PIXEL) * ctf.ctf_image(one, N, PIXEL), N)

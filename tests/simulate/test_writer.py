@@ -16,14 +16,16 @@ from libhetero.physics.ctf import ctf_image
 from libhetero.physics.fourier import frequencies_2d, real_image
 from libhetero.physics.gaussians import project_gaussians
 from libhetero.physics.rotations import axis_angle_to_matrix
-from libhetero.records import CTFParams, Gaussians
 from libhetero.simulate import steps, tables
-from libhetero.simulate.complex import BEAD_SIGMA, generate_complex, generate_member, generate_mixture
+from libhetero.simulate.complex import BEAD_SIGMA, generate_complex, generate_member
 from libhetero.simulate.configuration import ImagingConfig
 from libhetero.simulate.part import Part
 from libhetero.simulate.sets import assembly_of, mixture_of, motion_of
 from libhetero.simulate.tables import write_tables
 from libhetero.simulate.writer import survey_order, write_simulation
+from tests.making.mixtures import gaussians
+from tests.making.optics import two_microscopes
+from tests.making.rendering import made_mixture
 
 IMAGING = ImagingConfig(particles=70, box_size=24, pixel_size=5.0, snr=None, seed=1)
 MODEL = generate_complex(0, 3, 70.0)
@@ -47,10 +49,8 @@ def _reprojected(truth: dict, folder: Path, particles: object, i: int) -> np.nda
             turn = np.asarray(axis_angle_to_matrix(jnp.asarray(axis), jnp.asarray(angles[k])))
             own = atoms["piece"] == k
             position[own] = (position[own] - hinge) @ turn.T + np.array(hinge)
-    sigma = np.full(len(weight), BEAD_SIGMA)
-    gaussians = Gaussians(*(jnp.asarray(a, jnp.float32) for a in (position, weight, sigma)))
     n, pixel_size = truth["box_size"], truth["pixel_size"]
-    image = project_gaussians(gaussians, particles.pose.take(i), n, pixel_size)
+    image = project_gaussians(gaussians(position, weight, BEAD_SIGMA), particles.pose.take(i), n, pixel_size)
     image = image * ctf_image(particles.ctf.take(i), n, pixel_size)
     image = image * (np.sum(frequencies_2d(n) ** 2, axis=-1) <= 0.25)
     return np.asarray(real_image(image, n))
@@ -82,7 +82,7 @@ def test_assembly_truth_adds_up(tmp_path: Path) -> None:
 
 
 def test_mixture_lies_in_the_order_of_its_labels(tmp_path: Path) -> None:
-    models = generate_mixture(0, 3, 70.0)
+    models = made_mixture(0, 3, 70.0)
     imaging = dataclasses.replace(IMAGING, ctf=None)
     folder = write_simulation(tmp_path / "set", mixture_of(models, imaging))
     particles, images, truth = _read(folder)
@@ -119,8 +119,7 @@ def test_lists_agree_and_are_the_same_however_they_are_streamed(
 
 def test_every_row_names_its_own_optics_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two voltages, drawn at random, in parts of which some hold one voltage alone."""
-    columns = [[1e4, 2e4], [1e4, 2e4], [0, 1], [300, 200], [2.7, 2.0], [0.1, 0.07], [0, 0], [0, 0], [1, 1]]
-    table = CTFParams(*(np.array(column, np.float32) for column in columns))
+    table = two_microscopes()
     mixture = mixture_of(MODELS, SMALL, table)
     texts = []
     for rows in (4, 100):

@@ -13,11 +13,12 @@ import pytest
 
 from libhetero.training.log import read_log
 from libhetero.training.loop import train
-from tests.training.faulty import CONFIG
-from tests.training.toy import Toy, make_feed
+from tests.making.faulty_run import CONFIG
+from tests.making.feeds import make_feed
+from tests.making.toys import Toy
 
 PROJECT = Path(__file__).resolve().parents[2]
-COMMAND = [sys.executable, str(PROJECT / "tests" / "training" / "faulty.py")]
+COMMAND = [sys.executable, str(PROJECT / "tests" / "making" / "faulty_run.py")]
 SMALL_DISK = "mount -t tmpfs -o size=4m none {0} && exec {1} {0}/run {2}"
 
 

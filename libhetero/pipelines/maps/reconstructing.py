@@ -40,9 +40,8 @@ def listed_feed(data: DataConfig, contrast: int | None) -> ParticleFeed:
     """
     particles = load_particles(data)
     plain = PreprocessConfig(normalise="set", box_size=data.preprocess.box_size)
-    bad = BadImages(particles, data.max_bad)
-    preprocess = measured(plain, particles, contrast, SEED, bad=bad)
-    return ParticleFeed(ImageReader(particles), particles, preprocess, bad)
+    feed = ParticleFeed(ImageReader(particles), particles, plain, BadImages(particles, data.max_bad))
+    return measured(feed, contrast, SEED)
 
 
 def reconstruct_some(

@@ -13,11 +13,10 @@ from libhetero.training.budget import step_cost
 from libhetero.training.configuration import TrainingConfig
 from libhetero.training.held_out import split
 from programs.e2hype_refine import main
-from tests.pipelines.test_refine import HYPE
-from tests.pipelines.tiny_set import write_tiny_set
-from tests.training.toy import Toy, make_feed
-
-pytestmark = pytest.mark.usefixtures("compiled_once")
+from tests.making.commands import HYPE
+from tests.making.feeds import make_feed
+from tests.making.sets import write_tiny_set
+from tests.making.toys import Toy
 
 
 @pytest.fixture

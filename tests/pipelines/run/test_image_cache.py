@@ -19,7 +19,7 @@ from libhetero.pipelines.run.image_cache import cache_path, cached, if_cached
 from libhetero.training.bad_images import BadImages
 from libhetero.training.feed import ParticleFeed
 from libhetero.training.preprocess import PreprocessConfig
-from tests.pipelines.tiny_set import write_tiny_set
+from tests.making.sets import write_tiny_set
 
 COUNT = 40
 

@@ -14,13 +14,11 @@ from libhetero.records import ParticleSet
 from libhetero.training import preprocess
 from libhetero.training.log import read_log
 from programs.e2hype_refine import main
-from tests.pipelines.test_refine import HYPE
-from tests.pipelines.tiny_set import BOX, write_tiny_set
+from tests.making.commands import HYPE
+from tests.making.sets import BOX, write_tiny_set
 
 TINY = ["particles.star", *HYPE, *["--niter", "3", "--batchsz", "12", "--seed", "5", "--report", "1"]]
 STACK = "particles.mrcs"
-
-pytestmark = pytest.mark.usefixtures("compiled_once")
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from libhetero.errors import DataError
 from libhetero.physics.gaussians import project_gaussians
 from libhetero.physics.rotations import random_rotations
 from libhetero.pipelines.run.watching import RunWatch, Samples, shown_places
-from libhetero.records import Gaussians, Pose
+from libhetero.records import Gaussians
 from libhetero.training.feed import ParticleFeed
 from libhetero.training.held_out import split
 from libhetero.training.interruption import StopRequest
@@ -22,17 +22,17 @@ from libhetero.training.log import read_log
 from libhetero.training.optimiser import TrainingConfig
 from libhetero.training.preprocess import PreprocessConfig
 from programs.e2hype_refine import main
-from tests.pipelines.test_refine import FAMILIES, TRAINING
-from tests.pipelines.tiny_set import write_tiny_set
+from tests.making.commands import FAMILIES, TRAINING
+from tests.making.feeds import ArrayReader
+from tests.making.mixtures import gaussians
+from tests.making.particles import make_particles
+from tests.making.sets import write_tiny_set
 from tests.reference.ctf import ctf_image
+from tests.reference.event_files import read_events, shown
 from tests.reference.gaussians import project
-from tests.report.event_files import read_events, shown
-from tests.training.toy import ArrayReader, make_particles
 
 BOX, PIXEL, COUNT = 16, 4.0, 20
 CONFIG = TrainingConfig(seed=3)
-
-pytestmark = pytest.mark.usefixtures("compiled_once")
 
 
 class Knowing:
@@ -60,10 +60,10 @@ def known():
     """A mixture, and particles of it without noise at three times its density, a grey background added."""
     random = np.random.default_rng(0)
     position, amplitude = random.normal(0, 5, (5, 3)), 1 + random.random(5)
-    mixture = Gaussians(*(np.float32(array) for array in (position, amplitude, np.full(5, 7.0))))
+    mixture = gaussians(position, amplitude, 7.0)
     particles = make_particles(COUNT, BOX, PIXEL)
     rotation = np.asarray(random_rotations(jax.random.key(1), (COUNT,)), np.float64)
-    particles = dataclasses.replace(particles, pose=Pose(rotation, particles.pose.shift))
+    particles = dataclasses.replace(particles, pose=dataclasses.replace(particles.pose, rotation=rotation))
     images = []
     for place in range(COUNT):
         pose, ctf = particles.pose.take(place), dataclasses.asdict(particles.ctf.take(place))

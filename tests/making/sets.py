@@ -14,8 +14,9 @@ from libhetero.physics.ctf import ctf_image
 from libhetero.physics.fourier import real_image
 from libhetero.physics.gaussians import project_gaussians
 from libhetero.physics.rotations import random_rotations
-from libhetero.records import Gaussians, ParticleSet, Pose
-from tests.training.toy import make_particles
+from libhetero.records import ParticleSet
+from tests.making.mixtures import gaussians
+from tests.making.particles import make_particles
 
 BOX, PIXEL = 16, 8.0
 
@@ -27,15 +28,17 @@ def write_tiny_set(folder: Path, count: int = 40, box: int = BOX) -> ParticleSet
     """
     random = np.random.default_rng(0)
     position = 20 * random.normal(size=(30, 3)).astype(np.float32)
-    gaussians = Gaussians(position, np.ones(30, np.float32), np.full(30, 8, np.float32))
+    complex_ = gaussians(position)
     particles = make_particles(count, box, PIXEL)
     rotation = np.asarray(random_rotations(jax.random.key(0), (count,)))
     particles = dataclasses.replace(
-        particles, pose=Pose(rotation, particles.pose.shift), files=(os.path.abspath(folder / "particles.mrcs"),)
+        particles,
+        pose=dataclasses.replace(particles.pose, rotation=rotation),
+        files=(os.path.abspath(folder / "particles.mrcs"),),
     )
 
     def one(pose, ctf):
-        plane = project_gaussians(gaussians, pose, BOX, PIXEL) * ctf_image(ctf, BOX, PIXEL)
+        plane = project_gaussians(complex_, pose, BOX, PIXEL) * ctf_image(ctf, BOX, PIXEL)
         return real_image(plane, BOX)[:box, :box]
 
     ctf = jax.tree.map(lambda array: np.asarray(array, np.float32), particles.ctf)
@@ -44,5 +47,5 @@ def write_tiny_set(folder: Path, count: int = 40, box: int = BOX) -> ParticleSet
     with MrcsWriter(folder / "particles.mrcs", box, count, PIXEL) as writer:
         writer.write(images.astype(np.float32))
     write_particles(folder / "particles.star", particles)
-    write_gaussians(folder / "gmm.txt", gaussians, box, PIXEL)
+    write_gaussians(folder / "gmm.txt", complex_, box, PIXEL)
     return particles

@@ -1,4 +1,4 @@
-"""A training run that meets a fault; started as a process of its own by test_faults.py."""
+"""A training run that meets a fault; started as a process of its own by training/test_faults.py."""
 
 import os
 import signal
@@ -12,25 +12,10 @@ from libhetero.training import checkpoint, loop
 from libhetero.training.checkpoint import CheckpointFolder
 from libhetero.training.loop import train
 from libhetero.training.optimiser import TrainingConfig
-from tests.training.toy import Toy, make_feed
+from tests.making.feeds import Signalling, make_feed
+from tests.making.toys import Toy
 
 CONFIG = TrainingConfig(epochs=4, batch_size=8, learning_rate=0.01, seed=3, report_every=1, checkpoint_every=1)
-
-
-class Killing:
-    """A feed that kills its process, as nothing can prevent, when it is read for the `last`-th time."""
-
-    def __init__(self, feed, last: int) -> None:
-        self.feed, self.left = feed, last
-
-    def __len__(self) -> int:
-        return len(self.feed)
-
-    def batch(self, index, size=None):
-        self.left -= 1
-        if self.left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return self.feed.batch(index, size)
 
 
 class KilledWriting(CheckpointFolder):
@@ -64,7 +49,7 @@ def main(folder: Path, fault: str) -> None:
     model, feed = Toy(), make_feed()
     params = model.init(jax.random.key(0))
     if fault == "killed":
-        feed = Killing(feed, 19)
+        feed = Signalling(feed, 19, signal.SIGKILL)
     if fault in KINDS:
         loop.CheckpointFolder = KINDS[fault]
     if fault == "full_unnoticed":

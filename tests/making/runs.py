@@ -13,8 +13,10 @@ from libhetero.physics.gaussians import gaussians_to_volume
 from libhetero.pipelines.run.data import DataConfig
 from libhetero.pipelines.run.folder import Run
 from libhetero.records import Gaussians
-from tests.analysis.synthetic import complex_of_pieces
-from tests.training.toy import make_feed, make_particles
+from tests.making.feeds import make_feed
+from tests.making.mixtures import gaussians
+from tests.making.particles import make_particles
+from tests.making.pieces import complex_of_pieces
 
 BOX, PIXEL = 16, 10.0
 
@@ -26,9 +28,7 @@ class ToyGaussians:
     box_size, pixel_size = BOX, PIXEL
 
     def __init__(self, position, piece, motion=False):
-        count = len(piece)
-        sigma = np.full(count, 8.0, np.float32)
-        self.neutral = Gaussians(position.astype(np.float32), np.ones(count, np.float32), sigma)
+        self.neutral = gaussians(position)
         member = piece[None, :] == np.arange(1, piece.max() + 1)[:, None]
         self.member = member.astype(np.float32)
         self.motion = motion

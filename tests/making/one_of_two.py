@@ -1,4 +1,4 @@
-"""One process of a training run over two; started by test_processes.py."""
+"""One process of a training run over two; started by training/test_processes.py."""
 
 import dataclasses
 import json
@@ -13,7 +13,8 @@ from libhetero.training.loop import train
 from libhetero.training.optimiser import TrainingConfig
 from libhetero.training.processes import joined, processes_asked
 from libhetero.training.sharding import is_writer, said_by_writer
-from tests.training.toy import Toy, make_feed
+from tests.making.feeds import make_feed
+from tests.making.toys import Toy
 
 CONFIG = TrainingConfig(epochs=2, batch_size=7, learning_rate=0.01, seed=3, checkpoint_every=1)
 

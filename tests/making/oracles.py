@@ -22,6 +22,7 @@ from libhetero.pipelines.simulate import SimulateConfig
 from libhetero.pipelines.simulate import run as simulate
 from libhetero.records import Gaussians
 from libhetero.training.optimiser import TrainingConfig
+from tests.making.mixtures import gaussians
 
 BOX, PIXEL = 16, 10.0
 
@@ -128,6 +129,5 @@ def gaussian_run(folder: Path, truth: Truth, sluggish: float = 1.0) -> Run:
         amplitude = 1 - sluggish * (1 - present.astype(np.float32))
     if truth.angles is not None:
         places = places + sluggish * true_displacement(truth, atom, truth.angles)
-    neutral = Gaussians(position, np.ones(count, np.float32), np.full(count, 5, np.float32))
-    model = GaussianOracle(neutral, amplitude, places.astype(np.float32))
+    model = GaussianOracle(gaussians(position, sigma=5.0), amplitude, places.astype(np.float32))
     return run_of(model, folder, truth.folder.parent)

@@ -23,51 +23,54 @@ def _commands(document: Path) -> Iterator[str]:
                 yield line.strip()
 
 
-COMMANDS = [
-    pytest.param(command, id=f"{document.name}: {command[:60]}")
-    for document in DOCUMENTS
-    for command in _commands(document)
-]
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_is_accepted(command: str, load_program: Callable, capsys: pytest.CaptureFixture) -> None:
-    """Parse the command as its program would; a wrong option or a missing argument fails."""
+def _refusals(command: str, load_program: Callable, capsys: pytest.CaptureFixture) -> Iterator[str]:
+    """Yield what is wrong with a command: parsed as its program would, a wrong option or a missing argument."""
     for part in re.split(r"&&|\|", command):
         first, *arguments = shlex.split(part, comments=True)
         if first.startswith("e2hype_"):
-            parser = load_program(first).build_parser()
             try:
-                parser.parse_args(arguments)
+                load_program(first).build_parser().parse_args(arguments)
             except SystemExit as stop:
                 if stop.code:
-                    pytest.fail(f"{command}\n{capsys.readouterr().err}")
+                    yield capsys.readouterr().err
         elif first == "make":
-            targets = (PROJECT / "Makefile").read_text()
-            assert re.search(rf"^{re.escape(arguments[0])}:", targets, re.MULTILINE)
+            if not re.search(rf"^{re.escape(arguments[0])}:", (PROJECT / "Makefile").read_text(), re.MULTILINE):
+                yield f"Makefile has no target {arguments[0]}"
         elif first in ("python", ".venv/bin/python"):
-            assert (PROJECT / arguments[0]).is_file(), command
-        else:
-            assert first in SHELL, f"{command}: {first} is no program of ours"
+            if not (PROJECT / arguments[0]).is_file():
+                yield f"no such file: {arguments[0]}"
+        elif first not in SHELL:
+            yield f"{first} is no program of ours"
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
-def test_every_link_leads_somewhere(document: Path) -> None:
-    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", document.read_text(encoding="utf-8")):
-        if not target.startswith(("http:", "https:")):
-            assert (document.parent / target).exists(), f"{document.name}: {target}"
+def test_every_command_is_accepted(load_program: Callable, capsys: pytest.CaptureFixture) -> None:
+    wrong = [
+        f"{document.name}: {command}: {refusal}"
+        for document in DOCUMENTS
+        for command in _commands(document)
+        for refusal in _refusals(command, load_program, capsys)
+    ]
+    assert not wrong, "\n".join(wrong)
 
 
-@pytest.mark.parametrize("program", PROGRAMS)
-def test_every_program_is_in_the_readme(program: str) -> None:
-    assert program in (PROJECT / "README.md").read_text(encoding="utf-8")
+def test_every_link_leads_somewhere() -> None:
+    link = re.compile(r"\]\(([^)#]+)(?:#[^)]*)?\)")
+    targets = [(document, target) for document in DOCUMENTS for target in link.findall(document.read_text("utf-8"))]
+    local = [(document, target) for document, target in targets if not target.startswith(("http:", "https:"))]
+    lost = [f"{document.name}: {target}" for document, target in local if not (document.parent / target).exists()]
+    assert not lost, "\n".join(lost)
 
 
-@pytest.mark.parametrize("program", PROGRAMS)
-def test_every_option_says_what_it_is(program: str, load_program: Callable) -> None:
+def test_every_program_is_in_the_readme() -> None:
+    text = (PROJECT / "README.md").read_text(encoding="utf-8")
+    assert [program for program in PROGRAMS if program not in text] == []
+
+
+def test_every_option_says_what_it_is(load_program: Callable) -> None:
     """Every option has a help line, and the whole page can be laid out."""
-    parser = load_program(program).build_parser()
-    assert parser.description
-    for action in parser._actions:
-        assert action.help, f"{program} {action.option_strings or action.dest} has no help"
-    assert len(parser.format_help()) > 200
+    silent = []
+    for program in PROGRAMS:
+        parser = load_program(program).build_parser()
+        assert parser.description and len(parser.format_help()) > 200, program
+        silent += [f"{program} {one.option_strings or one.dest}" for one in parser._actions if not one.help]
+    assert not silent, "\n".join(silent)

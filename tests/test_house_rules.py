@@ -1,4 +1,10 @@
-"""The rules of the house that a machine can check, on every source file."""
+"""The rules of the house that a machine can check, each on every source file: one test a rule, all offences told.
+
+The direction of imports is our own check and not import-linter's. Its table (docs/architecture.md) is what a stranger
+reads first; it bounds the packages a part may use as well as the parts, wherever in a file the import stands, and a
+part added without a row fails. import-linter would need a second table of contracts beside the one in the document,
+one forbidden list for each part's packages, and says nothing of a new part.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +14,15 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
-
-import pytest
 
 PROJECT = Path(__file__).resolve().parent.parent
 LIBRARY = sorted((PROJECT / "libhetero").rglob("*.py"))
 PROGRAMS = sorted((PROJECT / "programs").glob("*.py"))
-OTHERS = [path for folder in ("benchmarks", "examples", "tests") for path in sorted((PROJECT / folder).rglob("*.py"))]
+TESTS = sorted((PROJECT / "tests").rglob("*.py"))
+OTHERS = [path for folder in ("benchmarks", "examples") for path in sorted((PROJECT / folder).rglob("*.py"))] + TESTS
 FUNCTION = (ast.FunctionDef, ast.AsyncFunctionDef)
 LONGEST_FUNCTION = 80
 LONGEST_PROGRAM = 150
@@ -32,86 +37,106 @@ def _tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
 
 
-def _each(paths: list[Path]) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("path", paths, ids=_name)
+def _none(offences: Iterable[str]) -> None:
+    """Fail with every offence on a line of its own."""
+    found = list(offences)
+    assert not found, "\n" + "\n".join(found)
 
 
 # Documentation ------------------------------------------------------------------------------
 
 
-def _undocumented(body: list[ast.stmt], prefix: str = "") -> Iterator[str]:
-    """Yield the public classes, functions and methods of `body` that have no docstring."""
+def _undocumented(body: list[ast.stmt], prefix: str = "") -> Iterator[tuple[int, str]]:
+    """Yield (line, name) of the public classes, functions and methods of `body` that have no docstring."""
     for node in body:
         if not isinstance(node, (*FUNCTION, ast.ClassDef)) or node.name.startswith("_"):
             continue
         if not ast.get_docstring(node):
-            yield f"{prefix}{node.name} (line {node.lineno})"
+            yield node.lineno, f"{prefix}{node.name}"
         if isinstance(node, ast.ClassDef):
             yield from _undocumented(node.body, f"{prefix}{node.name}.")
 
 
-@_each(LIBRARY + PROGRAMS)
-def test_every_public_symbol_is_documented(path: Path) -> None:
-    tree = _tree(path)
-    missing = [] if ast.get_docstring(tree) else ["the module itself"]
-    if path in LIBRARY:
-        missing += _undocumented(tree.body)
-    assert not missing, f"{_name(path)} has no docstring for: {', '.join(missing)}"
+def test_every_file_says_what_it_is_for() -> None:
+    _none(
+        f"{_name(path)} has no docstring" for path in LIBRARY + PROGRAMS + OTHERS if not ast.get_docstring(_tree(path))
+    )
 
 
-@_each(OTHERS)
-def test_every_other_file_says_what_it_is_for(path: Path) -> None:
-    assert ast.get_docstring(_tree(path)), f"{_name(path)} has no docstring"
+def test_every_public_symbol_is_documented() -> None:
+    _none(
+        f"{_name(path)}:{line} {symbol} has no docstring"
+        for path in LIBRARY
+        for line, symbol in _undocumented(_tree(path).body)
+    )
 
 
 # Size and manners ---------------------------------------------------------------------------
 
 
-@_each(LIBRARY + PROGRAMS + OTHERS)
-def test_functions_are_short(path: Path) -> None:
-    for node in ast.walk(_tree(path)):
-        if isinstance(node, FUNCTION):
-            length = node.end_lineno - node.lineno + 1
-            assert length <= LONGEST_FUNCTION, (
-                f"{_name(path)}:{node.lineno} {node.name} has {length} lines; "
-                f"the limit is {LONGEST_FUNCTION}. Split it."
-            )
+def test_functions_are_short() -> None:
+    lengths = (
+        (path, node, node.end_lineno - node.lineno + 1)
+        for path in LIBRARY + PROGRAMS + OTHERS
+        for node in ast.walk(_tree(path))
+        if isinstance(node, FUNCTION)
+    )
+    _none(
+        f"{_name(path)}:{node.lineno} {node.name} has {length} lines; the limit is {LONGEST_FUNCTION}. Split it."
+        for path, node, length in lengths
+        if length > LONGEST_FUNCTION
+    )
 
 
-@_each(PROGRAMS)
-def test_programs_are_thin(path: Path) -> None:
-    assert path.name.startswith("e2hype_")
-    assert len(path.read_text().splitlines()) <= LONGEST_PROGRAM
-    names = {node.name for node in _tree(path).body if isinstance(node, ast.FunctionDef)}
-    assert {"build_parser", "main"} <= names
-    assert path.read_text().startswith("#!/usr/bin/env python"), "pip rewrites this first line"
+def _faults_of_a_program(path: Path) -> Iterator[str]:
+    text = path.read_text()
+    if not path.name.startswith("e2hype_"):
+        yield "is not named e2hype_*.py"
+    if len(text.splitlines()) > LONGEST_PROGRAM:
+        yield f"has more than {LONGEST_PROGRAM} lines"
+    if not {"build_parser", "main"} <= {node.name for node in _tree(path).body if isinstance(node, ast.FunctionDef)}:
+        yield "lacks build_parser or main"
+    if not text.startswith("#!/usr/bin/env python"):
+        yield "does not begin with #!/usr/bin/env python, the line that pip rewrites"
 
 
-@_each(LIBRARY + PROGRAMS + OTHERS)
-def test_no_file_is_named_for_nothing(path: Path) -> None:
-    assert path.name not in ("utils.py", "helpers.py", "util.py", "misc.py", "common.py")
+def test_programs_are_thin() -> None:
+    _none(f"{_name(path)} {fault}" for path in PROGRAMS for fault in _faults_of_a_program(path))
 
 
-@_each(LIBRARY + PROGRAMS)
-def test_no_forbidden_statement(path: Path) -> None:
-    """No global, assert, bare except, import *, eval or exec; the library does not print."""
-    for node in ast.walk(_tree(path)):
-        where = f"{_name(path)}:{getattr(node, 'lineno', 0)}"
-        assert not isinstance(node, ast.Global), f"{where} global"
-        assert not isinstance(node, ast.Assert), f"{where} assert"
-        if isinstance(node, ast.ExceptHandler):
-            assert node.type is not None, f"{where} bare except"
-        if isinstance(node, ast.ImportFrom):
-            assert all(alias.name != "*" for alias in node.names), f"{where} import *"
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-            assert node.func.id not in ("eval", "exec"), f"{where} {node.func.id}"
-            if path in LIBRARY and "cli" not in path.parts:
-                assert node.func.id != "print", f"{where} print: the library logs"
+def test_no_file_is_named_for_nothing() -> None:
+    nothing = ("utils.py", "helpers.py", "util.py", "misc.py", "common.py")
+    _none(_name(path) for path in LIBRARY + PROGRAMS + OTHERS if path.name in nothing)
+
+
+def _forbidden(node: ast.AST, may_print: bool) -> str | None:
+    """Return what is forbidden about a node: global, assert, bare except, import *, eval, exec, or print."""
+    if isinstance(node, (ast.Global, ast.Assert)):
+        return type(node).__name__.lower()
+    if isinstance(node, ast.ExceptHandler) and node.type is None:
+        return "bare except"
+    if isinstance(node, ast.ImportFrom) and any(alias.name == "*" for alias in node.names):
+        return "import *"
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+        if node.func.id in ("eval", "exec"):
+            return node.func.id
+        if node.func.id == "print" and not may_print:
+            return "print: the library logs"
+    return None
+
+
+def test_no_forbidden_statement() -> None:
+    found = (
+        (path, node, _forbidden(node, may_print=path in PROGRAMS or "cli" in path.parts))
+        for path in LIBRARY + PROGRAMS
+        for node in ast.walk(_tree(path))
+    )
+    _none(f"{_name(path)}:{node.lineno} {fault}" for path, node, fault in found if fault)
 
 
 def test_every_folder_is_a_package() -> None:
-    for path in LIBRARY:
-        assert (path.parent / "__init__.py").exists(), f"{_name(path.parent)} lacks __init__.py"
+    folders = {path.parent for path in LIBRARY}
+    _none(f"{_name(folder)} lacks __init__.py" for folder in sorted(folders) if not (folder / "__init__.py").exists())
 
 
 # Direction of imports -----------------------------------------------------------------------
@@ -139,21 +164,20 @@ def _part(path: Path) -> str:
 
 
 def _imported(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield (line, dotted name) of everything a file imports, wherever it does."""
+    """Yield (line, dotted name) of everything a file imports, wherever it does; a relative import begins with a dot."""
     for node in ast.walk(_tree(path)):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield node.lineno, alias.name
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{_name(path)}:{node.lineno} write the import in full"
             for alias in node.names:
-                yield node.lineno, f"{node.module}.{alias.name}"
+                yield node.lineno, f"{'.' * node.level}{node.module or ''}.{alias.name}"
 
 
 def test_the_table_of_imports_has_every_part_and_no_cycle() -> None:
     flow = _flow()
     parts = {_part(path) for path in LIBRARY + PROGRAMS} - {"__init__"}
-    assert parts <= flow.keys(), f"docs/architecture.md has no row for {parts - flow.keys()}"
+    _none(f"docs/architecture.md has no row for {part}" for part in sorted(parts - flow.keys()))
     remaining = dict(flow)
     while remaining:
         free = {part for part, (needs, _) in remaining.items() if not needs & remaining.keys()}
@@ -162,18 +186,38 @@ def test_the_table_of_imports_has_every_part_and_no_cycle() -> None:
             del remaining[part]
 
 
-@_each([path for path in LIBRARY if _part(path) != "__init__"] + PROGRAMS)
-def test_imports_follow_the_direction_of_flow(path: Path) -> None:
+def _against_the_flow(path: Path, parts: set[str], packages: set[str]) -> Iterator[str]:
+    """Yield the imports of a file that the row of its part does not allow."""
     part = _part(path)
-    parts, packages = _flow()[part]
     for line, name in _imported(path):
         top, *rest = name.split(".")
         where = f"{_name(path)}:{line} imports {name}"
-        if top == "libhetero":
-            allowed = parts | {part, "__version__"}
-            assert not rest or rest[0] in allowed, f"{where}; {part} may import {sorted(parts)}"
-        elif top not in sys.stdlib_module_names:
-            assert top in packages, f"{where}; {part} may import the packages {sorted(packages)}"
+        if not top:
+            yield f"{where}; write the import in full"
+        elif top == "libhetero":
+            if rest and rest[0] not in parts | {part, "__version__"}:
+                yield f"{where}; {part} may import {sorted(parts)}"
+        elif top not in sys.stdlib_module_names and top not in packages:
+            yield f"{where}; {part} may import the packages {sorted(packages)}"
+
+
+def test_imports_follow_the_direction_of_flow() -> None:
+    flow = _flow()
+    files = [path for path in LIBRARY if _part(path) != "__init__"] + PROGRAMS
+    _none(fault for path in files for fault in _against_the_flow(path, *flow[_part(path)]))
+
+
+SHARED_TESTS = ("tests.making", "tests.reference")
+
+
+def test_tests_share_makers_and_twins_alone() -> None:
+    """No test imports another, nor what stands beside another part's tests."""
+    _none(
+        f"{_name(path)}:{line} imports {name}; tests share {' and '.join(SHARED_TESTS)} alone"
+        for path in TESTS
+        for line, name in _imported(path)
+        if name.split(".")[0] in ("tests", "") and not name.startswith(SHARED_TESTS)
+    )
 
 
 # Lightness ----------------------------------------------------------------------------------
@@ -202,21 +246,23 @@ def test_training_waits_for_nothing_it_does_not_need() -> None:
     assert "jax" in loaded and not loaded & {"sklearn", "matplotlib", "umap", "hdbscan", "numba"}
 
 
-@_each(PROGRAMS)
-def test_help_is_light(path: Path) -> None:
+def test_help_is_light() -> None:
+    """No heavy package is loaded for the help of any program, nor NumPy."""
     code = (
-        f"import runpy, sys; sys.argv = [{str(path)!r}, '--help']\n"
-        f"try: runpy.run_path({str(path)!r}, run_name='__main__')\n"
-        "except SystemExit as stop: assert not stop.code, stop.code"
+        "import runpy, sys\n"
+        f"for path in {[str(path) for path in PROGRAMS]!r}:\n"
+        "    sys.argv = [path, '--help']\n"
+        "    try: runpy.run_path(path, run_name='__main__')\n"
+        "    except SystemExit as stop: assert not stop.code, path\n"
+        "    heavy = {m.split('.')[0] for m in sys.modules} & " + repr(HEAVY | {"numpy"}) + "\n"
+        "    assert not heavy, f'{path} --help loads {heavy}'"
     )
-    assert not _loaded(code) & (HEAVY | {"numpy"})
+    _loaded(code)
 
 
-@_each(PROGRAMS)
-def test_help_answers_within_a_second(path: Path) -> None:
-    """Processor time is measured, so that other work on the machine does not count."""
-    environment = os.environ | {"PYTHONPATH": str(PROJECT)}
-    fastest = float("inf")
+def _processor_seconds(path: Path) -> float:
+    """Return the least processor time of three calls of a program's help: other work on the machine does not count."""
+    environment, fastest = os.environ | {"PYTHONPATH": str(PROJECT)}, float("inf")
     for _ in range(3):
         before = os.times()
         subprocess.run(
@@ -225,4 +271,9 @@ def test_help_answers_within_a_second(path: Path) -> None:
         after = os.times()
         user, system = (getattr(after, name) - getattr(before, name) for name in ("children_user", "children_system"))
         fastest = min(fastest, user + system)
-    assert fastest < 1, f"{path.name} --help took {fastest:.1f} s"
+    return fastest
+
+
+def test_help_answers_within_a_second() -> None:
+    took = {path: _processor_seconds(path) for path in PROGRAMS}
+    _none(f"{_name(path)} --help took {seconds:.1f} s" for path, seconds in took.items() if seconds >= 1)

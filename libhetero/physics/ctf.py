@@ -15,9 +15,9 @@ from types import ModuleType
 
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
+from libhetero.physics.arrays import AnyArray
 from libhetero.physics.fourier import half_plane
 from libhetero.records import CTFParams
 
@@ -25,7 +25,7 @@ MILLIMETRE = 1e7  # Å
 WAVELENGTH, RELATIVITY = 12.2642597, 0.9784756e-6  # of λ = 12.26… / √(V + 0.978…e-6 V²)
 
 
-def electron_wavelength(voltage: Float[ArrayLike, "*shape"]) -> Float[ArrayLike, "*shape"]:
+def electron_wavelength(voltage: float | Float[AnyArray, "*shape"]) -> float | Float[AnyArray, "*shape"]:
     """Return the relativistic wavelength in Å, λ = 12.2642597 / √(V + 0.978476e-6 V²), V in volts.
 
     Parameters
@@ -37,8 +37,8 @@ def electron_wavelength(voltage: Float[ArrayLike, "*shape"]) -> Float[ArrayLike,
 
 
 def ctf_phase(
-    params: CTFParams, frequencies: Float[ArrayLike, "*pixels 2"], module: ModuleType = jnp
-) -> Float[ArrayLike, "..."]:
+    params: CTFParams, frequencies: Float[AnyArray, "*pixels 2"], module: ModuleType = jnp
+) -> Float[AnyArray, "..."]:
     """Return χ of the module's equation, radians.
 
     Parameters
@@ -59,7 +59,7 @@ def ctf_phase(
     return np.pi * wavelength * path + (module.arcsin(params.amplitude_contrast) + params.phase_shift)
 
 
-def ctf_at(params: CTFParams, frequencies: Float[ArrayLike, "*pixels 2"]) -> Float[Array, "*pixels"]:
+def ctf_at(params: CTFParams, frequencies: Float[AnyArray, "*pixels 2"]) -> Float[Array, "*pixels"]:
     """Evaluate the CTF of one particle.
 
     Parameters

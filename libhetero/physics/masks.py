@@ -6,8 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from libhetero.physics.arrays import AnyArray
 
-def cosine_edge(distance: Float[Array, "*shape"], radius: float, width: float) -> Float[Array, "*shape"]:
+
+def cosine_edge(distance: Float[AnyArray, "*shape"], radius: float, width: float) -> Float[Array, "*shape"]:
     """Return 1 inside `radius`, 0 beyond `radius + width`, ½(1 + cos) between (same unit)."""
     position = jnp.clip((distance - radius) / max(width, 1e-6), 0.0, 1.0)
     return 0.5 * (1 + jnp.cos(jnp.pi * position))

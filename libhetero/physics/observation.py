@@ -16,15 +16,15 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
 from jaxtyping import Array, Complex, Float
 
+from libhetero.physics.arrays import AnyArray
 from libhetero.physics.ctf import ctf_at, ctf_phase
 from libhetero.physics.fourier import phase_ramp
 from libhetero.records import CTFParams, Observation, Pose
 
 
-def transfer(observation: Observation, frequencies: Float[ArrayLike, "*pixels 2"]) -> Float[Array, "*pixels"]:
+def transfer(observation: Observation, frequencies: Float[AnyArray, "*pixels 2"]) -> Float[Array, "*pixels"]:
     """Return T of one particle: what its projection is multiplied by.
 
     Parameters
@@ -56,7 +56,7 @@ def transfer_signs(ctf: CTFParams, frequencies: Float[np.ndarray, "*pixels 2"]) 
 
 
 def observed(
-    projection: Complex[Array, "*pixels"], observation: Observation, frequencies: Float[ArrayLike, "*pixels 2"]
+    projection: Complex[Array, "*pixels"], observation: Observation, frequencies: Float[AnyArray, "*pixels 2"]
 ) -> Complex[Array, "*pixels"]:
     """Return the noise-free image X = T · P of a projection at the particle's pose, shift and all.
 
@@ -69,21 +69,21 @@ def observed(
 
 
 def moved(
-    central: Complex[ArrayLike, "*pixels"], pose: Pose, frequencies: Float[ArrayLike, "*pixels 2"]
+    central: Complex[AnyArray, "*pixels"], pose: Pose, frequencies: Float[AnyArray, "*pixels 2"]
 ) -> Complex[Array, "*pixels"]:
     """Return exp(-2πi k·t) times a projection about the molecule's origin: it lands where the particle is."""
-    return central * phase_ramp(frequencies, pose.shift)
+    return phase_ramp(frequencies, pose.shift) * central
 
 
 def moved_back(
-    image: Complex[ArrayLike, "*pixels"], pose: Pose, frequencies: Float[ArrayLike, "*pixels 2"]
+    image: Complex[AnyArray, "*pixels"], pose: Pose, frequencies: Float[AnyArray, "*pixels 2"]
 ) -> Complex[Array, "*pixels"]:
     """Return exp(+2πi k·t) times an image, its particle at the origin: inverse of `moved`, and its adjoint."""
-    return image * phase_ramp(frequencies, -pose.shift)
+    return phase_ramp(frequencies, -pose.shift) * image
 
 
 def backprojected(
-    image: Complex[Array, "*pixels"], observation: Observation, frequencies: Float[ArrayLike, "*pixels 2"]
+    image: Complex[Array, "*pixels"], observation: Observation, frequencies: Float[AnyArray, "*pixels 2"]
 ) -> Complex[Array, "*pixels"]:
     """Return T · exp(+2πi k·t) X, the adjoint of `observed` after `moved`, for ⟨a, b⟩ = Re Σ_k conj(a) b."""
     return transfer(observation, frequencies) * moved_back(image, observation.pose, frequencies)
@@ -93,8 +93,8 @@ def squared_error(
     projection: Complex[Array, "*pixels"],
     image: Complex[Array, "*pixels"],
     observation: Observation,
-    frequencies: Float[ArrayLike, "*pixels 2"],
-    weight: Float[ArrayLike, "*#pixels"] = 1.0,
+    frequencies: Float[AnyArray, "*pixels 2"],
+    weight: float | Float[AnyArray, "*#pixels"] = 1.0,
 ) -> Float[Array, ""]:
     """Return Σ_k w(k) |T(k) P(k) - X(k)|², the negative log-likelihood for w = 1 / 2 noise power.
 

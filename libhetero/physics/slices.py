@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Complex, Float, Int
+from jaxtyping import Array, Bool, Complex, Float, Int
 
+from libhetero.physics.arrays import AnyArray
 from libhetero.physics.fourier import fourier_volume, frequencies_2d
 from libhetero.physics.observation import moved
 from libhetero.physics.rotations import HIGHEST
@@ -23,13 +24,13 @@ from libhetero.records import Pose
 PADDING = 2
 
 
-def kernel_correction(n: int, padded: int) -> np.ndarray:
+def kernel_correction(n: int, padded: int) -> Float[np.ndarray, "n n n"]:
     """Return 1 / sinc² along each axis of an n³ volume read from a grid of `padded` frequencies."""
     axis = 1.0 / np.sinc((np.arange(n) - n // 2) / padded) ** 2
     return (axis[:, None, None] * axis[None, :, None] * axis[None, None, :]).astype(np.float32)
 
 
-def prepare_volume(volume: Float[Array, "n n n"], padding: int = PADDING) -> Complex[Array, "padded padded half"]:
+def prepare_volume(volume: Float[AnyArray, "n n n"], padding: int = PADDING) -> Complex[Array, "padded padded half"]:
     """Return the oversampled transform that `central_slice` reads.
 
     Parameters
@@ -47,21 +48,21 @@ def prepare_volume(volume: Float[Array, "n n n"], padding: int = PADDING) -> Com
 
 
 def slice_frequencies(
-    rotation: Float[Array, "3 3"], frequencies: Float[Array, "*pixels 2"]
+    rotation: Float[AnyArray, "3 3"], frequencies: Float[AnyArray, "*pixels 2"]
 ) -> Float[Array, "*pixels 3"]:
     """Return kx R[0] + ky R[1], the model-frame frequencies of image pixels, in their own unit."""
     return jnp.matmul(frequencies, rotation[:2], precision=HIGHEST)
 
 
-def cropped_frequencies(n: int, kept: int | None = None) -> np.ndarray:
+def cropped_frequencies(n: int, kept: int | None = None) -> Float[np.ndarray, "kept half 2"]:
     """Return the (kx, ky) in cycles per pixel of box n that Fourier cropping to `kept` leaves."""
     kept = kept or n
     return frequencies_2d(kept) * np.float32(kept / n)
 
 
 def slice_corners(
-    rotation: Float[Array, "3 3"], n: int, padded: int, kept: int | None = None
-) -> tuple[Int[Array, "8 pixels"], Float[Array, "8 pixels"], Int[Array, "pixels"]]:
+    rotation: Float[AnyArray, "3 3"], n: int, padded: int, kept: int | None = None
+) -> tuple[Int[Array, "8 pixels"], Float[Array, "8 pixels"], Bool[Array, "pixels"]]:
     """Return flat grid indices and weights of the 8 neighbours, and where k was turned to -k.
 
     Pixels beyond Nyquist have zero weight.
@@ -93,7 +94,7 @@ def slice_corners(
 
 
 def central_slice(
-    transform: Complex[Array, "padded padded half"], rotation: Float[Array, "3 3"], n: int, kept: int | None = None
+    transform: Complex[Array, "padded padded half"], rotation: Float[AnyArray, "3 3"], n: int, kept: int | None = None
 ) -> Complex[Array, "kept half2"]:
     """Return the slice of box n at one rotation; zero beyond Nyquist.
 

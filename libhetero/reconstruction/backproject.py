@@ -33,6 +33,7 @@ from libhetero.physics.fourier import (
     real_volume,
 )
 from libhetero.physics.observation import backprojected, transfer
+from libhetero.physics.pytrees import register_record
 from libhetero.physics.slices import PADDING, hermitian_plane, kernel_correction, slice_corners
 from libhetero.records import Batch, Observation, Pose
 
@@ -58,6 +59,7 @@ class Reconstruction:
     particles: int
 
 
+@register_record
 @dataclass(frozen=True, eq=False)
 class Sums:
     """N and D of both half-sets.
@@ -70,9 +72,6 @@ class Sums:
 
     numerator: Complex[Array, "2 padded padded half"]
     weight: Float[Array, "2 padded padded half"]
-
-
-jax.tree_util.register_dataclass(Sums, data_fields=["numerator", "weight"], meta_fields=[])
 
 
 def empty_sums(n: int, padding: int = PADDING) -> Sums:

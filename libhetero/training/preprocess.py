@@ -16,8 +16,8 @@ deviation are over all pixels rather than over the background, so that noiseless
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+import dataclasses
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import scipy.fft
@@ -28,44 +28,17 @@ from libhetero.physics.fourier import half_plane
 from libhetero.physics.observation import transfer_signs
 from libhetero.records import CTFParams
 from libhetero.training.bad_images import BadImages
+from libhetero.training.configuration import PreprocessConfig
 
-NORMALISATIONS = ("set", "image", "none")
 SAMPLE_BLOCK = 64
 
 
+@runtime_checkable
 class Reader(Protocol):
     """Anything that gives images by place in the particle set."""
 
     def read(self, indices: np.ndarray) -> np.ndarray:
         """Return float32 images (len(indices), n, n)."""
-
-
-@dataclass(frozen=True)
-class PreprocessConfig:
-    """How images are prepared; see the module's docstring.
-
-    Parameters
-    ----------
-    contrast : sign that the stored pixels are multiplied by, +1 or -1.
-    normalise : "set", "image" or "none".
-    box_size : box after the Fourier crop, pixels; None keeps the stored box.
-    deviation : divisor of "set", in units of the stored pixels; from `estimate_deviation`.
-    """
-
-    contrast: int = 1
-    normalise: str = "set"
-    box_size: int | None = None
-    deviation: float = 1.0
-
-    def __post_init__(self) -> None:
-        if self.contrast not in (-1, 1):
-            raise ConfigurationError(f"contrast is {self.contrast}; expected 1 or -1.")
-        if self.normalise not in NORMALISATIONS:
-            raise ConfigurationError(f"normalise is {self.normalise!r}; expected one of {', '.join(NORMALISATIONS)}.")
-        if self.box_size is not None and self.box_size < 4:
-            raise ConfigurationError(f"box_size is {self.box_size}; expected at least 4 pixels.")
-        if not (np.isfinite(self.deviation) and self.deviation > 0):
-            raise ConfigurationError(f"deviation is {self.deviation}; expected a positive number.")
 
 
 def preprocess(images: Float[np.ndarray, "batch n n"], config: PreprocessConfig) -> Float[np.ndarray, "batch m m"]:
@@ -159,7 +132,7 @@ def estimate_deviation(
     ------
     DataError : if the sampled images are constant or hold values that are not finite.
     """
-    plain = PreprocessConfig(config.contrast, "none", config.box_size)
+    plain = dataclasses.replace(config, normalise="none")
     chosen = sample_indices(count, sample, seed)
     total, pixels, varying = 0.0, 0, False
     for start in range(0, len(chosen), SAMPLE_BLOCK):

@@ -7,7 +7,7 @@ from sklearn.metrics import adjusted_rand_score
 from libhetero.analysis.gaussian_features import CovarianceAccumulator, similarity_of
 from libhetero.analysis.regions import RegionConfig, find_regions
 from libhetero.errors import ConfigurationError
-from tests.analysis.synthetic import (
+from tests.making.pieces import (
     amplitude_changes,
     complex_of_pieces,
     displacements,

@@ -13,7 +13,7 @@ import pytest
 
 from libhetero.cli.stages import StageResult
 from libhetero.errors import UserError
-from tests.simulate.test_cut import dumbbell, write_model
+from tests.making.atoms import dumbbell, write_model
 
 FIGURES = {
     "assembly": {"accuracy", "regions_found", "regions_true", "ari", "region_class_accuracy", "seconds"},

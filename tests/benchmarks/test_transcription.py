@@ -12,7 +12,10 @@ from libhetero.models.gmm.decoder import vector_attention
 from libhetero.models.gmm.decoder.published import PublishedDecoder
 from libhetero.models.gmm.decoder.topology import build_topology
 from libhetero.physics.gaussians import project_gaussians
-from tests.models.tiny_models import BOX, PIXEL, mixture, poses, quick_jit, random_params
+from tests.making.images import BOX, PIXEL
+from tests.making.mixtures import mixture
+from tests.making.models import random_params
+from tests.making.poses import poses
 
 PAPER = GmmConfig.preset("paper")
 SIZES = {
@@ -47,7 +50,7 @@ def test_decoder(transcription, monkeypatch, name):
     cotangent = random.normal(size=(4, 20, 5)).astype(np.float32)
     params = random_params(lambda key: decoder.init(key, latent, levels)["params"])
 
-    @quick_jit
+    @jax.jit
     def both(params, latent):
         own, own_transpose = jax.vjp(lambda p, z: decoder.apply({"params": p}, z, levels), params, latent)
         plain, transpose = jax.vjp(lambda p, z: transcription.decode(p, z, levels), params, latent)
@@ -59,7 +62,7 @@ def test_decoder(transcription, monkeypatch, name):
 def test_projector(transcription):
     pose = poses(1).take(0)
 
-    @quick_jit
+    @jax.jit
     def both(gaussians):
         return (transcription.project(gaussians, pose, BOX, PIXEL), project_gaussians(gaussians, pose, BOX, PIXEL))
 

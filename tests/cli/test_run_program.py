@@ -21,6 +21,8 @@ PROG = "e2hype_try.py"
 def _in_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for name in [name for name in os.environ if name.startswith(("JAX_COMPILATION_CACHE", "JAX_PERSISTENT_CACHE"))]:
+        monkeypatch.delenv(name)
 
 
 def _run(call: Callable, *argv: str) -> int:
@@ -69,12 +71,12 @@ DEVICE = type("JaxRuntimeError", (RuntimeError,), {})("RESOURCE_EXHAUSTED: 9 GiB
     ("error", "line"),
     [
         (DataError("a.mrcs: truncated.\nGet it again."), "a.mrcs: truncated. Get it again."),
-        (ENOSPC, "out/particles.mrcs: no space left on the device. Free some space, or write elsewhere."),
-        (OSError(errno.ENOSPC, "full"), "no space left on the device. Free some space, or write elsewhere."),
-        (DENIED, "/data/out: permission denied. Change its permissions, or choose another place."),
+        (ENOSPC, "out/particles.mrcs: no space left on the disk; free some and run again, or write elsewhere."),
+        (OSError(errno.ENOSPC, "full"), "no space left on the disk; free some and run again, or write elsewhere."),
+        (DENIED, "/data/out: permission denied; change its permissions, or choose another place."),
         (
             FileNotFoundError(errno.ENOENT, "gone", "x.star"),
-            "x.star: no such file or folder. Check the name, and the folder the program runs in.",
+            "x.star: no such file or folder; check the name, and the folder the program runs in.",
         ),
         (OSError(errno.EIO, "Input/output error", b"x.star"), "x.star: Input/output error."),
         (OSError("Unable to open file"), "Unable to open file."),

@@ -10,7 +10,8 @@ from libhetero.errors import DataError
 from libhetero.io import MrcsWriter, check_particles, read_particles, write_particles
 from libhetero.io.check import odd_ctf_values, pixel_size_disagreements
 from libhetero.io.optics import count_optics_groups, optics_groups
-from tests.io.sample import sample_ctf, sample_particles
+from tests.making.optics import varied_optics
+from tests.making.particles import sample_particles
 from tests.reference.shared_data import shared_file
 
 
@@ -79,9 +80,9 @@ def test_list_and_stack_of_different_boxes():
 
 
 def test_odd_ctf_values():
-    assert odd_ctf_values(sample_ctf(5)) == []
+    assert odd_ctf_values(varied_optics(5)) == []
     ctf = dataclasses.replace(
-        sample_ctf(5), defocus_u=np.full(5, 1.5), defocus_v=np.full(5, 1.5), voltage=np.full(5, 30)
+        varied_optics(5), defocus_u=np.full(5, 1.5), defocus_v=np.full(5, 1.5), voltage=np.full(5, 30.0)
     )
     lines = odd_ctf_values(ctf)
     assert len(lines) == 2 and "defocus from 1.5" in lines[0] and "voltage" in lines[1]

@@ -7,7 +7,8 @@ import pytest
 
 from libhetero.errors import DataError
 from libhetero.io import ImageReader, read_particles, write_particles
-from tests.io.sample import BOX, PIXEL, assert_same_ctf, assert_same_pose, sample_particles
+from tests.making.particles import BOX, PIXEL, sample_particles
+from tests.reference.agreement import assert_same_ctf, assert_same_pose
 
 
 class FormatContract:

@@ -5,7 +5,7 @@ import pytest
 
 from libhetero.errors import DataError
 from libhetero.io import cryodrgn, read_particles, write_particles
-from tests.io.sample import assert_same_ctf
+from tests.reference.agreement import assert_same_ctf
 from tests.reference.shared_data import shared_file
 
 

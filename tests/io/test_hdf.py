@@ -7,7 +7,7 @@ import pytest
 from libhetero.errors import DataError
 from libhetero.io import HdfWriter, ImageReader, read_particles, write_particles
 from libhetero.io.hdf import attribute
-from tests.io.sample import sample_particles
+from tests.making.particles import sample_particles
 from tests.reference.shared_data import shared_file
 
 

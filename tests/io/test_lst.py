@@ -8,7 +8,9 @@ import pytest
 from libhetero.errors import DataError
 from libhetero.io import HdfWriter, read_particles, write_particles
 from libhetero.io.eman import ctf_from_fields, fields_from_ctf, parse_ctf_string
-from tests.io.sample import assert_same_ctf, sample_ctf, sample_particles
+from tests.making.optics import varied_optics
+from tests.making.particles import sample_particles
+from tests.reference.agreement import assert_same_ctf
 from tests.reference.shared_data import shared_file
 
 
@@ -142,7 +144,7 @@ def test_old_ctf_string():
 
 def test_phase_plate_without_our_key():
     """EMAN2's one angle, asin(w) + φ, gives the same CTF even where φ is not stored apart."""
-    ctf = sample_ctf(9)
+    ctf = varied_optics(9)
     again = ctf_from_fields(fields_from_ctf(ctf, np.full(9, 2.0)), np.full(9, np.nan), ctf.scale)
     total = np.arcsin(ctf.amplitude_contrast) + ctf.phase_shift
     np.testing.assert_allclose(np.arcsin(again.amplitude_contrast) + again.phase_shift, total, atol=2e-3)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from libhetero.models.batch_mean import batch_mean
-from tests.models.tiny_models import particles
+from tests.making.images import particles
 
 
 def test_it_is_the_mean_by_weight_of_each_number() -> None:

@@ -16,12 +16,17 @@ import numpy as np
 import pytest
 
 from libhetero import models
-from libhetero.configuration import to_dict
+from libhetero.configuration import from_dict, to_dict
 from libhetero.errors import ConfigurationError
-from libhetero.models.family import ModelFamily
+from libhetero.models.families import FAMILIES, family_named
+from libhetero.models.family import MixtureFamily, ModelFamily
+from libhetero.models.hype.config import HypeConfig
+from libhetero.models.options import PRESETS
 from libhetero.physics.fourier import fourier_image
 from libhetero.records import Batch, Pose
-from tests.models.tiny_models import BOX, CONFIGS, COUNT, PIXEL, make_model, particles, quick_jit, random_params
+from libhetero.training.configuration import TrainingConfig
+from tests.making.images import BOX, COUNT, PIXEL, particles
+from tests.making.models import CONFIGS, make_model, random_params
 
 KEY, OTHER_KEY = (jax.random.key(seed, impl="rbg") for seed in (3, 4))  # quick to compile
 
@@ -52,13 +57,13 @@ def case(request) -> Case:
     return Case(
         model=model,
         params=random_params(model.init),
-        init=quick_jit(model.init),
+        init=jax.jit(model.init),
         batch=particles(),
-        encode=quick_jit(model.encode),
-        decode=quick_jit(model.decode),
-        loss=quick_jit(jax.value_and_grad(model.loss, has_aux=True)),
-        render=quick_jit(lambda one, pose: model.render(one, pose, BOX, PIXEL)),
-        volume=quick_jit(lambda one: model.volume(one, BOX, PIXEL)),
+        encode=jax.jit(model.encode),
+        decode=jax.jit(model.decode),
+        loss=jax.jit(jax.value_and_grad(model.loss, has_aux=True)),
+        render=jax.jit(lambda one, pose: model.render(one, pose, BOX, PIXEL)),
+        volume=jax.jit(lambda one: model.volume(one, BOX, PIXEL)),
     )
 
 
@@ -156,14 +161,14 @@ def test_a_saved_model_gives_the_same(case):
     np.savez(file, **case.model.arrays())
     file.seek(0)
     with np.load(file, allow_pickle=False) as arrays:
-        config = json.loads(json.dumps(to_dict(case.model.config)))
+        config = from_dict(type(case.model.config), json.loads(json.dumps(to_dict(case.model.config))))
         again = models.build(case.model.family, config, dict(arrays))
     assert again.config == case.model.config
     both = again.arrays().items()
     for name, array in both:
         np.testing.assert_array_equal(array, case.model.arrays()[name], err_msg=name)
 
-    latent = quick_jit(again.encode)(case.params, case.batch)
+    latent = jax.jit(again.encode)(case.params, case.batch)
     assert_trees_close(latent, case.encode(case.params, case.batch))
     programs = [jax.jit(model.loss).lower(case.params, case.batch, KEY).as_text() for model in (case.model, again)]
     assert programs[0] == programs[1]
@@ -206,11 +211,40 @@ def test_render_moves_with_the_shift(case):
     np.testing.assert_allclose(back, centred, atol=1e-3 * np.abs(centred).max())
 
 
+def test_a_model_follows_the_protocols_that_its_family_says(case):
+    assert isinstance(case.model, ModelFamily)
+    assert isinstance(case.model, MixtureFamily) == family_named(case.model.family).mixtures
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+def test_the_table_of_families_is_complete(family):
+    assert family_named(family.name) is family
+    assert family.model().family == family.name
+    assert family.name in {name for name, _ in CONFIGS.values()}, "tiny_models lacks this family"
+    for preset in PRESETS:
+        config = family.config.preset(preset)
+        assert from_dict(family.config, to_dict(config)) == config.settled(config) == config
+        assert config.sample_size(64, 256) >= 256
+        TrainingConfig(**family.training_defaults(preset))
+    with pytest.raises(ConfigurationError, match="unknown preset 'huge'; expected small, default or paper"):
+        family.config.preset("huge")
+    assert set(family.preset_training) <= set(PRESETS)
+    names = {field.name for field in dataclasses.fields(family.config)}
+    assert family.chosen_by is None or family.chosen_by in names
+
+
+def test_one_family_is_taken_without_a_word_and_the_others_by_options_of_their_own():
+    first, *others = FAMILIES
+    assert first.chosen_by is None and not first.flags
+    assert all(family.chosen_by and family.flags for family in others)
+    assert len({family.name for family in FAMILIES}) == len(FAMILIES)
+
+
 def test_unknown_family_and_unknown_key():
     with pytest.raises(ConfigurationError, match="unknown model family 'vae'; expected hype or gmm"):
         models.build("vae", {}, {})
     with pytest.raises(ConfigurationError, match="unknown key depht"):
-        models.build("hype", {"depht": 2}, {})
+        from_dict(HypeConfig, {"depht": 2})
     with pytest.raises(ConfigurationError, match="starting mixture; expected --model FILE"):
         models.create("gmm", CONFIGS["gmm+mlp"][1], box_size=BOX, pixel_size=PIXEL, sample=None)
 

@@ -7,7 +7,8 @@ import pytest
 
 from libhetero.training import sharding
 from libhetero.training.optimiser import TrainingConfig, build_optimiser, start_state, training_step
-from tests.models.tiny_models import CONFIGS, QUICK_COMPILER, make_model, particles
+from tests.making.images import particles
+from tests.making.models import CONFIGS, make_model
 
 SENT = re.compile(r" (all-gather|all-to-all|collective-permute|reduce-scatter|all-reduce)(?:-start)?\(")
 
@@ -20,6 +21,6 @@ def test_devices_share_a_batch_and_send_each_other_sums_alone(name):
     optimiser = build_optimiser(config, 10)
     state = jax.eval_shape(lambda key: start_state(model.init(key), optimiser, config), jax.random.key(0))
     step = sharding.compile_step(training_step(model.loss, optimiser, config), mesh)
-    compiled = step.lower(state, particles(8)).compile(QUICK_COMPILER)
+    compiled = step.lower(state, particles(8)).compile()
     sent = SENT.findall(compiled.as_text())
     assert sent and set(sent) == {"all-reduce"}, sent

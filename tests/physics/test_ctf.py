@@ -8,20 +8,10 @@ import numpy as np
 import pytest
 
 from libhetero.physics import ctf
-from libhetero.records import CTFParams
+from tests.making.optics import optics
 from tests.reference import ctf as twin
 
-PARAMETERS = CTFParams(
-    defocus_u=16_500.0,
-    defocus_v=13_500.0,
-    defocus_angle=0.6,
-    voltage=300.0,
-    spherical_aberration=2.7,
-    amplitude_contrast=0.1,
-    phase_shift=0.0,
-    b_factor=80.0,
-    scale=1.0,
-)
+PARAMETERS = optics(16_500.0, 3000.0, defocus_angle=0.6, b_factor=80.0)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ import pytest
 
 from libhetero.physics import ctf, fourier, slices
 from libhetero.physics.gaussians import gaussians_to_volume, project_gaussians
-from libhetero.records import CTFParams, Gaussians, Pose
+from libhetero.records import Gaussians, Pose
+from tests.making.optics import optics
 from tests.reference import rotated_volume
 from tests.reference.shared_data import read_mrc, shared_file
 
@@ -46,16 +47,14 @@ def poses():
 @pytest.mark.parametrize(("name", "weight"), [("amp", lambda c: c), ("sign", jnp.sign), ("abs", jnp.abs)])
 def test_ctf_images(name, weight):
     values = json.loads(shared_file("formats", "eman2", "ctf_params.json").read_text())
-    params = CTFParams(
-        defocus_u=1e4 * (values["defocus"] + values["dfdiff"] / 2),
+    params = optics(
+        defocus=1e4 * (values["defocus"] + values["dfdiff"] / 2),
         defocus_v=1e4 * (values["defocus"] - values["dfdiff"] / 2),
         defocus_angle=math.radians(values["dfang"]),
         voltage=values["voltage"],
         spherical_aberration=values["cs"],
         amplitude_contrast=values["ampcont"] / 100,
-        phase_shift=0.0,
         b_factor=values["bfactor"],
-        scale=1.0,
     )
     after = read(f"ctf_{name}_after.mrc")
     transformed = fourier.fourier_image(read("ctf_before.mrc"))

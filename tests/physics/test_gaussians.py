@@ -10,6 +10,8 @@ from libhetero.physics import rotations
 from libhetero.physics.fourier import fourier_image, frequencies_2d, phase_ramp, real_image
 from libhetero.physics.trigonometry import cosine_sine
 from libhetero.records import Gaussians, Pose
+from tests.making.mixtures import compact_mixture as mixture
+from tests.making.poses import one_pose
 from tests.reference import gaussians as twin
 from tests.reference import rotations as rotation_twin
 
@@ -17,27 +19,12 @@ PIXEL = 2.0
 N = 24
 
 
-def mixture(count=6, seed=0):
-    random = np.random.default_rng(seed)
-    return Gaussians(
-        position=jnp.asarray(random.uniform(-8, 8, (count, 3)), jnp.float32),
-        amplitude=jnp.asarray(random.uniform(0.5, 2, count), jnp.float32),
-        sigma=jnp.asarray(random.uniform(2.0, 3.0, count), jnp.float32),
-    )
-
-
-def a_pose(seed=1):
-    random = np.random.default_rng(seed)
-    rotation = rotation_twin.from_euler(*random.uniform(-3, 3, 3))
-    return Pose(rotation=jnp.asarray(rotation, jnp.float32), shift=jnp.asarray([3.1, -2.3], jnp.float32))
-
-
 def project(gaussians, pose, n=N):
     return projector.project_gaussians(gaussians, pose, n, PIXEL)
 
 
 def test_agrees_with_the_real_space_sum():
-    gaussians, pose = mixture(), a_pose()
+    gaussians, pose = mixture(), one_pose()
     expected = twin.project(
         *map(np.asarray, (gaussians.position, gaussians.amplitude, gaussians.sigma)),
         np.asarray(pose.rotation),
@@ -80,7 +67,7 @@ def test_transform_is_that_of_the_map():
 
 def test_zero_frequency_is_the_total_amplitude():
     gaussians = mixture()
-    centre = project(gaussians, a_pose())[0, 0]
+    centre = project(gaussians, one_pose())[0, 0]
     np.testing.assert_allclose(centre, complex(gaussians.amplitude.sum()), rtol=1e-6)
 
 
@@ -92,7 +79,7 @@ def test_centred_delta_stays_centred_under_any_rotation():
 
 
 def test_shift_is_a_phase_ramp():
-    gaussians, pose = mixture(), a_pose()
+    gaussians, pose = mixture(), one_pose()
     centred = project(gaussians, Pose(rotation=pose.rotation, shift=jnp.zeros(2)))
     ramp = phase_ramp(jnp.asarray(frequencies_2d(N)) / PIXEL, pose.shift)
     inside = np.s_[:, : N // 2]
@@ -103,7 +90,7 @@ def test_shift_is_a_phase_ramp():
 
 def test_rotating_the_mixture_is_rotating_the_projection():
     """Projecting Q·model at R equals projecting the model at R Q."""
-    gaussians, pose = mixture(), a_pose()
+    gaussians, pose = mixture(), one_pose()
     turn = jnp.asarray(rotation_twin.from_euler(0.4, 1.3, -0.9), jnp.float32)
     turned = Gaussians(rotations.rotate_points(turn, gaussians.position), gaussians.amplitude, gaussians.sigma)
     combined = Pose(rotation=jnp.matmul(pose.rotation, turn, precision="highest"), shift=pose.shift)
@@ -129,7 +116,7 @@ def test_parseval_of_one_gaussian():
 
 
 def test_gradient_agrees_with_finite_differences():
-    gaussians, pose = mixture(3), a_pose()
+    gaussians, pose = mixture(3), one_pose()
     target = fourier_image(np.random.default_rng(5).normal(size=(N, N)).astype(np.float32))
 
     @jax.jit
@@ -163,7 +150,7 @@ def test_repeated_rows_have_the_derivatives_of_a_broadcast():
 
 def test_gradients_are_those_of_plain_tables(monkeypatch):
     """Of the mixture and of the pose, with a pixel size that is traced."""
-    gaussians, pose = mixture(), a_pose()
+    gaussians, pose = mixture(), one_pose()
     target = fourier_image(np.random.default_rng(7).normal(size=(N, N)).astype(np.float32))
 
     def score(gaussians, pose, pixel_size):
@@ -191,7 +178,7 @@ def test_cosine_and_sine_of_turns():
 
 def test_jit_vmap_over_particles():
     gaussians = mixture()
-    poses = [a_pose(seed) for seed in range(3)]
+    poses = [one_pose(seed) for seed in range(3)]
     stacked = Pose(rotation=jnp.stack([p.rotation for p in poses]), shift=jnp.stack([p.shift for p in poses]))
     batched = jax.jit(jax.vmap(lambda pose: project(gaussians, pose)))(stacked)
     for pose, plane in zip(poses, batched, strict=True):

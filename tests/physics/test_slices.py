@@ -9,11 +9,12 @@ from libhetero.physics import slices
 from libhetero.physics.fourier import crop_fourier_image, hermitian_nyquist, real_image
 from libhetero.physics.gaussians import gaussians_to_volume, project_gaussians
 from libhetero.records import Pose
-from tests.physics.test_gaussians import PIXEL, a_pose, mixture
+from tests.making.mixtures import compact_mixture as mixture
+from tests.making.poses import one_pose
 from tests.reference import rotations as rotation_twin
 from tests.reference import slices as twin
 
-N = 24
+N, PIXEL = 24, 2.0
 
 
 def correlation(first, second):
@@ -32,7 +33,7 @@ def test_agrees_with_the_trilinear_loop(seed):
     n, padded = 8, 16
     # The twin reads k and -k from one Hermitian grid.
     transform = np.asarray(slices.prepare_volume(np.random.default_rng(seed).normal(size=(n, n, n))))
-    rotation = a_pose(seed).rotation
+    rotation = one_pose(seed).rotation
     expected = twin.central_slice(transform, np.asarray(rotation, np.float64), n)
     found = slices.central_slice(jnp.asarray(transform), rotation, n)
     assert transform.shape[0] == padded
@@ -51,7 +52,7 @@ def test_unrotated_slice_is_the_projection_along_z():
 
 @pytest.mark.parametrize("seed", [1, 2, 3, 4])
 def test_agrees_with_the_gaussian_projector(seed):
-    gaussians, pose = mixture(), a_pose(seed)
+    gaussians, pose = mixture(), one_pose(seed)
     transform = slices.prepare_volume(gaussians_to_volume(gaussians, N, PIXEL))
     found = real_image(slices.project_volume(transform, pose, N, PIXEL), N)
     expected = real_image(project_gaussians(gaussians, pose, N, PIXEL), N)
@@ -61,7 +62,7 @@ def test_agrees_with_the_gaussian_projector(seed):
 
 @pytest.mark.parametrize("kept", [8, 16, 22, N])
 def test_what_cropping_keeps_is_made_alone(kept):
-    transform, pose = slices.prepare_volume(gaussians_to_volume(mixture(), N, PIXEL)), a_pose(1)
+    transform, pose = slices.prepare_volume(gaussians_to_volume(mixture(), N, PIXEL)), one_pose(1)
     whole = slices.project_volume(transform, pose, N, PIXEL)
     expected = crop_fourier_image(whole, kept) / (kept / N) ** 2
     found = slices.project_volume(transform, pose, N, PIXEL, kept)
@@ -77,7 +78,7 @@ def test_adjoint_in_real_space():
     random = np.random.default_rng(8)
     volume = jnp.asarray(random.normal(size=(n, n, n)), jnp.float32)
     image = jnp.asarray(random.normal(size=(n, n)), jnp.float32)
-    pose = a_pose()
+    pose = one_pose()
 
     @jax.jit
     def project(v):
@@ -91,7 +92,7 @@ def test_centred_delta_stays_centred_under_any_rotation():
     volume = jnp.zeros((N, N, N)).at[N // 2, N // 2, N // 2].set(1.0)
     transform = slices.prepare_volume(volume)
     for seed in range(4):
-        plane = slices.central_slice(transform, a_pose(seed).rotation, N)
+        plane = slices.central_slice(transform, one_pose(seed).rotation, N)
         image = np.asarray(real_image(plane, N))
         assert np.unravel_index(image.argmax(), image.shape) == (N // 2, N // 2)
         kept = np.abs(np.asarray(plane)) > 0
@@ -101,7 +102,7 @@ def test_centred_delta_stays_centred_under_any_rotation():
 def test_friedels_law():
     """Columns kx = 0 hold k and -k: conjugates of each other for a real volume."""
     transform = slices.prepare_volume(np.random.default_rng(10).normal(size=(N, N, N)))
-    column = np.asarray(slices.central_slice(transform, a_pose().rotation, N))[:, 0]
+    column = np.asarray(slices.central_slice(transform, one_pose().rotation, N))[:, 0]
     mirror = (-np.arange(N)) % N
     keep = np.arange(N) != N // 2
     np.testing.assert_allclose(column[keep], np.conj(column[mirror])[keep], atol=1e-3)
@@ -110,7 +111,7 @@ def test_friedels_law():
 def test_opposite_views_are_mirror_images():
     """Turning by 180° about x looks from behind: y is inverted."""
     transform = slices.prepare_volume(gaussians_to_volume(mixture(), N, PIXEL))
-    rotation = a_pose().rotation
+    rotation = one_pose().rotation
     behind = jnp.asarray(rotation_twin.about_x(np.pi), jnp.float32) @ rotation
     front, back = (np.asarray(real_image(slices.central_slice(transform, r, N), N)) for r in (rotation, behind))
     np.testing.assert_allclose(back[1:], front[1:][::-1], atol=1e-3)

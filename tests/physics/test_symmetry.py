@@ -9,7 +9,8 @@ from libhetero.errors import ConfigurationError
 from libhetero.physics.gaussians import gaussians_to_volume, project_gaussians
 from libhetero.physics.rotations import random_rotations
 from libhetero.physics.symmetry import in_unit, symmetric_copies, symmetry_operators
-from libhetero.records import Gaussians, Pose
+from libhetero.records import Pose
+from tests.making.mixtures import mixture
 from tests.reference import rotations as rotation_twin
 
 ORDERS = {
@@ -125,23 +126,15 @@ def test_unknown_symmetry(name):
 
 
 N, PIXEL = 16, 3.0
-
-
-def unit(count=5):
-    random = np.random.default_rng(0)
-    return Gaussians(
-        jnp.asarray(random.normal(0, 7, (count, 3)), jnp.float32),
-        jnp.asarray(random.uniform(0.5, 2, count), jnp.float32),
-        jnp.asarray(random.uniform(3, 4, count), jnp.float32),
-    )
+UNIT = mixture(5, spread=7, sigma=(3, 4))
 
 
 @pytest.mark.parametrize("name", ["c3", "d2", "t"])
 def test_projections_at_r_and_r_s_are_equal(name):
     operators = symmetry_operators(name)
-    whole = symmetric_copies(unit(), operators)
+    whole = symmetric_copies(UNIT, operators)
     assert whole.position.shape == (5 * len(operators), 3)
-    np.testing.assert_array_equal(whole.position[:5], unit().position)
+    np.testing.assert_array_equal(whole.position[:5], UNIT.position)
     rotation = np.asarray(random_rotations(jax.random.key(1), (1,)))[0]
     shift = jnp.asarray([2.0, -1.0])
     project = jax.jit(jax.vmap(lambda r: project_gaussians(whole, Pose(rotation=r, shift=shift), N, PIXEL)))
@@ -150,16 +143,16 @@ def test_projections_at_r_and_r_s_are_equal(name):
 
 
 def test_one_copy_is_the_unit_itself():
-    gaussians = unit()
+    gaussians = UNIT
     assert symmetric_copies(gaussians, symmetry_operators("c1")) is gaussians
 
 
 def test_the_map_of_all_copies_is_symmetric():
-    whole = symmetric_copies(unit(), symmetry_operators("c4"))
+    whole = symmetric_copies(UNIT, symmetry_operators("c4"))
     volume = np.asarray(jax.jit(lambda g: gaussians_to_volume(g, N, PIXEL))(whole))
     inner = volume[1:, 1:, 1:]
     np.testing.assert_allclose(np.rot90(inner, axes=(1, 2)), inner, atol=1e-4)
-    assert volume.sum() == pytest.approx(4 * float(unit().amplitude.sum()), rel=1e-4)
+    assert volume.sum() == pytest.approx(4 * float(UNIT.amplitude.sum()), rel=1e-4)
 
 
 @pytest.mark.parametrize("name", ["c1", "c5", "d3", "t", "o", "i2"])

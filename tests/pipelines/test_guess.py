@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import jax
 import mrcfile
 import numpy as np
 import pytest
@@ -10,11 +11,12 @@ from libhetero.io import read_atoms, read_gaussians, write_volume
 from libhetero.physics.gaussians import gaussians_to_volume
 from libhetero.physics.symmetry import symmetric_copies, symmetry_operators
 from libhetero.records import Gaussians
-from tests.models.tiny_models import BOX, PIXEL, mixture, quick_jit
-from tests.pipelines import tiny_set
-from tests.pipelines.tiny_set import write_tiny_set
+from tests.making import sets as tiny_set
+from tests.making.images import BOX, PIXEL
+from tests.making.mixtures import mixture
+from tests.making.sets import write_tiny_set
 
-to_volume = quick_jit(lambda gaussians: gaussians_to_volume(gaussians, BOX, PIXEL))
+to_volume = jax.jit(lambda gaussians: gaussians_to_volume(gaussians, BOX, PIXEL))
 
 
 @pytest.fixture
@@ -115,7 +117,7 @@ def test_particles_have_the_last_word(program, tmp_path):
     n, pixel_size = tiny_set.BOX, tiny_set.PIXEL
     true = read_gaussians("gmm.txt", n, pixel_size)
     faint = Gaussians(true.position, np.where(np.arange(30) < 10, 0.3, true.amplitude), true.sigma)
-    made = quick_jit(lambda one: gaussians_to_volume(one, n, pixel_size))
+    made = jax.jit(lambda one: gaussians_to_volume(one, n, pixel_size))
     write_volume("map.mrc", np.asarray(made(faint)), pixel_size)
     arguments = ("map.mrc", "out.txt", "--ngauss", 30, "--niter", 60)
     agreement = []

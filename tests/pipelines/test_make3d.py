@@ -4,16 +4,19 @@ import dataclasses
 import os
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
 from libhetero.io import MrcsWriter, read_volume, write_particles
 from libhetero.physics.gaussians import gaussians_to_volume
-from libhetero.pipelines import make3d_classes
 from libhetero.pipelines.decoding.class_files import write_classes
-from tests.models.tiny_models import BOX, PIXEL, clean_images, mixture, optics, poses, quick_jit
-from tests.pipelines.oracle import simulated, volume_run
-from tests.training.toy import make_particles
+from tests.making.images import BOX, PIXEL, clean_images
+from tests.making.mixtures import mixture
+from tests.making.optics import defocus_series
+from tests.making.oracles import simulated, volume_run
+from tests.making.particles import make_particles
+from tests.making.poses import poses
 
 COUNT = 300
 
@@ -21,14 +24,14 @@ COUNT = 300
 @pytest.fixture(scope="module")
 def truth():
     """The map that the particles show, without its mean."""
-    volume = np.asarray(quick_jit(lambda g: gaussians_to_volume(g, BOX, PIXEL))(mixture()))
+    volume = np.asarray(jax.jit(lambda g: gaussians_to_volume(g, BOX, PIXEL))(mixture()))
     return volume - volume.mean()
 
 
 @pytest.fixture(scope="module")
 def images():
     """Projections without noise."""
-    return np.asarray(clean_images(mixture(), poses(COUNT), optics(COUNT)))
+    return np.asarray(clean_images(mixture(), poses(COUNT), defocus_series(COUNT)))
 
 
 @pytest.fixture
@@ -52,7 +55,7 @@ def write_set(images):
         make_particles(COUNT, BOX, PIXEL),
         files=(os.path.abspath("particles.mrcs"),),
         pose=poses(COUNT),
-        ctf=optics(COUNT),
+        ctf=defocus_series(COUNT),
     )
     write_particles("particles.star", particles)
     return particles
@@ -143,7 +146,7 @@ def test_a_run_is_compared_with_its_data(program, tmp_path, monkeypatch):
     for name, labels, centre in (("true", truth.labels, "mean"), ("wrong", wrong, "medoid")):
         trained = volume_run(tmp_path / name, truth, labels)
         (tmp_path / name / "config.json").touch()
-        monkeypatch.setattr(make3d_classes, "open_run", lambda folder, trained=trained: trained)
+        monkeypatch.setattr("libhetero.pipelines.run.folder.open_run", lambda folder, trained=trained: trained)
         code, out, _ = program(name, f"maps_{name}", "--classes", "classes.txt", "--centre", centre)
         assert code == 0 and "network's volume and the map to" in out
         table = np.loadtxt(f"maps_{name}/class_01_fsc.txt")

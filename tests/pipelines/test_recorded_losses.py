@@ -33,7 +33,7 @@ TRAINING = "--niter 10 --batchsz 8 --seed 5 --report 1 --checkpoint 10"
 
 def _losses(name: str, folder: Path) -> list[float]:
     """Train a case in a folder of its own through the program and return the loss of every step."""
-    from tests.pipelines.tiny_set import write_tiny_set
+    from tests.making.sets import write_tiny_set
 
     path = PROJECT / "programs" / "e2hype_refine.py"
     spec = importlib.util.spec_from_file_location(path.stem, path)

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.pipelines.tiny_set import write_tiny_set
+from tests.making.sets import write_tiny_set
 
 PROJECT = Path(__file__).resolve().parents[2]
 PATIENCE = 180  # seconds

@@ -17,8 +17,8 @@ from libhetero.pipelines.scoring.truth import open_truth, places_in_truth
 from libhetero.records import Gaussians
 from programs.e2hype_refine import main as refine
 from programs.e2hype_score import main
-from tests.pipelines.oracle import BOX, PIXEL, gaussian_run, simulated, volume_run
-from tests.pipelines.test_refine import HYPE
+from tests.making.commands import HYPE
+from tests.making.oracles import BOX, PIXEL, gaussian_run, simulated, volume_run
 
 
 @pytest.fixture(scope="module")
@@ -33,12 +33,12 @@ def assembly(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def motion(tmp_path_factory):
-    return simulated(tmp_path_factory.mktemp("score") / "motion", "motion", 16, max_angle=30.0)
+    return simulated(tmp_path_factory.mktemp("score") / "motion", "motion", 16, max_angle=np.radians(30.0))
 
 
 def scored(monkeypatch, run, truth, **options):
     """Score a run that is in memory."""
-    monkeypatch.setattr(score, "open_run", lambda folder: run)
+    monkeypatch.setattr("libhetero.pipelines.run.folder.open_run", lambda folder: run)
     config = score.ScoreConfig(str(run.folder), str(truth.folder), **options)
     return score.run(config)
 
@@ -196,7 +196,7 @@ def test_mistakes_are_one_line(monkeypatch, tmp_path, mixture, assembly):
     run = volume_run(tmp_path / "run", mixture)
     with pytest.raises(ConfigurationError, match=r"truth.json: no such file"):
         open_truth(tmp_path)
-    with pytest.raises(ConfigurationError, match="expected at least 0"):
+    with pytest.raises(ConfigurationError, match="--images: expected 0 or more; got -1"):
         score.ScoreConfig("hype_00", images=-1)
     with pytest.raises(DataError, match="expected particles of one simulated stack"):
         places_in_truth(run.particles, assembly)

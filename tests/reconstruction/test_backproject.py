@@ -16,35 +16,14 @@ from libhetero.physics.gaussians import gaussians_to_volume, project_gaussians
 from libhetero.physics.observation import moved, observed
 from libhetero.physics.symmetry import symmetric_copies, symmetry_operators
 from libhetero.reconstruction import backproject
-from libhetero.records import Batch, CTFParams, Gaussians, Pose
+from libhetero.records import Batch, Pose
+from tests.making.images import batch_of
+from tests.making.mixtures import mixture
+from tests.making.optics import optics
 from tests.reference import backproject as twin
 
 N, PIXEL = 16, 4.0
-
-
-def mixture():
-    random = np.random.default_rng(0)
-    return Gaussians(
-        position=jnp.asarray(random.normal(size=(30, 3)) * 9, jnp.float32),
-        amplitude=jnp.ones(30),
-        sigma=jnp.full(30, 4.5),
-    )
-
-
-def ctf_params(count, random):
-    one = np.ones(count, np.float32)
-    defocus = random.uniform(8e3, 2e4, count).astype(np.float32)
-    return CTFParams(
-        defocus_u=defocus,
-        defocus_v=defocus - 300,
-        defocus_angle=0.4 * one,
-        voltage=300 * one,
-        spherical_aberration=2.7 * one,
-        amplitude_contrast=0.1 * one,
-        phase_shift=0 * one,
-        b_factor=0 * one,
-        scale=one,
-    )
+MIXTURE = mixture(30, spread=9, amplitude=1, sigma=4.5)
 
 
 SIZE = 60
@@ -56,19 +35,14 @@ def clean_particles():
     count, random = 300, np.random.default_rng(1)
     rotation = rotations.random_rotations(jax.random.key(1), (count,))
     shift = jnp.asarray(random.uniform(-6, 6, (count, 2)), jnp.float32)
-    params = ctf_params(count, random)
+    params = optics(random.uniform(8e3, 2e4, count).astype(np.float32))
 
     def image(pose, one):
-        plane = project_gaussians(mixture(), pose, N, PIXEL) * ctf.ctf_image(one, N, PIXEL)
+        plane = project_gaussians(MIXTURE, pose, N, PIXEL) * ctf.ctf_image(one, N, PIXEL)
         return real_image(plane, N)
 
-    return Batch(
-        images=np.asarray(jax.jit(jax.vmap(image))(Pose(rotation=rotation, shift=shift), params)),
-        pose=Pose(rotation=np.asarray(rotation), shift=np.asarray(shift)),
-        ctf=params,
-        index=np.arange(count, dtype=np.int32),
-        weight=np.ones(count, np.float32),
-    )
+    pose = Pose(rotation=np.asarray(rotation), shift=np.asarray(shift))
+    return batch_of(jax.jit(jax.vmap(image))(pose, params), pose, params)
 
 
 def particles(count, snr=None):
@@ -93,7 +67,7 @@ def take(batch, index, weight=None):
 
 
 def truth():
-    return np.asarray(gaussians_to_volume(mixture(), N, PIXEL))
+    return np.asarray(gaussians_to_volume(MIXTURE, N, PIXEL))
 
 
 def test_sums_agree_with_loops_over_the_full_plane():
@@ -211,7 +185,7 @@ def test_noise_is_averaged_away():
 def test_a_symmetric_structure_needs_fewer_images():
     """A dimer seen from one cap of the sphere only, reconstructed with and without its axis."""
     operators = symmetry_operators("c2")
-    dimer = symmetric_copies(mixture(), operators)
+    dimer = symmetric_copies(MIXTURE, operators)
     batch = take(clean_particles(), np.arange(SIZE))
     towards = batch.pose.rotation[:, 2, 0] > 0  # of each pair of poses R and R S, one
     rotation = np.where(towards[:, None, None], batch.pose.rotation, batch.pose.rotation @ operators[1])

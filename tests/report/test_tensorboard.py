@@ -8,7 +8,7 @@ from matplotlib.image import imsave
 
 from libhetero.errors import ConfigurationError
 from libhetero.report.tensorboard import TensorBoard, require_tensorboard
-from tests.report.event_files import read_events, shown
+from tests.reference.event_files import read_events, shown
 
 
 def test_numbers_and_figures_stand_at_their_steps(tmp_path):

@@ -12,8 +12,10 @@ from libhetero.training import sharding
 from libhetero.training.accumulation import mean_over_parts
 from libhetero.training.loop import train
 from libhetero.training.optimiser import TrainingConfig, build_optimiser, start_state, training_step
-from tests.models.tiny_models import make_model, particles, quick_jit, random_params
-from tests.training.toy import Quiet, make_feed
+from tests.making.feeds import make_feed
+from tests.making.images import particles
+from tests.making.models import make_model, random_params
+from tests.making.toys import Quiet
 
 KEY = jax.random.key(1)
 
@@ -56,7 +58,7 @@ def test_models_have_the_gradient_of_the_batch(name):
     def in_parts(params, parts):
         return mean_over_parts(partial(function, params), batch, KEY, parts)
 
-    whole, parts = (quick_jit(in_parts, static_argnums=1)(params, parts) for parts in (1, 2))
+    whole, parts = (jax.jit(in_parts, static_argnums=1)(params, parts) for parts in (1, 2))
     assert_close((whole[0][0], whole[1]), (parts[0][0], parts[1]), rtol=2e-4)
 
 

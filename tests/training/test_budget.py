@@ -9,7 +9,8 @@ import pytest
 from libhetero.errors import ConfigurationError
 from libhetero.training.budget import BATCHES, free_memory, largest_share, step_cost
 from libhetero.training.optimiser import TrainingConfig
-from tests.training.toy import BOX, Toy, make_feed
+from tests.making.feeds import BOX, make_feed
+from tests.making.toys import Toy
 
 CONFIG = TrainingConfig(ema_decay=0.99)
 LEARNT = BOX * BOX + 3

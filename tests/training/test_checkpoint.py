@@ -12,7 +12,8 @@ from libhetero.training import sharding
 from libhetero.training.checkpoint import CheckpointFolder
 from libhetero.training.loop import train
 from libhetero.training.optimiser import TrainingConfig, build_optimiser, start_state
-from tests.training.toy import Toy, make_feed
+from tests.making.feeds import make_feed
+from tests.making.toys import Toy
 
 CONFIG = TrainingConfig(epochs=3, batch_size=25, learning_rate=0.01, seed=3, checkpoint_every=1)
 PARAMS = Toy().init(jax.random.key(0))

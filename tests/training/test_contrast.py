@@ -13,7 +13,8 @@ from libhetero.records import Pose
 from libhetero.training.contrast import blob_projector, estimate_contrast
 from libhetero.training.feed import ParticleFeed
 from libhetero.training.preprocess import PreprocessConfig
-from tests.training.toy import ArrayReader, make_particles
+from tests.making.feeds import ArrayReader
+from tests.making.particles import make_particles
 
 BOX, PIXEL = 32, 4.0
 

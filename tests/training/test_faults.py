@@ -13,11 +13,12 @@ import pytest
 
 from libhetero.training.log import read_log
 from libhetero.training.loop import train
-from tests.training.faulty import CONFIG
-from tests.training.toy import Toy, make_feed
+from tests.making.faulty_run import CONFIG
+from tests.making.feeds import make_feed
+from tests.making.toys import Toy
 
 PROJECT = Path(__file__).resolve().parents[2]
-COMMAND = [sys.executable, str(PROJECT / "tests" / "training" / "faulty.py")]
+COMMAND = [sys.executable, str(PROJECT / "tests" / "making" / "faulty_run.py")]
 SMALL_DISK = "mount -t tmpfs -o size=4m none {0} && exec {1} {0}/run {2}"
 
 
@@ -63,7 +64,7 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_once_it_is_not(tmp_path, wh
     done = start(["unshare", "-Urm", "sh", "-c", script])
     assert done.returncode == 0, done.stderr
     first, second, *log = done.stdout.splitlines()
-    assert re.fullmatch("refused: no space left on the disk of .*; free some .* --resume.", first), first
+    assert re.fullmatch("refused: .*: no space left on the disk.*; free some .* --resume.", first), first
     assert second == "resumed: 28 28", "the checkpoint before is intact: that of step 0"
     (tmp_path / "log.jsonl").write_text("\n".join(log))
     assert_same_losses(read_log(tmp_path / "log.jsonl"), whole)

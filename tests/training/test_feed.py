@@ -10,7 +10,8 @@ from libhetero.errors import DataError
 from libhetero.training.bad_images import BadImages
 from libhetero.training.feed import ParticleFeed, epoch_order, ordered_indices, prefetch, step_indices, steps_per_epoch
 from libhetero.training.preprocess import PreprocessConfig, estimate_deviation
-from tests.training.toy import BOX, ArrayReader, make_feed, make_particles
+from tests.making.feeds import BOX, ArrayReader, make_feed
+from tests.making.particles import make_particles
 
 
 def test_every_epoch_meets_every_particle_once_in_another_order() -> None:

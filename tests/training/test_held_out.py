@@ -12,8 +12,8 @@ from libhetero.training.held_out import PATIENCE, split
 from libhetero.training.log import read_log
 from libhetero.training.loop import train
 from libhetero.training.optimiser import TrainingConfig
-from tests.training.test_loop import Stopping
-from tests.training.toy import ArrayReader, Toy, make_feed
+from tests.making.feeds import ArrayReader, Signalling, make_feed
+from tests.making.toys import Toy
 
 CONFIG = TrainingConfig(epochs=30, batch_size=8, learning_rate=0.02, seed=3, schedule="constant", test_fraction=0.25)
 
@@ -85,7 +85,7 @@ def test_a_run_that_ended_early_resumes_to_itself(toy, tmp_path):
 
 def test_resumed_run_equals_the_uninterrupted_one(toy, tmp_path):
     whole = train(*toy, noisy_feed(), CONFIG, tmp_path / "whole")
-    first = train(*toy, Stopping(noisy_feed(), 7), CONFIG, tmp_path / "cut")
+    first = train(*toy, Signalling(noisy_feed(), 7), CONFIG, tmp_path / "cut")
     assert not first.finished
     second = train(*toy, noisy_feed(), CONFIG, tmp_path / "cut", resume=True)
     np.testing.assert_array_equal(np.concatenate([first.losses, second.losses]), whole.losses)

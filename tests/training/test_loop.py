@@ -2,8 +2,6 @@
 
 import dataclasses
 import errno
-import os
-import signal
 
 import jax
 import numpy as np
@@ -22,7 +20,8 @@ from libhetero.training.optimiser import (
     start_state,
     training_step,
 )
-from tests.training.toy import Toy, make_feed
+from tests.making.feeds import Signalling, make_feed
+from tests.making.toys import Toy
 
 CONFIG = TrainingConfig(epochs=4, batch_size=8, learning_rate=0.01, seed=3, report_every=1)
 
@@ -31,22 +30,6 @@ CONFIG = TrainingConfig(epochs=4, batch_size=8, learning_rate=0.01, seed=3, repo
 def toy():
     model = Toy()
     return model, model.init(jax.random.key(0))
-
-
-class Stopping:
-    """A feed that sends SIGTERM when it has been read `after` times."""
-
-    def __init__(self, feed, after: int) -> None:
-        self.feed, self.left = feed, after
-
-    def __len__(self) -> int:
-        return len(self.feed)
-
-    def batch(self, index, size=None):
-        self.left -= 1
-        if self.left == 0:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return self.feed.batch(index, size)
 
 
 def test_loss_falls_and_everything_is_logged(toy, tmp_path) -> None:
@@ -86,7 +69,7 @@ def test_four_devices_give_the_losses_of_one(toy) -> None:
 @pytest.mark.parametrize("devices", [1, 4])
 def test_resumed_run_equals_the_uninterrupted_one(toy, tmp_path, devices) -> None:
     whole = train(*toy, make_feed(), CONFIG, tmp_path / "whole", devices=jax.devices()[:1])
-    first = train(*toy, Stopping(make_feed(), 12), CONFIG, tmp_path / "cut", devices=jax.devices()[:1])
+    first = train(*toy, Signalling(make_feed(), 12), CONFIG, tmp_path / "cut", devices=jax.devices()[:1])
     assert not first.finished and 7 < first.step < 28
     second = train(*toy, make_feed(), CONFIG, tmp_path / "cut", resume=True, devices=jax.devices()[:devices])
     losses = np.concatenate([first.losses, second.losses])
@@ -208,5 +191,5 @@ def test_a_full_disk_is_one_line(toy, tmp_path, monkeypatch) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(ocp.CheckpointManager, "save", full)
-    with pytest.raises(DataError, match="no space left on the disk of .*--resume"):
+    with pytest.raises(DataError, match="checkpoints: no space left on the disk; .*--resume"):
         train(*toy, make_feed(), CONFIG, tmp_path)

@@ -16,7 +16,8 @@ from libhetero.training.held_out import split
 from libhetero.training.loop import train
 from libhetero.training.optimiser import TrainingConfig
 from libhetero.training.order import ChunkedOrder, Pool
-from tests.training.toy import BOX, Toy, make_feed
+from tests.making.feeds import BOX, make_feed
+from tests.making.toys import Toy
 
 COUNT, SIZE, CHUNK = 103, 8, 5
 STEPS = 13

@@ -17,7 +17,8 @@ from libhetero.training.preprocess import (
     restore_signs,
     sample_indices,
 )
-from tests.training.toy import ArrayReader, make_particles
+from tests.making.feeds import ArrayReader
+from tests.making.particles import make_particles
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 PROJECT = Path(__file__).resolve().parents[2]
-PROGRAM = PROJECT / "tests" / "training" / "one_of_two.py"
+PROGRAM = PROJECT / "tests" / "making" / "one_of_two.py"
 PATIENCE = 180  # seconds
 
 

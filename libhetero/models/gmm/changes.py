@@ -6,13 +6,13 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 from scipy.spatial import cKDTree
 
 from libhetero.models.gmm.config import GmmConfig
 from libhetero.models.gmm.latent.subspace import Subspace
 from libhetero.models.gmm.layout import Layout
+from libhetero.physics.arrays import AnyArray
 from libhetero.records import Gaussians
 
 ROUNDING = 0.04  # of the hinge that keeps amplitudes above 0
@@ -20,15 +20,15 @@ NEUTRAL_MOVE, NEUTRAL_FOLDS = 6.0, 3.0  # Å, e-folds: one unit of the neutral m
 NEIGHBOURS = 12
 
 
-def positive(value: Float[ArrayLike, "*shape"]) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:
+def positive(value: Float[AnyArray, "*shape"]) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:
     """Return f(x) = (x + √(x² + ε)) / (1 + √(1 + ε)) and its derivative: above 0, and f(1) = 1."""
     root, scale = jnp.sqrt(value**2 + ROUNDING), 1 + (1 + ROUNDING) ** 0.5
     return (value + root) / scale, (1 + value / root) / scale
 
 
 def parts_of(
-    layout: Layout, change: Float[ArrayLike, "points columns *modes"]
-) -> tuple[Float[ArrayLike, "points 3 *modes"], Float[ArrayLike, "points *modes"], Float[ArrayLike, "points *modes"]]:
+    layout: Layout, change: Float[AnyArray, "points columns *modes"]
+) -> tuple[Float[AnyArray, "points 3 *modes"], Float[AnyArray, "points *modes"], Float[AnyArray, "points *modes"]]:
     """Return the columns of position, amplitude and width; zeros for what does not change."""
     position, amplitude, width = (change[:, columns] for columns in layout.columns())
 
@@ -38,7 +38,7 @@ def parts_of(
     return filled(position, 3), filled(amplitude, 1)[:, 0], filled(width, 1)[:, 0]
 
 
-def changed(config: GmmConfig, neutral: Gaussians, change: Float[ArrayLike, "points outputs"]) -> Gaussians:
+def changed(config: GmmConfig, neutral: Gaussians, change: Float[AnyArray, "points outputs"]) -> Gaussians:
     """Return the neutral mixture with a change applied.
 
     position + displacement_scale · d; amplitude · f(1 + a), f of `positive`; width · exp(½ tanh s).
@@ -56,8 +56,8 @@ def changed(config: GmmConfig, neutral: Gaussians, change: Float[ArrayLike, "poi
 
 
 def linear_tangents(
-    config: GmmConfig, neutral: Gaussians, modes: Float[ArrayLike, "points outputs latent"], z: Float[Array, "latent"]
-) -> tuple[Float[ArrayLike, "points 3 latent"], Float[Array, "points latent"]]:
+    config: GmmConfig, neutral: Gaussians, modes: Float[AnyArray, "points outputs latent"], z: Float[Array, "latent"]
+) -> tuple[Float[AnyArray, "points 3 latent"], Float[Array, "points latent"]]:
     """Return what the modes change for a small step from z: position in Å, and amplitude."""
     position, amplitude, _ = parts_of(Layout.of(config.vary), modes)
     slope = positive(1 + amplitude @ z)[1]
@@ -87,7 +87,7 @@ def adapted(neutral: Gaussians, adaptation: dict[str, Array]) -> Gaussians:
     """Return a neutral mixture moved and scaled, its widths by a factor of e at most.
 
     The units set how fast it follows the images beside the modes: with units of a third the RMSD of a
-    motion comes out 3 % larger, with 8/3 of them 2 % larger (docs/benchmarks.md).
+    motion comes out 3 % larger, with 8/3 of them 2 % larger (docs/history.md).
     """
     width = jnp.clip(NEUTRAL_FOLDS * adaptation["sigma"], -1.0, 1.0)
     return Gaussians(
@@ -104,21 +104,6 @@ def neighbouring_pairs(position: Float[np.ndarray, "points 3"]) -> Int[np.ndarra
     pairs = np.stack([np.repeat(np.arange(len(position)), count), nearest.ravel()], axis=1)
     pairs = np.unique(np.sort(pairs, axis=1), axis=0)
     return pairs[pairs[:, 0] < pairs[:, 1]].astype(np.int32)
-
-
-def roughness(neutral: Gaussians, edges: Any, mixture: Gaussians) -> Float[Array, ""]:
-    """Return the total variation of relative amplitudes: mean over pairs of |r_i - r_j|.
-
-    A sharp border between two pieces costs no more than a soft one.
-
-    Parameters
-    ----------
-    neutral, mixture : before and after the change.
-    edges : (E, 2), from `neighbouring_pairs`.
-    """
-    relative = mixture.amplitude / neutral.amplitude
-    first, second = jnp.asarray(edges).T
-    return jnp.mean(jnp.sqrt((relative[first] - relative[second]) ** 2 + 1e-4))
 
 
 def strain(neutral: Gaussians, edges: Any, mixture: Gaussians) -> Float[Array, ""]:

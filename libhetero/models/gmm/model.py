@@ -27,7 +27,6 @@ from libhetero.models.gmm.changes import (
     linear_tangents,
     modes_in_outputs,
     neighbouring_pairs,
-    roughness,
     start_of_neutral,
     strain,
 )
@@ -119,6 +118,7 @@ class GmmModel:
         few = jax.tree.map(lambda leaf: leaf[::every][:NOISE_SAMPLE], sample)
         limits = ring_limits(config.resolution, box_size, pixel_size)
         scale, ring_weight = measure_noise(whole, few, box_size, pixel_size, limits)
+        moves = np.ones(len(neutral.sigma), np.float32) if mobile is None else np.asarray(mobile, np.float32)
         model = cls(
             config=config,
             neutral=neutral,
@@ -129,14 +129,14 @@ class GmmModel:
             box_size=box_size,
             pixel_size=pixel_size,
             edges=neighbouring_pairs(neutral.position),
-            mobile=None if mobile is None else np.asarray(mobile, np.float32),
+            mobile=moves,
         )
         if model._decoder().reads_levels:
             model = replace(model, levels=build_topology(position, config, box_size * pixel_size, seed))
         if config.encoder == "network":
             return replace(model, feature_scale=model._measured_features(few))
         imaging, rank = model._imaging(SUBSPACE_GRID), config.latent_size
-        subspace = find_subspace(imaging, sample, model.layout.linear, rank, seed, model.mobile > 0)
+        subspace = find_subspace(imaging, sample, model.layout.linear, rank, seed, moves > 0)
         return replace(model, subspace=subspace, config=replace(config, latent_size=subspace.rank))
 
     def _measured_features(self, sample: Batch) -> np.ndarray:
@@ -184,7 +184,8 @@ class GmmModel:
 
         def one(image: Array, observation: Observation) -> Array:
             features = self._features(image, observation) / self.feature_scale
-            return Encoder(self.config).apply({"params": params["encoder"]}, features)
+            latent: Any = Encoder(self.config).apply({"params": params["encoder"]}, features)
+            return latent
 
         return jax.vmap(one)(batch.images, batch.observation)
 
@@ -266,7 +267,7 @@ class GmmModel:
 
         likelihood: mean over pixels of w |CTF P(R, t) G(z) - X|², 1 for a perfect model;
         frc: -mean_r FRC_r(CTF P(R, t) G(z), X);
-        plus smoothness · roughness + stiffness · strain of the changes (`changes`); plus, with an
+        plus stiffness · strain of the changes (`changes`); plus, with an
         encoder network, latent_penalty · mean max(|z| - 1, 0). Not in training there is no dropout, and
         an encoder network's latents carry no noise.
         """
@@ -282,8 +283,6 @@ class GmmModel:
         self, neutral: Gaussians, image: Array, observation: Observation, mixture: Gaussians, penalty: Array
     ) -> dict[str, Float[Array, ""]]:
         """Return both of one particle, given what its latent costs."""
-        if self.config.smoothness and self.layout.amplitude:
-            penalty = penalty + self.config.smoothness * roughness(neutral, self.edges, mixture)
         if self.config.stiffness and self.layout.position:
             penalty = penalty + self.config.stiffness * strain(neutral, self.edges, mixture)
         return {"misfit": self._misfit(image, observation, mixture), "penalty": penalty}

@@ -48,8 +48,8 @@ class HypeModel:
     """
 
     config: HypeConfig
-    anchors: np.ndarray
-    signal: np.ndarray
+    anchors: Float[np.ndarray, "points 3"]
+    signal: Float[np.ndarray, "rings"]
     noise: float
     seen_scale: float
     box_size: int
@@ -90,11 +90,12 @@ class HypeModel:
         """Restore a model from `arrays`."""
         return cls(
             config,
-            arrays["anchors"],
-            arrays["signal"],
-            *(float(arrays[name]) for name in ("noise", "seen_scale")),
-            int(arrays["box_size"]),
-            float(arrays["pixel_size"]),
+            anchors=arrays["anchors"],
+            signal=arrays["signal"],
+            noise=float(arrays["noise"]),
+            seen_scale=float(arrays["seen_scale"]),
+            box_size=int(arrays["box_size"]),
+            pixel_size=float(arrays["pixel_size"]),
         )
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -121,7 +122,7 @@ class HypeModel:
 
         def one(image: Array, observation: Observation) -> Array:
             seen, view = self._seen(image, observation), view_features(observation.pose.rotation)
-            tokens = image_encoder(self.config).apply({"params": params["encoder"]}, seen, view)
+            tokens: Any = image_encoder(self.config).apply({"params": params["encoder"]}, seen, view)
             return jax.nn.standardize(tokens, axis=-1).reshape(-1)
 
         return jax.vmap(one)(batch.images, batch.observation)
@@ -131,7 +132,8 @@ class HypeModel:
 
         def one(flat: Array) -> INRWeights:
             tokens = flat.reshape(-1, self.config.dim)
-            return HyperNetwork(self.config).apply({"params": params["hypernetwork"]}, tokens)
+            weights: Any = HyperNetwork(self.config).apply({"params": params["hypernetwork"]}, tokens)
+            return weights
 
         return jax.vmap(one)(latent)
 

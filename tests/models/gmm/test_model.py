@@ -17,7 +17,9 @@ from libhetero.physics.fourier import half_plane, ring_index
 from libhetero.physics.gaussians import project_gaussians
 from libhetero.physics.symmetry import symmetric_copies, symmetry_operators
 from libhetero.records import Gaussians
-from tests.models.tiny_models import BOX, GMM, PIXEL, mixture, particles, quick_jit, random_params
+from tests.making.images import BOX, PIXEL, particles
+from tests.making.mixtures import mixture
+from tests.making.models import GMM, random_params
 from tests.reference import correlation as correlation_twin
 from tests.reference import ctf as ctf_twin
 
@@ -37,10 +39,10 @@ def test_features_are_the_gradient_of_the_mean_frc():
     """By central differences of the same function, in float32, of the largest derivatives."""
     target, seen = one_particle()
     gaussians = jax.tree.map(jnp.asarray, mixture())
-    features = np.asarray(quick_jit(lambda g: gradient_features(g, target, seen, PIXEL, RINGS, C1))(gaussians))
+    features = np.asarray(jax.jit(lambda g: gradient_features(g, target, seen, PIXEL, RINGS, C1))(gaussians))
     assert features.shape == (20, 5)
 
-    @quick_jit
+    @jax.jit
     @jax.vmap
     def score(position, log_amplitude, log_sigma):
         moved = Gaussians(position, jnp.exp(log_amplitude), jnp.exp(log_sigma))
@@ -64,11 +66,11 @@ def test_features_are_the_gradient_of_the_mean_frc():
 def test_mean_frc_agrees_with_the_slow_rings_and_ignores_scale():
     target, seen = one_particle()
 
-    @quick_jit
+    @jax.jit
     def score(gaussians, target):
         return mean_frc(project_gaussians(gaussians, seen.pose, BOX, PIXEL), target, seen, FREQUENCIES, RINGS)
 
-    plane = quick_jit(lambda g: project_gaussians(g, seen.pose, BOX, PIXEL))(mixture())
+    plane = jax.jit(lambda g: project_gaussians(g, seen.pose, BOX, PIXEL))(mixture())
     ctf = ctf_twin.ctf_image({name: float(value) for name, value in vars(seen.ctf).items()}, BOX, PIXEL)
     rings = correlation_twin.ring_correlation(np.asarray(plane) * ctf, target)
     found = float(score(mixture(), target))
@@ -84,7 +86,7 @@ def test_frc_is_free_of_scale_and_likelihood_is_not(loss):
     config = GmmConfig(**GMM, decoder="mlp", loss=loss)
     scale, weight = measure_noise(mixture(), batch, BOX, PIXEL, (1, BOX // 2))
     model = GmmModel(config, mixture(), (), np.ones(5), scale, weight, BOX, PIXEL)
-    misfit = quick_jit(jax.vmap(model._misfit, in_axes=(0, 0, None)))
+    misfit = jax.jit(jax.vmap(model._misfit, in_axes=(0, 0, None)))
     neutral = float(misfit(batch.images, batch.observation, mixture()).mean())
     louder = dataclasses.replace(mixture(), amplitude=2 * mixture().amplitude)
     doubled = float(misfit(batch.images, batch.observation, louder).mean())
@@ -169,8 +171,8 @@ def test_a_unit_of_a_symmetric_complex_stands_for_all_of_it(loss):
     for symmetry, neutral in (("d2", unit), ("c1", whole)):
         config = GmmConfig(**GMM, decoder="mlp", loss=loss, symmetry=symmetry)
         model = GmmModel(config, neutral, (), np.ones(5), 1.0, np.ones((BOX, 9)), BOX, PIXEL)
-        misfit = quick_jit(jax.vmap(model._misfit, in_axes=(0, 0, None)))
-        features = quick_jit(jax.vmap(model._features))(batch.images, batch.observation)
+        misfit = jax.jit(jax.vmap(model._misfit, in_axes=(0, 0, None)))
+        features = jax.jit(jax.vmap(model._features))(batch.images, batch.observation)
         found.append(
             (
                 misfit(batch.images, batch.observation, neutral),
@@ -191,7 +193,7 @@ def test_gaussians_outside_the_mask_do_not_change(encoder):
     mobile = np.arange(20) < 8
     model = GmmModel.from_data(config, mixture(), BOX, PIXEL, particles(16), mobile=mobile)
     params = random_params(model.init)
-    decoded = quick_jit(model.decode)(params, 2 * np.ones((1, model.config.latent_size), np.float32))
+    decoded = jax.jit(model.decode)(params, 2 * np.ones((1, model.config.latent_size), np.float32))
     neutral = model.neutral_mixture(params)
     moved = np.linalg.norm(decoded.position[0] - neutral.position, axis=1)
     assert np.all(moved[mobile] > 1e-3) and np.all(moved[~mobile] == 0)
@@ -205,14 +207,14 @@ def test_gaussians_outside_the_mask_do_not_change(encoder):
 
 def test_the_paper_has_no_penalty_but_the_hinge():
     config = GmmConfig.preset("paper")
-    assert config.stiffness == 0 and config.smoothness == 0 and config.latent_penalty > 0
+    assert config.stiffness == 0 and config.latent_penalty > 0
 
 
 def test_particles_that_are_not_trained_on_meet_no_dropout():
     config = GmmConfig(**GMM, encoder="network", decoder="mlp", dropout=0.5, latent_noise=0.5)
     model = GmmModel.from_data(config, mixture(), BOX, PIXEL, particles(4))
     params, batch = random_params(model.init), particles(4)
-    loss = quick_jit(model.loss, static_argnames="training")
+    loss = jax.jit(model.loss, static_argnames="training")
     keys = [jax.random.key(seed) for seed in (0, 1)]
     trained = [float(loss(params, batch, key)[0]) for key in keys]
     tested = [float(loss(params, batch, key, training=False)[0]) for key in keys]

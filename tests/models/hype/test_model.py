@@ -11,7 +11,8 @@ from libhetero.models.hype.config import HypeConfig
 from libhetero.models.hype.model import HypeModel
 from libhetero.physics.ctf import ctf_image
 from libhetero.physics.fourier import disc_indices, fourier_image
-from tests.models.tiny_models import BOX, HYPE, PIXEL, particles, quick_jit, random_params
+from tests.making.images import BOX, PIXEL, particles
+from tests.making.models import HYPE, random_params
 
 
 def hype(**changes):
@@ -29,7 +30,7 @@ def test_values_are_hermitian(output):
     points[::8, 1] = 0
     points[-1] = [0.4, -0.4, 0.1]
 
-    @quick_jit
+    @jax.jit
     def values(params, latent, points):
         one = jax.tree.map(lambda array: array[0], model.decode(params, latent))
         return model.values(one, points), model.values(one, -points)
@@ -47,7 +48,7 @@ def test_loss_is_the_square_error_of_the_rendered_image():
     model, params = hype()
     batch = particles()
 
-    @quick_jit
+    @jax.jit
     def compare(params, batch):
         decoded = model.decode(params, model.encode(params, batch))
 
@@ -70,7 +71,7 @@ def test_some_pixels_give_the_loss_of_all_on_average():
     some = dataclasses.replace(whole, config=dataclasses.replace(whole.config, coordinates=30))
     batch = particles()
 
-    @quick_jit
+    @jax.jit
     def estimates(params):
         def one(key):
             (loss, _), gradient = jax.value_and_grad(some.loss, has_aux=True)(params, batch, key)
@@ -79,12 +80,12 @@ def test_some_pixels_give_the_loss_of_all_on_average():
         return jax.lax.map(one, jax.random.split(jax.random.key(3), 2000))
 
     losses, gradients = map(np.asarray, estimates(params))
-    (expected, _), gradient = quick_jit(jax.value_and_grad(whole.loss, has_aux=True))(params, batch, jax.random.key(0))
+    (expected, _), gradient = jax.jit(jax.value_and_grad(whole.loss, has_aux=True))(params, batch, jax.random.key(0))
     assert losses.std() > 0.01 * losses.mean()
     assert losses.mean() == pytest.approx(float(expected), abs=5 * float(losses.std()) / 2000**0.5)
     error = gradients.std(axis=0) / 2000**0.5
     assert (np.abs(gradients.mean(axis=0) - gradient["hypernetwork"]["bias_1"]) < 6 * error + 1e-6).all()
-    tested = quick_jit(lambda p: some.loss(p, batch, jax.random.key(1), training=False)[0])(params)
+    tested = jax.jit(lambda p: some.loss(p, batch, jax.random.key(1), training=False)[0])(params)
     assert float(tested) == pytest.approx(float(expected), rel=1e-5)
 
 
@@ -97,7 +98,7 @@ def test_rows_to_compare_with_lower_the_loss(changes):
     """Each goes through the same encode, decode and loss, and its gradient reaches every parameter."""
     model, params = hype(**changes)
     batch = particles()
-    step = quick_jit(jax.value_and_grad(lambda p: model.loss(p, batch, jax.random.key(0))[0]))
+    step = jax.jit(jax.value_and_grad(lambda p: model.loss(p, batch, jax.random.key(0))[0]))
     loss, gradient = step(params)
     assert all(np.abs(np.asarray(leaf)).max() > 0 for leaf in jax.tree.leaves(gradient))
     norm = sum(float((leaf**2).sum()) for leaf in jax.tree.leaves(gradient)) ** 0.5
@@ -113,7 +114,7 @@ def test_recomputing_for_the_gradient_changes_neither_parameters_nor_gradient_an
     batch, key = particles(8), jax.random.key(0)
 
     def gradient(model):
-        return quick_jit(jax.grad(lambda params: model.loss(params, batch, key)[0])).lower(params).compile()
+        return jax.jit(jax.grad(lambda params: model.loss(params, batch, key)[0])).lower(params).compile()
 
     kept, computed = gradient(plain), gradient(again)
     jax.tree.map(

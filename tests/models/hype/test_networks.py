@@ -13,7 +13,8 @@ from libhetero.models.hype.hypernetwork import HyperNetwork
 from libhetero.models.hype.inr import inr_apply
 from libhetero.models.hype.seen import MONOMIALS
 from libhetero.models.hype.transformer import TransformerEncoder, patches
-from tests.models.tiny_models import BOX, HYPE, quick_jit, random_params
+from tests.making.images import BOX
+from tests.making.models import HYPE, random_params
 from tests.reference import inr as inr_twin
 from tests.reference import transformer as twin
 
@@ -41,7 +42,7 @@ def test_encoder_agrees_with_its_twin(positions, view, lift):
     encoder = TransformerEncoder(config)
     params = random_params(lambda key: encoder.init(key, image, direction)["params"])
     assert ("positions" in params) == positions and ("view" in params) == view
-    found = quick_jit(lambda p, *seen: encoder.apply({"params": p}, *seen))(params, image, direction)
+    found = jax.jit(lambda p, *seen: encoder.apply({"params": p}, *seen))(params, image, direction)
     assert found.shape == (sum(config.layer_tokens()), config.dim)
     expected = twin.encode(image, direction, as_numpy(params), config)
     np.testing.assert_allclose(found, expected, atol=2e-4)
@@ -57,7 +58,7 @@ def test_hypernetwork_and_inr_agree_with_their_twins(modulation):
     anchors = random.normal(0, 2, (config.inr_frequencies, 3)).astype(np.float32)
     points = random.uniform(-0.5, 0.5, (9, 3)).astype(np.float32)
 
-    @quick_jit
+    @jax.jit
     def both(params, tokens, points):
         weights = network.apply({"params": params}, tokens)
         return weights, inr_apply(weights, points, anchors)
@@ -78,7 +79,7 @@ def test_columns_share_tokens_modulo_their_number():
     tokens = np.random.default_rng(2).normal(size=(sum(CONFIG.layer_tokens()), CONFIG.dim))
     params = random_params(lambda key: network.init(key, tokens)["params"])
     params["base_0"] = jnp.ones_like(params["base_0"])
-    kernel = quick_jit(lambda p: network.apply({"params": p}, tokens))(params).kernels[0]
+    kernel = jax.jit(lambda p: network.apply({"params": p}, tokens))(params).kernels[0]
     np.testing.assert_allclose(kernel[3:], kernel[:-3], atol=1e-6)
     assert np.abs(kernel[1] - kernel[0]).max() > 1e-3
 
@@ -92,7 +93,7 @@ def test_encoders_to_compare_with_make_the_same_tokens(encoder):
     image = random.normal(size=(BOX, BOX)).astype(np.float32)
     view = random.normal(size=len(MONOMIALS)).astype(np.float32)
     params = random_params(lambda key: network.init(key, image, view)["params"])
-    encode = quick_jit(lambda *seen: network.apply({"params": params}, *seen))
+    encode = jax.jit(lambda *seen: network.apply({"params": params}, *seen))
     tokens = np.asarray(encode(image, view))
     assert tokens.shape == (sum(config.layer_tokens()), config.dim)
     assert np.abs(np.asarray(encode(image, -view)) - tokens).max() > 1e-4
@@ -114,7 +115,7 @@ def test_concatenation_is_an_input_more():
     params = random_params(lambda key: network.init(key, tokens)["params"])
     anchors = random.normal(0, 2, (config.inr_frequencies, 3)).astype(np.float32)
     points = random.uniform(-0.5, 0.5, (5, 3)).astype(np.float32)
-    weights = quick_jit(lambda t: network.apply({"params": params}, t))(tokens)
+    weights = jax.jit(lambda t: network.apply({"params": params}, t))(tokens)
     found = inr_apply(weights, points, anchors)
 
     numbers = as_numpy(params)

@@ -14,7 +14,9 @@ from libhetero.physics.fourier import real_image
 from libhetero.physics.gaussians import project_gaussians
 from libhetero.physics.rotations import random_rotations
 from libhetero.records import Batch, Observation, Pose
-from tests.models.tiny_models import BOX, HYPE, PIXEL, mixture, particles, quick_jit
+from tests.making.images import BOX, PIXEL, particles
+from tests.making.mixtures import mixture
+from tests.making.models import HYPE
 from tests.reference.rotations import about_z, from_euler
 
 SNR = np.full(BOX // 2 + 1, 2.0, np.float32)
@@ -50,12 +52,12 @@ def test_aligned_encoder_does_not_see_shift_and_turn():
         plane = project_gaussians(mixture(), pose, BOX, PIXEL) * ctf_image(ctf, BOX, PIXEL)
         return real_image(plane, BOX)
 
-    images = quick_jit(jax.vmap(image))(pose, ctf)
+    images = jax.jit(jax.vmap(image))(pose, ctf)
     seen = {}
     for align in (True, False):
         config = HypeConfig(**HYPE, align=align, encoder_input="flipped")
         see = jax.vmap(lambda *one, config=config: seen_image(*one, config, PIXEL, SNR))
-        seen[align] = np.asarray(quick_jit(see)(images, Observation(pose=pose, ctf=ctf)))
+        seen[align] = np.asarray(jax.jit(see)(images, Observation(pose=pose, ctf=ctf)))
 
     def least(images):
         return min(np.corrcoef(images[0].ravel(), image.ravel())[0, 1] for image in images[1:])
@@ -72,7 +74,7 @@ def test_spectra_of_signal_and_noise():
     truth = 6 * np.exp(-radius / 5)
     sample = particles(count)
     noise = np.fft.rfft2(random.normal(size=(count, n, n)))
-    transfer = np.asarray(quick_jit(jax.vmap(lambda c: ctf_image(c, n, 3.0)))(sample.ctf))
+    transfer = np.asarray(jax.jit(jax.vmap(lambda c: ctf_image(c, n, 3.0)))(sample.ctf))
     images = np.fft.irfft2(noise * truth * transfer, (n, n)) + random.normal(size=(count, n, n))
     images[-10:] *= 100
     weight = np.ones(count, np.float32)
@@ -110,7 +112,7 @@ def test_wiener_input_is_the_best_linear_guess():
             )
         )
         middle = slice(n // 4, 3 * n // 4)  # inside the soft disc
-        difference = np.asarray(quick_jit(see)(images, pose)) - truth
+        difference = np.asarray(jax.jit(see)(images, pose)) - truth
         return np.mean(difference[:, middle, middle] ** 2)
 
     best = error("wiener")
@@ -177,7 +179,7 @@ def test_lifted_images_tell_two_molecules_apart_in_all_views():
         return seen_image(image, Observation(pose=pose, ctf=optics), config, PIXEL, SNR).reshape(-1)
 
     rotations = random_rotations(jax.random.key(2), (views,))
-    look = quick_jit(lambda one: jax.vmap(lambda rotation: see(one, rotation))(rotations))
+    look = jax.jit(lambda one: jax.vmap(lambda rotation: see(one, rotation))(rotations))
     seen = np.stack([np.asarray(look(one)) for one in (first, second)])
     seen -= seen.mean(axis=(0, 1))
     templates = seen[:, : views // 2].mean(axis=1)

@@ -8,19 +8,17 @@ import numpy as np
 import pytest
 
 from libhetero.io import ImageReader, read_latent, read_particles
-from libhetero.pipelines import refine
+from libhetero.pipelines.run import training
 from libhetero.pipelines.run.folder import open_run
 from libhetero.records import ParticleSet
 from libhetero.training import preprocess
 from libhetero.training.log import read_log
 from programs.e2hype_refine import main
-from tests.pipelines.test_refine import HYPE
-from tests.pipelines.tiny_set import BOX, write_tiny_set
+from tests.making.commands import HYPE
+from tests.making.sets import BOX, write_tiny_set
 
 TINY = ["particles.star", *HYPE, *["--niter", "3", "--batchsz", "12", "--seed", "5", "--report", "1"]]
 STACK = "particles.mrcs"
-
-pytestmark = pytest.mark.usefixtures("compiled_once")
 
 
 @pytest.fixture
@@ -45,13 +43,13 @@ def one_line(capsys) -> str:
 
 def when_training_begins(monkeypatch, action) -> None:
     """Do something once everything is measured and the run folder made."""
-    begin = refine.train
+    begin = training.train
 
     def train(*arguments, **options):
         action()
         return begin(*arguments, **options)
 
-    monkeypatch.setattr(refine, "train", train)
+    monkeypatch.setattr(training, "train", train)
 
 
 def test_bad_images_are_left_out_counted_and_listed(project, capsys) -> None:

@@ -7,7 +7,7 @@ Each is a Flax module of one calling protocol, `Decoder`. A new one is a module 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from jaxtyping import Array, Float
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from libhetero.models.gmm.decoder.topology import Level
 
 
+@runtime_checkable
 class Decoder(Protocol):
     """latent (batch, L) → (batch, N, outputs), near zero at initialisation."""
 
@@ -36,7 +37,7 @@ class Decoder(Protocol):
         """Return the raw changes; dropout takes the random key "dropout" in training."""
 
 
-def _point_transformer(config: GmmConfig, outputs: int, count: int) -> Decoder:
+def _point_transformer(config: GmmConfig, outputs: int, count: int) -> Any:
     del count
     if config.architecture == "published":
         from libhetero.models.gmm.decoder.published import PublishedDecoder
@@ -47,13 +48,13 @@ def _point_transformer(config: GmmConfig, outputs: int, count: int) -> Decoder:
     return PointTransformerDecoder(config, outputs)
 
 
-def _mlp(config: GmmConfig, outputs: int, count: int) -> Decoder:
+def _mlp(config: GmmConfig, outputs: int, count: int) -> Any:
     from libhetero.models.gmm.decoder.mlp import MlpDecoder
 
     return MlpDecoder(config, outputs, count)
 
 
-DECODERS: dict[str, Callable[[GmmConfig, int, int], Decoder]] = {"pointtransformer": _point_transformer, "mlp": _mlp}
+DECODERS: dict[str, Callable[[GmmConfig, int, int], Any]] = {"pointtransformer": _point_transformer, "mlp": _mlp}
 
 
 def make_decoder(config: GmmConfig, outputs: int, count: int) -> Decoder:

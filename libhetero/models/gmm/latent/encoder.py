@@ -18,11 +18,11 @@ from __future__ import annotations
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 from jaxtyping import Array, Complex, Float
 
 from libhetero.models.gmm.config import GmmConfig
 from libhetero.models.precision import dot_general
+from libhetero.physics.arrays import AnyArray
 from libhetero.physics.correlation import fourier_ring_correlation
 from libhetero.physics.fourier import half_plane
 from libhetero.physics.gaussians import project_gaussians
@@ -50,7 +50,7 @@ def mean_frc(
     projection: Complex[Array, "n half"],
     image: Complex[Array, "n half"],
     observation: Observation,
-    frequencies: Float[ArrayLike, "n half 2"],
+    frequencies: Float[AnyArray, "n half 2"],
     rings: slice,
 ) -> Float[Array, ""]:
     """Return the FRC of a projection, as it is observed, with a particle, averaged over rings.
@@ -72,7 +72,7 @@ def gradient_features(
     observation: Observation,
     pixel_size: float,
     rings: slice,
-    operators: Float[ArrayLike, "copies 3 3"],
+    operators: Float[AnyArray, "copies 3 3"],
 ) -> Float[Array, "points 5"]:
     """Return ∂ mean_frc / ∂ (x, y, z, ln amplitude, ln width) of every Gaussian.
 

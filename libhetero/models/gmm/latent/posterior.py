@@ -6,15 +6,15 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from libhetero.models.gmm.latent.subspace import Imaging, gauss_newton
 from libhetero.models.gmm.layout import Layout
+from libhetero.physics.arrays import AnyArray
 from libhetero.records import Batch, Gaussians, Observation
 
 Mixtures = Callable[[Float[Array, "batch rank"]], Gaussians]
-Tangents = Callable[[Float[Array, "rank"]], tuple[Float[ArrayLike, "points 3 rank"], Float[ArrayLike, "points rank"]]]
+Tangents = Callable[[Float[Array, "rank"]], tuple[Float[AnyArray, "points 3 rank"], Float[AnyArray, "points rank"]]]
 
 
 def infer(

@@ -23,16 +23,17 @@ there for voxels, here for Gaussians.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property, partial, reduce
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from libhetero.models.gmm.layout import Layout
+from libhetero.physics.arrays import AnyArray
 from libhetero.physics.fourier import dft_image, half_plane
 from libhetero.physics.gaussians import group_quadrants, project_amplitudes
 from libhetero.physics.observation import transfer
@@ -180,7 +181,7 @@ def gauss_newton(
     imaging: Imaging,
     layout: Layout,
     mixture: Gaussians,
-    tangents: tuple[Float[ArrayLike, "points 3 rank"], Float[ArrayLike, "points rank"]],
+    tangents: tuple[Float[AnyArray, "points 3 rank"], Float[AnyArray, "points rank"]],
     image: Float[Array, "n n"],
     observation: Observation,
     latent: Float[Array, "rank"],
@@ -215,7 +216,7 @@ def _linearised(
     imaging: Imaging,
     layout: Layout,
     mixture: Gaussians,
-    tangents: tuple[Float[ArrayLike, "points 3 rank"], Float[ArrayLike, "points rank"]],
+    tangents: tuple[Float[AnyArray, "points 3 rank"], Float[AnyArray, "points rank"]],
     image: Float[Array, "n n"],
     observation: Observation,
 ) -> tuple[Float[Array, "rank 2 m half"], Float[Array, "2 m half"]]:
@@ -228,19 +229,20 @@ def _linearised(
     across = jnp.einsum("ai,nir->arn", observation.pose.rotation[:2], displacement, precision=HIGHEST)
     kx, ky = imaging.frequencies()
     sets = layout.chosen(position=across * mixture.amplitude, amplitude=[amplitude.T])
-    effects = layout.chosen(
+    effects: list[Callable[[Array], Array]] = layout.chosen(
         position=[partial(shifted, frequency=kx), partial(shifted, frequency=ky)], amplitude=[lambda made: made]
     )
     amplitudes = jnp.concatenate([mixture.amplitude[None], *sets])
     made, target = imaging.whitened(image, mixture, amplitudes, observation)
     parts = jnp.split(made[1:], len(sets))
-    return sum(effect(part) for effect, part in zip(effects, parts, strict=True)), target - made[0]
+    changes = (effect(part) for effect, part in zip(effects, parts, strict=True))
+    return reduce(jnp.add, changes), target - made[0]
 
 
 def _in_all_units(
     operators: Float[np.ndarray, "copies 3 3"],
-    tangents: tuple[Float[ArrayLike, "points 3 rank"], Float[ArrayLike, "points rank"]],
-) -> tuple[Float[ArrayLike, "all 3 rank"], Float[ArrayLike, "all rank"]]:
+    tangents: tuple[Float[AnyArray, "points 3 rank"], Float[AnyArray, "points rank"]],
+) -> tuple[Float[AnyArray, "all 3 rank"], Float[AnyArray, "all rank"]]:
     """Return the tangents of a whole complex, given those of one unit."""
     displacement, amplitude = tangents
     if len(operators) == 1:

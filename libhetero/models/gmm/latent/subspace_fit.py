@@ -176,7 +176,7 @@ def fit_modes(
         return left, joined.T @ gradient, second.sum(axis=0)
 
     for _ in range(steps):
-        now = partial(expect, np.float32(modes), np.float32(mean))
+        now = partial(expect, modes.astype(np.float32), mean.astype(np.float32))
         with threadpool_limits(1, "blas"), ThreadPoolExecutor(os.cpu_count()) as pool:
             blocks = list(pool.map(now, *zip(*_blocks(hessian, gradient), strict=True)))
         left, right, second = (sum(part.astype(np.float64) for part in parts) for parts in zip(*blocks, strict=True))

@@ -12,7 +12,8 @@ from libhetero.models.gmm.decoder import vector_attention
 from libhetero.models.gmm.decoder.neighbours import Neighbourhood
 from libhetero.models.gmm.decoder.point_transformer import PointAttention
 from libhetero.models.gmm.decoder.topology import build_topology
-from tests.models.tiny_models import GMM, mixture, quick_jit, random_params
+from tests.making.mixtures import mixture
+from tests.making.models import GMM, random_params
 from tests.reference.point_attention import point_attention
 
 CONFIG = dataclasses.replace(GmmConfig(**GMM), points=(9,))
@@ -41,7 +42,7 @@ def test_attention_agrees_with_its_twin(level, groups, normalise):
     layer = PointAttention(config)
     params = random_params(lambda key: layer.init(key, features, level)["params"])
     assert ("norm" in params) == normalise
-    found = quick_jit(lambda p, f: layer.apply({"params": p}, f, level))(params, features)
+    found = jax.jit(lambda p, f: layer.apply({"params": p}, f, level))(params, features)
     slow = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), params)
     for particle in range(BATCH):
         expected = point_attention(
@@ -83,7 +84,7 @@ def test_gradients_are_those_of_automatic_differentiation(level, groups, batch, 
         return jnp.sum((plain_attention(features, level, params, config) - target) ** 2)
 
     found, expected = (
-        quick_jit(jax.value_and_grad(function, argnums=(0, 1)))(params, features) for function in (own, plain)
+        jax.jit(jax.value_and_grad(function, argnums=(0, 1)))(params, features) for function in (own, plain)
     )
     assert float(found[0]) == pytest.approx(float(expected[0]), rel=1e-5)
     for one, other in zip(jax.tree.leaves(found[1]), jax.tree.leaves(expected[1]), strict=True):

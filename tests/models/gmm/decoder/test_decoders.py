@@ -9,7 +9,8 @@ from libhetero.errors import ConfigurationError
 from libhetero.models.gmm.config import GmmConfig
 from libhetero.models.gmm.decoder import DECODERS, make_decoder
 from libhetero.models.gmm.decoder.topology import build_topology
-from tests.models.tiny_models import GMM, mixture, quick_jit, random_params
+from tests.making.mixtures import mixture
+from tests.making.models import GMM, random_params
 
 PUBLISHED = {"architecture": "published", "attention_groups": 0}
 CASES = [*((name, {}) for name in DECODERS), ("pointtransformer", PUBLISHED)]
@@ -21,8 +22,8 @@ def test_a_decoder_makes_a_change_of_every_gaussian(name: str, options: dict) ->
     decoder = make_decoder(config, 4, 20)
     levels = build_topology(mixture().position, config, 64.0) if decoder.reads_levels else ()
     latent = jnp.asarray([[0.5, -1.0, 2.0], [0.0, 0.0, 0.0]])
-    start = quick_jit(lambda key: decoder.init(key, latent, levels))(jax.random.key(0))
-    apply = quick_jit(lambda variables: decoder.apply(variables, latent, levels))
+    start = jax.jit(lambda key: decoder.init(key, latent, levels))(jax.random.key(0))
+    apply = jax.jit(lambda variables: decoder.apply(variables, latent, levels))
     first = np.asarray(apply(start))
     assert first.shape == (2, 20, 4)
     assert np.abs(first).max() < 0.1, "near zero at initialisation"

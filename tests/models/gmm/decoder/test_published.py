@@ -10,7 +10,8 @@ import pytest
 from libhetero.models.gmm.config import GmmConfig
 from libhetero.models.gmm.decoder.published import PublishedDecoder
 from libhetero.models.gmm.decoder.topology import build_topology
-from tests.models.tiny_models import mixture, quick_jit, random_params
+from tests.making.mixtures import mixture
+from tests.making.models import random_params
 from tests.reference import published_decoder as twin
 
 WIDTH = 64.0  # Å
@@ -33,7 +34,7 @@ def test_agrees_with_its_twin(sizes):
     config = dataclasses.replace(CONFIG, **sizes)
     position = mixture(count=20).position
     decoder, params, latent, levels = decoder_and_params(config, position)
-    found = quick_jit(lambda p, z: decoder.apply({"params": p}, z, levels))(params, latent)
+    found = jax.jit(lambda p, z: decoder.apply({"params": p}, z, levels))(params, latent)
     slow = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), params)
     clouds = [np.asarray(level.points, np.float64) for level in levels]
     for change, z in zip(found, latent.astype(float), strict=True):
@@ -57,7 +58,7 @@ def test_the_two_forms_of_the_last_layers_agree():
     decoder, params, latent, levels = decoder_and_params(CONFIG, mixture().position)
     barely = PublishedDecoder(dataclasses.replace(CONFIG, dropout=1e-30), 5)
 
-    @quick_jit
+    @jax.jit
     def both(params, latent):
         apart = barely.apply({"params": params}, latent, levels, training=True, rngs={"dropout": jax.random.key(0)})
         return decoder.apply({"params": params}, latent, levels), apart
@@ -69,7 +70,7 @@ def test_the_two_forms_of_the_last_layers_agree():
 def test_dropout_only_in_training_and_by_key():
     decoder, params, latent, levels = decoder_and_params(CONFIG, mixture().position)
 
-    @quick_jit
+    @jax.jit
     def dropped(key):
         return decoder.apply({"params": params}, latent, levels, training=True, rngs={"dropout": key})
 

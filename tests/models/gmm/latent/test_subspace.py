@@ -20,7 +20,8 @@ from libhetero.physics.gaussians import group_quadrants, project_amplitudes, pro
 from libhetero.physics.quadrants import in_quadrants, weights_in_quadrants
 from libhetero.physics.symmetry import symmetric_copies, symmetry_operators
 from libhetero.records import Gaussians
-from tests.models.tiny_models import BOX, PIXEL, mixture, particles, quick_jit
+from tests.making.images import BOX, PIXEL, particles
+from tests.making.mixtures import mixture
 
 COUNT = 20  # Gaussians of the tiny mixture
 
@@ -133,7 +134,7 @@ def test_normal_equations_are_those_of_the_patches(symmetry, still):
     for number in range(3):
         target = fourier_image(batch.images[number]) * np.sqrt(2 * weights())
         target = jnp.concatenate([jnp.real(target).ravel(), jnp.imag(target).ravel()])
-        jacobian = quick_jit(jax.jacfwd(lambda change, n=number: whitened(change, n)))(jnp.zeros(8))
+        jacobian = jax.jit(jax.jacfwd(lambda change, n=number: whitened(change, n)))(jnp.zeros(8))
         expected = jacobian.T @ jacobian
         np.testing.assert_allclose(hessian[number], expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
         slope = jacobian.T @ (target - whitened(jnp.zeros(8), number))
@@ -235,7 +236,7 @@ def changing_particles(count: int = 300) -> tuple:
     present = np.column_stack([1.6 * states + 0.2, np.ones(count)])[:, which].astype(np.float32)
     neutral = mixture()
 
-    @quick_jit
+    @jax.jit
     @jax.vmap
     def image(present, pose, ctf):
         made = Gaussians(neutral.position, neutral.amplitude * present, neutral.sigma)

@@ -20,9 +20,10 @@ from libhetero.models.gmm.start.map_support import molecule_mask, reliability
 from libhetero.physics.gaussians import gaussians_to_volume
 from libhetero.physics.symmetry import in_unit, symmetric_copies, symmetry_operators
 from libhetero.records import Gaussians
-from tests.models.tiny_models import BOX, PIXEL, mixture, quick_jit
+from tests.making.images import BOX, PIXEL
+from tests.making.mixtures import mixture
 
-to_volume = quick_jit(lambda g: gaussians_to_volume(g, BOX, PIXEL))
+to_volume = jax.jit(lambda g: gaussians_to_volume(g, BOX, PIXEL))
 
 
 def goal_of(volume: np.ndarray, symmetry: str = "c1") -> MapToFit:
@@ -125,7 +126,7 @@ def test_one_unit_makes_the_whole():
     """Twelve Gaussians of a c3 complex, found again from its map as one unit in the right place."""
     operators = symmetry_operators("c3")
     unit = jax.tree.map(lambda leaf: leaf[:8], mixture())
-    volume = np.asarray(quick_jit(lambda g: gaussians_to_volume(symmetric_copies(g, operators), BOX, PIXEL))(unit))
+    volume = np.asarray(jax.jit(lambda g: gaussians_to_volume(symmetric_copies(g, operators), BOX, PIXEL))(unit))
     goal = goal_of(volume, "c3")
     start = place_gaussians(goal, 12, seed=0)
     assert in_unit(start.position, operators).mean() > 0.9

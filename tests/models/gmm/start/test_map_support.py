@@ -1,6 +1,6 @@
 """Where a map's molecule is and how far the map goes, in maps with known noise."""
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 import pytest
 
@@ -15,8 +15,7 @@ from libhetero.models.gmm.start.map_support import (
 )
 from libhetero.physics.gaussians import gaussians_to_volume
 from libhetero.physics.symmetry import symmetric_copies, symmetry_operators
-from libhetero.records import Gaussians
-from tests.models.tiny_models import quick_jit
+from tests.making.mixtures import mixture
 
 N, PIXEL = 32, 4.0
 DISTANCE = np.linalg.norm(np.indices((N, N, N)) - N // 2, axis=0)
@@ -60,17 +59,16 @@ def test_a_given_threshold_is_taken_at_its_word():
         molecule_mask(np.zeros((8, 8, 8), np.float32), PIXEL)
 
 
-def mixture(count=40, seed=3):
-    random = np.random.default_rng(seed)
-    return Gaussians(jnp.asarray(random.normal(0, 10, (count, 3)), jnp.float32), jnp.ones(count), jnp.full(count, 4.0))
+def broad_mixture(count):
+    return mixture(count, seed=3, spread=10, amplitude=1, sigma=4)
 
 
-to_volume = quick_jit(lambda gaussians: gaussians_to_volume(gaussians, N, PIXEL))
+to_volume = jax.jit(lambda gaussians: gaussians_to_volume(gaussians, N, PIXEL))
 
 
 def test_background_and_half_maps_say_the_same_of_where_a_map_ends():
     """White noise: C = 1 - N / P, and 0 from the first shell of the noise's making."""
-    clean = np.asarray(to_volume(mixture()))
+    clean = np.asarray(to_volume(broad_mixture(40)))
     random = np.random.default_rng(0)
     halves = [clean + 0.02 * clean.max() * random.normal(size=clean.shape) for _ in range(2)]
     volume = np.mean(halves, axis=0)
@@ -84,7 +82,7 @@ def test_background_and_half_maps_say_the_same_of_where_a_map_ends():
 
 
 def test_shells_that_a_filter_emptied_are_not_trusted():
-    clean = np.asarray(to_volume(mixture()))
+    clean = np.asarray(to_volume(broad_mixture(40)))
     fourier = np.fft.rfftn(np.fft.ifftshift(clean))
     frequency = np.meshgrid(np.fft.fftfreq(N), np.fft.fftfreq(N), np.fft.rfftfreq(N), indexing="ij")
     fourier[np.linalg.norm(frequency, axis=0) * N > 7] = 0
@@ -94,7 +92,7 @@ def test_shells_that_a_filter_emptied_are_not_trusted():
 
 def test_agreement_tells_symmetric_maps():
     operators = symmetry_operators("c3")
-    unit = mixture(12)
+    unit = broad_mixture(12)
     symmetric = np.asarray(to_volume(symmetric_copies(unit, operators)))
     assert symmetry_agreement(symmetric, PIXEL, operators) > 0.95
     assert symmetry_agreement(np.asarray(to_volume(unit)), PIXEL, operators) < 0.8

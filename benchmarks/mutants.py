@@ -1,0 +1,675 @@
+"""Small wrong changes, a line each, that the tests must find: read by `mutations.py`.
+
+Each is the kind of fault that leaves a program running: a sign, an axis, a factor, a comparison, an index off by one,
+a check or a lock left out. The old text must be in its file exactly once; code that has moved is refused by name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One wrong change.
+
+    Parameters
+    ----------
+    name : part and what is wrong, unique.
+    file : of the package, from the folder `libhetero`.
+    old, new : text before and after; `old` is in the file exactly once.
+    tests : files that should find it, from the folder `tests`.
+    """
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+
+
+def _of(part: str, file: str, tests: str, *changes: tuple[str, str, str]) -> list[Mutant]:
+    """Return the wrong changes (what, old, new) of one file, looked for by the same tests."""
+    return [Mutant(f"{part}: {what}", file, old, new, tuple(tests.split())) for what, old, new in changes]
+
+
+PHYSICS = [
+    *_of(
+        "ctf",
+        "physics/ctf.py",
+        "physics/test_ctf.py",
+        ("spherical aberration of the other sign", "defocus - 0.5 * aberration", "defocus + 0.5 * aberration"),
+        ("astigmatism turned the other way", "angle - params.defocus_angle", "angle + params.defocus_angle"),
+        ("envelope twice as steep", "-0.25 * params.b_factor", "-0.5 * params.b_factor"),
+        ("phase shift subtracted", ") + params.phase_shift", ") - params.phase_shift"),
+    ),
+    *_of(
+        "fourier",
+        "physics/fourier.py",
+        "physics/test_fourier.py",
+        ("shift of the other sign", "angle = -2 * jnp.pi * turns", "angle = 2 * jnp.pi * turns"),
+        ("Nyquist column counted twice", "weight[-1] = 1.0", "weight[-1] = 2.0"),
+        ("rings begin half a pixel later", "np.floor(radius + 0.5)", "np.floor(radius)"),
+        ("crop keeps the sum, not the mean", "return kept * (m / n) ** 2", "return kept * (m / n)"),
+        ("x and y swapped in frequencies", "np.stack([kx, ky], axis=-1)", "np.stack([ky, kx], axis=-1)"),
+    ),
+    *_of(
+        "gaussians",
+        "physics/gaussians.py",
+        "physics/test_gaussians.py",
+        ("x and y of a projection swapped", "for axis in (1, 0))", "for axis in (0, 1))"),
+        ("Gaussians too narrow by a root of two", "-2 * jnp.pi**2 * frequency**2", "-1 * jnp.pi**2 * frequency**2"),
+        ("shift left out of the placed points", "[:, :2] + pose.shift", "[:, :2]"),
+    ),
+    *_of(
+        "rotations",
+        "physics/rotations.py",
+        "physics/test_rotations.py physics/test_gaussians.py",
+        ("the inverse rotation of points", "points, rotation.T,", "points, rotation,"),
+        ("a sign of the Euler matrix", "[sb * ca, sb * sa, cb]", "[sb * ca, -sb * sa, cb]"),
+        ("axis and angle the other way", "jnp.sin(angle) * cross + (1", "jnp.sin(-angle) * cross + (1"),
+    ),
+    *_of(
+        "slices",
+        "physics/slices.py",
+        "physics/test_slices.py",
+        ("the inverse rotation of a slice", "frequencies, rotation[:2],", "frequencies, rotation.T[:2],"),
+        ("nearest grid point for the lower one", "low = jnp.floor(point)", "low = jnp.round(point)"),
+        (
+            "conjugate of the turned half forgotten",
+            "values = jnp.where(turned, jnp.conj(values), values)\n    kept",
+            "kept",
+        ),
+    ),
+    *_of(
+        "symmetry",
+        "physics/symmetry.py",
+        "physics/test_symmetry.py",
+        ("turns of the other sense", 'placed = jnp.einsum("cij,nj->cni"', 'placed = jnp.einsum("cij,ni->cnj"'),
+        ("another asymmetric unit", "reach[:, 0] >= reach.max(axis=1)", "reach[:, 0] <= reach.min(axis=1)"),
+        ("i3 for i4", '"i3": ((Z, 5), ((-SHORT', '"i3": ((Z, 5), ((SHORT'),
+    ),
+    *_of(
+        "correlation",
+        "physics/correlation.py",
+        "physics/test_correlation.py metrics/test_fsc.py",
+        ("shells shifted by one", "np.floor(radius).astype(np.int32) + 1", "np.floor(radius).astype(np.int32)"),
+        ("conjugate forgotten", "jnp.real(first * jnp.conj(second))", "jnp.real(first * second)"),
+    ),
+    *_of(
+        "masks",
+        "physics/masks.py",
+        "physics/test_masks.py",
+        ("edge rises instead of falling", "0.5 * (1 + jnp.cos", "0.5 * (1 - jnp.cos"),
+        (
+            "disc about the corner of the middle pixel",
+            "axis = np.arange(n) - n // 2",
+            "axis = np.arange(n) - n / 2 + 0.5",
+        ),
+    ),
+    *_of(
+        "filters",
+        "physics/filters.py",
+        "physics/test_filters.py",
+        ("cut at half the resolution", "cutoff = 1 / resolution", "cutoff = 0.5 / resolution"),
+    ),
+    *_of(
+        "quadrants",
+        "physics/quadrants.py",
+        "physics/test_quadrants.py",
+        ("a sign", "-jnp.imag(upper)]", "jnp.imag(upper)]"),
+    ),
+]
+
+FORMATS = [
+    *_of(
+        "cryoSPARC",
+        "io/cs.py",
+        "io/test_cs.py io/test_contract.py",
+        ("rotation not inverted", "from_rotvec(vector).inv()", "from_rotvec(vector)"),
+        ("shift of the other sign", 'rotation, -rows["alignments3D/shift"]', 'rotation, rows["alignments3D/shift"]'),
+        ("pickles allowed", "np.load(path, allow_pickle=False)", "np.load(path, allow_pickle=True)"),
+        ("half-set left out of what is written", 'rows["alignments3D/split"] = particles.half_set', "pass"),
+    ),
+    *_of(
+        "star reader",
+        "io/star.py",
+        "io/test_star.py io/test_contract.py",
+        ("image numbers from 0", "np.int64) - 1\n", "np.int64)\n"),
+        ("shift of the other sign", "return -np.stack([x, y], axis=1)", "return np.stack([x, y], axis=1)"),
+        (
+            "defocus angle in degrees",
+            'np.radians(table.number("rlnDefocusAngle"',
+            'np.asarray(table.number("rlnDefocusAngle"',
+        ),
+        ("pixel size of an old file off by 10", "return 1e4 * detector", "return 1e5 * detector"),
+        ("half-sets not counted from 0", "else half.astype(int) - 1", "else half.astype(int)"),
+    ),
+    *_of(
+        "star writer",
+        "io/star_writer.py",
+        "io/test_star.py io/test_contract.py",
+        ("image numbers from 0", 'f"{index + 1:06d}@', 'f"{index:06d}@'),
+        ("defocus angle in radians", "np.degrees(ctf.defocus_angle)", "np.asarray(ctf.defocus_angle)"),
+        (
+            "half-set not counted from 1",
+            "subset = np.asarray(particles.half_set) + 1",
+            "subset = np.asarray(particles.half_set)",
+        ),
+    ),
+    *_of(
+        "Euler angles of files",
+        "io/euler.py",
+        "io/test_star.py io/test_contract.py",
+        ("psi of the other sign", "np.arctan2(r[:, 1, 2], -r[:, 0, 2])", "np.arctan2(-r[:, 1, 2], -r[:, 0, 2])"),
+    ),
+    *_of(
+        "EMAN2's CTF",
+        "io/eman.py",
+        "io/test_lst.py io/test_hdf.py io/test_contract.py",
+        (
+            "astigmatism of the other sign",
+            '1e4 * (columns["defocus"] + columns["dfdiff"] / 2)',
+            '1e4 * (columns["defocus"] - columns["dfdiff"])',
+        ),
+        (
+            "amplitude contrast in per mille",
+            "np.asarray(ampcont, np.float64) / 100",
+            "np.asarray(ampcont, np.float64) / 1000",
+        ),
+        ("poses that are no rotation pass", "initial=0.0) < 1e-3", "initial=0.0) < 1e3"),
+        ("shifts not in pixels", "np.asarray(pixel_size)[:, None]\n    return matrices", "1.0\n    return matrices"),
+    ),
+    *_of(
+        "EMAN2's list",
+        "io/lst.py",
+        "io/test_lst.py io/test_contract.py",
+        ("a pickle passes", 'if "__pickle__" in text:', 'if "__never__" in text:'),
+        ("lines not of one length", "record.ljust(length - 1)", "record"),
+        ("mixed phase flips pass", "if len(flipped) > 1:", "if len(flipped) > 2:"),
+    ),
+    *_of(
+        "EMAN2's HDF",
+        "io/hdf.py",
+        "io/test_hdf.py io/test_contract.py",
+        ("compressed pixels off by a step", "(2.0**bits - 1)", "(2.0**bits)"),
+        ("one image too many in the header", "[self._count - 1]", "[self._count]"),
+    ),
+    *_of(
+        "MRC",
+        "io/mrc.py",
+        "io/test_mrc.py io/test_images.py io/test_small_files.py io/test_contract.py",
+        ("a stack that says it is a map", 'header["ispg"] = 1 if volume else 0', 'header["ispg"] = 1'),
+        ("too few images pass", "if self._written != self._shape[0]:", "if self._written > self._shape[0]:"),
+        ("axes in the opposite order", "for axis in (3, 2, 1)]", "for axis in (1, 2, 3)]"),
+        ("extended header not skipped", "HEADER_SIZE + int(header.nsymbt)", "HEADER_SIZE"),
+        ("a truncated read passes", "if count < len(buffers) * self._bytes_each:", "if count < 0:"),
+    ),
+    *_of(
+        "stack in places",
+        "io/placed_stack.py",
+        "io/test_placed_stack.py",
+        ("not on the disk before it is told done", "            os.fsync(descriptor)\n", ""),
+        ("written over the header", "HEADER_SIZE + int(place) * image.nbytes", "int(place) * image.nbytes"),
+    ),
+    *_of(
+        "statistics of pixels",
+        "io/pixel_statistics.py",
+        "io/test_placed_stack.py io/test_mrc.py",
+        ("the mean left in the deviation", "self.count - mean**2", "self.count"),
+    ),
+    *_of(
+        "reading by runs",
+        "io/positional.py",
+        "io/test_images.py io/test_mrc.py",
+        ("a short read begins again", "left[:MOST_BUFFERS], offset + total", "left[:MOST_BUFFERS], offset"),
+    ),
+    *_of(
+        "images",
+        "io/images.py",
+        "io/test_images.py",
+        ("runs across stacks", " & (np.diff(file_id[rows]) == 0)", ""),
+        ("stacks never closed", "self._open.pop(file_id).stack.close()", "self._open.pop(file_id)"),
+    ),
+    *_of(
+        "cryoDRGN",
+        "io/cryodrgn.py",
+        "io/test_cryodrgn.py",
+        ("any class of a pickle passes", "if (module, name) not in ALLOWED:", "if not ALLOWED:"),
+        ("shift of the other sign", "return rotation, -translation", "return rotation, translation"),
+        ("phase shift in degrees", "np.radians(table[:, 8])", "table[:, 8]"),
+    ),
+    *_of(
+        "check of particles",
+        "io/check.py",
+        "io/test_check.py",
+        ("a pose that is no rotation passes", "(error < 1e-3) &", "(error < 1e3) &"),
+        ("one image beyond the stack passes", "if highest >= stack.count:", "if highest > stack.count:"),
+    ),
+    *_of(
+        "Gaussians' text",
+        "io/gaussians.py",
+        "io/test_small_files.py",
+        ("amplitude not squared", "amplitude = table[:, 3] ** 2", "amplitude = table[:, 3]"),
+        ("width twice as large", "0.001 / (2 * np.pi**2)", "0.001 / (np.pi**2)"),
+        ("atoms off by the origin", "np.float64) + np.asarray(origin)", "np.float64)"),
+    ),
+    *_of(
+        "latents' text",
+        "io/latent.py",
+        "io/test_small_files.py",
+        ("repeated numbers taken for an index", " and len(np.unique(first)) == len(first)", ""),
+    ),
+    *_of(
+        "FSC's text",
+        "io/fsc.py",
+        "io/test_small_files.py pipelines/test_make3d.py",
+        ("frequencies twice as high", "(2 * shells * pixel_size)", "(shells * pixel_size)"),
+    ),
+    *_of(
+        "paths",
+        "io/paths.py",
+        "io/test_small_files.py io/test_star.py",
+        ("a Git LFS pointer passes", 'b"version https://git-lfs"', 'b"version https://nothing"'),
+        (
+            "--datadir comes last",
+            "return [*candidates, os.path.join(_folder(source), name), os.path.join(os.getcwd(), name)]",
+            "return [os.path.join(_folder(source), name), os.path.join(os.getcwd(), name), *candidates]",
+        ),
+    ),
+    *_of(
+        "atomic writing",
+        "io/atomic.py",
+        "io/test_small_files.py io/test_mrc.py io/test_hdf.py",
+        ("half a file stays beside", "            beside.unlink(missing_ok=True)", "            pass"),
+    ),
+    *_of(
+        "locks of files",
+        "io/lock.py",
+        "simulate/test_part.py pipelines/run/test_lock.py",
+        ("every lock shared", "fcntl.LOCK_SH if shared else fcntl.LOCK_EX", "fcntl.LOCK_SH"),
+    ),
+]
+
+MEASURES = [
+    *_of(
+        "chamfer",
+        "metrics/chamfer.py",
+        "metrics/test_real_space.py",
+        ("one way only", "0.5 * (to_second + to_first)", "to_second"),
+    ),
+    *_of(
+        "FSC",
+        "metrics/fsc.py",
+        "metrics/test_fsc.py",
+        ("resolution between the wrong shells", "shell = max(last - 1 + step, 1e-9)", "shell = max(last + step, 1e-9)"),
+        ("area without its width", "dx=1.0 / (2 * len(fsc))", "dx=1.0"),
+    ),
+    *_of(
+        "labels",
+        "metrics/labels.py",
+        "metrics/test_labels.py",
+        (
+            "particles of no class left out of the accuracy",
+            "share * matched_accuracy(truth, found)",
+            "matched_accuracy(truth, found)",
+        ),
+    ),
+    *_of(
+        "regions' overlap",
+        "metrics/regions.py",
+        "metrics/test_gaussian_metrics.py",
+        ("union of the piece alone", "np.count_nonzero(inside | found)", "np.count_nonzero(inside)"),
+        ("a region in the core counts", "overlap[np.ix_(optional, names == constant)] = 0.0", "pass"),
+    ),
+    *_of(
+        "threshold",
+        "metrics/threshold.py",
+        "metrics/test_real_space.py",
+        ("one voxel too many", "place = volume.size - count", "place = volume.size - count - 1"),
+        ("slope the wrong way round", "truth.mean() - slope * volume.mean()", "truth.mean() + slope * volume.mean()"),
+    ),
+    *_of(
+        "presence",
+        "metrics/presence.py",
+        "metrics/test_gaussian_metrics.py",
+        ("absent for present", ".mean() >= midpoint", ".mean() < midpoint"),
+    ),
+    *_of(
+        "amplitude",
+        "metrics/amplitude.py",
+        "metrics/test_gaussian_metrics.py",
+        ("optional pieces are the others", "optional = ~np.asarray", "optional = np.asarray"),
+    ),
+]
+
+ANALYSIS = [
+    *_of(
+        "classes",
+        "analysis/classes.py",
+        "analysis/test_classes.py",
+        ("the farthest particle for the medoid", "distance.argmin()", "distance.argmax()"),
+        ("classes unordered", "place[order] = np.arange(classes)", "place[:] = np.arange(classes)"),
+    ),
+    *_of(
+        "embedding",
+        "analysis/embedding.py",
+        "analysis/test_embedding.py",
+        ("signs left to chance", "return vectors * np.where(sign == 0, 1, sign)", "return vectors"),
+    ),
+    *_of(
+        "features of Gaussians",
+        "analysis/gaussian_features.py",
+        "analysis/test_gaussian_features.py",
+        ("one axis only", "covariance[row::3, column::3]", "covariance[row::3, row::3]"),
+        ("the mean left in the covariance", " - np.outer(mean, mean)", ""),
+        ("a faint Gaussian moves as much", "return presence[..., None] * change", "return change"),
+    ),
+    *_of(
+        "paths between latents",
+        "analysis/paths.py",
+        "analysis/test_paths.py",
+        ("backwards between anchors", "(1 - part) * anchors[first] + part *", "part * anchors[first] + (1 - part) *"),
+        ("the last cell overflows", ".astype(int), side - 1)", ".astype(int), side)"),
+    ),
+    *_of(
+        "density clusters",
+        "analysis/density.py",
+        "analysis/test_regions.py analysis/test_classes.py",
+        ("smallest cluster first", "np.lexsort((first, -count))", "np.lexsort((first, count))"),
+    ),
+    *_of(
+        "streaming PCA",
+        "analysis/streaming_pca.py",
+        "analysis/test_streaming_pca.py",
+        ("blocks not centred", "        block -= centre\n", ""),
+        ("basis without its mean", "@ self.directions + self.mean", "@ self.directions"),
+    ),
+]
+
+TRAINING = [
+    *_of(
+        "order",
+        "training/order.py",
+        "training/test_order.py",
+        ("every epoch alike", "[self.seed, epoch, STREAM]", "[self.seed, STREAM]"),
+        (
+            "one step too few an epoch",
+            "return -(-len(self.stored) // self.batch_size)",
+            "return len(self.stored) // self.batch_size",
+        ),
+        ("a segment one step late", "epoch * self.steps + int(place)", "epoch * self.steps + int(place) + 1"),
+    ),
+    *_of(
+        "feed",
+        "training/feed.py",
+        "training/test_feed.py",
+        ("padding counts", "np.concatenate([finite, np.zeros(missing)])", "np.concatenate([finite, np.ones(missing)])"),
+        ("pixel size the wrong way round", "* stored / self.box_size", "* self.box_size / stored"),
+        ("every epoch alike", "np.random.default_rng([seed, epoch])", "np.random.default_rng([seed])"),
+        ("flipped images left so", "if self.particles.phase_flipped:", "if not self.particles:"),
+    ),
+    *_of(
+        "guard",
+        "training/guard.py",
+        "training/test_loop.py",
+        ("a step too patient", "return self.in_a_row >= PATIENCE", "return self.in_a_row > PATIENCE"),
+        ("the rate not cut", "self.rate_scale * RATE_CUT", "self.rate_scale * 1.0"),
+    ),
+    *_of(
+        "checkpoints",
+        "training/checkpoint.py",
+        "training/test_checkpoint.py",
+        ("the oldest taken", "sorted(self._open().all_steps(), reverse=True)", "sorted(self._open().all_steps())"),
+        ("any format read", "if version not in READABLE:", "if version is READABLE:"),
+        ("damaged ones left in the way", "(self.folder / str(step)).rename(self._aside(step))", "pass"),
+    ),
+    *_of(
+        "held-out particles",
+        "training/held_out.py",
+        "training/test_held_out.py",
+        ("the worst parameters kept", "if value < float(kept.loss):", "if value > float(kept.loss):"),
+        ("an epoch too patient", "return epoch - best >= PATIENCE", "return epoch - best > PATIENCE"),
+    ),
+    *_of(
+        "loop",
+        "training/loop.py",
+        "training/test_loop.py",
+        ("the next step's rate reported", "self.plan.schedule(self.done - 1)", "self.plan.schedule(self.done + 8)"),
+        ("a run overwritten", "if folder is not None and store.latest() is not None:", "if folder is None:"),
+        ("begins the epoch anew", "self.batches.after(self.done)", "self.batches.after(0)"),
+    ),
+    *_of(
+        "optimiser",
+        "training/optimiser.py",
+        "training/test_optimiser.py training/test_loop.py",
+        ("average warms up too slowly", "(1.0 + step) / (10.0 + step)", "(1.0 + step) / (100.0 + step)"),
+        ("warm-up in steps", "round(config.warmup_epochs * per_epoch)", "round(config.warmup_epochs)"),
+        ("a step that is not finite counts", "partial(jnp.where, finite)", "partial(jnp.where, True)"),
+    ),
+    *_of(
+        "Muon",
+        "training/muon.py",
+        "training/test_muon.py",
+        ("axes of a weight swapped", '"kernel": (-2, -1)', '"kernel": (-1, -2)'),
+        ("Adam's rate", "RATE * schedule(step)", "schedule(step)"),
+    ),
+    *_of(
+        "accumulation",
+        "training/accumulation.py",
+        "training/test_accumulation.py",
+        ("parts weigh alike", "jnp.where(weight > 0, weight * mean, 0)", "jnp.where(weight > 0, mean, 0)"),
+    ),
+    *_of(
+        "meter",
+        "training/meter.py",
+        "training/test_loop.py training/test_log.py",
+        ("batches weigh alike", "+ particles * value", "+ value"),
+    ),
+    *_of(
+        "bad images",
+        "training/bad_images.py",
+        "training/test_feed.py pipelines/run/test_image_faults.py",
+        ("one more than allowed", "if len(self._places) >= self._most:", "if len(self._places) > self._most:"),
+    ),
+    *_of(
+        "preparation of images",
+        "training/preprocess.py",
+        "training/test_preprocess.py",
+        ("background from the corner pixels' rest", "axis[None, :]) > n / 2", "axis[None, :]) < n / 2"),
+        ("a crop that scales", "* (m / n) ** 2", "* (m / n)"),
+        ("the same particles drawn twice", ".choice(count, sample, replace=False)", ".choice(count, sample)"),
+    ),
+    *_of(
+        "contrast",
+        "training/contrast.py",
+        "training/test_contrast.py",
+        ("padding counts", "[np.asarray(batch.weight) > 0]", ""),
+    ),
+    *_of(
+        "log",
+        "training/log.py",
+        "training/test_log.py training/test_loop.py",
+        ("the last line lost on resuming", 'if line["step"] <= last_step]', 'if line["step"] < last_step]'),
+    ),
+]
+
+MODELS = [
+    *_of(
+        "Gaussians' changes",
+        "models/gmm/changes.py",
+        "models/gmm/test_model.py models/gmm/latent/test_subspace.py",
+        ("slope without its scale", "(1 + value / root) / scale", "(1 + value / root)"),
+        ("strain of positions, not of distances", "jnp.mean((after - before) ** 2)", "jnp.mean((after + before) ** 2)"),
+    ),
+    *_of(
+        "topology",
+        "models/gmm/decoder/topology.py",
+        "models/gmm/decoder/test_topology.py models/gmm/decoder/test_published.py",
+        ("weights not of sum 1", "    weight /= weight.sum(axis=1, keepdims=True)\n", ""),
+        ("a point chosen twice", "free[chosen[-1]] = False", "free[0] = False"),
+    ),
+    *_of(
+        "neighbours",
+        "models/gmm/decoder/neighbours.py",
+        "models/gmm/decoder/test_attention.py",
+        ("gradient of the softmax", "gradient - sum_over_neighbours(", "gradient + sum_over_neighbours("),
+    ),
+    *_of(
+        "vector attention",
+        "models/gmm/decoder/vector_attention.py",
+        "models/gmm/decoder/test_attention.py models/gmm/decoder/test_published.py",
+        ("gradient of the keys", "-neighbourhood.transpose(d_relation)", "neighbourhood.transpose(d_relation)"),
+    ),
+    *_of(
+        "noise of the rings",
+        "models/gmm/noise.py",
+        "models/gmm/test_model.py",
+        ("conjugate pixels count twice", "plane[n // 2 :, 0] = 0", "plane[n // 2 :, 0] *= 1"),
+    ),
+    *_of(
+        "neural field",
+        "models/hype/inr.py",
+        "models/hype/test_networks.py",
+        ("sine and cosine swapped", "jnp.concatenate([sine, cosine]", "jnp.concatenate([cosine, sine]"),
+        ("no residual", "result if number == 0 else result + hidden", "result"),
+    ),
+    *_of(
+        "CryoHype's model",
+        "models/hype/model.py",
+        "models/hype/test_model.py models/test_contract.py",
+        ("conjugate of the other half forgotten", "raw[:, 1] * sign", "raw[:, 1]"),
+        ("sampled pixels weigh alike", "1 / (probability[chosen] * len(disc))", "1 / len(disc)"),
+    ),
+    *_of(
+        "sampling of pixels",
+        "models/hype/sampling.py",
+        "models/hype/test_sampling.py",
+        ("certain pixels counted twice", "share * rest / share", "share * count / share"),
+    ),
+    *_of(
+        "what the encoder sees",
+        "models/hype/seen.py",
+        "models/hype/test_seen.py",
+        ("shifted away", "/ pixel_size, -pose.shift)", "/ pixel_size, pose.shift)"),
+        ("turned the other way", "matrix_to_euler(pose.rotation)[2]", "-matrix_to_euler(pose.rotation)[2]"),
+        ("lifted with x and y swapped", "[across[1], across[0]]", "[across[0], across[1]]"),
+    ),
+    *_of(
+        "transformer",
+        "models/hype/transformer.py",
+        "models/hype/test_networks.py",
+        ("attention not scaled", " / config.head_dim**0.5", ""),
+    ),
+]
+
+REST = [
+    *_of(
+        "backprojection",
+        "reconstruction/backproject.py",
+        "reconstruction/test_backproject.py",
+        ("shifted away", "/ pixel_size, -pose.shift)", "/ pixel_size, pose.shift)"),
+        ("CTF not squared in the weight", "share * contrast**2", "share * contrast"),
+        ("the kernel not corrected", " * kernel_correction(n, padded)", ""),
+        (
+            "half-sets by place in the batch",
+            "np.asarray(half_set)[np.asarray(batch.index)]",
+            "np.asarray(half_set)[: len(weight)]",
+        ),
+    ),
+    *_of(
+        "simulated imaging",
+        "simulate/imaging.py",
+        "simulate/test_simulation.py simulate/test_writer.py",
+        ("tilts crowd at the poles", "jnp.arccos(1 - 2 * deviates[1])", "jnp.pi * deviates[1]"),
+        ("noise of the larger box", "deviation * (config.final_box / config.box_size)", "deviation"),
+    ),
+    *_of(
+        "simulated states",
+        "simulate/states.py",
+        "simulate/test_simulation.py simulate/test_bodies.py simulate/test_writer.py",
+        ("the core may be absent", "present = first | (", "present = ("),
+        ("angles of one sign", "(2 * deviates[1] - 1) * config.max_angle", "deviates[1] * config.max_angle"),
+    ),
+    *_of(
+        "swing",
+        "simulate/swing.py",
+        "simulate/test_swing.py",
+        ("distance along the axis counts", "(np.sum(arm**2) - np.sum(along**2))", "(np.sum(arm**2))"),
+    ),
+    *_of(
+        "densities of atoms",
+        "simulate/density.py",
+        "simulate/test_density.py",
+        ("gridding not undone", "rate = -2 * np.pi**2 * (least - narrow)", "rate = -2 * np.pi**2 * least"),
+    ),
+    *_of(
+        "a set in the making",
+        "simulate/part.py",
+        "simulate/test_part.py",
+        (
+            "goes on with another configuration",
+            "if found.get(key) != begun_with.get(key)\n    ]",
+            "if found is begun_with\n    ]",
+        ),
+        ("not on the disk before it is told done", "            os.fsync(file.fileno())\n", ""),
+        ("the target overwritten", "if target.exists() and (not", "if not target.exists() and (not"),
+    ),
+    *_of(
+        "tables of a set",
+        "simulate/tables.py",
+        "simulate/test_writer.py",
+        ("a list of one structure more", "structure[index] < k))", "structure[index] <= k))"),
+    ),
+    *_of(
+        "EMAN2's log",
+        "cli/eman2_log.py",
+        "cli/test_eman2_log.py",
+        ("status over the next field", "end - len(data) + STATUS_OFFSET", "end - len(data) + STATUS_OFFSET + 1"),
+        ("line breaks of a command kept", '" ".join(command.split())', "command"),
+    ),
+    *_of(
+        "run folders",
+        "cli/run_folders.py",
+        "cli/test_run_folders.py",
+        ("the last folder again", "default=-1) + 1", "default=-1) + 2"),
+        ("folders of other programs count", "re.escape(prefix)", "'.*'"),
+    ),
+    *_of(
+        "running a program",
+        "cli/run.py",
+        "cli/test_run_program.py",
+        (
+            "a failure ends with 0",
+            '{voice.place}{message}")\n            return 1',
+            '{voice.place}{message}")\n            return 0',
+        ),
+        ("threads not limited", "if threads > 0:", "if threads > 99:"),
+    ),
+    *_of(
+        "configuration files",
+        "configuration/files.py",
+        "pipelines/run/test_configuration.py training/test_preprocess.py programs/test_user_mistakes.py",
+        ("unknown keys pass", "unknown = sorted(set(values) - names)", "unknown = sorted(set(names) - names)"),
+    ),
+    *_of(
+        "class files",
+        "pipelines/decoding/class_files.py",
+        "pipelines/test_evaluate.py pipelines/test_make3d.py pipelines/test_embed.py",
+        ("a particle twice passes", "if times.max() > 1:", "if times.max() > 2:"),
+    ),
+    *_of(
+        "mixtures of classes",
+        "pipelines/regions/mixtures.py",
+        "pipelines/test_segment.py",
+        ("differences of the other sign", "density - before", "before - density"),
+    ),
+    *_of(
+        "page",
+        "report/page.py",
+        "report/test_page.py",
+        ("an escape dropped", "<h1>{escape(self.title)}</h1>", "<h1>{self.title}</h1>"),
+    ),
+]
+
+MUTANTS = (*PHYSICS, *FORMATS, *MEASURES, *ANALYSIS, *TRAINING, *MODELS, *REST)

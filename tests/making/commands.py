@@ -1,0 +1,11 @@
+"""Options that make e2hype_refine.py train small models for a moment."""
+
+_SMALL_HYPE = (
+    "--preset small --set dim=16 --set depth=1 --set heads=2 --set head_dim=8 --set feed_forward=16 "
+    "--set weight_tokens=2 --set inr_width=16 --set inr_layers=1 --set inr_frequencies=8"
+)
+_SMALL_GMM = "--preset small --set encoder_width=16 --set mlp_width=16 --nmid 3 --model gmm.txt"
+HYPE, GMM = _SMALL_HYPE.split(), _SMALL_GMM.split()
+FAMILIES = {"hype": HYPE, "mlp": [*GMM, "--decoder", "mlp"]}
+_BRIEFLY = "--niter 3 --batchsz 12 --learnrate 1e-3 --seed 5 --report 1 --checkpoint 1"
+TRAINING = _BRIEFLY.split()

@@ -1,0 +1,58 @@
+"""One process of a training run over two; started by training/test_processes.py."""
+
+import dataclasses
+import json
+import os
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from libhetero.training.loop import train
+from libhetero.training.optimiser import TrainingConfig
+from libhetero.training.processes import joined, processes_asked
+from libhetero.training.sharding import is_writer, said_by_writer
+from tests.making.feeds import make_feed
+from tests.making.toys import Toy
+
+CONFIG = TrainingConfig(epochs=2, batch_size=7, learning_rate=0.01, seed=3, checkpoint_every=1)
+
+
+class Counting:
+    """A feed that counts the particles it reads."""
+
+    def __init__(self) -> None:
+        self.feed, self.read = make_feed(), 0
+
+    def __len__(self) -> int:
+        return len(self.feed)
+
+    def batch(self, index, size=None):
+        self.read += len(index)
+        return self.feed.batch(index, size)
+
+
+def main(root: Path) -> None:
+    """Train for two epochs, go on for a third pass by resuming, and write what was seen."""
+    folder = Path(said_by_writer(lambda: str(root / "run")))
+    model, feed = Toy(), Counting()
+    params = model.init(jax.random.key(0))
+    first = train(model, params, feed, CONFIG, folder)
+    longer = dataclasses.replace(CONFIG, epochs=3)
+    second = train(model, params, feed, longer, folder, resume=True)
+    losses = np.concatenate([first.losses, second.losses])
+    seen = {
+        "losses": losses.tolist(),
+        "read": feed.read,
+        "devices": jax.device_count(),
+        "writer": is_writer(),
+        "heard": said_by_writer(lambda: "Å" * 3000) == "Å" * 3000 and said_by_writer(str) == "",
+        "template": float(np.sum(second.params["template"])),
+    }
+    (root / f"process_{jax.process_index()}.json").write_text(json.dumps(seen))
+
+
+if __name__ == "__main__":
+    with joined(processes_asked(None, None, None, os.environ)):
+        main(Path(sys.argv[1]))

@@ -1,0 +1,104 @@
+"""Run folders of a linear toy model that obeys the protocol, for pipelines after training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import jax.numpy as jnp
+import numpy as np
+
+from libhetero.io import write_latent
+from libhetero.physics.gaussians import gaussians_to_volume
+from libhetero.pipelines.run.data import DataConfig
+from libhetero.pipelines.run.folder import Run
+from libhetero.records import Gaussians
+from tests.making.feeds import make_feed
+from tests.making.mixtures import gaussians
+from tests.making.particles import make_particles
+from tests.making.pieces import complex_of_pieces
+
+BOX, PIXEL = 16, 10.0
+
+
+class ToyGaussians:
+    """Gaussians whose amplitudes, or positions, follow the latent linearly, a number a piece."""
+
+    family = "gmm"
+    box_size, pixel_size = BOX, PIXEL
+
+    def __init__(self, position, piece, motion=False):
+        self.neutral = gaussians(position)
+        member = piece[None, :] == np.arange(1, piece.max() + 1)[:, None]
+        self.member = member.astype(np.float32)
+        self.motion = motion
+
+    def neutral_mixture(self, params):
+        return self.neutral
+
+    def arrays(self):
+        return {name: getattr(self.neutral, name) for name in ("position", "amplitude", "sigma")}
+
+    def encode(self, params, batch):
+        total = jnp.mean(batch.images, axis=(1, 2))
+        return total[:, None] * jnp.ones(len(self.member))
+
+    def decode(self, params, latent):
+        change = params["gain"] * latent @ self.member
+        amplitude, position = jnp.ones_like(change), self.neutral.position[None]
+        if self.motion:
+            position = position + 8.0 * change[..., None] * jnp.array([1.0, -1.0, 0.5])
+        else:
+            amplitude, position = 1 + change, jnp.broadcast_to(position, (*change.shape, 3))
+        sigma = jnp.broadcast_to(self.neutral.sigma, change.shape)
+        return Gaussians(position, amplitude, sigma)
+
+    def volume(self, representation, n, pixel_size):
+        return gaussians_to_volume(representation, n, pixel_size)
+
+
+class ToyField:
+    """A "hype" model: the latent is 128 numbers, each the value of one plane of the volume."""
+
+    family = "hype"
+    box_size, pixel_size = BOX, PIXEL
+
+    def encode(self, params, batch):
+        mean = jnp.mean(batch.images, axis=(1, 2))
+        return params["gain"] * mean[:, None] * jnp.arange(128.0)
+
+    def decode(self, params, latent):
+        return latent
+
+    def volume(self, representation, n, pixel_size):
+        return jnp.broadcast_to(representation[:n, None, None], (n, n, n))
+
+
+class ToyRun(Run):
+    """A run whose images are made up."""
+
+    def feed(self):
+        return make_feed(len(self.particles))
+
+
+def gaussian_run(folder: Path, count: int = 300, pieces: int = 3, motion: bool = False):
+    """Return a run, the piece of each Gaussian and the states (particles, pieces)."""
+    rng = np.random.default_rng(0)
+    position, piece = complex_of_pieces(rng, 160, pieces)
+    states = rng.random((count, pieces)) < 0.5
+    latent = states - 1.0 + 0.03 * rng.normal(size=states.shape)
+    model = ToyGaussians(position, piece, motion)
+    run = _run(folder, model, count)
+    write_latent(folder / "mid_00.txt", np.arange(count), latent)
+    return run, piece, states
+
+
+def field_run(folder: Path, count: int = 50):
+    """Return a run of the family without Gaussians; no latents are written."""
+    return _run(folder, ToyField(), count)
+
+
+def _run(folder, model, count):
+    config = SimpleNamespace(family=model.family, data=DataConfig("toy.star"))
+    params = {"gain": jnp.float32(1.0)}
+    return ToyRun(folder, config, model, params, make_particles(count))

@@ -229,7 +229,7 @@ FORMATS = [
         "io/images.py",
         "io/test_images.py",
         ("runs across stacks", " & (np.diff(file_id[rows]) == 0)", ""),
-        ("stacks never closed", "self._open.pop(file_id).stack.close()", "self._open.pop(file_id)"),
+        ("stacks never closed", "max(len(self._open) - OPEN_STACKS, 0)", "0"),
     ),
     *_of(
         "cryoDRGN",
@@ -655,7 +655,7 @@ REST = [
     *_of(
         "class files",
         "pipelines/decoding/class_files.py",
-        "pipelines/test_evaluate.py pipelines/test_make3d.py pipelines/test_embed.py",
+        "pipelines/decoding/test_class_files.py",
         ("a particle twice passes", "if times.max() > 1:", "if times.max() > 2:"),
     ),
     *_of(

@@ -263,13 +263,13 @@ FORMATS = [
     *_of(
         "FSC's text",
         "io/fsc.py",
-        "io/test_small_files.py pipelines/test_make3d.py",
+        "io/test_small_files.py",
         ("frequencies twice as high", "(2 * shells * pixel_size)", "(shells * pixel_size)"),
     ),
     *_of(
         "paths",
         "io/paths.py",
-        "io/test_small_files.py io/test_star.py",
+        "io/test_small_files.py io/test_contract.py",
         ("a Git LFS pointer passes", 'b"version https://git-lfs"', 'b"version https://nothing"'),
         (
             "--datadir comes last",
@@ -469,7 +469,7 @@ TRAINING = [
     *_of(
         "bad images",
         "training/bad_images.py",
-        "training/test_feed.py pipelines/run/test_image_faults.py",
+        "training/test_feed.py",
         ("one more than allowed", "if len(self._places) >= self._most:", "if len(self._places) > self._most:"),
     ),
     *_of(
@@ -649,7 +649,7 @@ REST = [
     *_of(
         "configuration files",
         "configuration/files.py",
-        "pipelines/run/test_configuration.py training/test_preprocess.py programs/test_user_mistakes.py",
+        "configuration/test_files.py",
         ("unknown keys pass", "unknown = sorted(set(values) - names)", "unknown = sorted(set(names) - names)"),
     ),
     *_of(

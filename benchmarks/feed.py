@@ -30,22 +30,24 @@ from harness import environment
 
 from libhetero import models
 from libhetero.cli.allocator import keep_freed_memory
-from libhetero.configuration import from_dict, write_json
+from libhetero.configuration import write_json
 from libhetero.io import ImageReader, MrcsWriter
 from libhetero.models.family import ModelFamily
 from libhetero.physics.ctf import ctf_image
 from libhetero.physics.fourier import real_image
 from libhetero.physics.gaussians import project_gaussians
-from libhetero.pipelines.run.configuration import MODEL_CONFIGS, RefineConfig, new_config
+from libhetero.pipelines.run.asked import RefineConfig
+from libhetero.pipelines.run.configuration import new_config
 from libhetero.pipelines.run.image_cache import cached
 from libhetero.records import CTFParams, Gaussians, ParticleSet, Pose
-from libhetero.simulate.imaging import CTFSampling, ctf_from, pose_from
+from libhetero.simulate.configuration import CTFSampling
+from libhetero.simulate.imaging import ctf_from, pose_from
 from libhetero.training import sharding
+from libhetero.training.configuration import PreprocessConfig, TrainingConfig
 from libhetero.training.feed import ParticleFeed
-from libhetero.training.optimiser import TrainingConfig, build_optimiser, start_state, training_step
+from libhetero.training.optimiser import build_optimiser, start_state, training_step
 from libhetero.training.order import Pool
 from libhetero.training.placing import training_batches
-from libhetero.training.preprocess import PreprocessConfig
 
 PIXEL_SIZE = 3.0  # Å
 SAMPLE = 256
@@ -162,10 +164,9 @@ def model_of(family: str, feed: ParticleFeed, sizes: Sizes) -> tuple[TrainingCon
     """Return how preset small trains, and its model of the set."""
     shrunk = SHRUNK[family] if sizes.shrink else {}
     run_config = new_config(RefineConfig("particles", family=family, preset="small", model=shrunk))
-    config = from_dict(MODEL_CONFIGS[family], run_config.model)
     model = models.create(
         family,
-        config,
+        run_config.model,
         box_size=feed.box_size,
         pixel_size=feed.pixel_size,
         gaussians=mixture(sizes),

@@ -25,12 +25,11 @@ from libhetero.io import ImageReader, check_particles, read_particles, write_par
 from libhetero.io.mrc import HEADER_SIZE, make_header
 from libhetero.models.hype.model import HypeModel
 from libhetero.training.bad_images import BadImages
+from libhetero.training.configuration import PreprocessConfig, TrainingConfig
 from libhetero.training.feed import ParticleFeed, steps_per_epoch
 from libhetero.training.loop import train
 from libhetero.training.memory import peak_resident_memory
-from libhetero.training.optimiser import TrainingConfig
 from libhetero.training.order import Pool
-from libhetero.training.preprocess import PreprocessConfig
 
 PIXEL_SIZE = 3.0  # Å
 SAMPLE = 64  # images of noise

@@ -23,9 +23,11 @@ import libhetero.physics  # noqa: F401  (records become pytrees)
 from libhetero.models.hype.config import HypeConfig
 from libhetero.models.hype.model import HypeModel
 from libhetero.models.precision import operand_dtype
-from libhetero.pipelines.run.configuration import RefineConfig, new_config
+from libhetero.pipelines.run.asked import RefineConfig
+from libhetero.pipelines.run.configuration import new_config
 from libhetero.records import Batch
-from libhetero.simulate.imaging import CTFSampling, ctf_from, pose_from
+from libhetero.simulate.configuration import CTFSampling
+from libhetero.simulate.imaging import ctf_from, pose_from
 from libhetero.training.flops import product_flops
 from libhetero.training.optimiser import build_optimiser
 

@@ -35,9 +35,9 @@ from jax.sharding import PartitionSpec
 from libhetero.configuration import write_json
 from libhetero.io import ImageReader
 from libhetero.training import sharding
+from libhetero.training.configuration import PreprocessConfig
 from libhetero.training.feed import ParticleFeed
 from libhetero.training.optimiser import build_optimiser, start_state, training_step
-from libhetero.training.preprocess import PreprocessConfig
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ STAGES = (
     ("simulate mixture", f"e2hype_simulate.py mixture mixture {MIXTURE}"),
     ("train CryoHype", f"e2hype_refine.py mixture/particles.star --path hype_00 {HYPE_TRAINING}"),
     ("embed mixture", "e2hype_embed.py hype_00 --method pca"),
-    ("volumes of classes", "e2hype_eval.py hype_00 --all-classes 4"),
+    ("volumes of classes", "e2hype_eval.py hype_00 --all_classes 4"),
     ("score CryoHype", "e2hype_score.py hype_00 --json hype_score.json --images 40"),
 )
 

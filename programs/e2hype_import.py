@@ -7,7 +7,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from libhetero.cli import Session, common_parser, run_program
+from libhetero.cli import Session, configuration_of, configuration_parser, run_program
+from libhetero.pipelines.importing import ImportConfig, run
 
 DESCRIPTION = """\
 Import particles into a project list (.lst), or export one.
@@ -28,53 +29,23 @@ examples:
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the program's options."""
-    parser = common_parser(DESCRIPTION, EPILOG, "e2hype_import.py")
-    parser.add_argument("particles", help=".star, .cs, .lst, .hdf, .mrcs, .mrc or .txt")
-    output = parser.add_mutually_exclusive_group()
-    output.add_argument(
-        "--output", metavar="FILE", help="list to write, .lst, .star or .cs (default: NAME.lst in the current folder)"
-    )
-    output.add_argument("--lst2star", metavar="FILE", help="export as this RELION .star")
-    output.add_argument("--lst2cs", metavar="FILE", help="export as this cryoSPARC .cs")
-    parser.add_argument(
-        "--datadir",
-        metavar="FOLDER",
-        help="look for stacks here first (default: the list's folder, then the current one)",
-    )
-    parser.add_argument(
-        "--apix", type=float, metavar="A", help="pixel size in Å, in place of the files' own (default: theirs)"
-    )
-    parser.add_argument("--poses", metavar="PKL", help="cryoDRGN's poses (default: the list's)")
-    parser.add_argument("--ctf", metavar="PKL", help="cryoDRGN's CTF (default: the list's)")
-    parser.add_argument("--ind", metavar="PKL", help="cryoDRGN's choice of particles (default: all)")
-    return parser
+    return configuration_parser("e2hype_import.py", DESCRIPTION, EPILOG, ImportConfig)
+
+
+def import_particles(options: argparse.Namespace, session: Session) -> None:
+    """Import as the options say, and tell what was found."""
+    report = run(configuration_of(options, ImportConfig))
+    for name, finding in report.lines:
+        print(f"{name:14s} {finding}")
+    print(report.contrast)
+    for warning in report.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    print(f"wrote          {report.output}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program; return its exit code."""
-
-    def call(options: argparse.Namespace, session: Session) -> None:
-        from libhetero.pipelines.importing import ImportConfig, run
-        from libhetero.pipelines.run.folder import DataConfig
-
-        data = DataConfig(
-            options.particles,
-            datadir=options.datadir,
-            pixel_size=options.apix,
-            poses=options.poses,
-            ctf=options.ctf,
-            indices=options.ind,
-        )
-        output = options.output or options.lst2star or options.lst2cs
-        report = run(ImportConfig(data, output))
-        for name, finding in report.lines:
-            print(f"{name:14s} {finding}")
-        print(report.contrast.describe())
-        for warning in report.warnings:
-            print(f"warning: {warning}", file=sys.stderr)
-        print(f"wrote          {report.output}")
-
-    return run_program(build_parser(), argv, call)
+    return run_program(build_parser(), argv, import_particles)
 
 
 if __name__ == "__main__":

@@ -7,8 +7,17 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from libhetero.cli import Session, common_parser, given, next_run_folder, run_program, write_params_json
-from libhetero.cli.refine_options import DATA, MODEL, TRAINING, add_refine_options
+from libhetero.cli import (
+    Session,
+    configuration_of,
+    configuration_parser,
+    next_run_folder,
+    run_program,
+    values_given,
+    write_params_json,
+)
+from libhetero.pipelines import refine
+from libhetero.pipelines.refine import HEADINGS, PARTS, RefineConfig, described_defaults
 
 DESCRIPTION = """Train a heterogeneity model on particles with known poses and CTF.
 
@@ -26,51 +35,28 @@ EPILOG = """examples:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Return the options."""
-    parser = common_parser(DESCRIPTION, EPILOG, "e2hype_refine.py")
-    parser.add_argument(
-        "particles", nargs="?", help=".star, .cs, .lst, .hdf, .mrcs or .txt; may be left out with --resume"
+    """Return the program's options."""
+    kinds = (*(kind for each in PARTS.values() for kind in each), RefineConfig)
+    parser = configuration_parser(
+        "e2hype_refine.py", DESCRIPTION, EPILOG, *kinds, headings=HEADINGS, defaults=described_defaults()
     )
-    add_refine_options(parser)
+    parser.set_defaults(coordinator=None)  # says to `run_program` that this program can be one of several processes
     return parser
 
 
-def refine(options: argparse.Namespace, session: Session) -> None:
+def train(options: argparse.Namespace, session: Session) -> None:
     """Train as the options say."""
-    from libhetero.pipelines.refine import RefineConfig, run
-
-    model = given(options, *MODEL)
-    if options.minres or options.maxres:
-        model["resolution"] = (options.minres or 0.0, options.maxres or 0.0)
-    training = given(options, *TRAINING)
-    automatic = training.get("batch_size") == "auto"
-    if automatic:
-        del training["batch_size"]
-    config = RefineConfig(
-        particles=options.particles,
-        family="gmm" if options.decoder else None,
-        preset=options.preset,
-        model=model,
-        settings=tuple(options.settings or ()),
-        training=training,
-        data=given(options, *DATA),
-        contrast=options.contrast,
-        preprocess=given(options, "box_size", "normalise"),
-        folder=options.path,
-        resume=options.resume,
-        automatic_batch=automatic,
-        tensorboard=options.tensorboard,
-        requeue=options.requeue,
-        processes=(options.coordinator, options.nprocs, options.procid),
-    )
-    if options.dry_run:
-        from libhetero.pipelines.run.budget import dry_run
-
-        budget = dry_run(config, session.joined)
+    parts: dict[str, dict[str, object]] = {name: {} for name in PARTS}
+    for name, kinds in PARTS.items():
+        for kind in kinds:
+            parts[name].update(values_given(options, kind))
+    config = configuration_of(options, RefineConfig, **parts)
+    if config.dry_run:
+        budget = refine.dry_run(config, session.joined)
         if not session.voice.quiet:
             print(*budget.lines(), sep="\n")
         return
-    run(
+    refine.run(
         config,
         new_folder=next_run_folder,
         started=lambda folder: write_params_json(folder, "e2hype", options),
@@ -81,7 +67,7 @@ def refine(options: argparse.Namespace, session: Session) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program; return 0, 1 for a mistake in files or values, 2 for a wrong option."""
-    return run_program(build_parser(), argv, refine)
+    return run_program(build_parser(), argv, train)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from libhetero.cli import Session, common_parser, run_program
+from libhetero.cli import Session, configuration_of, configuration_parser, run_program
+from libhetero.pipelines.score import ScoreConfig, run
 
 DESCRIPTION = """\
 Score a run against the truth of a simulated set.
@@ -27,68 +28,17 @@ examples:
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the program's options."""
-    parser = common_parser(DESCRIPTION, EPILOG, "e2hype_score.py")
-    parser.add_argument("run", help="run folder, such as hype_00")
-    parser.add_argument(
-        "--truth", metavar="FOLDER", help="truth of the simulation (default: the folder truth beside the run's stack)"
-    )
-    parser.add_argument("--json", metavar="FILE", help="write the scores here too (default: print only)")
-    parser.add_argument(
-        "--images",
-        type=int,
-        default=100,
-        metavar="N",
-        help="particles whose own volume is scored, evenly spread; 0 for no volumes",
-    )
-    parser.add_argument(
-        "--limit",
-        type=int,
-        default=20_000,
-        metavar="N",
-        help="most images of the consensus, and most particles whose Gaussians are decoded",
-    )
-    parser.add_argument("--batchsz", type=int, default=32, metavar="N", help="images read and decoded at once")
-    parser.add_argument(
-        "--mask", default="sphere", metavar="MASK", help="FSC mask: sphere, none, or a map with values 0 to 1"
-    )
-    parser.add_argument(
-        "--level",
-        type=float,
-        metavar="L",
-        help="fixed level for Chamfer distance and vIoU, in the true maps' unit "
-        "(default: a quarter of their highest value)",
-    )
-    parser.add_argument(
-        "--mass",
-        type=float,
-        metavar="KDA",
-        help="molecular mass in kDa, for the level that encloses it (default: the truth's)",
-    )
-    parser.add_argument("--seed", type=int, default=0, help="of k-means")
-    return parser
+    return configuration_parser("e2hype_score.py", DESCRIPTION, EPILOG, ScoreConfig)
+
+
+def score(options: argparse.Namespace, session: Session) -> None:
+    """Score as the options say."""
+    print("\n".join(run(configuration_of(options, ScoreConfig), session.progress).lines))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program; return its exit code."""
-
-    def call(options: argparse.Namespace, session: Session) -> None:
-        from libhetero.pipelines.score import ScoreConfig, run
-
-        config = ScoreConfig(
-            run=options.run,
-            truth=options.truth,
-            json=options.json,
-            images=options.images,
-            limit=options.limit,
-            batch_size=options.batchsz,
-            mask=options.mask,
-            level=options.level,
-            mass=options.mass,
-            seed=options.seed,
-        )
-        print("\n".join(run(config, session.progress).lines))
-
-    return run_program(build_parser(), argv, call)
+    return run_program(build_parser(), argv, score)
 
 
 if __name__ == "__main__":

@@ -2,23 +2,9 @@
 
 from __future__ import annotations
 
-import errno
-
 from libhetero.errors import UserError
+from libhetero.files import describe_os_error
 
-_REMEDIES = {
-    errno.ENOENT: "no such file or folder. Check the name, and the folder the program runs in",
-    errno.EACCES: "permission denied. Change its permissions, or choose another place",
-    errno.EPERM: "permission denied. Change its permissions, or choose another place",
-    errno.EROFS: "the file system is read-only. Choose another place",
-    errno.ENOSPC: "no space left on the device. Free some space, or write elsewhere",
-    errno.EDQUOT: "disk quota exceeded. Free some space, or write elsewhere",
-    errno.EISDIR: "is a folder; expected a file",
-    errno.ENOTDIR: "a part of this path is a file; expected a folder",
-    errno.EEXIST: "exists already. Remove it, or choose another name",
-    errno.EMFILE: "too many open files. Raise the limit with ulimit -n",
-    errno.ENAMETOOLONG: "the file name is too long. Choose a shorter one",
-}
 _OUT_OF_MEMORY = "use a smaller batch, a smaller box or a larger machine"
 
 
@@ -33,7 +19,7 @@ def describe_failure(error: BaseException) -> str | None:
     if isinstance(error, UserError):
         message = str(error)
     elif isinstance(error, OSError):
-        message = _describe_os_error(error)
+        message = describe_os_error(error)
     elif isinstance(error, MemoryError):
         message = f"the memory is exhausted ({error}): {_OUT_OF_MEMORY}."
         message = message.replace(" ()", "")
@@ -42,16 +28,6 @@ def describe_failure(error: BaseException) -> str | None:
     else:
         return None
     return " ".join(message.split())
-
-
-def _describe_os_error(error: OSError) -> str:
-    reason = _REMEDIES.get(error.errno, error.strerror or str(error) or type(error).__name__)
-    place = error.filename if error.filename2 is None else error.filename2
-    if place is None:
-        return f"{reason}."
-    if isinstance(place, bytes):
-        place = place.decode(errors="replace")
-    return f"{place}: {reason}."
 
 
 def _is_device_out_of_memory(error: BaseException) -> bool:

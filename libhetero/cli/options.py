@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from libhetero.cli.parser import common_parser
@@ -12,7 +12,12 @@ from libhetero.configuration import Option, declared_options, parsed_value
 
 
 def configuration_parser(
-    prog: str, description: str, epilog: str, *kinds: type, headings: Iterable[str] = ()
+    prog: str,
+    description: str,
+    epilog: str,
+    *kinds: type,
+    headings: Iterable[str] = (),
+    defaults: Mapping[str, str] | None = None,
 ) -> argparse.ArgumentParser:
     """Return a program's parser: the common options, and those of its configurations.
 
@@ -22,12 +27,14 @@ def configuration_parser(
     description, epilog : of the help.
     kinds : configurations; where two declare the same flag, it sets both fields and takes the choices of both.
     headings : groups of the help, in order; others follow as they are declared.
+    defaults : what help says of a default, by the field's name, where it depends on other options.
     """
     parser = common_parser(description, epilog, prog)
     groups: dict[str, Any] = {"": parser}
     for heading in headings:
         groups[heading] = parser.add_argument_group(heading)
-    exclusive: dict[str, Any] = {}
+    exclusive: dict[str, tuple[str, Any]] = {}
+    required = {said.exclusive for kind in kinds for _, said in declared_options(kind) if said.required}
     for name, shared in _by_flag(kinds).items():
         said = shared[0][2]
         if said.group not in groups:
@@ -35,9 +42,12 @@ def configuration_parser(
         place = groups[said.group]
         if said.exclusive:
             if said.exclusive not in exclusive:
-                exclusive[said.exclusive] = place.add_mutually_exclusive_group()
-            place = exclusive[said.exclusive]
-        _add(place, name, shared)
+                made = place.add_mutually_exclusive_group(required=said.exclusive in required)
+                exclusive[said.exclusive] = (said.group, made)
+            heading, place = exclusive[said.exclusive]
+            if heading != said.group:
+                raise TypeError(f"{name}: options that exclude each other belong under one heading.")
+        _add(place, name, shared, defaults or {})
     return parser
 
 
@@ -85,56 +95,56 @@ def _spellings(flags: Iterable[str]) -> Iterator[str]:
             yield flag.replace("_", "-")
 
 
-def _add(place: Any, name: str, shared: _Shared) -> None:
+def _add(place: Any, name: str, shared: _Shared, defaults: Mapping[str, str]) -> None:
     """Add one option to a parser, a group or an exclusive group."""
     kind, field, said = shared[0]
-    common = {"default": argparse.SUPPRESS}
-    text = _help(shared)
+    text, choices = _help(shared, defaults.get(field.name)), _choices(shared)
+    common: dict[str, Any] = {"help": text, "type": _parser(kind, field, said)}
+    unless_given: dict[str, Any] = {"default": argparse.SUPPRESS}
     if said.positional is not None:
-        needed = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-        place.add_argument(
-            field.name,
-            metavar=said.positional,
-            help=text,
-            choices=said.choices or None,
-            type=_parser(kind, field, said),
-            **({} if needed else {"nargs": "?", **common}),
-        )
+        if all(each.default is dataclasses.MISSING for _, each, _ in shared):
+            metavar = None if choices else said.positional
+            place.add_argument(name, metavar=metavar, nargs=said.count, choices=choices, **common)
+        else:  # without argparse's choices, among which it would look for what was not given
+            place.add_argument(name, metavar=said.positional, nargs="?", **common, **unless_given)
         return
     for flag, (value, own) in said.constants.items():
-        place.add_argument(*_spellings([flag]), action="store_const", const=value, dest=name, help=own, **common)
-    if not said.flags:
-        return
+        constant = {"action": "store_const", "const": value, "help": own.replace("%", "%%")}
+        place.add_argument(*_spellings([flag]), dest=name, **constant, **unless_given)
     flags = tuple(_spellings(flag for _, _, each in shared for flag in each.flags))
-    if isinstance(field.default, bool):
-        place.add_argument(*flags, action="store_const", const=not field.default, dest=name, help=text, **common)
+    if not flags:
         return
-    choices = tuple(dict.fromkeys(choice for _, _, each in shared for choice in each.choices))
-    place.add_argument(
-        *flags,
-        dest=name,
-        metavar=said.metavar,
-        nargs=said.count,
-        help=text,
-        choices=choices or None,
-        type=_parser(kind, field, said),
-        **common,
-    )
+    if isinstance(field.default, bool):
+        constant = {"action": "store_const", "const": not field.default, "help": text}
+        place.add_argument(*flags, dest=name, **constant, **unless_given)
+        return
+    action = "append" if said.repeated else "store"
+    shape = {"metavar": said.metavar, "nargs": said.count, "choices": choices}
+    place.add_argument(*flags, dest=name, action=action, **shape, **common, **unless_given)
+
+
+def _choices(shared: _Shared) -> tuple[Any, ...] | None:
+    """Return the choices of all that share a flag; None where one of them takes anything."""
+    if not all(said.choices for _, _, said in shared):
+        return None
+    return tuple(dict.fromkeys(choice for _, _, said in shared for choice in said.choices))
 
 
 def _parser(kind: type, field: dataclasses.Field[Any], said: Option) -> Callable[[str], Any]:
     def parse(text: str) -> Any:
+        if text is argparse.SUPPRESS:  # what argparse has in place of an argument by place that is left out
+            return text
         try:
             return parsed_value(kind, field.name, text)
         except ValueError as error:
-            raise argparse.ArgumentTypeError(f"{error}, got {text!r}") from None
+            raise argparse.ArgumentTypeError(f"{error}; got {text!r}") from None
 
     return parse
 
 
-def _help(shared: _Shared) -> str:
-    texts = list(dict.fromkeys(said.help for _, _, said in shared))
-    defaults = list(dict.fromkeys(filter(None, (_default(field, said) for _, field, said in shared))))
+def _help(shared: _Shared, default: str | None) -> str:
+    texts = list(dict.fromkeys(said.help for _, _, said in shared if said.help))
+    defaults = [default] if default else list(dict.fromkeys(filter(None, (_default(*each[1:]) for each in shared))))
     text = "; ".join(texts)
     return f"{text} (default: {', '.join(defaults)})".replace("%", "%%") if defaults else text.replace("%", "%%")
 
@@ -143,8 +153,8 @@ def _default(field: dataclasses.Field[Any], said: Option) -> str:
     """Return what help says of the default."""
     if said.shown_default is not None:
         return said.shown_default
-    if field.default in (None, dataclasses.MISSING, "", ()) or isinstance(field.default, bool):
+    default = said.otherwise if field.default is None else field.default
+    if default in (None, dataclasses.MISSING, "", ()) or isinstance(default, bool):
         return ""
-    if isinstance(field.default, tuple):
-        return " ".join(map(str, field.default))
-    return f"{field.default:g}" if isinstance(field.default, float) else str(field.default)
+    values = default if isinstance(default, tuple) else (default,)
+    return " ".join(f"{value / said.scale:g}" if isinstance(value, float) else str(value) for value in values)

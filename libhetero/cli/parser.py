@@ -18,7 +18,7 @@ class OneLineParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Print one line that says what is wrong and where the help is; exit with code 2."""
         message = message.replace("unrecognized arguments:", "unknown option or argument:")
-        message = re.sub(r"argument (--\w+)(/--[\w-]+)+:", r"argument \1:", message)  # without its other spellings
+        message = re.sub(r"( --[\w-]+)(/--[\w-]+)+", r"\1", message)  # without other spellings of a flag
         line = " ".join(f"{message}{self._suggestion(message)}".split())
         self.exit(2, f"{self.prog}: {line}; see {self.prog} --help.\n")
 

@@ -2,29 +2,24 @@
 
 When JAX's coordination service loses a process it aborts the remaining ones from C++, with pages of log
 that name the culprit once. No handler in such a process can prevent that, so the program starts itself
-again as a child, passes its stderr on, and reads the reason out of what the service wrote last. Any
-other abort is passed on unchanged. The child ends when its parent does.
+again as a child, passes its stderr on, and has the reason read out of what the service wrote last
+(`runtime_log`). Any other abort is passed on unchanged. The child ends when its parent does.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import re
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Mapping
-from typing import IO
 
+from libhetero.cli.runtime_log import follow
 from libhetero.errors import TERMINATED
 
 LIFELINE = "LIBHETERO_LIFELINE"  # descriptor whose end tells the child that its parent is gone
-_LOG_LINE = re.compile(r"^([IWEF])\d{4} [\d:.]+ +\d+ (\S+?):\d+\]")
-_SERVICE = ("coordination_service", "preemption_", "client.h", "error_reporting", "distributed/")
-_FATAL = "JAX distributed service detected fatal errors"
-_SILENT = re.compile(r"stopped sending heartbeats\):\s*\n((?:.*?\b\d+\s*\n)+)")
 _FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
 
 
@@ -69,14 +64,13 @@ def supervise(program: str) -> int:
     os.close(read)
     before = {number: signal.signal(number, lambda n, _: child.send_signal(n)) for number in _FORWARDED}
     try:
-        held = _pass_on(child.stderr)
+        held, reason = follow(child.stderr or (), _tell)
         code = child.wait()
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
         os.close(write)
-    reason = describe_loss(held) if code else None
-    if reason is not None:
+    if code and reason is not None:
         print(f"{program}: {reason}", file=sys.stderr, flush=True)
         return 1
     if code not in (0, TERMINATED):  # the service notes a SIGTERM too
@@ -84,35 +78,6 @@ def supervise(program: str) -> int:
     return code if code >= 0 else 128 - code
 
 
-def _pass_on(stream: IO[str]) -> str:
-    """Copy lines to stderr; keep back, and return, what the service says from its first error on."""
-    held: list[str] = []
-    fatal = False
-    for line in stream:
-        match = _LOG_LINE.match(line)
-        if match:
-            fatal = any(name in match[2] for name in _SERVICE)
-        elif not line.startswith((" ", "\t", "***", ":", "\n", "RPC:", "Additional GRPC", "The tasks have crashed")):
-            fatal = fatal and bool(re.match(r"\S*\d\s*$", line))
-        if fatal:
-            held.append(line)
-        else:
-            sys.stderr.write(line)
-            sys.stderr.flush()
-    return "".join(held)
-
-
-def describe_loss(text: str) -> str | None:
-    """Return which process the coordination service lost, from its log; None if it lost none."""
-    if _FATAL not in text:
-        return None
-    found = _SILENT.search(text)
-    if found:
-        names = ", ".join(re.findall(r"\d+(?=\s*$)", found[1], re.MULTILINE))
-        return f"process {names} has died or cannot be reached any more; its own messages may say why."
-    if "DEADLINE_EXCEEDED" in text or "RegisterTask" in text or "Barrier" in text:
-        return (
-            "not all processes came together in time; start one with each --procid from 0 to --nprocs - 1, "
-            "and see what the others say."
-        )
-    return "process 0, which holds the run together, has died or cannot be reached; its own messages may say why."
+def _tell(line: str) -> None:
+    sys.stderr.write(line)
+    sys.stderr.flush()

@@ -8,6 +8,7 @@ neither NumPy nor JAX.
 
 from libhetero.configuration.files import from_dict, read_json, to_dict, write_json
 from libhetero.configuration.options import (
+    ABSENT,
     Option,
     asked,
     check_options,
@@ -18,9 +19,13 @@ from libhetero.configuration.options import (
     option,
     option_of,
     parsed_value,
+    refused,
+    same_as,
+    value_of,
 )
 
 __all__ = [
+    "ABSENT",
     "Option",
     "asked",
     "check_options",
@@ -33,6 +38,9 @@ __all__ = [
     "option_of",
     "parsed_value",
     "read_json",
+    "refused",
+    "same_as",
     "to_dict",
+    "value_of",
     "write_json",
 ]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
-import os
 import typing
 from pathlib import Path
 from typing import Any, TypeVar
 
 from libhetero.errors import ConfigurationError
+from libhetero.files import replacing
 
 Configuration = TypeVar("Configuration")
 
@@ -25,14 +26,23 @@ def from_dict(kind: type[Configuration], values: dict[str, Any]) -> Configuratio
     Parameters
     ----------
     kind : the frozen dataclass to build.
-    values : one entry per field; a missing one takes the field's default.
+    values : one entry per field; a missing one takes the field's default. A field that `kind` has given up
+        (`RETIRED`, by name the value at which it did nothing) may be there with that value.
 
     Raises
     ------
-    ConfigurationError : for a key that `kind` does not have.
+    ConfigurationError : for a key that `kind` does not have, or a retired one that did something.
     """
     hints = typing.get_type_hints(kind)
-    names = {field.name for field in dataclasses.fields(kind)}
+    names = set(inspect.signature(kind).parameters)
+    retired = getattr(kind, "RETIRED", {})
+    for name in set(values) & set(retired):
+        if values[name] != retired[name]:
+            raise ConfigurationError(
+                f"{kind.__name__}: {name} is {values[name]}, which this version has no more; expected {retired[name]}. "
+                "Use the version that wrote it."
+            )
+    values = {name: value for name, value in values.items() if name not in retired}
     unknown = sorted(set(values) - names)
     if unknown:
         raise ConfigurationError(
@@ -42,7 +52,7 @@ def from_dict(kind: type[Configuration], values: dict[str, Any]) -> Configuratio
     built = {}
     for name, value in values.items():
         hint = hints[name]
-        if dataclasses.is_dataclass(hint) and isinstance(value, dict):
+        if isinstance(hint, type) and dataclasses.is_dataclass(hint) and isinstance(value, dict):
             value = from_dict(hint, value)
         elif isinstance(value, list):
             value = tuple(value)
@@ -52,13 +62,8 @@ def from_dict(kind: type[Configuration], values: dict[str, Any]) -> Configuratio
 
 def write_json(path: Path, values: dict[str, Any]) -> None:
     """Write a JSON file beside its place and rename it there, so that it is never half written."""
-    path = Path(path)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with replacing(path) as beside:
         beside.write_text(json.dumps(values, indent=1, sort_keys=True) + "\n")
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -12,7 +12,13 @@ A field is one of three:
 
     option(default, "--flag", …)    set by a flag of the program, or by its place (`positional`)
     option(default, …)              without a flag: a field of a model's configuration, reached by --set NAME=VALUE
-    internal(default, why)          found by the program itself, and stored: no user sets it
+    internal(default, help)         found by the program itself, and stored: no user sets it
+
+The same refusals meet a command line and a configuration made in Python; each is one line:
+
+    --ngauss: expected 1 or more; got 0.
+    --steps goes with --path; leave it out, or add --path.
+    --truth and --labels exclude each other; give one of them.
 """
 
 from __future__ import annotations
@@ -20,7 +26,7 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,19 +47,24 @@ class Option:
     flags: tuple[str, ...] = ()
     positional: str | None = None
     metavar: str | tuple[str, ...] | None = None
-    choices: tuple[str, ...] = ()
+    choices: tuple[Any, ...] = ()
     least: float | None = None
     most: float | None = None
     above: float | None = None
     below: float | None = None
     even: bool = False
+    scale: float = 1.0
     constants: Mapping[str, tuple[Any, str]] = dataclasses.field(default_factory=dict)
     parse: Callable[[str], Any] | None = None
     check: Callable[[Any], str | None] | None = None
     count: int | str | None = None
+    otherwise: Any = None
+    repeated: bool = False
     shown_default: str | None = None
     group: str = ""
+    goes_with: tuple[str, ...] = ()
     exclusive: str = ""
+    required: bool = False
     changeable: bool = False
     path: bool = False
     internal: bool = False
@@ -69,23 +80,25 @@ def option(default: Any = ABSENT, *flags: str, help: str, **said: Any) -> Any:
     help : what it is, its unit included; the default is added to it where help is printed.
     positional : name of an argument without a flag, as help prints it.
     metavar : of the value, such as "N" or "Å".
-    choices : the values allowed.
+    choices : the values allowed, or those of each of several.
     least, most, above, below : limits of a number, or of each of several; the last two are not reached.
     even : whether a number must be even.
+    scale : internal units in one of those that users type and read, such as 1e4 for Å in µm.
     constants : {flag: (value, help)} of flags that take no argument and set the field.
     parse : makes the value of its text, raising ValueError with what was expected; None goes by the annotation.
-    check : says of a value what was expected in its place; None accepts it.
+    check : says of the whole value what was expected in its place; None accepts it.
     count : how many values a flag takes, as argparse's nargs; None is one.
+    otherwise : what a field that is None stands for, where giving it at all may be refused; see `value_of`.
+    repeated : whether the flag may be given again, each time adding a value.
     shown_default : what help says of the default in place of its value; "" for nothing.
     group : heading in the help.
+    goes_with : names of fields; the option is refused where none of them was given.
     exclusive : options that share this word exclude each other.
+    required : whether one of the options that share `exclusive` must be given.
     changeable : whether a run that goes on may be given another value.
     path : whether it names a file or folder, which a run folder keeps as an absolute path.
     """
-    metadata = {KEY: Option(help=help, flags=flags, **said)}
-    if default is ABSENT:
-        return dataclasses.field(metadata=metadata)
-    return dataclasses.field(default=default, metadata=metadata)
+    return _field(default, Option(help=help, flags=flags, **said))
 
 
 def internal(default: Any = ABSENT, help: str = "", **said: Any) -> Any:
@@ -97,12 +110,29 @@ def internal(default: Any = ABSENT, help: str = "", **said: Any) -> Any:
     help : what it is.
     said : limits, as of `option`.
     """
-    metadata = {KEY: Option(help=help, internal=True, **said)}
+    return _field(default, Option(help=help, internal=True, **said))
+
+
+def _field(default: Any, said: Option) -> Any:
+    metadata = {KEY: said}
     if default is ABSENT:
         return dataclasses.field(metadata=metadata)
     if callable(default):
         return dataclasses.field(default_factory=default, metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
+
+
+def same_as(kind: Any, name: str, default: Any = ABSENT, **said: Any) -> Any:
+    """Declare a field as another configuration does, so that a flag of several programs is described once.
+
+    Parameters
+    ----------
+    kind, name : the configuration and its field.
+    default : in place of that field's own.
+    said : what is said differently, as of `option`.
+    """
+    field = _field_of(kind, name)
+    return _field(field.default if default is ABSENT else default, dataclasses.replace(option_of(field), **said))
 
 
 def option_of(field: dataclasses.Field[Any]) -> Option:
@@ -125,19 +155,34 @@ def declared_options(kind: Any) -> Iterator[tuple[dataclasses.Field[Any], Option
 
 def declared(kind: Any, name: str) -> Option:
     """Return what was said of a field by its name."""
-    return next(said for field, said in declared_options(kind) if field.name == name)
+    return option_of(_field_of(kind, name))
 
 
 def named(kind: Any, name: str) -> str:
-    """Return what a user calls a field: its flag, or its name where it has none."""
+    """Return what a user calls a field: its flag, or its name where it has none.
+
+    Of flags that each set a value, it is the one for the value that a configuration (`kind`) has, else the first.
+    """
     said = declared(kind, name)
-    return next(iter((*said.flags, *said.constants)), said.positional or name)
+    chosen = [flag for flag, (value, _) in said.constants.items() if getattr(kind, name, None) == value]
+    return next(iter((*said.flags, *chosen, *said.constants)), said.positional or name)
 
 
 def asked(configuration: Any, name: str) -> bool:
-    """Return whether a field was given another value than its default."""
-    field = next(field for field in dataclasses.fields(configuration) if field.name == name)
-    return getattr(configuration, name) != field.default
+    """Return whether a field has another value than its default."""
+    field = _field_of(configuration, name)
+    default = field.default if field.default_factory is ABSENT else field.default_factory()
+    return getattr(configuration, name) != default
+
+
+def value_of(configuration: Any, name: str) -> Any:
+    """Return the value of a field, or what it stands for where it was not given."""
+    value = getattr(configuration, name)
+    return declared(configuration, name).otherwise if value is None else value
+
+
+def _field_of(kind: Any, name: str) -> dataclasses.Field[Any]:
+    return next(field for field in dataclasses.fields(kind) if field.name == name)
 
 
 def check_options(configuration: Any) -> None:
@@ -151,20 +196,36 @@ def check_options(configuration: Any) -> None:
         value = getattr(configuration, field.name)
         if value is None and field.default is None:
             continue
-        for item in value if isinstance(value, tuple) else (value,):
-            expected = _expected(said, item)
-            if expected is not None:
-                shown = f"{item:g}" if isinstance(item, float) else repr(item) if isinstance(item, str) else item
-                raise ConfigurationError(f"{named(configuration, field.name)}: expected {expected}; got {shown}.")
+        expected, found = _refusal(said, value)
+        if expected is not None:
+            got = _shown(found, said.scale)
+            raise ConfigurationError(f"{named(configuration, field.name)}: expected {expected}; got {got}.")
+    _check_company(configuration)
+    _check_exclusion(configuration)
+
+
+def refused(configuration: Any, name: str, expected: str) -> ConfigurationError:
+    """Return the refusal of a field that does not go with another, to be raised, in the words of `check_options`."""
+    got = _shown(getattr(configuration, name), declared(configuration, name).scale)
+    return ConfigurationError(f"{named(configuration, name)}: expected {expected}; got {got}.")
+
+
+def _refusal(said: Option, value: Any) -> tuple[str | None, Any]:
+    """Return what should stand in place of a value and what is wrong there; None where it may stand."""
+    for item in value if isinstance(value, tuple) else (value,):
+        expected = _expected(said, item)
+        if expected is not None:
+            return expected, item
+    return (None if said.check is None else said.check(value)), value
 
 
 def _expected(said: Option, value: Any) -> str | None:
-    """Return what should stand in place of a value, or None where it may stand."""
+    """Return what should stand in place of one value by its choices and limits, or None."""
     if said.choices and value not in said.choices:
-        return " or ".join(said.choices) if len(said.choices) < 3 else f"one of {', '.join(said.choices)}"
+        return _joined(said.choices)
     if isinstance(value, (int, float)) and not isinstance(value, bool) and not _within(said, value):
         return described_limits(said)
-    return said.check(value) if said.check is not None else None
+    return None
 
 
 def _within(said: Option, value: float) -> bool:
@@ -179,36 +240,80 @@ def _within(said: Option, value: float) -> bool:
 
 
 def described_limits(said: Option) -> str:
-    """Return the limits in words: "an even number, 8 or more", "0 to 1", "more than 0"."""
-    words = []
-    if said.least is not None and said.most is not None:
-        words.append(f"{said.least:g} to {said.most:g}")
+    """Return the limits in words: "an even number, 8 or more", "0 to 1", "more than 0 and at most 1"."""
+    least, most, above, below = (
+        None if limit is None else f"{limit / said.scale:g}"
+        for limit in (said.least, said.most, said.above, said.below)
+    )
+    if least is not None and most is not None:
+        words = [f"{least} to {most}"]
     else:
-        words += [] if said.least is None else [f"{said.least:g} or more"]
-        words += [] if said.most is None else [f"at most {said.most:g}"]
-    words += [] if said.above is None else [f"more than {said.above:g}"]
-    words += [] if said.below is None else [f"less than {said.below:g}"]
-    limits = " and ".join(words)
+        words = [] if above is None else [f"more than {above}"]
+        words += [] if least is None else [f"{least} or more"]
+        words += [] if most is None else [f"at most {most}"]
+        words += [] if below is None else [f"less than {below}"]
     if said.even:
-        return f"an even number, {limits}" if limits else "an even number"
-    return limits
+        return ", ".join(["an even number", *words])
+    return " and ".join(words)
+
+
+def _check_company(configuration: Any) -> None:
+    """Refuse an option without any of those that it goes with."""
+    for field, said in declared_options(configuration):
+        if not said.goes_with or not asked(configuration, field.name):
+            continue
+        if not any(asked(configuration, other) for other in said.goes_with):
+            others = _joined([named(configuration, other) for other in said.goes_with])
+            raise ConfigurationError(
+                f"{named(configuration, field.name)} goes with {others}; leave it out, or add {others}."
+            )
+
+
+def _check_exclusion(configuration: Any) -> None:
+    """Refuse two options that exclude each other, and none where one is required."""
+    groups: dict[str, list[dataclasses.Field[Any]]] = {}
+    for field, said in declared_options(configuration):
+        if said.exclusive:
+            groups.setdefault(said.exclusive, []).append(field)
+    for fields in groups.values():
+        given = [named(configuration, field.name) for field in fields if asked(configuration, field.name)]
+        if len(given) > 1:
+            raise ConfigurationError(f"{' and '.join(given)} exclude each other; give one of them.")
+        if not given and any(option_of(field).required for field in fields):
+            raise ConfigurationError(f"expected {_joined([named(configuration, field.name) for field in fields])}.")
+
+
+def _joined(values: Sequence[Any]) -> str:
+    words = list(map(str, values))
+    return " or ".join(words) if len(words) < 3 else f"one of {', '.join(words)}"
+
+
+def _shown(value: Any, scale: float) -> str:
+    if isinstance(value, tuple):
+        return " ".join(_shown(item, scale) for item in value) or "none"
+    if isinstance(value, float):
+        return f"{value / scale:g}"
+    return repr(value) if isinstance(value, str) else str(value)
 
 
 def parsed_value(kind: type, name: str, text: str) -> Any:
     """Return the value of a field from its text, by `parse` or by the field's annotation.
 
-    Where a flag takes several values (`count`), the text is one of them.
+    Where a flag takes several values (`count`, `repeated`), the text is one of them.
 
     Raises
     ------
     ValueError : saying what was expected.
     """
     said, hint = declared(kind, name), typing.get_type_hints(kind)[name]
+    if said.parse is not None:
+        return said.parse(text)
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         hint = next(part for part in typing.get_args(hint) if part is not type(None))
-    if said.count is not None:  # each of the values by itself
+    if said.count is not None or said.repeated:  # each of the values by itself
         hint = typing.get_args(hint)[0]
-    return _typed(hint, text) if said.parse is None else said.parse(text)
+    value = _typed(hint, text)
+    return value if said.scale == 1 else value * said.scale
 
 
 def _typed(hint: Any, text: str) -> Any:

@@ -1,15 +1,20 @@
-"""What training, embedding and evaluation know of a model: this protocol and nothing else."""
+"""What training, embedding and evaluation know of a model: these protocols and nothing else.
+
+`ModelFamily` is what every family offers; `MixtureFamily` is what those offer whose representations are Gaussians.
+`libhetero.models.families` says which a family follows, and consumers of the second refuse other runs in words.
+"""
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Array, Complex, Float, PRNGKeyArray
 
-from libhetero.records import Batch, Pose
+from libhetero.records import Batch, Gaussians, Pose
 
 
+@runtime_checkable
 class ModelFamily(Protocol):
     """A frozen object that knows its configuration and geometry; parameters are passed in.
 
@@ -17,10 +22,29 @@ class ModelFamily(Protocol):
     are half planes (n, n // 2 + 1) with DC at [0, 0] and origin n // 2.
     """
 
-    family: str
-    config: Any
-    box_size: int
-    pixel_size: float
+    @property
+    def family(self) -> str:
+        """Name of the family, by which `families` knows it."""
+
+    @property
+    def config(self) -> Any:
+        """The configuration it was made with."""
+
+    @property
+    def box_size(self) -> int:
+        """Pixels of the images that it sees."""
+
+    @property
+    def pixel_size(self) -> float:
+        """Pixel size of the images that it sees, Å."""
+
+    @classmethod
+    def from_data(cls, config: Any, *start: Any, **given: Any) -> ModelFamily:
+        """Return a model measured on a sample, given by keyword what `libhetero.models.create` takes."""
+
+    @classmethod
+    def from_arrays(cls, config: Any, arrays: dict[str, np.ndarray]) -> ModelFamily:
+        """Return the model that `arrays` saved."""
 
     def init(self, key: PRNGKeyArray) -> Any:
         """Return fresh float32 parameters."""
@@ -47,3 +71,14 @@ class ModelFamily(Protocol):
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return geometry and statistics to save; `libhetero.models.build` takes them back."""
+
+
+@runtime_checkable
+class MixtureFamily(ModelFamily, Protocol):
+    """A family whose representations are Gaussians: one mixture, of which every particle's is a change."""
+
+    def neutral_mixture(self, params: Any) -> Gaussians:
+        """Return the mixture that all particles' are changes of, Å; one unit of a symmetric complex."""
+
+    def decode(self, params: Any, latent: Float[Array, "batch latent"]) -> Gaussians:
+        """Return mixtures with a leading batch axis, Gaussian by Gaussian those of `neutral_mixture`."""

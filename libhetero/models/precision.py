@@ -12,11 +12,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-PRECISIONS = ("auto", "float32", "bfloat16")
-
 
 def operand_dtype(precision: str) -> jnp.dtype:
-    """Return the dtype of matrix operands under a policy of `PRECISIONS`."""
+    """Return the dtype of matrix operands under a policy: "auto", "float32" or "bfloat16"."""
     if precision == "auto":
         precision = "float32" if jax.default_backend() == "cpu" else "bfloat16"
     return jnp.dtype(precision)

@@ -1,152 +1,162 @@
-"""Homogeneous reconstruction of a particle set, with half-maps and their correlation."""
+"""Maps of particles with known poses: one of all, with half-maps and their correlation, or one of each class."""
 
 from __future__ import annotations
 
+import dataclasses
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from jaxtyping import Float, Int
-
+from libhetero.configuration import asked, check_options, declared_options, named, option, same_as, value_of
 from libhetero.errors import ConfigurationError
-from libhetero.io import ImageReader, write_volume
-from libhetero.io.atomic import check_folder
-from libhetero.io.fsc import write_fsc
-from libhetero.metrics.fsc import resolution
-from libhetero.physics.symmetry import symmetry_operators
-from libhetero.pipelines.progress import tracked
-from libhetero.pipelines.run.folder import DataConfig, feed_batches, load_particles
-from libhetero.pipelines.run.preparation import measured
-from libhetero.reconstruction.backproject import Reconstruction, reconstruct
-from libhetero.training.bad_images import BadImages
-from libhetero.training.feed import ParticleFeed
-from libhetero.training.preprocess import PreprocessConfig
+from libhetero.models.gmm.config import GmmConfig
+from libhetero.pipelines.evaluate import EvaluateConfig
+from libhetero.pipelines.run.data import PARTICLES, DataConfig, ParticleListConfig
+from libhetero.training.configuration import PreprocessConfig
 
 LOGGER = logging.getLogger(__name__)
+MAPS = (".mrc", ".hdf")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Make3dConfig(ParticleListConfig):
+    """Which particles, and of which of them a map is made."""
+
+    particles: str = same_as(
+        ParticleListConfig,
+        "particles",
+        help=".star, .cs, .lst, .hdf, .mrcs, .mrc or .txt; with --classes a run folder too",
+    )
+    output: str = option(positional="OUT", help="map to write, .mrc or .hdf; with --classes a folder")
+    no_ctf: bool = same_as(DataConfig, "no_ctf")
+    contrast: int | None = same_as(PreprocessConfig, "contrast", None)
+    box_size: int | None = same_as(PreprocessConfig, "box_size")
+    classes: str | None = option(
+        None, "--classes", metavar="FILE", help="lines of particle index and class: a map for each class, -1 is none"
+    )
+    centre: str | None = same_as(
+        EvaluateConfig,
+        "centre",
+        group="",
+        goes_with=("classes",),
+        help="with --classes of a run: its volume at the class's mean latent, or of the member nearest to it",
+    )
+    symmetry: str = same_as(GmmConfig, "symmetry", group="", help="symmetry: c4, d2, t, o, i …")
+    batch_size: int = option(64, "--batchsz", metavar="N", least=1, help="images inserted at once")
+
+    def __post_init__(self) -> None:
+        check_options(self)
+        if self.classes is None:
+            self._check_one_map()
+        else:
+            self._check_classes()
+
+    @property
+    def of_run(self) -> bool:
+        """Whether the particles are those of a run folder, as it saw them."""
+        return (Path(self.particles) / "config.json").is_file()
+
+    def data(self) -> DataConfig:
+        """Return which particles of a list, and how their images are cropped."""
+        listed = {field.name: getattr(self, field.name) for field in dataclasses.fields(ParticleListConfig)}
+        return DataConfig(**listed, no_ctf=self.no_ctf, preprocess=PreprocessConfig(box_size=self.box_size))
+
+    def _check_one_map(self) -> None:
+        if self.of_run:
+            raise ConfigurationError(
+                f"{self.particles}: a run folder; expected a particle list, or --classes to reconstruct the run's "
+                "classes."
+            )
+        if Path(self.output).suffix not in MAPS:
+            raise ConfigurationError(f"{self.output}: expected a map name ending in {' or '.join(MAPS)}.")
+
+    def _check_classes(self) -> None:
+        of_list = [
+            named(self, field.name)
+            for field, said in declared_options(self)
+            if said.group == PARTICLES and asked(self, field.name)
+        ]
+        if self.of_run and of_list:
+            raise ConfigurationError(
+                f"{self.particles}: a run folder, whose particles are prepared as they were in training; leave out the "
+                f"options of a list ({', '.join(of_list)})."
+            )
+        if self.centre is not None and not self.of_run:
+            raise ConfigurationError(
+                "--centre is of a run's volumes; leave it out, or give the run folder in place of the list."
+            )
+        if Path(self.output).suffix in MAPS:
+            raise ConfigurationError(
+                f"{self.output}: expected a folder, as there is a map for each class; found a map's name."
+            )
 
 
 @dataclass(frozen=True)
-class Make3dConfig:
-    """What was asked for.
+class Make3dResult:
+    """What was written.
 
     Parameters
     ----------
-    data : which particles.
-    output : map to write, .mrc or .hdf; the half-maps and the FSC are written beside it.
-    contrast : 1 or -1 to decide it, None to estimate it.
-    batch_size : images inserted at once.
-    seed : of the sample that contrast and normalisation are measured on.
-    symmetry : of the structure, "c4" …
+    maps : one, or one for each class in rising order; half-maps and their correlations lie beside.
+    table : text file of the classes' particles and resolutions; None without classes.
+    figure : of all correlations; None without classes.
     """
 
-    data: DataConfig
-    output: str
-    contrast: int | None = None
-    batch_size: int = 64
-    seed: int = 0
-    symmetry: str = "c1"
-
-    def __post_init__(self) -> None:
-        symmetry_operators(self.symmetry)
-        if Path(self.output).suffix not in (".mrc", ".hdf"):
-            raise ConfigurationError(f"{self.output}: expected a map name ending in .mrc or .hdf.")
-        if self.batch_size < 1:
-            raise ConfigurationError(f"--batchsz: expected 1 or more; got {self.batch_size}.")
+    maps: tuple[Path, ...]
+    table: Path | None = None
+    figure: Path | None = None
 
 
-def run(config: Make3dConfig, progress: Callable[[float], None] | None = None) -> Reconstruction:
-    """Reconstruct, write map, half-maps and FSC table, and say the resolution.
+def run(config: Make3dConfig, progress: Callable[[float], None] | None = None) -> Make3dResult:
+    """Reconstruct; write maps, half-maps and their correlation, and say the resolution.
+
+    Parameters
+    ----------
+    config : what to reconstruct.
+    progress : called with the fraction done.
 
     Raises
     ------
     UserError : one line on what is wrong with options or files.
     """
-    check_folder(config.output)
-    feed = listed_feed(config.data, config.contrast, config.seed)
+    if config.classes is None:
+        return _one_map(config, progress)
+    return _class_maps(config, config.classes, progress)
+
+
+def _one_map(config: Make3dConfig, progress: Callable[[float], None] | None) -> Make3dResult:
+    # The parts load here, after parsing: `--help` is answered from the declarations above.
+    import numpy as np
+
+    from libhetero.files import check_folder
+    from libhetero.metrics.fsc import resolution
+    from libhetero.pipelines.maps.reconstructing import listed_feed, reconstruct_some, write_maps
+
+    output = Path(config.output)
+    check_folder(output)
+    feed = listed_feed(config.data(), config.contrast)
     made = reconstruct_some(feed, np.arange(len(feed)), config.batch_size, config.symmetry, "reconstructing", progress)
-    write_maps(Path(config.output), made, feed.pixel_size)
-    LOGGER.info(
-        "%s: %d particles, half-maps agree (FSC 0.143) to %.3g Å",
-        config.output,
-        made.particles,
-        resolution(made.fsc, 0.143, feed.pixel_size),
+    write_maps(output, made, feed.pixel_size)
+    found = resolution(made.fsc, 0.143, feed.pixel_size)
+    LOGGER.info("%s: %d particles, half-maps agree (FSC 0.143) to %.3g Å", output, made.particles, found)
+    return Make3dResult((output,))
+
+
+def _class_maps(config: Make3dConfig, classes_file: str, progress: Callable[[float], None] | None) -> Make3dResult:
+    from libhetero.pipelines.decoding.class_files import whole_classes
+    from libhetero.pipelines.maps import classes
+    from libhetero.pipelines.maps.reconstructing import listed_feed
+    from libhetero.pipelines.run.folder import open_run
+
+    trained = open_run(config.particles) if config.of_run else None
+    feed = listed_feed(config.data(), config.contrast) if trained is None else trained.feed()
+    label, networks = whole_classes(classes_file, len(feed)), None
+    folder = classes.prepared_folder(config.output)
+    if trained is not None:
+        networks = classes.network_volumes(trained, label, value_of(config, "centre"), config.batch_size)
+    found = tuple(
+        classes.reconstruct_classes(feed, label, networks, folder, config.batch_size, config.symmetry, progress)
     )
-    return made
-
-
-def listed_feed(data: DataConfig, contrast: int | None, seed: int) -> ParticleFeed:
-    """Return the particles of a list, their contrast and one deviation measured on a sample.
-
-    Parameters
-    ----------
-    data : which particles.
-    contrast : 1 or -1 to decide it, None to estimate it.
-    seed : of the sample.
-
-    Raises
-    ------
-    UserError : one line on what is wrong with the list or its images.
-    """
-    particles = load_particles(data)
-    plain = PreprocessConfig(normalise="set", box_size=data.preprocess.box_size)
-    bad = BadImages(particles, data.max_bad)
-    preprocess = measured(plain, particles, contrast, seed, bad=bad)
-    return ParticleFeed(ImageReader(particles), particles, preprocess, bad)
-
-
-def reconstruct_some(
-    feed: ParticleFeed,
-    indices: Int[np.ndarray, "chosen"],
-    batch_size: int,
-    symmetry: str,
-    what: str,
-    progress: Callable[[float], None] | None = None,
-) -> Reconstruction:
-    """Reconstruct some particles of a feed; the half-sets are theirs where they are of both.
-
-    Parameters
-    ----------
-    indices : places in the feed.
-    batch_size : images inserted at once.
-    symmetry : of the structure, "c4" …
-    what : a few words for the progress.
-    progress : called with the fraction done.
-    """
-    stream = tracked(
-        feed_batches(feed, batch_size, indices),
-        len(indices),
-        what,
-        lambda batch: int(np.count_nonzero(batch.weight)),
-        progress,
-    )
-    half_set = feed.particles.half_set
-    if half_set is not None and len(np.unique(half_set[indices])) < 2:
-        LOGGER.warning("all particles are of one half-set; every other one is taken instead.")
-        half_set = None
-    operators = symmetry_operators(symmetry)
-    return reconstruct(stream, feed.box_size, feed.pixel_size, half_set, operators=operators)
-
-
-def write_maps(
-    output: Path,
-    made: Reconstruction,
-    pixel_size: float,
-    curves: Mapping[str, Float[np.ndarray, "shells"]] | None = None,
-) -> None:
-    """Write map, half-maps, and a table of the half-maps' correlation and others.
-
-    Parameters
-    ----------
-    output : the map, .mrc or .hdf; the rest is written beside it.
-    made : the map.
-    pixel_size : Å.
-    curves : further columns of the table.
-    """
-    write_volume(output, made.volume, pixel_size)
-    for number, half_map in enumerate(made.half_maps):
-        name = output.with_name(f"{output.stem}_half{number + 1}{output.suffix}")
-        write_volume(name, half_map, pixel_size)
-    name = output.with_name(f"{output.stem}_fsc.txt")
-    write_fsc(name, {"FSC of the half-maps": made.fsc, **(curves or {})}, pixel_size)
+    table, figure = classes.write_summary(folder, found, feed.pixel_size)
+    return Make3dResult(tuple(folder / f"{item.name}.mrc" for item in found), table, figure)

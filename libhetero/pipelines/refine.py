@@ -1,52 +1,24 @@
-"""Train a model on a particle set: everything between the options and the run folder."""
+"""Train a model on a particle set: from what was asked for to a run folder, or to what that would cost."""
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-
-import jax
+from typing import TYPE_CHECKING
 
 from libhetero.errors import StoppedEarly
-from libhetero.io import write_particles
-from libhetero.pipelines.decoding.mid_latent import write_mid
-from libhetero.pipelines.run.budget import naming_remedies, per_device, prepared
-from libhetero.pipelines.run.configuration import RefineConfig, resumed_config
-from libhetero.pipelines.run.folder import DataConfig, listed_particles, write_config
-from libhetero.pipelines.run.image_cache import cached
-from libhetero.pipelines.run.lock import locked
-from libhetero.pipelines.run.start import RunStart, reopen, seen_by_writer, settled
-from libhetero.pipelines.run.watching import RunWatch
-from libhetero.report.tensorboard import require_tensorboard
-from libhetero.training import sharding
-from libhetero.training.checkpoint import CheckpointFolder
-from libhetero.training.feed import ParticleFeed
-from libhetero.training.loop import TrainingResult, train
-from libhetero.training.optimiser import TrainingConfig
-from libhetero.training.processes import joined as joined_processes
-from libhetero.training.processes import processes_asked
+from libhetero.pipelines.run.asked import HEADINGS, PARTS, RefineConfig
+from libhetero.pipelines.run.defaults import described_defaults
+
+if TYPE_CHECKING:
+    from libhetero.pipelines.run.budget import Budget
+
+__all__ = ["HEADINGS", "PARTS", "RefineConfig", "described_defaults", "dry_run", "run"]
 
 LOGGER = logging.getLogger(__name__)
-LATENTS = "mid_00.txt"  # written last
-
-
-@dataclass(frozen=True)
-class RefineResult:
-    """What a refinement leaves.
-
-    Parameters
-    ----------
-    folder : the run folder.
-    step : steps done.
-    finished : whether all of its epochs are done.
-    """
-
-    folder: Path
-    step: int
-    finished: bool
 
 
 def run(
@@ -56,7 +28,7 @@ def run(
     started: Callable[[Path], object] | None = None,
     progress: Callable[[float], None] | None = None,
     joined: Callable[[int, int], None] | None = None,
-) -> RefineResult:
+) -> Path:
     """Train, or go on training, and write the run folder.
 
     Parameters
@@ -67,112 +39,62 @@ def run(
     progress : called with the fraction done.
     joined : called with the index of this process and how many there are.
 
+    Returns
+    -------
+    The run folder.
+
     Raises
     ------
     StoppedEarly : the system asked to stop; a checkpoint is written.
     UserError : one line on what is wrong with options or files.
     """
+    # The parts load here, after parsing: `--help` is answered from the declarations alone.
+    from libhetero.pipelines.run.training import trained
+    from libhetero.pipelines.run.wanted import wanted_run
+    from libhetero.report.tensorboard import require_tensorboard
+
     if config.tensorboard:
         require_tensorboard()
-    with joined_processes(processes_asked(*config.processes, os.environ), joined):
-        result = _run(settled(config), new_folder, started, progress)
+    with _together(config, joined):
+        wanted = wanted_run(config)
+        finished = wanted.finished()
+        if finished is not None:
+            LOGGER.info("%s: this run is finished; nothing is left to do", finished)
+            return finished
+        start = wanted.start()
+        folder = wanted.folder(start, new_folder, started)
+        LOGGER.info("%s: %s", folder, start)
+        result = trained(start, folder, config.tensorboard, progress)
     if not result.finished:
         raise StoppedEarly(
             f"stopped as the system asked, after step {result.step}; the checkpoint is written. "
-            f"Go on with --resume {result.folder}."
+            f"Go on with --resume {folder}."
         )
-    return result
+    return folder
 
 
-def _run(
-    config: RefineConfig,
-    new_folder: Callable[[], Path] | None,
-    started: Callable[[Path], object] | None,
-    progress: Callable[[float], None] | None,
-) -> RefineResult:
-    if config.resume is not None:
-        folder = Path(config.resume)
-        if config.requeue and seen_by_writer(folder / LATENTS):
-            resumed_config(config)  # the same command, or a mistake
-            LOGGER.info("%s: this run is finished; nothing is left to do", folder)
-            with CheckpointFolder(folder / "checkpoints") as checkpoints:
-                return RefineResult(folder, checkpoints.latest() or 0, True)
-        start = reopen(config)
-    else:
-        start = prepared(config)
-        folder = start.write(config.folder, new_folder)
-        if started is not None and sharding.is_writer():
-            started(folder)
-    LOGGER.info(
-        "%s: %d particles, box %d, %.4g Å per pixel, %d device(s)",
-        folder,
-        len(start.feed),
-        start.feed.box_size,
-        start.feed.pixel_size,
-        jax.device_count(),
-    )
-    with locked(folder):
-        result = _train(folder, start, config, progress)
-    sharding.wait_for_all("refined")
-    return RefineResult(folder, result.step, result.finished)
+def dry_run(config: RefineConfig, joined: Callable[[int, int], None] | None = None) -> Budget:
+    """Do all that a run does before its first step, take some steps, and tell what the rest would cost.
+
+    Nothing is written into a run folder. What `run` raises before its first step is raised here too.
+
+    Parameters
+    ----------
+    config : what was asked for.
+    joined : called with the index of this process and how many there are.
+    """
+    from libhetero.pipelines.run.budget import budget_of
+    from libhetero.pipelines.run.wanted import wanted_run
+
+    with _together(config, joined):
+        return budget_of(wanted_run(config).start())
 
 
-def _train(
-    folder: Path, start: RunStart, asked: RefineConfig, progress: Callable[[float], None] | None
-) -> TrainingResult:
-    """Train in the folder, which nobody else does, and write what a finished run leaves."""
-    config, model = start.config, start.model
-    resumes = asked.resume is not None and _has_checkpoint(folder)
-    if asked.resume is not None and sharding.is_writer():
-        write_config(folder, config)  # what may change on resuming has
-    feed = cached(start.feed, config.data.cache)
-    sharding.wait_for_all("fed")  # filling takes longer on one machine than on another
-    key = jax.random.key(config.training.seed)
-    params = jax.eval_shape(model.init, key) if resumes else jax.jit(model.init)(key)
-    watch = RunWatch(folder, model, feed, config.training, tensorboard=asked.tensorboard)
-    with watch, naming_remedies(config.training):
-        result = train(
-            model,
-            params,
-            feed,
-            config.training,
-            folder,
-            resume=resumes,
-            progress=progress,
-            observe=watch.checkpoint,
-            listener=watch.report,
-        )
-    if result.finished and sharding.is_writer():
-        feed.bad.without_limit()
-        with naming_remedies(config.training):
-            write_mid(
-                folder / LATENTS,
-                model,
-                result.params,
-                feed,
-                _encoded_at_once(config.training),
-                encoded=lambda: _write_bad(folder / "ptcls_bad.lst", feed, config.data),
-            )
-    return result
+@contextmanager
+def _together(config: RefineConfig, told: Callable[[int, int], None] | None) -> Iterator[None]:
+    """Compute together with the other processes, where there are any."""
+    from libhetero.training.processes import joined, processes_asked
 
-
-def _encoded_at_once(config: TrainingConfig) -> int:
-    """Return how many particles fit this process's devices as they do in training."""
-    return per_device(config) // config.accumulate * jax.local_device_count()
-
-
-def _write_bad(path: Path, feed: ParticleFeed, data: DataConfig) -> None:
-    """List the particles whose images were left out, if there are any."""
-    places = feed.bad.places()
-    if len(places):
-        write_particles(path, listed_particles(feed.particles.take(places), data))
-        LOGGER.warning("%s: %d particles with images that are not finite were left out", path, len(places))
-
-
-def _has_checkpoint(folder: Path) -> bool:
-    """Return whether there is a checkpoint to go on from; a run stopped before its first starts over."""
-    with CheckpointFolder(folder / "checkpoints") as checkpoints:
-        found = checkpoints.latest() is not None
-    if not found:
-        LOGGER.warning("%s: stopped before its first checkpoint; training starts over", folder)
-    return found
+    asked = processes_asked(config.coordinator, config.process_count, config.process_index, os.environ)
+    with joined(asked, told):
+        yield

@@ -7,58 +7,59 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from libhetero.configuration import write_json
-from libhetero.errors import ConfigurationError
-from libhetero.io import read_volume
-from libhetero.physics.masks import soft_sphere
-from libhetero.pipelines.run.folder import Run, open_run
-from libhetero.pipelines.scoring.gaussians import score_gaussians
-from libhetero.pipelines.scoring.labels import score_labels
-from libhetero.pipelines.scoring.table import finite, table
-from libhetero.pipelines.scoring.truth import Truth, map_in_box, open_truth, places_in_truth
-from libhetero.pipelines.scoring.volumes import VolumeScore
-
-SPHERE, NO_MASK = "sphere", "none"
+from libhetero.configuration import check_options, option, write_json
 
 
 @dataclass(frozen=True)
 class ScoreConfig:
-    """What to score.
+    """What to score."""
 
-    Parameters
-    ----------
-    run : run folder.
-    truth : truth folder; None for the one beside the run's particles.
-    json : file to write the scores to; None to write none.
-    images : particles whose own volume is scored; 0 for no volumes.
-    limit : most images of the consensus, and most particles whose Gaussians are decoded.
-    batch_size : images read and decoded at once.
-    mask : "sphere", "none", or a map with values 0 to 1 in the truth's box.
-    level : fixed level of Chamfer distance and vIoU, in the unit of the true maps; None for a quarter
-        of their highest value.
-    mass : molecular mass in kDa; None takes the truth's.
-    seed : of k-means.
-    """
-
-    run: str
-    truth: str | None = None
-    json: str | None = None
-    images: int = 100
-    limit: int = 20_000
-    batch_size: int = 32
-    mask: str = SPHERE
-    level: float | None = None
-    mass: float | None = None
-    seed: int = 0
+    run: str = option(positional="RUN", help="run folder, such as hype_00")
+    truth: str | None = option(
+        None,
+        "--truth",
+        metavar="FOLDER",
+        help="truth of the simulation",
+        shown_default="the folder truth beside the run's stack",
+    )
+    json: str | None = option(
+        None, "--json", metavar="FILE", help="write the scores here too", shown_default="print only"
+    )
+    images: int = option(
+        100,
+        "--images",
+        metavar="N",
+        least=0,
+        help="particles whose own volume is scored, evenly spread; 0 for no volumes",
+    )
+    limit: int = option(
+        20_000,
+        "--limit",
+        metavar="N",
+        least=2,
+        help="most images of the consensus, and most particles whose Gaussians are decoded",
+    )
+    batch_size: int = option(32, "--batchsz", metavar="N", least=1, help="images read and decoded at once")
+    mask: str = option("sphere", "--mask", metavar="MASK", help="FSC mask: sphere, none, or a map with values 0 to 1")
+    level: float | None = option(
+        None,
+        "--level",
+        metavar="L",
+        help="fixed level for Chamfer distance and vIoU, in the true maps' unit",
+        shown_default="a quarter of their highest value",
+    )
+    mass: float | None = option(
+        None,
+        "--mass",
+        metavar="KDA",
+        above=0,
+        help="molecular mass in kDa, for the level that encloses it",
+        shown_default="the truth's",
+    )
+    seed: int = option(0, "--seed", metavar="N", least=0, help="of k-means")
 
     def __post_init__(self) -> None:
-        for name, least in (("images", 0), ("limit", 2), ("batch_size", 1)):
-            if getattr(self, name) < least:
-                raise ConfigurationError(f"{name} is {getattr(self, name)}; expected at least {least}.")
-        if self.mass is not None and self.mass <= 0:
-            raise ConfigurationError(f"mass is {self.mass:g} kDa; expected a positive number.")
+        check_options(self)
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,8 +88,17 @@ def run(config: ScoreConfig, progress: Callable[[float], None] = lambda fraction
     ------
     UserError : one line, if the run, the truth or the mask is missing or they do not fit.
     """
+    # The parts load here, after parsing: `--help` is answered from the declarations above.
+    from libhetero.pipelines.decoding.gaussians import has_mixtures
+    from libhetero.pipelines.run.folder import open_run
+    from libhetero.pipelines.scoring.gaussians import score_gaussians
+    from libhetero.pipelines.scoring.labels import score_labels
+    from libhetero.pipelines.scoring.table import finite, table
+    from libhetero.pipelines.scoring.truth import places_in_truth, truth_of_run
+    from libhetero.pipelines.scoring.volumes import VolumeScore, fsc_mask
+
     opened = open_run(config.run)
-    truth = open_truth(_truth_folder(config, opened))
+    truth = truth_of_run(opened, config.truth)
     places = places_in_truth(opened.particles, truth)
     values: dict[str, Any] = {
         "run": str(opened.folder),
@@ -100,7 +110,7 @@ def run(config: ScoreConfig, progress: Callable[[float], None] = lambda fraction
     }
     if truth.kind != "motion":
         values["labels"] = score_labels(opened, truth, places, config.seed, config.batch_size)
-    if opened.model.family == "gmm" and truth.position is not None:
+    if has_mixtures(opened) and truth.position is not None:
         values["gaussians"] = score_gaussians(
             opened, truth, places, config.limit, config.batch_size, lambda f: progress(0.4 * f)
         )
@@ -109,7 +119,7 @@ def run(config: ScoreConfig, progress: Callable[[float], None] = lambda fraction
             images=config.images,
             batch_size=config.batch_size,
             limit=config.limit,
-            mask=_mask(config, opened, truth),
+            mask=fsc_mask(config.mask, opened),
             level=config.level,
             mass=None if config.mass is None else 1000 * config.mass,
         )
@@ -118,25 +128,3 @@ def run(config: ScoreConfig, progress: Callable[[float], None] = lambda fraction
     if config.json is not None:
         write_json(Path(config.json), values)
     return ScoreResult(values, table(values))
-
-
-def _truth_folder(config: ScoreConfig, opened: Run) -> Path:
-    if config.truth is not None:
-        return Path(config.truth)
-    folder = Path(opened.particles.files[0]).parent / "truth"
-    if not folder.is_dir():
-        raise ConfigurationError(
-            f"{folder}: no such folder; expected the truth beside the stack. Give it with --truth."
-        )
-    return folder
-
-
-def _mask(config: ScoreConfig, opened: Run, truth: Truth) -> np.ndarray | None:
-    """Return the FSC mask in the run's box: none, a ball inside the box, or a file."""
-    n, pixel_size = opened.model.box_size, opened.model.pixel_size
-    if config.mask == NO_MASK:
-        return None
-    if config.mask == SPHERE:
-        return np.asarray(soft_sphere(n, n / 2 - n / 16, n / 16))
-    volume, found = read_volume(config.mask, None)
-    return np.clip(map_in_box(volume, found, n, pixel_size), 0, 1)

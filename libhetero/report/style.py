@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from colorsys import hls_to_rgb
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+
+from libhetero.files import replacing
 
 GREY = "#b4b4b4"
 DARK = "#333333"
@@ -49,19 +50,14 @@ def clean(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(DARK)
     axes.tick_params(labelsize=8, colors=DARK, width=0.8)
-    axes.xaxis.label.set_size(9)
-    axes.yaxis.label.set_size(9)
+    axes.xaxis.label.set_fontsize(9)
+    axes.yaxis.label.set_fontsize(9)
 
 
 def save_figure(figure: Figure, path: str | os.PathLike) -> None:
     """Write a PNG beside its place and rename it there."""
-    path = Path(path)
-    beside = path.with_name(f".{path.stem}.{os.getpid()}.tmp.png")
-    try:
+    with replacing(path) as beside:
         figure.savefig(beside, dpi=DOTS_PER_INCH, format="png")
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def colour_of(label: int) -> str:

@@ -12,6 +12,9 @@ International Tables for Crystallography C, table 4.3.2.2 (elastic scattering of
 
 from __future__ import annotations
 
+import functools
+import operator
+
 import gemmi
 import numpy as np
 
@@ -36,8 +39,9 @@ def form_factor(element: str, frequency: np.ndarray) -> np.ndarray:
     """
     coefficients = _coefficients(element)
     square = np.asarray(frequency, np.float32) ** 2 / 4
-    return sum(
-        np.float32(a) * np.exp(-np.float32(b) * square) for a, b in zip(coefficients.a, coefficients.b, strict=True)
+    return functools.reduce(
+        operator.add,
+        (np.float32(a) * np.exp(-np.float32(b) * square) for a, b in zip(coefficients.a, coefficients.b, strict=True)),
     )
 
 

@@ -10,6 +10,7 @@ the interpolation of slices accurate and the memory low.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +21,7 @@ import scipy.fft
 from jaxtyping import Array, Complex, Float
 
 from libhetero.io.atoms import Atoms
+from libhetero.physics.pytrees import register_record
 from libhetero.physics.rotations import HIGHEST, axis_angle_to_matrix, rotate_points
 from libhetero.physics.slices import kernel_correction, project_volume
 from libhetero.records import Gaussians, Pose
@@ -49,7 +51,7 @@ class Body:
     axis: np.ndarray = field(default_factory=lambda: np.array([0, 0, 1], np.float32))
 
 
-@jax.tree_util.register_dataclass
+@register_record
 @dataclass(frozen=True, eq=False)
 class PreparedBodies:
     """Bodies as `project_bodies` reads them.
@@ -58,13 +60,13 @@ class PreparedBodies:
     ----------
     transforms : oversampled transforms from `prepare_map`: (1, p, p, p // 2 + 1) of the core, and
         (bodies - 1, q, q, q // 2 + 1) of the other bodies where there are any.
-    centre, hinge, axis : (bodies, 3).
+    centre, hinge, axis : Å, and a direction, in the model.
     """
 
-    transforms: tuple[Any, ...]
-    centre: Any
-    hinge: Any
-    axis: Any
+    transforms: tuple[Complex[Array, "..."], ...]
+    centre: Float[Array, "bodies 3"]
+    hinge: Float[Array, "bodies 3"]
+    axis: Float[Array, "bodies 3"]
 
 
 def body_of_gaussians(gaussians: Gaussians, pixel_size: float) -> Body:
@@ -94,10 +96,7 @@ def map_of_gaussians(gaussians: Gaussians, n: int, pixel_size: float, centre: An
 
 def map_of_atoms(atoms: Atoms, n: int, pixel_size: float, centre: Any = (0.0, 0.0, 0.0)) -> np.ndarray:
     """Return the map (n, n, n) of atoms about `centre` (Å)."""
-    moved = Atoms(
-        atoms.position - np.asarray(centre, np.float32),
-        *(getattr(atoms, name) for name in list(atoms.__dataclass_fields__)[1:]),
-    )
+    moved = dataclasses.replace(atoms, position=atoms.position - np.asarray(centre, np.float32))
     return density_of_atoms(moved, n, pixel_size)
 
 
@@ -192,7 +191,7 @@ def project_bodies(
             hinge = bodies.hinge[b]
             centre = rotate_points(turn, (centre - hinge)[None])[0] + hinge
         shift = rotate_points(pose.rotation, centre[None])[0, :2] + pose.shift
-        return present[b] * project_volume(transform, Pose(rotation, shift), n, pixel_size, kept)
+        return present[b] * project_volume(transform, Pose(rotation=rotation, shift=shift), n, pixel_size, kept)
 
     total, first = jnp.zeros((kept, kept // 2 + 1), jnp.complex64), 0
     for group in bodies.transforms:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -22,8 +21,7 @@ from typing import Any
 
 from libhetero.configuration import read_json, write_json
 from libhetero.errors import ConfigurationError, DataError
-from libhetero.io.atomic import flush_folder_to_disk, flush_to_disk, writing_error
-from libhetero.io.lock import FileLock, lock_file
+from libhetero.files import DiskError, FileLock, flush_folder_to_disk, flush_to_disk, lock_file, replacing, writing
 
 WHOLE = (1, 1)  # the share of a process that makes the set alone
 PRINTED = 60  # characters of a value that a message shows
@@ -59,8 +57,7 @@ class Part:
         """Add a finished step; its data lie on the disk already."""
         with open(self._record, "a", encoding="utf-8") as file:
             file.write(f"\n{json.dumps(done)}")  # a line cut off by a crash ends here
-            file.flush()
-            os.fsync(file.fileno())
+        flush_to_disk(self._record)
 
     def recorded(self, key: str) -> dict[int, dict[str, Any]]:
         """Return the finished steps that have `key`, of every share, by its value."""
@@ -172,22 +169,16 @@ def _begin(folder: Path, target: Path, begun_with: dict[str, Any], fill: Callabl
     """Make the folder, complete from the first moment, unless there is one already."""
     if folder.is_dir():
         return
-    beside = folder.with_name(f"{folder.name}.{secrets.token_hex(6)}.tmp")
     try:
-        beside.mkdir()
-    except OSError as error:
-        raise writing_error(target, error) from error
-    try:
-        (beside / "set").mkdir()
-        write_json(beside / "begun.json", begun_with)
-        fill(beside / "set")
-        _flush(beside)
-        beside.rename(folder)
-    except OSError as error:
+        with writing(target), replacing(folder) as beside:
+            beside.mkdir()
+            (beside / "set").mkdir()
+            write_json(beside / "begun.json", begun_with)
+            fill(beside / "set")
+            _flush(beside)
+    except DiskError:
         if not folder.is_dir():  # else another share was faster
-            raise writing_error(target, error) from error
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+            raise
 
 
 def _hold(held: contextlib.ExitStack, folder: Path, target: Path, share: tuple[int, int]) -> FileLock:

@@ -6,12 +6,12 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from libhetero.errors import ConfigurationError
 from libhetero.records import CTFParams
 from libhetero.simulate.bodies import Body
 from libhetero.simulate.complex import Complex
-from libhetero.simulate.imaging import ImagingConfig
+from libhetero.simulate.configuration import PRESENT, ImagingConfig, StateConfig
 from libhetero.simulate.simulation import Simulation
-from libhetero.simulate.states import StateConfig
 from libhetero.simulate.structures import BeadStructure, Structure, bodies_of_structure, check_fits
 
 BODIES_KEPT = 512 * 2**20  # bytes of bodies held in memory; others are made again when needed
@@ -84,7 +84,10 @@ class BodyCache:
 
 
 def assembly_of(
-    structure: Structure | Complex, imaging: ImagingConfig, probability: float = 0.5, ctf_table: CTFParams | None = None
+    structure: Structure | Complex,
+    imaging: ImagingConfig,
+    probability: float = PRESENT,
+    ctf_table: CTFParams | None = None,
 ) -> Simulation:
     """Simulate a structure whose pieces besides the core are each present with `probability`."""
     states = StateConfig(probability=probability)
@@ -114,18 +117,18 @@ def mixture_of(
     count : number of structures when `structures` is a function.
     """
     if callable(structures):
+        if count is None:
+            raise ConfigurationError("a mixture of structures that a function gives needs their number.")
         load: Callable[[int], Structure] = LastStructure(structures)
     else:
-        load, count = GivenStructures(tuple(map(BeadStructure, structures))), len(structures)
+        load, count = GivenStructures(tuple(BeadStructure(one) for one in structures)), len(structures)
     cache = BodyCache(load, imaging, whole=True, moving=False)
-    return Simulation("mixture", imaging, StateConfig(), int(count), load, cache, ctf_table)
+    return Simulation("mixture", imaging, StateConfig(), count, load, cache, ctf_table)
 
 
 def _of_pieces(
     kind: str, structure: Structure | Complex, imaging: ImagingConfig, states: StateConfig, ctf_table: CTFParams | None
 ) -> Simulation:
-    if isinstance(structure, Complex):
-        structure = BeadStructure(structure)
-    load = GivenStructures((structure,))
+    load = GivenStructures((BeadStructure(structure) if isinstance(structure, Complex) else structure,))
     cache = BodyCache(load, imaging, whole=False, moving=kind == "motion")
     return Simulation(kind, imaging, states, 1, load, cache, ctf_table)

@@ -14,24 +14,16 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from itertools import groupby
 from typing import Any
 
 import jax
 import numpy as np
 
-from libhetero.records import CTFParams, Pose
+from libhetero.records import CTFParams, Observation, Pose
 from libhetero.simulate.bodies import Body, PreparedBodies, prepare_bodies, project_bodies
-from libhetero.simulate.imaging import (
-    ImagingConfig,
-    add_noise,
-    ctf_from,
-    ctf_of_table,
-    observe,
-    particle_key,
-    pose_from,
-)
-from libhetero.simulate.states import StateConfig, assign_structures, state_from, state_number
+from libhetero.simulate.configuration import ImagingConfig, StateConfig
+from libhetero.simulate.imaging import add_noise, ctf_from, ctf_of_table, observe, particle_key, pose_from
+from libhetero.simulate.states import assign_structures, state_from, state_number
 from libhetero.simulate.structures import Structure
 
 CHUNK = 32  # particles rendered by one call of the compiled function
@@ -155,21 +147,16 @@ class Simulation:
             sums += SignalSums(images.size, float(images.sum()), float(np.square(images).sum()))
         return sums
 
-    def signal_variance(self) -> float:
-        """Return the variance over all pixels of noise-free images with CTF, before cropping."""
-        return sum(map(self.signal_sums, range(self.structures)), SignalSums()).variance
-
-    def noise_deviation(self, signal_variance: float | None = None) -> float:
+    def noise_deviation(self, signal_variance: float) -> float:
         """Return the standard deviation of the noise per pixel before cropping; 0 for none.
 
         Parameters
         ----------
-        signal_variance : None measures it.
+        signal_variance : of the noise-free images of all structures, from their `signal_sums`.
         """
         if self.imaging.snr is None:
             return 0.0
-        variance = self.signal_variance() if signal_variance is None else signal_variance
-        return float(np.sqrt(variance / self.imaging.snr))
+        return float(np.sqrt(signal_variance / self.imaging.snr))
 
     def work(self, size: int) -> list[tuple[int, np.ndarray]]:
         """Return every particle's structure and index in blocks of at most `size` of one structure.
@@ -198,13 +185,6 @@ class Simulation:
         render = partial(self._chunk, k, bodies, np.float32(noise_deviation))
         return _in_order(render, _chunks(index, CHUNK), threads)
 
-    def blocks(self, noise_deviation: float, block_size: int = 256, threads: int = 1) -> Iterator[Block]:
-        """Render all particles in the blocks of `work(block_size)`; the rest is as in `render`."""
-        for k, blocks in groupby(self.work(block_size), key=lambda block: block[0]):
-            bodies = self.prepared(k)
-            for _, index in blocks:
-                yield _joined(list(self.render(k, bodies, index, noise_deviation, threads)))
-
     def prepared(self, k: int) -> PreparedBodies:
         """Return the bodies of structure k in one of few box sizes: each size is compiled anew."""
         step = max(2, self.imaging.box_size // 8 * 2) if self.kind == "mixture" else 2
@@ -215,7 +195,7 @@ class Simulation:
         """What of the imaging is compiled in: sets that differ in the rest share the code."""
         return dataclasses.replace(self.imaging, particles=1, seed=0, snr=None, contrast=1)
 
-    def _chunk(self, structure: int, bodies: PreparedBodies, deviation: np.ndarray, index: np.ndarray) -> Block:
+    def _chunk(self, structure: int, bodies: PreparedBodies, deviation: np.float32, index: np.ndarray) -> Block:
         rendered = _render(
             _padded(index, CHUNK), self.imaging.seed, bodies, deviation, self.ctf_table, self._compiled, self.states
         )
@@ -250,10 +230,11 @@ def _draw(
     max_shift = 0.05 * width if imaging.max_shift is None else imaging.max_shift
     key_drawn, key_noise = jax.random.split(particle_key(seed, index))
     deviates = jax.random.uniform(key_drawn, (8 + 2 * bodies,))
+    ctf = None
     if table is not None:
         ctf = ctf_of_table(deviates[5], table)
-    else:
-        ctf = None if imaging.ctf is None else ctf_from(deviates[5:8], imaging.ctf)
+    elif imaging.ctf is not None:
+        ctf = ctf_from(deviates[5:8], imaging.ctf)
     present, angle = state_from(deviates[8:].reshape(2, bodies), states)
     return pose_from(deviates[:5], max_shift), ctf, present, angle, key_noise
 
@@ -284,7 +265,7 @@ def _render(
         turned = angle if states.max_angle > 0 else None
         box, pixel_size = imaging.box_size, imaging.pixel_size
         projection = project_bodies(bodies, present, turned, pose, box, pixel_size, imaging.final_box)
-        image = add_noise(observe(projection, ctf, imaging), key, deviation, imaging)
+        image = add_noise(observe(projection, Observation(pose=pose, ctf=ctf), imaging), key, deviation, imaging)
         return image, pose, ctf, present, angle
 
     return jax.vmap(one)(index)
@@ -303,26 +284,3 @@ def _in_order(render: Callable[[np.ndarray], Block], chunks: list[np.ndarray], t
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
-
-
-def _joined(parts: list[Block]) -> Block:
-    """Concatenate blocks along the particles."""
-    fields = jax.tree.map(lambda *leaves: np.concatenate(leaves), *map(_fields, parts))
-    return Block(*fields)
-
-
-def _fields(block: Block) -> tuple[Any, ...]:
-    return tuple(getattr(block, field.name) for field in dataclasses.fields(block))
-
-
-def collect(simulation: Simulation, threads: int = 1) -> Block:
-    """Render a whole set into memory, in the order of the particles; for sets that fit.
-
-    Parameters
-    ----------
-    simulation : what to render.
-    threads : chunks rendered at the same time.
-    """
-    block = _joined(list(simulation.blocks(simulation.noise_deviation(), threads=threads)))
-    order = np.argsort(block.index)
-    return Block(*jax.tree.map(lambda leaf: leaf[order], _fields(block)))

@@ -2,34 +2,11 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from libhetero.errors import ConfigurationError
-
-
-@dataclass(frozen=True)
-class StateConfig:
-    """How states are drawn. The core, body 0, is always present and never moves.
-
-    Parameters
-    ----------
-    probability : with which each other body is present, independently.
-    max_angle : radians; each other body turns by an angle uniform in ± this, independently.
-    """
-
-    probability: float = 1.0
-    max_angle: float = 0.0
-
-    def __post_init__(self) -> None:
-        if not 0.0 <= self.probability <= 1.0:
-            raise ConfigurationError(f"probability of a piece: expected 0 to 1, got {self.probability:g}; use 0.5.")
-        if not 0.0 <= self.max_angle <= math.pi:
-            raise ConfigurationError(f"largest angle: expected 0 to 180 degrees, got {math.degrees(self.max_angle):g}.")
+from libhetero.simulate.configuration import StateConfig
 
 
 def state_from(

@@ -16,8 +16,8 @@ import numpy as np
 import scipy.fft
 
 import libhetero.physics  # noqa: F401  (records become pytrees)
+from libhetero.files import flush_to_disk
 from libhetero.io import write_volume
-from libhetero.io.atomic import flush_to_disk
 from libhetero.io.pixel_statistics import PixelStatistics
 from libhetero.io.placed_stack import PlacedStack
 from libhetero.simulate.bodies import PreparedBodies

@@ -6,13 +6,15 @@ writing of the truth know nothing of where it came from. Piece 0 is the core.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from libhetero.errors import ConfigurationError
 from libhetero.io.atoms import Atoms
+from libhetero.records import Gaussians
 from libhetero.simulate.atoms import scattering_weights
 from libhetero.simulate.bodies import (
     Body,
@@ -50,6 +52,7 @@ class PointTable:
         return 2 * float(np.linalg.norm(self.position, axis=1).max())
 
 
+@runtime_checkable
 class Structure(Protocol):
     """A structure in pieces.
 
@@ -59,8 +62,15 @@ class Structure(Protocol):
     hinges : hinge (3,) in Å and axis (3,) of the pieces for which they are given.
     """
 
-    names: tuple[str, ...]
-    hinges: Hinges
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the pieces."""
+        ...
+
+    @property
+    def hinges(self) -> Hinges:
+        """Hinges of the pieces."""
+        ...
 
     def points(self) -> PointTable:
         """Return its atoms, or what stands for them."""
@@ -100,7 +110,7 @@ class BeadStructure:
         """Return the map (n, n, n) of one piece, or of the whole for None."""
         return map_of_gaussians(self._part(piece), n, pixel_size)
 
-    def _part(self, piece: int | None) -> object:
+    def _part(self, piece: int | None) -> Gaussians:
         gaussians = self.model.gaussians
         return gaussians if piece is None else gaussians.take(self.model.piece == piece)
 
@@ -196,7 +206,7 @@ class MapStructure:
         return resample_map(self._part(piece), self.pixel_size, n, pixel_size)
 
     def _part(self, piece: int | None) -> np.ndarray:
-        return sum(self.maps) if piece is None else self.maps[piece]
+        return functools.reduce(np.add, self.maps) if piece is None else self.maps[piece]
 
 
 def bodies_of_structure(structure: Structure, pixel_size: float, moving: bool) -> list[Body]:

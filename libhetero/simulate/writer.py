@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,8 +23,8 @@ import scipy.fft
 
 from libhetero.configuration import write_json
 from libhetero.errors import ConfigurationError, DataError
+from libhetero.files import require_space, writing_error
 from libhetero.io import write_volume
-from libhetero.io.atomic import writing_error
 from libhetero.io.pixel_statistics import PixelStatistics
 from libhetero.simulate.part import WHOLE, Part, open_part
 from libhetero.simulate.processes import Pool, workers
@@ -88,7 +87,8 @@ def write_simulation(
         (empty / "truth").mkdir()
         stack = stack_of(empty, simulation)
         maps = 4 * stack.n**3 * simulation.structures
-        _check_space(empty, stack.size + (maps if simulation.kind == "mixture" else 0))
+        needed = stack.size + (maps if simulation.kind == "mixture" else 0)
+        require_space(folder.parent, needed, "stack and maps", "free some, or choose another folder")
         stack.create()
 
     def show(what: str, done: int, total: int) -> None:
@@ -130,15 +130,6 @@ def _is_last(part: Part, blocks: int) -> bool:
         *part.share,
     )
     return False
-
-
-def _check_space(folder: Path, size: int) -> None:
-    free = shutil.disk_usage(folder).free
-    if size > free:
-        raise DataError(
-            f"no space left on {folder.parents[1]}: stack and maps take {size / 1e6:.1f} MB, "
-            f"{free / 1e6:.1f} MB are free; free some, or choose another folder."
-        )
 
 
 @contextlib.contextmanager

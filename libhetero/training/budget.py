@@ -22,9 +22,11 @@ import numpy as np
 
 from libhetero.errors import ConfigurationError
 from libhetero.records import Batch
+from libhetero.telling import byte_size
 from libhetero.training import sharding
+from libhetero.training.configuration import TrainingConfig
 from libhetero.training.flops import product_flops
-from libhetero.training.optimiser import Loss, TrainingConfig, build_optimiser, start_state, training_step
+from libhetero.training.optimiser import Loss, build_optimiser, start_state, training_step
 
 BATCHES = 4  # in use, and read ahead
 USABLE = 0.9  # of a device's memory; the rest goes to what an allocator cannot use
@@ -74,7 +76,7 @@ def step_cost(loss: Loss, params: Any, particle: Batch, config: TrainingConfig, 
         lambda leaf: jax.ShapeDtypeStruct((share, *np.shape(leaf)[1:]), np.asarray(leaf).dtype), particle
     )
     compiled = sharding.compile_step(training_step(loss, optimiser, config), mesh).lower(state, batch).compile()
-    memory = compiled.memory_analysis()
+    memory: Any = compiled.memory_analysis()
 
     def gradient(params: Any, batch: Batch) -> Any:
         return jax.grad(lambda params: loss(params, batch, jax.random.key(0))[0])(params)
@@ -110,7 +112,7 @@ def largest_share(needed: Callable[[int], int], limit: int, most: int) -> int:
     one = needed(1)
     if one > limit:
         raise ConfigurationError(
-            f"one particle a device needs {one / 2**30:.3g} GiB; expected at most the {limit / 2**30:.3g} GiB "
+            f"one particle a device needs {byte_size(one)}; expected at most the {byte_size(limit)} "
             "there are. Use a smaller --box or --preset small."
         )
     probe = min(most, GRANULE)

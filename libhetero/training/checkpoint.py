@@ -24,14 +24,15 @@ import orbax.checkpoint as ocp
 from jax.sharding import Mesh, SingleDeviceSharding
 
 from libhetero.errors import DataError
-from libhetero.training.disk import first_line, named_disk_errors, require_space
-from libhetero.training.optimiser import Kept, TrainingConfig, TrainingState
+from libhetero.files import first_line, require_space, writing
+from libhetero.training.configuration import TrainingConfig
+from libhetero.training.log import GO_ON
+from libhetero.training.optimiser import Kept, TrainingState
 from libhetero.training.sharding import is_writer, place_replicated, replicated, wait_for_all
 
 LOGGER = logging.getLogger(__name__)
 FORMAT_VERSION = 2
 READABLE = (1, 2)
-WHAT = "a checkpoint"
 PAGE = 2**12  # bytes
 ROOM = 2**20  # bytes, for metadata and for what others write meanwhile
 
@@ -62,7 +63,7 @@ class CheckpointFolder:
         if self._manager is None:
             return
         try:
-            with named_disk_errors(self.folder, WHAT):
+            with writing(self.folder, GO_ON):
                 self._manager.close()
         except DataError as failure:
             if error is None:
@@ -82,17 +83,17 @@ class CheckpointFolder:
     def save(self, state: TrainingState) -> None:
         """Write a checkpoint of `state` in the background."""
         step = int(state.step)
-        with named_disk_errors(self.folder, WHAT):
+        with writing(self.folder, GO_ON):
             self.folder.mkdir(parents=True, exist_ok=True)
             if self._open().latest_step() != step:
                 self._open().wait_until_finished()  # so that what is free now stays free
-                require_space(self.folder, _space(state), WHAT)
+                require_space(self.folder, _space(state), "a checkpoint", GO_ON)
                 self._open().save(step, args=ocp.args.Composite(**_items(state, step)))
 
     def wait(self) -> None:
         """Return once every checkpoint is complete."""
         if self._manager is not None:
-            with named_disk_errors(self.folder, WHAT):
+            with writing(self.folder, GO_ON):
                 self._manager.wait_until_finished()
 
     def restore(self, like: TrainingState, mesh: Mesh) -> TrainingState:
@@ -107,7 +108,7 @@ class CheckpointFolder:
         state = self._from_last(lambda step: self._restore(step, like, mesh))
         damaged = [step for step in self._open().all_steps() if step > int(state.step)]
         for step in damaged if is_writer() else ():
-            with named_disk_errors(self.folder, WHAT):
+            with writing(self.folder, GO_ON):
                 (self.folder / str(step)).rename(self._aside(step))
         if damaged:
             wait_for_all(f"damaged checkpoints set aside at {damaged}")
@@ -169,9 +170,7 @@ class CheckpointFolder:
 
     def _from_last(self, read: Callable[[int], Found]) -> Found:
         """Return read(step) of the last checkpoint that can be read; the first error if there is none."""
-        if self.latest() is None:
-            raise DataError(f"{self.folder}: holds no complete checkpoint; train the run first.")
-        first = None
+        first: DataError | None = None
         for step in sorted(self._open().all_steps(), reverse=True):
             if first is not None:
                 LOGGER.warning("%s", first)
@@ -180,7 +179,7 @@ class CheckpointFolder:
                 return read(step)
             except _UnreadableError as error:
                 first = first or error
-        raise first
+        raise first or DataError(f"{self.folder}: holds no complete checkpoint; train the run first.")
 
     def _version(self, step: int) -> int:
         """Return the format version of a checkpoint.
@@ -197,7 +196,7 @@ class CheckpointFolder:
             )
         return version
 
-    def _read(self, step: int, templates: dict[str, Any]) -> dict[str, Any]:
+    def _read(self, step: int, templates: dict[str, Any]) -> ocp.args.Composite:
         arguments = {name: ocp.args.StandardRestore(tree) for name, tree in templates.items()}
         arguments["about"] = ocp.args.JsonRestore()
         try:

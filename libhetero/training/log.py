@@ -7,16 +7,14 @@ fullest device of process 0 where devices tell (GPU, TPU), of that process elsew
 The first line after a start has `first_step_seconds`, from the start of training, which compiles the
 step, to the end of the first one. A line is added by one write, so that a killed run leaves whole
 lines and at most one that is cut, which the reader leaves out. A resumed run continues the file at
-its step. People see at most one line in two seconds.
+its step. People see at most one line in five seconds.
 """
 
 from __future__ import annotations
 
 import errno
 import json
-import logging
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,13 +22,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from tqdm import tqdm
-
-from libhetero.training.disk import named_disk_errors
+from libhetero.files import replacing, writing
+from libhetero.telling import pace
+from libhetero.telling.progress import Progress
 from libhetero.training.memory import peak_memory
 
-LOGGER = logging.getLogger(__name__)
-SECONDS_BETWEEN_LINES = 2.0
+GO_ON = "free some and go on with --resume"
 
 
 class RunLog:
@@ -59,14 +56,10 @@ class RunLog:
         self._first_step: float | None = None  # seconds, until they are written
         self._clock: float | None = None
         self._steps = self._particles = 0
-        self._bar: tqdm | None = None
-        self._shown = -SECONDS_BETWEEN_LINES
+        self._shown: Progress | None = None
         if self._path is not None:
             _keep_lines(self._path, start)
-            if sys.stderr.isatty():
-                # tqdm's own time left would count compilation and figures
-                layout = "{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}{postfix}"
-                self._bar = tqdm(total=total, initial=start, bar_format=layout, dynamic_ncols=True)
+            self._shown = Progress("step", total, start=start, lasting=True)
 
     def __enter__(self) -> RunLog:
         return self
@@ -74,8 +67,8 @@ class RunLog:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._bar is not None:
-            self._bar.close()
+        if self._shown is not None:
+            self._shown.__exit__(kind, error, trace)
 
     def start_clock(self) -> None:
         """Measure rates from here: after the first step, which compiles, and after each report.
@@ -83,10 +76,9 @@ class RunLog:
         The first call ends the first step, and says how long that took.
         """
         now = time.monotonic()
-        if self._clock is None and self._path is not None:
+        if self._clock is None and self._shown is not None:
             self._first_step = round(now - self._began, 3)
-            with tqdm.external_write_mode():
-                LOGGER.info("first step after %.1f s", self._first_step)
+            self._shown.say(f"first step after {self._first_step:.1f} s")
         self._clock, self._steps, self._particles = now, 0, 0
 
     @contextmanager
@@ -115,7 +107,7 @@ class RunLog:
             line["particles_per_second"] = round(self._particles / seconds, 2)
             line["seconds_left"] = round((self._total - step) * seconds / self._steps, 1)
         self.start_clock()
-        if self._path is None:
+        if self._path is None or self._shown is None:
             return
         line["memory_bytes"] = peak_memory()
         if self._first_step is not None:
@@ -123,33 +115,18 @@ class RunLog:
         _append_line(self._path, line)
         if self._listener is not None:
             self._listener(line)
-        self._show(step, line)
+        note = f"epoch {line['epoch']:.2f}, loss {line['loss']:.5g}"
+        if "seconds_left" in line:
+            note += f", {pace(line['particles_per_second'], 'particles', line['seconds_left'])}"
+        self._shown.show(step, note)
 
     def go_back(self, step: int) -> None:
         """Drop the lines after `step`: training goes on from there."""
         if self._path is not None:
             _keep_lines(self._path, step)
-        if self._bar is not None:
-            self._bar.update(step - self._bar.n)
+        if self._shown is not None:
+            self._shown.restart(step)
         self.start_clock()
-
-    def _show(self, step: int, line: dict[str, Any]) -> None:
-        rate, left = line.get("particles_per_second"), line.get("seconds_left")
-        if self._bar is not None:
-            self._bar.update(step - self._bar.n)
-            text = f"epoch {line['epoch']:.2f}, loss {line['loss']:.5g}"
-            if rate is not None:
-                text += f", {rate:.0f} particles/s, {_duration(left)} left"
-            self._bar.set_postfix_str(text)
-            return
-        now = time.monotonic()
-        if now - self._shown < SECONDS_BETWEEN_LINES and step < self._total:
-            return
-        self._shown = now
-        text = f"step {step}/{self._total}  epoch {line['epoch']:.2f}  loss {line['loss']:.5g}"
-        if rate is not None:
-            text += f"  {rate:.0f} particles/s  {_duration(left)} left"
-        LOGGER.info(text)
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
@@ -166,7 +143,7 @@ def read_log(path: Path) -> list[dict[str, Any]]:
 def _append_line(path: Path, line: dict[str, Any]) -> None:
     """Add one line by one write, which a killed process has done or not."""
     data = (json.dumps(line) + "\n").encode()
-    with named_disk_errors(path, "the log"), path.open("ab", buffering=0) as file:
+    with writing(path, GO_ON), path.open("ab", buffering=0) as file:
         if file.write(data) != len(data):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -176,17 +153,7 @@ def _keep_lines(path: Path, last_step: int) -> None:
     kept = []
     if path.exists() and last_step > 0:
         kept = [line for line in read_log(path) if line["step"] <= last_step]
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with named_disk_errors(path, "the log"):
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+    with writing(path, GO_ON):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as beside:
             beside.write_text("".join(json.dumps(line) + "\n" for line in kept))
-            os.replace(beside, path)
-        finally:
-            beside.unlink(missing_ok=True)
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -6,7 +6,7 @@ strongest:
 
     W ← W - r √(max(1, fan_out / fan_in)) U Vᵀ,     U S Vᵀ = 0.95 M + G,     r = `RATE` × the learning rate
 
-A hypernetwork's gradient is nearly of rank 1 (measured in docs/benchmarks.md): what all images have in common
+A hypernetwork's gradient is nearly of rank 1 (measured in docs/history.md): what all images have in common
 is far above what tells them apart, and Adam, which bounds entries and not directions, follows the former.
 
 References
@@ -28,20 +28,15 @@ LEAST_SIDE = 8  # a matrix with a shorter side is left to Adam
 MATRICES = {"kernel": (-2, -1), "base": (-1, -2)}  # names of weights, with their axes in and out
 
 
-def muon(schedule: optax.Schedule, weight_decay: float = 0.0) -> optax.GradientTransformation:
+def muon(schedule: optax.Schedule) -> optax.GradientTransformation:
     """Return Muon for matrices and Adam for the rest.
 
     Parameters
     ----------
     schedule : Adam's learning rate by step; matrices move by `RATE` times that.
-    weight_decay : decoupled; 0 for none.
     """
     return optax.contrib.muon(
-        lambda step: RATE * schedule(step),
-        weight_decay=weight_decay,
-        adam_weight_decay=weight_decay,
-        adam_learning_rate=schedule,
-        muon_weight_dimension_numbers=matrices,
+        lambda step: RATE * schedule(step), adam_learning_rate=schedule, muon_weight_dimension_numbers=matrices
     )
 
 

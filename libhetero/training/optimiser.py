@@ -23,79 +23,22 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
+from jaxtyping import Float, Int
 
-from libhetero.errors import ConfigurationError
+from libhetero.physics.arrays import AnyArray
+from libhetero.physics.pytrees import register_record
 from libhetero.records import Batch
 from libhetero.training.accumulation import mean_over_parts
+from libhetero.training.configuration import TrainingConfig
 from libhetero.training.muon import muon
 
-SCHEDULES = ("cosine", "constant")
-OPTIMISERS = ("adam", "muon")
 WARMUP_START = 0.1
 COSINE_END = 0.01
 
 Loss = Callable[..., tuple[jax.Array, dict[str, jax.Array]]]  # (params, batch, key, training=True)
 
 
-@dataclass(frozen=True)
-class TrainingConfig:
-    """How a model is trained.
-
-    Parameters
-    ----------
-    epochs : passes over the particles.
-    batch_size : particles a step, over all devices.
-    accumulate : parts in which a batch is worked through, for less memory (`accumulation`).
-    optimiser : "adam", or "muon" for matrices and Adam for the rest (`muon`).
-    learning_rate : highest value, reached after the warm-up.
-    warmup_epochs : may be a fraction; at most half of the run is used.
-    schedule : after the warm-up, "cosine" (to 1 %) or "constant".
-    gradient_clip : largest global norm of the gradient; 0 for none.
-    weight_decay : decoupled (AdamW); 0 for none.
-    ema_decay : of the running average of the parameters; 0 for none.
-    seed : of the initial parameters, the order of the particles and every random draw.
-    checkpoint_every : epochs between checkpoints; 0 for the first end of an epoch a minute after
-        the last one. There is always one at the end.
-    keep : checkpoints kept, the last ones.
-    report_every : steps between lines of the log; 0 for ten lines an epoch.
-    test_fraction : of the particles, held out to tell when to stop (`held_out`); 0 for none.
-    """
-
-    epochs: int = 20
-    batch_size: int = 64
-    accumulate: int = 1
-    optimiser: str = "adam"
-    learning_rate: float = 1e-4
-    warmup_epochs: float = 1.0
-    schedule: str = "cosine"
-    gradient_clip: float = 1.0
-    weight_decay: float = 0.0
-    ema_decay: float = 0.999
-    seed: int = 0
-    checkpoint_every: int = 0
-    keep: int = 2
-    report_every: int = 0
-    test_fraction: float = 0.0
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "accumulate", "keep"):
-            if getattr(self, name) < 1:
-                raise ConfigurationError(f"{name} is {getattr(self, name)}; expected at least 1.")
-        for name in ("warmup_epochs", "gradient_clip", "weight_decay", "seed", "report_every", "checkpoint_every"):
-            if getattr(self, name) < 0:
-                raise ConfigurationError(f"{name} is {getattr(self, name)}; expected 0 or more.")
-        if not 0 < self.learning_rate < 1:
-            raise ConfigurationError(f"learning_rate is {self.learning_rate}; expected a number between 0 and 1.")
-        for name in ("ema_decay", "test_fraction"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ConfigurationError(f"{name} is {getattr(self, name)}; expected at least 0 and less than 1.")
-        for name, choices in (("schedule", SCHEDULES), ("optimiser", OPTIMISERS)):
-            value = getattr(self, name)
-            if value not in choices:
-                raise ConfigurationError(f"{name} is {value!r}; expected one of {', '.join(choices)}.")
-
-
-@jax.tree_util.register_dataclass
+@register_record
 @dataclass(frozen=True)
 class Kept:
     """The best parameters so far by the loss of the held-out particles.
@@ -107,12 +50,12 @@ class Kept:
     params : the model's parameters.
     """
 
-    loss: Any
-    epoch: Any
+    loss: Float[AnyArray, ""]
+    epoch: Int[AnyArray, ""]
     params: Any
 
 
-@jax.tree_util.register_dataclass
+@register_record
 @dataclass(frozen=True)
 class TrainingState:
     """Everything that a step changes.
@@ -128,17 +71,23 @@ class TrainingState:
     kept : the best so far; None where no particles are held out.
     """
 
-    step: Any
+    step: Int[AnyArray, ""]
     params: Any
     optimiser: Any
     average: Any
-    rate_scale: Any
-    skipped: Any
+    rate_scale: Float[AnyArray, ""]
+    skipped: Int[AnyArray, ""]
     kept: Kept | None = None
 
     def current(self) -> Any:
         """Return the parameters as they are now: their running average where there is one."""
         return self.params if self.average is None else self.average
+
+    def held(self) -> Kept:
+        """Return the best so far of a run that holds particles out."""
+        if self.kept is None:
+            raise AssertionError("no particles are held out, so nothing is kept")
+        return self.kept
 
     def best(self) -> Any:
         """Return the parameters to use: those kept, else the current ones."""
@@ -151,22 +100,18 @@ def learning_rate_schedule(config: TrainingConfig, per_epoch: int) -> optax.Sche
     """Return the learning rate as a function of the step."""
     total = config.epochs * per_epoch
     warmup = min(round(config.warmup_epochs * per_epoch), total // 2)
-    rise = optax.linear_schedule(WARMUP_START * config.learning_rate, config.learning_rate, max(warmup, 1))
+    start, peak = WARMUP_START * config.learning_rate, config.learning_rate
     if config.schedule == "cosine":
-        after = optax.cosine_decay_schedule(config.learning_rate, max(total - warmup, 1), alpha=COSINE_END)
-    else:
-        after = optax.constant_schedule(config.learning_rate)
-    return optax.join_schedules([rise, after], [warmup]) if warmup else after
+        return optax.warmup_cosine_decay_schedule(start, peak, warmup, total, COSINE_END * peak)
+    return optax.warmup_constant_schedule(start if warmup else peak, peak, warmup)
 
 
 def build_optimiser(config: TrainingConfig, per_epoch: int) -> optax.GradientTransformation:
-    """Return clipping followed by Adam, AdamW or Muon on the schedule of `config`."""
+    """Return clipping followed by Adam or Muon on the schedule of `config`."""
     schedule = learning_rate_schedule(config, per_epoch)
     clip = [optax.clip_by_global_norm(config.gradient_clip)] if config.gradient_clip else []
     if config.optimiser == "muon":
-        return optax.chain(*clip, muon(schedule, config.weight_decay))
-    if config.weight_decay:
-        return optax.chain(*clip, optax.adamw(schedule, weight_decay=config.weight_decay))
+        return optax.chain(*clip, muon(schedule))
     return optax.chain(*clip, optax.adam(schedule))
 
 
@@ -231,6 +176,6 @@ def training_step(
     return step
 
 
-def _averaged(average: Any, params: Any, step: jax.Array, decay: float) -> Any:
+def _averaged(average: Any, params: Any, step: AnyArray, decay: float) -> Any:
     kept = jnp.minimum(decay, (1.0 + step) / (10.0 + step))
     return jax.tree.map(lambda old, new: kept * old + (1 - kept) * new, average, params)

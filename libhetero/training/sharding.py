@@ -10,6 +10,7 @@ the batch axis, add a row to it or transform its images by an FFT: each gathers 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -41,7 +42,8 @@ def is_writer() -> bool:
 def wait_for_all(place: str) -> None:
     """Return once every process has come to `place`, a name used once."""
     if jax.process_count() > 1:  # not on the devices, whose collectives give up after some minutes
-        global_state.client.wait_at_barrier(place, PATIENCE)
+        client: Any = global_state.client  # one there is, of several processes
+        client.wait_at_barrier(place, PATIENCE)
 
 
 def data_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
@@ -57,6 +59,11 @@ def replicated(mesh: Mesh) -> NamedSharding:
 def over_batch(mesh: Mesh) -> NamedSharding:
     """Return the sharding of arrays cut along their leading axis."""
     return NamedSharding(mesh, PartitionSpec(AXIS))
+
+
+def seen_by_writer(path: Path) -> bool:
+    """Return whether process 0 sees the file: it may have made it since, or another one may not see it yet."""
+    return said_by_writer(lambda: str(path.exists())) == "True"
 
 
 def padded_size(batch_size: int, mesh: Mesh, parts: int = 1) -> int:
@@ -92,7 +99,7 @@ def on_first_device(tree: Any) -> Any:
     return jax.tree.map(lambda array: array.addressable_data(0), tree)
 
 
-def compile_step(step: Callable, mesh: Mesh) -> Callable:
+def compile_step(step: Callable, mesh: Mesh) -> jax.stages.Wrapped:
     """Compile step(state, batch) -> (state, metrics) for the mesh; the old state is given up."""
     whole, cut = replicated(mesh), over_batch(mesh)
     return jax.jit(step, in_shardings=(whole, cut), out_shardings=(whole, whole), donate_argnums=0)

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from libhetero.configuration import from_dict
+from libhetero.configuration import from_dict, to_dict
 from libhetero.io import Atoms
 from libhetero.models.hype.config import HypeConfig
 from libhetero.pipelines.run.configuration import new_config
@@ -62,9 +62,19 @@ def test_a_tiny_run(
     assert "another training_seconds (0.5); expected 3" in capsys.readouterr().err
 
 
+def models_made(monkeypatch: pytest.MonkeyPatch) -> list[dict]:
+    """Return the list that the models' configurations will be in, one for each run that begins."""
+    made = []
+    begin = lambda config, **_: made.append(to_dict(new_config(config).model))  # noqa: E731
+    monkeypatch.setattr("libhetero.pipelines.refine.run", begin)
+    return made
+
+
 def test_rows_are_models_of_their_own(load: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     made = []
-    monkeypatch.setattr("libhetero.pipelines.refine.run", lambda config, **_: made.append(new_config(config).model))
+    monkeypatch.setattr(
+        "libhetero.pipelines.refine.run", lambda config, **_: made.append(to_dict(new_config(config).model))
+    )
     mixture = load("mixture")
     for profile in mixture.PROFILES.values():
         made.clear()
@@ -81,7 +91,9 @@ def test_rows_are_models_of_their_own(load: Callable, monkeypatch: pytest.Monkey
 
 def test_every_row_cuts_what_its_encoder_sees(load: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     made = []
-    monkeypatch.setattr("libhetero.pipelines.refine.run", lambda config, **_: made.append(new_config(config).model))
+    monkeypatch.setattr(
+        "libhetero.pipelines.refine.run", lambda config, **_: made.append(to_dict(new_config(config).model))
+    )
     mixture = load("mixture")
     for profile in mixture.PROFILES.values():
         for row in mixture.ROWS:

@@ -71,12 +71,12 @@ DEVICE = type("JaxRuntimeError", (RuntimeError,), {})("RESOURCE_EXHAUSTED: 9 GiB
     ("error", "line"),
     [
         (DataError("a.mrcs: truncated.\nGet it again."), "a.mrcs: truncated. Get it again."),
-        (ENOSPC, "out/particles.mrcs: no space left on the device. Free some space, or write elsewhere."),
-        (OSError(errno.ENOSPC, "full"), "no space left on the device. Free some space, or write elsewhere."),
-        (DENIED, "/data/out: permission denied. Change its permissions, or choose another place."),
+        (ENOSPC, "out/particles.mrcs: no space left on the disk; free some and run again, or write elsewhere."),
+        (OSError(errno.ENOSPC, "full"), "no space left on the disk; free some and run again, or write elsewhere."),
+        (DENIED, "/data/out: permission denied; change its permissions, or choose another place."),
         (
             FileNotFoundError(errno.ENOENT, "gone", "x.star"),
-            "x.star: no such file or folder. Check the name, and the folder the program runs in.",
+            "x.star: no such file or folder; check the name, and the folder the program runs in.",
         ),
         (OSError(errno.EIO, "Input/output error", b"x.star"), "x.star: Input/output error."),
         (OSError("Unable to open file"), "Unable to open file."),

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from libhetero.errors import DataError
-from libhetero.io import ImageReader, MrcsWriter, atomic, read_particles, read_volume, write_volume
+from libhetero.files import atomic
+from libhetero.io import ImageReader, MrcsWriter, read_particles, read_volume, write_volume
 from tests.reference.shared_data import shared_file
 
 # mrcfile 1.5.4 on NumPy 2.5, when it changes byte order or validates.

@@ -53,7 +53,7 @@ def main(folder: Path, fault: str) -> None:
     if fault in KINDS:
         loop.CheckpointFolder = KINDS[fault]
     if fault == "full_unnoticed":
-        checkpoint.require_space = lambda folder, needed, what: None
+        checkpoint.require_space = lambda *arguments: None
     try:
         train(model, params, feed, CONFIG, folder)
     except DataError as error:

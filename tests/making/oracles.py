@@ -12,7 +12,10 @@ import numpy as np
 
 from libhetero.io import write_latent
 from libhetero.metrics.amplitude import closest_atoms
-from libhetero.pipelines.run.folder import DataConfig, Run, RunConfig, load_particles
+from libhetero.pipelines.run.configuration import RunConfig
+from libhetero.pipelines.run.data import DataConfig
+from libhetero.pipelines.run.folder import Run
+from libhetero.pipelines.run.particles import load_particles
 from libhetero.pipelines.scoring.gaussians import true_displacement
 from libhetero.pipelines.scoring.truth import Truth, open_truth
 from libhetero.pipelines.simulate import SimulateConfig

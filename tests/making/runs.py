@@ -10,7 +10,8 @@ import numpy as np
 
 from libhetero.io import write_latent
 from libhetero.physics.gaussians import gaussians_to_volume
-from libhetero.pipelines.run.folder import DataConfig, Run
+from libhetero.pipelines.run.data import DataConfig
+from libhetero.pipelines.run.folder import Run
 from libhetero.records import Gaussians
 from tests.making.feeds import make_feed
 from tests.making.mixtures import gaussians

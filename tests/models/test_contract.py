@@ -16,11 +16,15 @@ import numpy as np
 import pytest
 
 from libhetero import models
-from libhetero.configuration import to_dict
+from libhetero.configuration import from_dict, to_dict
 from libhetero.errors import ConfigurationError
-from libhetero.models.family import ModelFamily
+from libhetero.models.families import FAMILIES, family_named
+from libhetero.models.family import MixtureFamily, ModelFamily
+from libhetero.models.hype.config import HypeConfig
+from libhetero.models.options import PRESETS
 from libhetero.physics.fourier import fourier_image
 from libhetero.records import Batch, Pose
+from libhetero.training.configuration import TrainingConfig
 from tests.making.images import BOX, COUNT, PIXEL, particles
 from tests.making.models import CONFIGS, make_model, random_params
 
@@ -157,7 +161,7 @@ def test_a_saved_model_gives_the_same(case):
     np.savez(file, **case.model.arrays())
     file.seek(0)
     with np.load(file, allow_pickle=False) as arrays:
-        config = json.loads(json.dumps(to_dict(case.model.config)))
+        config = from_dict(type(case.model.config), json.loads(json.dumps(to_dict(case.model.config))))
         again = models.build(case.model.family, config, dict(arrays))
     assert again.config == case.model.config
     both = again.arrays().items()
@@ -172,7 +176,7 @@ def test_a_saved_model_gives_the_same(case):
 
 def test_upright_render_is_the_projection_of_the_volume(case):
     one = case.first()
-    plane = np.asarray(case.render(one, Pose(jnp.eye(3), jnp.zeros(2))))
+    plane = np.asarray(case.render(one, Pose(rotation=jnp.eye(3), shift=jnp.zeros(2))))
     volume = np.asarray(case.volume(one), np.float64)
     projected = np.array(fourier_image(volume.sum(axis=0).astype(np.float32)))
     inside = inside_nyquist()
@@ -191,7 +195,7 @@ def test_render_is_a_slice_of_the_volume_at_every_quarter_turn(case):
     for rotation in rotations_of_the_cube()[::3]:
         x, y, z = (kx * rotation[0, axis] + ky * rotation[1, axis] for axis in range(3))
         expected = transform[z % BOX, y % BOX, x % BOX]
-        plane = np.asarray(case.render(one, Pose(jnp.asarray(rotation, jnp.float32), jnp.zeros(2))))
+        plane = np.asarray(case.render(one, Pose(rotation=jnp.asarray(rotation, jnp.float32), shift=jnp.zeros(2))))
         scale = np.abs(expected[inside]).max()
         np.testing.assert_allclose(plane[inside], expected[inside], atol=2e-3 * scale)
 
@@ -199,19 +203,48 @@ def test_render_is_a_slice_of_the_volume_at_every_quarter_turn(case):
 def test_render_moves_with_the_shift(case):
     one = case.first()
     rotation = jnp.asarray(case.batch.pose.rotation[0])
-    centred = case.render(one, Pose(rotation, jnp.zeros(2)))
-    moved = case.render(one, Pose(rotation, jnp.asarray([2 * PIXEL, -PIXEL])))
+    centred = case.render(one, Pose(rotation=rotation, shift=jnp.zeros(2)))
+    moved = case.render(one, Pose(rotation=rotation, shift=jnp.asarray([2 * PIXEL, -PIXEL])))
     inside = inside_nyquist()
     back = np.fft.rfft2(np.roll(np.fft.irfft2(moved * inside, (BOX, BOX)), (1, -2), axis=(0, 1)))
     centred = np.fft.rfft2(np.fft.irfft2(centred * inside, (BOX, BOX)))
     np.testing.assert_allclose(back, centred, atol=1e-3 * np.abs(centred).max())
 
 
+def test_a_model_follows_the_protocols_that_its_family_says(case):
+    assert isinstance(case.model, ModelFamily)
+    assert isinstance(case.model, MixtureFamily) == family_named(case.model.family).mixtures
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+def test_the_table_of_families_is_complete(family):
+    assert family_named(family.name) is family
+    assert family.model().family == family.name
+    assert family.name in {name for name, _ in CONFIGS.values()}, "tiny_models lacks this family"
+    for preset in PRESETS:
+        config = family.config.preset(preset)
+        assert from_dict(family.config, to_dict(config)) == config.settled(config) == config
+        assert config.sample_size(64, 256) >= 256
+        TrainingConfig(**family.training_defaults(preset))
+    with pytest.raises(ConfigurationError, match="unknown preset 'huge'; expected small, default or paper"):
+        family.config.preset("huge")
+    assert set(family.preset_training) <= set(PRESETS)
+    names = {field.name for field in dataclasses.fields(family.config)}
+    assert family.chosen_by is None or family.chosen_by in names
+
+
+def test_one_family_is_taken_without_a_word_and_the_others_by_options_of_their_own():
+    first, *others = FAMILIES
+    assert first.chosen_by is None and not first.flags
+    assert all(family.chosen_by and family.flags for family in others)
+    assert len({family.name for family in FAMILIES}) == len(FAMILIES)
+
+
 def test_unknown_family_and_unknown_key():
     with pytest.raises(ConfigurationError, match="unknown model family 'vae'; expected hype or gmm"):
         models.build("vae", {}, {})
     with pytest.raises(ConfigurationError, match="unknown key depht"):
-        models.build("hype", {"depht": 2}, {})
+        from_dict(HypeConfig, {"depht": 2})
     with pytest.raises(ConfigurationError, match="starting mixture; expected --model FILE"):
         models.create("gmm", CONFIGS["gmm+mlp"][1], box_size=BOX, pixel_size=PIXEL, sample=None)
 

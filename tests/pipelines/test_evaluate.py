@@ -15,7 +15,7 @@ from tests.making.runs import BOX, PIXEL, field_run, gaussian_run
 @pytest.fixture
 def gaussians(tmp_path, monkeypatch):
     run, piece, states = gaussian_run(tmp_path, count=60)
-    monkeypatch.setattr(evaluate, "open_run", lambda folder: run)
+    monkeypatch.setattr("libhetero.pipelines.run.folder.open_run", lambda folder: run)
     return run, piece, states
 
 
@@ -67,7 +67,7 @@ def test_latent_points_of_gaussians_are_decoded_as_they_are(tmp_path, gaussians)
 
 def test_reduced_latents_are_taken_back(tmp_path, monkeypatch):
     run = field_run(tmp_path)
-    monkeypatch.setattr(evaluate, "open_run", lambda folder: run)
+    monkeypatch.setattr("libhetero.pipelines.run.folder.open_run", lambda folder: run)
     config = EvaluateConfig(str(tmp_path), particles=(3, 20), batch_size=16)
     direct = [read_volume(path)[0] for path in evaluate.run(config).volumes]
     evaluate.run(EvaluateConfig(str(tmp_path), all_classes=2))
@@ -110,7 +110,7 @@ def test_a_class_may_be_shown_by_its_medoid(tmp_path, gaussians):
 @pytest.mark.parametrize(("route", "count"), [("direct", 7), ("graph", None)])
 def test_a_path_leads_from_particle_to_particle(tmp_path, monkeypatch, route, count):
     run = field_run(tmp_path)
-    monkeypatch.setattr(evaluate, "open_run", lambda folder: run)
+    monkeypatch.setattr("libhetero.pipelines.run.folder.open_run", lambda folder: run)
     config = EvaluateConfig(str(tmp_path), path=(3, 30, 12), steps=3, route=route, batch_size=16)
     volumes = [read_volume(path)[0] for path in evaluate.run(config).volumes]
     assert len(volumes) == count or count is None and 3 <= len(volumes) <= 7
@@ -205,23 +205,23 @@ def test_mistakes_are_told_in_one_line(tmp_path, gaussians):
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    ("wrong", "message"),
     [
-        {},
-        {"particles": (1,), "all_classes": 2},
-        {"particles": (1,), "lowpass": 0.0},
-        {"particles": (1,), "format": "spi"},
-        {"path": (3,)},
-        {"path": (3, 4), "route": "rail"},
-        {"grid": 1},
-        {"particles": (1,), "steps": 3},
-        {"grid": 3, "centre": "mean"},
-        {"particles": (1,), "crop": 7},
-        {"path": (1, 2), "over": "pc"},
+        ({}, "expected one of --particles, --classes, --latent, --all_classes, --path, --grid"),
+        ({"particles": (1,), "all_classes": 2}, "--particles and --all_classes exclude each other"),
+        ({"particles": (1,), "lowpass": 0.0}, "--lowpass: expected more than 0"),
+        ({"particles": (1,), "format": "spi"}, "--format: expected mrc or hdf"),
+        ({"path": (3,)}, "--path: expected two or more particles, such as 5,120; got 3"),
+        ({"path": (3, 4), "route": "rail"}, "--route: expected graph or direct"),
+        ({"grid": 1}, "--grid: expected 2 or more; got 1"),
+        ({"particles": (1,), "steps": 3}, "--steps goes with --path"),
+        ({"grid": 3, "centre": "mean"}, "--centre goes with --classes or --all_classes"),
+        ({"particles": (1,), "crop": 7}, "--crop: expected an even number, 2 or more; got 7"),
+        ({"path": (1, 2), "over": "pc"}, "--over goes with --grid"),
     ],
 )
-def test_configuration_is_checked(wrong):
-    with pytest.raises(ConfigurationError):
+def test_configuration_is_checked(wrong, message):
+    with pytest.raises(ConfigurationError, match=f"^{message}"):
         EvaluateConfig("hype_00", **wrong)
 
 

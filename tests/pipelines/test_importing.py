@@ -88,7 +88,7 @@ def test_tables_of_cryodrgn(program):
     [
         (["absent.star"], "absent.star: no such file"),
         (["poses.pkl"], "give the stack"),
-        (["stack.mrcs", "--apix", "0"], "pixel size 0 Å"),
+        (["stack.mrcs", "--apix", "0"], "--apix: expected 0.01 to 1000; got 0."),
         (["stack.mrcs", "--output", "stack.mrcs"], "expected a name ending in"),
         (["list.lst"], "this is the input itself"),
         (["odd.mrcs"], "the box is 15 pixels, odd"),

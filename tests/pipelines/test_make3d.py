@@ -10,7 +10,6 @@ import pytest
 
 from libhetero.io import MrcsWriter, read_volume, write_particles
 from libhetero.physics.gaussians import gaussians_to_volume
-from libhetero.pipelines import make3d_classes
 from libhetero.pipelines.decoding.class_files import write_classes
 from tests.making.images import BOX, PIXEL, clean_images
 from tests.making.mixtures import mixture
@@ -147,7 +146,7 @@ def test_a_run_is_compared_with_its_data(program, tmp_path, monkeypatch):
     for name, labels, centre in (("true", truth.labels, "mean"), ("wrong", wrong, "medoid")):
         trained = volume_run(tmp_path / name, truth, labels)
         (tmp_path / name / "config.json").touch()
-        monkeypatch.setattr(make3d_classes, "open_run", lambda folder, trained=trained: trained)
+        monkeypatch.setattr("libhetero.pipelines.run.folder.open_run", lambda folder, trained=trained: trained)
         code, out, _ = program(name, f"maps_{name}", "--classes", "classes.txt", "--centre", centre)
         assert code == 0 and "network's volume and the map to" in out
         table = np.loadtxt(f"maps_{name}/class_01_fsc.txt")

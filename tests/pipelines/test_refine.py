@@ -100,7 +100,7 @@ def test_everything_is_written(trained) -> None:
     assert read_gaussians(folder / "model_00.txt", BOX, PIXEL).sigma.shape == (30,)
     assert (folder / "loss.png").read_bytes().startswith(b"\x89PNG")
     options = json.loads((folder / "0_e2hype_params.json").read_text())
-    assert options["epochs"] == 3 and "e2hype_refine.py" in options["cmd"] or options["cmd"]
+    assert options["niter"] == 3 and "e2hype_refine.py" in options["cmd"] or options["cmd"]
     config = json.loads((folder / "config.json").read_text())
     assert config["format_version"] == 2 and config["family"] == "gmm"
     assert os.path.isabs(config["data"]["particles"])
@@ -197,7 +197,7 @@ def test_a_mask_and_a_symmetry_reach_the_model(project, capsys) -> None:
     np.testing.assert_array_equal(run.model.mobile, expected)
     assert f"{expected.sum()} of 30 Gaussians may change" in said
     assert "10 of 40 particles are held out" in said
-    assert run.config.model["symmetry"] == "c2" and run.config.data.mask.endswith("half.mrc")
+    assert run.config.model.symmetry == "c2" and run.config.data.mask.endswith("half.mrc")
     neutral = run.model.neutral_mixture(run.params)
     volume = np.asarray(run.model.volume(neutral, BOX, PIXEL))[:, 1:, 1:]  # about the voxel n // 2
     np.testing.assert_allclose(volume, volume[:, ::-1, ::-1], atol=1e-4 * volume.max())

@@ -31,12 +31,12 @@ def assembly(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def motion(tmp_path_factory):
-    return simulated(tmp_path_factory.mktemp("score") / "motion", "motion", 16, max_angle=30.0)
+    return simulated(tmp_path_factory.mktemp("score") / "motion", "motion", 16, max_angle=np.radians(30.0))
 
 
 def scored(monkeypatch, run, truth, **options):
     """Score a run that is in memory."""
-    monkeypatch.setattr(score, "open_run", lambda folder: run)
+    monkeypatch.setattr("libhetero.pipelines.run.folder.open_run", lambda folder: run)
     config = score.ScoreConfig(str(run.folder), str(truth.folder), **options)
     return score.run(config)
 
@@ -185,7 +185,7 @@ def test_mistakes_are_one_line(monkeypatch, tmp_path, mixture, assembly):
     run = volume_run(tmp_path / "run", mixture)
     with pytest.raises(ConfigurationError, match=r"truth.json: no such file"):
         open_truth(tmp_path)
-    with pytest.raises(ConfigurationError, match="expected at least 0"):
+    with pytest.raises(ConfigurationError, match="--images: expected 0 or more; got -1"):
         score.ScoreConfig("hype_00", images=-1)
     with pytest.raises(DataError, match="expected particles of one simulated stack"):
         places_in_truth(run.particles, assembly)

@@ -1,6 +1,7 @@
 """The simulation program: options to folder, one-line errors, the same set for the same seed."""
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -13,18 +14,13 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from libhetero.cli import configuration_of
 from libhetero.errors import ConfigurationError
 from libhetero.io import ImageReader, read_particles, read_volume, write_volume
 from libhetero.pipelines.scoring.truth import open_truth, places_in_truth
-from libhetero.pipelines.simulate import (
-    SimulateConfig,
-    _begun_with,
-    _gpu_to_share,
-    build,
-    ctf_table,
-    parse_b_factor,
-    parse_share,
-)
+from libhetero.pipelines.simulate import SimulateConfig
+from libhetero.pipelines.simulating.building import build, ctf_table
+from libhetero.pipelines.simulating.work import begun_with, gpu_to_share
 from tests.making.commands import HYPE
 from tests.reference.shared_data import shared_file
 
@@ -46,7 +42,7 @@ def test_same_seed_same_files(program: ModuleType, capsys: pytest.CaptureFixture
     command = ["assembly", "one", *SMALL]
     assert program.main(command) == 0
     said = capsys.readouterr().out
-    assert "40 of 40 particles" in said and "protein white" in said and "left" in said
+    assert "particles 40/40" in said and "protein white" in said and "left" in said
     truth = json.loads(Path("one/truth/truth.json").read_text())
     assert truth["pieces"] == 4 and truth["source"]["generated"]
     assert program.main(["assembly", "two", *command[2:]]) == 0
@@ -71,7 +67,7 @@ def _write_maps(count: int, n: int = 24) -> list[str]:
 def test_mixture_of_maps_with_ctfs_of_a_list(program: ModuleType) -> None:
     _write_maps(2)
     assert program.main(["assembly", "ctfs", *SMALL]) == 0
-    options = ["--map", "map0.mrc", "map1.mrc", "--ctf-from", "ctfs/particles.star"]
+    options = ["--map", "map0.mrc", "map1.mrc", "--ctf_from", "ctfs/particles.star"]
     assert program.main(["mixture", "maps", *SMALL, *options]) == 0
     given, taken = ctf_table("ctfs/particles.star"), ctf_table("maps/particles.star")
     assert np.isin(np.round(taken.defocus_u), np.round(given.defocus_u)).all()
@@ -82,17 +78,18 @@ def test_mixture_of_maps_with_ctfs_of_a_list(program: ModuleType) -> None:
 @pytest.mark.parametrize(
     "options, words",
     [
-        (["assembly", "out", "--box", "25"], "even"),
-        (["assembly", "out", "--n", "0"], "at least 1"),
+        (["assembly", "out", "--box", "25"], "--box: expected an even number, 8 or more; got 25"),
+        (["assembly", "out", "--n", "0"], "--n: expected 1 or more; got 0"),
         (["assembly", "out", "--pdb", "none.cif"], "none.cif"),
         (["assembly", "out", "--pdb", "a.cif", "b.cif"], "expected one --pdb"),
         (["motion", "out", "--map", "a.mrc"], "a --map for each piece"),
         (["assembly", "out", "--segments", "a.json"], "give one --pdb"),
         (["mixture", "out", "--map", "a.mrc", "--pdb", "b.pdb"], "not both"),
         (["assembly", "out", "--noctf", "--ctf-from", "a.star"], "contradict"),
-        (["assembly", "out", "--bfactor", "much"], "--bfactor"),
-        (["motion", "out", "--angle", "200"], "0 to 180 degrees"),
-        (["assembly", "out", "--probability", "2"], "0 to 1"),
+        (["assembly", "out", "--bfactor", "-1"], "--bfactor: expected 0 or more and less than 10000; got -1"),
+        (["assembly", "out", "--crop", "66"], "--crop: expected at most the box of 64 pixels; got 66"),
+        (["motion", "out", "--angle", "200"], "--angle: expected 0 to 180; got 200"),
+        (["assembly", "out", "--probability", "2"], "--probability: expected 0 to 1; got 2"),
         (["assembly", "no/out", *SMALL], "does not exist"),
     ],
 )
@@ -105,15 +102,50 @@ def test_mistakes_are_one_line(
     assert not Path("out").exists()
 
 
-def test_wrong_options_exit_with_two(program: ModuleType) -> None:
-    assert program.main(["assembly"]) == 2
-    assert program.main(["disassembly", "out"]) == 2
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        (["assembly"], "required: OUT"),
+        (["disassembly", "out"], "invalid choice: 'disassembly'"),
+        (["assembly", "out", "--bfactor", "much"], "--bfactor: expected a number of Å², or file; got 'much'"),
+        *(
+            (
+                ["assembly", "out", "--share", text],
+                f"--share: expected I/N with I from 1 to N, such as 2/4; got '{text}'",
+            )
+            for text in ("0/4", "5/4", "2", "a/b")
+        ),
+    ],
+)
+def test_wrong_options_exit_with_two(
+    options: list[str], words: str, program: ModuleType, capsys: pytest.CaptureFixture
+) -> None:
+    assert program.main(options) == 2
+    error = capsys.readouterr().err
+    assert words in error and error.count("\n") == 1
 
 
-def test_b_factor_option() -> None:
-    assert parse_b_factor("file") is None and parse_b_factor("0") == 0.0
-    with pytest.raises(ConfigurationError):
-        parse_b_factor("-1")
+def _asked(program: ModuleType, *options: str) -> SimulateConfig:
+    return configuration_of(program.build_parser().parse_args(["assembly", "out", *options]), SimulateConfig)
+
+
+def test_options_are_kept_in_internal_units(program: ModuleType) -> None:
+    config = _asked(program, "--angle", "90", "--defocus", "0.3", "2", "--snr", "0", "--dark")
+    assert config.max_angle == math.radians(90) and config.defocus == (3e3, 2e4)
+    assert config.snr is None and config.contrast == -1
+    imaging = build(config).imaging
+    assert imaging.ctf.defocus == config.defocus and imaging.contrast == -1 and imaging.snr is None
+    assert build(_asked(program, "--noctf")).imaging.ctf is None
+
+
+def test_b_factor_option(program: ModuleType) -> None:
+    assert _asked(program, "--bfactor", "file").b_factor is None and _asked(program, "--bfactor", "0").b_factor == 0.0
+
+
+def test_share_option(program: ModuleType) -> None:
+    assert _asked(program, "--share", "2/4").share == (2, 4) and _asked(program).share == (1, 1)
+    with pytest.raises(ConfigurationError, match="--share: expected I/N"):
+        SimulateConfig("mixture", "out", share=(5, 4))
 
 
 def test_real_mixture_is_described_without_reading_all() -> None:
@@ -204,7 +236,7 @@ def test_a_subset_trains_and_scores_as_it_is(program: ModuleType, load_program: 
 
 
 def test_the_order_of_subsets_makes_no_other_set() -> None:
-    one, other = (_begun_with(SimulateConfig("mixture", "out", subsets=subsets)) for subsets in ((3, 2, 2), (2, 3)))
+    one, other = (begun_with(SimulateConfig("mixture", "out", subsets=subsets)) for subsets in ((3, 2, 2), (2, 3)))
     assert one == other and one["subsets"] == [2, 3]
 
 
@@ -212,20 +244,13 @@ def test_several_processes_do_not_take_a_gpu_at_once(monkeypatch: pytest.MonkeyP
     name = "XLA_PYTHON_CLIENT_PREALLOCATE"
     monkeypatch.delenv(name, raising=False)
     for processes, value in ((1, None), (2, "false")):
-        with _gpu_to_share(processes):
+        with gpu_to_share(processes):
             assert os.environ.get(name) == value
         assert name not in os.environ
     monkeypatch.setenv(name, "true")
-    with _gpu_to_share(2):
+    with gpu_to_share(2):
         assert os.environ[name] == "true"
     assert os.environ[name] == "true"
-
-
-def test_share_option() -> None:
-    assert parse_share("2/4") == (2, 4) and parse_share("1/1") == (1, 1)
-    for text in ("0/4", "5/4", "2", "a/b", "-1/2"):
-        with pytest.raises(ConfigurationError, match="expected I/N"):
-            parse_share(text)
 
 
 def test_a_large_mixture_is_described_at_once() -> None:

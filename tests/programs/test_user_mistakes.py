@@ -458,10 +458,10 @@ TABLE += [
 
 SIMULATE = "e2hype_simulate.py assembly sim --box 16 --diameter 60"
 TABLE += [
-    Mistake("zero particles", f"{SIMULATE} --n 0", ("particles", "at least 1", "0")),
-    Mistake("odd box", "e2hype_simulate.py assembly sim --box 15", ("box", "even", "15")),
-    Mistake("crop to a larger box", f"{SIMULATE} --crop 32", ("crop", "16", "32")),
-    Mistake("negative pixel size", f"{SIMULATE} --apix -1", ("pixel size", "-1")),
+    Mistake("zero particles", f"{SIMULATE} --n 0", ("--n", "1 or more", "0")),
+    Mistake("odd box", "e2hype_simulate.py assembly sim --box 15", ("--box", "even", "15")),
+    Mistake("crop to a larger box", f"{SIMULATE} --crop 32", ("--crop", "16", "32")),
+    Mistake("negative pixel size", f"{SIMULATE} --apix -1", ("--apix", "more than 0", "-1")),
     Mistake("missing atomic model", f"{SIMULATE} --pdb absent.cif", ("absent.cif", "no such file")),
     Mistake(
         "atomic model that is none",
@@ -471,14 +471,14 @@ TABLE += [
     ),
     Mistake("one map for an assembly", f"{SIMULATE} --map map.mrc", ("--map", "each piece"), write_map),
     Mistake("model and map", f"{SIMULATE} --map map.mrc --pdb a.pdb", ("--pdb", "--map", "not both")),
-    Mistake("missing CTF list", f"{SIMULATE} --ctf-from absent.star", ("absent.star", "no such file")),
+    Mistake("missing CTF list", f"{SIMULATE} --ctf_from absent.star", ("absent.star", "no such file")),
     Mistake("unknown kind", "e2hype_simulate.py melting sim", ("melting", "assembly"), code=2),
     Mistake("folder inside a file", f"{SIMULATE} --n 2".replace(" sim", " gmm.txt/sim"), ("gmm.txt",), write_gaussians),
     Mistake("unwritable folder", f"{SIMULATE} --n 2", ("sim", "not writable"), machine=unwritable),
     Mistake("full disk", f"{SIMULATE} --n 2", ("sim", "no space left"), machine=full_disk),
-    Mistake("no process", f"{SIMULATE} --processes 0", ("--processes", "at least 1", "0")),
-    Mistake("share beyond the last", f"{SIMULATE} --share 5/4", ("--share", "I/N", "2/4", "5/4")),
-    Mistake("share that is none", f"{SIMULATE} --share half", ("--share", "I/N", "half")),
+    Mistake("no process", f"{SIMULATE} --processes 0", ("--processes", "1 or more", "0")),
+    Mistake("share beyond the last", f"{SIMULATE} --share 5/4", ("--share", "I/N", "2/4", "5/4"), code=2),
+    Mistake("share that is none", f"{SIMULATE} --share half", ("--share", "I/N", "half"), code=2),
     Mistake("subsets of an assembly", f"{SIMULATE} --subsets 2", ("assembly", "--subsets", "mixture")),
     Mistake(
         "subset larger than the mixture", "e2hype_simulate.py mixture sim --subsets 3 5", ("--subsets", "2 to 4", "5")
@@ -539,7 +539,7 @@ TABLE += [
     Mistake(
         "output in a missing folder", "e2hype_make3d.py particles.star absent/out.mrc", ("absent", "does not exist")
     ),
-    Mistake("unknown symmetry", "e2hype_make3d.py particles.star out.mrc --sym x3", ("symmetry 'x3'", "c1")),
+    Mistake("unknown symmetry", "e2hype_make3d.py particles.star out.mrc --sym x3", ("--sym", "c1", "'x3'")),
     Mistake("map of an unknown kind", "e2hype_make3d.py particles.star out.txt", ("out.txt", ".mrc")),
     Mistake("full disk", "e2hype_make3d.py particles.star out.mrc", ("no space left",), machine=full_disk),
 ]

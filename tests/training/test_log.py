@@ -77,7 +77,7 @@ def test_a_full_disk_is_one_line(tmp_path):
     log = RunLog(path, 4)
     path.unlink()
     path.symlink_to("/dev/full")
-    with pytest.raises(DataError, match=r"no space left on the disk of .*log.jsonl; .*--resume") as raised:
+    with pytest.raises(DataError, match=r"log.jsonl: no space left on the disk; .*--resume") as raised:
         log.report(1, VALUES)
     assert "\n" not in str(raised.value)
 

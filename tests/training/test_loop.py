@@ -191,5 +191,5 @@ def test_a_full_disk_is_one_line(toy, tmp_path, monkeypatch) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(ocp.CheckpointManager, "save", full)
-    with pytest.raises(DataError, match="no space left on the disk of .*--resume"):
+    with pytest.raises(DataError, match="checkpoints: no space left on the disk; .*--resume"):
         train(*toy, make_feed(), CONFIG, tmp_path)

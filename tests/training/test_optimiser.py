@@ -67,20 +67,27 @@ def test_no_array_of_the_start_is_another_or_given(followed: dict) -> None:
         np.testing.assert_array_equal(state.params[name], array)
 
 
+def test_a_retired_key_is_read_where_it_did_nothing() -> None:
+    stored = to_dict(TrainingConfig(epochs=3))
+    assert from_dict(TrainingConfig, {**stored, "weight_decay": 0.0}) == TrainingConfig(epochs=3)
+    with pytest.raises(ConfigurationError, match="TrainingConfig: weight_decay is 0.1, which this version has no more"):
+        from_dict(TrainingConfig, {**stored, "weight_decay": 0.1})
+
+
 def test_configuration_is_strict_and_travels() -> None:
     config = TrainingConfig(epochs=3, schedule="constant", ema_decay=0.0)
     assert from_dict(TrainingConfig, to_dict(config)) == config
     wrong = {
-        "epochs": 0,
-        "batch_size": 0,
-        "learning_rate": 0.0,
-        "warmup_epochs": -1.0,
-        "schedule": "linear",
-        "ema_decay": 1.0,
-        "seed": -1,
+        "epochs": (0, "--niter: expected 1 or more; got 0."),
+        "batch_size": (0, "--batchsz: expected 1 or more; got 0."),
+        "learning_rate": (0.0, "--learnrate: expected more than 0 and less than 1; got 0."),
+        "warmup_epochs": (-1.0, "--warmup: expected 0 or more; got -1."),
+        "schedule": ("linear", "--schedule: expected cosine or constant; got 'linear'."),
+        "ema_decay": (1.0, "--ema: expected 0 or more and less than 1; got 1."),
+        "seed": (-1, "--seed: expected 0 or more; got -1."),
     }
-    for name, value in wrong.items():
-        with pytest.raises(ConfigurationError, match=name):
+    for name, (value, message) in wrong.items():
+        with pytest.raises(ConfigurationError, match=message):
             TrainingConfig(**{name: value})
 
 

@@ -3,165 +3,198 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
-from libhetero.errors import ConfigurationError
-from libhetero.models.precision import PRECISIONS
-from libhetero.physics.symmetry import symmetry_operators
+from libhetero.configuration import check_options, option, refused
+from libhetero.models.gmm.decoder import DECODERS
+from libhetero.models.gmm.layout import LETTERS, Layout
+from libhetero.models.options import MODEL, precision_option, unknown_preset
+from libhetero.point_groups import expected_group
 
-ENCODERS = ("posterior", "network")
-DECODERS = ("pointtransformer", "mlp")
-ARCHITECTURES = ("revised", "published")
-INTERPOLATIONS = ("spacing", "published")
-LOSSES = ("likelihood", "frc")
+SUBSPACE_SAMPLE = 4096  # particles that the subspace is measured on, where their images fit in
+SAMPLE_BYTES = 2**28
+
+
+def varied_letters(text: str) -> str:
+    """Return the letters of "pas" whose digit in EMAN2's "110" is 1; letters stay as they are.
+
+    Raises
+    ------
+    ValueError : saying what was expected.
+    """
+    if text and not set(text) - set(LETTERS):
+        return text
+    if len(text) != 3 or set(text) - set("01"):
+        raise ValueError("expected three of 0 and 1, such as 110")
+    return "".join(letter for letter, digit in zip(LETTERS, text, strict=True) if digit == "1")
+
+
+def _expected_letters(vary: str) -> str | None:
+    distinct = vary and not set(vary) - set(LETTERS) and len(set(vary)) == len(vary)
+    return None if distinct else "letters of 'pas', each at most once"
+
+
+def _expected_levels(points: tuple[int, ...]) -> str | None:
+    if not points:
+        return "at least one level"
+    ascending = all(a < b for a, b in zip(points, points[1:], strict=False))
+    return None if ascending else "levels from coarse to fine"
+
+
+def _expected_limits(resolution: tuple[float, float]) -> str | None:
+    low, high = resolution
+    fits = min(low, high) >= 0 and (low > high or 0 in (low, high))
+    return None if fits else "low and high in Å, low the larger number, 0 for the widest"
 
 
 @dataclass(frozen=True)
 class GmmConfig:
-    """Sizes and switches of the Gaussian mixture model.
+    """Sizes and switches of the Gaussian mixture model."""
 
-    Parameters
-    ----------
-    decoder : "pointtransformer" or "mlp".
-    encoder : "posterior", each particle's latent is solved for; "network", as published.
-    latent_size : numbers per particle; 0 for as many directions as stand out of the noise.
-    inference_steps : Gauss-Newton steps of the posterior; 0 for 3 where positions vary, else 2.
-    encoder_width : units in each of the encoder's three hidden layers.
-    mlp_width : units in each of the MLP decoder's three hidden layers.
-    points : Gaussians chosen at each level of the hierarchy, coarse to fine; a level
-        with more points than there are Gaussians takes them all.
-    neighbours : points that each point attends to.
-    channels : features carried by a point.
-    architecture : of the Point Transformer: "revised" (`point_transformer`), or "published", to the
-        letter (`published`).
-    attention_channels : width of queries, keys and values.
-    attention_groups : channels that share one attention weight come in this many groups;
-        0 gives every channel its own weight, as published.
-    interpolation : coarse points that a finer one is interpolated from.
-    interpolation_weights : "spacing", falling off over the local spacing of the coarse points, or
-        "published", exp(-50 d²) with d in units of the box, which is nearly uniform.
-    dropout : fraction of the attention's outputs (MLP: of hidden units) dropped in training.
-    normalise : layer normalisation before each attention (the published model has none).
-    loss : "likelihood", the squared error over the noise power of each ring, which keeps the
-        scale of the density; "frc", minus the mean Fourier ring correlation, as published, in
-        which a common factor of all amplitudes is free.
-    vary : which of "p" (position), "a" (amplitude), "s" (width) the decoder changes.
-    displacement_scale : Å of motion for one unit of decoder output.
-    smoothness : weight of the amplitudes' roughness between neighbours, `changes.roughness`.
-    stiffness : weight of the elastic network's strain in Å², `changes.strain`.
-    latent_noise : standard deviation of the noise added to latents in training.
-    latent_penalty : weight of mean(max(|z| - 1, 0)).
-    resolution : (low, high) limits of the rings compared, Å; 0 takes the widest.
-    symmetry : of the complex, "c4" …; the Gaussians are one asymmetric unit, and all units change alike.
-    precision : "auto", "float32" or "bfloat16" operands of dense layers.
-    """
+    RETIRED: ClassVar[dict[str, Any]] = {"smoothness": 0.0}
 
-    decoder: str = "pointtransformer"
-    architecture: str = "revised"
-    encoder: str = "posterior"
-    latent_size: int = 0
-    inference_steps: int = 0
-    encoder_width: int = 512
-    mlp_width: int = 512
-    points: tuple[int, ...] = (64, 256, 1024)
-    neighbours: int = 16
-    channels: int = 128
-    attention_channels: int = 128
-    attention_groups: int = 16
-    interpolation: int = 8
-    interpolation_weights: str = "spacing"
-    dropout: float = 0.0
-    normalise: bool = True
-    loss: str = "likelihood"
-    vary: str = "pas"
-    displacement_scale: float = 10.0
-    smoothness: float = 0.0
-    stiffness: float = 0.05
-    latent_noise: float = 0.01
-    latent_penalty: float = 0.1
-    resolution: tuple[float, float] = (0.0, 0.0)
-    symmetry: str = "c1"
-    precision: str = "auto"
+    decoder: str = option(
+        "pointtransformer",
+        "--decoder",
+        constants={"--pointtransformer": ("pointtransformer", "Gaussians with the Point Transformer decoder")},
+        choices=tuple(DECODERS),
+        group=MODEL,
+        help="Gaussians with this decoder",
+        shown_default="",
+    )
+    architecture: str = option(
+        "revised",
+        choices=("revised", "published"),
+        help="of the Point Transformer: revised (`point_transformer`), or published, to the letter (`published`)",
+    )
+    encoder: str = option(
+        "posterior",
+        "--encoder",
+        choices=("posterior", "network"),
+        group=MODEL,
+        help="Gaussians: solve for each particle's latent, or a network as published",
+    )
+    latent_size: int = option(
+        0,
+        "--nmid",
+        least=0,
+        metavar="N",
+        group=MODEL,
+        help="latent numbers a particle, Gaussians; 0 for as many directions as stand out of the noise",
+        shown_default="as many as the set shows",
+    )
+    inference_steps: int = option(
+        0, least=0, help="Gauss-Newton steps of the posterior; 0 for 3 where positions vary, else 2"
+    )
+    encoder_width: int = option(512, least=1, help="units in each of the encoder's three hidden layers")
+    mlp_width: int = option(512, least=1, help="units in each of the MLP decoder's three hidden layers")
+    points: tuple[int, ...] = option(
+        (64, 256, 1024),
+        least=1,
+        check=_expected_levels,
+        help="Gaussians chosen at each level of the hierarchy, coarse to fine; a level with more points than there are "
+        "Gaussians takes them all",
+    )
+    neighbours: int = option(16, least=1, help="points that each point attends to")
+    channels: int = option(128, least=1, help="features carried by a point")
+    attention_channels: int = option(128, least=1, help="width of queries, keys and values")
+    attention_groups: int = option(
+        16,
+        least=0,
+        help="channels that share one attention weight come in this many groups; 0 gives every channel its own weight, "
+        "as published",
+    )
+    interpolation: int = option(8, least=1, help="coarse points that a finer one is interpolated from")
+    interpolation_weights: str = option(
+        "spacing",
+        choices=("spacing", "published"),
+        help="spacing, falling off over the local spacing of the coarse points, or published, exp(-50 d²) with d in "
+        "units of the box, which is nearly uniform",
+    )
+    dropout: float = option(
+        0.0, least=0, below=1, help="fraction of the attention's outputs (MLP: of hidden units) dropped in training"
+    )
+    normalise: bool = option(True, help="layer normalisation before each attention (the published model has none)")
+    loss: str = option(
+        "likelihood",
+        choices=("likelihood", "frc"),
+        help="likelihood, the squared error over the noise power of each ring, which keeps the scale of the density; "
+        "frc, minus the mean Fourier ring correlation, as published, in which a factor of all amplitudes is free",
+    )
+    vary: str = option(
+        "pas",
+        "--pas",
+        parse=varied_letters,
+        check=_expected_letters,
+        metavar="110",
+        group=MODEL,
+        help="vary position, amplitude, sigma: 1 or 0 each, Gaussians",
+        shown_default="111",
+    )
+    displacement_scale: float = option(10.0, least=0, help="Å of motion for one unit of decoder output")
+    stiffness: float = option(
+        0.05,
+        "--stiffness",
+        least=0,
+        metavar="X",
+        group=MODEL,
+        help="against strain between Gaussians that move, Gaussians",
+    )
+    latent_noise: float = option(0.01, least=0, help="standard deviation of the noise added to latents in training")
+    latent_penalty: float = option(0.1, least=0, help="weight of mean(max(|z| - 1, 0))")
+    resolution: tuple[float, float] = option(
+        (0.0, 0.0),
+        check=_expected_limits,
+        help="low and high limits of the rings compared, Å; 0 takes the widest. --minres and --maxres set it",
+    )
+    symmetry: str = option(
+        "c1",
+        "--sym",
+        parse=str.lower,
+        check=expected_group,
+        metavar="GROUP",
+        group=MODEL,
+        help="c4, d2, o …: the Gaussians are one unit, and all units change alike",
+    )
+    precision: str = precision_option()
 
     def __post_init__(self) -> None:
-        _require(self.decoder in DECODERS, "decoder", self.decoder, " or ".join(DECODERS))
-        _require(self.encoder in ENCODERS, "encoder", self.encoder, " or ".join(ENCODERS))
-        _require(self.architecture in ARCHITECTURES, "architecture", self.architecture, " or ".join(ARCHITECTURES))
-        _require(
-            self.architecture == "revised" or self.attention_groups == 0,
-            "attention_groups",
-            self.attention_groups,
-            "0 in the published architecture",
-        )
-        _require(
-            self.interpolation_weights in INTERPOLATIONS,
-            "interpolation_weights",
-            self.interpolation_weights,
-            " or ".join(INTERPOLATIONS),
-        )
-        _require(0 <= self.dropout < 1, "dropout", self.dropout, "at least 0 and below 1")
-        _require(self.loss in LOSSES, "loss", self.loss, " or ".join(LOSSES))
-        _require(self.precision in PRECISIONS, "precision", self.precision, ", ".join(PRECISIONS))
-        _require(
-            bool(self.vary) and set(self.vary) <= set("pas") and len(set(self.vary)) == len(self.vary),
-            "vary",
-            self.vary,
-            "letters of 'pas', each at most once",
-        )
-        _require(bool(self.points), "points", self.points, "at least one level")
-        _require(min(self.points) >= 1, "points", self.points, "1 or more at each level")
-        _require(
-            self.encoder == "network" or bool(self.linear_kinds),
-            "vary",
-            self.vary,
-            "'p' or 'a' among them, or encoder=network",
-        )
-        _require(
-            self.encoder == "posterior" or self.latent_size > 0,
-            "latent_size",
-            self.latent_size,
-            "1 or more with encoder=network",
-        )
-        ascending = all(a < b for a, b in zip(self.points, self.points[1:], strict=False))
-        _require(ascending, "points", self.points, "levels from coarse to fine")
-        for name in ("encoder_width", "mlp_width", "neighbours", "channels", "attention_channels", "interpolation"):
-            _require(getattr(self, name) >= 1, name, getattr(self, name), "1 or more")
-        for name in (
-            "inference_steps",
-            "attention_groups",
-            "displacement_scale",
-            "latent_noise",
-            "latent_penalty",
-            "latent_size",
-            "smoothness",
-            "stiffness",
-        ):
-            _require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
-        groups = self.attention_groups or self.attention_channels
-        _require(
-            self.attention_channels % groups == 0,
-            "attention_groups",
-            groups,
-            f"a divisor of attention_channels ({self.attention_channels})",
-        )
+        check_options(self)
         object.__setattr__(self, "symmetry", self.symmetry.lower())
-        symmetry_operators(self.symmetry)
-        low, high = self.resolution
-        _require(
-            min(low, high) >= 0 and (low > high or 0 in (low, high)),
-            "resolution",
-            self.resolution,
-            "(low, high) in Å, low the larger number, 0 for the widest",
-        )
+        if self.architecture == "published" and self.attention_groups:
+            raise refused(self, "attention_groups", "0 in the published architecture")
+        if self.attention_groups and self.attention_channels % self.attention_groups:
+            raise refused(self, "attention_groups", f"a divisor of attention_channels ({self.attention_channels})")
+        if self.encoder == "posterior" and not self.linear_kinds:
+            raise refused(self, "vary", "'p' or 'a' among them, or --encoder network")
+        if self.encoder == "network" and not self.latent_size:
+            raise refused(self, "latent_size", "1 or more with --encoder network")
 
     @property
     def newton_steps(self) -> int:
         """Gauss-Newton steps of the posterior; images are further from linear in positions."""
-        return self.inference_steps or (3 if "p" in self.vary else 2)
+        return self.inference_steps or Layout.of(self.vary).newton_steps
 
     @property
     def linear_kinds(self) -> str:
         """Letters of `vary` whose effect on the image is linear to first order and is solved for."""
-        return "".join(letter for letter in "pa" if letter in self.vary)
+        return Layout.of(self.vary).linear.letters
+
+    def settled(self, stored: GmmConfig) -> GmmConfig:
+        """Return the same with what a run's particles have settled: as many latent numbers as they showed."""
+        return replace(self, latent_size=self.latent_size or stored.latent_size)
+
+    def sample_size(self, box_size: int, usual: int) -> int:
+        """Return how many particles the model's statistics are measured on: more for a subspace of latents.
+
+        Parameters
+        ----------
+        box_size : of the images, pixels.
+        usual : for means and spectra.
+        """
+        if self.encoder != "posterior":
+            return usual
+        return max(usual, min(SUBSPACE_SAMPLE, SAMPLE_BYTES // (4 * box_size**2)))
 
     @classmethod
     def preset(cls, name: str) -> GmmConfig:
@@ -185,8 +218,7 @@ class GmmConfig:
         if name == "default":
             return cls()
         if name == "paper":
-            return replace(
-                cls(),
+            return cls(
                 encoder="network",
                 latent_size=3,
                 channels=256,
@@ -199,9 +231,4 @@ class GmmConfig:
                 interpolation_weights="published",
                 dropout=0.2,
             )
-        raise ConfigurationError(f"unknown preset {name!r}; expected small, default or paper.")
-
-
-def _require(condition: bool, name: str, got: object, expected: str) -> None:
-    if not condition:
-        raise ConfigurationError(f"{name}: expected {expected}; got {got!r}.")
+        raise unknown_preset(name)

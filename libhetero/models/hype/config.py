@@ -4,123 +4,124 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
-from libhetero.errors import ConfigurationError
-from libhetero.models.precision import PRECISIONS
+from libhetero.configuration import check_options, option, refused
+from libhetero.models.options import MODEL, precision_option, unknown_preset
 
-MODULATIONS = ("multiply", "residual")
-OUTPUTS = ("complex", "hartley")
-ENCODERS = ("transformer", "mlp", "unet")
-CONDITIONINGS = ("hypernetwork", "concat")
 GROUPS = 8  # of channels that the U-Net normalises together
-ENCODER_INPUTS = ("flipped", "wiener", "real")
 
 
 @dataclass(frozen=True)
 class HypeConfig:
-    """Sizes and switches of the hypernetwork.
+    """Sizes and switches of the hypernetwork."""
 
-    Parameters
-    ----------
-    encoder : "transformer"; "mlp" or "unet" to compare it with (`encoders`).
-    encoder_width : units of the MLP's layers, or channels of the U-Net's first (a multiple of 8); 0 for
-        1024 or 32.
-    conditioning : how an image changes the INR: "hypernetwork", its weights; "concat", one token
-        joins the features at the INR's input, as in cryoDRGN.
-    patch : side of the patches that become tokens, pixels of the box that the encoder sees, or points
-        of the grid that it is lifted to; divides that.
-    dim : width of a token.
-    depth : transformer blocks.
-    heads, head_dim : attention heads and their width.
-    feed_forward : width of the hidden layer of each block.
-    weight_tokens : tokens per INR layer; column j of a layer reads token j mod weight_tokens.
-    positions : add learnable positions to the patches (the published model has none).
-    align : turn each image in its plane so that psi = 0, the pose being known.
-    view : one more token, which tells the encoder from where the molecule is seen.
-    encoder_input : what the encoder is given of the centred image: "flipped", the phases of the CTF
-        flipped, as published; "wiener", CTF X / (CTF² + 1 / SNR) with each ring's SNR; "real", as it is.
-    lift : points along each side of a grid in the molecule's frame on which the image is spread along
-        its direction of view, so that the encoder sees one molecule alike in all views; 0 for the
-        image in its plane. The U-Net is always given the plane.
-    encoder_box : box that the encoder's image is Fourier-cropped to, pixels; 0 for no crop.
-    modulation : "multiply", base ⊙ head, as published; "residual", base ⊙ (1 + head).
-    inr_width : units of an INR layer.
-    inr_layers : layers of that width.
-    inr_frequencies : random frequencies of the INR's coordinate features (two features each).
-    feature_sigma : their spread as a length in real space, fraction of the box; 1 / 4π published.
-    output : "complex", V(k) = a + ib with V(-k) = conj V(k); "hartley", one real number.
-    profile : scale the output, ring by ring, to the signal's spectrum measured on a sample.
-    coordinates : pixels of each image compared in a step, drawn anew (`sampling`); 0 for all.
-    window : radius of the soft disc that the encoder sees, fraction of half the box.
-    precision : "auto", "float32" or "bfloat16" operands of dense layers.
-    remat : compute the transformer's blocks and the weights of the INRs again for the gradient, where memory
-        binds, instead of keeping what they computed.
-    """
+    symmetry: ClassVar[str] = "c1"  # every image has a whole volume of its own
 
-    encoder: str = "transformer"
-    encoder_width: int = 0
-    conditioning: str = "hypernetwork"
-    patch: int = 16
-    dim: int = 768
-    depth: int = 6
-    heads: int = 12
-    head_dim: int = 64
-    feed_forward: int = 3072
-    weight_tokens: int = 32
-    positions: bool = True
-    align: bool = True
-    view: bool = True
-    encoder_input: str = "wiener"
-    lift: int = 0
-    encoder_box: int = 0
-    modulation: str = "residual"
-    inr_width: int = 1024
-    inr_layers: int = 4
-    inr_frequencies: int = 192
-    feature_sigma: float = 0.15
-    output: str = "complex"
-    profile: bool = True
-    coordinates: int = 0
-    window: float = 0.85
-    precision: str = "auto"
-    remat: bool = False
+    encoder: str = option(
+        "transformer",
+        "--encoder",
+        choices=("transformer", "mlp", "unet"),
+        group=MODEL,
+        help="CryoHype: a transformer, or an MLP or U-Net to compare it with",
+    )
+    encoder_width: int = option(
+        0,
+        least=0,
+        help="units of the MLP's layers, or channels of the U-Net's first (a multiple of 8); 0 for 1024 or 32",
+    )
+    conditioning: str = option(
+        "hypernetwork",
+        "--conditioning",
+        choices=("hypernetwork", "concat"),
+        group=MODEL,
+        help="CryoHype: how an image changes the INR: its weights, or, as in cryoDRGN, one token that joins the "
+        "features at its input",
+    )
+    patch: int = option(
+        16,
+        least=1,
+        help="side of the patches that become tokens, pixels of the box that the encoder sees, or points of the grid "
+        "that it is lifted to; divides that",
+    )
+    dim: int = option(768, least=1, help="width of a token")
+    depth: int = option(6, least=1, help="transformer blocks")
+    heads: int = option(12, least=1, help="attention heads")
+    head_dim: int = option(64, least=1, help="width of an attention head")
+    feed_forward: int = option(3072, least=1, help="width of the hidden layer of each block")
+    weight_tokens: int = option(
+        32, least=1, help="tokens per INR layer; column j of a layer reads token j mod weight_tokens"
+    )
+    positions: bool = option(True, help="add learnable positions to the patches (the published model has none)")
+    align: bool = option(True, help="turn each image in its plane so that psi = 0, the pose being known")
+    view: bool = option(True, help="one more token, which tells the encoder from where the molecule is seen")
+    encoder_input: str = option(
+        "wiener",
+        choices=("flipped", "wiener", "real"),
+        help="what the encoder is given of the centred image: flipped, the phases of the CTF flipped, as published; "
+        "wiener, CTF X / (CTF² + 1 / SNR) with each ring's SNR; real, as it is",
+    )
+    lift: int = option(
+        0,
+        least=0,
+        help="points along each side of a grid in the molecule's frame on which the image is spread along its "
+        "direction of view, so that the encoder sees one molecule alike in all views; 0 for the image in its plane. "
+        "The U-Net is always given the plane",
+    )
+    encoder_box: int = option(
+        0, least=0, help="box that the encoder's image is Fourier-cropped to, pixels; 0 for no crop"
+    )
+    modulation: str = option(
+        "residual",
+        choices=("multiply", "residual"),
+        help="multiply, base ⊙ head, as published; residual, base ⊙ (1 + head)",
+    )
+    inr_width: int = option(1024, least=1, help="units of an INR layer")
+    inr_layers: int = option(4, least=1, help="layers of that width")
+    inr_frequencies: int = option(
+        192, least=1, help="random frequencies of the INR's coordinate features (two features each)"
+    )
+    feature_sigma: float = option(
+        0.15, above=0, most=1, help="their spread as a length in real space, fraction of the box; 1 / 4π published"
+    )
+    output: str = option(
+        "complex",
+        choices=("complex", "hartley"),
+        help="complex, V(k) = a + ib with V(-k) = conj V(k); hartley, one real number",
+    )
+    profile: bool = option(True, help="scale the output, ring by ring, to the signal's spectrum measured on a sample")
+    coordinates: int = option(
+        0, least=0, help="pixels of each image compared in a step, drawn anew (`sampling`); 0 for all"
+    )
+    window: float = option(
+        0.85, above=0, most=1, help="radius of the soft disc that the encoder sees, fraction of half the box"
+    )
+    precision: str = precision_option()
+    remat: bool = option(
+        False,
+        "--remat",
+        group=MODEL,
+        changeable=True,
+        help="CryoHype: compute the transformer's blocks and the weights of the INRs again for the gradient instead of "
+        "keeping them, for less memory",
+    )
 
     def __post_init__(self) -> None:
-        for name in (
-            "patch",
-            "dim",
-            "depth",
-            "heads",
-            "head_dim",
-            "feed_forward",
-            "weight_tokens",
-            "inr_width",
-            "inr_layers",
-            "inr_frequencies",
-        ):
-            if getattr(self, name) < 1:
-                raise ConfigurationError(f"{name}: expected 1 or more; got {getattr(self, name)}.")
-        for name in ("encoder_width", "lift", "encoder_box", "coordinates"):
-            if getattr(self, name) < 0:
-                raise ConfigurationError(f"{name}: expected 0 or more; got {getattr(self, name)}.")
-        for name, choices in (
-            ("modulation", MODULATIONS),
-            ("output", OUTPUTS),
-            ("precision", PRECISIONS),
-            ("encoder", ENCODERS),
-            ("conditioning", CONDITIONINGS),
-            ("encoder_input", ENCODER_INPUTS),
-        ):
-            if getattr(self, name) not in choices:
-                raise ConfigurationError(f"{name}: expected {' or '.join(choices)}; got {getattr(self, name)!r}.")
+        check_options(self)
         if self.encoder == "unet" and self.encoder_width % GROUPS:
-            raise ConfigurationError(
-                f"encoder_width: expected a multiple of {GROUPS} for the U-Net, whose channels are normalised "
-                f"in {GROUPS} groups; got {self.encoder_width}."
+            raise refused(
+                self,
+                "encoder_width",
+                f"a multiple of {GROUPS} for the U-Net, whose channels are normalised in {GROUPS} groups",
             )
-        for name in ("feature_sigma", "window"):
-            if not 0 < getattr(self, name) <= 1:
-                raise ConfigurationError(f"{name}: expected a fraction above 0, at most 1; got {getattr(self, name)}.")
+
+    def settled(self, stored: HypeConfig) -> HypeConfig:
+        """Return the same with what a run's particles have settled: nothing."""
+        return self
+
+    def sample_size(self, box_size: int, usual: int) -> int:
+        """Return how many particles the model's statistics are measured on."""
+        return usual
 
     @classmethod
     def preset(cls, name: str) -> HypeConfig:
@@ -161,7 +162,7 @@ class HypeConfig:
                 profile=False,
                 feature_sigma=1 / (4 * math.pi),
             )
-        raise ConfigurationError(f"unknown preset {name!r}; expected small, default or paper.")
+        raise unknown_preset(name)
 
     def seen_box(self, box_size: int) -> int:
         """Return the box of the image that the encoder is given, pixels."""

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int
 
-from libhetero.analysis.classes import class_members
+from libhetero.analysis.classes import class_members, kmeans_classes
 from libhetero.errors import DataError
+from libhetero.files import replacing
 from libhetero.io import write_particles
-from libhetero.io.atomic import replacing
-from libhetero.pipelines.decoding.latents import check_indices
-from libhetero.pipelines.run.folder import Run, listed_particles
+from libhetero.pipelines.decoding.latents import check_indices, particle_latents
+from libhetero.pipelines.run.folder import Run
+from libhetero.pipelines.run.particles import listed_particles
 
+LOGGER = logging.getLogger(__name__)
 LIST_ENDINGS = (".lst", ".star")
 
 
@@ -44,10 +47,10 @@ def read_classes(path: str | Path, count: int) -> tuple[np.ndarray, np.ndarray]:
     if not np.array_equal(table, np.rint(table)):
         raise DataError(f"{path}: holds numbers that are not whole; expected particle index and class.")
     index = check_indices(table[:, 0], count, str(path))
-    found, times = np.unique(index, return_counts=True)
+    named, times = np.unique(index, return_counts=True)
     if times.max() > 1:
         raise DataError(
-            f"{path}: names particle {found[times.argmax()]} {times.max()} times; expected once, with its class."
+            f"{path}: names particle {named[times.argmax()]} {times.max()} times; expected once, with its class."
         )
     return index, table[:, 1].astype(np.int64)
 
@@ -65,6 +68,22 @@ def whole_classes(path: str | Path, count: int) -> Int[np.ndarray, "particles"]:
     label[index] = read
     if not (label >= 0).any():
         raise DataError(f"{path}: no particle is in a class; expected classes from 0.")
+    return label
+
+
+def classes_by_kmeans(run: Run, count: int, seed: int, batch_size: int) -> Int[np.ndarray, "particles"]:
+    """Sort all particles of a run by k-means of their latents, and write the classes into the run folder.
+
+    Parameters
+    ----------
+    count : classes.
+    seed : of k-means.
+    batch_size : particles encoded at once.
+    """
+    label = kmeans_classes(particle_latents(run, batch_size), count, seed)
+    path = run.folder / f"classes_{count:02d}.txt"
+    write_classes(path, np.arange(len(label)), label)
+    LOGGER.info("wrote %s", path)
     return label
 
 

@@ -18,10 +18,12 @@ from libhetero.analysis.gaussian_features import (
     similarity_of,
 )
 from libhetero.errors import ConfigurationError
+from libhetero.models.families import FAMILIES, family_named
+from libhetero.models.family import MixtureFamily
 from libhetero.pipelines.decoding.sampling import spread_indices
-from libhetero.pipelines.progress import tracked
 from libhetero.pipelines.run.folder import Run
 from libhetero.records import Gaussians
+from libhetero.telling.progress import tracked
 
 LOGGER = logging.getLogger(__name__)
 SAMPLE = 512
@@ -49,24 +51,40 @@ class Changes:
         return similarity_of(self.covariance, self.mean, self.count, self.feature)
 
 
+def has_mixtures(run: Run) -> bool:
+    """Return whether the representations of a run are Gaussians."""
+    return family_named(run.config.family).mixtures
+
+
+def mixture_model(run: Run) -> MixtureFamily:
+    """Return the model of a run whose representations are Gaussians.
+
+    Raises
+    ------
+    ConfigurationError : if they are not.
+    """
+    if not has_mixtures(run):
+        flags = " or ".join(family.flags for family in FAMILIES if family.mixtures)
+        raise ConfigurationError(
+            f"{run.folder}: a {family_named(run.config.family).title} run has no Gaussians; expected a Gaussian run. "
+            f"Train one with e2hype_refine.py {flags}."
+        )
+    return run.model  # type: ignore[return-value]
+
+
 def neutral_gaussians(run: Run) -> Gaussians:
     """Return the neutral mixture of a Gaussian run, N Gaussians, Å.
 
     Raises
     ------
-    ConfigurationError : if the run is not of the Gaussian family.
+    ConfigurationError : if the run is not of Gaussians.
     """
-    if run.config.family != "gmm":
-        raise ConfigurationError(
-            f"{run.folder}: a CryoHype run has no Gaussians; expected a Gaussian run. Train one "
-            "with e2hype_refine.py --pointtransformer or --decoder mlp."
-        )
-    return jax.tree.map(np.asarray, run.model.neutral_mixture(run.params))
+    return jax.tree.map(np.asarray, mixture_model(run).neutral_mixture(run.params))
 
 
 def stream_mixtures(run: Run, latent: Float[np.ndarray, "particles latent"], batch_size: int) -> Iterator[Gaussians]:
     """Yield the decoded Gaussians of latents, in order, in blocks with a leading axis."""
-    decode, params = jax.jit(run.model.decode), jax.device_put(run.params)
+    decode, params = jax.jit(mixture_model(run).decode), jax.device_put(run.params)
     batch_size = min(batch_size, max(len(latent), 1))
     for start in range(0, len(latent), batch_size):
         block = np.asarray(latent[start : start + batch_size], np.float32)

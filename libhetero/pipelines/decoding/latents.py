@@ -11,9 +11,10 @@ from jaxtyping import Float
 
 from libhetero.errors import ConfigurationError
 from libhetero.io import read_latent
+from libhetero.models.families import family_named
 from libhetero.pipelines.decoding.mid_latent import LatentStream, read_basis, write_mid
-from libhetero.pipelines.progress import tracked
 from libhetero.pipelines.run.folder import Run
+from libhetero.telling.progress import tracked
 
 LOGGER = logging.getLogger(__name__)
 MID = "mid_00.txt"
@@ -43,14 +44,14 @@ def decodable_latents(
 ) -> Iterator[Float[np.ndarray, "block latent"]]:
     """Yield the whole latents of some particles, as the decoder takes them, in blocks.
 
-    A Gaussian run's are read from `mid_00.txt`; those of a CryoHype run are too wide to be kept
-    and are encoded again.
+    They are read from `mid_00.txt` where the run's family has latents narrow enough to be kept whole there, and
+    encoded again where it has not.
 
     Parameters
     ----------
     indices : places in the particle set.
     """
-    if run.config.family == "gmm":
+    if family_named(run.config.family).whole_latents:
         latent = particle_latents(run, batch_size, progress)[indices]
         for start in range(0, len(latent), batch_size):
             yield latent[start : start + batch_size]

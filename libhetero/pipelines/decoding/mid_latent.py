@@ -11,11 +11,11 @@ import numpy as np
 from jaxtyping import Float
 
 from libhetero.analysis.streaming_pca import LatentBasis, reduce_stream
+from libhetero.files import replacing
 from libhetero.io import write_latent
-from libhetero.io.atomic import replacing
 from libhetero.models.family import ModelFamily
-from libhetero.pipelines.progress import tracked
 from libhetero.pipelines.run.folder import feed_batches
+from libhetero.telling.progress import tracked
 from libhetero.training import sharding
 from libhetero.training.feed import ParticleFeed
 

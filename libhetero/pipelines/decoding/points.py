@@ -26,9 +26,6 @@ from libhetero.pipelines.run.folder import Run
 
 LOGGER = logging.getLogger(__name__)
 PLANE = "embed_particles.txt"
-CENTRES = ("mean", "medoid")
-ROUTES = ("graph", "direct")
-GRIDS = ("pc", "plane")
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,6 +172,16 @@ def particle_plane(run: Run) -> Float[np.ndarray, "particles 2"] | None:
         return None
     index, plane = read_latent(path)
     return plane if np.array_equal(index, np.arange(len(run.particles))) else None
+
+
+def parse_particles(run: Run, particles: Sequence[int]) -> Int[np.ndarray, "volumes"]:
+    """Return the particles that volumes are asked of.
+
+    Raises
+    ------
+    ConfigurationError : if there is no such particle.
+    """
+    return check_indices(np.array(particles), len(run.particles), "--particles")
 
 
 def parse_anchors(run: Run, particles: Sequence[int]) -> Int[np.ndarray, "anchors"]:

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from libhetero.physics.filters import lowpass_volume
+from libhetero.pipelines.decoding.gaussians import has_mixtures
 from libhetero.pipelines.run.folder import Run
 from libhetero.records import Gaussians
 
@@ -45,7 +46,7 @@ def decoded_volumes(
         padded = np.stack(group + group[-1:] * (BATCH - len(group)))
         representations, volumes = decode(params, padded)
         volumes = np.asarray(volumes)
-        keep = jax.tree.map(np.asarray, representations) if run.config.family == "gmm" else None
+        keep = jax.tree.map(np.asarray, representations) if has_mixtures(run) else None
         for place in range(len(group)):
             yield volumes[place], None if keep is None else keep.take(place)
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from libhetero.analysis.region_masks import region_mask, typical_spacing
 from libhetero.analysis.regions import Regions
+from libhetero.files import replacing
 from libhetero.io import write_gaussians, write_gaussians_pdb, write_volume
-from libhetero.io.atomic import replacing
 from libhetero.pipelines.run.folder import Run
 from libhetero.records import Gaussians
 from libhetero.report.style import colour_of

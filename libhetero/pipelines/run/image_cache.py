@@ -15,12 +15,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import errno
 import hashlib
 import json
 import logging
 import os
-import shutil
 import socket
 import time
 from collections.abc import Iterator
@@ -32,12 +30,12 @@ from jaxtyping import Bool, Float
 
 from libhetero.configuration import read_json, to_dict, write_json
 from libhetero.errors import DataError
+from libhetero.files import flush_folder_to_disk, flush_to_disk, lock_file, require_space, writing
 from libhetero.io import ImageReader
-from libhetero.io.atomic import flush_folder_to_disk, writing_error
-from libhetero.io.lock import lock_file
 from libhetero.io.mrc import HEADER_SIZE, make_header
-from libhetero.pipelines.progress import tracked
 from libhetero.records import ParticleSet
+from libhetero.telling import byte_size
+from libhetero.telling.progress import tracked
 from libhetero.training.bad_images import BadImages
 from libhetero.training.feed import ParticleFeed, prefetch, reader_threads
 from libhetero.training.order import storage_order
@@ -47,7 +45,10 @@ LAYOUT = 1  # of these files
 BLOCK = 256  # images prepared at a time
 SECONDS_BETWEEN_RECORDS = 10.0
 SECONDS_BETWEEN_LOOKS = 1.0
-GIB = 2**30
+WITHOUT_SPACE = "name another folder with --cache, crop with --box, or leave --cache out"
+ON_FULL_DISK = (
+    "free some and run again, which goes on with the cache from there, or remove this file and leave --cache out"
+)
 
 
 class ImageCache:
@@ -100,17 +101,16 @@ def cached(feed: ParticleFeed, folder: str | os.PathLike | None) -> ParticleFeed
     if folder is None:
         return feed
     path = cache_path(feed, folder)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with lock_file(path.with_suffix(".lock")) as lock:
+    with contextlib.ExitStack() as held:
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock = held.enter_context(lock_file(path.with_suffix(".lock")))
             if not path.exists() and not lock.take():
                 LOGGER.info("%s: another process fills it; waiting", path)
                 while not lock.take():
                     time.sleep(SECONDS_BETWEEN_LOOKS)
-            if not path.exists():
-                _fill(feed, path, "" if lock.works else f".{socket.gethostname()}.{os.getpid()}")
-    except OSError as error:
-        raise writing_error(path, error) from error
+        if not path.exists():
+            _fill(feed, path, "" if lock.works else f".{socket.gethostname()}.{os.getpid()}")
     return _opened(feed, path)
 
 
@@ -146,7 +146,8 @@ def cache_path(feed: ParticleFeed, folder: str | os.PathLike) -> Path:
     arrays = [particles.file_id, particles.image_index]
     if particles.phase_flipped:
         said["pixel_size"] = particles.uniform_pixel_size()
-        arrays += [getattr(particles.ctf, item.name) for item in dataclasses.fields(particles.ctf)]
+        _, ctf = particles.poses_and_ctfs()
+        arrays += ctf.columns().values()
     digest.update(json.dumps(said, sort_keys=True).encode())
     for array in arrays:
         digest.update(np.ascontiguousarray(array).tobytes())
@@ -171,11 +172,14 @@ def _fill(feed: ParticleFeed, path: Path, own: str = "") -> None:
     part, record = path.with_suffix(f"{own}.part"), path.with_suffix(f"{own}.json")
     particles, m = feed.particles, feed.box_size
     done, bad = _recorded(part, record, 4 * m * m)
-    _check_space(path, (len(feed) - done) * 4 * m * m, len(feed), m)
+    what = f"caching {len(feed)} images of {m} × {m} pixels"
+    needed = (len(feed) - done) * 4 * m * m
+    require_space(path.parent, needed, what, WITHOUT_SPACE)
+    LOGGER.info("%s in %s: %s", what, path, byte_size(needed))
     if done:
         LOGGER.info("%s: %d images are there; going on", path, done)
     order = storage_order(particles.file_id, particles.image_index)
-    with _writing(part, path, len(feed)), open(part, "r+b" if done else "wb") as file:
+    with writing(part, ON_FULL_DISK), open(part, "r+b" if done else "wb") as file:
         file.truncate(HEADER_SIZE + done * 4 * m * m)
         file.write(make_header((len(feed), m, m), feed.pixel_size, volume=False).tobytes())
         file.seek(0, os.SEEK_END)
@@ -212,30 +216,5 @@ def _recorded(part: Path, record: Path, image_size: int) -> tuple[int, list[int]
 def _record(file: BinaryIO, record: Path, done: int, bad: list[int]) -> None:
     """Say how many images there are, once they lie on the disk."""
     file.flush()
-    os.fsync(file.fileno())
+    flush_to_disk(file.name)
     write_json(record, {"images": done, "bad": bad})
-
-
-def _check_space(path: Path, needed: int, count: int, m: int) -> None:
-    free = shutil.disk_usage(path.parent).free
-    if needed > free:
-        raise DataError(
-            f"{path.parent}: caching {count} images of {m} × {m} pixels needs {needed / GIB:.2f} GiB more; "
-            f"expected so much free space, found {free / GIB:.2f} GiB. Name another folder with --cache, "
-            "crop with --box, or leave --cache out."
-        )
-    LOGGER.info("caching %d images of %d × %d pixels in %s: %.2f GiB", count, m, m, path, needed / GIB)
-
-
-@contextlib.contextmanager
-def _writing(part: Path, path: Path, count: int) -> Iterator[None]:
-    """Turn a full disk into one line; what was written stays to go on with."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise writing_error(path, error) from error
-        raise DataError(
-            f"{part}: no space left on {path.parent} while caching {count} images; expected enough. Free "
-            "some and run again, which goes on from there, or remove this file and leave --cache out."
-        ) from error

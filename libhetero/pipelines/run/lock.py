@@ -9,8 +9,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from libhetero.errors import ConfigurationError
-from libhetero.io.atomic import writing_error
-from libhetero.io.lock import lock_file
+from libhetero.files import lock_file, writing_error
 from libhetero.training import sharding
 
 

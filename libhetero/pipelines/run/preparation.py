@@ -12,41 +12,32 @@ import jax
 import numpy as np
 
 from libhetero.errors import DataError
-from libhetero.io import ImageReader
-from libhetero.records import Batch, ParticleSet
-from libhetero.training.bad_images import BadImages
+from libhetero.records import Batch
+from libhetero.training.configuration import PreprocessConfig
 from libhetero.training.contrast import Projector, estimate_contrast
 from libhetero.training.feed import ParticleFeed
-from libhetero.training.preprocess import PreprocessConfig, estimate_deviation, sample_indices
+from libhetero.training.preprocess import estimate_deviation, sample_indices
 
 LOGGER = logging.getLogger(__name__)
 SAMPLE = 256
 
 
-def measured(
-    config: PreprocessConfig,
-    particles: ParticleSet,
-    contrast: int | None,
-    seed: int,
-    project: Projector | None = None,
-    bad: BadImages | None = None,
-) -> PreprocessConfig:
+def measured(feed: ParticleFeed, contrast: int | None, seed: int, project: Projector | None = None) -> ParticleFeed:
     """Settle contrast and deviation from a fixed sample of the images, and say what was found.
 
     Parameters
     ----------
+    feed : the particles, prepared but for these two.
     contrast : the user's decision, None to follow the images.
+    seed : of the sample.
     project : projector of a white model on the stored grid, None for a blob.
-    bad : counts images that are not finite; None refuses the first.
 
     Raises
     ------
     DataError : for an image that cannot be read, one too many that is not finite, or constant ones.
     """
-    bad = BadImages(particles) if bad is None else bad
-    reader = ImageReader(particles)
-    chosen = sample_indices(len(particles), SAMPLE, seed)
-    plain = ParticleFeed(reader, particles, PreprocessConfig(normalise="none"), bad)
+    chosen = sample_indices(len(feed), SAMPLE, seed)
+    plain = dataclasses.replace(feed, config=PreprocessConfig(normalise="none"))
     estimate = estimate_contrast(of_finite_images(plain.batch(chosen)), plain.pixel_size, project)
     LOGGER.info(estimate.describe())
     if contrast is not None:
@@ -58,14 +49,14 @@ def measured(
             )
         sign = contrast
     else:
-        sign = estimate.sign or particles.contrast or 1
+        sign = estimate.sign or feed.particles.contrast or 1
         if sign < 0:
             LOGGER.warning("images are inverted to make protein white; --noinvert leaves them")
-    config = dataclasses.replace(config, contrast=sign)
+    config = dataclasses.replace(feed.config, contrast=sign)
     if config.normalise == "set":
-        deviation = estimate_deviation(reader, len(particles), config, seed=seed, bad=bad)
+        deviation = estimate_deviation(feed.reader, len(feed), config, seed=seed, bad=feed.bad)
         config = dataclasses.replace(config, deviation=deviation)
-    return config
+    return dataclasses.replace(feed, config=config)
 
 
 def of_finite_images(batch: Batch) -> Batch:

@@ -21,17 +21,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from libhetero.models.family import ModelFamily
-from libhetero.physics.ctf import ctf_image
-from libhetero.physics.fourier import real_image
-from libhetero.records import Batch, CTFParams, Pose
+from libhetero.physics.fourier import half_plane, real_image
+from libhetero.physics.observation import observed
+from libhetero.records import Batch, Observation
 from libhetero.report.tensorboard import TensorBoard
 from libhetero.training.feed import ParticleFeed
-from libhetero.training.held_out import split
 from libhetero.training.log import read_log
-from libhetero.training.optimiser import TrainingConfig
 from libhetero.training.preprocess import sample_indices
 
 LOGGER = logging.getLogger(__name__)
@@ -46,14 +44,20 @@ class RunWatch:
     folder : the run folder, with log.jsonl.
     model : what is trained.
     feed : the particles.
-    config : of the training; decides which particles are shown.
+    shown : places of those that figures show, from `shown_places`.
     tensorboard : whether to write events for TensorBoard.
     """
 
     def __init__(
-        self, folder: Path, model: ModelFamily, feed: ParticleFeed, config: TrainingConfig, *, tensorboard: bool = False
+        self,
+        folder: Path,
+        model: ModelFamily,
+        feed: ParticleFeed,
+        shown: Int[np.ndarray, " shown"],
+        *,
+        tensorboard: bool = False,
     ) -> None:
-        self._folder, self._samples = folder, Samples(model, feed, config)
+        self._folder, self._samples = folder, Samples(model, feed, shown)
         self._wants_board = tensorboard
         self._board: TensorBoard | None = None
         self._failed: set[str] = set()
@@ -137,8 +141,18 @@ class Comparison:
     scale: float
 
 
+def shown_places(trained_on: Int[np.ndarray, " particles"], seed: int) -> Int[np.ndarray, " shown"]:
+    """Return the places of a few of the particles that are trained on, drawn by the seed: the same in every run of it.
+
+    Parameters
+    ----------
+    trained_on : places of all of them.
+    """
+    return trained_on[sample_indices(len(trained_on), SHOWN, seed)]
+
+
 class Samples:
-    """A few of the particles that are trained on, drawn by the seed: the same in every run of it.
+    """A few of the particles that are trained on, beside what a model makes of them.
 
     A model's images are those of `render` with the CTF. No family compares the mean of an image, and
     Gaussians are on a scale of their own; so both are taken less their mean, and the model times
@@ -151,13 +165,11 @@ class Samples:
     ----------
     model : any family.
     feed : the particles.
-    config : of the training, for the seed and the particles held out.
+    indices : places of those shown.
     """
 
-    def __init__(self, model: ModelFamily, feed: ParticleFeed, config: TrainingConfig) -> None:
-        training, _ = split(len(feed), config)
-        self.indices = training[sample_indices(len(training), SHOWN, config.seed)]
-        self._feed = feed
+    def __init__(self, model: ModelFamily, feed: ParticleFeed, indices: Int[np.ndarray, " shown"]) -> None:
+        self.indices, self._feed = indices, feed
         self._project = jax.jit(partial(projections, model))
 
     @cached_property
@@ -186,14 +198,13 @@ def projections(model: ModelFamily, params: Any, batch: Batch) -> Float[Array, "
     """
     n, pixel_size = model.box_size, model.pixel_size
 
-    def one(item: tuple[Any, Pose, CTFParams]) -> Array:
-        representation, pose, ctf = item
-        plane = model.render(representation, pose, n, pixel_size) * ctf_image(ctf, n, pixel_size)
-        return real_image(plane, n)
+    def one(item: tuple[Any, Observation]) -> Array:
+        representation, observation = item
+        plane = model.render(representation, observation.pose, n, pixel_size)
+        return real_image(observed(plane, observation, half_plane(n, pixel_size)), n)
 
     representations = model.decode(params, model.encode(params, batch))
-    pose, ctf = (jax.tree.map(jnp.asarray, record) for record in (batch.pose, batch.ctf))
-    return jax.lax.map(one, (representations, pose, ctf))
+    return jax.lax.map(one, (representations, jax.tree.map(jnp.asarray, batch.observation)))
 
 
 def _centred(images: np.ndarray) -> np.ndarray:

@@ -18,9 +18,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from libhetero.configuration import read_json
-from libhetero.errors import DataError
+from libhetero.errors import ConfigurationError, DataError
 from libhetero.io import read_volume
 from libhetero.physics.fourier import crop_volume
+from libhetero.pipelines.run.folder import Run
 from libhetero.records import ParticleSet
 
 FORMAT_VERSION = 1
@@ -63,17 +64,28 @@ class Truth:
         """Whether the true map of every particle is known: not for motion, where all differ."""
         return self.kind != "motion"
 
+    def known(self, values: np.ndarray | None, name: str) -> np.ndarray:
+        """Return values that this kind of set has.
+
+        Raises
+        ------
+        DataError : if it has none.
+        """
+        if values is None:
+            raise DataError(f"{self.folder}: the truth of {self.kind} holds no {name}; expected another kind of set.")
+        return values
+
     def parts(self, place: int) -> list[int]:
         """Return the structure (mixture) or the present pieces (assembly) of one particle."""
         if self.kind == "mixture":
-            return [int(self.labels[place])]
-        return [int(k) for k in np.flatnonzero(self.states[place])]
+            return [int(self.known(self.labels, "labels")[place])]
+        return [int(k) for k in np.flatnonzero(self.known(self.states, "states")[place])]
 
     def map(self, place: int) -> np.ndarray:
         """Return the true map of one particle, (n, n, n) float32."""
         stem = "map_{:03d}.mrc" if self.kind == "mixture" else "piece_{:02d}.mrc"
         parts = [read_volume(self.folder / stem.format(k))[0] for k in self.parts(place)]
-        return np.sum(parts, axis=0, dtype=np.float32)
+        return np.stack(parts).sum(axis=0, dtype=np.float32)
 
     def mass(self, volume: np.ndarray) -> float | None:
         """Return the mass in Da of a true map, from its sum; None where the set was made from maps.
@@ -83,6 +95,25 @@ class Truth:
         if "maps" in self.values.get("source", {"maps": ()}):
             return None
         return float(volume.sum()) * MASS_PER_SCATTERING
+
+
+def truth_of_run(run: Run, folder: str | None) -> Truth:
+    """Open the truth of a run's particles.
+
+    Parameters
+    ----------
+    folder : of the truth; None for the folder truth beside the run's stack.
+
+    Raises
+    ------
+    UserError : one line if there is none there.
+    """
+    beside = Path(run.particles.files[0]).parent / "truth"
+    if folder is None and not beside.is_dir():
+        raise ConfigurationError(
+            f"{beside}: no such folder; expected the truth beside the stack. Give it with --truth."
+        )
+    return open_truth(beside if folder is None else folder)
 
 
 def open_truth(folder: str | Path) -> Truth:

@@ -12,11 +12,14 @@ from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import Float
 
+from libhetero.io import read_volume
 from libhetero.metrics.chamfer import chamfer_distance
 from libhetero.metrics.fsc import fsc_area, masked_fsc, normalised_area
 from libhetero.metrics.threshold import above, level_for_mass, offset_to_truth, scale_to_truth
 from libhetero.metrics.viou import volumetric_iou
+from libhetero.physics.masks import soft_sphere
 from libhetero.pipelines.decoding.sampling import spread_indices
 from libhetero.pipelines.run.folder import Run, batches
 from libhetero.pipelines.scoring.truth import Truth, map_in_box
@@ -38,6 +41,26 @@ class Target:
 
     volume: np.ndarray
     mass: float | None
+
+
+def fsc_mask(mask: str, run: Run) -> Float[np.ndarray, "n n n"] | None:
+    """Return the mask of the FSC in the run's box.
+
+    Parameters
+    ----------
+    mask : "none", "sphere" for a soft ball inside the box, or a map with values 0 to 1.
+
+    Raises
+    ------
+    DataError : if there is no such map, or it does not fit.
+    """
+    n, pixel_size = run.model.box_size, run.model.pixel_size
+    if mask == "none":
+        return None
+    if mask == "sphere":
+        return np.asarray(soft_sphere(n, n / 2 - n / 16, n / 16))
+    volume, found = read_volume(mask, None)
+    return np.clip(map_in_box(volume, found, n, pixel_size), 0, 1)
 
 
 def decode_volumes(run: Run, indices: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
@@ -134,7 +157,7 @@ class VolumeScore:
         """
         n, pixel_size = run.model.box_size, run.model.pixel_size
         chosen = spread_indices(len(run.particles), self.images)
-        label = truth.labels[places]
+        label = truth.known(truth.labels, "labels")[places]
         targets = {int(k): self._target(truth, places, label, k, n, pixel_size) for k in np.unique(label[chosen])}
         level = self.level
         if level is None:

@@ -18,24 +18,29 @@ def test_presets_travel_as_json(name):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"decoder": "cnn"}, "decoder: expected pointtransformer or mlp; got 'cnn'."),
+        ({"decoder": "cnn"}, "--decoder: expected pointtransformer or mlp; got 'cnn'."),
         ({"loss": "mse"}, "loss: expected likelihood or frc; got 'mse'."),
-        ({"vary": "pp"}, "vary: expected letters of 'pas', each at most once; got 'pp'."),
-        ({"vary": ""}, "vary: expected letters of 'pas', each at most once; got ''."),
-        ({"points": ()}, "points: expected at least one level; got ()."),
-        ({"points": (64, 16)}, "points: expected levels from coarse to fine; got (64, 16)."),
-        ({"points": (0, 16)}, "points: expected 1 or more at each level; got (0, 16)."),
-        ({"latent_size": 0, "encoder": "network"}, "latent_size: expected 1 or more with encoder=network; got 0."),
-        ({"encoder": "cnn"}, "encoder: expected posterior or network; got 'cnn'."),
-        ({"vary": "s"}, "vary: expected 'p' or 'a' among them, or encoder=network; got 's'."),
+        ({"vary": "pp"}, "--pas: expected letters of 'pas', each at most once; got 'pp'."),
+        ({"vary": ""}, "--pas: expected letters of 'pas', each at most once; got ''."),
+        ({"points": ()}, "points: expected at least one level; got none."),
+        ({"points": (64, 16)}, "points: expected levels from coarse to fine; got 64 16."),
+        ({"points": (0, 16)}, "points: expected 1 or more; got 0."),
+        ({"latent_size": 0, "encoder": "network"}, "--nmid: expected 1 or more with --encoder network; got 0."),
+        ({"encoder": "cnn"}, "--encoder: expected posterior or network; got 'cnn'."),
+        ({"vary": "s"}, "--pas: expected 'p' or 'a' among them, or --encoder network; got 's'."),
         ({"inference_steps": -1}, "inference_steps: expected 0 or more; got -1."),
-        ({"smoothness": -1.0}, "smoothness: expected 0 or more; got -1.0."),
-        ({"latent_noise": -1.0}, "latent_noise: expected 0 or more; got -1.0."),
+        ({"stiffness": -1.0}, "--stiffness: expected 0 or more; got -1."),
+        ({"latent_noise": -1.0}, "latent_noise: expected 0 or more; got -1."),
         ({"attention_groups": -8}, "attention_groups: expected 0 or more; got -8."),
+        ({"latent_size": -1}, "--nmid: expected 0 or more; got -1."),
+        (
+            {"symmetry": "q4"},
+            "--sym: expected c1, c2 … c100, d1 …, t, tet, o, i1, i2, i3, i4 or icos (docs/conventions.md); got 'q4'.",
+        ),
         ({"attention_groups": 5}, "attention_groups: expected a divisor of attention_channels (128); got 5."),
         (
             {"resolution": (5.0, 20.0)},
-            "resolution: expected (low, high) in Å, low the larger number, 0 for the widest; got (5.0, 20.0).",
+            "resolution: expected low and high in Å, low the larger number, 0 for the widest; got 5 20.",
         ),
     ],
 )
@@ -43,6 +48,13 @@ def test_messages(values, message):
     with pytest.raises(ConfigurationError) as error:
         GmmConfig(**values)
     assert str(error.value) == message
+
+
+def test_a_retired_key_is_read_where_it_did_nothing():
+    stored = to_dict(GmmConfig())
+    assert from_dict(GmmConfig, {**stored, "smoothness": 0.0}) == GmmConfig()
+    with pytest.raises(ConfigurationError, match="GmmConfig: smoothness is 0.2, which this version has no more"):
+        from_dict(GmmConfig, {**stored, "smoothness": 0.2})
 
 
 @pytest.mark.parametrize("values, steps", [({"vary": "a"}, 2), ({"vary": "pa"}, 3), ({"inference_steps": 1}, 1)])

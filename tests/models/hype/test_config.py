@@ -35,17 +35,17 @@ def test_presets_travel_as_json(name):
         ({"inr_layers": -1}, "inr_layers: expected 1 or more; got -1."),
         ({"modulation": "add"}, "modulation: expected multiply or residual; got 'add'."),
         ({"output": "real"}, "output: expected complex or hartley; got 'real'."),
-        ({"precision": "half"}, "precision: expected auto or float32 or bfloat16; got 'half'."),
-        ({"encoder": "cnn"}, "encoder: expected transformer or mlp or unet; got 'cnn'."),
-        ({"conditioning": "add"}, "conditioning: expected hypernetwork or concat; got 'add'."),
-        ({"encoder_input": "raw"}, "encoder_input: expected flipped or wiener or real; got 'raw'."),
+        ({"precision": "half"}, "--precision: expected one of auto, float32, bfloat16; got 'half'."),
+        ({"encoder": "cnn"}, "--encoder: expected one of transformer, mlp, unet; got 'cnn'."),
+        ({"conditioning": "add"}, "--conditioning: expected hypernetwork or concat; got 'add'."),
+        ({"encoder_input": "raw"}, "encoder_input: expected one of flipped, wiener, real; got 'raw'."),
         ({"coordinates": -5}, "coordinates: expected 0 or more; got -5."),
-        ({"feature_sigma": 0.0}, "feature_sigma: expected a fraction above 0, at most 1; got 0.0."),
+        ({"feature_sigma": 0.0}, "feature_sigma: expected more than 0 and at most 1; got 0."),
         (
             {"encoder": "unet", "encoder_width": 12},
             "encoder_width: expected a multiple of 8 for the U-Net, whose channels are normalised in 8 groups; got 12.",
         ),
-        ({"window": 1.5}, "window: expected a fraction above 0, at most 1; got 1.5."),
+        ({"window": 1.5}, "window: expected more than 0 and at most 1; got 1.5."),
     ],
 )
 def test_messages(values, message):

@@ -4,12 +4,14 @@ import jax
 import numpy as np
 import pytest
 
-from libhetero.pipelines import refine
-from libhetero.pipelines.run import budget
-from libhetero.pipelines.run.folder import DataConfig, RunConfig, open_run
+from libhetero.pipelines.run import batch, budget, training
+from libhetero.pipelines.run.configuration import RunConfig
+from libhetero.pipelines.run.data import DataConfig
+from libhetero.pipelines.run.folder import open_run
 from libhetero.pipelines.run.start import RunStart
 from libhetero.training.budget import step_cost
-from libhetero.training.optimiser import TrainingConfig
+from libhetero.training.configuration import TrainingConfig
+from libhetero.training.held_out import split
 from programs.e2hype_refine import main
 from tests.making.commands import HYPE
 from tests.making.feeds import make_feed
@@ -48,30 +50,33 @@ def toy_start(**training) -> RunStart:
     """The start of a run of the toy model on 50 particles."""
     config = RunConfig("hype", {}, TrainingConfig(**training), DataConfig("imaginary.star"))
     feed = make_feed()
-    return RunStart(config, feed.particles, feed, Toy(), None)
+    return RunStart(config, feed, split(len(feed), config.training)[0], Toy())
+
+
+def chosen(**training) -> TrainingConfig:
+    """How the toy is trained with the largest batch that fits."""
+    start = toy_start(**training)
+    return batch.with_largest_batch(start.config.training, start.model, start.feed, len(start.trained_on))
 
 
 def test_the_batch_is_chosen(monkeypatch, caplog) -> None:
-    monkeypatch.setattr(budget, "FEWEST_STEPS", 5)
+    monkeypatch.setattr(batch, "FEWEST_STEPS", 5)
     with caplog.at_level("INFO"):
-        chosen = budget.with_largest_batch(toy_start(batch_size=3))
-    assert chosen.config.training == TrainingConfig(batch_size=8)
+        assert chosen(batch_size=3) == TrainingConfig(batch_size=8)
     assert "batch of 8 particles, 2 a device: more would leave an epoch fewer than 5 steps" in caplog.text
-    held_out = budget.with_largest_batch(toy_start(test_fraction=0.5))
-    assert held_out.config.training.batch_size == 4
-    monkeypatch.setattr(budget, "FEWEST_STEPS", 32)
+    assert chosen(test_fraction=0.5).batch_size == 4
+    monkeypatch.setattr(batch, "FEWEST_STEPS", 32)
     with caplog.at_level("INFO"):
-        smallest = budget.with_largest_batch(toy_start())
-    assert smallest.config.training.batch_size == 4
+        assert chosen().batch_size == 4
     assert "1 a device: the smallest there is, of 50 particles to train on; an epoch has 13 steps" in caplog.text
 
 
 def test_the_batch_is_bounded_by_memory(monkeypatch, caplog) -> None:
-    monkeypatch.setattr(budget, "FEWEST_STEPS", 1)
-    monkeypatch.setattr(budget, "device_memory", lambda: 40_000)
+    monkeypatch.setattr(batch, "FEWEST_STEPS", 1)
+    monkeypatch.setattr(batch, "device_memory", lambda: 40_000)
     start = toy_start()
     with caplog.at_level("INFO"):
-        share = budget.with_largest_batch(start).config.training.batch_size // 4
+        share = chosen().batch_size // 4
     assert "the largest that fits" in caplog.text
     params, particle = jax.eval_shape(Toy().init, jax.random.key(0)), start.feed.batch(np.arange(1))
     needed = [
@@ -83,20 +88,20 @@ def test_the_batch_is_bounded_by_memory(monkeypatch, caplog) -> None:
 def test_a_batch_that_does_not_fit_is_told_without_a_step(monkeypatch) -> None:
     monkeypatch.setattr(budget, "device_memory", lambda: 1000)
     monkeypatch.setattr(budget, "_time_steps", None)
-    lines = list(budget._budget(toy_start(batch_size=8)).lines())
+    lines = list(budget.budget_of(toy_start(batch_size=8)).lines())
     assert lines[-1].startswith("This batch does not fit: use --batchsz 4 or --batchsz auto, --accum")
 
 
 def test_a_wrong_batch_is_a_wrong_option(project, capsys) -> None:
     assert main(["particles.star", "--batchsz", "most"]) == 2
-    assert "expected a whole number or auto, got 'most'" in capsys.readouterr().err
+    assert "expected a whole number or auto; got 'most'" in capsys.readouterr().err
 
 
 def test_exhausted_memory_names_the_options_that_help(project, capsys, monkeypatch) -> None:
     def train(*arguments, **options):
         raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes.")
 
-    monkeypatch.setattr(refine, "train", train)
+    monkeypatch.setattr(training, "train", train)
     assert main(["particles.star", *HYPE, "--path", "run", "--batchsz", "12"]) == 1
     line = capsys.readouterr().err.strip()
     assert "a batch of 12 particles, 3 a device" in line and len(line.splitlines()) == 1
@@ -107,6 +112,6 @@ def test_another_failure_of_the_device_is_not_hidden(project, monkeypatch) -> No
     def train(*arguments, **options):
         raise jax.errors.JaxRuntimeError("INTERNAL: something else")
 
-    monkeypatch.setattr(refine, "train", train)
+    monkeypatch.setattr(training, "train", train)
     with pytest.raises(jax.errors.JaxRuntimeError, match="something else"):
         main(["particles.star", *HYPE, "--path", "run"])

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from libhetero.errors import ConfigurationError
-from libhetero.pipelines.run.configuration import RefineConfig, new_config, resumed_config
-from libhetero.pipelines.run.folder import write_config
+from libhetero.pipelines.run.asked import RefineConfig
+from libhetero.pipelines.run.configuration import new_config, resumed_config, write_config
 
 
 @pytest.mark.parametrize(
@@ -40,8 +40,8 @@ def test_what_is_asked_for_wins():
 
 
 def test_an_unknown_preset_is_named():
-    with pytest.raises(ConfigurationError, match="unknown preset 'huge'"):
-        new_config(RefineConfig("p.star", preset="huge"))
+    with pytest.raises(ConfigurationError, match="--preset: expected one of small, default, paper; got 'huge'."):
+        RefineConfig("p.star", preset="huge")
 
 
 def test_a_run_may_recompute_from_now_on_also_one_that_is_older_than_the_option(tmp_path):
@@ -50,5 +50,5 @@ def test_a_run_may_recompute_from_now_on_also_one_that_is_older_than_the_option(
     stored = json.loads(path.read_text())
     del stored["model"]["remat"]
     path.write_text(json.dumps(stored))
-    assert resumed_config(RefineConfig(resume=str(tmp_path))).model["remat"] is False
-    assert resumed_config(RefineConfig(resume=str(tmp_path), model={"remat": True})).model["remat"] is True
+    assert resumed_config(RefineConfig(resume=str(tmp_path)), tmp_path).model.remat is False
+    assert resumed_config(RefineConfig(resume=str(tmp_path), model={"remat": True}), tmp_path).model.remat is True

@@ -3,6 +3,7 @@
 import dataclasses
 import errno
 import os
+import shutil
 import threading
 from pathlib import Path
 
@@ -11,8 +12,8 @@ import numpy as np
 import pytest
 
 from libhetero.errors import DataError
+from libhetero.files import FileLock, lock_file
 from libhetero.io import ImageReader
-from libhetero.io.lock import FileLock, lock_file
 from libhetero.pipelines.run import image_cache
 from libhetero.pipelines.run.image_cache import cache_path, cached, if_cached
 from libhetero.training.bad_images import BadImages
@@ -153,9 +154,9 @@ def test_a_full_disk_is_one_line_and_can_be_gone_on_from(feed, tmp_path, monkeyp
 
 
 def test_too_little_space_is_said_beforehand(feed, tmp_path, monkeypatch) -> None:
-    usage = image_cache.shutil.disk_usage(tmp_path)
-    monkeypatch.setattr(image_cache.shutil, "disk_usage", lambda path: usage._replace(free=1000))
-    with pytest.raises(DataError, match=r"40 images of 12 × 12 pixels needs .* GiB more; .*--box"):
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1000))
+    with pytest.raises(DataError, match=r"40 images of 12 × 12 pixels: 22\.5 KiB needed, 1000 B free; .*--box"):
         cached(_with(feed, 0), tmp_path / "cache")
     assert not list((tmp_path / "cache").glob("*.part"))
 

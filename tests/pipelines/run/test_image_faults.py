@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from libhetero.io import ImageReader, read_latent, read_particles
-from libhetero.pipelines import refine
+from libhetero.pipelines.run import training
 from libhetero.pipelines.run.folder import open_run
 from libhetero.records import ParticleSet
 from libhetero.training import preprocess
@@ -43,13 +43,13 @@ def one_line(capsys) -> str:
 
 def when_training_begins(monkeypatch, action) -> None:
     """Do something once everything is measured and the run folder made."""
-    begin = refine.train
+    begin = training.train
 
     def train(*arguments, **options):
         action()
         return begin(*arguments, **options)
 
-    monkeypatch.setattr(refine, "train", train)
+    monkeypatch.setattr(training, "train", train)
 
 
 def test_bad_images_are_left_out_counted_and_listed(project, capsys) -> None:

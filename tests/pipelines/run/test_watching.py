@@ -13,7 +13,7 @@ from libhetero.cli import Eman2Log
 from libhetero.errors import DataError
 from libhetero.physics.gaussians import project_gaussians
 from libhetero.physics.rotations import random_rotations
-from libhetero.pipelines.run.watching import RunWatch, Samples
+from libhetero.pipelines.run.watching import RunWatch, Samples, shown_places
 from libhetero.records import Gaussians
 from libhetero.training.feed import ParticleFeed
 from libhetero.training.held_out import split
@@ -77,8 +77,13 @@ def known():
 PARAMS = {"amplitude": jnp.ones(COUNT)}
 
 
+def places_shown(config: TrainingConfig, count: int = COUNT) -> np.ndarray:
+    """Return the places that are shown of `count` particles."""
+    return shown_places(split(count, config)[0], config.seed)
+
+
 def test_the_projections_of_the_truth_are_the_images(known):
-    compared = Samples(*known, CONFIG).compare(PARAMS)
+    compared = Samples(*known, places_shown(CONFIG)).compare(PARAMS)
     assert compared.data.shape == (6, BOX, BOX)
     np.testing.assert_allclose(compared.scale, 3, rtol=1e-3)
     np.testing.assert_allclose(compared.correlation, 1, atol=1e-4)
@@ -86,7 +91,7 @@ def test_the_projections_of_the_truth_are_the_images(known):
 
 
 def test_each_particle_is_shown_as_its_own_latent_makes_it(known):
-    samples = Samples(*known, CONFIG)
+    samples = Samples(*known, places_shown(CONFIG))
     amplitude = np.ones(COUNT, np.float32)
     amplitude[samples.indices[[1, 4]]] = [-1, 0]
     compared = samples.compare({"amplitude": jnp.asarray(amplitude)})
@@ -95,7 +100,7 @@ def test_each_particle_is_shown_as_its_own_latent_makes_it(known):
 
 
 def test_a_model_that_contradicts_the_data_keeps_its_scale(known):
-    compared = Samples(*known, CONFIG).compare({"amplitude": -jnp.ones(COUNT)})
+    compared = Samples(*known, places_shown(CONFIG)).compare({"amplitude": -jnp.ones(COUNT)})
     assert compared.scale == 1
     np.testing.assert_allclose(compared.correlation, -1, atol=1e-4)
 
@@ -103,17 +108,17 @@ def test_a_model_that_contradicts_the_data_keeps_its_scale(known):
 def test_the_same_particles_every_time_and_only_some_that_are_trained_on(known):
     config = dataclasses.replace(CONFIG, test_fraction=0.5)
     training, _ = split(COUNT, config)
-    first, again = Samples(*known, config), Samples(*known, config)
+    first, again = Samples(*known, places_shown(config)), Samples(*known, places_shown(config))
     assert len(set(first.indices)) == 6 and set(first.indices) <= set(training)
     np.testing.assert_array_equal(first.indices, again.indices)
-    assert not np.array_equal(first.indices, Samples(*known, dataclasses.replace(config, seed=4)).indices)
+    assert not np.array_equal(first.indices, Samples(*known, places_shown(dataclasses.replace(config, seed=4))).indices)
     small = dataclasses.replace(known[1], particles=known[1].particles.take(np.arange(4)))
-    assert len(Samples(known[0], small, CONFIG).compare(PARAMS).correlation) == 4
+    assert len(Samples(known[0], small, places_shown(CONFIG, 4)).compare(PARAMS).correlation) == 4
 
 
 def test_checkpoints_compile_once_and_leave_figures_only(known, tmp_path):
     model = Knowing(known[0].mixture)
-    with RunWatch(tmp_path, model, known[1], CONFIG) as watch:
+    with RunWatch(tmp_path, model, known[1], places_shown(CONFIG)) as watch:
         (tmp_path / "log.jsonl").write_text('{"step": 1, "epoch": 1, "loss": 2, "learning_rate": 0.1}\n')
         for step in (1, 2):
             watch.report({"step": step, "loss": 1.0})
@@ -134,7 +139,7 @@ def test_what_fails_is_told_once_and_the_rest_goes_on(known, tmp_path, caplog, m
     object.__setattr__(feed, "batch", unreadable)
     (tmp_path / "log.jsonl").write_text('{"step": 1, "epoch": 1, "loss": 2, "learning_rate": 0.1}\n')
     (tmp_path / "tensorboard").write_text("in the way")
-    with RunWatch(tmp_path, known[0], feed, CONFIG, tensorboard=True) as watch:
+    with RunWatch(tmp_path, known[0], feed, places_shown(CONFIG), tensorboard=True) as watch:
         for step in (1, 2):
             watch.report({"step": step, "loss": 1.0})
             watch.checkpoint(step, PARAMS)
@@ -150,7 +155,7 @@ def test_an_interruption_is_no_failure_of_a_figure(known, tmp_path, monkeypatch)
 
     monkeypatch.setattr("libhetero.report.training.draw_training", interrupted)
     (tmp_path / "log.jsonl").write_text("")
-    with RunWatch(tmp_path, *known, CONFIG) as watch, pytest.raises(KeyboardInterrupt):
+    with RunWatch(tmp_path, *known, places_shown(CONFIG)) as watch, pytest.raises(KeyboardInterrupt):
         watch.checkpoint(1, PARAMS)
 
 

@@ -18,23 +18,25 @@ from __future__ import annotations
 
 import logging
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.linalg
 from jaxtyping import Array, Float
 from threadpoolctl import threadpool_limits
 
 from libhetero.models.gmm.clusters import group_points
-from libhetero.models.gmm.latent.inverse_roots import inverses
 from libhetero.models.gmm.latent.subspace import Imaging, Subspace
+from libhetero.models.gmm.layout import Layout
 from libhetero.physics.quadrants import times_i, weights_in_quadrants
 from libhetero.physics.rotations import HIGHEST
-from libhetero.records import Batch, CTFParams, Pose
+from libhetero.records import Batch, Observation, Pose
 
 LOGGER = logging.getLogger(__name__)
 FINE_COLUMNS = 192
@@ -63,7 +65,7 @@ class Patches:
 
 
 def find_subspace(
-    imaging: Imaging, sample: Batch, kinds: str, rank: int = 0, seed: int = 0, mobile: np.ndarray | None = None
+    imaging: Imaging, sample: Batch, layout: Layout, rank: int = 0, seed: int = 0, mobile: np.ndarray | None = None
 ) -> Subspace:
     """Find mean and modes of a sample of particles.
 
@@ -71,7 +73,7 @@ def find_subspace(
     ----------
     imaging : neutral mixture, scale and weights.
     sample : particles; some thousand make small pieces visible.
-    kinds : "p", "a" or "pa".
+    layout : what of a Gaussian may change: position, amplitude or both.
     rank : number of modes; 0 takes those that stand out of the noise, 2 to 16.
     seed : of k-means.
     mobile : (N,) bool, which Gaussians may change; None for all.
@@ -81,12 +83,12 @@ def find_subspace(
     the subspace, its modes in falling order of variance; 0 for Gaussians that may not change.
     """
     mobile = np.ones(len(imaging.neutral.sigma), bool) if mobile is None else np.asarray(mobile)
-    patches = make_patches(imaging, kinds, seed, mobile)
-    hessian, gradient = normal_equations(imaging, sample, patches.fine, kinds)
-    columns = len(kinds_of_columns(kinds))
+    patches = make_patches(imaging, layout, seed, mobile)
+    hessian, gradient = normal_equations(imaging, sample, patches.fine, layout)
+    columns = len(layout.kinds)
     merge = _merging(patches.coarse, columns)
     coarse_hessian = np.concatenate([merge.T @ (block @ merge) for block, _ in _blocks(hessian, gradient)])
-    start = np.repeat([VARIANCE[kind] for kind in kinds_of_columns(kinds)], patches.coarse.max() + 1)
+    start = np.repeat([VARIANCE[kind] for kind in layout.kinds], patches.coarse.max() + 1)
     covariance, mean = fit_covariance(coarse_hessian, gradient @ merge, np.diag(start), COARSE_STEPS)
     values, vectors = np.linalg.eigh(covariance)
     values, vectors = values[::-1], vectors[:, ::-1]
@@ -102,25 +104,20 @@ def find_subspace(
         rank,
     )
     modes = merge @ (vectors[:, :rank] * np.sqrt(np.maximum(values[:rank], 1e-12)))
-    prior = _typical_variance(modes, kinds)
+    prior = _typical_variance(modes, layout)
     modes, mean = fit_modes(hessian, gradient, modes, merge @ mean, prior, FINE_STEPS)
     order = np.argsort(-np.sum(modes**2, axis=0))
     shape = (columns, -1)
     spread = modes[:, order].reshape(*shape, rank)[:, patches.fine].transpose(1, 0, 2)
     centre = mean.reshape(shape)[:, patches.fine].T
     spread, centre = spread * mobile[:, None, None], centre * mobile[:, None]
-    return Subspace(kinds, centre.astype(np.float32), spread.astype(np.float32))
+    return Subspace(layout, centre.astype(np.float32), spread.astype(np.float32))
 
 
-def kinds_of_columns(kinds: str) -> str:
-    """Return the kind of each column of a Gaussian's change: "pppa" for "pa"."""
-    return "".join(kind * {"p": 3, "a": 1}[kind] for kind in kinds)
-
-
-def make_patches(imaging: Imaging, kinds: str, seed: int, mobile: np.ndarray) -> Patches:
+def make_patches(imaging: Imaging, layout: Layout, seed: int, mobile: np.ndarray) -> Patches:
     """Group the Gaussians that may change by k-means, and the groups again, each counting once."""
     position = np.asarray(imaging.neutral.position, np.float64)[mobile]
-    columns = len(kinds_of_columns(kinds))
+    columns = len(layout.kinds)
     fine = min(len(position), FINE_COLUMNS // columns)
     coarse = min(fine, COARSE_COLUMNS // columns)
     centre, label = group_points(position, fine, seed)
@@ -137,12 +134,12 @@ def _merging(coarse: np.ndarray, columns: int) -> np.ndarray:
 
 
 def normal_equations(
-    imaging: Imaging, sample: Batch, patch: np.ndarray, kinds: str
+    imaging: Imaging, sample: Batch, patch: np.ndarray, layout: Layout
 ) -> tuple[Float[np.ndarray, "particles columns columns"], Float[np.ndarray, "particles columns"]]:
     """Return H and g of every particle for changes of patches, columns ordered kind by kind."""
-    several = jax.jit(jax.vmap(_equations(imaging, patch, kinds)))
+    several = jax.jit(jax.vmap(_equations(imaging, patch, layout)))
     used = np.flatnonzero(sample.weight)
-    columns = (patch.max() + 1) * len(kinds_of_columns(kinds))
+    columns = (patch.max() + 1) * len(layout.kinds)
     hessian = np.empty((len(used), columns, columns), np.float32)
     gradient = np.empty((len(used), columns), np.float32)
 
@@ -150,7 +147,7 @@ def normal_equations(
         here = used[start : start + TOGETHER]
         rows, padded = slice(start, start + len(here)), np.resize(here, TOGETHER)  # one shape is compiled
         part = jax.tree.map(lambda leaf: leaf[padded], sample)
-        made = several(part.images, part.pose, part.ctf)
+        made = several(part.images, part.observation)
         hessian[rows], gradient[rows] = (np.asarray(array)[: len(here)] for array in made)
 
     with ThreadPoolExecutor(os.cpu_count() if jax.default_backend() == "cpu" else 1) as pool:
@@ -158,7 +155,7 @@ def normal_equations(
     return hessian, gradient
 
 
-def _equations(imaging: Imaging, patch: np.ndarray, kinds: str) -> Callable[..., tuple[Array, Array]]:
+def _equations(imaging: Imaging, patch: np.ndarray, layout: Layout) -> Callable[..., tuple[Array, Array]]:
     """Return the function of one particle; Gaussians are laid out patch by patch, padded to equal number."""
     place, inside = _layout(patch)
     neutral = jax.tree.map(np.asarray, imaging.neutral)
@@ -168,29 +165,27 @@ def _equations(imaging: Imaging, patch: np.ndarray, kinds: str) -> Callable[...,
     kx, ky = (weights_in_quadrants(frequency) for frequency in imaging.frequencies())
     count, side = len(place), imaging.grid + 2
 
-    def unit(pose: Pose, ctf: CTFParams) -> tuple[Array, Array]:
+    def unit(observation: Observation) -> tuple[Array, Array]:
         """Return what one unit of the complex shows, times i: changes in its own frame, and their sum.
 
         A displacement of 1 Å changes F by -2πi k F, times i 2πk F.
         """
-        made = imaging.patches(position, sigma, amplitude, pose, ctf)
+        made = imaging.patches(position, sigma, amplitude, observation)
         whole = jnp.sum(made, axis=0)
         if len(still.sigma):
-            whole = whole + imaging.patches(still.position, still.sigma, still.amplitude[None], pose, ctf)[0]
-        parts = [kx * made, ky * made] if "p" in kinds else []
-        if "a" in kinds:
-            parts += [times_i(made)]
+            whole = whole + imaging.patches(still.position, still.sigma, still.amplitude[None], observation)[0]
+        parts = layout.chosen(position=[kx * made, ky * made], amplitude=[times_i(made)])
         return jnp.concatenate(parts).reshape(len(parts) * count, -1), times_i(whole)
 
     def turn(rotation: Array) -> Array:
         """Return the matrix from changes of patches to those of `unit`, where x and y are the image's."""
-        parts = [jnp.kron(rotation[:2], jnp.eye(count))] if "p" in kinds else []
-        return jax.scipy.linalg.block_diag(*parts, *([jnp.eye(count)] if "a" in kinds else []))
+        same = jnp.eye(count)
+        return jax.scipy.linalg.block_diag(*layout.chosen(position=[jnp.kron(rotation[:2], same)], amplitude=[same]))
 
-    def one(image: Array, pose: Pose, ctf: CTFParams) -> tuple[Array, Array]:
-        target = times_i(imaging.target(image))
+    def one(image: Array, observation: Observation) -> tuple[Array, Array]:
+        pose, target = observation.pose, times_i(imaging.target(image))
         if len(imaging.operators) == 1:
-            flat, whole = unit(pose, ctf)
+            flat, whole = unit(observation)
             hessian, gradient = _products(flat, target - whole)
             turned = turn(pose.rotation)
             hessian = jnp.matmul(turned.T, jnp.matmul(hessian, turned, precision=HIGHEST), precision=HIGHEST)
@@ -198,11 +193,11 @@ def _equations(imaging: Imaging, patch: np.ndarray, kinds: str) -> Callable[...,
 
         def add(total: tuple[Array, Array], operator: Array) -> tuple[tuple[Array, Array], None]:
             rotation = jnp.matmul(pose.rotation, operator, precision=HIGHEST)
-            flat, whole = unit(Pose(rotation, pose.shift), ctf)
+            flat, whole = unit(replace(observation, pose=Pose(rotation=rotation, shift=pose.shift)))
             flat = jnp.matmul(turn(rotation).T, flat, precision=HIGHEST)
             return (total[0] + flat, total[1] + whole), None
 
-        columns = count * len(kinds_of_columns(kinds))
+        columns = count * len(layout.kinds)
         start = jnp.zeros((columns, side**2)), jnp.zeros((side, side))
         (flat, whole), _ = jax.lax.scan(add, start, jnp.asarray(imaging.operators))
         return _products(flat, target - whole)
@@ -236,13 +231,14 @@ def fit_covariance(
 
     def expect(precision: np.ndarray, mean: np.ndarray, hessian: np.ndarray, gradient: np.ndarray) -> tuple:
         """Return the sum of S and the expected changes of a block."""
-        spread = inverses(hessian + precision)
+        spread = _inverses(hessian + precision)
         slope = gradient - hessian @ mean
         return spread.sum(axis=0), mean + (spread @ slope[:, :, None])[:, :, 0]
 
     # NumPy on a thread a core: XLA's inverse is several times slower, and BLAS gains nothing by threads of its
     # own on matrices this small
-    with threadpool_limits(1, "blas"), ThreadPoolExecutor(os.cpu_count()) as pool:
+    ill_conditioned = warnings.catch_warnings(action="ignore", category=scipy.linalg.LinAlgWarning)
+    with ill_conditioned, threadpool_limits(1, "blas"), ThreadPoolExecutor(os.cpu_count()) as pool:
         for _ in range(steps):
             precision = np.linalg.inv(covariance + 1e-6 * np.trace(covariance) / len(one) * one)
             now = partial(expect, precision, mean)
@@ -253,9 +249,20 @@ def fit_covariance(
     return covariance, mean
 
 
-def _typical_variance(modes: np.ndarray, kinds: str) -> np.ndarray:
+def _inverses(matrices: Float[np.ndarray, "count size size"]) -> Float[np.ndarray, "count size size"]:
+    """Return the inverses of positive definite matrices; by LU where rounding has made one of them less.
+
+    SciPy's inverse from Cholesky factors is as fast here as recursion by halves, and a fifth faster than LU.
+    """
+    try:
+        return scipy.linalg.inv(matrices, assume_a="pos", check_finite=False)
+    except np.linalg.LinAlgError:
+        return np.linalg.inv(matrices)
+
+
+def _typical_variance(modes: np.ndarray, layout: Layout) -> np.ndarray:
     """Return the mean square of the modes, (columns · patches,), one value for each kind of change."""
-    columns = np.array(list(kinds_of_columns(kinds)))
+    columns = np.array(list(layout.kinds))
     parts = modes.reshape(len(columns), -1)
     mean_square = [np.mean(parts[columns == kind] ** 2) for kind in columns]
     return np.repeat(mean_square, len(modes) // len(columns))
@@ -291,7 +298,7 @@ def fit_modes(
         return left, joined.T @ gradient, second.sum(axis=0)
 
     for _ in range(steps):
-        now = partial(expect, np.float32(modes), np.float32(mean))
+        now = partial(expect, modes.astype(np.float32), mean.astype(np.float32))
         with threadpool_limits(1, "blas"), ThreadPoolExecutor(os.cpu_count()) as pool:
             blocks = list(pool.map(now, *zip(*_blocks(hessian, gradient), strict=True)))
         left, right, second = (sum(part.astype(np.float64) for part in parts) for parts in zip(*blocks, strict=True))

@@ -1,0 +1,24 @@
+"""The ground floor for files: written whole or not at all, locked, and told of in one line when a disk refuses.
+
+Standard library only and light at import, so that every part may build on it.
+"""
+
+from libhetero.files.atomic import check_folder, flush_folder_to_disk, flush_to_disk, replacing
+from libhetero.files.errors import DiskError, describe_os_error, first_line, writing, writing_error
+from libhetero.files.lock import FileLock, lock_file
+from libhetero.files.space import require_space
+
+__all__ = [
+    "DiskError",
+    "FileLock",
+    "check_folder",
+    "describe_os_error",
+    "first_line",
+    "flush_folder_to_disk",
+    "flush_to_disk",
+    "lock_file",
+    "replacing",
+    "require_space",
+    "writing",
+    "writing_error",
+]

@@ -1,0 +1,28 @@
+"""What the configurations of all families say alike: presets, the precision of products, the heading of the help."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from libhetero.configuration import option
+from libhetero.errors import ConfigurationError
+
+MODEL = "model"  # heading of the help
+DEFAULT = "default"
+PRESETS = ("small", DEFAULT, "paper")  # of every family
+
+
+def precision_option() -> Any:
+    """Declare the precision of dense layers' operands, the same for every family (`libhetero.models.precision`)."""
+    return option(
+        "auto",
+        "--precision",
+        choices=("auto", "float32", "bfloat16"),
+        group=MODEL,
+        help="of products; auto is bfloat16 on GPU and TPU",
+    )
+
+
+def unknown_preset(name: str) -> ConfigurationError:
+    """Return the refusal of a preset that no family has."""
+    return ConfigurationError(f"unknown preset {name!r}; expected {', '.join(PRESETS[:-1])} or {PRESETS[-1]}.")

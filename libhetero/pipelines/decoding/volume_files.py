@@ -1,0 +1,88 @@
+"""Volumes of a run as files: maps, their mixtures, what each is, and where they lie among the particles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from libhetero.files import replacing
+from libhetero.io import write_gaussians, write_gaussians_pdb, write_latent, write_volume
+from libhetero.pipelines.decoding.points import VolumePoints, particle_plane
+from libhetero.pipelines.decoding.volumes import crop_centre
+from libhetero.pipelines.run.folder import Run
+from libhetero.records import Gaussians
+from libhetero.report.embedding import draw_places
+from libhetero.report.maps import MOST, draw_maps
+
+
+def write_volumes(
+    run: Run,
+    decoded: Iterable[tuple[Float[np.ndarray, "n n n"], Gaussians | None]],
+    paths: list[Path],
+    pixel_size: float,
+    crop: int | None,
+) -> Path:
+    """Write every map as it comes, its Gaussians as .txt and .pdb, and a figure of some; return the figure.
+
+    Parameters
+    ----------
+    decoded : volumes, and the mixtures of a Gaussian run.
+    paths : of the volumes, in one folder.
+    pixel_size : Å.
+    crop : voxels about the centre to keep; None for all.
+    """
+    shown = {int(place) for place in np.linspace(0, len(paths) - 1, min(len(paths), MOST))}
+    names, pictures = [], []
+    for place, (path, (volume, mixture)) in enumerate(zip(paths, decoded, strict=True)):
+        centre = (len(volume) // 2) * pixel_size
+        volume, origin = crop_centre(volume, crop or len(volume), pixel_size)
+        write_volume(path, volume, pixel_size, origin)
+        if mixture is not None:
+            _write_mixture(path, mixture, run, centre)
+        if place in shown:
+            names.append(path.stem)
+            pictures.append(volume)
+    figure = paths[0].with_name("volumes.png")
+    draw_maps(figure, pictures, names)
+    return figure
+
+
+def write_places(folder: Path, run: Run, chosen: VolumePoints) -> tuple[Path, Path | None]:
+    """Write what each volume is, its latent point where it is no particle's, and where it lies.
+
+    Returns
+    -------
+    The table, and the figure of the plane; None where the particles are not embedded.
+    """
+    for stale in ("points.txt", "volumes_plane.png"):
+        (folder / stale).unlink(missing_ok=True)
+    if chosen.points is not None:
+        write_latent(folder / "points.txt", np.arange(len(chosen)), chosen.points)
+    plane = particle_plane(run)
+    table, figure = folder / "volumes.txt", None
+    places = np.full((len(chosen), 2), np.nan) if plane is None else plane[chosen.particle]
+    with replacing(table) as beside, open(beside, "w", encoding="utf-8") as file:
+        file.write("# volume  particle (it is, or the nearest)  its distance in the latent  x  y of it\n")
+        for name, particle, distance, (x, y) in zip(
+            chosen.names, chosen.particle, chosen.distance, places, strict=True
+        ):
+            file.write(f"{name} {particle} {distance:.4g} {x:.4f} {y:.4f}\n")
+    if plane is not None:
+        figure = folder / "volumes_plane.png"
+        short = [",".join(f"{int(part)}" for part in name.split("_")[1:]) for name in chosen.names]
+        draw_places(figure, plane, places, short, chosen.joined)
+    return table, figure
+
+
+def _write_mixture(path: Path, mixture: Gaussians, run: Run, centre: float) -> None:
+    """Write a mixture as EMAN2 text, for the run's own box, and as pseudo-atoms on the map.
+
+    Parameters
+    ----------
+    centre : Å from the first voxel of the whole map to its middle.
+    """
+    write_gaussians(path.with_suffix(".txt"), mixture, run.model.box_size, run.model.pixel_size)
+    write_gaussians_pdb(path.with_suffix(".pdb"), mixture, origin=(centre,) * 3)

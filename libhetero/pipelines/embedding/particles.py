@@ -1,0 +1,100 @@
+"""Particles in a plane by their latents, and in classes.
+
+k-means works on the latents (at most 100 numbers, after PCA), where distances mean what the network meant by
+them. HDBSCAN works on the plane: density is hardly defined in a hundred dimensions, where it calls most
+particles noise and takes hours.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from libhetero.analysis.classes import choose_classes, hdbscan_classes, kmeans_classes
+from libhetero.analysis.embedding import principal_plane, umap_plane
+from libhetero.pipelines.decoding.class_files import LIST_ENDINGS, remove_class_files, write_class_lists, write_classes
+from libhetero.pipelines.run.folder import Run
+
+LOGGER = logging.getLogger(__name__)
+PARTICLE_CLASSES = "classes_particles.txt"
+MOST_CLASSES = 20  # that are tried where their number is left to the data
+FEWEST, SHARE = 10, 1000  # particles of a class that HDBSCAN finds: so many, or one in a thousand of all
+
+
+def plane_of_latents(
+    latent: Float[np.ndarray, "particles columns"], method: str, neighbours: int, min_distance: float, seed: int
+) -> Float[np.ndarray, "particles 2"]:
+    """Return where every particle lies, and say how much of the latents two principal components hold.
+
+    Parameters
+    ----------
+    latent : of the particles, reduced.
+    method : "umap" or "pca".
+    neighbours, min_distance, seed : UMAP's.
+    """
+    centred = latent - latent.mean(axis=0)
+    plane = principal_plane(latent)
+    explained = float((plane**2).sum() / max(float((centred**2).sum()), 1e-30))
+    LOGGER.info(
+        "latent of %d numbers, %.1f%% of its variance in the first two principal components",
+        latent.shape[1],
+        100 * explained,
+    )
+    if method == "umap":
+        LOGGER.info("UMAP of %d particles, %d neighbours", len(latent), neighbours)
+        plane = umap_plane(latent, neighbours, min_distance, seed)
+    return plane
+
+
+def classes_by_latents(
+    latent: Float[np.ndarray, "particles columns"], classes: int | None, seed: int
+) -> Int[np.ndarray, "particles"]:
+    """Return the class of every particle by k-means.
+
+    Parameters
+    ----------
+    latent : of the particles, reduced.
+    classes : how many; None for the number of best silhouette.
+    seed : of k-means.
+    """
+    if classes is None:
+        classes, scores = choose_classes(latent, MOST_CLASSES, seed)
+        LOGGER.info("%d classes, silhouette %.2f", classes, scores.get(classes, 0.0))
+    return kmeans_classes(latent, classes, seed)
+
+
+def classes_in_the_plane(plane: Float[np.ndarray, "particles 2"], min_size: int | None) -> Int[np.ndarray, "particles"]:
+    """Return the class of every particle by HDBSCAN, -1 for those between the islands.
+
+    Parameters
+    ----------
+    plane : where the particles lie.
+    min_size : fewest particles of a class; None for a thousandth of all, at least 10.
+    """
+    least = min_size or max(FEWEST, len(plane) // SHARE)
+    label = hdbscan_classes(plane, least)
+    LOGGER.info(
+        "HDBSCAN finds %d classes of at least %d particles in the plane; %.1f%% are in none",
+        label.max() + 1,
+        least,
+        100 * np.mean(label < 0),
+    )
+    return label
+
+
+def write_particle_classes(run: Run, label: Int[np.ndarray, "particles"], lists: bool) -> Path:
+    """Write the table of classes into the run folder, and a list for each if wanted; return the table.
+
+    Lists of an earlier call are removed: they would be of other classes.
+    """
+    remove_class_files(run.folder, "class", *LIST_ENDINGS)
+    table = run.folder / PARTICLE_CLASSES
+    write_classes(table, np.arange(len(label)), label)
+    LOGGER.info("wrote %s", table)
+    if lists:
+        count = write_class_lists(run, label, "class")
+        LOGGER.info("wrote a .lst and a .star for each of %d classes", count)
+    return table

@@ -1,0 +1,1 @@
+"""What a list of particles holds, and what is odd about it."""

@@ -1,0 +1,161 @@
+"""A map for each class of particles, and how far a run's own volume agrees with it.
+
+Every image belongs to one class, so that class after class reads every image once, as one pass over all
+classes would, with the sums of one class in memory rather than those of all.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from libhetero.analysis.classes import class_members
+from libhetero.files import replacing
+from libhetero.io import write_volume
+from libhetero.metrics.fsc import masked_fsc, resolution
+from libhetero.metrics.threshold import offset_to_truth
+from libhetero.pipelines.decoding.class_files import class_names, remove_class_files
+from libhetero.pipelines.decoding.points import of_classes
+from libhetero.pipelines.decoding.volumes import decoded_volumes
+from libhetero.pipelines.maps.reconstructing import reconstruct_some, write_maps
+from libhetero.pipelines.run.folder import Run
+from libhetero.reconstruction.backproject import Reconstruction
+from libhetero.report.fsc import draw_class_fsc
+from libhetero.training.feed import ParticleFeed
+
+LOGGER = logging.getLogger(__name__)
+TABLE, FIGURE = "resolution.txt", "fsc.png"
+HALF_MAPS, NETWORK = 0.143, 0.5  # where correlations are read off; one signal-to-noise ratio
+
+
+@dataclass(frozen=True, eq=False)
+class ClassMap:
+    """What is known of one class.
+
+    Parameters
+    ----------
+    name : of its files, class_03.
+    particles : how many.
+    half_maps : (shells,) FSC of the half-maps.
+    network : (shells,) FSC of the run's volume and the map; None without a run.
+    """
+
+    name: str
+    particles: int
+    half_maps: Float[np.ndarray, "shells"]
+    network: Float[np.ndarray, "shells"] | None = None
+
+
+def prepared_folder(output: str) -> Path:
+    """Make the folder of the maps; what an earlier call left there, of other classes perhaps, is removed."""
+    folder = Path(output)
+    folder.mkdir(parents=True, exist_ok=True)
+    if (folder / TABLE).exists():
+        remove_class_files(folder, "class", ".mrc", "_fsc.txt")
+    return folder
+
+
+def network_volumes(
+    run: Run, label: Int[np.ndarray, "particles"], centre: str, batch_size: int
+) -> Iterator[Float[np.ndarray, "n n n"]]:
+    """Yield the run's own volume of each class, in the images' box.
+
+    Parameters
+    ----------
+    label : class of every particle, -1 for none.
+    centre : of a class in the run's latent, "mean" or "medoid".
+    batch_size : particles encoded at once.
+    """
+    points = of_classes(run, label, centre, batch_size)
+    for volume, _ in decoded_volumes(run, points.latents, run.model.box_size, run.model.pixel_size):
+        yield volume
+
+
+def reconstruct_classes(
+    feed: ParticleFeed,
+    label: Int[np.ndarray, "particles"],
+    networks: Iterator[Float[np.ndarray, "n n n"]] | None,
+    folder: Path,
+    batch_size: int,
+    symmetry: str,
+    progress: Callable[[float], None] | None,
+) -> Iterator[ClassMap]:
+    """Reconstruct, write and yield class after class.
+
+    Parameters
+    ----------
+    feed : the particles.
+    label : class of each, -1 for none.
+    networks : the run's own volume of each class, to compare with; None for no comparison.
+    folder : to write into.
+    batch_size : images inserted at once.
+    symmetry : of the structures, "c4" …
+    progress : called with the fraction done.
+    """
+    advance: Callable[[float], None] = progress or (lambda fraction: None)
+    done = 0
+    total, names = int((label >= 0).sum()), class_names(label)
+    for one, members in class_members(label).items():
+        made = reconstruct_some(
+            feed,
+            members,
+            batch_size,
+            symmetry,
+            names[one],
+            partial(_advance, advance, done / total, len(members) / total),
+        )
+        done += len(members)
+        network = None if networks is None else next(networks)
+        yield _written(folder / f"{names[one]}.mrc", made, network, feed.pixel_size)
+
+
+def _advance(advance: Callable[[float], None], begun: float, share: float, part: float) -> None:
+    advance(begun + share * part)
+
+
+def write_summary(folder: Path, found: Sequence[ClassMap], pixel_size: float) -> tuple[Path, Path]:
+    """Write the table of resolutions and draw the correlations of all classes; return both files."""
+    table, figure = folder / TABLE, folder / FIGURE
+    _write_table(table, found, pixel_size)
+    curves = [{item.name: item.half_maps for item in found}]
+    if found[0].network is not None:
+        curves.append({item.name: item.network for item in found if item.network is not None})
+    draw_class_fsc(figure, *curves, pixel_size=pixel_size)
+    return table, figure
+
+
+def _written(
+    path: Path, made: Reconstruction, network: Float[np.ndarray, "n n n"] | None, pixel_size: float
+) -> ClassMap:
+    """Write one class, say its resolution, and return what the table needs."""
+    curves, fsc = {}, None
+    text = f"half-maps agree to {resolution(made.fsc, HALF_MAPS, pixel_size):.3g} Å"
+    if network is not None:
+        write_volume(path.with_name(f"{path.stem}_network.mrc"), network, pixel_size)
+        fsc = masked_fsc(offset_to_truth(network, made.volume), made.volume)
+        curves["FSC of the network's volume and the map"] = fsc
+        text += f", the network's volume and the map to {resolution(fsc, NETWORK, pixel_size):.3g} Å"
+    write_maps(path, made, pixel_size, curves)
+    LOGGER.info("%s: %d particles, %s", path.stem, made.particles, text)
+    return ClassMap(path.stem, made.particles, made.fsc, fsc)
+
+
+def _write_table(path: Path, found: Sequence[ClassMap], pixel_size: float) -> None:
+    """Write class, particles and resolutions, a line each."""
+    header = f"# class  particles  half-maps, FSC {HALF_MAPS} (A)"
+    if found[0].network is not None:
+        header += f"  network and map, FSC {NETWORK} (A)"
+    with replacing(path) as beside, open(beside, "w", encoding="utf-8") as file:
+        file.write(header + "\n")
+        for item in found:
+            cells = [item.name, str(item.particles)]
+            cells.append(f"{resolution(item.half_maps, HALF_MAPS, pixel_size):.2f}")
+            if item.network is not None:
+                cells.append(f"{resolution(item.network, NETWORK, pixel_size):.2f}")
+            file.write(" ".join(cells) + "\n")

@@ -1,0 +1,100 @@
+"""A map of some particles, with half-maps and their correlation."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from libhetero.io import ImageReader, write_volume
+from libhetero.io.fsc import write_fsc
+from libhetero.physics.symmetry import symmetry_operators
+from libhetero.pipelines.run.data import DataConfig
+from libhetero.pipelines.run.folder import feed_batches
+from libhetero.pipelines.run.particles import load_particles
+from libhetero.pipelines.run.preparation import measured
+from libhetero.reconstruction.backproject import Reconstruction, reconstruct
+from libhetero.telling.progress import tracked
+from libhetero.training.bad_images import BadImages
+from libhetero.training.configuration import PreprocessConfig
+from libhetero.training.feed import ParticleFeed
+
+LOGGER = logging.getLogger(__name__)
+SEED = 0  # of the sample that contrast and deviation are measured on
+
+
+def listed_feed(data: DataConfig, contrast: int | None) -> ParticleFeed:
+    """Return the particles of a list, their contrast and one deviation measured on a sample.
+
+    Parameters
+    ----------
+    data : which particles.
+    contrast : 1 or -1 to decide it, None to estimate it.
+
+    Raises
+    ------
+    UserError : one line on what is wrong with the list or its images.
+    """
+    particles = load_particles(data)
+    plain = PreprocessConfig(normalise="set", box_size=data.preprocess.box_size)
+    feed = ParticleFeed(ImageReader(particles), particles, plain, BadImages(particles, data.max_bad))
+    return measured(feed, contrast, SEED)
+
+
+def reconstruct_some(
+    feed: ParticleFeed,
+    indices: Int[np.ndarray, "chosen"],
+    batch_size: int,
+    symmetry: str,
+    what: str,
+    progress: Callable[[float], None] | None = None,
+) -> Reconstruction:
+    """Reconstruct some particles of a feed; the half-sets are theirs where they are of both.
+
+    Parameters
+    ----------
+    indices : places in the feed.
+    batch_size : images inserted at once.
+    symmetry : of the structure, "c4" …
+    what : a few words for the progress.
+    progress : called with the fraction done.
+    """
+    stream = tracked(
+        feed_batches(feed, batch_size, indices),
+        len(indices),
+        what,
+        lambda batch: int(np.count_nonzero(batch.weight)),
+        progress,
+    )
+    half_set = feed.particles.half_set
+    if half_set is not None and len(np.unique(half_set[indices])) < 2:
+        LOGGER.warning("all particles are of one half-set; every other one is taken instead.")
+        half_set = None
+    operators = symmetry_operators(symmetry)
+    return reconstruct(stream, feed.box_size, feed.pixel_size, half_set, operators=operators)
+
+
+def write_maps(
+    output: Path,
+    made: Reconstruction,
+    pixel_size: float,
+    curves: Mapping[str, Float[np.ndarray, "shells"]] | None = None,
+) -> None:
+    """Write map, half-maps, and a table of the half-maps' correlation and others.
+
+    Parameters
+    ----------
+    output : the map, .mrc or .hdf; the rest is written beside it.
+    made : the map.
+    pixel_size : Å.
+    curves : further columns of the table.
+    """
+    write_volume(output, made.volume, pixel_size)
+    for number, half_map in enumerate(made.half_maps):
+        name = output.with_name(f"{output.stem}_half{number + 1}{output.suffix}")
+        write_volume(name, half_map, pixel_size)
+    name = output.with_name(f"{output.stem}_fsc.txt")
+    write_fsc(name, {"FSC of the half-maps": made.fsc, **(curves or {})}, pixel_size)

@@ -1,0 +1,127 @@
+"""Which particles: the options of every program that reads a list of them, each declared once."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from dataclasses import dataclass
+
+from libhetero.configuration import check_options, declared_options, internal, option
+from libhetero.training.configuration import PreprocessConfig
+
+PARTICLES, FEEDING, MODEL = "particles", "feeding", "model"  # headings of the help
+
+
+@dataclass(frozen=True)
+class ParticleListConfig:
+    """A list of particles and the files beside it.
+
+    Parameters
+    ----------
+    particles : list or stack; absolute once it is in a run folder.
+    datadir : folder that the list's relative paths start from; None for the usual places.
+    pixel_size : Å, in place of the files' own; None to use theirs.
+    poses, ctf, indices : cryoDRGN .pkl files; None where the list holds them.
+    """
+
+    particles: str = option(
+        positional="particles", path=True, group="", help=".star, .cs, .lst, .hdf, .mrcs, .mrc or .txt"
+    )
+    datadir: str | None = option(
+        None,
+        "--datadir",
+        metavar="FOLDER",
+        path=True,
+        group=PARTICLES,
+        help="where the list's relative paths start",
+        shown_default="the list's folder, then the current one",
+    )
+    pixel_size: float | None = option(
+        None,
+        "--apix",
+        least=0.01,
+        most=1000,
+        metavar="Å",
+        group=PARTICLES,
+        help="pixel size, in place of the files' own",
+    )
+    poses: str | None = option(
+        None, "--poses", metavar="PKL", path=True, group=PARTICLES, help="cryoDRGN poses", shown_default="the list's"
+    )
+    ctf: str | None = option(
+        None,
+        "--ctf",
+        metavar="PKL",
+        path=True,
+        group=PARTICLES,
+        help="cryoDRGN CTF parameters",
+        shown_default="the list's",
+    )
+    indices: str | None = option(
+        None,
+        "--ind",
+        metavar="PKL",
+        path=True,
+        group=PARTICLES,
+        help="cryoDRGN indices of the particles to use",
+        shown_default="all",
+    )
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+
+@dataclass(frozen=True)
+class DataConfig(ParticleListConfig):
+    """Which particles, and how their images are prepared.
+
+    Parameters
+    ----------
+    no_ctf : True takes the CTF as 1 everywhere (images without one).
+    reference : starting Gaussians (.txt) or a map; None without.
+    mask : map that is above 0.5 where Gaussians may change; None for everywhere.
+    count : particles in the list, to notice that it has changed; 0 before it is read.
+    max_bad : images that are not finite and are left out, before the next one is an error.
+    cache : folder for prepared images; None to prepare them in every epoch.
+    preprocess : contrast, normalisation and Fourier crop.
+    """
+
+    no_ctf: bool = option(False, "--noctf", group=PARTICLES, help="the images carry no CTF")
+    reference: str | None = option(
+        None,
+        "--model",
+        metavar="FILE",
+        path=True,
+        group=MODEL,
+        help="starting Gaussians (.txt), or a map to tell the contrast by",
+    )
+    mask: str | None = option(
+        None, "--mask", metavar="MAP", path=True, group=MODEL, help="only Gaussians where this map is above 0.5 change"
+    )
+    count: int = internal(0, "particles in the list, 0 before it is read", least=0)
+    max_bad: int = option(
+        100,
+        "--maxbad",
+        least=0,
+        metavar="N",
+        group=FEEDING,
+        changeable=True,
+        help="leave out up to N images that are not finite, then stop",
+    )
+    cache: str | None = option(
+        None,
+        "--cache",
+        metavar="FOLDER",
+        path=True,
+        group=FEEDING,
+        changeable=True,
+        help="keep prepared images in this folder, for slow disks and large boxes cropped",
+    )
+    preprocess: PreprocessConfig = internal(PreprocessConfig, "contrast, normalisation and Fourier crop")
+
+    def absolute(self) -> DataConfig:
+        """Return the same with absolute paths, to be read from any folder."""
+        paths = {field.name: getattr(self, field.name) for field, said in declared_options(self) if said.path}
+        return dataclasses.replace(
+            self, **{name: os.path.abspath(path) for name, path in paths.items() if path is not None}
+        )

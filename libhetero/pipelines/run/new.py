@@ -1,0 +1,137 @@
+"""A run that begins: everything checked, the particles measured, the model made; then its folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+import numpy as np
+from jaxtyping import Int
+
+from libhetero import models
+from libhetero.configuration import to_dict
+from libhetero.errors import ConfigurationError, DataError
+from libhetero.io import write_gaussians, write_particles
+from libhetero.models.family import ModelFamily
+from libhetero.pipelines.run.asked import RefineConfig
+from libhetero.pipelines.run.batch import with_largest_batch
+from libhetero.pipelines.run.configuration import RunConfig, new_config, write_config
+from libhetero.pipelines.run.folder import write_arrays
+from libhetero.pipelines.run.new_folder import making
+from libhetero.pipelines.run.particles import feed_of, listed_particles, load_particles
+from libhetero.pipelines.run.preparation import SAMPLE, measured, of_finite_images
+from libhetero.pipelines.run.reference import reference_projector
+from libhetero.pipelines.run.start import RunStart
+from libhetero.pipelines.run.starting_mixture import starting_mixture
+from libhetero.records import Batch
+from libhetero.training import sharding
+from libhetero.training.feed import ParticleFeed
+from libhetero.training.held_out import split
+from libhetero.training.preprocess import sample_indices
+
+LOGGER = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class NewRun:
+    """A run to begin; see `libhetero.pipelines.run.wanted.WantedRun`.
+
+    Parameters
+    ----------
+    asked : what was asked for.
+    """
+
+    asked: RefineConfig
+
+    def finished(self) -> None:
+        """Return None: everything is left to do."""
+
+    def start(self) -> RunStart:
+        """Check everything, measure the particles, make the model and choose the batch; nothing is written."""
+        config = new_config(self.asked)
+        particles = load_particles(config.data)
+        project = reference_projector(config.data.reference, particles, config.model.symmetry)
+        feed = measured(feed_of(particles, config.data), self.asked.contrast, config.training.seed, project)
+        trained_on, _ = split(len(feed), config.training)
+        gaussians, mobile = starting_mixture(config, feed)
+        model = models.create(
+            config.family,
+            config.model,
+            box_size=feed.box_size,
+            pixel_size=feed.pixel_size,
+            sample=_sample(config, feed, trained_on),
+            gaussians=gaussians,
+            mobile=mobile,
+            seed=config.training.seed,
+        )
+        _check_finite(model)
+        data = dataclasses.replace(config.data.absolute(), preprocess=feed.config, count=len(feed))
+        training = config.training
+        if self.asked.automatic_batch:
+            training = with_largest_batch(training, model, feed, len(trained_on))
+        config = dataclasses.replace(config, data=data, model=model.config, training=training)
+        _check_alike(config, model)
+        return RunStart(config, feed, trained_on, model, gaussians)
+
+    def folder(
+        self, start: RunStart, new_folder: Callable[[], Path] | None, started: Callable[[Path], object] | None
+    ) -> Path:
+        """Make the run folder and fill it with all but what training writes.
+
+        Raises
+        ------
+        ConfigurationError : if the folder holds a run already.
+        """
+        with making(self.asked.folder, new_folder) as folder:
+            if sharding.is_writer():
+                _write(start, folder)
+        if started is not None and sharding.is_writer():
+            started(folder)
+        return folder
+
+
+def _sample(config: RunConfig, feed: ParticleFeed, trained_on: Int[np.ndarray, " particles"]) -> Batch:
+    """Return the particles that the model's statistics are measured on."""
+    most = min(config.model.sample_size(feed.box_size, SAMPLE), len(trained_on))
+    LOGGER.info("measuring %d particles", most)
+    return of_finite_images(feed.batch(trained_on[sample_indices(len(trained_on), most, config.training.seed)]))
+
+
+def _check_finite(model: ModelFamily) -> None:
+    """Refuse a model whose statistics are not numbers, before it is trained."""
+    for name, array in model.arrays().items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise DataError(
+                f"the model's {name} is not finite; expected numbers. Compare the starting model "
+                "(position, width) with the particles (box, pixel size)."
+            )
+
+
+def _check_alike(config: RunConfig, model: ModelFamily) -> None:
+    """Refuse to train where processes have measured different models, as different processors may."""
+    if jax.process_count() == 1:
+        return
+    digest = hashlib.sha256(json.dumps(to_dict(config), sort_keys=True).encode())
+    for name, array in sorted(model.arrays().items()):
+        digest.update(name.encode() + np.ascontiguousarray(array).tobytes())
+    own = digest.hexdigest()
+    if sharding.said_by_writer(lambda: own) != own:
+        raise ConfigurationError(
+            "this process has measured another model than process 0; expected the same on all. Start all on "
+            "processors of one kind, with the same command."
+        )
+
+
+def _write(start: RunStart, folder: Path) -> None:
+    write_arrays(folder, start.model)
+    feed = start.feed
+    write_particles(folder / "ptcls_00.lst", listed_particles(feed.particles, start.config.data))
+    if start.gaussians is not None:
+        write_gaussians(folder / "model_00.txt", start.gaussians, feed.box_size, feed.pixel_size)
+    write_config(folder, start.config)  # last: what holds it has all of a run

@@ -1,0 +1,98 @@
+"""The particles that a configuration names: read, checked, their images prepared."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from libhetero.errors import ConfigurationError, DataError
+from libhetero.io import ImageReader, check_particles, read_particles
+from libhetero.pipelines.run.data import DataConfig, ParticleListConfig
+from libhetero.records import CTFParams, ParticleSet
+from libhetero.training.bad_images import BadImages
+from libhetero.training.feed import ParticleFeed
+
+
+def listed(data: ParticleListConfig) -> ParticleSet:
+    """Read the particles that a configuration names, as their files say and without a check."""
+    return read_particles(
+        data.particles,
+        datadir=data.datadir,
+        pixel_size=data.pixel_size,
+        poses=data.poses,
+        ctf=data.ctf,
+        indices=data.indices,
+    )
+
+
+def load_particles(data: DataConfig) -> ParticleSet:
+    """Read the particles of a run and check that they can be trained on.
+
+    Raises
+    ------
+    DataError : no particles, poses or CTF, several box or pixel sizes, or an odd box.
+    """
+    particles = listed(data)
+    if len(particles) == 0:
+        raise DataError(f"{data.particles}: holds no particles; expected at least one.")
+    if data.count not in (0, len(particles)):
+        raise DataError(
+            f"{data.particles}: holds {len(particles)} particles, but the run was trained on "
+            f"{data.count}; restore the list, or train a new run."
+        )
+    if particles.pose is None:
+        raise DataError(
+            f"{data.particles}: the particles have no poses (orientations); expected one each. "
+            "Refine them first, or give cryoDRGN's with --poses."
+        )
+    if data.no_ctf:
+        particles = dataclasses.replace(particles, ctf=unit_ctf(len(particles)), phase_flipped=False)
+    if particles.ctf is None:
+        raise DataError(
+            f"{data.particles}: the particles have no CTF parameters; expected one set each. "
+            "Estimate them first, give cryoDRGN's with --ctf, or use --noctf for images without."
+        )
+    check_particles(particles, need_pose=True, need_ctf=True)
+    _check_box(particles, data)
+    particles.uniform_pixel_size()
+    return particles
+
+
+def feed_of(particles: ParticleSet, data: DataConfig) -> ParticleFeed:
+    """Return particles with their images prepared as a configuration says."""
+    return ParticleFeed(ImageReader(particles), particles, data.preprocess, BadImages(particles, data.max_bad))
+
+
+def listed_particles(particles: ParticleSet, data: DataConfig) -> ParticleSet:
+    """Return the particles as a list should name them: without the CTF of 1 that `no_ctf` gave."""
+    return dataclasses.replace(particles, ctf=None) if data.no_ctf else particles
+
+
+def _check_box(particles: ParticleSet, data: DataConfig) -> None:
+    box = data.preprocess.box_size or particles.uniform_box_size()
+    if box % 2:
+        raise DataError(
+            f"{data.particles}: the box is {box} pixels, odd; expected an even one. "
+            f"Crop it in Fourier space with --box {box - 1}."
+        )
+    if box > particles.uniform_box_size():
+        raise ConfigurationError(
+            f"--box {box} is larger than the particles' {particles.uniform_box_size()} pixels; expected at most that."
+        )
+
+
+def unit_ctf(count: int) -> CTFParams:
+    """Return CTFs that are 1 at every frequency: no defocus, amplitude contrast 1."""
+    zero, one = np.zeros(count), np.ones(count)
+    return CTFParams(
+        defocus_u=zero,
+        defocus_v=zero,
+        defocus_angle=zero,
+        voltage=300 * one,
+        spherical_aberration=zero,
+        amplitude_contrast=one,
+        phase_shift=zero,
+        b_factor=zero,
+        scale=one,
+    )

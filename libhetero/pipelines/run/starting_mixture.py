@@ -1,0 +1,69 @@
+"""The Gaussians that a run of mixtures starts from, and which of them may change."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+from jaxtyping import Bool
+
+from libhetero.errors import DataError
+from libhetero.io import read_gaussians, read_volume
+from libhetero.models.families import family_named
+from libhetero.physics.symmetry import symmetric_copies, symmetry_operators
+from libhetero.pipelines.run.configuration import RunConfig
+from libhetero.records import Gaussians
+from libhetero.training.feed import ParticleFeed
+
+LOGGER = logging.getLogger(__name__)
+MASK_LEVEL = 0.5
+
+Mobile = Bool[np.ndarray, " gaussians"]
+
+
+def starting_mixture(config: RunConfig, feed: ParticleFeed) -> tuple[Gaussians | None, Mobile | None]:
+    """Read the Gaussians that a run starts from, and which of them its mask lets change.
+
+    Parameters
+    ----------
+    feed : gives box and pixel size.
+
+    Returns
+    -------
+    gaussians : None where the family starts from none, or no file was named.
+    mobile : None where all may change.
+
+    Raises
+    ------
+    DataError : if a map was given in place of Gaussians, or a file cannot be read or does not fit.
+    """
+    path, mask = config.data.reference, config.data.mask
+    if not family_named(config.family).mixtures or path is None:
+        return None, None
+    if not path.endswith(".txt"):
+        raise DataError(
+            f"{path}: a Gaussian model starts from Gaussians; expected a .txt. Make one from this "
+            "map with e2hype_guess_n.py."
+        )
+    gaussians = read_gaussians(path, feed.box_size, feed.pixel_size)
+    return gaussians, None if mask is None else _inside(mask, gaussians, config.model.symmetry)
+
+
+def _inside(path: str, gaussians: Gaussians, symmetry: str) -> Mobile:
+    """Return which Gaussians lie in a mask, themselves or a symmetric copy of them."""
+    mask, pixel_size = read_volume(path)
+    if len(set(mask.shape)) > 1:
+        raise DataError(f"{path}: the mask is {mask.shape[2]}×{mask.shape[1]}×{mask.shape[0]}; expected a cube.")
+    operators = symmetry_operators(symmetry)
+    position = np.asarray(symmetric_copies(gaussians, operators).position)
+    voxel = np.rint(position[:, ::-1] / pixel_size).astype(int) + mask.shape[0] // 2
+    inside = np.all((voxel >= 0) & (voxel < mask.shape[0]), axis=1)
+    inside &= mask[tuple(np.where(inside[:, None], voxel, 0).T)] > MASK_LEVEL
+    mobile = inside.reshape(len(operators), -1).any(axis=0)
+    if not mobile.any():
+        raise DataError(
+            f"{path}: 0 of {len(mobile)} Gaussians lie where it is above {MASK_LEVEL}; expected some. "
+            "Compare box, pixel size and origin with those of the particles."
+        )
+    LOGGER.info("%s: %d of %d Gaussians may change", path, np.count_nonzero(mobile), len(mobile))
+    return mobile

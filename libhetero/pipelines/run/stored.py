@@ -1,0 +1,64 @@
+"""A run that goes on in its folder."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from libhetero import models
+from libhetero.pipelines.run.asked import RefineConfig
+from libhetero.pipelines.run.configuration import resumed_config
+from libhetero.pipelines.run.folder import LATENTS, read_arrays
+from libhetero.pipelines.run.particles import feed_of, load_particles
+from libhetero.pipelines.run.start import RunStart
+from libhetero.training import sharding
+from libhetero.training.checkpoint import CheckpointFolder
+from libhetero.training.held_out import split
+
+LOGGER = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """A run to go on with; see `libhetero.pipelines.run.wanted.WantedRun`.
+
+    Parameters
+    ----------
+    asked : what was asked for, which may not contradict what the run is.
+    path : its folder.
+    """
+
+    asked: RefineConfig
+    path: Path
+
+    def finished(self) -> Path | None:
+        """Return the folder of a requeued run that has written its latents, the same having been asked for."""
+        if not (self.asked.requeue and sharding.seen_by_writer(self.path / LATENTS)):
+            return None
+        resumed_config(self.asked, self.path)  # the same command, or a mistake
+        return self.path
+
+    def start(self) -> RunStart:
+        """Open the run again."""
+        config = resumed_config(self.asked, self.path)
+        feed = feed_of(load_particles(config.data), config.data)
+        model = models.build(config.family, config.model, read_arrays(self.path))
+        trained_on, _ = split(len(feed), config.training)
+        resumes = last_step(self.path) is not None
+        if not resumes:
+            LOGGER.warning("%s: stopped before its first checkpoint; training starts over", self.path)
+        return RunStart(config, feed, trained_on, model, resumes=resumes)
+
+    def folder(
+        self, start: RunStart, new_folder: Callable[[], Path] | None, started: Callable[[Path], object] | None
+    ) -> Path:
+        """Return the run's folder, which has all it needs."""
+        return self.path
+
+
+def last_step(folder: Path) -> int | None:
+    """Return the step of a run's last checkpoint; None before the first."""
+    with CheckpointFolder(folder / "checkpoints") as checkpoints:
+        return checkpoints.latest()

@@ -1,0 +1,88 @@
+"""Training in a run folder, and what a finished run leaves there."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from libhetero.io import write_particles
+from libhetero.pipelines.decoding.mid_latent import write_mid
+from libhetero.pipelines.run.batch import encoded_at_once, naming_remedies
+from libhetero.pipelines.run.configuration import write_config
+from libhetero.pipelines.run.folder import LATENTS
+from libhetero.pipelines.run.image_cache import cached
+from libhetero.pipelines.run.lock import locked
+from libhetero.pipelines.run.particles import listed_particles
+from libhetero.pipelines.run.start import RunStart
+from libhetero.pipelines.run.watching import RunWatch, shown_places
+from libhetero.training import sharding
+from libhetero.training.loop import TrainingResult, train
+
+LOGGER = logging.getLogger(__name__)
+
+
+def trained(
+    start: RunStart, folder: Path, tensorboard: bool, progress: Callable[[float], None] | None
+) -> TrainingResult:
+    """Train in a run folder, which nobody else does meanwhile, and write what a finished run leaves.
+
+    Parameters
+    ----------
+    folder : written, or gone on in.
+    tensorboard : whether to write events for TensorBoard.
+    progress : called with the fraction done.
+    """
+    with locked(folder):
+        if sharding.is_writer():
+            write_config(folder, start.config)  # what may change on resuming has
+        start = dataclasses.replace(start, feed=cached(start.feed, start.config.data.cache))
+        sharding.wait_for_all("fed")  # filling takes longer on one machine than on another
+        with naming_remedies(start.config.training):
+            result = _steps(start, folder, tensorboard, progress)
+            if result.finished and sharding.is_writer():
+                _write_latents(start, folder, result.params)
+    sharding.wait_for_all("refined")
+    return result
+
+
+def _steps(
+    start: RunStart, folder: Path, tensorboard: bool, progress: Callable[[float], None] | None
+) -> TrainingResult:
+    """Take the steps that are left, watched."""
+    model, config = start.model, start.config.training
+    key = jax.random.key(config.seed)
+    params = jax.eval_shape(model.init, key) if start.resumes else jax.jit(model.init)(key)
+    shown = shown_places(start.trained_on, config.seed)
+    with RunWatch(folder, model, start.feed, shown, tensorboard=tensorboard) as watch:
+        return train(
+            model,
+            params,
+            start.feed,
+            config,
+            folder,
+            resume=start.resumes,
+            progress=progress,
+            observe=watch.checkpoint,
+            listener=watch.report,
+        )
+
+
+def _write_latents(start: RunStart, folder: Path, params: Any) -> None:
+    """Write the latent of every particle, and which particles were left out."""
+    feed, bad = start.feed, start.feed.bad
+    assert bad is not None  # the feed of a run counts them
+    bad.without_limit()
+
+    def write_bad() -> None:
+        places, path = bad.places(), folder / "ptcls_bad.lst"
+        if len(places):
+            write_particles(path, listed_particles(feed.particles.take(places), start.config.data))
+            LOGGER.warning("%s: %d particles with images that are not finite were left out", path, len(places))
+
+    at_once = encoded_at_once(start.config.training)
+    write_mid(folder / LATENTS, start.model, params, feed, at_once, encoded=write_bad)

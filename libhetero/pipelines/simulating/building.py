@@ -1,0 +1,103 @@
+"""The simulation that a configuration describes: structures, states and imaging, without rendering it."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from libhetero.errors import DataError
+from libhetero.io import read_particles
+from libhetero.pipelines.simulate import FILLED, SimulateConfig
+from libhetero.records import CTFParams
+from libhetero.simulate import sources
+from libhetero.simulate.complex import generate_complex
+from libhetero.simulate.configuration import CTFSampling, ImagingConfig
+from libhetero.simulate.sets import assembly_of, mixture_of, motion_of
+from libhetero.simulate.simulation import Simulation
+from libhetero.simulate.structures import BeadStructure, GeneratedMixture, Structure, hinges_of_structure
+from libhetero.simulate.swing import angle_for_rmsd
+
+LOGGER = logging.getLogger(__name__)
+
+
+def build(config: SimulateConfig) -> Simulation:
+    """Return the simulation that a configuration describes, without rendering it."""
+    names = {field.name for field in dataclasses.fields(ImagingConfig)} - {"ctf"}
+    ctf = CTFSampling(defocus=config.defocus) if config.ctf else None
+    imaging = ImagingConfig(**{name: getattr(config, name) for name in names}, ctf=ctf)
+    table = None if config.ctf_from is None else ctf_table(config.ctf_from)
+    if config.kind == "mixture":
+        load, count = _mixture(config)
+        return mixture_of(load, imaging, table, count)
+    structure = _in_pieces(config)
+    if config.kind == "assembly":
+        return assembly_of(structure, imaging, config.probability, table)
+    return motion_of(structure, imaging, _max_angle(config, structure), table)
+
+
+def ctf_table(path: str) -> CTFParams:
+    """Return the CTFs of a particle list, whose images need not be there; float32 (rows,).
+
+    Raises
+    ------
+    DataError : if the list has no CTF.
+    """
+    ctf = read_particles(path, need_images=False).ctf
+    if ctf is None:
+        raise DataError(f"{path}: no CTF in this list; give another one, or leave out --ctf_from.")
+    return CTFParams(**{name: np.asarray(column, np.float32) for name, column in ctf.columns().items()})
+
+
+def details(config: SimulateConfig) -> dict[str, Any]:
+    """Return where the structures came from, for truth.json."""
+    given = {"models": list(config.models), "maps": list(config.maps)}
+    source: dict[str, Any] = {key: names for key, names in given.items() if names}
+    if not source:
+        seed, diameter = _generated(config)
+        source = {"generated": True, "complex_seed": seed, "diameter": diameter}
+    return {"source": source, "b_factor": config.b_factor if config.models else None}
+
+
+def _in_pieces(config: SimulateConfig) -> Structure:
+    """Return the structure of an assembly or motion set."""
+    if config.maps:
+        return sources.maps_as_pieces(list(config.maps), config.pixel_size)
+    if not config.models:
+        seed, diameter = _generated(config)
+        return BeadStructure(generate_complex(seed, config.pieces, diameter))
+    path, b_factor = config.models[0], config.b_factor
+    if config.segments:
+        return sources.segmented_model(path, config.segments, b_factor)
+    if config.domains:
+        return sources.model_in_domains(path, config.domains, b_factor)
+    return sources.model_in_compact_pieces(path, config.pieces, config.seed, b_factor)
+
+
+def _max_angle(config: SimulateConfig, structure: Structure) -> float:
+    """Return the largest angle of a motion set, radians: given, or found for a wanted RMSD."""
+    if config.rmsd is None:
+        return config.max_angle
+    angle = angle_for_rmsd(structure.points(), hinges_of_structure(structure), config.rmsd)
+    LOGGER.info("angles within ± %.2f degrees: mean RMSD %.3g Å", math.degrees(angle), config.rmsd)
+    return angle
+
+
+def _mixture(config: SimulateConfig) -> tuple[Callable[[int], Structure], int]:
+    """Return a function that gives the structures of a mixture, and how many there are."""
+    if config.maps:
+        return sources.WholeMaps(config.maps, config.pixel_size), len(config.maps)
+    if config.models:
+        return sources.WholeModels(config.models, config.b_factor), len(config.models)
+    return GeneratedMixture(*_generated(config)), config.structures
+
+
+def _generated(config: SimulateConfig) -> tuple[int, float]:
+    """Return seed and diameter (Å) of generated complexes."""
+    seed = config.seed if config.complex_seed is None else config.complex_seed
+    width = config.box_size * config.pixel_size
+    return seed, FILLED * width if config.diameter is None else config.diameter

@@ -1,0 +1,141 @@
+"""How a set of particle images is made: imaging, CTF and states, each option declared once; standard library only."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from libhetero.configuration import ABSENT, check_options, internal, option, refused
+
+MICROMETRE, DEGREE = 1e4, math.pi / 180  # Å, radians
+PRESENT = 0.5  # probability of each piece of an assembly, unless told
+
+
+def _signal_to_noise(text: str) -> float | None:
+    """Return a signal-to-noise ratio; None, no noise, for 0."""
+    try:
+        return float(text) or None
+    except ValueError:
+        raise ValueError("expected a number") from None
+
+
+@dataclass(frozen=True)
+class CTFSampling:
+    """Where CTF parameters are drawn when no table is given: uniform between the limits.
+
+    Parameters
+    ----------
+    voltage : kV.
+    spherical_aberration : mm.
+    amplitude_contrast : fraction.
+    defocus : limits of the mean defocus, Å, underfocus positive.
+    astigmatism_max : Å, defocus_u - defocus_v from 0 to this, at any angle.
+    """
+
+    voltage: float = internal(300.0, "kV", above=0)
+    spherical_aberration: float = internal(2.7, "mm", least=0)
+    amplitude_contrast: float = internal(0.1, "fraction", least=0, most=1)
+    defocus: tuple[float, float] = option(
+        (5000.0, 25000.0),
+        "--defocus",
+        count=2,
+        scale=MICROMETRE,
+        metavar=("LOW", "HIGH"),
+        help="range of defocus in µm, underfocus positive",
+    )
+    astigmatism_max: float = internal(500.0, "largest difference of the two defoci, Å", least=0)
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+
+@dataclass(frozen=True)
+class ImagingConfig:
+    """How a set of particle images is made.
+
+    Parameters
+    ----------
+    particles : number of images.
+    box_size : pixels (even), at which signal and noise are made.
+    pixel_size : Å.
+    snr : signal variance ÷ noise variance per pixel at `box_size`; None for no noise.
+    seed : of poses, states, CTF and noise.
+    crop : pixels (even), box after Fourier cropping; None to keep `box_size`.
+    max_shift : Å, shifts uniform in ± this along x and y; None for 5 % of the box.
+    ctf : how the CTF is drawn; None for no CTF.
+    contrast : 1 protein white, -1 protein dark.
+    """
+
+    particles: int = option(ABSENT, "--n", least=1, metavar="N", help="number of particles")
+    box_size: int = option(ABSENT, "--box", least=8, even=True, metavar="N", help="box size in pixels")
+    pixel_size: float = option(ABSENT, "--apix", above=0, metavar="Å", help="pixel size, at --box")
+    snr: float | None = option(
+        0.1,
+        "--snr",
+        above=0,
+        parse=_signal_to_noise,
+        metavar="X",
+        help="signal variance ÷ noise variance, per pixel at --box; 0 for no noise",
+    )
+    seed: int = option(0, "--seed", least=0, metavar="N", help="same seed, same set")
+    crop: int | None = option(
+        None,
+        "--crop",
+        least=8,
+        even=True,
+        metavar="N",
+        help="Fourier-crop the images to this box in pixels",
+        shown_default="no",
+    )
+    max_shift: float | None = option(
+        None, "--shift", least=0, metavar="Å", help="largest shift along x and y", shown_default="5 % of the box"
+    )
+    ctf: CTFSampling | None = internal(CTFSampling, "how the CTF is drawn")
+    contrast: int = option(
+        1,
+        constants={"--dark": (-1, "dark protein, as in raw micrographs")},
+        check=lambda sign: None if sign in (1, -1) else "1 or -1",
+        help="sign of the protein's density",
+    )
+
+    def __post_init__(self) -> None:
+        check_options(self)
+        if self.crop is not None and self.crop > self.box_size:
+            raise refused(self, "crop", f"at most the box of {self.box_size} pixels")
+
+    @property
+    def final_box(self) -> int:
+        """Box size of the images as written, pixels."""
+        return self.crop or self.box_size
+
+    @property
+    def final_pixel_size(self) -> float:
+        """Pixel size of the images as written, Å."""
+        return self.pixel_size * self.box_size / self.final_box
+
+
+@dataclass(frozen=True)
+class StateConfig:
+    """How states are drawn. The core, body 0, is always present and never moves.
+
+    Parameters
+    ----------
+    probability : with which each other body is present, independently.
+    max_angle : radians; each other body turns by an angle uniform in ± this, independently.
+    """
+
+    probability: float = option(
+        1.0, "--probability", least=0, most=1, metavar="X", help="of each piece, for an assembly"
+    )
+    max_angle: float = option(
+        0.0,
+        "--angle",
+        least=0,
+        most=math.pi,
+        scale=DEGREE,
+        metavar="DEGREES",
+        help="largest angle in degrees, for a motion",
+    )
+
+    def __post_init__(self) -> None:
+        check_options(self)

@@ -51,6 +51,8 @@ def _undocumented(body: list[ast.stmt], prefix: str = "") -> Iterator[tuple[int,
     for node in body:
         if not isinstance(node, (*FUNCTION, ast.ClassDef)) or node.name.startswith("_"):
             continue
+        if "overload" in map(ast.unparse, node.decorator_list):  # what it says stands with the function itself
+            continue
         if not ast.get_docstring(node):
             yield node.lineno, f"{prefix}{node.name}"
         if isinstance(node, ast.ClassDef):

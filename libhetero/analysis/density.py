@@ -104,7 +104,7 @@ def choose_eps(scan: EpsScan, tolerance: float = 0.02) -> int:
     return int(longest[(len(longest) - 1) // 2])
 
 
-def hdbscan_labels(points: Float[np.ndarray, "points 2"], min_size: int) -> Int[np.ndarray, "points"]:
+def hdbscan_labels(points: Float[np.ndarray, "points numbers"], min_size: int) -> Int[np.ndarray, "points"]:
     """Cluster by HDBSCAN, which needs no eps; -1 for noise.
 
     Parameters

@@ -49,6 +49,12 @@ def test_values_that_are_not_finite(particles):
     assert "particle 6 has a pose" in complaint(particles)
 
 
+def test_one_image_beyond_the_stack(particles):
+    row = int(np.argmax(particles.file_id == 0))
+    particles.image_index[row] = 8
+    assert "image 9 is asked for, the stack holds 8" in complaint(particles)
+
+
 def test_not_a_rotation(particles):
     particles.pose.rotation[2] *= 1.1
     assert "particle 3 has a pose that is not finite or not a rotation" in complaint(particles)

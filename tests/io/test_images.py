@@ -109,3 +109,13 @@ def test_several_threads_read_what_one_reads(tmp_path, pixels, kind, monkeypatch
         for index, found in zip(wanted, pool.map(reader.read, wanted), strict=True):
             np.testing.assert_array_equal(found, pixels[index])
     assert len(reader._open) <= 2, "no more stacks stay open than may"
+
+
+def test_a_run_ends_with_its_stack(tmp_path, pixels) -> None:
+    """The next number in another stack is another image."""
+    sets = [_stack(tmp_path / f"{name}.mrcs", part) for name, part in (("a", pixels[:6]), ("b", pixels[6:]))]
+    whole = sets[0].take([4, 5, 5])
+    whole = dataclasses.replace(
+        whole, files=(sets[0].files[0], sets[1].files[0]), file_id=np.array([0, 1, 1]), image_index=np.array([3, 4, 5])
+    )
+    np.testing.assert_array_equal(ImageReader(whole).read([0, 1, 2]), pixels[[3, 10, 11]])

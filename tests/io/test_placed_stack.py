@@ -55,3 +55,21 @@ def test_statistics_add_up() -> None:
     assert (both.count, both.low, both.high) == (320, IMAGES.min(), IMAGES.max())
     assert both.total == pytest.approx(IMAGES.sum(dtype=float))
     assert PixelStatistics.of(IMAGES[:0]) == PixelStatistics()
+
+
+def test_the_header_tells_the_deviation_about_the_mean() -> None:
+    header = np.zeros((), [("dmin", "f8"), ("dmax", "f8"), ("dmean", "f8"), ("rms", "f8")])
+    PixelStatistics.of(IMAGES + 5).put_into(header)
+    assert float(header["dmean"]) == pytest.approx(5 + IMAGES.mean(dtype=float))
+    assert float(header["rms"]) == pytest.approx(IMAGES.std(dtype=float), rel=1e-4)
+
+
+def test_images_lie_on_the_disk_before_the_writer_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step is recorded as done after this: a power cut must not take its images back."""
+    stack, flushed = PlacedStack(tmp_path / "placed.mrcs", 8, 5, 1.0), []
+    stack.create()
+    monkeypatch.setattr(os, "fsync", lambda descriptor: flushed.append(os.fstat(descriptor).st_ino))
+    with stack.writing() as write:
+        write(IMAGES, np.arange(5))
+        assert not flushed
+    assert flushed == [stack.path.stat().st_ino]

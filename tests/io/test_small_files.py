@@ -40,6 +40,15 @@ def test_gaussians_round_trip(tmp_path, gaussians):
         read_gaussians(tmp_path / "bad.txt", 64, 2.0)
 
 
+def test_gaussians_are_in_eman2s_units(tmp_path):
+    """Places in boxes, y and z downwards; the root of the amplitude; 0.001 / 2π² of the variance in boxes²."""
+    (tmp_path / "model.txt").write_text("0.1 0.2 -0.3 3 2\n")
+    found = read_gaussians(tmp_path / "model.txt", 50, 2.0)
+    np.testing.assert_allclose(found.position, [[10, -20, 30]], rtol=1e-6)
+    np.testing.assert_allclose(found.amplitude, [9], rtol=1e-6)
+    np.testing.assert_allclose(found.sigma, [100 * np.sqrt(0.002 / (2 * np.pi**2))], rtol=1e-6)
+
+
 def test_gaussians_as_atoms(tmp_path, gaussians):
     write_gaussians_pdb(tmp_path / "model.pdb", gaussians, np.arange(20), np.arange(20) % 2, (64, 64, 64))
     atoms = read_atoms(tmp_path / "model.pdb")
@@ -63,6 +72,10 @@ def test_latent(tmp_path):
     again_index, again = read_latent(tmp_path / "bare.txt")
     np.testing.assert_array_equal(again_index, np.arange(6))
     assert again.shape == (6, 3)
+    np.savetxt(tmp_path / "repeated.txt", [[0, 1.5], [0, 2.5]])
+    again_index, again = read_latent(tmp_path / "repeated.txt")
+    np.testing.assert_array_equal(again_index, [0, 1])
+    assert again.shape == (2, 2), "the first column is a latent, as it names nothing"
     with pytest.raises(DataError, match="2 indices for 6 latents"):
         write_latent(tmp_path / "mid.txt", [0, 1], latent)
 

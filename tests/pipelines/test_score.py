@@ -10,9 +10,7 @@ from libhetero.errors import ConfigurationError, DataError
 from libhetero.io import write_gaussians, write_latent, write_volume
 from libhetero.physics.rotations import axis_angle_to_matrix
 from libhetero.pipelines import score
-from libhetero.pipelines.decoding.sampling import spread_indices
 from libhetero.pipelines.scoring.gaussians import true_displacement
-from libhetero.pipelines.scoring.table import finite
 from libhetero.pipelines.scoring.truth import open_truth, places_in_truth
 from libhetero.records import Gaussians
 from programs.e2hype_refine import main as refine
@@ -181,15 +179,6 @@ def test_particles_are_found_by_their_place_in_the_stack(tmp_path, mixture):
     run = volume_run(tmp_path / "run", mixture)
     chosen = run.particles.take(np.array([7, 3, 99]))
     np.testing.assert_array_equal(places_in_truth(chosen, mixture), [7, 3, 99])
-
-
-def test_particles_to_score_are_evenly_spread():
-    np.testing.assert_array_equal(spread_indices(10, 3), [0, 3, 6])
-    np.testing.assert_array_equal(spread_indices(3, 100), [0, 1, 2])
-
-
-def test_what_json_cannot_hold_is_null():
-    assert finite({"a": [float("nan"), 1.0], "b": float("inf")}) == {"a": [None, 1.0], "b": None}
 
 
 def test_mistakes_are_one_line(monkeypatch, tmp_path, mixture, assembly):

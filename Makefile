@@ -1,7 +1,8 @@
 # make demo    the whole path on a small set that the code itself makes
 # make test    every test
+# make lint    the linter, the formatter (which only looks) and the type checker
 # make bench   the quick benchmarks; rewrites their section of docs/benchmarks.md
-# make clean   remove what the first two made
+# make clean   remove what these made
 #
 # Each makes its own virtual environment in .venv; only Python 3.11 or newer is needed.
 # Another interpreter: make test PYTHON=/path/to/python3; more processes: make test JOBS=4
@@ -14,13 +15,18 @@ PYTHON ?= $(shell for python in python3.12 python3.11 python3 python3.13 python;
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --quiet
 PACKAGING := setup.py pyproject.toml libhetero/__init__.py $(wildcard programs/e2hype_*.py)
 
-.PHONY: demo test bench clean
+.PHONY: demo test lint bench clean
 
 demo: $(VENV)/.installed
 	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(VENV)/bin/python examples/demo.py
 
 test: $(VENV)/.installed-test
 	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(VENV)/bin/python -m pytest --numprocesses $(JOBS) --dist loadfile
+
+lint: $(VENV)/.installed-test
+	@$(VENV)/bin/python -m ruff check --quiet
+	@$(VENV)/bin/python -m ruff format --check --quiet
+	@$(VENV)/bin/python -m mypy
 
 bench: $(VENV)/.installed
 	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(VENV)/bin/python benchmarks/bench.py
@@ -41,4 +47,4 @@ $(VENV)/.installed-test: $(PACKAGING) | $(VENV)/bin/python
 	@touch $@ $(VENV)/.installed
 
 clean:
-	rm -rf $(VENV) build dist libhetero.egg-info demo .pytest_cache
+	rm -rf $(VENV) build dist libhetero.egg-info demo .pytest_cache .mypy_cache .ruff_cache

@@ -175,8 +175,8 @@ def time_projectors(sizes: Sizes) -> dict[str, float]:
         jnp.asarray(random.uniform(3, 6, shape), jnp.float32),
     )
     pose = Pose(
-        random_rotations(jax.random.key(3), (sizes.projections,)),
-        jnp.asarray(random.normal(0, 3, (sizes.projections, 2)), jnp.float32),
+        rotation=random_rotations(jax.random.key(3), (sizes.projections,)),
+        shift=jnp.asarray(random.normal(0, 3, (sizes.projections, 2)), jnp.float32),
     )
     target = jnp.ones((sizes.projections, sizes.box, sizes.box // 2 + 1), jnp.complex64)
 

@@ -1,6 +1,6 @@
 """The records that travel between the parts.
 
-`Pose`, `CTFParams`, `Gaussians` and `Batch` hold arrays (NumPy or JAX) and are pytrees once
+`Pose`, `CTFParams`, `Observation`, `Gaussians` and `Batch` hold arrays (NumPy or JAX) and are pytrees once
 `libhetero.physics` is imported; `ParticleSet` describes particles whose images stay on disk.
 Units: Å, radians, kV, mm for the spherical aberration. Underfocus is positive.
 """
@@ -13,37 +13,41 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float, Integer
 
 from libhetero.errors import DataError
 
+OneEach = float | Float[Any, "*batch"]  # a number, or one for each particle
+
 
 def _take(record: Any, index: Any) -> Any:
-    """Index the leading axis of every array of a record."""
-    return type(record)(**{field.name: getattr(record, field.name)[index] for field in dataclasses.fields(record)})
+    """Index the leading axis of every array of a record; what is absent (None) stays so."""
+    values = {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
+    return type(record)(**{name: None if value is None else value[index] for name, value in values.items()})
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Pose:
     """Where the model lies in each image: p' = R p + t, projection along z'.
 
     Parameters
     ----------
-    rotation : (..., 3, 3), takes model coordinates to image coordinates; left-multiplies
+    rotation : takes model coordinates to image coordinates; left-multiplies
         column vectors (x, y, z) measured from the box centre n // 2.
-    shift : (..., 2), Å, (x, y) in the image frame: where the model's origin lands.
+    shift : Å, (x, y) in the image frame: where the model's origin lands.
     """
 
-    rotation: Any
-    shift: Any
+    rotation: Float[Any, "*batch 3 3"]
+    shift: Float[Any, "*batch 2"]
 
     def take(self, index: Any) -> Pose:
         """Return the poses at `index` of the leading axis."""
         return _take(self, index)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class CTFParams:
-    """Contrast transfer function parameters, each of shape (...).
+    """Contrast transfer function parameters: numbers, or arrays of one shape.
 
     Parameters
     ----------
@@ -57,19 +61,40 @@ class CTFParams:
     scale : overall factor; 1 when absent.
     """
 
-    defocus_u: Any
-    defocus_v: Any
-    defocus_angle: Any
-    voltage: Any
-    spherical_aberration: Any
-    amplitude_contrast: Any
-    phase_shift: Any
-    b_factor: Any
-    scale: Any
+    defocus_u: OneEach
+    defocus_v: OneEach
+    defocus_angle: OneEach
+    voltage: OneEach
+    spherical_aberration: OneEach
+    amplitude_contrast: OneEach
+    phase_shift: OneEach
+    b_factor: OneEach
+    scale: OneEach
 
     def take(self, index: Any) -> CTFParams:
         """Return the parameters at `index` of the leading axis."""
         return _take(self, index)
+
+    def columns(self) -> dict[str, Any]:
+        """Return the parameters by name; what is absent (None) is left out."""
+        return {name: column for name, column in vars(self).items() if column is not None}
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Observation:
+    """How a particle was seen: all that stands between a molecule and its image but the noise.
+
+    `libhetero.physics.observation` says how the image comes of it. A factor that each particle has of its
+    own is a field here and a line there.
+
+    Parameters
+    ----------
+    pose : where the model lies in the image.
+    ctf : the optics; None for an image without CTF.
+    """
+
+    pose: Pose
+    ctf: CTFParams | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,14 +103,14 @@ class Gaussians:
 
     Parameters
     ----------
-    position : (..., N, 3), Å, (x, y, z) from the box centre.
-    amplitude : (..., N), integral of each Gaussian (linear in the projected density).
-    sigma : (..., N), Å.
+    position : Å, (x, y, z) from the box centre.
+    amplitude : integral of each Gaussian (linear in the projected density).
+    sigma : Å.
     """
 
-    position: Any
-    amplitude: Any
-    sigma: Any
+    position: Float[Any, "*batch gaussians 3"]
+    amplitude: Float[Any, "*batch gaussians"]
+    sigma: Float[Any, "*batch gaussians"]
 
     def take(self, index: Any) -> Gaussians:
         """Return the mixtures (or Gaussians) at `index` of the leading axis."""
@@ -98,18 +123,23 @@ class Batch:
 
     Parameters
     ----------
-    images : (batch, n, n) float32, real space, white protein, normalised.
+    images : float32, real space, white protein, normalised.
     pose : leading axis batch.
     ctf : leading axis batch.
-    index : (batch,) int32, place of each particle in its ParticleSet.
-    weight : (batch,) float32, 1, or 0 for padding that must change nothing.
+    index : int32, place of each particle in its ParticleSet.
+    weight : float32, 1, or 0 for padding that must change nothing.
     """
 
-    images: Any
+    images: Float[Any, "batch n n"]
     pose: Pose
     ctf: CTFParams
-    index: Any
-    weight: Any
+    index: Integer[Any, "batch"]
+    weight: Float[Any, "batch"]
+
+    @property
+    def observation(self) -> Observation:
+        """How each particle was seen."""
+        return Observation(pose=self.pose, ctf=self.ctf)
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,53 +148,54 @@ class SourceTable:
 
     Parameters
     ----------
-    format : "star", "cs", "lst", "hdf", "mrcs", "cryodrgn" or "txt".
-    data : what the reader of that format needs to write it again; opaque elsewhere.
-    rows : (N,) row of `data` for each particle.
+    format : "star", "cs", "lst", "hdf", "mrcs" or "txt": the suffix of such files, without its dot.
+    data : what the reader of that format needs to write it again: a table with its `path`, or the path
+        alone where a file has no further columns; opaque elsewhere.
+    rows : row of `data` for each particle.
     """
 
     format: str
     data: Any
-    rows: np.ndarray
+    rows: Integer[np.ndarray, "particles"]
 
 
 @dataclass(frozen=True, eq=False)
 class ParticleSet:
-    """N particles whose images stay on disk.
+    """Particles whose images stay on disk.
 
     Parameters
     ----------
     files : stack paths, absolute; the same file appears once.
-    file_id : (N,) int, index into `files`.
-    image_index : (N,) int, 0-based place in that stack.
-    box_size : (N,) int, pixels.
-    pixel_size : (N,) float, Å per pixel.
+    file_id : index into `files`.
+    image_index : 0-based place in that stack.
+    box_size : pixels.
+    pixel_size : Å per pixel.
     pose : None when the source holds none.
     ctf : None when the source holds none.
     contrast : +1 protein white as stored, -1 protein dark, 0 not known.
     phase_flipped : True when the images already carry the sign of the CTF.
-    half_set : (N,) int, 0 or 1; None when absent.
-    group : (N,) int, tilt series or movie; None when absent.
+    half_set : 0 or 1; None when absent.
+    group : tilt series or movie; None when absent.
     source : the table it was read from; None for a set made in memory.
     """
 
     files: tuple[str, ...]
-    file_id: np.ndarray
-    image_index: np.ndarray
-    box_size: np.ndarray
-    pixel_size: np.ndarray
+    file_id: Integer[np.ndarray, "particles"]
+    image_index: Integer[np.ndarray, "particles"]
+    box_size: Integer[np.ndarray, "particles"]
+    pixel_size: Float[np.ndarray, "particles"]
     pose: Pose | None = None
     ctf: CTFParams | None = None
     contrast: int = 0
     phase_flipped: bool = False
-    half_set: np.ndarray | None = None
-    group: np.ndarray | None = None
+    half_set: Integer[np.ndarray, "particles"] | None = None
+    group: Integer[np.ndarray, "particles"] | None = None
     source: SourceTable | None = None
 
     def __len__(self) -> int:
         return len(self.file_id)
 
-    def take(self, index: np.ndarray) -> ParticleSet:
+    def take(self, index: np.ndarray | slice) -> ParticleSet:
         """Return the particles at `index`, in that order, with their rows of the table."""
         index = np.arange(len(self))[index]
         source = self.source
@@ -182,6 +213,19 @@ class ParticleSet:
             group=None if self.group is None else self.group[index],
             source=source,
         )
+
+    def poses_and_ctfs(self) -> tuple[Pose, CTFParams]:
+        """Return where and how each particle was imaged.
+
+        Raises
+        ------
+        DataError : if the source holds no poses or no CTF.
+        """
+        pose, ctf = self.pose, self.ctf
+        if pose is None or ctf is None:
+            name = "pose" if pose is None else "ctf"
+            raise DataError(f"the particles have no {name}; expected one for each image.")
+        return pose, ctf
 
     def rows_by_file(self) -> Iterator[tuple[int, np.ndarray]]:
         """Yield each stack that particles lie in, by its place in `files`, with their places here.

@@ -115,7 +115,7 @@ class CovarianceAccumulator:
         """Return the memory of the sums and of the covariance made from them, GiB."""
         return 2 * 8 * columns**2 / 2**30
 
-    def add(self, rows: Float[np.ndarray, "particles columns"]) -> None:
+    def add(self, rows: Float[np.ndarray, "particles *columns"]) -> None:
         """Take in a block of particles, any number of them."""
         if len(rows) == 0:
             return

@@ -64,10 +64,10 @@ def neighbour_path(
                 f"no way from neighbour to neighbour leads from particle {first} to {last}: they lie on "
                 "islands of their own. Take the straight line, or particles of one island."
             )
-        way = [end]
-        while way[-1] != start:
-            way.append(before[way[-1]])
-        way = np.array(way[::-1])
+        back = [end]
+        while back[-1] != start:
+            back.append(before[back[-1]])
+        way = np.array(back[::-1])
         path.extend(int(nodes[place]) for place in _thinned(way, length[way], steps)[1:])
     return np.array(path)
 

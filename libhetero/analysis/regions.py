@@ -10,7 +10,6 @@ largest first, and -1 what fits none.
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,10 +36,10 @@ class Regions:
 
     Parameters
     ----------
-    label : (N,) int: 0 constant core, 1… regions from the largest, -1 unassigned.
-    size : (N,) shared change of each Gaussian: part of its amplitude when present, or sigmas.
+    label : 0 constant core, 1… regions from the largest, -1 unassigned.
+    size : shared change of each Gaussian: part of its amplitude when present, or sigmas.
     threshold : the size of change that separates the core.
-    embedding : (N, 2) coordinates of changing Gaussians; NaN for the core.
+    embedding : coordinates of changing Gaussians; NaN for the core.
     explained : fraction of the changes' variance in the PCA coordinates kept.
     eps : DBSCAN's radius; None for HDBSCAN or one region.
     scan : DBSCAN at every eps tried; None if none was.
@@ -49,10 +48,10 @@ class Regions:
     agreement : adjusted Rand index against average linkage with as many clusters; 1 below two.
     """
 
-    label: np.ndarray
-    size: np.ndarray
+    label: Int[np.ndarray, "gaussians"]
+    size: Float[np.ndarray, "gaussians"]
     threshold: float
-    embedding: np.ndarray
+    embedding: Float[np.ndarray, "gaussians 2"]
     explained: float
     eps: float | None
     scan: density.EpsScan | None
@@ -78,21 +77,25 @@ def find_regions(similarity: Float[np.ndarray, "gaussians gaussians"], config: R
     similarity : from `gaussian_features.similarity_of`.
     config : how.
     """
-    count = len(similarity)
-    config = _resolved(config or RegionConfig(), count)
-    size = constant.shared_change(similarity, config.min_size)
+    count, config = len(similarity), config or RegionConfig()
+    fewest = config.min_size or max(FEWEST, count // 100)
+    size = constant.shared_change(similarity, fewest)
     threshold = config.constant
     if threshold is None:
-        threshold = constant.constant_threshold(size, config.min_size)
+        threshold = constant.constant_threshold(size, fewest)
     moving = np.flatnonzero(size > threshold)
     label, plane = np.full(count, CORE), np.full((count, 2), np.nan, np.float32)
-    if len(moving) < config.min_size:
+    if len(moving) < fewest:
         return Regions(label, size, threshold, plane, 0.0, None, None, 0, 0.0, 1.0)
 
     similarity = similarity[np.ix_(moving, moving)]
-    points, explained = _coordinates(similarity, config)
-    flat = _plane(points, config)
-    found, eps, scan, clusters = _cluster(flat, points, similarity, config)
+    points, explained = _coordinates(similarity, fewest)
+    if config.embedding == "pca":
+        flat = principal_plane(points)
+    else:
+        neighbours = config.neighbours or int(np.clip(count // 60, LEAST_NEIGHBOURS, MOST_NEIGHBOURS))
+        flat = umap_plane(points, neighbours, min_distance=0.0, seed=config.seed)
+    found, eps, scan, clusters = _cluster(flat, points, similarity, config, fewest)
     kept = found >= 0
     distance = _distance(points[kept])
     score = density.silhouette(distance, found[kept])
@@ -104,15 +107,9 @@ def find_regions(similarity: Float[np.ndarray, "gaussians gaussians"], config: R
     return Regions(label, size, threshold, plane, explained, eps, scan, clusters, score, agreement)
 
 
-def _resolved(config: RegionConfig, gaussians: int) -> RegionConfig:
-    """Return the same with the numbers that depend on how many Gaussians there are."""
-    neighbours = int(np.clip(gaussians // 60, LEAST_NEIGHBOURS, MOST_NEIGHBOURS))
-    return dataclasses.replace(
-        config, min_size=config.min_size or max(FEWEST, gaussians // 100), neighbours=config.neighbours or neighbours
-    )
-
-
-def _coordinates(similarity: np.ndarray, config: RegionConfig) -> tuple[np.ndarray, float]:
+def _coordinates(
+    similarity: Float[np.ndarray, "moving moving"], fewest: int
+) -> tuple[Float[np.ndarray, "moving components"], float]:
     """Return unit vectors whose inner products are the correlations without private noise.
 
     Noise of one Gaussian alone lowers all its correlations alike and adds to its own variance. The
@@ -121,7 +118,7 @@ def _coordinates(similarity: np.ndarray, config: RegionConfig) -> tuple[np.ndarr
     """
     scale = np.sqrt(np.diag(similarity))
     correlation = similarity / np.outer(scale, scale)
-    np.fill_diagonal(correlation, constant.shared_change(correlation, config.min_size) ** 2)
+    np.fill_diagonal(correlation, constant.shared_change(correlation, fewest) ** 2)
     points, values = gram_coordinates(correlation, COMPONENTS)
     explained = float((points**2).sum() / np.maximum(values, 0).sum())
     return unit_rows(points), explained
@@ -133,19 +130,13 @@ def _distance(points: np.ndarray) -> np.ndarray:
     return distance
 
 
-def _plane(points: np.ndarray, config: RegionConfig) -> np.ndarray:
-    if config.embedding == "pca":
-        return principal_plane(points)
-    return umap_plane(points, config.neighbours, min_distance=0.0, seed=config.seed)
-
-
 def _cluster(
-    flat: np.ndarray, points: np.ndarray, similarity: np.ndarray, config: RegionConfig
+    flat: np.ndarray, points: np.ndarray, similarity: np.ndarray, config: RegionConfig, fewest: int
 ) -> tuple[np.ndarray, float | None, density.EpsScan | None, int]:
     """Return the regions, DBSCAN's eps and scan where it was used, and how many clusters it found."""
     distance = _distance(points)
     rules = Refinement(
-        config.min_size,
+        fewest,
         ASSIGN,
         LEAST_SHARE[config.feature],
         WEAK[config.feature],
@@ -159,13 +150,13 @@ def _cluster(
         return refine_regions(similarity, points, start, rules)
 
     if config.method == "hdbscan":
-        found = density.hdbscan_labels(flat, config.min_size)
+        found = density.hdbscan_labels(flat, fewest)
         return refine(found), None, None, int(found.max(initial=-1)) + 1
     if config.eps is not None:
-        scan = density.scan_eps(flat, distance, config.min_size)
-        found = density.dbscan_labels(flat, config.eps, config.min_size)
+        scan = density.scan_eps(flat, distance, fewest)
+        found = density.dbscan_labels(flat, config.eps, fewest)
         return refine(found), config.eps, scan, int(found.max(initial=-1)) + 1
-    scan = density.scan_eps(flat, distance, config.min_size, refine)
+    scan = density.scan_eps(flat, distance, fewest, refine)
     trial = density.choose_eps(scan)
     return scan.labels[trial], float(scan.eps[trial]), scan, int(scan.clusters[trial])
 

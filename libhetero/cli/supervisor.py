@@ -64,7 +64,7 @@ def supervise(program: str) -> int:
     os.close(read)
     before = {number: signal.signal(number, lambda n, _: child.send_signal(n)) for number in _FORWARDED}
     try:
-        held, reason = follow(child.stderr, _tell)
+        held, reason = follow(child.stderr or (), _tell)
         code = child.wait()
     finally:
         for number, handler in before.items():

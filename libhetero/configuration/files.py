@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
 import typing
 from pathlib import Path
@@ -33,7 +34,7 @@ def from_dict(kind: type[Configuration], values: dict[str, Any]) -> Configuratio
     ConfigurationError : for a key that `kind` does not have, or a retired one that did something.
     """
     hints = typing.get_type_hints(kind)
-    names = {field.name for field in dataclasses.fields(kind)}
+    names = set(inspect.signature(kind).parameters)
     retired = getattr(kind, "RETIRED", {})
     for name in set(values) & set(retired):
         if values[name] != retired[name]:
@@ -51,7 +52,7 @@ def from_dict(kind: type[Configuration], values: dict[str, Any]) -> Configuratio
     built = {}
     for name, value in values.items():
         hint = hints[name]
-        if dataclasses.is_dataclass(hint) and isinstance(value, dict):
+        if isinstance(hint, type) and dataclasses.is_dataclass(hint) and isinstance(value, dict):
             value = from_dict(hint, value)
         elif isinstance(value, list):
             value = tuple(value)

@@ -36,7 +36,7 @@ class DiskError(DataError):
 def describe_os_error(error: OSError) -> str:
     """Return the line for an error that nobody named on the way: its own file, meaning and remedy."""
     place = error.filename if error.filename2 is None else error.filename2
-    meaning, remedy = _MEANINGS.get(error.errno, (error.strerror or str(error) or type(error).__name__, ""))
+    meaning, remedy = _MEANINGS.get(error.errno or 0, (error.strerror or str(error) or type(error).__name__, ""))
     line = f"{meaning}; {remedy}." if remedy else f"{meaning}."
     return line if place is None else f"{os.fsdecode(place)}: {line}"
 

@@ -6,7 +6,7 @@ here and nowhere else. One format per file.
 
 from libhetero.io.atoms import Atoms, read_atoms
 from libhetero.io.check import check_particles
-from libhetero.io.gaussians import read_gaussian_groups, read_gaussians, write_gaussians, write_gaussians_pdb
+from libhetero.io.gaussians import read_gaussians, write_gaussians, write_gaussians_pdb
 from libhetero.io.hdf import HdfWriter
 from libhetero.io.images import ImageReader
 from libhetero.io.latent import read_latent, write_latent
@@ -21,7 +21,6 @@ __all__ = [
     "MrcsWriter",
     "check_particles",
     "read_atoms",
-    "read_gaussian_groups",
     "read_gaussians",
     "read_latent",
     "read_particles",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import gemmi
 import numpy as np
+from jaxtyping import Float, Int, Shaped
 
 from libhetero.errors import DataError
 from libhetero.io.paths import check_readable
@@ -18,20 +19,18 @@ class Atoms:
 
     Parameters
     ----------
-    position : (A, 3) float32, Å, (x, y, z) as in the file.
-    element : (A,) str, such as "C".
-    b_factor : (A,) float32, Å².
-    chain : (A,) str, the author's chain name.
-    residue : (A,) int32, the author's residue number.
-    residue_name : (A,) str, such as "ALA".
+    position : float32, Å, (x, y, z) as in the file.
+    element : str, such as "C".
+    b_factor : float32, Å².
+    chain : str, the author's chain name.
+    residue : int32, the author's residue number.
     """
 
-    position: np.ndarray
-    element: np.ndarray
-    b_factor: np.ndarray
-    chain: np.ndarray
-    residue: np.ndarray
-    residue_name: np.ndarray
+    position: Float[np.ndarray, "atoms 3"]
+    element: Shaped[np.ndarray, "atoms"]
+    b_factor: Float[np.ndarray, "atoms"]
+    chain: Shaped[np.ndarray, "atoms"]
+    residue: Int[np.ndarray, "atoms"]
 
     def __len__(self) -> int:
         return len(self.position)
@@ -62,18 +61,14 @@ def read_atoms(path: str | os.PathLike) -> Atoms:
             if residue.is_water():
                 continue
             for atom in residue.first_conformer():
-                place, number = atom.pos, residue.seqid.num
-                rows.append(
-                    (place.x, place.y, place.z, atom.b_iso, atom.element.name, chain.name, number, residue.name)
-                )
+                rows.append((*atom.pos.tolist(), atom.b_iso, atom.element.name, chain.name, residue.seqid.num))
     if not rows:
         raise DataError(f"{path}: no atom in this file; expected an atomic model.")
-    x, y, z, b_factor, element, chain_name, number, residue_name = zip(*rows, strict=True)
+    x, y, z, b_factor, element, chain_name, number = zip(*rows, strict=True)
     return Atoms(
         position=np.stack([x, y, z], axis=1).astype(np.float32),
         element=np.array(element),
         b_factor=np.array(b_factor, np.float32),
         chain=np.array(chain_name),
         residue=np.array(number, np.int32),
-        residue_name=np.array(residue_name),
     )

@@ -8,7 +8,7 @@ import numpy as np
 
 from libhetero.errors import DataError
 from libhetero.io.images import open_stack
-from libhetero.io.mrc import missing_image
+from libhetero.io.stack import missing_image
 from libhetero.records import CTFParams, ParticleSet, Pose
 
 

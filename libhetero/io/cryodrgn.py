@@ -18,8 +18,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from libhetero.errors import DataError
+from libhetero.io.ctf_columns import CTF_COLUMNS, ctf_of_columns
 from libhetero.io.entries import Entries
 from libhetero.io.paths import check_readable
 from libhetero.records import CTFParams
@@ -67,22 +69,13 @@ def read_pickle(path: str | os.PathLike) -> Any:
     try:
         with open(path, "rb") as file:
             return ArrayUnpickler(file).load()
-    except (
-        pickle.UnpicklingError,
-        EOFError,
-        ValueError,
-        TypeError,
-        AttributeError,
-        IndexError,
-        KeyError,
-        ImportError,
-    ) as error:
+    except (pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError, LookupError, ImportError) as error:
         reason = " ".join(str(error).split())[:100]
         raise DataError(f"{path}: refused: not a pickle of arrays alone ({reason}).") from None
 
 
-def read_poses(path: str | os.PathLike) -> tuple[np.ndarray, np.ndarray]:
-    """Return rotations (N, 3, 3) and our shifts (N, 2) as fractions of the box."""
+def read_poses(path: str | os.PathLike) -> tuple[Float[np.ndarray, "particles 3 3"], Float[np.ndarray, "particles 2"]]:
+    """Return rotations and our shifts as fractions of the box."""
     content = read_pickle(path)
     paired = isinstance(content, tuple | list) and len(content) == 2
     rotation, translation = content if paired else (content, None)
@@ -100,29 +93,22 @@ def read_poses(path: str | os.PathLike) -> tuple[np.ndarray, np.ndarray]:
     return rotation, -translation
 
 
-def read_ctf(path: str | os.PathLike) -> tuple[CTFParams, np.ndarray, np.ndarray]:
-    """Return the CTF, and the box (N,) and pixel size (N,) Å it was determined at."""
+def read_ctf(
+    path: str | os.PathLike,
+) -> tuple[CTFParams, Float[np.ndarray, "particles"], Float[np.ndarray, "particles"]]:
+    """Return the CTF, and the box (pixels) and pixel size (Å) it was determined at."""
     table = _array(read_pickle(path), path, "a CTF table", np.float64)
     if table.ndim != 2 or table.shape[1] not in (9, 11):
         raise DataError(f"{path}: shape {table.shape}; expected a cryoDRGN CTF table, (N, 9).")
-    count = len(table)
-    scale, b_factor = np.ones(count), np.zeros(count)
-    if table.shape[1] == 11:
-        scale, b_factor = table[:, 9], np.abs(table[:, 10])
-    arrays = (
-        table[:, 2],
-        table[:, 3],
-        np.radians(table[:, 4]),
-        *table[:, 5:8].T,
-        np.radians(table[:, 8]),
-        b_factor,
-        scale,
-    )
-    return CTFParams(*(np.asarray(a, np.float32) for a in arrays)), table[:, 0], table[:, 1]
+    held = [column for column in CTF_COLUMNS if column.cryodrgn is not None and column.cryodrgn < table.shape[1]]
+    values = {column.field: table[:, column.cryodrgn] for column in held}
+    if "b_factor" in values:
+        values["b_factor"] = np.abs(values["b_factor"])  # of tilts it is below 0, as in a .star of Warp's
+    return ctf_of_columns(values, degrees=True), table[:, 0], table[:, 1]
 
 
-def read_indices(path: str | os.PathLike) -> np.ndarray:
-    """Return the particles chosen, (M,) int, 0-based."""
+def read_indices(path: str | os.PathLike) -> Int[np.ndarray, "chosen"]:
+    """Return the particles chosen, 0-based."""
     values = _array(read_pickle(path), path, "indices").ravel()
     if values.dtype.kind not in "iu":
         raise DataError(f"{path}: holds {values.dtype} values; expected whole numbers (indices).")
@@ -168,7 +154,7 @@ def _rows(held: int, count: int, chosen: np.ndarray | None, table: object, sourc
     raise DataError(f"{table}: {held} rows for {count} particles of {source}; expected as many.")
 
 
-def choice(tables: Tables, count: int) -> np.ndarray | None:
+def choice(tables: Tables, count: int) -> Int[np.ndarray, "chosen"] | None:
     """Return the particles chosen by `indices`, None for all."""
     if tables.indices is None:
         return None

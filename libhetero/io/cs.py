@@ -13,28 +13,17 @@ import os
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float, Shaped
 from scipy.spatial.transform import Rotation
 
 from libhetero.errors import DataError
 from libhetero.files import replacing
+from libhetero.io.ctf_columns import CTF_COLUMNS, ctf_of_columns, lacking
 from libhetero.io.entries import Entries, unique_names
 from libhetero.io.origin import original_table
 from libhetero.io.paths import check_readable, project_path
 from libhetero.io.pixel_size import renewed_pixel_size
 from libhetero.records import CTFParams, ParticleSet, Pose, SourceTable
-
-CTF_FIELDS = (
-    "ctf/df1_A",
-    "ctf/df2_A",
-    "ctf/df_angle_rad",
-    "ctf/accel_kv",
-    "ctf/cs_mm",
-    "ctf/amp_contrast",
-    "ctf/phase_shift_rad",
-    "ctf/bfactor",
-    "ctf/scale",
-)
-CTF_DEFAULTS = {"ctf/phase_shift_rad": 0.0, "ctf/bfactor": 0.0, "ctf/scale": 1.0}
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +31,7 @@ class CsTable:
     """A .cs file whole: its path and its record array."""
 
     path: str
-    particles: np.ndarray
+    particles: Shaped[np.ndarray, "particles"]
 
 
 def read_table(path: str | os.PathLike) -> CsTable:
@@ -58,16 +47,20 @@ def read_table(path: str | os.PathLike) -> CsTable:
     except (ValueError, EOFError, OSError) as error:
         reason = " ".join(str(error).split())[:100]
         raise DataError(f"{path}: not a cryoSPARC table ({reason}); export it again.") from None
-    if not isinstance(table, np.ndarray) or not table.dtype.names:
+    if not isinstance(table, np.ndarray) or not _names(table):
         raise DataError(f"{path}: no named columns; expected a cryoSPARC particle table.")
     return CsTable(str(path), table)
+
+
+def _names(rows: np.ndarray) -> tuple[str, ...]:
+    return rows.dtype.names or ()
 
 
 def read_cs(path: str | os.PathLike) -> Entries:
     """Read a particle table."""
     table = read_table(path)
     rows = table.particles
-    if "blob/path" not in rows.dtype.names:
+    if "blob/path" not in _names(rows):
         if len(rows) == 0:
             return _empty(table)
         raise DataError(
@@ -77,8 +70,8 @@ def read_cs(path: str | os.PathLike) -> Entries:
     paths = [value.decode("utf-8", "replace").lstrip(">") for value in rows["blob/path"]]
     names, name_id = unique_names(paths)
     pose = read_pose(rows)
-    signs = set(np.sign(rows["blob/sign"])) if "blob/sign" in rows.dtype.names else set()
-    half = rows["alignments3D/split"] if "alignments3D/split" in rows.dtype.names else None
+    signs = set(np.sign(rows["blob/sign"])) if "blob/sign" in _names(rows) else set()
+    half = rows["alignments3D/split"] if "alignments3D/split" in _names(rows) else None
     return Entries(
         names=names,
         name_id=name_id,
@@ -101,9 +94,11 @@ def _empty(table: CsTable) -> Entries:
     return Entries((), nothing, nothing, source, nothing, np.zeros(0))
 
 
-def read_pose(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return R (N, 3, 3) and t (N, 2) in Å, or None when the table has no 3-D alignment."""
-    names = rows.dtype.names
+def read_pose(
+    rows: Shaped[np.ndarray, "particles"],
+) -> tuple[Float[np.ndarray, "particles 3 3"], Float[np.ndarray, "particles 2"]] | None:
+    """Return R and t in Å, or None when the table has no 3-D alignment."""
+    names = _names(rows)
     if "alignments3D/pose" not in names or "alignments3D/shift" not in names:
         return None
     vector = rows["alignments3D/pose"].astype(np.float64)
@@ -112,13 +107,10 @@ def read_pose(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     return rotation, -rows["alignments3D/shift"].astype(np.float64) * rows[size][:, None]
 
 
-def read_ctf(rows: np.ndarray) -> CTFParams | None:
+def read_ctf(rows: Shaped[np.ndarray, "particles"]) -> CTFParams | None:
     """Return the CTF (N,), or None when the table has none."""
-    names = rows.dtype.names
-    if any(name not in names and name not in CTF_DEFAULTS for name in CTF_FIELDS):
-        return None
-    columns = [rows[name] if name in names else np.full(len(rows), CTF_DEFAULTS[name]) for name in CTF_FIELDS]
-    return CTFParams(*(np.asarray(column, np.float32) for column in columns))
+    found = {column.field: rows[column.cs] for column in CTF_COLUMNS if column.cs in _names(rows)}
+    return None if lacking(found) else ctf_of_columns(found)
 
 
 def write_cs(path: str | os.PathLike, particles: ParticleSet) -> None:
@@ -139,13 +131,13 @@ def write_cs(path: str | os.PathLike, particles: ParticleSet) -> None:
 
 def _put_pixel_size(rows: np.ndarray, particles: ParticleSet) -> None:
     """Renew every psize_A where another pixel size was given in place of the stated one."""
-    if not {"blob/psize_A", "blob/shape"} <= set(rows.dtype.names):
+    if not {"blob/psize_A", "blob/shape"} <= set(_names(rows)):
         return
     stated = rows["blob/psize_A"].astype(np.float64)
     pixel = renewed_pixel_size(particles, stated, rows["blob/shape"][:, 1].astype(np.int64))
     changed = pixel != stated
     ratio = pixel[changed] / np.where(stated > 0, stated, pixel)[changed]
-    for name in rows.dtype.names:
+    for name in _names(rows):
         if name.endswith("/psize_A"):
             old = rows[name][changed]
             rows[name][changed] = (old.T * ratio).T
@@ -156,12 +148,12 @@ def _put_pose(rows: np.ndarray, pose: Pose) -> np.ndarray:
     """Return the rows with the pose, writing what differs from the one they have."""
     old = read_pose(rows)
     if old is None:
-        kinds = [("alignments3D/pose", "<f4", (3,)), ("alignments3D/shift", "<f4", (2,))]
+        kinds: list[tuple] = [("alignments3D/pose", "<f4", (3,)), ("alignments3D/shift", "<f4", (2,))]
         kinds += [("alignments3D/psize_A", "<f4")]
         rows = _with_columns(rows, kinds)
         rows["alignments3D/psize_A"] = rows["blob/psize_A"]
         old = np.full((len(rows), 3, 3), np.nan), np.full((len(rows), 2), np.nan)
-    size = "alignments3D/psize_A" if "alignments3D/psize_A" in rows.dtype.names else "blob/psize_A"
+    size = "alignments3D/psize_A" if "alignments3D/psize_A" in _names(rows) else "blob/psize_A"
     if not np.allclose(old[0], pose.rotation, atol=2e-5):
         rotation = Rotation.from_matrix(np.asarray(pose.rotation, np.float64))
         rows["alignments3D/pose"] = rotation.inv().as_rotvec()
@@ -171,25 +163,15 @@ def _put_pose(rows: np.ndarray, pose: Pose) -> np.ndarray:
 
 
 def _put_ctf(rows: np.ndarray, ctf: CTFParams) -> None:
-    values = (
-        ctf.defocus_u,
-        ctf.defocus_v,
-        ctf.defocus_angle,
-        ctf.voltage,
-        ctf.spherical_aberration,
-        ctf.amplitude_contrast,
-        ctf.phase_shift,
-        ctf.b_factor,
-        ctf.scale,
-    )
-    for name, column in zip(CTF_FIELDS, values, strict=True):
-        if name in rows.dtype.names and not np.allclose(rows[name], column, rtol=1e-5, atol=1e-5):
-            rows[name] = column
+    for column in CTF_COLUMNS:
+        name, values = column.cs, getattr(ctf, column.field)
+        if name in _names(rows) and not np.allclose(rows[name], values, rtol=1e-5, atol=1e-5):
+            rows[name] = values
 
 
 def _with_columns(rows: np.ndarray, kinds: list[tuple]) -> np.ndarray:
     wider = np.zeros(len(rows), rows.dtype.descr + kinds)
-    for name in rows.dtype.names:
+    for name in _names(rows):
         wider[name] = rows[name]
     return wider
 
@@ -202,7 +184,7 @@ def _fresh(particles: ParticleSet) -> np.ndarray:
     kinds += [("blob/shape", "<u4", (2,)), ("blob/psize_A", "<f4"), ("blob/sign", "<f4")]
     if particles.ctf is not None:
         kinds += [("ctf/type", "S9"), ("ctf/exp_group_id", "<u4")]
-        kinds += [(name, "<f4") for name in CTF_FIELDS]
+        kinds += [(column.cs, "<f4") for column in CTF_COLUMNS]
     if particles.half_set is not None:
         kinds += [("alignments3D/split", "<u4")]
     rows = np.zeros(len(particles), kinds)

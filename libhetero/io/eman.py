@@ -12,8 +12,10 @@ import json
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from libhetero.errors import DataError
+from libhetero.io.ctf_columns import ctf_of_columns
 from libhetero.records import CTFParams, Pose
 
 CTF_NUMBERS = ("defocus", "dfdiff", "dfang", "bfactor", "ampcont", "voltage", "cs", "apix")
@@ -53,32 +55,39 @@ def format_ctf_string(values: dict[str, Any]) -> str:
     return f"E{numbers} {values.get('dsbg', 0.0):.10g} {texts[0]} {texts[1]}"
 
 
-def ctf_from_fields(fields: list[dict[str, Any]], phase_shift: np.ndarray, scale: np.ndarray) -> CTFParams:
+def ctf_from_fields(
+    fields: list[dict[str, Any]],
+    phase_shift: Float[np.ndarray, "particles"],
+    scale: Float[np.ndarray, "particles"],
+    **others: Float[np.ndarray, "particles"],
+) -> CTFParams:
     """Return the CTF of N particles.
 
     Parameters
     ----------
     fields : N dictionaries of EMAN2's fields.
-    phase_shift : (N,) radians to part from the amplitude contrast; NaN where the file does not say,
+    phase_shift : radians to part from the amplitude contrast; NaN where the file does not say,
         then ampcont from 0 to 100 is amplitude contrast alone and anything else phase shift alone.
-    scale : (N,).
+    scale, others : what stands beside EMAN2's CTF.
     """
     columns = {name: np.array([float(f[name]) for f in fields]) for name in CTF_NUMBERS}
     total = _phase_of_ampcont(columns["ampcont"])
     plain = (columns["ampcont"] >= 0) & (columns["ampcont"] <= 100)
     phase_shift = np.where(np.isfinite(phase_shift), phase_shift, np.where(plain, 0.0, total))
-    arrays = (
-        1e4 * (columns["defocus"] + columns["dfdiff"] / 2),
-        1e4 * (columns["defocus"] - columns["dfdiff"] / 2),
-        np.radians(columns["dfang"]),
-        columns["voltage"],
-        columns["cs"],
-        np.sin(np.clip(total - phase_shift, -np.pi / 2, np.pi / 2)),
-        phase_shift,
-        columns["bfactor"],
-        scale,
+    return ctf_of_columns(
+        {
+            "defocus_u": 1e4 * (columns["defocus"] + columns["dfdiff"] / 2),
+            "defocus_v": 1e4 * (columns["defocus"] - columns["dfdiff"] / 2),
+            "defocus_angle": np.radians(columns["dfang"]),
+            "voltage": columns["voltage"],
+            "spherical_aberration": columns["cs"],
+            "amplitude_contrast": np.sin(np.clip(total - phase_shift, -np.pi / 2, np.pi / 2)),
+            "phase_shift": phase_shift,
+            "b_factor": columns["bfactor"],
+            "scale": scale,
+            **others,
+        }
     )
-    return CTFParams(*(np.asarray(array, np.float32) for array in arrays))
 
 
 def _phase_of_ampcont(ampcont: np.ndarray) -> np.ndarray:
@@ -97,8 +106,8 @@ def _ampcont_of_phase(phase: np.ndarray) -> np.ndarray:
     return 100 * np.where(phase > np.pi / 2, above, np.where(phase < -np.pi / 2, below, middle))
 
 
-def fields_from_ctf(ctf: CTFParams, pixel_size: np.ndarray) -> list[dict[str, Any]]:
-    """Return EMAN2's fields of the CTF of N particles; `pixel_size` (N,) in Å."""
+def fields_from_ctf(ctf: CTFParams, pixel_size: Float[np.ndarray, "particles"]) -> list[dict[str, Any]]:
+    """Return EMAN2's fields of the CTF of particles; `pixel_size` in Å."""
     u, v = (np.asarray(values, np.float64) for values in (ctf.defocus_u, ctf.defocus_v))
     columns = (
         (u + v) / 2e4,
@@ -122,8 +131,8 @@ def fields_from_ctf(ctf: CTFParams, pixel_size: np.ndarray) -> list[dict[str, An
     ]
 
 
-def parse_transform(value: Any, where: str) -> np.ndarray:
-    """Return the (3, 4) matrix of a Transform given as JSON dictionary, text, or list of 12."""
+def parse_transform(value: Any, where: str) -> Float[np.ndarray, "3 4"]:
+    """Return the matrix of a Transform given as JSON dictionary, text, or list of 12."""
     if isinstance(value, dict):
         value = value.get("matrix")
     try:
@@ -135,8 +144,10 @@ def parse_transform(value: Any, where: str) -> np.ndarray:
     return matrix
 
 
-def pose_from_transforms(matrices: np.ndarray, source: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return rotations (N, 3, 3) and shifts (N, 2) in pixels of Transforms (N, 3, 4).
+def pose_from_transforms(
+    matrices: Float[np.ndarray, "particles 3 4"], source: str
+) -> tuple[Float[np.ndarray, "particles 3 3"], Float[np.ndarray, "particles 2"]]:
+    """Return rotations and shifts, in pixels, of Transforms.
 
     A mirrored Transform projects like the proper rotation whose third row has the other sign.
 
@@ -156,8 +167,8 @@ def pose_from_transforms(matrices: np.ndarray, source: str) -> tuple[np.ndarray,
     return rotation, matrices[:, :2, 3].copy()
 
 
-def matrices_from_pose(pose: Pose, pixel_size: np.ndarray) -> np.ndarray:
-    """Return the matrices (N, 3, 4) of N poses; `pixel_size` (N,) in Å."""
+def matrices_from_pose(pose: Pose, pixel_size: Float[np.ndarray, "particles"]) -> Float[np.ndarray, "particles 3 4"]:
+    """Return the Transforms of poses; `pixel_size` in Å."""
     matrices = np.zeros((len(pixel_size), 3, 4))
     matrices[:, :, :3] = pose.rotation
     matrices[:, :2, 3] = np.asarray(pose.shift, np.float64) / np.asarray(pixel_size)[:, None]

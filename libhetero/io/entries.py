@@ -7,50 +7,51 @@ pixel size to the headers of the stacks. `Entries` is what the list said; `assem
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from libhetero.errors import DataError
-from libhetero.io.hdf import HdfStack
 from libhetero.io.images import open_stack
-from libhetero.io.mrc import MrcStack, missing_image
 from libhetero.io.paths import resolve_path
+from libhetero.io.stack import Stack, missing_image
 from libhetero.records import CTFParams, ParticleSet, Pose, SourceTable
 
 
 @dataclass(frozen=True, eq=False)
 class Entries:
-    """What a list of N particles says.
+    """What a list of particles says.
 
     Parameters
     ----------
     names : stacks as written in the list, each once.
-    name_id : (N,) int, index into `names`.
-    image_index : (N,) int, 0-based.
-    box_size : (N,) int pixels, 0 where the list does not say.
-    pixel_size : (N,) Å, NaN where the list does not say.
-    rotation : (N, 3, 3), or None.
-    shift : (N, 2) in `shift_unit`, or None.
+    name_id : index into `names`.
+    image_index : 0-based.
+    box_size : pixels, 0 where the list does not say.
+    pixel_size : Å, NaN where the list does not say.
+    rotation : model to image, or None.
+    shift : in `shift_unit`, or None.
     shift_unit : "pixel", "angstrom" or "box" (fraction of the box).
-    extent : (N,) Å, length of the box whatever it is binned to; None where nobody says.
+    extent : Å, length of the box whatever it is binned to; None where nobody says.
     """
 
     names: tuple[str, ...]
-    name_id: np.ndarray
-    image_index: np.ndarray
+    name_id: Int[np.ndarray, "particles"]
+    image_index: Int[np.ndarray, "particles"]
     source: SourceTable
-    box_size: np.ndarray
-    pixel_size: np.ndarray
-    rotation: np.ndarray | None = None
-    shift: np.ndarray | None = None
+    box_size: Int[np.ndarray, "particles"]
+    pixel_size: Float[np.ndarray, "particles"]
+    rotation: Float[np.ndarray, "particles 3 3"] | None = None
+    shift: Float[np.ndarray, "particles 2"] | None = None
     shift_unit: str = "pixel"
     ctf: CTFParams | None = None
     contrast: int = 0
     phase_flipped: bool = False
-    half_set: np.ndarray | None = None
-    group: np.ndarray | None = None
-    extent: np.ndarray | None = None
+    half_set: Int[np.ndarray, "particles"] | None = None
+    group: Int[np.ndarray, "particles"] | None = None
+    extent: Float[np.ndarray, "particles"] | None = None
 
 
 def assemble(
@@ -91,7 +92,7 @@ def assemble(
     pose = None
     if entries.rotation is not None:
         shift = _shift_angstrom(entries, box, pixel, pixel_size is not None)
-        pose = Pose(entries.rotation.astype(np.float32), shift.astype(np.float32))
+        pose = Pose(rotation=entries.rotation.astype(np.float32), shift=shift.astype(np.float32))
     return ParticleSet(
         files=files,
         file_id=file_id,
@@ -110,7 +111,7 @@ def assemble(
 
 def _files(
     entries: Entries, source: str | os.PathLike, datadir: str | os.PathLike | None, need: bool
-) -> tuple[tuple[str, ...], np.ndarray]:
+) -> tuple[tuple[str, ...], Int[np.ndarray, "particles"]]:
     """Resolve every name in use; two names of one file become one."""
     used = np.unique(entries.name_id)
     place: dict[str, int] = {}
@@ -127,9 +128,9 @@ def _files(
 
 
 def _from_headers(
-    entries: Entries, files: tuple[str, ...], file_id: np.ndarray, need: bool
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return box size (the list's word first) and the headers' pixel size, both (N,)."""
+    entries: Entries, files: tuple[str, ...], file_id: Int[np.ndarray, "particles"], need: bool
+) -> tuple[Int[np.ndarray, "particles"], Float[np.ndarray, "particles"]]:
+    """Return box size (the list's word first) and the headers' pixel size."""
     highest = np.full(len(files), -1)
     np.maximum.at(highest, file_id, entries.image_index)
     boxes, pixels = np.zeros(len(files), np.int64), np.zeros(len(files))
@@ -144,15 +145,16 @@ def _from_headers(
     return np.where(stated > 0, stated, boxes[file_id]), pixels[file_id]
 
 
-def _check_count(stack: MrcStack | HdfStack, highest: int) -> None:
-    held = stack.available if isinstance(stack, MrcStack) else stack.count
-    if highest >= held:
+def _check_count(stack: Stack, highest: int) -> None:
+    if highest >= stack.reach:
         stack.close()
-        raise DataError(missing_image(stack, highest if highest >= stack.count else held))
+        raise DataError(missing_image(stack, highest if highest >= stack.count else stack.reach))
 
 
-def _shift_angstrom(entries: Entries, box: np.ndarray, pixel: np.ndarray, overridden: bool) -> np.ndarray:
-    """Return shifts (N, 2) in Å; an overriding pixel size keeps their number of pixels."""
+def _shift_angstrom(
+    entries: Entries, box: Int[np.ndarray, "particles"], pixel: Float[np.ndarray, "particles"], overridden: bool
+) -> Float[np.ndarray, "particles 2"]:
+    """Return shifts in Å; an overriding pixel size keeps their number of pixels."""
     shift = np.zeros((len(pixel), 2)) if entries.shift is None else entries.shift
     if entries.shift_unit == "pixel":
         return shift * pixel[:, None]
@@ -165,7 +167,7 @@ def _shift_angstrom(entries: Entries, box: np.ndarray, pixel: np.ndarray, overri
     return shift
 
 
-def unique_names(names: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
+def unique_names(names: Iterable[str]) -> tuple[tuple[str, ...], Int[np.ndarray, "names"]]:
     """Return the distinct names in order of first use, and the index of each into them."""
     place: dict[str, int] = {}
     name_id = np.array([place.setdefault(name, len(place)) for name in names], np.int64)

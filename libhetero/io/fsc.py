@@ -6,17 +6,18 @@ import os
 from collections.abc import Mapping
 
 import numpy as np
+from jaxtyping import Float
 
 from libhetero.files import replacing
 
 
-def write_fsc(path: str | os.PathLike, curves: Mapping[str, np.ndarray], pixel_size: float) -> None:
+def write_fsc(path: str | os.PathLike, curves: Mapping[str, Float[np.ndarray, "shells"]], pixel_size: float) -> None:
     """Write the spatial frequency of every shell in 1/Å, then the value of every curve.
 
     Parameters
     ----------
     path : text file to make; its first line names the columns.
-    curves : name and (n // 2,) values of each, shell i at i / n cycles per voxel.
+    curves : name and values of each, shell i at i / n cycles per voxel.
     pixel_size : Å.
 
     Raises

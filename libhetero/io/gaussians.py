@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 
 import numpy as np
+from jaxtyping import Float, Integer, Real
 
 from libhetero.errors import DataError
 from libhetero.files import replacing
@@ -41,13 +42,7 @@ def read_gaussians(path: str | os.PathLike, box_size: int, pixel_size: float) ->
     return Gaussians(*(np.asarray(array, np.float32) for array in (position, amplitude, sigma)))
 
 
-def read_gaussian_groups(path: str | os.PathLike) -> np.ndarray | None:
-    """Return the sixth column of a Gaussian model as (N,) int32; None when it has five."""
-    table = _read_table(path)
-    return table[:, 5].astype(np.int32) if table.shape[1] > 5 else None
-
-
-def _read_table(path: str | os.PathLike) -> np.ndarray:
+def _read_table(path: str | os.PathLike) -> Float[np.ndarray, "gaussians columns"]:
     check_readable(path)
     try:
         table = np.loadtxt(path, ndmin=2)
@@ -62,7 +57,11 @@ def _read_table(path: str | os.PathLike) -> np.ndarray:
 
 
 def write_gaussians(
-    path: str | os.PathLike, gaussians: Gaussians, box_size: int, pixel_size: float, group: np.ndarray | None = None
+    path: str | os.PathLike,
+    gaussians: Gaussians,
+    box_size: int,
+    pixel_size: float,
+    group: Integer[np.ndarray, "gaussians"] | None = None,
 ) -> None:
     """Write a Gaussian model that EMAN2 reads; negative amplitudes become 0.
 
@@ -72,7 +71,7 @@ def write_gaussians(
     gaussians : N of them, Å.
     box_size : pixels.
     pixel_size : Å.
-    group : (N,) int written as a sixth column; None for five columns.
+    group : written as a sixth column; None for five columns.
     """
     length = box_size * pixel_size
     position = np.asarray(gaussians.position, np.float64) / np.array([length, -length, -length])
@@ -90,8 +89,8 @@ def write_gaussians(
 def write_gaussians_pdb(
     path: str | os.PathLike,
     gaussians: Gaussians,
-    b_factor: np.ndarray | None = None,
-    chain: np.ndarray | None = None,
+    b_factor: Real[np.ndarray, "gaussians"] | None = None,
+    chain: Integer[np.ndarray, "gaussians"] | None = None,
     origin: tuple[float, float, float] = (0.0, 0.0, 0.0),
 ) -> None:
     """Write a Gaussian model as pseudo-atoms for ChimeraX and the like.
@@ -100,8 +99,8 @@ def write_gaussians_pdb(
     ----------
     path : .pdb to make.
     gaussians : N of them, Å; relative amplitude is written as occupancy.
-    b_factor : (N,) any number to colour by; default 8π² σ².
-    chain : (N,) int, 0 … 61, for instance a region; default one chain, A.
+    b_factor : any number to colour by; default 8π² σ².
+    chain : 0 … 61, for instance a region; default one chain, A.
     origin : Å added to every position: the map's box centre (n // 2 · pixel size) lays it on a map.
     """
     position = np.asarray(gaussians.position, np.float64) + np.asarray(origin)

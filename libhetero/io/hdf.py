@@ -10,18 +10,20 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
+from jaxtyping import Float
 
 from libhetero.errors import DataError
 from libhetero.files import replacing
-from libhetero.io.mrc import missing_image
 from libhetero.io.paths import check_readable
+from libhetero.io.stack import Images, missing_image
 
+SUFFIXES = (".hdf", ".h5")
 IMAGES = "MDF/images"
 TRANSFORM = np.dtype([(f"{row}{column}", "<f4") for row in range(3) for column in range(4)])
 COMPRESSION_KEYS = (
@@ -34,7 +36,7 @@ COMPRESSION_KEYS = (
 
 
 class HdfStack:
-    """An EMAN2 stack on disk, read image by image; attributes as in `libhetero.io.mrc.MrcStack`."""
+    """An EMAN2 stack on disk, read image by image; see `libhetero.io.stack.Stack`."""
 
     def __init__(self, path: str | os.PathLike):
         self.path = str(check_readable(path))
@@ -45,13 +47,13 @@ class HdfStack:
         if not numbers:
             raise DataError(f"{path}: no image in this EMAN2 stack; check the file.")
         highest = images.attrs.get("imageid_max", [max(numbers)])
-        self.count = int(np.ravel(highest)[0]) + 1
+        self.count = self.reach = int(np.ravel(highest)[0]) + 1
         self.available = len(numbers)
         first = images[str(min(numbers))]
         self.shape = tuple(_dataset(first, self.path, min(numbers)).shape[-2:])
         self.pixel_size = float(attribute(first, "apix_x") or 0.0)
 
-    def read(self, index: int) -> np.ndarray:
+    def read(self, index: int) -> Float[np.ndarray, "rows columns"]:
         """Return one image as float32, (rows, columns); threads take turns, as HDF5 must."""
         with self._turn:
             if self._file is None:
@@ -68,7 +70,7 @@ class HdfStack:
                 ) from None
         return data[0] if data.ndim == 3 and data.shape[0] == 1 else data
 
-    def read_run(self, first: int, images: Sequence[np.ndarray]) -> None:
+    def read_run(self, first: int, images: Images) -> None:
         """Read the images `first`, `first` + 1, … into arrays (rows, columns)."""
         for index, image in enumerate(images, first):
             stored = self.read(index)
@@ -105,7 +107,7 @@ def _dataset(group: h5py.Group, path: str, index: int) -> h5py.Dataset:
     return group["image"]
 
 
-def read_image(group: h5py.Group, path: str, index: int) -> np.ndarray:
+def read_image(group: h5py.Group, path: str, index: int) -> Float[np.ndarray, "*rows columns"]:
     """Return the pixels of one image group as float32, decompressed."""
     data = _dataset(group, path, index)[()].astype(np.float32)
     low, high, bits = (attribute(group, key) for key in COMPRESSION_KEYS[:3])
@@ -135,7 +137,9 @@ def attribute(group: h5py.Group, key: str) -> Any:
     return value.ravel()[0].item() if value.size == 1 else value
 
 
-def read_headers(path: str | os.PathLike, indices: Iterable[int], keys: tuple[str, ...]) -> list[dict[str, Any]]:
+def read_headers(
+    path: str | os.PathLike, indices: Iterable[int] | np.ndarray, keys: tuple[str, ...]
+) -> list[dict[str, Any]]:
     """Return the attributes `keys` (those present) of some images of a stack."""
     headers = []
     with _open(check_readable(path)) as file:
@@ -211,7 +215,7 @@ class HdfWriter:
             self._resources = resources.pop_all()
         return self
 
-    def write(self, image: np.ndarray, attributes: dict[str, Any] | None = None) -> None:
+    def write(self, image: Float[np.ndarray, "*rows columns"], attributes: dict[str, Any] | None = None) -> None:
         """Append one image (y, x) or map (z, y, x) with its attributes (unprefixed)."""
         image = np.asarray(image, np.float32)
         group = self._images.create_group(str(self._count))
@@ -234,7 +238,7 @@ class HdfWriter:
         return None
 
 
-def read_map(path: str | os.PathLike) -> tuple[np.ndarray, float]:
+def read_map(path: str | os.PathLike) -> tuple[Float[np.ndarray, "z y x"], float]:
     """Return the first map of a file as float32 (z, y, x) and its pixel size in Å (0: unknown)."""
     with _open(check_readable(path)) as file:
         group = file[IMAGES].get("0")
@@ -244,7 +248,10 @@ def read_map(path: str | os.PathLike) -> tuple[np.ndarray, float]:
 
 
 def write_map(
-    path: str | os.PathLike, volume: np.ndarray, pixel_size: float, origin: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    path: str | os.PathLike,
+    volume: Float[np.ndarray, "z y x"],
+    pixel_size: float,
+    origin: tuple[float, float, float] = (0.0, 0.0, 0.0),
 ) -> None:
     """Write a float32 map, (z, y, x) with voxels of `pixel_size` Å, the first at `origin` (x, y, z) Å."""
     attributes = {f"origin_{axis}": float(place) for axis, place in zip("xyz", origin, strict=True)}

@@ -7,9 +7,11 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from libhetero.errors import DataError
 from libhetero.io import eman, hdf
+from libhetero.io.ctf_columns import BESIDE_EMAN2, beside_eman2
 from libhetero.io.entries import Entries
 from libhetero.io.lst import HEADER_KEYS, entries_from_values
 from libhetero.io.mrc_particles import copy_blocks
@@ -27,7 +29,9 @@ def read_hdf(path: str | os.PathLike) -> Entries:
     return entries_from_values(values, (os.path.abspath(path),), np.zeros(count, int), rows, source, path)
 
 
-def write_hdf(path: str | os.PathLike, particles: ParticleSet, images: Iterable[np.ndarray] | None) -> None:
+def write_hdf(
+    path: str | os.PathLike, particles: ParticleSet, images: Iterable[Float[np.ndarray, "count n n"]] | None
+) -> None:
     """Write a stack; attributes of an .hdf it was read from are kept."""
     blocks = copy_blocks(particles) if images is None else images
     n, index = particles.uniform_box_size(), 0
@@ -53,13 +57,12 @@ def _attributes(particles: ParticleSet, i: int) -> dict[str, Any]:
         pose = particles.pose.take([i])
         values["xform.projection"] = eman.matrices_from_pose(pose, np.array([pixel_size]))[0]
     if particles.ctf is not None:
-        ctf = particles.ctf.take(i)
-        fields = eman.fields_from_ctf(particles.ctf.take([i]), np.array([pixel_size]))[0]
+        ctf = particles.ctf.take([i])
+        fields = eman.fields_from_ctf(ctf, np.array([pixel_size]))[0]
         values["ctf"] = _ctf_string(values.get("ctf"), fields)
-        if ctf.phase_shift != 0:
-            values["hetero_phase_shift"] = float(ctf.phase_shift)
-        if ctf.scale != 1:
-            values["hetero_scale"] = float(ctf.scale)
+        for key in BESIDE_EMAN2:
+            values.pop(key, None)
+        values.update(beside_eman2(ctf)[0])
     if particles.phase_flipped:
         values["ctf_phase_flipped"] = 1
     if particles.contrast:

@@ -8,24 +8,26 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from libhetero.errors import DataError
-from libhetero.io.hdf import HdfStack
+from libhetero.io import hdf
 from libhetero.io.mrc import MrcStack
+from libhetero.io.stack import Stack
 from libhetero.records import ParticleSet
 
 OPEN_STACKS = 64
 
 
-def open_stack(path: str | os.PathLike) -> MrcStack | HdfStack:
-    """Open a stack by suffix; both kinds have count, available, shape, pixel_size, read(i) and read_run."""
-    if str(path).endswith((".hdf", ".h5")):
-        return HdfStack(path)
+def open_stack(path: str | os.PathLike) -> Stack:
+    """Open a stack by its suffix; what has none that is known is taken for MRC."""
+    if str(path).endswith(hdf.SUFFIXES):
+        return hdf.HdfStack(path)
     if str(path).endswith((".gz", ".bz2")):
         raise DataError(f"{path}: compressed stacks cannot be read in parts; decompress it first.")
     return MrcStack(path)
@@ -35,7 +37,7 @@ def open_stack(path: str | os.PathLike) -> MrcStack | HdfStack:
 class _Lent:
     """An open stack and how many threads read it."""
 
-    stack: MrcStack | HdfStack
+    stack: Stack
     users: int = 0
 
 
@@ -61,7 +63,7 @@ class ImageReader:
     def __len__(self) -> int:
         return len(self.particles)
 
-    def read(self, indices: np.ndarray) -> np.ndarray:
+    def read(self, indices: Sequence[int] | Int[np.ndarray, "count"]) -> Float[np.ndarray, "count n n"]:
         """Return images `indices` (places in the set), in that order.
 
         Returns
@@ -104,7 +106,7 @@ class ImageReader:
                 _check_finite(image, stack.path, number)
 
     @contextmanager
-    def _lend(self, file_id: int, first: int) -> Iterator[MrcStack | HdfStack]:
+    def _lend(self, file_id: int, first: int) -> Iterator[Stack]:
         """Lend an open stack, which stays open until it is given back."""
         with self._lock:
             lent = self._open.get(file_id)
@@ -121,7 +123,7 @@ class ImageReader:
                     lent.stack.close()
                 self._close_oldest()
 
-    def _opened(self, file_id: int, first: int) -> MrcStack | HdfStack:
+    def _opened(self, file_id: int, first: int) -> Stack:
         try:
             return open_stack(self.particles.files[file_id])
         except DataError as error:

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from libhetero.errors import DataError
 from libhetero.files import replacing
 from libhetero.io.paths import check_readable
 
 
-def read_latent(path: str | os.PathLike) -> tuple[np.ndarray, np.ndarray]:
+def read_latent(path: str | os.PathLike) -> tuple[Int[np.ndarray, "particles"], Float[np.ndarray, "particles latent"]]:
     """Read latents; a first column of whole, distinct numbers ≥ 0 is the particle index.
 
     Returns
     -------
-    index : (N,) int, 0, 1, … when the file has no index column.
-    latent : (N, L) float64.
+    index : 0, 1, … when the file has no index column.
+    latent : float64.
     """
     check_readable(path)
     try:
@@ -31,14 +33,18 @@ def read_latent(path: str | os.PathLike) -> tuple[np.ndarray, np.ndarray]:
     return np.arange(len(table)), table
 
 
-def write_latent(path: str | os.PathLike, index: np.ndarray, latent: np.ndarray) -> None:
+def write_latent(
+    path: str | os.PathLike,
+    index: Sequence[int] | Int[np.ndarray, "particles"],
+    latent: Float[np.ndarray, "rows latent"],
+) -> None:
     """Write index column and latents, the one layout that all of EMAN2's programs read.
 
     Parameters
     ----------
     path : text file to make.
-    index : (N,) int, place of each particle in its list, 0-based.
-    latent : (N, L).
+    index : place of each particle in its list, 0-based.
+    latent : as many rows.
     """
     latent = np.asarray(latent, np.float64)
     if len(index) != len(latent):

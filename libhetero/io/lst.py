@@ -3,7 +3,7 @@
 Every line has the same length, stated in the header. Stack names are relative to the project
 folder, JSON values override those of the image header, and keys of our own begin with `hetero_`:
 half (half-set; other programs overwrite `class`), contrast, source and row (the line of the table
-it was imported from, so that export loses no column), phase_shift (radians) and scale of the CTF.
+it was imported from, so that export loses no column), and what stands beside EMAN2's CTF (`ctf_columns`).
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from libhetero.errors import DataError
 from libhetero.files import replacing
 from libhetero.io import eman, hdf
+from libhetero.io.ctf_columns import BESIDE_EMAN2, CTFColumn, beside_eman2
 from libhetero.io.entries import Entries, unique_names
 from libhetero.io.paths import check_readable, project_path, resolve_path
 from libhetero.records import CTFParams, ParticleSet, SourceTable
@@ -33,8 +35,7 @@ HEADER_KEYS = (
     "ptcl3d_id",
     "hetero_half",
     "hetero_contrast",
-    "hetero_phase_shift",
-    "hetero_scale",
+    *BESIDE_EMAN2,
 )
 
 
@@ -153,10 +154,9 @@ def _complete(
     """Add to each line's values those of its .hdf image header that the line lacks."""
     wanted = ("ctf", "xform.projection", "ctf_phase_flipped")
     for i, name in enumerate(names):
-        if not name.endswith((".hdf", ".h5")):
+        if not name.endswith(hdf.SUFFIXES):
             continue
-        rows = np.flatnonzero(name_id == i)
-        rows = [row for row in rows if any(key not in values[row] for key in wanted)]
+        rows = [row for row in np.flatnonzero(name_id == i) if any(key not in values[row] for key in wanted)]
         if not rows:
             continue
         found = resolve_path(name, path, datadir)
@@ -187,9 +187,14 @@ def _ctf(values: list[dict[str, Any]], path: str | os.PathLike) -> CTFParams | N
         if missing:
             raise DataError(f"{where}: the CTF lacks {missing[0]}; fit the CTF again with EMAN2.")
         fields.append(ctf)
-    phase_shift = np.array([float(v.get("hetero_phase_shift", np.nan)) for v in values])
-    scale = np.array([float(v.get("hetero_scale", 1.0)) for v in values])
-    return eman.ctf_from_fields(fields, phase_shift, scale)
+    beside = {column.field: _beside(values, key, column) for key, column in BESIDE_EMAN2.items()}
+    return eman.ctf_from_fields(fields, **beside)
+
+
+def _beside(values: list[dict[str, Any]], key: str, column: CTFColumn) -> Float[np.ndarray, "particles"]:
+    """Return a parameter that stands beside EMAN2's CTF; a phase shift that nobody states is in its ampcont."""
+    absent = np.nan if column.field == "phase_shift" or column.absent is None else column.absent
+    return np.array([float(v.get(key, absent)) for v in values])
 
 
 def _all_or_none(values: list[dict[str, Any]], key: str, what: str, path: str | os.PathLike) -> bool:
@@ -250,16 +255,18 @@ def _all_values(particles: ParticleSet) -> Iterator[dict[str, Any]]:
     pose = particles.pose
     matrices = None if pose is None else eman.matrices_from_pose(pose, pixel_size)
     fields = None if ctf is None else eman.fields_from_ctf(ctf, pixel_size)
-    headers = None if ctf is None else _header_ctfs(particles)
+    headers: list[Any] = [] if ctf is None else _header_ctfs(particles)
+    beside = [] if ctf is None else beside_eman2(ctf)
     for i, values in enumerate(_carried(particles)):
         values["apix_x"] = values["apix_y"] = float(f"{pixel_size[i]:.7g}")
         if matrices is not None and not _same_projection(values, matrices[i]):
             text = "[" + ",".join(f"{number:.9g}" for number in matrices[i].ravel()) + "]"
             values["xform.projection"] = {"__class__": "Transform", "matrix": text}
         if fields is not None:
-            stated = values.get("ctf", headers[i])
-            phase_shift, scale = float(ctf.phase_shift[i]), float(ctf.scale[i])
-            _put_ctf(values, stated, fields[i], phase_shift, scale)
+            _put_ctf(values, values.get("ctf", headers[i]), fields[i])
+            for key in BESIDE_EMAN2:
+                values.pop(key, None)
+            values.update({key: float(f"{number:.7g}") for key, number in beside[i].items()})
         if particles.phase_flipped:
             values["ctf_phase_flipped"] = 1
         if particles.contrast:
@@ -277,7 +284,7 @@ def _carried(particles: ParticleSet) -> Iterator[dict[str, Any]]:
     source = particles.source
     if source is not None and source.format == "lst":
         yield from (dict(line_values(source.data, int(row))) for row in source.rows)
-    elif source is not None and source.format in ("star", "cs"):
+    elif source is not None and not isinstance(source.data, str):
         name = project_path(os.path.abspath(source.data.path))
         yield from ({"hetero_source": name, "hetero_row": int(row)} for row in source.rows)
     else:
@@ -296,7 +303,7 @@ def _header_ctfs(particles: ParticleSet) -> list[Any]:
     found: list[Any] = [None] * len(particles)
     for i, rows in particles.rows_by_file():
         file = particles.files[i]
-        if not file.endswith((".hdf", ".h5")) or not os.path.exists(file):
+        if not file.endswith(hdf.SUFFIXES) or not os.path.exists(file):
             continue
         headers = hdf.read_headers(file, particles.image_index[rows], ("ctf",))
         for row, header in zip(rows, headers, strict=True):
@@ -304,7 +311,7 @@ def _header_ctfs(particles: ParticleSet) -> list[Any]:
     return found
 
 
-def _put_ctf(values: dict[str, Any], old: Any, new: dict[str, Any], phase_shift: float, scale: float) -> None:
+def _put_ctf(values: dict[str, Any], old: Any, new: dict[str, Any]) -> None:
     """Set the CTF of one line unless `old`, which it or its image's header states, is the same."""
     if isinstance(old, str):
         old = eman.parse_ctf_string(old, "header")
@@ -317,7 +324,3 @@ def _put_ctf(values: dict[str, Any], old: Any, new: dict[str, Any], phase_shift:
     if not keep:
         kept = {key: curves[key] for key in ("dsbg", "background", "snr") if key in curves}
         values["ctf"] = {"__class__": "EMAN2Ctf", **new, **kept}
-    for key, number, absent in (("phase_shift", phase_shift, 0), ("scale", scale, 1)):
-        values.pop(f"hetero_{key}", None)
-        if number != absent:
-            values[f"hetero_{key}"] = float(f"{number:.7g}")

@@ -13,12 +13,12 @@ import os
 import threading
 import warnings
 import weakref
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import mrcfile
 import numpy as np
+from jaxtyping import Float
 from mrcfile.dtypes import HEADER_DTYPE
 from mrcfile.utils import data_dtype_from_header
 
@@ -27,6 +27,7 @@ from libhetero.files import replacing
 from libhetero.io.paths import check_readable
 from libhetero.io.pixel_statistics import PixelStatistics
 from libhetero.io.positional import read_into
+from libhetero.io.stack import Images, missing_image
 
 logger = logging.getLogger(__name__)
 
@@ -35,16 +36,7 @@ READABLE_MODES = (0, 1, 2, 6, 12)
 
 
 class MrcStack:
-    """An MRC stack on disk, read image by image.
-
-    Attributes
-    ----------
-    path : str.
-    count : images the header promises.
-    available : images the file really holds.
-    shape : (rows, columns), pixels.
-    pixel_size : Å; 0 when the header holds none.
-    """
+    """An MRC stack on disk, read image by image; see `libhetero.io.stack.Stack`."""
 
     def __init__(self, path: str | os.PathLike):
         self.path = str(check_readable(path))
@@ -66,18 +58,18 @@ class MrcStack:
         bytes_each = self._dtype.itemsize * self.shape[0] * self.shape[1]
         if self.count < 1 or bytes_each < 1:
             raise DataError(f"{path}: the header says {self.count} images of {self.shape}; not a stack.")
-        self.available = min(self.count, max(size, 0) // bytes_each)
+        self.available = self.reach = min(self.count, max(size, 0) // bytes_each)
         self._bytes_each = bytes_each
         self._opening = threading.Lock()
         self._descriptor: int | None = None
 
-    def read(self, index: int) -> np.ndarray:
+    def read(self, index: int) -> Float[np.ndarray, "rows columns"]:
         """Return one image as float32, (rows, columns)."""
         image = np.empty(self.shape, np.float32)
         self.read_run(index, [image])
         return image
 
-    def read_run(self, first: int, images: Sequence[np.ndarray]) -> None:
+    def read_run(self, first: int, images: Images) -> None:
         """Read the images `first`, `first` + 1, … into arrays, in one piece.
 
         Parameters
@@ -93,7 +85,7 @@ class MrcStack:
             raise DataError(missing_image(self, first if first < 0 else max(first, self.available)))
         direct = self._dtype == np.dtype(np.float32)
         stored = images if direct else np.empty((len(images), *self.shape), self._dtype)
-        self._fill([memoryview(image.reshape(-1).view(np.uint8)) for image in stored], first)
+        self._fill([image.reshape(-1).view(np.uint8).data for image in stored], first)
         if not direct:
             for image, values in zip(images, stored, strict=True):
                 image[:] = values
@@ -127,19 +119,6 @@ class MrcStack:
             if self._descriptor is not None:
                 self._descriptor = None
                 self._closing()
-
-
-def missing_image(stack: Any, index: int) -> str:
-    """Say why a stack has no image `index` (0-based): the file is cut short, or never had it."""
-    if index < stack.count:
-        return (
-            f"{stack.path}: truncated: the header says {stack.count} images of {stack.shape}, the "
-            f"file holds {stack.available}; image {index + 1} is missing. Copy the stack again."
-        )
-    return (
-        f"{stack.path}: image {index + 1} is asked for, the stack holds {stack.count}; "
-        f"list and stack do not belong together. Give the stack that the list was made from."
-    )
 
 
 def _read_header(path: str) -> Any:
@@ -212,7 +191,7 @@ class MrcsWriter:
             self._resources = resources.pop_all()
         return self
 
-    def write(self, block: np.ndarray) -> None:
+    def write(self, block: Float[np.ndarray, "count n n"]) -> None:
         """Append images, (count, n, n) or (n, n)."""
         block = np.ascontiguousarray(block, "<f4").reshape(-1, *np.shape(block)[-2:])
         if block.shape[1:] != self._shape[1:]:
@@ -237,7 +216,7 @@ class MrcsWriter:
         self._file.write(header.tobytes())
 
 
-def read_map(path: str | os.PathLike) -> tuple[np.ndarray, float]:
+def read_map(path: str | os.PathLike) -> tuple[Float[np.ndarray, "z y x"], float]:
     """Return a map as float32 (z, y, x) and its pixel size in Å (0 when the header holds none).
 
     Compressed maps (.gz, .bz2) and permuted axes (mapc, mapr, maps) are understood.
@@ -265,7 +244,10 @@ def _to_zyx(data: np.ndarray, header: Any) -> np.ndarray:
 
 
 def write_map(
-    path: str | os.PathLike, volume: np.ndarray, pixel_size: float, origin: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    path: str | os.PathLike,
+    volume: Float[np.ndarray, "z y x"],
+    pixel_size: float,
+    origin: tuple[float, float, float] = (0.0, 0.0, 0.0),
 ) -> None:
     """Write a float32 map, (z, y, x) with voxels of `pixel_size` Å, the first at `origin` (x, y, z) Å."""
     volume = np.ascontiguousarray(volume, "<f4")

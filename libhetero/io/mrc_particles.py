@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Iterator
 
 import numpy as np
+from jaxtyping import Float
 
 from libhetero.io.entries import Entries
 from libhetero.io.images import ImageReader
@@ -28,7 +29,9 @@ def read_mrcs(path: str | os.PathLike) -> Entries:
     )
 
 
-def write_mrcs(path: str | os.PathLike, particles: ParticleSet, images: Iterable[np.ndarray] | None) -> None:
+def write_mrcs(
+    path: str | os.PathLike, particles: ParticleSet, images: Iterable[Float[np.ndarray, "count n n"]] | None
+) -> None:
     """Write a float32 stack from blocks of images, or from the set's own."""
     blocks = copy_blocks(particles) if images is None else images
     n, pixel_size = particles.uniform_box_size(), particles.uniform_pixel_size()
@@ -37,7 +40,7 @@ def write_mrcs(path: str | os.PathLike, particles: ParticleSet, images: Iterable
             writer.write(block)
 
 
-def copy_blocks(particles: ParticleSet) -> Iterator[np.ndarray]:
+def copy_blocks(particles: ParticleSet) -> Iterator[Float[np.ndarray, "count n n"]]:
     """Yield the images of a set in order, 256 at a time."""
     with ImageReader(particles) as reader:
         for start in range(0, len(particles), BLOCK):

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
+from jaxtyping import Float, Int
 
+from libhetero.io.ctf_columns import OF_GROUP
 from libhetero.records import ParticleSet
 
 SOURCE_LABELS = {"star": "rlnOpticsGroup", "cs": "ctf/exp_group_id"}
 
 
-def optics_groups(particles: ParticleSet, known: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+def optics_groups(
+    particles: ParticleSet, known: Float[np.ndarray, "groups values"] | None = None
+) -> tuple[Float[np.ndarray, "groups values"], Int[np.ndarray, "particles"]]:
     """Part particles by what they were taken with.
 
     Parameters
@@ -19,15 +23,14 @@ def optics_groups(particles: ParticleSet, known: np.ndarray | None = None) -> tu
 
     Returns
     -------
-    values : (G, 2) box size and pixel size Å, or (G, 5) with voltage kV, spherical aberration mm
-        and amplitude contrast.
-    group : (N,) int, row of `values` for each particle.
+    values : box size, pixel size in Å and the parameters of the CTF that are `OF_GROUP`, where there is one,
+        of each group.
+    group : row of `values` for each particle.
     """
     keys = [particles.box_size, np.round(particles.pixel_size, 6)]
     ctf = particles.ctf
     if ctf is not None:
-        optical = (ctf.voltage, ctf.spherical_aberration, ctf.amplitude_contrast)
-        keys += [np.round(np.asarray(values, np.float64), 6) for values in optical]
+        keys += [np.round(np.asarray(getattr(ctf, column.field), np.float64), 6) for column in OF_GROUP]
     values, group = np.unique(np.stack(keys, axis=1), axis=0, return_inverse=True)
     if known is None:
         return values, group.ravel()

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int
 
 from libhetero.errors import DataError
 from libhetero.io import lst
@@ -17,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 def original_table(
     particles: ParticleSet, kind: str, read_table: Callable[[str], Any]
-) -> tuple[Any, np.ndarray] | None:
+) -> tuple[Any, Int[np.ndarray, "particles"]] | None:
     """Return the table of `kind` behind a set and the row of each particle in it.
 
     A set read from that kind of file has it at hand; a set read from a .lst finds it by the
@@ -57,7 +58,9 @@ def original_table(
     return _referenced(tables[0], read_table, rows)
 
 
-def _referenced(name: str, read_table: Callable[[str], Any], rows: np.ndarray) -> tuple[Any, np.ndarray] | None:
+def _referenced(
+    name: str, read_table: Callable[[str], Any], rows: np.ndarray
+) -> tuple[Any, Int[np.ndarray, "particles"]] | None:
     try:
         table = read_table(name)
     except DataError as error:

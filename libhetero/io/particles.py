@@ -1,19 +1,50 @@
-"""Reading and writing particle sets, whatever the format."""
+"""Reading and writing particle sets, whatever the format: the table of formats, and what goes by it."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float
 
 from libhetero.errors import DataError
 from libhetero.io import cryodrgn, cs, hdf_particles, lst, mrc_particles, star, star_writer, txt
-from libhetero.io.entries import assemble
+from libhetero.io.entries import Entries, assemble
 from libhetero.records import ParticleSet
 
-READABLE = ".star, .cs, .lst, .hdf, .mrcs, .mrc or .txt"
-WRITABLE = ".star, .cs, .lst, .hdf or .mrcs"
+
+@dataclass(frozen=True)
+class ParticleFormat:
+    """A format of particles in files, as its own module reads and writes it.
+
+    Parameters
+    ----------
+    suffixes : of its files, in lower case.
+    read : gives what a file says: read(path), or read(path, datadir) where it opens the stacks it names.
+    write : write(path, particles), or write(path, particles, images) where it holds pixels; None where
+        there is nothing to write it with.
+    opens_stacks : whether the reader opens stacks, for what the list leaves to their headers.
+    holds_pixels : whether the images are in the file itself.
+    """
+
+    suffixes: tuple[str, ...]
+    read: Callable[..., Entries]
+    write: Callable[..., None] | None
+    opens_stacks: bool = False
+    holds_pixels: bool = False
+
+
+FORMATS = (
+    ParticleFormat((".star",), star.read_star, star_writer.write_star),
+    ParticleFormat((".cs",), cs.read_cs, cs.write_cs),
+    ParticleFormat((".lst",), lst.read_lst, lst.write_lst, opens_stacks=True),
+    ParticleFormat((".txt",), txt.read_txt, None, opens_stacks=True),
+    ParticleFormat((".hdf", ".h5"), hdf_particles.read_hdf, hdf_particles.write_hdf, holds_pixels=True),
+    ParticleFormat((".mrcs", ".mrc"), mrc_particles.read_mrcs, mrc_particles.write_mrcs, holds_pixels=True),
+    ParticleFormat((".st",), mrc_particles.read_mrcs, None, holds_pixels=True),
+)
 
 
 def read_particles(
@@ -30,7 +61,7 @@ def read_particles(
 
     Parameters
     ----------
-    path : .star, .cs, .lst, .hdf, .mrcs, .mrc, or .txt (a list of stacks).
+    path : of one of the `FORMATS`; a .txt is a list of stacks.
     datadir : folder in which to look for stacks first; None for none.
     pixel_size : Å, overrides list and headers; shifts keep their number of pixels.
     poses, ctf, indices : cryoDRGN .pkl files; they take the place of what the list says, and
@@ -45,21 +76,10 @@ def read_particles(
     ------
     DataError : one line saying what is wrong with the list or a stack.
     """
-    suffix = os.path.splitext(path)[1].lower()
-    if suffix == ".star":
-        entries = star.read_star(path)
-    elif suffix == ".cs":
-        entries = cs.read_cs(path)
-    elif suffix == ".lst":
-        entries = lst.read_lst(path, datadir)
-    elif suffix in (".hdf", ".h5"):
-        entries = hdf_particles.read_hdf(path)
-    elif suffix in (".mrcs", ".mrc", ".st"):
-        entries = mrc_particles.read_mrcs(path)
-    elif suffix == ".txt":
-        entries = txt.read_txt(path, datadir)
-    else:
+    suffix, found = _format_of(path)
+    if found is None:
         raise DataError(f"{path}: {_advice(suffix)}")
+    entries = found.read(path, datadir) if found.opens_stacks else found.read(path)
     tables = cryodrgn.Tables(poses, ctf, indices)
     entries = cryodrgn.override(entries, tables, path)
     particles = assemble(entries, path, datadir, pixel_size, need_images)
@@ -67,14 +87,25 @@ def read_particles(
     return particles if chosen is None else particles.take(chosen)
 
 
+def _format_of(path: str | os.PathLike) -> tuple[str, ParticleFormat | None]:
+    """Return a file's suffix and its format, None for one that is not known."""
+    suffix = os.path.splitext(path)[1].lower()
+    return suffix, next((known for known in FORMATS if suffix in known.suffixes), None)
+
+
+def _listed(formats: Iterable[ParticleFormat]) -> str:
+    *others, last = (suffix for known in formats for suffix in known.suffixes)
+    return f"{', '.join(others)} or {last}"
+
+
 def _advice(suffix: str) -> str:
     if suffix == ".pkl":
         return "a .pkl holds no images; give the stack, and this file with --poses, --ctf or --ind."
-    return f"'{suffix}' is no particle format; expected {READABLE}."
+    return f"'{suffix}' is no particle format; expected {_listed(FORMATS)}."
 
 
 def write_particles(
-    path: str | os.PathLike, particles: ParticleSet, images: Iterable[np.ndarray] | None = None
+    path: str | os.PathLike, particles: ParticleSet, images: Iterable[Float[np.ndarray, "count n n"]] | None = None
 ) -> None:
     """Write particles by suffix.
 
@@ -90,16 +121,11 @@ def write_particles(
     ------
     DataError : if the file cannot be written.
     """
-    suffix = os.path.splitext(path)[1].lower()
-    if suffix == ".star":
-        star_writer.write_star(path, particles)
-    elif suffix == ".cs":
-        cs.write_cs(path, particles)
-    elif suffix == ".lst":
-        lst.write_lst(path, particles)
-    elif suffix in (".hdf", ".h5"):
-        hdf_particles.write_hdf(path, particles, images)
-    elif suffix in (".mrcs", ".mrc"):
-        mrc_particles.write_mrcs(path, particles, images)
+    suffix, found = _format_of(path)
+    if found is None or found.write is None:
+        writable = _listed(known for known in FORMATS if known.write is not None)
+        raise DataError(f"{path}: '{suffix}' cannot be written; expected {writable}.")
+    if found.holds_pixels:
+        found.write(path, particles, images)
     else:
-        raise DataError(f"{path}: '{suffix}' cannot be written; expected {WRITABLE}.")
+        found.write(path, particles)

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float, Int
 
+from libhetero.files import flush_to_disk
 from libhetero.io.mrc import HEADER_SIZE, make_header
 from libhetero.io.pixel_statistics import PixelStatistics
 
@@ -48,16 +50,16 @@ class PlacedStack:
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[Callable[[np.ndarray, np.ndarray], None]]:
-        """Yield a function that writes images, (b, n, n), at their 0-based places, (b,)."""
+        """Yield a function that writes images at their 0-based places."""
         descriptor = os.open(self.path, os.O_WRONLY)
 
-        def write(images: np.ndarray, places: np.ndarray) -> None:
+        def write(images: Float[np.ndarray, "count n n"], places: Int[np.ndarray, "count"]) -> None:
             for place, image in zip(places, np.ascontiguousarray(images, "<f4"), strict=True):
                 _write_at(descriptor, image.data.cast("B"), HEADER_SIZE + int(place) * image.nbytes)
 
         try:
             yield write
-            os.fsync(descriptor)
+            flush_to_disk(self.path)
         finally:
             os.close(descriptor)
 

@@ -11,13 +11,15 @@ import logging
 import os
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import pandas as pd
 import starfile
+from jaxtyping import Float, Int, Shaped
 
 from libhetero.errors import DataError
+from libhetero.io.ctf_columns import CTF_COLUMNS, ctf_of_columns, lacking
 from libhetero.io.entries import Entries, unique_names
 from libhetero.io.euler import matrix_from_euler
 from libhetero.io.paths import check_readable
@@ -26,7 +28,8 @@ from libhetero.records import CTFParams, SourceTable
 logger = logging.getLogger(__name__)
 
 ANGLES = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")
-OPTICAL = ("rlnVoltage", "rlnSphericalAberration", "rlnAmplitudeContrast")
+
+Rows = Int[np.ndarray, "chosen"] | slice
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +52,7 @@ class StarTable:
         """The table of particles."""
         return self.blocks[self.name]
 
-    def column(self, label: str, rows: np.ndarray | slice = slice(None)) -> np.ndarray | None:
+    def column(self, label: str, rows: Rows = slice(None)) -> Shaped[np.ndarray, "values"] | None:
         """Return text values of a label for some particles, from their own table or their optics
         group; None when neither has it."""
         if label in self.particles:
@@ -59,7 +62,7 @@ class StarTable:
             return None
         return optics[label].to_numpy(object)[self.optics_row()[rows]]
 
-    def optics_row(self) -> np.ndarray:
+    def optics_row(self) -> Int[np.ndarray, "particles"]:
         """Return the row of the optics table for each particle."""
         optics, count = self.blocks["optics"], len(self.particles)
         if "rlnOpticsGroup" not in self.particles or "rlnOpticsGroup" not in optics:
@@ -79,9 +82,17 @@ class StarTable:
             )
         return groups.map(rows).to_numpy(np.int64)
 
+    @overload
+    def number(self, label: str, rows: Rows = ..., *, missing: float) -> Float[np.ndarray, "values"]: ...
+
+    @overload
     def number(
-        self, label: str, rows: np.ndarray | slice = slice(None), missing: float | None = None
-    ) -> np.ndarray | None:
+        self, label: str, rows: Rows = ..., missing: float | None = None
+    ) -> Float[np.ndarray, "values"] | None: ...
+
+    def number(
+        self, label: str, rows: Rows = slice(None), missing: float | None = None
+    ) -> Float[np.ndarray, "values"] | None:
         """Return a label as float64; `missing` also fills values that are no number.
 
         None when the label is absent and `missing` is None.
@@ -173,8 +184,8 @@ def _images(table: StarTable) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
     return names, name_id, index
 
 
-def read_pixel_size(table: StarTable, rows: np.ndarray) -> np.ndarray:
-    """Return Å per pixel, (N,), NaN where the table does not say."""
+def read_pixel_size(table: StarTable, rows: Int[np.ndarray, "particles"]) -> Float[np.ndarray, "particles"]:
+    """Return Å per pixel, NaN where the table does not say."""
     for label in ("rlnImagePixelSize", "rlnPixelSize"):
         found = table.number(label, rows)
         if found is not None:
@@ -186,16 +197,18 @@ def read_pixel_size(table: StarTable, rows: np.ndarray) -> np.ndarray:
     return 1e4 * detector / np.where(magnification > 0, magnification, np.nan)
 
 
-def read_rotation(table: StarTable, rows: np.ndarray) -> np.ndarray | None:
-    """Return R (N, 3, 3), or None when the table has no angles."""
-    angles = [table.number(label, rows) for label in ANGLES]
-    if any(angle is None for angle in angles):
+def read_rotation(table: StarTable, rows: Int[np.ndarray, "particles"]) -> Float[np.ndarray, "particles 3 3"] | None:
+    """Return R, or None when the table has no angles."""
+    rot, tilt, psi = (table.number(label, rows) for label in ANGLES)
+    if rot is None or tilt is None or psi is None:
         return None
-    return matrix_from_euler(*angles)
+    return matrix_from_euler(rot, tilt, psi)
 
 
-def read_shift(table: StarTable, rows: np.ndarray) -> tuple[np.ndarray | None, str]:
-    """Return t (N, 2) and its unit, "angstrom" or "pixel"."""
+def read_shift(
+    table: StarTable, rows: Int[np.ndarray, "particles"]
+) -> tuple[Float[np.ndarray, "particles 2"] | None, str]:
+    """Return t and its unit, "angstrom" or "pixel"."""
     for unit, suffix in (("angstrom", "Angst"), ("pixel", "")):
         x, y = (table.number(f"rlnOrigin{axis}{suffix}", rows) for axis in "XY")
         if x is not None and y is not None:
@@ -203,32 +216,26 @@ def read_shift(table: StarTable, rows: np.ndarray) -> tuple[np.ndarray | None, s
     return None, "pixel"
 
 
-def read_ctf(table: StarTable, rows: np.ndarray) -> CTFParams | None:
-    """Return the CTF (N,), or None when the table has none or only part of one."""
-    defocus = table.number("rlnDefocusU", rows)
-    if defocus is None:
+def read_ctf(table: StarTable, rows: Int[np.ndarray, "particles"]) -> CTFParams | None:
+    """Return the CTF, or None when the table has none or only part of one."""
+    values = {column.field: table.number(column.star, rows, column.absent) for column in CTF_COLUMNS}
+    if values["defocus_u"] is None:
         return None
-    optical = {label: table.number(label, rows) for label in OPTICAL}
-    lacking = [label for label, values in optical.items() if values is None]
-    if lacking:
-        logger.warning("%s: defocus without %s: the CTF is left out.", table.path, lacking[0])
+    if values["defocus_v"] is None:
+        values["defocus_v"] = values["defocus_u"]
+    values["defocus_angle"] = table.number("rlnDefocusAngle", rows, missing=0.0)
+    values["b_factor"] = np.abs(
+        table.number("rlnCtfBfactor", rows, missing=0.0)
+    )  # Warp and M write -4 · dose for a tilt; no envelope ever grows
+    without = lacking(values)
+    if without:
+        logger.warning("%s: defocus without %s: the CTF is left out.", table.path, without[0].star)
         return None
-    other = table.number("rlnDefocusV", rows)
-    b_factor = table.number("rlnCtfBfactor", rows, missing=0.0)
-    arrays = (
-        defocus,
-        defocus if other is None else other,
-        np.radians(table.number("rlnDefocusAngle", rows, missing=0.0)),
-        *optical.values(),
-        np.radians(table.number("rlnPhaseShift", rows, missing=0.0)),
-        np.abs(b_factor),  # Warp and M write -4 · dose for a tilt; no envelope ever grows
-        table.number("rlnCtfScalefactor", rows, missing=1.0),
-    )
-    return CTFParams(*(np.asarray(array, np.float32) for array in arrays))
+    return ctf_of_columns(values, degrees=True)
 
 
-def _group(table: StarTable) -> np.ndarray | None:
-    """Return the tilt series of each image, (N,) int, by its particle's name; None for single ones.
+def _group(table: StarTable) -> Int[np.ndarray, "particles"] | None:
+    """Return the tilt series of each image, by its particle's name; None for single ones.
 
     Warp and M name it rlnGroupName and give each tilt its own rlnCtfBfactor; in single-particle
     files that label is a group of micrographs.

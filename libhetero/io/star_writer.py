@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import starfile
+from jaxtyping import Float
 
 from libhetero.errors import DataError
 from libhetero.files import replacing
 from libhetero.io import star
 from libhetero.io.check import pixel_size_disagreements
+from libhetero.io.ctf_columns import CTF_COLUMNS, OF_GROUP
 from libhetero.io.euler import euler_from_matrix
 from libhetero.io.images import open_stack
 from libhetero.io.optics import optics_groups
@@ -29,7 +31,9 @@ VERSION = "# version 30001"
 PIXEL_LABELS = {"rlnImagePixelSize": 1, "rlnPixelSize": 1, "rlnMagnification": -1}
 
 
-def write_star(path: str | os.PathLike, particles: ParticleSet, optics: np.ndarray | None = None) -> None:
+def write_star(
+    path: str | os.PathLike, particles: ParticleSet, optics: Float[np.ndarray, "groups values"] | None = None
+) -> None:
     """Write a particle list.
 
     A set that was read from a .star (or imported from one into a .lst) gets that table back, every
@@ -187,27 +191,12 @@ def _put_pose(
             frame[label] = _text(-shift[:, axis])
 
 
-def _ctf_columns(ctf: CTFParams) -> dict[str, np.ndarray]:
-    return {
-        "rlnDefocusU": ctf.defocus_u,
-        "rlnDefocusV": ctf.defocus_v,
-        "rlnDefocusAngle": np.degrees(ctf.defocus_angle),
-        "rlnVoltage": ctf.voltage,
-        "rlnSphericalAberration": ctf.spherical_aberration,
-        "rlnAmplitudeContrast": ctf.amplitude_contrast,
-        "rlnPhaseShift": np.degrees(ctf.phase_shift),
-        "rlnCtfBfactor": ctf.b_factor,
-        "rlnCtfScalefactor": ctf.scale,
-    }
-
-
 def _put_ctf(frame: pd.DataFrame, table: StarTable, rows: np.ndarray, ctf: CTFParams) -> None:
     old = star.read_ctf(table, rows)
-    stored = {} if old is None else _ctf_columns(old)
-    for label, values in _ctf_columns(ctf).items():
-        same = label in stored and np.allclose(stored[label], values, rtol=1e-5, atol=1e-4)
-        if not same:
-            frame[label] = _text(values)
+    for column in CTF_COLUMNS:
+        values = column.in_file(ctf)
+        if old is None or not np.allclose(column.in_file(old), values, rtol=1e-5, atol=1e-4):
+            frame[column.star] = _text(values)
 
 
 def _text(values: np.ndarray) -> list[str]:
@@ -228,8 +217,8 @@ def _fresh(particles: ParticleSet, known: np.ndarray | None) -> dict[str, Any]:
     if particles.phase_flipped:
         optics["rlnCtfDataArePhaseFlipped"] = ["1"] * len(groups)
     if particles.ctf is not None:
-        for label, column in zip(star.OPTICAL, groups[:, 2:].T, strict=True):
-            optics[label] = _text(column)
+        for column, values in zip(OF_GROUP, groups[:, 2:].T, strict=True):
+            optics[column.star] = _text(values)
     return {"optics": pd.DataFrame(optics), "particles": _fresh_particles(particles, group + 1)}
 
 
@@ -246,8 +235,8 @@ def _fresh_particles(particles: ParticleSet, group: np.ndarray) -> pd.DataFrame:
         for axis, letter in enumerate("XY"):
             columns[f"rlnOrigin{letter}Angst"] = _text(-np.asarray(particles.pose.shift)[:, axis])
     if particles.ctf is not None:
-        ctf = _ctf_columns(particles.ctf)
-        columns.update({k: _text(v) for k, v in ctf.items() if k not in star.OPTICAL})
+        own = [column for column in CTF_COLUMNS if not column.of_group]
+        columns.update({column.star: _text(column.in_file(particles.ctf)) for column in own})
     if particles.half_set is not None:
         columns["rlnRandomSubset"] = [str(half + 1) for half in particles.half_set]
     if particles.group is not None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 
 import numpy as np
+from jaxtyping import Float, Real
 
 from libhetero.errors import DataError
 from libhetero.io import hdf, mrc
 
 
-def read_volume(path: str | os.PathLike, pixel_size: float | None = None) -> tuple[np.ndarray, float]:
+def read_volume(path: str | os.PathLike, pixel_size: float | None = None) -> tuple[Float[np.ndarray, "z y x"], float]:
     """Read a map.
 
     Parameters
@@ -27,7 +28,7 @@ def read_volume(path: str | os.PathLike, pixel_size: float | None = None) -> tup
     ------
     DataError : if the file is no map, or neither header nor caller knows the pixel size.
     """
-    reader = hdf.read_map if str(path).endswith((".hdf", ".h5")) else mrc.read_map
+    reader = hdf.read_map if str(path).endswith(hdf.SUFFIXES) else mrc.read_map
     volume, found = reader(path)
     size = found if pixel_size is None else pixel_size
     if size <= 0:
@@ -36,14 +37,17 @@ def read_volume(path: str | os.PathLike, pixel_size: float | None = None) -> tup
 
 
 def write_volume(
-    path: str | os.PathLike, volume: np.ndarray, pixel_size: float, origin: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    path: str | os.PathLike,
+    volume: Real[np.ndarray, "*axes"],
+    pixel_size: float,
+    origin: tuple[float, float, float] = (0.0, 0.0, 0.0),
 ) -> None:
     """Write a map by suffix, .hdf for EMAN2, else MRC.
 
     Parameters
     ----------
     path : .mrc, .map or .hdf to make.
-    volume : (z, y, x), written as float32.
+    volume : with axes (z, y, x), written as float32.
     pixel_size : Å.
     origin : (x, y, z) of the first voxel in Å for programs that look at it, as a map cut out of a larger
         one needs; reading ignores it.
@@ -51,5 +55,5 @@ def write_volume(
     volume = np.asarray(volume, np.float32)
     if volume.ndim != 3:
         raise DataError(f"{path}: a map has three axes; found an array of shape {volume.shape}.")
-    writer = hdf.write_map if str(path).endswith((".hdf", ".h5")) else mrc.write_map
+    writer = hdf.write_map if str(path).endswith(hdf.SUFFIXES) else mrc.write_map
     writer(path, volume, pixel_size, origin)

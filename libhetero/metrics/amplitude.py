@@ -12,7 +12,7 @@ reference amplitude of that Gaussian, is at least 0.5. Two references:
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Integer
 from scipy.spatial import cKDTree
 
 PRESENT = 0.5
@@ -56,7 +56,7 @@ def amplitude_accuracy(
     amplitude: Float[np.ndarray, "particles gaussians"],
     reference: Float[np.ndarray, "gaussians"],
     piece: Int[np.ndarray, "gaussians"],
-    states: Int[np.ndarray, "particles pieces"],
+    states: Integer[np.ndarray, "particles pieces"],
 ) -> dict[str, float]:
     """Return how often Gaussians are rightly called present or absent.
 
@@ -74,7 +74,7 @@ def amplitude_accuracy(
     """
     truth = np.asarray(states, bool)[:, piece]
     right = found_present(amplitude, reference) == truth
-    optional = ~np.asarray(states, bool).all(axis=0)[piece]
+    optional = ~np.asarray(np.all(states, axis=0))[piece]
     return {
         "all": float(right.mean()),
         "optional": float(right[:, optional].mean()) if optional.any() else float("nan"),

@@ -9,32 +9,33 @@ it can be is (D/2 - 1) / D (0.492 at D = 128), so the normalised area divides by
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float
 
 from libhetero.errors import DataError
 from libhetero.physics.correlation import fourier_shell_correlation
 
 
 @functools.cache
-def _compiled():
+def _compiled() -> Callable[[Array, Array], Array]:
     return jax.jit(fourier_shell_correlation)
 
 
 def masked_fsc(
     first: Float[np.ndarray, "n n n"],
-    second: Float[np.ndarray, "n n n"],
-    mask: Float[np.ndarray, "n n n"] | None = None,
+    second: Float[np.ndarray, "m m m"],
+    mask: Float[np.ndarray, "k k k"] | None = None,
 ) -> Float[np.ndarray, "shells"]:
     """Return the FSC of two maps after multiplying both by `mask`.
 
     Parameters
     ----------
-    first, second : (n, n, n), n even; their scales do not matter.
-    mask : (n, n, n), values 0 to 1; None means no mask.
+    first, second : in one box, even; their scales do not matter.
+    mask : in the same box, values 0 to 1; None means no mask.
 
     Returns
     -------
@@ -51,8 +52,7 @@ def masked_fsc(
                 "expected equal boxes. Resample one of them."
             )
     weight = 1.0 if mask is None else jnp.asarray(mask, jnp.float32)
-    first, second = (jnp.asarray(volume, jnp.float32) * weight for volume in (first, second))
-    return np.asarray(_compiled()(first, second))
+    return np.asarray(_compiled()(*(jnp.asarray(volume, jnp.float32) * weight for volume in (first, second))))
 
 
 def fsc_area(fsc: Float[np.ndarray, "shells"]) -> float:

@@ -25,7 +25,7 @@ def matched_accuracy(truth: Int[np.ndarray, "n"], found: Int[np.ndarray, "n"]) -
     return float(table[rows, columns].sum() / len(truth_index))
 
 
-def label_agreement(truth: Int[np.ndarray, "n"], found: Int[np.ndarray, "n"]) -> dict[str, float]:
+def label_agreement(truth: Int[np.ndarray, "n"], found: Int[np.ndarray, "m"]) -> dict[str, float]:
     """Return ARI, AMI, NMI, accuracy after Hungarian matching, and the share of particles in a class.
 
     ARI, AMI and NMI are of the particles in a class; a particle in none counts as wrong for the
@@ -33,7 +33,7 @@ def label_agreement(truth: Int[np.ndarray, "n"], found: Int[np.ndarray, "n"]) ->
 
     Parameters
     ----------
-    truth, found : (n,), one label a particle; the names of the labels do not matter, but -1 in `found`
+    truth, found : one label a particle, as many of both; the names of the labels do not matter, but -1 in `found`
         is no class.
 
     Raises

@@ -8,7 +8,7 @@ say in it.
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Integer
 
 RANGE = (5.0, 95.0)  # percentiles whose midpoint tells present from absent
 UNMATCHED = 0.5  # accuracy of a piece without a region: a coin
@@ -34,7 +34,9 @@ def present_classes(
 
 
 def class_accuracy(
-    amplitude: Float[np.ndarray, "particles"], label: Int[np.ndarray, "particles"], state: Int[np.ndarray, "particles"]
+    amplitude: Float[np.ndarray, "particles"],
+    label: Int[np.ndarray, "particles"],
+    state: Integer[np.ndarray, "particles"],
 ) -> float:
     """Return the share of particles whose class says rightly whether the piece is there.
 

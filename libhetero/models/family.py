@@ -22,16 +22,25 @@ class ModelFamily(Protocol):
     are half planes (n, n // 2 + 1) with DC at [0, 0] and origin n // 2.
     """
 
-    family: str
-    config: Any
-    box_size: int
-    pixel_size: float
+    @property
+    def family(self) -> str:
+        """Name of the family, by which `families` knows it."""
+
+    @property
+    def config(self) -> Any:
+        """The configuration it was made with."""
+
+    @property
+    def box_size(self) -> int:
+        """Pixels of the images that it sees."""
+
+    @property
+    def pixel_size(self) -> float:
+        """Pixel size of the images that it sees, Å."""
 
     @classmethod
-    def from_data(
-        cls, config: Any, *, box_size: int, pixel_size: float, sample: Batch, seed: int, **start: Any
-    ) -> ModelFamily:
-        """Return a model measured on a sample; see `libhetero.models.create`."""
+    def from_data(cls, config: Any, *start: Any, **given: Any) -> ModelFamily:
+        """Return a model measured on a sample, given by keyword what `libhetero.models.create` takes."""
 
     @classmethod
     def from_arrays(cls, config: Any, arrays: dict[str, np.ndarray]) -> ModelFamily:

@@ -11,14 +11,15 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Complex, Float
+from jaxtyping import Array, Complex, Float, Int
 
+from libhetero.physics.arrays import AnyArray
 from libhetero.physics.fourier import fourier_volume, frequencies_3d, hermitian_weight, ring_index
 
 FAINTEST = 1e-24
 
 
-def ring_sum(values: Float[Array, "n half"], rings: int | None = None) -> Float[Array, "rings"]:
+def ring_sum(values: Float[AnyArray, "n half"], rings: int | None = None) -> Float[Array, "rings"]:
     """Sum full-plane values over rings of nearest integer radius 0, 1, … rings - 1.
 
     Parameters
@@ -34,7 +35,7 @@ def ring_sum(values: Float[Array, "n half"], rings: int | None = None) -> Float[
 
 
 def fourier_ring_correlation(
-    first: Complex[Array, "n half"], second: Complex[Array, "n half"]
+    first: Complex[AnyArray, "n half"], second: Complex[AnyArray, "n half"]
 ) -> Float[Array, "rings"]:
     """Return the correlation in rings 0 … n // 2 - 1; 0 in a ring that either image leaves empty."""
     cross = ring_sum(jnp.real(first * jnp.conj(second)))
@@ -51,7 +52,9 @@ def safe_ratio(cross: Float[Array, "rings"], power: Float[Array, "rings"]) -> Fl
     return jnp.where(filled, cross * jax.lax.rsqrt(jnp.where(filled, power, 1.0)), 0.0)
 
 
-def fourier_shell_correlation(first: Float[Array, "n n n"], second: Float[Array, "n n n"]) -> Float[Array, "shells"]:
+def fourier_shell_correlation(
+    first: Float[AnyArray, "n n n"], second: Float[AnyArray, "n n n"]
+) -> Float[Array, "shells"]:
     """Return the FSC of two maps; shell i holds the voxels with i - 1 ≤ |k| < i, and fsc[0] = 1.
 
     Returns
@@ -63,8 +66,8 @@ def fourier_shell_correlation(first: Float[Array, "n n n"], second: Float[Array,
     return safe_ratio(shell_sum(jnp.real(a * jnp.conj(b))), power).at[0].set(1.0)
 
 
-def shell_index(n: int) -> np.ndarray:
-    """Return the shell i with i - 1 ≤ |k| < i of every half-space voxel, (n, n, n // 2 + 1) int32.
+def shell_index(n: int) -> Int[np.ndarray, "n n half"]:
+    """Return the shell i with i - 1 ≤ |k| < i of every half-space voxel, int32.
 
     Voxels beyond the last shell, n // 2 - 1, all have n // 2.
     """

@@ -1,56 +1,78 @@
-"""The contrast transfer function.
+"""The contrast transfer function, once for the device (JAX) and for the host (NumPy).
 
-    CTF(s) = scale · sin( π λ Δf(θ) s² - (π/2) Cs λ³ s⁴ + asin(w) + φ ) · exp(-B s² / 4)
+    CTF(s) = scale · sin χ(s) · exp(-B s² / 4)
+    χ(s)   = π λ Δf(θ) s² - (π/2) Cs λ³ s⁴ + asin(w) + φ
     Δf(θ)  = (U + V)/2 + (U - V)/2 · cos 2(θ - θ0)
 
+With s = (x, y), cos 2(θ - θ0) s² = (x² - y²) cos 2θ0 + 2 x y sin 2θ0: no pixel needs an angle of its own.
 Underfocus is positive and the value at s = 0 is +w, as in EMAN2 and RELION: a white particle
 stays white. Contrast is a property of the stack, never of the CTF.
 """
 
 from __future__ import annotations
 
+from types import ModuleType
+
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
-from libhetero.physics.fourier import frequencies_2d
+from libhetero.physics.arrays import AnyArray
+from libhetero.physics.fourier import half_plane
 from libhetero.records import CTFParams
 
 MILLIMETRE = 1e7  # Å
 WAVELENGTH, RELATIVITY = 12.2642597, 0.9784756e-6  # of λ = 12.26… / √(V + 0.978…e-6 V²)
 
 
-def electron_wavelength(voltage: Float[Array, ""]) -> Float[Array, ""]:
+def electron_wavelength(
+    voltage: float | Float[AnyArray | np.floating, "*shape"],
+) -> float | Float[AnyArray | np.floating, "*shape"]:
     """Return the relativistic wavelength in Å, λ = 12.2642597 / √(V + 0.978476e-6 V²), V in volts.
 
     Parameters
     ----------
-    voltage : kV.
+    voltage : kV, a number or an array of either kind.
     """
     volts = 1000.0 * voltage
-    return WAVELENGTH / jnp.sqrt(volts + RELATIVITY * volts**2)
+    return WAVELENGTH / (volts + RELATIVITY * volts**2) ** 0.5
 
 
-def ctf_at(params: CTFParams, frequencies: Float[Array, "*pixels 2"]) -> Float[Array, "*pixels"]:
+def ctf_phase(
+    params: CTFParams, frequencies: Float[AnyArray, "*pixels 2"], module: ModuleType = jnp
+) -> Float[AnyArray, "..."]:
+    """Return χ of the module's equation, radians.
+
+    Parameters
+    ----------
+    params : numbers, or arrays that broadcast against (*pixels,).
+    frequencies : (x, y), 1/Å.
+    module : `jax.numpy`, or `numpy` for the host; the result is of its kind.
+    """
+    x, y = frequencies[..., 0], frequencies[..., 1]
+    s2 = x**2 + y**2
+    wavelength = electron_wavelength(params.voltage)
+    mean = 0.5 * (params.defocus_u + params.defocus_v)
+    difference = 0.5 * (params.defocus_u - params.defocus_v)
+    along = difference * module.cos(2 * params.defocus_angle)
+    across = difference * module.sin(2 * params.defocus_angle)
+    aberration = 0.5 * params.spherical_aberration * MILLIMETRE * wavelength**2
+    path = mean * s2 + along * (x**2 - y**2) + across * (2 * x * y) - aberration * s2**2
+    return np.pi * wavelength * path + (module.arcsin(params.amplitude_contrast) + params.phase_shift)
+
+
+def ctf_at(params: CTFParams, frequencies: Float[AnyArray, "*pixels 2"]) -> Float[Array, "*pixels"]:
     """Evaluate the CTF of one particle.
 
     Parameters
     ----------
-    params : scalars, see `libhetero.records.CTFParams`.
+    params : numbers, see `libhetero.records.CTFParams`.
     frequencies : (x, y), 1/Å.
     """
-    x, y = frequencies[..., 0], frequencies[..., 1]
-    s2 = x**2 + y**2
-    angle = jnp.arctan2(y, x)
-    wavelength = electron_wavelength(params.voltage)
-    mean = 0.5 * (params.defocus_u + params.defocus_v)
-    difference = 0.5 * (params.defocus_u - params.defocus_v)
-    defocus = mean + difference * jnp.cos(2 * (angle - params.defocus_angle))
-    aberration = params.spherical_aberration * MILLIMETRE
-    phase = jnp.pi * wavelength * s2 * (defocus - 0.5 * aberration * wavelength**2 * s2)
-    phase = phase + jnp.arcsin(params.amplitude_contrast) + params.phase_shift
-    return params.scale * jnp.sin(phase) * jnp.exp(-0.25 * params.b_factor * s2)
+    s2 = frequencies[..., 0] ** 2 + frequencies[..., 1] ** 2
+    return params.scale * jnp.sin(ctf_phase(params, frequencies)) * jnp.exp(-0.25 * params.b_factor * s2)
 
 
 def ctf_image(params: CTFParams, n: int, pixel_size: float) -> Float[Array, "n half"]:
     """Evaluate the CTF of one particle on the half plane of box n (pixels of `pixel_size` Å)."""
-    return ctf_at(params, jnp.asarray(frequencies_2d(n)) / pixel_size)
+    return ctf_at(params, half_plane(n, pixel_size))

@@ -16,22 +16,23 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Complex, Float
+from jaxtyping import Array, Complex, Float, Int
 
+from libhetero.physics.arrays import AnyArray
 from libhetero.physics.rotations import HIGHEST
 
 
-def fourier_image(image: Float[Array, "n n"]) -> Complex[Array, "n half"]:
+def fourier_image(image: Float[AnyArray, "n n"]) -> Complex[Array, "n half"]:
     """Transform a real image about its centre, F = rfft2(ifftshift(image))."""
     return jnp.fft.rfft2(jnp.fft.ifftshift(image, axes=(-2, -1)))
 
 
-def real_image(fourier: Complex[Array, "n half"], n: int) -> Float[Array, "n n"]:
+def real_image(fourier: Complex[AnyArray, "n half"], n: int) -> Float[Array, "n n"]:
     """Invert `fourier_image` for box size n (pixels)."""
     return jnp.fft.fftshift(jnp.fft.irfft2(fourier, s=(n, n)), axes=(-2, -1))
 
 
-def dft_image(image: Float[Array, "n n"], grid: int | None = None) -> Complex[Array, "m half"]:
+def dft_image(image: Float[AnyArray, "n n"], grid: int | None = None) -> Complex[Array, "m half"]:
     """Return `fourier_image` by matrix products.
 
     With C and S the cosines and sines of 2πk(p - n // 2)/n along an axis,
@@ -56,7 +57,7 @@ def dft_image(image: Float[Array, "n n"], grid: int | None = None) -> Complex[Ar
     return jax.lax.complex(cc - ss, -(cs + sc))
 
 
-def inverse_dft_image(fourier: Complex[Array, "n half"], n: int) -> Float[Array, "n n"]:
+def inverse_dft_image(fourier: Complex[AnyArray, "n half"], n: int) -> Float[Array, "n n"]:
     """Return `real_image` by matrix products, as `dft_image` does."""
     left, right = _dft_tables(n, n)
     cosine, sine = left[:n].T, left[n:].T
@@ -70,8 +71,8 @@ def inverse_dft_image(fourier: Complex[Array, "n half"], n: int) -> Float[Array,
 
 
 @functools.cache
-def _dft_tables(n: int, m: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return cosines above sines of the frequencies along y and along x, (2m, n) and (2 (m // 2 + 1), n)."""
+def _dft_tables(n: int, m: int) -> tuple[Float[np.ndarray, "rows n"], Float[np.ndarray, "columns n"]]:
+    """Return cosines above sines of the m frequencies along y and the m // 2 + 1 along x."""
     place = np.arange(n) - n // 2
     angles = (
         2 * np.pi * (np.outer(frequency, place) % n) / n
@@ -81,32 +82,45 @@ def _dft_tables(n: int, m: int) -> tuple[np.ndarray, np.ndarray]:
     return y, x
 
 
-def fourier_volume(volume: Float[Array, "n n n"]) -> Complex[Array, "n n half"]:
+def fourier_volume(volume: Float[AnyArray, "n n n"]) -> Complex[Array, "n n half"]:
     """Transform a real volume (z, y, x) about its centre."""
     return jnp.fft.rfftn(jnp.fft.ifftshift(volume, axes=(-3, -2, -1)), axes=(-3, -2, -1))
 
 
-def real_volume(fourier: Complex[Array, "n n half"], n: int) -> Float[Array, "n n n"]:
+def real_volume(fourier: Complex[AnyArray, "n n half"], n: int) -> Float[Array, "n n n"]:
     """Invert `fourier_volume` for box size n (voxels)."""
     volume = jnp.fft.irfftn(fourier, s=(n, n, n), axes=(-3, -2, -1))
     return jnp.fft.fftshift(volume, axes=(-3, -2, -1))
 
 
-def frequencies_2d(n: int) -> np.ndarray:
-    """Return the (kx, ky) of every half-plane pixel, (n, n // 2 + 1, 2), cycles per pixel."""
+def frequencies_2d(n: int) -> Float[np.ndarray, "n half 2"]:
+    """Return the (kx, ky) of every half-plane pixel, cycles per pixel."""
     ky, kx = np.meshgrid(np.fft.fftfreq(n), np.fft.rfftfreq(n), indexing="ij")
     return np.stack([kx, ky], axis=-1).astype(np.float32)
 
 
-def frequencies_3d(n: int) -> np.ndarray:
-    """Return the (kx, ky, kz) of every half-space voxel, (n, n, n // 2 + 1, 3), cycles per pixel."""
+def half_plane(n: int, pixel_size: float) -> Float[np.ndarray, "n half 2"]:
+    """Return the (kx, ky) of every half-plane pixel of box n, 1/Å.
+
+    The low rings of an image are a half plane too, of m < n pixels of n/m the size.
+
+    Parameters
+    ----------
+    n : box size, pixels.
+    pixel_size : Å.
+    """
+    return frequencies_2d(n) / np.float32(pixel_size)
+
+
+def frequencies_3d(n: int) -> Float[np.ndarray, "n n half 3"]:
+    """Return the (kx, ky, kz) of every half-space voxel, cycles per pixel."""
     full, half = np.fft.fftfreq(n), np.fft.rfftfreq(n)
     kz, ky, kx = np.meshgrid(full, full, half, indexing="ij")
     return np.stack([kx, ky, kz], axis=-1).astype(np.float32)
 
 
-def hermitian_weight(n: int) -> np.ndarray:
-    """Return how often each half-plane column stands in the full plane, (n // 2 + 1,): 1 or 2.
+def hermitian_weight(n: int) -> Float[np.ndarray, "half"]:
+    """Return how often each half-plane column stands in the full plane: 1 or 2.
 
     Columns kx = 0 and, for even n, kx = n / 2 hold both k and -k; every other stands for two.
     """
@@ -117,13 +131,13 @@ def hermitian_weight(n: int) -> np.ndarray:
     return weight
 
 
-def ring_index(n: int) -> np.ndarray:
-    """Return the nearest integer radius of every half-plane pixel, (n, n // 2 + 1) int32."""
+def ring_index(n: int) -> Int[np.ndarray, "n half"]:
+    """Return the nearest integer radius of every half-plane pixel, int32."""
     radius = np.linalg.norm(frequencies_2d(n).astype(np.float64), axis=-1) * n
     return np.floor(radius + 0.5).astype(np.int32)
 
 
-def disc_indices(n: int, radius: float | None = None) -> np.ndarray:
+def disc_indices(n: int, radius: float | None = None) -> Int[np.ndarray, "pixels"]:
     """Return flat half-plane indices of the pixels with 0 < |k| < radius that carry information.
 
     Along kx = 0 the pixels k and -k are conjugates, so only ky > 0 is kept.
@@ -141,7 +155,7 @@ def disc_indices(n: int, radius: float | None = None) -> np.ndarray:
     return np.flatnonzero(inside).astype(np.int32)
 
 
-def phase_ramp(frequencies: Float[Array, "*pixels 2"], shift: Float[Array, "2"]) -> Complex[Array, "*pixels"]:
+def phase_ramp(frequencies: Float[AnyArray, "*pixels 2"], shift: Float[AnyArray, "2"]) -> Complex[Array, "*pixels"]:
     """Return exp(-2πi k·t), which moves an image by +t.
 
     Parameters
@@ -182,7 +196,7 @@ def hermitian_nyquist(kept: Complex[Array, "m half"], m: int) -> Complex[Array, 
     return kept
 
 
-def crop_volume(volume: Float[Array, "n n n"], m: int) -> Float[Array, "m m m"]:
+def crop_volume(volume: Float[AnyArray, "n n n"], m: int) -> Float[AnyArray, "m m m"]:
     """Resample a map to a box of m ≤ n voxels of n/m the size by keeping its low frequencies.
 
     Voxel values keep their level. Both boxes are even.

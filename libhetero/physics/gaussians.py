@@ -15,13 +15,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float
 
+from libhetero.physics.arrays import AnyArray, Number
 from libhetero.physics.fourier import real_volume
 from libhetero.physics.rotations import HIGHEST, rotate_points
 from libhetero.physics.trigonometry import cosine_sine
 from libhetero.records import Gaussians, Pose
 
 
-def project_gaussians(gaussians: Gaussians, pose: Pose, n: int, pixel_size: float) -> Complex[Array, "n half"]:
+def project_gaussians(gaussians: Gaussians, pose: Pose, n: int, pixel_size: Number) -> Complex[Array, "n half"]:
     """Return the Fourier image of one mixture at one pose, without CTF.
 
     Parameters
@@ -47,12 +48,12 @@ def project_gaussians(gaussians: Gaussians, pose: Pose, n: int, pixel_size: floa
 
 
 def project_amplitudes(
-    position: Float[Array, "points 3"],
-    sigma: Float[Array, "points"],
-    amplitudes: Float[Array, "sets points"],
+    position: Float[AnyArray, "points 3"],
+    sigma: Float[AnyArray, "points"],
+    amplitudes: Float[AnyArray, "sets points"],
     pose: Pose,
     n: int,
-    pixel_size: float,
+    pixel_size: Number,
 ) -> Float[Array, "sets 2 n half"]:
     """Return `project_gaussians` for several sets of amplitudes of the same Gaussians.
 
@@ -65,12 +66,12 @@ def project_amplitudes(
 
 
 def group_quadrants(
-    position: Float[Array, "points 3"],
-    sigma: Float[Array, "points"],
-    amplitudes: Float[Array, "groups members"],
+    position: Float[AnyArray, "points 3"],
+    sigma: Float[AnyArray, "points"],
+    amplitudes: Float[AnyArray, "groups members"],
     pose: Pose,
     n: int,
-    pixel_size: float,
+    pixel_size: Number,
 ) -> Float[Array, "groups side side"]:
     """Return `project_gaussians` for each of several groups of as many Gaussians, group after group.
 
@@ -86,14 +87,14 @@ def group_quadrants(
     return jnp.einsum("tygm,txgm->gyx", left, right, precision=HIGHEST)
 
 
-def _both_tables(position: Array, sigma: Array, pose: Pose, n: int, pixel_size: float) -> tuple[Array, Array]:
+def _both_tables(position: AnyArray, sigma: AnyArray, pose: Pose, n: int, pixel_size: Number) -> tuple[Array, Array]:
     """Return cosines above sines of y and of x, (2 (n // 2 + 1), N) each."""
     y, x = _tables_of_pose(position, sigma, pose, n, pixel_size)
     return jnp.concatenate(y), jnp.concatenate(x)
 
 
 def _tables_of_pose(
-    position: Array, sigma: Array, pose: Pose, n: int, pixel_size: float
+    position: AnyArray, sigma: AnyArray, pose: Pose, n: int, pixel_size: Number
 ) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
     """Return `_tables` of y and of x in the image."""
     placed = rotate_points(pose.rotation, jnp.asarray(position))[:, :2] + pose.shift
@@ -128,7 +129,7 @@ def _repeat_jvp(rows, primals, tangents):
 
 
 def _tables(
-    position: Float[Array, "points"], sigma: Float[Array, "points"], n: int, pixel_size: float
+    position: Float[AnyArray, "points"], sigma: Float[AnyArray, "points"], n: int, pixel_size: Number
 ) -> tuple[Float[Array, "half points"], Float[Array, "half points"]]:
     """Return exp(-2π²σ²s²) · (cos 2πsx, sin 2πsx) at the frequencies s ≥ 0 of one axis."""
     half = n // 2 + 1
@@ -138,7 +139,7 @@ def _tables(
     return cosine * width, sine * width
 
 
-def transform_gaussians(gaussians: Gaussians, n: int, pixel_size: float) -> Complex[Array, "n n half"]:
+def transform_gaussians(gaussians: Gaussians, n: int, pixel_size: Number) -> Complex[Array, "n n half"]:
     """Return the 3-D transform of one mixture about the box centre, as `fourier_volume` of its map.
 
         F(k) = Σ_i A_i exp(-2π² σ_i² |k|²) exp(-2πi k·p_i)
@@ -156,7 +157,7 @@ def transform_gaussians(gaussians: Gaussians, n: int, pixel_size: float) -> Comp
     return jnp.concatenate([rows[low, 0], rows[high, 1]])
 
 
-def transform_octants(gaussians: Gaussians, n: int, pixel_size: float) -> Float[Array, "half 2 2 2 half half"]:
+def transform_octants(gaussians: Gaussians, n: int, pixel_size: Number) -> Float[Array, "half 2 2 2 half half"]:
     """Return real and imaginary part of `transform_gaussians` where all |kz|, |ky|, kx run upwards.
 
     The axes are |kz|, (real, imaginary), (kz, -kz), (ky, -ky), |ky|, kx. Products of cosines and sines
@@ -181,8 +182,8 @@ def transform_octants(gaussians: Gaussians, n: int, pixel_size: float) -> Float[
     return jax.lax.map(one, jnp.stack([cosine_z, sine_z], axis=1))
 
 
-def _octant_signs() -> np.ndarray:
-    """Return how products of (cos, sin) along z, y, x add up, (part, sign z, sign y, z, y, x)."""
+def _octant_signs() -> Float[np.ndarray, "part sign_z sign_y z y x"]:
+    """Return how products of (cos, sin) along z, y, x add up."""
     table = np.zeros((2, 2, 2, 2, 2, 2), np.float32)
     for z, y, x in np.ndindex(2, 2, 2):  # 1 where the factor is a sine, -i times its sign
         value = (-1j) ** (z + y + x)
@@ -192,7 +193,7 @@ def _octant_signs() -> np.ndarray:
     return table
 
 
-def gaussians_to_volume(gaussians: Gaussians, n: int, pixel_size: float) -> Float[Array, "n n n"]:
+def gaussians_to_volume(gaussians: Gaussians, n: int, pixel_size: Number) -> Float[Array, "n n n"]:
     """Return the density of one mixture on a grid (z, y, x) with origin n // 2.
 
     Summed in Fourier space over the box, so density leaving the box wraps. A voxel holds the

@@ -5,10 +5,11 @@ from __future__ import annotations
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
-from scipy import ndimage
+
+from libhetero.physics.arrays import AnyArray
 
 
-def cosine_edge(distance: Float[Array, "*shape"], radius: float, width: float) -> Float[Array, "*shape"]:
+def cosine_edge(distance: Float[AnyArray, "*shape"], radius: float, width: float) -> Float[Array, "*shape"]:
     """Return 1 inside `radius`, 0 beyond `radius + width`, ½(1 + cos) between (same unit)."""
     position = jnp.clip((distance - radius) / max(width, 1e-6), 0.0, 1.0)
     return 0.5 * (1 + jnp.cos(jnp.pi * position))
@@ -27,19 +28,3 @@ def soft_sphere(n: int, radius: float, width: float) -> Float[Array, "n n n"]:
     square = axis**2
     distance = np.sqrt(square[:, None, None] + square[None, :, None] + square[None, None, :])
     return cosine_edge(jnp.asarray(distance), radius, width)
-
-
-def soft_mask_from_map(volume: np.ndarray, threshold: float, dilate: float, width: float) -> np.ndarray:
-    """Mask what lies above `threshold`, grown by `dilate` voxels, falling off over `width` voxels.
-
-    Parameters
-    ----------
-    volume : (n, n, n).
-    threshold : density level.
-    dilate, width : voxels.
-    """
-    inside = np.asarray(volume) > threshold
-    if not inside.any():
-        return np.zeros(inside.shape, np.float32)
-    distance = ndimage.distance_transform_edt(~inside).astype(np.float32)
-    return np.asarray(cosine_edge(jnp.asarray(distance), dilate, width))

@@ -15,8 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float
 
+from libhetero.physics.arrays import AnyArray
 
-def in_quadrants(plane: Complex[Array, "n half"]) -> Float[Array, "side side"]:
+
+def in_quadrants(plane: Complex[AnyArray, "n half"]) -> Float[Array, "side side"]:
     """Return Q(F) of a half plane; n is even, and a side n + 2."""
     upper, lower = _rows(plane)
     return jnp.concatenate(
@@ -27,7 +29,7 @@ def in_quadrants(plane: Complex[Array, "n half"]) -> Float[Array, "side side"]:
     )
 
 
-def weights_in_quadrants(weight: Float[Array, "n half"]) -> Float[Array, "side side"]:
+def weights_in_quadrants(weight: Float[AnyArray, "n half"]) -> Float[AnyArray, "side side"]:
     """Return what multiplies Q(F) where real weights multiply F, 0 where a row stands twice.
 
     Any array of one real number for each Fourier pixel may be a weight: a CTF, or the frequencies kx or ky.
@@ -54,7 +56,7 @@ def times_i(quadrants: Float[Array, "*sets side side"]) -> Float[Array, "*sets s
     )
 
 
-def _rows(plane: Array) -> tuple[Array, Array]:
+def _rows(plane: AnyArray) -> tuple[AnyArray, AnyArray]:
     """Return the rows ky = 0 … n/2 and those of -ky."""
     n = len(plane)
     return plane[: n // 2 + 1], plane[-np.arange(n // 2 + 1) % n]

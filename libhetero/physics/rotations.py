@@ -13,10 +13,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from libhetero.physics.arrays import AnyArray
+
 HIGHEST = jax.lax.Precision.HIGHEST
 
 
-def euler_to_matrix(angles: Float[Array, "*batch 3"]) -> Float[Array, "*batch 3 3"]:
+def euler_to_matrix(angles: Float[AnyArray, "*batch 3"]) -> Float[Array, "*batch 3 3"]:
     """Return R = Rz(psi) Ry(tilt) Rz(rot) for angles (rot, tilt, psi) in radians."""
     rot, tilt, psi = angles[..., 0], angles[..., 1], angles[..., 2]
     ca, sa = jnp.cos(rot), jnp.sin(rot)
@@ -30,7 +32,7 @@ def euler_to_matrix(angles: Float[Array, "*batch 3"]) -> Float[Array, "*batch 3 
     return jnp.stack([jnp.stack(row, axis=-1) for row in rows], axis=-2)
 
 
-def matrix_to_euler(rotation: Float[Array, "*batch 3 3"]) -> Float[Array, "*batch 3"]:
+def matrix_to_euler(rotation: Float[AnyArray, "*batch 3 3"]) -> Float[Array, "*batch 3"]:
     """Return (rot, tilt, psi) in radians with 0 ≤ tilt ≤ π; at the poles rot = 0."""
     tilt_sine = jnp.hypot(rotation[..., 2, 0], rotation[..., 2, 1])
     tilt = jnp.arctan2(tilt_sine, rotation[..., 2, 2])
@@ -41,7 +43,9 @@ def matrix_to_euler(rotation: Float[Array, "*batch 3 3"]) -> Float[Array, "*batc
     return jnp.stack([rot, tilt, jnp.where(pole, at_pole, psi)], axis=-1)
 
 
-def axis_angle_to_matrix(axis: Float[Array, "*batch 3"], angle: Float[Array, "*batch"]) -> Float[Array, "*batch 3 3"]:
+def axis_angle_to_matrix(
+    axis: Float[AnyArray, "*batch 3"], angle: Float[AnyArray, "*batch"]
+) -> Float[Array, "*batch 3 3"]:
     """Return the matrix that turns columns about `axis` by `angle` (radians, right-handed).
 
     Rodrigues' formula, R = I + sin(a) K + (1 - cos a) K², with K the cross-product matrix.
@@ -58,7 +62,7 @@ def axis_angle_to_matrix(axis: Float[Array, "*batch 3"], angle: Float[Array, "*b
     return jnp.eye(3) + jnp.sin(angle) * cross + (1 - jnp.cos(angle)) * square
 
 
-def random_rotations(key: PRNGKeyArray, shape: tuple[int, ...]) -> Float[Array, "*shape 3 3"]:
+def random_rotations(key: PRNGKeyArray, shape: tuple[int, ...]) -> Float[Array, "*batch 3 3"]:
     """Draw rotations uniformly from SO(3), as unit quaternions of normal deviates."""
     quaternion = jax.random.normal(key, (*shape, 4))
     quaternion = quaternion / jnp.linalg.norm(quaternion, axis=-1, keepdims=True)
@@ -71,6 +75,6 @@ def random_rotations(key: PRNGKeyArray, shape: tuple[int, ...]) -> Float[Array, 
     return jnp.stack([jnp.stack(row, axis=-1) for row in rows], axis=-2)
 
 
-def rotate_points(rotation: Float[Array, "3 3"], points: Float[Array, "points 3"]) -> Float[Array, "points 3"]:
+def rotate_points(rotation: Float[AnyArray, "3 3"], points: Float[AnyArray, "points 3"]) -> Float[Array, "points 3"]:
     """Return R p for every row p, in full float32 precision on every device."""
     return jnp.matmul(points, rotation.T, precision=HIGHEST)

@@ -1,4 +1,4 @@
-"""Central slices of a volume's transform, and their adjoint.
+"""Central slices of a volume's transform; `libhetero.reconstruction.backproject` has their adjoint.
 
 Fourier slice theorem: the transform of a projection at rotation R is the central plane
 
@@ -13,22 +13,24 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Complex, Float, Int
+from jaxtyping import Array, Bool, Complex, Float, Int
 
-from libhetero.physics.fourier import fourier_volume, frequencies_2d, phase_ramp
+from libhetero.physics.arrays import AnyArray
+from libhetero.physics.fourier import fourier_volume, frequencies_2d
+from libhetero.physics.observation import moved
 from libhetero.physics.rotations import HIGHEST
 from libhetero.records import Pose
 
 PADDING = 2
 
 
-def kernel_correction(n: int, padded: int) -> np.ndarray:
+def kernel_correction(n: int, padded: int) -> Float[np.ndarray, "n n n"]:
     """Return 1 / sinc² along each axis of an n³ volume read from a grid of `padded` frequencies."""
     axis = 1.0 / np.sinc((np.arange(n) - n // 2) / padded) ** 2
     return (axis[:, None, None] * axis[None, :, None] * axis[None, None, :]).astype(np.float32)
 
 
-def prepare_volume(volume: Float[Array, "n n n"], padding: int = PADDING) -> Complex[Array, "padded padded half"]:
+def prepare_volume(volume: Float[AnyArray, "n n n"], padding: int = PADDING) -> Complex[Array, "padded padded half"]:
     """Return the oversampled transform that `central_slice` reads.
 
     Parameters
@@ -46,21 +48,21 @@ def prepare_volume(volume: Float[Array, "n n n"], padding: int = PADDING) -> Com
 
 
 def slice_frequencies(
-    rotation: Float[Array, "3 3"], frequencies: Float[Array, "*pixels 2"]
+    rotation: Float[AnyArray, "3 3"], frequencies: Float[AnyArray, "*pixels 2"]
 ) -> Float[Array, "*pixels 3"]:
     """Return kx R[0] + ky R[1], the model-frame frequencies of image pixels, in their own unit."""
     return jnp.matmul(frequencies, rotation[:2], precision=HIGHEST)
 
 
-def cropped_frequencies(n: int, kept: int | None = None) -> np.ndarray:
+def cropped_frequencies(n: int, kept: int | None = None) -> Float[np.ndarray, "kept half 2"]:
     """Return the (kx, ky) in cycles per pixel of box n that Fourier cropping to `kept` leaves."""
     kept = kept or n
     return frequencies_2d(kept) * np.float32(kept / n)
 
 
 def slice_corners(
-    rotation: Float[Array, "3 3"], n: int, padded: int, kept: int | None = None
-) -> tuple[Int[Array, "8 pixels"], Float[Array, "8 pixels"], Int[Array, "pixels"]]:
+    rotation: Float[AnyArray, "3 3"], n: int, padded: int, kept: int | None = None
+) -> tuple[Int[Array, "8 pixels"], Float[Array, "8 pixels"], Bool[Array, "pixels"]]:
     """Return flat grid indices and weights of the 8 neighbours, and where k was turned to -k.
 
     Pixels beyond Nyquist have zero weight.
@@ -92,7 +94,7 @@ def slice_corners(
 
 
 def central_slice(
-    transform: Complex[Array, "padded padded half"], rotation: Float[Array, "3 3"], n: int, kept: int | None = None
+    transform: Complex[Array, "padded padded half"], rotation: Float[AnyArray, "3 3"], n: int, kept: int | None = None
 ) -> Complex[Array, "kept half2"]:
     """Return the slice of box n at one rotation; zero beyond Nyquist.
 
@@ -108,37 +110,6 @@ def central_slice(
     values = jnp.where(turned, jnp.conj(values), values)
     kept = kept or n
     return values.reshape(kept, kept // 2 + 1)
-
-
-def insert_slice(
-    plane: Complex[Array, "n half"], rotation: Float[Array, "3 3"], padded: int
-) -> Complex[Array, "padded padded half2"]:
-    """Return the adjoint of `central_slice`: the plane spread onto the oversampled half space.
-
-    Adjoint for the real inner product Re Σ conj(u) v over stored pixels. On the plane kx = 0,
-    where k and -k are both stored, the sum still has to be made Hermitian
-    (`hermitian_plane`) before a transform back to real space.
-    """
-    empty = jnp.zeros((padded, padded, padded // 2 + 1), plane.dtype)
-    return add_slice(empty, plane, rotation)
-
-
-def add_slice(
-    grid: Complex[Array, "padded padded half2"], plane: Complex[Array, "n half"], rotation: Float[Array, "3 3"]
-) -> Complex[Array, "padded padded half2"]:
-    """Return `grid` plus the inserted plane; in place where the grid is donated or scanned over.
-
-    Parameters
-    ----------
-    grid : oversampled half space, complex, or real for a real plane such as CTF².
-    plane : half plane of one image; pixels beyond Nyquist are left out.
-    rotation : model to image.
-    """
-    padded = grid.shape[0]
-    indices, weights, turned = slice_corners(rotation, plane.shape[0], padded)
-    values = plane.reshape(-1)
-    values = jnp.where(turned, jnp.conj(values), values)
-    return grid.reshape(-1).at[indices].add(values * weights).reshape(grid.shape)
 
 
 def hermitian_plane(grid: Complex[Array, "padded padded half"]) -> Complex[Array, "padded padded half"]:
@@ -162,5 +133,5 @@ def project_volume(
     pixel_size : Å.
     kept : as in `slice_corners`.
     """
-    ramp = phase_ramp(jnp.asarray(cropped_frequencies(n, kept)) / pixel_size, pose.shift)
-    return central_slice(transform, pose.rotation, n, kept) * ramp
+    plane = central_slice(transform, pose.rotation, n, kept)
+    return moved(plane, pose, cropped_frequencies(n, kept) / np.float32(pixel_size))

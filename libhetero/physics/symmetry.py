@@ -11,9 +11,10 @@ import functools
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Bool, Float
 
 from libhetero.errors import ConfigurationError
+from libhetero.physics.arrays import AnyArray
 from libhetero.physics.rotations import HIGHEST
 from libhetero.point_groups import EXPECTED, generators
 from libhetero.records import Gaussians
@@ -60,7 +61,7 @@ def _closure(turns: list[np.ndarray]) -> np.ndarray:
     return np.stack(found)
 
 
-def symmetric_copies(gaussians: Gaussians, operators: Float[Array, "copies 3 3"]) -> Gaussians:
+def symmetric_copies(gaussians: Gaussians, operators: Float[AnyArray, "copies 3 3"]) -> Gaussians:
     """Return the whole complex of one unit: S p_i for every operator S and Gaussian i.
 
     Parameters
@@ -79,8 +80,10 @@ def symmetric_copies(gaussians: Gaussians, operators: Float[Array, "copies 3 3"]
     return Gaussians(placed.reshape(-1, 3), jnp.tile(gaussians.amplitude, count), jnp.tile(gaussians.sigma, count))
 
 
-def in_unit(position: Float[np.ndarray, "points 3"], operators: Float[np.ndarray, "copies 3 3"]) -> np.ndarray:
-    """Return which points lie in the asymmetric unit, (points,) bool.
+def in_unit(
+    position: Float[np.ndarray, "points 3"], operators: Float[np.ndarray, "copies 3 3"]
+) -> Bool[np.ndarray, "points"]:
+    """Return which points lie in the asymmetric unit.
 
     The unit is the part of space nearer to one fixed direction q than to any copy of it:
     p·q ≥ p·Sq for every S. Its copies fill space once.

@@ -209,5 +209,6 @@ def _chosen_points(config: EvaluateConfig, trained: Any) -> Any:
     if config.classes is not None:
         label = whole_classes(config.classes, len(trained.particles))
     else:
+        assert config.all_classes is not None  # one way to choose volumes is asked for
         label = classes_by_kmeans(trained, config.all_classes, config.seed, batch_size)
     return points.of_classes(trained, label, value_of(config, "centre"), batch_size)

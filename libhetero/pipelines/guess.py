@@ -101,6 +101,6 @@ def run(config: GuessConfig, progress: Callable[[float], None] | None = None) ->
     goal = map_to_fit(config)
     fitted = fitted_to_map(config, goal, progress or (lambda fraction: None))
     if config.particles is not None:
-        fitted = refined_to_particles(config, goal, fitted)
+        fitted = refined_to_particles(config.particles, config, goal, fitted)
     write_mixture(Path(config.output), goal, fitted)
     return fitted

@@ -120,7 +120,9 @@ def run(config: Make3dConfig, progress: Callable[[float], None] | None = None) -
     ------
     UserError : one line on what is wrong with options or files.
     """
-    return _one_map(config, progress) if config.classes is None else _class_maps(config, progress)
+    if config.classes is None:
+        return _one_map(config, progress)
+    return _class_maps(config, config.classes, progress)
 
 
 def _one_map(config: Make3dConfig, progress: Callable[[float], None] | None) -> Make3dResult:
@@ -141,7 +143,7 @@ def _one_map(config: Make3dConfig, progress: Callable[[float], None] | None) -> 
     return Make3dResult((output,))
 
 
-def _class_maps(config: Make3dConfig, progress: Callable[[float], None] | None) -> Make3dResult:
+def _class_maps(config: Make3dConfig, classes_file: str, progress: Callable[[float], None] | None) -> Make3dResult:
     from libhetero.pipelines.decoding.class_files import whole_classes
     from libhetero.pipelines.maps import classes
     from libhetero.pipelines.maps.reconstructing import listed_feed
@@ -149,7 +151,7 @@ def _class_maps(config: Make3dConfig, progress: Callable[[float], None] | None) 
 
     trained = open_run(config.particles) if config.of_run else None
     feed = listed_feed(config.data(), config.contrast) if trained is None else trained.feed()
-    label, networks = whole_classes(config.classes, len(feed)), None
+    label, networks = whole_classes(classes_file, len(feed)), None
     folder = classes.prepared_folder(config.output)
     if trained is not None:
         networks = classes.network_volumes(trained, label, value_of(config, "centre"), config.batch_size)

@@ -14,6 +14,7 @@ from typing import Any
 from libhetero.analysis.configuration import REGIONS, RegionConfig
 from libhetero.configuration import check_options, declared, internal, option
 from libhetero.errors import ConfigurationError
+from libhetero.telling import duration
 
 LOGGER = logging.getLogger(__name__)
 PARTICLES = "particles"  # heading of the help
@@ -154,4 +155,4 @@ def _timed(what: str) -> Iterator[None]:
     LOGGER.info("%s …", what)
     start = time.monotonic()
     yield
-    LOGGER.info("%s: %.1f s", what, time.monotonic() - start)
+    LOGGER.info("%s: %s", what, duration(time.monotonic() - start))

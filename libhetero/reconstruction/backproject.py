@@ -24,17 +24,18 @@ from jaxtyping import Array, Complex, Float, Int
 
 from libhetero.errors import DataError
 from libhetero.physics.correlation import fourier_shell_correlation
-from libhetero.physics.ctf import ctf_image
 from libhetero.physics.fourier import (
     fourier_image,
     frequencies_2d,
     frequencies_3d,
+    half_plane,
     hermitian_weight,
-    phase_ramp,
     real_volume,
 )
+from libhetero.physics.observation import backprojected, transfer
+from libhetero.physics.pytrees import register_record
 from libhetero.physics.slices import PADDING, hermitian_plane, kernel_correction, slice_corners
-from libhetero.records import Batch, CTFParams, Pose
+from libhetero.records import Batch, Observation, Pose
 
 SMALL = 1e-3  # E / ⟨D⟩ before the half-maps are known
 LEAST_CORRELATION, MOST_CORRELATION = 0.01, 0.9995
@@ -58,6 +59,7 @@ class Reconstruction:
     particles: int
 
 
+@register_record
 @dataclass(frozen=True, eq=False)
 class Sums:
     """N and D of both half-sets.
@@ -72,9 +74,6 @@ class Sums:
     weight: Float[Array, "2 padded padded half"]
 
 
-jax.tree_util.register_dataclass(Sums, data_fields=["numerator", "weight"], meta_fields=[])
-
-
 def empty_sums(n: int, padding: int = PADDING) -> Sums:
     """Return sums over no image, for box n (voxels, even), oversampled `padding` times."""
     padded = padding * n
@@ -83,19 +82,18 @@ def empty_sums(n: int, padding: int = PADDING) -> Sums:
 
 
 def _planes(
-    image: Float[Array, "n n"], pose: Pose, ctf: CTFParams, weight: Float[Array, ""], pixel_size: float
+    image: Float[Array, "n n"], observation: Observation, weight: Float[Array, ""], pixel_size: float
 ) -> tuple[Complex[Array, "n half"], Float[Array, "n half"]]:
     """Return C X at its origin, and C², of one image inside Nyquist.
 
     A pixel off the column kx = 0 stands for k and -k but is spread once; one on it is stored twice.
     """
     n = image.shape[0]
-    frequencies = frequencies_2d(n)
-    inside = np.linalg.norm(np.rint(frequencies * n), axis=-1) < n / 2
-    ramp = phase_ramp(jnp.asarray(frequencies) / pixel_size, -pose.shift)
-    contrast = ctf_image(ctf, n, pixel_size)
+    frequencies = half_plane(n, pixel_size)
+    inside = np.linalg.norm(np.rint(frequencies_2d(n) * n), axis=-1) < n / 2
     share = 0.5 * weight * (inside * hermitian_weight(n))
-    return share * contrast * ramp * fourier_image(image), share * contrast**2
+    plane = backprojected(fourier_image(image), observation, frequencies)
+    return share * plane, share * transfer(observation, frequencies) ** 2
 
 
 @functools.partial(jax.jit, static_argnames="pixel_size", donate_argnums=0)
@@ -112,7 +110,7 @@ def add_batch(sums: Sums, batch: Batch, half: Int[Array, "batch"], pixel_size: f
     n = batch.images.shape[-1]
     padded = sums.numerator.shape[1]
     planes, squares = jax.vmap(functools.partial(_planes, pixel_size=pixel_size))(
-        batch.images, batch.pose, batch.ctf, batch.weight
+        batch.images, batch.observation, batch.weight
     )
     corners = functools.partial(slice_corners, n=n, padded=padded)
     indices, shares, turned = jax.vmap(corners)(batch.pose.rotation)
@@ -201,7 +199,7 @@ def reconstruct(
         half = order % 2 if half_set is None else np.asarray(half_set)[np.asarray(batch.index)]
         for operator in np.eye(3, dtype=np.float32)[None] if operators is None else operators:
             rotation = np.asarray(batch.pose.rotation) @ operator
-            turned = dataclasses.replace(batch, pose=Pose(rotation, batch.pose.shift))
+            turned = dataclasses.replace(batch, pose=Pose(rotation=rotation, shift=batch.pose.shift))
             sums = add_batch(sums, turned, jnp.asarray(half, jnp.int32), pixel_size)
         particles += int(np.count_nonzero(weight > 0))
     if particles == 0:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,11 +81,11 @@ def draw_places(
     joined : connect them by a line, in order.
     """
     figure, ((axes,),) = new_figure(5.4, 4.8)
-    axes.scatter(*plane.T, s=marker_size(len(plane)), color=GREY, alpha=0.5, linewidths=0)
+    axes.scatter(plane[:, 0], plane[:, 1], s=marker_size(len(plane)), color=GREY, alpha=0.5, linewidths=0)
     if joined:
         axes.plot(*places.T, color=DARK, linewidth=0.9)
     order = np.arange(len(places))
-    axes.scatter(*places.T, s=26, c=order, cmap="plasma", edgecolors="white", linewidths=0.6, zorder=3)
+    axes.scatter(places[:, 0], places[:, 1], s=26, c=order, cmap="plasma", edgecolors="white", linewidths=0.6, zorder=3)
     if len(places) <= MOST_NUMBERS:
         _write_numbers(axes, places, names, offset=4)
     _name_axes(axes, "embedding", f"{len(places)} volumes among {len(plane)} particles")
@@ -102,7 +102,8 @@ def _draw_density(axes: Axes, plane: np.ndarray) -> None:
         return
     density = _local_density(plane)
     order = density.argsort(kind="stable")
-    axes.scatter(*plane[order].T, c=density[order], s=marker_size(len(plane)), cmap="viridis", linewidths=0)
+    x, y = plane[order].T
+    axes.scatter(x, y, c=density[order], s=marker_size(len(plane)), cmap="viridis", linewidths=0)
 
 
 def _local_density(plane: Float[np.ndarray, "points 2"]) -> Float[np.ndarray, "points"]:
@@ -123,7 +124,8 @@ def _draw_labels(axes: Axes, plane: np.ndarray, labelling: Labelling) -> None:
     order = np.random.default_rng(0).permutation(len(plane))
     order = np.concatenate([order[group[order] == 0], order[group[order] > 0]])
     size = marker_size(len(plane))
-    axes.scatter(*plane[order].T, s=size, c=colours_of(group)[order], alpha=0.7, linewidths=0)
+    x, y = plane[order].T
+    axes.scatter(x, y, s=size, c=colours_of(group)[order], alpha=0.7, linewidths=0)
     found, counts = np.unique(group, return_counts=True)
     if len(found) <= MOST_NAMES:
         names = [f"{one - 1}" if one else "none" for one in found]
@@ -176,22 +178,24 @@ def draw_gaussians(
     save_figure(figure, path)
 
 
-def region_name(region: int) -> str:
+def region_name(region: int | np.integer) -> str:
     """Return what a region is called in figures."""
     return {0: "constant", -1: "unassigned"}.get(int(region), f"region {int(region)}")
 
 
-def scatter_groups(axes: Axes, plane: np.ndarray, group: np.ndarray, name) -> None:
+def scatter_groups(axes: Axes, plane: np.ndarray, group: np.ndarray, name: Callable[[Any], str]) -> None:
     """Scatter points by group, with a legend that counts them."""
     size = marker_size(len(plane))
     for one in np.unique(group):
         inside = group == one
         text = f"{name(one)} ({inside.sum()})"
-        axes.scatter(*plane[inside].T, s=size, color=colour_of(int(one)), alpha=0.7, linewidths=0, label=text)
+        x, y = plane[inside].T
+        axes.scatter(x, y, s=size, color=colour_of(int(one)), alpha=0.7, linewidths=0, label=text)
     if len(plane):
         legend = _place_legend(axes, markerscale=max(1.0, np.sqrt(18 / size)))
         for handle in legend.legend_handles:
-            handle.set_alpha(1.0)
+            if handle is not None:
+                handle.set_alpha(1.0)
 
 
 def _place_legend(axes: Axes, **options: Any) -> Legend:

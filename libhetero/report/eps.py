@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -12,14 +12,29 @@ from matplotlib.ticker import LogLocator
 from libhetero.report.style import DARK, GREY, PALETTE, new_figure, save_figure
 
 
+@runtime_checkable
 class EpsTrials(Protocol):
-    """DBSCAN at a row of eps: clusters, groups left of them, fraction of noise, silhouette."""
+    """DBSCAN at a row of eps."""
 
-    eps: Float[np.ndarray, "trials"]
-    clusters: Int[np.ndarray, "trials"]
-    groups: Int[np.ndarray, "trials"]
-    noise: Float[np.ndarray, "trials"]
-    score: Float[np.ndarray, "trials"]
+    @property
+    def eps(self) -> Float[np.ndarray, "trials"]:
+        """The radii, rising."""
+
+    @property
+    def clusters(self) -> Int[np.ndarray, "trials"]:
+        """How many clusters DBSCAN finds."""
+
+    @property
+    def groups(self) -> Int[np.ndarray, "trials"]:
+        """How many are left after the refinement."""
+
+    @property
+    def noise(self) -> Float[np.ndarray, "trials"]:
+        """Fraction of points in none."""
+
+    @property
+    def score(self) -> Float[np.ndarray, "trials"]:
+        """Mean silhouette of the groups."""
 
 
 def draw_eps(path: str | os.PathLike, scan: EpsTrials, chosen: float | None) -> None:

@@ -7,6 +7,8 @@ import os
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
+from matplotlib.quiver import Quiver
 
 from libhetero.report.embedding import scatter_groups
 from libhetero.report.presence import stacked_histogram
@@ -66,7 +68,7 @@ def _draw_change(axes: Axes, position: np.ndarray, member: np.ndarray, moved: np
     length = np.linalg.norm(moved[inside], axis=1)
     if np.percentile(length, 90) > STILL and np.percentile(length, 90) > np.abs(gained[inside]).max():
         inside = inside[:: max(1, len(inside) // MOST_ARROWS)]
-        drawn = axes.quiver(
+        drawn: Quiver | PathCollection = axes.quiver(
             position[inside, across],
             position[inside, up],
             moved[inside, across],

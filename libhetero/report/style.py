@@ -50,8 +50,8 @@ def clean(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(DARK)
     axes.tick_params(labelsize=8, colors=DARK, width=0.8)
-    axes.xaxis.label.set_size(9)
-    axes.yaxis.label.set_size(9)
+    axes.xaxis.label.set_fontsize(9)
+    axes.yaxis.label.set_fontsize(9)
 
 
 def save_figure(figure: Figure, path: str | os.PathLike) -> None:

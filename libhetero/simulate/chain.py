@@ -10,6 +10,7 @@ displacements then remove the regularity of the lattice.
 from __future__ import annotations
 
 import numpy as np
+from jaxtyping import Bool, Float
 from scipy import ndimage
 
 RESIDUE_VOLUME = 135.0  # Å³ of folded protein, 110 Da at 1.35 g/cm³
@@ -23,41 +24,41 @@ _RING = ((0, 0, 0), (1, 0, 0), (1, 1, 0), (0, 1, 0), (0, 1, 1), (1, 1, 1), (1, 0
 _AXES = ((0, 1, 2), (1, 2, 0), (2, 0, 1), (0, 2, 1), (2, 1, 0), (1, 0, 2))
 
 
-def cube_centres(cubes: int) -> np.ndarray:
-    """Return the centres of cubes³ cubes about the origin, (cubes, cubes, cubes, 3), Å."""
+def cube_centres(cubes: int) -> Float[np.ndarray, "cubes cubes cubes 3"]:
+    """Return the centres of cubes³ cubes about the origin, Å."""
     axis = (np.arange(cubes) - (cubes - 1) / 2) * CUBE
     return np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1)
 
 
-def connected_part(region: np.ndarray, seed: tuple[int, ...]) -> np.ndarray:
+def connected_part(region: Bool[np.ndarray, "cubes cubes cubes"], seed: Bead) -> Bool[np.ndarray, "cubes cubes cubes"]:
     """Return the cubes of a region that are joined to cube `seed` through faces."""
     labels, _ = ndimage.label(region)
     return labels == labels[tuple(seed)]
 
 
-def fill_with_chain(region: np.ndarray, seed: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+def fill_with_chain(
+    region: Bool[np.ndarray, "cubes cubes cubes"], seed: Bead, rng: np.random.Generator
+) -> Float[np.ndarray, "beads 3"]:
     """Lead one chain through the cubes of a region.
 
     Parameters
     ----------
-    region : (cubes, cubes, cubes) bool, connected through faces.
+    region : connected through faces.
     seed : the cube where the chain begins.
     rng : random numbers.
 
     Returns
     -------
-    (beads, 3), Å from the centre of the grid; 8 beads in every cube.
+    Å from the centre of the grid; 8 beads in every cube.
     """
-    links = _ring_of(tuple(int(i) for i in seed), 0)
-    waiting = _open_faces(tuple(int(i) for i in seed), region)
-    filled = {tuple(int(i) for i in seed)}
+    links, waiting, filled = _ring_of(seed, 0), _open_faces(seed, region), {seed}
     while waiting:
         old, new = waiting.pop(int(rng.integers(len(waiting))))
         if new in filled or not _merge(links, old, new, rng):
             continue
         filled.add(new)
         waiting += [face for face in _open_faces(new, region) if face[1] not in filled]
-    beads = np.array(_walk(links, tuple(2 * int(i) for i in seed)), float)
+    beads = np.array(_walk(links, _twice(seed))).astype(float)
     beads = (beads - (2 * region.shape[0] - 1) / 2) * SPACING
     return beads + rng.uniform(-JITTER, JITTER, size=beads.shape)
 
@@ -67,8 +68,8 @@ def _ring_of(cube: Bead, orientation: int) -> dict[Bead, list[Bead]]:
     axes, flips = _AXES[orientation % 6], orientation // 6
     ring = []
     for corner in _RING:
-        turned = [corner[axis] ^ (flips >> axis & 1) for axis in axes]
-        ring.append(tuple(2 * cube[a] + turned[a] for a in range(3)))
+        x, y, z = (corner[axis] ^ (flips >> axis & 1) for axis in axes)
+        ring.append(_add(_twice(cube), (x, y, z)))
     return {bead: [ring[i - 1], ring[(i + 1) % 8]] for i, bead in enumerate(ring)}
 
 
@@ -77,16 +78,15 @@ def _open_faces(cube: Bead, region: np.ndarray) -> list[tuple[Bead, Bead]]:
     faces = []
     for axis in range(3):
         for step in (-1, 1):
-            other = list(cube)
-            other[axis] += step
-            if 0 <= other[axis] < region.shape[axis] and region[tuple(other)]:
-                faces.append((cube, tuple(other)))
+            x, y, z = (at + step * (number == axis) for number, at in enumerate(cube))
+            if 0 <= (x, y, z)[axis] < region.shape[axis] and region[x, y, z]:
+                faces.append((cube, (x, y, z)))
     return faces
 
 
 def _merge(links: dict[Bead, list[Bead]], old: Bead, new: Bead, rng: np.random.Generator) -> bool:
     """Join a fresh cube to the ring through the face it shares with `old`; False if it cannot."""
-    step = tuple(b - a for a, b in zip(old, new, strict=True))
+    step = (new[0] - old[0], new[1] - old[1], new[2] - old[2])
     inner = [bead for bead in _beads(old) if _add(bead, step) not in _beads(old)]
     edges = [(a, b) for a in inner for b in links[a] if b in inner and a < b]
     if not edges:
@@ -105,7 +105,11 @@ def _merge(links: dict[Bead, list[Bead]], old: Bead, new: Bead, rng: np.random.G
 
 
 def _beads(cube: Bead) -> set[Bead]:
-    return {tuple(2 * cube[a] + corner[a] for a in range(3)) for corner in _RING}
+    return {_add(_twice(cube), corner) for corner in _RING}
+
+
+def _twice(bead: Bead) -> Bead:
+    return (2 * bead[0], 2 * bead[1], 2 * bead[2])
 
 
 def _add(bead: Bead, step: Bead) -> Bead:

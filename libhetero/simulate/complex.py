@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Bool, Float, Int
 from scipy import ndimage
 
 from libhetero.errors import ConfigurationError
@@ -33,7 +34,7 @@ class Complex:
     """
 
     gaussians: Gaussians
-    piece: np.ndarray
+    piece: Int[np.ndarray, "beads"]
 
     @property
     def pieces(self) -> int:
@@ -55,17 +56,17 @@ class Complex:
 class _Balls:
     """An outline: the union of balls with these centres (B, 3) and radii (B,), Å."""
 
-    centre: np.ndarray
-    radius: np.ndarray
+    centre: Float[np.ndarray, "balls 3"]
+    radius: Float[np.ndarray, "balls"]
 
-    def region(self, points: np.ndarray) -> np.ndarray:
+    def region(self, points: Float[np.ndarray, "*cubes 3"]) -> Bool[np.ndarray, "*cubes"]:
         """Return which points (..., 3) lie inside."""
         inside = np.zeros(points.shape[:-1], bool)
         for centre, radius in zip(self.centre, self.radius, strict=True):
             inside |= np.sum((points - centre) ** 2, axis=-1) < radius**2
         return inside
 
-    def surface(self, direction: np.ndarray) -> float:
+    def surface(self, direction: Float[np.ndarray, "3"]) -> float:
         """Return how far the outline reaches from the origin along `direction`, Å."""
         along = self.centre @ direction
         across = np.sum(self.centre**2, axis=1) - along**2
@@ -107,23 +108,16 @@ def generate_complex(seed: int, pieces: int = 3, diameter: float = 110.0, sigma:
     return _join(rng, chains, sigma)
 
 
-def generate_mixture(
-    seed: int, structures: int, diameter: float = 110.0, sigma: float = BEAD_SIGMA
-) -> tuple[Complex, ...]:
-    """Make clearly different complexes of one piece each: compact, long, bent and branched ones.
+def generate_member(seed: int, k: int, diameter: float = 110.0, sigma: float = BEAD_SIGMA) -> Complex:
+    """Make one of clearly different complexes of one piece each: compact, long, bent and branched ones.
 
     Parameters
     ----------
-    seed : the same seed gives the same complexes; complex k does not depend on `structures`.
-    structures : how many.
-    diameter : Å, of the largest extent of each.
+    seed : the same seed and k give the same complex.
+    k : which one; it chooses how bent and how branched it is.
+    diameter : Å, of the largest extent.
     sigma : Å, width of each bead.
     """
-    return tuple(generate_member(seed, k, diameter, sigma) for k in range(structures))
-
-
-def generate_member(seed: int, k: int, diameter: float = 110.0, sigma: float = BEAD_SIGMA) -> Complex:
-    """Make complex k of `generate_mixture`; k chooses how bent and how branched it is."""
     rng = np.random.default_rng([seed, k])
     balls = _branched_outline(rng, lobes=3 + k % 4, turn=(k * 0.618) % 1.0)
     middle = _bounding_centre(balls)
@@ -131,8 +125,8 @@ def generate_member(seed: int, k: int, diameter: float = 110.0, sigma: float = B
     scale = 0.5 * diameter / extent
     outline = _Balls((balls.centre - middle) * scale, balls.radius * scale)
     points = cube_centres(_cubes_across(diameter))
-    region, seed = _one_region(points, outline.region(points), outline.centre[0])
-    return _join(rng, [fill_with_chain(region, seed, rng)], sigma)
+    region, start = _one_region(points, outline.region(points), outline.centre[0])
+    return _join(rng, [fill_with_chain(region, start, rng)], sigma)
 
 
 def _branched_outline(rng: np.random.Generator, lobes: int, turn: float) -> _Balls:
@@ -186,7 +180,7 @@ def _cubes_across(diameter: float) -> int:
 
 def _disjoint_regions(
     points: np.ndarray, core: _Balls, outlines: list[_Balls], directions: np.ndarray
-) -> list[tuple[np.ndarray, tuple[int, ...]]]:
+) -> list[tuple[np.ndarray, tuple[int, int, int]]]:
     """Return each piece's own cubes, the core's first, and the cube where its chain starts."""
     core_region, seed = _one_region(points, core.region(points), np.zeros(3))
     regions = [(core_region, seed)]
@@ -201,17 +195,18 @@ def _disjoint_regions(
     return regions
 
 
-def _one_region(points: np.ndarray, region: np.ndarray, start: np.ndarray) -> tuple[np.ndarray, tuple[int, ...]]:
+def _one_region(points: np.ndarray, region: np.ndarray, start: np.ndarray) -> tuple[np.ndarray, tuple[int, int, int]]:
     """Return the largest connected part of a region and its cube nearest to `start`."""
     labels, _ = ndimage.label(region)
     region = labels == np.bincount(labels.ravel())[1:].argmax() + 1
     return region, _nearest(points, region, start)
 
 
-def _nearest(points: np.ndarray, region: np.ndarray, place: np.ndarray) -> tuple[int, ...]:
+def _nearest(points: np.ndarray, region: np.ndarray, place: np.ndarray) -> tuple[int, int, int]:
     """Return the cube of a region whose centre lies nearest to `place`."""
     distance = np.where(region, np.sum((points - place) ** 2, axis=-1), np.inf)
-    return tuple(int(i) for i in np.unravel_index(distance.argmin(), distance.shape))
+    x, y, z = np.unravel_index(distance.argmin(), distance.shape)
+    return int(x), int(y), int(z)
 
 
 def _join(rng: np.random.Generator, chains: list[np.ndarray], sigma: float) -> Complex:

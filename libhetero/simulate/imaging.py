@@ -16,16 +16,16 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Complex, Float, Integer, PRNGKeyArray
 
-from libhetero.physics.ctf import ctf_image
-from libhetero.physics.fourier import hermitian_nyquist, real_image
+from libhetero.physics.fourier import half_plane, hermitian_nyquist, real_image
+from libhetero.physics.observation import observed
 from libhetero.physics.rotations import euler_to_matrix
-from libhetero.records import CTFParams, Pose
+from libhetero.records import CTFParams, Observation, Pose
 from libhetero.simulate.configuration import CTFSampling, ImagingConfig
 
 
-def particle_key(seed: int, index: Array) -> PRNGKeyArray:
+def particle_key(seed: int | Integer[Array, ""], index: Integer[Array, ""]) -> PRNGKeyArray:
     """Return the key of one particle."""
     return jax.random.fold_in(jax.random.key(seed), index)
 
@@ -37,7 +37,7 @@ def pose_from(deviates: Float[Array, "5"], max_shift: float) -> Pose:
     """
     rot, tilt, psi = deviates[0], jnp.arccos(1 - 2 * deviates[1]), deviates[2]
     angles = jnp.stack([2 * jnp.pi * rot, tilt, 2 * jnp.pi * psi])
-    return Pose(euler_to_matrix(angles), (2 * deviates[3:] - 1) * max_shift)
+    return Pose(rotation=euler_to_matrix(angles), shift=(2 * deviates[3:] - 1) * max_shift)
 
 
 def ctf_from(deviates: Float[Array, "3"], sampling: CTFSampling) -> CTFParams:
@@ -62,22 +62,23 @@ def ctf_from(deviates: Float[Array, "3"], sampling: CTFSampling) -> CTFParams:
 
 def ctf_of_table(deviate: Float[Array, ""], table: CTFParams) -> CTFParams:
     """Take a random row of a table with leading axis (rows,)."""
-    rows = table.defocus_u.shape[0]
+    rows = len(jnp.asarray(table.defocus_u))
     return table.take(jnp.minimum((deviate * rows).astype(jnp.int32), rows - 1))
 
 
-def observe(projection: Array, ctf: CTFParams | None, config: ImagingConfig) -> Float[Array, "m m"]:
+def observe(
+    projection: Complex[Array, "m half"], observation: Observation, config: ImagingConfig
+) -> Float[Array, "m m"]:
     """Return the noise-free image, protein white.
 
     Parameters
     ----------
     projection : (m, m // 2 + 1), what cropping keeps of the Fourier image; m is the final box.
-    ctf : None for no CTF.
+    observation : of the particle.
     config : boxes and pixel sizes.
     """
     m = config.final_box
-    if ctf is not None:
-        projection = projection * ctf_image(ctf, m, config.final_pixel_size)
+    projection = observed(projection, observation, half_plane(m, config.final_pixel_size))
     if m < config.box_size:
         projection = hermitian_nyquist(projection, m) * (m / config.box_size) ** 2
     return real_image(projection, m)

@@ -57,8 +57,7 @@ class Part:
         """Add a finished step; its data lie on the disk already."""
         with open(self._record, "a", encoding="utf-8") as file:
             file.write(f"\n{json.dumps(done)}")  # a line cut off by a crash ends here
-            file.flush()
-            os.fsync(file.fileno())
+        flush_to_disk(self._record)
 
     def recorded(self, key: str) -> dict[int, dict[str, Any]]:
         """Return the finished steps that have `key`, of every share, by its value."""

@@ -59,7 +59,7 @@ def workers(work: Work, processes: int, environment: dict[str, str]) -> Iterator
 def _spread(steps: Iterable[Any], started: list[tuple[Any, Connection]]) -> Iterator[Any]:
     """Give each process a step whenever it is free; yield the results as they come."""
     steps, missing = iter(steps), object()
-    process_of = {connection: process for process, connection in started}
+    process_of: dict[Any, Any] = {connection: process for process, connection in started}
     free, busy = list(process_of), set()
     while True:
         while free and (step := next(steps, missing)) is not missing:
@@ -81,7 +81,7 @@ def _send(connection: Connection, step: Any, process: Any) -> None:
         raise _death(process) from None
 
 
-def _receive(connection: Connection, process: Any) -> Any:
+def _receive(connection: Any, process: Any) -> Any:
     try:
         done, result = connection.recv()
     except (EOFError, ConnectionResetError):

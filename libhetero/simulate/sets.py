@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from libhetero.errors import ConfigurationError
 from libhetero.records import CTFParams
 from libhetero.simulate.bodies import Body
 from libhetero.simulate.complex import Complex
@@ -116,18 +117,18 @@ def mixture_of(
     count : number of structures when `structures` is a function.
     """
     if callable(structures):
+        if count is None:
+            raise ConfigurationError("a mixture of structures that a function gives needs their number.")
         load: Callable[[int], Structure] = LastStructure(structures)
     else:
-        load, count = GivenStructures(tuple(map(BeadStructure, structures))), len(structures)
+        load, count = GivenStructures(tuple(BeadStructure(one) for one in structures)), len(structures)
     cache = BodyCache(load, imaging, whole=True, moving=False)
-    return Simulation("mixture", imaging, StateConfig(), int(count), load, cache, ctf_table)
+    return Simulation("mixture", imaging, StateConfig(), count, load, cache, ctf_table)
 
 
 def _of_pieces(
     kind: str, structure: Structure | Complex, imaging: ImagingConfig, states: StateConfig, ctf_table: CTFParams | None
 ) -> Simulation:
-    if isinstance(structure, Complex):
-        structure = BeadStructure(structure)
-    load = GivenStructures((structure,))
+    load = GivenStructures((BeadStructure(structure) if isinstance(structure, Complex) else structure,))
     cache = BodyCache(load, imaging, whole=False, moving=kind == "motion")
     return Simulation(kind, imaging, states, 1, load, cache, ctf_table)

@@ -14,13 +14,13 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from itertools import groupby
 from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import Float, Int, Shaped
 
-from libhetero.records import CTFParams, Pose
+from libhetero.records import CTFParams, Observation, Pose
 from libhetero.simulate.bodies import Body, PreparedBodies, prepare_bodies, project_bodies
 from libhetero.simulate.configuration import ImagingConfig, StateConfig
 from libhetero.simulate.imaging import add_noise, ctf_from, ctf_of_table, observe, particle_key, pose_from
@@ -47,13 +47,13 @@ class Block:
     angle : (b, bodies) float32, radians.
     """
 
-    index: np.ndarray
-    images: np.ndarray
+    index: Int[np.ndarray, "particles"]
+    images: Float[np.ndarray, "particles n n"]
     pose: Pose
     ctf: CTFParams | None
-    label: np.ndarray
-    present: np.ndarray
-    angle: np.ndarray
+    label: Int[np.ndarray, "particles"]
+    present: Shaped[np.ndarray, "particles bodies"]
+    angle: Float[np.ndarray, "particles bodies"]
 
 
 @dataclass(frozen=True)
@@ -79,9 +79,9 @@ class Truth:
 
     pose: Pose
     ctf: CTFParams | None
-    label: np.ndarray
-    present: np.ndarray
-    angle: np.ndarray
+    label: Int[np.ndarray, "particles"]
+    present: Shaped[np.ndarray, "particles bodies"]
+    angle: Float[np.ndarray, "particles bodies"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,11 +107,11 @@ class Simulation:
     load_bodies: Callable[[int], list[Body]]
     ctf_table: CTFParams | None = None
 
-    def structure_of_particles(self) -> np.ndarray:
+    def structure_of_particles(self) -> Int[np.ndarray, "particles"]:
         """Return the structure of every particle, (particles,) int32."""
         return assign_structures(self.imaging.seed, self.imaging.particles, self.structures)
 
-    def truth(self, index: np.ndarray, structure: np.ndarray) -> Truth:
+    def truth(self, index: Int[np.ndarray, "some"], structure: Int[np.ndarray, "some"]) -> Truth:
         """Return what was drawn for the particles at `index` without rendering them.
 
         Parameters
@@ -148,23 +148,18 @@ class Simulation:
             sums += SignalSums(images.size, float(images.sum()), float(np.square(images).sum()))
         return sums
 
-    def signal_variance(self) -> float:
-        """Return the variance over all pixels of noise-free images with CTF, before cropping."""
-        return sum(map(self.signal_sums, range(self.structures)), SignalSums()).variance
-
-    def noise_deviation(self, signal_variance: float | None = None) -> float:
+    def noise_deviation(self, signal_variance: float) -> float:
         """Return the standard deviation of the noise per pixel before cropping; 0 for none.
 
         Parameters
         ----------
-        signal_variance : None measures it.
+        signal_variance : of the noise-free images of all structures, from their `signal_sums`.
         """
         if self.imaging.snr is None:
             return 0.0
-        variance = self.signal_variance() if signal_variance is None else signal_variance
-        return float(np.sqrt(variance / self.imaging.snr))
+        return float(np.sqrt(signal_variance / self.imaging.snr))
 
-    def work(self, size: int) -> list[tuple[int, np.ndarray]]:
+    def work(self, size: int) -> list[tuple[int, Int[np.ndarray, "block"]]]:
         """Return every particle's structure and index in blocks of at most `size` of one structure.
 
         They come structure by structure, and in each by index: the (b,) int32 of each block.
@@ -176,7 +171,7 @@ class Simulation:
         return [(k, block) for k, own in enumerate(by_structure) for block in _chunks(own, size)]
 
     def render(
-        self, k: int, bodies: PreparedBodies, index: np.ndarray, noise_deviation: float, threads: int = 1
+        self, k: int, bodies: PreparedBodies, index: Int[np.ndarray, "some"], noise_deviation: float, threads: int = 1
     ) -> Iterator[Block]:
         """Render particles of one structure, some at a time.
 
@@ -191,13 +186,6 @@ class Simulation:
         render = partial(self._chunk, k, bodies, np.float32(noise_deviation))
         return _in_order(render, _chunks(index, CHUNK), threads)
 
-    def blocks(self, noise_deviation: float, block_size: int = 256, threads: int = 1) -> Iterator[Block]:
-        """Render all particles in the blocks of `work(block_size)`; the rest is as in `render`."""
-        for k, blocks in groupby(self.work(block_size), key=lambda block: block[0]):
-            bodies = self.prepared(k)
-            for _, index in blocks:
-                yield _joined(list(self.render(k, bodies, index, noise_deviation, threads)))
-
     def prepared(self, k: int) -> PreparedBodies:
         """Return the bodies of structure k in one of few box sizes: each size is compiled anew."""
         step = max(2, self.imaging.box_size // 8 * 2) if self.kind == "mixture" else 2
@@ -208,7 +196,7 @@ class Simulation:
         """What of the imaging is compiled in: sets that differ in the rest share the code."""
         return dataclasses.replace(self.imaging, particles=1, seed=0, snr=None, contrast=1)
 
-    def _chunk(self, structure: int, bodies: PreparedBodies, deviation: np.ndarray, index: np.ndarray) -> Block:
+    def _chunk(self, structure: int, bodies: PreparedBodies, deviation: np.float32, index: np.ndarray) -> Block:
         rendered = _render(
             _padded(index, CHUNK), self.imaging.seed, bodies, deviation, self.ctf_table, self._compiled, self.states
         )
@@ -243,10 +231,11 @@ def _draw(
     max_shift = 0.05 * width if imaging.max_shift is None else imaging.max_shift
     key_drawn, key_noise = jax.random.split(particle_key(seed, index))
     deviates = jax.random.uniform(key_drawn, (8 + 2 * bodies,))
+    ctf = None
     if table is not None:
         ctf = ctf_of_table(deviates[5], table)
-    else:
-        ctf = None if imaging.ctf is None else ctf_from(deviates[5:8], imaging.ctf)
+    elif imaging.ctf is not None:
+        ctf = ctf_from(deviates[5:8], imaging.ctf)
     present, angle = state_from(deviates[8:].reshape(2, bodies), states)
     return pose_from(deviates[:5], max_shift), ctf, present, angle, key_noise
 
@@ -277,7 +266,7 @@ def _render(
         turned = angle if states.max_angle > 0 else None
         box, pixel_size = imaging.box_size, imaging.pixel_size
         projection = project_bodies(bodies, present, turned, pose, box, pixel_size, imaging.final_box)
-        image = add_noise(observe(projection, ctf, imaging), key, deviation, imaging)
+        image = add_noise(observe(projection, Observation(pose=pose, ctf=ctf), imaging), key, deviation, imaging)
         return image, pose, ctf, present, angle
 
     return jax.vmap(one)(index)
@@ -296,26 +285,3 @@ def _in_order(render: Callable[[np.ndarray], Block], chunks: list[np.ndarray], t
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
-
-
-def _joined(parts: list[Block]) -> Block:
-    """Concatenate blocks along the particles."""
-    fields = jax.tree.map(lambda *leaves: np.concatenate(leaves), *map(_fields, parts))
-    return Block(*fields)
-
-
-def _fields(block: Block) -> tuple[Any, ...]:
-    return tuple(getattr(block, field.name) for field in dataclasses.fields(block))
-
-
-def collect(simulation: Simulation, threads: int = 1) -> Block:
-    """Render a whole set into memory, in the order of the particles; for sets that fit.
-
-    Parameters
-    ----------
-    simulation : what to render.
-    threads : chunks rendered at the same time.
-    """
-    block = _joined(list(simulation.blocks(simulation.noise_deviation(), threads=threads)))
-    order = np.argsort(block.index)
-    return Block(*jax.tree.map(lambda leaf: leaf[order], _fields(block)))

@@ -179,7 +179,8 @@ def _read_json(path: str) -> Any:
 
 
 def _read_segments(path: str) -> list[tuple[str, list[str]]]:
-    values, named = _read_json(path), []
+    values = _read_json(path)
+    named: list[tuple[str, list[str]]] = []
     for entry in values if isinstance(values, list) else []:
         if not isinstance(entry, dict):
             break

@@ -6,13 +6,16 @@ writing of the truth know nothing of where it came from. Piece 0 is the core.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from libhetero.errors import ConfigurationError
 from libhetero.io.atoms import Atoms
+from libhetero.records import Gaussians
 from libhetero.simulate.atoms import scattering_weights
 from libhetero.simulate.bodies import (
     Body,
@@ -26,7 +29,7 @@ from libhetero.simulate.complex import Complex, generate_member
 from libhetero.simulate.density import resample_map
 from libhetero.simulate.states import hinge_and_axis
 
-Hinges = dict[int, tuple[np.ndarray, np.ndarray]]
+Hinges = dict[int, tuple[Float[np.ndarray, "3"], Float[np.ndarray, "3"]]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,13 +39,13 @@ class PointTable:
     Parameters
     ----------
     position : (A, 3) float32, Å (x, y, z), centred.
-    weight : (A,) float32, scattering.
-    piece : (A,) int32.
+    weight : float32, scattering.
+    piece : int32.
     """
 
-    position: np.ndarray
-    weight: np.ndarray
-    piece: np.ndarray
+    position: Float[np.ndarray, "atoms 3"]
+    weight: Float[np.ndarray, "atoms"]
+    piece: Int[np.ndarray, "atoms"]
 
     @property
     def diameter(self) -> float:
@@ -50,6 +53,7 @@ class PointTable:
         return 2 * float(np.linalg.norm(self.position, axis=1).max())
 
 
+@runtime_checkable
 class Structure(Protocol):
     """A structure in pieces.
 
@@ -59,8 +63,15 @@ class Structure(Protocol):
     hinges : hinge (3,) in Å and axis (3,) of the pieces for which they are given.
     """
 
-    names: tuple[str, ...]
-    hinges: Hinges
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the pieces."""
+        ...
+
+    @property
+    def hinges(self) -> Hinges:
+        """Hinges of the pieces."""
+        ...
 
     def points(self) -> PointTable:
         """Return its atoms, or what stands for them."""
@@ -70,8 +81,8 @@ class Structure(Protocol):
         """Return one piece, or the whole for None, as a rigid body."""
         ...
 
-    def map(self, piece: int | None, n: int, pixel_size: float) -> np.ndarray:
-        """Return the map (n, n, n) of one piece, or of the whole for None."""
+    def map(self, piece: int | None, n: int, pixel_size: float) -> Float[np.ndarray, "n n n"]:
+        """Return the map of one piece, or of the whole for None."""
         ...
 
 
@@ -96,11 +107,11 @@ class BeadStructure:
         """Return one piece, or the whole for None, as a rigid body."""
         return body_of_gaussians(self._part(piece), pixel_size)
 
-    def map(self, piece: int | None, n: int, pixel_size: float) -> np.ndarray:
-        """Return the map (n, n, n) of one piece, or of the whole for None."""
+    def map(self, piece: int | None, n: int, pixel_size: float) -> Float[np.ndarray, "n n n"]:
+        """Return the map of one piece, or of the whole for None."""
         return map_of_gaussians(self._part(piece), n, pixel_size)
 
-    def _part(self, piece: int | None) -> object:
+    def _part(self, piece: int | None) -> Gaussians:
         gaussians = self.model.gaussians
         return gaussians if piece is None else gaussians.take(self.model.piece == piece)
 
@@ -130,13 +141,13 @@ class AtomStructure:
     Parameters
     ----------
     atoms : positions in Å from the centre; their B-factors are those to apply.
-    piece : (A,) int32.
+    piece : int32.
     names : of the pieces.
     hinges : of the pieces for which they are known.
     """
 
     atoms: Atoms
-    piece: np.ndarray
+    piece: Int[np.ndarray, "atoms"]
     names: tuple[str, ...]
     hinges: Hinges = field(default_factory=dict)
 
@@ -148,8 +159,8 @@ class AtomStructure:
         """Return one piece, or the whole for None, as a rigid body."""
         return body_of_atoms(self._part(piece), pixel_size)
 
-    def map(self, piece: int | None, n: int, pixel_size: float) -> np.ndarray:
-        """Return the map (n, n, n) of one piece, or of the whole for None."""
+    def map(self, piece: int | None, n: int, pixel_size: float) -> Float[np.ndarray, "n n n"]:
+        """Return the map of one piece, or of the whole for None."""
         return map_of_atoms(self._part(piece), n, pixel_size)
 
     def _part(self, piece: int | None) -> Atoms:
@@ -162,13 +173,13 @@ class MapStructure:
 
     Parameters
     ----------
-    maps : (n, n, n) each, the core's first.
+    maps : the core's first.
     pixel_size : Å, that of the images before cropping.
     names : of the pieces.
     hinges : of the pieces for which they are known.
     """
 
-    maps: tuple[np.ndarray, ...]
+    maps: tuple[Float[np.ndarray, "n n n"], ...]
     pixel_size: float
     names: tuple[str, ...]
     hinges: Hinges = field(default_factory=dict)
@@ -191,12 +202,12 @@ class MapStructure:
         """Return one piece, or the whole for None, as a rigid body."""
         return body_of_map(self._part(piece))
 
-    def map(self, piece: int | None, n: int, pixel_size: float) -> np.ndarray:
+    def map(self, piece: int | None, n: int, pixel_size: float) -> Float[np.ndarray, "n n n"]:
         """Return the map of one piece, or of the whole for None, resampled to n voxels."""
         return resample_map(self._part(piece), self.pixel_size, n, pixel_size)
 
     def _part(self, piece: int | None) -> np.ndarray:
-        return sum(self.maps) if piece is None else self.maps[piece]
+        return functools.reduce(np.add, self.maps) if piece is None else self.maps[piece]
 
 
 def bodies_of_structure(structure: Structure, pixel_size: float, moving: bool) -> list[Body]:

@@ -106,13 +106,12 @@ class _TruthFiles:
 
     def __init__(self, folder: Path, simulation: Simulation, files: contextlib.ExitStack) -> None:
         self._kind, self._count = simulation.kind, simulation.imaging.particles
-        self._table: BinaryIO | None = None
         if self._kind != "motion":
             labels = open(folder / "labels.txt", "w", encoding="ascii")  # noqa: SIM115 (the stack closes it)
             self._labels = files.enter_context(labels)
         if self._kind != "mixture":
             name = "states.npy" if self._kind == "assembly" else "angles.npy"
-            self._table = files.enter_context(open(folder / name, "wb"))  # noqa: SIM115
+            self._table: BinaryIO = files.enter_context(open(folder / name, "wb"))  # noqa: SIM115
 
     def append(self, index: np.ndarray, drawn: Truth) -> None:
         """Add the rows of some particles, which follow those before."""

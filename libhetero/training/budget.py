@@ -76,7 +76,7 @@ def step_cost(loss: Loss, params: Any, particle: Batch, config: TrainingConfig, 
         lambda leaf: jax.ShapeDtypeStruct((share, *np.shape(leaf)[1:]), np.asarray(leaf).dtype), particle
     )
     compiled = sharding.compile_step(training_step(loss, optimiser, config), mesh).lower(state, batch).compile()
-    memory = compiled.memory_analysis()
+    memory: Any = compiled.memory_analysis()
 
     def gradient(params: Any, batch: Batch) -> Any:
         return jax.grad(lambda params: loss(params, batch, jax.random.key(0))[0])(params)

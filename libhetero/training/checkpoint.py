@@ -170,9 +170,7 @@ class CheckpointFolder:
 
     def _from_last(self, read: Callable[[int], Found]) -> Found:
         """Return read(step) of the last checkpoint that can be read; the first error if there is none."""
-        if self.latest() is None:
-            raise DataError(f"{self.folder}: holds no complete checkpoint; train the run first.")
-        first = None
+        first: DataError | None = None
         for step in sorted(self._open().all_steps(), reverse=True):
             if first is not None:
                 LOGGER.warning("%s", first)
@@ -181,7 +179,7 @@ class CheckpointFolder:
                 return read(step)
             except _UnreadableError as error:
                 first = first or error
-        raise first
+        raise first or DataError(f"{self.folder}: holds no complete checkpoint; train the run first.")
 
     def _version(self, step: int) -> int:
         """Return the format version of a checkpoint.
@@ -198,7 +196,7 @@ class CheckpointFolder:
             )
         return version
 
-    def _read(self, step: int, templates: dict[str, Any]) -> dict[str, Any]:
+    def _read(self, step: int, templates: dict[str, Any]) -> ocp.args.Composite:
         arguments = {name: ocp.args.StandardRestore(tree) for name, tree in templates.items()}
         arguments["about"] = ocp.args.JsonRestore()
         try:

@@ -20,9 +20,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float
 
-from libhetero.physics.ctf import ctf_image
-from libhetero.physics.fourier import fourier_image, frequencies_2d, hermitian_weight, phase_ramp
-from libhetero.records import Batch, CTFParams, Pose
+from libhetero.physics.fourier import fourier_image, frequencies_2d, half_plane, hermitian_weight
+from libhetero.physics.observation import moved, observed
+from libhetero.records import Batch, Observation, Pose
 
 CONFIDENT = 4.0
 BLOB_SIGMA = 0.2  # of the box
@@ -71,14 +71,14 @@ def estimate_contrast(batch: Batch, pixel_size: float, project: Projector | None
     frequency = np.linalg.norm(frequencies_2d(n), axis=-1)
     weight = hermitian_weight(n) * ((frequency > 0) & (frequency < HIGHEST_FREQUENCY))
 
-    def one(image: Float[Array, "n n"], pose: Pose, ctf: CTFParams) -> Float[Array, ""]:
+    def one(image: Float[Array, "n n"], observation: Observation) -> Float[Array, ""]:
         seen = fourier_image(image)
-        expected = project(pose) * ctf_image(ctf, n, pixel_size)
+        expected = observed(project(observation.pose), observation, half_plane(n, pixel_size))
         power = jnp.sum(weight * jnp.abs(seen) ** 2) * jnp.sum(weight * jnp.abs(expected) ** 2)
         cross = jnp.sum(weight * jnp.real(seen * jnp.conj(expected)))
         return cross / jnp.sqrt(jnp.maximum(power, 1e-30))
 
-    each = jax.jit(jax.vmap(one))(batch.images, batch.pose, batch.ctf)
+    each = jax.jit(jax.vmap(one))(batch.images, batch.observation)
     return _judge(np.asarray(each, np.float64)[np.asarray(batch.weight) > 0])
 
 
@@ -89,7 +89,7 @@ def blob_projector(n: int, pixel_size: float) -> Projector:
     blob = np.exp(-2 * np.pi**2 * square).astype(np.float32)
 
     def project(pose: Pose) -> Complex[Array, "n half"]:
-        return blob * phase_ramp(jnp.asarray(frequencies) / pixel_size, pose.shift)
+        return moved(blob, pose, frequencies / np.float32(pixel_size))
 
     return project
 

@@ -12,15 +12,14 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float
 
-from libhetero.errors import DataError
 from libhetero.records import Batch, ParticleSet
 from libhetero.training.bad_images import BadImages
 from libhetero.training.configuration import PreprocessConfig
@@ -33,6 +32,7 @@ BLOCK_SIZE = 2**24  # bytes of stored images that are read and prepared at a tim
 MOST_THREADS = 8
 
 
+@runtime_checkable
 class Prepared(Protocol):
     """Anything that gives images as `ParticleFeed.prepared` makes them, by place in the particle set."""
 
@@ -70,9 +70,7 @@ class ParticleFeed:
     def __post_init__(self) -> None:
         self.particles.uniform_box_size()
         self.particles.uniform_pixel_size()
-        for name in ("pose", "ctf"):
-            if getattr(self.particles, name) is None:
-                raise DataError(f"the particles have no {name}; expected one for each image.")
+        self.particles.poses_and_ctfs()
 
     def __len__(self) -> int:
         return len(self.particles)
@@ -111,10 +109,11 @@ class ParticleFeed:
         padded = np.concatenate([index, np.repeat(index[:1], missing)])
         if missing:
             images = np.concatenate([images, np.repeat(images[:1], missing, axis=0)])
+        pose, ctf = self.particles.poses_and_ctfs()
         return Batch(
             images=images,
-            pose=_float32(self.particles.pose.take(padded)),
-            ctf=_float32(self.particles.ctf.take(padded)),
+            pose=_float32(pose.take(padded)),
+            ctf=_float32(ctf.take(padded)),
             index=padded.astype(np.int32),
             weight=np.concatenate([finite, np.zeros(missing)]).astype(np.float32),
         )
@@ -145,7 +144,8 @@ class ParticleFeed:
         bad = BadImages(self.particles) if self.bad is None else self.bad
         finite = bad.screen(images, index)
         if self.particles.phase_flipped:
-            images = restore_signs(images, self.particles.ctf.take(index), self.particles.uniform_pixel_size())
+            ctf = self.particles.poses_and_ctfs()[1].take(index)
+            images = restore_signs(images, ctf, self.particles.uniform_pixel_size())
         return preprocess(images, self.config), finite
 
     def chunked_order(self, chosen: np.ndarray, batch_size: int, seed: int) -> ChunkedOrder | None:
@@ -180,10 +180,10 @@ def epoch_order(count: int, seed: int, epoch: int) -> np.ndarray:
     return np.random.default_rng([seed, epoch]).permutation(count)
 
 
-def step_indices(count: int, batch_size: int, seed: int, first: int, last: int) -> Iterator:
+def step_indices(count: int, batch_size: int, seed: int, first: int, last: int) -> Iterator[np.ndarray]:
     """Yield the particle indices of the steps `first` ≤ step < `last`."""
     per_epoch = steps_per_epoch(count, batch_size)
-    order, known = None, -1
+    order, known = np.zeros(0, np.int64), -1
     for step in range(first, last):
         epoch, place = divmod(step, per_epoch)
         if epoch != known:
@@ -206,7 +206,7 @@ def reader_threads() -> int:
 
 def prefetch(
     load: Callable[[Item], Loaded], items: Iterable[Item], depth: int = 2, threads: int = 1
-) -> Iterator[Loaded]:
+) -> Generator[Loaded, None, None]:
     """Yield load(item) in order, with `depth` of them, or one a thread, prepared ahead.
 
     An error in `load` is raised here, at the item that caused it.

@@ -13,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -30,6 +30,7 @@ RATE_CUT = 0.5
 LEAST_RATE = 1 / 8  # of the rate asked for
 
 
+@runtime_checkable
 class StateStore(Protocol):
     """Where states are kept to go back to."""
 

@@ -84,11 +84,11 @@ class HeldOut:
         value = self._mean(params)
         if not np.isfinite(value):
             LOGGER.warning("epoch %d: the loss of the held-out particles is %g", epoch, value)
-        kept = state.kept
-        if value < float(kept.loss):
+        if value < float(state.held().loss):
             copy = jax.tree.map(jnp.array, params)
-            kept = Kept(*self._placed(np.float32(value), np.int32(epoch)), copy)
-        return dataclasses.replace(state, kept=kept), value
+            loss, reached = sharding.place_replicated((np.float32(value), np.int32(epoch)), self.mesh)
+            state = dataclasses.replace(state, kept=Kept(loss, reached, copy))
+        return state, value
 
     def exhausted(self, state: TrainingState, epoch: int) -> bool:
         """Return whether the last `PATIENCE` epochs have not lowered the loss.
@@ -97,7 +97,7 @@ class HeldOut:
         ------
         TrainingError : if it was finite in none of them.
         """
-        best = int(state.kept.epoch)
+        best = int(state.held().epoch)
         if epoch >= PATIENCE and not best:
             raise TrainingError(
                 f"epoch {epoch}: the loss of the held-out particles is not finite, as in every epoch before; "
@@ -111,6 +111,3 @@ class HeldOut:
             value, count = jax.device_get(self._of_batch(params, batch, np.int32(number)))
             total, weight = total + float(value) * float(count), weight + float(count)
         return total / weight
-
-    def _placed(self, *values: Any) -> tuple[jax.Array, ...]:
-        return sharding.place_replicated(values, self.mesh)

@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 from types import FrameType, TracebackType
+from typing import Any
 
 import jax
 from jax.experimental import multihost_utils
@@ -27,7 +28,7 @@ class StopRequest:
 
     def __init__(self) -> None:
         self._seen, self._began = False, False
-        self._previous = None
+        self._previous: Any = None
         self._pipe: tuple[int, int] | None = None
 
     def __enter__(self) -> StopRequest:

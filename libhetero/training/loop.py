@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -43,6 +43,7 @@ REPORTS_PER_EPOCH = 10
 CHECKPOINT_SECONDS = 60
 
 
+@runtime_checkable
 class Trainable(Protocol):
     """What the loop knows of a model."""
 
@@ -110,19 +111,20 @@ def train(
     plan = _Plan(config, len(training))
     optimiser = build_optimiser(config, plan.per_epoch)
     with ExitStack() as stack:
-        store: StateStore = HostCopy()
+        checkpoints = None
         if folder is not None:
-            store = stack.enter_context(CheckpointFolder(Path(folder) / "checkpoints", config.keep))
-        if resume and folder is not None:
+            checkpoints = stack.enter_context(CheckpointFolder(Path(folder) / "checkpoints", config.keep))
+        store: StateStore = HostCopy() if checkpoints is None else checkpoints
+        if resume and checkpoints is not None:
             like = jax.eval_shape(lambda params: start_state(params, optimiser, config), params)
-            state = store.restore(like, mesh)
+            state = checkpoints.restore(like, mesh)
         else:
-            if folder is not None and store.latest() is not None:
+            if checkpoints is not None and checkpoints.latest() is not None:
                 raise DataError(f"{folder}: already holds a run; resume it or use another folder.")
             state = sharding.place_replicated(start_state(params, optimiser, config), mesh)
-        if folder is not None:
-            store.remove_unfinished()
-        if not resume or folder is None:
+        if checkpoints is not None:
+            checkpoints.remove_unfinished()
+        if not resume or checkpoints is None:
             store.save(state)
         path = Path(folder) / "log.jsonl" if folder is not None and sharding.is_writer() else None
         log = stack.enter_context(RunLog(path, plan.total, int(state.step), began, listener))
@@ -309,9 +311,9 @@ class _Run:
         if self.watch.held_out is not None and not self.stopped:
             LOGGER.info(
                 "the held-out particles fit best after epoch %d of %d (loss %.5g); these parameters are kept",
-                int(self.state.kept.epoch),
+                int(self.state.held().epoch),
                 self.done // self.plan.per_epoch,
-                float(self.state.kept.loss),
+                float(self.state.held().loss),
             )
         if self.guard.skipped:
             LOGGER.warning("%d steps of the run were not finite and were skipped", self.guard.skipped)

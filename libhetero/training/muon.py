@@ -6,7 +6,7 @@ strongest:
 
     W ← W - r √(max(1, fan_out / fan_in)) U Vᵀ,     U S Vᵀ = 0.95 M + G,     r = `RATE` × the learning rate
 
-A hypernetwork's gradient is nearly of rank 1 (measured in docs/benchmarks.md): what all images have in common
+A hypernetwork's gradient is nearly of rank 1 (measured in docs/history.md): what all images have in common
 is far above what tells them apart, and Adam, which bounds entries and not directions, follows the former.
 
 References

@@ -23,7 +23,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
+from jaxtyping import Float, Int
 
+from libhetero.physics.arrays import AnyArray
+from libhetero.physics.pytrees import register_record
 from libhetero.records import Batch
 from libhetero.training.accumulation import mean_over_parts
 from libhetero.training.configuration import TrainingConfig
@@ -35,7 +38,7 @@ COSINE_END = 0.01
 Loss = Callable[..., tuple[jax.Array, dict[str, jax.Array]]]  # (params, batch, key, training=True)
 
 
-@jax.tree_util.register_dataclass
+@register_record
 @dataclass(frozen=True)
 class Kept:
     """The best parameters so far by the loss of the held-out particles.
@@ -47,12 +50,12 @@ class Kept:
     params : the model's parameters.
     """
 
-    loss: Any
-    epoch: Any
+    loss: Float[AnyArray, ""]
+    epoch: Int[AnyArray, ""]
     params: Any
 
 
-@jax.tree_util.register_dataclass
+@register_record
 @dataclass(frozen=True)
 class TrainingState:
     """Everything that a step changes.
@@ -68,17 +71,23 @@ class TrainingState:
     kept : the best so far; None where no particles are held out.
     """
 
-    step: Any
+    step: Int[AnyArray, ""]
     params: Any
     optimiser: Any
     average: Any
-    rate_scale: Any
-    skipped: Any
+    rate_scale: Float[AnyArray, ""]
+    skipped: Int[AnyArray, ""]
     kept: Kept | None = None
 
     def current(self) -> Any:
         """Return the parameters as they are now: their running average where there is one."""
         return self.params if self.average is None else self.average
+
+    def held(self) -> Kept:
+        """Return the best so far of a run that holds particles out."""
+        if self.kept is None:
+            raise AssertionError("no particles are held out, so nothing is kept")
+        return self.kept
 
     def best(self) -> Any:
         """Return the parameters to use: those kept, else the current ones."""
@@ -91,12 +100,10 @@ def learning_rate_schedule(config: TrainingConfig, per_epoch: int) -> optax.Sche
     """Return the learning rate as a function of the step."""
     total = config.epochs * per_epoch
     warmup = min(round(config.warmup_epochs * per_epoch), total // 2)
-    rise = optax.linear_schedule(WARMUP_START * config.learning_rate, config.learning_rate, max(warmup, 1))
+    start, peak = WARMUP_START * config.learning_rate, config.learning_rate
     if config.schedule == "cosine":
-        after = optax.cosine_decay_schedule(config.learning_rate, max(total - warmup, 1), alpha=COSINE_END)
-    else:
-        after = optax.constant_schedule(config.learning_rate)
-    return optax.join_schedules([rise, after], [warmup]) if warmup else after
+        return optax.warmup_cosine_decay_schedule(start, peak, warmup, total, COSINE_END * peak)
+    return optax.warmup_constant_schedule(start if warmup else peak, peak, warmup)
 
 
 def build_optimiser(config: TrainingConfig, per_epoch: int) -> optax.GradientTransformation:
@@ -169,6 +176,6 @@ def training_step(
     return step
 
 
-def _averaged(average: Any, params: Any, step: jax.Array, decay: float) -> Any:
+def _averaged(average: Any, params: Any, step: AnyArray, decay: float) -> Any:
     kept = jnp.minimum(decay, (1.0 + step) / (10.0 + step))
     return jax.tree.map(lambda old, new: kept * old + (1 - kept) * new, average, params)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
-from typing import Protocol
+from collections.abc import Generator, Iterable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jax.sharding import Mesh
@@ -17,6 +17,7 @@ from libhetero.training.feed import ParticleFeed, prefetch, reader_threads, step
 from libhetero.training.order import ChunkedOrder
 
 
+@runtime_checkable
 class Feed(Protocol):
     """What the loop knows of the particles."""
 
@@ -27,7 +28,9 @@ class Feed(Protocol):
         """Return the particles at `index`, padded to `size` at weight 0."""
 
 
-def placed_batches(feed: Feed, indices: Iterable[np.ndarray], config: TrainingConfig, mesh: Mesh) -> Iterator[Batch]:
+def placed_batches(
+    feed: Feed, indices: Iterable[np.ndarray], config: TrainingConfig, mesh: Mesh
+) -> Generator[Batch, None, None]:
     """Yield this process's share of each batch, already on its devices."""
     size = sharding.padded_size(config.batch_size, mesh, config.accumulate)
     rows = sharding.local_rows(size)
@@ -40,7 +43,7 @@ def placed_batches(feed: Feed, indices: Iterable[np.ndarray], config: TrainingCo
 
 def training_batches(
     feed: Feed, chosen: np.ndarray, config: TrainingConfig, mesh: Mesh, first: int, last: int
-) -> Iterator[Batch]:
+) -> Generator[Batch, None, None]:
     """Yield this process's share of the batches of the steps `first` ≤ step < `last`, on its devices.
 
     The order is that of `libhetero.training.order`; a feed other than a `ParticleFeed`, which says nothing
@@ -50,18 +53,17 @@ def training_batches(
     ----------
     chosen : places of the particles to train on, in rising order.
     """
-    order = None
     if isinstance(feed, ParticleFeed):
         order = feed.chunked_order(chosen, config.batch_size, config.seed)
-    if order is not None:
-        return _chunked_batches(feed, order, config, mesh, first, last)
+        if order is not None:
+            return _chunked_batches(feed, order, config, mesh, first, last)
     steps = step_indices(len(chosen), config.batch_size, config.seed, first, last)
     return placed_batches(feed, (chosen[index] for index in steps), config, mesh)
 
 
 def _chunked_batches(
     feed: ParticleFeed, order: ChunkedOrder, config: TrainingConfig, mesh: Mesh, first: int, last: int
-) -> Iterator[Batch]:
+) -> Generator[Batch, None, None]:
     rows = sharding.local_rows(sharding.padded_size(config.batch_size, mesh, config.accumulate))
     batches = ChunkedBatches(feed, order, rows, first, last, reader_threads())
     try:

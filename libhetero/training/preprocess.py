@@ -17,15 +17,15 @@ deviation are over all pixels rather than over the background, so that noiseless
 from __future__ import annotations
 
 import dataclasses
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import scipy.fft
 from jaxtyping import Float
 
 from libhetero.errors import ConfigurationError, DataError
-from libhetero.physics.ctf import MILLIMETRE, RELATIVITY, WAVELENGTH
-from libhetero.physics.fourier import frequencies_2d
+from libhetero.physics.fourier import half_plane
+from libhetero.physics.observation import transfer_signs
 from libhetero.records import CTFParams
 from libhetero.training.bad_images import BadImages
 from libhetero.training.configuration import PreprocessConfig
@@ -33,6 +33,7 @@ from libhetero.training.configuration import PreprocessConfig
 SAMPLE_BLOCK = 64
 
 
+@runtime_checkable
 class Reader(Protocol):
     """Anything that gives images by place in the particle set."""
 
@@ -96,8 +97,7 @@ def restore_signs(
 ) -> Float[np.ndarray, "batch n n"]:
     """Undo phase flipping: multiply each transform by the sign of its CTF, on the host.
 
-    Sign and envelope apart the CTF is sin(χ); its sign is even in k, so that the transform may be about
-    the corner.
+    The CTF is even in k, so that the transform may be about the corner.
 
     Parameters
     ----------
@@ -105,36 +105,8 @@ def restore_signs(
     pixel_size : of `images`, Å.
     """
     fourier = scipy.fft.rfft2(np.asarray(images, np.float32))
-    fourier *= ctf_signs(ctf, images.shape[-1], pixel_size)
+    fourier *= transfer_signs(ctf, half_plane(images.shape[-1], pixel_size))
     return scipy.fft.irfft2(fourier, s=images.shape[-2:], overwrite_x=True)
-
-
-def ctf_signs(ctf: CTFParams, n: int, pixel_size: float) -> Float[np.ndarray, "batch n half"]:
-    """Return 1, or -1 where the CTF (`libhetero.physics.ctf`) is negative, for many particles on the host.
-
-    Parameters
-    ----------
-    ctf : leading axis batch.
-    n : box, pixels.
-    pixel_size : Å.
-    """
-    columns = {
-        field.name: np.asarray(getattr(ctf, field.name), np.float64)[:, None, None] for field in dataclasses.fields(ctf)
-    }
-    params = CTFParams(**columns)
-    x, y = np.moveaxis(frequencies_2d(n).astype(np.float64) / pixel_size, -1, 0)
-    volts = 1000 * params.voltage
-    wavelength = WAVELENGTH / np.sqrt(volts + RELATIVITY * volts**2)
-    # cos 2(θ - θ0) s² = (x² - y²) cos 2θ0 + 2 x y sin 2θ0: neither arctangent nor cosine of a pixel
-    mean = 0.5 * (params.defocus_u + params.defocus_v)
-    difference = 0.5 * (params.defocus_u - params.defocus_v)
-    turned = np.cos(2 * params.defocus_angle) * (x**2 - y**2) + np.sin(2 * params.defocus_angle) * (2 * x * y)
-    s2 = x**2 + y**2
-    aberration = 0.5 * params.spherical_aberration * MILLIMETRE * wavelength**2
-    phase = np.pi * wavelength * (mean * s2 + difference * turned - aberration * s2**2)
-    phase += np.arcsin(params.amplitude_contrast) + params.phase_shift
-    odd = np.floor(phase / np.pi) % 2 != 0
-    return np.where(odd != (params.scale < 0), np.float32(-1), np.float32(1))
 
 
 def estimate_deviation(

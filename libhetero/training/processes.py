@@ -20,6 +20,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 from jax._src.distributed import global_state  # its key-value store has no public name
@@ -80,7 +81,7 @@ def processes_asked(
         if coordinator is None:
             raise ConfigurationError("--nprocs and --procid need --coordinator HOST:PORT of process 0.")
         return Processes(coordinator, count, index)
-    found = [environment.get(name) for name in VARIABLES]
+    found = [environment.get(name, "") for name in VARIABLES]
     if all(found):
         if not (found[1].isdecimal() and found[2].isdecimal()):
             raise ConfigurationError(f"{VARIABLES[1]}={found[1]}, {VARIABLES[2]}={found[2]}: expected whole numbers.")
@@ -134,7 +135,7 @@ def _join(processes: Processes) -> None:
     """Meet the others; a process other than 0 first makes sure that process 0 can be reached."""
     patience = _heartbeat()
     limit = _seconds("LIBHETERO_JOINING_SECONDS", JOINING_SECONDS)
-    options = {"initialization_timeout": limit, "heartbeat_timeout_seconds": patience}
+    options: dict[str, Any] = {"initialization_timeout": limit, "heartbeat_timeout_seconds": patience}
     if processes.coordinator == AUTO:
         jax.distributed.initialize(local_device_ids=slurm_devices(os.environ), **options)
         return
@@ -191,11 +192,16 @@ def _lost_another(error: BaseException) -> bool:
     return not isinstance(error, UserError) and any(word in str(error) for word in _LOST)
 
 
+def _store() -> Any:
+    """Return the client of the service's store, which every process of several has."""
+    return global_state.client
+
+
 def _tell(line: str) -> None:
     """Leave the line that this process fails with; end it here if process 0 says the same."""
     index, host = jax.process_index(), socket.gethostname()
     with contextlib.suppress(jax.errors.JaxRuntimeError, ValueError):  # process 0 is gone, and the store with it
-        global_state.client.key_value_set(f"{FAILURE}/{index}", f"{index}\n{host}\n{line}")
+        _store().key_value_set(f"{FAILURE}/{index}", f"{index}\n{host}\n{line}")
         time.sleep(TELLING_SECONDS if index else 2 * TELLING_SECONDS)  # the store ends with process 0
         if index and any((other, text) == (0, line) for other, _, text in _failures()):
             _leave()
@@ -203,7 +209,7 @@ def _tell(line: str) -> None:
 
 def _failures() -> list[tuple[int, str, str]]:
     """Return (index, host, line) of every process that has failed in good order, by index."""
-    found = [value.split("\n", 2) for _, value in global_state.client.key_value_dir_get(FAILURE)]
+    found = [value.split("\n", 2) for _, value in _store().key_value_dir_get(FAILURE)]
     return sorted((int(index), host, line) for index, host, line in found)
 
 

@@ -42,7 +42,8 @@ def is_writer() -> bool:
 def wait_for_all(place: str) -> None:
     """Return once every process has come to `place`, a name used once."""
     if jax.process_count() > 1:  # not on the devices, whose collectives give up after some minutes
-        global_state.client.wait_at_barrier(place, PATIENCE)
+        client: Any = global_state.client  # one there is, of several processes
+        client.wait_at_barrier(place, PATIENCE)
 
 
 def data_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
@@ -98,7 +99,7 @@ def on_first_device(tree: Any) -> Any:
     return jax.tree.map(lambda array: array.addressable_data(0), tree)
 
 
-def compile_step(step: Callable, mesh: Mesh) -> Callable:
+def compile_step(step: Callable, mesh: Mesh) -> jax.stages.Wrapped:
     """Compile step(state, batch) -> (state, metrics) for the mesh; the old state is given up."""
     whole, cut = replicated(mesh), over_batch(mesh)
     return jax.jit(step, in_shardings=(whole, cut), out_shardings=(whole, whole), donate_argnums=0)

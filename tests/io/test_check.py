@@ -88,7 +88,7 @@ def test_list_and_stack_of_different_boxes():
 def test_odd_ctf_values():
     assert odd_ctf_values(varied_optics(5)) == []
     ctf = dataclasses.replace(
-        varied_optics(5), defocus_u=np.full(5, 1.5), defocus_v=np.full(5, 1.5), voltage=np.full(5, 30)
+        varied_optics(5), defocus_u=np.full(5, 1.5), defocus_v=np.full(5, 1.5), voltage=np.full(5, 30.0)
     )
     lines = odd_ctf_values(ctf)
     assert len(lines) == 2 and "defocus from 1.5" in lines[0] and "voltage" in lines[1]

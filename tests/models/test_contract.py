@@ -176,7 +176,7 @@ def test_a_saved_model_gives_the_same(case):
 
 def test_upright_render_is_the_projection_of_the_volume(case):
     one = case.first()
-    plane = np.asarray(case.render(one, Pose(jnp.eye(3), jnp.zeros(2))))
+    plane = np.asarray(case.render(one, Pose(rotation=jnp.eye(3), shift=jnp.zeros(2))))
     volume = np.asarray(case.volume(one), np.float64)
     projected = np.array(fourier_image(volume.sum(axis=0).astype(np.float32)))
     inside = inside_nyquist()
@@ -195,7 +195,7 @@ def test_render_is_a_slice_of_the_volume_at_every_quarter_turn(case):
     for rotation in rotations_of_the_cube()[::3]:
         x, y, z = (kx * rotation[0, axis] + ky * rotation[1, axis] for axis in range(3))
         expected = transform[z % BOX, y % BOX, x % BOX]
-        plane = np.asarray(case.render(one, Pose(jnp.asarray(rotation, jnp.float32), jnp.zeros(2))))
+        plane = np.asarray(case.render(one, Pose(rotation=jnp.asarray(rotation, jnp.float32), shift=jnp.zeros(2))))
         scale = np.abs(expected[inside]).max()
         np.testing.assert_allclose(plane[inside], expected[inside], atol=2e-3 * scale)
 
@@ -203,8 +203,8 @@ def test_render_is_a_slice_of_the_volume_at_every_quarter_turn(case):
 def test_render_moves_with_the_shift(case):
     one = case.first()
     rotation = jnp.asarray(case.batch.pose.rotation[0])
-    centred = case.render(one, Pose(rotation, jnp.zeros(2)))
-    moved = case.render(one, Pose(rotation, jnp.asarray([2 * PIXEL, -PIXEL])))
+    centred = case.render(one, Pose(rotation=rotation, shift=jnp.zeros(2)))
+    moved = case.render(one, Pose(rotation=rotation, shift=jnp.asarray([2 * PIXEL, -PIXEL])))
     inside = inside_nyquist()
     back = np.fft.rfft2(np.roll(np.fft.irfft2(moved * inside, (BOX, BOX)), (1, -2), axis=(0, 1)))
     centred = np.fft.rfft2(np.fft.irfft2(centred * inside, (BOX, BOX)))

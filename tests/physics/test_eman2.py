@@ -41,7 +41,7 @@ def poses():
     entries = json.loads(shared_file("formats", "eman2", "transforms.json").read_text())
     for entry in entries:
         matrix = np.asarray(entry["matrix"], np.float32)
-        yield Pose(jnp.asarray(matrix[:, :3]), jnp.asarray(matrix[:2, 3] * PIXEL))
+        yield Pose(rotation=jnp.asarray(matrix[:, :3]), shift=jnp.asarray(matrix[:2, 3] * PIXEL))
 
 
 @pytest.mark.parametrize(("name", "weight"), [("amp", lambda c: c), ("sign", jnp.sign), ("abs", jnp.abs)])

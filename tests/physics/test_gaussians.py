@@ -74,13 +74,13 @@ def test_zero_frequency_is_the_total_amplitude():
 def test_centred_delta_stays_centred_under_any_rotation():
     one = Gaussians(jnp.zeros((1, 3)), jnp.ones(1), jnp.full(1, 0.01))
     rotation = rotations.random_rotations(jax.random.key(0), (5,))
-    planes = jax.jit(jax.vmap(lambda r: project(one, Pose(r, jnp.zeros(2)))))(rotation)
+    planes = jax.jit(jax.vmap(lambda r: project(one, Pose(rotation=r, shift=jnp.zeros(2)))))(rotation)
     np.testing.assert_allclose(planes, np.ones((5, N, N // 2 + 1)), atol=2e-3)
 
 
 def test_shift_is_a_phase_ramp():
     gaussians, pose = mixture(), one_pose()
-    centred = project(gaussians, Pose(pose.rotation, jnp.zeros(2)))
+    centred = project(gaussians, Pose(rotation=pose.rotation, shift=jnp.zeros(2)))
     ramp = phase_ramp(jnp.asarray(frequencies_2d(N)) / PIXEL, pose.shift)
     inside = np.s_[:, : N // 2]
     moved = project(gaussians, pose)
@@ -93,15 +93,15 @@ def test_rotating_the_mixture_is_rotating_the_projection():
     gaussians, pose = mixture(), one_pose()
     turn = jnp.asarray(rotation_twin.from_euler(0.4, 1.3, -0.9), jnp.float32)
     turned = Gaussians(rotations.rotate_points(turn, gaussians.position), gaussians.amplitude, gaussians.sigma)
-    combined = Pose(jnp.matmul(pose.rotation, turn, precision="highest"), pose.shift)
+    combined = Pose(rotation=jnp.matmul(pose.rotation, turn, precision="highest"), shift=pose.shift)
     np.testing.assert_allclose(project(turned, pose), project(gaussians, combined), atol=2e-4)
 
 
 def test_in_plane_rotation_by_a_quarter_turns_the_image():
     gaussians = mixture()
-    upright = real_image(project(gaussians, Pose(jnp.eye(3), jnp.zeros(2))), N)
+    upright = real_image(project(gaussians, Pose(rotation=jnp.eye(3), shift=jnp.zeros(2))), N)
     quarter = jnp.asarray(rotation_twin.about_z(np.pi / 2), jnp.float32)
-    turned = real_image(project(gaussians, Pose(quarter, jnp.zeros(2))), N)
+    turned = real_image(project(gaussians, Pose(rotation=quarter, shift=jnp.zeros(2))), N)
     # Passive Rz(90°): x' = y, y' = -x, so turned(y', x') = upright(y = x', x = -y').
     axis = np.arange(1, N) - N // 2
     expected = np.asarray(upright)[axis[None, :] + N // 2, -axis[:, None] + N // 2]
@@ -111,7 +111,7 @@ def test_in_plane_rotation_by_a_quarter_turns_the_image():
 def test_parseval_of_one_gaussian():
     """∫ρ² of a projected Gaussian is A² / 4πσ²."""
     one = Gaussians(jnp.zeros((1, 3)), jnp.full(1, 2.0), jnp.full(1, 4.0))
-    image = real_image(project(one, Pose(jnp.eye(3), jnp.zeros(2))), N)
+    image = real_image(project(one, Pose(rotation=jnp.eye(3), shift=jnp.zeros(2))), N)
     assert float(jnp.sum(image**2)) / PIXEL**2 == pytest.approx(4 / (4 * np.pi * 16), rel=1e-4)
 
 
@@ -179,7 +179,7 @@ def test_cosine_and_sine_of_turns():
 def test_jit_vmap_over_particles():
     gaussians = mixture()
     poses = [one_pose(seed) for seed in range(3)]
-    stacked = Pose(jnp.stack([p.rotation for p in poses]), jnp.stack([p.shift for p in poses]))
+    stacked = Pose(rotation=jnp.stack([p.rotation for p in poses]), shift=jnp.stack([p.shift for p in poses]))
     batched = jax.jit(jax.vmap(lambda pose: project(gaussians, pose)))(stacked)
     for pose, plane in zip(poses, batched, strict=True):
         np.testing.assert_allclose(plane, project(gaussians, pose), atol=1e-5)

@@ -1,4 +1,4 @@
-"""Central slices and their adjoint."""
+"""Central slices."""
 
 import jax
 import jax.numpy as jnp
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from libhetero.physics import slices
-from libhetero.physics.fourier import crop_fourier_image, fourier_image, hermitian_nyquist, real_image
+from libhetero.physics.fourier import crop_fourier_image, hermitian_nyquist, real_image
 from libhetero.physics.gaussians import gaussians_to_volume, project_gaussians
 from libhetero.records import Pose
 from tests.making.mixtures import compact_mixture as mixture
@@ -42,7 +42,7 @@ def test_agrees_with_the_trilinear_loop(seed):
 
 def test_unrotated_slice_is_the_projection_along_z():
     volume = gaussians_to_volume(mixture(), N, PIXEL)
-    pose = Pose(jnp.eye(3), jnp.zeros(2))
+    pose = Pose(rotation=jnp.eye(3), shift=jnp.zeros(2))
     found = real_image(slices.project_volume(slices.prepare_volume(volume), pose, N, PIXEL), N)
     # Here every sample falls on a grid point, where the kernel's correction is one too many: a
     # worst case, 1 / sinc² along each axis of what generic rotations gain.
@@ -72,34 +72,8 @@ def test_what_cropping_keeps_is_made_alone(kept):
     np.testing.assert_allclose(found, expected, atol=1e-5 * float(np.abs(whole).max()))
 
 
-def test_adjoint():
-    """⟨P v, u⟩ = ⟨v, P* u⟩ for the real inner product over stored pixels."""
-    n, padded = 8, 16
-    random = np.random.default_rng(6)
-    grid = jnp.asarray(complex_grid(padded), jnp.complex64)
-    plane = random.normal(size=(n, n // 2 + 1)) + 1j * random.normal(size=(n, n // 2 + 1))
-    for seed in range(5):
-        rotation = one_pose(seed).rotation
-        forward = np.vdot(plane, slices.central_slice(grid, rotation, n)).real
-        backward = slices.insert_slice(jnp.asarray(plane, jnp.complex64), rotation, padded)
-        assert forward == pytest.approx(np.vdot(backward, grid).real, rel=1e-5, abs=1e-3)
-
-
-def test_adjoint_is_the_transpose_that_differentiation_finds():
-    n, padded = 8, 16
-    rotation = one_pose().rotation
-    plane = fourier_image(np.random.default_rng(7).normal(size=(n, n)).astype(np.float32))
-
-    def inner(grid):
-        return jnp.sum(jnp.real(jnp.conj(plane) * slices.central_slice(grid, rotation, n)))
-
-    gradient = jax.grad(inner)(jnp.zeros((padded, padded, padded // 2 + 1), jnp.complex64))
-    inserted = slices.insert_slice(plane, rotation, padded)
-    np.testing.assert_allclose(jnp.conj(gradient), inserted, atol=1e-4)
-
-
 def test_adjoint_in_real_space():
-    """The same, from real volume to real image, through every step of the chain."""
+    """⟨P v, u⟩ = ⟨v, P* u⟩ from real volume to real image, through every step of the chain."""
     n = 8
     random = np.random.default_rng(8)
     volume = jnp.asarray(random.normal(size=(n, n, n)), jnp.float32)
@@ -112,18 +86,6 @@ def test_adjoint_in_real_space():
 
     forward, transpose = jax.vjp(project, volume)
     assert float(jnp.vdot(forward, image)) == pytest.approx(float(jnp.vdot(volume, transpose(image)[0])), rel=1e-3)
-
-
-def test_add_slice_accumulates_real_and_complex():
-    n, padded = 8, 16
-    rotation = one_pose().rotation
-    plane = fourier_image(np.random.default_rng(9).normal(size=(n, n)).astype(np.float32))
-    once = slices.insert_slice(plane, rotation, padded)
-    np.testing.assert_allclose(slices.add_slice(once, plane, rotation), 2 * once, atol=1e-4)
-    weight = slices.insert_slice(jnp.ones((n, n // 2 + 1)), rotation, padded)
-    assert weight.dtype == jnp.float32
-    inside = twin.central_slice(np.ones((padded, padded, padded // 2 + 1)), np.eye(3), n)
-    assert float(weight.sum()) == pytest.approx(np.count_nonzero(inside), rel=1e-5)
 
 
 def test_centred_delta_stays_centred_under_any_rotation():

@@ -137,7 +137,7 @@ def test_projections_at_r_and_r_s_are_equal(name):
     np.testing.assert_array_equal(whole.position[:5], UNIT.position)
     rotation = np.asarray(random_rotations(jax.random.key(1), (1,)))[0]
     shift = jnp.asarray([2.0, -1.0])
-    project = jax.jit(jax.vmap(lambda r: project_gaussians(whole, Pose(r, shift), N, PIXEL)))
+    project = jax.jit(jax.vmap(lambda r: project_gaussians(whole, Pose(rotation=r, shift=shift), N, PIXEL)))
     planes = np.asarray(project(jnp.asarray(rotation @ operators)))
     np.testing.assert_allclose(planes, planes[:1] * np.ones((len(planes), 1, 1)), atol=2e-3)
 

@@ -44,7 +44,7 @@ def projections(particles, rotation, pixel_size):
         plane = slices.project_volume(transform, pose, N, pixel_size)
         return fourier.real_image(plane * ctf.ctf_image(params, N, pixel_size), N)
 
-    pose = Pose(jnp.asarray(rotation), jnp.asarray(particles.pose.shift))
+    pose = Pose(rotation=jnp.asarray(rotation), shift=jnp.asarray(particles.pose.shift))
     params = jax.tree.map(jnp.asarray, particles.ctf)
     return np.asarray(jax.jit(jax.vmap(one))(pose, params))
 

@@ -10,9 +10,10 @@ import pytest
 
 from libhetero.errors import DataError
 from libhetero.metrics.fsc import masked_fsc, normalised_area
-from libhetero.physics import ctf, rotations
-from libhetero.physics.fourier import fourier_image, real_image
+from libhetero.physics import ctf, rotations, slices
+from libhetero.physics.fourier import fourier_image, frequencies_2d, half_plane, hermitian_weight, real_image
 from libhetero.physics.gaussians import gaussians_to_volume, project_gaussians
+from libhetero.physics.observation import moved, observed
 from libhetero.physics.symmetry import symmetric_copies, symmetry_operators
 from libhetero.reconstruction import backproject
 from libhetero.records import Batch, Pose
@@ -93,6 +94,68 @@ def test_sums_agree_with_loops_over_the_full_plane():
     np.testing.assert_allclose(found, weight[..., : N + 1], atol=1e-3)
 
 
+def a_grid(seed):
+    random, shape = np.random.default_rng(seed), (2 * N, 2 * N, N + 1)
+    return jnp.asarray(random.normal(size=shape) + 1j * random.normal(size=shape), jnp.complex64)
+
+
+def forward(grid, particle):
+    """Return what the reconstruction takes an image for: the slice of a grid, where and as it is seen."""
+    frequencies = half_plane(N, PIXEL)
+    plane = slices.central_slice(grid, particle.pose.rotation, N)
+    return observed(moved(plane, particle.pose, frequencies), particle.observation, frequencies)
+
+
+def inner(first, second):
+    """Return ⟨a, b⟩ = Re Σ conj(a) b inside Nyquist, half of the sum over the whole plane."""
+    inside = np.linalg.norm(np.rint(frequencies_2d(N) * N), axis=-1) < N / 2
+    share = 0.5 * inside * hermitian_weight(N)
+    return jnp.sum(share * jnp.real(jnp.conj(first) * second))
+
+
+def sums_of(batch, times=1):
+    sums = backproject.empty_sums(N)
+    for _ in range(times):
+        sums = backproject.add_batch(sums, batch, jnp.zeros(SIZE, jnp.int32), PIXEL)
+    return sums
+
+
+def noise_images(weight):
+    """Particles whose images are noise, of these weights."""
+    batch = take(clean_particles(), np.arange(SIZE), weight.astype(np.float32))
+    images = np.random.default_rng(7).normal(size=batch.images.shape)
+    return dataclasses.replace(batch, images=images.astype(np.float32))
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_adjoint(place):
+    """⟨P v, X⟩ = ⟨v, P* X⟩ of slice, shift and CTF, with what the backprojection makes of an image."""
+    batch, grid = noise_images(np.arange(SIZE) == place), a_grid(8)
+    particle = jax.tree.map(lambda leaf: jnp.asarray(leaf[place]), batch)
+    image = fourier_image(particle.images)
+    backward = np.vdot(sums_of(batch).numerator[0], grid).real
+    assert float(inner(image, forward(grid, particle))) == pytest.approx(backward, rel=1e-4, abs=1e-2)
+
+
+def test_adjoint_is_the_transpose_that_differentiation_finds():
+    batch = noise_images(np.arange(SIZE) == 0)
+    particle = jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), batch)
+    image = fourier_image(particle.images)
+    gradient = jax.grad(lambda grid: inner(image, forward(grid, particle)))(jnp.zeros_like(a_grid(0)))
+    np.testing.assert_allclose(sums_of(batch).numerator[0], jnp.conj(gradient), atol=1e-4)
+
+
+def test_sums_grow_by_the_same_with_every_batch():
+    batch = noise_images(np.ones(SIZE))
+    once, twice = sums_of(batch), sums_of(batch, 2)
+    assert once.weight.dtype == jnp.float32
+    for first, both in ((once.numerator, twice.numerator), (once.weight, twice.weight)):
+        np.testing.assert_allclose(both, 2 * np.asarray(first), atol=1e-4 * np.abs(first).max())
+    transfers = [np.asarray(ctf.ctf_image(batch.ctf.take(i), N, PIXEL), np.float64) for i in range(SIZE)]
+    total = sum(float(inner(one, one)) for one in transfers)
+    assert float(once.weight.sum()) == pytest.approx(total, rel=1e-4)
+
+
 def test_clean_images_give_the_truth_and_its_scale():
     result = backproject.reconstruct(particles(300), N, PIXEL)
     assert result.particles == 300
@@ -126,7 +189,7 @@ def test_a_symmetric_structure_needs_fewer_images():
     batch = take(clean_particles(), np.arange(SIZE))
     towards = batch.pose.rotation[:, 2, 0] > 0  # of each pair of poses R and R S, one
     rotation = np.where(towards[:, None, None], batch.pose.rotation, batch.pose.rotation @ operators[1])
-    pose = Pose(rotation.astype(np.float32), batch.pose.shift)
+    pose = Pose(rotation=rotation.astype(np.float32), shift=batch.pose.shift)
 
     def image(pose, one):
         return real_image(project_gaussians(dimer, pose, N, PIXEL) * ctf.ctf_image(one, N, PIXEL), N)

@@ -20,12 +20,3 @@ def soft_ball(n, dimensions, radius, width):
         distance = math.sqrt(sum((p - n // 2) ** 2 for p in place))
         result[place] = edge(distance, radius, width)
     return result
-
-
-def from_map(volume, threshold, dilate, width):
-    inside = np.argwhere(volume > threshold)
-    result = np.zeros(volume.shape)
-    for place in np.ndindex(*volume.shape):
-        distance = math.sqrt(min(((inside - place) ** 2).sum(axis=1)))
-        result[place] = edge(distance, dilate, width)
-    return result

@@ -46,7 +46,7 @@ def test_projection_of_bodies_is_that_of_the_moved_gaussians(model: Complex) -> 
     for i, rotation in enumerate(random_rotations(jax.random.key(0), (4,))):
         present = np.array([1, *(rng.random(3) < 0.5)], np.float32)
         angle = np.array([0, *rng.uniform(-0.6, 0.6, 3)], np.float32)
-        pose = Pose(rotation, jnp.asarray([3.0 * i, -5.0]))
+        pose = Pose(rotation=rotation, shift=jnp.asarray([3.0 * i, -5.0]))
         image = project(prepared, present, angle, pose, BOX, PIXEL_SIZE)
         expected = project_gaussians(_moved(model, bodies, present, angle), pose, BOX, PIXEL_SIZE)
         image, expected = real_image(image, BOX), real_image(expected * disc, BOX)

@@ -7,7 +7,8 @@ from scipy.spatial.distance import pdist
 
 from libhetero.errors import ConfigurationError
 from libhetero.simulate.chain import JITTER, SPACING
-from libhetero.simulate.complex import Complex, generate_complex, generate_mixture
+from libhetero.simulate.complex import Complex, generate_complex
+from tests.making.rendering import made_mixture
 
 
 def _pieces(model: Complex) -> list[np.ndarray]:
@@ -65,14 +66,14 @@ def test_same_seed_same_complex() -> None:
 
 
 def test_mixture_members_differ_in_shape() -> None:
-    models = generate_mixture(0, 8, 90.0)
+    models = made_mixture(0, 8, 90.0)
     shapes = []
     for model in models:
         assert 0.7 * 90 < model.diameter < 1.5 * 90
         axes = np.sqrt(np.linalg.eigvalsh(np.cov(model.gaussians.position.T)))
         shapes.append([*axes, 10 * np.cbrt(len(model.piece)) / 10])
     assert pdist(np.array(shapes)).min() > 1.0
-    np.testing.assert_array_equal(generate_mixture(0, 3, 90.0)[2].gaussians.position, models[2].gaussians.position)
+    np.testing.assert_array_equal(made_mixture(0, 3, 90.0)[2].gaussians.position, models[2].gaussians.position)
 
 
 def test_impossible_complexes_are_refused() -> None:

@@ -61,7 +61,6 @@ def _atoms() -> Atoms:
         b_factor=rng.uniform(10, 80, count).astype(np.float32),
         chain=np.full(count, "A"),
         residue=np.arange(count, dtype=np.int32),
-        residue_name=np.full(count, "ALA"),
     )
 
 

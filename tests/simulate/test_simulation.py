@@ -2,19 +2,23 @@
 
 import dataclasses
 import math
+from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
 from libhetero.errors import ConfigurationError
 from libhetero.physics.fourier import crop_fourier_image, fourier_image, real_image
 from libhetero.simulate import simulation as rendering
-from libhetero.simulate.complex import generate_complex, generate_mixture
+from libhetero.simulate import steps
+from libhetero.simulate.complex import generate_complex
 from libhetero.simulate.configuration import ImagingConfig, StateConfig
 from libhetero.simulate.sets import assembly_of, mixture_of, motion_of
-from libhetero.simulate.simulation import Block, Simulation, collect
+from libhetero.simulate.simulation import Block, Simulation
 from libhetero.simulate.states import assign_structures
 from tests.making.optics import two_microscopes
+from tests.making.rendering import collect, made_mixture, noise_deviation, rendered, signal_variance
 
 IMAGING = ImagingConfig(particles=200, box_size=24, pixel_size=5.0, snr=0.5, seed=3)
 
@@ -31,13 +35,13 @@ def noisy(assembly: Simulation) -> Block:
 
 @pytest.fixture(scope="module")
 def clean(assembly: Simulation) -> np.ndarray:
-    blocks = list(assembly.blocks(0.0))
+    blocks = list(rendered(assembly, 0.0))
     return np.concatenate([block.images for block in blocks])
 
 
 def test_snr_is_signal_variance_over_noise_variance(assembly: Simulation, noisy: Block, clean: np.ndarray) -> None:
     noise = noisy.images - clean
-    assert np.isclose(assembly.signal_variance(), clean.var(), rtol=1e-4)
+    assert np.isclose(signal_variance(assembly), clean.var(), rtol=1e-4)
     assert np.isclose(clean.var() / noise.var(), 0.5, rtol=0.02)
     assert abs(noise.mean()) < 4 * noise.std() / math.sqrt(noise.size)
     spectrum = np.mean(np.abs(np.fft.fft2(noise)) ** 2, axis=0) / 24**2
@@ -46,15 +50,17 @@ def test_snr_is_signal_variance_over_noise_variance(assembly: Simulation, noisy:
 
 
 def test_images_do_not_depend_on_blocks_or_threads(assembly: Simulation, noisy: Block) -> None:
-    deviation = assembly.noise_deviation()
+    deviation = noise_deviation(assembly)
     for block_size, threads in ((1, 1), (70, 1), (1000, 1), (64, 3)):
-        blocks = list(assembly.blocks(deviation, block_size, threads))
+        blocks = list(rendered(assembly, deviation, block_size, threads))
         images = np.concatenate([block.images for block in blocks])
         np.testing.assert_array_equal(images, noisy.images)
-    assert max(len(block.index) for block in assembly.blocks(deviation, 64)) == 64
+    assert max(len(block.index) for block in rendered(assembly, deviation, 64)) == 64
 
 
-def test_a_structure_is_prepared_once_for_all_its_blocks(assembly: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_structure_is_prepared_once_for_all_its_blocks(
+    assembly: Simulation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked, prepared = [], Simulation.prepared
 
     def watched(simulation: Simulation, k: int) -> object:
@@ -62,7 +68,11 @@ def test_a_structure_is_prepared_once_for_all_its_blocks(assembly: Simulation, m
         return prepared(simulation, k)
 
     monkeypatch.setattr(Simulation, "prepared", watched)
-    assert len(list(assembly.blocks(0.0, 64))) == 4 and asked == [0]
+    monkeypatch.setattr(steps, "BLOCK", 64)
+    steps.stack_of(tmp_path, assembly).create()
+    worker = steps.SetWorker(assembly, tmp_path, 1)
+    assert [worker(step)["block"] for step in steps.rendering_of(assembly, 0.0)] == [0, 1, 2, 3]
+    assert asked == [0]
 
 
 def test_what_is_held_does_not_grow_with_the_set(assembly: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,14 +85,14 @@ def test_what_is_held_does_not_grow_with_the_set(assembly: Simulation, monkeypat
         return result
 
     monkeypatch.setattr(rendering, "_render", watched)
-    for block in assembly.blocks(1.0, block_size=64):
+    for block in rendered(assembly, 1.0, block_size=64):
         assert len(block.images) <= 64
     assert set(shapes) == {(rendering.CHUNK, 24, 24)}
 
 
 def test_a_particle_depends_on_seed_and_index_alone(assembly: Simulation, noisy: Block) -> None:
     fewer = dataclasses.replace(IMAGING, particles=40)
-    few = list(assembly_of(assembly.load_structure(0), fewer).blocks(assembly.noise_deviation()))
+    few = list(rendered(assembly_of(assembly.load_structure(0), fewer), noise_deviation(assembly)))
     np.testing.assert_array_equal(few[0].images, noisy.images[:40])
     other = dataclasses.replace(IMAGING, particles=40, seed=4)
     others = collect(assembly_of(assembly.load_structure(0), other))
@@ -136,7 +146,7 @@ def test_motion_angles_are_uniform_and_the_core_stays() -> None:
 
 
 def test_mixture_is_balanced_shuffled_and_true_to_its_labels() -> None:
-    models = generate_mixture(0, 3, 70.0)
+    models = made_mixture(0, 3, 70.0)
     imaging = dataclasses.replace(IMAGING, snr=None, ctf=None)
     block = collect(mixture_of(models, imaging))
     np.testing.assert_array_equal(block.label, assign_structures(3, 200, 3))
@@ -149,7 +159,7 @@ def test_mixture_is_balanced_shuffled_and_true_to_its_labels() -> None:
 
 def test_protein_is_white_unless_dark(assembly: Simulation, clean: np.ndarray) -> None:
     dark = dataclasses.replace(IMAGING, contrast=-1)
-    (block,) = list(dataclasses.replace(assembly, imaging=dark).blocks(0.0))
+    (block,) = list(rendered(dataclasses.replace(assembly, imaging=dark), 0.0))
     np.testing.assert_array_equal(block.images, -clean)
 
 
@@ -158,18 +168,21 @@ def _spectrum(noise: np.ndarray) -> np.ndarray:
     return np.mean(np.abs(np.fft.fft2(noise)) ** 2, axis=0)
 
 
+@jax.vmap
+def _cropped(image: jax.Array) -> jax.Array:
+    return real_image(crop_fourier_image(fourier_image(image), 12), 12)
+
+
 def test_cropping_keeps_signal_and_lowers_noise(assembly: Simulation, clean: np.ndarray) -> None:
     cropped = dataclasses.replace(assembly, imaging=dataclasses.replace(IMAGING, crop=12))
     assert (cropped.imaging.final_box, cropped.imaging.final_pixel_size) == (12, 10.0)
-    deviation = cropped.noise_deviation()
-    assert np.isclose(deviation, assembly.noise_deviation(), rtol=1e-5)
-    (noisy,), (signal,) = list(cropped.blocks(deviation)), list(cropped.blocks(0.0))
+    deviation = noise_deviation(cropped)
+    assert np.isclose(deviation, noise_deviation(assembly), rtol=1e-5)
+    (noisy,), (signal,) = list(rendered(cropped, deviation)), list(rendered(cropped, 0.0))
     assert noisy.images.shape == (200, 12, 12)
-    whole = crop_fourier_image(fourier_image(clean), 12)
-    np.testing.assert_allclose(signal.images, real_image(whole, 12), atol=1e-3)
+    np.testing.assert_allclose(signal.images, _cropped(clean), atol=1e-3)
     white = np.random.default_rng(0).normal(0, deviation, (2000, 24, 24)).astype(np.float32)
-    really = np.asarray(real_image(crop_fourier_image(fourier_image(white), 12), 12))
-    drawn, cropped_noise = _spectrum(noisy.images - signal.images), _spectrum(really)
+    drawn, cropped_noise = _spectrum(noisy.images - signal.images), _spectrum(np.asarray(_cropped(white)))
     below = np.ix_(*2 * [np.arange(12) != 6])
     assert np.isclose(drawn[below].mean(), cropped_noise[below].mean(), rtol=0.04)
     assert np.abs(drawn / cropped_noise - 1)[below].max() < 0.5
@@ -206,4 +219,4 @@ def test_impossible_imaging_is_refused(change: dict, words: str) -> None:
 def test_a_structure_larger_than_the_box_is_refused() -> None:
     simulation = assembly_of(generate_complex(0, 3, 150.0), IMAGING)
     with pytest.raises(ConfigurationError, match="Use a larger --box"):
-        simulation.signal_variance()
+        signal_variance(simulation)

@@ -12,7 +12,7 @@ from libhetero.io import write_volume
 from libhetero.simulate import sources
 from libhetero.simulate.configuration import ImagingConfig
 from libhetero.simulate.sets import motion_of
-from libhetero.simulate.simulation import collect
+from tests.making.rendering import collect
 from tests.reference.shared_data import shared_file
 
 

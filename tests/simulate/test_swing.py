@@ -12,7 +12,7 @@ from libhetero.simulate.swing import angle_for_rmsd, mean_rmsd
 
 def turned(position: np.ndarray, hinge: np.ndarray, axis: np.ndarray, angle: float) -> np.ndarray:
     """Turn points about a hinge by the rotation matrix that simulation uses."""
-    matrix = np.asarray(axis_angle_to_matrix(np.asarray(axis, np.float32), np.float32(angle)))
+    matrix = np.asarray(axis_angle_to_matrix(np.asarray(axis, np.float32), np.asarray(angle, np.float32)))
     return (position - hinge) @ matrix.T + hinge
 
 

@@ -17,7 +17,7 @@ from libhetero.physics.fourier import frequencies_2d, real_image
 from libhetero.physics.gaussians import project_gaussians
 from libhetero.physics.rotations import axis_angle_to_matrix
 from libhetero.simulate import steps, tables
-from libhetero.simulate.complex import BEAD_SIGMA, generate_complex, generate_member, generate_mixture
+from libhetero.simulate.complex import BEAD_SIGMA, generate_complex, generate_member
 from libhetero.simulate.configuration import ImagingConfig
 from libhetero.simulate.part import Part
 from libhetero.simulate.sets import assembly_of, mixture_of, motion_of
@@ -25,6 +25,7 @@ from libhetero.simulate.tables import write_tables
 from libhetero.simulate.writer import survey_order, write_simulation
 from tests.making.mixtures import gaussians
 from tests.making.optics import two_microscopes
+from tests.making.rendering import made_mixture
 
 IMAGING = ImagingConfig(particles=70, box_size=24, pixel_size=5.0, snr=None, seed=1)
 MODEL = generate_complex(0, 3, 70.0)
@@ -81,7 +82,7 @@ def test_assembly_truth_adds_up(tmp_path: Path) -> None:
 
 
 def test_mixture_lies_in_the_order_of_its_labels(tmp_path: Path) -> None:
-    models = generate_mixture(0, 3, 70.0)
+    models = made_mixture(0, 3, 70.0)
     imaging = dataclasses.replace(IMAGING, ctf=None)
     folder = write_simulation(tmp_path / "set", mixture_of(models, imaging))
     particles, images, truth = _read(folder)

@@ -1,17 +1,15 @@
 """What happens to an image between the stack and the model."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from libhetero.configuration import from_dict, to_dict
 from libhetero.errors import ConfigurationError, DataError
 from libhetero.physics.ctf import ctf_image
-from libhetero.physics.fourier import crop_fourier_image, fourier_image, frequencies_2d, real_image
+from libhetero.physics.fourier import crop_fourier_image, fourier_image, real_image
 from libhetero.training.preprocess import (
     PreprocessConfig,
-    ctf_signs,
     estimate_deviation,
     fourier_crop,
     outside_circle,
@@ -20,7 +18,6 @@ from libhetero.training.preprocess import (
     sample_indices,
 )
 from tests.making.feeds import ArrayReader
-from tests.making.optics import optics
 from tests.making.particles import make_particles
 
 
@@ -96,29 +93,6 @@ def test_configuration_is_strict_and_travels() -> None:
     for wrong in ({"contrast": 0}, {"normalise": "x"}, {"deviation": 0.0}, {"box_size": 2}):
         with pytest.raises(ConfigurationError):
             PreprocessConfig(**wrong)
-
-
-def test_signs_are_those_of_the_operator() -> None:
-    """With astigmatism, a phase plate, an envelope and a negative scale, but for pixels at a zero."""
-    random, count, n = np.random.default_rng(5), 6, 32
-    ctf = optics(
-        random.uniform(-3000, 30000, count),
-        defocus_v=random.uniform(5000, 30000, count),
-        dtype=float,
-        defocus_angle=random.uniform(0, np.pi, count),
-        voltage=np.array([80, 120, 200, 300, 300, 300.0]),
-        amplitude_contrast=random.uniform(0, 1, count),
-        phase_shift=random.uniform(0, np.pi, count),
-        b_factor=random.uniform(0, 100, count),
-        scale=np.array([1, -1, 0.5, 2, -0.1, 1]),
-    )
-    values = jax.vmap(lambda one: ctf_image(one, n, 1.7))(jax.tree.map(jnp.float32, ctf))
-    scale = np.abs(ctf.scale)[:, None, None] * np.exp(
-        -0.25 * ctf.b_factor[:, None, None] * (frequencies_2d(n) ** 2).sum(-1) / 1.7**2
-    )
-    clear = np.abs(values) > 1e-3 * scale
-    assert clear.mean() > 0.99
-    np.testing.assert_array_equal(ctf_signs(ctf, n, 1.7)[clear], np.sign(values)[clear])
 
 
 def test_an_image_is_prepared_alike_whatever_lies_beside_it() -> None:

@@ -1,6 +1,7 @@
 """A Gaussian mixture that changes from particle to particle.
 
-`topology` chooses the decoder's points and neighbours once; `encoder` turns a particle into the
-gradient of its Fourier ring correlation and then into a latent; `point_transformer` and
-`mlp` decode a latent into a change of every Gaussian; `model` joins them.
+`start` fits and refines the mixture that a run begins with. `latent` goes from a particle to its latent: solved
+for in the subspace of the set, or read off by the published encoder. `decoder` goes from a latent to the columns
+of change of every Gaussian, which `layout` names and `changes` applies. `noise` measures the images; `model`
+joins them, and `storage` says what of it a run folder keeps.
 """

@@ -11,6 +11,8 @@ from scipy.spatial import cKDTree
 
 from libhetero.models.gmm.config import GmmConfig
 from libhetero.models.gmm.latent.subspace import Subspace
+from libhetero.models.gmm.layout import Layout
+from libhetero.physics.arrays import AnyArray
 from libhetero.records import Gaussians
 
 ROUNDING = 0.04  # of the hinge that keeps amplitudes above 0
@@ -18,71 +20,74 @@ NEUTRAL_MOVE, NEUTRAL_FOLDS = 6.0, 3.0  # Å, e-folds: one unit of the neutral m
 NEIGHBOURS = 12
 
 
-def positive(value: Array) -> tuple[Array, Array]:
+def positive(value: Float[AnyArray, "*shape"]) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:
     """Return f(x) = (x + √(x² + ε)) / (1 + √(1 + ε)) and its derivative: above 0, and f(1) = 1."""
     root, scale = jnp.sqrt(value**2 + ROUNDING), 1 + (1 + ROUNDING) ** 0.5
     return (value + root) / scale, (1 + value / root) / scale
 
 
-def changed(config: GmmConfig, neutral: Gaussians, change: Float[Array, "points outputs"]) -> Gaussians:
+def parts_of(
+    layout: Layout, change: Float[AnyArray, "points columns *modes"]
+) -> tuple[Float[AnyArray, "points 3 *modes"], Float[AnyArray, "points *modes"], Float[AnyArray, "points *modes"]]:
+    """Return the columns of position, amplitude and width; zeros for what does not change."""
+    position, amplitude, width = (change[:, columns] for columns in layout.columns())
+
+    def filled(part: Array | np.ndarray, count: int) -> Array | np.ndarray:
+        return part if part.shape[1] else np.zeros((len(part), count, *part.shape[2:]), np.float32)
+
+    return filled(position, 3), filled(amplitude, 1)[:, 0], filled(width, 1)[:, 0]
+
+
+def changed(config: GmmConfig, neutral: Gaussians, change: Float[AnyArray, "points outputs"]) -> Gaussians:
     """Return the neutral mixture with a change applied.
 
-    position + displacement_scale · d; amplitude · f(1 + a), f of `positive`; width · e^(½ tanh s).
+    position + displacement_scale · d; amplitude · f(1 + a), f of `positive`; width · exp(½ tanh s).
 
     Parameters
     ----------
-    change : columns d (3), a, s, those of `config.vary`.
+    change : columns d (3), a, s, those of the layout of `config.vary`.
     """
-    position, amplitude, sigma = neutral.position, neutral.amplitude, neutral.sigma
-    column = 0
-    if "p" in config.vary:
-        position = position + config.displacement_scale * change[:, :3]
-        column = 3
-    if "a" in config.vary:
-        amplitude = amplitude * positive(1 + change[:, column])[0]
-        column += 1
-    if "s" in config.vary:
-        sigma = sigma * jnp.exp(0.5 * jnp.tanh(change[:, column]))
-    return Gaussians(position, amplitude, sigma)
+    position, amplitude, width = parts_of(Layout.of(config.vary), change)
+    return Gaussians(
+        neutral.position + config.displacement_scale * position,
+        neutral.amplitude * positive(1 + amplitude)[0],
+        neutral.sigma * jnp.exp(0.5 * jnp.tanh(width)),
+    )
 
 
 def linear_tangents(
-    config: GmmConfig, neutral: Gaussians, modes: Float[Array, "points outputs latent"], z: Array
-) -> tuple[Array | None, Array | None]:
-    """Return what the modes change for a small step from z.
+    config: GmmConfig, neutral: Gaussians, modes: Float[AnyArray, "points outputs latent"], z: Float[Array, "latent"]
+) -> tuple[Float[AnyArray, "points 3 latent"], Float[Array, "points latent"]]:
+    """Return what the modes change for a small step from z: position in Å, and amplitude."""
+    position, amplitude, _ = parts_of(Layout.of(config.vary), modes)
+    slope = positive(1 + amplitude @ z)[1]
+    return config.displacement_scale * position, (neutral.amplitude * slope)[:, None] * amplitude
 
-    Returns
-    -------
-    displacement (N, 3, r) in Å and change of amplitude (N, r); None for what does not vary.
-    """
-    displacement = amplitude = None
-    column = 0
-    if "p" in config.vary:
-        displacement = config.displacement_scale * modes[:, :3]
-        column = 3
-    if "a" in config.vary:
-        slope = positive(1 + modes[:, column] @ z)[1]
-        amplitude = (neutral.amplitude * slope)[:, None] * modes[:, column]
-    return displacement, amplitude
+
+def modes_in_outputs(config: GmmConfig, subspace: Subspace) -> Float[np.ndarray, "points outputs latent"]:
+    """Return the modes of a subspace in the decoder's columns and units; widths stay as they are."""
+    position, amplitude, width = parts_of(subspace.layout, subspace.modes)
+    given = Layout.of(config.vary).chosen(
+        position=[position / config.displacement_scale], amplitude=[amplitude[:, None]], width=[width[:, None]]
+    )
+    return np.concatenate(given, axis=1)
 
 
 def start_of_neutral(subspace: Subspace) -> dict[str, Array]:
     """Return the adaptation that makes the subspace's mean change the neutral mixture."""
-    mean = jnp.asarray(subspace.mean)
-    zeros = jnp.zeros(len(mean))
-    shift, amplitude = jnp.zeros((len(mean), 3)), zeros
-    if "p" in subspace.kinds:
-        shift = mean[:, :3] / NEUTRAL_MOVE
-    if "a" in subspace.kinds:
-        amplitude = jnp.log(jnp.maximum(1 + mean[:, -1], 0.1)) / NEUTRAL_FOLDS
-    return {"position": shift, "amplitude": amplitude, "sigma": zeros}
+    position, amplitude, width = (jnp.asarray(part) for part in parts_of(subspace.layout, subspace.mean))
+    return {
+        "position": position / NEUTRAL_MOVE,
+        "amplitude": jnp.log(jnp.maximum(1 + amplitude, 0.1)) / NEUTRAL_FOLDS,
+        "sigma": width,
+    }
 
 
 def adapted(neutral: Gaussians, adaptation: dict[str, Array]) -> Gaussians:
     """Return a neutral mixture moved and scaled, its widths by a factor of e at most.
 
     The units set how fast it follows the images beside the modes: with units of a third the RMSD of a
-    motion comes out 3 % larger, with 8/3 of them 2 % larger (docs/benchmarks.md).
+    motion comes out 3 % larger, with 8/3 of them 2 % larger (docs/history.md).
     """
     width = jnp.clip(NEUTRAL_FOLDS * adaptation["sigma"], -1.0, 1.0)
     return Gaussians(

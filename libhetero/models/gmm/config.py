@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from libhetero.configuration import check_options, option, refused
+from libhetero.models.gmm.decoder import DECODERS
+from libhetero.models.gmm.layout import LETTERS, Layout
 from libhetero.models.options import MODEL, precision_option, unknown_preset
 from libhetero.point_groups import expected_group
 
@@ -20,15 +22,15 @@ def varied_letters(text: str) -> str:
     ------
     ValueError : saying what was expected.
     """
-    if text and not set(text) - set("pas"):
+    if text and not set(text) - set(LETTERS):
         return text
     if len(text) != 3 or set(text) - set("01"):
         raise ValueError("expected three of 0 and 1, such as 110")
-    return "".join(letter for letter, digit in zip("pas", text, strict=True) if digit == "1")
+    return "".join(letter for letter, digit in zip(LETTERS, text, strict=True) if digit == "1")
 
 
 def _expected_letters(vary: str) -> str | None:
-    distinct = vary and not set(vary) - set("pas") and len(set(vary)) == len(vary)
+    distinct = vary and not set(vary) - set(LETTERS) and len(set(vary)) == len(vary)
     return None if distinct else "letters of 'pas', each at most once"
 
 
@@ -55,7 +57,7 @@ class GmmConfig:
         "pointtransformer",
         "--decoder",
         constants={"--pointtransformer": ("pointtransformer", "Gaussians with the Point Transformer decoder")},
-        choices=("pointtransformer", "mlp"),
+        choices=tuple(DECODERS),
         group=MODEL,
         help="Gaussians with this decoder",
         shown_default="",
@@ -171,12 +173,12 @@ class GmmConfig:
     @property
     def newton_steps(self) -> int:
         """Gauss-Newton steps of the posterior; images are further from linear in positions."""
-        return self.inference_steps or (3 if "p" in self.vary else 2)
+        return self.inference_steps or Layout.of(self.vary).newton_steps
 
     @property
     def linear_kinds(self) -> str:
         """Letters of `vary` whose effect on the image is linear to first order and is solved for."""
-        return "".join(letter for letter in "pa" if letter in self.vary)
+        return Layout.of(self.vary).linear.letters
 
     def settled(self, stored: GmmConfig) -> GmmConfig:
         """Return the same with what a run's particles have settled: as many latent numbers as they showed."""

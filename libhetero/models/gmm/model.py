@@ -6,7 +6,7 @@ The change of Gaussian j in a particle with latent z is
 
 with modes that start from the set's subspace and a network (Point Transformer or MLP) for what
 is not linear in z; both are trained. The latent itself is solved for, particle by particle
-(`inference`), or, as published, read off by an encoder network.
+(`latent.posterior`), or, as published, read off by an encoder network.
 """
 
 from __future__ import annotations
@@ -20,21 +20,31 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float, PRNGKeyArray
 
-from libhetero.models.gmm.changes import adapted, changed, linear_tangents, neighbouring_pairs, start_of_neutral, strain
+from libhetero.models.batch_mean import batch_mean
+from libhetero.models.gmm.changes import (
+    adapted,
+    changed,
+    linear_tangents,
+    modes_in_outputs,
+    neighbouring_pairs,
+    start_of_neutral,
+    strain,
+)
 from libhetero.models.gmm.config import GmmConfig
-from libhetero.models.gmm.decoder.mlp import MlpDecoder
-from libhetero.models.gmm.decoder.point_transformer import PointTransformerDecoder
-from libhetero.models.gmm.decoder.published import PublishedDecoder
+from libhetero.models.gmm.decoder import Decoder, make_decoder
 from libhetero.models.gmm.decoder.topology import Level, build_topology
-from libhetero.models.gmm.latent.encoder import Encoder, gradient_features, mean_frc, scaled_error
-from libhetero.models.gmm.latent.subspace import Imaging, Subspace, gauss_newton
+from libhetero.models.gmm.latent.encoder import Encoder, gradient_features, mean_frc
+from libhetero.models.gmm.latent.posterior import draw, infer
+from libhetero.models.gmm.latent.subspace import LARGEST_GRID, Imaging, Subspace
 from libhetero.models.gmm.latent.subspace_fit import find_subspace
+from libhetero.models.gmm.layout import Layout
 from libhetero.models.gmm.noise import measure_noise, ring_limits
-from libhetero.physics.ctf import ctf_image
-from libhetero.physics.fourier import dft_image
+from libhetero.models.gmm.storage import fields_of, to_arrays
+from libhetero.physics.fourier import dft_image, half_plane
 from libhetero.physics.gaussians import gaussians_to_volume, project_gaussians
+from libhetero.physics.observation import squared_error
 from libhetero.physics.symmetry import symmetric_copies, symmetry_operators
-from libhetero.records import Batch, CTFParams, Gaussians, Pose
+from libhetero.records import Batch, Gaussians, Observation, Pose
 
 FEATURES = 5
 NOISE_SAMPLE = 256
@@ -50,7 +60,7 @@ class GmmModel:
     ----------
     config : sizes and switches.
     neutral : the mixture that a zero change gives; position (N, 3) and sigma (N,) in Å.
-    levels : the decoder's hierarchy; empty for the MLP.
+    levels : the hierarchy of a decoder that reads one; empty for others.
     feature_scale : (5,), root mean square of the encoder's input over a sample of the set.
     image_scale : factor that takes the mixture's projections to the level of the images.
     ring_weight : (n, n // 2 + 1), weight of each Fourier pixel's squared error.
@@ -78,6 +88,16 @@ class GmmModel:
         if self.mobile is None:
             object.__setattr__(self, "mobile", np.ones(len(self.neutral.sigma), np.float32))
 
+    @property
+    def layout(self) -> Layout:
+        """What of a Gaussian varies."""
+        return Layout.of(self.config.vary)
+
+    @property
+    def operators(self) -> Float[np.ndarray, "copies 3 3"]:
+        """Those of the complex's symmetry."""
+        return symmetry_operators(self.config.symmetry)
+
     @classmethod
     def from_data(
         cls,
@@ -90,38 +110,37 @@ class GmmModel:
         mobile: np.ndarray | None = None,
     ) -> GmmModel:
         """Choose the hierarchy and measure the encoder's input on a sample; see `models.create`."""
-        levels = ()
-        if config.decoder == "pointtransformer":
-            levels = build_topology(np.asarray(neutral.position), config, box_size * pixel_size, seed)
+        position = np.asarray(neutral.position)
         neutral = jax.tree.map(lambda array: np.asarray(array, np.float32), neutral)
-        limits = ring_limits(config.resolution, box_size, pixel_size)
-        every = max(len(sample.weight) // NOISE_SAMPLE, 1)  # from all over the list
-        few = jax.tree.map(lambda leaf: leaf[::every][:NOISE_SAMPLE], sample)
         operators = symmetry_operators(config.symmetry)
         whole = jax.tree.map(np.asarray, symmetric_copies(neutral, operators))
+        every = max(len(sample.weight) // NOISE_SAMPLE, 1)  # from all over the list
+        few = jax.tree.map(lambda leaf: leaf[::every][:NOISE_SAMPLE], sample)
+        limits = ring_limits(config.resolution, box_size, pixel_size)
         scale, ring_weight = measure_noise(whole, few, box_size, pixel_size, limits)
-        edges = neighbouring_pairs(np.asarray(neutral.position))
+        moves = np.ones(len(neutral.sigma), np.float32) if mobile is None else np.asarray(mobile, np.float32)
         model = cls(
-            config,
-            neutral,
-            levels,
-            np.ones(FEATURES, np.float32),
-            scale,
-            ring_weight,
-            box_size,
-            pixel_size,
-            None,
-            edges,
-            None if mobile is None else np.asarray(mobile, np.float32),
+            config=config,
+            neutral=neutral,
+            levels=(),
+            feature_scale=np.ones(FEATURES, np.float32),
+            image_scale=scale,
+            ring_weight=ring_weight,
+            box_size=box_size,
+            pixel_size=pixel_size,
+            edges=neighbouring_pairs(neutral.position),
+            mobile=moves,
         )
+        if model._decoder().reads_levels:
+            model = replace(model, levels=build_topology(position, config, box_size * pixel_size, seed))
         if config.encoder == "network":
             return replace(model, feature_scale=model._measured_features(few))
-        imaging = Imaging.of(neutral, operators, scale, ring_weight, box_size, pixel_size, SUBSPACE_GRID)
-        subspace = find_subspace(imaging, sample, config.linear_kinds, config.latent_size, seed, model.mobile > 0)
+        imaging, rank = model._imaging(SUBSPACE_GRID), config.latent_size
+        subspace = find_subspace(imaging, sample, model.layout.linear, rank, seed, moves > 0)
         return replace(model, subspace=subspace, config=replace(config, latent_size=subspace.rank))
 
     def _measured_features(self, sample: Batch) -> np.ndarray:
-        features = jax.jit(jax.vmap(self._features))(sample.images, sample.pose, sample.ctf)
+        features = jax.jit(jax.vmap(self._features))(sample.images, sample.observation)
         weight = jnp.asarray(sample.weight)[:, None, None]
         power = jnp.sum(weight * features**2, axis=(0, 1)) / (jnp.sum(weight) * features.shape[1])
         return np.asarray(jnp.sqrt(power) + 1e-12)
@@ -129,50 +148,11 @@ class GmmModel:
     @classmethod
     def from_arrays(cls, config: GmmConfig, arrays: dict[str, np.ndarray]) -> GmmModel:
         """Restore a model from `arrays`."""
-        names = Level.__dataclass_fields__
-        levels = tuple(
-            Level(**{name: arrays[f"level_{number}_{name}"] for name in names})
-            for number in range(int(arrays["level_count"]))
-        )
-        neutral = Gaussians(arrays["position"], arrays["amplitude"], arrays["sigma"])
-        subspace = None
-        if config.encoder == "posterior":
-            subspace = Subspace(config.linear_kinds, arrays["subspace_mean"], arrays["subspace_modes"])
-        return cls(
-            config,
-            neutral,
-            levels,
-            arrays["feature_scale"],
-            float(arrays["image_scale"]),
-            arrays["ring_weight"],
-            int(arrays["box_size"]),
-            float(arrays["pixel_size"]),
-            subspace,
-            arrays["edges"],
-            arrays.get("mobile"),
-        )
+        return cls(**fields_of(config, arrays))
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the neutral mixture, hierarchy and statistics."""
-        arrays = {
-            "position": self.neutral.position,
-            "amplitude": self.neutral.amplitude,
-            "sigma": self.neutral.sigma,
-            "feature_scale": self.feature_scale,
-            "image_scale": np.asarray(self.image_scale),
-            "ring_weight": self.ring_weight,
-            "box_size": np.asarray(self.box_size),
-            "pixel_size": np.asarray(self.pixel_size),
-            "level_count": np.asarray(len(self.levels)),
-            "edges": self.edges,
-            "mobile": self.mobile,
-        }
-        if self.subspace is not None:
-            arrays |= {"subspace_mean": self.subspace.mean, "subspace_modes": self.subspace.modes}
-        for number, level in enumerate(self.levels):
-            for name in Level.__dataclass_fields__:
-                arrays[f"level_{number}_{name}"] = getattr(level, name)
-        return {name: np.asarray(array) for name, array in arrays.items()}
+        return to_arrays(self)
 
     def init(self, key: PRNGKeyArray) -> dict[str, Any]:
         """Return fresh parameters: decoder, and encoder, or modes and adapted neutral mixture."""
@@ -181,27 +161,16 @@ class GmmModel:
 
         @jax.jit  # so that only the parameters are computed, and not what they would decode
         def decoder(key: PRNGKeyArray) -> dict[str, Any]:
-            return self._decoder().init(key, latent, *self._geometry())["params"]
+            return self._decoder().init(key, latent, self.levels)["params"]
 
         params = {"decoder": decoder(decoder_key)}
         if self.subspace is None:
             features = jnp.zeros((len(self.neutral.sigma), FEATURES))
             return params | {"encoder": Encoder(self.config).init(encoder_key, features)["params"]}
         return params | {
-            "modes": jnp.asarray(self._in_outputs(self.subspace.modes)),
+            "modes": jnp.asarray(modes_in_outputs(self.config, self.subspace)),
             "neutral": start_of_neutral(self.subspace),
         }
-
-    def _in_outputs(self, modes: np.ndarray) -> np.ndarray:
-        """Return modes (N, F, r) of the subspace in the decoder's outputs and units."""
-        parts = []
-        if "p" in self.config.vary:
-            parts.append(modes[:, :3] / self.config.displacement_scale)
-        if "a" in self.config.vary:
-            parts.append(modes[:, -1:])
-        if "s" in self.config.vary:
-            parts.append(np.zeros_like(modes[:, :1]))
-        return np.concatenate(parts, axis=1)
 
     def neutral_mixture(self, params: Any) -> Gaussians:
         """Return the mixture that z = 0 gives: the starting one, as training has adapted it."""
@@ -213,38 +182,25 @@ class GmmModel:
         if self.subspace is not None:
             return self._infer(params, self._unmoved(params), batch)[0]
 
-        def one(image: Array, pose: Pose, ctf: CTFParams) -> Array:
-            features = self._features(image, pose, ctf) / self.feature_scale
-            return Encoder(self.config).apply({"params": params["encoder"]}, features)
+        def one(image: Array, observation: Observation) -> Array:
+            features = self._features(image, observation) / self.feature_scale
+            latent: Any = Encoder(self.config).apply({"params": params["encoder"]}, features)
+            return latent
 
-        return jax.vmap(one)(batch.images, batch.pose, batch.ctf)
+        return jax.vmap(one)(batch.images, batch.observation)
 
     def _infer(self, params: Any, unmoved: Float[Array, "points outputs"] | None, batch: Batch) -> tuple[Array, Array]:
         """Return posterior means and precisions; no gradient passes through them."""
         params, unmoved = jax.lax.stop_gradient((params, unmoved))
-        tangents = partial(linear_tangents, self.config, self.neutral_mixture(params), self._modes(params))
-        seen = Imaging.of(
-            self.neutral,
-            symmetry_operators(self.config.symmetry),
-            self.image_scale,
-            self.ring_weight,
-            self.box_size,
-            self.pixel_size,
-        )
+        imaging, layout, config = self._imaging(), self.layout.linear, self.config
+        tangents = partial(linear_tangents, config, self.neutral_mixture(params), self._modes(params))
+        mixtures = partial(self._moved, params, unmoved)
+        return infer(imaging, layout, mixtures, tangents, batch, config.latent_size, config.newton_steps)
 
-        def one(z: Array, mixture: Gaussians, image: Array, pose: Pose, ctf: CTFParams) -> tuple[Array, Array]:
-            return gauss_newton(seen, mixture, tangents(z), image, pose, ctf, z)
-
-        @jax.jit  # so that JAX traces one step and not each
-        def step(latent: Array) -> tuple[Array, Array]:
-            mixtures = self._moved(params, unmoved, latent)
-            return jax.vmap(one)(latent, mixtures, batch.images, batch.pose, batch.ctf)
-
-        shape = (len(batch.images), self.config.latent_size)
-        latent = jnp.broadcast_to(jnp.zeros_like(batch.weight)[:, None], shape)  # on the batch's devices, as z is
-        for _ in range(self.config.newton_steps):
-            latent, precision = step(latent)
-        return latent, precision
+    def _imaging(self, grid: int = LARGEST_GRID) -> Imaging:
+        """Return how mixtures become images on at most `grid` pixels."""
+        scale, weight = self.image_scale, self.ring_weight
+        return Imaging.of(self.neutral, self.operators, scale, weight, self.box_size, self.pixel_size, grid)
 
     def decode(self, params: Any, latent: Float[Array, "batch latent"], key: PRNGKeyArray | None = None) -> Gaussians:
         """Return mixtures with a leading batch axis; a key switches dropout on, for training."""
@@ -284,7 +240,7 @@ class GmmModel:
         return self._decoder().apply(
             {"params": params["decoder"]},
             latent,
-            *self._geometry(),
+            self.levels,
             training=training,
             rngs={"dropout": key} if training else None,
         )
@@ -294,7 +250,7 @@ class GmmModel:
 
     def _whole(self, mixture: Gaussians) -> Gaussians:
         """Return the whole complex of one unit."""
-        return symmetric_copies(mixture, symmetry_operators(self.config.symmetry))
+        return symmetric_copies(mixture, self.operators)
 
     def render(self, representation: Gaussians, pose: Pose, n: int, pixel_size: float) -> Complex[Array, "n half"]:
         """Return the projection of one mixture, all units of it, without CTF."""
@@ -319,15 +275,17 @@ class GmmModel:
         unmoved = self._unmoved(params)
         latent, penalty = self._latent_and_penalty(params, unmoved, batch, latent_key, training)
         mixtures = self._moved(params, unmoved, latent, dropout_key if training else None)
-        misfit = jax.vmap(self._misfit)(mixtures, batch.images, batch.pose, batch.ctf)
-        neutral = self.neutral_mixture(params)
-        if self.config.stiffness and "p" in self.config.vary:
-            strained = jax.vmap(partial(strain, neutral, self.edges))(mixtures)
-            penalty = penalty + self.config.stiffness * strained
-        total = jnp.maximum(jnp.sum(batch.weight), 1.0)
-        mean_misfit = jnp.sum(batch.weight * misfit) / total
-        mean_penalty = jnp.sum(batch.weight * penalty) / total
-        return mean_misfit + mean_penalty, {"misfit": mean_misfit, "penalty": mean_penalty}
+        misfit = partial(self._misfit_and_penalty, self.neutral_mixture(params))
+        means = batch_mean(misfit, batch, mixtures, penalty)
+        return means["misfit"] + means["penalty"], means
+
+    def _misfit_and_penalty(
+        self, neutral: Gaussians, image: Array, observation: Observation, mixture: Gaussians, penalty: Array
+    ) -> dict[str, Float[Array, ""]]:
+        """Return both of one particle, given what its latent costs."""
+        if self.config.stiffness and self.layout.position:
+            penalty = penalty + self.config.stiffness * strain(neutral, self.edges, mixture)
+        return {"misfit": self._misfit(image, observation, mixture), "penalty": penalty}
 
     def _latent_and_penalty(
         self,
@@ -340,43 +298,27 @@ class GmmModel:
         """Return latents drawn about the inferred ones, and what they cost."""
         if self.subspace is not None:
             mean, precision = self._infer(params, unmoved, batch)
-            spread = jnp.linalg.cholesky(precision)
-            draw = jax.random.normal(key, mean.shape)[..., None]
-            noise = jax.vmap(partial(jax.scipy.linalg.solve_triangular, lower=True, trans="T"))(spread, draw)
-            return mean + noise[..., 0], jnp.zeros(len(mean))
+            return draw(mean, precision, key), jnp.zeros(len(mean))
         latent = self.encode(params, batch)
         spread = self.config.latent_noise if training else 0.0
         noise = spread * jax.random.normal(key, latent.shape)
         radius = jnp.sqrt(jnp.sum(latent**2, axis=-1) + 1e-12)
         return latent + noise, self.config.latent_penalty * jnp.maximum(radius - 1, 0)
 
-    def _misfit(self, mixture: Gaussians, image: Array, pose: Pose, ctf: CTFParams) -> Float[Array, ""]:
-        target, transfer = self._target(image, ctf)
-        mixture = self._whole(mixture)
+    def _misfit(self, image: Array, observation: Observation, mixture: Gaussians) -> Float[Array, ""]:
+        projection = self.render(mixture, observation.pose, self.box_size, self.pixel_size)
+        seen, frequencies = dft_image(image), half_plane(self.box_size, self.pixel_size)
         if self.config.loss == "frc":
-            return -mean_frc(mixture, target, transfer, pose, self.pixel_size, self._rings())
-        weight = jnp.asarray(self.ring_weight)
-        error = scaled_error(mixture, target, transfer * self.image_scale, pose, self.pixel_size, weight)
+            return -mean_frc(projection, seen, observation, frequencies, self._rings())
+        error = squared_error(self.image_scale * projection, seen, observation, frequencies, self.ring_weight)
         return error / np.count_nonzero(self.ring_weight)
 
-    def _decoder(self) -> PointTransformerDecoder | PublishedDecoder | MlpDecoder:
-        outputs = sum({"p": 3, "a": 1, "s": 1}[letter] for letter in self.config.vary)
-        if self.config.decoder == "pointtransformer":
-            published = self.config.architecture == "published"
-            return (PublishedDecoder if published else PointTransformerDecoder)(self.config, outputs)
-        return MlpDecoder(self.config, len(self.neutral.sigma), outputs)
+    def _decoder(self) -> Decoder:
+        return make_decoder(self.config, len(self.layout.kinds), len(self.neutral.sigma))
 
-    def _geometry(self) -> tuple[Any, ...]:
-        return (self.levels,) if self.config.decoder == "pointtransformer" else ()
-
-    def _features(self, image: Array, pose: Pose, ctf: CTFParams) -> Float[Array, "points 5"]:
-        target, transfer = self._target(image, ctf)
+    def _features(self, image: Array, observation: Observation) -> Float[Array, "points 5"]:
         neutral = jax.tree.map(jnp.asarray, self.neutral)
-        operators = symmetry_operators(self.config.symmetry)
-        return gradient_features(neutral, target, transfer, pose, self.pixel_size, self._rings(), operators)
-
-    def _target(self, image: Array, ctf: CTFParams) -> tuple[Array, Array]:
-        return dft_image(image), ctf_image(ctf, self.box_size, self.pixel_size)
+        return gradient_features(neutral, dft_image(image), observation, self.pixel_size, self._rings(), self.operators)
 
     def _rings(self) -> slice:
         return slice(*ring_limits(self.config.resolution, self.box_size, self.pixel_size))

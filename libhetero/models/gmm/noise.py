@@ -15,10 +15,10 @@ from jaxtyping import Array
 
 from libhetero.errors import DataError
 from libhetero.physics.correlation import ring_sum
-from libhetero.physics.ctf import ctf_image
-from libhetero.physics.fourier import fourier_image, ring_index
+from libhetero.physics.fourier import fourier_image, half_plane, ring_index
 from libhetero.physics.gaussians import project_gaussians
-from libhetero.records import Batch, CTFParams, Gaussians, Pose
+from libhetero.physics.observation import observed
+from libhetero.records import Batch, Gaussians, Observation
 
 
 def ring_limits(resolution: tuple[float, float], n: int, pixel_size: float) -> tuple[int, int]:
@@ -48,13 +48,15 @@ def measure_noise(
     DataError : if the mixture's projections do not correlate with the images.
     """
 
-    def one(image: Array, pose: Pose, ctf: CTFParams) -> tuple[Array, Array, Array]:
+    frequencies = half_plane(n, pixel_size)
+
+    def one(image: Array, observation: Observation) -> tuple[Array, Array, Array]:
         target = fourier_image(image)
-        model = project_gaussians(neutral, pose, n, pixel_size) * ctf_image(ctf, n, pixel_size)
+        model = observed(project_gaussians(neutral, observation.pose, n, pixel_size), observation, frequencies)
         cross = ring_sum(jnp.real(model * jnp.conj(target)))
         return cross, ring_sum(jnp.abs(model) ** 2), ring_sum(jnp.abs(target) ** 2)
 
-    rings = jax.jit(jax.vmap(one))(sample.images, sample.pose, sample.ctf)
+    rings = jax.jit(jax.vmap(one))(sample.images, sample.observation)
     used = np.asarray(sample.weight) > 0
     cross, model, target = (np.asarray(ring, np.float64)[used].mean(axis=0) for ring in rings)
     inside = slice(*limits)

@@ -11,17 +11,18 @@ Weights are an argument: what the hypernetwork makes for one image.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from libhetero.models.precision import dot_general
+from libhetero.physics.pytrees import register_record
 from libhetero.physics.rotations import HIGHEST
 from libhetero.physics.trigonometry import cosine_sine
 
 
+@register_record
 @dataclass(frozen=True, eq=False)
 class INRWeights:
     """Weights of one INR (or of a batch, with a leading axis on every array).
@@ -32,11 +33,8 @@ class INRWeights:
     biases : per layer (fan_out,).
     """
 
-    kernels: tuple[Any, ...]
-    biases: tuple[Any, ...]
-
-
-jax.tree_util.register_dataclass(INRWeights, ["kernels", "biases"], [])
+    kernels: tuple[Float[Array, "..."], ...]
+    biases: tuple[Float[Array, "..."], ...]
 
 
 def inr_apply(

@@ -12,16 +12,17 @@ import numpy as np
 from jaxtyping import Array, Complex, Float, PRNGKeyArray
 
 from libhetero.errors import ConfigurationError
+from libhetero.models.batch_mean import batch_mean
 from libhetero.models.hype.config import HypeConfig
 from libhetero.models.hype.encoders import DOWN, image_encoder
 from libhetero.models.hype.hypernetwork import HyperNetwork
 from libhetero.models.hype.inr import INRWeights, inr_apply
 from libhetero.models.hype.sampling import draw, inclusion_probability
 from libhetero.models.hype.seen import MONOMIALS, measure_spectra, seen_image, view_features
-from libhetero.physics.ctf import ctf_at
-from libhetero.physics.fourier import dft_image, disc_indices, frequencies_2d, frequencies_3d, phase_ramp, real_volume
+from libhetero.physics.fourier import dft_image, disc_indices, frequencies_2d, frequencies_3d, half_plane, real_volume
+from libhetero.physics.observation import moved, power, squared_error
 from libhetero.physics.slices import slice_frequencies
-from libhetero.records import Batch, CTFParams, Pose
+from libhetero.records import Batch, Observation, Pose
 
 VOLUME_CHUNK = 16384  # frequencies evaluated at once
 LEAST_UNET = 2**DOWN  # pixels of its image
@@ -47,8 +48,8 @@ class HypeModel:
     """
 
     config: HypeConfig
-    anchors: np.ndarray
-    signal: np.ndarray
+    anchors: Float[np.ndarray, "points 3"]
+    signal: Float[np.ndarray, "rings"]
     noise: float
     seen_scale: float
     box_size: int
@@ -79,7 +80,7 @@ class HypeModel:
             signal, noise = measure_spectra(sample, box_size, pixel_size)
         model = cls(config, points.astype(np.float32), signal, noise, 1.0, box_size, pixel_size)
         if config.encoder_input == "wiener":
-            images = jax.jit(jax.vmap(model._seen))(sample.images, sample.pose, sample.ctf)
+            images = jax.jit(jax.vmap(model._seen))(sample.images, sample.observation)
             scale = float(np.asarray(images)[np.asarray(sample.weight) > 0].std())
             model = dataclasses.replace(model, seen_scale=max(scale, 1e-30))
         return model
@@ -89,11 +90,12 @@ class HypeModel:
         """Restore a model from `arrays`."""
         return cls(
             config,
-            arrays["anchors"],
-            arrays["signal"],
-            *(float(arrays[name]) for name in ("noise", "seen_scale")),
-            int(arrays["box_size"]),
-            float(arrays["pixel_size"]),
+            anchors=arrays["anchors"],
+            signal=arrays["signal"],
+            noise=float(arrays["noise"]),
+            seen_scale=float(arrays["seen_scale"]),
+            box_size=int(arrays["box_size"]),
+            pixel_size=float(arrays["pixel_size"]),
         )
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -118,19 +120,20 @@ class HypeModel:
         changes no volume; it takes out of the latent what has no effect.
         """
 
-        def one(image: Array, pose: Pose, ctf: CTFParams) -> Array:
-            seen, view = self._seen(image, pose, ctf), view_features(pose.rotation)
-            tokens = image_encoder(self.config).apply({"params": params["encoder"]}, seen, view)
+        def one(image: Array, observation: Observation) -> Array:
+            seen, view = self._seen(image, observation), view_features(observation.pose.rotation)
+            tokens: Any = image_encoder(self.config).apply({"params": params["encoder"]}, seen, view)
             return jax.nn.standardize(tokens, axis=-1).reshape(-1)
 
-        return jax.vmap(one)(batch.images, batch.pose, batch.ctf)
+        return jax.vmap(one)(batch.images, batch.observation)
 
     def decode(self, params: Any, latent: Float[Array, "batch latent"]) -> INRWeights:
         """Return the INR weights of every latent."""
 
         def one(flat: Array) -> INRWeights:
             tokens = flat.reshape(-1, self.config.dim)
-            return HyperNetwork(self.config).apply({"params": params["hypernetwork"]}, tokens)
+            weights: Any = HyperNetwork(self.config).apply({"params": params["hypernetwork"]}, tokens)
+            return weights
 
         return jax.vmap(one)(latent)
 
@@ -149,10 +152,10 @@ class HypeModel:
 
     def render(self, representation: INRWeights, pose: Pose, n: int, pixel_size: float) -> Complex[Array, "n half"]:
         """Return the Fourier image of one INR at one pose, without CTF; DC is 0."""
-        in_angstrom = jnp.asarray(frequencies_2d(n)) / pixel_size
-        points = slice_frequencies(pose.rotation, in_angstrom * self.pixel_size).reshape(-1, 3)
+        frequencies = half_plane(n, pixel_size)
+        points = slice_frequencies(pose.rotation, frequencies * np.float32(self.pixel_size)).reshape(-1, 3)
         plane = self.values(representation, points).reshape(n, n // 2 + 1) * self.box_size
-        return (plane * phase_ramp(in_angstrom, pose.shift)).at[0, 0].set(0.0)
+        return moved(plane, pose, frequencies).at[0, 0].set(0.0)
 
     def volume(self, representation: INRWeights, n: int, pixel_size: float) -> Float[Array, "n n n"]:
         """Return the map of one INR, evaluated inside the Nyquist sphere of both grids; mean 0."""
@@ -183,25 +186,20 @@ class HypeModel:
         frequencies = jnp.asarray(frequencies_2d(self.box_size).reshape(-1, 2))
         some = training and 0 < self.config.coordinates < len(disc)
 
-        def one(
-            weights: INRWeights, image: Array, pose: Pose, ctf: CTFParams, key: PRNGKeyArray
-        ) -> tuple[Array, Array]:
+        def one(image: Array, observation: Observation, weights: INRWeights, key: PRNGKeyArray) -> tuple[Array, Array]:
             chosen = draw(key, probability, self.config.coordinates) if some else slice(None)
             pixel = disc[chosen]
             weight = 1 / (probability[chosen] * len(disc)) if some else 1 / len(disc)
             frequency = frequencies[pixel]
             target = dft_image(image).reshape(-1)[pixel] / self.box_size
-            value = self.values(weights, slice_frequencies(pose.rotation, frequency))
+            central = self.values(weights, slice_frequencies(observation.pose.rotation, frequency))
             in_angstrom = frequency / self.pixel_size
-            model = value * phase_ramp(in_angstrom, pose.shift) * ctf_at(ctf, in_angstrom)
-            error, power = (jnp.real(x) ** 2 + jnp.imag(x) ** 2 for x in (model - target, target))
-            return jnp.sum(weight * error), jnp.sum(weight * power)
+            projection = moved(central, observation.pose, in_angstrom)
+            error = squared_error(projection, target, observation, in_angstrom, weight)
+            return error, jnp.sum(weight * power(target))
 
         keys = jax.random.split(key, len(batch.weight))
-        error, power = jax.vmap(one)(representations, batch.images, batch.pose, batch.ctf, keys)
-        total = jnp.maximum(jnp.sum(batch.weight), 1.0)
-        mean_error = jnp.sum(batch.weight * error) / total
-        mean_power = jnp.sum(batch.weight * power) / total
+        mean_error, mean_power = batch_mean(one, batch, representations, keys)
         return mean_error, {"mse": mean_error, "explained": 1 - mean_error / mean_power}
 
     def _pixels(self) -> tuple[np.ndarray, np.ndarray]:
@@ -220,9 +218,9 @@ class HypeModel:
             return np.ones_like(self.signal)
         return np.sqrt(np.maximum(self.signal, LEAST_SIGNAL * self.signal[1:].max()))
 
-    def _seen(self, image: Array, pose: Pose, ctf: CTFParams) -> Float[Array, "*m"]:
+    def _seen(self, image: Array, observation: Observation) -> Float[Array, "*m"]:
         snr = self.signal / max(self.noise, 1e-30)
-        return seen_image(image, pose, ctf, self.config, self.pixel_size, snr) / self.seen_scale
+        return seen_image(image, observation, self.config, self.pixel_size, snr) / self.seen_scale
 
     def _from_half_space(self, representation: INRWeights, frequencies: Array) -> Array:
         """Return a + ib at k, or a - ib at -k where the first of (kx, ky, kz) that is not 0 is below 0."""

@@ -24,20 +24,20 @@ from jax.scipy.ndimage import map_coordinates
 from jaxtyping import Array, Float
 
 from libhetero.models.hype.config import HypeConfig
+from libhetero.physics.arrays import AnyArray
 from libhetero.physics.correlation import ring_sum
-from libhetero.physics.ctf import ctf_image
 from libhetero.physics.fourier import (
     crop_fourier_image,
     dft_image,
     fourier_image,
-    frequencies_2d,
+    half_plane,
     inverse_dft_image,
-    phase_ramp,
     ring_index,
 )
 from libhetero.physics.masks import soft_disc
+from libhetero.physics.observation import moved_back, transfer
 from libhetero.physics.rotations import HIGHEST, matrix_to_euler
-from libhetero.records import Batch, CTFParams, Pose
+from libhetero.records import Batch, Observation
 
 DEGREE = 4
 MONOMIALS = tuple(
@@ -46,9 +46,8 @@ MONOMIALS = tuple(
 
 
 def seen_image(
-    image: Float[Array, "n n"],
-    pose: Pose,
-    ctf: CTFParams,
+    image: Float[AnyArray, "n n"],
+    observation: Observation,
     config: HypeConfig,
     pixel_size: float,
     snr: Float[np.ndarray, "rings"],
@@ -57,34 +56,35 @@ def seen_image(
 
     Parameters
     ----------
-    image, pose, ctf : of one particle.
+    image, observation : of one particle.
     config : which input, and how it is cut.
     pixel_size : Å.
     snr : power of the signal without CTF over that of the noise, rings 0 … n // 2.
     """
     n = image.shape[0]
-    transfer = ctf_image(ctf, n, pixel_size)
+    frequencies, rotation = half_plane(n, pixel_size), observation.pose.rotation
+    passed = transfer(observation, frequencies)
     if config.encoder_input == "flipped":
-        cleaned = jnp.sign(transfer)
+        cleaned = jnp.sign(passed)
     elif config.encoder_input == "wiener":
         noise = 1 / np.maximum(snr, 1e-6)
-        cleaned = transfer / (transfer**2 + noise[np.minimum(ring_index(n), len(snr) - 1)])
+        cleaned = passed / (passed**2 + noise[np.minimum(ring_index(n), len(snr) - 1)])
     else:
-        cleaned = jnp.ones_like(transfer)
-    ramp = phase_ramp(jnp.asarray(frequencies_2d(n)) / pixel_size, -pose.shift)
+        cleaned = jnp.ones_like(passed)
     m = config.seen_box(n)
-    centred = inverse_dft_image(crop_fourier_image(dft_image(image) * ramp * cleaned, m), m)
+    plane = moved_back(dft_image(image), observation.pose, frequencies) * cleaned
+    centred = inverse_dft_image(crop_fourier_image(plane, m), m)
     disc = soft_disc(m, config.window * m / 2, m / 16)
     shape = config.seen_shape(n)
     if len(shape) == 3:
-        return lifted(centred * disc, pose.rotation, shape[0], config.window)
+        return lifted(centred * disc, rotation, shape[0], config.window)
     if config.align:
-        centred = turn_in_plane(centred, matrix_to_euler(pose.rotation)[2])
+        centred = turn_in_plane(centred, matrix_to_euler(rotation)[2])
     return centred * disc
 
 
 def lifted(
-    image: Float[Array, "m m"], rotation: Float[Array, "3 3"], side: int, extent: float
+    image: Float[AnyArray, "m m"], rotation: Float[AnyArray, "3 3"], side: int, extent: float
 ) -> Float[Array, "side side side"]:
     """Return the image at (R x)_xy for every point x of a grid (z, y, x), by bilinear interpolation.
 
@@ -103,13 +103,13 @@ def lifted(
     return map_coordinates(image, [across[1], across[0]], order=1, mode="constant").reshape((side,) * 3)
 
 
-def view_features(rotation: Float[Array, "3 3"]) -> Float[Array, "monomials"]:
+def view_features(rotation: Float[AnyArray, "3 3"]) -> Float[Array, "monomials"]:
     """Return the monomials of the direction of view up to `DEGREE`: d_x, d_y, d_z, d_x², d_x d_y, …"""
     direction = rotation[2]
     return jnp.stack([jnp.prod(direction[jnp.asarray(chosen)]) for chosen in MONOMIALS])
 
 
-def turn_in_plane(image: Float[Array, "n n"], psi: Float[Array, ""]) -> Float[Array, "n n"]:
+def turn_in_plane(image: Float[AnyArray, "n n"], psi: Float[Array, ""]) -> Float[Array, "n n"]:
     """Return the image as it would be at psi = 0 (radians), by bilinear interpolation.
 
     With R = Rz(psi) R', x' = cos(psi) x + sin(psi) y and y' = cos(psi) y - sin(psi) x.
@@ -136,17 +136,19 @@ def measure_spectra(sample: Batch, n: int, pixel_size: float) -> tuple[Float[np.
     pixel_size : Å.
     """
 
-    def one(image: Array, ctf: CTFParams) -> tuple[Array, Array]:
+    frequencies = half_plane(n, pixel_size)
+
+    def one(image: Array, observation: Observation) -> tuple[Array, Array]:
         power = jnp.abs(fourier_image(image) / n) ** 2
         rings = n // 2 + 1
         count = ring_sum(jnp.ones_like(power), rings)
-        transfer = ctf_image(ctf, n, pixel_size) ** 2
-        return ring_sum(power, rings) / count, ring_sum(transfer, rings) / count
+        passed = transfer(observation, frequencies) ** 2
+        return ring_sum(power, rings) / count, ring_sum(passed, rings) / count
 
-    power, transfer = jax.jit(jax.vmap(one))(sample.images, sample.ctf)
+    power, passed = jax.jit(jax.vmap(one))(sample.images, sample.observation)
     weight = np.asarray(sample.weight)
     power = np.average(np.asarray(power), axis=0, weights=weight)
-    transfer = np.average(np.asarray(transfer), axis=0, weights=weight)
+    passed = np.average(np.asarray(passed), axis=0, weights=weight)
     noise = float(power[-2:].mean())
-    signal = (power - noise) / np.maximum(transfer, 1e-3)
+    signal = (power - noise) / np.maximum(passed, 1e-3)
     return np.maximum(signal, 1e-6 * signal[1:].max()).astype(np.float32), noise

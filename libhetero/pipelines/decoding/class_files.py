@@ -47,10 +47,10 @@ def read_classes(path: str | Path, count: int) -> tuple[np.ndarray, np.ndarray]:
     if not np.array_equal(table, np.rint(table)):
         raise DataError(f"{path}: holds numbers that are not whole; expected particle index and class.")
     index = check_indices(table[:, 0], count, str(path))
-    found, times = np.unique(index, return_counts=True)
+    named, times = np.unique(index, return_counts=True)
     if times.max() > 1:
         raise DataError(
-            f"{path}: names particle {found[times.argmax()]} {times.max()} times; expected once, with its class."
+            f"{path}: names particle {named[times.argmax()]} {times.max()} times; expected once, with its class."
         )
     return index, table[:, 1].astype(np.int64)
 

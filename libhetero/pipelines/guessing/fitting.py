@@ -66,16 +66,17 @@ def fitted_to_map(config: GuessConfig, goal: MapToFit, advance: Callable[[float]
     return fitted
 
 
-def refined_to_particles(config: GuessConfig, goal: MapToFit, fitted: FittedMixture) -> FittedMixture:
+def refined_to_particles(listed: str, config: GuessConfig, goal: MapToFit, fitted: FittedMixture) -> FittedMixture:
     """Return the mixture as it explains the particles best, all of them by the same one.
 
     Parameters
     ----------
-    config : which particles.
+    listed : the particle list.
+    config : how.
     goal : the map, to say how well the mixture explains it still.
     fitted : to the map.
     """
-    data = DataConfig(config.particles)
+    data = DataConfig(listed)
     particles = load_particles(data)
     whole = symmetric_copies(jax.tree.map(np.asarray, fitted.gaussians), goal.operators)
     box, stored = particles.uniform_box_size(), particles.uniform_pixel_size()
@@ -90,7 +91,7 @@ def refined_to_particles(config: GuessConfig, goal: MapToFit, fitted: FittedMixt
     )
     steps = -(-len(feed) // PARTICLE_TRAINING.batch_size)
     epochs = max(LEAST_EPOCHS, -(-LEAST_STEPS // steps))
-    LOGGER.info("%s: %d particles, %d epochs of %d steps", config.particles, len(feed), epochs, steps)
+    LOGGER.info("%s: %d particles, %d epochs of %d steps", listed, len(feed), epochs, steps)
     training = dataclasses.replace(PARTICLE_TRAINING, epochs=epochs, seed=config.seed)
     result = train(model, model.init(), feed, training)
     LOGGER.info(

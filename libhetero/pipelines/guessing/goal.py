@@ -79,11 +79,11 @@ def _half_maps(config: GuessConfig, shape: tuple[int, ...]) -> tuple[tuple[np.nd
     paths = config.half_maps
     if paths is None:
         source = Path(config.source)
-        beside = tuple(source.with_name(f"{source.stem}_half{number}{source.suffix}") for number in (1, 2))
-        if _is_model(config.source) or not all(path.is_file() for path in beside):
+        first, second = (source.with_name(f"{source.stem}_half{number}{source.suffix}") for number in (1, 2))
+        if _is_model(config.source) or not (first.is_file() and second.is_file()):
             return None, "from its background"
-        paths = tuple(str(path) for path in beside)
-    volumes = tuple(read_volume(path, config.pixel_size)[0] for path in paths)
+        paths = str(first), str(second)
+    volumes = read_volume(paths[0], config.pixel_size)[0], read_volume(paths[1], config.pixel_size)[0]
     for path, volume in zip(paths, volumes, strict=True):
         if volume.shape != shape:
             raise DataError(

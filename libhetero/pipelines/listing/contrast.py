@@ -34,10 +34,11 @@ def look_at_contrast(particles: ParticleSet) -> ContrastEstimate:
         sample = dataclasses.replace(sample, pose=Pose(rotation=rotation, shift=np.zeros((len(sample), 2))))
     if sample.ctf is None:
         sample = dataclasses.replace(sample, ctf=unit_ctf(len(sample)), phase_flipped=False)
+    pose, ctf = sample.poses_and_ctfs()
     with ImageReader(sample, check_finite=True) as reader:
         images = reader.read(np.arange(len(sample)))
     if sample.phase_flipped:
-        images = restore_signs(images, sample.ctf, pixel_size)
+        images = restore_signs(images, ctf, pixel_size)
     weight = np.ones(len(sample), np.float32)
-    batch = Batch(images, sample.pose, sample.ctf, places.astype(np.int32), weight)
+    batch = Batch(images, pose, ctf, places.astype(np.int32), weight)
     return estimate_contrast(batch, pixel_size)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -97,7 +98,8 @@ def reconstruct_classes(
     symmetry : of the structures, "c4" …
     progress : called with the fraction done.
     """
-    advance, done = progress or (lambda fraction: None), 0
+    advance: Callable[[float], None] = progress or (lambda fraction: None)
+    done = 0
     total, names = int((label >= 0).sum()), class_names(label)
     for one, members in class_members(label).items():
         made = reconstruct_some(
@@ -106,11 +108,15 @@ def reconstruct_classes(
             batch_size,
             symmetry,
             names[one],
-            lambda part, done=done, members=members: advance((done + part * len(members)) / total),
+            partial(_advance, advance, done / total, len(members) / total),
         )
         done += len(members)
         network = None if networks is None else next(networks)
         yield _written(folder / f"{names[one]}.mrc", made, network, feed.pixel_size)
+
+
+def _advance(advance: Callable[[float], None], begun: float, share: float, part: float) -> None:
+    advance(begun + share * part)
 
 
 def write_summary(folder: Path, found: Sequence[ClassMap], pixel_size: float) -> tuple[Path, Path]:
@@ -119,7 +125,7 @@ def write_summary(folder: Path, found: Sequence[ClassMap], pixel_size: float) ->
     _write_table(table, found, pixel_size)
     curves = [{item.name: item.half_maps for item in found}]
     if found[0].network is not None:
-        curves.append({item.name: item.network for item in found})
+        curves.append({item.name: item.network for item in found if item.network is not None})
     draw_class_fsc(figure, *curves, pixel_size=pixel_size)
     return table, figure
 

@@ -62,13 +62,14 @@ def class_mixtures(
     member = np.concatenate(
         [item.label[:, None] == name for item, name in zip(found, names, strict=True)], axis=1
     ).astype(np.float32)
-    total, place = None, 0
+    total: list[np.ndarray] = []
+    place = 0
     blocks = stream_mixtures(run, latent, batch_size)
     for block in tracked(blocks, len(latent), "averaging classes", lambda one: len(one.sigma), progress):
         weight = member[place : place + len(block.sigma)].T
         place += len(block.sigma)
         part = _weighted_sums(block, weight)
-        total = part if total is None else [a + b for a, b in zip(total, part, strict=True)]
+        total = [a + b for a, b in zip(total, part, strict=True)] if total else part
     count = member.sum(axis=0)
     mean = _means(total, count)
     ends = np.cumsum([len(name) for name in names])

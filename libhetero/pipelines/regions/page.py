@@ -52,13 +52,14 @@ def write_region_page(
     folder = run.folder
     mass = np.maximum(np.asarray(neutral.amplitude, np.float64), 0)
     by_region = {item.region: item for item in mixtures}
-    rows = []
+    rows: list[list[Cell]] = []
     for region in (*range(regions.count + 1), -1):
         members = regions.members(region)
         if len(members):
             share = f"{100 * mass[members].sum() / mass.sum():.1f}%"
-            start = [_name(region), str(len(members)), share]
-            rows.append(start + _links(folder, region, by_region.get(region), written))
+            rows.append(
+                [_name(region), str(len(members)), share, *_links(folder, region, by_region.get(region), written)]
+            )
     page = Page(
         title=f"Regions of {folder.name}",
         facts=facts,

@@ -94,7 +94,7 @@ def feed_batches(feed: ParticleFeed, batch_size: int, indices: np.ndarray | None
 def write_arrays(folder: Path, model: ModelFamily) -> None:
     """Write model.npz beside its place and rename it there."""
     with replacing(Path(folder) / "model.npz") as beside:
-        np.savez(beside, **model.arrays())
+        np.savez(beside, **model.arrays())  # type: ignore[arg-type]  # none is called allow_pickle
 
 
 def read_arrays(folder: Path) -> dict[str, np.ndarray]:

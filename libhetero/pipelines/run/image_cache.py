@@ -30,7 +30,7 @@ from jaxtyping import Bool, Float
 
 from libhetero.configuration import read_json, to_dict, write_json
 from libhetero.errors import DataError
-from libhetero.files import flush_folder_to_disk, lock_file, require_space, writing
+from libhetero.files import flush_folder_to_disk, flush_to_disk, lock_file, require_space, writing
 from libhetero.io import ImageReader
 from libhetero.io.mrc import HEADER_SIZE, make_header
 from libhetero.records import ParticleSet
@@ -146,7 +146,8 @@ def cache_path(feed: ParticleFeed, folder: str | os.PathLike) -> Path:
     arrays = [particles.file_id, particles.image_index]
     if particles.phase_flipped:
         said["pixel_size"] = particles.uniform_pixel_size()
-        arrays += [getattr(particles.ctf, item.name) for item in dataclasses.fields(particles.ctf)]
+        _, ctf = particles.poses_and_ctfs()
+        arrays += ctf.columns().values()
     digest.update(json.dumps(said, sort_keys=True).encode())
     for array in arrays:
         digest.update(np.ascontiguousarray(array).tobytes())
@@ -215,5 +216,5 @@ def _recorded(part: Path, record: Path, image_size: int) -> tuple[int, list[int]
 def _record(file: BinaryIO, record: Path, done: int, bad: list[int]) -> None:
     """Say how many images there are, once they lie on the disk."""
     file.flush()
-    os.fsync(file.fileno())
+    flush_to_disk(file.name)
     write_json(record, {"images": done, "bad": bad})

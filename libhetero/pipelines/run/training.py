@@ -74,11 +74,12 @@ def _steps(
 
 def _write_latents(start: RunStart, folder: Path, params: Any) -> None:
     """Write the latent of every particle, and which particles were left out."""
-    feed = start.feed
-    feed.bad.without_limit()
+    feed, bad = start.feed, start.feed.bad
+    assert bad is not None  # the feed of a run counts them
+    bad.without_limit()
 
     def write_bad() -> None:
-        places, path = feed.bad.places(), folder / "ptcls_bad.lst"
+        places, path = bad.places(), folder / "ptcls_bad.lst"
         if len(places):
             write_particles(path, listed_particles(feed.particles.take(places), start.config.data))
             LOGGER.warning("%s: %d particles with images that are not finite were left out", path, len(places))

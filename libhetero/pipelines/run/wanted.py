@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from libhetero.pipelines.run.asked import RefineConfig
 from libhetero.pipelines.run.configuration import CONFIG
@@ -14,6 +14,7 @@ from libhetero.pipelines.run.stored import StoredRun
 from libhetero.training import sharding
 
 
+@runtime_checkable
 class WantedRun(Protocol):
     """A run as it was asked for: `NewRun` or `StoredRun`."""
 
@@ -45,6 +46,6 @@ def wanted_run(asked: RefineConfig) -> WantedRun:
     """Return the run to go on with, the one named or that of a requeued command which has begun; else a new one."""
     if asked.resume is not None:
         return StoredRun(asked, Path(asked.resume))
-    if asked.requeue and sharding.seen_by_writer(Path(asked.folder) / CONFIG):
+    if asked.requeue and asked.folder is not None and sharding.seen_by_writer(Path(asked.folder) / CONFIG):
         return StoredRun(asked, Path(asked.folder))
     return NewRun(asked)

@@ -24,9 +24,9 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from libhetero.models.family import ModelFamily
-from libhetero.physics.ctf import ctf_image
-from libhetero.physics.fourier import real_image
-from libhetero.records import Batch, CTFParams, Pose
+from libhetero.physics.fourier import half_plane, real_image
+from libhetero.physics.observation import observed
+from libhetero.records import Batch, Observation
 from libhetero.report.tensorboard import TensorBoard
 from libhetero.training.feed import ParticleFeed
 from libhetero.training.log import read_log
@@ -198,14 +198,13 @@ def projections(model: ModelFamily, params: Any, batch: Batch) -> Float[Array, "
     """
     n, pixel_size = model.box_size, model.pixel_size
 
-    def one(item: tuple[Any, Pose, CTFParams]) -> Array:
-        representation, pose, ctf = item
-        plane = model.render(representation, pose, n, pixel_size) * ctf_image(ctf, n, pixel_size)
-        return real_image(plane, n)
+    def one(item: tuple[Any, Observation]) -> Array:
+        representation, observation = item
+        plane = model.render(representation, observation.pose, n, pixel_size)
+        return real_image(observed(plane, observation, half_plane(n, pixel_size)), n)
 
     representations = model.decode(params, model.encode(params, batch))
-    pose, ctf = (jax.tree.map(jnp.asarray, record) for record in (batch.pose, batch.ctf))
-    return jax.lax.map(one, (representations, pose, ctf))
+    return jax.lax.map(one, (representations, jax.tree.map(jnp.asarray, batch.observation)))
 
 
 def _centred(images: np.ndarray) -> np.ndarray:

@@ -37,8 +37,8 @@ def score_gaussians(
     """
     neutral = neutral_gaussians(run)
     count = len(neutral.amplitude)
-    atom, distance = closest_atoms(neutral.position, truth.position)
-    piece = truth.piece[atom]
+    atom, distance = closest_atoms(neutral.position, truth.known(truth.position, "atoms"))
+    piece = truth.known(truth.piece, "pieces")[atom]
     most = min(limit, len(run.particles), BUDGET // (4 * count))
     chosen = spread_indices(len(run.particles), most)
     scores: dict[str, Any] = {
@@ -51,7 +51,7 @@ def score_gaussians(
         scores["regions"] = score_regions(region, piece, truth)
     decoded = decode_gaussians(run, chosen, batch_size, progress)
     if truth.kind == "assembly":
-        states = truth.states[places[chosen]]
+        states = truth.known(truth.states, "states")[places[chosen]]
         reference = percentile_reference(decoded.amplitude)
         scores["amplitude"] = {
             name: amplitude_accuracy(decoded.amplitude, against, piece, states)
@@ -63,7 +63,7 @@ def score_gaussians(
                 run.folder, region, scores["regions"]["match"], relative, chosen, states, truth
             )
     if truth.kind == "motion":
-        angles = truth.angles[places[chosen]]
+        angles = truth.known(truth.angles, "angles")[places[chosen]]
         scores["motion"] = score_motion(decoded.position, neutral.position, atom, truth, angles)
         if region is not None:
             match = scores["regions"]["match"]
@@ -92,7 +92,7 @@ def true_displacement(truth: Truth, atom: np.ndarray, angles: np.ndarray) -> np.
     atom : (G,) atoms wanted.
     angles : (particles, pieces), radians, right-handed about each piece's axis.
     """
-    position, piece = truth.position[atom], truth.piece[atom]
+    position, piece = truth.known(truth.position, "atoms")[atom], truth.known(truth.piece, "pieces")[atom]
     hinges, axes = (np.asarray(truth.values[name], np.float64) for name in ("hinges", "axes"))
     displacement = np.zeros((len(angles), len(atom), 3), np.float32)
     for k in range(angles.shape[1]):

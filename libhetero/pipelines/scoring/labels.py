@@ -27,7 +27,7 @@ def score_labels(run: Run, truth: Truth, places: np.ndarray, seed: int, batch_si
     seed : of k-means.
     batch_size : particles encoded at once.
     """
-    labels = truth.labels[places]
+    labels = truth.known(truth.labels, "labels")[places]
     scores: dict[str, Any] = {}
     if (run.folder / MID).exists():
         count = len(np.unique(labels))
@@ -43,7 +43,7 @@ def _score_file(path: Path, truth: Truth, places: np.ndarray) -> dict[str, Any]:
     index, label = read_classes(path, len(places))
     classes = {"classes": len(np.unique(label[label >= 0]))}
     if truth.states is None or not path.match(REGION_CLASSES):
-        return {**classes, **label_agreement(truth.labels[places][index], label)}
+        return {**classes, **label_agreement(truth.known(truth.labels, "labels")[places][index], label)}
     best: dict[str, Any] = {}
     for piece in range(1, truth.states.shape[1]):
         agreement = label_agreement(truth.states[places, piece][index], label)

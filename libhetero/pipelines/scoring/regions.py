@@ -36,8 +36,8 @@ def read_regions(folder: Path, gaussians: int) -> Int[np.ndarray, "gaussians"] |
 def changing_pieces(truth: Truth) -> np.ndarray:
     """Return which pieces are sometimes absent, or move; (pieces,) bool."""
     if truth.states is None:
-        return np.arange(int(truth.piece.max()) + 1) > 0
-    return ~truth.states.astype(bool).all(axis=0)
+        return np.arange(int(truth.known(truth.piece, "pieces").max()) + 1) > 0
+    return np.any(truth.states == 0, axis=0)
 
 
 def score_regions(region: np.ndarray, piece: np.ndarray, truth: Truth) -> dict[str, Any]:

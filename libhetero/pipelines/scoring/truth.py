@@ -64,17 +64,28 @@ class Truth:
         """Whether the true map of every particle is known: not for motion, where all differ."""
         return self.kind != "motion"
 
+    def known(self, values: np.ndarray | None, name: str) -> np.ndarray:
+        """Return values that this kind of set has.
+
+        Raises
+        ------
+        DataError : if it has none.
+        """
+        if values is None:
+            raise DataError(f"{self.folder}: the truth of {self.kind} holds no {name}; expected another kind of set.")
+        return values
+
     def parts(self, place: int) -> list[int]:
         """Return the structure (mixture) or the present pieces (assembly) of one particle."""
         if self.kind == "mixture":
-            return [int(self.labels[place])]
-        return [int(k) for k in np.flatnonzero(self.states[place])]
+            return [int(self.known(self.labels, "labels")[place])]
+        return [int(k) for k in np.flatnonzero(self.known(self.states, "states")[place])]
 
     def map(self, place: int) -> np.ndarray:
         """Return the true map of one particle, (n, n, n) float32."""
         stem = "map_{:03d}.mrc" if self.kind == "mixture" else "piece_{:02d}.mrc"
         parts = [read_volume(self.folder / stem.format(k))[0] for k in self.parts(place)]
-        return np.sum(parts, axis=0, dtype=np.float32)
+        return np.stack(parts).sum(axis=0, dtype=np.float32)
 
     def mass(self, volume: np.ndarray) -> float | None:
         """Return the mass in Da of a true map, from its sum; None where the set was made from maps.

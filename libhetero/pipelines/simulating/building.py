@@ -50,14 +50,13 @@ def ctf_table(path: str) -> CTFParams:
     ctf = read_particles(path, need_images=False).ctf
     if ctf is None:
         raise DataError(f"{path}: no CTF in this list; give another one, or leave out --ctf_from.")
-    names = [field.name for field in dataclasses.fields(CTFParams)]
-    return CTFParams(**{name: np.asarray(getattr(ctf, name), np.float32) for name in names})
+    return CTFParams(**{name: np.asarray(column, np.float32) for name, column in ctf.columns().items()})
 
 
 def details(config: SimulateConfig) -> dict[str, Any]:
     """Return where the structures came from, for truth.json."""
-    source = {"models": list(config.models), "maps": list(config.maps)}
-    source = {key: value for key, value in source.items() if value}
+    given = {"models": list(config.models), "maps": list(config.maps)}
+    source: dict[str, Any] = {key: names for key, names in given.items() if names}
     if not source:
         seed, diameter = _generated(config)
         source = {"generated": True, "complex_seed": seed, "diameter": diameter}

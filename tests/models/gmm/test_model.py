@@ -13,8 +13,7 @@ from libhetero.models.gmm.config import GmmConfig
 from libhetero.models.gmm.latent.encoder import gradient_features, mean_frc
 from libhetero.models.gmm.model import GmmModel
 from libhetero.models.gmm.noise import measure_noise, ring_limits
-from libhetero.physics.ctf import ctf_image
-from libhetero.physics.fourier import ring_index
+from libhetero.physics.fourier import half_plane, ring_index
 from libhetero.physics.gaussians import project_gaussians
 from libhetero.physics.symmetry import symmetric_copies, symmetry_operators
 from libhetero.records import Gaussians
@@ -22,30 +21,32 @@ from tests.making.images import BOX, PIXEL, particles
 from tests.making.mixtures import mixture
 from tests.making.models import GMM, random_params
 from tests.reference import correlation as correlation_twin
+from tests.reference import ctf as ctf_twin
 
 RINGS = slice(1, BOX // 2)
 C1 = symmetry_operators("c1")
 
 
+FREQUENCIES = half_plane(BOX, PIXEL)
+
+
 def one_particle():
-    batch = particles()
-    ctf = jax.jit(lambda c: ctf_image(c, BOX, PIXEL))(batch.ctf.take(0))
-    target = np.fft.rfft2(np.fft.ifftshift(batch.images[0])).astype(np.complex64)
-    return target, ctf, batch.pose.take(0)
+    batch = jax.tree.map(lambda leaf: leaf[0], particles())
+    return np.fft.rfft2(np.fft.ifftshift(batch.images)).astype(np.complex64), batch.observation
 
 
 def test_features_are_the_gradient_of_the_mean_frc():
     """By central differences of the same function, in float32, of the largest derivatives."""
-    target, ctf, pose = one_particle()
+    target, seen = one_particle()
     gaussians = jax.tree.map(jnp.asarray, mixture())
-    features = np.asarray(jax.jit(lambda g: gradient_features(g, target, ctf, pose, PIXEL, RINGS, C1))(gaussians))
+    features = np.asarray(jax.jit(lambda g: gradient_features(g, target, seen, PIXEL, RINGS, C1))(gaussians))
     assert features.shape == (20, 5)
 
     @jax.jit
     @jax.vmap
     def score(position, log_amplitude, log_sigma):
         moved = Gaussians(position, jnp.exp(log_amplitude), jnp.exp(log_sigma))
-        return mean_frc(moved, target, ctf, pose, PIXEL, RINGS)
+        return mean_frc(project_gaussians(moved, seen.pose, BOX, PIXEL), target, seen, FREQUENCIES, RINGS)
 
     raw = np.column_stack([mixture().position, np.log(mixture().amplitude), np.log(mixture().sigma)])
     steps = np.array([0.3, 0.3, 0.3, 0.05, 0.05])
@@ -63,14 +64,15 @@ def test_features_are_the_gradient_of_the_mean_frc():
 
 
 def test_mean_frc_agrees_with_the_slow_rings_and_ignores_scale():
-    target, ctf, pose = one_particle()
+    target, seen = one_particle()
 
     @jax.jit
     def score(gaussians, target):
-        return mean_frc(gaussians, target, ctf, pose, PIXEL, RINGS)
+        return mean_frc(project_gaussians(gaussians, seen.pose, BOX, PIXEL), target, seen, FREQUENCIES, RINGS)
 
-    plane = jax.jit(lambda g: project_gaussians(g, pose, BOX, PIXEL))(mixture())
-    rings = correlation_twin.ring_correlation(np.asarray(plane) * np.asarray(ctf), target)
+    plane = jax.jit(lambda g: project_gaussians(g, seen.pose, BOX, PIXEL))(mixture())
+    ctf = ctf_twin.ctf_image({name: float(value) for name, value in vars(seen.ctf).items()}, BOX, PIXEL)
+    rings = correlation_twin.ring_correlation(np.asarray(plane) * ctf, target)
     found = float(score(mixture(), target))
     assert found == pytest.approx(rings[RINGS].mean(), abs=1e-4)
     louder = dataclasses.replace(mixture(), amplitude=7 * mixture().amplitude)
@@ -84,10 +86,10 @@ def test_frc_is_free_of_scale_and_likelihood_is_not(loss):
     config = GmmConfig(**GMM, decoder="mlp", loss=loss)
     scale, weight = measure_noise(mixture(), batch, BOX, PIXEL, (1, BOX // 2))
     model = GmmModel(config, mixture(), (), np.ones(5), scale, weight, BOX, PIXEL)
-    misfit = jax.jit(jax.vmap(model._misfit, in_axes=(None, 0, 0, 0)))
-    neutral = float(misfit(mixture(), batch.images, batch.pose, batch.ctf).mean())
+    misfit = jax.jit(jax.vmap(model._misfit, in_axes=(0, 0, None)))
+    neutral = float(misfit(batch.images, batch.observation, mixture()).mean())
     louder = dataclasses.replace(mixture(), amplitude=2 * mixture().amplitude)
-    doubled = float(misfit(louder, batch.images, batch.pose, batch.ctf).mean())
+    doubled = float(misfit(batch.images, batch.observation, louder).mean())
     if loss == "frc":
         assert -1 < neutral < -0.3
         assert doubled == pytest.approx(neutral, abs=1e-5)
@@ -169,11 +171,11 @@ def test_a_unit_of_a_symmetric_complex_stands_for_all_of_it(loss):
     for symmetry, neutral in (("d2", unit), ("c1", whole)):
         config = GmmConfig(**GMM, decoder="mlp", loss=loss, symmetry=symmetry)
         model = GmmModel(config, neutral, (), np.ones(5), 1.0, np.ones((BOX, 9)), BOX, PIXEL)
-        misfit = jax.jit(jax.vmap(model._misfit, in_axes=(None, 0, 0, 0)))
-        features = jax.jit(jax.vmap(model._features))(batch.images, batch.pose, batch.ctf)
+        misfit = jax.jit(jax.vmap(model._misfit, in_axes=(0, 0, None)))
+        features = jax.jit(jax.vmap(model._features))(batch.images, batch.observation)
         found.append(
             (
-                misfit(neutral, batch.images, batch.pose, batch.ctf),
+                misfit(batch.images, batch.observation, neutral),
                 model.volume(neutral, BOX, PIXEL),
                 model.render(neutral, batch.pose.take(0), BOX, PIXEL),
                 features,

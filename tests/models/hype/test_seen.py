@@ -13,7 +13,7 @@ from libhetero.physics.ctf import ctf_image
 from libhetero.physics.fourier import real_image
 from libhetero.physics.gaussians import project_gaussians
 from libhetero.physics.rotations import random_rotations
-from libhetero.records import Batch, Pose
+from libhetero.records import Batch, Observation, Pose
 from tests.making.images import BOX, PIXEL, particles
 from tests.making.mixtures import mixture
 from tests.making.models import HYPE
@@ -30,7 +30,7 @@ def test_turned_projection_is_the_projection_at_psi_0():
         tilted = jnp.asarray(from_euler(0.7, 1.1, 0.0), jnp.float32)
         turned = jnp.asarray(about_z(psi), jnp.float32) @ tilted
         images = [
-            np.asarray(real_image(project_gaussians(gaussians, Pose(r, jnp.zeros(2)), 32, 3.0), 32))
+            np.asarray(real_image(project_gaussians(gaussians, Pose(rotation=r, shift=jnp.zeros(2)), 32, 3.0), 32))
             for r in (tilted, turned)
         ]
         found = np.asarray(turn_in_plane(jnp.asarray(images[1]), jnp.asarray(psi, jnp.float32)))
@@ -46,7 +46,7 @@ def test_aligned_encoder_does_not_see_shift_and_turn():
     shift = np.array([[0, 0], [4, -2], [-3, 5], [1, 4]], np.float32)
     ctf = jax.tree.map(lambda array: np.repeat(array[:1], 4), batch.ctf)
     ctf = dataclasses.replace(ctf, defocus_v=ctf.defocus_u)
-    pose = Pose(rotation.astype(np.float32), shift)
+    pose = Pose(rotation=rotation.astype(np.float32), shift=shift)
 
     def image(pose, ctf):
         plane = project_gaussians(mixture(), pose, BOX, PIXEL) * ctf_image(ctf, BOX, PIXEL)
@@ -57,7 +57,7 @@ def test_aligned_encoder_does_not_see_shift_and_turn():
     for align in (True, False):
         config = HypeConfig(**HYPE, align=align, encoder_input="flipped")
         see = jax.vmap(lambda *one, config=config: seen_image(*one, config, PIXEL, SNR))
-        seen[align] = np.asarray(jax.jit(see)(images, pose, ctf))
+        seen[align] = np.asarray(jax.jit(see)(images, Observation(pose=pose, ctf=ctf)))
 
     def least(images):
         return min(np.corrcoef(images[0].ravel(), image.ravel())[0, 1] for image in images[1:])
@@ -102,13 +102,13 @@ def test_wiener_input_is_the_best_linear_guess():
     noise = np.fft.rfft2(random.normal(size=(count, n, n)))
     images = np.fft.irfft2(truth * transfer + noise, (n, n)).astype(np.float32)
     truth = np.fft.irfft2(truth, (n, n))
-    pose = Pose(np.tile(np.eye(3, dtype=np.float32), (count, 1, 1)), np.zeros((count, 2), np.float32))
+    pose = Pose(rotation=np.tile(np.eye(3, dtype=np.float32), (count, 1, 1)), shift=np.zeros((count, 2), np.float32))
 
     def error(kind, factor=1.0):
         config = HypeConfig(**HYPE, align=False, encoder_input=kind, window=1.0)
         see = jax.vmap(
             lambda image, pose: seen_image(
-                image, pose, jax.tree.map(lambda leaf: leaf[0], ctf), config, 3.0, factor * snr
+                image, Observation(pose=pose, ctf=jax.tree.map(lambda leaf: leaf[0], ctf)), config, 3.0, factor * snr
             )
         )
         middle = slice(n // 4, 3 * n // 4)  # inside the soft disc
@@ -123,14 +123,15 @@ def test_wiener_input_is_the_best_linear_guess():
 def test_seen_image_is_cropped_and_only_moved_where_it_is_real():
     batch = particles(noise=0.0)
     one = jax.tree.map(lambda leaf: leaf[0], batch)
-    pose = Pose(np.asarray(from_euler(0.7, 1.1, 0.0), np.float32), np.array([4.0, -8.0], np.float32))
+    pose = Pose(rotation=np.asarray(from_euler(0.7, 1.1, 0.0), np.float32), shift=np.array([4.0, -8.0], np.float32))
+    observation = Observation(pose=pose, ctf=one.ctf)
     config = HypeConfig(**HYPE, encoder_input="real", align=False, window=1.0)
-    seen = np.asarray(seen_image(one.images, pose, one.ctf, config, PIXEL, SNR))
+    seen = np.asarray(seen_image(one.images, observation, config, PIXEL, SNR))
     middle = slice(BOX // 4, 3 * BOX // 4)
     moved = np.roll(one.images, (2, -1), axis=(0, 1))  # by -shift, in pixels
     np.testing.assert_allclose(seen[middle, middle], moved[middle, middle], atol=1e-4)
     small = dataclasses.replace(config, encoder_box=8)
-    assert seen_image(one.images, pose, one.ctf, small, PIXEL, SNR).shape == (8, 8)
+    assert seen_image(one.images, observation, small, PIXEL, SNR).shape == (8, 8)
 
 
 def test_view_is_where_the_beam_comes_from_whatever_psi():
@@ -173,9 +174,9 @@ def test_lifted_images_tell_two_molecules_apart_in_all_views():
     optics = jax.tree.map(lambda leaf: leaf[0], particles().ctf)
 
     def see(gaussians, rotation):
-        pose = Pose(rotation, jnp.zeros(2))
+        pose = Pose(rotation=rotation, shift=jnp.zeros(2))
         image = real_image(project_gaussians(gaussians, pose, BOX, PIXEL), BOX)
-        return seen_image(image, pose, optics, config, PIXEL, SNR).reshape(-1)
+        return seen_image(image, Observation(pose=pose, ctf=optics), config, PIXEL, SNR).reshape(-1)
 
     rotations = random_rotations(jax.random.key(2), (views,))
     look = jax.jit(lambda one: jax.vmap(lambda rotation: see(one, rotation))(rotations))

@@ -7,10 +7,13 @@ Chen & Ludtke, Nat. Methods 18 (2021) 930: the mirror image of the encoder.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import flax.linen as nn
 from jaxtyping import Array, Float
 
 from libhetero.models.gmm.config import GmmConfig
+from libhetero.models.gmm.decoder.topology import Level
 from libhetero.models.precision import dot_general
 
 
@@ -18,12 +21,16 @@ class MlpDecoder(nn.Module):
     """latent (batch, L) → (batch, N, outputs)."""
 
     config: GmmConfig
-    count: int
     outputs: int
+    count: int
+    reads_levels: ClassVar[bool] = False
 
     @nn.compact
-    def __call__(self, latent: Float[Array, "batch latent"], training: bool = False) -> Array:
-        """Return the raw changes, near zero at initialisation."""
+    def __call__(
+        self, latent: Float[Array, "batch latent"], levels: tuple[Level, ...] = (), training: bool = False
+    ) -> Float[Array, "batch gaussians outputs"]:
+        """Return the raw changes, near zero at initialisation; levels are not used."""
+        del levels
         product = dot_general(self.config.precision)
         hidden = latent
         for number in range(3):

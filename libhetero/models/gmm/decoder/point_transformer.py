@@ -22,6 +22,9 @@ has the decoder as published.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import ClassVar
+
 import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
@@ -31,7 +34,7 @@ from libhetero.models.gmm.config import GmmConfig
 from libhetero.models.gmm.decoder.grouped_attention import grouped_attention
 from libhetero.models.gmm.decoder.neighbours import Neighbourhood
 from libhetero.models.gmm.decoder.topology import Level
-from libhetero.models.gmm.decoder.vector_attention import vector_attention
+from libhetero.models.gmm.decoder.vector_attention import Linear, vector_attention
 from libhetero.models.precision import dot_general, matrix_product
 from libhetero.physics.rotations import HIGHEST
 
@@ -54,11 +57,11 @@ class PointAttention(nn.Module):
         kernel = Kernel(width, groups, name="weight")()
         neighbourhood = Neighbourhood.of(level)
         if config.attention_groups == 0:
-            first = Kernel(width, width, bias=True, name="weight_hidden")()
-            mixed = vector_attention(projected, encoding, (*first, *kernel), neighbourhood, precision)
+            first, bias = Affine(width, width, name="weight_hidden")()
+            mixed = vector_attention(projected, encoding, (first, bias, kernel), neighbourhood, precision)
         else:
-            parts = jnp.split(projected, 3, axis=-1)
-            mixed = grouped_attention(*parts, encoding, *kernel, neighbourhood, precision)
+            query, key, value = jnp.split(projected, 3, axis=-1)
+            mixed = grouped_attention(query, key, value, encoding, kernel, neighbourhood, precision)
         mixed = nn.Dropout(config.dropout)(mixed, deterministic=not training)
         return features + nn.Dense(config.channels, dot_general=product, name="out")(mixed)
 
@@ -76,23 +79,34 @@ def encode_offsets(
 
 
 class Kernel(nn.Module):
-    """The parameters of a dense layer that is applied elsewhere."""
+    """The kernel of a dense layer without bias that is applied elsewhere; `scale` is the kernel's at the start."""
 
     inputs: int
     outputs: int
-    bias: bool = False
     scale: float | None = None
 
     @nn.compact
-    def __call__(self) -> tuple[Float[Array, "inputs outputs"], ...]:
-        """Return the kernel, and the bias where there is one; `scale` is the kernel's at the start."""
-        start = nn.initializers.lecun_normal()
-        if self.scale is not None:
-            start = nn.initializers.normal(self.scale)
-        kernel = self.param("kernel", start, (self.inputs, self.outputs))
-        if not self.bias:
-            return (kernel,)
+    def __call__(self) -> Float[Array, "inputs outputs"]:
+        """Return the kernel."""
+        return self.param("kernel", _start(self.scale), (self.inputs, self.outputs))
+
+
+class Affine(nn.Module):
+    """The parameters of a dense layer that is applied elsewhere; `scale` is the kernel's at the start."""
+
+    inputs: int
+    outputs: int
+    scale: float | None = None
+
+    @nn.compact
+    def __call__(self) -> Linear:
+        """Return kernel and bias."""
+        kernel = self.param("kernel", _start(self.scale), (self.inputs, self.outputs))
         return kernel, self.param("bias", nn.initializers.zeros, (self.outputs,))
+
+
+def _start(scale: float | None) -> Callable[..., Array]:
+    return nn.initializers.lecun_normal() if scale is None else nn.initializers.normal(scale)
 
 
 class PointTransformerDecoder(nn.Module):
@@ -100,16 +114,17 @@ class PointTransformerDecoder(nn.Module):
 
     config: GmmConfig
     outputs: int
+    reads_levels: ClassVar[bool] = True
 
     @nn.compact
     def __call__(
         self, latent: Float[Array, "batch latent"], levels: tuple[Level, ...], training: bool = False
-    ) -> Array:
+    ) -> Float[Array, "batch gaussians outputs"]:
         """Return the raw changes, near zero at initialisation."""
         config = self.config
         product = dot_general(config.precision)
         features = first_features(latent, levels, config)
-        kernel, bias = Kernel(len(levels) * config.channels, self.outputs, bias=True, scale=1e-3, name="change")()
+        kernel, bias = Affine(len(levels) * config.channels, self.outputs, scale=1e-3, name="change")()
         changes = []
         for number, level in enumerate(levels):
             features = PointAttention(config, name=f"attention_{number}")(features, level, training)
@@ -141,7 +156,7 @@ def first_features(
 
 
 def to_gaussians(
-    levels: tuple[Level, ...], changes: list[Float[Array, "points batch outputs"]]
+    levels: tuple[Level, ...], changes: list[Float[Array, "_ batch outputs"]]
 ) -> Float[Array, "batch gaussians outputs"]:
     """Return the sum over levels of each level's changes, interpolated to the Gaussians."""
     matrix = np.concatenate([level.to_gaussians for level in levels], axis=1)

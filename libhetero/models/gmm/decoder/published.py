@@ -33,6 +33,8 @@ change anything, is absent; `normalise` adds a layer normalisation before q and 
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -40,6 +42,7 @@ from jaxtyping import Array, Float
 from libhetero.models.gmm.config import GmmConfig
 from libhetero.models.gmm.decoder.neighbours import Neighbourhood
 from libhetero.models.gmm.decoder.point_transformer import (
+    Affine,
     Kernel,
     encode_offsets,
     first_features,
@@ -47,11 +50,10 @@ from libhetero.models.gmm.decoder.point_transformer import (
     to_gaussians,
 )
 from libhetero.models.gmm.decoder.topology import Level
-from libhetero.models.gmm.decoder.vector_attention import vector_attention
+from libhetero.models.gmm.decoder.vector_attention import Linear, vector_attention
 from libhetero.models.precision import matrix_product
 from libhetero.physics.rotations import HIGHEST
 
-Linear = tuple[Float[Array, "inputs outputs"], Float[Array, "outputs"]]
 OFFSET_WIDTH = 3
 
 
@@ -73,9 +75,9 @@ class PublishedLevel(nn.Module):
         config, precision = self.config, self.config.precision
         width, channels = config.attention_channels, config.channels
         attended = self._attend(features, level)
-        mix = Kernel(channels + width, width, bias=True, name="mix")()
-        out = Kernel(width, channels, bias=True, name="out")()
-        inputs = (features, nn.Dropout(config.dropout)(attended, deterministic=not training))
+        mix = Affine(channels + width, width, name="mix")()
+        out = Affine(width, channels, name="out")()
+        inputs: tuple[Array, ...] = (features, nn.Dropout(config.dropout)(attended, deterministic=not training))
         if training and config.dropout > 0:
             inner = nn.Dropout(config.dropout)(_apply(inputs, mix, precision), deterministic=False)
             inputs, final = (inner,), out
@@ -92,16 +94,16 @@ class PublishedLevel(nn.Module):
         config = self.config
         width = config.attention_channels
         inputs = nn.LayerNorm(name="norm")(features) if config.normalise else features
-        query = Kernel(config.channels, width, bias=True, name="query")()
-        key = Kernel(config.channels, width, bias=True, name="key")()
-        value = _compose(key, Kernel(width, width, bias=True, name="value")())
+        query = Affine(config.channels, width, name="query")()
+        key = Affine(config.channels, width, name="key")()
+        value = _compose(key, Affine(width, width, name="value")())
         kernel, bias = (jnp.concatenate(parts, axis=-1) for parts in zip(query, key, value, strict=True))
-        first = Kernel(width, width, bias=True, name="weight_hidden")()
+        first, hidden_bias = Affine(width, width, name="weight_hidden")()
         second = Kernel(width, width, name="weight")()
         return vector_attention(
             inputs,
             encode_offsets(level, OFFSET_WIDTH, width, config.precision),
-            (*first, *second),
+            (first, hidden_bias, second),
             Neighbourhood.of(level),
             config.precision,
             projection=(kernel, bias),
@@ -113,24 +115,25 @@ class PublishedDecoder(nn.Module):
 
     config: GmmConfig
     outputs: int
+    reads_levels: ClassVar[bool] = True
 
     @nn.compact
     def __call__(
         self, latent: Float[Array, "batch latent"], levels: tuple[Level, ...], training: bool = False
-    ) -> Array:
+    ) -> Float[Array, "batch gaussians outputs"]:
         """Return the raw changes; dropout takes the random key "dropout" in training."""
         config = self.config
         features = first_features(latent, levels, config, 0.5 * config.dropout, training)
-        (head,) = Kernel(len(levels) * config.channels, self.outputs, scale=1e-4, name="change")()
+        head = Kernel(len(levels) * config.channels, self.outputs, scale=1e-4, name="change")()
         heads = jnp.split(head, len(levels))
         changes = []
         for number, (level, own) in enumerate(zip(levels, heads, strict=True)):
             last = number + 1 == len(levels)
             layer = PublishedLevel(config, name=f"level_{number}")
-            change, features = layer(features, level, own, last, training)
+            change, after = layer(features, level, own, last, training)
             changes.append(change)
-            if not last:
-                features = interpolate(level.to_next, features)
+            if after is not None:
+                features = interpolate(level.to_next, after)
         return 0.5 * to_gaussians(levels, changes)
 
 

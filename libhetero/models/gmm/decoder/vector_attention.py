@@ -18,7 +18,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Shaped
 
 from libhetero.models.gmm.decoder.neighbours import (
     Neighbourhood,
@@ -28,14 +28,15 @@ from libhetero.models.gmm.decoder.neighbours import (
 )
 from libhetero.models.precision import matrix_product, operand_dtype, outer_product
 
-Linear = tuple[Float[Array, "inputs outputs"], Float[Array, "outputs"]]
+Linear = tuple[Float[Array, "_ _"], Float[Array, "_"]]  # kernel (inputs, outputs) and bias
+Dense = tuple[Float[Array, "channels channels"], Float[Array, "channels"], Float[Array, "channels channels"]]
 PARTICLES_AT_ONCE = 1  # for each device
 
 
 def vector_attention(
     features: Float[Array, "points batch inputs"],
     encoding: Float[Array, "neighbours points channels"],
-    dense: tuple[Float[Array, "channels channels"], Float[Array, "channels"], Float[Array, "channels channels"]],
+    dense: Dense,
     neighbourhood: Neighbourhood,
     precision: str,
     projection: Linear | None = None,
@@ -54,19 +55,24 @@ def vector_attention(
         are then never held for the whole batch.
     """
 
-    def attend(features: Array, *shared: Any) -> Array:
-        return jax.lax.map(lambda part: _forward(part, *shared, neighbourhood, precision)[0], features)
+    def attend(features: Array, projection: Linear | None, encoding: Array, dense: Dense) -> Array:
+        return jax.lax.map(
+            lambda part: _forward(part, projection, encoding, dense, neighbourhood, precision)[0], features
+        )
 
-    def forward(features: Array, *shared: Any) -> tuple[Array, Any]:
-        mixed, kept = jax.lax.map(lambda part: _forward(part, *shared, neighbourhood, precision), features)
-        return mixed, (features, shared, kept)
+    def forward(features: Array, projection: Linear | None, encoding: Array, dense: Dense) -> tuple[Array, Any]:
+        mixed, kept = jax.lax.map(
+            lambda part: _forward(part, projection, encoding, dense, neighbourhood, precision), features
+        )
+        return mixed, (features, (projection, encoding, dense), kept)
 
     def backward(residuals: Any, gradient: Array) -> tuple[Any, ...]:
         features, shared, kept = residuals
+        projection, encoding, dense = shared
 
         def one(total: Any, inputs: Any) -> tuple[Any, Any]:
             part, kept, gradient = inputs
-            own, more = _backward(part, *shared, kept, gradient, neighbourhood, precision)
+            own, more = _backward(part, projection, encoding, dense, kept, gradient, neighbourhood, precision)
             return jax.tree.map(jnp.add, total, more), own
 
         start = jax.tree.map(jnp.zeros_like, shared)
@@ -83,7 +89,7 @@ def _forward(
     features: Array,
     projection: Linear | None,
     encoding: Array,
-    dense: tuple[Array, ...],
+    dense: Dense,
     neighbourhood: Neighbourhood,
     precision: str,
 ) -> tuple[Array, tuple[Array, Array]]:
@@ -102,7 +108,7 @@ def _backward(
     features: Array,
     projection: Linear | None,
     encoding: Array,
-    dense: tuple[Array, ...],
+    dense: Dense,
     kept: tuple[Array, Array],
     gradient: Array,
     neighbourhood: Neighbourhood,
@@ -131,12 +137,13 @@ def _backward(
     return own, (d_projection, jnp.sum(d_relation + d_value, axis=2), d_dense)
 
 
-def _project(features: Array, projection: Linear | None, precision: str) -> tuple[Array, ...]:
+def _project(features: Array, projection: Linear | None, precision: str) -> tuple[Array, Array, Array]:
     """Return q, k and v."""
     if projection is not None:
         kernel, bias = projection
         features = matrix_product(features, kernel, precision) + bias
-    return tuple(jnp.split(features, 3, axis=-1))
+    query, key, value = jnp.split(features, 3, axis=-1)
+    return query, key, value
 
 
 def _particles_at_once(batch: int) -> int:
@@ -145,7 +152,7 @@ def _particles_at_once(batch: int) -> int:
     return max(count for count in range(1, min(most, batch) + 1) if batch % count == 0)
 
 
-def _split(array: Float[Array, "points batch channels"], count: int) -> Array:
+def _split(array: Shaped[Array, "points batch channels"], count: int) -> Array:
     """Return (steps, points, count, channels); a step takes particles from all over the batch.
 
     A batch is sharded in contiguous parts, so that every device has its share of every step.
@@ -154,7 +161,7 @@ def _split(array: Float[Array, "points batch channels"], count: int) -> Array:
     return array.reshape(points, count, batch // count, channels).transpose(2, 0, 1, 3)
 
 
-def _join(array: Float[Array, "steps points count channels"]) -> Array:
+def _join(array: Shaped[Array, "steps points count channels"]) -> Array:
     """Return what `_split` was given."""
     _, points, _, channels = array.shape
     return array.transpose(1, 2, 0, 3).reshape(points, -1, channels)

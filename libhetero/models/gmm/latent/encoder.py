@@ -22,10 +22,13 @@ from jaxtyping import Array, Complex, Float
 
 from libhetero.models.gmm.config import GmmConfig
 from libhetero.models.precision import dot_general
+from libhetero.physics.arrays import AnyArray
 from libhetero.physics.correlation import fourier_ring_correlation
+from libhetero.physics.fourier import half_plane
 from libhetero.physics.gaussians import project_gaussians
+from libhetero.physics.observation import observed
 from libhetero.physics.symmetry import symmetric_copies
-from libhetero.records import Gaussians, Pose
+from libhetero.records import Gaussians, Observation
 
 
 class Encoder(nn.Module):
@@ -43,67 +46,49 @@ class Encoder(nn.Module):
         return nn.Dense(self.config.latent_size, dot_general=product, name="latent")(hidden)
 
 
-def scaled_error(
-    gaussians: Gaussians,
-    target: Complex[Array, "n half"],
-    ctf: Float[Array, "n half"],
-    pose: Pose,
-    pixel_size: float,
-    ring_weight: Float[Array, "n half"],
-) -> Float[Array, ""]:
-    """Return Σ_k w(k) |CTF(k) P(k) - X(k)|², the negative log-likelihood for w = 1 / 2 noise power.
-
-    Parameters
-    ----------
-    gaussians : one mixture, Å, its amplitudes on the scale of the images.
-    target, ctf, pose, pixel_size : as in `mean_frc`.
-    ring_weight : w on the half plane; 0 outside the rings compared.
-    """
-    rendered = project_gaussians(gaussians, pose, target.shape[0], pixel_size)
-    difference = rendered * ctf - target
-    return jnp.sum(ring_weight * (jnp.real(difference) ** 2 + jnp.imag(difference) ** 2))
-
-
 def mean_frc(
-    gaussians: Gaussians,
-    target: Complex[Array, "n half"],
-    ctf: Float[Array, "n half"],
-    pose: Pose,
-    pixel_size: float,
+    projection: Complex[Array, "n half"],
+    image: Complex[AnyArray, "n half"],
+    observation: Observation,
+    frequencies: Float[AnyArray, "n half 2"],
     rings: slice,
 ) -> Float[Array, ""]:
-    """Return the FRC of the projected mixture, times the CTF, with a particle, averaged over rings.
+    """Return the FRC of a projection, as it is observed, with a particle, averaged over rings.
 
     Parameters
     ----------
-    gaussians : one mixture, Å.
-    target : transform of the particle.
-    ctf : of the particle, on the same half plane.
-    pose : of the particle.
-    pixel_size : Å.
+    projection : of a mixture at the particle's pose, without CTF.
+    image : transform of the particle.
+    observation : of the particle.
+    frequencies : of both half planes, 1/Å.
     rings : those averaged.
     """
-    rendered = project_gaussians(gaussians, pose, target.shape[0], pixel_size)
-    return jnp.mean(fourier_ring_correlation(rendered * ctf, target)[rings])
+    return jnp.mean(fourier_ring_correlation(observed(projection, observation, frequencies), image)[rings])
 
 
 def gradient_features(
     gaussians: Gaussians,
-    target: Complex[Array, "n half"],
-    ctf: Float[Array, "n half"],
-    pose: Pose,
+    image: Complex[AnyArray, "n half"],
+    observation: Observation,
     pixel_size: float,
     rings: slice,
-    operators: Float[Array, "copies 3 3"],
+    operators: Float[AnyArray, "copies 3 3"],
 ) -> Float[Array, "points 5"]:
-    """Return ∂ mean_frc / ∂ (x, y, z, ln amplitude, ln width) of every Gaussian; see `mean_frc`.
+    """Return ∂ mean_frc / ∂ (x, y, z, ln amplitude, ln width) of every Gaussian.
 
-    The Gaussians are one unit of a complex with these symmetry operators.
+    Parameters
+    ----------
+    gaussians : one unit of a complex, Å.
+    image, observation, rings : as in `mean_frc`.
+    pixel_size : Å.
+    operators : of the complex's symmetry.
     """
+    n = image.shape[0]
+    frequencies = half_plane(n, pixel_size)
 
     def agreement(unit: Gaussians) -> Array:
-        whole = symmetric_copies(unit, operators)
-        return mean_frc(whole, target, ctf, pose, pixel_size, rings)
+        projection = project_gaussians(symmetric_copies(unit, operators), observation.pose, n, pixel_size)
+        return mean_frc(projection, image, observation, frequencies, rings)
 
     gradient = jax.grad(agreement)(gaussians)
     return jnp.concatenate(

@@ -23,20 +23,24 @@ there for voxels, here for Gaussians.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property, partial, reduce
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from libhetero.physics.ctf import ctf_image
-from libhetero.physics.fourier import dft_image
+from libhetero.models.gmm.layout import Layout
+from libhetero.physics.arrays import AnyArray
+from libhetero.physics.fourier import dft_image, half_plane
 from libhetero.physics.gaussians import group_quadrants, project_amplitudes
+from libhetero.physics.observation import transfer
 from libhetero.physics.quadrants import in_quadrants, weights_in_quadrants
 from libhetero.physics.rotations import HIGHEST
 from libhetero.physics.symmetry import symmetric_copies
-from libhetero.records import CTFParams, Gaussians, Pose
+from libhetero.records import Gaussians, Observation
 
 LARGEST_GRID = 96  # pixels; finer rings say little of a latent and cost much
 
@@ -47,12 +51,12 @@ class Subspace:
 
     Parameters
     ----------
-    kinds : letters of what changes, "p" (three columns, Å) before "a" (one, relative).
+    layout : of the columns: position in Å, amplitude relative.
     mean : (N, F), the mean change from the neutral mixture.
     modes : (N, F, r), the change for one standard deviation of each of r coordinates.
     """
 
-    kinds: str
+    layout: Layout
     mean: np.ndarray
     modes: np.ndarray
 
@@ -87,9 +91,9 @@ class Imaging:
     def of(
         cls,
         neutral: Gaussians,
-        operators: np.ndarray,
+        operators: Float[np.ndarray, "copies 3 3"],
         scale: float,
-        ring_weight: np.ndarray,
+        ring_weight: Float[np.ndarray, "n half"],
         box_size: int,
         pixel_size: float,
         grid: int = LARGEST_GRID,
@@ -104,58 +108,65 @@ class Imaging:
         """Pixels m of the grid."""
         return self.root_weight.shape[0]
 
+    @cached_property
+    def pixels(self) -> Float[np.ndarray, "m half 2"]:
+        """Frequencies (kx, ky) of the grid, 1/Å: the low ones of the images' own."""
+        return half_plane(self.grid, self.grid_pixel_size)
+
+    @property
+    def grid_pixel_size(self) -> float:
+        """Å a pixel of the grid."""
+        return self.pixel_size * self.box_size / self.grid
+
+    def factor(self, observation: Observation) -> Float[Array, "m half"]:
+        """Return what whitens a projection: transfer · scale · root of the weights."""
+        return transfer(observation, self.pixels) * self.scale * self.root_weight
+
     def whitened(
-        self, image: Array, mixture: Gaussians, amplitudes: Float[Array, "sets points"], pose: Pose, ctf: CTFParams
-    ) -> tuple[Array, Array]:
+        self,
+        image: Float[Array, "n n"],
+        mixture: Gaussians,
+        amplitudes: Float[Array, "sets points"],
+        observation: Observation,
+    ) -> tuple[Float[Array, "sets 2 m half"], Float[Array, "2 m half"]]:
         """Return projections of a mixture under several sets of amplitudes, and the image.
 
-        Both are multiplied by the root of the weights: (sets, 2, m, m // 2 + 1) and (2, m, m // 2 + 1).
+        Both are multiplied by the root of the weights.
         """
-        m = self.grid
-        pixel_size = self.pixel_size * self.box_size / m
-        transfer = _low_rings(ctf_image(ctf, self.box_size, self.pixel_size), m)
-        factor = transfer * self.scale * self.root_weight
-        made = project_amplitudes(mixture.position, mixture.sigma, amplitudes, pose, m, pixel_size)
-        target = dft_image(image, m) * self.root_weight
-        return made * factor, jnp.stack([jnp.real(target), jnp.imag(target)])
+        made = project_amplitudes(
+            mixture.position, mixture.sigma, amplitudes, observation.pose, self.grid, self.grid_pixel_size
+        )
+        target = dft_image(image, self.grid) * self.root_weight
+        return made * self.factor(observation), jnp.stack([jnp.real(target), jnp.imag(target)])
 
     def patches(
         self,
-        position: np.ndarray,
-        sigma: np.ndarray,
+        position: Float[np.ndarray, "points 3"],
+        sigma: Float[np.ndarray, "points"],
         amplitude: Float[np.ndarray, "patches members"],
-        pose: Pose,
-        ctf: CTFParams,
+        observation: Observation,
     ) -> Float[Array, "patches side side"]:
         """Return projections of patches of Gaussians, those of a patch standing together.
 
         Multiplied by the root of the weights, in `physics.quadrants`.
         """
-        m = self.grid
-        transfer = _low_rings(ctf_image(ctf, self.box_size, self.pixel_size), m)
-        factor = weights_in_quadrants(transfer * self.scale * self.root_weight)
-        extent = self.pixel_size * self.box_size
-        return group_quadrants(position, sigma, amplitude, pose, m, extent / m) * factor
+        made = group_quadrants(position, sigma, amplitude, observation.pose, self.grid, self.grid_pixel_size)
+        return made * weights_in_quadrants(self.factor(observation))
 
-    def target(self, image: Array) -> Float[Array, "side side"]:
+    def target(self, image: Float[Array, "n n"]) -> Float[Array, "side side"]:
         """Return the image multiplied by the root of the weights, in `physics.quadrants`."""
         return in_quadrants(dft_image(image, self.grid)) * weights_in_quadrants(self.root_weight)
 
-    def frequencies(self) -> tuple[np.ndarray, np.ndarray]:
+    def frequencies(self) -> tuple[Float[np.ndarray, "m half"], Float[np.ndarray, "m half"]]:
         """Return 2π (kx, ky) on the grid, 1/Å."""
-        m, extent = self.grid, self.box_size * self.pixel_size
-        ky = np.fft.fftfreq(m, 1 / m)[:, None] * np.ones((1, m // 2 + 1))
-        kx = np.arange(m // 2 + 1)[None] * np.ones((m, 1))
-        return (2 * np.pi * kx / extent).astype(np.float32), (2 * np.pi * ky / extent).astype(np.float32)
+        turns = np.float32(2 * np.pi) * self.pixels
+        return turns[..., 0], turns[..., 1]
 
 
-def _low_rings(plane: Array, m: int) -> Array:
+def _low_rings(plane: Float[np.ndarray, "n half"], m: int) -> Float[np.ndarray, "m half2"]:
     """Return the half plane of the m × m grid inside that of a larger one; its Nyquist rows are not zeroed."""
     n = plane.shape[0]
-    module = np if isinstance(plane, np.ndarray) else jnp
-    if m == n:
-        return plane
-    return module.concatenate([plane[: m // 2], plane[n - m // 2 :]])[:, : m // 2 + 1]
+    return plane if m == n else np.concatenate([plane[: m // 2], plane[n - m // 2 :]])[:, : m // 2 + 1]
 
 
 def shifted(made: Float[Array, "sets 2 m half"], frequency: np.ndarray) -> Float[Array, "sets 2 m half"]:
@@ -168,11 +179,11 @@ def shifted(made: Float[Array, "sets 2 m half"], frequency: np.ndarray) -> Float
 
 def gauss_newton(
     imaging: Imaging,
+    layout: Layout,
     mixture: Gaussians,
-    tangents: tuple[Array | None, Array | None],
-    image: Array,
-    pose: Pose,
-    ctf: CTFParams,
+    tangents: tuple[Float[AnyArray, "points 3 rank"], Float[AnyArray, "points rank"]],
+    image: Float[Array, "n n"],
+    observation: Observation,
     latent: Float[Array, "rank"],
 ) -> tuple[Float[Array, "rank"], Float[Array, "rank rank"]]:
     """Return one Gauss-Newton step towards the most probable latent of one particle.
@@ -184,38 +195,57 @@ def gauss_newton(
     Parameters
     ----------
     imaging : of the set; its neutral mixture is not used.
+    layout : what of a Gaussian changes.
     mixture : at z, one unit of the complex.
-    tangents : of the mixture at z: displacement (N, 3, r) in Å and amplitude (N, r), or None.
-    image, pose, ctf : of the particle.
+    tangents : of the mixture at z: displacement in Å and amplitude.
+    image, observation : of the particle.
     latent : z.
 
     Returns
     -------
     the new z and the precision JᵀWJ + 1.
     """
-    displacement, amplitude = tangents
-    rank, copies = len(latent), len(imaging.operators)
-    mixture = symmetric_copies(mixture, imaging.operators)
-    if displacement is not None and copies > 1:
-        turned = jnp.einsum("cij,njr->cnir", imaging.operators, displacement, precision=HIGHEST)
-        displacement = turned.reshape(-1, 3, rank)
-    if amplitude is not None:
-        amplitude = jnp.tile(amplitude, (copies, 1))
-    sets = [mixture.amplitude[None]]
-    if displacement is not None:
-        plane = jnp.einsum("ai,nir->arn", pose.rotation[:2], displacement, precision=HIGHEST)
-        sets += [plane[0] * mixture.amplitude, plane[1] * mixture.amplitude]
-    if amplitude is not None:
-        sets += [amplitude.T]
-    made, target = imaging.whitened(image, mixture, jnp.concatenate(sets), pose, ctf)
-    change, place = jnp.zeros(()), 1
-    if displacement is not None:
-        kx, ky = imaging.frequencies()
-        change = shifted(made[1 : 1 + rank], kx) + shifted(made[1 + rank : 1 + 2 * rank], ky)
-        place += 2 * rank
-    if amplitude is not None:
-        change = change + made[place:]
-    change = change.reshape(rank, -1)
-    precision = jnp.matmul(change, change.T, precision=HIGHEST) + jnp.eye(rank)
-    slope = jnp.matmul(change, (target - made[0]).reshape(-1), precision=HIGHEST) - latent
+    change, rest = _linearised(imaging, layout, mixture, tangents, image, observation)
+    change = change.reshape(len(latent), -1)
+    precision = jnp.matmul(change, change.T, precision=HIGHEST) + jnp.eye(len(latent))
+    slope = jnp.matmul(change, rest.reshape(-1), precision=HIGHEST) - latent
     return latent + jax.scipy.linalg.cho_solve(jax.scipy.linalg.cho_factor(precision), slope), precision
+
+
+def _linearised(
+    imaging: Imaging,
+    layout: Layout,
+    mixture: Gaussians,
+    tangents: tuple[Float[AnyArray, "points 3 rank"], Float[AnyArray, "points rank"]],
+    image: Float[Array, "n n"],
+    observation: Observation,
+) -> tuple[Float[Array, "rank 2 m half"], Float[Array, "2 m half"]]:
+    """Return the derivative of the whitened image in z, and the particle less the mixture's image.
+
+    Each kind of change is a set of amplitudes that is projected, and what is then done to the projection.
+    """
+    displacement, amplitude = _in_all_units(imaging.operators, tangents)
+    mixture = symmetric_copies(mixture, imaging.operators)
+    across = jnp.einsum("ai,nir->arn", observation.pose.rotation[:2], displacement, precision=HIGHEST)
+    kx, ky = imaging.frequencies()
+    sets = layout.chosen(position=across * mixture.amplitude, amplitude=[amplitude.T])
+    effects: list[Callable[[Array], Array]] = layout.chosen(
+        position=[partial(shifted, frequency=kx), partial(shifted, frequency=ky)], amplitude=[lambda made: made]
+    )
+    amplitudes = jnp.concatenate([mixture.amplitude[None], *sets])
+    made, target = imaging.whitened(image, mixture, amplitudes, observation)
+    parts = jnp.split(made[1:], len(sets))
+    changes = (effect(part) for effect, part in zip(effects, parts, strict=True))
+    return reduce(jnp.add, changes), target - made[0]
+
+
+def _in_all_units(
+    operators: Float[np.ndarray, "copies 3 3"],
+    tangents: tuple[Float[AnyArray, "points 3 rank"], Float[AnyArray, "points rank"]],
+) -> tuple[Float[AnyArray, "all 3 rank"], Float[AnyArray, "all rank"]]:
+    """Return the tangents of a whole complex, given those of one unit."""
+    displacement, amplitude = tangents
+    if len(operators) == 1:
+        return displacement, amplitude
+    turned = jnp.einsum("cij,njr->cnir", operators, displacement, precision=HIGHEST)
+    return turned.reshape(-1, *displacement.shape[1:]), jnp.tile(amplitude, (len(operators), 1))

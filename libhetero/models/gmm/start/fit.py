@@ -25,20 +25,21 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array
+from jaxtyping import Array, Float
 from scipy.spatial import cKDTree
 
 from libhetero.errors import ConfigurationError, DataError
 from libhetero.models.gmm.start.map_support import background, smoothed
+from libhetero.physics.arrays import Number
 from libhetero.physics.correlation import fourier_shell_correlation, shell_index
 from libhetero.physics.fourier import hermitian_weight
 from libhetero.physics.gaussians import gaussians_to_volume, transform_octants
+from libhetero.physics.pytrees import register_record
 from libhetero.physics.symmetry import in_unit, symmetric_copies, symmetry_operators
 from libhetero.records import Gaussians
 
@@ -185,7 +186,7 @@ def fit_mixture(
     limits = (NARROWEST * goal.pixel_size, max(WIDEST * spacing, goal.pixel_size))
     optimiser = optax.adam(optax.cosine_decay_schedule(RATE, steps, 0.02), b2=0.99)
 
-    def mixture(raw: Gaussians, limits: tuple[float, float]) -> Gaussians:
+    def mixture(raw: Gaussians, limits: tuple[Number, Number]) -> Gaussians:
         sigma = jnp.clip(jnp.exp(raw.sigma), *limits)
         reach = FARTHEST * spacing
         position = start.position + reach * jnp.tanh(raw.position * goal.pixel_size / reach)
@@ -213,14 +214,14 @@ def fit_mixture(
     return compare(goal, mixture(raw, limits))
 
 
-@jax.tree_util.register_dataclass
+@register_record
 @dataclass(frozen=True, eq=False)
 class _Octants:
     """A map's transform and its weights as `transform_octants` has them, in a box of m voxels."""
 
-    target: Any
-    weight: Any
-    pixel_size: Any
+    target: Float[Array, "half 2 2 2 half half"]
+    weight: Float[Array, "half 1 2 2 half half"]
+    pixel_size: Float[Array, ""]
 
     def made(self, gaussians: Gaussians, operators: np.ndarray) -> Array:
         """Return the same octants of a mixture and its symmetric copies."""
@@ -268,8 +269,8 @@ def _goal_octants(goal: MapToFit, finest: float, views: bool) -> _Octants:
     weight = of_shell[shells] * hermitian_weight(n)
     weight[0, 0, 0] = 0  # the mean of a map says nothing
     weight /= np.sum(weight * np.abs(fourier) ** 2)
-    half = np.arange(m // 2 + 1)
-    z, sign_z, sign_y, y, x = np.ix_(half, [1, -1], [1, -1], half, half)
+    half, signs = np.arange(m // 2 + 1), np.array([1, -1])
+    z, sign_z, sign_y, y, x = np.ix_(half, signs, signs, half, half)
     place = (z * sign_z % n, y * sign_y % n, x)
     # Shells end inside m // 2; a voxel with kz or ky = 0 stands in two octants and counts in one.
     twice = ((sign_z < 0) & (z == 0)) | ((sign_y < 0) & (y == 0))
@@ -321,14 +322,15 @@ def grow_mixture(
     -------
     the smallest mixture that is as good, after a short fit; `fit_mixture` goes on from it.
     """
-    best = None
+    best: FittedMixture | None = None
     for count in sizes(goal):
         fitted = fit_mixture(goal, place_gaussians(goal, count, seed), SEARCH_STEPS)
         if report is not None:
             report(count, fitted)
         if best is not None and fitted.explained - best.explained < WORTH:
-            return best
+            break
         best = fitted
+    assert best is not None  # there is always a size to try
     return best
 
 

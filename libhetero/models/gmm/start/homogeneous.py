@@ -10,13 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from libhetero.models.batch_mean import batch_mean
 from libhetero.models.gmm.changes import adapted
-from libhetero.models.gmm.latent.encoder import scaled_error
 from libhetero.models.gmm.noise import measure_noise, ring_limits
-from libhetero.physics.ctf import ctf_image
-from libhetero.physics.fourier import dft_image
+from libhetero.physics.fourier import dft_image, half_plane
+from libhetero.physics.gaussians import project_gaussians
+from libhetero.physics.observation import squared_error
 from libhetero.physics.symmetry import symmetric_copies
-from libhetero.records import Batch, CTFParams, Gaussians, Pose
+from libhetero.records import Batch, Gaussians, Observation
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,12 +67,10 @@ class HomogeneousModel:
         """Return the mean over pixels and particles of w |CTF P(R, t) G - X|²; 1 at the start."""
         del key, training
         whole = symmetric_copies(self.mixture(params), self.operators)
-        weight = jnp.asarray(self.ring_weight)
+        frequencies = half_plane(self.box_size, self.pixel_size)
 
-        def one(image: Array, pose: Pose, ctf: CTFParams) -> Array:
-            transfer = ctf_image(ctf, self.box_size, self.pixel_size) * self.scale
-            return scaled_error(whole, dft_image(image), transfer, pose, self.pixel_size, weight)
+        def error(image: Array, observation: Observation) -> Array:
+            projection = self.scale * project_gaussians(whole, observation.pose, self.box_size, self.pixel_size)
+            return squared_error(projection, dft_image(image), observation, frequencies, self.ring_weight)
 
-        error = jax.vmap(one)(batch.images, batch.pose, batch.ctf) / np.count_nonzero(self.ring_weight)
-        total = jnp.maximum(jnp.sum(batch.weight), 1.0)
-        return jnp.sum(batch.weight * error) / total, {}
+        return batch_mean(error, batch) / np.count_nonzero(self.ring_weight), {}

@@ -9,14 +9,11 @@ import pytest
 
 from libhetero.models.gmm.changes import changed, linear_tangents
 from libhetero.models.gmm.config import GmmConfig
+from libhetero.models.gmm.latent.normal_equations import make_patches, normal_equations
+from libhetero.models.gmm.latent.posterior import draw
 from libhetero.models.gmm.latent.subspace import Imaging, gauss_newton
-from libhetero.models.gmm.latent.subspace_fit import (
-    find_subspace,
-    fit_covariance,
-    fit_modes,
-    make_patches,
-    normal_equations,
-)
+from libhetero.models.gmm.latent.subspace_fit import find_subspace, fit_covariance, fit_modes
+from libhetero.models.gmm.layout import Layout
 from libhetero.physics.ctf import ctf_image
 from libhetero.physics.fourier import fourier_image
 from libhetero.physics.gaussians import group_quadrants, project_amplitudes, project_gaussians
@@ -80,14 +77,14 @@ def test_tangents_are_the_derivative_of_the_change(vary):
 def test_a_gauss_newton_step_minimises_the_linearised_posterior(vary, symmetry):
     """Against the least-squares solution with a Jacobian from automatic differentiation."""
     config = GmmConfig(vary=vary)
-    batch = particles(1)
-    pose, ctf, image = batch.pose.take(0), batch.ctf.take(0), batch.images[0]
+    batch = jax.tree.map(lambda leaf: leaf[0], particles(1))
+    pose, image = batch.pose, batch.images
     rng = np.random.default_rng(2)
     outputs = sum({"p": 3, "a": 1}[letter] for letter in vary)
     modes = jnp.asarray(rng.normal(size=(COUNT, outputs, 3)) * 0.1, jnp.float32)
     neutral, z = jax.tree.map(jnp.asarray, mixture()), jnp.array([0.1, 0.2, -0.1])
     scale, weight = 2.0, weights(3.0)
-    transfer = ctf_image(ctf, BOX, PIXEL) * scale
+    transfer = ctf_image(batch.ctf, BOX, PIXEL) * scale
 
     def whitened(z):
         whole = symmetric_copies(changed(config, neutral, modes @ z), symmetry_operators(symmetry))
@@ -103,11 +100,11 @@ def test_a_gauss_newton_step_minimises_the_linearised_posterior(vary, symmetry):
     step = np.linalg.lstsq(stacked, np.concatenate([residual, -np.asarray(z)]), rcond=None)[0]
     found, precision = gauss_newton(
         imaging(3.0, scale, symmetry),
+        Layout.of(vary),
         changed(config, neutral, modes @ z),
         linear_tangents(config, neutral, modes, z),
         image,
-        pose,
-        ctf,
+        batch.observation,
         z,
     )
     np.testing.assert_allclose(found, z + step, rtol=2e-3, atol=2e-3)
@@ -119,7 +116,7 @@ def test_normal_equations_are_those_of_the_patches(symmetry, still):
     """Against a Jacobian by automatic differentiation, positions and amplitudes of two patches."""
     batch = particles(3)
     patch = np.repeat([0, -1, 1], [8, still, 12 - still])
-    hessian, gradient = normal_equations(imaging(symmetry=symmetry), batch, patch, "pa")
+    hessian, gradient = normal_equations(imaging(symmetry=symmetry), batch, patch, Layout.of("pa"))
     neutral = jax.tree.map(jnp.asarray, mixture())
     mobile = jnp.asarray(patch >= 0)
 
@@ -148,10 +145,20 @@ def test_particles_without_weight_have_no_normal_equations():
     batch = particles(3)
     alone = dataclasses.replace(batch, weight=np.array([1, 0, 1], np.float32))
     patch = np.repeat([0, 1], 10)
-    whole, some = (normal_equations(imaging(), sample, patch, "pa") for sample in (batch, alone))
+    whole, some = (normal_equations(imaging(), sample, patch, Layout.of("pa")) for sample in (batch, alone))
     for all_of_them, kept in zip(whole, some, strict=True):
         assert len(kept) == 2
         np.testing.assert_allclose(kept, all_of_them[[0, 2]], atol=1e-5 * np.abs(all_of_them).max())
+
+
+def test_draws_about_a_latent_are_those_of_its_posterior():
+    """Mean and covariance of many draws of one particle, the inverse of its precision."""
+    precision = np.array([[2.0, 0.8, 0.0], [0.8, 3.0, -0.5], [0.0, -0.5, 1.0]], np.float32)
+    mean = np.array([1.0, -2.0, 0.5], np.float32)
+    count = 40_000
+    drawn = quick_jit(draw)(np.tile(mean, (count, 1)), np.tile(precision, (count, 1, 1)), jax.random.key(0))
+    np.testing.assert_allclose(drawn.mean(axis=0), mean, atol=0.02)
+    np.testing.assert_allclose(np.cov(drawn, rowvar=False), np.linalg.inv(precision), atol=0.03)
 
 
 def linear_problem(rank: int, particles_: int = 600, last: float = 1.0):
@@ -245,7 +252,7 @@ def changing_particles(count: int = 300) -> tuple:
 def test_pieces_that_come_and_go_span_the_subspace():
     batch, states, which, noise = changing_particles()
     seen = imaging(BOX**2 * noise**2)
-    subspace = find_subspace(seen, batch, "a", rank=2)
+    subspace = find_subspace(seen, batch, Layout.of("a"), rank=2)
     assert subspace.modes.shape == (COUNT, 1, 2)
     pieces = np.stack([which == 0, which == 1], axis=1).astype(float)
     basis = np.linalg.qr(subspace.modes[:, 0])[0]
@@ -254,7 +261,7 @@ def test_pieces_that_come_and_go_span_the_subspace():
 
 
 def test_patches_are_nested_and_fewer_than_gaussians():
-    patches = make_patches(imaging(), "pa", 0, np.ones(len(mixture().sigma), bool))
+    patches = make_patches(imaging(), Layout.of("pa"), 0, np.ones(len(mixture().sigma), bool))
     assert patches.fine.shape == (COUNT,)
     assert set(patches.fine) == set(range(len(patches.coarse)))
     assert patches.coarse.max() + 1 <= len(patches.coarse)

@@ -51,6 +51,8 @@ def _undocumented(body: list[ast.stmt], prefix: str = "") -> Iterator[tuple[int,
     for node in body:
         if not isinstance(node, (*FUNCTION, ast.ClassDef)) or node.name.startswith("_"):
             continue
+        if "overload" in map(ast.unparse, node.decorator_list):  # what it says stands with the function itself
+            continue
         if not ast.get_docstring(node):
             yield node.lineno, f"{prefix}{node.name}"
         if isinstance(node, ast.ClassDef):
@@ -261,19 +263,20 @@ def test_help_is_light() -> None:
 
 
 def _processor_seconds(path: Path) -> float:
-    """Return the least processor time of three calls of a program's help: other work on the machine does not count."""
-    environment, fastest = os.environ | {"PYTHONPATH": str(PROJECT)}, float("inf")
-    for _ in range(3):
-        before = os.times()
-        subprocess.run(
-            [sys.executable, str(path), "--help"], check=True, capture_output=True, env=environment, timeout=60
-        )
-        after = os.times()
-        user, system = (getattr(after, name) - getattr(before, name) for name in ("children_user", "children_system"))
-        fastest = min(fastest, user + system)
-    return fastest
+    """Return the processor time of a program's help: other work on the machine does not count."""
+    before = os.times()
+    subprocess.run(
+        [sys.executable, str(path), "--help"],
+        check=True,
+        capture_output=True,
+        env=os.environ | {"PYTHONPATH": str(PROJECT)},
+        timeout=60,
+    )
+    after = os.times()
+    return sum(getattr(after, name) - getattr(before, name) for name in ("children_user", "children_system"))
 
 
 def test_help_answers_at_once() -> None:
-    took = {path: _processor_seconds(path) for path in PROGRAMS}
-    _none(f"{_name(path)} --help took {seconds:.2f} s" for path, seconds in took.items() if seconds >= 0.3)
+    """At the second or third attempt at the latest."""
+    slow = [path for path in PROGRAMS if all(_processor_seconds(path) >= 0.3 for _ in range(3))]
+    _none(f"{_name(path)} --help takes 0.3 s or more" for path in slow)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from libhetero.analysis import embedding
-from libhetero.analysis.embedding import gram_coordinates, principal_plane, umap_plane
+from libhetero.analysis.embedding import fix_signs, gram_coordinates, principal_plane, umap_plane
 
 
 def test_gram_coordinates_reproduce_inner_products():
@@ -15,6 +15,13 @@ def test_gram_coordinates_reproduce_inner_products():
     assert coordinates.shape == (30, 5)
     np.testing.assert_allclose(coordinates @ coordinates.T, vectors @ vectors.T, atol=1e-8)
     assert np.all(np.diff(values[:5]) <= 0)
+
+
+def test_signs_do_not_depend_on_those_that_a_solver_gives():
+    vectors = np.random.default_rng(2).normal(size=(9, 4))
+    fixed = fix_signs(vectors * [1, -1, 1, -1])
+    np.testing.assert_array_equal(fixed, fix_signs(vectors))
+    np.testing.assert_array_equal(fixed.max(axis=0), np.abs(vectors).max(axis=0))
 
 
 def test_principal_plane_of_one_column_has_a_second_of_zeros():

@@ -15,25 +15,16 @@ from libhetero.physics.ctf import ctf_phase
 from libhetero.physics.fourier import half_plane
 from libhetero.physics.quadrants import in_quadrants, weights_in_quadrants
 from libhetero.records import CTFParams, Observation, Pose
+from tests.making.optics import optics
 from tests.reference import observation as twin
 
 N, PIXEL = 16, 2.5
-OPTICS = {
-    "defocus_u": 16_500.0,
-    "defocus_v": 13_500.0,
-    "defocus_angle": 0.6,
-    "voltage": 300.0,
-    "spherical_aberration": 2.7,
-    "amplitude_contrast": 0.1,
-    "phase_shift": 0.3,
-    "b_factor": 80.0,
-    "scale": 0.8,
-}
+OPTICS = vars(optics(16_500.0, 3000.0, defocus_angle=0.6, phase_shift=0.3, b_factor=80.0, scale=0.8))
 LIBRARY = Path(libhetero.__file__).parent
 
 
-def an_observation(**optics) -> Observation:
-    ctf = CTFParams(**{name: jnp.float32(value) for name, value in (OPTICS | optics).items()})
+def an_observation(**changes) -> Observation:
+    ctf = CTFParams(**{name: jnp.float32(value) for name, value in (OPTICS | changes).items()})
     return Observation(pose=Pose(rotation=jnp.eye(3), shift=jnp.array([7.1, -4.3])), ctf=ctf)
 
 

@@ -10,6 +10,7 @@ from libhetero.physics.ctf import ctf_image
 from libhetero.physics.fourier import crop_fourier_image, fourier_image, real_image
 from libhetero.training.preprocess import (
     PreprocessConfig,
+    background_mean,
     estimate_deviation,
     fourier_crop,
     outside_circle,
@@ -104,3 +105,10 @@ def test_an_image_is_prepared_alike_whatever_lies_beside_it() -> None:
     for i in range(9):
         one = restore_signs(raw[i : i + 1], particles.ctf.take(np.array([i])), 2.0)
         np.testing.assert_array_equal(preprocess(one, config)[0], whole[i])
+
+
+def test_the_background_is_what_lies_outside_the_circle() -> None:
+    axis = np.arange(12) - 6
+    outside = axis[:, None] ** 2 + axis[None, :] ** 2 > 36
+    images = np.where(outside, 2, np.array([5, -5])[:, None, None]).astype(np.float32)
+    np.testing.assert_allclose(background_mean(images), [2, 2])

@@ -157,7 +157,7 @@ def test_draws_about_a_latent_are_those_of_its_posterior():
     mean = np.array([1.0, -2.0, 0.5], np.float32)
     count = 40_000
     means, precisions = jnp.tile(mean, (count, 1)), jnp.tile(precision, (count, 1, 1))
-    drawn = np.asarray(quick_jit(draw)(means, precisions, jax.random.key(0)))
+    drawn = np.asarray(jax.jit(draw)(means, precisions, jax.random.key(0)))
     np.testing.assert_allclose(drawn.mean(axis=0), mean, atol=0.02)
     np.testing.assert_allclose(np.cov(drawn, rowvar=False), np.linalg.inv(precision), atol=0.03)
 

@@ -6,8 +6,8 @@ import pytest
 
 from libhetero.configuration import from_dict, to_dict
 from libhetero.errors import ConfigurationError, DataError
-from libhetero.physics.ctf import ctf_image
-from libhetero.physics.fourier import crop_fourier_image, fourier_image, real_image
+from libhetero.physics.ctf import ctf_at
+from libhetero.physics.fourier import crop_fourier_image, fourier_image, half_plane, real_image
 from libhetero.training.preprocess import (
     PreprocessConfig,
     background_mean,
@@ -65,7 +65,7 @@ def test_fourier_crop_keeps_the_level_and_refuses_to_grow(images) -> None:
 def test_signs_of_flipped_images_come_back() -> None:
     particles = make_particles(3, 16)
     raw = np.random.default_rng(2).normal(size=(3, 16, 16)).astype(np.float32)
-    ctf = jax.vmap(lambda one: ctf_image(one, 16, 2.0))(
+    ctf = jax.vmap(lambda one: ctf_at(one, half_plane(16, 2.0)))(
         jax.tree.map(lambda a: np.asarray(a, np.float32), particles.ctf)
     )
     flipped = jax.vmap(lambda x, c: real_image(fourier_image(x) * c, 16))

@@ -9,7 +9,6 @@ when one of the benchmarks fails.
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from pathlib import Path
 from harness import environment
 
 from libhetero.errors import DataError, UserError
+from libhetero.files import replacing
 
 BENCHMARKS = Path(__file__).resolve().parent
 DOCUMENT = BENCHMARKS.parent / "docs" / "benchmarks.md"
@@ -69,9 +69,8 @@ def rewrite(document: Path, text: str) -> None:
     old, end, after = rest.partition(END)
     if not begin or not end or BEGIN in rest or END in after:
         raise DataError(f"{document}: expected the markers {BEGIN} and {END}, each once; put them back.")
-    beside = document.with_name(f".{document.name}.tmp")
-    beside.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}")
-    os.replace(beside, document)
+    with replacing(document) as beside:
+        beside.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

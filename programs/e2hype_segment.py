@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from libhetero.cli import Session, configuration_of, configuration_parser, run_program
-from libhetero.pipelines.segment import SegmentConfig, run
+from libhetero.pipelines.segment import RegionConfig, SegmentConfig, run
 
 DESCRIPTION = """\
 Find the regions of a complex that change together, and sort the particles by each of them.
@@ -32,12 +32,13 @@ examples:
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the program's options."""
-    return configuration_parser("e2hype_segment.py", DESCRIPTION, EPILOG, SegmentConfig)
+    return configuration_parser("e2hype_segment.py", DESCRIPTION, EPILOG, SegmentConfig, RegionConfig)
 
 
 def segment(options: argparse.Namespace, session: Session) -> None:
     """Segment as the options say."""
-    result = run(configuration_of(options, SegmentConfig), session.progress)
+    regions = configuration_of(options, RegionConfig)
+    result = run(configuration_of(options, SegmentConfig, regions=regions), session.progress)
     print(f"{result.regions.count} region(s) change together, by {result.feature}")
     print(f"wrote {len(result.files)} files and the particle lists of the classes")
     print(f"look at {result.page}")

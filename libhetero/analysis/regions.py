@@ -16,73 +16,18 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from libhetero.analysis import constant, density
+from libhetero.analysis.configuration import FEWEST, LEAST_NEIGHBOURS, MOST_NEIGHBOURS, RegionConfig
 from libhetero.analysis.embedding import gram_coordinates, principal_plane, umap_plane, unit_rows
 from libhetero.analysis.region_refinement import Refinement, refine_regions
-from libhetero.errors import ConfigurationError
 
 CORE = 0
 UNASSIGNED = -1
 LEAST_SHARE = {"amplitude": 0.5, "motion": 0.1, "both": 0.1}  # half: most of it comes and goes with it
 WEAK = {"amplitude": 0.4, "motion": 0.25, "both": 0.25}
-FEWEST = 5  # Gaussians of a region, however small the model
-LEAST_NEIGHBOURS, MOST_NEIGHBOURS = 5, 15
+COMPONENTS = 30  # most PCA coordinates given to UMAP
+LEAST_SILHOUETTE = 0.3  # clusters that lie closer start as one region
+ASSIGN = 0.5  # least correlation of a Gaussian with its region
 LARGE = 0.8  # of the typical change of a region: what no region explains then is left unassigned
-
-
-@dataclass(frozen=True)
-class RegionConfig:
-    """How to group Gaussians.
-
-    Parameters
-    ----------
-    feature : "amplitude", "motion" or "both": what the similarity is of. Presence is whole or
-        nothing; motion fades within a piece towards its hinge, and so do the shares below.
-    method : "dbscan" or "hdbscan".
-    embedding : "umap" or "pca", the plane that is clustered.
-    eps : DBSCAN's radius in that plane, its clusters taken as they are; None to choose it and refine.
-    min_size : fewest Gaussians of a region; None for a hundredth of all, at least 5.
-    components : most PCA coordinates given to UMAP.
-    neighbours : UMAP's neighbours; None for 5 to 15, by the number of Gaussians.
-    constant : size of change below which a Gaussian, or a region, is constant (½ is a piece in half
-        of the particles, 1 a displacement by one sigma); None to judge by the strong changes.
-    least_silhouette : clusters that lie closer start as one region.
-    assign : least correlation of a Gaussian with its region.
-    seed : of UMAP.
-    """
-
-    feature: str = "amplitude"
-    method: str = "dbscan"
-    embedding: str = "umap"
-    eps: float | None = None
-    min_size: int | None = None
-    components: int = 30
-    neighbours: int | None = None
-    constant: float | None = None
-    least_silhouette: float = 0.3
-    assign: float = 0.5
-    seed: int = 0
-
-    def __post_init__(self):
-        for name, value, allowed in (
-            ("feature", self.feature, tuple(LEAST_SHARE)),
-            ("method", self.method, ("dbscan", "hdbscan")),
-            ("embedding", self.embedding, ("umap", "pca")),
-        ):
-            if value not in allowed:
-                raise ConfigurationError(f"{name}: expected {' or '.join(allowed)}, got {value!r}.")
-        if self.eps is not None and not self.eps > 0:
-            raise ConfigurationError(f"eps: expected a number above 0, got {self.eps:g}.")
-        for name, count in (("min_size", self.min_size), ("neighbours", self.neighbours)):
-            if count is not None and count < 2:
-                raise ConfigurationError(f"{name}: expected at least 2, got {count}.")
-
-    def fewest(self, gaussians: int) -> int:
-        """Return the fewest Gaussians of a region, of so many in all."""
-        return self.min_size or max(FEWEST, gaussians // 100)
-
-    def near(self, gaussians: int) -> int:
-        """Return UMAP's neighbours for so many Gaussians in all."""
-        return self.neighbours or int(np.clip(gaussians // 60, LEAST_NEIGHBOURS, MOST_NEIGHBOURS))
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,7 +78,7 @@ def find_regions(similarity: Float[np.ndarray, "gaussians gaussians"], config: R
     config : how.
     """
     count, config = len(similarity), config or RegionConfig()
-    fewest = config.fewest(count)
+    fewest = config.min_size or max(FEWEST, count // 100)
     size = constant.shared_change(similarity, fewest)
     threshold = config.constant
     if threshold is None:
@@ -144,10 +89,12 @@ def find_regions(similarity: Float[np.ndarray, "gaussians gaussians"], config: R
         return Regions(label, size, threshold, plane, 0.0, None, None, 0, 0.0, 1.0)
 
     similarity = similarity[np.ix_(moving, moving)]
-    points, explained = _coordinates(similarity, config.components, fewest)
-    flat = principal_plane(points)
-    if config.embedding == "umap":
-        flat = umap_plane(points, config.near(count), min_distance=0.0, seed=config.seed)
+    points, explained = _coordinates(similarity, fewest)
+    if config.embedding == "pca":
+        flat = principal_plane(points)
+    else:
+        neighbours = config.neighbours or int(np.clip(count // 60, LEAST_NEIGHBOURS, MOST_NEIGHBOURS))
+        flat = umap_plane(points, neighbours, min_distance=0.0, seed=config.seed)
     found, eps, scan, clusters = _cluster(flat, points, similarity, config, fewest)
     kept = found >= 0
     distance = _distance(points[kept])
@@ -161,7 +108,7 @@ def find_regions(similarity: Float[np.ndarray, "gaussians gaussians"], config: R
 
 
 def _coordinates(
-    similarity: Float[np.ndarray, "moving moving"], components: int, fewest: int
+    similarity: Float[np.ndarray, "moving moving"], fewest: int
 ) -> tuple[Float[np.ndarray, "moving components"], float]:
     """Return unit vectors whose inner products are the correlations without private noise.
 
@@ -172,7 +119,7 @@ def _coordinates(
     scale = np.sqrt(np.diag(similarity))
     correlation = similarity / np.outer(scale, scale)
     np.fill_diagonal(correlation, constant.shared_change(correlation, fewest) ** 2)
-    points, values = gram_coordinates(correlation, components)
+    points, values = gram_coordinates(correlation, COMPONENTS)
     explained = float((points**2).sum() / np.maximum(values, 0).sum())
     return unit_rows(points), explained
 
@@ -190,7 +137,7 @@ def _cluster(
     distance = _distance(points)
     rules = Refinement(
         fewest,
-        config.assign,
+        ASSIGN,
         LEAST_SHARE[config.feature],
         WEAK[config.feature],
         config.constant,
@@ -198,7 +145,7 @@ def _cluster(
     )
 
     def refine(found: np.ndarray) -> np.ndarray:
-        apart = density.silhouette(distance, found) >= config.least_silhouette
+        apart = density.silhouette(distance, found) >= LEAST_SILHOUETTE
         start = found if apart or config.eps is not None else np.zeros_like(found)
         return refine_regions(similarity, points, start, rules)
 

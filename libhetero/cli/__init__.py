@@ -12,7 +12,7 @@ Standard library only, so that `--help` of any program answers at once. A progra
 
 from libhetero.cli.eman2_log import Eman2Log
 from libhetero.cli.options import configuration_of, configuration_parser, values_given
-from libhetero.cli.parser import common_parser, given, pas_letters
+from libhetero.cli.parser import common_parser
 from libhetero.cli.run import Session, run_program
 from libhetero.cli.run_folders import next_run_folder, write_params_json
 
@@ -22,9 +22,7 @@ __all__ = [
     "common_parser",
     "configuration_of",
     "configuration_parser",
-    "given",
     "next_run_folder",
-    "pas_letters",
     "run_program",
     "values_given",
     "write_params_json",

@@ -92,26 +92,3 @@ def _thread_count(text: str) -> int:
     if count < 0:
         raise argparse.ArgumentTypeError(f"expected a whole number of threads ≥ 0, got {text!r}")
     return count
-
-
-def pas_letters(text: str) -> str:
-    """Return the letters of "pas" whose digit in EMAN2's "110" is 1."""
-    if len(text) != 3 or set(text) - set("01"):
-        raise argparse.ArgumentTypeError(f"expected three of 0 and 1, such as 110, got {text!r}")
-    return "".join(letter for letter, digit in zip("pas", text, strict=True) if digit == "1")
-
-
-def batch_size(text: str) -> int | str:
-    """Return a number of particles, or "auto"."""
-    if text == "auto":
-        return text
-    try:
-        return int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected a whole number or auto, got {text!r}") from None
-
-
-def given(options: argparse.Namespace, *names: str) -> dict[str, object]:
-    """Return those of the named options that were given."""
-    values = ((name, getattr(options, name)) for name in names)
-    return {name: value for name, value in values if value is not None and value is not False}

@@ -196,7 +196,7 @@ def check_options(configuration: Any) -> None:
         value = getattr(configuration, field.name)
         if value is None and field.default is None:
             continue
-        expected, found = _refusal(said, value)
+        expected, found = refusal(said, value)
         if expected is not None:
             got = _shown(found, said.scale)
             raise ConfigurationError(f"{named(configuration, field.name)}: expected {expected}; got {got}.")
@@ -210,8 +210,8 @@ def refused(configuration: Any, name: str, expected: str) -> ConfigurationError:
     return ConfigurationError(f"{named(configuration, name)}: expected {expected}; got {got}.")
 
 
-def _refusal(said: Option, value: Any) -> tuple[str | None, Any]:
-    """Return what should stand in place of a value and what is wrong there; None where it may stand."""
+def refusal(said: Option, value: Any) -> tuple[str | None, Any]:
+    """Return what should stand in place of a field's value, None where it may stand, and the part that is wrong."""
     for item in value if isinstance(value, tuple) else (value,):
         expected = _expected(said, item)
         if expected is not None:

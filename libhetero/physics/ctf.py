@@ -25,7 +25,9 @@ MILLIMETRE = 1e7  # Å
 WAVELENGTH, RELATIVITY = 12.2642597, 0.9784756e-6  # of λ = 12.26… / √(V + 0.978…e-6 V²)
 
 
-def electron_wavelength(voltage: float | Float[AnyArray, "*shape"]) -> float | Float[AnyArray, "*shape"]:
+def electron_wavelength(
+    voltage: float | Float[AnyArray | np.floating, "*shape"],
+) -> float | Float[AnyArray | np.floating, "*shape"]:
     """Return the relativistic wavelength in Å, λ = 12.2642597 / √(V + 0.978476e-6 V²), V in volts.
 
     Parameters

@@ -129,7 +129,7 @@ def _repeat_jvp(rows, primals, tangents):
 
 
 def _tables(
-    position: Float[Array, "points"], sigma: Float[Array, "points"], n: int, pixel_size: Number
+    position: Float[AnyArray, "points"], sigma: Float[AnyArray, "points"], n: int, pixel_size: Number
 ) -> tuple[Float[Array, "half points"], Float[Array, "half points"]]:
     """Return exp(-2π²σ²s²) · (cos 2πsx, sin 2πsx) at the frequencies s ≥ 0 of one axis."""
     half = n // 2 + 1

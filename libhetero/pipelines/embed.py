@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from libhetero.configuration import asked, check_options, declared_options, named, option, same_as, value_of
+from libhetero.analysis.configuration import RegionConfig
+from libhetero.configuration import asked, check_options, declared, declared_options, named, option, same_as, value_of
 from libhetero.errors import ConfigurationError
 from libhetero.pipelines.segment import SegmentConfig
 
@@ -28,12 +29,12 @@ class EmbedConfig:
     """What to embed, and how."""
 
     folder: str = option(positional="RUN", help="run folder, such as hype_00")
-    method: str = option("umap", "--method", choices=("umap", "pca"), help="how")
-    neighbours: int = option(15, "--neighbours", metavar="N", least=2, help="UMAP's neighbours of each point")
+    method: str = option("umap", "--method", choices=declared(RegionConfig, "embedding").choices, help="how")
+    neighbours: int = same_as(RegionConfig, "neighbours", 15, group="", shown_default=None)
     min_distance: float = option(
         0.1, "--min_dist", metavar="X", least=0, most=1, help="UMAP's smallest distance of particles, 0 to 1"
     )
-    seed: int = same_as(SegmentConfig, "seed", group="")
+    seed: int = same_as(RegionConfig, "seed", group="")
     batch_size: int = same_as(SegmentConfig, "batch_size", group="")
     gaussians: bool = option(False, "--gaussians", group=GAUSSIANS, help="embed Gaussians instead of particles")
     feature: str | None = same_as(
@@ -178,7 +179,7 @@ def _embed_particles(config: EmbedConfig, trained: Any, latent: Any, known: list
 
 def _embed_gaussians(config: EmbedConfig, trained: Any, progress: Callable[[float], None] | None) -> EmbedResult:
     """Embed the Gaussians of an open run by how they change over its particles."""
-    from libhetero.analysis.regions import RegionConfig, find_regions
+    from libhetero.analysis.regions import find_regions
     from libhetero.pipelines.decoding.gaussians import measure_changes, neutral_gaussians
     from libhetero.pipelines.decoding.latents import particle_latents
     from libhetero.pipelines.embedding.files import write_gaussian_plane

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import time
 from collections.abc import Callable, Iterator
@@ -10,11 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from libhetero.configuration import check_options, option
+from libhetero.analysis.configuration import REGIONS, RegionConfig
+from libhetero.configuration import check_options, declared, internal, option
 from libhetero.errors import ConfigurationError
+from libhetero.telling import duration
 
 LOGGER = logging.getLogger(__name__)
-REGIONS, PARTICLES = "regions", "particles"  # headings of the help
+PARTICLES = "particles"  # heading of the help
 
 
 @dataclass(frozen=True)
@@ -22,59 +25,17 @@ class SegmentConfig:
     """How to find regions and classes of particles."""
 
     folder: str = option(positional="RUN", help="run folder of a Gaussian model")
-    auto: bool = option(
-        False, "--auto", group=REGIONS, exclusive="eps", help="choose eps from the data, which is the default"
-    )
-    eps: float | None = option(
-        None,
-        "--eps",
-        group=REGIONS,
-        exclusive="eps",
-        metavar="X",
-        above=0,
-        help="DBSCAN's eps in the embedding; its clusters are then taken as they are",
-    )
-    method: str = option(
-        "dbscan", "--method", group=REGIONS, choices=("dbscan", "hdbscan"), help="how to cluster the embedded Gaussians"
-    )
     feature: str = option(
         "auto",
         "--feature",
         group=REGIONS,
-        choices=("auto", "amplitude", "motion", "both"),
+        choices=("auto", *declared(RegionConfig, "feature").choices),
         help="what changes of a Gaussian; auto takes the larger",
-    )
-    min_size: int | None = option(
-        None,
-        "--min_size",
-        group=REGIONS,
-        metavar="N",
-        least=2,
-        help="fewest Gaussians of a region",
-        shown_default="a hundredth of all, at least 5",
-    )
-    constant: float | None = option(
-        None,
-        "--constant",
-        group=REGIONS,
-        metavar="X",
-        least=0,
-        help="change below which a Gaussian or a region is constant; 0.5 is a piece in half of the particles, 1 motion "
-        "by one sigma",
-        shown_default="by the strong changes",
-    )
-    neighbours: int | None = option(
-        None,
-        "--neighbours",
-        group=REGIONS,
-        metavar="N",
-        least=2,
-        help="UMAP's neighbours",
-        shown_default="5 to 15, by the number of Gaussians",
     )
     memory: float = option(
         4.0, "--memory", group=REGIONS, metavar="GiB", above=0, help="for the covariance of Gaussians"
     )
+    regions: RegionConfig = internal(RegionConfig, "how Gaussians are grouped")
     classes: int | None = option(
         None,
         "--classes",
@@ -98,12 +59,9 @@ class SegmentConfig:
     batch_size: int = option(
         64, "--batchsz", group=PARTICLES, metavar="N", least=1, help="particles encoded or decoded at once"
     )
-    seed: int = option(0, "--seed", group=PARTICLES, metavar="N", least=0, help="of UMAP and k-means")
 
     def __post_init__(self) -> None:
         check_options(self)
-        if self.method == "hdbscan" and self.eps is not None:
-            raise ConfigurationError("--eps is DBSCAN's; leave it out with --method hdbscan.")
         if self.class_method == "hdbscan" and self.classes is not None:
             raise ConfigurationError("--classes is of k-means; leave it out with --class_method hdbscan.")
 
@@ -141,7 +99,7 @@ def run(config: SegmentConfig, progress: Callable[[float], None] | None = None) 
     UserError : one line on what is wrong with the folder or the options.
     """
     # The parts load here, after parsing: `--help` is answered from the declarations above.
-    from libhetero.analysis.regions import RegionConfig, find_regions
+    from libhetero.analysis.regions import find_regions
     from libhetero.pipelines.decoding.gaussians import measure_changes, neutral_gaussians
     from libhetero.pipelines.decoding.latents import particle_latents
     from libhetero.pipelines.regions import account, figures
@@ -161,15 +119,7 @@ def run(config: SegmentConfig, progress: Callable[[float], None] | None = None) 
             trained, latent, config.feature, config.batch_size, config.memory, lambda done: advance(0.3 * done)
         )
     with _timed("2/5 regions of Gaussians"):
-        grouping = RegionConfig(
-            feature=changes.feature,
-            method=config.method,
-            eps=config.eps,
-            min_size=config.min_size,
-            constant=config.constant,
-            neighbours=config.neighbours,
-            seed=config.seed,
-        )
+        grouping = dataclasses.replace(config.regions, feature=changes.feature)
         regions = find_regions(changes.similarity(), grouping)
     account.tell(regions, changes)
     with _timed("3/5 files and figures of regions"):
@@ -185,7 +135,7 @@ def run(config: SegmentConfig, progress: Callable[[float], None] | None = None) 
             config.classes,
             config.class_method,
             config.batch_size,
-            config.seed,
+            config.regions.seed,
             lambda done: advance(0.4 + 0.3 * done),
         )
         files += write_region_classes(trained, classes, changes.feature)
@@ -205,4 +155,4 @@ def _timed(what: str) -> Iterator[None]:
     LOGGER.info("%s …", what)
     start = time.monotonic()
     yield
-    LOGGER.info("%s: %.1f s", what, time.monotonic() - start)
+    LOGGER.info("%s: %s", what, duration(time.monotonic() - start))

@@ -17,6 +17,7 @@ import operator
 
 import gemmi
 import numpy as np
+from jaxtyping import Float
 
 from libhetero.errors import DataError
 from libhetero.io.atoms import Atoms
@@ -25,13 +26,13 @@ from libhetero.simulate.density import radial_frequency, real_density, structure
 DEBYE_WALLER = 8 * np.pi**2  # B = 8π² σ²
 
 
-def form_factor(element: str, frequency: np.ndarray) -> np.ndarray:
+def form_factor(element: str, frequency: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
     """Return the electron form factor of an element in Å.
 
     Parameters
     ----------
     element : symbol, such as "C".
-    frequency : |k|, 1/Å, any shape.
+    frequency : |k|, 1/Å.
 
     Raises
     ------
@@ -56,13 +57,13 @@ def _coefficients(element: str) -> gemmi.C4322Coef:
     return found
 
 
-def scattering_weights(atoms: Atoms) -> np.ndarray:
+def scattering_weights(atoms: Atoms) -> Float[np.ndarray, "atoms"]:
     """Return the form factor of each atom at s = 0, (A,) float32, Å."""
     elements, kind = np.unique(atoms.element, return_inverse=True)
     return np.array([form_factor(e, np.zeros(1))[0] for e in elements], np.float32)[kind]
 
 
-def density_of_atoms(atoms: Atoms, n: int, pixel_size: float) -> np.ndarray:
+def density_of_atoms(atoms: Atoms, n: int, pixel_size: float) -> Float[np.ndarray, "n n n"]:
     """Return the map of an atomic model, (n, n, n) float32 (z, y, x), origin n // 2.
 
     Band-limited to the grid; a voxel holds the integral over it, so the map sums to Σ f(0) in Å.

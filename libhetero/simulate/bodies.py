@@ -39,16 +39,16 @@ class Body:
 
     Parameters
     ----------
-    volume : (m, m, m) float32 (z, y, x), origin m // 2, voxels of the images' pixel size.
-    centre : (3,) float32, Å (x, y, z), where that origin lies in the model.
-    hinge : (3,) float32, Å, in the model; the point the body turns about.
-    axis : (3,) float32, of length 1, in the model; the direction it turns about, right-handed.
+    volume : float32 (z, y, x), origin m // 2, voxels of the images' pixel size.
+    centre : float32, Å (x, y, z), where that origin lies in the model.
+    hinge : float32, Å, in the model; the point the body turns about.
+    axis : float32, of length 1, in the model; the direction it turns about, right-handed.
     """
 
-    volume: np.ndarray
-    centre: np.ndarray
-    hinge: np.ndarray = field(default_factory=lambda: np.zeros(3, np.float32))
-    axis: np.ndarray = field(default_factory=lambda: np.array([0, 0, 1], np.float32))
+    volume: Float[np.ndarray, "m m m"]
+    centre: Float[np.ndarray, "3"]
+    hinge: Float[np.ndarray, "3"] = field(default_factory=lambda: np.zeros(3, np.float32))
+    axis: Float[np.ndarray, "3"] = field(default_factory=lambda: np.array([0, 0, 1], np.float32))
 
 
 @register_record
@@ -82,20 +82,22 @@ def body_of_atoms(atoms: Atoms, pixel_size: float) -> Body:
     return Body(map_of_atoms(atoms, n, pixel_size, centre), centre)
 
 
-def body_of_map(volume: np.ndarray) -> Body:
+def body_of_map(volume: Float[np.ndarray, "n n n"]) -> Body:
     """Return the body of one piece given as a map of the images' box and pixel size."""
     return Body(np.asarray(volume, np.float32), np.zeros(3, np.float32))
 
 
-def map_of_gaussians(gaussians: Gaussians, n: int, pixel_size: float, centre: Any = (0.0, 0.0, 0.0)) -> np.ndarray:
-    """Return the map (n, n, n) of Gaussians about `centre` (Å)."""
+def map_of_gaussians(
+    gaussians: Gaussians, n: int, pixel_size: float, centre: Any = (0.0, 0.0, 0.0)
+) -> Float[np.ndarray, "n n n"]:
+    """Return the map of Gaussians about `centre` (Å)."""
     position = gaussians.position - np.asarray(centre)
     variance = gaussians.sigma.astype(np.float64) ** 2
     return real_density(structure_factor(position, gaussians.amplitude, variance, n, pixel_size))
 
 
-def map_of_atoms(atoms: Atoms, n: int, pixel_size: float, centre: Any = (0.0, 0.0, 0.0)) -> np.ndarray:
-    """Return the map (n, n, n) of atoms about `centre` (Å)."""
+def map_of_atoms(atoms: Atoms, n: int, pixel_size: float, centre: Any = (0.0, 0.0, 0.0)) -> Float[np.ndarray, "n n n"]:
+    """Return the map of atoms about `centre` (Å)."""
     moved = dataclasses.replace(atoms, position=atoms.position - np.asarray(centre, np.float32))
     return density_of_atoms(moved, n, pixel_size)
 
@@ -133,7 +135,7 @@ def _prepare_group(volumes: list[np.ndarray], step: int) -> Array:
     return jnp.asarray(np.stack(prepared) if len(prepared) > 1 else prepared[0][None])
 
 
-def prepare_map(volume: np.ndarray, padding: int) -> np.ndarray:
+def prepare_map(volume: Float[np.ndarray, "n n n"], padding: int) -> Complex[np.ndarray, "padded padded half"]:
     """Do what `physics.slices.prepare_volume` does, on the host: no compilation for every box.
 
     Each axis is padded when its turn comes, so that no line of zeros is ever transformed.

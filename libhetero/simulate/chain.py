@@ -10,6 +10,7 @@ displacements then remove the regularity of the lattice.
 from __future__ import annotations
 
 import numpy as np
+from jaxtyping import Bool, Float
 from scipy import ndimage
 
 RESIDUE_VOLUME = 135.0  # Å³ of folded protein, 110 Da at 1.35 g/cm³
@@ -23,30 +24,32 @@ _RING = ((0, 0, 0), (1, 0, 0), (1, 1, 0), (0, 1, 0), (0, 1, 1), (1, 1, 1), (1, 0
 _AXES = ((0, 1, 2), (1, 2, 0), (2, 0, 1), (0, 2, 1), (2, 1, 0), (1, 0, 2))
 
 
-def cube_centres(cubes: int) -> np.ndarray:
-    """Return the centres of cubes³ cubes about the origin, (cubes, cubes, cubes, 3), Å."""
+def cube_centres(cubes: int) -> Float[np.ndarray, "cubes cubes cubes 3"]:
+    """Return the centres of cubes³ cubes about the origin, Å."""
     axis = (np.arange(cubes) - (cubes - 1) / 2) * CUBE
     return np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1)
 
 
-def connected_part(region: np.ndarray, seed: Bead) -> np.ndarray:
+def connected_part(region: Bool[np.ndarray, "cubes cubes cubes"], seed: Bead) -> Bool[np.ndarray, "cubes cubes cubes"]:
     """Return the cubes of a region that are joined to cube `seed` through faces."""
     labels, _ = ndimage.label(region)
     return labels == labels[tuple(seed)]
 
 
-def fill_with_chain(region: np.ndarray, seed: Bead, rng: np.random.Generator) -> np.ndarray:
+def fill_with_chain(
+    region: Bool[np.ndarray, "cubes cubes cubes"], seed: Bead, rng: np.random.Generator
+) -> Float[np.ndarray, "beads 3"]:
     """Lead one chain through the cubes of a region.
 
     Parameters
     ----------
-    region : (cubes, cubes, cubes) bool, connected through faces.
+    region : connected through faces.
     seed : the cube where the chain begins.
     rng : random numbers.
 
     Returns
     -------
-    (beads, 3), Å from the centre of the grid; 8 beads in every cube.
+    Å from the centre of the grid; 8 beads in every cube.
     """
     links, waiting, filled = _ring_of(seed, 0), _open_faces(seed, region), {seed}
     while waiting:

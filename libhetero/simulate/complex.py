@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Bool, Float, Int
 from scipy import ndimage
 
 from libhetero.errors import ConfigurationError
@@ -33,7 +34,7 @@ class Complex:
     """
 
     gaussians: Gaussians
-    piece: np.ndarray
+    piece: Int[np.ndarray, "beads"]
 
     @property
     def pieces(self) -> int:
@@ -55,17 +56,17 @@ class Complex:
 class _Balls:
     """An outline: the union of balls with these centres (B, 3) and radii (B,), Å."""
 
-    centre: np.ndarray
-    radius: np.ndarray
+    centre: Float[np.ndarray, "balls 3"]
+    radius: Float[np.ndarray, "balls"]
 
-    def region(self, points: np.ndarray) -> np.ndarray:
+    def region(self, points: Float[np.ndarray, "*cubes 3"]) -> Bool[np.ndarray, "*cubes"]:
         """Return which points (..., 3) lie inside."""
         inside = np.zeros(points.shape[:-1], bool)
         for centre, radius in zip(self.centre, self.radius, strict=True):
             inside |= np.sum((points - centre) ** 2, axis=-1) < radius**2
         return inside
 
-    def surface(self, direction: np.ndarray) -> float:
+    def surface(self, direction: Float[np.ndarray, "3"]) -> float:
         """Return how far the outline reaches from the origin along `direction`, Å."""
         along = self.centre @ direction
         across = np.sum(self.centre**2, axis=1) - along**2

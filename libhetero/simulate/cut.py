@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float, Int
 from scipy.spatial import cKDTree
 
 from libhetero.errors import DataError
@@ -36,8 +37,8 @@ class CutPiece:
 
     chain: str
     ranges: tuple[tuple[int, int], ...]
-    pivot: np.ndarray
-    axis: np.ndarray
+    pivot: Float[np.ndarray, "3"]
+    axis: Float[np.ndarray, "3"]
     contacts: int
     share: float
 
@@ -54,7 +55,7 @@ class _Residues:
     touching: np.ndarray
 
 
-def cut_core(atoms: Atoms, piece: np.ndarray, share: tuple[float, float] = SHARE) -> CutPiece:
+def cut_core(atoms: Atoms, piece: Int[np.ndarray, "atoms"], share: tuple[float, float] = SHARE) -> CutPiece:
     """Return the end of a chain of the core that hangs by the thinnest neck.
 
     Parameters

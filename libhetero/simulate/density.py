@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 import scipy.fft
+from jaxtyping import Complex, Float
 
 OVERSAMPLING = 2
 HALF_WIDTH = 5  # fine voxels reached on either side by the narrowest Gaussian
@@ -23,8 +24,12 @@ REACH = HALF_WIDTH / np.sqrt(GRIDDING_VARIANCE)  # standard deviations kept
 
 
 def structure_factor(
-    position: np.ndarray, weight: np.ndarray, variance: np.ndarray, n: int, pixel_size: float
-) -> np.ndarray:
+    position: Float[np.ndarray, "points 3"],
+    weight: Float[np.ndarray, "points"],
+    variance: Float[np.ndarray, "points"],
+    n: int,
+    pixel_size: float,
+) -> Complex[np.ndarray, "n n half"]:
     """Return the transform of weighted Gaussian points, (n, n, n // 2 + 1) complex64, DC first.
 
     Parameters
@@ -95,21 +100,23 @@ def _keep_band(transform: np.ndarray, n: int) -> np.ndarray:
     return np.ascontiguousarray(transform[:, :, : n // 2 + 1])
 
 
-def radial_frequency(n: int, pixel_size: float) -> np.ndarray:
+def radial_frequency(n: int, pixel_size: float) -> Float[np.ndarray, "n n half"]:
     """Return |k| of every voxel of `structure_factor`, (n, n, n // 2 + 1) float32, 1/Å."""
     full, half = np.fft.fftfreq(n, pixel_size) ** 2, np.fft.rfftfreq(n, pixel_size) ** 2
     square = full[:, None, None] + full[None, :, None] + half[None, None, :]
     return np.sqrt(square).astype(np.float32)
 
 
-def real_density(transform: np.ndarray) -> np.ndarray:
+def real_density(transform: Complex[np.ndarray, "n n half"]) -> Float[np.ndarray, "n n n"]:
     """Return the map (n, n, n) float32 (z, y, x), origin n // 2, of a transform; sums to its DC."""
     n = transform.shape[0]
     volume = scipy.fft.irfftn(transform, s=(n, n, n))
     return np.fft.fftshift(volume).astype(np.float32)
 
 
-def resample_map(volume: np.ndarray, pixel_size: float, n: int, new_pixel_size: float) -> np.ndarray:
+def resample_map(
+    volume: Float[np.ndarray, "n n n"], pixel_size: float, n: int, new_pixel_size: float
+) -> Float[np.ndarray, "m m m"]:
     """Return a map cut or padded to the width n · new_pixel_size, then Fourier-cropped to n voxels.
 
     Parameters
@@ -126,7 +133,7 @@ def resample_map(volume: np.ndarray, pixel_size: float, n: int, new_pixel_size: 
     return real_density(_keep_band(transform, n))
 
 
-def cut_or_pad(volume: np.ndarray, n: int) -> np.ndarray:
+def cut_or_pad(volume: Float[np.ndarray, "n n n"], n: int) -> Float[np.ndarray, "m m m"]:
     """Return the middle (n, n, n) of a map, or the map in the middle of zeros; origin at n // 2."""
     m = volume.shape[0]
     low = m // 2 - n // 2

@@ -18,6 +18,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import Float, Int, Shaped
 
 from libhetero.records import CTFParams, Observation, Pose
 from libhetero.simulate.bodies import Body, PreparedBodies, prepare_bodies, project_bodies
@@ -46,13 +47,13 @@ class Block:
     angle : (b, bodies) float32, radians.
     """
 
-    index: np.ndarray
-    images: np.ndarray
+    index: Int[np.ndarray, "particles"]
+    images: Float[np.ndarray, "particles n n"]
     pose: Pose
     ctf: CTFParams | None
-    label: np.ndarray
-    present: np.ndarray
-    angle: np.ndarray
+    label: Int[np.ndarray, "particles"]
+    present: Shaped[np.ndarray, "particles bodies"]
+    angle: Float[np.ndarray, "particles bodies"]
 
 
 @dataclass(frozen=True)
@@ -78,9 +79,9 @@ class Truth:
 
     pose: Pose
     ctf: CTFParams | None
-    label: np.ndarray
-    present: np.ndarray
-    angle: np.ndarray
+    label: Int[np.ndarray, "particles"]
+    present: Shaped[np.ndarray, "particles bodies"]
+    angle: Float[np.ndarray, "particles bodies"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,11 +107,11 @@ class Simulation:
     load_bodies: Callable[[int], list[Body]]
     ctf_table: CTFParams | None = None
 
-    def structure_of_particles(self) -> np.ndarray:
+    def structure_of_particles(self) -> Int[np.ndarray, "particles"]:
         """Return the structure of every particle, (particles,) int32."""
         return assign_structures(self.imaging.seed, self.imaging.particles, self.structures)
 
-    def truth(self, index: np.ndarray, structure: np.ndarray) -> Truth:
+    def truth(self, index: Int[np.ndarray, "some"], structure: Int[np.ndarray, "some"]) -> Truth:
         """Return what was drawn for the particles at `index` without rendering them.
 
         Parameters
@@ -158,7 +159,7 @@ class Simulation:
             return 0.0
         return float(np.sqrt(signal_variance / self.imaging.snr))
 
-    def work(self, size: int) -> list[tuple[int, np.ndarray]]:
+    def work(self, size: int) -> list[tuple[int, Int[np.ndarray, "block"]]]:
         """Return every particle's structure and index in blocks of at most `size` of one structure.
 
         They come structure by structure, and in each by index: the (b,) int32 of each block.
@@ -170,7 +171,7 @@ class Simulation:
         return [(k, block) for k, own in enumerate(by_structure) for block in _chunks(own, size)]
 
     def render(
-        self, k: int, bodies: PreparedBodies, index: np.ndarray, noise_deviation: float, threads: int = 1
+        self, k: int, bodies: PreparedBodies, index: Int[np.ndarray, "some"], noise_deviation: float, threads: int = 1
     ) -> Iterator[Block]:
         """Render particles of one structure, some at a time.
 

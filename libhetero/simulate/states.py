@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int, Integer
 
 from libhetero.simulate.configuration import StateConfig
 
@@ -19,19 +19,21 @@ def state_from(
     return present.astype(jnp.float32), jnp.where(first, 0.0, angle)
 
 
-def state_number(present: np.ndarray) -> np.ndarray:
+def state_number(present: Integer[np.ndarray, "particles bodies"]) -> Int[np.ndarray, "particles"]:
     """Return one label per state, Σ_b present_b 2^(b-1) over the bodies b ≥ 1, (N,) int."""
     bits = present[:, 1:].astype(np.int64)
     return bits @ (1 << np.arange(bits.shape[1], dtype=np.int64))
 
 
-def assign_structures(seed: int, particles: int, structures: int) -> np.ndarray:
+def assign_structures(seed: int, particles: int, structures: int) -> Int[np.ndarray, "particles"]:
     """Return the structure of every particle, (N,) int32: equal shares in a random order."""
     labels = np.arange(particles, dtype=np.int32) % structures
     return np.random.default_rng([seed, structures]).permutation(labels)
 
 
-def hinge_and_axis(core: np.ndarray, piece: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def hinge_and_axis(
+    core: Float[np.ndarray, "core 3"], piece: Float[np.ndarray, "piece 3"], seed: int
+) -> tuple[Float[np.ndarray, "3"], Float[np.ndarray, "3"]]:
     """Choose where a piece is hinged to the core and the axis it turns about.
 
     The hinge is the middle of the piece's points nearest to the core; the axis is a random
@@ -40,12 +42,12 @@ def hinge_and_axis(core: np.ndarray, piece: np.ndarray, seed: int) -> tuple[np.n
 
     Parameters
     ----------
-    core, piece : points (A, 3) and (B, 3), Å.
+    core, piece : points, Å.
     seed : chooses the direction.
 
     Returns
     -------
-    hinge (3,) in Å and axis (3,) of length 1, float32.
+    hinge in Å and axis of length 1, float32.
     """
     thinned = core[:: max(1, len(core) // 2000)]
     distance = np.array([np.min(np.sum((thinned - point) ** 2, axis=1)) for point in piece])

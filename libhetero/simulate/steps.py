@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import scipy.fft
+from jaxtyping import Int
 
 import libhetero.physics  # noqa: F401  (records become pytrees)
 from libhetero.files import flush_to_disk
@@ -47,7 +48,7 @@ class Render:
 
     block: int
     structure: int
-    index: np.ndarray
+    index: Int[np.ndarray, "block"]
     noise_deviation: float
 
 

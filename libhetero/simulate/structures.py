@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from libhetero.errors import ConfigurationError
 from libhetero.io.atoms import Atoms
@@ -28,7 +29,7 @@ from libhetero.simulate.complex import Complex, generate_member
 from libhetero.simulate.density import resample_map
 from libhetero.simulate.states import hinge_and_axis
 
-Hinges = dict[int, tuple[np.ndarray, np.ndarray]]
+Hinges = dict[int, tuple[Float[np.ndarray, "3"], Float[np.ndarray, "3"]]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,13 +39,13 @@ class PointTable:
     Parameters
     ----------
     position : (A, 3) float32, Å (x, y, z), centred.
-    weight : (A,) float32, scattering.
-    piece : (A,) int32.
+    weight : float32, scattering.
+    piece : int32.
     """
 
-    position: np.ndarray
-    weight: np.ndarray
-    piece: np.ndarray
+    position: Float[np.ndarray, "atoms 3"]
+    weight: Float[np.ndarray, "atoms"]
+    piece: Int[np.ndarray, "atoms"]
 
     @property
     def diameter(self) -> float:
@@ -80,8 +81,8 @@ class Structure(Protocol):
         """Return one piece, or the whole for None, as a rigid body."""
         ...
 
-    def map(self, piece: int | None, n: int, pixel_size: float) -> np.ndarray:
-        """Return the map (n, n, n) of one piece, or of the whole for None."""
+    def map(self, piece: int | None, n: int, pixel_size: float) -> Float[np.ndarray, "n n n"]:
+        """Return the map of one piece, or of the whole for None."""
         ...
 
 
@@ -106,8 +107,8 @@ class BeadStructure:
         """Return one piece, or the whole for None, as a rigid body."""
         return body_of_gaussians(self._part(piece), pixel_size)
 
-    def map(self, piece: int | None, n: int, pixel_size: float) -> np.ndarray:
-        """Return the map (n, n, n) of one piece, or of the whole for None."""
+    def map(self, piece: int | None, n: int, pixel_size: float) -> Float[np.ndarray, "n n n"]:
+        """Return the map of one piece, or of the whole for None."""
         return map_of_gaussians(self._part(piece), n, pixel_size)
 
     def _part(self, piece: int | None) -> Gaussians:
@@ -140,13 +141,13 @@ class AtomStructure:
     Parameters
     ----------
     atoms : positions in Å from the centre; their B-factors are those to apply.
-    piece : (A,) int32.
+    piece : int32.
     names : of the pieces.
     hinges : of the pieces for which they are known.
     """
 
     atoms: Atoms
-    piece: np.ndarray
+    piece: Int[np.ndarray, "atoms"]
     names: tuple[str, ...]
     hinges: Hinges = field(default_factory=dict)
 
@@ -158,8 +159,8 @@ class AtomStructure:
         """Return one piece, or the whole for None, as a rigid body."""
         return body_of_atoms(self._part(piece), pixel_size)
 
-    def map(self, piece: int | None, n: int, pixel_size: float) -> np.ndarray:
-        """Return the map (n, n, n) of one piece, or of the whole for None."""
+    def map(self, piece: int | None, n: int, pixel_size: float) -> Float[np.ndarray, "n n n"]:
+        """Return the map of one piece, or of the whole for None."""
         return map_of_atoms(self._part(piece), n, pixel_size)
 
     def _part(self, piece: int | None) -> Atoms:
@@ -172,13 +173,13 @@ class MapStructure:
 
     Parameters
     ----------
-    maps : (n, n, n) each, the core's first.
+    maps : the core's first.
     pixel_size : Å, that of the images before cropping.
     names : of the pieces.
     hinges : of the pieces for which they are known.
     """
 
-    maps: tuple[np.ndarray, ...]
+    maps: tuple[Float[np.ndarray, "n n n"], ...]
     pixel_size: float
     names: tuple[str, ...]
     hinges: Hinges = field(default_factory=dict)
@@ -201,7 +202,7 @@ class MapStructure:
         """Return one piece, or the whole for None, as a rigid body."""
         return body_of_map(self._part(piece))
 
-    def map(self, piece: int | None, n: int, pixel_size: float) -> np.ndarray:
+    def map(self, piece: int | None, n: int, pixel_size: float) -> Float[np.ndarray, "n n n"]:
         """Return the map of one piece, or of the whole for None, resampled to n voxels."""
         return resample_map(self._part(piece), self.pixel_size, n, pixel_size)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 
 def duration(seconds: float) -> str:
-    """Return a duration in its two largest units, such as "3.2 s", "5 min 07 s" or "2 h 05 min"."""
+    """Return a duration in its two largest units, such as "3.21 s", "5 min 07 s" or "2 h 05 min"."""
     if seconds < 60:
-        return f"{seconds:.2g} s"
+        return f"{seconds:.3g} s"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"

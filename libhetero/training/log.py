@@ -23,7 +23,7 @@ from types import TracebackType
 from typing import Any
 
 from libhetero.files import replacing, writing
-from libhetero.telling import pace
+from libhetero.telling import duration, pace
 from libhetero.telling.progress import Progress
 from libhetero.training.memory import peak_memory
 
@@ -78,7 +78,7 @@ class RunLog:
         now = time.monotonic()
         if self._clock is None and self._shown is not None:
             self._first_step = round(now - self._began, 3)
-            self._shown.say(f"first step after {self._first_step:.1f} s")
+            self._shown.say(f"first step after {duration(self._first_step)}")
         self._clock, self._steps, self._particles = now, 0, 0
 
     @contextmanager

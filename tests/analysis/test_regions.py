@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import adjusted_rand_score
 
+from libhetero.analysis.configuration import RegionConfig
 from libhetero.analysis.gaussian_features import CovarianceAccumulator, similarity_of
-from libhetero.analysis.regions import RegionConfig, find_regions
+from libhetero.analysis.regions import find_regions
 from libhetero.errors import ConfigurationError
 from tests.making.pieces import (
     amplitude_changes,
@@ -161,7 +162,17 @@ def test_given_eps_and_threshold_are_used():
     assert regions.clusters == 3
 
 
-@pytest.mark.parametrize("wrong", [{"method": "kmeans"}, {"eps": 0.0}, {"min_size": 1}, {"feature": "x"}])
-def test_configuration_is_checked(wrong):
-    with pytest.raises(ConfigurationError, match=next(iter(wrong))):
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"method": "kmeans"}, "--method: expected dbscan or hdbscan; got 'kmeans'"),
+        ({"eps": 0.0}, "--eps: expected more than 0; got 0"),
+        ({"min_size": 1}, "--min_size: expected 2 or more; got 1"),
+        ({"feature": "x"}, "feature: expected one of amplitude, motion, both; got 'x'"),
+        ({"auto": True, "eps": 1.0}, "--auto and --eps exclude each other"),
+        ({"method": "hdbscan", "eps": 1.0}, "--eps is DBSCAN's"),
+    ],
+)
+def test_configuration_is_checked(wrong, message):
+    with pytest.raises(ConfigurationError, match=f"^{message}"):
         RegionConfig(**wrong)

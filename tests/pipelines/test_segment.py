@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import adjusted_rand_score
 
+from libhetero.analysis.configuration import RegionConfig
 from libhetero.errors import ConfigurationError
 from libhetero.io import read_gaussians, read_volume
 from libhetero.pipelines import segment
@@ -121,7 +122,7 @@ def test_a_second_segmentation_leaves_nothing_of_the_first(tmp_path, monkeypatch
     )
     for stale in left_over:
         (tmp_path / stale).touch()
-    segment.run(SegmentConfig(str(tmp_path), constant=100.0))
+    segment.run(SegmentConfig(str(tmp_path), regions=RegionConfig(constant=100.0)))
     assert [stale for stale in left_over if (tmp_path / stale).exists()] == []
     kept = {path.name for path in (tmp_path / "masks").iterdir()}
     assert kept == {"region_00.mrc", "region_00.hdf"}
@@ -131,7 +132,8 @@ def test_a_second_segmentation_leaves_nothing_of_the_first(tmp_path, monkeypatch
 def test_hdbscan_for_both(tmp_path, monkeypatch):
     run, piece, _ = gaussian_run(tmp_path)
     monkeypatch.setattr("libhetero.pipelines.run.folder.open_run", lambda folder: run)
-    config = SegmentConfig(str(tmp_path), method="hdbscan", class_method="hdbscan", feature="both")
+    grouping = RegionConfig(method="hdbscan")
+    config = SegmentConfig(str(tmp_path), class_method="hdbscan", feature="both", regions=grouping)
     result = segment.run(config)
     assert adjusted_rand_score(piece, result.regions.label) == 1.0
     assert "HDBSCAN finds" in result.page.read_text()
@@ -145,9 +147,11 @@ def test_a_run_without_gaussians_says_so(tmp_path, monkeypatch):
         segment.run(SegmentConfig(str(tmp_path)))
 
 
-@pytest.mark.parametrize("wrong", [{"eps": -1.0}, {"class_method": "som"}, {"classes": 0}, {"components": 1}])
+@pytest.mark.parametrize(
+    "wrong", [{"class_method": "som"}, {"classes": 0}, {"components": 1}, {"feature": "colour"}, {"memory": 0.0}]
+)
 def test_configuration_is_checked(wrong):
-    with pytest.raises(ConfigurationError, match=next(iter(wrong))):
+    with pytest.raises(ConfigurationError, match=f"^--{next(iter(wrong))}: expected "):
         SegmentConfig("hype_00", **wrong)
 
 
@@ -161,3 +165,7 @@ def test_program(tmp_path, monkeypatch, load_program, capsys):
     assert "eps" in said and "silhouette" in said and "3 region(s)" in said
     assert said.rstrip().endswith(f"look at {tmp_path / 'index.html'}")
     assert program.main([str(tmp_path), "--auto", "--eps", "1"]) == 2
+    assert program.main([str(tmp_path), "--eps", "-1"]) == 1
+    assert program.main([str(tmp_path), "--eps", "1", "--method", "hdbscan"]) == 1
+    said = capsys.readouterr().err
+    assert "--eps: expected more than 0; got -1" in said and "--eps is DBSCAN's" in said

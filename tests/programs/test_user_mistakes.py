@@ -277,7 +277,7 @@ TABLE += [
         lambda: write_stack(nan_at=2),
     ),
     Mistake("crop to a larger box", "e2hype_refine.py particles.star --box 32", ("32", "16")),
-    Mistake("batch of zero", "e2hype_refine.py particles.star --batchsz 0", ("batch", "0")),
+    Mistake("batch of zero", "e2hype_refine.py particles.star --batchsz 0", ("--batchsz", "1 or more", "got 0")),
     Mistake(
         "folder that exists",
         "e2hype_refine.py particles.star --path run",
@@ -313,14 +313,14 @@ TABLE += [
     Mistake(
         "unknown symmetry",
         "e2hype_refine.py particles.star --decoder mlp --model gmm.txt --sym q4",
-        ("symmetry 'q4'", "c1"),
+        ("--sym", "c1", "got 'q4'"),
         write_gaussians,
     ),
     Mistake("symmetry of CryoHype", "e2hype_refine.py particles.star --sym c4", ("--sym", "--pointtransformer")),
     Mistake(
         "Gaussians' encoder of CryoHype",
         "e2hype_refine.py particles.star --encoder posterior",
-        ("encoder", "transformer or mlp or unet", "posterior"),
+        ("--encoder", "transformer, mlp, unet", "posterior"),
     ),
     Mistake(
         "CryoHype's encoder of Gaussians",
@@ -331,7 +331,7 @@ TABLE += [
     Mistake(
         "conditioning of Gaussians",
         "e2hype_refine.py particles.star --pointtransformer --model gmm.txt --conditioning concat",
-        ("conditioning", "an option of CryoHype", "--pointtransformer"),
+        ("--conditioning", "not an option of Gaussians", "--pointtransformer"),
         write_gaussians,
     ),
     Mistake(
@@ -362,7 +362,7 @@ TABLE += [
         "nothing held out", "e2hype_refine.py particles.star --usetest 0.001", ("--usetest 0.001", "holds out 0 of")
     ),
     Mistake(
-        "everything held out", "e2hype_refine.py particles.star --usetest 1", ("test_fraction is 1", "less than 1")
+        "everything held out", "e2hype_refine.py particles.star --usetest 1", ("--usetest", "less than 1", "got 1")
     ),
     Mistake("resume of no run", "e2hype_refine.py --resume hype_07", ("hype_07", "no such file")),
     Mistake(
@@ -440,9 +440,9 @@ TABLE += [
     ),
     Mistake("odd box", "e2hype_eval.py trained --particles 0 --box 15", ("box", "even", "15")),
     Mistake("full disk", "e2hype_eval.py trained --particles 0", ("no space left",), machine=full_disk),
-    Mistake("embed with a batch of zero", "e2hype_embed.py trained --batchsz 0", ("batch", "0")),
+    Mistake("embed with a batch of zero", "e2hype_embed.py trained --batchsz 0", ("--batchsz", "1 or more", "got 0")),
     Mistake("zero classes", "e2hype_segment.py trained --classes 0", ("classes", "1", "0")),
-    Mistake("negative eps", "e2hype_segment.py trained --eps -1", ("eps", "above 0", "-1")),
+    Mistake("negative eps", "e2hype_segment.py trained --eps -1", ("--eps", "more than 0", "-1")),
     Mistake("feature of particles", "e2hype_embed.py trained --feature motion", ("--feature", "--gaussians")),
     Mistake("full disk", "e2hype_embed.py trained --method pca", ("no space left",), machine=full_disk),
     Mistake("score of no run", "e2hype_score.py hype_07", ("hype_07/config.json", "no such file")),
@@ -497,7 +497,7 @@ TABLE += [
     Mistake("NaN voxels", GUESS, ("map.mrc", "NaN"), lambda: write_map(nan=True)),
     Mistake("map without pixel size", GUESS, ("map.mrc", "pixel size", "--apix"), lambda: write_map(pixel_size=0.0)),
     Mistake("threshold above the map", f"{GUESS} --threshold 9", ("threshold", "9"), write_map),
-    Mistake("unknown symmetry", f"{GUESS} --sym c", ("symmetry", "'c'", "expected c1"), write_map),
+    Mistake("unknown symmetry", f"{GUESS} --sym c", ("--sym", "expected c1", "'c'"), write_map),
     Mistake("missing half-map", f"{GUESS} --halfmaps a.mrc map.mrc", ("a.mrc", "no such file"), write_map),
     Mistake("one half-map", f"{GUESS} --halfmaps a.mrc", ("--halfmaps", "2"), write_map, code=2),
     Mistake("resolution beyond the box", f"{GUESS} --maxres 500", ("--maxres 500", "64 Å box"), write_map),

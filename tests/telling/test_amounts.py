@@ -7,7 +7,7 @@ from libhetero.telling import byte_size, duration, pace
 
 @pytest.mark.parametrize(
     ("seconds", "words"),
-    [(0, "0 s"), (3.21, "3.2 s"), (59, "59 s"), (60, "1 min 00 s"), (307, "5 min 07 s"), (7500, "2 h 05 min")],
+    [(0, "0 s"), (3.214, "3.21 s"), (59, "59 s"), (60, "1 min 00 s"), (307, "5 min 07 s"), (7500, "2 h 05 min")],
 )
 def test_a_duration_has_its_two_largest_units(seconds, words) -> None:
     assert duration(seconds) == words

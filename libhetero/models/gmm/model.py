@@ -88,6 +88,16 @@ class GmmModel:
         if self.mobile is None:
             object.__setattr__(self, "mobile", np.ones(len(self.neutral.sigma), np.float32))
 
+    @property
+    def layout(self) -> Layout:
+        """What of a Gaussian varies."""
+        return Layout.of(self.config.vary)
+
+    @property
+    def operators(self) -> Float[np.ndarray, "copies 3 3"]:
+        """Those of the complex's symmetry."""
+        return symmetry_operators(self.config.symmetry)
+
     @classmethod
     def from_data(
         cls,
@@ -125,8 +135,8 @@ class GmmModel:
             model = replace(model, levels=build_topology(position, config, box_size * pixel_size, seed))
         if config.encoder == "network":
             return replace(model, feature_scale=model._measured_features(few))
-        layout = Layout.of(config.vary).linear
-        subspace = find_subspace(model._imaging(SUBSPACE_GRID), sample, layout, config.latent_size, seed, moves > 0)
+        imaging, rank = model._imaging(SUBSPACE_GRID), config.latent_size
+        subspace = find_subspace(imaging, sample, model.layout.linear, rank, seed, moves > 0)
         return replace(model, subspace=subspace, config=replace(config, latent_size=subspace.rank))
 
     def _measured_features(self, sample: Batch) -> np.ndarray:
@@ -182,17 +192,15 @@ class GmmModel:
     def _infer(self, params: Any, unmoved: Float[Array, "points outputs"] | None, batch: Batch) -> tuple[Array, Array]:
         """Return posterior means and precisions; no gradient passes through them."""
         params, unmoved = jax.lax.stop_gradient((params, unmoved))
-        layout, config = Layout.of(self.config.vary).linear, self.config
+        imaging, layout, config = self._imaging(), self.layout.linear, self.config
         tangents = partial(linear_tangents, config, self.neutral_mixture(params), self._modes(params))
         mixtures = partial(self._moved, params, unmoved)
-        return infer(self._imaging(), layout, mixtures, tangents, batch, config.latent_size, config.newton_steps)
+        return infer(imaging, layout, mixtures, tangents, batch, config.latent_size, config.newton_steps)
 
     def _imaging(self, grid: int = LARGEST_GRID) -> Imaging:
         """Return how mixtures become images on at most `grid` pixels."""
-        operators = symmetry_operators(self.config.symmetry)
-        return Imaging.of(
-            self.neutral, operators, self.image_scale, self.ring_weight, self.box_size, self.pixel_size, grid
-        )
+        scale, weight = self.image_scale, self.ring_weight
+        return Imaging.of(self.neutral, self.operators, scale, weight, self.box_size, self.pixel_size, grid)
 
     def decode(self, params: Any, latent: Float[Array, "batch latent"], key: PRNGKeyArray | None = None) -> Gaussians:
         """Return mixtures with a leading batch axis; a key switches dropout on, for training."""
@@ -242,7 +250,7 @@ class GmmModel:
 
     def _whole(self, mixture: Gaussians) -> Gaussians:
         """Return the whole complex of one unit."""
-        return symmetric_copies(mixture, symmetry_operators(self.config.symmetry))
+        return symmetric_copies(mixture, self.operators)
 
     def render(self, representation: Gaussians, pose: Pose, n: int, pixel_size: float) -> Complex[Array, "n half"]:
         """Return the projection of one mixture, all units of it, without CTF."""
@@ -275,7 +283,7 @@ class GmmModel:
         self, neutral: Gaussians, image: Array, observation: Observation, mixture: Gaussians, penalty: Array
     ) -> dict[str, Float[Array, ""]]:
         """Return both of one particle, given what its latent costs."""
-        if self.config.stiffness and Layout.of(self.config.vary).position:
+        if self.config.stiffness and self.layout.position:
             penalty = penalty + self.config.stiffness * strain(neutral, self.edges, mixture)
         return {"misfit": self._misfit(image, observation, mixture), "penalty": penalty}
 
@@ -306,12 +314,11 @@ class GmmModel:
         return error / np.count_nonzero(self.ring_weight)
 
     def _decoder(self) -> Decoder:
-        return make_decoder(self.config, len(Layout.of(self.config.vary).kinds), len(self.neutral.sigma))
+        return make_decoder(self.config, len(self.layout.kinds), len(self.neutral.sigma))
 
     def _features(self, image: Array, observation: Observation) -> Float[Array, "points 5"]:
         neutral = jax.tree.map(jnp.asarray, self.neutral)
-        operators = symmetry_operators(self.config.symmetry)
-        return gradient_features(neutral, dft_image(image), observation, self.pixel_size, self._rings(), operators)
+        return gradient_features(neutral, dft_image(image), observation, self.pixel_size, self._rings(), self.operators)
 
     def _rings(self) -> slice:
         return slice(*ring_limits(self.config.resolution, self.box_size, self.pixel_size))

@@ -24,6 +24,7 @@ from jax.scipy.ndimage import map_coordinates
 from jaxtyping import Array, Float
 
 from libhetero.models.hype.config import HypeConfig
+from libhetero.physics.arrays import AnyArray
 from libhetero.physics.correlation import ring_sum
 from libhetero.physics.fourier import (
     crop_fourier_image,
@@ -45,7 +46,7 @@ MONOMIALS = tuple(
 
 
 def seen_image(
-    image: Float[Array, "n n"],
+    image: Float[AnyArray, "n n"],
     observation: Observation,
     config: HypeConfig,
     pixel_size: float,
@@ -83,7 +84,7 @@ def seen_image(
 
 
 def lifted(
-    image: Float[Array, "m m"], rotation: Float[Array, "3 3"], side: int, extent: float
+    image: Float[AnyArray, "m m"], rotation: Float[AnyArray, "3 3"], side: int, extent: float
 ) -> Float[Array, "side side side"]:
     """Return the image at (R x)_xy for every point x of a grid (z, y, x), by bilinear interpolation.
 
@@ -102,13 +103,13 @@ def lifted(
     return map_coordinates(image, [across[1], across[0]], order=1, mode="constant").reshape((side,) * 3)
 
 
-def view_features(rotation: Float[Array, "3 3"]) -> Float[Array, "monomials"]:
+def view_features(rotation: Float[AnyArray, "3 3"]) -> Float[Array, "monomials"]:
     """Return the monomials of the direction of view up to `DEGREE`: d_x, d_y, d_z, d_x², d_x d_y, …"""
     direction = rotation[2]
     return jnp.stack([jnp.prod(direction[jnp.asarray(chosen)]) for chosen in MONOMIALS])
 
 
-def turn_in_plane(image: Float[Array, "n n"], psi: Float[Array, ""]) -> Float[Array, "n n"]:
+def turn_in_plane(image: Float[AnyArray, "n n"], psi: Float[Array, ""]) -> Float[Array, "n n"]:
     """Return the image as it would be at psi = 0 (radians), by bilinear interpolation.
 
     With R = Rz(psi) R', x' = cos(psi) x + sin(psi) y and y' = cos(psi) y - sin(psi) x.

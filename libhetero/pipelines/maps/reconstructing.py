@@ -9,17 +9,15 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int
 
-from libhetero.io import ImageReader, write_volume
+from libhetero.io import write_volume
 from libhetero.io.fsc import write_fsc
 from libhetero.physics.symmetry import symmetry_operators
 from libhetero.pipelines.run.data import DataConfig
 from libhetero.pipelines.run.folder import feed_batches
-from libhetero.pipelines.run.particles import load_particles
+from libhetero.pipelines.run.particles import feed_of, load_particles
 from libhetero.pipelines.run.preparation import measured
 from libhetero.reconstruction.backproject import Reconstruction, reconstruct
 from libhetero.telling.progress import tracked
-from libhetero.training.bad_images import BadImages
-from libhetero.training.configuration import PreprocessConfig
 from libhetero.training.feed import ParticleFeed
 
 LOGGER = logging.getLogger(__name__)
@@ -38,10 +36,7 @@ def listed_feed(data: DataConfig, contrast: int | None) -> ParticleFeed:
     ------
     UserError : one line on what is wrong with the list or its images.
     """
-    particles = load_particles(data)
-    plain = PreprocessConfig(normalise="set", box_size=data.preprocess.box_size)
-    feed = ParticleFeed(ImageReader(particles), particles, plain, BadImages(particles, data.max_bad))
-    return measured(feed, contrast, SEED)
+    return measured(feed_of(load_particles(data), data), contrast, SEED)
 
 
 def reconstruct_some(

@@ -9,6 +9,7 @@ import numpy as np
 from libhetero.analysis.gaussian_features import FEATURES
 from libhetero.analysis.regions import Regions
 from libhetero.pipelines.decoding.gaussians import Changes
+from libhetero.telling import duration
 
 LOGGER = logging.getLogger(__name__)
 
@@ -72,6 +73,6 @@ def facts(regions: Regions, changes: Changes, seconds: float) -> list[str]:
         f"constant, {len(regions.members(-1))} are in no region.",
         f"{how_found(regions)}. Silhouette {regions.score:.2f}, agreement with average linkage "
         f"{regions.agreement:.2f}.",
-        f"Made in {seconds:.0f} s. Classes are numbered from the least amplitude, or from one end of "
+        f"Made in {duration(seconds)}. Classes are numbered from the least amplitude, or from one end of "
         "the motion, to the other; a difference map is a class less the one before it.",
     ]

@@ -63,7 +63,7 @@ class Budget:
         epoch, rate = steps * step, config.batch_size / step
         yield (
             f"step     {1e3 * step:.4g} ms on {jax.device_count()} device(s), {rate:.4g} particles/s, "
-            f"{1e-9 * rate * cost.flops_per_particle:.3g} GFLOP/s; the first step after {first:.1f} s"
+            f"{1e-9 * rate * cost.flops_per_particle:.3g} GFLOP/s; the first step after {duration(first)}"
         )
         yield f"epoch    {steps} steps, {duration(epoch)}; {config.epochs} epochs {duration(config.epochs * epoch)}"
 

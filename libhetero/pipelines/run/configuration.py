@@ -133,7 +133,7 @@ def _foreign(family: Family, names: list[str]) -> ConfigurationError:
     kinds = [*(other.config for other in others), DataConfig, RefineConfig]
     flags = [next(named(kind, name) for kind in kinds if name in _names(kind)) for name in names]
     instead = ", or ".join(f"add {other.flags}" if other.flags else f"leave out {family.flags}" for other in others)
-    return ConfigurationError(f"{', '.join(flags)}: not of {family.title}; leave it out, or {instead}.")
+    return ConfigurationError(f"{', '.join(flags)}: not an option of {family.title}; leave it out, or {instead}.")
 
 
 def _names(kind: Any) -> list[str]:

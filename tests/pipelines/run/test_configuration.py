@@ -1,12 +1,19 @@
 """What a new run takes where nothing was asked for: by family and preset."""
 
+import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 
+from libhetero.configuration import Option, declared_options
 from libhetero.errors import ConfigurationError
+from libhetero.models.hype.config import HypeConfig
 from libhetero.pipelines.run.asked import RefineConfig
-from libhetero.pipelines.run.configuration import new_config, resumed_config, write_config
+from libhetero.pipelines.run.configuration import new_config, read_config, resumed_config, write_config
+from libhetero.pipelines.run.data import DataConfig
+from libhetero.pipelines.run.defaults import described_defaults
+from libhetero.training.configuration import PreprocessConfig, TrainingConfig
 
 
 @pytest.mark.parametrize(
@@ -52,3 +59,107 @@ def test_a_run_may_recompute_from_now_on_also_one_that_is_older_than_the_option(
     path.write_text(json.dumps(stored))
     assert resumed_config(RefineConfig(resume=str(tmp_path)), tmp_path).model.remat is False
     assert resumed_config(RefineConfig(resume=str(tmp_path), model={"remat": True}), tmp_path).model.remat is True
+
+
+def another(said: Option, value: object) -> object:
+    """Return a value that an option may have, other than this one."""
+    if said.choices:
+        return next(choice for choice in said.choices if choice != value)
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int):
+        return next(number for number in (value + 1, -value) if said.check is None or said.check(number) is None)
+    if isinstance(value, float):
+        return value / 2 if value else 0.5
+    return 12.0 if said.least else 24 if said.metavar == "N" else "other"
+
+
+PARTS = {"data": DataConfig, "preprocess": PreprocessConfig, "model": HypeConfig, "training": TrainingConfig}
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_what_is_declared_changeable_may_change_on_resuming_and_nothing_else(tmp_path, part):
+    """Every option of every configuration that a run keeps."""
+    stored = new_config(RefineConfig(str(tmp_path / "p.star"), preset="small"))
+    write_config(tmp_path, stored)
+    kept = stored.data.preprocess if part == "preprocess" else getattr(stored, part)
+    may = set()
+    for field, said in declared_options(PARTS[part]):
+        if said.internal or not (said.flags or said.constants) or field.name == "mask":
+            continue
+        value = another(said, getattr(kept, field.name))
+        asked = RefineConfig(resume=str(tmp_path), **{part: {field.name: value}})
+        if said.changeable:
+            found = resumed_config(asked, tmp_path)
+            changed = getattr(found, part)
+            path = said.path and str(Path(value).absolute())
+            assert getattr(changed, field.name) == (path or value)
+            may.add(field.name)
+        else:
+            with pytest.raises(ConfigurationError, match=rf"{field.name} is .*, asked for "):
+                resumed_config(asked, tmp_path)
+    expected = {
+        "data": {"max_bad", "cache"},
+        "preprocess": set(),
+        "model": {"remat"},
+        "training": {"accumulate", "keep", "report_every", "checkpoint_every"},
+    }
+    assert may == expected[part]
+
+
+def test_a_run_of_gaussians_keeps_as_many_latent_numbers_as_its_particles_showed(tmp_path):
+    stored = new_config(RefineConfig(str(tmp_path / "p.star"), model={"decoder": "mlp"}))
+    stored = dataclasses.replace(stored, model=dataclasses.replace(stored.model, latent_size=7))
+    write_config(tmp_path, stored)
+    assert resumed_config(RefineConfig(resume=str(tmp_path)), tmp_path) == stored
+    with pytest.raises(ConfigurationError, match="model.latent_size is 7, asked for 4"):
+        resumed_config(RefineConfig(resume=str(tmp_path), model={"latent_size": 4}), tmp_path)
+
+
+def test_a_run_of_another_family_is_refused_by_its_name(tmp_path):
+    write_config(tmp_path, new_config(RefineConfig(str(tmp_path / "p.star"))))
+    with pytest.raises(ConfigurationError, match="family is hype, asked for gmm"):
+        resumed_config(RefineConfig(resume=str(tmp_path), model={"decoder": "mlp"}), tmp_path)
+
+
+def test_a_run_of_before_the_retired_keys_is_read(tmp_path):
+    """Format 2, as earlier versions wrote it."""
+    wanted = new_config(RefineConfig(str(tmp_path / "p.star"), model={"decoder": "mlp"}))
+    write_config(tmp_path, wanted)
+    path = tmp_path / "config.json"
+    stored = json.loads(path.read_text())
+    stored["training"]["weight_decay"], stored["model"]["smoothness"] = 0.0, 0.0
+    path.write_text(json.dumps(stored))
+    assert read_config(tmp_path) == wanted
+    stored["model"]["smoothness"] = 0.5
+    path.write_text(json.dumps(stored))
+    with pytest.raises(ConfigurationError, match="config.json: GmmConfig: smoothness is 0.5, which this version"):
+        read_config(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"model": {"latent_size": 4}}, "--nmid: not an option of CryoHype; leave it out, or add --pointtransformer"),
+        ({"finest": 8.0}, "--maxres: not an option of CryoHype; leave it out, or add --pointtransformer"),
+        ({"data": {"mask": "m.mrc"}}, "--mask: not an option of CryoHype; leave it out, or add --pointtransformer"),
+        (
+            {"model": {"decoder": "mlp", "conditioning": "concat"}},
+            "--conditioning: not an option of Gaussians; leave it out, or leave out --pointtransformer",
+        ),
+    ],
+)
+def test_an_option_of_another_family_is_refused_by_its_flag(options, expected):
+    with pytest.raises(ConfigurationError) as error:
+        new_config(RefineConfig("p.star", **options))
+    assert str(error.value).startswith(expected)
+
+
+def test_help_says_what_each_family_and_preset_takes():
+    """The defaults that help prints are those that a run gets."""
+    words = described_defaults()
+    assert words["batch_size"] == "CryoHype 64, small 16; Gaussians 16"
+    assert words["learning_rate"] == "0.001; CryoHype small 0.002, paper 0.0001"
+    assert words["encoder"] == "CryoHype transformer; Gaussians posterior, paper network"
+    assert words["latent_size"] == "as many as the set shows; Gaussians paper 3"
+    assert "seed" not in words and "conditioning" not in words

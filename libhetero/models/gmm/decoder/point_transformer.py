@@ -156,7 +156,7 @@ def first_features(
 
 
 def to_gaussians(
-    levels: tuple[Level, ...], changes: list[Float[Array, "points batch outputs"]]
+    levels: tuple[Level, ...], changes: list[Float[Array, "_ batch outputs"]]
 ) -> Float[Array, "batch gaussians outputs"]:
     """Return the sum over levels of each level's changes, interpolated to the Gaussians."""
     matrix = np.concatenate([level.to_gaussians for level in levels], axis=1)

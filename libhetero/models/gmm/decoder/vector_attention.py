@@ -18,7 +18,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Shaped
 
 from libhetero.models.gmm.decoder.neighbours import (
     Neighbourhood,
@@ -28,7 +28,7 @@ from libhetero.models.gmm.decoder.neighbours import (
 )
 from libhetero.models.precision import matrix_product, operand_dtype, outer_product
 
-Linear = tuple[Float[Array, "inputs outputs"], Float[Array, "outputs"]]
+Linear = tuple[Float[Array, "_ _"], Float[Array, "_"]]  # kernel (inputs, outputs) and bias
 Dense = tuple[Float[Array, "channels channels"], Float[Array, "channels"], Float[Array, "channels channels"]]
 PARTICLES_AT_ONCE = 1  # for each device
 
@@ -152,7 +152,7 @@ def _particles_at_once(batch: int) -> int:
     return max(count for count in range(1, min(most, batch) + 1) if batch % count == 0)
 
 
-def _split(array: Float[Array, "points batch channels"], count: int) -> Array:
+def _split(array: Shaped[Array, "points batch channels"], count: int) -> Array:
     """Return (steps, points, count, channels); a step takes particles from all over the batch.
 
     A batch is sharded in contiguous parts, so that every device has its share of every step.
@@ -161,7 +161,7 @@ def _split(array: Float[Array, "points batch channels"], count: int) -> Array:
     return array.reshape(points, count, batch // count, channels).transpose(2, 0, 1, 3)
 
 
-def _join(array: Float[Array, "steps points count channels"]) -> Array:
+def _join(array: Shaped[Array, "steps points count channels"]) -> Array:
     """Return what `_split` was given."""
     _, points, _, channels = array.shape
     return array.transpose(1, 2, 0, 3).reshape(points, -1, channels)

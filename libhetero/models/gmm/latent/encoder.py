@@ -48,7 +48,7 @@ class Encoder(nn.Module):
 
 def mean_frc(
     projection: Complex[Array, "n half"],
-    image: Complex[Array, "n half"],
+    image: Complex[AnyArray, "n half"],
     observation: Observation,
     frequencies: Float[AnyArray, "n half 2"],
     rings: slice,
@@ -68,7 +68,7 @@ def mean_frc(
 
 def gradient_features(
     gaussians: Gaussians,
-    image: Complex[Array, "n half"],
+    image: Complex[AnyArray, "n half"],
     observation: Observation,
     pixel_size: float,
     rings: slice,

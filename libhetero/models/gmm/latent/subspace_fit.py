@@ -19,49 +19,27 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
 from functools import partial
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import scipy.linalg
-from jaxtyping import Array, Float
+from jaxtyping import Float
 from threadpoolctl import threadpool_limits
 
-from libhetero.models.gmm.clusters import group_points
+from libhetero.models.gmm.latent.normal_equations import make_patches, normal_equations
 from libhetero.models.gmm.latent.subspace import Imaging, Subspace
 from libhetero.models.gmm.layout import Layout
-from libhetero.physics.quadrants import times_i, weights_in_quadrants
-from libhetero.physics.rotations import HIGHEST
-from libhetero.records import Batch, Observation, Pose
+from libhetero.records import Batch
 
 LOGGER = logging.getLogger(__name__)
-FINE_COLUMNS = 192
-COARSE_COLUMNS = 72
 COARSE_STEPS = 30
 FINE_STEPS = 6
-TOGETHER = 8  # particles whose normal equations are formed at once
 BLOCK = 64  # particles of a step of expectation maximisation, a thread each
 MOST_MODES = 16
 STANDS_OUT = 4.0
 VARIANCE = {"p": 1.0, "a": 0.1}  # of a coarse patch to begin with, Å² and relative
-
-
-@dataclass(frozen=True, eq=False)
-class Patches:
-    """Gaussians grouped by place.
-
-    Parameters
-    ----------
-    fine : (N,) patch of each Gaussian, 0 .. K - 1; -1 where it may not change.
-    coarse : (K,) coarse patch of each fine one.
-    """
-
-    fine: np.ndarray
-    coarse: np.ndarray
 
 
 def find_subspace(
@@ -114,109 +92,9 @@ def find_subspace(
     return Subspace(layout, centre.astype(np.float32), spread.astype(np.float32))
 
 
-def make_patches(imaging: Imaging, layout: Layout, seed: int, mobile: np.ndarray) -> Patches:
-    """Group the Gaussians that may change by k-means, and the groups again, each counting once."""
-    position = np.asarray(imaging.neutral.position, np.float64)[mobile]
-    columns = len(layout.kinds)
-    fine = min(len(position), FINE_COLUMNS // columns)
-    coarse = min(fine, COARSE_COLUMNS // columns)
-    centre, label = group_points(position, fine, seed)
-    held, label = np.unique(label, return_inverse=True)
-    _, merged = group_points(centre[held], min(coarse, len(held)), seed)
-    patch = np.full(len(mobile), -1)
-    patch[mobile] = label
-    return Patches(patch, np.unique(merged, return_inverse=True)[1])
-
-
 def _merging(coarse: np.ndarray, columns: int) -> np.ndarray:
     """Return the (columns · fine, columns · coarse) matrix that copies a coarse patch's change."""
     return np.kron(np.eye(columns), np.eye(coarse.max() + 1)[coarse]).astype(np.float32)
-
-
-def normal_equations(
-    imaging: Imaging, sample: Batch, patch: np.ndarray, layout: Layout
-) -> tuple[Float[np.ndarray, "particles columns columns"], Float[np.ndarray, "particles columns"]]:
-    """Return H and g of every particle for changes of patches, columns ordered kind by kind."""
-    several = jax.jit(jax.vmap(_equations(imaging, patch, layout)))
-    used = np.flatnonzero(sample.weight)
-    columns = (patch.max() + 1) * len(layout.kinds)
-    hessian = np.empty((len(used), columns, columns), np.float32)
-    gradient = np.empty((len(used), columns), np.float32)
-
-    def fill(start: int) -> None:
-        here = used[start : start + TOGETHER]
-        rows, padded = slice(start, start + len(here)), np.resize(here, TOGETHER)  # one shape is compiled
-        part = jax.tree.map(lambda leaf: leaf[padded], sample)
-        made = several(part.images, part.observation)
-        hessian[rows], gradient[rows] = (np.asarray(array)[: len(here)] for array in made)
-
-    with ThreadPoolExecutor(os.cpu_count() if jax.default_backend() == "cpu" else 1) as pool:
-        list(pool.map(fill, range(0, len(used), TOGETHER)))
-    return hessian, gradient
-
-
-def _equations(imaging: Imaging, patch: np.ndarray, layout: Layout) -> Callable[..., tuple[Array, Array]]:
-    """Return the function of one particle; Gaussians are laid out patch by patch, padded to equal number."""
-    place, inside = _layout(patch)
-    neutral = jax.tree.map(np.asarray, imaging.neutral)
-    position, sigma = neutral.position[place.ravel()], neutral.sigma[place.ravel()]
-    amplitude = neutral.amplitude[place] * inside
-    still = jax.tree.map(lambda array: array[patch < 0], neutral)
-    kx, ky = (weights_in_quadrants(frequency) for frequency in imaging.frequencies())
-    count, side = len(place), imaging.grid + 2
-
-    def unit(observation: Observation) -> tuple[Array, Array]:
-        """Return what one unit of the complex shows, times i: changes in its own frame, and their sum.
-
-        A displacement of 1 Å changes F by -2πi k F, times i 2πk F.
-        """
-        made = imaging.patches(position, sigma, amplitude, observation)
-        whole = jnp.sum(made, axis=0)
-        if len(still.sigma):
-            whole = whole + imaging.patches(still.position, still.sigma, still.amplitude[None], observation)[0]
-        parts = layout.chosen(position=[kx * made, ky * made], amplitude=[times_i(made)])
-        return jnp.concatenate(parts).reshape(len(parts) * count, -1), times_i(whole)
-
-    def turn(rotation: Array) -> Array:
-        """Return the matrix from changes of patches to those of `unit`, where x and y are the image's."""
-        same = jnp.eye(count)
-        return jax.scipy.linalg.block_diag(*layout.chosen(position=[jnp.kron(rotation[:2], same)], amplitude=[same]))
-
-    def one(image: Array, observation: Observation) -> tuple[Array, Array]:
-        pose, target = observation.pose, times_i(imaging.target(image))
-        if len(imaging.operators) == 1:
-            flat, whole = unit(observation)
-            hessian, gradient = _products(flat, target - whole)
-            turned = turn(pose.rotation)
-            hessian = jnp.matmul(turned.T, jnp.matmul(hessian, turned, precision=HIGHEST), precision=HIGHEST)
-            return hessian, jnp.matmul(turned.T, gradient, precision=HIGHEST)
-
-        def add(total: tuple[Array, Array], operator: Array) -> tuple[tuple[Array, Array], None]:
-            rotation = jnp.matmul(pose.rotation, operator, precision=HIGHEST)
-            flat, whole = unit(replace(observation, pose=Pose(rotation=rotation, shift=pose.shift)))
-            flat = jnp.matmul(turn(rotation).T, flat, precision=HIGHEST)
-            return (total[0] + flat, total[1] + whole), None
-
-        columns = count * len(layout.kinds)
-        start = jnp.zeros((columns, side**2)), jnp.zeros((side, side))
-        (flat, whole), _ = jax.lax.scan(add, start, jnp.asarray(imaging.operators))
-        return _products(flat, target - whole)
-
-    return one
-
-
-def _products(flat: Array, rest: Array) -> tuple[Array, Array]:
-    """Return A Aᵀ and A r; in full precision, for A Aᵀ must stay positive definite."""
-    return jnp.matmul(flat, flat.T, precision=HIGHEST), jnp.matmul(flat, rest.reshape(-1), precision=HIGHEST)
-
-
-def _layout(patch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return (K, M) Gaussians of each patch, repeated to equal number, and 1 where not repeated."""
-    count = np.bincount(patch[patch >= 0])
-    place = np.zeros((len(count), count.max()), np.int64)
-    inside = np.arange(count.max()) < count[:, None]
-    place[inside] = np.argsort(patch, kind="stable")[np.count_nonzero(patch < 0) :]
-    return place, inside.astype(np.float32)
 
 
 def fit_covariance(

@@ -35,6 +35,7 @@ from scipy.spatial import cKDTree
 
 from libhetero.errors import ConfigurationError, DataError
 from libhetero.models.gmm.start.map_support import background, smoothed
+from libhetero.physics.arrays import Number
 from libhetero.physics.correlation import fourier_shell_correlation, shell_index
 from libhetero.physics.fourier import hermitian_weight
 from libhetero.physics.gaussians import gaussians_to_volume, transform_octants
@@ -185,7 +186,7 @@ def fit_mixture(
     limits = (NARROWEST * goal.pixel_size, max(WIDEST * spacing, goal.pixel_size))
     optimiser = optax.adam(optax.cosine_decay_schedule(RATE, steps, 0.02), b2=0.99)
 
-    def mixture(raw: Gaussians, limits: tuple[float, float]) -> Gaussians:
+    def mixture(raw: Gaussians, limits: tuple[Number, Number]) -> Gaussians:
         sigma = jnp.clip(jnp.exp(raw.sigma), *limits)
         reach = FARTHEST * spacing
         position = start.position + reach * jnp.tanh(raw.position * goal.pixel_size / reach)

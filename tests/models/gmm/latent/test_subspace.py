@@ -9,15 +9,10 @@ import pytest
 
 from libhetero.models.gmm.changes import changed, linear_tangents
 from libhetero.models.gmm.config import GmmConfig
+from libhetero.models.gmm.latent.normal_equations import make_patches, normal_equations
 from libhetero.models.gmm.latent.posterior import draw
 from libhetero.models.gmm.latent.subspace import Imaging, gauss_newton
-from libhetero.models.gmm.latent.subspace_fit import (
-    find_subspace,
-    fit_covariance,
-    fit_modes,
-    make_patches,
-    normal_equations,
-)
+from libhetero.models.gmm.latent.subspace_fit import find_subspace, fit_covariance, fit_modes
 from libhetero.models.gmm.layout import Layout
 from libhetero.physics.ctf import ctf_image
 from libhetero.physics.fourier import fourier_image

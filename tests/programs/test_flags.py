@@ -1,0 +1,52 @@
+"""Flags that users have typed keep working, whatever a program is built of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import ModuleType
+
+import pytest
+
+COMMON = "-h --help -v --verbose --threads --ppid --version"
+KEPT = {
+    "e2hype_embed.py": """
+        --batchsz --class_method --classes --feature --gaussians --labels --lists --memory --method
+        --min_dist --min_size --neighbours --seed --truth
+    """,
+    "e2hype_eval.py": """
+        --all-classes --all_classes --apix --batchsz --box --centre --classes --crop --format --grid
+        --latent --lowpass --output --over --particles --path --route --seed --steps
+    """,
+    "e2hype_guess_n.py": """
+        --apix --box --halfmaps --maxres --ngauss --niter --particles --seed --sym --threshold --trainmodel
+    """,
+    "e2hype_import.py": "--apix --ctf --datadir --ind --lst2cs --lst2star --output --poses",
+    "e2hype_make3d.py": """
+        --apix --batchsz --box --centre --classes --ctf --datadir --ind --invert --noctf --noinvert --poses
+        --sym
+    """,
+    "e2hype_refine.py": """
+        --accum --apix --batchsz --box --cache --checkpoint --clip --conditioning --coordinator --ctf
+        --datadir --decoder --dry-run --ema --encoder --hype_preset --ind --invert --keep --learnrate --mask
+        --maxbad --maxres --minres --model --niter --nmid --noctf --noinvert --normalise --nprocs
+        --optimiser --pas --path --pointtransformer --poses --precision --preset --procid --pt_preset
+        --remat --report --requeue --resume --schedule --seed --set --stiffness --sym --tensorboard
+        --usetest --warmup
+    """,
+    "e2hype_score.py": "--batchsz --images --json --level --limit --mask --mass --seed --truth",
+    "e2hype_segment.py": """
+        --auto --batchsz --class_method --classes --components --constant --eps --feature --memory --method
+        --min_size --neighbours --seed
+    """,
+    "e2hype_simulate.py": """
+        --angle --apix --bfactor --box --complex-seed --crop --ctf-from --dark --defocus --diameter
+        --domains --map --n --noctf --pdb --pieces --probability --processes --resume --rmsd --seed
+        --segments --share --shift --snr --structures --subsets
+    """,
+}
+
+
+@pytest.mark.parametrize("program", KEPT)
+def test_flags_that_exist_keep_working(program: str, load_program: Callable[[str], ModuleType]) -> None:
+    known = {flag for action in load_program(program).build_parser()._actions for flag in action.option_strings}
+    assert set(f"{COMMON} {KEPT[program]}".split()) <= known

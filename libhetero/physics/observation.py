@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Complex, Float
+from jaxtyping import Array, Complex, Float, Inexact
 
 from libhetero.physics.arrays import AnyArray
 from libhetero.physics.ctf import ctf_at, ctf_phase
@@ -69,7 +69,7 @@ def observed(
 
 
 def moved(
-    central: Complex[AnyArray, "*pixels"], pose: Pose, frequencies: Float[AnyArray, "*pixels 2"]
+    central: Inexact[AnyArray, "*pixels"], pose: Pose, frequencies: Float[AnyArray, "*pixels 2"]
 ) -> Complex[Array, "*pixels"]:
     """Return exp(-2πi k·t) times a projection about the molecule's origin: it lands where the particle is."""
     return phase_ramp(frequencies, pose.shift) * central

@@ -114,7 +114,7 @@ def _half_planes(product: Float[Array, "sets rows columns"], n: int) -> Float[Ar
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
-def _repeat(values: Float[Array, "points"], rows: int) -> Float[Array, "rows points"]:
+def _repeat(values: Float[AnyArray, "points"], rows: int) -> Float[Array, "rows points"]:
     """Return the same values in every row.
 
     The derivative is written row by row. Its transpose is then a sum of whole rows, where that of a

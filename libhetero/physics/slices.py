@@ -112,7 +112,7 @@ def central_slice(
     return values.reshape(kept, kept // 2 + 1)
 
 
-def hermitian_plane(grid: Complex[Array, "padded padded half"]) -> Complex[Array, "padded padded half"]:
+def hermitian_plane(grid: Inexact[Array, "padded padded half"]) -> Inexact[Array, "padded padded half"]:
     """Add to the plane kx = 0 its own mirror: V(k) += conj V(-k), the samples that fell at -k."""
     padded = grid.shape[0]
     mirror = (-np.arange(padded)) % padded

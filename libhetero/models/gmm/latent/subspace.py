@@ -124,7 +124,7 @@ class Imaging:
 
     def whitened(
         self,
-        image: Float[Array, "n n"],
+        image: Float[AnyArray, "n n"],
         mixture: Gaussians,
         amplitudes: Float[Array, "sets points"],
         observation: Observation,
@@ -153,7 +153,7 @@ class Imaging:
         made = group_quadrants(position, sigma, amplitude, observation.pose, self.grid, self.grid_pixel_size)
         return made * weights_in_quadrants(self.factor(observation))
 
-    def target(self, image: Float[Array, "n n"]) -> Float[Array, "side side"]:
+    def target(self, image: Float[AnyArray, "n n"]) -> Float[Array, "side side"]:
         """Return the image multiplied by the root of the weights, in `physics.quadrants`."""
         return in_quadrants(dft_image(image, self.grid)) * weights_in_quadrants(self.root_weight)
 
@@ -182,7 +182,7 @@ def gauss_newton(
     layout: Layout,
     mixture: Gaussians,
     tangents: tuple[Float[AnyArray, "points 3 rank"], Float[AnyArray, "points rank"]],
-    image: Float[Array, "n n"],
+    image: Float[AnyArray, "n n"],
     observation: Observation,
     latent: Float[Array, "rank"],
 ) -> tuple[Float[Array, "rank"], Float[Array, "rank rank"]]:
@@ -217,7 +217,7 @@ def _linearised(
     layout: Layout,
     mixture: Gaussians,
     tangents: tuple[Float[AnyArray, "points 3 rank"], Float[AnyArray, "points rank"]],
-    image: Float[Array, "n n"],
+    image: Float[AnyArray, "n n"],
     observation: Observation,
 ) -> tuple[Float[Array, "rank 2 m half"], Float[Array, "2 m half"]]:
     """Return the derivative of the whitened image in z, and the particle less the mixture's image.

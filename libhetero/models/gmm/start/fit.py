@@ -322,15 +322,20 @@ def grow_mixture(
     -------
     the smallest mixture that is as good, after a short fit; `fit_mixture` goes on from it.
     """
-    best: FittedMixture | None = None
-    for count in sizes(goal):
-        fitted = fit_mixture(goal, place_gaussians(goal, count, seed), SEARCH_STEPS)
+
+    def fitted(count: int) -> FittedMixture:
+        found = fit_mixture(goal, place_gaussians(goal, count, seed), SEARCH_STEPS)
         if report is not None:
-            report(count, fitted)
-        if best is not None and fitted.explained - best.explained < WORTH:
+            report(count, found)
+        return found
+
+    counts = sizes(goal)
+    best = fitted(next(counts))
+    for count in counts:
+        larger = fitted(count)
+        if larger.explained - best.explained < WORTH:
             break
-        best = fitted
-    assert best is not None  # there is always a size to try
+        best = larger
     return best
 
 

@@ -33,8 +33,8 @@ from libhetero.cli.allocator import keep_freed_memory
 from libhetero.configuration import write_json
 from libhetero.io import ImageReader, MrcsWriter
 from libhetero.models.family import ModelFamily
-from libhetero.physics.ctf import ctf_image
-from libhetero.physics.fourier import real_image
+from libhetero.physics.ctf import ctf_at
+from libhetero.physics.fourier import half_plane, real_image
 from libhetero.physics.gaussians import project_gaussians
 from libhetero.pipelines.run.asked import RefineConfig
 from libhetero.pipelines.run.configuration import new_config
@@ -114,7 +114,7 @@ def make_set(folder: Path, sizes: Sizes) -> ParticleSet:
     @jax.vmap
     def image(pose: Pose, ctf: CTFParams) -> jax.Array:
         plane = project_gaussians(gaussians, pose, sizes.box, PIXEL_SIZE)
-        return real_image(plane * ctf_image(ctf, sizes.box, PIXEL_SIZE), sizes.box)
+        return real_image(plane * ctf_at(ctf, half_plane(sizes.box, PIXEL_SIZE)), sizes.box)
 
     with MrcsWriter(path, sizes.box, count, PIXEL_SIZE) as writer:
         for start in range(0, count, BLOCK):

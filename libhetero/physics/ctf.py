@@ -18,7 +18,6 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from libhetero.physics.arrays import AnyArray
-from libhetero.physics.fourier import half_plane
 from libhetero.records import CTFParams
 
 MILLIMETRE = 1e7  # Å
@@ -71,8 +70,3 @@ def ctf_at(params: CTFParams, frequencies: Float[AnyArray, "*pixels 2"]) -> Floa
     """
     s2 = frequencies[..., 0] ** 2 + frequencies[..., 1] ** 2
     return params.scale * jnp.sin(ctf_phase(params, frequencies)) * jnp.exp(-0.25 * params.b_factor * s2)
-
-
-def ctf_image(params: CTFParams, n: int, pixel_size: float) -> Float[Array, "n half"]:
-    """Evaluate the CTF of one particle on the half plane of box n (pixels of `pixel_size` Å)."""
-    return ctf_at(params, half_plane(n, pixel_size))

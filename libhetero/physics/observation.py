@@ -56,7 +56,7 @@ def transfer_signs(ctf: CTFParams, frequencies: Float[np.ndarray, "*pixels 2"]) 
 
 
 def observed(
-    projection: Complex[Array, "*pixels"], observation: Observation, frequencies: Float[AnyArray, "*pixels 2"]
+    projection: Complex[AnyArray, "*pixels"], observation: Observation, frequencies: Float[AnyArray, "*pixels 2"]
 ) -> Complex[Array, "*pixels"]:
     """Return the noise-free image X = T · P of a projection at the particle's pose, shift and all.
 
@@ -83,15 +83,15 @@ def moved_back(
 
 
 def backprojected(
-    image: Complex[Array, "*pixels"], observation: Observation, frequencies: Float[AnyArray, "*pixels 2"]
+    image: Complex[AnyArray, "*pixels"], observation: Observation, frequencies: Float[AnyArray, "*pixels 2"]
 ) -> Complex[Array, "*pixels"]:
     """Return T · exp(+2πi k·t) X, the adjoint of `observed` after `moved`, for ⟨a, b⟩ = Re Σ_k conj(a) b."""
     return transfer(observation, frequencies) * moved_back(image, observation.pose, frequencies)
 
 
 def squared_error(
-    projection: Complex[Array, "*pixels"],
-    image: Complex[Array, "*pixels"],
+    projection: Complex[AnyArray, "*pixels"],
+    image: Complex[AnyArray, "*pixels"],
     observation: Observation,
     frequencies: Float[AnyArray, "*pixels 2"],
     weight: float | Float[AnyArray, "*#pixels"] = 1.0,
@@ -108,6 +108,6 @@ def squared_error(
     return jnp.sum(weight * power(observed(projection, observation, frequencies) - image))
 
 
-def power(values: Complex[Array, "*pixels"]) -> Float[Array, "*pixels"]:
+def power(values: Complex[AnyArray, "*pixels"]) -> Float[Array, "*pixels"]:
     """Return |F|², with a gradient that is finite at 0."""
     return jnp.real(values) ** 2 + jnp.imag(values) ** 2

@@ -6,8 +6,8 @@ import jax
 import numpy as np
 
 import libhetero.physics  # noqa: F401  (records become pytrees)
-from libhetero.physics.ctf import ctf_image
-from libhetero.physics.fourier import real_image
+from libhetero.physics.ctf import ctf_at
+from libhetero.physics.fourier import half_plane, real_image
 from libhetero.physics.gaussians import project_gaussians
 from libhetero.records import Batch, CTFParams, Gaussians, Pose
 from tests.making.mixtures import mixture
@@ -24,7 +24,7 @@ def clean_images(gaussians: Gaussians, pose: Pose, ctf: CTFParams) -> jax.Array:
 
     def one(pose: Pose, ctf: CTFParams) -> jax.Array:
         plane = project_gaussians(gaussians, pose, BOX, PIXEL)
-        return real_image(plane * ctf_image(ctf, BOX, PIXEL), BOX)
+        return real_image(plane * ctf_at(ctf, half_plane(BOX, PIXEL)), BOX)
 
     return jax.vmap(one)(pose, ctf)
 

@@ -10,8 +10,8 @@ import jax
 import numpy as np
 
 from libhetero.io import MrcsWriter, write_gaussians, write_particles
-from libhetero.physics.ctf import ctf_image
-from libhetero.physics.fourier import real_image
+from libhetero.physics.ctf import ctf_at
+from libhetero.physics.fourier import half_plane, real_image
 from libhetero.physics.gaussians import project_gaussians
 from libhetero.physics.rotations import random_rotations
 from libhetero.records import ParticleSet
@@ -38,7 +38,7 @@ def write_tiny_set(folder: Path, count: int = 40, box: int = BOX) -> ParticleSet
     )
 
     def one(pose, ctf):
-        plane = project_gaussians(complex_, pose, BOX, PIXEL) * ctf_image(ctf, BOX, PIXEL)
+        plane = project_gaussians(complex_, pose, BOX, PIXEL) * ctf_at(ctf, half_plane(BOX, PIXEL))
         return real_image(plane, BOX)[:box, :box]
 
     ctf = jax.tree.map(lambda array: np.asarray(array, np.float32), particles.ctf)

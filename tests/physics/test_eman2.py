@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from libhetero.physics import ctf, fourier, slices
+from libhetero.physics.fourier import half_plane
 from libhetero.physics.gaussians import gaussians_to_volume, project_gaussians
 from libhetero.records import Gaussians, Pose
 from tests.making.optics import optics
@@ -58,7 +59,7 @@ def test_ctf_images(name, weight):
     )
     after = read(f"ctf_{name}_after.mrc")
     transformed = fourier.fourier_image(read("ctf_before.mrc"))
-    found = fourier.real_image(transformed * weight(ctf.ctf_image(params, N, values["apix"])), N)
+    found = fourier.real_image(transformed * weight(ctf.ctf_at(params, half_plane(N, values["apix"]))), N)
     np.testing.assert_allclose(found, after, atol=4e-4 * after.std())
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from libhetero.io import ImageReader, read_particles, read_volume
 from libhetero.physics import ctf, fourier, slices
+from libhetero.physics.fourier import half_plane
 from libhetero.physics.rotations import random_rotations
 from libhetero.records import Pose
 from tests.reference.shared_data import shared_file
@@ -42,7 +43,7 @@ def projections(particles, rotation, pixel_size):
 
     def one(pose, params):
         plane = slices.project_volume(transform, pose, N, pixel_size)
-        return fourier.real_image(plane * ctf.ctf_image(params, N, pixel_size), N)
+        return fourier.real_image(plane * ctf.ctf_at(params, half_plane(N, pixel_size)), N)
 
     pose = Pose(rotation=jnp.asarray(rotation), shift=jnp.asarray(particles.pose.shift))
     params = jax.tree.map(jnp.asarray, particles.ctf)

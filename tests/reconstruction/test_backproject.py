@@ -38,7 +38,7 @@ def clean_particles():
     params = optics(random.uniform(8e3, 2e4, count).astype(np.float32))
 
     def image(pose, one):
-        plane = project_gaussians(MIXTURE, pose, N, PIXEL) * ctf.ctf_image(one, N, PIXEL)
+        plane = project_gaussians(MIXTURE, pose, N, PIXEL) * ctf.ctf_at(one, half_plane(N, PIXEL))
         return real_image(plane, N)
 
     pose = Pose(rotation=np.asarray(rotation), shift=np.asarray(shift))
@@ -82,7 +82,7 @@ def test_sums_agree_with_loops_over_the_full_plane():
     k = np.fft.fftfreq(N)[:, None], np.fft.rfftfreq(N)[None, :]
     for i in range(3):
         one = jax.tree.map(lambda leaf, i=i: leaf[i], batch)
-        contrast = np.asarray(ctf.ctf_image(one.ctf, N, PIXEL), np.float64)
+        contrast = np.asarray(ctf.ctf_at(one.ctf, half_plane(N, PIXEL)), np.float64)
         turns = (k[1] * one.pose.shift[0] + k[0] * one.pose.shift[1]) / PIXEL
         plane = contrast * np.exp(2j * np.pi * turns) * np.asarray(fourier_image(one.images))
         twin.add_plane(numerator, plane, np.asarray(one.pose.rotation, float), padded)
@@ -151,7 +151,7 @@ def test_sums_grow_by_the_same_with_every_batch():
     assert once.weight.dtype == jnp.float32
     for first, both in ((once.numerator, twice.numerator), (once.weight, twice.weight)):
         np.testing.assert_allclose(both, 2 * np.asarray(first), atol=1e-4 * np.abs(first).max())
-    transfers = [np.asarray(ctf.ctf_image(batch.ctf.take(i), N, PIXEL), np.float64) for i in range(SIZE)]
+    transfers = [np.asarray(ctf.ctf_at(batch.ctf.take(i), half_plane(N, PIXEL)), np.float64) for i in range(SIZE)]
     total = sum(float(inner(one, one)) for one in transfers)
     assert float(once.weight.sum()) == pytest.approx(total, rel=1e-4)
 
@@ -192,7 +192,7 @@ def test_a_symmetric_structure_needs_fewer_images():
     pose = Pose(rotation=rotation.astype(np.float32), shift=batch.pose.shift)
 
     def image(pose, one):
-        return real_image(project_gaussians(dimer, pose, N, PIXEL) * ctf.ctf_image(one, N, PIXEL), N)
+        return real_image(project_gaussians(dimer, pose, N, PIXEL) * ctf.ctf_at(one, half_plane(N, PIXEL)), N)
 
     images = np.asarray(jax.jit(jax.vmap(image))(pose, batch.ctf))
     images = images + 2 * images.std() * np.random.default_rng(3).normal(size=images.shape)

@@ -12,8 +12,8 @@ import pytest
 
 from libhetero.errors import ConfigurationError, DataError
 from libhetero.io import ImageReader, read_particles, read_volume
-from libhetero.physics.ctf import ctf_image
-from libhetero.physics.fourier import frequencies_2d, real_image
+from libhetero.physics.ctf import ctf_at
+from libhetero.physics.fourier import frequencies_2d, half_plane, real_image
 from libhetero.physics.gaussians import project_gaussians
 from libhetero.physics.rotations import axis_angle_to_matrix
 from libhetero.simulate import steps, tables
@@ -51,7 +51,7 @@ def _reprojected(truth: dict, folder: Path, particles: object, i: int) -> np.nda
             position[own] = (position[own] - hinge) @ turn.T + np.array(hinge)
     n, pixel_size = truth["box_size"], truth["pixel_size"]
     image = project_gaussians(gaussians(position, weight, BEAD_SIGMA), particles.pose.take(i), n, pixel_size)
-    image = image * ctf_image(particles.ctf.take(i), n, pixel_size)
+    image = image * ctf_at(particles.ctf.take(i), half_plane(n, pixel_size))
     image = image * (np.sum(frequencies_2d(n) ** 2, axis=-1) <= 0.25)
     return np.asarray(real_image(image, n))
 

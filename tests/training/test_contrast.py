@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from libhetero.physics.ctf import ctf_image
-from libhetero.physics.fourier import real_image
+from libhetero.physics.ctf import ctf_at
+from libhetero.physics.fourier import half_plane, real_image
 from libhetero.records import Pose
 from libhetero.training.contrast import blob_projector, estimate_contrast
 from libhetero.training.feed import ParticleFeed
@@ -29,7 +29,7 @@ def noisy_feed(sign: int, count: int = 60) -> ParticleFeed:
         x, y = particles.pose.shift[number]
         square = (axis[None, :] - x) ** 2 + (axis[:, None] - y) ** 2
         density = jnp.fft.rfft2(jnp.fft.ifftshift(jnp.exp(-square / (2 * 14.0**2))))
-        seen = density * ctf_image(particles.ctf.take(number), BOX, PIXEL)
+        seen = density * ctf_at(particles.ctf.take(number), half_plane(BOX, PIXEL))
         images.append(sign * np.asarray(real_image(seen, BOX)))
     images = np.stack(images)
     images += 3 * images.std() * random.normal(size=images.shape)

@@ -6,8 +6,8 @@ import pytest
 
 from libhetero.configuration import from_dict, to_dict
 from libhetero.errors import ConfigurationError, DataError
-from libhetero.physics.ctf import ctf_image
-from libhetero.physics.fourier import crop_fourier_image, fourier_image, real_image
+from libhetero.physics.ctf import ctf_at
+from libhetero.physics.fourier import crop_fourier_image, fourier_image, half_plane, real_image
 from libhetero.training.preprocess import (
     PreprocessConfig,
     background_mean,
@@ -65,7 +65,7 @@ def test_fourier_crop_keeps_the_level_and_refuses_to_grow(images) -> None:
 def test_signs_of_flipped_images_come_back() -> None:
     particles = make_particles(3, 16)
     raw = np.random.default_rng(2).normal(size=(3, 16, 16)).astype(np.float32)
-    ctf = jax.vmap(lambda one: ctf_image(one, 16, 2.0))(
+    ctf = jax.vmap(lambda one: ctf_at(one, half_plane(16, 2.0)))(
         jax.tree.map(lambda a: np.asarray(a, np.float32), particles.ctf)
     )
     flipped = jax.vmap(lambda x, c: real_image(fourier_image(x) * c, 16))
@@ -112,3 +112,9 @@ def test_the_background_is_what_lies_outside_the_circle() -> None:
     outside = axis[:, None] ** 2 + axis[None, :] ** 2 > 36
     images = np.where(outside, 2, np.array([5, -5])[:, None, None]).astype(np.float32)
     np.testing.assert_allclose(background_mean(images), [2, 2])
+
+
+def test_no_particle_is_sampled_twice() -> None:
+    found = sample_indices(1000, 900, seed=1)
+    assert len(found) == 900 and (np.diff(found) > 0).all() and found[0] >= 0 and found[-1] < 1000
+    np.testing.assert_array_equal(sample_indices(5, 9, seed=1), np.arange(5))

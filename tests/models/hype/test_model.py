@@ -9,8 +9,8 @@ import pytest
 
 from libhetero.models.hype.config import HypeConfig
 from libhetero.models.hype.model import HypeModel
-from libhetero.physics.ctf import ctf_image
-from libhetero.physics.fourier import disc_indices, fourier_image
+from libhetero.physics.ctf import ctf_at
+from libhetero.physics.fourier import disc_indices, fourier_image, half_plane
 from tests.making.images import BOX, PIXEL, particles
 from tests.making.models import HYPE, random_params
 
@@ -53,7 +53,7 @@ def test_loss_is_the_square_error_of_the_rendered_image():
         decoded = model.decode(params, model.encode(params, batch))
 
         def one(weights, pose, ctf, image):
-            plane = model.render(weights, pose, BOX, PIXEL) * ctf_image(ctf, BOX, PIXEL)
+            plane = model.render(weights, pose, BOX, PIXEL) * ctf_at(ctf, half_plane(BOX, PIXEL))
             error = jnp.abs(plane - fourier_image(image)).reshape(-1)[disc_indices(BOX)]
             return jnp.mean((error / BOX) ** 2)
 

@@ -9,8 +9,8 @@ import pytest
 
 from libhetero.models.hype.config import HypeConfig
 from libhetero.models.hype.seen import MONOMIALS, lifted, measure_spectra, seen_image, turn_in_plane, view_features
-from libhetero.physics.ctf import ctf_image
-from libhetero.physics.fourier import real_image
+from libhetero.physics.ctf import ctf_at
+from libhetero.physics.fourier import half_plane, real_image
 from libhetero.physics.gaussians import project_gaussians
 from libhetero.physics.rotations import random_rotations
 from libhetero.records import Batch, Observation, Pose
@@ -49,7 +49,7 @@ def test_aligned_encoder_does_not_see_shift_and_turn():
     pose = Pose(rotation=rotation.astype(np.float32), shift=shift)
 
     def image(pose, ctf):
-        plane = project_gaussians(mixture(), pose, BOX, PIXEL) * ctf_image(ctf, BOX, PIXEL)
+        plane = project_gaussians(mixture(), pose, BOX, PIXEL) * ctf_at(ctf, half_plane(BOX, PIXEL))
         return real_image(plane, BOX)
 
     images = jax.jit(jax.vmap(image))(pose, ctf)
@@ -74,7 +74,7 @@ def test_spectra_of_signal_and_noise():
     truth = 6 * np.exp(-radius / 5)
     sample = particles(count)
     noise = np.fft.rfft2(random.normal(size=(count, n, n)))
-    transfer = np.asarray(jax.jit(jax.vmap(lambda c: ctf_image(c, n, 3.0)))(sample.ctf))
+    transfer = np.asarray(jax.jit(jax.vmap(lambda c: ctf_at(c, half_plane(n, 3.0))))(sample.ctf))
     images = np.fft.irfft2(noise * truth * transfer, (n, n)) + random.normal(size=(count, n, n))
     images[-10:] *= 100
     weight = np.ones(count, np.float32)
@@ -97,7 +97,7 @@ def test_wiener_input_is_the_best_linear_guess():
     snr = (36 * np.exp(-rings / 2.5)).astype(np.float32)
     batch = particles(count)
     ctf = jax.tree.map(lambda leaf: leaf[:1], batch.ctf)
-    transfer = np.asarray(ctf_image(jax.tree.map(lambda leaf: leaf[0], ctf), n, 3.0))
+    transfer = np.asarray(ctf_at(jax.tree.map(lambda leaf: leaf[0], ctf), half_plane(n, 3.0)))
     truth = np.fft.rfft2(random.normal(size=(count, n, n))) * spectrum
     noise = np.fft.rfft2(random.normal(size=(count, n, n)))
     images = np.fft.irfft2(truth * transfer + noise, (n, n)).astype(np.float32)

@@ -24,6 +24,7 @@ from jaxtyping import Array, Float, Int
 from libhetero.models.gmm.clusters import group_points
 from libhetero.models.gmm.latent.subspace import Imaging
 from libhetero.models.gmm.layout import Layout
+from libhetero.physics.arrays import AnyArray
 from libhetero.physics.quadrants import times_i, weights_in_quadrants
 from libhetero.physics.rotations import HIGHEST
 from libhetero.records import Batch, Gaussians, Observation, Pose
@@ -119,7 +120,7 @@ class PatchImages:
         )
 
     def equations(
-        self, image: Float[Array, "n n"], observation: Observation
+        self, image: Float[AnyArray, "n n"], observation: Observation
     ) -> tuple[Float[Array, "columns columns"], Float[Array, "columns"]]:
         """Return H and g of one particle, columns ordered kind by kind."""
         target = times_i(self.imaging.target(image))

@@ -153,7 +153,7 @@ class Imaging:
         made = group_quadrants(position, sigma, amplitude, observation.pose, self.grid, self.grid_pixel_size)
         return made * weights_in_quadrants(self.factor(observation))
 
-    def target(self, image: Float[Array, "n n"]) -> Float[Array, "side side"]:
+    def target(self, image: Float[AnyArray, "n n"]) -> Float[Array, "side side"]:
         """Return the image multiplied by the root of the weights, in `physics.quadrants`."""
         return in_quadrants(dft_image(image, self.grid)) * weights_in_quadrants(self.root_weight)
 

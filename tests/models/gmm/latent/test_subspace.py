@@ -14,8 +14,8 @@ from libhetero.models.gmm.latent.posterior import draw
 from libhetero.models.gmm.latent.subspace import Imaging, gauss_newton
 from libhetero.models.gmm.latent.subspace_fit import find_subspace, fit_covariance, fit_modes
 from libhetero.models.gmm.layout import Layout
-from libhetero.physics.ctf import ctf_image
-from libhetero.physics.fourier import fourier_image
+from libhetero.physics.ctf import ctf_at
+from libhetero.physics.fourier import fourier_image, half_plane
 from libhetero.physics.gaussians import group_quadrants, project_amplitudes, project_gaussians
 from libhetero.physics.quadrants import in_quadrants, weights_in_quadrants
 from libhetero.physics.symmetry import symmetric_copies, symmetry_operators
@@ -84,7 +84,7 @@ def test_a_gauss_newton_step_minimises_the_linearised_posterior(vary, symmetry):
     modes = jnp.asarray(rng.normal(size=(COUNT, outputs, 3)) * 0.1, jnp.float32)
     neutral, z = jax.tree.map(jnp.asarray, mixture()), jnp.array([0.1, 0.2, -0.1])
     scale, weight = 2.0, weights(3.0)
-    transfer = ctf_image(batch.ctf, BOX, PIXEL) * scale
+    transfer = ctf_at(batch.ctf, half_plane(BOX, PIXEL)) * scale
 
     def whitened(z):
         whole = symmetric_copies(changed(config, neutral, modes @ z), symmetry_operators(symmetry))
@@ -128,7 +128,7 @@ def test_normal_equations_are_those_of_the_patches(symmetry, still):
         )
         moved = symmetric_copies(moved, symmetry_operators(symmetry))
         plane = project_gaussians(moved, batch.pose.take(number), BOX, PIXEL)
-        plane = plane * ctf_image(batch.ctf.take(number), BOX, PIXEL) * np.sqrt(2 * weights())
+        plane = plane * ctf_at(batch.ctf.take(number), half_plane(BOX, PIXEL)) * np.sqrt(2 * weights())
         return jnp.concatenate([jnp.real(plane).ravel(), jnp.imag(plane).ravel()])
 
     for number in range(3):
@@ -156,7 +156,8 @@ def test_draws_about_a_latent_are_those_of_its_posterior():
     precision = np.array([[2.0, 0.8, 0.0], [0.8, 3.0, -0.5], [0.0, -0.5, 1.0]], np.float32)
     mean = np.array([1.0, -2.0, 0.5], np.float32)
     count = 40_000
-    drawn = jax.jit(draw)(np.tile(mean, (count, 1)), np.tile(precision, (count, 1, 1)), jax.random.key(0))
+    means, precisions = jnp.tile(mean, (count, 1)), jnp.tile(precision, (count, 1, 1))
+    drawn = np.asarray(jax.jit(draw)(means, precisions, jax.random.key(0)))
     np.testing.assert_allclose(drawn.mean(axis=0), mean, atol=0.02)
     np.testing.assert_allclose(np.cov(drawn, rowvar=False), np.linalg.inv(precision), atol=0.03)
 
@@ -240,7 +241,7 @@ def changing_particles(count: int = 300) -> tuple:
     @jax.vmap
     def image(present, pose, ctf):
         made = Gaussians(neutral.position, neutral.amplitude * present, neutral.sigma)
-        plane = project_gaussians(made, pose, BOX, PIXEL) * ctf_image(ctf, BOX, PIXEL)
+        plane = project_gaussians(made, pose, BOX, PIXEL) * ctf_at(ctf, half_plane(BOX, PIXEL))
         return jnp.fft.fftshift(jnp.fft.irfft2(plane, (BOX, BOX)))
 
     clean = np.asarray(image(present, batch.pose, batch.ctf))

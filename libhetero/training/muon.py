@@ -47,7 +47,9 @@ def matrices(params: Any) -> Any:
     where the first counts layers alike, and no side below `LEAST_SIDE`.
     """
 
-    def axes(path: tuple[Any, ...], leaf: jax.Array) -> optax.contrib.MuonDimensionNumbers | None:
+    def axes(
+        path: tuple[Any, ...], leaf: jax.Array | jax.ShapeDtypeStruct
+    ) -> optax.contrib.MuonDimensionNumbers | None:
         name = str(getattr(path[-1], "key", "")).split("_")[0]
         if name not in MATRICES or leaf.ndim not in (2, 3) or min(leaf.shape[-2:]) < LEAST_SIDE:
             return None

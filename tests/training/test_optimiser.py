@@ -9,6 +9,7 @@ import pytest
 
 from libhetero.configuration import from_dict, to_dict
 from libhetero.errors import ConfigurationError
+from libhetero.records import Batch
 from libhetero.training.optimiser import (
     TrainingConfig,
     build_optimiser,
@@ -16,6 +17,12 @@ from libhetero.training.optimiser import (
     start_state,
     training_step,
 )
+from tests.making.feeds import make_feed
+
+
+def _weighing(weight: float) -> Batch:
+    """Return a batch of one particle that weighs so much."""
+    return dataclasses.replace(make_feed(1).batch(np.arange(1)), weight=np.full(1, weight, np.float32))
 
 
 def test_learning_rate_rises_from_above_zero_and_falls_to_one_percent() -> None:
@@ -49,7 +56,7 @@ def test_running_average_follows_from_the_start(decay, followed) -> None:
     step = training_step(loss, optimiser, config)
     state = start_state({"x": jnp.zeros(())}, optimiser, config)
     for _ in range(100):
-        state, metrics = step(state, None)
+        state, metrics = step(state, _weighing(1.0))
     assert int(state.step) == 100 and {"loss", "gradient_norm", "skipped"} == set(metrics)
     assert (state.average is None) == (followed is None)
     assert float(state.best()["x"]) == pytest.approx(3.0, abs=0.3)
@@ -98,16 +105,16 @@ def test_a_step_that_is_not_finite_changes_nothing_but_its_counts(optimiser, bro
     optimiser = build_optimiser(config, 10)
 
     def loss(params, batch, key):
-        return jnp.sum(params["kernel"] ** 2) * batch, {}
+        return jnp.sum(params["kernel"] ** 2) * batch.weight[0], {}
 
     step = jax.jit(training_step(loss, optimiser, config))
-    state, _ = step(start_state({"kernel": jnp.ones((8, 9))}, optimiser, config), 1.0)
-    after, metrics = step(state, broken)
+    state, _ = step(start_state({"kernel": jnp.ones((8, 9))}, optimiser, config), _weighing(1.0))
+    after, metrics = step(state, _weighing(broken))
     assert int(metrics["skipped"]) == 1 and int(after.step) == 2 and int(after.skipped) == 1
     for name in ("params", "optimiser", "average", "rate_scale"):
         for old, new in zip(*(jax.tree.leaves(getattr(s, name)) for s in (state, after)), strict=True):
             np.testing.assert_array_equal(old, new)
-    again, metrics = step(after, 1.0)
+    again, metrics = step(after, _weighing(1.0))
     assert int(metrics["skipped"]) == 0 and (again.params["kernel"] != state.params["kernel"]).all()
 
 
@@ -117,7 +124,7 @@ def test_the_rate_scale_multiplies_the_update() -> None:
     step = training_step(lambda params, batch, key: (params["x"] ** 2, {}), optimiser, config)
     state = start_state({"x": jnp.ones(())}, optimiser, config)
     moved = [
-        1 - float(step(dataclasses.replace(state, rate_scale=jnp.float32(scale)), None)[0].params["x"])
+        1 - float(step(dataclasses.replace(state, rate_scale=jnp.float32(scale)), _weighing(1.0))[0].params["x"])
         for scale in (1.0, 0.5)
     ]
     assert moved[1] == pytest.approx(0.5 * moved[0], rel=1e-5)

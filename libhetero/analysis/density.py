@@ -18,20 +18,20 @@ class EpsScan:
 
     Parameters
     ----------
-    eps : (trials,), in the unit of the points, rising.
-    clusters : (trials,) how many clusters DBSCAN finds.
-    groups : (trials,) how many are left after the refinement.
-    noise : (trials,) fraction of points in none.
-    score : (trials,) mean silhouette of the groups, points of none counting 0; 0 for fewer than two.
-    labels : (trials, points), the groups, -1 for none.
+    eps : in the unit of the points, rising.
+    clusters : how many clusters DBSCAN finds.
+    groups : how many are left after the refinement.
+    noise : fraction of points in none.
+    score : mean silhouette of the groups, points of none counting 0; 0 for fewer than two.
+    labels : the groups, -1 for none.
     """
 
-    eps: np.ndarray
-    clusters: np.ndarray
-    groups: np.ndarray
-    noise: np.ndarray
-    score: np.ndarray
-    labels: np.ndarray
+    eps: Float[np.ndarray, "trials"]
+    clusters: Int[np.ndarray, "trials"]
+    groups: Int[np.ndarray, "trials"]
+    noise: Float[np.ndarray, "trials"]
+    score: Float[np.ndarray, "trials"]
+    labels: Int[np.ndarray, "trials points"]
 
 
 def scan_eps(
@@ -104,7 +104,7 @@ def choose_eps(scan: EpsScan, tolerance: float = 0.02) -> int:
     return int(longest[(len(longest) - 1) // 2])
 
 
-def hdbscan_labels(points: Float[np.ndarray, "points 2"], min_size: int) -> Int[np.ndarray, "points"]:
+def hdbscan_labels(points: Float[np.ndarray, "points numbers"], min_size: int) -> Int[np.ndarray, "points"]:
     """Cluster by HDBSCAN, which needs no eps; -1 for noise.
 
     Parameters

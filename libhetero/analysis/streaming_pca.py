@@ -47,8 +47,8 @@ class LatentBasis:
     directions : (kept, columns), orthonormal, by falling variance.
     """
 
-    mean: np.ndarray
-    directions: np.ndarray
+    mean: Float[np.ndarray, "numbers"]
+    directions: Float[np.ndarray, "kept numbers"]
 
     def lift(self, points: Float[np.ndarray, "rows kept"]) -> Float[np.ndarray, "rows columns"]:
         """Return the vectors that coordinates stand for, what was cut off left at the mean."""

@@ -208,7 +208,8 @@ def _chosen_points(config: EvaluateConfig, trained: Any) -> Any:
         return points.on_grid(trained, config.grid, value_of(config, "over"), batch_size)
     if config.classes is not None:
         label = whole_classes(config.classes, len(trained.particles))
-    else:
-        assert config.all_classes is not None  # one way to choose volumes is asked for
+    elif config.all_classes is not None:
         label = classes_by_kmeans(trained, config.all_classes, config.seed, batch_size)
+    else:
+        raise AssertionError("check_options asks for one of these")
     return points.of_classes(trained, label, value_of(config, "centre"), batch_size)

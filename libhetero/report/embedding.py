@@ -28,12 +28,12 @@ class Labelling:
     Parameters
     ----------
     title : what the labels are, "class".
-    label : (particles,), from 0; -1 for none, drawn grey.
+    label : from 0; -1 for none, drawn grey.
     medoids : a particle that stands for each label and bears its number; None for no numbers.
     """
 
     title: str
-    label: np.ndarray
+    label: Int[np.ndarray, "particles"]
     medoids: Mapping[int, int] | None = None
 
 
@@ -183,7 +183,9 @@ def region_name(region: int | np.integer) -> str:
     return {0: "constant", -1: "unassigned"}.get(int(region), f"region {int(region)}")
 
 
-def scatter_groups(axes: Axes, plane: np.ndarray, group: np.ndarray, name: Callable[[Any], str]) -> None:
+def scatter_groups(
+    axes: Axes, plane: Float[np.ndarray, "points 2"], group: Int[np.ndarray, "points"], name: Callable[[Any], str]
+) -> None:
     """Scatter points by group, with a legend that counts them."""
     size = marker_size(len(plane))
     for one in np.unique(group):

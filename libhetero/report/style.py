@@ -7,6 +7,7 @@ from colorsys import hls_to_rgb
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int, Shaped
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
@@ -65,7 +66,7 @@ def colour_of(label: int) -> str:
     return GREY if label <= 0 else PALETTE[(label - 1) % len(PALETTE)]
 
 
-def colours_of(labels: np.ndarray) -> np.ndarray:
+def colours_of(labels: Int[np.ndarray, "points"]) -> Shaped[np.ndarray, "points *rgb"]:
     """Return red, green and blue, 0 to 1, for every label: as `colour_of` for up to twelve of them.
 
     More labels turn the hue by the golden angle each, at three lightnesses, so that hundreds remain apart

@@ -11,7 +11,7 @@ import logging
 import threading
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from libhetero.errors import DataError
 from libhetero.records import ParticleSet
@@ -37,7 +37,7 @@ class BadImages:
     def __len__(self) -> int:
         return len(self._places)
 
-    def places(self) -> np.ndarray:
+    def places(self) -> Int[np.ndarray, "bad"]:
         """Return the places of the particles found, in rising order."""
         with self._lock:
             return np.array(sorted(self._places), np.int64)
@@ -67,7 +67,7 @@ class BadImages:
             self.add(np.asarray(index)[~finite])
         return finite
 
-    def add(self, places: np.ndarray) -> None:
+    def add(self, places: Int[np.ndarray, "found"]) -> None:
         """Count particles whose images are not finite.
 
         Raises

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from libhetero.records import Batch, ParticleSet
 from libhetero.training.bad_images import BadImages
@@ -36,8 +36,8 @@ MOST_THREADS = 8
 class Prepared(Protocol):
     """Anything that gives images as `ParticleFeed.prepared` makes them, by place in the particle set."""
 
-    def read(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return images (len(index), m, m) and which of them were finite, (len(index),)."""
+    def read(self, index: Int[np.ndarray, "count"]) -> tuple[Float[np.ndarray, "count m m"], Bool[np.ndarray, "count"]]:
+        """Return images and which of them were finite."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,12 +86,12 @@ class ParticleFeed:
         stored = self.particles.uniform_box_size()
         return self.particles.uniform_pixel_size() * stored / self.box_size
 
-    def batch(self, index: np.ndarray, size: int | None = None) -> Batch:
+    def batch(self, index: Int[np.ndarray, "count"], size: int | None = None) -> Batch:
         """Return the particles at `index` as a batch of NumPy arrays.
 
         Parameters
         ----------
-        index : (count,) places in the particle set.
+        index : places in the particle set.
         size : leading axis of the batch, at least `count`; default `count`.
 
         Raises
@@ -148,7 +148,7 @@ class ParticleFeed:
             images = restore_signs(images, ctf, self.particles.uniform_pixel_size())
         return preprocess(images, self.config), finite
 
-    def chunked_order(self, chosen: np.ndarray, batch_size: int, seed: int) -> ChunkedOrder | None:
+    def chunked_order(self, chosen: Int[np.ndarray, "chosen"], batch_size: int, seed: int) -> ChunkedOrder | None:
         """Return the order in which to train on some particles; None where they are permuted as a whole.
 
         Parameters
@@ -175,12 +175,12 @@ def steps_per_epoch(count: int, batch_size: int) -> int:
     return -(-count // batch_size)
 
 
-def epoch_order(count: int, seed: int, epoch: int) -> np.ndarray:
-    """Return the order of the particles in one epoch, (count,) int."""
+def epoch_order(count: int, seed: int, epoch: int) -> Int[np.ndarray, "count"]:
+    """Return the order of the particles in one epoch."""
     return np.random.default_rng([seed, epoch]).permutation(count)
 
 
-def step_indices(count: int, batch_size: int, seed: int, first: int, last: int) -> Iterator[np.ndarray]:
+def step_indices(count: int, batch_size: int, seed: int, first: int, last: int) -> Iterator[Int[np.ndarray, "batch"]]:
     """Yield the particle indices of the steps `first` ≤ step < `last`."""
     per_epoch = steps_per_epoch(count, batch_size)
     order, known = np.zeros(0, np.int64), -1
@@ -191,7 +191,7 @@ def step_indices(count: int, batch_size: int, seed: int, first: int, last: int) 
         yield order[place * batch_size : (place + 1) * batch_size]
 
 
-def ordered_indices(count: int, batch_size: int) -> Iterator[np.ndarray]:
+def ordered_indices(count: int, batch_size: int) -> Iterator[Int[np.ndarray, "batch"]]:
     """Yield 0 .. count - 1 in order, `batch_size` at a time."""
     for start in range(0, count, batch_size):
         yield np.arange(start, min(start + batch_size, count))

@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
+from jaxtyping import Int
 
 from libhetero.errors import ConfigurationError, TrainingError
 from libhetero.records import Batch
@@ -31,7 +32,7 @@ PATIENCE = 3
 STREAM = 1  # of random numbers, apart from that of the epochs' orders
 
 
-def split(count: int, config: TrainingConfig) -> tuple[np.ndarray, np.ndarray]:
+def split(count: int, config: TrainingConfig) -> tuple[Int[np.ndarray, "trained"], Int[np.ndarray, "tested"]]:
     """Return the particles to train on and those held out, a function of the seed; both in rising order.
 
     Raises

@@ -17,6 +17,7 @@ from typing import Any, Protocol, runtime_checkable
 import jax
 import numpy as np
 from jax.sharding import Mesh
+from jaxtyping import Float
 
 from libhetero.errors import DataError
 from libhetero.records import Batch
@@ -62,13 +63,13 @@ class TrainingResult:
     params : the parameters to use (`TrainingState.best`), NumPy arrays.
     step : steps done.
     finished : False when the run was asked to stop; it can be resumed.
-    losses : (steps of this call,) loss of each step; not finite where it was skipped.
+    losses : of each step of this call; not finite where it was skipped.
     """
 
     params: Any
     step: int
     finished: bool
-    losses: np.ndarray
+    losses: Float[np.ndarray, "steps"]
 
 
 def train(

@@ -92,7 +92,7 @@ class ChunkedOrder:
         """Return how many batches an epoch has."""
         return -(-len(self.stored) // self.batch_size)
 
-    def starts(self) -> np.ndarray:
+    def starts(self) -> Int[np.ndarray, "_"]:
         """Return where each lane starts in the sequence, and where the last ends, (B + 1,)."""
         shorter, longer = divmod(len(self.stored), self.batch_size)
         rows = np.arange(self.batch_size + 1)
@@ -107,7 +107,7 @@ class ChunkedOrder:
         order = np.argsort(rank + random.random(count), kind="stable")
         return self.stored[order], chunk[order]
 
-    def batches(self, first: int, last: int) -> Iterator[np.ndarray]:
+    def batches(self, first: int, last: int) -> Iterator[Int[np.ndarray, "batch"]]:
         """Yield the particles of the steps `first` ≤ step < `last`, each batch in the order of its rows."""
         starts, known = self.starts(), -1
         for step in range(first, last):
@@ -138,6 +138,6 @@ class ChunkedOrder:
             yield Segment(row, epoch * self.steps + int(place), sequence[left:right])
 
 
-def storage_order(file_id: np.ndarray, image_index: np.ndarray) -> np.ndarray:
+def storage_order(file_id: Int[np.ndarray, "count"], image_index: Int[np.ndarray, "count"]) -> Int[np.ndarray, "count"]:
     """Return the particles by stack as listed and by image in it."""
     return np.lexsort((image_index, file_id))

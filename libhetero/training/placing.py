@@ -8,6 +8,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jax.sharding import Mesh
+from jaxtyping import Int
 
 from libhetero.records import Batch
 from libhetero.training import sharding
@@ -24,12 +25,12 @@ class Feed(Protocol):
     def __len__(self) -> int:
         """Return the number of particles."""
 
-    def batch(self, index: np.ndarray, size: int | None = None) -> Batch:
+    def batch(self, index: Int[np.ndarray, "count"], size: int | None = None) -> Batch:
         """Return the particles at `index`, padded to `size` at weight 0."""
 
 
 def placed_batches(
-    feed: Feed, indices: Iterable[np.ndarray], config: TrainingConfig, mesh: Mesh
+    feed: Feed, indices: Iterable[Int[np.ndarray, "_"]], config: TrainingConfig, mesh: Mesh
 ) -> Generator[Batch, None, None]:
     """Yield this process's share of each batch, already on its devices."""
     size = sharding.padded_size(config.batch_size, mesh, config.accumulate)
@@ -42,7 +43,7 @@ def placed_batches(
 
 
 def training_batches(
-    feed: Feed, chosen: np.ndarray, config: TrainingConfig, mesh: Mesh, first: int, last: int
+    feed: Feed, chosen: Int[np.ndarray, "chosen"], config: TrainingConfig, mesh: Mesh, first: int, last: int
 ) -> Generator[Batch, None, None]:
     """Yield this process's share of the batches of the steps `first` ≤ step < `last`, on its devices.
 

@@ -21,7 +21,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 import scipy.fft
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 
 from libhetero.errors import ConfigurationError, DataError
 from libhetero.physics.fourier import half_plane
@@ -37,7 +37,7 @@ SAMPLE_BLOCK = 64
 class Reader(Protocol):
     """Anything that gives images by place in the particle set."""
 
-    def read(self, indices: np.ndarray) -> np.ndarray:
+    def read(self, indices: Int[np.ndarray, "count"]) -> Float[np.ndarray, "count n n"]:
         """Return float32 images (len(indices), n, n)."""
 
 
@@ -57,7 +57,7 @@ def preprocess(images: Float[np.ndarray, "batch n n"], config: PreprocessConfig)
     return images
 
 
-def outside_circle(n: int) -> np.ndarray:
+def outside_circle(n: int) -> Bool[np.ndarray, "n n"]:
     """Return which pixels of box n lie more than n/2 pixels from the centre n // 2, (n, n) bool."""
     axis = np.arange(n) - n // 2
     return np.hypot(axis[:, None], axis[None, :]) > n / 2
@@ -160,7 +160,7 @@ def estimate_deviation(
     return deviation
 
 
-def sample_indices(count: int, sample: int, seed: int) -> np.ndarray:
+def sample_indices(count: int, sample: int, seed: int) -> Int[np.ndarray, "chosen"]:
     """Return at most `sample` distinct places below `count`, in increasing order."""
     if count <= sample:
         return np.arange(count)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import jax.numpy as jnp
 import numpy as np
 
 from libhetero.io import write_latent
+from libhetero.models.family import MixtureFamily, ModelFamily
 from libhetero.physics.gaussians import gaussians_to_volume
+from libhetero.pipelines.run.configuration import RunConfig
 from libhetero.pipelines.run.data import DataConfig
 from libhetero.pipelines.run.folder import Run
 from libhetero.records import Gaussians
+from libhetero.training.configuration import TrainingConfig
 from tests.making.feeds import make_feed
 from tests.making.mixtures import gaussians
 from tests.making.particles import make_particles
@@ -21,11 +23,11 @@ from tests.making.pieces import complex_of_pieces
 BOX, PIXEL = 16, 10.0
 
 
-class ToyGaussians:
+class ToyGaussians(MixtureFamily):
     """Gaussians whose amplitudes, or positions, follow the latent linearly, a number a piece."""
 
     family = "gmm"
-    box_size, pixel_size = BOX, PIXEL
+    box_size, pixel_size, config = BOX, PIXEL, None
 
     def __init__(self, position, piece, motion=False):
         self.neutral = gaussians(position)
@@ -57,11 +59,11 @@ class ToyGaussians:
         return gaussians_to_volume(representation, n, pixel_size)
 
 
-class ToyField:
+class ToyField(ModelFamily):
     """A "hype" model: the latent is 128 numbers, each the value of one plane of the volume."""
 
     family = "hype"
-    box_size, pixel_size = BOX, PIXEL
+    box_size, pixel_size, config = BOX, PIXEL, None
 
     def encode(self, params, batch):
         mean = jnp.mean(batch.images, axis=(1, 2))
@@ -99,6 +101,6 @@ def field_run(folder: Path, count: int = 50):
 
 
 def _run(folder, model, count):
-    config = SimpleNamespace(family=model.family, data=DataConfig("toy.star"))
+    config = RunConfig(family=model.family, model=None, training=TrainingConfig(), data=DataConfig("toy.star"))
     params = {"gain": jnp.float32(1.0)}
     return ToyRun(folder, config, model, params, make_particles(count))

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from libhetero.models.precision import dot_general
+from libhetero.physics.arrays import AnyArray
 from libhetero.physics.pytrees import register_record
 from libhetero.physics.rotations import HIGHEST
 from libhetero.physics.trigonometry import cosine_sine
@@ -39,8 +40,8 @@ class INRWeights:
 
 def inr_apply(
     weights: INRWeights,
-    frequencies: Float[Array, "points 3"],
-    anchors: Float[Array, "features 3"],
+    frequencies: Float[AnyArray, "points 3"],
+    anchors: Float[AnyArray, "features 3"],
     precision: str = "float32",
 ) -> Float[Array, "points outputs"]:
     """Evaluate one INR.

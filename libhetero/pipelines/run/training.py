@@ -75,7 +75,8 @@ def _steps(
 def _write_latents(start: RunStart, folder: Path, params: Any) -> None:
     """Write the latent of every particle, and which particles were left out."""
     feed, bad = start.feed, start.feed.bad
-    assert bad is not None  # the feed of a run counts them
+    if bad is None:
+        raise AssertionError("the feed of a run counts the images that are not finite")
     bad.without_limit()
 
     def write_bad() -> None:

@@ -10,12 +10,13 @@ from libhetero.configuration import from_dict, to_dict
 from libhetero.errors import ConfigurationError
 from libhetero.models.hype.config import HypeConfig
 from libhetero.models.hype.model import HypeModel
+from tests.making.images import particles
 
 PUBLISHED = 49_806_721
 
 
 def test_published_model_has_its_published_size():
-    model = HypeModel.from_data(HypeConfig.preset("paper"), 128, 1.5, sample=None)
+    model = HypeModel.from_data(HypeConfig.preset("paper"), 128, 1.5, sample=particles(1))
     shapes = jax.eval_shape(model.init, jax.random.key(0))
     assert sum(np.prod(leaf.shape) for leaf in jax.tree.leaves(shapes)) == PUBLISHED
     assert sum(model.config.layer_tokens()) == 129
@@ -56,14 +57,14 @@ def test_messages(values, message):
 
 def test_patch_must_divide_the_box():
     with pytest.raises(ConfigurationError, match=r"divisor of the encoder's box \(20 pixels\); got 16"):
-        HypeModel.from_data(HypeConfig(), 20, 1.0, sample=None)
+        HypeModel.from_data(HypeConfig(), 20, 1.0, sample=particles(1))
     with pytest.raises(ConfigurationError, match=r"divisor of the encoder's grid \(10 points\); got 16"):
-        HypeModel.from_data(HypeConfig(lift=10), 20, 1.0, sample=None)
+        HypeModel.from_data(HypeConfig(lift=10), 20, 1.0, sample=particles(1))
 
 
 def test_the_unets_image_must_be_large_enough():
     with pytest.raises(ConfigurationError, match="expected a box of 16 pixels or more, got 12"):
-        HypeModel.from_data(HypeConfig(encoder="unet", patch=4), 12, 1.0, sample=None)
+        HypeModel.from_data(HypeConfig(encoder="unet", patch=4), 12, 1.0, sample=particles(1))
 
 
 def test_unknown_preset():

@@ -40,7 +40,7 @@ def test_encoder_agrees_with_its_twin(positions, view, lift):
     image = random.normal(size=config.seen_shape(BOX)).astype(np.float32)
     direction = random.normal(size=len(MONOMIALS)).astype(np.float32)
     encoder = TransformerEncoder(config)
-    params = random_params(lambda key: encoder.init(key, image, direction)["params"])
+    params = random_params(lambda key: encoder.init(key, jnp.asarray(image), jnp.asarray(direction))["params"])
     assert ("positions" in params) == positions and ("view" in params) == view
     found = jax.jit(lambda p, *seen: encoder.apply({"params": p}, *seen))(params, image, direction)
     assert found.shape == (sum(config.layer_tokens()), config.dim)
@@ -54,7 +54,7 @@ def test_hypernetwork_and_inr_agree_with_their_twins(modulation):
     random = np.random.default_rng(1)
     tokens = random.normal(size=(sum(config.layer_tokens()), config.dim)).astype(np.float32)
     network = HyperNetwork(config)
-    params = random_params(lambda key: network.init(key, tokens)["params"])
+    params = random_params(lambda key: network.init(key, jnp.asarray(tokens))["params"])
     anchors = random.normal(0, 2, (config.inr_frequencies, 3)).astype(np.float32)
     points = random.uniform(-0.5, 0.5, (9, 3)).astype(np.float32)
 
@@ -77,9 +77,9 @@ def test_columns_share_tokens_modulo_their_number():
     """Of two columns with one token and one base, the weights are the same."""
     network = HyperNetwork(CONFIG)
     tokens = np.random.default_rng(2).normal(size=(sum(CONFIG.layer_tokens()), CONFIG.dim))
-    params = random_params(lambda key: network.init(key, tokens)["params"])
+    params = random_params(lambda key: network.init(key, jnp.asarray(tokens))["params"])
     params["base_0"] = jnp.ones_like(params["base_0"])
-    kernel = jax.jit(lambda p: network.apply({"params": p}, tokens))(params).kernels[0]
+    kernel = jax.jit(lambda p: network.apply({"params": p}, jnp.asarray(tokens)))(params).kernels[0]
     np.testing.assert_allclose(kernel[3:], kernel[:-3], atol=1e-6)
     assert np.abs(kernel[1] - kernel[0]).max() > 1e-3
 
@@ -92,7 +92,7 @@ def test_encoders_to_compare_with_make_the_same_tokens(encoder):
     random = np.random.default_rng(3)
     image = random.normal(size=(BOX, BOX)).astype(np.float32)
     view = random.normal(size=len(MONOMIALS)).astype(np.float32)
-    params = random_params(lambda key: network.init(key, image, view)["params"])
+    params = random_params(lambda key: network.init(key, jnp.asarray(image), jnp.asarray(view))["params"])
     encode = jax.jit(lambda *seen: network.apply({"params": params}, *seen))
     tokens = np.asarray(encode(image, view))
     assert tokens.shape == (sum(config.layer_tokens()), config.dim)
@@ -112,7 +112,7 @@ def test_concatenation_is_an_input_more():
     random = np.random.default_rng(4)
     tokens = random.normal(size=(1, config.dim)).astype(np.float32)
     network = HyperNetwork(config)
-    params = random_params(lambda key: network.init(key, tokens)["params"])
+    params = random_params(lambda key: network.init(key, jnp.asarray(tokens))["params"])
     anchors = random.normal(0, 2, (config.inr_frequencies, 3)).astype(np.float32)
     points = random.uniform(-0.5, 0.5, (5, 3)).astype(np.float32)
     weights = jax.jit(lambda t: network.apply({"params": params}, t))(tokens)

@@ -329,13 +329,13 @@ def grow_mixture(
             report(count, found)
         return found
 
-    first, *larger = sizes(goal)
-    best = fitted(first)
-    for count in larger:
-        found = fitted(count)
-        if found.explained - best.explained < WORTH:
+    counts = sizes(goal)
+    best = fitted(next(counts))
+    for count in counts:
+        larger = fitted(count)
+        if larger.explained - best.explained < WORTH:
             break
-        best = found
+        best = larger
     return best
 
 

@@ -40,7 +40,7 @@ def test_attention_agrees_with_its_twin(level, groups, normalise):
     config = dataclasses.replace(CONFIG, attention_groups=groups, normalise=normalise)
     features = np.random.default_rng(1).normal(size=(9, BATCH, config.channels)).astype(np.float32)
     layer = PointAttention(config)
-    params = random_params(lambda key: layer.init(key, features, level)["params"])
+    params = random_params(lambda key: layer.init(key, jnp.asarray(features), level)["params"])
     assert ("norm" in params) == normalise
     found = jax.jit(lambda p, f: layer.apply({"params": p}, f, level))(params, features)
     slow = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), params)

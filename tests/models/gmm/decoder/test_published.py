@@ -24,7 +24,7 @@ def decoder_and_params(config, position, outputs=5, batch=2):
     levels = build_topology(position, config, WIDTH)
     decoder = PublishedDecoder(config, outputs)
     latent = np.random.default_rng(3).normal(size=(batch, config.latent_size)).astype(np.float32)
-    params = random_params(lambda key: decoder.init(key, latent, levels)["params"])
+    params = random_params(lambda key: decoder.init(key, jnp.asarray(latent), levels)["params"])
     return decoder, params, latent, levels
 
 
@@ -72,7 +72,7 @@ def test_dropout_only_in_training_and_by_key():
 
     @jax.jit
     def dropped(key):
-        return decoder.apply({"params": params}, latent, levels, training=True, rngs={"dropout": key})
+        return decoder.apply({"params": params}, jnp.asarray(latent), levels, training=True, rngs={"dropout": key})
 
     first, again, other = (np.asarray(dropped(jax.random.key(seed))) for seed in (0, 0, 1))
     np.testing.assert_array_equal(first, again)

@@ -16,11 +16,11 @@ SHELL = {"cd", "git", "mkdir", "ls", "pip", "python3", "source", "bash", "export
 
 
 def _commands(document: Path) -> Iterator[str]:
-    """Yield every command of the document's bash blocks, continued lines joined."""
+    """Yield every command of the document's bash blocks, continued lines joined, numbers of a task put in."""
     for block in re.findall(r"```bash\n(.*?)```", document.read_text(encoding="utf-8"), re.DOTALL):
         for line in block.replace("\\\n", " ").splitlines():
             if line.strip() and not line.strip().startswith("#"):
-                yield line.strip()
+                yield line.strip().replace("$SLURM_ARRAY_TASK_ID", "1")
 
 
 def _refusals(command: str, load_program: Callable, capsys: pytest.CaptureFixture) -> Iterator[str]:

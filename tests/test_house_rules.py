@@ -222,6 +222,22 @@ def test_tests_share_makers_and_twins_alone() -> None:
     )
 
 
+def test_optics_are_made_in_one_place() -> None:
+    """A field more of a CTF changes tests/making/optics.py, and no test."""
+    calls = (
+        (path, node)
+        for path in TESTS
+        if path.parent.name != "making"
+        for node in ast.walk(_tree(path))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    )
+    _none(
+        f"{_name(path)}:{node.lineno} builds CTFParams; take optics() of tests/making/optics.py"
+        for path, node in calls
+        if node.func.id == "CTFParams"
+    )
+
+
 # Lightness ----------------------------------------------------------------------------------
 
 

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from libhetero.configuration import check_options, option, same_as, value_of
 from libhetero.errors import ConfigurationError
@@ -208,8 +208,7 @@ def _chosen_points(config: EvaluateConfig, trained: Any) -> Any:
         return points.on_grid(trained, config.grid, value_of(config, "over"), batch_size)
     if config.classes is not None:
         label = whole_classes(config.classes, len(trained.particles))
-    elif config.all_classes is not None:
-        label = classes_by_kmeans(trained, config.all_classes, config.seed, batch_size)
     else:
-        raise AssertionError("check_options asks for one of these")
+        count = cast(int, config.all_classes)  # the only way to choose that is left
+        label = classes_by_kmeans(trained, count, config.seed, batch_size)
     return points.of_classes(trained, label, value_of(config, "centre"), batch_size)

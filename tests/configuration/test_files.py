@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from libhetero.configuration.files import from_dict, read_json, to_dict, write_json
-from libhetero.errors import ConfigurationError
+from libhetero.errors import ConfigurationError, UserError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +45,7 @@ def test_a_file_that_cannot_be_replaced_stays_as_it_was(tmp_path: Path, monkeypa
         raise OSError("no space left")
 
     monkeypatch.setattr(os, "replace", full)
-    with pytest.raises(OSError, match="no space left"):
+    with pytest.raises(UserError, match="no space left"):
         write_json(path, {"one": 2})
     assert read_json(path) == {"one": 1} and list(tmp_path.iterdir()) == [path]
 

@@ -114,7 +114,7 @@ def test_several_threads_read_what_one_reads(tmp_path, pixels, kind, monkeypatch
 def test_a_run_ends_with_its_stack(tmp_path, pixels) -> None:
     """The next number in another stack is another image."""
     sets = [_stack(tmp_path / f"{name}.mrcs", part) for name, part in (("a", pixels[:6]), ("b", pixels[6:]))]
-    whole = sets[0].take([4, 5, 5])
+    whole = sets[0].take(np.array([4, 5, 5]))
     whole = dataclasses.replace(
         whole, files=(sets[0].files[0], sets[1].files[0]), file_id=np.array([0, 1, 1]), image_index=np.array([3, 4, 5])
     )

@@ -25,7 +25,6 @@ def dumbbell() -> Atoms:
         b_factor=np.zeros(count, np.float32),
         chain=np.full(count, "A"),
         residue=np.arange(1, count + 1, dtype=np.int32),
-        residue_name=np.full(count, "ALA"),
     )
 
 

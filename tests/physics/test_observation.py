@@ -19,12 +19,12 @@ from tests.making.optics import optics
 from tests.reference import observation as twin
 
 N, PIXEL = 16, 2.5
-OPTICS = vars(optics(16_500.0, 3000.0, defocus_angle=0.6, phase_shift=0.3, b_factor=80.0, scale=0.8))
+OPTICS = optics(16_500.0, 3000.0, defocus_angle=0.6, phase_shift=0.3, b_factor=80.0, scale=0.8)
 LIBRARY = Path(libhetero.__file__).parent
 
 
 def an_observation(**changes) -> Observation:
-    ctf = CTFParams(**{name: jnp.float32(value) for name, value in (OPTICS | changes).items()})
+    ctf = jax.tree.map(jnp.float32, dataclasses.replace(OPTICS, **changes))
     return Observation(pose=Pose(rotation=jnp.eye(3), shift=jnp.array([7.1, -4.3])), ctf=ctf)
 
 
@@ -40,7 +40,7 @@ def image_of(central, seen, frequencies):
 def test_agrees_with_the_scalar_loop_on_the_half_plane_and_at_chosen_pixels():
     seen, frequencies, central = an_observation(), half_plane(N, PIXEL), a_plane(0)
     flat = frequencies.reshape(-1, 2)
-    expected = twin.observed(central.ravel(), flat.astype(float), np.array([7.1, -4.3]), OPTICS)
+    expected = twin.observed(central.ravel(), flat.astype(float), np.array([7.1, -4.3]), vars(OPTICS))
     np.testing.assert_allclose(image_of(central, seen, frequencies).ravel(), expected, atol=1e-3)
     chosen = np.array([3, 17, 50, 101])
     np.testing.assert_allclose(image_of(central.ravel()[chosen], seen, flat[chosen]), expected[chosen], atol=1e-3)
@@ -91,38 +91,38 @@ def test_without_ctf_the_image_is_the_projection():
 def some_optics(count: int) -> CTFParams:
     """Astigmatism, phase plates, envelopes, overfocus and negative scales."""
     random = np.random.default_rng(5)
-    return CTFParams(
-        defocus_u=random.uniform(-3000, 30000, count),
+    return optics(
+        random.uniform(-3000, 30000, count),
         defocus_v=random.uniform(5000, 30000, count),
         defocus_angle=random.uniform(0, np.pi, count),
         voltage=np.array([80, 120, 200, 300, 300, 300.0])[:count],
-        spherical_aberration=np.full(count, 2.7),
         amplitude_contrast=random.uniform(0, 1, count),
         phase_shift=random.uniform(0, np.pi, count),
         b_factor=random.uniform(0, 100, count),
         scale=np.array([1, -1, 0.5, 2, -0.1, 1])[:count],
+        dtype=float,
     )
 
 
 def test_the_host_has_the_same_phase_to_rounding():
     """In float64 on the host; float32 rounds the 100 radians of the last ring at their seventh digit."""
-    optics, frequencies = some_optics(6), half_plane(32, 1.7)
-    found = jax.vmap(lambda one: ctf_phase(one, frequencies))(jax.tree.map(jnp.float32, optics))
-    host = ctf_phase(jax.tree.map(lambda leaf: leaf[:, None, None], optics), frequencies.astype(float), np)
+    seen, frequencies = some_optics(6), half_plane(32, 1.7)
+    found = jax.vmap(lambda one: ctf_phase(one, frequencies))(jax.tree.map(jnp.float32, seen))
+    host = ctf_phase(jax.tree.map(lambda leaf: leaf[:, None, None], seen), frequencies.astype(float), np)
     assert host.dtype == np.float64 and np.abs(host).max() > 100
     np.testing.assert_allclose(found, host, rtol=1e-6, atol=1e-4)
 
 
 def test_signs_on_the_host_are_those_of_the_transfer():
     """But for pixels at a zero."""
-    optics, frequencies = some_optics(6), half_plane(32, 1.7)
+    seen, frequencies = some_optics(6), half_plane(32, 1.7)
     pose = Pose(rotation=jnp.eye(3), shift=jnp.zeros(2))
     transfer = jax.vmap(lambda one: chain.transfer(Observation(pose=pose, ctf=one), frequencies))
-    values = np.asarray(transfer(jax.tree.map(jnp.float32, optics)))
-    envelope = np.exp(-0.25 * optics.b_factor[:, None, None] * (frequencies**2).sum(-1))
-    clear = np.abs(values) > 1e-3 * np.abs(optics.scale)[:, None, None] * envelope
+    values = np.asarray(transfer(jax.tree.map(jnp.float32, seen)))
+    envelope = np.exp(-0.25 * seen.b_factor[:, None, None] * (frequencies**2).sum(-1))
+    clear = np.abs(values) > 1e-3 * np.abs(seen.scale)[:, None, None] * envelope
     assert clear.mean() > 0.99
-    found = chain.transfer_signs(optics, frequencies)
+    found = chain.transfer_signs(seen, frequencies)
     assert found.dtype == np.float32
     np.testing.assert_array_equal(found[clear], np.sign(values)[clear])
 

@@ -178,7 +178,7 @@ def oblong_map():
         (odd_map, "map.mrc gmm.txt", "map.mrc: the map is 15×15×15; expected a cube with an even side"),
         (oblong_map, "map.mrc gmm.txt", "map.mrc: the map is 12×16×16"),
         (flat_map, "map.mrc gmm.txt", "0 voxels above the threshold"),
-        ("good", "map.mrc gmm.txt --sym x3", "symmetry 'x3'; expected c1"),
+        ("good", "map.mrc gmm.txt --sym x3", "--sym: expected c1"),
         ("good", "map.mrc gmm.txt --maxres 0", "--maxres: expected more than 0"),
         ("good", "map.mrc gmm.txt --maxres 90", "--maxres 90: leaves none"),
         ("good", "map.mrc gmm.txt --halfmaps small.mrc small.mrc", "small.mrc: box 8×8×8; expected the map's, 16"),

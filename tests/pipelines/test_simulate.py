@@ -232,7 +232,7 @@ def test_a_subset_trains_and_scores_as_it_is(program: ModuleType, load_program: 
     places = places_in_truth(particles, truth)
     assert sorted(truth.labels[places]) == 10 * [0] + 10 * [1]
     true, _ = read_volume(f"set/truth/map_00{truth.labels[places[7]]}.mrc")
-    np.testing.assert_array_equal(truth.map(places[7]), true)
+    np.testing.assert_array_equal(truth.map(int(places[7])), true)
 
 
 def test_the_order_of_subsets_makes_no_other_set() -> None:

@@ -112,3 +112,9 @@ def test_the_background_is_what_lies_outside_the_circle() -> None:
     outside = axis[:, None] ** 2 + axis[None, :] ** 2 > 36
     images = np.where(outside, 2, np.array([5, -5])[:, None, None]).astype(np.float32)
     np.testing.assert_allclose(background_mean(images), [2, 2])
+
+
+def test_no_particle_is_sampled_twice() -> None:
+    found = sample_indices(1000, 900, seed=1)
+    assert len(found) == 900 and (np.diff(found) > 0).all() and found[0] >= 0 and found[-1] < 1000
+    np.testing.assert_array_equal(sample_indices(5, 9, seed=1), np.arange(5))

@@ -99,7 +99,7 @@ def refined_to_particles(listed: str, config: GuessConfig, goal: MapToFit, fitte
         float(result.losses[:steps].mean()),
         float(result.losses[-steps:].mean()),
     )
-    refined = compare(goal, jax.device_get(model.mixture(result.params)))
+    refined = compare(goal, jax.device_get(model.mixture(jax.device_put(result.params))))
     LOGGER.info("against the particles: %s", _described(refined, goal))
     return refined
 

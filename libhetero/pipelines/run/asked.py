@@ -8,7 +8,7 @@ from typing import Any
 from libhetero.configuration import check_options, from_dict, internal, option, same_as
 from libhetero.errors import ConfigurationError
 from libhetero.models.families import FAMILIES, Family, family_named
-from libhetero.models.options import MODEL, PRESETS
+from libhetero.models.options import DEFAULT, MODEL, PRESETS
 from libhetero.pipelines.run.data import FEEDING, PARTICLES, DataConfig, ParticleListConfig
 from libhetero.training.configuration import AUTOMATIC, TRAINING, PreprocessConfig, TrainingConfig
 
@@ -36,7 +36,7 @@ class RefineConfig:
         choices=PRESETS,
         group=MODEL,
         help="sizes of the model; paper: encoder and loss, and CryoHype's training, as published",
-        shown_default="default",
+        shown_default=DEFAULT,
     )
     coarsest: float | None = option(
         None, "--minres", least=0, metavar="Å", group=MODEL, help="coarsest ring compared, Gaussians"

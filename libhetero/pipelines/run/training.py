@@ -74,16 +74,23 @@ def _steps(
 
 def _write_latents(start: RunStart, folder: Path, params: Any) -> None:
     """Write the latent of every particle, and which particles were left out."""
-    feed, bad = start.feed, start.feed.bad
-    if bad is None:
-        raise AssertionError("the feed of a run counts the images that are not finite")
-    bad.without_limit()
+    feed = start.feed
+    if feed.bad is not None:
+        feed.bad.without_limit()
+    write_mid(
+        folder / LATENTS,
+        start.model,
+        params,
+        feed,
+        encoded_at_once(start.config.training),
+        encoded=lambda: _write_bad(folder / "ptcls_bad.lst", start),
+    )
 
-    def write_bad() -> None:
-        places, path = bad.places(), folder / "ptcls_bad.lst"
-        if len(places):
-            write_particles(path, listed_particles(feed.particles.take(places), start.config.data))
-            LOGGER.warning("%s: %d particles with images that are not finite were left out", path, len(places))
 
-    at_once = encoded_at_once(start.config.training)
-    write_mid(folder / LATENTS, start.model, params, feed, at_once, encoded=write_bad)
+def _write_bad(path: Path, start: RunStart) -> None:
+    """List the particles whose images were left out, if there are any."""
+    feed = start.feed
+    if feed.bad is not None and len(feed.bad):
+        places = feed.bad.places()
+        write_particles(path, listed_particles(feed.particles.take(places), start.config.data))
+        LOGGER.warning("%s: %d particles with images that are not finite were left out", path, len(places))

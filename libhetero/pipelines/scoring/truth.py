@@ -75,13 +75,13 @@ class Truth:
             raise DataError(f"{self.folder}: the truth of {self.kind} holds no {name}; expected another kind of set.")
         return values
 
-    def parts(self, place: int) -> list[int]:
+    def parts(self, place: int | np.integer) -> list[int]:
         """Return the structure (mixture) or the present pieces (assembly) of one particle."""
         if self.kind == "mixture":
             return [int(self.known(self.labels, "labels")[place])]
         return [int(k) for k in np.flatnonzero(self.known(self.states, "states")[place])]
 
-    def map(self, place: int) -> np.ndarray:
+    def map(self, place: int | np.integer) -> np.ndarray:
         """Return the true map of one particle, (n, n, n) float32."""
         stem = "map_{:03d}.mrc" if self.kind == "mixture" else "piece_{:02d}.mrc"
         parts = [read_volume(self.folder / stem.format(k))[0] for k in self.parts(place)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Integer
 from scipy.optimize import linear_sum_assignment
 from sklearn.metrics import adjusted_mutual_info_score, adjusted_rand_score, normalized_mutual_info_score
 
@@ -12,7 +12,7 @@ from libhetero.errors import DataError
 NO_CLASS = -1
 
 
-def matched_accuracy(truth: Int[np.ndarray, "n"], found: Int[np.ndarray, "n"]) -> float:
+def matched_accuracy(truth: Integer[np.ndarray, "n"], found: Integer[np.ndarray, "n"]) -> float:
     """Return the fraction labelled rightly under the best one-to-one matching of labels.
 
     Hungarian matching on the table of counts; a label without a partner counts as wrong.
@@ -25,7 +25,7 @@ def matched_accuracy(truth: Int[np.ndarray, "n"], found: Int[np.ndarray, "n"]) -
     return float(table[rows, columns].sum() / len(truth_index))
 
 
-def label_agreement(truth: Int[np.ndarray, "n"], found: Int[np.ndarray, "m"]) -> dict[str, float]:
+def label_agreement(truth: Integer[np.ndarray, "n"], found: Integer[np.ndarray, "m"]) -> dict[str, float]:
     """Return ARI, AMI, NMI, accuracy after Hungarian matching, and the share of particles in a class.
 
     ARI, AMI and NMI are of the particles in a class; a particle in none counts as wrong for the

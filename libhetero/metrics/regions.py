@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from scipy.optimize import linear_sum_assignment
 from sklearn.metrics import adjusted_rand_score
 
@@ -43,7 +43,7 @@ def match_regions(overlap: Float[np.ndarray, "pieces regions"]) -> Int[np.ndarra
 def region_agreement(
     region: Int[np.ndarray, "gaussians"],
     piece: Int[np.ndarray, "gaussians"],
-    optional: Int[np.ndarray, "pieces"],
+    optional: Bool[np.ndarray, "pieces"] | Int[np.ndarray, "pieces"],
     constant: int | None = None,
 ) -> dict[str, float | int | list[float] | list[int]]:
     """Return how well regions match the pieces.
@@ -55,7 +55,7 @@ def region_agreement(
     ----------
     region : label of each Gaussian; -1 is noise, which counts as one group in the ARI.
     piece : piece of each Gaussian's closest atom.
-    optional : (pieces,), 1 for the pieces that are counted, 0 for a core that never changes.
+    optional : True, or 1, for the pieces that are counted, not for a core that never changes.
     constant : label of the region that does not change: a group in the ARI, matched to no optional
         piece; None where every region changes.
 

@@ -129,7 +129,7 @@ class RunLog:
         self.start_clock()
 
 
-def read_log(path: Path) -> list[dict[str, Any]]:
+def read_log(path: str | os.PathLike) -> list[dict[str, Any]]:
     """Return the lines of a log.jsonl; one that is cut, as the last may be, is left out."""
     lines = []
     for text in Path(path).read_text().splitlines():

@@ -12,6 +12,7 @@ import numpy as np
 
 from libhetero.io import write_latent
 from libhetero.metrics.amplitude import closest_atoms
+from libhetero.models.family import MixtureFamily, ModelFamily
 from libhetero.pipelines.run.configuration import RunConfig
 from libhetero.pipelines.run.data import DataConfig
 from libhetero.pipelines.run.folder import Run
@@ -45,7 +46,7 @@ def simulated(folder: Path, kind: str, particles: int, **others: Any) -> Truth:
 
 
 @dataclass(frozen=True, eq=False)
-class VolumeOracle:
+class VolumeOracle(ModelFamily):
     """Gives every particle the map of its label."""
 
     maps: np.ndarray
@@ -53,6 +54,7 @@ class VolumeOracle:
     box_size: int = BOX
     pixel_size: float = PIXEL
     family: str = "hype"
+    config: Any = None
 
     def encode(self, params, batch):
         """Return the label as a one-hot vector."""
@@ -68,7 +70,7 @@ class VolumeOracle:
 
 
 @dataclass(frozen=True, eq=False)
-class GaussianOracle:
+class GaussianOracle(MixtureFamily):
     """Gives every particle its own table of amplitudes and positions."""
 
     neutral: Gaussians
@@ -77,6 +79,7 @@ class GaussianOracle:
     box_size: int = BOX
     pixel_size: float = PIXEL
     family: str = "gmm"
+    config: Any = None
 
     def neutral_mixture(self, params):
         """Return the neutral mixture, which no training has adapted."""

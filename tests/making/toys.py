@@ -6,11 +6,12 @@ import jax
 import jax.numpy as jnp
 
 import libhetero.physics  # noqa: F401  (records become pytrees)
+from libhetero.models.family import ModelFamily
 from libhetero.records import Batch
 from tests.making.feeds import BOX
 
 
-class Toy:
+class Toy(ModelFamily):
     """Predicts every image as gain(image) · template, with random noise on the gain."""
 
     noise = 0.1

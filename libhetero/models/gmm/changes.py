@@ -83,7 +83,7 @@ def start_of_neutral(subspace: Subspace) -> dict[str, Array]:
     }
 
 
-def adapted(neutral: Gaussians, adaptation: dict[str, Array]) -> Gaussians:
+def adapted(neutral: Gaussians, adaptation: dict[str, AnyArray]) -> Gaussians:
     """Return a neutral mixture moved and scaled, its widths by a factor of e at most.
 
     The units set how fast it follows the images beside the modes: with units of a third the RMSD of a

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Integer
 
 from libhetero.analysis.regions import CORE, UNASSIGNED
 from libhetero.errors import DataError
@@ -56,7 +56,7 @@ def score_classes(
     match: list[int],
     relative: Float[np.ndarray, "particles gaussians"],
     chosen: Int[np.ndarray, "particles"],
-    states: Int[np.ndarray, "particles pieces"],
+    states: Integer[np.ndarray, "particles pieces"],
     truth: Truth,
 ) -> dict[str, Any]:
     """Return how rightly each region's classes say whether its piece is there.

@@ -158,7 +158,7 @@ class VolumeScore:
         n, pixel_size = run.model.box_size, run.model.pixel_size
         chosen = spread_indices(len(run.particles), self.images)
         label = truth.known(truth.labels, "labels")[places]
-        targets = {int(k): self._target(truth, places, label, k, n, pixel_size) for k in np.unique(label[chosen])}
+        targets = {k: self._target(truth, places, label, k, n, pixel_size) for k in np.unique(label[chosen]).tolist()}
         level = self.level
         if level is None:
             level = FIXED_SHARE * max(float(target.volume.max()) for target in targets.values())

@@ -11,6 +11,7 @@ import pytest
 
 from libhetero.cli import Eman2Log
 from libhetero.errors import DataError
+from libhetero.models.family import ModelFamily
 from libhetero.physics.gaussians import project_gaussians
 from libhetero.physics.rotations import random_rotations
 from libhetero.pipelines.run.watching import RunWatch, Samples, shown_places
@@ -35,7 +36,7 @@ BOX, PIXEL, COUNT = 16, 4.0, 20
 CONFIG = TrainingConfig(seed=3)
 
 
-class Knowing:
+class Knowing(ModelFamily):
     """Knows the mixture that all images show; the latent is the particle's place, and fades the mixture."""
 
     box_size, pixel_size = BOX, PIXEL

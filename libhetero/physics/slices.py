@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Complex, Float, Int
+from jaxtyping import Array, Bool, Complex, Float, Inexact, Int
 
 from libhetero.physics.arrays import AnyArray
 from libhetero.physics.fourier import fourier_volume, frequencies_2d

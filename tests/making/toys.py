@@ -14,6 +14,7 @@ from tests.making.feeds import BOX
 class Toy(ModelFamily):
     """Predicts every image as gain(image) · template, with random noise on the gain."""
 
+    family, config, box_size, pixel_size = "toy", None, BOX, 2.0
     noise = 0.1
 
     def init(self, key: jax.Array) -> dict:

@@ -39,7 +39,7 @@ CONFIG = TrainingConfig(seed=3)
 class Knowing(ModelFamily):
     """Knows the mixture that all images show; the latent is the particle's place, and fades the mixture."""
 
-    box_size, pixel_size = BOX, PIXEL
+    family, config, box_size, pixel_size = "knowing", None, BOX, PIXEL
 
     def __init__(self, mixture: Gaussians) -> None:
         self.mixture, self.traced = mixture, 0

@@ -117,7 +117,11 @@ PHYSICS = [
         "symmetry",
         "physics/symmetry.py",
         "physics/test_symmetry.py",
-        ("turns of the other sense", 'placed = jnp.einsum("cij,nj->cni"', 'placed = jnp.einsum("cij,ni->cnj"'),
+        (
+            "amplitudes of other Gaussians",
+            "jnp.tile(gaussians.amplitude, count)",
+            "jnp.repeat(gaussians.amplitude, count)",
+        ),
         ("another asymmetric unit", "reach[:, 0] >= reach.max(axis=1)", "reach[:, 0] <= reach.min(axis=1)"),
     ),
     *_of(

@@ -159,7 +159,7 @@ def require_passing(tests: Sequence[str], project: Path, compiled: Path) -> None
 
 def first_failure(output: str) -> str:
     """Return the first test that pytest's summary names, or ""."""
-    found = re.search(r"^(?:FAILED|ERROR) (\S+)", output, re.MULTILINE)
+    found = re.search(r"^(?:FAILED|ERROR) (.+?)(?: - |$)", output, re.MULTILINE)
     return found[1] if found else ""
 
 

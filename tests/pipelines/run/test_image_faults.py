@@ -57,7 +57,7 @@ def test_bad_images_are_left_out_counted_and_listed(project, capsys) -> None:
     assert main([*TINY, "--maxbad", "3"]) == 0
     warned = [line for line in capsys.readouterr().err.splitlines() if "is left out" in line]
     assert [f"image {number} " in line for number, line in zip((5, 18, 32), sorted(warned), strict=True)]
-    assert all(np.isfinite(line["loss"]) for line in read_log("hype_00/log.jsonl"))
+    assert all(np.isfinite(line["loss"]) for line in read_log(Path("hype_00/log.jsonl")))
     np.testing.assert_array_equal(read_particles("hype_00/ptcls_bad.lst").image_index, [4, 17, 31])
     index, latent = read_latent("hype_00/mid_00.txt")
     np.testing.assert_array_equal(index, np.arange(40))
@@ -122,7 +122,7 @@ def test_a_stack_that_vanishes_while_training_is_one_line(project, capsys, monke
 def test_training_from_the_cache_gives_the_same_losses(project) -> None:
     assert main(TINY) == 0
     assert main([*TINY, "--cache", "cache"]) == 0
-    losses = [[line["loss"] for line in read_log(f"hype_0{i}/log.jsonl")] for i in (0, 1)]
+    losses = [[line["loss"] for line in read_log(Path(f"hype_0{i}/log.jsonl"))] for i in (0, 1)]
     np.testing.assert_array_equal(*losses)
     assert len(os.listdir("cache")) == 3, "images, record and lock"
     assert open_run("hype_01").feed().cache is not None

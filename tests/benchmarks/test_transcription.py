@@ -46,7 +46,7 @@ def test_decoder(transcription, monkeypatch, name):
     levels = build_topology(mixture().position, config, 64.0)
     decoder = PublishedDecoder(config, 5)
     random = np.random.default_rng(4)
-    latent = random.normal(size=(4, config.latent_size)).astype(np.float32)
+    latent = jnp.asarray(random.normal(size=(4, config.latent_size)), jnp.float32)
     cotangent = random.normal(size=(4, 20, 5)).astype(np.float32)
     params = random_params(lambda key: decoder.init(key, latent, levels)["params"])
 

@@ -33,8 +33,19 @@ def test_tables(stack, tmp_path):
     chosen = dump(tmp_path / "ind.pkl", np.array([4, 1]))
     particles = read_particles(stack, poses=poses, ctf=ctf, indices=chosen)
     np.testing.assert_array_equal(ImageReader(particles).read([0, 1])[:, 0, 0], [4, 1])
-    np.testing.assert_array_equal(particles.ctf.defocus_u, [15000, 15000])
-    np.testing.assert_allclose(particles.ctf.phase_shift, np.pi / 2, rtol=1e-6)
+    read = {
+        "defocus_u": 15000,
+        "defocus_v": 14000,
+        "defocus_angle": np.pi / 4,
+        "voltage": 200,
+        "spherical_aberration": 2.0,
+        "amplitude_contrast": 0.07,
+        "phase_shift": np.pi / 2,
+        "b_factor": 0,
+        "scale": 1,
+    }
+    for name, value in read.items():
+        np.testing.assert_allclose(getattr(particles.ctf, name), np.full(2, value), rtol=1e-6, err_msg=name)
     np.testing.assert_allclose(particles.pixel_size, 2.0)
     np.testing.assert_array_equal(particles.pose.shift, np.full((2, 2), -0.125 * 16))
     part = dump(tmp_path / "part.pkl", (rotation[:2], np.array([[0, 0.25], [0.5, 0]])))

@@ -57,6 +57,12 @@ def test_paths_are_relative_to_the_current_folder(stack, monkeypatch):
     assert str(stack / "first.mrcs") in (stack / "sets" / "list.lst").read_text()
 
 
+def test_flipped_particles_beside_others_are_refused(stack):
+    path = write_lines(stack, '0\tstack.hdf\t{"ctf_phase_flipped":1}', '1\tstack.hdf\t{"ctf_phase_flipped":0}')
+    with pytest.raises(DataError, match=r"list\.lst: some particles are phase-flipped, others not"):
+        read_particles(path)
+
+
 @pytest.mark.parametrize(
     "text", ['{"a":{"__pickle__":"gASVAAAA"}}', "{'xform.projection': Transform()}", "{1:__import__('os')}"]
 )

@@ -61,7 +61,7 @@ PHYSICS = [
             "phase_ramp(frequencies, -pose.shift) * image",
             "phase_ramp(frequencies, pose.shift) * image",
         ),
-        ("signs of a negative scale", " ^ (params.scale < 0)", ""),
+        ("signs of a negative scale", "odd != (params.scale < 0)", "odd"),
         (
             "image added, not subtracted",
             "observed(projection, observation, frequencies) - image",
@@ -722,4 +722,54 @@ REST = [
     ),
 ]
 
-MUTANTS = (*PHYSICS, *FORMATS, *MEASURES, *ANALYSIS, *TRAINING, *MODELS, *REST)
+GAUSSIANS = [
+    *_of(
+        "Gaussian model",
+        "models/gmm/model.py",
+        "models/gmm/test_model.py models/test_contract.py pipelines/test_recorded_losses.py",
+        ("gradients pass through latents", "= jax.lax.stop_gradient((params, unmoved))", "= (params, unmoved)"),
+        ("the network's reach forgotten", "latent / LATENT_REACH, key", "latent, key"),
+        ("what may not change does", "(change * mobile)", "(change)"),
+        ("scale of the images left out", "self.image_scale * projection, seen", "projection, seen"),
+    ),
+    *_of(
+        "layout",
+        "models/gmm/layout.py",
+        "models/gmm/test_layout.py",
+        ("amplitude before position", "slice(0, first), slice(first, second)", "slice(first, second), slice(0, first)"),
+        ("widths solved for", "Layout(self.position, self.amplitude, False)", "Layout(True, self.amplitude, False)"),
+    ),
+    *_of(
+        "posterior",
+        "models/gmm/latent/posterior.py",
+        "models/gmm/latent/test_subspace.py",
+        ("spread by the wrong triangle", 'trans="T"', 'trans="N"'),
+    ),
+    *_of(
+        "subspace",
+        "models/gmm/latent/subspace_fit.py",
+        "models/gmm/latent/test_subspace.py",
+        ("spread of the changes left out", "bias=True) + np.sum(spreads, axis=0) / len(changes)", "bias=True)"),
+        ("mean not moved", "mean + (spread @ slope", "(spread @ slope"),
+    ),
+    *_of(
+        "modes",
+        "models/gmm/changes.py",
+        "models/gmm/test_model.py models/gmm/latent/test_subspace.py pipelines/test_recorded_losses.py",
+        ("not in the decoder's unit", "[position / config.displacement_scale]", "[position]"),
+    ),
+    *_of(
+        "starting mixture",
+        "models/gmm/start/fit.py",
+        "models/gmm/start/test_fit.py pipelines/test_guess.py",
+        ("grows while it gains nothing", "best.explained < WORTH", "best.explained > WORTH"),
+    ),
+    *_of(
+        "mean over a batch",
+        "models/batch_mean.py",
+        "models/test_batch_mean.py",
+        ("padding counts", "jnp.sum(batch.weight)", "len(batch.weight)"),
+    ),
+]
+
+MUTANTS = (*PHYSICS, *FORMATS, *MEASURES, *ANALYSIS, *TRAINING, *MODELS, *GAUSSIANS, *REST)

@@ -85,7 +85,7 @@ class Observation:
     """How a particle was seen: all that stands between a molecule and its image but the noise.
 
     `libhetero.physics.observation` says how the image comes of it. A factor that each particle has of its
-    own is a field here and a line there.
+    own is a field here (and of `Batch`, which passes it on) and a line there.
 
     Parameters
     ----------

@@ -71,11 +71,12 @@ def _offered(said: Option) -> bool:
 
 
 def _destination(field: dataclasses.Field[Any], said: Option) -> str:
-    """Return the attribute of the parsed options: the flag's name, which configurations may share."""
+    """Return the attribute of the parsed options: the flag's name, which configurations may share, or the field's."""
     if said.positional is not None:
         return field.name
-    flag = next(iter((*said.flags, *said.constants)))
-    return flag.lstrip("-").replace("-", "_")
+    if not said.flags:  # set by several flags, none of which is its name
+        return field.name
+    return said.flags[0].lstrip("-").replace("-", "_")
 
 
 def _by_flag(kinds: Iterable[type]) -> dict[str, _Shared]:

@@ -14,6 +14,8 @@ Whatever else an image is multiplied by particle for particle belongs into T, an
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float, Inexact
@@ -40,6 +42,7 @@ def transfer(observation: Observation, frequencies: Float[AnyArray, "*pixels 2"]
 def transfer_signs(ctf: CTFParams, frequencies: Float[np.ndarray, "*pixels 2"]) -> Float[np.ndarray, "batch *pixels"]:
     """Return the sign of T of many particles on the host: 1, or -1 where T is negative.
 
+    What joins T in `transfer` and may be negative joins it here. Frequencies in float64 keep the phase exact.
     The sign of sin χ is that of the number of half turns in χ; no sine is needed.
 
     Parameters
@@ -49,10 +52,9 @@ def transfer_signs(ctf: CTFParams, frequencies: Float[np.ndarray, "*pixels 2"]) 
     """
     pixels = frequencies.ndim - 1
     columns = {name: np.asarray(value, np.float64).reshape(-1, *(1,) * pixels) for name, value in ctf.columns().items()}
-    params = CTFParams(**columns)
-    half_turns = np.floor(ctf_phase(params, frequencies.astype(np.float64), np) / np.pi).astype(np.int64)
-    negative = (half_turns & 1).astype(bool) ^ (params.scale < 0)
-    return np.where(negative, np.float32(-1), np.float32(1))
+    params = replace(ctf, **columns)
+    odd = np.floor(ctf_phase(params, frequencies.astype(np.float64), np) / np.pi) % 2 != 0
+    return np.where(odd != (params.scale < 0), np.float32(-1), np.float32(1))
 
 
 def observed(

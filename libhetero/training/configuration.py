@@ -47,7 +47,6 @@ class PreprocessConfig:
         },
         check=lambda sign: None if sign in (-1, 1) else "1 or -1",
         group=PREPARATION,
-        exclusive="contrast",
         help="sign that the stored pixels are multiplied by",
     )
     normalise: str = option(

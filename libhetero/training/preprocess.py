@@ -24,7 +24,7 @@ import scipy.fft
 from jaxtyping import Bool, Float, Int
 
 from libhetero.errors import ConfigurationError, DataError
-from libhetero.physics.fourier import half_plane
+from libhetero.physics.fourier import frequencies_2d
 from libhetero.physics.observation import transfer_signs
 from libhetero.records import CTFParams
 from libhetero.training.bad_images import BadImages
@@ -105,7 +105,7 @@ def restore_signs(
     pixel_size : of `images`, Å.
     """
     fourier = scipy.fft.rfft2(np.asarray(images, np.float32))
-    fourier *= transfer_signs(ctf, half_plane(images.shape[-1], pixel_size))
+    fourier *= transfer_signs(ctf, frequencies_2d(images.shape[-1]).astype(np.float64) / pixel_size)
     return scipy.fft.irfft2(fourier, s=images.shape[-2:], overwrite_x=True)
 
 

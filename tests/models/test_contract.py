@@ -220,7 +220,7 @@ def test_a_model_follows_the_protocols_that_its_family_says(case):
 def test_the_table_of_families_is_complete(family):
     assert family_named(family.name) is family
     assert family.model().family == family.name
-    assert family.name in {name for name, _ in CONFIGS.values()}, "tiny_models lacks this family"
+    assert family.name in {name for name, _ in CONFIGS.values()}, "tests/making/models.py lacks this family"
     for preset in PRESETS:
         config = family.config.preset(preset)
         assert from_dict(family.config, to_dict(config)) == config.settled(config) == config

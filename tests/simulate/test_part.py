@@ -63,6 +63,20 @@ def test_what_a_killed_process_left_inside_does_not_appear(target: Path) -> None
     assert [path.name for path in sorted(target.rglob("*"))] == ["stack", "truth"]
 
 
+def test_a_step_lies_on_the_disk_once_it_is_recorded(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flushed, fsync = [], os.fsync
+    with _open(target) as part:
+
+        def watched(descriptor: int) -> None:
+            fsync(descriptor)
+            flushed.append(os.fstat(descriptor).st_ino)
+
+        monkeypatch.setattr(os, "fsync", watched)
+        part.record({"block": 0})
+        (record,) = target.with_name(".set.part").glob("done_*.jsonl")
+        assert flushed == [record.stat().st_ino]
+
+
 def test_everything_lies_on_the_disk_before_it_appears(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     flushed, fsync = [], os.fsync
     with _open(target) as part:

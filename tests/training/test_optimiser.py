@@ -62,6 +62,19 @@ def test_running_average_follows_from_the_start(decay, followed) -> None:
     assert float(state.best()["x"]) == pytest.approx(3.0, abs=0.3)
 
 
+def test_the_memory_of_the_average_grows_with_the_run() -> None:
+    """a ← d a + (1 - d) p with d = (1 + s) / (10 + s) until that is the decay asked for."""
+    config = TrainingConfig(ema_decay=0.5, learning_rate=0.05, schedule="constant", warmup_epochs=0)
+    optimiser = build_optimiser(config, 10)
+    step = training_step(lambda params, batch, key: ((params["x"] - 3.0) ** 2, {}), optimiser, config)
+    state, expected = start_state({"x": jnp.zeros(())}, optimiser, config), 0.0
+    for s in range(12):
+        state, _ = step(state, _weighing(1.0))
+        d = min(0.5, (1 + s) / (10 + s))
+        expected = d * expected + (1 - d) * float(state.params["x"])
+        assert float(state.average["x"]) == pytest.approx(expected, rel=1e-5)
+
+
 @pytest.mark.parametrize("followed", [{}, {"ema_decay": 0.9, "test_fraction": 0.1}])
 def test_no_array_of_the_start_is_another_or_given(followed: dict) -> None:
     """The step gives up its arrays, so that none may be held twice."""

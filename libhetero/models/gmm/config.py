@@ -42,9 +42,11 @@ def _expected_levels(points: tuple[int, ...]) -> str | None:
 
 
 def _expected_limits(resolution: tuple[float, float]) -> str | None:
-    low, high = resolution
-    fits = min(low, high) >= 0 and (low > high or 0 in (low, high))
-    return None if fits else "low and high in Å, low the larger number, 0 for the widest"
+    if len(resolution) == 2:
+        low, high = resolution
+        if min(low, high) >= 0 and (low > high or 0 in (low, high)):
+            return None
+    return "low and high in Å, low the larger number, 0 for the widest"
 
 
 @dataclass(frozen=True)

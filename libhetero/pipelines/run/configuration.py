@@ -109,8 +109,8 @@ def read_config(folder: Path) -> RunConfig:
     try:
         model = from_dict(family_named(values["family"]).config, values["model"])
         return from_dict(RunConfig, {**values, "model": model})
-    except (ConfigurationError, TypeError) as error:
-        raise ConfigurationError(f"{path}: {error}") from error
+    except (ConfigurationError, TypeError, ValueError, AttributeError) as error:  # of keys and kinds of values
+        raise ConfigurationError(f"{path}: {error}; restore the file.") from error
 
 
 def _model(family: Family, asked: RefineConfig, base: Any) -> Any:

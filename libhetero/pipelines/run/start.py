@@ -25,7 +25,7 @@ class RunStart:
     trained_on : places of the particles that are trained on, in rising order; the others are held out.
     model : measured on a sample of them.
     gaussians : the starting mixture of a new run; None where it has none.
-    resumes : whether there is a checkpoint to go on from.
+    stored : whether it is a run to go on with.
     """
 
     config: RunConfig
@@ -33,7 +33,7 @@ class RunStart:
     trained_on: Int[np.ndarray, " particles"]
     model: ModelFamily
     gaussians: Gaussians | None = None
-    resumes: bool = False
+    stored: bool = False
 
     def __str__(self) -> str:
         """Return what there is to train on."""

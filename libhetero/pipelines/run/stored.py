@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +13,7 @@ from libhetero.pipelines.run.folder import LATENTS, read_arrays
 from libhetero.pipelines.run.particles import feed_of, load_particles
 from libhetero.pipelines.run.start import RunStart
 from libhetero.training import sharding
-from libhetero.training.checkpoint import CheckpointFolder
 from libhetero.training.held_out import split
-
-LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -46,19 +42,10 @@ class StoredRun:
         feed = feed_of(load_particles(config.data), config.data)
         model = models.build(config.family, config.model, read_arrays(self.path))
         trained_on, _ = split(len(feed), config.training)
-        resumes = last_step(self.path) is not None
-        if not resumes:
-            LOGGER.warning("%s: stopped before its first checkpoint; training starts over", self.path)
-        return RunStart(config, feed, trained_on, model, resumes=resumes)
+        return RunStart(config, feed, trained_on, model, stored=True)
 
     def folder(
         self, start: RunStart, new_folder: Callable[[], Path] | None, started: Callable[[Path], object] | None
     ) -> Path:
         """Return the run's folder, which has all it needs."""
         return self.path
-
-
-def last_step(folder: Path) -> int | None:
-    """Return the step of a run's last checkpoint; None before the first."""
-    with CheckpointFolder(folder / "checkpoints") as checkpoints:
-        return checkpoints.latest()

@@ -21,6 +21,7 @@ from libhetero.pipelines.run.particles import listed_particles
 from libhetero.pipelines.run.start import RunStart
 from libhetero.pipelines.run.watching import RunWatch, shown_places
 from libhetero.training import sharding
+from libhetero.training.checkpoint import CheckpointFolder
 from libhetero.training.loop import TrainingResult, train
 
 LOGGER = logging.getLogger(__name__)
@@ -56,7 +57,8 @@ def _steps(
     """Take the steps that are left, watched."""
     model, config = start.model, start.config.training
     key = jax.random.key(config.seed)
-    params = jax.eval_shape(model.init, key) if start.resumes else jax.jit(model.init)(key)
+    resumes = start.stored and _has_checkpoint(folder)
+    params = jax.eval_shape(model.init, key) if resumes else jax.jit(model.init)(key)
     shown = shown_places(start.trained_on, config.seed)
     with RunWatch(folder, model, start.feed, shown, tensorboard=tensorboard) as watch:
         return train(
@@ -65,11 +67,20 @@ def _steps(
             start.feed,
             config,
             folder,
-            resume=start.resumes,
+            resume=resumes,
             progress=progress,
             observe=watch.checkpoint,
             listener=watch.report,
         )
+
+
+def _has_checkpoint(folder: Path) -> bool:
+    """Return whether there is a checkpoint to go on from, once nobody else can write one."""
+    with CheckpointFolder(folder / "checkpoints") as checkpoints:
+        found = checkpoints.latest() is not None
+    if not found:
+        LOGGER.warning("%s: stopped before its first checkpoint; training starts over", folder)
+    return found
 
 
 def _write_latents(start: RunStart, folder: Path, params: Any) -> None:

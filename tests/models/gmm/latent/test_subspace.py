@@ -9,6 +9,7 @@ import pytest
 
 from libhetero.models.gmm.changes import changed, linear_tangents
 from libhetero.models.gmm.config import GmmConfig
+from libhetero.models.gmm.latent import subspace_fit
 from libhetero.models.gmm.latent.normal_equations import make_patches, normal_equations
 from libhetero.models.gmm.latent.posterior import draw
 from libhetero.models.gmm.latent.subspace import Imaging, gauss_newton
@@ -266,3 +267,26 @@ def test_patches_are_nested_and_fewer_than_gaussians():
     assert patches.fine.shape == (COUNT,)
     assert set(patches.fine) == set(range(len(patches.coarse)))
     assert patches.coarse.max() + 1 <= len(patches.coarse)
+
+
+@pytest.mark.parametrize("size", [1, 12, 72, 97])
+@pytest.mark.parametrize("largest", [1.0, 1e4, 1e8])
+def test_inverses_of_many_matrices_are_inverses_and_positive_definite(size, largest):
+    """1 + a matrix of low rank, its eigenvalues up to `largest`, symmetric but for rounding."""
+    rng = np.random.default_rng(size)
+    basis = np.linalg.qr(rng.normal(size=(5, size, size)))[0]
+    values = np.ones(size)
+    values[: max(size // 4, 1)] += np.geomspace(1, largest, max(size // 4, 1))
+    made = basis * values @ basis.transpose(0, 2, 1) + 1e-16 * largest * rng.normal(size=(5, size, size))
+    expected = np.linalg.inv(made)
+    with subspace_fit._quiet_inverses():
+        found = subspace_fit._inverses(made)
+    np.testing.assert_allclose(found, expected, atol=(1e-14 * largest + 1e-12) * np.abs(expected).max())
+    assert np.linalg.eigvalsh(found).min() > 0
+
+
+def test_what_rounding_has_made_indefinite_is_inverted_too():
+    basis = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 30, 30)))[0]
+    made = basis * np.geomspace(1, 1e3, 30) @ basis.transpose(0, 2, 1)
+    made[2] -= (1e-3 + np.linalg.eigvalsh(made[2]).min()) * np.eye(30)
+    np.testing.assert_array_equal(subspace_fit._inverses(made), np.linalg.inv(made))

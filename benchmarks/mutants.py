@@ -545,7 +545,7 @@ MODELS = [
     *_of(
         "Gaussians' changes",
         "models/gmm/changes.py",
-        "models/gmm/test_model.py models/gmm/latent/test_subspace.py",
+        "models/gmm/test_changes.py models/gmm/test_model.py models/gmm/latent/test_subspace.py",
         ("slope without its scale", "(1 + value / root) / scale", "(1 + value / root)"),
         ("strain of positions, not of distances", "jnp.mean((after - before) ** 2)", "jnp.mean((after + before) ** 2)"),
     ),

@@ -72,11 +72,11 @@ class NewRun:
         )
         _check_finite(model)
         data = dataclasses.replace(config.data.absolute(), preprocess=feed.config, count=len(feed))
-        training = config.training
+        config = dataclasses.replace(config, data=data, model=model.config)
+        _check_alike(config, model)  # before anything is compiled to choose the batch
         if self.asked.automatic_batch:
-            training = with_largest_batch(training, model, feed, len(trained_on))
-        config = dataclasses.replace(config, data=data, model=model.config, training=training)
-        _check_alike(config, model)
+            training = with_largest_batch(config.training, model, feed, len(trained_on))
+            config = dataclasses.replace(config, training=training)
         return RunStart(config, feed, trained_on, model, gaussians)
 
     def folder(

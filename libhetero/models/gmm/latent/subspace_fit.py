@@ -16,7 +16,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import warnings
@@ -115,8 +114,9 @@ def fit_covariance(
         return spread.sum(axis=0), mean + (spread @ slope[:, :, None])[:, :, 0]
 
     # NumPy on a thread a core: XLA's inverse is several times slower, and BLAS gains nothing by threads of its
-    # own on matrices this small
-    with _quiet_inverses(), threadpool_limits(1, "blas"), ThreadPoolExecutor(os.cpu_count()) as pool:
+    # own on matrices this small. Warnings are filtered around the threads: filters are of the whole process.
+    ill_conditioned = warnings.catch_warnings(action="ignore", category=scipy.linalg.LinAlgWarning)
+    with ill_conditioned, threadpool_limits(1, "blas"), ThreadPoolExecutor(os.cpu_count()) as pool:
         for _ in range(steps):
             precision = np.linalg.inv(covariance + 1e-6 * np.trace(covariance) / len(one) * one)
             now = partial(expect, precision, mean)
@@ -125,17 +125,6 @@ def fit_covariance(
             mean = changes.mean(axis=0)
             covariance = np.cov(changes, rowvar=False, bias=True) + np.sum(spreads, axis=0) / len(changes)
     return covariance, mean
-
-
-@contextlib.contextmanager
-def _quiet_inverses() -> Iterator[None]:
-    """Let SciPy not warn of ill-conditioned matrices, whose inverses are as good as LU's.
-
-    Around the threads and not in each: filters are of the whole process, and one thread would undo another's.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", scipy.linalg.LinAlgWarning)
-        yield
 
 
 def _inverses(matrices: Float[np.ndarray, "count size size"]) -> Float[np.ndarray, "count size size"]:

@@ -269,6 +269,7 @@ def test_patches_are_nested_and_fewer_than_gaussians():
     assert patches.coarse.max() + 1 <= len(patches.coarse)
 
 
+@pytest.mark.filterwarnings("ignore::scipy.linalg.LinAlgWarning")
 @pytest.mark.parametrize("size", [1, 12, 72, 97])
 @pytest.mark.parametrize("largest", [1.0, 1e4, 1e8])
 def test_inverses_of_many_matrices_are_inverses_and_positive_definite(size, largest):
@@ -279,8 +280,7 @@ def test_inverses_of_many_matrices_are_inverses_and_positive_definite(size, larg
     values[: max(size // 4, 1)] += np.geomspace(1, largest, max(size // 4, 1))
     made = basis * values @ basis.transpose(0, 2, 1) + 1e-16 * largest * rng.normal(size=(5, size, size))
     expected = np.linalg.inv(made)
-    with subspace_fit._quiet_inverses():
-        found = subspace_fit._inverses(made)
+    found = subspace_fit._inverses(made)
     np.testing.assert_allclose(found, expected, atol=(1e-14 * largest + 1e-12) * np.abs(expected).max())
     assert np.linalg.eigvalsh(found).min() > 0
 

@@ -94,12 +94,8 @@ def map_of(name: str) -> Callable[[int], object]:
         from libhetero.simulate.sources import maps_as_pieces
 
         if turn % 3 == 0:
-            return (
-                maps_as_pieces([name, "other.mrc"], PIXEL)(0)
-                if turn % 2
-                else maps_as_pieces([name, "other.mrc"], PIXEL)
-            )
-        return map_to_fit(GuessConfig(source=name, output="out.txt", box_size=None))
+            return maps_as_pieces([name, "other.mrc"], PIXEL)
+        return map_to_fit(GuessConfig(source=name, output="out.txt"))
 
     return door
 

@@ -33,7 +33,7 @@ import numpy as np
 from damage import Placed, damage
 from doors import KINDS, PROGRAMS, Kind, make_inputs
 from harness import environment
-from trials import FAILURES, PATIENCE, READ, REFUSED, Child, Outcome, judge_line
+from trials import FAILURES, MEMORY, PATIENCE, READ, REFUSED, Child, Outcome, judge_line
 
 from libhetero.configuration import write_json
 from libhetero.errors import ConfigurationError, UserError
@@ -160,10 +160,12 @@ def judge_program(code: int, said: str, left: list[str], names: tuple[str, ...])
     return Outcome("poor line", f"{wrong}: {lines[0]}") if wrong else Outcome(REFUSED, lines[0])
 
 
-def fuzz(seed: int, indices: Sequence[int], inputs: Path, work: Path, jobs: int) -> Iterator[Trial]:
+def fuzz(
+    seed: int, indices: Sequence[int], inputs: Path, work: Path, jobs: int, patience: float = PATIENCE
+) -> Iterator[Trial]:
     """Yield the trials in order of their indices, done by as many children."""
     free: SimpleQueue[Child] = SimpleQueue()
-    children = [Child(work / f"stderr_{number}") for number in range(jobs)]
+    children = [Child(work / f"stderr_{number}", patience) for number in range(jobs)]
     for child in children:
         free.put(child)
 
@@ -228,7 +230,7 @@ def run(options: argparse.Namespace, work: Path) -> list[Trial]:
         make_inputs(inputs, heavy)
     trials = []
     seed = options.seed if options.replay is None else options.replay[0]
-    for trial in fuzz(seed, indices, inputs, work, options.jobs):
+    for trial in fuzz(seed, indices, inputs, work, options.jobs, options.patience):
         trials.append(trial)
         if trial.outcome.failed:
             print(failure(trial), flush=True)
@@ -263,6 +265,13 @@ def build_parser() -> argparse.ArgumentParser:
     add("--programs", type=int, default=40, metavar="N", help="trials through a whole program, too (default: 40)")
     add("--replay", type=_replay, metavar="SEED:INDEX", help="do one trial again, and keep its folder")
     add("--jobs", type=int, default=2, metavar="N", help="children at once (default: 2)")
+    add(
+        "--patience",
+        type=float,
+        default=PATIENCE,
+        metavar="S",
+        help=f"seconds a reader may take (default: {PATIENCE:g})",
+    )
     add("--inputs", metavar="FOLDER", help="the valid files, made there if they are not (default: a temporary folder)")
     add("--keep", metavar="FOLDER", help="put the folders of failed trials here (default: removed)")
     add("--json", metavar="FILE", help="write the figures and every failure here too")
@@ -307,7 +316,7 @@ def report(trials: Sequence[Trial], options: argparse.Namespace) -> dict[str, An
     """Return figures and failures as JSON types."""
     outcomes = Counter(trial.outcome.name for trial in trials)
     failures = [trial.told() for trial in trials if trial.outcome.failed]
-    limits = {"seconds": PATIENCE}
+    limits = {"seconds": options.patience, "bytes": MEMORY}
     return {
         **environment(),
         "seed": options.seed,

@@ -80,18 +80,33 @@ def cryodrgn(path: str) -> Found:
     source = ImageSource.from_file(path, datadir=os.getcwd() if sparc else "", lazy=False)
     found: Found = {"pixel_sum": np.asarray(source.images()).sum(axis=(1, 2), dtype=np.float64)}
     box = ["-D", str(source.D)]
-    _parsed(parse_pose_csparc if sparc else parse_pose_star, [path, "-o", "pose.pkl", *(box if sparc else [])])
+    with open(path, "rb") as file:
+        old = not sparc and b"_rlnImageSize" not in file.read()  # RELION 3.0 says neither box nor pixel size
+    size = ["--Apix", str(_relion30_pixel_size(path))] if old else []
+    _parsed(
+        parse_pose_csparc if sparc else parse_pose_star, [path, "-o", "pose.pkl", *(box if sparc or old else []), *size]
+    )
     with open("pose.pkl", "rb") as file:
         found["rotation"], translation = pickle.load(file)
     if "without_ctf" in path:
         return found
-    _parsed(parse_ctf_csparc if sparc else parse_ctf_star, [path, "-o", "ctf.pkl", *box])
+    _parsed(parse_ctf_csparc if sparc else parse_ctf_star, [path, "-o", "ctf.pkl", *box, *size])
     with open("ctf.pkl", "rb") as file:
         table = np.asarray(pickle.load(file), np.float64)
     found |= dict(zip(CTF, table[:, 2:9].T, strict=True))
     found["pixel_size"] = table[:, 1]
     found["shift"] = -np.asarray(translation) * (table[:, 0] * table[:, 1])[:, None]
     return found
+
+
+def _relion30_pixel_size(path: str) -> float:
+    """Return detector pixel size over magnification of the first particle, in Å."""
+    with open(path) as file:
+        lines = file.read().splitlines()
+    labels = [line.split()[0] for line in lines if line.startswith("_rln")]
+    first = next(line.split() for line in lines if "@" in line)
+    detector, magnification = (float(first[labels.index(f"_rln{x}")]) for x in ("DetectorPixelSize", "Magnification"))
+    return 1e4 * detector / magnification
 
 
 def _parsed(command: Any, arguments: list[str]) -> None:
@@ -104,15 +119,18 @@ def _parsed(command: Any, arguments: list[str]) -> None:
 def recovar(path: str) -> Found:
     """Read by recovar's loader of data sets and its readers of metadata."""
     from recovar.data_io.cryoem_dataset import load_dataset
+    from recovar.data_io.image_loader import ImageLoader
     from recovar.data_io.metadata_readers import auto_parse_ctf, auto_parse_poses
 
     dataset = load_dataset(path, datadir=os.getcwd(), lazy=False)
     box = dataset.grid_size
     rotation, translation = auto_parse_poses(path, box)
     table = auto_parse_ctf(path, box)
-    images = np.asarray(dataset.image_source.get_images(np.arange(dataset.n_images)))
+    images = np.asarray(ImageLoader.from_file(path, datadir=os.getcwd()).images())
     found = dict(zip(("pixel_size", *CTF), table.T, strict=True))
     found |= {"rotation": rotation, "shift": -translation * (box * table[:, :1])}
+    if dataset.n_images != len(rotation):
+        raise ValueError(f"load_dataset finds {dataset.n_images} images")
     found["pixel_sum"] = images.reshape(len(images), -1).sum(axis=1, dtype=np.float64)
     return found
 

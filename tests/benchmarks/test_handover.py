@@ -107,6 +107,7 @@ def test_shell_correlation(handover) -> None:
     assert handover.shell_correlation(volume, 3 * volume) == pytest.approx(np.ones(7))
     assert handover.shell_correlation(volume, -volume) == pytest.approx(-np.ones(7))
     assert abs(handover.shell_correlation(volume, noise)[3:]).max() < 0.3
+    assert handover.alike(volume, 3 * volume) == pytest.approx(1) and handover.alike(volume, noise) < 0.3
 
 
 def test_the_page_tells_what_differs(handover) -> None:

@@ -223,16 +223,17 @@ IMPORT = "e2hype_import.py {} --output out.lst"
 IMAGES, LISTED = "e2hype_import.py images.lst --output out.lst", "e2hype_import.py particles.star --output out.lst"
 GUESS = "e2hype_guess_n.py {} out.txt --ngauss 8 --niter 1"
 OPEN = "e2hype_eval.py run --particles 0"
+STACKS = ("particles.mrcs", "second.mrcs")  # a list that asks for more than there is
 TRUTHS = ("mixture", "assembly", "motion")
 RUN_SAYS = ("run", "particles.star")
 
 KINDS = (
-    Kind("star 3.1", "particles.star", "star", particles_of("particles.star"), IMPORT),
-    Kind("star 3.0", "relion30.star", "star", particles_of("relion30.star"), IMPORT),
-    Kind("star 5", "relion5.star", "star", particles_of("relion5.star"), IMPORT),
-    Kind("cs", "particles.cs", "npy", particles_of("particles.cs"), IMPORT),
-    Kind("csdat", "stream.cs", "bytes", particles_of("stream.cs"), IMPORT),
-    Kind("lst", "particles.lst", "text", particles_of("particles.lst"), IMPORT),
+    Kind("star 3.1", "particles.star", "star", particles_of("particles.star"), IMPORT, says=STACKS),
+    Kind("star 3.0", "relion30.star", "star", particles_of("relion30.star"), IMPORT, says=STACKS),
+    Kind("star 5", "relion5.star", "star", particles_of("relion5.star"), IMPORT, says=STACKS),
+    Kind("cs", "particles.cs", "npy", particles_of("particles.cs"), IMPORT, says=STACKS),
+    Kind("csdat", "stream.cs", "bytes", particles_of("stream.cs"), IMPORT, says=STACKS),
+    Kind("lst", "particles.lst", "text", particles_of("particles.lst"), IMPORT, says=STACKS),
     Kind("hdf", "particles.hdf", "hdf", particles_of("particles.hdf"), IMPORT),
     Kind("hdf of a list", "particles.hdf", "hdf", particles_of("images.lst"), IMAGES, says=("images.lst",)),
     Kind("mrcs", "particles.mrcs", "mrc", particles_of("particles.mrcs"), IMPORT),

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from libhetero.cli.allocator import allocator_variables, keep_freed_memory
 from libhetero.cli.compilation_cache import cache_variables
 from libhetero.cli.eman2_log import Eman2Log
-from libhetero.cli.failure import describe_failure
+from libhetero.cli.failure import describe_failure, readable
 from libhetero.cli.supervisor import hold_to_parent, is_one_of_several, supervise
 from libhetero.errors import TERMINATED, StoppedEarly
 
@@ -171,7 +171,7 @@ class _Warning(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         kind = "warning: " if record.levelno < logging.ERROR else ""
-        return f"{self._program}: {self._voice.place}{kind}{record.getMessage()}"
+        return f"{self._program}: {self._voice.place}{kind}{readable(record.getMessage())}"
 
 
 @contextlib.contextmanager

@@ -234,7 +234,7 @@ def python_of(peer: Peer, environments: Path) -> Path:
     python = folder / "bin" / "python"
     if not python.exists():
         venv.create(folder, with_pip=True)
-    if not (folder / "made").exists() and not _installed(python, peer):
+    if not _installed(python, peer):
         for package in peer.packages:
             done = subprocess.run([python, "-m", "pip", "install", "-q", package], capture_output=True, text=True)
             if done.returncode:

@@ -21,6 +21,7 @@ from jaxtyping import Float
 from libhetero.errors import DataError
 from libhetero.files import replacing
 from libhetero.io import eman, hdf
+from libhetero.io.aberrations import KEYS, aberration_keys, with_key_aberrations
 from libhetero.io.ctf_columns import BESIDE_EMAN2, CTFColumn, beside_eman2
 from libhetero.io.entries import Entries, unique_names
 from libhetero.io.paths import check_readable, project_path, resolve_path
@@ -36,6 +37,7 @@ HEADER_KEYS = (
     "hetero_half",
     "hetero_contrast",
     *BESIDE_EMAN2,
+    *KEYS,
 )
 
 
@@ -188,7 +190,7 @@ def _ctf(values: list[dict[str, Any]], path: str | os.PathLike) -> CTFParams | N
             raise DataError(f"{where}: the CTF lacks {missing[0]}; fit the CTF again with EMAN2.")
         fields.append(ctf)
     beside = {column.field: _beside(values, key, column) for key, column in BESIDE_EMAN2.items()}
-    return eman.ctf_from_fields(fields, **beside)
+    return with_key_aberrations(eman.ctf_from_fields(fields, **beside), values, path)
 
 
 def _beside(values: list[dict[str, Any]], key: str, column: CTFColumn) -> Float[np.ndarray, "particles"]:
@@ -257,6 +259,7 @@ def _all_values(particles: ParticleSet) -> Iterator[dict[str, Any]]:
     fields = None if ctf is None else eman.fields_from_ctf(ctf, pixel_size)
     headers: list[Any] = [] if ctf is None else _header_ctfs(particles)
     beside = [] if ctf is None else beside_eman2(ctf)
+    more = [] if ctf is None else aberration_keys(ctf)
     for i, values in enumerate(_carried(particles)):
         values["apix_x"] = values["apix_y"] = float(f"{pixel_size[i]:.7g}")
         if matrices is not None and not _same_projection(values, matrices[i]):
@@ -264,9 +267,9 @@ def _all_values(particles: ParticleSet) -> Iterator[dict[str, Any]]:
             values["xform.projection"] = {"__class__": "Transform", "matrix": text}
         if fields is not None:
             _put_ctf(values, values.get("ctf", headers[i]), fields[i])
-            for key in BESIDE_EMAN2:
+            for key in (*BESIDE_EMAN2, *KEYS):
                 values.pop(key, None)
-            values.update({key: float(f"{number:.7g}") for key, number in beside[i].items()})
+            values.update({key: float(f"{number:.7g}") for key, number in beside[i].items()} | more[i])
         if particles.phase_flipped:
             values["ctf_phase_flipped"] = 1
         if particles.contrast:

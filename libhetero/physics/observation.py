@@ -75,7 +75,9 @@ def odd_factors(ctf: CTFParams, frequencies: Float[np.ndarray, "*pixels 2"]) -> 
     """
     count = len(np.asarray(ctf.defocus_u))
     parts = (ctf.voltage, ctf.spherical_aberration, ctf.magnification, ctf.beam_tilt, ctf.odd_zernike)
-    rows = np.concatenate([np.asarray(part, np.float64).reshape(count, -1) for part in parts if part is not None], axis=1)
+    rows = np.concatenate(
+        [np.asarray(part, np.float64).reshape(count, -1) for part in parts if part is not None], axis=1
+    )
     _, first, kind = np.unique(rows, axis=0, return_index=True, return_inverse=True)
     phase = odd_phase(_beside_pixels(ctf.take(first), frequencies), frequencies.astype(np.float64))
     return np.exp(1j * np.asarray(phase)).astype(np.complex64)[kind.ravel()]

@@ -66,7 +66,7 @@ def slice_corners(
 ) -> tuple[Int[Array, "8 pixels"], Float[Array, "8 pixels"], Bool[Array, "pixels"]]:
     """Return flat grid indices and weights of the 8 neighbours, and where k was turned to -k.
 
-    Pixels beyond Nyquist have zero weight, and so have those that a stretched rotation takes out of the volume's sphere.
+    Pixels beyond Nyquist have zero weight, and so have those that a stretched rotation takes beyond the volume's.
 
     Parameters
     ----------

@@ -146,9 +146,7 @@ class ParticleFeed:
         bad = BadImages(self.particles) if self.bad is None else self.bad
         finite = bad.screen(images, index)
         ctf = self.particles.poses_and_ctfs()[1].take(index)
-        images = as_models_expect(
-            images, ctf, self.particles.uniform_pixel_size(), self.particles.phase_flipped
-        )
+        images = as_models_expect(images, ctf, self.particles.uniform_pixel_size(), self.particles.phase_flipped)
         return preprocess(images, self.config), finite
 
     def chunked_order(self, chosen: Int[np.ndarray, "chosen"], batch_size: int, seed: int) -> ChunkedOrder | None:

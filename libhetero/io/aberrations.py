@@ -6,8 +6,9 @@
     even_zernike    rlnEvenZernike, [e0,e1,…]        hetero_even_zernike (radians)
     odd_zernike     rlnOddZernike, [o0,o1,…]         hetero_odd_zernike (radians)
 
-RELION has one value for an optics group (3.0: for a particle). A parameter that changes no particle's image is
-absent (None). What cryoSPARC stores as `ctf/tilt_A`, `trefoil_A`, `tetra_A`, `shift_A` and `anisomag` is not defined in
+RELION has one value for an optics group (3.0: for a particle); a label of a matrix or of a tilt that a list lacks means
+that of no aberration, and where a list has a beam tilt, its o3 and o4 (Z of n = 3, m = ±1) are those of the tilt and
+what rlnOddZernike says of them is not used: RELION 3.1 does so. A parameter that changes no image is absent (None). What cryoSPARC stores as `ctf/tilt_A`, `trefoil_A`, `tetra_A`, `shift_A` and `anisomag` is not defined in
 public, and programs that convert it disagree in signs and units: it is named, not applied, and kept in a .cs.
 """
 
@@ -90,11 +91,12 @@ ABERRATIONS = (
         (2, 2),
         neutral=(1.0, 0.0, 0.0, 1.0),
     ),
-    Aberration("beam_tilt", "hetero_beam_tilt", ("rlnBeamTiltX", "rlnBeamTiltY"), (2,), unit=1e-3),
+    Aberration("beam_tilt", "hetero_beam_tilt", ("rlnBeamTiltX", "rlnBeamTiltY"), (2,), unit=1e-3, neutral=(0.0, 0.0)),
     Aberration("even_zernike", "hetero_even_zernike", ("rlnEvenZernike",)),
     Aberration("odd_zernike", "hetero_odd_zernike", ("rlnOddZernike",)),
 )
 KEYS = tuple(aberration.key for aberration in ABERRATIONS)
+TILTED = (3, 4)  # terms of rlnOddZernike that a beam tilt takes the place of
 CRYOSPARC = ("ctf/tilt_A", "ctf/trefoil_A", "ctf/tetra_A", "ctf/shift_A", "ctf/anisomag")
 
 
@@ -108,11 +110,14 @@ def with_star_aberrations(ctf: CTFParams, table: Labelled, rows: Int[np.ndarray,
     found = {}
     for aberration in ABERRATIONS:
         columns = [table.column(label, rows) for label in aberration.labels]
-        texts = [column for column in columns if column is not None]
-        if len(texts) < len(columns) or not len(rows):
-            continue  # RELION wants all of them too
-        lines, place = np.unique(np.stack([text.astype(str) for text in texts], axis=1), axis=0, return_inverse=True)
+        if all(column is None for column in columns) or not len(rows):
+            continue
+        absent = [np.full(len(rows), f"{value / aberration.unit:g}") for value in aberration.neutral]
+        texts = [absent[k] if column is None else column.astype(str) for k, column in enumerate(columns)]
+        lines, place = np.unique(np.stack(texts, axis=1), axis=0, return_inverse=True)
         read = [_numbers(line, aberration, table.path) for line in lines.tolist()]
+        if aberration.field == "odd_zernike" and "beam_tilt" in found:
+            read = [[0.0 if k in TILTED else value for k, value in enumerate(values)] for values in read]
         found[aberration.field] = aberration.checked([read[i] for i in place.ravel()], table.path)
     return replace(ctf, **found)
 

@@ -6,9 +6,12 @@
     even_zernike    rlnEvenZernike, [e0,e1,…]        hetero_even_zernike (radians)
     odd_zernike     rlnOddZernike, [o0,o1,…]         hetero_odd_zernike (radians)
 
-RELION has one value for an optics group (3.0: for a particle); a label of a matrix or of a tilt that a list lacks means
-that of no aberration, and where a list has a beam tilt, its o3 and o4 (Z of n = 3, m = ±1) are those of the tilt and
-what rlnOddZernike says of them is not used: RELION 3.1 does so. A parameter that changes no image is absent (None). What cryoSPARC stores as `ctf/tilt_A`, `trefoil_A`, `tetra_A`, `shift_A` and `anisomag` is not defined in
+RELION has one value for an optics group (3.0: for a particle). A label of a matrix or of a tilt that a list lacks
+means that of no aberration. Where a list has a beam tilt, the terms o3 and o4 (n = 3, m = -1 and 1) are those of
+the tilt, and what rlnOddZernike says of them is not used: RELION 3.1 does so. A parameter that changes no image is
+absent (None).
+
+What cryoSPARC stores as `ctf/tilt_A`, `trefoil_A`, `tetra_A`, `shift_A` and `anisomag` is not defined in
 public, and programs that convert it disagree in signs and units: it is named, not applied, and kept in a .cs.
 """
 

@@ -29,6 +29,9 @@ from libhetero.errors import DataError
 from libhetero.records import CTFParams
 
 logger = logging.getLogger(__name__)
+MOST_TERMS = 100  # of Zernike polynomials; RELION fits 9 and 6
+TILTED = (3, 4)  # terms of rlnOddZernike that a beam tilt takes the place of
+CRYOSPARC = ("ctf/tilt_A", "ctf/trefoil_A", "ctf/tetra_A", "ctf/shift_A", "ctf/anisomag")
 
 
 @runtime_checkable
@@ -72,6 +75,8 @@ class Aberration:
         DataError : for numbers that are not finite, or too few or many.
         """
         width = max(map(len, rows), default=0)
+        if width > MOST_TERMS:
+            raise DataError(f"{where}: {width} numbers for {self.field}; expected at most {MOST_TERMS}. Mend it.")
         wanted = None if self.shape is None else int(np.prod(self.shape))
         values = np.zeros((len(rows), width))
         for i, row in enumerate(rows):
@@ -99,8 +104,6 @@ ABERRATIONS = (
     Aberration("odd_zernike", "hetero_odd_zernike", ("rlnOddZernike",)),
 )
 KEYS = tuple(aberration.key for aberration in ABERRATIONS)
-TILTED = (3, 4)  # terms of rlnOddZernike that a beam tilt takes the place of
-CRYOSPARC = ("ctf/tilt_A", "ctf/trefoil_A", "ctf/tetra_A", "ctf/shift_A", "ctf/anisomag")
 
 
 def with_star_aberrations(ctf: CTFParams, table: Labelled, rows: Int[np.ndarray, "particles"]) -> CTFParams:
@@ -147,20 +150,21 @@ def with_key_aberrations(ctf: CTFParams, values: Sequence[Mapping[str, Any]], pa
     for aberration in ABERRATIONS:
         if not any(aberration.key in own for own in values):
             continue
-        neutral = list(aberration.neutral)
-        rows = [own.get(aberration.key, neutral) for own in values]
-        for i, row in enumerate(rows):
-            rows[i] = [row] if isinstance(row, int | float) else row
-            if not isinstance(rows[i], list | np.ndarray) or not all(_is_number(one) for one in rows[i]):
-                raise DataError(
-                    f"{path}: particle {i + 1}: {aberration.key} is {row!r:.60}; expected numbers. Mend it."
-                )
+        rows = [
+            _listed(own.get(aberration.key, aberration.neutral), f"{path}: particle {i + 1}: {aberration.key}")
+            for i, own in enumerate(values)
+        ]
         found[aberration.field] = aberration.checked(rows, str(path))
     return replace(ctf, **found)
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float | np.number) and not isinstance(value, bool)
+def _listed(value: Any, what: str) -> list[float]:
+    """Return the numbers of a key, of which a header gives one alone as a number, several as an array."""
+    row = value.tolist() if isinstance(value, np.ndarray) else value
+    row = list(row) if isinstance(row, list | tuple) else [row]
+    if not all(isinstance(one, int | float) and not isinstance(one, bool) and abs(one) < 1e30 for one in row):
+        raise DataError(f"{what} is {row!s:.60}; expected finite numbers. Mend it.")
+    return [float(one) for one in row]
 
 
 def aberration_keys(ctf: CTFParams) -> list[dict[str, list[float]]]:

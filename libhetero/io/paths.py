@@ -7,9 +7,11 @@ part alone, for stacks that were moved), then in the list's own folder, then in 
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from libhetero.errors import DataError
+from libhetero.files import check_readable
+
+__all__ = ["check_readable", "project_path", "resolve_path"]
 
 
 def resolve_path(name: str, source: str | os.PathLike, datadir: str | os.PathLike | None = None) -> str:
@@ -51,27 +53,3 @@ def project_path(path: str) -> str:
     """Return a path as a list should write it: relative to the current folder if it lies below."""
     relative = os.path.relpath(path)
     return path if relative.startswith("..") else relative
-
-
-def check_readable(path: str | os.PathLike) -> Path:
-    """Return `path` if it is a file with contents of its own.
-
-    Raises
-    ------
-    DataError : if it is missing, a folder, empty, unreadable, or a Git LFS pointer.
-    """
-    path = Path(path)
-    if not path.exists():
-        raise DataError(f"{path}: no such file; check the name.")
-    if not path.is_file():
-        raise DataError(f"{path}: expected a file, found a folder.")
-    try:
-        with open(path, "rb") as file:
-            start = file.read(40)
-    except PermissionError:
-        raise DataError(f"{path}: you may not read this file; check its permissions.") from None
-    if not start:
-        raise DataError(f"{path}: the file is empty; copy it again.")
-    if start.startswith(b"version https://git-lfs"):
-        raise DataError(f"{path}: this is a Git LFS pointer, not the file itself; fetch it with 'git lfs pull'.")
-    return path

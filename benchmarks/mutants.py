@@ -345,12 +345,6 @@ FORMATS = [
         ("a fraction is cut to a whole number", "float(value).is_integer()", "True"),
     ),
     *_of(
-        "tables of numbers",
-        "io/number_table.py",
-        "io/test_small_files.py",
-        ("a line without end is read", "file.readline(LONGEST_LINE)", "file.readline()"),
-    ),
-    *_of(
         "paths",
         "io/paths.py",
         "io/test_small_files.py io/test_contract.py",

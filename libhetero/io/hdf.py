@@ -237,8 +237,8 @@ def read_image(group: h5py.Group, path: str, index: int) -> Float[np.ndarray, "*
         or found[2] > MOST_BITS
     ):
         raise DataError(
-            f"{path}: image {index + 1}: {', '.join(COMPRESSION_KEYS[:3])} are {str(found)[:80]}; expected two numbers and "
-            f"at most {MOST_BITS} bits. Write the stack again with EMAN2."
+            f"{path}: image {index + 1}: {', '.join(COMPRESSION_KEYS[:3])} are {str(found)[:60]}; expected two numbers "
+            f"and at most {MOST_BITS} bits. Write the stack again with EMAN2."
         )
     low, high, bits = found
     if bits <= 0:

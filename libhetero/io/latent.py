@@ -10,9 +10,7 @@ from jaxtyping import Float, Int
 
 from libhetero.errors import DataError
 from libhetero.files import replacing
-from libhetero.io.number_table import read_number_table
-
-LARGEST = 1e15  # whole numbers are exact to there
+from libhetero.io.paths import check_readable
 
 
 def read_latent(path: str | os.PathLike) -> tuple[Int[np.ndarray, "particles"], Float[np.ndarray, "particles latent"]]:
@@ -22,18 +20,12 @@ def read_latent(path: str | os.PathLike) -> tuple[Int[np.ndarray, "particles"], 
     -------
     index : 0, 1, … when the file has no index column.
     latent : float64.
-
-    Raises
-    ------
-    DataError : if the file is no table of numbers, or a number is not finite.
     """
-    table = read_number_table(path, "particle index and latents")
-    good = (np.abs(table) <= LARGEST).all(axis=1)
-    if not good.all():
-        row = int(np.argmin(good))
-        raise DataError(
-            f"{path}: row {row + 1} holds a number that is not finite, or beyond {LARGEST:g}; encode again."
-        )
+    check_readable(path)
+    try:
+        table = np.loadtxt(path, ndmin=2)
+    except ValueError as error:
+        raise DataError(f"{path}: not a table of numbers ({error}).") from None
     first = table[:, 0]
     whole = np.all(first == np.round(first)) and np.all(first >= 0)
     if table.shape[1] > 1 and whole and len(np.unique(first)) == len(first):

@@ -245,8 +245,8 @@ def _contrast(values: list[dict[str, Any]], path: str | os.PathLike) -> int:
     other = next((i for i, sign in enumerate(found) if sign != found[0]), None)
     if other is not None:
         raise DataError(
-            f"{path}: hetero_contrast is {found[0]} for particle 1, {found[other]} for particle {other + 1} (1 white, -1 dark, "
-            "0 or absent unknown); expected one contrast. Invert one kind and give it the other's, or use one."
+            f"{path}: hetero_contrast is {found[0]} for particle 1, {found[other]} for particle {other + 1} (1 white, "
+            "-1 dark, 0 or absent unknown); expected one contrast. Invert one kind and give it the other's, or use one."
         )
     return int(found[0]) if found else 0
 

@@ -50,7 +50,8 @@ class HdfStack:
         self.count = self.reach = int(np.ravel(highest)[0]) + 1
         self.available = len(numbers)
         first = images[str(min(numbers))]
-        self.shape = tuple(_dataset(first, self.path, min(numbers)).shape[-2:])
+        shape = _dataset(first, self.path, min(numbers)).shape
+        self.shape, self.holds_volume = tuple(shape[-2:]), len(shape) == 3 and shape[0] > 1
         self.pixel_size = float(attribute(first, "apix_x") or 0.0)
 
     def read(self, index: int) -> Float[np.ndarray, "rows columns"]:

@@ -54,6 +54,7 @@ class MrcStack:
         self.count = int(header.nz)
         self.shape = (int(header.ny), int(header.nx))
         self.pixel_size = _pixel_size(header)
+        self.holds_volume = _holds_volume(header, self.path)
         size = os.path.getsize(self.path) - self._offset
         bytes_each = self._dtype.itemsize * self.shape[0] * self.shape[1]
         if self.count < 1 or bytes_each < 1:
@@ -134,6 +135,18 @@ def _read_header(path: str) -> Any:
     if min(int(header.nx), int(header.ny), int(header.nz)) < 1:
         raise DataError(f"{path}: not an MRC file (its header holds no valid size); check the file.")
     return header
+
+
+def _holds_volume(header: Any, path: str) -> bool:
+    """Return whether a header is that of a map, or of several.
+
+    Many programs give stacks the space group of a map, and as many intervals as images; so only a cube is taken
+    for one, and none whose suffix says that it is a stack.
+    """
+    if int(header.ispg) == 401:
+        return True
+    cube = int(header.nx) == int(header.ny) == int(header.nz) == int(header.mz) > 1
+    return cube and int(header.ispg) > 0 and not path.lower().endswith((".mrcs", ".st"))
 
 
 def _pixel_size(header: Any) -> float:

@@ -72,7 +72,8 @@ class HdfStack:
             self.count = max(_claimed(images, self.path), highest + 1)
             self.reach, self.available = highest + 1, len(numbers)
             first = _group(images, lowest, self.path)
-            self.shape = _image_shape(first, self.path, lowest)
+            shape = _dataset(first, self.path, lowest).shape
+            self.shape, self.holds_volume = tuple(shape[-2:]), len(shape) == 3 and shape[0] > 1
             header = check_header(_values(first, ("apix_x",)), f"{self.path}: image {lowest + 1}")
             self.pixel_size = float(header.get("apix_x", 0.0))
 

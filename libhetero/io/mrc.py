@@ -39,6 +39,7 @@ class MrcStack:
         self.count = int(header.nz)
         self.shape = (int(header.ny), int(header.nx))
         self.pixel_size = header_pixel_size(header)
+        self.holds_volume = _holds_volume(header, self.path)
         size = os.path.getsize(self.path) - self._offset
         if size < 0:
             raise DataError(
@@ -120,6 +121,18 @@ def _read_header(path: str) -> Any:
     except OSError as error:
         raise DataError(f"{path}: not an MRC file ({first_line(error)}); check the file.") from None
     return parse_header(data, path)
+
+
+def _holds_volume(header: Any, path: str) -> bool:
+    """Return whether a header is that of a map, or of several.
+
+    Many programs give stacks the space group of a map, and as many intervals as images; so only a cube is taken
+    for one, and none whose suffix says that it is a stack.
+    """
+    if int(header.ispg) == 401:
+        return True
+    cube = int(header.nx) == int(header.ny) == int(header.nz) == int(header.mz) > 1
+    return cube and int(header.ispg) > 0 and not path.lower().endswith((".mrcs", ".st"))
 
 
 class MrcsWriter:

@@ -21,6 +21,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from libhetero.errors import DataError
+from libhetero.io.aberrations import carried_over
 from libhetero.io.ctf_columns import CTF_COLUMNS, ctf_of_columns
 from libhetero.io.entries import Entries
 from libhetero.io.paths import check_readable
@@ -137,7 +138,7 @@ def override(entries: Entries, tables: Tables, source: str | os.PathLike) -> Ent
     if tables.ctf is not None:
         ctf, box, pixel = read_ctf(tables.ctf)
         rows = _rows(len(box), count, chosen, tables.ctf, source)
-        entries = dataclasses.replace(entries, ctf=ctf.take(rows))
+        entries = dataclasses.replace(entries, ctf=carried_over(ctf.take(rows), entries.ctf))
         if not np.any(entries.pixel_size > 0):
             entries = dataclasses.replace(entries, extent=(box * pixel)[rows])
     return entries

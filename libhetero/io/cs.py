@@ -18,6 +18,7 @@ from scipy.spatial.transform import Rotation
 
 from libhetero.errors import DataError
 from libhetero.files import replacing
+from libhetero.io.aberrations import told_of_cryosparc, told_of_loss
 from libhetero.io.ctf_columns import CTF_COLUMNS, ctf_of_columns, lacking
 from libhetero.io.entries import Entries, unique_names
 from libhetero.io.origin import original_table
@@ -69,6 +70,7 @@ def read_cs(path: str | os.PathLike) -> Entries:
         )
     paths = [value.decode("utf-8", "replace").lstrip(">") for value in rows["blob/path"]]
     names, name_id = unique_names(paths)
+    told_of_cryosparc(rows, path)
     pose = read_pose(rows)
     signs = set(np.sign(rows["blob/sign"])) if "blob/sign" in _names(rows) else set()
     half = rows["alignments3D/split"] if "alignments3D/split" in _names(rows) else None
@@ -117,6 +119,7 @@ def write_cs(path: str | os.PathLike, particles: ParticleSet) -> None:
     """Write a particle table, with every column of a .cs the set came from."""
     found = original_table(particles, "cs", read_table)
     if found is None:
+        told_of_loss(particles.ctf, path)
         rows = _fresh(particles)
     else:
         rows = found[0].particles[found[1]].copy()

@@ -11,6 +11,7 @@ from jaxtyping import Float
 
 from libhetero.errors import DataError
 from libhetero.io import eman, hdf
+from libhetero.io.aberrations import KEYS, aberration_keys
 from libhetero.io.ctf_columns import BESIDE_EMAN2, beside_eman2
 from libhetero.io.entries import Entries
 from libhetero.io.lst import entries_from_values
@@ -63,9 +64,9 @@ def _attributes(particles: ParticleSet, i: int) -> dict[str, Any]:
         ctf = particles.ctf.take([i])
         fields = eman.fields_from_ctf(ctf, np.array([pixel_size]))[0]
         values["ctf"] = _ctf_string(values.get("ctf"), fields)
-        for key in BESIDE_EMAN2:
+        for key in (*BESIDE_EMAN2, *KEYS):
             values.pop(key, None)
-        values.update(beside_eman2(ctf)[0])
+        values.update({**beside_eman2(ctf)[0], **aberration_keys(ctf)[0]})
     if particles.phase_flipped:
         values["ctf_phase_flipped"] = 1
     if particles.contrast:

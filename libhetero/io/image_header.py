@@ -13,6 +13,7 @@ import numpy as np
 
 from libhetero.errors import DataError
 from libhetero.io import eman
+from libhetero.io.aberrations import KEYS as ABERRATION_KEYS
 from libhetero.io.ctf_columns import BESIDE_EMAN2
 
 Number = Annotated[float, msgspec.Meta(ge=-1e12, le=1e12)]  # finite, as NaN is on no side of a limit
@@ -55,6 +56,7 @@ OUR_KEYS = {
     "hetero_source": Annotated[str, msgspec.Meta(max_length=4096)],
     "hetero_row": Row,
     **dict.fromkeys(BESIDE_EMAN2, Number),
+    **dict.fromkeys(ABERRATION_KEYS, Curve | Number),
 }
 ImageHeader = TypedDict("ImageHeader", {**EMAN2_KEYS, **OUR_KEYS}, total=False)  # type: ignore[misc]
 KEYS = (*EMAN2_KEYS, *OUR_KEYS)
@@ -82,6 +84,9 @@ def check_header(values: dict[str, Any], where: str) -> dict[str, Any]:
         found["ctf"] = eman.parse_ctf_string(found["ctf"], where)
     if "xform.projection" in found:
         found["xform.projection"] = eman.parse_transform(found["xform.projection"], where).ravel().tolist()
+    for key in ABERRATION_KEYS:
+        if isinstance(found.get(key), np.ndarray):
+            found[key] = found[key].tolist()
     for key in WHOLE:
         value = found.get(key)
         if isinstance(value, float | np.floating) and float(value).is_integer():

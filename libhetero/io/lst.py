@@ -23,10 +23,11 @@ from jaxtyping import Float
 from libhetero.errors import DataError
 from libhetero.files import check_readable, replacing
 from libhetero.io import eman, hdf
+from libhetero.io.aberrations import KEYS, aberration_keys, with_key_aberrations
 from libhetero.io.ctf_columns import BESIDE_EMAN2, CTFColumn, beside_eman2
 from libhetero.io.entries import Entries, unique_names
 from libhetero.io.image_header import check_header
-from libhetero.io.paths import project_path, resolve_path
+from libhetero.io.paths import NameNotHeld, project_path, resolve_path
 from libhetero.records import CTFParams, ParticleSet, SourceTable
 
 logger = logging.getLogger(__name__)
@@ -209,7 +210,7 @@ def _ctf(values: list[dict[str, Any]], path: str | os.PathLike) -> CTFParams | N
     if not _all_or_none(values, "ctf", "CTF", path):
         return None
     beside = {column.field: _beside(values, key, column) for key, column in BESIDE_EMAN2.items()}
-    return eman.ctf_from_fields([v["ctf"] for v in values], **beside)
+    return with_key_aberrations(eman.ctf_from_fields([v["ctf"] for v in values], **beside), values, path)
 
 
 def _beside(values: list[dict[str, Any]], key: str, column: CTFColumn) -> Float[np.ndarray, "particles"]:
@@ -270,12 +271,12 @@ def check_names(path: str | os.PathLike, particles: ParticleSet) -> list[str]:
 
     Raises
     ------
-    DataError : for a name that no list can hold: with a tab or a line break, white space at an end, or not in UTF-8.
+    NameNotHeld : for a name that no list can hold: with a tab or a line break, white space at an end, or not in UTF-8.
     """
     names = [project_path(file) for file in particles.files]
     for name in names:
         if name != name.strip() or any(letter in name for letter in "\t\r\n") or not _is_utf8(name):
-            raise DataError(
+            raise NameNotHeld(
                 f"{path}: a .lst cannot hold the stack name {ascii(name)} (a tab, a line break, white space at an end, "
                 "or letters that are not UTF-8); rename the stack."
             )
@@ -287,7 +288,7 @@ def write_lst(path: str | os.PathLike, particles: ParticleSet) -> None:
 
     Raises
     ------
-    DataError : for a stack name that no list can hold (`check_names`).
+    NameNotHeld : for a stack name that no list can hold (`check_names`).
     """
     names = check_names(path, particles)
     foreign = next((name for name in names if not name.isascii()), None)
@@ -316,6 +317,7 @@ def _all_values(particles: ParticleSet) -> Iterator[dict[str, Any]]:
     fields = None if ctf is None else eman.fields_from_ctf(ctf, pixel_size)
     headers: list[Any] = [] if ctf is None else _header_ctfs(particles)
     beside = [] if ctf is None else beside_eman2(ctf)
+    more = [] if ctf is None else aberration_keys(ctf)
     for i, values in enumerate(_carried(particles)):
         values["apix_x"] = values["apix_y"] = float(f"{pixel_size[i]:.{DIGITS}g}")
         if matrices is not None and not _same_projection(values, matrices[i]):
@@ -323,9 +325,9 @@ def _all_values(particles: ParticleSet) -> Iterator[dict[str, Any]]:
             values["xform.projection"] = {"__class__": "Transform", "matrix": text}
         if fields is not None:
             _put_ctf(values, values.get("ctf", headers[i]), fields[i])
-            for key in BESIDE_EMAN2:
+            for key in (*BESIDE_EMAN2, *KEYS):
                 values.pop(key, None)
-            values.update({key: float(f"{number:.{DIGITS}g}") for key, number in beside[i].items()})
+            values.update({key: float(f"{number:.{DIGITS}g}") for key, number in beside[i].items()} | more[i])
         if particles.phase_flipped:
             values["ctf_phase_flipped"] = 1
         if particles.contrast:

@@ -21,7 +21,7 @@ from mrcfile.utils import data_dtype_from_header
 from libhetero.errors import DataError
 from libhetero.files import check_readable, first_line, replacing
 from libhetero.io.memory import check_fits
-from libhetero.io.mrc_header import HEADER_SIZE, check_mode, header_pixel_size, make_header, parse_header
+from libhetero.io.mrc_header import HEADER_SIZE, VOLUME_STACKS, check_mode, header_pixel_size, make_header, parse_header
 from libhetero.io.pixel_statistics import PixelStatistics
 from libhetero.io.positional import read_into
 from libhetero.io.stack import Images, missing_image
@@ -129,7 +129,7 @@ def _holds_volume(header: Any, path: str) -> bool:
     Many programs give stacks the space group of a map, and as many intervals as images; so only a cube is taken
     for one, and none whose suffix says that it is a stack.
     """
-    if int(header.ispg) == 401:
+    if int(header.ispg) in VOLUME_STACKS:
         return True
     cube = int(header.nx) == int(header.ny) == int(header.nz) == int(header.mz) > 1
     return cube and int(header.ispg) > 0 and not path.lower().endswith((".mrcs", ".st"))

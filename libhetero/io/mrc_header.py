@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 HEADER_SIZE = 1024  # bytes
 READABLE_MODES = (0, 1, 2, 6, 12)
+VOLUME_STACKS = range(401, 631)  # space groups that say so
 SYMBOLS = slice(92, 96)  # where the header says how long the extended header is
 PRINTABLE = frozenset(string.printable.encode())
 

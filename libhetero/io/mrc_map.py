@@ -24,14 +24,13 @@ from mrcfile.utils import data_dtype_from_header
 from libhetero.errors import DataError
 from libhetero.files import check_readable, first_line
 from libhetero.io.memory import check_fits
-from libhetero.io.mrc_header import HEADER_SIZE, check_mode, header_pixel_size, parse_header
+from libhetero.io.mrc_header import HEADER_SIZE, VOLUME_STACKS, check_mode, header_pixel_size, parse_header
 
 logger = logging.getLogger(__name__)
 
 COMPRESSED: dict[bytes, Callable[[Any], Any]] = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open}
 PIECE = 2**20  # bytes read at a time
 LONGEST_TAIL = 2**16  # bytes beyond what the header promises that a file may have
-VOLUME_STACKS = range(401, 631)  # space groups that say so
 
 
 def read_map(path: str | os.PathLike) -> tuple[Float[np.ndarray, "z y x"], float]:

@@ -20,6 +20,7 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int, Shaped
 
 from libhetero.errors import DataError
+from libhetero.io.aberrations import with_star_aberrations
 from libhetero.io.ctf_columns import CTF_COLUMNS, ctf_of_columns, lacking
 from libhetero.io.entries import Entries, unique_names
 from libhetero.io.euler import matrix_from_euler
@@ -406,7 +407,7 @@ def read_ctf(table: StarTable, rows: Int[np.ndarray, "particles"]) -> CTFParams 
     if without:
         logger.warning("%s: defocus without %s: the CTF is left out.", table.path, without[0].star)
         return None
-    return ctf_of_columns(values, degrees=True)
+    return with_star_aberrations(ctf_of_columns(values, degrees=True), table, rows)
 
 
 def _group(table: StarTable) -> Int[np.ndarray, "particles"] | None:

@@ -16,6 +16,7 @@ from jaxtyping import Float
 
 from libhetero.errors import DataError
 from libhetero.io import star
+from libhetero.io.aberrations import star_columns
 from libhetero.io.check import pixel_size_disagreements
 from libhetero.io.ctf_columns import CTF_COLUMNS, OF_GROUP
 from libhetero.io.euler import euler_from_matrix
@@ -281,8 +282,10 @@ def _fresh(particles: ParticleSet, known: np.ndarray | None) -> dict[str, Any]:
     if particles.ctf is None:
         optics.update({label: [value] * len(groups) for label, value in NO_CTF.items()})
     else:
-        for column, values in zip(OF_GROUP, groups[:, 2:].T, strict=True):
+        after = 2 + len(OF_GROUP)
+        for column, values in zip(OF_GROUP, groups[:, 2:after].T, strict=True):
             optics[column.star] = _text(values)
+        optics.update(star_columns(particles.ctf, groups[:, after:]))
     return {"optics": pd.DataFrame(optics), "particles": _fresh_particles(particles, group + 1)}
 
 

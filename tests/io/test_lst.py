@@ -144,7 +144,7 @@ def test_lists_of_eman2():
 def test_old_ctf_string():
     fields = parse_ctf_string("O-1.6 25 1 0.1 1 2 3 4 300 2.7 2.5", "here")
     ctf = ctf_from_fields([fields], np.array([np.nan]), np.ones(1))
-    values = [float(getattr(ctf, name)[0]) for name in ctf.__dataclass_fields__]
+    values = [float(column[0]) for column in ctf.columns().values()]
     assert values == pytest.approx([16000, 16000, 0, 300, 2.7, 0.1, 0, 100, 1], rel=1e-6)
 
 

@@ -47,7 +47,9 @@ def load_particles(data: DataConfig) -> ParticleSet:
             "Refine them first, or give cryoDRGN's with --poses."
         )
     if data.no_ctf:
-        particles = dataclasses.replace(particles, ctf=unit_ctf(len(particles)), phase_flipped=False)
+        stated = None if particles.ctf is None else particles.ctf.magnification
+        ctf = dataclasses.replace(unit_ctf(len(particles)), magnification=stated)
+        particles = dataclasses.replace(particles, ctf=ctf, phase_flipped=False)
     if particles.ctf is None:
         raise DataError(
             f"{data.particles}: the particles have no CTF parameters; expected one set each. "

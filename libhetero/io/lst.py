@@ -366,7 +366,7 @@ def _header_ctfs(particles: ParticleSet) -> list[Any]:
         file = particles.files[i]
         if not hdf.is_hdf(file) or not os.path.exists(file):
             continue
-        for row, header in zip(rows, hdf.read_headers(file, particles.image_index[rows]), strict=True):
+        for row, header in zip(rows, hdf.read_headers(file, particles.image_index[rows], ("ctf",)), strict=True):
             found[row] = header.get("ctf")
     return found
 

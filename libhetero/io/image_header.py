@@ -93,6 +93,8 @@ def check_header(values: dict[str, Any], where: str) -> dict[str, Any]:
             found[key] = int(value)
     try:
         return msgspec.convert(found, ImageHeader)
+    except UnicodeEncodeError:
+        raise DataError(f"{where}: holds half a letter (a lone surrogate); mend it or write the file again.") from None
     except msgspec.ValidationError as error:
         raise DataError(f"{where}: {_told(str(error), found)}") from None
 

@@ -157,6 +157,8 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _json(text: str, where: str) -> dict[str, Any]:
     """Return the JSON values of a line; free text of old lists counts as none."""
+    if "{" in text and not _is_utf8(text):
+        raise DataError(f"{where}: its JSON is not UTF-8. Write the list again.")
     try:
         values = json.loads(text, object_pairs_hook=_object) if text else {}
     except json.JSONDecodeError:

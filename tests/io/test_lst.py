@@ -131,6 +131,7 @@ LINES = {
     "beyond float32": ('0\tstack.hdf\t{"hetero_scale":1e39}', "line 4: hetero_scale: expected float <="),
     "text for a number": ('0\tstack.hdf\t{"apix_x":"2"}', "line 4: apix_x: expected float, got '2'"),
     "null": ('0\tstack.hdf\t{"ctf":null}', "line 4: ctf: expected object, got None"),
+    "half a letter": ('0\tstack.hdf\t{"ctf":{"\\ud800":1}}', "line 4: holds half a letter"),
     "a list for a number": ('0\tstack.hdf\t{"ptcl3d_id":[1]}', r"line 4: ptcl3d_id: expected int, got \[1\]"),
     "a half-set of three": ('0\tstack.hdf\t{"hetero_half":2}', "line 4: hetero_half: expected int <= 1, got 2"),
 }
@@ -245,6 +246,14 @@ def test_names_that_no_list_can_hold(stack, name):
         write_particles(stack / "list.lst", particles)
     assert str(told.value).isprintable()
     assert not (stack / "list.lst").exists()
+
+
+def test_json_that_is_not_utf8_is_refused_and_a_comment_is_not(stack):
+    (stack / "list.lst").write_bytes(b'#LSX\n#\n# 9\n0\tstack.hdf\t{"ctf":"\xff"}\n')
+    with pytest.raises(DataError, match="line 4: its JSON is not UTF-8"):
+        read_particles("list.lst")
+    (stack / "list.lst").write_bytes(b"#LSX\n#\n# 9\n0\tstack.hdf\tgr\xfc\xdfe\n")
+    assert len(read_particles("list.lst")) == 1
 
 
 def test_a_name_that_is_not_utf8_is_refused(stack):

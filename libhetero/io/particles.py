@@ -12,6 +12,7 @@ from jaxtyping import Float
 from libhetero.errors import DataError
 from libhetero.io import cryodrgn, cs, hdf_particles, lst, mrc_particles, star, star_writer, txt
 from libhetero.io.entries import Entries, assemble
+from libhetero.io.pixel_size import check_pixel_size
 from libhetero.records import ParticleSet
 
 
@@ -76,6 +77,7 @@ def read_particles(
     ------
     DataError : one line saying what is wrong with the list or a stack.
     """
+    check_pixel_size(pixel_size)
     suffix, found = _format_of(path)
     if found is None:
         raise DataError(f"{path}: {_advice(suffix)}")

@@ -23,7 +23,7 @@ from libhetero.files import replacing
 from libhetero.io import eman, hdf
 from libhetero.io.ctf_columns import BESIDE_EMAN2, CTFColumn, beside_eman2
 from libhetero.io.entries import Entries, unique_names
-from libhetero.io.paths import check_readable, project_path, resolve_path
+from libhetero.io.paths import NameNotHeld, check_readable, project_path, resolve_path
 from libhetero.records import CTFParams, ParticleSet, SourceTable
 
 COMMENT = "# Lines after the next one all have the length it states; keep it so when editing."
@@ -237,7 +237,7 @@ def write_lst(path: str | os.PathLike, particles: ParticleSet) -> None:
     names = [project_path(file) for file in particles.files]
     for name in names:
         if not name.isascii() or "\t" in name:
-            raise DataError(f"{path}: stack name {name!r} is not plain ASCII; rename it for EMAN2.")
+            raise NameNotHeld(f"{path}: stack name {name!r} is not plain ASCII; rename it for EMAN2.")
     records = []
     for i, values in enumerate(_all_values(particles)):
         text = json.dumps(values, sort_keys=True, separators=(",", ":"))

@@ -70,11 +70,7 @@ def _rows(lines: list[dict[str, Any]], path: str) -> Int[np.ndarray, "particles"
 
 
 def _referenced(
-    name: str,
-    kind: str,
-    read_table: Callable[[str], Any],
-    rows: Int[np.ndarray, "particles"],
-    particles: ParticleSet,
+    name: str, kind: str, read_table: Callable[[str], Any], rows: Int[np.ndarray, "particles"], particles: ParticleSet
 ) -> tuple[Any, Int[np.ndarray, "particles"]] | None:
     try:
         table = read_table(name)
@@ -118,6 +114,6 @@ def _check_same_images(
     if wrong.any():
         i = int(np.argmax(wrong))
         raise DataError(
-            f"{name}: row {rows[i] + 1} is now image {index[rows[i]] + 1} of {own[i]}; the particle imported from it is "
-            f"image {particles.image_index[i] + 1}: the file has changed. Give it back, or import it again."
+            f"{name}: row {rows[i] + 1} is now image {index[rows[i]] + 1} of {own[i]}; the particle imported from "
+            f"it is image {particles.image_index[i] + 1}: the file has changed. Give it back, or import it again."
         )

@@ -54,10 +54,7 @@ def resolve_path(name: str, source: str | os.PathLike, datadir: str | os.PathLik
 
 
 def resolve_paths(
-    names: Iterable[str],
-    source: str | os.PathLike,
-    datadir: str | os.PathLike | None = None,
-    need: bool = True,
+    names: Iterable[str], source: str | os.PathLike, datadir: str | os.PathLike | None = None, need: bool = True
 ) -> list[str]:
     """Return the absolute paths of the stacks of one list, each name once.
 
@@ -82,8 +79,8 @@ def resolve_paths(
         other, by_last_part = taken.setdefault(found.path, (name, found.by_last_part))
         if other != name and (found.by_last_part or by_last_part) and not _same_stack(other, name, source):
             raise DataError(
-                f"{source}: stacks {other} and {name} would both be {found.path}, found in --datadir by the last part of "
-                f"their names; expected a file each. Give the folder that their whole names start from."
+                f"{source}: stacks {other} and {name} would both be {found.path}, found in --datadir by the last part "
+                f"of their names; expected a file each. Give the folder that their whole names start from."
             )
         paths.append(found.path)
     return paths

@@ -186,6 +186,13 @@ def read_table(path: str | os.PathLike) -> StarTable:
     return StarTable(str(path), blocks, names[0], file.versions)
 
 
+def with_images(table: StarTable, rows: Int[np.ndarray, "chosen"], names: list[str]) -> StarTable:
+    """Return a table of the chosen rows alone, with other names of their images."""
+    frame = table.particles.iloc[rows].reset_index(drop=True)
+    frame["rlnImageName"] = pd.Series(names, dtype=object)
+    return StarTable(table.path, {**table.blocks, table.name: frame}, table.name, table.versions)
+
+
 def read_star(path: str | os.PathLike) -> Entries:
     """Read a particle list.
 
@@ -277,16 +284,16 @@ def _refuse_volumes(table: StarTable, numbered: Bool[np.ndarray, "particles"]) -
     if np.any(dimensions != 2):
         row = int(np.argmax(dimensions != 2))
         raise DataError(
-            f"{table.path}: particle {row + 1} is {dimensions[row]}-dimensional (rlnImageDimensionality): a subtomogram; "
-            f"expected 2-D images. Extract the tilts as 2-D images, one row each."
+            f"{table.path}: particle {row + 1} is {dimensions[row]}-dimensional (rlnImageDimensionality): a "
+            f"subtomogram; expected 2-D images. Extract the tilts as 2-D images, one row each."
         )
     general = table.blocks.get("general")
     flag = general.get("rlnTomoSubTomosAre2DStacks", "0") if isinstance(general, dict) else "0"
     if flag.strip() not in ("0", "") and not numbered.all():
         row = int(np.argmin(numbered))
         raise DataError(
-            f"{table.path}: particle {row + 1} names a stack of all its tilts (rlnTomoSubTomosAre2DStacks) and no image "
-            f"in it; expected one row a tilt, as 000001@{table.particles['rlnImageName'].iloc[row][:60]}."
+            f"{table.path}: particle {row + 1} names a stack of all its tilts (rlnTomoSubTomosAre2DStacks) and no "
+            f"image in it; expected one row a tilt, as 000001@{table.particles['rlnImageName'].iloc[row][:60]}."
         )
 
 
@@ -295,10 +302,12 @@ def _warn_of_two_values(table: StarTable) -> None:
     optics = table.optics
     assert optics is not None, "asked of a list without optics groups"
     for label in optics.columns.intersection(table.particles.columns).drop("rlnOpticsGroup", errors="ignore"):
-        used, other = (pd.Series(v, dtype=object) for v in (table.column(label), table.particles[label].to_numpy(object)))
+        used, other = (
+            pd.Series(v, dtype=object) for v in (table.column(label), table.particles[label].to_numpy(object))
+        )
         differ = used != other
         numbers = [pd.to_numeric(values[differ], errors="coerce") for values in (used, other)]
-        if not np.allclose(*numbers, rtol=1e-6, atol=1e-6):
+        if not np.allclose(numbers[0], numbers[1], rtol=1e-6, atol=1e-6):
             logger.warning(
                 "%s: %s differs between data_optics, which is used as in RELION, and data_%s.",
                 table.path,

@@ -29,7 +29,7 @@ from jaxtyping import Bool, Int
 
 from libhetero.errors import DataError
 from libhetero.files import replacing
-from libhetero.io.paths import check_readable
+from libhetero.io.paths import NameNotHeld, check_readable
 
 TOKEN = re.compile(r"""[ ]*(?:(?P<comment>\#.*)|(?P<quote>['"])(?P<quoted>.*?)(?P=quote)(?=[ ]|$)|(?P<word>[^ ]+))""")
 VERSION = re.compile(r"#\s*version\s+(\S+)")
@@ -274,9 +274,7 @@ class _Parser:
         return rows if not rows or rows.endswith(b"\n") else rows + b"\n", False, stop
 
 
-def _count_words(
-    part: bytes,
-) -> tuple[Int[np.ndarray, "lines"], Int[np.ndarray, "lines"], Bool[np.ndarray, "lines"]]:
+def _count_words(part: bytes) -> tuple[Int[np.ndarray, "lines"], Int[np.ndarray, "lines"], Bool[np.ndarray, "lines"]]:
     """Return where each line starts, how many words it has, and whether one of them begins with a quote or #."""
     text = np.frombuffer(part, np.uint8)
     begins = (text != 32) & (text != 9) & (text != 10)
@@ -319,7 +317,7 @@ def write_star_file(path: str | os.PathLike, star: StarFile) -> None:
 
     Raises
     ------
-    DataError : for a value that no .star can hold.
+    NameNotHeld : for a value that no .star can hold.
     """
     with replacing(path) as beside, open(beside, "w", encoding="utf-8", newline="\n") as file:
         for text in _lines_of(star, path):
@@ -354,11 +352,14 @@ def _in_quotes(values: Iterable[Any], path: str | os.PathLike) -> list[str]:
 
 def _quoted(value: str, path: str | os.PathLike) -> str:
     """Return a value in quotes if it needs any."""
-    if ODD.search(value) or "\n" in value:
-        raise DataError(f"{path}: the value {value[:60]!r} has a line break in it, which no .star can hold; rename it.")
+    if ODD.search(value) or "\n" in value or "\t" in value:
+        raise NameNotHeld(
+            f"{path}: {ascii(value[:60])} holds a tab, a line break or a byte that is no text, which no .star can "
+            f"hold; rename it."
+        )
     if not IN_QUOTES.search(value):
         return value
     for quote in "\"'":
-        if f"{quote} " not in value and f"{quote}\t" not in value:
+        if f"{quote} " not in value:
             return f"{quote}{value}{quote}"
-    raise DataError(f"{path}: the value {value[:60]!r} holds both quotes before blanks, which no .star can; rename it.")
+    raise NameNotHeld(f"{path}: {value[:60]} holds both quotes before blanks, which no .star can hold; rename it.")

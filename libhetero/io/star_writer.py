@@ -256,8 +256,8 @@ def _put_ctf(blocks: dict[str, Any], table: StarTable, rows: np.ndarray, ctf: CT
             _put_in_optics(blocks, table, rows, column.star, values)
         else:
             raise DataError(
-                f"{table.path}: the particles of an optics group have several values of {column.star}; expected one, as "
-                f"RELION reads it. Give them groups of their own, or a list of each."
+                f"{table.path}: the particles of an optics group have several values of {column.star}; expected one, "
+                f"as RELION reads it. Give them groups of their own, or a list of each."
             )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from jaxtyping import Float
 
+from libhetero.files import absolute_path
 from libhetero.io.entries import Entries
 from libhetero.io.images import ImageReader
 from libhetero.io.mrc import MrcStack, MrcsWriter
@@ -20,7 +21,7 @@ def read_mrcs(path: str | os.PathLike) -> Entries:
     """List every image that the stack's header promises."""
     count = MrcStack(path).count
     return Entries(
-        names=(os.path.abspath(path),),
+        names=(absolute_path(path),),
         name_id=np.zeros(count, np.int64),
         image_index=np.arange(count),
         source=SourceTable("mrcs", str(path), np.arange(count)),

@@ -9,6 +9,7 @@ import os
 import numpy as np
 
 from libhetero.errors import ConfigurationError
+from libhetero.files import absolute_path
 from libhetero.io import write_particles
 from libhetero.io.star import with_images
 from libhetero.records import ParticleSet
@@ -45,5 +46,5 @@ def copy_images(particles: ParticleSet, path: str) -> ParticleSet:
             LOGGER.warning("%s: its other columns are left out, as the images are copies", source.data.path)
         source = None
     return dataclasses.replace(
-        particles, files=(os.path.abspath(path),), file_id=np.zeros_like(place), image_index=place, source=source
+        particles, files=(absolute_path(path),), file_id=np.zeros_like(place), image_index=place, source=source
     )

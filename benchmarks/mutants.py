@@ -328,12 +328,12 @@ FORMATS = [
     *_of(
         "paths",
         "io/paths.py",
-        "io/test_small_files.py io/test_contract.py",
+        "io/test_small_files.py io/test_paths.py",
         ("a Git LFS pointer passes", 'b"version https://git-lfs"', 'b"version https://nothing"'),
         (
             "--datadir comes last",
-            "return [*candidates, os.path.join(_folder(source), name), os.path.join(os.getcwd(), name)]",
-            "return [os.path.join(_folder(source), name), os.path.join(os.getcwd(), name), *candidates]",
+            "(os.path.join(datadir, os.path.basename(name)), True), *tried]",
+            "(os.path.join(datadir, os.path.basename(name)), True), *tried][::-1]",
         ),
     ),
     *_of(

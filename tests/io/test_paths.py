@@ -1,6 +1,7 @@
 """Finding stacks: by which rule, in which order, and never one file for two."""
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -56,13 +57,13 @@ def test_two_names_of_one_file_stay_one(project):
 def test_a_link_before_two_dots_is_followed_as_the_system_does(project):
     os.symlink(project / "far/deep", "link")
     (project / "far/p").write_text("far/p")
-    assert open("link/../p").read() == "far/p"
-    assert open(absolute_path("link/../p")).read() == "far/p"
-    assert open(resolve_path("link/../p", "list.star")).read() == "far/p"
+    assert Path("link/../p").read_text() == "far/p"
+    assert Path(absolute_path("link/../p")).read_text() == "far/p"
+    assert Path(resolve_path("link/../p", "list.star")).read_text() == "far/p"
     assert absolute_path("../here/q") == str(project / "here/q")
     assert absolute_path("new/../q") == str(project / "here/q")
     assert absolute_path("link/x") == str(project / "here/link/x")
-    assert open(absolute_path("link/..") + "/p").read() == "far/p"
+    assert Path(absolute_path("link/..") + "/p").read_text() == "far/p"
 
 
 def test_names_in_a_project(project):

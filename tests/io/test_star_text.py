@@ -142,7 +142,7 @@ def test_what_is_written_is_read_again(tmp_path):
 @pytest.mark.parametrize("value", ["two\nlines", "a\tb", "bell\a", "\udce9", "both \" and ' x"])
 def test_what_no_star_can_hold(tmp_path, value):
     with pytest.raises(NameNotHeld, match=r"a\.star.*rename"):
-        write_star_file(tmp_path / "a.star", StarFile({"a": pd.DataFrame({"x": ["1", value]})}))
+        write_star_file(tmp_path / "a.star", StarFile({"a": pd.DataFrame({"x": ["1", value]}, dtype=object)}))
     assert not list(tmp_path.iterdir())
 
 

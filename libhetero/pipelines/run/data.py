@@ -123,8 +123,8 @@ class DataConfig(ParticleListConfig):
     def absolute(self) -> DataConfig:
         """Return the same with absolute paths, to be read from any folder."""
         paths: dict[str, Any] = {
-            field.name: getattr(self, field.name) for field, said in declared_options(self) if said.path
+            field.name: absolute_path(getattr(self, field.name))
+            for field, said in declared_options(self)
+            if said.path and getattr(self, field.name) is not None
         }
-        return dataclasses.replace(
-            self, **{name: absolute_path(path) for name, path in paths.items() if path is not None}
-        )
+        return dataclasses.replace(self, **paths)

@@ -348,7 +348,7 @@ def _carried(particles: ParticleSet) -> Iterator[dict[str, Any]]:
     if source is not None and source.format == "lst":
         yield from (dict(line_values(source.data, int(row))) for row in source.rows)
     elif source is not None and not isinstance(source.data, str):
-        name = project_path(os.path.abspath(source.data.path))
+        name = project_path(absolute_path(source.data.path))
         yield from ({"hetero_source": name, "hetero_row": int(row)} for row in source.rows)
     else:
         yield from ({} for _ in range(len(particles)))

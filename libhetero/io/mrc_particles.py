@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from libhetero.errors import DataError
+from libhetero.files import absolute_path
 from libhetero.io.entries import Entries
 from libhetero.io.images import ImageReader
 from libhetero.io.mrc import MrcStack, MrcsWriter
@@ -37,7 +38,7 @@ def read_mrcs(path: str | os.PathLike) -> Entries:
             f"If these are images, rename the file to {Path(path).stem}.mrcs."
         )
     return Entries(
-        names=(os.path.abspath(path),),
+        names=(absolute_path(path),),
         name_id=np.zeros(count, np.int64),
         image_index=np.arange(count),
         source=SourceTable("mrcs", str(path), np.arange(count)),

@@ -83,7 +83,7 @@ def read_particles(
     tables = cryodrgn.Tables(poses, ctf, indices)
     entries = cryodrgn.override(entries, tables, path)
     particles = assemble(entries, path, datadir, pixel_size, need_images)
-    chosen = cryodrgn.choice(tables, len(particles))
+    chosen = cryodrgn.choice(tables, len(particles), path)
     return particles if chosen is None else particles.take(chosen)
 
 

@@ -25,6 +25,7 @@ from libhetero.io.entries import Entries
 from libhetero.io.pickled import read_pickle
 from libhetero.records import CTFParams
 
+
 @dataclass(frozen=True)
 class Tables:
     """Paths of the .pkl files given, None for those that are not."""
@@ -85,16 +86,17 @@ def read_indices(path: str | os.PathLike, count: int, source: str | os.PathLike)
         raise DataError(f"{path}: shape {values.shape}; expected one row of indices, at least one.")
     if values.dtype.kind == "b":
         if len(values) != count:
-            raise DataError(f"{path}: a mask of {len(values)} values for the {count} particles of {source}; expected as many.")
+            raise DataError(
+                f"{path}: a mask of {len(values)} values for the {count} particles of {source}; expected as many."
+            )
         return np.flatnonzero(values)
     if values.dtype.kind not in "iu":
         raise DataError(f"{path}: holds {values.dtype} values; expected whole numbers (indices).")
     wrong = np.flatnonzero((values < 0) | (values >= count))
     if len(wrong):
-        raise DataError(
-            f"{path}: index {values[wrong[0]]} is none of the {count} particles of {source}; "
-            f"expected 0 to {count - 1} (the first particle is 0)."
-        )
+        found = values[wrong[0]]
+        said = "below 0" if found < 0 else f"beyond the {count} particles of {source}"
+        raise DataError(f"{path}: index {found} is {said}; expected 0, for the first particle, to {count - 1}.")
     return values.astype(np.int64)
 
 

@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 
 def original_table(
-    particles: ParticleSet, kind: str, read_table: Callable[[str], Any]
+    particles: ParticleSet, kind: str, read_table: Callable[..., Any]
 ) -> tuple[Any, Int[np.ndarray, "particles"]] | None:
     """Return the table of `kind` behind a set and the row of each particle in it.
 
@@ -28,7 +28,7 @@ def original_table(
     ----------
     particles : the set.
     kind : "star" or "cs".
-    read_table : reads such a file; the table has a path and its `particles`.
+    read_table : reads such a file, with those that were joined to it; the table has a path and its `particles`.
 
     Returns
     -------
@@ -55,14 +55,15 @@ def original_table(
     if not tables or len(names) > 1:
         return None
     rows = np.array([line["hetero_row"] for line in lines], np.int64)
-    return _referenced(tables[0], read_table, rows)
+    joined = lines[0].get("hetero_joined", [])
+    return _referenced(tables[0], joined, read_table, rows)
 
 
 def _referenced(
-    name: str, read_table: Callable[[str], Any], rows: np.ndarray
+    name: str, joined: list[str], read_table: Callable[..., Any], rows: np.ndarray
 ) -> tuple[Any, Int[np.ndarray, "particles"]] | None:
     try:
-        table = read_table(name)
+        table = read_table(name, joined) if joined else read_table(name)
     except DataError as error:
         logger.warning("%s Its other columns are lost in this export.", error)
         return None

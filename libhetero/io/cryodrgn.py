@@ -49,7 +49,12 @@ def read_poses(path: str | os.PathLike) -> tuple[Float[np.ndarray, "particles 3 
             f"{path}: shapes {rotation.shape} and {translation.shape}; expected poses (N, 3, 3) "
             f"and (N, 2). Parse the poses again with cryoDRGN."
         )
-    if np.abs(translation).max(initial=0.0) > 1:
+    good = np.abs(rotation).max(axis=(1, 2), initial=0.0) < 1.1
+    if not good.all():
+        raise DataError(
+            f"{path}: row {np.argmin(good) + 1} is no rotation matrix. Parse the poses again with cryoDRGN."
+        )
+    if not np.all(np.abs(translation) <= 1):
         raise DataError(f"{path}: translations exceed the box; expected fractions of the box size.")
     return rotation, -translation
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import tokenize
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,10 @@ WEB_PAGE = re.compile(rb"\s*<(!doctype|html|\?xml|head|body)", re.IGNORECASE)
 LONGEST_HEADER = 2**22  # bytes; NumPy evaluates it as a literal. 100 classes of a 3-D classification take 2**15
 JOB = re.compile(r"(?<![0-9A-Za-z])J[0-9]+(?![0-9])")
 PASSTHROUGH = "passthrough"
+NOT_A_TABLE = (  # what NumPy's and Python's parsers raise of a header that is none
+    *(ValueError, TypeError, LookupError, OverflowError, SyntaxError, RecursionError, MemoryError, OSError),
+    tokenize.TokenError,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,16 +79,7 @@ def _read_rows(path: str | os.PathLike) -> Shaped[np.ndarray, "particles"]:
             raise DataError(
                 f"{path}: not a cryoSPARC table: expected {NPY!r} or {csdat.MAGIC!r} at its start, got {found}."
             )
-    except (
-        ValueError,
-        TypeError,
-        LookupError,
-        OverflowError,
-        OSError,
-        SyntaxError,
-        MemoryError,
-        RecursionError,
-    ) as error:
+    except NOT_A_TABLE as error:
         reason = " ".join(str(error).split())[:100]
         raise DataError(f"{path}: not a cryoSPARC table ({reason}); {EXPORT}.") from None
     check_columns(path, rows)

@@ -43,9 +43,9 @@ def cs_exposures(found: CsRows | None) -> Integer[np.ndarray, "particles"] | Non
 def by_exposure(
     group: Integer[np.ndarray, "particles"], exposures: Integer[np.ndarray, "particles"]
 ) -> tuple[Integer[np.ndarray, "parts"], Integer[np.ndarray, "particles"]]:
-    """Part optics groups by exposure group: the group of each part, and the part of each particle."""
-    pairs, part = np.unique(np.stack([group, exposures], axis=1), axis=0, return_inverse=True)
-    return pairs[:, 0], part.ravel()
+    """Part optics groups by exposure group: the group of each part, in the order of exposures; each particle's part."""
+    pairs, part = np.unique(np.stack([exposures, group], axis=1), axis=0, return_inverse=True)
+    return pairs[:, 1], part.ravel()
 
 
 def exposure_names(

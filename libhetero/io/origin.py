@@ -55,7 +55,8 @@ def original_table(
     if not tables or len(names) > 1:
         return None
     rows = np.array([line["hetero_row"] for line in lines], np.int64)
-    joined = lines[0].get("hetero_joined", [])
+    joined = lines[0].get("hetero_joined")
+    joined = [path for path in joined if isinstance(path, str)] if isinstance(joined, list) else []
     return _referenced(tables[0], joined, read_table, rows)
 
 

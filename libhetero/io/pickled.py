@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import os
 import pickletools
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, BinaryIO
@@ -89,7 +90,8 @@ def read_pickle(path: str | os.PathLike) -> Any:
     """
     check_readable(path)
     try:
-        with open(path, "rb") as file:
+        # of odd escapes in text, which `pickletools` decodes
+        with open(path, "rb") as file, warnings.catch_warnings(action="ignore"):
             size = os.fstat(file.fileno()).st_size
             content = _Machine(EXPANSION * size).run(_Bounded(file, size))
         return _Plain(EXPANSION * size).of(content)

@@ -1,7 +1,7 @@
 """The columns of a cryoSPARC table that are read: what each must hold, checked once, at the door.
 
-A column of a known name has a kind and a shape for each particle; other columns are carried as they are. What hangs
-together (a path and an image number, a pose and its shift) is there whole or not at all.
+A column of a known name has a kind and a shape for each particle; other columns are carried as they are. Some
+go with another (a path with an image number, a pose with a shift).
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ COLUMNS = {
     "location/micrograph_path": CsColumn("SU"),
     **{column.cs: CsColumn("f") for column in CTF_COLUMNS},
 }
-TOGETHER = (("blob/path", "blob/idx"), ("alignments3D/pose", "alignments3D/shift"))
+NEEDS = {"blob/path": "blob/idx", "alignments3D/pose": "alignments3D/shift"}
 
 
 def column_of(name: str) -> CsColumn | None:
@@ -109,11 +109,9 @@ def check_columns(path: str | os.PathLike, rows: Shaped[np.ndarray, "..."]) -> N
         if known is not None and not known.admits(kind):
             shape = " × ".join(map(str, kind.shape)) or "one"
             raise DataError(f"{path}: column {name}: expected {known}; got {kind.base}, {shape} a particle; {EXPORT}.")
-    for pair in TOGETHER:
-        there = [name for name in pair if name in names]
-        if len(there) == 1:
-            (absent,) = set(pair) - set(there)
-            raise DataError(f"{path}: column {there[0]} without {absent}; expected both; {EXPORT}.")
+    for name, needed in NEEDS.items():
+        if name in names and needed not in names:
+            raise DataError(f"{path}: column {name} without {needed}; expected both; {EXPORT}.")
     if "blob/idx" in names:
         wrong = np.flatnonzero((rows["blob/idx"] < 0) | (rows["blob/idx"] >= 2**31))
         if len(wrong):

@@ -63,17 +63,20 @@ def exposure_names(
 def exposure_ids(particles: ParticleSet, found: StarRows | None) -> Integer[np.ndarray, "particles"]:
     """Return an exposure group for each particle, given the .star behind the set: never one for unlike optics.
 
-    The number is that of RELION's optics group where such numbers part what `optics_groups` parts; otherwise it is
-    made of the optics themselves, so that two lists never give one number to unlike ones.
+    The number is made of the optics themselves (what `optics_groups` parts by) and of the name or number of RELION's
+    optics group, so that it is the same in every list of these particles, and no two lists give one to unlike optics.
     """
     values, group = optics_groups(particles)
-    named = None if found is None else found[0].number("rlnOpticsGroup", found[1])
-    if named is not None and np.all((named >= 1) & (named < 2**31) & (named == np.rint(named))):
-        pairs = pd.DataFrame({"named": named, "group": group})
-        if (pairs.groupby("named")["group"].nunique() == 1).all():
-            return named.astype(np.int64)
-    numbers = [hashlib.blake2b(row.tobytes(), digest_size=4).digest() for row in values.astype("<f8")]
-    return (np.array([int.from_bytes(number, "little") for number in numbers], np.int64) % 2**31)[group]
+    named = None
+    if found is not None:
+        named = found[0].column("rlnOpticsGroupName", found[1])
+        named = found[0].column("rlnOpticsGroup", found[1]) if named is None else named
+    pairs = pd.DataFrame({"group": group, "name": "" if named is None else named})
+    numbers = {}
+    for one, name in pairs.drop_duplicates().itertuples(index=False):
+        digest = hashlib.blake2b(values[one].astype("<f8").tobytes() + os.fsencode(str(name)), digest_size=4).digest()
+        numbers[one, name] = int.from_bytes(digest, "little") % 2**31
+    return np.array([numbers[pair] for pair in pairs.itertuples(index=False, name=None)], np.int64)
 
 
 def occurrences(particles: ParticleSet, found: StarRows | None) -> Integer[np.ndarray, "particles"]:

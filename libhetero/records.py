@@ -33,7 +33,8 @@ class Pose:
     Parameters
     ----------
     rotation : takes model coordinates to image coordinates; left-multiplies
-        column vectors (x, y, z) measured from the box centre n // 2.
+        column vectors (x, y, z) measured from the box centre n // 2. In a `Batch` it may be stretched by the
+        magnification (`libhetero.physics.observation.seen_through`).
     shift : Å, (x, y) in the image frame: where the model's origin lands.
     """
 
@@ -59,6 +60,10 @@ class CTFParams:
     phase_shift : radians (phase plate); 0 when absent.
     b_factor : Å², envelope exp(-B s² / 4); 0 when absent.
     scale : overall factor; 1 when absent.
+    magnification : M; the optics see the pixel at frequency k as M k. None for the same in all directions.
+    beam_tilt : radians, (x, y); None for none.
+    even_zernike, odd_zernike : radians, phases that Zernike polynomials of M k in 1/Å are multiplied by, in the
+        order of `libhetero.physics.zernike`; None for none.
     """
 
     defocus_u: OneEach
@@ -70,6 +75,10 @@ class CTFParams:
     phase_shift: OneEach
     b_factor: OneEach
     scale: OneEach
+    magnification: Float[Any, "*batch 2 2"] | None = None
+    beam_tilt: Float[Any, "*batch 2"] | None = None
+    even_zernike: Float[Any, "*batch even"] | None = None
+    odd_zernike: Float[Any, "*batch odd"] | None = None
 
     def take(self, index: Any) -> CTFParams:
         """Return the parameters at `index` of the leading axis."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import numpy as np
 
@@ -33,15 +34,21 @@ def check_particles(particles: ParticleSet, *, need_pose: bool, need_ctf: bool) 
     elif need_pose:
         raise DataError(
             f"{name}: the particles have no poses; expected angles and shifts. Refine them first, "
-            f"or give cryoDRGN's with --poses."
+            f"{other_table(particles)}or give cryoDRGN's with --poses."
         )
     if particles.ctf is not None:
         _check_ctf(particles.ctf, name)
     elif need_ctf:
         raise DataError(
             f"{name}: the particles have no CTF; expected defocus, voltage, Cs and amplitude "
-            f"contrast. Fit them first, or give cryoDRGN's with --ctf."
+            f"contrast. Fit them first, {other_table(particles)}or give cryoDRGN's with --ctf."
         )
+
+
+def other_table(particles: ParticleSet) -> str:
+    """Return, of a .cs, that another table of its job may hold what is missing; "" of other formats."""
+    is_cs = particles.source is not None and particles.source.format == "cs"
+    return "join the table of its job that has them with --passthrough, " if is_cs else ""
 
 
 def describe_source(particles: ParticleSet) -> str:
@@ -95,14 +102,17 @@ def _check_pose(pose: Pose, name: str) -> None:
 
 
 def _check_ctf(ctf: CTFParams, name: str) -> None:
-    for field in ctf.__dataclass_fields__:
-        values = np.asarray(getattr(ctf, field))
-        if not np.isfinite(values).all():
-            row = int(np.argmin(np.isfinite(values)))
+    for field, column in ctf.columns().items():
+        values = np.asarray(column)
+        finite = np.isfinite(values).reshape(len(values), -1).all(axis=1)
+        if not finite.all():
+            row = int(np.argmin(finite))
             raise DataError(
                 f"{name}: particle {row + 1}: {field} of the CTF is {values[row]}; expected a "
                 f"number. Remove the particle or fit its CTF again."
             )
+    if ctf.magnification is not None:
+        _check_magnification(ctf.magnification, name)
     for field, low, high in (("voltage", 1.0, 5000.0), ("amplitude_contrast", -1.0, 1.0)):
         values = np.asarray(getattr(ctf, field))
         if not ((values >= low) & (values <= high)).all():
@@ -112,10 +122,22 @@ def _check_ctf(ctf: CTFParams, name: str) -> None:
             )
 
 
+def _check_magnification(magnification: np.ndarray, name: str) -> None:
+    stretch = np.linalg.svd(np.asarray(magnification, np.float64), compute_uv=False)
+    good = (stretch > 0.5).all(axis=1) & (stretch < 2).all(axis=1) & (np.linalg.det(magnification) > 0)
+    if not good.all():
+        row = int(np.argmin(good))
+        numbers = ", ".join(f"{number:g}" for number in np.ravel(magnification[row]))
+        raise DataError(
+            f"{name}: particle {row + 1}: the magnification matrix is [{numbers}]; expected one near [1, 0, 0, 1]. "
+            f"Estimate it again, or remove it from the list."
+        )
+
+
 def odd_ctf_values(ctf: CTFParams) -> list[str]:
     """Return one line for each parameter whose values are unlikely, usually a wrong unit."""
     mean = (np.asarray(ctf.defocus_u) + ctf.defocus_v) / 2
-    plausible = (
+    plausible: list[tuple[str, Any, float, float, str]] = [
         ("defocus", mean, 500.0, 100000.0, "Å, underfocus positive"),
         ("astigmatism", np.abs(np.asarray(ctf.defocus_u) - ctf.defocus_v), 0.0, 10000.0, "Å"),
         ("voltage", ctf.voltage, 80.0, 400.0, "kV"),
@@ -123,7 +145,12 @@ def odd_ctf_values(ctf: CTFParams) -> list[str]:
         ("amplitude contrast", ctf.amplitude_contrast, 0.0, 0.4, "as a fraction"),
         ("B-factor", ctf.b_factor, 0.0, 1000.0, "Å²"),
         ("scale", ctf.scale, 0.01, 10.0, "1 when absent"),
-    )
+    ]
+    if ctf.beam_tilt is not None:
+        plausible.append(("beam tilt", 1e3 * np.linalg.norm(ctf.beam_tilt, axis=1), 0.0, 5.0, "mrad"))
+    if ctf.magnification is not None:
+        stretch = np.linalg.svd(ctf.magnification, compute_uv=False)
+        plausible.append(("magnification", stretch, 0.95, 1.05, "in every direction"))
     lines = []
     for name, values, low, high, unit in plausible:
         values = np.asarray(values)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float, Int
 
+from libhetero.io.aberrations import in_star_units
 from libhetero.io.ctf_columns import OF_GROUP
 from libhetero.records import ParticleSet
 
@@ -24,13 +25,14 @@ def optics_groups(
     Returns
     -------
     values : box size, pixel size in Å and the parameters of the CTF that are `OF_GROUP`, where there is one,
-        of each group.
+        of each group, then its aberrations, where there are any, as `aberrations.in_star_units` gives them.
     group : row of `values` for each particle.
     """
     keys = [particles.box_size, np.round(particles.pixel_size, 6)]
     ctf = particles.ctf
     if ctf is not None:
         keys += [np.round(np.asarray(getattr(ctf, column.field), np.float64), 6) for column in OF_GROUP]
+        keys += list(np.round(in_star_units(ctf), 6).T)
     values, group = np.unique(np.stack(keys, axis=1), axis=0, return_inverse=True)
     if known is None:
         return values, group.ravel()

@@ -1,9 +1,15 @@
 """The contrast transfer function, once for the device (JAX) and for the host (NumPy).
 
     CTF(s) = scale · sin χ(s) · exp(-B s² / 4)
-    χ(s)   = π λ Δf(θ) s² - (π/2) Cs λ³ s⁴ + asin(w) + φ
+    χ(s)   = π λ Δf(θ) s² - (π/2) Cs λ³ s⁴ + asin(w) + φ - Σ_i e_i Z_i(s)        even Z_i
     Δf(θ)  = (U + V)/2 + (U - V)/2 · cos 2(θ - θ0)
+    s      = M k
 
+Beam tilt τ and the odd Zernike polynomials multiply the image by exp(iψ), which is no part of the CTF:
+
+    ψ(s)   = -2π Cs λ² s² (τ·s) + Σ_i o_i Z_i(s)        odd Z_i
+
+M, τ, e and o are those of RELION 3.1 (docs/conventions.md), and where a list has none of them they are not there.
 With s = (x, y), cos 2(θ - θ0) s² = (x² - y²) cos 2θ0 + 2 x y sin 2θ0: no pixel needs an angle of its own.
 Underfocus is positive and the value at s = 0 is +w, as in EMAN2 and RELION: a white particle
 stays white. Contrast is a property of the stack, never of the CTF.
@@ -12,12 +18,14 @@ stays white. Contrast is a property of the stack, never of the CTF.
 from __future__ import annotations
 
 from types import ModuleType
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from libhetero.physics.arrays import AnyArray
+from libhetero.physics.zernike import zernike_sum
 from libhetero.records import CTFParams
 
 MILLIMETRE = 1e7  # Å
@@ -37,6 +45,20 @@ def electron_wavelength(
     return WAVELENGTH / (volts + RELATIVITY * volts**2) ** 0.5
 
 
+def optical_frequencies(
+    params: CTFParams, frequencies: Float[AnyArray, "*pixels 2"]
+) -> tuple[Float[AnyArray, "..."], Float[AnyArray, "..."]]:
+    """Return s = M k, x and y; k itself where the magnification is the same in all directions.
+
+    Parameters
+    ----------
+    params, frequencies : as in `ctf_phase`.
+    """
+    x, y = frequencies[..., 0], frequencies[..., 1]
+    m = params.magnification
+    return (x, y) if m is None else (m[..., 0, 0] * x + m[..., 0, 1] * y, m[..., 1, 0] * x + m[..., 1, 1] * y)
+
+
 def ctf_phase(
     params: CTFParams, frequencies: Float[AnyArray, "*pixels 2"], module: ModuleType = jnp
 ) -> Float[AnyArray, "..."]:
@@ -44,11 +66,11 @@ def ctf_phase(
 
     Parameters
     ----------
-    params : numbers, or arrays that broadcast against (*pixels,).
-    frequencies : (x, y), 1/Å.
+    params : numbers, or arrays that broadcast against (*pixels,), but for axes of their own at the end.
+    frequencies : k, (x, y), 1/Å.
     module : `jax.numpy`, or `numpy` for the host; the result is of its kind.
     """
-    x, y = frequencies[..., 0], frequencies[..., 1]
+    x, y = optical_frequencies(params, frequencies)
     s2 = x**2 + y**2
     wavelength = electron_wavelength(params.voltage)
     mean = 0.5 * (params.defocus_u + params.defocus_v)
@@ -57,7 +79,26 @@ def ctf_phase(
     across = difference * module.sin(2 * params.defocus_angle)
     aberration = 0.5 * params.spherical_aberration * MILLIMETRE * wavelength**2
     path = mean * s2 + along * (x**2 - y**2) + across * (2 * x * y) - aberration * s2**2
-    return np.pi * wavelength * path + (module.arcsin(params.amplitude_contrast) + params.phase_shift)
+    phase = np.pi * wavelength * path + (module.arcsin(params.amplitude_contrast) + params.phase_shift)
+    return phase if params.even_zernike is None else phase - zernike_sum(params.even_zernike, x, y, odd=False)
+
+
+def odd_phase(params: CTFParams, frequencies: Float[AnyArray, "*pixels 2"]) -> Float[AnyArray, "..."] | float:
+    """Return ψ of the module's equation, radians; -ψ(k) at -k.
+
+    Parameters
+    ----------
+    params, frequencies : as in `ctf_phase`; the result is an array of their kind, or 0 where there is neither part.
+    """
+    x, y = optical_frequencies(params, frequencies)
+    phase: Any = 0.0
+    if params.beam_tilt is not None:
+        tilted = params.beam_tilt[..., 0] * x + params.beam_tilt[..., 1] * y
+        coma = params.spherical_aberration * MILLIMETRE * electron_wavelength(params.voltage) ** 2
+        phase = phase - 2 * np.pi * coma * (x**2 + y**2) * tilted
+    if params.odd_zernike is not None:
+        phase = phase + zernike_sum(params.odd_zernike, x, y, odd=True)
+    return phase
 
 
 def ctf_at(params: CTFParams, frequencies: Float[AnyArray, "*pixels 2"]) -> Float[Array, "*pixels"]:
@@ -68,5 +109,6 @@ def ctf_at(params: CTFParams, frequencies: Float[AnyArray, "*pixels 2"]) -> Floa
     params : numbers, see `libhetero.records.CTFParams`.
     frequencies : (x, y), 1/Å.
     """
-    s2 = frequencies[..., 0] ** 2 + frequencies[..., 1] ** 2
+    x, y = optical_frequencies(params, frequencies)
+    s2 = x**2 + y**2
     return params.scale * jnp.sin(ctf_phase(params, frequencies)) * jnp.exp(-0.25 * params.b_factor * s2)

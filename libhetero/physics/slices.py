@@ -22,6 +22,7 @@ from libhetero.physics.rotations import HIGHEST
 from libhetero.records import Pose
 
 PADDING = 2
+ROUNDED = 1.0001  # a turned frequency of exactly Nyquist is one still
 
 
 def kernel_correction(n: int, padded: int) -> Float[np.ndarray, "n n n"]:
@@ -65,7 +66,7 @@ def slice_corners(
 ) -> tuple[Int[Array, "8 pixels"], Float[Array, "8 pixels"], Bool[Array, "pixels"]]:
     """Return flat grid indices and weights of the 8 neighbours, and where k was turned to -k.
 
-    Pixels beyond Nyquist have zero weight.
+    Pixels beyond Nyquist have zero weight, and so have those that a stretched rotation takes beyond the volume's.
 
     Parameters
     ----------
@@ -77,6 +78,7 @@ def slice_corners(
     frequencies = jnp.asarray(cropped_frequencies(n, kept)).reshape(-1, 2)
     point = slice_frequencies(rotation, frequencies) * padded
     inside = jnp.sum(frequencies**2, axis=-1) <= 0.25
+    inside &= jnp.sum(point**2, axis=-1) <= 0.25 * ROUNDED * padded**2
     turned = point[:, 0] < 0
     point = jnp.where(turned[:, None], -point, point)
     low = jnp.floor(point)

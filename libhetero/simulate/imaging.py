@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float, Integer, PRNGKeyArray
 
 from libhetero.physics.fourier import half_plane, hermitian_nyquist, real_image
-from libhetero.physics.observation import observed
+from libhetero.physics.observation import recorded
 from libhetero.physics.rotations import euler_to_matrix
 from libhetero.records import CTFParams, Observation, Pose
 from libhetero.simulate.configuration import CTFSampling, ImagingConfig
@@ -74,11 +74,11 @@ def observe(
     Parameters
     ----------
     projection : (m, m // 2 + 1), what cropping keeps of the Fourier image; m is the final box.
-    observation : of the particle.
+    observation : of the particle, as its list will state it.
     config : boxes and pixel sizes.
     """
     m = config.final_box
-    projection = observed(projection, observation, half_plane(m, config.final_pixel_size))
+    projection = recorded(projection, observation, half_plane(m, config.final_pixel_size))
     if m < config.box_size:
         projection = hermitian_nyquist(projection, m) * (m / config.box_size) ** 2
     return real_image(projection, m)

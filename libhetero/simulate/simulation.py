@@ -20,6 +20,7 @@ import jax
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 
+from libhetero.physics.observation import seen_through
 from libhetero.records import CTFParams, Observation, Pose
 from libhetero.simulate.bodies import Body, PreparedBodies, prepare_bodies, project_bodies
 from libhetero.simulate.configuration import ImagingConfig, StateConfig
@@ -265,7 +266,8 @@ def _render(
         pose, ctf, present, angle, key = _draw(index, seed, table, imaging, states, count)
         turned = angle if states.max_angle > 0 else None
         box, pixel_size = imaging.box_size, imaging.pixel_size
-        projection = project_bodies(bodies, present, turned, pose, box, pixel_size, imaging.final_box)
+        seen = pose if ctf is None else seen_through(pose, ctf)[0]
+        projection = project_bodies(bodies, present, turned, seen, box, pixel_size, imaging.final_box)
         image = add_noise(observe(projection, Observation(pose=pose, ctf=ctf), imaging), key, deviation, imaging)
         return image, pose, ctf, present, angle
 

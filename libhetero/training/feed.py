@@ -20,11 +20,12 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from libhetero.physics.observation import seen_through
 from libhetero.records import Batch, ParticleSet
 from libhetero.training.bad_images import BadImages
 from libhetero.training.configuration import PreprocessConfig
 from libhetero.training.order import ChunkedOrder, Pool, storage_order
-from libhetero.training.preprocess import Reader, preprocess, restore_signs
+from libhetero.training.preprocess import Reader, as_models_expect, preprocess
 
 Item = TypeVar("Item")
 Loaded = TypeVar("Loaded")
@@ -110,10 +111,11 @@ class ParticleFeed:
         if missing:
             images = np.concatenate([images, np.repeat(images[:1], missing, axis=0)])
         pose, ctf = self.particles.poses_and_ctfs()
+        pose, ctf = seen_through(pose.take(padded), ctf.take(padded))
         return Batch(
             images=images,
-            pose=_float32(pose.take(padded)),
-            ctf=_float32(ctf.take(padded)),
+            pose=_float32(pose),
+            ctf=_float32(ctf),
             index=padded.astype(np.int32),
             weight=np.concatenate([finite, np.zeros(missing)]).astype(np.float32),
         )
@@ -143,9 +145,8 @@ class ParticleFeed:
         images = self.reader.read(index)
         bad = BadImages(self.particles) if self.bad is None else self.bad
         finite = bad.screen(images, index)
-        if self.particles.phase_flipped:
-            ctf = self.particles.poses_and_ctfs()[1].take(index)
-            images = restore_signs(images, ctf, self.particles.uniform_pixel_size())
+        ctf = self.particles.poses_and_ctfs()[1].take(index)
+        images = as_models_expect(images, ctf, self.particles.uniform_pixel_size(), self.particles.phase_flipped)
         return preprocess(images, self.config), finite
 
     def chunked_order(self, chosen: Int[np.ndarray, "chosen"], batch_size: int, seed: int) -> ChunkedOrder | None:
@@ -165,8 +166,9 @@ class ParticleFeed:
 
 
 def _float32(record: Any) -> Any:
+    values = {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
     return type(record)(
-        **{field.name: np.asarray(getattr(record, field.name), np.float32) for field in dataclasses.fields(record)}
+        **{name: None if value is None else np.asarray(value, np.float32) for name, value in values.items()}
     )
 
 

@@ -3,7 +3,8 @@
 In this order, for every image X of box n:
 
 1. phase-flipped images get their signs back, X ← F⁻¹[ sign(CTF) F[X] ], so that the model
-   always meets images that carry the whole CTF (only where the set says it was flipped);
+   always meets images that carry the whole CTF (only where the set says it was flipped), and
+   odd aberrations are taken off, X ← F⁻¹[ exp(-iψ) F[X] ] (only where the list states any);
 2. X ← contrast · X, so that protein is white;
 3. Fourier crop to `box_size` m < n: pixels n/m times as large, values keep their level;
 4. X ← X - mean of X outside the circle of radius m/2 (the corners, where no particle is);
@@ -25,7 +26,7 @@ from jaxtyping import Bool, Float, Int
 
 from libhetero.errors import ConfigurationError, DataError
 from libhetero.physics.fourier import frequencies_2d
-from libhetero.physics.observation import transfer_signs
+from libhetero.physics.observation import has_odd_part, odd_factors, transfer_signs
 from libhetero.records import CTFParams
 from libhetero.training.bad_images import BadImages
 from libhetero.training.configuration import PreprocessConfig
@@ -90,6 +91,36 @@ def fourier_crop(images: Float[np.ndarray, "batch n n"], m: int) -> Float[np.nda
     rows = np.concatenate([fourier[:, :positive], fourier[:, n - negative :]], axis=1)
     cropped = scipy.fft.irfft2(rows[:, :, : m // 2 + 1], s=(m, m)) * (m / n) ** 2
     return np.fft.fftshift(cropped, axes=(1, 2)).astype(np.float32)
+
+
+def as_models_expect(
+    images: Float[np.ndarray, "batch n n"], ctf: CTFParams, pixel_size: float, phase_flipped: bool
+) -> Float[np.ndarray, "batch n n"]:
+    """Apply step 1 of this module: images that carry the whole CTF and no odd aberration.
+
+    Parameters
+    ----------
+    ctf : leading axis batch, as their list states it.
+    pixel_size : of `images`, Å.
+    phase_flipped : whether the images carry the sign of the CTF already.
+    """
+    if phase_flipped:
+        images = restore_signs(images, ctf, pixel_size)
+    return remove_odd_phase(images, ctf, pixel_size) if has_odd_part(ctf) else images
+
+
+def remove_odd_phase(
+    images: Float[np.ndarray, "batch n n"], ctf: CTFParams, pixel_size: float
+) -> Float[np.ndarray, "batch n n"]:
+    """Take odd aberrations off images, which leaves the power of every frequency as it is, on the host.
+
+    Parameters
+    ----------
+    ctf, pixel_size : as in `as_models_expect`.
+    """
+    fourier = scipy.fft.rfft2(np.asarray(images, np.float32))
+    fourier *= odd_factors(ctf, frequencies_2d(images.shape[-1]).astype(np.float64) / pixel_size).conj()
+    return scipy.fft.irfft2(fourier, s=images.shape[-2:], overwrite_x=True)
 
 
 def restore_signs(

@@ -7,10 +7,11 @@ import dataclasses
 import numpy as np
 
 from libhetero.io import ImageReader
+from libhetero.physics.observation import seen_through
 from libhetero.pipelines.run.particles import unit_ctf
 from libhetero.records import Batch, ParticleSet, Pose
 from libhetero.training.contrast import ContrastEstimate, estimate_contrast
-from libhetero.training.preprocess import restore_signs
+from libhetero.training.preprocess import as_models_expect
 
 SAMPLE = 200  # particles looked at
 SAMPLE_PIXELS = 16_000_000  # and no more pixels than this
@@ -37,8 +38,8 @@ def look_at_contrast(particles: ParticleSet) -> ContrastEstimate:
     pose, ctf = sample.poses_and_ctfs()
     with ImageReader(sample, check_finite=True) as reader:
         images = reader.read(np.arange(len(sample)))
-    if sample.phase_flipped:
-        images = restore_signs(images, ctf, pixel_size)
+    images = as_models_expect(images, ctf, pixel_size, sample.phase_flipped)
+    pose, ctf = seen_through(pose, ctf)
     weight = np.ones(len(sample), np.float32)
     batch = Batch(images, pose, ctf, places.astype(np.int32), weight)
     return estimate_contrast(batch, pixel_size)

@@ -57,6 +57,13 @@ def _describe_ctf(particles: ParticleSet) -> str:
         parts.append(name + "/".join(f"{value:.3g}" for value in np.unique(values)) + unit)
     if np.any(ctf.phase_shift):
         parts.append(f"phase shift up to {np.degrees(np.abs(ctf.phase_shift).max()):.0f}°")
+    named = {
+        "magnification": "magnification matrix",
+        "beam_tilt": "beam tilt",
+        "even_zernike": "even Zernike",
+        "odd_zernike": "odd Zernike",
+    }
+    parts += [name for field, name in named.items() if field in ctf.columns()]
     return f"yes, {', '.join(parts)}{flipped}"
 
 

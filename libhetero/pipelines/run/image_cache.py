@@ -2,8 +2,9 @@
 
 One file for each way of preparing one set of particles, named by a fingerprint of what its images depend
 on: stacks (path, size, time of change), image numbers, contrast, normalisation, deviation, crop, and the
-CTF where images are phase-flipped. It is a float32 .mrcs, in the storage order of the particles; images are
-real, as the models' encoders take them, which is as many numbers as their half plane but for 2 in n.
+CTF where images are phase-flipped or have odd aberrations. It is a float32 .mrcs, in the storage order of the
+particles; images are real, as the models' encoders take them, which is as many numbers as their half plane but
+for 2 in n.
 
     particles_FINGERPRINT.mrcs    complete: it appears by renaming, once it lies on the disk
     particles_FINGERPRINT.part    being filled; it can be gone on with after any interruption
@@ -32,7 +33,8 @@ from libhetero.configuration import read_json, to_dict, write_json
 from libhetero.errors import DataError
 from libhetero.files import flush_folder_to_disk, flush_to_disk, lock_file, require_space, writing
 from libhetero.io import ImageReader
-from libhetero.io.mrc import HEADER_SIZE, make_header
+from libhetero.io.mrc_header import HEADER_SIZE, make_header
+from libhetero.physics.observation import has_odd_part
 from libhetero.records import ParticleSet
 from libhetero.telling import byte_size
 from libhetero.telling.progress import tracked
@@ -144,9 +146,9 @@ def cache_path(feed: ParticleFeed, folder: str | os.PathLike) -> Path:
         "files": [_state(path) for path in particles.files],
     }
     arrays = [particles.file_id, particles.image_index]
-    if particles.phase_flipped:
+    _, ctf = particles.poses_and_ctfs()
+    if particles.phase_flipped or has_odd_part(ctf):
         said["pixel_size"] = particles.uniform_pixel_size()
-        _, ctf = particles.poses_and_ctfs()
         arrays += ctf.columns().values()
     digest.update(json.dumps(said, sort_keys=True).encode())
     for array in arrays:

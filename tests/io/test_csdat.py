@@ -92,3 +92,9 @@ def test_every_cut_is_one_line(tmp_path):
         (tmp_path / "a.cs").write_bytes(whole[:cut])
         with pytest.raises(DataError):
             read_particles(tmp_path / "a.cs", need_images=False)
+
+
+def test_a_column_cut_short_is_named(tmp_path):
+    (tmp_path / "a.cs").write_bytes(stream(columns=COLUMNS | {"blob/idx": COLUMNS["blob/idx"][:2]}))
+    with pytest.raises(DataError, match="a.cs: .*column blob/idx holds 8 bytes; 3 rows take 12"):
+        read_particles(tmp_path / "a.cs")

@@ -173,7 +173,7 @@ FORMATS = [
         (
             "the least probable class",
             "np.argmax(np.nan_to_num(posterior, nan=-1.0)",
-            "np.argmin(np.nan_to_num(posterior",
+            "np.argmin(np.nan_to_num(posterior, nan=-1.0)",
         ),
         ("classes in the order of text", 'int(slot.rpartition("_")[2])', "slot"),
         ("shifts in pixels of no size", "not np.all(size > 0)", "False"),
@@ -307,7 +307,7 @@ FORMATS = [
             "np.asarray(ampcont, np.float64) / 100",
             "np.asarray(ampcont, np.float64) / 1000",
         ),
-        ("a stale amplitude contrast is believed", "> SAME_PHASE, left, phase)", "> 100, left, phase)"),
+        ("a stale amplitude contrast is believed", "> SAME_PHASE), left, phase)", "> 100), left, phase)"),
         ("poses that are no rotation pass", "initial=0.0) < 1e-3", "initial=0.0) < 1e3"),
         ("shifts not in pixels", "np.asarray(pixel_size)[:, None]\n    return matrices", "1.0\n    return matrices"),
     ),

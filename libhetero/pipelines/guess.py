@@ -8,6 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from libhetero.configuration import check_options, option, same_as
+from libhetero.configuration.limits import (
+    LEAST_PIXEL,
+    MOST_BOX,
+    MOST_DENSITY,
+    MOST_EPOCHS,
+    MOST_GAUSSIANS,
+    MOST_LENGTH,
+    MOST_PIXEL,
+    MOST_SEED,
+)
 from libhetero.errors import ConfigurationError
 from libhetero.models.gmm.config import GmmConfig
 
@@ -23,6 +33,7 @@ class GuessConfig:
         "--ngauss",
         metavar="N",
         least=1,
+        most=MOST_GAUSSIANS,
         help="how many, of one asymmetric unit",
         shown_default="as many as explain more, at most 4096",
     )
@@ -30,6 +41,8 @@ class GuessConfig:
         None,
         "--threshold",
         metavar="X",
+        least=-MOST_DENSITY,
+        most=MOST_DENSITY,
         help="density that holds the molecule",
         shown_default="from the background of the smoothed map",
     )
@@ -38,6 +51,7 @@ class GuessConfig:
         "--maxres",
         metavar="Å",
         above=0,
+        most=MOST_LENGTH,
         help="finest detail fitted",
         shown_default="where the map ends, by half-maps or its background",
     )
@@ -62,12 +76,19 @@ class GuessConfig:
         help="refine at the very end against these particles, poses and CTFs in the list (.star, .lst, .cs); one "
         "mixture for all of them",
     )
-    box_size: int | None = option(None, "--box", metavar="N", least=8, even=True, help="pixels, for an atomic model")
-    pixel_size: float | None = option(
-        None, "--apix", metavar="Å", above=0, help="pixel size, for a model or in place of the map's"
+    box_size: int | None = option(
+        None, "--box", metavar="N", least=8, most=MOST_BOX, even=True, help="pixels, for an atomic model"
     )
-    steps: int = option(200, "--niter", metavar="N", least=1, help="steps of the fit")
-    seed: int = option(0, "--seed", metavar="N", least=0, help="of the first choice of voxels")
+    pixel_size: float | None = option(
+        None,
+        "--apix",
+        metavar="Å",
+        least=LEAST_PIXEL,
+        most=MOST_PIXEL,
+        help="pixel size, for a model or in place of the map's",
+    )
+    steps: int = option(200, "--niter", metavar="N", least=1, most=MOST_EPOCHS, help="steps of the fit")
+    seed: int = option(0, "--seed", metavar="N", least=0, most=MOST_SEED, help="of the first choice of voxels")
 
     def __post_init__(self) -> None:
         check_options(self)

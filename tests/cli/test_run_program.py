@@ -116,7 +116,7 @@ def test_interruption_is_one_line_and_130(capsys: pytest.CaptureFixture) -> None
         (["--zzz"], "unknown option or argument: --zzz"),
         (["--bat", "3"], "unknown option or argument: --bat 3 (did you mean --batch?)"),
         (["--batch", "x"], "argument --batch: invalid int value: 'x'"),
-        (["--threads", "-2"], "argument --threads: expected a whole number of threads ≥ 0, got '-2'"),
+        (["--threads", "-2"], "argument --threads: expected 0 to 1024; got '-2'"),
     ],
 )
 def test_a_wrong_option_is_one_line_and_exit_code_2(argv: list[str], line: str, capsys: pytest.CaptureFixture) -> None:

@@ -21,9 +21,11 @@ from libhetero.configuration.limits import (
     MOST_VOLUMES,
 )
 from libhetero.errors import ConfigurationError
+from libhetero.files import require_memory
 from libhetero.pipelines.segment import SegmentConfig
 
 LOGGER = logging.getLogger(__name__)
+VOLUME_BYTES = 32  # of memory for each voxel: four volumes at once, the transform of one, and what it is made in
 WHICH, HOW, GRID = "which volumes, one of", "how they are chosen", "how they are written"  # headings of the help
 
 
@@ -230,6 +232,11 @@ def _grid(config: EvaluateConfig, box: int, pixel_size: float) -> tuple[int, flo
     box = config.box_size or box
     if config.crop is not None and config.crop > box:
         raise ConfigurationError(f"--crop {config.crop}: expected at most the box of {box} voxels.")
+    if box > MOST_BOX:
+        raise ConfigurationError(
+            f"--apix {config.pixel_size:g}: gives a box of {box} voxels; expected at most {MOST_BOX}."
+        )
+    require_memory(VOLUME_BYTES * box**3, f"--box {box}", "choose a smaller box, or a larger --apix")
     return box, config.pixel_size or pixel_size
 
 

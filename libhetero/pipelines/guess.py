@@ -21,6 +21,8 @@ from libhetero.configuration.limits import (
 from libhetero.errors import ConfigurationError
 from libhetero.models.gmm.config import GmmConfig
 
+VOXEL_BYTES = 32  # of memory for each voxel of the map that is fitted
+
 
 @dataclass(frozen=True)
 class GuessConfig:
@@ -113,12 +115,13 @@ def run(config: GuessConfig, progress: Callable[[float], None] | None = None) ->
     UserError : one line on what is wrong with options or files.
     """
     # The parts load here, after parsing: `--help` is answered from the declarations above.
-    from libhetero.files import check_folder
+    from libhetero.files import check_folder, require_memory
     from libhetero.pipelines.guessing.files import write_mixture
     from libhetero.pipelines.guessing.fitting import fitted_to_map, refined_to_particles
     from libhetero.pipelines.guessing.goal import map_to_fit
 
     check_folder(config.output)
+    require_memory(VOXEL_BYTES * (config.box_size or 0) ** 3, f"--box {config.box_size}", "choose a smaller box")
     goal = map_to_fit(config)
     fitted = fitted_to_map(config, goal, progress or (lambda fraction: None))
     if config.particles is not None:

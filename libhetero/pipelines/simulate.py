@@ -20,12 +20,15 @@ from libhetero.configuration.limits import (
     MOST_THREADS,
 )
 from libhetero.errors import ConfigurationError
+from libhetero.files import require_memory
 from libhetero.simulate.configuration import PRESENT, CTFSampling, ImagingConfig, StateConfig
 
 LOGGER = logging.getLogger(__name__)
 # Headings of the help.
 WORK, STRUCTURES = "large sets; the same to the bit on one kind of processor", "structures"
 FILLED = 0.6  # diameter of a complex made from the seed, as a part of the box
+VOXEL_BYTES = 16  # of memory for each voxel of a true map in the making
+PROCESS_BYTES = 3 * 2**28  # of memory for each process that renders, before its first image
 SHARE = "I/N with I from 1 to N, such as 2/4"
 
 
@@ -235,6 +238,7 @@ def run(config: SimulateConfig, progress: Callable[[float], None] = lambda fract
     from libhetero.simulate.writer import write_simulation
     from libhetero.telling.progress import Counts
 
+    _require_memory(config)
     with gpu_to_share(config.processes), Counts("particles", progress) as shown:
         simulation = build(config)
         folder = write_simulation(
@@ -252,6 +256,13 @@ def run(config: SimulateConfig, progress: Callable[[float], None] = lambda fract
     if folder is not None:
         _tell(folder, simulation.imaging)
     return folder
+
+
+def _require_memory(config: SimulateConfig) -> None:
+    """Refuse a box whose maps, and processes which, do not fit into the machine's memory."""
+    maps, processes = VOXEL_BYTES * config.box_size**3, PROCESS_BYTES * config.processes
+    require_memory(maps, f"--box {config.box_size}", "choose a smaller box")
+    require_memory(processes * (config.processes > 1), f"--processes {config.processes}", "choose fewer")
 
 
 def _tell(folder: Path, imaging: ImagingConfig) -> None:

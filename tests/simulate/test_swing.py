@@ -43,5 +43,5 @@ def test_what_no_turn_can_give() -> None:
     points = PointTable(np.array([[3.0, 0, 0]]), np.ones(1), np.array([1]))
     hinges = {1: (np.zeros(3), np.array([0, 0, 1.0]))}
     for rmsd in (0.0, 20.0):
-        with pytest.raises(ConfigurationError, match="--rmsd: expected more than 0 and at most 1000000"):
+        with pytest.raises(ConfigurationError, match="--rmsd: expected more than 0"):
             angle_for_rmsd(points, hinges, rmsd)

@@ -691,8 +691,8 @@ REST = [
         "cli/test_run_program.py",
         (
             "a failure ends with 0",
-            '{voice.place}{message}")\n            return 1',
-            '{voice.place}{message}")\n            return 0',
+            '{voice.place}{message}")\n        return 1',
+            '{voice.place}{message}")\n        return 0',
         ),
         ("threads not limited", "if threads > 0:", "if threads > 99:"),
     ),

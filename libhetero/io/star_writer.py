@@ -50,7 +50,7 @@ def write_star(
     blocks = _fresh(particles, optics) if found is None else _updated(*found, particles)
     body = starfile.to_string(blocks, na_rep="nan").split("\n", 1)[1]
     with replacing(path) as beside:
-        beside.write_text(f"{VERSION}\n{body}")
+        beside.write_text(f"{VERSION}\n{body}", encoding="utf-8")
 
 
 def _updated(table: StarTable, rows: np.ndarray, particles: ParticleSet) -> dict[str, Any]:

@@ -171,7 +171,7 @@ def _load_map(path: str, pixel_size: float) -> np.ndarray:
 
 def _read_json(path: str) -> Any:
     try:
-        return json.loads(Path(path).read_text())
+        return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise DataError(f"{path}: no such file.") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:

@@ -16,13 +16,16 @@ from libhetero.configuration.options import (
     declared_options,
     internal,
     named,
+    number,
     option,
     option_of,
     parsed_value,
     refusal,
     refused,
     same_as,
+    shortened,
     value_of,
+    whole_number,
 )
 
 __all__ = [
@@ -35,6 +38,7 @@ __all__ = [
     "from_dict",
     "internal",
     "named",
+    "number",
     "option",
     "option_of",
     "parsed_value",
@@ -42,7 +46,9 @@ __all__ = [
     "refusal",
     "refused",
     "same_as",
+    "shortened",
     "to_dict",
     "value_of",
+    "whole_number",
     "write_json",
 ]

@@ -63,7 +63,7 @@ def from_dict(kind: type[Configuration], values: dict[str, Any]) -> Configuratio
 def write_json(path: Path, values: dict[str, Any]) -> None:
     """Write a JSON file beside its place and rename it there, so that it is never half written."""
     with replacing(path) as beside:
-        beside.write_text(json.dumps(values, indent=1, sort_keys=True) + "\n")
+        beside.write_text(json.dumps(values, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -74,7 +74,7 @@ def read_json(path: Path) -> dict[str, Any]:
     ConfigurationError : if the file is missing or is not a JSON object.
     """
     try:
-        values = json.loads(Path(path).read_text())
+        values = json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigurationError(f"{path}: no such file; is this a run folder?") from None
     except json.JSONDecodeError as error:

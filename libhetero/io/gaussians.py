@@ -112,7 +112,7 @@ def write_gaussians_pdb(
     chain = np.zeros(len(position), int) if chain is None else np.asarray(chain, int)
     if np.abs(position).max(initial=0.0) >= 1000:
         raise DataError(f"{path}: a Gaussian lies beyond 999 Å; the .pdb format cannot hold it.")
-    with replacing(path) as beside, open(beside, "w") as file:
+    with replacing(path) as beside, open(beside, "w", encoding="utf-8") as file:
         for i, (x, y, z) in enumerate(position):
             file.write(
                 f"HETATM{(i + 1) % 100000:5d}  CA  GMM "

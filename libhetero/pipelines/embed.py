@@ -8,7 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from libhetero.analysis.configuration import RegionConfig
-from libhetero.configuration import asked, check_options, declared, declared_options, named, option, same_as, value_of
+from libhetero.configuration import (
+    asked,
+    check_options,
+    declared,
+    declared_options,
+    named,
+    option,
+    same_as,
+    value_of,
+    whole_number,
+)
+from libhetero.configuration.limits import MOST_CLASSES, MOST_PARTICLES
 from libhetero.errors import ConfigurationError
 from libhetero.pipelines.segment import SegmentConfig
 
@@ -19,9 +30,10 @@ AUTO = "auto"
 
 def _classes(text: str) -> int | str:
     """Return a number of classes, or auto."""
-    if text != AUTO and not text.isdigit():
-        raise ValueError(f"expected a number of classes, or {AUTO}")
-    return text if text == AUTO else int(text)
+    try:
+        return text if text == AUTO else whole_number(text)
+    except ValueError:
+        raise ValueError(f"expected a number of classes, or {AUTO}") from None
 
 
 @dataclass(frozen=True)
@@ -50,6 +62,7 @@ class EmbedConfig:
         metavar="K",
         parse=_classes,
         least=1,
+        most=MOST_CLASSES,
         check=lambda value: None if value == AUTO or isinstance(value, int) else f"a number of classes, or {AUTO}",
         help="sort the particles into K classes by k-means of their latents; auto tries 2 to 20 and takes the number "
         "of best silhouette",
@@ -68,6 +81,7 @@ class EmbedConfig:
         group=CLASSES,
         metavar="N",
         least=2,
+        most=MOST_PARTICLES,
         help="with hdbscan: fewest particles of a class",
         shown_default="a thousandth of all, at least 10",
     )

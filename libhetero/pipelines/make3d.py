@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from libhetero.configuration import asked, check_options, declared_options, named, option, same_as, value_of
+from libhetero.configuration.limits import MOST_BATCH
 from libhetero.errors import ConfigurationError
 from libhetero.models.gmm.config import GmmConfig
 from libhetero.pipelines.evaluate import EvaluateConfig
@@ -43,7 +44,7 @@ class Make3dConfig(ParticleListConfig):
         help="with --classes of a run: its volume at the class's mean latent, or of the member nearest to it",
     )
     symmetry: str = same_as(GmmConfig, "symmetry", group="", help="symmetry: c4, d2, t, o, i …")
-    batch_size: int = option(64, "--batchsz", metavar="N", least=1, help="images inserted at once")
+    batch_size: int = option(64, "--batchsz", metavar="N", least=1, most=MOST_BATCH, help="images inserted at once")
 
     def __post_init__(self) -> None:
         check_options(self)

@@ -13,6 +13,7 @@ from typing import Any
 
 from libhetero.analysis.configuration import REGIONS, RegionConfig
 from libhetero.configuration import check_options, declared, internal, option
+from libhetero.configuration.limits import MOST_BATCH, MOST_CLASSES, MOST_LATENTS, MOST_MEMORY
 from libhetero.errors import ConfigurationError
 from libhetero.telling import duration
 
@@ -33,7 +34,7 @@ class SegmentConfig:
         help="what changes of a Gaussian; auto takes the larger",
     )
     memory: float = option(
-        4.0, "--memory", group=REGIONS, metavar="GiB", above=0, help="for the covariance of Gaussians"
+        4.0, "--memory", group=REGIONS, metavar="GiB", above=0, most=MOST_MEMORY, help="for the covariance of Gaussians"
     )
     regions: RegionConfig = internal(RegionConfig, "how Gaussians are grouped")
     classes: int | None = option(
@@ -42,6 +43,7 @@ class SegmentConfig:
         group=PARTICLES,
         metavar="K",
         least=1,
+        most=MOST_CLASSES,
         help="classes a region, by k-means",
         shown_default="chosen, 1 to 8",
     )
@@ -54,10 +56,17 @@ class SegmentConfig:
         group=PARTICLES,
         metavar="N",
         least=2,
+        most=MOST_LATENTS,
         help="coordinates of a particle by one region's outputs",
     )
     batch_size: int = option(
-        64, "--batchsz", group=PARTICLES, metavar="N", least=1, help="particles encoded or decoded at once"
+        64,
+        "--batchsz",
+        group=PARTICLES,
+        metavar="N",
+        least=1,
+        most=MOST_BATCH,
+        help="particles encoded or decoded at once",
     )
 
     def __post_init__(self) -> None:

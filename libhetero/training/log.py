@@ -132,7 +132,7 @@ class RunLog:
 def read_log(path: str | os.PathLike) -> list[dict[str, Any]]:
     """Return the lines of a log.jsonl; one that is cut, as the last may be, is left out."""
     lines = []
-    for text in Path(path).read_text().splitlines():
+    for text in Path(path).read_text(encoding="utf-8").splitlines():
         try:
             lines.append(json.loads(text))
         except json.JSONDecodeError:
@@ -156,4 +156,4 @@ def _keep_lines(path: Path, last_step: int) -> None:
     with writing(path, GO_ON):
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as beside:
-            beside.write_text("".join(json.dumps(line) + "\n" for line in kept))
+            beside.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")

@@ -185,7 +185,7 @@ def test_mistakes_are_one_line(monkeypatch, tmp_path, mixture, assembly):
     run = volume_run(tmp_path / "run", mixture)
     with pytest.raises(ConfigurationError, match=r"truth.json: no such file"):
         open_truth(tmp_path)
-    with pytest.raises(ConfigurationError, match="--images: expected 0 or more; got -1"):
+    with pytest.raises(ConfigurationError, match="--images: expected 0 to 2147483647; got -1"):
         score.ScoreConfig("hype_00", images=-1)
     with pytest.raises(DataError, match="expected particles of one simulated stack"):
         places_in_truth(run.particles, assembly)

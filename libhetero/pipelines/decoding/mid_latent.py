@@ -35,7 +35,7 @@ class LatentStream:
     def __init__(self, model: ModelFamily, params: Any, feed: ParticleFeed, batch_size: int) -> None:
         mesh = sharding.data_mesh(jax.local_devices())
         whole, self._cut = sharding.replicated(mesh), sharding.over_batch(mesh)
-        self._size = sharding.padded_size(batch_size, mesh)
+        self._size = sharding.padded_size(min(batch_size, max(len(feed), 1)), mesh)
         self._params = jax.device_put(params, whole)
         self._feed = feed
         self._encode = jax.jit(model.encode, in_shardings=(whole, self._cut), out_shardings=self._cut)

@@ -58,7 +58,7 @@ def reconstruct_some(
     progress : called with the fraction done.
     """
     stream = tracked(
-        feed_batches(feed, batch_size, indices),
+        feed_batches(feed, min(batch_size, max(len(indices), 1)), indices),
         len(indices),
         what,
         lambda batch: int(np.count_nonzero(batch.weight)),

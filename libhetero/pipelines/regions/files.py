@@ -39,7 +39,7 @@ def write_region_files(run: Run, neutral: Gaussians, regions: Regions) -> list[P
     write_volume(density, np.asarray(run.model.volume(neutral, box, apix)), apix)
     masks = _write_masks(folder, np.asarray(neutral.position), regions, _radius(neutral), box, apix)
     with replacing(script) as beside:
-        beside.write_text(_chimerax(regions, masks, folder))
+        beside.write_text(_chimerax(regions, masks, folder), encoding="utf-8")
     return [table, atoms, density, script, *masks]
 
 

@@ -38,7 +38,7 @@ class RunConfig:
     model: Any = internal(help="configuration of the family")
     training: TrainingConfig = internal(help="how the model is trained")
     data: DataConfig = internal(help="which particles")
-    format_version: int = internal(FORMAT_VERSION, "of the folder")
+    format_version: int = internal(FORMAT_VERSION, "of the folder", choices=(FORMAT_VERSION,))
 
     def __post_init__(self) -> None:
         check_options(self)

@@ -79,9 +79,11 @@ def batches(run: Run, batch_size: int, indices: np.ndarray | None = None) -> Ite
 
     Parameters
     ----------
+    batch_size : at most so many at a time; no more than there are.
     indices : places in `run.particles`, in the order wanted; None for all.
     """
-    return feed_batches(run.feed(), batch_size, indices)
+    most = len(run.particles) if indices is None else len(indices)
+    return feed_batches(run.feed(), min(batch_size, max(most, 1)), indices)
 
 
 def feed_batches(feed: ParticleFeed, batch_size: int, indices: np.ndarray | None = None) -> Iterator[Batch]:

@@ -36,9 +36,9 @@ def _take(stack: ExitStack, folder: Path) -> str:
     try:
         lock = stack.enter_context(lock_file(path))
         if lock.take():
-            path.write_text(f"process {os.getpid()} on {socket.gethostname()}\n")
+            path.write_text(f"process {os.getpid()} on {socket.gethostname()}\n", encoding="utf-8")
             return ""
-        holder = path.read_text().strip() or "another process"
+        holder = path.read_text(encoding="utf-8", errors="replace").strip() or "another process"
     except OSError as error:
         return str(writing_error(path, error))
     return (

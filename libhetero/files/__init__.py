@@ -6,6 +6,7 @@ Standard library only and light at import, so that every part may build on it.
 from libhetero.files.atomic import check_folder, flush_folder_to_disk, flush_to_disk, replacing
 from libhetero.files.errors import DiskError, describe_os_error, first_line, writing, writing_error
 from libhetero.files.lock import FileLock, lock_file
+from libhetero.files.sets import remove_stale, replacing_set, sweep
 from libhetero.files.space import require_space
 
 __all__ = [
@@ -17,8 +18,11 @@ __all__ = [
     "flush_folder_to_disk",
     "flush_to_disk",
     "lock_file",
+    "remove_stale",
     "replacing",
+    "replacing_set",
     "require_space",
+    "sweep",
     "writing",
     "writing_error",
 ]

@@ -92,7 +92,7 @@ _OPEN: ContextVar[tuple[FileSet, ...]] = ContextVar("open sets of files", defaul
 
 
 @contextlib.contextmanager
-def replacing_set(folder: str | os.PathLike) -> Iterator[None]:
+def replacing_set(folder: str | os.PathLike, *, alone: bool = False) -> Iterator[None]:
     """Replace together what is written into a folder inside the block, when that ends well.
 
     Inside, the old files can still be read, and the new ones not yet. Within another such block of the same folder
@@ -101,12 +101,13 @@ def replacing_set(folder: str | os.PathLike) -> Iterator[None]:
     Parameters
     ----------
     folder : that exists; what a killed program left in it is put in order first.
+    alone : True for files that are read before another such block around this one ends: no part of it.
 
     Raises
     ------
     DiskError : when a file cannot be put in its place.
     """
-    if set_holding(Path(folder)) is not None:
+    if set_holding(Path(folder)) is not None and not alone:
         yield
         return
     sweep(folder)

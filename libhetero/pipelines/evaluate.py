@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from libhetero.configuration import check_options, option, same_as, value_of
 from libhetero.errors import ConfigurationError
+from libhetero.files import replacing_set
 from libhetero.pipelines.segment import SegmentConfig
 
 LOGGER = logging.getLogger(__name__)
@@ -162,13 +163,22 @@ def run(config: EvaluateConfig, progress: Callable[[float], None] | None = None)
     UserError : one line on what is wrong with the folder, a file or the options.
     """
     # The parts load here, after parsing: `--help` is answered from the declarations above.
-    from libhetero.pipelines.decoding.volume_files import write_places, write_volumes
-    from libhetero.pipelines.decoding.volumes import decoded_volumes
     from libhetero.pipelines.run.folder import open_run
-    from libhetero.telling.progress import tracked
 
     trained = open_run(config.folder)
     box, pixel_size = _grid(config, trained.model.box_size, trained.model.pixel_size)
+    with replacing_set(trained.folder):
+        return _write(config, trained, box, pixel_size, progress)
+
+
+def _write(
+    config: EvaluateConfig, trained: Any, box: int, pixel_size: float, progress: Callable[[float], None] | None
+) -> EvaluateResult:
+    """Decode and write the volumes asked for of an open run, on a grid of `box` voxels of `pixel_size` Å."""
+    from libhetero.pipelines.decoding.volume_files import write_places, write_volumes
+    from libhetero.pipelines.decoding.volumes import decoded_volumes
+    from libhetero.telling.progress import tracked
+
     chosen = _chosen_points(config, trained)
     folder = trained.folder / "volumes" if config.output is None else Path(config.output)
     folder.mkdir(parents=True, exist_ok=True)
@@ -176,8 +186,9 @@ def run(config: EvaluateConfig, progress: Callable[[float], None] | None = None)
     decoded = decoded_volumes(trained, chosen.latents, box, pixel_size, config.lowpass)
     decoded = tracked(decoded, len(chosen), "volumes", lambda one: 1, progress)
     paths = [folder / f"{name}.{config.format}" for name in chosen.names]
-    figure = write_volumes(trained, decoded, paths, pixel_size, config.crop)
-    table, plane = write_places(folder, trained, chosen)
+    with replacing_set(folder):
+        figure = write_volumes(trained, decoded, paths, pixel_size, config.crop)
+        table, plane = write_places(folder, trained, chosen)
     return EvaluateResult(tuple(paths), figure, table, plane)
 
 

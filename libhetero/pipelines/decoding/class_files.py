@@ -11,7 +11,7 @@ from jaxtyping import Int
 
 from libhetero.analysis.classes import class_members, kmeans_classes
 from libhetero.errors import DataError
-from libhetero.files import replacing
+from libhetero.files import remove_stale, replacing
 from libhetero.io import write_particles
 from libhetero.pipelines.decoding.latents import check_indices, particle_latents
 from libhetero.pipelines.run.folder import Run
@@ -101,9 +101,7 @@ def class_names(label: Int[np.ndarray, "particles"], stem: str = "class") -> dic
 
 def remove_class_files(folder: Path, stem: str, *endings: str) -> None:
     """Remove what an earlier call left of the classes: STEM_NN with any of the endings, ".lst" …"""
-    for ending in endings:
-        for stale in folder.glob(f"{stem}_[0-9]*{ending}"):
-            stale.unlink()
+    remove_stale(folder, *(f"{stem}_[0-9]*{ending}" for ending in endings))
 
 
 def write_class_lists(run: Run, label: Int[np.ndarray, "particles"], stem: str) -> int:

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from libhetero.analysis.streaming_pca import LatentBasis, reduce_stream
-from libhetero.files import replacing
+from libhetero.files import remove_stale, replacing, replacing_set
 from libhetero.io import write_latent
 from libhetero.models.family import ModelFamily
 from libhetero.pipelines.run.folder import feed_batches
@@ -80,12 +80,15 @@ def write_mid(
     latent, basis = reduce_stream(
         lambda indices: tracked(stream.blocks(indices), len(indices), "encoding", progress=progress), len(feed), WIDEST
     )
-    if encoded is not None:
-        encoded()
-    if basis is not None:
-        with replacing(basis_path(path)) as beside:
-            np.savez(beside, mean=basis.mean, directions=basis.directions)
-    write_latent(path, np.arange(len(feed)), latent)
+    with replacing_set(path.parent, alone=True):
+        if encoded is not None:
+            encoded()
+        if basis is not None:
+            with replacing(basis_path(path)) as beside:
+                np.savez(beside, mean=basis.mean, directions=basis.directions)
+        else:
+            remove_stale(path.parent, basis_path(path).name)
+        write_latent(path, np.arange(len(feed)), latent)
 
 
 def basis_path(path: Path) -> Path:

@@ -19,7 +19,7 @@ import numpy as np
 
 from libhetero import models
 from libhetero.errors import DataError
-from libhetero.files import replacing
+from libhetero.files import replacing, sweep
 from libhetero.models.family import ModelFamily
 from libhetero.pipelines.run.configuration import RunConfig, read_config
 from libhetero.pipelines.run.image_cache import if_cached
@@ -64,6 +64,7 @@ def open_run(folder: str | Path) -> Run:
     DataError : if the model, its checkpoint or the particles are missing or do not fit.
     """
     folder = Path(folder)
+    sweep(folder)
     config = read_config(folder)
     model = models.build(config.family, config.model, read_arrays(folder))
     shapes = jax.eval_shape(model.init, jax.random.key(config.training.seed))

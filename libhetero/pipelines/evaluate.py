@@ -218,7 +218,7 @@ def _chosen_points(config: EvaluateConfig, trained: Any) -> Any:
     if config.grid is not None:
         return points.on_grid(trained, config.grid, value_of(config, "over"), batch_size)
     if config.classes is not None:
-        label = whole_classes(config.classes, len(trained.particles))
+        label = whole_classes(config.classes, trained.particles)
     else:
         count = cast(int, config.all_classes)  # the only way to choose that is left
         label = classes_by_kmeans(trained, count, config.seed, batch_size)

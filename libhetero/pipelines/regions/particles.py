@@ -17,6 +17,7 @@ from libhetero.io import write_latent
 from libhetero.pipelines.decoding.class_files import write_class_lists, write_classes
 from libhetero.pipelines.decoding.gaussians import Changes, stream_changes
 from libhetero.pipelines.run.folder import Run
+from libhetero.pipelines.run.particle_record import list_digest
 from libhetero.report.presence import draw_presence
 
 LOGGER = logging.getLogger(__name__)
@@ -126,7 +127,7 @@ def write_region_classes(run: Run, found: list[RegionClasses], feature: str) -> 
         name = f"region_{item.region:02d}"
         write_latent(folder / f"embed_{name}.txt", np.arange(len(item.label)), item.coordinates)
         paths.append(folder / f"classes_{name}.txt")
-        write_classes(paths[-1], np.arange(len(item.label)), item.label)
+        write_classes(paths[-1], np.arange(len(item.label)), item.label, list_digest(run.particles))
         write_class_lists(run, item.label, f"{name}_class")
     if found:
         paths.append(folder / "regions_presence.png")

@@ -9,6 +9,7 @@ from libhetero.files.lock import FileLock, lock_file
 from libhetero.files.memory import free_memory, require_memory
 from libhetero.files.places import absolute_path
 from libhetero.files.readable import check_readable
+from libhetero.files.sets import remove_stale, replacing_set, sweep
 from libhetero.files.space import require_space
 
 __all__ = [
@@ -23,9 +24,12 @@ __all__ = [
     "flush_folder_to_disk",
     "flush_to_disk",
     "lock_file",
+    "remove_stale",
     "replacing",
+    "replacing_set",
     "require_memory",
     "require_space",
+    "sweep",
     "writing",
     "writing_error",
 ]

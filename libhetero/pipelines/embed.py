@@ -21,6 +21,7 @@ from libhetero.configuration import (
 )
 from libhetero.configuration.limits import MOST_CLASSES, MOST_PARTICLES
 from libhetero.errors import ConfigurationError
+from libhetero.files import replacing_set
 from libhetero.pipelines.segment import SegmentConfig
 
 # Headings of the help; options under the last two are of particles.
@@ -168,7 +169,8 @@ def run(config: EmbedConfig, progress: Callable[[float], None] | None = None) ->
         return _embed_gaussians(config, trained, progress)
     known = known_labels(trained, config.truth, config.labels)
     latent = particle_latents(trained, config.batch_size, progress)
-    return _embed_particles(config, trained, latent, known)
+    with replacing_set(trained.folder):
+        return _embed_particles(config, trained, latent, known)
 
 
 def _embed_particles(config: EmbedConfig, trained: Any, latent: Any, known: list[Any]) -> EmbedResult:
@@ -206,4 +208,6 @@ def _embed_gaussians(config: EmbedConfig, trained: Any, progress: Callable[[floa
         feature=changes.feature, embedding=config.method, neighbours=config.neighbours, seed=config.seed
     )
     regions = find_regions(changes.similarity(), grouping)
-    return EmbedResult(*write_gaussian_plane(trained.folder, changes, regions, config.method), plane=regions.embedding)
+    with replacing_set(trained.folder):
+        table, figure = write_gaussian_plane(trained.folder, changes, regions, config.method)
+    return EmbedResult(table, figure, plane=regions.embedding)

@@ -21,7 +21,7 @@ from libhetero.configuration.limits import (
     MOST_VOLUMES,
 )
 from libhetero.errors import ConfigurationError
-from libhetero.files import require_memory
+from libhetero.files import replacing_set, require_memory
 from libhetero.pipelines.segment import SegmentConfig
 
 LOGGER = logging.getLogger(__name__)
@@ -206,13 +206,22 @@ def run(config: EvaluateConfig, progress: Callable[[float], None] | None = None)
     UserError : one line on what is wrong with the folder, a file or the options.
     """
     # The parts load here, after parsing: `--help` is answered from the declarations above.
-    from libhetero.pipelines.decoding.volume_files import write_places, write_volumes
-    from libhetero.pipelines.decoding.volumes import decoded_volumes
     from libhetero.pipelines.run.folder import open_run
-    from libhetero.telling.progress import tracked
 
     trained = open_run(config.folder)
     box, pixel_size = _grid(config, trained.model.box_size, trained.model.pixel_size)
+    with replacing_set(trained.folder):
+        return _write(config, trained, box, pixel_size, progress)
+
+
+def _write(
+    config: EvaluateConfig, trained: Any, box: int, pixel_size: float, progress: Callable[[float], None] | None
+) -> EvaluateResult:
+    """Decode and write the volumes asked for of an open run, on a grid of `box` voxels of `pixel_size` Å."""
+    from libhetero.pipelines.decoding.volume_files import write_places, write_volumes
+    from libhetero.pipelines.decoding.volumes import decoded_volumes
+    from libhetero.telling.progress import tracked
+
     chosen = _chosen_points(config, trained)
     folder = trained.folder / "volumes" if config.output is None else Path(config.output)
     folder.mkdir(parents=True, exist_ok=True)
@@ -220,8 +229,9 @@ def run(config: EvaluateConfig, progress: Callable[[float], None] | None = None)
     decoded = decoded_volumes(trained, chosen.latents, box, pixel_size, config.lowpass)
     decoded = tracked(decoded, len(chosen), "volumes", lambda one: 1, progress)
     paths = [folder / f"{name}.{config.format}" for name in chosen.names]
-    figure = write_volumes(trained, decoded, paths, pixel_size, config.crop)
-    table, plane = write_places(folder, trained, chosen)
+    with replacing_set(folder):
+        figure = write_volumes(trained, decoded, paths, pixel_size, config.crop)
+        table, plane = write_places(folder, trained, chosen)
     return EvaluateResult(tuple(paths), figure, table, plane)
 
 
@@ -256,7 +266,7 @@ def _chosen_points(config: EvaluateConfig, trained: Any) -> Any:
     if config.grid is not None:
         return points.on_grid(trained, config.grid, value_of(config, "over"), batch_size)
     if config.classes is not None:
-        label = whole_classes(config.classes, len(trained.particles))
+        label = whole_classes(config.classes, trained.particles)
     else:
         count = cast(int, config.all_classes)  # the only way to choose that is left
         label = classes_by_kmeans(trained, count, config.seed, batch_size)

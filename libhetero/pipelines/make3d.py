@@ -152,12 +152,12 @@ def _class_maps(config: Make3dConfig, classes_file: str, progress: Callable[[flo
 
     trained = open_run(config.particles) if config.of_run else None
     feed = listed_feed(config.data(), config.contrast) if trained is None else trained.feed()
-    label, networks = whole_classes(classes_file, len(feed)), None
-    folder = classes.prepared_folder(config.output)
-    if trained is not None:
-        networks = classes.network_volumes(trained, label, value_of(config, "centre"), config.batch_size)
-    found = tuple(
-        classes.reconstruct_classes(feed, label, networks, folder, config.batch_size, config.symmetry, progress)
-    )
-    table, figure = classes.write_summary(folder, found, feed.pixel_size)
+    label, networks = whole_classes(classes_file, feed.particles), None
+    with classes.renewed_folder(config.output) as folder:
+        if trained is not None:
+            networks = classes.network_volumes(trained, label, value_of(config, "centre"), config.batch_size)
+        found = tuple(
+            classes.reconstruct_classes(feed, label, networks, folder, config.batch_size, config.symmetry, progress)
+        )
+        table, figure = classes.write_summary(folder, found, feed.pixel_size)
     return Make3dResult(tuple(folder / f"{item.name}.mrc" for item in found), table, figure)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int
 
+from libhetero.files import replacing_set
 from libhetero.io import write_volume
 from libhetero.io.fsc import write_fsc
 from libhetero.physics.symmetry import symmetry_operators
@@ -87,9 +88,10 @@ def write_maps(
     pixel_size : Å.
     curves : further columns of the table.
     """
-    write_volume(output, made.volume, pixel_size)
-    for number, half_map in enumerate(made.half_maps):
-        name = output.with_name(f"{output.stem}_half{number + 1}{output.suffix}")
-        write_volume(name, half_map, pixel_size)
-    name = output.with_name(f"{output.stem}_fsc.txt")
-    write_fsc(name, {"FSC of the half-maps": made.fsc, **(curves or {})}, pixel_size)
+    with replacing_set(output.parent):
+        write_volume(output, made.volume, pixel_size)
+        for number, half_map in enumerate(made.half_maps):
+            name = output.with_name(f"{output.stem}_half{number + 1}{output.suffix}")
+            write_volume(name, half_map, pixel_size)
+        name = output.with_name(f"{output.stem}_fsc.txt")
+        write_fsc(name, {"FSC of the half-maps": made.fsc, **(curves or {})}, pixel_size)

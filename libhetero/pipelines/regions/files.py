@@ -8,7 +8,7 @@ import numpy as np
 
 from libhetero.analysis.region_masks import region_mask, typical_spacing
 from libhetero.analysis.regions import Regions
-from libhetero.files import replacing
+from libhetero.files import remove_stale, replacing
 from libhetero.io import write_gaussians, write_gaussians_pdb, write_volume
 from libhetero.pipelines.run.folder import Run
 from libhetero.records import Gaussians
@@ -53,9 +53,7 @@ def _write_masks(
     folder: Path, position: np.ndarray, regions: Regions, radius: float, box: int, apix: float
 ) -> list[Path]:
     (folder / "masks").mkdir(exist_ok=True)
-    for suffix in MASK_SUFFIXES:
-        for stale in (folder / "masks").glob(f"region_*{suffix}"):
-            stale.unlink()
+    remove_stale(folder / "masks", *(f"region_*{suffix}" for suffix in MASK_SUFFIXES))
     paths = []
     for region in range(regions.count + 1):
         members = regions.members(region)

@@ -14,10 +14,9 @@ from libhetero.analysis.streaming_pca import LatentBasis, reduce_stream
 from libhetero.files import replacing
 from libhetero.io import write_latent
 from libhetero.models.family import ModelFamily
-from libhetero.pipelines.run.folder import feed_batches
 from libhetero.telling.progress import tracked
 from libhetero.training import sharding
-from libhetero.training.feed import ParticleFeed
+from libhetero.training.feed import ParticleFeed, feed_batches
 
 WIDEST = 100
 

@@ -26,7 +26,7 @@ from libhetero.pipelines.run.image_cache import if_cached
 from libhetero.pipelines.run.particles import feed_of, load_particles
 from libhetero.records import Batch, ParticleSet
 from libhetero.training.checkpoint import CheckpointFolder
-from libhetero.training.feed import ParticleFeed, ordered_indices, prefetch, reader_threads
+from libhetero.training.feed import ParticleFeed, feed_batches
 
 LATENTS = "mid_00.txt"  # written last
 
@@ -82,13 +82,6 @@ def batches(run: Run, batch_size: int, indices: np.ndarray | None = None) -> Ite
     indices : places in `run.particles`, in the order wanted; None for all.
     """
     return feed_batches(run.feed(), batch_size, indices)
-
-
-def feed_batches(feed: ParticleFeed, batch_size: int, indices: np.ndarray | None = None) -> Iterator[Batch]:
-    """Yield the particles of a feed in order; see `batches`."""
-    chosen = np.arange(len(feed)) if indices is None else np.asarray(indices)
-    pieces = (chosen[places] for places in ordered_indices(len(chosen), batch_size))
-    return prefetch(lambda index: feed.batch(index, batch_size), pieces, threads=reader_threads())
 
 
 def write_arrays(folder: Path, model: ModelFamily) -> None:

@@ -61,7 +61,8 @@ class Make3dConfig(ParticleListConfig):
     def data(self) -> DataConfig:
         """Return which particles of a list, and how their images are cropped."""
         listed = {field.name: getattr(self, field.name) for field in dataclasses.fields(ParticleListConfig)}
-        return DataConfig(**listed, no_ctf=self.no_ctf, preprocess=PreprocessConfig(box_size=self.box_size))
+        preparation = PreprocessConfig(box_size=self.box_size, normalise="none")  # a map has the images' grey scale
+        return DataConfig(**listed, no_ctf=self.no_ctf, preprocess=preparation)
 
     def _check_one_map(self) -> None:
         if self.of_run:

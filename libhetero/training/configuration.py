@@ -73,6 +73,11 @@ class PreprocessConfig:
     def __post_init__(self) -> None:
         check_options(self)
 
+    @property
+    def grey_scale(self) -> float:
+        """What prepared images are multiplied by to have the stack's grey scale; 1 if each has a divisor of its own."""
+        return self.deviation if self.normalise == "set" else 1.0
+
 
 @dataclass(frozen=True)
 class TrainingConfig:

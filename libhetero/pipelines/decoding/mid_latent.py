@@ -16,10 +16,9 @@ from libhetero.files import remove_stale, replacing, replacing_set
 from libhetero.io import write_latent
 from libhetero.io.arrays import read_arrays
 from libhetero.models.family import ModelFamily
-from libhetero.pipelines.run.folder import feed_batches
 from libhetero.telling.progress import tracked
 from libhetero.training import sharding
-from libhetero.training.feed import ParticleFeed
+from libhetero.training.feed import ParticleFeed, feed_batches
 
 WIDEST = 100
 BASIS = {"mean": ArraySchema("float", ("latent",)), "directions": ArraySchema("float", ("columns", "latent"))}

@@ -67,7 +67,7 @@ def renewed_folder(output: str) -> Iterator[Path]:
 def network_volumes(
     run: Run, label: Int[np.ndarray, "particles"], centre: str, batch_size: int
 ) -> Iterator[Float[np.ndarray, "n n n"]]:
-    """Yield the run's own volume of each class, in the images' box.
+    """Yield the run's own volume of each class, in the images' box and on the stack's grey scale.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def network_volumes(
     """
     points = of_classes(run, label, centre, batch_size)
     for volume, _ in decoded_volumes(run, points.latents, run.model.box_size, run.model.pixel_size):
-        yield volume
+        yield volume * np.float32(run.config.data.preprocess.grey_scale)
 
 
 def reconstruct_classes(

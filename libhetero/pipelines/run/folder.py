@@ -28,7 +28,7 @@ from libhetero.pipelines.run.particle_record import particles_of_run
 from libhetero.pipelines.run.particles import feed_of
 from libhetero.records import Batch, ParticleSet
 from libhetero.training.checkpoint import CheckpointFolder
-from libhetero.training.feed import ParticleFeed, ordered_indices, prefetch, reader_threads
+from libhetero.training.feed import ParticleFeed, feed_batches
 
 LATENTS = "mid_00.txt"  # written last
 REMEDY = "restore the file, or train the run again"
@@ -90,13 +90,6 @@ def batches(run: Run, batch_size: int, indices: np.ndarray | None = None) -> Ite
     """
     most = len(run.particles) if indices is None else len(indices)
     return feed_batches(run.feed(), min(batch_size, max(most, 1)), indices)
-
-
-def feed_batches(feed: ParticleFeed, batch_size: int, indices: np.ndarray | None = None) -> Iterator[Batch]:
-    """Yield the particles of a feed in order; see `batches`."""
-    chosen = np.arange(len(feed)) if indices is None else np.asarray(indices)
-    pieces = (chosen[places] for places in ordered_indices(len(chosen), batch_size))
-    return prefetch(lambda index: feed.batch(index, batch_size), pieces, threads=reader_threads())
 
 
 def write_arrays(folder: Path, model: ModelFamily) -> None:

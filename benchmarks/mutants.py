@@ -843,6 +843,13 @@ REST = [
         ("threads not limited", "if threads > 0:", "if threads > 99:"),
     ),
     *_of(
+        "messages",
+        "cli/failure.py",
+        "cli/test_run_program.py",
+        ("control characters reach the terminal", "ascii(letter)[1:-1]", "letter"),
+        ("other letters are written out", "letter.isprintable()", "letter.isascii()"),
+    ),
+    *_of(
         "configuration files",
         "configuration/files.py",
         "configuration/test_files.py",

@@ -17,7 +17,7 @@ from typing import Any
 from libhetero.cli.allocator import allocator_variables, keep_freed_memory
 from libhetero.cli.compilation_cache import cache_variables, one_warning_of_the_cache
 from libhetero.cli.eman2_log import Eman2Log
-from libhetero.cli.failure import describe_failure
+from libhetero.cli.failure import describe_failure, readable
 from libhetero.cli.supervisor import hold_to_parent, is_one_of_several, supervise
 from libhetero.cli.terminal import forget, tell, usable_streams
 from libhetero.configuration import shortened
@@ -206,7 +206,7 @@ class _Warning(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         kind = "warning: " if record.levelno < logging.ERROR else ""
-        return f"{self._program}: {self._voice.place}{kind}{record.getMessage()}"
+        return f"{self._program}: {self._voice.place}{kind}{readable(record.getMessage())}"
 
 
 class _Told(logging.StreamHandler):

@@ -71,6 +71,8 @@ DEVICE = type("JaxRuntimeError", (RuntimeError,), {})("RESOURCE_EXHAUSTED: 9 GiB
     ("error", "line"),
     [
         (DataError("a.mrcs: truncated.\nGet it again."), "a.mrcs: truncated. Get it again."),
+        (DataError("a.txt: '\x1b[31m\0\u202etxt' is \t no\u00a0name."), r"a.txt: '\x1b[31m\x00\u202etxt' is no name."),
+        (DataError("Größe_Å_名.star: empty."), "Größe_Å_名.star: empty."),
         (ENOSPC, "out/particles.mrcs: no space left on the disk; free some and run again, or write elsewhere."),
         (OSError(errno.ENOSPC, "full"), "no space left on the disk; free some and run again, or write elsewhere."),
         (DENIED, "/data/out: permission denied; change its permissions, or choose another place."),
@@ -142,10 +144,10 @@ def test_messages_go_to_stdout_and_warnings_to_stderr(verbose: str, told: str, c
         logger = logging.getLogger("libhetero.try")
         logger.info("done")
         logger.debug("detail")
-        logger.warning("careful")
+        logger.warning("careful\x1b[2J")
 
     assert _run(call, "-v", verbose) == 0
-    assert capsys.readouterr() == (told, f"{PROG}: warning: careful\n")
+    assert capsys.readouterr() == (told, f"{PROG}: warning: careful\\x1b[2J\n")
     assert not logging.getLogger("libhetero").handlers
 
 

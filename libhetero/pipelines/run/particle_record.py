@@ -146,8 +146,8 @@ def _seen(particles: ParticleSet) -> dict[str, np.ndarray]:
         found["rotation"] = np.asarray(particles.pose.rotation, np.float16)
         found["shift"] = np.asarray(particles.pose.shift, np.float32)
     if particles.ctf is not None:
-        columns = [np.broadcast_to(column, len(particles)) for column in particles.ctf.columns().values()]
-        found["ctf"] = np.stack(columns, axis=1).astype(np.float32)
+        columns = [np.reshape(column, (len(particles), -1)) for column in particles.ctf.columns().values()]
+        found["ctf"] = np.concatenate(columns, axis=1).astype(np.float32)
     return found
 
 
@@ -243,11 +243,7 @@ def _check_seen(particles: ParticleSet, record: ParticleRecord, where: str, to_t
             "the list, or train a new run."
         )
     now = _seen(particles)
-    changed = {
-        name: _differing(then, now[name], *SAME[name])
-        for name, then in record.seen.items()
-        if name in now and now[name].shape == then.shape
-    }
+    changed = {name: _differing(then, now[name], *SAME[name]) for name, then in record.seen.items() if name in now}
     rows = np.flatnonzero(np.any([*changed.values()], axis=0)) if changed else np.zeros(0, int)
     if not len(rows):
         return
@@ -266,5 +262,7 @@ def _check_seen(particles: ParticleSet, record: ParticleRecord, where: str, to_t
 def _differing(then: np.ndarray, now: np.ndarray, absolute: float, relative: float) -> Bool[np.ndarray, "particles"]:
     """Return which rows differ by more than they are kept to."""
     then, now = (array.reshape(len(array), -1).astype(np.float32) for array in (then, now))
+    if then.shape != now.shape:  # as with aberrations that the list did not state then
+        return np.ones(len(now), bool)
     limit = np.maximum(absolute, relative * np.maximum(np.abs(then), np.abs(now)))
     return np.any(np.abs(then - now) > limit, axis=1)

@@ -40,6 +40,10 @@ def project(tmp_path, monkeypatch):
     return folder, particles
 
 
+def stretched(count: int):
+    return np.broadcast_to(np.array([[1.02, 0.0], [0.0, 0.98]], np.float32), (count, 2, 2)).copy()
+
+
 def write_list(particles) -> None:
     write_particles("list.star", particles)
 
@@ -134,6 +138,7 @@ def test_stacks_may_come_from_another_folder(tmp_path, monkeypatch) -> None:
         (lambda p: {"pose": dataclasses.replace(p.pose, shift=p.pose.shift + np.float32(3.0))}, "shift of 6 of 6"),
         (lambda p: {"pose": dataclasses.replace(p.pose, rotation=p.pose.rotation[::-1])}, "orientation of"),
         (lambda p: {"ctf": dataclasses.replace(p.ctf, defocus_u=p.ctf.defocus_u + 500)}, "CTF of 6 of 6"),
+        (lambda p: {"ctf": dataclasses.replace(p.ctf, magnification=stretched(len(p)))}, "CTF of 6 of 6"),
     ],
 )
 def test_what_was_refined_since_is_told_and_not_trained_on(project, caplog, change, words) -> None:

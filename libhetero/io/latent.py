@@ -12,6 +12,8 @@ from libhetero.errors import DataError
 from libhetero.files import replacing
 from libhetero.io.tables import read_numbers
 
+MOST = 2**53  # an index that a table of float64 holds exactly is below
+
 
 def read_latent(path: str | os.PathLike) -> tuple[Int[np.ndarray, "particles"], Float[np.ndarray, "particles latent"]]:
     """Read latents; a first column of whole, distinct numbers ≥ 0 is the particle index.
@@ -27,7 +29,7 @@ def read_latent(path: str | os.PathLike) -> tuple[Int[np.ndarray, "particles"], 
     """
     table = read_numbers(path, "particle index and latent")
     first = table[:, 0]
-    whole = np.all(first == np.round(first)) and np.all(first >= 0)
+    whole = np.all(first == np.round(first)) and np.all((first >= 0) & (first < MOST))
     if table.shape[1] > 1 and whole and len(np.unique(first)) == len(first):
         return first.astype(np.int64), table[:, 1:]
     return np.arange(len(table)), table

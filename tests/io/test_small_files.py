@@ -82,6 +82,12 @@ def test_latent(tmp_path):
         write_latent(tmp_path / "mid.txt", [0, 1], latent)
 
 
+def test_what_is_too_large_for_an_index_is_a_latent(tmp_path):
+    np.savetxt(tmp_path / "mid.txt", [[0.0, 1.5], [1e19, 2.5]])
+    index, latent = read_latent(tmp_path / "mid.txt")
+    assert index.tolist() == [0, 1] and latent.shape == (2, 2)
+
+
 def test_latents_of_eman2():
     index, latent = read_latent(shared_file("formats", "eman2", "e2gmm", "midall_e2gmm_batch_first20.txt"))
     np.testing.assert_array_equal(index, np.arange(20))

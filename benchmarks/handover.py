@@ -426,10 +426,7 @@ def odd_lists(folder: Path, failures: list[Row]) -> Iterator[Export]:
     ):
         if _tried(name, failures, lambda f=first, s=second: _convert(folder, "noctf/particles.star", f, s)):
             yield Export(name, second or first, ctf=False)
-    for name, stack, place in (
-        ("# and ' in the name", "odd_#1's.mrcs", "odd"),
-        ("a space in the name", "a b.mrcs", "gap"),
-    ):
+    for name, stack, place, unread in ODD_NAMES:
         shutil.copy(folder / "optics" / "particles.mrcs", folder / stack)
         listed = (folder / "optics" / "particles.lst").read_text().splitlines()
         lines = [line.replace("optics/particles.mrcs", stack).rstrip() for line in listed]
@@ -586,8 +583,11 @@ def refined_row(export: Export, folder: Path, reference: str, expected: dict[str
             row.wrong.append("the map is another one")
         written = f"{place}/r_it001_data.star"
         found = read_by("starfile", tools, [written], folder)[written]
-        row.differences, wrong = ({}, [str(found["error"])]) if "error" in found else compare(expected, found)
-        row.wrong += wrong
+        if "error" in found and "starfile" not in export.unread:
+            row.wrong.append(str(found["error"]))
+        elif "error" not in found:
+            row.differences, wrong = compare(expected, found)
+            row.wrong += wrong
     except (UserError, subprocess.TimeoutExpired, OSError) as failure:
         row.wrong.append(str(failure))
     return row

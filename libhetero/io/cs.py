@@ -22,7 +22,7 @@ from libhetero.io.aberrations import told_of_cryosparc, told_of_loss
 from libhetero.io.ctf_columns import CTF_COLUMNS, ctf_of_columns, lacking
 from libhetero.io.entries import Entries, unique_names
 from libhetero.io.origin import original_table
-from libhetero.io.paths import check_readable, project_path
+from libhetero.io.paths import check_readable, project_path, require_readable_elsewhere
 from libhetero.io.pixel_size import renewed_pixel_size
 from libhetero.records import CTFParams, ParticleSet, Pose, SourceTable
 
@@ -120,7 +120,7 @@ def write_cs(path: str | os.PathLike, particles: ParticleSet) -> None:
     found = original_table(particles, "cs", read_table)
     if found is None:
         told_of_loss(particles.ctf, path)
-        rows = _fresh(particles)
+        rows = _fresh(particles, path)
     else:
         rows = found[0].particles[found[1]].copy()
         _put_pixel_size(rows, particles)
@@ -179,8 +179,9 @@ def _with_columns(rows: np.ndarray, kinds: list[tuple]) -> np.ndarray:
     return wider
 
 
-def _fresh(particles: ParticleSet) -> np.ndarray:
+def _fresh(particles: ParticleSet, path: str | os.PathLike) -> np.ndarray:
     """Return a table with the images of a set that came from elsewhere."""
+    require_readable_elsewhere((particles.files[i] for i in np.unique(particles.file_id)), path)
     names = [project_path(file).encode() for file in particles.files]
     width = max(map(len, names), default=1)
     kinds: list[tuple] = [("uid", "<u8"), ("blob/path", f"S{width}"), ("blob/idx", "<u4")]

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from libhetero.errors import DataError
+from libhetero.files import absolute_path
 from libhetero.io import eman, hdf
 from libhetero.io.aberrations import KEYS, aberration_keys
 from libhetero.io.ctf_columns import BESIDE_EMAN2, beside_eman2
@@ -30,7 +31,7 @@ def read_hdf(path: str | os.PathLike) -> Entries:
     values = hdf.read_headers(path, range(count))
     rows = np.arange(count)
     source = SourceTable("hdf", str(path), rows)
-    return entries_from_values(values, (os.path.abspath(path),), np.zeros(count, int), rows, source, path)
+    return entries_from_values(values, (absolute_path(path),), np.zeros(count, int), rows, source, path)
 
 
 def write_hdf(

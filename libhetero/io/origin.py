@@ -12,6 +12,7 @@ from jaxtyping import Int, Shaped
 
 from libhetero.errors import DataError
 from libhetero.io import lst, star
+from libhetero.io.paths import resolve_path
 from libhetero.records import ParticleSet
 
 logger = logging.getLogger(__name__)
@@ -55,7 +56,15 @@ def original_table(
         )
     if not tables or len(names) > 1:
         return None
-    return _referenced(tables[0], kind, read_table, _rows(lines, source.data.path), particles)
+    return _referenced(_found(tables[0], source.data.path), kind, read_table, _rows(lines, source.data.path), particles)
+
+
+def _found(name: str, source: str) -> str:
+    """Return where the table of a list lies, by the rule for its stacks; the name where it is not there."""
+    try:
+        return resolve_path(name, source)
+    except DataError:
+        return name
 
 
 def _rows(lines: list[dict[str, Any]], path: str) -> Int[np.ndarray, "particles"]:

@@ -2,9 +2,6 @@
 
 A relative name in a list is looked for in the data folder the user gave (also by its last
 part alone, for stacks that were moved), then in the list's own folder, then in the current one.
-
-Paths are made absolute without shortening `folder/..`: where the folder is a link, the system goes to another
-place than the text says.
 """
 
 from __future__ import annotations
@@ -14,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from libhetero.errors import DataError
+from libhetero.files import absolute_path
 from libhetero.files import check_readable as check_readable  # io's readers ask here for it too
 
 FOREIGN_STACKS = (".hdf", ".h5")  # that EMAN2 reads, and RELION and cryoSPARC do not
@@ -79,8 +77,8 @@ def resolve_paths(
         other, by_last_part = taken.setdefault(found.path, (name, found.by_last_part))
         if other != name and (found.by_last_part or by_last_part) and not _same_stack(other, name, source):
             raise DataError(
-                f"{source}: stacks {other} and {name} would both be {found.path}, found in --datadir by the last part of "
-                f"their names; expected a file each. Give the folder that their whole names start from."
+                f"{source}: stacks {other} and {name} would both be {found.path}, found in --datadir by the last part "
+                f"of their names; expected a file each. Give the folder that their whole names start from."
             )
         paths.append(found.path)
     return paths
@@ -115,24 +113,6 @@ def _same_stack(first: str, second: str, source: str | os.PathLike) -> bool:
 
 def _folder(source: str | os.PathLike) -> str:
     return os.path.dirname(absolute_path(source))
-
-
-def absolute_path(path: str | os.PathLike) -> str:
-    """Return an absolute path to what the system finds under `path`.
-
-    A name without `..` is only put below the current folder. The folder of one with `..` is taken as the text
-    says where that is the same place, and with its links followed elsewhere.
-    """
-    text = os.fspath(path)
-    shortened = os.path.abspath(text)
-    if ".." not in text.split(os.sep):
-        return shortened
-    folder, name = os.path.split(os.path.join(os.getcwd(), text))
-    if name in ("", "..") or not os.path.isdir(folder):
-        return os.path.realpath(text)
-    lexical = os.path.dirname(shortened)
-    same = os.path.isdir(lexical) and os.path.samefile(folder, lexical)
-    return shortened if same else os.path.join(os.path.realpath(folder), name)
 
 
 def project_path(path: str) -> str:

@@ -75,13 +75,12 @@ class StarTable:
         return None
 
     def optics_row(self) -> Int[np.ndarray, "particles"]:
-        """Return the row of the optics table for each particle."""
+        """Return the row of the optics table, where there is one, for each particle."""
         return self._optics_row
 
     @cached_property
     def _optics_row(self) -> np.ndarray:
-        optics, count = self.optics, len(self.particles)
-        assert optics is not None, "asked of a list without optics groups"
+        optics, count = self.blocks["optics"], len(self.particles)
         if "rlnOpticsGroup" not in self.particles or "rlnOpticsGroup" not in optics:
             if len(optics) != 1:
                 raise DataError(
@@ -300,8 +299,7 @@ def _refuse_volumes(table: StarTable, numbered: Bool[np.ndarray, "particles"]) -
 
 def _warn_of_two_values(table: StarTable) -> None:
     """Say which labels stand in both tables with different values: RELION reads the optics group's."""
-    optics = table.optics
-    assert optics is not None, "asked of a list without optics groups"
+    optics = table.blocks["optics"]
     for label in optics.columns.intersection(table.particles.columns).drop("rlnOpticsGroup", errors="ignore"):
         used, other = (
             pd.Series(v, dtype=object) for v in (table.column(label), table.particles[label].to_numpy(object))
@@ -413,12 +411,13 @@ def read_ctf(table: StarTable, rows: Int[np.ndarray, "particles"]) -> CTFParams 
 def _group(table: StarTable) -> Int[np.ndarray, "particles"] | None:
     """Return the tilt series of each image, by its particle's name; None for single ones.
 
-    Warp and M name it rlnGroupName and give each tilt its own rlnCtfBfactor; in single-particle
-    files that label is a group of micrographs.
+    Warp and M name it rlnGroupName and give each tilt its own rlnCtfBfactor, none above 0; in single-particle
+    files that label is a group of micrographs, and B-factors above 0 tell such a file.
     """
     named = [name for name in ("rlnTomoParticleName", "rlnTomoParticleId") if name in table.particles]
     label = named[0] if named else None
-    tilts = np.any(table.number("rlnCtfBfactor", missing=0.0) < 0)
+    b_factor = table.number("rlnCtfBfactor", missing=0.0)
+    tilts = np.any(b_factor < 0) and np.all(b_factor <= 0)
     if label is None and "rlnGroupName" in table.particles and tilts:
         label = "rlnGroupName"
     return None if label is None else unique_names(table.particles[label])[1]

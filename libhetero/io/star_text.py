@@ -83,9 +83,8 @@ def _checked(data: bytes, path: str | os.PathLike) -> bytes:
         ) from None
     if b"\r" in data:
         data = data.replace(b"\r\n", b"\n")
-    if data.translate(None, TEXT):
-        odd = CONTROL.search(data)
-        assert odd is not None, "what is no text is a control character"
+    odd = CONTROL.search(data) if data.translate(None, TEXT) else None
+    if odd is not None:
         line = data.count(b"\n", 0, odd.start()) + 1
         raise DataError(
             f"{path}: line {line} holds a control character (0x{data[odd.start()]:02x}); expected text. "
@@ -109,7 +108,7 @@ def words_of(line: str) -> list[str]:
             break
         word = found["quoted"] if found["quote"] else found["word"]
         if not found["quote"] and word[0] in "'\"":
-            raise ValueError(f"the quote before '{word[1:20]}' is not closed")
+            raise ValueError(f"the quote before '{line[found.start('word') + 1 :][:20]}' is not closed")
         words.append(word)
         position = found.end()
     return words

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from dataclasses import dataclass
+from typing import Any
 
 from libhetero.configuration import check_options, declared_options, internal, option
+from libhetero.files import absolute_path
 from libhetero.training.configuration import PreprocessConfig
 
 PARTICLES, FEEDING, MODEL = "particles", "feeding", "model"  # headings of the help
@@ -121,7 +122,9 @@ class DataConfig(ParticleListConfig):
 
     def absolute(self) -> DataConfig:
         """Return the same with absolute paths, to be read from any folder."""
-        paths = {field.name: getattr(self, field.name) for field, said in declared_options(self) if said.path}
+        paths: dict[str, Any] = {
+            field.name: getattr(self, field.name) for field, said in declared_options(self) if said.path
+        }
         return dataclasses.replace(
-            self, **{name: os.path.abspath(path) for name, path in paths.items() if path is not None}
+            self, **{name: absolute_path(path) for name, path in paths.items() if path is not None}
         )

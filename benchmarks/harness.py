@@ -300,7 +300,7 @@ def stages_of(benchmark: Benchmark, profile: Profile, source: Source, options: a
         box += f" --apix {source.pixel_size:g}"
     start = "consensus.mrc"
     if options.start == "model":
-        start = f"{shlex.quote(source.model)} {box}"
+        start = f"{shlex.quote(source.model)} {box} --origin mass"  # as it was simulated
     shared = [
         (
             "simulate",

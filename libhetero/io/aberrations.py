@@ -6,8 +6,12 @@
     even_zernike    rlnEvenZernike, [e0,e1,…]        hetero_even_zernike (radians)
     odd_zernike     rlnOddZernike, [o0,o1,…]         hetero_odd_zernike (radians)
 
-RELION has one value for an optics group (3.0: for a particle). A parameter that changes no particle's image is
-absent (None). What cryoSPARC stores as `ctf/tilt_A`, `trefoil_A`, `tetra_A`, `shift_A` and `anisomag` is not defined in
+RELION has one value for an optics group (3.0: for a particle). A label of a matrix or of a tilt that a list lacks
+means that of no aberration. Where a list has a beam tilt, the terms o3 and o4 (n = 3, m = -1 and 1) are those of
+the tilt, and what rlnOddZernike says of them is not used: RELION 3.1 does so. A parameter that changes no image is
+absent (None).
+
+What cryoSPARC stores as `ctf/tilt_A`, `trefoil_A`, `tetra_A`, `shift_A` and `anisomag` is not defined in
 public, and programs that convert it disagree in signs and units: it is named, not applied, and kept in a .cs.
 """
 
@@ -25,6 +29,9 @@ from libhetero.errors import DataError
 from libhetero.records import CTFParams
 
 logger = logging.getLogger(__name__)
+MOST_TERMS = 100  # of Zernike polynomials; RELION fits 9 and 6
+TILTED = (3, 4)  # terms of rlnOddZernike that a beam tilt takes the place of
+CRYOSPARC = ("ctf/tilt_A", "ctf/trefoil_A", "ctf/tetra_A", "ctf/shift_A", "ctf/anisomag")
 
 
 @runtime_checkable
@@ -68,6 +75,8 @@ class Aberration:
         DataError : for numbers that are not finite, or too few or many.
         """
         width = max(map(len, rows), default=0)
+        if width > MOST_TERMS:
+            raise DataError(f"{where}: {width} numbers for {self.field}; expected at most {MOST_TERMS}. Mend it.")
         wanted = None if self.shape is None else int(np.prod(self.shape))
         values = np.zeros((len(rows), width))
         for i, row in enumerate(rows):
@@ -90,12 +99,11 @@ ABERRATIONS = (
         (2, 2),
         neutral=(1.0, 0.0, 0.0, 1.0),
     ),
-    Aberration("beam_tilt", "hetero_beam_tilt", ("rlnBeamTiltX", "rlnBeamTiltY"), (2,), unit=1e-3),
+    Aberration("beam_tilt", "hetero_beam_tilt", ("rlnBeamTiltX", "rlnBeamTiltY"), (2,), unit=1e-3, neutral=(0.0, 0.0)),
     Aberration("even_zernike", "hetero_even_zernike", ("rlnEvenZernike",)),
     Aberration("odd_zernike", "hetero_odd_zernike", ("rlnOddZernike",)),
 )
 KEYS = tuple(aberration.key for aberration in ABERRATIONS)
-CRYOSPARC = ("ctf/tilt_A", "ctf/trefoil_A", "ctf/tetra_A", "ctf/shift_A", "ctf/anisomag")
 
 
 def with_star_aberrations(ctf: CTFParams, table: Labelled, rows: Int[np.ndarray, "particles"]) -> CTFParams:
@@ -108,11 +116,14 @@ def with_star_aberrations(ctf: CTFParams, table: Labelled, rows: Int[np.ndarray,
     found = {}
     for aberration in ABERRATIONS:
         columns = [table.column(label, rows) for label in aberration.labels]
-        texts = [column for column in columns if column is not None]
-        if len(texts) < len(columns) or not len(rows):
-            continue  # RELION wants all of them too
-        lines, place = np.unique(np.stack([text.astype(str) for text in texts], axis=1), axis=0, return_inverse=True)
+        if all(column is None for column in columns) or not len(rows):
+            continue
+        absent = [np.full(len(rows), f"{value / aberration.unit:g}") for value in aberration.neutral]
+        texts = [absent[k] if column is None else column.astype(str) for k, column in enumerate(columns)]
+        lines, place = np.unique(np.stack(texts, axis=1), axis=0, return_inverse=True)
         read = [_numbers(line, aberration, table.path) for line in lines.tolist()]
+        if aberration.field == "odd_zernike" and "beam_tilt" in found:
+            read = [[0.0 if k in TILTED else value for k, value in enumerate(values)] for values in read]
         found[aberration.field] = aberration.checked([read[i] for i in place.ravel()], table.path)
     return replace(ctf, **found)
 
@@ -139,20 +150,21 @@ def with_key_aberrations(ctf: CTFParams, values: Sequence[Mapping[str, Any]], pa
     for aberration in ABERRATIONS:
         if not any(aberration.key in own for own in values):
             continue
-        neutral = list(aberration.neutral)
-        rows = [own.get(aberration.key, neutral) for own in values]
-        for i, row in enumerate(rows):
-            rows[i] = [row] if isinstance(row, int | float) else row
-            if not isinstance(rows[i], list | np.ndarray) or not all(_is_number(one) for one in rows[i]):
-                raise DataError(
-                    f"{path}: particle {i + 1}: {aberration.key} is {row!r:.60}; expected numbers. Mend it."
-                )
+        rows = [
+            _listed(own.get(aberration.key, aberration.neutral), f"{path}: particle {i + 1}: {aberration.key}")
+            for i, own in enumerate(values)
+        ]
         found[aberration.field] = aberration.checked(rows, str(path))
     return replace(ctf, **found)
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float | np.number) and not isinstance(value, bool)
+def _listed(value: Any, what: str) -> list[float]:
+    """Return the numbers of a key, of which a header gives one alone as a number, several as an array."""
+    row = value.tolist() if isinstance(value, np.ndarray) else value
+    row = list(row) if isinstance(row, list | tuple) else [row]
+    if not all(isinstance(one, int | float) and not isinstance(one, bool) and abs(one) < 1e30 for one in row):
+        raise DataError(f"{what} is {row!s:.60}; expected finite numbers. Mend it.")
+    return [float(one) for one in row]
 
 
 def aberration_keys(ctf: CTFParams) -> list[dict[str, list[float]]]:

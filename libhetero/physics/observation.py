@@ -108,8 +108,9 @@ def seen_through(pose: Pose, ctf: CTFParams) -> tuple[Pose, CTFParams]:
     if ctf.magnification is None:
         return pose, ctf
     module: Any = np if isinstance(pose.rotation, np.ndarray) else jnp
-    across = module.einsum("...ji,...jk->...ik", ctf.magnification, pose.rotation[..., :2, :])
-    rotation = module.concatenate([across, pose.rotation[..., 2:, :]], axis=-2)
+    m, (x, y, z) = ctf.magnification[..., None], (pose.rotation[..., row, :] for row in range(3))
+    across = [m[..., 0, column, :] * x + m[..., 1, column, :] * y for column in range(2)]
+    rotation = module.stack([*across, z], axis=-2)
     return Pose(rotation=rotation, shift=pose.shift), ctf
 
 

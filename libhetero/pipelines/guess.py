@@ -66,6 +66,14 @@ class GuessConfig:
     pixel_size: float | None = option(
         None, "--apix", metavar="Å", above=0, help="pixel size, for a model or in place of the map's"
     )
+    origin: str | None = option(
+        None,
+        "--origin",
+        choices=("centre", "corner", "mass"),
+        help="where an atomic model's coordinates are measured from: the box centre, as poses mean it, the box's first "
+        "voxel, as a model fitted to a map in ChimeraX, or its own centre of mass, which comes to the box centre",
+        shown_default="centre",
+    )
     steps: int = option(200, "--niter", metavar="N", least=1, help="steps of the fit")
     seed: int = option(0, "--seed", metavar="N", least=0, help="of the first choice of voxels")
 

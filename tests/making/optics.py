@@ -59,3 +59,15 @@ def varied_optics(count: int) -> CTFParams:
         b_factor=rng.uniform(0, 80, count),
         scale=rng.uniform(0.8, 1.2, count),
     )
+
+
+def aberrations(count: int) -> dict[str, np.ndarray]:
+    """Return fields of `CTFParams` beyond the CTF's own numbers, strong ones, of two optics groups in turn."""
+    group = np.arange(count) % 2
+    both = {
+        "magnification": [[[1.05, 0.03], [-0.02, 0.96]], [[0.97, 0.0], [0.01, 1.02]]],
+        "beam_tilt": [[2.5e-3, -1.5e-3], [0, 1e-3]],
+        "even_zernike": [[0.2, 30, -20, 15, 200], [0, 10, 0, -5, 0]],
+        "odd_zernike": [[1, -2, 300, 0, 0, 250], [0, 0, -90, 0, 0, 20]],
+    }
+    return {name: np.array(values, np.float32)[group] for name, values in both.items()}

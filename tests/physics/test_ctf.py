@@ -23,6 +23,9 @@ PARAMETERS = optics(16_500.0, 3000.0, defocus_angle=0.6, b_factor=80.0)
         {"phase_shift": math.pi / 2, "scale": 0.7},
         {"voltage": 200.0, "spherical_aberration": 0.01, "amplitude_contrast": 0.07},
         {"defocus_u": -4000.0, "defocus_v": -5000.0, "defocus_angle": -1.2},
+        {"magnification": np.array([[1.05, 0.03], [-0.02, 0.96]])},
+        {"even_zernike": np.array([0.2, 30, -20, 15, 200, -300, 250, 120, -90.0])},
+        {"magnification": np.array([[0.9, 0.0], [0.1, 1.1]]), "even_zernike": np.array([0.3, -25.0])},
     ],
 )
 def test_agrees_with_the_scalar_loop(change):
@@ -61,3 +64,39 @@ def test_astigmatism_is_largest_along_its_angle():
         at = jnp.array([math.cos(angle), math.sin(angle)]) * 0.11
         round_one = dataclasses.replace(PARAMETERS, defocus_u=defocus, defocus_v=defocus)
         assert float(ctf.ctf_at(PARAMETERS, at)) == pytest.approx(float(ctf.ctf_at(round_one, at)), abs=2e-4)
+
+
+def test_relion_has_the_same_ctf():
+    """Transform of relion_project's image of a point, RELION 3.1.3, box 16 of 4 Å, at (kx, ky) of the box."""
+    params = dataclasses.replace(
+        optics(9000.0, 600.0, defocus_angle=math.radians(35)),
+        magnification=np.array([[1.05, 0.03], [-0.02, 0.96]]),
+        even_zernike=np.array([0.3, 25, -18, 12, 400, -700, 500, 260, -190.0]),
+    )
+    theirs = {
+        (0, 0): -0.162235,
+        (3, 0): 0.992000,
+        (1, 2): -0.980613,
+        (2, 5): 0.541159,
+        (3, -4): -0.740182,
+        (6, -3): -0.324410,
+        (7, 1): -0.956852,
+    }
+    found = ctf.ctf_at(params, np.array(list(theirs)) / 64)
+    np.testing.assert_allclose(found, list(theirs.values()), atol=1e-4)
+
+
+def test_odd_phase_agrees_with_the_scalar_loop():
+    params = dataclasses.replace(
+        PARAMETERS,
+        magnification=np.array([[1.05, 0.03], [-0.02, 0.96]]),
+        beam_tilt=np.array([2.5e-3, -1.5e-3]),
+        odd_zernike=np.array([1, -2, 300, 0, 0, 250.0]),
+    )
+    frequencies = half_plane(16, 2.5).astype(float)
+    for change in ({}, {"beam_tilt": None}, {"odd_zernike": None}, {"magnification": None}):
+        some = dataclasses.replace(params, **change)
+        plain = dataclasses.asdict(some)
+        expected = [twin.odd_phase(plain, *at) for at in frequencies.reshape(-1, 2)]
+        np.testing.assert_allclose(np.ravel(ctf.odd_phase(some, frequencies)), expected, rtol=1e-4, atol=1e-6)
+    assert ctf.odd_phase(PARAMETERS, frequencies) == 0

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from libhetero.physics import gaussians as projector
-from libhetero.physics import rotations
+from libhetero.physics import rotations, slices
 from libhetero.physics.fourier import fourier_image, frequencies_2d, phase_ramp, real_image
 from libhetero.physics.trigonometry import cosine_sine
 from libhetero.records import Gaussians, Pose
@@ -183,3 +183,15 @@ def test_jit_vmap_over_particles():
     batched = jax.jit(jax.vmap(lambda pose: project(gaussians, pose)))(stacked)
     for pose, plane in zip(poses, batched, strict=True):
         np.testing.assert_allclose(plane, project(gaussians, pose), atol=1e-5)
+
+
+def test_a_magnification_moves_gaussians_as_it_stretches_slices():
+    """Widths stay round, which a magnification of some per cent hardly changes."""
+    gaussians, pose = mixture(), one_pose(3)
+    m = jnp.array([[1.04, 0.02], [-0.01, 0.97]])
+    stretched = jnp.concatenate([m.T @ pose.rotation[:2], pose.rotation[2:]])
+    seen = Pose(rotation=stretched, shift=pose.shift)
+    transform = slices.prepare_volume(projector.gaussians_to_volume(gaussians, N, PIXEL))
+    expected = np.ravel(real_image(slices.project_volume(transform, seen, N, PIXEL), N))
+    found, plain = (np.ravel(real_image(project(gaussians, one), N)) for one in (seen, pose))
+    assert 1 - np.corrcoef(found, expected)[0, 1] < 0.35 * (1 - np.corrcoef(plain, expected)[0, 1])

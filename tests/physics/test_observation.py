@@ -17,10 +17,18 @@ from libhetero.physics.quadrants import in_quadrants, weights_in_quadrants
 from libhetero.records import CTFParams, Observation, Pose
 from tests.making.optics import optics
 from tests.reference import observation as twin
+from tests.reference import rotations as rotation_twin
 
 N, PIXEL = 16, 2.5
 OPTICS = optics(16_500.0, 3000.0, defocus_angle=0.6, phase_shift=0.3, b_factor=80.0, scale=0.8)
 LIBRARY = Path(libhetero.__file__).parent
+MATRIX = np.array([[1.05, 0.03], [-0.02, 0.96]])
+ABERRATIONS = {
+    "magnification": MATRIX,
+    "beam_tilt": np.array([2.5e-3, -1.5e-3]),
+    "even_zernike": np.array([0.2, 30, -20, 15, 200.0]),
+    "odd_zernike": np.array([1, -2, 300, 0, 0, 250.0]),
+}
 
 
 def an_observation(**changes) -> Observation:
@@ -127,6 +135,74 @@ def test_signs_on_the_host_are_those_of_the_transfer():
     np.testing.assert_array_equal(found[clear], np.sign(values)[clear])
 
 
+def test_aberrated_images_agree_with_the_scalar_loop():
+    """The even part belongs to T; the odd part is what `recorded` adds and the host takes off."""
+    seen, frequencies, central = an_observation(**ABERRATIONS), half_plane(N, PIXEL), a_plane(8)
+    flat, plain = frequencies.reshape(-1, 2).astype(float), dataclasses.asdict(OPTICS) | ABERRATIONS
+    even = image_of(central, seen, frequencies)
+    expected = twin.observed(central.ravel(), flat, np.array([7.1, -4.3]), plain)
+    np.testing.assert_allclose(np.ravel(even), expected, atol=2e-3)
+    whole = chain.recorded(chain.moved(central, seen.pose, frequencies), seen, frequencies)
+    expected = twin.recorded(central.ravel(), flat, np.array([7.1, -4.3]), plain)
+    np.testing.assert_allclose(np.ravel(whole), expected, atol=2e-3)
+    many = jax.tree.map(lambda leaf: np.stack([leaf, leaf]), seen.ctf)
+    factors = chain.odd_factors(many, frequencies)
+    assert factors.shape == (2, N, N // 2 + 1) and factors.dtype == np.complex64
+    np.testing.assert_allclose(np.abs(factors), 1, atol=1e-6)
+    np.testing.assert_allclose(whole * factors[1].conj(), even, atol=2e-3)
+
+
+def test_each_particle_has_its_own_odd_factors():
+    """Also where several share theirs."""
+    kinds = np.array([1, 0, 1, 2])
+    tilt = np.array([[1e-3, 0], [0, 2e-3], [0, 0]])[kinds]
+    many = dataclasses.replace(some_optics(4), beam_tilt=tilt, voltage=np.array([300.0, 300, 200, 300]))
+    found = chain.odd_factors(many, half_plane(N, PIXEL))
+    for i in range(4):
+        alone = chain.odd_factors(many.take(np.array([i])), half_plane(N, PIXEL))
+        np.testing.assert_allclose(found[i], alone[0], atol=1e-6)
+    assert np.all(found[3] == 1) and not np.allclose(found[0], found[2])
+
+
+@pytest.mark.parametrize("module", [np, jnp])
+def test_the_stretched_rotation_meets_the_molecule_at_m_k(module):
+    """Aᵀ (k, 0) = Rᵀ (M k, 0), the shift stays, and the CTF keeps all but its odd part."""
+    rotation = module.asarray(np.stack([rotation_twin.from_euler(0.3, 1.1, -0.7), np.eye(3)]).astype(np.float32))
+    pose = Pose(rotation=rotation, shift=module.ones((2, 2)))
+    ctf = dataclasses.replace(
+        some_optics(2), **{name: module.asarray(np.stack([value, value])) for name, value in ABERRATIONS.items()}
+    )
+    seen, met = chain.seen_through(pose, ctf)
+    assert type(seen.rotation) is type(rotation) and seen.shift is pose.shift
+    for k in np.random.default_rng(9).normal(size=(5, 2)):
+        expected = np.asarray(rotation[0]).T @ [*(MATRIX @ k), 0.0]
+        np.testing.assert_allclose(np.asarray(seen.rotation[0]).T @ [*k, 0.0], expected, atol=1e-5)
+    np.testing.assert_array_equal(seen.rotation[:, 2], rotation[:, 2])
+    assert met.columns().keys() == ctf.columns().keys() - {"beam_tilt", "odd_zernike"}
+    plain = some_optics(2)
+    assert chain.seen_through(pose, plain) == (pose, plain)  # the very same: these records know no other equality
+
+
+def test_adjoints_with_aberrations():
+    seen, frequencies, x, y = an_observation(**ABERRATIONS), half_plane(N, PIXEL), a_plane(10), a_plane(11)
+    forward, adjoint = image_of(x, seen, frequencies), chain.backprojected(y, seen, frequencies)
+    assert np.vdot(forward, y).real == pytest.approx(np.vdot(x, adjoint).real, rel=1e-5)
+
+
+def test_signs_on_the_host_know_the_even_aberrations():
+    plain = some_optics(6)
+    many = {name: np.stack([ABERRATIONS[name]] * 6) for name in ("magnification", "even_zernike")}
+    ctf, frequencies = dataclasses.replace(plain, **many), half_plane(32, 1.7)
+    pose = Pose(rotation=jnp.eye(3), shift=jnp.zeros(2))
+    transfer = jax.vmap(lambda one: chain.transfer(Observation(pose=pose, ctf=one), frequencies))
+    values = np.asarray(transfer(jax.tree.map(jnp.float32, ctf)))
+    clear = np.abs(values) > 0.01 * np.abs(plain.scale)[:, None, None]
+    assert clear.mean() > 0.9
+    found = chain.transfer_signs(ctf, frequencies)
+    np.testing.assert_array_equal(found[clear], np.sign(values)[clear])
+    assert np.mean(found != chain.transfer_signs(plain, frequencies)) > 0.1
+
+
 def test_nothing_else_makes_a_ctf_or_a_shift():
     """Outside `physics` all that a particle's optics and shift do is asked for here."""
     for path in sorted(LIBRARY.rglob("*.py")):
@@ -138,6 +214,6 @@ def test_nothing_else_makes_a_ctf_or_a_shift():
             if isinstance(node, ast.Import | ast.ImportFrom)
             for alias in node.names
         }
-        forbidden = names & {"ctf_at", "ctf_phase", "electron_wavelength", "phase_ramp"}
+        forbidden = names & {"ctf_at", "ctf_phase", "odd_phase", "electron_wavelength", "phase_ramp"}
         forbidden |= {name for name in names if name.startswith("libhetero.physics.ctf")}
         assert not forbidden, f"{path.relative_to(LIBRARY)} takes {forbidden}; expected physics.observation"

@@ -123,3 +123,17 @@ def test_hermitian_plane_makes_the_grid_that_of_a_real_volume():
     volume = jnp.fft.irfftn(grid, s=(padded,) * 3)
     again = jnp.fft.rfftn(volume)
     np.testing.assert_allclose(again[:, :, 0], grid[:, :, 0], atol=1e-4)
+
+
+def test_a_stretched_slice_agrees_with_the_trilinear_loop_and_ends_at_the_sphere():
+    """What a magnification makes of a rotation; beyond the volume's Nyquist frequency nothing is known."""
+    n, stretch = 8, np.array([[1.2, 0.1, 0], [-0.05, 0.9, 0], [0, 0, 1]])
+    transform = np.asarray(slices.prepare_volume(np.random.default_rng(4).normal(size=(n, n, n))))
+    rotation = stretch.T @ np.asarray(one_pose(4).rotation, np.float64)
+    expected = twin.central_slice(transform, rotation, n)
+    ky, kx = np.meshgrid(np.fft.fftfreq(n, 1 / n), np.arange(n // 2 + 1), indexing="ij")
+    beyond = np.linalg.norm(np.stack([kx, ky], -1) @ rotation[:2], axis=-1) > n / 2
+    expected[beyond] = 0
+    found = slices.central_slice(jnp.asarray(transform), jnp.asarray(rotation, jnp.float32), n)
+    assert 0 < beyond.sum() < beyond.size / 2
+    np.testing.assert_allclose(found, expected, atol=2e-3)

@@ -32,10 +32,11 @@ def program(load_program, tmp_path, monkeypatch, capsys):
     return run
 
 
-def write_model(path, shift=0.0):
-    """Write thirty carbon atoms along a helix of radius 8 Å, moved by `shift` Å along x."""
+def write_model(path, shift=0.0, across=0.0, radius=8.0, rise=1.0):
+    """Write thirty carbon atoms along a helix (Å), moved by `shift` along x and by `across` along y and z."""
     turn = 0.6 * np.arange(30)
-    places = np.column_stack([8 * np.cos(turn) + shift, 8 * np.sin(turn), np.arange(30) - 15.0])
+    around = np.column_stack([radius * np.cos(turn), radius * np.sin(turn), rise * (np.arange(30) - 15.0)])
+    places = around + [shift, across, across]
     with open(path, "w") as file:
         for i, (x, y, z) in enumerate(places):
             file.write(f"ATOM  {i + 1:5d}  CA  ALA A{i + 1:4d}    {x:8.3f}{y:8.3f}{z:8.3f}  1.00 20.00           C\n")
@@ -62,16 +63,46 @@ def test_map_in_gaussians_out(program):
     np.testing.assert_allclose(read_atoms("gmm.pdb").position, found.position + corner, atol=2e-3)
 
 
-def test_model_in_gaussians_out(program):
-    """Its centre of mass comes to the box centre; the mixture has its shape."""
-    places = write_model("helix.pdb", shift=40.0)
+@pytest.mark.parametrize(
+    ("options", "origin"),
+    [((), 0.0), (("--origin", "centre"), 0.0), (("--origin", "corner"), 24.0), (("--origin", "mass"), None)],
+)
+def test_model_in_gaussians_out(program, options, origin):
+    """It lies where its coordinates say, from the box centre unless another origin is asked for; that is said."""
+    places = write_model("helix.pdb", shift=20.0 if origin == 24.0 else 6.0, across=24.0 if origin == 24.0 else 3.0)
+    expected = places - (places.mean(axis=0) if origin is None else origin)
     arguments = ("helix.pdb", "gmm.txt", "--box", BOX, "--apix", 3.0, "--niter", 60)
-    assert program(*arguments, "--ngauss", 20)[0] == 0
+    code, out, error = program(*arguments, "--ngauss", 20, *options)
+    assert code == 0 and not error
+    x, y, z = expected.mean(axis=0)
+    assert f"helix.pdb: centre of mass at ({x:.1f}, {y:.1f}, {z:.1f}) Å from the box centre".replace("-0.0", "0.0") in (
+        out.replace("-0.0", "0.0")
+    )
     found = read_gaussians("gmm.txt", BOX, 3.0)
     centre = np.average(found.position, axis=0, weights=found.amplitude)
-    np.testing.assert_allclose(centre, 0, atol=0.5)
-    distance = np.linalg.norm(found.position[:, None] - (places - places.mean(axis=0)), axis=-1)
+    np.testing.assert_allclose(centre, expected.mean(axis=0), atol=1.0)
+    distance = np.linalg.norm(found.position[:, None] - expected, axis=-1)
     assert np.median(distance.min(axis=1)) < 3
+
+
+def test_the_frame_of_our_own_pseudo_atoms_is_the_corner(program):
+    """The .pdb beside the text is for viewers, and comes back with --origin corner."""
+    write_model("helix.pdb", shift=6.0)
+    arguments = ("--box", BOX, "--apix", 3.0, "--niter", 1, "--ngauss", 9)
+    assert program("helix.pdb", "gmm.txt", *arguments)[0] == 0
+    assert program("gmm.pdb", "again.txt", *arguments, "--origin", "corner")[0] == 0
+    first, again = (read_gaussians(name, BOX, 3.0) for name in ("gmm.txt", "again.txt"))
+    np.testing.assert_allclose(again.position.mean(axis=0), first.position.mean(axis=0), atol=1.5)
+
+
+def test_a_model_that_may_be_from_the_corner_is_doubted(program):
+    """A small one about (12.5, 12.5, 12.5) Å in a box of 48 Å fits both ways: it is taken from the centre, with a warning."""
+    write_model("helix.pdb", shift=12.5, across=12.5, radius=1.0, rise=0.05)
+    arguments = ("helix.pdb", "gmm.txt", "--box", BOX, "--apix", 3.0, "--niter", 1, "--ngauss", 9)
+    code, out, error = program(*arguments)
+    assert code == 0 and error.count("\n") == 1
+    assert "as if measured from the corner of the box; they are taken from its centre" in error
+    assert not program(*arguments, "--origin", "centre")[2]
 
 
 def test_seed_decides(program):
@@ -190,12 +221,24 @@ def oblong_map():
         ("model", "helix.pdb gmm.txt", "expected --box and --apix"),
         ("model", "helix.pdb gmm.txt --box 15 --apix 3", "--box: expected an even number"),
         ("model", "helix.pdb gmm.txt --box 16 --apix 0", "--apix: expected more than 0"),
-        ("model", "helix.pdb gmm.txt --box 8 --apix 2", "across its centre of mass; the box is 16 Å"),
+        ("model", "helix.pdb gmm.txt --box 8 --apix 2", "across its centre of mass: use a larger --box or --apix"),
+        (
+            "corner",
+            "helix.pdb gmm.txt --box 16 --apix 3",
+            "as in a map whose first voxel is at 0: give --origin corner",
+        ),
+        ("far", "helix.pdb gmm.txt --box 16 --apix 3", "centre of mass is at (399.7, 0.2, -0.5) Å: fit the model into"),
+        ("far", "helix.pdb gmm.txt --box 16 --apix 3 --origin corner", "give --origin mass to bring it to the box"),
+        ("good", "map.mrc gmm.txt --origin corner", "--origin corner: a map lies as its voxels do; leave it out"),
     ],
 )
 def test_mistakes(program, prepare, arguments, message):
     if prepare == "model":
         write_model("helix.pdb")
+    elif prepare == "corner":
+        write_model("helix.pdb", shift=24.0, across=24.0)
+    elif prepare == "far":
+        write_model("helix.pdb", shift=400.0)
     elif prepare == "good":
         write_volume("map.mrc", np.asarray(to_volume(mixture())), PIXEL)
         write_volume("small.mrc", np.ones((8, 8, 8), np.float32), PIXEL)

@@ -1,10 +1,13 @@
 """Importing and exporting through the program, and what it says."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import starfile
 
 from libhetero.io import ImageReader, MrcsWriter, read_particles, write_particles
+from tests.making.optics import aberrations
 from tests.making.particles import BOX, PIXEL, sample_particles
 from tests.reference.shared_data import shared_file
 
@@ -39,6 +42,19 @@ def test_there_and_back(program, tmp_path):
     assert first.equals(back)
     assert program("project.lst", "--lst2cs", "back.cs")[0] == 0
     np.testing.assert_allclose(read_particles("back.cs").pose.rotation, particles.pose.rotation, atol=1e-5)
+
+
+def test_what_is_applied_of_the_optics_is_said(program, tmp_path):
+    particles, _ = sample_particles(tmp_path)
+    ctf = dataclasses.replace(particles.ctf, **aberrations(len(particles)))
+    write_particles("input.star", dataclasses.replace(particles, ctf=ctf))
+    code, out, err = program("input.star", "--output", "project.lst")
+    assert code == 0 and "magnification matrix, beam tilt, even Zernike, odd Zernike" in out
+    assert "magnification from 0.96" in err and "usual are 0.95 to 1.05" in err
+    ctf.magnification[4] = [[1, 1], [1, 1]]
+    write_particles("input.star", dataclasses.replace(particles, ctf=ctf))
+    code, _, err = program("input.star", "--output", "project.lst")
+    assert code == 1 and "the magnification matrix is [1, 1, 1, 1]; expected one near [1, 0, 0, 1]" in err
 
 
 def test_white_blobs_are_called_white(program, tmp_path):

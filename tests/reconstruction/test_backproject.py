@@ -13,13 +13,14 @@ from libhetero.metrics.fsc import masked_fsc, normalised_area
 from libhetero.physics import ctf, rotations, slices
 from libhetero.physics.fourier import fourier_image, frequencies_2d, half_plane, hermitian_weight, real_image
 from libhetero.physics.gaussians import gaussians_to_volume, project_gaussians
-from libhetero.physics.observation import moved, observed
+from libhetero.physics.observation import moved, observed, recorded, seen_through
 from libhetero.physics.symmetry import symmetric_copies, symmetry_operators
 from libhetero.reconstruction import backproject
-from libhetero.records import Batch, Pose
+from libhetero.records import Batch, Observation, Pose
+from libhetero.training.preprocess import remove_odd_phase
 from tests.making.images import batch_of
 from tests.making.mixtures import gaussians, mixture
-from tests.making.optics import optics
+from tests.making.optics import aberrations, optics
 from tests.reference import backproject as twin
 
 N, PIXEL = 16, 4.0
@@ -260,3 +261,29 @@ def test_what_lies_far_from_the_centre_is_as_dense_as_it_is():
 def test_no_images_are_refused():
     with pytest.raises(DataError, match="found 0 images"):
         backproject.reconstruct([], N, PIXEL)
+
+
+def test_aberrations_are_corrected():
+    """As sharp as without them where the list states them, blurred where it does not."""
+    clean = clean_particles()
+    sphere = prepared()
+    stated = dataclasses.replace(clean.ctf, **aberrations(300))
+
+    @jax.jit
+    @jax.vmap
+    def image(pose, one):
+        central = slices.project_volume(sphere, seen_through(pose, one)[0], N, PIXEL)
+        return real_image(recorded(central, Observation(pose=pose, ctf=one), half_plane(N, PIXEL)), N)
+
+    images = np.asarray(image(clean.pose, stated))
+    pose, met = seen_through(clean.pose, stated)
+    known = dataclasses.replace(clean, images=remove_odd_phase(images, stated, PIXEL), pose=pose, ctf=met)
+    found = [
+        normalised_area(masked_fsc(backproject.reconstruct([batch], N, PIXEL).volume, truth()))
+        for batch in (clean, known, dataclasses.replace(clean, images=images))
+    ]
+    assert found[1] > found[0] - 0.03 and found[2] < found[1] - 0.15, found
+
+
+def prepared():
+    return slices.prepare_volume(jnp.asarray(truth()))

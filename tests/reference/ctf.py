@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from tests.reference import zernike
 from tests.reference.fourier import wave_numbers
 
 
@@ -15,8 +16,26 @@ def wavelength(kilovolts):
     return 1e10 * planck / momentum
 
 
+def seen_at(p, fx, fy):
+    """Where the optics see a pixel, by the magnification matrix."""
+    m = p.get("magnification")
+    return (fx, fy) if m is None else (m[0][0] * fx + m[0][1] * fy, m[1][0] * fx + m[1][1] * fy)
+
+
+def odd_phase(p, fx, fy):
+    """The phase that beam tilt (radians) and odd Zernike terms give a pixel."""
+    x, y = seen_at(p, fx, fy)
+    phase = zernike.odd_phase(p.get("odd_zernike"), x, y)
+    if p.get("beam_tilt") is not None:
+        along = p["beam_tilt"][0] * x + p["beam_tilt"][1] * y
+        coma = p["spherical_aberration"] * 1e7 * wavelength(p["voltage"]) ** 2
+        phase -= 2 * math.pi * coma * (x**2 + y**2) * along
+    return phase
+
+
 def ctf(p, fx, fy):
-    """`p` holds plain floats in Å, radians, kV, mm; fx and fy in 1/Å."""
+    """`p` holds plain floats in Å, radians, kV, mm, and lists of aberrations or None; fx and fy in 1/Å."""
+    fx, fy = seen_at(p, fx, fy)
     s = math.hypot(fx, fy)
     angle = math.atan2(fy, fx)
     mean = (p["defocus_u"] + p["defocus_v"]) / 2
@@ -26,6 +45,7 @@ def ctf(p, fx, fy):
     aberration = p["spherical_aberration"] * 1e7
     phase = math.pi * length * defocus * s**2 - math.pi / 2 * aberration * length**3 * s**4
     phase += math.asin(p["amplitude_contrast"]) + p["phase_shift"]
+    phase -= zernike.even_phase(p.get("even_zernike"), fx, fy)
     return p["scale"] * math.sin(phase) * math.exp(-p["b_factor"] * s**2 / 4)
 
 

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 
-from tests.reference.ctf import ctf
+from tests.reference.ctf import ctf, odd_phase
 
 
 def observed(central, frequencies, shift, params):
@@ -14,4 +14,12 @@ def observed(central, frequencies, shift, params):
     for i, (kx, ky) in enumerate(frequencies):
         ramp = cmath.exp(-2j * math.pi * (kx * shift[0] + ky * shift[1]))
         result[i] = ctf(params, kx, ky) * ramp * central[i]
+    return result
+
+
+def recorded(central, frequencies, shift, params):
+    """`observed`, with the phase of beam tilt and odd Zernike terms."""
+    result = observed(central, frequencies, shift, params)
+    for i, (kx, ky) in enumerate(frequencies):
+        result[i] *= cmath.exp(1j * odd_phase(params, kx, ky))
     return result

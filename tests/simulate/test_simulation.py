@@ -17,7 +17,8 @@ from libhetero.simulate.configuration import ImagingConfig, StateConfig
 from libhetero.simulate.sets import assembly_of, mixture_of, motion_of
 from libhetero.simulate.simulation import Block, Simulation
 from libhetero.simulate.states import assign_structures
-from tests.making.optics import two_microscopes
+from libhetero.training.preprocess import remove_odd_phase
+from tests.making.optics import aberrations, optics, two_microscopes
 from tests.making.rendering import collect, made_mixture, noise_deviation, rendered, signal_variance
 
 IMAGING = ImagingConfig(particles=200, box_size=24, pixel_size=5.0, snr=0.5, seed=3)
@@ -195,9 +196,32 @@ def test_ctf_may_come_from_a_table(assembly: Simulation) -> None:
     table = two_microscopes(b_factor=[5, 0])
     chosen = dataclasses.replace(assembly, ctf_table=table)
     drawn = chosen.truth(np.arange(100, dtype=np.int32), np.zeros(100, np.int32))
-    for name, column in vars(table).items():
+    for name, column in table.columns().items():
         assert set(np.unique(getattr(drawn.ctf, name))) == set(np.unique(column))
     assert 30 < (drawn.ctf.voltage == 300).sum() < 70
+
+
+def test_aberrations_of_a_table_are_in_the_images(assembly: Simulation) -> None:
+    """Poses stay rotations; taking the odd part off leaves the images of the same optics without it."""
+    few = dataclasses.replace(assembly, imaging=dataclasses.replace(IMAGING, particles=32))
+    plain = optics(np.array([9e3, 1.2e4], np.float32))
+    whole = dataclasses.replace(plain, **aberrations(2))
+    even = dataclasses.replace(whole, beam_tilt=None, odd_zernike=None)
+    made = [collect_clean(dataclasses.replace(few, ctf_table=table)) for table in (whole, even, plain)]
+    rotation = made[0].pose.rotation
+    np.testing.assert_allclose(rotation @ rotation.transpose(0, 2, 1), np.tile(np.eye(3), (32, 1, 1)), atol=1e-5)
+    np.testing.assert_array_equal(rotation, made[2].pose.rotation)
+    np.testing.assert_array_equal(np.unique(made[0].ctf.beam_tilt, axis=0), np.unique(whole.beam_tilt, axis=0))
+    found = remove_odd_phase(made[0].images, made[0].ctf, IMAGING.pixel_size)
+    scale = np.abs(made[1].images).max()
+    assert np.abs(made[0].images - made[1].images).max() > 0.02 * scale
+    np.testing.assert_allclose(found, made[1].images, atol=1e-3 * scale)
+    assert np.abs(made[1].images - made[2].images).max() > 0.02 * scale
+
+
+def collect_clean(simulation: Simulation) -> Block:
+    (block,) = rendered(simulation, 0.0)
+    return block
 
 
 @pytest.mark.parametrize(

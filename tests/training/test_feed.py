@@ -3,14 +3,17 @@
 import dataclasses
 import threading
 
+import jax
 import numpy as np
 import pytest
 
 from libhetero.errors import DataError
+from libhetero.physics.observation import seen_through
 from libhetero.training.bad_images import BadImages
 from libhetero.training.feed import ParticleFeed, epoch_order, ordered_indices, prefetch, step_indices, steps_per_epoch
-from libhetero.training.preprocess import PreprocessConfig, estimate_deviation
+from libhetero.training.preprocess import PreprocessConfig, estimate_deviation, preprocess, remove_odd_phase
 from tests.making.feeds import BOX, ArrayReader, make_feed
+from tests.making.optics import aberrations
 from tests.making.particles import make_particles
 
 
@@ -64,6 +67,32 @@ def test_flipped_images_reach_the_model_unflipped() -> None:
     twice = dataclasses.replace(flipped, reader=ArrayReader(once), config=PreprocessConfig())
     plain = feed.batch(np.arange(4)).images
     np.testing.assert_allclose(twice.batch(np.arange(4)).images, plain, atol=1e-4)
+
+
+def test_a_model_meets_images_without_odd_aberrations_at_stretched_rotations() -> None:
+    feed, index = make_feed(6), np.array([4, 1, 2])
+    ctf = dataclasses.replace(feed.particles.ctf, **aberrations(6))
+    aberrated = dataclasses.replace(feed, particles=dataclasses.replace(feed.particles, ctf=ctf))
+    batch, plain = aberrated.batch(index, 4), feed.batch(index, 4)
+    pose, met = seen_through(feed.particles.pose.take(index), ctf.take(index))
+    np.testing.assert_allclose(batch.pose.rotation[:3], pose.rotation, atol=1e-6)
+    np.testing.assert_array_equal(batch.pose.shift, plain.pose.shift)
+    assert batch.ctf.columns().keys() == plain.ctf.columns().keys() | {"magnification", "even_zernike"}
+    assert batch.ctf.odd_zernike is None and batch.ctf.even_zernike.dtype == np.float32
+    np.testing.assert_allclose(batch.ctf.magnification[:3], met.magnification)
+    unprepared = remove_odd_phase(feed.reader.read(index), ctf.take(index), 2.0)
+    expected = preprocess(unprepared, feed.config)
+    np.testing.assert_allclose(batch.images[:3], expected, atol=1e-5)
+    assert np.abs(batch.images - plain.images).max() > 0.1
+
+
+def test_without_aberrations_nothing_is_touched() -> None:
+    """Not a bit: the pose and CTF are the list's, the images those of the stack."""
+    feed = make_feed(4)
+    batch, ctf = feed.batch(np.arange(4)), feed.particles.ctf
+    np.testing.assert_array_equal(batch.pose.rotation, feed.particles.pose.rotation)
+    np.testing.assert_array_equal(batch.images, preprocess(feed.reader.read(np.arange(4)), feed.config))
+    assert len(jax.tree.leaves(batch.ctf)) == 9 == len(ctf.columns())
 
 
 def test_a_bad_pixel_is_named_with_its_image() -> None:

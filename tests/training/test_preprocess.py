@@ -1,5 +1,7 @@
 """What happens to an image between the stack and the model."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -8,17 +10,21 @@ from libhetero.configuration import from_dict, to_dict
 from libhetero.errors import ConfigurationError, DataError
 from libhetero.physics.ctf import ctf_at
 from libhetero.physics.fourier import crop_fourier_image, fourier_image, half_plane, real_image
+from libhetero.physics.observation import odd_factors
 from libhetero.training.preprocess import (
     PreprocessConfig,
+    as_models_expect,
     background_mean,
     estimate_deviation,
     fourier_crop,
     outside_circle,
     preprocess,
+    remove_odd_phase,
     restore_signs,
     sample_indices,
 )
 from tests.making.feeds import ArrayReader
+from tests.making.optics import aberrations
 from tests.making.particles import make_particles
 
 
@@ -71,6 +77,25 @@ def test_signs_of_flipped_images_come_back() -> None:
     flipped = jax.vmap(lambda x, c: real_image(fourier_image(x) * c, 16))
     flipped = np.asarray(flipped(raw, np.where(ctf < 0, -1.0, 1.0)))
     np.testing.assert_allclose(restore_signs(flipped, particles.ctf, 2.0), raw, atol=1e-5)
+
+
+def test_odd_aberrations_are_taken_off() -> None:
+    """White noise stays white, and a flipped image gets its signs back besides."""
+    particles, random = make_particles(3, 16), np.random.default_rng(2)
+    raw = random.normal(size=(3, 16, 16)).astype(np.float32)
+    raw = np.array([real_image(fourier_image(image).at[8].set(0).at[:, 8].set(0), 16) for image in raw])
+    ctf = dataclasses.replace(particles.ctf, **aberrations(3))
+    factors = odd_factors(ctf, half_plane(16, 2.0))
+    aberrated = np.array([real_image(fourier_image(x) * factor, 16) for x, factor in zip(raw, factors, strict=True)])
+    assert np.abs(aberrated - raw).max() > 0.5
+    found = remove_odd_phase(aberrated, ctf, 2.0)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, raw, atol=1e-5)
+    power = [np.sum(np.square(images), axis=(1, 2)) for images in (aberrated, raw)]
+    np.testing.assert_allclose(*power, rtol=1e-5)
+    flipped = as_models_expect(restore_signs(aberrated, ctf, 2.0), ctf, 2.0, phase_flipped=True)
+    np.testing.assert_allclose(flipped, raw, atol=1e-4)
+    assert as_models_expect(raw, particles.ctf, 2.0, phase_flipped=False) is raw
 
 
 def test_the_sample_is_fixed() -> None:

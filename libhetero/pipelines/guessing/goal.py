@@ -13,13 +13,11 @@ from libhetero.models.gmm.start.fit import MapToFit
 from libhetero.models.gmm.start.map_support import molecule_mask, reliability, symmetry_agreement
 from libhetero.physics.symmetry import symmetry_operators
 from libhetero.pipelines.guess import GuessConfig
+from libhetero.pipelines.guessing.atomic_model import placed_model
 from libhetero.simulate.atoms import density_of_atoms
-from libhetero.simulate.sources import whole_model
-from libhetero.simulate.structures import check_fits
 
 LOGGER = logging.getLogger(__name__)
 MODEL_SUFFIXES = (".pdb", ".cif", ".ent", ".mmcif")
-MODEL_B_FACTOR = 50.0  # Å²
 LEAST_SYMMETRY = 0.8  # correlation of a symmetric map with itself, turned
 
 
@@ -109,9 +107,12 @@ def _volume(config: GuessConfig) -> tuple[np.ndarray, float]:
             raise ConfigurationError(
                 f"{config.source}: an atomic model has no box; expected --box and --apix, those of the particles."
             )
-        model = whole_model(config.source, MODEL_B_FACTOR)
-        check_fits(model, config.box_size * config.pixel_size, config.source)
-        return density_of_atoms(model.atoms, config.box_size, config.pixel_size), config.pixel_size
+        atoms = placed_model(config, config.box_size, config.pixel_size)
+        return density_of_atoms(atoms, config.box_size, config.pixel_size), config.pixel_size
+    if config.origin is not None:
+        raise ConfigurationError(
+            f"--origin {config.origin}: a map lies as its voxels do; leave it out (it is for atomic models)."
+        )
     if config.box_size is not None:
         raise ConfigurationError(
             f"--box {config.box_size}: a map has its own box; leave it out (it is for atomic models)."

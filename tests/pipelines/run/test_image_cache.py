@@ -19,6 +19,7 @@ from libhetero.pipelines.run.image_cache import cache_path, cached, if_cached
 from libhetero.training.bad_images import BadImages
 from libhetero.training.feed import ParticleFeed
 from libhetero.training.preprocess import PreprocessConfig
+from tests.making.optics import aberrations
 from tests.making.sets import write_tiny_set
 
 COUNT = 40
@@ -99,6 +100,7 @@ def test_what_the_images_depend_on_names_the_cache(feed, tmp_path) -> None:
 
     other_ctf = dataclasses.replace(feed.particles.ctf, defocus_u=feed.particles.ctf.defocus_u + 1)
     flipped = {"phase_flipped": True}
+    tilted = {name: value for name, value in aberrations(COUNT).items() if name == "beam_tilt"}
     found = [
         path(),
         path(contrast=1),
@@ -108,9 +110,11 @@ def test_what_the_images_depend_on_names_the_cache(feed, tmp_path) -> None:
         path(particles={"image_index": feed.particles.image_index[::-1]}),
         path(particles=flipped),
         path(particles=flipped | {"ctf": other_ctf}),
+        path(particles={"ctf": dataclasses.replace(feed.particles.ctf, **tilted)}),
+        path(particles={"ctf": dataclasses.replace(other_ctf, **tilted)}),
     ]
     assert len(set(found)) == len(found)
-    assert path(particles={"ctf": other_ctf}) == found[0], "the CTF matters to flipped images only"
+    assert path(particles={"ctf": other_ctf}) == found[0], "the CTF matters to flipped and to tilted images only"
     stack = feed.particles.files[0]
     os.utime(stack, ns=(1, 1))
     assert path() not in found

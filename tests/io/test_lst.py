@@ -131,6 +131,7 @@ LINES = {
     "beyond float32": ('0\tstack.hdf\t{"hetero_scale":1e39}', "line 4: hetero_scale: expected float <="),
     "text for a number": ('0\tstack.hdf\t{"apix_x":"2"}', "line 4: apix_x: expected float, got '2'"),
     "null": ('0\tstack.hdf\t{"ctf":null}', "line 4: ctf: expected object, got None"),
+    "a row of no table": ('0\tstack.hdf\t{"hetero_row":1}', "line 4: expected hetero_source and hetero_row"),
     "half a letter": ('0\tstack.hdf\t{"ctf":{"\\ud800":1}}', "line 4: holds half a letter"),
     "a list for a number": ('0\tstack.hdf\t{"ptcl3d_id":[1]}', r"line 4: ptcl3d_id: expected int, got \[1\]"),
     "a half-set of three": ('0\tstack.hdf\t{"hetero_half":2}', "line 4: hetero_half: expected int <= 1, got 2"),

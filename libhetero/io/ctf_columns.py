@@ -82,7 +82,8 @@ def ctf_of_columns(values: Mapping[str, np.ndarray | None], degrees: bool = Fals
         found = values.get(column.field)
         if found is None:
             found = np.full_like(values["defocus_u"], column.absent, np.float64)
-        arrays[column.field] = np.asarray(np.radians(found) if degrees and column.in_degrees else found, np.float32)
+        with np.errstate(over="ignore"):  # what is beyond float32 becomes infinite, which `check_particles` refuses
+            arrays[column.field] = np.asarray(np.radians(found) if degrees and column.in_degrees else found, np.float32)
     return CTFParams(**arrays)
 
 

@@ -34,7 +34,7 @@ class Entries:
     rotation : model to image, or None.
     shift : in `shift_unit`, or None.
     shift_unit : "pixel", "angstrom" or "box" (fraction of the box).
-    extent : Å, length of the box whatever it is binned to; None where nobody says.
+    extent : Å, length of the box whatever it is binned to; NaN or None where nobody says.
     numbered : whether the list says which image of the stack; None for all.
     """
 
@@ -81,7 +81,7 @@ def assemble(
     box, header_pixel = _from_headers(entries, files, file_id, need_images)
     stated = entries.pixel_size
     if entries.extent is not None:
-        stated = entries.extent / np.maximum(box, 1)
+        stated = np.where(np.isfinite(entries.extent), entries.extent / np.maximum(box, 1), stated)
     pixel = np.where(np.isfinite(stated) & (stated > 0), stated, header_pixel)
     if pixel_size is not None:
         pixel = np.full(len(file_id), float(pixel_size))

@@ -356,7 +356,9 @@ def _carried(particles: ParticleSet) -> Iterator[dict[str, Any]]:
         yield from (dict(line_values(source.data, int(row))) for row in source.rows)
     elif source is not None and not isinstance(source.data, str):
         name = project_path(absolute_path(source.data.path))
-        yield from ({"hetero_source": name, "hetero_row": int(row)} for row in source.rows)
+        joined = [project_path(absolute_path(path)) for path in getattr(source.data, "joined", ())]
+        beside = {"hetero_joined": joined} if joined else {}
+        yield from ({"hetero_source": name, "hetero_row": int(row), **beside} for row in source.rows)
     else:
         yield from ({} for _ in range(len(particles)))
 

@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 
 def original_table(
-    particles: ParticleSet, kind: str, read_table: Callable[[str], Any]
+    particles: ParticleSet, kind: str, read_table: Callable[..., Any]
 ) -> tuple[Any, Int[np.ndarray, "particles"]] | None:
     """Return the table of `kind` behind a set and the row of each particle in it.
 
@@ -30,7 +30,7 @@ def original_table(
     ----------
     particles : the set.
     kind : "star" or "cs".
-    read_table : reads such a file; the table has a path and its `particles`.
+    read_table : reads such a file, with those that were joined to it; the table has a path and its `particles`.
 
     Returns
     -------
@@ -56,7 +56,10 @@ def original_table(
         )
     if not tables or len(names) > 1:
         return None
-    return _referenced(_found(tables[0], source.data.path), kind, read_table, _rows(lines, source.data.path), particles)
+    joined = lines[0].get("hetero_joined")
+    joined = [path for path in joined if isinstance(path, str)] if isinstance(joined, list) else []
+    path = source.data.path
+    return _referenced(_found(tables[0], path), joined, kind, read_table, _rows(lines, path), particles)
 
 
 def _found(name: str, source: str) -> str:
@@ -79,10 +82,15 @@ def _rows(lines: list[dict[str, Any]], path: str) -> Int[np.ndarray, "particles"
 
 
 def _referenced(
-    name: str, kind: str, read_table: Callable[[str], Any], rows: Int[np.ndarray, "particles"], particles: ParticleSet
+    name: str,
+    joined: list[str],
+    kind: str,
+    read_table: Callable[..., Any],
+    rows: Int[np.ndarray, "particles"],
+    particles: ParticleSet,
 ) -> tuple[Any, Int[np.ndarray, "particles"]] | None:
     try:
-        table = read_table(name)
+        table = read_table(name, joined) if joined else read_table(name)
     except DataError as error:
         logger.warning("%s Its other columns are lost in this export.", error)
         return None

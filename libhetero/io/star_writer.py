@@ -18,9 +18,11 @@ from libhetero.errors import DataError
 from libhetero.io import star
 from libhetero.io.aberrations import star_columns
 from libhetero.io.check import pixel_size_disagreements
+from libhetero.io.cs_table import read_table as read_cs_table
 from libhetero.io.ctf_columns import CTF_COLUMNS, OF_GROUP
 from libhetero.io.euler import euler_from_matrix
 from libhetero.io.images import open_stack
+from libhetero.io.micrographs import by_exposure, cs_exposures, cs_micrographs, exposure_names
 from libhetero.io.optics import optics_groups
 from libhetero.io.origin import original_table
 from libhetero.io.paths import project_path, require_readable_elsewhere, resolve_path
@@ -270,8 +272,14 @@ def _fresh(particles: ParticleSet, known: np.ndarray | None) -> dict[str, Any]:
     """Return the optics and particles blocks of a set without a star table."""
     groups, group = optics_groups(particles, known)
     number = np.arange(1, len(groups) + 1)
+    names = [f"opticsGroup{i}" for i in number]
+    behind = original_table(particles, "cs", read_cs_table)
+    exposures = cs_exposures(behind) if known is None else None
+    if exposures is not None:
+        parts, group = by_exposure(group, exposures)
+        groups, number, names = groups[parts], np.arange(1, len(parts) + 1), exposure_names(parts, group, exposures)
     optics = {
-        "rlnOpticsGroupName": [f"opticsGroup{i}" for i in number],
+        "rlnOpticsGroupName": names,
         "rlnOpticsGroup": [str(i) for i in number],
         "rlnImagePixelSize": _text(groups[:, 1]),
         "rlnImageSize": [str(int(box)) for box in groups[:, 0]],
@@ -286,10 +294,10 @@ def _fresh(particles: ParticleSet, known: np.ndarray | None) -> dict[str, Any]:
         for column, values in zip(OF_GROUP, groups[:, 2:after].T, strict=True):
             optics[column.star] = _text(values)
         optics.update(star_columns(particles.ctf, groups[:, after:]))
-    return {"optics": pd.DataFrame(optics), "particles": _fresh_particles(particles, group + 1)}
+    return {"optics": pd.DataFrame(optics), "particles": _fresh_particles(particles, group + 1, cs_micrographs(behind))}
 
 
-def _fresh_particles(particles: ParticleSet, group: np.ndarray) -> pd.DataFrame:
+def _fresh_particles(particles: ParticleSet, group: np.ndarray, micrographs: np.ndarray | None) -> pd.DataFrame:
     names = [project_path(file) for file in particles.files]
     pairs = zip(particles.image_index, particles.file_id, strict=True)
     columns: dict[str, Any] = {
@@ -306,6 +314,8 @@ def _fresh_particles(particles: ParticleSet, group: np.ndarray) -> pd.DataFrame:
         columns.update({column.star: _text(column.in_file(particles.ctf)) for column in own})
     if particles.half_set is not None:
         columns["rlnRandomSubset"] = [str(half + 1) for half in particles.half_set]
+    if micrographs is not None:
+        columns["rlnMicrographName"] = micrographs
     if particles.group is not None:
         columns["rlnTomoParticleName"] = [f"series_{group:06d}" for group in particles.group]
     return pd.DataFrame(columns)

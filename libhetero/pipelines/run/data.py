@@ -23,6 +23,7 @@ class ParticleListConfig:
     datadir : folder that the list's relative paths start from; None for the usual places.
     pixel_size : Å, in place of the files' own; None to use theirs.
     poses, ctf, indices : cryoDRGN .pkl files; None where the list holds them.
+    passthrough : other .cs tables of the job that wrote the list, with the columns it lacks.
     """
 
     particles: str = option(
@@ -66,6 +67,16 @@ class ParticleListConfig:
         group=PARTICLES,
         help="cryoDRGN indices of the particles to use",
         shown_default="all",
+    )
+    passthrough: tuple[str, ...] = option(
+        (),
+        "--passthrough",
+        repeated=True,
+        metavar="CS",
+        path=True,
+        group=PARTICLES,
+        help="another .cs of the same cryoSPARC job, joined by uid; repeatable",
+        shown_default="",
     )
 
     def __post_init__(self) -> None:
@@ -122,9 +133,11 @@ class DataConfig(ParticleListConfig):
 
     def absolute(self) -> DataConfig:
         """Return the same with absolute paths, to be read from any folder."""
-        paths: dict[str, Any] = {
-            field.name: getattr(self, field.name) for field, said in declared_options(self) if said.path
-        }
-        return dataclasses.replace(
-            self, **{name: absolute_path(path) for name, path in paths.items() if path is not None}
-        )
+        paths = {field.name: getattr(self, field.name) for field, said in declared_options(self) if said.path}
+        return dataclasses.replace(self, **{name: _absolute(path) for name, path in paths.items()})
+
+
+def _absolute(path: Any) -> Any:
+    if isinstance(path, tuple):
+        return tuple(map(absolute_path, path))
+    return None if path is None else absolute_path(path)

@@ -39,9 +39,9 @@ class Ctf(TypedDict):
     voltage: Number
     cs: Number
     apix: Number
-    dsbg: NotRequired[Number]
-    background: NotRequired[Curve]
-    snr: NotRequired[Curve]
+    dsbg: NotRequired[float]  # these three are EMAN2's own, not finite where its fit is not, and only kept
+    background: NotRequired[list[float]]
+    snr: NotRequired[list[float]]
 
 
 EMAN2_KEYS = {

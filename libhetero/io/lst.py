@@ -199,7 +199,12 @@ def _complete(
         if not hdf.is_hdf(name):
             continue
         rows = np.flatnonzero(name_id == i)
-        found = resolve_path(name, path, datadir)
+        try:
+            found = resolve_path(name, path, datadir)
+        except DataError:
+            if all(key in values[row] for row in rows for key in ("ctf", "xform.projection")):
+                continue  # `assemble` says whether the stack itself is needed
+            raise
         for row, header in zip(rows, hdf.read_headers(found, index[rows]), strict=True):
             values[row] = {**header, **values[row]}
 

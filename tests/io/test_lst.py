@@ -197,6 +197,17 @@ def test_what_a_header_says_is_read_whatever_the_line_says(stack):
     assert particles.contrast == -1 and particles.half_set[0] == 1 and particles.group[0] == 5
 
 
+def test_a_list_that_says_all_is_read_without_its_stack(stack):
+    pose, ctf = {"matrix": np.eye(3, 4).ravel().tolist()}, {**dict.fromkeys(eman.CTF_NUMBERS, 1.0), "ampcont": 10}
+    line = json.dumps({"xform.projection": pose, "ctf": ctf, "apix_x": 1.5})
+    particles = read_particles(write_lines(stack, f"0\tabsent.hdf\t{line}"), need_images=False)
+    assert particles.pixel_size[0] == 1.5 and particles.ctf is not None
+    with pytest.raises(DataError, match=r"absent\.hdf not found"):
+        read_particles(stack / "list.lst")
+    with pytest.raises(DataError, match=r"absent\.hdf not found"):
+        read_particles(write_lines(stack, "0\tabsent.hdf"), need_images=False)
+
+
 def test_pose_for_some_only(stack):
     pose = '{"xform.projection":{"matrix":[1,0,0,0,0,1,0,0,0,0,1,0]}}'
     with pytest.raises(DataError, match="particle 2 has no pose"):

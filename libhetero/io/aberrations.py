@@ -172,7 +172,7 @@ def aberration_keys(ctf: CTFParams) -> list[dict[str, list[float]]]:
     held = [(one, getattr(ctf, one.field)) for one in ABERRATIONS]
     return [
         {
-            one.key: [float(f"{number:.7g}") for number in np.ravel(values[i])]
+            one.key: [float(f"{number:.9g}") for number in np.ravel(values[i])]
             for one, values in held
             if values is not None
         }

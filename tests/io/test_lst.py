@@ -281,6 +281,7 @@ def phase_plates(particles):
     amplitude = np.where(np.arange(count) % 2, 0.07, 0.1).astype(np.float32)
     phase = np.where(np.arange(count) % 3, random.uniform(-4, 4, count), 0).astype(np.float32)
     same = {"voltage": np.full(count, 300, np.float32), "spherical_aberration": np.full(count, 2.7, np.float32)}
+    same["beam_tilt"] = np.stack([amplitude / 3000, -amplitude / 7000], axis=1)
     return dataclasses.replace(
         particles, ctf=dataclasses.replace(ctf, amplitude_contrast=amplitude, phase_shift=phase, **same)
     )

@@ -598,7 +598,11 @@ TRAINING = [
         ("padding counts", "np.concatenate([finite, np.zeros(missing)])", "np.concatenate([finite, np.ones(missing)])"),
         ("pixel size the wrong way round", "* stored / self.box_size", "* self.box_size / stored"),
         ("every epoch alike", "np.random.default_rng([seed, epoch])", "np.random.default_rng([seed])"),
-        ("flipped images left so", "if self.particles.phase_flipped:", "if not self.particles:"),
+        (
+            "flipped images left so",
+            "uniform_pixel_size(), self.particles.phase_flipped)",
+            "uniform_pixel_size(), False)",
+        ),
     ),
     *_of(
         "guard",

@@ -256,7 +256,7 @@ class _Parser:
         for line in np.flatnonzero((words_in != len(labels)) | special):
             self._position = start + int(firsts[line])
             words = self._next() or []
-            if self._blank or (self._name() is not None and len(labels) > 1):
+            if self._blank or self._name() is not None:
                 kept.append(part[done : firsts[line]])
                 return b"".join(kept), True, start + int(firsts[line])
             kept.append(part[done : firsts[line]])

@@ -77,6 +77,7 @@ def test_a_loop_ends_at_a_blank_line_or_a_block(blocks_of):
     ("text", "message"),
     [
         (LOOP + "1@p.mrcs a 1\n2@p.mrcs a\n", "line 8: 2 values for 3 labels"),
+        (LOOP + "1@p.mrcs a 1\ndata_2021/2@p.mrcs a\n", "line 8: 2 values for 3 labels"),
         (LOOP + "1@p.mrcs a 1\n2@p.mrcs a 1 2\n", "line 8: 4 values for 3 labels"),
         (LOOP + "1@p.mrcs 'a b 1\n", "line 7: the quote before 'a b 1' is not closed"),
         (LOOP + "1@p.mrcs a 1\n\n2@p.mrcs a 1\n", "line 9: '2@p.mrcs' after the end of the loop"),

@@ -65,9 +65,7 @@ def _warn_of_names(path: str | os.PathLike, frame: pd.DataFrame) -> None:
     """Say which stack RELION cannot open for its name, whatever the list says."""
     name = next((name for name in frame["rlnImageName"] if "#" in name or "%" in name), None)
     if name is not None:
-        logger.warning(
-            "%s: RELION cannot open a stack with # or %% in its name (%s); rename it for RELION.", path, name
-        )
+        logger.warning("%s: RELION opens no stack with # or %% in its name (%s); rename it for RELION.", path, name)
 
 
 def _name_for_relion(name: str) -> str:

@@ -168,7 +168,9 @@ class _Parser:
 
     def _wrong(self, what: str) -> DataError:
         number = self._data.count(b"\n", 0, self._line_start) + 1
-        return DataError(f"{self._path}: line {number}: {what}; not a well-formed star file. Mend or export it again.")
+        return DataError(
+            f"{self._path}: line {number}: {what[:200]}; not a well-formed star file. Mend or export it again."
+        )
 
     def _block(self, name: str) -> Any:
         """Return the values or the table of the block whose data_NAME was read."""

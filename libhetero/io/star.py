@@ -92,8 +92,8 @@ class StarTable:
             first = rows.setdefault(group, row)
             if not optics.iloc[first].equals(optics.iloc[row]):
                 raise DataError(
-                    f"{self.path}: rows {first + 1} and {row + 1} of data_optics are both of optics group {group[:40]} and "
-                    f"differ; expected one row a group. Remove one, or give it a number of its own."
+                    f"{self.path}: rows {first + 1} and {row + 1} of data_optics are both of optics group {group[:40]} "
+                    f"and differ; expected one row a group. Remove one, or give it a number of its own."
                 )
         number, names = pd.factorize(self.particles["rlnOpticsGroup"])
         place = np.array([rows.get(_group_key(name), -1) for name in names], np.int64)

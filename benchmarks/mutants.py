@@ -328,7 +328,7 @@ FORMATS = [
     *_of(
         "paths",
         "io/paths.py",
-        "io/test_small_files.py io/test_paths.py",
+        "io/test_small_files.py io/test_contract.py",
         ("a Git LFS pointer passes", 'b"version https://git-lfs"', 'b"version https://nothing"'),
         (
             "--datadir comes last",

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -30,6 +31,8 @@ from jaxtyping import Bool, Int
 from libhetero.errors import DataError
 from libhetero.files import replacing
 from libhetero.io.paths import NameNotHeld, check_readable
+
+logger = logging.getLogger(__name__)
 
 TOKEN = re.compile(r"""[ ]*(?:(?P<comment>\#.*)|(?P<quote>['"])(?P<quoted>.*?)(?P=quote)(?=[ ]|$)|(?P<word>[^ ]+))""")
 VERSION = re.compile(r"#\s*version\s+(\S+)")
@@ -272,7 +275,10 @@ class _Parser:
             kept.append(b"- " * len(labels) + b"\n")
         kept.append(part[done:])
         rows = b"".join(kept)
-        return rows if not rows or rows.endswith(b"\n") else rows + b"\n", False, stop
+        if rows and not rows.endswith(b"\n"):
+            logger.warning("%s: the last row does not end with a line break; the file may be cut short.", self._path)
+            rows += b"\n"
+        return rows, False, stop
 
 
 def _count_words(part: bytes) -> tuple[Int[np.ndarray, "lines"], Int[np.ndarray, "lines"], Bool[np.ndarray, "lines"]]:

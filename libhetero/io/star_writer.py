@@ -208,9 +208,10 @@ def _own_stacks(table: StarTable, rows: np.ndarray, particles: ParticleSet) -> n
     """
     if particles.source is not None and particles.source.format == "star":
         return np.ones(len(particles), bool)
-    names = [os.path.basename(name) for name in star.image_names(table).names]
+    images = star.image_names(table)
+    names = [os.path.basename(name) for name in images.names]
     files = [os.path.basename(file) for file in particles.files]
-    stated = np.array(names, object)[star.image_names(table).name_id[rows]]
+    stated = np.array(names, object)[images.name_id[rows]]
     alike = stated == np.array(files, object)[particles.file_id]
     return alike & (_box_size(table, rows, particles) == particles.box_size)
 

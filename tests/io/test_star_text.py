@@ -102,6 +102,13 @@ def test_what_breaks_the_rules_is_told_with_its_line(blocks_of, text, message):
     assert "\n" not in str(raised.value)
 
 
+def test_a_file_that_ends_within_a_row(blocks_of, caplog):
+    """Nothing tells a last value that was cut from a whole one but the missing end of the line."""
+    assert len(blocks_of(LOOP + "1@p.mrcs a 12\n")["particles"]) == 1 and not caplog.text
+    assert list(blocks_of(LOOP + "1@p.mrcs a 12\n2@p.mrcs a 1")["particles"]["rlnAngleRot"]) == ["12", "1"]
+    assert "list.star: the last row does not end with a line break; the file may be cut short" in caplog.text
+
+
 def test_lines_and_marks_of_other_systems(blocks_of):
     text = (LOOP + "1@données.mrcs a 1\n").replace("\n", "\r\n")
     for encoding in ("utf-8", "utf-8-sig"):

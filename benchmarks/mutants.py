@@ -255,7 +255,7 @@ FORMATS = [
         "io/star_text.py",
         "io/test_star_text.py io/test_star.py",
         ("short rows pass", "if len(words) != len(labels):", "if len(words) > len(labels):"),
-        ("a row that is data_ of one word is a block", "and len(labels) > 1", ""),
+        ("a row that begins with data_ is a block", "BLOCK.fullmatch(", "BLOCK.match("),
         ("# in a name is a comment", r"(?P<word>[^ ]+)", r"(?P<word>[^ #]+)"),
         ("a quote ends anywhere", "(?P=quote)(?=[ ]|$)", "(?P=quote)"),
         ("labels may be given twice", "if words[0][1:] in labels:", "if False:"),

@@ -231,7 +231,6 @@ FORMATS = [
         ("what is named many times is read many times", "self.left -= 1 + _length(value)", "self.left -= 0"),
         ("bytes are copied any number of times", "self.left -= _length(value)", "self.left -= 0"),
         ("any state of a dtype passes", "plain and order in", "order in"),
-        ("any array for any bytes", "math.prod(shape) * dtype.itemsize == len(data)", "True"),
         ("rows for columns", 'order="F" if fortran else "C"', 'order="C"'),
     ),
     *_of(

@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 NPY = b"\x93NUMPY"
 WEB_PAGE = re.compile(rb"\s*<(!doctype|html|\?xml|head|body)", re.IGNORECASE)
-LONGEST_HEADER = 2**22  # bytes; NumPy evaluates it as a literal. 100 classes of a 3-D classification take 2**15
+LONGEST_HEADER = 2**20  # bytes; NumPy evaluates it as a literal. 100 classes of a 3-D classification take 2**15
 JOB = re.compile(r"(?<![0-9A-Za-z])J[0-9]+(?![0-9])")
 PASSTHROUGH = "passthrough"
 NOT_A_TABLE = (  # what NumPy's and Python's parsers raise of a header that is none
@@ -73,17 +73,18 @@ def _read_rows(path: str | os.PathLike) -> Shaped[np.ndarray, "particles"]:
         elif start.startswith(csdat.MAGIC):
             rows = csdat.read_csdat(path)
         else:
-            found = (
-                "a web page (HTML); download the table itself" if WEB_PAGE.match(start) else f"{start[:6]!r}; {EXPORT}"
-            )
-            raise DataError(
-                f"{path}: not a cryoSPARC table: expected {NPY!r} or {csdat.MAGIC!r} at its start, got {found}."
-            )
+            raise DataError(_what_else(path, start))
     except NOT_A_TABLE as error:
-        reason = " ".join(str(error).split())[:100]
+        reason = " ".join(str(error).split())[:100] or type(error).__name__
         raise DataError(f"{path}: not a cryoSPARC table ({reason}); {EXPORT}.") from None
     check_columns(path, rows)
     return rows
+
+
+def _what_else(path: str | os.PathLike, start: bytes) -> str:
+    if WEB_PAGE.match(start):
+        return f"{path}: this is a web page (HTML), not a cryoSPARC table; download the table itself."
+    return f"{path}: not a cryoSPARC table: expected NumPy's or CSDAT's mark at its start, got {start[:6]!r}; {EXPORT}."
 
 
 def _read_npy(path: str | os.PathLike) -> Shaped[np.ndarray, "..."]:

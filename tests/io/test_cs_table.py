@@ -25,11 +25,14 @@ def test_a_header_longer_than_numpys_limit(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"<!DOCTYPE html><html></html>\n" * 20, r"got a web page \(HTML\); download the table itself"),
+        (
+            b"<!DOCTYPE html><html></html>\n" * 20,
+            r"this is a web page \(HTML\), not a cryoSPARC table; download the table itself",
+        ),
         (b"\n <HTML>", "a web page"),
         (b"data_particles\n", "got b'data_p'"),
-        (b"PK\x03\x04 an archive", "expected .*NUMPY"),
-        (b"\x80\x04N.", "expected .*NUMPY"),
+        (b"PK\x03\x04 an archive", "expected NumPy's or CSDAT's mark"),
+        (b"\x80\x04N.", "expected NumPy's or CSDAT's mark"),
         (b"\x93NUMPY", "not a cryoSPARC table"),
         (b"\x93NUMPY\x01\x00\x04\x00{{{{", "not a cryoSPARC table"),
         (b"\x93NUMPY\x01\x00\xff\xff" + b"(" * 65535, "not a cryoSPARC table"),

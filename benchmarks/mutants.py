@@ -175,7 +175,7 @@ FORMATS = [
             "np.argmax(np.nan_to_num(posterior, nan=-1.0)",
             "np.argmin(np.nan_to_num(posterior, nan=2.0)",
         ),
-        ("shifts in pixels of no size", "not np.all(size > 0)", "False"),
+        ("shifts in pixels of no size", " or np.any(shift[size == 0] != 0)", ""),
     ),
     *_of(
         "cryoSPARC's files",

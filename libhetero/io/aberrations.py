@@ -11,8 +11,8 @@ means that of no aberration. Where a list has a beam tilt, the terms o3 and o4 (
 the tilt, and what rlnOddZernike says of them is not used: RELION 3.1 does so. A parameter that changes no image is
 absent (None).
 
-What cryoSPARC stores as `ctf/tilt_A`, `trefoil_A`, `tetra_A`, `shift_A` and `anisomag` is not defined in
-public, and programs that convert it disagree in signs and units: it is named, not applied, and kept in a .cs.
+No public definition fixes signs, units and order of what cryoSPARC stores as `ctf/tilt_A`, `trefoil_A`, `tetra_A`,
+`shift_A` and `anisomag`, and programs that convert it disagree: it is named, not applied, and kept in a .cs.
 """
 
 from __future__ import annotations

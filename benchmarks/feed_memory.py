@@ -22,7 +22,7 @@ import numpy as np
 from hype_speed import QUICK_HYPE
 
 from libhetero.io import ImageReader, check_particles, read_particles, write_particles
-from libhetero.io.mrc import HEADER_SIZE, make_header
+from libhetero.io.mrc_header import HEADER_SIZE, make_header
 from libhetero.models.hype.model import HypeModel
 from libhetero.training.bad_images import BadImages
 from libhetero.training.configuration import PreprocessConfig, TrainingConfig

@@ -24,6 +24,7 @@ examples:
   e2hype_import.py J24_particles.cs --datadir /data/P12  stacks are below /data/P12
   e2hype_import.py stack.mrcs --poses pose.pkl --ctf ctf.pkl --ind ind.pkl
   e2hype_import.py hype_00/class_01.lst --lst2star class_01.star
+  e2hype_import.py sets/all.lst --lst2star all.star --stack all.mrcs   images of .hdf stacks, for RELION
 """
 
 

@@ -6,12 +6,16 @@ Standard library only and light at import, so that every part may build on it.
 from libhetero.files.atomic import check_folder, flush_folder_to_disk, flush_to_disk, replacing
 from libhetero.files.errors import DiskError, describe_os_error, first_line, writing, writing_error
 from libhetero.files.lock import FileLock, lock_file
+from libhetero.files.places import absolute_path
+from libhetero.files.readable import check_readable
 from libhetero.files.space import require_space
 
 __all__ = [
     "DiskError",
     "FileLock",
+    "absolute_path",
     "check_folder",
+    "check_readable",
     "describe_os_error",
     "first_line",
     "flush_folder_to_disk",

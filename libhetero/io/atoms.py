@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import gzip
 import os
+import zlib
 from dataclasses import dataclass
+from pathlib import Path
 
 import gemmi
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 
 from libhetero.errors import DataError
-from libhetero.io.paths import check_readable
+from libhetero.files import check_readable, first_line
+
+LARGEST = 1e6  # Å and Å²
+MOST_TEXT = 2**30  # bytes; the largest models of the archive, whole capsids, take a quarter of it
+MOST_COMPRESSED = 100  # times; text of atoms becomes some ten times smaller
+PIECE = 2**20  # bytes
+GZIP = b"\x1f\x8b"
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,9 +54,10 @@ def read_atoms(path: str | os.PathLike) -> Atoms:
 
     Raises
     ------
-    DataError : if the file is not an atomic model or holds no atom.
+    DataError : if the file is not an atomic model, holds no atom or more text than any model has, or an atom's place or
+        B-factor is not a number.
     """
-    check_readable(path)
+    _check_size(check_readable(path))
     try:
         structure = gemmi.read_structure(str(path))
     except (RuntimeError, ValueError, IndexError) as error:
@@ -65,10 +75,46 @@ def read_atoms(path: str | os.PathLike) -> Atoms:
     if not rows:
         raise DataError(f"{path}: no atom in this file; expected an atomic model.")
     x, y, z, b_factor, element, chain_name, number = zip(*rows, strict=True)
+    numbers = np.stack([x, y, z, b_factor], axis=1)
+    good = (np.abs(numbers) <= LARGEST).all(axis=1)
+    if not good.all():
+        row = int(np.argmin(good))
+        raise DataError(
+            f"{path}: atom {row + 1} ({element[row]}, chain {chain_name[row]}, residue {number[row]}) lies at "
+            f"{numbers[row, :3].tolist()} Å with a B-factor of {numbers[row, 3]:g} Å²; expected up to {LARGEST:g}. "
+            "Remove it."
+        )
     return Atoms(
-        position=np.stack([x, y, z], axis=1).astype(np.float32),
+        position=numbers[:, :3].astype(np.float32),
         element=np.array(element),
-        b_factor=np.array(b_factor, np.float32),
+        b_factor=numbers[:, 3].astype(np.float32),
         chain=np.array(chain_name),
         residue=np.array(number, np.int32),
     )
+
+
+def _check_size(path: Path) -> None:
+    """Refuse a file of more text than an atomic model can have, before room is made for it."""
+    size = path.stat().st_size
+    most = MOST_TEXT
+    with open(path, "rb") as file:
+        compressed = file.read(2) == GZIP
+    if compressed:
+        most = min(most, MOST_COMPRESSED * size + PIECE)
+        size = _unpacked(path, most)
+    if size > most:
+        raise DataError(
+            f"{path}: more than {most} bytes of text; expected an atomic model (.pdb or .cif). Check the file."
+        )
+
+
+def _unpacked(path: Path, most: int) -> int:
+    """Return the bytes that a .gz file holds, counted piece by piece until they are more than `most`."""
+    size = 0
+    try:
+        with gzip.open(path) as file:
+            while size <= most and (piece := file.read(PIECE)):
+                size += len(piece)
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path}: not a readable .gz file ({first_line(error)}); copy it again.") from None
+    return size

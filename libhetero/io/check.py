@@ -34,15 +34,21 @@ def check_particles(particles: ParticleSet, *, need_pose: bool, need_ctf: bool) 
     elif need_pose:
         raise DataError(
             f"{name}: the particles have no poses; expected angles and shifts. Refine them first, "
-            f"or give cryoDRGN's with --poses."
+            f"{other_table(particles)}or give cryoDRGN's with --poses."
         )
     if particles.ctf is not None:
         _check_ctf(particles.ctf, name)
     elif need_ctf:
         raise DataError(
             f"{name}: the particles have no CTF; expected defocus, voltage, Cs and amplitude "
-            f"contrast. Fit them first, or give cryoDRGN's with --ctf."
+            f"contrast. Fit them first, {other_table(particles)}or give cryoDRGN's with --ctf."
         )
+
+
+def other_table(particles: ParticleSet) -> str:
+    """Return, of a .cs, that another table of its job may hold what is missing; "" of other formats."""
+    is_cs = particles.source is not None and particles.source.format == "cs"
+    return "join the table of its job that has them with --passthrough, " if is_cs else ""
 
 
 def describe_source(particles: ParticleSet) -> str:

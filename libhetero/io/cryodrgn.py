@@ -1,4 +1,4 @@
-"""cryoDRGN's tables, read by an unpickler that knows arrays and nothing else.
+"""cryoDRGN's tables, pickles of arrays (`libhetero.io.pickled`).
 
 poses: (rotations N×3×3, translations N×2 as a fraction of the box) or rotations alone. Its slices
 are lattice @ R, so R takes model to image as ours does; its translation moves the image to its
@@ -6,14 +6,13 @@ centre, so t = -translation · box · pixel size.
 ctf: N×9, [box, Å per pixel, U Å, V Å, angle °, kV, Cs mm, w, phase shift °]; N×11 adds
 [scale, B-factor]. Images binned since keep box · Å per pixel, so the pixel size is that over their
 box; a list that states a pixel size is believed first.
-indices: integers that choose particles.
+indices: rows of the list that are chosen, counted from 0, or a mask with True for them, one value a particle.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import os
-import pickle
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,30 +23,8 @@ from libhetero.errors import DataError
 from libhetero.io.aberrations import carried_over
 from libhetero.io.ctf_columns import CTF_COLUMNS, ctf_of_columns
 from libhetero.io.entries import Entries
-from libhetero.io.paths import check_readable
+from libhetero.io.pickled import read_pickle
 from libhetero.records import CTFParams
-
-ALLOWED = {
-    ("numpy", "ndarray"),
-    ("numpy", "dtype"),
-    ("numpy.core.multiarray", "_reconstruct"),
-    ("numpy.core.multiarray", "scalar"),
-    ("numpy.core.numeric", "_frombuffer"),
-    ("numpy._core.multiarray", "_reconstruct"),
-    ("numpy._core.multiarray", "scalar"),
-    ("numpy._core.numeric", "_frombuffer"),
-    ("_codecs", "encode"),
-}
-
-
-class ArrayUnpickler(pickle.Unpickler):
-    """An unpickler that builds NumPy arrays, tuples, lists and numbers, and refuses all else."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        """Return a class or function of `ALLOWED`."""
-        if (module, name) not in ALLOWED:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}")
-        return super().find_class(module.replace("numpy.core", "numpy._core"), name)
 
 
 @dataclass(frozen=True)
@@ -57,22 +34,6 @@ class Tables:
     poses: str | os.PathLike | None = None
     ctf: str | os.PathLike | None = None
     indices: str | os.PathLike | None = None
-
-
-def read_pickle(path: str | os.PathLike) -> Any:
-    """Return the arrays of a pickle.
-
-    Raises
-    ------
-    DataError : for a damaged pickle, or one that holds anything but arrays.
-    """
-    check_readable(path)
-    try:
-        with open(path, "rb") as file:
-            return ArrayUnpickler(file).load()
-    except (pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError, LookupError, ImportError) as error:
-        reason = " ".join(str(error).split())[:100]
-        raise DataError(f"{path}: refused: not a pickle of arrays alone ({reason}).") from None
 
 
 def read_poses(path: str | os.PathLike) -> tuple[Float[np.ndarray, "particles 3 3"], Float[np.ndarray, "particles 2"]]:
@@ -89,7 +50,12 @@ def read_poses(path: str | os.PathLike) -> tuple[Float[np.ndarray, "particles 3 
             f"{path}: shapes {rotation.shape} and {translation.shape}; expected poses (N, 3, 3) "
             f"and (N, 2). Parse the poses again with cryoDRGN."
         )
-    if np.abs(translation).max(initial=0.0) > 1:
+    good = np.abs(rotation).max(axis=(1, 2), initial=0.0) < 1.1
+    if not good.all():
+        raise DataError(
+            f"{path}: row {np.argmin(good) + 1} is no rotation matrix. Parse the poses again with cryoDRGN."
+        )
+    if not np.all(np.abs(translation) <= 1):
         raise DataError(f"{path}: translations exceed the box; expected fractions of the box size.")
     return rotation, -translation
 
@@ -108,11 +74,35 @@ def read_ctf(
     return ctf_of_columns(values, degrees=True), table[:, 0], table[:, 1]
 
 
-def read_indices(path: str | os.PathLike) -> Int[np.ndarray, "chosen"]:
-    """Return the particles chosen, 0-based."""
-    values = _array(read_pickle(path), path, "indices").ravel()
+def read_indices(path: str | os.PathLike, count: int, source: str | os.PathLike) -> Int[np.ndarray, "chosen"]:
+    """Return the particles chosen, 0-based.
+
+    Parameters
+    ----------
+    path : of numbers of particles, or of a mask, one truth value for each particle.
+    count : particles in the list.
+    source : the list, to name it in errors.
+
+    Raises
+    ------
+    DataError : if they are not whole numbers from 0 to `count` - 1, or the mask is of another length.
+    """
+    values = _array(read_pickle(path), path, "indices")
+    if values.ndim != 1 or len(values) == 0:
+        raise DataError(f"{path}: shape {values.shape}; expected one row of indices, at least one.")
+    if values.dtype.kind == "b":
+        if len(values) != count:
+            raise DataError(
+                f"{path}: a mask of {len(values)} values for the {count} particles of {source}; expected as many."
+            )
+        return np.flatnonzero(values)
     if values.dtype.kind not in "iu":
         raise DataError(f"{path}: holds {values.dtype} values; expected whole numbers (indices).")
+    wrong = np.flatnonzero((values < 0) | (values >= count))
+    if len(wrong):
+        found = values[wrong[0]]
+        said = "below 0" if found < 0 else f"beyond the {count} particles of {source}"
+        raise DataError(f"{path}: index {found} is {said}; expected 0, for the first particle, to {count - 1}.")
     return values.astype(np.int64)
 
 
@@ -120,7 +110,7 @@ def _array(content: Any, path: str | os.PathLike, what: str, kind: Any = None) -
     """Return the content of a pickle as one array; a pickle of other things is an error."""
     try:
         return np.asarray(content, kind)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         raise DataError(
             f"{path}: expected {what} in one array, found {type(content).__name__} of unlike parts; "
             f"check which file goes with --poses, --ctf and --ind."
@@ -130,7 +120,7 @@ def _array(content: Any, path: str | os.PathLike, what: str, kind: Any = None) -
 def override(entries: Entries, tables: Tables, source: str | os.PathLike) -> Entries:
     """Return entries with the poses and CTF of the given tables in place of their own."""
     count = len(entries.name_id)
-    chosen = None if tables.indices is None else read_indices(tables.indices)
+    chosen = choice(tables, count, source)
     if tables.poses is not None:
         rotation, shift = read_poses(tables.poses)
         rows = _rows(len(rotation), count, chosen, tables.poses, source)
@@ -139,8 +129,8 @@ def override(entries: Entries, tables: Tables, source: str | os.PathLike) -> Ent
         ctf, box, pixel = read_ctf(tables.ctf)
         rows = _rows(len(box), count, chosen, tables.ctf, source)
         entries = dataclasses.replace(entries, ctf=carried_over(ctf.take(rows), entries.ctf))
-        if not np.any(entries.pixel_size > 0):
-            entries = dataclasses.replace(entries, extent=(box * pixel)[rows])
+        extent = np.where(entries.pixel_size > 0, np.nan, (box * pixel)[rows])
+        entries = dataclasses.replace(entries, extent=extent)
     return entries
 
 
@@ -148,18 +138,13 @@ def _rows(held: int, count: int, chosen: np.ndarray | None, table: object, sourc
     """Return the row of a table for each particle; a table of the chosen ones alone is spread."""
     if held == count:
         return np.arange(count)
-    if chosen is not None and held == len(chosen) and chosen.max(initial=0) < count:
+    if chosen is not None and held == len(chosen):
         rows = np.zeros(count, np.int64)
         rows[chosen] = np.arange(held)
         return rows
     raise DataError(f"{table}: {held} rows for {count} particles of {source}; expected as many.")
 
 
-def choice(tables: Tables, count: int) -> Int[np.ndarray, "chosen"] | None:
-    """Return the particles chosen by `indices`, None for all."""
-    if tables.indices is None:
-        return None
-    chosen = read_indices(tables.indices)
-    if len(chosen) and (chosen.min() < 0 or chosen.max() >= count):
-        raise DataError(f"{tables.indices}: index {int(chosen.max())} is beyond the {count} particles of the list.")
-    return chosen
+def choice(tables: Tables, count: int, source: str | os.PathLike) -> Int[np.ndarray, "chosen"] | None:
+    """Return the particles chosen by `indices` among the `count` of a list, None for all."""
+    return None if tables.indices is None else read_indices(tables.indices, count, source)

@@ -51,7 +51,9 @@ CTF_COLUMNS = (
     CTFColumn("defocus_angle", "rlnDefocusAngle", "ctf/df_angle_rad", 4, in_degrees=True),
     CTFColumn("voltage", "rlnVoltage", "ctf/accel_kv", 5, of_group=True),
     CTFColumn("spherical_aberration", "rlnSphericalAberration", "ctf/cs_mm", 6, of_group=True),
-    CTFColumn("amplitude_contrast", "rlnAmplitudeContrast", "ctf/amp_contrast", 7, of_group=True),
+    CTFColumn(
+        "amplitude_contrast", "rlnAmplitudeContrast", "ctf/amp_contrast", 7, "hetero_amplitude_contrast", of_group=True
+    ),
     CTFColumn(
         "phase_shift", "rlnPhaseShift", "ctf/phase_shift_rad", 8, "hetero_phase_shift", in_degrees=True, absent=0.0
     ),
@@ -80,14 +82,18 @@ def ctf_of_columns(values: Mapping[str, np.ndarray | None], degrees: bool = Fals
         found = values.get(column.field)
         if found is None:
             found = np.full_like(values["defocus_u"], column.absent, np.float64)
-        arrays[column.field] = np.asarray(np.radians(found) if degrees and column.in_degrees else found, np.float32)
+        with np.errstate(over="ignore"):  # what is beyond float32 becomes infinite, which `check_particles` refuses
+            arrays[column.field] = np.asarray(np.radians(found) if degrees and column.in_degrees else found, np.float32)
     return CTFParams(**arrays)
 
 
 def beside_eman2(ctf: CTFParams) -> list[dict[str, float]]:
     """Return, for each of N particles, the keys that stand beside EMAN2's CTF, without those that say nothing."""
-    columns = [(key, column.absent, np.asarray(getattr(ctf, column.field))) for key, column in BESIDE_EMAN2.items()]
-    return [
-        {key: float(values[i]) for key, absent, values in columns if values[i] != absent}
-        for i in range(len(np.asarray(ctf.defocus_u)))
-    ]
+    amplitude, phase_shift = np.asarray(ctf.amplitude_contrast), np.asarray(ctf.phase_shift)
+    in_ampcont = (phase_shift == 0) & (amplitude >= 0)  # which EMAN2's CTF then holds as it is
+    columns = []
+    for key, column in BESIDE_EMAN2.items():
+        values = np.asarray(getattr(ctf, column.field))
+        told = ~in_ampcont if column.field == "amplitude_contrast" else values != column.absent
+        columns.append((key, told, values))
+    return [{key: float(values[i]) for key, told, values in columns if told[i]} for i in range(len(phase_shift))]

@@ -19,6 +19,8 @@ from libhetero.io.ctf_columns import ctf_of_columns
 from libhetero.records import CTFParams, Pose
 
 CTF_NUMBERS = ("defocus", "dfdiff", "dfang", "bfactor", "ampcont", "voltage", "cs", "apix")
+DIGITS = 9  # what a float32 takes to come back the same
+SAME_PHASE = 1e-3  # radians; near ±90° EMAN2's ampcont, a float32, says no more
 
 
 def parse_ctf_string(text: str, where: str) -> dict[str, Any]:
@@ -38,13 +40,13 @@ def parse_ctf_string(text: str, where: str) -> dict[str, Any]:
             return {**values, "dsbg": 0.0, "background": [], "snr": []}
     except (ValueError, IndexError):
         pass
-    raise DataError(f"{where}: '{text[:40]}' is not an EMAN2 CTF; fit the CTF again with EMAN2.")
+    raise DataError(f"{where}: ctf: '{text[:40]}' is not an EMAN2 CTF; fit the CTF again with EMAN2.")
 
 
 def _counted(field: str) -> list[float]:
     """Return the numbers of `3,1,0.5,0.25`: a count, then so many values."""
     count, *values = field.split(",")
-    return [float(value) for value in values[: int(count)]]
+    return [float(value) for value in values[: max(int(count), 0)]]
 
 
 def format_ctf_string(values: dict[str, Any]) -> str:
@@ -59,6 +61,7 @@ def ctf_from_fields(
     fields: list[dict[str, Any]],
     phase_shift: Float[np.ndarray, "particles"],
     scale: Float[np.ndarray, "particles"],
+    amplitude_contrast: Float[np.ndarray, "particles"] | None = None,
     **others: Float[np.ndarray, "particles"],
 ) -> CTFParams:
     """Return the CTF of N particles.
@@ -68,12 +71,13 @@ def ctf_from_fields(
     fields : N dictionaries of EMAN2's fields.
     phase_shift : radians to part from the amplitude contrast; NaN where the file does not say,
         then ampcont from 0 to 100 is amplitude contrast alone and anything else phase shift alone.
+    amplitude_contrast : what stands beside EMAN2's CTF for a particle with a phase shift, so that both come back
+        exactly; NaN (or None for all) where nothing does. Where EMAN2 has since fitted another ampcont, the phase
+        shift has changed and the amplitude contrast is what it was.
     scale, others : what stands beside EMAN2's CTF.
     """
     columns = {name: np.array([float(f[name]) for f in fields]) for name in CTF_NUMBERS}
-    total = _phase_of_ampcont(columns["ampcont"])
-    plain = (columns["ampcont"] >= 0) & (columns["ampcont"] <= 100)
-    phase_shift = np.where(np.isfinite(phase_shift), phase_shift, np.where(plain, 0.0, total))
+    amplitude, phase_shift = _parted(columns["ampcont"], amplitude_contrast, phase_shift)
     return ctf_of_columns(
         {
             "defocus_u": 1e4 * (columns["defocus"] + columns["dfdiff"] / 2),
@@ -81,13 +85,36 @@ def ctf_from_fields(
             "defocus_angle": np.radians(columns["dfang"]),
             "voltage": columns["voltage"],
             "spherical_aberration": columns["cs"],
-            "amplitude_contrast": np.sin(np.clip(total - phase_shift, -np.pi / 2, np.pi / 2)),
+            "amplitude_contrast": amplitude,
             "phase_shift": phase_shift,
             "b_factor": columns["bfactor"],
             "scale": scale,
             **others,
         }
     )
+
+
+def _parted(
+    ampcont: Float[np.ndarray, "particles"],
+    amplitude: Float[np.ndarray, "particles"] | None,
+    phase_shift: Float[np.ndarray, "particles"],
+) -> tuple[Float[np.ndarray, "particles"], Float[np.ndarray, "particles"]]:
+    """Return amplitude contrast and phase shift of EMAN2's one angle, by what stands beside it (NaN: nothing)."""
+    total = _phase_of_ampcont(ampcont)
+    plain = (ampcont >= 0) & (ampcont <= 100)
+    stated = np.full(len(total), np.nan) if amplitude is None else np.clip(amplitude, -1, 1)
+    known = np.isfinite(stated)
+    left = _wrapped(total - np.arcsin(np.where(known, stated, 0.0)))
+    phase = np.where(np.isfinite(phase_shift), phase_shift, np.where(known | plain, 0.0, total))
+    phase = np.where(known & (np.abs(_wrapped(left - phase)) > SAME_PHASE), left, phase)
+    apart = np.sin(np.clip(_wrapped(total - phase), -np.pi / 2, np.pi / 2))
+    # Without a phase shift ampcont is the amplitude contrast in percent: no sine of an arcsine need be taken.
+    return np.where(known, stated, np.where(plain & (phase == 0), ampcont / 100, apart)), phase
+
+
+def _wrapped(angle: np.ndarray) -> np.ndarray:
+    """Return an angle in radians between -π and π."""
+    return (angle + np.pi) % (2 * np.pi) - np.pi
 
 
 def _phase_of_ampcont(ampcont: np.ndarray) -> np.ndarray:
@@ -100,7 +127,7 @@ def _phase_of_ampcont(ampcont: np.ndarray) -> np.ndarray:
 
 
 def _ampcont_of_phase(phase: np.ndarray) -> np.ndarray:
-    phase = (phase + np.pi) % (2 * np.pi) - np.pi
+    phase = _wrapped(phase)
     middle = np.sin(phase)
     above, below = 2 - middle, -2 - middle
     return 100 * np.where(phase > np.pi / 2, above, np.where(phase < -np.pi / 2, below, middle))
@@ -108,13 +135,14 @@ def _ampcont_of_phase(phase: np.ndarray) -> np.ndarray:
 
 def fields_from_ctf(ctf: CTFParams, pixel_size: Float[np.ndarray, "particles"]) -> list[dict[str, Any]]:
     """Return EMAN2's fields of the CTF of particles; `pixel_size` in Å."""
-    u, v = (np.asarray(values, np.float64) for values in (ctf.defocus_u, ctf.defocus_v))
+    names = ("defocus_u", "defocus_v", "defocus_angle", "amplitude_contrast", "phase_shift")
+    u, v, angle, amplitude, phase = (np.asarray(getattr(ctf, name), np.float64) for name in names)
     columns = (
         (u + v) / 2e4,
         (u - v) / 1e4,
-        np.degrees(ctf.defocus_angle),
+        np.degrees(angle),
         ctf.b_factor,
-        _ampcont_of_phase(np.arcsin(ctf.amplitude_contrast) + ctf.phase_shift),
+        np.where(phase == 0, 100 * amplitude, _ampcont_of_phase(np.arcsin(amplitude) + phase)),
         ctf.voltage,
         ctf.spherical_aberration,
         pixel_size,
@@ -122,7 +150,7 @@ def fields_from_ctf(ctf: CTFParams, pixel_size: Float[np.ndarray, "particles"]) 
     rows = np.stack([np.asarray(column, np.float64) for column in columns], axis=1)
     return [
         {
-            **{n: float(f"{value:.7g}") for n, value in zip(CTF_NUMBERS, row, strict=True)},
+            **{n: float(f"{value:.{DIGITS}g}") for n, value in zip(CTF_NUMBERS, row, strict=True)},
             "dsbg": 0.0,
             "background": [],
             "snr": [],
@@ -138,10 +166,9 @@ def parse_transform(value: Any, where: str) -> Float[np.ndarray, "3 4"]:
     try:
         if isinstance(value, str):
             value = json.loads(value)
-        matrix = np.asarray(value, np.float64).reshape(3, 4)
-    except (ValueError, TypeError):
-        raise DataError(f"{where}: not a Transform; expected a matrix of 12 numbers.") from None
-    return matrix
+        return np.asarray(value, np.float64).reshape(3, 4)
+    except (ValueError, TypeError, OverflowError, RecursionError):
+        raise DataError(f"{where}: xform.projection is no Transform; expected a matrix of 12 numbers.") from None
 
 
 def pose_from_transforms(

@@ -11,11 +11,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from libhetero.errors import DataError
 from libhetero.io.images import open_stack
-from libhetero.io.paths import resolve_path
+from libhetero.io.paths import resolve_paths
 from libhetero.io.stack import Stack, missing_image
 from libhetero.records import CTFParams, ParticleSet, Pose, SourceTable
 
@@ -34,7 +34,8 @@ class Entries:
     rotation : model to image, or None.
     shift : in `shift_unit`, or None.
     shift_unit : "pixel", "angstrom" or "box" (fraction of the box).
-    extent : Å, length of the box whatever it is binned to; None where nobody says.
+    extent : Å, length of the box whatever it is binned to; NaN or None where nobody says.
+    numbered : whether the list says which image of the stack; None for all.
     """
 
     names: tuple[str, ...]
@@ -52,6 +53,7 @@ class Entries:
     half_set: Int[np.ndarray, "particles"] | None = None
     group: Int[np.ndarray, "particles"] | None = None
     extent: Float[np.ndarray, "particles"] | None = None
+    numbered: Bool[np.ndarray, "particles"] | None = None
 
 
 def assemble(
@@ -79,7 +81,7 @@ def assemble(
     box, header_pixel = _from_headers(entries, files, file_id, need_images)
     stated = entries.pixel_size
     if entries.extent is not None:
-        stated = entries.extent / np.maximum(box, 1)
+        stated = np.where(np.isfinite(entries.extent), entries.extent / np.maximum(box, 1), stated)
     pixel = np.where(np.isfinite(stated) & (stated > 0), stated, header_pixel)
     if pixel_size is not None:
         pixel = np.full(len(file_id), float(pixel_size))
@@ -116,13 +118,7 @@ def _files(
     used = np.unique(entries.name_id)
     place: dict[str, int] = {}
     renumber = np.zeros(len(entries.names), np.int64)
-    for i in used:
-        try:
-            path = resolve_path(entries.names[i], source, datadir)
-        except DataError:
-            if need:
-                raise
-            path = os.path.abspath(entries.names[i])
+    for i, path in zip(used, resolve_paths([entries.names[i] for i in used], source, datadir, need), strict=True):
         renumber[i] = place.setdefault(path, len(place))
     return tuple(place), renumber[entries.name_id]
 
@@ -131,18 +127,37 @@ def _from_headers(
     entries: Entries, files: tuple[str, ...], file_id: Int[np.ndarray, "particles"], need: bool
 ) -> tuple[Int[np.ndarray, "particles"], Float[np.ndarray, "particles"]]:
     """Return box size (the list's word first) and the headers' pixel size."""
-    highest = np.full(len(files), -1)
+    highest, bare = np.full(len(files), -1), np.zeros(len(files), bool)
     np.maximum.at(highest, file_id, entries.image_index)
+    if entries.numbered is not None:
+        bare[file_id[~entries.numbered]] = True
     boxes, pixels = np.zeros(len(files), np.int64), np.zeros(len(files))
     for i, path in enumerate(files):
         if not need and not os.path.exists(path):
             continue
         stack = open_stack(path)
+        _check_kind(stack, bool(bare[i]))
         _check_count(stack, int(highest[i]))
         boxes[i], pixels[i] = stack.shape[1], stack.pixel_size
         stack.close()
     stated = np.asarray(entries.box_size, np.int64)
     return np.where(stated > 0, stated, boxes[file_id]), pixels[file_id]
+
+
+def _check_kind(stack: Stack, bare: bool) -> None:
+    """Refuse what is no stack of particle images, or one of several that are named without a number."""
+    if stack.holds_volume:
+        stack.close()
+        raise DataError(
+            f"{stack.path}: holds a volume ({stack.count} × {stack.shape[0]} × {stack.shape[1]} by its header), not a "
+            f"stack of images; expected particles. A stack that only looks like one is read under a name in .mrcs."
+        )
+    if bare and stack.count > 1:
+        stack.close()
+        raise DataError(
+            f"{stack.path}: a stack of {stack.count} images, named without the number of one; expected "
+            f"000001@stack, one row an image. A list of subtomograms or tilt stacks needs a row for each tilt."
+        )
 
 
 def _check_count(stack: Stack, highest: int) -> None:

@@ -10,24 +10,28 @@ import numpy as np
 from jaxtyping import Float
 
 from libhetero.errors import DataError
+from libhetero.files import absolute_path
 from libhetero.io import eman, hdf
 from libhetero.io.aberrations import KEYS, aberration_keys
 from libhetero.io.ctf_columns import BESIDE_EMAN2, beside_eman2
 from libhetero.io.entries import Entries
-from libhetero.io.lst import HEADER_KEYS, entries_from_values
+from libhetero.io.lst import entries_from_values
 from libhetero.io.mrc_particles import copy_blocks
+from libhetero.io.stack import missing_image
 from libhetero.records import ParticleSet, SourceTable
 
 
 def read_hdf(path: str | os.PathLike) -> Entries:
     """Read every image of a stack with the pose and CTF of its header."""
     stack = hdf.HdfStack(path)
-    count = stack.count
+    count, missing = stack.count, stack.missing()
     stack.close()
-    values = hdf.read_headers(path, range(count), HEADER_KEYS)
+    if missing is not None:
+        raise DataError(missing_image(stack, missing))
+    values = hdf.read_headers(path, range(count))
     rows = np.arange(count)
     source = SourceTable("hdf", str(path), rows)
-    return entries_from_values(values, (os.path.abspath(path),), np.zeros(count, int), rows, source, path)
+    return entries_from_values(values, (absolute_path(path),), np.zeros(count, int), rows, source, path)
 
 
 def write_hdf(

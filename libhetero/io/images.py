@@ -26,9 +26,9 @@ OPEN_STACKS = 64
 
 def open_stack(path: str | os.PathLike) -> Stack:
     """Open a stack by its suffix; what has none that is known is taken for MRC."""
-    if str(path).endswith(hdf.SUFFIXES):
+    if hdf.is_hdf(path):
         return hdf.HdfStack(path)
-    if str(path).endswith((".gz", ".bz2")):
+    if str(path).lower().endswith((".gz", ".bz2")):
         raise DataError(f"{path}: compressed stacks cannot be read in parts; decompress it first.")
     return MrcStack(path)
 

@@ -1,15 +1,17 @@
 """EMAN2 list files (.lst): one particle a line, `index<TAB>stack<TAB>json`.
 
-Every line has the same length, stated in the header. Stack names are relative to the project
-folder, JSON values override those of the image header, and keys of our own begin with `hetero_`:
-half (half-set; other programs overwrite `class`), contrast, source and row (the line of the table
-it was imported from, so that export loses no column), and what stands beside EMAN2's CTF (`ctf_columns`).
+Every line has the same length in bytes, stated in the header. Stack names are relative to the project
+folder, JSON values override those of the image header, and keys of our own begin with `hetero_`
+(`libhetero.io.image_header` declares all that are read). Text is UTF-8; EMAN2 itself finds its way only in lists
+that are ASCII, as it counts characters where it should count bytes.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import os
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,26 +21,21 @@ import numpy as np
 from jaxtyping import Float
 
 from libhetero.errors import DataError
-from libhetero.files import replacing
+from libhetero.files import absolute_path, check_readable, replacing
 from libhetero.io import eman, hdf
 from libhetero.io.aberrations import KEYS, aberration_keys, with_key_aberrations
 from libhetero.io.ctf_columns import BESIDE_EMAN2, CTFColumn, beside_eman2
 from libhetero.io.entries import Entries, unique_names
-from libhetero.io.paths import check_readable, project_path, resolve_path
+from libhetero.io.image_header import check_header
+from libhetero.io.paths import NameNotHeld, project_path, resolve_path
 from libhetero.records import CTFParams, ParticleSet, SourceTable
 
+logger = logging.getLogger(__name__)
+
 COMMENT = "# Lines after the next one all have the length it states; keep it so when editing."
-HEADER_KEYS = (
-    "ctf",
-    "xform.projection",
-    "apix_x",
-    "ctf_phase_flipped",
-    "ptcl3d_id",
-    "hetero_half",
-    "hetero_contrast",
-    *BESIDE_EMAN2,
-    *KEYS,
-)
+LONGEST_LINE = 2**20  # bytes; EMAN2's own have up to some ten thousand
+NUMBER = re.compile("[0-9]{1,10}")
+DIGITS = eman.DIGITS
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,10 +52,9 @@ def read_lst(path: str | os.PathLike, datadir: str | os.PathLike | None = None) 
 
     Raises
     ------
-    DataError : for a line that is damaged, or that would run code in EMAN2.
+    DataError : for a line that is damaged, holds a key that is not what it should be, or would run code in EMAN2.
     """
-    table, index = _parse(path)
-    values = [_used(line_values(table, i)) for i in range(len(index))]
+    table, index, values = _parse(path)
     names, name_id = unique_names(table.names)
     _complete(values, names, name_id, index, path, datadir)
     source = SourceTable("lst", table, np.arange(len(index)))
@@ -73,11 +69,14 @@ def entries_from_values(
     source: SourceTable,
     path: str | os.PathLike,
 ) -> Entries:
-    """Return what EMAN2's header values (one dictionary a particle) say of particles."""
+    """Return what checked header values (one dictionary a particle) say of particles.
+
+    Raises
+    ------
+    DataError : for particles of several kinds: only some phase-flipped, of another contrast, or with pose, CTF,
+        half-set or tilt series.
+    """
     pose = _pose(values, path)
-    flipped = {bool(v.get("ctf_phase_flipped", False)) for v in values}
-    if len(flipped) > 1:
-        raise DataError(f"{path}: some particles are phase-flipped, others not; use one kind.")
     return Entries(
         names=names,
         name_id=name_id,
@@ -88,61 +87,96 @@ def entries_from_values(
         rotation=None if pose is None else pose[0],
         shift=None if pose is None else pose[1],
         ctf=_ctf(values, path),
-        contrast=_contrast(values),
-        phase_flipped=flipped == {True},
-        half_set=_half_set(values),
-        group=_group(values),
+        contrast=_contrast(values, path),
+        phase_flipped=_phase_flipped(values, path),
+        half_set=_half_set(values, path),
+        group=_group(values, path),
     )
 
 
-def _parse(path: str | os.PathLike) -> tuple[LstTable, np.ndarray]:
+def _parse(path: str | os.PathLike) -> tuple[LstTable, np.ndarray, list[dict[str, Any]]]:
+    """Return the lines of a list, the number of each one's image, and what their JSON says."""
     check_readable(path)
-    index, names, texts = [], [], []
-    with open(path, encoding="utf-8", errors="replace", newline="\n") as file:
-        for number, line in enumerate(file, 1):
-            if number == 1 and not line.startswith(("#LSX", "#LST")):
-                start = line.rstrip()[:20]
-                raise DataError(f"{path}: the first line is '{start}'; expected #LSX (EMAN2 list).")
-            if not line.strip() or line.startswith("#"):
-                continue
-            fields = line.rstrip().split("\t" if "\t" in line else None, 2)
-            if len(fields) < 2 or not fields[0].strip().isdigit():
-                raise DataError(f"{path}: line {number} is not 'index<TAB>stack<TAB>json'; mend it.")
-            text = fields[2].strip() if len(fields) > 2 else ""
-            if "__pickle__" in text:
-                raise DataError(
-                    f"{path}: line {number} holds a __pickle__ entry, which can run any code; refused. "
-                    f"Write the list again with JSON values only."
-                )
-            index.append(int(fields[0]))
-            names.append(sys.intern(fields[1].strip()))
-            texts.append(text)
-    return LstTable(str(path), names, texts), np.array(index, np.int64)
+    table, index, values = LstTable(str(path), [], []), [], []
+    for number, line in _lines(path):
+        where = f"{path}: line {number}"
+        if number == 1 and not line.startswith(("#LSX", "#LST")):
+            raise DataError(f"{path}: the first line is '{line.rstrip()[:20]}'; expected #LSX (EMAN2 list).")
+        if not line.strip() or line.startswith("#"):
+            continue
+        fields = [field.strip() for field in line.rstrip().split("\t" if "\t" in line else None, 2)]
+        if len(fields) < 2 or not fields[1] or not NUMBER.fullmatch(fields[0]):
+            raise DataError(f"{where} is not 'index<TAB>stack<TAB>json'; mend it.")
+        if not _is_utf8(fields[1]):
+            raise DataError(f"{where}: the stack's name is not UTF-8; rename the stack, and write the list again.")
+        text = fields[2] if len(fields) > 2 else ""
+        values.append(_checked(_json(text, where), where))
+        index.append(int(fields[0]))
+        table.names.append(sys.intern(fields[1]))
+        table.texts.append(text)
+    return table, np.array(index, np.int64), values
 
 
-def _used(values: dict[str, Any]) -> dict[str, Any]:
+def _lines(path: str | os.PathLike) -> Iterator[tuple[int, str]]:
+    """Yield number and text of each line; what is not UTF-8 becomes lone surrogates."""
+    with open(path, "rb") as file:
+        for number, line in enumerate(iter(lambda: file.readline(LONGEST_LINE), b""), 1):
+            if len(line) == LONGEST_LINE:
+                raise DataError(f"{path}: line {number} has more than {LONGEST_LINE} bytes; not an EMAN2 list.")
+            yield number, line.decode("utf-8", "surrogateescape")
+
+
+def _is_utf8(text: str) -> bool:
+    return not any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
+def _checked(values: dict[str, Any], where: str) -> dict[str, Any]:
     """Return the values that a particle set is made of; a million lines would not fit otherwise."""
-    return {key: values[key] for key in (*HEADER_KEYS, "class") if key in values}
+    checked = check_header(values, where)
+    if "class" in values:  # other programs write what they like there
+        checked["class"] = values["class"]
+    return checked
 
 
-def _with_shared_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return a JSON object whose names are one string each in all lines, not one a line."""
-    return {sys.intern(key): value for key, value in pairs}
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object whose names are one string each in all lines, not one a line.
+
+    Raises
+    ------
+    ValueError : for a name that stands twice, or that makes EMAN2 run code.
+    """
+    values = {sys.intern(key): value for key, value in pairs}
+    if len(values) < len(pairs):
+        names = [key for key, _ in pairs]
+        twice = next(key for key in names if names.count(key) > 1)
+        raise ValueError(f"{twice[:40]!r} stands twice in it")
+    if "__pickle__" in values:
+        raise ValueError("a __pickle__ entry, which can run any code; refused")
+    return values
 
 
-def line_values(table: LstTable, i: int) -> dict[str, Any]:
-    """Return the JSON values of line i; free text of old lists counts as none."""
-    text = table.texts[i]
+def _json(text: str, where: str) -> dict[str, Any]:
+    """Return the JSON values of a line; free text of old lists counts as none."""
+    if "{" in text and not _is_utf8(text):
+        raise DataError(f"{where}: its JSON is not UTF-8. Write the list again.")
     try:
-        values = json.loads(text, object_pairs_hook=_with_shared_names) if text else {}
+        values = json.loads(text, object_pairs_hook=_object) if text else {}
     except json.JSONDecodeError:
         if "{" not in text:
             return {}
         raise DataError(
-            f"{table.path}: particle {i + 1} has a comment that is code, not JSON "
-            f"('{text[:30]}…'); refused. Write the list again with a current EMAN2."
+            f"{where} has a comment that is code, not JSON ('{text[:30]}…'); refused. "
+            "Write the list again with a current EMAN2."
         ) from None
+    except (ValueError, RecursionError) as error:
+        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)[:100]
+        raise DataError(f"{where}: its JSON cannot be read: {reason}. Write the list again.") from None
     return values if isinstance(values, dict) else {}
+
+
+def line_values(table: LstTable, i: int) -> dict[str, Any]:
+    """Return the JSON values of particle i of a list that was read; free text of old lists counts as none."""
+    return _json(table.texts[i], f"{table.path}: particle {i + 1}")
 
 
 def _complete(
@@ -154,15 +188,12 @@ def _complete(
     datadir: str | os.PathLike | None,
 ) -> None:
     """Add to each line's values those of its .hdf image header that the line lacks."""
-    wanted = ("ctf", "xform.projection", "ctf_phase_flipped")
     for i, name in enumerate(names):
-        if not name.endswith(hdf.SUFFIXES):
+        if not hdf.is_hdf(name):
             continue
-        rows = [row for row in np.flatnonzero(name_id == i) if any(key not in values[row] for key in wanted)]
-        if not rows:
-            continue
+        rows = np.flatnonzero(name_id == i)
         found = resolve_path(name, path, datadir)
-        for row, header in zip(rows, hdf.read_headers(found, index[rows], HEADER_KEYS), strict=True):
+        for row, header in zip(rows, hdf.read_headers(found, index[rows]), strict=True):
             values[row] = {**header, **values[row]}
 
 
@@ -173,24 +204,15 @@ def _pixel_size(values: dict[str, Any]) -> float:
 def _pose(values: list[dict[str, Any]], path: str | os.PathLike) -> tuple[np.ndarray, np.ndarray] | None:
     if not _all_or_none(values, "xform.projection", "pose (xform.projection)", path):
         return None
-    matrices = [eman.parse_transform(v["xform.projection"], f"{path}: particle {i + 1}") for i, v in enumerate(values)]
-    return eman.pose_from_transforms(np.stack(matrices), str(path))
+    matrices = np.array([v["xform.projection"] for v in values], np.float64).reshape(-1, 3, 4)
+    return eman.pose_from_transforms(matrices, str(path))
 
 
 def _ctf(values: list[dict[str, Any]], path: str | os.PathLike) -> CTFParams | None:
     if not _all_or_none(values, "ctf", "CTF", path):
         return None
-    fields = []
-    for i, v in enumerate(values):
-        where, ctf = f"{path}: particle {i + 1}", v["ctf"]
-        if isinstance(ctf, str):
-            ctf = eman.parse_ctf_string(ctf, where)
-        missing = [name for name in eman.CTF_NUMBERS if not isinstance(ctf, dict) or name not in ctf]
-        if missing:
-            raise DataError(f"{where}: the CTF lacks {missing[0]}; fit the CTF again with EMAN2.")
-        fields.append(ctf)
     beside = {column.field: _beside(values, key, column) for key, column in BESIDE_EMAN2.items()}
-    return with_key_aberrations(eman.ctf_from_fields(fields, **beside), values, path)
+    return with_key_aberrations(eman.ctf_from_fields([v["ctf"] for v in values], **beside), values, path)
 
 
 def _beside(values: list[dict[str, Any]], key: str, column: CTFColumn) -> Float[np.ndarray, "particles"]:
@@ -210,23 +232,57 @@ def _all_or_none(values: list[dict[str, Any]], key: str, what: str, path: str | 
     return bool(values) and not lacking
 
 
-def _half_set(values: list[dict[str, Any]]) -> np.ndarray | None:
+def _phase_flipped(values: list[dict[str, Any]], path: str | os.PathLike) -> bool:
+    flipped = np.array([bool(v.get("ctf_phase_flipped", False)) for v in values], bool)
+    if flipped.any() and not flipped.all():
+        raise DataError(
+            f"{path}: some particles are phase-flipped, others not ({int(flipped.sum())} of {len(flipped)} are; "
+            f"ctf_phase_flipped of particle {int(np.argmin(flipped)) + 1} is 0 or absent); use one kind."
+        )
+    return bool(flipped.any())
+
+
+def _contrast(values: list[dict[str, Any]], path: str | os.PathLike) -> int:
+    """Return `hetero_contrast`, the sign of protein as stored, 0 for unknown: one for all."""
+    found = [v.get("hetero_contrast", 0) for v in values]
+    other = next((i for i, sign in enumerate(found) if sign != found[0]), None)
+    if other is not None:
+        raise DataError(
+            f"{path}: hetero_contrast is {found[0]} for particle 1, {found[other]} for particle {other + 1} (1 white, "
+            "-1 dark, 0 or absent unknown); expected one contrast. Invert one kind and give it the other's, or use one."
+        )
+    return int(found[0]) if found else 0
+
+
+def _half_set(values: list[dict[str, Any]], path: str | os.PathLike) -> np.ndarray | None:
     """Return `hetero_half`, else `class` where every class is 0 or 1, as (N,) int."""
-    for key in ("hetero_half", "class"):
-        found = [v.get(key) for v in values]
-        if found and all(value in (0, 1) for value in found):
-            return np.array(found, np.int64)
-    return None
+    if _all_or_none(values, "hetero_half", "half-set (hetero_half)", path):
+        return np.array([v["hetero_half"] for v in values], np.int64)
+    found = [v.get("class") for v in values]
+    return np.array(found, np.int64) if found and all(value in (0, 1) for value in found) else None
 
 
-def _contrast(values: list[dict[str, Any]]) -> int:
-    found = {v.get("hetero_contrast", 0) for v in values}
-    return int(found.pop()) if len(found) == 1 and found <= {-1, 0, 1} else 0
+def _group(values: list[dict[str, Any]], path: str | os.PathLike) -> np.ndarray | None:
+    if not _all_or_none(values, "ptcl3d_id", "tilt series (ptcl3d_id)", path):
+        return None
+    return np.array([v["ptcl3d_id"] for v in values], np.int64)
 
 
-def _group(values: list[dict[str, Any]]) -> np.ndarray | None:
-    found = [v.get("ptcl3d_id") for v in values]
-    return np.array(found, np.int64) if found and None not in found else None
+def check_names(path: str | os.PathLike, particles: ParticleSet) -> list[str]:
+    """Return the stack names as a list at `path` would hold them.
+
+    Raises
+    ------
+    NameNotHeld : for a name that no list can hold: with a tab or a line break, white space at an end, or not in UTF-8.
+    """
+    names = [project_path(file) for file in particles.files]
+    for name in names:
+        if name != name.strip() or any(letter in name for letter in "\t\r\n") or not _is_utf8(name):
+            raise NameNotHeld(
+                f"{path}: a .lst cannot hold the stack name {ascii(name)} (a tab, a line break, white space at an end, "
+                "or letters that are not UTF-8); rename the stack."
+            )
+    return names
 
 
 def write_lst(path: str | os.PathLike, particles: ParticleSet) -> None:
@@ -234,21 +290,25 @@ def write_lst(path: str | os.PathLike, particles: ParticleSet) -> None:
 
     Raises
     ------
-    DataError : for a stack name that is not ASCII.
+    NameNotHeld : for a stack name that no list can hold (`check_names`).
     """
-    names = [project_path(file) for file in particles.files]
-    for name in names:
-        if not name.isascii() or "\t" in name:
-            raise DataError(f"{path}: stack name {name!r} is not plain ASCII; rename it for EMAN2.")
+    names = check_names(path, particles)
+    foreign = next((name for name in names if not name.isascii()), None)
+    if foreign is not None:
+        logger.warning(
+            "%s: the stack name %s is not ASCII; EMAN2 cannot read this list. Rename the stack to use it there.",
+            path,
+            foreign,
+        )
     records = []
     for i, values in enumerate(_all_values(particles)):
         text = json.dumps(values, sort_keys=True, separators=(",", ":"))
-        records.append(f"{particles.image_index[i]}\t{names[particles.file_id[i]]}\t{text}")
+        records.append(f"{particles.image_index[i]}\t{names[particles.file_id[i]]}\t{text}".encode())
     length = max(map(len, records), default=0) + 5
-    with replacing(path) as beside, open(beside, "w", newline="\n", encoding="ascii") as file:
-        file.write(f"#LSX\n{COMMENT}\n# {length}\n")
+    with replacing(path) as beside, open(beside, "wb") as file:
+        file.write(f"#LSX\n{COMMENT}\n# {length}\n".encode())
         for record in records:
-            file.write(record.ljust(length - 1) + "\n")
+            file.write(record.ljust(length - 1) + b"\n")
 
 
 def _all_values(particles: ParticleSet) -> Iterator[dict[str, Any]]:
@@ -261,15 +321,15 @@ def _all_values(particles: ParticleSet) -> Iterator[dict[str, Any]]:
     beside = [] if ctf is None else beside_eman2(ctf)
     more = [] if ctf is None else aberration_keys(ctf)
     for i, values in enumerate(_carried(particles)):
-        values["apix_x"] = values["apix_y"] = float(f"{pixel_size[i]:.7g}")
+        values["apix_x"] = values["apix_y"] = float(f"{pixel_size[i]:.{DIGITS}g}")
         if matrices is not None and not _same_projection(values, matrices[i]):
-            text = "[" + ",".join(f"{number:.9g}" for number in matrices[i].ravel()) + "]"
+            text = "[" + ",".join(f"{number:.{DIGITS}g}" for number in matrices[i].ravel()) + "]"
             values["xform.projection"] = {"__class__": "Transform", "matrix": text}
         if fields is not None:
             _put_ctf(values, values.get("ctf", headers[i]), fields[i])
             for key in (*BESIDE_EMAN2, *KEYS):
                 values.pop(key, None)
-            values.update({key: float(f"{number:.7g}") for key, number in beside[i].items()} | more[i])
+            values.update({key: float(f"{number:.{DIGITS}g}") for key, number in beside[i].items()} | more[i])
         if particles.phase_flipped:
             values["ctf_phase_flipped"] = 1
         if particles.contrast:
@@ -288,8 +348,10 @@ def _carried(particles: ParticleSet) -> Iterator[dict[str, Any]]:
     if source is not None and source.format == "lst":
         yield from (dict(line_values(source.data, int(row))) for row in source.rows)
     elif source is not None and not isinstance(source.data, str):
-        name = project_path(os.path.abspath(source.data.path))
-        yield from ({"hetero_source": name, "hetero_row": int(row)} for row in source.rows)
+        name = project_path(absolute_path(source.data.path))
+        joined = [project_path(absolute_path(path)) for path in getattr(source.data, "joined", ())]
+        beside = {"hetero_joined": joined} if joined else {}
+        yield from ({"hetero_source": name, "hetero_row": int(row), **beside} for row in source.rows)
     else:
         yield from ({} for _ in range(len(particles)))
 
@@ -302,14 +364,13 @@ def _same_projection(values: dict[str, Any], matrix: np.ndarray) -> bool:
 
 
 def _header_ctfs(particles: ParticleSet) -> list[Any]:
-    """Return the CTF string in the header of each .hdf image, None where there is none."""
+    """Return the CTF in the header of each .hdf image, None where there is none."""
     found: list[Any] = [None] * len(particles)
     for i, rows in particles.rows_by_file():
         file = particles.files[i]
-        if not file.endswith(hdf.SUFFIXES) or not os.path.exists(file):
+        if not hdf.is_hdf(file) or not os.path.exists(file):
             continue
-        headers = hdf.read_headers(file, particles.image_index[rows], ("ctf",))
-        for row, header in zip(rows, headers, strict=True):
+        for row, header in zip(rows, hdf.read_headers(file, particles.image_index[rows], ("ctf",)), strict=True):
             found[row] = header.get("ctf")
     return found
 

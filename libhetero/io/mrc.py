@@ -1,4 +1,4 @@
-"""MRC stacks and maps (.mrcs, .mrc, .map): modes 0, 1, 2, 6 and 12.
+"""MRC stacks (.mrcs, .mrc), modes 0, 1, 2, 6 and 12, and the writing of stacks and maps (`mrc_map` reads maps).
 
 Pixel size is cella / mx. Images are (y, x) and maps (z, y, x) in file order; header origins are
 ignored. Opening a stack reads its header only; images are read at their places (`libhetero.io.positional`
@@ -8,31 +8,23 @@ says why not through a memory map), by any number of threads at once.
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import threading
-import warnings
 import weakref
 from pathlib import Path
 from typing import Any
 
-import mrcfile
 import numpy as np
 from jaxtyping import Float
-from mrcfile.dtypes import HEADER_DTYPE
 from mrcfile.utils import data_dtype_from_header
 
 from libhetero.errors import DataError
-from libhetero.files import replacing
-from libhetero.io.paths import check_readable
+from libhetero.files import check_readable, first_line, replacing
+from libhetero.io.memory import check_fits
+from libhetero.io.mrc_header import HEADER_SIZE, VOLUME_STACKS, check_mode, header_pixel_size, make_header, parse_header
 from libhetero.io.pixel_statistics import PixelStatistics
 from libhetero.io.positional import read_into
 from libhetero.io.stack import Images, missing_image
-
-logger = logging.getLogger(__name__)
-
-HEADER_SIZE = 1024  # bytes
-READABLE_MODES = (0, 1, 2, 6, 12)
 
 
 class MrcStack:
@@ -41,25 +33,26 @@ class MrcStack:
     def __init__(self, path: str | os.PathLike):
         self.path = str(check_readable(path))
         header = _read_header(self.path)
-        mode = int(header.mode)
-        if mode not in READABLE_MODES:
-            raise DataError(
-                f"{path}: MRC mode {mode} is not images; expected one of {READABLE_MODES}. "
-                f"Convert the stack to mode 2 (float32)."
-            )
-        if mode == 0:
-            logger.warning("%s: mode 0 is read as signed bytes; some programs write unsigned.", path)
+        check_mode(header, path)
         self._dtype = data_dtype_from_header(header)
         self._offset = HEADER_SIZE + int(header.nsymbt)
         self.count = int(header.nz)
         self.shape = (int(header.ny), int(header.nx))
-        self.pixel_size = _pixel_size(header)
+        self.pixel_size = header_pixel_size(header)
+        self.holds_volume = _holds_volume(header, self.path)
         size = os.path.getsize(self.path) - self._offset
+        if size < 0:
+            raise DataError(
+                f"{path}: truncated: the header says that images begin after {self._offset} bytes, the file has "
+                f"{size + self._offset}. Copy the stack again."
+            )
         bytes_each = self._dtype.itemsize * self.shape[0] * self.shape[1]
         if self.count < 1 or bytes_each < 1:
             raise DataError(f"{path}: the header says {self.count} images of {self.shape}; not a stack.")
         self.available = self.reach = min(self.count, max(size, 0) // bytes_each)
         self._bytes_each = bytes_each
+        if self.available:
+            check_fits(bytes_each, f"{path}: image 1")
         self._opening = threading.Lock()
         self._descriptor: int | None = None
 
@@ -123,42 +116,23 @@ class MrcStack:
 
 def _read_header(path: str) -> Any:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with mrcfile.open(path, header_only=True, permissive=True) as file:
-                header = file.header.copy()
-    except (ValueError, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise DataError(f"{path}: not an MRC file ({reason}); check the file.") from None
-    header = header.view(np.recarray) if not hasattr(header, "nx") else header
-    if min(int(header.nx), int(header.ny), int(header.nz)) < 1:
-        raise DataError(f"{path}: not an MRC file (its header holds no valid size); check the file.")
-    return header
+        with open(path, "rb") as file:
+            data = file.read(HEADER_SIZE)
+    except OSError as error:
+        raise DataError(f"{path}: not an MRC file ({first_line(error)}); check the file.") from None
+    return parse_header(data, path)
 
 
-def _pixel_size(header: Any) -> float:
-    """Return cella.x / mx in Å, or 0 when that is no sensible pixel size."""
-    mx, length = int(header.mx), float(header.cella.x)
-    size = length / mx if mx > 0 else 0.0
-    return size if np.isfinite(size) and 0.01 <= size <= 1000.0 else 0.0
+def _holds_volume(header: Any, path: str) -> bool:
+    """Return whether a header is that of a map, or of several.
 
-
-def make_header(shape: tuple[int, int, int], pixel_size: float, volume: bool) -> np.ndarray:
-    """Return a float32 (mode 2) header for data of `shape` (z, y, x), pixels of `pixel_size` Å."""
-    header = np.zeros((), HEADER_DTYPE)
-    nz, ny, nx = shape
-    header["nx"], header["ny"], header["nz"], header["mode"] = nx, ny, nz, 2
-    header["mx"], header["my"], header["mz"] = nx, ny, nz if volume else 1
-    depth = nz if volume else 1
-    header["cella"] = (nx * pixel_size, ny * pixel_size, depth * pixel_size)
-    header["cellb"] = (90.0, 90.0, 90.0)
-    header["mapc"], header["mapr"], header["maps"] = 1, 2, 3
-    header["ispg"] = 1 if volume else 0
-    header["map"] = b"MAP "
-    header["machst"] = (0x44, 0x44, 0, 0)
-    header["nversion"] = 20141
-    header["dmin"], header["dmax"], header["dmean"], header["rms"] = 0, -1, -2, -1
-    return header
+    Many programs give stacks the space group of a map, and as many intervals as images; so only a cube is taken
+    for one, and none whose suffix says that it is a stack.
+    """
+    if int(header.ispg) in VOLUME_STACKS:
+        return True
+    cube = int(header.nx) == int(header.ny) == int(header.nz) == int(header.mz) > 1
+    return cube and int(header.ispg) > 0 and not path.lower().endswith((".mrcs", ".st"))
 
 
 class MrcsWriter:
@@ -214,33 +188,6 @@ class MrcsWriter:
         self._statistics.put_into(header)
         self._file.seek(0)
         self._file.write(header.tobytes())
-
-
-def read_map(path: str | os.PathLike) -> tuple[Float[np.ndarray, "z y x"], float]:
-    """Return a map as float32 (z, y, x) and its pixel size in Å (0 when the header holds none).
-
-    Compressed maps (.gz, .bz2) and permuted axes (mapc, mapr, maps) are understood.
-    """
-    check_readable(path)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with mrcfile.open(path, permissive=True) as file:
-                data, header = file.data, file.header.copy()
-    except (ValueError, OSError, EOFError) as error:
-        reason = str(error).splitlines()[0]
-        raise DataError(f"{path}: not a readable map ({reason}); check the file.") from None
-    if data is None or data.ndim != 3:
-        raise DataError(f"{path}: expected a 3-D map, found no complete one; copy the file again.")
-    return _to_zyx(np.asarray(data, np.float32), header), _pixel_size(header)
-
-
-def _to_zyx(data: np.ndarray, header: Any) -> np.ndarray:
-    """Undo a permutation of axes: array axes are (section, row, column) in the file."""
-    axes = (int(header.maps), int(header.mapr), int(header.mapc))
-    if sorted(axes) != [1, 2, 3]:
-        return data
-    return np.ascontiguousarray(np.transpose(data, [axes.index(axis) for axis in (3, 2, 1)]))
 
 
 def write_map(

@@ -4,23 +4,41 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
 
+from libhetero.errors import DataError
+from libhetero.files import absolute_path
 from libhetero.io.entries import Entries
 from libhetero.io.images import ImageReader
 from libhetero.io.mrc import MrcStack, MrcsWriter
+from libhetero.io.stack import missing_image
 from libhetero.records import ParticleSet, SourceTable
 
+STACK_SUFFIXES = (".mrcs", ".st")  # a .mrc may be either
 BLOCK = 256  # images copied at a time
 
 
 def read_mrcs(path: str | os.PathLike) -> Entries:
-    """List every image that the stack's header promises."""
-    count = MrcStack(path).count
+    """List every image of a stack.
+
+    Raises
+    ------
+    DataError : if the stack holds fewer images than its header promises, or is a map by its name and shape.
+    """
+    stack = MrcStack(path)
+    count = stack.count
+    if stack.available < count:
+        raise DataError(missing_image(stack, stack.available))
+    if Path(path).suffix.lower() not in STACK_SUFFIXES and stack.shape == (count, count) and count > 1:
+        raise DataError(
+            f"{path}: a cube of {count} pixels that is not named a stack; expected images, found a map. "
+            f"If these are images, rename the file to {Path(path).stem}.mrcs."
+        )
     return Entries(
-        names=(os.path.abspath(path),),
+        names=(absolute_path(path),),
         name_id=np.zeros(count, np.int64),
         image_index=np.arange(count),
         source=SourceTable("mrcs", str(path), np.arange(count)),

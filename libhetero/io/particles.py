@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
 
 from libhetero.errors import DataError
-from libhetero.io import cryodrgn, cs, hdf_particles, lst, mrc_particles, star, star_writer, txt
+from libhetero.io import cryodrgn, cs, cs_writer, hdf_particles, lst, mrc_particles, star, star_writer, txt
 from libhetero.io.entries import Entries, assemble
+from libhetero.io.pixel_size import check_pixel_size
 from libhetero.records import ParticleSet
 
 
@@ -38,7 +39,7 @@ class ParticleFormat:
 
 FORMATS = (
     ParticleFormat((".star",), star.read_star, star_writer.write_star),
-    ParticleFormat((".cs",), cs.read_cs, cs.write_cs),
+    ParticleFormat((".cs",), cs.read_cs, cs_writer.write_cs),
     ParticleFormat((".lst",), lst.read_lst, lst.write_lst, opens_stacks=True),
     ParticleFormat((".txt",), txt.read_txt, None, opens_stacks=True),
     ParticleFormat((".hdf", ".h5"), hdf_particles.read_hdf, hdf_particles.write_hdf, holds_pixels=True),
@@ -55,6 +56,7 @@ def read_particles(
     poses: str | os.PathLike | None = None,
     ctf: str | os.PathLike | None = None,
     indices: str | os.PathLike | None = None,
+    passthrough: Sequence[str | os.PathLike] = (),
     need_images: bool = True,
 ) -> ParticleSet:
     """Read particles by the suffix of their list or stack.
@@ -66,6 +68,7 @@ def read_particles(
     pixel_size : Å, overrides list and headers; shifts keep their number of pixels.
     poses, ctf, indices : cryoDRGN .pkl files; they take the place of what the list says, and
         `indices` chooses particles. None to do without.
+    passthrough : other tables of the job that wrote a .cs, with the columns it lacks.
     need_images : False to take a list whose stacks are not at hand.
 
     Returns
@@ -76,14 +79,20 @@ def read_particles(
     ------
     DataError : one line saying what is wrong with the list or a stack.
     """
+    check_pixel_size(pixel_size)
     suffix, found = _format_of(path)
     if found is None:
         raise DataError(f"{path}: {_advice(suffix)}")
-    entries = found.read(path, datadir) if found.opens_stacks else found.read(path)
+    if passthrough and found.read is not cs.read_cs:
+        raise DataError(f"{path}: --passthrough joins tables of cryoSPARC; expected a .cs, got {suffix}. Leave it out.")
+    if passthrough:
+        entries = cs.read_cs(path, passthrough)
+    else:
+        entries = found.read(path, datadir) if found.opens_stacks else found.read(path)
     tables = cryodrgn.Tables(poses, ctf, indices)
     entries = cryodrgn.override(entries, tables, path)
     particles = assemble(entries, path, datadir, pixel_size, need_images)
-    chosen = cryodrgn.choice(tables, len(particles))
+    chosen = cryodrgn.choice(tables, len(particles), path)
     return particles if chosen is None else particles.take(chosen)
 
 

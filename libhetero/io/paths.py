@@ -7,9 +7,32 @@ part alone, for stacks that were moved), then in the list's own folder, then in 
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 from libhetero.errors import DataError
+from libhetero.files import absolute_path
+from libhetero.files import check_readable as check_readable  # io's readers ask here for it too
+
+FOREIGN_STACKS = (".hdf", ".h5")  # that EMAN2 reads, and RELION and cryoSPARC do not
+
+
+class NameNotHeld(DataError):
+    """A list of this format cannot hold the name of a stack; one of another format may."""
+
+
+@dataclass(frozen=True)
+class FoundStack:
+    """Where a stack was found.
+
+    Parameters
+    ----------
+    path : absolute.
+    by_last_part : found in the data folder by the last part of its name alone.
+    """
+
+    path: str
+    by_last_part: bool = False
 
 
 def resolve_path(name: str, source: str | os.PathLike, datadir: str | os.PathLike | None = None) -> str:
@@ -25,10 +48,52 @@ def resolve_path(name: str, source: str | os.PathLike, datadir: str | os.PathLik
     ------
     DataError : naming every place that was tried.
     """
-    for candidate in _candidates(name, source, datadir):
+    return find_stack(name, source, datadir).path
+
+
+def resolve_paths(
+    names: Iterable[str], source: str | os.PathLike, datadir: str | os.PathLike | None = None, need: bool = True
+) -> list[str]:
+    """Return the absolute paths of the stacks of one list, each name once.
+
+    Parameters
+    ----------
+    names : as written in the list, without repetition.
+    source, datadir : as of `resolve_path`.
+    need : False to name a stack that is not there as the current folder would have it.
+
+    Raises
+    ------
+    DataError : for a stack that is not there, or two names that become one file by their last part alone.
+    """
+    paths, taken = [], dict[str, tuple[str, bool]]()
+    for name in names:
+        try:
+            found = find_stack(name, source, datadir)
+        except DataError:
+            if need:
+                raise
+            found = FoundStack(absolute_path(name))
+        other, by_last_part = taken.setdefault(found.path, (name, found.by_last_part))
+        if other != name and (found.by_last_part or by_last_part) and not _same_stack(other, name, source):
+            raise DataError(
+                f"{source}: stacks {other} and {name} would both be {found.path}, found in --datadir by the last part "
+                f"of their names; expected a file each. Give the folder that their whole names start from."
+            )
+        paths.append(found.path)
+    return paths
+
+
+def find_stack(name: str, source: str | os.PathLike, datadir: str | os.PathLike | None = None) -> FoundStack:
+    """Return where a stack named in a list lies, and by which rule; arguments and errors of `resolve_path`."""
+    tried = [(os.path.join(folder, name), False) for folder in (_folder(source), os.getcwd())]
+    if datadir is not None:
+        tried = [(os.path.join(datadir, name), False), (os.path.join(datadir, os.path.basename(name)), True), *tried]
+    for candidate, by_last_part in tried:
         if os.path.exists(candidate):
-            return os.path.abspath(candidate)
-    given = "none given" if datadir is None else os.path.abspath(datadir)
+            by_last_part = by_last_part and os.path.dirname(name) != ""
+            return FoundStack(absolute_path(candidate), by_last_part)
+    given = "none given" if datadir is None else absolute_path(datadir)
     raise DataError(
         f"{source}: stack {name} not found; looked in --datadir ({given}), in the list's folder "
         f"({_folder(source)}) and in the current folder ({os.getcwd()}). "
@@ -36,42 +101,41 @@ def resolve_path(name: str, source: str | os.PathLike, datadir: str | os.PathLik
     )
 
 
-def _candidates(name: str, source: str | os.PathLike, datadir: str | os.PathLike | None) -> list[str]:
-    candidates = []
-    if datadir is not None:
-        candidates += [os.path.join(datadir, name), os.path.join(datadir, os.path.basename(name))]
-    return [*candidates, os.path.join(_folder(source), name), os.path.join(os.getcwd(), name)]
+def _same_stack(first: str, second: str, source: str | os.PathLike) -> bool:
+    """Return whether two names of a list mean one file without a data folder."""
+    if os.path.normpath(first) == os.path.normpath(second) and ".." not in f"{first}/{second}".split("/"):
+        return True
+    try:
+        return os.path.samefile(resolve_path(first, source), resolve_path(second, source))
+    except DataError:
+        return False
 
 
 def _folder(source: str | os.PathLike) -> str:
-    return os.path.dirname(os.path.abspath(source))
+    return os.path.dirname(absolute_path(source))
 
 
 def project_path(path: str) -> str:
     """Return a path as a list should write it: relative to the current folder if it lies below."""
-    relative = os.path.relpath(path)
-    return path if relative.startswith("..") else relative
+    relative = os.path.relpath(absolute_path(path))
+    return path if relative.split(os.sep)[0] == ".." else relative
 
 
-def check_readable(path: str | os.PathLike) -> Path:
-    """Return `path` if it is a file with contents of its own.
+def require_readable_elsewhere(files: Iterable[str], path: str | os.PathLike) -> None:
+    """Refuse to name stacks of EMAN2 in a list for RELION or cryoSPARC, which cannot open them.
+
+    Parameters
+    ----------
+    files : stacks that the list would name.
+    path : of the list.
 
     Raises
     ------
-    DataError : if it is missing, a folder, empty, unreadable, or a Git LFS pointer.
+    NameNotHeld : for the first of them.
     """
-    path = Path(path)
-    if not path.exists():
-        raise DataError(f"{path}: no such file; check the name.")
-    if not path.is_file():
-        raise DataError(f"{path}: expected a file, found a folder.")
-    try:
-        with open(path, "rb") as file:
-            start = file.read(40)
-    except PermissionError:
-        raise DataError(f"{path}: you may not read this file; check its permissions.") from None
-    if not start:
-        raise DataError(f"{path}: the file is empty; copy it again.")
-    if start.startswith(b"version https://git-lfs"):
-        raise DataError(f"{path}: this is a Git LFS pointer, not the file itself; fetch it with 'git lfs pull'.")
-    return path
+    for file in files:
+        if file.lower().endswith(FOREIGN_STACKS):
+            raise NameNotHeld(
+                f"{path}: the images lie in {file}, which RELION and cryoSPARC cannot open; expected .mrcs. "
+                f"Write them beside the list with e2hype_import.py --stack FILE.mrcs."
+            )

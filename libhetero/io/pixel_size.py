@@ -1,13 +1,29 @@
-"""The pixel size that an exported list should state: its own, or the one given in its place."""
+"""The pixel size that a user gives in place of a file's, and the one that an exported list should state."""
 
 from __future__ import annotations
 
 import numpy as np
 from jaxtyping import Float, Int
 
+from libhetero.errors import DataError
 from libhetero.records import ParticleSet
 
 SAME = 1e-5  # relative; a .lst holds seven digits
+
+
+def check_pixel_size(given: float | None) -> None:
+    """Refuse a pixel size that none can be.
+
+    Parameters
+    ----------
+    given : Å, in place of what files say; None when none is given.
+
+    Raises
+    ------
+    DataError : if it is not a finite number above 0.
+    """
+    if given is not None and not (np.isfinite(given) and given > 0):
+        raise DataError(f"a pixel size of {given:g} Å is given (--apix); expected a number above 0.")
 
 
 def renewed_pixel_size(

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from libhetero.files import flush_to_disk
-from libhetero.io.mrc import HEADER_SIZE, make_header
+from libhetero.io.mrc_header import HEADER_SIZE, make_header
 from libhetero.io.pixel_statistics import PixelStatistics
 
 

@@ -23,6 +23,7 @@ class Stack(Protocol):
     reach : images that may be asked for have numbers below it.
     shape : (rows, columns), pixels.
     pixel_size : Å; 0 when the header holds none.
+    holds_volume : whether its header says that it is a map, not images.
     """
 
     path: str
@@ -31,6 +32,7 @@ class Stack(Protocol):
     reach: int
     shape: tuple[int, int]
     pixel_size: float
+    holds_volume: bool
 
     def read(self, index: int) -> Float[np.ndarray, "rows columns"]:
         """Return one image as float32."""

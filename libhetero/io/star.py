@@ -1,8 +1,9 @@
-"""RELION .star particle lists: 3.0 (one block), 3.1 and 5 (optics groups), read by starfile.
+"""RELION .star particle lists: 3.0 (one block), 3.1 and 5 (optics groups), read by RELION's rules.
 
     R = Rz(psi) Ry(tilt) Rz(rot)     t = -rlnOriginAngst  (or -rlnOrigin · pixel size)
 
-Every value is kept as the text it was, and only columns whose meaning changed are written anew.
+Every value is kept as the text it was, and only columns whose meaning changed are written anew. Only a column
+that is absent means its default: text, nan or an infinite number in one that is there is an error.
 """
 
 from __future__ import annotations
@@ -10,25 +11,28 @@ from __future__ import annotations
 import logging
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, overload
 
 import numpy as np
 import pandas as pd
-import starfile
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 
 from libhetero.errors import DataError
 from libhetero.io.aberrations import with_star_aberrations
 from libhetero.io.ctf_columns import CTF_COLUMNS, ctf_of_columns, lacking
 from libhetero.io.entries import Entries, unique_names
 from libhetero.io.euler import matrix_from_euler
-from libhetero.io.paths import check_readable
+from libhetero.io.star_text import read_star_file
 from libhetero.records import CTFParams, SourceTable
 
 logger = logging.getLogger(__name__)
 
 ANGLES = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")
+NUMBER = r"[+-]?(?:[0-9]{1,30}(?:\.[0-9]{0,30})?|\.[0-9]{1,30})(?:[eE][+-]?[0-9]{1,4})?"
+NUMBERS = re.compile(rf"(?:(?>{NUMBER})\n)*+")
+TYPE_SUFFIX = re.compile(r":(?:mrcs?|st|ali|rec|map|hed|img|spi|tiff?|eer|em)$")  # says how RELION is to read a file
 
 Rows = Int[np.ndarray, "chosen"] | slice
 
@@ -42,29 +46,40 @@ class StarTable:
     path : the file.
     blocks : block name to table (or dictionary), in the file's order.
     name : the block that lists the particles.
+    versions : what `# version N` before a block says, by its name.
     """
 
     path: str
     blocks: dict[str, Any]
     name: str
+    versions: dict[str, str] = field(default_factory=dict)
 
     @property
     def particles(self) -> pd.DataFrame:
         """The table of particles."""
         return self.blocks[self.name]
 
+    @property
+    def optics(self) -> pd.DataFrame | None:
+        """The table of optics groups; None in a list of RELION 3.0."""
+        found = self.blocks.get("optics")
+        return found if isinstance(found, pd.DataFrame) and self.name != "optics" else None
+
     def column(self, label: str, rows: Rows = slice(None)) -> Shaped[np.ndarray, "values"] | None:
-        """Return text values of a label for some particles, from their own table or their optics
-        group; None when neither has it."""
+        """Return text values of a label for some particles, from their optics group, as RELION does, or from
+        their own table; None when neither has it."""
+        if self.optics is not None and label in self.optics:
+            return self.optics[label].to_numpy(object)[self.optics_row()[rows]]
         if label in self.particles:
             return self.particles[label].to_numpy(object)[rows]
-        optics = self.blocks.get("optics")
-        if not isinstance(optics, pd.DataFrame) or label not in optics:
-            return None
-        return optics[label].to_numpy(object)[self.optics_row()[rows]]
+        return None
 
     def optics_row(self) -> Int[np.ndarray, "particles"]:
-        """Return the row of the optics table for each particle."""
+        """Return the row of the optics table, where there is one, for each particle."""
+        return self._optics_row
+
+    @cached_property
+    def _optics_row(self) -> np.ndarray:
         optics, count = self.blocks["optics"], len(self.particles)
         if "rlnOpticsGroup" not in self.particles or "rlnOpticsGroup" not in optics:
             if len(optics) != 1:
@@ -73,15 +88,22 @@ class StarTable:
                     f"(no rlnOpticsGroup); write the file again with RELION."
                 )
             return np.zeros(count, np.int64)
-        rows = {group: row for row, group in enumerate(optics["rlnOpticsGroup"])}
-        groups = self.particles["rlnOpticsGroup"]
-        unknown = [group for group in groups.unique() if group not in rows]
-        if unknown:
+        rows: dict[str, int] = {}
+        for row, group in enumerate(map(_group_key, optics["rlnOpticsGroup"])):
+            first = rows.setdefault(group, row)
+            if not optics.iloc[first].equals(optics.iloc[row]):
+                raise DataError(
+                    f"{self.path}: rows {first + 1} and {row + 1} of data_optics are both of optics group {group} and "
+                    f"differ; expected one row a group. Remove one, or give it a number of its own."
+                )
+        number, names = pd.factorize(self.particles["rlnOpticsGroup"])
+        place = np.array([rows.get(_group_key(name), -1) for name in names], np.int64)
+        if np.any(place < 0):
             raise DataError(
-                f"{self.path}: optics group {unknown[0]} is not in data_optics (it has "
-                f"{', '.join(map(str, rows))}); write the file again with RELION."
+                f"{self.path}: optics group {names[int(np.argmin(place))]} is not in data_optics (it has "
+                f"{', '.join(rows)}); write the file again with RELION."
             )
-        return groups.map(rows).to_numpy(np.int64)
+        return place[number]
 
     @overload
     def number(self, label: str, rows: Rows = ..., *, missing: float) -> Float[np.ndarray, "values"]: ...
@@ -94,16 +116,55 @@ class StarTable:
     def number(
         self, label: str, rows: Rows = slice(None), missing: float | None = None
     ) -> Float[np.ndarray, "values"] | None:
-        """Return a label as float64; `missing` also fills values that are no number.
+        """Return a label as float64; `missing` where the file has no such column, None when that is None.
 
-        None when the label is absent and `missing` is None.
+        Raises
+        ------
+        DataError : for a value that is not a finite number, naming the particle and the label.
         """
         text = self.column(label, rows)
         if text is None:
             count = len(np.arange(len(self.particles))[rows])
             return None if missing is None else np.full(count, missing)
-        values = pd.to_numeric(pd.Series(text, dtype=object), errors="coerce").to_numpy(np.float64)
-        return values if missing is None else np.where(np.isfinite(values), values, missing)
+        joined = "\n".join(text) + "\n"
+        if len(text) and not NUMBERS.fullmatch(joined):
+            wrong = next(row for row, value in enumerate(text) if not re.fullmatch(NUMBER, value))
+            raise self._no_number(label, rows, wrong, text[wrong])
+        values = text.astype(np.float64)
+        if not np.isfinite(values).all():
+            wrong = int(np.argmin(np.isfinite(values)))
+            raise self._no_number(label, rows, wrong, text[wrong])
+        return values
+
+    def whole(self, label: str, rows: Rows = slice(None), *, missing: int) -> Int[np.ndarray, "values"]:
+        """Return a label as whole numbers; `missing` where the file has no such column.
+
+        Raises
+        ------
+        DataError : for a value that is not a whole number.
+        """
+        values = self.number(label, rows, missing=float(missing))
+        wrong = (values != np.rint(values)) | (np.abs(values) > 2**53)
+        if wrong.any():
+            row = int(np.argmax(wrong))
+            raise self.wrong_value(label, rows, row, f"{values[row]:g}", "a whole number")
+        return values.astype(np.int64)
+
+    def wrong_value(self, label: str, rows: Rows, place: int, found: str, expected: str) -> DataError:
+        """Return the error for one value; `place` counts among the chosen rows."""
+        row = int(np.arange(len(self.particles))[rows][place])
+        return DataError(
+            f"{self.path}: particle {row + 1}: {label} is {found}; expected {expected}. "
+            f"Mend the list, or remove the column or the particle."
+        )
+
+    def _no_number(self, label: str, rows: Rows, place: int, text: str) -> DataError:
+        return self.wrong_value(label, rows, place, f"'{text[:30]}'", "a finite number")
+
+
+def _group_key(text: str) -> str:
+    """Return the number of an optics group without leading zeros; other text as it is."""
+    return str(int(text)) if text.isascii() and text.isdigit() and len(text) < 19 else text
 
 
 def read_table(path: str | os.PathLike) -> StarTable:
@@ -111,91 +172,203 @@ def read_table(path: str | os.PathLike) -> StarTable:
 
     Raises
     ------
-    DataError : if it cannot be parsed, or not exactly one block lists images.
+    DataError : if it is not well-formed, or not exactly one block lists images.
     """
-    check_readable(path)
-    blocks = _read_blocks(path)
+    file = read_star_file(path)
+    blocks = file.blocks
     names = [name for name, block in blocks.items() if isinstance(block, pd.DataFrame) and "rlnImageName" in block]
-    if "particles" in names:
-        names = ["particles"]
     if len(names) != 1:
         found = ", ".join(f"data_{name}" for name in blocks) or "none"
         raise DataError(
             f"{path}: {len(names)} blocks list particles (rlnImageName); expected one among: "
             f"{found}. Give a particle .star."
         )
-    return StarTable(str(path), blocks, names[0])
+    return StarTable(str(path), blocks, names[0], file.versions)
 
 
-def _read_blocks(path: str | os.PathLike) -> dict[str, Any]:
-    with open(path, encoding="utf-8", errors="replace") as file:
-        labels = sorted(set(re.findall(r"^\s*_(\S+)", file.read(), re.MULTILINE)))
-    try:
-        blocks = starfile.read(path, always_dict=True, parse_as_string=labels)
-    except (ValueError, IndexError, KeyError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())[:100]
-        raise DataError(f"{path}: not a well-formed star file ({reason}); mend or export it.") from None
-    return {name: block for name, block in blocks.items() if block is not None}
+def with_images(table: StarTable, rows: Int[np.ndarray, "chosen"], names: list[str]) -> StarTable:
+    """Return a table of the chosen rows alone, with other names of their images."""
+    frame = table.particles.iloc[rows].reset_index(drop=True)
+    frame["rlnImageName"] = pd.Series(names, dtype=object)
+    return StarTable(table.path, {**table.blocks, table.name: frame}, table.name, table.versions)
 
 
 def read_star(path: str | os.PathLike) -> Entries:
     """Read a particle list.
 
-    A missing (or empty) rlnPhaseShift, rlnCtfBfactor, rlnCtfScalefactor means 0, 0, 1.
+    An absent rlnPhaseShift, rlnCtfBfactor, rlnCtfScalefactor means 0, 0, 1.
+
+    Raises
+    ------
+    DataError : naming what is wrong, or a list of something else than images of particles.
     """
     table = read_table(path)
-    count = len(table.particles)
-    names, name_id, index = _images(table)
-    rows = np.arange(count)
+    rows = np.arange(len(table.particles))
+    if table.optics is not None:
+        table.optics_row()  # refuses groups that are not known or stated twice, whether or not they are asked
+        _warn_of_two_values(table)
+    images = image_names(table)
+    _refuse_volumes(table, images.numbered)
     shift, unit = read_shift(table, rows)
-    flipped = table.number("rlnCtfDataArePhaseFlipped", missing=0.0)
-    if np.any(table.number("rlnCtfDataAreCtfPremultiplied", missing=0.0) != 0):
+    if _all_or_none(table, "rlnCtfDataAreCtfPremultiplied", "multiplied by their CTF"):
         logger.warning("%s: images are premultiplied by their CTF; extract them without.", path)
-    half = table.number("rlnRandomSubset")
     return Entries(
-        names=names,
-        name_id=name_id,
-        image_index=index,
+        names=images.names,
+        name_id=images.name_id,
+        image_index=images.index,
         source=SourceTable("star", table, rows),
-        box_size=table.number("rlnImageSize", missing=0.0).astype(np.int64),
+        box_size=_box_size(table),
         pixel_size=read_pixel_size(table, rows),
         rotation=read_rotation(table, rows),
         shift=shift,
         shift_unit=unit,
         ctf=read_ctf(table, rows),
-        phase_flipped=bool(count and np.all(flipped != 0)),
-        half_set=None if half is None or not np.isin(half, (1, 2)).all() else half.astype(int) - 1,
+        phase_flipped=_all_or_none(table, "rlnCtfDataArePhaseFlipped", "phase-flipped"),
+        half_set=_half_set(table),
         group=_group(table),
+        numbered=images.numbered,
     )
 
 
-def _images(table: StarTable) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
-    """Split `000001@stack` into names and 0-based indices; a bare name is image 1 of its file."""
-    text = [str(value) for value in table.particles["rlnImageName"]]
-    parts = [value.rpartition("@") for value in text]
-    try:
-        index = np.array([int(part[0]) if part[1] else 1 for part in parts], np.int64) - 1
-    except ValueError:
-        bad = next(v for v, p in zip(text, parts, strict=True) if p[1] and not p[0].isdigit())
-        raise DataError(f"{table.path}: image name '{bad}' is not number@stack; mend it.") from None
+@dataclass(frozen=True, eq=False)
+class ImageNames:
+    """The images that a table names.
+
+    Parameters
+    ----------
+    names : stacks as written, each once.
+    name_id : index into `names`.
+    index : 0-based place in the stack.
+    numbered : whether the name says which image; a bare one is image 1 of a file that holds no other.
+    """
+
+    names: tuple[str, ...]
+    name_id: Int[np.ndarray, "particles"]
+    index: Int[np.ndarray, "particles"]
+    numbered: Bool[np.ndarray, "particles"]
+
+
+def image_names(table: StarTable) -> ImageNames:
+    """Split `000001@stack` at the first @, as RELION does; the rest may hold more of them.
+
+    Raises
+    ------
+    DataError : for a name that is neither number@stack nor stack.
+    """
+    text = table.particles["rlnImageName"].tolist()
+    parts = [value.partition("@") for value in text]
+    numbered = np.array([bool(at) for _, at, _ in parts], bool)
+    for row, (number, at, name) in enumerate(parts):
+        if at and not (number.isascii() and number.isdigit() and len(number) < 19 and name):
+            raise DataError(
+                f"{table.path}: particle {row + 1}: image name '{text[row][:60]}' is not number@stack; mend it."
+            )
+        if not at and not number:
+            raise DataError(f"{table.path}: particle {row + 1} has no image name (rlnImageName); mend it.")
+    index = np.array([int(number) if at else 1 for number, at, _ in parts], np.int64) - 1
     if len(index) and index.min() < 0:
         row = int(np.argmin(index))
         raise DataError(f"{table.path}: image name '{text[row]}': numbers start at 1 in a .star.")
-    names, name_id = unique_names([part[2] for part in parts])
-    return names, name_id, index
+    names, name_id = unique_names([without_type(name if at else number) for number, at, name in parts])
+    return ImageNames(names, name_id, index, numbered)
+
+
+def without_type(name: str) -> str:
+    """Return a name without RELION's `:mrcs`, which says how to read a file of another suffix."""
+    return TYPE_SUFFIX.sub("", name)
+
+
+def _refuse_volumes(table: StarTable, numbered: Bool[np.ndarray, "particles"]) -> None:
+    """Refuse lists of subtomograms: volumes, or stacks of all tilts that are named without a number."""
+    dimensions = table.whole("rlnImageDimensionality", missing=2)
+    if np.any(dimensions != 2):
+        row = int(np.argmax(dimensions != 2))
+        raise DataError(
+            f"{table.path}: particle {row + 1} is {dimensions[row]}-dimensional (rlnImageDimensionality): a "
+            f"subtomogram; expected 2-D images. Extract the tilts as 2-D images, one row each."
+        )
+    general = table.blocks.get("general")
+    flag = general.get("rlnTomoSubTomosAre2DStacks", "0") if isinstance(general, dict) else "0"
+    if flag.strip() not in ("0", "") and not numbered.all():
+        row = int(np.argmin(numbered))
+        raise DataError(
+            f"{table.path}: particle {row + 1} names a stack of all its tilts (rlnTomoSubTomosAre2DStacks) and no "
+            f"image in it; expected one row a tilt, as 000001@{table.particles['rlnImageName'].iloc[row][:60]}."
+        )
+
+
+def _warn_of_two_values(table: StarTable) -> None:
+    """Say which labels stand in both tables with different values: RELION reads the optics group's."""
+    optics = table.blocks["optics"]
+    for label in optics.columns.intersection(table.particles.columns).drop("rlnOpticsGroup", errors="ignore"):
+        used, other = (
+            pd.Series(v, dtype=object) for v in (table.column(label), table.particles[label].to_numpy(object))
+        )
+        differ = used != other
+        numbers = [pd.to_numeric(values[differ], errors="coerce") for values in (used, other)]
+        if not np.allclose(numbers[0], numbers[1], rtol=1e-6, atol=1e-6):
+            logger.warning(
+                "%s: %s differs between data_optics, which is used as in RELION, and data_%s.",
+                table.path,
+                label,
+                table.name,
+            )
+
+
+def _all_or_none(table: StarTable, label: str, what: str) -> bool:
+    """Return whether images are something, which must be so for all of them or for none."""
+    found = table.number(label, missing=0.0) != 0
+    if len(found) and found.any() != found.all():
+        row = int(np.argmax(found != found[0]))
+        raise DataError(
+            f"{table.path}: some images are {what}, others not ({label}; particles 1 and {row + 1} differ); "
+            f"expected one kind. Give a list of each by itself."
+        )
+    return bool(len(found) and found.all())
+
+
+def _box_size(table: StarTable) -> Int[np.ndarray, "particles"]:
+    """Return the box in pixels, 0 where the table does not say."""
+    box = table.whole("rlnImageSize", missing=0)
+    if np.any((box < 0) | (box > 2**20)):
+        row = int(np.argmax((box < 0) | (box > 2**20)))
+        raise table.wrong_value("rlnImageSize", slice(None), row, str(box[row]), "a box in pixels")
+    return box
+
+
+def _half_set(table: StarTable) -> Int[np.ndarray, "particles"] | None:
+    """Return the half-set, 0 or 1; None where there is none: no column, or 0 for every particle."""
+    if table.column("rlnRandomSubset") is None:
+        return None
+    half = table.whole("rlnRandomSubset", missing=0)
+    if not half.any():
+        return None
+    if not np.isin(half, (1, 2)).all():
+        row = int(np.argmin(np.isin(half, (1, 2))))
+        raise table.wrong_value("rlnRandomSubset", slice(None), row, str(half[row]), "1 or 2")
+    return half - 1
 
 
 def read_pixel_size(table: StarTable, rows: Int[np.ndarray, "particles"]) -> Float[np.ndarray, "particles"]:
-    """Return Å per pixel, NaN where the table does not say."""
+    """Return Å per pixel, NaN where the table does not say: no column, or 0."""
     for label in ("rlnImagePixelSize", "rlnPixelSize"):
         found = table.number(label, rows)
         if found is not None:
-            return found
+            return _positive(table, label, rows, found)
     detector = table.number("rlnDetectorPixelSize", rows)
     magnification = table.number("rlnMagnification", rows)
     if detector is None or magnification is None:
         return np.full(len(rows), np.nan)
-    return 1e4 * detector / np.where(magnification > 0, magnification, np.nan)
+    detector = _positive(table, "rlnDetectorPixelSize", rows, detector)
+    return 1e4 * detector / _positive(table, "rlnMagnification", rows, magnification)
+
+
+def _positive(table: StarTable, label: str, rows: Rows, values: np.ndarray) -> Float[np.ndarray, "particles"]:
+    """Return the values with NaN for 0; one below is an error."""
+    if np.any(values < 0):
+        row = int(np.argmax(values < 0))
+        raise table.wrong_value(label, rows, row, f"{values[row]:g}", "a positive number")
+    return np.where(values > 0, values, np.nan)
 
 
 def read_rotation(table: StarTable, rows: Int[np.ndarray, "particles"]) -> Float[np.ndarray, "particles 3 3"] | None:
@@ -211,9 +384,9 @@ def read_shift(
 ) -> tuple[Float[np.ndarray, "particles 2"] | None, str]:
     """Return t and its unit, "angstrom" or "pixel"."""
     for unit, suffix in (("angstrom", "Angst"), ("pixel", "")):
-        x, y = (table.number(f"rlnOrigin{axis}{suffix}", rows) for axis in "XY")
-        if x is not None and y is not None:
-            return -np.stack([x, y], axis=1), unit
+        labels = [f"rlnOrigin{axis}{suffix}" for axis in "XY"]
+        if any(table.column(label) is not None for label in labels):
+            return -np.stack([table.number(label, rows, missing=0.0) for label in labels], axis=1), unit
     return None, "pixel"
 
 
@@ -238,12 +411,13 @@ def read_ctf(table: StarTable, rows: Int[np.ndarray, "particles"]) -> CTFParams 
 def _group(table: StarTable) -> Int[np.ndarray, "particles"] | None:
     """Return the tilt series of each image, by its particle's name; None for single ones.
 
-    Warp and M name it rlnGroupName and give each tilt its own rlnCtfBfactor; in single-particle
-    files that label is a group of micrographs.
+    Warp and M name it rlnGroupName and give each tilt its own rlnCtfBfactor, none above 0; in single-particle
+    files that label is a group of micrographs, and B-factors above 0 tell such a file.
     """
     named = [name for name in ("rlnTomoParticleName", "rlnTomoParticleId") if name in table.particles]
     label = named[0] if named else None
-    tilts = np.any(table.number("rlnCtfBfactor", missing=0.0) < 0)
+    b_factor = table.number("rlnCtfBfactor", missing=0.0)
+    tilts = np.any(b_factor < 0) and np.all(b_factor <= 0)
     if label is None and "rlnGroupName" in table.particles and tilts:
         label = "rlnGroupName"
     return None if label is None else unique_names(table.particles[label])[1]

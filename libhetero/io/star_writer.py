@@ -1,4 +1,8 @@
-"""Writing RELION .star lists (3.1 layout), or giving a file that was read its columns back."""
+"""Writing RELION .star lists (3.1 layout), or giving a file that was read its columns and its layout back.
+
+A list without optics groups is RELION 3.0's: shifts in pixels, and no `# version`, by which RELION would take it
+for converted and leave the shifts out. One with optics groups keeps its version.
+"""
 
 from __future__ import annotations
 
@@ -8,27 +12,29 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import starfile
 from jaxtyping import Float
 
 from libhetero.errors import DataError
-from libhetero.files import replacing
 from libhetero.io import star
 from libhetero.io.aberrations import star_columns
 from libhetero.io.check import pixel_size_disagreements
+from libhetero.io.cs_table import read_table as read_cs_table
 from libhetero.io.ctf_columns import CTF_COLUMNS, OF_GROUP
 from libhetero.io.euler import euler_from_matrix
 from libhetero.io.images import open_stack
+from libhetero.io.micrographs import by_exposure, cs_exposures, cs_micrographs, exposure_names
 from libhetero.io.optics import optics_groups
 from libhetero.io.origin import original_table
-from libhetero.io.paths import project_path, resolve_path
+from libhetero.io.paths import project_path, require_readable_elsewhere, resolve_path
 from libhetero.io.pixel_size import SAME, renewed_pixel_size
 from libhetero.io.star import StarTable
+from libhetero.io.star_text import StarFile, write_star_file
 from libhetero.records import CTFParams, ParticleSet, Pose
 
 logger = logging.getLogger(__name__)
 
-VERSION = "# version 30001"
+VERSION = "30001"
+NO_CTF = {"rlnVoltage": "300.000000", "rlnSphericalAberration": "2.700000", "rlnAmplitudeContrast": "0.100000"}
 PIXEL_LABELS = {"rlnImagePixelSize": 1, "rlnPixelSize": 1, "rlnMagnification": -1}
 
 
@@ -48,22 +54,34 @@ def write_star(
         no table's; None for their own.
     """
     found = original_table(particles, "star", star.read_table)
-    blocks = _fresh(particles, optics) if found is None else _updated(*found, particles)
-    body = starfile.to_string(blocks, na_rep="nan").split("\n", 1)[1]
-    with replacing(path) as beside:
-        beside.write_text(f"{VERSION}\n{body}")
+    if found is None:
+        used = np.unique(particles.file_id)
+        require_readable_elsewhere((particles.files[i] for i in used), path)
+        blocks, versions = _fresh(particles, optics), {"optics": VERSION, "particles": VERSION}
+    else:
+        blocks, versions = _updated(*found, particles), _versions(found[0])
+    write_star_file(path, StarFile(blocks, versions))
+
+
+def _versions(table: StarTable) -> dict[str, str]:
+    """Return the version of each block of a table that is written again."""
+    if table.optics is not None:
+        return table.versions or dict.fromkeys(("optics", table.name), VERSION)
+    if "rlnOriginX" in table.particles or "rlnOriginY" in table.particles:
+        return {}
+    return table.versions
 
 
 def _updated(table: StarTable, rows: np.ndarray, particles: ParticleSet) -> dict[str, Any]:
     """Return the blocks of a table with the rows of the set, renewed where the set differs."""
     frame = table.particles.iloc[rows].reset_index(drop=True)
-    frame["rlnImageName"] = _image_names(table, frame["rlnImageName"], particles)
+    frame["rlnImageName"] = _image_names(table, rows, particles)
     blocks = {**table.blocks, table.name: frame}
     pixel, written = _put_pixel_size(blocks, table, rows, particles)
     if particles.pose is not None:
         _put_pose(frame, table, rows, particles.pose, pixel, written)
     if particles.ctf is not None:
-        _put_ctf(frame, table, rows, particles.ctf)
+        _put_ctf(blocks, table, rows, particles.ctf)
     if particles.half_set is not None:
         subset = np.asarray(particles.half_set) + 1
         old = table.number("rlnRandomSubset", rows)
@@ -107,24 +125,34 @@ def _put_pixel_size(
 
 def _scale_pixel_size(blocks: dict[str, Any], table: StarTable, rows: np.ndarray, ratio: np.ndarray) -> bool:
     """Multiply the pixel size that blocks state by `ratio` (N,); False if they cannot hold it."""
-    frame = blocks[table.name]
     values = {label: table.number(label, rows) for label in PIXEL_LABELS}
-    values = {label: old for label, old in values.items() if old is not None}
-    of_group = [label for label in values if label not in frame]
-    if of_group:
-        optics_row = table.optics_row()[rows]
-        used, first, group = np.unique(optics_row, return_index=True, return_inverse=True)
-        if not np.allclose(ratio, ratio[first][group], rtol=SAME, atol=0):
-            return False
-        blocks["optics"] = blocks["optics"].copy()
-    for label, old in values.items():
-        new = old * ratio ** PIXEL_LABELS[label]
-        if label in of_group:
-            column = blocks["optics"].columns.get_loc(label)
-            blocks["optics"].iloc[used, column] = _text(new[first])
-        else:
-            frame[label] = _text(new)
+    new = {label: old * ratio ** PIXEL_LABELS[label] for label, old in values.items() if old is not None}
+    optics = table.optics
+    if optics is not None and any(label in optics for label in new) and not _one_each_group(table, rows, ratio):
+        return False
+    for label, scaled in new.items():
+        if optics is not None and label in optics:
+            _put_in_optics(blocks, table, rows, label, scaled)
+        if label in blocks[table.name]:
+            blocks[table.name][label] = _text(scaled)
     return True
+
+
+def _one_each_group(table: StarTable, rows: np.ndarray, values: np.ndarray) -> bool:
+    """Return whether all particles of an optics group have one value."""
+    _, first, group = np.unique(table.optics_row()[rows], return_index=True, return_inverse=True)
+    return np.allclose(values, values[first][group], rtol=SAME, atol=0)
+
+
+def _put_in_optics(blocks: dict[str, Any], table: StarTable, rows: np.ndarray, label: str, values: np.ndarray) -> None:
+    """Give the optics groups of some particles a value (N,), one each group; a new column has the first elsewhere."""
+    used, first = np.unique(table.optics_row()[rows], return_index=True)
+    optics = blocks["optics"].copy()
+    text = _text(values[first])
+    column = optics[label].to_numpy(object).copy() if label in optics else np.full(len(optics), text[0], object)
+    column[used] = text
+    optics[label] = pd.Series(column, dtype=object)
+    blocks["optics"] = optics
 
 
 def _box_size(table: StarTable, rows: np.ndarray, particles: ParticleSet) -> np.ndarray:
@@ -132,42 +160,68 @@ def _box_size(table: StarTable, rows: np.ndarray, particles: ParticleSet) -> np.
     box = table.number("rlnImageSize", rows, missing=0.0).astype(np.int64)
     if np.all(box > 0) or (particles.source is not None and particles.source.format == "star"):
         return box
-    names = pd.Series(table.particles["rlnImageName"].to_numpy(object)[rows], dtype=object)
-    stacks = names.astype(str).str.rpartition("@")[2]
-    found: dict[str, int] = {}
-    for name in stacks.unique():
+    images = star.image_names(table)
+    name_id = images.name_id[rows]
+    found = np.zeros(len(images.names), np.int64)
+    for i in np.unique(name_id):
         try:
-            stack = open_stack(resolve_path(name, table.path))
+            stack = open_stack(resolve_path(images.names[i], table.path))
         except DataError:
             continue
-        found[name] = stack.shape[1]
+        found[i] = stack.shape[1]
         stack.close()
-    return np.where(box > 0, box, [found.get(name, 0) for name in stacks])
+    return np.where(box > 0, box, found[name_id])
 
 
-def _image_names(table: StarTable, names: pd.Series, particles: ParticleSet) -> list[str]:
-    """Keep names that the project folder can resolve; rewrite those that only `table` could."""
-    written: dict[str, str] = {}
+def _image_names(table: StarTable, rows: np.ndarray, particles: ParticleSet) -> list[str]:
+    """Return the names of the images: as they were where the project folder finds the right stack by them, or
+    rewritten for it."""
+    texts = table.particles["rlnImageName"].to_numpy(object)[rows]
+    own = _own_stacks(table, rows, particles)
+    written: dict[tuple[str, int], str] = {}
     result = []
-    for i, text in enumerate(names):
-        number, at, name = str(text).rpartition("@")
-        if name not in written:
-            written[name] = _project_name(name, table, particles, i)
-        result.append(f"{number}{at}{written[name]}")
+    for text, file_id in zip(texts, np.where(own, particles.file_id, -1), strict=True):
+        number, at, name = text.partition("@") if "@" in text else ("", "", text)
+        key = (name, int(file_id))
+        if key not in written:
+            written[key] = _project_name(name, table, particles.files[file_id] if file_id >= 0 else None)
+        result.append(f"{number}{at}{written[key]}")
     return result
 
 
-def _project_name(name: str, table: StarTable, particles: ParticleSet, i: int) -> str:
-    if os.path.exists(name):
+def _own_stacks(table: StarTable, rows: np.ndarray, particles: ParticleSet) -> np.ndarray:
+    """Return whether the stack that a particle lies in is the one that its row of the table names, (N,).
+
+    A set that was read from the table has found them. One from a project list may point at copies, binned or
+    in another format; a stack of the same name and box is not one of these.
+    """
+    if particles.source is not None and particles.source.format == "star":
+        return np.ones(len(particles), bool)
+    names = [os.path.basename(name) for name in star.image_names(table).names]
+    files = [os.path.basename(file) for file in particles.files]
+    stated = np.array(names, object)[star.image_names(table).name_id[rows]]
+    alike = stated == np.array(files, object)[particles.file_id]
+    return alike & (_box_size(table, rows, particles) == particles.box_size)
+
+
+def _project_name(name: str, table: StarTable, own: str | None) -> str:
+    """Return the name of a stack for the project folder.
+
+    Parameters
+    ----------
+    name : in the table.
+    own : the stack itself; None where only the table tells.
+    """
+    plain = star.without_type(name)
+    stack = own if own is not None and os.path.exists(own) else None
+    if stack is None:
+        try:
+            stack = resolve_path(plain, table.path)
+        except DataError:
+            return name
+    if os.path.exists(plain) and os.path.samefile(plain, stack):
         return name
-    try:
-        return project_path(resolve_path(name, table.path))
-    except DataError:
-        pass
-    own = particles.source is not None and particles.source.format == "star"
-    if own and os.path.exists(particles.files[particles.file_id[i]]):
-        return project_path(particles.files[particles.file_id[i]])
-    return name
+    return project_path(stack) + name[len(plain) :]
 
 
 def _put_pose(
@@ -181,7 +235,7 @@ def _put_pose(
     shift = np.asarray(pose.shift, np.float64)
     stored, unit = star.read_shift(table, rows)
     if stored is None:
-        stored, unit = np.full_like(shift, np.nan), "angstrom"
+        stored, unit = np.full_like(shift, np.nan), "angstrom" if table.optics is not None else "pixel"
     if unit == "pixel":
         shift = shift / pixel[:, None]
     else:
@@ -192,12 +246,22 @@ def _put_pose(
             frame[label] = _text(-shift[:, axis])
 
 
-def _put_ctf(frame: pd.DataFrame, table: StarTable, rows: np.ndarray, ctf: CTFParams) -> None:
-    old = star.read_ctf(table, rows)
+def _put_ctf(blocks: dict[str, Any], table: StarTable, rows: np.ndarray, ctf: CTFParams) -> None:
+    """Renew the CTF where it differs; what RELION reads of an optics group goes there."""
+    old, frame = star.read_ctf(table, rows), blocks[table.name]
     for column in CTF_COLUMNS:
         values = column.in_file(ctf)
-        if old is None or not np.allclose(column.in_file(old), values, rtol=1e-5, atol=1e-4):
+        if old is not None and np.allclose(column.in_file(old), values, rtol=1e-5, atol=1e-4):
+            continue
+        if table.optics is None or not column.of_group:
             frame[column.star] = _text(values)
+        elif _one_each_group(table, rows, values):
+            _put_in_optics(blocks, table, rows, column.star, values)
+        else:
+            raise DataError(
+                f"{table.path}: the particles of an optics group have several values of {column.star}; expected one, "
+                f"as RELION reads it. Give them groups of their own, or a list of each."
+            )
 
 
 def _text(values: np.ndarray) -> list[str]:
@@ -208,8 +272,14 @@ def _fresh(particles: ParticleSet, known: np.ndarray | None) -> dict[str, Any]:
     """Return the optics and particles blocks of a set without a star table."""
     groups, group = optics_groups(particles, known)
     number = np.arange(1, len(groups) + 1)
+    names = [f"opticsGroup{i}" for i in number]
+    behind = original_table(particles, "cs", read_cs_table)
+    exposures = cs_exposures(behind) if known is None else None
+    if exposures is not None:
+        parts, group = by_exposure(group, exposures)
+        groups, number, names = groups[parts], np.arange(1, len(parts) + 1), exposure_names(parts, group, exposures)
     optics = {
-        "rlnOpticsGroupName": [f"opticsGroup{i}" for i in number],
+        "rlnOpticsGroupName": names,
         "rlnOpticsGroup": [str(i) for i in number],
         "rlnImagePixelSize": _text(groups[:, 1]),
         "rlnImageSize": [str(int(box)) for box in groups[:, 0]],
@@ -217,15 +287,17 @@ def _fresh(particles: ParticleSet, known: np.ndarray | None) -> dict[str, Any]:
     }
     if particles.phase_flipped:
         optics["rlnCtfDataArePhaseFlipped"] = ["1"] * len(groups)
-    if particles.ctf is not None:
+    if particles.ctf is None:
+        optics.update({label: [value] * len(groups) for label, value in NO_CTF.items()})
+    else:
         after = 2 + len(OF_GROUP)
         for column, values in zip(OF_GROUP, groups[:, 2:after].T, strict=True):
             optics[column.star] = _text(values)
         optics.update(star_columns(particles.ctf, groups[:, after:]))
-    return {"optics": pd.DataFrame(optics), "particles": _fresh_particles(particles, group + 1)}
+    return {"optics": pd.DataFrame(optics), "particles": _fresh_particles(particles, group + 1, cs_micrographs(behind))}
 
 
-def _fresh_particles(particles: ParticleSet, group: np.ndarray) -> pd.DataFrame:
+def _fresh_particles(particles: ParticleSet, group: np.ndarray, micrographs: np.ndarray | None) -> pd.DataFrame:
     names = [project_path(file) for file in particles.files]
     pairs = zip(particles.image_index, particles.file_id, strict=True)
     columns: dict[str, Any] = {
@@ -242,6 +314,8 @@ def _fresh_particles(particles: ParticleSet, group: np.ndarray) -> pd.DataFrame:
         columns.update({column.star: _text(column.in_file(particles.ctf)) for column in own})
     if particles.half_set is not None:
         columns["rlnRandomSubset"] = [str(half + 1) for half in particles.half_set]
+    if micrographs is not None:
+        columns["rlnMicrographName"] = micrographs
     if particles.group is not None:
         columns["rlnTomoParticleName"] = [f"series_{group:06d}" for group in particles.group]
     return pd.DataFrame(columns)

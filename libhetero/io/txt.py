@@ -14,14 +14,15 @@ from libhetero.records import SourceTable
 
 
 def read_txt(path: str | os.PathLike, datadir: str | os.PathLike | None = None) -> Entries:
-    """List every image of every stack named."""
-    check_readable(path)
-    with open(path, encoding="utf-8", errors="replace") as file:
-        names = tuple(line.strip() for line in file if line.strip())
+    """List every image of every stack named.
+
+    Raises
+    ------
+    DataError : for a line that is no stack name, or a stack that is not there.
+    """
+    names = _names(path)
     counts = []
     for name in names:
-        if not name.isprintable() or name[0] in "#{":
-            raise DataError(f"{path}: '{name[:40]}' is no stack name; expected one stack a line.")
         stack = open_stack(resolve_path(name, path, datadir))
         counts.append(stack.count)
         stack.close()
@@ -35,3 +36,19 @@ def read_txt(path: str | os.PathLike, datadir: str | os.PathLike | None = None) 
         box_size=np.zeros(len(index), np.int64),
         pixel_size=np.full(len(index), np.nan),
     )
+
+
+def _names(path: str | os.PathLike) -> tuple[str, ...]:
+    check_readable(path)
+    try:
+        with open(path, encoding="utf-8-sig") as file:
+            names = tuple(line.strip() for line in file if line.strip())
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path}: not UTF-8 (byte 0x{error.object[error.start]:02x}), the encoding expected of a list of stacks; "
+            f"convert the file, as with iconv -f latin1 -t utf-8."
+        ) from None
+    for name in names:
+        if not name.isprintable() or name[0] in "#{":
+            raise DataError(f"{path}: {name[:40]!r} is no stack name; expected one stack a line.")
+    return names

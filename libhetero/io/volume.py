@@ -8,7 +8,8 @@ import numpy as np
 from jaxtyping import Float, Real
 
 from libhetero.errors import DataError
-from libhetero.io import hdf, mrc
+from libhetero.io import hdf, mrc, mrc_map
+from libhetero.io.pixel_size import check_pixel_size
 
 
 def read_volume(path: str | os.PathLike, pixel_size: float | None = None) -> tuple[Float[np.ndarray, "z y x"], float]:
@@ -26,13 +27,19 @@ def read_volume(path: str | os.PathLike, pixel_size: float | None = None) -> tup
 
     Raises
     ------
-    DataError : if the file is no map, or neither header nor caller knows the pixel size.
+    DataError : if the file is no map of finite numbers, or neither header nor caller knows the pixel size.
     """
-    reader = hdf.read_map if str(path).endswith(hdf.SUFFIXES) else mrc.read_map
+    check_pixel_size(pixel_size)
+    reader = hdf.read_map if hdf.is_hdf(path) else mrc_map.read_map
     volume, found = reader(path)
     size = found if pixel_size is None else pixel_size
     if size <= 0:
         raise DataError(f"{path}: the header holds no pixel size; give it in Å with --apix.")
+    if not np.isfinite(volume).all():
+        raise DataError(
+            f"{path}: {int((~np.isfinite(volume)).sum())} voxels are not finite (NaN); expected numbers. "
+            "Write the map again."
+        )
     return volume, float(size)
 
 
@@ -55,5 +62,5 @@ def write_volume(
     volume = np.asarray(volume, np.float32)
     if volume.ndim != 3:
         raise DataError(f"{path}: a map has three axes; found an array of shape {volume.shape}.")
-    writer = hdf.write_map if str(path).endswith(hdf.SUFFIXES) else mrc.write_map
+    writer = hdf.write_map if hdf.is_hdf(path) else mrc.write_map
     writer(path, volume, pixel_size, origin)

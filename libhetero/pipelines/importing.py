@@ -30,8 +30,18 @@ class ImportConfig(ParticleListConfig):
     relion_output: str | None = _output("--lst2star", "export as this RELION .star")
     cryosparc_output: str | None = _output("--lst2cs", "export as this cryoSPARC .cs")
 
+    stack: str | None = option(
+        None,
+        "--stack",
+        metavar="FILE",
+        help="copy the images into this .mrcs, for the list to name; of .hdf stacks RELION and cryoSPARC need it",
+        shown_default="images stay where they are",
+    )
+
     def __post_init__(self) -> None:
         check_options(self)
+        if self.stack is not None and Path(self.stack).suffix != ".mrcs":
+            raise ConfigurationError(f"--stack: expected a name ending in .mrcs; got {self.stack}.")
         path = self.output_path()
         if path.suffix not in FORMATS:
             raise ConfigurationError(f"{path}: expected a name ending in {', '.join(FORMATS)}.")
@@ -72,13 +82,15 @@ def run(config: ImportConfig) -> ImportReport:
     # The parts load here, after parsing: `--help` is answered from the declarations above.
     from libhetero.io import check_particles, write_particles
     from libhetero.pipelines.listing.contrast import look_at_contrast
+    from libhetero.pipelines.listing.copying import copy_images
     from libhetero.pipelines.listing.findings import describe, odd_findings
     from libhetero.pipelines.run.particles import listed
 
     particles = listed(config)
     check_particles(particles, need_pose=False, need_ctf=False)
     contrast = look_at_contrast(particles)
-    write_particles(config.output_path(), particles)
+    listed_set = particles if config.stack is None else copy_images(particles, config.stack)
+    write_particles(config.output_path(), listed_set)
     return ImportReport(
         output=config.output_path(),
         lines=tuple(describe(particles)),

@@ -1,6 +1,6 @@
 """Domain tables: complete one with pieces cut off the core.
 
-The format is that of `libhetero.simulate.sources`.
+The format is that of `libhetero.simulate.piece_files`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from typing import Any
 
 from libhetero.configuration import write_json
 from libhetero.simulate.cut import cut_core
-from libhetero.simulate.sources import load_model, model_in_domains, read_domains
+from libhetero.simulate.piece_files import domain_entry
+from libhetero.simulate.sources import load_model, model_in_domains
 
 
 def complete_domains(
@@ -37,7 +38,7 @@ def complete_domains(
     DataError : if the table does not fit the model, or the core has no end to cut off.
     """
     output = Path(output)
-    entry = read_domains(str(table), str(model))
+    entry = domain_entry(str(table), str(model))
     write_json(output, entry)
     while len(entry["domains"]) - 1 < moving:
         entry = _with_one_more(str(model), entry, output)

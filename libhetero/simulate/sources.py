@@ -1,19 +1,10 @@
-"""Structures from files: atomic models cut into pieces by lists of chains, or maps.
-
-Two kinds of JSON describe pieces. Segments: a list of objects with a name (`segment` or `name`)
-and lists of chains (every other value that is a list of strings); the first is the core.
-Domains: an object, or a list of objects one per model file, with `body` (the core's name) and
-`domains`, each with `selection` [[chain, ranges or null], ...] and for the others than the core
-`pivot` (Å, in the file's frame) and `axis_u`.
-"""
+"""Structures from files: atomic models cut into pieces as `piece_files` say, or maps."""
 
 from __future__ import annotations
 
-import json
 import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from scipy.cluster.vq import kmeans2
@@ -23,6 +14,7 @@ from libhetero.errors import ConfigurationError, DataError
 from libhetero.io import read_atoms, read_volume
 from libhetero.io.atoms import Atoms
 from libhetero.simulate.atoms import scattering_weights
+from libhetero.simulate.piece_files import read_domains, read_segments
 from libhetero.simulate.structures import AtomStructure, Hinges, MapStructure
 
 logger = logging.getLogger(__name__)
@@ -51,7 +43,7 @@ def whole_model(path: str, b_factor: float | None) -> AtomStructure:
 def segmented_model(path: str, segments: str, b_factor: float | None) -> AtomStructure:
     """Return an atomic model cut by a segments file."""
     atoms = load_model(path, b_factor)
-    named = _read_segments(segments)
+    named = read_segments(segments)
     piece = np.full(len(atoms), -1, np.int32)
     for k, (name, chains) in enumerate(named):
         chosen = np.isin(atoms.chain, chains)
@@ -69,17 +61,17 @@ def model_in_domains(path: str, domains: str, b_factor: float | None) -> AtomStr
     """Return an atomic model cut by a domains file, with the hinges and axes it gives."""
     atoms = load_model(path, b_factor)
     entry = read_domains(domains, path)
-    names = (entry["body"], *(name for name in entry["domains"] if name != entry["body"]))
+    names = (entry.body, *(name for name in entry.domains if name != entry.body))
     piece, hinges = np.full(len(atoms), -1, np.int32), {}
     for k, name in enumerate(names):
-        domain = entry["domains"][name]
-        for chain, ranges in domain["selection"]:
+        domain = entry.domains[name]
+        for chain, ranges in domain.ranges():
             piece[_selected(atoms, chain, ranges)] = k
         if not (piece == k).any():
             raise DataError(f"{domains}: domain {name} selects no atom of {path}; check chains.")
-        if k > 0 and "pivot" in domain and "axis_u" in domain:
-            axis = np.array(domain["axis_u"], np.float32)
-            hinges[k] = np.array(domain["pivot"], np.float32), axis / np.linalg.norm(axis)
+        if k > 0 and domain.pivot is not None and domain.axis_u is not None:
+            axis = np.array(domain.axis_u, np.float32)
+            hinges[k] = np.array(domain.pivot, np.float32), axis / np.linalg.norm(axis)
     return _centred(atoms, _give_rest(atoms, piece, domains), names, hinges)
 
 
@@ -169,57 +161,13 @@ def _load_map(path: str, pixel_size: float) -> np.ndarray:
     return volume
 
 
-def _read_json(path: str) -> Any:
-    try:
-        return json.loads(Path(path).read_text())
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file.") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: not valid JSON ({error}).") from None
-
-
-def _read_segments(path: str) -> list[tuple[str, list[str]]]:
-    values = _read_json(path)
-    named: list[tuple[str, list[str]]] = []
-    for entry in values if isinstance(values, list) else []:
-        if not isinstance(entry, dict):
-            break
-        lists = [v for v in entry.values() if isinstance(v, list)]
-        chains = [name for one in lists for name in one if isinstance(name, str)]
-        name = entry.get("segment", entry.get("name", f"piece{len(named)}"))
-        named.append((str(name), chains))
-    if len(named) < 2 or not all(chains for _, chains in named):
-        raise DataError(f"{path}: expected a list of at least 2 segments, each with a name and lists of chains.")
-    return named
-
-
-def read_domains(path: str, model: str) -> dict[str, Any]:
-    """Return the entry of a domains file for a model: the one that names its file, or the only one.
-
-    Raises
-    ------
-    DataError : if there is none, or it lacks the core.
-    """
-    values = _read_json(path)
-    entries = values if isinstance(values, list) else [values]
-    entries = [e for e in entries if isinstance(e, dict) and "domains" in e and "body" in e]
-    fitting = [e for e in entries if e.get("file") == Path(model).name]
-    if not fitting and len(entries) == 1:
-        fitting = entries
-    if len(fitting) != 1 or fitting[0]["body"] not in fitting[0]["domains"]:
-        raise DataError(
-            f"{path}: expected one entry for {Path(model).name} with 'body' and 'domains'; found {len(fitting)}."
-        )
-    return fitting[0]
-
-
-def _selected(atoms: Atoms, chain: str, ranges: Any) -> np.ndarray:
-    """Return which atoms lie in a chain and, unless None, in [first, last] or a list of those."""
+def _selected(atoms: Atoms, chain: str, ranges: list[tuple[int, int]] | None) -> np.ndarray:
+    """Return which atoms lie in a chain and, unless None, in one of the ranges of residues, both ends included."""
     chosen = atoms.chain == chain
     if ranges is None:
         return chosen
     inside = np.zeros(len(atoms), bool)
-    for first, last in np.reshape(ranges, (-1, 2)):
+    for first, last in ranges:
         inside |= (atoms.residue >= first) & (atoms.residue <= last)
     return chosen & inside
 

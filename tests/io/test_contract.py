@@ -7,6 +7,7 @@ import pytest
 
 from libhetero.errors import DataError
 from libhetero.io import ImageReader, read_particles, write_particles
+from libhetero.pipelines.listing.copying import copy_images
 from tests.making.particles import BOX, PIXEL, sample_particles
 from tests.reference.agreement import assert_same_ctf, assert_same_pose
 
@@ -167,12 +168,14 @@ def test_unknown_suffix(tmp_path, suffix):
 
 
 def test_every_conversion_keeps_the_records(tmp_path, monkeypatch):
-    """star → lst → hdf → cs → star, and the records are those of the first."""
+    """star → lst → hdf → mrcs → cs → star, and the records are those of the first."""
     monkeypatch.chdir(tmp_path)
     particles, images = sample_particles(tmp_path)
     found = particles
     for suffix in (".star", ".lst", ".hdf", ".cs", ".star"):
         path = tmp_path / f"step{suffix}"
+        if suffix == ".cs":
+            found = copy_images(found, "copied.mrcs")  # cryoSPARC and RELION cannot read .hdf
         write_particles(path, found)
         found = read_particles(path)
     assert_same_pose(found.pose, particles.pose)

@@ -66,13 +66,66 @@ def test_wrong_poses(stack, tmp_path, content, message):
         read_particles(stack, poses=dump(tmp_path / "poses.pkl", content))
 
 
-def test_wrong_indices(stack, tmp_path):
-    with pytest.raises(DataError, match="index 5 is beyond the 5 particles"):
-        read_particles(stack, indices=dump(tmp_path / "ind.pkl", np.array([0, 5])))
-    with pytest.raises(DataError, match="whole numbers"):
-        read_particles(stack, indices=dump(tmp_path / "ind.pkl", np.array([0.5])))
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (np.array([0, 5]), "index 5 is beyond the 5 particles"),
+        (np.array([3, -1]), r"index -1 is below 0; expected 0, for the first particle, to 4"),
+        (np.array([0.5]), "whole numbers"),
+        (np.array([[0, 1]]), r"shape \(1, 2\); expected one row"),
+        ([], "at least one"),
+        (np.array([True, False]), "a mask of 2 values for the 5 particles"),
+        ([1, [2, 3]], "of unlike parts"),
+        ([2**70], "expected whole numbers"),
+    ],
+)
+def test_wrong_indices(stack, tmp_path, content, message):
+    with pytest.raises(DataError, match=message):
+        read_particles(stack, indices=dump(tmp_path / "ind.pkl", content))
+
+
+@pytest.mark.parametrize("content", [np.array([4, 1]), [4, 1], np.array([4, 1], "u1")])
+def test_indices_choose_in_their_order(stack, tmp_path, content):
+    particles = read_particles(stack, indices=dump(tmp_path / "ind.pkl", content))
+    np.testing.assert_array_equal(particles.image_index, [4, 1])
+
+
+@pytest.mark.parametrize("kind", [np.array, list])
+def test_a_mask_chooses_its_true_particles(stack, tmp_path, kind):
+    """As NumPy's indexing in cryoDRGN does; poses of the chosen ones alone go with it."""
+    mask = dump(tmp_path / "ind.pkl", kind([False, True, False, False, True]))
+    poses = dump(tmp_path / "poses.pkl", (np.repeat(np.eye(3)[None], 2, 0), np.array([[0, 0.25], [0.5, 0]])))
+    particles = read_particles(stack, indices=mask, poses=poses)
+    np.testing.assert_array_equal(particles.image_index, [1, 4])
+    np.testing.assert_array_equal(particles.pose.shift, [[0, -4], [-8, 0]])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 7.0, 1e300])
+def test_rows_that_are_no_rotation_are_named(stack, tmp_path, value):
+    rotation = np.repeat(np.eye(3)[None], 5, 0)
+    rotation[3, 1, 2] = value
+    with pytest.raises(DataError, match="row 4 is no rotation"):
+        read_particles(stack, poses=dump(tmp_path / "poses.pkl", (rotation, np.zeros((5, 2)))))
+    shift = np.zeros((5, 2))
+    shift[2, 0] = value
+    with pytest.raises(DataError, match="exceed the box"):
+        read_particles(stack, poses=dump(tmp_path / "poses.pkl", (np.repeat(np.eye(3)[None], 5, 0), shift)))
+
+
+def test_wrong_ctf(stack, tmp_path):
     with pytest.raises(DataError, match=r"expected a cryoDRGN CTF table"):
         read_particles(stack, ctf=dump(tmp_path / "ctf.pkl", np.zeros((5, 4))))
+
+
+def test_a_ctf_gives_the_pixel_size_where_the_list_does_not(stack, tmp_path, monkeypatch):
+    """Particle by particle: one that states its own keeps it."""
+    monkeypatch.chdir(tmp_path)
+    text = "data_particles\n\nloop_\n_rlnImageName #1\n_rlnPixelSize #2\n"
+    text += "1@stack.mrcs 3.0\n2@stack.mrcs 0\n3@stack.mrcs 5.0\n"
+    (tmp_path / "list.star").write_text(text)
+    table = np.tile([16, 2.0, 15000, 14000, 45, 200, 2.0, 0.07, 90.0], (3, 1))
+    particles = read_particles("list.star", ctf=dump(tmp_path / "ctf.pkl", table))
+    np.testing.assert_allclose(particles.pixel_size, [3, 4, 5])
 
 
 class Harmful:
@@ -102,9 +155,9 @@ def test_every_pickle_of_cryodrgn_is_read():
     folder = shared_file("formats", "cryodrgn")
     for name in ("ctf1", "toy_trans", "hand_rot", "hand_rot_trans", "ind100", "zvals_het-2_1k"):
         assert cryodrgn.read_pickle(folder / f"{name}.pkl") is not None
-    index = cryodrgn.read_indices(folder / "ind100-rand.pkl")
     particles = read_particles(folder / "toy_projections.star", indices=folder / "ind100-rand.pkl")
-    np.testing.assert_array_equal(particles.image_index, index)
+    with open(folder / "ind100-rand.pkl", "rb") as file:
+        np.testing.assert_array_equal(particles.image_index, pickle.load(file))
 
 
 def project(volume, rotation):

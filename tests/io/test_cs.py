@@ -1,10 +1,13 @@
 """cryoSPARC tables, against those that cryoDRGN derived from one of them."""
 
+import os
+
 import numpy as np
 import pytest
 
 from libhetero.errors import DataError
 from libhetero.io import cryodrgn, read_particles, write_particles
+from tests.making.cs_tables import alignment_columns, cs_columns, save_cs
 from tests.reference.agreement import assert_same_ctf
 from tests.reference.shared_data import shared_file
 
@@ -112,3 +115,55 @@ def test_pickled_table_is_refused(tmp_path):
         np.save(file, np.zeros(3))
     with pytest.raises(DataError, match="no named columns"):
         read_particles(tmp_path / "list.cs")
+
+
+def test_a_mixture_of_contrasts_is_refused(tmp_path):
+    for signs, said in (([-1, -1, 1, -1], "-1 for 3, 1 for 1"), ([-1, 0, -1, -1], "-1 for 3, 0 for 1")):
+        path = save_cs(tmp_path / "a.cs", cs_columns() | {"blob/sign": np.array(signs, "<f4")})
+        with pytest.raises(DataError, match=f"{said} particles; expected one contrast"):
+            read_particles(path, need_images=False)
+    for sign, contrast in ((1, 1), (-1, -1), (0, 0), (np.nan, 0)):
+        path = save_cs(tmp_path / "a.cs", cs_columns() | {"blob/sign": np.full(4, sign, "<f4")})
+        assert read_particles(path, need_images=False).contrast == contrast
+
+
+def test_a_mixture_of_half_sets_is_refused(tmp_path):
+    """One particle without would have taken the half-sets of all away."""
+    columns = cs_columns() | alignment_columns("alignments3D")
+    columns["alignments3D/split"] = np.array([0, 1, 2, 1], "<u4")
+    with pytest.raises(DataError, match=r"split of particle 3 is 2 \(1 of 4 such\); expected 0 or 1"):
+        read_particles(save_cs(tmp_path / "a.cs", columns), need_images=False)
+    columns["alignments3D/split"] = np.full(4, 2, "<u4")
+    assert read_particles(save_cs(tmp_path / "a.cs", columns), need_images=False).half_set is None
+
+
+def test_pixel_sizes_and_boxes_are_each_particles_own(tmp_path):
+    columns = cs_columns() | {"blob/psize_A": np.array([1, 2, 3, 4], "<f4")}
+    columns["blob/shape"] = np.array([[8, 8], [16, 16], [8, 8], [4, 4]], "<u4")
+    particles = read_particles(save_cs(tmp_path / "a.cs", columns), need_images=False)
+    np.testing.assert_array_equal(particles.pixel_size, [1, 2, 3, 4])
+    np.testing.assert_array_equal(particles.box_size, [8, 16, 8, 4])
+
+
+def test_an_empty_path_is_named(tmp_path):
+    columns = cs_columns() | {"blob/path": np.array([b">a.mrcs", b"a.mrcs", b">", b"a.mrcs"])}
+    with pytest.raises(DataError, match="blob/path of particle 3 is empty"):
+        read_particles(save_cs(tmp_path / "a.cs", columns), need_images=False)
+
+
+def test_part_of_a_ctf_and_aberrations_are_told(tmp_path, caplog):
+    columns = cs_columns() | {"ctf/df1_A": np.ones(4, "f4"), "ctf/tilt_A": np.zeros((4, 2), "f4")}
+    assert read_particles(save_cs(tmp_path / "a.cs", columns), need_images=False).ctf is None
+    assert "defocus without ctf/df2_A: the CTF is left out" in caplog.text and "tilt_A" not in caplog.text
+    columns["ctf/tilt_A"][2, 1] = 5
+    read_particles(save_cs(tmp_path / "a.cs", columns), need_images=False)
+    assert "ctf/tilt_A is not 0 and is not applied" in caplog.text
+
+
+def test_names_are_those_of_the_files(tmp_path, monkeypatch):
+    """In any encoding, and with one ">" dropped, not more."""
+    monkeypatch.chdir(tmp_path)
+    columns = cs_columns() | {"blob/path": np.array([b">a\xff.mrcs", b">>b.mrcs", "ü.mrcs".encode(), b"c d.mrcs"])}
+    particles = read_particles(save_cs(tmp_path / "a.cs", columns), need_images=False)
+    names = [os.fsencode(particles.files[i]).rpartition(b"/")[2] for i in particles.file_id]
+    assert names == [b"a\xff.mrcs", b">b.mrcs", "ü.mrcs".encode(), b"c d.mrcs"]

@@ -105,9 +105,11 @@ def test_missing_image(tmp_path):
             writer.write(np.zeros((8, 8)))
     with h5py.File(tmp_path / "stack.hdf", "a") as file:
         del file["MDF/images/1"]
-    particles = read_particles(tmp_path / "stack.hdf")
     with pytest.raises(DataError, match="image 2 is missing"):
-        ImageReader(particles).read([1])
+        read_particles(tmp_path / "stack.hdf")
+    (tmp_path / "list.lst").write_text(f"#LSX\n#\n# 9\n2\t{tmp_path}/stack.hdf\n0\t{tmp_path}/stack.hdf\n")
+    particles = read_particles(tmp_path / "list.lst")  # which names others
+    assert ImageReader(particles).read([0, 1]).shape == (2, 8, 8)
 
 
 def test_other_hdf5_file(tmp_path):

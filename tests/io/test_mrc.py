@@ -1,4 +1,4 @@
-"""MRC stacks and maps against mrcfile itself."""
+"""MRC stacks, and the writing of maps, against mrcfile itself."""
 
 import errno
 import gzip
@@ -10,6 +10,7 @@ import pytest
 from libhetero.errors import DataError
 from libhetero.files import atomic
 from libhetero.io import ImageReader, MrcsWriter, read_particles, read_volume, write_volume
+from tests.making.limited import refusal
 from tests.reference.shared_data import shared_file
 
 # mrcfile 1.5.4 on NumPy 2.5, when it changes byte order or validates.
@@ -101,6 +102,37 @@ def test_truncated_stack(tmp_path):
         read_particles(tmp_path / "stack.mrcs")
 
 
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"nz": 2**31 - 1}, "the header says 2147483647 images of"),
+        ({"nx": 2**31 - 1, "ny": 2**31 - 1}, "the file holds 0"),
+        ({"nsymbt": 2**31 - 1}, "images begin after"),
+        ({"nsymbt": -1}, "an extended header of -1 bytes"),
+        ({"nz": -1}, "no valid size"),
+    ],
+)
+def test_headers_that_promise_what_is_not_there(tmp_path, fields, message):
+    with MrcsWriter(tmp_path / "stack.mrcs", 8, 5, 1.0) as writer:
+        writer.write(np.zeros((5, 8, 8)))
+    with mrcfile.open(tmp_path / "stack.mrcs", "r+", permissive=True) as file:
+        for name, value in fields.items():
+            file.header[name] = value
+    if fields == {"nz": 2**31 - 1}:
+        assert message in refusal(f"read_particles({str(tmp_path / 'stack.mrcs')!r})", memory=2**25)
+    with pytest.raises(DataError, match=message):
+        read_particles(tmp_path / "stack.mrcs")
+
+
+def test_a_cube_is_a_stack_by_its_name_alone(tmp_path):
+    with mrcfile.new(tmp_path / "cube.mrcs", np.zeros((8, 8, 8), np.float32)) as file:
+        file.voxel_size = 1.0
+    assert len(read_particles(tmp_path / "cube.mrcs")) == 8
+    (tmp_path / "cube.mrcs").rename(tmp_path / "cube.mrc")
+    with pytest.raises(DataError, match=r"found a map. If these are images, rename the file to cube\.mrcs"):
+        read_particles(tmp_path / "cube.mrc")
+
+
 def test_truncated_stack_of_another_program():
     path = shared_file("formats", "edge_cases", "truncated_header_says_11029_images.mrcs")
     with pytest.raises(DataError, match="11029 images"):
@@ -141,14 +173,6 @@ def test_map_round_trip(tmp_path, name):
         packed = tmp_path / "map.mrc.gz"
         packed.write_bytes(gzip.compress((tmp_path / name).read_bytes()))
         np.testing.assert_array_equal(read_volume(packed)[0], volume)
-
-
-def test_permuted_axes_come_back_as_zyx(tmp_path):
-    volume = np.random.default_rng(0).normal(size=(4, 5, 6)).astype(np.float32)
-    with mrcfile.new(tmp_path / "map.mrc", np.ascontiguousarray(volume.transpose(2, 0, 1))) as file:
-        file.voxel_size = 1.0
-        file.header.maps, file.header.mapr, file.header.mapc = 1, 3, 2
-    np.testing.assert_array_equal(read_volume(tmp_path / "map.mrc")[0], volume)
 
 
 def test_images_are_no_map(tmp_path):

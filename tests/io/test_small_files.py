@@ -1,6 +1,7 @@
 """Gaussian models, latents, atoms, and the finding of files."""
 
 import gzip
+import os
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from libhetero.io import read_atoms, read_gaussians, read_latent, write_gaussian
 from libhetero.io.fsc import write_fsc
 from libhetero.io.paths import project_path, resolve_path
 from libhetero.records import Gaussians
+from tests.making.limited import refusal
 from tests.reference.shared_data import shared_file
 
 
@@ -99,6 +101,28 @@ END
 """
 
 
+CIF = """\
+data_x
+loop_
+_atom_site.group_PDB
+_atom_site.id
+_atom_site.type_symbol
+_atom_site.label_atom_id
+_atom_site.label_alt_id
+_atom_site.label_comp_id
+_atom_site.label_asym_id
+_atom_site.label_seq_id
+_atom_site.Cartn_x
+_atom_site.Cartn_y
+_atom_site.Cartn_z
+_atom_site.occupancy
+_atom_site.B_iso_or_equiv
+_atom_site.auth_seq_id
+_atom_site.auth_asym_id
+ATOM 1 C CA . ALA A 1 {x} 2.0 3.0 1.0 10.0 1 A
+"""
+
+
 def test_atoms(tmp_path):
     (tmp_path / "model.pdb").write_text(PDB)
     atoms = read_atoms(tmp_path / "model.pdb")
@@ -114,6 +138,33 @@ def test_atoms(tmp_path):
     (tmp_path / "bad.cif").write_text("data_x\nloop_\n_a\n")
     with pytest.raises(DataError, match="bad.cif"):
         read_atoms(tmp_path / "bad.cif")
+
+
+def test_an_atom_beyond_the_world(tmp_path):
+    (tmp_path / "model.cif").write_text(CIF.format(x="1e300"))
+    with pytest.raises(DataError, match=r"atom 1 \(C, chain A, residue 1\) lies at \[1e\+300, 2.0, 3.0\] Å"):
+        read_atoms(tmp_path / "model.cif")
+    (tmp_path / "model.cif").write_text(CIF.format(x="?"))
+    with pytest.raises(DataError, match=r"lies at \[nan, 2.0, 3.0\] Å"):
+        read_atoms(tmp_path / "model.cif")
+    (tmp_path / "model.cif").write_text(CIF.format(x="1.5"))
+    np.testing.assert_array_equal(read_atoms(tmp_path / "model.cif").position, [[1.5, 2, 3]])
+
+
+@pytest.mark.parametrize("name", ["model.pdb.gz", "model.cif.gz"])
+def test_compressed_structures_that_are_damaged_or_without_end(tmp_path, name):
+    whole = gzip.compress(PDB.encode() * 20)
+    (tmp_path / name).write_bytes(whole[:-20])
+    with pytest.raises(DataError, match="not a readable .gz file"):
+        read_atoms(tmp_path / name)
+    (tmp_path / name).write_bytes(gzip.compress(b"REMARK\n" * 2**17) * 256)
+    assert "bytes of text; expected an atomic model" in refusal(f"read_atoms({str(tmp_path / name)!r})", memory=2**25)
+
+
+def test_a_structure_of_absurd_length(tmp_path):
+    (tmp_path / "model.pdb").write_text(PDB)
+    os.truncate(tmp_path / "model.pdb", 2**40)
+    assert "more than 1073741824 bytes of text" in refusal(f"read_atoms({str(tmp_path / 'model.pdb')!r})", memory=2**25)
 
 
 def test_atoms_of_the_archive():

@@ -1,5 +1,7 @@
 """RELION star files: what columns mean, and that none is lost."""
 
+import dataclasses
+import os
 import re
 
 import numpy as np
@@ -84,12 +86,103 @@ def test_absent_columns_mean_none(folder):
     ctf = read_text(folder, OPTICS + PARTICLES).ctf
     for values, expected in ((ctf.phase_shift, 0), (ctf.b_factor, 0), (ctf.scale, 1)):
         np.testing.assert_array_equal(values, np.full(3, expected))
-    holes = re.sub("(?m)^(0.*)$", r"\1 nan", PARTICLES)
-    holes = holes.replace("loop_\n", "loop_\n", 1).replace(
-        "_rlnMicrographName\n", "_rlnMicrographName\n_rlnPhaseShift\n"
+
+
+def with_column(label, *values):
+    """The list with one more column in the table of particles, in place of any that has this label."""
+    optics, particles = (re.sub(rf"(?m)^_{label}$", "_rlnOther", text) for text in (OPTICS, PARTICLES))
+    rows = iter(values)
+    particles = particles.replace("_rlnMicrographName\n", f"_rlnMicrographName\n_{label}\n")
+    return optics + re.sub(r"(?m)^(.*@.*)$", lambda row: f"{row[1]} {next(rows)}", particles)
+
+
+NUMBERS = (
+    "rlnPhaseShift rlnCtfBfactor rlnCtfScalefactor rlnRandomSubset rlnImagePixelSize rlnImageSize rlnDefocusAngle "
+    "rlnOriginXAngst rlnOriginYAngst rlnAngleRot rlnDefocusU rlnVoltage rlnCtfDataArePhaseFlipped"
+)
+
+
+@pytest.mark.parametrize("label", NUMBERS.split())
+def test_what_is_no_number_is_told_by_row_and_label(folder, label):
+    """In columns that may be absent too: what stands there is never taken for their default."""
+    for value in ("nan", "none", "inf", "-inf", "1e309", "<NA>", '""', "\uff11", "1_0", "1,5", "0x1", "1" * 5000):
+        with pytest.raises(DataError, match=f"particle 2: {label} is '.*'; expected a finite number") as raised:
+            read_text(folder, with_column(label, "1", value, "1"))
+        assert len(str(raised.value)) < 400
+
+
+@pytest.mark.parametrize(
+    ("label", "value", "message"),
+    [
+        ("rlnRandomSubset", "3", "rlnRandomSubset is 3; expected 1 or 2"),
+        ("rlnRandomSubset", "0", "rlnRandomSubset is 0; expected 1 or 2"),
+        ("rlnRandomSubset", "1.5", "rlnRandomSubset is 1.5; expected a whole number"),
+        ("rlnImageSize", "16.5", "rlnImageSize is 16.5; expected a whole number"),
+        ("rlnImageSize", "-1", "rlnImageSize is -1; expected a box"),
+        ("rlnImagePixelSize", "-1.25", "rlnImagePixelSize is -1.25; expected a positive"),
+        ("rlnCtfDataArePhaseFlipped", "0", "some images are phase-flipped, others not .*particles 1 and 2 differ"),
+        ("rlnCtfDataAreCtfPremultiplied", "0", "some images are multiplied by their CTF, others not"),
+        ("rlnImageDimensionality", "3", "particle 2 is 3-dimensional .*subtomogram"),
+    ],
+)
+def test_values_that_mean_nothing_or_differ(folder, label, value, message):
+    first = "2" if label == "rlnImageDimensionality" else "1"
+    with pytest.raises(DataError, match=message):
+        read_text(folder, with_column(label, first, value, first))
+
+
+def test_what_holds_for_all_particles_is_read(folder, caplog):
+    particles = read_text(folder, with_column("rlnCtfDataArePhaseFlipped", *"111"))
+    assert particles.phase_flipped and not read_text(folder, OPTICS + PARTICLES).phase_flipped
+    assert read_text(folder, with_column("rlnRandomSubset", *"000")).half_set is None
+    np.testing.assert_array_equal(read_text(folder, with_column("rlnRandomSubset", *"212")).half_set, [1, 0, 1])
+    np.testing.assert_array_equal(
+        read_text(folder, with_column("rlnImagePixelSize", *"000")).pixel_size, [1.25, 2.5, 1.25]
     )
-    ctf = read_text(folder, OPTICS + holes).ctf
-    np.testing.assert_array_equal(ctf.phase_shift, np.zeros(3))
+    assert not caplog.text
+    read_text(folder, with_column("rlnCtfDataAreCtfPremultiplied", *"111"))
+    assert "premultiplied" in caplog.text
+
+
+def test_optics_groups_come_before_columns_of_particles(folder, caplog):
+    """As RELION reads them; a column left over in the table of particles says nothing."""
+    text = PARTICLES.replace("_rlnMicrographName\n", "_rlnMicrographName\n_rlnVoltage\n")
+    for value, voltage in (('name.mrc"', "300"), (" 0012", "200.0"), (" 0013", "300")):
+        text = text.replace(value, f"{value} {voltage}")
+    np.testing.assert_array_equal(read_text(folder, OPTICS + text).ctf.voltage, [300, 200, 300])
+    assert not caplog.text
+    np.testing.assert_array_equal(
+        read_text(folder, OPTICS + text.replace(" 0013 300", " 0013 80")).ctf.voltage, [300, 200, 300]
+    )
+    assert "rlnVoltage differs between data_optics, which is used" in caplog.text
+
+
+def test_rows_of_one_optics_group(folder):
+    again = "3 fine 300 2.7 0.1 1.25 16\n"
+    assert len(read_text(folder, OPTICS.replace("\n\n", "\n\n").rstrip() + "\n" + again + "\n" + PARTICLES)) == 3
+    with pytest.raises(DataError, match="rows 1 and 3 of data_optics are both of optics group 3 and differ"):
+        read_text(folder, OPTICS.rstrip() + "\n" + again.replace("300", "200") + "\n" + PARTICLES)
+    leading = PARTICLES.replace("fine.mrcs 3", "fine.mrcs 03")
+    np.testing.assert_array_equal(read_text(folder, OPTICS + leading).ctf.voltage, [300, 200, 300])
+
+
+def test_two_blocks_of_particles(folder):
+    with pytest.raises(DataError, match="2 blocks list particles.*data_particles, data_images"):
+        read_text(folder, OPTICS + PARTICLES + "\n" + PARTICLES.replace("data_particles", "data_images"))
+    micrographs = "\ndata_micrographs\n\nloop_\n_rlnMicrographName\nm.mrc\n"
+    assert len(read_text(folder, OPTICS + PARTICLES + micrographs)) == 3
+
+
+def test_tilt_series_by_b_factors(folder):
+    """None above 0, as Warp and M write them; a fit of B-factors has some of both signs."""
+    text = PARTICLES.replace("_rlnMicrographName", "_rlnGroupName\n_rlnCtfBfactor")
+    rows = ("a 0", "b -4", "a -8"), ("a 30", "b -4", "a -8")
+    for values, expected in zip(rows, ([0, 1, 0], None), strict=True):
+        filled = text
+        for old, new in zip(('"a name.mrc"', "0012", "0013"), values, strict=True):
+            filled = filled.replace(old, new)
+        group = read_text(folder, OPTICS + filled).group
+        assert (group is None) if expected is None else np.array_equal(group, expected)
 
 
 def test_incomplete_ctf_is_left_out(folder, caplog):
@@ -192,6 +285,126 @@ def test_binned_images_leave_the_pixel_size_of_the_list(folder, text):
     again = read_particles("again.star")
     assert again.uniform_pixel_size() == 1.25
     np.testing.assert_allclose(again.pose.shift, binned.pose.shift, atol=1e-4)
+
+
+@pytest.mark.parametrize("tag", ["", "# version 30001\n\n"])
+def test_a_list_of_relion_30_stays_one(folder, tag):
+    """With `# version 30001` over pixels RELION 3.1 leaves the shifts out: it takes the list for converted."""
+    write_particles("again.star", read_text(folder, tag + OLD_LIST))
+    assert "version" not in (folder / "again.star").read_text()
+    write_particles("project.lst", read_text(folder, tag + OLD_LIST))
+    write_particles("exported.star", read_particles("project.lst"))
+    assert (folder / "exported.star").read_bytes() == (folder / "again.star").read_bytes()
+    bare = OLD_LIST.replace("_rlnOriginX\n_rlnOriginY\n", "").replace(" 3 -4", "")
+    particles = read_text(folder, bare)
+    particles.pose.shift[:] = (2.5, -5)
+    write_particles("shifted.star", particles)
+    table = read_particles("shifted.star").source.data.particles
+    assert list(table["rlnOriginX"]) == ["-2.000000"] and list(table["rlnOriginY"]) == ["4.000000"]
+
+
+def test_versions_are_kept(folder):
+    for tag, expected in (("# version 50001\n\n", "50001"), ("", "30001")):
+        write_particles("again.star", read_text(folder, tag + OPTICS + PARTICLES))
+        assert f"# version {expected}\n\ndata_optics\n" in (folder / "again.star").read_text()
+
+
+def test_optics_of_another_table_go_into_the_optics_groups(folder):
+    """RELION reads voltage, Cs and amplitude contrast there alone."""
+    particles = read_text(folder, OPTICS + PARTICLES)
+    particles.ctf.voltage[:] = (200, 80, 200)
+    write_particles("again.star", particles)
+    table = read_particles("again.star").source.data
+    assert list(table.blocks["optics"]["rlnVoltage"]) == ["200.000000", "80.000000"]
+    assert "rlnVoltage" not in table.particles
+    particles = read_text(folder, OPTICS.replace("_rlnVoltage", "_rlnOther") + PARTICLES)
+    assert particles.ctf is None
+    particles = dataclasses.replace(particles, ctf=read_text(folder, OPTICS + PARTICLES).ctf, source=particles.source)
+    write_particles("again.star", particles)
+    np.testing.assert_array_equal(read_particles("again.star").ctf.voltage, [300, 200, 300])
+    particles.ctf.voltage[0] = 80
+    with pytest.raises(DataError, match="several values of rlnVoltage"):
+        write_particles("again.star", particles)
+
+
+def test_a_list_without_ctf_states_what_relion_needs(folder):
+    particles = dataclasses.replace(read_particles("fine.mrcs"), source=None)
+    write_particles("plain.star", particles)
+    optics = read_particles("plain.star").source.data.blocks["optics"]
+    assert optics.iloc[0][["rlnVoltage", "rlnSphericalAberration"]].astype(float).tolist() == [300, 2.7]
+    assert read_particles("plain.star").ctf is None
+
+
+@pytest.mark.parametrize("suffix", [".star", ".cs"])
+def test_lists_for_others_do_not_name_stacks_of_eman2(folder, suffix):
+    write_particles("images.hdf", read_particles("fine.mrcs"))
+    with pytest.raises(DataError, match=r"images\.hdf, which RELION and cryoSPARC cannot open.*--stack"):
+        write_particles(f"list{suffix}", read_particles("images.hdf"))
+    assert not (folder / f"list{suffix}").exists()
+
+
+def test_names_of_images(folder):
+    """Split at the first @, as RELION does; `:mrcs` says how to read and is no part of the name."""
+    (folder / "a@b").mkdir()
+    for name in ("a@b/x.mrcs", "odd.dat", "it's#1.mrcs", "-x.mrcs"):
+        (folder / name).write_bytes((folder / "fine.mrcs").read_bytes())
+    names = ["000002@a@b/x.mrcs", "3@odd.dat:mrcs", "4@it's#1.mrcs", "1@-x.mrcs"]
+    particles = read_text(folder, "data_\n\nloop_\n_rlnImageName\n" + "\n".join(names) + "\n")
+    assert [os.path.basename(file) for file in particles.files] == ["x.mrcs", "odd.dat", "it's#1.mrcs", "-x.mrcs"]
+    np.testing.assert_array_equal(ImageReader(particles).read(range(4))[:, 0, 0], [1, 2, 3, 0])
+    write_particles("again.star", particles)
+    assert list(read_particles("again.star").source.data.particles["rlnImageName"]) == names
+
+
+def test_stacks_and_volumes_that_are_no_particles(folder):
+    start = "data_\n\nloop_\n_rlnImageName\n"
+    with pytest.raises(DataError, match="a stack of 4 images, named without the number of one"):
+        read_text(folder, start + "fine.mrcs\n")
+    with MrcsWriter("single.mrc", 16, 1, 1.25) as writer:
+        writer.write(np.ones((1, 16, 16)))
+    assert len(read_text(folder, start + "single.mrc\n")) == 1
+    tilts = "data_general\n\n_rlnTomoSubTomosAre2DStacks 1\n\n" + start.replace("data_", "data_particles")
+    with pytest.raises(DataError, match=r"particle 2 names a stack of all its tilts.*000001@single\.mrc"):
+        read_text(folder, tilts + "1@fine.mrcs\nsingle.mrc\n")
+    assert len(read_text(folder, tilts + "1@fine.mrcs\n2@fine.mrcs\n")) == 2
+
+
+def test_an_export_names_the_stack_that_was_read(folder, monkeypatch):
+    """The project folder may hold another file under the name that the list's own folder has."""
+    (folder / "project").mkdir()
+    (folder / "project" / "fine.mrcs").write_bytes((folder / "coarse.mrcs").read_bytes())
+    (folder / "list.star").write_text(OLD_LIST)
+    monkeypatch.chdir(folder / "project")
+    write_particles("own.star", read_particles(folder / "list.star"))
+    write_particles("list.lst", read_particles(folder / "list.star"))
+    write_particles("exported.star", read_particles("list.lst"))
+    for name in ("own.star", "exported.star"):
+        assert read_particles(name).files == (str(folder / "fine.mrcs"),)
+
+
+def test_an_export_names_the_stack_of_the_data_folder(folder):
+    (folder / "moved").mkdir()
+    (folder / "moved" / "fine.mrcs").write_bytes((folder / "fine.mrcs").read_bytes())
+    write_particles("list.lst", read_text(folder, OLD_LIST, datadir="moved"))
+    write_particles("exported.star", read_particles("list.lst"))
+    assert read_particles("exported.star").files == (str(folder / "moved" / "fine.mrcs"),)
+
+
+def test_a_source_that_has_changed_is_refused(folder):
+    write_particles("list.lst", read_text(folder, OPTICS + PARTICLES))
+    lines = (folder / "list.star").read_text().splitlines()
+    rows = [line for line in lines if "@" in line]
+    (folder / "list.star").write_text("\n".join([*(x for x in lines if "@" not in x), *rows[::-1]]) + "\n")
+    with pytest.raises(DataError, match=r"list\.star: row 1 is now image 1 of fine\.mrcs.*the file has changed"):
+        write_particles("exported.star", read_particles("list.lst"))
+
+
+@pytest.mark.parametrize("row", ["-1", '"1"', "1.5", "null"])
+def test_a_row_of_the_source_that_is_none(folder, row):
+    write_particles("list.lst", read_text(folder, OLD_LIST))
+    (folder / "list.lst").write_text((folder / "list.lst").read_text().replace('"hetero_row":0', f'"hetero_row":{row}'))
+    with pytest.raises(DataError, match="hetero_row"):
+        write_particles("exported.star", read_particles("list.lst"))
 
 
 def test_joined_imports_lose_columns_with_a_warning(folder, caplog):
@@ -324,7 +537,7 @@ def assert_lossless(path, again, particles):
 def test_edge_cases():
     """Files of other programs' tests: one line says what is wrong."""
     for name, message in (
-        ("aspire_sample_starfile_rejects.star", "not a well-formed star"),
+        ("aspire_sample_starfile_rejects.star", "line 20: 5 values for 4 labels.*not a well-formed star"),
         ("basic_double_quote.star", "0 blocks list particles"),
         ("empty_loop.star", "0 blocks list particles"),
         ("git_lfs_pointer.star", "git lfs pull"),

@@ -84,6 +84,52 @@ def test_real_particles(program, tmp_path):
     assert "protein looks white" in out
 
 
+def test_images_of_eman2_are_copied_for_relion(program, tmp_path):
+    """Of an .hdf: the list names the copies, pixels and records are those of the original."""
+    particles, images = sample_particles(tmp_path)
+    write_particles("set.hdf", particles)
+    for flag, name in (("--lst2star", "out.star"), ("--lst2cs", "out.cs")):
+        code, _, err = program("set.hdf", flag, name)
+        assert code == 1 and "set.hdf, which RELION and cryoSPARC cannot open" in err and "--stack" in err
+        assert not (tmp_path / name).exists()
+        assert program("set.hdf", flag, name, "--stack", "copy.mrcs")[0] == 0
+        copied = read_particles(name)
+        assert copied.files == (str(tmp_path / "copy.mrcs"),)
+        np.testing.assert_array_equal(ImageReader(copied).read(range(11)), images)
+        np.testing.assert_allclose(copied.pose.rotation, particles.pose.rotation, atol=1e-5)
+        np.testing.assert_allclose(copied.ctf.defocus_u, particles.ctf.defocus_u, rtol=1e-5)
+
+
+def test_copied_images_keep_the_columns_of_a_star(program, tmp_path):
+    particles, images = sample_particles(tmp_path)
+    write_particles("input.star", particles)
+    lines = (tmp_path / "input.star").read_text().splitlines()
+    last = max(i for i, line in enumerate(lines) if line.startswith("_rln"))
+    lines[last] += "\n_rlnMine"
+    text = "\n".join(f"{line} own{line[:6]}" if "@" in line else line for line in lines) + "\n"
+    (tmp_path / "input.star").write_text(text)
+    code, _, err = program("input.star", "--output", "copy.star", "--stack", "copy.mrcs")
+    assert (code, err.count("\n")) == (0, 1), err
+    old, new = (read_particles(name).source.data.particles for name in ("input.star", "copy.star"))
+    assert list(old["rlnMine"]) == list(new["rlnMine"])
+    assert list(new["rlnImageName"])[10] == "000011@copy.mrcs"
+    np.testing.assert_array_equal(ImageReader(read_particles("copy.star")).read(range(11)), images)
+    write_particles("list.lst", read_particles("input.star"))
+    code, _, err = program("list.lst", "--output", "other.star", "--stack", "other.mrcs")
+    assert code == 0 and "its other columns are left out" in err
+    np.testing.assert_array_equal(ImageReader(read_particles("other.star")).read(range(11)), images)
+
+
+def test_names_that_are_not_ascii_are_exported(program, tmp_path):
+    (tmp_path / "données").mkdir()
+    particles, images = sample_particles(tmp_path / "données")
+    write_particles("list.star", particles)
+    assert program("list.star", "--output", "out.star")[0] == 0
+    again = read_particles("out.star")
+    assert "@données/first.mrcs" in (tmp_path / "out.star").read_text(encoding="utf-8")
+    np.testing.assert_array_equal(ImageReader(again).read(range(11)), images)
+
+
 def test_tables_of_cryodrgn(program):
     folder = shared_file("formats", "cryodrgn")
     code, out, err = program(
@@ -107,6 +153,8 @@ def test_tables_of_cryodrgn(program):
         (["stack.mrcs", "--apix", "0"], "--apix: expected 0.01 to 1000; got 0."),
         (["stack.mrcs", "--output", "stack.mrcs"], "expected a name ending in"),
         (["list.lst"], "this is the input itself"),
+        (["list.lst", "--output", "a.star", "--stack", "a.hdf"], "--stack: expected a name ending in .mrcs"),
+        (["list.lst", "--output", "a.star", "--stack", "first.mrcs"], "holds images of the list itself"),
         (["odd.mrcs"], "the box is 15 pixels, odd"),
         (["nan.mrcs"], "not finite (NaN)"),
     ],

@@ -35,7 +35,7 @@ def test_files_hold_what_their_readers_expect(tmp_path, monkeypatch):
     monkeypatch.setattr("libhetero.pipelines.run.folder.open_run", lambda folder: run)
     written = {}
     monkeypatch.setattr(
-        "libhetero.pipelines.decoding.class_files.write_particles",
+        "libhetero.pipelines.listing.writing.write_particles",
         lambda path, particles: written.update({path.name: particles.image_index}),
     )
     result = segment.run(SegmentConfig(str(tmp_path), classes=3))

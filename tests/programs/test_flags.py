@@ -20,7 +20,7 @@ KEPT = {
     "e2hype_guess_n.py": """
         --apix --box --halfmaps --maxres --ngauss --niter --particles --seed --sym --threshold --trainmodel
     """,
-    "e2hype_import.py": "--apix --ctf --datadir --ind --lst2cs --lst2star --output --poses",
+    "e2hype_import.py": "--apix --ctf --datadir --ind --lst2cs --lst2star --output --passthrough --poses",
     "e2hype_make3d.py": """
         --apix --batchsz --box --centre --classes --ctf --datadir --ind --invert --noctf --noinvert --poses
         --sym

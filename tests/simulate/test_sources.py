@@ -118,6 +118,43 @@ def test_wrong_domains_are_said(model: str, tmp_path: Path) -> None:
         sources.segmented_model(model, str(tmp_path / "none.json"), 50.0)
 
 
+DOMAIN = {"selection": [["A", None]], "pivot": [0, 0, 1], "axis_u": [0, 0, 1]}
+
+
+@pytest.mark.parametrize(
+    ("domain", "words"),
+    [
+        ({}, "missing required field selection"),
+        ({"selection": "A"}, "Expected array, got str"),
+        ({"selection": [["A", [1]]]}, "are no residues"),
+        ({"selection": [["A", [1, [2, 3]]]]}, "are no residues"),
+        ({"selection": [["A", ["1", "2"]]]}, "got str"),
+        ({"selection": [["A", [1, 2**40]]]}, "<= 2147483648"),
+        ({**DOMAIN, "axis_u": [0, 0, 0]}, "expected a direction"),
+        ({**DOMAIN, "axis_u": [0, 0]}, "length 3"),
+        ({**DOMAIN, "pivot": [0, 0, 1e300]}, "<= 1000000.0"),
+        ({**DOMAIN, "pivot": {"x": 1}}, "got object"),
+    ],
+)
+def test_domains_of_another_kind_are_said(domain: object, words: str, model: str, tmp_path: Path) -> None:
+    path = _json(tmp_path, {"body": "core", "domains": {"core": {"selection": [["B", None]]}, "arm": domain}})
+    with pytest.raises(DataError, match=words) as told:
+        sources.model_in_domains(model, path, 50.0)
+    assert str(told.value).startswith(path) and "\n" not in str(told.value)
+
+
+def test_a_core_that_is_no_domain(model: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="the core, core, is none of its domains"):
+        sources.model_in_domains(model, _json(tmp_path, {"body": "core", "domains": {"arm": DOMAIN}}), 50.0)
+
+
+@pytest.mark.parametrize("text", [100000 * "[", "[NaN]", "[" + 5000 * "1" + "]", '{"a":"\\ud800"}', "\x00"])
+def test_what_is_no_json(text: str, model: str, tmp_path: Path) -> None:
+    (tmp_path / "pieces.json").write_text(text)
+    with pytest.raises(DataError, match=r"pieces\.json: (not valid JSON|expected)"):
+        sources.segmented_model(model, str(tmp_path / "pieces.json"), 50.0)
+
+
 def test_ribosome_in_nine_segments() -> None:
     model = shared_file("structures", "ribosome", "50S_Ecoli_MAVEn_segmented.cif.gz")
     segments = shared_file("structures", "ribosome", "50S_segments9.json")

@@ -12,13 +12,12 @@ from jaxtyping import Int
 from libhetero.analysis.classes import class_members, kmeans_classes
 from libhetero.errors import DataError
 from libhetero.files import replacing
-from libhetero.io import write_particles
 from libhetero.pipelines.decoding.latents import check_indices, particle_latents
+from libhetero.pipelines.listing.writing import LIST_ENDINGS, write_lists
 from libhetero.pipelines.run.folder import Run
 from libhetero.pipelines.run.particles import listed_particles
 
 LOGGER = logging.getLogger(__name__)
-LIST_ENDINGS = (".lst", ".star")
 
 
 def read_classes(path: str | Path, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -109,6 +108,8 @@ def remove_class_files(folder: Path, stem: str, *endings: str) -> None:
 def write_class_lists(run: Run, label: Int[np.ndarray, "particles"], stem: str) -> int:
     """Write the particles of each class into the run folder, STEM_NN.lst and .star; return how many.
 
+    A .star is left out, with a warning, where the images lie in .hdf stacks, which RELION cannot open.
+
     Parameters
     ----------
     label : class of every particle of the run; -1 for none.
@@ -117,7 +118,5 @@ def write_class_lists(run: Run, label: Int[np.ndarray, "particles"], stem: str) 
     remove_class_files(run.folder, stem, *LIST_ENDINGS)
     particles = listed_particles(run.particles, run.config.data)
     names, members = class_names(label, stem), class_members(label)
-    for one, name in names.items():
-        for ending in LIST_ENDINGS:
-            write_particles(run.folder / f"{name}{ending}", particles.take(members[one]))
+    write_lists(run.folder, {name: particles.take(members[one]) for one, name in names.items()})
     return len(names)

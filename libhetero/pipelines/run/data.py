@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from dataclasses import dataclass
+from typing import Any
 
 from libhetero.configuration import check_options, declared_options, internal, option
+from libhetero.files import absolute_path
 from libhetero.training.configuration import PreprocessConfig
 
 PARTICLES, FEEDING, MODEL = "particles", "feeding", "model"  # headings of the help
@@ -22,6 +23,7 @@ class ParticleListConfig:
     datadir : folder that the list's relative paths start from; None for the usual places.
     pixel_size : Å, in place of the files' own; None to use theirs.
     poses, ctf, indices : cryoDRGN .pkl files; None where the list holds them.
+    passthrough : other .cs tables of the job that wrote the list, with the columns it lacks.
     """
 
     particles: str = option(
@@ -65,6 +67,16 @@ class ParticleListConfig:
         group=PARTICLES,
         help="cryoDRGN indices of the particles to use",
         shown_default="all",
+    )
+    passthrough: tuple[str, ...] = option(
+        (),
+        "--passthrough",
+        repeated=True,
+        metavar="CS",
+        path=True,
+        group=PARTICLES,
+        help="another .cs of the same cryoSPARC job, joined by uid; repeatable",
+        shown_default="",
     )
 
     def __post_init__(self) -> None:
@@ -122,6 +134,10 @@ class DataConfig(ParticleListConfig):
     def absolute(self) -> DataConfig:
         """Return the same with absolute paths, to be read from any folder."""
         paths = {field.name: getattr(self, field.name) for field, said in declared_options(self) if said.path}
-        return dataclasses.replace(
-            self, **{name: os.path.abspath(path) for name, path in paths.items() if path is not None}
-        )
+        return dataclasses.replace(self, **{name: _absolute(path) for name, path in paths.items()})
+
+
+def _absolute(path: Any) -> Any:
+    if isinstance(path, tuple):
+        return tuple(map(absolute_path, path))
+    return None if path is None else absolute_path(path)

@@ -33,7 +33,7 @@ from libhetero.configuration import read_json, to_dict, write_json
 from libhetero.errors import DataError
 from libhetero.files import flush_folder_to_disk, flush_to_disk, lock_file, require_space, writing
 from libhetero.io import ImageReader
-from libhetero.io.mrc import HEADER_SIZE, make_header
+from libhetero.io.mrc_header import HEADER_SIZE, make_header
 from libhetero.physics.observation import has_odd_part
 from libhetero.records import ParticleSet
 from libhetero.telling import byte_size

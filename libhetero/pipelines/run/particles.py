@@ -8,6 +8,7 @@ import numpy as np
 
 from libhetero.errors import ConfigurationError, DataError
 from libhetero.io import ImageReader, check_particles, read_particles
+from libhetero.io.check import other_table
 from libhetero.pipelines.run.data import DataConfig, ParticleListConfig
 from libhetero.records import CTFParams, ParticleSet
 from libhetero.training.bad_images import BadImages
@@ -23,6 +24,7 @@ def listed(data: ParticleListConfig) -> ParticleSet:
         poses=data.poses,
         ctf=data.ctf,
         indices=data.indices,
+        passthrough=data.passthrough,
     )
 
 
@@ -44,7 +46,7 @@ def load_particles(data: DataConfig) -> ParticleSet:
     if particles.pose is None:
         raise DataError(
             f"{data.particles}: the particles have no poses (orientations); expected one each. "
-            "Refine them first, or give cryoDRGN's with --poses."
+            f"Refine them first, {other_table(particles)}or give cryoDRGN's with --poses."
         )
     if data.no_ctf:
         stated = None if particles.ctf is None else particles.ctf.magnification
@@ -53,7 +55,8 @@ def load_particles(data: DataConfig) -> ParticleSet:
     if particles.ctf is None:
         raise DataError(
             f"{data.particles}: the particles have no CTF parameters; expected one set each. "
-            "Estimate them first, give cryoDRGN's with --ctf, or use --noctf for images without."
+            f"Estimate them first, {other_table(particles)}give cryoDRGN's with --ctf, "
+            "or use --noctf for images without."
         )
     check_particles(particles, need_pose=True, need_ctf=True)
     _check_box(particles, data)

@@ -1,0 +1,43 @@
+"""Lists of particles beside each other in several formats, of which one may not hold what another does."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from libhetero.io import write_particles
+from libhetero.io.paths import NameNotHeld
+from libhetero.records import ParticleSet
+
+LOGGER = logging.getLogger(__name__)
+LIST_ENDINGS = (".lst", ".star")
+
+
+def write_lists(folder: Path, sets: Mapping[str, ParticleSet], endings: Iterable[str] = LIST_ENDINGS) -> None:
+    """Write each set as NAME.lst and NAME.star; a format that cannot hold the names of the stacks is left out.
+
+    Parameters
+    ----------
+    folder : where.
+    sets : particles by the name of their lists, without ending.
+    endings : of the formats.
+
+    Raises
+    ------
+    NameNotHeld : when no format can hold them.
+    """
+    left_out: dict[str, NameNotHeld] = {}
+    for name, particles in sets.items():
+        failed = {}
+        for ending in endings:
+            try:
+                write_particles(folder / f"{name}{ending}", particles)
+            except NameNotHeld as error:
+                failed[ending] = error
+        if failed and len(failed) == len(tuple(endings)):
+            raise next(iter(failed.values()))
+        for ending, reason in failed.items():
+            left_out.setdefault(ending, reason)
+    for ending, reason in left_out.items():
+        LOGGER.warning("no %s for some of the lists: %s", ending, reason)

@@ -1,0 +1,79 @@
+"""Finding stacks: by which rule, in which order, and never one file for two."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from libhetero.errors import DataError
+from libhetero.files import absolute_path
+from libhetero.io.paths import NameNotHeld, project_path, require_readable_elsewhere, resolve_path, resolve_paths
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """Folders with files whose contents are their own names; the current one is `here`."""
+    for name in ("here/p", "lists/p", "lists/s1/p", "lists/s2/p", "flat/p", "data/s1/p", "here/q", "far/deep/x"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    monkeypatch.chdir(tmp_path / "here")
+    return tmp_path
+
+
+def test_order_of_places(project):
+    source = project / "lists/list.star"
+    for name, datadir, expected in (
+        ("p", None, "lists/p"),
+        ("q", None, "here/q"),
+        ("s1/p", project / "data", "data/s1/p"),
+        ("s1/p", project / "flat", "flat/p"),
+        ("s2/p", "../data", "lists/s2/p"),
+        (str(project / "flat/p"), None, "flat/p"),
+    ):
+        assert resolve_path(name, source, datadir) == str(project / expected)
+    with pytest.raises(DataError, match="--datadir.*list's folder.*current folder"):
+        resolve_path("absent", source)
+
+
+def test_two_names_that_become_one_file(project):
+    source = project / "lists/list.star"
+    with pytest.raises(DataError, match=r"s1/p and s2/p would both be .*flat/p"):
+        resolve_paths(["s1/p", "s2/p"], source, project / "flat")
+    with pytest.raises(DataError, match="would both be"):
+        resolve_paths(["p", "s2/p"], source, project / "flat")
+    with pytest.raises(DataError, match="would both be"):
+        resolve_paths(["absent1/p", "absent2/p"], source, project / "flat")
+    assert resolve_paths(["s1/p", "s2/p"], source) == [str(project / "lists/s1/p"), str(project / "lists/s2/p")]
+
+
+def test_two_names_of_one_file_stay_one(project):
+    source, flat = project / "lists/list.star", str(project / "flat/p")
+    os.symlink(project / "lists/s1", project / "lists/other")
+    assert resolve_paths(["s1/p", "other/p"], source, project / "flat") == [flat, flat]
+    assert resolve_paths(["gone/p", "./gone/p"], source, project / "flat") == [flat, flat]
+    assert resolve_paths(["absent"], source, need=False) == [str(project / "here/absent")]
+
+
+def test_a_link_before_two_dots_is_followed_as_the_system_does(project):
+    os.symlink(project / "far/deep", "link")
+    (project / "far/p").write_text("far/p")
+    assert Path("link/../p").read_text() == "far/p"
+    assert Path(absolute_path("link/../p")).read_text() == "far/p"
+    assert Path(resolve_path("link/../p", "list.star")).read_text() == "far/p"
+    assert absolute_path("../here/q") == str(project / "here/q")
+    assert absolute_path("new/../q") == str(project / "here/q")
+    assert absolute_path("link/x") == str(project / "here/link/x")
+    assert Path(absolute_path("link/..") + "/p").read_text() == "far/p"
+
+
+def test_names_in_a_project(project):
+    assert project_path(str(project / "here/q")) == "q"
+    assert project_path(str(project / "lists/p")) == str(project / "lists/p")
+    assert project_path(str(project / "here/..odd/p")) == "..odd/p"
+
+
+def test_stacks_of_eman2_are_not_named_for_others():
+    require_readable_elsewhere(["a.mrcs", "b.mrc", "c.st"], "l.star")
+    for name in ("a.hdf", "a.HDF", "b.h5"):
+        with pytest.raises(NameNotHeld, match=r"l\.star.*--stack"):
+            require_readable_elsewhere(["a.mrcs", name], "l.star")

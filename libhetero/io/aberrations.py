@@ -142,29 +142,21 @@ def _numbers(texts: list[str], aberration: Aberration, path: str) -> list[float]
 def with_key_aberrations(ctf: CTFParams, values: Sequence[Mapping[str, Any]], path: object) -> CTFParams:
     """Return the CTF of particles with the aberrations that the keys of each (of a .lst line or .hdf header) state.
 
+    Parameters
+    ----------
+    values : one number a key, or several; `libhetero.io.image_header` has seen to it.
+
     Raises
     ------
-    DataError : for a key that holds anything but its numbers.
+    DataError : for a key that holds too few or too many.
     """
     found = {}
     for aberration in ABERRATIONS:
         if not any(aberration.key in own for own in values):
             continue
-        rows = [
-            _listed(own.get(aberration.key, aberration.neutral), f"{path}: particle {i + 1}: {aberration.key}")
-            for i, own in enumerate(values)
-        ]
+        rows = [np.ravel(own.get(aberration.key, aberration.neutral)).tolist() for own in values]
         found[aberration.field] = aberration.checked(rows, str(path))
     return replace(ctf, **found)
-
-
-def _listed(value: Any, what: str) -> list[float]:
-    """Return the numbers of a key, of which a header gives one alone as a number, several as an array."""
-    row = value.tolist() if isinstance(value, np.ndarray) else value
-    row = list(row) if isinstance(row, list | tuple) else [row]
-    if not all(isinstance(one, int | float) and not isinstance(one, bool) and abs(one) < 1e30 for one in row):
-        raise DataError(f"{what} is {row!s:.60}; expected finite numbers. Mend it.")
-    return [float(one) for one in row]
 
 
 def aberration_keys(ctf: CTFParams) -> list[dict[str, list[float]]]:

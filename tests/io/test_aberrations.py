@@ -113,8 +113,8 @@ def test_an_export_has_the_columns_of_the_original():
     original = read_text(relion_list())
     write_particles("project.lst", original)
     write_particles("exported.star", read_particles("project.lst"))
-    for stated in STATED:
-        assert "\t".join(stated.split()) in Path("exported.star").read_text()
+    exported = " ".join(Path("exported.star").read_text().split())
+    assert all(stated in exported for stated in STATED)
 
 
 def test_a_new_list_has_them_by_optics_group():
@@ -196,5 +196,5 @@ def test_a_key_of_another_kind_is_named(tmp_path, key, value):
     number, stack, text = lines[4].split("\t")
     lines[4] = f"{number}\t{stack}\t{json.dumps(json.loads(text) | {key: value})}"
     (tmp_path / "project.lst").write_text("\n".join(lines) + "\n")
-    with pytest.raises(DataError, match=f"project.lst: .*{key.removeprefix('hetero_')}.*; expected .*(number|at most)"):
+    with pytest.raises(DataError, match=f"project.lst: .*{key.removeprefix('hetero_')}.*expected "):
         read_particles("project.lst")

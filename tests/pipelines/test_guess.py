@@ -96,7 +96,7 @@ def test_the_frame_of_our_own_pseudo_atoms_is_the_corner(program):
 
 
 def test_a_model_that_may_be_from_the_corner_is_doubted(program):
-    """A small one about (12.5, 12.5, 12.5) Å in a box of 48 Å fits both ways: it is taken from the centre, with a warning."""
+    """A small one at (12.5, 12.5, 12.5) Å in a box of 48 Å fits both ways: taken from the centre, with a warning."""
     write_model("helix.pdb", shift=12.5, across=12.5, radius=1.0, rise=0.05)
     arguments = ("helix.pdb", "gmm.txt", "--box", BOX, "--apix", 3.0, "--niter", 1, "--ngauss", 9)
     code, out, error = program(*arguments)

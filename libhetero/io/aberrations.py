@@ -202,6 +202,16 @@ def star_columns(ctf: CTFParams, rows: Float[np.ndarray, "groups values"]) -> di
     return columns
 
 
+def told_of_relion(table: Labelled) -> None:
+    """Name what a RELION table states of the optics beyond `ABERRATIONS`, which RELION would use, in one line."""
+    kinds = {label: table.column(label) for label in ("rlnMtfFileName", "rlnBeamTiltClass")}
+    several = [label for label, column in kinds.items() if column is not None and len(set(column.tolist())) > 1]
+    if any(table.column(label) is not None for label in ("rlnBeamTiltX", "rlnBeamTiltY", "rlnOddZernike")):
+        several = [label for label in several if label != "rlnBeamTiltClass"]  # the tilt of each class is stated
+    if several:
+        logger.warning("%s: optics that are not applied: %s, of several values.", table.path, ", ".join(several))
+
+
 def told_of_cryosparc(rows: Shaped[np.ndarray, "particles"], path: object) -> None:
     """Name the fields of a cryoSPARC table that would change images and are not applied, in one line."""
     names = [name for name in CRYOSPARC if name in (rows.dtype.names or ()) and _changes(name, rows[name])]

@@ -127,6 +127,22 @@ def test_a_new_list_has_them_by_optics_group():
     assert again.source.data.blocks["optics"]["rlnBeamTiltX"].astype(float).tolist() == [0.0, 2.5]
 
 
+@pytest.mark.parametrize(
+    ("labels", "stated", "named"),
+    [
+        (("rlnMtfFileName",), ("k3.star", "falcon.star"), "rlnMtfFileName"),
+        (("rlnMtfFileName",), ("k3.star", "k3.star"), None),
+        (("rlnBeamTiltClass",), ("1", "2"), "rlnBeamTiltClass"),
+        (("rlnBeamTiltClass", "rlnBeamTiltX"), ("1 0.5", "2 0.6"), None),
+        (("rlnBeamTiltClass", "rlnMtfFileName"), ("1 a.star", "2 b.star"), "rlnMtfFileName, rlnBeamTiltClass"),
+    ],
+)
+def test_what_else_relion_would_use_is_named_once(caplog, labels, stated, named):
+    read_text(relion_list(labels, stated))
+    expected = [] if named is None else [f"list.star: optics that are not applied: {named}, of several values."]
+    assert [record.message for record in caplog.records] == expected
+
+
 def test_a_cryosparc_table_has_no_place_for_them(caplog):
     particles = read_text(relion_list())
     write_particles("out.cs", particles)

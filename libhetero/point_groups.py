@@ -36,7 +36,7 @@ EXPECTED = f"c1, c2 … c{LARGEST_FOLD}, d1 …, t, tet, o, i1, i2, i3, i4 or ic
 def generators(name: str) -> tuple[Axis, ...] | None:
     """Return the axes that generate a point group, named as in the module's table in any case, or None."""
     name = OTHER_NAMES.get(name.lower(), name.lower())
-    found = re.fullmatch(r"([cd])([1-9]\d*)", name)
+    found = re.fullmatch(r"([cd])([1-9][0-9]{0,2})", name)
     if found and int(found[2]) <= LARGEST_FOLD:
         return ((Z, int(found[2])), *([(X, 2)] if found[1] == "d" else []))
     return GENERATORS.get(name)

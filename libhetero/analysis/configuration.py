@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from libhetero.configuration import check_options, internal, option
+from libhetero.configuration.limits import MOST_PARTICLES, MOST_SEED, MOST_WEIGHT
 from libhetero.errors import ConfigurationError
 
 REGIONS = "regions"  # heading of the help
@@ -43,6 +44,7 @@ class RegionConfig:
         exclusive="eps",
         metavar="X",
         above=0,
+        most=MOST_WEIGHT,
         help="DBSCAN's eps in the embedding; its clusters are then taken as they are",
     )
     method: str = option(
@@ -54,6 +56,7 @@ class RegionConfig:
         group=REGIONS,
         metavar="N",
         least=2,
+        most=MOST_PARTICLES,
         help="fewest Gaussians of a region",
         shown_default=f"a hundredth of all, at least {FEWEST}",
     )
@@ -63,6 +66,7 @@ class RegionConfig:
         group=REGIONS,
         metavar="X",
         least=0,
+        most=MOST_WEIGHT,
         help="change below which a Gaussian or a region is constant; 0.5 is a piece in half of the particles, 1 motion "
         "by one sigma",
         shown_default="by the strong changes",
@@ -73,10 +77,11 @@ class RegionConfig:
         group=REGIONS,
         metavar="N",
         least=2,
+        most=10_000,
         help="UMAP's neighbours of each point",
         shown_default=f"{LEAST_NEIGHBOURS} to {MOST_NEIGHBOURS}, by the number of Gaussians",
     )
-    seed: int = option(0, "--seed", group=REGIONS, metavar="N", least=0, help="of UMAP and k-means")
+    seed: int = option(0, "--seed", group=REGIONS, metavar="N", least=0, most=MOST_SEED, help="of UMAP and k-means")
 
     def __post_init__(self) -> None:
         check_options(self)

@@ -7,11 +7,20 @@ processor must not be loaded on another that shares the home folder.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import logging
 import os
 import platform
-from collections.abc import Mapping
+import re
+import warnings
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
+
+LOGGER = logging.getLogger(__name__)
+FOLDER = "JAX_COMPILATION_CACHE_DIR"
+_TROUBLE = re.compile(r"Error (?:reading|writing) persistent compilation cache entry for '([^']+)'")
 
 
 def cache_folder(environment: Mapping[str, str]) -> Path:
@@ -32,7 +41,7 @@ def cache_variables(environment: Mapping[str, str]) -> dict[str, str]:
     -------
     Empty when the folder cannot be made or written: a cache is never worth a failure.
     """
-    if environment.keys() & {"JAX_COMPILATION_CACHE_DIR", "JAX_ENABLE_COMPILATION_CACHE"}:
+    if environment.keys() & {FOLDER, "JAX_ENABLE_COMPILATION_CACHE"}:
         return {}
     try:
         folder = cache_folder(environment)
@@ -42,17 +51,46 @@ def cache_variables(environment: Mapping[str, str]) -> dict[str, str]:
     if not os.access(folder, os.W_OK | os.X_OK):
         return {}
     return {
-        "JAX_COMPILATION_CACHE_DIR": str(folder),
+        FOLDER: str(folder),
         # Both limits are off: with JAX's defaults nothing compiled for a CPU is kept.
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
     }
 
 
+@contextlib.contextmanager
+def one_warning_of_the_cache() -> Iterator[None]:
+    """Tell of a cache that cannot be read or written in one line, for the time of the call, and not for every entry.
+
+    JAX compiles anew what it cannot read, but never writes over it; a damaged entry of our own folder is removed, so
+    that the next run is spared the same.
+    """
+    shown, told = warnings.showwarning, set[str]()
+
+    def show(message: Warning | str, category: type[Warning], *place: Any, **others: Any) -> None:
+        trouble = _TROUBLE.match(str(message))
+        if trouble is None:
+            shown(message, category, *place, **others)
+            return
+        folder = Path(os.environ.get(FOLDER, ""))
+        if not told:
+            LOGGER.warning("%s: the cache of compiled programs is damaged or cannot be written; compiling anew", folder)
+        told.add(trouble[1])
+        if folder == cache_folder(os.environ):
+            for entry in folder.glob(f"{trouble[1]}-*"):
+                entry.unlink(missing_ok=True)
+
+    warnings.showwarning = show
+    try:
+        yield
+    finally:
+        warnings.showwarning = shown
+
+
 def _instruction_set() -> str:
     """Return a short name for the processor's instruction set."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         lines = []
     flags = next((line for line in lines if line.lower().startswith(("flags", "features"))), "")

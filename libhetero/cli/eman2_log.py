@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import socket
+import stat
 import time
 from pathlib import Path
 
@@ -52,8 +53,11 @@ class Eman2Log:
         )
         data = f"{line}\n".encode("utf-8", "surrogateescape")
         try:
-            descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK  # a pipe without a reader is not waited for
+            descriptor = os.open(self.path, flags, 0o666)
             try:
+                if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                    return
                 if os.write(descriptor, data) == len(data):
                     end = os.lseek(descriptor, 0, os.SEEK_CUR)
                     self._status_position = end - len(data) + STATUS_OFFSET

@@ -27,7 +27,17 @@ def describe_failure(error: BaseException) -> str | None:
         message = f"the device's memory is exhausted: {_OUT_OF_MEMORY}."
     else:
         return None
-    return " ".join(message.split())
+    return readable(message)
+
+
+def readable(message: str) -> str:
+    """Return a message as one line that a terminal shows as it is: what controls it (ESC, NUL, a reversed order of
+    letters), as a damaged file may hold, is written out as \\x1b. Bytes of a file's name that are no text stay.
+    """
+    line = " ".join(message.split())
+    return "".join(
+        letter if letter.isprintable() or "\udc80" <= letter <= "\udcff" else ascii(letter)[1:-1] for letter in line
+    )
 
 
 def _is_device_out_of_memory(error: BaseException) -> bool:

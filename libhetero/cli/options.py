@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from libhetero.cli.parser import common_parser
-from libhetero.configuration import Option, declared_options, parsed_value
+from libhetero.configuration import Option, declared_options, parsed_value, refusal, shortened
 
 
 def configuration_parser(
@@ -132,13 +132,21 @@ def _choices(shared: _Shared) -> tuple[Any, ...] | None:
 
 
 def _parser(kind: type, field: dataclasses.Field[Any], said: Option) -> Callable[[str], Any]:
+    """Return what makes a value of a text, and refuses one outside of its limits before anything else is done."""
+    part = said.count is not None or said.repeated  # a text is one of several values; choices are argparse's own
+    limits = dataclasses.replace(said, choices=(), check=None if part else said.check)
+
     def parse(text: str) -> Any:
         if text is argparse.SUPPRESS:  # what argparse has in place of an argument by place that is left out
             return text
         try:
-            return parsed_value(kind, field.name, text)
+            value = parsed_value(kind, field.name, text)
         except ValueError as error:
-            raise argparse.ArgumentTypeError(f"{error}; got {text!r}") from None
+            raise argparse.ArgumentTypeError(f"{error}; got {shortened(repr(text))}") from None
+        expected = None if value is None else refusal(limits, value)[0]
+        if expected is not None:
+            raise argparse.ArgumentTypeError(f"expected {expected}; got {shortened(repr(text))}")
+        return value
 
     return parse
 

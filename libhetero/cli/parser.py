@@ -7,9 +7,14 @@ import copy
 import difflib
 import re
 import sys
+from collections.abc import Callable
 from typing import NoReturn
 
 import libhetero
+from libhetero.configuration import shortened, whole_number
+from libhetero.configuration.limits import MOST_THREADS
+
+MOST_VERBOSE, MOST_PROCESS_ID = 9, 2**31 - 1
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -67,14 +72,23 @@ def common_parser(description: str, epilog: str | None = None, prog: str | None 
     )
     common = parser.add_argument_group("options of every program")
     common.add_argument(
-        "-v", "--verbose", type=int, default=1, metavar="N", help="0 warnings only, 1 what is done, 2 and above details"
+        "-v",
+        "--verbose",
+        type=_within(0, MOST_VERBOSE),
+        default=1,
+        metavar="N",
+        help="0 warnings only, 1 what is done, 2 and above details",
     )
     common.add_argument(
-        "--threads", type=_thread_count, default=0, metavar="N", help="CPU threads to use, 0 for all (default: 0)"
+        "--threads",
+        type=_within(0, MOST_THREADS),
+        default=0,
+        metavar="N",
+        help="CPU threads to use, 0 for all (default: 0)",
     )
     common.add_argument(
         "--ppid",
-        type=int,
+        type=_within(-1, MOST_PROCESS_ID),
         default=-1,
         metavar="N",
         help="process id of the calling program, for .eman2log.txt (default: -1, none)",
@@ -84,11 +98,16 @@ def common_parser(description: str, epilog: str | None = None, prog: str | None 
     return parser
 
 
-def _thread_count(text: str) -> int:
-    try:
-        count = int(text)
-    except ValueError:
-        count = -1
-    if count < 0:
-        raise argparse.ArgumentTypeError(f"expected a whole number of threads ≥ 0, got {text!r}")
-    return count
+def _within(least: int, most: int) -> Callable[[str], int]:
+    """Return what makes a whole number of a text, and refuses one outside of limits."""
+
+    def parse(text: str) -> int:
+        try:
+            value = whole_number(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(f"{error}; got {shortened(repr(text))}") from None
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"expected {least} to {most}; got {shortened(repr(text))}")
+        return value
+
+    return parse

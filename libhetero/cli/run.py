@@ -7,18 +7,24 @@ import contextlib
 import gc
 import logging
 import os
+import re
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from libhetero.cli.allocator import allocator_variables, keep_freed_memory
-from libhetero.cli.compilation_cache import cache_variables
+from libhetero.cli.compilation_cache import cache_variables, one_warning_of_the_cache
 from libhetero.cli.eman2_log import Eman2Log
-from libhetero.cli.failure import describe_failure
+from libhetero.cli.failure import describe_failure, readable
 from libhetero.cli.supervisor import hold_to_parent, is_one_of_several, supervise
+from libhetero.cli.terminal import forget, tell, usable_streams
+from libhetero.configuration import shortened
+from libhetero.configuration.limits import MOST_THREADS
 from libhetero.errors import TERMINATED, StoppedEarly
 
+_LOGGER = logging.getLogger(__name__)
 INTERRUPTED = 130  # what a shell reports for Ctrl-C
 
 # Objects made before the garbage collector looks for cycles, and its rounds before it looks at older ones.
@@ -104,11 +110,24 @@ def run_program(
     memory; 2 for a wrong option; 130 when interrupted; 143 when the system asked to stop and a
     checkpoint was written. A defect of the program keeps its traceback.
     """
+    with usable_streams():
+        return _flushed(parser.prog, _answered(parser, argv, call))
+
+
+def _answered(
+    parser: argparse.ArgumentParser, argv: Sequence[str] | None, call: Callable[[argparse.Namespace, Session], None]
+) -> int:
+    """Parse and do the work; see `run_program`."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         options = parser.parse_args(arguments)
     except SystemExit as stop:
         return int(stop.code or 0)
+    try:
+        os.getcwd()
+    except OSError:
+        tell(f"{parser.prog}: the current folder is no more; go to another one, or to this one anew.")
+        return 1
     several = is_one_of_several(options, os.environ)
     if several and argv is None and not hold_to_parent(os.environ):
         return supervise(parser.prog)
@@ -118,33 +137,54 @@ def run_program(
     session = Session(parser.prog, options.cmd, options.threads, log, voice)
     keep_freed_memory(os.environ)
     with (
+        _logging(parser.prog, options.verbose, voice),
         _environment(options.threads),
         _rare_collections(session.collections),
-        _logging(parser.prog, options.verbose, voice),
+        one_warning_of_the_cache(),
     ):
         if not several:
             log.start()
-        try:
-            call(options, session)
-        except KeyboardInterrupt:
-            _print_line(f"{parser.prog}: interrupted.")
-            return INTERRUPTED
-        except BrokenPipeError:
-            # The reader of our output has gone (`… | head`): nobody to tell, nothing to flush.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 1
-        except StoppedEarly as stop:
-            if not voice.quiet:
-                _print_line(f"{parser.prog}: {stop}")
-            return TERMINATED
-        except Exception as error:
-            message = describe_failure(error)
-            if message is None:
-                raise
-            _print_line(f"{parser.prog}: {voice.place}{message}")
-            return 1
-        log.end()
+        code = _worked(lambda: call(options, session), parser.prog, voice)
+        if code == 0:
+            log.end()
+    return code
+
+
+def _worked(work: Callable[[], None], program: str, voice: Voice) -> int:
+    """Do the work; return the exit code, after one line on what ended it."""
+    try:
+        work()
+    except KeyboardInterrupt:
+        tell(f"{program}: interrupted.")
+        return INTERRUPTED
+    except BrokenPipeError:
+        forget(sys.stdout)  # its reader has gone (`… | head`): nobody to tell
+        return 1
+    except StoppedEarly as stop:
+        if not voice.quiet:
+            tell(f"{program}: {stop}")
+        return TERMINATED
+    except Exception as error:
+        message = describe_failure(error)
+        if message is None:
+            raise
+        tell(f"{program}: {voice.place}{message}")
+        return 1
     return 0
+
+
+def _flushed(program: str, code: int) -> int:
+    """Return the exit code once all that was printed has gone; 1 where it could not."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        forget(sys.stdout)
+        return code or 1
+    except OSError as error:
+        forget(sys.stdout)
+        tell(f"{program}: {describe_failure(error)}")
+        return code or 1
+    return code
 
 
 @contextlib.contextmanager
@@ -157,11 +197,6 @@ def _rare_collections(usual: tuple[int, int, int]) -> Iterator[None]:
         gc.set_threshold(*usual)
 
 
-def _print_line(line: str) -> None:
-    sys.stdout.flush()
-    print(line, file=sys.stderr, flush=True)
-
-
 class _Warning(logging.Formatter):
     """One line with the program's name and, of several processes, which one it is."""
 
@@ -171,15 +206,31 @@ class _Warning(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         kind = "warning: " if record.levelno < logging.ERROR else ""
-        return f"{self._program}: {self._voice.place}{kind}{record.getMessage()}"
+        return f"{self._program}: {self._voice.place}{kind}{readable(record.getMessage())}"
+
+
+class _Told(logging.StreamHandler):
+    """Lines to a stream; where it takes no more the work goes on, for it is not done to be told of."""
+
+    def __init__(self, stream: Any, program: str) -> None:
+        super().__init__(stream)
+        self._program = program
+
+    def handleError(self, record: logging.LogRecord) -> None:  # its name in logging
+        error = sys.exc_info()[1]
+        forget(self.stream)
+        if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
+            lost = "the output is lost from here on, the work goes on"
+            tell(f"{self._program}: warning: {lost}: {describe_failure(error)}")
 
 
 @contextlib.contextmanager
 def _environment(threads: int) -> Iterator[None]:
     """Set the variables that numerical libraries read when they load, for the time of the call."""
-    added = {}
     if threads > 0:
         added = {name: str(threads) for name in _THREAD_VARIABLES}
+    else:
+        added = {name: str(os.cpu_count() or 1) for name in _absurd_thread_counts(os.environ)}
     added.update(cache_variables(os.environ))
     added.update(allocator_variables(os.environ))
     before = {name: os.environ.get(name) for name in added}
@@ -194,14 +245,27 @@ def _environment(threads: int) -> Iterator[None]:
                 os.environ[name] = value
 
 
+def _absurd_thread_counts(environment: Mapping[str, str]) -> list[str]:
+    """Return the variables that no runtime can follow, and tell of them: one hangs, another aborts or is silent."""
+    found = []
+    for name in _THREAD_VARIABLES:
+        text = environment.get(name, "")
+        first = re.fullmatch(r"\s*([0-9]{1,9})\s*(,[0-9, ]*)?", text)  # OpenMP takes a number for each level
+        if text and (first is None or not 1 <= int(first[1]) <= MOST_THREADS):
+            _LOGGER.warning("%s=%s: expected 1 to %d; all processors are used", name, shortened(text), MOST_THREADS)
+            found.append(name)
+    return found
+
+
 @contextlib.contextmanager
 def _logging(program: str, verbose: int, voice: Voice) -> Iterator[None]:
     """Send the library's messages to stdout and its warnings to stderr, for the time of the call."""
-    logger = logging.getLogger("libhetero")
-    level_before, propagate_before = logger.level, logger.propagate
-    told = logging.StreamHandler(sys.stdout)
+    logger, drawing = logging.getLogger("libhetero"), logging.getLogger("matplotlib")
+    level_before, propagate_before, drawing_before = logger.level, logger.propagate, drawing.level
+    drawing.setLevel(logging.ERROR)  # without a folder to write to it takes another, which is nobody's business
+    told = _Told(sys.stdout, program)
     told.addFilter(lambda record: record.levelno < logging.WARNING and not voice.quiet)
-    warned = logging.StreamHandler(sys.stderr)
+    warned = _Told(sys.stderr, program)
     warned.setLevel(logging.WARNING)
     warned.setFormatter(_Warning(program, voice))
     logger.addHandler(told)
@@ -212,6 +276,7 @@ def _logging(program: str, verbose: int, voice: Voice) -> Iterator[None]:
         yield
     finally:
         logger.setLevel(level_before)
+        drawing.setLevel(drawing_before)
         logger.propagate = propagate_before
         logger.removeHandler(told)
         logger.removeHandler(warned)

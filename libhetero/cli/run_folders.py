@@ -23,7 +23,7 @@ def next_run_folder(prefix: str = "hype", root: str | Path = ".") -> Path:
     root : folder that holds the run folders; it must exist.
     """
     root = Path(root)
-    pattern = re.compile(rf"{re.escape(prefix)}_(\d{{2,}})")
+    pattern = re.compile(rf"{re.escape(prefix)}_([0-9]{{2,}})")
     while True:
         matches = [pattern.fullmatch(path.name) for path in root.iterdir()]
         number = max((int(match[1]) for match in matches if match), default=-1) + 1

@@ -2,11 +2,12 @@
 
 A configuration is a frozen dataclass whose fields are made by `option`. Command lines, help, limits, messages and
 documentation are all made of these declarations: `libhetero.cli.options` builds the parsers, `check_options` the
-one-line refusals. Standard library only, and so are the modules in which configurations are declared: `--help` loads
+one-line refusals. Light, and so are the modules in which configurations are declared: `--help` loads
 neither NumPy nor JAX.
 """
 
-from libhetero.configuration.files import from_dict, read_json, to_dict, write_json
+from libhetero.configuration.arrays import ArraySchema
+from libhetero.configuration.files import from_dict, read_document, read_json, read_lines, to_dict, write_json
 from libhetero.configuration.options import (
     ABSENT,
     Option,
@@ -16,17 +17,21 @@ from libhetero.configuration.options import (
     declared_options,
     internal,
     named,
+    number,
     option,
     option_of,
     parsed_value,
     refusal,
     refused,
     same_as,
+    shortened,
     value_of,
+    whole_number,
 )
 
 __all__ = [
     "ABSENT",
+    "ArraySchema",
     "Option",
     "asked",
     "check_options",
@@ -35,14 +40,19 @@ __all__ = [
     "from_dict",
     "internal",
     "named",
+    "number",
     "option",
     "option_of",
     "parsed_value",
+    "read_document",
     "read_json",
+    "read_lines",
     "refusal",
     "refused",
     "same_as",
+    "shortened",
     "to_dict",
     "value_of",
+    "whole_number",
     "write_json",
 ]

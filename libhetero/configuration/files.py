@@ -1,18 +1,25 @@
-"""Configurations as JSON: saved in the run folder and read back strictly, an unknown key being an error."""
+"""JSON documents: configurations saved in the run folder and read back strictly, and others that a dataclass describes.
+
+There is one door: the bytes of a file of bounded size are decoded by msgspec, which knows no NaN and ends at absurd
+depths and numbers, and what they say is converted to the annotations of a dataclass, in which a whole number may stand
+for a fraction, a list for a tuple, and nothing else for anything else.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import json
+import re
+import stat
 import typing
 from pathlib import Path
 from typing import Any, TypeVar
 
 from libhetero.errors import ConfigurationError
-from libhetero.files import replacing
+from libhetero.files import first_line, replacing
 
-Configuration = TypeVar("Configuration")
+Document = TypeVar("Document")
+LARGEST = 2**26  # bytes of a document
 
 
 def to_dict(configuration: Any) -> dict[str, Any]:
@@ -20,7 +27,7 @@ def to_dict(configuration: Any) -> dict[str, Any]:
     return json.loads(json.dumps(dataclasses.asdict(configuration)))
 
 
-def from_dict(kind: type[Configuration], values: dict[str, Any]) -> Configuration:
+def from_dict(kind: type[Document], values: Any) -> Document:
     """Build a configuration from JSON types.
 
     Parameters
@@ -31,10 +38,53 @@ def from_dict(kind: type[Configuration], values: dict[str, Any]) -> Configuratio
 
     Raises
     ------
-    ConfigurationError : for a key that `kind` does not have, or a retired one that did something.
+    ConfigurationError : for a key that `kind` does not have, a retired one that did something, and a value that its
+        annotation does not allow, or the configuration itself.
     """
+    return _converted(kind, _of_known_keys(kind, values))
+
+
+def read_document(path: Path, kind: type[Document]) -> Document:
+    """Read a JSON object that a dataclass describes; other keys than its fields are left out.
+
+    Raises
+    ------
+    ConfigurationError : if the file is missing or is no such document.
+    """
+    try:
+        return _converted(kind, read_json(path))
+    except ConfigurationError as error:
+        if str(error).startswith(str(path)):
+            raise
+        raise ConfigurationError(f"{path}: {error}") from None
+
+
+def read_lines(path: Path, kind: type) -> list[dict[str, Any]]:
+    """Return the JSON objects of a .jsonl, one a line, that hold what a dataclass declares, with all else they hold.
+
+    Lines that are cut, as a killed program leaves them, or hold other things are left out. NaN is read, as Python
+    writes it into a log.
+    """
+    import msgspec
+
+    found = []
+    with open(path, encoding="utf-8", errors="replace") as file:
+        for line in file:
+            try:
+                values = json.loads(line)
+                msgspec.convert(values, kind, strict=True)
+            except (ValueError, RecursionError, ConfigurationError):  # msgspec's errors are of values, too
+                continue
+            found.append(values)
+    return found
+
+
+def _of_known_keys(kind: type, values: Any) -> Any:
+    """Return values without the retired keys that did nothing, those of nested configurations too."""
+    if not isinstance(values, dict):
+        return values  # what it should be is told by its type
     hints = typing.get_type_hints(kind)
-    names = set(inspect.signature(kind).parameters)
+    names = {field.name for field in dataclasses.fields(kind)}
     retired = getattr(kind, "RETIRED", {})
     for name in set(values) & set(retired):
         if values[name] != retired[name]:
@@ -49,21 +99,33 @@ def from_dict(kind: type[Configuration], values: dict[str, Any]) -> Configuratio
             f"{kind.__name__}: unknown key {', '.join(unknown)}; known keys are "
             f"{', '.join(sorted(names))}. Remove it or use the version that wrote it."
         )
-    built = {}
-    for name, value in values.items():
-        hint = hints[name]
-        if isinstance(hint, type) and dataclasses.is_dataclass(hint) and isinstance(value, dict):
-            value = from_dict(hint, value)
-        elif isinstance(value, list):
-            value = tuple(value)
-        built[name] = value
-    return kind(**built)
+    nested = {name: hint for name, hint in hints.items() if isinstance(hint, type) and dataclasses.is_dataclass(hint)}
+    return {name: _of_known_keys(nested[name], value) if name in nested else value for name, value in values.items()}
+
+
+def _converted(kind: type[Document], values: Any) -> Document:
+    """Return values as a dataclass, each by its annotation."""
+    import msgspec  # when the options are parsed: `--help` has no need of it
+
+    try:
+        return msgspec.convert(values, kind, strict=True)
+    except msgspec.ValidationError as error:
+        raise ConfigurationError(f"{kind.__name__}: {_in_our_words(str(error))}") from None
+
+
+def _in_our_words(said: str) -> str:
+    """Return "training.epochs: expected int, got str" of "Expected `int`, got `str` - at `$.training.epochs`"."""
+    what, _, where = said.partition(" - at ")
+    lacking = re.fullmatch(r"Object missing required field `(.*)`", what)
+    what = f"lacks {lacking[1]}" if lacking else what.replace("`", "").replace("Expected", "expected", 1)
+    where = where.strip("`").removeprefix("$").removeprefix(".")
+    return f"{where}: {what}" if where else what
 
 
 def write_json(path: Path, values: dict[str, Any]) -> None:
     """Write a JSON file beside its place and rename it there, so that it is never half written."""
     with replacing(path) as beside:
-        beside.write_text(json.dumps(values, indent=1, sort_keys=True) + "\n")
+        beside.write_text(json.dumps(values, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -73,12 +135,32 @@ def read_json(path: Path) -> dict[str, Any]:
     ------
     ConfigurationError : if the file is missing or is not a JSON object.
     """
+    import msgspec
+
     try:
-        values = json.loads(Path(path).read_text())
-    except FileNotFoundError:
-        raise ConfigurationError(f"{path}: no such file; is this a run folder?") from None
-    except json.JSONDecodeError as error:
-        raise ConfigurationError(f"{path}: not valid JSON ({error}); restore or remove it.") from None
+        values = msgspec.json.decode(_small_file(Path(path)))
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        reason = str(error).partition(" - at ")[0]
+        raise ConfigurationError(f"{path}: not valid JSON ({reason}); restore or remove it.") from None
+    except RecursionError:
+        raise ConfigurationError(f"{path}: nested too deeply; restore or remove it.") from None
     if not isinstance(values, dict):
         raise ConfigurationError(f"{path}: expected a JSON object, found {type(values).__name__}.")
     return values
+
+
+def _small_file(path: Path) -> bytes:
+    """Return what a file of reasonable size holds; nothing else is opened."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        raise ConfigurationError(f"{path}: no such file; is this a run folder?") from None
+    except OSError as error:
+        raise ConfigurationError(f"{path}: cannot be read ({first_line(error)}); check the name.") from None
+    if not stat.S_ISREG(found.st_mode):
+        raise ConfigurationError(f"{path}: expected a file, found a folder or a device; restore or remove it.")
+    if found.st_size > LARGEST:
+        raise ConfigurationError(
+            f"{path}: {found.st_size} bytes; expected a JSON document of at most {LARGEST}. Restore or remove it."
+        )
+    return path.read_bytes()

@@ -16,7 +16,7 @@ A field is one of three:
 
 The same refusals meet a command line and a configuration made in Python; each is one line:
 
-    --ngauss: expected 1 or more; got 0.
+    --ngauss: expected 1 to 1048576; got 0.
     --steps goes with --path; leave it out, or add --path.
     --truth and --labels exclude each other; give one of them.
 """
@@ -24,6 +24,8 @@ The same refusals meet a command line and a configuration made in Python; each i
 from __future__ import annotations
 
 import dataclasses
+import math
+import re
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -34,6 +36,7 @@ from libhetero.errors import ConfigurationError
 
 KEY = "option"
 ABSENT = dataclasses.MISSING
+MOST_SHOWN = 200  # characters of a value in a message
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,8 @@ def option(default: Any = ABSENT, *flags: str, help: str, **said: Any) -> Any:
     positional : name of an argument without a flag, as help prints it.
     metavar : of the value, such as "N" or "Å".
     choices : the values allowed, or those of each of several.
-    least, most, above, below : limits of a number, or of each of several; the last two are not reached.
+    least, most, above, below : limits of a number, or of each of several; the last two are not reached. A number
+        is finite in any case.
     even : whether a number must be even.
     scale : internal units in one of those that users type and read, such as 1e4 for Å in µm.
     constants : {flag: (value, help)} of flags that take no argument and set the field.
@@ -190,7 +194,7 @@ def check_options(configuration: Any) -> None:
 
     Raises
     ------
-    ConfigurationError : "--ngauss: expected 1 or more; got 0."
+    ConfigurationError : "--ngauss: expected 1 to 1048576; got 0."
     """
     for field, said in declared_options(configuration):
         value = getattr(configuration, field.name)
@@ -224,14 +228,20 @@ def _expected(said: Option, value: Any) -> str | None:
     if said.choices and value not in said.choices:
         return _joined(said.choices)
     if isinstance(value, (int, float)) and not isinstance(value, bool) and not _within(said, value):
-        return described_limits(said)
+        limits = described_limits(said)
+        return limits if _finite(value) or " to " in limits else ", ".join(filter(None, ["a finite number", limits]))
     return None
+
+
+def _finite(value: float) -> bool:
+    return isinstance(value, int) or math.isfinite(value)  # a whole number may be too large for a float
 
 
 def _within(said: Option, value: float) -> bool:
     # Written so that a value that is no number is outside of every limit.
     return (
-        (said.least is None or value >= said.least)
+        _finite(value)
+        and (said.least is None or value >= said.least)
         and (said.most is None or value <= said.most)
         and (said.above is None or value > said.above)
         and (said.below is None or value < said.below)
@@ -242,7 +252,7 @@ def _within(said: Option, value: float) -> bool:
 def described_limits(said: Option) -> str:
     """Return the limits in words: "an even number, 8 or more", "0 to 1", "more than 0 and at most 1"."""
     least, most, above, below = (
-        None if limit is None else f"{limit / said.scale:g}"
+        None if limit is None else _number_text(limit / said.scale)
         for limit in (said.least, said.most, said.above, said.below)
     )
     if least is not None and most is not None:
@@ -255,6 +265,11 @@ def described_limits(said: Option) -> str:
     if said.even:
         return ", ".join(["an even number", *words])
     return " and ".join(words)
+
+
+def _number_text(value: float) -> str:
+    """Return a limit as people write it: whole ones below 10^10 with all their digits."""
+    return str(round(value)) if abs(value) < 1e10 and math.isclose(value, round(value)) else f"{value:g}"
 
 
 def _check_company(configuration: Any) -> None:
@@ -293,7 +308,12 @@ def _shown(value: Any, scale: float) -> str:
         return " ".join(_shown(item, scale) for item in value) or "none"
     if isinstance(value, float):
         return f"{value / scale:g}"
-    return repr(value) if isinstance(value, str) else str(value)
+    return shortened(repr(value) if isinstance(value, str) else str(value))
+
+
+def shortened(text: str) -> str:
+    """Return what a user gave, cut in the middle where it would fill the screen."""
+    return text if len(text) <= MOST_SHOWN else f"{text[:20]}...{text[-10:]} ({len(text)} characters)"
 
 
 def parsed_value(kind: type, name: str, text: str) -> Any:
@@ -324,7 +344,31 @@ def _typed(hint: Any, text: str) -> Any:
         if text.lower() not in ("true", "1", "yes", "false", "0", "no"):
             raise ValueError("expected true or false")
         return text.lower() in ("true", "1", "yes")
+    if hint is int:
+        return whole_number(text)
+    return number(text) if hint is float else hint(text)
+
+
+def whole_number(text: str) -> int:
+    """Return a whole number of a text; the digits are 0 to 9, though `int` takes those of every script.
+
+    Raises
+    ------
+    ValueError : saying what was expected.
+    """
+    if re.fullmatch(r"[+-]?[0-9]{1,1000}", text) is None:  # `int` takes a few thousand digits, and their square in time
+        raise ValueError("expected a whole number")
+    return int(text)
+
+
+def number(text: str) -> float:
+    """Return a number of a text, nan and inf among them: limits refuse these.
+
+    Raises
+    ------
+    ValueError : saying what was expected.
+    """
     try:
-        return hint(text)
+        return float(text if text.isascii() and "_" not in text else "")
     except ValueError:
-        raise ValueError(f"expected {'a whole number' if hint is int else 'a number'}") from None
+        raise ValueError("expected a number") from None

@@ -6,8 +6,10 @@ Standard library only and light at import, so that every part may build on it.
 from libhetero.files.atomic import check_folder, flush_folder_to_disk, flush_to_disk, replacing
 from libhetero.files.errors import DiskError, describe_os_error, first_line, writing, writing_error
 from libhetero.files.lock import FileLock, lock_file
+from libhetero.files.memory import free_memory, require_memory
 from libhetero.files.places import absolute_path
 from libhetero.files.readable import check_readable
+from libhetero.files.sets import remove_stale, replacing_set, sweep
 from libhetero.files.space import require_space
 
 __all__ = [
@@ -18,11 +20,16 @@ __all__ = [
     "check_readable",
     "describe_os_error",
     "first_line",
+    "free_memory",
     "flush_folder_to_disk",
     "flush_to_disk",
     "lock_file",
+    "remove_stale",
     "replacing",
+    "replacing_set",
+    "require_memory",
     "require_space",
+    "sweep",
     "writing",
     "writing_error",
 ]

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from libhetero.files.errors import FREE_SOME, writing, writing_error
+from libhetero.files.sets import set_holding
+from libhetero.files.temporary import remove_whatever, temporary_name
 
 
 @contextlib.contextmanager
@@ -17,7 +18,8 @@ def replacing(path: str | os.PathLike, remedy: str = FREE_SOME) -> Iterator[Path
     """Yield a free name beside `path`, for a file or a folder; rename it to `path` when the block ends well.
 
     The name keeps the suffix of `path`, is that of nobody else on this machine or another that writes to
-    the same disk, and what bears it is removed when the block fails.
+    the same disk, and what bears it is removed when the block fails. Within `replacing_set` a file takes its place
+    with the others of the set.
 
     Parameters
     ----------
@@ -29,14 +31,20 @@ def replacing(path: str | os.PathLike, remedy: str = FREE_SOME) -> Iterator[Path
     DiskError : when the folder is missing or not writable, or the disk is full.
     """
     path = Path(path)
-    beside = path.with_name(f".{path.stem.lstrip('.')[:200]}.{os.urandom(6).hex()}.tmp{path.suffix}")
+    made = set_holding(path)
+    beside = temporary_name(path)
+    whole = False
     try:
         with writing(path, remedy):
+            if made is not None:
+                beside = made.place(path)
             yield beside
-            os.replace(beside, path)
+            if made is None:
+                os.replace(beside, path)
+        whole = True
     finally:
-        with contextlib.suppress(OSError):
-            shutil.rmtree(beside) if beside.is_dir() else beside.unlink(missing_ok=True)
+        if made is None or not whole:
+            remove_whatever(beside)
 
 
 def flush_to_disk(path: str | os.PathLike) -> None:

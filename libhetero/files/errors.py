@@ -13,6 +13,7 @@ from libhetero.errors import DataError
 FREE_SOME = "free some and run again"
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _FULL_TEXTS = ("No space left", "quota exceeded")
+_LIMITS = (errno.EFBIG, errno.EMFILE, errno.ENAMETOOLONG)
 _DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 _MEANINGS = {  # of an error number: what it says of a file, and the remedy
     errno.ENOENT: ("no such file or folder", "check the name, and the folder the program runs in"),
@@ -25,6 +26,7 @@ _MEANINGS = {  # of an error number: what it says of a file, and the remedy
     errno.ENOTDIR: ("a part of this path is a file, expected a folder", "check the name"),
     errno.EEXIST: ("exists already", "remove it, or choose another name"),
     errno.EMFILE: ("too many open files", "raise the limit with ulimit -n"),
+    errno.EFBIG: ("the file would be larger than is allowed", "raise the limit with ulimit -f, or write elsewhere"),
     errno.ENAMETOOLONG: ("the file name is too long", "choose a shorter one"),
 }
 
@@ -58,6 +60,8 @@ def writing_error(path: str | os.PathLike, error: BaseException, remedy: str = F
         return DiskError(f"{path}: {folder} is not writable ({_MEANINGS[number][0]}); choose another folder.")
     if not folder.is_dir():
         return DiskError(f"{path}: the folder {folder} does not exist; make it first.")
+    if number in _LIMITS:
+        return DiskError(f"{path}: {'; '.join(_MEANINGS[number])}.")
     return DiskError(f"{path}: could not be written ({first_line(error)}); check the folder.")
 
 

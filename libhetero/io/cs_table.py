@@ -25,7 +25,6 @@ from libhetero.io.paths import check_readable
 logger = logging.getLogger(__name__)
 
 NPY = b"\x93NUMPY"
-WEB_PAGE = re.compile(rb"\s*<(!doctype|html|\?xml|head|body)", re.IGNORECASE)
 LONGEST_HEADER = 2**22  # bytes; NumPy evaluates it as a literal. 100 classes of a 3-D classification take 2**15
 JOB = re.compile(r"(?<![0-9A-Za-z])J[0-9]+(?![0-9])")
 PASSTHROUGH = "passthrough"
@@ -73,11 +72,9 @@ def _read_rows(path: str | os.PathLike) -> Shaped[np.ndarray, "particles"]:
         elif start.startswith(csdat.MAGIC):
             rows = csdat.read_csdat(path)
         else:
-            found = (
-                "a web page (HTML); download the table itself" if WEB_PAGE.match(start) else f"{start[:6]!r}; {EXPORT}"
-            )
             raise DataError(
-                f"{path}: not a cryoSPARC table: expected {NPY!r} or {csdat.MAGIC!r} at its start, got {found}."
+                f"{path}: not a cryoSPARC table: expected {NPY!r} or {csdat.MAGIC!r} at its start, got {start[:6]!r}; "
+                f"{EXPORT}."
             )
     except NOT_A_TABLE as error:
         reason = " ".join(str(error).split())[:100]

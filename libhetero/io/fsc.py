@@ -28,4 +28,4 @@ def write_fsc(path: str | os.PathLike, curves: Mapping[str, Float[np.ndarray, "s
     frequency = np.arange(shells) / (2 * shells * pixel_size)
     header = "  ".join(["spatial frequency (1/A)", *curves])
     with replacing(path) as beside:
-        np.savetxt(beside, np.column_stack([frequency, *curves.values()]), fmt="%.6f", header=header)
+        np.savetxt(beside, np.column_stack([frequency, *curves.values()]), fmt="%.6f", header=header, encoding="utf-8")

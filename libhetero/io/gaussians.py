@@ -11,13 +11,15 @@ from __future__ import annotations
 import os
 
 import numpy as np
-from jaxtyping import Float, Integer, Real
+from jaxtyping import Integer, Real
 
 from libhetero.errors import DataError
 from libhetero.files import replacing
-from libhetero.io.paths import check_readable
+from libhetero.io.tables import read_numbers
 from libhetero.records import Gaussians
 
+COLUMNS = "x y z amp sigma (EMAN2 Gaussian model)"
+LARGEST = 1e30  # of numbers in Å, which single precision and their squares hold
 EMAN2_WIDTH = 0.001 / (2 * np.pi**2)  # σ² in boxes for each unit of EMAN2's fifth column
 
 
@@ -33,27 +35,20 @@ def read_gaussians(path: str | os.PathLike, box_size: int, pixel_size: float) ->
     Returns
     -------
     Gaussians of N: position (N, 3) Å, amplitude (N,), sigma (N,) Å, all float32.
+
+    Raises
+    ------
+    DataError : if it is missing or is no such table of finite numbers, naming the line.
     """
-    table = _read_table(path)
+    table = read_numbers(path, COLUMNS, least=5)
     length = box_size * pixel_size
     position = table[:, :3] * np.array([length, -length, -length])
     amplitude = table[:, 3] ** 2
     sigma = np.sqrt(np.abs(table[:, 4]) * EMAN2_WIDTH) * length
+    lost = np.flatnonzero(~(np.abs(np.column_stack([position, amplitude, sigma])) < LARGEST).all(axis=1))
+    if len(lost):
+        raise DataError(f"{path}: Gaussian {lost[0] + 1} holds a number beyond all measure; expected {COLUMNS}.")
     return Gaussians(*(np.asarray(array, np.float32) for array in (position, amplitude, sigma)))
-
-
-def _read_table(path: str | os.PathLike) -> Float[np.ndarray, "gaussians columns"]:
-    check_readable(path)
-    try:
-        table = np.loadtxt(path, ndmin=2)
-    except ValueError as error:
-        raise DataError(f"{path}: not a table of numbers ({error}).") from None
-    if table.shape[1] < 5:
-        raise DataError(f"{path}: {table.shape[1]} columns; expected x y z amp sigma (EMAN2 Gaussian model).")
-    if not np.isfinite(table).all():
-        row = int(np.flatnonzero(~np.isfinite(table).all(axis=1))[0])
-        raise DataError(f"{path}: Gaussian {row + 1} is not finite; remove it.")
-    return table
 
 
 def write_gaussians(
@@ -112,7 +107,7 @@ def write_gaussians_pdb(
     chain = np.zeros(len(position), int) if chain is None else np.asarray(chain, int)
     if np.abs(position).max(initial=0.0) >= 1000:
         raise DataError(f"{path}: a Gaussian lies beyond 999 Å; the .pdb format cannot hold it.")
-    with replacing(path) as beside, open(beside, "w") as file:
+    with replacing(path) as beside, open(beside, "w", encoding="utf-8") as file:
         for i, (x, y, z) in enumerate(position):
             file.write(
                 f"HETATM{(i + 1) % 100000:5d}  CA  GMM "

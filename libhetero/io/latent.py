@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 
 from libhetero.errors import DataError
 from libhetero.files import replacing
-from libhetero.io.paths import check_readable
+from libhetero.io.tables import read_numbers
 
 
 def read_latent(path: str | os.PathLike) -> tuple[Int[np.ndarray, "particles"], Float[np.ndarray, "particles latent"]]:
@@ -20,12 +20,12 @@ def read_latent(path: str | os.PathLike) -> tuple[Int[np.ndarray, "particles"], 
     -------
     index : 0, 1, … when the file has no index column.
     latent : float64.
+
+    Raises
+    ------
+    DataError : if it is missing or is no table of finite numbers, naming the line.
     """
-    check_readable(path)
-    try:
-        table = np.loadtxt(path, ndmin=2)
-    except ValueError as error:
-        raise DataError(f"{path}: not a table of numbers ({error}).") from None
+    table = read_numbers(path, "particle index and latent")
     first = table[:, 0]
     whole = np.all(first == np.round(first)) and np.all(first >= 0)
     if table.shape[1] > 1 and whole and len(np.unique(first)) == len(first):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
@@ -17,7 +16,6 @@ from libhetero.io.mrc import MrcStack, MrcsWriter
 from libhetero.io.stack import missing_image
 from libhetero.records import ParticleSet, SourceTable
 
-STACK_SUFFIXES = (".mrcs", ".st")  # a .mrc may be either
 BLOCK = 256  # images copied at a time
 
 
@@ -26,17 +24,12 @@ def read_mrcs(path: str | os.PathLike) -> Entries:
 
     Raises
     ------
-    DataError : if the stack holds fewer images than its header promises, or is a map by its name and shape.
+    DataError : if the stack holds fewer images than its header promises.
     """
     stack = MrcStack(path)
     count = stack.count
     if stack.available < count:
         raise DataError(missing_image(stack, stack.available))
-    if Path(path).suffix.lower() not in STACK_SUFFIXES and stack.shape == (count, count) and count > 1:
-        raise DataError(
-            f"{path}: a cube of {count} pixels that is not named a stack; expected images, found a map. "
-            f"If these are images, rename the file to {Path(path).stem}.mrcs."
-        )
     return Entries(
         names=(absolute_path(path),),
         name_id=np.zeros(count, np.int64),

@@ -6,10 +6,11 @@ of `FAMILIES`, a configuration, and a model that follows `libhetero.models.famil
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from libhetero.configuration import ArraySchema
 from libhetero.errors import ConfigurationError
 from libhetero.models.gmm.config import GmmConfig
 from libhetero.models.hype.config import HypeConfig
@@ -28,6 +29,7 @@ class Family:
     title : as users read it.
     config : class of its configuration, with `preset`, `settled`, `sample_size` and `symmetry`.
     model : imports and returns the class of its models.
+    stored : what arrays a model of a configuration is kept as, given the names of those there are.
     chosen_by : field of the configuration that chooses the family where it is given; None for none.
     flags : what a command has for such a run; "" for the family taken without a word.
     whole_latents : whether mid_00.txt holds its latents as the decoder takes them; others are encoded again.
@@ -40,6 +42,7 @@ class Family:
     title: str
     config: Any
     model: Callable[[], type[ModelFamily]]
+    stored: Callable[[Any, Iterable[str]], Mapping[str, ArraySchema]]
     chosen_by: str | None = None
     flags: str = ""
     mixtures: bool = False
@@ -64,12 +67,25 @@ def _gmm_model() -> type[ModelFamily]:
     return GmmModel
 
 
+def _hype_arrays(config: HypeConfig, names: Iterable[str]) -> Mapping[str, ArraySchema]:
+    from libhetero.models.hype.model import schema_of
+
+    return schema_of(config, names)
+
+
+def _gmm_arrays(config: GmmConfig, names: Iterable[str]) -> Mapping[str, ArraySchema]:
+    from libhetero.models.gmm.storage import schema_of
+
+    return schema_of(config, names)
+
+
 FAMILIES = (
     Family(
         name="hype",
         title="CryoHype",
         config=HypeConfig,
         model=_hype_model,
+        stored=_hype_arrays,
         training={"optimiser": "muon", "learning_rate": 1e-3},
         preset_training={
             "small": {"learning_rate": 2e-3, "batch_size": 16, "ema_decay": 0.998},
@@ -87,6 +103,7 @@ FAMILIES = (
         title="Gaussians",
         config=GmmConfig,
         model=_gmm_model,
+        stored=_gmm_arrays,
         chosen_by="decoder",
         flags="--pointtransformer or --decoder mlp",
         mixtures=True,

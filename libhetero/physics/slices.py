@@ -114,12 +114,12 @@ def central_slice(
     return values.reshape(kept, kept // 2 + 1)
 
 
-def hermitian_plane(grid: Inexact[Array, "padded padded half"]) -> Inexact[Array, "padded padded half"]:
-    """Add to the plane kx = 0 its own mirror: V(k) += conj V(-k), the samples that fell at -k."""
-    padded = grid.shape[0]
-    mirror = (-np.arange(padded)) % padded
-    first = grid[:, :, 0]
-    return grid.at[:, :, 0].set(first + jnp.conj(first[mirror][:, mirror]))
+def hermitian_plane(grid: Inexact[AnyArray, "padded padded half"]) -> Inexact[np.ndarray, "padded padded half"]:
+    """Add to the plane kx = 0 its own mirror, on the host: V(k) += conj V(-k), the samples that fell at -k."""
+    whole = np.array(grid)
+    mirror = (-np.arange(len(whole))) % len(whole)
+    whole[:, :, 0] += np.conj(whole[mirror][:, mirror, 0])
+    return whole
 
 
 def project_volume(

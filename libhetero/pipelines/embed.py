@@ -8,8 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from libhetero.analysis.configuration import RegionConfig
-from libhetero.configuration import asked, check_options, declared, declared_options, named, option, same_as, value_of
+from libhetero.configuration import (
+    asked,
+    check_options,
+    declared,
+    declared_options,
+    named,
+    option,
+    same_as,
+    value_of,
+    whole_number,
+)
+from libhetero.configuration.limits import MOST_CLASSES, MOST_PARTICLES
 from libhetero.errors import ConfigurationError
+from libhetero.files import replacing_set
 from libhetero.pipelines.segment import SegmentConfig
 
 # Headings of the help; options under the last two are of particles.
@@ -19,9 +31,10 @@ AUTO = "auto"
 
 def _classes(text: str) -> int | str:
     """Return a number of classes, or auto."""
-    if text != AUTO and not text.isdigit():
-        raise ValueError(f"expected a number of classes, or {AUTO}")
-    return text if text == AUTO else int(text)
+    try:
+        return text if text == AUTO else whole_number(text)
+    except ValueError:
+        raise ValueError(f"expected a number of classes, or {AUTO}") from None
 
 
 @dataclass(frozen=True)
@@ -50,6 +63,7 @@ class EmbedConfig:
         metavar="K",
         parse=_classes,
         least=1,
+        most=MOST_CLASSES,
         check=lambda value: None if value == AUTO or isinstance(value, int) else f"a number of classes, or {AUTO}",
         help="sort the particles into K classes by k-means of their latents; auto tries 2 to 20 and takes the number "
         "of best silhouette",
@@ -68,6 +82,7 @@ class EmbedConfig:
         group=CLASSES,
         metavar="N",
         least=2,
+        most=MOST_PARTICLES,
         help="with hdbscan: fewest particles of a class",
         shown_default="a thousandth of all, at least 10",
     )
@@ -154,7 +169,8 @@ def run(config: EmbedConfig, progress: Callable[[float], None] | None = None) ->
         return _embed_gaussians(config, trained, progress)
     known = known_labels(trained, config.truth, config.labels)
     latent = particle_latents(trained, config.batch_size, progress)
-    return _embed_particles(config, trained, latent, known)
+    with replacing_set(trained.folder):
+        return _embed_particles(config, trained, latent, known)
 
 
 def _embed_particles(config: EmbedConfig, trained: Any, latent: Any, known: list[Any]) -> EmbedResult:
@@ -192,4 +208,6 @@ def _embed_gaussians(config: EmbedConfig, trained: Any, progress: Callable[[floa
         feature=changes.feature, embedding=config.method, neighbours=config.neighbours, seed=config.seed
     )
     regions = find_regions(changes.similarity(), grouping)
-    return EmbedResult(*write_gaussian_plane(trained.folder, changes, regions, config.method), plane=regions.embedding)
+    with replacing_set(trained.folder):
+        table, figure = write_gaussian_plane(trained.folder, changes, regions, config.method)
+    return EmbedResult(table, figure, plane=regions.embedding)

@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 from libhetero.configuration import check_options, option, same_as, value_of
+from libhetero.configuration.limits import (
+    LEAST_PIXEL,
+    MOST_BOX,
+    MOST_CLASSES,
+    MOST_LENGTH,
+    MOST_PARTICLES,
+    MOST_PIXEL,
+    MOST_SEED,
+    MOST_VOLUMES,
+)
 from libhetero.errors import ConfigurationError
+from libhetero.files import replacing_set, require_memory
 from libhetero.pipelines.segment import SegmentConfig
 
 LOGGER = logging.getLogger(__name__)
+VOLUME_BYTES = 32  # of memory for each voxel: four volumes at once, the transform of one, and what it is made in
 WHICH, HOW, GRID = "which volumes, one of", "how they are chosen", "how they are written"  # headings of the help
 
 
@@ -20,12 +33,15 @@ def _indices(text: str) -> tuple[int, ...]:
     """Return the particles of 0,5,9 and 100-107."""
     found: list[int] = []
     for part in text.split(","):
-        first, dash, last = part.strip().partition("-")
-        if not first.isdigit() or (dash and not last.isdigit()):
+        ends = re.fullmatch(r"([0-9]{1,10})(?:-([0-9]{1,10}))?", part.strip())
+        if ends is None:
             raise ValueError("expected indices such as 0,5,9 or 3-7")
-        found.extend(range(int(first), int(last or first) + 1))
-    if not found:
-        raise ValueError("expected a particle, such as 0,5,9 or 3-7")
+        first, last = int(ends[1]), int(ends[2] or ends[1])
+        if last < first:
+            raise ValueError(f"expected the lower of {first}-{last} first, as in 3-7")
+        if len(found) + last - first >= MOST_VOLUMES:
+            raise ValueError(f"expected at most {MOST_VOLUMES} particles at a time")
+        found.extend(range(first, last + 1))
     return tuple(found)
 
 
@@ -40,23 +56,34 @@ class EvaluateConfig:
 
     folder: str = option(positional="RUN", help="run folder, such as hype_00")
     particles: tuple[int, ...] | None = _which(
-        "--particles", metavar="LIST", parse=_indices, help="particles by index from 0, such as 0,5,9 or 100-107"
+        "--particles",
+        metavar="LIST",
+        parse=_indices,
+        least=0,
+        most=MOST_PARTICLES,
+        help="particles by index from 0, such as 0,5,9 or 100-107",
     )
     classes: str | None = _which("--classes", metavar="FILE", help="lines of particle index and class")
     latent: str | None = _which(
         "--latent", metavar="FILE", help="latent points laid out as mid_00.txt: index, then the latent"
     )
     all_classes: int | None = _which(
-        "--all_classes", metavar="K", least=1, help="sort all particles into K classes by k-means of their latents"
+        "--all_classes",
+        metavar="K",
+        least=1,
+        most=MOST_CLASSES,
+        help="sort all particles into K classes by k-means of their latents",
     )
     path: tuple[int, ...] | None = _which(
         "--path",
         metavar="A,B,…",
         parse=_indices,
         check=lambda value: None if len(value) > 1 else "two or more particles, such as 5,120",
+        least=0,
+        most=MOST_PARTICLES,
         help="a way through the latents of these particles, in order",
     )
-    grid: int | None = _which("--grid", metavar="N", least=2, help="a grid of N × N points, see --over")
+    grid: int | None = _which("--grid", metavar="N", least=2, most=300, help="a grid of N × N points, see --over")
     centre: str | None = option(
         None,
         "--centre",
@@ -72,6 +99,7 @@ class EvaluateConfig:
         group=HOW,
         metavar="N",
         least=1,
+        most=MOST_VOLUMES,
         goes_with=("path",),
         otherwise=10,
         help="of a path, from each particle to the next; at most so many by --route graph",
@@ -95,7 +123,7 @@ class EvaluateConfig:
         help="of a grid: the first two principal components of the latents, 5th to 95th percentile; or the plane of "
         "e2hype_embed.py, by the particle nearest to the middle of each cell",
     )
-    seed: int = option(0, "--seed", group=HOW, metavar="N", least=0, help="of k-means")
+    seed: int = option(0, "--seed", group=HOW, metavar="N", least=0, most=MOST_SEED, help="of k-means")
     batch_size: int = same_as(SegmentConfig, "batch_size", group=HOW)
     box_size: int | None = option(
         None,
@@ -103,15 +131,30 @@ class EvaluateConfig:
         group=GRID,
         metavar="N",
         least=8,
+        most=MOST_BOX,
         even=True,
         help="voxels along each side",
         shown_default="the run's",
     )
     pixel_size: float | None = option(
-        None, "--apix", group=GRID, metavar="Å", above=0, help="pixel size", shown_default="the run's"
+        None,
+        "--apix",
+        group=GRID,
+        metavar="Å",
+        least=LEAST_PIXEL,
+        most=MOST_PIXEL,
+        help="pixel size",
+        shown_default="the run's",
     )
     lowpass: float | None = option(
-        None, "--lowpass", group=GRID, metavar="Å", above=0, help="filter to this resolution", shown_default="none"
+        None,
+        "--lowpass",
+        group=GRID,
+        metavar="Å",
+        above=0,
+        most=MOST_LENGTH,
+        help="filter to this resolution",
+        shown_default="none",
     )
     crop: int | None = option(
         None,
@@ -119,6 +162,7 @@ class EvaluateConfig:
         group=GRID,
         metavar="N",
         least=2,
+        most=MOST_BOX,
         even=True,
         help="keep N voxels about the centre, after all else; the header's origin keeps the place",
     )
@@ -162,13 +206,22 @@ def run(config: EvaluateConfig, progress: Callable[[float], None] | None = None)
     UserError : one line on what is wrong with the folder, a file or the options.
     """
     # The parts load here, after parsing: `--help` is answered from the declarations above.
-    from libhetero.pipelines.decoding.volume_files import write_places, write_volumes
-    from libhetero.pipelines.decoding.volumes import decoded_volumes
     from libhetero.pipelines.run.folder import open_run
-    from libhetero.telling.progress import tracked
 
     trained = open_run(config.folder)
     box, pixel_size = _grid(config, trained.model.box_size, trained.model.pixel_size)
+    with replacing_set(trained.folder):
+        return _write(config, trained, box, pixel_size, progress)
+
+
+def _write(
+    config: EvaluateConfig, trained: Any, box: int, pixel_size: float, progress: Callable[[float], None] | None
+) -> EvaluateResult:
+    """Decode and write the volumes asked for of an open run, on a grid of `box` voxels of `pixel_size` Å."""
+    from libhetero.pipelines.decoding.volume_files import write_places, write_volumes
+    from libhetero.pipelines.decoding.volumes import decoded_volumes
+    from libhetero.telling.progress import tracked
+
     chosen = _chosen_points(config, trained)
     folder = trained.folder / "volumes" if config.output is None else Path(config.output)
     folder.mkdir(parents=True, exist_ok=True)
@@ -176,8 +229,9 @@ def run(config: EvaluateConfig, progress: Callable[[float], None] | None = None)
     decoded = decoded_volumes(trained, chosen.latents, box, pixel_size, config.lowpass)
     decoded = tracked(decoded, len(chosen), "volumes", lambda one: 1, progress)
     paths = [folder / f"{name}.{config.format}" for name in chosen.names]
-    figure = write_volumes(trained, decoded, paths, pixel_size, config.crop)
-    table, plane = write_places(folder, trained, chosen)
+    with replacing_set(folder):
+        figure = write_volumes(trained, decoded, paths, pixel_size, config.crop)
+        table, plane = write_places(folder, trained, chosen)
     return EvaluateResult(tuple(paths), figure, table, plane)
 
 
@@ -188,6 +242,11 @@ def _grid(config: EvaluateConfig, box: int, pixel_size: float) -> tuple[int, flo
     box = config.box_size or box
     if config.crop is not None and config.crop > box:
         raise ConfigurationError(f"--crop {config.crop}: expected at most the box of {box} voxels.")
+    if box > MOST_BOX:
+        raise ConfigurationError(
+            f"--apix {config.pixel_size:g}: gives a box of {box} voxels; expected at most {MOST_BOX}."
+        )
+    require_memory(VOLUME_BYTES * box**3, f"--box {box}", "choose a smaller box, or a larger --apix")
     return box, config.pixel_size or pixel_size
 
 
@@ -207,7 +266,7 @@ def _chosen_points(config: EvaluateConfig, trained: Any) -> Any:
     if config.grid is not None:
         return points.on_grid(trained, config.grid, value_of(config, "over"), batch_size)
     if config.classes is not None:
-        label = whole_classes(config.classes, len(trained.particles))
+        label = whole_classes(config.classes, trained.particles)
     else:
         count = cast(int, config.all_classes)  # the only way to choose that is left
         label = classes_by_kmeans(trained, count, config.seed, batch_size)

@@ -8,8 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from libhetero.configuration import check_options, option, same_as
+from libhetero.configuration.limits import (
+    LEAST_PIXEL,
+    MOST_BOX,
+    MOST_DENSITY,
+    MOST_EPOCHS,
+    MOST_GAUSSIANS,
+    MOST_LENGTH,
+    MOST_PIXEL,
+    MOST_SEED,
+)
 from libhetero.errors import ConfigurationError
 from libhetero.models.gmm.config import GmmConfig
+
+VOXEL_BYTES = 32  # of memory for each voxel of the map that is fitted
 
 
 @dataclass(frozen=True)
@@ -23,6 +35,7 @@ class GuessConfig:
         "--ngauss",
         metavar="N",
         least=1,
+        most=MOST_GAUSSIANS,
         help="how many, of one asymmetric unit",
         shown_default="as many as explain more, at most 4096",
     )
@@ -30,6 +43,8 @@ class GuessConfig:
         None,
         "--threshold",
         metavar="X",
+        least=-MOST_DENSITY,
+        most=MOST_DENSITY,
         help="density that holds the molecule",
         shown_default="from the background of the smoothed map",
     )
@@ -38,6 +53,7 @@ class GuessConfig:
         "--maxres",
         metavar="Å",
         above=0,
+        most=MOST_LENGTH,
         help="finest detail fitted",
         shown_default="where the map ends, by half-maps or its background",
     )
@@ -62,9 +78,16 @@ class GuessConfig:
         help="refine at the very end against these particles, poses and CTFs in the list (.star, .lst, .cs); one "
         "mixture for all of them",
     )
-    box_size: int | None = option(None, "--box", metavar="N", least=8, even=True, help="pixels, for an atomic model")
+    box_size: int | None = option(
+        None, "--box", metavar="N", least=8, most=MOST_BOX, even=True, help="pixels, for an atomic model"
+    )
     pixel_size: float | None = option(
-        None, "--apix", metavar="Å", above=0, help="pixel size, for a model or in place of the map's"
+        None,
+        "--apix",
+        metavar="Å",
+        least=LEAST_PIXEL,
+        most=MOST_PIXEL,
+        help="pixel size, for a model or in place of the map's",
     )
     origin: str | None = option(
         None,
@@ -74,8 +97,8 @@ class GuessConfig:
         "voxel, as a model fitted to a map in ChimeraX, or its own centre of mass, which comes to the box centre",
         shown_default="centre",
     )
-    steps: int = option(200, "--niter", metavar="N", least=1, help="steps of the fit")
-    seed: int = option(0, "--seed", metavar="N", least=0, help="of the first choice of voxels")
+    steps: int = option(200, "--niter", metavar="N", least=1, most=MOST_EPOCHS, help="steps of the fit")
+    seed: int = option(0, "--seed", metavar="N", least=0, most=MOST_SEED, help="of the first choice of voxels")
 
     def __post_init__(self) -> None:
         check_options(self)
@@ -100,12 +123,13 @@ def run(config: GuessConfig, progress: Callable[[float], None] | None = None) ->
     UserError : one line on what is wrong with options or files.
     """
     # The parts load here, after parsing: `--help` is answered from the declarations above.
-    from libhetero.files import check_folder
+    from libhetero.files import check_folder, require_memory
     from libhetero.pipelines.guessing.files import write_mixture
     from libhetero.pipelines.guessing.fitting import fitted_to_map, refined_to_particles
     from libhetero.pipelines.guessing.goal import map_to_fit
 
     check_folder(config.output)
+    require_memory(VOXEL_BYTES * (config.box_size or 0) ** 3, f"--box {config.box_size}", "choose a smaller box")
     goal = map_to_fit(config)
     fitted = fitted_to_map(config, goal, progress or (lambda fraction: None))
     if config.particles is not None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from libhetero.configuration import asked, check_options, declared_options, named, option, same_as, value_of
+from libhetero.configuration.limits import MOST_BATCH
 from libhetero.errors import ConfigurationError
 from libhetero.models.gmm.config import GmmConfig
 from libhetero.pipelines.evaluate import EvaluateConfig
@@ -43,7 +44,7 @@ class Make3dConfig(ParticleListConfig):
         help="with --classes of a run: its volume at the class's mean latent, or of the member nearest to it",
     )
     symmetry: str = same_as(GmmConfig, "symmetry", group="", help="symmetry: c4, d2, t, o, i …")
-    batch_size: int = option(64, "--batchsz", metavar="N", least=1, help="images inserted at once")
+    batch_size: int = option(64, "--batchsz", metavar="N", least=1, most=MOST_BATCH, help="images inserted at once")
 
     def __post_init__(self) -> None:
         check_options(self)
@@ -60,7 +61,8 @@ class Make3dConfig(ParticleListConfig):
     def data(self) -> DataConfig:
         """Return which particles of a list, and how their images are cropped."""
         listed = {field.name: getattr(self, field.name) for field in dataclasses.fields(ParticleListConfig)}
-        return DataConfig(**listed, no_ctf=self.no_ctf, preprocess=PreprocessConfig(box_size=self.box_size))
+        preparation = PreprocessConfig(box_size=self.box_size, normalise="none")  # a map has the images' grey scale
+        return DataConfig(**listed, no_ctf=self.no_ctf, preprocess=preparation)
 
     def _check_one_map(self) -> None:
         if self.of_run:
@@ -151,12 +153,12 @@ def _class_maps(config: Make3dConfig, classes_file: str, progress: Callable[[flo
 
     trained = open_run(config.particles) if config.of_run else None
     feed = listed_feed(config.data(), config.contrast) if trained is None else trained.feed()
-    label, networks = whole_classes(classes_file, len(feed)), None
-    folder = classes.prepared_folder(config.output)
-    if trained is not None:
-        networks = classes.network_volumes(trained, label, value_of(config, "centre"), config.batch_size)
-    found = tuple(
-        classes.reconstruct_classes(feed, label, networks, folder, config.batch_size, config.symmetry, progress)
-    )
-    table, figure = classes.write_summary(folder, found, feed.pixel_size)
+    label, networks = whole_classes(classes_file, feed.particles), None
+    with classes.renewed_folder(config.output) as folder:
+        if trained is not None:
+            networks = classes.network_volumes(trained, label, value_of(config, "centre"), config.batch_size)
+        found = tuple(
+            classes.reconstruct_classes(feed, label, networks, folder, config.batch_size, config.symmetry, progress)
+        )
+        table, figure = classes.write_summary(folder, found, feed.pixel_size)
     return Make3dResult(tuple(folder / f"{item.name}.mrc" for item in found), table, figure)

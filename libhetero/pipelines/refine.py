@@ -49,6 +49,7 @@ def run(
     UserError : one line on what is wrong with options or files.
     """
     # The parts load here, after parsing: `--help` is answered from the declarations alone.
+    from libhetero.pipelines.run.batch import require_fitting_batch
     from libhetero.pipelines.run.training import trained
     from libhetero.pipelines.run.wanted import wanted_run
     from libhetero.report.tensorboard import require_tensorboard
@@ -62,6 +63,7 @@ def run(
             LOGGER.info("%s: this run is finished; nothing is left to do", finished)
             return finished
         start = wanted.start()
+        require_fitting_batch(start.config.training, start.model, start.feed)
         folder = wanted.folder(start, new_folder, started)
         LOGGER.info("%s: %s", folder, start)
         result = trained(start, folder, config.tensorboard, progress)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from libhetero.configuration import check_options, option, write_json
+from libhetero.configuration.limits import MOST_BATCH, MOST_DENSITY, MOST_MASS, MOST_PARTICLES, MOST_SEED
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class ScoreConfig:
         "--images",
         metavar="N",
         least=0,
+        most=MOST_PARTICLES,
         help="particles whose own volume is scored, evenly spread; 0 for no volumes",
     )
     limit: int = option(
@@ -37,14 +39,19 @@ class ScoreConfig:
         "--limit",
         metavar="N",
         least=2,
+        most=MOST_PARTICLES,
         help="most images of the consensus, and most particles whose Gaussians are decoded",
     )
-    batch_size: int = option(32, "--batchsz", metavar="N", least=1, help="images read and decoded at once")
+    batch_size: int = option(
+        32, "--batchsz", metavar="N", least=1, most=MOST_BATCH, help="images read and decoded at once"
+    )
     mask: str = option("sphere", "--mask", metavar="MASK", help="FSC mask: sphere, none, or a map with values 0 to 1")
     level: float | None = option(
         None,
         "--level",
         metavar="L",
+        least=-MOST_DENSITY,
+        most=MOST_DENSITY,
         help="fixed level for Chamfer distance and vIoU, in the true maps' unit",
         shown_default="a quarter of their highest value",
     )
@@ -53,10 +60,11 @@ class ScoreConfig:
         "--mass",
         metavar="KDA",
         above=0,
+        most=MOST_MASS,
         help="molecular mass in kDa, for the level that encloses it",
         shown_default="the truth's",
     )
-    seed: int = option(0, "--seed", metavar="N", least=0, help="of k-means")
+    seed: int = option(0, "--seed", metavar="N", least=0, most=MOST_SEED, help="of k-means")
 
     def __post_init__(self) -> None:
         check_options(self)

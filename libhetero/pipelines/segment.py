@@ -13,7 +13,9 @@ from typing import Any
 
 from libhetero.analysis.configuration import REGIONS, RegionConfig
 from libhetero.configuration import check_options, declared, internal, option
+from libhetero.configuration.limits import MOST_BATCH, MOST_CLASSES, MOST_LATENTS, MOST_MEMORY
 from libhetero.errors import ConfigurationError
+from libhetero.files import replacing_set
 from libhetero.telling import duration
 
 LOGGER = logging.getLogger(__name__)
@@ -33,7 +35,7 @@ class SegmentConfig:
         help="what changes of a Gaussian; auto takes the larger",
     )
     memory: float = option(
-        4.0, "--memory", group=REGIONS, metavar="GiB", above=0, help="for the covariance of Gaussians"
+        4.0, "--memory", group=REGIONS, metavar="GiB", above=0, most=MOST_MEMORY, help="for the covariance of Gaussians"
     )
     regions: RegionConfig = internal(RegionConfig, "how Gaussians are grouped")
     classes: int | None = option(
@@ -42,6 +44,7 @@ class SegmentConfig:
         group=PARTICLES,
         metavar="K",
         least=1,
+        most=MOST_CLASSES,
         help="classes a region, by k-means",
         shown_default="chosen, 1 to 8",
     )
@@ -54,10 +57,17 @@ class SegmentConfig:
         group=PARTICLES,
         metavar="N",
         least=2,
+        most=MOST_LATENTS,
         help="coordinates of a particle by one region's outputs",
     )
     batch_size: int = option(
-        64, "--batchsz", group=PARTICLES, metavar="N", least=1, help="particles encoded or decoded at once"
+        64,
+        "--batchsz",
+        group=PARTICLES,
+        metavar="N",
+        least=1,
+        most=MOST_BATCH,
+        help="particles encoded or decoded at once",
     )
 
     def __post_init__(self) -> None:
@@ -102,17 +112,13 @@ def run(config: SegmentConfig, progress: Callable[[float], None] | None = None) 
     from libhetero.analysis.regions import find_regions
     from libhetero.pipelines.decoding.gaussians import measure_changes, neutral_gaussians
     from libhetero.pipelines.decoding.latents import particle_latents
-    from libhetero.pipelines.regions import account, figures
-    from libhetero.pipelines.regions.files import write_region_files
-    from libhetero.pipelines.regions.mixtures import class_mixtures, write_class_mixtures
-    from libhetero.pipelines.regions.page import write_region_page
-    from libhetero.pipelines.regions.particles import classify_regions, write_region_classes
+    from libhetero.pipelines.regions import account
     from libhetero.pipelines.run.folder import open_run
 
     advance = progress or (lambda fraction: None)
     start = time.monotonic()
     trained = open_run(config.folder)
-    neutral = neutral_gaussians(trained)
+    neutral_gaussians(trained)  # refuses a run without Gaussians before anything is encoded
     with _timed("1/5 how Gaussians change over all particles"):
         latent = particle_latents(trained, config.batch_size)
         changes = measure_changes(
@@ -122,6 +128,28 @@ def run(config: SegmentConfig, progress: Callable[[float], None] | None = None) 
         grouping = dataclasses.replace(config.regions, feature=changes.feature)
         regions = find_regions(changes.similarity(), grouping)
     account.tell(regions, changes)
+    with replacing_set(trained.folder):
+        return _write(config, trained, latent, changes, regions, start, advance)
+
+
+def _write(
+    config: SegmentConfig,
+    trained: Any,
+    latent: Any,
+    changes: Any,
+    regions: Any,
+    start: float,
+    advance: Callable[[float], None],
+) -> SegmentResult:
+    """Sort the particles by each region, and write all that was found of an open run."""
+    from libhetero.pipelines.decoding.gaussians import neutral_gaussians
+    from libhetero.pipelines.regions import account, figures
+    from libhetero.pipelines.regions.files import write_region_files
+    from libhetero.pipelines.regions.mixtures import class_mixtures, write_class_mixtures
+    from libhetero.pipelines.regions.page import write_region_page
+    from libhetero.pipelines.regions.particles import classify_regions, write_region_classes
+
+    neutral = neutral_gaussians(trained)
     with _timed("3/5 files and figures of regions"):
         files = write_region_files(trained, neutral, regions)
         drawn = figures.draw_all_regions(trained.folder, neutral.position, regions)

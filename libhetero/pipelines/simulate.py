@@ -10,20 +10,31 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from libhetero.configuration import check_options, internal, option, same_as
+from libhetero.configuration import check_options, internal, number, option, same_as
+from libhetero.configuration.limits import (
+    MOST_CLASSES,
+    MOST_LENGTH,
+    MOST_PIECES,
+    MOST_PROCESSES,
+    MOST_SEED,
+    MOST_THREADS,
+)
 from libhetero.errors import ConfigurationError
+from libhetero.files import require_memory
 from libhetero.simulate.configuration import PRESENT, CTFSampling, ImagingConfig, StateConfig
 
 LOGGER = logging.getLogger(__name__)
 # Headings of the help.
 WORK, STRUCTURES = "large sets; the same to the bit on one kind of processor", "structures"
 FILLED = 0.6  # diameter of a complex made from the seed, as a part of the box
+VOXEL_BYTES = 16  # of memory for each voxel of a true map in the making
+PROCESS_BYTES = 3 * 2**28  # of memory for each process that renders, before its first image
 SHARE = "I/N with I from 1 to N, such as 2/4"
 
 
 def _share(text: str) -> tuple[int, int]:
     """Return number and count of shares of "2/4"."""
-    found = re.fullmatch(r"(\d+)/(\d+)", text)
+    found = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
     if found is None or not 1 <= int(found[1]) <= int(found[2]):
         raise ValueError(f"expected {SHARE}")
     return int(found[1]), int(found[2])
@@ -32,7 +43,7 @@ def _share(text: str) -> tuple[int, int]:
 def _b_factor(text: str) -> float | None:
     """Return a B-factor in Å²; None, those of the file, for "file"."""
     try:
-        return None if text == "file" else float(text)
+        return None if text == "file" else number(text)
     except ValueError:
         raise ValueError("expected a number of Å², or file") from None
 
@@ -62,6 +73,8 @@ class SimulateConfig:
         "--subsets",
         count="+",
         metavar="K",
+        least=2,
+        most=MOST_CLASSES,
         help="also lists of the particles of the first K structures of a mixture",
         shown_default="none",
     )
@@ -74,6 +87,7 @@ class SimulateConfig:
         "--processes",
         group=WORK,
         least=1,
+        most=MOST_THREADS,
         metavar="P",
         help="processes that work at the same time; they share --threads",
     )
@@ -84,6 +98,8 @@ class SimulateConfig:
         parse=_share,
         check=lambda share: None if 1 <= share[0] <= share[1] else SHARE,
         metavar="I/N",
+        least=1,
+        most=MOST_PROCESSES,
         help="do share I of N, as on machine I of N: all write to the same OUT",
         shown_default="1/1",
     )
@@ -120,16 +136,29 @@ class SimulateConfig:
         help="Å² for every atom, or 'file' for its own",
     )
     pieces: int = option(
-        3, "--pieces", group=STRUCTURES, least=1, metavar="N", help="pieces besides the core, where no JSON says"
+        3,
+        "--pieces",
+        group=STRUCTURES,
+        least=1,
+        most=MOST_PIECES,
+        metavar="N",
+        help="pieces besides the core, where no JSON says",
     )
     structures: int = option(
-        4, "--structures", group=STRUCTURES, least=1, metavar="N", help="complexes made from the seed, for a mixture"
+        4,
+        "--structures",
+        group=STRUCTURES,
+        least=1,
+        most=MOST_CLASSES,
+        metavar="N",
+        help="complexes made from the seed, for a mixture",
     )
     diameter: float | None = option(
         None,
         "--diameter",
         group=STRUCTURES,
         above=0,
+        most=MOST_LENGTH,
         metavar="Å",
         help="of complexes made from the seed",
         shown_default=f"{FILLED:g} of the box",
@@ -139,6 +168,7 @@ class SimulateConfig:
         "--complex_seed",
         group=STRUCTURES,
         least=0,
+        most=MOST_SEED,
         metavar="N",
         help="seed of the complexes alone",
         shown_default="--seed",
@@ -150,10 +180,11 @@ class SimulateConfig:
         "--rmsd",
         group=STRUCTURES,
         above=0,
+        most=MOST_LENGTH,
         metavar="Å",
         help="mean RMSD of the atoms for a motion, in place of --angle",
     )
-    threads: int = internal(0, "0 for all, shared by the processes", least=0)
+    threads: int = internal(0, "0 for all, shared by the processes", least=0, most=MOST_THREADS)
 
     def __post_init__(self) -> None:
         check_options(self)
@@ -176,9 +207,9 @@ class SimulateConfig:
         if self.segments or self.domains:
             raise ConfigurationError("mixture: --segments and --domains do not apply; remove them.")
         count = len(self.models) or len(self.maps) or self.structures
-        for number in self.subsets:
-            if not 2 <= number <= count:
-                raise ConfigurationError(f"--subsets: expected 2 to {count}, the number of structures; got {number}.")
+        for first in self.subsets:
+            if not 2 <= first <= count:
+                raise ConfigurationError(f"--subsets: expected 2 to {count}, the number of structures; got {first}.")
 
     def _check_pieces(self) -> None:
         if len(self.models) > 1:
@@ -212,6 +243,7 @@ def run(config: SimulateConfig, progress: Callable[[float], None] = lambda fract
     from libhetero.simulate.writer import write_simulation
     from libhetero.telling.progress import Counts
 
+    _require_memory(config)
     with gpu_to_share(config.processes), Counts("particles", progress) as shown:
         simulation = build(config)
         folder = write_simulation(
@@ -229,6 +261,13 @@ def run(config: SimulateConfig, progress: Callable[[float], None] = lambda fract
     if folder is not None:
         _tell(folder, simulation.imaging)
     return folder
+
+
+def _require_memory(config: SimulateConfig) -> None:
+    """Refuse a box whose maps, and processes which, do not fit into the machine's memory."""
+    maps, processes = VOXEL_BYTES * config.box_size**3, PROCESS_BYTES * config.processes
+    require_memory(maps, f"--box {config.box_size}", "choose a smaller box")
+    require_memory(processes * (config.processes > 1), f"--processes {config.processes}", "choose fewer")
 
 
 def _tell(folder: Path, imaging: ImagingConfig) -> None:

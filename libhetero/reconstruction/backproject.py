@@ -5,9 +5,8 @@ oversampled half space:
 
     N(k) = Σ_i P_i*(C_i X_i)      D(k) = Σ_i P_i*(C_i²)      V(k) = N(k) / (D(k) + E(|k|))
 
-which is the Wiener filter for white noise. E starts small; the correlation h of the two half-maps in a
-shell then tells the signal-to-noise ratio of the whole there, 2h / (1 - h), so that
-E = ⟨D⟩ (1 - h) / 2h. Images need no more memory than one batch.
+which is the Wiener filter; `libhetero.reconstruction.wiener` measures E from the half-sets. Images need no more
+memory than one batch.
 """
 
 from __future__ import annotations
@@ -24,21 +23,12 @@ from jaxtyping import Array, Complex, Float, Int
 
 from libhetero.errors import DataError
 from libhetero.physics.correlation import fourier_shell_correlation
-from libhetero.physics.fourier import (
-    fourier_image,
-    frequencies_2d,
-    frequencies_3d,
-    half_plane,
-    hermitian_weight,
-    real_volume,
-)
+from libhetero.physics.fourier import fourier_image, frequencies_2d, half_plane, hermitian_weight
 from libhetero.physics.observation import backprojected, transfer
 from libhetero.physics.pytrees import register_record
-from libhetero.physics.slices import PADDING, hermitian_plane, kernel_correction, slice_corners
+from libhetero.physics.slices import PADDING, slice_corners
+from libhetero.reconstruction.wiener import solved
 from libhetero.records import Batch, Observation, Pose
-
-SMALL = 1e-3  # E / ⟨D⟩ before the half-maps are known
-LEAST_CORRELATION, MOST_CORRELATION = 0.01, 0.9995
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,8 +37,9 @@ class Reconstruction:
 
     Parameters
     ----------
-    volume : (n, n, n) float32, from all particles.
-    half_maps : (2, n, n, n) float32, from the even and the odd ones.
+    volume : (n, n, n) float32, from all particles, Wiener-filtered: the map to look at and to analyse.
+    half_maps : (2, n, n, n) float32, from the even and the odd ones, not filtered: to measure resolution, and for
+        post-processing, which filters for itself.
     fsc : (n // 2,), correlation of the half-maps, see `libhetero.metrics.fsc`.
     particles : how many particles went in.
     """
@@ -57,6 +48,11 @@ class Reconstruction:
     half_maps: np.ndarray
     fsc: np.ndarray
     particles: int
+
+    def scaled(self, factor: float) -> Reconstruction:
+        """Return the maps with every voxel multiplied."""
+        grey = np.float32(factor)
+        return dataclasses.replace(self, volume=grey * self.volume, half_maps=grey * self.half_maps)
 
 
 @register_record
@@ -123,33 +119,6 @@ def add_batch(sums: Sums, batch: Batch, half: Int[Array, "batch"], pixel_size: f
     return Sums(numerator.reshape(sums.numerator.shape), weight.reshape(sums.weight.shape))
 
 
-def _shells(n: int, padded: int) -> np.ndarray:
-    """Return the nearest shell of the box n of every padded voxel, those past Nyquist at n // 2."""
-    radius = np.linalg.norm(frequencies_3d(padded).astype(np.float64), axis=-1) * n
-    return np.minimum(np.rint(radius), n // 2).astype(np.int32)
-
-
-@functools.partial(jax.jit, static_argnames="n")
-def _divide(
-    numerator: Complex[Array, "padded padded half"],
-    weight: Float[Array, "padded padded half"],
-    shells: Int[Array, "padded padded half"],
-    ratio: Float[Array, "shells"],
-    n: int,
-) -> Float[Array, "n n n"]:
-    """Return the map N / (D + E) with E = ratio of each shell times the mean of D there."""
-    padded = numerator.shape[0]
-    numerator, weight = hermitian_plane(numerator), hermitian_plane(weight)
-    total = jax.ops.segment_sum(weight.reshape(-1), shells.reshape(-1), n // 2 + 1)
-    count = jax.ops.segment_sum(jnp.ones(weight.size), shells.reshape(-1), n // 2 + 1)
-    regularisation = (jnp.append(ratio, ratio[-1]) * total / count)[shells]
-    divisor = weight + regularisation
-    fourier = jnp.where(divisor > 0, numerator / jnp.where(divisor > 0, divisor, 1.0), 0.0)
-    before = padded // 2 - n // 2
-    inside = slice(before, before + n)
-    return real_volume(fourier, padded)[inside, inside, inside] * kernel_correction(n, padded)
-
-
 def solve(sums: Sums, n: int, particles: int) -> Reconstruction:
     """Return the maps that the sums stand for.
 
@@ -159,14 +128,17 @@ def solve(sums: Sums, n: int, particles: int) -> Reconstruction:
     n : box size, voxels.
     particles : how many went in, to be reported.
     """
-    plain = jnp.full(n // 2, SMALL)
-    shells = jnp.asarray(_shells(n, sums.numerator.shape[1]))
-    half_maps = [_divide(sums.numerator[h], sums.weight[h], shells, plain, n) for h in range(2)]
-    fsc = np.asarray(fourier_shell_correlation(*half_maps))
-    trusted = np.clip(fsc, LEAST_CORRELATION, MOST_CORRELATION)
-    ratio = jnp.asarray((1 - trusted) / (2 * trusted))
-    volume = _divide(sums.numerator.sum(axis=0), sums.weight.sum(axis=0), shells, ratio, n)
-    return Reconstruction(np.asarray(volume), np.stack(half_maps), fsc, particles)
+    volume, half_maps = solved(np.asarray(sums.numerator), np.asarray(sums.weight), n)
+    return Reconstruction(volume, half_maps, _agreement(half_maps), particles)
+
+
+_correlation = jax.jit(fourier_shell_correlation)  # one program: its steps one by one would each be compiled
+
+
+def _agreement(half_maps: Float[np.ndarray, "2 n n n"]) -> Float[np.ndarray, "shells"]:
+    """Return the FSC of the half-maps, whatever their grey scale: float32 squares it twice."""
+    scale = float(np.abs(half_maps).max()) or 1.0
+    return np.asarray(_correlation(*(half_maps / scale)))
 
 
 def reconstruct(

@@ -5,7 +5,16 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from libhetero.configuration import ABSENT, check_options, internal, option, refused
+from libhetero.configuration import ABSENT, check_options, internal, number, option, refused
+from libhetero.configuration.limits import (
+    LEAST_PIXEL,
+    MOST_BOX,
+    MOST_DEFOCUS,
+    MOST_LENGTH,
+    MOST_PIXEL,
+    MOST_SEED,
+    MOST_SIMULATED,
+)
 
 MICROMETRE, DEGREE = 1e4, math.pi / 180  # Å, radians
 PRESENT = 0.5  # probability of each piece of an assembly, unless told
@@ -13,10 +22,7 @@ PRESENT = 0.5  # probability of each piece of an assembly, unless told
 
 def _signal_to_noise(text: str) -> float | None:
     """Return a signal-to-noise ratio; None, no noise, for 0."""
-    try:
-        return float(text) or None
-    except ValueError:
-        raise ValueError("expected a number") from None
+    return number(text) or None
 
 
 @dataclass(frozen=True)
@@ -32,8 +38,8 @@ class CTFSampling:
     astigmatism_max : Å, defocus_u - defocus_v from 0 to this, at any angle.
     """
 
-    voltage: float = internal(300.0, "kV", above=0)
-    spherical_aberration: float = internal(2.7, "mm", least=0)
+    voltage: float = internal(300.0, "kV", above=0, most=10_000)
+    spherical_aberration: float = internal(2.7, "mm", least=0, most=100)
     amplitude_contrast: float = internal(0.1, "fraction", least=0, most=1)
     defocus: tuple[float, float] = option(
         (5000.0, 25000.0),
@@ -41,9 +47,11 @@ class CTFSampling:
         count=2,
         scale=MICROMETRE,
         metavar=("LOW", "HIGH"),
+        least=-MOST_DEFOCUS,
+        most=MOST_DEFOCUS,
         help="range of defocus in µm, underfocus positive",
     )
-    astigmatism_max: float = internal(500.0, "largest difference of the two defoci, Å", least=0)
+    astigmatism_max: float = internal(500.0, "largest difference of the two defoci, Å", least=0, most=MOST_DEFOCUS)
 
     def __post_init__(self) -> None:
         check_options(self)
@@ -66,29 +74,39 @@ class ImagingConfig:
     contrast : 1 protein white, -1 protein dark.
     """
 
-    particles: int = option(ABSENT, "--n", least=1, metavar="N", help="number of particles")
-    box_size: int = option(ABSENT, "--box", least=8, even=True, metavar="N", help="box size in pixels")
-    pixel_size: float = option(ABSENT, "--apix", above=0, metavar="Å", help="pixel size, at --box")
+    particles: int = option(ABSENT, "--n", least=1, most=MOST_SIMULATED, metavar="N", help="number of particles")
+    box_size: int = option(ABSENT, "--box", least=8, most=MOST_BOX, even=True, metavar="N", help="box size in pixels")
+    pixel_size: float = option(
+        ABSENT, "--apix", metavar="Å", least=LEAST_PIXEL, most=MOST_PIXEL, help="pixel size, at --box"
+    )
     snr: float | None = option(
         0.1,
         "--snr",
         above=0,
+        most=1e9,
         parse=_signal_to_noise,
         metavar="X",
         help="signal variance ÷ noise variance, per pixel at --box; 0 for no noise",
     )
-    seed: int = option(0, "--seed", least=0, metavar="N", help="same seed, same set")
+    seed: int = option(0, "--seed", least=0, most=MOST_SEED, metavar="N", help="same seed, same set")
     crop: int | None = option(
         None,
         "--crop",
         least=8,
+        most=MOST_BOX,
         even=True,
         metavar="N",
         help="Fourier-crop the images to this box in pixels",
         shown_default="no",
     )
     max_shift: float | None = option(
-        None, "--shift", least=0, metavar="Å", help="largest shift along x and y", shown_default="5 % of the box"
+        None,
+        "--shift",
+        least=0,
+        most=MOST_LENGTH,
+        metavar="Å",
+        help="largest shift along x and y",
+        shown_default="5 % of the box",
     )
     ctf: CTFSampling | None = internal(CTFSampling, "how the CTF is drawn")
     contrast: int = option(

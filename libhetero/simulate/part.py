@@ -16,15 +16,36 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from libhetero.configuration import read_json, write_json
+from libhetero.configuration import read_json, read_lines, write_json
 from libhetero.errors import ConfigurationError, DataError
 from libhetero.files import DiskError, FileLock, flush_folder_to_disk, flush_to_disk, lock_file, replacing, writing
 
 WHOLE = (1, 1)  # the share of a process that makes the set alone
 PRINTED = 60  # characters of a value that a message shows
+
+
+@dataclass(frozen=True)
+class SurveyDone:
+    """What is recorded of a structure that was surveyed: the sums over its images, and its name in a mixture."""
+
+    structure: int
+    signal: tuple[float, float, float]
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class BlockDone:
+    """What is recorded of a block that was rendered: the statistics of its pixels."""
+
+    block: int
+    pixels: tuple[float, float, float, float, float]
+
+
+DONE = {"structure": SurveyDone, "block": BlockDone}
 
 
 class Part:
@@ -60,15 +81,12 @@ class Part:
         flush_to_disk(self._record)
 
     def recorded(self, key: str) -> dict[int, dict[str, Any]]:
-        """Return the finished steps that have `key`, of every share, by its value."""
-        found: dict[int, dict[str, Any]] = {}
-        for path in sorted(self.folder.glob("done_*.jsonl")):
-            for line in path.read_text(encoding="utf-8").splitlines():
-                with contextlib.suppress(json.JSONDecodeError):
-                    done = json.loads(line)
-                    if key in done:
-                        found[done[key]] = done
-        return found
+        """Return the finished steps that have `key`, "structure" or "block", of every share, by its value.
+
+        A line that a crash has cut, or that is no such step, counts for nothing: the step is done again.
+        """
+        paths = sorted(self.folder.glob("done_*.jsonl"))
+        return {done[key]: done for path in paths for done in read_lines(path, DONE[key])}
 
     def alone(self, seconds: float = 0.0) -> bool:
         """Return whether no other share is at work now, and keep others out if so.

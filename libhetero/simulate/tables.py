@@ -156,7 +156,7 @@ class _RowFile:
             write_lst(self._part, particles)
         else:
             write_star(self._part, particles, self._optics)
-        with open(self._part, encoding="utf-8") as part, open(self._rows, "a") as rows:
+        with open(self._part, encoding="utf-8") as part, open(self._rows, "a", encoding="utf-8") as rows:
             lines = part.read().splitlines()
             start = self._first_row(lines)
             if self._header is None:
@@ -171,7 +171,7 @@ class _RowFile:
         if self.path.suffix == ".lst":
             width = self._longest + 4
             header[-1] = f"# {width + 1}"
-        with open(self.path, "w") as whole, open(self._rows) as rows:
+        with open(self.path, "w", encoding="utf-8") as whole, open(self._rows, encoding="utf-8") as rows:
             whole.writelines(f"{line}\n" for line in header)
             for line in rows:
                 whole.write(line[:-1].ljust(width) + "\n")

@@ -106,7 +106,7 @@ def write_simulation(
             return None
         if part.set.is_dir() or not folder.is_dir():  # else another share was faster
             with scipy.fft.set_workers(max(1, threads)):
-                _finish(part, simulation, variance, subsets, details or {})
+                _finish(part, simulation, len(rendering), variance, subsets, details or {})
     return folder
 
 
@@ -119,7 +119,7 @@ def _environment(threads: int) -> dict[str, str]:
 
 def _is_last(part: Part, blocks: int) -> bool:
     """Return whether all blocks are done and this share is the one to put the set together."""
-    if len(part.recorded("block")) < blocks:
+    if not set(range(blocks)) <= part.recorded("block").keys():
         logger.info("share %d of %d is done; other shares are not yet.", *part.share)
         return False
     if part.alone(ENDING):
@@ -207,11 +207,11 @@ def _render(
 
 
 def _finish(
-    part: Part, simulation: Simulation, variance: float, subsets: Sequence[int], details: dict[str, Any]
+    part: Part, simulation: Simulation, blocks: int, variance: float, subsets: Sequence[int], details: dict[str, Any]
 ) -> None:
     """Write what is known only of the whole set, and let it appear."""
-    blocks = part.recorded("block")
-    parts = (PixelStatistics(*blocks[number]["pixels"]) for number in sorted(blocks))
+    done = part.recorded("block")
+    parts = (PixelStatistics(*done[number]["pixels"]) for number in range(blocks))
     stack_of(part.set, simulation).finish(sum(parts, PixelStatistics()))
     write_tables(part.set, part.target, simulation, subsets)
     said = _describe(simulation)

@@ -14,13 +14,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
 from libhetero.errors import ConfigurationError
+from libhetero.files import free_memory
 from libhetero.records import Batch
 from libhetero.telling import byte_size
 from libhetero.training import sharding
@@ -134,21 +134,16 @@ def device_memory() -> int:
 
     On an accelerator what its allocator may take; on the CPU what is free on the machine, or in the
     control group of the process, in equal parts for the local devices.
+
+    Raises
+    ------
+    ConfigurationError : where the system does not tell.
     """
     device = jax.local_devices()[0]
     known = device.memory_stats() or {}
     if "bytes_limit" in known:
         return int(USABLE * known["bytes_limit"])
-    return int(USABLE * free_memory(Path("/"))) // jax.local_device_count()
-
-
-def free_memory(root: Path) -> int:
-    """Return the bytes of memory that are free, from the files below `root` in which Linux says so."""
-    lines = (root / "proc/meminfo").read_text().splitlines()
-    free = next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
-    group = root / "sys/fs/cgroup"
-    try:
-        limit, used = (group / "memory.max").read_text(), (group / "memory.current").read_text()
-    except OSError:
-        return free
-    return free if limit.strip() == "max" else min(free, int(limit) - int(used))
+    free = free_memory()
+    if free is None:
+        raise ConfigurationError("this system does not tell how much memory is free; give a number of particles.")
+    return int(USABLE * free) // jax.local_device_count()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from libhetero.configuration import check_options, internal, option
+from libhetero.configuration import check_options, internal, option, whole_number
+from libhetero.configuration.limits import MOST_BATCH, MOST_BOX, MOST_DENSITY, MOST_EPOCHS, MOST_SEED, MOST_STEPS
 
 PREPARATION, TRAINING = "particles", "training"  # headings of the help
 AUTOMATIC = "auto"  # batch: as many particles as fit the devices
@@ -22,7 +22,7 @@ def batch_size(text: str) -> int | str:
     if text == AUTOMATIC:
         return text
     try:
-        return int(text)
+        return whole_number(text)
     except ValueError:
         raise ValueError(f"expected a whole number or {AUTOMATIC}") from None
 
@@ -60,20 +60,23 @@ class PreprocessConfig:
         None,
         "--box",
         least=4,
+        most=MOST_BOX,
         metavar="N",
         group=PREPARATION,
         help="Fourier crop to N pixels",
         shown_default="the stack's",
     )
     deviation: float = internal(
-        1.0,
-        "divisor of the whole set, in units of the stored pixels; measured",
-        above=0,
-        check=lambda value: None if math.isfinite(value) else "a finite number",
+        1.0, "divisor of the whole set, in units of the stored pixels; measured", above=0, most=MOST_DENSITY
     )
 
     def __post_init__(self) -> None:
         check_options(self)
+
+    @property
+    def grey_scale(self) -> float:
+        """What prepared images are multiplied by to have the stack's grey scale; 1 if each has a divisor of its own."""
+        return self.deviation if self.normalise == "set" else 1.0
 
 
 @dataclass(frozen=True)
@@ -101,12 +104,13 @@ class TrainingConfig:
 
     RETIRED: ClassVar[dict[str, Any]] = {"weight_decay": 0.0}
 
-    epochs: int = option(20, "--niter", least=1, metavar="N", group=TRAINING, help="epochs")
+    epochs: int = option(20, "--niter", least=1, most=MOST_EPOCHS, metavar="N", group=TRAINING, help="epochs")
     batch_size: int = option(
         64,
         "--batchsz",
         parse=batch_size,
         least=1,
+        most=MOST_BATCH,
         metavar="N",
         group=TRAINING,
         help="particles a step, over all devices, or auto for as many as fit",
@@ -115,6 +119,7 @@ class TrainingConfig:
         1,
         "--accum",
         least=1,
+        most=MOST_BATCH,
         metavar="N",
         group=TRAINING,
         changeable=True,
@@ -133,13 +138,13 @@ class TrainingConfig:
         help="highest, Adam's; Muon's is ten times it",
     )
     warmup_epochs: float = option(
-        1.0, "--warmup", least=0, metavar="X", group=TRAINING, help="epochs of rising learning rate"
+        1.0, "--warmup", least=0, most=MOST_EPOCHS, metavar="X", group=TRAINING, help="epochs of rising learning rate"
     )
     schedule: str = option(
         "cosine", "--schedule", choices=("cosine", "constant"), group=TRAINING, help="after the warm-up"
     )
     gradient_clip: float = option(
-        1.0, "--clip", least=0, metavar="X", group=TRAINING, help="largest norm of the gradient, 0 for none"
+        1.0, "--clip", least=0, most=1e9, metavar="X", group=TRAINING, help="largest norm of the gradient, 0 for none"
     )
     ema_decay: float = option(
         0.999, "--ema", least=0, below=1, metavar="X", group=TRAINING, help="running average of the weights, 0 for none"
@@ -154,22 +159,26 @@ class TrainingConfig:
         help="hold out this fraction of the particles, say 0.1: keep the parameters that fit them best, stop after "
         "3 epochs without gain",
     )
-    seed: int = option(0, "--seed", least=0, metavar="N", group=TRAINING, help="of every random draw")
+    seed: int = option(0, "--seed", least=0, most=MOST_SEED, metavar="N", group=TRAINING, help="of every random draw")
     checkpoint_every: int = option(
         0,
         "--checkpoint",
         least=0,
+        most=MOST_EPOCHS,
         metavar="N",
         group=TRAINING,
         changeable=True,
         help="epochs between two",
         shown_default="a minute; of several processes: 1",
     )
-    keep: int = option(2, "--keep", least=1, metavar="N", group=TRAINING, changeable=True, help="checkpoints kept")
+    keep: int = option(
+        2, "--keep", least=1, most=MOST_EPOCHS, metavar="N", group=TRAINING, changeable=True, help="checkpoints kept"
+    )
     report_every: int = option(
         0,
         "--report",
         least=0,
+        most=MOST_STEPS,
         metavar="N",
         group=TRAINING,
         changeable=True,

@@ -224,3 +224,17 @@ def prefetch(
             yield pending.popleft().result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def feed_batches(feed: ParticleFeed, batch_size: int, indices: np.ndarray | None = None) -> Iterator[Batch]:
+    """Yield the particles of a feed in order as NumPy batches of one shape, the last padded at weight 0.
+
+    An image that is not finite is zeros at weight 0, too, in its place.
+
+    Parameters
+    ----------
+    indices : places in the particle set, in the order wanted; None for all.
+    """
+    chosen = np.arange(len(feed)) if indices is None else np.asarray(indices)
+    pieces = (chosen[places] for places in ordered_indices(len(chosen), batch_size))
+    return prefetch(lambda index: feed.batch(index, batch_size), pieces, threads=reader_threads())

@@ -18,10 +18,12 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from libhetero.configuration import read_lines
 from libhetero.files import replacing, writing
 from libhetero.telling import duration, pace
 from libhetero.telling.progress import Progress
@@ -129,15 +131,19 @@ class RunLog:
         self.start_clock()
 
 
+@dataclass(frozen=True)
+class Report:
+    """What every line of log.jsonl holds; which other numbers there are, the model says."""
+
+    step: int
+    epoch: float
+    loss: float
+    learning_rate: float = 0.0
+
+
 def read_log(path: str | os.PathLike) -> list[dict[str, Any]]:
-    """Return the lines of a log.jsonl; one that is cut, as the last may be, is left out."""
-    lines = []
-    for text in Path(path).read_text().splitlines():
-        try:
-            lines.append(json.loads(text))
-        except json.JSONDecodeError:
-            continue
-    return lines
+    """Return the lines of a log.jsonl; one that is cut, as the last may be, or is no report is left out."""
+    return read_lines(Path(path), Report)
 
 
 def _append_line(path: Path, line: dict[str, Any]) -> None:
@@ -156,4 +162,4 @@ def _keep_lines(path: Path, last_step: int) -> None:
     with writing(path, GO_ON):
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as beside:
-            beside.write_text("".join(json.dumps(line) + "\n" for line in kept))
+            beside.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")

@@ -26,7 +26,7 @@ def peak_resident_memory() -> int:
     """Return the most bytes of the machine's memory that this process has had."""
     status = Path("/proc/self/status")
     if status.exists():  # Linux, whose getrusage begins with the peak of whoever started the process
-        found = re.search(r"^VmHWM:\s+(\d+) kB", status.read_text(), re.MULTILINE)
+        found = re.search(r"^VmHWM:\s+(\d+) kB", status.read_text(encoding="utf-8"), re.MULTILINE)
         if found:
             return 1024 * int(found[1])
     unit = 1 if sys.platform == "darwin" else 1024

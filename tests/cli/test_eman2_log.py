@@ -3,9 +3,13 @@
 import os
 import re
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from libhetero.cli import Eman2Log
+from libhetero.cli.eman2_log import LOG_NAME
 
 LINE = re.compile(rb"(\d{4}/\d\d/\d\d \d\d:\d\d:\d\d)\t(.{19})\t([ \d]{6})/([ \d-]{6})\t([^\t]+)\t([^\t\n]+)\n")
 
@@ -68,3 +72,12 @@ def test_a_log_removed_meanwhile_costs_nothing(tmp_path: Path) -> None:
     log.progress(0.5)
     log.end()
     assert not log.path.exists()
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: os.symlink("/dev/full", path)])
+def test_a_log_that_is_no_file_is_done_without(make: Callable[[Path], None], tmp_path: Path) -> None:
+    make(tmp_path / LOG_NAME)
+    log = Eman2Log("e2hype_try.py", folder=tmp_path)
+    log.start()
+    log.progress(0.5)
+    log.end()

@@ -71,6 +71,8 @@ DEVICE = type("JaxRuntimeError", (RuntimeError,), {})("RESOURCE_EXHAUSTED: 9 GiB
     ("error", "line"),
     [
         (DataError("a.mrcs: truncated.\nGet it again."), "a.mrcs: truncated. Get it again."),
+        (DataError("a.txt: '\x1b[31m\0\u202etxt' is \t no\u00a0name."), r"a.txt: '\x1b[31m\x00\u202etxt' is no name."),
+        (DataError("Größe_Å_名.star: empty."), "Größe_Å_名.star: empty."),
         (ENOSPC, "out/particles.mrcs: no space left on the disk; free some and run again, or write elsewhere."),
         (OSError(errno.ENOSPC, "full"), "no space left on the disk; free some and run again, or write elsewhere."),
         (DENIED, "/data/out: permission denied; change its permissions, or choose another place."),
@@ -116,7 +118,7 @@ def test_interruption_is_one_line_and_130(capsys: pytest.CaptureFixture) -> None
         (["--zzz"], "unknown option or argument: --zzz"),
         (["--bat", "3"], "unknown option or argument: --bat 3 (did you mean --batch?)"),
         (["--batch", "x"], "argument --batch: invalid int value: 'x'"),
-        (["--threads", "-2"], "argument --threads: expected a whole number of threads ≥ 0, got '-2'"),
+        (["--threads", "-2"], "argument --threads: expected 0 to 1024; got '-2'"),
     ],
 )
 def test_a_wrong_option_is_one_line_and_exit_code_2(argv: list[str], line: str, capsys: pytest.CaptureFixture) -> None:
@@ -142,10 +144,10 @@ def test_messages_go_to_stdout_and_warnings_to_stderr(verbose: str, told: str, c
         logger = logging.getLogger("libhetero.try")
         logger.info("done")
         logger.debug("detail")
-        logger.warning("careful")
+        logger.warning("careful\x1b[2J")
 
     assert _run(call, "-v", verbose) == 0
-    assert capsys.readouterr() == (told, f"{PROG}: warning: careful\n")
+    assert capsys.readouterr() == (told, f"{PROG}: warning: careful\\x1b[2J\n")
     assert not logging.getLogger("libhetero").handlers
 
 
@@ -193,6 +195,43 @@ def test_a_second_process_finds_what_the_first_compiled(tmp_path: Path) -> None:
         kept.append({path.name for path in (tmp_path / "cache").rglob("*-cache")})
     assert kept[0]
     assert kept[0] == kept[1]
+
+
+COMPILES = (
+    "from libhetero.cli import common_parser, run_program\n"
+    "def call(options, session):\n"
+    "    import jax\n"
+    "    print(jax.jit(lambda x: x * 2 + 1)(3.0), jax.jit(lambda x: x - 1)(3.0))\n"
+    "raise SystemExit(run_program(common_parser('Try.', prog='try.py'), [], call))"
+)
+
+
+def _compile(**variables: str) -> list[str]:
+    """Run a program that compiles two functions; return what it tells on stderr."""
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), **variables}
+    done = subprocess.run(
+        [sys.executable, "-c", COMPILES], capture_output=True, text=True, env=environment, timeout=120
+    )
+    assert done.returncode == 0 and done.stdout == "7.0 2.0\n"
+    return done.stderr.splitlines()
+
+
+def test_a_damaged_cache_is_told_once_and_mended(tmp_path: Path) -> None:
+    assert _compile() == []
+    entries = list((tmp_path / "cache").rglob("*-cache"))
+    assert len(entries) >= 2
+    for entry in entries:
+        entry.write_bytes(b"garbage")
+    told = _compile()
+    assert len(told) == 1 and "cache of compiled programs is damaged" in told[0] and str(tmp_path) in told[0]
+    assert _compile() == []
+
+
+def test_a_cache_of_the_users_own_is_told_of_and_left(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    told = _compile(JAX_COMPILATION_CACHE_DIR=str(tmp_path / "file"), JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS="0")
+    assert len(told) == 1 and told[0].startswith(f"try.py: warning: {tmp_path / 'file'}: the cache of compiled")
+    assert (tmp_path / "file").read_text() == "mine"
 
 
 def test_a_reader_that_goes_away_is_no_error() -> None:

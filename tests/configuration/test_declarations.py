@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import inspect
+import math
 import re
 import typing
 from collections.abc import Callable, Iterator
@@ -153,3 +154,75 @@ def test_a_flag_means_one_thing_within_a_program(program: str, offered: dict) ->
             meaning = (sort, said.count, said.repeated, said.parse, said.scale, switch, dict(said.constants))
             for flag in _flags(said):
                 assert meanings.setdefault(flag, meaning) == meaning, f"{flag} of {kind.__name__}"
+
+
+# Limits of numbers ---------------------------------------------------------------------------
+
+UNLIMITED = {  # number fields that need no limits, and why
+    "contrast": "1 or -1, by a check"
+}
+WRONG_NUMBERS = ("nan", "inf", "-inf", "1e400", "-1", str(10**30), "-" + str(10**30), "9" * 5000, "٣", "²", "1_0", "")
+SIGNED = {"--defocus", "--level", "--threshold", "--ppid"}  # -1 is a value of theirs
+
+
+def _kinds_of_number(hint: Any) -> set[type]:
+    """Return which of int and float are in an annotation, at any depth."""
+    inner = set().union(*map(_kinds_of_number, typing.get_args(hint)))
+    return inner | ({hint} & {int, float} if isinstance(hint, type) else set())
+
+
+def _number_fields() -> Iterator[tuple[type, Any]]:
+    for kind, field in FIELDS:
+        if _kinds_of_number(typing.get_type_hints(kind)[field.name]):
+            yield kind, field
+
+
+def test_every_number_has_a_lower_and_an_upper_limit() -> None:
+    offences = []
+    for kind, field in _number_fields():
+        said = field.metadata["option"]
+        limited = {said.least, said.above} != {None} and {said.most, said.below} != {None}
+        if not limited and not said.choices and field.name not in UNLIMITED:
+            offences.append(f"{kind.__name__}.{field.name}")
+    assert not offences, "without limits"
+
+
+def test_no_declaration_takes_a_number_that_is_not_finite() -> None:
+    for kind, field in _number_fields():
+        if float in _kinds_of_number(typing.get_type_hints(kind)[field.name]):
+            for value in (math.nan, math.inf, -math.inf):
+                assert refusal(field.metadata["option"], value)[0], f"{kind.__name__}.{field.name} takes {value}"
+
+
+def _number_flags(kinds: tuple[type, ...]) -> Iterator[tuple[str, Option]]:
+    for kind in kinds:
+        hints = typing.get_type_hints(kind)
+        for field, said in declared_options(kind):
+            if said.flags and _kinds_of_number(hints[field.name]) - {bool}:
+                yield said.flags[0], said
+    yield from ((flag, Option(help="")) for flag in ("--threads", "--verbose", "--ppid"))
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_no_program_takes_an_absurd_number(program: str, offered: dict, capsys: pytest.CaptureFixture) -> None:
+    """Each is a wrong option: exit code 2 and one short line, before anything is loaded or written."""
+    parser, kinds = offered[program]
+    flags = dict(_number_flags(kinds))
+    assert len(flags) > 3
+    for flag, said in flags.items():
+        for text in WRONG_NUMBERS:
+            if text == "-1" and flag in SIGNED:
+                continue
+            values = [text] * (said.count if isinstance(said.count, int) else 1)
+            command = [f"{flag}={text}"] if len(values) == 1 else [flag, *values]
+            with pytest.raises(SystemExit) as stop:
+                parser.parse_args([*_places(parser), *command])
+            line = capsys.readouterr().err
+            assert stop.value.code == 2, (flag, text)
+            assert line.count("\n") == 1 and flag in line and len(line) < 600, (flag, text, line)
+
+
+def _places(parser: Any) -> list[str]:
+    """Return values for the arguments that a program takes by their place."""
+    wanted = [action for action in parser._actions if not action.option_strings and action.nargs is None]
+    return [next(iter(action.choices or ["x"])) for action in wanted]

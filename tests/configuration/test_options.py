@@ -98,7 +98,7 @@ class ChoiceConfig:
         ({"path": ()}, "--path: expected two or more particles, such as 5,120; got none."),
         ({"width": 0}, "width: expected 1 or more; got 0."),
         ({"deviation": 0.0}, "deviation: expected more than 0; got 0."),
-        ({"deviation": math.nan}, "deviation: expected more than 0; got nan."),
+        ({"deviation": math.nan}, "deviation: expected a finite number, more than 0; got nan."),
         ({"pace": 3}, "--pace goes with --path or --up; leave it out, or add --path or --up."),
         ({"pace": 7}, "--pace goes with --path or --up; leave it out, or add --path or --up."),
         ({"pace": 0, "sign": 1}, "--pace: expected 1 or more; got 0."),

@@ -89,7 +89,7 @@ def test_a_loop_ends_at_a_blank_line_or_a_block(blocks_of):
         ("data_a\n\nloop_\n1 2\n", "line 4: loop_ of data_a without labels"),
         ("data_a\n\nloop_\n_x 5\n", "line 4: label _x of a loop with a value"),
         ("data_a\n\nx 1\n", "line 3: 'x' in data_a"),
-        ("<!DOCTYPE html>\n", "line 1: '<!DOCTYPE' stands before any block"),
+        ("x data_a\n", "line 1: 'x' stands before any block"),
         (LOOP.encode() + b"1@p.mrcs donn\xe9es 1\n", "line 7 is not UTF-8.*0xe9.*iconv"),
         (LOOP + "1@p.mrcs a\0 1\n", r"line 7 holds a control character \(0x00\)"),
         (LOOP.encode("utf-16"), "not UTF-8"),

@@ -46,6 +46,17 @@ def test_resolution_interpolates_between_shells():
     values = np.array([1.0, 1.0, 0.75, 0.25, 0.0, 0.0])
     assert metric.resolution(values, 0.5, pixel_size=2.0) == pytest.approx(12 * 2.0 / 2.5)
     assert metric.resolution(np.ones(6), 0.5, pixel_size=2.0) == pytest.approx(12 * 2.0 / 5)
+    for threshold, shell in ((0.7, 2.1), (0.35, 2.8), (0.143, 3.428)):
+        assert metric.resolution(values, threshold, pixel_size=2.0) == pytest.approx(12 * 2.0 / shell)
+
+
+def test_resolution_is_of_the_first_fall_below_the_threshold():
+    """What comes back later is noise; a curve that touches the threshold has not fallen below it."""
+    values = np.array([1.0, 0.9, 0.5, 0.9, 0.3, 0.9])
+    assert metric.resolution(values, 0.5, pixel_size=1.0) == pytest.approx(12 / (3 + 2 / 3))
+    assert metric.resolution(values, 0.6, pixel_size=1.0) == pytest.approx(12 / 1.75)
+    nothing = np.array([1.0, 0.0, 0.0, 0.0, 0.0, 0.0])
+    assert metric.resolution(nothing, 0.5, pixel_size=1.0) == pytest.approx(12 / 0.5)
 
 
 def test_different_boxes_are_refused():

@@ -213,10 +213,10 @@ def test_mistakes_are_told_in_one_line(tmp_path, gaussians):
         ({"particles": (1,), "format": "spi"}, "--format: expected mrc or hdf"),
         ({"path": (3,)}, "--path: expected two or more particles, such as 5,120; got 3"),
         ({"path": (3, 4), "route": "rail"}, "--route: expected graph or direct"),
-        ({"grid": 1}, "--grid: expected 2 or more; got 1"),
+        ({"grid": 1}, "--grid: expected 2 to 300; got 1"),
         ({"particles": (1,), "steps": 3}, "--steps goes with --path"),
         ({"grid": 3, "centre": "mean"}, "--centre goes with --classes or --all_classes"),
-        ({"particles": (1,), "crop": 7}, "--crop: expected an even number, 2 or more; got 7"),
+        ({"particles": (1,), "crop": 7}, "--crop: expected an even number, 2 to 4096; got 7"),
         ({"path": (1, 2), "over": "pc"}, "--over goes with --grid"),
     ],
 )

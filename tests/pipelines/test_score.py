@@ -169,8 +169,8 @@ def test_true_displacement_turns_about_the_hinge(motion):
     atom = np.flatnonzero(motion.piece == 1)[:4]
     angle = np.zeros((1, 3), np.float32)
     angle[0, 1] = 0.4
-    matrix = np.asarray(axis_angle_to_matrix(np.array(motion.values["axes"][1]), np.array(0.4)))
-    hinge = np.array(motion.values["hinges"][1])
+    matrix = np.asarray(axis_angle_to_matrix(np.array(motion.document.axes[1]), np.array(0.4)))
+    hinge = np.array(motion.document.hinges[1])
     expected = (motion.position[atom] - hinge) @ matrix.T + hinge - motion.position[atom]
     np.testing.assert_allclose(true_displacement(motion, atom, angle)[0], expected, atol=1e-3)
 
@@ -185,7 +185,7 @@ def test_mistakes_are_one_line(monkeypatch, tmp_path, mixture, assembly):
     run = volume_run(tmp_path / "run", mixture)
     with pytest.raises(ConfigurationError, match=r"truth.json: no such file"):
         open_truth(tmp_path)
-    with pytest.raises(ConfigurationError, match="--images: expected 0 or more; got -1"):
+    with pytest.raises(ConfigurationError, match="--images: expected 0 to 2147483647; got -1"):
         score.ScoreConfig("hype_00", images=-1)
     with pytest.raises(DataError, match="expected particles of one simulated stack"):
         places_in_truth(run.particles, assembly)

@@ -165,7 +165,7 @@ def test_program(tmp_path, monkeypatch, load_program, capsys):
     assert "eps" in said and "silhouette" in said and "3 region(s)" in said
     assert said.rstrip().endswith(f"look at {tmp_path / 'index.html'}")
     assert program.main([str(tmp_path), "--auto", "--eps", "1"]) == 2
-    assert program.main([str(tmp_path), "--eps", "-1"]) == 1
+    assert program.main([str(tmp_path), "--eps", "-1"]) == 2
     assert program.main([str(tmp_path), "--eps", "1", "--method", "hdbscan"]) == 1
     said = capsys.readouterr().err
-    assert "--eps: expected more than 0; got -1" in said and "--eps is DBSCAN's" in said
+    assert "--eps: expected more than 0 and at most 1000000; got '-1'" in said and "--eps is DBSCAN's" in said

@@ -277,7 +277,7 @@ TABLE += [
         lambda: write_stack(nan_at=2),
     ),
     Mistake("crop to a larger box", "e2hype_refine.py particles.star --box 32", ("32", "16")),
-    Mistake("batch of zero", "e2hype_refine.py particles.star --batchsz 0", ("--batchsz", "1 or more", "got 0")),
+    Mistake("batch of zero", "e2hype_refine.py particles.star --batchsz 0", ("--batchsz", "1 to", "got '0'"), code=2),
     Mistake(
         "folder that exists",
         "e2hype_refine.py particles.star --path run",
@@ -315,6 +315,7 @@ TABLE += [
         "e2hype_refine.py particles.star --decoder mlp --model gmm.txt --sym q4",
         ("--sym", "c1", "got 'q4'"),
         write_gaussians,
+        code=2,
     ),
     Mistake("symmetry of CryoHype", "e2hype_refine.py particles.star --sym c4", ("--sym", "--pointtransformer")),
     Mistake(
@@ -362,7 +363,10 @@ TABLE += [
         "nothing held out", "e2hype_refine.py particles.star --usetest 0.001", ("--usetest 0.001", "holds out 0 of")
     ),
     Mistake(
-        "everything held out", "e2hype_refine.py particles.star --usetest 1", ("--usetest", "less than 1", "got 1")
+        "everything held out",
+        "e2hype_refine.py particles.star --usetest 1",
+        ("--usetest", "less than 1", "got '1'"),
+        code=2,
     ),
     Mistake("resume of no run", "e2hype_refine.py --resume hype_07", ("hype_07", "no such file")),
     Mistake(
@@ -438,11 +442,13 @@ TABLE += [
         ("mid.txt", "20", "expected"),
         lambda: Path("mid.txt").write_text("0" + 20 * " 1.0" + "\n"),
     ),
-    Mistake("odd box", "e2hype_eval.py trained --particles 0 --box 15", ("box", "even", "15")),
+    Mistake("odd box", "e2hype_eval.py trained --particles 0 --box 15", ("box", "even", "15"), code=2),
     Mistake("full disk", "e2hype_eval.py trained --particles 0", ("no space left",), machine=full_disk),
-    Mistake("embed with a batch of zero", "e2hype_embed.py trained --batchsz 0", ("--batchsz", "1 or more", "got 0")),
-    Mistake("zero classes", "e2hype_segment.py trained --classes 0", ("classes", "1", "0")),
-    Mistake("negative eps", "e2hype_segment.py trained --eps -1", ("--eps", "more than 0", "-1")),
+    Mistake(
+        "embed with a batch of zero", "e2hype_embed.py trained --batchsz 0", ("--batchsz", "1 to", "got '0'"), code=2
+    ),
+    Mistake("zero classes", "e2hype_segment.py trained --classes 0", ("classes", "1", "0"), code=2),
+    Mistake("negative eps", "e2hype_segment.py trained --eps -1", ("--eps", "more than 0", "-1"), code=2),
     Mistake("feature of particles", "e2hype_embed.py trained --feature motion", ("--feature", "--gaussians")),
     Mistake("full disk", "e2hype_embed.py trained --method pca", ("no space left",), machine=full_disk),
     Mistake("score of no run", "e2hype_score.py hype_07", ("hype_07/config.json", "no such file")),
@@ -458,10 +464,10 @@ TABLE += [
 
 SIMULATE = "e2hype_simulate.py assembly sim --box 16 --diameter 60"
 TABLE += [
-    Mistake("zero particles", f"{SIMULATE} --n 0", ("--n", "1 or more", "0")),
-    Mistake("odd box", "e2hype_simulate.py assembly sim --box 15", ("--box", "even", "15")),
+    Mistake("zero particles", f"{SIMULATE} --n 0", ("--n", "1 to", "0"), code=2),
+    Mistake("odd box", "e2hype_simulate.py assembly sim --box 15", ("--box", "even", "15"), code=2),
     Mistake("crop to a larger box", f"{SIMULATE} --crop 32", ("--crop", "16", "32")),
-    Mistake("negative pixel size", f"{SIMULATE} --apix -1", ("--apix", "more than 0", "-1")),
+    Mistake("negative pixel size", f"{SIMULATE} --apix -1", ("--apix", "0.01 to 1000", "-1"), code=2),
     Mistake("missing atomic model", f"{SIMULATE} --pdb absent.cif", ("absent.cif", "no such file")),
     Mistake(
         "atomic model that is none",
@@ -476,14 +482,14 @@ TABLE += [
     Mistake("folder inside a file", f"{SIMULATE} --n 2".replace(" sim", " gmm.txt/sim"), ("gmm.txt",), write_gaussians),
     Mistake("unwritable folder", f"{SIMULATE} --n 2", ("sim", "not writable"), machine=unwritable),
     Mistake("full disk", f"{SIMULATE} --n 2", ("sim", "no space left"), machine=full_disk),
-    Mistake("no process", f"{SIMULATE} --processes 0", ("--processes", "1 or more", "0")),
+    Mistake("no process", f"{SIMULATE} --processes 0", ("--processes", "1 to 1024", "0"), code=2),
     Mistake("share beyond the last", f"{SIMULATE} --share 5/4", ("--share", "I/N", "2/4", "5/4"), code=2),
     Mistake("share that is none", f"{SIMULATE} --share half", ("--share", "I/N", "half"), code=2),
     Mistake("subsets of an assembly", f"{SIMULATE} --subsets 2", ("assembly", "--subsets", "mixture")),
     Mistake(
         "subset larger than the mixture", "e2hype_simulate.py mixture sim --subsets 3 5", ("--subsets", "2 to 4", "5")
     ),
-    Mistake("subset of one", "e2hype_simulate.py mixture sim --subsets 1", ("--subsets", "2 to 4", "1")),
+    Mistake("subset of one", "e2hype_simulate.py mixture sim --subsets 1", ("--subsets", "2 to", "1"), code=2),
     Mistake("subset that is no number", "e2hype_simulate.py mixture sim --subsets some", ("--subsets", "some"), code=2),
 ]
 
@@ -497,7 +503,7 @@ TABLE += [
     Mistake("NaN voxels", GUESS, ("map.mrc", "NaN"), lambda: write_map(nan=True)),
     Mistake("map without pixel size", GUESS, ("map.mrc", "pixel size", "--apix"), lambda: write_map(pixel_size=0.0)),
     Mistake("threshold above the map", f"{GUESS} --threshold 9", ("threshold", "9"), write_map),
-    Mistake("unknown symmetry", f"{GUESS} --sym c", ("--sym", "expected c1", "'c'"), write_map),
+    Mistake("unknown symmetry", f"{GUESS} --sym c", ("--sym", "expected c1", "'c'"), write_map, code=2),
     Mistake("missing half-map", f"{GUESS} --halfmaps a.mrc map.mrc", ("a.mrc", "no such file"), write_map),
     Mistake("one half-map", f"{GUESS} --halfmaps a.mrc", ("--halfmaps", "2"), write_map, code=2),
     Mistake("resolution beyond the box", f"{GUESS} --maxres 500", ("--maxres 500", "64 Å box"), write_map),
@@ -514,7 +520,7 @@ TABLE += [
         ("particles.star", "no poses"),
         lambda: (write_map(), write_star(without="poses")),
     ),
-    Mistake("zero Gaussians", f"{GUESS} --ngauss 0", ("--ngauss", "0"), write_map),
+    Mistake("zero Gaussians", f"{GUESS} --ngauss 0", ("--ngauss", "0"), write_map, code=2),
     Mistake("atomic model without a box", "e2hype_guess_n.py a.pdb gmm.txt", ("a.pdb", "--box", "--apix")),
     Mistake("output that is no text", "e2hype_guess_n.py map.mrc gmm.mrc", ("gmm.mrc", ".txt"), write_map),
     Mistake(
@@ -539,7 +545,7 @@ TABLE += [
     Mistake(
         "output in a missing folder", "e2hype_make3d.py particles.star absent/out.mrc", ("absent", "does not exist")
     ),
-    Mistake("unknown symmetry", "e2hype_make3d.py particles.star out.mrc --sym x3", ("--sym", "c1", "'x3'")),
+    Mistake("unknown symmetry", "e2hype_make3d.py particles.star out.mrc --sym x3", ("--sym", "c1", "'x3'"), code=2),
     Mistake("map of an unknown kind", "e2hype_make3d.py particles.star out.txt", ("out.txt", ".mrc")),
     Mistake("full disk", "e2hype_make3d.py particles.star out.mrc", ("no space left",), machine=full_disk),
 ]

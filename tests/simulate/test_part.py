@@ -16,6 +16,7 @@ from libhetero.simulate import part as parts
 from libhetero.simulate.part import Part, open_part
 
 WITH = {"seed": 1, "snr": 0.5}
+PIXELS = [4, -1.0, 1.0, 0.0, 2.0]
 
 
 def _fill(folder: Path) -> None:
@@ -35,7 +36,7 @@ def target(tmp_path: Path) -> Path:
 def left(target: Path) -> Iterator[Path]:
     """What an interrupted process left, with one finished step."""
     with pytest.raises(KeyboardInterrupt), _open(target) as part:
-        part.record({"block": 3, "pixels": [1]})
+        part.record({"block": 3, "pixels": PIXELS})
         raise KeyboardInterrupt
     return target.with_name(".set.part")
 
@@ -44,7 +45,7 @@ def test_it_appears_when_complete(target: Path) -> None:
     target.mkdir()
     with _open(target) as part:
         assert not any(target.iterdir())
-        part.record({"block": 0})
+        part.record({"block": 0, "pixels": PIXELS})
         assert part.alone()
         part.appear()
     assert [path.name for path in target.parent.iterdir()] == ["set"]
@@ -58,7 +59,7 @@ def test_what_a_killed_process_left_inside_does_not_appear(target: Path) -> None
         (part.set / "truth").mkdir()
         for name in (".rows_particles.star", "truth/.map_000.0a1b2c.tmp.mrc"):
             (part.set / name).write_text("half")
-        part.record({"block": 0})
+        part.record({"block": 0, "pixels": PIXELS})
         part.appear()
     assert [path.name for path in sorted(target.rglob("*"))] == ["stack", "truth"]
 
@@ -72,7 +73,7 @@ def test_a_step_lies_on_the_disk_once_it_is_recorded(target: Path, monkeypatch: 
             flushed.append(os.fstat(descriptor).st_ino)
 
         monkeypatch.setattr(os, "fsync", watched)
-        part.record({"block": 0})
+        part.record({"block": 0, "pixels": PIXELS})
         (record,) = target.with_name(".set.part").glob("done_*.jsonl")
         assert flushed == [record.stat().st_ino]
 
@@ -121,7 +122,7 @@ def test_what_was_left_needs_resume(target: Path, left: Path) -> None:
     with pytest.raises(DataError, match="go on with --resume, or remove"), _open(target):
         pass
     with _open(target, resume=True) as part:
-        assert part.recorded("block") == {3: {"block": 3, "pixels": [1]}}
+        assert part.recorded("block") == {3: {"block": 3, "pixels": PIXELS}}
         assert part.recorded("structure") == {}
     assert left.is_dir()
 
@@ -136,7 +137,7 @@ def test_other_options_are_named(target: Path, left: Path) -> None:
 def test_long_lists_are_not_printed(target: Path) -> None:
     models = [f"model_{k:04d}.cif" for k in range(1000)]
     with _open(target, {"models": models}) as part:
-        part.record({"block": 0})
+        part.record({"block": 0, "pixels": PIXELS})
     other = [*models[:16], "another.cif", *models[17:]]
     for asked, words in (
         (other, "entry 17 is model_0016.cif, asked for another.cif"),
@@ -148,17 +149,17 @@ def test_long_lists_are_not_printed(target: Path) -> None:
         assert len(str(failure.value)) < 400
 
 
-def test_a_line_cut_off_by_a_crash_is_not_done(target: Path, left: Path) -> None:
+def test_a_line_cut_off_by_a_crash_or_of_no_step_is_not_done(target: Path, left: Path) -> None:
     with open(left / "done_1_of_1.jsonl", "a") as file:
-        file.write('\n{"block": 4, "pix')
+        file.write('\n{"block": "6", "pixels": [4, 0, 0, 0, 0]}\n{"block": 7, "pixels": [1]}\n[8]\n{"block": 4, "pix')
     with _open(target, resume=True) as part:
-        part.record({"block": 5})
+        part.record({"block": 5, "pixels": PIXELS})
         assert sorted(part.recorded("block")) == [3, 5]
 
 
 def test_two_processes_do_not_write_one_set(target: Path) -> None:
     with _open(target) as part:
-        part.record({"block": 0})
+        part.record({"block": 0, "pixels": PIXELS})
         for share in ((1, 1), (1, 2)):
             with pytest.raises(DataError, match="another process is writing it"):
                 with _open(target, share=share, resume=True):
@@ -172,8 +173,8 @@ def test_shares_work_side_by_side_and_the_last_is_alone(target: Path) -> None:
 
     with at_work((2, 2)) as second:
         with at_work((1, 2)) as first:
-            first.record({"block": 0})
-            second.record({"block": 1})
+            first.record({"block": 0, "pixels": PIXELS})
+            second.record({"block": 1, "pixels": PIXELS})
             assert sorted(first.recorded("block")) == sorted(second.recorded("block")) == [0, 1]
             with pytest.raises(DataError, match="another process"), at_work((1, 2)):
                 pass

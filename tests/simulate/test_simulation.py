@@ -227,11 +227,11 @@ def collect_clean(simulation: Simulation) -> Block:
 @pytest.mark.parametrize(
     "change, words",
     [
-        ({"box_size": 25}, "--box: expected an even number, 8 or more; got 25"),
-        ({"particles": 0}, "--n: expected 1 or more; got 0"),
-        ({"snr": -1.0}, "--snr: expected more than 0; got -1"),
+        ({"box_size": 25}, "--box: expected an even number, 8 to 4096; got 25"),
+        ({"particles": 0}, "--n: expected 1 to 10000000; got 0"),
+        ({"snr": -1.0}, "--snr: expected more than 0 and at most 1000000000; got -1"),
         ({"crop": 32}, "--crop: expected at most the box of 24 pixels; got 32"),
-        ({"pixel_size": 0.0}, "--apix: expected more than 0; got 0"),
+        ({"pixel_size": 0.0}, "--apix: expected 0.01 to 1000; got 0"),
         ({"contrast": 0}, "1 or -1"),
     ],
 )

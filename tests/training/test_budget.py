@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from libhetero.errors import ConfigurationError
-from libhetero.training.budget import BATCHES, free_memory, largest_share, step_cost
+from libhetero.training.budget import BATCHES, largest_share, step_cost
 from libhetero.training.optimiser import TrainingConfig
 from tests.making.feeds import BOX, make_feed
 from tests.making.toys import Toy
@@ -65,21 +65,3 @@ def test_memory_that_grows_faster_than_it_began_is_noticed() -> None:
 def test_one_particle_that_does_not_fit_is_refused() -> None:
     with pytest.raises(ConfigurationError, match=r"needs 2 GiB; expected at most the 1 GiB.*--box"):
         largest_share(lambda share: 2 * 2**30 * share, 2**30, 8)
-
-
-@pytest.fixture
-def machine(tmp_path):
-    (tmp_path / "proc").mkdir()
-    (tmp_path / "proc" / "meminfo").write_text("MemTotal: 900 kB\nMemAvailable:     600 kB\n")
-    (tmp_path / "sys" / "fs" / "cgroup").mkdir(parents=True)
-    return tmp_path
-
-
-def test_free_memory_is_that_of_the_machine_or_of_the_group(machine) -> None:
-    assert free_memory(machine) == 600 * 1024
-    group = machine / "sys" / "fs" / "cgroup"
-    (group / "memory.current").write_text("1024\n")
-    (group / "memory.max").write_text("max\n")
-    assert free_memory(machine) == 600 * 1024
-    (group / "memory.max").write_text("4096\n")
-    assert free_memory(machine) == 3072

@@ -98,13 +98,13 @@ def test_configuration_is_strict_and_travels() -> None:
     config = TrainingConfig(epochs=3, schedule="constant", ema_decay=0.0)
     assert from_dict(TrainingConfig, to_dict(config)) == config
     wrong = {
-        "epochs": (0, "--niter: expected 1 or more; got 0."),
-        "batch_size": (0, "--batchsz: expected 1 or more; got 0."),
+        "epochs": (0, "--niter: expected 1 to 1000000; got 0."),
+        "batch_size": (0, "--batchsz: expected 1 to 65536; got 0."),
         "learning_rate": (0.0, "--learnrate: expected more than 0 and less than 1; got 0."),
-        "warmup_epochs": (-1.0, "--warmup: expected 0 or more; got -1."),
+        "warmup_epochs": (-1.0, "--warmup: expected 0 to 1000000; got -1."),
         "schedule": ("linear", "--schedule: expected cosine or constant; got 'linear'."),
         "ema_decay": (1.0, "--ema: expected 0 or more and less than 1; got 1."),
-        "seed": (-1, "--seed: expected 0 or more; got -1."),
+        "seed": (-1, "--seed: expected 0 to 2147483647; got -1."),
     }
     for name, (value, message) in wrong.items():
         with pytest.raises(ConfigurationError, match=message):

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from libhetero.configuration import check_options, option, refused
+from libhetero.configuration.limits import MOST_GAUSSIANS, MOST_LATENTS, MOST_LENGTH, MOST_WEIGHT, MOST_WIDTH
 from libhetero.models.gmm.decoder import DECODERS
 from libhetero.models.gmm.layout import LETTERS, Layout
 from libhetero.models.options import MODEL, precision_option, unknown_preset
@@ -80,33 +81,40 @@ class GmmConfig:
         0,
         "--nmid",
         least=0,
+        most=MOST_LATENTS,
         metavar="N",
         group=MODEL,
         help="latent numbers a particle, Gaussians; 0 for as many directions as stand out of the noise",
         shown_default="as many as the set shows",
     )
     inference_steps: int = option(
-        0, least=0, help="Gauss-Newton steps of the posterior; 0 for 3 where positions vary, else 2"
+        0, least=0, most=100, help="Gauss-Newton steps of the posterior; 0 for 3 where positions vary, else 2"
     )
-    encoder_width: int = option(512, least=1, help="units in each of the encoder's three hidden layers")
-    mlp_width: int = option(512, least=1, help="units in each of the MLP decoder's three hidden layers")
+    encoder_width: int = option(
+        512, least=1, most=MOST_WIDTH, help="units in each of the encoder's three hidden layers"
+    )
+    mlp_width: int = option(
+        512, least=1, most=MOST_WIDTH, help="units in each of the MLP decoder's three hidden layers"
+    )
     points: tuple[int, ...] = option(
         (64, 256, 1024),
         least=1,
+        most=MOST_GAUSSIANS,
         check=_expected_levels,
         help="Gaussians chosen at each level of the hierarchy, coarse to fine; a level with more points than there are "
         "Gaussians takes them all",
     )
-    neighbours: int = option(16, least=1, help="points that each point attends to")
-    channels: int = option(128, least=1, help="features carried by a point")
-    attention_channels: int = option(128, least=1, help="width of queries, keys and values")
+    neighbours: int = option(16, least=1, most=MOST_WIDTH, help="points that each point attends to")
+    channels: int = option(128, least=1, most=MOST_WIDTH, help="features carried by a point")
+    attention_channels: int = option(128, least=1, most=MOST_WIDTH, help="width of queries, keys and values")
     attention_groups: int = option(
         16,
         least=0,
+        most=MOST_WIDTH,
         help="channels that share one attention weight come in this many groups; 0 gives every channel its own weight, "
         "as published",
     )
-    interpolation: int = option(8, least=1, help="coarse points that a finer one is interpolated from")
+    interpolation: int = option(8, least=1, most=MOST_WIDTH, help="coarse points that a finer one is interpolated from")
     interpolation_weights: str = option(
         "spacing",
         choices=("spacing", "published"),
@@ -133,20 +141,27 @@ class GmmConfig:
         help="vary position, amplitude, sigma: 1 or 0 each, Gaussians",
         shown_default="111",
     )
-    displacement_scale: float = option(10.0, least=0, help="Å of motion for one unit of decoder output")
+    displacement_scale: float = option(
+        10.0, least=0, most=MOST_LENGTH, help="Å of motion for one unit of decoder output"
+    )
     stiffness: float = option(
         0.05,
         "--stiffness",
         least=0,
+        most=MOST_WEIGHT,
         metavar="X",
         group=MODEL,
         help="against strain between Gaussians that move, Gaussians",
     )
-    latent_noise: float = option(0.01, least=0, help="standard deviation of the noise added to latents in training")
-    latent_penalty: float = option(0.1, least=0, help="weight of mean(max(|z| - 1, 0))")
+    latent_noise: float = option(
+        0.01, least=0, most=MOST_WEIGHT, help="standard deviation of the noise added to latents in training"
+    )
+    latent_penalty: float = option(0.1, least=0, most=MOST_WEIGHT, help="weight of mean(max(|z| - 1, 0))")
     resolution: tuple[float, float] = option(
         (0.0, 0.0),
         check=_expected_limits,
+        least=0,
+        most=MOST_LENGTH,
         help="low and high limits of the rings compared, Å; 0 takes the widest. --minres and --maxres set it",
     )
     symmetry: str = option(

@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float, PRNGKeyArray
 
+from libhetero.errors import DataError
 from libhetero.models.batch_mean import batch_mean
 from libhetero.models.gmm.changes import (
     adapted,
@@ -147,8 +148,16 @@ class GmmModel:
 
     @classmethod
     def from_arrays(cls, config: GmmConfig, arrays: dict[str, np.ndarray]) -> GmmModel:
-        """Restore a model from `arrays`."""
-        return cls(**fields_of(config, arrays))
+        """Restore a model from `arrays`.
+
+        Raises
+        ------
+        DataError : if they do not fit each other.
+        """
+        model = cls(**fields_of(config, arrays))
+        if model._decoder().reads_levels and not model.levels:
+            raise DataError("level_count: is 0; expected the levels that this decoder reads")
+        return model
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the neutral mixture, hierarchy and statistics."""

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from libhetero.configuration import ArraySchema
+from libhetero.errors import DataError
 from libhetero.models.gmm.config import GmmConfig
 from libhetero.models.gmm.decoder.topology import Level
 from libhetero.models.gmm.latent.subspace import Subspace
@@ -16,6 +20,20 @@ if TYPE_CHECKING:
     from libhetero.models.gmm.model import GmmModel
 
 LEVEL = tuple(Level.__dataclass_fields__)
+NUMBER, PLACES = ArraySchema("float", least=0), "gaussians"
+SCHEMA = {
+    "position": ArraySchema("float", (PLACES, 3)),
+    "amplitude": ArraySchema("float", (PLACES,)),
+    "sigma": ArraySchema("float", (PLACES,), least=0),
+    "feature_scale": ArraySchema("float", (5,), least=0),
+    "image_scale": NUMBER,
+    "ring_weight": ArraySchema("float", ("pixels", "half"), least=0),
+    "box_size": ArraySchema("int", least=2, below=2**15),
+    "pixel_size": ArraySchema("float", least=1e-3, below=1e5),
+    "level_count": ArraySchema("int", least=0, below=100),
+    "edges": ArraySchema("int", ("edges", 2), least=0, below=PLACES),
+    "mobile": ArraySchema("bool", (PLACES,), optional=True),
+}
 
 
 def to_arrays(model: GmmModel) -> dict[str, np.ndarray]:
@@ -40,9 +58,45 @@ def to_arrays(model: GmmModel) -> dict[str, np.ndarray]:
     return {name: np.asarray(array) for name, array in arrays.items()}
 
 
+def schema_of(config: GmmConfig, names: Iterable[str]) -> dict[str, ArraySchema]:
+    """Return what `to_arrays` stores of a model of this configuration.
+
+    Parameters
+    ----------
+    names : of the arrays that there are, which tell the number of levels.
+    """
+    schema, levels = dict(SCHEMA), sorted(filter(re.compile(r"level_\d+_points").fullmatch, names))
+    if config.encoder == "posterior":
+        columns = len(Layout.of(config.vary).linear.kinds)
+        schema["subspace_mean"] = ArraySchema("float", (PLACES, columns))
+        schema["subspace_modes"] = ArraySchema("float", (PLACES, columns, config.latent_size))
+    for i in range(len(levels)):
+        points, near = f"points of level {i}", f"neighbours of level {i}"
+        finer = PLACES if i == len(levels) - 1 else f"points of level {i + 1}"
+        level = {
+            "points": ArraySchema("float", (points, 3)),
+            "neighbours": ArraySchema("int", (points, near), least=0, below=points),
+            "listed_by": ArraySchema("int", (points, f"listed at level {i}"), least=0),
+            "offsets": ArraySchema("float", (points, near, 3)),
+            "to_next": ArraySchema("float", (finer, points)),
+            "to_gaussians": ArraySchema("float", (PLACES, points)),
+        }
+        schema |= {f"level_{i}_{name}": level[name] for name in LEVEL}
+    return schema
+
+
 def fields_of(config: GmmConfig, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
-    """Return the fields of a model that `to_arrays` has stored."""
-    count = int(arrays["level_count"])
+    """Return the fields of a model that `to_arrays` has stored.
+
+    Raises
+    ------
+    DataError : if they are not of one box, or levels are missing.
+    """
+    count, box = int(arrays["level_count"]), int(arrays["box_size"])
+    if arrays["ring_weight"].shape != (box, box // 2 + 1):
+        raise DataError(f"ring_weight: expected ({box}, {box // 2 + 1}), got {arrays['ring_weight'].shape}")
+    if f"level_{count - 1}_points" not in arrays and count or f"level_{count}_points" in arrays:
+        raise DataError(f"level_count: is {count}; expected the number of levels that there are")
     subspace = None
     if config.encoder == "posterior":
         layout = Layout.of(config.vary).linear

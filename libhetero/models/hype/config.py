@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from libhetero.configuration import check_options, option, refused
+from libhetero.configuration.limits import MOST_BOX, MOST_LAYERS, MOST_LIFT, MOST_WIDTH
 from libhetero.models.options import MODEL, precision_option, unknown_preset
 
 GROUPS = 8  # of channels that the U-Net normalises together
@@ -28,6 +29,7 @@ class HypeConfig:
     encoder_width: int = option(
         0,
         least=0,
+        most=MOST_WIDTH,
         help="units of the MLP's layers, or channels of the U-Net's first (a multiple of 8); 0 for 1024 or 32",
     )
     conditioning: str = option(
@@ -41,16 +43,17 @@ class HypeConfig:
     patch: int = option(
         16,
         least=1,
+        most=MOST_BOX,
         help="side of the patches that become tokens, pixels of the box that the encoder sees, or points of the grid "
         "that it is lifted to; divides that",
     )
-    dim: int = option(768, least=1, help="width of a token")
-    depth: int = option(6, least=1, help="transformer blocks")
-    heads: int = option(12, least=1, help="attention heads")
-    head_dim: int = option(64, least=1, help="width of an attention head")
-    feed_forward: int = option(3072, least=1, help="width of the hidden layer of each block")
+    dim: int = option(768, least=1, most=MOST_WIDTH, help="width of a token")
+    depth: int = option(6, least=1, most=MOST_LAYERS, help="transformer blocks")
+    heads: int = option(12, least=1, most=MOST_WIDTH, help="attention heads")
+    head_dim: int = option(64, least=1, most=MOST_WIDTH, help="width of an attention head")
+    feed_forward: int = option(3072, least=1, most=MOST_WIDTH, help="width of the hidden layer of each block")
     weight_tokens: int = option(
-        32, least=1, help="tokens per INR layer; column j of a layer reads token j mod weight_tokens"
+        32, least=1, most=MOST_WIDTH, help="tokens per INR layer; column j of a layer reads token j mod weight_tokens"
     )
     positions: bool = option(True, help="add learnable positions to the patches (the published model has none)")
     align: bool = option(True, help="turn each image in its plane so that psi = 0, the pose being known")
@@ -64,22 +67,23 @@ class HypeConfig:
     lift: int = option(
         0,
         least=0,
+        most=MOST_LIFT,
         help="points along each side of a grid in the molecule's frame on which the image is spread along its "
         "direction of view, so that the encoder sees one molecule alike in all views; 0 for the image in its plane. "
         "The U-Net is always given the plane",
     )
     encoder_box: int = option(
-        0, least=0, help="box that the encoder's image is Fourier-cropped to, pixels; 0 for no crop"
+        0, least=0, most=MOST_BOX, help="box that the encoder's image is Fourier-cropped to, pixels; 0 for no crop"
     )
     modulation: str = option(
         "residual",
         choices=("multiply", "residual"),
         help="multiply, base ⊙ head, as published; residual, base ⊙ (1 + head)",
     )
-    inr_width: int = option(1024, least=1, help="units of an INR layer")
-    inr_layers: int = option(4, least=1, help="layers of that width")
+    inr_width: int = option(1024, least=1, most=MOST_WIDTH, help="units of an INR layer")
+    inr_layers: int = option(4, least=1, most=MOST_LAYERS, help="layers of that width")
     inr_frequencies: int = option(
-        192, least=1, help="random frequencies of the INR's coordinate features (two features each)"
+        192, least=1, most=MOST_WIDTH, help="random frequencies of the INR's coordinate features (two features each)"
     )
     feature_sigma: float = option(
         0.15, above=0, most=1, help="their spread as a length in real space, fraction of the box; 1 / 4π published"
@@ -91,7 +95,7 @@ class HypeConfig:
     )
     profile: bool = option(True, help="scale the output, ring by ring, to the signal's spectrum measured on a sample")
     coordinates: int = option(
-        0, least=0, help="pixels of each image compared in a step, drawn anew (`sampling`); 0 for all"
+        0, least=0, most=MOST_BOX**2, help="pixels of each image compared in a step, drawn anew (`sampling`); 0 for all"
     )
     window: float = option(
         0.85, above=0, most=1, help="radius of the soft disc that the encoder sees, fraction of half the box"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float, PRNGKeyArray
 
-from libhetero.errors import ConfigurationError
+from libhetero.configuration import ArraySchema
+from libhetero.errors import ConfigurationError, DataError
 from libhetero.models.batch_mean import batch_mean
 from libhetero.models.hype.config import HypeConfig
 from libhetero.models.hype.encoders import DOWN, image_encoder
@@ -27,6 +29,18 @@ from libhetero.records import Batch, Observation, Pose
 VOLUME_CHUNK = 16384  # frequencies evaluated at once
 LEAST_UNET = 2**DOWN  # pixels of its image
 LEAST_SIGNAL = 1e-3  # of the strongest ring's power
+
+
+def schema_of(config: HypeConfig, names: Iterable[str]) -> dict[str, ArraySchema]:
+    """Return what `HypeModel.arrays` stores of a model of this configuration; `names`, those there are, say nothing."""
+    return {
+        "anchors": ArraySchema("float", (config.inr_frequencies, 3)),
+        "signal": ArraySchema("float", ("rings",), least=0),
+        "noise": ArraySchema("float", least=0),
+        "seen_scale": ArraySchema("float", least=0),
+        "box_size": ArraySchema("int", least=2, below=2**15),
+        "pixel_size": ArraySchema("float", least=1e-3, below=1e5),
+    }
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +101,15 @@ class HypeModel:
 
     @classmethod
     def from_arrays(cls, config: HypeConfig, arrays: dict[str, np.ndarray]) -> HypeModel:
-        """Restore a model from `arrays`."""
+        """Restore a model from `arrays`.
+
+        Raises
+        ------
+        DataError : if they do not fit each other.
+        """
+        rings = int(arrays["box_size"]) // 2 + 1
+        if len(arrays["signal"]) != rings:
+            raise DataError(f"signal: expected ({rings},), got {arrays['signal'].shape}")
         return cls(
             config,
             anchors=arrays["anchors"],

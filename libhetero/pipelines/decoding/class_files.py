@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -11,40 +10,36 @@ from jaxtyping import Int
 
 from libhetero.analysis.classes import class_members, kmeans_classes
 from libhetero.errors import DataError
-from libhetero.files import replacing
+from libhetero.files import remove_stale, replacing
+from libhetero.io.tables import read_numbers
 from libhetero.pipelines.decoding.latents import check_indices, particle_latents
 from libhetero.pipelines.listing.writing import LIST_ENDINGS, write_lists
 from libhetero.pipelines.run.folder import Run
+from libhetero.pipelines.run.particle_record import list_digest
 from libhetero.pipelines.run.particles import listed_particles
+from libhetero.records import ParticleSet
 
 LOGGER = logging.getLogger(__name__)
+COLUMNS = "particle index and class"
+OF_LIST = "# particle, class; of list "  # the first line of a table, before the digest of the list that it is of
 
 
-def read_classes(path: str | Path, count: int) -> tuple[np.ndarray, np.ndarray]:
+def read_classes(path: str | Path, count: int, digest: str | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Read particle indices and the class of each; -1 is no class.
 
     Parameters
     ----------
     path : text file of two columns, as `write_classes` makes it.
     count : particles there are.
+    digest : of their list; a file that says it is of another is refused. None to take it as it is.
 
     Raises
     ------
-    DataError : if there is no such table, or it names a particle twice.
+    DataError : if there is no such table, it names a particle twice, or it is of another list.
     ConfigurationError : if it names a particle that there is not.
     """
-    try:
-        with warnings.catch_warnings(action="ignore", category=UserWarning):  # of an empty file
-            table = np.loadtxt(path, ndmin=2)
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file; expected particle index and class.") from None
-    except ValueError as error:
-        raise DataError(f"{path}: not a table of numbers ({error}).") from None
-    if table.shape[1] != 2:
-        found = f"{table.shape[1]} columns" if table.size else "empty"
-        raise DataError(f"{path}: {found}; expected particle index and class.")
-    if not np.array_equal(table, np.rint(table)):
-        raise DataError(f"{path}: holds numbers that are not whole; expected particle index and class.")
+    table = read_numbers(path, COLUMNS, least=2, most=2, whole=(0, 1), rows=10 * count + 100)
+    _check_list(path, digest)
     index = check_indices(table[:, 0], count, str(path))
     named, times = np.unique(index, return_counts=True)
     if times.max() > 1:
@@ -54,16 +49,27 @@ def read_classes(path: str | Path, count: int) -> tuple[np.ndarray, np.ndarray]:
     return index, table[:, 1].astype(np.int64)
 
 
-def whole_classes(path: str | Path, count: int) -> Int[np.ndarray, "particles"]:
-    """Return the class of each of `count` particles from a file; -1 for those it leaves out.
+def _check_list(path: str | Path, digest: str | None) -> None:
+    """Refuse a table of classes that says it is of another list of particles."""
+    with open(path, encoding="utf-8", errors="replace") as file:
+        first = file.readline(len(OF_LIST) + 100)
+    if digest is not None and first.startswith(OF_LIST) and first.removeprefix(OF_LIST).strip() != digest:
+        raise DataError(
+            f"{path}: its classes are of another list of particles than the one given: others, or in another order. "
+            "Give the list or the run that they were made for, or sort the particles anew."
+        )
+
+
+def whole_classes(path: str | Path, particles: ParticleSet) -> Int[np.ndarray, "particles"]:
+    """Return the class of each particle from a file; -1 for those it leaves out.
 
     Raises
     ------
     DataError : as `read_classes`, or if no particle is in a class.
     ConfigurationError : as `read_classes`.
     """
-    index, read = read_classes(path, count)
-    label = np.full(count, -1)
+    index, read = read_classes(path, len(particles), list_digest(particles))
+    label = np.full(len(particles), -1)
     label[index] = read
     if not (label >= 0).any():
         raise DataError(f"{path}: no particle is in a class; expected classes from 0.")
@@ -81,15 +87,20 @@ def classes_by_kmeans(run: Run, count: int, seed: int, batch_size: int) -> Int[n
     """
     label = kmeans_classes(particle_latents(run, batch_size), count, seed)
     path = run.folder / f"classes_{count:02d}.txt"
-    write_classes(path, np.arange(len(label)), label)
+    write_classes(path, np.arange(len(label)), label, list_digest(run.particles))
     LOGGER.info("wrote %s", path)
     return label
 
 
-def write_classes(path: Path, index: np.ndarray, label: np.ndarray) -> None:
-    """Write particle index and class, one line each; -1 for particles in no class."""
+def write_classes(path: Path, index: np.ndarray, label: np.ndarray, digest: str) -> None:
+    """Write particle index and class, one line each; -1 for particles in no class.
+
+    Parameters
+    ----------
+    digest : of the particles' list (`list_digest`), for the comment that the file begins with.
+    """
     with replacing(path) as beside:
-        np.savetxt(beside, np.column_stack([index, label]), fmt="%d")
+        np.savetxt(beside, np.column_stack([index, label]), fmt="%d", header=OF_LIST[2:] + digest)
 
 
 def class_names(label: Int[np.ndarray, "particles"], stem: str = "class") -> dict[int, str]:
@@ -100,9 +111,7 @@ def class_names(label: Int[np.ndarray, "particles"], stem: str = "class") -> dic
 
 def remove_class_files(folder: Path, stem: str, *endings: str) -> None:
     """Remove what an earlier call left of the classes: STEM_NN with any of the endings, ".lst" …"""
-    for ending in endings:
-        for stale in folder.glob(f"{stem}_[0-9]*{ending}"):
-            stale.unlink()
+    remove_stale(folder, *(f"{stem}_[0-9]*{ending}" for ending in endings))
 
 
 def write_class_lists(run: Run, label: Int[np.ndarray, "particles"], stem: str) -> int:

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from libhetero.errors import ConfigurationError
+from libhetero.errors import ConfigurationError, DataError
 from libhetero.io import read_latent
 from libhetero.models.families import family_named
-from libhetero.pipelines.decoding.mid_latent import LatentStream, read_basis, write_mid
+from libhetero.pipelines.decoding.mid_latent import LatentStream, basis_path, read_basis, write_mid
 from libhetero.pipelines.run.folder import Run
 from libhetero.telling.progress import tracked
 
@@ -79,6 +79,11 @@ def lifted_latents(
     if points.shape[1] != width:
         raise ConfigurationError(f"{where}: {points.shape[1]} latent numbers; expected {width}, as in {path}.")
     basis = read_basis(path)
+    if basis is not None and len(basis.directions) != width:
+        raise DataError(
+            f"{basis_path(path)}: {len(basis.directions)} directions; expected {width}, the numbers of {path.name}. "
+            f"Remove {path.name}, from which it is made anew."
+        )
     return np.asarray(points, np.float32) if basis is None else basis.lift(points)
 
 

@@ -11,15 +11,17 @@ import numpy as np
 from jaxtyping import Float
 
 from libhetero.analysis.streaming_pca import LatentBasis, reduce_stream
-from libhetero.files import replacing
+from libhetero.configuration import ArraySchema
+from libhetero.files import remove_stale, replacing, replacing_set
 from libhetero.io import write_latent
+from libhetero.io.arrays import read_arrays
 from libhetero.models.family import ModelFamily
-from libhetero.pipelines.run.folder import feed_batches
 from libhetero.telling.progress import tracked
 from libhetero.training import sharding
-from libhetero.training.feed import ParticleFeed
+from libhetero.training.feed import ParticleFeed, feed_batches
 
 WIDEST = 100
+BASIS = {"mean": ArraySchema("float", ("latent",)), "directions": ArraySchema("float", ("columns", "latent"))}
 
 
 class LatentStream:
@@ -35,7 +37,7 @@ class LatentStream:
     def __init__(self, model: ModelFamily, params: Any, feed: ParticleFeed, batch_size: int) -> None:
         mesh = sharding.data_mesh(jax.local_devices())
         whole, self._cut = sharding.replicated(mesh), sharding.over_batch(mesh)
-        self._size = sharding.padded_size(batch_size, mesh)
+        self._size = sharding.padded_size(min(batch_size, max(len(feed), 1)), mesh)
         self._params = jax.device_put(params, whole)
         self._feed = feed
         self._encode = jax.jit(model.encode, in_shardings=(whole, self._cut), out_shardings=self._cut)
@@ -80,12 +82,15 @@ def write_mid(
     latent, basis = reduce_stream(
         lambda indices: tracked(stream.blocks(indices), len(indices), "encoding", progress=progress), len(feed), WIDEST
     )
-    if encoded is not None:
-        encoded()
-    if basis is not None:
-        with replacing(basis_path(path)) as beside:
-            np.savez(beside, mean=basis.mean, directions=basis.directions)
-    write_latent(path, np.arange(len(feed)), latent)
+    with replacing_set(path.parent, alone=True):
+        if encoded is not None:
+            encoded()
+        if basis is not None:
+            with replacing(basis_path(path)) as beside:
+                np.savez(beside, mean=basis.mean, directions=basis.directions)
+        else:
+            remove_stale(path.parent, basis_path(path).name)
+        write_latent(path, np.arange(len(feed)), latent)
 
 
 def basis_path(path: Path) -> Path:
@@ -94,9 +99,13 @@ def basis_path(path: Path) -> Path:
 
 
 def read_basis(path: Path) -> LatentBasis | None:
-    """Read the basis of a file of latents; None if they were not reduced."""
+    """Read the basis of a file of latents; None if they were not reduced.
+
+    Raises
+    ------
+    DataError : if it is damaged.
+    """
     place = basis_path(Path(path))
     if not place.exists():
         return None
-    with np.load(place, allow_pickle=False) as arrays:
-        return LatentBasis(arrays["mean"], arrays["directions"])
+    return LatentBasis(**read_arrays(place, BASIS, "remove mid_00.txt, from which it is made anew"))

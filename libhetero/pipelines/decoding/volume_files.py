@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from libhetero.files import replacing
+from libhetero.files import remove_stale, replacing
 from libhetero.io import write_gaussians, write_gaussians_pdb, write_latent, write_volume
 from libhetero.pipelines.decoding.points import VolumePoints, particle_plane
 from libhetero.pipelines.decoding.volumes import crop_centre
@@ -57,8 +57,7 @@ def write_places(folder: Path, run: Run, chosen: VolumePoints) -> tuple[Path, Pa
     -------
     The table, and the figure of the plane; None where the particles are not embedded.
     """
-    for stale in ("points.txt", "volumes_plane.png"):
-        (folder / stale).unlink(missing_ok=True)
+    remove_stale(folder, "points.txt", "volumes_plane.png")
     if chosen.points is not None:
         write_latent(folder / "points.txt", np.arange(len(chosen)), chosen.points)
     plane = particle_plane(run)

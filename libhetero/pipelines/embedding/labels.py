@@ -7,6 +7,7 @@ import numpy as np
 from libhetero.errors import ConfigurationError
 from libhetero.pipelines.decoding.class_files import read_classes
 from libhetero.pipelines.run.folder import Run
+from libhetero.pipelines.run.particle_record import list_digest
 from libhetero.pipelines.scoring.truth import open_truth, places_in_truth
 from libhetero.report.embedding import Labelling
 
@@ -25,7 +26,7 @@ def known_labels(run: Run, truth: str | None, labels: str | None) -> list[Labell
     """
     if labels is not None:
         label = np.full(len(run.particles), -1)
-        index, given = read_classes(labels, len(label))
+        index, given = read_classes(labels, len(label), list_digest(run.particles))
         label[index] = given
         return [Labelling("given label", label)]
     if truth is None:

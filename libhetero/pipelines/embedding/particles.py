@@ -17,6 +17,7 @@ from libhetero.analysis.classes import choose_classes, hdbscan_classes, kmeans_c
 from libhetero.analysis.embedding import principal_plane, umap_plane
 from libhetero.pipelines.decoding.class_files import LIST_ENDINGS, remove_class_files, write_class_lists, write_classes
 from libhetero.pipelines.run.folder import Run
+from libhetero.pipelines.run.particle_record import list_digest
 
 LOGGER = logging.getLogger(__name__)
 PARTICLE_CLASSES = "classes_particles.txt"
@@ -92,7 +93,7 @@ def write_particle_classes(run: Run, label: Int[np.ndarray, "particles"], lists:
     """
     remove_class_files(run.folder, "class", *LIST_ENDINGS)
     table = run.folder / PARTICLE_CLASSES
-    write_classes(table, np.arange(len(label)), label)
+    write_classes(table, np.arange(len(label)), label, list_digest(run.particles))
     LOGGER.info("wrote %s", table)
     if lists:
         count = write_class_lists(run, label, "class")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from libhetero.files import replacing_set
 from libhetero.io import write_gaussians, write_gaussians_pdb
 from libhetero.io.fsc import write_fsc
 from libhetero.models.gmm.start.fit import FittedMixture, MapToFit
@@ -17,7 +18,13 @@ LOGGER = logging.getLogger(__name__)
 
 
 def write_mixture(output: Path, goal: MapToFit, fitted: FittedMixture) -> None:
-    """Write the unit as text, the whole complex as pseudo-atoms, and the FSC."""
+    """Write the unit as text, the whole complex as pseudo-atoms, and the FSC: all of it or nothing."""
+    with replacing_set(output.parent):
+        _write_all(output, goal, fitted)
+    LOGGER.info("wrote %s, .pdb, _fsc.txt and _fsc.png", output)
+
+
+def _write_all(output: Path, goal: MapToFit, fitted: FittedMixture) -> None:
     n, pixel_size = goal.volume.shape[0], goal.pixel_size
     write_gaussians(output, fitted.gaussians, n, pixel_size)
     centre = n // 2 * pixel_size  # where viewers, which start at a corner, see it
@@ -39,4 +46,3 @@ def write_mixture(output: Path, goal: MapToFit, fitted: FittedMixture) -> None:
         {f"map and {count * copies} Gaussians": fitted.fsc, "what the map's noise allows": allowed},
         pixel_size,
     )
-    LOGGER.info("wrote %s, .pdb, _fsc.txt and _fsc.png", output)

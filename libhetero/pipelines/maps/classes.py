@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from libhetero.analysis.classes import class_members
-from libhetero.files import replacing
+from libhetero.files import replacing, replacing_set
 from libhetero.io import write_volume
 from libhetero.metrics.fsc import masked_fsc, resolution
 from libhetero.metrics.threshold import offset_to_truth
@@ -52,19 +53,21 @@ class ClassMap:
     network: Float[np.ndarray, "shells"] | None = None
 
 
-def prepared_folder(output: str) -> Path:
-    """Make the folder of the maps; what an earlier call left there, of other classes perhaps, is removed."""
+@contextmanager
+def renewed_folder(output: str) -> Iterator[Path]:
+    """Make the folder of the maps; in the end those written take the place of an earlier call's, all together."""
     folder = Path(output)
     folder.mkdir(parents=True, exist_ok=True)
-    if (folder / TABLE).exists():
-        remove_class_files(folder, "class", ".mrc", "_fsc.txt")
-    return folder
+    with replacing_set(folder):
+        if (folder / TABLE).exists():
+            remove_class_files(folder, "class", ".mrc", "_fsc.txt")
+        yield folder
 
 
 def network_volumes(
     run: Run, label: Int[np.ndarray, "particles"], centre: str, batch_size: int
 ) -> Iterator[Float[np.ndarray, "n n n"]]:
-    """Yield the run's own volume of each class, in the images' box.
+    """Yield the run's own volume of each class, in the images' box and on the stack's grey scale.
 
     Parameters
     ----------
@@ -74,7 +77,7 @@ def network_volumes(
     """
     points = of_classes(run, label, centre, batch_size)
     for volume, _ in decoded_volumes(run, points.latents, run.model.box_size, run.model.pixel_size):
-        yield volume
+        yield volume * np.float32(run.config.data.preprocess.grey_scale)
 
 
 def reconstruct_classes(

@@ -9,23 +9,23 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int
 
+from libhetero.files import replacing_set
 from libhetero.io import write_volume
 from libhetero.io.fsc import write_fsc
 from libhetero.physics.symmetry import symmetry_operators
 from libhetero.pipelines.run.data import DataConfig
-from libhetero.pipelines.run.folder import feed_batches
 from libhetero.pipelines.run.particles import feed_of, load_particles
 from libhetero.pipelines.run.preparation import measured
 from libhetero.reconstruction.backproject import Reconstruction, reconstruct
 from libhetero.telling.progress import tracked
-from libhetero.training.feed import ParticleFeed
+from libhetero.training.feed import ParticleFeed, feed_batches
 
 LOGGER = logging.getLogger(__name__)
 SEED = 0  # of the sample that contrast and deviation are measured on
 
 
 def listed_feed(data: DataConfig, contrast: int | None) -> ParticleFeed:
-    """Return the particles of a list, their contrast and one deviation measured on a sample.
+    """Return the particles of a list, their contrast measured on a sample.
 
     Parameters
     ----------
@@ -49,6 +49,9 @@ def reconstruct_some(
 ) -> Reconstruction:
     """Reconstruct some particles of a feed; the half-sets are theirs where they are of both.
 
+    The maps' grey scale is that of the stack, whatever the feed divides images by: projected, at a pose and with its
+    CTF, the map is the signal of the image (after contrast and background), as RELION's subtraction takes it.
+
     Parameters
     ----------
     indices : places in the feed.
@@ -58,7 +61,7 @@ def reconstruct_some(
     progress : called with the fraction done.
     """
     stream = tracked(
-        feed_batches(feed, batch_size, indices),
+        feed_batches(feed, min(batch_size, max(len(indices), 1)), indices),
         len(indices),
         what,
         lambda batch: int(np.count_nonzero(batch.weight)),
@@ -69,7 +72,8 @@ def reconstruct_some(
         LOGGER.warning("all particles are of one half-set; every other one is taken instead.")
         half_set = None
     operators = symmetry_operators(symmetry)
-    return reconstruct(stream, feed.box_size, feed.pixel_size, half_set, operators=operators)
+    made = reconstruct(stream, feed.box_size, feed.pixel_size, half_set, operators=operators)
+    return made.scaled(feed.config.grey_scale)
 
 
 def write_maps(
@@ -87,9 +91,10 @@ def write_maps(
     pixel_size : Å.
     curves : further columns of the table.
     """
-    write_volume(output, made.volume, pixel_size)
-    for number, half_map in enumerate(made.half_maps):
-        name = output.with_name(f"{output.stem}_half{number + 1}{output.suffix}")
-        write_volume(name, half_map, pixel_size)
-    name = output.with_name(f"{output.stem}_fsc.txt")
-    write_fsc(name, {"FSC of the half-maps": made.fsc, **(curves or {})}, pixel_size)
+    with replacing_set(output.parent):
+        write_volume(output, made.volume, pixel_size)
+        for number, half_map in enumerate(made.half_maps):
+            name = output.with_name(f"{output.stem}_half{number + 1}{output.suffix}")
+            write_volume(name, half_map, pixel_size)
+        name = output.with_name(f"{output.stem}_fsc.txt")
+        write_fsc(name, {"FSC of the half-maps": made.fsc, **(curves or {})}, pixel_size)

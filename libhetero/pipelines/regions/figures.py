@@ -9,6 +9,7 @@ import numpy as np
 
 from libhetero.analysis.density import EpsScan
 from libhetero.analysis.regions import Regions
+from libhetero.files import remove_stale
 from libhetero.pipelines.regions.mixtures import ClassMixtures
 from libhetero.pipelines.regions.particles import QUANTITY, RegionClasses
 from libhetero.records import Gaussians
@@ -39,8 +40,7 @@ def draw_each_region(
     feature: str,
 ) -> list[Path]:
     """Draw region_NN.png of each region, and of all regions how much of them particles have."""
-    for stale in folder.glob("region_[0-9]*.png"):
-        stale.unlink()
+    remove_stale(folder, "region_[0-9]*.png")
     position, amplitude = (np.asarray(x) for x in (neutral.position, neutral.amplitude))
     paths = [folder / "regions_presence.png"] if classes else []
     for item, mixture in zip(classes, mixtures, strict=True):

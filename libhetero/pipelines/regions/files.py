@@ -8,7 +8,7 @@ import numpy as np
 
 from libhetero.analysis.region_masks import region_mask, typical_spacing
 from libhetero.analysis.regions import Regions
-from libhetero.files import replacing
+from libhetero.files import remove_stale, replacing
 from libhetero.io import write_gaussians, write_gaussians_pdb, write_volume
 from libhetero.pipelines.run.folder import Run
 from libhetero.records import Gaussians
@@ -39,7 +39,7 @@ def write_region_files(run: Run, neutral: Gaussians, regions: Regions) -> list[P
     write_volume(density, np.asarray(run.model.volume(neutral, box, apix)), apix)
     masks = _write_masks(folder, np.asarray(neutral.position), regions, _radius(neutral), box, apix)
     with replacing(script) as beside:
-        beside.write_text(_chimerax(regions, masks, folder))
+        beside.write_text(_chimerax(regions, masks, folder), encoding="utf-8")
     return [table, atoms, density, script, *masks]
 
 
@@ -53,9 +53,7 @@ def _write_masks(
     folder: Path, position: np.ndarray, regions: Regions, radius: float, box: int, apix: float
 ) -> list[Path]:
     (folder / "masks").mkdir(exist_ok=True)
-    for suffix in MASK_SUFFIXES:
-        for stale in (folder / "masks").glob(f"region_*{suffix}"):
-            stale.unlink()
+    remove_stale(folder / "masks", *(f"region_*{suffix}" for suffix in MASK_SUFFIXES))
     paths = []
     for region in range(regions.count + 1):
         members = regions.members(region)

@@ -9,6 +9,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from libhetero.files import remove_stale
 from libhetero.io import write_gaussians, write_volume
 from libhetero.pipelines.decoding.gaussians import stream_mixtures
 from libhetero.pipelines.regions.particles import RegionClasses
@@ -111,9 +112,7 @@ def write_class_mixtures(run: Run, mixtures: Sequence[ClassMixtures]) -> dict[in
     Paths by region: of every class its Gaussians, then the differences.
     """
     folder, box, apix = run.folder / "volumes", run.model.box_size, run.model.pixel_size
-    for pattern in ("region_*_class_*.txt", "region_*_class_*_minus_*.mrc"):
-        for stale in folder.glob(pattern):
-            stale.unlink()
+    remove_stale(folder, "region_*_class_*.txt", "region_*_class_*_minus_*.mrc")
     folder.mkdir(exist_ok=True)
     volume = jax.jit(lambda mixture: run.model.volume(mixture, box, apix))
     written: dict[int, list[Path]] = {}

@@ -12,10 +12,12 @@ import numpy as np
 from libhetero.analysis.classes import choose_classes, hdbscan_classes, kmeans_classes, significant_columns
 from libhetero.analysis.gaussian_features import FEATURES, region_basis
 from libhetero.analysis.regions import Regions
+from libhetero.files import remove_stale
 from libhetero.io import write_latent
 from libhetero.pipelines.decoding.class_files import write_class_lists, write_classes
 from libhetero.pipelines.decoding.gaussians import Changes, stream_changes
 from libhetero.pipelines.run.folder import Run
+from libhetero.pipelines.run.particle_record import list_digest
 from libhetero.report.presence import draw_presence
 
 LOGGER = logging.getLogger(__name__)
@@ -112,21 +114,20 @@ def write_region_classes(run: Run, found: list[RegionClasses], feature: str) -> 
     region_NN_class_MM.lst and .star; what an earlier segmentation left of them goes.
     """
     folder = run.folder
-    for pattern in (
+    remove_stale(
+        folder,
         "region_*_class_*.lst",
         "region_*_class_*.star",
         "classes_region_*.txt",
         "embed_region_*.txt",
         "regions_presence.png",
-    ):
-        for stale in folder.glob(pattern):
-            stale.unlink()
+    )
     paths = []
     for item in found:
         name = f"region_{item.region:02d}"
         write_latent(folder / f"embed_{name}.txt", np.arange(len(item.label)), item.coordinates)
         paths.append(folder / f"classes_{name}.txt")
-        write_classes(paths[-1], np.arange(len(item.label)), item.label)
+        write_classes(paths[-1], np.arange(len(item.label)), item.label, list_digest(run.particles))
         write_class_lists(run, item.label, f"{name}_class")
     if found:
         paths.append(folder / "regions_presence.png")

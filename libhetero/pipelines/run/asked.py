@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from libhetero.configuration import check_options, from_dict, internal, option, same_as
+from libhetero.configuration.limits import MOST_LENGTH, MOST_PROCESSES
 from libhetero.errors import ConfigurationError
 from libhetero.models.families import FAMILIES, Family, family_named
 from libhetero.models.options import DEFAULT, MODEL, PRESETS
@@ -39,10 +40,10 @@ class RefineConfig:
         shown_default=DEFAULT,
     )
     coarsest: float | None = option(
-        None, "--minres", least=0, metavar="Å", group=MODEL, help="coarsest ring compared, Gaussians"
+        None, "--minres", least=0, most=MOST_LENGTH, metavar="Å", group=MODEL, help="coarsest ring compared, Gaussians"
     )
     finest: float | None = option(
-        None, "--maxres", least=0, metavar="Å", group=MODEL, help="finest ring compared, Gaussians"
+        None, "--maxres", least=0, most=MOST_LENGTH, metavar="Å", group=MODEL, help="finest ring compared, Gaussians"
     )
     settings: tuple[str, ...] = option(
         (),
@@ -78,9 +79,17 @@ class RefineConfig:
         group=PROCESSES,
         help="where process 0 listens, the same for all; auto: JAX finds it (TPU slice, Slurm, Open MPI)",
     )
-    process_count: int | None = option(None, "--nprocs", metavar="N", group=PROCESSES, help="processes in all")
+    process_count: int | None = option(
+        None, "--nprocs", metavar="N", group=PROCESSES, least=1, most=MOST_PROCESSES, help="processes in all"
+    )
     process_index: int | None = option(
-        None, "--procid", metavar="I", group=PROCESSES, help="number of this process, 0 to N - 1; 0 writes the files"
+        None,
+        "--procid",
+        metavar="I",
+        group=PROCESSES,
+        least=0,
+        most=MOST_PROCESSES - 1,
+        help="number of this process, 0 to N - 1; 0 writes the files",
     )
 
     def __post_init__(self) -> None:

@@ -10,15 +10,18 @@ from collections.abc import Iterator
 import jax
 import numpy as np
 
-from libhetero.errors import TrainingError
+from libhetero.errors import ConfigurationError, TrainingError
+from libhetero.files import free_memory
 from libhetero.models.family import ModelFamily
+from libhetero.telling import byte_size
 from libhetero.training import sharding
-from libhetero.training.budget import device_memory, largest_share, rounded_share, step_cost
+from libhetero.training.budget import BATCHES, device_memory, largest_share, rounded_share, step_cost
 from libhetero.training.configuration import TrainingConfig
 from libhetero.training.feed import ParticleFeed, steps_per_epoch
 
 LOGGER = logging.getLogger(__name__)
 FEWEST_STEPS = 32  # an epoch, that a chosen batch leaves
+NOTABLE = 64  # times the images of a batch in the free memory, below which a step is compiled to know what it needs
 
 
 def with_largest_batch(config: TrainingConfig, model: ModelFamily, feed: ParticleFeed, count: int) -> TrainingConfig:
@@ -51,6 +54,35 @@ def with_largest_batch(config: TrainingConfig, model: ModelFamily, feed: Particl
         bound = f"the smallest there is, of {count} particles to train on; an epoch has {steps} steps"
     LOGGER.info("batch of %d particles, %d a device: %s", share * devices, share, bound)
     return dataclasses.replace(config, batch_size=share * devices)
+
+
+def require_fitting_batch(config: TrainingConfig, model: ModelFamily, feed: ParticleFeed) -> None:
+    """Refuse a batch that the machine's memory cannot hold, where the devices are processors and would abort.
+
+    A step is compiled to know what it needs only where the images alone are a notable part of what is free.
+
+    Raises
+    ------
+    ConfigurationError : naming what needs less.
+    """
+    if jax.default_backend() != "cpu":
+        return
+    share = per_device(config)
+    limit = device_memory() if free_memory() is not None else None
+    if limit is None or NOTABLE * 4 * share * feed.box_size**2 < limit:
+        return
+    images = BATCHES * 4 * share * feed.box_size**2
+    needed = images if images > limit else _step_bytes(config, model, feed, share)
+    if needed > limit:
+        raise ConfigurationError(
+            f"--batchsz {config.batch_size}: needs {byte_size(needed)} of memory; there are {byte_size(limit)}. "
+            f"{remedies(config).capitalize()}."
+        )
+
+
+def _step_bytes(config: TrainingConfig, model: ModelFamily, feed: ParticleFeed, share: int) -> int:
+    params = jax.eval_shape(model.init, jax.random.key(config.seed))
+    return step_cost(model.loss, params, feed.batch(np.arange(1)), config, share).device_bytes
 
 
 def per_device(config: TrainingConfig) -> int:

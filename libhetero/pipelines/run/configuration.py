@@ -38,7 +38,7 @@ class RunConfig:
     model: Any = internal(help="configuration of the family")
     training: TrainingConfig = internal(help="how the model is trained")
     data: DataConfig = internal(help="which particles")
-    format_version: int = internal(FORMAT_VERSION, "of the folder")
+    format_version: int = internal(FORMAT_VERSION, "of the folder", choices=(FORMAT_VERSION,))
 
     def __post_init__(self) -> None:
         check_options(self)
@@ -107,9 +107,9 @@ def read_config(folder: Path) -> RunConfig:
     if missing:
         raise ConfigurationError(f"{path}: lacks {', '.join(sorted(missing))}; restore the file.")
     try:
-        model = from_dict(family_named(values["family"]).config, values["model"])
-        return from_dict(RunConfig, {**values, "model": model})
-    except (ConfigurationError, TypeError, ValueError, AttributeError) as error:  # of keys and kinds of values
+        config = from_dict(RunConfig, values)
+        return dataclasses.replace(config, model=from_dict(family_named(config.family).config, config.model))
+    except ConfigurationError as error:
         raise ConfigurationError(f"{path}: {error}; restore the file.") from error
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from libhetero.configuration import check_options, declared_options, internal, option
+from libhetero.configuration.limits import MOST_PARTICLES
 from libhetero.files import absolute_path
 from libhetero.training.configuration import PreprocessConfig
 
@@ -110,11 +111,12 @@ class DataConfig(ParticleListConfig):
     mask: str | None = option(
         None, "--mask", metavar="MAP", path=True, group=MODEL, help="only Gaussians where this map is above 0.5 change"
     )
-    count: int = internal(0, "particles in the list, 0 before it is read", least=0)
+    count: int = internal(0, "particles in the list, 0 before it is read", least=0, most=MOST_PARTICLES)
     max_bad: int = option(
         100,
         "--maxbad",
         least=0,
+        most=MOST_PARTICLES,
         metavar="N",
         group=FEEDING,
         changeable=True,

@@ -8,7 +8,6 @@ log.jsonl, mid_00.txt, ptcls_00.lst, model_00.txt (Gaussian model), loss.png, sa
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,16 +18,21 @@ import numpy as np
 
 from libhetero import models
 from libhetero.errors import DataError
-from libhetero.files import replacing
+from libhetero.files import replacing, sweep
+from libhetero.io.arrays import array_names, read_arrays
+from libhetero.models.families import family_named
 from libhetero.models.family import ModelFamily
 from libhetero.pipelines.run.configuration import RunConfig, read_config
 from libhetero.pipelines.run.image_cache import if_cached
-from libhetero.pipelines.run.particles import feed_of, load_particles
+from libhetero.pipelines.run.particle_record import particles_of_run
+from libhetero.pipelines.run.particles import feed_of
 from libhetero.records import Batch, ParticleSet
 from libhetero.training.checkpoint import CheckpointFolder
-from libhetero.training.feed import ParticleFeed, ordered_indices, prefetch, reader_threads
+from libhetero.training.feed import ParticleFeed, feed_batches
 
 LATENTS = "mid_00.txt"  # written last
+REMEDY = "restore the file, or train the run again"
+SAME_PIXEL = 1e-3  # relative
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,15 +65,17 @@ def open_run(folder: str | Path) -> Run:
     Raises
     ------
     ConfigurationError : if config.json is missing, damaged, or has keys this version lacks.
-    DataError : if the model, its checkpoint or the particles are missing or do not fit.
+    DataError : if the model, its checkpoint or the particles are missing or do not fit, or the list has changed.
     """
     folder = Path(folder)
+    sweep(folder)
     config = read_config(folder)
-    model = models.build(config.family, config.model, read_arrays(folder))
+    particles = particles_of_run(folder, config.data)
+    model = stored_model(folder, config, particles)
     shapes = jax.eval_shape(model.init, jax.random.key(config.training.seed))
     with CheckpointFolder(folder / "checkpoints") as checkpoints:
         params = checkpoints.restore_params(shapes, config.training)
-    return Run(folder, config, model, params, load_particles(config.data))
+    return Run(folder, config, model, params, particles)
 
 
 def batches(run: Run, batch_size: int, indices: np.ndarray | None = None) -> Iterator[Batch]:
@@ -79,16 +85,11 @@ def batches(run: Run, batch_size: int, indices: np.ndarray | None = None) -> Ite
 
     Parameters
     ----------
+    batch_size : at most so many at a time; no more than there are.
     indices : places in `run.particles`, in the order wanted; None for all.
     """
-    return feed_batches(run.feed(), batch_size, indices)
-
-
-def feed_batches(feed: ParticleFeed, batch_size: int, indices: np.ndarray | None = None) -> Iterator[Batch]:
-    """Yield the particles of a feed in order; see `batches`."""
-    chosen = np.arange(len(feed)) if indices is None else np.asarray(indices)
-    pieces = (chosen[places] for places in ordered_indices(len(chosen), batch_size))
-    return prefetch(lambda index: feed.batch(index, batch_size), pieces, threads=reader_threads())
+    most = len(run.particles) if indices is None else len(indices)
+    return feed_batches(run.feed(), min(batch_size, max(most, 1)), indices)
 
 
 def write_arrays(folder: Path, model: ModelFamily) -> None:
@@ -97,13 +98,29 @@ def write_arrays(folder: Path, model: ModelFamily) -> None:
         np.savez(beside, **model.arrays())  # type: ignore[arg-type]  # none is called allow_pickle
 
 
-def read_arrays(folder: Path) -> dict[str, np.ndarray]:
-    """Read model.npz."""
+def stored_model(folder: Path, config: RunConfig, particles: ParticleSet) -> ModelFamily:
+    """Return the model that a run keeps in model.npz.
+
+    Raises
+    ------
+    DataError : if it is missing or is not as the model's family declares it, naming the array, or is of images of
+        another size than the particles'.
+    """
     path = Path(folder) / "model.npz"
+    if not path.exists():
+        raise DataError(f"{path}: no such file; is {folder} a run folder?")
+    schema = family_named(config.family).stored(config.model, array_names(path, REMEDY))
+    arrays = read_arrays(path, schema, REMEDY)
     try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return dict(arrays)
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file; is {folder} a run folder?") from None
-    except (ValueError, OSError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path}: damaged ({error}); train the run again.") from error
+        model = models.build(config.family, config.model, arrays)
+    except DataError as error:
+        raise DataError(f"{path}: {error}; {REMEDY}.") from None
+    stored = particles.uniform_box_size()
+    box = config.data.preprocess.box_size or stored
+    pixel_size = particles.uniform_pixel_size() * stored / box
+    if model.box_size != box or abs(model.pixel_size / pixel_size - 1) > SAME_PIXEL:
+        raise DataError(
+            f"{path}: the model is of {model.box_size} pixels of {model.pixel_size:.4g} Å, the particles' images are "
+            f"{box} of {pixel_size:.4g} Å; expected the same. Restore the list, or train a new run."
+        )
+    return model

@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from libhetero.errors import ConfigurationError
-from libhetero.files import lock_file, writing_error
+from libhetero.files import lock_file, sweep, writing_error
 from libhetero.training import sharding
 
 
@@ -17,7 +17,7 @@ from libhetero.training import sharding
 def locked(folder: Path) -> Iterator[None]:
     """Hold the lock of a run folder, which ends with the process however that ends.
 
-    Process 0 holds it, on the file `.lock`, which says who does.
+    Process 0 holds it, on the file `.lock`, which says who does; it first puts in order what a killed program left.
 
     Raises
     ------
@@ -36,9 +36,10 @@ def _take(stack: ExitStack, folder: Path) -> str:
     try:
         lock = stack.enter_context(lock_file(path))
         if lock.take():
-            path.write_text(f"process {os.getpid()} on {socket.gethostname()}\n")
+            path.write_text(f"process {os.getpid()} on {socket.gethostname()}\n", encoding="utf-8")
+            sweep(folder)
             return ""
-        holder = path.read_text().strip() or "another process"
+        holder = path.read_text(encoding="utf-8", errors="replace").strip() or "another process"
     except OSError as error:
         return str(writing_error(path, error))
     return (

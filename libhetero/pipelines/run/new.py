@@ -24,6 +24,7 @@ from libhetero.pipelines.run.batch import with_largest_batch
 from libhetero.pipelines.run.configuration import RunConfig, new_config, write_config
 from libhetero.pipelines.run.folder import write_arrays
 from libhetero.pipelines.run.new_folder import making
+from libhetero.pipelines.run.particle_record import LIST, write_record
 from libhetero.pipelines.run.particles import feed_of, listed_particles, load_particles
 from libhetero.pipelines.run.preparation import SAMPLE, measured, of_finite_images
 from libhetero.pipelines.run.reference import reference_projector
@@ -131,7 +132,8 @@ def _check_alike(config: RunConfig, model: ModelFamily) -> None:
 def _write(start: RunStart, folder: Path) -> None:
     write_arrays(folder, start.model)
     feed = start.feed
-    write_particles(folder / "ptcls_00.lst", listed_particles(feed.particles, start.config.data))
+    write_record(folder, feed.particles)
+    write_particles(folder / LIST, listed_particles(feed.particles, start.config.data))
     if start.gaussians is not None:
         write_gaussians(folder / "model_00.txt", start.gaussians, feed.box_size, feed.pixel_size)
     write_config(folder, start.config)  # last: what holds it has all of a run

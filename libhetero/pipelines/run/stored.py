@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from libhetero import models
 from libhetero.pipelines.run.asked import RefineConfig
 from libhetero.pipelines.run.configuration import resumed_config
-from libhetero.pipelines.run.folder import LATENTS, read_arrays
-from libhetero.pipelines.run.particles import feed_of, load_particles
+from libhetero.pipelines.run.folder import LATENTS, stored_model
+from libhetero.pipelines.run.particle_record import particles_of_run
+from libhetero.pipelines.run.particles import feed_of
 from libhetero.pipelines.run.start import RunStart
 from libhetero.training import sharding
 from libhetero.training.held_out import split
@@ -39,8 +39,8 @@ class StoredRun:
     def start(self) -> RunStart:
         """Open the run again."""
         config = resumed_config(self.asked, self.path)
-        feed = feed_of(load_particles(config.data), config.data)
-        model = models.build(config.family, config.model, read_arrays(self.path))
+        particles = particles_of_run(self.path, config.data, to_train=True)
+        feed, model = feed_of(particles, config.data), stored_model(self.path, config, particles)
         trained_on, _ = split(len(feed), config.training)
         return RunStart(config, feed, trained_on, model, stored=True)
 

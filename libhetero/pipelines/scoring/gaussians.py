@@ -60,14 +60,14 @@ def score_gaussians(
         if region is not None:
             relative = relative_amplitude(decoded.amplitude, reference)
             scores["classes"] = score_classes(
-                run.folder, region, scores["regions"]["match"], relative, chosen, states, truth
+                run.folder, region, scores["regions"]["match"], relative, chosen, run.particles, states, truth
             )
     if truth.kind == "motion":
         angles = truth.known(truth.angles, "angles")[places[chosen]]
         scores["motion"] = score_motion(decoded.position, neutral.position, atom, truth, angles)
         if region is not None:
             match = scores["regions"]["match"]
-            scores["angles"] = score_angles(run.folder, match, chosen, angles, truth)
+            scores["angles"] = score_angles(run.folder, match, chosen, len(run.particles), angles, truth)
     return scores
 
 
@@ -93,7 +93,7 @@ def true_displacement(truth: Truth, atom: np.ndarray, angles: np.ndarray) -> np.
     angles : (particles, pieces), radians, right-handed about each piece's axis.
     """
     position, piece = truth.known(truth.position, "atoms")[atom], truth.known(truth.piece, "pieces")[atom]
-    hinges, axes = (np.asarray(truth.values[name], np.float64) for name in ("hinges", "axes"))
+    hinges, axes = (np.asarray(table, np.float64) for table in (truth.document.hinges, truth.document.axes))
     displacement = np.zeros((len(angles), len(atom), 3), np.float32)
     for k in range(angles.shape[1]):
         inside = piece == k

@@ -12,6 +12,7 @@ from libhetero.metrics.labels import label_agreement
 from libhetero.pipelines.decoding.class_files import read_classes
 from libhetero.pipelines.decoding.latents import MID, particle_latents
 from libhetero.pipelines.run.folder import Run
+from libhetero.pipelines.run.particle_record import list_digest
 from libhetero.pipelines.scoring.truth import Truth
 
 REGION_CLASSES = "classes_region_*.txt"
@@ -34,13 +35,13 @@ def score_labels(run: Run, truth: Truth, places: np.ndarray, seed: int, batch_si
         found = kmeans_classes(particle_latents(run, batch_size), count, seed)
         scores["kmeans"] = {"classes": count, **label_agreement(labels, found)}
     for path in sorted(run.folder.glob("classes*.txt")):
-        scores[path.name] = _score_file(path, truth, places)
+        scores[path.name] = _score_file(path, truth, places, list_digest(run.particles))
     return scores
 
 
-def _score_file(path: Path, truth: Truth, places: np.ndarray) -> dict[str, Any]:
+def _score_file(path: Path, truth: Truth, places: np.ndarray, digest: str) -> dict[str, Any]:
     """Score a file of classes: against the labels, or a region's against the piece it fits best."""
-    index, label = read_classes(path, len(places))
+    index, label = read_classes(path, len(places), digest)
     classes = {"classes": len(np.unique(label[label >= 0]))}
     if truth.states is None or not path.match(REGION_CLASSES):
         return {**classes, **label_agreement(truth.known(truth.labels, "labels")[places][index], label)}

@@ -11,10 +11,17 @@ from jaxtyping import Float, Int, Integer
 from libhetero.analysis.regions import CORE, UNASSIGNED
 from libhetero.errors import DataError
 from libhetero.io import read_latent
+from libhetero.io.tables import read_numbers
 from libhetero.metrics.motion import rank_correlation
 from libhetero.metrics.presence import NO_CLASS, UNMATCHED, class_accuracy
 from libhetero.metrics.regions import region_agreement
+from libhetero.pipelines.decoding.class_files import read_classes
+from libhetero.pipelines.decoding.latents import check_indices
+from libhetero.pipelines.run.particle_record import list_digest
 from libhetero.pipelines.scoring.truth import Truth
+from libhetero.records import ParticleSet
+
+REGIONS = "x y z amp sigma and region"
 
 
 def read_regions(folder: Path, gaussians: int) -> Int[np.ndarray, "gaussians"] | None:
@@ -27,7 +34,9 @@ def read_regions(folder: Path, gaussians: int) -> Int[np.ndarray, "gaussians"] |
     path = Path(folder) / "regions.txt"
     if not path.exists():
         return None
-    region = np.loadtxt(path, ndmin=2)[:, -1].astype(np.int64)
+    region = read_numbers(path, REGIONS, least=6, most=6, whole=(5,))[:, -1].astype(np.int64)
+    if region.min() < UNASSIGNED:
+        raise DataError(f"{path}: region {region.min()}; expected {UNASSIGNED} or more. Segment this run again.")
     if len(region) != gaussians:
         raise DataError(f"{path}: {len(region)} Gaussians; expected the model's {gaussians}. Segment this run again.")
     return region
@@ -56,6 +65,7 @@ def score_classes(
     match: list[int],
     relative: Float[np.ndarray, "particles gaussians"],
     chosen: Int[np.ndarray, "particles"],
+    particles: ParticleSet,
     states: Integer[np.ndarray, "particles pieces"],
     truth: Truth,
 ) -> dict[str, Any]:
@@ -68,6 +78,7 @@ def score_classes(
     match : region of each piece, -1 for none, from `score_regions`.
     relative : decoded ÷ reference amplitude of some particles.
     chosen : their places in the run.
+    particles : all of the run.
     states : of those particles.
 
     Returns
@@ -81,8 +92,8 @@ def score_classes(
             found.append(UNMATCHED)
             continue
         path = Path(folder) / f"classes_region_{label:02d}.txt"
-        table = _table(path, lambda path: np.loadtxt(path, dtype=np.int64, ndmin=2))
-        classes = _of_particles(path, table[:, 0], table[:, 1], chosen, NO_CLASS)
+        index, label_of = _table(path, lambda path: read_classes(path, len(particles), list_digest(particles)))
+        classes = _of_particles(path, index, label_of, chosen, len(particles), NO_CLASS)
         amplitude = relative[:, region == label].mean(axis=1)
         found.append(class_accuracy(amplitude, classes, states[:, piece]))
     return {"accuracy": float(np.mean(found)), "pieces": found}
@@ -92,6 +103,7 @@ def score_angles(
     folder: Path,
     match: list[int],
     chosen: Int[np.ndarray, "particles"],
+    count: int,
     angles: Float[np.ndarray, "particles pieces"],
     truth: Truth,
 ) -> dict[str, Any]:
@@ -102,6 +114,7 @@ def score_angles(
     folder : with embed_region_NN.txt.
     match : region of each piece, -1 for none, from `score_regions`.
     chosen : places of some particles in the run.
+    count : all of the run.
     angles : of those particles, radians.
 
     Returns
@@ -116,7 +129,7 @@ def score_angles(
             continue
         path = Path(folder) / f"embed_region_{label:02d}.txt"
         index, coordinates = _table(path, read_latent)
-        first = _of_particles(path, index, coordinates[:, 0], chosen, 0.0)
+        first = _of_particles(path, index, coordinates[:, 0], chosen, count, 0.0)
         found.append(rank_correlation(first, angles[:, piece]))
     return {"least": min(found), "pieces": found}
 
@@ -127,14 +140,15 @@ def _table(path: Path, read: Any) -> Any:
     return read(path)
 
 
-def _of_particles(path: Path, index: np.ndarray, value: np.ndarray, chosen: np.ndarray, absent: Any) -> np.ndarray:
+def _of_particles(
+    path: Path, index: np.ndarray, value: np.ndarray, chosen: np.ndarray, count: int, absent: Any
+) -> np.ndarray:
     """Return one value for each chosen particle, `absent` for those the file does not name."""
     if len(index) and index.max() < chosen.max(initial=0):
         raise DataError(
             f"{path}: names {len(index)} particles; expected those of the run, up to "
             f"{chosen.max()}. Segment this run again."
         )
-    size = max(index.max(initial=0), chosen.max(initial=0)) + 1
-    values = np.full(size, absent, np.asarray(value).dtype)
-    values[index] = value
+    values = np.full(count, absent, np.asarray(value).dtype)
+    values[check_indices(index, count, str(path))] = value
     return values[chosen]

@@ -17,9 +17,12 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from libhetero.configuration import read_json
+from libhetero.configuration import ArraySchema, check_options, internal, read_document, read_json
 from libhetero.errors import ConfigurationError, DataError
 from libhetero.io import read_volume
+from libhetero.io.arrays import read_array, read_arrays
+from libhetero.io.images import open_stack
+from libhetero.io.tables import read_numbers
 from libhetero.physics.fourier import crop_volume
 from libhetero.pipelines.run.folder import Run
 from libhetero.records import ParticleSet
@@ -28,6 +31,25 @@ FORMAT_VERSION = 1
 MASS_PER_SCATTERING = 110.0 / 22.6  # Da/Å: a mean residue of protein, and its electron scattering
 KINDS = ("mixture", "assembly", "motion")
 SAME_WIDTH = 0.01
+AGAIN = "simulate the set again"
+ATOMS = {"position": ArraySchema("float", ("atoms", 3)), "piece": ArraySchema("int", ("atoms",), least=0, below=10**4)}
+Axis = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class TruthDocument:
+    """What truth.json says of a set, as far as it is read: lengths in Å; hinges and axes of each piece of a motion."""
+
+    kind: str = internal(help="what differs between particles", choices=KINDS)
+    particles: int = internal(help="of the set", least=1)
+    box_size: int = internal(help="of the maps, voxels", least=2, most=2**15)
+    pixel_size: float = internal(help="of the maps, Å", above=0, below=1e5)
+    source: dict[str, Any] = internal(dict, "where the structures came from")
+    hinges: tuple[Axis, ...] = internal((), "of the pieces of a motion, Å")
+    axes: tuple[Axis, ...] = internal((), "that they turn about")
+
+    def __post_init__(self) -> None:
+        check_options(self)
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +66,7 @@ class Truth:
     states : (N, pieces) uint8, assembly only.
     angles : (N, pieces) float, radians, motion only.
     position, piece : (A, 3) Å and (A,) of the atoms; None for a mixture.
-    values : truth.json as it stands.
+    document : what truth.json says.
     """
 
     folder: Path
@@ -57,7 +79,7 @@ class Truth:
     angles: np.ndarray | None
     position: np.ndarray | None
     piece: np.ndarray | None
-    values: dict[str, Any]
+    document: TruthDocument
 
     @property
     def has_maps(self) -> bool:
@@ -92,7 +114,7 @@ class Truth:
 
         A map made from atoms or beads sums to their electron scattering in Å.
         """
-        if "maps" in self.values.get("source", {"maps": ()}):
+        if not self.document.source or "maps" in self.document.source:
             return None
         return float(volume.sum()) * MASS_PER_SCATTERING
 
@@ -121,47 +143,63 @@ def open_truth(folder: str | Path) -> Truth:
 
     Raises
     ------
-    DataError : if a file is missing, or the files disagree about the number of particles.
-    ConfigurationError : if truth.json is missing or is not JSON.
+    DataError : if a file is missing or damaged, or the files disagree about the number of particles.
+    ConfigurationError : if truth.json is missing or does not describe a set.
     """
     folder = Path(folder)
-    values = read_json(folder / "truth.json")
+    path = folder / "truth.json"
+    values = read_json(path)
     kind, version = values.get("kind"), values.get("format_version")
     if version != FORMAT_VERSION or kind not in KINDS:
         raise DataError(
-            f"{folder / 'truth.json'}: format_version {version}, kind {kind}; expected "
+            f"{path}: format_version {version}, kind {kind}; expected "
             f"{FORMAT_VERSION} and one of {', '.join(KINDS)}. Simulate it again with this version."
         )
-    particles = int(values["particles"])
-    labels = states = angles = None
-    if kind != "motion":
-        table = _load(folder / "labels.txt", lambda path: np.loadtxt(path, np.int64, ndmin=2))
-        labels = np.full(particles, -1)
-        _check_count(folder / "labels.txt", table, particles)
-        labels[table[:, 0]] = table[:, 1]
-    if kind == "assembly":
-        states = _load(folder / "states.npy", np.load)
-        _check_count(folder / "states.npy", states, particles)
-    if kind == "motion":
-        angles = _load(folder / "angles.npy", np.load)
-        _check_count(folder / "angles.npy", angles, particles)
-    position = piece = None
-    if kind != "mixture":
-        atoms = _load(folder / "atoms.npz", lambda path: dict(np.load(path)))
+    said = read_document(path, TruthDocument)
+    labels = states = angles = position = piece = None
+    if said.kind != "motion":
+        labels = _labels(folder / "labels.txt", said.particles)
+    if said.kind == "assembly":
+        states = _of_particles(folder / "states.npy", ArraySchema("bool", ("particles", "pieces")), said.particles)
+    if said.kind == "motion":
+        angles = _of_particles(folder / "angles.npy", ArraySchema("float", ("particles", "pieces")), said.particles)
+    if said.kind != "mixture":
+        atoms = read_arrays(folder / "atoms.npz", ATOMS, AGAIN)
         position, piece = atoms["position"], atoms["piece"]
+        _check_pieces(folder, said, states if angles is None else angles, piece)
     return Truth(
-        folder,
-        kind,
-        int(values["box_size"]),
-        float(values["pixel_size"]),
-        particles,
-        labels,
-        states,
-        angles,
-        position,
-        piece,
-        values,
+        folder=folder,
+        kind=said.kind,
+        box_size=said.box_size,
+        pixel_size=said.pixel_size,
+        particles=said.particles,
+        labels=labels,
+        states=states,
+        angles=angles,
+        position=position,
+        piece=piece,
+        document=said,
     )
+
+
+def _labels(path: Path, particles: int) -> np.ndarray:
+    """Return the label of each particle, which labels.txt names once each."""
+    table = read_numbers(path, "particle index and label", least=2, most=2, whole=(0, 1), rows=particles)
+    _check_count(path, table, particles)
+    index = table[:, 0].astype(np.int64)
+    if not np.array_equal(np.sort(index), np.arange(particles)) or table[:, 1].min() < 0:
+        raise DataError(
+            f"{path}: expected every particle from 0 to {particles - 1} once, with a label from 0; {AGAIN}."
+        )
+    labels = np.empty(particles, np.int64)
+    labels[index] = table[:, 1]
+    return labels
+
+
+def _of_particles(path: Path, said: ArraySchema, particles: int) -> np.ndarray:
+    table = read_array(path, said, AGAIN)
+    _check_count(path, table, particles)
+    return table
 
 
 def _check_count(path: Path, rows: np.ndarray, particles: int) -> None:
@@ -171,13 +209,16 @@ def _check_count(path: Path, rows: np.ndarray, particles: int) -> None:
         )
 
 
-def _load(path: Path, read: Any) -> Any:
-    try:
-        return read(path)
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file; expected it in a truth folder.") from None
-    except (ValueError, IndexError) as error:
-        raise DataError(f"{path}: damaged ({error}); simulate the set again.") from None
+def _check_pieces(folder: Path, said: TruthDocument, table: Any, piece: np.ndarray) -> None:
+    """Refuse atoms of pieces that particles say nothing of, and pieces that turn about nothing."""
+    pieces, highest = table.shape[1], int(piece.max(initial=0))
+    if highest >= pieces:
+        raise DataError(f"{folder / 'atoms.npz'}: piece {highest}; expected pieces below {pieces}; {AGAIN}.")
+    if said.kind == "motion" and not len(said.hinges) == len(said.axes) == pieces:
+        raise DataError(
+            f"{folder / 'truth.json'}: {len(said.hinges)} hinges and {len(said.axes)} axes; expected {pieces} of each, "
+            f"one a piece; {AGAIN}."
+        )
 
 
 def places_in_truth(particles: ParticleSet, truth: Truth) -> np.ndarray:
@@ -185,18 +226,40 @@ def places_in_truth(particles: ParticleSet, truth: Truth) -> np.ndarray:
 
     Raises
     ------
-    DataError : if the particles are not of one stack that the truth covers.
+    DataError : if the particles are not of the stack that the truth was written with: of several, of one that has
+        another number of images, or of another than lies beside the truth.
     """
     places = np.asarray(particles.image_index)
-    if len(particles.files) == 1 and places.max() < truth.particles:
-        return places
-    if len(particles) == truth.particles:
-        return np.arange(truth.particles)
+    found = f"{len(particles.files)} stacks"
+    if len(particles.files) == 1:
+        stack = particles.files[0]
+        beside = truth.folder.parent / Path(stack).name
+        images = _images(stack)
+        if places.max() < truth.particles and images in (None, truth.particles) and _same_file(stack, beside):
+            return places
+        found = stack if images is None else f"{stack}, of {images} images"
     raise DataError(
-        f"{truth.folder}: knows {truth.particles} particles, the run has {len(particles)} from "
-        f"{len(particles.files)} stacks; expected particles of one simulated stack. "
-        "Give the truth that was written beside it."
+        f"{truth.folder}: knows {truth.particles} particles of one simulated stack, the run has {len(particles)} from "
+        f"{found}; expected that stack. Give the truth that was written beside it."
     )
+
+
+def _images(stack: str) -> int | None:
+    """Return how many images a stack holds; None where it is not at hand."""
+    if not Path(stack).exists():
+        return None
+    opened = open_stack(stack)
+    try:
+        return opened.count
+    finally:
+        opened.close()
+
+
+def _same_file(stack: str, beside: Path) -> bool:
+    """Return whether a stack may be the one of its name beside a truth: there is none, or it is as large."""
+    if not (beside.exists() and Path(stack).exists()):
+        return True
+    return beside.samefile(stack) or beside.stat().st_size == Path(stack).stat().st_size
 
 
 def map_in_box(volume: np.ndarray, pixel_size: float, n: int, wanted: float) -> np.ndarray:

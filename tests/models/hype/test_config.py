@@ -32,15 +32,15 @@ def test_presets_travel_as_json(name):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"patch": 0}, "patch: expected 1 or more; got 0."),
-        ({"inr_layers": -1}, "inr_layers: expected 1 or more; got -1."),
+        ({"patch": 0}, "patch: expected 1 to 4096; got 0."),
+        ({"inr_layers": -1}, "inr_layers: expected 1 to 1024; got -1."),
         ({"modulation": "add"}, "modulation: expected multiply or residual; got 'add'."),
         ({"output": "real"}, "output: expected complex or hartley; got 'real'."),
         ({"precision": "half"}, "--precision: expected one of auto, float32, bfloat16; got 'half'."),
         ({"encoder": "cnn"}, "--encoder: expected one of transformer, mlp, unet; got 'cnn'."),
         ({"conditioning": "add"}, "--conditioning: expected hypernetwork or concat; got 'add'."),
         ({"encoder_input": "raw"}, "encoder_input: expected one of flipped, wiener, real; got 'raw'."),
-        ({"coordinates": -5}, "coordinates: expected 0 or more; got -5."),
+        ({"coordinates": -5}, "coordinates: expected 0 to 16777216; got -5."),
         ({"feature_sigma": 0.0}, "feature_sigma: expected more than 0 and at most 1; got 0."),
         (
             {"encoder": "unet", "encoder_width": 12},

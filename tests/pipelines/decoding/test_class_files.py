@@ -7,15 +7,17 @@ import pytest
 
 from libhetero.errors import UserError
 from libhetero.pipelines.decoding.class_files import class_names, read_classes, whole_classes, write_classes
+from libhetero.pipelines.run.particle_record import list_digest
+from tests.making.particles import make_particles
 
 
 def test_classes_round_trip_in_any_order(tmp_path: Path) -> None:
     index, label = np.array([3, 0, 5]), np.array([1, -1, 0])
-    write_classes(tmp_path / "classes.txt", index, label)
+    write_classes(tmp_path / "classes.txt", index, label, list_digest(make_particles(6)))
     found = read_classes(tmp_path / "classes.txt", 6)
     np.testing.assert_array_equal(found[0], index)
     np.testing.assert_array_equal(found[1], label)
-    np.testing.assert_array_equal(whole_classes(tmp_path / "classes.txt", 6), [-1, -1, -1, 1, -1, 0])
+    np.testing.assert_array_equal(whole_classes(tmp_path / "classes.txt", make_particles(6)), [-1, -1, -1, 1, -1, 0])
 
 
 @pytest.mark.parametrize(
@@ -41,7 +43,7 @@ def test_a_table_that_is_none_of_classes(tmp_path: Path, table: str | None, mess
 def test_no_particle_in_a_class(tmp_path: Path) -> None:
     (tmp_path / "classes.txt").write_text("0 -1\n1 -1\n")
     with pytest.raises(UserError, match="no particle is in a class"):
-        whole_classes(tmp_path / "classes.txt", 6)
+        whole_classes(tmp_path / "classes.txt", make_particles(6))
 
 
 def test_names_have_digits_enough() -> None:

@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 
+from libhetero.errors import ConfigurationError
 from libhetero.pipelines.run import batch, budget, training
 from libhetero.pipelines.run.configuration import RunConfig
 from libhetero.pipelines.run.data import DataConfig
@@ -122,3 +123,17 @@ def test_another_failure_of_the_device_is_not_hidden(project, monkeypatch) -> No
     monkeypatch.setattr(training, "train", train)
     with pytest.raises(jax.errors.JaxRuntimeError, match="something else"):
         main(["particles.star", *HYPE, "--path", "run"])
+
+
+def test_a_batch_beyond_the_memory_is_refused_before_it_is_tried(monkeypatch):
+    start = toy_start(batch_size=64)
+    monkeypatch.setattr(batch, "step_cost", lambda *_: pytest.fail("a batch this small needs no compiling"))
+    batch.require_fitting_batch(start.config.training, start.model, start.feed)
+    monkeypatch.setattr(batch, "device_memory", lambda: 2**20)
+    monkeypatch.setattr(batch, "step_cost", step_cost)
+    with pytest.raises(ConfigurationError, match=r"--batchsz 65536: needs .* there are 1 MiB\. Use --batchsz 32768"):
+        batch.require_fitting_batch(TrainingConfig(batch_size=65536), start.model, start.feed)
+    batch.require_fitting_batch(start.config.training, start.model, start.feed)
+    monkeypatch.setattr(batch, "device_memory", lambda: 2**16)
+    with pytest.raises(ConfigurationError, match="--batchsz 64: needs"):
+        batch.require_fitting_batch(start.config.training, start.model, start.feed)

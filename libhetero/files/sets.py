@@ -1,0 +1,177 @@
+"""Files that belong together, replaced together: after a kill all are old, or all are new at the next start.
+
+    with replacing_set(folder):
+        remove_stale(folder, "class_*.lst")
+        write_latent(folder / "embed_particles.txt", …)    # every writer goes through `replacing`
+
+Inside the block `replacing` leaves what is whole in a hidden folder, where nobody looks:
+
+    FOLDER/.set.OWNER.tmp/new/NAME     a file that is to take the place of FOLDER/NAME
+    FOLDER/.set.OWNER.tmp/gone/NAME    empty: FOLDER/NAME is to go
+
+When the block ends well that folder is renamed to `.set.OWNER.tmp.ready`, which decides; then the files are moved.
+`sweep` ends the moves that a killed program has begun, and removes what it had not decided. What the names say is
+read off the folder, so that there is no list that could be damaged.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Iterator
+from contextvars import ContextVar
+from pathlib import Path
+
+from libhetero.files.errors import writing
+from libhetero.files.temporary import is_abandoned, remove_whatever, temporary_name
+
+READY = ".ready"
+
+
+class FileSet:
+    """Files that will be replaced together.
+
+    Parameters
+    ----------
+    folder : that holds them, itself or in folders within.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = Path(os.path.abspath(folder))
+        self._beside = temporary_name(self.folder / "set")
+
+    def holds(self, path: Path) -> bool:
+        """Return whether a path lies in the folder."""
+        return Path(os.path.abspath(path)).is_relative_to(self.folder)
+
+    def place(self, path: Path) -> Path:
+        """Return where the file that will be `path` is to be written.
+
+        Raises
+        ------
+        OSError : if it could not take its place in the end.
+        """
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "is a folder", str(path))
+        if not path.parent.is_dir():
+            raise FileNotFoundError(errno.ENOENT, "no such folder", str(path.parent))
+        return self._named("new", path)
+
+    def remove(self, path: Path) -> None:
+        """Let `path` go with the rest, unless it is written after all."""
+        remove_whatever(self._beside / "new" / self._relative(path))
+        if os.path.lexists(path):
+            self._named("gone", path).touch()
+
+    def replace(self) -> None:
+        """Put all files in their places."""
+        if not self._beside.is_dir():
+            return  # nothing was written
+        for path in _files(self._beside / "new"):
+            (self._beside / "gone" / path).unlink(missing_ok=True)
+        ready = self._beside.with_name(self._beside.name + READY)
+        with writing(self.folder / "files"):
+            os.replace(self._beside, ready)
+        _complete(ready)
+
+    def drop(self) -> None:
+        """Forget all of it, unless it was decided already."""
+        remove_whatever(self._beside)
+
+    def _named(self, kind: str, path: Path) -> Path:
+        name = self._beside / kind / self._relative(path)
+        name.parent.mkdir(parents=True, exist_ok=True)
+        return name
+
+    def _relative(self, path: Path) -> Path:
+        return Path(os.path.abspath(path)).relative_to(self.folder)
+
+
+_OPEN: ContextVar[tuple[FileSet, ...]] = ContextVar("open sets of files", default=())
+
+
+@contextlib.contextmanager
+def replacing_set(folder: str | os.PathLike, *, alone: bool = False) -> Iterator[None]:
+    """Replace together what is written into a folder inside the block, when that ends well.
+
+    Inside, the old files can still be read, and the new ones not yet. Within another such block of the same folder
+    it is part of that one.
+
+    Parameters
+    ----------
+    folder : that exists; what a killed program left in it is put in order first.
+    alone : True for files that are read before another such block around this one ends: no part of it.
+
+    Raises
+    ------
+    DiskError : when a file cannot be put in its place.
+    """
+    if set_holding(Path(folder)) is not None and not alone:
+        yield
+        return
+    sweep(folder)
+    made = FileSet(Path(folder))
+    token = _OPEN.set((*_OPEN.get(), made))
+    try:
+        yield
+        made.replace()
+    finally:
+        _OPEN.reset(token)
+        made.drop()
+
+
+def set_holding(path: Path) -> FileSet | None:
+    """Return the set that a file is part of, the one begun last where there are several; None for none."""
+    return next((made for made in reversed(_OPEN.get()) if made.holds(path)), None)
+
+
+def remove_stale(folder: str | os.PathLike, *patterns: str) -> None:
+    """Remove the files of a folder that match, with the rest of a set where one is being replaced.
+
+    Parameters
+    ----------
+    patterns : as `Path.glob` takes them, or names.
+    """
+    made = set_holding(Path(folder))
+    for pattern in patterns:
+        for stale in sorted(Path(folder).glob(pattern)):
+            made.remove(stale) if made is not None else stale.unlink(missing_ok=True)
+
+
+def sweep(folder: str | os.PathLike) -> None:
+    """Put a folder in order after a program that was killed: end what it had decided, remove what it had not.
+
+    Call it where a program begins to work in a folder; what running programs write is left alone.
+
+    Raises
+    ------
+    DiskError : when files that were decided on cannot be put in their places.
+    """
+    try:
+        hidden = [path for path in Path(folder).iterdir() if path.name.startswith(".")]
+    except OSError:
+        return  # none there yet, or not to be read
+    for path in hidden:
+        if path.name.startswith(".set.") and path.name.endswith(f".tmp{READY}"):
+            _complete(path)
+        elif is_abandoned(path):
+            remove_whatever(path)
+
+
+def _complete(ready: Path) -> None:
+    """Move the files of a decided set to their places; another process may do the same meanwhile."""
+    for relative in _files(ready / "new"):
+        final = ready.parent / relative
+        with writing(final), contextlib.suppress(FileNotFoundError):
+            final.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(ready / "new" / relative, final)
+    for relative in _files(ready / "gone"):
+        with contextlib.suppress(OSError):
+            (ready.parent / relative).unlink(missing_ok=True)
+    remove_whatever(ready)
+
+
+def _files(folder: Path) -> list[Path]:
+    """Return the files below a folder, relative to it, in the order of their names."""
+    return sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())

@@ -1,0 +1,87 @@
+"""Tables of numbers in text files, one row a line: the one reader of all of them.
+
+`#` begins a comment. What is not a finite number in ASCII letters, a line of another length and a file that is no
+text are told by the line they stand in; only files are opened, and none is unpacked or fetched.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import warnings
+
+import numpy as np
+from jaxtyping import Float
+
+from libhetero.errors import DataError
+from libhetero.io.paths import check_readable
+
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+SHOWN = 40  # letters of a cell that is no number
+WHOLE = 2.0**53  # whole numbers are exact below
+
+
+def read_numbers(
+    path: str | os.PathLike,
+    expected: str,
+    *,
+    least: int = 1,
+    most: int | None = None,
+    whole: tuple[int, ...] = (),
+    rows: int | None = None,
+) -> Float[np.ndarray, "rows columns"]:
+    """Read a table of finite numbers.
+
+    Parameters
+    ----------
+    expected : what a line holds, for the messages: "particle index and class".
+    least, most : columns; None for any number above.
+    whole : columns that hold whole numbers.
+    rows : most that there may be; None for any number.
+
+    Raises
+    ------
+    DataError : if the file is missing or is no such table, naming the line.
+    """
+    check_readable(path)
+    try:
+        with open(path, encoding="utf-8-sig", errors="surrogateescape") as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a file without a row
+            table = np.loadtxt(file, ndmin=2, max_rows=None if rows is None else rows + 1)
+    except (ValueError, OverflowError, MemoryError) as error:
+        raise _wrong_line(path, expected, str(error)) from None
+    if table.size == 0:
+        raise DataError(f"{path}: empty, or comments alone; expected {expected}.")
+    if not least <= table.shape[1] <= (most or table.shape[1]):
+        count = f"{table.shape[1]} column{'s' * (table.shape[1] > 1)}"
+        raise DataError(f"{path}: {count}; expected {expected}.")
+    if rows is not None and len(table) > rows:
+        raise DataError(f"{path}: more than {rows} rows; expected {expected}, a row each.")
+    if not np.isfinite(table).all():
+        row = int(np.flatnonzero(~np.isfinite(table).all(axis=1))[0])
+        raise DataError(f"{path}: row {row + 1} holds a number that is not finite; expected {expected}.")
+    numbers = table[:, whole]
+    if not (np.array_equal(numbers, np.rint(numbers)) and np.all(np.abs(numbers) < WHOLE)):
+        row = int(np.flatnonzero(((numbers != np.rint(numbers)) | (np.abs(numbers) >= WHOLE)).any(axis=1))[0])
+        raise DataError(f"{path}: row {row + 1} holds numbers that are not whole; expected {expected}.")
+    return table
+
+
+def _wrong_line(path: str | os.PathLike, expected: str, reason: str) -> DataError:
+    """Return the refusal of a file that is no table, by its first line that is not as the ones before."""
+    width = 0
+    with open(path, encoding="utf-8-sig", errors="replace") as file:
+        for number, line in enumerate(file, 1):
+            cells = line.partition("#")[0].split()
+            wrong = next((cell for cell in cells if not NUMBER.fullmatch(cell)), None)
+            if wrong is not None:
+                shown = wrong if len(wrong) <= SHOWN else f"{wrong[:SHOWN]}…"
+                return DataError(
+                    f"{path}: line {number}: {shown!r} is not a number, so not a table of numbers; expected {expected}."
+                )
+            if cells and width and len(cells) != width:
+                return DataError(
+                    f"{path}: line {number}: {len(cells)} numbers after lines of {width}; expected {expected}."
+                )
+            width = len(cells) or width
+    return DataError(f"{path}: not a table of numbers ({reason[:200]}); expected {expected}.")

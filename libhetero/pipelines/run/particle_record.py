@@ -1,0 +1,268 @@
+"""Which particles a run was trained on, told again wherever its list is read: rows join by identity, not by number.
+
+`particles.npz` is written when a run begins: the names of its stacks, stack and image of every particle, and how each
+was seen, coarsely (some forty bytes a particle before compression). A list that has been sorted anew, replaced or cut
+since then names other particles in the same rows, and latents, classes and truths of the run are not theirs.
+
+A particle is a stack and an image in it. Stacks may move: a stack that is no longer where it was is the one of the
+same name, and of the same folders above it as far as these tell stacks apart.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+from libhetero.configuration import ArraySchema
+from libhetero.errors import DataError
+from libhetero.files import replacing
+from libhetero.io import read_particles
+from libhetero.io.arrays import read_arrays
+from libhetero.pipelines.run.data import DataConfig
+from libhetero.pipelines.run.particles import load_particles
+from libhetero.records import ParticleSet
+
+LOGGER = logging.getLogger(__name__)
+RECORD, LIST = "particles.npz", "ptcls_00.lst"
+SCHEMA = {
+    "names": ArraySchema("int", ("letters",), least=0, below=256),
+    "file_id": ArraySchema("int", ("particles",), least=0),
+    "image_index": ArraySchema("int", ("particles",), least=0),
+    "pixel_size": ArraySchema("float", ("particles",)),
+    "rotation": ArraySchema("float", ("particles", 3, 3), optional=True),
+    "shift": ArraySchema("float", ("particles", 2), optional=True),
+    "ctf": ArraySchema("float", ("particles", "parameters"), optional=True),
+}
+SAME_PIXEL = 1e-3  # relative, as other programs round it
+SAME = {"rotation": (2e-3, 0.0), "shift": (0.05, 2e-3), "ctf": (1e-3, 1e-3)}  # absolute and relative
+
+
+@dataclass(frozen=True, eq=False)
+class ParticleRecord:
+    """What a run says of its particles.
+
+    Parameters
+    ----------
+    names : of the stacks, absolute when they were read.
+    file_id : index into `names`.
+    image_index : from 0.
+    pixel_size : Å; None where it was not kept.
+    seen : rotation (particles, 3, 3), shift (particles, 2) in Å and parameters of the CTF; without what was not kept.
+    """
+
+    names: tuple[str, ...]
+    file_id: Int[np.ndarray, "particles"]
+    image_index: Int[np.ndarray, "particles"]
+    pixel_size: np.ndarray | None
+    seen: dict[str, np.ndarray]
+
+
+def write_record(folder: Path, particles: ParticleSet) -> None:
+    """Write which particles a run is trained on."""
+    names = b"\0".join(os.fsencode(name) for name in particles.files)
+    with replacing(Path(folder) / RECORD) as beside:
+        np.savez_compressed(
+            beside,
+            names=np.frombuffer(names, np.uint8),
+            file_id=np.asarray(particles.file_id, np.int32),
+            image_index=np.asarray(particles.image_index, np.int64),
+            pixel_size=np.asarray(particles.pixel_size, np.float32),
+            **_seen(particles),  # type: ignore[arg-type]  # none is called allow_pickle
+        )
+
+
+def particles_of_run(folder: Path, data: DataConfig, *, to_train: bool = False) -> ParticleSet:
+    """Read the particles of a run, and check that they are those that it was trained on.
+
+    Parameters
+    ----------
+    to_train : whether training goes on with them, which then may not be seen otherwise than before. Elsewhere poses
+        and CTF that were refined since are told, and taken.
+
+    Raises
+    ------
+    DataError : as `load_particles`, and where a row of the list is another particle, naming the first.
+    """
+    particles = load_particles(data)
+    record = _record_of(Path(folder), particles)
+    if record is None:
+        LOGGER.warning(
+            "%s: neither %s nor %s tells which particles this run was trained on; that %s still lists them in that "
+            "order is taken on trust.",
+            folder,
+            RECORD,
+            LIST,
+            data.particles,
+        )
+        return particles
+    _check_images(particles, record, f"{data.particles}", Path(folder))
+    _check_seen(particles, record, f"{data.particles}", to_train)
+    return particles
+
+
+def list_digest(particles: ParticleSet) -> str:
+    """Return a few letters that are those of this list of particles, wherever its stacks lie."""
+    digest = hashlib.sha256()
+    _, first, place = np.unique(particles.file_id, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(len(order))
+    for row in np.sort(first):
+        digest.update(os.fsencode(os.path.basename(particles.files[int(particles.file_id[row])])) + b"\0")
+    digest.update(np.ascontiguousarray(rank[place], np.int64).tobytes())
+    digest.update(np.ascontiguousarray(particles.image_index, np.int64).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _record_of(folder: Path, particles: ParticleSet) -> ParticleRecord | None:
+    """Return the record of a run; of one of before, what its first list says; None where neither can be read."""
+    if (folder / RECORD).exists():
+        arrays = read_arrays(folder / RECORD, SCHEMA, "restore it, or remove it to take the list on trust")
+        names = tuple(os.fsdecode(name) for name in arrays["names"].astype(np.uint8).tobytes().split(b"\0"))
+        if arrays["file_id"].max(initial=0) >= len(names):
+            raise DataError(f"{folder / RECORD}: file_id: names a stack that is not there; restore or remove it.")
+        seen = {name: arrays[name] for name in SAME if name in arrays}
+        return ParticleRecord(names, arrays["file_id"], arrays["image_index"], arrays["pixel_size"], seen)
+    try:
+        listed = read_particles(folder / LIST, need_images=False)
+    except DataError as error:
+        LOGGER.debug("%s", error)
+        return None
+    return ParticleRecord(listed.files, listed.file_id, listed.image_index, None, {})
+
+
+def _seen(particles: ParticleSet) -> dict[str, np.ndarray]:
+    """Return how each particle is seen, as coarsely as is kept."""
+    found: dict[str, np.ndarray] = {}
+    if particles.pose is not None:
+        found["rotation"] = np.asarray(particles.pose.rotation, np.float16)
+        found["shift"] = np.asarray(particles.pose.shift, np.float32)
+    if particles.ctf is not None:
+        columns = [np.reshape(column, (len(particles), -1)) for column in particles.ctf.columns().values()]
+        found["ctf"] = np.concatenate(columns, axis=1).astype(np.float32)
+    return found
+
+
+def _check_images(particles: ParticleSet, record: ParticleRecord, where: str, folder: Path) -> None:
+    """Refuse a list of which a row is another image than it was."""
+    if len(particles) != len(record.file_id):
+        raise DataError(
+            f"{where}: holds {len(particles)} particles; {folder} was trained on {len(record.file_id)}. Restore the "
+            "list, or train a new run."
+        )
+    expected = _followed(record, particles)[record.file_id]
+    same = (expected == particles.file_id) & (record.image_index == particles.image_index)
+    if same.all():
+        return
+    row = int(np.flatnonzero(~same)[0])
+    found = f"image {particles.image_index[row]} of {particles.files[int(particles.file_id[row])]}"
+    was = f"image {record.image_index[row]} of {record.names[int(record.file_id[row])]}"
+    order = " The particles are the same in another order." if _same_set(expected, record, particles) else ""
+    raise DataError(
+        f"{where}: particle {row} (from 0) is {found}; {folder} was trained with {was} there.{order} Restore the list "
+        "as it was, or train a new run."
+    )
+
+
+def _same_set(expected: np.ndarray, record: ParticleRecord, particles: ParticleSet) -> bool:
+    then = np.lexsort((record.image_index, expected))
+    now = np.lexsort((particles.image_index, particles.file_id))
+    return bool(
+        np.array_equal(expected[then], particles.file_id[now])
+        and np.array_equal(record.image_index[then], particles.image_index[now])
+    )
+
+
+def _followed(record: ParticleRecord, particles: ParticleSet) -> Int[np.ndarray, "stacks"]:
+    """Return which of the stacks at hand each recorded one is; -1 for one that none can be."""
+    place = {name: number for number, name in enumerate(particles.files)}
+    recorded = set(record.names)
+    moved = [number for name, number in place.items() if name not in recorded]
+    tails = _Tails([particles.files[number] for number in moved])
+    first = np.full(len(record.names), -1)
+    used, rows = np.unique(record.file_id, return_index=True)
+    first[used] = particles.file_id[rows]
+    followed = np.full(len(record.names), -1)
+    for number, name in enumerate(record.names):
+        if name in place:
+            followed[number] = place[name]
+            continue
+        alike = {moved[one] for one in tails.most_alike(name)}
+        if len(alike) == 1:
+            followed[number] = alike.pop()
+        elif first[number] in alike:  # folders do not tell them apart
+            followed[number] = first[number]
+    return followed
+
+
+class _Tails:
+    """Paths by their last parts.
+
+    Parameters
+    ----------
+    paths : in an order that their numbers follow.
+    """
+
+    def __init__(self, paths: list[str]) -> None:
+        self._tree: dict[str, Any] = {}
+        for number, path in enumerate(paths):
+            branch = self._tree
+            for part in _parts(path):
+                branch = branch.setdefault(part, {"": []})
+                branch[""].append(number)
+
+    def most_alike(self, path: str) -> list[int]:
+        """Return the paths that share most of their last parts with this one; none where not even the name is."""
+        branch, found = self._tree, []
+        for part in _parts(path):
+            if part not in branch:
+                break
+            branch = branch[part]
+            found = branch[""]
+        return found
+
+
+def _parts(path: str) -> Iterator[str]:
+    return (part for part in reversed(path.split(os.sep)) if part)
+
+
+def _check_seen(particles: ParticleSet, record: ParticleRecord, where: str, to_train: bool) -> None:
+    """Refuse another pixel size; tell poses and CTFs that have changed, or refuse them where training goes on."""
+    pixel = record.pixel_size
+    if pixel is not None and not np.allclose(particles.pixel_size, pixel, rtol=SAME_PIXEL):
+        raise DataError(
+            f"{where}: pixels of {particles.pixel_size[0]:.4g} Å; the run was trained with {pixel[0]:.4g} Å. Restore "
+            "the list, or train a new run."
+        )
+    now = _seen(particles)
+    changed = {name: _differing(then, now[name], *SAME[name]) for name, then in record.seen.items() if name in now}
+    rows = np.flatnonzero(np.any([*changed.values()], axis=0)) if changed else np.zeros(0, int)
+    if not len(rows):
+        return
+    words = {"rotation": "orientation", "shift": "shift", "ctf": "CTF"}
+    what = " and ".join(words[name] for name, rows_of in changed.items() if rows_of.any())
+    line = f"{where}: {what} of {len(rows)} of {len(particles)} particles, first of particle {rows[0]} (from 0),"
+    if to_train:
+        raise DataError(f"{line} have changed since the run began. Restore the list, or train a new run.")
+    LOGGER.warning(
+        "%s have changed since training. Latents that are written are of the old ones, images are read with the new; "
+        "train a new run for these.",
+        line,
+    )
+
+
+def _differing(then: np.ndarray, now: np.ndarray, absolute: float, relative: float) -> Bool[np.ndarray, "particles"]:
+    """Return which rows differ by more than they are kept to."""
+    then, now = (array.reshape(len(array), -1).astype(np.float32) for array in (then, now))
+    if then.shape != now.shape:  # as with aberrations that the list did not state then
+        return np.ones(len(now), bool)
+    limit = np.maximum(absolute, relative * np.maximum(np.abs(then), np.abs(now)))
+    return np.any(np.abs(then - now) > limit, axis=1)

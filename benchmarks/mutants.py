@@ -46,6 +46,22 @@ PHYSICS = [
         ("astigmatism turned the other way", "across * (2 * x * y)", "across * (-2 * x * y)"),
         ("envelope twice as steep", "-0.25 * params.b_factor", "-0.5 * params.b_factor"),
         ("phase shift subtracted", ") + params.phase_shift", ") - params.phase_shift"),
+        ("magnification transposed", "m[..., 0, 1] * y, m[..., 1, 0] * x", "m[..., 1, 0] * y, m[..., 0, 1] * x"),
+        ("even terms of the other sign", "phase - zernike_sum", "phase + zernike_sum"),
+        ("beam tilt of the other sign", "phase = phase - 2 * np.pi", "phase = phase + 2 * np.pi"),
+        (
+            "beam tilt without its wavelength squared",
+            "wavelength(params.voltage) ** 2\n        phase",
+            "wavelength(params.voltage)\n        phase",
+        ),
+    ),
+    *_of(
+        "zernike",
+        "physics/zernike.py",
+        "physics/test_zernike.py",
+        ("sines for cosines", "powers[abs(m)][m < 0]", "powers[abs(m)][m > 0]"),
+        ("all coefficients positive", "(-1) ** k * factorial", "factorial"),
+        ("the orders turned round", "range(-n, n + 1, 2)", "range(n, -n - 1, -2)"),
     ),
     *_of(
         "observation",
@@ -62,6 +78,12 @@ PHYSICS = [
             "phase_ramp(frequencies, pose.shift) * image",
         ),
         ("signs of a negative scale", "odd != (params.scale < 0)", "odd"),
+        (
+            "rotation stretched by the transpose",
+            "m[..., 0, column, :] * x + m[..., 1, column, :]",
+            "m[..., column, 0, :] * x + m[..., column, 1, :]",
+        ),
+        ("one particle's odd factors for all", "[kind.ravel()]", "[0 * kind.ravel()]"),
         (
             "image added, not subtracted",
             "observed(projection, observation, frequencies) - image",
@@ -100,6 +122,7 @@ PHYSICS = [
         "physics/test_slices.py",
         ("the inverse rotation of a slice", "frequencies, rotation[:2],", "frequencies, rotation.T[:2],"),
         ("nearest grid point for the lower one", "low = jnp.floor(point)", "low = jnp.round(point)"),
+        ("beyond the volume's sphere", "0.25 * ROUNDED * padded**2", "padded**2"),
         (
             "conjugate of the turned half forgotten",
             "values = jnp.where(turned, jnp.conj(values), values)\n    kept",
@@ -157,6 +180,16 @@ PHYSICS = [
 ]
 
 FORMATS = [
+    *_of(
+        "aberrations",
+        "io/aberrations.py",
+        "io/test_aberrations.py",
+        ("beam tilt in radians", "unit=1e-3", "unit=1.0"),
+        ("terms of the tilt twice", "0.0 if k in TILTED else value", "value"),
+        ("rows of another length", "wanted not in (None, len(row))", "False"),
+        ("cryoSPARC's identity named", "return not whole and", "return"),
+        ("those of the list lost", "return ctf if stated is None else replace(", "return ctf if True else replace("),
+    ),
     *_of(
         "cryoSPARC",
         "io/cs.py",
@@ -595,10 +628,11 @@ TRAINING = [
         ("padding counts", "np.concatenate([finite, np.zeros(missing)])", "np.concatenate([finite, np.ones(missing)])"),
         ("pixel size the wrong way round", "* stored / self.box_size", "* self.box_size / stored"),
         ("every epoch alike", "np.random.default_rng([seed, epoch])", "np.random.default_rng([seed])"),
+        ("flipped images left so", "uniform_pixel_size(), self.particles.phase_flipped", "uniform_pixel_size(), False"),
         (
-            "flipped images left so",
-            "uniform_pixel_size(), self.particles.phase_flipped)",
-            "uniform_pixel_size(), False)",
+            "poses not stretched",
+            "seen_through(pose.take(padded), ctf.take(padded))",
+            "pose.take(padded), ctf.take(padded)",
         ),
     ),
     *_of(
@@ -879,6 +913,14 @@ REST = [
 ]
 
 GAUSSIANS = [
+    *_of(
+        "atomic models",
+        "pipelines/guessing/atomic_model.py",
+        "pipelines/test_guess.py",
+        ("centred unasked", '"centre": np.zeros(3)', '"centre": mass'),
+        ("the corner half a voxel off", "n // 2 * pixel_size\n", "(n / 2 + 1) * pixel_size\n"),
+        ("a model out of the box", "if reach > half:", "if reach > 9 * half:"),
+    ),
     *_of(
         "Gaussian model",
         "models/gmm/model.py",

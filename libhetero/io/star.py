@@ -20,7 +20,7 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int, Shaped
 
 from libhetero.errors import DataError
-from libhetero.io.aberrations import with_star_aberrations
+from libhetero.io.aberrations import told_of_relion, with_star_aberrations
 from libhetero.io.ctf_columns import CTF_COLUMNS, ctf_of_columns, lacking
 from libhetero.io.entries import Entries, unique_names
 from libhetero.io.euler import matrix_from_euler
@@ -211,7 +211,10 @@ def read_star(path: str | os.PathLike) -> Entries:
     _refuse_volumes(table, images.numbered)
     shift, unit = read_shift(table, rows)
     if _all_or_none(table, "rlnCtfDataAreCtfPremultiplied", "multiplied by their CTF"):
-        logger.warning("%s: images are premultiplied by their CTF; extract them without.", path)
+        logger.warning(
+            "%s: rlnCtfDataAreCtfPremultiplied: images are premultiplied by their CTF; extract them without.", path
+        )
+    told_of_relion(table)
     return Entries(
         names=images.names,
         name_id=images.name_id,

@@ -11,9 +11,12 @@ read is passed over for the one before, with a warning; a run that goes on sets 
 
 from __future__ import annotations
 
+import gc
 import logging
 import shutil
+import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -23,7 +26,8 @@ import numpy as np
 import orbax.checkpoint as ocp
 from jax.sharding import Mesh, SingleDeviceSharding
 
-from libhetero.errors import DataError
+from libhetero.configuration import from_dict, read_json
+from libhetero.errors import ConfigurationError, DataError
 from libhetero.files import first_line, require_space, writing
 from libhetero.training.configuration import TrainingConfig
 from libhetero.training.log import GO_ON
@@ -37,6 +41,14 @@ PAGE = 2**12  # bytes
 ROOM = 2**20  # bytes, for metadata and for what others write meanwhile
 
 Found = TypeVar("Found")
+
+
+@dataclass(frozen=True)
+class About:
+    """What a checkpoint says of itself."""
+
+    format_version: int
+    step: int
 
 
 class CheckpointFolder:
@@ -128,7 +140,7 @@ class CheckpointFolder:
         count, one, none = place_replicated((np.int32(step), np.float32(1), np.int32(0)), mesh)
         return TrainingState(
             step=count,
-            params=found["params"],
+            params=self._finite(step, "params", found["params"]),
             optimiser=found["optimiser"],
             average=found.get("average"),
             **found.get("guard", {"rate_scale": one, "skipped": none}),
@@ -152,16 +164,28 @@ class CheckpointFolder:
             shapes = (np.zeros((), np.float32), np.zeros((), np.int32), like)
             kept = Kept(**self._read(step, {"kept": _template(vars(Kept(*shapes)), sharding)})["kept"])
             if int(kept.epoch):
-                return kept.params
+                return self._finite(step, "kept", kept.params)
         name = "average" if config.ema_decay else "params"
-        return self._read(step, {name: _template(like, sharding)})[name]
+        return self._finite(step, name, self._read(step, {name: _template(like, sharding)})[name])
 
     def _open(self) -> ocp.CheckpointManager:
         if self._manager is None:
             for name in ("absl", "asyncio"):  # what goes wrong is raised, too
                 logging.getLogger(name).setLevel(logging.CRITICAL)
-            self._manager = ocp.CheckpointManager(self.folder, options=self._options)
+            try:
+                self._manager = ocp.CheckpointManager(self.folder, options=self._options)
+            except (ValueError, TypeError, KeyError, AttributeError) as error:  # of what any step says of itself
+                raise self._undescribed(error) from error
         return self._manager
+
+    def _undescribed(self, error: Exception) -> DataError:
+        """Return the line for a step whose description is damaged, without which none can be listed."""
+        for path in sorted(self.folder.glob("[0-9]*/_CHECKPOINT_METADATA")):
+            try:
+                read_json(path)
+            except ConfigurationError as damaged:
+                return DataError(f"{damaged} To go on from the checkpoint before, remove the folder {path.parent}.")
+        return DataError(f"{self.folder}: cannot be listed ({first_line(error)}); restore it, or train the run again.")
 
     def _aside(self, step: int) -> Path:
         """Return a free name for a damaged checkpoint."""
@@ -188,7 +212,10 @@ class CheckpointFolder:
         ------
         DataError : if it is one that is not read here.
         """
-        version = self._read(step, {})["about"].get("format_version")
+        try:
+            version = from_dict(About, self._read(step, {})["about"]).format_version
+        except ConfigurationError as error:
+            raise self._unreadable(step, str(error)) from None
         if version not in READABLE:
             raise DataError(
                 f"{self.folder / str(step)}: checkpoint format {version}; this version reads "
@@ -201,15 +228,39 @@ class CheckpointFolder:
         arguments["about"] = ocp.args.JsonRestore()
         try:
             return self._open().restore(step, args=ocp.args.Composite(**arguments))
-        except (ValueError, KeyError, TypeError, OSError) as error:
-            raise _UnreadableError(
-                f"{self.folder / str(step)}: the checkpoint is damaged or does not fit this model "
-                f"({first_line(error)}); use the configuration it was trained with, or the checkpoint before."
-            ) from error
+        except Exception as error:  # orbax raises whatever it meets in damaged files, and Exception itself
+            reason = first_line(error)
+        _collect_unseen()
+        raise self._unreadable(step, reason)
+
+    def _finite(self, step: int, name: str, params: Any) -> Any:
+        """Return parameters, which training writes only where they are finite."""
+        if not all(np.isfinite(np.asarray(leaf)).all() for leaf in jax.tree.leaves(params)):
+            raise self._unreadable(step, f"{name}: not all numbers are finite")
+        return params
+
+    def _unreadable(self, step: int, reason: str) -> _UnreadableError:
+        return _UnreadableError(
+            f"{self.folder / str(step)}: the checkpoint is damaged or does not fit this model ({reason}); use the "
+            "configuration it was trained with, or the checkpoint before."
+        )
 
 
 class _UnreadableError(DataError):
     """A checkpoint is damaged, or does not fit what it is read into: orbax does not tell which."""
+
+
+def _collect_unseen() -> None:
+    """Collect what a failed read leaves: other reads of orbax that it has broken off, each with a traceback.
+
+    The first error is told; these would be printed, out of nowhere, whenever they are collected.
+    """
+    usual = sys.unraisablehook
+    sys.unraisablehook = lambda left: LOGGER.debug("left of a checkpoint that was not read: %s", left.exc_value)
+    try:
+        gc.collect()
+    finally:
+        sys.unraisablehook = usual
 
 
 def _space(state: TrainingState) -> int:

@@ -1,5 +1,6 @@
 """Checkpoints: older formats read, newer refused, damaged ones passed over and told."""
 
+import dataclasses
 import json
 import shutil
 
@@ -79,6 +80,45 @@ def test_a_damaged_checkpoint_is_passed_over_and_told(copied, trained, caplog) -
     names = {path.name for path in (copied / "checkpoints").iterdir()}
     assert names == {"4", "6", "damaged_6"}
     assert int(restored(copied).step) == 6
+
+
+def use(run) -> None:
+    """Read what is trained on, and what is used."""
+    restored(run)
+    with CheckpointFolder(run / "checkpoints") as checkpoints:
+        checkpoints.restore_params(PARAMS, CONFIG)
+
+
+@pytest.mark.parametrize("text", [None, "[1]"])
+def test_whatever_stands_in_a_file_of_a_checkpoint_it_is_read_or_passed_over(copied, text) -> None:
+    """One after the other is missing or holds something else: the one before is taken, or a line says which folder is
+    in the way."""
+    last = copied / "checkpoints" / "6"
+    names = ("_CHECKPOINT_METADATA", "about/metadata", "params/_METADATA", "params/manifest.ocdbt")
+    for path in (last / name for name in names):
+        data = path.read_bytes()
+        path.unlink() if text is None else path.write_text(text)
+        if path.name == "_CHECKPOINT_METADATA" and text is not None:
+            with pytest.raises(DataError, match=f"remove the folder {last}"):
+                use(copied)
+        else:
+            use(copied)
+        for aside in (copied / "checkpoints").glob("damaged_6*"):
+            aside.rename(last)
+        path.write_bytes(data)
+    use(copied)
+
+
+def test_parameters_that_are_no_numbers_are_passed_over(tmp_path, caplog) -> None:
+    train(Toy(), PARAMS, make_feed(), CONFIG, tmp_path)
+    like = jax.eval_shape(lambda params: start_state(params, build_optimiser(CONFIG, 2), CONFIG), PARAMS)
+    with CheckpointFolder(tmp_path / "checkpoints") as checkpoints:
+        state = checkpoints.restore(like, sharding.data_mesh())
+        wrong = jax.tree.map(lambda leaf: leaf * np.float32(np.nan), (state.params, state.average))
+        checkpoints.save(dataclasses.replace(state, step=state.step + 1, params=wrong[0], average=wrong[1]))
+        checkpoints.wait()
+    assert int(restored(tmp_path).step) == 6
+    assert "params: not all numbers are finite" in caplog.text
 
 
 def test_nothing_but_damaged_checkpoints_is_an_error_naming_the_last(copied) -> None:

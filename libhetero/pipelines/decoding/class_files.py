@@ -92,15 +92,16 @@ def classes_by_kmeans(run: Run, count: int, seed: int, batch_size: int) -> Int[n
     return label
 
 
-def write_classes(path: Path, index: np.ndarray, label: np.ndarray, digest: str) -> None:
+def write_classes(path: Path, index: np.ndarray, label: np.ndarray, digest: str | None = None) -> None:
     """Write particle index and class, one line each; -1 for particles in no class.
 
     Parameters
     ----------
-    digest : of the particles' list (`list_digest`), for the comment that the file begins with.
+    digest : of the particles' list (`list_digest`), for the comment that the file begins with; None for no comment.
     """
+    header = "" if digest is None else OF_LIST[2:] + digest
     with replacing(path) as beside:
-        np.savetxt(beside, np.column_stack([index, label]), fmt="%d", header=OF_LIST[2:] + digest)
+        np.savetxt(beside, np.column_stack([index, label]), fmt="%d", header=header)
 
 
 def class_names(label: Int[np.ndarray, "particles"], stem: str = "class") -> dict[int, str]:

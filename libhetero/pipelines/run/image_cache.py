@@ -23,14 +23,15 @@ import os
 import socket
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 from jaxtyping import Bool, Float
 
-from libhetero.configuration import read_json, to_dict, write_json
-from libhetero.errors import DataError
+from libhetero.configuration import check_options, internal, read_document, to_dict, write_json
+from libhetero.errors import ConfigurationError, DataError
 from libhetero.files import flush_folder_to_disk, flush_to_disk, lock_file, require_space, writing
 from libhetero.io import ImageReader
 from libhetero.io.mrc_header import HEADER_SIZE, make_header
@@ -53,6 +54,17 @@ ON_FULL_DISK = (
 )
 
 
+@dataclass(frozen=True)
+class CacheRecord:
+    """What particles_FINGERPRINT.json says: how many images lie on the disk, and the places of those not finite."""
+
+    images: int = internal(help="on the disk", least=0)
+    bad: tuple[int, ...] = internal((), "not finite", least=0)
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+
 class ImageCache:
     """Images of a complete cache, by place in the particle set; see `libhetero.training.feed.Prepared`.
 
@@ -71,7 +83,7 @@ class ImageCache:
         place[order] = np.arange(count)
         self._bad = BadImages(particles) if bad is None else bad
         self._finite = np.ones(count, bool)
-        self._finite[order[read_json(path.with_suffix(".json"))["bad"]]] = False
+        self._finite[order[list(_read_record(path.with_suffix(".json"), count).bad)]] = False
         self._reader = ImageReader(
             ParticleSet(
                 files=(str(path),),
@@ -210,9 +222,22 @@ def _recorded(part: Path, record: Path, image_size: int) -> tuple[int, list[int]
     """Return how many images of a file being filled lie on the disk, and which of them are not finite."""
     if not (part.exists() and record.exists()):
         return 0, []
-    said = read_json(record)
-    whole = part.stat().st_size >= HEADER_SIZE + said["images"] * image_size
-    return (said["images"], said["bad"]) if whole else (0, [])
+    said = _read_record(record)
+    whole = part.stat().st_size >= HEADER_SIZE + said.images * image_size
+    return (said.images, list(said.bad)) if whole else (0, [])
+
+
+def _read_record(path: Path, count: int | None = None) -> CacheRecord:
+    """Read what a cache says of itself, of `count` images where it is complete.
+
+    Raises
+    ------
+    ConfigurationError : if it does not, or of other images than it has.
+    """
+    said = read_document(path, CacheRecord)
+    if (count is not None and said.images != count) or max(said.bad, default=-1) >= said.images:
+        raise ConfigurationError(f"{path}: says other images than there are; remove it and {path.stem}.*, beside it.")
+    return said
 
 
 def _record(file: BinaryIO, record: Path, done: int, bad: list[int]) -> None:

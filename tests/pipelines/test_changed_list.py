@@ -1,0 +1,106 @@
+"""A list that was sorted anew after training: every program that joins it with what the run wrote refuses."""
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from libhetero.pipelines.decoding.class_files import write_classes
+from libhetero.pipelines.run.particle_record import list_digest
+from programs.e2hype_refine import main as refine
+from tests.making.commands import FAMILIES, TRAINING
+from tests.making.sets import write_tiny_set
+
+COMMANDS = (
+    "e2hype_embed.py run --method pca --classes 3 --lists",
+    "e2hype_eval.py run --particles 0",
+    "e2hype_segment.py run",
+    "e2hype_score.py run",
+    "e2hype_make3d.py run maps --classes classes.txt",
+    "e2hype_refine.py --resume run",
+)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A folder with a list, its stack, and a run of them."""
+    folder, before = tmp_path_factory.mktemp("trained"), os.getcwd()
+    write_tiny_set(folder, 12)
+    os.chdir(folder)
+    try:
+        assert refine(["particles.star", *FAMILIES["mlp"], *TRAINING, "--niter", "1", "--path", "run"]) == 0
+    finally:
+        os.chdir(before)
+    return folder
+
+
+@pytest.fixture
+def project(trained, tmp_path, monkeypatch):
+    """A copy of it, entered; the list is not where the run was trained, and stands there for it."""
+    shutil.copytree(trained, tmp_path / "project")
+    monkeypatch.chdir(tmp_path / "project")
+    config = Path("run/config.json")
+    config.write_text(config.read_text().replace(str(trained), str(tmp_path / "project")))
+    star = Path("particles.star")
+    star.write_text(star.read_text().replace(str(trained), str(tmp_path / "project")))
+    np.savetxt("classes.txt", [[i, i % 2] for i in range(12)], fmt="%d")
+    return tmp_path / "project"
+
+
+def turn_around(star: Path) -> None:
+    """Write the rows of a list from the last to the first."""
+    lines = star.read_text().splitlines()
+    rows = [line for line in lines if "@" in line]
+    star.write_text("\n".join([*(line for line in lines if "@" not in line), *rows[::-1]]) + "\n")
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != ".lock"}
+
+
+def run_program(load_program, command: str) -> int:
+    name, *arguments = command.split()
+    return load_program(name).main(arguments)
+
+
+def test_the_list_as_it_was_is_taken(project, load_program, capsys) -> None:
+    """Though the whole project has moved."""
+    assert run_program(load_program, COMMANDS[0]) == 0
+    assert "trust" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_list_in_another_order_is_refused(project, load_program, capsys, command) -> None:
+    turn_around(Path("particles.star"))
+    before = contents(project / "run")
+    assert run_program(load_program, command) == 1
+    error = capsys.readouterr().err
+    assert "particles.star: particle 0 (from 0) is image 11 of" in error and "was trained with image 0 of" in error
+    assert "the same in another order" in error and len(error.strip().splitlines()) == 1
+    assert contents(project / "run") == before and not Path("maps").exists()
+
+
+def test_classes_of_another_list_are_refused(project, load_program, capsys) -> None:
+    """Also where no run is at hand that could tell, as with the classes of a list."""
+    assert run_program(load_program, COMMANDS[0]) == 0
+    shutil.copy("particles.star", "sorted.star")
+    turn_around(Path("sorted.star"))
+    command = "e2hype_make3d.py {} maps --classes run/classes_particles.txt --noinvert"
+    assert run_program(load_program, command.format("sorted.star")) == 1
+    assert "classes_particles.txt: its classes are of another list of particles" in capsys.readouterr().err
+    assert run_program(load_program, command.format("particles.star")) == 0
+    write_classes(Path("mine.txt"), np.arange(12), np.arange(12) % 2, "0" * 16)
+    for given in ("embed.py run --method pca --labels mine.txt", "eval.py run --classes mine.txt"):
+        assert run_program(load_program, f"e2hype_{given}") == 1
+        assert "mine.txt: its classes are of another list" in capsys.readouterr().err
+
+
+def test_what_is_written_names_the_list_and_other_programs_read_it(project, load_program) -> None:
+    from libhetero.pipelines.run.folder import open_run
+
+    assert run_program(load_program, COMMANDS[0]) == 0
+    first = Path("run/classes_particles.txt").read_text().splitlines()[0]
+    assert first == f"# particle, class; of list {list_digest(open_run('run').particles)}"
+    assert np.loadtxt("run/classes_particles.txt", int).shape == (12, 2)

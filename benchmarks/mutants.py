@@ -925,7 +925,7 @@ FURTHER = [
     *_of(
         "columns of the CTF",
         "io/ctf_columns.py",
-        "io/test_lst.py io/test_star.py io/test_cs.py io/test_cryodrgn.py",
+        "io/test_ctf_columns.py io/test_cs.py",
         ("keys that say nothing are written", "if values[i] != absent", "if values[i] == values[i]"),
         ("voltage and aberration swapped", '"ctf/accel_kv", 5,', '"ctf/accel_kv", 6,'),
         ("scale from the column of the B-factor", '"ctf/scale", 9,', '"ctf/scale", 10,'),

@@ -1047,13 +1047,13 @@ ONCE_UNNOTICED = [  # each survived the tests of its time
     *_of(
         "origin of an imported list",
         "io/origin.py",
-        "io/test_lst.py io/test_star.py io/test_contract.py",
+        "io/test_origin.py",
         ("a row beyond the last", "rows.max() >= count", "rows.max() > count"),
     ),
     *_of(
         "indices of particles",
         "pipelines/decoding/latents.py",
-        "pipelines/test_evaluate.py",
+        "pipelines/decoding/test_latents.py",
         ("one beyond the last", "(indices >= count)", "(indices > count)"),
     ),
     *_of(
@@ -1062,8 +1062,8 @@ ONCE_UNNOTICED = [  # each survived the tests of its time
         "physics/test_symmetry.py",
         ("the 2-fold axis of t", "(0.0, 2**0.5, 1.0), 2", "(0.0, -(2**0.5), 1.0), 2"),
         ("the 2-fold axis of d", "[(X, 2)] if", "[((0.0, 1.0, 0.0), 2)] if"),
-        ("the 5-fold axis of i1", "((LONG, 0.0, -SHORT), 5)", "((LONG, 0.0, SHORT), 5)"),
-        ("the 5-fold axis of i2", "((SHORT, 0.0, LONG), 5)", "((SHORT, 0.0, -LONG), 5)"),
+        ("the 5-fold axis of i1", "((LONG, 0.0, -SHORT), 5)", "((SHORT, 0.0, -LONG), 5)"),
+        ("the 5-fold axis of i2", "((SHORT, 0.0, LONG), 5)", "((LONG, 0.0, SHORT), 5)"),
     ),
     *_of(
         "Gaussian model",
@@ -1168,4 +1168,179 @@ ONCE_UNNOTICED = [  # each survived the tests of its time
     ),
 ]
 
-MUTANTS = (*PHYSICS, *FORMATS, *MEASURES, *ANALYSIS, *TRAINING, *MODELS, *GAUSSIANS, *REST, *ONCE_UNNOTICED)
+FURTHER = [
+    *_of(
+        "columns of the CTF",
+        "io/ctf_columns.py",
+        "io/test_ctf_columns.py io/test_cs.py",
+        ("keys that say nothing are written", "if values[i] != absent", "if values[i] == values[i]"),
+        ("voltage and aberration swapped", '"ctf/accel_kv", 5,', '"ctf/accel_kv", 6,'),
+        ("scale from the column of the B-factor", '"ctf/scale", 9,', '"ctf/scale", 10,'),
+    ),
+    *_of(
+        "density clusters",
+        "analysis/density.py",
+        "analysis/test_density.py",
+        ("the first of the longest run", "longest[(len(longest) - 1) // 2]", "longest[0]"),
+        ("itself among the others of its cluster", "np.maximum(count[own] - 1, 1)", "count[own]"),
+        (
+            "tight clusters without a floor",
+            "np.maximum(np.maximum(within, beyond), LEAST_DISTANCE)",
+            "np.maximum(within, beyond)",
+        ),
+        ("noise left out of the silhouette", "score.sum() / len(labels)", "score.sum() / len(kept)"),
+        (
+            "the smallest that counts dropped",
+            "(labels == label).sum() < min_size",
+            "(labels == label).sum() <= min_size",
+        ),
+        ("single linkage", 'method="average"', 'method="single"'),
+    ),
+    *_of(
+        "classes",
+        "analysis/classes.py",
+        "analysis/test_classes.py",
+        ("more classes than distinct particles", "min(classes, len(np.unique(points, axis=0)))", "classes"),
+        ("of equals the most classes", "(round(scores[classes], 3), -classes)", "(round(scores[classes], 3), classes)"),
+        ("faint components count", "SIGNIFICANT = 0.25", "SIGNIFICANT = 0.0"),
+    ),
+    *_of(
+        "regions",
+        "analysis/regions.py",
+        "analysis/test_regions.py",
+        ("what changes a lot is core", "np.where(large, UNASSIGNED, CORE)", "np.where(large, CORE, UNASSIGNED)"),
+        (
+            "the core counts as a region",
+            "return int(max(self.label.max(initial=0), 0))",
+            "return int(max(self.label.max(initial=0), 0)) + 1",
+        ),
+    ),
+    *_of(
+        "masks of regions",
+        "analysis/region_masks.py",
+        "analysis/test_region_masks.py",
+        ("centred between voxels", "- box_size // 2) * pixel_size", "- box_size / 2 + 0.5) * pixel_size"),
+        (
+            "axes in the opposite order",
+            "np.stack([x.ravel(), y.ravel(), z.ravel()]",
+            "np.stack([z.ravel(), y.ravel(), x.ravel()]",
+        ),
+    ),
+    *_of(
+        "paths between latents",
+        "analysis/paths.py",
+        "analysis/test_paths.py",
+        ("the far corner of a cell", "- cell - 0.5)", "- cell)"),
+        ("the second component fastest", 'indexing="ij"', 'indexing="xy"'),
+    ),
+    *_of(
+        "threshold",
+        "metrics/threshold.py",
+        "metrics/test_real_space.py",
+        (
+            "a negative is a fit",
+            "    if slope <= 0:\n        return np.full",
+            "    if slope == 0:\n        return np.full",
+        ),
+        ("offset in the other's scale", "+ offset / slope)", "+ offset)"),
+        ("at the level is outside", "np.asarray(volume) >= level", "np.asarray(volume) > level"),
+        ("volume of a dalton", "VOLUME_PER_DALTON = 1.21", "VOLUME_PER_DALTON = 1.35"),
+    ),
+    *_of(
+        "motion",
+        "metrics/motion.py",
+        "metrics/test_gaussian_metrics.py",
+        ("summed over Gaussians", "np.sqrt(square.mean(axis=-1))", "np.sqrt(square.sum(axis=-1))"),
+        (
+            "about the mean of each particle",
+            "displacement.mean(axis=0, keepdims=True)",
+            "displacement.mean(axis=1, keepdims=True)",
+        ),
+        ("a sign of the correlation", "return abs(float(", "return (float("),
+    ),
+    *_of(
+        "labels",
+        "metrics/labels.py",
+        "metrics/test_labels.py",
+        ("particles of no class agree", "truth, found = truth[inside], found[inside]", "pass"),
+        ("the worst matching", "linear_sum_assignment(table, maximize=True)", "linear_sum_assignment(table)"),
+    ),
+    *_of(
+        "overlap of volumes",
+        "metrics/viou.py",
+        "metrics/test_real_space.py",
+        ("two empty ones agree", "/ union if union else 0.0", "/ union if union else 1.0"),
+    ),
+    *_of(
+        "optimiser",
+        "training/optimiser.py",
+        "training/test_optimiser.py",
+        ("the end of the cosine", "COSINE_END = 0.01", "COSINE_END = 0.0"),
+        ("a warm-up that begins high", "WARMUP_START = 0.1", "WARMUP_START = 0.5"),
+        ("a constant rate without warm-up begins low", "start if warmup else peak, peak", "start, peak"),
+    ),
+    *_of(
+        "held-out particles",
+        "training/held_out.py",
+        "training/test_held_out.py",
+        ("the same for every seed", "[config.seed, 0, STREAM]", "[0, STREAM]"),
+        (
+            "batches weigh alike",
+            "total + float(value) * float(count), weight + float(count)",
+            "total + float(value), weight + 1.0",
+        ),
+    ),
+    *_of(
+        "guard",
+        "training/guard.py",
+        "training/test_loop.py",
+        ("an eighth of the rate is too low", "if scale < LEAST_RATE:", "if scale <= LEAST_RATE:"),
+    ),
+    *_of(
+        "options",
+        "configuration/options.py",
+        "configuration/test_options.py configuration/test_declarations.py",
+        ("infinity passes", "isinstance(value, int) or math.isfinite(value)", "True"),
+        ("digits of every script pass", "[+-]?[0-9]{1,1000}", "[+-]?\\\\d{1,1000}"),
+        ("odd numbers pass", "not (said.even and value % 2)", "not (said.even and value % 1)"),
+        ("the limit itself is refused", "value <= said.most", "value < said.most"),
+    ),
+    *_of(
+        "options of a program",
+        "cli/options.py",
+        "cli/test_options.py configuration/test_declarations.py",
+        (
+            "limits left to the work",
+            "expected = None if value is None else refusal(limits, value)[0]",
+            "expected = None",
+        ),
+    ),
+    *_of(
+        "terminal",
+        "cli/terminal.py",
+        "cli/test_terminal.py",
+        ("closed descriptors stay closed", "        _open(descriptor)\n", "        pass\n"),
+        ("names lose their bytes", "bytes([ord(character) - 0xDC00])", 'b"?"'),
+        ("a gone reader is met again", "os.dup2(nowhere, stream.fileno())", "stream.fileno()"),
+    ),
+    *_of(
+        "cache of compiled programs",
+        "cli/compilation_cache.py",
+        "cli/test_run_program.py",
+        ("damaged entries stay", "entry.unlink(missing_ok=True)", "pass"),
+        ("told for every entry", "        if not told:\n", "        if True:\n"),
+    ),
+    *_of(
+        "memory",
+        "files/memory.py",
+        "files/test_memory.py",
+        ("never too little", "needed > free", "needed < 0"),
+        (
+            "the group's limit forgotten",
+            'return free if limit.strip() == "max" else min(free, int(limit) - int(used))',
+            "return free",
+        ),
+    ),
+]
+
+MUTANTS = (*PHYSICS, *FORMATS, *MEASURES, *ANALYSIS, *TRAINING, *MODELS, *GAUSSIANS, *REST, *ONCE_UNNOTICED, *FURTHER)

@@ -144,9 +144,9 @@ def latents(turn: int) -> object:
 
 def classes(turn: int) -> object:
     """Read a table of classes."""
-    from libhetero.pipelines.decoding.class_files import whole_classes
+    from libhetero.pipelines.decoding.class_files import read_classes
 
-    return whole_classes("classes.txt", COUNT)
+    return read_classes("classes.txt", COUNT)
 
 
 def regions(turn: int) -> object:
@@ -180,7 +180,7 @@ def run_folder(turn: int) -> object:
 
 def latents_of_run(turn: int) -> object:
     """Read a run's latents, the basis of reduced ones, its plane and its classes."""
-    from libhetero.pipelines.decoding.class_files import whole_classes
+    from libhetero.pipelines.decoding.class_files import read_classes
     from libhetero.pipelines.decoding.latents import lifted_latents, particle_latents
     from libhetero.pipelines.decoding.points import particle_plane
     from libhetero.pipelines.run.folder import open_run
@@ -188,7 +188,7 @@ def latents_of_run(turn: int) -> object:
     run = open_run("run")
     latent = particle_latents(run, 6)
     lifted_latents(run, latent[:2], "mid_00.txt", 6)
-    return particle_plane(run), whole_classes("run/classes_particles.txt", COUNT)
+    return particle_plane(run), read_classes("run/classes_particles.txt", COUNT)
 
 
 def log_of_run(turn: int) -> object:
@@ -239,8 +239,8 @@ KINDS = (
     Kind("mrcs", "particles.mrcs", "mrc", particles_of("particles.mrcs"), IMPORT),
     Kind("mrcs of a list", "particles.mrcs", "mrc", particles_of("particles.star"), LISTED, says=("particles.star",)),
     Kind("txt", "stacks.txt", "text", particles_of("stacks.txt"), IMPORT),
-    Kind("poses", "poses.pkl", "pickle", particles_of("particles.mrcs", poses="poses.pkl", ctf="ctf.pkl")),
-    Kind("ctf", "ctf.pkl", "pickle", particles_of("particles.mrcs", poses="poses.pkl", ctf="ctf.pkl")),
+    Kind("poses", "poses.pkl", "pickle", particles_of("particles.mrcs", poses="poses.pkl", ctf="ctf.pkl"), says=STACKS),
+    Kind("ctf", "ctf.pkl", "pickle", particles_of("particles.mrcs", poses="poses.pkl", ctf="ctf.pkl"), says=STACKS),
     Kind("indices", "indices.pkl", "pickle", particles_of("particles.star", indices="indices.pkl")),
     Kind("map", "map.mrc", "mrc", map_of("map.mrc"), GUESS),
     Kind("map, gzipped", "map.map.gz", "gzip", map_of("map.map.gz"), GUESS),

@@ -13,7 +13,10 @@ cores without that. Exit code 1 where a number differs.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import os
+import runpy
 import shlex
 import shutil
 import subprocess
@@ -266,11 +269,35 @@ def program(command: str, folder: Path) -> None:
     UserError : with the last line that it said, if it fails.
     """
     name, *arguments = shlex.split(command)
+    if name == "e2hype_import.py":
+        imported(arguments, folder)
+        return
     start = [sys.executable, str(PROGRAMS / name)] if name.startswith("e2hype_") else [name]
     done = subprocess.run([*start, *arguments], cwd=folder, capture_output=True, text=True, timeout=PATIENCE)
     if done.returncode:
         said = (done.stderr.strip() or done.stdout.strip() or "nothing said").splitlines()[-1]
         raise UserError(f"{command}: exit code {done.returncode}: {said}")
+
+
+def imported(arguments: Sequence[str], folder: Path) -> None:
+    """Run e2hype_import.py in this process, which has its parts loaded already.
+
+    Raises
+    ------
+    UserError : with the last line that it said, if it fails.
+    """
+    here, said = os.getcwd(), io.StringIO()
+    main = runpy.run_path(str(PROGRAMS / "e2hype_import.py"))["main"]
+    os.chdir(folder)
+    try:
+        with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
+            code = main(list(arguments))
+    finally:
+        os.chdir(here)
+    if code:
+        raise UserError(
+            f"e2hype_import.py {shlex.join(arguments)}: exit code {code}: {said.getvalue().splitlines()[-1]}"
+        )
 
 
 OPTICS = """data_optics

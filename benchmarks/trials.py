@@ -68,7 +68,7 @@ def judge_line(line: str, names: tuple[str, ...]) -> str:
     """
     if "\n" in line:
         return "more than one line"
-    if not line.isprintable():
+    if not re.sub("[\udc80-\udcff]", "", line).isprintable():  # bytes of a name that are no text stay
         return "characters that are not printable"
     if len(line) > LONGEST:
         return f"{len(line)} characters long"

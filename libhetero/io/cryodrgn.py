@@ -26,6 +26,8 @@ from libhetero.io.entries import Entries
 from libhetero.io.pickled import read_pickle
 from libhetero.records import CTFParams
 
+ROUNDING = 1e-3  # by which R Rᵀ of a rotation may differ from one
+
 
 @dataclass(frozen=True)
 class Tables:
@@ -50,7 +52,9 @@ def read_poses(path: str | os.PathLike) -> tuple[Float[np.ndarray, "particles 3 
             f"{path}: shapes {rotation.shape} and {translation.shape}; expected poses (N, 3, 3) "
             f"and (N, 2). Parse the poses again with cryoDRGN."
         )
-    good = np.abs(rotation).max(axis=(1, 2), initial=0.0) < 1.1
+    with np.errstate(all="ignore"):
+        product = rotation @ rotation.transpose(0, 2, 1)
+        good = np.abs(product - np.eye(3)).max(axis=(1, 2), initial=0.0) < ROUNDING
     if not good.all():
         raise DataError(
             f"{path}: row {np.argmin(good) + 1} is no rotation matrix. Parse the poses again with cryoDRGN."

@@ -54,8 +54,10 @@ def read_csdat(path: str | os.PathLike) -> Shaped[np.ndarray, "rows"]:
     for column in described if rows else ():
         start, end = end + 4, end + 4 + int.from_bytes(data[end : end + 4], "little")
         block, size = data[start:end], rows * column.kind.itemsize
-        values = np.frombuffer(unpack(block, size) if column.name in packed else block, column.kind.base)
-        columns.append(values.reshape(rows, *column.kind.shape))
+        content = unpack(block, size) if column.name in packed else block
+        if len(content) != size:
+            raise ValueError(f"column {column.name[:60]} holds {len(content)} bytes; {rows} rows take {size}")
+        columns.append(np.frombuffer(content, column.kind.base).reshape(rows, *column.kind.shape))
     columns = columns or [np.zeros((0, *column.kind.shape), column.kind.base) for column in described]
     return _table(rows, described, columns, data[end:])
 

@@ -96,7 +96,8 @@ def read_pickle(path: str | os.PathLike) -> Any:
             content = _Machine(EXPANSION * size).run(_Bounded(file, size))
         return _Plain(EXPANSION * size).of(content)
     except (ValueError, TypeError, LookupError, OverflowError) as error:
-        reason = " ".join(str(error).split())[:100] or type(error).__name__
+        called = "a call with other arguments than NumPy's"  # what Python says of it helps nobody
+        reason = called if isinstance(error, TypeError) else " ".join(str(error).split())[:100] or type(error).__name__
         raise DataError(
             f"{path}: refused: not a pickle of arrays alone ({reason}); save it again as NumPy arrays."
         ) from None
@@ -260,7 +261,8 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
 
 def _filled(target: Any, state: Any) -> Any:
     """Give a dtype its order of bytes, or an array its content; return what it was given."""
-    _expect(isinstance(state, tuple), "a state that is no tuple")
+    parts = 5 if isinstance(target, _Unfilled) else 2
+    _expect(isinstance(state, tuple) and len(state) >= parts, f"a state that is no tuple of at least {parts} values")
     if isinstance(target, _Kind):
         _, order, *rest = state
         plain = tuple(rest[:6]) == (None, None, None, -1, -1, 0) and all(item is None for item in rest[6:])
@@ -268,7 +270,7 @@ def _filled(target: Any, state: Any) -> Any:
         target.order = order
         return order
     _expect(isinstance(target, _Unfilled), "a state for something that has none")
-    _, shape, kind, fortran, data = state
+    _, shape, kind, fortran, data, *_ = state
     target.content = _array(data, kind, shape, fortran is True)
     return target.content
 

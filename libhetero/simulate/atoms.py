@@ -51,7 +51,7 @@ def _coefficients(element: str) -> gemmi.C4322Coef:
     found = known.c4322
     if found is None or known.atomic_number == 0:
         raise DataError(
-            f"element {element!r} has no electron form factor; expected a chemical symbol of "
+            f"element {str(element)!r} has no electron form factor; expected a chemical symbol of "
             "International Tables C 4.3.2.2. Correct or remove these atoms."
         )
     return found

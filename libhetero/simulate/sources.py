@@ -27,8 +27,16 @@ def load_model(path: str, b_factor: float | None) -> Atoms:
     ----------
     path : .pdb or .cif, also .gz.
     b_factor : Å², given to every atom; None keeps those of the file.
+
+    Raises
+    ------
+    DataError : if it cannot be read, or an element scatters by no table.
     """
     atoms = read_atoms(path)
+    try:
+        scattering_weights(atoms)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
     if b_factor is not None:
         atoms = replace(atoms, b_factor=np.full(len(atoms), b_factor, np.float32))
     return atoms

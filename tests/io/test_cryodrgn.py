@@ -100,7 +100,7 @@ def test_a_mask_chooses_its_true_particles(stack, tmp_path, kind):
     np.testing.assert_array_equal(particles.pose.shift, [[0, -4], [-8, 0]])
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, 7.0, 1e300])
+@pytest.mark.parametrize("value", [np.nan, np.inf, 7.0, 1e300, 1.05])
 def test_rows_that_are_no_rotation_are_named(stack, tmp_path, value):
     rotation = np.repeat(np.eye(3)[None], 5, 0)
     rotation[3, 1, 2] = value

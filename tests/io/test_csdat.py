@@ -112,3 +112,9 @@ def test_no_table_is_far_longer_than_its_file(tmp_path):
         (tmp_path / "a.cs").write_bytes(whole)
         with pytest.raises(ValueError, match=f"cannot hold {rows} rows"):
             read_csdat(tmp_path / "a.cs")
+
+
+def test_a_column_cut_short_is_named(tmp_path):
+    (tmp_path / "a.cs").write_bytes(stream(columns=COLUMNS | {"blob/idx": COLUMNS["blob/idx"][:2]}))
+    with pytest.raises(DataError, match="a.cs: .*column blob/idx holds 8 bytes; 3 rows take 12"):
+        read_particles(tmp_path / "a.cs")

@@ -183,3 +183,20 @@ def test_crafted_files_end_in_one_line_and_little_memory(tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
     read = {line for line in done.stdout.splitlines() if not line.startswith("a number beyond a float")}
     assert read == set()
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (
+            b"\x80\x02cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R(K\x01tb.",
+            "at least 5 values",
+        ),
+        (b"\x80\x02cnumpy\ndtype\nX\x02\x00\x00\x00f8\x85R(K\x03tb.", "at least 2 values"),
+        (b"\x80\x02cnumpy.core.multiarray\nscalar\n)R.", "a call with other arguments than NumPy's"),
+    ],
+)
+def test_what_is_wrong_is_said_without_pythons_words(tmp_path, content, reason):
+    (tmp_path / "a.pkl").write_bytes(content)
+    with pytest.raises(DataError, match=f"a.pkl: refused: .*{reason}"):
+        read_pickle(tmp_path / "a.pkl")

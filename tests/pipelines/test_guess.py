@@ -197,6 +197,10 @@ def nan_map():
     write_volume("map.mrc", np.full((BOX, BOX, BOX), np.nan, np.float32), PIXEL)
 
 
+def enormous_map():
+    write_volume("map.mrc", np.full((BOX, BOX, BOX), 1e30, np.float32), PIXEL)
+
+
 def oblong_map():
     with mrcfile.new("map.mrc", np.ones((16, 16, 12), np.float32)) as file:
         file.voxel_size = PIXEL
@@ -208,13 +212,14 @@ def oblong_map():
         (None, "absent.mrc gmm.txt", "absent.mrc: no such file"),
         (odd_map, "map.mrc gmm.txt", "map.mrc: the map is 15×15×15; expected a cube with an even side"),
         (oblong_map, "map.mrc gmm.txt", "map.mrc: the map is 12×16×16"),
-        (flat_map, "map.mrc gmm.txt", "0 voxels above the threshold"),
+        (flat_map, "map.mrc gmm.txt", "map.mrc: the map has 0 voxels above the threshold"),
         ("good", "map.mrc gmm.txt --sym x3", "--sym: expected c1"),
         ("good", "map.mrc gmm.txt --maxres 0", "--maxres: expected more than 0"),
         ("good", "map.mrc gmm.txt --maxres 90", "--maxres 90: leaves none"),
         ("good", "map.mrc gmm.txt --halfmaps small.mrc small.mrc", "small.mrc: box 8×8×8; expected the map's, 16"),
         ("good", "map.mrc gmm.txt --ngauss 4000", "voxels of molecule; expected at least 4000"),
         (nan_map, "map.mrc gmm.txt", "NaN"),
+        (enormous_map, "map.mrc gmm.txt", "map.mrc: the map holds NaN, infinite or absurdly large voxels"),
         (flat_map, "map.mrc gmm.mrc", "expected a name ending in .txt"),
         (flat_map, "map.mrc gmm.txt --ngauss 0", "--ngauss: expected 1 or more; got 0"),
         (flat_map, "map.mrc gmm.txt --niter 0", "--niter: expected 1 or more; got 0"),

@@ -48,8 +48,8 @@ def test_form_factors_are_those_of_gemmi() -> None:
 
 
 def test_unknown_element_is_refused() -> None:
-    with pytest.raises(DataError, match="no electron form factor"):
-        form_factor("X", np.zeros(1))
+    with pytest.raises(DataError, match="element 'X' has no electron form factor"):
+        form_factor(np.array(["X"])[0], np.zeros(1))
 
 
 def _atoms() -> Atoms:

@@ -44,6 +44,13 @@ def _json(tmp_path: Path, values: object) -> str:
     return str(path)
 
 
+def test_an_element_that_scatters_by_no_table_is_said_of_its_file(model: str, tmp_path: Path) -> None:
+    odd = tmp_path / "odd.pdb"
+    odd.write_text("HETATM    1  X   UNX A   1       0.000   0.000   0.000  1.00 20.00           X\n")
+    with pytest.raises(DataError, match=r"odd.pdb: element 'X' has no electron form factor"):
+        sources.load_model(str(odd), None)
+
+
 def test_segments_are_lists_of_chains(model: str, tmp_path: Path) -> None:
     segments = [{"segment": "body", "rna": ["A"], "protein": ["C"]}, {"name": "arm", "p": ["B"]}]
     found = sources.segmented_model(model, _json(tmp_path, segments), 50.0)

@@ -19,6 +19,7 @@ from libhetero.simulate.atoms import density_of_atoms
 LOGGER = logging.getLogger(__name__)
 MODEL_SUFFIXES = (".pdb", ".cif", ".ent", ".mmcif")
 LEAST_SYMMETRY = 0.8  # correlation of a symmetric map with itself, turned
+LARGEST = 1e15  # of a voxel whose square, summed over a map, float32 holds
 
 
 def map_to_fit(config: GuessConfig) -> MapToFit:
@@ -31,7 +32,10 @@ def map_to_fit(config: GuessConfig) -> MapToFit:
     operators = symmetry_operators(config.symmetry)
     volume, pixel_size = _volume(config)
     n = volume.shape[0]
-    inside = molecule_mask(volume, pixel_size, config.threshold)
+    try:
+        inside = molecule_mask(volume, pixel_size, config.threshold)
+    except DataError as error:
+        raise DataError(f"{config.source}: {error}") from None
     halves, told = _half_maps(config, volume.shape)
     trust = reliability(volume, inside, halves)
     if config.max_resolution is not None:
@@ -97,8 +101,8 @@ def _is_model(source: str) -> bool:
 
 
 def _check_finite(path: str, volume: np.ndarray) -> None:
-    if not np.isfinite(volume).all():
-        raise DataError(f"{path}: the map holds NaN or infinite voxels; expected numbers.")
+    if not (np.abs(volume) < LARGEST).all():  # NaN is none, either
+        raise DataError(f"{path}: the map holds NaN, infinite or absurdly large voxels; expected numbers.")
 
 
 def _volume(config: GuessConfig) -> tuple[np.ndarray, float]:

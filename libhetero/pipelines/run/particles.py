@@ -60,7 +60,10 @@ def load_particles(data: DataConfig) -> ParticleSet:
         )
     check_particles(particles, need_pose=True, need_ctf=True)
     _check_box(particles, data)
-    particles.uniform_pixel_size()
+    try:
+        particles.uniform_pixel_size()
+    except DataError as error:
+        raise DataError(f"{data.particles}: {error}") from None
     return particles
 
 

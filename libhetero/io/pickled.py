@@ -96,7 +96,7 @@ def read_pickle(path: str | os.PathLike) -> Any:
             content = _Machine(EXPANSION * size).run(_Bounded(file, size))
         return _Plain(EXPANSION * size).of(content)
     except (ValueError, TypeError, LookupError, OverflowError) as error:
-        reason = " ".join(str(error).split())[:100]
+        reason = " ".join(str(error).split())[:100] or type(error).__name__
         raise DataError(
             f"{path}: refused: not a pickle of arrays alone ({reason}); save it again as NumPy arrays."
         ) from None

@@ -6,7 +6,7 @@
 
 First the tests must pass as they are, without any change. Then a change is found where a test fails, or hangs, and
 has survived where all pass. Prints a table of the parts and every survivor; exit code 1 if there is one.
-Half an hour on two cores for all.
+An hour on two cores for all.
 """
 
 from __future__ import annotations

@@ -11,8 +11,8 @@ means that of no aberration. Where a list has a beam tilt, the terms o3 and o4 (
 the tilt, and what rlnOddZernike says of them is not used: RELION 3.1 does so. A parameter that changes no image is
 absent (None).
 
-What cryoSPARC stores as `ctf/tilt_A`, `trefoil_A`, `tetra_A`, `shift_A` and `anisomag` is not defined in
-public, and programs that convert it disagree in signs and units: it is named, not applied, and kept in a .cs.
+No public definition fixes signs, units and order of what cryoSPARC stores as `ctf/tilt_A`, `trefoil_A`, `tetra_A`,
+`shift_A` and `anisomag`, and programs that convert it disagree: it is named, not applied, and kept in a .cs.
 """
 
 from __future__ import annotations
@@ -142,29 +142,21 @@ def _numbers(texts: list[str], aberration: Aberration, path: str) -> list[float]
 def with_key_aberrations(ctf: CTFParams, values: Sequence[Mapping[str, Any]], path: object) -> CTFParams:
     """Return the CTF of particles with the aberrations that the keys of each (of a .lst line or .hdf header) state.
 
+    Parameters
+    ----------
+    values : one number a key, or several; `libhetero.io.image_header` has seen to it.
+
     Raises
     ------
-    DataError : for a key that holds anything but its numbers.
+    DataError : for a key that holds too few or too many.
     """
     found = {}
     for aberration in ABERRATIONS:
         if not any(aberration.key in own for own in values):
             continue
-        rows = [
-            _listed(own.get(aberration.key, aberration.neutral), f"{path}: particle {i + 1}: {aberration.key}")
-            for i, own in enumerate(values)
-        ]
+        rows = [np.ravel(own.get(aberration.key, aberration.neutral)).tolist() for own in values]
         found[aberration.field] = aberration.checked(rows, str(path))
     return replace(ctf, **found)
-
-
-def _listed(value: Any, what: str) -> list[float]:
-    """Return the numbers of a key, of which a header gives one alone as a number, several as an array."""
-    row = value.tolist() if isinstance(value, np.ndarray) else value
-    row = list(row) if isinstance(row, list | tuple) else [row]
-    if not all(isinstance(one, int | float) and not isinstance(one, bool) and abs(one) < 1e30 for one in row):
-        raise DataError(f"{what} is {row!s:.60}; expected finite numbers. Mend it.")
-    return [float(one) for one in row]
 
 
 def aberration_keys(ctf: CTFParams) -> list[dict[str, list[float]]]:
@@ -172,7 +164,7 @@ def aberration_keys(ctf: CTFParams) -> list[dict[str, list[float]]]:
     held = [(one, getattr(ctf, one.field)) for one in ABERRATIONS]
     return [
         {
-            one.key: [float(f"{number:.7g}") for number in np.ravel(values[i])]
+            one.key: [float(f"{number:.9g}") for number in np.ravel(values[i])]
             for one, values in held
             if values is not None
         }
@@ -208,6 +200,16 @@ def star_columns(ctf: CTFParams, rows: Float[np.ndarray, "groups values"]) -> di
         else:
             columns.update({label: [row[k] for row in texts] for k, label in enumerate(one.labels)})
     return columns
+
+
+def told_of_relion(table: Labelled) -> None:
+    """Name what a RELION table states of the optics beyond `ABERRATIONS`, which RELION would use, in one line."""
+    kinds = {label: table.column(label) for label in ("rlnMtfFileName", "rlnBeamTiltClass")}
+    several = [label for label, column in kinds.items() if column is not None and len(set(column.tolist())) > 1]
+    if any(table.column(label) is not None for label in ("rlnBeamTiltX", "rlnBeamTiltY", "rlnOddZernike")):
+        several = [label for label in several if label != "rlnBeamTiltClass"]  # the tilt of each class is stated
+    if several:
+        logger.warning("%s: optics that are not applied: %s, of several values.", table.path, ", ".join(several))
 
 
 def told_of_cryosparc(rows: Shaped[np.ndarray, "particles"], path: object) -> None:

@@ -62,13 +62,15 @@ def read_alignment(rows: Shaped[np.ndarray, "particles"], path: str | os.PathLik
     pose, shift, size, split = (_of_best(rows, slots, field, best) for field in ("pose", "shift", "psize_A", "split"))
     if size is None and "blob/psize_A" in names:
         size = rows["blob/psize_A"]
-    if pose is None or shift is None or size is None or not np.all(size > 0):
+    if size is not None:
+        size = np.where(size > 0, size, 0.0).astype(np.float64)
+    if pose is None or shift is None or size is None or np.any(shift[size == 0] != 0):
         raise DataError(
             f"{path}: {slots[0]}: expected pose, shift and psize_A of each class, psize_A (in whose pixels "
             f"shifts are) above 0; {EXPORT}."
         )
     rotation = Rotation.from_rotvec(pose.astype(np.float64)).inv().as_matrix().reshape(-1, 3, 3)
-    return Alignment(rotation, -shift.astype(np.float64) * size.astype(np.float64)[:, None], split, slots)
+    return Alignment(rotation, -shift.astype(np.float64) * size[:, None], split, slots)
 
 
 def _slots(names: tuple[str, ...]) -> tuple[str, ...]:

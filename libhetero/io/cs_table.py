@@ -25,7 +25,7 @@ from libhetero.io.paths import check_readable
 logger = logging.getLogger(__name__)
 
 NPY = b"\x93NUMPY"
-LONGEST_HEADER = 2**22  # bytes; NumPy evaluates it as a literal. 100 classes of a 3-D classification take 2**15
+LONGEST_HEADER = 2**20  # bytes; NumPy evaluates it as a literal. 100 classes of a 3-D classification take 2**15
 JOB = re.compile(r"(?<![0-9A-Za-z])J[0-9]+(?![0-9])")
 PASSTHROUGH = "passthrough"
 NOT_A_TABLE = (  # what NumPy's and Python's parsers raise of a header that is none
@@ -73,11 +73,11 @@ def _read_rows(path: str | os.PathLike) -> Shaped[np.ndarray, "particles"]:
             rows = csdat.read_csdat(path)
         else:
             raise DataError(
-                f"{path}: not a cryoSPARC table: expected {NPY!r} or {csdat.MAGIC!r} at its start, got {start[:6]!r}; "
+                f"{path}: not a cryoSPARC table: expected NumPy's or CSDAT's mark at its start, got {start[:6]!r}; "
                 f"{EXPORT}."
             )
     except NOT_A_TABLE as error:
-        reason = " ".join(str(error).split())[:100]
+        reason = " ".join(str(error).split())[:100] or type(error).__name__
         raise DataError(f"{path}: not a cryoSPARC table ({reason}); {EXPORT}.") from None
     check_columns(path, rows)
     return rows

@@ -22,6 +22,7 @@ Half = Annotated[int, msgspec.Meta(ge=0, le=1)]
 Sign = Annotated[int, msgspec.Meta(ge=-1, le=1)]
 Place = Annotated[int, msgspec.Meta(ge=-(2**53), le=2**53)]
 Row = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+Name = Annotated[str, msgspec.Meta(max_length=4096)]
 PixelSize = Annotated[float, msgspec.Meta(ge=0, le=1e6)]
 Curve = list[Number]
 Matrix = Annotated[list[Number], msgspec.Meta(min_length=12, max_length=12)]
@@ -38,9 +39,9 @@ class Ctf(TypedDict):
     voltage: Number
     cs: Number
     apix: Number
-    dsbg: NotRequired[Number]
-    background: NotRequired[Curve]
-    snr: NotRequired[Curve]
+    dsbg: NotRequired[float]  # these three are EMAN2's own, not finite where its fit is not, and only kept
+    background: NotRequired[list[float]]
+    snr: NotRequired[list[float]]
 
 
 EMAN2_KEYS = {
@@ -53,8 +54,9 @@ EMAN2_KEYS = {
 OUR_KEYS = {
     "hetero_half": Half,
     "hetero_contrast": Sign,
-    "hetero_source": Annotated[str, msgspec.Meta(max_length=4096)],
+    "hetero_source": Name,
     "hetero_row": Row,
+    "hetero_joined": list[Name],
     **dict.fromkeys(BESIDE_EMAN2, Number),
     **dict.fromkeys(ABERRATION_KEYS, Curve | Number),
 }

@@ -10,9 +10,7 @@ from jaxtyping import Float, Int
 
 from libhetero.errors import DataError
 from libhetero.files import replacing
-from libhetero.io.tables import read_numbers
-
-MOST = 2**53  # an index that a table of float64 holds exactly is below
+from libhetero.io.tables import WHOLE, read_numbers
 
 
 def read_latent(path: str | os.PathLike) -> tuple[Int[np.ndarray, "particles"], Float[np.ndarray, "particles latent"]]:
@@ -29,7 +27,7 @@ def read_latent(path: str | os.PathLike) -> tuple[Int[np.ndarray, "particles"], 
     """
     table = read_numbers(path, "particle index and latent")
     first = table[:, 0]
-    whole = np.all(first == np.round(first)) and np.all((first >= 0) & (first < MOST))
+    whole = np.all(first == np.round(first)) and np.all((first >= 0) & (first < WHOLE))
     if table.shape[1] > 1 and whole and len(np.unique(first)) == len(first):
         return first.astype(np.int64), table[:, 1:]
     return np.arange(len(table)), table

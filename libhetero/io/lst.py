@@ -34,6 +34,7 @@ logger = logging.getLogger(__name__)
 
 COMMENT = "# Lines after the next one all have the length it states; keep it so when editing."
 LONGEST_LINE = 2**20  # bytes; EMAN2's own have up to some ten thousand
+OF_ORIGIN = ("hetero_source", "hetero_row", "hetero_joined")  # which `origin` asks for again
 NUMBER = re.compile("[0-9]{1,10}")
 DIGITS = eman.DIGITS
 
@@ -133,6 +134,12 @@ def _is_utf8(text: str) -> bool:
 def _checked(values: dict[str, Any], where: str) -> dict[str, Any]:
     """Return the values that a particle set is made of; a million lines would not fit otherwise."""
     checked = check_header(values, where)
+    if ("hetero_source" in checked) != ("hetero_row" in checked):
+        raise DataError(
+            f"{where}: expected hetero_source and hetero_row, found one of them. Import the particles again."
+        )
+    for key in OF_ORIGIN:
+        checked.pop(key, None)
     if "class" in values:  # other programs write what they like there
         checked["class"] = values["class"]
     return checked
@@ -192,7 +199,12 @@ def _complete(
         if not hdf.is_hdf(name):
             continue
         rows = np.flatnonzero(name_id == i)
-        found = resolve_path(name, path, datadir)
+        try:
+            found = resolve_path(name, path, datadir)
+        except DataError:
+            if all(key in values[row] for row in rows for key in ("ctf", "xform.projection")):
+                continue  # `assemble` says whether the stack itself is needed
+            raise
         for row, header in zip(rows, hdf.read_headers(found, index[rows]), strict=True):
             values[row] = {**header, **values[row]}
 

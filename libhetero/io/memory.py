@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
-
 from libhetero.errors import DataError
+from libhetero.files.memory import free_memory
+
+SMALL = 2**26  # bytes, of which no machine is asked
 
 
 def check_fits(size: int, where: str) -> None:
-    """Refuse to read more than this computer's memory.
+    """Refuse to read more than half of the memory that is free: numbers are held twice while they become float32.
 
     Parameters
     ----------
@@ -17,12 +18,11 @@ def check_fits(size: int, where: str) -> None:
 
     Raises
     ------
-    DataError : if `size` is more than half of the memory that is built in: numbers are held twice while they become
-        float32.
+    DataError : saying what is promised and what is free.
     """
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    if 2 * size > memory:
+    free = free_memory() if size > SMALL else None
+    if free is not None and 2 * size > free:
         raise DataError(
-            f"{where}: its header promises {size / 2**30:.1f} GiB, this computer has {memory / 2**30:.1f} GiB; "
+            f"{where}: its header promises {size / 2**30:.1f} GiB, this computer has {free / 2**30:.1f} GiB free; "
             "expected at most half of that. Bin it, or check the file."
         )

@@ -95,7 +95,7 @@ def find_stack(name: str, source: str | os.PathLike, datadir: str | os.PathLike 
             return FoundStack(absolute_path(candidate), by_last_part)
     given = "none given" if datadir is None else absolute_path(datadir)
     raise DataError(
-        f"{source}: stack {name} not found; looked in --datadir ({given}), in the list's folder "
+        f"{source}: stack {name[:300]} not found; looked in --datadir ({given}), in the list's folder "
         f"({_folder(source)}) and in the current folder ({os.getcwd()}). "
         f"Give the folder of the stacks with --datadir."
     )

@@ -97,7 +97,7 @@ def read_pickle(path: str | os.PathLike) -> Any:
         return _Plain(EXPANSION * size).of(content)
     except (ValueError, TypeError, LookupError, OverflowError) as error:
         called = "a call with other arguments than NumPy's"  # what Python says of it helps nobody
-        reason = called if isinstance(error, TypeError) else " ".join(str(error).split())[:100]
+        reason = called if isinstance(error, TypeError) else " ".join(str(error).split())[:100] or type(error).__name__
         raise DataError(
             f"{path}: refused: not a pickle of arrays alone ({reason}); save it again as NumPy arrays."
         ) from None

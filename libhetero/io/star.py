@@ -20,7 +20,7 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int, Shaped
 
 from libhetero.errors import DataError
-from libhetero.io.aberrations import with_star_aberrations
+from libhetero.io.aberrations import told_of_relion, with_star_aberrations
 from libhetero.io.ctf_columns import CTF_COLUMNS, ctf_of_columns, lacking
 from libhetero.io.entries import Entries, unique_names
 from libhetero.io.euler import matrix_from_euler
@@ -93,15 +93,15 @@ class StarTable:
             first = rows.setdefault(group, row)
             if not optics.iloc[first].equals(optics.iloc[row]):
                 raise DataError(
-                    f"{self.path}: rows {first + 1} and {row + 1} of data_optics are both of optics group {group} and "
-                    f"differ; expected one row a group. Remove one, or give it a number of its own."
+                    f"{self.path}: rows {first + 1} and {row + 1} of data_optics are both of optics group {group[:40]} "
+                    f"and differ; expected one row a group. Remove one, or give it a number of its own."
                 )
         number, names = pd.factorize(self.particles["rlnOpticsGroup"])
         place = np.array([rows.get(_group_key(name), -1) for name in names], np.int64)
         if np.any(place < 0):
             raise DataError(
-                f"{self.path}: optics group {names[int(np.argmin(place))]} is not in data_optics (it has "
-                f"{', '.join(rows)}); write the file again with RELION."
+                f"{self.path}: optics group {names[int(np.argmin(place))][:40]} is not in data_optics (it has "
+                f"{', '.join(rows)[:100]}); write the file again with RELION."
             )
         return place[number]
 
@@ -178,7 +178,7 @@ def read_table(path: str | os.PathLike) -> StarTable:
     blocks = file.blocks
     names = [name for name, block in blocks.items() if isinstance(block, pd.DataFrame) and "rlnImageName" in block]
     if len(names) != 1:
-        found = ", ".join(f"data_{name}" for name in blocks) or "none"
+        found = ", ".join(f"data_{name}" for name in blocks)[:200] or "none"
         raise DataError(
             f"{path}: {len(names)} blocks list particles (rlnImageName); expected one among: "
             f"{found}. Give a particle .star."
@@ -211,7 +211,10 @@ def read_star(path: str | os.PathLike) -> Entries:
     _refuse_volumes(table, images.numbered)
     shift, unit = read_shift(table, rows)
     if _all_or_none(table, "rlnCtfDataAreCtfPremultiplied", "multiplied by their CTF"):
-        logger.warning("%s: images are premultiplied by their CTF; extract them without.", path)
+        logger.warning(
+            "%s: rlnCtfDataAreCtfPremultiplied: images are premultiplied by their CTF; extract them without.", path
+        )
+    told_of_relion(table)
     return Entries(
         names=images.names,
         name_id=images.name_id,

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -30,6 +31,8 @@ from jaxtyping import Bool, Int
 from libhetero.errors import DataError
 from libhetero.files import replacing
 from libhetero.io.paths import NameNotHeld, check_readable
+
+logger = logging.getLogger(__name__)
 
 TOKEN = re.compile(r"""[ ]*(?:(?P<comment>\#.*)|(?P<quote>['"])(?P<quoted>.*?)(?P=quote)(?=[ ]|$)|(?P<word>[^ ]+))""")
 VERSION = re.compile(r"#\s*version\s+(\S+)")
@@ -168,7 +171,9 @@ class _Parser:
 
     def _wrong(self, what: str) -> DataError:
         number = self._data.count(b"\n", 0, self._line_start) + 1
-        return DataError(f"{self._path}: line {number}: {what}; not a well-formed star file. Mend or export it again.")
+        return DataError(
+            f"{self._path}: line {number}: {what[:200]}; not a well-formed star file. Mend or export it again."
+        )
 
     def _block(self, name: str) -> Any:
         """Return the values or the table of the block whose data_NAME was read."""
@@ -256,7 +261,7 @@ class _Parser:
         for line in np.flatnonzero((words_in != len(labels)) | special):
             self._position = start + int(firsts[line])
             words = self._next() or []
-            if self._blank or (self._name() is not None and len(labels) > 1):
+            if self._blank or self._name() is not None:
                 kept.append(part[done : firsts[line]])
                 return b"".join(kept), True, start + int(firsts[line])
             kept.append(part[done : firsts[line]])
@@ -270,7 +275,10 @@ class _Parser:
             kept.append(b"- " * len(labels) + b"\n")
         kept.append(part[done:])
         rows = b"".join(kept)
-        return rows if not rows or rows.endswith(b"\n") else rows + b"\n", False, stop
+        if rows and not rows.endswith(b"\n"):
+            logger.warning("%s: the last row does not end with a line break; the file may be cut short.", self._path)
+            rows += b"\n"
+        return rows, False, stop
 
 
 def _count_words(part: bytes) -> tuple[Int[np.ndarray, "lines"], Int[np.ndarray, "lines"], Bool[np.ndarray, "lines"]]:

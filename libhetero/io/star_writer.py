@@ -60,7 +60,21 @@ def write_star(
         blocks, versions = _fresh(particles, optics), {"optics": VERSION, "particles": VERSION}
     else:
         blocks, versions = _updated(*found, particles), _versions(found[0])
+    _warn_of_names(path, blocks["particles"] if found is None else blocks[found[0].name])
     write_star_file(path, StarFile(blocks, versions))
+
+
+def _warn_of_names(path: str | os.PathLike, frame: pd.DataFrame) -> None:
+    """Say which stack RELION cannot open for its name, whatever the list says."""
+    name = next((name for name in frame["rlnImageName"] if "#" in name or "%" in name), None)
+    if name is not None:
+        logger.warning("%s: RELION opens no stack with # or %% in its name (%s); rename it for RELION.", path, name)
+
+
+def _name_for_relion(name: str) -> str:
+    """Return a name that RELION opens as a stack: it takes .mrc for maps, other suffixes for Spider's files and
+    what follows a colon for a type, unless the name ends in :mrcs."""
+    return name if name.endswith(".mrcs") and ":" not in name else f"{name}:mrcs"
 
 
 def _versions(table: StarTable) -> dict[str, str]:
@@ -197,9 +211,10 @@ def _own_stacks(table: StarTable, rows: np.ndarray, particles: ParticleSet) -> n
     """
     if particles.source is not None and particles.source.format == "star":
         return np.ones(len(particles), bool)
-    names = [os.path.basename(name) for name in star.image_names(table).names]
+    images = star.image_names(table)
+    names = [os.path.basename(name) for name in images.names]
     files = [os.path.basename(file) for file in particles.files]
-    stated = np.array(names, object)[star.image_names(table).name_id[rows]]
+    stated = np.array(names, object)[images.name_id[rows]]
     alike = stated == np.array(files, object)[particles.file_id]
     return alike & (_box_size(table, rows, particles) == particles.box_size)
 
@@ -298,7 +313,7 @@ def _fresh(particles: ParticleSet, known: np.ndarray | None) -> dict[str, Any]:
 
 
 def _fresh_particles(particles: ParticleSet, group: np.ndarray, micrographs: np.ndarray | None) -> pd.DataFrame:
-    names = [project_path(file) for file in particles.files]
+    names = [_name_for_relion(project_path(file)) for file in particles.files]
     pairs = zip(particles.image_index, particles.file_id, strict=True)
     columns: dict[str, Any] = {
         "rlnImageName": [f"{index + 1:06d}@{names[file]}" for index, file in pairs],

@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import re
 import warnings
+from collections.abc import Iterator
+from typing import TextIO
 
 import numpy as np
 from jaxtyping import Float
@@ -17,6 +19,7 @@ from libhetero.errors import DataError
 from libhetero.io.paths import check_readable
 
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+LONGEST_LINE = 2**20  # letters; a hundred latents take 2500
 SHOWN = 40  # letters of a cell that is no number
 WHOLE = 2.0**53  # whole numbers are exact below
 
@@ -47,7 +50,7 @@ def read_numbers(
     try:
         with open(path, encoding="utf-8-sig", errors="surrogateescape") as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a file without a row
-            table = np.loadtxt(file, ndmin=2, max_rows=None if rows is None else rows + 1)
+            table = np.loadtxt(_lines(file, path), ndmin=2, max_rows=None if rows is None else rows + 1)
     except (ValueError, OverflowError, MemoryError) as error:
         raise _wrong_line(path, expected, str(error)) from None
     if table.size == 0:
@@ -65,6 +68,14 @@ def read_numbers(
         row = int(np.flatnonzero(((numbers != np.rint(numbers)) | (np.abs(numbers) >= WHOLE)).any(axis=1))[0])
         raise DataError(f"{path}: row {row + 1} holds numbers that are not whole; expected {expected}.")
     return table
+
+
+def _lines(file: TextIO, path: str | os.PathLike) -> Iterator[str]:
+    """Yield the lines of a file, none of them without end."""
+    for number, line in enumerate(iter(lambda: file.readline(LONGEST_LINE), ""), 1):
+        if len(line) == LONGEST_LINE:
+            raise DataError(f"{path}: line {number} has more than {LONGEST_LINE} letters; not a table of numbers.")
+        yield line
 
 
 def _wrong_line(path: str | os.PathLike, expected: str, reason: str) -> DataError:

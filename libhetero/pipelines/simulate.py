@@ -104,7 +104,12 @@ class SimulateConfig:
         shown_default="1/1",
     )
     models: tuple[str, ...] = option(
-        (), "--pdb", group=STRUCTURES, count="+", metavar="FILE", help="atomic models, .pdb or .cif (.gz)"
+        (),
+        "--pdb",
+        group=STRUCTURES,
+        count="+",
+        metavar="FILE",
+        help="atomic models, .pdb or .cif (.gz); the centre of mass of each comes to the box centre",
     )
     maps: tuple[str, ...] = option(
         (),

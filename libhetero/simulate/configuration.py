@@ -49,6 +49,7 @@ class CTFSampling:
         metavar=("LOW", "HIGH"),
         least=-MOST_DEFOCUS,
         most=MOST_DEFOCUS,
+        check=lambda limits: None if limits[0] <= limits[1] else "the lower defocus first",
         help="range of defocus in µm, underfocus positive",
     )
     astigmatism_max: float = internal(500.0, "largest difference of the two defoci, Å", least=0, most=MOST_DEFOCUS)

@@ -157,12 +157,12 @@ class _RowFile:
         else:
             write_star(self._part, particles, self._optics)
         with open(self._part, encoding="utf-8") as part, open(self._rows, "a", encoding="utf-8") as rows:
-            lines = part.read().splitlines()
+            lines = part.read().split("\n")
             start = self._first_row(lines)
             if self._header is None:
                 self._header = lines[:start]
             for line in filter(str.strip, lines[start:]):
-                self._longest = max(self._longest, len(line.rstrip()))
+                self._longest = max(self._longest, len(line.rstrip().encode()))
                 rows.write(line.rstrip() + "\n")
 
     def close(self) -> None:
@@ -171,10 +171,10 @@ class _RowFile:
         if self.path.suffix == ".lst":
             width = self._longest + 4
             header[-1] = f"# {width + 1}"
-        with open(self.path, "w", encoding="utf-8") as whole, open(self._rows, encoding="utf-8") as rows:
-            whole.writelines(f"{line}\n" for line in header)
+        with open(self.path, "wb") as whole, open(self._rows, "rb") as rows:
+            whole.writelines(f"{line}\n".encode() for line in header)
             for line in rows:
-                whole.write(line[:-1].ljust(width) + "\n")
+                whole.write(line[:-1].ljust(width) + b"\n")
         self._part.unlink(missing_ok=True)
         self._rows.unlink()
 

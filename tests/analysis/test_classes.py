@@ -96,3 +96,8 @@ def test_a_medoid_is_the_member_nearest_to_the_mean_of_its_class():
         assert label[particle] == one
         distance = np.linalg.norm(points - points[label == one].mean(axis=0), axis=1)
         assert distance[particle] == distance[label == one].min()
+
+
+def test_of_numbers_that_do_equally_well_the_lowest_is_taken(monkeypatch):
+    monkeypatch.setattr("sklearn.metrics.silhouette_score", lambda points, labels: 0.5 + 1e-5 * len(np.unique(labels)))
+    assert choose_classes(blobs(100, 4)[1], most=5)[0] == 2

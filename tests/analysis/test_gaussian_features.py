@@ -100,3 +100,13 @@ def test_region_basis_is_the_principal_direction_and_points_up():
     columns, basis = region_basis(np.cov(rows.T, bias=True), np.array([1, 2]), "amplitude", 1)
     np.testing.assert_array_equal(columns, [1, 2])
     np.testing.assert_allclose(basis[:, 0], np.array([1, 2]) / np.sqrt(5), atol=1e-6)
+
+
+def test_the_strongest_changes_tell_not_the_usual_ones():
+    """One Gaussian in ten comes and goes; the others stay, and all tremble."""
+    rng = np.random.default_rng(8)
+    neutral = Gaussians(np.zeros((20, 3)), np.ones(20), np.full(20, 2.0))
+    amplitude = np.ones((300, 20))
+    amplitude[:, :2] += rng.choice([-0.5, 0.5], (300, 1))
+    decoded = Gaussians(0.2 * rng.normal(size=(300, 20, 3)), amplitude, np.full((300, 20), 2.0))
+    assert larger_feature(decoded, neutral) == "amplitude"

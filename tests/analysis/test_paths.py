@@ -74,3 +74,11 @@ def test_cells_are_those_with_points_each_by_the_one_nearest_its_middle():
     np.testing.assert_array_equal(cells, [[0, 0], [0, 3], [3, 3]])
     np.testing.assert_array_equal(chosen, [1, 5, 4])
     assert len(occupied_cells(np.zeros((5, 2)), 3)[1]) == 1
+
+
+def test_a_grid_leaves_out_what_lies_far_outside():
+    points = np.column_stack([np.linspace(-1, 1, 101), np.zeros(101), np.zeros(101)])
+    points[:2, 0], points[-2:, 0] = -50, 50
+    grid = component_grid(points, 3)
+    assert np.abs(grid).max() < 1
+    np.testing.assert_allclose(np.unique(np.abs(grid[:, 0]).round(3)), [0, 0.9], atol=0.01)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from libhetero.analysis.embedding import unit_rows
-from libhetero.analysis.region_refinement import Refinement, refine_regions
+from libhetero.analysis.region_refinement import Refinement, _merge, refine_regions
 
 RULES = Refinement(min_size=5, assign=0.5, least_share=0.35, weak=0.35)
 EACH = 20
@@ -74,3 +74,22 @@ def test_gaussians_of_no_cluster_join_a_region_or_make_one(start):
     first, same, other = refine([[1, 0], [1, 0], [0, 1]], start)
     assert first == same != other
     assert {first, other} == {0, 1}
+
+
+def merged(weights):
+    """Return the region of each group once regions of one signal are joined, each group a region before."""
+    similarity, _ = gaussians_of(weights)
+    np.fill_diagonal(similarity, 0)
+    return groups(_merge(similarity, np.repeat(np.arange(len(weights)), EACH)))
+
+
+def test_regions_are_one_from_a_correlation_of_four_fifths_on():
+    assert merged([[1, 0], [0.85, 0.527]]) == [0, 0]
+    assert merged([[1, 0], [0.75, 0.661]]) == [0, 1]
+
+
+def test_a_merged_region_is_judged_as_a_whole():
+    """Its signal is that of all its members: a third like it joins, one half like it does not."""
+    assert merged([[1, 0], [1, 0], [1, 0], [0, 1]]) == [0, 0, 0, 1]
+    assert merged([[1, 0], [1, 0], [0.5, 0.866]]) == [0, 0, 1]
+    assert merged([[0, 1, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]]) == [0, 1, 0, 2]

@@ -1,5 +1,6 @@
 """Principal components from a sample and one pass, against PCA of the whole."""
 
+import re
 import weakref
 
 import numpy as np
@@ -113,3 +114,10 @@ def test_memory_is_the_sample_and_a_block(vectors, monkeypatch) -> None:
     found, _ = reduce_stream(blocks, 1300, 4, sample=100)
     assert found.shape == (1300, 4) and len(made) == 2 * 65
     assert most[0] <= 4 * 20
+
+
+def test_the_part_kept_is_of_the_variance_about_the_mean(vectors, caplog) -> None:
+    """Ten of 1300 vectors have another mean than all, which is no variance."""
+    with caplog.at_level("INFO"):
+        reduce_stream(blocks_of(vectors), 1300, 4, sample=10)
+    assert float(re.search(r"reduced to 4: ([0-9.]+)%", caplog.text)[1]) > 99

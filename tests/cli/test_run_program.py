@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from libhetero.cli import Session, common_parser, run_program
-from libhetero.errors import DataError
+from libhetero.errors import DataError, StoppedEarly
 
 PROG = "e2hype_try.py"
 
@@ -109,6 +109,15 @@ def test_interruption_is_one_line_and_130(capsys: pytest.CaptureFixture) -> None
 
     assert _run(call) == 130
     assert capsys.readouterr().err == f"{PROG}: interrupted.\n"
+
+
+def test_a_run_that_was_asked_to_stop_is_one_line_and_143(capsys: pytest.CaptureFixture) -> None:
+    def call(options: object, session: Session) -> None:
+        raise StoppedEarly("stopped as the system asked, after step 3.")
+
+    assert _run(call) == 143
+    assert capsys.readouterr() == ("", f"{PROG}: stopped as the system asked, after step 3.\n")
+    assert _status() == "incomplete"
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ def test_other_errors_of_a_disk_are_told_apart(tmp_path) -> None:
     with pytest.raises(DiskError, match=r"absent/map.mrc: the folder /\S+/absent does not exist; make it first"):
         with replacing(tmp_path / "absent" / "map.mrc") as beside:
             beside.write_text("")
-    with pytest.raises(DiskError, match=r"could not be written \(\[Errno 5\] Input/output error\)"):
+    with pytest.raises(DiskError, match=r"could not be written \(Input/output error\)"):
         with writing(tmp_path / "map.mrc"):
             raise OSError(errno.EIO, "Input/output error")
 

@@ -112,3 +112,11 @@ def test_optics_groups(particles, tmp_path, monkeypatch):
     np.testing.assert_array_equal(again.ctf.voltage, particles.ctf.voltage)
     six = read_particles(shared_file("formats", "relion31", "relion31.6opticsgroups.star"), need_images=False)
     assert 1 <= count_optics_groups(six) <= 6
+
+
+def test_how_far_from_a_rotation_a_pose_may_be(particles):
+    """What files round to passes, and no more: R Rᵀ may differ from 1 by 0.001."""
+    particles.pose.rotation[2] *= np.sqrt(1.0008)
+    check_particles(particles, need_pose=True, need_ctf=True)
+    particles.pose.rotation[2] *= np.sqrt(1.002)
+    assert "particle 3 has a pose that is not finite or not a rotation" in complaint(particles)

@@ -95,6 +95,14 @@ def test_shifts_in_pixels_of_no_size_are_refused(tmp_path, size):
         read_particles(save_cs(tmp_path / "a.cs", columns), need_images=False)
 
 
+def test_a_size_that_scales_nothing_may_be_absent(tmp_path):
+    """Alignments that no job has filled yet are all 0."""
+    columns = cs_columns() | alignment_columns("alignments3D", pixel_size=0)
+    columns["alignments3D/shift"] = np.zeros((4, 2), "<f4")
+    particles = read_particles(save_cs(tmp_path / "a.cs", columns), need_images=False)
+    np.testing.assert_array_equal(particles.pose.shift, np.zeros((4, 2)))
+
+
 def test_the_images_pixel_size_stands_in(tmp_path):
     columns = cs_columns() | alignment_columns("alignments3D")
     del columns["alignments3D/psize_A"]

@@ -201,6 +201,16 @@ def test_half_sets_are_renewed(folder):
     np.testing.assert_array_equal(np.load("b.cs")["alignments3D/split"], [1, 1, 0, 0])
 
 
+def test_a_sign_that_nobody_stated_is_told(folder, caplog):
+    particles = sample_particles(folder)[0]
+    with caplog.at_level("INFO"):
+        write_particles("a.cs", dataclasses.replace(particles, contrast=-1))
+        assert not caplog.text
+        write_particles("b.cs", particles)
+    assert "contrast is not stated: blob/sign says white, 1" in caplog.text
+    assert set(np.load("a.cs")["blob/sign"]) == {-1} and set(np.load("b.cs")["blob/sign"]) == {1}
+
+
 def test_phase_flipped_images_are_told(folder, caplog):
     write_particles("a.cs", dataclasses.replace(sample_particles(folder)[0], phase_flipped=True))
     assert "phase-flipped, which no column of a .cs says" in caplog.text

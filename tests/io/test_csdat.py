@@ -94,6 +94,26 @@ def test_every_cut_is_one_line(tmp_path):
             read_particles(tmp_path / "a.cs", need_images=False)
 
 
+def test_no_table_is_far_longer_than_its_file(tmp_path):
+    """A million rows of one byte that repeats, in 16 kB."""
+    size = 4_000_000
+    more, rest = divmod(size - 1 - 4 - 15 - 5, 255)
+    block = b"\x1f\x07\x01\x00" + b"\xff" * more + bytes([rest]) + b"\x50" + b"\x07" * 5
+    assert unpack(block, size) == b"\x07" * size
+    for rows, name in ((size // 4, "blob/idx"), (size // 8, "uid")):
+        header = {
+            "length": rows,
+            "dtype": [[name, f"<u{size // rows}"]],
+            "compression": "lz4",
+            "compressed_fields": [name],
+        }
+        text = json.dumps(header).encode()
+        whole = MAGIC + len(text).to_bytes(4, "little") + text + len(block).to_bytes(4, "little") + block
+        (tmp_path / "a.cs").write_bytes(whole)
+        with pytest.raises(ValueError, match=f"cannot hold {rows} rows"):
+            read_csdat(tmp_path / "a.cs")
+
+
 def test_a_column_cut_short_is_named(tmp_path):
     (tmp_path / "a.cs").write_bytes(stream(columns=COLUMNS | {"blob/idx": COLUMNS["blob/idx"][:2]}))
     with pytest.raises(DataError, match="a.cs: .*column blob/idx holds 8 bytes; 3 rows take 12"):

@@ -31,6 +31,11 @@ def test_what_it_is_made_of_comes_back():
     assert check_header(values, "here") == {key: values[key] for key in values if key not in ("score", "x")}
 
 
+def test_curves_of_eman2_are_kept_as_they_are():
+    found = check_header({"ctf": "E1.5 0.1 30 100 10 300 2.7 2 0.01 2,nan,-inf 0"}, "here")
+    assert math.isnan(found["ctf"]["background"][0]) and found["ctf"]["background"][1] == -math.inf
+
+
 def test_forms_of_eman2_become_one():
     rows = np.arange(12.0).reshape(3, 4)
     for form in (rows, rows.tolist(), {"matrix": rows.ravel().tolist()}, str(rows.ravel().tolist())):

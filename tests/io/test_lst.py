@@ -131,6 +131,7 @@ LINES = {
     "beyond float32": ('0\tstack.hdf\t{"hetero_scale":1e39}', "line 4: hetero_scale: expected float <="),
     "text for a number": ('0\tstack.hdf\t{"apix_x":"2"}', "line 4: apix_x: expected float, got '2'"),
     "null": ('0\tstack.hdf\t{"ctf":null}', "line 4: ctf: expected object, got None"),
+    "a row of no table": ('0\tstack.hdf\t{"hetero_row":1}', "line 4: expected hetero_source and hetero_row"),
     "half a letter": ('0\tstack.hdf\t{"ctf":{"\\ud800":1}}', "line 4: holds half a letter"),
     "a list for a number": ('0\tstack.hdf\t{"ptcl3d_id":[1]}', r"line 4: ptcl3d_id: expected int, got \[1\]"),
     "a half-set of three": ('0\tstack.hdf\t{"hetero_half":2}', "line 4: hetero_half: expected int <= 1, got 2"),
@@ -194,6 +195,17 @@ def test_what_a_header_says_is_read_whatever_the_line_says(stack):
     line["ctf"] = {**dict.fromkeys(eman.CTF_NUMBERS, 1.0), "ampcont": 10}
     particles = read_particles(write_lines(stack, "0\tstack.hdf\t" + json.dumps(line)))
     assert particles.contrast == -1 and particles.half_set[0] == 1 and particles.group[0] == 5
+
+
+def test_a_list_that_says_all_is_read_without_its_stack(stack):
+    pose, ctf = {"matrix": np.eye(3, 4).ravel().tolist()}, {**dict.fromkeys(eman.CTF_NUMBERS, 1.0), "ampcont": 10}
+    line = json.dumps({"xform.projection": pose, "ctf": ctf, "apix_x": 1.5})
+    particles = read_particles(write_lines(stack, f"0\tabsent.hdf\t{line}"), need_images=False)
+    assert particles.pixel_size[0] == 1.5 and particles.ctf is not None
+    with pytest.raises(DataError, match=r"absent\.hdf not found"):
+        read_particles(stack / "list.lst")
+    with pytest.raises(DataError, match=r"absent\.hdf not found"):
+        read_particles(write_lines(stack, "0\tabsent.hdf"), need_images=False)
 
 
 def test_pose_for_some_only(stack):
@@ -269,6 +281,7 @@ def phase_plates(particles):
     amplitude = np.where(np.arange(count) % 2, 0.07, 0.1).astype(np.float32)
     phase = np.where(np.arange(count) % 3, random.uniform(-4, 4, count), 0).astype(np.float32)
     same = {"voltage": np.full(count, 300, np.float32), "spherical_aberration": np.full(count, 2.7, np.float32)}
+    same["beam_tilt"] = np.stack([amplitude / 3000, -amplitude / 7000], axis=1)
     return dataclasses.replace(
         particles, ctf=dataclasses.replace(ctf, amplitude_contrast=amplitude, phase_shift=phase, **same)
     )

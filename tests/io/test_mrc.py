@@ -124,15 +124,6 @@ def test_headers_that_promise_what_is_not_there(tmp_path, fields, message):
         read_particles(tmp_path / "stack.mrcs")
 
 
-def test_a_cube_is_a_stack_by_its_name_alone(tmp_path):
-    with mrcfile.new(tmp_path / "cube.mrcs", np.zeros((8, 8, 8), np.float32)) as file:
-        file.voxel_size = 1.0
-    assert len(read_particles(tmp_path / "cube.mrcs")) == 8
-    (tmp_path / "cube.mrcs").rename(tmp_path / "cube.mrc")
-    with pytest.raises(DataError, match=r"found a map. If these are images, rename the file to cube\.mrcs"):
-        read_particles(tmp_path / "cube.mrc")
-
-
 def test_truncated_stack_of_another_program():
     path = shared_file("formats", "edge_cases", "truncated_header_says_11029_images.mrcs")
     with pytest.raises(DataError, match="11029 images"):

@@ -105,6 +105,17 @@ def test_shape_and_dtype_must_fit_the_bytes(tmp_path, protocol):
             read_pickle(tmp_path / "a.pkl")
 
 
+@pytest.mark.parametrize("state", [b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x3ft", b"NNNK\x08J\xff\xff\xff\xffK\x00t"])
+def test_a_dtype_with_more_to_its_state_is_refused(tmp_path, state):
+    """Flags, sizes, fields, subarrays: NumPy writes none of them for simple numbers."""
+    written = pickle.dumps(np.arange(3.0), protocol=2)
+    plain = b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00t"
+    assert written.count(plain) == 1
+    (tmp_path / "a.pkl").write_bytes(written.replace(plain, state))
+    with pytest.raises(DataError, match="a dtype that is not of simple numbers"):
+        read_pickle(tmp_path / "a.pkl")
+
+
 def doubled(pair: bytes, times: int = 40) -> bytes:
     """A pickle of a container with the one before it twice, and so on: 2^times pieces in a few bytes."""
     return b"\x80\x04" + b"K\x01\x94" + b"".join(pair.replace(b"@", bytes([i])) for i in range(times))

@@ -82,10 +82,17 @@ def test_latent(tmp_path):
         write_latent(tmp_path / "mid.txt", [0, 1], latent)
 
 
-def test_what_is_too_large_for_an_index_is_a_latent(tmp_path):
-    np.savetxt(tmp_path / "mid.txt", [[0.0, 1.5], [1e19, 2.5]])
+def test_a_table_that_is_one_line_without_end(tmp_path):
+    (tmp_path / "mid.txt").write_text("0 1.5\n1 ")
+    os.truncate(tmp_path / "mid.txt", 2**33)
+    line = refusal(f"read_latent({str(tmp_path / 'mid.txt')!r})", memory=2**25)
+    assert "mid.txt: line 2 has more than 1048576 letters" in line
+
+
+def test_an_index_beyond_all_measure_is_a_latent(tmp_path):
+    (tmp_path / "mid.txt").write_text("1e300 1.5\n")
     index, latent = read_latent(tmp_path / "mid.txt")
-    assert index.tolist() == [0, 1] and latent.shape == (2, 2)
+    assert index.tolist() == [0] and latent.tolist() == [[1e300, 1.5]]
 
 
 def test_latents_of_eman2():

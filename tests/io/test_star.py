@@ -335,6 +335,28 @@ def test_a_list_without_ctf_states_what_relion_needs(folder):
     assert read_particles("plain.star").ctf is None
 
 
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [("x.mrcs", "x.mrcs"), ("x.mrc", "x.mrc:mrcs"), ("x.st", "x.st:mrcs"), ("a:b.mrcs", "a:b.mrcs:mrcs")],
+)
+def test_names_of_stacks_are_such_as_relion_opens(folder, caplog, name, written):
+    """RELION 3.1.3 refuses a numbered .mrc, and other suffixes, unless `:mrcs` says what they are."""
+    (folder / name).write_bytes((folder / "fine.mrcs").read_bytes())
+    particles = dataclasses.replace(read_text(folder, OLD_LIST), source=None, files=(str(folder / name),))
+    write_particles("again.star", particles)
+    again = read_particles("again.star")
+    assert list(again.source.data.particles["rlnImageName"]) == [f"000001@{written}"]
+    assert again.files == (str(folder / name),) and not caplog.text
+
+
+@pytest.mark.parametrize("name", ["a#b.mrcs", "a%b.mrcs"])
+def test_names_that_relion_cannot_open_are_told(folder, caplog, name):
+    (folder / name).write_bytes((folder / "fine.mrcs").read_bytes())
+    write_particles("again.star", read_text(folder, OLD_LIST.replace("fine.mrcs", name)))
+    assert f"RELION opens no stack with # or % in its name (1@{name})" in caplog.text
+    assert read_particles("again.star").files == (str(folder / name),)
+
+
 @pytest.mark.parametrize("suffix", [".star", ".cs"])
 def test_lists_for_others_do_not_name_stacks_of_eman2(folder, suffix):
     write_particles("images.hdf", read_particles("fine.mrcs"))

@@ -77,6 +77,7 @@ def test_a_loop_ends_at_a_blank_line_or_a_block(blocks_of):
     ("text", "message"),
     [
         (LOOP + "1@p.mrcs a 1\n2@p.mrcs a\n", "line 8: 2 values for 3 labels"),
+        (LOOP + "1@p.mrcs a 1\ndata_2021/2@p.mrcs a\n", "line 8: 2 values for 3 labels"),
         (LOOP + "1@p.mrcs a 1\n2@p.mrcs a 1 2\n", "line 8: 4 values for 3 labels"),
         (LOOP + "1@p.mrcs 'a b 1\n", "line 7: the quote before 'a b 1' is not closed"),
         (LOOP + "1@p.mrcs a 1\n\n2@p.mrcs a 1\n", "line 9: '2@p.mrcs' after the end of the loop"),
@@ -99,6 +100,13 @@ def test_what_breaks_the_rules_is_told_with_its_line(blocks_of, text, message):
     with pytest.raises(DataError, match=message) as raised:
         blocks_of(text)
     assert "\n" not in str(raised.value)
+
+
+def test_a_file_that_ends_within_a_row(blocks_of, caplog):
+    """Nothing tells a last value that was cut from a whole one but the missing end of the line."""
+    assert len(blocks_of(LOOP + "1@p.mrcs a 12\n")["particles"]) == 1 and not caplog.text
+    assert list(blocks_of(LOOP + "1@p.mrcs a 12\n2@p.mrcs a 1")["particles"]["rlnAngleRot"]) == ["12", "1"]
+    assert "list.star: the last row does not end with a line break; the file may be cut short" in caplog.text
 
 
 def test_lines_and_marks_of_other_systems(blocks_of):

@@ -8,7 +8,7 @@ import sys
 CHILD = """
 import resource, sys
 from libhetero.errors import DataError
-from libhetero.io import read_atoms, read_particles, read_volume
+from libhetero.io import read_atoms, read_latent, read_particles, read_volume
 before = int(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmData"))) * 1024
 resource.setrlimit(resource.RLIMIT_DATA, (before + {memory}, before + {memory}))
 try:

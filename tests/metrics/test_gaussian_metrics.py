@@ -114,3 +114,22 @@ def test_rank_correlation_has_no_sign_and_no_scale():
     assert motion.rank_correlation(-np.exp(3 * angle), angle) == pytest.approx(1)
     assert motion.rank_correlation(np.ones(200), angle) == 0
     assert motion.rank_correlation(np.random.default_rng(4).normal(size=200), angle) < 0.3
+
+
+def test_half_is_present():
+    found = amplitude.found_present(np.array([[1.0, 0.99, 1.0]]), np.array([2.0, 2.0, 0.0]))
+    np.testing.assert_array_equal(found, [[True, False, False]])
+
+
+def test_the_midpoint_is_present_and_lies_between_the_ends():
+    half = np.repeat([0.0, 1.0, 0.0, 1.0], [19, 19, 1, 1])
+    label = np.repeat([0, 1, 2], [19, 19, 2])
+    np.testing.assert_array_equal(presence.present_classes(half, label), label > 0)
+    rare = np.repeat([0.0, 1.0, 0.0, 1.0], [70, 25, 4, 1])
+    label = np.repeat([0, 1, 2], [70, 25, 5])
+    np.testing.assert_array_equal(presence.present_classes(rare, label), label == 1)
+
+
+def test_a_reference_without_truth_is_what_few_particles_exceed():
+    decoded = np.repeat([[0.0], [1.0], [7.0]], [90, 8, 2], axis=0)
+    np.testing.assert_allclose(amplitude.percentile_reference(decoded), [1.0])

@@ -96,7 +96,7 @@ def test_the_frame_of_our_own_pseudo_atoms_is_the_corner(program):
 
 
 def test_a_model_that_may_be_from_the_corner_is_doubted(program):
-    """A small one about (12.5, 12.5, 12.5) Å in a box of 48 Å fits both ways: taken from the centre, with a warning."""
+    """A small one at (12.5, 12.5, 12.5) Å in a box of 48 Å fits both ways: taken from the centre, with a warning."""
     write_model("helix.pdb", shift=12.5, across=12.5, radius=1.0, rise=0.05)
     arguments = ("helix.pdb", "gmm.txt", "--box", BOX, "--apix", 3.0, "--niter", 1, "--ngauss", 9)
     code, out, error = program(*arguments)
@@ -221,11 +221,11 @@ def oblong_map():
         (nan_map, "map.mrc gmm.txt", "NaN"),
         (enormous_map, "map.mrc gmm.txt", "map.mrc: the map holds NaN, infinite or absurdly large voxels"),
         (flat_map, "map.mrc gmm.mrc", "expected a name ending in .txt"),
-        (flat_map, "map.mrc gmm.txt --ngauss 0", "--ngauss: expected 1 to 1048576; got '0'"),
-        (flat_map, "map.mrc gmm.txt --niter 0", "--niter: expected 1 to 1000000; got '0'"),
+        (flat_map, "map.mrc gmm.txt --ngauss 0", "--ngauss: expected 1 or more; got 0"),
+        (flat_map, "map.mrc gmm.txt --niter 0", "--niter: expected 1 or more; got 0"),
         ("model", "helix.pdb gmm.txt", "expected --box and --apix"),
         ("model", "helix.pdb gmm.txt --box 15 --apix 3", "--box: expected an even number"),
-        ("model", "helix.pdb gmm.txt --box 16 --apix 0", "--apix: expected 0.01 to 1000"),
+        ("model", "helix.pdb gmm.txt --box 16 --apix 0", "--apix: expected more than 0"),
         ("model", "helix.pdb gmm.txt --box 8 --apix 2", "across its centre of mass: use a larger --box or --apix"),
         (
             "corner",
@@ -250,5 +250,5 @@ def test_mistakes(program, prepare, arguments, message):
     elif prepare is not None:
         prepare()
     code, _, err = program(*arguments.split())
-    assert code == (2 if err.endswith(" --help.\n") else 1)  # 2 for the value of one option
+    assert code == 1
     assert message in err and err.count("\n") == 1 and err.startswith("e2hype_guess_n.py: ")

@@ -1,12 +1,16 @@
 """Importing and exporting through the program, and what it says."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
 import starfile
 
+from libhetero.configuration import from_dict, to_dict
 from libhetero.io import ImageReader, MrcsWriter, read_particles, write_particles
+from libhetero.pipelines.run.data import DataConfig
+from tests.making.cs_tables import alignment_columns, cs_columns, save_cs
 from tests.making.optics import aberrations
 from tests.making.particles import BOX, PIXEL, sample_particles
 from tests.reference.shared_data import shared_file
@@ -170,3 +174,32 @@ def test_mistakes(program, tmp_path, arguments, message):
     code, _, err = program(*arguments)
     assert code == 1
     assert message in err and err.count("\n") == 1 and err.startswith("e2hype_import.py: ")
+
+
+def test_the_tables_of_a_job_are_joined(program, tmp_path):
+    """Poses in one, images in two others: none is enough, and the list of all gives every column back."""
+    images, poses = cs_columns(4, BOX, PIXEL), {"uid": cs_columns(4)["uid"][::-1]} | alignment_columns("alignments3D")
+    (tmp_path / "J1").mkdir()
+    with MrcsWriter(tmp_path / "J1" / "stack.mrcs", BOX, 4, PIXEL) as writer:
+        writer.write(np.random.default_rng(0).normal(size=(4, BOX, BOX)).astype(np.float32))
+    signs = {"uid": images["uid"], "blob/sign": images.pop("blob/sign")}
+    for name, columns in (("J7_particles", poses), ("J7_passthrough_particles", images), ("other", signs)):
+        save_cs(tmp_path / f"{name}.cs", columns)
+    code, _, err = program("J7_particles.cs")
+    assert code == 1 and "--passthrough FILE (beside it: J7_passthrough_particles.cs)" in err
+    joining = ("--passthrough", "J7_passthrough_particles.cs", "--passthrough", "other.cs")
+    code, out, _ = program("J7_particles.cs", *joining, "--output", "project.lst")
+    assert code == 0 and "4 in 1 stack" in out and "dark (as stated)" in out and "2 + 2" in out
+    assert program("project.lst", "--lst2cs", "back.cs")[0] == 0
+    back = np.load("back.cs")
+    np.testing.assert_array_equal(back["uid"], poses["uid"])
+    np.testing.assert_array_equal(back["blob/idx"], [3, 2, 1, 0])
+    np.testing.assert_array_equal(back["alignments3D/shift"], poses["alignments3D/shift"])
+    np.testing.assert_array_equal(back["blob/sign"], signs["blob/sign"])
+
+
+def test_tables_of_a_job_are_kept_in_a_run_by_absolute_paths(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = DataConfig("a.cs", passthrough=("b.cs", "c/d.cs")).absolute()
+    assert config.passthrough == (str(tmp_path / "b.cs"), str(tmp_path / "c" / "d.cs"))
+    assert from_dict(DataConfig, json.loads(json.dumps(to_dict(config)))) == config

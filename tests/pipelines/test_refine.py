@@ -210,7 +210,7 @@ def test_mistakes_are_answered_in_one_line(project, capsys) -> None:
     _one_line(capsys, ["particles.star", "--decoder", "mlp"], "--model", "e2hype_guess_n.py")
     _one_line(capsys, ["particles.star", *mlp, "--set", "colour=red"], "colour=red", "latent_size")
     _one_line(capsys, ["particles.star", *mlp, "--set", "points=a"], "--set points=a: expected a whole number")
-    assert refine(["particles.star", *mlp, "--batchsz", "0"]) == 2
+    assert main(["particles.star", *mlp, "--batchsz", "0"]) == 2
     assert "--batchsz: expected 1 to 65536; got '0'" in capsys.readouterr().err
     _one_line(capsys, ["particles.star", *mlp, "--box", "15"], "odd", "--box 14")
     _one_line(capsys, ["particles.star", *mlp, "--box", "18"], "larger than the particles' 16")

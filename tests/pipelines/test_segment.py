@@ -1,6 +1,8 @@
 """Regions of toy runs are found, written, and sort the particles by what each piece does."""
 
+import html
 import re
+import shlex
 
 import numpy as np
 import pytest
@@ -90,18 +92,23 @@ def test_classes_come_with_their_gaussians_and_what_differs(tmp_path, monkeypatc
 
 
 def test_the_page_links_only_what_is_there_and_tells_commands_that_parse(tmp_path, monkeypatch, load_program):
-    run, *_ = gaussian_run(tmp_path)
+    folder = tmp_path / "it's a <run>; $HOME"
+    folder.mkdir()
+    run, *_ = gaussian_run(folder)
     monkeypatch.setattr("libhetero.pipelines.run.folder.open_run", lambda folder: run)
-    page = segment.run(SegmentConfig(str(tmp_path))).page
+    page = segment.run(SegmentConfig(str(folder))).page
     text = page.read_text()
     targets = set(re.findall(r'(?:href|src)="([^"]*)"', text))
     assert {"regions.png", "regions_eps.png", "region_03.png", "masks/region_02.hdf"} <= targets
-    assert [target for target in targets if not (tmp_path / target).exists()] == []
-    assert "http" not in text
-    commands = re.findall(r"^(e2hype_\w+\.py) (.*)$", text, re.MULTILINE)
-    assert len(commands) == 3 * (2 + 1), "a map of each class and the volumes, for each region"
+    assert [target for target in targets if not (folder / target).exists()] == []
+    assert "http" not in text and "<run>" not in text
+    commands = re.findall(r"^(e2hype_\w+\.py|chimerax) (.*)$", html.unescape(text), re.MULTILINE)
+    assert len(commands) == 1 + 3 * (2 + 1), "all in ChimeraX; a map of each class and the volumes, for each region"
     for name, arguments in commands:
-        load_program(name).build_parser().parse_args(arguments.split())
+        words = shlex.split(arguments)
+        assert words[0].startswith(str(folder)), "one word for a shell, whatever the folder's name"
+        if name != "chimerax":
+            load_program(name).build_parser().parse_args(words)
 
 
 def test_a_second_segmentation_leaves_nothing_of_the_first(tmp_path, monkeypatch):

@@ -85,6 +85,7 @@ def test_mixture_of_maps_with_ctfs_of_a_list(program: ModuleType) -> None:
         (["mixture", "out", "--map", "a.mrc", "--pdb", "b.pdb"], "not both"),
         (["assembly", "out", "--noctf", "--ctf-from", "a.star"], "contradict"),
         (["assembly", "out", "--crop", "66"], "--crop: expected at most the box of 64 pixels; got 66"),
+        (["assembly", "out", "--defocus", "2", "1"], "--defocus: expected the lower defocus first; got 2 1"),
         (["assembly", "no/out", *SMALL], "does not exist"),
     ],
 )

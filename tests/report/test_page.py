@@ -46,3 +46,14 @@ def test_everything_is_shown():
 
 def test_nothing_to_show_is_a_page_still():
     assert "empty" in Reader(Page("empty", [], [], [], [], [])).text
+
+
+def test_markup_is_shown_as_text_wherever_it_stands():
+    odd = "<i>\"'&amp;</b>"
+    page = Page(odd, [odd], [odd], [[odd, [Link(odd, odd)]]], [Link(odd, odd)], [(odd, odd)])
+    reader = Reader(page)
+    assert reader.text.count(odd) == 9, (
+        "title twice, fact, heading, cell, link, caption, and a command with its comment"
+    )
+    assert reader.targets == [odd] * 3
+    assert "<i>" not in page.html()

@@ -3,15 +3,17 @@
 import dataclasses
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from libhetero.errors import ConfigurationError, TrainingError
+from libhetero.training import sharding
 from libhetero.training.checkpoint import CheckpointFolder
-from libhetero.training.held_out import PATIENCE, split
+from libhetero.training.held_out import PATIENCE, HeldOut, split
 from libhetero.training.log import read_log
 from libhetero.training.loop import train
-from libhetero.training.optimiser import TrainingConfig
+from libhetero.training.optimiser import TrainingConfig, build_optimiser, start_state
 from tests.making.feeds import ArrayReader, Signalling, make_feed
 from tests.making.toys import Toy
 
@@ -103,3 +105,17 @@ def test_divergence_on_held_out_particles_is_one_line(toy):
 
     with pytest.raises(TrainingError, match="epoch 3: the loss of the held-out particles is not finite"):
         train(Diverging(), toy[1], noisy_feed(), CONFIG)
+
+
+def test_every_held_out_particle_counts_alike():
+    """A short last batch counts for its particles, and not as a batch."""
+    feed = make_feed(10)
+    mesh = sharding.data_mesh(jax.devices()[:1])
+    batches = [feed.batch(np.arange(8)), feed.batch(np.arange(8, 10), 8)]
+
+    def loss(params, batch, key, training):
+        return jnp.sum(batch.weight * batch.index) / jnp.sum(batch.weight), {}
+
+    held = HeldOut(loss, lambda: iter(batches), CONFIG, mesh)
+    state = start_state({"x": jnp.zeros(())}, build_optimiser(CONFIG, 2), CONFIG)
+    assert held.judge(state, 1)[1] == pytest.approx(np.arange(10).mean())

@@ -168,6 +168,9 @@ def test_steps_that_stay_not_finite_go_back_at_a_lower_rate(toy, tmp_path, caplo
         assert {line.get("rate_scale") for line in lines[7:]} == {0.5}
         rate = learning_rate_schedule(config, 7)(20)
         assert lines[-1]["learning_rate"] == pytest.approx(0.5 * float(rate))
+        with CheckpointFolder(tmp_path / "checkpoints") as checkpoints:
+            state = checkpoints.restore(start_like(toy[1]), sharding.data_mesh())
+        assert (int(state.skipped), float(state.rate_scale)) == (3, 0.5), "and updates are made at that rate"
 
 
 def test_the_step_updates_its_state_in_place(toy) -> None:

@@ -141,3 +141,29 @@ def test_the_rate_scale_multiplies_the_update() -> None:
         for scale in (1.0, 0.5)
     ]
     assert moved[1] == pytest.approx(0.5 * moved[0], rel=1e-5)
+
+
+def test_every_step_draws_anew_and_a_resumed_one_the_same() -> None:
+    config = TrainingConfig(seed=3)
+    optimiser = build_optimiser(config, 10)
+
+    def loss(params, batch, key):
+        return params["x"] ** 2, {"drawn": jax.random.uniform(key)}
+
+    step = training_step(loss, optimiser, config)
+    state, drawn = start_state({"x": jnp.ones(())}, optimiser, config), []
+    for _ in range(3):
+        state, metrics = step(state, _weighing(1.0))
+        drawn.append(float(metrics["drawn"]))
+    expected = [float(jax.random.uniform(jax.random.fold_in(jax.random.key(3), number))) for number in range(3)]
+    assert drawn == pytest.approx(expected) and len(set(drawn)) == 3
+
+
+def test_a_gradient_that_is_not_finite_is_no_step_though_the_loss_is() -> None:
+    config = TrainingConfig(gradient_clip=0.0)
+    optimiser = build_optimiser(config, 10)
+    step = training_step(lambda params, batch, key: (jnp.sqrt(params["x"]), {}), optimiser, config)
+    state = start_state({"x": jnp.zeros(())}, optimiser, config)
+    after, metrics = step(state, _weighing(1.0))
+    assert float(metrics["loss"]) == 0 and not np.isfinite(metrics["gradient_norm"])
+    assert int(metrics["skipped"]) == 1 and float(after.params["x"]) == 0

@@ -181,3 +181,10 @@ def test_a_run_resumed_in_the_middle_of_an_epoch_equals_the_uninterrupted_one(tm
     second = train(model, params, feed, CONFIG, cut, resume=True, devices=jax.devices()[:devices])
     losses = np.concatenate([first.losses, second.losses])
     np.testing.assert_allclose(losses, whole.losses, rtol=0 if devices == 1 else 2e-6)
+
+
+def test_chunks_begin_elsewhere_in_every_epoch() -> None:
+    """Neighbours in the stack are in one chunk in some epochs and apart in others."""
+    order = make_order()
+    sizes = {int(np.count_nonzero(order.sequence(epoch)[1] == 0)) for epoch in range(30)}
+    assert sizes == set(range(1, CHUNK + 1))

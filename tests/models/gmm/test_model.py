@@ -219,3 +219,15 @@ def test_particles_that_are_not_trained_on_meet_no_dropout():
     trained = [float(loss(params, batch, key)[0]) for key in keys]
     tested = [float(loss(params, batch, key, training=False)[0]) for key in keys]
     assert trained[0] != trained[1] and tested[0] == tested[1]
+
+
+def test_strain_costs_as_much_as_its_stiffness():
+    """The network's latents do not depend on it, so that losses differ by the strain alone."""
+    batch, losses = particles(4), []
+    for stiffness in (0.0, 1.0, 2.0):
+        config = GmmConfig(**GMM, encoder="network", decoder="mlp", latent_noise=0.0, stiffness=stiffness)
+        model = GmmModel.from_data(config, mixture(), BOX, PIXEL, batch)
+        params = random_params(model.init)
+        losses.append(float(jax.jit(model.loss)(params, batch, jax.random.key(0))[0]))
+    assert losses[1] > losses[0]
+    assert losses[2] - losses[1] == pytest.approx(losses[1] - losses[0], rel=1e-3)

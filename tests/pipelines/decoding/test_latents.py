@@ -7,7 +7,7 @@ import pytest
 
 from libhetero.errors import ConfigurationError, DataError
 from libhetero.io import write_latent
-from libhetero.pipelines.decoding.latents import lifted_latents, particle_latents
+from libhetero.pipelines.decoding.latents import check_indices, lifted_latents, particle_latents
 from tests.making.runs import field_run, gaussian_run
 
 COUNT = 20
@@ -82,3 +82,12 @@ def test_a_basis_of_other_latents_or_none_is_told(tmp_path) -> None:
     basis.write_bytes(b"PK")
     with pytest.raises(DataError, match="mid_00_basis.npz: damaged"):
         lifted_latents(run, latent[:2], "points.txt", 16)
+
+
+def test_particles_are_numbered_from_0_to_one_less_than_there_are() -> None:
+    np.testing.assert_array_equal(check_indices(np.array([4, 0]), 5, "--particles"), [4, 0])
+    for wrong in (5, -1):
+        with pytest.raises(
+            ConfigurationError, match=f"--particles: there is no particle {wrong}; there are 5, .* 0 to 4"
+        ):
+            check_indices(np.array([0, wrong]), 5, "--particles")

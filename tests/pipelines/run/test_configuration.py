@@ -67,6 +67,8 @@ def another(said: Option, value: object) -> object:
         return next(choice for choice in said.choices if choice != value)
     if isinstance(value, bool):
         return not value
+    if isinstance(value, tuple) and said.path:
+        return (*value, "other")
     if isinstance(value, int):
         return next(number for number in (value + 1, -value) if said.check is None or said.check(number) is None)
     if isinstance(value, float):

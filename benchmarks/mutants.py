@@ -1173,7 +1173,7 @@ FURTHER = [
         "columns of the CTF",
         "io/ctf_columns.py",
         "io/test_ctf_columns.py io/test_cs.py",
-        ("keys that say nothing are written", "if values[i] != absent", "if values[i] == values[i]"),
+        ("keys that say nothing are written", "else values != column.absent", "else values == values"),
         ("voltage and aberration swapped", '"ctf/accel_kv", 5,', '"ctf/accel_kv", 6,'),
         ("scale from the column of the B-factor", '"ctf/scale", 9,', '"ctf/scale", 10,'),
     ),

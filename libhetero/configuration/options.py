@@ -216,11 +216,20 @@ def refused(configuration: Any, name: str, expected: str) -> ConfigurationError:
 
 def refusal(said: Option, value: Any) -> tuple[str | None, Any]:
     """Return what should stand in place of a field's value, None where it may stand, and the part that is wrong."""
-    for item in value if isinstance(value, tuple) else (value,):
+    for item in _items(value):
         expected = _expected(said, item)
         if expected is not None:
             return expected, item
     return (None if said.check is None else said.check(value)), value
+
+
+def _items(value: Any) -> Iterator[Any]:
+    """Yield what a value holds, however deep in tuples."""
+    if not isinstance(value, tuple):
+        yield value
+        return
+    for item in value:
+        yield from _items(item)
 
 
 def _expected(said: Option, value: Any) -> str | None:

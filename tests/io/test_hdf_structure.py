@@ -100,6 +100,11 @@ STRUCTURES = {
     "four axes": (f"{IMAGE}/image", dataset(shape=(1, 1, N, N), dtype="f4"), r"array of shape \(1, 1, 8, 8\)"),
     "no rows": (f"{IMAGE}/image", dataset(shape=(0, N), dtype="f4"), r"array of shape \(0, 8\)"),
     "a map": (f"{IMAGE}/image", dataset(data=np.zeros((N, N, N))), r"image 1 is a map of \(8, 8, 8\) voxels|volume"),
+    "a map among images": (
+        "MDF/images/2/image",
+        dataset(data=np.zeros((N, N, N))),
+        r"image 3 is a map of \(8, 8, 8\) voxels",
+    ),
     "text": (f"{IMAGE}/image", dataset(data=np.full((N, N), b"x")), "of type |S1"),
     "complex numbers": (f"{IMAGE}/image", dataset(data=np.zeros((N, N), "c8")), "of type complex64"),
     "records": (f"{IMAGE}/image", dataset(data=np.zeros((N, N), [("a", "f4")])), "of type"),

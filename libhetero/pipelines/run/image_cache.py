@@ -31,6 +31,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from libhetero.configuration import check_options, internal, read_document, to_dict, write_json
+from libhetero.configuration.limits import MOST_PARTICLES
 from libhetero.errors import ConfigurationError, DataError
 from libhetero.files import flush_folder_to_disk, flush_to_disk, lock_file, require_space, writing
 from libhetero.io import ImageReader
@@ -58,8 +59,8 @@ ON_FULL_DISK = (
 class CacheRecord:
     """What particles_FINGERPRINT.json says: how many images lie on the disk, and the places of those not finite."""
 
-    images: int = internal(help="on the disk", least=0)
-    bad: tuple[int, ...] = internal((), "not finite", least=0)
+    images: int = internal(help="on the disk", least=0, most=MOST_PARTICLES)
+    bad: tuple[int, ...] = internal((), "not finite", least=0, most=MOST_PARTICLES)
 
     def __post_init__(self) -> None:
         check_options(self)

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from libhetero.configuration import ArraySchema, check_options, internal, read_document, read_json
+from libhetero.configuration.limits import MOST_LENGTH, MOST_PARTICLES
 from libhetero.errors import ConfigurationError, DataError
 from libhetero.io import read_volume
 from libhetero.io.arrays import read_array, read_arrays
@@ -41,12 +42,12 @@ class TruthDocument:
     """What truth.json says of a set, as far as it is read: lengths in Å; hinges and axes of each piece of a motion."""
 
     kind: str = internal(help="what differs between particles", choices=KINDS)
-    particles: int = internal(help="of the set", least=1)
+    particles: int = internal(help="of the set", least=1, most=MOST_PARTICLES)
     box_size: int = internal(help="of the maps, voxels", least=2, most=2**15)
     pixel_size: float = internal(help="of the maps, Å", above=0, below=1e5)
     source: dict[str, Any] = internal(dict, "where the structures came from")
-    hinges: tuple[Axis, ...] = internal((), "of the pieces of a motion, Å")
-    axes: tuple[Axis, ...] = internal((), "that they turn about")
+    hinges: tuple[Axis, ...] = internal((), "of the pieces of a motion, Å", least=-MOST_LENGTH, most=MOST_LENGTH)
+    axes: tuple[Axis, ...] = internal((), "that they turn about", least=-MOST_LENGTH, most=MOST_LENGTH)
 
     def __post_init__(self) -> None:
         check_options(self)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from libhetero.errors import ConfigurationError
-from libhetero.files import first_line, replacing
+from libhetero.files import check_readable, first_line, replacing
 
 Document = TypeVar("Document")
 LARGEST = 2**26  # bytes of a document
@@ -56,7 +56,8 @@ def read_document(path: Path, kind: type[Document]) -> Document:
     except ConfigurationError as error:
         if str(error).startswith(str(path)):
             raise
-        raise ConfigurationError(f"{path}: {error}") from None
+        remedy = "" if str(error).endswith(".") else "; restore the file, or make it anew."
+        raise ConfigurationError(f"{path}: {error}{remedy}") from None
 
 
 def read_lines(path: Path, kind: type) -> list[dict[str, Any]]:
@@ -64,9 +65,16 @@ def read_lines(path: Path, kind: type) -> list[dict[str, Any]]:
 
     Lines that are cut, as a killed program leaves them, or hold other things are left out. NaN is read, as Python
     writes it into a log.
+
+    Raises
+    ------
+    DataError : if it is missing or no file.
     """
     import msgspec
 
+    if path.is_file() and path.stat().st_size == 0:  # nothing was written yet
+        return []
+    check_readable(path)
     found = []
     with open(path, encoding="utf-8", errors="replace") as file:
         for line in file:

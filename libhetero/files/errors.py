@@ -91,5 +91,6 @@ def writing(path: str | os.PathLike, remedy: str = FREE_SOME) -> Iterator[None]:
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first 200 characters of what an error says."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+    """Return the first 200 characters of what an error says, of the system's without its number."""
+    said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return (said.strip().splitlines() or [type(error).__name__])[0][:200]

@@ -114,7 +114,17 @@ def test_the_page_tells_what_differs(handover) -> None:
     rows = [
         handover.Row(".star → .cs", "recovar", {"shift": 1e-6}),
         handover.Row("class_00.star", "RELION", {}, {"FSC to truth": 0.9}, ["rotation differs by 1"]),
+        handover.Row("a space", "ASPIRE", note="not read: it knows no quotes"),
     ]
     page = handover.markdown(rows, {"RELION": "3.1.3"})
     assert "| .star → .cs | recovar | shift 1e-06 | the same |" in page
+    assert "| a space | ASPIRE |  | not read: it knows no quotes |" in page
     assert "**rotation differs by 1**" in page and "RELION 3.1.3" in page
+
+
+def test_what_a_peer_cannot_read_is_no_difference(handover, simulated) -> None:
+    expected = handover.expected_of(*simulated, None)
+    for unread, wrong, note in (({}, ["ValueError: no"], ""), ({"aspire": "no quotes"}, [], "not read: no quotes")):
+        export = handover.Export("a space", "gap.star", unread=unread)
+        row = handover.peer_row("aspire", export, {"error": np.array("ValueError: no")}, expected)
+        assert (row.wrong, row.note) == (wrong, note)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from libhetero.configuration.files import from_dict, read_json, to_dict, write_json
+from libhetero.configuration.files import from_dict, read_document, read_json, to_dict, write_json
 from libhetero.errors import ConfigurationError, UserError
 
 
@@ -23,6 +23,13 @@ class Outer:
 
     name: str = "one"
     inner: Inner = dataclasses.field(default_factory=Inner)
+
+
+@dataclasses.dataclass(frozen=True)
+class Document:
+    """What another program wrote."""
+
+    box: int
 
 
 def test_what_is_saved_is_read_back() -> None:
@@ -58,3 +65,11 @@ def test_a_file_that_holds_no_configuration(tmp_path: Path, text: str | None, wo
         (tmp_path / "config.json").write_text(text)
     with pytest.raises(ConfigurationError, match=words):
         read_json(tmp_path / "config.json")
+
+
+def test_what_a_document_lacks_is_told_with_a_remedy(tmp_path: Path) -> None:
+    path = tmp_path / "truth.json"
+    for text, words in (('{"other": 1}', "lacks box"), ('{"box": "3"}', "box: expected int, got str")):
+        path.write_text(text)
+        with pytest.raises(ConfigurationError, match=rf"truth.json: Document: {words}; restore the file, or make it"):
+            read_document(path, Document)

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -55,6 +56,15 @@ def test_a_line_that_is_cut_is_left_out_and_then_dropped(tmp_path, cut):
     assert [line["step"] for line in read_log(path)] == [1, 2]
     RunLog(path, 9, 2).report(3, VALUES)
     assert [json.loads(line)["step"] for line in path.read_text().splitlines()] == [1, 2, 3]
+
+
+def test_an_empty_log_has_no_lines_and_a_pipe_is_none(tmp_path):
+    (tmp_path / "log.jsonl").touch()
+    assert read_log(tmp_path / "log.jsonl") == []
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    for name, found in (("pipe.jsonl", "expected a file, found a pipe"), ("absent.jsonl", "no such file")):
+        with pytest.raises(DataError, match=f"{name}: {found}"):
+            read_log(tmp_path / name)
 
 
 def test_a_killed_rewrite_leaves_the_log_as_it_was(tmp_path, monkeypatch):

@@ -31,7 +31,7 @@ READ, REFUSED = "read", "refused in one line"
 FAILURES = ("traceback", "crash", "slow", "memory", "poor line", "warning printed", "left behind")
 PYTHON_SAYS = re.compile(  # what only a programmer understands
     r"NoneType|object is not|has no attribute|not subscriptable|unsupported operand|invalid literal for|<class '"
-    r"|not callable|unhashable|index out of range|out of bounds|Traceback|ufunc|dtype\(|must be real|list indices"
+    r"|not callable|unhashable|index out of range|out of bounds for|Traceback|ufunc|dtype\(|must be real|list indices"
     r"|string indices|expected str, bytes|not enough values|too many values|zero-size array|shape mismatch"
     r"|object at 0x|np\.(?:str|bytes|float|int)|cannot reshape|could not broadcast|Errno"
 )

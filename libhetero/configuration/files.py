@@ -153,7 +153,8 @@ def read_json(path: Path) -> dict[str, Any]:
     except RecursionError:
         raise ConfigurationError(f"{path}: nested too deeply; restore or remove it.") from None
     if not isinstance(values, dict):
-        raise ConfigurationError(f"{path}: expected a JSON object, found {type(values).__name__}.")
+        found = {type(None): "null", list: "an array", str: "a text"}.get(type(values), "a number or a truth value")
+        raise ConfigurationError(f"{path}: expected a JSON object, found {found}; restore or remove it.")
     return values
 
 

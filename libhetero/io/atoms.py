@@ -71,7 +71,15 @@ def read_atoms(path: str | os.PathLike) -> Atoms:
             if residue.is_water():
                 continue
             for atom in residue.first_conformer():
-                rows.append((*atom.pos.tolist(), atom.b_iso, atom.element.name, chain.name, residue.seqid.num))
+                rows.append(
+                    (
+                        *atom.pos.tolist(),
+                        atom.b_iso,
+                        atom.element.name,
+                        chain.name,
+                        0 if residue.seqid.num is None else residue.seqid.num,
+                    )
+                )
     if not rows:
         raise DataError(f"{path}: no atom in this file; expected an atomic model.")
     x, y, z, b_factor, element, chain_name, number = zip(*rows, strict=True)

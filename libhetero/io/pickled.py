@@ -96,8 +96,11 @@ def read_pickle(path: str | os.PathLike) -> Any:
             content = _Machine(EXPANSION * size).run(_Bounded(file, size))
         return _Plain(EXPANSION * size).of(content)
     except (ValueError, TypeError, LookupError, OverflowError) as error:
-        called = "a call with other arguments than NumPy's"  # what Python says of it helps nobody
-        reason = called if isinstance(error, TypeError) else " ".join(str(error).split())[:100] or type(error).__name__
+        # What Python says of damaged instructions helps nobody.
+        damaged = (
+            "a call with other arguments than NumPy's" if isinstance(error, TypeError) else "its bytes are damaged"
+        )
+        reason = " ".join(str(error).split())[:100] if isinstance(error, _RefusedError) else damaged
         raise DataError(
             f"{path}: refused: not a pickle of arrays alone ({reason}); save it again as NumPy arrays."
         ) from None

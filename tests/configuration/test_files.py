@@ -58,7 +58,13 @@ def test_a_file_that_cannot_be_replaced_stays_as_it_was(tmp_path: Path, monkeypa
 
 
 @pytest.mark.parametrize(
-    ("text", "words"), [(None, "no such file"), ("{", "not valid JSON"), ("[1]", "expected a JSON object")]
+    ("text", "words"),
+    [
+        (None, "no such file"),
+        ("{", "not valid JSON"),
+        ("[1]", "expected a JSON object, found an array"),
+        ("null", "found null"),
+    ],
 )
 def test_a_file_that_holds_no_configuration(tmp_path: Path, text: str | None, words: str) -> None:
     if text is not None:

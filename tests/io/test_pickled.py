@@ -194,6 +194,8 @@ def test_crafted_files_end_in_one_line_and_little_memory(tmp_path):
         ),
         (b"\x80\x02cnumpy\ndtype\nX\x02\x00\x00\x00f8\x85R(K\x03tb.", "at least 2 values"),
         (b"\x80\x02cnumpy.core.multiarray\nscalar\n)R.", "a call with other arguments than NumPy's"),
+        (b"I12x\n.", "its bytes are damaged"),
+        (b"\x80\x04\x95", "its bytes are damaged"),
     ],
 )
 def test_what_is_wrong_is_said_without_pythons_words(tmp_path, content, reason):

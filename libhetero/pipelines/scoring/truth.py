@@ -105,8 +105,18 @@ class Truth:
         return [int(k) for k in np.flatnonzero(self.known(self.states, "states")[place])]
 
     def map(self, place: int | np.integer) -> np.ndarray:
-        """Return the true map of one particle, (n, n, n) float32."""
+        """Return the true map of one particle, (n, n, n) float32.
+
+        Raises
+        ------
+        DataError : if it holds no piece, or a map cannot be read.
+        """
         stem = "map_{:03d}.mrc" if self.kind == "mixture" else "piece_{:02d}.mrc"
+        if not self.parts(place):
+            raise DataError(
+                f"{self.folder / 'states.npy'}: particle {place + 1} has no piece; expected the core at least. "
+                "Simulate the set again."
+            )
         parts = [read_volume(self.folder / stem.format(k))[0] for k in self.parts(place)]
         return np.stack(parts).sum(axis=0, dtype=np.float32)
 

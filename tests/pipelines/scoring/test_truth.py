@@ -43,6 +43,16 @@ def test_every_key_of_the_document_takes_its_own_kind_alone(copied, value) -> No
         assert not line or line.startswith(str(copied)) and "\n" not in line, (key, line)
 
 
+def test_a_particle_without_pieces_has_no_map(copied) -> None:
+    if not (copied / "states.npy").exists():
+        pytest.skip("no states")
+    states = np.load(copied / "states.npy")
+    states[2] = 0
+    np.save(copied / "states.npy", states)
+    with pytest.raises(DataError, match="states.npy: (particle 3 has no piece|.*core)"):
+        open_truth(copied).map(2)
+
+
 def test_a_key_that_is_missing_is_named(copied) -> None:
     said = json.loads((copied / "truth.json").read_text())
     for key in ("particles", "box_size", "pixel_size"):

@@ -89,7 +89,7 @@ TOLERANCES = {
 }
 UNITS = {"shift": "Å", "defocus_u": "Å", "defocus_v": "Å", "defocus_angle": "°", "voltage": "kV", "phase_shift": "°"}
 SAME_FSC = 0.005
-ALIKE = 0.7  # correlation of relion_refine's map, regularised and masked, with relion_reconstruct's
+ALIKE = 0.5  # correlation of relion_refine's map, regularised and masked, with relion_reconstruct's
 
 
 @dataclass(frozen=True)
@@ -402,11 +402,14 @@ def _tried(name: str, failures: list[Row], work: Callable[[], None]) -> bool:
     return True
 
 
+NO_QUOTES = "it knows no quotes"
+NO_HASH = "it takes # for the start of another format's name"
 ODD_NAMES: tuple[tuple[str, str, str, dict[str, str]], ...] = (
-    ("' in the name", "grid's.mrcs", "quote", {}),
-    ("# in the name", "grid#1.mrcs", "hash", {"starfile": "it takes # for the start of a comment"}),
-    ("a space in the name", "grid 1.mrcs", "gap", {"aspire": "it knows no quotes"}),
+    ("' in the name", "grid's.mrcs", "quote", {"starfile": "it turns ' into another quote"}),
+    ("# in the name", "grid#1.mrcs", "hash", {"starfile": "it takes # for the start of a comment", "relion": NO_HASH}),
+    ("a space in the name", "grid 1.mrcs", "gap", dict.fromkeys(("aspire", "cryodrgn", "recovar"), NO_QUOTES)),
 )
+HALF_A_CTF = {"aspire": "it wants all of a CTF or none, RELION voltage and Cs of every image"}
 
 
 def odd_lists(folder: Path, failures: list[Row]) -> Iterator[Export]:
@@ -425,7 +428,7 @@ def odd_lists(folder: Path, failures: list[Row]) -> Iterator[Export]:
         ("without CTF → .cs", "without_ctf.cs", None),
     ):
         if _tried(name, failures, lambda f=first, s=second: _convert(folder, "noctf/particles.star", f, s)):
-            yield Export(name, second or first, ctf=False)
+            yield Export(name, second or first, ctf=False, unread=HALF_A_CTF)
     for name, stack, place, unread in ODD_NAMES:
         shutil.copy(folder / "optics" / "particles.mrcs", folder / stack)
         listed = (folder / "optics" / "particles.lst").read_text().splitlines()
@@ -539,6 +542,9 @@ def relion_rows(
     own: dict[bool, np.ndarray] = {}
     for export in exports:
         if not export.path.endswith(".star"):
+            continue
+        if "relion" in export.unread:
+            yield Row(export.name, "RELION", note=f"not read: {export.unread['relion']}")
             continue
         row = Row(export.name, "relion_reconstruct")
         output = f"relion_{Path(export.path).stem}.mrc"
@@ -679,17 +685,26 @@ def told(row: Row) -> Row:
     return row
 
 
+def worst_of(differences: dict[str, float]) -> str:
+    """Return the quantity that differs most for what is allowed."""
+    share = {name: value / TOLERANCES[name] for name, value in differences.items() if TOLERANCES[name] and value > 0}
+    if not share:
+        return "no difference"
+    name = max(share, key=lambda one: share[one])
+    return f"{name} {differences[name]:.1g} {UNITS.get(name, '')}".rstrip()
+
+
 def markdown(rows: Sequence[Row], versions: dict[str, str]) -> str:
     """Return the page docs/handover.md."""
     lines = [
         PAGE.format(count=COUNT, box=BOX, pixel=PIXEL, versions=", ".join(f"{k} {v}" for k, v in versions.items()))
     ]
-    lines += ["| list | read by | largest differences | |", "|---|---|---|---|"]
+    lines += ["| list | read by | compared, and the largest difference for what is allowed | |", "|---|---|---|---|"]
     for row in rows:
-        numbers = [f"{name} {value:.1g}" for name, value in row.differences.items() if value > 0]
-        numbers = [f"{name} {value:.3g}" for name, value in row.figures.items()] + numbers
+        numbers = [f"{name} {value:.3g}" for name, value in row.figures.items()]
+        numbers += [f"{len(row.differences)} quantities, {worst_of(row.differences)}"] if row.differences else []
         verdict = f"**{'; '.join(row.wrong)}**" if row.wrong else row.note or "the same"
-        lines.append(f"| {row.export} | {row.peer} | {', '.join(numbers)} | {verdict} |".replace("_", "\\_"))
+        lines.append(f"| {row.export} | {row.peer} | {', '.join(numbers)} | {verdict} |".replace("_", " "))
     right = [row for row in rows if not row.wrong]
     lines += ["", "| quantity | largest difference of all that were the same | allowed |", "|---|---|---|"]
     for name, allowed in TOLERANCES.items():

@@ -110,7 +110,9 @@ def array_names(path: str | os.PathLike, remedy: str) -> list[str]:
 
 
 def _damaged(path: str | os.PathLike, error: BaseException, remedy: str) -> DataError:
-    return DataError(f"{path}: damaged ({first_line(error)}); {remedy}.")
+    said = first_line(error)
+    reason = "its header describes no array" if "malformed node" in said else said  # in Python's words
+    return DataError(f"{path}: damaged ({reason}); {remedy}.")
 
 
 def _sentence(remedy: str) -> str:

@@ -233,4 +233,4 @@ def _difference(key: str, found: Any, asked: Any) -> str:
             return f"{key} has {len(found)} entries, asked for {len(asked)}"
         i = next(i for i, pair in enumerate(zip(found, asked, strict=True)) if pair[0] != pair[1])
         return f"{key}: entry {i + 1} is {found[i]}, asked for {asked[i]}"
-    return f"{key} is {found}, asked for {asked}"
+    return f"{key} is {str(found)[: 2 * PRINTED]}, asked for {str(asked)[: 2 * PRINTED]}"

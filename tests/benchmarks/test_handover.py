@@ -117,7 +117,7 @@ def test_the_page_tells_what_differs(handover) -> None:
         handover.Row("a space", "ASPIRE", note="not read: it knows no quotes"),
     ]
     page = handover.markdown(rows, {"RELION": "3.1.3"})
-    assert "| .star → .cs | recovar | shift 1e-06 | the same |" in page
+    assert "| .star → .cs | recovar | 1 quantities, shift 1e-06 Å | the same |" in page
     assert "| a space | ASPIRE |  | not read: it knows no quotes |" in page
     assert "**rotation differs by 1**" in page and "RELION 3.1.3" in page
 

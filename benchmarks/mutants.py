@@ -1301,7 +1301,7 @@ FURTHER = [
         "configuration/options.py",
         "configuration/test_options.py configuration/test_declarations.py",
         ("infinity passes", "isinstance(value, int) or math.isfinite(value)", "True"),
-        ("digits of every script pass", "[+-]?[0-9]{1,1000}", "[+-]?\\\\d{1,1000}"),
+        ("digits of every script pass", "[+-]?[0-9]{1,1000}", "[+-]?\\d{1,1000}"),
         ("odd numbers pass", "not (said.even and value % 2)", "not (said.even and value % 1)"),
         ("the limit itself is refused", "value <= said.most", "value < said.most"),
     ),

@@ -40,6 +40,7 @@ class FileSet:
     def __init__(self, folder: Path) -> None:
         self.folder = Path(os.path.abspath(folder))
         self._beside = temporary_name(self.folder / "set")
+        self._first: Path | None = None  # what a message names, by the name that the user knows
 
     def holds(self, path: Path) -> bool:
         """Return whether a path lies in the folder."""
@@ -56,6 +57,7 @@ class FileSet:
             raise IsADirectoryError(errno.EISDIR, "is a folder", str(path))
         if not path.parent.is_dir():
             raise FileNotFoundError(errno.ENOENT, "no such folder", str(path.parent))
+        self._first = self._first or path
         return self._named("new", path)
 
     def remove(self, path: Path) -> None:
@@ -71,7 +73,7 @@ class FileSet:
         for path in _files(self._beside / "new"):
             (self._beside / "gone" / path).unlink(missing_ok=True)
         ready = self._beside.with_name(self._beside.name + READY)
-        with writing(self.folder / "files"):
+        with writing(self._first or self.folder):
             os.replace(self._beside, ready)
         _complete(ready)
 

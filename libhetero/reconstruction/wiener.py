@@ -173,7 +173,7 @@ def filled_share(half_maps: Float[np.ndarray, "2 n n n"], ratio: Float[np.ndarra
 @functools.lru_cache(1)
 def inner_ball(n: int) -> Float[np.ndarray, "n n n"]:
     """Return the soft ball that touches the faces of the box: what lies beyond is not in every image."""
-    return np.asarray(soft_sphere(n, n / 2 - n / 32, n / 32))
+    return np.asarray(soft_sphere(n, n / 2 - n / 16, n / 16))
 
 
 def solved(

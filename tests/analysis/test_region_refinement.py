@@ -93,3 +93,15 @@ def test_a_merged_region_is_judged_as_a_whole():
     assert merged([[1, 0], [1, 0], [1, 0], [0, 1]]) == [0, 0, 0, 1]
     assert merged([[1, 0], [1, 0], [0.5, 0.866]]) == [0, 0, 1]
     assert merged([[0, 1, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]]) == [0, 1, 0, 2]
+
+
+def test_a_merged_region_is_as_large_as_its_parts():
+    """In regions of two Gaussians the pairs i = j that are left out weigh much."""
+    similarity, _ = gaussians_of([[1, 0], [1, 0], [0.88, 0.475]], each=2)
+    np.fill_diagonal(similarity, 0)
+    assert _merge(similarity, np.repeat([0, 1, 2], 2)).tolist() == [0] * 6
+
+
+def test_a_merged_region_has_the_signal_of_all_its_members():
+    """The third is like the first of two that are merged, and not like both."""
+    assert merged([[1, 0], [0.84, 0.543], [0.82, -0.572]]) == [0, 0, 1]

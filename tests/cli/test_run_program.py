@@ -210,7 +210,9 @@ COMPILES = (
     "from libhetero.cli import common_parser, run_program\n"
     "def call(options, session):\n"
     "    import jax\n"
-    "    print(jax.jit(lambda x: x * 2 + 1)(3.0), jax.jit(lambda x: x - 1)(3.0))\n"
+    "    def first(x): return x * 2 + 1\n"
+    "    def second(x): return x - 1\n"
+    "    print(jax.jit(first)(3.0), jax.jit(second)(3.0))\n"
     "raise SystemExit(run_program(common_parser('Try.', prog='try.py'), [], call))"
 )
 

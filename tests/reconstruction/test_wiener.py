@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import scipy.ndimage
 
+from libhetero.physics import slices
 from libhetero.physics.fourier import hermitian_weight
 from libhetero.reconstruction import wiener
 from tests.reference import backproject as twin
@@ -114,3 +115,13 @@ def test_one_half_set_alone_gives_a_map():
     numerator, weight = sums(signal=3.0, noise=1.0)
     volume, half_maps = wiener.solved(numerator * np.array([1, 0]).reshape(2, 1, 1, 1), weight * [[[[1]]], [[[0]]]], 16)
     assert np.isfinite(volume).all() and volume.std() > 0 and not half_maps[1].any()
+
+
+def test_half_maps_are_hardly_filtered_and_the_map_is():
+    numerator, weight = sums(signal=1.0, noise=3.0)
+    volume, half_maps = wiener.solved(numerator, weight, 16)
+    grid, plain = wiener.Grid(16, 32), np.full(9, wiener.PLAIN)
+    up, down = (slices.hermitian_plane(half[1]) for half in (numerator, weight))
+    np.testing.assert_allclose(half_maps[1], grid.volume(up, down, plain) * wiener.inner_ball(16), atol=1e-6)
+    assert volume.std() < 0.9 * half_maps.mean(axis=0).std()
+    assert not volume[0].any() and not half_maps[:, :, :, 0].any(), "corners of the box are not in every image"

@@ -250,8 +250,8 @@ def places_in_truth(particles: ParticleSet, truth: Truth) -> np.ndarray:
             return places
         found = stack if images is None else f"{stack}, of {images} images"
     raise DataError(
-        f"{truth.folder}: knows {truth.particles} particles of one simulated stack, the run has {len(particles)} from "
-        f"{found}; expected that stack. Give the truth that was written beside it."
+        f"{truth.folder}: knows {truth.particles} particles, the run has {len(particles)} from {found}; "
+        "expected particles of one simulated stack, whole. Give the truth that was written beside it."
     )
 
 

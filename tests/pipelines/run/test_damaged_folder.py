@@ -196,9 +196,10 @@ def test_every_array_of_a_model_is_of_its_kind_and_shape(stored, tmp_path) -> No
 
 def test_an_index_that_points_nowhere_is_refused(stored, tmp_path) -> None:
     _, config, arrays = stored
-    for name in ("edges", "level_0_neighbours"):
+    for name, points in (("edges", "position"), ("level_0_neighbours", "level_0_points")):
         if name in arrays:
-            np.savez(tmp_path / "model.npz", **arrays | {name: arrays[name] + len(arrays["position"])})
+            beyond = np.where(arrays[name] == arrays[name].max(), len(arrays[points]), arrays[name])
+            np.savez(tmp_path / "model.npz", **arrays | {name: beyond})
             with pytest.raises(UserError, match=f"model.npz: {name}: holds .* expected less than"):
                 read_back(tmp_path, config)
 

@@ -118,12 +118,12 @@ def test_a_truth_is_of_its_own_stack_alone(whole, tmp_path) -> None:
         with MrcsWriter(tmp_path / "particles.mrcs", n, count, 1.0) as writer:
             writer.write(np.zeros((count, n, n), np.float32))
         cut = dataclasses.replace(particles, files=(str(tmp_path / "particles.mrcs"),)).take(slice(0, COUNT - 1))
-        with pytest.raises(DataError, match=rf"of {count} images; expected that stack"):
+        with pytest.raises(DataError, match=rf"of {count} images; expected particles of one"):
             places_in_truth(cut, whole)
 
 
 def test_as_many_particles_of_several_stacks_are_not_taken_for_those_of_one(whole) -> None:
     particles = load_particles(DataConfig(str(whole.folder.parent / "particles.star")))
     two = dataclasses.replace(particles, files=(*particles.files, "/other.mrcs"))
-    with pytest.raises(DataError, match="from 2 stacks; expected that stack"):
+    with pytest.raises(DataError, match="from 2 stacks; expected particles of one"):
         places_in_truth(two, whole)

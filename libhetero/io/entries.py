@@ -19,6 +19,8 @@ from libhetero.io.paths import resolve_paths
 from libhetero.io.stack import Stack, missing_image
 from libhetero.records import CTFParams, ParticleSet, Pose, SourceTable
 
+LARGEST_PIXEL = 1000.0  # Å, as --apix
+
 
 @dataclass(frozen=True, eq=False)
 class Entries:
@@ -91,6 +93,8 @@ def assemble(
             f"{files[file_id[unknown[0]]]}: the header holds no pixel size and {source} gives "
             f"none; give it in Å with --apix."
         )
+    if pixel.max(initial=0.0) > LARGEST_PIXEL:
+        raise DataError(f"{source}: pixel size {pixel.max():g} Å; expected at most {LARGEST_PIXEL:g}. Mend the list.")
     pose = None
     if entries.rotation is not None:
         shift = _shift_angstrom(entries, box, pixel, pixel_size is not None)

@@ -170,6 +170,7 @@ class CheckpointFolder:
 
     def _open(self) -> ocp.CheckpointManager:
         if self._manager is None:
+            self._refuse_what_is_no_file()
             for name in ("absl", "asyncio"):  # what goes wrong is raised, too
                 logging.getLogger(name).setLevel(logging.CRITICAL)
             try:
@@ -177,6 +178,12 @@ class CheckpointFolder:
             except (ValueError, TypeError, KeyError, AttributeError) as error:  # of what any step says of itself
                 raise self._undescribed(error) from error
         return self._manager
+
+    def _refuse_what_is_no_file(self) -> None:
+        """Refuse pipes and devices among the checkpoints, which would be waited for without end."""
+        for path in sorted(self.folder.glob("[0-9]*/_*")):
+            if path.exists() and not (path.is_file() or path.is_dir()):
+                raise DataError(f"{path}: expected a file, found a pipe or a device; remove it.")
 
     def _undescribed(self, error: Exception) -> DataError:
         """Return the line for a step whose description is damaged, without which none can be listed."""

@@ -92,7 +92,6 @@ def refuse(line: str):
         (refuse("list.star: two\nlines."), "refused in one line"),  # programs print it as one
         (refuse("column 3 is text; mend it."), "poor line"),
         (refuse("list.star: no full stop"), "poor line"),
-        (refuse("list.star: a bell \a."), "poor line"),
         (refuse("list.star: 'NoneType' object is not iterable."), "poor line"),
         (refuse(f"list.star: {'9' * 5000}."), "poor line"),
         (lambda turn: np.ones(1 << 32), "memory"),

@@ -120,3 +120,12 @@ def test_how_far_from_a_rotation_a_pose_may_be(particles):
     check_particles(particles, need_pose=True, need_ctf=True)
     particles.pose.rotation[2] *= np.sqrt(1.002)
     assert "particle 3 has a pose that is not finite or not a rotation" in complaint(particles)
+
+
+def test_an_absurd_pixel_size_is_refused_by_the_list(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    particles, _ = sample_particles(tmp_path)
+    absurd = dataclasses.replace(particles, pixel_size=np.full(len(particles), 1e12))
+    write_particles("absurd.cs", absurd)
+    with pytest.raises(DataError, match="absurd.cs: pixel size 1e[+]12 Å; expected at most 1000"):
+        read_particles("absurd.cs")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import shutil
 
 import jax
@@ -107,6 +108,14 @@ def test_whatever_stands_in_a_file_of_a_checkpoint_it_is_read_or_passed_over(cop
             aside.rename(last)
         path.write_bytes(data)
     use(copied)
+
+
+def test_a_pipe_among_checkpoints_is_refused(copied) -> None:
+    place = copied / "checkpoints" / "6" / "_CHECKPOINT_METADATA"
+    place.unlink()
+    os.mkfifo(place)
+    with pytest.raises(DataError, match="_CHECKPOINT_METADATA: expected a file, found a pipe or a device"):
+        restored(copied)
 
 
 def test_parameters_that_are_no_numbers_are_passed_over(tmp_path, caplog) -> None:

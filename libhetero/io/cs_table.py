@@ -77,7 +77,8 @@ def _read_rows(path: str | os.PathLike) -> Shaped[np.ndarray, "particles"]:
                 f"{EXPORT}."
             )
     except NOT_A_TABLE as error:
-        reason = " ".join(str(error).split())[:100] or type(error).__name__
+        said = " ".join(str(error).split())[:100] or type(error).__name__
+        reason = "its header describes no table" if "malformed node" in said else said  # in Python's words
         raise DataError(f"{path}: not a cryoSPARC table ({reason}); {EXPORT}.") from None
     check_columns(path, rows)
     return rows

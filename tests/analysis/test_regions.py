@@ -166,8 +166,8 @@ def test_given_eps_and_threshold_are_used():
     ("wrong", "message"),
     [
         ({"method": "kmeans"}, "--method: expected dbscan or hdbscan; got 'kmeans'"),
-        ({"eps": 0.0}, "--eps: expected more than 0; got 0"),
-        ({"min_size": 1}, "--min_size: expected 2 or more; got 1"),
+        ({"eps": 0.0}, "--eps: expected more than 0 and at most 1000000; got 0"),
+        ({"min_size": 1}, "--min_size: expected 2 to 2147483647; got 1"),
         ({"feature": "x"}, "feature: expected one of amplitude, motion, both; got 'x'"),
         ({"auto": True, "eps": 1.0}, "--auto and --eps exclude each other"),
         ({"method": "hdbscan", "eps": 1.0}, "--eps is DBSCAN's"),

@@ -33,9 +33,9 @@ def ablation(load, monkeypatch):
             run.mkdir()
             seed, extra = int(words[words.index("--seed") + 1]), 0.002 * ("mlp" in words)
             losses = [1.0, 0.9 + extra + 0.01 * seed, 0.95 + extra + 0.01 * seed]
-            (run / "log.jsonl").write_text(
-                "".join(json.dumps({"test_loss": loss}) + "\n" for loss in losses) + '{"loss": 0.1}\n'
-            )
+            lines = [{"step": 1, "epoch": 1.0, "loss": 0.1, "test_loss": loss} for loss in losses]
+            lines.append({"step": 2, "epoch": 2.0, "loss": 0.1})
+            (run / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
         if "score" in words[0]:
             figures = {"all": 0.9, "optional": 0.8}
             scores = {

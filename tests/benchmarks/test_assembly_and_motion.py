@@ -77,7 +77,7 @@ def test_gaussians_may_start_from_the_model(load: Callable, tmp_path: Path) -> N
     source = harness.find_source(assembly, profile, options)
     stages = {stage.program: stage for stage in harness.stages_of(assembly, profile, source, options)}
     box = f"--box 64 --apix {source.pixel_size:g}"
-    assert f"model.pdb {box} gmm.txt" in stages["guess_n"].command
+    assert f"model.pdb {box} --origin mass gmm.txt" in stages["guess_n"].command
     assert box in stages["simulate"].command and "--pieces 8" in stages["simulate"].command
     assert "--pointtransformer" in stages["refine"].command and stages["refine"].row == "pt"
 

@@ -45,7 +45,7 @@ def test_losses_are_compared_step_by_step(faults, reference, tmp_path):
     trial.run.mkdir()
 
     def log(*losses, first=1):
-        lines = [{"step": first + place, "loss": loss} for place, loss in enumerate(losses)]
+        lines = [{"step": first + place, "epoch": 1.0, "loss": loss} for place, loss in enumerate(losses)]
         (trial.run / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
 
     log(3.0, 2.0, 1.000001)

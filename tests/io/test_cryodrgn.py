@@ -56,8 +56,8 @@ def test_tables(stack, tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ((np.zeros((4, 3, 3)), np.zeros((4, 2))), "4 rows for 5 particles"),
-        ((np.zeros((5, 3, 3)), np.full((5, 2), 7.0)), "exceed the box"),
+        ((np.tile(np.eye(3), (4, 1, 1)), np.zeros((4, 2))), "4 rows for 5 particles"),
+        ((np.tile(np.eye(3), (5, 1, 1)), np.full((5, 2), 7.0)), "exceed the box"),
         (np.zeros((5, 4)), "expected poses"),
     ],
 )

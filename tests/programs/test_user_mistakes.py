@@ -496,9 +496,7 @@ TABLE += [
 GUESS = "e2hype_guess_n.py map.mrc gmm.txt"
 TABLE += [
     Mistake("missing map", GUESS, ("map.mrc", "no such file")),
-    Mistake(
-        "map cut off", GUESS, ("map.mrc", "no complete one", "copy"), lambda: (write_map(), truncate("map.mrc", 2000))
-    ),
+    Mistake("map cut off", GUESS, ("map.mrc", "truncated", "copy"), lambda: (write_map(), truncate("map.mrc", 2000))),
     Mistake("map of odd box", GUESS, ("map.mrc", "15×15×15", "even"), lambda: write_map(n=15)),
     Mistake("NaN voxels", GUESS, ("map.mrc", "NaN"), lambda: write_map(nan=True)),
     Mistake("map without pixel size", GUESS, ("map.mrc", "pixel size", "--apix"), lambda: write_map(pixel_size=0.0)),

@@ -71,7 +71,7 @@ def test_mean_frc_agrees_with_the_slow_rings_and_ignores_scale():
         return mean_frc(project_gaussians(gaussians, seen.pose, BOX, PIXEL), target, seen, FREQUENCIES, RINGS)
 
     plane = jax.jit(lambda g: project_gaussians(g, seen.pose, BOX, PIXEL))(mixture())
-    ctf = ctf_twin.ctf_image({name: float(value) for name, value in vars(seen.ctf).items()}, BOX, PIXEL)
+    ctf = ctf_twin.ctf_image({name: float(value) for name, value in seen.ctf.columns().items()}, BOX, PIXEL)
     rings = correlation_twin.ring_correlation(np.asarray(plane) * ctf, target)
     found = float(score(mixture(), target))
     assert found == pytest.approx(rings[RINGS].mean(), abs=1e-4)

@@ -88,7 +88,7 @@ def test_too_many_bad_images_end_the_run_and_more_may_be_allowed_on_resuming(pro
     assert STACK in line and "at most 2" in line and "--maxbad" in line
     assert main(["--resume", "hype_00", "--maxbad", "3"]) == 0
     assert json.loads(Path("hype_00/config.json").read_text())["data"]["max_bad"] == 3
-    assert main([*TINY, "--maxbad", "-1"]) == 1
+    assert main([*TINY, "--maxbad", "-1"]) == 2
 
 
 def test_a_stack_cut_short_while_training_is_one_line(project, capsys, monkeypatch) -> None:

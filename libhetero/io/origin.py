@@ -5,8 +5,10 @@ A row is the particle that was imported from it if it names the same image as th
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,18 @@ from libhetero.io.star import StarTable
 from libhetero.records import ParticleSet
 
 logger = logging.getLogger(__name__)
+
+_KEPT: ContextVar[dict[tuple[str, ...], Any] | None] = ContextVar("tables that were read", default=None)
+
+
+@contextlib.contextmanager
+def tables_kept() -> Iterator[None]:
+    """Read each table once inside, as where many lists of one import are written; the files must stay as they are."""
+    token = _KEPT.set({})
+    try:
+        yield
+    finally:
+        _KEPT.reset(token)
 
 
 def original_table(
@@ -69,13 +83,22 @@ def original_table(
     path = source.data.path
     name = _found(tables[0], path)
     try:
-        table = read_table(name, joined) if joined else read_table(name)
+        table = _table(name, joined, read_table)
     except DataError as error:
         logger.warning("%s Its other columns are lost in this export.", error)
         return None
     rows = _rows(lines, path)
     check_rows(table, rows, np.array([line.get("hetero_image") for line in lines], object), particles)
     return table, rows
+
+
+def _table(name: str, joined: list[str], read_table: Callable[..., Any]) -> Any:
+    kept = _KEPT.get()
+    kept = {} if kept is None else kept
+    key = (name, *joined)
+    if key not in kept:
+        kept[key] = read_table(name, joined) if joined else read_table(name)
+    return kept[key]
 
 
 def _found(name: str, source: str) -> str:

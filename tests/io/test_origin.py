@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from libhetero.errors import DataError
-from libhetero.io import MrcsWriter, read_particles, write_particles
+from libhetero.io import MrcsWriter, read_particles, star, write_particles
+from libhetero.io.origin import original_table, tables_kept
 from libhetero.io.star_text import read_star_file
 from libhetero.pipelines.listing.copying import copy_images
 from tests.making.cs_tables import cs_columns, save_cs
@@ -74,11 +75,11 @@ def test_rows_that_were_swapped_are_refused(names, old) -> None:
     assert exported() == names
     write_star("list.star", names[COUNT:] + names[:COUNT])
     Path("exported.star").unlink()
-    for format in ("star", "cs"):
+    for suffix in ("star", "cs"):
         with pytest.raises(DataError, match="row 1 now names") as error:
-            write_particles(f"exported.{format}", read_particles("list.lst"))
+            write_particles(f"exported.{suffix}", read_particles("list.lst"))
         assert names[COUNT] in str(error.value) and "has changed. Restore it, or import it again." in str(error.value)
-        assert not Path(f"exported.{format}").exists()
+        assert not Path(f"exported.{suffix}").exists()
     assert old or f"is {names[0]}:" in str(error.value)
 
 
@@ -190,3 +191,21 @@ def test_a_name_that_is_not_utf8_is_kept_in_escapes() -> None:
     assert r'"0@\\udce9/p.mrcs uid 10"' in Path("list.lst").read_text()
     write_particles("exported.cs", read_particles("list.lst"))
     assert np.load("exported.cs")["blob/path"][0] == b"\xe9/p.mrcs"
+
+
+def test_many_lists_of_one_import_read_its_table_once(names) -> None:
+    """Outside, a table is read as it then is."""
+    particles, read = read_particles("list.lst"), []
+
+    def read_table(path):
+        read.append(path)
+        return star.read_table(path)
+
+    with tables_kept():
+        for i in range(3):
+            found = original_table(particles.take(np.array([i])), "star", read_table)
+            assert found is not None and [*found[1]] == [i]
+    assert len(read) == 1
+    for _ in range(2):
+        original_table(particles, "star", read_table)
+    assert len(read) == 3

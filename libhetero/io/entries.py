@@ -6,6 +6,7 @@ pixel size to the headers of the stacks. `Entries` is what the list said; `assem
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -19,7 +20,10 @@ from libhetero.io.paths import resolve_paths
 from libhetero.io.stack import Stack, missing_image
 from libhetero.records import CTFParams, ParticleSet, Pose, SourceTable
 
+logger = logging.getLogger(__name__)
+
 LARGEST_PIXEL = 1000.0  # Å, as --apix
+WHOLE_STACKS = ("mrcs", "txt")  # lists that name stacks and number no image
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,22 +139,37 @@ def _from_headers(
     np.maximum.at(highest, file_id, entries.image_index)
     if entries.numbered is not None:
         bare[file_id[~entries.numbered]] = True
-    boxes, pixels = np.zeros(len(files), np.int64), np.zeros(len(files))
+    whole = entries.source.format in WHOLE_STACKS
+    boxes, pixels, maplike = np.zeros(len(files), np.int64), np.zeros(len(files)), []
     for i, path in enumerate(files):
         if not need and not os.path.exists(path):
             continue
         stack = open_stack(path)
-        _check_kind(stack, bool(bare[i]))
+        _check_kind(stack, bool(bare[i]), whole)
+        if stack.looks_like_map:
+            maplike.append(path)
         _check_count(stack, int(highest[i]))
         boxes[i], pixels[i] = stack.shape[1], stack.pixel_size
         stack.close()
+    if maplike:
+        logger.warning(
+            "%s: a cube, by its header a map%s; read as images, as the list numbers them. Names in .mrcs say so.",
+            maplike[0],
+            f" (so are {len(maplike) - 1} more)" if len(maplike) > 1 else "",
+        )
     stated = np.asarray(entries.box_size, np.int64)
     return np.where(stated > 0, stated, boxes[file_id]), pixels[file_id]
 
 
-def _check_kind(stack: Stack, bare: bool) -> None:
-    """Refuse what is no stack of particle images, or one of several that are named without a number."""
-    if stack.holds_volume:
+def _check_kind(stack: Stack, bare: bool, whole: bool) -> None:
+    """Refuse what is no stack of particle images, or one of several that are named without a number.
+
+    Parameters
+    ----------
+    bare : some image is named by the stack alone.
+    whole : the list is one of stacks, with all their images.
+    """
+    if stack.holds_volume or (stack.looks_like_map and (bare or whole)):
         stack.close()
         raise DataError(
             f"{stack.path}: holds a volume ({stack.count} × {stack.shape[0]} × {stack.shape[1]} by its header), not a "

@@ -77,6 +77,7 @@ class HdfStack:
             first = _group(images, lowest, self.path)
             shape = _dataset(first, self.path, lowest).shape
             self.shape, self.holds_volume = tuple(shape[-2:]), len(shape) == 3 and shape[0] > 1
+            self.looks_like_map = self.holds_volume
             header = check_header(_values(first, ("apix_x",)), f"{self.path}: image {lowest + 1}")
             self.pixel_size = float(header.get("apix_x", 0.0))
 

@@ -23,6 +23,7 @@ Sign = Annotated[int, msgspec.Meta(ge=-1, le=1)]
 Place = Annotated[int, msgspec.Meta(ge=-(2**53), le=2**53)]
 Row = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 Name = Annotated[str, msgspec.Meta(max_length=4096)]
+ImageName = Annotated[str, msgspec.Meta(max_length=2**15)]  # a stack's name, where need be in escapes, and numbers
 PixelSize = Annotated[float, msgspec.Meta(ge=0, le=1e6)]
 Curve = list[Number]
 Matrix = Annotated[list[Number], msgspec.Meta(min_length=12, max_length=12)]
@@ -56,6 +57,7 @@ OUR_KEYS = {
     "hetero_contrast": Sign,
     "hetero_source": Name,
     "hetero_row": Row,
+    "hetero_image": ImageName,
     "hetero_joined": list[Name],
     **dict.fromkeys(BESIDE_EMAN2, Number),
     **dict.fromkeys(ABERRATION_KEYS, Curve | Number),

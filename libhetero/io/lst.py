@@ -28,13 +28,14 @@ from libhetero.io.ctf_columns import BESIDE_EMAN2, CTFColumn, beside_eman2
 from libhetero.io.entries import Entries, unique_names
 from libhetero.io.image_header import check_header
 from libhetero.io.paths import NameNotHeld, project_path, resolve_path
+from libhetero.io.source_images import image_texts, imported_from
 from libhetero.records import CTFParams, ParticleSet, SourceTable
 
 logger = logging.getLogger(__name__)
 
 COMMENT = "# Lines after the next one all have the length it states; keep it so when editing."
 LONGEST_LINE = 2**20  # bytes; EMAN2's own have up to some ten thousand
-OF_ORIGIN = ("hetero_source", "hetero_row", "hetero_joined")  # which `origin` asks for again
+OF_ORIGIN = ("hetero_source", "hetero_row", "hetero_image", "hetero_joined")  # which `origin` asks for again
 NUMBER = re.compile("[0-9]{1,10}")
 DIGITS = eman.DIGITS
 
@@ -355,15 +356,17 @@ def _all_values(particles: ParticleSet) -> Iterator[dict[str, Any]]:
 
 
 def _carried(particles: ParticleSet) -> Iterator[dict[str, Any]]:
-    """Yield the JSON that a list held for each particle, or where its row of a table lies."""
+    """Yield the JSON that a list held for each particle, or where its row of a table lies and what that names."""
     source = particles.source
     if source is not None and source.format == "lst":
         yield from (dict(line_values(source.data, int(row))) for row in source.rows)
     elif source is not None and not isinstance(source.data, str):
-        name = project_path(absolute_path(source.data.path))
+        table, rows = imported_from(source)
+        name = project_path(absolute_path(table.path))
         joined = [project_path(absolute_path(path)) for path in getattr(source.data, "joined", ())]
         beside = {"hetero_joined": joined} if joined else {}
-        yield from ({"hetero_source": name, "hetero_row": int(row), **beside} for row in source.rows)
+        for row, image in zip(rows, image_texts(table, rows), strict=True):
+            yield {"hetero_source": name, "hetero_row": int(row), "hetero_image": image, **beside}
     else:
         yield from ({} for _ in range(len(particles)))
 

@@ -48,11 +48,7 @@ def by_exposure(
     return pairs[:, 1], part.ravel()
 
 
-def exposure_names(
-    parts: Integer[np.ndarray, "parts"],
-    part: Integer[np.ndarray, "particles"],
-    exposures: Integer[np.ndarray, "particles"],
-) -> list[str]:
+def exposure_names(part: Integer[np.ndarray, "particles"], exposures: Integer[np.ndarray, "particles"]) -> list[str]:
     """Return a name for each part of `by_exposure`, by its exposure group: RELION joins lists by these names."""
     _, first = np.unique(part, return_index=True)
     own = exposures[first]

@@ -39,7 +39,8 @@ class MrcStack:
         self.count = int(header.nz)
         self.shape = (int(header.ny), int(header.nx))
         self.pixel_size = header_pixel_size(header)
-        self.holds_volume = _holds_volume(header, self.path)
+        self.holds_volume = int(header.ispg) in VOLUME_STACKS
+        self.looks_like_map = _looks_like_map(header, self.path)
         size = os.path.getsize(self.path) - self._offset
         if size < 0:
             raise DataError(
@@ -123,14 +124,12 @@ def _read_header(path: str) -> Any:
     return parse_header(data, path)
 
 
-def _holds_volume(header: Any, path: str) -> bool:
-    """Return whether a header is that of a map, or of several.
+def _looks_like_map(header: Any, path: str) -> bool:
+    """Return whether a header may be that of a map.
 
-    Many programs give stacks the space group of a map, and as many intervals as images; so only a cube is taken
-    for one, and none whose suffix says that it is a stack.
+    Many programs give stacks the space group of a map, and as many intervals as images; so only a cube looks like
+    one, and none whose suffix says that it is a stack.
     """
-    if int(header.ispg) in VOLUME_STACKS:
-        return True
     cube = int(header.nx) == int(header.ny) == int(header.nz) == int(header.mz) > 1
     return cube and int(header.ispg) > 0 and not path.lower().endswith((".mrcs", ".st"))
 

@@ -1,21 +1,39 @@
-"""Finding the table a set was first imported from, through a project list if need be."""
+"""Finding the table a set was first imported from, through a project list if need be.
+
+A row is the particle that was imported from it if it names the same image as then, which the list has kept.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import logging
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int, Shaped
+from jaxtyping import Bool, Int, Shaped
 
 from libhetero.errors import DataError
-from libhetero.io import lst, star
+from libhetero.io import lst
 from libhetero.io.paths import resolve_path
+from libhetero.io.source_images import Table, compare_images, image_texts
+from libhetero.io.star import StarTable
 from libhetero.records import ParticleSet
 
 logger = logging.getLogger(__name__)
+
+_KEPT: ContextVar[dict[tuple[str, ...], Any] | None] = ContextVar("tables that were read", default=None)
+
+
+@contextlib.contextmanager
+def tables_kept() -> Iterator[None]:
+    """Read each table once inside, as where many lists of one import are written; the files must stay as they are."""
+    token = _KEPT.set({})
+    try:
+        yield
+    finally:
+        _KEPT.reset(token)
 
 
 def original_table(
@@ -35,6 +53,10 @@ def original_table(
     Returns
     -------
     (table, rows), or None when there is no such table.
+
+    Raises
+    ------
+    DataError : where a row of the table is not the particle that was imported from it.
     """
     source = particles.source
     if source is None:
@@ -59,7 +81,24 @@ def original_table(
     joined = lines[0].get("hetero_joined")
     joined = [path for path in joined if isinstance(path, str)] if isinstance(joined, list) else []
     path = source.data.path
-    return _referenced(_found(tables[0], path), joined, kind, read_table, _rows(lines, path), particles)
+    name = _found(tables[0], path)
+    try:
+        table = _table(name, joined, read_table)
+    except DataError as error:
+        logger.warning("%s Its other columns are lost in this export.", error)
+        return None
+    rows = _rows(lines, path)
+    check_rows(table, rows, np.array([line.get("hetero_image") for line in lines], object), particles)
+    return table, rows
+
+
+def _table(name: str, joined: list[str], read_table: Callable[..., Any]) -> Any:
+    kept = _KEPT.get()
+    kept = {} if kept is None else kept
+    key = (name, *joined)
+    if key not in kept:
+        kept[key] = read_table(name, joined) if joined else read_table(name)
+    return kept[key]
 
 
 def _found(name: str, source: str) -> str:
@@ -81,56 +120,59 @@ def _rows(lines: list[dict[str, Any]], path: str) -> Int[np.ndarray, "particles"
     return np.array(rows, np.int64)
 
 
-def _referenced(
-    name: str,
-    joined: list[str],
-    kind: str,
-    read_table: Callable[..., Any],
-    rows: Int[np.ndarray, "particles"],
-    particles: ParticleSet,
-) -> tuple[Any, Int[np.ndarray, "particles"]] | None:
-    try:
-        table = read_table(name, joined) if joined else read_table(name)
-    except DataError as error:
-        logger.warning("%s Its other columns are lost in this export.", error)
-        return None
+def check_rows(
+    table: Table, rows: Int[np.ndarray, "particles"], images: Shaped[np.ndarray, "particles"], particles: ParticleSet
+) -> None:
+    """Refuse a table whose rows are not the particles that were imported from them.
+
+    Parameters
+    ----------
+    rows : of the particles.
+    images : what each row named at the import; None in lists of before that was kept.
+
+    Raises
+    ------
+    DataError : for the first row that is another particle, or beyond the end.
+    """
     count = len(table.particles)
     if len(rows) and rows.max() >= count:
         raise DataError(
-            f"{name}: {count} particles, the list refers to row {rows.max() + 1}; "
+            f"{table.path}: {count} particles, the list refers to row {rows.max() + 1}; "
             f"give back the file it was imported from."
         )
-    _check_same_images(name, *_images(table, kind), rows, particles)
-    return table, rows
-
-
-def _images(table: Any, kind: str) -> tuple[Shaped[np.ndarray, "rows"], Int[np.ndarray, "rows"]]:
-    """Return the last part of the stack's name and the 0-based image, for each row of a table."""
-    if kind == "star":
-        found = star.image_names(table)
-        names = np.array([os.path.basename(name) for name in found.names], object)
-        return names[found.name_id], found.index
-    paths, place = np.unique(table.particles["blob/path"], return_inverse=True)
-    names = np.array([os.path.basename(os.fsdecode(path)) for path in paths], object)
-    return names[place.ravel()], table.particles["blob/idx"].astype(np.int64)
-
-
-def _check_same_images(
-    name: str,
-    stacks: Shaped[np.ndarray, "rows"],
-    index: Int[np.ndarray, "rows"],
-    rows: Int[np.ndarray, "particles"],
-    particles: ParticleSet,
-) -> None:
-    """Refuse a table that names other images in the rows of the set than it did when it was imported.
-
-    Where a list points at copies under another name, nothing can be compared.
-    """
-    own = np.array([os.path.basename(file) for file in particles.files], object)[particles.file_id]
-    wrong = (stacks[rows] == own) & (index[rows] != particles.image_index)
+    texts = image_texts(table, rows)
+    kept = np.array([image is not None for image in images], bool)
+    wrong = kept & np.asarray(texts != images, bool)
+    if wrong.any() and isinstance(table, StarTable):
+        found = compare_images(table, rows, particles)  # names alone may have changed, as where stacks have moved
+        wrong &= ~(found.same_file & found.same_number)
+    if not kept.all():
+        wrong |= ~kept & _other_images(table, rows, particles)
     if wrong.any():
         i = int(np.argmax(wrong))
+        own = f"image {particles.image_index[i] + 1} of {particles.files[particles.file_id[i]]}"
         raise DataError(
-            f"{name}: row {rows[i] + 1} is now image {index[rows[i]] + 1} of {own[i]}; the particle imported from "
-            f"it is image {particles.image_index[i] + 1}: the file has changed. Give it back, or import it again."
+            f"{table.path}: row {rows[i] + 1} now names {texts[i]}; the particle that was imported from it is "
+            f"{images[i] if kept[i] else own}: the file has changed. Restore it, or import it again."
         )
+
+
+def _other_images(
+    table: Table, rows: Int[np.ndarray, "particles"], particles: ParticleSet
+) -> Bool[np.ndarray, "particles"]:
+    """Return which rows name another image than the particle, for lists that do not hold what they named.
+
+    A particle whose stack no row names lies in a copy, of which the names tell nothing; those made by --stack are in
+    the order of the rows.
+    """
+    found = compare_images(table, rows, particles)
+    copies = found.other & ~found.named_elsewhere
+    if np.any(copies & ~found.alike):
+        logger.warning(
+            "%s: the list points at copies of the images and does not hold what it was imported from; that the "
+            "rows are still the same is taken on trust. Import it again.",
+            table.path,
+        )
+    in_order = particles.image_index == rows
+    moved = copies & found.alike & ~found.same_number & ~in_order
+    return (found.other & ~copies) | (~found.other & ~found.same_number) | moved

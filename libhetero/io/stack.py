@@ -23,7 +23,8 @@ class Stack(Protocol):
     reach : images that may be asked for have numbers below it.
     shape : (rows, columns), pixels.
     pixel_size : Å; 0 when the header holds none.
-    holds_volume : whether its header says that it is a map, not images.
+    holds_volume : whether its header says that it is a map, or several, not images.
+    looks_like_map : whether its header may be that of a map: a cube. Then a list that numbers its images decides.
     """
 
     path: str
@@ -33,6 +34,7 @@ class Stack(Protocol):
     shape: tuple[int, int]
     pixel_size: float
     holds_volume: bool
+    looks_like_map: bool
 
     def read(self, index: int) -> Float[np.ndarray, "rows columns"]:
         """Return one image as float32."""

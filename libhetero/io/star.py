@@ -47,12 +47,14 @@ class StarTable:
     blocks : block name to table (or dictionary), in the file's order.
     name : the block that lists the particles.
     versions : what `# version N` before a block says, by its name.
+    copied : where the images named are copies: the table as it lies on disk, and the row there of each row here.
     """
 
     path: str
     blocks: dict[str, Any]
     name: str
     versions: dict[str, str] = field(default_factory=dict)
+    copied: tuple[StarTable, Int[np.ndarray, "rows"]] | None = None
 
     @property
     def particles(self) -> pd.DataFrame:
@@ -187,10 +189,10 @@ def read_table(path: str | os.PathLike) -> StarTable:
 
 
 def with_images(table: StarTable, rows: Int[np.ndarray, "chosen"], names: list[str]) -> StarTable:
-    """Return a table of the chosen rows alone, with other names of their images."""
+    """Return a table of the chosen rows alone, with the names of copies of their images."""
     frame = table.particles.iloc[rows].reset_index(drop=True)
     frame["rlnImageName"] = pd.Series(names, dtype=object)
-    return StarTable(table.path, {**table.blocks, table.name: frame}, table.name, table.versions)
+    return StarTable(table.path, {**table.blocks, table.name: frame}, table.name, table.versions, (table, rows))
 
 
 def read_star(path: str | os.PathLike) -> Entries:

@@ -27,6 +27,7 @@ from libhetero.io.optics import optics_groups
 from libhetero.io.origin import original_table
 from libhetero.io.paths import project_path, require_readable_elsewhere, resolve_path
 from libhetero.io.pixel_size import SAME, renewed_pixel_size
+from libhetero.io.source_images import compare_images
 from libhetero.io.star import StarTable
 from libhetero.io.star_text import StarFile, write_star_file
 from libhetero.records import CTFParams, ParticleSet, Pose
@@ -207,16 +208,17 @@ def _own_stacks(table: StarTable, rows: np.ndarray, particles: ParticleSet) -> n
     """Return whether the stack that a particle lies in is the one that its row of the table names, (N,).
 
     A set that was read from the table has found them. One from a project list may point at copies, binned or
-    in another format; a stack of the same name and box is not one of these.
+    in another format; one of the same name and box, with images of the same numbers, is not one of these.
     """
     if particles.source is not None and particles.source.format == "star":
         return np.ones(len(particles), bool)
-    images = star.image_names(table)
-    names = [os.path.basename(name) for name in images.names]
-    files = [os.path.basename(file) for file in particles.files]
-    stated = np.array(names, object)[images.name_id[rows]]
-    alike = stated == np.array(files, object)[particles.file_id]
-    return alike & (_box_size(table, rows, particles) == particles.box_size)
+    found = compare_images(table, rows, particles)
+    same = (
+        (found.same_file | found.alike) & found.same_number & (_box_size(table, rows, particles) == particles.box_size)
+    )
+    whole = np.ones(len(particles.files), bool)
+    np.logical_and.at(whole, particles.file_id, same)
+    return whole[particles.file_id]
 
 
 def _project_name(name: str, table: StarTable, own: str | None) -> str:
@@ -292,7 +294,7 @@ def _fresh(particles: ParticleSet, known: np.ndarray | None) -> dict[str, Any]:
     exposures = cs_exposures(behind) if known is None else None
     if exposures is not None:
         parts, group = by_exposure(group, exposures)
-        groups, number, names = groups[parts], np.arange(1, len(parts) + 1), exposure_names(parts, group, exposures)
+        groups, number, names = groups[parts], np.arange(1, len(parts) + 1), exposure_names(group, exposures)
     optics = {
         "rlnOpticsGroupName": names,
         "rlnOpticsGroup": [str(i) for i in number],

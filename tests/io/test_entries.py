@@ -39,30 +39,50 @@ def write_list(folder, suffix, name):
     return path
 
 
-@pytest.mark.parametrize("suffix", [".star", ".txt", ".lst", ".cs"])
-def test_a_map_is_no_stack(folder, suffix):
+def test_a_map_is_no_stack(folder):
+    """Given itself, in a list of stacks, or by its bare name."""
     write_map("sub.mrc", np.zeros((N, N, N)), 2.0)
-    with pytest.raises(DataError, match=r"sub\.mrc: holds a volume \(8 × 8 × 8"):
-        read_particles(write_list(folder, suffix, "sub.mrc"))
+    (folder / "bare.star").write_text(LISTS[".star"].replace("1@", "").format("sub.mrc"))
+    for name in (write_list(folder, ".txt", "sub.mrc"), "bare.star", "sub.mrc"):
+        with pytest.raises(DataError, match=r"sub\.mrc: holds a volume \(8 × 8 × 8"):
+            read_particles(name)
+
+
+@pytest.mark.parametrize("suffix", [".star", ".lst", ".cs"])
+def test_a_list_that_numbers_images_says_what_a_cube_is(folder, suffix, caplog):
+    """As many images as pixels of an edge, in a file of which only the suffix could say that it is a stack."""
+    write_map("cube.mrc", np.zeros((N, N, N)), 2.0)
+    write_map("other.mrc", np.zeros((N, N, N)), 2.0)
+    path = write_list(folder, suffix, "cube.mrc")
+    assert len(read_particles(path)) == 1
+    assert caplog.text.count("cube.mrc: a cube, by its header a map; read as images") == len(caplog.records) == 1
+    if suffix != ".cs":
+        path.write_text(path.read_text() + path.read_text().splitlines()[-1].replace("cube", "other") + "\n")
+        assert len(read_particles(path)) == 2
+        assert "(so are 1 more)" in caplog.text and len(caplog.records) == 2
+    header = make_header((N, N, N), 2.0, volume=True)
+    header["ispg"] = 401
+    (folder / "cube.mrc").write_bytes(header.tobytes() + bytes(4 * N**3))
     with pytest.raises(DataError, match="holds a volume"):
-        read_particles("sub.mrc")
+        read_particles(path)
 
 
 def test_stacks_under_the_header_of_a_map(folder):
     """Many programs write the space group of a map, and a depth in the cell, for a stack of images."""
     for name, count, space_group, expected in (
-        ("old.mrc", N + 1, 1, False),
-        ("cube.mrcs", N, 1, False),
-        ("cube.st", N, 1, False),
-        ("cube.mrc", N, 1, True),
-        ("images.mrc", N, 0, False),
-        ("volumes.mrcs", 2 * N, 401, True),
+        ("old.mrc", N + 1, 1, (False, False)),
+        ("cube.mrcs", N, 1, (False, False)),
+        ("cube.st", N, 1, (False, False)),
+        ("cube.mrc", N, 1, (False, True)),
+        ("images.mrc", N, 0, (False, False)),
+        ("volumes.mrcs", 2 * N, 401, (True, False)),
     ):
         header = make_header((count, N, N), 2.0, volume=True)
         header["ispg"] = space_group
         (folder / name).write_bytes(header.tobytes() + bytes(4 * count * N * N))
-        assert MrcStack(name).holds_volume == expected, name
-        if not expected:
+        stack = MrcStack(name)
+        assert (stack.holds_volume, stack.looks_like_map) == expected, name
+        if not any(expected):
             assert len(read_particles(name)) == count
 
 

@@ -276,7 +276,7 @@ def test_binned_images_leave_the_pixel_size_of_the_list(folder, text):
     with MrcsWriter("binned.mrcs", 8, 4, 2.5) as writer:
         writer.write(np.zeros((4, 8, 8)))
     write_particles("project.lst", original)
-    lines = (folder / "project.lst").read_text().replace("fine.mrcs", "binned.mrcs")
+    lines = (folder / "project.lst").read_text().replace("\tfine.mrcs\t", "\tbinned.mrcs\t")
     lines = lines.replace('"apix_x":1.25,"apix_y":1.25', '"apix_x":2.5,"apix_y":2.5')
     (folder / "project.lst").write_text(lines)
     binned = read_particles("project.lst")
@@ -417,7 +417,9 @@ def test_a_source_that_has_changed_is_refused(folder):
     lines = (folder / "list.star").read_text().splitlines()
     rows = [line for line in lines if "@" in line]
     (folder / "list.star").write_text("\n".join([*(x for x in lines if "@" not in x), *rows[::-1]]) + "\n")
-    with pytest.raises(DataError, match=r"list\.star: row 1 is now image 1 of fine\.mrcs.*the file has changed"):
+    with pytest.raises(
+        DataError, match=r"list\.star: row 1 now names 000001@fine\.mrcs.*is 000002@fine\.mrcs.*changed"
+    ):
         write_particles("exported.star", read_particles("list.lst"))
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from libhetero.io import read_particles, write_particles
 from libhetero.pipelines.decoding.class_files import write_classes
 from libhetero.pipelines.run.particle_record import list_digest
 from programs.e2hype_refine import main as refine
@@ -104,3 +105,39 @@ def test_what_is_written_names_the_list_and_other_programs_read_it(project, load
     first = Path("run/classes_particles.txt").read_text().splitlines()[0]
     assert first == f"# particle, class; of list {list_digest(open_run('run').particles)}"
     assert np.loadtxt("run/classes_particles.txt", int).shape == (12, 2)
+
+
+def split_in_two(star: Path) -> None:
+    """Name the images of one stack as those of two, each with half of them."""
+    stack = read_particles(star)
+    for half in range(2):
+        write_particles(f"half_{half}.mrcs", stack.take(np.arange(6 * half, 6 * half + 6)))
+    lines = star.read_text().splitlines()
+    for place, line in enumerate(lines):
+        number, at, rest = line.partition("@")
+        if at:
+            image = int(number) - 1
+            lines[place] = f"{image % 6 + 1:06d}@half_{image // 6}.mrcs {rest.split(None, 1)[1]}"
+    star.write_text("\n".join(lines) + "\n")
+
+
+def test_classes_of_an_imported_list_whose_source_was_sorted_are_refused(
+    tmp_path, monkeypatch, load_program, capsys
+) -> None:
+    """The list is as it was, so the run goes on; the .star of a class would take rows of other particles."""
+    monkeypatch.chdir(tmp_path)
+    write_tiny_set(tmp_path, 12)
+    split_in_two(Path("particles.star"))
+    assert run_program(load_program, "e2hype_import.py particles.star --output p.lst") == 0
+    assert refine(["p.lst", *FAMILIES["mlp"], *TRAINING, "--niter", "1", "--path", "run"]) == 0
+    assert run_program(load_program, COMMANDS[0]) == 0
+    assert list(Path("run").glob("class_*.star"))
+    capsys.readouterr()
+    before = contents(tmp_path / "run")
+    lines = Path("particles.star").read_text().splitlines()
+    rows = [line for line in lines if "@" in line]
+    Path("particles.star").write_text("\n".join([*(x for x in lines if "@" not in x), *rows[6:], *rows[:6]]) + "\n")
+    assert run_program(load_program, COMMANDS[0]) == 1
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "now names 00000" in error and "the file has changed. Restore it, or import it again." in error
+    assert contents(tmp_path / "run") == before

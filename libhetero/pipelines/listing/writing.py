@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from libhetero.io import write_particles
+from libhetero.io.origin import tables_kept
 from libhetero.io.paths import NameNotHeld
 from libhetero.records import ParticleSet
 
@@ -28,16 +29,22 @@ def write_lists(folder: Path, sets: Mapping[str, ParticleSet], endings: Iterable
     NameNotHeld : when no format can hold them.
     """
     left_out: dict[str, NameNotHeld] = {}
-    for name, particles in sets.items():
-        failed = {}
-        for ending in endings:
-            try:
-                write_particles(folder / f"{name}{ending}", particles)
-            except NameNotHeld as error:
-                failed[ending] = error
-        if failed and len(failed) == len(tuple(endings)):
-            raise next(iter(failed.values()))
-        for ending, reason in failed.items():
-            left_out.setdefault(ending, reason)
+    with tables_kept():
+        for name, particles in sets.items():
+            for ending, reason in _write(folder, name, particles, tuple(endings)).items():
+                left_out.setdefault(ending, reason)
     for ending, reason in left_out.items():
         LOGGER.warning("no %s for some of the lists: %s", ending, reason)
+
+
+def _write(folder: Path, name: str, particles: ParticleSet, endings: tuple[str, ...]) -> dict[str, NameNotHeld]:
+    """Write one set in every format that can hold it; return why others cannot."""
+    failed = {}
+    for ending in endings:
+        try:
+            write_particles(folder / f"{name}{ending}", particles)
+        except NameNotHeld as error:
+            failed[ending] = error
+    if failed and len(failed) == len(endings):
+        raise next(iter(failed.values()))
+    return failed

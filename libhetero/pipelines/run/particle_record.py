@@ -92,7 +92,7 @@ def particles_of_run(folder: Path, data: DataConfig, *, to_train: bool = False) 
     DataError : as `load_particles`, and where a row of the list is another particle, naming the first.
     """
     particles = load_particles(data)
-    record = _record_of(Path(folder), particles)
+    record = _record_of(Path(folder))
     if record is None:
         LOGGER.warning(
             "%s: neither %s nor %s tells which particles this run was trained on; that %s still lists them in that "
@@ -122,7 +122,7 @@ def list_digest(particles: ParticleSet) -> str:
     return digest.hexdigest()[:16]
 
 
-def _record_of(folder: Path, particles: ParticleSet) -> ParticleRecord | None:
+def _record_of(folder: Path) -> ParticleRecord | None:
     """Return the record of a run; of one of before, what its first list says; None where neither can be read."""
     if (folder / RECORD).exists():
         arrays = read_arrays(folder / RECORD, SCHEMA, "restore it, or remove it to take the list on trust")

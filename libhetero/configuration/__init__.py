@@ -28,11 +28,13 @@ from libhetero.configuration.options import (
     value_of,
     whole_number,
 )
+from libhetero.configuration.plain_words import WrongValue, wrong_value
 
 __all__ = [
     "ABSENT",
     "ArraySchema",
     "Option",
+    "WrongValue",
     "asked",
     "check_options",
     "declared",
@@ -55,4 +57,5 @@ __all__ = [
     "value_of",
     "whole_number",
     "write_json",
+    "wrong_value",
 ]

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
 import stat
 import typing
 from pathlib import Path
 from typing import Any, TypeVar
 
+from libhetero.configuration.plain_words import wrong_value
 from libhetero.errors import ConfigurationError
 from libhetero.files import check_readable, first_line, replacing
 
@@ -118,16 +118,7 @@ def _converted(kind: type[Document], values: Any) -> Document:
     try:
         return msgspec.convert(values, kind, strict=True)
     except msgspec.ValidationError as error:
-        raise ConfigurationError(f"{kind.__name__}: {_in_our_words(str(error))}") from None
-
-
-def _in_our_words(said: str) -> str:
-    """Return "training.epochs: expected int, got str" of "Expected `int`, got `str` - at `$.training.epochs`"."""
-    what, _, where = said.partition(" - at ")
-    lacking = re.fullmatch(r"Object missing required field `(.*)`", what)
-    what = f"lacks {lacking[1]}" if lacking else what.replace("`", "").replace("Expected", "expected", 1)
-    where = where.strip("`").removeprefix("$").removeprefix(".")
-    return f"{where}: {what}" if where else what
+        raise ConfigurationError(f"{kind.__name__}: {wrong_value(str(error))}") from None
 
 
 def write_json(path: Path, values: dict[str, Any]) -> None:

@@ -23,6 +23,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Float, Int, Shaped
 
 from libhetero.errors import DataError
@@ -67,28 +68,37 @@ class Aberration:
     unit: float = 1.0
     neutral: tuple[float, ...] = (0.0,)
 
-    def checked(self, rows: Sequence[Sequence[float]], where: str) -> Float[np.ndarray, "particles *shape"] | None:
+    def checked(
+        self, unlike: Sequence[Sequence[float]], first: Sequence[int], place: Int[np.ndarray, "particles"], where: str
+    ) -> Float[np.ndarray, "particles *shape"] | None:
         """Return the parameter of every particle, shorter rows filled with 0; None where no image is changed.
+
+        Parameters
+        ----------
+        unlike : the rows of numbers that there are, each once.
+        first : the first particle with each of them, as messages number it.
+        place : which of them each particle has.
+        where : the file, for messages.
 
         Raises
         ------
         DataError : for numbers that are not finite, or too few or many.
         """
-        width = max(map(len, rows), default=0)
+        width = max(map(len, unlike), default=0)
         if width > MOST_TERMS:
             raise DataError(f"{where}: {width} numbers for {self.field}; expected at most {MOST_TERMS}. Mend it.")
         wanted = None if self.shape is None else int(np.prod(self.shape))
-        values = np.zeros((len(rows), width))
-        for i, row in enumerate(rows):
+        values = np.zeros((len(unlike), width))
+        for i, row in enumerate(unlike):
             values[i, : len(row)] = row
             if (wanted not in (None, len(row))) or not np.isfinite(values[i]).all():
                 expected = "finite numbers" if wanted is None else f"{wanted} finite numbers"
                 raise DataError(
-                    f"{where}: particle {i + 1}: {self.field} is {list(row)}; expected {expected}. Mend it."
+                    f"{where}: particle {first[i]}: {self.field} is {list(row)}; expected {expected}. Mend it."
                 )
         if np.all(values == np.resize(self.neutral, width)):
             return None
-        return values.reshape(len(rows), *(self.shape or (width,))).astype(np.float32)
+        return values.reshape(len(unlike), *(self.shape or (width,))).astype(np.float32)[place]
 
 
 ABERRATIONS = (
@@ -118,17 +128,32 @@ def with_star_aberrations(ctf: CTFParams, table: Labelled, rows: Int[np.ndarray,
         columns = [table.column(label, rows) for label in aberration.labels]
         if all(column is None for column in columns) or not len(rows):
             continue
-        absent = [np.full(len(rows), f"{value / aberration.unit:g}") for value in aberration.neutral]
-        texts = [absent[k] if column is None else column.astype(str) for k, column in enumerate(columns)]
-        lines, place = np.unique(np.stack(texts, axis=1), axis=0, return_inverse=True)
-        read = [_numbers(line, aberration, table.path) for line in lines.tolist()]
+        place, first = _unlike([column for column in columns if column is not None])
+        absent = [f"{value / aberration.unit:g}" for value in aberration.neutral]
+        numbers = (rows[first] + 1).tolist()
+        read = []
+        for row, number in zip(first, numbers, strict=True):
+            texts = [absent[k] if column is None else str(column[row]) for k, column in enumerate(columns)]
+            read.append(_numbers(texts, aberration, f"{table.path}: particle {number}"))
         if aberration.field == "odd_zernike" and "beam_tilt" in found:
             read = [[0.0 if k in TILTED else value for k, value in enumerate(values)] for values in read]
-        found[aberration.field] = aberration.checked([read[i] for i in place.ravel()], table.path)
+        found[aberration.field] = aberration.checked(read, numbers, place, table.path)
     return replace(ctf, **found)
 
 
-def _numbers(texts: list[str], aberration: Aberration, path: str) -> list[float]:
+def _unlike(
+    columns: Sequence[Shaped[np.ndarray, "particles"]],
+) -> tuple[Int[np.ndarray, "particles"], Int[np.ndarray, "unlike"]]:
+    """Return which of the unlike rows of some columns each particle has, and where each of these rows is first."""
+    place = np.zeros(len(columns[0]), np.int64)
+    for column in columns:
+        number, values = pd.factorize(column)
+        place, _ = pd.factorize(place * len(values) + number)
+    _, first = np.unique(place, return_index=True)
+    return place, first
+
+
+def _numbers(texts: list[str], aberration: Aberration, where: str) -> list[float]:
     """Return the numbers that the labels of a parameter hold in one row, in the unit of its field."""
     words = [word for text in texts for word in text.strip().strip("\"'").strip("[]").replace(",", " ").split()]
     try:
@@ -136,7 +161,7 @@ def _numbers(texts: list[str], aberration: Aberration, path: str) -> list[float]
     except ValueError:
         labels = ", ".join(aberration.labels)
         expected = "numbers" if aberration.shape else "numbers as [1,2]"
-        raise DataError(f"{path}: {labels} is '{' '.join(texts)[:60]}'; expected {expected}. Mend it.") from None
+        raise DataError(f"{where}: {labels} is '{' '.join(texts)[:60]}'; expected {expected}. Mend it.") from None
 
 
 def with_key_aberrations(ctf: CTFParams, values: Sequence[Mapping[str, Any]], path: object) -> CTFParams:
@@ -152,10 +177,19 @@ def with_key_aberrations(ctf: CTFParams, values: Sequence[Mapping[str, Any]], pa
     """
     found = {}
     for aberration in ABERRATIONS:
-        if not any(aberration.key in own for own in values):
+        key = aberration.key
+        if not any(key in own for own in values):
             continue
-        rows = [np.ravel(own.get(aberration.key, aberration.neutral)).tolist() for own in values]
-        found[aberration.field] = aberration.checked(rows, str(path))
+        unlike: dict[tuple[float, ...], int] = {}
+        first: list[int] = []
+        place = np.empty(len(values), np.int64)
+        for i, own in enumerate(values):
+            stated = own.get(key, aberration.neutral)
+            row = tuple(stated) if isinstance(stated, list | tuple) else (stated,)
+            place[i] = unlike.setdefault(row, len(unlike))
+            if len(unlike) > len(first):
+                first.append(i + 1)
+        found[aberration.field] = aberration.checked(list(unlike), first, place, str(path))
     return replace(ctf, **found)
 
 

@@ -6,11 +6,13 @@ declared are other programs' own: they are neither read nor refused.
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any, NotRequired, TypedDict
 
 import msgspec
 import numpy as np
 
+from libhetero.configuration import wrong_value
 from libhetero.errors import DataError
 from libhetero.io import eman
 from libhetero.io.aberrations import KEYS as ABERRATION_KEYS
@@ -65,6 +67,14 @@ OUR_KEYS = {
 ImageHeader = TypedDict("ImageHeader", {**EMAN2_KEYS, **OUR_KEYS}, total=False)  # type: ignore[misc]
 KEYS = (*EMAN2_KEYS, *OUR_KEYS)
 WHOLE = ("ctf_phase_flipped", "ptcl3d_id", "hetero_half", "hetero_contrast", "hetero_row")
+EXPECTED = {  # where the kind alone says less
+    "ctf": "an object of EMAN2's CTF",
+    "ctf_phase_flipped": "0 or 1",
+    "hetero_half": "0 or 1",
+    "hetero_contrast": "-1, 0 or 1",
+    "hetero_joined": "a list of file names",
+    **dict.fromkeys(ABERRATION_KEYS, "numbers"),
+}
 MOST_TOLD = 40  # characters of a value
 
 
@@ -104,27 +114,25 @@ def check_header(values: dict[str, Any], where: str) -> dict[str, Any]:
 
 
 def _told(text: str, values: dict[str, Any]) -> str:
-    """Return what msgspec says of a value (`Expected … - at `$.key``) as key, expected, got and remedy."""
-    said, _, place = text.replace("`", "").partition(" - at $.")
-    expected = said.partition(", got ")[0].removeprefix("Expected ")
-    if said.startswith("Object missing required field "):
-        return f"{place} lacks {said.rsplit(' ', 1)[1]}; fit the CTF again with EMAN2."
-    if said == "Number out of range":
-        expected = "float"
-    value, rest = values, place
+    """Return what msgspec says of a value as key, expected, got and remedy."""
+    said = wrong_value(text)
+    if said.lacks:
+        return f"{said.place} lacks {said.lacks}; fit the CTF again with EMAN2."
+    value, rest = values, said.place
     for key in sorted(values, key=len, reverse=True):
         if rest == key or rest.startswith((f"{key}.", f"{key}[")):
             value, rest = values[key], rest[len(key) + 1 :]
             break
     if isinstance(value, dict):
         value = value.get(rest.partition("[")[0], value)
-    return f"{place}: expected {expected}, got {_short(value)}; mend it or write the file again."
+    expected = EXPECTED.get(said.place, said.expected)
+    return f"{said.place}: expected {expected}, got {_short(value)}; mend it or write the file again."
 
 
 def _short(value: Any) -> str:
     """Return a value in a few characters, however long it is: a number of many digits cannot even be printed."""
     try:
-        text = repr(value)
+        text = json.dumps(value) if value is None or isinstance(value, bool) else repr(value)
     except (ValueError, RecursionError):
-        return f"a {type(value).__name__} that is too long to print"
+        return f"{'a number' if isinstance(value, int) else 'a value'} that is too long to print"
     return text if len(text) <= MOST_TOLD else f"{text[:MOST_TOLD]}…"

@@ -37,6 +37,7 @@ COMMENT = "# Lines after the next one all have the length it states; keep it so 
 LONGEST_LINE = 2**20  # bytes; EMAN2's own have up to some ten thousand
 OF_ORIGIN = ("hetero_source", "hetero_row", "hetero_image", "hetero_joined")  # which `origin` asks for again
 NUMBER = re.compile("[0-9]{1,10}")
+SURROGATE = re.compile("[\ud800-\udfff]")  # what a byte that is not UTF-8 is read as
 DIGITS = eman.DIGITS
 
 
@@ -129,7 +130,7 @@ def _lines(path: str | os.PathLike) -> Iterator[tuple[int, str]]:
 
 
 def _is_utf8(text: str) -> bool:
-    return not any("\ud800" <= letter <= "\udfff" for letter in text)
+    return text.isascii() or not SURROGATE.search(text)
 
 
 def _checked(values: dict[str, Any], where: str) -> dict[str, Any]:
@@ -153,7 +154,8 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     ------
     ValueError : for a name that stands twice, or that makes EMAN2 run code.
     """
-    values = {sys.intern(key): value for key, value in pairs}
+    intern = sys.intern
+    values = {intern(key): value for key, value in pairs}
     if len(values) < len(pairs):
         names = [key for key, _ in pairs]
         twice = next(key for key in names if names.count(key) > 1)
@@ -163,12 +165,15 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return values
 
 
+DECODER = json.JSONDecoder(object_pairs_hook=_object)  # one for all lines: `json.loads` would make one a line
+
+
 def _json(text: str, where: str) -> dict[str, Any]:
     """Return the JSON values of a line; free text of old lists counts as none."""
     if "{" in text and not _is_utf8(text):
         raise DataError(f"{where}: its JSON is not UTF-8. Write the list again.")
     try:
-        values = json.loads(text, object_pairs_hook=_object) if text else {}
+        values = DECODER.decode(text) if text else {}
     except json.JSONDecodeError:
         if "{" not in text:
             return {}

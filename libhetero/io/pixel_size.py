@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from libhetero.errors import DataError
 from libhetero.records import ParticleSet
 
-SAME = 1e-5  # relative; a .lst holds seven digits
+SAME = 1e-5  # relative; lists and headers of other programs hold six or seven digits
 
 
 def check_pixel_size(given: float | None) -> None:

@@ -30,8 +30,10 @@ from libhetero.records import CTFParams, SourceTable
 logger = logging.getLogger(__name__)
 
 ANGLES = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")
-NUMBER = r"[+-]?(?:[0-9]{1,30}(?:\.[0-9]{0,30})?|\.[0-9]{1,30})(?:[eE][+-]?[0-9]{1,4})?"
+LONGEST = 400  # digits of a number before or after its point: more than any float64 has
+NUMBER = rf"[+-]?(?:[0-9]{{1,{LONGEST}}}(?:\.[0-9]{{0,{LONGEST}}})?|\.[0-9]{{1,{LONGEST}}})(?:[eE][+-]?[0-9]{{1,4}})?"
 NUMBERS = re.compile(rf"(?:(?>{NUMBER})\n)*+")
+WHOLE = re.compile(r"([0-9]{1,18})(?:\.0*)?")
 TYPE_SUFFIX = re.compile(r":(?:mrcs?|st|ali|rec|map|hed|img|spi|tiff?|eer|em)$")  # says how RELION is to read a file
 
 Rows = Int[np.ndarray, "chosen"] | slice
@@ -161,12 +163,14 @@ class StarTable:
         )
 
     def _no_number(self, label: str, rows: Rows, place: int, text: str) -> DataError:
-        return self.wrong_value(label, rows, place, f"'{text[:30]}'", "a finite number")
+        expected = "a finite number" if len(text) <= LONGEST else f"a finite number of at most {LONGEST} digits"
+        return self.wrong_value(label, rows, place, f"'{text[:30]}'", expected)
 
 
 def _group_key(text: str) -> str:
-    """Return the number of an optics group without leading zeros; other text as it is."""
-    return str(int(text)) if text.isascii() and text.isdigit() and len(text) < 19 else text
+    """Return the number of an optics group without leading zeros or a fraction of 0; other text as it is."""
+    whole = WHOLE.fullmatch(text)
+    return str(int(whole[1])) if whole else text
 
 
 def read_table(path: str | os.PathLike) -> StarTable:
@@ -285,13 +289,17 @@ def without_type(name: str) -> str:
 
 def _refuse_volumes(table: StarTable, numbered: Bool[np.ndarray, "particles"]) -> None:
     """Refuse lists of subtomograms: volumes, or stacks of all tilts that are named without a number."""
-    dimensions = table.whole("rlnImageDimensionality", missing=2)
-    if np.any(dimensions != 2):
-        row = int(np.argmax(dimensions != 2))
+    dimensions = table.whole("rlnImageDimensionality", missing=0)
+    volumes = dimensions == 3
+    if volumes.any():
         raise DataError(
-            f"{table.path}: particle {row + 1} is {dimensions[row]}-dimensional (rlnImageDimensionality): a "
+            f"{table.path}: particle {int(np.argmax(volumes)) + 1} is 3-dimensional (rlnImageDimensionality): a "
             f"subtomogram; expected 2-D images. Extract the tilts as 2-D images, one row each."
         )
+    other = (dimensions != 0) & (dimensions != 2)  # 0 is not said
+    if other.any():
+        row = int(np.argmax(other))
+        raise table.wrong_value("rlnImageDimensionality", slice(None), row, str(dimensions[row]), "2, for 2-D images")
     general = table.blocks.get("general")
     flag = general.get("rlnTomoSubTomosAre2DStacks", "0") if isinstance(general, dict) else "0"
     if flag.strip() not in ("0", "") and not numbered.all():

@@ -6,8 +6,9 @@
 
 A value is a word between blanks. It may hold `#` and quotes; only one that begins with a quote ends at the
 same quote before a blank, and only one that begins with `#` is a comment, to the end of the line. A loop ends
-at a blank line, or at a line that is data_NAME and nothing else. What breaks these rules is an error with the
-number of its line: RELION stops there too, or leaves out what follows without a word.
+at a blank line, or at a line that is data_NAME and nothing else; where a loop has one label only, that may be a row,
+and is one unless loop_ or a label follows, as in a block. What breaks these rules is an error with the number of its
+line: RELION stops there too, or leaves out what follows without a word.
 
 The starfile package is not used: it takes `#` within a name for a comment and `'` for `"`, ends a loop at a row
 that begins with data_, fills short rows, and leaves names that begin with `#` or a quote without quotes.
@@ -37,6 +38,9 @@ logger = logging.getLogger(__name__)
 TOKEN = re.compile(r"""[ ]*(?:(?P<comment>\#.*)|(?P<quote>['"])(?P<quoted>.*?)(?P=quote)(?=[ ]|$)|(?P<word>[^ ]+))""")
 VERSION = re.compile(r"#\s*version\s+(\S+)")
 BLOCK = re.compile(r"data_([^ \t]*)(?:[ \t]+\#.*)?")
+MAY_BE_BLOCK = re.compile(rb"^[ \t]*data_", re.MULTILINE)
+NOTHING = rb"(?:[ \t]*(?:#[^\n]*)?\n)*+[ \t]*"  # blank lines and comments
+IN_BLOCK = re.compile(NOTHING + rb"(?:loop_[ \t]*(?:#[^\n]*)?\n" + NOTHING + rb"_|_[^ \t\n]+[ \t]+[^ \t\n])")
 CONTROL = re.compile(rb"[\x00-\x08\x0b-\x1f\x7f]")
 TEXT = bytes({9, 10, *range(32, 127), *range(128, 256)})
 IN_QUOTES = re.compile(r"""^$|^["'#_;]|[ \t]""", re.MULTILINE)
@@ -165,6 +169,10 @@ class _Parser:
         found = BLOCK.fullmatch(self._line)
         return None if found is None else found[1]
 
+    def _starts_block(self, labels: list[str]) -> bool:
+        """Return whether the line read last, in a loop, is the start of another block and not a row."""
+        return self._name() is not None and (len(labels) > 1 or IN_BLOCK.match(self._data, self._position) is not None)
+
     def _back(self) -> None:
         """Go back to the start of the line that was read last."""
         self._position = self._line_start
@@ -256,12 +264,15 @@ class _Parser:
         """
         part = self._data[start:stop]
         firsts, words_in, special = _count_words(part)
+        if len(labels) == 1:
+            starts = [found.start() for found in MAY_BE_BLOCK.finditer(part)]
+            special[np.searchsorted(firsts, starts)] = True
         kept: list[bytes] = []
         done = left_out = 0
         for line in np.flatnonzero((words_in != len(labels)) | special):
             self._position = start + int(firsts[line])
             words = self._next() or []
-            if self._blank or self._name() is not None:
+            if self._blank or self._starts_block(labels):
                 kept.append(part[done : firsts[line]])
                 return b"".join(kept), True, start + int(firsts[line])
             kept.append(part[done : firsts[line]])

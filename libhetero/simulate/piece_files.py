@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 import msgspec
 
+from libhetero.configuration import wrong_value
 from libhetero.errors import DataError
 from libhetero.files import check_readable
 
@@ -120,8 +121,10 @@ def _domains(entry: dict[str, Any], path: str) -> Domains:
             domain.ranges()
             if domain.axis_u is not None and not any(domain.axis_u):
                 raise ValueError("axis_u is 0, 0, 0; expected a direction")
-    except ValueError as error:  # which msgspec's is one of
-        raise DataError(f"{path}: {str(error).replace('`', '')[:160]}. Mend it.") from None
+    except msgspec.ValidationError as error:
+        raise DataError(f"{path}: {str(wrong_value(str(error)))[:160]}. Mend it.") from None
+    except ValueError as error:
+        raise DataError(f"{path}: {str(error)[:160]}. Mend it.") from None
     if found.body not in found.domains:
         raise DataError(f"{path}: the core, {found.body}, is none of its domains; expected one of them.")
     return found

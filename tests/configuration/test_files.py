@@ -75,7 +75,7 @@ def test_a_file_that_holds_no_configuration(tmp_path: Path, text: str | None, wo
 
 def test_what_a_document_lacks_is_told_with_a_remedy(tmp_path: Path) -> None:
     path = tmp_path / "truth.json"
-    for text, words in (('{"other": 1}', "lacks box"), ('{"box": "3"}', "box: expected int, got str")):
+    for text, words in (('{"other": 1}', "lacks box"), ('{"box": "3"}', "box: expected a whole number, got a text")):
         path.write_text(text)
         with pytest.raises(ConfigurationError, match=rf"truth.json: Document: {words}; restore the file, or make it"):
             read_document(path, Document)

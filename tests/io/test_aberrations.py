@@ -10,6 +10,7 @@ import pytest
 
 from libhetero.errors import DataError
 from libhetero.io import read_particles, write_particles
+from libhetero.io.aberrations import Aberration
 from libhetero.records import ParticleSet
 from tests.making.optics import aberrations
 from tests.making.particles import sample_particles
@@ -87,7 +88,7 @@ def test_what_changes_no_image_is_absent():
 @pytest.mark.parametrize(
     ("label", "stated", "message"),
     [
-        ("rlnMagMat00", "stretched", "list.star: rlnMagMat00, .* is 'stretched.*; expected numbers. Mend"),
+        ("rlnMagMat00", "stretched", "list.star: particle 1: rlnMagMat00, .* is 'stretched.*; expected numbers. Mend"),
         ("rlnEvenZernike", "[1,x]", r"rlnEvenZernike is '\[1,x\]'; expected numbers as \[1,2\]"),
         ("rlnBeamTiltX", "nan", r"particle 1: beam_tilt is \[nan, 0.0\]; expected 2 finite numbers"),
         ("rlnOddZernike", "[1e400]", "particle 1: odd_zernike is .inf.; expected finite numbers"),
@@ -96,6 +97,28 @@ def test_what_changes_no_image_is_absent():
 def test_bad_values_are_named(label, stated, message):
     with pytest.raises(DataError, match=message):
         read_text(relion_list((label,), (stated, stated)))
+
+
+@pytest.mark.parametrize("stated", ["[1,x]", "[1e400]", "[1,inf]"])
+def test_the_first_particle_with_a_bad_value_is_named(stated):
+    with pytest.raises(DataError, match="list.star: particle 2: "):
+        read_text(relion_list(("rlnEvenZernike",), ("[1,2]", stated)))
+
+
+def test_many_particles_are_checked_by_their_unlike_rows(monkeypatch):
+    """Two optics groups are two rows to check, however many particles they have."""
+    met = []
+    checked = Aberration.checked
+
+    def counted(self, unlike, *others):
+        met.append(len(unlike))
+        return checked(self, unlike, *others)
+
+    monkeypatch.setattr(Aberration, "checked", counted)
+    particles = read_text(relion_list())
+    write_particles("project.lst", particles)
+    assert_same_ctf(read_particles("project.lst").ctf, particles.ctf)
+    assert met == [2] * 6
 
 
 @pytest.mark.parametrize("suffix", ["lst", "hdf"])

@@ -126,15 +126,18 @@ LINES = {
     ),
     "a key twice": ('0\tstack.hdf\t{"apix_x":1,"apix_x":2}', "line 4: .*'apix_x' stands twice"),
     "a nested key twice": ('0\tstack.hdf\t{"a":{"b":1,"b":1}}', "line 4: .*'b' stands twice"),
-    "NaN": ('0\tstack.hdf\t{"apix_x":NaN}', "line 4: apix_x: expected float >= 0.0, got nan"),
-    "infinity": ('0\tstack.hdf\t{"hetero_scale":-Infinity}', "line 4: hetero_scale: expected float >="),
-    "beyond float32": ('0\tstack.hdf\t{"hetero_scale":1e39}', "line 4: hetero_scale: expected float <="),
-    "text for a number": ('0\tstack.hdf\t{"apix_x":"2"}', "line 4: apix_x: expected float, got '2'"),
-    "null": ('0\tstack.hdf\t{"ctf":null}', "line 4: ctf: expected object, got None"),
+    "NaN": ('0\tstack.hdf\t{"apix_x":NaN}', "line 4: apix_x: expected a number of at least 0, got nan"),
+    "infinity": ('0\tstack.hdf\t{"hetero_scale":-Infinity}', "line 4: hetero_scale: expected a number of at least"),
+    "beyond float32": ('0\tstack.hdf\t{"hetero_scale":1e39}', "line 4: hetero_scale: expected a number of at most"),
+    "text for a number": ('0\tstack.hdf\t{"apix_x":"2"}', "line 4: apix_x: expected a number, got '2'"),
+    "null": ('0\tstack.hdf\t{"ctf":null}', "line 4: ctf: expected an object of EMAN2's CTF, got null"),
     "a row of no table": ('0\tstack.hdf\t{"hetero_row":1}', "line 4: expected hetero_source and hetero_row"),
     "half a letter": ('0\tstack.hdf\t{"ctf":{"\\ud800":1}}', "line 4: holds half a letter"),
-    "a list for a number": ('0\tstack.hdf\t{"ptcl3d_id":[1]}', r"line 4: ptcl3d_id: expected int, got \[1\]"),
-    "a half-set of three": ('0\tstack.hdf\t{"hetero_half":2}', "line 4: hetero_half: expected int <= 1, got 2"),
+    "a list for a number": (
+        '0\tstack.hdf\t{"ptcl3d_id":[1]}',
+        r"line 4: ptcl3d_id: expected a whole number, got \[1\]",
+    ),
+    "a half-set of three": ('0\tstack.hdf\t{"hetero_half":2}', "line 4: hetero_half: expected 0 or 1, got 2"),
 }
 
 

@@ -111,6 +111,13 @@ def test_what_is_no_number_is_told_by_row_and_label(folder, label):
         assert len(str(raised.value)) < 400
 
 
+def test_numbers_of_many_digits(folder):
+    for value in ("12000." + "0" * 31, "0" * 40 + "12000", "12000." + "0" * 400):
+        np.testing.assert_array_equal(read_text(folder, with_column("rlnDefocusU", *[value] * 3)).ctf.defocus_u, 12000)
+    with pytest.raises(DataError, match="rlnDefocusU is '12000.0*'; expected a finite number of at most 400 digits"):
+        read_text(folder, with_column("rlnDefocusU", *["12000." + "0" * 401] * 3))
+
+
 @pytest.mark.parametrize(
     ("label", "value", "message"),
     [
@@ -123,6 +130,7 @@ def test_what_is_no_number_is_told_by_row_and_label(folder, label):
         ("rlnCtfDataArePhaseFlipped", "0", "some images are phase-flipped, others not .*particles 1 and 2 differ"),
         ("rlnCtfDataAreCtfPremultiplied", "0", "some images are multiplied by their CTF, others not"),
         ("rlnImageDimensionality", "3", "particle 2 is 3-dimensional .*subtomogram"),
+        ("rlnImageDimensionality", "1", "particle 2: rlnImageDimensionality is 1; expected 2, for 2-D images"),
     ],
 )
 def test_values_that_mean_nothing_or_differ(folder, label, value, message):
@@ -139,6 +147,7 @@ def test_what_holds_for_all_particles_is_read(folder, caplog):
     np.testing.assert_array_equal(
         read_text(folder, with_column("rlnImagePixelSize", *"000")).pixel_size, [1.25, 2.5, 1.25]
     )
+    assert len(read_text(folder, with_column("rlnImageDimensionality", *"020"))) == 3  # 0 is not said
     assert not caplog.text
     read_text(folder, with_column("rlnCtfDataAreCtfPremultiplied", *"111"))
     assert "premultiplied" in caplog.text
@@ -162,8 +171,11 @@ def test_rows_of_one_optics_group(folder):
     assert len(read_text(folder, OPTICS.replace("\n\n", "\n\n").rstrip() + "\n" + again + "\n" + PARTICLES)) == 3
     with pytest.raises(DataError, match="rows 1 and 3 of data_optics are both of optics group 3 and differ"):
         read_text(folder, OPTICS.rstrip() + "\n" + again.replace("300", "200") + "\n" + PARTICLES)
-    leading = PARTICLES.replace("fine.mrcs 3", "fine.mrcs 03")
-    np.testing.assert_array_equal(read_text(folder, OPTICS + leading).ctf.voltage, [300, 200, 300])
+    for same in ("03", "3.0", "3.", "3.000000"):
+        text = PARTICLES.replace("fine.mrcs 3", f"fine.mrcs {same}")
+        np.testing.assert_array_equal(read_text(folder, OPTICS + text).ctf.voltage, [300, 200, 300])
+    with pytest.raises(DataError, match="optics group 3.5 is not in data_optics"):
+        read_text(folder, OPTICS + PARTICLES.replace("fine.mrcs 3", "fine.mrcs 3.5"))
 
 
 def test_two_blocks_of_particles(folder):

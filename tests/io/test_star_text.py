@@ -73,6 +73,20 @@ def test_a_loop_ends_at_a_blank_line_or_a_block(blocks_of):
     assert list(one[""]["name"]) == ["data_1", "data_2"] and len(one["more"]) == 0 and one["end"] == {"a": "1"}
 
 
+@pytest.mark.parametrize("chunk", [1, 40, 1 << 20])
+@pytest.mark.parametrize("end", ["", "\n", " \t\n"])
+@pytest.mark.parametrize("other", ["\nloop_\n_a\n1\n", "loop_ # of rows\n_a\n1\n", "\n# a comment\n\n_a 1\n", "\t_a 1"])
+def test_a_loop_of_one_label_ends_there_too(blocks_of, monkeypatch, chunk, end, other):
+    """In such a loop alone a line with data_NAME is as long as a row."""
+    monkeypatch.setattr(star_text, "CHUNK", chunk)
+    for rows in (["1@p.mrcs", "2@p.mrcs"], ["data_1", "loop_", "x#1", "data_2"], []):
+        found = blocks_of(
+            "data_particles\n\nloop_\n_name\n" + "".join(f"{row}\n" for row in rows) + f"{end}data_other\n{other}"
+        )
+        assert list(found) == ["particles", "other"] and list(found["particles"]["name"]) == rows
+        assert list(found["other"]["a"]) == ["1"]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -131,16 +131,16 @@ DOMAIN = {"selection": [["A", None]], "pivot": [0, 0, 1], "axis_u": [0, 0, 1]}
 @pytest.mark.parametrize(
     ("domain", "words"),
     [
-        ({}, "missing required field selection"),
-        ({"selection": "A"}, "Expected array, got str"),
+        ({}, "lacks selection"),
+        ({"selection": "A"}, "selection: expected a list, got a text"),
         ({"selection": [["A", [1]]]}, "are no residues"),
         ({"selection": [["A", [1, [2, 3]]]]}, "are no residues"),
-        ({"selection": [["A", ["1", "2"]]]}, "got str"),
-        ({"selection": [["A", [1, 2**40]]]}, "<= 2147483648"),
+        ({"selection": [["A", ["1", "2"]]]}, "got a text"),
+        ({"selection": [["A", [1, 2**40]]]}, "a whole number of at most 2147483648"),
         ({**DOMAIN, "axis_u": [0, 0, 0]}, "expected a direction"),
-        ({**DOMAIN, "axis_u": [0, 0]}, "length 3"),
-        ({**DOMAIN, "pivot": [0, 0, 1e300]}, "<= 1000000.0"),
-        ({**DOMAIN, "pivot": {"x": 1}}, "got object"),
+        ({**DOMAIN, "axis_u": [0, 0]}, "a list of 3 values, got 2"),
+        ({**DOMAIN, "pivot": [0, 0, 1e300]}, "a number of at most 1000000"),
+        ({**DOMAIN, "pivot": {"x": 1}}, "got an object"),
     ],
 )
 def test_domains_of_another_kind_are_said(domain: object, words: str, model: str, tmp_path: Path) -> None:

@@ -194,16 +194,16 @@ def with_key_aberrations(ctf: CTFParams, values: Sequence[Mapping[str, Any]], pa
 
 
 def aberration_keys(ctf: CTFParams) -> list[dict[str, list[float]]]:
-    """Return, for each of N particles, the keys of its aberrations in a .lst or .hdf."""
-    held = [(one, getattr(ctf, one.field)) for one in ABERRATIONS]
-    return [
-        {
-            one.key: [float(f"{number:.9g}") for number in np.ravel(values[i])]
-            for one, values in held
-            if values is not None
-        }
-        for i in range(len(np.asarray(ctf.defocus_u)))
-    ]
+    """Return, for each of N particles, the keys of its aberrations in a .lst or .hdf; like ones are one object."""
+    held = [(one, np.asarray(values)) for one in ABERRATIONS if (values := getattr(ctf, one.field)) is not None]
+    found: list[dict[str, list[float]]] = []
+    made: dict[bytes, dict[str, list[float]]] = {}  # particles of an optics group have the same
+    for i in range(len(np.asarray(ctf.defocus_u))):
+        own = b"".join(values[i].tobytes() for _, values in held)
+        if own not in made:
+            made[own] = {one.key: [float(f"{number:.9g}") for number in values[i].ravel()] for one, values in held}
+        found.append(made[own])
+    return found
 
 
 def carried_over(ctf: CTFParams, stated: CTFParams | None) -> CTFParams:

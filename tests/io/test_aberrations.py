@@ -64,6 +64,14 @@ def test_relion_lists(of_particles):
         np.testing.assert_allclose(getattr(ctf, name), values, rtol=1e-6, err_msg=name)
 
 
+@pytest.mark.parametrize("stated", [("1.1 1", "0.9 1"), ("1 1.1", "1 0.9"), ("1.1 0.9", "0.9 1.1")])
+def test_groups_may_differ_in_one_label(stated):
+    diagonal = read_text(relion_list(("rlnMagMat00", "rlnMagMat11"), stated)).ctf.magnification.diagonal(
+        axis1=1, axis2=2
+    )
+    np.testing.assert_allclose(diagonal, [[float(word) for word in stated[i % 2].split()] for i in range(4)], rtol=1e-6)
+
+
 def test_a_beam_tilt_takes_the_place_of_its_zernike_terms():
     """As in RELION 3.1: terms 3 and 4 of rlnOddZernike are used where a list has no beam tilt."""
     stated = "[1,-2,300,40,-60,250]"

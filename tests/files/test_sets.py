@@ -245,11 +245,11 @@ def test_of_two_sets_that_end_at_once_one_is_whole_before_the_other(tmp_path, mo
     assert within.wait(60)
     second.start()
     second.join(0.3)
-    assert second.is_alive()
+    waits = second.is_alive()
     on.set()
     first.join(60)
     second.join(60)
-    assert found(tmp_path) == {"a.txt": "second", "b.txt": "second"}
+    assert waits and found(tmp_path) == {"a.txt": "second", "b.txt": "second"}
 
 
 def test_without_locks_two_that_move_one_set_do_not_fail(tmp_path, monkeypatch) -> None:

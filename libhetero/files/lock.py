@@ -60,3 +60,22 @@ def lock_file(path: Path) -> Iterator[FileLock]:
         yield FileLock(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextlib.contextmanager
+def alone_in(folder: str | os.PathLike) -> Iterator[None]:
+    """Wait for the lock of a folder and hold it, for what takes a moment; without, where there are no such locks.
+
+    It leaves no file behind.
+
+    Raises
+    ------
+    OSError : if there is no such folder.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

@@ -13,6 +13,8 @@ from pathlib import Path
 
 LONGEST = 180  # bytes of a name that its temporary name repeats
 A_WEEK = 7 * 24 * 3600.0  # seconds after which what another machine has left is nobody's
+_THIS_START = "/proc/sys/kernel/random/boot_id"  # of the machine, by which those of one name differ
+_PROCESSES = "/proc/self/ns/pid"  # whose numbers mean the same: a container has its own
 _OWNER = re.compile(r"\.(?P<host>[0-9a-f]{6})-(?P<process>[0-9]{1,10})-[0-9a-f]{8}\.tmp(\.[^.]*)?$")
 
 
@@ -28,7 +30,8 @@ def temporary_name(path: Path) -> Path:
 def is_abandoned(path: Path) -> bool:
     """Return whether a file or folder bears a temporary name whose process is no more.
 
-    Of a process on another machine, nobody here can tell; what it has not touched for a week counts.
+    Of a process on another machine, in another container, or of before this machine's last start, nobody here can
+    tell; what has not been touched for a week counts.
     """
     owner = _OWNER.search(path.name)
     if owner is None or not path.name.startswith("."):
@@ -47,7 +50,13 @@ def remove_whatever(path: Path) -> None:
 
 
 def _host() -> str:
-    return hashlib.sha256(os.fsencode(socket.gethostname())).hexdigest()[:6]
+    """Return letters for the processes that see one another, those of one container or machine."""
+    said = [socket.gethostname(), "", ""]
+    with contextlib.suppress(OSError):
+        said[1] = Path(_THIS_START).read_text(encoding="ascii").strip()
+    with contextlib.suppress(OSError):
+        said[2] = os.readlink(_PROCESSES)
+    return hashlib.sha256(os.fsencode("\0".join(said))).hexdigest()[:6]
 
 
 def _is_alive(process: int) -> bool:

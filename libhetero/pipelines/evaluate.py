@@ -21,7 +21,7 @@ from libhetero.configuration.limits import (
     MOST_VOLUMES,
 )
 from libhetero.errors import ConfigurationError
-from libhetero.files import replacing_set, require_memory
+from libhetero.files import replacing_set, require_memory, require_space
 from libhetero.pipelines.segment import SegmentConfig
 
 LOGGER = logging.getLogger(__name__)
@@ -225,7 +225,10 @@ def _write(
     chosen = _chosen_points(config, trained)
     folder = trained.folder / "volumes" if config.output is None else Path(config.output)
     folder.mkdir(parents=True, exist_ok=True)
-    LOGGER.info("%d volume(s) of %d³ voxels at %.4g Å", len(chosen), config.crop or box, pixel_size)
+    side = config.crop or box
+    needed = 4 * side**3 * len(chosen)  # beside those of before, which go when all are there
+    require_space(folder, needed, f"{len(chosen)} volume(s)", "free some, ask for fewer, or choose another --output")
+    LOGGER.info("%d volume(s) of %d³ voxels at %.4g Å", len(chosen), side, pixel_size)
     decoded = decoded_volumes(trained, chosen.latents, box, pixel_size, config.lowpass)
     decoded = tracked(decoded, len(chosen), "volumes", lambda one: 1, progress)
     paths = [folder / f"{name}.{config.format}" for name in chosen.names]

@@ -23,7 +23,7 @@ import scipy.fft
 
 from libhetero.configuration import write_json
 from libhetero.errors import ConfigurationError, DataError
-from libhetero.files import require_space, writing_error
+from libhetero.files import absolute_path, require_space, writing_error
 from libhetero.io import write_volume
 from libhetero.io.pixel_statistics import PixelStatistics
 from libhetero.simulate.part import WHOLE, Part, open_part
@@ -79,7 +79,7 @@ def write_simulation(
         resumed, and the message says so.
     ConfigurationError : if what was left was begun with something else.
     """
-    folder = Path(os.path.abspath(folder))
+    folder = Path(absolute_path(folder))
     if folder.is_symlink():  # a folder cannot replace the link; what it names is the set's place
         folder = Path(os.path.realpath(folder))
 

@@ -1,15 +1,18 @@
 """Files that belong together are replaced together, whatever ends the program and whenever."""
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
+import tempfile
+import threading
 from pathlib import Path
 
 import pytest
 
 from libhetero.errors import UserError
-from libhetero.files import remove_stale, replacing, replacing_set, sweep
+from libhetero.files import remove_stale, replacing, replacing_set, sets, sweep, temporary
 
 OLD = {"table.txt": "old", "class_00.lst": "old", "class_01.lst": "old", "masks/one.mrc": "old"}
 NEW = {"table.txt": "new", "class_00.lst": "new", "masks/one.mrc": "new", "masks/two.mrc": "new"}
@@ -149,6 +152,131 @@ def test_what_a_killed_program_left_is_swept_and_what_a_running_one_writes_is_no
     sweep(tmp_path)
     assert not foreign.exists()
     sweep(tmp_path / "absent")
+
+
+def leave_decided(folder: Path, new: dict[str, str]) -> Path:
+    """Leave what a program leaves that is killed as soon as its set is decided."""
+    ready = folder / ".set.ffffff-1-01234567.tmp.ready"
+    for name, text in new.items():
+        (ready / "new" / name).parent.mkdir(parents=True, exist_ok=True)
+        (ready / "new" / name).write_text(text)
+    return ready
+
+
+@pytest.fixture
+def other_disk(tmp_path):
+    """A folder on another file system than `tmp_path`."""
+    shared = Path("/dev/shm")
+    if not (os.access(shared, os.W_OK) and shared.stat().st_dev != tmp_path.stat().st_dev):
+        pytest.skip("no second file system at hand")
+    with tempfile.TemporaryDirectory(dir=shared) as name:
+        yield Path(name)
+
+
+def test_a_folder_within_may_be_a_link_to_another_disk(tmp_path, other_disk) -> None:
+    fill(tmp_path)
+    (tmp_path / "masks").rename(tmp_path / "before")
+    (tmp_path / "masks").symlink_to(other_disk)
+    (other_disk / "one.mrc").write_text("old")
+    renew(tmp_path)
+    names = ("table.txt", "masks/one.mrc", "masks/two.mrc")
+    assert {(tmp_path / name).read_text() for name in names} == {"new"}
+    assert not list(tmp_path.glob(".*")) and {path.name for path in other_disk.iterdir()} == {"one.mrc", "two.mrc"}
+    leave_decided(tmp_path, {"masks/one.mrc": "newer"})
+    sweep(tmp_path)
+    assert (other_disk / "one.mrc").read_text() == "newer" and not list(tmp_path.glob(".*"))
+
+
+def test_a_set_within_on_another_disk_is_written_there(tmp_path, other_disk) -> None:
+    (tmp_path / "volumes").symlink_to(other_disk)
+    with replacing_set(tmp_path):
+        with replacing_set(tmp_path / "volumes"):
+            write(tmp_path / "volumes" / "one.mrc", "new")
+            assert len(list(other_disk.glob(".set.*"))) == 1 and not list(tmp_path.glob(".set.*"))
+        assert found(other_disk) == {"one.mrc": "new"}
+
+
+def test_two_dots_behind_a_link_lead_where_the_system_goes(tmp_path, monkeypatch) -> None:
+    (tmp_path / "real" / "deep").mkdir(parents=True)
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "link").symlink_to(tmp_path / "real" / "deep")
+    monkeypatch.chdir(tmp_path / "here")
+    (tmp_path / "here" / "table.txt").write_text("another's")
+    (tmp_path / "real" / "stale.txt").touch()
+    with replacing_set(Path("link/..")):
+        remove_stale("link/..", "stale.txt")
+        write(Path("link/../table.txt"), "new")
+        assert not (tmp_path / "real" / "table.txt").exists()
+    assert found(tmp_path) == {"here/table.txt": "another's", "real/table.txt": "new"}
+
+
+def test_what_cannot_take_its_place_is_named_with_a_remedy_and_nothing_newer_is_written(tmp_path) -> None:
+    fill(tmp_path)
+    ready = leave_decided(tmp_path, {"gone/one.mrc": "new"})
+    (tmp_path / "gone").symlink_to(tmp_path / "nowhere")
+    for call in (sweep, renew):
+        with pytest.raises(UserError, match=f"^{ready}: holds results .*gone/one.mrc.* or remove this hidden folder"):
+            call(tmp_path)
+    assert (tmp_path / "table.txt").read_text() == "old"
+    (tmp_path / "gone").unlink()
+    sweep(tmp_path)
+    assert (tmp_path / "gone" / "one.mrc").read_text() == "new" and not ready.exists()
+
+
+def test_of_two_sets_that_end_at_once_one_is_whole_before_the_other(tmp_path, monkeypatch) -> None:
+    """One stops between its moves; the other waits for it."""
+    within, on = threading.Event(), threading.Event()
+    move = sets._move
+
+    def slow(source: Path, final: Path) -> None:
+        move(source, final)
+        if threading.current_thread() is first:
+            within.set()
+            assert on.wait(60)
+
+    def end(text: str) -> None:
+        with replacing_set(tmp_path):
+            for name in ("a.txt", "b.txt"):
+                write(tmp_path / name, text)
+
+    monkeypatch.setattr(sets, "_move", slow)
+    first, second = (threading.Thread(target=end, args=(text,)) for text in ("first", "second"))
+    first.start()
+    assert within.wait(60)
+    second.start()
+    second.join(0.3)
+    waits = second.is_alive()
+    on.set()
+    first.join(60)
+    second.join(60)
+    assert waits and found(tmp_path) == {"a.txt": "second", "b.txt": "second"}
+
+
+def test_without_locks_two_that_move_one_set_do_not_fail(tmp_path, monkeypatch) -> None:
+    ready = leave_decided(tmp_path, {"a.txt": "new", "b.txt": "new"})
+    move, hindered = sets._move, []
+
+    def twice(source: Path, final: Path) -> None:
+        move(source, final)
+        if not hindered:
+            hindered.append(final)
+            sets._complete(ready)
+
+    monkeypatch.setattr(sets, "_move", twice)
+    monkeypatch.setattr(sets, "alone_in", lambda folder: contextlib.nullcontext())
+    sweep(tmp_path)
+    assert found(tmp_path) == {"a.txt": "new", "b.txt": "new"}
+
+
+def test_what_is_written_in_another_container_is_not_swept(tmp_path, monkeypatch) -> None:
+    """There the same number is another process, or none, though the machine has the same name."""
+    with monkeypatch.context() as patch:
+        patch.setattr(temporary.os, "readlink", lambda path: "pid:[1]")
+        patch.setattr(temporary.os, "getpid", lambda: 2**31 - 1)
+        beside = temporary.temporary_name(tmp_path / "table.txt")
+    beside.touch()
+    sweep(tmp_path)
+    assert beside.exists()
 
 
 def test_a_name_is_cut_by_its_bytes(tmp_path) -> None:

@@ -1,5 +1,7 @@
 """Volumes of toy runs: of particles, classes and latent points, on the grid asked for."""
 
+from types import SimpleNamespace
+
 import h5py
 import mrcfile
 import numpy as np
@@ -43,6 +45,18 @@ def test_class_volumes_are_those_of_their_mean_latent(tmp_path, gaussians):
     config = EvaluateConfig(str(tmp_path), latent=str(tmp_path / "mean.txt"), output=str(tmp_path / "other"))
     point = evaluate.run(config).volumes[0]
     np.testing.assert_allclose(read_volume(result.volumes[0])[0], read_volume(point)[0], atol=1e-4)
+
+
+def test_a_disk_with_too_little_room_is_told_before_anything_is_decoded(tmp_path, gaussians, monkeypatch):
+    needed = 4 * (BOX // 2) ** 3 * 2
+    config = EvaluateConfig(str(tmp_path), particles=(0, 1), crop=BOX // 2)
+    monkeypatch.setattr("libhetero.files.space.shutil.disk_usage", lambda folder: SimpleNamespace(free=free))
+    free = needed - 1
+    with monkeypatch.context() as patch, pytest.raises(DataError, match=r"volumes: no space left .* 2 volume\(s\): "):
+        patch.setattr("libhetero.pipelines.decoding.volumes.decoded_volumes", None)
+        evaluate.run(config)
+    free = needed
+    assert len(evaluate.run(config).volumes) == 2
 
 
 @pytest.mark.parametrize("suffix", ["mrc", "hdf"])

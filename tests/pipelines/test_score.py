@@ -10,7 +10,11 @@ from libhetero.errors import ConfigurationError, DataError
 from libhetero.io import write_gaussians, write_latent, write_volume
 from libhetero.physics.rotations import axis_angle_to_matrix
 from libhetero.pipelines import score
+from libhetero.pipelines.decoding.class_files import write_classes
+from libhetero.pipelines.run.particle_record import list_digest
 from libhetero.pipelines.scoring.gaussians import true_displacement
+from libhetero.pipelines.scoring.labels import score_labels
+from libhetero.pipelines.scoring.regions import score_classes
 from libhetero.pipelines.scoring.truth import open_truth, places_in_truth
 from libhetero.records import Gaussians
 from programs.e2hype_refine import main as refine
@@ -130,6 +134,22 @@ def test_classes_of_regions_that_are_wrong_or_missing(monkeypatch, tmp_path, ass
     np.savetxt(path, table[:50], fmt="%d")
     with pytest.raises(DataError, match="names 50 particles; expected those of the run"):
         scored(monkeypatch, run, assembly, images=0)
+
+
+def test_classes_of_another_list_are_neither_labels_nor_those_of_a_region(tmp_path, assembly):
+    run = gaussian_run(tmp_path / "run", assembly)
+    every, path = np.arange(64), run.folder / "classes_region_01.txt"
+    region, relative = np.ones(4, np.int64), np.ones((64, 4), np.float32)
+
+    def of_regions():
+        score_classes(run.folder, region, [0, 1, 1], relative, every, run.particles, assembly.states, assembly)
+
+    for call in (of_regions, lambda: score_labels(run, assembly, every, 0, 64)):
+        write_classes(path, every, every % 2, list_digest(run.particles))
+        call()
+        write_classes(path, every, every % 2, "0" * 16)
+        with pytest.raises(DataError, match="classes_region_01.txt: its classes are of another list"):
+            call()
 
 
 def test_a_sluggish_assembly_is_all_present(monkeypatch, tmp_path, assembly):

@@ -165,6 +165,15 @@ def test_a_link_stays_and_its_folder_becomes_the_set(tmp_path: Path) -> None:
     assert (tmp_path / "set").is_symlink() and len(_read(tmp_path / "set")[0]) == 10
 
 
+def test_two_dots_behind_a_link_lead_where_the_system_goes(tmp_path: Path) -> None:
+    (tmp_path / "real" / "deep").mkdir(parents=True)
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "link").symlink_to(tmp_path / "real" / "deep")
+    simulation = assembly_of(MODEL, dataclasses.replace(IMAGING, particles=10))
+    write_simulation(tmp_path / "here" / "link" / ".." / "set", simulation)
+    assert len(_read(tmp_path / "real" / "set")[0]) == 10 and not (tmp_path / "here" / "set").exists()
+
+
 def test_a_full_folder_is_not_touched(tmp_path: Path) -> None:
     (tmp_path / "mine").write_text("mine")
     with pytest.raises(DataError, match="exists already"):

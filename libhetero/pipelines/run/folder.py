@@ -8,6 +8,7 @@ log.jsonl, mid_00.txt, ptcls_00.lst, model_00.txt (Gaussian model), loss.png, sa
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ import numpy as np
 
 from libhetero import models
 from libhetero.errors import DataError
-from libhetero.files import replacing, sweep
+from libhetero.files import DiskError, replacing, sweep
 from libhetero.io.arrays import array_names, read_arrays
 from libhetero.models.families import family_named
 from libhetero.models.family import ModelFamily
@@ -33,6 +34,8 @@ from libhetero.training.feed import ParticleFeed, feed_batches
 LATENTS = "mid_00.txt"  # written last
 REMEDY = "restore the file, or train the run again"
 SAME_PIXEL = 1e-3  # relative
+
+LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +71,10 @@ def open_run(folder: str | Path) -> Run:
     DataError : if the model, its checkpoint or the particles are missing or do not fit, or the list has changed.
     """
     folder = Path(folder)
-    sweep(folder)
+    try:
+        sweep(folder)
+    except DiskError as error:  # it can be read nevertheless
+        LOGGER.warning("%s", error)
     config = read_config(folder)
     particles = particles_of_run(folder, config.data)
     model = stored_model(folder, config, particles)

@@ -697,7 +697,7 @@ def worst_of(differences: dict[str, float]) -> str:
 
 def markdown(rows: Sequence[Row], versions: dict[str, str]) -> str:
     """Return the page docs/handover.md."""
-    alike = {row.export: row.figures[LIKENESS] for row in rows if LIKENESS in row.figures} or {"none": math.nan}
+    alike = {row.export: row.figures[LIKENESS] for row in rows if LIKENESS in row.figures} or {"none": np.nan}
     least_of = min(alike, key=lambda name: alike[name])
     lines = [
         PAGE.format(

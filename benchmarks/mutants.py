@@ -689,6 +689,8 @@ TRAINING = [
         ("the oldest taken", "sorted(self._open().all_steps(), reverse=True)", "sorted(self._open().all_steps())"),
         ("any format read", "if version not in READABLE:", "if version is READABLE:"),
         ("damaged ones left in the way", "(self.folder / str(step)).rename(self._aside(step))", "pass"),
+        ("exhausted memory called damage", "if exhausted is not None:", "if False:"),
+        ("a locked file called damaged", "        if elsewhere:\n", "        if False:\n"),
     ),
     *_of(
         "held-out particles",
@@ -982,6 +984,26 @@ REST = [
             "for part in reversed(path.split(os.sep))",
             "for part in path.split(os.sep)[-1:]",
         ),
+        ("another set taken", "2 * others.sum() > count", "False"),
+    ),
+    *_of(
+        "how particles are seen",
+        "pipelines/run/seen.py",
+        "pipelines/run/test_particle_record.py",
+        ("half a turn is another CTF", "(u - v) * np.cos(2 * angle)", "(u - v) * np.cos(angle)"),
+        ("astigmatism has no direction", "(u - v) * np.cos(2 * angle), (u - v) * np.sin(2 * angle)", "u - v, 0 * u"),
+        ("a phase plate is another contrast", "np.arcsin(np.clip(contrast, -1, 1)) + phase", "contrast"),
+        ("a refined CTF is another set", "> FAR_DEFOCUS", "> 0"),
+        ("sought poses are another set", "return turned & refocused", "return turned"),
+    ),
+    *_of(
+        "the digest of a list",
+        "pipelines/run/list_digest.py",
+        "pipelines/run/test_list_digest.py",
+        ("other sets taken", "<= SAME_SUM", "> -1"),
+        ("refined sets refused", "SAME_SUM = 500.0", "SAME_SUM = 5.0"),
+        ("all signs alike", "np.where(bit, values, -values)", "values"),
+        ("other boxes taken", "then[1] != now[1]", "False"),
     ),
     *_of(
         "arrays in files",
@@ -1398,11 +1420,8 @@ FURTHER = [
         "files/memory.py",
         "files/test_memory.py",
         ("never too little", "needed > free", "needed < 0"),
-        (
-            "the group's limit forgotten",
-            'return free if limit.strip() == "max" else min(free, int(limit) - int(used))',
-            "return free",
-        ),
+        ("the group's limit forgotten", "return free if of_group is None else min(free, of_group)", "return free"),
+        ("files that were read use the group's memory", "max(used - kept, 0)", "used"),
     ),
 ]
 

@@ -88,10 +88,10 @@ def common_parser(description: str, epilog: str | None = None, prog: str | None 
     )
     common.add_argument(
         "--ppid",
-        type=_within(-1, MOST_PROCESS_ID),
+        type=_within(-MOST_PROCESS_ID, MOST_PROCESS_ID),
         default=-1,
         metavar="N",
-        help="process id of the calling program, for .eman2log.txt (default: -1, none)",
+        help="process id of the calling program, for .eman2log.txt; below 0 for none (default: -1)",
     )
     version = f"%(prog)s (libhetero {libhetero.__version__}, Python {sys.version.split()[0]})"
     common.add_argument("--version", action="version", version=version)

@@ -2,21 +2,21 @@
 
 There is one door: the bytes of a file of bounded size are decoded by msgspec, which knows no NaN and ends at absurd
 depths and numbers, and what they say is converted to the annotations of a dataclass, in which a whole number may stand
-for a fraction, a list for a tuple, and nothing else for anything else.
+for a fraction, a list for a tuple, and nothing else for anything else. Logs alone (`read_lines`) are decoded by Python,
+which writes NaN into them.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import stat
 import typing
 from pathlib import Path
 from typing import Any, TypeVar
 
 from libhetero.configuration.plain_words import wrong_value
-from libhetero.errors import ConfigurationError
-from libhetero.files import check_readable, first_line, replacing
+from libhetero.errors import ConfigurationError, DataError
+from libhetero.files import check_readable, replacing
 
 Document = TypeVar("Document")
 LARGEST = 2**26  # bytes of a document
@@ -152,15 +152,12 @@ def read_json(path: Path) -> dict[str, Any]:
 def _small_file(path: Path) -> bytes:
     """Return what a file of reasonable size holds; nothing else is opened."""
     try:
-        found = path.stat()
-    except FileNotFoundError:
-        raise ConfigurationError(f"{path}: no such file; is this a run folder?") from None
-    except OSError as error:
-        raise ConfigurationError(f"{path}: cannot be read ({first_line(error)}); check the name.") from None
-    if not stat.S_ISREG(found.st_mode):
-        raise ConfigurationError(f"{path}: expected a file, found a folder or a device; restore or remove it.")
-    if found.st_size > LARGEST:
+        size = check_readable(path).stat().st_size
+    except DataError as error:
+        missing = "no such file" in str(error)
+        raise ConfigurationError(f"{path}: no such file; is this a run folder?" if missing else str(error)) from None
+    if size > LARGEST:
         raise ConfigurationError(
-            f"{path}: {found.st_size} bytes; expected a JSON document of at most {LARGEST}. Restore or remove it."
+            f"{path}: {size} bytes; expected a JSON document of at most {LARGEST}. Restore or remove it."
         )
     return path.read_bytes()

@@ -6,7 +6,7 @@ They are far outside of what is of use. What a machine at hand can hold is looke
 
 from __future__ import annotations
 
-MOST_SEED = 2**31 - 1  # JAX, NumPy and scikit-learn take it, as they do it with a small number added
+MOST_SEED = 2**32 - 1  # NumPy and scikit-learn take no more, and JAX's keys hold no more
 MOST_PARTICLES = 2**31 - 1  # what the header of a stack can count
 MOST_SIMULATED = 10**7  # particles
 MOST_BATCH = 2**16  # particles

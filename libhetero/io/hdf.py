@@ -24,7 +24,7 @@ from jaxtyping import Float
 from libhetero.errors import DataError
 from libhetero.files import check_readable, first_line, replacing
 from libhetero.io.image_header import KEYS, check_header
-from libhetero.io.memory import check_fits
+from libhetero.io.memory import check_promised
 from libhetero.io.stack import Images, missing_image
 
 logger = logging.getLogger(__name__)
@@ -213,7 +213,7 @@ def _dataset(group: h5py.Group, path: str, index: int) -> h5py.Dataset:
     if shape is None or len(shape) not in (2, 3) or not all(1 <= edge <= LONGEST_EDGE for edge in shape):
         raise DataError(f"{where}: its pixels are an array of shape {shape}; expected an image or a map.")
     size = math.prod(shape) * kind.itemsize
-    check_fits(size, where)
+    check_promised(size, where)
     most = stored = data.id.get_storage_size()
     if layout == h5py.h5d.CHUNKED:
         most = MOST_COMPRESSED * stored

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from libhetero.errors import DataError
-from libhetero.files.memory import free_memory
+from libhetero.files import require_memory
 
 SMALL = 2**26  # bytes, of which no machine is asked
 
 
-def check_fits(size: int, where: str) -> None:
+def check_promised(size: int, where: str) -> None:
     """Refuse to read more than half of the memory that is free: numbers are held twice while they become float32.
 
     Parameters
@@ -18,11 +18,8 @@ def check_fits(size: int, where: str) -> None:
 
     Raises
     ------
-    DataError : saying what is promised and what is free.
+    DataError : saying what is promised, needed and free.
     """
-    free = free_memory() if size > SMALL else None
-    if free is not None and 2 * size > free:
-        raise DataError(
-            f"{where}: its header promises {size / 2**30:.1f} GiB, this computer has {free / 2**30:.1f} GiB free; "
-            "expected at most half of that. Bin it, or check the file."
-        )
+    if size > SMALL:
+        what = f"{where}: its header promises {size / 2**30:.3g} GiB"
+        require_memory(2 * size, what, "bin it, or check the file", DataError)

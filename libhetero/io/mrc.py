@@ -20,7 +20,7 @@ from mrcfile.utils import data_dtype_from_header
 
 from libhetero.errors import DataError
 from libhetero.files import check_readable, first_line, replacing
-from libhetero.io.memory import check_fits
+from libhetero.io.memory import check_promised
 from libhetero.io.mrc_header import HEADER_SIZE, VOLUME_STACKS, check_mode, header_pixel_size, make_header, parse_header
 from libhetero.io.pixel_statistics import PixelStatistics
 from libhetero.io.positional import read_into
@@ -53,7 +53,7 @@ class MrcStack:
         self.available = self.reach = min(self.count, max(size, 0) // bytes_each)
         self._bytes_each = bytes_each
         if self.available:
-            check_fits(bytes_each, f"{path}: image 1")
+            check_promised(bytes_each, f"{path}: image 1")
         self._opening = threading.Lock()
         self._descriptor: int | None = None
 

@@ -23,7 +23,7 @@ from mrcfile.utils import data_dtype_from_header
 
 from libhetero.errors import DataError
 from libhetero.files import check_readable, first_line
-from libhetero.io.memory import check_fits
+from libhetero.io.memory import check_promised
 from libhetero.io.mrc_header import HEADER_SIZE, VOLUME_STACKS, check_mode, header_pixel_size, parse_header
 
 logger = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ def read_map(path: str | os.PathLike) -> tuple[Float[np.ndarray, "z y x"], float
         axes = _axes(header, path)
         before, size = HEADER_SIZE + int(header.nsymbt), nz * ny * nx * kind.itemsize
         _check_length(file, path, before + size)
-        check_fits(size, str(path))
+        check_promised(size, str(path))
         _skip(file, before - HEADER_SIZE)
         values = np.frombuffer(_promised(file, size, path), kind).reshape(nz, ny, nx)
         _check_end(file, path)

@@ -2,7 +2,7 @@
 
 cryoSPARC joins and unites tables by `uid`. Ours is the first 64 bits of BLAKE2b over the file in which the image lies
 (its real path, links followed), its number in it, and how often the list named it before; the last for particles that
-a list holds several times with other poses (symmetry expansion).
+a list holds several times with other poses (symmetry expansion). A project that was moved gives other numbers.
 """
 
 from __future__ import annotations

@@ -123,9 +123,7 @@ class Simulation:
         bodies = 1 if self.kind == "mixture" else len(self.load_structure(0).names)
         parts = [
             _trimmed(
-                _draw_all(
-                    _padded(chunk, DRAWN), self.imaging.seed, self.ctf_table, self._compiled, self.states, bodies
-                ),
+                _draw_all(_padded(chunk, DRAWN), self._seed, self.ctf_table, self._compiled, self.states, bodies),
                 len(chunk),
             )
             for chunk in _chunks(index, DRAWN)
@@ -193,13 +191,18 @@ class Simulation:
         return prepare_bodies(self.load_bodies(k), step)
 
     @property
+    def _seed(self) -> np.uint32:
+        """The seed as compiled functions take it, whose numbers have a sign where they do not say otherwise."""
+        return np.uint32(self.imaging.seed)
+
+    @property
     def _compiled(self) -> ImagingConfig:
         """What of the imaging is compiled in: sets that differ in the rest share the code."""
         return dataclasses.replace(self.imaging, particles=1, seed=0, snr=None, contrast=1)
 
     def _chunk(self, structure: int, bodies: PreparedBodies, deviation: np.float32, index: np.ndarray) -> Block:
         rendered = _render(
-            _padded(index, CHUNK), self.imaging.seed, bodies, deviation, self.ctf_table, self._compiled, self.states
+            _padded(index, CHUNK), self._seed, bodies, deviation, self.ctf_table, self._compiled, self.states
         )
         images, pose, ctf, present, angle = _trimmed(rendered, len(index))
         images = self.imaging.contrast * images

@@ -6,16 +6,19 @@ background, and holds the items `params`, `average` (where the running average i
 `about` (JSON: format version and step). What goes wrong in the background is raised by the next call.
 Restoring needs a template whose leaves carry shape, dtype and sharding, so that a run resumes on
 another number of devices; whatever does not fit the template is an error. A checkpoint that cannot be
-read is passed over for the one before, with a warning; a run that goes on sets it aside.
+read is passed over for the one before, with a warning; a run that goes on sets it aside. What says nothing of the
+checkpoint (exhausted memory, missing permission, a disk that does not answer) is raised, and no checkpoint passed over.
 """
 
 from __future__ import annotations
 
+import errno
 import gc
 import logging
+import re
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -39,6 +42,11 @@ FORMAT_VERSION = 2
 READABLE = (1, 2)
 PAGE = 2**12  # bytes
 ROOM = 2**20  # bytes, for metadata and for what others write meanwhile
+ELSEWHERE = {  # numbers of the system's errors that say nothing of what is in a file
+    *(errno.EACCES, errno.EPERM, errno.EAGAIN, errno.EBUSY, errno.EINTR, errno.EIO, errno.ESTALE, errno.ETIMEDOUT),
+    *(errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC, errno.EDQUOT, errno.ENOTCONN),
+}
+OF_SYSTEM = re.compile(r"(?:OS error |os_error_code=')(\d+)")  # as tensorstore tells of them
 
 Found = TypeVar("Found")
 
@@ -236,8 +244,16 @@ class CheckpointFolder:
         try:
             return self._open().restore(step, args=ocp.args.Composite(**arguments))
         except Exception as error:  # orbax raises whatever it meets in damaged files, and Exception itself
-            reason = first_line(error)
+            exhausted = next(filter(_is_exhausted, _causes(error)), None)
+            if exhausted is not None:
+                raise exhausted from None
+            elsewhere, reason = any(map(_is_elsewhere, _causes(error))), first_line(error)
         _collect_unseen()
+        if elsewhere:
+            raise DataError(
+                f"{self.folder / str(step)}: the checkpoint cannot be read now ({reason}); it is left as it is. Check "
+                "the disk and the permissions, and start the program again."
+            )
         raise self._unreadable(step, reason)
 
     def _finite(self, step: int, name: str, params: Any) -> Any:
@@ -255,6 +271,33 @@ class CheckpointFolder:
 
 class _UnreadableError(DataError):
     """A checkpoint is damaged, or does not fit what it is read into: orbax does not tell which."""
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and those that it was raised of."""
+    waiting, met = [error], set[int]()
+    while waiting:
+        one = waiting.pop()
+        if id(one) not in met:
+            met.add(id(one))
+            yield one
+            inner = one.exceptions if isinstance(one, BaseExceptionGroup) else ()
+            waiting += [cause for cause in (one.__cause__, one.__context__, *inner) if cause is not None]
+
+
+def _is_exhausted(error: BaseException) -> bool:
+    """Return whether memory of the machine or of a device ran out."""
+    device = isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in str(error)
+    return device or isinstance(error, MemoryError)
+
+
+def _is_elsewhere(error: BaseException) -> bool:
+    """Return whether an error is of the system or a device, and says nothing of what is in a file."""
+    if isinstance(error, jax.errors.JaxRuntimeError) or "RESOURCE_EXHAUSTED" in str(error):
+        return True
+    told = OF_SYSTEM.search(str(error))
+    number = error.errno if isinstance(error, OSError) else int(told[1]) if told else None
+    return number in ELSEWHERE
 
 
 def _collect_unseen() -> None:

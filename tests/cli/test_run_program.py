@@ -49,6 +49,13 @@ def test_success_returns_0_and_completes_the_log(capsys: pytest.CaptureFixture) 
     assert capsys.readouterr() == ("", "")
 
 
+@pytest.mark.parametrize("number", ["-1", "-2", "-77", "0"])
+def test_a_caller_may_say_that_it_is_none_by_any_number(number: str) -> None:
+    """As the programs that hand on what they were given."""
+    assert _run(lambda *_: None, "--ppid", number) == 0
+    assert f"/{int(number):6d}\t" in Path(".eman2log.txt").read_text()
+
+
 def test_garbage_is_looked_for_rarely_until_the_work_is_under_way() -> None:
     before, seen = gc.get_threshold(), []
 

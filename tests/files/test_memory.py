@@ -26,6 +26,24 @@ def test_free_memory_is_that_of_the_machine_or_of_the_group(machine) -> None:
     assert free_memory(machine) == 600 * 1024
     (group / "memory.max").write_text("4096\n")
     assert free_memory(machine) == 3072
+    (group / "memory.current").write_text("9999\n")
+    assert free_memory(machine) == 0
+
+
+@pytest.mark.parametrize(
+    ("stat", "free"),
+    [
+        ("anon 500\nfile 3000\ninactive_file 2500\nactive_file 400\nshmem 100\n", 196 + 2900),
+        ("anon 3800\n", 196),
+        ("inactive_file 9000\n", 4096),
+        ("no table of numbers\n", 196),
+    ],
+)
+def test_files_that_were_read_use_no_memory_of_a_group(machine, stat, free) -> None:
+    group = machine / "sys" / "fs" / "cgroup"
+    for name, text in (("current", "3900\n"), ("max", "4096\n"), ("stat", stat)):
+        (group / f"memory.{name}").write_text(text)
+    assert free_memory(machine) == free
 
 
 def test_a_system_that_does_not_tell_has_no_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

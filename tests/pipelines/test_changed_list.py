@@ -1,5 +1,6 @@
 """A list that was sorted anew after training: every program that joins it with what the run wrote refuses."""
 
+import dataclasses
 import os
 import shutil
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 
 from libhetero.io import read_particles, write_particles
 from libhetero.pipelines.decoding.class_files import write_classes
-from libhetero.pipelines.run.particle_record import list_digest
+from libhetero.pipelines.run.list_digest import list_digest
 from programs.e2hype_refine import main as refine
 from tests.making.commands import FAMILIES, TRAINING
 from tests.making.sets import write_tiny_set
@@ -96,6 +97,21 @@ def test_classes_of_another_list_are_refused(project, load_program, capsys) -> N
     for given in ("embed.py run --method pca --labels mine.txt", "eval.py run --classes mine.txt"):
         assert run_program(load_program, f"e2hype_{given}") == 1
         assert "mine.txt: its classes are of another list" in capsys.readouterr().err
+
+
+def test_classes_of_another_set_of_the_same_names_are_refused(project, load_program, capsys) -> None:
+    """As two simulated sets, or two extractions: particles.mrcs of as many images in two folders."""
+    Path("second").mkdir()
+    particles = read_particles("particles.star")
+    defocus = 10000 + 15000 * np.random.default_rng(9).random(len(particles))
+    ctf = dataclasses.replace(particles.ctf, defocus_u=defocus, defocus_v=defocus)
+    shutil.copy("particles.mrcs", "second/particles.mrcs")
+    stack = str(Path("second/particles.mrcs").absolute())
+    write_particles("second/particles.star", dataclasses.replace(particles, files=(stack,), ctf=ctf))
+    assert run_program(load_program, COMMANDS[0]) == 0
+    command = "e2hype_make3d.py second/particles.star maps --classes run/classes_particles.txt --noinvert"
+    assert run_program(load_program, command) == 1
+    assert "classes_particles.txt: its classes are of another list of particles" in capsys.readouterr().err
 
 
 def test_what_is_written_names_the_list_and_other_programs_read_it(project, load_program) -> None:

@@ -98,6 +98,8 @@ def test_a_particle_depends_on_seed_and_index_alone(assembly: Simulation, noisy:
     other = dataclasses.replace(IMAGING, particles=40, seed=4)
     others = collect(assembly_of(assembly.load_structure(0), other))
     assert np.abs(others.pose.rotation - noisy.pose.rotation[:40]).max() > 0.5
+    last = collect(assembly_of(assembly.load_structure(0), dataclasses.replace(IMAGING, particles=40, seed=2**32 - 1)))
+    assert np.abs(last.pose.rotation - others.pose.rotation).max() > 0.5
 
 
 def test_truth_without_images_is_that_of_the_images(assembly: Simulation, noisy: Block) -> None:

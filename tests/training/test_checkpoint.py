@@ -1,12 +1,14 @@
 """Checkpoints: older formats read, newer refused, damaged ones passed over and told."""
 
 import dataclasses
+import errno
 import json
 import os
 import shutil
 
 import jax
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 
 from libhetero.errors import DataError
@@ -149,3 +151,53 @@ def test_a_new_run_starts_with_a_checkpoint(tmp_path) -> None:
     state = restored(tmp_path)
     assert int(state.step) == 0
     np.testing.assert_array_equal(state.params["template"], PARAMS["template"])
+
+
+def failing(step: int, error: BaseException):
+    """Return a manager's `restore` that fails at one step."""
+
+    def restore(manager, number, args=None, _whole=ocp.CheckpointManager.restore):
+        if number == step:
+            raise error
+        return _whole(manager, number, args=args)
+
+    return restore
+
+
+def caused(error: Exception, by: Exception) -> Exception:
+    error.__cause__ = by
+    return error
+
+
+DEVICE = jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes.")
+ELSEWHERE = "checkpoints/6: the checkpoint cannot be read now .*; it is left as it is"
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "words"),
+    [
+        (DEVICE, jax.errors.JaxRuntimeError, "RESOURCE_EXHAUSTED"),
+        (MemoryError("9 GiB"), MemoryError, "9 GiB"),
+        (caused(Exception("in the background"), MemoryError("9 GiB")), MemoryError, "9 GiB"),
+        (ExceptionGroup("several", [ValueError("one"), MemoryError("9 GiB")]), MemoryError, "9 GiB"),
+        (OSError(errno.EMFILE, "Too many open files"), DataError, ELSEWHERE),
+        (PermissionError(errno.EACCES, "Permission denied"), DataError, ELSEWHERE),
+        (ValueError("Failed to open: Permission denied [os_error_code='13']"), DataError, ELSEWHERE),
+        (ValueError("RESOURCE_EXHAUSTED: Error opening file"), DataError, ELSEWHERE),
+    ],
+)
+def test_what_says_nothing_of_a_checkpoint_passes_none_over(copied, monkeypatch, caplog, error, kind, words) -> None:
+    """As exhausted memory: a good checkpoint is neither called damaged nor set aside for an older one."""
+    monkeypatch.setattr(ocp.CheckpointManager, "restore", failing(6, error))
+    with pytest.raises(kind, match=words):
+        restored(copied)
+    with CheckpointFolder(copied / "checkpoints") as checkpoints, pytest.raises(kind, match=words):
+        checkpoints.restore_params(PARAMS, CONFIG)
+    assert {path.name for path in (copied / "checkpoints").iterdir()} == {"4", "6"} and "damaged" not in caplog.text
+
+
+def test_an_interruption_while_a_checkpoint_is_read_is_none_of_its_faults(copied, monkeypatch) -> None:
+    monkeypatch.setattr(ocp.CheckpointManager, "restore", failing(6, KeyboardInterrupt()))
+    with pytest.raises(KeyboardInterrupt):
+        restored(copied)
+    assert {path.name for path in (copied / "checkpoints").iterdir()} == {"4", "6"}

@@ -104,7 +104,7 @@ def test_configuration_is_strict_and_travels() -> None:
         "warmup_epochs": (-1.0, "--warmup: expected 0 to 1000000; got -1."),
         "schedule": ("linear", "--schedule: expected cosine or constant; got 'linear'."),
         "ema_decay": (1.0, "--ema: expected 0 or more and less than 1; got 1."),
-        "seed": (-1, "--seed: expected 0 to 2147483647; got -1."),
+        "seed": (-1, "--seed: expected 0 to 4294967295; got -1."),
     }
     for name, (value, message) in wrong.items():
         with pytest.raises(ConfigurationError, match=message):

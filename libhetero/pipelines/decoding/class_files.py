@@ -15,7 +15,7 @@ from libhetero.io.tables import read_numbers
 from libhetero.pipelines.decoding.latents import check_indices, particle_latents
 from libhetero.pipelines.listing.writing import LIST_ENDINGS, write_lists
 from libhetero.pipelines.run.folder import Run
-from libhetero.pipelines.run.particle_record import list_digest
+from libhetero.pipelines.run.list_digest import LONGEST, is_of_list, list_digest
 from libhetero.pipelines.run.particles import listed_particles
 from libhetero.records import ParticleSet
 
@@ -52,8 +52,8 @@ def read_classes(path: str | Path, count: int, digest: str | None = None) -> tup
 def _check_list(path: str | Path, digest: str | None) -> None:
     """Refuse a table of classes that says it is of another list of particles."""
     with open(path, encoding="utf-8", errors="replace") as file:
-        first = file.readline(len(OF_LIST) + 100)
-    if digest is not None and first.startswith(OF_LIST) and first.removeprefix(OF_LIST).strip() != digest:
+        first = file.readline(len(OF_LIST) + LONGEST)
+    if digest is not None and first.startswith(OF_LIST) and not is_of_list(first.removeprefix(OF_LIST), digest):
         raise DataError(
             f"{path}: its classes are of another list of particles than the one given: others, or in another order. "
             "Give the list or the run that they were made for, or sort the particles anew."

@@ -7,7 +7,7 @@ import numpy as np
 from libhetero.errors import ConfigurationError
 from libhetero.pipelines.decoding.class_files import read_classes
 from libhetero.pipelines.run.folder import Run
-from libhetero.pipelines.run.particle_record import list_digest
+from libhetero.pipelines.run.list_digest import list_digest
 from libhetero.pipelines.scoring.truth import open_truth, places_in_truth
 from libhetero.report.embedding import Labelling
 

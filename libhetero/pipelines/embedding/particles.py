@@ -17,7 +17,7 @@ from libhetero.analysis.classes import choose_classes, hdbscan_classes, kmeans_c
 from libhetero.analysis.embedding import principal_plane, umap_plane
 from libhetero.pipelines.decoding.class_files import LIST_ENDINGS, remove_class_files, write_class_lists, write_classes
 from libhetero.pipelines.run.folder import Run
-from libhetero.pipelines.run.particle_record import list_digest
+from libhetero.pipelines.run.list_digest import list_digest
 
 LOGGER = logging.getLogger(__name__)
 PARTICLE_CLASSES = "classes_particles.txt"

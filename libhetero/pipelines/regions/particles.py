@@ -17,7 +17,7 @@ from libhetero.io import write_latent
 from libhetero.pipelines.decoding.class_files import write_class_lists, write_classes
 from libhetero.pipelines.decoding.gaussians import Changes, stream_changes
 from libhetero.pipelines.run.folder import Run
-from libhetero.pipelines.run.particle_record import list_digest
+from libhetero.pipelines.run.list_digest import list_digest
 from libhetero.report.presence import draw_presence
 
 LOGGER = logging.getLogger(__name__)

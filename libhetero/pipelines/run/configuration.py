@@ -110,7 +110,7 @@ def read_config(folder: Path) -> RunConfig:
         config = from_dict(RunConfig, values)
         return dataclasses.replace(config, model=from_dict(family_named(config.family).config, config.model))
     except ConfigurationError as error:
-        raise ConfigurationError(f"{path}: {error}; restore the file.") from error
+        raise ConfigurationError(f"{path}: {str(error).removesuffix('.')}; restore the file.") from error
 
 
 def _model(family: Family, asked: RefineConfig, base: Any) -> Any:

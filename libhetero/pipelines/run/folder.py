@@ -25,7 +25,7 @@ from libhetero.models.families import family_named
 from libhetero.models.family import ModelFamily
 from libhetero.pipelines.run.configuration import RunConfig, read_config
 from libhetero.pipelines.run.image_cache import if_cached
-from libhetero.pipelines.run.particle_record import particles_of_run
+from libhetero.pipelines.run.particle_record import SAME_PIXEL, particles_of_run
 from libhetero.pipelines.run.particles import feed_of
 from libhetero.records import Batch, ParticleSet
 from libhetero.training.checkpoint import CheckpointFolder
@@ -33,7 +33,6 @@ from libhetero.training.feed import ParticleFeed, feed_batches
 
 LATENTS = "mid_00.txt"  # written last
 REMEDY = "restore the file, or train the run again"
-SAME_PIXEL = 1e-3  # relative
 
 LOGGER = logging.getLogger(__name__)
 

@@ -10,7 +10,6 @@ same name, and of the same folders above it as far as these tell stacks apart.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 from collections.abc import Iterator
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Int
 
 from libhetero.configuration import ArraySchema
 from libhetero.errors import DataError
@@ -28,6 +27,7 @@ from libhetero.io import read_particles
 from libhetero.io.arrays import read_arrays
 from libhetero.pipelines.run.data import DataConfig
 from libhetero.pipelines.run.particles import load_particles
+from libhetero.pipelines.run.seen import SAME_CTF, WORDS, changed, of_another_set, seen
 from libhetero.records import ParticleSet
 
 LOGGER = logging.getLogger(__name__)
@@ -42,7 +42,6 @@ SCHEMA = {
     "ctf": ArraySchema("float", ("particles", "parameters"), optional=True),
 }
 SAME_PIXEL = 1e-3  # relative, as other programs round it
-SAME = {"rotation": (2e-3, 0.0), "shift": (0.05, 2e-3), "ctf": (1e-3, 1e-3)}  # absolute and relative
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +54,8 @@ class ParticleRecord:
     file_id : index into `names`.
     image_index : from 0.
     pixel_size : Å; None where it was not kept.
-    seen : rotation (particles, 3, 3), shift (particles, 2) in Å and parameters of the CTF; without what was not kept.
+    seen : rotation (particles, 3, 3), shift (particles, 2) in Å and parameters of the CTF, as `seen` returns them;
+        without what was not kept.
     """
 
     names: tuple[str, ...]
@@ -75,7 +75,7 @@ def write_record(folder: Path, particles: ParticleSet) -> None:
             file_id=np.asarray(particles.file_id, np.int32),
             image_index=np.asarray(particles.image_index, np.int64),
             pixel_size=np.asarray(particles.pixel_size, np.float32),
-            **_seen(particles),  # type: ignore[arg-type]  # none is called allow_pickle
+            **seen(particles),  # type: ignore[arg-type]  # none is called allow_pickle
         )
 
 
@@ -108,20 +108,6 @@ def particles_of_run(folder: Path, data: DataConfig, *, to_train: bool = False) 
     return particles
 
 
-def list_digest(particles: ParticleSet) -> str:
-    """Return a few letters that are those of this list of particles, wherever its stacks lie."""
-    digest = hashlib.sha256()
-    _, first, place = np.unique(particles.file_id, return_index=True, return_inverse=True)
-    order = np.argsort(first)
-    rank = np.empty(len(order), np.int64)
-    rank[order] = np.arange(len(order))
-    for row in np.sort(first):
-        digest.update(os.fsencode(os.path.basename(particles.files[int(particles.file_id[row])])) + b"\0")
-    digest.update(np.ascontiguousarray(rank[place], np.int64).tobytes())
-    digest.update(np.ascontiguousarray(particles.image_index, np.int64).tobytes())
-    return digest.hexdigest()[:16]
-
-
 def _record_of(folder: Path) -> ParticleRecord | None:
     """Return the record of a run; of one of before, what its first list says; None where neither can be read."""
     if (folder / RECORD).exists():
@@ -129,26 +115,19 @@ def _record_of(folder: Path) -> ParticleRecord | None:
         names = tuple(os.fsdecode(name) for name in arrays["names"].astype(np.uint8).tobytes().split(b"\0"))
         if arrays["file_id"].max(initial=0) >= len(names):
             raise DataError(f"{folder / RECORD}: file_id: names a stack that is not there; restore or remove it.")
-        seen = {name: arrays[name] for name in SAME if name in arrays}
-        return ParticleRecord(names, arrays["file_id"], arrays["image_index"], arrays["pixel_size"], seen)
+        told = {name: arrays[name] for name in WORDS if name in arrays}
+        if "ctf" in told and told["ctf"].shape[1] < len(SAME_CTF):
+            raise DataError(
+                f"{folder / RECORD}: ctf: expected {len(SAME_CTF)} parameters or more, found {told['ctf'].shape[1]}; "
+                "restore or remove it."
+            )
+        return ParticleRecord(names, arrays["file_id"], arrays["image_index"], arrays["pixel_size"], told)
     try:
         listed = read_particles(folder / LIST, need_images=False)
     except DataError as error:
         LOGGER.debug("%s", error)
         return None
     return ParticleRecord(listed.files, listed.file_id, listed.image_index, None, {})
-
-
-def _seen(particles: ParticleSet) -> dict[str, np.ndarray]:
-    """Return how each particle is seen, as coarsely as is kept."""
-    found: dict[str, np.ndarray] = {}
-    if particles.pose is not None:
-        found["rotation"] = np.asarray(particles.pose.rotation, np.float16)
-        found["shift"] = np.asarray(particles.pose.shift, np.float32)
-    if particles.ctf is not None:
-        columns = [np.reshape(column, (len(particles), -1)) for column in particles.ctf.columns().values()]
-        found["ctf"] = np.concatenate(columns, axis=1).astype(np.float32)
-    return found
 
 
 def _check_images(particles: ParticleSet, record: ParticleRecord, where: str, folder: Path) -> None:
@@ -235,21 +214,28 @@ def _parts(path: str) -> Iterator[str]:
 
 
 def _check_seen(particles: ParticleSet, record: ParticleRecord, where: str, to_train: bool) -> None:
-    """Refuse another pixel size; tell poses and CTFs that have changed, or refuse them where training goes on."""
-    pixel = record.pixel_size
+    """Refuse another pixel size and what is seen as only another set is; tell poses and CTFs that have changed, or
+    refuse them where training goes on."""
+    pixel, count = record.pixel_size, len(particles)
     if pixel is not None and not np.allclose(particles.pixel_size, pixel, rtol=SAME_PIXEL):
         raise DataError(
             f"{where}: pixels of {particles.pixel_size[0]:.4g} Å; the run was trained with {pixel[0]:.4g} Å. Restore "
             "the list, or train a new run."
         )
-    now = _seen(particles)
-    changed = {name: _differing(then, now[name], *SAME[name]) for name, then in record.seen.items() if name in now}
-    rows = np.flatnonzero(np.any([*changed.values()], axis=0)) if changed else np.zeros(0, int)
+    now = seen(particles)
+    others = of_another_set(record.seen, now)
+    if others is not None and 2 * others.sum() > count:
+        raise DataError(
+            f"{where}: names the stacks that the run was trained on, but orientation and defocus of {others.sum()} of "
+            f"{count} particles are far from what they were: list and stacks are of another set. Restore both, or "
+            "train a new run."
+        )
+    rows_of = changed(record.seen, now)
+    rows = np.flatnonzero(np.any([*rows_of.values()], axis=0)) if rows_of else np.zeros(0, int)
     if not len(rows):
         return
-    words = {"rotation": "orientation", "shift": "shift", "ctf": "CTF"}
-    what = " and ".join(words[name] for name, rows_of in changed.items() if rows_of.any())
-    line = f"{where}: {what} of {len(rows)} of {len(particles)} particles, first of particle {rows[0]} (from 0),"
+    what = " and ".join(WORDS[name] for name, of_this in rows_of.items() if of_this.any())
+    line = f"{where}: {what} of {len(rows)} of {count} particles, first of particle {rows[0]} (from 0),"
     if to_train:
         raise DataError(f"{line} have changed since the run began. Restore the list, or train a new run.")
     LOGGER.warning(
@@ -257,12 +243,3 @@ def _check_seen(particles: ParticleSet, record: ParticleRecord, where: str, to_t
         "train a new run for these.",
         line,
     )
-
-
-def _differing(then: np.ndarray, now: np.ndarray, absolute: float, relative: float) -> Bool[np.ndarray, "particles"]:
-    """Return which rows differ by more than they are kept to."""
-    then, now = (array.reshape(len(array), -1).astype(np.float32) for array in (then, now))
-    if then.shape != now.shape:  # as with aberrations that the list did not state then
-        return np.ones(len(now), bool)
-    limit = np.maximum(absolute, relative * np.maximum(np.abs(then), np.abs(now)))
-    return np.any(np.abs(then - now) > limit, axis=1)

@@ -12,7 +12,7 @@ from libhetero.metrics.labels import label_agreement
 from libhetero.pipelines.decoding.class_files import read_classes
 from libhetero.pipelines.decoding.latents import MID, particle_latents
 from libhetero.pipelines.run.folder import Run
-from libhetero.pipelines.run.particle_record import list_digest
+from libhetero.pipelines.run.list_digest import list_digest
 from libhetero.pipelines.scoring.truth import Truth
 
 REGION_CLASSES = "classes_region_*.txt"

@@ -17,7 +17,7 @@ from libhetero.metrics.presence import NO_CLASS, UNMATCHED, class_accuracy
 from libhetero.metrics.regions import region_agreement
 from libhetero.pipelines.decoding.class_files import read_classes
 from libhetero.pipelines.decoding.latents import check_indices
-from libhetero.pipelines.run.particle_record import list_digest
+from libhetero.pipelines.run.list_digest import list_digest
 from libhetero.pipelines.scoring.truth import Truth
 from libhetero.records import ParticleSet
 

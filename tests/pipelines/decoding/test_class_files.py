@@ -7,7 +7,7 @@ import pytest
 
 from libhetero.errors import UserError
 from libhetero.pipelines.decoding.class_files import class_names, read_classes, whole_classes, write_classes
-from libhetero.pipelines.run.particle_record import list_digest
+from libhetero.pipelines.run.list_digest import list_digest
 from tests.making.particles import make_particles
 
 

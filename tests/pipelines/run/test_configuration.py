@@ -165,3 +165,17 @@ def test_help_says_what_each_family_and_preset_takes():
     assert words["encoder"] == "CryoHype transformer; Gaussians posterior, paper network"
     assert words["latent_size"] == "as many as the set shows; Gaussians paper 3"
     assert "seed" not in words and "conditioning" not in words
+
+
+@pytest.mark.parametrize("seed", [2**31, 3_000_000_000, 2**32 - 1])
+def test_a_run_of_before_with_a_large_seed_is_read(tmp_path, seed):
+    write_config(tmp_path, new_config(RefineConfig("/p.star", training={"seed": seed})))
+    assert read_config(tmp_path).training.seed == seed
+
+
+def test_a_stored_value_out_of_limits_is_one_sentence(tmp_path):
+    write_config(tmp_path, new_config(RefineConfig("/p.star")))
+    text = (tmp_path / "config.json").read_text()
+    (tmp_path / "config.json").write_text(text.replace('"seed": 0', '"seed": -3'))
+    with pytest.raises(ConfigurationError, match=r"--seed: expected 0 to 4294967295; got -3; restore the file\.$"):
+        read_config(tmp_path)

@@ -109,7 +109,9 @@ def test_a_value_of_another_kind_is_told_by_its_key(tmp_path, place, new, words)
 @pytest.mark.parametrize("text", TEXTS)
 def test_a_text_that_is_no_configuration(tmp_path, text) -> None:
     (tmp_path / "config.json").write_text(text)
-    with pytest.raises(UserError, match=r"config.json: (not valid JSON|nested|expected|format_version)"):
+    with pytest.raises(
+        UserError, match=r"config.json: (not valid JSON|nested|expected|format_version|the file is empty)"
+    ):
         read_config(tmp_path)
 
 

@@ -12,7 +12,7 @@ from libhetero.errors import DataError
 from libhetero.io import read_particles, write_particles
 from libhetero.pipelines.run import particle_record
 from libhetero.pipelines.run.data import DataConfig
-from libhetero.pipelines.run.particle_record import RECORD, list_digest, particles_of_run, write_record
+from libhetero.pipelines.run.particle_record import RECORD, particles_of_run, write_record
 from libhetero.pipelines.run.particles import load_particles
 from tests.making.particles import sample_particles
 
@@ -198,10 +198,78 @@ def test_a_damaged_record_is_one_line(project, damage) -> None:
         opened()
 
 
-def test_a_digest_is_of_the_list_and_not_of_where_it_lies(project) -> None:
+def same_ctf(ctf):
+    """Return CTFs that other programs write in other words: half a turn, U and V exchanged, one angle for two."""
+    turned = dataclasses.replace(ctf, defocus_angle=ctf.defocus_angle + np.float32(np.pi))
+    exchanged = dataclasses.replace(
+        ctf, defocus_u=ctf.defocus_v, defocus_v=ctf.defocus_u, defocus_angle=ctf.defocus_angle - np.float32(np.pi / 2)
+    )
+    contrast = np.full_like(ctf.phase_shift, 0.05)
+    phase = ctf.phase_shift + np.arcsin(ctf.amplitude_contrast) - np.arcsin(contrast)
+    return turned, exchanged, dataclasses.replace(ctf, amplitude_contrast=contrast, phase_shift=phase)
+
+
+@pytest.mark.parametrize("way", [0, 1, 2])
+def test_the_same_ctf_in_other_words_is_no_change(project, caplog, way) -> None:
     _, particles = project
-    one = list_digest(particles)
-    assert list_digest(dataclasses.replace(particles, files=("/a/stack.mrcs", "/b/stack.mrcs"))) == one
-    assert list_digest(particles.take(np.arange(len(particles))[::-1])) != one
-    assert list_digest(dataclasses.replace(particles, files=("/a/other.mrcs", "/b/stack.mrcs"))) != one
-    assert list_digest(particles.take(slice(1, None))) != one
+    chosen = particles.take(np.array(ROWS))
+    write_list(dataclasses.replace(chosen, ctf=same_ctf(chosen.ctf)[way]))
+    particles_of_run(RUN, listed(), to_train=True)
+    assert "changed" not in caplog.text
+
+
+def test_without_astigmatism_its_angle_is_nothing(project, caplog) -> None:
+    _, particles = project
+    chosen = particles.take(np.array(ROWS))
+    for angle in (0.3, 1.1):
+        ctf = dataclasses.replace(
+            chosen.ctf, defocus_v=chosen.ctf.defocus_u, defocus_angle=np.full(len(chosen), angle, np.float32)
+        )
+        write_list(dataclasses.replace(chosen, ctf=ctf))
+        if angle == 0.3:
+            write_record(RUN, load_particles(listed()))
+    particles_of_run(RUN, listed(), to_train=True)
+    assert "changed" not in caplog.text
+
+
+def test_another_astigmatism_is_a_change(project, caplog) -> None:
+    _, particles = project
+    chosen = particles.take(np.array(ROWS))
+    ctf = dataclasses.replace(chosen.ctf, defocus_angle=chosen.ctf.defocus_angle + np.float32(np.pi / 2))
+    write_list(dataclasses.replace(chosen, ctf=ctf))
+    opened()
+    assert "CTF of 6 of 6" in caplog.text
+
+
+def another_set(particles):
+    """Return particles with the names and numbers of these, and the poses and defocus of others."""
+    rotation = np.roll(particles.pose.rotation, 1, axis=0)
+    pose = dataclasses.replace(particles.pose, rotation=rotation)
+    defocus = {name: np.roll(getattr(particles.ctf, name), 1) for name in ("defocus_u", "defocus_v")}
+    return dataclasses.replace(particles, pose=pose, ctf=dataclasses.replace(particles.ctf, **defocus))
+
+
+def test_another_set_under_the_same_names_is_refused(project) -> None:
+    """As when an extraction is done again with other particles: no refinement changes poses and defocus of most."""
+    _, particles = project
+    write_list(another_set(particles.take(np.array(ROWS))))
+    with pytest.raises(DataError, match=r"orientation and defocus of \d of 6 particles .* are of another set"):
+        opened()
+
+
+def test_poses_and_ctf_that_were_refined_are_told_and_taken(project, caplog) -> None:
+    """All poses sought anew, defocus moved as a refinement moves it."""
+    _, particles = project
+    chosen = particles.take(np.array(ROWS))
+    moved = {name: getattr(chosen.ctf, name) + np.float32(300) for name in ("defocus_u", "defocus_v")}
+    write_list(dataclasses.replace(another_set(chosen), ctf=dataclasses.replace(chosen.ctf, **moved)))
+    opened()
+    assert "orientation and CTF of 6 of 6" in caplog.text
+
+
+def test_a_record_without_all_of_the_ctf_is_one_line(project) -> None:
+    with np.load(f"run/{RECORD}") as file:
+        arrays = dict(file)
+    np.savez(f"run/{RECORD}", **(arrays | {"ctf": arrays["ctf"][:, :5]}))
+    with pytest.raises(DataError, match=rf"{RECORD}: ctf: expected 9 parameters or more, found 5; restore"):
+        opened()

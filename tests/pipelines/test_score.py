@@ -11,7 +11,7 @@ from libhetero.io import write_gaussians, write_latent, write_volume
 from libhetero.physics.rotations import axis_angle_to_matrix
 from libhetero.pipelines import score
 from libhetero.pipelines.decoding.class_files import write_classes
-from libhetero.pipelines.run.particle_record import list_digest
+from libhetero.pipelines.run.list_digest import list_digest
 from libhetero.pipelines.scoring.gaussians import true_displacement
 from libhetero.pipelines.scoring.labels import score_labels
 from libhetero.pipelines.scoring.regions import score_classes

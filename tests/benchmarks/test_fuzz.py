@@ -50,16 +50,16 @@ def inputs(load, tmp_path):
 def test_damaged_files_are_read_or_refused(fuzz, tmp_path, capsys) -> None:
     report = tmp_path / "fuzz.json"
     limits = ["--jobs", "1", "--patience", "60"]  # other tests are at work, too
-    code = fuzz.main(["--light", "--count", "150", "--seed", "7", "--programs", "0", *limits, "--json", str(report)])
+    code = fuzz.main(["--light", "--count", "80", "--seed", "7", "--programs", "0", *limits, "--json", str(report)])
     assert code == 0, capsys.readouterr().out
     outcomes = json.loads(report.read_text())["outcomes"]
-    assert outcomes["read"] > 10 and outcomes["refused in one line"] > 50
+    assert outcomes["read"] > 10 and outcomes["refused in one line"] > 25
 
 
 def test_what_no_reader_survives_is_seen(trials, tmp_path, monkeypatch) -> None:
     (tmp_path / "hostile_doors.py").write_text(HOSTILE_DOORS)
     monkeypatch.syspath_prepend(str(tmp_path))
-    child = trials.Child(tmp_path / "stderr", patience=1, doors="hostile_doors")
+    child = trials.Child(tmp_path / "stderr", patience=3, doors="hostile_doors")
     try:
         found = [child.try_once(tmp_path, name, 0, ()).name for name in ("crash", "fine", "memory", "slow")]
     finally:

@@ -4,7 +4,7 @@ Small sets are simulated, exported in every way, and each list is read by each p
 its numbers are compared with those of the simulated set, particle by particle, and each image by the sum of its
 pixels. RELION reconstructs from every .star: the FSC to the truth must be that from the simulator's own list.
 
-    python benchmarks/handover.py --environments /opt/peers --json handover.json --markdown docs/handover.md
+    python benchmarks/handover.py --environments peers --json handover.json --markdown docs/handover.md
 
 Environments that are not there are made (some GB, by pip); RELION is looked for on PATH. About half an hour on two
 cores without that. Exit code 1 where a number differs.

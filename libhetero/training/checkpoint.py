@@ -190,7 +190,7 @@ class CheckpointFolder:
     def _refuse_what_is_no_file(self) -> None:
         """Refuse pipes and devices among the checkpoints, which would be waited for without end."""
         for path in sorted(self.folder.glob("[0-9]*/_*")):
-            if path.exists() and not (path.is_file() or path.is_dir()):
+            if _is_no_file(path):
                 raise DataError(f"{path}: expected a file, found a pipe or a device; remove it.")
 
     def _undescribed(self, error: Exception) -> DataError:
@@ -241,6 +241,9 @@ class CheckpointFolder:
     def _read(self, step: int, templates: dict[str, Any]) -> ocp.args.Composite:
         arguments = {name: ocp.args.StandardRestore(tree) for name, tree in templates.items()}
         arguments["about"] = ocp.args.JsonRestore()
+        odd = next(filter(_is_no_file, sorted((self.folder / str(step)).rglob("*"))), None)
+        if odd is not None:  # a device may be read without end
+            raise self._unreadable(step, f"{odd.name} is a pipe or a device")
         try:
             return self._open().restore(step, args=ocp.args.Composite(**arguments))
         except Exception as error:  # orbax raises whatever it meets in damaged files, and Exception itself
@@ -271,6 +274,11 @@ class CheckpointFolder:
 
 class _UnreadableError(DataError):
     """A checkpoint is damaged, or does not fit what it is read into: orbax does not tell which."""
+
+
+def _is_no_file(path: Path) -> bool:
+    """Return whether something stands there that is neither a file nor a folder."""
+    return path.exists() and not (path.is_file() or path.is_dir())
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -120,6 +120,14 @@ def test_a_pipe_among_checkpoints_is_refused(copied) -> None:
         restored(copied)
 
 
+def test_a_device_in_a_checkpoint_is_not_read(copied, caplog) -> None:
+    place = copied / "checkpoints" / "6" / "params" / "manifest.ocdbt"
+    place.unlink()
+    place.symlink_to("/dev/urandom")
+    assert int(restored(copied).step) == 4
+    assert "manifest.ocdbt is a pipe or a device" in caplog.text
+
+
 def test_parameters_that_are_no_numbers_are_passed_over(tmp_path, caplog) -> None:
     train(Toy(), PARAMS, make_feed(), CONFIG, tmp_path)
     like = jax.eval_shape(lambda params: start_state(params, build_optimiser(CONFIG, 2), CONFIG), PARAMS)

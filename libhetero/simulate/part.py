@@ -25,6 +25,7 @@ from libhetero.errors import ConfigurationError, DataError
 from libhetero.files import DiskError, FileLock, flush_folder_to_disk, flush_to_disk, lock_file, replacing, writing
 
 WHOLE = (1, 1)  # the share of a process that makes the set alone
+LARGEST = 3.4e38  # what a pixel can be
 PRINTED = 60  # characters of a value that a message shows
 
 
@@ -43,6 +44,11 @@ class BlockDone:
 
     block: int
     pixels: tuple[float, float, float, float, float]
+
+    def __post_init__(self) -> None:
+        _, low, high, *_ = self.pixels
+        if not -LARGEST <= low <= high <= LARGEST:
+            raise ValueError("no pixels of a stack are like this")
 
 
 DONE = {"structure": SurveyDone, "block": BlockDone}

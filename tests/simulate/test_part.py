@@ -151,9 +151,8 @@ def test_long_lists_are_not_printed(target: Path) -> None:
 
 def test_a_line_cut_off_by_a_crash_or_of_no_step_is_not_done(target: Path, left: Path) -> None:
     with open(left / "done_1_of_1.jsonl", "a") as file:
-        file.write(
-            '\n{"block": "6", "pixels": [4, 0, 0, 0, 0]}\n{"block": 7, "pixels": [1]}\n{"block": 8, "pixels": [4, 0, 1e308, 0, 0]}\n[8]\n{"block": 4, "pix'
-        )
+        file.write('\n{"block": "6", "pixels": [4, 0, 0, 0, 0]}\n{"block": 7, "pixels": [1]}\n')
+        file.write('{"block": 8, "pixels": [4, 0, 1e308, 0, 0]}\n[8]\n{"block": 4, "pix')
     with _open(target, resume=True) as part:
         part.record({"block": 5, "pixels": PIXELS})
         assert sorted(part.recorded("block")) == [3, 5]

@@ -25,6 +25,7 @@ from libhetero.errors import ConfigurationError, DataError
 from libhetero.files import DiskError, FileLock, flush_folder_to_disk, flush_to_disk, lock_file, replacing, writing
 
 WHOLE = (1, 1)  # the share of a process that makes the set alone
+ROUNDING = 1e-9  # of the sums, relative
 LARGEST = 3.4e38  # what a pixel can be
 PRINTED = 60  # characters of a value that a message shows
 
@@ -36,6 +37,11 @@ class SurveyDone:
     structure: int
     signal: tuple[float, float, float]
     name: str = ""
+
+    def __post_init__(self) -> None:
+        count, total, squares = self.signal
+        if not (count >= 1 and squares * count * (1 + ROUNDING) >= total * total):
+            raise ValueError("no images have these sums")
 
 
 @dataclass(frozen=True)

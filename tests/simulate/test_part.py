@@ -153,9 +153,11 @@ def test_a_line_cut_off_by_a_crash_or_of_no_step_is_not_done(target: Path, left:
     with open(left / "done_1_of_1.jsonl", "a") as file:
         file.write('\n{"block": "6", "pixels": [4, 0, 0, 0, 0]}\n{"block": 7, "pixels": [1]}\n')
         file.write('{"block": 8, "pixels": [4, 0, 1e308, 0, 0]}\n[8]\n{"block": 4, "pix')
+        file.write('\n{"structure": 1, "signal": [0, 0, 0]}\n{"structure": 2, "signal": [4, 1e30, 1]}\n')
     with _open(target, resume=True) as part:
         part.record({"block": 5, "pixels": PIXELS})
         assert sorted(part.recorded("block")) == [3, 5]
+        assert not {1, 2} & part.recorded("structure").keys()
 
 
 def test_two_processes_do_not_write_one_set(target: Path) -> None:

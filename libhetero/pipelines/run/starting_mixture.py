@@ -56,7 +56,8 @@ def _inside(path: str, gaussians: Gaussians, symmetry: str) -> Mobile:
         raise DataError(f"{path}: the mask is {mask.shape[2]}×{mask.shape[1]}×{mask.shape[0]}; expected a cube.")
     operators = symmetry_operators(symmetry)
     position = np.asarray(symmetric_copies(gaussians, operators).position)
-    voxel = np.rint(position[:, ::-1] / pixel_size).astype(int) + mask.shape[0] // 2
+    far = 2 * mask.shape[0]  # where a Gaussian may lie is not bounded
+    voxel = np.rint(np.clip(position[:, ::-1] / pixel_size, -far, far)).astype(int) + mask.shape[0] // 2
     inside = np.all((voxel >= 0) & (voxel < mask.shape[0]), axis=1)
     inside &= mask[tuple(np.where(inside[:, None], voxel, 0).T)] > MASK_LEVEL
     mobile = inside.reshape(len(operators), -1).any(axis=0)

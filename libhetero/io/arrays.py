@@ -76,7 +76,7 @@ def read_arrays(
             found = {}
             for name in wanted:
                 with file.open(held[name]) as stream:
-                    found[name] = np.lib.format.read_array(stream, allow_pickle=False)
+                    found[name] = _native(np.lib.format.read_array(stream, allow_pickle=False))
     except DAMAGED as error:
         raise _damaged(path, error, remedy) from error
     for name, array in found.items():
@@ -92,11 +92,16 @@ def read_array(path: str | os.PathLike, said: ArraySchema, remedy: str) -> np.nd
         with open(path, "rb") as stream:
             _check_header(stream, os.path.getsize(path), str(path), said, lengths, remedy)
             stream.seek(0)
-            array = np.lib.format.read_array(stream, allow_pickle=False)
+            array = _native(np.lib.format.read_array(stream, allow_pickle=False))
     except DAMAGED as error:
         raise _damaged(path, error, remedy) from error
     _check_values(array, str(path), said, lengths, remedy)
     return array
+
+
+def _native(array: np.ndarray) -> np.ndarray:
+    """Return an array in this machine's order of bytes, the only one that JAX takes."""
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
 def array_names(path: str | os.PathLike, remedy: str) -> list[str]:

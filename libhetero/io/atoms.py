@@ -7,6 +7,7 @@ import os
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import gemmi
 import numpy as np
@@ -49,6 +50,19 @@ class Atoms:
         return Atoms(*(getattr(self, name)[index] for name in self.__dataclass_fields__))
 
 
+def _rows_of(model: Any) -> list[tuple[Any, ...]]:
+    """Return place, B-factor, element, chain and residue of each atom that counts."""
+    rows = []
+    for chain in model:
+        for residue in chain:
+            if residue.is_water():
+                continue
+            number = 0 if residue.seqid.num is None else residue.seqid.num
+            for atom in residue.first_conformer():
+                rows.append((*atom.pos.tolist(), atom.b_iso, atom.element.name, chain.name, number))
+    return rows
+
+
 def read_atoms(path: str | os.PathLike) -> Atoms:
     """Read the first model of a file: the first alternate location of each atom, no waters.
 
@@ -65,21 +79,10 @@ def read_atoms(path: str | os.PathLike) -> Atoms:
         raise DataError(f"{path}: not an atomic model ({reason}); expected .pdb or .cif.") from None
     if len(structure) == 0:
         raise DataError(f"{path}: no model in this file; expected atoms (.pdb or .cif).")
-    rows = []
-    for chain in structure[0]:
-        for residue in chain:
-            if residue.is_water():
-                continue
-            for atom in residue.first_conformer():
-                rows.append(
-                    (
-                        *atom.pos.tolist(),
-                        atom.b_iso,
-                        atom.element.name,
-                        chain.name,
-                        0 if residue.seqid.num is None else residue.seqid.num,
-                    )
-                )
+    try:
+        rows = _rows_of(structure[0])
+    except UnicodeDecodeError:
+        raise DataError(f"{path}: a name in it is no text; expected .pdb or .cif. Copy the file again.") from None
     if not rows:
         raise DataError(f"{path}: no atom in this file; expected an atomic model.")
     x, y, z, b_factor, element, chain_name, number = zip(*rows, strict=True)

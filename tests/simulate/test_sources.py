@@ -182,3 +182,12 @@ def test_transporter_moves_in_its_domains() -> None:
     imaging = ImagingConfig(particles=4, box_size=24, pixel_size=10.0, snr=None)
     block = collect(motion_of(found, imaging, 0.3))
     assert np.isfinite(block.images).all() and block.angle[:, 1:].std() > 0
+
+
+def test_a_name_that_is_no_text_is_told(model: str) -> None:
+    lines = Path(model).read_bytes().splitlines(keepends=True)
+    atoms = [i for i, line in enumerate(lines) if line.startswith(b"ATOM")]
+    lines[atoms[0]] = lines[atoms[0]][:21] + b"\xff" + lines[atoms[0]][22:]
+    Path(model).write_bytes(b"".join(lines))
+    with pytest.raises(DataError, match="model.pdb: a name in it is no text"):
+        sources.whole_model(model, None)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 import libhetero
-from libhetero.configuration import shortened, whole_number
+from libhetero.configuration import Option, refusal, shortened, whole_number
 from libhetero.configuration.limits import MOST_THREADS
 
 MOST_VERBOSE, MOST_PROCESS_ID = 9, 2**31 - 1
@@ -100,14 +100,16 @@ def common_parser(description: str, epilog: str | None = None, prog: str | None 
 
 def _within(least: int, most: int) -> Callable[[str], int]:
     """Return what makes a whole number of a text, and refuses one outside of limits."""
+    limits = Option(help="", least=least, most=most)
 
     def parse(text: str) -> int:
         try:
             value = whole_number(text)
         except ValueError as error:
             raise argparse.ArgumentTypeError(f"{error}; got {shortened(repr(text))}") from None
-        if not least <= value <= most:
-            raise argparse.ArgumentTypeError(f"expected {least} to {most}; got {shortened(repr(text))}")
+        expected = refusal(limits, value)[0]
+        if expected is not None:
+            raise argparse.ArgumentTypeError(f"expected {expected}; got {shortened(repr(text))}")
         return value
 
     return parse

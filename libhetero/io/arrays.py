@@ -18,8 +18,7 @@ import numpy as np
 
 from libhetero.configuration import ArraySchema
 from libhetero.errors import DataError
-from libhetero.files import first_line
-from libhetero.io.paths import check_readable
+from libhetero.files import check_readable, first_line
 
 LARGEST = 2**30  # bytes of all arrays of a file
 KINDS = {"float": "f", "int": "iu", "bool": "biuf"}  # NumPy's letters

@@ -18,9 +18,9 @@ import numpy as np
 from jaxtyping import Shaped
 
 from libhetero.errors import DataError
+from libhetero.files import check_readable
 from libhetero.io import csdat
 from libhetero.io.cs_columns import EXPORT, check_columns, names_of
-from libhetero.io.paths import check_readable
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 from libhetero.errors import DataError
 from libhetero.files import absolute_path
-from libhetero.files import check_readable as check_readable  # io's readers ask here for it too
 
 FOREIGN_STACKS = (".hdf", ".h5")  # that EMAN2 reads, and RELION and cryoSPARC do not
 

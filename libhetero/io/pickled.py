@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Shaped
 
 from libhetero.errors import DataError
-from libhetero.io.paths import check_readable
+from libhetero.files import check_readable
 
 DTYPES = frozenset({"b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8"})
 NUMBERS = {"INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"}

@@ -30,8 +30,8 @@ import pandas as pd
 from jaxtyping import Bool, Int
 
 from libhetero.errors import DataError
-from libhetero.files import replacing
-from libhetero.io.paths import NameNotHeld, check_readable
+from libhetero.files import check_readable, replacing
+from libhetero.io.paths import NameNotHeld
 
 logger = logging.getLogger(__name__)
 

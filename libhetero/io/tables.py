@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float
 
 from libhetero.errors import DataError
-from libhetero.io.paths import check_readable
+from libhetero.files import check_readable
 
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 LONGEST_LINE = 2**20  # letters; a hundred latents take 2500

@@ -7,9 +7,10 @@ import os
 import numpy as np
 
 from libhetero.errors import DataError
+from libhetero.files import check_readable
 from libhetero.io.entries import Entries
 from libhetero.io.images import open_stack
-from libhetero.io.paths import check_readable, resolve_path
+from libhetero.io.paths import resolve_path
 from libhetero.records import SourceTable
 
 

@@ -80,7 +80,5 @@ def _transfer(ctf: np.ndarray) -> Float[np.ndarray, "particles 9"]:
 def _differing(then: np.ndarray, now: np.ndarray, absolute: float, relative: float) -> Bool[np.ndarray, "particles"]:
     """Return which rows differ by more than they are kept to."""
     then, now = (array.reshape(len(array), -1).astype(np.float32) for array in (then, now))
-    if then.shape != now.shape:
-        return np.ones(len(now), bool)
     limit = np.maximum(absolute, relative * np.maximum(np.abs(then), np.abs(now)))
     return np.any(np.abs(then - now) > limit, axis=1)

@@ -16,8 +16,7 @@ from jaxtyping import Bool, Int, Shaped
 
 from libhetero.errors import DataError
 from libhetero.io import lst
-from libhetero.io.paths import resolve_path
-from libhetero.io.source_images import Table, compare_images, image_texts
+from libhetero.io.source_images import Table, compare_images, found_path, image_texts
 from libhetero.io.star import StarTable
 from libhetero.records import ParticleSet
 
@@ -81,7 +80,7 @@ def original_table(
     joined = lines[0].get("hetero_joined")
     joined = [path for path in joined if isinstance(path, str)] if isinstance(joined, list) else []
     path = source.data.path
-    name = _found(tables[0], path)
+    name = found_path(tables[0], path) or tables[0]
     try:
         table = _table(name, joined, read_table)
     except DataError as error:
@@ -99,14 +98,6 @@ def _table(name: str, joined: list[str], read_table: Callable[..., Any]) -> Any:
     if key not in kept:
         kept[key] = read_table(name, joined) if joined else read_table(name)
     return kept[key]
-
-
-def _found(name: str, source: str) -> str:
-    """Return where the table of a list lies, by the rule for its stacks; the name where it is not there."""
-    try:
-        return resolve_path(name, source)
-    except DataError:
-        return name
 
 
 def _rows(lines: list[dict[str, Any]], path: str) -> Int[np.ndarray, "particles"]:

@@ -77,7 +77,7 @@ def compare_images(table: Table, rows: Integer[np.ndarray, "particles"], particl
     """Compare the image that each row names, found as a reader of the table finds it, with the particle's own."""
     names, name_id, index = _named(table)
     keys: dict[tuple[int, int], int] = {}
-    of_names = np.array([_file_key(_found(name, table.path), keys) for name in names], np.int64)
+    of_names = np.array([_file_key(found_path(name, table.path), keys) for name in names], np.int64)
     of_files = np.array([_file_key(file, keys) for file in particles.files], np.int64)
     last_of_names, last_of_files = _last_parts(names), _last_parts(particles.files)
     stated, own = name_id[rows], np.asarray(particles.file_id)
@@ -111,7 +111,8 @@ def _last_parts(names: Iterable[str]) -> Shaped[np.ndarray, "names"]:
     return np.array([os.path.basename(name) for name in names], object)
 
 
-def _found(name: str, source: str) -> str | None:
+def found_path(name: str, source: str) -> str | None:
+    """Return where what a list names lies, by the rule for stacks; None where it is not there."""
     try:
         return resolve_path(name, source)
     except DataError:

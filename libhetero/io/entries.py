@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from libhetero.configuration.limits import MOST_PIXEL
 from libhetero.errors import DataError
 from libhetero.io.images import open_stack
 from libhetero.io.paths import resolve_paths
@@ -22,7 +23,6 @@ from libhetero.records import CTFParams, ParticleSet, Pose, SourceTable
 
 logger = logging.getLogger(__name__)
 
-LARGEST_PIXEL = 1000.0  # Å, as --apix
 WHOLE_STACKS = ("mrcs", "txt")  # lists that name stacks and number no image
 
 
@@ -97,8 +97,8 @@ def assemble(
             f"{files[file_id[unknown[0]]]}: the header holds no pixel size and {source} gives "
             f"none; give it in Å with --apix."
         )
-    if pixel.max(initial=0.0) > LARGEST_PIXEL:
-        raise DataError(f"{source}: pixel size {pixel.max():g} Å; expected at most {LARGEST_PIXEL:g}. Mend the list.")
+    if pixel.max(initial=0.0) > MOST_PIXEL:
+        raise DataError(f"{source}: pixel size {pixel.max():g} Å; expected at most {MOST_PIXEL:g}. Mend the list.")
     pose = None
     if entries.rotation is not None:
         shift = _shift_angstrom(entries, box, pixel, pixel_size is not None)

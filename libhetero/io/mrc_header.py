@@ -17,6 +17,7 @@ import numpy as np
 from mrcfile.dtypes import HEADER_DTYPE
 from mrcfile.mrcinterpreter import MrcInterpreter
 
+from libhetero.configuration.limits import LEAST_PIXEL, MOST_PIXEL
 from libhetero.errors import DataError
 from libhetero.files import first_line
 
@@ -79,7 +80,7 @@ def header_pixel_size(header: Any) -> float:
     """Return cella.x / mx in Å, or 0 when that is no sensible pixel size."""
     mx, length = int(header.mx), float(header.cella.x)
     size = length / mx if mx > 0 else 0.0
-    return size if np.isfinite(size) and 0.01 <= size <= 1000.0 else 0.0
+    return size if np.isfinite(size) and LEAST_PIXEL <= size <= MOST_PIXEL else 0.0
 
 
 def make_header(shape: tuple[int, int, int], pixel_size: float, volume: bool) -> np.ndarray:

@@ -162,8 +162,9 @@ class Posterior:
     ----------
     latent : posterior mean, as `ModelFamily.encode` gives it.
     deviation : posterior standard deviation of each latent number; NaN where the family does not know it.
-    contrast : of the particle relative to the set; 1 where it is not estimated.
-    contrast_deviation : its standard deviation by the image alone, under a flat prior; 0 where it is not estimated.
+    contrast : of the particle relative to the set, the estimate of its image alone (of highest likelihood); 1 where it
+        is not estimated.
+    contrast_deviation : its standard deviation; 0 where it is not estimated.
     evidence : log p(image | model) - log p(image | noise alone), nats, the contrast integrated over.
     """
 
@@ -196,6 +197,20 @@ class SourceTable:
 
 
 @dataclass(frozen=True, eq=False)
+class ParticleEstimates:
+    """What a model found of each particle, for the lists that it is written into.
+
+    Parameters
+    ----------
+    contrast : relative to the set.
+    junk : probability that it shows nothing of the molecule.
+    """
+
+    contrast: Float[np.ndarray, "particles"]
+    junk: Float[np.ndarray, "particles"]
+
+
+@dataclass(frozen=True, eq=False)
 class ParticleSet:
     """Particles whose images stay on disk.
 
@@ -213,6 +228,7 @@ class ParticleSet:
     half_set : 0 or 1; None when absent.
     group : tilt series or movie; None when absent.
     source : the table it was read from; None for a set made in memory.
+    estimates : a model's, which lists name; None for none.
     """
 
     files: tuple[str, ...]
@@ -227,6 +243,7 @@ class ParticleSet:
     half_set: Integer[np.ndarray, "particles"] | None = None
     group: Integer[np.ndarray, "particles"] | None = None
     source: SourceTable | None = None
+    estimates: ParticleEstimates | None = None
 
     def __len__(self) -> int:
         return len(self.file_id)
@@ -248,6 +265,7 @@ class ParticleSet:
             half_set=None if self.half_set is None else self.half_set[index],
             group=None if self.group is None else self.group[index],
             source=source,
+            estimates=None if self.estimates is None else _take(self.estimates, index),
         )
 
     def poses_and_ctfs(self) -> tuple[Pose, CTFParams]:

@@ -24,7 +24,7 @@ there for voxels, here for Gaussians.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial, reduce
 
 import jax
@@ -111,6 +111,10 @@ class Imaging:
         weight = _low_rings(ring_weight, min(box_size, grid))
         root = np.sqrt(2 * weight).astype(np.float32)
         return cls(neutral, operators, scale, root, box_size, pixel_size)
+
+    def on(self, grid: int) -> Imaging:
+        """Return the same on a grid of fewer pixels, an even number: the low rings alone."""
+        return self if grid == self.grid else replace(self, root_weight=_low_rings(self.root_weight, grid))
 
     @property
     def grid(self) -> int:

@@ -40,8 +40,15 @@ def newton_grids(layout: Layout, finest: int, steps: int) -> tuple[int, ...]:
 
 
 def infer(
-    imaging: Imaging, layout: Layout, mixtures: Mixtures, tangents: Tangents, batch: Batch, rank: int, steps: int
-) -> tuple[Float[Array, "batch rank"], Float[Array, "batch rank rank"]]:
+    imaging: Imaging,
+    layout: Layout,
+    mixtures: Mixtures,
+    tangents: Tangents,
+    batch: Batch,
+    rank: int,
+    steps: int,
+    spread: float | None = None,
+) -> tuple[Float[Array, "batch numbers"], Float[Array, "batch numbers numbers"]]:
     """Return posterior means and precisions after some Gauss-Newton steps from z = 0, on `newton_grids`.
 
     Parameters
@@ -53,20 +60,26 @@ def infer(
     batch : the particles.
     rank : numbers of a latent.
     steps : 1 or more.
+    spread : of contrast in the set, of which each particle's is a further number, the last, in units of it about 1;
+        None where contrast is not estimated.
     """
+    numbers = rank + (spread is not None)
+    shape = (len(batch.images), numbers)
+    state = jnp.broadcast_to(jnp.zeros_like(batch.weight)[:, None], shape)  # on the batch's devices, as z is
+    if not numbers:
+        return state, jnp.zeros((*shape, numbers))
 
     def one(seen: Imaging, z: Array, mixture: Gaussians, image: Array, observation: Observation) -> tuple[Array, Array]:
-        return gauss_newton(seen, layout, mixture, tangents(z), image, observation, z)
+        return gauss_newton(seen, layout, mixture, tangents(z[:rank]), image, observation, z, spread)
 
     @partial(jax.jit, static_argnums=0)  # so that JAX traces one step of a grid and not each
-    def step(grid: int, latent: Array) -> tuple[Array, Array]:
-        return jax.vmap(partial(one, imaging.on(grid)))(latent, mixtures(latent), batch.images, batch.observation)
+    def step(grid: int, state: Array) -> tuple[Array, Array]:
+        made = mixtures(state[:, :rank])
+        return jax.vmap(partial(one, imaging.on(grid)))(state, made, batch.images, batch.observation)
 
-    shape = (len(batch.images), rank)
-    latent = jnp.broadcast_to(jnp.zeros_like(batch.weight)[:, None], shape)  # on the batch's devices, as z is
     for grid in newton_grids(layout, imaging.grid, steps):
-        latent, precision = step(grid, latent)
-    return latent, precision
+        state, precision = step(grid, state)
+    return state, precision
 
 
 def draw(

@@ -41,6 +41,7 @@ from libhetero.models.gmm.changes import (
 from libhetero.models.gmm.config import AUTO, GmmConfig
 from libhetero.models.gmm.decoder import Decoder, make_decoder
 from libhetero.models.gmm.decoder.topology import Level, build_topology
+from libhetero.models.gmm.large_motions import LinearModel, refine_large_motions
 from libhetero.models.gmm.latent.encoder import Encoder, gradient_features, mean_frc
 from libhetero.models.gmm.latent.posterior import draw, infer
 from libhetero.models.gmm.latent.subspace import LARGEST_GRID, Imaging, Subspace
@@ -158,7 +159,10 @@ class GmmModel:
             subspace = subspace.in_layout(asked)
         config = replace(config, latent_size=subspace.rank)
         contrast = replace(self.contrast, mean=1.0, spread=float(subspace.nuisances[0]))
-        return replace(self, subspace=subspace, config=config, contrast=contrast)
+        model = replace(self, config=config, contrast=contrast)
+        linear = LinearModel(config, imaging, model.edges, np.asarray(model.mobile), model._spread)
+        neutral, subspace = refine_large_motions(linear, sample, subspace, seed)
+        return replace(model, neutral=neutral, subspace=subspace)
 
     def _measured_features(self, sample: Batch) -> np.ndarray:
         features = jax.jit(jax.vmap(self._features))(sample.images, sample.observation)

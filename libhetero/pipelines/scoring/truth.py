@@ -3,7 +3,9 @@
 truth.json      kind, particles, box, pixel size, source; hinges and axes of motion
 labels.txt      index and label of every particle (mixture, assembly)
 states.npy      (N, pieces), assembly: which pieces are present
-angles.npy      (N, pieces), motion: how far each piece is turned, radians
+angles.npy      (N, pieces), motion, and an assembly some pieces of which move: how far each is turned, radians
+contrast.npy    (N,), where it differs from particle to particle
+junk.npy        (N,), where some images are no particles
 atoms.npz       position, weight, piece of every atom (assembly, motion)
 map_000.mrc …   one map a structure (mixture); piece_00.mrc … one a piece (assembly)
 """
@@ -65,9 +67,11 @@ class Truth:
     particles : N.
     labels : (N,) int, structure or state of each particle; None for motion.
     states : (N, pieces) uint8, assembly only.
-    angles : (N, pieces) float, radians, motion only.
+    angles : (N, pieces) float, radians, where pieces move.
     position, piece : (A, 3) Å and (A,) of the atoms; None for a mixture.
     document : what truth.json says.
+    contrast : (N,) float, of each particle's signal; None where it is 1 for all.
+    junk : (N,) bool, images that are no particles; None where there are none.
     """
 
     folder: Path
@@ -81,11 +85,13 @@ class Truth:
     position: np.ndarray | None
     piece: np.ndarray | None
     document: TruthDocument
+    contrast: np.ndarray | None = None
+    junk: np.ndarray | None = None
 
     @property
     def has_maps(self) -> bool:
-        """Whether the true map of every particle is known: not for motion, where all differ."""
-        return self.kind != "motion"
+        """Whether the true map of every particle is known: not where pieces move and all differ."""
+        return self.angles is None
 
     def known(self, values: np.ndarray | None, name: str) -> np.ndarray:
         """Return values that this kind of set has.
@@ -172,12 +178,15 @@ def open_truth(folder: str | Path) -> Truth:
         labels = _labels(folder / "labels.txt", said.particles)
     if said.kind == "assembly":
         states = _of_particles(folder / "states.npy", ArraySchema("bool", ("particles", "pieces")), said.particles)
-    if said.kind == "motion":
+    if said.kind == "motion" or (said.kind == "assembly" and (folder / "angles.npy").exists()):
         angles = _of_particles(folder / "angles.npy", ArraySchema("float", ("particles", "pieces")), said.particles)
     if said.kind != "mixture":
         atoms = read_arrays(folder / "atoms.npz", ATOMS, AGAIN)
         position, piece = atoms["position"], atoms["piece"]
-        _check_pieces(folder, said, states if angles is None else angles, piece)
+        for table in filter(lambda table: table is not None, (states, angles)):
+            _check_pieces(folder, said, table, piece, turned=table is angles)
+    contrast = _if_there(folder / "contrast.npy", ArraySchema("float", ("particles",)), said.particles)
+    junk = _if_there(folder / "junk.npy", ArraySchema("bool", ("particles",)), said.particles)
     return Truth(
         folder=folder,
         kind=said.kind,
@@ -190,6 +199,8 @@ def open_truth(folder: str | Path) -> Truth:
         position=position,
         piece=piece,
         document=said,
+        contrast=contrast,
+        junk=None if junk is None else junk.astype(bool),
     )
 
 
@@ -213,6 +224,10 @@ def _of_particles(path: Path, said: ArraySchema, particles: int) -> np.ndarray:
     return table
 
 
+def _if_there(path: Path, said: ArraySchema, particles: int) -> np.ndarray | None:
+    return _of_particles(path, said, particles) if path.exists() else None
+
+
 def _check_count(path: Path, rows: np.ndarray, particles: int) -> None:
     if len(rows) != particles:
         raise DataError(
@@ -220,12 +235,12 @@ def _check_count(path: Path, rows: np.ndarray, particles: int) -> None:
         )
 
 
-def _check_pieces(folder: Path, said: TruthDocument, table: Any, piece: np.ndarray) -> None:
+def _check_pieces(folder: Path, said: TruthDocument, table: Any, piece: np.ndarray, turned: bool) -> None:
     """Refuse atoms of pieces that particles say nothing of, and pieces that turn about nothing."""
     pieces, highest = table.shape[1], int(piece.max(initial=0))
     if highest >= pieces:
         raise DataError(f"{folder / 'atoms.npz'}: piece {highest}; expected pieces below {pieces}; {AGAIN}.")
-    if said.kind == "motion" and not len(said.hinges) == len(said.axes) == pieces:
+    if turned and not len(said.hinges) == len(said.axes) == pieces:
         raise DataError(
             f"{folder / 'truth.json'}: {len(said.hinges)} hinges and {len(said.axes)} axes; expected {pieces} of each, "
             f"one a piece; {AGAIN}."

@@ -1,0 +1,118 @@
+"""What a run says of each particle besides its structure: contrast, junk, and how sure it is of its latents.
+
+particles_00.txt    index, contrast, its deviation, evidence, probability of being junk
+mid_00_sd.txt       index, deviation of each latent
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from libhetero.errors import DataError
+from libhetero.io import read_latent
+from libhetero.io.tables import read_numbers
+from libhetero.metrics.calibration import errors_over_deviations
+from libhetero.metrics.detection import detection
+from libhetero.pipelines.decoding.latents import MID, check_indices
+from libhetero.pipelines.run.folder import Run
+from libhetero.pipelines.scoring.truth import Truth
+
+PARTICLES, DEVIATIONS = "particles_00.txt", "mid_00_sd.txt"
+COLUMNS = "particle index, contrast, its deviation, evidence and probability of being junk"
+CONTRAST, CONTRAST_DEVIATION, JUNK = 1, 2, 4  # columns
+
+
+def score_particles(run: Run, truth: Truth, places: np.ndarray) -> dict[str, Any]:
+    """Return the scores of contrast and of junk, where the run says and the truth knows them.
+
+    Parameters
+    ----------
+    places : (N,) place of each particle of the run in the truth.
+    """
+    path = run.folder / PARTICLES
+    if not path.exists():
+        return {}
+    said = _of_every_particle(path, read_numbers(path, COLUMNS, least=5, most=5, whole=(0,)), len(places))
+    scores: dict[str, Any] = {}
+    real = real_particles(truth, places)
+    if truth.contrast is not None:
+        scores["contrast"] = score_contrast(said[real], truth.contrast[places][real])
+    if not real.all() or said[:, JUNK].any():
+        scores["junk"] = detection(said[:, JUNK], ~real)
+    return scores
+
+
+def real_particles(truth: Truth, places: np.ndarray) -> Bool[np.ndarray, "particles"]:
+    """Return which particles of a run are no junk, (N,) bool: all, where the truth does not tell."""
+    return np.ones(len(places), bool) if truth.junk is None else truth.junk[places] == 0
+
+
+def score_contrast(said: Float[np.ndarray, "particles 5"], true: Float[np.ndarray, "particles"]) -> dict[str, float]:
+    """Return how contrasts agree with the true ones.
+
+    Returns
+    -------
+    "correlation", Pearson's, NaN where either is constant; "spread", the deviation of the estimates about their mean,
+    over their mean, beside "true_spread"; "z", the deviation of their errors over what they say their deviation is,
+    both contrasts divided by their means.
+    """
+    found, deviation = said[:, CONTRAST], said[:, CONTRAST_DEVIATION]
+    scale, true = found.mean(), true / true.mean()
+    error = found / scale - true
+    constant = np.ptp(found) == 0 or np.ptp(true) == 0
+    return {
+        "correlation": float("nan") if constant else float(np.corrcoef(found, true)[0, 1]),
+        "spread": float(found.std() / scale),
+        "true_spread": float(true.std()),
+        "z": _spread_of(error, deviation / scale),
+    }
+
+
+def score_deviations(
+    run: Run, truth: Truth, pieces: np.ndarray, chosen: np.ndarray, places: np.ndarray
+) -> dict[str, Any] | None:
+    """Return the deviation of errors ÷ said deviations, over the presence and the angles of some pieces.
+
+    1 where the run's deviations are true, more where it is too sure; None where the run has none.
+
+    Parameters
+    ----------
+    pieces : (pieces,) bool, those whose change the run has found.
+    chosen : particles of the run to take.
+    places : (N,) place of each particle of the run in the truth.
+    """
+    path = run.folder / DEVIATIONS
+    if not path.exists() or not pieces.any():
+        return None
+    deviation = _of_every_particle(path, read_numbers(path, "particle index and deviations", whole=(0,)), len(places))
+    index, latent = read_latent(run.folder / MID)
+    latent, deviation = latent[np.argsort(index)][chosen], deviation[chosen, 1:]
+    if latent.shape != deviation.shape:
+        raise DataError(
+            f"{path}: {deviation.shape[1]} deviations of a particle; expected the {latent.shape[1]} of {MID}. "
+            "Encode the run again."
+        )
+    found = {}
+    for name, table in (("presence", truth.states), ("angle", truth.angles)):
+        for piece in np.flatnonzero(pieces) if table is not None else ():
+            true = np.asarray(table[places[chosen], piece], np.float64)
+            if np.ptp(true) > 0:
+                found[f"{name} {piece}"] = float(errors_over_deviations(latent, deviation, true).std())
+    return {"z": float(np.sqrt(np.mean(np.square(list(found.values()))))), "each": found} if found else None
+
+
+def _spread_of(error: np.ndarray, deviation: np.ndarray) -> float:
+    known = deviation > 0
+    return float(np.sqrt(np.mean((error[known] / deviation[known]) ** 2))) if known.any() else float("nan")
+
+
+def _of_every_particle(path: Path, table: np.ndarray, count: int) -> np.ndarray:
+    """Return the rows in the order of the particles; refuse a table that does not name each once."""
+    index = check_indices(table[:, 0], count, str(path))
+    if len(np.unique(index)) != count or len(index) != count:
+        raise DataError(f"{path}: {len(index)} rows; expected each of the run's {count} particles once.")
+    return table[np.argsort(index)]

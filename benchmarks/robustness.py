@@ -226,10 +226,13 @@ def run_row(
     own = folder / f"seed_{seed}" / name
     own.mkdir(parents=True, exist_ok=True)
     done = report["stages"].setdefault(f"{name}, seed {seed}", {})
-    for stage in stages_of(name, seed, profile, options):
-        if done.get(stage.program, {}).get("command") == stage.command and (own / stage.output).exists():
+    stages = stages_of(name, seed, profile, options)
+    for place, stage in enumerate(stages):
+        if stage.program in done and (own / stage.output).exists():
             continue
-        remove_output(own / stage.output)
+        for later in stages[place:]:  # which were made of what is made anew
+            done.pop(later.program, None)
+            remove_output(own / later.output)
         report["rows"].get(name, {}).pop(str(seed), None)
         done[stage.program] = asdict(run_stage(f"{name}, seed {seed}: {stage.program}", stage.command, own))
         write_json(folder / MARK, report)

@@ -117,7 +117,7 @@ def run(config: ScoreConfig, progress: Callable[[float], None] = lambda fraction
         "particles": len(opened.particles),
         "mask": config.mask,
     }
-    values |= score_particles(opened, truth, places)
+    values |= score_particles(opened.folder, truth, places)
     if truth.kind != "motion":
         values["labels"] = score_labels(opened, truth, places, config.seed, config.batch_size)
     if has_mixtures(opened) and truth.position is not None:

@@ -182,8 +182,9 @@ class SimulateConfig:
         above=0,
         most=MOST_LENGTH,
         metavar="Å",
-        help="mean RMSD of the atoms for a motion, in place of --angle",
+        help="mean RMSD of the atoms for a motion or --moving, in place of --angle",
     )
+    moving: tuple[int, ...] = same_as(StateConfig, "moving", group=STRUCTURES)
     threads: int = internal(0, "0 for all, shared by the processes", least=0, most=MOST_THREADS)
 
     def __post_init__(self) -> None:
@@ -198,8 +199,10 @@ class SimulateConfig:
             self._check_mixture()
         else:
             self._check_pieces()
-        if self.kind != "motion" and self.rmsd is not None:
-            raise ConfigurationError(f"{self.kind}: --rmsd applies to motion alone; remove it.")
+        if self.kind != "assembly" and self.moving:
+            raise ConfigurationError(f"{self.kind}: --moving applies to an assembly; remove it.")
+        if self.kind != "motion" and not self.moving and self.rmsd is not None:
+            raise ConfigurationError(f"{self.kind}: --rmsd applies to motion, or with --moving; remove it.")
         if self.ctf_from and not self.ctf:
             raise ConfigurationError("--noctf and --ctf_from contradict each other; give one.")
 

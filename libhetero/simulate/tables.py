@@ -106,29 +106,31 @@ class _TruthFiles:
 
     def __init__(self, folder: Path, simulation: Simulation, files: contextlib.ExitStack) -> None:
         self._kind, self._count = simulation.kind, simulation.imaging.particles
+        self._moving = simulation.kind == "motion" or bool(simulation.states.moving)
+        self._folder, self._files = folder, files
+        self._tables: dict[str, BinaryIO] = {}
         if self._kind != "motion":
             labels = open(folder / "labels.txt", "w", encoding="ascii")  # noqa: SIM115 (the stack closes it)
             self._labels = files.enter_context(labels)
-        if self._kind != "mixture":
-            name = "states.npy" if self._kind == "assembly" else "angles.npy"
-            self._table: BinaryIO = files.enter_context(open(folder / name, "wb"))  # noqa: SIM115
 
     def append(self, index: np.ndarray, drawn: Truth) -> None:
         """Add the rows of some particles, which follow those before."""
         if self._kind != "motion":
             np.savetxt(self._labels, np.stack([index, drawn.label], axis=1), fmt="%d")
         if self._kind == "assembly":
-            self._append(drawn.present.astype(np.uint8))
-        if self._kind == "motion":
-            self._append(drawn.angle.astype(np.float32))
+            self._append("states", drawn.present.astype(np.uint8))
+        if self._moving:
+            self._append("angles", drawn.angle.astype(np.float32))
 
-    def _append(self, rows: np.ndarray) -> None:
-        """Add rows to the table: a file, not mapped memory, in which a full disk kills a process."""
-        if self._table.tell() == 0:
+    def _append(self, name: str, rows: np.ndarray) -> None:
+        """Add rows to a table: a file, not mapped memory, in which a full disk kills a process."""
+        if name not in self._tables:
+            table: BinaryIO = self._files.enter_context(open(self._folder / f"{name}.npy", "wb"))  # noqa: SIM115
             described = {"descr": np.lib.format.dtype_to_descr(rows.dtype), "fortran_order": False}
             shape = (self._count, *rows.shape[1:])
-            np.lib.format.write_array_header_1_0(self._table, {**described, "shape": shape})
-        self._table.write(rows.tobytes())
+            np.lib.format.write_array_header_1_0(table, {**described, "shape": shape})
+            self._tables[name] = table
+        self._tables[name].write(np.ascontiguousarray(rows).tobytes())
 
 
 class _RowFile:

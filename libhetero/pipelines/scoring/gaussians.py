@@ -80,7 +80,7 @@ def score_gaussians(
             scores["angles"] = score_angles(run.folder, match, chosen, len(run.particles), angles, truth)
     if region is not None:
         recovered = np.asarray(scores["regions"]["iou"]) >= RECOVERED
-        scores["deviations"] = score_deviations(run, truth, recovered, chosen, places)
+        scores["deviations"] = score_deviations(run.folder, truth, recovered, chosen, places)
     return scores
 
 

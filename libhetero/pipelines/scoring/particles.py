@@ -18,7 +18,6 @@ from libhetero.io.tables import read_numbers
 from libhetero.metrics.calibration import errors_over_deviations
 from libhetero.metrics.detection import detection
 from libhetero.pipelines.decoding.latents import MID, check_indices
-from libhetero.pipelines.run.folder import Run
 from libhetero.pipelines.scoring.truth import Truth
 
 PARTICLES, DEVIATIONS = "particles_00.txt", "mid_00_sd.txt"
@@ -26,14 +25,15 @@ COLUMNS = "particle index, contrast, its deviation, evidence and probability of 
 CONTRAST, CONTRAST_DEVIATION, JUNK = 1, 2, 4  # columns
 
 
-def score_particles(run: Run, truth: Truth, places: np.ndarray) -> dict[str, Any]:
+def score_particles(folder: Path, truth: Truth, places: np.ndarray) -> dict[str, Any]:
     """Return the scores of contrast and of junk, where the run says and the truth knows them.
 
     Parameters
     ----------
+    folder : of the run.
     places : (N,) place of each particle of the run in the truth.
     """
-    path = run.folder / PARTICLES
+    path = folder / PARTICLES
     if not path.exists():
         return {}
     said = _of_every_particle(path, read_numbers(path, COLUMNS, least=5, most=5, whole=(0,)), len(places))
@@ -73,7 +73,7 @@ def score_contrast(said: Float[np.ndarray, "particles 5"], true: Float[np.ndarra
 
 
 def score_deviations(
-    run: Run, truth: Truth, pieces: np.ndarray, chosen: np.ndarray, places: np.ndarray
+    folder: Path, truth: Truth, pieces: np.ndarray, chosen: np.ndarray, places: np.ndarray
 ) -> dict[str, Any] | None:
     """Return the deviation of errors ÷ said deviations, over the presence and the angles of some pieces.
 
@@ -81,15 +81,16 @@ def score_deviations(
 
     Parameters
     ----------
+    folder : of the run.
     pieces : (pieces,) bool, those whose change the run has found.
     chosen : particles of the run to take.
     places : (N,) place of each particle of the run in the truth.
     """
-    path = run.folder / DEVIATIONS
+    path = folder / DEVIATIONS
     if not path.exists() or not pieces.any():
         return None
     deviation = _of_every_particle(path, read_numbers(path, "particle index and deviations", whole=(0,)), len(places))
-    index, latent = read_latent(run.folder / MID)
+    index, latent = read_latent(folder / MID)
     latent, deviation = latent[np.argsort(index)][chosen], deviation[chosen, 1:]
     if latent.shape != deviation.shape:
         raise DataError(
@@ -98,7 +99,9 @@ def score_deviations(
         )
     found = {}
     for name, table in (("presence", truth.states), ("angle", truth.angles)):
-        for piece in np.flatnonzero(pieces) if table is not None else ():
+        if table is None:
+            continue
+        for piece in np.flatnonzero(pieces):
             true = np.asarray(table[places[chosen], piece], np.float64)
             if np.ptp(true) > 0:
                 found[f"{name} {piece}"] = float(errors_over_deviations(latent, deviation, true).std())

@@ -78,7 +78,7 @@ def score_regions(region: np.ndarray, piece: np.ndarray, truth: Truth) -> dict[s
     changing = changing_pieces(truth)
     scores = region_agreement(region, piece, changing, CORE)
     names = [name for name in np.unique(region) if name not in (CORE, UNASSIGNED)]
-    scores["extra"] = len(names) - int(scores["recovered"])
+    scores["extra"] = len(names) - int(np.count_nonzero(np.asarray(scores["iou"])[changing] >= RECOVERED))
     scores["core"] = sum(bool(np.mean(changing[piece[region == name]]) < 0.5) for name in names)
     return scores
 
@@ -99,7 +99,7 @@ def score_kinds(folder: Path, scores: dict[str, Any], truth: Truth) -> dict[str,
     optional, moving = optional_pieces(truth), moving_pieces(truth)
     pieces = [k for k in np.flatnonzero(optional | moving) if scores["iou"][k] >= RECOVERED]
     kinds = [named.get(scores["match"][k]) for k in pieces]
-    right = [kind == _kind(optional[k], moving[k]) for kind, k in zip(kinds, pieces, strict=True)]
+    right = [kind == _kind(bool(optional[k]), bool(moving[k])) for kind, k in zip(kinds, pieces, strict=True)]
     return {"right": sum(right), "of": len(pieces), "kinds": [named[name] for name in sorted(named)]}
 
 

@@ -4,10 +4,9 @@ truth.json      kind, particles, box, pixel size, source; hinges and axes of mot
 labels.txt      index and label of every particle (mixture, assembly)
 states.npy      (N, pieces), assembly: which pieces are present
 angles.npy      (N, pieces), motion, and an assembly some pieces of which move: how far each is turned, radians
-contrast.npy    (N,), where it differs from particle to particle
-junk.npy        (N,), where some images are no particles
 atoms.npz       position, weight, piece of every atom (assembly, motion)
 map_000.mrc …   one map a structure (mixture); piece_00.mrc … one a piece (assembly)
+rotation.npy …  what each image has, where the list may tell something else; see `OF_IMAGES`
 """
 
 from __future__ import annotations
@@ -36,6 +35,15 @@ KINDS = ("mixture", "assembly", "motion")
 SAME_WIDTH = 0.01
 AGAIN = "simulate the set again"
 ATOMS = {"position": ArraySchema("float", ("atoms", 3)), "piece": ArraySchema("int", ("atoms",), least=0, below=10**4)}
+OF_IMAGES = {
+    "rotation": ArraySchema("float", ("particles", 3, 3)),
+    "shift": ArraySchema("float", ("particles", 2)),
+    "defocus": ArraySchema("float", ("particles", 2)),
+    "contrast": ArraySchema("float", ("particles",), least=0),
+    "noise": ArraySchema("float", ("particles",), least=0),
+    "junk": ArraySchema("bool", ("particles",)),
+    "micrograph": ArraySchema("int", ("particles",), least=0),
+}
 Axis = tuple[float, float, float]
 
 
@@ -70,8 +78,10 @@ class Truth:
     angles : (N, pieces) float, radians, where pieces move.
     position, piece : (A, 3) Å and (A,) of the atoms; None for a mixture.
     document : what truth.json says.
-    contrast : (N,) float, of each particle's signal; None where it is 1 for all.
-    junk : (N,) bool, images that are no particles; None where there are none.
+    rotation, shift, defocus : (N, 3, 3), (N, 2) and (N, 2) in Å, of the images; None where the list is right.
+    contrast, noise : (N,) factors of each image's signal (0 for junk) and of its noise; None where all are 1.
+    junk : (N,) uint8, 1 where an image holds noise alone; None where none does.
+    micrograph : (N,) int, from 0; None where there are none.
     """
 
     folder: Path
@@ -85,8 +95,13 @@ class Truth:
     position: np.ndarray | None
     piece: np.ndarray | None
     document: TruthDocument
+    rotation: np.ndarray | None = None
+    shift: np.ndarray | None = None
+    defocus: np.ndarray | None = None
     contrast: np.ndarray | None = None
+    noise: np.ndarray | None = None
     junk: np.ndarray | None = None
+    micrograph: np.ndarray | None = None
 
     @property
     def has_maps(self) -> bool:
@@ -185,8 +200,6 @@ def open_truth(folder: str | Path) -> Truth:
         position, piece = atoms["position"], atoms["piece"]
         for table in filter(lambda table: table is not None, (states, angles)):
             _check_pieces(folder, said, table, piece, turned=table is angles)
-    contrast = _if_there(folder / "contrast.npy", ArraySchema("float", ("particles",)), said.particles)
-    junk = _if_there(folder / "junk.npy", ArraySchema("bool", ("particles",)), said.particles)
     return Truth(
         folder=folder,
         kind=said.kind,
@@ -199,9 +212,14 @@ def open_truth(folder: str | Path) -> Truth:
         position=position,
         piece=piece,
         document=said,
-        contrast=contrast,
-        junk=None if junk is None else junk.astype(bool),
+        **_of_images(folder, said.particles),
     )
+
+
+def _of_images(folder: Path, particles: int) -> dict[str, np.ndarray]:
+    """Return those of `OF_IMAGES` that a truth holds."""
+    held = [name for name in OF_IMAGES if (folder / f"{name}.npy").exists()]
+    return {name: _of_particles(folder / f"{name}.npy", OF_IMAGES[name], particles) for name in held}
 
 
 def _labels(path: Path, particles: int) -> np.ndarray:
@@ -222,10 +240,6 @@ def _of_particles(path: Path, said: ArraySchema, particles: int) -> np.ndarray:
     table = read_array(path, said, AGAIN)
     _check_count(path, table, particles)
     return table
-
-
-def _if_there(path: Path, said: ArraySchema, particles: int) -> np.ndarray | None:
-    return _of_particles(path, said, particles) if path.exists() else None
 
 
 def _check_count(path: Path, rows: np.ndarray, particles: int) -> None:

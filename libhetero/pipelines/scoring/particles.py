@@ -1,7 +1,7 @@
 """What a run says of each particle besides its structure: contrast, junk, and how sure it is of its latents.
 
-particles_00.txt    index, contrast, its deviation, evidence, probability of being junk
-mid_00_sd.txt       index, deviation of each latent
+particles_00.txt    contrast, its deviation, evidence, probability of being junk
+mid_00_sd.txt       deviation of each latent
 """
 
 from __future__ import annotations
@@ -14,15 +14,13 @@ from jaxtyping import Bool, Float
 
 from libhetero.errors import DataError
 from libhetero.io import read_latent
-from libhetero.io.tables import read_numbers
+from libhetero.io.particle_findings import ParticleFindings, read_findings
 from libhetero.metrics.calibration import errors_over_deviations
 from libhetero.metrics.detection import detection
-from libhetero.pipelines.decoding.latents import MID, check_indices
+from libhetero.pipelines.decoding.latents import MID
+from libhetero.pipelines.decoding.mid_latent import deviation_path
+from libhetero.pipelines.decoding.particle_findings import FINDINGS
 from libhetero.pipelines.scoring.truth import Truth
-
-PARTICLES, DEVIATIONS = "particles_00.txt", "mid_00_sd.txt"
-COLUMNS = "particle index, contrast, its deviation, evidence and probability of being junk"
-CONTRAST, CONTRAST_DEVIATION, JUNK = 1, 2, 4  # columns
 
 
 def score_particles(folder: Path, truth: Truth, places: np.ndarray) -> dict[str, Any]:
@@ -33,16 +31,16 @@ def score_particles(folder: Path, truth: Truth, places: np.ndarray) -> dict[str,
     folder : of the run.
     places : (N,) place of each particle of the run in the truth.
     """
-    path = folder / PARTICLES
+    path = folder / FINDINGS
     if not path.exists():
         return {}
-    said = _of_every_particle(path, read_numbers(path, COLUMNS, least=5, most=5, whole=(0,)), len(places))
+    said = read_findings(path, len(places))
     scores: dict[str, Any] = {}
     real = real_particles(truth, places)
     if truth.contrast is not None:
-        scores["contrast"] = score_contrast(said[real], truth.contrast[places][real])
-    if not real.all() or said[:, JUNK].any():
-        scores["junk"] = detection(said[:, JUNK], ~real)
+        scores["contrast"] = score_contrast(said, truth.contrast[places], real)
+    if not real.all() or said.junk.any():
+        scores["junk"] = detection(said.junk, ~real)
     return scores
 
 
@@ -51,8 +49,14 @@ def real_particles(truth: Truth, places: np.ndarray) -> Bool[np.ndarray, "partic
     return np.ones(len(places), bool) if truth.junk is None else truth.junk[places] == 0
 
 
-def score_contrast(said: Float[np.ndarray, "particles 5"], true: Float[np.ndarray, "particles"]) -> dict[str, float]:
+def score_contrast(
+    said: ParticleFindings, true: Float[np.ndarray, "particles"], real: Bool[np.ndarray, "particles"]
+) -> dict[str, float]:
     """Return how contrasts agree with the true ones.
+
+    Parameters
+    ----------
+    real : which particles are taken.
 
     Returns
     -------
@@ -60,8 +64,8 @@ def score_contrast(said: Float[np.ndarray, "particles 5"], true: Float[np.ndarra
     over their mean, beside "true_spread"; "z", the deviation of their errors over what they say their deviation is,
     both contrasts divided by their means.
     """
-    found, deviation = said[:, CONTRAST], said[:, CONTRAST_DEVIATION]
-    scale, true = found.mean(), true / true.mean()
+    found, deviation = said.contrast[real], said.contrast_deviation[real]
+    scale, true = found.mean(), true[real] / true[real].mean()
     error = found / scale - true
     constant = np.ptp(found) == 0 or np.ptp(true) == 0
     return {
@@ -86,17 +90,16 @@ def score_deviations(
     chosen : particles of the run to take.
     places : (N,) place of each particle of the run in the truth.
     """
-    path = folder / DEVIATIONS
+    path = deviation_path(folder / MID)
     if not path.exists() or not pieces.any():
         return None
-    deviation = _of_every_particle(path, read_numbers(path, "particle index and deviations", whole=(0,)), len(places))
-    index, latent = read_latent(folder / MID)
-    latent, deviation = latent[np.argsort(index)][chosen], deviation[chosen, 1:]
-    if latent.shape != deviation.shape:
+    (index, latent), (named, deviation) = read_latent(folder / MID), read_latent(path)
+    if latent.shape != deviation.shape or not np.array_equal(index, named) or len(index) != len(places):
         raise DataError(
-            f"{path}: {deviation.shape[1]} deviations of a particle; expected the {latent.shape[1]} of {MID}. "
-            "Encode the run again."
+            f"{path}: {deviation.shape[1]} deviations of {len(named)} particles; expected those of the "
+            f"{latent.shape[1]} latents of {len(places)} particles in {MID}. Encode the run again."
         )
+    latent, deviation = latent[chosen], deviation[chosen]
     found = {}
     for name, table in (("presence", truth.states), ("angle", truth.angles)):
         if table is None:
@@ -111,11 +114,3 @@ def score_deviations(
 def _spread_of(error: np.ndarray, deviation: np.ndarray) -> float:
     known = deviation > 0
     return float(np.sqrt(np.mean((error[known] / deviation[known]) ** 2))) if known.any() else float("nan")
-
-
-def _of_every_particle(path: Path, table: np.ndarray, count: int) -> np.ndarray:
-    """Return the rows in the order of the particles; refuse a table that does not name each once."""
-    index = check_indices(table[:, 0], count, str(path))
-    if len(np.unique(index)) != count or len(index) != count:
-        raise DataError(f"{path}: {len(index)} rows; expected each of the run's {count} particles once.")
-    return table[np.argsort(index)]

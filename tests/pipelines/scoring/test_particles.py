@@ -35,7 +35,7 @@ def truth_of(**known: object) -> Truth:
 
 def write_particles(folder, contrast, deviation, junk) -> None:
     rows = [np.arange(COUNT), contrast[PLACES], deviation, np.zeros(COUNT), junk[PLACES]]
-    np.savetxt(folder / "particles_00.txt", np.stack(rows, axis=1)[::-1], header="index …")
+    np.savetxt(folder / "particles_00.txt", np.stack(rows, axis=1), header="index …")
 
 
 def test_contrast_and_junk(tmp_path) -> None:
@@ -56,7 +56,7 @@ def test_contrast_and_junk(tmp_path) -> None:
 
 def test_a_table_that_is_not_of_the_run(tmp_path) -> None:
     np.savetxt(tmp_path / "particles_00.txt", np.zeros((3, 5)))
-    with pytest.raises(DataError, match=r"particles_00.txt: 3 rows; expected each of the run's 400"):
+    with pytest.raises(DataError, match=r"particles_00.txt: 3 particles.*; expected 400"):
         score_particles(tmp_path, truth_of(), PLACES)
 
 
@@ -69,7 +69,7 @@ def test_deviations_of_latents(tmp_path) -> None:
     scores = score_deviations(tmp_path, truth_of(), np.ones(3, bool), np.arange(COUNT), PLACES)
     assert set(scores["each"]) == {"presence 1", "angle 2"} and scores["z"] == pytest.approx(1, abs=0.1)
     write_latent(tmp_path / "mid_00_sd.txt", np.arange(COUNT), np.full((COUNT, 3), 0.1))
-    with pytest.raises(DataError, match="3 deviations of a particle; expected the 2"):
+    with pytest.raises(DataError, match="3 deviations of 400 particles; expected those of the 2"):
         score_deviations(tmp_path, truth_of(), np.ones(3, bool), np.arange(COUNT), PLACES)
 
 

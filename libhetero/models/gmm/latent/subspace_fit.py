@@ -136,9 +136,7 @@ def _searched_beside(
         np.concatenate([modes.displacement, mean.displacement], axis=2),
         np.concatenate([modes.amplitude, mean.amplitude], axis=1),
     )
-    equations = normal_equations(
-        imaging, sample, patch, layout, fields=fields, nuisances=True, draws=DRAWS, seed=seed
-    )
+    equations = normal_equations(imaging, sample, patch, layout, fields=fields, nuisances=True, draws=DRAWS, seed=seed)
     count = equations.nuisances + equations.fields
     known, whole = np.zeros((equations.columns, count)), np.zeros(equations.columns)
     spreads = np.concatenate([np.diag(first.found.model.known[: equations.nuisances]), np.ones(equations.fields)])

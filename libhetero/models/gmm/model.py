@@ -18,7 +18,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Complex, Float, PRNGKeyArray
+from jaxtyping import Array, Complex, Float, Int, PRNGKeyArray
 
 from libhetero.errors import DataError
 from libhetero.models.batch_mean import batch_mean
@@ -35,6 +35,7 @@ from libhetero.models.gmm.config import GmmConfig
 from libhetero.models.gmm.decoder import Decoder, make_decoder
 from libhetero.models.gmm.decoder.topology import Level, build_topology
 from libhetero.models.gmm.latent.encoder import Encoder, gradient_features, mean_frc
+from libhetero.models.gmm.latent.normal_equations import normal_equations
 from libhetero.models.gmm.latent.posterior import draw, infer
 from libhetero.models.gmm.latent.subspace import LARGEST_GRID, Imaging, Subspace
 from libhetero.models.gmm.latent.subspace_fit import find_subspace
@@ -205,6 +206,13 @@ class GmmModel:
         tangents = partial(linear_tangents, config, self.neutral_mixture(params), self._modes(params))
         mixtures = partial(self._moved, params, unmoved)
         return infer(imaging, layout, mixtures, tangents, batch, config.latent_size, config.newton_steps)
+
+    def patch_equations(
+        self, params: Any, sample: Batch, patch: Int[np.ndarray, "points"]
+    ) -> tuple[Float[np.ndarray, "particles columns columns"], Float[np.ndarray, "particles columns"]]:
+        """Return what particles say of displacements and amplitudes of patches; see `MixtureFamily`."""
+        neutral = jax.tree.map(np.asarray, self.neutral_mixture(params))
+        return normal_equations(replace(self._imaging(SUBSPACE_GRID), neutral=neutral), sample, patch, Layout.of("pa"))
 
     def _imaging(self, grid: int = LARGEST_GRID) -> Imaging:
         """Return how mixtures become images on at most `grid` pixels."""

@@ -18,6 +18,7 @@ from libhetero.telling.progress import tracked
 
 LOGGER = logging.getLogger(__name__)
 MID = "mid_00.txt"
+DEVIATIONS = "mid_00_sd.txt"
 
 
 def particle_latents(
@@ -29,6 +30,8 @@ def particle_latents(
     and it is written.
     """
     path, count = run.folder / MID, len(run.particles)
+    if getattr(run.model.config, "latent_size", None) == 0:  # nothing was found to change
+        return np.zeros((count, 0), np.float32)
     if _is_current(path, run.folder / "checkpoints"):
         index, latent = read_latent(path)
         if np.array_equal(index, np.arange(count)):
@@ -37,6 +40,15 @@ def particle_latents(
     LOGGER.info("encoding %d particles", count)
     write_mid(path, run.model, run.params, run.feed(), batch_size, progress)
     return read_latent(path)[1].astype(np.float32)
+
+
+def latent_deviations(run: Run) -> Float[np.ndarray, "particles latent"] | None:
+    """Return the standard deviation of every number of `particle_latents`; None where they are not known."""
+    path = run.folder / DEVIATIONS
+    if not _is_current(path, run.folder / "checkpoints"):
+        return None
+    index, deviation = read_latent(path)
+    return deviation if np.array_equal(index, np.arange(len(run.particles))) else None
 
 
 def decodable_latents(

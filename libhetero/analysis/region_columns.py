@@ -45,7 +45,9 @@ def split_regions(position: Float[np.ndarray, "gaussians 3"], label: Int[np.ndar
     from sklearn.cluster import KMeans
 
     label = np.maximum(label, WHOLE)
-    patch, region, centre = np.full(len(label), -1), [], []
+    patch = np.full(len(label), -1)
+    region: list[int] = []
+    centre: list[np.ndarray] = []
     for one in np.unique(label):
         inside = np.flatnonzero(label == one)
         parts = max(1, round(PATCHES * len(inside) / len(label)))
@@ -96,8 +98,8 @@ def _rigid_changes(member: np.ndarray, centre: np.ndarray) -> list[tuple[str, np
     arm = (centre - centre[member].mean(axis=0)) * member[:, None]
     if member.sum() < BODY:
         return found
-    for axis in np.eye(3):
-        turned = np.cross(axis, arm).T
+    for direction in np.eye(3):
+        turned = np.cross(direction, arm).T
         size = np.sqrt(np.square(turned).sum() / member.sum())
         if size > 0:
             found.append((TURN, np.concatenate([turned / size, np.zeros((1, len(member)))])))

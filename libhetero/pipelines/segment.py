@@ -121,8 +121,8 @@ def run(config: SegmentConfig, progress: Callable[[float], None] | None = None) 
     """
     # The parts load here, after parsing: `--help` is answered from the declarations above.
     from libhetero.analysis.regions import find_regions
-    from libhetero.pipelines.decoding.gaussians import measure_changes, neutral_gaussians, shows_nothing
-    from libhetero.pipelines.decoding.latents import particle_latents
+    from libhetero.pipelines.decoding.gaussians import measure_changes, neutral_gaussians
+    from libhetero.pipelines.decoding.latents import particle_latents, shows_nothing
     from libhetero.pipelines.regions import account
     from libhetero.pipelines.regions.evidence import judge_regions
     from libhetero.pipelines.run.folder import open_run

@@ -70,7 +70,9 @@ class ToyGaussians(MixtureFamily):
         parts = [np.stack([np.bincount(patch, row) / count for row in np.asarray(part)]) for part in changes]
         change = np.concatenate(parts, axis=1)
         noise = np.random.default_rng(1).normal(size=change.shape) / np.sqrt(CERTAINTY)
-        hessian = np.broadcast_to(CERTAINTY * np.eye(change.shape[1], dtype=np.float32), (*change.shape, change.shape[1]))
+        hessian = np.broadcast_to(
+            CERTAINTY * np.eye(change.shape[1], dtype=np.float32), (*change.shape, change.shape[1])
+        )
         return hessian, (CERTAINTY * (self.seen * change + noise)).astype(np.float32)
 
 

@@ -72,11 +72,6 @@ def mixture_model(run: Run) -> MixtureFamily:
     return run.model  # type: ignore[return-value]
 
 
-def shows_nothing(run: Run) -> bool:
-    """Return whether nothing was found to change in a run's particles: its latents have no numbers."""
-    return getattr(run.model.config, "latent_size", None) == 0
-
-
 def neutral_gaussians(run: Run) -> Gaussians:
     """Return the neutral mixture of a Gaussian run, N Gaussians, Å.
 

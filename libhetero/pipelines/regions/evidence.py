@@ -61,7 +61,9 @@ def judge_regions(run: Run, changes: Changes, regions: Regions, p_value: float) 
     patches = min(MOST_PATCHES, max(2, len(regions.label) // FEWEST))
     evidence = region_evidence(equations, half, patches, min(p_value, 0.5))
     mass = np.maximum(np.asarray(neutral_gaussians(run).amplitude, np.float64), 0)
-    label, found, dropped = np.where(regions.label > CORE, CORE, regions.label), [], []
+    label = np.where(regions.label > CORE, CORE, regions.label)
+    found: list[RegionRecord] = []
+    dropped: list[RegionRecord] = []
     for region in range(1, regions.count + 1):
         members = regions.members(region)
         share = float(mass[members].sum() / mass.sum())

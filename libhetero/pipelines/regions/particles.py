@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from libhetero.analysis.classes import hdbscan_classes, significant_columns
-from libhetero.analysis.told_apart import classes_of
 from libhetero.analysis.gaussian_features import columns_of, region_basis
+from libhetero.analysis.latent_classes import classes_of
 from libhetero.analysis.regions import Regions
 from libhetero.files import remove_stale
 from libhetero.io import write_latent

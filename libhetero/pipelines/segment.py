@@ -186,7 +186,7 @@ def _write(
 ) -> SegmentResult:
     """Sort the particles by each region, and write all that was found of an open run."""
     from libhetero.pipelines.decoding.gaussians import neutral_gaussians
-    from libhetero.pipelines.decoding.latents import latent_deviations
+    from libhetero.pipelines.decoding.particle_findings import latent_deviations
     from libhetero.pipelines.regions import account, figures
     from libhetero.pipelines.regions.files import write_region_files
     from libhetero.pipelines.regions.mixtures import class_mixtures, write_class_mixtures

@@ -111,8 +111,8 @@ def facts(grouped: Regions, changes: Changes, judged: Judged, p_value: float, se
         f"constant, {len(regions.members(-1))} are in no region.",
         f"{how_found(grouped)}. Silhouette {grouped.score:.2f}, agreement with average linkage "
         f"{grouped.agreement:.2f}.",
-        f"Evidence of {judged.tested} particles, by their normal equations with contrast and pose left free: the change "
-        "of each region (standard deviation over the particles) beside the one that nothing gives, the p-value of as "
+        f"Evidence of {judged.tested} particles, by their normal equations with contrast and pose left free: the "
+        "change of each region (standard deviation over the particles) beside the one that nothing gives, the p-value of as "
         "much in nothing wherever it was looked for, and the smaller change of the two half-sets over the larger. "
         f"{len(judged.dropped)} region(s) without evidence (p-value above {p_value:g}) were dropped.",
         f"Made in {duration(seconds)}. Classes are numbered from the least amplitude, or from one end of "
@@ -140,8 +140,8 @@ def facts_of_nothing(
         "of what noise gives; so their latents have no numbers."
     )
     return [
-        f"No region changes: {gaussians} Gaussians, {particles} particles. No masks, classes or lists were written, and "
-        "those of an earlier segmentation are gone.",
+        f"No region changes: {gaussians} Gaussians, {particles} particles. No masks, classes or lists were written, "
+        "and those of an earlier segmentation are gone.",
         found,
         "All particles are one structure as far as these images tell. What may help: more particles; images at a "
         "finer pixel size; better poses and CTFs (an error of a few degrees hides a small piece); a starting model of "

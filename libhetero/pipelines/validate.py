@@ -85,6 +85,7 @@ def run(config: ValidateConfig, progress: Callable[[float], None] | None = None)
         LOGGER.info("%s", line)
     found = rounded(tests.validation(progress or (lambda fraction: None)))
     folder = trained.folder / FOLDER
+    folder.mkdir(exist_ok=True)
     lines = summary(found)
     with replacing_set(folder):
         figures = tests.draw(folder, found)

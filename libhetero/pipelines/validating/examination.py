@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -133,7 +134,9 @@ class Examination:
         ----------
         progress : called with the fraction done.
         """
-        pair, compared, found_volumes = self._trained(lambda done: progress(0.6 * done)), None, ()
+        pair = self._trained(lambda done: progress(0.6 * done))
+        compared: HalfSets | None = None
+        found_volumes: tuple[ClassVolume, ...] = ()
         overlap: list[np.ndarray] = []
         same: list[float] = []
         if pair is not None:
@@ -165,12 +168,8 @@ class Examination:
         models = []
         for number, members in enumerate(self.members, 1):
             with timed(LOGGER, f"half-set {number} of 2, {len(members)} particles"):
-                base = 0.5 * (number - 1)
-                models.append(
-                    half.train_half(
-                        self.run, number, members, self.folder, lambda done, base=base: progress(base + 0.5 * done)
-                    )
-                )
+                told = partial(_halfway, progress, number)
+                models.append(half.train_half(self.run, number, members, self.folder, told))
         return models[0], models[1]
 
     def _compared(self, pair: Pair) -> tuple[HalfSets, list[np.ndarray], list[float]]:
@@ -243,16 +242,22 @@ class Examination:
         both = (float(overlap[0][row]), float(overlap[1][row])) if overlap else None
         coordinate = same[row] if same else None
         rate = None if nothing is None else nothing.false_positive(change)
-        worst = self.followed.worst(len(self.followed.p_value[0]) - self.count + row) if self._tested else None
+        worst = self._worst(row)
         evidence = Evidence(both, coordinate, rate, 0 if nothing is None else len(nothing.change), worst)
         said = verdict(evidence)
         LOGGER.info("region %d: %s: %s", region, said.word, "; ".join(said.reasons))
         follows = "" if worst is None else worst[0]
         return RegionFinding(region, len(members), change, both, coordinate, rate, follows, said.word, said.reasons)
 
+    def _worst(self, row: int) -> tuple[str, float] | None:
+        """Return what a region's coordinate follows in a material way; the regions' are the last ones."""
+        if self.followed is None or not self.followed.share.size:
+            return None
+        return self.followed.worst(self.followed.share.shape[1] - self.count + row)
+
     @property
     def _tested(self) -> bool:
-        return self.followed is not None and len(self.followed.names) > 0
+        return self.followed is not None and self.followed.share.size > 0
 
     def draw(self, folder: Path, found: Validation) -> list[Path]:
         """Draw the figures and return their paths.
@@ -282,6 +287,11 @@ class Examination:
         seen: Any = self.followed
         names = list(dict.fromkeys(one.coordinate for one in found.following))
         draw_following(path, seen.names, names, seen.share, (seen.share > MATERIAL) & (seen.p_value < CERTAIN))
+
+
+def _halfway(progress: Callable[[float], None], number: int, done: float) -> None:
+    """Tell the fraction done of two half-sets."""
+    progress(0.5 * (number - 1 + done))
 
 
 def _null_sets(run: Run, config: ValidateConfig) -> int:

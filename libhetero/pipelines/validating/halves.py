@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from libhetero.analysis.agreement import canonical_correlations, predicted_variance
+from libhetero.configuration.limits import MOST_PARTICLES
 from libhetero.errors import ConfigurationError, DataError, StoppedEarly
 from libhetero.io.cryodrgn import read_indices, write_indices
 from libhetero.pipelines import refine
@@ -34,7 +35,7 @@ START = "model_00.txt"
 MEASURED = ("deviation",)  # of the preparation: found anew on each half-set
 FEWEST = 20  # particles of a half-set
 
-Half = Int[np.ndarray, " half"]
+Half = Int[np.ndarray, "_"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +111,7 @@ def train_half(
         write_indices(indices, chosen)
     asked = half_request(run, name, indices)
     try:
-        if not np.array_equal(read_indices(indices, int(chosen.max(initial=0)) + 1, run.config.data.particles), chosen):
+        if not np.array_equal(read_indices(indices, MOST_PARTICLES, run.config.data.particles), chosen):
             raise ConfigurationError(f"{indices}: its particles are others than those of half-set {number}.")
         refine.run(asked, progress=progress)
     except StoppedEarly:

@@ -19,7 +19,7 @@ from libhetero.analysis.confounders import (
     number_features,
     view_features,
 )
-from libhetero.io.cs_table import read_cs_table
+from libhetero.io.cs_table import read_table as read_cs_table
 from libhetero.io.euler import euler_from_matrix
 from libhetero.io.micrographs import cs_micrographs
 from libhetero.io.origin import original_table

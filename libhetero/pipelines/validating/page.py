@@ -84,8 +84,8 @@ def summary(found: Validation) -> list[str]:
     if found.volumes:
         worst = max(one.resolution for one in found.volumes)
         lines.append(
-            f"Volumes of {len(found.volumes)} class(es) agree between the half-sets to {worst:.3g} Å or better (FSC 0.143)"
-            f"{_differences(found)}."
+            f"Volumes of {len(found.volumes)} class(es) agree between the half-sets to {worst:.3g} Å or better "
+            f"(FSC 0.143){_differences(found)}."
         )
     return lines
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from libhetero.configuration import read_document, to_dict, write_json
 
@@ -178,7 +179,7 @@ def rounded(found: Validation) -> Validation:
     return _rounded(found)
 
 
-def _rounded(value: object) -> object:
+def _rounded(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {field.name: _rounded(getattr(value, field.name)) for field in dataclasses.fields(value)}
         return dataclasses.replace(value, **fields)

@@ -81,7 +81,7 @@ def _in_both(
 
 
 def _volumes(
-    half: HalfModel, members: list[Int[np.ndarray, " members"]], batch_size: int, path: Path
+    half: HalfModel, members: list[Int[np.ndarray, "_"]], batch_size: int, path: Path
 ) -> Float[np.ndarray, "classes n n n"]:
     """Return the volume at the mean latent of each class under one half's model."""
     latent = half.latents(batch_size)

@@ -11,7 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Array, Complex, Float, PRNGKeyArray
 
-from libhetero.records import Batch, Gaussians, Pose
+from libhetero.records import Batch, Gaussians, Pose, Posterior
 
 
 @runtime_checkable
@@ -51,6 +51,9 @@ class ModelFamily(Protocol):
 
     def encode(self, params: Any, batch: Batch) -> Float[Array, "batch latent"]:
         """Return the latent of every image."""
+
+    def posterior(self, params: Any, batch: Batch) -> Posterior:
+        """Return what each image says: its latent, as `encode` gives it, contrast and evidence, with deviations."""
 
     def decode(self, params: Any, latent: Float[Array, "batch latent"]) -> Any:
         """Return representations with a leading batch axis."""

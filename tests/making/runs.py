@@ -13,7 +13,7 @@ from libhetero.physics.gaussians import gaussians_to_volume
 from libhetero.pipelines.run.configuration import RunConfig
 from libhetero.pipelines.run.data import DataConfig
 from libhetero.pipelines.run.folder import Run
-from libhetero.records import Gaussians
+from libhetero.records import Gaussians, Posterior
 from libhetero.training.configuration import TrainingConfig
 from tests.making.feeds import make_feed
 from tests.making.mixtures import gaussians
@@ -21,6 +21,16 @@ from tests.making.particles import make_particles
 from tests.making.pieces import complex_of_pieces
 
 BOX, PIXEL = 16, 10.0
+
+
+def toy_posterior(model, params, batch) -> Posterior:
+    """Return the latents of a toy, ±0.1, of contrasts 0.9, 1 or 1.1; every tenth particle shows nothing."""
+    latent, index = model.encode(params, batch), batch.index
+    junk = index % 10 == 9
+    contrast = jnp.where(junk, 0.0, 0.9 + 0.1 * (index % 3))
+    evidence = jnp.where(junk, -1.0, 50.0)
+    deviation = jnp.full_like(latent, 0.1) if model.family == "gmm" else jnp.full_like(latent, jnp.nan)
+    return Posterior(latent, deviation, contrast, jnp.full_like(contrast, 0.1), evidence)
 
 
 class ToyGaussians(MixtureFamily):
@@ -45,6 +55,8 @@ class ToyGaussians(MixtureFamily):
         total = jnp.mean(batch.images, axis=(1, 2))
         return total[:, None] * jnp.ones(len(self.member))
 
+    posterior = toy_posterior
+
     def decode(self, params, latent):
         change = params["gain"] * latent @ self.member
         amplitude, position = jnp.ones_like(change), self.neutral.position[None]
@@ -68,6 +80,8 @@ class ToyField(ModelFamily):
     def encode(self, params, batch):
         mean = jnp.mean(batch.images, axis=(1, 2))
         return params["gain"] * mean[:, None] * jnp.arange(128.0)
+
+    posterior = toy_posterior
 
     def decode(self, params, latent):
         return latent

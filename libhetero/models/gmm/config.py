@@ -9,7 +9,7 @@ from libhetero.configuration import check_options, option, refused
 from libhetero.configuration.limits import MOST_GAUSSIANS, MOST_LATENTS, MOST_LENGTH, MOST_WEIGHT, MOST_WIDTH
 from libhetero.models.gmm.decoder import DECODERS
 from libhetero.models.gmm.layout import LETTERS, Layout
-from libhetero.models.options import MODEL, precision_option, unknown_preset
+from libhetero.models.options import MODEL, contrast_option, precision_option, unknown_preset
 from libhetero.point_groups import expected_group
 
 SUBSPACE_SAMPLE = 4096  # particles that the subspace is measured on, where their images fit in
@@ -173,6 +173,7 @@ class GmmConfig:
         group=MODEL,
         help="c4, d2, o …: the Gaussians are one unit, and all units change alike",
     )
+    particle_contrast: str = contrast_option()
     precision: str = precision_option()
 
     def __post_init__(self) -> None:
@@ -247,5 +248,6 @@ class GmmConfig:
                 architecture="published",
                 interpolation_weights="published",
                 dropout=0.2,
+                particle_contrast="none",
             )
         raise unknown_preset(name)

@@ -43,9 +43,9 @@ from libhetero.models.gmm.noise import measure_noise, ring_limits
 from libhetero.models.gmm.storage import fields_of, to_arrays
 from libhetero.physics.fourier import dft_image, half_plane
 from libhetero.physics.gaussians import gaussians_to_volume, project_gaussians
-from libhetero.physics.observation import squared_error
+from libhetero.physics.observation import power, squared_error
 from libhetero.physics.symmetry import symmetric_copies, symmetry_operators
-from libhetero.records import Batch, Gaussians, Observation, Pose
+from libhetero.records import Batch, Gaussians, Observation, Pose, Posterior
 
 FEATURES = 5
 NOISE_SAMPLE = 256
@@ -197,6 +197,23 @@ class GmmModel:
             return latent
 
         return jax.vmap(one)(batch.images, batch.observation)
+
+    def posterior(self, params: Any, batch: Batch) -> Posterior:
+        """Return the latents with their deviations; contrast 1, and the evidence of the mixtures at those latents."""
+        latent = self.encode(params, batch)
+        deviation = jnp.full_like(latent, jnp.nan)
+        if self.subspace is not None:
+            latent, precision = self._infer(params, self._unmoved(params), batch)
+            deviation = jnp.sqrt(jnp.diagonal(jnp.linalg.inv(precision), axis1=1, axis2=2))
+        misfit = jax.vmap(self._misfit)(batch.images, batch.observation, self.decode(params, latent))
+        nothing = jax.vmap(lambda image: jnp.sum(self.ring_weight * power(dft_image(image))))(batch.images)
+        return Posterior(
+            latent=latent,
+            deviation=deviation,
+            contrast=jnp.ones(len(latent)),
+            contrast_deviation=jnp.zeros(len(latent)),
+            evidence=nothing - misfit * np.count_nonzero(self.ring_weight),
+        )
 
     def _infer(self, params: Any, unmoved: Float[Array, "points outputs"] | None, batch: Batch) -> tuple[Array, Array]:
         """Return posterior means and precisions; no gradient passes through them."""

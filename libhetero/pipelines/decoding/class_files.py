@@ -13,6 +13,7 @@ from libhetero.errors import DataError
 from libhetero.files import remove_stale, replacing
 from libhetero.io.tables import read_numbers
 from libhetero.pipelines.decoding.latents import check_indices, particle_latents
+from libhetero.pipelines.decoding.particle_findings import estimated, particle_findings
 from libhetero.pipelines.listing.writing import LIST_ENDINGS, write_lists
 from libhetero.pipelines.run.folder import Run
 from libhetero.pipelines.run.list_digest import LONGEST, is_of_list, list_digest
@@ -118,6 +119,7 @@ def remove_class_files(folder: Path, stem: str, *endings: str) -> None:
 def write_class_lists(run: Run, label: Int[np.ndarray, "particles"], stem: str) -> int:
     """Write the particles of each class into the run folder, STEM_NN.lst and .star; return how many.
 
+    Where the run has estimated them, the lists carry each particle's contrast and probability of being junk.
     A .star is left out, with a warning, where the images lie in .hdf stacks, which RELION cannot open.
 
     Parameters
@@ -126,7 +128,7 @@ def write_class_lists(run: Run, label: Int[np.ndarray, "particles"], stem: str) 
     stem : what the names start with; lists of such names from before are removed.
     """
     remove_class_files(run.folder, stem, *LIST_ENDINGS)
-    particles = listed_particles(run.particles, run.config.data)
+    particles = listed_particles(estimated(run.particles, particle_findings(run)), run.config.data)
     names, members = class_names(label, stem), class_members(label)
     write_lists(run.folder, {name: particles.take(members[one]) for one, name in names.items()})
     return len(names)

@@ -13,6 +13,7 @@ from libhetero.errors import ConfigurationError, DataError
 from libhetero.io import read_latent
 from libhetero.models.families import family_named
 from libhetero.pipelines.decoding.mid_latent import LatentStream, basis_path, read_basis, write_mid
+from libhetero.pipelines.decoding.particle_findings import write_particle_findings
 from libhetero.pipelines.run.folder import Run
 from libhetero.telling.progress import tracked
 
@@ -26,7 +27,7 @@ def particle_latents(
     """Return a latent for every particle, at most 100 numbers: wider ones reduced by PCA.
 
     `mid_00.txt` is read where it is as new as the parameters; otherwise the particles are encoded
-    and it is written.
+    and it is written, with what else a finished run says of its particles.
     """
     path, count = run.folder / MID, len(run.particles)
     if _is_current(path, run.folder / "checkpoints"):
@@ -35,7 +36,16 @@ def particle_latents(
             LOGGER.debug("read the latents of %d particles from %s", count, path)
             return latent.astype(np.float32)
     LOGGER.info("encoding %d particles", count)
-    write_mid(path, run.model, run.params, run.feed(), batch_size, progress)
+    feed = run.feed()
+    write_mid(
+        path,
+        run.model,
+        run.params,
+        feed,
+        batch_size,
+        progress,
+        encoded=lambda posterior: write_particle_findings(run.folder, feed, run.config.data, posterior),
+    )
     return read_latent(path)[1].astype(np.float32)
 
 

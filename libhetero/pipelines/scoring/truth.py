@@ -6,6 +6,7 @@ states.npy      (N, pieces), assembly: which pieces are present
 angles.npy      (N, pieces), motion: how far each piece is turned, radians
 atoms.npz       position, weight, piece of every atom (assembly, motion)
 map_000.mrc …   one map a structure (mixture); piece_00.mrc … one a piece (assembly)
+rotation.npy …  what each image has, where the list may tell something else; see `OF_IMAGES`
 """
 
 from __future__ import annotations
@@ -34,6 +35,15 @@ KINDS = ("mixture", "assembly", "motion")
 SAME_WIDTH = 0.01
 AGAIN = "simulate the set again"
 ATOMS = {"position": ArraySchema("float", ("atoms", 3)), "piece": ArraySchema("int", ("atoms",), least=0, below=10**4)}
+OF_IMAGES = {
+    "rotation": ArraySchema("float", ("particles", 3, 3)),
+    "shift": ArraySchema("float", ("particles", 2)),
+    "defocus": ArraySchema("float", ("particles", 2)),
+    "contrast": ArraySchema("float", ("particles",), least=0),
+    "noise": ArraySchema("float", ("particles",), least=0),
+    "junk": ArraySchema("bool", ("particles",)),
+    "micrograph": ArraySchema("int", ("particles",), least=0),
+}
 Axis = tuple[float, float, float]
 
 
@@ -68,6 +78,10 @@ class Truth:
     angles : (N, pieces) float, radians, motion only.
     position, piece : (A, 3) Å and (A,) of the atoms; None for a mixture.
     document : what truth.json says.
+    rotation, shift, defocus : (N, 3, 3), (N, 2) and (N, 2) in Å, of the images; None where the list is right.
+    contrast, noise : (N,) factors of each image's signal (0 for junk) and of its noise; None where all are 1.
+    junk : (N,) uint8, 1 where an image holds noise alone; None where none does.
+    micrograph : (N,) int, from 0; None where there are none.
     """
 
     folder: Path
@@ -81,6 +95,13 @@ class Truth:
     position: np.ndarray | None
     piece: np.ndarray | None
     document: TruthDocument
+    rotation: np.ndarray | None = None
+    shift: np.ndarray | None = None
+    defocus: np.ndarray | None = None
+    contrast: np.ndarray | None = None
+    noise: np.ndarray | None = None
+    junk: np.ndarray | None = None
+    micrograph: np.ndarray | None = None
 
     @property
     def has_maps(self) -> bool:
@@ -190,7 +211,14 @@ def open_truth(folder: str | Path) -> Truth:
         position=position,
         piece=piece,
         document=said,
+        **_of_images(folder, said.particles),
     )
+
+
+def _of_images(folder: Path, particles: int) -> dict[str, np.ndarray]:
+    """Return those of `OF_IMAGES` that a truth holds."""
+    held = [name for name in OF_IMAGES if (folder / f"{name}.npy").exists()]
+    return {name: _of_particles(folder / f"{name}.npy", OF_IMAGES[name], particles) for name in held}
 
 
 def _labels(path: Path, particles: int) -> np.ndarray:

@@ -16,7 +16,7 @@ from libhetero.pipelines.simulate import FILLED, SimulateConfig
 from libhetero.records import CTFParams
 from libhetero.simulate import sources
 from libhetero.simulate.complex import generate_complex
-from libhetero.simulate.configuration import CTFSampling, ImagingConfig
+from libhetero.simulate.configuration import CTFSampling, ImagingConfig, NuisanceConfig
 from libhetero.simulate.sets import assembly_of, mixture_of, motion_of
 from libhetero.simulate.simulation import Simulation
 from libhetero.simulate.structures import BeadStructure, GeneratedMixture, Structure, hinges_of_structure
@@ -27,9 +27,9 @@ LOGGER = logging.getLogger(__name__)
 
 def build(config: SimulateConfig) -> Simulation:
     """Return the simulation that a configuration describes, without rendering it."""
-    names = {field.name for field in dataclasses.fields(ImagingConfig)} - {"ctf"}
     ctf = CTFSampling(defocus=config.defocus) if config.ctf else None
-    imaging = ImagingConfig(**{name: getattr(config, name) for name in names}, ctf=ctf)
+    nuisances = NuisanceConfig(**_named_as(NuisanceConfig, config))
+    imaging = ImagingConfig(**{**_named_as(ImagingConfig, config), "ctf": ctf, "nuisances": nuisances})
     table = None if config.ctf_from is None else ctf_table(config.ctf_from)
     if config.kind == "mixture":
         load, count = _mixture(config)
@@ -38,6 +38,12 @@ def build(config: SimulateConfig) -> Simulation:
     if config.kind == "assembly":
         return assembly_of(structure, imaging, config.probability, table)
     return motion_of(structure, imaging, _max_angle(config, structure), table)
+
+
+def _named_as(kind: type, config: SimulateConfig) -> dict[str, Any]:
+    """Return the values of a configuration that another one has fields of the same names for."""
+    names = {field.name for field in dataclasses.fields(kind)}
+    return {field.name: getattr(config, field.name) for field in dataclasses.fields(config) if field.name in names}
 
 
 def ctf_table(path: str) -> CTFParams:

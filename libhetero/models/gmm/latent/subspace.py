@@ -53,12 +53,21 @@ class Subspace:
     ----------
     layout : of the columns: position in Å, amplitude relative.
     mean : (N, F), the mean change from the neutral mixture.
-    modes : (N, F, r), the change for one standard deviation of each of r coordinates.
+    modes : (N, F, r), the change for one standard deviation of each of r coordinates; r may be 0.
+    kinds : "a" or "p" of each mode, what of the Gaussians it changes.
+    p : (r,), the chance that nothing gives as much.
+    strength : (r,), mean over particles of the variance of its signal over that of noise.
+    nuisances : (6,), standard deviations of contrast (relative), shift (Å) and rotation (radians) that the
+        particles show; see `normal_equations`.
     """
 
     layout: Layout
     mean: np.ndarray
     modes: np.ndarray
+    kinds: str
+    p: np.ndarray
+    strength: np.ndarray
+    nuisances: np.ndarray
 
     @property
     def rank(self) -> int:

@@ -12,6 +12,7 @@ from libhetero.analysis.constant import shared_change
 from libhetero.analysis.regions import Regions
 from libhetero.errors import ConfigurationError
 from libhetero.io import write_latent
+from libhetero.io.particle_findings import ParticleFindings
 from libhetero.pipelines import validate
 from libhetero.pipelines.decoding.class_files import write_classes
 from libhetero.pipelines.validate import ValidateConfig
@@ -94,7 +95,7 @@ def test_verdicts_follow_from_half_sets_and_nulls(toy, tmp_path, load_program, c
     }
     assert [one.label for one in found.volumes] == [0, 1] and min(one.difference for one in found.volumes) > 0.9
     assert "2 of 3 region(s) supported, 1 doubtful, 0 not supported" in said.out
-    assert "half-sets of 150 and 150 particles: two trainings, about as long as" in said.err
+    assert "half-sets of 150 and 150 particles: two trainings, about as long as" in said.out
     page = (tmp_path / "validation" / "index.html").read_text()
     targets = set(re.findall(r'(?:href|src)="([^"]*)"', page))
     assert targets == {"nulls.png", "half_sets.png", "imaging.png", "class_volumes.png"}
@@ -158,13 +159,9 @@ def test_a_run_that_is_none_or_not_finished_is_refused(tmp_path, load_program, c
 
 def test_properties_are_those_of_the_list_and_of_the_particles(tmp_path):
     run = field_run(tmp_path)
-    assert imaging.particle_table(run) is None
-    table = np.column_stack([np.arange(50), np.linspace(0.5, 1.5, 50), np.zeros((50, 2)), np.arange(50) % 10 == 0])
-    np.savetxt(tmp_path / "particles_00.txt", table)
-    found = imaging.particle_table(run)
-    assert found.strength()[0] == 0 and found.strength()[1] == found.contrast[1]
-    properties = imaging.properties_of(run.particles, found)
-    assert set(properties) == {
+    junk = np.where(np.arange(50) % 10 == 0, 1.0, 0.0)
+    findings = ParticleFindings(np.linspace(0.5, 1.5, 50), np.zeros(50), np.zeros(50), junk)
+    assert set(imaging.properties_of(run.particles, findings)) == {
         "place in the list",
         "direction of view",
         "in-plane angle",
@@ -172,8 +169,15 @@ def test_properties_are_those_of_the_list_and_of_the_particles(tmp_path):
         "defocus",
         "contrast",
     }, "without astigmatism, half-sets and micrographs where there are none"
-    np.savetxt(tmp_path / "particles_00.txt", table[::-1])
-    assert imaging.particle_table(run) is None
+    np.testing.assert_array_equal(imaging.strength_of(findings), np.where(junk > 0, 0, findings.contrast))
+
+
+def test_contrasts_of_null_sets_are_freed_of_the_noise_of_their_estimates():
+    random = np.random.default_rng(0)
+    true = 1 + 0.2 * random.normal(size=2000)
+    seen = true + 0.2 * random.normal(size=2000)
+    found = imaging.strength_of(ParticleFindings(seen, np.full(2000, 0.2), np.zeros(2000), np.zeros(2000)))
+    assert np.std(found) < 0.17 < 0.27 < np.std(seen) and abs(found.mean() - 1) < 0.02
 
 
 def test_regions_are_matched_one_to_one():

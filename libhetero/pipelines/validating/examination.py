@@ -17,10 +17,12 @@ from libhetero.analysis.confounders import CERTAIN, MATERIAL, Followed
 from libhetero.analysis.support import Evidence, verdict
 from libhetero.configuration import named
 from libhetero.errors import ConfigurationError
+from libhetero.io.particle_findings import ParticleFindings
 from libhetero.metrics.labels import label_agreement
 from libhetero.models.families import family_named
 from libhetero.pipelines.decoding.gaussians import has_mixtures
 from libhetero.pipelines.decoding.latents import MID, particle_latents
+from libhetero.pipelines.decoding.particle_findings import particle_findings
 from libhetero.pipelines.decoding.sampling import spread_indices
 from libhetero.pipelines.run.configuration import CONFIG
 from libhetero.pipelines.run.folder import Run
@@ -28,7 +30,7 @@ from libhetero.pipelines.validate import NULLS, ValidateConfig
 from libhetero.pipelines.validating import halves as half
 from libhetero.pipelines.validating import imaging, nulls, structure, volumes
 from libhetero.pipelines.validating.record import FOLDER, ClassVolume, HalfSets, NullSets, RegionFinding, Validation
-from libhetero.report.fsc import draw_class_fsc
+from libhetero.report.fsc import draw_fsc_panels
 from libhetero.report.validation import draw_canonical, draw_following, draw_nulls
 from libhetero.telling import duration
 from libhetero.telling.stages import timed
@@ -69,7 +71,7 @@ class Examination:
     found : how the run's Gaussians change over these; None without Gaussians.
     label : region of each Gaussian; empty without.
     members : of the half-sets; None where they are not looked at.
-    table : particles_00.txt.
+    findings : what the run says of each particle besides; None where it does not.
     """
 
     run: Run
@@ -80,7 +82,7 @@ class Examination:
     found: structure.Structure | None
     label: Int[np.ndarray, " gaussians"]
     members: tuple[half.Half, half.Half] | None
-    table: imaging.ParticleTable | None
+    findings: ParticleFindings | None
     followed: Followed | None = None
     curves: volumes.Curves = field(default_factory=dict)
 
@@ -92,16 +94,16 @@ class Examination:
         count = len(latent)
         changes = latent.shape[1] > 0
         members = half.half_sets(run.particles) if changes and not config.skip_halves else None
-        table = imaging.particle_table(run)
+        findings = particle_findings(run)
         if not (has_mixtures(run) and changes):
             chosen, found, label = spread_indices(count, structure.MOST_PARTICLES), None, np.zeros(0, np.int64)
-            return cls(run, config, latent, sets * changes, chosen, found, label, members, table)
+            return cls(run, config, latent, sets * changes, chosen, found, label, members, findings)
         with timed(LOGGER, "how Gaussians change over the particles"):
             chosen = spread_indices(count, structure.looked_at(run, count))
             feature = structure.feature_of(run, latent, config.batch_size)
             found = structure.structure_of(run, latent[chosen], feature, config.batch_size)
             label = structure.regions_of_run(run, found)
-        return cls(run, config, latent, sets, chosen, found, label, members, table)
+        return cls(run, config, latent, sets, chosen, found, label, members, findings)
 
     @property
     def count(self) -> int:
@@ -210,7 +212,7 @@ class Examination:
     def _nulls(self, progress: Callable[[float], None]) -> NullSets | None:
         if not self.sets or self.found is None:
             return None
-        contrast = None if self.table is None else self.table.strength()
+        contrast = None if self.findings is None else imaging.strength_of(self.findings)
         with timed(LOGGER, f"{self.sets} sets in which nothing changes"):
             feature = self.found.changes.feature
             return nulls.search_nulls(self.run, self.sets, feature, contrast, self.config.seed, progress)
@@ -223,14 +225,16 @@ class Examination:
         for region in range(1, self.count + 1):
             names.append(f"region {region}")
             coordinates.append(self.found.coordinate(np.flatnonzero(self.label == region)))  # type: ignore[union-attr]
-        count = len(self.latent)
-        sides = np.zeros(count, np.int64)
-        if self.members is not None:
-            sides[self.members[1]] = 1
-        properties = imaging.properties_of(self.run.particles, self.table, sides if self.members is not None else None)
+        properties = imaging.properties_of(self.run.particles, self.findings, self._sides())
         table = np.stack(coordinates, axis=1) if coordinates else np.zeros((len(self.chosen), 0))
         found = imaging.followed(properties, tuple(names), table.astype(np.float64), self.chosen, self.config.seed)
         return tuple(names), found
+
+    def _sides(self) -> Int[np.ndarray, " particles"] | None:
+        """Return the half-set of each particle; None where they are not looked at."""
+        if self.members is None:
+            return None
+        return np.isin(np.arange(len(self.latent)), self.members[1]).astype(np.int64)
 
     def _region(
         self, region: int, overlap: list[np.ndarray], same: list[float], nothing: NullSets | None
@@ -280,7 +284,7 @@ class Examination:
             self._draw_following(paths[-1], found)
         if self.curves:
             paths.append(folder / "class_volumes.png")
-            draw_class_fsc(paths[-1], self.curves, pixel_size=self.run.model.pixel_size)
+            draw_fsc_panels(paths[-1], self.curves, self.run.model.pixel_size)
         return paths
 
     def _draw_following(self, path: Path, found: Validation) -> None:

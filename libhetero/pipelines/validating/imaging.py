@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -23,63 +22,42 @@ from libhetero.io.cs_table import read_table as read_cs_table
 from libhetero.io.euler import euler_from_matrix
 from libhetero.io.micrographs import cs_micrographs
 from libhetero.io.origin import original_table
+from libhetero.io.particle_findings import ParticleFindings
 from libhetero.io.star import read_table
-from libhetero.io.tables import read_numbers
-from libhetero.pipelines.decoding.sampling import spread_indices
-from libhetero.pipelines.run.folder import Run
+from libhetero.models.contrast import contrast_posterior, fit_contrast
 from libhetero.pipelines.validating.record import Following
 from libhetero.records import CTFParams, ParticleSet
 
 LOGGER = logging.getLogger(__name__)
-PARTICLES = "particles_00.txt"
-COLUMNS = "particle, contrast, its deviation, evidence and probability of being junk"
 JUNK = 0.5
 
 
-@dataclass(frozen=True, eq=False)
-class ParticleTable:
-    """particles_00.txt: what a run says of each particle besides its latent.
+def strength_of(findings: ParticleFindings) -> Float[np.ndarray, "particles"]:
+    """Return how strongly each particle shows the molecule: the most probable contrast, 0 for what is junk.
 
     Parameters
     ----------
-    contrast : of each particle.
-    junk : probability that it is none of the molecule.
+    findings : contrasts by the images alone, whose noise the spread of the set's own contrasts is freed of.
     """
-
-    contrast: Float[np.ndarray, " particles"]
-    junk: Float[np.ndarray, " particles"]
-
-    def strength(self) -> Float[np.ndarray, " particles"]:
-        """Return the contrast, 0 for what is junk."""
-        return np.where(self.junk > JUNK, 0.0, self.contrast)
-
-
-def particle_table(run: Run) -> ParticleTable | None:
-    """Read particles_00.txt; None where the run has none, or one of other particles.
-
-    Raises
-    ------
-    DataError : if it is no such table.
-    """
-    path, count = run.folder / PARTICLES, len(run.particles)
-    if not path.exists():
-        return None
-    table = read_numbers(path, COLUMNS, least=5, whole=(0,), rows=count)
-    if not np.array_equal(table[:, 0], np.arange(count)):
-        LOGGER.warning("%s: not of the %d particles of the run; it is left out", path, count)
-        return None
-    return ParticleTable(table[:, 1], table[:, 4])
+    contrast = np.asarray(findings.contrast, np.float64)
+    deviation = np.asarray(findings.contrast_deviation, np.float64)
+    if (deviation > 0).any():
+        known = np.where(deviation > 0, deviation, np.nan)
+        prior = fit_contrast(contrast, known)
+        found = np.asarray(contrast_posterior(contrast, known, prior)[0], np.float64)
+        contrast = np.where(np.isfinite(found), found, prior.mean)
+    return np.where(np.asarray(findings.junk) > JUNK, 0.0, contrast)
 
 
 def properties_of(
-    particles: ParticleSet, table: ParticleTable | None = None, half: Int[np.ndarray, " particles"] | None = None
+    particles: ParticleSet, findings: ParticleFindings | None = None, half: Int[np.ndarray, " particles"] | None = None
 ) -> dict[str, Property]:
     """Return what is known of how particles were imaged, as `follow` takes it.
 
     Parameters
     ----------
     particles : all of a run.
-    table : of the same particles.
+    findings : of the same particles.
     half : half-set of each, 0 or 1.
     """
     found: dict[str, Property] = {"place in the list": number_features(np.arange(len(particles)))}
@@ -95,8 +73,8 @@ def properties_of(
         found["micrograph"] = np.unique(names, return_inverse=True)[1].ravel().astype(np.int64)
     if half is not None:
         found["half-set"] = half[:, None].astype(np.float64)
-    if table is not None:
-        found["contrast"] = number_features(table.contrast)
+    if findings is not None:
+        found["contrast"] = number_features(findings.contrast)
     return found
 
 
@@ -163,8 +141,3 @@ def following(found: Followed, names: tuple[str, ...]) -> tuple[Following, ...]:
         for column, name in enumerate(names)
         for row, one in enumerate(found.names)
     )
-
-
-def looked_at(count: int, most: int) -> Int[np.ndarray, " chosen"]:
-    """Return places spread over a set, at most so many."""
-    return spread_indices(count, most)

@@ -110,6 +110,10 @@ def _following(found: Validation) -> str:
 
 def _differences(found: Validation) -> str:
     alike = [one.difference for one in found.volumes if one.difference is not None]
+    reached = [one.difference_resolution for one in found.volumes if one.difference_resolution is not None]
     if not alike:
         return ""
-    return f"; what classes have over the mean of all correlates by {min(alike):.2f} to {max(alike):.2f}"
+    return (
+        f"; what each has over the mean of all to {max(reached):.3g} Å or better, with a correlation of "
+        f"{min(alike):.2f} to {max(alike):.2f}"
+    )

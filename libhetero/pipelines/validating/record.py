@@ -87,14 +87,15 @@ class ClassVolume:
     label : of the class.
     particles : of it in each half-set.
     resolution : Å, where the FSC of the two volumes falls below 0.143.
-    difference : correlation, in real space, of what the class has over the mean of all, in one half and the other;
-        None for the only class.
+    difference_resolution : the same of what the class has over the mean of all; None for the only class.
+    difference : correlation of that in real space.
     """
 
     classes: str
     label: int
     particles: tuple[int, int]
     resolution: float
+    difference_resolution: float | None
     difference: float | None
 
 

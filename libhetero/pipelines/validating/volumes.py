@@ -30,7 +30,8 @@ MOST_CLASSES = 50  # of one table: the largest
 FEWEST = 2  # particles of a class in each half-set
 HALF_MAPS = 0.143
 
-Curves = dict[str, Float[np.ndarray, " shells"]]
+VOLUMES, DIFFERENCES = "volumes of each class", "what each class has over the mean"
+Curves = dict[str, dict[str, Float[np.ndarray, " shells"]]]
 
 
 def class_tables(run: Run) -> list[Path]:
@@ -41,7 +42,7 @@ def class_tables(run: Run) -> list[Path]:
 def compare_classes(
     run: Run, halves: tuple[HalfModel, HalfModel], batch_size: int
 ) -> tuple[tuple[ClassVolume, ...], Curves]:
-    """Return how far the half-sets agree on each class, and the FSC of the two volumes by its name.
+    """Return how far the half-sets agree on each class; by its name the FSC of both volumes, and of what they differ in.
 
     Parameters
     ----------
@@ -50,7 +51,7 @@ def compare_classes(
     batch_size : particles encoded at once.
     """
     found: list[ClassVolume] = []
-    curves: Curves = {}
+    curves: Curves = {VOLUMES: {}, DIFFERENCES: {}}
     for path in class_tables(run):
         members = _in_both(whole_classes(path, run.particles), halves)
         if not members:
@@ -59,14 +60,19 @@ def compare_classes(
             _volumes(half, [pair[place] for pair in members.values()], batch_size, path)
             for place, half in enumerate(halves)
         )
+        extra = [volumes - volumes.mean(axis=0) for volumes in (first, second)]
         for row, (label, pair) in enumerate(members.items()):
-            fsc = masked_fsc(first[row], second[row])
-            extra = [(volumes[row] - volumes.mean(axis=0)).ravel() for volumes in (first, second)]
-            alike = correlation(*extra) if len(members) > 1 else None
+            name = f"{path.stem.removeprefix('classes_')} class {label:02d}"
+            fsc = curves[VOLUMES][name] = masked_fsc(first[row], second[row])
+            reached, alike = None, None
+            if len(members) > 1:
+                differing = curves[DIFFERENCES][name] = masked_fsc(extra[0][row], extra[1][row])
+                reached = resolution(differing, HALF_MAPS, run.model.pixel_size)
+                alike = correlation(extra[0][row].ravel(), extra[1][row].ravel())
             sizes = (len(pair[0]), len(pair[1]))
-            found.append(ClassVolume(path.name, label, sizes, resolution(fsc, HALF_MAPS, run.model.pixel_size), alike))
-            curves[f"{path.stem.removeprefix('classes_')} class {label:02d}"] = fsc
-    return tuple(found), curves
+            alone = resolution(fsc, HALF_MAPS, run.model.pixel_size)
+            found.append(ClassVolume(path.name, label, sizes, alone, reached, alike))
+    return tuple(found), {title: panel for title, panel in curves.items() if panel}
 
 
 def _in_both(

@@ -19,6 +19,7 @@ from libhetero.metrics.presence import NO_CLASS, UNMATCHED, rightly_called
 from libhetero.metrics.regions import RECOVERED, region_agreement
 from libhetero.pipelines.decoding.class_files import read_classes
 from libhetero.pipelines.decoding.latents import check_indices
+from libhetero.pipelines.regions.record import read_record
 from libhetero.pipelines.run.list_digest import list_digest
 from libhetero.pipelines.scoring.truth import Truth
 from libhetero.records import ParticleSet
@@ -31,13 +32,16 @@ REGION_FACTS = "regions.json"  # the kind of every region, beside its evidence
 def read_regions(folder: Path, gaussians: int) -> Int[np.ndarray, "gaussians"] | None:
     """Return the region of every Gaussian from regions.txt (its last column); None without.
 
+    Where segmentation found no region (regions.json), all are of the core.
+
     Raises
     ------
     DataError : if the file holds another number of Gaussians than the model.
     """
     path = Path(folder) / "regions.txt"
     if not path.exists():
-        return None
+        record = read_record(folder)
+        return None if record is None else np.full(gaussians, CORE)
     region = read_numbers(path, REGIONS, least=6, most=6, whole=(5,))[:, -1].astype(np.int64)
     if region.min() < UNASSIGNED:
         raise DataError(f"{path}: region {region.min()}; expected {UNASSIGNED} or more. Segment this run again.")
@@ -133,10 +137,12 @@ def score_classes(
 
     Returns
     -------
-    "accuracy", the mean over optional pieces, and "pieces", each one's; 0.5 for a piece without region. "sure", of the
-    pairs of particle and region whose class has a probability of at least 0.9, how many and how many rightly, where the
-    files state probabilities.
+    "accuracy", the mean over optional pieces, and "pieces", each one's; 0.5 for a piece without region, or whose region
+    does not tell particles apart. "sure", of the pairs of particle and region whose class has a probability of at least
+    0.9, how many and how many rightly, where the files state probabilities.
     """
+    record = read_record(folder)
+    continuous = set() if record is None else {one.region for one in record.regions if one.continuous}
     found, said, rights = [], [], []
     for piece in np.flatnonzero(optional_pieces(truth)):
         label = match[piece]
@@ -144,6 +150,9 @@ def score_classes(
             found.append(UNMATCHED)
             continue
         path = Path(folder) / f"classes_region_{label:02d}.txt"
+        if label in continuous:
+            found.append(UNMATCHED)
+            continue
         index, label_of = _table(path, lambda path: read_classes(path, len(particles), list_digest(particles)))
         classes = _of_particles(path, index, label_of, chosen, len(particles), NO_CLASS)
         amplitude = relative[:, region == label].mean(axis=1)

@@ -338,7 +338,7 @@ class PatchImages:
 
 def _products(flat: Array, rest: Array, noise: Array) -> tuple[Array, Array, Array]:
     """Return A Aᵀ, A r and what the noise says; in full precision, for A Aᵀ must stay positive definite."""
-    said = jnp.matmul(noise.reshape(len(noise), -1), flat.T, precision=HIGHEST)
+    said = jnp.matmul(noise.reshape(len(noise), flat.shape[1]), flat.T, precision=HIGHEST)
     return jnp.matmul(flat, flat.T, precision=HIGHEST), jnp.matmul(flat, rest.reshape(-1), precision=HIGHEST), said
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Complex, Float, PRNGKeyArray
+from jaxtyping import Array, Complex, Float, Int, PRNGKeyArray
 
 from libhetero.errors import DataError
 from libhetero.models.batch_mean import batch_mean
@@ -43,6 +43,7 @@ from libhetero.models.gmm.decoder import Decoder, make_decoder
 from libhetero.models.gmm.decoder.topology import Level, build_topology
 from libhetero.models.gmm.large_motions import LinearModel, refine_large_motions
 from libhetero.models.gmm.latent.encoder import Encoder, gradient_features, mean_frc
+from libhetero.models.gmm.latent.normal_equations import normal_equations
 from libhetero.models.gmm.latent.posterior import draw, infer
 from libhetero.models.gmm.latent.subspace import LARGEST_GRID, Imaging, Subspace
 from libhetero.models.gmm.latent.subspace_fit import KIND, find_subspace
@@ -190,7 +191,9 @@ class GmmModel:
     def init(self, key: PRNGKeyArray) -> dict[str, Any]:
         """Return fresh parameters: decoder, and encoder, or modes and adapted neutral mixture."""
         encoder_key, decoder_key = jax.random.split(key)
-        latent = jnp.zeros((1, max(self.config.latent_size, 1)))
+        if self.subspace is not None and not self.config.latent_size:
+            return {"neutral": start_of_neutral(self.subspace)}  # nothing changes: there is nothing to decode
+        latent = jnp.zeros((1, self.config.latent_size))
 
         @jax.jit  # so that only the parameters are computed, and not what they would decode
         def decoder(key: PRNGKeyArray) -> dict[str, Any]:
@@ -272,6 +275,15 @@ class GmmModel:
         rank, steps = config.latent_size, config.newton_steps
         return infer(imaging, layout, mixtures, tangents, batch, rank, steps, self._spread)
 
+    def patch_equations(
+        self, params: Any, sample: Batch, patch: Int[np.ndarray, "points"]
+    ) -> tuple[Float[np.ndarray, "particles columns columns"], Float[np.ndarray, "particles columns"]]:
+        """Return what particles say of displacements and amplitudes of patches; see `MixtureFamily`."""
+        neutral = jax.tree.map(np.asarray, self.neutral_mixture(params))
+        imaging = replace(self._imaging(SUBSPACE_GRID), neutral=neutral)
+        said = normal_equations(imaging, sample, patch, Layout.of("pa"))
+        return said.hessian, said.gradient
+
     def _imaging(self, grid: int = LARGEST_GRID) -> Imaging:
         """Return how mixtures become images on at most `grid` pixels."""
         scale, weight = self.image_scale, self.ring_weight
@@ -323,6 +335,8 @@ class GmmModel:
         )
 
     def _modes(self, params: Any) -> Float[Array, "points outputs latent"]:
+        if not self.config.latent_size:
+            return jnp.zeros((len(self.neutral.sigma), len(self.layout.kinds), 0))
         return params["modes"] * jnp.asarray(self.mobile)[:, None, None]
 
     def _whole(self, mixture: Gaussians) -> Gaussians:

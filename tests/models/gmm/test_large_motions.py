@@ -12,13 +12,12 @@ from libhetero.models.gmm.large_motions import LinearModel, phase_at_edge, refin
 from libhetero.models.gmm.latent.subspace import Imaging, Subspace
 from libhetero.models.gmm.layout import Layout
 from libhetero.physics.symmetry import symmetry_operators
-from libhetero.records import Gaussians
 from tests.making.images import BOX, PIXEL, batch_of, clean_images
 from tests.making.mixtures import gaussians
 from tests.making.optics import defocus_series
 from tests.making.poses import poses
 
-COUNT, POINTS, SWING = 32, 24, 7.0  # particles, Gaussians, Å for a latent of 1
+COUNT, POINTS, SWING = 32, 24, 5.0  # particles, Gaussians, Å for a latent of 1
 
 
 def subspace_of(displacement: float, true: np.ndarray) -> Subspace:
@@ -37,10 +36,12 @@ def swinging() -> tuple[LinearModel, object, np.ndarray]:
     moved = np.float32(neutral.position + SWING * latent[:, None, None] * direction)
     pose, ctf = poses(COUNT, 0), defocus_series(COUNT)
     images = [
-        clean_images(Gaussians(place, neutral.amplitude, neutral.sigma), *(x.take(slice(i, i + 1)) for x in (pose, ctf)))
+        clean_images(
+            Gaussians(place, neutral.amplitude, neutral.sigma), *(x.take(slice(i, i + 1)) for x in (pose, ctf))
+        )
         for i, place in enumerate(moved)
     ]
-    weight = np.full((BOX, BOX // 2 + 1), 0.5, np.float32)
+    weight = np.full((BOX, BOX // 2 + 1), 20.0, np.float32)
     weight[:, 0], weight[:, -1], weight[BOX // 2] = 0, 0, 0
     imaging = Imaging.of(neutral, symmetry_operators("c1"), 1.0, weight, BOX, PIXEL)
     config = GmmConfig(vary="p", latent_size=1, inference_steps=2)
@@ -52,7 +53,7 @@ def test_modes_that_came_out_short_grow_to_the_motion(monkeypatch):
     monkeypatch.setattr(large_motions, "ROUNDS", ((12, 50),))
     monkeypatch.setattr(large_motions, "LARGE", 1.0)
     model, batch, direction = swinging()
-    start = subspace_of(2.5, direction)
+    start = subspace_of(2.0, direction)
     neutral, found = refine_large_motions(model, batch, start, 0)
     along = np.sum(found.modes[..., 0] * direction, axis=1)[: POINTS // 2]
     assert np.median(np.abs(along)) > 0.75 * SWING

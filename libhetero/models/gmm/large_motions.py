@@ -37,6 +37,7 @@ from libhetero.models.gmm.changes import (
     strain,
 )
 from libhetero.models.gmm.config import GmmConfig
+from libhetero.models.gmm.latent.nuisances import Nuisances
 from libhetero.models.gmm.latent.posterior import draw, infer
 from libhetero.models.gmm.latent.subspace import Imaging, Subspace
 from libhetero.models.gmm.layout import Layout
@@ -64,14 +65,14 @@ class LinearModel:
     imaging : of the set, its neutral mixture the starting one.
     edges : (E, 2), pairs of Gaussians next to each other.
     mobile : (N,), 1 for each Gaussian that may change.
-    spread : of contrast in the set; None where it is not estimated.
+    nuisances : of the set, inferred beside the latent; None where none is.
     """
 
     config: GmmConfig
     imaging: Imaging
     edges: np.ndarray
     mobile: np.ndarray
-    spread: float | None = None
+    nuisances: Nuisances | None = None
 
     def neutral(self, params: dict[str, Any]) -> Gaussians:
         """Return the neutral mixture of some parameters."""
@@ -82,7 +83,7 @@ class LinearModel:
         return params["modes"] * jnp.asarray(self.mobile)[:, None, None]
 
     def posterior(self, params: dict[str, Any], grid: int, batch: Batch) -> tuple[Array, Array]:
-        """Return mean and precision of each particle's latent and contrast, as the rings of a grid show them."""
+        """Return mean and precision of each particle's latent and nuisances, as the rings of a grid show them."""
         neutral, modes = self.neutral(params), self.modes(params)
         layout, rank = self.config.layout.linear, modes.shape[-1]
 
@@ -91,19 +92,19 @@ class LinearModel:
 
         tangents = partial(linear_tangents, self.config, neutral, modes)
         steps = self.config.newton_steps
-        return infer(self.imaging.on(grid), layout, mixtures, tangents, batch, rank, steps, self.spread)
+        return infer(self.imaging.on(grid), layout, mixtures, tangents, batch, rank, steps, self.nuisances)
 
     def loss(self, params: dict[str, Any], grid: int, batch: Batch, state: Array) -> Float[Array, ""]:
-        """Return the mean misfit at given latents and contrasts, and what strain costs, as in training."""
+        """Return the mean misfit at given latents and nuisances, and what strain costs, as in training."""
         imaging, neutral, modes = self.imaging.on(grid), self.neutral(params), self.modes(params)
         rank, numbers = modes.shape[-1], np.count_nonzero(self.imaging.root_weight)
 
-        def of_image(image: Array, observation: Observation, numbers_of: Array) -> Array:
-            mixture = changed(self.config, neutral, modes @ numbers_of[:rank])
+        def of_image(image: Array, observation: Observation, own: Array) -> Array:
+            mixture = changed(self.config, neutral, modes @ own[:rank])
             whole = symmetric_copies(mixture, imaging.operators)
-            made, target = imaging.whitened(image, whole, whole.amplitude[None], observation)
-            contrast = 1.0 if self.spread is None else 1 + self.spread * numbers_of[rank]
-            misfit = 0.5 * jnp.sum((target - contrast * made[0]) ** 2) / numbers
+            seen = observation if self.nuisances is None else self.nuisances.seen(observation, own[rank:])
+            made, target = imaging.whitened(image, whole, whole.amplitude[None], seen)
+            misfit = 0.5 * jnp.sum((target - made[0]) ** 2) / numbers
             return misfit + self.config.stiffness * strain(neutral, self.edges, mixture)
 
         return batch_mean(of_image, batch, state)

@@ -9,6 +9,7 @@ from libhetero.models.gmm import large_motions
 from libhetero.models.gmm.changes import neighbouring_pairs
 from libhetero.models.gmm.config import GmmConfig
 from libhetero.models.gmm.large_motions import LinearModel, phase_at_edge, refine_large_motions
+from libhetero.models.gmm.latent.nuisances import Nuisances
 from libhetero.models.gmm.latent.subspace import Imaging, Subspace
 from libhetero.models.gmm.layout import Layout
 from libhetero.physics.symmetry import symmetry_operators
@@ -24,7 +25,7 @@ def subspace_of(displacement: float, true: np.ndarray) -> Subspace:
     """Return one mode of motion, `displacement` Å along a direction for those that move."""
     modes = (displacement * true)[..., None].astype(np.float32)
     one = np.ones(1, np.float32)
-    return Subspace(Layout.of("p"), np.zeros_like(modes[..., 0]), modes, "p", one, one, np.zeros(6, np.float32))
+    return Subspace(Layout.of("p"), np.zeros_like(modes[..., 0]), modes, "p", one, one, Nuisances())
 
 
 def swinging() -> tuple[LinearModel, object, np.ndarray]:
@@ -36,9 +37,7 @@ def swinging() -> tuple[LinearModel, object, np.ndarray]:
     moved = np.float32(neutral.position + SWING * latent[:, None, None] * direction)
     pose, ctf = poses(COUNT, 0), defocus_series(COUNT)
     images = [
-        clean_images(
-            Gaussians(place, neutral.amplitude, neutral.sigma), *(x.take(slice(i, i + 1)) for x in (pose, ctf))
-        )
+        clean_images(dataclasses.replace(neutral, position=place), pose.take([i]), ctf.take([i]))
         for i, place in enumerate(moved)
     ]
     weight = np.full((BOX, BOX // 2 + 1), 20.0, np.float32)

@@ -107,6 +107,8 @@ def _updated(table: StarTable, rows: np.ndarray, particles: ParticleSet) -> dict
         old = table.number("rlnRandomSubset", rows)
         if old is None or not np.array_equal(old, subset):
             frame["rlnRandomSubset"] = subset.astype(str)
+    for label, values in _estimates(particles).items():
+        frame[label] = values
     return blocks
 
 
@@ -341,4 +343,11 @@ def _fresh_particles(particles: ParticleSet, group: np.ndarray, micrographs: np.
         columns["rlnMicrographName"] = micrographs
     if particles.group is not None:
         columns["rlnTomoParticleName"] = [f"series_{group:06d}" for group in particles.group]
-    return pd.DataFrame(columns)
+    return pd.DataFrame(columns | _estimates(particles))
+
+
+def _estimates(particles: ParticleSet) -> dict[str, list[str]]:
+    """Return the columns that hold a model's estimates; RELION keeps them without reading them."""
+    if particles.estimates is None:
+        return {}
+    return {"libheteroContrast": _text(particles.estimates.contrast), "libheteroJunk": _text(particles.estimates.junk)}

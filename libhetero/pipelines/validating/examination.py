@@ -90,7 +90,7 @@ class Examination:
     def of(cls, run: Run, config: ValidateConfig) -> Examination:
         """Look at what a run says, and refuse what cannot be tested before anything long begins."""
         sets = _null_sets(run, config)
-        latent = particle_latents(run, config.batch_size)
+        latent = _latents(run, config.batch_size)
         count = len(latent)
         changes = latent.shape[1] > 0
         members = half.half_sets(run.particles) if changes and not config.skip_halves else None
@@ -291,6 +291,13 @@ class Examination:
         seen: Any = self.followed
         names = list(dict.fromkeys(one.coordinate for one in found.following))
         draw_following(path, seen.names, names, seen.share, (seen.share > MATERIAL) & (seen.p_value < CERTAIN))
+
+
+def _latents(run: Run, batch_size: int) -> Float[np.ndarray, "particles latent"]:
+    """Return the latent of every particle; no number each where the run found no direction."""
+    if not getattr(run.config.model, "latent_size", 1):
+        return np.zeros((len(run.particles), 0), np.float32)
+    return particle_latents(run, batch_size)
 
 
 def _halfway(progress: Callable[[float], None], number: int, done: float) -> None:

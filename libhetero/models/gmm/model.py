@@ -18,7 +18,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Complex, Float, PRNGKeyArray
+from jaxtyping import Array, Complex, Float, Int, PRNGKeyArray
 
 from libhetero.errors import DataError
 from libhetero.models.batch_mean import batch_mean
@@ -42,6 +42,7 @@ from libhetero.models.gmm.config import AUTO, GmmConfig
 from libhetero.models.gmm.decoder import Decoder, make_decoder
 from libhetero.models.gmm.decoder.topology import Level, build_topology
 from libhetero.models.gmm.latent.encoder import Encoder, gradient_features, mean_frc
+from libhetero.models.gmm.latent.normal_equations import normal_equations
 from libhetero.models.gmm.latent.posterior import draw, infer
 from libhetero.models.gmm.latent.subspace import LARGEST_GRID, Imaging, Subspace
 from libhetero.models.gmm.latent.subspace_fit import KIND, find_subspace
@@ -267,6 +268,15 @@ class GmmModel:
         mixtures = partial(self._moved, params, unmoved)
         rank, steps = config.latent_size, config.newton_steps
         return infer(imaging, layout, mixtures, tangents, batch, rank, steps, self._spread)
+
+    def patch_equations(
+        self, params: Any, sample: Batch, patch: Int[np.ndarray, "points"]
+    ) -> tuple[Float[np.ndarray, "particles columns columns"], Float[np.ndarray, "particles columns"]]:
+        """Return what particles say of displacements and amplitudes of patches; see `MixtureFamily`."""
+        neutral = jax.tree.map(np.asarray, self.neutral_mixture(params))
+        imaging = replace(self._imaging(SUBSPACE_GRID), neutral=neutral)
+        said = normal_equations(imaging, sample, patch, Layout.of("pa"))
+        return said.hessian, said.gradient
 
     def _imaging(self, grid: int = LARGEST_GRID) -> Imaging:
         """Return how mixtures become images on at most `grid` pixels."""

@@ -17,6 +17,7 @@ from libhetero.metrics.presence import NO_CLASS, UNMATCHED, class_accuracy
 from libhetero.metrics.regions import region_agreement
 from libhetero.pipelines.decoding.class_files import read_classes
 from libhetero.pipelines.decoding.latents import check_indices
+from libhetero.pipelines.regions.record import read_record
 from libhetero.pipelines.run.list_digest import list_digest
 from libhetero.pipelines.scoring.truth import Truth
 from libhetero.records import ParticleSet
@@ -27,13 +28,16 @@ REGIONS = "x y z amp sigma and region"
 def read_regions(folder: Path, gaussians: int) -> Int[np.ndarray, "gaussians"] | None:
     """Return the region of every Gaussian from regions.txt (its last column); None without.
 
+    Where segmentation found no region (regions.json), all are of the core.
+
     Raises
     ------
     DataError : if the file holds another number of Gaussians than the model.
     """
     path = Path(folder) / "regions.txt"
     if not path.exists():
-        return None
+        record = read_record(folder)
+        return None if record is None else np.full(gaussians, CORE)
     region = read_numbers(path, REGIONS, least=6, most=6, whole=(5,))[:, -1].astype(np.int64)
     if region.min() < UNASSIGNED:
         raise DataError(f"{path}: region {region.min()}; expected {UNASSIGNED} or more. Segment this run again.")
@@ -83,8 +87,11 @@ def score_classes(
 
     Returns
     -------
-    "accuracy", the mean over changing pieces, and "pieces", each one's; 0.5 for a piece without region.
+    "accuracy", the mean over changing pieces, and "pieces", each one's; 0.5 for a piece without region, or whose
+    region does not tell particles apart.
     """
+    record = read_record(folder)
+    continuous = set() if record is None else {one.region for one in record.regions if one.continuous}
     found = []
     for piece in np.flatnonzero(changing_pieces(truth)):
         label = match[piece]
@@ -92,6 +99,9 @@ def score_classes(
             found.append(UNMATCHED)
             continue
         path = Path(folder) / f"classes_region_{label:02d}.txt"
+        if label in continuous:
+            found.append(UNMATCHED)
+            continue
         index, label_of = _table(path, lambda path: read_classes(path, len(particles), list_digest(particles)))
         classes = _of_particles(path, index, label_of, chosen, len(particles), NO_CLASS)
         amplitude = relative[:, region == label].mean(axis=1)

@@ -24,6 +24,7 @@ from libhetero.pipelines.decoding.gaussians import has_mixtures
 from libhetero.pipelines.decoding.latents import MID, particle_latents
 from libhetero.pipelines.decoding.particle_findings import particle_findings
 from libhetero.pipelines.decoding.sampling import spread_indices
+from libhetero.pipelines.regions.record import read_record
 from libhetero.pipelines.run.configuration import CONFIG
 from libhetero.pipelines.run.folder import Run
 from libhetero.pipelines.validate import NULLS, ValidateConfig
@@ -90,7 +91,7 @@ class Examination:
     def of(cls, run: Run, config: ValidateConfig) -> Examination:
         """Look at what a run says, and refuse what cannot be tested before anything long begins."""
         sets = _null_sets(run, config)
-        latent = _latents(run, config.batch_size)
+        latent = particle_latents(run, config.batch_size)
         count = len(latent)
         changes = latent.shape[1] > 0
         members = half.half_sets(run.particles) if changes and not config.skip_halves else None
@@ -247,11 +248,19 @@ class Examination:
         coordinate = same[row] if same else None
         rate = None if nothing is None else nothing.false_positive(change)
         worst = self._worst(row)
-        evidence = Evidence(both, coordinate, rate, 0 if nothing is None else len(nothing.change), worst)
+        searched = 0 if nothing is None else len(nothing.change)
+        evidence = Evidence(both, coordinate, rate, searched, worst, self._p_value(region))
         said = verdict(evidence)
         LOGGER.info("region %d: %s: %s", region, said.word, "; ".join(said.reasons))
         follows = "" if worst is None else worst[0]
         return RegionFinding(region, len(members), change, both, coordinate, rate, follows, said.word, said.reasons)
+
+    def _p_value(self, region: int) -> float | None:
+        """Return what the segmentation says of a region; None where it says nothing."""
+        record = read_record(self.run.folder)
+        if record is None:
+            return None
+        return next((one.p_value for one in record.regions if one.region == region), None)
 
     def _worst(self, row: int) -> tuple[str, float] | None:
         """Return what a region's coordinate follows in a material way; the regions' are the last ones."""
@@ -291,13 +300,6 @@ class Examination:
         seen: Any = self.followed
         names = list(dict.fromkeys(one.coordinate for one in found.following))
         draw_following(path, seen.names, names, seen.share, (seen.share > MATERIAL) & (seen.p_value < CERTAIN))
-
-
-def _latents(run: Run, batch_size: int) -> Float[np.ndarray, "particles latent"]:
-    """Return the latent of every particle; no number each where the run found no direction."""
-    if not getattr(run.config.model, "latent_size", 1):
-        return np.zeros((len(run.particles), 0), np.float32)
-    return particle_latents(run, batch_size)
 
 
 def _halfway(progress: Callable[[float], None], number: int, done: float) -> None:

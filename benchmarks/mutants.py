@@ -1135,6 +1135,16 @@ GAUSSIANS = [
         "models/gmm/start/fit.py",
         "models/gmm/start/test_fit.py pipelines/test_guess.py",
         ("grows while it gains nothing", "best.explained < WORTH", "best.explained > WORTH"),
+        ("more than the particles can tell", "max(goal.changes(), fewest), MOST", "max(MOST, fewest), MOST"),
+    ),
+    *_of(
+        "independent changes",
+        "models/gmm/start/independent_changes.py",
+        "models/gmm/start/test_independent_changes.py models/gmm/start/test_fit.py",
+        ("noise of the whole box", "ratio * noise.sum() / noise[inside].sum()", "ratio"),
+        ("seen by all particles", "(32 * information.particles * shown)", "(32 * information.particles)"),
+        ("a symmetric map's units change apart", "numbers = volume / copies *", "numbers = volume *"),
+        ("signal, not its variance", "information.ratio**2 / (32", "information.ratio / (32"),
     ),
     *_of(
         "mean over a batch",

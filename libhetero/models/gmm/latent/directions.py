@@ -176,8 +176,8 @@ def _with_directions(
 
 
 def typical_variance(
-    modes: Float[np.ndarray, "columns modes"], equations: Equations, columns: Int[np.ndarray, "columns"]
-) -> Float[np.ndarray, "columns"]:
+    modes: Float[np.ndarray, "all modes"], equations: Equations, columns: Int[np.ndarray, "columns"]
+) -> Float[np.ndarray, "all"]:
     """Return the variance of modes before anything is seen: their mean square by kind, next to 0 elsewhere."""
     variance = np.full(equations.columns, 1e-10)
     for kind in set(equations.kinds):

@@ -10,6 +10,7 @@ from libhetero.analysis.constant import shared_change
 from libhetero.analysis.gaussian_features import similarity_of
 from libhetero.analysis.regions import Regions
 from libhetero.models.gmm.config import GmmConfig
+from libhetero.models.gmm.latent.nuisances import Nuisances
 from libhetero.models.gmm.latent.subspace import Subspace
 from libhetero.models.gmm.layout import Layout
 from libhetero.models.gmm.noise import measure_noise
@@ -47,7 +48,7 @@ def ring_weights(power):
 def subspace_of(letters, mean, modes):
     """Return a subspace of some kinds of change."""
     rank, rows = modes.shape[-1], (array.astype(np.float32) for array in (mean, modes))
-    return Subspace(Layout.of(letters), *rows, letters[-1] * rank, np.zeros(rank), np.ones(rank), np.zeros(6))
+    return Subspace(Layout.of(letters), *rows, letters[-1] * rank, np.zeros(rank), np.ones(rank), Nuisances())
 
 
 def seen_particles(count):

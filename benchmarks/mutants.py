@@ -662,7 +662,7 @@ ANALYSIS = [
         "confounders",
         "analysis/confounders.py",
         "analysis/test_confounders.py",
-        ("what was fitted is judged", "np.linalg.pinv(design[fold != one])", "np.linalg.pinv(design)[:, fold != one]"),
+        ("the unlikely is certain", "largest[:, None, None] >= standard[0]", "largest[:, None, None] <= standard[0]"),
         ("p-values uncorrected", "largest = standard.max(axis=(1, 2))", "largest = standard[:, 0, 0]"),
         ("groups cost nothing", "(within / (count - groups))", "(within / count)"),
     ),
@@ -671,7 +671,7 @@ ANALYSIS = [
         "analysis/agreement.py",
         "analysis/test_agreement.py",
         ("judged where it was learnt", "seen, told = one[held] @ left", "seen, told = one[~held] @ left"),
-        ("means are not taken off", "start, aim = first[~held].mean(axis=0), second", "start, aim = 0, second"),
+        ("the mean alone predicts", "(first[held] - start) @ slope) ** 2", "(first[held] - start) @ (0 * slope)) ** 2"),
     ),
     *_of(
         "null sets",

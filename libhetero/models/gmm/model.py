@@ -187,7 +187,9 @@ class GmmModel:
     def init(self, key: PRNGKeyArray) -> dict[str, Any]:
         """Return fresh parameters: decoder, and encoder, or modes and adapted neutral mixture."""
         encoder_key, decoder_key = jax.random.split(key)
-        latent = jnp.zeros((1, max(self.config.latent_size, 1)))
+        if self.subspace is not None and not self.config.latent_size:
+            return {"neutral": start_of_neutral(self.subspace)}  # nothing changes: there is nothing to decode
+        latent = jnp.zeros((1, self.config.latent_size))
 
         @jax.jit  # so that only the parameters are computed, and not what they would decode
         def decoder(key: PRNGKeyArray) -> dict[str, Any]:
@@ -329,6 +331,8 @@ class GmmModel:
         )
 
     def _modes(self, params: Any) -> Float[Array, "points outputs latent"]:
+        if not self.config.latent_size:
+            return jnp.zeros((len(self.neutral.sigma), len(self.layout.kinds), 0))
         return params["modes"] * jnp.asarray(self.mobile)[:, None, None]
 
     def _whole(self, mixture: Gaussians) -> Gaussians:

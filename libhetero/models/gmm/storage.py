@@ -61,7 +61,7 @@ def to_arrays(model: GmmModel) -> dict[str, np.ndarray]:
         arrays |= {
             "subspace_mean": found.mean,
             "subspace_modes": found.modes,
-            "subspace_kinds": [KINDS.index(kind) for kind in found.kinds],
+            "subspace_kinds": np.array([KINDS.index(kind) for kind in found.kinds], np.int32),
             "subspace_p": found.p,
             "subspace_strength": found.strength,
             "subspace_nuisances": found.nuisances,

@@ -125,6 +125,10 @@ class Imaging:
         root = np.sqrt(2 * weight).astype(np.float32)
         return cls(neutral, operators, scale, root, box_size, pixel_size)
 
+    def on(self, grid: int) -> Imaging:
+        """Return the same on a grid of fewer pixels, an even number: the low rings alone."""
+        return self if grid == self.grid else replace(self, root_weight=_low_rings(self.root_weight, grid))
+
     @property
     def grid(self) -> int:
         """Pixels m of the grid."""

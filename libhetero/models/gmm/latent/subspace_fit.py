@@ -179,9 +179,9 @@ def _joined(kept: list[Search], first: Search) -> Subspace:
     displacement = np.concatenate([part.displacement for part in modes], axis=2)
     amplitude = np.concatenate([part.amplitude for part in modes], axis=1)[:, None]
     chosen = layout.chosen(position=[displacement], amplitude=[amplitude])
-    centre = layout.chosen(
-        position=[sum(part.displacement for part in means)], amplitude=[sum(part.amplitude for part in means)[:, None]]
-    )
+    moved = np.sum([part.displacement for part in means], axis=0)
+    scaled = np.sum([part.amplitude for part in means], axis=0)[:, None]
+    centre = layout.chosen(position=[moved], amplitude=[scaled])
     nuisances = np.diag(parts[-1].found.model.known[: parts[-1].equations.nuisances])
     return Subspace(
         layout,

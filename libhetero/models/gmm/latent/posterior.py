@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from libhetero.models.gmm.latent.nuisances import Nuisances
 from libhetero.models.gmm.latent.subspace import Imaging, gauss_newton
 from libhetero.models.gmm.layout import Layout
 from libhetero.physics.arrays import AnyArray
@@ -47,7 +48,7 @@ def infer(
     batch: Batch,
     rank: int,
     steps: int,
-    spread: float | None = None,
+    nuisances: Nuisances | None = None,
 ) -> tuple[Float[Array, "batch numbers"], Float[Array, "batch numbers numbers"]]:
     """Return posterior means and precisions after some Gauss-Newton steps from z = 0, on `newton_grids`.
 
@@ -60,17 +61,16 @@ def infer(
     batch : the particles.
     rank : numbers of a latent.
     steps : 1 or more.
-    spread : of contrast in the set, of which each particle's is a further number, the last, in units of it about 1;
-        None where contrast is not estimated.
+    nuisances : of the set, whose numbers are inferred after those of the latent; None where none is.
     """
-    numbers = rank + (spread is not None)
+    numbers = rank + (0 if nuisances is None else nuisances.numbers)
     shape = (len(batch.images), numbers)
     state = jnp.broadcast_to(jnp.zeros_like(batch.weight)[:, None], shape)  # on the batch's devices, as z is
     if not numbers:
         return state, jnp.zeros((*shape, numbers))
 
     def one(seen: Imaging, z: Array, mixture: Gaussians, image: Array, observation: Observation) -> tuple[Array, Array]:
-        return gauss_newton(seen, layout, mixture, tangents(z[:rank]), image, observation, z, spread)
+        return gauss_newton(seen, layout, mixture, tangents(z[:rank]), image, observation, z, nuisances)
 
     @partial(jax.jit, static_argnums=0)  # so that JAX traces one step of a grid and not each
     def step(grid: int, state: Array) -> tuple[Array, Array]:

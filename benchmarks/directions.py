@@ -4,8 +4,9 @@
 
 For every seed and row a set is simulated (the 50S ribosome of ../shared in a core and 8 optional pieces; 2000
 images of 64², 5 Å, SNR 0.1), Gaussians are fitted to its own consensus map, and a run is begun with default options
-as far as the search goes; nothing is trained. Rows: `null`, one structure; `null_nuisances`, the same with contrast, junk, coloured
-noise, wrong poses and defoci; `pieces`, 8 pieces that are each there in half of the images; `pieces_nuisances`.
+as far as the search goes; nothing is trained. Rows: `null`, one structure; `null_nuisances`, the same with contrast,
+junk, coloured noise, wrong poses and defoci; `pieces`, 8 pieces that are each there in half of the images;
+`pieces_nuisances`.
 
 A row's figures: how many sets have none, and 8 or more directions; the kinds found; the least p-value of a set and the
 largest of the eighth direction.

@@ -646,6 +646,48 @@ ANALYSIS = [
         ("blocks not centred", "        block -= centre\n", ""),
         ("basis without its mean", "@ self.directions + self.mean", "@ self.directions"),
     ),
+    *_of(
+        "verdicts",
+        "analysis/support.py",
+        "analysis/test_support.py",
+        ("the best entry counts", "word = min((each", "word = max((each"),
+        (
+            "one half-set is enough",
+            "(NOT_SUPPORTED, DOUBTFUL, SUPPORTED)[found]",
+            "(NOT_SUPPORTED, SUPPORTED, SUPPORTED)[found]",
+        ),
+        ("any rate is rare", "rate <= RARE", "rate <= 1"),
+    ),
+    *_of(
+        "confounders",
+        "analysis/confounders.py",
+        "analysis/test_confounders.py",
+        ("what was fitted is judged", "np.linalg.pinv(design[fold != one])", "np.linalg.pinv(design)[:, fold != one]"),
+        ("p-values uncorrected", "largest = standard.max(axis=(1, 2))", "largest = standard[:, 0, 0]"),
+        ("groups cost nothing", "(within / (count - groups))", "(within / count)"),
+    ),
+    *_of(
+        "agreement of latents",
+        "analysis/agreement.py",
+        "analysis/test_agreement.py",
+        ("judged where it was learnt", "seen, told = one[held] @ left", "seen, told = one[~held] @ left"),
+        ("means are not taken off", "start, aim = first[~held].mean(axis=0), second", "start, aim = 0, second"),
+    ),
+    *_of(
+        "null sets",
+        "pipelines/validating/nulls.py",
+        "pipelines/validating/test_nulls.py",
+        ("weights for power", "np.sqrt(power)[ring] / n", "np.sqrt(weight)[ring] / n"),
+        ("without the scale", "strength * model.image_scale * plane", "strength * plane"),
+    ),
+    *_of(
+        "half-sets",
+        "pipelines/validating/halves.py",
+        "pipelines/validating/test_halves.py",
+        ("rows of the run for those of the list", "count, data.particles)[members]", "count, data.particles)"),
+        ("another half-set passes", "if not np.array_equal(", "if False and not np.array_equal("),
+        ("the set's deviation", 'MEASURED = ("deviation",)', "MEASURED: tuple = ()"),
+    ),
 ]
 
 TRAINING = [
@@ -1093,6 +1135,16 @@ GAUSSIANS = [
         "models/gmm/start/fit.py",
         "models/gmm/start/test_fit.py pipelines/test_guess.py",
         ("grows while it gains nothing", "best.explained < WORTH", "best.explained > WORTH"),
+        ("more than the particles can tell", "max(goal.changes(), fewest), MOST", "max(MOST, fewest), MOST"),
+    ),
+    *_of(
+        "independent changes",
+        "models/gmm/start/independent_changes.py",
+        "models/gmm/start/test_independent_changes.py models/gmm/start/test_fit.py",
+        ("noise of the whole box", "ratio * noise.sum() / noise[inside].sum()", "ratio"),
+        ("seen by all particles", "(32 * information.particles * shown)", "(32 * information.particles)"),
+        ("a symmetric map's units change apart", "numbers = volume / copies *", "numbers = volume *"),
+        ("signal, not its variance", "information.ratio**2 / (32", "information.ratio / (32"),
     ),
     *_of(
         "mean over a batch",

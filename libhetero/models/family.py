@@ -11,7 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Array, Complex, Float, Int, PRNGKeyArray
 
-from libhetero.records import Batch, Gaussians, Pose, Posterior
+from libhetero.records import Batch, Direction, Gaussians, Pose, Posterior
 
 
 @runtime_checkable
@@ -82,6 +82,9 @@ class MixtureFamily(ModelFamily, Protocol):
 
     def neutral_mixture(self, params: Any) -> Gaussians:
         """Return the mixture that all particles' are changes of, Å; one unit of a symmetric complex."""
+
+    def directions(self) -> tuple[Direction, ...]:
+        """Return the directions of change that the particles showed before training; none where nobody looked."""
 
     def decode(self, params: Any, latent: Float[Array, "batch latent"]) -> Gaussians:
         """Return mixtures with a leading batch axis, Gaussian by Gaussian those of `neutral_mixture`."""

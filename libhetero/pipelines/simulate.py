@@ -183,8 +183,9 @@ class SimulateConfig:
         above=0,
         most=MOST_LENGTH,
         metavar="Å",
-        help="mean RMSD of the atoms for a motion, in place of --angle",
+        help="mean RMSD of the atoms for a motion or --moving, in place of --angle",
     )
+    moving: tuple[int, ...] = same_as(StateConfig, "moving", group=STRUCTURES)
     pose_error: float = same_as(NuisanceConfig, "pose_error", group=REAL)
     shift_error: float = same_as(NuisanceConfig, "shift_error", group=REAL)
     defocus_error: float = same_as(NuisanceConfig, "defocus_error", group=REAL)
@@ -207,8 +208,10 @@ class SimulateConfig:
             self._check_mixture()
         else:
             self._check_pieces()
-        if self.kind != "motion" and self.rmsd is not None:
-            raise ConfigurationError(f"{self.kind}: --rmsd applies to motion alone; remove it.")
+        if self.kind != "assembly" and self.moving:
+            raise ConfigurationError(f"{self.kind}: --moving applies to an assembly; remove it.")
+        if self.kind != "motion" and not self.moving and self.rmsd is not None:
+            raise ConfigurationError(f"{self.kind}: --rmsd applies to motion, or with --moving; remove it.")
         if self.ctf_from and not self.ctf:
             raise ConfigurationError("--noctf and --ctf_from contradict each other; give one.")
         if self.defocus_error and not self.ctf:

@@ -11,6 +11,7 @@ from libhetero.configuration.limits import (
     MOST_BOX,
     MOST_DEFOCUS,
     MOST_LENGTH,
+    MOST_PIECES,
     MOST_PIXEL,
     MOST_SEED,
     MOST_SIMULATED,
@@ -236,6 +237,7 @@ class StateConfig:
     ----------
     probability : with which each other body is present, independently.
     max_angle : radians; each other body turns by an angle uniform in ± this, independently.
+    moving : bodies that turn; the others do not, and those that turn are always present. Empty for all to do both.
     """
 
     probability: float = option(
@@ -248,7 +250,17 @@ class StateConfig:
         most=math.pi,
         scale=DEGREE,
         metavar="DEGREES",
-        help="largest angle in degrees, for a motion",
+        help="largest angle in degrees, for a motion or --moving",
+    )
+    moving: tuple[int, ...] = option(
+        (),
+        "--moving",
+        count="+",
+        least=1,
+        most=MOST_PIECES,
+        metavar="K",
+        help="pieces of an assembly, by number from 1, that turn instead of coming and going",
+        shown_default="none",
     )
 
     def __post_init__(self) -> None:

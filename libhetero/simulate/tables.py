@@ -115,6 +115,7 @@ class _TruthFiles:
 
     def __init__(self, folder: Path, simulation: Simulation, files: contextlib.ExitStack) -> None:
         self._kind, self._count = simulation.kind, simulation.imaging.particles
+        self._moving = simulation.kind == "motion" or bool(simulation.states.moving)
         self._folder, self._files = folder, files
         self._tables: dict[str, BinaryIO] = {}
         if self._kind != "motion":
@@ -127,7 +128,7 @@ class _TruthFiles:
             np.savetxt(self._labels, np.stack([index, drawn.label], axis=1), fmt="%d")
         if self._kind == "assembly":
             self._append("states", drawn.present.astype(np.uint8))
-        if self._kind == "motion":
+        if self._moving:
             self._append("angles", drawn.angle.astype(np.float32))
         for name, rows in of_images(drawn).items():
             self._append(name, rows)

@@ -254,7 +254,10 @@ def _describe(simulation: Simulation) -> dict[str, Any]:
     said["pieces"] = len(bodies)
     said["piece_names"] = list(simulation.load_structure(0).names)
     if simulation.kind == "assembly":
-        return {**said, "probability": states.probability}
+        said["probability"] = states.probability
+        if not states.moving:
+            return said
+        said["moving"] = list(states.moving)
     said["max_angle"] = states.max_angle
     said["hinges"] = [[float(x) for x in body.hinge] for body in bodies]
     said["axes"] = [[float(x) for x in body.axis] for body in bodies]

@@ -91,6 +91,9 @@ def test_mixture_of_maps_with_ctfs_of_a_list(program: ModuleType) -> None:
         (["assembly", "out", "--crop", "66"], "--crop: expected at most the box of 64 pixels; got 66"),
         (["assembly", "out", "--defocus", "2", "1"], "--defocus: expected the lower defocus first; got 2 1"),
         (["assembly", "no/out", *SMALL], "does not exist"),
+        (["assembly", "out", *SMALL, "--moving", "9"], "--moving: there is no piece 9; expected numbers from 1 to 3"),
+        (["motion", "out", "--moving", "1"], "--moving applies to an assembly"),
+        (["assembly", "out", "--rmsd", "3"], "--rmsd applies to motion, or with --moving"),
     ],
 )
 def test_mistakes_are_one_line(

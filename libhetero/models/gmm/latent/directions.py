@@ -28,7 +28,7 @@ from jaxtyping import Float, Int
 from libhetero.models.gmm.latent.low_rank import LowRank, expected, fit_modes, fit_nuisances, log_likelihood
 from libhetero.models.gmm.latent.normal_equations import Equations
 
-SIGNIFICANT = 0.01  # of a search for one more direction in what is left
+SIGNIFICANT = 1e-3  # of a search for one more direction in what is left
 FAINTEST = 1e-3  # of the most visible combination of columns: fainter ones are not looked at
 STEPS = 5  # of expectation maximisation after each addition
 ROUNDS = 8
@@ -176,8 +176,8 @@ def _with_directions(
 
 
 def typical_variance(
-    modes: Float[np.ndarray, "columns modes"], equations: Equations, columns: Int[np.ndarray, "columns"]
-) -> Float[np.ndarray, "columns"]:
+    modes: Float[np.ndarray, "all modes"], equations: Equations, columns: Int[np.ndarray, "columns"]
+) -> Float[np.ndarray, "all"]:
     """Return the variance of modes before anything is seen: their mean square by kind, next to 0 elsewhere."""
     variance = np.full(equations.columns, 1e-10)
     for kind in set(equations.kinds):

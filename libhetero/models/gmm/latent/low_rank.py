@@ -184,7 +184,7 @@ def _maximised(equations: Equations, model: LowRank, prior: np.ndarray, power: f
 
 
 def _in_blocks(work: Callable[[np.ndarray, np.ndarray], Any], equations: Equations) -> list[Any]:
-    """Return what is found of each block of particles, on a thread a core; BLAS gains nothing on matrices this small."""
+    """Return what is found of each block of particles, a thread a core; BLAS gains nothing on small matrices."""
     with threadpool_limits(1, "blas"), ThreadPoolExecutor(os.cpu_count()) as pool:
         return list(pool.map(lambda rows: work(equations.hessian[rows], equations.gradient[rows]), _blocks(equations)))
 

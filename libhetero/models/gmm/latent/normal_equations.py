@@ -288,11 +288,12 @@ class PatchImages:
         """Return what nuisances and fields show of one unit, times i."""
         neutral, rotation = self.imaging.neutral, observation.pose.rotation
         kx, ky = (weights_in_quadrants(frequency) for frequency in self.imaging.frequencies())
-        rows, count = [], self.fields.amplitude.shape[1]
+        rows: list[Array] = []
+        count = self.fields.amplitude.shape[1]
         place = jnp.matmul(rotation, jnp.asarray(neutral.position).T, precision=HIGHEST)
         across = jnp.einsum("ai,niq->aqn", rotation[:2], self.fields.displacement, precision=HIGHEST)
         sets = [place[: 3 * self.nuisances], across[0], across[1], self.fields.amplitude.T]
-        amplitudes = jnp.concatenate(sets) * neutral.amplitude
+        amplitudes = jnp.concatenate([jnp.asarray(one) for one in sets]) * neutral.amplitude
         made = self._projected(amplitudes, observation) if len(amplitudes) else jnp.zeros((0, *whole.shape))
         if self.nuisances:
             x, y, z = made[:3]
@@ -300,7 +301,7 @@ class PatchImages:
             rows.append(jnp.stack([times_i(whole), kx * whole, ky * whole, *turns]))
             made = made[3:]
         if count:
-            rows.append(kx * made[:count] + ky * made[count : 2 * count] + times_i(made[2 * count :]))
+            rows.append(jnp.asarray(kx * made[:count] + ky * made[count : 2 * count] + times_i(made[2 * count :])))
         return rows
 
     def _projected(
@@ -338,7 +339,7 @@ class PatchImages:
 
 def _products(flat: Array, rest: Array, noise: Array) -> tuple[Array, Array, Array]:
     """Return A Aᵀ, A r and what the noise says; in full precision, for A Aᵀ must stay positive definite."""
-    said = jnp.matmul(noise.reshape(len(noise), -1), flat.T, precision=HIGHEST)
+    said = jnp.matmul(noise.reshape(len(noise), flat.shape[1]), flat.T, precision=HIGHEST)
     return jnp.matmul(flat, flat.T, precision=HIGHEST), jnp.matmul(flat, rest.reshape(-1), precision=HIGHEST), said
 
 

@@ -18,8 +18,15 @@ Tangents = Callable[[Float[Array, "rank"]], tuple[Float[AnyArray, "points 3 rank
 
 
 def infer(
-    imaging: Imaging, layout: Layout, mixtures: Mixtures, tangents: Tangents, batch: Batch, rank: int, steps: int
-) -> tuple[Float[Array, "batch rank"], Float[Array, "batch rank rank"]]:
+    imaging: Imaging,
+    layout: Layout,
+    mixtures: Mixtures,
+    tangents: Tangents,
+    batch: Batch,
+    rank: int,
+    steps: int,
+    spread: float | None = None,
+) -> tuple[Float[Array, "batch numbers"], Float[Array, "batch numbers numbers"]]:
     """Return posterior means and precisions after some Gauss-Newton steps from z = 0.
 
     Parameters
@@ -31,20 +38,25 @@ def infer(
     batch : the particles.
     rank : numbers of a latent.
     steps : 1 or more.
+    spread : of contrast in the set, of which each particle's is a further number, the last, in units of it about 1;
+        None where contrast is not estimated.
     """
+    numbers = rank + (spread is not None)
+    shape = (len(batch.images), numbers)
+    state = jnp.broadcast_to(jnp.zeros_like(batch.weight)[:, None], shape)  # on the batch's devices, as z is
+    if not numbers:
+        return state, jnp.zeros((*shape, numbers))
 
     def one(z: Array, mixture: Gaussians, image: Array, observation: Observation) -> tuple[Array, Array]:
-        return gauss_newton(imaging, layout, mixture, tangents(z), image, observation, z)
+        return gauss_newton(imaging, layout, mixture, tangents(z[:rank]), image, observation, z, spread)
 
     @jax.jit  # so that JAX traces one step and not each
-    def step(latent: Array) -> tuple[Array, Array]:
-        return jax.vmap(one)(latent, mixtures(latent), batch.images, batch.observation)
+    def step(state: Array) -> tuple[Array, Array]:
+        return jax.vmap(one)(state, mixtures(state[:, :rank]), batch.images, batch.observation)
 
-    shape = (len(batch.images), rank)
-    latent = jnp.broadcast_to(jnp.zeros_like(batch.weight)[:, None], shape)  # on the batch's devices, as z is
     for _ in range(steps):
-        latent, precision = step(latent)
-    return latent, precision
+        state, precision = step(state)
+    return state, precision
 
 
 def draw(

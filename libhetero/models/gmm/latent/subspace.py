@@ -24,7 +24,7 @@ there for voxels, here for Gaussians.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial, reduce
 
 import jax
@@ -73,6 +73,19 @@ class Subspace:
     def rank(self) -> int:
         """Number of coordinates r."""
         return self.modes.shape[-1]
+
+    def in_layout(self, layout: Layout) -> Subspace:
+        """Return the same in the columns of a layout that has all of them; 0 in those that are new."""
+        place = [layout.columns()[i].start + j for i in range(2) for j in range(_width(self.layout.columns()[i]))]
+        mean, modes = (
+            np.zeros((len(array), len(layout.kinds), *array.shape[2:]), np.float32) for array in (self.mean, self.modes)
+        )
+        mean[:, place], modes[:, place] = self.mean, self.modes
+        return replace(self, layout=layout, mean=mean, modes=modes)
+
+
+def _width(columns: slice) -> int:
+    return columns.stop - columns.start
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,8 +206,9 @@ def gauss_newton(
     tangents: tuple[Float[AnyArray, "points 3 rank"], Float[AnyArray, "points rank"]],
     image: Float[AnyArray, "n n"],
     observation: Observation,
-    latent: Float[Array, "rank"],
-) -> tuple[Float[Array, "rank"], Float[Array, "rank rank"]]:
+    latent: Float[Array, "numbers"],
+    spread: float | None = None,
+) -> tuple[Float[Array, "numbers"], Float[Array, "numbers numbers"]]:
     """Return one Gauss-Newton step towards the most probable latent of one particle.
 
     With X̂ the image of the mixture at z and J its derivative in z,
@@ -208,13 +222,18 @@ def gauss_newton(
     mixture : at z, one unit of the complex.
     tangents : of the mixture at z: displacement in Å and amplitude.
     image, observation : of the particle.
-    latent : z.
+    latent : z; with a spread, the last number is (contrast - 1) / spread.
+    spread : of contrast in the set; None where all particles have the same.
 
     Returns
     -------
     the new z and the precision JᵀWJ + 1.
     """
-    change, rest = _linearised(imaging, layout, mixture, tangents, image, observation)
+    change, made, target = _linearised(imaging, layout, mixture, tangents, image, observation)
+    if spread is not None:
+        contrast = 1 + spread * latent[-1]
+        change, made = jnp.concatenate([contrast * change, spread * made[None]]), contrast * made
+    rest = target - made
     change = change.reshape(len(latent), -1)
     precision = jnp.matmul(change, change.T, precision=HIGHEST) + jnp.eye(len(latent))
     slope = jnp.matmul(change, rest.reshape(-1), precision=HIGHEST) - latent
@@ -228,8 +247,8 @@ def _linearised(
     tangents: tuple[Float[AnyArray, "points 3 rank"], Float[AnyArray, "points rank"]],
     image: Float[AnyArray, "n n"],
     observation: Observation,
-) -> tuple[Float[Array, "rank 2 m half"], Float[Array, "2 m half"]]:
-    """Return the derivative of the whitened image in z, and the particle less the mixture's image.
+) -> tuple[Float[Array, "rank 2 m half"], Float[Array, "2 m half"], Float[Array, "2 m half"]]:
+    """Return the derivative of the mixture's whitened image in z, the mixture's image, and the particle's.
 
     Each kind of change is a set of amplitudes that is projected, and what is then done to the projection.
     """
@@ -245,7 +264,7 @@ def _linearised(
     made, target = imaging.whitened(image, mixture, amplitudes, observation)
     parts = jnp.split(made[1:], len(sets))
     changes = (effect(part) for effect, part in zip(effects, parts, strict=True))
-    return reduce(jnp.add, changes), target - made[0]
+    return reduce(jnp.add, changes), made[0], target
 
 
 def _in_all_units(

@@ -104,7 +104,30 @@ def find_subspace(
         share = second.found.gain / first.found.gain
         LOGGER.info("%s adds %.1f %% of what %s adds to the likelihood", KIND[other], 100 * share, KIND[first.kind])
         kept += [second] if second.found.model.rank and share > MATERIAL else []
-    return _joined(kept, first, layout, mobile)
+    subspace = _joined(kept, first)
+    _tell(subspace, len(first.equations.gradient))
+    return subspace
+
+
+def _tell(subspace: Subspace, count: int) -> None:
+    """Say how many directions stand out, of which kind, and how surely."""
+    told = [
+        f"{KIND[kind]} {strength:.3g} (p {p:.1g})"
+        for kind, strength, p in zip(subspace.kinds, subspace.strength, subspace.p, strict=True)
+    ]
+    LOGGER.info(
+        "%d direction(s) of change stand out of the noise in %d particles%s",
+        subspace.rank,
+        count,
+        "; signal over noise: " + ", ".join(told) if told else "; the latent has no numbers",
+    )
+    contrast, _, shift, *_, rotation = subspace.nuisances
+    LOGGER.info(
+        "besides, contrast varies by %.1f %%, and poses seem off by %.2g Å and %.2g degrees",
+        100 * contrast,
+        shift,
+        np.degrees(rotation),
+    )
 
 
 def _searched(imaging: Imaging, sample: Batch, kind: str, rank: int, seed: int, mobile: np.ndarray) -> Search:
@@ -147,18 +170,18 @@ def _searched_beside(
     return Search(kind, find_directions(equations, kind, MOST_MODES, model), equations, patch)
 
 
-def _joined(kept: list[Search], first: Search, layout: Layout, mobile: np.ndarray) -> Subspace:
+def _joined(kept: list[Search], first: Search) -> Subspace:
     """Return the subspace of one kind of change, of both or of none."""
     letters = "".join(one.kind for one in kept)
-    layout = Layout.of(letters or layout.letters)
+    layout = Layout.of(letters or first.kind)
     parts = kept or [first]
     modes, means = [one.modes for one in parts], [one.mean for one in parts]
     displacement = np.concatenate([part.displacement for part in modes], axis=2)
     amplitude = np.concatenate([part.amplitude for part in modes], axis=1)[:, None]
     chosen = layout.chosen(position=[displacement], amplitude=[amplitude])
-    centre = layout.chosen(
-        position=[sum(part.displacement for part in means)], amplitude=[sum(part.amplitude for part in means)[:, None]]
-    )
+    moved = np.sum([part.displacement for part in means], axis=0)
+    scaled = np.sum([part.amplitude for part in means], axis=0)[:, None]
+    centre = layout.chosen(position=[moved], amplitude=[scaled])
     nuisances = np.diag(parts[-1].found.model.known[: parts[-1].equations.nuisances])
     return Subspace(
         layout,

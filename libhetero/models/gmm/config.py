@@ -89,7 +89,10 @@ class GmmConfig:
         shown_default="as many as the set shows",
     )
     inference_steps: int = option(
-        0, least=0, most=100, help="Gauss-Newton steps of the posterior; 0 for 3 where positions vary, else 2"
+        0,
+        least=0,
+        most=100,
+        help="Gauss-Newton steps of the posterior; 0 for 6 where positions vary, coarse to fine, else 2",
     )
     encoder_width: int = option(
         512, least=1, most=MOST_WIDTH, help="units in each of the encoder's three hidden layers"
@@ -193,7 +196,7 @@ class GmmConfig:
 
     @property
     def newton_steps(self) -> int:
-        """Gauss-Newton steps of the posterior; images are further from linear in positions."""
+        """Gauss-Newton steps of the posterior; images are far from linear in positions."""
         return self.inference_steps or self.layout.newton_steps
 
     @property

@@ -43,6 +43,7 @@ from libhetero.models.gmm.decoder import Decoder, make_decoder
 from libhetero.models.gmm.decoder.topology import Level, build_topology
 from libhetero.models.gmm.latent.encoder import Encoder, gradient_features, mean_frc
 from libhetero.models.gmm.latent.normal_equations import normal_equations
+from libhetero.models.gmm.latent.nuisances import Nuisances
 from libhetero.models.gmm.latent.posterior import draw, infer
 from libhetero.models.gmm.latent.subspace import LARGEST_GRID, Imaging, Subspace
 from libhetero.models.gmm.latent.subspace_fit import KIND, find_subspace
@@ -158,7 +159,7 @@ class GmmModel:
         else:
             subspace = subspace.in_layout(asked)
         config = replace(config, latent_size=subspace.rank)
-        contrast = replace(self.contrast, mean=1.0, spread=float(subspace.nuisances[0]))
+        contrast = replace(self.contrast, mean=1.0, spread=subspace.nuisances.contrast)
         return replace(self, subspace=subspace, config=config, contrast=contrast)
 
     def _measured_features(self, sample: Batch) -> np.ndarray:
@@ -232,15 +233,15 @@ class GmmModel:
     def posterior(self, params: Any, batch: Batch) -> Posterior:
         """Return the latents with their deviations, and contrast and evidence by the mixtures at those latents."""
         if self.subspace is None:
-            latent = self.encode(params, batch)
+            latent, observation = self.encode(params, batch), batch.observation
             deviation = jnp.full_like(latent, jnp.nan)
         else:
             state, precision = self._infer(params, self._unmoved(params), batch)
-            latent, rank = state[:, : self.config.latent_size], self.config.latent_size
+            rank = self.config.latent_size
+            latent, observation = state[:, :rank], self._placed(batch, state[:, rank:])
             covariance = jnp.linalg.inv(precision) if state.shape[1] else precision
             deviation = jnp.sqrt(jnp.diagonal(covariance, axis1=1, axis2=2))[:, :rank]
-        seen = jax.vmap(self._contrast_of)(batch.images, batch.observation, self.decode(params, latent))
-        estimate, uncertainty = seen
+        estimate, uncertainty = jax.vmap(self._contrast_of)(batch.images, observation, self.decode(params, latent))
         return Posterior(
             latent=latent,
             deviation=deviation,
@@ -258,9 +259,17 @@ class GmmModel:
         return estimate_contrast(expected, dft_image(image), self.ring_weight)
 
     @property
-    def _spread(self) -> float | None:
-        """The spread of contrast that is inferred beside the latent; None where it is not."""
-        return self.contrast.spread if self.config.particle_contrast == "estimated" else None
+    def _nuisances(self) -> Nuisances | None:
+        """What is inferred beside the latent; None for nothing."""
+        found = self.subspace
+        return None if found is None or self.config.particle_contrast == "none" else found.nuisances
+
+    def _placed(self, batch: Batch, numbers: Float[Array, "batch nuisances"]) -> Observation:
+        """Return how particles were seen as far as their poses are off; contrast is left out."""
+        observation, nuisances = batch.observation, self._nuisances
+        if nuisances is None or not nuisances.posed:
+            return observation
+        return replace(observation, pose=jax.vmap(nuisances.moved)(observation.pose, numbers))
 
     def _infer(self, params: Any, unmoved: Float[Array, "points outputs"] | None, batch: Batch) -> tuple[Array, Array]:
         """Return posterior means and precisions of latents and contrast; no gradient passes through them."""
@@ -269,7 +278,7 @@ class GmmModel:
         tangents = partial(linear_tangents, config, self.neutral_mixture(params), self._modes(params))
         mixtures = partial(self._moved, params, unmoved)
         rank, steps = config.latent_size, config.newton_steps
-        return infer(imaging, layout, mixtures, tangents, batch, rank, steps, self._spread)
+        return infer(imaging, layout, mixtures, tangents, batch, rank, steps, self._nuisances)
 
     def patch_equations(
         self, params: Any, sample: Batch, patch: Int[np.ndarray, "points"]
@@ -360,30 +369,32 @@ class GmmModel:
         """
         latent_key, dropout_key = jax.random.split(key)
         unmoved = self._unmoved(params)
-        latent, contrast, penalty = self._latent_and_penalty(params, unmoved, batch, latent_key, training)
+        latent, observation, penalty = self._latent_and_penalty(params, unmoved, batch, latent_key, training)
         mixtures = self._moved(params, unmoved, latent, dropout_key if training else None)
         misfit = partial(self._misfit_and_penalty, self.neutral_mixture(params))
-        means = batch_mean(misfit, batch, mixtures, contrast, penalty)
+        means = batch_mean(misfit, batch, observation, mixtures, penalty)
         return means["misfit"] + means["penalty"], means
 
     def _misfit_and_penalty(
         self,
         neutral: Gaussians,
         image: Array,
+        listed: Observation,
         observation: Observation,
         mixture: Gaussians,
-        contrast: Array,
         penalty: Array,
     ) -> dict[str, Float[Array, ""]]:
-        """Return both of one particle, given what its latent costs; junk counts as far as it is none.
+        """Return both of one particle, given how it was seen and what its latent costs.
 
         What looks like junk counts as noise, whose misfit is 1.
         """
+        del listed  # what is inferred stands in its place
         if self.config.stiffness and self.layout.position:
             penalty = penalty + self.config.stiffness * strain(neutral, self.edges, mixture)
-        misfit = self._misfit(image, observation, mixture, contrast)
+        misfit = self._misfit(image, observation, mixture)
         if self.contrast.junk:
-            seen = jax.lax.stop_gradient(self._contrast_of(image, observation, mixture))
+            plain = replace(observation, contrast=None)
+            seen = jax.lax.stop_gradient(self._contrast_of(image, plain, mixture))
             junk = junk_probability(*seen, self.contrast)
             misfit, penalty = (1 - junk) * misfit + junk, (1 - junk) * penalty
         return {"misfit": misfit, "penalty": penalty}
@@ -395,20 +406,22 @@ class GmmModel:
         batch: Batch,
         key: PRNGKeyArray,
         training: bool,
-    ) -> tuple[Float[Array, "batch latent"], Float[Array, "batch"], Float[Array, "batch"]]:
-        """Return latents and contrasts drawn about the inferred ones, and what they cost."""
-        alike = jnp.ones_like(batch.weight)
+    ) -> tuple[Float[Array, "batch latent"], Observation, Float[Array, "batch"]]:
+        """Return latents and observations drawn about the inferred ones, and what the latents cost."""
+        observation, nuisances, rank = batch.observation, self._nuisances, self.config.latent_size
         if self.subspace is not None:
             mean, precision = self._infer(params, unmoved, batch)
             drawn = draw(mean, precision, key) if mean.shape[1] else mean
-            contrast = alike if self._spread is None else 1 + self._spread * drawn[:, -1]
-            return drawn[:, : self.config.latent_size], contrast, 0 * alike
+            if nuisances is not None:
+                observation = jax.vmap(nuisances.seen)(observation, drawn[:, rank:])
+            return drawn[:, :rank], observation, jnp.zeros(len(mean))
         latent = self.encode(params, batch)
         spread = self.config.latent_noise if training else 0.0
         noise = spread * jax.random.normal(key, latent.shape)
         radius = jnp.sqrt(jnp.sum(latent**2, axis=-1) + 1e-12)
-        contrast = alike if self._spread is None else self._contrast_at(params, batch, latent)
-        return latent + noise, contrast, self.config.latent_penalty * jnp.maximum(radius - 1, 0)
+        if self.config.particle_contrast == "estimated" and self.config.loss == "likelihood":
+            observation = replace(observation, contrast=self._contrast_at(params, batch, latent))
+        return latent + noise, observation, self.config.latent_penalty * jnp.maximum(radius - 1, 0)
 
     def _contrast_at(self, params: Any, batch: Batch, latent: Float[Array, "batch latent"]) -> Float[Array, "batch"]:
         """Return the contrasts that are most probable at given latents; no gradient passes through them."""
@@ -416,13 +429,11 @@ class GmmModel:
         seen = jax.vmap(self._contrast_of)(batch.images, batch.observation, mixtures)
         return contrast_posterior(*seen, self.contrast)[0]
 
-    def _misfit(self, image: Array, observation: Observation, mixture: Gaussians, contrast: Array) -> Float[Array, ""]:
+    def _misfit(self, image: Array, observation: Observation, mixture: Gaussians) -> Float[Array, ""]:
         projection = self.render(mixture, observation.pose, self.box_size, self.pixel_size)
         seen, frequencies = dft_image(image), half_plane(self.box_size, self.pixel_size)
         if self.config.loss == "frc":
             return -mean_frc(projection, seen, observation, frequencies, self._rings())
-        if self._spread is not None:
-            observation = replace(observation, contrast=contrast)
         error = squared_error(self.image_scale * projection, seen, observation, frequencies, self.ring_weight)
         return error / np.count_nonzero(self.ring_weight)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from libhetero.errors import DataError
 from libhetero.models.contrast import ContrastPrior
 from libhetero.models.gmm.config import GmmConfig
 from libhetero.models.gmm.decoder.topology import Level
+from libhetero.models.gmm.latent.nuisances import Nuisances
 from libhetero.models.gmm.latent.subspace import Subspace
 from libhetero.models.gmm.layout import Layout
 from libhetero.records import Gaussians
@@ -64,7 +66,7 @@ def to_arrays(model: GmmModel) -> dict[str, np.ndarray]:
             "subspace_kinds": np.array([KINDS.index(kind) for kind in found.kinds], np.int32),
             "subspace_p": found.p,
             "subspace_strength": found.strength,
-            "subspace_nuisances": found.nuisances,
+            "subspace_nuisances": dataclasses.astuple(found.nuisances),
         }
     for number, level in enumerate(model.levels):
         arrays |= {f"level_{number}_{name}": getattr(level, name) for name in LEVEL}
@@ -87,7 +89,7 @@ def schema_of(config: GmmConfig, names: Iterable[str]) -> dict[str, ArraySchema]
         schema["subspace_kinds"] = ArraySchema("int", (rank,), least=0, below=len(KINDS), optional=True)
         schema["subspace_p"] = ArraySchema("float", (rank,), least=0, optional=True)
         schema["subspace_strength"] = ArraySchema("float", (rank,), least=0, optional=True)
-        schema["subspace_nuisances"] = ArraySchema("float", (6,), least=0, optional=True)
+        schema["subspace_nuisances"] = ArraySchema("float", (3,), least=0, optional=True)
     for i in range(len(levels)):
         points, near = f"points of level {i}", f"neighbours of level {i}"
         finer = PLACES if i == len(levels) - 1 else f"points of level {i + 1}"
@@ -146,5 +148,5 @@ def _subspace(layout: Layout, rank: int, arrays: dict[str, np.ndarray]) -> Subsp
         kinds or layout.letters[-1] * rank,
         arrays.get("subspace_p", unknown),
         arrays.get("subspace_strength", unknown),
-        arrays.get("subspace_nuisances", np.zeros(6, np.float32)),
+        Nuisances(*map(float, arrays.get("subspace_nuisances", np.zeros(3)))),
     )

@@ -36,7 +36,7 @@ from libhetero.models.gmm.latent.normal_equations import Equations
 
 BLOCK = 64  # particles of a step of expectation maximisation, a thread each
 LOOSE = 100.0  # variance of the mean change of a column before anything is seen: Å², or relative
-OVER = 3  # power by which a nuisance's variance moves farther than expectation maximisation says, which crawls
+FARTHEST = 3.0  # times as far as expectation maximisation says, which crawls where particles say little
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,7 +131,7 @@ def fit_nuisances(equations: Equations, model: LowRank, steps: int) -> LowRank:
     small = LowRank(model.known[:count], np.zeros((count, 0)), model.mean[:count])
     prior = np.full(count, LOOSE)
     for _ in range(steps):
-        small = _maximised(of_known, small, prior, OVER)
+        small = _maximised(of_known, small, prior, farthest=FARTHEST)
     known, mean = model.known.copy(), model.mean.copy()
     known[:count], mean[:count] = small.known, small.mean
     return LowRank(known, model.modes, mean)
@@ -151,12 +151,16 @@ def fit_modes(equations: Equations, model: LowRank, prior: Float[np.ndarray, "co
     return model
 
 
-def _maximised(equations: Equations, model: LowRank, prior: np.ndarray, power: float = 1) -> LowRank:
-    """Return one step of expectation maximisation; nuisances move `power` times as far."""
+def _maximised(equations: Equations, model: LowRank, prior: np.ndarray, farthest: float = 1.0) -> LowRank:
+    """Return one step of expectation maximisation.
+
+    The logarithms of the nuisances' deviations move up to `farthest` times as far as it says: as many times as
+    particles on average say of a nuisance, 1 - C, goes into 1.
+    """
     count, rank, size = model.known.shape[1], model.rank, equations.columns
 
     def sums(hessian: np.ndarray, gradient: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Return Σ ww ᵀ ⊗ H, Σ w (g - H known z)ᵀ, Σ w wᵀ with w = (z_modes, 1), and Σ z² of known ones."""
+        """Return Σ w wᵀ ⊗ H, Σ w (g - H known z)ᵀ, Σ w wᵀ with w = (z_modes, 1), and Σ z², Σ C of known ones."""
         latent, covariance, seen, _, _ = _posterior(hessian, gradient, model)
         second = covariance + latent[:, :, None] * latent[:, None]
         joined = np.concatenate([latent[:, count:], np.ones((len(latent), 1), np.float32)], axis=1)
@@ -165,19 +169,24 @@ def _maximised(equations: Equations, model: LowRank, prior: np.ndarray, power: f
         cross = np.concatenate([second[:, :count, count:], latent[:, :count, None]], axis=2)
         left = own.reshape(len(own), -1).T @ hessian.reshape(len(hessian), -1)
         taken = np.tensordot(cross, seen[:, :, :count], axes=([0, 1], [0, 2]))
-        return left, joined.T @ gradient - taken, own.sum(axis=0), np.einsum("ikk->k", second[:, :count, :count])
+        squares, spread = (np.einsum("ikk->k", part[:, :count, :count]) for part in (second, covariance))
+        return left, joined.T @ gradient - taken, own.sum(axis=0), squares, spread
 
     parts = _in_blocks(sums, equations)
-    left, right, second, squares = (sum(p.astype(np.float64) for p in part) for part in zip(*parts, strict=True))
+    left, right, second, squares, spread = (
+        sum(p.astype(np.float64) for p in part) for part in zip(*parts, strict=True)
+    )
     square = left.reshape(rank + 1, rank + 1, size, size).transpose(0, 2, 1, 3).reshape((rank + 1) * size, -1)
     inverse = np.concatenate([np.tile(1 / np.maximum(prior, 1e-12), rank), np.full(size, 1 / LOOSE)])
     square[np.diag_indices(len(square))] += inverse
     solved = np.linalg.solve(square, right.ravel()).reshape(rank + 1, size)
-    second /= len(equations.gradient)
+    particles = len(equations.gradient)
+    second /= particles
     centre = second[:rank, rank]
     root = np.linalg.cholesky(second[:rank, :rank] - np.outer(centre, centre)) if rank else np.zeros((0, 0))
     modes, mean = solved[:rank].T @ root, solved[rank] + solved[:rank].T @ centre
-    factor = np.sqrt(np.maximum(squares / len(equations.gradient), 1e-12)) ** power
+    said = np.maximum(1 - spread / particles, 1e-6)
+    factor = np.sqrt(np.maximum(squares / particles, 1e-12)) ** np.clip(1 / said, 1, farthest)
     given = slice(equations.nuisances, equations.nuisances + equations.fields)
     factor[given] = 1  # one unit of a field is given
     return LowRank(model.known * factor, modes, mean)

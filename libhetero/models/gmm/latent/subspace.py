@@ -32,6 +32,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from libhetero.models.gmm.latent.nuisances import Nuisances
 from libhetero.models.gmm.layout import Layout
 from libhetero.physics.arrays import AnyArray
 from libhetero.physics.fourier import dft_image, half_plane
@@ -57,8 +58,7 @@ class Subspace:
     kinds : "a" or "p" of each mode, what of the Gaussians it changes.
     p : (r,), the chance that nothing gives as much.
     strength : (r,), mean over particles of the variance of its signal over that of noise.
-    nuisances : (6,), standard deviations of contrast (relative), shift (Å) and rotation (radians) that the
-        particles show; see `normal_equations`.
+    nuisances : that the particles show.
     """
 
     layout: Layout
@@ -67,7 +67,7 @@ class Subspace:
     kinds: str
     p: np.ndarray
     strength: np.ndarray
-    nuisances: np.ndarray
+    nuisances: Nuisances
 
     @property
     def rank(self) -> int:
@@ -124,6 +124,10 @@ class Imaging:
         weight = _low_rings(ring_weight, min(box_size, grid))
         root = np.sqrt(2 * weight).astype(np.float32)
         return cls(neutral, operators, scale, root, box_size, pixel_size)
+
+    def on(self, grid: int) -> Imaging:
+        """Return the same on a grid of fewer pixels, an even number: the low rings alone."""
+        return self if grid == self.grid else replace(self, root_weight=_low_rings(self.root_weight, grid))
 
     @property
     def grid(self) -> int:
@@ -206,8 +210,8 @@ def gauss_newton(
     tangents: tuple[Float[AnyArray, "points 3 rank"], Float[AnyArray, "points rank"]],
     image: Float[AnyArray, "n n"],
     observation: Observation,
-    latent: Float[Array, "numbers"],
-    spread: float | None = None,
+    state: Float[Array, "numbers"],
+    nuisances: Nuisances | None = None,
 ) -> tuple[Float[Array, "numbers"], Float[Array, "numbers numbers"]]:
     """Return one Gauss-Newton step towards the most probable latent of one particle.
 
@@ -222,22 +226,25 @@ def gauss_newton(
     mixture : at z, one unit of the complex.
     tangents : of the mixture at z: displacement in Å and amplitude.
     image, observation : of the particle.
-    latent : z; with a spread, the last number is (contrast - 1) / spread.
-    spread : of contrast in the set; None where all particles have the same.
+    state : z, and after it the numbers of the nuisances where there are any.
+    nuisances : of the set; None where none is inferred.
 
     Returns
     -------
-    the new z and the precision JᵀWJ + 1.
+    the new state and the precision JᵀWJ + 1.
     """
-    change, made, target = _linearised(imaging, layout, mixture, tangents, image, observation)
-    if spread is not None:
-        contrast = 1 + spread * latent[-1]
-        change, made = jnp.concatenate([contrast * change, spread * made[None]]), contrast * made
-    rest = target - made
-    change = change.reshape(len(latent), -1)
-    precision = jnp.matmul(change, change.T, precision=HIGHEST) + jnp.eye(len(latent))
-    slope = jnp.matmul(change, rest.reshape(-1), precision=HIGHEST) - latent
-    return latent + jax.scipy.linalg.cho_solve(jax.scipy.linalg.cho_factor(precision), slope), precision
+    rank = tangents[1].shape[1]
+    if nuisances is not None:
+        observation = replace(observation, pose=nuisances.moved(observation.pose, state[rank:]))
+    change, made, moves, target = _linearised(imaging, layout, mixture, tangents, image, observation, nuisances)
+    if nuisances is not None:
+        contrast = nuisances.contrast_of(state[rank:])
+        rows = [contrast * change, nuisances.contrast * made[None], contrast * moves]
+        change, made = jnp.concatenate(rows), contrast * made
+    change, rest = change.reshape(len(state), -1), target - made
+    precision = jnp.matmul(change, change.T, precision=HIGHEST) + jnp.eye(len(state))
+    slope = jnp.matmul(change, rest.reshape(-1), precision=HIGHEST) - state
+    return state + jax.scipy.linalg.cho_solve(jax.scipy.linalg.cho_factor(precision), slope), precision
 
 
 def _linearised(
@@ -247,8 +254,11 @@ def _linearised(
     tangents: tuple[Float[AnyArray, "points 3 rank"], Float[AnyArray, "points rank"]],
     image: Float[AnyArray, "n n"],
     observation: Observation,
-) -> tuple[Float[Array, "rank 2 m half"], Float[Array, "2 m half"], Float[Array, "2 m half"]]:
-    """Return the derivative of the mixture's whitened image in z, the mixture's image, and the particle's.
+    nuisances: Nuisances | None,
+) -> tuple[
+    Float[Array, "rank 2 m half"], Float[Array, "2 m half"], Float[Array, "moves 2 m half"], Float[Array, "2 m half"]
+]:
+    """Return the derivative of the mixture's whitened image in z, that image, its derivative in the pose, and X.
 
     Each kind of change is a set of amplitudes that is projected, and what is then done to the projection.
     """
@@ -260,11 +270,19 @@ def _linearised(
     effects: list[Callable[[Array], Array]] = layout.chosen(
         position=[partial(shifted, frequency=kx), partial(shifted, frequency=ky)], amplitude=[lambda made: made]
     )
-    amplitudes = jnp.concatenate([mixture.amplitude[None], *sets])
+    posed = nuisances is not None and nuisances.posed
+    place = jnp.matmul(observation.pose.rotation, mixture.position.T, precision=HIGHEST)
+    amplitudes = jnp.concatenate([mixture.amplitude[None], (place * mixture.amplitude)[: 3 * posed], *sets])
     made, target = imaging.whitened(image, mixture, amplitudes, observation)
-    parts = jnp.split(made[1:], len(sets))
+    first = 1 + 3 * posed
+    parts = jnp.split(made[first:], len(sets))
     changes = (effect(part) for effect, part in zip(effects, parts, strict=True))
-    return reduce(jnp.add, changes), made[0], target
+    moves = jnp.zeros((0, *made.shape[1:]))
+    if nuisances is not None and posed:
+        along_x, along_y = shifted(made[:4], kx), shifted(made[:4], ky)
+        turns = jnp.stack([-along_y[3], along_x[3], along_y[1] - along_x[2]])
+        moves = jnp.stack([nuisances.shift * along_x[0], nuisances.shift * along_y[0], *(nuisances.rotation * turns)])
+    return reduce(jnp.add, changes), made[0], moves, target
 
 
 def _in_all_units(

@@ -23,6 +23,7 @@ from jaxtyping import Bool, Float
 from libhetero.models.gmm.latent.directions import Found, find_directions, nothing_changes
 from libhetero.models.gmm.latent.low_rank import LowRank
 from libhetero.models.gmm.latent.normal_equations import Equations, Fields, Patches, normal_equations
+from libhetero.models.gmm.latent.nuisances import noticeable
 from libhetero.models.gmm.latent.subspace import Imaging, Subspace
 from libhetero.models.gmm.layout import Layout
 from libhetero.records import Batch
@@ -121,13 +122,9 @@ def _tell(subspace: Subspace, count: int) -> None:
         count,
         "; signal over noise: " + ", ".join(told) if told else "; the latent has no numbers",
     )
-    contrast, _, shift, *_, rotation = subspace.nuisances
-    LOGGER.info(
-        "besides, contrast varies by %.1f %%, and poses seem off by %.2g Å and %.2g degrees",
-        100 * contrast,
-        shift,
-        np.degrees(rotation),
-    )
+    off = subspace.nuisances
+    poses = f", poses are off by {off.shift:.2g} Å and {np.degrees(off.rotation):.2g} degrees along each axis"
+    LOGGER.info("besides, contrast varies by %.1f %%%s", 100 * off.contrast, poses if off.posed else "")
 
 
 def _searched(imaging: Imaging, sample: Batch, kind: str, rank: int, seed: int, mobile: np.ndarray) -> Search:
@@ -182,7 +179,9 @@ def _joined(kept: list[Search], first: Search) -> Subspace:
     moved = np.sum([part.displacement for part in means], axis=0)
     scaled = np.sum([part.amplitude for part in means], axis=0)[:, None]
     centre = layout.chosen(position=[moved], amplitude=[scaled])
-    nuisances = np.diag(parts[-1].found.model.known[: parts[-1].equations.nuisances])
+    last = parts[-1]
+    spreads = np.diag(last.found.model.known[: last.equations.nuisances])
+    information = np.diagonal(last.equations.hessian, axis1=1, axis2=2)[:, : len(spreads)].mean(axis=0)
     return Subspace(
         layout,
         np.concatenate(centre, axis=1)[:, :, 0],
@@ -190,5 +189,5 @@ def _joined(kept: list[Search], first: Search) -> Subspace:
         "".join(one.kind * one.found.model.rank for one in kept),
         np.concatenate([np.zeros(0), *(one.found.p for one in kept)]),
         np.concatenate([np.zeros(0), *(one.found.strength for one in kept)]),
-        nuisances.astype(np.float32),
+        noticeable(spreads, information),
     )

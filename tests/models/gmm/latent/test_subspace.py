@@ -10,6 +10,7 @@ import pytest
 from libhetero.models.gmm.changes import changed, linear_tangents
 from libhetero.models.gmm.config import GmmConfig
 from libhetero.models.gmm.latent.normal_equations import Fields, Patches, normal_equations
+from libhetero.models.gmm.latent.nuisances import Nuisances
 from libhetero.models.gmm.latent.posterior import draw
 from libhetero.models.gmm.latent.subspace import Imaging, gauss_newton
 from libhetero.models.gmm.latent.subspace_fit import find_subspace
@@ -74,10 +75,16 @@ def test_tangents_are_the_derivative_of_the_change(vary):
 
 
 @pytest.mark.parametrize(
-    "vary, symmetry, spread",
-    [("p", "c1", None), ("a", "c1", 0.3), ("pa", "c1", None), ("p", "c3", 0.1), ("pa", "d2", None)],
+    "vary, symmetry, nuisances",
+    [
+        ("p", "c1", None),
+        ("a", "c1", Nuisances(0.3)),
+        ("pa", "c1", Nuisances(0.2, 1.5, 0.05)),
+        ("p", "c3", Nuisances(0.1, 0.5, 0.02)),
+        ("pa", "d2", None),
+    ],
 )
-def test_a_gauss_newton_step_minimises_the_linearised_posterior(vary, symmetry, spread):
+def test_a_gauss_newton_step_minimises_the_linearised_posterior(vary, symmetry, nuisances):
     """Against the least-squares solution with a Jacobian from automatic differentiation."""
     config = GmmConfig(vary=vary)
     batch = jax.tree.map(lambda leaf: leaf[0], particles(1))
@@ -86,14 +93,16 @@ def test_a_gauss_newton_step_minimises_the_linearised_posterior(vary, symmetry, 
     outputs = sum({"p": 3, "a": 1}[letter] for letter in vary)
     modes = jnp.asarray(rng.normal(size=(COUNT, outputs, 3)) * 0.1, jnp.float32)
     neutral = jax.tree.map(jnp.asarray, mixture())
-    z = jnp.array([0.1, 0.2, -0.1] if spread is None else [0.1, 0.2, -0.1, 0.4])
+    numbers = 0 if nuisances is None else nuisances.numbers
+    z = jnp.array([0.1, 0.2, -0.1, 0.4, -0.2, 0.3, 0, 0, 0][: 3 + numbers])  # turns are added at the pose, unturned
     scale, weight = 2.0, weights(3.0)
     transfer = ctf_at(batch.ctf, half_plane(BOX, PIXEL)) * scale
 
     def whitened(z):
         whole = symmetric_copies(changed(config, neutral, modes @ z[:3]), symmetry_operators(symmetry))
-        plane = project_gaussians(whole, pose, BOX, PIXEL) * transfer
-        plane = plane if spread is None else (1 + spread * z[3]) * plane
+        placed = pose if nuisances is None else nuisances.moved(pose, z[3:])
+        plane = project_gaussians(whole, placed, BOX, PIXEL) * transfer
+        plane = plane if nuisances is None else nuisances.contrast_of(z[3:]) * plane
         plane = plane * np.sqrt(2 * weight)
         return jnp.concatenate([jnp.real(plane).ravel(), jnp.imag(plane).ravel()])
 
@@ -111,7 +120,7 @@ def test_a_gauss_newton_step_minimises_the_linearised_posterior(vary, symmetry, 
         image,
         batch.observation,
         z,
-        spread,
+        nuisances,
     )
     np.testing.assert_allclose(found, z + step, rtol=2e-3, atol=2e-3)
     np.testing.assert_allclose(precision, jacobian.T @ jacobian + np.eye(len(z)), rtol=2e-3, atol=1e-2)

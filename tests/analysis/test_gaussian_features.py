@@ -6,8 +6,8 @@ import pytest
 from libhetero.analysis.gaussian_features import (
     CovarianceAccumulator,
     change_vectors,
-    displacement,
     columns_of,
+    displacement,
     kind_of_sizes,
     material_feature,
     motion_similarity,

@@ -26,15 +26,15 @@ from harness import Benchmark, Figure, Profile
 PIECES = 8
 
 PROFILES = {
-    "cpu": Profile(particles=3000, box=64, gaussians=600, training="--preset small --pas 010 --niter 6"),
+    "cpu": Profile(particles=3000, box=64, gaussians=600, training="--preset small --niter 6"),
     "paper_cpu": Profile(particles=12_800, box=64, gaussians=2000, training="--preset small"),
-    "full": Profile(particles=12_800, box=96, gaussians=2048, training="--preset default --pas 010 --niter 12"),
+    "full": Profile(particles=12_800, box=96, gaussians=2048, training="--preset default --niter 12"),
     "tiny": Profile(
         particles=128,
         box=16,
         gaussians=64,
         snr=1.0,
-        training="--preset small --pas 010 --niter 2 --batchsz 32 --learnrate 2e-3 --ema 0.9",
+        training="--preset small --niter 2 --batchsz 32 --learnrate 2e-3 --ema 0.9",
         rows={
             "pt": "--set points=16 --set neighbours=4 --set channels=16 --set attention_channels=16",
             "mlp": "--set mlp_width=16",

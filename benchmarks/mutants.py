@@ -1141,9 +1141,10 @@ GAUSSIANS = [
         "independent changes",
         "models/gmm/start/independent_changes.py",
         "models/gmm/start/test_independent_changes.py models/gmm/start/test_fit.py",
-        ("noise of the whole box", "ratio * noise.sum() / noise[inside].sum()", "ratio"),
-        ("seen by all particles", "(32 * information.particles * shown)", "(32 * information.particles)"),
-        ("a symmetric map's units change apart", "numbers = volume / copies *", "numbers = volume *"),
+        ("noise of the whole box", " * noise.sum() / noise[inside].sum()", ""),
+        ("seen by all particles", "particles * np.minimum(extent.shown(shells), 1.0)", "particles"),
+        ("a symmetric map's units change apart", "self.volume / self.copies * 4", "self.volume * 4"),
+        ("pixels taken for numbers", "width**2 / extent.area * signal", "signal"),
         ("signal, not its variance", "information.ratio**2 / (32", "information.ratio / (32"),
     ),
     *_of(

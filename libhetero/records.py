@@ -154,6 +154,22 @@ class Batch:
         return Observation(pose=self.pose, ctf=self.ctf)
 
 
+@dataclass(frozen=True)
+class Direction:
+    """One direction in which a set's particles change.
+
+    Parameters
+    ----------
+    kind : "amplitude" or "motion", what of the molecule changes.
+    strength : mean over particles of the variance of its signal over that of noise.
+    p : the chance that nothing gives as much.
+    """
+
+    kind: str
+    strength: float
+    p: float
+
+
 @dataclass(frozen=True, eq=False)
 class Posterior:
     """What a model says of each particle, having seen its image.

@@ -43,6 +43,7 @@ KEPT = {
         --domains --map --n --noctf --pdb --pieces --probability --processes --resume --rmsd --seed
         --segments --share --shift --snr --structures --subsets
     """,
+    "e2hype_validate.py": "--batchsz --nulls --seed --skip_halves",
 }
 
 

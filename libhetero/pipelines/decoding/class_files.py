@@ -21,7 +21,7 @@ from libhetero.pipelines.run.particles import listed_particles
 from libhetero.records import ParticleSet
 
 LOGGER = logging.getLogger(__name__)
-COLUMNS = "particle index and class"
+COLUMNS = "particle index, class and, where it is known, the probability of the class"
 OF_LIST = "# particle, class; of list "  # the first line of a table, before the digest of the list that it is of
 
 
@@ -30,7 +30,7 @@ def read_classes(path: str | Path, count: int, digest: str | None = None) -> tup
 
     Parameters
     ----------
-    path : text file of two columns, as `write_classes` makes it.
+    path : text file of two or three columns, as `write_classes` makes it.
     count : particles there are.
     digest : of their list; a file that says it is of another is refused. None to take it as it is.
 
@@ -39,7 +39,7 @@ def read_classes(path: str | Path, count: int, digest: str | None = None) -> tup
     DataError : if there is no such table, it names a particle twice, or it is of another list.
     ConfigurationError : if it names a particle that there is not.
     """
-    table = read_numbers(path, COLUMNS, least=2, most=2, whole=(0, 1), rows=10 * count + 100)
+    table = read_numbers(path, COLUMNS, least=2, most=3, whole=(0, 1), rows=10 * count + 100)
     _check_list(path, digest)
     index = check_indices(table[:, 0], count, str(path))
     named, times = np.unique(index, return_counts=True)
@@ -93,16 +93,22 @@ def classes_by_kmeans(run: Run, count: int, seed: int, batch_size: int) -> Int[n
     return label
 
 
-def write_classes(path: Path, index: np.ndarray, label: np.ndarray, digest: str | None = None) -> None:
+def write_classes(
+    path: Path, index: np.ndarray, label: np.ndarray, digest: str | None = None, probability: np.ndarray | None = None
+) -> None:
     """Write particle index and class, one line each; -1 for particles in no class.
 
     Parameters
     ----------
+    probability : of the class being the particle's, a third column; None for none.
     digest : of the particles' list (`list_digest`), for the comment that the file begins with; None for no comment.
     """
     header = "" if digest is None else OF_LIST[2:] + digest
     with replacing(path) as beside:
-        np.savetxt(beside, np.column_stack([index, label]), fmt="%d", header=header)
+        columns, formats = [index, label], ["%d", "%d"]
+        if probability is not None:
+            columns, formats = [*columns, probability], [*formats, "%.4f"]
+        np.savetxt(beside, np.column_stack(columns), fmt=formats, header=header)
 
 
 def class_names(label: Int[np.ndarray, "particles"], stem: str = "class") -> dict[int, str]:

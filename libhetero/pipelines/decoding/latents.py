@@ -21,15 +21,23 @@ LOGGER = logging.getLogger(__name__)
 MID = "mid_00.txt"
 
 
+def shows_nothing(run: Run) -> bool:
+    """Return whether nothing was found to change in a run's particles: its latents have no numbers."""
+    return getattr(run.model.config, "latent_size", None) == 0
+
+
 def particle_latents(
     run: Run, batch_size: int, progress: Callable[[float], None] | None = None
 ) -> Float[np.ndarray, "particles latent"]:
     """Return a latent for every particle, at most 100 numbers: wider ones reduced by PCA.
 
     `mid_00.txt` is read where it is as new as the parameters; otherwise the particles are encoded
-    and it is written, with what else a finished run says of its particles.
+    and it is written, with what else a finished run says of its particles. Without numbers where nothing was found to
+    change.
     """
     path, count = run.folder / MID, len(run.particles)
+    if shows_nothing(run):
+        return np.zeros((count, 0), np.float32)
     if _is_current(path, run.folder / "checkpoints"):
         index, latent = read_latent(path)
         if np.array_equal(index, np.arange(count)):

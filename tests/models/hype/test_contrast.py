@@ -7,12 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from libhetero.models.contrast import contrast_evidence, estimate_contrast
 from libhetero.models.hype.contrast import measure_noise, prior_of, start_of_contrast, weigh
-from libhetero.physics.fourier import disc_indices, fourier_image, half_plane
-from libhetero.physics.observation import observed
-from tests.making.images import BOX, PIXEL, particles
-from tests.making.models import make_model, random_params
+from tests.making.images import particles
 
 
 def test_spread_and_junk_follow_the_likelihood_of_the_set():
@@ -72,19 +68,3 @@ def test_the_noise_of_each_ring_is_that_of_the_corners():
     noise = measure_noise(many, n)
     assert noise.shape == (n // 2 + 1,)
     np.testing.assert_allclose(noise[[4, 5, n // 2 - 2]], [4, 4, 1], rtol=0.3)
-
-
-def test_the_posterior_is_of_all_pixels_against_the_volume_of_each_image():
-    model, batch = make_model("hype"), particles(2)
-    params = random_params(model.init)
-    found = jax.jit(model.posterior)(params, batch)
-    one = jax.tree.map(lambda leaf: leaf[1], model.decode(params, found.latent))
-    observation = jax.tree.map(lambda leaf: leaf[1], batch.observation)
-    plane = observed(model.render(one, observation.pose, BOX, PIXEL), observation, half_plane(BOX, PIXEL)) / BOX
-    image = np.asarray(fourier_image(batch.images[1])) / BOX
-    ky, kx = np.divmod(disc_indices(BOX), BOX // 2 + 1)
-    noise = model.contrast_noise[np.round(np.hypot(np.minimum(ky, BOX - ky), kx)).astype(int)]
-    expected = estimate_contrast(plane[ky, kx], image[ky, kx], 1 / noise)
-    np.testing.assert_allclose([found.contrast[1], found.contrast_deviation[1]], np.array(expected), rtol=1e-3)
-    evidence = contrast_evidence(*expected, prior_of(params["contrast"]))
-    np.testing.assert_allclose(found.evidence[1], evidence, rtol=1e-3, atol=1e-3)

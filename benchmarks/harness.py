@@ -246,7 +246,7 @@ def run(benchmark: Benchmark, options: argparse.Namespace, folder: Path) -> dict
     for stage in stages_of(benchmark, profile, source, options):
         if stage.program not in wanted or stage.row in failed:
             continue
-        _remove(folder / stage.output)
+        remove_output(folder / stage.output)
         name = " ".join(filter(None, (stage.row, stage.program)))
         try:
             results[stage] = run_stage(name, stage.command, folder)
@@ -306,7 +306,7 @@ def stages_of(benchmark: Benchmark, profile: Profile, source: Source, options: a
             "simulate",
             "set",
             f"{benchmark.kind} set --n {profile.particles} {box} --snr {profile.snr:g} "
-            f"{_structure_options(benchmark, profile, source)} {benchmark.simulate} {seed}",
+            f"{structure_options(benchmark, profile, source)} {benchmark.simulate} {seed}",
         ),
         ("make3d", "consensus.mrc", "set/particles.star consensus.mrc"),
         ("guess_n", "gmm.txt", f"{start} gmm.txt --ngauss {profile.gaussians} {seed}"),
@@ -323,7 +323,8 @@ def stages_of(benchmark: Benchmark, profile: Profile, source: Source, options: a
     return stages
 
 
-def _structure_options(benchmark: Benchmark, profile: Profile, source: Source) -> str:
+def structure_options(benchmark: Benchmark, profile: Profile, source: Source) -> str:
+    """Return the options of e2hype_simulate.py that say what is imaged."""
     if source.model is None:
         return profile.generated or ""
     words = f"--pdb {shlex.quote(source.model)}"
@@ -349,7 +350,7 @@ def _command(program: str, words: str) -> str:
     return " ".join(f"e2hype_{program}.py {words}".split())
 
 
-def _remove(path: Path) -> None:
+def remove_output(path: Path) -> None:
     """Remove what an earlier run of a stage left."""
     if path.is_dir():
         shutil.rmtree(path)

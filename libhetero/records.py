@@ -1,7 +1,7 @@
 """The records that travel between the parts.
 
-`Pose`, `CTFParams`, `Observation`, `Gaussians` and `Batch` hold arrays (NumPy or JAX) and are pytrees once
-`libhetero.physics` is imported; `ParticleSet` describes particles whose images stay on disk.
+`Pose`, `CTFParams`, `Observation`, `Gaussians`, `Batch` and `Posterior` hold arrays (NumPy or JAX) and are pytrees
+once `libhetero.physics` is imported; `ParticleSet` describes particles whose images stay on disk.
 Units: Å, radians, kV, mm for the spherical aberration. Underfocus is positive.
 """
 
@@ -94,16 +94,19 @@ class Observation:
     """How a particle was seen: all that stands between a molecule and its image but the noise.
 
     `libhetero.physics.observation` says how the image comes of it. A factor that each particle has of its
-    own is a field here (and of `Batch`, which passes it on) and a line there.
+    own is a field here and a line there; one that the list states is a field of `Batch`, too, which passes it on.
 
     Parameters
     ----------
     pose : where the model lies in the image.
     ctf : the optics; None for an image without CTF.
+    contrast : factor of the particle's own, above the set's (thicker ice or a worse particle below 1), which no list
+        states and models estimate; None for 1. Its sign is the stack's (`ParticleSet.contrast`) and not in it.
     """
 
     pose: Pose
     ctf: CTFParams | None
+    contrast: OneEach | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,6 +154,47 @@ class Batch:
         return Observation(pose=self.pose, ctf=self.ctf)
 
 
+@dataclass(frozen=True)
+class Direction:
+    """One direction in which a set's particles change.
+
+    Parameters
+    ----------
+    kind : "amplitude" or "motion", what of the molecule changes.
+    strength : mean over particles of the variance of its signal over that of noise.
+    p : the chance that nothing gives as much.
+    """
+
+    kind: str
+    strength: float
+    p: float
+
+
+@dataclass(frozen=True, eq=False)
+class Posterior:
+    """What a model says of each particle, having seen its image.
+
+    Parameters
+    ----------
+    latent : posterior mean, as `ModelFamily.encode` gives it.
+    deviation : posterior standard deviation of each latent number; NaN where the family does not know it.
+    contrast : of the particle relative to the set, the estimate of its image alone (of highest likelihood); 1 where it
+        is not estimated.
+    contrast_deviation : its standard deviation; 0 where it is not estimated.
+    evidence : log p(image | model) - log p(image | noise alone), nats, the contrast integrated over.
+    """
+
+    latent: Float[Any, "batch latent"]
+    deviation: Float[Any, "batch latent"]
+    contrast: Float[Any, "batch"]
+    contrast_deviation: Float[Any, "batch"]
+    evidence: Float[Any, "batch"]
+
+    def take(self, index: Any) -> Posterior:
+        """Return what is said of the particles at `index`."""
+        return _take(self, index)
+
+
 @dataclass(frozen=True, eq=False)
 class SourceTable:
     """The table a particle set was read from, carried whole so that export loses no column.
@@ -166,6 +210,20 @@ class SourceTable:
     format: str
     data: Any
     rows: Integer[np.ndarray, "particles"]
+
+
+@dataclass(frozen=True, eq=False)
+class ParticleEstimates:
+    """What a model found of each particle, for the lists that it is written into.
+
+    Parameters
+    ----------
+    contrast : relative to the set.
+    junk : probability that it shows nothing of the molecule.
+    """
+
+    contrast: Float[np.ndarray, "particles"]
+    junk: Float[np.ndarray, "particles"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,6 +244,7 @@ class ParticleSet:
     half_set : 0 or 1; None when absent.
     group : tilt series or movie; None when absent.
     source : the table it was read from; None for a set made in memory.
+    estimates : a model's, which lists name; None for none.
     """
 
     files: tuple[str, ...]
@@ -200,6 +259,7 @@ class ParticleSet:
     half_set: Integer[np.ndarray, "particles"] | None = None
     group: Integer[np.ndarray, "particles"] | None = None
     source: SourceTable | None = None
+    estimates: ParticleEstimates | None = None
 
     def __len__(self) -> int:
         return len(self.file_id)
@@ -221,6 +281,7 @@ class ParticleSet:
             half_set=None if self.half_set is None else self.half_set[index],
             group=None if self.group is None else self.group[index],
             source=source,
+            estimates=None if self.estimates is None else _take(self.estimates, index),
         )
 
     def poses_and_ctfs(self) -> tuple[Pose, CTFParams]:

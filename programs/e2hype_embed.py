@@ -47,7 +47,8 @@ def build_parser() -> argparse.ArgumentParser:
 def embed(options: argparse.Namespace, session: Session) -> None:
     """Embed as the options say."""
     result = run(configuration_of(options, EmbedConfig), session.progress)
-    print(f"wrote {result.table}\nlook at {result.figure}")
+    if result.figure is not None:
+        print(f"wrote {result.table}\nlook at {result.figure}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

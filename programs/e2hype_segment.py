@@ -39,8 +39,9 @@ def segment(options: argparse.Namespace, session: Session) -> None:
     """Segment as the options say."""
     regions = configuration_of(options, RegionConfig)
     result = run(configuration_of(options, SegmentConfig, regions=regions), session.progress)
-    print(f"{result.regions.count} region(s) change together, by {result.feature}")
-    print(f"wrote {len(result.files)} files and the particle lists of the classes")
+    print(f"{result.record.count} region(s) change together, by {result.feature}")
+    lists = " and the particle lists of the classes" if any(one.classes for one in result.record.regions) else ""
+    print(f"wrote {len(result.files)} files{lists}")
     print(f"look at {result.page}")
 
 

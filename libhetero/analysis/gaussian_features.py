@@ -23,6 +23,8 @@ SMALLEST_NEUTRAL = 0.05
 SMALLEST_PRESENT = 0.1  # of the neutral amplitude
 FEATURES = {"amplitude": 1, "motion": 3, "both": 4}
 PRESENCE = 0.25
+OF_A_SIGMA = 0.25  # weight of a motion's similarity beside presence: one sigma counts as half of the particles
+MATERIAL = 0.3  # of the stronger kind of change: what changes less than this is not of the weaker kind, too
 
 
 def relative_amplitude(decoded: Gaussians, neutral: Gaussians) -> Float[np.ndarray, "particles gaussians"]:
@@ -70,16 +72,67 @@ def change_vectors(
     return np.concatenate([amplitude, displacement(decoded, neutral)], axis=-1)
 
 
-def larger_feature(decoded: Gaussians, neutral: Gaussians) -> str:
-    """Return which kind of change dominates a sample of particles, "amplitude" or "motion".
+def material_feature(decoded: Gaussians, neutral: Gaussians) -> str:
+    """Return which kinds of change there are in a sample of particles: "amplitude", "motion" or "both".
 
-    Amplitude wins where the strongest changes (95th percentile of the standard deviation) reach
-    0.25, half of what a part that is present in every second particle shows; otherwise the larger.
+    By the strongest changes of each (95th percentile of the standard deviation), a presence in half of the particles
+    counting like a motion of one sigma: the larger kind, and the other where it has three tenths of it.
     """
     amplitude = relative_amplitude(decoded, neutral).std(axis=0)
     moved = np.sqrt(displacement(decoded, neutral).var(axis=0).sum(axis=-1))
-    strongest, farthest = np.percentile(amplitude, 95), np.percentile(moved, 95)
-    return "amplitude" if strongest >= min(PRESENCE, farthest) else "motion"
+    return kind_of_sizes(float(np.percentile(amplitude, 95)), float(np.percentile(moved, 95)))
+
+
+def kind_of_sizes(amplitude: float, motion: float) -> str:
+    """Return what kind of change two standard deviations are.
+
+    Parameters
+    ----------
+    amplitude : relative, ½ for a presence in half of the particles.
+    motion : in sigma.
+    """
+    moved = np.sqrt(OF_A_SIGMA) * motion
+    if min(amplitude, moved) >= MATERIAL * max(amplitude, moved):
+        return "both"
+    return "amplitude" if amplitude > moved else "motion"
+
+
+def sizes_of_region(
+    covariance: Float[np.ndarray, "columns columns"],
+    mean: Float[np.ndarray, "columns"],
+    count: int,
+    feature: str,
+    members: Int[np.ndarray, "members"],
+) -> tuple[float, float]:
+    """Return how much the amplitudes (relative) and the places (sigma) of a region's Gaussians change in common.
+
+    Parameters
+    ----------
+    covariance, mean, count, feature : as for `similarity_of`; what the feature has not is 0.
+    members : indices of the region's Gaussians.
+    """
+    sizes = {"amplitude": 0.0, "motion": 0.0}
+    pairs = max(len(members) * (len(members) - 1), 1)
+    for kind in sizes if feature == "both" else (feature,):
+        columns = columns_of(members, feature, kind)
+        similar = similarity_of(covariance[np.ix_(columns, columns)], mean[columns], count, kind)
+        sizes[kind] = float(np.sqrt(max(similar.sum() - np.trace(similar), 0.0) / pairs))
+    return sizes["amplitude"], sizes["motion"]
+
+
+def columns_of(members: Int[np.ndarray, "members"], feature: str, kind: str) -> Int[np.ndarray, "columns"]:
+    """Return where the numbers of a kind of change stand among those of `change_vectors`.
+
+    Parameters
+    ----------
+    members : indices of Gaussians.
+    feature : as given to `change_vectors`.
+    kind : "amplitude", "motion" or "both", of which the feature has at least one.
+    """
+    numbers = FEATURES[feature]
+    first = numbers - 3 if kind == "motion" else 0
+    last = 1 if kind == "amplitude" and feature == "both" else numbers
+    return (members[:, None] * numbers + np.arange(first, last)).ravel()
 
 
 class CovarianceAccumulator:
@@ -150,7 +203,8 @@ def similarity_of(
     ----------
     covariance, mean : columns ordered Gaussian by Gaussian, the numbers of `feature` within.
     count : number of particles behind it.
-    feature : as given to `change_vectors`; for "both" the two similarities are added.
+    feature : as given to `change_vectors`; for "both" the two similarities are added, so weighted that a motion of
+        one sigma counts like a presence in half of the particles.
     """
     numbers = FEATURES[feature]
     if feature != "motion":
@@ -161,7 +215,7 @@ def similarity_of(
         return change
     moving = np.arange(len(covariance)) % numbers >= numbers - 3
     motion = motion_similarity(covariance[np.ix_(moving, moving)], count)
-    return motion if feature == "motion" else motion + change
+    return motion if feature == "motion" else OF_A_SIGMA * motion + change
 
 
 def motion_similarity(
@@ -192,7 +246,11 @@ def motion_similarity(
 
 
 def region_basis(
-    covariance: Float[np.ndarray, "columns columns"], members: Int[np.ndarray, "members"], feature: str, components: int
+    covariance: Float[np.ndarray, "columns columns"],
+    members: Int[np.ndarray, "members"],
+    feature: str,
+    components: int,
+    kind: str | None = None,
 ) -> tuple[Int[np.ndarray, "chosen"], Float[np.ndarray, "chosen kept"]]:
     """Return the columns of a region's Gaussians and their principal directions.
 
@@ -202,9 +260,9 @@ def region_basis(
     members : indices of the region's Gaussians.
     components : at most this many directions, by falling variance; each points so that its
         components sum to a positive number, so that more amplitude is a larger coordinate.
+    kind : of the changes that count; None for all of the feature.
     """
-    numbers = FEATURES[feature]
-    columns = (members[:, None] * numbers + np.arange(numbers)).ravel()
+    columns = columns_of(members, feature, kind or feature)
     _, vectors = np.linalg.eigh(covariance[np.ix_(columns, columns)])
     basis = vectors[:, ::-1][:, :components]
     total = basis.sum(axis=0)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import pickle
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from libhetero.errors import DataError
+from libhetero.files import replacing
 from libhetero.io.aberrations import carried_over
 from libhetero.io.ctf_columns import CTF_COLUMNS, ctf_of_columns
 from libhetero.io.entries import Entries
@@ -108,6 +110,12 @@ def read_indices(path: str | os.PathLike, count: int, source: str | os.PathLike)
         said = "below 0" if found < 0 else f"beyond the {count} particles of {source}"
         raise DataError(f"{path}: index {found} is {said}; expected 0, for the first particle, to {count - 1}.")
     return values.astype(np.int64)
+
+
+def write_indices(path: str | os.PathLike, indices: Int[np.ndarray, "chosen"]) -> None:
+    """Write the particles chosen, 0-based, as cryoDRGN's programs and `read_indices` read them."""
+    with replacing(path) as beside:
+        beside.write_bytes(pickle.dumps([int(index) for index in indices], protocol=2))
 
 
 def _array(content: Any, path: str | os.PathLike, what: str, kind: Any = None) -> np.ndarray:

@@ -38,6 +38,7 @@ SMALL = 2**20  # bytes, for which no size of a file need be asked
 MOST_BITS = 32
 LARGEST_VALUE = 1e30  # of a pixel, far within float32
 MOST_VALUES = 2**20  # of an attribute
+MOST_COUNTED = 10**10  # particles of a map
 ATTRIBUTE_KINDS = (h5py.h5t.INTEGER, h5py.h5t.FLOAT, h5py.h5t.STRING, h5py.h5t.COMPOUND, h5py.h5t.ENUM)
 IMAGES = "MDF/images"
 TRANSFORM = np.dtype([(f"{row}{column}", "<f4") for row in range(3) for column in range(4)])
@@ -458,13 +459,29 @@ def read_map(path: str | os.PathLike) -> tuple[Float[np.ndarray, "z y x"], float
         return read_image(group, path, 0), float(header.get("apix_x", 0.0))
 
 
+def particles_in_map(path: str | os.PathLike) -> int | None:
+    """Return EMAN2's ptcl_repr of the first map of a file: the particles it was made of, None where it says none."""
+    path = str(check_readable(path))
+    with _open(path) as file, _told(path):
+        group = _group(_images(file, path), 0, path)
+        count = None if group is None else _values(group, ("ptcl_repr",)).get("ptcl_repr")
+    return count if isinstance(count, int) and 0 < count <= MOST_COUNTED else None
+
+
 def write_map(
     path: str | os.PathLike,
     volume: Float[np.ndarray, "z y x"],
     pixel_size: float,
     origin: tuple[float, float, float] = (0.0, 0.0, 0.0),
+    particles: int | None = None,
 ) -> None:
-    """Write a float32 map, (z, y, x) with voxels of `pixel_size` Å, the first at `origin` (x, y, z) Å."""
-    attributes = {f"origin_{axis}": float(place) for axis, place in zip("xyz", origin, strict=True)}
+    """Write a float32 map, (z, y, x) with voxels of `pixel_size` Å, the first at `origin` (x, y, z) Å.
+
+    The number of particles that it was made of, where given, is EMAN2's ptcl_repr.
+    """
+    places = {f"origin_{axis}": float(place) for axis, place in zip("xyz", origin, strict=True)}
+    attributes: dict[str, Any] = places if any(origin) else {}
+    if particles is not None:
+        attributes["ptcl_repr"] = int(particles)
     with HdfWriter(path, pixel_size) as writer:
-        writer.write(volume, attributes if any(origin) else None)
+        writer.write(volume, attributes or None)

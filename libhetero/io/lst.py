@@ -357,6 +357,9 @@ def _all_values(particles: ParticleSet) -> Iterator[dict[str, Any]]:
             values.setdefault("class", int(particles.half_set[i]))
         if particles.group is not None:
             values["ptcl3d_id"] = int(particles.group[i])
+        if particles.estimates is not None:
+            values["hetero_particle_contrast"] = round(float(particles.estimates.contrast[i]), 4)
+            values["hetero_junk"] = round(float(particles.estimates.junk[i]), 4)
         yield values
 
 

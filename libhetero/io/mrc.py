@@ -194,11 +194,17 @@ def write_map(
     volume: Float[np.ndarray, "z y x"],
     pixel_size: float,
     origin: tuple[float, float, float] = (0.0, 0.0, 0.0),
+    particles: int | None = None,
 ) -> None:
-    """Write a float32 map, (z, y, x) with voxels of `pixel_size` Å, the first at `origin` (x, y, z) Å."""
+    """Write a float32 map, (z, y, x) with voxels of `pixel_size` Å, the first at `origin` (x, y, z) Å.
+
+    The number of particles that it was made of, where given, is the label "N particles".
+    """
     volume = np.ascontiguousarray(volume, "<f4")
     header = make_header(volume.shape, pixel_size, volume=True)
     header["origin"] = origin
+    if particles is not None:
+        header["nlabl"], header["label"][0] = 1, f"{particles} particles".encode()
     header["dmin"], header["dmax"] = volume.min(), volume.max()
     header["dmean"], header["rms"] = volume.mean(dtype=np.float64), volume.std(dtype=np.float64)
     with replacing(path) as beside, open(beside, "wb") as file:

@@ -12,6 +12,7 @@ import gzip
 import io
 import logging
 import os
+import re
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,6 +30,7 @@ from libhetero.io.mrc_header import HEADER_SIZE, VOLUME_STACKS, check_mode, head
 logger = logging.getLogger(__name__)
 
 COMPRESSED: dict[bytes, Callable[[Any], Any]] = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open}
+COUNT = re.compile(rb"([1-9][0-9]{0,9}) particles")
 PIECE = 2**20  # bytes read at a time
 LONGEST_TAIL = 2**16  # bytes beyond what the header promises that a file may have
 
@@ -61,6 +63,15 @@ def read_map(path: str | os.PathLike) -> tuple[Float[np.ndarray, "z y x"], float
         _check_end(file, path)
     data = np.asarray(values, np.float32)
     return np.ascontiguousarray(np.transpose(data, [axes.index(axis) for axis in (3, 2, 1)])), header_pixel_size(header)
+
+
+def particles_in_map(path: str | os.PathLike) -> int | None:
+    """Return N of the label "N particles" of a map's header, None without one."""
+    path = check_readable(path)
+    with _opened(path) as file:
+        labels = parse_header(file.read(HEADER_SIZE), path).label
+    found = [COUNT.fullmatch(bytes(label).rstrip(b" \0")) for label in np.ravel(labels)]
+    return next((int(one[1]) for one in found if one is not None), None)
 
 
 @contextlib.contextmanager

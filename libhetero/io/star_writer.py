@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 
 from libhetero.errors import DataError
 from libhetero.io import star
@@ -40,7 +40,10 @@ PIXEL_LABELS = {"rlnImagePixelSize": 1, "rlnPixelSize": 1, "rlnMagnification": -
 
 
 def write_star(
-    path: str | os.PathLike, particles: ParticleSet, optics: Float[np.ndarray, "groups values"] | None = None
+    path: str | os.PathLike,
+    particles: ParticleSet,
+    optics: Float[np.ndarray, "groups values"] | None = None,
+    micrographs: Shaped[np.ndarray, "particles"] | None = None,
 ) -> None:
     """Write a particle list.
 
@@ -53,12 +56,14 @@ def write_star(
     particles : the set.
     optics : the values of `optics_groups` for the whole list, when these are a part of its particles and
         no table's; None for their own.
+    micrographs : name of each particle's micrograph (text), where no table behind the set tells; None for what
+        that table says.
     """
     found = original_table(particles, "star", star.read_table)
     if found is None:
         used = np.unique(particles.file_id)
         require_readable_elsewhere((particles.files[i] for i in used), path)
-        blocks, versions = _fresh(particles, optics), {"optics": VERSION, "particles": VERSION}
+        blocks, versions = _fresh(particles, optics, micrographs), {"optics": VERSION, "particles": VERSION}
     else:
         blocks, versions = _updated(*found, particles), _versions(found[0])
     _warn_of_names(path, blocks["particles"] if found is None else blocks[found[0].name])
@@ -102,6 +107,8 @@ def _updated(table: StarTable, rows: np.ndarray, particles: ParticleSet) -> dict
         old = table.number("rlnRandomSubset", rows)
         if old is None or not np.array_equal(old, subset):
             frame["rlnRandomSubset"] = subset.astype(str)
+    for label, values in _estimates(particles).items():
+        frame[label] = values
     return blocks
 
 
@@ -285,7 +292,7 @@ def _text(values: np.ndarray) -> list[str]:
     return [f"{float(value):.6f}" for value in values]
 
 
-def _fresh(particles: ParticleSet, known: np.ndarray | None) -> dict[str, Any]:
+def _fresh(particles: ParticleSet, known: np.ndarray | None, micrographs: np.ndarray | None) -> dict[str, Any]:
     """Return the optics and particles blocks of a set without a star table."""
     groups, group = optics_groups(particles, known)
     number = np.arange(1, len(groups) + 1)
@@ -311,7 +318,8 @@ def _fresh(particles: ParticleSet, known: np.ndarray | None) -> dict[str, Any]:
         for column, values in zip(OF_GROUP, groups[:, 2:after].T, strict=True):
             optics[column.star] = _text(values)
         optics.update(star_columns(particles.ctf, groups[:, after:]))
-    return {"optics": pd.DataFrame(optics), "particles": _fresh_particles(particles, group + 1, cs_micrographs(behind))}
+    micrographs = cs_micrographs(behind) if micrographs is None else micrographs
+    return {"optics": pd.DataFrame(optics), "particles": _fresh_particles(particles, group + 1, micrographs)}
 
 
 def _fresh_particles(particles: ParticleSet, group: np.ndarray, micrographs: np.ndarray | None) -> pd.DataFrame:
@@ -335,4 +343,11 @@ def _fresh_particles(particles: ParticleSet, group: np.ndarray, micrographs: np.
         columns["rlnMicrographName"] = micrographs
     if particles.group is not None:
         columns["rlnTomoParticleName"] = [f"series_{group:06d}" for group in particles.group]
-    return pd.DataFrame(columns)
+    return pd.DataFrame(columns | _estimates(particles))
+
+
+def _estimates(particles: ParticleSet) -> dict[str, list[str]]:
+    """Return the columns that hold a model's estimates; RELION keeps them without reading them."""
+    if particles.estimates is None:
+        return {}
+    return {"libheteroContrast": _text(particles.estimates.contrast), "libheteroJunk": _text(particles.estimates.junk)}

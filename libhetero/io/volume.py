@@ -43,11 +43,20 @@ def read_volume(path: str | os.PathLike, pixel_size: float | None = None) -> tup
     return volume, float(size)
 
 
+def particles_in_map(path: str | os.PathLike) -> int | None:
+    """Return how many particles a map says that it was made of; None where it does not.
+
+    Our maps say it: an .hdf as EMAN2's do (ptcl_repr), an MRC file in a label, "2000 particles".
+    """
+    return hdf.particles_in_map(path) if hdf.is_hdf(path) else mrc_map.particles_in_map(path)
+
+
 def write_volume(
     path: str | os.PathLike,
     volume: Real[np.ndarray, "*axes"],
     pixel_size: float,
     origin: tuple[float, float, float] = (0.0, 0.0, 0.0),
+    particles: int | None = None,
 ) -> None:
     """Write a map by suffix, .hdf for EMAN2, else MRC.
 
@@ -58,9 +67,10 @@ def write_volume(
     pixel_size : Å.
     origin : (x, y, z) of the first voxel in Å for programs that look at it, as a map cut out of a larger
         one needs; reading ignores it.
+    particles : how many it was made of, kept in the header; None to say nothing.
     """
     volume = np.asarray(volume, np.float32)
     if volume.ndim != 3:
         raise DataError(f"{path}: a map has three axes; found an array of shape {volume.shape}.")
     writer = hdf.write_map if hdf.is_hdf(path) else mrc.write_map
-    writer(path, volume, pixel_size, origin)
+    writer(path, volume, pixel_size, origin, particles)

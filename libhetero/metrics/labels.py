@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Integer
+from jaxtyping import Bool, Integer
 from scipy.optimize import linear_sum_assignment
 from sklearn.metrics import adjusted_mutual_info_score, adjusted_rand_score, normalized_mutual_info_score
 
@@ -23,6 +23,16 @@ def matched_accuracy(truth: Integer[np.ndarray, "n"], found: Integer[np.ndarray,
     np.add.at(table, (truth_index, found_index), 1)
     rows, columns = linear_sum_assignment(table, maximize=True)
     return float(table[rows, columns].sum() / len(truth_index))
+
+
+def with_the_most(truth: Integer[np.ndarray, "n"], found: Integer[np.ndarray, "n"]) -> Bool[np.ndarray, "n"]:
+    """Return which particles have the true label that most of their class have; False for those in no class."""
+    right = np.zeros(len(truth), bool)
+    for name in np.unique(found[found != NO_CLASS]):
+        inside = found == name
+        labels, counts = np.unique(truth[inside], return_counts=True)
+        right[inside] = truth[inside] == labels[counts.argmax()]
+    return right
 
 
 def label_agreement(truth: Integer[np.ndarray, "n"], found: Integer[np.ndarray, "m"]) -> dict[str, float]:

@@ -33,12 +33,12 @@ def present_classes(
     return present
 
 
-def class_accuracy(
+def rightly_called(
     amplitude: Float[np.ndarray, "particles"],
     label: Int[np.ndarray, "particles"],
     state: Integer[np.ndarray, "particles"],
-) -> float:
-    """Return the share of particles whose class says rightly whether the piece is there.
+) -> Bool[np.ndarray, "particles"]:
+    """Return of which particles their class says rightly whether the piece is there.
 
     Parameters
     ----------
@@ -46,4 +46,13 @@ def class_accuracy(
     state : 1 where the piece is in the particle.
     """
     right = present_classes(amplitude, label) == np.asarray(state, bool)
-    return float(np.mean(right & (label != NO_CLASS)))
+    return right & (label != NO_CLASS)
+
+
+def class_accuracy(
+    amplitude: Float[np.ndarray, "particles"],
+    label: Int[np.ndarray, "particles"],
+    state: Integer[np.ndarray, "particles"],
+) -> float:
+    """Return the share of particles whose class says rightly whether the piece is there; see `rightly_called`."""
+    return float(np.mean(rightly_called(amplitude, label, state)))

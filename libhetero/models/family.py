@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Array, Complex, Float, PRNGKeyArray
+from jaxtyping import Array, Complex, Float, Int, PRNGKeyArray
 
-from libhetero.records import Batch, Gaussians, Pose
+from libhetero.records import Batch, Direction, Gaussians, Pose, Posterior
 
 
 @runtime_checkable
@@ -52,6 +52,9 @@ class ModelFamily(Protocol):
     def encode(self, params: Any, batch: Batch) -> Float[Array, "batch latent"]:
         """Return the latent of every image."""
 
+    def posterior(self, params: Any, batch: Batch) -> Posterior:
+        """Return what each image says: its latent, as `encode` gives it, contrast and evidence, with deviations."""
+
     def decode(self, params: Any, latent: Float[Array, "batch latent"]) -> Any:
         """Return representations with a leading batch axis."""
 
@@ -80,5 +83,17 @@ class MixtureFamily(ModelFamily, Protocol):
     def neutral_mixture(self, params: Any) -> Gaussians:
         """Return the mixture that all particles' are changes of, Å; one unit of a symmetric complex."""
 
+    def directions(self) -> tuple[Direction, ...]:
+        """Return the directions of change that the particles showed before training; none where nobody looked."""
+
     def decode(self, params: Any, latent: Float[Array, "batch latent"]) -> Gaussians:
         """Return mixtures with a leading batch axis, Gaussian by Gaussian those of `neutral_mixture`."""
+
+    def patch_equations(
+        self, params: Any, sample: Batch, patch: Int[np.ndarray, "points"]
+    ) -> tuple[Float[np.ndarray, "particles columns columns"], Float[np.ndarray, "particles columns"]]:
+        """Return H and g of every particle for changes of patches of Gaussians from the neutral mixture.
+
+        Columns are displacement along x, y and z (Å) and relative amplitude of every patch, in this order; `patch` is
+        that of each Gaussian, -1 for none. Particles of weight 0 are left out.
+        """

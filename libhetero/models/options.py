@@ -1,4 +1,4 @@
-"""What the configurations of all families say alike: presets, the precision of products, the heading of the help."""
+"""What the configurations of all families say alike: presets, precision, contrast, the heading of the help."""
 
 from __future__ import annotations
 
@@ -20,6 +20,18 @@ def precision_option() -> Any:
         choices=("auto", "float32", "bfloat16"),
         group=MODEL,
         help="of products; auto is bfloat16 on GPU and TPU",
+    )
+
+
+def contrast_option() -> Any:
+    """Declare whether each particle has a contrast of its own (`libhetero.models.contrast`); alike in every family."""
+    return option(
+        "estimated",
+        "--contrast",
+        choices=("estimated", "none"),
+        group=MODEL,
+        help="of each particle: estimated with its spread in the set, and particles that show nothing (junk) weighed "
+        "down; or none, all alike",
     )
 
 

@@ -1,9 +1,10 @@
 """How a particle's Fourier image comes about, and its adjoint: the one place for both.
 
-    X(k) = T(k) · P(k; R) · exp(-2πi k·t),      T(k) = scale · CTF(k)
+    X(k) = T(k) · P(k; R) · exp(-2πi k·t),      T(k) = α · scale · CTF(k)
 
 P is the projection of the molecule at rotation R: a central slice of its transform, or the sum over its
-Gaussians (a projector that is given the whole pose has put the shift in). T is real, and the same at k and -k.
+Gaussians (a projector that is given the whole pose has put the shift in). α is the particle's contrast, 1 where
+none is given (`Observation.contrast`). T is real, and the same at k and -k.
 With anisotropic magnification M the optics and the molecule are met at M k: T(k) = scale · CTF(M k), and P is taken at
 the stretched rotation A = diag(Mᵀ, 1) R, for Aᵀ (k, 0) = Rᵀ (M k, 0); the shift is of the image, and stays. A slice
 at A is exact; the Gaussians of a mixture move by A and keep their round widths, so that these are right to first
@@ -40,18 +41,19 @@ def transfer(observation: Observation, frequencies: Float[AnyArray, "*pixels 2"]
 
     Parameters
     ----------
-    observation : of the particle; its scale is that of its CTF.
+    observation : of the particle; its scale is that of its CTF, times its contrast.
     frequencies : (x, y), 1/Å.
     """
-    if observation.ctf is None:
-        return jnp.ones(frequencies.shape[:-1])
-    return ctf_at(observation.ctf, frequencies)
+    ctf, contrast = observation.ctf, observation.contrast
+    passed = jnp.ones(frequencies.shape[:-1]) if ctf is None else ctf_at(ctf, frequencies)
+    return passed if contrast is None else contrast * passed
 
 
 def transfer_signs(ctf: CTFParams, frequencies: Float[np.ndarray, "*pixels 2"]) -> Float[np.ndarray, "batch *pixels"]:
     """Return the sign of T of many particles on the host: 1, or -1 where T is negative.
 
-    What joins T in `transfer` and may be negative joins it here. Frequencies in float64 keep the phase exact.
+    What joins T in `transfer` and may be negative joins it here; a contrast, which models estimate of images whose
+    phases were flipped before, does not. Frequencies in float64 keep the phase exact.
     The sign of sin χ is that of the number of half turns in χ; no sine is needed.
 
     Parameters

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,9 +22,10 @@ from libhetero.configuration import (
 )
 from libhetero.configuration.limits import MOST_CLASSES, MOST_PARTICLES
 from libhetero.errors import ConfigurationError
-from libhetero.files import replacing_set
+from libhetero.files import remove_stale, replacing_set
 from libhetero.pipelines.segment import SegmentConfig
 
+LOGGER = logging.getLogger(__name__)
 # Headings of the help; options under the last two are of particles.
 GAUSSIANS, CLASSES, KNOWN = "Gaussians instead of particles", "classes of particles", "what is known of particles"
 AUTO = "auto"
@@ -135,15 +137,15 @@ class EmbedResult:
 
     Parameters
     ----------
-    table : text file, index x y.
-    figure : PNG.
-    plane : (points, 2) array; NaN for constant Gaussians.
+    table : text file, index x y; None where there is nothing to embed.
+    figure : PNG; None likewise.
+    plane : (points, 2) array; NaN for constant Gaussians; None likewise.
     label : (particles,) array, class of each, -1 for none; None without classes.
     probability : (particles,) array, of each being in its class; None without, or by HDBSCAN.
     """
 
-    table: Path
-    figure: Path
+    table: Path | None
+    figure: Path | None
     plane: Any
     label: Any = None
     probability: Any = None
@@ -162,17 +164,38 @@ def run(config: EmbedConfig, progress: Callable[[float], None] | None = None) ->
     UserError : one line on what is wrong with the folder or the options.
     """
     # The parts load here, after parsing: `--help` is answered from the declarations above.
-    from libhetero.pipelines.decoding.latents import particle_latents
+    from libhetero.pipelines.decoding.latents import particle_latents, shows_nothing
     from libhetero.pipelines.embedding.labels import known_labels
     from libhetero.pipelines.run.folder import open_run
 
     trained = open_run(config.folder)
+    if shows_nothing(trained):
+        return _embed_nothing(config, trained)
     if config.gaussians:
         return _embed_gaussians(config, trained, progress)
     known = known_labels(trained, config.truth, config.labels)
     latent = particle_latents(trained, config.batch_size, progress)
     with replacing_set(trained.folder):
         return _embed_particles(config, trained, latent, known)
+
+
+def _embed_nothing(config: EmbedConfig, trained: Any) -> EmbedResult:
+    """Say that nothing was found to change in a run; its particles are one class where classes are asked for."""
+    import numpy as np
+
+    from libhetero.pipelines.embedding import particles
+
+    LOGGER.warning(
+        "%s: nothing was found to change in training, so the particles are one class and there is nothing to embed.",
+        trained.folder,
+    )
+    what, label = "gaussians" if config.gaussians else "particles", None
+    with replacing_set(trained.folder):
+        remove_stale(trained.folder, f"embed_{what}.txt", f"embed_{what}.png")
+        if config.sorts:
+            label = np.zeros(len(trained.particles), int)
+            particles.write_particle_classes(trained, label, config.lists)
+    return EmbedResult(None, None, None, label)
 
 
 def _embed_particles(config: EmbedConfig, trained: Any, latent: Any, known: list[Any]) -> EmbedResult:
@@ -188,7 +211,7 @@ def _embed_particles(config: EmbedConfig, trained: Any, latent: Any, known: list
             label = particles.classes_in_the_plane(plane, config.min_size)
         else:
             wanted = config.classes if isinstance(config.classes, int) else None
-            found = particles.classes_by_latents(latent, None, wanted, config.seed)
+            found = particles.classes_by_latents(trained, latent, wanted, config.seed)
             label, probability = found.label, found.probability
         particles.write_particle_classes(trained, label, config.lists, probability)
         known = [Labelling("class", label, class_medoids(latent, label)), *known]

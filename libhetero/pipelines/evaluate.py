@@ -258,6 +258,7 @@ def _chosen_points(config: EvaluateConfig, trained: Any) -> Any:
     from libhetero.pipelines.decoding import points
     from libhetero.pipelines.decoding.class_files import classes_by_kmeans, whole_classes
 
+    _refuse_ways_through_nothing(config, trained)
     batch_size = config.batch_size
     if config.particles is not None:
         return points.of_particles(trained, points.parse_particles(trained, config.particles), batch_size)
@@ -274,3 +275,19 @@ def _chosen_points(config: EvaluateConfig, trained: Any) -> Any:
         count = cast(int, config.all_classes)  # the only way to choose that is left
         label = classes_by_kmeans(trained, count, config.seed, batch_size)
     return points.of_classes(trained, label, value_of(config, "centre"), batch_size)
+
+
+def _refuse_ways_through_nothing(config: EvaluateConfig, trained: Any) -> None:
+    """Refuse latent points, paths and grids of a run whose latents have no numbers."""
+    from libhetero.pipelines.decoding.latents import shows_nothing
+
+    asked_for = [
+        flag
+        for flag, value in (("--latent", config.latent), ("--path", config.path), ("--grid", config.grid))
+        if value is not None
+    ]
+    if shows_nothing(trained) and asked_for:
+        raise ConfigurationError(
+            f"{asked_for[0]}: nothing was found to change in {trained.folder}, so its particles have no latent numbers "
+            "and one volume. Write that with --particles 0."
+        )

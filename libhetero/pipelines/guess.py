@@ -37,7 +37,7 @@ class GuessConfig:
         least=1,
         most=MOST_GAUSSIANS,
         help="how many, of one asymmetric unit",
-        shown_default="as many as explain more, at most 4096",
+        shown_default="as many as can change independently, as far as the particles tell; at most 4096",
     )
     threshold: float | None = option(
         None,

@@ -101,6 +101,7 @@ def run(config: ScoreConfig, progress: Callable[[float], None] = lambda fraction
     from libhetero.pipelines.run.folder import open_run
     from libhetero.pipelines.scoring.gaussians import score_gaussians
     from libhetero.pipelines.scoring.labels import score_labels
+    from libhetero.pipelines.scoring.particles import score_particles
     from libhetero.pipelines.scoring.table import finite, table
     from libhetero.pipelines.scoring.truth import places_in_truth, truth_of_run
     from libhetero.pipelines.scoring.volumes import VolumeScore, fsc_mask
@@ -116,6 +117,7 @@ def run(config: ScoreConfig, progress: Callable[[float], None] = lambda fraction
         "particles": len(opened.particles),
         "mask": config.mask,
     }
+    values |= score_particles(opened.folder, truth, places)
     if truth.kind != "motion":
         values["labels"] = score_labels(opened, truth, places, config.seed, config.batch_size)
     if has_mixtures(opened) and truth.position is not None:

@@ -32,10 +32,19 @@ class SegmentConfig:
         "--feature",
         group=REGIONS,
         choices=("auto", *declared(RegionConfig, "feature").choices),
-        help="what changes of a Gaussian; auto takes the larger",
+        help="what changes of a Gaussian; auto takes amplitude, motion or both by what is decoded",
     )
     memory: float = option(
         4.0, "--memory", group=REGIONS, metavar="GiB", above=0, most=MOST_MEMORY, help="for the covariance of Gaussians"
+    )
+    p_value: float = option(
+        0.01,
+        "--pvalue",
+        group=REGIONS,
+        metavar="P",
+        above=0,
+        most=1,
+        help="regions are reported whose change nothing would give with a higher probability; 1 keeps all",
     )
     regions: RegionConfig = internal(RegionConfig, "how Gaussians are grouped")
     classes: int | None = option(
@@ -45,8 +54,8 @@ class SegmentConfig:
         metavar="K",
         least=1,
         most=MOST_CLASSES,
-        help="classes a region, by k-means",
-        shown_default="chosen, 1 to 8",
+        help="classes a region",
+        shown_default="those that are told apart, none in a continuum",
     )
     class_method: str = option(
         "kmeans", "--class_method", group=PARTICLES, choices=("kmeans", "hdbscan"), help="how to sort"
@@ -82,7 +91,8 @@ class SegmentResult:
 
     Parameters
     ----------
-    regions : `libhetero.analysis.regions.Regions` of the Gaussians.
+    regions : `libhetero.analysis.regions.Regions` of the Gaussians; None where nothing was found to change in training.
+    record : a `libhetero.pipelines.regions.record.RegionsRecord`, what speaks for each region.
     feature : what kind of change they come from.
     classes : a `libhetero.pipelines.regions.particles.RegionClasses` for each region that changes, in order.
     page : index.html, which links the rest.
@@ -90,6 +100,7 @@ class SegmentResult:
     """
 
     regions: Any
+    record: Any
     feature: str
     classes: tuple[Any, ...]
     page: Path
@@ -111,25 +122,56 @@ def run(config: SegmentConfig, progress: Callable[[float], None] | None = None) 
     # The parts load here, after parsing: `--help` is answered from the declarations above.
     from libhetero.analysis.regions import find_regions
     from libhetero.pipelines.decoding.gaussians import measure_changes, neutral_gaussians
-    from libhetero.pipelines.decoding.latents import particle_latents
+    from libhetero.pipelines.decoding.latents import particle_latents, shows_nothing
     from libhetero.pipelines.regions import account
+    from libhetero.pipelines.regions.evidence import judge_regions
     from libhetero.pipelines.run.folder import open_run
 
     advance = progress or (lambda fraction: None)
     start = time.monotonic()
     trained = open_run(config.folder)
     neutral_gaussians(trained)  # refuses a run without Gaussians before anything is encoded
-    with _timed("1/5 how Gaussians change over all particles"):
+    if shows_nothing(trained):
+        return _write_nothing(config, trained)
+    with _timed("1/6 how Gaussians change over all particles"):
         latent = particle_latents(trained, config.batch_size)
         changes = measure_changes(
             trained, latent, config.feature, config.batch_size, config.memory, lambda done: advance(0.3 * done)
         )
-    with _timed("2/5 regions of Gaussians"):
+    with _timed("2/6 regions of Gaussians"):
         grouping = dataclasses.replace(config.regions, feature=changes.feature)
         regions = find_regions(changes.similarity(), grouping)
-    account.tell(regions, changes)
+        account.tell(regions, changes)
+    with _timed("3/6 what particles bear out of them"):
+        judged = judge_regions(trained, changes, regions, config.p_value)
+        account.tell_evidence(judged, config.p_value)
+    if judged.regions.count == 0:
+        return _write_nothing(config, trained, changes, judged)
     with replacing_set(trained.folder):
-        return _write(config, trained, latent, changes, regions, start, advance)
+        return _write(config, trained, latent, changes, regions, judged, start, advance)
+
+
+def _write_nothing(config: SegmentConfig, trained: Any, changes: Any = None, judged: Any = None) -> SegmentResult:
+    """Write that no region changes, and remove what an earlier segmentation left."""
+    from libhetero.pipelines.decoding.gaussians import neutral_gaussians
+    from libhetero.pipelines.regions import account, figures, files, mixtures, page, particles
+    from libhetero.pipelines.regions.record import RegionsRecord, write_record
+
+    gaussians, count = len(neutral_gaussians(trained).sigma), len(trained.particles)
+    dropped, regions, tested, feature = (), None, 0, config.feature
+    if judged is not None:
+        dropped, regions, tested, feature = judged.dropped, judged.regions, judged.tested, changes.feature
+    record = RegionsRecord(0, feature, gaussians, count, tested=tested, p_value=config.p_value, dropped=dropped)
+    LOGGER.warning("%s: no region changes more than nothing gives; none is written.", trained.folder)
+    with replacing_set(trained.folder):
+        files.remove_region_files(trained.folder)
+        particles.remove_region_classes(trained.folder)
+        mixtures.remove_class_mixtures(trained.folder)
+        figures.remove_figures(trained.folder)
+        facts = account.facts_of_nothing(count, gaussians, dropped, config.p_value, looked=judged is not None)
+        shown = page.write_page_of_nothing(trained, facts, dropped)
+        written = write_record(trained.folder, record)
+    return SegmentResult(regions, record, feature, (), shown, (shown, written))
 
 
 def _write(
@@ -137,44 +179,77 @@ def _write(
     trained: Any,
     latent: Any,
     changes: Any,
-    regions: Any,
+    grouped: Any,
+    judged: Any,
     start: float,
     advance: Callable[[float], None],
 ) -> SegmentResult:
     """Sort the particles by each region, and write all that was found of an open run."""
     from libhetero.pipelines.decoding.gaussians import neutral_gaussians
+    from libhetero.pipelines.decoding.particle_findings import latent_deviations
     from libhetero.pipelines.regions import account, figures
     from libhetero.pipelines.regions.files import write_region_files
     from libhetero.pipelines.regions.mixtures import class_mixtures, write_class_mixtures
     from libhetero.pipelines.regions.page import write_region_page
     from libhetero.pipelines.regions.particles import classify_regions, write_region_classes
+    from libhetero.pipelines.regions.record import write_record
 
-    neutral = neutral_gaussians(trained)
-    with _timed("3/5 files and figures of regions"):
-        files = write_region_files(trained, neutral, regions)
-        drawn = figures.draw_all_regions(trained.folder, neutral.position, regions)
-    with _timed("4/5 classes of particles by each region"):
+    neutral, regions = neutral_gaussians(trained), judged.regions
+    with _timed("4/6 classes of particles by each region"):
         classes = classify_regions(
             trained,
             latent,
             changes,
             regions,
+            [record.kind for record in judged.found],
             config.components,
             config.classes,
             config.class_method,
             config.batch_size,
             config.regions.seed,
+            latent_deviations(trained),
             lambda done: advance(0.4 + 0.3 * done),
         )
-        files += write_region_classes(trained, classes, changes.feature)
-    with _timed("5/5 mean mixtures of classes"):
+        files = write_region_classes(trained, classes)
+    with _timed("5/6 mean mixtures of classes"):
         mixtures = class_mixtures(trained, latent, classes, config.batch_size, lambda done: advance(0.7 + 0.3 * done))
         written = write_class_mixtures(trained, mixtures)
-        drawn += figures.draw_each_region(trained.folder, neutral, regions, classes, mixtures, changes.feature)
-    facts = account.facts(regions, changes, time.monotonic() - start)
-    page = write_region_page(trained, neutral, regions, mixtures, facts, drawn, written)
+    with _timed("6/6 files and figures"):
+        files = write_region_files(trained, neutral, regions) + files
+        drawn = figures.draw_all_regions(trained.folder, neutral.position, regions)
+        drawn += figures.draw_each_region(trained.folder, neutral, regions, classes, mixtures)
+        record = _record(config, changes, judged, classes)
+        files.append(write_record(trained.folder, record))
+        facts = account.facts(grouped, changes, judged, config.p_value, time.monotonic() - start)
+        page = write_region_page(trained, neutral, judged, mixtures, facts, drawn, written)
     texts = [path for group in written.values() for path in group]
-    return SegmentResult(regions, changes.feature, tuple(classes), page, (page, *files, *texts, *drawn))
+    return SegmentResult(regions, record, changes.feature, tuple(classes), page, (page, *files, *texts, *drawn))
+
+
+def _record(config: SegmentConfig, changes: Any, judged: Any, classes: Any) -> Any:
+    """Return what regions.json holds of regions and their classes."""
+    import numpy as np
+
+    from libhetero.pipelines.regions.record import RegionsRecord
+
+    regions = tuple(
+        dataclasses.replace(
+            record,
+            continuous=item.continuous,
+            classes=() if item.continuous else tuple(np.bincount(item.label[item.label >= 0]).tolist()),
+        )
+        for record, item in zip(judged.found, classes, strict=True)
+    )
+    return RegionsRecord(
+        len(regions),
+        changes.feature,
+        len(judged.regions.label),
+        changes.count,
+        judged.tested,
+        config.p_value,
+        regions,
+        judged.dropped,
+    )
 
 
 @contextmanager

@@ -21,11 +21,12 @@ from libhetero.configuration.limits import (
 )
 from libhetero.errors import ConfigurationError
 from libhetero.files import require_memory
-from libhetero.simulate.configuration import PRESENT, CTFSampling, ImagingConfig, StateConfig
+from libhetero.simulate.configuration import PRESENT, CTFSampling, ImagingConfig, NuisanceConfig, StateConfig
 
 LOGGER = logging.getLogger(__name__)
 # Headings of the help.
 WORK, STRUCTURES = "large sets; the same to the bit on one kind of processor", "structures"
+REAL = "what real data have; the list tells the wrong value, the image has the right one, the truth knows it"
 FILLED = 0.6  # diameter of a complex made from the seed, as a part of the box
 VOXEL_BYTES = 16  # of memory for each voxel of a true map in the making
 PROCESS_BYTES = 3 * 2**28  # of memory for each process that renders, before its first image
@@ -182,8 +183,17 @@ class SimulateConfig:
         above=0,
         most=MOST_LENGTH,
         metavar="Å",
-        help="mean RMSD of the atoms for a motion, in place of --angle",
+        help="mean RMSD of the atoms for a motion or --moving, in place of --angle",
     )
+    moving: tuple[int, ...] = same_as(StateConfig, "moving", group=STRUCTURES)
+    pose_error: float = same_as(NuisanceConfig, "pose_error", group=REAL)
+    shift_error: float = same_as(NuisanceConfig, "shift_error", group=REAL)
+    defocus_error: float = same_as(NuisanceConfig, "defocus_error", group=REAL)
+    contrast_sd: float = same_as(NuisanceConfig, "contrast_sd", group=REAL)
+    noise_colour: float = same_as(NuisanceConfig, "noise_colour", group=REAL)
+    junk: float = same_as(NuisanceConfig, "junk", group=REAL)
+    micrographs: int | None = same_as(NuisanceConfig, "micrographs", group=REAL)
+    views: float = same_as(NuisanceConfig, "views", group=REAL)
     threads: int = internal(0, "0 for all, shared by the processes", least=0, most=MOST_THREADS)
 
     def __post_init__(self) -> None:
@@ -198,10 +208,17 @@ class SimulateConfig:
             self._check_mixture()
         else:
             self._check_pieces()
-        if self.kind != "motion" and self.rmsd is not None:
-            raise ConfigurationError(f"{self.kind}: --rmsd applies to motion alone; remove it.")
+        if self.kind != "assembly" and self.moving:
+            raise ConfigurationError(f"{self.kind}: --moving applies to an assembly; remove it.")
+        if self.kind != "motion" and not self.moving and self.rmsd is not None:
+            raise ConfigurationError(f"{self.kind}: --rmsd applies to motion, or with --moving; remove it.")
         if self.ctf_from and not self.ctf:
             raise ConfigurationError("--noctf and --ctf_from contradict each other; give one.")
+        if self.defocus_error and not self.ctf:
+            raise ConfigurationError("--noctf and --defocus_error contradict each other; give one.")
+        for flag, asked in (("--noise_colour", self.noise_colour != 1), ("--junk", self.junk > 0)):
+            if asked and self.snr is None:
+                raise ConfigurationError(f"{flag} needs noise; give an --snr above 0, or leave {flag} out.")
 
     def _check_mixture(self) -> None:
         if self.segments or self.domains:

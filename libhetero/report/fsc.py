@@ -53,8 +53,22 @@ def draw_class_fsc(
     panels = {"half-maps of each class": half_maps}
     if network is not None:
         panels["network's volume and map of each class"] = network
+    draw_fsc_panels(path, panels, pixel_size)
+
+
+def draw_fsc_panels(
+    path: str | os.PathLike, panels: Mapping[str, Mapping[str, Float[np.ndarray, "shells"]]], pixel_size: float
+) -> None:
+    """Draw a panel beside another, each of a curve for each class; of more than twelve, thin ones and their median.
+
+    Parameters
+    ----------
+    path : PNG to make.
+    panels : title, and class and (n // 2,) values of each; all of the same classes.
+    pixel_size : Å.
+    """
     figure, axes = new_figure(5.2 * len(panels), 3.8, columns=len(panels))
-    few = len(half_maps) <= len(PALETTE)
+    few = all(len(curves) <= len(PALETTE) for curves in panels.values())
     for axis, (title, curves) in zip(axes[0], panels.items(), strict=True):
         colours = colours_of(1 + np.arange(len(curves)))
         for (name, values), colour in zip(curves.items(), colours, strict=True):

@@ -18,7 +18,7 @@ def draw_presence(
     path: str | os.PathLike,
     values: Sequence[Float[np.ndarray, "particles"]],
     classes: Sequence[np.ndarray],
-    quantity: str,
+    quantities: Sequence[str],
 ) -> None:
     """Draw one histogram a region, its classes stacked in shades.
 
@@ -27,7 +27,7 @@ def draw_presence(
     path : PNG to make.
     values : per region, one number a particle.
     classes : per region, the class of each particle; -1 for none.
-    quantity : what the numbers are, for the axis.
+    quantities : per region, what the numbers are, for the axis.
     """
     count = max(len(values), 1)
     columns = min(count, 4)
@@ -41,9 +41,9 @@ def draw_presence(
         alphas = np.linspace(0.35, 1.0, len(found))
         colours = [to_rgba(colour_of(number + 1), alpha) for alpha in alphas]
         stacked_histogram(place, value, label, colours)
-        title = f"region {number + 1}, {len(found)} classes"
+        title = f"region {number + 1}, {len(found)} classes" if len(found) > 1 else f"region {number + 1}, continuous"
         place.set_title(title, fontsize=9, color=DARK, loc="left")
-        place.set_xlabel(quantity)
+        place.set_xlabel(quantities[number])
         place.set_ylabel("particles")
     save_figure(figure, path)
 

@@ -11,6 +11,7 @@ from libhetero.configuration.limits import (
     MOST_BOX,
     MOST_DEFOCUS,
     MOST_LENGTH,
+    MOST_PIECES,
     MOST_PIXEL,
     MOST_SEED,
     MOST_SIMULATED,
@@ -59,6 +60,99 @@ class CTFSampling:
 
 
 @dataclass(frozen=True)
+class NuisanceConfig:
+    """What real data have besides white noise; everything is off by default.
+
+    Where the list tells a wrong value, the image has the right one, and the truth knows it. `nuisances` says how each
+    is drawn.
+
+    Parameters
+    ----------
+    pose_error : radians, root mean square of the angle between the listed rotation and the right one.
+    shift_error : Å, standard deviation of the listed shift along x, and along y.
+    defocus_error : Å, standard deviation of the listed defocus.
+    contrast_sd : standard deviation of the factor of each particle's signal, whose mean is 1.
+    noise_colour : power of the noise at low frequency ÷ that at Nyquist; 1 for white.
+    junk : probability that an image holds noise alone.
+    micrographs : number of micrographs, each of one defocus and one thickness of ice; None for particles that have
+        nothing in common.
+    views : concentration κ of the directions of view about the model's z axis; 0 for uniform ones.
+    """
+
+    pose_error: float = option(
+        0.0,
+        "--pose_error",
+        least=0,
+        most=math.pi / 3,
+        scale=DEGREE,
+        metavar="DEGREES",
+        help="listed rotations are off by a turn about a random axis, of this angle in degrees (root mean square "
+        "over particles; each component of the rotation vector is normal, of 1/√3 of it)",
+        shown_default="0",
+    )
+    shift_error: float = option(
+        0.0,
+        "--shift_error",
+        least=0,
+        most=MOST_LENGTH,
+        metavar="Å",
+        help="listed shifts are off by this, standard deviation along x and along y",
+    )
+    defocus_error: float = option(
+        0.0,
+        "--defocus_error",
+        least=0,
+        most=MOST_DEFOCUS,
+        metavar="Å",
+        help="listed defoci are off by this, standard deviation; astigmatism is right",
+    )
+    contrast_sd: float = option(
+        0.0,
+        "--contrast_sd",
+        least=0,
+        most=0.5,
+        metavar="X",
+        help="each particle's signal is multiplied by α ~ N(1, X), drawn within 0.05 and 1.95",
+    )
+    noise_colour: float = option(
+        1.0,
+        "--noise_colour",
+        least=1,
+        most=1e4,
+        metavar="X",
+        help="power of the noise at low frequency ÷ that at Nyquist of --box, falling smoothly; the variance stays "
+        "that of --snr",
+    )
+    junk: float = option(0.0, "--junk", least=0, most=1, metavar="X", help="fraction of images that hold noise alone")
+    micrographs: int | None = option(
+        None,
+        "--micrographs",
+        least=1,
+        most=MOST_SIMULATED,
+        metavar="N",
+        help="particles are spread over N micrographs; those of one share the defocus but for 100 Å, and the ice: "
+        "a common factor of the signal and one of the noise, each within about 10 %",
+        shown_default="no",
+    )
+    views: float = option(
+        0.0,
+        "--views",
+        least=0,
+        most=1000,
+        metavar="X",
+        help="concentration of the directions of view about the model's z axis (von Mises-Fisher); 0 for uniform",
+    )
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+    @property
+    def any(self) -> bool:
+        """Whether anything is on."""
+        return self != NuisanceConfig()
+
+
+@dataclass(frozen=True)
 class ImagingConfig:
     """How a set of particle images is made.
 
@@ -73,6 +167,7 @@ class ImagingConfig:
     max_shift : Å, shifts uniform in ± this along x and y; None for 5 % of the box.
     ctf : how the CTF is drawn; None for no CTF.
     contrast : 1 protein white, -1 protein dark.
+    nuisances : what real data have besides.
     """
 
     particles: int = option(ABSENT, "--n", least=1, most=MOST_SIMULATED, metavar="N", help="number of particles")
@@ -116,6 +211,7 @@ class ImagingConfig:
         check=lambda sign: None if sign in (1, -1) else "1 or -1",
         help="sign of the protein's density",
     )
+    nuisances: NuisanceConfig = internal(NuisanceConfig, "what real data have besides white noise")
 
     def __post_init__(self) -> None:
         check_options(self)
@@ -141,6 +237,7 @@ class StateConfig:
     ----------
     probability : with which each other body is present, independently.
     max_angle : radians; each other body turns by an angle uniform in ± this, independently.
+    moving : bodies that turn; the others do not, and those that turn are always present. Empty for all to do both.
     """
 
     probability: float = option(
@@ -153,7 +250,17 @@ class StateConfig:
         most=math.pi,
         scale=DEGREE,
         metavar="DEGREES",
-        help="largest angle in degrees, for a motion",
+        help="largest angle in degrees, for a motion or --moving",
+    )
+    moving: tuple[int, ...] = option(
+        (),
+        "--moving",
+        count="+",
+        least=1,
+        most=MOST_PIECES,
+        metavar="K",
+        help="pieces of an assembly, by number from 1, that turn instead of coming and going",
+        shown_default="none",
     )
 
     def __post_init__(self) -> None:

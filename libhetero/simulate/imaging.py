@@ -9,7 +9,7 @@ white noise of deviation σ is white noise of deviation σ m / n, but for the co
 stands for both signs of kx and keeps half its power. Exactly white noise is what is drawn. At half
 the box the SNR of a pixel is up to four times the one asked for. Whatever particle i draws depends on
 the seed and on i alone (a mixture's labels depend on the number of particles too, to be in equal
-shares).
+shares). What real data have besides is drawn in `nuisances`.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from libhetero.physics.observation import recorded
 from libhetero.physics.rotations import euler_to_matrix
 from libhetero.records import CTFParams, Observation, Pose
 from libhetero.simulate.configuration import CTFSampling, ImagingConfig
+from libhetero.simulate.nuisances import coloured, tilt_cosine
 
 
 def particle_key(seed: int | Integer[Array, ""], index: Integer[Array, ""]) -> PRNGKeyArray:
@@ -30,12 +31,16 @@ def particle_key(seed: int | Integer[Array, ""], index: Integer[Array, ""]) -> P
     return jax.random.fold_in(jax.random.key(seed), index)
 
 
-def pose_from(deviates: Float[Array, "5"], max_shift: float) -> Pose:
+def pose_from(deviates: Float[Array, "5"], max_shift: float, views: float = 0.0) -> Pose:
     """Turn uniform deviates into a rotation uniform over SO(3) and a shift in ± `max_shift` Å.
 
-    Euler angles rot and psi are uniform, and so is the cosine of tilt.
+    Euler angles rot and psi are uniform, and so is the cosine of tilt where no views are preferred.
+
+    Parameters
+    ----------
+    views : see `tilt_cosine`.
     """
-    rot, tilt, psi = deviates[0], jnp.arccos(1 - 2 * deviates[1]), deviates[2]
+    rot, tilt, psi = deviates[0], jnp.arccos(tilt_cosine(deviates[1], views)), deviates[2]
     angles = jnp.stack([2 * jnp.pi * rot, tilt, 2 * jnp.pi * psi])
     return Pose(rotation=euler_to_matrix(angles), shift=(2 * deviates[3:] - 1) * max_shift)
 
@@ -87,6 +92,9 @@ def observe(
 def add_noise(
     image: Float[Array, "m m"], key: PRNGKeyArray, deviation: Float[Array, ""], config: ImagingConfig
 ) -> Float[Array, "m m"]:
-    """Add white noise that has this standard deviation before cropping."""
+    """Add noise that has this standard deviation before cropping, white unless a colour is asked for."""
     deviation = deviation * (config.final_box / config.box_size)
-    return image + deviation * jax.random.normal(key, image.shape)
+    noise = jax.random.normal(key, image.shape)
+    if config.nuisances.noise_colour != 1:
+        noise = coloured(noise, config.nuisances.noise_colour, config.box_size)
+    return image + deviation * noise

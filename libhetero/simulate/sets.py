@@ -86,12 +86,16 @@ class BodyCache:
 def assembly_of(
     structure: Structure | Complex,
     imaging: ImagingConfig,
-    probability: float = PRESENT,
+    states: StateConfig | None = None,
     ctf_table: CTFParams | None = None,
 ) -> Simulation:
-    """Simulate a structure whose pieces besides the core are each present with `probability`."""
-    states = StateConfig(probability=probability)
-    return _of_pieces("assembly", structure, imaging, states, ctf_table)
+    """Simulate a structure whose pieces besides the core are each present or not, or turn.
+
+    Parameters
+    ----------
+    states : with which probability, and which pieces turn; None for all to come and go with probability ½.
+    """
+    return _of_pieces("assembly", structure, imaging, states or StateConfig(probability=PRESENT), ctf_table)
 
 
 def motion_of(
@@ -130,5 +134,5 @@ def _of_pieces(
     kind: str, structure: Structure | Complex, imaging: ImagingConfig, states: StateConfig, ctf_table: CTFParams | None
 ) -> Simulation:
     load = GivenStructures((BeadStructure(structure) if isinstance(structure, Complex) else structure,))
-    cache = BodyCache(load, imaging, whole=False, moving=kind == "motion")
+    cache = BodyCache(load, imaging, whole=False, moving=kind == "motion" or states.max_angle > 0)
     return Simulation(kind, imaging, states, 1, load, cache, ctf_table)

@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 
@@ -25,6 +26,7 @@ from libhetero.records import CTFParams, Observation, Pose
 from libhetero.simulate.bodies import Body, PreparedBodies, prepare_bodies, project_bodies
 from libhetero.simulate.configuration import ImagingConfig, StateConfig
 from libhetero.simulate.imaging import add_noise, ctf_from, ctf_of_table, observe, particle_key, pose_from
+from libhetero.simulate.nuisances import Nuisances, draw_nuisances, locally, micrograph_of
 from libhetero.simulate.states import assign_structures, state_from, state_number
 from libhetero.simulate.structures import Structure
 
@@ -41,11 +43,12 @@ class Block:
     ----------
     index : (b,) int32, place of each particle in the set.
     images : (b, n, n) float32.
-    pose : of each particle.
-    ctf : of each particle; None when the images carry none.
+    pose : of each particle, as its image has it.
+    ctf : of each particle, as its image has it; None when the images carry none.
     label : (b,) int32, structure (mixture) or number of the state (assembly).
     present : (b, bodies) uint8.
     angle : (b, bodies) float32, radians.
+    nuisances : what the list tells instead, and what else was drawn; None where all is off.
     """
 
     index: Int[np.ndarray, "particles"]
@@ -55,6 +58,7 @@ class Block:
     label: Int[np.ndarray, "particles"]
     present: Shaped[np.ndarray, "particles bodies"]
     angle: Float[np.ndarray, "particles bodies"]
+    nuisances: Nuisances | None = None
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,17 @@ class Truth:
     label: Int[np.ndarray, "particles"]
     present: Shaped[np.ndarray, "particles bodies"]
     angle: Float[np.ndarray, "particles bodies"]
+    nuisances: Nuisances | None = None
+
+    @property
+    def listed_pose(self) -> Pose:
+        """The pose that the list tells."""
+        return self.pose if self.nuisances is None else self.nuisances.listed_pose
+
+    @property
+    def listed_ctf(self) -> CTFParams | None:
+        """The CTF that the list tells."""
+        return self.ctf if self.nuisances is None else self.nuisances.listed_ctf
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,13 +143,13 @@ class Simulation:
             )
             for chunk in _chunks(index, DRAWN)
         ]
-        pose, ctf, present, angle = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+        pose, ctf, present, angle, nuisances = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
         present = present.astype(np.uint8)
         label = structure if self.kind == "mixture" else state_number(present)
-        return Truth(pose, ctf, label.astype(np.int32), present, angle)
+        return Truth(pose, ctf, label.astype(np.int32), present, angle, nuisances)
 
     def signal_sums(self, k: int) -> SignalSums:
-        """Return the sums over noise-free images of structure k with CTF, before cropping.
+        """Return the sums over noise-free images of structure k with CTF, before cropping, all of contrast 1.
 
         They are those of its first particles, the same ones every time.
         """
@@ -142,7 +157,7 @@ class Simulation:
         index = np.flatnonzero(self.structure_of_particles() == k)[:share].astype(np.int32)
         uncropped = dataclasses.replace(self, imaging=dataclasses.replace(self.imaging, crop=None))
         sums = SignalSums()
-        for block in uncropped.render(k, self.prepared(k), index, 0.0):
+        for block in uncropped.render(k, self.prepared(k), index, 0.0, signal_alone=True):
             images = block.images.astype(np.float64)
             sums += SignalSums(images.size, float(images.sum()), float(np.square(images).sum()))
         return sums
@@ -170,7 +185,13 @@ class Simulation:
         return [(k, block) for k, own in enumerate(by_structure) for block in _chunks(own, size)]
 
     def render(
-        self, k: int, bodies: PreparedBodies, index: Int[np.ndarray, "some"], noise_deviation: float, threads: int = 1
+        self,
+        k: int,
+        bodies: PreparedBodies,
+        index: Int[np.ndarray, "some"],
+        noise_deviation: float,
+        threads: int = 1,
+        signal_alone: bool = False,
     ) -> Iterator[Block]:
         """Render particles of one structure, some at a time.
 
@@ -181,8 +202,9 @@ class Simulation:
         index : (b,) int32, its particles.
         noise_deviation : from `noise_deviation()`.
         threads : chunks rendered at the same time; changes no image.
+        signal_alone : True for images of contrast 1 of all particles, junk among them.
         """
-        render = partial(self._chunk, k, bodies, np.float32(noise_deviation))
+        render = partial(self._chunk, k, bodies, np.float32(noise_deviation), np.bool_(signal_alone))
         return _in_order(render, _chunks(index, CHUNK), threads)
 
     def prepared(self, k: int) -> PreparedBodies:
@@ -200,16 +222,18 @@ class Simulation:
         """What of the imaging is compiled in: sets that differ in the rest share the code."""
         return dataclasses.replace(self.imaging, particles=1, seed=0, snr=None, contrast=1)
 
-    def _chunk(self, structure: int, bodies: PreparedBodies, deviation: np.float32, index: np.ndarray) -> Block:
+    def _chunk(
+        self, structure: int, bodies: PreparedBodies, deviation: np.float32, alone: np.bool_, index: np.ndarray
+    ) -> Block:
         rendered = _render(
-            _padded(index, CHUNK), self._seed, bodies, deviation, self.ctf_table, self._compiled, self.states
+            _padded(index, CHUNK), self._seed, bodies, deviation, alone, self.ctf_table, self._compiled, self.states
         )
-        images, pose, ctf, present, angle = _trimmed(rendered, len(index))
+        images, pose, ctf, present, angle, nuisances = _trimmed(rendered, len(index))
         images = self.imaging.contrast * images
         present = present.astype(np.uint8)
         mixture = self.kind == "mixture"
         label = np.full(len(index), structure) if mixture else state_number(present)
-        return Block(index, images, pose, ctf, label.astype(np.int32), present, angle)
+        return Block(index, images, pose, ctf, label.astype(np.int32), present, angle, nuisances)
 
 
 def _chunks(index: np.ndarray, size: int) -> list[np.ndarray]:
@@ -229,50 +253,60 @@ def _trimmed(results: Any, count: int) -> Any:
 
 def _draw(
     index: Any, seed: Any, table: CTFParams | None, imaging: ImagingConfig, states: StateConfig, bodies: int
-) -> tuple[Pose, CTFParams | None, Any, Any, Any]:
-    """Draw pose, CTF, presence and angles of one particle, and the key of its noise."""
-    width = imaging.box_size * imaging.pixel_size
+) -> tuple[Pose, CTFParams | None, Any, Any, Nuisances | None, Any]:
+    """Draw pose, CTF, presence, angles and nuisances of one particle, and the key of its noise."""
+    width, asked = imaging.box_size * imaging.pixel_size, imaging.nuisances
     max_shift = 0.05 * width if imaging.max_shift is None else imaging.max_shift
-    key_drawn, key_noise = jax.random.split(particle_key(seed, index))
+    key = particle_key(seed, index)
+    key_drawn, key_noise = jax.random.split(key)
     deviates = jax.random.uniform(key_drawn, (8 + 2 * bodies,))
+    micrograph = None if asked.micrographs is None else micrograph_of(seed, key, asked.micrographs)
+    optics = deviates[5:8] if micrograph is None else micrograph.optics
     ctf = None
     if table is not None:
-        ctf = ctf_of_table(deviates[5], table)
+        ctf = ctf_of_table(optics[0], table)
     elif imaging.ctf is not None:
-        ctf = ctf_from(deviates[5:8], imaging.ctf)
+        ctf = ctf_from(optics, imaging.ctf)
+    if micrograph is not None and ctf is not None:
+        ctf = locally(ctf, key)
     present, angle = state_from(deviates[8:].reshape(2, bodies), states)
-    return pose_from(deviates[:5], max_shift), ctf, present, angle, key_noise
+    pose = pose_from(deviates[:5], max_shift, asked.views)
+    nuisances = draw_nuisances(key, pose, ctf, micrograph, asked) if asked.any else None
+    return pose, ctf, present, angle, nuisances, key_noise
 
 
 @partial(jax.jit, static_argnums=(3, 4, 5))
 def _draw_all(
     index: Any, seed: Any, table: CTFParams | None, imaging: ImagingConfig, states: StateConfig, bodies: int
-) -> tuple[Pose, CTFParams | None, Any, Any]:
+) -> tuple[Pose, CTFParams | None, Any, Any, Nuisances | None]:
     """Draw for many particles, without the keys of the noise."""
-    return jax.vmap(lambda i: _draw(i, seed, table, imaging, states, bodies)[:4])(index)
+    return jax.vmap(lambda i: _draw(i, seed, table, imaging, states, bodies)[:5])(index)
 
 
-@partial(jax.jit, static_argnums=(5, 6))
+@partial(jax.jit, static_argnums=(6, 7))
 def _render(
     index: Any,
     seed: Any,
     bodies: PreparedBodies,
     deviation: Any,
+    alone: Any,
     table: CTFParams | None,
     imaging: ImagingConfig,
     states: StateConfig,
-) -> tuple[Any, Pose, CTFParams | None, Any, Any]:
-    """Render a chunk of particles with noise of this standard deviation."""
+) -> tuple[Any, Pose, CTFParams | None, Any, Any, Nuisances | None]:
+    """Render a chunk of particles with noise of this standard deviation, with the contrast of each or (alone) 1."""
 
-    def one(index: Any) -> tuple[Any, Pose, CTFParams | None, Any, Any]:
+    def one(index: Any) -> tuple[Any, Pose, CTFParams | None, Any, Any, Nuisances | None]:
         count = bodies.centre.shape[0]
-        pose, ctf, present, angle, key = _draw(index, seed, table, imaging, states, count)
+        pose, ctf, present, angle, nuisances, key = _draw(index, seed, table, imaging, states, count)
         turned = angle if states.max_angle > 0 else None
         box, pixel_size = imaging.box_size, imaging.pixel_size
         seen = pose if ctf is None else seen_through(pose, ctf)[0]
         projection = project_bodies(bodies, present, turned, seen, box, pixel_size, imaging.final_box)
-        image = add_noise(observe(projection, Observation(pose=pose, ctf=ctf), imaging), key, deviation, imaging)
-        return image, pose, ctf, present, angle
+        image, own = observe(projection, Observation(pose=pose, ctf=ctf), imaging), deviation
+        if nuisances is not None:
+            image, own = image * jnp.where(alone, 1.0, nuisances.contrast), deviation * nuisances.noise
+        return add_noise(image, key, own, imaging), pose, ctf, present, angle, nuisances
 
     return jax.vmap(one)(index)
 

@@ -13,10 +13,14 @@ def state_from(
     deviates: Float[Array, "2 bodies"], config: StateConfig
 ) -> tuple[Float[Array, "bodies"], Float[Array, "bodies"]]:
     """Turn uniform deviates into which bodies are present (0 or 1) and their angles in radians."""
-    first = jnp.arange(deviates.shape[1]) == 0
+    place = jnp.arange(deviates.shape[1])
+    first, turning = place == 0, place > 0
     present = first | (deviates[0] < config.probability)
     angle = (2 * deviates[1] - 1) * config.max_angle
-    return present.astype(jnp.float32), jnp.where(first, 0.0, angle)
+    if config.moving:
+        turning = jnp.isin(place, jnp.asarray(config.moving))
+        present = present | turning
+    return present.astype(jnp.float32), jnp.where(turning, angle, 0.0)
 
 
 def state_number(present: Integer[np.ndarray, "particles bodies"]) -> Int[np.ndarray, "particles"]:

@@ -3,6 +3,7 @@
 particles.star  particles.lst        every particle
 particles_0010.star  …lst            those of the first 10 structures, of the same stack
 truth/labels.txt, states.npy, angles.npy    by the kind of set
+truth/rotation.npy …                        what each image has, where the list may tell something else (`of_images`)
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from libhetero.io.lst import write_lst
 from libhetero.io.optics import optics_groups
 from libhetero.io.star_writer import write_star
 from libhetero.records import ParticleSet
+from libhetero.simulate.nuisances import micrograph_names
 from libhetero.simulate.simulation import Simulation, Truth
 
 ROWS = 4096  # particles whose metadata are held at a time
@@ -42,9 +44,10 @@ def write_tables(beside: Path, folder: Path, simulation: Simulation, subsets: Se
     with contextlib.ExitStack() as files:
         truth = _TruthFiles(beside / "truth", simulation, files)
         for index, drawn in _drawn(simulation, structure):
-            particles = _particle_set(folder, simulation, index, drawn)
+            particles, names = _particle_set(folder, simulation, index, drawn), _micrographs(drawn)
             for k, rows in lists:
-                rows.append(particles.take(np.flatnonzero(structure[index] < k)))
+                chosen = np.flatnonzero(structure[index] < k)
+                rows.append(particles.take(chosen), None if names is None else names[chosen])
             truth.append(index, drawn)
     for _, rows in lists:
         rows.close()
@@ -87,15 +90,21 @@ def _particle_set(folder: Path, simulation: Simulation, index: np.ndarray, drawn
         image_index=index.astype(np.int64),
         box_size=np.full(count, imaging.final_box),
         pixel_size=np.full(count, imaging.final_pixel_size),
-        pose=drawn.pose,
-        ctf=drawn.ctf,
+        pose=drawn.listed_pose,
+        ctf=drawn.listed_ctf,
         contrast=imaging.contrast,
         half_set=index.astype(np.int64) % 2,
     )
 
 
+def _micrographs(drawn: Truth) -> np.ndarray | None:
+    """Return the names of the particles' micrographs, (b,) text; None where there are none."""
+    number = None if drawn.nuisances is None else drawn.nuisances.micrograph
+    return None if number is None else np.array(micrograph_names(number), object)
+
+
 class _TruthFiles:
-    """labels.txt, states.npy and angles.npy by the kind of set, written in order.
+    """labels.txt, states.npy, angles.npy by the kind of set, and those of `of_images`, written in order.
 
     Parameters
     ----------
@@ -106,29 +115,53 @@ class _TruthFiles:
 
     def __init__(self, folder: Path, simulation: Simulation, files: contextlib.ExitStack) -> None:
         self._kind, self._count = simulation.kind, simulation.imaging.particles
+        self._moving = simulation.kind == "motion" or bool(simulation.states.moving)
+        self._folder, self._files = folder, files
+        self._tables: dict[str, BinaryIO] = {}
         if self._kind != "motion":
             labels = open(folder / "labels.txt", "w", encoding="ascii")  # noqa: SIM115 (the stack closes it)
             self._labels = files.enter_context(labels)
-        if self._kind != "mixture":
-            name = "states.npy" if self._kind == "assembly" else "angles.npy"
-            self._table: BinaryIO = files.enter_context(open(folder / name, "wb"))  # noqa: SIM115
 
     def append(self, index: np.ndarray, drawn: Truth) -> None:
         """Add the rows of some particles, which follow those before."""
         if self._kind != "motion":
             np.savetxt(self._labels, np.stack([index, drawn.label], axis=1), fmt="%d")
         if self._kind == "assembly":
-            self._append(drawn.present.astype(np.uint8))
-        if self._kind == "motion":
-            self._append(drawn.angle.astype(np.float32))
+            self._append("states", drawn.present.astype(np.uint8))
+        if self._moving:
+            self._append("angles", drawn.angle.astype(np.float32))
+        for name, rows in of_images(drawn).items():
+            self._append(name, rows)
 
-    def _append(self, rows: np.ndarray) -> None:
-        """Add rows to the table: a file, not mapped memory, in which a full disk kills a process."""
-        if self._table.tell() == 0:
+    def _append(self, name: str, rows: np.ndarray) -> None:
+        """Add rows to a table: a file, not mapped memory, in which a full disk kills a process."""
+        if name not in self._tables:
+            table = self._files.enter_context(open(self._folder / f"{name}.npy", "wb"))  # noqa: SIM115
             described = {"descr": np.lib.format.dtype_to_descr(rows.dtype), "fortran_order": False}
             shape = (self._count, *rows.shape[1:])
-            np.lib.format.write_array_header_1_0(self._table, {**described, "shape": shape})
-        self._table.write(rows.tobytes())
+            np.lib.format.write_array_header_1_0(table, {**described, "shape": shape})
+            self._tables[name] = table
+        self._tables[name].write(np.ascontiguousarray(rows).tobytes())
+
+
+def of_images(drawn: Truth) -> dict[str, np.ndarray]:
+    """Return what the images of some particles have, by the name of its file; nothing where lists are right.
+
+    rotation (b, 3, 3), shift (b, 2) in Å, defocus (b, 2) in Å (u, v), contrast (b,) with 0 for junk, noise (b,),
+    junk (b,) 0 or 1, micrograph (b,) from 0.
+    """
+    nuisances = drawn.nuisances
+    if nuisances is None:
+        return {}
+    found: dict[str, Any] = {"rotation": drawn.pose.rotation, "shift": drawn.pose.shift}
+    if drawn.ctf is not None:
+        found["defocus"] = np.stack([drawn.ctf.defocus_u, drawn.ctf.defocus_v], axis=1)
+    found = {**found, "contrast": nuisances.contrast, "noise": nuisances.noise}
+    arrays = {name: np.asarray(rows, np.float32) for name, rows in found.items()}
+    arrays["junk"] = np.asarray(nuisances.junk, np.uint8)
+    if nuisances.micrograph is not None:
+        arrays["micrograph"] = np.asarray(nuisances.micrograph, np.int32)
+    return arrays
 
 
 class _RowFile:
@@ -148,14 +181,14 @@ class _RowFile:
         self._header: list[str] | None = None
         self._longest = 0
 
-    def append(self, particles: ParticleSet) -> None:
-        """Add the rows of some particles."""
+    def append(self, particles: ParticleSet, micrographs: np.ndarray | None) -> None:
+        """Add the rows of some particles, and the names of their micrographs where there are any."""
         if len(particles) == 0:
             return
         if self.path.suffix == ".lst":
             write_lst(self._part, particles)
         else:
-            write_star(self._part, particles, self._optics)
+            write_star(self._part, particles, self._optics, micrographs)
         with open(self._part, encoding="utf-8") as part, open(self._rows, "a", encoding="utf-8") as rows:
             lines = part.read().split("\n")
             start = self._first_row(lines)

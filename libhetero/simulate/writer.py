@@ -1,7 +1,8 @@
 """A simulated set on disk: stack, lists and truth, in a folder that appears when complete.
 
     OUT/particles.mrcs  particles.star  particles.lst
-    OUT/truth/truth.json and, by kind, labels.txt, states.npy, angles.npy, atoms.npz, *.mrc
+    OUT/truth/truth.json and, by kind, labels.txt, states.npy, angles.npy, atoms.npz, *.mrc;
+        what images have where lists err: rotation.npy, shift.npy, defocus.npy, contrast.npy …
 
 The work is cut into steps (`steps`), done by one process or several, on one machine or several, in
 a folder beside that outlives an interruption (`part`). What is written is the same to the bit however
@@ -21,7 +22,7 @@ from typing import Any
 import numpy as np
 import scipy.fft
 
-from libhetero.configuration import write_json
+from libhetero.configuration import to_dict, write_json
 from libhetero.errors import ConfigurationError, DataError
 from libhetero.files import absolute_path, require_space, writing_error
 from libhetero.io import write_volume
@@ -245,13 +246,18 @@ def _describe(simulation: Simulation) -> dict[str, Any]:
         "ctf": imaging.ctf is not None or simulation.ctf_table is not None,
         "structures": simulation.structures,
     }
+    if imaging.nuisances.any:
+        said["nuisances"] = to_dict(imaging.nuisances)
     if simulation.kind == "mixture":
         return said
     bodies = simulation.load_bodies(0)
     said["pieces"] = len(bodies)
     said["piece_names"] = list(simulation.load_structure(0).names)
     if simulation.kind == "assembly":
-        return {**said, "probability": states.probability}
+        said["probability"] = states.probability
+        if not states.moving:
+            return said
+        said["moving"] = list(states.moving)
     said["max_angle"] = states.max_angle
     said["hinges"] = [[float(x) for x in body.hinge] for body in bodies]
     said["axes"] = [[float(x) for x in body.axis] for body in bodies]

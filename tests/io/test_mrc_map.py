@@ -12,6 +12,7 @@ import pytest
 from libhetero.errors import DataError
 from libhetero.io import read_particles, read_volume, write_volume
 from libhetero.io.mrc_map import LONGEST_TAIL
+from libhetero.io.volume import particles_in_map
 from tests.making.limited import refusal
 
 # mrcfile 1.5.4 on NumPy 2.5, when it changes byte order or validates.
@@ -171,3 +172,27 @@ def test_a_long_tail_of_a_plain_file_is_not_read(map_file):
     os.truncate(map_file, map_file.stat().st_size + LONGEST_TAIL + 1)
     with pytest.raises(DataError, match="goes on beyond the"):
         read_volume(map_file)
+
+
+@pytest.mark.parametrize("name", ["map.mrc", "map.hdf"])
+def test_how_many_particles_a_map_is_of(tmp_path, volume, name):
+    write_volume(tmp_path / name, volume, 2.0, particles=2000)
+    assert particles_in_map(tmp_path / name) == 2000
+    np.testing.assert_array_equal(read_volume(tmp_path / name)[0], volume)
+    write_volume(tmp_path / name, volume, 2.0)
+    assert particles_in_map(tmp_path / name) is None
+
+
+@pytest.mark.parametrize(
+    "label", [b"2000 particles of ice", b"-1 particles", b"0 particles", b"99999999999 particles", b"\xff"]
+)
+def test_other_labels_name_no_number(map_file, label):
+    with_header(map_file, nlabl=1, label=[label] + 9 * [b""])
+    assert particles_in_map(map_file) is None
+
+
+def test_number_among_other_labels(map_file):
+    with_header(map_file, nlabl=2, label=[b"Relion    28-Nov-26", b"17 particles"] + 8 * [b""])
+    packed = map_file.with_name("map.mrc.gz")
+    packed.write_bytes(gzip.compress(map_file.read_bytes()))
+    assert particles_in_map(map_file) == particles_in_map(packed) == 17

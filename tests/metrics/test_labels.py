@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from libhetero.errors import DataError
-from libhetero.metrics.labels import label_agreement
+from libhetero.metrics.labels import label_agreement, with_the_most
 from tests.reference import metrics as twin
 
 
@@ -33,3 +33,9 @@ def test_particles_in_no_class_are_wrong_but_no_class_of_their_own():
     assert scores["in_class"] == scores["accuracy"] == 0.75
     assert scores["ari"] == scores["ami"] == scores["nmi"] == 1.0
     assert set(label_agreement(truth, np.full(8, -1)).values()) == {0.0}
+
+
+def test_the_label_that_most_of_a_class_have() -> None:
+    found = np.array([0, 0, 0, 1, 1, 1, -1])
+    truth = np.array([2, 2, 1, 1, 1, 0, 1])
+    assert with_the_most(truth, found).tolist() == [True, True, False, True, True, False, False]

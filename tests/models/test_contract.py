@@ -95,6 +95,10 @@ def test_shapes_and_dtypes(case):
     model = case.model
     latent = jax.eval_shape(model.encode, case.params, case.batch)
     assert latent.dtype == jnp.float32 and latent.shape[0] == COUNT and latent.ndim == 2
+    posterior = jax.eval_shape(model.posterior, case.params, case.batch)
+    assert posterior.latent.shape == posterior.deviation.shape == latent.shape
+    for each in (posterior.contrast, posterior.contrast_deviation, posterior.evidence):
+        assert (each.shape, each.dtype) == ((COUNT,), jnp.float32)
     decoded = jax.eval_shape(model.decode, case.params, latent)
     for leaf in jax.tree.leaves(decoded):
         assert leaf.dtype == jnp.float32 and leaf.shape[0] == COUNT

@@ -54,6 +54,21 @@ def test_agrees_with_the_scalar_loop_on_the_half_plane_and_at_chosen_pixels():
     np.testing.assert_allclose(image_of(central.ravel()[chosen], seen, flat[chosen]), expected[chosen], atol=1e-3)
 
 
+def test_a_contrast_multiplies_image_and_adjoint_and_none_changes_nothing():
+    seen, frequencies, central = an_observation(), half_plane(N, PIXEL), a_plane(0)
+    fainter = dataclasses.replace(seen, contrast=jnp.float32(0.7))
+    whole = image_of(central, seen, frequencies)
+    np.testing.assert_allclose(image_of(central, fainter, frequencies), 0.7 * whole, rtol=1e-6)
+    back = chain.backprojected(central, seen, frequencies)
+    np.testing.assert_allclose(chain.backprojected(central, fainter, frequencies), 0.7 * back, rtol=1e-6)
+    without = Observation(pose=seen.pose, ctf=None, contrast=jnp.float32(0.7))
+    np.testing.assert_allclose(chain.transfer(without, frequencies), 0.7, rtol=1e-6)
+    several = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), seen)
+    several = dataclasses.replace(several, contrast=jnp.array([0.5, 2.0]))
+    both = jax.vmap(lambda one: chain.transfer(one, frequencies))(several)
+    np.testing.assert_allclose(both[1], 4 * both[0], rtol=1e-6)
+
+
 def test_a_coarser_half_plane_holds_the_low_rings():
     seen, m = an_observation(), 10
     whole = np.asarray(chain.transfer(seen, half_plane(N, PIXEL)))

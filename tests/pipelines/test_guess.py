@@ -1,5 +1,6 @@
 """Starting Gaussians from a map or an atomic model, through the program."""
 
+import dataclasses
 from pathlib import Path
 
 import jax
@@ -10,6 +11,9 @@ import pytest
 from libhetero.io import read_atoms, read_gaussians, write_volume
 from libhetero.physics.gaussians import gaussians_to_volume
 from libhetero.physics.symmetry import symmetric_copies, symmetry_operators
+from libhetero.pipelines.guess import GuessConfig
+from libhetero.pipelines.guessing.fitting import why_so_many
+from libhetero.pipelines.guessing.goal import map_to_fit
 from libhetero.records import Gaussians
 from tests.making import sets as tiny_set
 from tests.making.images import BOX, PIXEL
@@ -140,6 +144,34 @@ def test_half_maps_beside_the_map_say_where_it_ends(program):
     assert "map_half2.mrc and map_half1.mrc" in swapped
     assert "(--maxres)" in program(*arguments, "--maxres", 30)[1]
     assert np.count_nonzero(np.loadtxt("gmm_fsc.txt")[:, 2]) == 3
+
+
+def test_why_so_many(tmp_path, monkeypatch):
+    """Half-maps, and the number of particles of the map's header or of a list, say how many changes can be told."""
+    monkeypatch.chdir(tmp_path)
+    clean = np.asarray(to_volume(mixture()))
+    random = np.random.default_rng(0)
+    halves = [clean + 0.02 * clean.max() * random.normal(size=clean.shape) for _ in range(2)]
+    write_volume("map.mrc", np.mean(halves, axis=0), PIXEL, particles=500)
+    config = GuessConfig("map.mrc", "gmm.txt")
+    alone = map_to_fit(config)
+    assert alone.information is None
+    assert "without half-maps nothing is known" in why_so_many(alone, 90, 90)
+    assert why_so_many(alone, 90, 144) == "90 Gaussians are taken: 144 explain less than 2% more of the map"
+    for number, half in enumerate(halves):
+        write_volume(f"map_half{number + 1}.mrc", half, PIXEL)
+    goal = map_to_fit(config)
+    changes = int(goal.changes())
+    told = why_so_many(goal, changes, changes)
+    assert told == f"{changes} Gaussians are taken: 500 particles can tell as many independent changes"
+    assert "the fewest: the particles tell" in why_so_many(goal, changes + 1, changes + 1)
+    assert why_so_many(goal, changes - 9, changes - 9).endswith("the most there may be for this map")
+    assert map_to_fit(dataclasses.replace(config, count=9)).information is None
+    write_tiny_set(tmp_path, count=40)
+    assert map_to_fit(dataclasses.replace(config, particles="particles.star")).information.particles == 40
+    write_volume("map.mrc", np.mean(halves, axis=0), PIXEL)
+    unknown = map_to_fit(config)
+    assert "--particles says it" in why_so_many(unknown, int(unknown.changes()), int(unknown.changes()))
 
 
 def test_particles_have_the_last_word(program, tmp_path):

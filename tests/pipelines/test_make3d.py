@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from libhetero.io import MrcsWriter, read_volume, write_particles
+from libhetero.io.volume import particles_in_map
 from libhetero.metrics.fsc import resolution
 from libhetero.physics.gaussians import gaussians_to_volume
 from libhetero.pipelines.decoding.class_files import write_classes
@@ -73,6 +74,7 @@ def test_noiseless_particles_give_the_truth(program, images, truth):
     code, out, _ = program("particles.star", "map.mrc", "--noinvert")
     assert code == 0
     assert f"{COUNT} particles" in out and "FSC 0.143" in out
+    assert particles_in_map("map.mrc") == COUNT
     volume, pixel_size = read_volume("map.mrc")
     assert (volume.shape, pixel_size) == ((BOX, BOX, BOX), pytest.approx(PIXEL))
     assert correlation(volume, truth) >= 0.95

@@ -21,6 +21,7 @@ from libhetero.pipelines.scoring.truth import open_truth, places_in_truth
 from libhetero.pipelines.simulate import SimulateConfig
 from libhetero.pipelines.simulating.building import build, ctf_table
 from libhetero.pipelines.simulating.work import begun_with, gpu_to_share
+from libhetero.simulate.configuration import NuisanceConfig
 from tests.making.commands import HYPE
 from tests.reference.shared_data import shared_file
 
@@ -84,9 +85,15 @@ def test_mixture_of_maps_with_ctfs_of_a_list(program: ModuleType) -> None:
         (["assembly", "out", "--segments", "a.json"], "give one --pdb"),
         (["mixture", "out", "--map", "a.mrc", "--pdb", "b.pdb"], "not both"),
         (["assembly", "out", "--noctf", "--ctf-from", "a.star"], "contradict"),
+        (["motion", "out", "--noctf", "--defocus-error", "100"], "--noctf and --defocus_error contradict"),
+        (["mixture", "out", "--snr", "0", "--junk", "0.1"], "--junk needs noise"),
+        (["assembly", "out", "--snr", "0", "--noise_colour", "4"], "--noise_colour needs noise"),
         (["assembly", "out", "--crop", "66"], "--crop: expected at most the box of 64 pixels; got 66"),
         (["assembly", "out", "--defocus", "2", "1"], "--defocus: expected the lower defocus first; got 2 1"),
         (["assembly", "no/out", *SMALL], "does not exist"),
+        (["assembly", "out", *SMALL, "--moving", "9"], "--moving: there is no piece 9; expected numbers from 1 to 3"),
+        (["motion", "out", "--moving", "1"], "--moving applies to an assembly"),
+        (["assembly", "out", "--rmsd", "3"], "--rmsd applies to motion, or with --moving"),
     ],
 )
 def test_mistakes_are_one_line(
@@ -137,6 +144,14 @@ def test_options_are_kept_in_internal_units(program: ModuleType) -> None:
     imaging = build(config).imaging
     assert imaging.ctf.defocus == config.defocus and imaging.contrast == -1 and imaging.snr is None
     assert build(_asked(program, "--noctf")).imaging.ctf is None
+
+
+def test_nuisances_reach_the_simulation_of_every_kind() -> None:
+    for kind in ("assembly", "motion", "mixture"):
+        config = SimulateConfig(kind, "set", pose_error=0.1, junk=0.2, micrographs=7, snr=0.5, views=1.0)
+        imaging = build(config).imaging
+        assert imaging.nuisances == NuisanceConfig(pose_error=0.1, junk=0.2, micrographs=7, views=1.0)
+        assert imaging.snr == 0.5 and imaging.contrast == 1
 
 
 def test_b_factor_option(program: ModuleType) -> None:

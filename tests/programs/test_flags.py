@@ -26,7 +26,7 @@ KEPT = {
         --sym
     """,
     "e2hype_refine.py": """
-        --accum --apix --batchsz --box --cache --checkpoint --clip --conditioning --coordinator --ctf
+        --accum --apix --batchsz --box --cache --checkpoint --clip --conditioning --contrast --coordinator --ctf
         --datadir --decoder --dry-run --ema --encoder --hype_preset --ind --invert --keep --learnrate --mask
         --maxbad --maxres --minres --model --niter --nmid --noctf --noinvert --normalise --nprocs
         --optimiser --pas --path --pointtransformer --poses --precision --preset --procid --pt_preset
@@ -43,6 +43,7 @@ KEPT = {
         --domains --map --n --noctf --pdb --pieces --probability --processes --resume --rmsd --seed
         --segments --share --shift --snr --structures --subsets
     """,
+    "e2hype_validate.py": "--batchsz --nulls --seed --skip_halves",
 }
 
 

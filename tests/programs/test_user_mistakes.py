@@ -451,6 +451,8 @@ TABLE += [
     Mistake("negative eps", "e2hype_segment.py trained --eps -1", ("--eps", "more than 0", "-1"), code=2),
     Mistake("feature of particles", "e2hype_embed.py trained --feature motion", ("--feature", "--gaussians")),
     Mistake("full disk", "e2hype_embed.py trained --method pca", ("no space left",), machine=full_disk),
+    Mistake("validation of no run", "e2hype_validate.py hype_07", ("hype_07/config.json", "no such file")),
+    Mistake("null sets below 0", "e2hype_validate.py trained --nulls -1", ("--nulls", "0 to", "'-1'"), code=2),
     Mistake("score of no run", "e2hype_score.py hype_07", ("hype_07/config.json", "no such file")),
     Mistake("no truth", "e2hype_score.py trained", ("truth", "--truth")),
     Mistake("missing truth", "e2hype_score.py trained --truth absent", ("absent", "no such")),

@@ -16,7 +16,7 @@ from libhetero.simulate.complex import generate_complex
 from libhetero.simulate.configuration import ImagingConfig, StateConfig
 from libhetero.simulate.sets import assembly_of, mixture_of, motion_of
 from libhetero.simulate.simulation import Block, Simulation
-from libhetero.simulate.states import assign_structures
+from libhetero.simulate.states import assign_structures, state_from
 from libhetero.training.preprocess import remove_odd_phase
 from tests.making.optics import aberrations, optics, two_microscopes
 from tests.making.rendering import collect, made_mixture, noise_deviation, rendered, signal_variance
@@ -146,6 +146,17 @@ def test_motion_angles_are_uniform_and_the_core_stays() -> None:
     assert np.abs(drawn.angle).max() <= largest
     np.testing.assert_allclose(drawn.angle[:, 1:].std(axis=0), largest / math.sqrt(3), rtol=0.03)
     assert len(collect(motion).images) == 200
+
+
+def test_pieces_that_turn_do_not_come_and_go() -> None:
+    deviates = jax.random.uniform(jax.random.key(0), (64, 2, 4))
+    states = StateConfig(0.5, 0.3, moving=(2,))
+    present, angle = (np.stack(rows) for rows in zip(*(state_from(d, states) for d in deviates), strict=True))
+    assert np.all(present[:, [0, 2]] == 1) and np.all(angle[:, [0, 1, 3]] == 0)
+    assert 0.5 < np.ptp(angle[:, 2]) <= 0.6
+    others = np.stack([state_from(d, StateConfig(0.5))[0] for d in deviates])
+    np.testing.assert_array_equal(others[:, [1, 3]], present[:, [1, 3]])
+    assert np.any(others[:, 2] == 0)
 
 
 def test_mixture_is_balanced_shuffled_and_true_to_its_labels() -> None:

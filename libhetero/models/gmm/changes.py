@@ -47,7 +47,7 @@ def changed(config: GmmConfig, neutral: Gaussians, change: Float[AnyArray, "poin
     ----------
     change : columns d (3), a, s, those of the layout of `config.vary`.
     """
-    position, amplitude, width = parts_of(Layout.of(config.vary), change)
+    position, amplitude, width = parts_of(config.layout, change)
     return Gaussians(
         neutral.position + config.displacement_scale * position,
         neutral.amplitude * positive(1 + amplitude)[0],
@@ -59,7 +59,7 @@ def linear_tangents(
     config: GmmConfig, neutral: Gaussians, modes: Float[AnyArray, "points outputs latent"], z: Float[Array, "latent"]
 ) -> tuple[Float[AnyArray, "points 3 latent"], Float[Array, "points latent"]]:
     """Return what the modes change for a small step from z: position in Å, and amplitude."""
-    position, amplitude, _ = parts_of(Layout.of(config.vary), modes)
+    position, amplitude, _ = parts_of(config.layout, modes)
     slope = positive(1 + amplitude @ z)[1]
     return config.displacement_scale * position, (neutral.amplitude * slope)[:, None] * amplitude
 
@@ -67,7 +67,7 @@ def linear_tangents(
 def modes_in_outputs(config: GmmConfig, subspace: Subspace) -> Float[np.ndarray, "points outputs latent"]:
     """Return the modes of a subspace in the decoder's columns and units; widths stay as they are."""
     position, amplitude, width = parts_of(subspace.layout, subspace.modes)
-    given = Layout.of(config.vary).chosen(
+    given = config.layout.chosen(
         position=[position / config.displacement_scale], amplitude=[amplitude[:, None]], width=[width[:, None]]
     )
     return np.concatenate(given, axis=1)

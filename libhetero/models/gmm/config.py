@@ -9,30 +9,31 @@ from libhetero.configuration import check_options, option, refused
 from libhetero.configuration.limits import MOST_GAUSSIANS, MOST_LATENTS, MOST_LENGTH, MOST_WEIGHT, MOST_WIDTH
 from libhetero.models.gmm.decoder import DECODERS
 from libhetero.models.gmm.layout import LETTERS, Layout
-from libhetero.models.options import MODEL, precision_option, unknown_preset
+from libhetero.models.options import MODEL, contrast_option, precision_option, unknown_preset
 from libhetero.point_groups import expected_group
 
 SUBSPACE_SAMPLE = 4096  # particles that the subspace is measured on, where their images fit in
 SAMPLE_BYTES = 2**28
+AUTO = "auto"  # the particles decide
 
 
 def varied_letters(text: str) -> str:
-    """Return the letters of "pas" whose digit in EMAN2's "110" is 1; letters stay as they are.
+    """Return the letters of "pas" whose digit in EMAN2's "110" is 1; letters and auto stay as they are.
 
     Raises
     ------
     ValueError : saying what was expected.
     """
-    if text and not set(text) - set(LETTERS):
+    if text == AUTO or (text and not set(text) - set(LETTERS)):
         return text
     if len(text) != 3 or set(text) - set("01"):
-        raise ValueError("expected three of 0 and 1, such as 110")
+        raise ValueError("expected three of 0 and 1, such as 110, or auto")
     return "".join(letter for letter, digit in zip(LETTERS, text, strict=True) if digit == "1")
 
 
 def _expected_letters(vary: str) -> str | None:
-    distinct = vary and not set(vary) - set(LETTERS) and len(set(vary)) == len(vary)
-    return None if distinct else "letters of 'pas', each at most once"
+    distinct = vary == AUTO or vary and not set(vary) - set(LETTERS) and len(set(vary)) == len(vary)
+    return None if distinct else "auto, or letters of 'pas', each at most once"
 
 
 def _expected_levels(points: tuple[int, ...]) -> str | None:
@@ -84,11 +85,14 @@ class GmmConfig:
         most=MOST_LATENTS,
         metavar="N",
         group=MODEL,
-        help="latent numbers a particle, Gaussians; 0 for as many directions as stand out of the noise",
+        help="latent numbers a particle, Gaussians; 0 for as many directions as stand out of the noise, or none",
         shown_default="as many as the set shows",
     )
     inference_steps: int = option(
-        0, least=0, most=100, help="Gauss-Newton steps of the posterior; 0 for 3 where positions vary, else 2"
+        0,
+        least=0,
+        most=100,
+        help="Gauss-Newton steps of the posterior; 0 for 6 where positions vary, coarse to fine, else 2",
     )
     encoder_width: int = option(
         512, least=1, most=MOST_WIDTH, help="units in each of the encoder's three hidden layers"
@@ -132,14 +136,14 @@ class GmmConfig:
         "frc, minus the mean Fourier ring correlation, as published, in which a factor of all amplitudes is free",
     )
     vary: str = option(
-        "pas",
+        AUTO,
         "--pas",
         parse=varied_letters,
         check=_expected_letters,
         metavar="110",
         group=MODEL,
-        help="vary position, amplitude, sigma: 1 or 0 each, Gaussians",
-        shown_default="111",
+        help="vary position, amplitude, sigma: 1 or 0 each, Gaussians; auto varies what the particles show to move or "
+        "to come and go",
     )
     displacement_scale: float = option(
         10.0, least=0, most=MOST_LENGTH, help="Å of motion for one unit of decoder output"
@@ -173,11 +177,14 @@ class GmmConfig:
         group=MODEL,
         help="c4, d2, o …: the Gaussians are one unit, and all units change alike",
     )
+    particle_contrast: str = contrast_option()
     precision: str = precision_option()
 
     def __post_init__(self) -> None:
         check_options(self)
         object.__setattr__(self, "symmetry", self.symmetry.lower())
+        if self.encoder == "network" and self.vary == AUTO:  # nothing is searched for: everything varies
+            object.__setattr__(self, "vary", LETTERS)
         if self.architecture == "published" and self.attention_groups:
             raise refused(self, "attention_groups", "0 in the published architecture")
         if self.attention_groups and self.attention_channels % self.attention_groups:
@@ -189,17 +196,23 @@ class GmmConfig:
 
     @property
     def newton_steps(self) -> int:
-        """Gauss-Newton steps of the posterior; images are further from linear in positions."""
-        return self.inference_steps or Layout.of(self.vary).newton_steps
+        """Gauss-Newton steps of the posterior; images are far from linear in positions."""
+        return self.inference_steps or self.layout.newton_steps
+
+    @property
+    def layout(self) -> Layout:
+        """What of a Gaussian varies, or may vary where the particles have yet to decide."""
+        return Layout.of("pa" if self.vary == AUTO else self.vary)
 
     @property
     def linear_kinds(self) -> str:
         """Letters of `vary` whose effect on the image is linear to first order and is solved for."""
-        return Layout.of(self.vary).linear.letters
+        return self.layout.linear.letters
 
     def settled(self, stored: GmmConfig) -> GmmConfig:
-        """Return the same with what a run's particles have settled: as many latent numbers as they showed."""
-        return replace(self, latent_size=self.latent_size or stored.latent_size)
+        """Return the same with what a run's particles have settled: what varies, and in how many directions."""
+        vary = stored.vary if self.vary == AUTO else self.vary
+        return replace(self, vary=vary, latent_size=self.latent_size or stored.latent_size)
 
     def sample_size(self, box_size: int, usual: int) -> int:
         """Return how many particles the model's statistics are measured on: more for a subspace of latents.
@@ -247,5 +260,6 @@ class GmmConfig:
                 architecture="published",
                 interpolation_weights="published",
                 dropout=0.2,
+                particle_contrast="none",
             )
         raise unknown_preset(name)

@@ -55,8 +55,8 @@ class Layout:
 
     @property
     def newton_steps(self) -> int:
-        """Gauss-Newton steps of a latent; images are further from linear in positions."""
-        return 3 if self.position else 2
+        """Gauss-Newton steps of a latent; images are far from linear in positions (`latent.posterior`)."""
+        return 6 if self.position else 2
 
     def chosen(self, *, position: Iterable[Item], amplitude: Iterable[Item], width: Iterable[Item] = ()) -> list[Item]:
         """Return what is given for what changes, one after the other."""

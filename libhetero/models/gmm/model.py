@@ -18,10 +18,17 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Complex, Float, PRNGKeyArray
+from jaxtyping import Array, Complex, Float, Int, PRNGKeyArray
 
 from libhetero.errors import DataError
 from libhetero.models.batch_mean import batch_mean
+from libhetero.models.contrast import (
+    ContrastPrior,
+    contrast_evidence,
+    contrast_posterior,
+    estimate_contrast,
+    junk_probability,
+)
 from libhetero.models.gmm.changes import (
     adapted,
     changed,
@@ -31,24 +38,26 @@ from libhetero.models.gmm.changes import (
     start_of_neutral,
     strain,
 )
-from libhetero.models.gmm.config import GmmConfig
+from libhetero.models.gmm.config import AUTO, GmmConfig
 from libhetero.models.gmm.decoder import Decoder, make_decoder
 from libhetero.models.gmm.decoder.topology import Level, build_topology
 from libhetero.models.gmm.latent.encoder import Encoder, gradient_features, mean_frc
+from libhetero.models.gmm.latent.normal_equations import normal_equations
+from libhetero.models.gmm.latent.nuisances import Nuisances
 from libhetero.models.gmm.latent.posterior import draw, infer
 from libhetero.models.gmm.latent.subspace import LARGEST_GRID, Imaging, Subspace
-from libhetero.models.gmm.latent.subspace_fit import find_subspace
+from libhetero.models.gmm.latent.subspace_fit import KIND, find_subspace
 from libhetero.models.gmm.layout import Layout
-from libhetero.models.gmm.noise import measure_noise, ring_limits
+from libhetero.models.gmm.noise import NOISE_SAMPLE, measure_sample, ring_limits, spread_over
 from libhetero.models.gmm.storage import fields_of, to_arrays
 from libhetero.physics.fourier import dft_image, half_plane
 from libhetero.physics.gaussians import gaussians_to_volume, project_gaussians
-from libhetero.physics.observation import squared_error
+from libhetero.physics.observation import observed, squared_error
 from libhetero.physics.symmetry import symmetric_copies, symmetry_operators
-from libhetero.records import Batch, Gaussians, Observation, Pose
+from libhetero.records import Batch, Direction, Gaussians, Observation, Pose, Posterior
 
 FEATURES = 5
-NOISE_SAMPLE = 256
+
 SUBSPACE_GRID = 44  # pixels; pieces that change together are large
 LATENT_REACH = 3.0  # standard deviations that the network's input is scaled by
 
@@ -70,6 +79,7 @@ class GmmModel:
     subspace : what the set's sample shows to change; None with an encoder network.
     edges : (E, 2), pairs of Gaussians next to each other.
     mobile : (N,), 1 for each Gaussian that may change, 0 for each that may not; None for all.
+    contrast : of the particles, as the sample shows them.
     """
 
     config: GmmConfig
@@ -83,6 +93,7 @@ class GmmModel:
     subspace: Subspace | None = None
     edges: np.ndarray = field(default_factory=lambda: np.zeros((0, 2), np.int32))
     mobile: np.ndarray | None = None
+    contrast: ContrastPrior = ContrastPrior()
     family: str = "gmm"
 
     def __post_init__(self) -> None:
@@ -92,7 +103,7 @@ class GmmModel:
     @property
     def layout(self) -> Layout:
         """What of a Gaussian varies."""
-        return Layout.of(self.config.vary)
+        return self.config.layout
 
     @property
     def operators(self) -> Float[np.ndarray, "copies 3 3"]:
@@ -115,30 +126,41 @@ class GmmModel:
         neutral = jax.tree.map(lambda array: np.asarray(array, np.float32), neutral)
         operators = symmetry_operators(config.symmetry)
         whole = jax.tree.map(np.asarray, symmetric_copies(neutral, operators))
-        every = max(len(sample.weight) // NOISE_SAMPLE, 1)  # from all over the list
-        few = jax.tree.map(lambda leaf: leaf[::every][:NOISE_SAMPLE], sample)
         limits = ring_limits(config.resolution, box_size, pixel_size)
-        scale, ring_weight = measure_noise(whole, few, box_size, pixel_size, limits)
+        judged = config.particle_contrast == "estimated"
+        measured = measure_sample(whole, sample, box_size, pixel_size, limits, judged)
         moves = np.ones(len(neutral.sigma), np.float32) if mobile is None else np.asarray(mobile, np.float32)
         model = cls(
             config=config,
             neutral=neutral,
             levels=(),
             feature_scale=np.ones(FEATURES, np.float32),
-            image_scale=scale,
-            ring_weight=ring_weight,
+            image_scale=measured.scale,
+            ring_weight=measured.ring_weight,
             box_size=box_size,
             pixel_size=pixel_size,
             edges=neighbouring_pairs(neutral.position),
             mobile=moves,
+            contrast=measured.contrast,
         )
         if model._decoder().reads_levels:
             model = replace(model, levels=build_topology(position, config, box_size * pixel_size, seed))
         if config.encoder == "network":
-            return replace(model, feature_scale=model._measured_features(few))
-        imaging, rank = model._imaging(SUBSPACE_GRID), config.latent_size
-        subspace = find_subspace(imaging, sample, model.layout.linear, rank, seed, moves > 0)
-        return replace(model, subspace=subspace, config=replace(config, latent_size=subspace.rank))
+            return replace(model, feature_scale=model._measured_features(spread_over(measured.sample, NOISE_SAMPLE)))
+        return model._with_subspace(measured.sample, seed)
+
+    def _with_subspace(self, sample: Batch, seed: int) -> GmmModel:
+        """Return the model with what the sample shows to change, of which kinds and in how many directions."""
+        config, imaging = self.config, self._imaging(SUBSPACE_GRID)
+        asked = self.layout.linear
+        subspace = find_subspace(imaging, sample, asked, config.latent_size, seed, np.asarray(self.mobile) > 0)
+        if config.vary == AUTO:
+            config = replace(config, vary=subspace.layout.letters)
+        else:
+            subspace = subspace.in_layout(asked)
+        config = replace(config, latent_size=subspace.rank)
+        contrast = replace(self.contrast, mean=1.0, spread=subspace.nuisances.contrast)
+        return replace(self, subspace=subspace, config=config, contrast=contrast)
 
     def _measured_features(self, sample: Batch) -> np.ndarray:
         features = jax.jit(jax.vmap(self._features))(sample.images, sample.observation)
@@ -166,6 +188,8 @@ class GmmModel:
     def init(self, key: PRNGKeyArray) -> dict[str, Any]:
         """Return fresh parameters: decoder, and encoder, or modes and adapted neutral mixture."""
         encoder_key, decoder_key = jax.random.split(key)
+        if self.subspace is not None and not self.config.latent_size:
+            return {"neutral": start_of_neutral(self.subspace)}  # nothing changes: there is nothing to decode
         latent = jnp.zeros((1, self.config.latent_size))
 
         @jax.jit  # so that only the parameters are computed, and not what they would decode
@@ -186,10 +210,18 @@ class GmmModel:
         neutral = jax.tree.map(jnp.asarray, self.neutral)
         return adapted(neutral, params["neutral"]) if "neutral" in params else neutral
 
+    def directions(self) -> tuple[Direction, ...]:
+        """Return the directions of change that the sample showed."""
+        found = self.subspace
+        if found is None:
+            return ()
+        rows = zip(found.kinds, found.strength, found.p, strict=True)
+        return tuple(Direction(KIND[kind], float(strength), float(p)) for kind, strength, p in rows)
+
     def encode(self, params: Any, batch: Batch) -> Float[Array, "batch latent"]:
         """Return the latent of every image: its posterior mean, or the encoder network's output."""
         if self.subspace is not None:
-            return self._infer(params, self._unmoved(params), batch)[0]
+            return self._infer(params, self._unmoved(params), batch)[0][:, : self.config.latent_size]
 
         def one(image: Array, observation: Observation) -> Array:
             features = self._features(image, observation) / self.feature_scale
@@ -198,13 +230,64 @@ class GmmModel:
 
         return jax.vmap(one)(batch.images, batch.observation)
 
+    def posterior(self, params: Any, batch: Batch) -> Posterior:
+        """Return the latents with their deviations, and contrast and evidence by the mixtures at those latents."""
+        if self.subspace is None:
+            latent, observation = self.encode(params, batch), batch.observation
+            deviation = jnp.full_like(latent, jnp.nan)
+        else:
+            state, precision = self._infer(params, self._unmoved(params), batch)
+            rank = self.config.latent_size
+            latent, observation = state[:, :rank], self._placed(batch, state[:, rank:])
+            covariance = jnp.linalg.inv(precision) if state.shape[1] else precision
+            deviation = jnp.sqrt(jnp.diagonal(covariance, axis1=1, axis2=2))[:, :rank]
+        estimate, uncertainty = jax.vmap(self._contrast_of)(batch.images, observation, self.decode(params, latent))
+        return Posterior(
+            latent=latent,
+            deviation=deviation,
+            contrast=estimate,
+            contrast_deviation=uncertainty,
+            evidence=contrast_evidence(estimate, uncertainty, self.contrast),
+        )
+
+    def _contrast_of(
+        self, image: Array, observation: Observation, mixture: Gaussians
+    ) -> tuple[Float[Array, ""], Float[Array, ""]]:
+        """Return how strongly one image shows a mixture, and the standard deviation of that."""
+        projection = self.render(mixture, observation.pose, self.box_size, self.pixel_size)
+        expected = observed(self.image_scale * projection, observation, half_plane(self.box_size, self.pixel_size))
+        return estimate_contrast(expected, dft_image(image), self.ring_weight)
+
+    @property
+    def _nuisances(self) -> Nuisances | None:
+        """What is inferred beside the latent; None for nothing."""
+        found = self.subspace
+        return None if found is None or self.config.particle_contrast == "none" else found.nuisances
+
+    def _placed(self, batch: Batch, numbers: Float[Array, "batch nuisances"]) -> Observation:
+        """Return how particles were seen as far as their poses are off; contrast is left out."""
+        observation, nuisances = batch.observation, self._nuisances
+        if nuisances is None or not nuisances.posed:
+            return observation
+        return replace(observation, pose=jax.vmap(nuisances.moved)(observation.pose, numbers))
+
     def _infer(self, params: Any, unmoved: Float[Array, "points outputs"] | None, batch: Batch) -> tuple[Array, Array]:
-        """Return posterior means and precisions; no gradient passes through them."""
+        """Return posterior means and precisions of latents and contrast; no gradient passes through them."""
         params, unmoved = jax.lax.stop_gradient((params, unmoved))
         imaging, layout, config = self._imaging(), self.layout.linear, self.config
         tangents = partial(linear_tangents, config, self.neutral_mixture(params), self._modes(params))
         mixtures = partial(self._moved, params, unmoved)
-        return infer(imaging, layout, mixtures, tangents, batch, config.latent_size, config.newton_steps)
+        rank, steps = config.latent_size, config.newton_steps
+        return infer(imaging, layout, mixtures, tangents, batch, rank, steps, self._nuisances)
+
+    def patch_equations(
+        self, params: Any, sample: Batch, patch: Int[np.ndarray, "points"]
+    ) -> tuple[Float[np.ndarray, "particles columns columns"], Float[np.ndarray, "particles columns"]]:
+        """Return what particles say of displacements and amplitudes of patches; see `MixtureFamily`."""
+        neutral = jax.tree.map(np.asarray, self.neutral_mixture(params))
+        imaging = replace(self._imaging(SUBSPACE_GRID), neutral=neutral)
+        said = normal_equations(imaging, sample, patch, Layout.of("pa"))
+        return said.hessian, said.gradient
 
     def _imaging(self, grid: int = LARGEST_GRID) -> Imaging:
         """Return how mixtures become images on at most `grid` pixels."""
@@ -224,7 +307,9 @@ class GmmModel:
     ) -> Gaussians:
         """Return what `decode` does, given `_unmoved`."""
         neutral = self.neutral_mixture(params)
-        if unmoved is None:
+        if not self.config.latent_size:
+            change = jnp.zeros((len(latent), len(neutral.sigma), len(self.layout.kinds)))
+        elif unmoved is None:
             change = self._network(params, latent, key)
         else:
             change = self._network(params, latent / LATENT_REACH, key) - unmoved
@@ -238,7 +323,7 @@ class GmmModel:
         By itself: one more row in a batch would keep devices from sharing the batch evenly. None with an
         encoder network, whose z = 0 is nothing special.
         """
-        if "modes" not in params:
+        if "modes" not in params or not self.config.latent_size:
             return None
         return self._network(params, jnp.zeros((1, self.config.latent_size)))[0]
 
@@ -255,6 +340,8 @@ class GmmModel:
         )
 
     def _modes(self, params: Any) -> Float[Array, "points outputs latent"]:
+        if not self.config.latent_size:
+            return jnp.zeros((len(self.neutral.sigma), len(self.layout.kinds), 0))
         return params["modes"] * jnp.asarray(self.mobile)[:, None, None]
 
     def _whole(self, mixture: Gaussians) -> Gaussians:
@@ -282,19 +369,35 @@ class GmmModel:
         """
         latent_key, dropout_key = jax.random.split(key)
         unmoved = self._unmoved(params)
-        latent, penalty = self._latent_and_penalty(params, unmoved, batch, latent_key, training)
+        latent, observation, penalty = self._latent_and_penalty(params, unmoved, batch, latent_key, training)
         mixtures = self._moved(params, unmoved, latent, dropout_key if training else None)
         misfit = partial(self._misfit_and_penalty, self.neutral_mixture(params))
-        means = batch_mean(misfit, batch, mixtures, penalty)
+        means = batch_mean(misfit, batch, observation, mixtures, penalty)
         return means["misfit"] + means["penalty"], means
 
     def _misfit_and_penalty(
-        self, neutral: Gaussians, image: Array, observation: Observation, mixture: Gaussians, penalty: Array
+        self,
+        neutral: Gaussians,
+        image: Array,
+        listed: Observation,
+        observation: Observation,
+        mixture: Gaussians,
+        penalty: Array,
     ) -> dict[str, Float[Array, ""]]:
-        """Return both of one particle, given what its latent costs."""
+        """Return both of one particle, given how it was seen and what its latent costs.
+
+        What looks like junk counts as noise, whose misfit is 1.
+        """
+        del listed  # what is inferred stands in its place
         if self.config.stiffness and self.layout.position:
             penalty = penalty + self.config.stiffness * strain(neutral, self.edges, mixture)
-        return {"misfit": self._misfit(image, observation, mixture), "penalty": penalty}
+        misfit = self._misfit(image, observation, mixture)
+        if self.contrast.junk:
+            plain = replace(observation, contrast=None)
+            seen = jax.lax.stop_gradient(self._contrast_of(image, plain, mixture))
+            junk = junk_probability(*seen, self.contrast)
+            misfit, penalty = (1 - junk) * misfit + junk, (1 - junk) * penalty
+        return {"misfit": misfit, "penalty": penalty}
 
     def _latent_and_penalty(
         self,
@@ -303,16 +406,28 @@ class GmmModel:
         batch: Batch,
         key: PRNGKeyArray,
         training: bool,
-    ) -> tuple[Float[Array, "batch latent"], Float[Array, "batch"]]:
-        """Return latents drawn about the inferred ones, and what they cost."""
+    ) -> tuple[Float[Array, "batch latent"], Observation, Float[Array, "batch"]]:
+        """Return latents and observations drawn about the inferred ones, and what the latents cost."""
+        observation, nuisances, rank = batch.observation, self._nuisances, self.config.latent_size
         if self.subspace is not None:
             mean, precision = self._infer(params, unmoved, batch)
-            return draw(mean, precision, key), jnp.zeros(len(mean))
+            drawn = draw(mean, precision, key) if mean.shape[1] else mean
+            if nuisances is not None:
+                observation = jax.vmap(nuisances.seen)(observation, drawn[:, rank:])
+            return drawn[:, :rank], observation, jnp.zeros(len(mean))
         latent = self.encode(params, batch)
         spread = self.config.latent_noise if training else 0.0
         noise = spread * jax.random.normal(key, latent.shape)
         radius = jnp.sqrt(jnp.sum(latent**2, axis=-1) + 1e-12)
-        return latent + noise, self.config.latent_penalty * jnp.maximum(radius - 1, 0)
+        if self.config.particle_contrast == "estimated" and self.config.loss == "likelihood":
+            observation = replace(observation, contrast=self._contrast_at(params, batch, latent))
+        return latent + noise, observation, self.config.latent_penalty * jnp.maximum(radius - 1, 0)
+
+    def _contrast_at(self, params: Any, batch: Batch, latent: Float[Array, "batch latent"]) -> Float[Array, "batch"]:
+        """Return the contrasts that are most probable at given latents; no gradient passes through them."""
+        mixtures = self.decode(*jax.lax.stop_gradient((params, latent)))
+        seen = jax.vmap(self._contrast_of)(batch.images, batch.observation, mixtures)
+        return contrast_posterior(*seen, self.contrast)[0]
 
     def _misfit(self, image: Array, observation: Observation, mixture: Gaussians) -> Float[Array, ""]:
         projection = self.render(mixture, observation.pose, self.box_size, self.pixel_size)

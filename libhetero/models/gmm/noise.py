@@ -3,10 +3,13 @@
     scale   = Σ Re⟨CTF P, X⟩ / Σ ⟨CTF P, CTF P⟩        over a sample, P of the neutral mixture
     noise_r = mean over ring r of |scale · CTF P - X|²
 
-Each ring's squared error is weighted by 1 / noise_r: rings full of noise say less.
+Each ring's squared error is weighted by 1 / noise_r: rings full of noise say less. Both are of the particles that show
+the molecule at all: where the sample has junk (`libhetero.models.contrast`), it is measured again without.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
@@ -14,11 +17,76 @@ import numpy as np
 from jaxtyping import Array
 
 from libhetero.errors import DataError
+from libhetero.models.contrast import ContrastPrior, estimate_contrast, fit_contrast, junk_probability
 from libhetero.physics.correlation import ring_sum
-from libhetero.physics.fourier import fourier_image, half_plane, ring_index
+from libhetero.physics.fourier import dft_image, fourier_image, half_plane, ring_index
 from libhetero.physics.gaussians import project_gaussians
 from libhetero.physics.observation import observed
 from libhetero.records import Batch, Gaussians, Observation
+
+NOISE_SAMPLE = 256
+TOGETHER = 64  # particles whose contrast is estimated at once
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """What a sample says of its images.
+
+    Parameters
+    ----------
+    sample : the particles that show the molecule.
+    scale, ring_weight : of the module's equations.
+    contrast : of the whole sample.
+    """
+
+    sample: Batch
+    scale: float
+    ring_weight: np.ndarray
+    contrast: ContrastPrior
+
+
+def spread_over(sample: Batch, count: int) -> Batch:
+    """Return at most `count` particles from all over a sample."""
+    every = max(len(sample.weight) // count, 1)
+    return jax.tree.map(lambda leaf: leaf[::every][:count], sample)
+
+
+def measure_sample(
+    neutral: Gaussians, sample: Batch, n: int, pixel_size: float, limits: tuple[int, int], judged: bool
+) -> Measured:
+    """Return scale and noise of a sample, and which of its particles show the molecule.
+
+    Parameters
+    ----------
+    neutral, n, pixel_size, limits : as in `measure_noise`.
+    judged : whether contrast is estimated and junk looked for.
+    """
+    scale, weight = measure_noise(neutral, spread_over(sample, NOISE_SAMPLE), n, pixel_size, limits)
+    if not judged:
+        return Measured(sample, scale, weight, ContrastPrior())
+    frequencies = half_plane(n, pixel_size)
+
+    def one(scale: Array, weight: Array, image: Array, observation: Observation) -> tuple[Array, Array]:
+        projection = scale * project_gaussians(neutral, observation.pose, n, pixel_size)
+        return estimate_contrast(observed(projection, observation, frequencies), dft_image(image), weight)
+
+    @jax.jit
+    def all_of(scale: Array, weight: Array) -> tuple[Array, Array]:
+        seen = (sample.images, sample.observation)
+        return jax.lax.map(lambda each: one(scale, weight, *each), seen, batch_size=TOGETHER)
+
+    estimate, deviation = all_of(scale, weight)
+    prior = _prior(estimate, deviation)
+    if not prior.junk:
+        return Measured(sample, scale, weight, prior)
+    kept = np.asarray(junk_probability(estimate, deviation, prior)) <= 0.5
+    shown = jax.tree.map(lambda leaf: leaf[kept], sample)
+    scale, weight = measure_noise(neutral, spread_over(shown, NOISE_SAMPLE), n, pixel_size, limits)
+    return Measured(shown, scale, weight, _prior(*all_of(scale, weight)))
+
+
+def _prior(estimate: Array, deviation: Array) -> ContrastPrior:
+    return fit_contrast(np.asarray(estimate, np.float64), np.asarray(deviation, np.float64))
 
 
 def ring_limits(resolution: tuple[float, float], n: int, pixel_size: float) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -10,8 +11,10 @@ import numpy as np
 
 from libhetero.configuration import ArraySchema
 from libhetero.errors import DataError
+from libhetero.models.contrast import ContrastPrior
 from libhetero.models.gmm.config import GmmConfig
 from libhetero.models.gmm.decoder.topology import Level
+from libhetero.models.gmm.latent.nuisances import Nuisances
 from libhetero.models.gmm.latent.subspace import Subspace
 from libhetero.models.gmm.layout import Layout
 from libhetero.records import Gaussians
@@ -19,6 +22,7 @@ from libhetero.records import Gaussians
 if TYPE_CHECKING:
     from libhetero.models.gmm.model import GmmModel
 
+KINDS = "ap"  # of a direction, by number
 LEVEL = tuple(Level.__dataclass_fields__)
 NUMBER, PLACES = ArraySchema("float", least=0), "gaussians"
 SCHEMA = {
@@ -33,12 +37,15 @@ SCHEMA = {
     "level_count": ArraySchema("int", least=0, below=100),
     "edges": ArraySchema("int", ("edges", 2), least=0, below=PLACES),
     "mobile": ArraySchema("bool", (PLACES,), optional=True),
+    "contrast": ArraySchema("float", (4,), least=0, optional=True),
 }
 
 
 def to_arrays(model: GmmModel) -> dict[str, np.ndarray]:
     """Return the neutral mixture, hierarchy, subspace and statistics of a model."""
-    arrays = {
+    contrast = model.contrast
+    arrays: dict[str, Any] = {
+        "contrast": (contrast.mean, contrast.spread, contrast.junk, contrast.stray),
         "position": model.neutral.position,
         "amplitude": model.neutral.amplitude,
         "sigma": model.neutral.sigma,
@@ -52,7 +59,15 @@ def to_arrays(model: GmmModel) -> dict[str, np.ndarray]:
         "mobile": model.mobile,
     }
     if model.subspace is not None:
-        arrays |= {"subspace_mean": model.subspace.mean, "subspace_modes": model.subspace.modes}
+        found = model.subspace
+        arrays |= {
+            "subspace_mean": found.mean,
+            "subspace_modes": found.modes,
+            "subspace_kinds": np.array([KINDS.index(kind) for kind in found.kinds], np.int32),
+            "subspace_p": found.p,
+            "subspace_strength": found.strength,
+            "subspace_nuisances": dataclasses.astuple(found.nuisances),
+        }
     for number, level in enumerate(model.levels):
         arrays |= {f"level_{number}_{name}": getattr(level, name) for name in LEVEL}
     return {name: np.asarray(array) for name, array in arrays.items()}
@@ -67,9 +82,14 @@ def schema_of(config: GmmConfig, names: Iterable[str]) -> dict[str, ArraySchema]
     """
     schema, levels = dict(SCHEMA), sorted(filter(re.compile(r"level_\d+_points").fullmatch, names))
     if config.encoder == "posterior":
-        columns = len(Layout.of(config.vary).linear.kinds)
+        columns = len(config.layout.linear.kinds)
         schema["subspace_mean"] = ArraySchema("float", (PLACES, columns))
-        schema["subspace_modes"] = ArraySchema("float", (PLACES, columns, config.latent_size))
+        rank = config.latent_size
+        schema["subspace_modes"] = ArraySchema("float", (PLACES, columns, rank))
+        schema["subspace_kinds"] = ArraySchema("int", (rank,), least=0, below=len(KINDS), optional=True)
+        schema["subspace_p"] = ArraySchema("float", (rank,), least=0, optional=True)
+        schema["subspace_strength"] = ArraySchema("float", (rank,), least=0, optional=True)
+        schema["subspace_nuisances"] = ArraySchema("float", (3,), least=0, optional=True)
     for i in range(len(levels)):
         points, near = f"points of level {i}", f"neighbours of level {i}"
         finer = PLACES if i == len(levels) - 1 else f"points of level {i + 1}"
@@ -99,8 +119,8 @@ def fields_of(config: GmmConfig, arrays: dict[str, np.ndarray]) -> dict[str, Any
         raise DataError(f"level_count: is {count}; expected the number of levels that there are")
     subspace = None
     if config.encoder == "posterior":
-        layout = Layout.of(config.vary).linear
-        subspace = Subspace(layout, arrays["subspace_mean"], arrays["subspace_modes"])
+        layout = config.layout.linear
+        subspace = _subspace(layout, config.latent_size, arrays)
     return {
         "config": config,
         "neutral": Gaussians(arrays["position"], arrays["amplitude"], arrays["sigma"]),
@@ -113,4 +133,20 @@ def fields_of(config: GmmConfig, arrays: dict[str, np.ndarray]) -> dict[str, Any
         "subspace": subspace,
         "edges": arrays["edges"],
         "mobile": arrays.get("mobile"),
+        "contrast": ContrastPrior(*map(float, arrays["contrast"])) if "contrast" in arrays else ContrastPrior(),
     }
+
+
+def _subspace(layout: Layout, rank: int, arrays: dict[str, np.ndarray]) -> Subspace:
+    """Return a stored subspace; runs from before directions had p-values know the modes alone."""
+    kinds = "".join(KINDS[kind] for kind in arrays.get("subspace_kinds", ()))
+    unknown = np.zeros(rank)
+    return Subspace(
+        layout,
+        arrays["subspace_mean"],
+        arrays["subspace_modes"],
+        kinds or layout.letters[-1] * rank,
+        arrays.get("subspace_p", unknown),
+        arrays.get("subspace_strength", unknown),
+        Nuisances(*map(float, arrays.get("subspace_nuisances", np.zeros(3)))),
+    )

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from libhetero.configuration import check_options, option, refused
 from libhetero.configuration.limits import MOST_BOX, MOST_LAYERS, MOST_LIFT, MOST_WIDTH
-from libhetero.models.options import MODEL, precision_option, unknown_preset
+from libhetero.models.options import MODEL, contrast_option, precision_option, unknown_preset
 
 GROUPS = 8  # of channels that the U-Net normalises together
 
@@ -100,6 +100,7 @@ class HypeConfig:
     window: float = option(
         0.85, above=0, most=1, help="radius of the soft disc that the encoder sees, fraction of half the box"
     )
+    particle_contrast: str = contrast_option()
     precision: str = precision_option()
     remat: bool = option(
         False,
@@ -165,6 +166,7 @@ class HypeConfig:
                 output="hartley",
                 profile=False,
                 feature_sigma=1 / (4 * math.pi),
+                particle_contrast="none",
             )
         raise unknown_preset(name)
 

@@ -24,7 +24,7 @@ from libhetero.models.hype.seen import MONOMIALS, measure_spectra, seen_image, v
 from libhetero.physics.fourier import dft_image, disc_indices, frequencies_2d, frequencies_3d, half_plane, real_volume
 from libhetero.physics.observation import moved, power, squared_error
 from libhetero.physics.slices import slice_frequencies
-from libhetero.records import Batch, Observation, Pose
+from libhetero.records import Batch, Observation, Pose, Posterior
 
 VOLUME_CHUNK = 16384  # frequencies evaluated at once
 LEAST_UNET = 2**DOWN  # pixels of its image
@@ -148,6 +148,28 @@ class HypeModel:
             return jax.nn.standardize(tokens, axis=-1).reshape(-1)
 
         return jax.vmap(one)(batch.images, batch.observation)
+
+    def posterior(self, params: Any, batch: Batch) -> Posterior:
+        """Return the latents, whose deviations nobody knows; contrast 1, and the evidence of the decoded volumes."""
+        latent = self.encode(params, batch)
+        disc = jnp.asarray(self._pixels()[0])
+        frequency = jnp.asarray(frequencies_2d(self.box_size).reshape(-1, 2))[disc]
+
+        def one(image: Array, observation: Observation, weights: INRWeights) -> Array:
+            target = dft_image(image).reshape(-1)[disc] / self.box_size
+            central = self.values(weights, slice_frequencies(observation.pose.rotation, frequency))
+            in_angstrom = frequency / self.pixel_size
+            projection = moved(central, observation.pose, in_angstrom)
+            return jnp.sum(power(target)) - squared_error(projection, target, observation, in_angstrom)
+
+        gain = jax.vmap(one)(batch.images, batch.observation, self.decode(params, latent))
+        return Posterior(
+            latent=latent,
+            deviation=jnp.full_like(latent, jnp.nan),
+            contrast=jnp.ones(len(latent)),
+            contrast_deviation=jnp.zeros(len(latent)),
+            evidence=gain / self.noise,
+        )
 
     def decode(self, params: Any, latent: Float[Array, "batch latent"]) -> INRWeights:
         """Return the INR weights of every latent."""

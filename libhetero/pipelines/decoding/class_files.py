@@ -13,6 +13,7 @@ from libhetero.errors import DataError
 from libhetero.files import remove_stale, replacing
 from libhetero.io.tables import read_numbers
 from libhetero.pipelines.decoding.latents import check_indices, particle_latents
+from libhetero.pipelines.decoding.particle_findings import estimated, particle_findings
 from libhetero.pipelines.listing.writing import LIST_ENDINGS, write_lists
 from libhetero.pipelines.run.folder import Run
 from libhetero.pipelines.run.list_digest import LONGEST, is_of_list, list_digest
@@ -20,7 +21,7 @@ from libhetero.pipelines.run.particles import listed_particles
 from libhetero.records import ParticleSet
 
 LOGGER = logging.getLogger(__name__)
-COLUMNS = "particle index and class"
+COLUMNS = "particle index, class and, where it is known, the probability of the class"
 OF_LIST = "# particle, class; of list "  # the first line of a table, before the digest of the list that it is of
 
 
@@ -29,7 +30,7 @@ def read_classes(path: str | Path, count: int, digest: str | None = None) -> tup
 
     Parameters
     ----------
-    path : text file of two columns, as `write_classes` makes it.
+    path : text file of two or three columns, as `write_classes` makes it.
     count : particles there are.
     digest : of their list; a file that says it is of another is refused. None to take it as it is.
 
@@ -38,7 +39,7 @@ def read_classes(path: str | Path, count: int, digest: str | None = None) -> tup
     DataError : if there is no such table, it names a particle twice, or it is of another list.
     ConfigurationError : if it names a particle that there is not.
     """
-    table = read_numbers(path, COLUMNS, least=2, most=2, whole=(0, 1), rows=10 * count + 100)
+    table = read_numbers(path, COLUMNS, least=2, most=3, whole=(0, 1), rows=10 * count + 100)
     _check_list(path, digest)
     index = check_indices(table[:, 0], count, str(path))
     named, times = np.unique(index, return_counts=True)
@@ -92,16 +93,22 @@ def classes_by_kmeans(run: Run, count: int, seed: int, batch_size: int) -> Int[n
     return label
 
 
-def write_classes(path: Path, index: np.ndarray, label: np.ndarray, digest: str | None = None) -> None:
+def write_classes(
+    path: Path, index: np.ndarray, label: np.ndarray, digest: str | None = None, probability: np.ndarray | None = None
+) -> None:
     """Write particle index and class, one line each; -1 for particles in no class.
 
     Parameters
     ----------
+    probability : of the class being the particle's, a third column; None for none.
     digest : of the particles' list (`list_digest`), for the comment that the file begins with; None for no comment.
     """
     header = "" if digest is None else OF_LIST[2:] + digest
     with replacing(path) as beside:
-        np.savetxt(beside, np.column_stack([index, label]), fmt="%d", header=header)
+        columns, formats = [index, label], ["%d", "%d"]
+        if probability is not None:
+            columns, formats = [*columns, probability], [*formats, "%.4f"]
+        np.savetxt(beside, np.column_stack(columns), fmt=formats, header=header)
 
 
 def class_names(label: Int[np.ndarray, "particles"], stem: str = "class") -> dict[int, str]:
@@ -118,6 +125,7 @@ def remove_class_files(folder: Path, stem: str, *endings: str) -> None:
 def write_class_lists(run: Run, label: Int[np.ndarray, "particles"], stem: str) -> int:
     """Write the particles of each class into the run folder, STEM_NN.lst and .star; return how many.
 
+    Where the run has estimated them, the lists carry each particle's contrast and probability of being junk.
     A .star is left out, with a warning, where the images lie in .hdf stacks, which RELION cannot open.
 
     Parameters
@@ -126,7 +134,7 @@ def write_class_lists(run: Run, label: Int[np.ndarray, "particles"], stem: str) 
     stem : what the names start with; lists of such names from before are removed.
     """
     remove_class_files(run.folder, stem, *LIST_ENDINGS)
-    particles = listed_particles(run.particles, run.config.data)
+    particles = listed_particles(estimated(run.particles, particle_findings(run)), run.config.data)
     names, members = class_names(label, stem), class_members(label)
     write_lists(run.folder, {name: particles.take(members[one]) for one, name in names.items()})
     return len(names)

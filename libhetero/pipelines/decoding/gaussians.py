@@ -14,7 +14,7 @@ from libhetero.analysis.gaussian_features import (
     FEATURES,
     CovarianceAccumulator,
     change_vectors,
-    larger_feature,
+    material_feature,
     similarity_of,
 )
 from libhetero.errors import ConfigurationError
@@ -110,11 +110,11 @@ def stream_changes(
 
 
 def choose_feature(run: Run, latent: Float[np.ndarray, "particles latent"], batch_size: int) -> str:
-    """Return the kind of change that dominates, from 512 particles spread over the set."""
+    """Return which kinds of change there are, "amplitude", "motion" or "both", in 512 particles spread over the set."""
     chosen = latent[spread_indices(len(latent), SAMPLE)]
     blocks = list(stream_mixtures(run, chosen, batch_size))
     sample = jax.tree.map(lambda *parts: np.concatenate(parts), *blocks)
-    return larger_feature(sample, neutral_gaussians(run))
+    return material_feature(sample, neutral_gaussians(run))
 
 
 def measure_changes(
@@ -136,7 +136,7 @@ def measure_changes(
     gaussians = len(neutral_gaussians(run).sigma)
     if feature == "auto":
         feature = choose_feature(run, latent, batch_size)
-        LOGGER.info("feature: %s, the change that dominates", feature)
+        LOGGER.info("feature: %s, by what changes in the mixtures decoded", feature)
     columns = gaussians * FEATURES[feature]
     accumulator = CovarianceAccumulator(columns, memory)
     LOGGER.info(

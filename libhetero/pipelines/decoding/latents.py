@@ -13,11 +13,17 @@ from libhetero.errors import ConfigurationError, DataError
 from libhetero.io import read_latent
 from libhetero.models.families import family_named
 from libhetero.pipelines.decoding.mid_latent import LatentStream, basis_path, read_basis, write_mid
+from libhetero.pipelines.decoding.particle_findings import write_particle_findings
 from libhetero.pipelines.run.folder import Run
 from libhetero.telling.progress import tracked
 
 LOGGER = logging.getLogger(__name__)
 MID = "mid_00.txt"
+
+
+def shows_nothing(run: Run) -> bool:
+    """Return whether nothing was found to change in a run's particles: its latents have no numbers."""
+    return getattr(run.model.config, "latent_size", None) == 0
 
 
 def particle_latents(
@@ -26,16 +32,28 @@ def particle_latents(
     """Return a latent for every particle, at most 100 numbers: wider ones reduced by PCA.
 
     `mid_00.txt` is read where it is as new as the parameters; otherwise the particles are encoded
-    and it is written.
+    and it is written, with what else a finished run says of its particles. Without numbers where nothing was found to
+    change.
     """
     path, count = run.folder / MID, len(run.particles)
+    if shows_nothing(run):
+        return np.zeros((count, 0), np.float32)
     if _is_current(path, run.folder / "checkpoints"):
         index, latent = read_latent(path)
         if np.array_equal(index, np.arange(count)):
             LOGGER.debug("read the latents of %d particles from %s", count, path)
             return latent.astype(np.float32)
     LOGGER.info("encoding %d particles", count)
-    write_mid(path, run.model, run.params, run.feed(), batch_size, progress)
+    feed = run.feed()
+    write_mid(
+        path,
+        run.model,
+        run.params,
+        feed,
+        batch_size,
+        progress,
+        encoded=lambda posterior: write_particle_findings(run.folder, feed, run.config.data, posterior),
+    )
     return read_latent(path)[1].astype(np.float32)
 
 

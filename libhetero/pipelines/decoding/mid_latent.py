@@ -1,4 +1,7 @@
-"""`mid_00.txt`: the latent of every particle, as EMAN2's programs read it."""
+"""`mid_00.txt`: the latent of every particle, as EMAN2's programs read it; `mid_00_sd.txt`: how well it is known.
+
+Both come of one pass through `model.posterior`, with the contrast and the evidence of every particle.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from libhetero.files import remove_stale, replacing, replacing_set
 from libhetero.io import write_latent
 from libhetero.io.arrays import read_arrays
 from libhetero.models.family import ModelFamily
+from libhetero.records import Posterior
 from libhetero.telling.progress import tracked
 from libhetero.training import sharding
 from libhetero.training.feed import ParticleFeed, feed_batches
@@ -41,6 +45,7 @@ class LatentStream:
         self._params = jax.device_put(params, whole)
         self._feed = feed
         self._encode = jax.jit(model.encode, in_shardings=(whole, self._cut), out_shardings=self._cut)
+        self._posterior = jax.jit(model.posterior, in_shardings=(whole, self._cut), out_shardings=self._cut)
 
     def blocks(self, indices: np.ndarray | None = None) -> Iterator[Float[np.ndarray, "block latent"]]:
         """Yield the latents of particles, a block a batch.
@@ -49,10 +54,17 @@ class LatentStream:
         ----------
         indices : places in the particle set, in the order wanted; None for all.
         """
+        return self._blocks(self._encode, indices)
+
+    def posteriors(self, indices: np.ndarray | None = None) -> Iterator[Posterior]:
+        """Yield what the model says of particles, a block a batch, as `blocks` does; arrays of NumPy."""
+        return self._blocks(self._posterior, indices)
+
+    def _blocks(self, compiled: Callable[..., Any], indices: np.ndarray | None) -> Iterator[Any]:
         left = len(self._feed) if indices is None else len(indices)
         for batch in feed_batches(self._feed, self._size, indices):
-            latent = self._encode(self._params, jax.device_put(batch, self._cut))
-            yield np.asarray(latent)[:left]
+            found = compiled(self._params, jax.device_put(batch, self._cut))
+            yield jax.tree.map(lambda leaf, left=left: np.asarray(leaf)[:left], found)
             left -= self._size
 
 
@@ -64,33 +76,80 @@ def write_mid(
     batch_size: int,
     progress: Callable[[float], None] | None = None,
     *,
-    encoded: Callable[[], None] | None = None,
+    encoded: Callable[[Posterior], None] | None = None,
 ) -> None:
     """Write index and latent of every particle, latents wider than 100 reduced by PCA.
 
     Some thousand particles are encoded to find where latents lie, then all of them, once. The basis of
-    a reduction is written beside, `mid_00_basis.npz`, to take points back.
+    a reduction is written beside, `mid_00_basis.npz`, to take points back; where the model knows the latents'
+    standard deviations, they are in `mid_00_sd.txt`, in the same layout.
 
     Parameters
     ----------
     path : text file to make.
     batch_size : particles encoded at once.
     progress : called with the fraction done of each pass.
-    encoded : called once every particle has been read, before the file is there.
+    encoded : given what is known of every particle, once all have been read, to write what belongs to it; the
+        latent's own part is what the files here hold.
     """
     stream = LatentStream(model, params, feed, batch_size)
-    latent, basis = reduce_stream(
-        lambda indices: tracked(stream.blocks(indices), len(indices), "encoding", progress=progress), len(feed), WIDEST
-    )
+    kept = _Kept()
+
+    def blocks(indices: np.ndarray) -> Iterator[np.ndarray]:
+        if len(indices) < len(feed):
+            yield from tracked(stream.blocks(indices), len(indices), "encoding", progress=progress)
+        else:
+            kept.clear()
+            for block in tracked(stream.posteriors(indices), len(indices), "encoding", _particles_of, progress):
+                yield kept.latent_of(block)
+
+    latent, basis = reduce_stream(blocks, len(feed), WIDEST)
+    posterior = kept.posterior(latent)
     with replacing_set(path.parent, alone=True):
         if encoded is not None:
-            encoded()
+            encoded(posterior)
+        if np.isfinite(posterior.deviation).all():
+            write_latent(deviation_path(path), np.arange(len(feed)), posterior.deviation)
+        else:
+            remove_stale(path.parent, deviation_path(path).name)
         if basis is not None:
             with replacing(basis_path(path)) as beside:
                 np.savez(beside, mean=basis.mean, directions=basis.directions)
         else:
             remove_stale(path.parent, basis_path(path).name)
         write_latent(path, np.arange(len(feed)), latent)
+
+
+class _Kept:
+    """What a stream of posteriors says of all particles but their latents, which may be too wide to keep."""
+
+    def __init__(self) -> None:
+        self._rows: list[tuple[np.ndarray, ...]] = []
+
+    def clear(self) -> None:
+        """Forget what was kept: a pass over all particles begins."""
+        self._rows.clear()
+
+    def latent_of(self, block: Posterior) -> Float[np.ndarray, "block latent"]:
+        """Keep a block, and return its latents; deviations are kept of latents that are written as they are."""
+        narrow = block.latent.shape[1] <= WIDEST
+        deviation = block.deviation if narrow else np.full((len(block.latent), 1), np.nan)
+        self._rows.append((deviation, block.contrast, block.contrast_deviation, block.evidence))
+        return block.latent
+
+    def posterior(self, latent: Float[np.ndarray, "particles latent"]) -> Posterior:
+        """Return what was kept of all particles, with their latents as they are written."""
+        deviation, *rest = (np.concatenate(parts) for parts in zip(*self._rows, strict=True))
+        return Posterior(latent, np.broadcast_to(deviation, latent.shape), *rest)
+
+
+def _particles_of(block: Posterior) -> int:
+    return len(block.contrast)
+
+
+def deviation_path(path: Path) -> Path:
+    """Return where the standard deviations of a file of latents lie."""
+    return path.with_name(f"{path.stem}_sd{path.suffix}")
 
 
 def basis_path(path: Path) -> Path:

@@ -1,4 +1,4 @@
-"""Gaussians fitted to a map, as many as explain more of it, and refined against particles."""
+"""Gaussians fitted to a map, as many as explain more of it and can change, and refined against particles."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from libhetero.models.gmm.start.fit import (
     place_gaussians,
 )
 from libhetero.models.gmm.start.homogeneous import HomogeneousModel
+from libhetero.models.gmm.start.independent_changes import USUAL_RATIO
 from libhetero.physics.gaussians import project_gaussians
 from libhetero.physics.symmetry import symmetric_copies
 from libhetero.pipelines.guess import GuessConfig
@@ -105,7 +106,7 @@ def refined_to_particles(listed: str, config: GuessConfig, goal: MapToFit, fitte
 
 
 def _grown(goal: MapToFit, seed: int) -> FittedMixture:
-    """Return the smallest mixture that explains as much as larger ones, telling every size."""
+    """Return the smallest mixture that explains as much as larger ones and as can change, telling every size."""
     tried = []
 
     def report(count: int, fitted: FittedMixture) -> None:
@@ -113,14 +114,33 @@ def _grown(goal: MapToFit, seed: int) -> FittedMixture:
         LOGGER.info(_described(fitted, goal))
 
     grown = grow_mixture(goal, seed, report)
-    count = len(grown.gaussians.sigma)
-    if count == tried[-1]:
-        LOGGER.info("%d Gaussians are taken, the most there may be for this map", count)
-    else:
-        LOGGER.info(
-            "%d Gaussians are taken: %d explain less than %.2g%% more of the map", count, tried[-1], 100 * WORTH
-        )
+    LOGGER.info(why_so_many(goal, len(grown.gaussians.sigma), tried[-1]))
     return grown
+
+
+def why_so_many(goal: MapToFit, count: int, last: int) -> str:
+    """Return why so many Gaussians are taken.
+
+    Parameters
+    ----------
+    count : of Gaussians that are taken.
+    last : tried.
+    """
+    found = goal.information
+    if count < last:
+        return f"{count} Gaussians are taken: {last} explain less than {100 * WORTH:.2g}% more of the map"
+    if found is None or goal.changes() > count + 1:
+        alone = "" if found else "; without half-maps nothing is known of what its particles can tell"
+        return f"{count} Gaussians are taken, the most there may be for this map{alone}"
+    if count > goal.changes():
+        return f"{count} Gaussians are taken, the fewest: the particles tell {goal.changes():.0f} independent changes"
+    told = f"{count} Gaussians are taken: {found.particles:.0f} particles can tell as many independent changes"
+    if not found.known:
+        told += (
+            f" (their number is not known, and taken to be that of images with a signal-to-noise ratio of "
+            f"{USUAL_RATIO:g}; --particles says it)"
+        )
+    return told
 
 
 def _described(fitted: FittedMixture, goal: MapToFit) -> str:

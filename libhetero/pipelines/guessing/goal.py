@@ -9,11 +9,15 @@ import numpy as np
 
 from libhetero.errors import ConfigurationError, DataError
 from libhetero.io import read_volume
+from libhetero.io.volume import particles_in_map
 from libhetero.models.gmm.start.fit import MapToFit
+from libhetero.models.gmm.start.independent_changes import information_of
 from libhetero.models.gmm.start.map_support import molecule_mask, reliability, symmetry_agreement
 from libhetero.physics.symmetry import symmetry_operators
 from libhetero.pipelines.guess import GuessConfig
 from libhetero.pipelines.guessing.atomic_model import placed_model
+from libhetero.pipelines.run.data import DataConfig
+from libhetero.pipelines.run.particles import load_particles
 from libhetero.simulate.atoms import density_of_atoms
 
 LOGGER = logging.getLogger(__name__)
@@ -73,7 +77,17 @@ def map_to_fit(config: GuessConfig) -> MapToFit:
                 config.symmetry,
                 agreement,
             )
-    return MapToFit(volume, pixel_size, inside, trust, operators)
+    information = None
+    if config.count is None and halves is not None:
+        information = information_of(trust, halves, inside, _count_of_particles(config))
+    return MapToFit(volume, pixel_size, inside, trust, operators, information)
+
+
+def _count_of_particles(config: GuessConfig) -> int | None:
+    """Return how many particles the map is of, as its header says or the list that is given."""
+    if config.particles is not None:
+        return len(load_particles(DataConfig(config.particles)))
+    return particles_in_map(config.source)
 
 
 def _half_maps(config: GuessConfig, shape: tuple[int, ...]) -> tuple[tuple[np.ndarray, np.ndarray] | None, str]:

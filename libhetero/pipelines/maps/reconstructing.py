@@ -92,7 +92,7 @@ def write_maps(
     curves : further columns of the table.
     """
     with replacing_set(output.parent):
-        write_volume(output, made.volume, pixel_size)
+        write_volume(output, made.volume, pixel_size, particles=made.particles)
         for number, half_map in enumerate(made.half_maps):
             name = output.with_name(f"{output.stem}_half{number + 1}{output.suffix}")
             write_volume(name, half_map, pixel_size)

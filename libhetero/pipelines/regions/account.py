@@ -9,6 +9,8 @@ import numpy as np
 from libhetero.analysis.gaussian_features import FEATURES
 from libhetero.analysis.regions import Regions
 from libhetero.pipelines.decoding.gaussians import Changes
+from libhetero.pipelines.regions.evidence import Judged
+from libhetero.pipelines.regions.record import KindRecord, RegionRecord
 from libhetero.telling import duration
 
 LOGGER = logging.getLogger(__name__)
@@ -34,21 +36,51 @@ def tell(regions: Regions, changes: Changes) -> None:
     )
     LOGGER.info("%s", how_found(regions))
     LOGGER.info(
-        "%d region(s), silhouette %.2f, agreement with average linkage %.2f, %d unassigned",
+        "%d region(s) by what is decoded, silhouette %.2f, agreement with average linkage %.2f, %d unassigned",
         regions.count,
         regions.score,
         regions.agreement,
         unassigned,
     )
-    for region in range(1, regions.count + 1):
-        members = regions.members(region)
-        LOGGER.info(
-            "region %d: %d Gaussians, change %.2f", region, len(members), float(np.median(regions.size[members]))
-        )
-    if regions.count == 0:
-        LOGGER.warning("no region changes; train longer, or lower --constant.")
-    elif regions.agreement < 0.5:
+    if regions.count and regions.agreement < 0.5:
         LOGGER.warning("the regions and average linkage disagree; look at regions_embedding.png.")
+
+
+def tell_evidence(judged: Judged, p_value: float) -> None:
+    """Log each region with what speaks for it, and which are dropped for want of evidence."""
+    for record in judged.found:
+        LOGGER.info(
+            "region %d: %d Gaussians, %s; %s", record.region, record.gaussians, record.kind, evidence_of(record)
+        )
+    for record in judged.dropped:
+        LOGGER.info(
+            "dropped, no more than nothing gives (p-value above %.3g, or half-sets that disagree): %d Gaussians, %s",
+            p_value,
+            record.gaussians,
+            evidence_of(record),
+        )
+
+
+def evidence_of(record: RegionRecord) -> str:
+    """Return in a few words what speaks for a region."""
+    parts = [f"{one} {change_of(getattr(record, one))}" for one in kinds_of(record.kind)]
+    return f"{', '.join(parts)}; p-value {shown_p_value(record.p_value)}, half-sets agree {record.agreement:.2f}"
+
+
+def kinds_of(kind: str) -> tuple[str, ...]:
+    """Return the single kinds of a kind of change."""
+    return ("amplitude", "motion") if kind == "both" else (kind,)
+
+
+def change_of(record: KindRecord) -> str:
+    """Return a change and the one that nothing gives."""
+    unit = " Å" if record.unit == "Å" else ""
+    return f"{record.change:.2f}{unit} (nothing gives {record.null:.2f}{unit})"
+
+
+def shown_p_value(p_value: float) -> str:
+    """Return a p-value as people read it."""
+    return "< 1e-12" if p_value < 1e-12 else f"{p_value:.2g}"
 
 
 def how_found(regions: Regions) -> str:
@@ -65,14 +97,53 @@ def how_found(regions: Regions) -> str:
     )
 
 
-def facts(regions: Regions, changes: Changes, seconds: float) -> list[str]:
-    """Return the lines at the top of the page."""
+def facts(grouped: Regions, changes: Changes, judged: Judged, p_value: float, seconds: float) -> list[str]:
+    """Return the lines at the top of the page.
+
+    Parameters
+    ----------
+    grouped : the regions as found, before any was dropped.
+    """
+    regions = judged.regions
     return [
         f"{len(regions.label)} Gaussians over {changes.count} particles, by {changes.feature}: "
         f"{regions.count} region(s) change together, {len(regions.members(0))} Gaussians are "
         f"constant, {len(regions.members(-1))} are in no region.",
-        f"{how_found(regions)}. Silhouette {regions.score:.2f}, agreement with average linkage "
-        f"{regions.agreement:.2f}.",
+        f"{how_found(grouped)}. Silhouette {grouped.score:.2f}, agreement with average linkage "
+        f"{grouped.agreement:.2f}.",
+        f"Evidence of {judged.tested} particles, by their normal equations with contrast and pose left free: the "
+        "change of each region (standard deviation over the particles) beside the one that nothing gives, the p-value of as "
+        "much in nothing wherever it was looked for, and the smaller change of the two half-sets over the larger. "
+        f"{len(judged.dropped)} region(s) without evidence (p-value above {p_value:g}) were dropped.",
         f"Made in {duration(seconds)}. Classes are numbered from the least amplitude, or from one end of "
-        "the motion, to the other; a difference map is a class less the one before it.",
+        "the motion, to the other; a difference map is a class less the one before it. Where particles are not told "
+        "apart there are no classes but a coordinate, and its lowest and highest fifth of the particles show what "
+        "changes along it.",
+    ]
+
+
+def facts_of_nothing(
+    particles: int, gaussians: int, dropped: tuple[RegionRecord, ...], p_value: float, looked: bool
+) -> list[str]:
+    """Return the lines of a page on which there is no region.
+
+    Parameters
+    ----------
+    dropped : regions of the decoded changes for which the particles do not speak.
+    looked : whether changes were decoded at all; a run whose latents have no numbers has none.
+    """
+    found = (
+        f"Changes decoded grouped into {len(dropped)} region(s), none of which changes more than nothing gives at a "
+        f"p-value of {p_value:g}."
+        if looked
+        else "Training looked for directions in which particles differ, in presence and in place, and none stands out "
+        "of what noise gives; so their latents have no numbers."
+    )
+    return [
+        f"No region changes: {gaussians} Gaussians, {particles} particles. No masks, classes or lists were written, "
+        "and those of an earlier segmentation are gone.",
+        found,
+        "All particles are one structure as far as these images tell. What may help: more particles; images at a "
+        "finer pixel size; better poses and CTFs (an error of a few degrees hides a small piece); a starting model of "
+        "the whole complex; training for longer. What is forced with --nmid is tested all the same.",
     ]

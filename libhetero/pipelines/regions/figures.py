@@ -37,10 +37,9 @@ def draw_each_region(
     regions: Regions,
     classes: Sequence[RegionClasses],
     mixtures: Sequence[ClassMixtures],
-    feature: str,
 ) -> list[Path]:
     """Draw region_NN.png of each region, and of all regions how much of them particles have."""
-    remove_stale(folder, "region_[0-9]*.png")
+    remove_figures(folder)
     position, amplitude = (np.asarray(x) for x in (neutral.position, neutral.amplitude))
     paths = [folder / "regions_presence.png"] if classes else []
     for item, mixture in zip(classes, mixtures, strict=True):
@@ -50,14 +49,19 @@ def draw_each_region(
         member = regions.label == item.region
         draw_region(
             paths[-1],
-            f"region {item.region} ({member.sum()} Gaussians)",
+            f"region {item.region} ({member.sum()} Gaussians), {item.kind}{', continuous' if item.continuous else ''}",
             item.coordinates,
             item.label,
             item.value,
-            QUANTITY[feature],
+            QUANTITY[item.kind],
             position,
             member,
             last.position - first.position,
             gained,
         )
     return paths
+
+
+def remove_figures(folder: Path) -> None:
+    """Remove the figures that an earlier segmentation left of single regions."""
+    remove_stale(folder, "region_[0-9]*.png")

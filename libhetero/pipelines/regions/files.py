@@ -53,7 +53,7 @@ def _write_masks(
     folder: Path, position: np.ndarray, regions: Regions, radius: float, box: int, apix: float
 ) -> list[Path]:
     (folder / "masks").mkdir(exist_ok=True)
-    remove_stale(folder / "masks", *(f"region_*{suffix}" for suffix in MASK_SUFFIXES))
+    remove_masks(folder)
     paths = []
     for region in range(regions.count + 1):
         members = regions.members(region)
@@ -64,6 +64,18 @@ def _write_masks(
             paths.append(folder / "masks" / f"region_{region:02d}{suffix}")
             write_volume(paths[-1], mask, apix)
     return paths
+
+
+def remove_masks(folder: Path) -> None:
+    """Remove the masks that an earlier segmentation left."""
+    remove_stale(folder / "masks", *(f"region_*{suffix}" for suffix in MASK_SUFFIXES))
+
+
+def remove_region_files(folder: Path) -> None:
+    """Remove all that an earlier segmentation left of regions of Gaussians."""
+    remove_masks(folder)
+    remove_stale(folder, *(f"regions.{suffix}" for suffix in ("txt", "pdb", "mrc", "cxc")))
+    remove_stale(folder, "regions.png", "regions_embedding.png", "regions_eps.png")
 
 
 def _chimerax(regions: Regions, masks: list[Path], folder: Path) -> str:

@@ -1,4 +1,4 @@
-"""The mean mixture of each class of each region, and the maps of what differs between classes."""
+"""The mean mixture of each class of each region, or of the ends of a continuum, and the maps of what differs."""
 
 from __future__ import annotations
 
@@ -28,14 +28,21 @@ class ClassMixtures:
     ----------
     region : its number, from 1.
     label : (classes,) their numbers, rising.
+    name : what each is called in files, class_00, class_01 …, or low and high for the ends of a continuum.
     count : (classes,) particles of each.
     mean : Gaussians with a leading axis of classes, Å.
     """
 
     region: int
     label: np.ndarray
+    name: tuple[str, ...]
     count: np.ndarray
     mean: Gaussians
+
+    @property
+    def continuous(self) -> bool:
+        """Whether they are the ends of a continuum."""
+        return self.name[0] == "low"
 
 
 def class_mixtures(
@@ -59,9 +66,9 @@ def class_mixtures(
     """
     if not found:
         return []
-    names = [np.unique(item.label[item.label >= 0]) for item in found]
+    names = [np.unique(item.shown[item.shown >= 0]) for item in found]
     member = np.concatenate(
-        [item.label[:, None] == name for item, name in zip(found, names, strict=True)], axis=1
+        [item.shown[:, None] == name for item, name in zip(found, names, strict=True)], axis=1
     ).astype(np.float32)
     total: list[np.ndarray] = []
     place = 0
@@ -76,7 +83,11 @@ def class_mixtures(
     ends = np.cumsum([len(name) for name in names])
     return [
         ClassMixtures(
-            item.region, name, count[end - len(name) : end].astype(int), mean.take(slice(end - len(name), end))
+            item.region,
+            name,
+            tuple(item.name(int(one)) for one in name),
+            count[end - len(name) : end].astype(int),
+            mean.take(slice(end - len(name), end)),
         )
         for item, name, end in zip(found, names, ends, strict=True)
     ]
@@ -105,28 +116,40 @@ def _means(total: list[np.ndarray], count: np.ndarray) -> Gaussians:
 def write_class_mixtures(run: Run, mixtures: Sequence[ClassMixtures]) -> dict[int, list[Path]]:
     """Write each class's mean mixture and the map of each class less that of the one before.
 
-    `volumes/region_NN_class_MM.txt` (EMAN2 Gaussians) and `volumes/region_NN_class_MM_minus_LL.mrc`.
+    `volumes/region_NN_class_MM.txt` (EMAN2 Gaussians) and `volumes/region_NN_class_MM_minus_LL.mrc`; of a continuum
+    `volumes/region_NN_low.txt`, `region_NN_high.txt` and `region_NN_high_minus_low.mrc`.
 
     Returns
     -------
     Paths by region: of every class its Gaussians, then the differences.
     """
     folder, box, apix = run.folder / "volumes", run.model.box_size, run.model.pixel_size
-    remove_stale(folder, "region_*_class_*.txt", "region_*_class_*_minus_*.mrc")
+    remove_class_mixtures(run.folder)
     folder.mkdir(exist_ok=True)
     volume = jax.jit(lambda mixture: run.model.volume(mixture, box, apix))
     written: dict[int, list[Path]] = {}
     for item in mixtures:
-        stem = f"region_{item.region:02d}_class_"
+        stem = f"region_{item.region:02d}_"
         texts, differences, before = [], [], None
-        for place, label in enumerate(item.label):
-            texts.append(folder / f"{stem}{label:02d}.txt")
+        for place, name in enumerate(item.name):
+            texts.append(folder / f"{stem}{name}.txt")
             write_gaussians(texts[-1], item.mean.take(place), box, apix)
             density = np.asarray(volume(item.mean.take(place)))
             if before is not None:
-                name = f"{stem}{label:02d}_minus_{item.label[place - 1]:02d}.mrc"
-                differences.append(folder / name)
+                less = item.name[place - 1].removeprefix("class_")
+                differences.append(folder / f"{stem}{name}_minus_{less}.mrc")
                 write_volume(differences[-1], density - before, apix)
             before = density
         written[item.region] = texts + differences
     return written
+
+
+def remove_class_mixtures(folder: Path) -> None:
+    """Remove what an earlier segmentation of a run left of the mixtures of classes."""
+    names = ("class_*", "low", "high")
+    remove_stale(
+        folder / "volumes",
+        *(f"region_*_{name}.txt" for name in names),
+        "region_*_class_*_minus_*.mrc",
+        "region_*_high_minus_low.mrc",
+    )

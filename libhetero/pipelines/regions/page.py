@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from libhetero.analysis.regions import Regions
 from libhetero.files import replacing
+from libhetero.pipelines.regions.account import change_of, kinds_of, shown_p_value
+from libhetero.pipelines.regions.evidence import Judged
 from libhetero.pipelines.regions.mixtures import ClassMixtures
+from libhetero.pipelines.regions.record import RegionRecord
 from libhetero.pipelines.run.folder import Run
 from libhetero.records import Gaussians
 from libhetero.report.page import Cell, Link, Page
@@ -19,6 +21,10 @@ HEADER = (
     "region",
     "Gaussians",
     "mass",
+    "changes by",
+    "change",
+    "p-value",
+    "half-sets agree",
     "particles of each class",
     "masks",
     "classes, embedding",
@@ -31,7 +37,7 @@ HEADER = (
 def write_region_page(
     run: Run,
     neutral: Gaussians,
-    regions: Regions,
+    judged: Judged,
     mixtures: Sequence[ClassMixtures],
     facts: Sequence[str],
     figures: Sequence[Path],
@@ -43,13 +49,13 @@ def write_region_page(
     ----------
     run : its folder is named in the commands as the user names it.
     neutral : all Gaussians, for the share of mass.
-    regions : of the Gaussians.
+    judged : the regions, with what speaks for each.
     mixtures : of the classes of each region.
     facts : lines at the top.
     figures : PNG files, in order.
     written : files of `write_class_mixtures`.
     """
-    folder = run.folder
+    folder, regions = run.folder, judged.regions
     mass = np.maximum(np.asarray(neutral.amplitude, np.float64), 0)
     by_region = {item.region: item for item in mixtures}
     rows: list[list[Cell]] = []
@@ -57,17 +63,52 @@ def write_region_page(
         members = regions.members(region)
         if len(members):
             share = f"{100 * mass[members].sum() / mass.sum():.1f}%"
-            rows.append(
-                [_name(region), str(len(members)), share, *_links(folder, region, by_region.get(region), written)]
-            )
+            links = _links(folder, region, by_region.get(region), written)
+            evidence = _evidence(judged.found[region - 1]) if region > 0 else ["", "", "", ""]
+            rows.append([_name(region), str(len(members)), share, *evidence, *links])
     page = Page(
         title=f"Regions of {folder.name}",
         facts=facts,
         header=HEADER,
-        rows=rows,
+        rows=rows + dropped_rows(judged.dropped),
         figures=[Link(path.stem.replace("_", " "), _relative(path, folder)) for path in figures],
         commands=_commands(folder, mixtures, " --noctf" if run.config.data.no_ctf else ""),
     )
+    return _write(folder, page)
+
+
+def write_page_of_nothing(run: Run, facts: Sequence[str], dropped: Sequence[RegionRecord]) -> Path:
+    """Write the index.html of a run in which no region changes, and return its path.
+
+    Parameters
+    ----------
+    facts : lines at the top.
+    dropped : regions for which the particles do not speak.
+    """
+    name = shlex.quote(str(run.folder))
+    page = Page(
+        title=f"Regions of {run.folder.name}",
+        facts=facts,
+        header=HEADER,
+        rows=dropped_rows(dropped),
+        figures=[],
+        commands=[("the one structure of all particles", f"e2hype_eval.py {name} --particles 0")],
+    )
+    return _write(run.folder, page)
+
+
+def dropped_rows(dropped: Sequence[RegionRecord]) -> list[list[Cell]]:
+    """Return the rows of a table for regions without evidence."""
+    left = len(HEADER) - 3 - len(HEADER[3:7])
+    return [["dropped", str(one.gaussians), f"{100 * one.mass:.1f}%", *_evidence(one), *[""] * left] for one in dropped]
+
+
+def _evidence(record: RegionRecord) -> list[Cell]:
+    changes = "; ".join(change_of(getattr(record, one)) for one in kinds_of(record.kind))
+    return [record.kind, changes, shown_p_value(record.p_value), f"{record.agreement:.2f}"]
+
+
+def _write(folder: Path, page: Page) -> Path:
     path = folder / "index.html"
     with replacing(path) as beside:
         Path(beside).write_text(page.html(), encoding="utf-8")
@@ -88,13 +129,14 @@ def _links(folder: Path, region: int, mixtures: ClassMixtures | None, written: d
     masks = [Link(suffix, f"masks/{stem}.{suffix}") for suffix in ("mrc", "hdf")]
     if mixtures is None:
         return ["", masks if region == 0 else "", "", "", "", ""]
-    sizes = ", ".join(str(count) for count in mixtures.count)
-    lists = [
-        Link(f"class {label:02d} .{suffix}", f"{stem}_class_{label:02d}.{suffix}")
-        for label in mixtures.label
-        for suffix in ("lst", "star")
-    ]
-    tables = [Link("classes", f"classes_{stem}.txt"), Link("embedding", f"embed_{stem}.txt")]
+    sizes, lists = "continuous", []
+    tables = [Link("embedding", f"embed_{stem}.txt")]
+    if not mixtures.continuous:
+        sizes = ", ".join(str(count) for count in mixtures.count)
+        lists = [
+            Link(f"{name} .{suffix}", f"{stem}_{name}.{suffix}") for name in mixtures.name for suffix in ("lst", "star")
+        ]
+        tables.insert(0, Link("classes", f"classes_{stem}.txt"))
     files = {suffix: [path for path in written[region] if path.suffix == suffix] for suffix in (".txt", ".mrc")}
     texts, maps = (
         [Link(path.stem.removeprefix(f"{stem}_"), _relative(path, folder)) for path in group]
@@ -108,6 +150,8 @@ def _commands(folder: Path, mixtures: Sequence[ClassMixtures], option: str) -> l
     name = shlex.quote(str(folder))
     commands = [("map, masks and Gaussians by region", f"chimerax {name}/regions.cxc")]
     for item in mixtures:
+        if item.continuous:
+            continue
         stem = f"{name}/region_{item.region:02d}_class_"
         maps = "\n".join(
             f"e2hype_make3d.py {stem}{label:02d}.lst {stem}{label:02d}.mrc{option}" for label in item.label

@@ -1,16 +1,19 @@
-"""Particles by the outputs of one region: coordinates, classes and their lists."""
+"""Particles by the outputs of one region: coordinates, classes where they are told apart, and their lists."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float, Int
 
-from libhetero.analysis.classes import choose_classes, hdbscan_classes, kmeans_classes, significant_columns
-from libhetero.analysis.gaussian_features import FEATURES, region_basis
+from libhetero.analysis.classes import hdbscan_classes, significant_columns
+from libhetero.analysis.gaussian_features import columns_of, region_basis
+from libhetero.analysis.latent_classes import classes_of
 from libhetero.analysis.regions import Regions
 from libhetero.files import remove_stale
 from libhetero.io import write_latent
@@ -22,6 +25,7 @@ from libhetero.report.presence import draw_presence
 
 LOGGER = logging.getLogger(__name__)
 QUANTITY = {"amplitude": "relative amplitude", "motion": "displacement (sigma)", "both": "relative amplitude"}
+END = 0.2  # of the particles at each end of a continuum, whose means show what changes along it
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,15 +35,39 @@ class RegionClasses:
     Parameters
     ----------
     region : its number, from 1.
+    kind : of change, "amplitude", "motion" or "both".
     coordinates : (particles, components), by falling variance.
     value : (particles,) mean relative amplitude of the region, or its mean displacement in sigma.
-    label : (particles,) class, from the lowest first coordinate; -1 for none.
+    label : (particles,) class, from the lowest first coordinate; -1 for none, 0 for all of a continuum.
+    deviation : (particles, components), standard deviation of the coordinates; None where it is not known.
+    probability : (particles,) of the class being the particle's; None where it is not known.
     """
 
     region: int
+    kind: str
     coordinates: np.ndarray
     value: np.ndarray
     label: np.ndarray
+    deviation: np.ndarray | None = None
+    probability: np.ndarray | None = None
+
+    @property
+    def continuous(self) -> bool:
+        """Whether the particles are not told apart."""
+        return int(self.label.max(initial=-1)) < 1
+
+    @cached_property
+    def shown(self) -> Int[np.ndarray, "particles"]:
+        """Classes whose means show what changes: the particles' own; of a continuum its low (0) and high end (1)."""
+        if not self.continuous:
+            return self.label
+        place = np.argsort(np.argsort(self.coordinates[:, 0], kind="stable"), kind="stable")
+        few = max(1, int(END * len(place)))
+        return np.where(place < few, 0, np.where(place >= len(place) - few, 1, -1))
+
+    def name(self, label: int) -> str:
+        """Return what one of the classes shown is called in files."""
+        return ("low", "high")[label] if self.continuous else f"class_{label:02d}"
 
 
 def classify_regions(
@@ -47,11 +75,13 @@ def classify_regions(
     latent: np.ndarray,
     changes: Changes,
     regions: Regions,
+    kinds: Sequence[str],
     components: int,
     classes: int | None,
     method: str,
     batch_size: int,
     seed: int,
+    deviation: Float[np.ndarray, "particles latent"] | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> list[RegionClasses]:
     """Decode all particles once more and sort them by the outputs of each region.
@@ -60,60 +90,105 @@ def classify_regions(
     ----------
     latent : of every particle.
     changes, regions : of the Gaussians.
+    kinds : of change, of each region.
     components : coordinates kept of each region.
-    classes : how many; None to choose.
+    classes : how many; None for those that are told apart.
     method : "kmeans" or "hdbscan".
     batch_size : particles decoded at once.
-    seed : of k-means.
+    seed : of the classes.
+    deviation : standard deviations of the latents; None where they are not known.
     progress : called with the fraction done.
     """
     bases = [
-        region_basis(changes.covariance, regions.members(region), changes.feature, components)
-        for region in range(1, regions.count + 1)
+        region_basis(changes.covariance, regions.members(place + 1), changes.feature, components, kind)
+        for place, kind in enumerate(kinds)
     ]
     if not bases:
         return []
+    told = [columns_of(regions.members(place + 1), changes.feature, _told(kind)) for place, kind in enumerate(kinds)]
     coordinates: list[list[np.ndarray]] = [[] for _ in bases]
     values: list[list[np.ndarray]] = [[] for _ in bases]
     for block in stream_changes(run, latent, changes.feature, batch_size, progress):
         for place, (columns, basis) in enumerate(bases):
             coordinates[place].append((block[:, columns] - changes.mean[columns]) @ basis)
-            values[place].append(_summary(block[:, columns], changes.feature))
+            values[place].append(_summary(block[:, told[place]], kinds[place]))
     found = []
-    for place in range(len(bases)):
+    for place, kind in enumerate(kinds):
         points = np.concatenate(coordinates[place])
-        label = _classify(points, classes, method, seed, place + 1)
-        found.append(RegionClasses(place + 1, points, np.concatenate(values[place]), label))
+        errors = None if deviation is None else _carried(points, latent, deviation)
+        label, probability = _sorted(points, errors, classes, method, seed, place + 1)
+        values_of = np.concatenate(values[place])
+        found.append(RegionClasses(place + 1, kind, points, values_of, label, errors, probability))
     return found
 
 
-def _summary(rows: np.ndarray, feature: str) -> np.ndarray:
+def _told(kind: str) -> str:
+    return "motion" if kind == "motion" else "amplitude"
+
+
+def _summary(rows: np.ndarray, kind: str) -> np.ndarray:
     """Return one telling number a particle: mean relative amplitude, or mean displacement."""
-    numbers = rows.reshape(len(rows), -1, FEATURES[feature])
-    if feature == "motion":
-        return np.linalg.norm(numbers, axis=-1).mean(axis=1)
-    return numbers[..., 0].mean(axis=1)
+    if kind == "motion":
+        return np.linalg.norm(rows.reshape(len(rows), -1, 3), axis=-1).mean(axis=1)
+    return rows.mean(axis=1)
 
 
-def _classify(points: np.ndarray, classes: int | None, method: str, seed: int, region: int) -> np.ndarray:
+def _carried(points: np.ndarray, latent: np.ndarray, deviation: np.ndarray) -> np.ndarray:
+    """Return the standard deviations of coordinates, as far as they are linear in the latents.
+
+    With coordinates = latent @ B in least squares, variances are deviation² @ B².
+    """
+    slope = np.linalg.lstsq(latent - latent.mean(axis=0), points - points.mean(axis=0), rcond=None)[0]
+    return np.sqrt(np.square(deviation) @ np.square(slope))
+
+
+def _sorted(
+    points: np.ndarray, deviation: np.ndarray | None, classes: int | None, method: str, seed: int, region: int
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the class of each particle, and its probability where there is one."""
     points = significant_columns(points)
     if method == "hdbscan":
         label = hdbscan_classes(points, min_size=max(10, len(points) // 100))
         LOGGER.info("region %d: HDBSCAN finds %d classes", region, label.max(initial=-1) + 1)
-        return label
-    if classes is None:
-        classes, scores = choose_classes(points, seed=seed)
-        LOGGER.info("region %d: %d classes, silhouette %.2f", region, classes, scores.get(classes, 0.0))
-    return kmeans_classes(points, classes, seed)
+        return label, None
+    errors = None if deviation is None else deviation[:, : points.shape[1]]
+    found = classes_of(points, errors, classes, seed=seed)
+    if found.count > 1:
+        LOGGER.info("region %d: %d classes", region, found.count)
+    else:
+        LOGGER.info("region %d: continuous; its particles are not told apart into classes", region)
+    return found.label, found.probability
 
 
-def write_region_classes(run: Run, found: list[RegionClasses], feature: str) -> list[Path]:
+def write_region_classes(run: Run, found: list[RegionClasses]) -> list[Path]:
     """Write embeddings, classes and particle lists of each region; return what to look at.
 
-    For region NN: embed_region_NN.txt, classes_region_NN.txt, and for each class MM
-    region_NN_class_MM.lst and .star; what an earlier segmentation left of them goes.
+    For region NN: embed_region_NN.txt (and embed_region_NN_sd.txt where standard deviations are known); where its
+    particles are told apart classes_region_NN.txt, and for each class MM region_NN_class_MM.lst and .star. What an
+    earlier segmentation left of them goes.
     """
     folder = run.folder
+    remove_region_classes(folder)
+    paths = []
+    for item in found:
+        name, index = f"region_{item.region:02d}", np.arange(len(item.label))
+        write_latent(folder / f"embed_{name}.txt", index, item.coordinates)
+        if item.deviation is not None:
+            write_latent(folder / f"embed_{name}_sd.txt", index, item.deviation)
+        if item.continuous:
+            continue
+        paths.append(folder / f"classes_{name}.txt")
+        write_classes(paths[-1], index, item.label, list_digest(run.particles), item.probability)
+        write_class_lists(run, item.label, f"{name}_class")
+    if found:
+        paths.append(folder / "regions_presence.png")
+        values, labels = [item.value for item in found], [item.label for item in found]
+        draw_presence(paths[-1], values, labels, [QUANTITY[item.kind] for item in found])
+    return paths
+
+
+def remove_region_classes(folder: Path) -> None:
+    """Remove what an earlier segmentation left of the particles by regions."""
     remove_stale(
         folder,
         "region_*_class_*.lst",
@@ -122,14 +197,3 @@ def write_region_classes(run: Run, found: list[RegionClasses], feature: str) -> 
         "embed_region_*.txt",
         "regions_presence.png",
     )
-    paths = []
-    for item in found:
-        name = f"region_{item.region:02d}"
-        write_latent(folder / f"embed_{name}.txt", np.arange(len(item.label)), item.coordinates)
-        paths.append(folder / f"classes_{name}.txt")
-        write_classes(paths[-1], np.arange(len(item.label)), item.label, list_digest(run.particles))
-        write_class_lists(run, item.label, f"{name}_class")
-    if found:
-        paths.append(folder / "regions_presence.png")
-        draw_presence(paths[-1], [item.value for item in found], [item.label for item in found], QUANTITY[feature])
-    return paths

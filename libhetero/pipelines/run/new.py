@@ -22,6 +22,7 @@ from libhetero.models.family import ModelFamily
 from libhetero.pipelines.run.asked import RefineConfig
 from libhetero.pipelines.run.batch import with_largest_batch
 from libhetero.pipelines.run.configuration import RunConfig, new_config, write_config
+from libhetero.pipelines.run.directions import DIRECTIONS, write_directions
 from libhetero.pipelines.run.folder import write_arrays
 from libhetero.pipelines.run.new_folder import making
 from libhetero.pipelines.run.particle_record import LIST, write_record
@@ -136,4 +137,5 @@ def _write(start: RunStart, folder: Path) -> None:
     write_particles(folder / LIST, listed_particles(feed.particles, start.config.data))
     if start.gaussians is not None:
         write_gaussians(folder / "model_00.txt", start.gaussians, feed.box_size, feed.pixel_size)
+        write_directions(folder / DIRECTIONS, start.model.directions())  # type: ignore[attr-defined]
     write_config(folder, start.config)  # last: what holds it has all of a run

@@ -12,6 +12,7 @@ import jax
 
 from libhetero.io import write_particles
 from libhetero.pipelines.decoding.mid_latent import write_mid
+from libhetero.pipelines.decoding.particle_findings import write_particle_findings
 from libhetero.pipelines.run.batch import encoded_at_once, naming_remedies
 from libhetero.pipelines.run.configuration import write_config
 from libhetero.pipelines.run.folder import LATENTS
@@ -20,6 +21,7 @@ from libhetero.pipelines.run.lock import locked
 from libhetero.pipelines.run.particles import listed_particles
 from libhetero.pipelines.run.start import RunStart
 from libhetero.pipelines.run.watching import RunWatch, shown_places
+from libhetero.records import Posterior
 from libhetero.training import sharding
 from libhetero.training.checkpoint import CheckpointFolder
 from libhetero.training.loop import TrainingResult, train
@@ -84,18 +86,16 @@ def _has_checkpoint(folder: Path) -> bool:
 
 
 def _write_latents(start: RunStart, folder: Path, params: Any) -> None:
-    """Write the latent of every particle, and which particles were left out."""
+    """Write the latent of every particle, what its image says of it, and which particles were left out."""
     feed = start.feed
+
+    def write_beside(posterior: Posterior) -> None:
+        _write_bad(folder / "ptcls_bad.lst", start)
+        write_particle_findings(folder, feed, start.config.data, posterior)
+
     if feed.bad is not None:
         feed.bad.without_limit()
-    write_mid(
-        folder / LATENTS,
-        start.model,
-        params,
-        feed,
-        encoded_at_once(start.config.training),
-        encoded=lambda: _write_bad(folder / "ptcls_bad.lst", start),
-    )
+    write_mid(folder / LATENTS, start.model, params, feed, encoded_at_once(start.config.training), encoded=write_beside)
 
 
 def _write_bad(path: Path, start: RunStart) -> None:

@@ -10,10 +10,19 @@ import numpy as np
 
 from libhetero.metrics.amplitude import amplitude_accuracy, closest_atoms, percentile_reference, relative_amplitude
 from libhetero.metrics.motion import about_mean, displacement_rmsd
+from libhetero.metrics.regions import RECOVERED
 from libhetero.pipelines.decoding.gaussians import neutral_gaussians
 from libhetero.pipelines.decoding.sampling import spread_indices
 from libhetero.pipelines.run.folder import Run, batches
-from libhetero.pipelines.scoring.regions import read_regions, score_angles, score_classes, score_regions
+from libhetero.pipelines.scoring.particles import real_particles, score_deviations
+from libhetero.pipelines.scoring.regions import (
+    optional_pieces,
+    read_regions,
+    score_angles,
+    score_classes,
+    score_kinds,
+    score_regions,
+)
 from libhetero.pipelines.scoring.truth import Truth
 from libhetero.records import Gaussians
 
@@ -23,7 +32,7 @@ BUDGET = 2**27  # decoded numbers held at once, 512 MiB
 def score_gaussians(
     run: Run, truth: Truth, places: np.ndarray, limit: int, batch_size: int, progress: Callable[[float], None]
 ) -> dict[str, Any]:
-    """Return amplitude accuracy, agreement of regions and motion, whichever the truth allows.
+    """Return amplitude accuracy, agreement of regions and motion, whichever the truth allows; junk is left out.
 
     What regions say of particles, their classes (assembly) or coordinates (motion), is scored where
     the run was segmented.
@@ -39,8 +48,7 @@ def score_gaussians(
     count = len(neutral.amplitude)
     atom, distance = closest_atoms(neutral.position, truth.known(truth.position, "atoms"))
     piece = truth.known(truth.piece, "pieces")[atom]
-    most = min(limit, len(run.particles), BUDGET // (4 * count))
-    chosen = spread_indices(len(run.particles), most)
+    chosen = chosen_particles(truth, places, min(limit, BUDGET // (4 * count)))
     scores: dict[str, Any] = {
         "gaussians": count,
         "particles": len(chosen),
@@ -49,6 +57,7 @@ def score_gaussians(
     region = read_regions(run.folder, count)
     if region is not None:
         scores["regions"] = score_regions(region, piece, truth)
+        scores["kinds"] = score_kinds(run.folder, scores["regions"], truth)
     decoded = decode_gaussians(run, chosen, batch_size, progress)
     if truth.kind == "assembly":
         states = truth.known(truth.states, "states")[places[chosen]]
@@ -62,13 +71,23 @@ def score_gaussians(
             scores["classes"] = score_classes(
                 run.folder, region, scores["regions"]["match"], relative, chosen, run.particles, states, truth
             )
-    if truth.kind == "motion":
-        angles = truth.known(truth.angles, "angles")[places[chosen]]
-        scores["motion"] = score_motion(decoded.position, neutral.position, atom, truth, angles)
+    if truth.angles is not None:
+        angles = truth.angles[places[chosen]]
+        there = ~optional_pieces(truth)[piece]  # who is away moves nowhere
+        scores["motion"] = score_motion(decoded.position[:, there], neutral.position[there], atom[there], truth, angles)
         if region is not None:
             match = scores["regions"]["match"]
             scores["angles"] = score_angles(run.folder, match, chosen, len(run.particles), angles, truth)
+    if region is not None:
+        recovered = np.asarray(scores["regions"]["iou"]) >= RECOVERED
+        scores["deviations"] = score_deviations(run.folder, truth, recovered, chosen, places)
     return scores
+
+
+def chosen_particles(truth: Truth, places: np.ndarray, most: int) -> np.ndarray:
+    """Return particles to decode, evenly spread over those that are no junk."""
+    real = np.flatnonzero(real_particles(truth, places))
+    return real[spread_indices(len(real), min(most, len(real)))]
 
 
 def decode_gaussians(run: Run, indices: np.ndarray, batch_size: int, progress: Callable[[float], None]) -> Gaussians:

@@ -8,11 +8,14 @@ from typing import Any
 import numpy as np
 
 from libhetero.analysis.classes import kmeans_classes
-from libhetero.metrics.labels import label_agreement
+from libhetero.metrics.calibration import right_where_sure
+from libhetero.metrics.labels import label_agreement, with_the_most
 from libhetero.pipelines.decoding.class_files import read_classes
 from libhetero.pipelines.decoding.latents import MID, particle_latents
 from libhetero.pipelines.run.folder import Run
 from libhetero.pipelines.run.list_digest import list_digest
+from libhetero.pipelines.scoring.particles import real_particles
+from libhetero.pipelines.scoring.regions import class_probabilities
 from libhetero.pipelines.scoring.truth import Truth
 
 REGION_CLASSES = "classes_region_*.txt"
@@ -29,22 +32,32 @@ def score_labels(run: Run, truth: Truth, places: np.ndarray, seed: int, batch_si
     batch_size : particles encoded at once.
     """
     labels = truth.known(truth.labels, "labels")[places]
+    real = real_particles(truth, places)
     scores: dict[str, Any] = {}
     if (run.folder / MID).exists():
-        count = len(np.unique(labels))
-        found = kmeans_classes(particle_latents(run, batch_size), count, seed)
-        scores["kmeans"] = {"classes": count, **label_agreement(labels, found)}
+        latent = particle_latents(run, batch_size)
+        if latent.shape[1] > 0:
+            count = len(np.unique(labels[real]))
+            found = kmeans_classes(latent[real], count, seed)
+            scores["kmeans"] = {"classes": count, **label_agreement(labels[real], found)}
     for path in sorted(run.folder.glob("classes*.txt")):
         scores[path.name] = _score_file(path, truth, places, list_digest(run.particles))
     return scores
 
 
 def _score_file(path: Path, truth: Truth, places: np.ndarray, digest: str) -> dict[str, Any]:
-    """Score a file of classes: against the labels, or a region's against the piece it fits best."""
+    """Score a file of classes: against the labels, or a region's against the piece it fits best; junk is left out."""
     index, label = read_classes(path, len(places), digest)
+    kept = real_particles(truth, places)[index]
+    index, label = index[kept], label[kept]
     classes = {"classes": len(np.unique(label[label >= 0]))}
     if truth.states is None or not path.match(REGION_CLASSES):
-        return {**classes, **label_agreement(truth.known(truth.labels, "labels")[places][index], label)}
+        labels = truth.known(truth.labels, "labels")[places][index]
+        scores: dict[str, Any] = {**classes, **label_agreement(labels, label)}
+        probability = class_probabilities(path)
+        if probability is not None:
+            scores["sure"] = right_where_sure(probability[kept], with_the_most(labels, label))
+        return scores
     best: dict[str, Any] = {}
     for piece in range(1, truth.states.shape[1]):
         agreement = label_agreement(truth.states[places, piece][index], label)

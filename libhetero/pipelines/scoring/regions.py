@@ -9,23 +9,30 @@ import numpy as np
 from jaxtyping import Float, Int, Integer
 
 from libhetero.analysis.regions import CORE, UNASSIGNED
+from libhetero.configuration import read_json
 from libhetero.errors import DataError
 from libhetero.io import read_latent
 from libhetero.io.tables import read_numbers
+from libhetero.metrics.calibration import right_where_sure
 from libhetero.metrics.motion import rank_correlation
-from libhetero.metrics.presence import NO_CLASS, UNMATCHED, class_accuracy
-from libhetero.metrics.regions import region_agreement
+from libhetero.metrics.presence import NO_CLASS, UNMATCHED, rightly_called
+from libhetero.metrics.regions import RECOVERED, region_agreement
 from libhetero.pipelines.decoding.class_files import read_classes
 from libhetero.pipelines.decoding.latents import check_indices
+from libhetero.pipelines.regions.record import read_record
 from libhetero.pipelines.run.list_digest import list_digest
 from libhetero.pipelines.scoring.truth import Truth
 from libhetero.records import ParticleSet
 
 REGIONS = "x y z amp sigma and region"
+CLASSES = "particle index, class and its probability"
+REGION_FACTS = "regions.json"  # the kind of every region, beside its evidence
 
 
 def read_regions(folder: Path, gaussians: int) -> Int[np.ndarray, "gaussians"] | None:
     """Return the region of every Gaussian from regions.txt (its last column); None without.
+
+    Where segmentation found no region (regions.json), all are of the core.
 
     Raises
     ------
@@ -33,7 +40,8 @@ def read_regions(folder: Path, gaussians: int) -> Int[np.ndarray, "gaussians"] |
     """
     path = Path(folder) / "regions.txt"
     if not path.exists():
-        return None
+        record = read_record(folder)
+        return None if record is None else np.full(gaussians, CORE)
     region = read_numbers(path, REGIONS, least=6, most=6, whole=(5,))[:, -1].astype(np.int64)
     if region.min() < UNASSIGNED:
         raise DataError(f"{path}: region {region.min()}; expected {UNASSIGNED} or more. Segment this run again.")
@@ -42,21 +50,67 @@ def read_regions(folder: Path, gaussians: int) -> Int[np.ndarray, "gaussians"] |
     return region
 
 
+def optional_pieces(truth: Truth) -> np.ndarray:
+    """Return which pieces are sometimes absent; (pieces,) bool."""
+    if truth.states is None:
+        return np.zeros(int(truth.known(truth.piece, "pieces").max()) + 1, bool)
+    return np.any(truth.states == 0, axis=0)
+
+
+def moving_pieces(truth: Truth) -> np.ndarray:
+    """Return which pieces turn; (pieces,) bool."""
+    if truth.angles is None:
+        return np.zeros_like(optional_pieces(truth))
+    return np.ptp(truth.angles, axis=0) > 0
+
+
 def changing_pieces(truth: Truth) -> np.ndarray:
     """Return which pieces are sometimes absent, or move; (pieces,) bool."""
-    if truth.states is None:
-        return np.arange(int(truth.known(truth.piece, "pieces").max()) + 1) > 0
-    return np.any(truth.states == 0, axis=0)
+    return optional_pieces(truth) | moving_pieces(truth)
 
 
 def score_regions(region: np.ndarray, piece: np.ndarray, truth: Truth) -> dict[str, Any]:
     """Return the agreement of regions with the pieces; region 0 is the constant core.
 
+    "extra" are regions that no piece is recovered by, "core" those of which most Gaussians belong to pieces that never
+    change: both are found where nothing is.
+
     Parameters
     ----------
     region, piece : (G,) of every Gaussian.
     """
-    return region_agreement(region, piece, changing_pieces(truth), CORE)
+    changing = changing_pieces(truth)
+    scores = region_agreement(region, piece, changing, CORE)
+    names = [name for name in np.unique(region) if name not in (CORE, UNASSIGNED)]
+    scores["extra"] = len(names) - int(np.count_nonzero(np.asarray(scores["iou"])[changing] >= RECOVERED))
+    scores["core"] = sum(bool(np.mean(changing[piece[region == name]]) < 0.5) for name in names)
+    return scores
+
+
+def score_kinds(folder: Path, scores: dict[str, Any], truth: Truth) -> dict[str, Any] | None:
+    """Return how many of the recovered pieces have a region of the right kind: amplitude, motion or both.
+
+    None where the run has no regions.json, which says it.
+
+    Parameters
+    ----------
+    scores : from `score_regions`.
+    """
+    path = Path(folder) / REGION_FACTS
+    if not path.exists():
+        return None
+    named = {int(one["region"]): str(one["kind"]) for one in read_json(path).get("regions", [])}
+    optional, moving = optional_pieces(truth), moving_pieces(truth)
+    pieces = [k for k in np.flatnonzero(optional | moving) if scores["iou"][k] >= RECOVERED]
+    kinds = [named.get(scores["match"][k]) for k in pieces]
+    right = [kind == _kind(bool(optional[k]), bool(moving[k])) for kind, k in zip(kinds, pieces, strict=True)]
+    return {"right": sum(right), "of": len(pieces), "kinds": [named[name] for name in sorted(named)]}
+
+
+def _kind(optional: bool, moving: bool) -> str:
+    if optional and moving:
+        return "both"
+    return "motion" if moving else "amplitude"
 
 
 def score_classes(
@@ -83,20 +137,41 @@ def score_classes(
 
     Returns
     -------
-    "accuracy", the mean over changing pieces, and "pieces", each one's; 0.5 for a piece without region.
+    "accuracy", the mean over optional pieces, and "pieces", each one's; 0.5 for a piece without region, or whose region
+    does not tell particles apart. "sure", of the pairs of particle and region whose class has a probability of at least
+    0.9, how many and how many rightly, where the files state probabilities.
     """
-    found = []
-    for piece in np.flatnonzero(changing_pieces(truth)):
+    record = read_record(folder)
+    continuous = set() if record is None else {one.region for one in record.regions if one.continuous}
+    found, said, rights = [], [], []
+    for piece in np.flatnonzero(optional_pieces(truth)):
         label = match[piece]
         if label == UNASSIGNED:
             found.append(UNMATCHED)
             continue
         path = Path(folder) / f"classes_region_{label:02d}.txt"
+        if label in continuous:
+            found.append(UNMATCHED)
+            continue
         index, label_of = _table(path, lambda path: read_classes(path, len(particles), list_digest(particles)))
         classes = _of_particles(path, index, label_of, chosen, len(particles), NO_CLASS)
         amplitude = relative[:, region == label].mean(axis=1)
-        found.append(class_accuracy(amplitude, classes, states[:, piece]))
-    return {"accuracy": float(np.mean(found)), "pieces": found}
+        right = rightly_called(amplitude, classes, states[:, piece])
+        found.append(float(right.mean()))
+        probability = class_probabilities(path)
+        if probability is not None:
+            said.append(_of_particles(path, index, probability, chosen, len(particles), 0.0))
+            rights.append(right)
+    scores = {"accuracy": float(np.mean(found)) if found else float("nan"), "pieces": found}
+    if said:
+        scores["sure"] = right_where_sure(np.concatenate(said), np.concatenate(rights))
+    return scores
+
+
+def class_probabilities(path: Path) -> np.ndarray | None:
+    """Return the third column of a table of classes, how sure each is; None where there is none."""
+    table = read_numbers(path, CLASSES, least=2, most=3, whole=(0, 1))
+    return table[:, 2] if table.shape[1] == 3 else None
 
 
 def score_angles(
@@ -122,7 +197,7 @@ def score_angles(
     "pieces", |ρ| of Spearman of each moving piece, 0 for one without region; "least", the least of them.
     """
     found = []
-    for piece in np.flatnonzero(changing_pieces(truth)):
+    for piece in np.flatnonzero(moving_pieces(truth)):
         label = match[piece]
         if label == UNASSIGNED:
             found.append(0.0)
@@ -131,7 +206,7 @@ def score_angles(
         index, coordinates = _table(path, read_latent)
         first = _of_particles(path, index, coordinates[:, 0], chosen, count, 0.0)
         found.append(rank_correlation(first, angles[:, piece]))
-    return {"least": min(found), "pieces": found}
+    return {"least": min(found, default=float("nan")), "pieces": found}
 
 
 def _table(path: Path, read: Any) -> Any:

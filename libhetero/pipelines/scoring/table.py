@@ -40,6 +40,8 @@ def table(values: dict[str, Any]) -> list[str]:
         lines += _label_lines(values["labels"])
     if "gaussians" in values:
         lines += _gaussian_lines(values["gaussians"])
+    if "contrast" in values or "junk" in values:
+        lines += _particle_lines(values)
     if "volumes" in values:
         lines += _volume_lines(values["volumes"], values["mask"])
     if len(lines) == 1:
@@ -85,6 +87,10 @@ def _gaussian_lines(scores: dict[str, Any]) -> list[str]:
         lines.append(_line("regions: ARI with pieces", row["ari"]))
         lines.append(_line("regions: pieces recovered", f"{row['recovered']} of {row['pieces']}"))
         lines.append("  recovered: one of the regions matches the piece with IoU of Gaussians ≥ 0.5.")
+        lines.append(_line("regions besides, of the core", row["extra"], row["core"]))
+    if scores.get("kinds"):
+        row = scores["kinds"]
+        lines.append(_line("regions: kind named rightly", f"{row['right']} of {row['of']}"))
     if "classes" in scores:
         lines.append(_line("classes of regions: accuracy", scores["classes"]["accuracy"]))
         lines += [
@@ -92,12 +98,19 @@ def _gaussian_lines(scores: dict[str, Any]) -> list[str]:
             "  pieces, 0.5 for one without region; a class is present where the region's mean",
             "  amplitude is above the midpoint of its 5th and 95th percentile.",
         ]
+        if "sure" in scores["classes"]:
+            row = scores["classes"]["sure"]
+            lines.append(_line("classes of 90 % and more: right", row["right"]))
+            lines.append(_line("  their share, mean probability", row["sure"], row["expected"]))
     if "angles" in scores:
         lines.append(_line("least |rho|, coordinate and angle", scores["angles"]["least"]))
         lines += [
             "  Spearman's, first coordinate of a region's embedding against the angle of its",
             "  piece; 0 for a piece without region.",
         ]
+    if scores.get("deviations"):
+        lines.append(_line("errors ÷ deviations of latents", scores["deviations"]["z"]))
+        lines.append("  1 where the run's deviations are true; presence and angle of pieces fitted by the latents.")
     if "motion" in scores:
         row = scores["motion"]
         lines.append(_line("motion RMSD (Å)", row["rmsd"]))
@@ -108,6 +121,21 @@ def _gaussian_lines(scores: dict[str, Any]) -> list[str]:
             "  square over Gaussians, mean over particles; about the mean: each Gaussian's mean",
             "  displacement over particles taken off both.",
         ]
+    return lines
+
+
+def _particle_lines(values: dict[str, Any]) -> list[str]:
+    lines = ["", "Particles"]
+    if "contrast" in values:
+        row = values["contrast"]
+        lines.append(_line("contrast, correlation with the true", row["correlation"]))
+        lines.append(_line("  its spread, and the true one", row["spread"], row["true_spread"]))
+        lines.append(_line("  its errors ÷ their deviation", row["z"]))
+    if "junk" in values:
+        row = values["junk"]
+        lines.append(_line("junk", "AUC", "recall", "precision"))
+        lines.append(_line("", row["auc"], row["recall"], row["precision"]))
+        lines.append("  called junk: a probability above ½; every other score is of what is no junk.")
     return lines
 
 

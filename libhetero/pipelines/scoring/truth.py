@@ -3,9 +3,10 @@
 truth.json      kind, particles, box, pixel size, source; hinges and axes of motion
 labels.txt      index and label of every particle (mixture, assembly)
 states.npy      (N, pieces), assembly: which pieces are present
-angles.npy      (N, pieces), motion: how far each piece is turned, radians
+angles.npy      (N, pieces), motion, and an assembly some pieces of which move: how far each is turned, radians
 atoms.npz       position, weight, piece of every atom (assembly, motion)
 map_000.mrc …   one map a structure (mixture); piece_00.mrc … one a piece (assembly)
+rotation.npy …  what each image has, where the list may tell something else; see `OF_IMAGES`
 """
 
 from __future__ import annotations
@@ -34,6 +35,15 @@ KINDS = ("mixture", "assembly", "motion")
 SAME_WIDTH = 0.01
 AGAIN = "simulate the set again"
 ATOMS = {"position": ArraySchema("float", ("atoms", 3)), "piece": ArraySchema("int", ("atoms",), least=0, below=10**4)}
+OF_IMAGES = {
+    "rotation": ArraySchema("float", ("particles", 3, 3)),
+    "shift": ArraySchema("float", ("particles", 2)),
+    "defocus": ArraySchema("float", ("particles", 2)),
+    "contrast": ArraySchema("float", ("particles",), least=0),
+    "noise": ArraySchema("float", ("particles",), least=0),
+    "junk": ArraySchema("bool", ("particles",)),
+    "micrograph": ArraySchema("int", ("particles",), least=0),
+}
 Axis = tuple[float, float, float]
 
 
@@ -65,9 +75,13 @@ class Truth:
     particles : N.
     labels : (N,) int, structure or state of each particle; None for motion.
     states : (N, pieces) uint8, assembly only.
-    angles : (N, pieces) float, radians, motion only.
+    angles : (N, pieces) float, radians, where pieces move.
     position, piece : (A, 3) Å and (A,) of the atoms; None for a mixture.
     document : what truth.json says.
+    rotation, shift, defocus : (N, 3, 3), (N, 2) and (N, 2) in Å, of the images; None where the list is right.
+    contrast, noise : (N,) factors of each image's signal (0 for junk) and of its noise; None where all are 1.
+    junk : (N,) uint8, 1 where an image holds noise alone; None where none does.
+    micrograph : (N,) int, from 0; None where there are none.
     """
 
     folder: Path
@@ -81,11 +95,18 @@ class Truth:
     position: np.ndarray | None
     piece: np.ndarray | None
     document: TruthDocument
+    rotation: np.ndarray | None = None
+    shift: np.ndarray | None = None
+    defocus: np.ndarray | None = None
+    contrast: np.ndarray | None = None
+    noise: np.ndarray | None = None
+    junk: np.ndarray | None = None
+    micrograph: np.ndarray | None = None
 
     @property
     def has_maps(self) -> bool:
-        """Whether the true map of every particle is known: not for motion, where all differ."""
-        return self.kind != "motion"
+        """Whether the true map of every particle is known: not where pieces move and all differ."""
+        return self.angles is None
 
     def known(self, values: np.ndarray | None, name: str) -> np.ndarray:
         """Return values that this kind of set has.
@@ -172,12 +193,13 @@ def open_truth(folder: str | Path) -> Truth:
         labels = _labels(folder / "labels.txt", said.particles)
     if said.kind == "assembly":
         states = _of_particles(folder / "states.npy", ArraySchema("bool", ("particles", "pieces")), said.particles)
-    if said.kind == "motion":
+    if said.kind == "motion" or (said.kind == "assembly" and (folder / "angles.npy").exists()):
         angles = _of_particles(folder / "angles.npy", ArraySchema("float", ("particles", "pieces")), said.particles)
     if said.kind != "mixture":
         atoms = read_arrays(folder / "atoms.npz", ATOMS, AGAIN)
         position, piece = atoms["position"], atoms["piece"]
-        _check_pieces(folder, said, states if angles is None else angles, piece)
+        for table in filter(lambda table: table is not None, (states, angles)):
+            _check_pieces(folder, said, table, piece, turned=table is angles)
     return Truth(
         folder=folder,
         kind=said.kind,
@@ -190,7 +212,14 @@ def open_truth(folder: str | Path) -> Truth:
         position=position,
         piece=piece,
         document=said,
+        **_of_images(folder, said.particles),
     )
+
+
+def _of_images(folder: Path, particles: int) -> dict[str, np.ndarray]:
+    """Return those of `OF_IMAGES` that a truth holds."""
+    held = [name for name in OF_IMAGES if (folder / f"{name}.npy").exists()]
+    return {name: _of_particles(folder / f"{name}.npy", OF_IMAGES[name], particles) for name in held}
 
 
 def _labels(path: Path, particles: int) -> np.ndarray:
@@ -220,12 +249,12 @@ def _check_count(path: Path, rows: np.ndarray, particles: int) -> None:
         )
 
 
-def _check_pieces(folder: Path, said: TruthDocument, table: Any, piece: np.ndarray) -> None:
+def _check_pieces(folder: Path, said: TruthDocument, table: Any, piece: np.ndarray, turned: bool) -> None:
     """Refuse atoms of pieces that particles say nothing of, and pieces that turn about nothing."""
     pieces, highest = table.shape[1], int(piece.max(initial=0))
     if highest >= pieces:
         raise DataError(f"{folder / 'atoms.npz'}: piece {highest}; expected pieces below {pieces}; {AGAIN}.")
-    if said.kind == "motion" and not len(said.hinges) == len(said.axes) == pieces:
+    if turned and not len(said.hinges) == len(said.axes) == pieces:
         raise DataError(
             f"{folder / 'truth.json'}: {len(said.hinges)} hinges and {len(said.axes)} axes; expected {pieces} of each, "
             f"one a piece; {AGAIN}."

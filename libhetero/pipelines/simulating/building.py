@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from libhetero.errors import DataError
+from libhetero.errors import ConfigurationError, DataError
 from libhetero.io import read_particles
 from libhetero.pipelines.simulate import FILLED, SimulateConfig
 from libhetero.records import CTFParams
 from libhetero.simulate import sources
 from libhetero.simulate.complex import generate_complex
-from libhetero.simulate.configuration import CTFSampling, ImagingConfig
+from libhetero.simulate.configuration import CTFSampling, ImagingConfig, NuisanceConfig, StateConfig
 from libhetero.simulate.sets import assembly_of, mixture_of, motion_of
 from libhetero.simulate.simulation import Simulation
 from libhetero.simulate.structures import BeadStructure, GeneratedMixture, Structure, hinges_of_structure
@@ -27,17 +27,23 @@ LOGGER = logging.getLogger(__name__)
 
 def build(config: SimulateConfig) -> Simulation:
     """Return the simulation that a configuration describes, without rendering it."""
-    names = {field.name for field in dataclasses.fields(ImagingConfig)} - {"ctf"}
     ctf = CTFSampling(defocus=config.defocus) if config.ctf else None
-    imaging = ImagingConfig(**{name: getattr(config, name) for name in names}, ctf=ctf)
+    nuisances = NuisanceConfig(**_named_as(NuisanceConfig, config))
+    imaging = ImagingConfig(**{**_named_as(ImagingConfig, config), "ctf": ctf, "nuisances": nuisances})
     table = None if config.ctf_from is None else ctf_table(config.ctf_from)
     if config.kind == "mixture":
         load, count = _mixture(config)
         return mixture_of(load, imaging, table, count)
     structure = _in_pieces(config)
     if config.kind == "assembly":
-        return assembly_of(structure, imaging, config.probability, table)
+        return assembly_of(structure, imaging, _states(config, structure), table)
     return motion_of(structure, imaging, _max_angle(config, structure), table)
+
+
+def _named_as(kind: type, config: SimulateConfig) -> dict[str, Any]:
+    """Return the values of a configuration that another one has fields of the same names for."""
+    names = {field.name for field in dataclasses.fields(kind)}
+    return {field.name: getattr(config, field.name) for field in dataclasses.fields(config) if field.name in names}
 
 
 def ctf_table(path: str) -> CTFParams:
@@ -78,11 +84,31 @@ def _in_pieces(config: SimulateConfig) -> Structure:
     return sources.model_in_compact_pieces(path, config.pieces, config.seed, b_factor)
 
 
+def _states(config: SimulateConfig, structure: Structure) -> StateConfig:
+    """Return how the pieces of an assembly come and go, and which turn instead, how far.
+
+    Raises
+    ------
+    ConfigurationError : if one that is to turn is none of the structure's.
+    """
+    pieces = len(structure.names) - 1
+    if not config.moving:
+        return StateConfig(probability=config.probability)
+    if max(config.moving) > pieces:
+        raise ConfigurationError(
+            f"--moving: there is no piece {max(config.moving)}; expected numbers from 1 to {pieces}, 0 being the core."
+        )
+    return StateConfig(config.probability, _max_angle(config, structure), config.moving)
+
+
 def _max_angle(config: SimulateConfig, structure: Structure) -> float:
-    """Return the largest angle of a motion set, radians: given, or found for a wanted RMSD."""
+    """Return the largest angle of pieces that turn, radians: given, or found for a wanted RMSD."""
     if config.rmsd is None:
         return config.max_angle
-    angle = angle_for_rmsd(structure.points(), hinges_of_structure(structure), config.rmsd)
+    hinges = hinges_of_structure(structure)
+    if config.moving:
+        hinges = {k: hinges[k] for k in config.moving}
+    angle = angle_for_rmsd(structure.points(), hinges, config.rmsd)
     LOGGER.info("angles within ± %.2f degrees: mean RMSD %.3g Å", math.degrees(angle), config.rmsd)
     return angle
 

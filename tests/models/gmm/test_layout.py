@@ -35,4 +35,4 @@ def test_parts_are_the_columns_and_zeros_for_what_does_not_change(letters: str, 
 
 def test_widths_are_not_solved_for_and_positions_need_a_step_more() -> None:
     assert [Layout.of(letters).linear.letters for letters in ("pas", "as", "s")] == ["pa", "a", ""]
-    assert [Layout.of(letters).newton_steps for letters in ("p", "pas", "a", "as")] == [3, 3, 2, 2]
+    assert [Layout.of(letters).newton_steps for letters in ("p", "pas", "a", "as")] == [6, 6, 2, 2]

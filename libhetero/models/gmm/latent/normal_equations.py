@@ -1,13 +1,20 @@
-"""What the particles of a sample say of the changes of patches: the normal equations H, g of each.
+"""What the particles of a sample say of changes: the normal equations H, g of each, and what noise alone would say.
 
-Gaussians are grouped into patches by place; all of a patch change alike. With A the derivative of the whitened
-image in the changes of the patches and r what the neutral mixture leaves of the particle's image,
+With A the derivative of the whitened image in the columns of a change and r what the neutral mixture leaves of the
+particle's image,
 
-    H = A Aᵀ,   g = A r
+    H = A Aᵀ,   g = A r,   and for noise n of the images' own power alone  A n ~ N(0, H)
 
-in quadrants (`libhetero.physics.quadrants`), where one product of matrices projects all patches. A displacement
-of 1 Å changes an image F by -2πi k F and a relative amplitude of 1 by F; both sides are multiplied by i, so that
-the three displacements, which are more, are real factors 2πk.
+The columns are, in this order (`Equations`),
+
+1. nuisances, which are no change of the molecule: a relative change of contrast, displacements of the whole along
+   the axes of the image (Å), rotations of the whole about the axes of the image and of view (radians);
+2. given fields of change, such as modes that are known (`Fields`), for one unit of each;
+3. changes of patches: Gaussians are grouped by place, and all of a patch change alike; kind by kind.
+
+Images are in quadrants (`libhetero.physics.quadrants`), where one product of matrices projects all patches. A
+displacement of 1 Å changes an image F by -2πi k F and a relative amplitude of 1 by F; both sides are multiplied by i,
+so that displacements, which are more, are real factors 2πk.
 """
 
 from __future__ import annotations
@@ -19,24 +26,100 @@ from dataclasses import dataclass, replace
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+import scipy.linalg
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from libhetero.models.gmm.clusters import group_points
 from libhetero.models.gmm.latent.subspace import Imaging
 from libhetero.models.gmm.layout import Layout
 from libhetero.physics.arrays import AnyArray
-from libhetero.physics.quadrants import times_i, weights_in_quadrants
+from libhetero.physics.gaussians import project_amplitudes
+from libhetero.physics.quadrants import in_quadrants, times_i, weights_in_quadrants
 from libhetero.physics.rotations import HIGHEST
 from libhetero.records import Batch, Gaussians, Observation, Pose
 
 FINE_COLUMNS = 192
-COARSE_COLUMNS = 72
+COARSE_COLUMNS = {"a": 72, "p": 120, "pa": 168}
 TOGETHER = 8  # particles whose normal equations are formed at once
+BLOCK = 64  # particles whose normal equations are merged at once
+NUISANCES = ("contrast", "shift_x", "shift_y", "rotation_x", "rotation_y", "rotation_z")
+
+
+@dataclass(frozen=True, eq=False)
+class Fields:
+    """Changes of all Gaussians, for one unit of each of q numbers.
+
+    Parameters
+    ----------
+    displacement : (N, 3, q), Å.
+    amplitude : (N, q), relative to the neutral amplitude.
+    """
+
+    displacement: np.ndarray
+    amplitude: np.ndarray
+
+    @classmethod
+    def none(cls, count: int) -> Fields:
+        """Return no field of `count` Gaussians."""
+        return cls(np.zeros((count, 3, 0), np.float32), np.zeros((count, 0), np.float32))
+
+
+@dataclass(frozen=True, eq=False)
+class Equations:
+    """The normal equations of a sample.
+
+    Parameters
+    ----------
+    hessian : (particles, P, P), H.
+    gradient : (particles, P), g.
+    noise : (particles, draws, P), what draws of noise alone say in the place of g.
+    nuisances : number of columns that are nuisances, the first.
+    fields : number of columns of given fields, the next.
+    kinds : of the columns of patches, one letter a group of as many columns as there are patches.
+    """
+
+    hessian: np.ndarray
+    gradient: np.ndarray
+    noise: np.ndarray
+    nuisances: int
+    fields: int
+    kinds: str
+
+    @property
+    def columns(self) -> int:
+        """Number of columns P."""
+        return self.gradient.shape[1]
+
+    def of_patches(self, kinds: str) -> Int[np.ndarray, "columns"]:
+        """Return the columns of the patches' changes of some kinds, such as "a"."""
+        first, patches = self.nuisances + self.fields, self._patches
+        chosen = [i for i, kind in enumerate(self.kinds) if kind in kinds]
+        return (first + np.concatenate([i * patches + np.arange(patches) for i in chosen])).astype(np.int64)
+
+    def merged(self, coarse: Int[np.ndarray, "patches"]) -> tuple[Equations, Float[np.ndarray, "fine coarse"]]:
+        """Return the equations of coarser patches, and the matrix that copies their changes to the finer ones.
+
+        Parameters
+        ----------
+        coarse : the coarse patch of each.
+        """
+        copied = np.kron(np.eye(len(self.kinds)), np.eye(coarse.max() + 1)[coarse])
+        matrix = scipy.linalg.block_diag(np.eye(self.nuisances + self.fields), copied).astype(np.float32)
+        hessian = np.empty((len(self.gradient), *[matrix.shape[1]] * 2), np.float32)
+        for start in range(0, len(hessian), BLOCK):
+            rows = slice(start, start + BLOCK)
+            hessian[rows] = matrix.T @ (self.hessian[rows] @ matrix)
+        gradient, noise = self.gradient @ matrix, self.noise @ matrix
+        return replace(self, hessian=hessian, gradient=gradient, noise=noise), matrix
+
+    @property
+    def _patches(self) -> int:
+        return (self.columns - self.nuisances - self.fields) // max(len(self.kinds), 1)
 
 
 @dataclass(frozen=True, eq=False)
 class Patches:
-    """Gaussians grouped by place.
+    """Gaussians grouped by place, and the groups again.
 
     Parameters
     ----------
@@ -47,41 +130,70 @@ class Patches:
     fine: np.ndarray
     coarse: np.ndarray
 
+    @classmethod
+    def of(
+        cls, position: Float[np.ndarray, "points 3"], mobile: Bool[np.ndarray, "points"], layout: Layout, seed: int
+    ) -> Patches:
+        """Group the Gaussians that may change by k-means, and the groups again, each counting once.
 
-def make_patches(imaging: Imaging, layout: Layout, seed: int, mobile: np.ndarray) -> Patches:
-    """Group the Gaussians that may change by k-means, and the groups again, each counting once."""
-    position = np.asarray(imaging.neutral.position, np.float64)[mobile]
-    columns = len(layout.kinds)
-    fine = min(len(position), FINE_COLUMNS // columns)
-    coarse = min(fine, COARSE_COLUMNS // columns)
-    centre, label = group_points(position, fine, seed)
-    held, label = np.unique(label, return_inverse=True)
-    _, merged = group_points(centre[held], min(coarse, len(held)), seed)
-    patch = np.full(len(mobile), -1)
-    patch[mobile] = label
-    return Patches(patch, np.unique(merged, return_inverse=True)[1])
+        Parameters
+        ----------
+        layout : what changes; patches are fewer where more of each does.
+        """
+        inside, columns = np.asarray(position, np.float64)[mobile], len(layout.kinds)
+        fine = min(len(inside), FINE_COLUMNS // columns)
+        coarse = min(fine, COARSE_COLUMNS[layout.letters] // columns)
+        centre, label = group_points(inside, fine, seed)
+        held, label = np.unique(label, return_inverse=True)
+        _, merged = group_points(centre[held], min(coarse, len(held)), seed)
+        patch = np.full(len(mobile), -1)
+        patch[mobile] = label
+        return cls(patch, np.unique(merged, return_inverse=True)[1])
 
 
 def normal_equations(
-    imaging: Imaging, sample: Batch, patch: np.ndarray, layout: Layout
-) -> tuple[Float[np.ndarray, "particles columns columns"], Float[np.ndarray, "particles columns"]]:
-    """Return H and g of every particle for changes of patches, columns ordered kind by kind."""
-    several = jax.jit(jax.vmap(PatchImages.of(imaging, patch, layout).equations))
+    imaging: Imaging,
+    sample: Batch,
+    patch: np.ndarray,
+    layout: Layout,
+    *,
+    fields: Fields | None = None,
+    nuisances: bool = False,
+    draws: int = 0,
+    seed: int = 0,
+) -> Equations:
+    """Return what every particle of a sample says.
+
+    Parameters
+    ----------
+    imaging : of the set.
+    sample : particles; those without weight are left out.
+    patch : of each Gaussian, -1 for none; there is one at least.
+    layout : what of a patch changes.
+    fields : that have columns of their own; None for none.
+    nuisances : whether these have columns.
+    draws, seed : of noise, for each particle.
+    """
+    images = PatchImages.of(imaging, patch, layout, fields, nuisances)
+    several = jax.jit(jax.vmap(lambda image, seen, key: images.equations(image, seen, key, draws)))
     used = np.flatnonzero(sample.weight)
-    columns = (patch.max() + 1) * len(layout.kinds)
+    keys = jax.random.split(jax.random.key(seed), len(sample.weight))
+    columns = images.columns
     hessian = np.empty((len(used), columns, columns), np.float32)
     gradient = np.empty((len(used), columns), np.float32)
+    noise = np.empty((len(used), draws, columns), np.float32)
 
     def fill(start: int) -> None:
         here = used[start : start + TOGETHER]
         rows, padded = slice(start, start + len(here)), np.resize(here, TOGETHER)  # one shape is compiled
         part = jax.tree.map(lambda leaf: leaf[padded], sample)
-        made = several(part.images, part.observation)
-        hessian[rows], gradient[rows] = (np.asarray(array)[: len(here)] for array in made)
+        made = several(part.images, part.observation, keys[padded])
+        hessian[rows], gradient[rows], noise[rows] = (np.asarray(array)[: len(here)] for array in made)
 
     with ThreadPoolExecutor(os.cpu_count() if jax.default_backend() == "cpu" else 1) as pool:
         list(pool.map(fill, range(0, len(used), TOGETHER)))
-    return hessian, gradient
+    count = images.fields.amplitude.shape[1]
+    return Equations(hessian, gradient, noise, len(NUISANCES) * nuisances, count, layout.kinds)
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +208,8 @@ class PatchImages:
     sigma : (K · M,), Å.
     amplitude : (K, M), 0 for padding.
     still : the Gaussians that are in no patch.
+    fields : given, of all Gaussians.
+    nuisances : whether these have columns.
     """
 
     imaging: Imaging
@@ -104,9 +218,18 @@ class PatchImages:
     sigma: np.ndarray
     amplitude: np.ndarray
     still: Gaussians
+    fields: Fields
+    nuisances: bool = False
 
     @classmethod
-    def of(cls, imaging: Imaging, patch: Int[np.ndarray, "points"], layout: Layout) -> PatchImages:
+    def of(
+        cls,
+        imaging: Imaging,
+        patch: Int[np.ndarray, "points"],
+        layout: Layout,
+        fields: Fields | None = None,
+        nuisances: bool = False,
+    ) -> PatchImages:
         """Lay the neutral mixture out by the patch of each Gaussian; -1 for none."""
         place, inside = _layout(patch)
         neutral = jax.tree.map(np.asarray, imaging.neutral)
@@ -117,21 +240,35 @@ class PatchImages:
             neutral.sigma[place.ravel()],
             neutral.amplitude[place] * inside,
             jax.tree.map(lambda array: array[patch < 0], neutral),
+            Fields.none(len(patch)) if fields is None else fields,
+            nuisances,
         )
 
+    @property
+    def columns(self) -> int:
+        """Number of columns."""
+        patches = len(self.amplitude) * len(self.layout.kinds)
+        return len(NUISANCES) * self.nuisances + self.fields.amplitude.shape[1] + patches
+
     def equations(
-        self, image: Float[AnyArray, "n n"], observation: Observation
-    ) -> tuple[Float[Array, "columns columns"], Float[Array, "columns"]]:
-        """Return H and g of one particle, columns ordered kind by kind."""
+        self, image: Float[AnyArray, "n n"], observation: Observation, key: PRNGKeyArray, draws: int = 0
+    ) -> tuple[Float[Array, "columns columns"], Float[Array, "columns"], Float[Array, "draws columns"]]:
+        """Return H and g of one particle, and what draws of noise say."""
         target = times_i(self.imaging.target(image))
+        noise = self._noise(key, draws)
         if len(self.imaging.operators) > 1:
             changes, whole = self._complex(observation)
-            return _products(changes, target - whole)
+            return _products(changes, target - whole, noise)
         changes, whole = self._unit(observation)
-        hessian, gradient = _products(changes, target - whole)
+        hessian, gradient, said = _products(changes, target - whole, noise)
         turned = self._turn(observation.pose.rotation)
         hessian = jnp.matmul(turned.T, jnp.matmul(hessian, turned, precision=HIGHEST), precision=HIGHEST)
-        return hessian, jnp.matmul(turned.T, gradient, precision=HIGHEST)
+        return hessian, jnp.matmul(turned.T, gradient, precision=HIGHEST), jnp.matmul(said, turned, precision=HIGHEST)
+
+    def _noise(self, key: PRNGKeyArray, draws: int) -> Float[Array, "draws side side"]:
+        """Return white noise of variance 1 wherever an image is compared."""
+        seen = weights_in_quadrants(self.imaging.root_weight) > 0
+        return jax.random.normal(key, (draws, *seen.shape)) * seen
 
     def _unit(self, observation: Observation) -> tuple[Float[Array, "rows pixels"], Float[Array, "side side"]]:
         """Return what one unit shows, times i: changes along the axes of the image, and the unit itself."""
@@ -142,13 +279,48 @@ class PatchImages:
             whole = whole + self.imaging.patches(still.position, still.sigma, still.amplitude[None], observation)[0]
         kx, ky = (weights_in_quadrants(frequency) for frequency in self.imaging.frequencies())
         parts = self.layout.chosen(position=[kx * made, ky * made], amplitude=[times_i(made)])
-        return jnp.concatenate(parts).reshape(len(parts) * len(made), -1), times_i(whole)
+        rows = jnp.concatenate([*self._of_all(observation, whole), *parts])
+        return rows.reshape(len(rows), -1), times_i(whole)
+
+    def _of_all(
+        self, observation: Observation, whole: Float[Array, "side side"]
+    ) -> list[Float[Array, "rows side side"]]:
+        """Return what nuisances and fields show of one unit, times i."""
+        neutral, rotation = self.imaging.neutral, observation.pose.rotation
+        kx, ky = (weights_in_quadrants(frequency) for frequency in self.imaging.frequencies())
+        rows: list[Array] = []
+        count = self.fields.amplitude.shape[1]
+        place = jnp.matmul(rotation, jnp.asarray(neutral.position).T, precision=HIGHEST)
+        across = jnp.einsum("ai,niq->aqn", rotation[:2], self.fields.displacement, precision=HIGHEST)
+        sets = [place[: 3 * self.nuisances], across[0], across[1], self.fields.amplitude.T]
+        amplitudes = jnp.concatenate([jnp.asarray(one) for one in sets]) * neutral.amplitude
+        made = self._projected(amplitudes, observation) if len(amplitudes) else jnp.zeros((0, *whole.shape))
+        if self.nuisances:
+            x, y, z = made[:3]
+            turns = [-ky * z, kx * z, ky * x - kx * y]
+            rows.append(jnp.stack([times_i(whole), kx * whole, ky * whole, *turns]))
+            made = made[3:]
+        if count:
+            rows.append(jnp.asarray(kx * made[:count] + ky * made[count : 2 * count] + times_i(made[2 * count :])))
+        return rows
+
+    def _projected(
+        self, amplitudes: Float[Array, "sets points"], observation: Observation
+    ) -> Float[Array, "sets side side"]:
+        """Return whitened projections of the neutral mixture under several sets of amplitudes."""
+        imaging, neutral = self.imaging, self.imaging.neutral
+        made = project_amplitudes(
+            neutral.position, neutral.sigma, amplitudes, observation.pose, imaging.grid, imaging.grid_pixel_size
+        )
+        planes = jax.vmap(in_quadrants)(jax.lax.complex(made[:, 0], made[:, 1]))
+        return planes * weights_in_quadrants(imaging.factor(observation))
 
     def _turn(self, rotation: Float[Array, "3 3"]) -> Float[Array, "rows columns"]:
-        """Return the matrix from changes of patches to those of `_unit`."""
+        """Return the matrix from changes of patches to those of `_unit`; the columns before stay as they are."""
         same = jnp.eye(len(self.amplitude))
+        first = jnp.eye(self.columns - len(self.layout.kinds) * len(self.amplitude))
         parts = self.layout.chosen(position=[jnp.kron(rotation[:2], same)], amplitude=[same])
-        return jax.scipy.linalg.block_diag(*parts)
+        return jax.scipy.linalg.block_diag(first, *parts)
 
     def _complex(self, observation: Observation) -> tuple[Float[Array, "columns pixels"], Float[Array, "side side"]]:
         """Return the sum over all units of a symmetric complex, changes in the model's own axes."""
@@ -160,14 +332,15 @@ class PatchImages:
             changes = jnp.matmul(self._turn(rotation).T, changes, precision=HIGHEST)
             return (total[0] + changes, total[1] + whole), None
 
-        columns, side = len(self.amplitude) * len(self.layout.kinds), self.imaging.grid + 2
-        start = jnp.zeros((columns, side**2)), jnp.zeros((side, side))
+        side = self.imaging.grid + 2
+        start = jnp.zeros((self.columns, side**2)), jnp.zeros((side, side))
         return jax.lax.scan(add, start, jnp.asarray(self.imaging.operators))[0]
 
 
-def _products(flat: Array, rest: Array) -> tuple[Array, Array]:
-    """Return A Aᵀ and A r; in full precision, for A Aᵀ must stay positive definite."""
-    return jnp.matmul(flat, flat.T, precision=HIGHEST), jnp.matmul(flat, rest.reshape(-1), precision=HIGHEST)
+def _products(flat: Array, rest: Array, noise: Array) -> tuple[Array, Array, Array]:
+    """Return A Aᵀ, A r and what the noise says; in full precision, for A Aᵀ must stay positive definite."""
+    said = jnp.matmul(noise.reshape(len(noise), flat.shape[1]), flat.T, precision=HIGHEST)
+    return jnp.matmul(flat, flat.T, precision=HIGHEST), jnp.matmul(flat, rest.reshape(-1), precision=HIGHEST), said
 
 
 def _layout(patch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -24,7 +24,7 @@ there for voxels, here for Gaussians.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial, reduce
 
 import jax
@@ -32,6 +32,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from libhetero.models.gmm.latent.nuisances import Nuisances
 from libhetero.models.gmm.layout import Layout
 from libhetero.physics.arrays import AnyArray
 from libhetero.physics.fourier import dft_image, half_plane
@@ -53,17 +54,38 @@ class Subspace:
     ----------
     layout : of the columns: position in Å, amplitude relative.
     mean : (N, F), the mean change from the neutral mixture.
-    modes : (N, F, r), the change for one standard deviation of each of r coordinates.
+    modes : (N, F, r), the change for one standard deviation of each of r coordinates; r may be 0.
+    kinds : "a" or "p" of each mode, what of the Gaussians it changes.
+    p : (r,), the chance that nothing gives as much.
+    strength : (r,), mean over particles of the variance of its signal over that of noise.
+    nuisances : that the particles show.
     """
 
     layout: Layout
     mean: np.ndarray
     modes: np.ndarray
+    kinds: str
+    p: np.ndarray
+    strength: np.ndarray
+    nuisances: Nuisances
 
     @property
     def rank(self) -> int:
         """Number of coordinates r."""
         return self.modes.shape[-1]
+
+    def in_layout(self, layout: Layout) -> Subspace:
+        """Return the same in the columns of a layout that has all of them; 0 in those that are new."""
+        place = [layout.columns()[i].start + j for i in range(2) for j in range(_width(self.layout.columns()[i]))]
+        mean, modes = (
+            np.zeros((len(array), len(layout.kinds), *array.shape[2:]), np.float32) for array in (self.mean, self.modes)
+        )
+        mean[:, place], modes[:, place] = self.mean, self.modes
+        return replace(self, layout=layout, mean=mean, modes=modes)
+
+
+def _width(columns: slice) -> int:
+    return columns.stop - columns.start
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,6 +124,10 @@ class Imaging:
         weight = _low_rings(ring_weight, min(box_size, grid))
         root = np.sqrt(2 * weight).astype(np.float32)
         return cls(neutral, operators, scale, root, box_size, pixel_size)
+
+    def on(self, grid: int) -> Imaging:
+        """Return the same on a grid of fewer pixels, an even number: the low rings alone."""
+        return self if grid == self.grid else replace(self, root_weight=_low_rings(self.root_weight, grid))
 
     @property
     def grid(self) -> int:
@@ -184,8 +210,9 @@ def gauss_newton(
     tangents: tuple[Float[AnyArray, "points 3 rank"], Float[AnyArray, "points rank"]],
     image: Float[AnyArray, "n n"],
     observation: Observation,
-    latent: Float[Array, "rank"],
-) -> tuple[Float[Array, "rank"], Float[Array, "rank rank"]]:
+    state: Float[Array, "numbers"],
+    nuisances: Nuisances | None = None,
+) -> tuple[Float[Array, "numbers"], Float[Array, "numbers numbers"]]:
     """Return one Gauss-Newton step towards the most probable latent of one particle.
 
     With X̂ the image of the mixture at z and J its derivative in z,
@@ -199,17 +226,25 @@ def gauss_newton(
     mixture : at z, one unit of the complex.
     tangents : of the mixture at z: displacement in Å and amplitude.
     image, observation : of the particle.
-    latent : z.
+    state : z, and after it the numbers of the nuisances where there are any.
+    nuisances : of the set; None where none is inferred.
 
     Returns
     -------
-    the new z and the precision JᵀWJ + 1.
+    the new state and the precision JᵀWJ + 1.
     """
-    change, rest = _linearised(imaging, layout, mixture, tangents, image, observation)
-    change = change.reshape(len(latent), -1)
-    precision = jnp.matmul(change, change.T, precision=HIGHEST) + jnp.eye(len(latent))
-    slope = jnp.matmul(change, rest.reshape(-1), precision=HIGHEST) - latent
-    return latent + jax.scipy.linalg.cho_solve(jax.scipy.linalg.cho_factor(precision), slope), precision
+    rank = tangents[1].shape[1]
+    if nuisances is not None:
+        observation = replace(observation, pose=nuisances.moved(observation.pose, state[rank:]))
+    change, made, moves, target = _linearised(imaging, layout, mixture, tangents, image, observation, nuisances)
+    if nuisances is not None:
+        contrast = nuisances.contrast_of(state[rank:])
+        rows = [contrast * change, nuisances.contrast * made[None], contrast * moves]
+        change, made = jnp.concatenate(rows), contrast * made
+    change, rest = change.reshape(len(state), -1), target - made
+    precision = jnp.matmul(change, change.T, precision=HIGHEST) + jnp.eye(len(state))
+    slope = jnp.matmul(change, rest.reshape(-1), precision=HIGHEST) - state
+    return state + jax.scipy.linalg.cho_solve(jax.scipy.linalg.cho_factor(precision), slope), precision
 
 
 def _linearised(
@@ -219,8 +254,11 @@ def _linearised(
     tangents: tuple[Float[AnyArray, "points 3 rank"], Float[AnyArray, "points rank"]],
     image: Float[AnyArray, "n n"],
     observation: Observation,
-) -> tuple[Float[Array, "rank 2 m half"], Float[Array, "2 m half"]]:
-    """Return the derivative of the whitened image in z, and the particle less the mixture's image.
+    nuisances: Nuisances | None,
+) -> tuple[
+    Float[Array, "rank 2 m half"], Float[Array, "2 m half"], Float[Array, "moves 2 m half"], Float[Array, "2 m half"]
+]:
+    """Return the derivative of the mixture's whitened image in z, that image, its derivative in the pose, and X.
 
     Each kind of change is a set of amplitudes that is projected, and what is then done to the projection.
     """
@@ -232,11 +270,19 @@ def _linearised(
     effects: list[Callable[[Array], Array]] = layout.chosen(
         position=[partial(shifted, frequency=kx), partial(shifted, frequency=ky)], amplitude=[lambda made: made]
     )
-    amplitudes = jnp.concatenate([mixture.amplitude[None], *sets])
+    posed = nuisances is not None and nuisances.posed
+    place = jnp.matmul(observation.pose.rotation, mixture.position.T, precision=HIGHEST)
+    amplitudes = jnp.concatenate([mixture.amplitude[None], (place * mixture.amplitude)[: 3 * posed], *sets])
     made, target = imaging.whitened(image, mixture, amplitudes, observation)
-    parts = jnp.split(made[1:], len(sets))
+    first = 1 + 3 * posed
+    parts = jnp.split(made[first:], len(sets))
     changes = (effect(part) for effect, part in zip(effects, parts, strict=True))
-    return reduce(jnp.add, changes), target - made[0]
+    moves = jnp.zeros((0, *made.shape[1:]))
+    if nuisances is not None and posed:
+        along_x, along_y = shifted(made[:4], kx), shifted(made[:4], ky)
+        turns = jnp.stack([-along_y[3], along_x[3], along_y[1] - along_x[2]])
+        moves = jnp.stack([nuisances.shift * along_x[0], nuisances.shift * along_y[0], *(nuisances.rotation * turns)])
+    return reduce(jnp.add, changes), made[0], moves, target
 
 
 def _in_all_units(

@@ -1,49 +1,83 @@
-"""Finding a set's subspace: expectation maximisation on patches of Gaussians, coarse then fine.
+"""Finding a set's subspace: which kinds of change the particles show, how many directions of each, and the modes.
 
-1. The Gaussians are grouped into patches (k-means, coarse ones made of fine ones); all Gaussians of a
-   patch change alike. For each particle of a sample the normal equations H, g are formed once.
-2. On the coarse patches a full covariance C of the changes is fitted,
-
-       c_i | X_i ~ N(S_i (g_i + C⁻¹ mean), S_i),  S_i = (H_i + C⁻¹)⁻¹;   C ← mean of S_i + (c_i - mean)²
-
-3. Its eigenvalues tell how many directions stand out of the noise; these are refined on the fine
-   patches as modes M of a low rank: with z_i as in `subspace`, (M, mean) solves the linear equations
-
-       Σ_i H_i [M mean] E[(z,1)(z,1)ᵀ] + V⁻¹ [M mean] = Σ_i g_i E[(z,1)]ᵀ
-
-   with V the variance that a number of M typically has: a patch too faint to be seen does not change.
+1. For each kind of change that may be, presence (amplitudes) and motion (positions), the normal equations of a
+   sample are formed for patches of Gaussians (`normal_equations`), and directions are searched on coarse patches,
+   then fitted and judged on fine ones (`directions`): each kind by itself, so that neither is drowned by the numbers
+   and units of the other. A change of one kind is seen by the other, too (what turns away is missing where it was),
+   but explains the images worse.
+2. The kind whose directions add most to the log-likelihood is there. Its modes, as changes of all Gaussians, become
+   known directions of new normal equations, in which the other kind is searched in what is left. It is there where
+   it adds a material part of what the first did: modes on patches are not exact, and what they leave of large
+   changes would be taken for the other kind.
+3. Where nothing stands out, there are no modes.
 """
 
 from __future__ import annotations
 
 import logging
-import os
-import warnings
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from dataclasses import dataclass, replace
 
 import numpy as np
-import scipy.linalg
-from jaxtyping import Float
-from threadpoolctl import threadpool_limits
+from jaxtyping import Bool, Float
 
-from libhetero.models.gmm.latent.normal_equations import make_patches, normal_equations
+from libhetero.models.gmm.latent.directions import Found, find_directions, nothing_changes
+from libhetero.models.gmm.latent.low_rank import LowRank
+from libhetero.models.gmm.latent.normal_equations import Equations, Fields, Patches, normal_equations
+from libhetero.models.gmm.latent.nuisances import noticeable
 from libhetero.models.gmm.latent.subspace import Imaging, Subspace
 from libhetero.models.gmm.layout import Layout
 from libhetero.records import Batch
 
 LOGGER = logging.getLogger(__name__)
-COARSE_STEPS = 30
-FINE_STEPS = 6
-BLOCK = 64  # particles of a step of expectation maximisation, a thread each
 MOST_MODES = 16
-STANDS_OUT = 4.0
-VARIANCE = {"p": 1.0, "a": 0.1}  # of a coarse patch to begin with, Å² and relative
+DRAWS = 20  # of noise for each particle: what nothing gives
+MATERIAL = 0.05  # part of the log-likelihood that the first kind adds, which the other must add to be there
+KIND = {"a": "amplitude", "p": "motion"}
+
+
+@dataclass(frozen=True, eq=False)
+class Search:
+    """What a search for one kind of change found.
+
+    Parameters
+    ----------
+    kind : "a" or "p".
+    found : directions on patches.
+    equations : of the patches.
+    patch : of each Gaussian.
+    """
+
+    kind: str
+    found: Found
+    equations: Equations
+    patch: np.ndarray
+
+    def spread(self, change: Float[np.ndarray, "columns numbers"]) -> Fields:
+        """Return changes of patches as those of all Gaussians; none where a Gaussian may not change."""
+        layout, numbers = Layout.of(self.kind), change.shape[1]
+        rows = change[self.equations.of_patches(self.kind)].reshape(len(layout.kinds), self.patch.max() + 1, numbers)
+        rows = (rows[:, self.patch] * (self.patch >= 0)[:, None]).transpose(1, 0, 2).astype(np.float32)
+        nothing = np.zeros((len(rows), 3, numbers), np.float32)
+        return Fields(rows if layout.position else nothing, rows[:, 0] if layout.amplitude else nothing[:, 0])
+
+    @property
+    def modes(self) -> Fields:
+        """The modes as changes of all Gaussians."""
+        return self.spread(self.found.model.modes)
+
+    @property
+    def mean(self) -> Fields:
+        """The mean change of all Gaussians, one number."""
+        return self.spread(self.found.model.mean[:, None])
 
 
 def find_subspace(
-    imaging: Imaging, sample: Batch, layout: Layout, rank: int = 0, seed: int = 0, mobile: np.ndarray | None = None
+    imaging: Imaging,
+    sample: Batch,
+    layout: Layout,
+    rank: int = 0,
+    seed: int = 0,
+    mobile: Bool[np.ndarray, "points"] | None = None,
 ) -> Subspace:
     """Find mean and modes of a sample of particles.
 
@@ -52,145 +86,108 @@ def find_subspace(
     imaging : neutral mixture, scale and weights.
     sample : particles; some thousand make small pieces visible.
     layout : what of a Gaussian may change: position, amplitude or both.
-    rank : number of modes; 0 takes those that stand out of the noise, 2 to 16.
-    seed : of k-means.
+    rank : number of modes; 0 takes those that stand out of the noise, at most 16, which may be none.
+    seed : of k-means and of the noise's draws.
     mobile : (N,) bool, which Gaussians may change; None for all.
 
     Returns
     -------
-    the subspace, its modes in falling order of variance; 0 for Gaussians that may not change.
+    the subspace, its layout that of the kinds of change that were found, its modes those of the stronger kind first,
+    in falling order of strength; 0 for Gaussians that may not change.
     """
-    mobile = np.ones(len(imaging.neutral.sigma), bool) if mobile is None else np.asarray(mobile)
-    patches = make_patches(imaging, layout, seed, mobile)
-    hessian, gradient = normal_equations(imaging, sample, patches.fine, layout)
-    columns = len(layout.kinds)
-    merge = _merging(patches.coarse, columns)
-    coarse_hessian = np.concatenate([merge.T @ (block @ merge) for block, _ in _blocks(hessian, gradient)])
-    start = np.repeat([VARIANCE[kind] for kind in layout.kinds], patches.coarse.max() + 1)
-    covariance, mean = fit_covariance(coarse_hessian, gradient @ merge, np.diag(start), COARSE_STEPS)
-    values, vectors = np.linalg.eigh(covariance)
-    values, vectors = values[::-1], vectors[:, ::-1]
-    spectrum = values / np.median(values[len(values) // 8 : max(len(values) // 2, len(values) // 8 + 1)])
-    found = int(np.sum(spectrum > STANDS_OUT))
-    rank = min(rank or int(np.clip(found, 2, MOST_MODES)), len(values))
+    mobile = np.ones(len(imaging.neutral.sigma), bool) if mobile is None else np.asarray(mobile, bool)
+    searches = [_searched(imaging, sample, kind, rank, seed, mobile) for kind in "ap" if kind in layout.letters]
+    first = max(searches, key=lambda one: one.found.gain)
+    kept = [first] if first.found.model.rank else []
+    if len(searches) > 1 and kept and not rank:
+        other = "p" if first.kind == "a" else "a"
+        second = _searched_beside(imaging, sample, first, other, seed, mobile)
+        share = second.found.gain / first.found.gain
+        LOGGER.info("%s adds %.1f %% of what %s adds to the likelihood", KIND[other], 100 * share, KIND[first.kind])
+        kept += [second] if second.found.model.rank and share > MATERIAL else []
+    subspace = _joined(kept, first)
+    _tell(subspace, len(first.equations.gradient))
+    return subspace
+
+
+def _tell(subspace: Subspace, count: int) -> None:
+    """Say how many directions stand out, of which kind, and how surely."""
+    told = [
+        f"{KIND[kind]} {strength:.3g} (p {p:.1g})"
+        for kind, strength, p in zip(subspace.kinds, subspace.strength, subspace.p, strict=True)
+    ]
     LOGGER.info(
-        "%d directions of change stand out of the noise in %d particles (variance over noise level: %s); "
-        "the latent has %d",
-        found,
-        len(gradient),
-        " ".join(f"{x:.3g}" for x in spectrum[: rank + 2]),
-        rank,
+        "%d direction(s) of change stand out of the noise in %d particles%s",
+        subspace.rank,
+        count,
+        "; signal over noise: " + ", ".join(told) if told else "; the latent has no numbers",
     )
-    modes = merge @ (vectors[:, :rank] * np.sqrt(np.maximum(values[:rank], 1e-12)))
-    prior = _typical_variance(modes, layout)
-    modes, mean = fit_modes(hessian, gradient, modes, merge @ mean, prior, FINE_STEPS)
-    order = np.argsort(-np.sum(modes**2, axis=0))
-    shape = (columns, -1)
-    spread = modes[:, order].reshape(*shape, rank)[:, patches.fine].transpose(1, 0, 2)
-    centre = mean.reshape(shape)[:, patches.fine].T
-    spread, centre = spread * mobile[:, None, None], centre * mobile[:, None]
-    return Subspace(layout, centre.astype(np.float32), spread.astype(np.float32))
+    off = subspace.nuisances
+    poses = f", poses are off by {off.shift:.2g} Å and {np.degrees(off.rotation):.2g} degrees along each axis"
+    LOGGER.info("besides, contrast varies by %.1f %%%s", 100 * off.contrast, poses if off.posed else "")
 
 
-def _merging(coarse: np.ndarray, columns: int) -> np.ndarray:
-    """Return the (columns · fine, columns · coarse) matrix that copies a coarse patch's change."""
-    return np.kron(np.eye(columns), np.eye(coarse.max() + 1)[coarse]).astype(np.float32)
+def _searched(imaging: Imaging, sample: Batch, kind: str, rank: int, seed: int, mobile: np.ndarray) -> Search:
+    """Search one kind on coarse patches, then fit and judge on fine ones."""
+    layout = Layout.of(kind)
+    patches = Patches.of(imaging.neutral.position, mobile, layout, seed)
+    fine = normal_equations(imaging, sample, patches.fine, layout, nuisances=True, draws=DRAWS, seed=seed)
+    coarse, copied = fine.merged(patches.coarse)
+    found = find_directions(coarse, kind, rank or MOST_MODES, forced=rank > 0)
+    LOGGER.info("%s: %d directions on coarse patches, %.5g nats", KIND[kind], found.model.rank, found.gain)
+    if found.model.rank:
+        model = LowRank(copied @ found.model.known, copied @ found.model.modes, copied @ found.model.mean)
+        found = find_directions(fine, kind, rank or MOST_MODES, model, forced=rank > 0)
+    else:
+        found = replace(found, model=nothing_changes(fine))
+    LOGGER.info("%s: %d directions on fine patches, %.5g nats", KIND[kind], found.model.rank, found.gain)
+    return Search(kind, found, fine, patches.fine)
 
 
-def fit_covariance(
-    hessian: np.ndarray, gradient: np.ndarray, covariance: np.ndarray, steps: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return covariance and mean of the changes by expectation maximisation (the module's step 2).
-
-    In float64, for H is ill-conditioned where images show much.
-    """
-    hessian, gradient = hessian.astype(np.float64), gradient.astype(np.float64)
-    mean, one = np.zeros(gradient.shape[1]), np.eye(gradient.shape[1])
-
-    def expect(precision: np.ndarray, mean: np.ndarray, hessian: np.ndarray, gradient: np.ndarray) -> tuple:
-        """Return the sum of S and the expected changes of a block."""
-        spread = _inverses(hessian + precision)
-        slope = gradient - hessian @ mean
-        return spread.sum(axis=0), mean + (spread @ slope[:, :, None])[:, :, 0]
-
-    # NumPy on a thread a core: XLA's inverse is several times slower, and BLAS gains nothing by threads of its
-    # own on matrices this small. Warnings are filtered around the threads: filters are of the whole process.
-    ill_conditioned = warnings.catch_warnings(action="ignore", category=scipy.linalg.LinAlgWarning)
-    with ill_conditioned, threadpool_limits(1, "blas"), ThreadPoolExecutor(os.cpu_count()) as pool:
-        for _ in range(steps):
-            precision = np.linalg.inv(covariance + 1e-6 * np.trace(covariance) / len(one) * one)
-            now = partial(expect, precision, mean)
-            spreads, expected = zip(*pool.map(now, *zip(*_blocks(hessian, gradient), strict=True)), strict=True)
-            changes = np.concatenate(expected)
-            mean = changes.mean(axis=0)
-            covariance = np.cov(changes, rowvar=False, bias=True) + np.sum(spreads, axis=0) / len(changes)
-    return covariance, mean
+def _searched_beside(
+    imaging: Imaging, sample: Batch, first: Search, kind: str, seed: int, mobile: np.ndarray
+) -> Search:
+    """Search one kind in what the modes of the other leave, on coarse patches."""
+    layout = Layout.of(kind)
+    patches = Patches.of(imaging.neutral.position, mobile, layout, seed)
+    patch = np.where(patches.fine < 0, -1, patches.coarse[patches.fine])
+    modes, mean = first.modes, first.mean
+    fields = Fields(
+        np.concatenate([modes.displacement, mean.displacement], axis=2),
+        np.concatenate([modes.amplitude, mean.amplitude], axis=1),
+    )
+    equations = normal_equations(imaging, sample, patch, layout, fields=fields, nuisances=True, draws=DRAWS, seed=seed)
+    count = equations.nuisances + equations.fields
+    known, whole = np.zeros((equations.columns, count)), np.zeros(equations.columns)
+    spreads = np.concatenate([np.diag(first.found.model.known[: equations.nuisances]), np.ones(equations.fields)])
+    spreads[-1], whole[count - 1] = 0, 1  # the mean change is there whole in every particle
+    whole[: equations.nuisances] = first.found.model.mean[: equations.nuisances]
+    known[np.diag_indices(count)] = spreads
+    model = LowRank(known, np.zeros((equations.columns, 0)), whole)
+    return Search(kind, find_directions(equations, kind, MOST_MODES, model), equations, patch)
 
 
-def _inverses(matrices: Float[np.ndarray, "count size size"]) -> Float[np.ndarray, "count size size"]:
-    """Return the inverses of positive definite matrices; by LU where rounding has made one of them less.
-
-    SciPy's inverse from Cholesky factors is as fast here as recursion by halves, and a fifth faster than LU.
-    """
-    try:
-        return scipy.linalg.inv(matrices, assume_a="pos", check_finite=False)
-    except np.linalg.LinAlgError:
-        return np.linalg.inv(matrices)
-
-
-def _typical_variance(modes: np.ndarray, layout: Layout) -> np.ndarray:
-    """Return the mean square of the modes, (columns · patches,), one value for each kind of change."""
-    columns = np.array(list(layout.kinds))
-    parts = modes.reshape(len(columns), -1)
-    mean_square = [np.mean(parts[columns == kind] ** 2) for kind in columns]
-    return np.repeat(mean_square, len(modes) // len(columns))
-
-
-def fit_modes(
-    hessian: np.ndarray, gradient: np.ndarray, modes: np.ndarray, mean: np.ndarray, prior: np.ndarray, steps: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return modes and mean of a low rank by expectation maximisation (the module's step 3).
-
-    Parameters
-    ----------
-    hessian, gradient : H and g of every particle.
-    modes, mean : to start from.
-    prior : V, one variance for each row of the modes.
-    steps : of expectation and maximisation.
-    """
-    size, rank = modes.shape
-
-    one = np.eye(rank, dtype=np.float32)
-
-    def expect(modes: np.ndarray, mean: np.ndarray, hessian: np.ndarray, gradient: np.ndarray) -> tuple:
-        """Return Σ (z,1)(z,1)ᵀ ⊗ H, Σ (z,1) gᵀ and Σ (z,1)(z,1)ᵀ of a block, in expectation."""
-        seen = hessian @ np.column_stack([modes, mean])
-        spread = np.linalg.inv(modes.T @ seen[:, :, :rank] + one)
-        slope = (gradient - seen[:, :, rank]) @ modes
-        expected = (spread @ slope[:, :, None])[:, :, 0]
-        joined = np.concatenate([expected, np.ones((len(expected), 1), np.float32)], axis=1)
-        second = joined[:, :, None] * joined[:, None]
-        second[:, :rank, :rank] += spread
-        count = len(joined)
-        left = second.reshape(count, -1).T @ hessian.reshape(count, -1)
-        return left, joined.T @ gradient, second.sum(axis=0)
-
-    for _ in range(steps):
-        now = partial(expect, modes.astype(np.float32), mean.astype(np.float32))
-        with threadpool_limits(1, "blas"), ThreadPoolExecutor(os.cpu_count()) as pool:
-            blocks = list(pool.map(now, *zip(*_blocks(hessian, gradient), strict=True)))
-        left, right, second = (sum(part.astype(np.float64) for part in parts) for parts in zip(*blocks, strict=True))
-        square = left.reshape(rank + 1, rank + 1, size, size).transpose(0, 2, 1, 3)
-        square = square.reshape((rank + 1) * size, -1)
-        square[np.diag_indices(len(square))] += np.tile(1 / np.maximum(prior, 1e-12), rank + 1)
-        solved = np.linalg.solve(square, right.ravel()).reshape(rank + 1, size)
-        second /= len(gradient)
-        centre = second[:rank, rank]
-        root = np.linalg.cholesky(second[:rank, :rank] - np.outer(centre, centre))
-        modes, mean = solved[:rank].T @ root, solved[rank] + solved[:rank].T @ centre
-    return modes, mean
-
-
-def _blocks(hessian: np.ndarray, gradient: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    for start in range(0, len(gradient), BLOCK):
-        yield hessian[start : start + BLOCK], gradient[start : start + BLOCK]
+def _joined(kept: list[Search], first: Search) -> Subspace:
+    """Return the subspace of one kind of change, of both or of none."""
+    letters = "".join(one.kind for one in kept)
+    layout = Layout.of(letters or first.kind)
+    parts = kept or [first]
+    modes, means = [one.modes for one in parts], [one.mean for one in parts]
+    displacement = np.concatenate([part.displacement for part in modes], axis=2)
+    amplitude = np.concatenate([part.amplitude for part in modes], axis=1)[:, None]
+    chosen = layout.chosen(position=[displacement], amplitude=[amplitude])
+    moved = np.sum([part.displacement for part in means], axis=0)
+    scaled = np.sum([part.amplitude for part in means], axis=0)[:, None]
+    centre = layout.chosen(position=[moved], amplitude=[scaled])
+    last = parts[-1]
+    spreads = np.diag(last.found.model.known[: last.equations.nuisances])
+    information = np.diagonal(last.equations.hessian, axis1=1, axis2=2)[:, : len(spreads)].mean(axis=0)
+    return Subspace(
+        layout,
+        np.concatenate(centre, axis=1)[:, :, 0],
+        np.concatenate(chosen, axis=1),
+        "".join(one.kind * one.found.model.rank for one in kept),
+        np.concatenate([np.zeros(0), *(one.found.p for one in kept)]),
+        np.concatenate([np.zeros(0), *(one.found.strength for one in kept)]),
+        noticeable(spreads, information),
+    )

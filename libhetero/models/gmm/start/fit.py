@@ -12,11 +12,12 @@ w = 1 / a², in which faint shells count as much as bright ones. Refined against
 w = C_s / |k|: central slices in all directions, together, hold the voxel k as often as 1 / |k|, so that
 this is the mean squared error of all projections without drawing any.
 
-The number of Gaussians, where it is not given, grows until
+The number of Gaussians, where it is not given, grows to that of the changes which the particles can tell
+(`independent_changes`), or until
 
     explained = Σ_s C_s min(FSC_s / √C_s, 1) / Σ_s C_s
 
-no longer does: √C_s is the FSC that the map has with the truth, so that a mixture that is as good is
+no longer grows: √C_s is the FSC that the map has with the truth, so that a mixture that is as good is
 not asked to follow the noise.
 """
 
@@ -34,6 +35,7 @@ from jaxtyping import Array, Float
 from scipy.spatial import cKDTree
 
 from libhetero.errors import ConfigurationError, DataError
+from libhetero.models.gmm.start.independent_changes import ParticleInformation, independent_changes
 from libhetero.models.gmm.start.map_support import background, smoothed
 from libhetero.physics.arrays import Number
 from libhetero.physics.correlation import fourier_shell_correlation, shell_index
@@ -67,6 +69,7 @@ class MapToFit:
     inside : (n, n, n), voxels of the molecule, see `molecule_mask`.
     trust : (n // 2,), reliability of each shell, see `map_support.reliability`.
     operators : (copies, 3, 3) of its symmetry; a mixture is one asymmetric unit.
+    information : of the particles behind it; None where nothing is known of them.
     """
 
     volume: np.ndarray
@@ -74,11 +77,20 @@ class MapToFit:
     inside: np.ndarray
     trust: np.ndarray
     operators: np.ndarray = field(default_factory=lambda: symmetry_operators("c1"))
+    information: ParticleInformation | None = None
 
     def spacing(self, count: int) -> float:
         """Return the distance between `count` Gaussians that share one asymmetric unit, Å."""
         voxels = np.count_nonzero(self.inside) / (len(self.operators) * count)
         return float(voxels ** (1 / 3) * self.pixel_size)
+
+    def changes(self) -> float:
+        """Return how many Gaussians of one unit can change independently as far as the particles tell; ∞ if unknown."""
+        if self.information is None:
+            return float("inf")
+        volume = np.count_nonzero(self.inside) * self.pixel_size**3
+        extent = len(self.inside) * self.pixel_size
+        return independent_changes(self.information, volume, extent, len(self.operators))
 
 
 @dataclass(frozen=True, eq=False)
@@ -310,7 +322,7 @@ def _compiled_fsc() -> Callable[[Array, Array], Array]:
 def grow_mixture(
     goal: MapToFit, seed: int, report: Callable[[int, FittedMixture], None] | None = None
 ) -> FittedMixture:
-    """Fit more and more Gaussians until 1.6 times as many explain less than 2 % more of the map.
+    """Fit more and more Gaussians, up to those that can change, until 1.6 times as many explain less than 2 % more.
 
     Parameters
     ----------
@@ -343,13 +355,15 @@ def sizes(goal: MapToFit) -> Iterator[int]:
     """Yield the numbers of Gaussians to try, each 1.6 times the last, up to 4096.
 
     The first are 2.5 times as far apart as the map's finest detail; at least 64, or of a symmetric
-    molecule, as many fewer as it has units, but 16. The last leave two voxels to each.
+    molecule, as many fewer as it has units, but 16. The last leave two voxels to each, and are as many as can change.
     """
     n, copies = goal.volume.shape[0], len(goal.operators)
-    largest = max(min(MOST, int(goal.inside.sum()) // (2 * copies)), 1)
+    fewest = max(FEWEST // copies, 16)
+    told = int(min(max(goal.changes(), fewest), MOST))
+    largest = max(min(told, int(goal.inside.sum()) // (2 * copies)), 1)
     end = n / max(np.count_nonzero(goal.trust), 1)  # voxels
     unit = int(goal.inside.sum()) / copies
-    count = float(np.clip(unit / (COARSEST * end) ** 3, max(FEWEST // copies, 16), largest))
+    count = float(min(max(unit / (COARSEST * end) ** 3, fewest), largest))
     while count * GROWTH**0.5 < largest:
         yield int(count)
         count *= GROWTH

@@ -16,6 +16,7 @@ from libhetero.models.gmm.start.fit import (
     place_gaussians,
     sizes,
 )
+from libhetero.models.gmm.start.independent_changes import ParticleInformation
 from libhetero.models.gmm.start.map_support import molecule_mask, reliability
 from libhetero.physics.gaussians import gaussians_to_volume
 from libhetero.physics.symmetry import in_unit, symmetric_copies, symmetry_operators
@@ -120,6 +121,20 @@ def test_sizes_follow_detail_and_units(volume):
     assert list(sizes(four))[0] < counts[0]
     large = MapToFit(np.zeros((4,) * 3), 1.0, np.ones((64,) * 3, bool), np.ones(32))
     assert list(sizes(large))[-1] == 4096
+
+
+def test_no_more_than_the_particles_can_tell(volume):
+    """Of this molecule three shells are told for certain, or nothing; unknown is no limit."""
+    goal = goal_of(volume)
+    assert goal.changes() == float("inf")
+    every = list(sizes(goal))
+    ratio = np.zeros(BOX // 2)
+    assert list(sizes(dataclasses.replace(goal, information=ParticleInformation(ratio, 100.0)))) == [64]
+    ratio[2:6] = 1e6
+    told = dataclasses.replace(goal, information=ParticleInformation(ratio, 100.0))
+    numbers = np.count_nonzero(goal.inside) / BOX**3 * 4 / 3 * np.pi * (5**3 - 1)
+    assert told.changes() == pytest.approx(numbers, rel=1e-3)
+    assert list(sizes(told))[-1] == min(max(int(told.changes()), 64), every[-1])
 
 
 def test_one_unit_makes_the_whole():

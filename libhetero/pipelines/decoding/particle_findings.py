@@ -1,0 +1,106 @@
+"""Which particles show the molecule, and how strongly: the files of a run that say so, and the lists that carry it."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from libhetero.files import remove_stale
+from libhetero.io import read_latent, write_particles
+from libhetero.io.particle_findings import ParticleFindings, read_findings, write_findings
+from libhetero.models.contrast import ContrastPrior, fit_contrast, junk_probability
+from libhetero.pipelines.decoding.mid_latent import deviation_path
+from libhetero.pipelines.run.data import DataConfig
+from libhetero.pipelines.run.folder import LATENTS, Run
+from libhetero.pipelines.run.particle_record import LIST
+from libhetero.pipelines.run.particles import listed_particles
+from libhetero.records import ParticleEstimates, ParticleSet, Posterior
+from libhetero.report.evidence import draw_evidence
+from libhetero.training.feed import ParticleFeed
+
+LOGGER = logging.getLogger(__name__)
+FINDINGS, JUNK, FIGURE = "particles_00.txt", "ptcls_junk.lst", "evidence.png"
+
+
+def findings_of(posterior: Posterior, bad: np.ndarray) -> tuple[ParticleFindings, ContrastPrior]:
+    """Return what is known of each particle with its probability of being junk, and the set's contrasts.
+
+    Parameters
+    ----------
+    posterior : of every particle.
+    bad : places of those whose images were left out, and which therefore say nothing.
+    """
+    estimate = np.asarray(posterior.contrast, np.float64)
+    deviation = np.asarray(posterior.contrast_deviation, np.float64)
+    left_out = np.isin(np.arange(len(estimate)), bad)
+    prior = fit_contrast(estimate, np.where(left_out, np.nan, deviation))
+    junk = np.zeros(len(estimate))
+    if prior.junk:
+        junk = np.where(left_out, 0.0, np.asarray(junk_probability(estimate, deviation, prior), np.float64))
+    evidence = np.asarray(posterior.evidence, np.float64)
+    return ParticleFindings(estimate, deviation, evidence, np.nan_to_num(junk)), prior
+
+
+def write_particle_findings(folder: Path, feed: ParticleFeed, data: DataConfig, posterior: Posterior) -> None:
+    """Write particles_00.txt, the list of what looks like junk, the list of all with both, and the figure.
+
+    Parameters
+    ----------
+    folder : of the run.
+    feed : all particles.
+    data : as the run names them.
+    posterior : of every particle.
+    """
+    bad = np.zeros(0, np.int64) if feed.bad is None else feed.bad.places()
+    findings, prior = findings_of(posterior, bad)
+    particles = listed_particles(estimated(feed.particles, findings), data)
+    write_findings(folder / FINDINGS, findings)
+    write_particles(folder / LIST, particles)
+    draw_evidence(folder / FIGURE, findings.evidence, findings.junk, findings.contrast)
+    junk = np.flatnonzero(findings.junk > 0.5)
+    if np.any(findings.contrast_deviation > 0):
+        LOGGER.info("contrast of particles: mean %.3f, standard deviation %.3f", prior.mean, prior.spread)
+    if len(junk):
+        write_particles(folder / JUNK, particles.take(junk))
+        LOGGER.warning(
+            "%d particles (%.1f%%) look like junk (their images show nothing of the molecule); %s",
+            len(junk),
+            100 * len(junk) / len(particles),
+            JUNK,
+        )
+    else:
+        remove_stale(folder, JUNK)
+
+
+def estimated(particles: ParticleSet, findings: ParticleFindings | None) -> ParticleSet:
+    """Return particles whose lists carry contrast and junk; as they are where nothing is known."""
+    if findings is None:
+        return particles
+    estimates = ParticleEstimates(np.asarray(findings.contrast), np.asarray(findings.junk))
+    return dataclasses.replace(particles, estimates=estimates)
+
+
+def particle_findings(run: Run) -> ParticleFindings | None:
+    """Return what a run says of each particle; None for runs that were finished before there was such a file.
+
+    Raises
+    ------
+    DataError : if the file is damaged or of other particles.
+    """
+    path = run.folder / FINDINGS
+    return read_findings(path, len(run.particles)) if path.exists() else None
+
+
+def latent_deviations(run: Run) -> Float[np.ndarray, "particles latent"] | None:
+    """Return the standard deviations of the latents of mid_00.txt; None where the run does not know them.
+
+    Raises
+    ------
+    DataError : if the file is damaged.
+    """
+    path = deviation_path(run.folder / LATENTS)
+    return read_latent(path)[1] if path.exists() else None

@@ -1,0 +1,128 @@
+"""What the particles of a run bear out of the regions found, before anything is written of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+from libhetero.analysis.configuration import FEWEST
+from libhetero.analysis.gaussian_features import kind_of_sizes, sizes_of_region
+from libhetero.analysis.region_columns import rigid_equations, split_regions
+from libhetero.analysis.region_evidence import AMPLITUDE, MOTION, Equations, Evidence, region_evidence
+from libhetero.analysis.regions import CORE, Regions
+from libhetero.pipelines.decoding.gaussians import Changes, mixture_model, neutral_gaussians
+from libhetero.pipelines.decoding.sampling import spread_indices
+from libhetero.pipelines.regions.record import KindRecord, RegionRecord
+from libhetero.pipelines.run.folder import Run
+
+LOGGER = logging.getLogger(__name__)
+MOST_TESTED = 4096  # particles
+SAMPLE_BYTES = 2**28
+MOST_PATCHES = 72  # independent ones that a molecule is taken to have, at most
+LEAST_AGREEMENT = 0.5  # of half-sets
+UNITS = {AMPLITUDE: "relative amplitude", MOTION: "Å"}
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """Regions that the particles bear out, and those that they do not.
+
+    Parameters
+    ----------
+    regions : those borne out, numbered anew; the Gaussians of others are of the core.
+    found : what speaks for each of them.
+    dropped : the others, by their numbers before.
+    tested : particles that the evidence is of.
+    """
+
+    regions: Regions
+    found: tuple[RegionRecord, ...]
+    dropped: tuple[RegionRecord, ...]
+    tested: int
+
+
+def judge_regions(run: Run, changes: Changes, regions: Regions, p_value: float) -> Judged:
+    """Return the regions whose changes are more than nothing gives, with the evidence of each.
+
+    Parameters
+    ----------
+    changes : as decoded, from which the regions were found.
+    regions : all that were found.
+    p_value : largest of a region that is kept; 1 keeps all.
+    """
+    if regions.count == 0:
+        return Judged(regions, (), (), 0)
+    equations, half = _equations(run, regions.label)
+    patches = min(MOST_PATCHES, max(2, len(regions.label) // FEWEST))
+    evidence = region_evidence(equations, half, patches, min(p_value, 0.5))
+    mass = np.maximum(np.asarray(neutral_gaussians(run).amplitude, np.float64), 0)
+    label = np.where(regions.label > CORE, CORE, regions.label)
+    found: list[RegionRecord] = []
+    dropped: list[RegionRecord] = []
+    for region in range(1, regions.count + 1):
+        members = regions.members(region)
+        share = float(mass[members].sum() / mass.sum())
+        record = _record(region, len(members), share, changes, regions, evidence)
+        if p_value < 1 and not _is_borne_out(record, p_value):
+            dropped.append(record)
+            continue
+        found.append(dataclasses.replace(record, region=len(found) + 1))
+        label[members] = len(found)
+    return Judged(dataclasses.replace(regions, label=label), tuple(found), tuple(dropped), len(half))
+
+
+def _is_borne_out(record: RegionRecord, p_value: float) -> bool:
+    return record.p_value <= p_value and record.agreement >= LEAST_AGREEMENT
+
+
+def _equations(run: Run, label: Int[np.ndarray, "gaussians"]) -> tuple[Equations, Bool[np.ndarray, "tested"]]:
+    """Return what a sample of particles says of the regions, and which of them are of the second half-set."""
+    feed = run.feed()
+    most = min(MOST_TESTED, SAMPLE_BYTES // (4 * feed.box_size**2))
+    chosen = spread_indices(len(run.particles), most)
+    sample = feed.batch(chosen)
+    patches = split_regions(np.asarray(neutral_gaussians(run).position), label)
+    hessian, gradient = mixture_model(run).patch_equations(run.params, sample, patches.patch)
+    used = np.asarray(sample.weight) > 0
+    stated = run.particles.half_set
+    half = np.arange(len(chosen)) % 2 if stated is None else np.asarray(stated)[chosen]
+    second = half[used] > half.min()
+    if not 0 < second.sum() < len(second):
+        second = np.arange(len(second)) % 2 > 0
+    return rigid_equations(hessian, gradient, patches), second
+
+
+def _record(
+    region: int,
+    gaussians: int,
+    mass: float,
+    changes: Changes,
+    regions: Regions,
+    evidence: Mapping[tuple[int, str], Evidence],
+) -> RegionRecord:
+    """Return what is known of one region: its kind is what of the changes decoded the particles bear out."""
+    of_kind = {kind: evidence[region, kind] for kind in (AMPLITUDE, MOTION)}
+    sizes = sizes_of_region(changes.covariance, changes.mean, changes.count, changes.feature, regions.members(region))
+    decoded = kind_of_sizes(*sizes)
+    strongest = min((AMPLITUDE, MOTION), key=lambda kind: (of_kind[kind].p_value, -_excess(of_kind[kind])))
+    kind = decoded
+    if decoded == "both" and max(of_kind[kind].p_value for kind in of_kind) > 0.01:
+        kind = strongest
+    leading = of_kind[strongest if kind == "both" else kind]
+    records = {
+        name: KindRecord(UNITS[name], one.change, one.null, one.p_value, one.halves, one.agreement)
+        for name, one in of_kind.items()
+    }
+    return RegionRecord(
+        region, gaussians, mass, kind, records[AMPLITUDE], records[MOTION], leading.p_value, leading.agreement
+    )
+
+
+def _excess(evidence: Evidence) -> float:
+    """Return the change in units of what nothing gives."""
+    return evidence.change / evidence.null if evidence.null > 0 else 0.0

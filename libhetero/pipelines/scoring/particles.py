@@ -1,0 +1,116 @@
+"""What a run says of each particle besides its structure: contrast, junk, and how sure it is of its latents.
+
+particles_00.txt    contrast, its deviation, evidence, probability of being junk
+mid_00_sd.txt       deviation of each latent
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from libhetero.errors import DataError
+from libhetero.io import read_latent
+from libhetero.io.particle_findings import ParticleFindings, read_findings
+from libhetero.metrics.calibration import errors_over_deviations
+from libhetero.metrics.detection import detection
+from libhetero.pipelines.decoding.latents import MID
+from libhetero.pipelines.decoding.mid_latent import deviation_path
+from libhetero.pipelines.decoding.particle_findings import FINDINGS
+from libhetero.pipelines.scoring.truth import Truth
+
+
+def score_particles(folder: Path, truth: Truth, places: np.ndarray) -> dict[str, Any]:
+    """Return the scores of contrast and of junk, where the run says and the truth knows them.
+
+    Parameters
+    ----------
+    folder : of the run.
+    places : (N,) place of each particle of the run in the truth.
+    """
+    path = folder / FINDINGS
+    if not path.exists():
+        return {}
+    said = read_findings(path, len(places))
+    scores: dict[str, Any] = {}
+    real = real_particles(truth, places)
+    if truth.contrast is not None:
+        scores["contrast"] = score_contrast(said, truth.contrast[places], real)
+    if not real.all() or said.junk.any():
+        scores["junk"] = detection(said.junk, ~real)
+    return scores
+
+
+def real_particles(truth: Truth, places: np.ndarray) -> Bool[np.ndarray, "particles"]:
+    """Return which particles of a run are no junk, (N,) bool: all, where the truth does not tell."""
+    return np.ones(len(places), bool) if truth.junk is None else truth.junk[places] == 0
+
+
+def score_contrast(
+    said: ParticleFindings, true: Float[np.ndarray, "particles"], real: Bool[np.ndarray, "particles"]
+) -> dict[str, float]:
+    """Return how contrasts agree with the true ones.
+
+    Parameters
+    ----------
+    real : which particles are taken.
+
+    Returns
+    -------
+    "correlation", Pearson's, NaN where either is constant; "spread", the deviation of the estimates about their mean,
+    over their mean, beside "true_spread"; "z", the deviation of their errors over what they say their deviation is,
+    both contrasts divided by their means.
+    """
+    found, deviation = said.contrast[real], said.contrast_deviation[real]
+    scale, true = found.mean(), true[real] / true[real].mean()
+    error = found / scale - true
+    constant = np.ptp(found) == 0 or np.ptp(true) == 0
+    return {
+        "correlation": float("nan") if constant else float(np.corrcoef(found, true)[0, 1]),
+        "spread": float(found.std() / scale),
+        "true_spread": float(true.std()),
+        "z": _spread_of(error, deviation / scale),
+    }
+
+
+def score_deviations(
+    folder: Path, truth: Truth, pieces: np.ndarray, chosen: np.ndarray, places: np.ndarray
+) -> dict[str, Any] | None:
+    """Return the deviation of errors ÷ said deviations, over the presence and the angles of some pieces.
+
+    1 where the run's deviations are true, more where it is too sure; None where the run has none.
+
+    Parameters
+    ----------
+    folder : of the run.
+    pieces : (pieces,) bool, those whose change the run has found.
+    chosen : particles of the run to take.
+    places : (N,) place of each particle of the run in the truth.
+    """
+    path = deviation_path(folder / MID)
+    if not path.exists() or not pieces.any():
+        return None
+    (index, latent), (named, deviation) = read_latent(folder / MID), read_latent(path)
+    if latent.shape != deviation.shape or not np.array_equal(index, named) or len(index) != len(places):
+        raise DataError(
+            f"{path}: {deviation.shape[1]} deviations of {len(named)} particles; expected those of the "
+            f"{latent.shape[1]} latents of {len(places)} particles in {MID}. Encode the run again."
+        )
+    latent, deviation = latent[chosen], deviation[chosen]
+    found = {}
+    for name, table in (("presence", truth.states), ("angle", truth.angles)):
+        if table is None:
+            continue
+        for piece in np.flatnonzero(pieces):
+            true = np.asarray(table[places[chosen], piece], np.float64)
+            if np.ptp(true) > 0:
+                found[f"{name} {piece}"] = float(errors_over_deviations(latent, deviation, true).std())
+    return {"z": float(np.sqrt(np.mean(np.square(list(found.values()))))), "each": found} if found else None
+
+
+def _spread_of(error: np.ndarray, deviation: np.ndarray) -> float:
+    known = deviation > 0
+    return float(np.sqrt(np.mean((error[known] / deviation[known]) ** 2))) if known.any() else float("nan")

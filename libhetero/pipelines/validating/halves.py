@@ -1,0 +1,175 @@
+"""The two half-sets of a run's particles, a model trained on each with the run's own settings, and what they share.
+
+A half-set is the run's list with the places of its particles (`--ind`) beside it, so that every column is read as the
+run read it. Its model starts from the Gaussians that the run started from, number by number the same, and has as many
+latent numbers; nothing that the run learnt goes into it. What is finished is not trained again: a half-set's run begins
+or goes on as `e2hype_refine.py --requeue` does.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from libhetero.analysis.agreement import canonical_correlations, predicted_variance
+from libhetero.configuration.limits import MOST_PARTICLES
+from libhetero.errors import ConfigurationError, DataError, StoppedEarly
+from libhetero.io.cryodrgn import read_indices, write_indices
+from libhetero.pipelines import refine
+from libhetero.pipelines.decoding.latents import particle_latents
+from libhetero.pipelines.run.asked import RefineConfig
+from libhetero.pipelines.run.folder import Run, open_run
+from libhetero.pipelines.run.particles import listed
+from libhetero.records import ParticleSet
+from libhetero.training.log import read_log
+
+LOGGER = logging.getLogger(__name__)
+START = "model_00.txt"
+MEASURED = ("deviation",)  # of the preparation: found anew on each half-set
+FEWEST = 20  # particles of a half-set
+
+Half = Int[np.ndarray, "_"]
+
+
+@dataclass(frozen=True, eq=False)
+class HalfModel:
+    """What was learnt from one half-set.
+
+    Parameters
+    ----------
+    members : places of its particles in the run.
+    whole : its model as a run over all particles of the run, in a folder of its own.
+    """
+
+    members: Half
+    whole: Run
+
+    def latents(self, batch_size: int) -> Float[np.ndarray, "particles latent"]:
+        """Return the latent of every particle of the run, at most 100 numbers."""
+        self.whole.folder.mkdir(exist_ok=True)
+        return particle_latents(self.whole, batch_size)
+
+
+def half_sets(particles: ParticleSet) -> tuple[Half, Half]:
+    """Return the places of each half-set's particles: those of the list, else the even and the odd ones.
+
+    Raises
+    ------
+    DataError : if there are too few to train on.
+    """
+    half = particles.half_set
+    if half is None or min(np.count_nonzero(half == one) for one in (0, 1)) < FEWEST:
+        half = np.arange(len(particles)) % 2
+    first, second = (np.flatnonzero(half == one) for one in (0, 1))
+    if min(len(first), len(second)) < FEWEST:
+        raise DataError(
+            f"{len(particles)} particles: too few for two half-sets; expected {FEWEST} in each. Add --skip_halves."
+        )
+    return first, second
+
+
+def seconds_of_training(run: Run) -> float | None:
+    """Return how long the steps of the run took, as its log says; None where it does not."""
+    log = run.folder / "log.jsonl"
+    lines = read_log(log) if log.is_file() else []
+    rates = [line["particles_per_second"] for line in lines if line.get("particles_per_second")]
+    if not rates:
+        return None
+    first = max((line.get("first_step_seconds", 0.0) for line in lines), default=0.0)
+    return float(lines[-1]["epoch"] * len(run.particles) / np.median(rates) + first)
+
+
+def train_half(
+    run: Run, number: int, members: Half, folder: Path, progress: Callable[[float], None] | None = None
+) -> HalfModel:
+    """Train one half-set, or go on, or find it finished.
+
+    Parameters
+    ----------
+    run : whose settings are taken.
+    number : of the half-set, 1 or 2.
+    members : places of its particles.
+    folder : RUN/validation; the half-set's run is half1 or half2 in it.
+    progress : called with the fraction done.
+
+    Raises
+    ------
+    StoppedEarly : the system asked to stop; the same command goes on.
+    UserError : one line on what is wrong.
+    """
+    name = folder / f"half{number}"
+    chosen = _places_in_list(run, members)
+    indices = folder / f"half{number}.pkl"
+    if not indices.exists():
+        write_indices(indices, chosen)
+    asked = half_request(run, name, indices)
+    try:
+        if not np.array_equal(read_indices(indices, MOST_PARTICLES, run.config.data.particles), chosen):
+            raise ConfigurationError(f"{indices}: its particles are others than those of half-set {number}.")
+        refine.run(asked, progress=progress)
+    except StoppedEarly:
+        raise StoppedEarly("stopped as the system asked; the same command goes on where it was.") from None
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{error} To train the half-sets anew, remove {folder}.") from None
+    half = open_run(name)
+    return HalfModel(members, dataclasses.replace(half, folder=name / "whole", particles=run.particles))
+
+
+def half_request(run: Run, name: Path, indices: Path) -> RefineConfig:
+    """Return what is asked for of a half-set's run: all that the run has, and the particles of one half.
+
+    Parameters
+    ----------
+    name : of the half-set's run folder.
+    indices : of its particles.
+    """
+    data = _fields(run.config.data, "particles", "preprocess", "count") | {"indices": str(indices.resolve())}
+    start = run.folder / START
+    if data["reference"] is not None and start.is_file():
+        data["reference"] = str(start.resolve())
+    return RefineConfig(
+        particles=run.config.data.particles,
+        family=run.config.family,
+        data=data,
+        preprocess=_fields(run.config.data.preprocess, *MEASURED),
+        model=_fields(run.config.model),
+        training=_fields(run.config.training),
+        folder=str(name),
+        requeue=True,
+    )
+
+
+def _fields(configuration: Any, *without: str) -> dict[str, Any]:
+    """Return a configuration's fields by name, but for some."""
+    named = {field.name: getattr(configuration, field.name) for field in dataclasses.fields(configuration)}
+    return {name: value for name, value in named.items() if name not in without}
+
+
+def _places_in_list(run: Run, members: Half) -> Half:
+    """Return the rows of the list that a half-set has, where the run itself has taken some of the list."""
+    data = run.config.data
+    if data.indices is None:
+        return members
+    count = len(listed(dataclasses.replace(data, indices=None)))
+    return read_indices(data.indices, count, data.particles)[members]
+
+
+def latents_agree(
+    first: Float[np.ndarray, "particles latent"], second: Float[np.ndarray, "particles others"], seed: int
+) -> tuple[tuple[float, ...], tuple[float, float]]:
+    """Return the canonical correlations of two models' latents, and how far each predicts the other."""
+    canonical = canonical_correlations(first, second, seed)
+    predicted = (predicted_variance(first, second, seed), predicted_variance(second, first, seed))
+    LOGGER.info(
+        "latents of the half-sets: canonical correlations %s; R² of one by the other %.2f and %.2f",
+        " ".join(f"{one:.2f}" for one in canonical[:16]) or "none",
+        *predicted,
+    )
+    return tuple(float(one) for one in canonical), predicted

@@ -1,0 +1,235 @@
+"""What the search for directions and regions finds where nothing changes.
+
+A null set has the particles of the run, their poses, CTFs, contrasts and noise, and one structure, that which the run
+has learnt for a latent of 0:
+
+    X* = α · scale · T · P(R, t) G + noise,     E |noise|² of ring r = 1 / weight_r
+
+with scale and weights as the run measured them (`models.gmm.noise`). The run's own search is made in it; regions are
+taken from what it finds as it stands, with C = M Mᵀ the covariance of the changes, without training.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from libhetero.analysis.configuration import RegionConfig
+from libhetero.analysis.gaussian_features import relative_amplitude, similarity_of
+from libhetero.analysis.regions import find_regions
+from libhetero.models.gmm.changes import parts_of
+from libhetero.models.gmm.latent.subspace import Imaging, Subspace
+from libhetero.models.gmm.latent.subspace_fit import find_subspace
+from libhetero.models.gmm.model import SUBSPACE_GRID
+from libhetero.physics.fourier import half_plane, real_image, ring_index
+from libhetero.physics.observation import observed
+from libhetero.pipelines.decoding.gaussians import neutral_gaussians
+from libhetero.pipelines.run.folder import Run
+from libhetero.pipelines.run.preparation import SAMPLE, of_finite_images
+from libhetero.pipelines.validating.record import NullSets
+from libhetero.records import Batch, Gaussians, Observation
+from libhetero.telling.progress import Progress
+from libhetero.training.held_out import split
+from libhetero.training.preprocess import sample_indices
+
+LOGGER = logging.getLogger(__name__)
+TOGETHER = 64  # images projected or given noise at once
+SEARCH = "libhetero.models.gmm.latent"
+
+
+@dataclass(frozen=True, eq=False)
+class NullSearch:
+    """The run's search, and the noise-free images of sets in which nothing changes.
+
+    Parameters
+    ----------
+    imaging, mobile : as the run's search had them.
+    model : of the run, for its layout and its images' noise.
+    sample : the particles that the run's search was made on; its images are those of one structure without noise.
+    feature : what the run's regions are of.
+    seed : of the search.
+    """
+
+    imaging: Imaging
+    mobile: np.ndarray
+    model: Any
+    sample: Batch
+    feature: str
+    seed: int
+
+    @classmethod
+    def of(cls, run: Run, feature: str, contrast: Float[np.ndarray, " particles"] | None = None) -> NullSearch:
+        """Prepare the search of a Gaussian run.
+
+        Parameters
+        ----------
+        feature : what its regions are of.
+        contrast : of each of its particles; None for 1.
+        """
+        model: Any = run.model
+        sample = _sample(run)
+        strength = np.ones(len(sample.weight)) if contrast is None else contrast[np.asarray(sample.index)]
+        images = _projected(model, neutral_gaussians(run), sample, strength.astype(np.float32))
+        imaging = Imaging.of(
+            model.neutral,
+            model.operators,
+            model.image_scale,
+            model.ring_weight,
+            model.box_size,
+            model.pixel_size,
+            SUBSPACE_GRID,
+        )
+        mobile = np.asarray(model.mobile) > 0
+        seed = run.config.training.seed
+        return cls(imaging, mobile, model, dataclasses.replace(sample, images=images), feature, seed)
+
+    def search(self, random: np.random.Generator) -> tuple[int, float]:
+        """Return how many directions a set shows, and the change of the region that changes most."""
+        noisy = with_noise(self.sample.images, self.model.ring_weight, random)
+        sample = dataclasses.replace(self.sample, images=noisy)
+        subspace = find_subspace(self.imaging, sample, self.model.layout.linear, 0, self.seed, self.mobile)
+        if subspace.rank == 0:
+            return 0, 0.0
+        neutral = jax.tree.map(np.asarray, self.imaging.neutral)
+        similarity = subspace_similarity(subspace, neutral, self.feature, len(sample.weight))
+        regions = find_regions(similarity, RegionConfig(feature=self.feature))
+        sizes = [float(np.median(regions.size[regions.members(one)])) for one in range(1, regions.count + 1)]
+        return subspace.rank, max(sizes, default=0.0)
+
+
+def search_nulls(
+    run: Run,
+    sets: int,
+    feature: str,
+    contrast: Float[np.ndarray, " particles"] | None,
+    seed: int,
+    progress: Callable[[float], None] | None = None,
+) -> NullSets:
+    """Search sets in which nothing changes.
+
+    Parameters
+    ----------
+    run : a Gaussian run.
+    sets : how many.
+    feature : what its regions are of, the kind of change that is looked at.
+    contrast : of each particle; None for 1.
+    seed : of the noise.
+    progress : called with the fraction done.
+    """
+    search = NullSearch.of(run, feature, contrast)
+    found: list[tuple[int, float]] = []
+    with _quiet(), Progress("null sets", sets, unit="sets", lasting=True) as shown:
+        for stream in np.random.default_rng(seed).spawn(sets):
+            found.append(search.search(stream))
+            shown.show(len(found))
+            if progress is not None:
+                progress(len(found) / sets)
+    result = NullSets(tuple(one for one, _ in found), tuple(change for _, change in found), feature)
+    LOGGER.info(
+        "directions found in nothing: %d of %d sets; their regions change by %.3g at most",
+        result.with_directions,
+        sets,
+        max(result.change, default=0.0),
+    )
+    return result
+
+
+def subspace_similarity(
+    subspace: Subspace, neutral: Gaussians, feature: str, count: int
+) -> Float[np.ndarray, "gaussians gaussians"]:
+    """Return how much Gaussians change together by a subspace alone, its coordinates of variance 1.
+
+    Parameters
+    ----------
+    subspace : of the Gaussians.
+    neutral : N Gaussians.
+    feature : "amplitude", "motion" or "both".
+    count : particles that the subspace was found on.
+    """
+    position, amplitude, _ = parts_of(subspace.layout, np.asarray(subspace.modes, np.float64))
+    shift, gain, _ = parts_of(subspace.layout, np.asarray(subspace.mean, np.float64)[..., None])
+    weight = relative_amplitude(neutral.take(None), neutral)[0]
+    width = float(np.median(neutral.sigma))
+    columns = {
+        "amplitude": (np.asarray(amplitude * weight[:, None])[:, None], (weight[:, None] * (1 + gain))[:, None]),
+        "motion": (np.asarray(position) / width, np.asarray(shift) / width),
+    }
+    kinds = ("amplitude", "motion") if feature == "both" else (feature,)
+    modes = np.concatenate([columns[kind][0] for kind in kinds], axis=1)
+    mean = np.concatenate([columns[kind][1] for kind in kinds], axis=1)
+    rows = modes.reshape(-1, subspace.rank)
+    return similarity_of(rows @ rows.T, mean.reshape(-1), count, feature)
+
+
+def with_noise(
+    images: Float[np.ndarray, "particles n n"], ring_weight: Float[np.ndarray, "n half"], random: np.random.Generator
+) -> Float[np.ndarray, "particles n n"]:
+    """Return images with noise of power 1 / weight in each ring; none in rings of weight 0.
+
+    Parameters
+    ----------
+    images : without noise.
+    ring_weight : of each Fourier pixel's squared error, the same all over a ring but where it is 0.
+    random : draws the noise.
+    """
+    n = images.shape[-1]
+    ring = ring_index(n)
+    weight = np.zeros(int(ring.max()) + 1)
+    np.maximum.at(weight, ring, np.asarray(ring_weight, np.float64))
+    power = np.where(weight > 0, 1 / np.where(weight > 0, weight, 1), 0)
+    factor = (np.sqrt(power)[ring] / n).astype(np.float32)
+    noisy = np.empty_like(images)
+    for start in range(0, len(images), TOGETHER):
+        here = slice(start, start + TOGETHER)
+        white = random.standard_normal(images[here].shape, np.float32)
+        noisy[here] = images[here] + np.fft.irfft2(np.fft.rfft2(white) * factor, s=(n, n))
+    return noisy
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep each search from telling what it finds, which would read as the run's own findings."""
+    logger = logging.getLogger(SEARCH)
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _sample(run: Run) -> Batch:
+    """Return the particles that the run's search was made on."""
+    feed, config = run.feed(), run.config
+    trained_on, _ = split(len(feed), config.training)
+    most = min(config.model.sample_size(feed.box_size, SAMPLE), len(trained_on))
+    return of_finite_images(feed.batch(trained_on[sample_indices(len(trained_on), most, config.training.seed)]))
+
+
+def _projected(
+    model: Any, mixture: Gaussians, sample: Batch, contrast: Float[np.ndarray, " particles"]
+) -> Float[np.ndarray, "particles n n"]:
+    """Return the noise-free images of a mixture as the particles of a sample are seen."""
+    n, frequencies = model.box_size, half_plane(model.box_size, model.pixel_size)
+
+    def one(observation: Observation, strength: Array) -> Array:
+        plane = observed(model.render(mixture, observation.pose, n, model.pixel_size), observation, frequencies)
+        return real_image(strength * model.image_scale * plane, n)
+
+    several = jax.jit(jax.vmap(one))
+    images = np.empty((len(contrast), n, n), np.float32)
+    for start in range(0, len(images), TOGETHER):
+        place = np.resize(np.arange(start, min(start + TOGETHER, len(images))), TOGETHER)  # one shape is compiled
+        part = jax.tree.map(lambda leaf, place=place: jnp.asarray(leaf[place]), sample.observation)
+        made = np.asarray(several(part, contrast[place]))
+        images[start : start + TOGETHER] = made[: len(images) - start]
+    return images

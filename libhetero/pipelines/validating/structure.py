@@ -1,0 +1,122 @@
+"""How a Gaussian model's structure changes over some particles: its regions, and each region's coordinate."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from libhetero.analysis.configuration import FEWEST, RegionConfig
+from libhetero.analysis.constant import shared_change
+from libhetero.analysis.gaussian_features import FEATURES, CovarianceAccumulator, region_basis
+from libhetero.analysis.regions import Regions, find_regions
+from libhetero.errors import DataError
+from libhetero.io.tables import read_numbers
+from libhetero.metrics.regions import match_regions, region_overlap
+from libhetero.pipelines.decoding.gaussians import Changes, choose_feature, neutral_gaussians, stream_changes
+from libhetero.pipelines.run.folder import Run
+
+LOGGER = logging.getLogger(__name__)
+MEMORY = 4.0  # GiB of the covariance
+NUMBERS = 2**28  # at most so many of all changes are held
+MOST_PARTICLES = 10_000
+TABLE = "regions.txt"
+
+
+@dataclass(frozen=True, eq=False)
+class Structure:
+    """Changes of every Gaussian over some particles.
+
+    Parameters
+    ----------
+    rows : changes of each particle, flat.
+    changes : their mean and covariance.
+    """
+
+    rows: Float[np.ndarray, "particles columns"]
+    changes: Changes
+
+    @cached_property
+    def regions(self) -> Regions:
+        """Gaussians that change together, as segmentation finds them by default."""
+        return find_regions(self.changes.similarity(), RegionConfig(feature=self.changes.feature))
+
+    @cached_property
+    def size(self) -> Float[np.ndarray, " gaussians"]:
+        """Size of each Gaussian's change that it shares with others, as of `Regions`."""
+        similarity = self.changes.similarity()
+        return shared_change(similarity, max(FEWEST, len(similarity) // 100))
+
+    @property
+    def label(self) -> Int[np.ndarray, " gaussians"]:
+        """Region of each Gaussian; 0 the core, -1 none."""
+        return self.regions.label
+
+    def coordinate(self, members: Int[np.ndarray, " members"]) -> Float[np.ndarray, " particles"]:
+        """Return the first principal component of what some Gaussians do, for each particle."""
+        columns, basis = region_basis(self.changes.covariance, members, self.changes.feature, 1)
+        return ((self.rows[:, columns] - self.changes.mean[columns]) @ basis)[:, 0]
+
+
+def feature_of(run: Run, latent: Float[np.ndarray, "particles latent"], batch_size: int) -> str:
+    """Return the kind of change that dominates in a run."""
+    return choose_feature(run, latent, batch_size)
+
+
+def looked_at(run: Run, count: int) -> int:
+    """Return of how many of `count` particles the changes of all Gaussians are held."""
+    columns = len(neutral_gaussians(run).sigma) * max(FEATURES.values())
+    return max(min(count, MOST_PARTICLES, NUMBERS // columns), 1)
+
+
+def structure_of(run: Run, latent: Float[np.ndarray, "particles latent"], feature: str, batch_size: int) -> Structure:
+    """Decode latents and return how the Gaussians change over them.
+
+    Parameters
+    ----------
+    run : whose model decodes.
+    latent : of the particles looked at.
+    feature : "amplitude", "motion" or "both".
+    batch_size : particles decoded at once.
+    """
+    rows = np.concatenate(list(stream_changes(run, latent, feature, batch_size)))
+    accumulator = CovarianceAccumulator(rows.shape[1], MEMORY)
+    accumulator.add(rows)
+    return Structure(rows, Changes(feature, accumulator.count, accumulator.mean(), accumulator.covariance()))
+
+
+def regions_of_run(run: Run, found: Structure) -> Int[np.ndarray, " gaussians"]:
+    """Return the run's regions as its last segmentation left them; found anew where there was none.
+
+    Raises
+    ------
+    DataError : if regions.txt is of another number of Gaussians.
+    """
+    path, count = run.folder / TABLE, len(neutral_gaussians(run).sigma)
+    if not path.exists():
+        LOGGER.info("%s: not there; regions are found as e2hype_segment.py does by default", path)
+        return np.asarray(found.label)
+    table = read_numbers(path, "Gaussians with a sixth column, the region", least=6, rows=count + 1)
+    if len(table) != count:
+        raise DataError(
+            f"{path}: {len(table)} Gaussians; the run has {count}. Segment the run again with e2hype_segment.py."
+        )
+    return table[:, 5].astype(np.int64)
+
+
+def overlaps(
+    label: Int[np.ndarray, " gaussians"], other: Int[np.ndarray, " gaussians"]
+) -> Float[np.ndarray, " regions"]:
+    """Return, of each region 1, 2 …, the IoU with the one of another labelling that is matched to it; 0 without one.
+
+    Parameters
+    ----------
+    label, other : region of each Gaussian; the core (0) and Gaussians in no region (-1) are matched to nothing.
+    """
+    count = int(max(label.max(initial=0), 0))
+    overlap = region_overlap(np.where(other > 0, other, -1), np.where(label > 0, label - 1, count), count)
+    match = match_regions(overlap) if overlap.shape[1] and count else np.full(count, -1)
+    return np.array([overlap[row, one] if one >= 0 else 0.0 for row, one in enumerate(match)])

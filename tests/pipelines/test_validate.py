@@ -1,0 +1,198 @@
+"""Toy runs are validated: what is in both half-sets and in no null set is supported, and the page says why."""
+
+import dataclasses
+import json
+import re
+
+import numpy as np
+import pytest
+from scipy.sparse.csgraph import connected_components
+
+from libhetero.analysis.constant import shared_change
+from libhetero.analysis.regions import Regions
+from libhetero.errors import ConfigurationError
+from libhetero.io import write_latent
+from libhetero.io.particle_findings import ParticleFindings
+from libhetero.pipelines import validate
+from libhetero.pipelines.decoding.class_files import write_classes
+from libhetero.pipelines.validate import ValidateConfig
+from libhetero.pipelines.validating import examination, imaging, nulls, structure, volumes
+from libhetero.pipelines.validating.halves import HalfModel
+from libhetero.pipelines.validating.record import NullSets, read_validation
+from tests.making.runs import field_run, gaussian_run
+
+COUNT = 300
+
+
+def grouped(similarity, config):
+    """Find regions without a plane: Gaussians whose changes are correlated."""
+    size = shared_change(similarity, 5)
+    moving = size > 0.02
+    scale = np.where(moving, size, np.inf)
+    _, name = connected_components(similarity / np.outer(scale, scale) > 0.5)
+    found = np.unique(name[moving], return_inverse=True)[1]
+    label = np.zeros(len(size), int)
+    label[moving] = 1 + found
+    plane = np.zeros((len(size), 2), np.float32)
+    return Regions(label, size, 0.02, plane, 1.0, None, None, int(label.max()), 1.0, 1.0)
+
+
+def half_models(lost=None):
+    """Return what stands in for training: the run's own model, its latents noisy; the second half loses a piece."""
+
+    def train(run, number, members, folder, progress=None):
+        whole = folder / f"half{number}" / "whole"
+        whole.mkdir(parents=True)
+        latent = np.loadtxt(run.folder / "mid_00.txt")[:, 1:]
+        latent = latent + 0.05 * np.random.default_rng(number).normal(size=latent.shape)
+        if number == 2 and lost is not None:
+            latent[:, lost] = 0.0
+        write_latent(whole / "mid_00.txt", np.arange(len(latent)), latent)
+        return HalfModel(members, dataclasses.replace(run, folder=whole))
+
+    return train
+
+
+@pytest.fixture
+def toy(tmp_path, monkeypatch):
+    """A Gaussian run of three pieces with classes, whose half-sets and null sets cost nothing."""
+    run, piece, states = gaussian_run(tmp_path, COUNT)
+    monkeypatch.setattr("libhetero.pipelines.run.folder.open_run", lambda folder: run)
+    monkeypatch.setattr(structure, "find_regions", grouped)
+    monkeypatch.setattr(examination.half, "train_half", half_models(lost=2))
+    monkeypatch.setattr(examination, "_null_sets", lambda run, config: 19)
+
+    def search(run, sets, feature, contrast, seed, progress):
+        return NullSets((0,) * (sets - 1) + (1,), (0.0,) * (sets - 1) + (0.1,), feature)
+
+    monkeypatch.setattr(nulls, "search_nulls", search)
+    return run, piece, states
+
+
+def test_verdicts_follow_from_half_sets_and_nulls(toy, tmp_path, load_program, capsys):
+    run, piece, states = toy
+    write_classes(tmp_path / "classes_region_01.txt", np.arange(COUNT), states[:, 0].astype(int))
+    assert load_program("e2hype_validate.py").main([str(tmp_path)]) == 0
+    said = capsys.readouterr()
+    found = read_validation(tmp_path)
+    label = structure.regions_of_run(run, structure_of_toy(run))
+    lost = [one.region for one in found.regions if (label[piece == 3] == one.region).all()]
+    assert [one.verdict for one in found.regions] == [
+        "doubtful" if one.region in lost else "supported" for one in found.regions
+    ]
+    assert len(found.regions) == 3 and len(lost) == 1
+    assert found.halves.regions == (3, 2) and found.halves.agreement[1] == 1.0 > found.halves.agreement[0]
+    np.testing.assert_allclose(found.halves.canonical, [1, 1], atol=0.05)
+    assert found.nulls.with_directions == 1 and found.regions[0].false_positive == pytest.approx(1 / 20)
+    assert {one.property for one in found.following} >= {
+        "defocus",
+        "length of the shift",
+        "half-set",
+        "place in the list",
+    }
+    assert {one.coordinate for one in found.following} == {
+        *(f"{kind} {k}" for kind in ("latent", "region") for k in (1, 2, 3))
+    }
+    assert [one.label for one in found.volumes] == [0, 1] and min(one.difference for one in found.volumes) > 0.9
+    assert "2 of 3 region(s) supported, 1 doubtful, 0 not supported" in said.out
+    assert "half-sets of 150 and 150 particles: two trainings, about as long as" in said.out
+    page = (tmp_path / "validation" / "index.html").read_text()
+    targets = set(re.findall(r'(?:href|src)="([^"]*)"', page))
+    assert targets == {"nulls.png", "half_sets.png", "imaging.png", "class_volumes.png"}
+    assert all((tmp_path / "validation" / target).exists() for target in targets)
+    assert "found again in one of the half-sets" in page and "doubtful" in page
+
+
+def structure_of_toy(run):
+    """Return how a toy's Gaussians change over all particles."""
+    latent = np.loadtxt(run.folder / "mid_00.txt")[:, 1:].astype(np.float32)
+    return structure.structure_of(run, latent, "amplitude", 64)
+
+
+def test_a_quick_look_leaves_regions_doubtful_and_takes_those_of_the_segmentation(toy, tmp_path, caplog):
+    run, piece, _ = toy
+    table = np.column_stack([np.zeros((160, 5)), np.where(piece == 1, 1, 0)])
+    np.savetxt(tmp_path / "regions.txt", table)
+    defocus = np.where(np.loadtxt(tmp_path / "mid_00.txt")[:, 1] > -0.5, 2e4, 1e4) + 1.0 * np.arange(COUNT)
+    ctf = dataclasses.replace(run.particles.ctf, defocus_u=defocus, defocus_v=defocus)
+    object.__setattr__(run, "particles", dataclasses.replace(run.particles, ctf=ctf))
+    found = validate.run(ValidateConfig(str(tmp_path), skip_halves=True)).found
+    assert found.halves is None and found.volumes == ()
+    (region,) = found.regions
+    assert region.gaussians == np.sum(piece == 1) and region.verdict == "not supported"
+    assert region.follows == "defocus" and region.reasons[0].startswith("follows the defocus (R²")
+    assert "region 1 follows the defocus" in caplog.text
+
+
+def test_a_run_that_found_no_direction_is_told_in_one_line(toy, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(examination, "particle_latents", lambda run, batch: np.zeros((COUNT, 0), np.float32))
+    caplog.set_level("INFO")
+    result = validate.run(ValidateConfig(str(tmp_path)))
+    assert "no direction of change was found; there is nothing to validate" in caplog.text
+    assert result.lines[0] == "No region changes: there is none to support."
+    assert result.found.halves is None and result.found.nulls is None and result.page.exists()
+
+
+def test_a_run_without_gaussians_is_tested_where_that_applies(tmp_path, monkeypatch):
+    run = field_run(tmp_path)
+    monkeypatch.setattr("libhetero.pipelines.run.folder.open_run", lambda folder: run)
+    write_latent(tmp_path / "mid_00.txt", np.arange(50), np.random.default_rng(0).normal(size=(50, 3)))
+    monkeypatch.setattr(examination.half, "train_half", half_models())
+    with pytest.raises(ConfigurationError, match=r"^--nulls 5: .*\(CryoHype\) has made no search"):
+        validate.run(ValidateConfig(str(tmp_path), nulls=5))
+    result = validate.run(ValidateConfig(str(tmp_path)))
+    assert result.found.regions == () and result.found.nulls is None and len(result.found.halves.canonical) == 3
+    assert json.loads(result.record.read_text())["family"] == "hype"
+
+
+def test_a_run_that_is_none_or_not_finished_is_refused(tmp_path, load_program, capsys):
+    program = load_program("e2hype_validate.py")
+    assert program.main([str(tmp_path)]) == 1
+    (tmp_path / "config.json").write_text("{}")
+    assert program.main([str(tmp_path)]) == 1
+    first, second = capsys.readouterr().err.splitlines()
+    assert "config.json: no such file; is this a run folder?" in first
+    assert "not finished, mid_00.txt is not there" in second and f"--resume {tmp_path}." in second
+    with pytest.raises(ConfigurationError, match="has not|no such file"):
+        read_validation(tmp_path)
+
+
+def test_properties_are_those_of_the_list_and_of_the_particles(tmp_path):
+    run = field_run(tmp_path)
+    junk = np.where(np.arange(50) % 10 == 0, 1.0, 0.0)
+    findings = ParticleFindings(np.linspace(0.5, 1.5, 50), np.zeros(50), np.zeros(50), junk)
+    assert set(imaging.properties_of(run.particles, findings)) == {
+        "place in the list",
+        "direction of view",
+        "in-plane angle",
+        "length of the shift",
+        "defocus",
+        "contrast",
+    }, "without astigmatism, half-sets and micrographs where there are none"
+    np.testing.assert_array_equal(imaging.strength_of(findings), np.where(junk > 0, 0, findings.contrast))
+
+
+def test_contrasts_of_null_sets_are_freed_of_the_noise_of_their_estimates():
+    random = np.random.default_rng(0)
+    true = 1 + 0.2 * random.normal(size=2000)
+    seen = true + 0.2 * random.normal(size=2000)
+    found = imaging.strength_of(ParticleFindings(seen, np.full(2000, 0.2), np.zeros(2000), np.zeros(2000)))
+    assert np.std(found) < 0.17 < 0.27 < np.std(seen) and abs(found.mean() - 1) < 0.02
+
+
+def test_regions_are_matched_one_to_one():
+    label = np.array([0, 0, 1, 1, 1, 1, 2, 2, 2, 3, 3, -1])
+    other = np.array([0, 0, 5, 5, 5, 0, 1, 1, 1, 0, 0, 1])
+    np.testing.assert_allclose(structure.overlaps(label, other), [3 / 4, 3 / 4, 0])
+    np.testing.assert_allclose(structure.overlaps(label, label), [1, 1, 1])
+    assert len(structure.overlaps(np.zeros(5, int), np.ones(5, int))) == 0
+    np.testing.assert_allclose(structure.overlaps(np.ones(5, int), np.zeros(5, int)), [0])
+
+
+def test_classes_in_one_half_set_alone_are_not_compared(tmp_path):
+    run = field_run(tmp_path)
+    pair = tuple(HalfModel(np.arange(start, 50, 2), run) for start in (0, 1))
+    label = np.array([0, 1] * 10 + [2] * 29 + [-1])
+    members = volumes._in_both(label, pair)
+    assert list(members) == [2]
+    np.testing.assert_array_equal(members[2][0], np.arange(20, 49, 2))

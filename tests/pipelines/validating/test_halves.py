@@ -1,0 +1,113 @@
+"""Half-sets are the list's or every other particle, and are trained as the run was."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from libhetero.errors import ConfigurationError, DataError, StoppedEarly
+from libhetero.io.cryodrgn import read_indices, write_indices
+from libhetero.pipelines.run.asked import RefineConfig
+from libhetero.pipelines.run.configuration import new_config
+from libhetero.pipelines.run.folder import Run
+from libhetero.pipelines.validating import halves
+from tests.making.particles import make_particles
+from tests.making.runs import ToyField
+
+OPTIONS = RefineConfig(
+    particles="set.star",
+    model={"decoder": "pointtransformer", "latent_size": 3, "vary": "a", "symmetry": "c4"},
+    training={"epochs": 7, "batch_size": 8, "seed": 5},
+    data={"reference": "gmm.txt", "no_ctf": True, "max_bad": 3},
+    preprocess={"contrast": -1, "normalise": "image"},
+)
+
+
+def make_run(folder: Path, count: int = 50, options: RefineConfig = OPTIONS) -> Run:
+    """Return a run that has been asked for with options that are no defaults."""
+    config = new_config(options)
+    data = dataclasses.replace(config.data.absolute(), count=count)
+    data = dataclasses.replace(data, preprocess=dataclasses.replace(data.preprocess, deviation=2.5))
+    return Run(folder, dataclasses.replace(config, data=data), ToyField(), {}, make_particles(count))
+
+
+def test_half_sets_are_the_list_s_where_it_has_them():
+    particles = make_particles(60)
+    np.testing.assert_array_equal(halves.half_sets(particles)[1], np.arange(1, 60, 2))
+    for every, taken in ((3, True), (4, False)):  # 20 of 60 can be trained on, 15 cannot
+        side = (np.arange(60) % every == 0).astype(int)
+        _, second = halves.half_sets(dataclasses.replace(particles, half_set=side))
+        np.testing.assert_array_equal(second, np.flatnonzero(side) if taken else np.arange(1, 60, 2))
+    with pytest.raises(DataError, match="too few for two half-sets"):
+        halves.half_sets(make_particles(30))
+
+
+def test_a_half_set_is_asked_for_as_the_run_was(tmp_path):
+    run = make_run(tmp_path)
+    (tmp_path / "model_00.txt").touch()
+    asked = halves.half_request(run, tmp_path / "half1", tmp_path / "half1.pkl")
+    assert asked.requeue and asked.folder == str(tmp_path / "half1")
+    config = new_config(asked)
+    assert config.model == run.config.model and config.training == run.config.training
+    assert config.data.reference == str(tmp_path / "model_00.txt"), "the Gaussians that the run started from"
+    assert config.data.indices == str(tmp_path / "half1.pkl")
+    same = dataclasses.replace(
+        config.data,
+        reference=run.config.data.reference,
+        indices=None,
+        count=run.config.data.count,
+        preprocess=dataclasses.replace(config.data.preprocess, deviation=2.5),
+    )
+    assert same == run.config.data, "the rest as it was; the deviation is measured anew"
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """Half-sets' runs that are asked for and not trained."""
+    asked = []
+    monkeypatch.setattr("libhetero.pipelines.refine.run", lambda config, progress=None: asked.append(config))
+    monkeypatch.setattr(halves, "open_run", lambda folder: make_run(folder, 25))
+    return asked
+
+
+def test_a_half_s_model_is_one_of_all_particles(tmp_path, trained):
+    run = make_run(tmp_path)
+    for _ in range(2):
+        half = halves.train_half(run, 2, np.arange(1, 50, 2), tmp_path)
+    assert len(half.whole.particles) == 50 and half.whole.folder == tmp_path / "half2" / "whole"
+    assert [config.requeue for config in trained] == [True, True], "what is finished is for refinement to see"
+    np.testing.assert_array_equal(read_indices(tmp_path / "half2.pkl", 50, "set.star"), np.arange(1, 50, 2))
+
+
+def test_rows_of_a_run_of_some_of_the_list_are_those_of_the_list(tmp_path, trained, monkeypatch):
+    chosen = np.arange(10, 60)
+    write_indices(tmp_path / "chosen.pkl", chosen)
+    run = make_run(tmp_path)
+    data = dataclasses.replace(run.config.data, indices=str(tmp_path / "chosen.pkl"))
+    run = dataclasses.replace(run, config=dataclasses.replace(run.config, data=data))
+    monkeypatch.setattr(halves, "listed", lambda data: make_particles(100))
+    halves.train_half(run, 1, np.arange(0, 50, 2), tmp_path)
+    np.testing.assert_array_equal(read_indices(tmp_path / "half1.pkl", 100, "set.star"), chosen[::2])
+
+
+def test_another_half_set_or_configuration_is_refused_with_the_remedy(tmp_path, trained, monkeypatch):
+    run = make_run(tmp_path)
+    halves.train_half(run, 1, np.arange(0, 50, 2), tmp_path)
+    with pytest.raises(ConfigurationError, match=r"half1.pkl: its particles are others .* remove "):
+        halves.train_half(run, 1, np.arange(25), tmp_path)
+
+    def fail(config, progress=None):
+        raise StoppedEarly("with --resume")
+
+    monkeypatch.setattr("libhetero.pipelines.refine.run", fail)
+    with pytest.raises(StoppedEarly, match="the same command goes on"):
+        halves.train_half(run, 1, np.arange(0, 50, 2), tmp_path)
+
+
+def test_the_time_that_training_took_is_that_of_the_log(tmp_path):
+    run = make_run(tmp_path)
+    assert halves.seconds_of_training(run) is None
+    line = '{"step": 10, "epoch": %s, "loss": 1.0, "particles_per_second": 5.0, "first_step_seconds": 4.0}\n'
+    (tmp_path / "log.jsonl").write_text(line % 1.0 + line % 7.0)
+    assert halves.seconds_of_training(run) == 7 * 50 / 5 + 4

@@ -1,0 +1,126 @@
+"""Sets in which nothing changes have the run's noise, and regions come straight from a subspace."""
+
+from types import SimpleNamespace
+
+import jax
+import numpy as np
+import pytest
+
+from libhetero.analysis.constant import shared_change
+from libhetero.analysis.gaussian_features import similarity_of
+from libhetero.analysis.regions import Regions
+from libhetero.models.gmm.latent.subspace import Imaging, Subspace
+from libhetero.models.gmm.layout import Layout
+from libhetero.models.gmm.noise import measure_noise
+from libhetero.physics.fourier import ring_index
+from libhetero.physics.gaussians import project_gaussians
+from libhetero.physics.rotations import random_rotations
+from libhetero.pipelines.validating import nulls
+from libhetero.pipelines.validating.record import NullSets
+from libhetero.records import Batch, Gaussians, Pose
+from tests.making.mixtures import gaussians
+from tests.making.optics import optics
+
+N, PIXEL = 16, 8.0
+
+
+class Projector:
+    """A model that projects Gaussians."""
+
+    box_size, pixel_size, image_scale = N, PIXEL, 3.0
+
+    def render(self, mixture, pose, n, pixel_size):
+        return project_gaussians(mixture, pose, n, pixel_size)
+
+
+def ring_weights(power):
+    """Return the weights of noise of a power in each ring from 1 to the last."""
+    weight = np.zeros(N)
+    weight[1 : N // 2] = 1 / power[1 : N // 2]
+    plane = weight[np.minimum(ring_index(N), N - 1)].astype(np.float32)
+    plane[N // 2 :, 0] = 0
+    return plane
+
+
+def seen_particles(count):
+    """Return particles without an image, from all sides."""
+    rng = np.random.default_rng(1)
+    rotation = np.asarray(random_rotations(jax.random.key(0), (count,)))
+    ctf = optics(15000 + 5000 * rng.random(count), 0.0, np.float32, defocus_angle=0.3)
+    return Batch(
+        np.zeros((count, N, N), np.float32),
+        Pose(rotation=rotation, shift=rng.normal(size=(count, 2)).astype(np.float32)),
+        jax.tree.map(lambda column: np.asarray(column, np.float32), ctf),
+        np.arange(count),
+        np.ones(count, np.float32),
+    )
+
+
+def test_noise_has_the_power_of_each_ring():
+    power = np.linspace(1, 9, N) ** 2
+    noise = nulls.with_noise(np.zeros((400, N, N), np.float32), ring_weights(power), np.random.default_rng(0))
+    spectrum = (np.abs(np.fft.rfft2(noise)) ** 2).mean(axis=0)
+    ring = ring_index(N)
+    for one in range(1, N // 2):
+        assert spectrum[ring == one].mean() == pytest.approx(power[one], rel=0.05)
+    assert spectrum[ring == 0].max() < 1e-8 and spectrum[ring >= N // 2].max() < 1e-8
+
+
+def test_a_null_set_is_the_structure_as_the_run_saw_it():
+    """Scale and noise that a run measures in a null set are those that it was made with."""
+    count, power = 128, np.full(N, 50.0)
+    rng = np.random.default_rng(0)
+    mixture = gaussians(18 * rng.normal(size=(20, 3)).astype(np.float32))
+    batch = seen_particles(count)
+    images = nulls._projected(Projector(), mixture, batch, np.ones(count, np.float32))
+    noisy = nulls.with_noise(images, ring_weights(power), rng)
+    made = Batch(noisy, batch.pose, batch.ctf, batch.index, batch.weight)
+    scale, weight = measure_noise(mixture, made, N, PIXEL, (1, N // 2))
+    assert scale == pytest.approx(3.0, rel=0.02)
+    np.testing.assert_allclose(weight[weight > 0], 1 / 50, rtol=0.25)
+
+
+@pytest.mark.parametrize("feature", ["amplitude", "motion", "both"])
+def test_similarity_of_a_subspace_is_that_of_particles_drawn_from_it(feature):
+    rng = np.random.default_rng(0)
+    neutral = Gaussians(rng.normal(size=(6, 3)), np.array([1.0, 1, 1, 2, 1, 1]), np.full(6, 2.0))
+    modes, mean = rng.normal(size=(6, 4, 2)), 0.1 * rng.normal(size=(6, 4))
+    subspace = Subspace(Layout.of("pa"), mean.astype(np.float32), modes.astype(np.float32))
+    latent = np.array([[1.0, 1], [1, -1], [-1, 1], [-1, -1]])  # of variance 1, uncorrelated
+    change = mean + np.einsum("ncr,pr->pnc", modes, latent)
+    columns = {
+        "amplitude": 1 + change[..., 3:],
+        "motion": change[..., :3] / 2,
+        "both": np.concatenate([1 + change[..., 3:], change[..., :3] / 2], axis=-1),
+    }[feature].reshape(4, -1)
+    expected = similarity_of(np.cov(columns.T, bias=True), columns.mean(axis=0), 4, feature)
+    np.testing.assert_allclose(nulls.subspace_similarity(subspace, neutral, feature, 4), expected, rtol=1e-4)
+
+
+def test_what_a_search_finds_is_told_by_its_regions(monkeypatch):
+    modes = np.zeros((40, 2), np.float32)
+    modes[:15, 0], modes[20:40, 1] = 0.5, 0.8
+    label = np.repeat([1, 0, 2], [15, 5, 20])
+
+    def grouped(similarity, config):
+        size = shared_change(similarity, 5)
+        plane = np.zeros((40, 2), np.float32)
+        return Regions(label, size, 0.02, plane, 1.0, None, None, 2, 1.0, 1.0)
+
+    monkeypatch.setattr(nulls, "find_regions", grouped)
+    mixture = gaussians(np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32))
+    weight = np.ones((N, N // 2 + 1), np.float32)
+    imaging = Imaging.of(mixture, np.eye(3)[None], 1.0, weight, N, PIXEL)
+    model = SimpleNamespace(ring_weight=weight, layout=Layout.of("a"))
+    sample = seen_particles(2)
+    search = nulls.NullSearch(imaging, np.ones(40, bool), model, sample, "amplitude", 0)
+    for kept, expected in ((modes, (2, 0.8 / 1.8)), (modes[:, :0], (0, 0.0))):
+        subspace = Subspace(Layout.of("a"), np.zeros((40, 1), np.float32), kept[:, None])
+        monkeypatch.setattr(nulls, "find_subspace", lambda *given, found=subspace: found)
+        assert search.search(np.random.default_rng(0)) == pytest.approx(expected, rel=1e-3), "of what is there at most"
+
+
+def test_false_positive_rates_count_the_set_itself():
+    found = NullSets((0, 1, 0, 2), (0.0, 0.3, 0.0, 0.5), "amplitude")
+    assert found.with_directions == 2
+    assert [found.false_positive(change) for change in (0.6, 0.5, 0.3, 0.1)] == [1 / 5, 2 / 5, 3 / 5, 3 / 5]

@@ -613,6 +613,39 @@ ANALYSIS = [
         ("classes unordered", "place[order] = np.arange(classes)", "place[:] = np.arange(classes)"),
     ),
     *_of(
+        "mixture of latents",
+        "analysis/mixture.py",
+        "analysis/test_mixture.py",
+        (
+            "errors do not widen",
+            "variance = self.scale[:, None] * self.shape + error",
+            "variance = self.scale[:, None] * self.shape",
+        ),
+        (
+            "what is badly known counts as what is well",
+            "gain = variance / (variance + seen.error[:, None, :])",
+            "gain = 1 + 0 * variance",
+        ),
+        ("junk counts", "probability *= weight[:, None]", "probability *= 1"),
+    ),
+    *_of(
+        "classes of latents",
+        "analysis/latent_classes.py",
+        "analysis/test_latent_classes.py",
+        ("junk is fitted", "_sample(weight > 0, seed)", "_sample(weight >= 0, seed)"),
+        (
+            "the prior's pull stays",
+            "return mean / left, np.sqrt(variance / left)",
+            "return mean, np.sqrt(variance / left)",
+        ),
+    ),
+    *_of(
+        "what is told apart",
+        "analysis/told_apart.py",
+        "analysis/test_latent_classes.py",
+        ("every component a class", "if evidence < needed:", "if evidence < -np.inf:"),
+    ),
+    *_of(
         "embedding",
         "analysis/embedding.py",
         "analysis/test_embedding.py",
@@ -1356,7 +1389,6 @@ FURTHER = [
         "analysis/classes.py",
         "analysis/test_classes.py",
         ("more classes than distinct particles", "min(classes, len(np.unique(points, axis=0)))", "classes"),
-        ("of equals the most classes", "(round(scores[classes], 3), -classes)", "(round(scores[classes], 3), classes)"),
         ("faint components count", "SIGNIFICANT = 0.25", "SIGNIFICANT = 0.0"),
     ),
     *_of(

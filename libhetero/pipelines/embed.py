@@ -211,7 +211,7 @@ def _embed_particles(config: EmbedConfig, trained: Any, latent: Any, known: list
             label = particles.classes_in_the_plane(plane, config.min_size)
         else:
             wanted = config.classes if isinstance(config.classes, int) else None
-            found = particles.classes_by_latents(latent, None, wanted, config.seed)
+            found = particles.classes_by_latents(trained, latent, wanted, config.seed)
             label, probability = found.label, found.probability
         particles.write_particle_classes(trained, label, config.lists, probability)
         known = [Labelling("class", label, class_medoids(latent, label)), *known]

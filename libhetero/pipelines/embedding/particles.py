@@ -17,6 +17,7 @@ from libhetero.analysis.classes import hdbscan_classes
 from libhetero.analysis.embedding import principal_plane, umap_plane
 from libhetero.analysis.latent_classes import Classes, classes_of
 from libhetero.pipelines.decoding.class_files import LIST_ENDINGS, remove_class_files, write_class_lists, write_classes
+from libhetero.pipelines.decoding.particle_findings import latent_deviations, particle_findings
 from libhetero.pipelines.run.folder import Run
 from libhetero.pipelines.run.list_digest import list_digest
 
@@ -51,21 +52,26 @@ def plane_of_latents(
 
 
 def classes_by_latents(
-    latent: Float[np.ndarray, "particles columns"],
-    deviation: Float[np.ndarray, "particles columns"] | None,
-    classes: int | None,
-    seed: int,
+    run: Run, latent: Float[np.ndarray, "particles columns"], classes: int | None, seed: int
 ) -> Classes:
     """Return the class of every particle and how probable it is, and say what was found.
 
+    The latents' own deviations count where the run knows them, and a particle by what it is not junk.
+
     Parameters
     ----------
+    run : for what it says of each particle besides.
     latent : of the particles, reduced.
-    deviation : of their errors, where the family of models knows it.
     classes : how many; None for as many as are told apart.
     seed : of starting centres.
+
+    Raises
+    ------
+    DataError : if a file of the run's is damaged.
     """
-    found = classes_of(latent, deviation, classes, seed=seed)
+    findings = particle_findings(run)
+    weight = None if findings is None else 1 - np.clip(findings.junk, 0, 1)
+    found = classes_of(latent, latent_deviations(run), classes, seed=seed, weight=weight)
     if classes is None and found.count == 1:
         why = "one blob" if found.components == 1 else "a continuum, or too few particles between which to see a dip"
         LOGGER.info("particles are not told apart by their latents: 1 class (%s)", why)

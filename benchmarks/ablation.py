@@ -61,7 +61,7 @@ POINT_TRANSFORMER = Study(
         ("consensus", "e2hype_make3d.py set/particles.star consensus.mrc"),
         ("Gaussians", "e2hype_guess_n.py consensus.mrc gmm.txt --ngauss {gaussians} --seed {seed}"),
     ),
-    training="--model gmm.txt --pointtransformer --preset small --pas 010",
+    training="--model gmm.txt --pointtransformer --preset small",
     epochs=8,
     scoring="--images 0",
     figures={

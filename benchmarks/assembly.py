@@ -1,6 +1,7 @@
 """Pieces that are each there or not: which Gaussians are told apart, and which particles?
 
     python benchmarks/assembly.py --profile cpu --json assembly.json     two cores, at most 45 minutes
+    python benchmarks/assembly.py --profile paper_cpu --work FOLDER       two cores, at most 75 minutes a row
     python benchmarks/assembly.py --profile full --json assembly.json    one GPU, at most 8 minutes
 
 By default the 50S ribosome of ../shared, cut in a core and 8 pieces that are each present with
@@ -25,14 +26,15 @@ from harness import Benchmark, Figure, Profile
 PIECES = 8
 
 PROFILES = {
-    "cpu": Profile(particles=3000, box=64, gaussians=600, training="--preset small --pas 010 --niter 6"),
-    "full": Profile(particles=12_800, box=96, gaussians=2048, training="--preset default --pas 010 --niter 12"),
+    "cpu": Profile(particles=3000, box=64, gaussians=600, training="--preset small --niter 6"),
+    "paper_cpu": Profile(particles=12_800, box=64, gaussians=2000, training="--preset small"),
+    "full": Profile(particles=12_800, box=96, gaussians=2048, training="--preset default --niter 12"),
     "tiny": Profile(
         particles=128,
         box=16,
         gaussians=64,
         snr=1.0,
-        training="--preset small --pas 010 --niter 2 --batchsz 32 --learnrate 2e-3 --ema 0.9",
+        training="--preset small --niter 2 --batchsz 32 --learnrate 2e-3 --ema 0.9",
         rows={
             "pt": "--set points=16 --set neighbours=4 --set channels=16 --set attention_channels=16",
             "mlp": "--set mlp_width=16",

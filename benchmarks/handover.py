@@ -482,7 +482,7 @@ def class_lists(folder: Path, failures: list[Row]) -> Iterator[Export]:
         if not (folder / "run" / table).exists():
             failures.append(Row(command, "libhetero", wrong=[f"no {table}"]))
             continue
-        index, label = np.loadtxt(folder / "run" / table, dtype=int).T
+        index, label = np.loadtxt(folder / "run" / table)[:, :2].astype(int).T
         for one in np.unique(label[label >= 0]):
             members = tuple(int(i) for i in index[label == one])
             name = f"run/{stem.format(one)}"

@@ -35,6 +35,7 @@ from libhetero.io import read_atoms
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data" / "structures"
 DECODERS = {"pt": "--pointtransformer", "mlp": "--decoder mlp"}
 STAGES = ("simulate", "make3d", "guess_n", "refine", "segment", "score")
+RECORD = "stages.json"  # in the work folder: what was begun, and what it cost where it is finished
 PIXEL_STEP = 0.25  # Å; pixel sizes are rounded up to whole steps
 Row = dict[str, Any]
 
@@ -145,12 +146,22 @@ class Stage:
     command: str
     output: str
 
+    @property
+    def name(self) -> str:
+        """Row and program."""
+        return " ".join(filter(None, (self.row, self.program)))
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether the program goes on with what it was stopped at, by its command."""
+        return self.program in ("simulate", "refine")
+
 
 def main(benchmark: Benchmark, description: str, argv: Sequence[str] | None = None) -> int:
     """Run a benchmark as the options say; return 0, or 1 after one line on what went wrong."""
     options = build_parser(benchmark, description).parse_args(argv)
     try:
-        with WorkFolder(options.work, options.keep, again=options.stages is not None) as folder:
+        with WorkFolder(options.work, options.keep, again=options.stages is not None, mark=RECORD) as folder:
             report = run(benchmark, options, folder)
         if options.json:
             write_json(Path(options.json), report)
@@ -183,7 +194,12 @@ def build_parser(benchmark: Benchmark, description: str) -> argparse.ArgumentPar
         help="Gaussians start from the consensus map, as a user's do, or from the atomic model, as "
         "the paper's (default: map)",
     )
-    add("--work", metavar="FOLDER", help="run here and leave the files (default: a temporary folder)")
+    add(
+        "--work",
+        metavar="FOLDER",
+        help="run here and leave the files; a run that was stopped goes on, and finished stages are not done again "
+        "(default: a temporary folder)",
+    )
     add("--keep", action="store_true", help="leave the temporary folder, too")
     add(
         "--stages",
@@ -243,13 +259,12 @@ def run(benchmark: Benchmark, options: argparse.Namespace, folder: Path) -> dict
         source = dataclasses.replace(source, table=benchmark.complete(source.model, source.table, folder))
     results: dict[Stage, StageResult] = {}
     failed: dict[str, str] = {}
+    record = Record(folder, again=options.stages is not None)
     for stage in stages_of(benchmark, profile, source, options):
         if stage.program not in wanted or stage.row in failed:
             continue
-        remove_output(folder / stage.output)
-        name = " ".join(filter(None, (stage.row, stage.program)))
         try:
-            results[stage] = run_stage(name, stage.command, folder)
+            results[stage] = record.finished(stage) or _done(stage, record, folder)
         except UserError as error:
             if stage.row is None:
                 raise
@@ -260,6 +275,64 @@ def run(benchmark: Benchmark, options: argparse.Namespace, folder: Path) -> dict
     print_stages(results.values())
     print_table(benchmark, report)
     return report
+
+
+class Record:
+    """What was begun and finished in a work folder, so that a run that was stopped goes on.
+
+    Parameters
+    ----------
+    folder : the work folder.
+    again : every stage that is asked for is done anew.
+    """
+
+    def __init__(self, folder: Path, again: bool) -> None:
+        self._path, self._again = folder / RECORD, again
+        self._stages: dict[str, Any] = read_json(self._path) if self._path.is_file() else {}
+
+    def finished(self, stage: Stage) -> StageResult | None:
+        """Return what a stage has cost, None where it must be done.
+
+        Raises
+        ------
+        ConfigurationError : if it was begun with other options.
+        """
+        found = self._stages.get(stage.name)
+        if found is None or self._again:
+            return None
+        if found["command"] != stage.command:
+            raise ConfigurationError(
+                f"{self._path}: {stage.name} was begun as {found['command']}; expected {stage.command}. Choose another "
+                "--work folder, or name with --stages what to run again."
+            )
+        return StageResult(**found) if "seconds" in found else None
+
+    def begin(self, stage: Stage) -> bool:
+        """Note that a stage begins, and that none after it is done; return whether it goes on."""
+        goes_on = stage.name in self._stages and not self._again
+        later = STAGES[STAGES.index(stage.program) :]
+        for name in [name for name in self._stages if name.split()[-1] in later]:
+            if stage.row is None or name.split()[0] == stage.row:
+                del self._stages[name]
+        self._write(stage.name, {"command": stage.command})
+        return goes_on
+
+    def end(self, result: StageResult) -> None:
+        """Note what a stage has cost."""
+        self._write(result.name, dataclasses.asdict(result))
+
+    def _write(self, name: str, values: dict[str, Any]) -> None:
+        self._stages[name] = values
+        write_json(self._path, self._stages)
+
+
+def _done(stage: Stage, record: Record, folder: Path) -> StageResult:
+    """Run a stage; what an earlier run of it left is removed, but for what its program goes on with."""
+    if not (record.begin(stage) and stage.goes_on):
+        _remove(folder / stage.output)
+    result = run_stage(stage.name, stage.command, folder)
+    record.end(result)
+    return result
 
 
 def find_source(benchmark: Benchmark, profile: Profile, options: argparse.Namespace) -> Source:
@@ -306,7 +379,7 @@ def stages_of(benchmark: Benchmark, profile: Profile, source: Source, options: a
             "simulate",
             "set",
             f"{benchmark.kind} set --n {profile.particles} {box} --snr {profile.snr:g} "
-            f"{structure_options(benchmark, profile, source)} {benchmark.simulate} {seed}",
+            f"{structure_options(benchmark, profile, source)} {benchmark.simulate} --resume {seed}",
         ),
         ("make3d", "consensus.mrc", "set/particles.star consensus.mrc"),
         ("guess_n", "gmm.txt", f"{start} gmm.txt --ngauss {profile.gaussians} {seed}"),
@@ -315,7 +388,7 @@ def stages_of(benchmark: Benchmark, profile: Profile, source: Source, options: a
     for row in options.rows:
         training = f"{DECODERS[row]} {profile.training} {profile.rows.get(row, '')}"
         own = [
-            ("refine", f"{row}_00", f"set/particles.star --path {row}_00 --model gmm.txt {training} {seed}"),
+            ("refine", f"{row}_00", f"set/particles.star --path {row}_00 --requeue --model gmm.txt {training} {seed}"),
             ("segment", f"{row}_00/regions.txt", f"{row}_00 {profile.segment} {seed}"),
             ("score", f"{row}.json", f"{row}_00 --images 0 --json {row}.json {seed}"),
         ]

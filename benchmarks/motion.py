@@ -1,6 +1,7 @@
 """Three pieces that tilt independently: how closely are they followed, and told apart?
 
     python benchmarks/motion.py --profile cpu --json motion.json     two cores, at most 45 minutes
+    python benchmarks/motion.py --profile paper_cpu --work FOLDER       two cores, at most 75 minutes a row
     python benchmarks/motion.py --profile full --json motion.json    one GPU, at most 8 minutes
 
 By default the insulin receptor with two Fabs (4ZXB) of ../shared. Every piece but the core turns
@@ -27,14 +28,15 @@ MOVING = 3
 RMSD = 2.2  # Å
 
 PROFILES = {
-    "cpu": Profile(particles=4000, box=64, gaussians=500, training="--preset small --pas 100 --niter 6"),
-    "full": Profile(particles=12_800, box=96, gaussians=2048, training="--preset default --pas 100 --niter 12"),
+    "cpu": Profile(particles=4000, box=64, gaussians=500, training="--preset small --niter 6"),
+    "paper_cpu": Profile(particles=12_800, box=64, gaussians=2000, training="--preset small"),
+    "full": Profile(particles=12_800, box=96, gaussians=2048, training="--preset default --niter 12"),
     "tiny": Profile(
         particles=128,
         box=16,
         gaussians=64,
         snr=1.0,
-        training="--preset small --pas 100 --niter 2 --batchsz 32 --learnrate 2e-3 --ema 0.9",
+        training="--preset small --niter 2 --batchsz 32 --learnrate 2e-3 --ema 0.9",
         rows={
             "pt": "--set points=16 --set neighbours=4 --set channels=16 --set attention_channels=16",
             "mlp": "--set mlp_width=16",

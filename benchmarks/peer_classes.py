@@ -44,9 +44,9 @@ from libhetero.metrics.labels import with_the_most
 from libhetero.pipelines.scoring.truth import Truth, open_truth
 
 RELION = (
-    "{program} --i set/particles.star --o relion/run --ref consensus.mrc --K {classes} --iter {rounds} "
-    "--skip_align --ctf --ini_high 30 --tau2_fudge 4 --particle_diameter {diameter:g} --zero_mask --flatten_solvent "
-    "--pad 1 --j {threads} --dont_check_norm --random_seed {seed}"
+    "{program} --i set/particles.star --o relion/run --ref consensus.mrc --K {classes} --iter {rounds} --skip_align "
+    "--ctf --ini_high 30 --tau2_fudge {tau:g} --particle_diameter {diameter:g} --zero_mask --flatten_solvent --pad 1 "
+    "--j {threads} --dont_check_norm --random_seed {seed}"
 )
 CRYODRGN = (
     "{program} train_vae set/particles.mrcs --poses cryodrgn/poses.pkl --ctf cryodrgn/ctf.pkl --zdim 8 -n {rounds} "
@@ -78,6 +78,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--relion", default="relion_refine", metavar="COMMAND", help="default: relion_refine, on PATH")
     add("--cryodrgn", default="cryodrgn", metavar="COMMAND", help="default: cryodrgn, on PATH")
     add("--classes", type=int, default=8, metavar="K", help="of RELION (default: 8)")
+    add("--tau2_fudge", type=float, default=1.0, metavar="T", help="of RELION; 4, its usual one, overfits (default: 1)")
     add("--kmeans", type=int, default=20, metavar="K", help="classes of latents (default: 20, cryoDRGN's own)")
     add("--rounds", type=int, default=25, help="iterations of RELION, epochs of cryoDRGN (default: 25)")
     add("--seconds", type=float, default=600.0, help="that each peer may take (default: 600)")
@@ -119,6 +120,7 @@ def run_relion(options: argparse.Namespace, folder: Path, truth: Truth, states: 
         program=options.relion,
         classes=options.classes,
         rounds=options.rounds,
+        tau=options.tau2_fudge,
         diameter=min(diameter, 0.95 * width),
         threads=os.cpu_count(),
         seed=options.seed,

@@ -24,7 +24,7 @@ from libhetero.errors import UserError
 
 ASSEMBLY = "--n 1200 --box 32 --apix 5 --snr 0.3 --pieces 3 --seed 1"
 MIXTURE = "--n 1600 --box 32 --apix 5 --snr 1 --structures 4 --seed 2"
-GAUSSIAN_TRAINING = "--model gmm.txt --preset small --pas 010 --niter 4"
+GAUSSIAN_TRAINING = "--model gmm.txt --preset small --niter 4"
 HYPE_TRAINING = "--preset small --niter 4"
 
 STAGES = (

@@ -17,12 +17,15 @@ With --gaussians, embed the Gaussians of a Gaussian run instead: each is a vecto
 all particles, so Gaussians that come and go, or move, together lie together. Writes
 embed_particles.txt or embed_gaussians.txt (index x y) and a .png into the run folder.
 
---classes sorts the particles too, by k-means of their latents (at most 100 numbers, after PCA). Where
-particles × classes exceeds 2e7, k-means goes through mini-batches: 1000 classes of a million particles
-take some minutes. --class_method hdbscan takes the islands of the plane instead, however many there
-are, and leaves particles between them in no class (-1). Classes go to classes_particles.txt (index
-class), and the figure shows the plane by density, by class with numbers at medoids (the particle
-nearest to the mean of its class), and by what is known of the particles (--truth, --labels)."""
+--classes sorts the particles too, by a mixture of Gaussians of their latents (at most 100 numbers, after
+PCA), begun by k-means for K classes. auto finds how many there are, 1 to 1000: classes are told apart
+where fewer particles are between them than in either, along the directions that tell any apart; one
+blob, an arc or another continuum is 1 class, whose latent is a coordinate to look along
+(e2hype_eval.py --path). --class_method hdbscan takes the islands of the plane instead, however many there
+are, and leaves particles between them in no class (-1). Classes go to classes_particles.txt (index,
+class, and by --classes the probability of being of that class), and the figure shows the plane by
+density, by class with numbers at medoids (the particle nearest to the mean of its class), and by what
+is known of the particles (--truth, --labels)."""
 
 EPILOG = """\
 examples:

@@ -14,11 +14,11 @@ DESCRIPTION = """\
 Fit Gaussians to a map or an atomic model: the neutral model that e2hype_refine.py changes.
 
 The molecule is what stands out of the map's background, weak pieces too. Without --ngauss, more and
-more Gaussians are fitted, a line each: as many as can change independently of each other, as far as
-the particles tell (by the half-maps, and the number of particles in the map's header or in
---particles), or until 1.6 times as many explain less than 2 % more of the map (its FSC with them, as
-far as the map's own noise allows). Writes EMAN2's Gaussian text and, beside it, a .pdb, the FSC of map
-and Gaussians as _fsc.txt and a figure of it."""
+more Gaussians are fitted, a line each: as many as can change independently of each other as far as the
+particles tell (by half-maps and their number, in the map's header or by --particles; or by the images of
+--particles), or until 1.6 times as many explain less than 2 % more of the map (its FSC with them, as far
+as the map's own noise allows). Writes EMAN2's Gaussian text and, beside it, a .pdb, the FSC of map and
+Gaussians as _fsc.txt and a figure of it."""
 
 EPILOG = """\
 examples:

@@ -1,4 +1,4 @@
-"""Classes of particles from a few coordinates each: k-means, or HDBSCAN."""
+"""Classes of particles from a few coordinates each: k-means, or HDBSCAN. How many: `latent_classes.py`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from jaxtyping import Float, Int
 
 from libhetero.analysis.density import hdbscan_labels
 
-LARGEST_SAMPLE = 3000
 SIGNIFICANT = 0.25
 LARGEST_PRODUCT = 20_000_000  # particles × classes, above which k-means sees them block by block
 BLOCK = 10_240
@@ -55,33 +54,6 @@ def kmeans_classes(
     place = np.empty(classes, int)
     place[order] = np.arange(classes)
     return place[fitted.labels_]
-
-
-def choose_classes(
-    points: Float[np.ndarray, "particles columns"], most: int = 8, seed: int = 0
-) -> tuple[int, dict[int, float]]:
-    """Return the number of k-means classes of best silhouette, and the silhouette of each number.
-
-    Measured on at most 3000 particles, evenly spaced through the set.
-
-    Parameters
-    ----------
-    points : coordinates.
-    most : numbers 2 … `most` are tried.
-    seed : of the starting centres.
-    """
-    from sklearn.metrics import silhouette_score
-
-    step = max(1, -(-len(points) // LARGEST_SAMPLE))
-    sample = np.asarray(points[::step], np.float32)
-    scores = {}
-    for classes in range(2, min(most, len(sample) - 1) + 1):
-        labels = kmeans_classes(sample, classes, seed)
-        if len(np.unique(labels)) == classes:
-            scores[classes] = float(silhouette_score(sample, labels))
-    if not scores:
-        return 1, scores
-    return max(scores, key=lambda classes: (round(scores[classes], 3), -classes)), scores
 
 
 def hdbscan_classes(points: Float[np.ndarray, "particles columns"], min_size: int) -> Int[np.ndarray, "particles"]:

@@ -19,7 +19,7 @@ for whatever pattern was chosen, by whatever way.
 
 No model is trained for this. Contrast and pose of a particle are columns of their own, fitted beside the regions: a
 region that only follows them has no evidence. Amplitude is judged with all motion left to each particle (and motion
-with all amplitude), so that neither passes for the other.
+with all amplitude, displacement with all rotation), so that none passes for another.
 
 References
 ----------
@@ -124,24 +124,39 @@ def region_evidence(
     patches : independent patches of the molecule, of which a region can be made.
     level : p-value that counts, for `Evidence.null`.
     """
+    present = equations.without(equations.kind != AMPLITUDE)
+    bodies = equations.without(equations.kind == AMPLITUDE)
+    moving = bodies.without((bodies.kind == TURN) & (bodies.region != WHOLE))
     found = {}
-    for kind, blocks in ((AMPLITUDE, (AMPLITUDE,)), (MOTION, (MOTION, TURN))):
-        left = equations.without(~np.isin(equations.kind, blocks))
-        fitted = left.of((left.kind != TURN) | (left.region == WHOLE))
-        few = fitted.few(MOST_FITTED)
+    for kind, said, looks in ((AMPLITUDE, present, patches), (MOTION, moving, 3 * patches)):
+        few = said.few(MOST_FITTED)
         whole = fit_variances(few, STEPS)
-        looks = patches * (1 if kind == AMPLITUDE else 3)
-        for region in np.unique(equations.region[equations.region != WHOLE]):
+        for region in np.unique(said.region[said.region != WHOLE]).tolist():
             others = fit_variances(few, AGAIN, whole, few.region == region)
-            tests = [
-                evidence_of(
-                    *_scores_beside(left, others, (left.region == region) & (left.kind == block)), half, looks, level
-                )
-                for block in blocks
-                if np.any((left.region == region) & (left.kind == block))
-            ]
-            found[int(region), kind] = min(tests, key=lambda test: (test.p_value, -test.change))
+            seen = [scores(said, others, said.region == region)]
+            if kind == MOTION:
+                seen += _scores_of_turn(bodies, others, region)
+            tests = [evidence_of(*one, half, looks, level) for one in seen]
+            found[region, kind] = min(tests, key=lambda test: (test.p_value, -test.change))
     return found
+
+
+def _scores_of_turn(bodies: Equations, covariance: np.ndarray, region: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return w and K of a region's rotation, those of the other regions left to each particle; [] for no body.
+
+    Parameters
+    ----------
+    bodies : equations of all displacements and rotations.
+    covariance : C of all but the regions' rotations.
+    """
+    turns = (bodies.kind == TURN) & (bodies.region != WHOLE)
+    said = bodies.without(turns & (bodies.region != region))
+    own = (said.kind == TURN) & (said.region == region)
+    if not own.any():
+        return []
+    whole = np.zeros((len(own), len(own)))
+    whole[np.ix_(~own, ~own)] = covariance
+    return [scores(said, whole, own)]
 
 
 def fit_variances(
@@ -197,15 +212,6 @@ def scores(
     mean = np.linalg.pinv(seen.sum(axis=0), hermitian=True) @ slope.sum(axis=0)
     slope = slope - seen @ mean
     return slope[:, block], seen[:, block][:, :, block]
-
-
-def _scores_beside(left: Equations, covariance: np.ndarray, block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return w and K of a block of columns, the changes of all but the regions' rotations being as fitted."""
-    fitted = (left.kind != TURN) | (left.region == WHOLE)
-    used = block | fitted
-    whole = np.zeros((len(used), len(used)))
-    whole[np.ix_(fitted, fitted)] = covariance
-    return scores(left.of(used), whole[np.ix_(used, used)], block[used])
 
 
 def evidence_of(

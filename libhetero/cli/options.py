@@ -71,11 +71,11 @@ def _offered(said: Option) -> bool:
 
 
 def _destination(field: dataclasses.Field[Any], said: Option) -> str:
-    """Return the attribute of the parsed options: the flag's name, which configurations may share, or the field's."""
+    """Return the attribute of the parsed options: the flag's name, which configurations may share, or several names."""
     if said.positional is not None:
         return field.name
-    if not said.flags:  # set by several flags, none of which is its name
-        return field.name
+    if not said.flags:  # not the field's name, which may be a flag of another field
+        return "_or_".join(flag.lstrip("-").replace("-", "_") for flag in said.constants)
     return said.flags[0].lstrip("-").replace("-", "_")
 
 

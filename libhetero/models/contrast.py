@@ -37,6 +37,7 @@ MOST_JUNK, MOST_STRAY = 0.9, 0.3
 MOST_FITTED = 10_000  # particles, every so many of more
 
 Weight = float | Float[AnyArray, "*#pixels"]
+Number = float | Float[AnyArray, ""]
 
 
 @dataclass(frozen=True)
@@ -51,9 +52,9 @@ class ContrastPrior:
     stray : ω, the part of the others whose contrast strays further.
     """
 
-    mean: float = 1.0
-    spread: float = 0.0
-    junk: float = 0.0
+    mean: Number = 1.0
+    spread: Number = 0.0
+    junk: Number = 0.0
     stray: float = 0.0
 
 
@@ -84,7 +85,7 @@ def contrast_posterior(
     prior : of the set.
     """
     gain = prior.spread**2 / (prior.spread**2 + jnp.square(deviation))
-    return prior.mean + gain * (estimate - prior.mean), jnp.sqrt(gain) * deviation
+    return jnp.asarray(prior.mean + gain * (estimate - prior.mean)), jnp.sqrt(gain) * deviation
 
 
 def contrast_evidence(
@@ -99,7 +100,7 @@ def contrast_evidence(
     """
     seen, variance = jnp.maximum(estimate, 0), jnp.square(deviation)
 
-    def over_noise(share: float, spread: float) -> Array:
+    def over_noise(share: float, spread: Number) -> Array:
         wide = spread**2 + variance
         said = jnp.square(seen) / variance - jnp.square(seen - prior.mean) / wide
         return np.log(max(share, 1e-30)) + 0.5 * (said - jnp.log(wide / variance))

@@ -108,7 +108,8 @@ FAMILIES = (
         flags="--pointtransformer or --decoder mlp",
         mixtures=True,
         whole_latents=True,
-        training={"learning_rate": 1e-3, "batch_size": 16, "ema_decay": 0.99},
+        training={"learning_rate": 1e-3, "batch_size": 16, "ema_decay": 0.99, "epochs": 8},
+        preset_training={"paper": {"epochs": 20}},
     ),
 )
 

@@ -67,8 +67,8 @@ class EmbedConfig:
         least=1,
         most=MOST_CLASSES,
         check=lambda value: None if value == AUTO or isinstance(value, int) else f"a number of classes, or {AUTO}",
-        help="sort the particles into K classes by k-means of their latents; auto tries 2 to 20 and takes the number "
-        "of best silhouette",
+        help="sort the particles into K classes by their latents, k-means and then a mixture of Gaussians; auto finds "
+        "how many are told apart, 1 to 1000: a continuum is one class",
     )
     class_method: str | None = option(
         None,
@@ -141,12 +141,14 @@ class EmbedResult:
     figure : PNG; None likewise.
     plane : (points, 2) array; NaN for constant Gaussians; None likewise.
     label : (particles,) array, class of each, -1 for none; None without classes.
+    probability : (particles,) array, of each being in its class; None without, or by HDBSCAN.
     """
 
     table: Path | None
     figure: Path | None
     plane: Any
     label: Any = None
+    probability: Any = None
 
 
 def run(config: EmbedConfig, progress: Callable[[float], None] | None = None) -> EmbedResult:
@@ -203,17 +205,18 @@ def _embed_particles(config: EmbedConfig, trained: Any, latent: Any, known: list
     from libhetero.report.embedding import Labelling
 
     plane = particles.plane_of_latents(latent, config.method, config.neighbours, config.min_distance, config.seed)
-    table, label = files.write_particle_plane(trained.folder, plane), None
+    table, label, probability = files.write_particle_plane(trained.folder, plane), None, None
     if config.sorts:
         if config.class_method == "hdbscan":
             label = particles.classes_in_the_plane(plane, config.min_size)
         else:
             wanted = config.classes if isinstance(config.classes, int) else None
-            label = particles.classes_by_latents(latent, wanted, config.seed)
-        particles.write_particle_classes(trained, label, config.lists)
+            found = particles.classes_by_latents(trained, latent, wanted, config.seed)
+            label, probability = found.label, found.probability
+        particles.write_particle_classes(trained, label, config.lists, probability)
         known = [Labelling("class", label, class_medoids(latent, label)), *known]
     figure = files.draw_particle_plane(trained.folder, plane, known, config.method)
-    return EmbedResult(table, figure, plane, label)
+    return EmbedResult(table, figure, plane, label, probability)
 
 
 def _embed_gaussians(config: EmbedConfig, trained: Any, progress: Callable[[float], None] | None) -> EmbedResult:

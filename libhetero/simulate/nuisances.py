@@ -127,8 +127,8 @@ def draw_nuisances(
     return Nuisances(listed, listed_ctf, jnp.where(junk, 0.0, contrast), noise, junk, number)
 
 
-def tilt_cosine(deviate: Float[Array, ""], views: float) -> Float[Array, ""]:
-    """Return the cosine of the tilt of one direction of view, from a uniform deviate.
+def tilt_cosine(deviate: Float[Array, "*views"], views: float) -> Float[Array, "*views"]:
+    """Return the cosine of the tilt of a direction of view, from a uniform deviate.
 
     Parameters
     ----------

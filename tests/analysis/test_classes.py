@@ -5,7 +5,6 @@ from sklearn.metrics import adjusted_rand_score
 
 from libhetero.analysis import classes as module
 from libhetero.analysis.classes import (
-    choose_classes,
     class_medoids,
     class_members,
     hdbscan_classes,
@@ -27,16 +26,8 @@ def test_kmeans_numbers_classes_along_the_first_coordinate():
     np.testing.assert_array_equal(found, label)
 
 
-def test_the_number_of_classes_is_found():
-    for classes in (2, 3, 5):
-        _, points = blobs(8000, classes)
-        assert choose_classes(points)[0] == classes
-
-
 def test_identical_particles_are_one_class():
-    points = np.ones((50, 3))
-    assert choose_classes(points)[0] == 1
-    assert set(kmeans_classes(points, 3)) == {0}
+    assert set(kmeans_classes(np.ones((50, 3)), 3)) == {0}
 
 
 def test_hdbscan_needs_no_number():
@@ -52,9 +43,7 @@ def test_presence_is_two_classes_whatever_the_minor_components_do():
         minor = 0.15 * rng.choice([-1, 1], (4000, 3)) + 0.02 * rng.normal(size=(4000, 3))
         points = significant_columns(np.column_stack([first, minor]))
         assert points.shape[1] == 1
-        classes, _ = choose_classes(points)
-        assert classes == 2
-        assert np.mean(kmeans_classes(points, classes) == present) >= 0.97
+        assert np.mean(kmeans_classes(points, 2) == present) >= 0.97
 
 
 def test_a_second_state_as_large_as_the_first_counts():
@@ -96,8 +85,3 @@ def test_a_medoid_is_the_member_nearest_to_the_mean_of_its_class():
         assert label[particle] == one
         distance = np.linalg.norm(points - points[label == one].mean(axis=0), axis=1)
         assert distance[particle] == distance[label == one].min()
-
-
-def test_of_numbers_that_do_equally_well_the_lowest_is_taken(monkeypatch):
-    monkeypatch.setattr("sklearn.metrics.silhouette_score", lambda points, labels: 0.5 + 1e-5 * len(np.unique(labels)))
-    assert choose_classes(blobs(100, 4)[1], most=5)[0] == 2

@@ -33,6 +33,14 @@ def test_planted_confounders_are_found_and_named():
     assert worst[3][1] == pytest.approx(0.5, abs=0.15), "variance between over variance in all"
 
 
+def test_no_share_is_above_0_where_nothing_follows_however_much_is_fitted():
+    random = np.random.default_rng(2)
+    properties = {"many features": random.normal(size=(60, 10)), "many groups": np.arange(60) % 20}
+    many, groups = follow(properties, random.normal(size=(60, 200)), 1).share.mean(axis=1)
+    assert many < 0, "judged on what it was fitted to it would be 10 / 60"
+    assert abs(groups) < 0.03, "and here 20 / 60"
+
+
 def test_p_values_are_uniform_where_nothing_follows():
     random = np.random.default_rng(1)
     features, group = random.normal(size=(60, 2)), np.arange(60) % 6

@@ -6,12 +6,15 @@ import pytest
 from libhetero.analysis.gaussian_features import (
     CovarianceAccumulator,
     change_vectors,
+    columns_of,
     displacement,
-    larger_feature,
+    kind_of_sizes,
+    material_feature,
     motion_similarity,
     region_basis,
     relative_amplitude,
     similarity_of,
+    sizes_of_region,
 )
 from libhetero.errors import ConfigurationError
 from libhetero.records import Gaussians
@@ -68,21 +71,49 @@ def mixture(rng, amplitude=0.0, motion=0.0):
 
 
 @pytest.mark.parametrize(
-    "amplitude, motion, expected", [(0.5, 2.0, "amplitude"), (0.05, 0.5, "motion"), (0.1, 0.01, "amplitude")]
+    "amplitude, motion, expected",
+    [(0.5, 0.1, "amplitude"), (0.05, 0.5, "motion"), (0.1, 0.01, "amplitude"), (0.5, 0.6, "both"), (0.5, 2.0, "both")],
 )
-def test_the_dominant_change_is_chosen(amplitude, motion, expected):
+def test_the_kinds_that_change_are_told(amplitude, motion, expected):
     decoded, neutral = mixture(np.random.default_rng(3), amplitude, motion)
-    assert larger_feature(decoded, neutral) == expected
+    assert material_feature(decoded, neutral) == expected
+
+
+def test_a_sigma_counts_like_presence_in_half_of_the_particles():
+    assert kind_of_sizes(0.5, 0.9) == kind_of_sizes(0.2, 1.0) == "both"
+    assert kind_of_sizes(0.5, 0.25) == "amplitude" and kind_of_sizes(0.1, 1.0) == "motion"
 
 
 def test_both_adds_amplitude_and_motion():
     decoded, neutral = mixture(np.random.default_rng(4), 0.2, 0.1)
     total = 0
-    for feature in ("amplitude", "motion", "both"):
+    for feature, weight in (("amplitude", 1.0), ("motion", 0.25), ("both", 0.0)):
         rows = change_vectors(decoded, neutral, feature).reshape(300, -1)
         found = similarity_of(np.cov(rows.T, bias=True), rows.mean(axis=0), 300, feature)
-        total = total + found if feature != "both" else total
+        total = total + weight * found
     np.testing.assert_allclose(found, total, atol=1e-6)
+
+
+def test_a_region_has_a_size_of_each_kind():
+    """Gaussians 1 and 2 come and go together; 3 and 4 move together along directions of their own."""
+    rng = np.random.default_rng(9)
+    rows = np.ones((400, 5, 4)) * [1.0, 0, 0, 0]
+    rows[:, 1:3, 0] = rng.permutation(400)[:, None] < 200
+    rows[:, 3, 1] = rows[:, 4, 3] = rng.normal(size=400)
+    rows += 0.01 * rng.normal(size=rows.shape)
+    flat = rows.reshape(400, -1)
+    covariance, mean = np.cov(flat.T, bias=True), flat.mean(axis=0)
+    present, moves = (sizes_of_region(covariance, mean, 400, "both", np.array(members)) for members in ([1, 2], [3, 4]))
+    np.testing.assert_allclose(present, [0.5, 0.0], atol=0.02)
+    np.testing.assert_allclose(moves, [0.0, rows[:, 3, 1].std()], atol=0.04)
+
+
+def test_numbers_of_each_kind_stand_where_they_are():
+    members = np.array([0, 2])
+    np.testing.assert_array_equal(columns_of(members, "both", "amplitude"), [0, 8])
+    np.testing.assert_array_equal(columns_of(members, "both", "motion"), [1, 2, 3, 9, 10, 11])
+    np.testing.assert_array_equal(columns_of(members, "motion", "motion"), [0, 1, 2, 6, 7, 8])
+    np.testing.assert_array_equal(columns_of(members, "both", "both"), [0, 1, 2, 3, 8, 9, 10, 11])
 
 
 @pytest.mark.parametrize("level", [0.5, 1.0, 2.0])
@@ -109,4 +140,4 @@ def test_the_strongest_changes_tell_not_the_usual_ones():
     amplitude = np.ones((300, 20))
     amplitude[:, :2] += rng.choice([-0.5, 0.5], (300, 1))
     decoded = Gaussians(0.2 * rng.normal(size=(300, 20, 3)), amplitude, np.full((300, 20), 2.0))
-    assert larger_feature(decoded, neutral) == "amplitude"
+    assert material_feature(decoded, neutral) == "amplitude"

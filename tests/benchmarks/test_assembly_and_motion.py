@@ -48,8 +48,12 @@ def test_a_tiny_run(
     assert len(again["stages"]) == 1 and before != json_file.read_text()
     key = "accuracy" if name == "assembly" else "rmsd"
     assert again["rows"][trained][key] == report["rows"][trained][key]
-    assert load(name).main(options) == 1
-    assert "not empty" in capsys.readouterr().err
+
+    ran = len(in_process)
+    assert load(name).main([*options, "--rows", trained]) == 0, "nothing is left to do"
+    whole = json.loads(json_file.read_text())
+    assert len(in_process) == ran and len(whole["stages"]) == 6
+    assert whole["rows"] == report["rows"]
 
 
 def test_motion_on_a_model_with_too_few_pieces(load: Callable, in_process: list[str], tmp_path: Path) -> None:
@@ -120,6 +124,52 @@ def test_one_failed_row_leaves_the_other(
     assert report["rows"]["mlp"]["accuracy"] == 0.75 and report["rows"]["mlp"]["seconds"] == 6
     said = capsys.readouterr()
     assert "pt refine: failed" in said.err and "0.750" in said.out
+
+
+def test_a_run_that_was_stopped_goes_on(
+    load: Callable, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """Finished stages are not done again; simulation and training find what they left, others begin anew."""
+    harness, assembly = load("harness"), load("assembly")
+    outputs = {"simulate": "set", "make3d": "consensus.mrc", "guess_n": "gmm.txt", "refine": "pt_00"}
+    work, done, stop = tmp_path / "work", [], ["simulate", "guess_n", "refine"]
+
+    def run_stage(name: str, command: str, folder: Path) -> StageResult:
+        program = name.split()[-1]
+        left = folder / outputs.get(program, program)
+        done.append((name, left.exists()))
+        left.mkdir(exist_ok=True)
+        if stop and program == stop[0]:
+            stop.pop(0)
+            raise KeyboardInterrupt
+        return StageResult(name, command, 2.0, 2**20)
+
+    monkeypatch.setattr(harness, "run_stage", run_stage)
+    monkeypatch.setattr(harness, "_rows", lambda *arguments: {})
+    arguments = ["--profile", "tiny", "--work", str(work), "--rows", "pt"]
+    for _ in range(3):
+        with pytest.raises(KeyboardInterrupt):
+            assembly.main(arguments)
+    assert assembly.main(arguments) == 0
+    assert done == [
+        ("simulate", False),
+        ("simulate", True),
+        ("make3d", False),
+        ("guess_n", False),
+        ("guess_n", False),
+        ("pt refine", False),
+        ("pt refine", True),
+        ("pt segment", False),
+        ("pt score", False),
+    ]
+    assert assembly.main([*arguments, "--stages", "refine"]) == 0
+    assert done[-1] == ("pt refine", False), "made anew where it is asked for"
+    assert assembly.main(arguments) == 0
+    assert [name for name, _ in done[-2:]] == ["pt segment", "pt score"], "what follows it is done again"
+    capsys.readouterr()
+    assert assembly.main([*arguments, "--seed", "4"]) == 1
+    error = capsys.readouterr().err
+    assert "simulate was begun as" in error and "--seed 4" in error and len(error.splitlines()) == 1
 
 
 def test_mistakes_are_one_line(

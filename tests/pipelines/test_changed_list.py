@@ -120,7 +120,7 @@ def test_what_is_written_names_the_list_and_other_programs_read_it(project, load
     assert run_program(load_program, COMMANDS[0]) == 0
     first = Path("run/classes_particles.txt").read_text().splitlines()[0]
     assert first == f"# particle, class; of list {list_digest(open_run('run').particles)}"
-    assert np.loadtxt("run/classes_particles.txt", int).shape == (12, 2)
+    assert np.loadtxt("run/classes_particles.txt").shape == (12, 3)
 
 
 def split_in_two(star: Path) -> None:

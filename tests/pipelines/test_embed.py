@@ -62,13 +62,14 @@ def test_particles_are_sorted_and_listed(tmp_path, monkeypatch, method):
     (tmp_path / "class_09.lst").touch()
     choice = {"classes": 8} if method == "kmeans" else {"class_method": "hdbscan", "min_size": 12}
     result = embed.run(EmbedConfig(str(tmp_path), lists=True, **choice))
-    index, label = np.loadtxt(tmp_path / "classes_particles.txt", int).T
+    index, label, *probability = np.loadtxt(tmp_path / "classes_particles.txt").T
+    assert len(probability) == (method == "kmeans") and all(0 < one.min() <= one.max() <= 1 for one in probability)
     np.testing.assert_array_equal(index, np.arange(300))
     np.testing.assert_array_equal(label, result.label)
     inside = label >= 0
     assert inside.mean() > 0.8
     assert adjusted_rand_score((states @ [1, 2, 4])[inside], label[inside]) > 0.95
-    names = {f"class_{one:02d}.{suffix}" for one in set(label[inside]) for suffix in ("lst", "star")}
+    names = {f"class_{int(one):02d}.{suffix}" for one in set(label[inside]) for suffix in ("lst", "star")}
     assert {path.name for path in tmp_path.glob("class_*.*")} == names
     embed.run(EmbedConfig(str(tmp_path), method="pca", classes=2))
     assert not list(tmp_path.glob("class_*.*")), "lists of other classes than classes_particles.txt"

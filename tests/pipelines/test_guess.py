@@ -9,15 +9,19 @@ import numpy as np
 import pytest
 
 from libhetero.io import read_atoms, read_gaussians, write_volume
+from libhetero.models.gmm.start.homogeneous import HomogeneousModel
+from libhetero.models.gmm.start.map_support import signal_power
 from libhetero.physics.gaussians import gaussians_to_volume
 from libhetero.physics.symmetry import symmetric_copies, symmetry_operators
 from libhetero.pipelines.guess import GuessConfig
-from libhetero.pipelines.guessing.fitting import why_so_many
+from libhetero.pipelines.guessing import fitting
 from libhetero.pipelines.guessing.goal import map_to_fit
-from libhetero.records import Gaussians
+from libhetero.pipelines.run.particles import unit_ctf
+from libhetero.records import Batch, Gaussians
 from tests.making import sets as tiny_set
 from tests.making.images import BOX, PIXEL
 from tests.making.mixtures import mixture
+from tests.making.poses import poses
 from tests.making.sets import write_tiny_set
 
 to_volume = jax.jit(lambda gaussians: gaussians_to_volume(gaussians, BOX, PIXEL))
@@ -147,7 +151,7 @@ def test_half_maps_beside_the_map_say_where_it_ends(program):
 
 
 def test_why_so_many(tmp_path, monkeypatch):
-    """Half-maps, and the number of particles of the map's header or of a list, say how many changes can be told."""
+    """Half-maps, and the number of particles in the map's header, say how many changes can be told."""
     monkeypatch.chdir(tmp_path)
     clean = np.asarray(to_volume(mixture()))
     random = np.random.default_rng(0)
@@ -155,23 +159,58 @@ def test_why_so_many(tmp_path, monkeypatch):
     write_volume("map.mrc", np.mean(halves, axis=0), PIXEL, particles=500)
     config = GuessConfig("map.mrc", "gmm.txt")
     alone = map_to_fit(config)
-    assert alone.information is None
-    assert "without half-maps nothing is known" in why_so_many(alone, 90, 90)
-    assert why_so_many(alone, 90, 144) == "90 Gaussians are taken: 144 explain less than 2% more of the map"
+    assert not alone.information.measured and alone.information.particles == 500
+    assert map_to_fit(dataclasses.replace(config, count=9)).information is None
     for number, half in enumerate(halves):
         write_volume(f"map_half{number + 1}.mrc", half, PIXEL)
     goal = map_to_fit(config)
+    assert goal.information.measured and goal.information.particles == 500
     changes = int(goal.changes())
-    told = why_so_many(goal, changes, changes)
-    assert told == f"{changes} Gaussians are taken: 500 particles can tell as many independent changes"
-    assert "the fewest: the particles tell" in why_so_many(goal, changes + 1, changes + 1)
-    assert why_so_many(goal, changes - 9, changes - 9).endswith("the most there may be for this map")
-    assert map_to_fit(dataclasses.replace(config, count=9)).information is None
-    write_tiny_set(tmp_path, count=40)
-    assert map_to_fit(dataclasses.replace(config, particles="particles.star")).information.particles == 40
-    write_volume("map.mrc", np.mean(halves, axis=0), PIXEL)
-    unknown = map_to_fit(config)
-    assert "--particles says it" in why_so_many(unknown, int(unknown.changes()), int(unknown.changes()))
+    taken = f"{changes} Gaussians are taken"
+    assert (
+        fitting.why_so_many(goal, changes, changes + 9)
+        == f"{taken}: {changes + 9} explain less than 2% more of the map"
+    )
+    assert fitting.why_so_many(goal, changes, changes) == (
+        f"{taken}: 500 particles tell as many independent changes, by the half-maps"
+    )
+    assert f"500 particles tell {changes} independent" in fitting.why_so_many(goal, changes + 9, changes + 9)
+    assert fitting.why_so_many(goal, changes - 9, changes - 9).endswith("the most there may be for this map")
+    assert fitting.told_by_images(config, goal) is goal
+
+
+class FewImages:
+    """Forty images without CTF, none of which is looked at."""
+
+    box_size, pixel_size = 24, 4.0
+
+    def __len__(self):
+        return 40
+
+    def batch(self, indices):
+        count = len(indices)
+        images = np.zeros((count, self.box_size, self.box_size), np.float32)
+        return Batch(images, poses(count), unit_ctf(count), np.arange(count), np.ones(count, np.float32))
+
+
+def test_images_tell_how_many(tmp_path, monkeypatch):
+    """Without half-maps: signal over noise of all images' pixels is that of the molecule's numbers."""
+    monkeypatch.chdir(tmp_path)
+    write_volume("map.mrc", np.asarray(to_volume(mixture())), PIXEL)
+    goal = map_to_fit(GuessConfig("map.mrc", "out.txt"))
+    config = GuessConfig("map.mrc", "out.txt", particles="particles.star")
+    feed, scale, weight = FewImages(), 3.0, 0.01
+    n = feed.box_size
+    model = HomogeneousModel(mixture(), goal.operators, scale, np.full((n, n // 2 + 1), weight), n, feed.pixel_size)
+    monkeypatch.setattr(fitting, "fit_mixture", lambda goal, start, steps: None)
+    monkeypatch.setattr(fitting, "_images", lambda listed, config, goal, fitted: (feed, model))
+    found = fitting.told_by_images(config, goal).information
+    assert found.measured and found.particles == 40 and found.source == "by their images"
+    shells = np.arange(2, BOX // 2)
+    pixels = 2 * np.pi * (shells - 0.5) * (n * feed.pixel_size / (BOX * PIXEL)) ** 2
+    expected = 40 * scale**2 * weight * np.sum(pixels * signal_power(goal.volume, goal.trust)[2:])
+    assert np.sum(goal.extent().numbers(BOX // 2) * found.ratio) == pytest.approx(expected, rel=0.05)
+    assert fitting.told_by_images(config, dataclasses.replace(goal, information=found)).information is found
 
 
 def test_particles_have_the_last_word(program, tmp_path):

@@ -3,6 +3,7 @@
 import html
 import re
 import shlex
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,8 +11,10 @@ from sklearn.metrics import adjusted_rand_score
 
 from libhetero.analysis.configuration import RegionConfig
 from libhetero.errors import ConfigurationError
-from libhetero.io import read_gaussians, read_volume
+from libhetero.io import read_gaussians, read_latent, read_volume, write_latent
 from libhetero.pipelines import segment
+from libhetero.pipelines.regions.record import read_record
+from libhetero.pipelines.scoring.regions import read_regions
 from libhetero.pipelines.segment import SegmentConfig
 from tests.making.runs import BOX, PIXEL, field_run, gaussian_run
 
@@ -30,6 +33,14 @@ def test_regions_and_classes_are_those_of_the_truth(tmp_path, monkeypatch, motio
         if not motion:
             np.testing.assert_array_equal(item.label, truth)
     assert all(path.exists() for path in result.files)
+    assert read_record(tmp_path) == result.record and result.record.count == 3 and not result.record.dropped
+    for region in result.record.regions:
+        assert region.kind == result.feature and region.p_value < 1e-6 and region.agreement > 0.9
+        seen, other = (region.motion, region.amplitude) if motion else (region.amplitude, region.motion)
+        assert seen.change == pytest.approx(6.0 if motion else 0.5, rel=0.2) and other.p_value > 0.05
+        assert region.gaussians == np.sum(result.regions.label == region.region)
+        assert not region.continuous and sum(region.classes) == 300
+    assert "nothing gives" in result.page.read_text()
 
 
 def test_files_hold_what_their_readers_expect(tmp_path, monkeypatch):
@@ -132,8 +143,60 @@ def test_a_second_segmentation_leaves_nothing_of_the_first(tmp_path, monkeypatch
     )
     for stale in left_over:
         (tmp_path / stale).touch()
-    segment.run(SegmentConfig(str(tmp_path)))
+    segment.run(SegmentConfig(str(tmp_path), regions=RegionConfig(constant=100.0)))
     assert [stale for stale in left_over if (tmp_path / stale).exists()] == []
+    assert not list((tmp_path / "masks").iterdir())
+    assert "No region changes" in (tmp_path / "index.html").read_text()
+
+
+@pytest.mark.parametrize("trained", [True, False], ids=["decoded in vain", "no latent numbers"])
+def test_nothing_is_found_in_nothing(tmp_path, monkeypatch, load_program, capsys, trained):
+    """What the decoder makes of noise, the particles do not bear out; a run without latents decodes nothing."""
+    run, *_ = gaussian_run(tmp_path)
+    monkeypatch.setattr("libhetero.pipelines.run.folder.open_run", lambda folder: run)
+    (tmp_path / "masks").mkdir()
+    left_over = ("regions.txt", "regions.cxc", "regions_eps.png", "masks/region_00.mrc", "classes_region_01.txt")
+    for stale in left_over:
+        (tmp_path / stale).touch()
+    run.model.seen = 0.0
+    if not trained:
+        run.model.config = SimpleNamespace(latent_size=0)
+    assert load_program("e2hype_segment.py").main([str(tmp_path)]) == 0
+    said = capsys.readouterr()
+    assert "0 region(s)" in said.out and "no region changes more than nothing gives" in said.out + said.err
+    assert [stale for stale in left_over if (tmp_path / stale).exists()] == []
+    assert {path.name for path in tmp_path.iterdir()} >= {"index.html", "regions.json"}
+    record = read_record(tmp_path)
+    assert (record.count, len(record.dropped), record.tested) == ((0, 3, 300) if trained else (0, 0, 0))
+    page = (tmp_path / "index.html").read_text()
+    assert "No region changes" in page and page.count("<td>dropped</td>") == len(record.dropped)
+    assert set(read_regions(tmp_path, 160)) == {0}, "for scores, all Gaussians are of the core"
+
+
+def test_a_continuum_has_a_coordinate_and_ends_but_no_classes(tmp_path, monkeypatch):
+    run, *_ = gaussian_run(tmp_path, motion=True)
+    monkeypatch.setattr("libhetero.pipelines.run.folder.open_run", lambda folder: run)
+    latent = np.random.default_rng(3).uniform(-1, 0, (300, 3)).astype(np.float32)
+    run.model.latent = latent
+    write_latent(tmp_path / "mid_00.txt", np.arange(300), latent)
+    write_latent(tmp_path / "mid_00_sd.txt", np.arange(300), np.full((300, 3), 0.1))
+    result = segment.run(SegmentConfig(str(tmp_path)))
+    assert [one.continuous for one in result.record.regions] == [True] * 3
+    assert {one.kind for one in result.record.regions} == {"motion"}
+    assert not list(tmp_path.glob("classes_region_*")) and not list(tmp_path.glob("region_*_class_*"))
+    for item in result.classes:
+        stem = f"region_{item.region:02d}"
+        truth = np.abs([np.corrcoef(item.coordinates[:, 0], column)[0, 1] for column in latent.T])
+        assert truth.max() > 0.99
+        deviation = read_latent(tmp_path / f"embed_{stem}_sd.txt")[1]
+        np.testing.assert_allclose(
+            deviation[:, 0], 0.1 * item.coordinates[:, 0].std() / latent[:, truth.argmax()].std(), rtol=0.1
+        )
+        low, high = (read_gaussians(tmp_path / "volumes" / f"{stem}_{end}.txt", BOX, PIXEL) for end in ("low", "high"))
+        moved = np.linalg.norm(high.position - low.position, axis=1)
+        assert moved[result.regions.label == item.region].min() > 8, "of the 12 Å from end to end"
+        assert (tmp_path / "volumes" / f"{stem}_high_minus_low.mrc").exists()
+    assert "continuous" in result.page.read_text()
 
 
 def test_hdbscan_for_both(tmp_path, monkeypatch):
@@ -155,7 +218,15 @@ def test_a_run_without_gaussians_says_so(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"class_method": "som"}, {"classes": 0}, {"components": 1}, {"feature": "colour"}, {"memory": 0.0}]
+    "wrong",
+    [
+        {"class_method": "som"},
+        {"classes": 0},
+        {"components": 1},
+        {"feature": "colour"},
+        {"memory": 0.0},
+        {"pvalue": 0.0},
+    ],
 )
 def test_configuration_is_checked(wrong):
     with pytest.raises(ConfigurationError, match=f"^--{next(iter(wrong))}: expected "):

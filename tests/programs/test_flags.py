@@ -7,6 +7,10 @@ from types import ModuleType
 
 import pytest
 
+from libhetero.cli.options import values_given
+from libhetero.models.hype.config import HypeConfig
+from libhetero.training.configuration import PreprocessConfig
+
 COMMON = "-h --help -v --verbose --threads --ppid --version"
 KEPT = {
     "e2hype_embed.py": """
@@ -51,3 +55,11 @@ KEPT = {
 def test_flags_that_exist_keep_working(program: str, load_program: Callable[[str], ModuleType]) -> None:
     known = {flag for action in load_program(program).build_parser()._actions for flag in action.option_strings}
     assert set(f"{COMMON} {KEPT[program]}".split()) <= known
+
+
+def test_the_contrast_of_particles_and_the_sign_of_the_stack_are_two_options(load_program) -> None:
+    parser = load_program("e2hype_refine.py").build_parser()
+    options = parser.parse_args(["a.star", "--contrast", "none", "--invert"])
+    assert values_given(options, HypeConfig) == {"particle_contrast": "none"}
+    assert values_given(options, PreprocessConfig)["contrast"] == -1
+    assert "contrast" not in values_given(parser.parse_args(["a.star", "--contrast", "none"]), PreprocessConfig)

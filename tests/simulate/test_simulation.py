@@ -110,6 +110,17 @@ def test_truth_without_images_is_that_of_the_images(assembly: Simulation, noisy:
     np.testing.assert_allclose(truth.ctf.defocus_u, noisy.ctf.defocus_u, rtol=1e-5)
 
 
+def test_draws_of_a_seed_stay_what_they_were(assembly: Simulation) -> None:
+    """Of particle 7, recorded before the simulator had nuisances: direction of view, shift, defocus, pieces."""
+    index = np.arange(4096, dtype=np.int32)
+    drawn = assembly.truth(index, index * 0)
+    np.testing.assert_allclose(drawn.pose.rotation[7, 2], [-0.453553, 0.552527, 0.699287], atol=1e-5)
+    np.testing.assert_allclose(drawn.pose.shift[7], [-1.353922, 2.867047], atol=1e-5)
+    np.testing.assert_allclose(drawn.ctf.defocus_u[7], 15642.967, rtol=1e-6)
+    np.testing.assert_array_equal(drawn.present[7], [1, 0, 1, 1])
+    assert drawn.nuisances is None and drawn.listed_pose is drawn.pose and drawn.listed_ctf is drawn.ctf
+
+
 def test_presence_follows_the_probability(assembly: Simulation) -> None:
     index = np.arange(4096, dtype=np.int32)
     for probability in (0.5, 0.2):

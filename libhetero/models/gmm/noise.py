@@ -14,14 +14,14 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 from libhetero.errors import DataError
 from libhetero.models.contrast import ContrastPrior, estimate_contrast, fit_contrast, junk_probability
 from libhetero.physics.correlation import ring_sum
 from libhetero.physics.fourier import dft_image, fourier_image, half_plane, ring_index
 from libhetero.physics.gaussians import project_gaussians
-from libhetero.physics.observation import observed
+from libhetero.physics.observation import observed, transfer
 from libhetero.records import Batch, Gaussians, Observation
 
 NOISE_SAMPLE = 256
@@ -142,3 +142,17 @@ def measure_noise(
     plane = weight[np.minimum(ring_index(n), n - 1)].astype(np.float32)
     plane[n // 2 :, 0] = 0  # along kx = 0 the pixels k and -k are conjugates: one of them counts
     return float(scale), plane
+
+
+def mean_transfer_power(observation: Observation, n: int, pixel_size: float) -> Float[np.ndarray, "rings"]:
+    """Return the mean of T² over the pixels of each ring and over some particles, (n // 2,).
+
+    Parameters
+    ----------
+    observation : of the particles, leading axis batch.
+    n, pixel_size : of the images, pixels and Å.
+    """
+    frequencies = half_plane(n, pixel_size)
+    rings = jax.jit(jax.vmap(lambda one: ring_sum(transfer(one, frequencies) ** 2)))(observation)
+    pixels = np.asarray(ring_sum(jnp.ones((n, n // 2 + 1))), np.float64)
+    return np.asarray(rings, np.float64).mean(axis=0) / pixels

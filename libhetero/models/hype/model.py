@@ -15,20 +15,24 @@ from jaxtyping import Array, Complex, Float, PRNGKeyArray
 from libhetero.configuration import ArraySchema
 from libhetero.errors import ConfigurationError, DataError
 from libhetero.models.batch_mean import batch_mean
+from libhetero.models.contrast import contrast_evidence, estimate_contrast
 from libhetero.models.hype.config import HypeConfig
+from libhetero.models.hype.contrast import measure_noise, prior_of, start_of_contrast, weigh
 from libhetero.models.hype.encoders import DOWN, image_encoder
 from libhetero.models.hype.hypernetwork import HyperNetwork
 from libhetero.models.hype.inr import INRWeights, inr_apply
 from libhetero.models.hype.sampling import draw, inclusion_probability
 from libhetero.models.hype.seen import MONOMIALS, measure_spectra, seen_image, view_features
 from libhetero.physics.fourier import dft_image, disc_indices, frequencies_2d, frequencies_3d, half_plane, real_volume
-from libhetero.physics.observation import moved, power, squared_error
+from libhetero.physics.observation import moved, observed, power, squared_error
 from libhetero.physics.slices import slice_frequencies
 from libhetero.records import Batch, Observation, Pose, Posterior
 
 VOLUME_CHUNK = 16384  # frequencies evaluated at once
+PIXEL_CHUNK = 1024  # of an image, of all images of a batch together
 LEAST_UNET = 2**DOWN  # pixels of its image
 LEAST_SIGNAL = 1e-3  # of the strongest ring's power
+CONTRAST_NOISE = "contrast_noise"  # stored where contrasts are estimated; runs before there was such a thing lack it
 
 
 def schema_of(config: HypeConfig, names: Iterable[str]) -> dict[str, ArraySchema]:
@@ -40,6 +44,7 @@ def schema_of(config: HypeConfig, names: Iterable[str]) -> dict[str, ArraySchema
         "seen_scale": ArraySchema("float", least=0),
         "box_size": ArraySchema("int", least=2, below=2**15),
         "pixel_size": ArraySchema("float", least=1e-3, below=1e5),
+        CONTRAST_NOISE: ArraySchema("float", ("rings",), least=1e-30, optional=True),
     }
 
 
@@ -59,6 +64,8 @@ class HypeModel:
     seen_scale : standard deviation of what the encoder is given, before it is divided by this.
     box_size : pixels.
     pixel_size : Å.
+    contrast_noise : (n // 2 + 1,), power of a Fourier pixel's noise by ring, for the contrast of particles; None where
+        that is not estimated.
     """
 
     config: HypeConfig
@@ -68,6 +75,7 @@ class HypeModel:
     seen_scale: float
     box_size: int
     pixel_size: float
+    contrast_noise: Float[np.ndarray, "rings"] | None = None
     family: str = "hype"
 
     @classmethod
@@ -92,7 +100,8 @@ class HypeModel:
         signal, noise = np.ones(box_size // 2 + 1, np.float32), 1.0
         if config.profile or config.encoder_input == "wiener" or config.coordinates:
             signal, noise = measure_spectra(sample, box_size, pixel_size)
-        model = cls(config, points.astype(np.float32), signal, noise, 1.0, box_size, pixel_size)
+        by_ring = measure_noise(sample, box_size) if config.particle_contrast == "estimated" else None
+        model = cls(config, points.astype(np.float32), signal, noise, 1.0, box_size, pixel_size, by_ring)
         if config.encoder_input == "wiener":
             images = jax.jit(jax.vmap(model._seen))(sample.images, sample.observation)
             scale = float(np.asarray(images)[np.asarray(sample.weight) > 0].std())
@@ -108,8 +117,9 @@ class HypeModel:
         DataError : if they do not fit each other.
         """
         rings = int(arrays["box_size"]) // 2 + 1
-        if len(arrays["signal"]) != rings:
-            raise DataError(f"signal: expected ({rings},), got {arrays['signal'].shape}")
+        for name in ("signal", CONTRAST_NOISE):
+            if name in arrays and len(arrays[name]) != rings:
+                raise DataError(f"{name}: expected ({rings},), got {arrays[name].shape}")
         return cls(
             config,
             anchors=arrays["anchors"],
@@ -118,22 +128,25 @@ class HypeModel:
             seen_scale=float(arrays["seen_scale"]),
             box_size=int(arrays["box_size"]),
             pixel_size=float(arrays["pixel_size"]),
+            contrast_noise=arrays.get(CONTRAST_NOISE),
         )
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the features' points and what was measured."""
         names = ("anchors", "signal", "noise", "seen_scale", "box_size", "pixel_size")
-        return {name: np.asarray(getattr(self, name)) for name in names}
+        stored = {name: np.asarray(getattr(self, name)) for name in names}
+        return stored if self.contrast_noise is None else stored | {CONTRAST_NOISE: self.contrast_noise}
 
     def init(self, key: PRNGKeyArray) -> dict[str, Any]:
         """Return fresh parameters of encoder and hypernetwork."""
         encoder_key, hyper_key = jax.random.split(key)
         image, view = jnp.zeros(self.config.seen_shape(self.box_size)), jnp.zeros(len(MONOMIALS))
         tokens = jnp.zeros((sum(self.config.layer_tokens()), self.config.dim))
-        return {
+        params = {
             "encoder": image_encoder(self.config).init(encoder_key, image, view)["params"],
             "hypernetwork": HyperNetwork(self.config).init(hyper_key, tokens)["params"],
         }
+        return params if self.contrast_noise is None else params | {"contrast": start_of_contrast()}
 
     def encode(self, params: Any, batch: Batch) -> Float[Array, "batch latent"]:
         """Return the output weight tokens of every image, flattened.
@@ -150,26 +163,30 @@ class HypeModel:
         return jax.vmap(one)(batch.images, batch.observation)
 
     def posterior(self, params: Any, batch: Batch) -> Posterior:
-        """Return the latents, whose deviations nobody knows; contrast 1, and the evidence of the decoded volumes."""
+        """Return the latents, whose deviations nobody knows, and what all pixels of each image say of its own volume.
+
+        Contrast and evidence are of the image against the volume decoded for it; a volume that has taken a particle's
+        contrast for its own leaves 1.
+        """
         latent = self.encode(params, batch)
         disc = jnp.asarray(self._pixels()[0])
         frequency = jnp.asarray(frequencies_2d(self.box_size).reshape(-1, 2))[disc]
+        in_angstrom = frequency / self.pixel_size
+        noise = self.noise if self.contrast_noise is None else self._noise_at(frequency)
 
-        def one(image: Array, observation: Observation, weights: INRWeights) -> Array:
+        def one(image: Array, observation: Observation, weights: INRWeights) -> tuple[Array, ...]:
             target = dft_image(image).reshape(-1)[disc] / self.box_size
-            central = self.values(weights, slice_frequencies(observation.pose.rotation, frequency))
-            in_angstrom = frequency / self.pixel_size
-            projection = moved(central, observation.pose, in_angstrom)
-            return jnp.sum(power(target)) - squared_error(projection, target, observation, in_angstrom)
+            points = slice_frequencies(observation.pose.rotation, frequency)
+            central = jax.lax.map(lambda point: self.values(weights, point[None])[0], points, batch_size=PIXEL_CHUNK)
+            expected = observed(moved(central, observation.pose, in_angstrom), observation, in_angstrom)
+            if self.contrast_noise is None:
+                gain = jnp.sum((power(target) - power(expected - target)) / noise)
+                return jnp.ones_like(gain), jnp.zeros_like(gain), gain
+            estimate, deviation = estimate_contrast(expected, target, 1 / noise)
+            return estimate, deviation, contrast_evidence(estimate, deviation, prior_of(params["contrast"]))
 
-        gain = jax.vmap(one)(batch.images, batch.observation, self.decode(params, latent))
-        return Posterior(
-            latent=latent,
-            deviation=jnp.full_like(latent, jnp.nan),
-            contrast=jnp.ones(len(latent)),
-            contrast_deviation=jnp.zeros(len(latent)),
-            evidence=gain / self.noise,
-        )
+        found = jax.vmap(one)(batch.images, batch.observation, self.decode(params, latent))
+        return Posterior(latent, jnp.full_like(latent, jnp.nan), *found)
 
     def decode(self, params: Any, latent: Float[Array, "batch latent"]) -> INRWeights:
         """Return the INR weights of every latent."""
@@ -222,7 +239,9 @@ class HypeModel:
 
         loss = mean_k |CTF(k) V(Rᵀk) exp(-2πi k·t) - X(k)|²,  0 < |k| < n / 2
 
-        over all k, or estimated without bias from `coordinates` of them (`sampling`).
+        over all k, or estimated without bias from `coordinates` of them (`sampling`). Where contrasts are
+        estimated, CTF is times the particle's own, and the error of what may be junk is that of no molecule, as
+        probable as it is junk (`contrast`); `spread` and `junk` are those of the set.
         """
         decode = jax.checkpoint(self.decode) if self.config.remat else self.decode
         representations = decode(params, self.encode(params, batch))
@@ -230,7 +249,7 @@ class HypeModel:
         frequencies = jnp.asarray(frequencies_2d(self.box_size).reshape(-1, 2))
         some = training and 0 < self.config.coordinates < len(disc)
 
-        def one(image: Array, observation: Observation, weights: INRWeights, key: PRNGKeyArray) -> tuple[Array, Array]:
+        def one(image: Array, observation: Observation, weights: INRWeights, key: PRNGKeyArray) -> tuple[Array, ...]:
             chosen = draw(key, probability, self.config.coordinates) if some else slice(None)
             pixel = disc[chosen]
             weight = 1 / (probability[chosen] * len(disc)) if some else 1 / len(disc)
@@ -239,12 +258,27 @@ class HypeModel:
             central = self.values(weights, slice_frequencies(observation.pose.rotation, frequency))
             in_angstrom = frequency / self.pixel_size
             projection = moved(central, observation.pose, in_angstrom)
-            error = squared_error(projection, target, observation, in_angstrom, weight)
-            return error, jnp.sum(weight * power(target))
+            of_target = jnp.sum(weight * power(target))
+            if self.contrast_noise is None:
+                return squared_error(projection, target, observation, in_angstrom, weight), of_target
+            expected = observed(projection, observation, in_angstrom)
+            contrast, junk, misfit = weigh(params["contrast"], expected, target, self._noise_at(frequency))
+            error = jnp.sum(weight * power(contrast * expected - target))
+            return (1 - junk) * error + junk * of_target, of_target, misfit
 
         keys = jax.random.split(key, len(batch.weight))
-        mean_error, mean_power = batch_mean(one, batch, representations, keys)
-        return mean_error, {"mse": mean_error, "explained": 1 - mean_error / mean_power}
+        mean_error, mean_power, *misfit = batch_mean(one, batch, representations, keys)
+        metrics = {"mse": mean_error, "explained": 1 - mean_error / mean_power}
+        if not misfit:
+            return mean_error, metrics
+        prior = prior_of(params["contrast"])
+        metrics |= {"contrast_spread": jnp.asarray(prior.spread), "junk": jnp.asarray(prior.junk)}
+        return mean_error + (misfit[0] - jax.lax.stop_gradient(misfit[0])), metrics  # its gradient and not its value
+
+    def _noise_at(self, frequency: Float[Array, "pixels 2"]) -> Float[Array, "pixels"]:
+        """Return the noise power at frequencies in cycles per pixel, of one ring that of the nearest."""
+        ring = jnp.round(jnp.linalg.norm(frequency, axis=-1) * self.box_size).astype(jnp.int32)
+        return jnp.asarray(self.contrast_noise)[jnp.minimum(ring, self.box_size // 2)]
 
     def _pixels(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the pixels compared, ring by ring, and the probability of each to be drawn."""

@@ -1,7 +1,7 @@
 """Particles in a plane by their latents, and in classes.
 
-k-means works on the latents (at most 100 numbers, after PCA), where distances mean what the network meant by
-them. HDBSCAN works on the plane: density is hardly defined in a hundred dimensions, where it calls most
+Classes by latents (at most 100 numbers, after PCA) are those of a mixture of Gaussians, found by it or begun by
+k-means. HDBSCAN works on the plane: density is hardly defined in a hundred dimensions, where it calls most
 particles noise and takes hours.
 """
 
@@ -13,15 +13,16 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int
 
-from libhetero.analysis.classes import choose_classes, hdbscan_classes, kmeans_classes
+from libhetero.analysis.classes import hdbscan_classes
 from libhetero.analysis.embedding import principal_plane, umap_plane
+from libhetero.analysis.latent_classes import Classes, classes_of
 from libhetero.pipelines.decoding.class_files import LIST_ENDINGS, remove_class_files, write_class_lists, write_classes
+from libhetero.pipelines.decoding.particle_findings import latent_deviations, particle_findings
 from libhetero.pipelines.run.folder import Run
 from libhetero.pipelines.run.list_digest import list_digest
 
 LOGGER = logging.getLogger(__name__)
 PARTICLE_CLASSES = "classes_particles.txt"
-MOST_CLASSES = 20  # that are tried where their number is left to the data
 FEWEST, SHARE = 10, 1000  # particles of a class that HDBSCAN finds: so many, or one in a thousand of all
 
 
@@ -51,20 +52,41 @@ def plane_of_latents(
 
 
 def classes_by_latents(
-    latent: Float[np.ndarray, "particles columns"], classes: int | None, seed: int
-) -> Int[np.ndarray, "particles"]:
-    """Return the class of every particle by k-means.
+    run: Run, latent: Float[np.ndarray, "particles columns"], classes: int | None, seed: int
+) -> Classes:
+    """Return the class of every particle and how probable it is, and say what was found.
+
+    The latents' own deviations count where the run knows them, and a particle by what it is not junk.
 
     Parameters
     ----------
+    run : for what it says of each particle besides.
     latent : of the particles, reduced.
-    classes : how many; None for the number of best silhouette.
-    seed : of k-means.
+    classes : how many; None for as many as are told apart.
+    seed : of starting centres.
+
+    Raises
+    ------
+    DataError : if a file of the run's is damaged.
     """
-    if classes is None:
-        classes, scores = choose_classes(latent, MOST_CLASSES, seed)
-        LOGGER.info("%d classes, silhouette %.2f", classes, scores.get(classes, 0.0))
-    return kmeans_classes(latent, classes, seed)
+    findings = particle_findings(run)
+    weight = None if findings is None else 1 - np.clip(findings.junk, 0, 1)
+    found = classes_of(latent, latent_deviations(run), classes, seed=seed, weight=weight)
+    if classes is None and found.count == 1:
+        why = "one blob" if found.components == 1 else "a continuum, or too few particles between which to see a dip"
+        LOGGER.info("particles are not told apart by their latents: 1 class (%s)", why)
+        return found
+    LOGGER.info(
+        "%d classes by %d of %d latent numbers, %d Gaussians; %.1f%% of particles are at least 90%% sure, %.1f%% less "
+        "than 50%%",
+        found.count,
+        found.directions,
+        latent.shape[1],
+        found.components,
+        100 * np.mean(found.probability >= 0.9),
+        100 * np.mean(found.probability < 0.5),
+    )
+    return found
 
 
 def classes_in_the_plane(plane: Float[np.ndarray, "particles 2"], min_size: int | None) -> Int[np.ndarray, "particles"]:
@@ -86,14 +108,25 @@ def classes_in_the_plane(plane: Float[np.ndarray, "particles 2"], min_size: int 
     return label
 
 
-def write_particle_classes(run: Run, label: Int[np.ndarray, "particles"], lists: bool) -> Path:
+def write_particle_classes(
+    run: Run,
+    label: Int[np.ndarray, "particles"],
+    lists: bool,
+    probability: Float[np.ndarray, "particles"] | None = None,
+) -> Path:
     """Write the table of classes into the run folder, and a list for each if wanted; return the table.
 
     Lists of an earlier call are removed: they would be of other classes.
+
+    Parameters
+    ----------
+    label : class of every particle, -1 for none.
+    lists : whether to write them.
+    probability : of the class being right, a third column; None where nobody knows.
     """
     remove_class_files(run.folder, "class", *LIST_ENDINGS)
     table = run.folder / PARTICLE_CLASSES
-    write_classes(table, np.arange(len(label)), label, list_digest(run.particles))
+    write_classes(table, np.arange(len(label)), label, list_digest(run.particles), probability)
     LOGGER.info("wrote %s", table)
     if lists:
         count = write_class_lists(run, label, "class")

@@ -10,7 +10,9 @@ import jax
 import numpy as np
 
 from libhetero.metrics.fsc import resolution
+from libhetero.models.gmm.noise import mean_transfer_power
 from libhetero.models.gmm.start.fit import (
+    SEARCH_STEPS,
     WORTH,
     FittedMixture,
     MapToFit,
@@ -18,9 +20,11 @@ from libhetero.models.gmm.start.fit import (
     fit_mixture,
     grow_mixture,
     place_gaussians,
+    sizes,
 )
 from libhetero.models.gmm.start.homogeneous import HomogeneousModel
-from libhetero.models.gmm.start.independent_changes import USUAL_RATIO
+from libhetero.models.gmm.start.independent_changes import by_images
+from libhetero.models.gmm.start.map_support import signal_power
 from libhetero.physics.gaussians import project_gaussians
 from libhetero.physics.symmetry import symmetric_copies
 from libhetero.pipelines.guess import GuessConfig
@@ -30,6 +34,7 @@ from libhetero.pipelines.run.preparation import SAMPLE, measured, of_finite_imag
 from libhetero.records import Pose
 from libhetero.telling.progress import Progress
 from libhetero.training.configuration import TrainingConfig
+from libhetero.training.feed import ParticleFeed
 from libhetero.training.loop import train
 from libhetero.training.preprocess import sample_indices
 
@@ -48,7 +53,7 @@ def fitted_to_map(config: GuessConfig, goal: MapToFit, advance: Callable[[float]
     advance : called with the fraction done.
     """
     if config.count is None:
-        start = _grown(goal, config.seed).gaussians
+        start = _grown(told_by_images(config, goal), config.seed).gaussians
         advance(0.5)
     else:
         start = place_gaussians(goal, config.count, config.seed)
@@ -77,19 +82,7 @@ def refined_to_particles(listed: str, config: GuessConfig, goal: MapToFit, fitte
     goal : the map, to say how well the mixture explains it still.
     fitted : to the map.
     """
-    data = DataConfig(listed)
-    particles = load_particles(data)
-    whole = symmetric_copies(jax.tree.map(np.asarray, fitted.gaussians), goal.operators)
-    box, stored = particles.uniform_box_size(), particles.uniform_pixel_size()
-
-    def project(pose: Pose) -> jax.Array:
-        return project_gaussians(whole, pose, box, stored)
-
-    feed = measured(feed_of(particles, data), None, config.seed, project)
-    sample = of_finite_images(feed.batch(sample_indices(len(feed), SAMPLE, config.seed)))
-    model = HomogeneousModel.from_data(
-        fitted.gaussians, goal.operators, sample, feed.box_size, feed.pixel_size, config.max_resolution or 0.0
-    )
+    feed, model = _images(listed, config, goal, fitted)
     steps = -(-len(feed) // PARTICLE_TRAINING.batch_size)
     epochs = max(LEAST_EPOCHS, -(-LEAST_STEPS // steps))
     LOGGER.info("%s: %d particles, %d epochs of %d steps", listed, len(feed), epochs, steps)
@@ -103,6 +96,41 @@ def refined_to_particles(listed: str, config: GuessConfig, goal: MapToFit, fitte
     refined = compare(goal, jax.device_get(model.mixture(jax.device_put(result.params))))
     LOGGER.info("against the particles: %s", _described(refined, goal))
     return refined
+
+
+def _images(
+    listed: str, config: GuessConfig, goal: MapToFit, fitted: FittedMixture
+) -> tuple[ParticleFeed, HomogeneousModel]:
+    """Return the particles of a list and the mixture at their scale, with their noise."""
+    data = DataConfig(listed)
+    particles = load_particles(data)
+    whole = symmetric_copies(jax.tree.map(np.asarray, fitted.gaussians), goal.operators)
+    box, stored = particles.uniform_box_size(), particles.uniform_pixel_size()
+
+    def project(pose: Pose) -> jax.Array:
+        return project_gaussians(whole, pose, box, stored)
+
+    feed = measured(feed_of(particles, data), None, config.seed, project)
+    sample = of_finite_images(feed.batch(sample_indices(len(feed), SAMPLE, config.seed)))
+    finest = config.max_resolution or 0.0
+    return feed, HomogeneousModel.from_data(
+        fitted.gaussians, goal.operators, sample, feed.box_size, feed.pixel_size, finest
+    )
+
+
+def told_by_images(config: GuessConfig, goal: MapToFit) -> MapToFit:
+    """Return the goal with what the particles' images tell, where there are images and no half-maps."""
+    if config.particles is None or goal.information is None or goal.information.measured:
+        return goal
+    coarse = fit_mixture(goal, place_gaussians(goal, next(sizes(goal)), config.seed), SEARCH_STEPS)
+    feed, model = _images(config.particles, config, goal, coarse)
+    sample = of_finite_images(feed.batch(sample_indices(len(feed), SAMPLE, config.seed)))
+    n, width = feed.box_size, feed.box_size * feed.pixel_size
+    seen = mean_transfer_power(sample.observation, n, feed.pixel_size) * model.ring_weight[0, : n // 2]
+    shells = (np.arange(len(goal.trust)) - 0.5) / goal.extent().box
+    power = signal_power(goal.volume, goal.trust) * np.interp(shells, np.arange(n // 2) / width, seen, right=0.0)
+    information = by_images(model.scale**2 * power, goal.extent(), len(feed), width)
+    return dataclasses.replace(goal, information=information)
 
 
 def _grown(goal: MapToFit, seed: int) -> FittedMixture:
@@ -126,21 +154,15 @@ def why_so_many(goal: MapToFit, count: int, last: int) -> str:
     count : of Gaussians that are taken.
     last : tried.
     """
-    found = goal.information
+    found, changes = goal.information, goal.changes()
     if count < last:
         return f"{count} Gaussians are taken: {last} explain less than {100 * WORTH:.2g}% more of the map"
-    if found is None or goal.changes() > count + 1:
-        alone = "" if found else "; without half-maps nothing is known of what its particles can tell"
-        return f"{count} Gaussians are taken, the most there may be for this map{alone}"
-    if count > goal.changes():
-        return f"{count} Gaussians are taken, the fewest: the particles tell {goal.changes():.0f} independent changes"
-    told = f"{count} Gaussians are taken: {found.particles:.0f} particles can tell as many independent changes"
-    if not found.known:
-        told += (
-            f" (their number is not known, and taken to be that of images with a signal-to-noise ratio of "
-            f"{USUAL_RATIO:g}; --particles says it)"
-        )
-    return told
+    if found is None or changes > count + 1:
+        return f"{count} Gaussians are taken, the most there may be for this map"
+    what = "as many" if changes >= count else f"{changes:.0f}"
+    return (
+        f"{count} Gaussians are taken: {found.particles:.0f} particles tell {what} independent changes, {found.source}"
+    )
 
 
 def _described(fitted: FittedMixture, goal: MapToFit) -> str:

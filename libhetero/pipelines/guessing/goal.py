@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,8 @@ from libhetero.errors import ConfigurationError, DataError
 from libhetero.io import read_volume
 from libhetero.io.volume import particles_in_map
 from libhetero.models.gmm.start.fit import MapToFit
-from libhetero.models.gmm.start.independent_changes import information_of
-from libhetero.models.gmm.start.map_support import molecule_mask, reliability, symmetry_agreement
+from libhetero.models.gmm.start.independent_changes import ParticleInformation, by_half_maps, by_usual_images
+from libhetero.models.gmm.start.map_support import molecule_mask, reliability, signal_power, symmetry_agreement
 from libhetero.physics.symmetry import symmetry_operators
 from libhetero.pipelines.guess import GuessConfig
 from libhetero.pipelines.guessing.atomic_model import placed_model
@@ -77,17 +78,21 @@ def map_to_fit(config: GuessConfig) -> MapToFit:
                 config.symmetry,
                 agreement,
             )
-    information = None
-    if config.count is None and halves is not None:
-        information = information_of(trust, halves, inside, _count_of_particles(config))
-    return MapToFit(volume, pixel_size, inside, trust, operators, information)
+    goal = MapToFit(volume, pixel_size, inside, trust, operators)
+    return goal if config.count is not None else replace(goal, information=_information(config, goal, halves))
 
 
-def _count_of_particles(config: GuessConfig) -> int | None:
-    """Return how many particles the map is of, as its header says or the list that is given."""
+def _information(
+    config: GuessConfig, goal: MapToFit, halves: tuple[np.ndarray, np.ndarray] | None
+) -> ParticleInformation | None:
+    """Return what is known of the particles: their number by a list or the map's header, the rest by half-maps."""
     if config.particles is not None:
-        return len(load_particles(DataConfig(config.particles)))
-    return particles_in_map(config.source)
+        count: int | None = len(load_particles(DataConfig(config.particles)))
+    else:
+        count = None if _is_model(config.source) else particles_in_map(config.source)
+    if halves is not None:
+        return by_half_maps(goal.trust, halves, goal.inside, goal.extent(), count)
+    return by_usual_images(signal_power(goal.volume, goal.trust), goal.extent(), count)
 
 
 def _half_maps(config: GuessConfig, shape: tuple[int, ...]) -> tuple[tuple[np.ndarray, np.ndarray] | None, str]:

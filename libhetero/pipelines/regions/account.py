@@ -111,9 +111,9 @@ def facts(grouped: Regions, changes: Changes, judged: Judged, p_value: float, se
         f"constant, {len(regions.members(-1))} are in no region.",
         f"{how_found(grouped)}. Silhouette {grouped.score:.2f}, agreement with average linkage "
         f"{grouped.agreement:.2f}.",
-        f"Evidence of {judged.tested} particles, by their normal equations with contrast and pose left free: the "
-        "change of each region (standard deviation over the particles) beside the one that nothing gives, the p-value of as "
-        "much in nothing wherever it was looked for, and the smaller change of the two half-sets over the larger. "
+        f"Evidence of {judged.tested} particles, with contrast and pose left free: the "
+        "change of each region (standard deviation over particles) beside the one that nothing gives, the p-value of "
+        "as much in nothing wherever it was looked for, and the smaller change of the two half-sets over the larger. "
         f"{len(judged.dropped)} region(s) without evidence (p-value above {p_value:g}) were dropped.",
         f"Made in {duration(seconds)}. Classes are numbered from the least amplitude, or from one end of "
         "the motion, to the other; a difference map is a class less the one before it. Where particles are not told "

@@ -25,6 +25,7 @@ from libhetero.report.presence import draw_presence
 
 LOGGER = logging.getLogger(__name__)
 QUANTITY = {"amplitude": "relative amplitude", "motion": "displacement (sigma)", "both": "relative amplitude"}
+MOST_CLASSES = 8  # of a region, where they are found
 END = 0.2  # of the particles at each end of a continuum, whose means show what changes along it
 
 
@@ -152,7 +153,7 @@ def _sorted(
         LOGGER.info("region %d: HDBSCAN finds %d classes", region, label.max(initial=-1) + 1)
         return label, None
     errors = None if deviation is None else deviation[:, : points.shape[1]]
-    found = classes_of(points, errors, classes, seed=seed)
+    found = classes_of(points, errors, classes, most=MOST_CLASSES, seed=seed)
     if found.count > 1:
         LOGGER.info("region %d: %d classes", region, found.count)
     else:

@@ -9,7 +9,6 @@ import numpy as np
 from jaxtyping import Float, Int, Integer
 
 from libhetero.analysis.regions import CORE, UNASSIGNED
-from libhetero.configuration import read_json
 from libhetero.errors import DataError
 from libhetero.io import read_latent
 from libhetero.io.tables import read_numbers
@@ -26,7 +25,6 @@ from libhetero.records import ParticleSet
 
 REGIONS = "x y z amp sigma and region"
 CLASSES = "particle index, class and its probability"
-REGION_FACTS = "regions.json"  # the kind of every region, beside its evidence
 
 
 def read_regions(folder: Path, gaussians: int) -> Int[np.ndarray, "gaussians"] | None:
@@ -96,10 +94,10 @@ def score_kinds(folder: Path, scores: dict[str, Any], truth: Truth) -> dict[str,
     ----------
     scores : from `score_regions`.
     """
-    path = Path(folder) / REGION_FACTS
-    if not path.exists():
+    record = read_record(folder)
+    if record is None:
         return None
-    named = {int(one["region"]): str(one["kind"]) for one in read_json(path).get("regions", [])}
+    named = {one.region: one.kind for one in record.regions}
     optional, moving = optional_pieces(truth), moving_pieces(truth)
     pieces = [k for k in np.flatnonzero(optional | moving) if scores["iou"][k] >= RECOVERED]
     kinds = [named.get(scores["match"][k]) for k in pieces]

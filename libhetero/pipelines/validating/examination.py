@@ -24,6 +24,7 @@ from libhetero.pipelines.decoding.gaussians import has_mixtures
 from libhetero.pipelines.decoding.latents import MID, particle_latents
 from libhetero.pipelines.decoding.particle_findings import particle_findings
 from libhetero.pipelines.decoding.sampling import spread_indices
+from libhetero.pipelines.regions.record import read_record
 from libhetero.pipelines.run.configuration import CONFIG
 from libhetero.pipelines.run.folder import Run
 from libhetero.pipelines.validate import NULLS, ValidateConfig
@@ -247,11 +248,19 @@ class Examination:
         coordinate = same[row] if same else None
         rate = None if nothing is None else nothing.false_positive(change)
         worst = self._worst(row)
-        evidence = Evidence(both, coordinate, rate, 0 if nothing is None else len(nothing.change), worst)
+        searched = 0 if nothing is None else len(nothing.change)
+        evidence = Evidence(both, coordinate, rate, searched, worst, self._p_value(region))
         said = verdict(evidence)
         LOGGER.info("region %d: %s: %s", region, said.word, "; ".join(said.reasons))
         follows = "" if worst is None else worst[0]
         return RegionFinding(region, len(members), change, both, coordinate, rate, follows, said.word, said.reasons)
+
+    def _p_value(self, region: int) -> float | None:
+        """Return what the segmentation says of a region; None where it says nothing."""
+        record = read_record(self.run.folder)
+        if record is None:
+            return None
+        return next((one.p_value for one in record.regions if one.region == region), None)
 
     def _worst(self, row: int) -> tuple[str, float] | None:
         """Return what a region's coordinate follows in a material way; the regions' are the last ones."""

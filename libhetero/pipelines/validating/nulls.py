@@ -23,13 +23,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from libhetero import models
 from libhetero.analysis.configuration import RegionConfig
 from libhetero.analysis.gaussian_features import relative_amplitude, similarity_of
 from libhetero.analysis.regions import find_regions
 from libhetero.models.gmm.changes import parts_of
-from libhetero.models.gmm.latent.subspace import Imaging, Subspace
-from libhetero.models.gmm.latent.subspace_fit import find_subspace
-from libhetero.models.gmm.model import SUBSPACE_GRID
+from libhetero.models.gmm.config import AUTO
+from libhetero.models.gmm.latent.subspace import Subspace
 from libhetero.physics.fourier import half_plane, real_image, ring_index
 from libhetero.physics.observation import observed
 from libhetero.pipelines.decoding.gaussians import neutral_gaussians
@@ -43,7 +43,8 @@ from libhetero.training.preprocess import sample_indices
 
 LOGGER = logging.getLogger(__name__)
 TOGETHER = 64  # images projected or given noise at once
-SEARCH = "libhetero.models.gmm.latent"
+SEARCH = "libhetero.models.gmm"
+PLAIN = "mlp"  # decoder of a model that is searched and not trained: it needs no hierarchy of points
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,15 +53,12 @@ class NullSearch:
 
     Parameters
     ----------
-    imaging, mobile : as the run's search had them.
-    model : of the run, for its layout and its images' noise.
+    model : of the run.
     sample : the particles that the run's search was made on; its images are those of one structure without noise.
     feature : what the run's regions are of.
     seed : of the search.
     """
 
-    imaging: Imaging
-    mobile: np.ndarray
     model: Any
     sample: Batch
     feature: str
@@ -73,34 +71,35 @@ class NullSearch:
         Parameters
         ----------
         feature : what its regions are of.
-        contrast : of each of its particles; None for 1.
+        contrast : of each of its particles, 0 for junk; None for 1.
         """
-        model: Any = run.model
         sample = _sample(run)
         strength = np.ones(len(sample.weight)) if contrast is None else contrast[np.asarray(sample.index)]
-        images = _projected(model, neutral_gaussians(run), sample, strength.astype(np.float32))
-        imaging = Imaging.of(
-            model.neutral,
-            model.operators,
-            model.image_scale,
-            model.ring_weight,
-            model.box_size,
-            model.pixel_size,
-            SUBSPACE_GRID,
-        )
-        mobile = np.asarray(model.mobile) > 0
-        seed = run.config.training.seed
-        return cls(imaging, mobile, model, dataclasses.replace(sample, images=images), feature, seed)
+        images = _projected(run.model, neutral_gaussians(run), sample, strength.astype(np.float32))
+        return cls(run.model, dataclasses.replace(sample, images=images), feature, run.config.training.seed)
 
     def search(self, random: np.random.Generator) -> tuple[int, float]:
-        """Return how many directions a set shows, and the change of the region that changes most."""
-        noisy = with_noise(self.sample.images, self.model.ring_weight, random)
-        sample = dataclasses.replace(self.sample, images=noisy)
-        subspace = find_subspace(self.imaging, sample, self.model.layout.linear, 0, self.seed, self.mobile)
+        """Return how many directions a set shows, and the change of the region that changes most.
+
+        All that a run does of its particles before it is trained is done: scale and noise are measured, junk is set
+        aside, and all kinds of change are searched for, as by default.
+        """
+        model = self.model
+        noisy = with_noise(self.sample.images, model.ring_weight, random)
+        made: Any = models.create(
+            model.family,
+            dataclasses.replace(model.config, vary=AUTO, latent_size=0, decoder=PLAIN),
+            box_size=model.box_size,
+            pixel_size=model.pixel_size,
+            sample=dataclasses.replace(self.sample, images=noisy),
+            gaussians=model.neutral,
+            mobile=np.asarray(model.mobile) > 0,
+            seed=self.seed,
+        )
+        subspace: Subspace = made.subspace
         if subspace.rank == 0:
             return 0, 0.0
-        neutral = jax.tree.map(np.asarray, self.imaging.neutral)
-        similarity = subspace_similarity(subspace, neutral, self.feature, len(sample.weight))
+        similarity = subspace_similarity(subspace, model.neutral, self.feature, len(noisy))
         regions = find_regions(similarity, RegionConfig(feature=self.feature))
         sizes = [float(np.median(regions.size[regions.members(one)])) for one in range(1, regions.count + 1)]
         return subspace.rank, max(sizes, default=0.0)

@@ -13,17 +13,16 @@ from libhetero.analysis.configuration import FEWEST, RegionConfig
 from libhetero.analysis.constant import shared_change
 from libhetero.analysis.gaussian_features import FEATURES, CovarianceAccumulator, region_basis
 from libhetero.analysis.regions import Regions, find_regions
-from libhetero.errors import DataError
-from libhetero.io.tables import read_numbers
 from libhetero.metrics.regions import match_regions, region_overlap
 from libhetero.pipelines.decoding.gaussians import Changes, choose_feature, neutral_gaussians, stream_changes
+from libhetero.pipelines.regions.record import read_record
 from libhetero.pipelines.run.folder import Run
+from libhetero.pipelines.scoring.regions import read_regions
 
 LOGGER = logging.getLogger(__name__)
 MEMORY = 4.0  # GiB of the covariance
 NUMBERS = 2**28  # at most so many of all changes are held
 MOST_PARTICLES = 10_000
-TABLE = "regions.txt"
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,8 +61,9 @@ class Structure:
 
 
 def feature_of(run: Run, latent: Float[np.ndarray, "particles latent"], batch_size: int) -> str:
-    """Return the kind of change that dominates in a run."""
-    return choose_feature(run, latent, batch_size)
+    """Return the kinds of change that the run's regions are of, or that its mixtures show where it has none."""
+    record = read_record(run.folder)
+    return record.feature if record is not None and record.count else choose_feature(run, latent, batch_size)
 
 
 def looked_at(run: Run, count: int) -> int:
@@ -95,16 +95,11 @@ def regions_of_run(run: Run, found: Structure) -> Int[np.ndarray, " gaussians"]:
     ------
     DataError : if regions.txt is of another number of Gaussians.
     """
-    path, count = run.folder / TABLE, len(neutral_gaussians(run).sigma)
-    if not path.exists():
-        LOGGER.info("%s: not there; regions are found as e2hype_segment.py does by default", path)
+    label = read_regions(run.folder, len(neutral_gaussians(run).sigma))
+    if label is None:
+        LOGGER.info("%s is not segmented; regions are found as e2hype_segment.py finds them by default", run.folder)
         return np.asarray(found.label)
-    table = read_numbers(path, "Gaussians with a sixth column, the region", least=6, rows=count + 1)
-    if len(table) != count:
-        raise DataError(
-            f"{path}: {len(table)} Gaussians; the run has {count}. Segment the run again with e2hype_segment.py."
-        )
-    return table[:, 5].astype(np.int64)
+    return label
 
 
 def overlaps(

@@ -42,7 +42,7 @@ def class_tables(run: Run) -> list[Path]:
 def compare_classes(
     run: Run, halves: tuple[HalfModel, HalfModel], batch_size: int
 ) -> tuple[tuple[ClassVolume, ...], Curves]:
-    """Return how far the half-sets agree on each class; by its name the FSC of both volumes, and of what they differ in.
+    """Return how far the half-sets agree on each class, and FSCs by its name: of both volumes, and of what differs.
 
     Parameters
     ----------

@@ -20,12 +20,19 @@ def test_classes_round_trip_in_any_order(tmp_path: Path) -> None:
     np.testing.assert_array_equal(whole_classes(tmp_path / "classes.txt", make_particles(6)), [-1, -1, -1, 1, -1, 0])
 
 
+def test_a_probability_is_a_third_column_that_readers_take(tmp_path: Path) -> None:
+    index, label = np.arange(3), np.array([1, -1, 0])
+    write_classes(tmp_path / "classes.txt", index, label, None, np.array([0.25, 0.5, 1.0]))
+    np.testing.assert_allclose(np.loadtxt(tmp_path / "classes.txt")[:, 2], [0.25, 0.5, 1.0])
+    np.testing.assert_array_equal(read_classes(tmp_path / "classes.txt", 3)[1], label)
+
+
 @pytest.mark.parametrize(
     ("table", "message"),
     [
         ("0 1\n6 2", "no particle 6"),
         ("0 1\n-1 2", "no particle -1"),
-        ("0 1 2", "3 columns"),
+        ("0 1 0.5 2", "4 columns"),
         ("a b", "not a table of numbers"),
         ("1 2\n1 3", "particle 1 2 times"),
         ("0 1.5", "not whole"),

@@ -1,6 +1,5 @@
 """Contrast, junk and deviations of latents against a truth that knows them, and what regions say of pieces."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +7,7 @@ import pytest
 
 from libhetero.errors import DataError
 from libhetero.io import write_latent
+from libhetero.pipelines.regions.record import KindRecord, RegionRecord, RegionsRecord, write_record
 from libhetero.pipelines.scoring.gaussians import chosen_particles
 from libhetero.pipelines.scoring.particles import score_deviations, score_particles
 from libhetero.pipelines.scoring.regions import score_classes, score_kinds, score_regions
@@ -80,8 +80,10 @@ def test_kinds_of_regions_and_a_core_that_is_one(tmp_path) -> None:
     assert scores["match"] == [0, 1, 2] and scores["recovered"] == 2
     assert scores["extra"] == scores["core"] == 1, "half of the core"
     assert score_kinds(tmp_path, scores, truth_of()) is None
-    kinds = [{"region": 1, "kind": "amplitude"}, {"region": 2, "kind": "both"}, {"region": 3, "kind": "motion"}]
-    (tmp_path / "regions.json").write_text(json.dumps({"regions": kinds}))
+    nothing = KindRecord("Å", 0.0, 0.0, 1.0, (0.0, 0.0), 0.0)
+    kinds = ("amplitude", "both", "motion")
+    regions = [RegionRecord(k, 10, 0.1, kind, nothing, nothing, 0.0, 1.0) for k, kind in enumerate(kinds, 1)]
+    write_record(tmp_path, RegionsRecord(3, "auto", 60, COUNT, regions=tuple(regions)))
     found = score_kinds(tmp_path, scores, truth_of())
     assert found == {"right": 1, "of": 2, "kinds": ["amplitude", "both", "motion"]}
 

@@ -9,7 +9,9 @@ import pytest
 from libhetero.analysis.constant import shared_change
 from libhetero.analysis.gaussian_features import similarity_of
 from libhetero.analysis.regions import Regions
-from libhetero.models.gmm.latent.subspace import Imaging, Subspace
+from libhetero.models.gmm.config import GmmConfig
+from libhetero.models.gmm.latent.nuisances import Nuisances
+from libhetero.models.gmm.latent.subspace import Subspace
 from libhetero.models.gmm.layout import Layout
 from libhetero.models.gmm.noise import measure_noise
 from libhetero.physics.fourier import ring_index
@@ -27,7 +29,8 @@ N, PIXEL = 16, 8.0
 class Projector:
     """A model that projects Gaussians."""
 
-    box_size, pixel_size, image_scale = N, PIXEL, 3.0
+    box_size, pixel_size, image_scale, family = N, PIXEL, 3.0, "gmm"
+    config, ring_weight, mobile = GmmConfig(vary="a", latent_size=3), np.ones((N, N // 2 + 1), np.float32), np.ones(40)
 
     def render(self, mixture, pose, n, pixel_size):
         return project_gaussians(mixture, pose, n, pixel_size)
@@ -40,6 +43,12 @@ def ring_weights(power):
     plane = weight[np.minimum(ring_index(N), N - 1)].astype(np.float32)
     plane[N // 2 :, 0] = 0
     return plane
+
+
+def subspace_of(letters, mean, modes):
+    """Return a subspace of some kinds of change."""
+    rank, rows = modes.shape[-1], (array.astype(np.float32) for array in (mean, modes))
+    return Subspace(Layout.of(letters), *rows, letters[-1] * rank, np.zeros(rank), np.ones(rank), Nuisances())
 
 
 def seen_particles(count):
@@ -85,7 +94,7 @@ def test_similarity_of_a_subspace_is_that_of_particles_drawn_from_it(feature):
     rng = np.random.default_rng(0)
     neutral = Gaussians(rng.normal(size=(6, 3)), np.array([1.0, 1, 1, 2, 1, 1]), np.full(6, 2.0))
     modes, mean = rng.normal(size=(6, 4, 2)), 0.1 * rng.normal(size=(6, 4))
-    subspace = Subspace(Layout.of("pa"), mean.astype(np.float32), modes.astype(np.float32))
+    subspace = subspace_of("pa", mean, modes)
     latent = np.array([[1.0, 1], [1, -1], [-1, 1], [-1, -1]])  # of variance 1, uncorrelated
     change = mean + np.einsum("ncr,pr->pnc", modes, latent)
     columns = {
@@ -108,16 +117,20 @@ def test_what_a_search_finds_is_told_by_its_regions(monkeypatch):
         return Regions(label, size, 0.02, plane, 1.0, None, None, 2, 1.0, 1.0)
 
     monkeypatch.setattr(nulls, "find_regions", grouped)
-    mixture = gaussians(np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32))
-    weight = np.ones((N, N // 2 + 1), np.float32)
-    imaging = Imaging.of(mixture, np.eye(3)[None], 1.0, weight, N, PIXEL)
-    model = SimpleNamespace(ring_weight=weight, layout=Layout.of("a"))
-    sample = seen_particles(2)
-    search = nulls.NullSearch(imaging, np.ones(40, bool), model, sample, "amplitude", 0)
+    model = Projector()
+    model.neutral = gaussians(np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32))
+    search = nulls.NullSearch(model, seen_particles(2), "amplitude", 0)
     for kept, expected in ((modes, (2, 0.8 / 1.8)), (modes[:, :0], (0, 0.0))):
-        subspace = Subspace(Layout.of("a"), np.zeros((40, 1), np.float32), kept[:, None])
-        monkeypatch.setattr(nulls, "find_subspace", lambda *given, found=subspace: found)
+        asked, subspace = {}, subspace_of("a", np.zeros((40, 1)), kept[:, None])
+
+        def create(family, config, *, found=subspace, asked=asked, **given):
+            asked.update(given, vary=config.vary, rank=config.latent_size)
+            return SimpleNamespace(subspace=found)
+
+        monkeypatch.setattr(nulls.models, "create", create)
         assert search.search(np.random.default_rng(0)) == pytest.approx(expected, rel=1e-3), "of what is there at most"
+        assert (asked["vary"], asked["rank"], asked["gaussians"]) == ("auto", 0, model.neutral)
+        assert asked["sample"].images.std() > 0, "with noise"
 
 
 def test_false_positive_rates_count_the_set_itself():

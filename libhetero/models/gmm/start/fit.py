@@ -35,7 +35,7 @@ from jaxtyping import Array, Float
 from scipy.spatial import cKDTree
 
 from libhetero.errors import ConfigurationError, DataError
-from libhetero.models.gmm.start.independent_changes import ParticleInformation, independent_changes
+from libhetero.models.gmm.start.independent_changes import Extent, ParticleInformation, independent_changes
 from libhetero.models.gmm.start.map_support import background, smoothed
 from libhetero.physics.arrays import Number
 from libhetero.physics.correlation import fourier_shell_correlation, shell_index
@@ -84,13 +84,14 @@ class MapToFit:
         voxels = np.count_nonzero(self.inside) / (len(self.operators) * count)
         return float(voxels ** (1 / 3) * self.pixel_size)
 
+    def extent(self) -> Extent:
+        """Return how large molecule and box are."""
+        volume = np.count_nonzero(self.inside) * self.pixel_size**3
+        return Extent(volume, len(self.inside) * self.pixel_size, len(self.operators))
+
     def changes(self) -> float:
         """Return how many Gaussians of one unit can change independently as far as the particles tell; ∞ if unknown."""
-        if self.information is None:
-            return float("inf")
-        volume = np.count_nonzero(self.inside) * self.pixel_size**3
-        extent = len(self.inside) * self.pixel_size
-        return independent_changes(self.information, volume, extent, len(self.operators))
+        return float("inf") if self.information is None else independent_changes(self.information, self.extent())
 
 
 @dataclass(frozen=True, eq=False)

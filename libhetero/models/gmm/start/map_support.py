@@ -167,6 +167,12 @@ def reliability(
     return found
 
 
+def signal_power(volume: Float[np.ndarray, "n n n"], trust: Float[np.ndarray, "shells"]) -> Float[np.ndarray, "shells"]:
+    """Return the mean |F|² of the voxels of each shell, as much of it as is trusted, (n // 2,)."""
+    voxels = shell_sum(jnp.ones((len(volume), len(volume), len(volume) // 2 + 1)))
+    return _power(volume - volume.mean()) / np.maximum(np.asarray(voxels, np.float64), 1) * trust
+
+
 def _power(volume: np.ndarray) -> np.ndarray:
     fourier = fourier_volume(jnp.asarray(volume, jnp.float32))
     return np.asarray(shell_sum(jnp.abs(fourier) ** 2), np.float64)

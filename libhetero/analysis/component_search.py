@@ -1,0 +1,266 @@
+"""How many components a mixture of particles has: trees of clusters, mixtures started there, splits and merges.
+
+The number is that of best
+
+    score = log-likelihood over that of one Gaussian - ½ log n · numbers of the model,
+
+the Bayesian information criterion, comparable between numbers of components and between the directions along which
+they are told apart: beyond these, all are one Gaussian of variance 1. A mixture of many classes looks like one Gaussian
+along every single direction, so nothing can be found by halving; Ward's tree of the particles is cut at each number
+instead, and made anew in the metric of the classes found (distances over the spread within them), which does not drown
+in directions of noise alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from libhetero.analysis.measured import Measured, discriminants
+from libhetero.analysis.mixture import Mixture, Seen, fit_mixture, start_mixture
+
+LARGEST_TREE = 4000  # points that Ward's tree is of
+FINENESS = 1.3  # ratio of the numbers tried
+FEWEST_PARTICLES = 5  # of a component, on the average
+ROUNDS = 4  # trees in ever better metrics
+REFINEMENTS = 8
+SCREENED, POLISHED = 6, 12  # steps of expectation maximisation
+OVERDONE = 3  # numbers in a row that are worse, and far worse, than the best
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """A mixture and how good it is.
+
+    Parameters
+    ----------
+    score : nats gained on one Gaussian, less what its numbers cost.
+    directions : along which its components differ.
+    seen : particles along these.
+    mixture : of them.
+    member : most probable component of each particle.
+    """
+
+    score: float
+    directions: Float[np.ndarray, "columns kept"]
+    seen: Seen
+    mixture: Mixture
+    member: Int[np.ndarray, "particles"]
+
+    @property
+    def components(self) -> int:
+        """How many."""
+        return len(self.mixture.weight)
+
+
+def most_probable(seen: Seen, mixture: Mixture) -> Int[np.ndarray, "particles"]:
+    """Return the most probable component of each particle."""
+    parts = [
+        mixture.log_joint(seen.points[rows], seen.error[group]).argmax(axis=1)
+        for group, rows in seen.blocks(len(mixture.weight))
+    ]
+    return np.concatenate(parts)
+
+
+def fit_components(
+    measured: Measured, member: Int[np.ndarray, "particles"], steps: int, rounds: int = 2, least: int = 0
+) -> Found | None:
+    """Return the mixture fitted from given components; None if nothing tells these apart.
+
+    Parameters
+    ----------
+    measured : particles.
+    member : component of each to start from, 0 … without gaps.
+    steps : of expectation maximisation, in each round.
+    rounds : how many times the directions are found.
+    least : directions kept at least.
+    """
+    components = int(member.max()) + 1
+    for _ in range(rounds):
+        directions = discriminants(measured, member, components, least)
+        if not directions.shape[1]:
+            return None
+        seen = measured.along(directions)
+        mixture, likelihood = fit_mixture(seen, start_mixture(seen, member, components), steps)
+        member = most_probable(seen, mixture)
+    columns = directions.shape[1]
+    count = float(seen.weight.sum())
+    single = -0.5 * float(seen.weight @ np.square(seen.points).sum(axis=1)) - 0.5 * count * columns * np.log(2 * np.pi)
+    cost = 0.5 * np.log(count) * (components - 1) * (columns + 2)
+    return Found(likelihood - single - cost, directions, seen, mixture, member)
+
+
+def find_components(measured: Measured, most: int, seed: int) -> Found | None:
+    """Return the mixture of best score; None if one Gaussian is as good.
+
+    Parameters
+    ----------
+    measured : particles.
+    most : components at most.
+    seed : of the small clusters that the tree is of.
+    """
+    most = min(most, int(measured.weight.sum()) // FEWEST_PARTICLES)
+    spread = 1 / np.linalg.norm(measured.whitening.matrix, axis=0)
+    metric = measured.points * spread  # the latents themselves, turned
+    best: Found | None = None
+    for attempt in range(ROUNDS):
+        before = best.score if best else 0.0
+        tree = _Tree.of(metric, seed + attempt)
+        numbers = _numbers(2, most, FINENESS) if best is None else _around(best.components, most)
+        best = _screened(measured, tree, numbers, best)
+        if best is None:
+            return None
+        best = _refined(measured, best, most, seed)
+        if best.score <= before + 1:
+            break
+        metric = best.seen.points / np.sqrt(best.mixture.shape + best.seen.error.mean(axis=0))
+    return best
+
+
+@dataclass(frozen=True, eq=False)
+class _Tree:
+    """Ward's tree of small clusters, and which of these each particle is in."""
+
+    links: np.ndarray
+    cluster: np.ndarray
+
+    @classmethod
+    def of(cls, points: np.ndarray, seed: int) -> _Tree:
+        from scipy.cluster.hierarchy import linkage
+        from sklearn.cluster import MiniBatchKMeans
+
+        if len(points) <= LARGEST_TREE:
+            return cls(linkage(points, "ward"), np.arange(len(points)))
+        small = MiniBatchKMeans(
+            LARGEST_TREE, init="random", n_init=1, batch_size=2 * LARGEST_TREE, max_iter=6, random_state=seed
+        ).fit(points.astype(np.float32))
+        used, cluster = np.unique(small.labels_, return_inverse=True)
+        return cls(linkage(small.cluster_centers_[used], "ward"), cluster)
+
+    def cut(self, number: int) -> np.ndarray:
+        """Return the cluster of each particle, of at most `number`."""
+        from scipy.cluster.hierarchy import fcluster
+
+        return (fcluster(self.links, number, "maxclust") - 1)[self.cluster]
+
+
+def _numbers(least: int, most: int, ratio: float) -> list[int]:
+    numbers, number = [], float(least)
+    while number <= most:
+        numbers.append(int(number))
+        number = max(number + 1, number * ratio)
+    return numbers
+
+
+def _around(number: int, most: int) -> list[int]:
+    return sorted({int(round(number * ratio)) for ratio in np.geomspace(0.75, 1.6, 7)} & set(range(2, most + 1)))
+
+
+def _screened(measured: Measured, tree: _Tree, numbers: list[int], best: Found | None) -> Found | None:
+    """Return the best of the tree's cuts, or what was best before."""
+    worse = 0
+    for number in numbers:
+        found = fit_components(measured, tree.cut(number), SCREENED, rounds=1)
+        if found is not None and found.score > (best.score if best else 0.0):
+            best, worse = found, 0
+        elif best is not None:
+            worse += found is None or found.score < 0.8 * best.score
+        if worse >= OVERDONE:
+            break
+    return best
+
+
+def _refined(measured: Measured, best: Found, most: int, seed: int) -> Found:
+    """Return the mixture after splits and merges of components, as long as they raise the score."""
+    polished = fit_components(measured, _renumbered(best.member), POLISHED)
+    if polished is not None and polished.score > best.score:
+        best = polished
+    for attempt in range(REFINEMENTS):
+        member = _rearranged(best, most, seed + attempt)
+        if np.array_equal(member, best.member):
+            break
+        found = fit_components(measured, _renumbered(member), POLISHED)
+        if found is None or found.score <= best.score:
+            break
+        best = found
+    return best
+
+
+def _renumbered(member: np.ndarray) -> np.ndarray:
+    return np.unique(member, return_inverse=True)[1]
+
+
+def _rearranged(found: Found, most: int, seed: int) -> np.ndarray:
+    """Return components after all splits, and merges of others, that should raise the score."""
+    count = float(found.seen.weight.sum())
+    cost = 0.5 * np.log(count) * (found.directions.shape[1] + 2)
+    member, split = found.member.copy(), set()
+    following = found.components
+    for component, rows in _splits(found, cost, seed):
+        if following >= most:
+            break
+        member[rows] = following
+        split.add(component)
+        following += 1
+    for first, second in _merges(found.mixture, count, cost):
+        if not {first, second} & split:
+            member[member == second] = first
+    return member
+
+
+def _splits(found: Found, cost: float, seed: int) -> list[tuple[int, np.ndarray]]:
+    """Return components that are better as two, and the particles of the second."""
+    from sklearn.cluster import KMeans
+
+    scaled = found.seen.points / np.sqrt(found.mixture.shape + found.seen.error.mean(axis=0))
+    order = np.argsort(found.member, kind="stable")
+    edges = np.searchsorted(found.member[order], np.arange(found.components + 1))
+    splits = []
+    for component in range(found.components):
+        rows = order[edges[component] : edges[component + 1]]
+        if len(rows) < 2 * FEWEST_PARTICLES:
+            continue
+        inside = scaled[rows]
+        second = KMeans(2, n_init=1, max_iter=20, random_state=seed).fit_predict(inside) == 1
+        if _gain_of_split(inside, second) > cost:
+            splits.append((component, rows[second]))
+    return splits
+
+
+def _gain_of_split(inside: np.ndarray, second: np.ndarray) -> float:
+    """Return what two Gaussians of one scale gain in likelihood on one, particles being in one of them each."""
+    count, columns = inside.shape
+    part = second.mean()
+    if min(part, 1 - part) * count < 3:
+        return -np.inf
+    apart = inside[second].mean(axis=0) - inside[~second].mean(axis=0)
+    whole = float(np.square(inside - inside.mean(axis=0)).sum())
+    rest = whole - count * part * (1 - part) * float(apart @ apart)
+    prior = FEWEST_PARTICLES * columns
+    scales = np.array([(rest + prior), (whole + prior)]) / (count * columns + prior)
+    exponent = -0.5 * count * columns * np.log(scales) - 0.5 * np.array([rest, whole]) / scales
+    return float(exponent[0] - exponent[1] + count * (part * np.log(part) + (1 - part) * np.log(1 - part)))
+
+
+def _merges(mixture: Mixture, count: float, cost: float) -> list[tuple[int, int]]:
+    """Return pairs of components, each in one pair at most, that are better as one."""
+    mean = mixture.mean / np.sqrt(mixture.shape)
+    size = np.maximum(mixture.weight * count, 1e-9)
+    square = np.square(mean).sum(axis=1)
+    distance = np.maximum(square[:, None] - 2 * mean @ mean.T + square, 0) / np.sqrt(
+        mixture.scale[:, None] * mixture.scale
+    )
+    both = size[:, None] + size
+    alone = size * np.log(size)
+    gain = cost - 0.5 * size[:, None] * size / both * distance - (alone[:, None] + alone - both * np.log(both))
+    first, second = np.nonzero(np.triu(gain > 0, 1))
+    pairs: list[tuple[int, int]] = []
+    taken: set[int] = set()
+    for place in np.argsort(-gain[first, second]):
+        pair = int(first[place]), int(second[place])
+        if not taken & set(pair):
+            pairs.append(pair)
+            taken |= set(pair)
+    return pairs

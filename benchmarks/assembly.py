@@ -26,7 +26,7 @@ from harness import Benchmark, Figure, Profile
 PIECES = 8
 
 PROFILES = {
-    "cpu": Profile(particles=3000, box=64, gaussians=600, training="--preset small --niter 6"),
+    "cpu": Profile(particles=3000, box=64, gaussians=600, training="--preset small"),
     "paper_cpu": Profile(particles=12_800, box=64, gaussians=2000, training="--preset small"),
     "full": Profile(particles=12_800, box=96, gaussians=2048, training="--preset default --niter 12"),
     "tiny": Profile(

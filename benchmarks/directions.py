@@ -48,13 +48,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--first", type=int, default=100, help="seed of the first set (default: 100)")
     parser.add_argument("--rows", nargs="+", choices=tuple(ROWS), default=list(ROWS), help="default: all")
     parser.add_argument("--n", type=int, default=2000, help="particles of a set (default: 2000)")
+    parser.add_argument("--ngauss", type=int, help="Gaussians (default: as many as e2hype_guess_n.py takes)")
     parser.add_argument("--json", metavar="FILE", help="write the figures here too")
     options = parser.parse_args(argv)
     report = {}
     for row in options.rows:
         found = []
         for seed in range(options.first, options.first + options.seeds):
-            found.append(one_set(row, seed, options.n))
+            found.append(one_set(row, seed, options.n, options.ngauss))
             print(row, found[-1], flush=True)
         report[row] = summary(found)
         print(row, report[row], flush=True)
@@ -63,14 +64,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def one_set(row: str, seed: int, count: int) -> dict[str, Any]:
+def one_set(row: str, seed: int, count: int, gaussians: int | None) -> dict[str, Any]:
     """Return kinds and p-values of the directions found in one set, and the seconds that took."""
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         structure = f"--pdb {MODEL} --segments {TABLE} {ROWS[row]}"
         commands = {
             "simulate": f"e2hype_simulate.py assembly set --n {count} --box 64 --apix 5 --seed {seed} {structure}",
             "consensus": "e2hype_make3d.py set/particles.star map.mrc",
-            "Gaussians": "e2hype_guess_n.py map.mrc gmm.txt",
+            "Gaussians": "e2hype_guess_n.py map.mrc gmm.txt" + (f" --ngauss {gaussians}" if gaussians else ""),
         }
         for name, command in commands.items():
             run_stage(name, command, Path(folder))

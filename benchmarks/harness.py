@@ -329,7 +329,7 @@ class Record:
 def _done(stage: Stage, record: Record, folder: Path) -> StageResult:
     """Run a stage; what an earlier run of it left is removed, but for what its program goes on with."""
     if not (record.begin(stage) and stage.goes_on):
-        _remove(folder / stage.output)
+        remove_output(folder / stage.output)
     result = run_stage(stage.name, stage.command, folder)
     record.end(result)
     return result

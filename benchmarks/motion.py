@@ -28,7 +28,7 @@ MOVING = 3
 RMSD = 2.2  # Å
 
 PROFILES = {
-    "cpu": Profile(particles=4000, box=64, gaussians=500, training="--preset small --niter 6"),
+    "cpu": Profile(particles=4000, box=64, gaussians=500, training="--preset small"),
     "paper_cpu": Profile(particles=12_800, box=64, gaussians=2000, training="--preset small"),
     "full": Profile(particles=12_800, box=96, gaussians=2048, training="--preset default --niter 12"),
     "tiny": Profile(

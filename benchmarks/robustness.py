@@ -107,7 +107,7 @@ PROFILES = {
         particles=2000,
         box=64,
         snr=0.1,
-        training="--preset small --niter 6",
+        training="--preset small",
         sources={
             "assembly": f"assembly set {RIBOSOME}",
             "motion": f"motion set {HSP90} --rmsd 6",

@@ -140,10 +140,9 @@ def _so_many(
     """
     label = kmeans_classes(points, classes, seed)
     start = np.unique(label[rows], return_inverse=True)[1]
-    if start.max() == 0:
+    found = fit_components(particles, start, STEPS, least=1) if start.max() else None
+    if found is None:
         return _one(len(points))
-    found = fit_components(particles, start, STEPS, least=1)
-    assert found is not None  # `least` directions are kept
     asked = np.unique(label[rows])
     fitted = _classified(points, deviation, particles, found, np.arange(found.components))
     if fitted.count == len(asked):

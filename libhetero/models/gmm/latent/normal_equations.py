@@ -41,7 +41,6 @@ from libhetero.records import Batch, Gaussians, Observation, Pose
 FINE_COLUMNS = 192
 COARSE_COLUMNS = {"a": 72, "p": 120, "pa": 168}
 TOGETHER = 8  # particles whose normal equations are formed at once
-BLOCK = 64  # particles whose normal equations are merged at once
 NUISANCES = ("contrast", "shift_x", "shift_y", "rotation_x", "rotation_y", "rotation_z")
 
 
@@ -96,22 +95,6 @@ class Equations:
         chosen = [i for i, kind in enumerate(self.kinds) if kind in kinds]
         return (first + np.concatenate([i * patches + np.arange(patches) for i in chosen])).astype(np.int64)
 
-    def merged(self, coarse: Int[np.ndarray, "patches"]) -> tuple[Equations, Float[np.ndarray, "fine coarse"]]:
-        """Return the equations of coarser patches, and the matrix that copies their changes to the finer ones.
-
-        Parameters
-        ----------
-        coarse : the coarse patch of each.
-        """
-        copied = np.kron(np.eye(len(self.kinds)), np.eye(coarse.max() + 1)[coarse])
-        matrix = scipy.linalg.block_diag(np.eye(self.nuisances + self.fields), copied).astype(np.float32)
-        hessian = np.empty((len(self.gradient), *[matrix.shape[1]] * 2), np.float32)
-        for start in range(0, len(hessian), BLOCK):
-            rows = slice(start, start + BLOCK)
-            hessian[rows] = matrix.T @ (self.hessian[rows] @ matrix)
-        gradient, noise = self.gradient @ matrix, self.noise @ matrix
-        return replace(self, hessian=hessian, gradient=gradient, noise=noise), matrix
-
     @property
     def _patches(self) -> int:
         return (self.columns - self.nuisances - self.fields) // max(len(self.kinds), 1)
@@ -149,6 +132,22 @@ class Patches:
         patch = np.full(len(mobile), -1)
         patch[mobile] = label
         return cls(patch, np.unique(merged, return_inverse=True)[1])
+
+    @property
+    def together(self) -> Int[np.ndarray, "points"]:
+        """The coarse patch of each Gaussian; -1 where it may not change."""
+        return np.where(self.fine < 0, -1, self.coarse[self.fine])
+
+    def copied(self, layout: Layout, first: int) -> Float[np.ndarray, "fine coarse"]:
+        """Return the matrix that copies changes of coarse patches, kind by kind, to the fine ones.
+
+        Parameters
+        ----------
+        layout : what changes.
+        first : number of columns before those of the patches, which stay as they are.
+        """
+        same = np.eye(self.coarse.max() + 1)[self.coarse]
+        return scipy.linalg.block_diag(np.eye(first), np.kron(np.eye(len(layout.kinds)), same))
 
 
 def normal_equations(

@@ -1,10 +1,10 @@
 """Finding a set's subspace: which kinds of change the particles show, how many directions of each, and the modes.
 
 1. For each kind of change that may be, presence (amplitudes) and motion (positions), the normal equations of a
-   sample are formed for patches of Gaussians (`normal_equations`), and directions are searched on coarse patches,
-   then fitted and judged on fine ones (`directions`): each kind by itself, so that neither is drowned by the numbers
-   and units of the other. A change of one kind is seen by the other, too (what turns away is missing where it was),
-   but explains the images worse.
+   sample are formed for coarse patches of Gaussians (`normal_equations`), and directions are searched. Those of the
+   kind that explains more, or of both where that is near, are fitted and judged on fine patches (`directions`). Each
+   kind goes by itself, so that neither is drowned by the numbers and units of the other. A change of one kind is seen
+   by the other, too (what turns away is missing where it was), but explains the images worse.
 2. The kind whose directions add most to the log-likelihood is there. Its modes, as changes of all Gaussians, become
    known directions of new normal equations, in which the other kind is searched in what is left. It is there where
    it adds a material part of what the first did: modes on patches are not exact, and what they leave of large
@@ -15,12 +15,12 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float
 
-from libhetero.models.gmm.latent.directions import Found, find_directions, nothing_changes
+from libhetero.models.gmm.latent.directions import Found, find_directions
 from libhetero.models.gmm.latent.low_rank import LowRank
 from libhetero.models.gmm.latent.normal_equations import Equations, Fields, Patches, normal_equations
 from libhetero.models.gmm.latent.nuisances import noticeable
@@ -32,6 +32,7 @@ LOGGER = logging.getLogger(__name__)
 MOST_MODES = 16
 DRAWS = 20  # of noise for each particle: what nothing gives
 MATERIAL = 0.05  # part of the log-likelihood that the first kind adds, which the other must add to be there
+RIVAL = 3.0  # times as much likelihood on coarse patches leave no doubt which kind comes first
 KIND = {"a": "amplitude", "p": "motion"}
 
 
@@ -45,12 +46,14 @@ class Search:
     found : directions on patches.
     equations : of the patches.
     patch : of each Gaussian.
+    patches : the fine ones, and the coarse ones that were searched first.
     """
 
     kind: str
     found: Found
     equations: Equations
     patch: np.ndarray
+    patches: Patches
 
     def spread(self, change: Float[np.ndarray, "columns numbers"]) -> Fields:
         """Return changes of patches as those of all Gaussians; none where a Gaussian may not change."""
@@ -96,8 +99,11 @@ def find_subspace(
     in falling order of strength; 0 for Gaussians that may not change.
     """
     mobile = np.ones(len(imaging.neutral.sigma), bool) if mobile is None else np.asarray(mobile, bool)
-    searches = [_searched(imaging, sample, kind, rank, seed, mobile) for kind in "ap" if kind in layout.letters]
-    first = max(searches, key=lambda one: one.found.gain)
+    kinds = [kind for kind in "ap" if kind in layout.letters]
+    searches = [_searched(imaging, sample, kind, rank, seed, mobile) for kind in kinds]
+    most = max(one.found.gain for one in searches)
+    refined = [_refined(imaging, sample, one, rank, seed) for one in searches if one.found.gain * RIVAL >= most]
+    first = max(refined, key=lambda one: one.found.gain)
     kept = [first] if first.found.model.rank else []
     if len(searches) > 1 and kept and not rank:
         other = "p" if first.kind == "a" else "a"
@@ -128,20 +134,27 @@ def _tell(subspace: Subspace, count: int) -> None:
 
 
 def _searched(imaging: Imaging, sample: Batch, kind: str, rank: int, seed: int, mobile: np.ndarray) -> Search:
-    """Search one kind on coarse patches, then fit and judge on fine ones."""
+    """Search one kind on coarse patches."""
     layout = Layout.of(kind)
     patches = Patches.of(imaging.neutral.position, mobile, layout, seed)
-    fine = normal_equations(imaging, sample, patches.fine, layout, nuisances=True, draws=DRAWS, seed=seed)
-    coarse, copied = fine.merged(patches.coarse)
-    found = find_directions(coarse, kind, rank or MOST_MODES, forced=rank > 0)
+    equations = normal_equations(imaging, sample, patches.together, layout, nuisances=True, draws=DRAWS, seed=seed)
+    found = find_directions(equations, kind, rank or MOST_MODES, forced=rank > 0)
     LOGGER.info("%s: %d directions on coarse patches, %.5g nats", KIND[kind], found.model.rank, found.gain)
-    if found.model.rank:
-        model = LowRank(copied @ found.model.known, copied @ found.model.modes, copied @ found.model.mean)
-        found = find_directions(fine, kind, rank or MOST_MODES, model, forced=rank > 0)
-    else:
-        found = replace(found, model=nothing_changes(fine))
+    return Search(kind, found, equations, patches.together, patches)
+
+
+def _refined(imaging: Imaging, sample: Batch, search: Search, rank: int, seed: int) -> Search:
+    """Fit the directions of a search on fine patches, look for more, and judge them; none stays none."""
+    kind, coarse, patches = search.kind, search.found.model, search.patches
+    if not coarse.rank:
+        return search
+    layout = Layout.of(kind)
+    fine = normal_equations(imaging, sample, patches.fine, layout, nuisances=True, draws=DRAWS, seed=seed)
+    copied = patches.copied(layout, fine.nuisances)
+    model = LowRank(copied @ coarse.known, copied @ coarse.modes, copied @ coarse.mean)
+    found = find_directions(fine, kind, rank or MOST_MODES, model, forced=rank > 0)
     LOGGER.info("%s: %d directions on fine patches, %.5g nats", KIND[kind], found.model.rank, found.gain)
-    return Search(kind, found, fine, patches.fine)
+    return Search(kind, found, fine, patches.fine, patches)
 
 
 def _searched_beside(
@@ -150,7 +163,7 @@ def _searched_beside(
     """Search one kind in what the modes of the other leave, on coarse patches."""
     layout = Layout.of(kind)
     patches = Patches.of(imaging.neutral.position, mobile, layout, seed)
-    patch = np.where(patches.fine < 0, -1, patches.coarse[patches.fine])
+    patch = patches.together
     modes, mean = first.modes, first.mean
     fields = Fields(
         np.concatenate([modes.displacement, mean.displacement], axis=2),
@@ -164,7 +177,7 @@ def _searched_beside(
     whole[: equations.nuisances] = first.found.model.mean[: equations.nuisances]
     known[np.diag_indices(count)] = spreads
     model = LowRank(known, np.zeros((equations.columns, 0)), whole)
-    return Search(kind, find_directions(equations, kind, MOST_MODES, model), equations, patch)
+    return Search(kind, find_directions(equations, kind, MOST_MODES, model), equations, patch, patches)
 
 
 def _joined(kept: list[Search], first: Search) -> Subspace:

@@ -52,6 +52,7 @@ NARROWEST, WIDEST = 1 / 3, 0.75  # voxels; of that distance: wider ones would st
 FARTHEST = 0.75  # of that distance, along each axis: farther ones would leave the molecule
 RATE = 0.1
 FEWEST, MOST, GROWTH = 64, 4096, 1.6
+ENOUGH = 500  # Gaussians, of all units: with fewer, what the mixture lacks of the map is taken for changes
 COARSEST = 2.5  # of the finest detail: distance between the fewest Gaussians tried
 SEARCH_STEPS = 50
 LOWEST = 2  # shell: 0 is empty and 1 holds DC alone
@@ -356,11 +357,12 @@ def sizes(goal: MapToFit) -> Iterator[int]:
     """Yield the numbers of Gaussians to try, each 1.6 times the last, up to 4096.
 
     The first are 2.5 times as far apart as the map's finest detail; at least 64, or of a symmetric
-    molecule, as many fewer as it has units, but 16. The last leave two voxels to each, and are as many as can change.
+    molecule, as many fewer as it has units, but 16. The last leave two voxels to each, and are as many as can change,
+    or 500 (of all units) where the particles tell fewer.
     """
     n, copies = goal.volume.shape[0], len(goal.operators)
     fewest = max(FEWEST // copies, 16)
-    told = int(min(max(goal.changes(), fewest), MOST))
+    told = int(min(max(goal.changes(), ENOUGH // copies, fewest), MOST))
     largest = max(min(told, int(goal.inside.sum()) // (2 * copies)), 1)
     end = n / max(np.count_nonzero(goal.trust), 1)  # voxels
     unit = int(goal.inside.sum()) / copies

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from libhetero.errors import ConfigurationError, DataError
+from libhetero.models.gmm.start import fit
 from libhetero.models.gmm.start.fit import (
     SEARCH_STEPS,
     WORTH,
@@ -123,8 +124,9 @@ def test_sizes_follow_detail_and_units(volume):
     assert list(sizes(large))[-1] == 4096
 
 
-def test_no_more_than_the_particles_can_tell(volume):
-    """Of this molecule three shells are told for certain, or nothing; unknown is no limit."""
+def test_no_more_than_the_particles_can_tell(volume, monkeypatch):
+    """Of this molecule three shells are told for certain, or nothing; unknown is no limit, and 64 the least taken."""
+    monkeypatch.setattr(fit, "ENOUGH", 64)
     goal = goal_of(volume)
     assert goal.changes() == float("inf")
     every = list(sizes(goal))

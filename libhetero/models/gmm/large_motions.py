@@ -8,7 +8,8 @@ mixture are refined by gradient steps on the misfit
     Σ_i w |T_i P_i G(M z_i) - X_i|²,   z_i drawn from its posterior at the present M (`latent.posterior.infer`),
 
 of the lowest rings first, where phases are small and steps are cheap, then of finer ones. Every few steps the modes
-are scaled to where latents have the unit variance that their prior says: alone, they would grow slowly. This is
+are scaled to where latents have the second moments, 1, that their prior says: alone, they would grow slowly, and if
+each were scaled by itself, two would become parallel with latents that cancel. This is
 expectation maximisation by stochastic gradients, with the linear part of the decoder.
 """
 
@@ -52,7 +53,7 @@ MOVE, FOLD = 0.6, 0.02  # Å and e-folds of a step: Adam's rates
 SETTLING = 0.4  # rates of the last steps of a round, as a part of those before
 SETTLED = 0.6  # part of a round's steps that are taken at the full rates
 EVERY = 5  # steps between scalings of the modes
-MEMORY = 0.9  # of the latents' variance, for each step
+MEMORY = 0.9  # of the latents' second moments, for each step
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,18 +164,20 @@ def _refined(
         drawn = draw(mean, precision, key)
         updates, state = optimiser.update(jax.grad(model.loss)(params, grid, batch, drawn), state)
         params = jax.tree.map(lambda value, slope, own: value - rate * own * slope, params, updates, rates)
-        return params, state, jnp.mean(drawn[:, : params["modes"].shape[-1]] ** 2, axis=0)
+        latent = drawn[:, : params["modes"].shape[-1]]
+        return params, state, latent.T @ latent / len(latent)
 
     state, random = optimiser.init(params), np.random.default_rng(np.asarray(jax.random.key_data(key)))
-    used, variance = np.flatnonzero(sample.weight), np.ones(params["modes"].shape[-1], np.float32)
+    used, one = np.flatnonzero(sample.weight), np.eye(params["modes"].shape[-1], dtype=np.float32)
+    second = one
     for number in range(steps):
         rows = random.choice(used, BATCH, replace=len(used) < BATCH)
         batch = jax.tree.map(lambda leaf, rows=rows: leaf[rows], sample)
         rate = 1.0 if number < SETTLED * steps else SETTLING
         params, state, now = step(params, state, batch, jax.random.fold_in(key, number), rate)
-        variance = MEMORY * variance + (1 - MEMORY) * np.asarray(now)
+        second = MEMORY * second + (1 - MEMORY) * np.asarray(now)
         if number % EVERY == EVERY - 1:
-            params, variance = params | {"modes": params["modes"] * np.sqrt(variance)}, np.ones_like(variance)
+            params, second = params | {"modes": params["modes"] @ np.linalg.cholesky(second)}, one
     return params
 
 

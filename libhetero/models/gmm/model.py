@@ -41,7 +41,6 @@ from libhetero.models.gmm.changes import (
 from libhetero.models.gmm.config import AUTO, GmmConfig
 from libhetero.models.gmm.decoder import Decoder, make_decoder
 from libhetero.models.gmm.decoder.topology import Level, build_topology
-from libhetero.models.gmm.large_motions import LinearModel, refine_large_motions
 from libhetero.models.gmm.latent.encoder import Encoder, gradient_features, mean_frc
 from libhetero.models.gmm.latent.normal_equations import normal_equations
 from libhetero.models.gmm.latent.nuisances import Nuisances
@@ -161,10 +160,7 @@ class GmmModel:
             subspace = subspace.in_layout(asked)
         config = replace(config, latent_size=subspace.rank)
         contrast = replace(self.contrast, mean=1.0, spread=subspace.nuisances.contrast)
-        model = replace(self, subspace=subspace, config=config, contrast=contrast)
-        linear = LinearModel(config, imaging, model.edges, np.asarray(model.mobile), model._nuisances)
-        neutral, subspace = refine_large_motions(linear, sample, subspace, seed)
-        return replace(model, neutral=neutral, subspace=subspace)
+        return replace(self, subspace=subspace, config=config, contrast=contrast)
 
     def _measured_features(self, sample: Batch) -> np.ndarray:
         features = jax.jit(jax.vmap(self._features))(sample.images, sample.observation)

@@ -26,11 +26,12 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from libhetero.models.gmm.latent.normal_equations import Equations
 
@@ -194,8 +195,14 @@ def _maximised(equations: Equations, model: LowRank, prior: np.ndarray, farthest
 
 def _in_blocks(work: Callable[[np.ndarray, np.ndarray], Any], equations: Equations) -> list[Any]:
     """Return what is found of each block of particles, a thread a core; BLAS gains nothing on small matrices."""
-    with threadpool_limits(1, "blas"), ThreadPoolExecutor(os.cpu_count()) as pool:
+    with _threads().limit(limits=1, user_api="blas"), ThreadPoolExecutor(os.cpu_count()) as pool:
         return list(pool.map(lambda rows: work(equations.hessian[rows], equations.gradient[rows]), _blocks(equations)))
+
+
+@cache
+def _threads() -> ThreadpoolController:
+    """Return what limits the threads of libraries; finding these takes longer than a step of a small sample."""
+    return ThreadpoolController()
 
 
 def _blocks(equations: Equations) -> Iterator[slice | Int[np.ndarray, "rows"]]:

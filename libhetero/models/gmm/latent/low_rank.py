@@ -96,6 +96,15 @@ def expected(equations: Equations, model: LowRank) -> Expected:
     return Expected(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
+def missed_without(found: Expected) -> Float[np.ndarray, "directions"]:
+    """Return how much log-likelihood is lost without each direction, the others staying as they are, nats.
+
+    ½ z² / C + ½ log C of its number z, summed over particles: what the others do not explain in its place.
+    """
+    variance = np.diagonal(found.covariance, axis1=1, axis2=2).astype(np.float64)
+    return 0.5 * np.sum(found.latent.astype(np.float64) ** 2 / variance + np.log(variance), axis=0)
+
+
 def log_likelihood(equations: Equations, model: LowRank) -> float:
     """Return the log-likelihood of all particles above that of no change, nats."""
     parts = _in_blocks(lambda hessian, gradient: _posterior(hessian, gradient, model)[-1].sum(), equations)

@@ -41,7 +41,7 @@ GMM = {
 }
 CONFIGS = {
     "hype": ("hype", HypeConfig(**HYPE)),
-    "gmm+pointtransformer": ("gmm", GmmConfig(**GMM)),
+    "gmm+pointtransformer": ("gmm", GmmConfig(**GMM, vary="pas")),
     "gmm+mlp": ("gmm", GmmConfig(**GMM, encoder="network", decoder="mlp", loss="frc")),
 }
 

@@ -21,7 +21,7 @@ from libhetero.pipelines.scoring.gaussians import true_displacement
 from libhetero.pipelines.scoring.truth import Truth, open_truth
 from libhetero.pipelines.simulate import SimulateConfig
 from libhetero.pipelines.simulate import run as simulate
-from libhetero.records import Gaussians
+from libhetero.records import Batch, Gaussians, Posterior
 from libhetero.training.optimiser import TrainingConfig
 from tests.making.mixtures import gaussians
 
@@ -45,6 +45,13 @@ def simulated(folder: Path, kind: str, particles: int, **others: Any) -> Truth:
     return open_truth(simulate(config) / "truth")
 
 
+def certain_posterior(model: ModelFamily, params: Any, batch: Batch) -> Posterior:
+    """Return the latents, known to 0.05, of particles of one contrast that all show the molecule."""
+    latent = model.encode(params, batch)
+    one = jnp.ones(len(latent))
+    return Posterior(latent, jnp.full_like(latent, 0.05), one, 0.01 * one, 50 * one)
+
+
 @dataclass(frozen=True, eq=False)
 class VolumeOracle(ModelFamily):
     """Gives every particle the map of its label."""
@@ -59,6 +66,8 @@ class VolumeOracle(ModelFamily):
     def encode(self, params, batch):
         """Return the label as a one-hot vector."""
         return jax.nn.one_hot(jnp.asarray(self.labels)[batch.index], len(self.maps))
+
+    posterior = certain_posterior
 
     def decode(self, params, latent):
         """Return the latent."""
@@ -92,6 +101,8 @@ class GaussianOracle(MixtureFamily):
     def encode(self, params, batch):
         """Return the particle's place."""
         return batch.index[:, None].astype(jnp.float32)
+
+    posterior = certain_posterior
 
     def decode(self, params, latent):
         """Look the mixture up."""

@@ -189,7 +189,7 @@ def test_a_unit_of_a_symmetric_complex_stands_for_all_of_it(loss):
 
 @pytest.mark.parametrize("encoder", ["network", "posterior"])
 def test_gaussians_outside_the_mask_do_not_change(encoder):
-    config = GmmConfig(**GMM, encoder=encoder, decoder="mlp")
+    config = GmmConfig(**GMM, encoder=encoder, decoder="mlp", vary="pas")
     mobile = np.arange(20) < 8
     model = GmmModel.from_data(config, mixture(), BOX, PIXEL, particles(16), mobile=mobile)
     params = random_params(model.init)

@@ -51,7 +51,7 @@ class ToyFamily(Toy):
     """The toy with what else a family offers, which nothing here asks for."""
 
     family, config, box_size, pixel_size = "hype", None, 16, 1.0
-    from_data = from_arrays = encode = decode = render = volume = arrays = Toy.loss
+    from_data = from_arrays = encode = posterior = decode = render = volume = arrays = Toy.loss
 
 
 def toy_start(**training) -> RunStart:

@@ -25,7 +25,14 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from libhetero.models.gmm.latent.low_rank import LowRank, expected, fit_modes, fit_nuisances, log_likelihood
+from libhetero.models.gmm.latent.low_rank import (
+    LowRank,
+    expected,
+    fit_modes,
+    fit_nuisances,
+    log_likelihood,
+    missed_without,
+)
 from libhetero.models.gmm.latent.normal_equations import Equations
 
 SIGNIFICANT = 1e-3  # of a search for one more direction in what is left
@@ -190,8 +197,7 @@ def typical_variance(
 def _judged(equations: Equations, model: LowRank, columns: np.ndarray, base: float, forced: bool) -> Found:
     """Order modes by strength, leave out those that the likelihood does not miss, and give each its p-value."""
     while model.rank:
-        whole, count = log_likelihood(equations, model), len(equations.gradient)
-        missed = np.array([whole - log_likelihood(equations, model.without(i)) for i in range(model.rank)])
+        missed, count = missed_without(expected(equations, model))[-model.rank :], len(equations.gradient)
         weakest = int(np.argmin(missed))
         chance = gain_of(spectrum(equations, model.without(weakest), columns).chance, count)
         p = gumbel_tail(missed, chance)
@@ -200,7 +206,7 @@ def _judged(equations: Equations, model: LowRank, columns: np.ndarray, base: flo
             strength = np.einsum("pr,pq,qr->r", model.modes, typical, model.modes)
             order = np.argsort(-strength)
             ordered = LowRank(model.known, model.modes[:, order], model.mean)
-            return Found(ordered, whole - base, p[order], strength[order])
+            return Found(ordered, log_likelihood(equations, model) - base, p[order], strength[order])
         model = model.without(weakest)
         model = fit_modes(equations, model, typical_variance(model.modes, equations, columns), STEPS)
     return Found(model, 0.0, np.zeros(0), np.zeros(0))

@@ -26,11 +26,12 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from libhetero.models.gmm.latent.normal_equations import Equations
 
@@ -93,6 +94,15 @@ def expected(equations: Equations, model: LowRank) -> Expected:
     """Return the posterior of every particle."""
     parts = _in_blocks(lambda hessian, gradient: _posterior(hessian, gradient, model), equations)
     return Expected(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
+def missed_without(found: Expected) -> Float[np.ndarray, "directions"]:
+    """Return how much log-likelihood is lost without each direction, the others staying as they are, nats.
+
+    ½ z² / C + ½ log C of its number z, summed over particles: what the others do not explain in its place.
+    """
+    variance = np.diagonal(found.covariance, axis1=1, axis2=2).astype(np.float64)
+    return 0.5 * np.sum(found.latent.astype(np.float64) ** 2 / variance + np.log(variance), axis=0)
 
 
 def log_likelihood(equations: Equations, model: LowRank) -> float:
@@ -194,8 +204,14 @@ def _maximised(equations: Equations, model: LowRank, prior: np.ndarray, farthest
 
 def _in_blocks(work: Callable[[np.ndarray, np.ndarray], Any], equations: Equations) -> list[Any]:
     """Return what is found of each block of particles, a thread a core; BLAS gains nothing on small matrices."""
-    with threadpool_limits(1, "blas"), ThreadPoolExecutor(os.cpu_count()) as pool:
+    with _threads().limit(limits=1, user_api="blas"), ThreadPoolExecutor(os.cpu_count()) as pool:
         return list(pool.map(lambda rows: work(equations.hessian[rows], equations.gradient[rows]), _blocks(equations)))
+
+
+@cache
+def _threads() -> ThreadpoolController:
+    """Return what limits the threads of libraries; finding these takes longer than a step of a small sample."""
+    return ThreadpoolController()
 
 
 def _blocks(equations: Equations) -> Iterator[slice | Int[np.ndarray, "rows"]]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from libhetero.models.gmm.latent.directions import find_directions, gumbel_tail, nothing_changes, spectrum
-from libhetero.models.gmm.latent.low_rank import LowRank, expected, fit_modes, log_likelihood
+from libhetero.models.gmm.latent.low_rank import LowRank, expected, fit_modes, log_likelihood, missed_without
 from libhetero.models.gmm.latent.normal_equations import Equations
 
 SIZE, PIXELS = 12, 9
@@ -52,6 +52,8 @@ def test_posterior_and_likelihood_are_those_of_the_data():
         gain = 0.5 * (data[i] @ data[i] - rest @ np.linalg.solve(total, rest) - np.linalg.slogdet(total)[1])
         np.testing.assert_allclose(said.likelihood[i], gain, atol=1e-3)
     np.testing.assert_allclose(log_likelihood(equations, model), said.likelihood.sum(), rtol=1e-5)
+    without = said.likelihood.sum() - log_likelihood(equations, model.without(1))
+    np.testing.assert_allclose(missed_without(said)[2], without, rtol=1e-3)
 
 
 def test_modes_and_nuisances_are_recovered_from_partial_views():
@@ -93,9 +95,10 @@ def test_nothing_is_found_in_nothing_and_its_p_values_are_not_small():
     p = []
     for seed in range(20):
         equations, _, _, _ = problem(0, 300, seed=seed, contrast=0.3)
-        found = find_directions(equations, "a", 8)
+        nothing = nothing_changes(equations)
+        found = find_directions(equations, "a", 8, nothing)
         assert found.model.rank == 0 and found.gain == 0
-        p.append(spectrum(equations, nothing_changes(equations), equations.of_patches("a")).p[0])
+        p.append(spectrum(equations, nothing, equations.of_patches("a")).p[0])
     assert min(p) > 0.005 and 0.2 < np.mean(p) < 0.8
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
+from libhetero.errors import DataError
 from libhetero.files import remove_stale
 from libhetero.io import read_latent, write_particles
 from libhetero.io.particle_findings import ParticleFindings, read_findings, write_findings
@@ -100,7 +101,19 @@ def latent_deviations(run: Run) -> Float[np.ndarray, "particles latent"] | None:
 
     Raises
     ------
-    DataError : if the file is damaged.
+    DataError : if the file is damaged, or not of these latents.
     """
-    path = deviation_path(run.folder / LATENTS)
-    return read_latent(path)[1] if path.exists() else None
+    latents, count = run.folder / LATENTS, len(run.particles)
+    path = deviation_path(latents)
+    if not path.exists():
+        return None
+    (index, latent), (named, deviation) = read_latent(latents), read_latent(path)
+    if latent.shape != deviation.shape or len(latent) != count or not np.array_equal(index, named):
+        raise DataError(
+            f"{path}: {deviation.shape[1]} deviations of {len(named)} particles; expected those of the "
+            f"{latent.shape[1]} latents of {count} particles in {latents.name}, in their order. Remove "
+            f"{latents.name}, and both are made anew."
+        )
+    if deviation.min(initial=0) < 0:
+        raise DataError(f"{path}: holds a standard deviation below 0. Remove {latents.name}, and both are made anew.")
+    return deviation

@@ -96,6 +96,17 @@ def particle_findings(run: Run) -> ParticleFindings | None:
     return read_findings(path, len(run.particles)) if path.exists() else None
 
 
+def particle_weights(run: Run) -> Float[np.ndarray, "particles"] | None:
+    """Return how far each particle counts, 1 less its probability of being junk; None where a run does not know.
+
+    Raises
+    ------
+    DataError : if the file is damaged or of other particles.
+    """
+    findings = particle_findings(run)
+    return None if findings is None else 1 - np.clip(findings.junk, 0, 1)
+
+
 def latent_deviations(run: Run) -> Float[np.ndarray, "particles latent"] | None:
     """Return the standard deviations of the latents of mid_00.txt; None where the run does not know them.
 

@@ -18,7 +18,8 @@ motion    a complex whose pieces, besides the core, each turn about a hinge
 mixture   several complexes in equal shares
 
 From atomic models (--pdb), maps (--map) or, with neither, complexes made from the seed.
-Poses are uniform, the CTF is that of 300 kV, noise is white. Writes OUT/particles.mrcs,
+Poses are uniform, the CTF is that of 300 kV, noise is white, and the list tells what the images
+have, unless the options of "what real data have besides" ask for other things. Writes OUT/particles.mrcs,
 .star and .lst, and OUT/truth, and appears when complete: until then a hidden folder
 beside it holds what is done, for --resume. Protein is white, as in inverted particles, unless --dark."""
 

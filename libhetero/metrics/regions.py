@@ -56,8 +56,8 @@ def region_agreement(
     region : label of each Gaussian; -1 is noise, which counts as one group in the ARI.
     piece : piece of each Gaussian's closest atom.
     optional : True, or 1, for the pieces that are counted, not for a core that never changes.
-    constant : label of the region that does not change: a group in the ARI, matched to no optional
-        piece; None where every region changes.
+    constant : label of the region that does not change: a group in the ARI, against all that is not optional, and
+        matched to no optional piece; None where every region changes.
 
     Returns
     -------
@@ -75,7 +75,7 @@ def region_agreement(
     iou[matched] = overlap[matched, column[matched]]
     match[matched] = names[column[matched]]
     return {
-        "ari": float(adjusted_rand_score(piece, region)),
+        "ari": float(adjusted_rand_score(piece if constant is None else np.where(optional[piece], piece, -1), region)),
         "recovered": int(np.count_nonzero(iou[optional] >= RECOVERED)),
         "pieces": int(np.count_nonzero(optional)),
         "regions": int(np.count_nonzero(names != constant)),

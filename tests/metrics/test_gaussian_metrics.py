@@ -90,6 +90,14 @@ def test_the_constant_region_is_no_optional_piece():
     assert region_agreement(region, piece, np.array([0, 1, 1]))["recovered"] == 2
 
 
+def test_pieces_that_never_change_are_of_the_core():
+    piece = np.repeat([0, 1, 2], 10)
+    nothing = region_agreement(np.zeros(30, int), piece, np.zeros(3, bool), constant=0)
+    assert nothing["ari"] == 1 and nothing["pieces"] == 0
+    found = region_agreement(np.repeat([0, 0, 1], 10), piece, np.array([0, 0, 1]), constant=0)
+    assert found["ari"] == 1 and found["recovered"] == 1
+
+
 def test_classes_are_named_by_their_amplitude_alone():
     """Three classes of two states: the names do not matter, a class between goes to the nearer side."""
     random = np.random.default_rng(3)

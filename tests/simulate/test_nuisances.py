@@ -114,6 +114,8 @@ def test_images_have_the_right_values_and_the_contrast(all_on: Truth) -> None:
     alone = np.concatenate([b.images for b in real.render(0, real.prepared(0), found.index, 0.0, signal_alone=True)])
     np.testing.assert_allclose(found.images, contrast[:, None, None] * alone, atol=1e-5 * np.abs(alone).max())
     assert np.isclose(signal_variance(real), alone.var(), rtol=1e-5)
+    in_tens = np.concatenate([block.images for block in rendered(real, 0.0, block_size=10)])
+    np.testing.assert_array_equal(in_tens, found.images)
     np.testing.assert_array_equal(found.nuisances.junk, all_on.nuisances.junk[:64])
     error = found.nuisances.listed_pose.shift - found.pose.shift
     np.testing.assert_allclose(error, (all_on.listed_pose.shift - all_on.pose.shift)[:64], atol=1e-4)

@@ -242,13 +242,14 @@ class GmmModel:
             covariance = jnp.linalg.inv(precision) if state.shape[1] else precision
             deviation = jnp.sqrt(jnp.diagonal(covariance, axis1=1, axis2=2))[:, :rank]
         estimate, uncertainty = jax.vmap(self._contrast_of)(batch.images, observation, self.decode(params, latent))
-        known = self.config.particle_contrast == "none"  # all alike: there is nothing to estimate
+        estimated = self.config.particle_contrast == "estimated"
+        prior = self.contrast if estimated else ContrastPrior()  # all alike
         return Posterior(
             latent=latent,
             deviation=deviation,
-            contrast=jnp.ones_like(estimate) if known else estimate,
-            contrast_deviation=jnp.zeros_like(uncertainty) if known else uncertainty,
-            evidence=contrast_evidence(estimate, uncertainty, self.contrast),
+            contrast=estimate if estimated else jnp.ones_like(estimate),
+            contrast_deviation=uncertainty if estimated else jnp.zeros_like(uncertainty),
+            evidence=contrast_evidence(estimate, uncertainty, prior),
         )
 
     def _contrast_of(

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
+from libhetero.errors import DataError
 from libhetero.files import remove_stale
 from libhetero.io import read_latent, write_particles
 from libhetero.io.particle_findings import ParticleFindings, read_findings, write_findings
@@ -95,12 +96,35 @@ def particle_findings(run: Run) -> ParticleFindings | None:
     return read_findings(path, len(run.particles)) if path.exists() else None
 
 
+def particle_weights(run: Run) -> Float[np.ndarray, "particles"] | None:
+    """Return how far each particle counts, 1 less its probability of being junk; None where a run does not know.
+
+    Raises
+    ------
+    DataError : if the file is damaged or of other particles.
+    """
+    findings = particle_findings(run)
+    return None if findings is None else 1 - np.clip(findings.junk, 0, 1)
+
+
 def latent_deviations(run: Run) -> Float[np.ndarray, "particles latent"] | None:
     """Return the standard deviations of the latents of mid_00.txt; None where the run does not know them.
 
     Raises
     ------
-    DataError : if the file is damaged.
+    DataError : if the file is damaged, or not of these latents.
     """
-    path = deviation_path(run.folder / LATENTS)
-    return read_latent(path)[1] if path.exists() else None
+    latents, count = run.folder / LATENTS, len(run.particles)
+    path = deviation_path(latents)
+    if not path.exists():
+        return None
+    (index, latent), (named, deviation) = read_latent(latents), read_latent(path)
+    if latent.shape != deviation.shape or len(latent) != count or not np.array_equal(index, named):
+        raise DataError(
+            f"{path}: {deviation.shape[1]} deviations of {len(named)} particles; expected those of the "
+            f"{latent.shape[1]} latents of {count} particles in {latents.name}, in their order. Remove "
+            f"{latents.name}, and both are made anew."
+        )
+    if deviation.min(initial=0) < 0:
+        raise DataError(f"{path}: holds a standard deviation below 0. Remove {latents.name}, and both are made anew.")
+    return deviation

@@ -17,7 +17,7 @@ from libhetero.analysis.classes import hdbscan_classes
 from libhetero.analysis.embedding import principal_plane, umap_plane
 from libhetero.analysis.latent_classes import Classes, classes_of
 from libhetero.pipelines.decoding.class_files import LIST_ENDINGS, remove_class_files, write_class_lists, write_classes
-from libhetero.pipelines.decoding.particle_findings import latent_deviations, particle_findings
+from libhetero.pipelines.decoding.particle_findings import latent_deviations, particle_weights
 from libhetero.pipelines.run.folder import Run
 from libhetero.pipelines.run.list_digest import list_digest
 
@@ -69,9 +69,7 @@ def classes_by_latents(
     ------
     DataError : if a file of the run's is damaged.
     """
-    findings = particle_findings(run)
-    weight = None if findings is None else 1 - np.clip(findings.junk, 0, 1)
-    found = classes_of(latent, latent_deviations(run), classes, seed=seed, weight=weight)
+    found = classes_of(latent, latent_deviations(run), classes, seed=seed, weight=particle_weights(run))
     if classes is None and found.count == 1:
         why = "one blob" if found.components == 1 else "a continuum, or too few particles between which to see a dip"
         LOGGER.info("particles are not told apart by their latents: 1 class (%s)", why)

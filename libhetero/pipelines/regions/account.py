@@ -132,6 +132,12 @@ def facts_of_nothing(
     dropped : regions of the decoded changes for which the particles do not speak.
     looked : whether changes were decoded at all; a run whose latents have no numbers has none.
     """
+    differ = (
+        "The particles' latents (mid_00.txt, for e2hype_embed.py and e2hype_eval.py) may still differ in what no "
+        "group of Gaussians shares."
+        if looked
+        else "All particles are one structure as far as these images tell."
+    )
     found = (
         f"Changes decoded grouped into {len(dropped)} region(s), none of which changes more than nothing gives at a "
         f"p-value of {p_value:g}."
@@ -143,7 +149,7 @@ def facts_of_nothing(
         f"No region changes: {gaussians} Gaussians, {particles} particles. No masks, classes or lists were written, "
         "and those of an earlier segmentation are gone.",
         found,
-        "All particles are one structure as far as these images tell. What may help: more particles; images at a "
-        "finer pixel size; better poses and CTFs (an error of a few degrees hides a small piece); a starting model of "
-        "the whole complex; training for longer. What is forced with --nmid is tested all the same.",
+        f"{differ} What may help: more particles; images at a finer pixel size; better poses and CTFs (an error of a "
+        "few degrees hides a small piece); a starting model of the whole complex; training for longer. What is forced "
+        "with --nmid is tested all the same.",
     ]

@@ -19,6 +19,7 @@ from libhetero.files import remove_stale
 from libhetero.io import write_latent
 from libhetero.pipelines.decoding.class_files import write_class_lists, write_classes
 from libhetero.pipelines.decoding.gaussians import Changes, stream_changes
+from libhetero.pipelines.decoding.particle_findings import particle_weights
 from libhetero.pipelines.run.folder import Run
 from libhetero.pipelines.run.list_digest import list_digest
 from libhetero.report.presence import draw_presence
@@ -113,11 +114,11 @@ def classify_regions(
         for place, (columns, basis) in enumerate(bases):
             coordinates[place].append((block[:, columns] - changes.mean[columns]) @ basis)
             values[place].append(_summary(block[:, told[place]], kinds[place]))
-    found = []
+    found, weight = [], particle_weights(run)
     for place, kind in enumerate(kinds):
         points = np.concatenate(coordinates[place])
         errors = None if deviation is None else _carried(points, latent, deviation)
-        label, probability = _sorted(points, errors, classes, method, seed, place + 1)
+        label, probability = _sorted(points, errors, weight, classes, method, seed, place + 1)
         values_of = np.concatenate(values[place])
         found.append(RegionClasses(place + 1, kind, points, values_of, label, errors, probability))
     return found
@@ -144,7 +145,13 @@ def _carried(points: np.ndarray, latent: np.ndarray, deviation: np.ndarray) -> n
 
 
 def _sorted(
-    points: np.ndarray, deviation: np.ndarray | None, classes: int | None, method: str, seed: int, region: int
+    points: np.ndarray,
+    deviation: np.ndarray | None,
+    weight: np.ndarray | None,
+    classes: int | None,
+    method: str,
+    seed: int,
+    region: int,
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Return the class of each particle, and its probability where there is one."""
     points = significant_columns(points)
@@ -153,7 +160,7 @@ def _sorted(
         LOGGER.info("region %d: HDBSCAN finds %d classes", region, label.max(initial=-1) + 1)
         return label, None
     errors = None if deviation is None else deviation[:, : points.shape[1]]
-    found = classes_of(points, errors, classes, most=MOST_CLASSES, seed=seed)
+    found = classes_of(points, errors, classes, most=MOST_CLASSES, seed=seed, weight=weight)
     if found.count > 1:
         LOGGER.info("region %d: %d classes", region, found.count)
     else:

@@ -71,10 +71,12 @@ def resumed_config(asked: RefineConfig, folder: Path) -> RunConfig:
     if family.name != stored.family:
         raise _differing(folder, [f"family is {stored.family}, asked for {family.name}"])
     base = stored.model if asked.preset is None else family.config.preset(asked.preset)
+    model = _model(family, asked, base).settled(stored.model)
+    stored = dataclasses.replace(stored, model=_completed(stored.model, model, folder))
     preprocess = dataclasses.replace(stored.data.preprocess, **asked.preprocess)
     wanted = RunConfig(
         family=family.name,
-        model=_model(family, asked, base).settled(stored.model),
+        model=model,
         training=dataclasses.replace(stored.training, **asked.training_fields()),
         data=dataclasses.replace(stored.data, **asked.data_fields(), preprocess=preprocess).absolute(),
     )
@@ -111,6 +113,13 @@ def read_config(folder: Path) -> RunConfig:
         return dataclasses.replace(config, model=from_dict(family_named(config.family).config, config.model))
     except ConfigurationError as error:
         raise ConfigurationError(f"{path}: {str(error).removesuffix('.')}; restore the file.") from error
+
+
+def _completed(stored: Any, wanted: Any, folder: Path) -> Any:
+    """Return a run's model with options that are younger than the run as wanted: it never had another value."""
+    written = read_json(Path(folder) / CONFIG)["model"]
+    younger = [name for name in _names(stored) if name not in written]
+    return dataclasses.replace(stored, **{name: getattr(wanted, name) for name in younger})
 
 
 def _model(family: Family, asked: RefineConfig, base: Any) -> Any:

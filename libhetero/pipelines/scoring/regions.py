@@ -34,11 +34,16 @@ def read_regions(folder: Path, gaussians: int) -> Int[np.ndarray, "gaussians"] |
 
     Raises
     ------
-    DataError : if the file holds another number of Gaussians than the model.
+    DataError : if the file holds another number of Gaussians than the model, or is missing beside a regions.json that
+        has regions.
     """
     path = Path(folder) / "regions.txt"
     if not path.exists():
         record = read_record(folder)
+        if record is not None and record.count:
+            raise DataError(
+                f"{path} is missing; expected {record.count} region(s), as in regions.json. Segment this run again."
+            )
         return None if record is None else np.full(gaussians, CORE)
     region = read_numbers(path, REGIONS, least=6, most=6, whole=(5,))[:, -1].astype(np.int64)
     if region.min() < UNASSIGNED:

@@ -95,8 +95,9 @@ def _gaussian_lines(scores: dict[str, Any]) -> list[str]:
         lines.append(_line("classes of regions: accuracy", scores["classes"]["accuracy"]))
         lines += [
             "  particles whose class in a region says rightly whether its piece is there, mean over",
-            "  pieces, 0.5 for one without region; a class is present where the region's mean",
-            "  amplitude is above the midpoint of its 5th and 95th percentile.",
+            "  pieces, 0.5 for one without region or whose region tells no classes apart; a class is",
+            "  present where the region's mean amplitude is above the midpoint of its 5th and 95th",
+            "  percentile.",
         ]
         if "sure" in scores["classes"]:
             row = scores["classes"]["sure"]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from libhetero.errors import DataError
-from libhetero.io import read_latent, read_particles, write_particles
+from libhetero.io import read_latent, read_particles, write_latent, write_particles
 from libhetero.io.particle_findings import ParticleFindings, read_findings, write_findings
 from libhetero.io.star import read_table
 from libhetero.pipelines.decoding.class_files import write_class_lists
@@ -44,6 +44,18 @@ def test_a_run_says_of_each_particle_what_its_model_says(tmp_path, caplog) -> No
         record.getMessage() for record in caplog.records
     ]
     np.testing.assert_allclose([line["hetero_junk"] > 0.5 for line in keys_of(tmp_path / "ptcls_00.lst")], junk)
+
+
+@pytest.mark.parametrize(
+    "table",
+    [np.full((COUNT - 1, 3), 0.1), np.full((COUNT, 1), 0.1), np.full((COUNT, 3), -0.1)],
+    ids=["particles", "numbers", "sign"],
+)
+def test_deviations_of_other_latents_are_refused(tmp_path, table) -> None:
+    run, *_ = gaussian_run(tmp_path, count=COUNT)
+    write_latent(tmp_path / "mid_00_sd.txt", np.arange(len(table)), table)
+    with pytest.raises(DataError, match="both are made anew"):
+        latent_deviations(run)
 
 
 def test_class_lists_carry_contrast_and_junk(tmp_path) -> None:

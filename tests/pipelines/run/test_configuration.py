@@ -61,6 +61,20 @@ def test_a_run_may_recompute_from_now_on_also_one_that_is_older_than_the_option(
     assert resumed_config(RefineConfig(resume=str(tmp_path), model={"remat": True}), tmp_path).model.remat is True
 
 
+@pytest.mark.parametrize("preset", ["small", "paper"])
+@pytest.mark.parametrize("family", ["gmm", "hype"])
+def test_a_run_that_is_older_than_an_option_goes_on_with_its_own_preset(tmp_path, family, preset):
+    """The preset says of the contrast of particles what the run never heard of."""
+    asked = RefineConfig(str(tmp_path / "p.star"), family=family, preset=preset)
+    write_config(tmp_path, new_config(asked))
+    path = tmp_path / "config.json"
+    stored = json.loads(path.read_text())
+    del stored["model"]["particle_contrast"]
+    path.write_text(json.dumps(stored))
+    again = resumed_config(RefineConfig(resume=str(tmp_path), family=family, preset=preset), tmp_path)
+    assert again.model.particle_contrast == new_config(asked).model.particle_contrast
+
+
 def another(said: Option, value: object) -> object:
     """Return a value that an option may have, other than this one."""
     if said.choices:

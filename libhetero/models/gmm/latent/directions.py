@@ -53,7 +53,8 @@ class Spectrum:
     value : eigenvalues, falling, divided by `excess`.
     direction : (P, values), of each a change of variance 1 in the metric.
     chance : largest eigenvalue of each draw of noise.
-    excess : how much larger the median eigenvalue is than that of noise; 1 at least.
+    excess : how much larger the median eigenvalue is than that of noise, of those that so many particles can show;
+        1 at least.
     p : of each value, the chance that noise gives one as large anywhere.
     """
 
@@ -116,7 +117,8 @@ def spectrum(equations: Equations, model: LowRank, columns: Int[np.ndarray, "col
     said = equations.noise + draws.astype(np.float32) @ found.seen.transpose(0, 2, 1)
     said = said - (said @ directions) @ weighed.transpose(0, 2, 1)
     chance = np.stack([_eigen(said[:, draw, columns] @ whiten)[0] for draw in range(said.shape[1])])
-    excess = max(1.0, float(np.median(value) / np.median(chance)))
+    shown = min(count, len(value))  # eigenvalues beyond the number of particles are 0
+    excess = max(1.0, float(np.median(value[:shown]) / np.median(chance[:, :shown])))
     direction = np.zeros((equations.columns, len(value)))
     direction[columns] = whiten @ vector
     value = value / excess

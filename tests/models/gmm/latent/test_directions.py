@@ -1,5 +1,7 @@
 """Changes of low rank in normal equations: posteriors, modes, and which directions stand out."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -112,6 +114,18 @@ def test_noise_that_is_larger_than_its_weights_say_is_no_direction():
     gradient = np.einsum("npa,np->na", seen, 1.5 * data).astype(np.float32)
     louder = Equations(equations.hessian, gradient, equations.noise, 1, 0, "a")
     assert find_directions(louder, "a", 8).model.rank == 0
+
+
+@pytest.mark.parametrize("count", [3, 4, 8])
+def test_noise_is_measured_where_there_are_fewer_particles_than_columns(count):
+    """Of the eigenvalues as many as particles are not 0: their median tells noise that is three times as strong."""
+    equations, _, _, _ = problem(0, count)
+    model = LowRank(np.zeros((SIZE, 1)), np.zeros((SIZE, 0)), np.zeros(SIZE))
+    columns = equations.of_patches("a")
+    loud = dataclasses.replace(equations, gradient=3 * equations.gradient)
+    usual, seen = (spectrum(one, model, columns) for one in (equations, loud))
+    assert 1 <= usual.excess < 2 and 4 < seen.excess < 18
+    assert usual.p.min() > 1e-3 < seen.p.min()
 
 
 def test_the_tail_of_the_largest_falls_from_one_to_nothing():

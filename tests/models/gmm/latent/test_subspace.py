@@ -199,8 +199,10 @@ def test_draws_about_a_latent_are_those_of_its_posterior():
     np.testing.assert_allclose(np.cov(drawn, rowvar=False), np.linalg.inv(precision), atol=0.03)
 
 
-def changing_particles(count: int = 300) -> tuple:
-    """Return particles in which Gaussians 0-6 and 7-13 come and go, and the states."""
+@pytest.fixture(scope="module")
+def changing_particles() -> tuple:
+    """Particles in which Gaussians 0-6 and 7-13 come and go, the piece of each Gaussian, and the noise."""
+    count = 300
     batch = particles(count, noise=0.0)
     states = np.random.default_rng(5).random((count, 2)) < 0.5
     which = np.repeat([0, 1, 2], [7, 7, 6])
@@ -217,13 +219,13 @@ def changing_particles(count: int = 300) -> tuple:
     clean = np.asarray(image(present, batch.pose, batch.ctf))
     noise = 0.3 * clean.std()
     noisy = clean + noise * np.random.default_rng(6).normal(size=clean.shape)
-    return dataclasses.replace(batch, images=noisy.astype(np.float32)), states, which, noise
+    return dataclasses.replace(batch, images=noisy.astype(np.float32)), which, noise
 
 
 @pytest.mark.parametrize("letters", ["a", "pa"])
-def test_pieces_that_come_and_go_span_the_subspace(letters):
+def test_pieces_that_come_and_go_span_the_subspace(letters, changing_particles):
     """Whether it is said or not that amplitudes change."""
-    batch, states, which, noise = changing_particles()
+    batch, which, noise = changing_particles
     seen = imaging(BOX**2 * noise**2)
     subspace = find_subspace(seen, batch, Layout.of(letters))
     assert subspace.layout == Layout.of("a")

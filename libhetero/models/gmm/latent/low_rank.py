@@ -92,7 +92,7 @@ class Expected:
 
 def expected(equations: Equations, model: LowRank) -> Expected:
     """Return the posterior of every particle."""
-    parts = _in_blocks(lambda hessian, gradient: _posterior(hessian, gradient, model), equations)
+    parts = list(_in_blocks(lambda hessian, gradient: _posterior(hessian, gradient, model), equations))
     return Expected(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
@@ -182,10 +182,7 @@ def _maximised(equations: Equations, model: LowRank, prior: np.ndarray, farthest
         squares, spread = (np.einsum("ikk->k", part[:, :count, :count]) for part in (second, covariance))
         return left, joined.T @ gradient - taken, own.sum(axis=0), squares, spread
 
-    parts = _in_blocks(sums, equations)
-    left, right, second, squares, spread = (
-        sum(p.astype(np.float64) for p in part) for part in zip(*parts, strict=True)
-    )
+    left, right, second, squares, spread = _summed(sums, equations)
     square = left.reshape(rank + 1, rank + 1, size, size).transpose(0, 2, 1, 3).reshape((rank + 1) * size, -1)
     inverse = np.concatenate([np.tile(1 / np.maximum(prior, 1e-12), rank), np.full(size, 1 / LOOSE)])
     square[np.diag_indices(len(square))] += inverse
@@ -202,10 +199,20 @@ def _maximised(equations: Equations, model: LowRank, prior: np.ndarray, farthest
     return LowRank(model.known * factor, modes, mean)
 
 
-def _in_blocks(work: Callable[[np.ndarray, np.ndarray], Any], equations: Equations) -> list[Any]:
-    """Return what is found of each block of particles, a thread a core; BLAS gains nothing on small matrices."""
+def _in_blocks(work: Callable[[np.ndarray, np.ndarray], Any], equations: Equations) -> Iterator[Any]:
+    """Yield what is found of each block of particles, a thread a core; BLAS gains nothing on small matrices."""
     with _threads().limit(limits=1, user_api="blas"), ThreadPoolExecutor(os.cpu_count()) as pool:
-        return list(pool.map(lambda rows: work(equations.hessian[rows], equations.gradient[rows]), _blocks(equations)))
+        yield from pool.map(lambda rows: work(equations.hessian[rows], equations.gradient[rows]), _blocks(equations))
+
+
+def _summed(work: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, ...]], equations: Equations) -> list[np.ndarray]:
+    """Return sums over all blocks, float64; each block's are let go of as they are added, for they may be large."""
+    blocks = _in_blocks(work, equations)
+    total = [part.astype(np.float64) for part in next(blocks)]
+    for parts in blocks:
+        for whole, part in zip(total, parts, strict=True):
+            whole += part
+    return total
 
 
 @cache

@@ -72,7 +72,7 @@ class Found:
     Parameters
     ----------
     model : known directions and modes.
-    gain : log-likelihood that the modes add, nats.
+    gain : log-likelihood that the modes add to that of a mean change, which all particles have alike, nats.
     p : of each mode.
     strength : of each mode, mean over particles of the signal's variance over the noise's.
     """
@@ -162,7 +162,8 @@ def find_directions(
     forced : whether there must be `most` modes, whether they stand out or not.
     """
     nothing = nothing_changes(equations) if model is None or model.rank else model
-    columns, model = equations.of_patches(kinds), nothing if model is None else model
+    alike = fit_modes(equations, nothing, np.ones(equations.columns), STEPS)  # changes of the mean are no direction
+    columns, model = equations.of_patches(kinds), alike if model is None or not model.rank else model
     if model.rank:
         model = fit_modes(equations, model, typical_variance(model.modes, equations, columns), STEPS)
     for _ in range(ROUNDS):
@@ -171,7 +172,9 @@ def find_directions(
         if not len(new):
             break
         model = _with_directions(equations, model, columns, seen, new)
-    return _judged(equations, model, columns, log_likelihood(equations, nothing), forced)
+    if not model.rank:
+        return Found(nothing, 0.0, np.zeros(0), np.zeros(0))
+    return _judged(equations, model, columns, log_likelihood(equations, alike), forced)
 
 
 def _with_directions(
@@ -208,7 +211,7 @@ def _judged(equations: Equations, model: LowRank, columns: np.ndarray, base: flo
             strength = np.einsum("pr,pq,qr->r", model.modes, typical, model.modes)
             order = np.argsort(-strength)
             ordered = LowRank(model.known, model.modes[:, order], model.mean)
-            return Found(ordered, log_likelihood(equations, model) - base, p[order], strength[order])
+            return Found(ordered, max(log_likelihood(equations, model) - base, 1e-9), p[order], strength[order])
         model = model.without(weakest)
         model = fit_modes(equations, model, typical_variance(model.modes, equations, columns), STEPS)
     return Found(model, 0.0, np.zeros(0), np.zeros(0))

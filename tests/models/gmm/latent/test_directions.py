@@ -128,6 +128,18 @@ def test_noise_is_measured_where_there_are_fewer_particles_than_columns(count):
     assert usual.p.min() > 1e-3 < seen.p.min()
 
 
+def test_gain_is_that_of_the_modes_and_not_of_a_mean_that_is_off():
+    """A neutral mixture that is wrong in the same way for all particles is no change."""
+    equations, _, seen, data = problem(1)
+    off = np.linspace(-1, 1, SIZE)
+    off[0] = 0
+    data = data + seen @ off
+    shifted = dataclasses.replace(equations, gradient=np.einsum("npa,np->na", seen, data).astype(np.float32))
+    right, wrong = (find_directions(one, "a", 8) for one in (equations, shifted))
+    assert right.model.rank == wrong.model.rank == 1
+    np.testing.assert_allclose(wrong.gain, right.gain, rtol=0.05)
+
+
 def test_the_tail_of_the_largest_falls_from_one_to_nothing():
     largest = np.random.default_rng(0).gumbel(2.0, 0.1, 4000)
     np.testing.assert_allclose(gumbel_tail(np.array([2.0, 2.3]), largest), [0.632, 0.0486], atol=0.02)

@@ -394,7 +394,7 @@ class GmmModel:
         if self.config.stiffness and self.layout.position:
             penalty = penalty + self.config.stiffness * strain(neutral, self.edges, mixture)
         misfit = self._misfit(image, observation, mixture)
-        if self.contrast.junk:
+        if self.contrast.junk and self.config.loss == "likelihood":
             plain = replace(observation, contrast=None)
             seen = jax.lax.stop_gradient(self._contrast_of(image, plain, mixture))
             junk = junk_probability(*seen, self.contrast)

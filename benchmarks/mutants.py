@@ -1190,7 +1190,7 @@ GAUSSIANS = [
         "directions",
         "models/gmm/latent/directions.py",
         "models/gmm/latent/test_directions.py",
-        ("loud noise taken for a direction", "max(1.0, float(np.median(value) / np.median(chance)))", "1.0"),
+        ("loud noise taken for a direction", "value = value / excess", "value = value / 1.0"),
         ("scale of the Gumbel distribution", "* np.sqrt(6) / np.pi", "/ np.pi"),
         ("place of the Gumbel distribution", "- EULER * scale", "+ EULER * scale"),
         ("the weakest first", "np.argsort(-strength)", "np.argsort(strength)"),

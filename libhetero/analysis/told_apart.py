@@ -3,10 +3,11 @@
 Any smooth density is a mixture of Gaussians, a continuum of as many as there are particles to see them. So components
 are classes only where the particles themselves leave a dip between: they are counted in windows along the line from one
 mean to the next, within a cylinder that is as wide as a component. The cylinder is the same wherever the window is, so
-that a flat density gives equal counts, however the components divide it. Two explanations of the count between are held
-against each other: as many as at the lesser summit, or as few as the two components leave there. How many neighbours
-are told apart at all is learnt from the set, from a sceptical start, so that one pair needs clear evidence, and the
-thousandth pair of a thousand classes of few particles, all others clearly divided, need not have as much.
+that a flat density gives equal counts, however the components divide it. Two explanations of the
+count between are held against each other: as many as at the lesser summit, or as few as there are (though not fewer
+than the two components leave there). How many neighbours are told apart at all is learnt from the set, from a sceptical
+start, so that one pair needs clear evidence, and the thousandth pair of a thousand classes of few particles, all others
+clearly divided, need not have as much.
 
 Components are joined from the densest saddle to the thinnest, as water rises over a landscape seen upside down, and the
 summit of what is joined so far counts.
@@ -107,7 +108,8 @@ class _Saddle:
     window : length of each window.
     heights : particles per unit of length at either component.
     height : the same where fewest are between.
-    expected : particles there if there are these two components and nothing else.
+    middle : the same half-way, which no choice of the fewest has lowered.
+    expected : particles there of these two components, of which a class may have more.
     """
 
     first: int
@@ -116,15 +118,26 @@ class _Saddle:
     window: float
     heights: tuple[float, float]
     height: float
+    middle: float
     expected: float
 
-    def evidence(self, summit: float) -> float:
-        """Return the logarithm of how much likelier the count between is with a dip than if all is as at the summit."""
+    def lesser_summit(self, summit: np.ndarray, top: np.ndarray) -> float:
+        """Return the lower of the summits that the components belong to, and not more than is seen along this line.
+
+        How high a component is depends on the line, along an arc or across it: a summit is higher than it in the
+        ratio of their means over lines.
+        """
+        ends = np.array([self.first, self.second])
+        higher = summit[top[ends]] / np.maximum(summit[ends], 1e-9)
+        return float(min((np.array(self.heights) * higher).min(), summit[top[ends]].min()))
+
+    def evidence(self, summit: float, height: float) -> float:
+        """Return the logarithm of how much likelier a height between is with a dip than if all is as at the summit."""
         flat = summit * self.window
-        between = min(self.height * self.window, flat)
+        between = min(height * self.window, flat)
         if flat < DIP * between or flat <= 0:
             return -np.inf
-        dip = float(np.clip(self.expected, LEAST_BETWEEN * flat, flat / CLEAR_DIP))
+        dip = float(np.clip(max(self.expected, between), LEAST_BETWEEN * flat, flat / CLEAR_DIP))
         return between * np.log(dip / flat) - dip + flat
 
 
@@ -140,7 +153,8 @@ def _saddle(landscape: _Landscape, sizes: np.ndarray, first: int, second: int) -
     offset = centre[thinnest] - np.array([0.0, distance])
     expected = CYLINDER * sizes[[first, second]] @ (ndtr((offset + half) / unit) - ndtr((offset - half) / unit))
     density = counts / (2 * half)
-    return _Saddle(first, second, distance, 2 * half, (density[0], density[1]), density[thinnest], float(expected))
+    ends, middle = (density[0], density[1]), density[2 + len(BETWEEN) // 2]
+    return _Saddle(first, second, distance, 2 * half, ends, density[thinnest], middle, float(expected))
 
 
 def told_apart(found: Found, most: int) -> Int[np.ndarray, "components"]:
@@ -166,7 +180,7 @@ def told_apart(found: Found, most: int) -> Int[np.ndarray, "components"]:
         first, second = int(top[saddle.first]), int(top[saddle.second])
         if first == second:
             continue
-        evidence = saddle.evidence(min(summit[first], summit[second]))
+        evidence = saddle.evidence(saddle.lesser_summit(summit, top), saddle.height)
         if evidence < needed:
             _join(top, summit, first, second)
         else:
@@ -191,7 +205,7 @@ def _prior_odds(saddles: list[_Saddle], summit: np.ndarray) -> float:
         first, second = tree[saddle.first], tree[saddle.second]
         if first != second:
             tree[tree == second] = first
-            nearest.append(saddle.evidence(min(summit[saddle.first], summit[saddle.second])))
+            nearest.append(saddle.evidence(saddle.lesser_summit(summit, np.arange(len(summit))), saddle.middle))
     evidence = np.clip(nearest, -50, 50)
     share = SCEPTICAL
     for _ in range(50):

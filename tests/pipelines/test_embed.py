@@ -121,7 +121,7 @@ def test_the_truth_colours_the_figure(tmp_path, monkeypatch, drawn):
     ("table", "message"),
     [
         ("0 1\n60 2", "no particle 60"),
-        ("0 1 2", "3 columns"),
+        ("0 1 2 3", "4 columns"),
         ("a b", "not a table of numbers"),
         ("1 2\n1 3", "particle 1 2 times"),
         ("0 1.5", "not whole"),

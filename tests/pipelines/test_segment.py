@@ -226,11 +226,11 @@ def test_a_run_without_gaussians_says_so(tmp_path, monkeypatch):
         {"components": 1},
         {"feature": "colour"},
         {"memory": 0.0},
-        {"pvalue": 0.0},
+        {"p_value": 0.0},
     ],
 )
 def test_configuration_is_checked(wrong):
-    with pytest.raises(ConfigurationError, match=f"^--{next(iter(wrong))}: expected "):
+    with pytest.raises(ConfigurationError, match=f"^--{next(iter(wrong)).replace('p_value', 'pvalue')}: expected "):
         SegmentConfig("hype_00", **wrong)
 
 

@@ -185,7 +185,7 @@ def test_motion_of_a_wanted_rmsd(program: ModuleType, capsys: pytest.CaptureFixt
     assert program.main(["motion", "far", *SMALL, "--rmsd", "500"]) == 1
     assert program.main(["assembly", "still", *SMALL, "--rmsd", "2"]) == 1
     said = capsys.readouterr().err.splitlines()
-    assert len(said) == 2 and "half a turn" in said[0] and "motion alone" in said[1]
+    assert len(said) == 2 and "half a turn" in said[0] and "applies to motion" in said[1]
 
 
 def _contents(folder: str) -> dict[str, bytes]:

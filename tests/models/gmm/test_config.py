@@ -20,8 +20,8 @@ def test_presets_travel_as_json(name):
     [
         ({"decoder": "cnn"}, "--decoder: expected pointtransformer or mlp; got 'cnn'."),
         ({"loss": "mse"}, "loss: expected likelihood or frc; got 'mse'."),
-        ({"vary": "pp"}, "--pas: expected letters of 'pas', each at most once; got 'pp'."),
-        ({"vary": ""}, "--pas: expected letters of 'pas', each at most once; got ''."),
+        ({"vary": "pp"}, "--pas: expected auto, or letters of 'pas', each at most once; got 'pp'."),
+        ({"vary": ""}, "--pas: expected auto, or letters of 'pas', each at most once; got ''."),
         ({"points": ()}, "points: expected at least one level; got none."),
         ({"points": (64, 16)}, "points: expected levels from coarse to fine; got 64 16."),
         ({"points": (0, 16)}, "points: expected 1 to 1048576; got 0."),

@@ -202,7 +202,7 @@ def test_draws_about_a_latent_are_those_of_its_posterior():
 @pytest.fixture(scope="module")
 def changing_particles() -> tuple:
     """Particles in which Gaussians 0-6 and 7-13 come and go, the piece of each Gaussian, and the noise."""
-    count = 300
+    count = 160
     batch = particles(count, noise=0.0)
     states = np.random.default_rng(5).random((count, 2)) < 0.5
     which = np.repeat([0, 1, 2], [7, 7, 6])

@@ -20,6 +20,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -160,15 +161,37 @@ class Stage:
 def main(benchmark: Benchmark, description: str, argv: Sequence[str] | None = None) -> int:
     """Run a benchmark as the options say; return 0, or 1 after one line on what went wrong."""
     options = build_parser(benchmark, description).parse_args(argv)
+    again = options.stages is not None
+    report = reported(Path(sys.argv[0]).name, options, partial(run, benchmark, options), again=again, mark=RECORD)
+    return 1 if report is None or report["failed"] else 0
+
+
+def reported(
+    name: str,
+    options: argparse.Namespace,
+    work: Callable[[Path], dict[str, Any]],
+    *,
+    again: bool = False,
+    mark: str | None = None,
+) -> dict[str, Any] | None:
+    """Return what a benchmark reports of its work folder, written to --json too; None after one line on what is wrong.
+
+    Parameters
+    ----------
+    name : of the program, for that line.
+    options : --work, --keep and --json.
+    work : done in the folder.
+    again, mark : as `WorkFolder` takes them.
+    """
     try:
-        with WorkFolder(options.work, options.keep, again=options.stages is not None, mark=RECORD) as folder:
-            report = run(benchmark, options, folder)
+        with WorkFolder(options.work, options.keep, again=again, mark=mark) as folder:
+            report = work(folder)
         if options.json:
             write_json(Path(options.json), report)
     except (UserError, OSError) as error:
-        print(f"{Path(sys.argv[0]).name}: {error}", file=sys.stderr)
-        return 1
-    return 1 if report["failed"] else 0
+        print(f"{name}: {error}", file=sys.stderr)
+        return None
+    return report
 
 
 def build_parser(benchmark: Benchmark, description: str) -> argparse.ArgumentParser:

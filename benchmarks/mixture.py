@@ -34,11 +34,12 @@ import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from harness import SHARED, WorkFolder, environment, print_stages, shown
+from harness import SHARED, environment, print_stages, reported, shown
 
 from libhetero.cli.stages import StageResult, run_stage
 from libhetero.configuration import read_json, write_json
@@ -149,15 +150,7 @@ PROFILES = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the benchmark; return its exit code."""
     options = build_parser().parse_args(argv)
-    try:
-        with WorkFolder(options.work, options.keep, mark=MARK) as folder:
-            report = run(options, folder)
-        if options.json:
-            write_json(Path(options.json), report)
-    except (UserError, OSError) as error:
-        print(f"mixture.py: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return 1 if reported("mixture.py", options, partial(run, options), mark=MARK) is None else 0
 
 
 def build_parser() -> argparse.ArgumentParser:

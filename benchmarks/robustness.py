@@ -28,13 +28,14 @@ import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import harness
 import numpy as np
 from assembly import BENCHMARK as ASSEMBLY
-from harness import SHARED, Figure, Stage, WorkFolder, environment, remove_output, shown
+from harness import SHARED, Figure, Stage, environment, remove_output, reported, shown
 
 from libhetero.cli.stages import run_stage
 from libhetero.configuration import read_json, write_json
@@ -136,15 +137,8 @@ PROFILES = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the benchmark; return its exit code."""
     options = parsed(argv)
-    try:
-        with WorkFolder(options.work, options.keep, mark=MARK) as folder:
-            report = run(options, folder)
-        if options.json:
-            write_json(Path(options.json), report)
-    except (UserError, OSError) as error:
-        print(f"robustness.py: {error}", file=sys.stderr)
-        return 1
-    return 1 if report["failed"] else 0
+    report = reported("robustness.py", options, partial(run, options), mark=MARK)
+    return 1 if report is None or report["failed"] else 0
 
 
 def parsed(argv: Sequence[str] | None) -> argparse.Namespace:

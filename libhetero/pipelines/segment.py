@@ -5,8 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from libhetero.configuration import check_options, declared, internal, option
 from libhetero.configuration.limits import MOST_BATCH, MOST_CLASSES, MOST_LATENTS, MOST_MEMORY
 from libhetero.errors import ConfigurationError
 from libhetero.files import replacing_set
-from libhetero.telling import duration
+from libhetero.telling.stages import timed
 
 LOGGER = logging.getLogger(__name__)
 PARTICLES = "particles"  # heading of the help
@@ -133,16 +132,16 @@ def run(config: SegmentConfig, progress: Callable[[float], None] | None = None) 
     neutral_gaussians(trained)  # refuses a run without Gaussians before anything is encoded
     if shows_nothing(trained):
         return _write_nothing(config, trained)
-    with _timed("1/6 how Gaussians change over all particles"):
+    with timed(LOGGER, "1/6 how Gaussians change over all particles"):
         latent = particle_latents(trained, config.batch_size)
         changes = measure_changes(
             trained, latent, config.feature, config.batch_size, config.memory, lambda done: advance(0.3 * done)
         )
-    with _timed("2/6 regions of Gaussians"):
+    with timed(LOGGER, "2/6 regions of Gaussians"):
         grouping = dataclasses.replace(config.regions, feature=changes.feature)
         regions = find_regions(changes.similarity(), grouping)
         account.tell(regions, changes)
-    with _timed("3/6 what particles bear out of them"):
+    with timed(LOGGER, "3/6 what particles bear out of them"):
         judged = judge_regions(trained, changes, regions, config.p_value)
         account.tell_evidence(judged, config.p_value)
     if judged.regions.count == 0:
@@ -195,7 +194,7 @@ def _write(
     from libhetero.pipelines.regions.record import write_record
 
     neutral, regions = neutral_gaussians(trained), judged.regions
-    with _timed("4/6 classes of particles by each region"):
+    with timed(LOGGER, "4/6 classes of particles by each region"):
         classes = classify_regions(
             trained,
             latent,
@@ -211,10 +210,10 @@ def _write(
             lambda done: advance(0.4 + 0.3 * done),
         )
         files = write_region_classes(trained, classes)
-    with _timed("5/6 mean mixtures of classes"):
+    with timed(LOGGER, "5/6 mean mixtures of classes"):
         mixtures = class_mixtures(trained, latent, classes, config.batch_size, lambda done: advance(0.7 + 0.3 * done))
         written = write_class_mixtures(trained, mixtures)
-    with _timed("6/6 files and figures"):
+    with timed(LOGGER, "6/6 files and figures"):
         files = write_region_files(trained, neutral, regions) + files
         drawn = figures.draw_all_regions(trained.folder, neutral.position, regions)
         drawn += figures.draw_each_region(trained.folder, neutral, regions, classes, mixtures)
@@ -250,12 +249,3 @@ def _record(config: SegmentConfig, changes: Any, judged: Any, classes: Any) -> A
         regions,
         judged.dropped,
     )
-
-
-@contextmanager
-def _timed(what: str) -> Iterator[None]:
-    """Say what begins, and how long it took."""
-    LOGGER.info("%s …", what)
-    start = time.monotonic()
-    yield
-    LOGGER.info("%s: %s", what, duration(time.monotonic() - start))

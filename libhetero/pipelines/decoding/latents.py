@@ -14,11 +14,10 @@ from libhetero.io import read_latent
 from libhetero.models.families import family_named
 from libhetero.pipelines.decoding.mid_latent import LatentStream, basis_path, read_basis, write_mid
 from libhetero.pipelines.decoding.particle_findings import write_particle_findings
-from libhetero.pipelines.run.folder import Run
+from libhetero.pipelines.run.folder import LATENTS, Run
 from libhetero.telling.progress import tracked
 
 LOGGER = logging.getLogger(__name__)
-MID = "mid_00.txt"
 
 
 def shows_nothing(run: Run) -> bool:
@@ -35,7 +34,7 @@ def particle_latents(
     and it is written, with what else a finished run says of its particles. Without numbers where nothing was found to
     change.
     """
-    path, count = run.folder / MID, len(run.particles)
+    path, count = run.folder / LATENTS, len(run.particles)
     if shows_nothing(run):
         return np.zeros((count, 0), np.float32)
     if _is_current(path, run.folder / "checkpoints"):
@@ -92,7 +91,7 @@ def lifted_latents(
     ------
     ConfigurationError : if they are of another width.
     """
-    path = run.folder / MID
+    path = run.folder / LATENTS
     width = particle_latents(run, batch_size).shape[1]
     if points.shape[1] != width:
         raise ConfigurationError(f"{where}: {points.shape[1]} latent numbers; expected {width}, as in {path}.")

@@ -114,7 +114,25 @@ def latent_deviations(run: Run) -> Float[np.ndarray, "particles latent"] | None:
     ------
     DataError : if the file is damaged, or not of these latents.
     """
-    latents, count = run.folder / LATENTS, len(run.particles)
+    found = latents_and_deviations(run.folder, len(run.particles))
+    return None if found is None else found[1]
+
+
+def latents_and_deviations(
+    folder: Path, count: int
+) -> tuple[Float[np.ndarray, "particles latent"], Float[np.ndarray, "particles latent"]] | None:
+    """Return the latents of a run folder's particles and their standard deviations; None where it has none of these.
+
+    Parameters
+    ----------
+    folder : of a run.
+    count : of its particles.
+
+    Raises
+    ------
+    DataError : if a file is damaged, or the deviations are not of the latents.
+    """
+    latents = folder / LATENTS
     path = deviation_path(latents)
     if not path.exists():
         return None
@@ -127,4 +145,4 @@ def latent_deviations(run: Run) -> Float[np.ndarray, "particles latent"] | None:
         )
     if deviation.min(initial=0) < 0:
         raise DataError(f"{path}: holds a standard deviation below 0. Remove {latents.name}, and both are made anew.")
-    return deviation
+    return latent, deviation

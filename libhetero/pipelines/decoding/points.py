@@ -21,8 +21,8 @@ from libhetero.analysis.paths import component_grid, neighbour_path, occupied_ce
 from libhetero.errors import ConfigurationError
 from libhetero.io import read_latent
 from libhetero.pipelines.decoding.class_files import class_names
-from libhetero.pipelines.decoding.latents import MID, check_indices, decodable_latents, lifted_latents, particle_latents
-from libhetero.pipelines.run.folder import Run
+from libhetero.pipelines.decoding.latents import check_indices, decodable_latents, lifted_latents, particle_latents
+from libhetero.pipelines.run.folder import LATENTS, Run
 
 LOGGER = logging.getLogger(__name__)
 PLANE = "embed_particles.txt"
@@ -167,7 +167,7 @@ def on_grid(run: Run, side: int, over: str, batch_size: int) -> VolumePoints:
 
 def particle_plane(run: Run) -> Float[np.ndarray, "particles 2"] | None:
     """Return where e2hype_embed.py put every particle; None if it has not, or not these latents."""
-    path, latents = run.folder / PLANE, run.folder / MID
+    path, latents = run.folder / PLANE, run.folder / LATENTS
     if not path.exists() or (latents.exists() and _age(path) < _age(latents)):
         return None
     index, plane = read_latent(path)

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from jaxtyping import Int
 
 from libhetero import models
 from libhetero.configuration import to_dict
@@ -27,15 +26,12 @@ from libhetero.pipelines.run.folder import write_arrays
 from libhetero.pipelines.run.new_folder import making
 from libhetero.pipelines.run.particle_record import LIST, write_record
 from libhetero.pipelines.run.particles import feed_of, listed_particles, load_particles
-from libhetero.pipelines.run.preparation import SAMPLE, measured, of_finite_images
+from libhetero.pipelines.run.preparation import measured, sample_of
 from libhetero.pipelines.run.reference import reference_projector
 from libhetero.pipelines.run.start import RunStart
 from libhetero.pipelines.run.starting_mixture import starting_mixture
-from libhetero.records import Batch
 from libhetero.training import sharding
-from libhetero.training.feed import ParticleFeed
 from libhetero.training.held_out import split
-from libhetero.training.preprocess import sample_indices
 
 LOGGER = logging.getLogger(__name__)
 
@@ -62,12 +58,14 @@ class NewRun:
         feed = measured(feed_of(particles, config.data), self.asked.contrast, config.training.seed, project)
         trained_on, _ = split(len(feed), config.training)
         gaussians, mobile = starting_mixture(config, feed)
+        sample = sample_of(config, feed, trained_on)
+        LOGGER.info("measuring %d particles", len(sample.weight))
         model = models.create(
             config.family,
             config.model,
             box_size=feed.box_size,
             pixel_size=feed.pixel_size,
-            sample=_sample(config, feed, trained_on),
+            sample=sample,
             gaussians=gaussians,
             mobile=mobile,
             seed=config.training.seed,
@@ -96,13 +94,6 @@ class NewRun:
         if started is not None and sharding.is_writer():
             started(folder)
         return folder
-
-
-def _sample(config: RunConfig, feed: ParticleFeed, trained_on: Int[np.ndarray, " particles"]) -> Batch:
-    """Return the particles that the model's statistics are measured on."""
-    most = min(config.model.sample_size(feed.box_size, SAMPLE), len(trained_on))
-    LOGGER.info("measuring %d particles", most)
-    return of_finite_images(feed.batch(trained_on[sample_indices(len(trained_on), most, config.training.seed)]))
 
 
 def _check_finite(model: ModelFamily) -> None:

@@ -10,8 +10,10 @@ import logging
 
 import jax
 import numpy as np
+from jaxtyping import Int
 
 from libhetero.errors import DataError
+from libhetero.pipelines.run.configuration import RunConfig
 from libhetero.records import Batch
 from libhetero.training.configuration import PreprocessConfig
 from libhetero.training.contrast import Projector, estimate_contrast
@@ -57,6 +59,23 @@ def measured(feed: ParticleFeed, contrast: int | None, seed: int, project: Proje
         deviation = estimate_deviation(feed.reader, len(feed), config, seed=seed, bad=feed.bad)
         config = dataclasses.replace(config, deviation=deviation)
     return dataclasses.replace(feed, config=config)
+
+
+def sample_of(config: RunConfig, feed: ParticleFeed, trained_on: Int[np.ndarray, " particles"]) -> Batch:
+    """Return the particles that the model's statistics are measured on.
+
+    Parameters
+    ----------
+    config : of the run.
+    feed : all of its particles.
+    trained_on : places of those that are trained on.
+
+    Raises
+    ------
+    DataError : if the image of none is finite.
+    """
+    most = min(config.model.sample_size(feed.box_size, SAMPLE), len(trained_on))
+    return of_finite_images(feed.batch(trained_on[sample_indices(len(trained_on), most, config.training.seed)]))
 
 
 def of_finite_images(batch: Batch) -> Batch:

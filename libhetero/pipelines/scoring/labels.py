@@ -11,8 +11,8 @@ from libhetero.analysis.classes import kmeans_classes
 from libhetero.metrics.calibration import right_where_sure
 from libhetero.metrics.labels import label_agreement, with_the_most
 from libhetero.pipelines.decoding.class_files import read_classes
-from libhetero.pipelines.decoding.latents import MID, particle_latents
-from libhetero.pipelines.run.folder import Run
+from libhetero.pipelines.decoding.latents import particle_latents
+from libhetero.pipelines.run.folder import LATENTS, Run
 from libhetero.pipelines.run.list_digest import list_digest
 from libhetero.pipelines.scoring.particles import real_particles
 from libhetero.pipelines.scoring.regions import class_probabilities
@@ -34,7 +34,7 @@ def score_labels(run: Run, truth: Truth, places: np.ndarray, seed: int, batch_si
     labels = truth.known(truth.labels, "labels")[places]
     real = real_particles(truth, places)
     scores: dict[str, Any] = {}
-    if (run.folder / MID).exists():
+    if (run.folder / LATENTS).exists():
         latent = particle_latents(run, batch_size)
         if latent.shape[1] > 0:
             count = len(np.unique(labels[real]))

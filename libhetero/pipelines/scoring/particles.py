@@ -12,14 +12,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
-from libhetero.errors import DataError
-from libhetero.io import read_latent
 from libhetero.io.particle_findings import ParticleFindings, read_findings
 from libhetero.metrics.calibration import errors_over_deviations
 from libhetero.metrics.detection import detection
-from libhetero.pipelines.decoding.latents import MID
-from libhetero.pipelines.decoding.mid_latent import deviation_path
-from libhetero.pipelines.decoding.particle_findings import FINDINGS
+from libhetero.pipelines.decoding.particle_findings import FINDINGS, latents_and_deviations
 from libhetero.pipelines.scoring.truth import Truth
 
 
@@ -90,16 +86,10 @@ def score_deviations(
     chosen : particles of the run to take.
     places : (N,) place of each particle of the run in the truth.
     """
-    path = deviation_path(folder / MID)
-    if not path.exists() or not pieces.any():
+    said = latents_and_deviations(folder, len(places)) if pieces.any() else None
+    if said is None:
         return None
-    (index, latent), (named, deviation) = read_latent(folder / MID), read_latent(path)
-    if latent.shape != deviation.shape or not np.array_equal(index, named) or len(index) != len(places):
-        raise DataError(
-            f"{path}: {deviation.shape[1]} deviations of {len(named)} particles; expected those of the "
-            f"{latent.shape[1]} latents of {len(places)} particles in {MID}. Encode the run again."
-        )
-    latent, deviation = latent[chosen], deviation[chosen]
+    latent, deviation = (numbers[chosen] for numbers in said)
     found = {}
     for name, table in (("presence", truth.states), ("angle", truth.angles)):
         if table is None:

@@ -21,12 +21,12 @@ from libhetero.io.particle_findings import ParticleFindings
 from libhetero.metrics.labels import label_agreement
 from libhetero.models.families import family_named
 from libhetero.pipelines.decoding.gaussians import has_mixtures
-from libhetero.pipelines.decoding.latents import MID, particle_latents
+from libhetero.pipelines.decoding.latents import particle_latents
 from libhetero.pipelines.decoding.particle_findings import particle_findings
 from libhetero.pipelines.decoding.sampling import spread_indices
 from libhetero.pipelines.regions.record import read_record
 from libhetero.pipelines.run.configuration import CONFIG
-from libhetero.pipelines.run.folder import Run
+from libhetero.pipelines.run.folder import LATENTS, Run
 from libhetero.pipelines.validate import NULLS, ValidateConfig
 from libhetero.pipelines.validating import halves as half
 from libhetero.pipelines.validating import imaging, nulls, structure, volumes
@@ -50,9 +50,9 @@ def finished(folder: str) -> Path:
     ConfigurationError : if the run is not finished.
     """
     path = Path(folder)
-    if (path / CONFIG).is_file() and not (path / MID).is_file():
+    if (path / CONFIG).is_file() and not (path / LATENTS).is_file():
         raise ConfigurationError(
-            f"{folder}: not finished, {MID} is not there; expected a run that is. Go on with e2hype_refine.py "
+            f"{folder}: not finished, {LATENTS} is not there; expected a run that is. Go on with e2hype_refine.py "
             f"--resume {folder}."
         )
     return path
@@ -119,7 +119,7 @@ class Examination:
         if self.members is not None:
             seconds = half.seconds_of_training(self.run)
             took = "about as long as the run's own training" if seconds is None else f"about {duration(seconds)} in all"
-            begun = [number for number in (1, 2) if (self.folder / f"half{number}" / MID).is_file()]
+            begun = [number for number in (1, 2) if (self.folder / f"half{number}" / LATENTS).is_file()]
             took = f"{took}; {len(begun)} trained already" if begun else took
             yield f"half-sets of {len(self.members[0])} and {len(self.members[1])} particles: two trainings, {took}"
         if self.sets:

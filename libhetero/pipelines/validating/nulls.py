@@ -34,12 +34,11 @@ from libhetero.physics.fourier import half_plane, real_image, ring_index
 from libhetero.physics.observation import observed
 from libhetero.pipelines.decoding.gaussians import neutral_gaussians
 from libhetero.pipelines.run.folder import Run
-from libhetero.pipelines.run.preparation import SAMPLE, of_finite_images
+from libhetero.pipelines.run.preparation import sample_of
 from libhetero.pipelines.validating.record import NullSets
 from libhetero.records import Batch, Gaussians, Observation
 from libhetero.telling.progress import Progress
 from libhetero.training.held_out import split
-from libhetero.training.preprocess import sample_indices
 
 LOGGER = logging.getLogger(__name__)
 TOGETHER = 64  # images projected or given noise at once
@@ -73,7 +72,8 @@ class NullSearch:
         feature : what its regions are of.
         contrast : of each of its particles, 0 for junk; None for 1.
         """
-        sample = _sample(run)
+        feed = run.feed()
+        sample = sample_of(run.config, feed, split(len(feed), run.config.training)[0])
         strength = np.ones(len(sample.weight)) if contrast is None else contrast[np.asarray(sample.index)]
         images = _projected(run.model, neutral_gaussians(run), sample, strength.astype(np.float32))
         return cls(run.model, dataclasses.replace(sample, images=images), feature, run.config.training.seed)
@@ -204,14 +204,6 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(level)
-
-
-def _sample(run: Run) -> Batch:
-    """Return the particles that the run's search was made on."""
-    feed, config = run.feed(), run.config
-    trained_on, _ = split(len(feed), config.training)
-    most = min(config.model.sample_size(feed.box_size, SAMPLE), len(trained_on))
-    return of_finite_images(feed.batch(trained_on[sample_indices(len(trained_on), most, config.training.seed)]))
 
 
 def _projected(

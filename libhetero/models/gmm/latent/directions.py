@@ -202,7 +202,8 @@ def typical_variance(
 def _judged(equations: Equations, model: LowRank, columns: np.ndarray, base: float, forced: bool) -> Found:
     """Order modes by strength, leave out those that the likelihood does not miss, and give each its p-value."""
     while model.rank:
-        missed, count = missed_without(expected(equations, model))[-model.rank :], len(equations.gradient)
+        said, count = expected(equations, model), len(equations.gradient)
+        missed = missed_without(said)[-model.rank :]
         weakest = int(np.argmin(missed))
         chance = gain_of(spectrum(equations, model.without(weakest), columns).chance, count)
         p = gumbel_tail(missed, chance)
@@ -211,7 +212,7 @@ def _judged(equations: Equations, model: LowRank, columns: np.ndarray, base: flo
             strength = np.einsum("pr,pq,qr->r", model.modes, typical, model.modes)
             order = np.argsort(-strength)
             ordered = LowRank(model.known, model.modes[:, order], model.mean)
-            return Found(ordered, max(log_likelihood(equations, model) - base, 1e-9), p[order], strength[order])
+            return Found(ordered, max(float(said.likelihood.sum()) - base, 1e-9), p[order], strength[order])
         model = model.without(weakest)
         model = fit_modes(equations, model, typical_variance(model.modes, equations, columns), STEPS)
     return Found(model, 0.0, np.zeros(0), np.zeros(0))

@@ -76,16 +76,12 @@ class Subspace:
 
     def in_layout(self, layout: Layout) -> Subspace:
         """Return the same in the columns of a layout that has all of them; 0 in those that are new."""
-        place = [layout.columns()[i].start + j for i in range(2) for j in range(_width(self.layout.columns()[i]))]
+        place = np.flatnonzero([kind in self.layout.kinds for kind in layout.kinds])
         mean, modes = (
             np.zeros((len(array), len(layout.kinds), *array.shape[2:]), np.float32) for array in (self.mean, self.modes)
         )
         mean[:, place], modes[:, place] = self.mean, self.modes
         return replace(self, layout=layout, mean=mean, modes=modes)
-
-
-def _width(columns: slice) -> int:
-    return columns.stop - columns.start
 
 
 @dataclass(frozen=True, eq=False)

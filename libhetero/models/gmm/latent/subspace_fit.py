@@ -15,7 +15,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -106,10 +106,12 @@ def find_subspace(
     first = max(refined, key=lambda one: one.found.gain)
     kept = [first] if first.found.model.rank else []
     if len(searches) > 1 and kept and not rank:
-        other = "p" if first.kind == "a" else "a"
-        second = _searched_beside(imaging, sample, first, other, seed, mobile)
+        alone = next(one for one in searches if one.kind != first.kind)
+        second = _searched_beside(imaging, sample, first, alone, seed)
         share = second.found.gain / first.found.gain
-        LOGGER.info("%s adds %.1f %% of what %s adds to the likelihood", KIND[other], 100 * share, KIND[first.kind])
+        LOGGER.info(
+            "%s adds %.1f %% of what %s adds to the likelihood", KIND[alone.kind], 100 * share, KIND[first.kind]
+        )
         kept += [second] if second.found.model.rank and share > MATERIAL else []
     subspace = _joined(kept, first)
     _tell(subspace, len(first.equations.gradient))
@@ -154,16 +156,12 @@ def _refined(imaging: Imaging, sample: Batch, search: Search, rank: int, seed: i
     model = LowRank(copied @ coarse.known, copied @ coarse.modes, copied @ coarse.mean)
     found = find_directions(fine, kind, rank or MOST_MODES, model, forced=rank > 0)
     LOGGER.info("%s: %d directions on fine patches, %.5g nats", KIND[kind], found.model.rank, found.gain)
-    return Search(kind, found, fine, patches.fine, patches)
+    return replace(search, found=found, equations=fine, patch=patches.fine)
 
 
-def _searched_beside(
-    imaging: Imaging, sample: Batch, first: Search, kind: str, seed: int, mobile: np.ndarray
-) -> Search:
-    """Search one kind in what the modes of the other leave, on coarse patches."""
-    layout = Layout.of(kind)
-    patches = Patches.of(imaging.neutral.position, mobile, layout, seed)
-    patch = patches.together
+def _searched_beside(imaging: Imaging, sample: Batch, first: Search, alone: Search, seed: int) -> Search:
+    """Search one kind, searched alone before, in what the modes of the first leave, on coarse patches."""
+    layout, patch = Layout.of(alone.kind), alone.patches.together
     modes, mean = first.modes, first.mean
     fields = Fields(
         np.concatenate([modes.displacement, mean.displacement], axis=2),
@@ -177,7 +175,9 @@ def _searched_beside(
     whole[: equations.nuisances] = first.found.model.mean[: equations.nuisances]
     known[np.diag_indices(count)] = spreads
     model = LowRank(known, np.zeros((equations.columns, 0)), whole)
-    return Search(kind, find_directions(equations, kind, MOST_MODES, model), equations, patch, patches)
+    return replace(
+        alone, found=find_directions(equations, alone.kind, MOST_MODES, model), equations=equations, patch=patch
+    )
 
 
 def _joined(kept: list[Search], first: Search) -> Subspace:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
@@ -12,6 +14,7 @@ from scipy.spatial import cKDTree
 from libhetero.models.gmm.config import GmmConfig
 from libhetero.models.gmm.latent.subspace import Subspace
 from libhetero.models.gmm.layout import Layout
+from libhetero.models.gmm.turning import rotations_of, turned
 from libhetero.physics.arrays import AnyArray
 from libhetero.records import Gaussians
 
@@ -55,13 +58,56 @@ def changed(config: GmmConfig, neutral: Gaussians, change: Float[AnyArray, "poin
     )
 
 
-def linear_tangents(
-    config: GmmConfig, neutral: Gaussians, modes: Float[AnyArray, "points outputs latent"], z: Float[Array, "latent"]
-) -> tuple[Float[AnyArray, "points 3 latent"], Float[Array, "points latent"]]:
-    """Return what the modes change for a small step from z: position in Å, and amplitude."""
-    position, amplitude, _ = parts_of(config.layout, modes)
-    slope = positive(1 + amplitude @ z)[1]
-    return config.displacement_scale * position, (neutral.amplitude * slope)[:, None] * amplitude
+@dataclass(frozen=True, eq=False)
+class Modes:
+    """What of the change of the Gaussians a latent gives without a network.
+
+    Parameters
+    ----------
+    config : of the model.
+    neutral : the mixture that z = 0 gives.
+    outputs : (N, F, r), for one unit of each number, in the decoder's columns and units.
+    rotation : (N, 3, r), by which motions are continued (`turning`), radians; None where positions do not change.
+    """
+
+    config: GmmConfig
+    neutral: Gaussians
+    outputs: AnyArray
+    rotation: AnyArray | None
+
+    @classmethod
+    def of(cls, config: GmmConfig, neutral: Gaussians, outputs: AnyArray, edges: AnyArray) -> Modes:
+        """Find the rotations of modes.
+
+        Parameters
+        ----------
+        edges : (E, 2), pairs of Gaussians next to each other.
+        """
+        if not config.layout.position:
+            return cls(config, neutral, outputs, None)
+        in_place = config.displacement_scale * outputs[:, :3]
+        return cls(config, neutral, outputs, rotations_of(neutral.position, edges, in_place))
+
+    def change(self, z: Float[Array, "latent"]) -> Float[Array, "points outputs"]:
+        """Return the change at z in the decoder's columns and units."""
+        if self.rotation is None:
+            return jnp.matmul(self.outputs, z)
+        return jnp.concatenate([turned(self.outputs[:, :3], self.rotation, z), self.outputs[:, 3:] @ z], axis=1)
+
+    def tangents(
+        self, z: Float[Array, "latent"]
+    ) -> tuple[Float[AnyArray, "points 3 latent"], Float[Array, "points latent"]]:
+        """Return what they change for a small step from z: position in Å, and amplitude."""
+        position, amplitude, _ = parts_of(self.config.layout, self.outputs)
+        rotation = self.rotation
+        if rotation is not None:
+            position = jax.jacfwd(lambda z: turned(self.outputs[:, :3], rotation, z))(z)
+        slope = positive(1 + amplitude @ z)[1]
+        return self.config.displacement_scale * position, (self.neutral.amplitude * slope)[:, None] * amplitude
+
+    def mixture(self, z: Float[Array, "latent"]) -> Gaussians:
+        """Return the mixture at z."""
+        return changed(self.config, self.neutral, self.change(z))
 
 
 def modes_in_outputs(config: GmmConfig, subspace: Subspace) -> Float[np.ndarray, "points outputs latent"]:
@@ -97,13 +143,18 @@ def adapted(neutral: Gaussians, adaptation: dict[str, AnyArray]) -> Gaussians:
     )
 
 
-def neighbouring_pairs(position: Float[np.ndarray, "points 3"]) -> Int[np.ndarray, "pairs 2"]:
-    """Return each pair (i, j), i < j, in which one is among the other's twelve nearest."""
+def nearest_pairs(position: Float[np.ndarray, "points 3"]) -> Int[np.ndarray, "pairs 2"]:
+    """Return each Gaussian with each of its twelve nearest; a pair that is so both ways is there twice."""
     count = min(NEIGHBOURS + 1, len(position))
     nearest = cKDTree(position).query(position, count)[1].reshape(len(position), -1)
-    pairs = np.stack([np.repeat(np.arange(len(position)), count), nearest.ravel()], axis=1)
-    pairs = np.unique(np.sort(pairs, axis=1), axis=0)
-    return pairs[pairs[:, 0] < pairs[:, 1]].astype(np.int32)
+    pairs = np.stack([np.repeat(np.arange(len(position)), count - 1), nearest[:, 1:].ravel()], axis=1)
+    return pairs.astype(np.int32)
+
+
+def neighbouring_pairs(position: Float[np.ndarray, "points 3"]) -> Int[np.ndarray, "pairs 2"]:
+    """Return each pair (i, j), i < j, in which one is among the other's twelve nearest."""
+    pairs = np.unique(np.sort(nearest_pairs(position), axis=1), axis=0)
+    return pairs[pairs[:, 0] < pairs[:, 1]]
 
 
 def strain(neutral: Gaussians, edges: Any, mixture: Gaussians) -> Float[Array, ""]:

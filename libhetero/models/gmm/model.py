@@ -4,9 +4,9 @@ The change of Gaussian j in a particle with latent z is
 
     c_j(z) = modes_j z + network_j(z) - network_j(0)
 
-with modes that start from the set's subspace and a network (Point Transformer or MLP) for what
-is not linear in z; both are trained. The latent itself is solved for, particle by particle
-(`latent.posterior`), or, as published, read off by an encoder network.
+with modes that start from the set's subspace, those of motion continued as turns (`turning`), and a
+network (Point Transformer or MLP) for what they do not say; both are trained. The latent itself is
+solved for, particle by particle (`latent.posterior`), or, as published, read off by an encoder network.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from libhetero.models.contrast import (
     junk_probability,
 )
 from libhetero.models.gmm.changes import (
+    Modes,
     adapted,
     changed,
-    linear_tangents,
     modes_in_outputs,
     neighbouring_pairs,
     start_of_neutral,
@@ -48,6 +48,7 @@ from libhetero.models.gmm.latent.posterior import draw, infer
 from libhetero.models.gmm.latent.subspace import LARGEST_GRID, Imaging, Subspace
 from libhetero.models.gmm.latent.subspace_fit import KIND, find_subspace
 from libhetero.models.gmm.layout import Layout
+from libhetero.models.gmm.motions import settle_motions
 from libhetero.models.gmm.noise import NOISE_SAMPLE, measure_sample, ring_limits, spread_over
 from libhetero.models.gmm.storage import fields_of, to_arrays
 from libhetero.physics.fourier import dft_image, half_plane
@@ -122,7 +123,6 @@ class GmmModel:
         mobile: np.ndarray | None = None,
     ) -> GmmModel:
         """Choose the hierarchy and measure the encoder's input on a sample; see `models.create`."""
-        position = np.asarray(neutral.position)
         neutral = jax.tree.map(lambda array: np.asarray(array, np.float32), neutral)
         operators = symmetry_operators(config.symmetry)
         whole = jax.tree.map(np.asarray, symmetric_copies(neutral, operators))
@@ -143,24 +143,30 @@ class GmmModel:
             mobile=moves,
             contrast=measured.contrast,
         )
+        if config.encoder == "posterior":
+            model = model._with_subspace(measured.sample, seed)
         if model._decoder().reads_levels:
-            model = replace(model, levels=build_topology(position, config, box_size * pixel_size, seed))
+            levels = build_topology(model.neutral.position, model.config, box_size * pixel_size, seed)
+            model = replace(model, levels=levels)
         if config.encoder == "network":
-            return replace(model, feature_scale=model._measured_features(spread_over(measured.sample, NOISE_SAMPLE)))
-        return model._with_subspace(measured.sample, seed)
+            model = replace(model, feature_scale=model._measured_features(spread_over(measured.sample, NOISE_SAMPLE)))
+        return model
 
     def _with_subspace(self, sample: Batch, seed: int) -> GmmModel:
         """Return the model with what the sample shows to change, of which kinds and in how many directions."""
         config, imaging = self.config, self._imaging(SUBSPACE_GRID)
-        asked = self.layout.linear
-        subspace = find_subspace(imaging, sample, asked, config.latent_size, seed, np.asarray(self.mobile) > 0)
+        asked, mobile, forced = self.layout.linear, np.asarray(self.mobile) > 0, config.latent_size > 0
+        subspace = find_subspace(imaging, sample, asked, config.latent_size, seed, mobile)
+        nuisances = None if config.particle_contrast == "none" else subspace.nuisances
+        neutral, subspace = settle_motions(imaging, sample, subspace, asked, nuisances, seed, mobile, forced=forced)
         if config.vary == AUTO:
             config = replace(config, vary=subspace.layout.letters)
         else:
             subspace = subspace.in_layout(asked)
         config = replace(config, latent_size=subspace.rank)
         contrast = replace(self.contrast, mean=1.0, spread=subspace.nuisances.contrast)
-        return replace(self, subspace=subspace, config=config, contrast=contrast)
+        edges = neighbouring_pairs(neutral.position)
+        return replace(self, neutral=neutral, edges=edges, subspace=subspace, config=config, contrast=contrast)
 
     def _measured_features(self, sample: Batch) -> np.ndarray:
         features = jax.jit(jax.vmap(self._features))(sample.images, sample.observation)
@@ -277,7 +283,7 @@ class GmmModel:
         """Return posterior means and precisions of latents and contrast; no gradient passes through them."""
         params, unmoved = jax.lax.stop_gradient((params, unmoved))
         imaging, layout, config = self._imaging(), self.layout.linear, self.config
-        tangents = partial(linear_tangents, config, self.neutral_mixture(params), self._modes(params))
+        tangents = self._modes(params).tangents
         mixtures = partial(self._moved, params, unmoved)
         rank, steps = config.latent_size, config.newton_steps
         return infer(imaging, layout, mixtures, tangents, batch, rank, steps, self._nuisances)
@@ -315,7 +321,7 @@ class GmmModel:
             change = self._network(params, latent, key)
         else:
             change = self._network(params, latent / LATENT_REACH, key) - unmoved
-            change = change + jnp.einsum("nfr,br->bnf", self._modes(params), latent)
+            change = change + jax.vmap(self._modes(params).change)(latent)
         mobile = jnp.asarray(self.mobile)[:, None]
         return jax.vmap(partial(changed, self.config, neutral))(change * mobile)
 
@@ -341,10 +347,10 @@ class GmmModel:
             rngs={"dropout": key} if training else None,
         )
 
-    def _modes(self, params: Any) -> Float[Array, "points outputs latent"]:
-        if not self.config.latent_size:
-            return jnp.zeros((len(self.neutral.sigma), len(self.layout.kinds), 0))
-        return params["modes"] * jnp.asarray(self.mobile)[:, None, None]
+    def _modes(self, params: Any) -> Modes:
+        shape = len(self.neutral.sigma), len(self.layout.kinds), 0
+        outputs = params["modes"] * jnp.asarray(self.mobile)[:, None, None] if "modes" in params else jnp.zeros(shape)
+        return Modes.of(self.config, self.neutral_mixture(params), outputs, self.edges)
 
     def _whole(self, mixture: Gaussians) -> Gaussians:
         """Return the whole complex of one unit."""

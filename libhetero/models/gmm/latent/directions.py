@@ -75,12 +75,21 @@ class Found:
     gain : log-likelihood that the modes add to that of a mean change, which all particles have alike, nats.
     p : of each mode.
     strength : of each mode, mean over particles of the signal's variance over the noise's.
+    missed : of each mode, the log-likelihood lost without it, nats.
+    chance : largest eigenvalue of what is left of each draw of noise (`Spectrum`).
     """
 
     model: LowRank
     gain: float
     p: np.ndarray
     strength: np.ndarray
+    missed: np.ndarray
+    chance: np.ndarray
+
+    @classmethod
+    def nothing(cls, model: LowRank, chance: np.ndarray) -> Found:
+        """Return that nothing stands out."""
+        return cls(model, 0.0, np.zeros(0), np.zeros(0), np.zeros(0), chance)
 
 
 def nothing_changes(equations: Equations) -> LowRank:
@@ -173,7 +182,7 @@ def find_directions(
             break
         model = _with_directions(equations, model, columns, seen, new)
     if not model.rank:
-        return Found(nothing, 0.0, np.zeros(0), np.zeros(0))
+        return Found.nothing(nothing, seen.chance)
     return _judged(equations, model, columns, log_likelihood(equations, alike), forced)
 
 
@@ -205,14 +214,15 @@ def _judged(equations: Equations, model: LowRank, columns: np.ndarray, base: flo
         said, count = expected(equations, model), len(equations.gradient)
         missed = missed_without(said)[-model.rank :]
         weakest = int(np.argmin(missed))
-        chance = gain_of(spectrum(equations, model.without(weakest), columns).chance, count)
-        p = gumbel_tail(missed, chance)
+        chance = spectrum(equations, model.without(weakest), columns).chance
+        p = gumbel_tail(missed, gain_of(chance, count))
         if forced or p[weakest] < SIGNIFICANT:
             typical = equations.hessian.mean(axis=0, dtype=np.float64)
             strength = np.einsum("pr,pq,qr->r", model.modes, typical, model.modes)
             order = np.argsort(-strength)
             ordered = LowRank(model.known, model.modes[:, order], model.mean)
-            return Found(ordered, max(float(said.likelihood.sum()) - base, 1e-9), p[order], strength[order])
+            gain = max(float(said.likelihood.sum()) - base, 1e-9)
+            return Found(ordered, gain, p[order], strength[order], missed[order], chance)
         model = model.without(weakest)
         model = fit_modes(equations, model, typical_variance(model.modes, equations, columns), STEPS)
-    return Found(model, 0.0, np.zeros(0), np.zeros(0))
+    return Found.nothing(model, chance)

@@ -101,8 +101,15 @@ def missed_without(found: Expected) -> Float[np.ndarray, "directions"]:
 
     ½ z² / C + ½ log C of its number z, summed over particles: what the others do not explain in its place.
     """
-    variance = np.diagonal(found.covariance, axis1=1, axis2=2).astype(np.float64)
-    return 0.5 * np.sum(found.latent.astype(np.float64) ** 2 / variance + np.log(variance), axis=0)
+    return missed_by(found.latent, found.covariance)
+
+
+def missed_by(
+    latent: Float[np.ndarray, "particles numbers"], covariance: Float[np.ndarray, "particles numbers numbers"]
+) -> Float[np.ndarray, "numbers"]:
+    """Return how much log-likelihood is lost without each number of a latent, given its posteriors; nats."""
+    variance = np.diagonal(covariance, axis1=1, axis2=2).astype(np.float64)
+    return 0.5 * np.sum(latent.astype(np.float64) ** 2 / variance + np.log(variance), axis=0)
 
 
 def log_likelihood(equations: Equations, model: LowRank) -> float:

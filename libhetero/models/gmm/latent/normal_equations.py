@@ -12,6 +12,9 @@ The columns are, in this order (`Equations`),
 2. given fields of change, such as modes that are known (`Fields`), for one unit of each;
 3. changes of patches: Gaussians are grouped by place, and all of a patch change alike; kind by kind.
 
+Where changes are known and large, each particle's image is taken as linear about its own mixture (`About`): with J the
+fields there, z their numbers and X̂ the image, r = X - X̂ + Jz, so that g is what it would be if all were linear.
+
 Images are in quadrants (`libhetero.physics.quadrants`), where one product of matrices projects all patches. A
 displacement of 1 Å changes an image F by -2πi k F and a relative amplitude of 1 by F; both sides are multiplied by i,
 so that displacements, which are more, are real factors 2πk.
@@ -20,6 +23,7 @@ so that displacements, which are more, are real factors 2πk.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -54,13 +58,33 @@ class Fields:
     amplitude : (N, q), relative to the neutral amplitude.
     """
 
-    displacement: np.ndarray
-    amplitude: np.ndarray
+    displacement: AnyArray
+    amplitude: AnyArray
+
+    @property
+    def count(self) -> int:
+        """How many."""
+        return self.amplitude.shape[1]
 
     @classmethod
     def none(cls, count: int) -> Fields:
         """Return no field of `count` Gaussians."""
         return cls(np.zeros((count, 3, 0), np.float32), np.zeros((count, 0), np.float32))
+
+
+@dataclass(frozen=True, eq=False)
+class About:
+    """Each particle's own mixture, about which its image is taken as linear.
+
+    Parameters
+    ----------
+    at : gives, for the numbers of a particle, its mixture, and as fields what a unit more of each number changes,
+        amplitudes relative to those of the mixture.
+    latent : (particles, q), the numbers.
+    """
+
+    at: Callable[[Float[Array, "q"]], tuple[Gaussians, Fields]]
+    latent: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,6 +181,7 @@ def normal_equations(
     layout: Layout,
     *,
     fields: Fields | None = None,
+    about: About | None = None,
     nuisances: bool = False,
     draws: int = 0,
     seed: int = 0,
@@ -170,14 +195,25 @@ def normal_equations(
     patch : of each Gaussian, -1 for none; there is one at least.
     layout : what of a patch changes.
     fields : that have columns of their own; None for none.
+    about : what images are linear about, in place of the neutral mixture and of `fields`; None for that.
     nuisances : whether these have columns.
     draws, seed : of noise, for each particle.
     """
+    own = np.zeros((len(sample.weight), 0), np.float32) if about is None else about.latent
+    imaging = replace(imaging, neutral=jax.tree.map(np.asarray, imaging.neutral))
     images = PatchImages.of(imaging, patch, layout, fields, nuisances)
-    several = jax.jit(jax.vmap(lambda image, seen, key: images.equations(image, seen, key, draws)))
+
+    def one(image: Array, seen: Observation, key: Array, z: Array) -> tuple[Array, Array, Array]:
+        here = images if about is None else images.at(*about.at(z))
+        hessian, gradient, said = here.equations(image, seen, key, draws)
+        known = slice(here.first_field, here.first_field + len(z))
+        return hessian, gradient + jnp.matmul(hessian[:, known], z, precision=HIGHEST), said
+
+    several = jax.jit(jax.vmap(one))
     used = np.flatnonzero(sample.weight)
     keys = jax.random.split(jax.random.key(seed), len(sample.weight))
-    columns = images.columns
+    count = images.fields.count + own.shape[1]
+    columns = images.columns + own.shape[1]
     hessian = np.empty((len(used), columns, columns), np.float32)
     gradient = np.empty((len(used), columns), np.float32)
     noise = np.empty((len(used), draws, columns), np.float32)
@@ -186,12 +222,11 @@ def normal_equations(
         here = used[start : start + TOGETHER]
         rows, padded = slice(start, start + len(here)), np.resize(here, TOGETHER)  # one shape is compiled
         part = jax.tree.map(lambda leaf: leaf[padded], sample)
-        made = several(part.images, part.observation, keys[padded])
+        made = several(part.images, part.observation, keys[padded], own[padded])
         hessian[rows], gradient[rows], noise[rows] = (np.asarray(array)[: len(here)] for array in made)
 
     with ThreadPoolExecutor(os.cpu_count() if jax.default_backend() == "cpu" else 1) as pool:
         list(pool.map(fill, range(0, len(used), TOGETHER)))
-    count = images.fields.amplitude.shape[1]
     return Equations(hessian, gradient, noise, len(NUISANCES) * nuisances, count, layout.kinds)
 
 
@@ -206,6 +241,7 @@ class PatchImages:
     position : (K · M, 3), Å, of the K patches' M members.
     sigma : (K · M,), Å.
     amplitude : (K, M), 0 for padding.
+    patch : of each Gaussian, -1 for none.
     still : the Gaussians that are in no patch.
     fields : given, of all Gaussians.
     nuisances : whether these have columns.
@@ -213,9 +249,10 @@ class PatchImages:
 
     imaging: Imaging
     layout: Layout
-    position: np.ndarray
-    sigma: np.ndarray
-    amplitude: np.ndarray
+    position: AnyArray
+    sigma: AnyArray
+    amplitude: AnyArray
+    patch: np.ndarray
     still: Gaussians
     fields: Fields
     nuisances: bool = False
@@ -231,23 +268,34 @@ class PatchImages:
     ) -> PatchImages:
         """Lay the neutral mixture out by the patch of each Gaussian; -1 for none."""
         place, inside = _layout(patch)
-        neutral = jax.tree.map(np.asarray, imaging.neutral)
+        neutral = imaging.neutral
         return cls(
             imaging,
             layout,
             neutral.position[place.ravel()],
             neutral.sigma[place.ravel()],
             neutral.amplitude[place] * inside,
+            patch,
             jax.tree.map(lambda array: array[patch < 0], neutral),
             Fields.none(len(patch)) if fields is None else fields,
             nuisances,
         )
 
+    def at(self, mixture: Gaussians, fields: Fields) -> PatchImages:
+        """Return the same about another mixture and with other fields."""
+        imaging = replace(self.imaging, neutral=mixture)
+        return PatchImages.of(imaging, self.patch, self.layout, fields, self.nuisances)
+
+    @property
+    def first_field(self) -> int:
+        """The column of the first field."""
+        return len(NUISANCES) * self.nuisances
+
     @property
     def columns(self) -> int:
         """Number of columns."""
         patches = len(self.amplitude) * len(self.layout.kinds)
-        return len(NUISANCES) * self.nuisances + self.fields.amplitude.shape[1] + patches
+        return self.first_field + self.fields.count + patches
 
     def equations(
         self, image: Float[AnyArray, "n n"], observation: Observation, key: PRNGKeyArray, draws: int = 0
@@ -288,7 +336,7 @@ class PatchImages:
         neutral, rotation = self.imaging.neutral, observation.pose.rotation
         kx, ky = (weights_in_quadrants(frequency) for frequency in self.imaging.frequencies())
         rows: list[Array] = []
-        count = self.fields.amplitude.shape[1]
+        count = self.fields.count
         place = jnp.matmul(rotation, jnp.asarray(neutral.position).T, precision=HIGHEST)
         across = jnp.einsum("ai,niq->aqn", rotation[:2], self.fields.displacement, precision=HIGHEST)
         sets = [place[: 3 * self.nuisances], across[0], across[1], self.fields.amplitude.T]

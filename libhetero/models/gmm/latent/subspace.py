@@ -163,9 +163,9 @@ class Imaging:
 
     def patches(
         self,
-        position: Float[np.ndarray, "points 3"],
-        sigma: Float[np.ndarray, "points"],
-        amplitude: Float[np.ndarray, "patches members"],
+        position: Float[AnyArray, "points 3"],
+        sigma: Float[AnyArray, "points"],
+        amplitude: Float[AnyArray, "patches members"],
         observation: Observation,
     ) -> Float[Array, "patches side side"]:
         """Return projections of patches of Gaussians, those of a patch standing together.

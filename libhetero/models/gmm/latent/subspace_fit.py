@@ -1,15 +1,17 @@
 """Finding a set's subspace: which kinds of change the particles show, how many directions of each, and the modes.
 
 1. For each kind of change that may be, presence (amplitudes) and motion (positions), the normal equations of a
-   sample are formed for coarse patches of Gaussians (`normal_equations`), and directions are searched. Those of the
-   kind that explains more, or of both where that is near, are fitted and judged on fine patches (`directions`). Each
-   kind goes by itself, so that neither is drowned by the numbers and units of the other. A change of one kind is seen
-   by the other, too (what turns away is missing where it was), but explains the images worse.
-2. The kind whose directions add most to the log-likelihood is there. Its modes, as changes of all Gaussians, become
-   known directions of new normal equations, in which the other kind is searched in what is left. It is there where
-   it adds a material part of what the first did: modes on patches are not exact, and what they leave of large
-   changes would be taken for the other kind.
-3. Where nothing stands out, there are no modes.
+   sample are formed for coarse patches of Gaussians (`normal_equations`), and directions are searched (`directions`).
+   Each kind goes by itself, so that neither is drowned by the numbers and units of the other. A change of one kind is
+   seen by the other, too (what turns away is missing where it was), but explains the images worse. The kind whose
+   directions add more to the log-likelihood is there, and its directions are fitted and judged on fine patches: so many
+   numbers of one kind would imitate large changes of the other.
+2. Where that is presence, its modes, as changes of all Gaussians, become known directions of new normal equations, in
+   which motion is searched in what is left. It is there where it adds a material part of what presence did: modes on
+   patches are not exact, and what they leave of large changes would be taken for the other kind.
+3. Where there is motion, what is linear in it is not enough, and presence beside it is searched once it is settled
+   (`models.gmm.motions`).
+4. Where nothing stands out, there are no modes.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import logging
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from libhetero.models.gmm.latent.directions import Found, find_directions
 from libhetero.models.gmm.latent.low_rank import LowRank
@@ -32,7 +34,6 @@ LOGGER = logging.getLogger(__name__)
 MOST_MODES = 16
 DRAWS = 20  # of noise for each particle: what nothing gives
 MATERIAL = 0.05  # part of the log-likelihood that the first kind adds, which the other must add to be there
-RIVAL = 3.0  # times as much likelihood on coarse patches leave no doubt which kind comes first
 KIND = {"a": "amplitude", "p": "motion"}
 
 
@@ -56,12 +57,8 @@ class Search:
     patches: Patches
 
     def spread(self, change: Float[np.ndarray, "columns numbers"]) -> Fields:
-        """Return changes of patches as those of all Gaussians; none where a Gaussian may not change."""
-        layout, numbers = Layout.of(self.kind), change.shape[1]
-        rows = change[self.equations.of_patches(self.kind)].reshape(len(layout.kinds), self.patch.max() + 1, numbers)
-        rows = (rows[:, self.patch] * (self.patch >= 0)[:, None]).transpose(1, 0, 2).astype(np.float32)
-        nothing = np.zeros((len(rows), 3, numbers), np.float32)
-        return Fields(rows if layout.position else nothing, rows[:, 0] if layout.amplitude else nothing[:, 0])
+        """Return changes of patches as those of all Gaussians."""
+        return spread(self.equations, self.patch, self.kind, change)
 
     @property
     def modes(self) -> Fields:
@@ -72,6 +69,25 @@ class Search:
     def mean(self) -> Fields:
         """The mean change of all Gaussians, one number."""
         return self.spread(self.found.model.mean[:, None])
+
+
+def spread(
+    equations: Equations, patch: Int[np.ndarray, "points"], kind: str, change: Float[np.ndarray, "columns numbers"]
+) -> Fields:
+    """Return changes of one kind of patches as those of all Gaussians; none where a Gaussian may not change.
+
+    Parameters
+    ----------
+    equations : of the patches.
+    patch : of each Gaussian, -1 for none.
+    kind : "a" or "p".
+    change : of the equations' columns.
+    """
+    layout, numbers = Layout.of(kind), change.shape[1]
+    rows = change[equations.of_patches(kind)].reshape(len(layout.kinds), patch.max() + 1, numbers)
+    rows = (rows[:, patch] * (patch >= 0)[:, None]).transpose(1, 0, 2).astype(np.float32)
+    nothing = np.zeros((len(rows), 3, numbers), np.float32)
+    return Fields(rows if layout.position else nothing, rows[:, 0] if layout.amplitude else nothing[:, 0])
 
 
 def find_subspace(
@@ -101,12 +117,10 @@ def find_subspace(
     mobile = np.ones(len(imaging.neutral.sigma), bool) if mobile is None else np.asarray(mobile, bool)
     kinds = [kind for kind in "ap" if kind in layout.letters]
     searches = [_searched(imaging, sample, kind, rank, seed, mobile) for kind in kinds]
-    most = max(one.found.gain for one in searches)
-    refined = [_refined(imaging, sample, one, rank, seed) for one in searches if one.found.gain * RIVAL >= most]
-    first = max(refined, key=lambda one: one.found.gain)
+    first = _refined(imaging, sample, max(searches, key=lambda one: one.found.gain), rank, seed)
     kept = [first] if first.found.model.rank else []
-    if len(searches) > 1 and kept and not rank:
-        alone = next(one for one in searches if one.kind != first.kind)
+    if len(searches) > 1 and kept and first.kind == "a" and not rank:
+        alone = next(one for one in searches if one.kind == "p")
         second = _searched_beside(imaging, sample, first, alone, seed)
         share = second.found.gain / first.found.gain
         LOGGER.info(

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from libhetero.models.gmm.changes import changed, linear_tangents
+from libhetero.models.gmm.changes import Modes, neighbouring_pairs
 from libhetero.models.gmm.config import GmmConfig
-from libhetero.models.gmm.latent.normal_equations import Fields, Patches, normal_equations
+from libhetero.models.gmm.latent.normal_equations import About, Fields, Patches, normal_equations
 from libhetero.models.gmm.latent.nuisances import Nuisances
 from libhetero.models.gmm.latent.posterior import draw
 from libhetero.models.gmm.latent.subspace import Imaging, gauss_newton
@@ -66,8 +66,9 @@ def test_tangents_are_the_derivative_of_the_change(vary):
     rng = np.random.default_rng(1)
     modes = rng.normal(size=(COUNT, outputs, 2)).astype(np.float32) * 0.3
     neutral, z = jax.tree.map(jnp.asarray, mixture()), jnp.array([0.4, -0.7])
-    displacement, amplitude = linear_tangents(config, neutral, modes, z)
-    jacobian = jax.jacfwd(lambda z: changed(config, neutral, modes @ z))(z)
+    modes = Modes.of(config, neutral, modes, neighbouring_pairs(mixture().position))
+    displacement, amplitude = modes.tangents(z)
+    jacobian = jax.jacfwd(modes.mixture)(z)
     if "p" in vary:
         np.testing.assert_allclose(displacement, jacobian.position, atol=1e-5)
     if "a" in vary:
@@ -93,13 +94,14 @@ def test_a_gauss_newton_step_minimises_the_linearised_posterior(vary, symmetry, 
     outputs = sum({"p": 3, "a": 1}[letter] for letter in vary)
     modes = jnp.asarray(rng.normal(size=(COUNT, outputs, 3)) * 0.1, jnp.float32)
     neutral = jax.tree.map(jnp.asarray, mixture())
+    modes = Modes.of(config, neutral, modes, neighbouring_pairs(mixture().position))
     numbers = 0 if nuisances is None else nuisances.numbers
     z = jnp.array([0.1, 0.2, -0.1, 0.4, -0.2, 0.3, 0, 0, 0][: 3 + numbers])  # turns are added at the pose, unturned
     scale, weight = 2.0, weights(3.0)
     transfer = ctf_at(batch.ctf, half_plane(BOX, PIXEL)) * scale
 
     def whitened(z):
-        whole = symmetric_copies(changed(config, neutral, modes @ z[:3]), symmetry_operators(symmetry))
+        whole = symmetric_copies(modes.mixture(z[:3]), symmetry_operators(symmetry))
         placed = pose if nuisances is None else nuisances.moved(pose, z[3:])
         plane = project_gaussians(whole, placed, BOX, PIXEL) * transfer
         plane = plane if nuisances is None else nuisances.contrast_of(z[3:]) * plane
@@ -115,8 +117,8 @@ def test_a_gauss_newton_step_minimises_the_linearised_posterior(vary, symmetry, 
     found, precision = gauss_newton(
         imaging(3.0, scale, symmetry),
         Layout.of(vary),
-        changed(config, neutral, modes @ z[:3]),
-        linear_tangents(config, neutral, modes, z[:3]),
+        modes.mixture(z[:3]),
+        modes.tangents(z[:3]),
         image,
         batch.observation,
         z,
@@ -166,6 +168,32 @@ def test_normal_equations_are_those_of_nuisances_fields_and_patches(symmetry, st
         np.testing.assert_allclose(
             said.gradient[number] / scale, slope / scale, atol=2e-3 * np.abs(slope / scale).max()
         )
+
+
+def test_about_mixtures_that_changes_reach_linearly_the_particles_say_the_same():
+    """Amplitudes are linear, so that H and g of the fields are those about the neutral mixture, at any numbers."""
+    batch, patch = particles(2), np.repeat([0, 1], 10)
+    rng = np.random.default_rng(8)
+    amplitude = 0.2 * rng.normal(size=(COUNT, 2)).astype(np.float32)
+    fields = Fields(np.zeros((COUNT, 3, 2), np.float32), amplitude)
+    neutral = jax.tree.map(jnp.asarray, mixture())
+
+    def at(z):
+        factor = 1 + amplitude @ z
+        moved = Gaussians(neutral.position, neutral.amplitude * factor, neutral.sigma)
+        return moved, Fields(jnp.zeros((COUNT, 3, 2)), amplitude / factor[:, None])
+
+    about = About(at, rng.normal(size=(2, 2)).astype(np.float32))
+    far = normal_equations(imaging(), batch, patch, Layout.of("p"), about=about, nuisances=True)
+    near = normal_equations(imaging(), batch, patch, Layout.of("p"), fields=fields, nuisances=True)
+    assert far.fields == near.fields == 2 and far.columns == near.columns
+    known = slice(6, 8)
+    scale = np.abs(near.hessian[:, known, known]).max()
+    np.testing.assert_allclose(far.hessian[:, known, known], near.hessian[:, known, known], atol=1e-4 * scale)
+    scale = np.abs(near.gradient[:, known]).max()
+    np.testing.assert_allclose(far.gradient[:, known], near.gradient[:, known], atol=1e-3 * scale)
+    of_patches = near.hessian[:, 8:, 8:]
+    assert np.abs(far.hessian[:, 8:, 8:] - of_patches).max() > 0.1 * of_patches.max()  # they are elsewhere
 
 
 def test_draws_of_noise_say_as_much_as_their_hessian():

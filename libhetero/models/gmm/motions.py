@@ -1,0 +1,418 @@
+"""Modes made true to motions of many Å, before any network is trained.
+
+`latent.subspace_fit` takes images for linear in displacements about the consensus. A displacement d turns the phase at
+frequency s by up to 2πsd; above a radian the answer saturates, as a sine does, so that modes come out too short, the
+consensus itself is smeared along the motion, and what the modes cannot follow looks like further directions, of motion
+and of presence. Where motion was found, its modes M and the neutral mixture G are therefore settled:
+
+1. Of each kind, the modes that carry it are kept, those without which the set would be less likely by a material part
+   of what it would be without the strongest. Small ones may be what the strong ones leave, and are searched again in 3.
+2. Modes and neutral mixture follow the gradient of the misfit
+
+       Σ_i w |T_i P_i G(M z_i) - X_i|² + strain,   z_i drawn from its posterior at the present M and G,
+
+   of the lowest rings first, where phases are small and steps cheap, then of finer ones: expectation maximisation by
+   stochastic gradients. Every few steps modes are scaled to where latents have the second moments, 1, that their prior
+   says: alone they would grow slowly, and scaled each by itself, two become parallel with latents that cancel.
+3. Further directions are searched in what is left, each particle's image taken as linear about its own mixture
+   (`latent.normal_equations.About`). What was curvature is explained now; what stands out is added, and settled.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Bool, Float, Int
+
+from libhetero.models.batch_mean import batch_mean
+from libhetero.models.gmm.changes import (
+    NEUTRAL_FOLDS,
+    NEUTRAL_MOVE,
+    Modes,
+    adapted,
+    modes_in_outputs,
+    nearest_pairs,
+    start_of_neutral,
+    strain,
+)
+from libhetero.models.gmm.config import GmmConfig
+from libhetero.models.gmm.latent.directions import SIGNIFICANT, find_directions, gain_of, gumbel_tail
+from libhetero.models.gmm.latent.low_rank import missed_by
+from libhetero.models.gmm.latent.normal_equations import About, Fields, Patches, normal_equations
+from libhetero.models.gmm.latent.nuisances import Nuisances
+from libhetero.models.gmm.latent.posterior import draw, infer
+from libhetero.models.gmm.latent.subspace import Imaging, Subspace
+from libhetero.models.gmm.latent.subspace_fit import DRAWS, KIND, MOST_MODES, spread
+from libhetero.models.gmm.layout import Layout
+from libhetero.physics.arrays import AnyArray
+from libhetero.physics.symmetry import symmetric_copies
+from libhetero.records import Batch, Gaussians, Observation
+
+LOGGER = logging.getLogger(__name__)
+CARRYING = 0.15  # of what the set misses without the strongest mode of a kind
+CURVED = 0.05  # of the strongest motion: what a further one must add, since modes fit no motion whole
+PHASE = 1.2  # radians at the edge of the first grid, for what moves most
+COARSEST = 16  # pixels
+STEPS, LAST_STEPS = 120, 60  # on the first grid, and on each of the others
+BATCH = 64  # particles of a step
+MODE, NEUTRAL, FOLD = 0.6, 0.1, 0.02  # Å of modes and of the neutral mixture, e-folds: Adam's rates
+SETTLING, SETTLED = 0.4, 0.6  # the rates after this part of a grid's steps, as a part of those before
+EVERY = 5  # steps between scalings of the modes
+MEMORY = 0.9  # of the latents' second moments, for each step
+STIFFNESS = 0.005  # against strain, Å⁻²: more would hold back motions of many Å
+SEARCHES = 2
+
+
+@dataclass(frozen=True, eq=False)
+class LinearModel:
+    """The Gaussians without a network: a neutral mixture, and modes of one kind each.
+
+    Parameters
+    ----------
+    config : of the model, its layout all that may change.
+    imaging : of the set, its neutral mixture the starting one.
+    mobile : (N,), 1 for each Gaussian that may change.
+    nuisances : of the set, inferred beside the latent; None where none is.
+    kinds : "a" or "p" of each mode.
+
+    Parameters that are fitted are `params`, modes and the adaptation of the neutral mixture; `edges` are pairs of
+    Gaussians that are next to each other in it, of one shape always, so that nothing is compiled anew for them.
+    """
+
+    config: GmmConfig
+    imaging: Imaging
+    mobile: np.ndarray
+    nuisances: Nuisances | None
+    kinds: str
+
+    @property
+    def layout(self) -> Layout:
+        """All that may change."""
+        return self.config.layout
+
+    def neutral(self, params: dict[str, Any]) -> Gaussians:
+        """Return the neutral mixture of some parameters."""
+        return adapted(jax.tree.map(jnp.asarray, self.imaging.neutral), params["neutral"])
+
+    def edges(self, params: dict[str, Any]) -> Int[np.ndarray, "pairs 2"]:
+        """Return each Gaussian with each of its nearest."""
+        return nearest_pairs(np.asarray(self.neutral(params).position))
+
+    def modes(self, params: dict[str, Any], edges: AnyArray) -> Modes:
+        """Return the modes, each in the columns of its kind; 0 for Gaussians that may not change."""
+        own = np.array([[column == kind for kind in self.kinds] for column in self.layout.kinds], np.float32)
+        outputs = params["modes"] * jnp.asarray(self.mobile)[:, None, None] * own
+        return Modes.of(self.config, self.neutral(params), outputs, edges)
+
+    @partial(jax.jit, static_argnums=(0, 1))
+    def posterior(self, grid: int, params: dict[str, Any], edges: AnyArray, batch: Batch) -> tuple[Array, Array]:
+        """Return mean and precision of each particle's latent and nuisances, as the rings of a grid show them."""
+        modes, rank, steps = self.modes(params, edges), len(self.kinds), self.config.newton_steps
+        mixtures, seen = jax.vmap(modes.mixture), self.imaging.on(grid)
+        return infer(seen, self.layout, mixtures, modes.tangents, batch, rank, steps, self.nuisances)
+
+    def loss(self, params: dict[str, Any], grid: int, edges: AnyArray, batch: Batch, state: Array) -> Float[Array, ""]:
+        """Return the mean misfit at given latents and nuisances, and what strain costs."""
+        imaging, modes = self.imaging.on(grid), self.modes(params, edges)
+        rank, numbers = len(self.kinds), np.count_nonzero(self.imaging.root_weight)
+
+        def of_image(image: Array, observation: Observation, own: Array) -> Array:
+            mixture = modes.mixture(own[:rank])
+            whole = symmetric_copies(mixture, imaging.operators)
+            seen = observation if self.nuisances is None else self.nuisances.seen(observation, own[rank:])
+            made, target = imaging.whitened(image, whole, whole.amplitude[None], seen)
+            misfit = 0.5 * jnp.sum((target - made[0]) ** 2) / numbers
+            return misfit + STIFFNESS * strain(modes.neutral, edges, mixture)
+
+        return batch_mean(of_image, batch, state)
+
+    def about(self, params: dict[str, Any]) -> Callable[[Float[Array, "modes"]], tuple[Gaussians, Fields]]:
+        """Return what gives the mixture of a latent, and the fields of the modes about it."""
+        modes = self.modes(params, self.edges(params))
+
+        def at(z: Array) -> tuple[Gaussians, Fields]:
+            mixture = modes.mixture(z)
+            displacement, amplitude = modes.tangents(z)
+            return mixture, Fields(displacement, amplitude / mixture.amplitude[:, None])
+
+        return at
+
+    def with_kinds(self, kinds: str) -> LinearModel:
+        """Return the same for other modes."""
+        return replace(self, kinds=kinds, config=replace(self.config, latent_size=len(kinds)))
+
+
+def settle_motions(
+    imaging: Imaging,
+    sample: Batch,
+    subspace: Subspace,
+    asked: Layout,
+    nuisances: Nuisances | None,
+    seed: int = 0,
+    mobile: Bool[np.ndarray, "points"] | None = None,
+    *,
+    forced: bool = False,
+) -> tuple[Gaussians, Subspace]:
+    """Return the neutral mixture and the subspace about it, settled where there is motion and the same where not.
+
+    Parameters
+    ----------
+    imaging : neutral mixture, scale and weights, on the grid that the subspace was found on.
+    sample : particles that it was found on.
+    subspace : mean and modes.
+    asked : what may change.
+    nuisances : inferred beside the latent; None where none is.
+    seed : of k-means, batches and draws.
+    mobile : (N,) bool, which Gaussians may change; None for all.
+    forced : whether there must be as many modes as were found.
+
+    Returns
+    -------
+    a neutral mixture that holds the mean change, and the subspace, the modes of the stronger kind first, in falling
+    order of strength.
+    """
+    if "p" not in subspace.kinds:
+        return imaging.neutral, subspace
+    moves = np.ones(len(imaging.neutral.sigma), bool) if mobile is None else np.asarray(mobile, bool)
+    config = GmmConfig(vary=asked.linear.letters, latent_size=subspace.rank)
+    subspace = subspace.in_layout(asked.linear)
+    model = LinearModel(config, imaging, moves.astype(np.float32), nuisances, subspace.kinds)
+    params = {"modes": jnp.asarray(modes_in_outputs(config, subspace)), "neutral": start_of_neutral(subspace)}
+    run = Settling(model, sample, seed)
+    if not forced:
+        model, params = run.carrying(model, params)
+    grids = rising_grids(imaging, subspace)
+    LOGGER.info("settling %s on grids of %s pixels", _told(model.kinds), ", ".join(map(str, grids)))
+    for place, grid in enumerate(grids):
+        params = run.refined(model, params, grid, LAST_STEPS if place else STEPS)
+    chance: dict[str, np.ndarray] = {}
+    for _ in range(0 if forced else SEARCHES):
+        before = model.kinds
+        model, params, chance = run.searched(model, params, asked)
+        if model.kinds != before:
+            LOGGER.info("settling %s with what stands out beside", _told(model.kinds))
+            params = run.refined(model, params, imaging.grid, LAST_STEPS)
+        model, params = run.judged(model, params, chance)
+        if model.kinds == before:
+            break
+    LOGGER.info("settled: %s", _told(model.kinds))
+    neutral = jax.tree.map(np.asarray, model.neutral(params))
+    return neutral, run.as_subspace(model, params, subspace, chance)
+
+
+def _told(kinds: str) -> str:
+    """Return how many modes of each kind there are, in words."""
+    return " and ".join(f"{kinds.count(kind)} direction(s) of {KIND[kind]}" for kind in "ap" if kind in kinds)
+
+
+def rising_grids(imaging: Imaging, subspace: Subspace) -> tuple[int, ...]:
+    """Return even numbers of pixels, each about √2 of the one before, up to the grid of the search.
+
+    On the first the phase π m d / L is `PHASE`, m being its pixels, L the box in Å and d the displacement that one
+    Gaussian in twenty exceeds; not coarser than `COARSEST`.
+    """
+    position = subspace.layout.columns()[0]
+    moved = np.percentile(np.sqrt(np.sum(subspace.modes[:, position] ** 2, axis=(1, 2))), 95)
+    first = PHASE * imaging.box_size * imaging.pixel_size / (np.pi * max(moved, 1e-3))
+    grids = [imaging.grid]
+    while 2 * round(grids[0] / np.sqrt(2) / 2) >= max(first, COARSEST):
+        grids.insert(0, 2 * round(grids[0] / np.sqrt(2) / 2))
+    return tuple(grids)
+
+
+@dataclass(frozen=True, eq=False)
+class Settling:
+    """The steps of `settle_motions` on one sample.
+
+    Parameters
+    ----------
+    first : the model to begin with.
+    sample : particles.
+    seed : of k-means, batches and draws.
+    """
+
+    first: LinearModel
+    sample: Batch
+    seed: int
+
+    def states(self, model: LinearModel, params: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+        """Return mean and precision of every particle's latent on the finest grid; nuisances are not among them."""
+        count, edges = len(self.sample.weight), model.edges(params)
+        parts = []
+        for start in range(0, count, BATCH):
+            rows = np.arange(start, start + BATCH) % count  # one shape is compiled
+            batch = jax.tree.map(lambda leaf, rows=rows: leaf[rows], self.sample)
+            mean, precision = model.posterior(model.imaging.grid, params, edges, batch)
+            kept = min(BATCH, count - start)
+            parts.append((np.asarray(mean)[:kept], np.asarray(precision)[:kept]))
+        mean, precision = (np.concatenate(part) for part in zip(*parts, strict=True))
+        return mean, precision
+
+    def missed(self, model: LinearModel, params: dict[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return what the set would miss without each mode, nats; each mode's strength; and all latents."""
+        mean, precision = self.states(model, params)
+        used, rank = self.sample.weight > 0, len(model.kinds)
+        covariance = np.linalg.inv(precision[used].astype(np.float64))
+        strength = np.diagonal(precision[used], axis1=1, axis2=2).mean(axis=0)[:rank] - 1
+        return missed_by(mean[used], covariance)[:rank], strength, mean[:, :rank]
+
+    def carrying(self, model: LinearModel, params: dict[str, Any]) -> tuple[LinearModel, dict[str, Any]]:
+        """Keep the modes that carry their kind."""
+        missed, _, _ = self.missed(model, params)
+        most = {kind: max(missed[_places(model.kinds, kind)]) for kind in set(model.kinds)}
+        part = missed / np.maximum([most[kind] for kind in model.kinds], 1e-9)
+        return _with_modes(model, params, np.flatnonzero(part >= CARRYING))
+
+    def judged(
+        self, model: LinearModel, params: dict[str, Any], chance: dict[str, np.ndarray]
+    ) -> tuple[LinearModel, dict[str, Any]]:
+        """Leave out modes that are not missed, the least first."""
+        while model.kinds:
+            missed, _, _ = self.missed(model, params)
+            doubted = self._doubted(model.kinds, missed, chance)
+            if not len(doubted):
+                break
+            least = doubted[np.argmin(missed[doubted])]
+            model, params = _with_modes(model, params, np.delete(np.arange(len(model.kinds)), least))
+        return model, params
+
+    def _doubted(self, kinds: str, missed: np.ndarray, chance: dict[str, np.ndarray]) -> Int[np.ndarray, "doubted"]:
+        """Return the modes that nothing may give, or the curvature of others."""
+        moving = _places(kinds, "p")
+        small = np.zeros(len(kinds), bool)
+        small[moving] = missed[moving] < CURVED * max(missed[moving], default=0.0)
+        return np.flatnonzero((self._p(kinds, missed, chance) >= SIGNIFICANT) | small)
+
+    def _p(self, kinds: str, missed: np.ndarray, chance: dict[str, np.ndarray]) -> Float[np.ndarray, "modes"]:
+        """Return the chance that nothing gives as much as is missed without each mode; 0 where it was not searched."""
+        count = int(np.count_nonzero(self.sample.weight))
+        p = np.zeros(len(kinds))
+        for kind, draws in chance.items():
+            own = _places(kinds, kind)
+            p[own] = gumbel_tail(missed[own], gain_of(draws, count))
+        return p
+
+    def refined(self, model: LinearModel, params: dict[str, Any], grid: int, steps: int) -> dict[str, Any]:
+        """Return modes and neutral mixture after some steps on one grid."""
+        optimiser, rates = optax.scale_by_adam(b2=0.95), _rates(model, params)
+        rank, edges = len(model.kinds), model.edges(params)
+
+        @jax.jit
+        def step(params: Any, state: Any, batch: Batch, key: Array, rate: Array) -> tuple[Any, Any, Array]:
+            mean, precision = model.posterior(grid, params, edges, batch)
+            drawn = draw(mean, precision, key)
+            updates, state = optimiser.update(jax.grad(model.loss)(params, grid, edges, batch, drawn), state)
+            params = jax.tree.map(lambda value, slope, own: value - rate * own * slope, params, updates, rates)
+            latent = drawn[:, :rank] * (batch.weight > 0)[:, None]
+            return params, state, latent.T @ latent / jnp.maximum(jnp.sum(batch.weight > 0), 1)
+
+        key = jax.random.fold_in(jax.random.key(self.seed), grid)
+        state, random = optimiser.init(params), np.random.default_rng([self.seed, grid])
+        used, one = np.flatnonzero(self.sample.weight), np.eye(rank, dtype=np.float32)
+        second: np.ndarray = one
+        for number in range(steps):
+            rows = random.choice(used, BATCH, replace=len(used) < BATCH)
+            batch = jax.tree.map(lambda leaf, rows=rows: leaf[rows], self.sample)
+            rate = 1.0 if number < SETTLED * steps else SETTLING
+            params, state, now = step(params, state, batch, jax.random.fold_in(key, number), rate)
+            second = MEMORY * second + (1 - MEMORY) * np.asarray(now)
+            if number % EVERY == EVERY - 1:
+                params, second = params | {"modes": _scaled(model, params["modes"], second)}, one
+        return params
+
+    def searched(
+        self, model: LinearModel, params: dict[str, Any], asked: Layout
+    ) -> tuple[LinearModel, dict[str, Any], dict[str, np.ndarray]]:
+        """Add the directions that stand out in what is left; return also what chance gives, by kind."""
+        imaging = replace(model.imaging, neutral=jax.tree.map(np.asarray, model.neutral(params)))
+        missed, _, latent = self.missed(model, params)
+        about, chance = About(model.about(params), latent), {}
+        most = max(missed[_places(model.kinds, "p")], default=0.0)
+        kinds, modes = model.kinds, [np.asarray(params["modes"])]
+        for kind in (letter for letter in "ap" if letter in asked.letters):
+            layout = Layout.of(kind)
+            patch = Patches.of(imaging.neutral.position, model.mobile > 0, layout, self.seed).together
+            equations = normal_equations(
+                imaging, self.sample, patch, layout, about=about, nuisances=True, draws=DRAWS, seed=self.seed
+            )
+            found = find_directions(equations, kind, MOST_MODES - len(kinds))
+            chance[kind] = found.chance
+            enough = CURVED * most if kind == "p" else 0.0
+            new = np.flatnonzero(found.missed >= enough)
+            LOGGER.info("%s: %d more direction(s) in what is left", KIND[kind], len(new))
+            change = spread(equations, patch, kind, found.model.modes[:, new])
+            position, amplitude, _ = model.layout.columns()
+            added = np.zeros((len(patch), len(model.layout.kinds), len(new)), np.float32)
+            added[:, position] = change.displacement[:, : 3 * model.layout.position] / model.config.displacement_scale
+            added[:, amplitude] = change.amplitude[:, None][:, : 1 * model.layout.amplitude]
+            kinds, modes = kinds + kind * len(new), [*modes, added]
+        return model.with_kinds(kinds), params | {"modes": jnp.asarray(np.concatenate(modes, axis=2))}, chance
+
+    def as_subspace(
+        self, model: LinearModel, params: dict[str, Any], before: Subspace, chance: dict[str, np.ndarray]
+    ) -> Subspace:
+        """Return the modes in the columns and units of a subspace, about a mean of 0, in their order."""
+        missed, strength, _ = self.missed(model, params)
+        p = self._p(model.kinds, missed, chance) if chance else before.p
+        total = {kind: missed[_places(model.kinds, kind)].sum() for kind in set(model.kinds)}
+        order = sorted(range(len(model.kinds)), key=lambda mode: (-total[model.kinds[mode]], -strength[mode]))
+        kinds = "".join(model.kinds[mode] for mode in order)
+        position, amplitude, _ = model.layout.columns()
+        modes = np.asarray(model.modes(params, model.edges(params)).outputs)[:, :, order]
+        letters = Layout.of(kinds)
+        given = letters.chosen(
+            position=[modes[:, position] * model.config.displacement_scale], amplitude=[modes[:, amplitude]]
+        )
+        found = np.concatenate(given, axis=1).astype(np.float32)
+        return replace(
+            before,
+            layout=letters,
+            mean=np.zeros(found.shape[:2], np.float32),
+            modes=found,
+            kinds=kinds,
+            p=p[order],
+            strength=strength[order],
+        )
+
+
+def _places(kinds: str, kind: str) -> Int[np.ndarray, "modes"]:
+    return np.flatnonzero([one == kind for one in kinds])
+
+
+def _with_modes(
+    model: LinearModel, params: dict[str, Any], kept: Int[np.ndarray, "kept"]
+) -> tuple[LinearModel, dict[str, Any]]:
+    """Return the model with some of its modes; the same where that is all, for which everything is compiled."""
+    if len(kept) == len(model.kinds):
+        return model, params
+    return model.with_kinds("".join(model.kinds[mode] for mode in kept)), params | {"modes": params["modes"][..., kept]}
+
+
+def _scaled(model: LinearModel, modes: Array, second: np.ndarray) -> Array:
+    """Return modes that take latents of these second moments to the same changes by latents of second moments 1.
+
+    Modes of one kind are mixed with each other alone.
+    """
+    for kind in set(model.kinds):
+        own = _places(model.kinds, kind)
+        modes = modes.at[..., own].set(modes[..., own] @ np.linalg.cholesky(second[np.ix_(own, own)]))
+    return modes
+
+
+def _rates(model: LinearModel, params: dict[str, Any]) -> dict[str, Any]:
+    """Return Adam's rate for every parameter, in its own unit."""
+    scale = model.config.displacement_scale
+    modes = np.array([MODE / scale if kind == "p" else FOLD for kind in model.layout.kinds], np.float32)
+    neutral = {"position": NEUTRAL / NEUTRAL_MOVE, "amplitude": FOLD / NEUTRAL_FOLDS, "sigma": FOLD / NEUTRAL_FOLDS}
+    return {
+        "modes": jnp.broadcast_to(modes[:, None], params["modes"].shape),
+        "neutral": {name: jnp.full_like(value, neutral[name]) for name, value in params["neutral"].items()},
+    }

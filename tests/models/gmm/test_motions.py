@@ -1,0 +1,108 @@
+"""Modes made true to motions of many Å."""
+
+import jax
+import numpy as np
+
+from libhetero.models.gmm.latent.nuisances import Nuisances
+from libhetero.models.gmm.latent.subspace import Imaging, Subspace
+from libhetero.models.gmm.layout import Layout
+from libhetero.models.gmm.motions import rising_grids, settle_motions
+from libhetero.physics.ctf import ctf_at
+from libhetero.physics.fourier import half_plane, real_image
+from libhetero.physics.gaussians import project_gaussians
+from libhetero.physics.symmetry import symmetry_operators
+from libhetero.records import Batch, Gaussians
+from tests.making.images import batch_of
+from tests.making.mixtures import gaussians
+from tests.making.optics import defocus_series
+from tests.making.poses import poses
+
+BOX, PIXEL, SEEN = 20, 6.0, 200
+CORE, ARM, PIECE = 16, 10, 6  # Gaussians
+HALF_TURN = 0.6  # radians either way
+
+
+def molecule() -> Gaussians:
+    """Return a core, an arm that reaches out of it along x, and a piece on the other side."""
+    random = np.random.default_rng(4)
+    core = random.normal(0, 6.0, (CORE, 3))
+    arm = np.column_stack([np.linspace(12, 36, ARM), *random.normal(0, 2.0, (2, ARM))])
+    piece = np.array([-16.0, 0, 12.0]) + random.normal(0, 3.0, (PIECE, 3))
+    return gaussians(np.concatenate([core, arm, piece]), 1.0, 5.0)
+
+
+def turned(angle: float) -> np.ndarray:
+    """Return the positions when the arm has turned about z, at its root."""
+    position = np.array(molecule().position, np.float64)
+    cosine, sine = np.cos(angle), np.sin(angle)
+    arm = slice(CORE, CORE + ARM)
+    out = position[arm] - [10.0, 0, 0]
+    position[arm] = [10.0, 0, 0] + out @ np.array([[cosine, sine, 0], [-sine, cosine, 0], [0, 0, 1]])
+    return position.astype(np.float32)
+
+
+def seen(angles: np.ndarray, present: np.ndarray) -> tuple[Imaging, Batch]:
+    """Return images of the molecule, its arm turned and its piece there or not, and how they came to be."""
+    pose, ctf = poses(SEEN, 3), defocus_series(SEEN)
+    whole = molecule()
+    amplitude = np.ones((SEEN, len(whole.sigma)), np.float32)
+    amplitude[:, CORE + ARM :] = present[:, None]
+    position = np.stack([turned(angle) for angle in angles])
+
+    @jax.jit
+    @jax.vmap
+    def image(position, amplitude, pose, ctf):
+        plane = project_gaussians(Gaussians(position, amplitude, whole.sigma), pose, BOX, PIXEL)
+        return real_image(plane * ctf_at(ctf, half_plane(BOX, PIXEL)), BOX)
+
+    clean = np.asarray(image(position, amplitude, pose, ctf))
+    noise = 1.0 * clean.std()
+    noisy = clean + noise * np.random.default_rng(5).normal(size=clean.shape)
+    plane = np.full((BOX, BOX // 2 + 1), 1 / (BOX**2 * noise**2), np.float32)
+    plane[0, 0] = 0
+    plane[BOX // 2 :, 0] = 0
+    plane[:, -1] = 0
+    plane[BOX // 2] = 0
+    batch = batch_of(noisy, pose, ctf)
+    return Imaging.of(whole, symmetry_operators("c1"), 1.0, plane, BOX, PIXEL), batch
+
+
+def subspace_of(size: float) -> Subspace:
+    modes = np.full((7, 3, 1), size / np.sqrt(3), np.float32)
+    return Subspace(Layout.of("p"), np.zeros((7, 3)), modes, "p", np.zeros(1), np.ones(1), Nuisances())
+
+
+def test_grids_rise_from_where_the_largest_motion_turns_phases_little():
+    plane = np.ones((64, 33), np.float32)
+    imaging = Imaging.of(molecule(), symmetry_operators("c1"), 1.0, plane, 64, 4.0, 44)
+    assert rising_grids(imaging, subspace_of(0.1)) == (44,)
+    assert rising_grids(imaging, subspace_of(4.0)) == (32, 44)
+    assert rising_grids(imaging, subspace_of(100.0)) == (16, 22, 32, 44)
+
+
+def test_where_nothing_moves_nothing_is_settled():
+    imaging = Imaging.of(molecule(), symmetry_operators("c1"), 1.0, np.ones((20, 11), np.float32), 20, 6.0)
+    still = Subspace(Layout.of("a"), np.zeros((32, 1)), np.ones((32, 1, 1)), "a", np.zeros(1), np.ones(1), Nuisances())
+    sample = batch_of(np.zeros((1, 20, 20), np.float32), poses(1, 0), defocus_series(1))
+    neutral, same = settle_motions(imaging, sample, still, Layout.of("pa"), None)
+    assert neutral is imaging.neutral and same is still
+
+
+def test_a_short_straight_mode_becomes_the_turn_and_what_else_changes_is_found():
+    """An arm turns far while a piece comes and goes; half the turn's mode is known before, and nothing of the piece."""
+    random = np.random.default_rng(6)
+    angles, present = random.uniform(-HALF_TURN, HALF_TURN, SEEN), (random.random(SEEN) < 0.5).astype(np.float32)
+    imaging, sample = seen(angles, present)
+    arm, piece = slice(CORE, CORE + ARM), slice(CORE + ARM, None)
+    true = (turned(0.1) - turned(-0.1)) / 0.2 * HALF_TURN / np.sqrt(3)
+    start = 0.5 * true[:, :, None]
+    known = Subspace(Layout.of("p"), 0 * start[..., 0], start, "p", np.zeros(1), np.ones(1), Nuisances(0.05))
+    neutral, settled = settle_motions(imaging, sample, known, Layout.of("pa"), known.nuisances)
+    assert sorted(settled.kinds) == ["a", "p"] and settled.p.max() < 1e-3
+    assert settled.layout == Layout.of("pa") and settled.strength.min() > 1
+    motion = settled.modes[:, :3, settled.kinds.index("p")]
+    presence = settled.modes[:, 3, settled.kinds.index("a")]
+    assert np.sum(motion[arm] ** 2) > 0.9 * np.sum(motion**2)
+    assert np.sum(presence[piece] ** 2) > 0.8 * np.sum(presence**2)
+    assert abs(np.sum(true * motion)) > 0.8 * np.sum(true**2)
+    assert np.sqrt(np.mean((neutral.position[arm] - imaging.neutral.position[arm]) ** 2)) < 3.0  # the truth's own

@@ -137,7 +137,8 @@ PROFILES = {
         12.0,
         1.0,
         0.0,
-        "--preset small --set inr_width=16 --set dim=16 --set coordinates=40",
+        "--preset small --set dim=16 --set depth=1 --set heads=2 --set head_dim=8 --set feed_forward=16 "
+        "--set inr_width=16 --set inr_layers=1 --set inr_frequencies=8 --set coordinates=40",
         "--preset paper --set patch=8 --set dim=16 --set depth=1 --set heads=2 --set head_dim=8 "
         "--set feed_forward=16 --set inr_width=16 --set inr_layers=1 --set inr_frequencies=8 --batchsz 8",
         scored=4,

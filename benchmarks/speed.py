@@ -75,11 +75,11 @@ class Sizes:
             return config
         groups = min(config.attention_groups, 4)
         return replace(
-            config, points=(8, 16, 32), neighbours=4, channels=16, attention_channels=32, attention_groups=groups
+            config, points=(8, 16), neighbours=4, channels=16, attention_channels=32, attention_groups=groups
         )
 
 
-QUICK = Sizes(gaussians=64, batch=2, memory_batch=4, box=16, projections=2, repeats=2, shrink=True)
+QUICK = Sizes(gaussians=32, batch=2, memory_batch=2, box=16, projections=2, repeats=2, shrink=True)
 
 
 @dataclass(frozen=True)

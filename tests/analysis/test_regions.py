@@ -41,7 +41,7 @@ def similarity(rows, feature="amplitude"):
 )
 def test_optional_pieces_are_found(seed, pieces, noise, leak):
     rng = np.random.default_rng(seed)
-    position, piece = complex_of_pieces(rng, 400, pieces)
+    position, piece = complex_of_pieces(rng, 250, pieces)
     change, _ = amplitude_changes(rng, position, piece, 1500, noise, leak)
     regions = find_regions(similarity(1 + change))
     assert regions.count == pieces
@@ -52,7 +52,7 @@ def test_optional_pieces_are_found(seed, pieces, noise, leak):
 @pytest.mark.parametrize("core_fraction", [0.0, 0.9])
 def test_core_may_be_absent_or_dominant(core_fraction):
     rng = np.random.default_rng(2)
-    position, piece = complex_of_pieces(rng, 400, 4, core_fraction)
+    position, piece = complex_of_pieces(rng, 250, 4, core_fraction)
     presence = [0.2, 0.5, 0.7, 0.9]
     change, _ = amplitude_changes(rng, position, piece, 1500, 0.2, 0.2, presence)
     regions = find_regions(similarity(1 + change))
@@ -62,7 +62,7 @@ def test_core_may_be_absent_or_dominant(core_fraction):
 @pytest.mark.parametrize("pieces, noise, leak", [(1, 1.0, 0.3), (3, 0.1, 0.1), (6, 1.0, 0.3)])
 def test_turning_pieces_are_found(pieces, noise, leak):
     rng = np.random.default_rng(pieces)
-    position, piece = complex_of_pieces(rng, 300, pieces)
+    position, piece = complex_of_pieces(rng, 200, pieces)
     moved = displacements(rng, position, piece, 800, noise, leak) / 4.0
     regions = find_regions(similarity(moved, "motion"), RegionConfig(feature="motion"))
     assert regions.count == pieces

@@ -7,5 +7,7 @@ _SMALL_HYPE = (
 _SMALL_GMM = "--preset small --set encoder_width=16 --set mlp_width=16 --nmid 3 --model gmm.txt"
 HYPE, GMM = _SMALL_HYPE.split(), _SMALL_GMM.split()
 FAMILIES = {"hype": HYPE, "mlp": [*GMM, "--decoder", "mlp"]}
+# The same decoder without a search for directions of change, which takes longer than the training.
+NETWORK = [*FAMILIES["mlp"], "--encoder", "network"]
 _BRIEFLY = "--niter 3 --batchsz 12 --learnrate 1e-3 --seed 5 --report 1 --checkpoint 1"
 TRAINING = _BRIEFLY.split()

@@ -12,7 +12,7 @@ from libhetero.io import read_particles, write_particles
 from libhetero.pipelines.decoding.class_files import write_classes
 from libhetero.pipelines.run.list_digest import list_digest
 from programs.e2hype_refine import main as refine
-from tests.making.commands import FAMILIES, TRAINING
+from tests.making.commands import NETWORK, TRAINING
 from tests.making.sets import write_tiny_set
 
 COMMANDS = (
@@ -32,7 +32,7 @@ def trained(tmp_path_factory):
     write_tiny_set(folder, 12)
     os.chdir(folder)
     try:
-        assert refine(["particles.star", *FAMILIES["mlp"], *TRAINING, "--niter", "1", "--path", "run"]) == 0
+        assert refine(["particles.star", *NETWORK, *TRAINING, "--niter", "1", "--path", "run"]) == 0
     finally:
         os.chdir(before)
     return folder
@@ -145,7 +145,7 @@ def test_classes_of_an_imported_list_whose_source_was_sorted_are_refused(
     write_tiny_set(tmp_path, 12)
     split_in_two(Path("particles.star"))
     assert run_program(load_program, "e2hype_import.py particles.star --output p.lst") == 0
-    assert refine(["p.lst", *FAMILIES["mlp"], *TRAINING, "--niter", "1", "--path", "run"]) == 0
+    assert refine(["p.lst", *NETWORK, *TRAINING, "--niter", "1", "--path", "run"]) == 0
     assert run_program(load_program, COMMANDS[0]) == 0
     assert list(Path("run").glob("class_*.star"))
     capsys.readouterr()

@@ -123,7 +123,8 @@ def test_sigterm_to_one_stops_both_and_one_goes_on(project) -> None:
 
 
 def test_a_killed_process_ends_the_other_with_one_line(project) -> None:
-    processes = _start_two(project, "particles.star", *OPTIONS, "--path", "killed", "--niter", "4000")
+    options = [*OPTIONS, "--encoder", "network"]  # nothing is searched for before it trains
+    processes = _start_two(project, "particles.star", *options, "--path", "killed", "--niter", "4000")
     _until_it_trains(project / "killed", processes)
     processes[1].kill()
     (code, _, error), _ = _finish(processes)

@@ -566,8 +566,8 @@ def trained_folder(tmp_path_factory: pytest.TempPathFactory, load_program: Calla
         write_star()
         write_gaussians()
         command = (
-            "particles.star --decoder mlp --model gmm.txt --path trained --niter 1 --batchsz 4 --pas 100 --nmid 2 "
-            "--set encoder_width=8 --set mlp_width=8 -v 0"
+            "particles.star --decoder mlp --encoder network --model gmm.txt --path trained --niter 1 --batchsz 4 "
+            "--pas 100 --nmid 2 --set encoder_width=8 --set mlp_width=8 -v 0"
         )
         assert load_program("e2hype_refine.py").main(command.split()) == 0
     return folder

@@ -23,7 +23,7 @@ from libhetero.training.log import read_log
 from libhetero.training.optimiser import TrainingConfig
 from libhetero.training.preprocess import PreprocessConfig
 from programs.e2hype_refine import main
-from tests.making.commands import FAMILIES, TRAINING
+from tests.making.commands import HYPE, NETWORK, TRAINING
 from tests.making.feeds import ArrayReader
 from tests.making.mixtures import gaussians
 from tests.making.particles import make_particles
@@ -182,12 +182,12 @@ def statuses(monkeypatch) -> list[str]:
     return seen
 
 
-@pytest.mark.parametrize("family, stops", [("hype", False), ("mlp", True)])
+@pytest.mark.parametrize("family, stops", [(HYPE, False), (NETWORK, True)], ids=["hype", "gmm"])
 def test_a_program_that_trains_can_be_watched(project_folder, statuses, capsys, monkeypatch, family, stops):
     """One family in one go, the other stopped after 6 of 12 steps and resumed."""
     with monkeypatch.context() as patch:
         patch.setattr(StopRequest, "after", lambda self, step: stops and step == 6)
-        assert main(["particles.star", *FAMILIES[family], *TRAINING, "--tensorboard"]) == (143 if stops else 0)
+        assert main(["particles.star", *family, *TRAINING, "--tensorboard"]) == (143 if stops else 0)
     if stops:
         assert main(["--resume", "hype_00", "--tensorboard"]) == 0
     said = capsys.readouterr()
@@ -217,7 +217,7 @@ def _check_files(folder: Path, starts: list[int]) -> None:
 
 def test_tensorboard_without_its_package_is_one_line_before_anything(project_folder, monkeypatch, capsys):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert main(["particles.star", *FAMILIES["mlp"], "--tensorboard"]) == 1
+    assert main(["particles.star", *NETWORK, "--tensorboard"]) == 1
     said = capsys.readouterr()
     assert len(said.err.splitlines()) == 1 and not said.out
     assert "pip install 'libhetero[tensorboard]'" in said.err

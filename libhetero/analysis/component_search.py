@@ -2,10 +2,21 @@
 
 The number is that of best
 
-    score = log-likelihood over that of one Gaussian - ½ log n · numbers of the model,
+    score = log-likelihood over that of one Gaussian - what the numbers of the model cost,
 
-the Bayesian information criterion, comparable between numbers of components and between the directions along which
-they are told apart: beyond these, all are one Gaussian of variance 1. A mixture of many classes looks like one Gaussian
+comparable between numbers of components and between the directions along which they are told apart: beyond these, all
+are one Gaussian of variance 1. Few components cost ½ log n for each number, as in the Bayesian information criterion.
+The mean of one of many is known from its own n_k particles, not from all: where it may be anywhere in N(0, 1) and
+particles are about it as σ², the integral over the mean costs
+
+    ½ (1 - σ² + log(1 + n_k / σ²))
+
+along each direction, besides ½ log n for the weight and ½ log(1 + n_k / n_0) for the scale, drawn towards 1 by n_0
+particles. For a hundred classes of sixty particles that is hardly more than half of ½ log n a number, which leaves the
+smallest and nearest of them to their neighbours. It holds from √n components on, where log n is twice log n_k: of few
+classes it would find the tails as well, along directions that tell no classes apart.
+
+A mixture of many classes looks like one Gaussian
 along every single direction, so nothing can be found by halving; Ward's tree of the particles is cut at each number
 instead, and made anew in the metric of the classes found (distances over the spread within them), which does not drown
 in directions of noise alone.
@@ -13,13 +24,13 @@ in directions of noise alone.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from libhetero.analysis.measured import Measured, discriminants
-from libhetero.analysis.mixture import Mixture, Seen, fit_mixture, start_mixture
+from libhetero.analysis.mixture import PRIOR_PARTICLES, Mixture, Seen, fit_mixture, start_mixture
 
 LARGEST_TREE = 4000  # points that Ward's tree is of
 FINENESS = 1.3  # ratio of the numbers tried
@@ -41,6 +52,7 @@ class Found:
     seen : particles along these.
     mixture : of them.
     member : most probable component of each particle.
+    many : by what means cost in a mixture of many components.
     """
 
     score: float
@@ -48,11 +60,45 @@ class Found:
     seen: Seen
     mixture: Mixture
     member: Int[np.ndarray, "particles"]
+    many: bool = False
 
     @property
     def components(self) -> int:
         """How many."""
         return len(self.mixture.weight)
+
+
+@dataclass(frozen=True, eq=False)
+class _Cost:
+    """What components cost.
+
+    Parameters
+    ----------
+    count : particles, n.
+    variance : σ² along each direction.
+    many : whether means are known from their own particles alone.
+    """
+
+    count: float
+    variance: Float[np.ndarray, "columns"]
+    many: bool
+
+    @classmethod
+    def of(cls, seen: Seen, mixture: Mixture, many: bool) -> _Cost:
+        """Return the costs of a mixture of particles."""
+        return cls(float(seen.weight.sum()), mixture.shape + seen.error.mean(axis=0), many)
+
+    def component(self, size: Float[np.ndarray, "components"]) -> Float[np.ndarray, "components"]:
+        """Return the cost of components of so many particles."""
+        if not self.many:
+            return np.full(len(size), 0.5 * np.log(self.count) * (len(self.variance) + 2))
+        mean = np.maximum(1 - self.variance, 0).sum() + np.log1p(np.divide.outer(size, self.variance)).sum(axis=-1)
+        cost: np.ndarray = 0.5 * (mean + np.log(self.count) + np.log1p(size / PRIOR_PARTICLES))
+        return cost
+
+    def mixture(self, weight: Float[np.ndarray, "components"]) -> float:
+        """Return the cost of a mixture over that of one Gaussian."""
+        return float(self.component(weight * self.count).mean() * (len(weight) - 1))
 
 
 def most_probable(seen: Seen, mixture: Mixture) -> Int[np.ndarray, "particles"]:
@@ -65,7 +111,12 @@ def most_probable(seen: Seen, mixture: Mixture) -> Int[np.ndarray, "particles"]:
 
 
 def fit_components(
-    measured: Measured, member: Int[np.ndarray, "particles"], steps: int, rounds: int = 2, least: int = 0
+    measured: Measured,
+    member: Int[np.ndarray, "particles"],
+    steps: int,
+    rounds: int = 2,
+    least: int = 0,
+    many: bool = False,
 ) -> Found | None:
     """Return the mixture fitted from given components; None if nothing tells these apart.
 
@@ -76,6 +127,7 @@ def fit_components(
     steps : of expectation maximisation, in each round.
     rounds : how many times the directions are found.
     least : directions kept at least.
+    many : score by what means cost in a mixture of many components.
     """
     components = int(member.max()) + 1
     for _ in range(rounds):
@@ -88,8 +140,8 @@ def fit_components(
     columns = directions.shape[1]
     count = float(seen.weight.sum())
     single = -0.5 * float(seen.weight @ np.square(seen.points).sum(axis=1)) - 0.5 * count * columns * np.log(2 * np.pi)
-    cost = 0.5 * np.log(count) * (components - 1) * (columns + 2)
-    return Found(likelihood - single - cost, directions, seen, mixture, member)
+    cost = _Cost.of(seen, mixture, many).mixture(mixture.weight)
+    return Found(likelihood - single - cost, directions, seen, mixture, member, many)
 
 
 def find_components(measured: Measured, most: int, seed: int) -> Found | None:
@@ -113,10 +165,18 @@ def find_components(measured: Measured, most: int, seed: int) -> Found | None:
         if best is None:
             return None
         best = _refined(measured, best, most, seed)
-        if best.score <= before + 1:
+        if not best.many and best.components**2 > measured.weight.sum():
+            best = _as_one_of_many(best)
+        elif best.score <= before + 1:
             break
         metric = best.seen.points / np.sqrt(best.mixture.shape + best.seen.error.mean(axis=0))
     return best
+
+
+def _as_one_of_many(found: Found) -> Found:
+    """Return the mixture with the score of one of many components."""
+    few, many = (_Cost.of(found.seen, found.mixture, one).mixture(found.mixture.weight) for one in (False, True))
+    return replace(found, score=found.score + few - many, many=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,7 +222,7 @@ def _screened(measured: Measured, tree: _Tree, numbers: list[int], best: Found |
     """Return the best of the tree's cuts, or what was best before."""
     worse = 0
     for number in numbers:
-        found = fit_components(measured, tree.cut(number), SCREENED, rounds=1)
+        found = fit_components(measured, tree.cut(number), SCREENED, rounds=1, many=best is not None and best.many)
         if found is not None and found.score > (best.score if best else 0.0):
             best, worse = found, 0
         elif best is not None:
@@ -174,14 +234,14 @@ def _screened(measured: Measured, tree: _Tree, numbers: list[int], best: Found |
 
 def _refined(measured: Measured, best: Found, most: int, seed: int) -> Found:
     """Return the mixture after splits and merges of components, as long as they raise the score."""
-    polished = fit_components(measured, _renumbered(best.member), POLISHED)
+    polished = fit_components(measured, _renumbered(best.member), POLISHED, many=best.many)
     if polished is not None and polished.score > best.score:
         best = polished
     for attempt in range(REFINEMENTS):
         member = _rearranged(best, most, seed + attempt)
         if np.array_equal(member, best.member):
             break
-        found = fit_components(measured, _renumbered(member), POLISHED)
+        found = fit_components(measured, _renumbered(member), POLISHED, many=best.many)
         if found is None or found.score <= best.score:
             break
         best = found
@@ -194,8 +254,7 @@ def _renumbered(member: np.ndarray) -> np.ndarray:
 
 def _rearranged(found: Found, most: int, seed: int) -> np.ndarray:
     """Return components after all splits, and merges of others, that should raise the score."""
-    count = float(found.seen.weight.sum())
-    cost = 0.5 * np.log(count) * (found.directions.shape[1] + 2)
+    cost = _Cost.of(found.seen, found.mixture, found.many)
     member, split = found.member.copy(), set()
     following = found.components
     for component, rows in _splits(found, cost, seed):
@@ -204,13 +263,13 @@ def _rearranged(found: Found, most: int, seed: int) -> np.ndarray:
         member[rows] = following
         split.add(component)
         following += 1
-    for first, second in _merges(found.mixture, count, cost):
+    for first, second in _merges(found.mixture, cost):
         if not {first, second} & split:
             member[member == second] = first
     return member
 
 
-def _splits(found: Found, cost: float, seed: int) -> list[tuple[int, np.ndarray]]:
+def _splits(found: Found, cost: _Cost, seed: int) -> list[tuple[int, np.ndarray]]:
     """Return components that are better as two, and the particles of the second."""
     from sklearn.cluster import KMeans
 
@@ -224,7 +283,8 @@ def _splits(found: Found, cost: float, seed: int) -> list[tuple[int, np.ndarray]
             continue
         inside = scaled[rows]
         second = KMeans(2, n_init=1, max_iter=20, random_state=seed).fit_predict(inside) == 1
-        if _gain_of_split(inside, second) > cost:
+        sizes = np.array([len(rows) - second.sum(), second.sum(), len(rows)], float)
+        if _gain_of_split(inside, second) > cost.component(sizes) @ [1, 1, -1]:
             splits.append((component, rows[second]))
     return splits
 
@@ -244,17 +304,20 @@ def _gain_of_split(inside: np.ndarray, second: np.ndarray) -> float:
     return float(exponent[0] - exponent[1] + count * (part * np.log(part) + (1 - part) * np.log(1 - part)))
 
 
-def _merges(mixture: Mixture, count: float, cost: float) -> list[tuple[int, int]]:
+def _merges(mixture: Mixture, cost: _Cost) -> list[tuple[int, int]]:
     """Return pairs of components, each in one pair at most, that are better as one."""
     mean = mixture.mean / np.sqrt(mixture.shape)
-    size = np.maximum(mixture.weight * count, 1e-9)
+    size = np.maximum(mixture.weight * cost.count, 1e-9)
     square = np.square(mean).sum(axis=1)
     distance = np.maximum(square[:, None] - 2 * mean @ mean.T + square, 0) / np.sqrt(
         mixture.scale[:, None] * mixture.scale
     )
     both = size[:, None] + size
+    sizes = np.geomspace(both.min(), both.max(), 200)
+    saved = cost.component(size)
+    saved = saved[:, None] + saved - np.interp(both, sizes, cost.component(sizes))
     alone = size * np.log(size)
-    gain = cost - 0.5 * size[:, None] * size / both * distance - (alone[:, None] + alone - both * np.log(both))
+    gain = saved - 0.5 * size[:, None] * size / both * distance - (alone[:, None] + alone - both * np.log(both))
     first, second = np.nonzero(np.triu(gain > 0, 1))
     pairs: list[tuple[int, int]] = []
     taken: set[int] = set()

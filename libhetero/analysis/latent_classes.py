@@ -7,7 +7,8 @@
 
 A mixture of Gaussians is fitted (`mixture.py`), of as many components as the particles can tell
 (`component_search.py`), along the directions in which they differ (`measured.py`); components that no dip divides are
-one class (`told_apart.py`). A class may thus be curved, or have long tails, and a circle or an arc is one.
+one class (`told_apart.py`). A class may thus be curved, or have long tails, and a circle or an arc is one. How probable
+a particle's class is, is said by all other particles (`predictive.py`).
 
 For a region, give its coordinates: `classes_of(coordinates, deviation)`; a count of 1 says that its particles are one
 class, whose coordinate may still be worth drawing.
@@ -26,11 +27,12 @@ from jaxtyping import Bool, Float, Int
 from libhetero.analysis.classes import kmeans_classes
 from libhetero.analysis.component_search import Found, find_components, fit_components
 from libhetero.analysis.measured import Measured, measured_particles
-from libhetero.analysis.mixture import normalised
+from libhetero.analysis.predictive import Predictive
 from libhetero.analysis.told_apart import told_apart
 
 LARGEST_SAMPLE = 30_000  # particles that a mixture is fitted to
 BLOCK = 20_000
+LARGEST_BLOCK = 4_000_000  # particles × components whose probabilities are in memory at once
 SPARE = 64  # components that a continuum may take beyond the classes asked for
 STEPS = 25
 MOST = 1000
@@ -43,7 +45,7 @@ class Classes:
     Parameters
     ----------
     label : class of each particle, 0 …, numbered by the mean of the first coordinate, lowest first.
-    probability : that the particle is of its class, given the mixture.
+    probability : that the particle is of its class, by all others.
     count : classes; 1 where particles are not told apart.
     components : Gaussians of the mixture; more than classes where these are not Gaussian.
     directions : numbers that tell the classes apart, of all that a latent has; 0 for one class of one Gaussian.
@@ -91,7 +93,7 @@ def classes_of(
     found = find_components(particles, max(int(1.3 * most), most + SPARE), seed)
     if found is None:
         return _one(count)
-    return _classified(points, known, particles, found, told_apart(found, most))
+    return _classified(points, known, particles, chosen[order], found, told_apart(found, most))
 
 
 def without_prior(
@@ -144,16 +146,19 @@ def _so_many(
     if found is None:
         return _one(len(points))
     asked = np.unique(label[rows])
-    fitted = _classified(points, deviation, particles, found, np.arange(found.components))
+    fitted = _classified(points, deviation, particles, rows, found, np.arange(found.components))
     if fitted.count == len(asked):
         return fitted
-    return _classified(points, deviation, particles, found, np.arange(found.components), np.searchsorted(asked, label))
+    return _classified(
+        points, deviation, particles, rows, found, np.arange(found.components), np.searchsorted(asked, label)
+    )
 
 
 def _classified(
     points: np.ndarray,
     deviation: np.ndarray | None,
     particles: Measured,
+    fitted: Int[np.ndarray, "chosen"],
     found: Found,
     group: np.ndarray,
     given: np.ndarray | None = None,
@@ -163,22 +168,25 @@ def _classified(
     Parameters
     ----------
     points, deviation : of all particles.
-    particles : of those that were fitted.
+    particles : those that were fitted.
+    fitted : which these are.
     found : mixture.
     group : class of each component.
     given : class of each particle; None for the most probable.
     """
-    whitening, seen = particles.whitening, found.seen
+    whitening, predictive = particles.whitening, Predictive.of(found.seen, found.mixture)
+    weight = np.zeros(len(points))
+    weight[fitted] = particles.weight
     member = np.eye(int(group.max()) + 1, dtype=np.float32)[group]
     label, probability = np.zeros(len(points), int), np.zeros(len(points))
-    for first in range(0, len(points), BLOCK):
-        rows = slice(first, first + BLOCK)
+    block = max(1, min(BLOCK, LARGEST_BLOCK // found.components))
+    for first in range(0, len(points), block):
+        rows = slice(first, first + block)
         place = whitening.points(points[rows]) @ found.directions
         quality = whitening.group(None if deviation is None else deviation[rows], len(place))
         for one in np.unique(quality):
             inside = np.flatnonzero(quality == one)
-            each, _ = normalised(found.mixture.log_joint(place[inside], seen.error[one]))
-            each = each @ member
+            each = predictive.probability(place[inside], int(one), weight[first + inside]) @ member
             best = each.argmax(axis=1) if given is None else given[rows][inside]
             label[first + inside] = best
             probability[first + inside] = each[np.arange(len(inside)), best]

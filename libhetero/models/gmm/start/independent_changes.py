@@ -24,13 +24,19 @@ its signal in each that shows it, S / (4 N f) in units of its noise. A variance 
 
     √Q,     Q = N f (S / (4 N f))² / 2 = S² / (32 N f)
 
-standard deviations above none. Nobody says which particles hold what: a change must show as variance, as here. A
-number counts by half where it shows at two standard deviations, and their sum,
+standard deviations above none. Nobody says which particles hold what: a change must show as variance, as here. And
+nobody says which numbers change: of K numbers without a change the largest shows at about √(2 ln K) standard
+deviations. A number counts by half where it shows as that does, of as many as count (at two standard deviations at
+least), and their sum,
 
-    Σ_s M_s Q_s / (Q_s + 4),
+    K = Σ_s M_s Q_s / (Q_s + 2 ln K),
 
 is how many Gaussians can change independently of each other as far as these particles tell. It grows with their
 number, with their signal-to-noise ratio, and with the molecule.
+
+References
+----------
+Donoho & Johnstone, Biometrika 81 (1994) 425: √(2 ln K), below which all of K numbers of noise lie.
 """
 
 from __future__ import annotations
@@ -40,7 +46,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Bool, Float
 
-SHOWN = 4.0  # Q of what counts by half: two standard deviations
+SHOWN = 4.0  # Q of what counts by half, of few: two standard deviations
+ROUNDS = 50  # of the module's last equation, whose right side hardly changes with K
 USUAL_RATIO = 0.1  # signal-to-noise ratio of a pixel, and number of particles, where they are not known
 USUAL_COUNT = 10_000
 USUAL_DEFOCUS = 5e3, 25e3  # Å, of those
@@ -102,7 +109,11 @@ def independent_changes(information: ParticleInformation, extent: Extent) -> flo
     shells = len(information.ratio)
     seen = information.particles * np.minimum(extent.shown(shells), 1.0)
     variance = information.ratio**2 / (32 * seen)
-    return float(np.sum(extent.numbers(shells) * variance / (variance + SHOWN)))
+    numbers, level = extent.numbers(shells), SHOWN
+    for _ in range(ROUNDS):
+        count = float(np.sum(numbers * variance / (variance + level)))
+        level = max(SHOWN, 2 * np.log(max(count, 1.0)))
+    return count
 
 
 def by_half_maps(

@@ -46,6 +46,18 @@ def test_what_shows_as_variance_at_two_deviations_counts_by_half() -> None:
     assert SHOWN == 4
 
 
+def test_many_must_show_as_the_largest_of_as_many_without_a_change() -> None:
+    """One shell of M numbers of variance Q: K = M Q / (Q + 2 ln K), and the largest of K draws is near √(2 ln K)."""
+    large = Extent(0.2 * BOX**3, BOX)
+    shell, particles, ratio = 14, 5000, 500.0
+    found = told(ratio, particles, slice(shell, shell + 1), large)
+    variance = ratio**2 / (32 * particles * min(large.shown(N // 2)[shell], 1.0))
+    numbers = large.numbers(N // 2)[shell]
+    assert found == pytest.approx(numbers * variance / (variance + 2 * np.log(found)), rel=1e-6)
+    largest = np.random.default_rng(0).normal(size=(500, int(found))).max(axis=1)
+    assert np.median(largest) == pytest.approx(np.sqrt(2 * np.log(found)), rel=0.2)
+
+
 def test_the_share_that_one_section_shows() -> None:
     """Planes through the origin, drawn at random: how often within half a number's width of a place."""
     random = np.random.default_rng(0)
@@ -62,7 +74,7 @@ def test_the_share_that_one_section_shows() -> None:
 
 def test_fine_detail_is_seen_by_few_particles_each() -> None:
     """Of as much information, that which is in fewer particles shows as a larger variance."""
-    coarse, fine = (told(300.0, 5000, slice(shell, shell + 1)) / number_in(shell) for shell in (3, 12))
+    coarse, fine = (told(150.0, 5000, slice(shell, shell + 1)) / number_in(shell) for shell in (3, 12))
     assert fine > 2 * coarse
 
 

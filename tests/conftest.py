@@ -28,7 +28,7 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
-# Tracing makes many objects and few cycles: a tenth of the time went to looking for them.
+# Tracing makes many objects and few cycles, which are looked for more rarely.
 gc.set_threshold(100_000, 20, 20)
 
 jaxtyping.install_import_hook("libhetero", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")

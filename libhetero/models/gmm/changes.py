@@ -67,7 +67,7 @@ class Modes:
     config : of the model.
     neutral : the mixture that z = 0 gives.
     outputs : (N, F, r), for one unit of each number, in the decoder's columns and units.
-    rotation : (N, 3, r), by which motions are continued (`turning`), radians; None where positions do not change.
+    rotation : (N, 3, r), by which motions are continued (`turning`), radians; None where nothing turns.
     """
 
     config: GmmConfig
@@ -76,14 +76,14 @@ class Modes:
     rotation: AnyArray | None
 
     @classmethod
-    def of(cls, config: GmmConfig, neutral: Gaussians, outputs: AnyArray, edges: AnyArray) -> Modes:
+    def of(cls, config: GmmConfig, neutral: Gaussians, outputs: AnyArray, edges: AnyArray | None) -> Modes:
         """Find the rotations of modes.
 
         Parameters
         ----------
-        edges : (E, 2), pairs of Gaussians next to each other.
+        edges : (E, 2), pairs of Gaussians next to each other; None for modes that are straight.
         """
-        if not config.layout.position:
+        if edges is None or not config.layout.position:
             return cls(config, neutral, outputs, None)
         in_place = config.displacement_scale * outputs[:, :3]
         return cls(config, neutral, outputs, rotations_of(neutral.position, edges, in_place))

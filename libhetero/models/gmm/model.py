@@ -81,6 +81,7 @@ class GmmModel:
     edges : (E, 2), pairs of Gaussians next to each other.
     mobile : (N,), 1 for each Gaussian that may change, 0 for each that may not; None for all.
     contrast : of the particles, as the sample shows them.
+    turning : whether modes of motion are continued as turns; older runs' are straight.
     """
 
     config: GmmConfig
@@ -95,6 +96,7 @@ class GmmModel:
     edges: np.ndarray = field(default_factory=lambda: np.zeros((0, 2), np.int32))
     mobile: np.ndarray | None = None
     contrast: ContrastPrior = ContrastPrior()
+    turning: bool = True
     family: str = "gmm"
 
     def __post_init__(self) -> None:
@@ -350,7 +352,8 @@ class GmmModel:
     def _modes(self, params: Any) -> Modes:
         shape = len(self.neutral.sigma), len(self.layout.kinds), 0
         outputs = params["modes"] * jnp.asarray(self.mobile)[:, None, None] if "modes" in params else jnp.zeros(shape)
-        return Modes.of(self.config, self.neutral_mixture(params), outputs, self.edges)
+        edges = self.edges if self.turning else None
+        return Modes.of(self.config, self.neutral_mixture(params), outputs, edges)
 
     def _whole(self, mixture: Gaussians) -> Gaussians:
         """Return the whole complex of one unit."""

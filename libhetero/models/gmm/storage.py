@@ -38,6 +38,7 @@ SCHEMA = {
     "edges": ArraySchema("int", ("edges", 2), least=0, below=PLACES),
     "mobile": ArraySchema("bool", (PLACES,), optional=True),
     "contrast": ArraySchema("float", (4,), least=0, optional=True),
+    "turning": ArraySchema("bool", optional=True),
 }
 
 
@@ -57,6 +58,7 @@ def to_arrays(model: GmmModel) -> dict[str, np.ndarray]:
         "level_count": len(model.levels),
         "edges": model.edges,
         "mobile": model.mobile,
+        "turning": model.turning,
     }
     if model.subspace is not None:
         found = model.subspace
@@ -134,6 +136,7 @@ def fields_of(config: GmmConfig, arrays: dict[str, np.ndarray]) -> dict[str, Any
         "edges": arrays["edges"],
         "mobile": arrays.get("mobile"),
         "contrast": ContrastPrior(*map(float, arrays["contrast"])) if "contrast" in arrays else ContrastPrior(),
+        "turning": bool(arrays.get("turning", False)),  # runs from before modes could are decoded as they were trained
     }
 
 

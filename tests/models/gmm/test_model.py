@@ -231,3 +231,22 @@ def test_strain_costs_as_much_as_its_stiffness():
         losses.append(float(jax.jit(model.loss)(params, batch, jax.random.key(0))[0]))
     assert losses[1] > losses[0]
     assert losses[2] - losses[1] == pytest.approx(losses[1] - losses[0], rel=1e-3)
+
+
+def test_runs_from_before_modes_turned_are_decoded_as_they_were_trained():
+    config = GmmConfig(**GMM, encoder="posterior", decoder="mlp", vary="p")
+    model = GmmModel.from_data(config, mixture(), BOX, PIXEL, particles(16))
+    params = random_params(model.init) | {
+        "decoder": jax.tree.map(jnp.zeros_like, model.init(jax.random.key(0))["decoder"])
+    }
+    older = model.arrays()
+    del older["turning"]
+    far = 20 * jnp.ones((1, config.latent_size))
+    ways = {}
+    for name, arrays in (("now", model.arrays()), ("older", older)):
+        restored = GmmModel.from_arrays(model.config, arrays)
+        decoded = jax.jit(restored.decode)(params, jnp.concatenate([far, 2 * far]))
+        ways[name] = decoded.position - restored.neutral_mixture(params).position
+    scale = np.abs(ways["older"]).max()
+    np.testing.assert_allclose(ways["older"][1], 2 * ways["older"][0], atol=1e-4 * scale)
+    assert np.abs(ways["now"][1] - 2 * ways["now"][0]).max() > 0.01 * scale

@@ -21,6 +21,7 @@ from libhetero.records import Gaussians
 ROUNDING = 0.04  # of the hinge that keeps amplitudes above 0
 NEUTRAL_MOVE, NEUTRAL_FOLDS = 6.0, 3.0  # Å, e-folds: one unit of the neutral mixture's adaptation
 NEIGHBOURS = 12
+GIVES_WAY = 1.0  # Å by which a pair's distance changes
 
 
 def positive(value: Float[AnyArray, "*shape"]) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:
@@ -158,9 +159,11 @@ def neighbouring_pairs(position: Float[np.ndarray, "points 3"]) -> Int[np.ndarra
 
 
 def strain(neutral: Gaussians, edges: Any, mixture: Gaussians) -> Float[Array, ""]:
-    """Return the strain of an elastic network: mean over pairs of (change of distance)², Å².
+    """Return the strain of an elastic network whose bonds give way: mean over pairs of δ² / (1 + δ² / c²), Å².
 
-    A piece that moves or turns as a whole costs nothing.
+    δ is the change of a pair's distance and c = `GIVES_WAY`. A piece that moves or turns as a whole costs nothing, and
+    where it parts from what stays, at hinges and where pieces only touch, no more than c² a pair, however far it goes:
+    quadratic springs there held motions of many Å back. The function is Geman and McClure's.
 
     Parameters
     ----------
@@ -172,4 +175,5 @@ def strain(neutral: Gaussians, edges: Any, mixture: Gaussians) -> Float[Array, "
         jnp.sqrt(jnp.sum((place[first] - place[second]) ** 2, axis=-1) + 1e-6)
         for place in (neutral.position, mixture.position)
     )
-    return jnp.mean((after - before) ** 2)
+    square = (after - before) ** 2
+    return jnp.mean(square / (1 + square / GIVES_WAY**2))

@@ -157,10 +157,10 @@ class GmmModel:
     def _with_subspace(self, sample: Batch, seed: int) -> GmmModel:
         """Return the model with what the sample shows to change, of which kinds and in how many directions."""
         config, imaging = self.config, self._imaging(SUBSPACE_GRID)
-        asked, mobile, forced = self.layout.linear, np.asarray(self.mobile) > 0, config.latent_size > 0
+        asked, mobile = self.layout.linear, np.asarray(self.mobile) > 0
         subspace = find_subspace(imaging, sample, asked, config.latent_size, seed, mobile)
         nuisances = None if config.particle_contrast == "none" else subspace.nuisances
-        neutral, subspace = settle_motions(imaging, sample, subspace, asked, nuisances, seed, mobile, forced=forced)
+        neutral, subspace = settle_motions(config, imaging, sample, subspace, nuisances, seed, mobile)
         if config.vary == AUTO:
             config = replace(config, vary=subspace.layout.letters)
         else:

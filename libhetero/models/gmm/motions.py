@@ -67,7 +67,6 @@ MODE, NEUTRAL, FOLD = 0.6, 0.1, 0.02  # Å of modes and of the neutral mixture, 
 SETTLING, SETTLED = 0.4, 0.6  # the rates after this part of a grid's steps, as a part of those before
 EVERY = 5  # steps between scalings of the modes
 MEMORY = 0.9  # of the latents' second moments, for each step
-STIFFNESS = 0.005  # against strain, Å⁻²: more would hold back motions of many Å
 SEARCHES = 2
 
 
@@ -130,7 +129,7 @@ class LinearModel:
             seen = observation if self.nuisances is None else self.nuisances.seen(observation, own[rank:])
             made, target = imaging.whitened(image, whole, whole.amplitude[None], seen)
             misfit = 0.5 * jnp.sum((target - made[0]) ** 2) / numbers
-            return misfit + STIFFNESS * strain(modes.neutral, edges, mixture)
+            return misfit + self.config.stiffness * strain(modes.neutral, edges, mixture)
 
         return batch_mean(of_image, batch, state)
 
@@ -151,28 +150,25 @@ class LinearModel:
 
 
 def settle_motions(
+    config: GmmConfig,
     imaging: Imaging,
     sample: Batch,
     subspace: Subspace,
-    asked: Layout,
     nuisances: Nuisances | None,
     seed: int = 0,
     mobile: Bool[np.ndarray, "points"] | None = None,
-    *,
-    forced: bool = False,
 ) -> tuple[Gaussians, Subspace]:
     """Return the neutral mixture and the subspace about it, settled where there is motion and the same where not.
 
     Parameters
     ----------
+    config : of the model: what may change, against which stiffness, and how many modes there must be, 0 for any number.
     imaging : neutral mixture, scale and weights, on the grid that the subspace was found on.
     sample : particles that it was found on.
     subspace : mean and modes.
-    asked : what may change.
     nuisances : inferred beside the latent; None where none is.
     seed : of k-means, batches and draws.
     mobile : (N,) bool, which Gaussians may change; None for all.
-    forced : whether there must be as many modes as were found.
 
     Returns
     -------
@@ -182,8 +178,9 @@ def settle_motions(
     if "p" not in subspace.kinds:
         return imaging.neutral, subspace
     moves = np.ones(len(imaging.neutral.sigma), bool) if mobile is None else np.asarray(mobile, bool)
-    config = GmmConfig(vary=asked.linear.letters, latent_size=subspace.rank)
-    subspace = subspace.in_layout(asked.linear)
+    asked, forced = config.layout.linear, config.latent_size > 0
+    config = replace(config, vary=asked.letters, latent_size=subspace.rank)
+    subspace = subspace.in_layout(asked)
     model = LinearModel(config, imaging, moves.astype(np.float32), nuisances, subspace.kinds)
     params = {"modes": jnp.asarray(modes_in_outputs(config, subspace)), "neutral": start_of_neutral(subspace)}
     run = Settling(model, sample, seed)

@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 
+from libhetero.models.gmm.config import GmmConfig
 from libhetero.models.gmm.latent.nuisances import Nuisances
 from libhetero.models.gmm.latent.subspace import Imaging, Subspace
 from libhetero.models.gmm.layout import Layout
@@ -84,7 +85,7 @@ def test_where_nothing_moves_nothing_is_settled():
     imaging = Imaging.of(molecule(), symmetry_operators("c1"), 1.0, np.ones((20, 11), np.float32), 20, 6.0)
     still = Subspace(Layout.of("a"), np.zeros((32, 1)), np.ones((32, 1, 1)), "a", np.zeros(1), np.ones(1), Nuisances())
     sample = batch_of(np.zeros((1, 20, 20), np.float32), poses(1, 0), defocus_series(1))
-    neutral, same = settle_motions(imaging, sample, still, Layout.of("pa"), None)
+    neutral, same = settle_motions(GmmConfig(), imaging, sample, still, None)
     assert neutral is imaging.neutral and same is still
 
 
@@ -97,7 +98,7 @@ def test_a_short_straight_mode_becomes_the_turn_and_what_else_changes_is_found()
     true = (turned(0.1) - turned(-0.1)) / 0.2 * HALF_TURN / np.sqrt(3)
     start = 0.5 * true[:, :, None]
     known = Subspace(Layout.of("p"), 0 * start[..., 0], start, "p", np.zeros(1), np.ones(1), Nuisances(0.05))
-    neutral, settled = settle_motions(imaging, sample, known, Layout.of("pa"), known.nuisances)
+    neutral, settled = settle_motions(GmmConfig(vary="pa"), imaging, sample, known, known.nuisances)
     assert sorted(settled.kinds) == ["a", "p"] and settled.p.max() < 1e-3
     assert settled.layout == Layout.of("pa") and settled.strength.min() > 1
     motion = settled.modes[:, :3, settled.kinds.index("p")]

@@ -146,16 +146,11 @@ def adapted(neutral: Gaussians, adaptation: dict[str, AnyArray]) -> Gaussians:
 
 def nearest_pairs(position: Float[np.ndarray, "points 3"]) -> Int[np.ndarray, "pairs 2"]:
     """Return each Gaussian with each of its twelve nearest; a pair that is so both ways is there twice."""
-    count = min(NEIGHBOURS + 1, len(position))
-    nearest = cKDTree(position).query(position, count)[1].reshape(len(position), -1)
-    pairs = np.stack([np.repeat(np.arange(len(position)), count - 1), nearest[:, 1:].ravel()], axis=1)
-    return pairs.astype(np.int32)
-
-
-def neighbouring_pairs(position: Float[np.ndarray, "points 3"]) -> Int[np.ndarray, "pairs 2"]:
-    """Return each pair (i, j), i < j, in which one is among the other's twelve nearest."""
-    pairs = np.unique(np.sort(nearest_pairs(position), axis=1), axis=0)
-    return pairs[pairs[:, 0] < pairs[:, 1]]
+    count = min(NEIGHBOURS, len(position) - 1)
+    nearest = cKDTree(position).query(position, count + 1)[1].reshape(len(position), -1)
+    itself = nearest == np.arange(len(position))[:, None]  # not the first where several are in one place
+    others = np.take_along_axis(nearest, np.argsort(itself, axis=1, kind="stable"), axis=1)[:, :count]
+    return np.stack([np.repeat(np.arange(len(position)), count), others.ravel()], axis=1).astype(np.int32)
 
 
 def strain(neutral: Gaussians, edges: Any, mixture: Gaussians) -> Float[Array, ""]:
@@ -168,7 +163,7 @@ def strain(neutral: Gaussians, edges: Any, mixture: Gaussians) -> Float[Array, "
     Parameters
     ----------
     neutral, mixture : before and after the change.
-    edges : (E, 2), from `neighbouring_pairs`.
+    edges : (E, 2), from `nearest_pairs`.
     """
     first, second = jnp.asarray(edges).T
     before, after = (

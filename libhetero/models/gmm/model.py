@@ -34,7 +34,7 @@ from libhetero.models.gmm.changes import (
     adapted,
     changed,
     modes_in_outputs,
-    neighbouring_pairs,
+    nearest_pairs,
     start_of_neutral,
     strain,
 )
@@ -141,7 +141,7 @@ class GmmModel:
             ring_weight=measured.ring_weight,
             box_size=box_size,
             pixel_size=pixel_size,
-            edges=neighbouring_pairs(neutral.position),
+            edges=nearest_pairs(neutral.position),
             mobile=moves,
             contrast=measured.contrast,
         )
@@ -167,7 +167,7 @@ class GmmModel:
             subspace = subspace.in_layout(asked)
         config = replace(config, latent_size=subspace.rank)
         contrast = replace(self.contrast, mean=1.0, spread=subspace.nuisances.contrast)
-        edges = neighbouring_pairs(neutral.position)
+        edges = nearest_pairs(neutral.position)
         return replace(self, neutral=neutral, edges=edges, subspace=subspace, config=config, contrast=contrast)
 
     def _measured_features(self, sample: Batch) -> np.ndarray:

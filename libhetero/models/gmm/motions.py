@@ -16,6 +16,7 @@ and of presence. Where motion was found, its modes M and the neutral mixture G a
    says: alone they would grow slowly, and scaled each by itself, two become parallel with latents that cancel.
 3. Further directions are searched in what is left, each particle's image taken as linear about its own mixture
    (`latent.normal_equations.About`). What was curvature is explained now; what stands out is added, and settled.
+4. A mode stays where particles that were not fitted, one in four, would miss it.
 """
 
 from __future__ import annotations
@@ -44,13 +45,13 @@ from libhetero.models.gmm.changes import (
     strain,
 )
 from libhetero.models.gmm.config import GmmConfig
-from libhetero.models.gmm.latent.directions import SIGNIFICANT, find_directions, gain_of, gumbel_tail
+from libhetero.models.gmm.latent.directions import find_directions
 from libhetero.models.gmm.latent.low_rank import missed_by
 from libhetero.models.gmm.latent.normal_equations import About, Fields, Patches, normal_equations
 from libhetero.models.gmm.latent.nuisances import Nuisances
 from libhetero.models.gmm.latent.posterior import draw, infer
 from libhetero.models.gmm.latent.subspace import Imaging, Subspace
-from libhetero.models.gmm.latent.subspace_fit import DRAWS, KIND, MOST_MODES, spread
+from libhetero.models.gmm.latent.subspace_fit import DRAWS, KIND, MOST_MODES, spread, spreads_of
 from libhetero.models.gmm.layout import Layout
 from libhetero.physics.arrays import AnyArray
 from libhetero.physics.symmetry import symmetric_copies
@@ -59,10 +60,12 @@ from libhetero.records import Batch, Gaussians, Observation
 LOGGER = logging.getLogger(__name__)
 CARRYING = 0.15  # of what the set misses without the strongest mode of a kind
 CURVED = 0.05  # of the strongest motion: what a further one must add, since modes fit no motion whole
-PHASE = 1.2  # radians at the edge of the first grid, for what moves most
+PHASE = 1.1  # radians at the edge of the first grid, for what moves
 COARSEST = 16  # pixels
 STEPS, LAST_STEPS = 120, 60  # on the first grid, and on each of the others
-BATCH = 64  # particles of a step
+BATCH = 64  # particles of a step, fewer where a complex has many units
+HELD = 4  # one particle in so many is not fitted, and judges
+BORNE_OUT = 3.0  # nats by which those must miss a mode
 MODE, NEUTRAL, FOLD = 0.6, 0.1, 0.02  # Å of modes and of the neutral mixture, e-folds: Adam's rates
 SETTLING, SETTLED = 0.4, 0.6  # the rates after this part of a grid's steps, as a part of those before
 EVERY = 5  # steps between scalings of the modes
@@ -81,6 +84,7 @@ class LinearModel:
     mobile : (N,), 1 for each Gaussian that may change.
     nuisances : of the set, inferred beside the latent; None where none is.
     kinds : "a" or "p" of each mode.
+    p : of each mode, as the search that found it has it.
 
     Parameters that are fitted are `params`, modes and the adaptation of the neutral mixture; `edges` are pairs of
     Gaussians that are next to each other in it, of one shape always, so that nothing is compiled anew for them.
@@ -91,6 +95,7 @@ class LinearModel:
     mobile: np.ndarray
     nuisances: Nuisances | None
     kinds: str
+    p: np.ndarray
 
     @property
     def layout(self) -> Layout:
@@ -104,6 +109,11 @@ class LinearModel:
     def edges(self, params: dict[str, Any]) -> Int[np.ndarray, "pairs 2"]:
         """Return each Gaussian with each of its nearest."""
         return nearest_pairs(np.asarray(self.neutral(params).position))
+
+    @property
+    def batch(self) -> int:
+        """Particles of a step."""
+        return max(BATCH // len(self.imaging.operators), 8)
 
     def modes(self, params: dict[str, Any], edges: AnyArray) -> Modes:
         """Return the modes, each in the columns of its kind; 0 for Gaussians that may not change."""
@@ -140,13 +150,15 @@ class LinearModel:
         def at(z: Array) -> tuple[Gaussians, Fields]:
             mixture = modes.mixture(z)
             displacement, amplitude = modes.tangents(z)
-            return mixture, Fields(displacement, amplitude / mixture.amplitude[:, None])
+            there = mixture.amplitude[:, None] != 0
+            relative = jnp.where(there, amplitude / jnp.where(there, mixture.amplitude[:, None], 1), 0)
+            return mixture, Fields(displacement, relative)
 
         return at
 
-    def with_kinds(self, kinds: str) -> LinearModel:
+    def with_modes(self, kinds: str, p: np.ndarray) -> LinearModel:
         """Return the same for other modes."""
-        return replace(self, kinds=kinds, config=replace(self.config, latent_size=len(kinds)))
+        return replace(self, kinds=kinds, p=p, config=replace(self.config, latent_size=len(kinds)))
 
 
 def settle_motions(
@@ -181,43 +193,52 @@ def settle_motions(
     asked, forced = config.layout.linear, config.latent_size > 0
     config = replace(config, vary=asked.letters, latent_size=subspace.rank)
     subspace = subspace.in_layout(asked)
-    model = LinearModel(config, imaging, moves.astype(np.float32), nuisances, subspace.kinds)
+    model = LinearModel(config, imaging, moves.astype(np.float32), nuisances, subspace.kinds, subspace.p)
     params = {"modes": jnp.asarray(modes_in_outputs(config, subspace)), "neutral": start_of_neutral(subspace)}
-    run = Settling(model, sample, seed)
+    run = Settling(sample, seed)
     if not forced:
         model, params = run.carrying(model, params)
-    grids = rising_grids(imaging, subspace)
+    grids = rising_grids(imaging, subspace, moves)
     LOGGER.info("settling %s on grids of %s pixels", _told(model.kinds), ", ".join(map(str, grids)))
     for place, grid in enumerate(grids):
         params = run.refined(model, params, grid, LAST_STEPS if place else STEPS)
-    chance: dict[str, np.ndarray] = {}
     for _ in range(0 if forced else SEARCHES):
-        before = model.kinds
-        model, params, chance = run.searched(model, params, asked)
-        if model.kinds != before:
+        before = model
+        model, params, spreads = run.searched(model, params)
+        subspace = replace(subspace, nuisances=spreads)
+        if model is not before:
             LOGGER.info("settling %s with what stands out beside", _told(model.kinds))
             params = run.refined(model, params, imaging.grid, LAST_STEPS)
-        model, params = run.judged(model, params, chance)
-        if model.kinds == before:
+        model, params = run.judged(model, params)
+        if model is before:
             break
     LOGGER.info("settled: %s", _told(model.kinds))
-    neutral = jax.tree.map(np.asarray, model.neutral(params))
-    return neutral, run.as_subspace(model, params, subspace, chance)
+    return jax.tree.map(np.asarray, model.neutral(params)), run.as_subspace(model, params, subspace)
 
 
 def _told(kinds: str) -> str:
     """Return how many modes of each kind there are, in words."""
+    if not kinds:
+        return "no direction"
     return " and ".join(f"{kinds.count(kind)} direction(s) of {KIND[kind]}" for kind in "ap" if kind in kinds)
 
 
-def rising_grids(imaging: Imaging, subspace: Subspace) -> tuple[int, ...]:
+def rising_grids(
+    imaging: Imaging, subspace: Subspace, mobile: Bool[np.ndarray, "points"] | None = None
+) -> tuple[int, ...]:
     """Return even numbers of pixels, each about √2 of the one before, up to the grid of the search.
 
-    On the first the phase π m d / L is `PHASE`, m being its pixels, L the box in Å and d the displacement that one
-    Gaussian in twenty exceeds; not coarser than `COARSEST`.
+    On the first the phase π m d / L is `PHASE` at most, m being its pixels and L the box in Å; not coarser than
+    `COARSEST`. d, the displacement of what moves, is √(Σ d_j⁴ / Σ d_j²): few Gaussians that go far count as many.
+
+    Parameters
+    ----------
+    mobile : (N,) bool, which Gaussians may change; None for all.
     """
     position = subspace.layout.columns()[0]
-    moved = np.percentile(np.sqrt(np.sum(subspace.modes[:, position] ** 2, axis=(1, 2))), 95)
+    square = np.sum(subspace.modes[:, position].astype(np.float64) ** 2, axis=(1, 2))
+    square = square if mobile is None else square[mobile]
+    moved = np.sqrt(np.sum(square**2) / max(np.sum(square), 1e-12))
     first = PHASE * imaging.box_size * imaging.pixel_size / (np.pi * max(moved, 1e-3))
     grids = [imaging.grid]
     while 2 * round(grids[0] / np.sqrt(2) / 2) >= max(first, COARSEST):
@@ -231,74 +252,65 @@ class Settling:
 
     Parameters
     ----------
-    first : the model to begin with.
     sample : particles.
     seed : of k-means, batches and draws.
     """
 
-    first: LinearModel
     sample: Batch
     seed: int
 
     def states(self, model: LinearModel, params: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-        """Return mean and precision of every particle's latent on the finest grid; nuisances are not among them."""
+        """Return mean and precision of every particle's latent and nuisances on the finest grid."""
         count, edges = len(self.sample.weight), model.edges(params)
         parts = []
-        for start in range(0, count, BATCH):
-            rows = np.arange(start, start + BATCH) % count  # one shape is compiled
+        for start in range(0, count, model.batch):
+            rows = np.arange(start, start + model.batch) % count  # one shape is compiled
             batch = jax.tree.map(lambda leaf, rows=rows: leaf[rows], self.sample)
             mean, precision = model.posterior(model.imaging.grid, params, edges, batch)
-            kept = min(BATCH, count - start)
+            kept = min(model.batch, count - start)
             parts.append((np.asarray(mean)[:kept], np.asarray(precision)[:kept]))
         mean, precision = (np.concatenate(part) for part in zip(*parts, strict=True))
         return mean, precision
 
-    def missed(self, model: LinearModel, params: dict[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return what the set would miss without each mode, nats; each mode's strength; and all latents."""
+    @property
+    def held(self) -> Bool[np.ndarray, "particles"]:
+        """Which particles are not fitted: what they miss of a mode is not what their own noise has put there."""
+        held = np.zeros(len(self.sample.weight), bool)
+        held[np.flatnonzero(self.sample.weight)[HELD - 1 :: HELD]] = True
+        return held
+
+    def missed(
+        self, model: LinearModel, params: dict[str, Any], of: Bool[np.ndarray, "particles"] | None = None
+    ) -> Float[np.ndarray, "modes"]:
+        """Return what particles would miss without each mode, nats; all, or those told."""
         mean, precision = self.states(model, params)
-        used, rank = self.sample.weight > 0, len(model.kinds)
-        covariance = np.linalg.inv(precision[used].astype(np.float64))
-        strength = np.diagonal(precision[used], axis1=1, axis2=2).mean(axis=0)[:rank] - 1
-        return missed_by(mean[used], covariance)[:rank], strength, mean[:, :rank]
+        rows = (self.sample.weight > 0) & (True if of is None else of)
+        covariance = np.linalg.inv(precision[rows].astype(np.float64))
+        return missed_by(mean[rows], covariance)[: len(model.kinds)]
 
     def carrying(self, model: LinearModel, params: dict[str, Any]) -> tuple[LinearModel, dict[str, Any]]:
-        """Keep the modes that carry their kind."""
-        missed, _, _ = self.missed(model, params)
-        most = {kind: max(missed[_places(model.kinds, kind)]) for kind in set(model.kinds)}
-        part = missed / np.maximum([most[kind] for kind in model.kinds], 1e-9)
-        return _with_modes(model, params, np.flatnonzero(part >= CARRYING))
+        """Keep the modes that carry their kind, one of each at least."""
+        missed, kept = self.missed(model, params), np.zeros(len(model.kinds), bool)
+        for kind in sorted(set(model.kinds)):
+            own = _places(model.kinds, kind)
+            most = missed[own].max()
+            kept[own] = missed[own] >= (CARRYING * most if most > 0 else most)
+        return _with_modes(model, params, np.flatnonzero(kept))
 
-    def judged(
-        self, model: LinearModel, params: dict[str, Any], chance: dict[str, np.ndarray]
-    ) -> tuple[LinearModel, dict[str, Any]]:
-        """Leave out modes that are not missed, the least first."""
+    def judged(self, model: LinearModel, params: dict[str, Any]) -> tuple[LinearModel, dict[str, Any]]:
+        """Leave out modes that particles which were not fitted do not bear out, or the curvature of others."""
         while model.kinds:
-            missed, _, _ = self.missed(model, params)
-            doubted = self._doubted(model.kinds, missed, chance)
-            if not len(doubted):
+            said, missed = self.missed(model, params, self.held), self.missed(model, params)
+            moving, doubted = _places(model.kinds, "p"), said < BORNE_OUT
+            doubted[moving] |= missed[moving] < CURVED * max(missed[moving], default=0.0)
+            if not doubted.any():
                 break
-            least = doubted[np.argmin(missed[doubted])]
+            least = min(np.flatnonzero(doubted), key=lambda mode: missed[mode])
             model, params = _with_modes(model, params, np.delete(np.arange(len(model.kinds)), least))
         return model, params
 
-    def _doubted(self, kinds: str, missed: np.ndarray, chance: dict[str, np.ndarray]) -> Int[np.ndarray, "doubted"]:
-        """Return the modes that nothing may give, or the curvature of others."""
-        moving = _places(kinds, "p")
-        small = np.zeros(len(kinds), bool)
-        small[moving] = missed[moving] < CURVED * max(missed[moving], default=0.0)
-        return np.flatnonzero((self._p(kinds, missed, chance) >= SIGNIFICANT) | small)
-
-    def _p(self, kinds: str, missed: np.ndarray, chance: dict[str, np.ndarray]) -> Float[np.ndarray, "modes"]:
-        """Return the chance that nothing gives as much as is missed without each mode; 0 where it was not searched."""
-        count = int(np.count_nonzero(self.sample.weight))
-        p = np.zeros(len(kinds))
-        for kind, draws in chance.items():
-            own = _places(kinds, kind)
-            p[own] = gumbel_tail(missed[own], gain_of(draws, count))
-        return p
-
     def refined(self, model: LinearModel, params: dict[str, Any], grid: int, steps: int) -> dict[str, Any]:
-        """Return modes and neutral mixture after some steps on one grid."""
+        """Return modes and neutral mixture after some steps on one grid; one that is not finite changes nothing."""
         optimiser, rates = optax.scale_by_adam(b2=0.95), _rates(model, params)
         rank, edges = len(model.kinds), model.edges(params)
 
@@ -306,17 +318,20 @@ class Settling:
         def step(params: Any, state: Any, batch: Batch, key: Array, rate: Array) -> tuple[Any, Any, Array]:
             mean, precision = model.posterior(grid, params, edges, batch)
             drawn = draw(mean, precision, key)
-            updates, state = optimiser.update(jax.grad(model.loss)(params, grid, edges, batch, drawn), state)
-            params = jax.tree.map(lambda value, slope, own: value - rate * own * slope, params, updates, rates)
-            latent = drawn[:, :rank] * (batch.weight > 0)[:, None]
-            return params, state, latent.T @ latent / jnp.maximum(jnp.sum(batch.weight > 0), 1)
+            slopes = jax.grad(model.loss)(params, grid, edges, batch, drawn)
+            whole = jnp.all(jnp.array([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves((drawn, slopes))]))
+            updates, then = optimiser.update(slopes, state)
+            moved = jax.tree.map(lambda value, slope, own: value - rate * own * slope, params, updates, rates)
+            params, state = jax.tree.map(lambda new, old: jnp.where(whole, new, old), (moved, then), (params, state))
+            latent = drawn[:, :rank]
+            return params, state, jnp.where(whole, latent.T @ latent / len(latent), jnp.eye(rank))
 
         key = jax.random.fold_in(jax.random.key(self.seed), grid)
         state, random = optimiser.init(params), np.random.default_rng([self.seed, grid])
-        used, one = np.flatnonzero(self.sample.weight), np.eye(rank, dtype=np.float32)
+        used, one = np.flatnonzero((self.sample.weight > 0) & ~self.held), np.eye(rank, dtype=np.float32)
         second: np.ndarray = one
         for number in range(steps):
-            rows = random.choice(used, BATCH, replace=len(used) < BATCH)
+            rows = random.choice(used, model.batch, replace=len(used) < model.batch)
             batch = jax.tree.map(lambda leaf, rows=rows: leaf[rows], self.sample)
             rate = 1.0 if number < SETTLED * steps else SETTLING
             params, state, now = step(params, state, batch, jax.random.fold_in(key, number), rate)
@@ -325,46 +340,56 @@ class Settling:
                 params, second = params | {"modes": _scaled(model, params["modes"], second)}, one
         return params
 
-    def searched(
-        self, model: LinearModel, params: dict[str, Any], asked: Layout
-    ) -> tuple[LinearModel, dict[str, Any], dict[str, np.ndarray]]:
-        """Add the directions that stand out in what is left; return also what chance gives, by kind."""
+    def searched(self, model: LinearModel, params: dict[str, Any]) -> tuple[LinearModel, dict[str, Any], Nuisances]:
+        """Add the directions that stand out in what is left; return also the spreads of the nuisances now."""
         imaging = replace(model.imaging, neutral=jax.tree.map(np.asarray, model.neutral(params)))
-        missed, _, latent = self.missed(model, params)
-        about, chance = About(model.about(params), latent), {}
-        most = max(missed[_places(model.kinds, "p")], default=0.0)
-        kinds, modes = model.kinds, [np.asarray(params["modes"])]
-        for kind in (letter for letter in "ap" if letter in asked.letters):
+        about = About(model.about(params), self.states(model, params)[0][:, : len(model.kinds)])
+        most = max(self.missed(model, params)[_places(model.kinds, "p")], default=0.0)
+        kinds, p, modes = model.kinds, [model.p], [np.asarray(params["modes"])]
+        for kind in (letter for letter in "ap" if letter in model.layout.letters):
             layout = Layout.of(kind)
             patch = Patches.of(imaging.neutral.position, model.mobile > 0, layout, self.seed).together
             equations = normal_equations(
                 imaging, self.sample, patch, layout, about=about, nuisances=True, draws=DRAWS, seed=self.seed
             )
-            found = find_directions(equations, kind, MOST_MODES - len(kinds))
-            chance[kind] = found.chance
-            enough = CURVED * most if kind == "p" else 0.0
-            new = np.flatnonzero(found.missed >= enough)
+            found = find_directions(equations, kind, max(MOST_MODES - len(kinds), 0))
+            spreads = spreads_of(equations, found.model)
+            new = np.flatnonzero(found.missed >= (CURVED * most if kind == "p" else 0.0))
             LOGGER.info("%s: %d more direction(s) in what is left", KIND[kind], len(new))
             change = spread(equations, patch, kind, found.model.modes[:, new])
             position, amplitude, _ = model.layout.columns()
             added = np.zeros((len(patch), len(model.layout.kinds), len(new)), np.float32)
-            added[:, position] = change.displacement[:, : 3 * model.layout.position] / model.config.displacement_scale
-            added[:, amplitude] = change.amplitude[:, None][:, : 1 * model.layout.amplitude]
-            kinds, modes = kinds + kind * len(new), [*modes, added]
-        return model.with_kinds(kinds), params | {"modes": jnp.asarray(np.concatenate(modes, axis=2))}, chance
+            if model.layout.position:
+                added[:, position] = change.displacement / model.config.displacement_scale
+            if model.layout.amplitude:
+                added[:, amplitude] = change.amplitude[:, None]
+            kinds, p, modes = kinds + kind * len(new), [*p, found.p[new]], [*modes, added]
+        if len(kinds) == len(model.kinds):
+            return model, params, spreads
+        params = params | {"modes": jnp.asarray(np.concatenate(modes, axis=2))}
+        return model.with_modes(kinds, np.concatenate(p)), params, spreads
 
-    def as_subspace(
-        self, model: LinearModel, params: dict[str, Any], before: Subspace, chance: dict[str, np.ndarray]
-    ) -> Subspace:
+    def as_subspace(self, model: LinearModel, params: dict[str, Any], before: Subspace) -> Subspace:
         """Return the modes in the columns and units of a subspace, about a mean of 0, in their order."""
-        missed, strength, _ = self.missed(model, params)
-        p = self._p(model.kinds, missed, chance) if chance else before.p
-        total = {kind: missed[_places(model.kinds, kind)].sum() for kind in set(model.kinds)}
-        order = sorted(range(len(model.kinds)), key=lambda mode: (-total[model.kinds[mode]], -strength[mode]))
-        kinds = "".join(model.kinds[mode] for mode in order)
+        rank = len(model.kinds)
+        letters = Layout.of(model.kinds or "p")
+        if not rank:
+            nothing = np.zeros((len(model.mobile), len(letters.kinds), 0), np.float32)
+            return replace(
+                before,
+                layout=letters,
+                mean=nothing.sum(2),
+                modes=nothing,
+                kinds="",
+                p=np.zeros(0),
+                strength=np.zeros(0),
+            )
+        precision = self.states(model, params)[1][self.sample.weight > 0]
+        strength = np.diagonal(precision, axis1=1, axis2=2).mean(axis=0, dtype=np.float64)[:rank] - 1
+        total = {kind: strength[_places(model.kinds, kind)].sum() for kind in set(model.kinds)}
+        order = sorted(range(rank), key=lambda mode: (-total[model.kinds[mode]], -strength[mode]))
         position, amplitude, _ = model.layout.columns()
         modes = np.asarray(model.modes(params, model.edges(params)).outputs)[:, :, order]
-        letters = Layout.of(kinds)
         given = letters.chosen(
             position=[modes[:, position] * model.config.displacement_scale], amplitude=[modes[:, amplitude]]
         )
@@ -374,8 +399,8 @@ class Settling:
             layout=letters,
             mean=np.zeros(found.shape[:2], np.float32),
             modes=found,
-            kinds=kinds,
-            p=p[order],
+            kinds="".join(model.kinds[mode] for mode in order),
+            p=model.p[order],
             strength=strength[order],
         )
 
@@ -390,7 +415,8 @@ def _with_modes(
     """Return the model with some of its modes; the same where that is all, for which everything is compiled."""
     if len(kept) == len(model.kinds):
         return model, params
-    return model.with_kinds("".join(model.kinds[mode] for mode in kept)), params | {"modes": params["modes"][..., kept]}
+    kinds = "".join(model.kinds[mode] for mode in kept)
+    return model.with_modes(kinds, model.p[kept]), params | {"modes": params["modes"][..., kept]}
 
 
 def _scaled(model: LinearModel, modes: Array, second: np.ndarray) -> Array:
@@ -398,7 +424,7 @@ def _scaled(model: LinearModel, modes: Array, second: np.ndarray) -> Array:
 
     Modes of one kind are mixed with each other alone.
     """
-    for kind in set(model.kinds):
+    for kind in sorted(set(model.kinds)):
         own = _places(model.kinds, kind)
         modes = modes.at[..., own].set(modes[..., own] @ np.linalg.cholesky(second[np.ix_(own, own)]))
     return modes

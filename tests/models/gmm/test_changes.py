@@ -5,21 +5,21 @@ import dataclasses
 import numpy as np
 import pytest
 
-from libhetero.models.gmm.changes import GIVES_WAY, neighbouring_pairs, strain
+from libhetero.models.gmm.changes import GIVES_WAY, nearest_pairs, strain
 from tests.making.mixtures import mixture
 from tests.making.poses import one_pose
 
 
 def test_what_moves_and_turns_as_a_whole_costs_nothing() -> None:
     neutral = mixture(30)
-    edges = neighbouring_pairs(neutral.position)
+    edges = nearest_pairs(neutral.position)
     turned = neutral.position @ np.asarray(one_pose().rotation).T + np.float32([5, -3, 8])
     assert float(strain(neutral, edges, dataclasses.replace(neutral, position=turned))) == pytest.approx(0, abs=1e-6)
 
 
 def test_stretching_costs_the_mean_square_of_the_change_of_distances_while_that_is_small() -> None:
     neutral = mixture(30)
-    edges = neighbouring_pairs(neutral.position)
+    edges = nearest_pairs(neutral.position)
     distance = np.linalg.norm(neutral.position[edges[:, 0]] - neutral.position[edges[:, 1]], axis=1)
     stretched = dataclasses.replace(neutral, position=1.002 * neutral.position)
     assert float(strain(neutral, edges, stretched)) == pytest.approx(np.mean((0.002 * distance) ** 2), rel=5e-3)
@@ -27,10 +27,21 @@ def test_stretching_costs_the_mean_square_of_the_change_of_distances_while_that_
 
 def test_what_parts_costs_as_much_near_as_far() -> None:
     neutral = mixture(30)
-    edges = neighbouring_pairs(neutral.position)
+    edges = nearest_pairs(neutral.position)
     apart = np.mean((edges < 15).any(axis=1) & (edges >= 15).any(axis=1))
     costs = []
     for far in (200.0, 400.0):
         position = neutral.position + np.where(np.arange(30) < 15, far, 0)[:, None].astype(np.float32)
         costs.append(float(strain(neutral, edges, dataclasses.replace(neutral, position=position))))
     np.testing.assert_allclose(costs, GIVES_WAY**2 * apart, rtol=1e-3)
+
+
+def test_each_has_its_nearest_and_never_itself() -> None:
+    position = np.concatenate([mixture(20).position, np.zeros((3, 3), np.float32)])  # three in one place
+    pairs = nearest_pairs(position)
+    assert pairs.shape == (23 * 12, 2) and not np.any(pairs[:, 0] == pairs[:, 1])
+    distance = np.linalg.norm(position[:, None] - position, axis=2)
+    for one in range(23):
+        mine = pairs[pairs[:, 0] == one, 1]
+        np.testing.assert_allclose(np.sort(distance[one, mine]), np.sort(np.delete(distance[one], one))[:12])
+    assert nearest_pairs(position[:4]).shape == (12, 2) and nearest_pairs(position[:1]).shape == (0, 2)

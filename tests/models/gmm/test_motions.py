@@ -79,6 +79,10 @@ def test_grids_rise_from_where_the_largest_motion_turns_phases_little():
     assert rising_grids(imaging, subspace_of(0.1)) == (44,)
     assert rising_grids(imaging, subspace_of(4.0)) == (32, 44)
     assert rising_grids(imaging, subspace_of(100.0)) == (16, 22, 32, 44)
+    few = subspace_of(100.0)
+    few.modes[1:] = 0  # one of seven Gaussians goes far
+    assert rising_grids(imaging, few) == (16, 22, 32, 44)
+    assert rising_grids(imaging, few, np.arange(7) > 0) == (44,)
 
 
 def test_where_nothing_moves_nothing_is_settled():
@@ -87,6 +91,15 @@ def test_where_nothing_moves_nothing_is_settled():
     sample = batch_of(np.zeros((1, 20, 20), np.float32), poses(1, 0), defocus_series(1))
     neutral, same = settle_motions(GmmConfig(), imaging, sample, still, None)
     assert neutral is imaging.neutral and same is still
+
+
+def test_a_motion_that_is_not_there_is_given_up():
+    imaging, sample = seen(np.zeros(SEEN), np.ones(SEEN, np.float32))
+    mode = np.random.default_rng(0).normal(size=(len(imaging.neutral.sigma), 3, 1)).astype(np.float32)
+    false = Subspace(Layout.of("p"), 0 * mode[..., 0], mode, "p", np.zeros(1), np.ones(1), Nuisances(0.05))
+    config = GmmConfig(vary="p", inference_steps=1)
+    _, settled = settle_motions(config, imaging, sample, false, false.nuisances)
+    assert settled.rank == 0 and settled.kinds == "" and settled.modes.shape == (32, 3, 0)
 
 
 def test_a_short_straight_mode_becomes_the_turn_and_what_else_changes_is_found():
@@ -98,7 +111,7 @@ def test_a_short_straight_mode_becomes_the_turn_and_what_else_changes_is_found()
     true = (turned(0.1) - turned(-0.1)) / 0.2 * HALF_TURN / np.sqrt(3)
     start = 0.5 * true[:, :, None]
     known = Subspace(Layout.of("p"), 0 * start[..., 0], start, "p", np.zeros(1), np.ones(1), Nuisances(0.05))
-    neutral, settled = settle_motions(GmmConfig(vary="pa"), imaging, sample, known, known.nuisances)
+    neutral, settled = settle_motions(GmmConfig(vary="pa", inference_steps=3), imaging, sample, known, known.nuisances)
     assert sorted(settled.kinds) == ["a", "p"] and settled.p.max() < 1e-3
     assert settled.layout == Layout.of("pa") and settled.strength.min() > 1
     motion = settled.modes[:, :3, settled.kinds.index("p")]

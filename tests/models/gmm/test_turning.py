@@ -3,13 +3,13 @@
 import jax.numpy as jnp
 import numpy as np
 
-from libhetero.models.gmm.changes import neighbouring_pairs
+from libhetero.models.gmm.changes import nearest_pairs
 from libhetero.models.gmm.turning import rotations_of, turned
 from libhetero.physics.rotations import axis_angle_to_matrix
 from tests.making.mixtures import mixture
 
 POSITION = np.asarray(mixture(60, spread=20.0).position)
-EDGES = neighbouring_pairs(POSITION)
+EDGES = nearest_pairs(POSITION)
 
 
 def test_a_rigid_piece_turns_as_it_should_however_far():

@@ -25,7 +25,7 @@ from jaxtyping import Bool, Float, Int
 from libhetero.models.gmm.latent.directions import Found, find_directions
 from libhetero.models.gmm.latent.low_rank import LowRank
 from libhetero.models.gmm.latent.normal_equations import Equations, Fields, Patches, normal_equations
-from libhetero.models.gmm.latent.nuisances import noticeable
+from libhetero.models.gmm.latent.nuisances import Nuisances, noticeable
 from libhetero.models.gmm.latent.subspace import Imaging, Subspace
 from libhetero.models.gmm.layout import Layout
 from libhetero.records import Batch
@@ -117,7 +117,7 @@ def find_subspace(
     mobile = np.ones(len(imaging.neutral.sigma), bool) if mobile is None else np.asarray(mobile, bool)
     kinds = [kind for kind in "ap" if kind in layout.letters]
     searches = [_searched(imaging, sample, kind, rank, seed, mobile) for kind in kinds]
-    first = _refined(imaging, sample, max(searches, key=lambda one: one.found.gain), rank, seed)
+    first = _strongest(imaging, sample, searches, rank, seed)
     kept = [first] if first.found.model.rank else []
     if len(searches) > 1 and kept and first.kind == "a" and not rank:
         alone = next(one for one in searches if one.kind == "p")
@@ -157,6 +157,23 @@ def _searched(imaging: Imaging, sample: Batch, kind: str, rank: int, seed: int, 
     found = find_directions(equations, kind, rank or MOST_MODES, forced=rank > 0)
     LOGGER.info("%s: %d directions on coarse patches, %.5g nats", KIND[kind], found.model.rank, found.gain)
     return Search(kind, found, equations, patches.together, patches)
+
+
+def _strongest(imaging: Imaging, sample: Batch, searches: list[Search], rank: int, seed: int) -> Search:
+    """Return the search that explains most, refined; the next one where nothing is left of it on fine patches."""
+    falling = sorted(searches, key=lambda one: -one.found.gain)
+    for search in falling:
+        refined = _refined(imaging, sample, search, rank, seed)
+        if refined.found.model.rank:
+            return refined
+    return falling[0] if not falling[0].found.model.rank else refined
+
+
+def spreads_of(equations: Equations, model: LowRank) -> Nuisances:
+    """Return the nuisances that the particles show, given what has been fitted to them."""
+    spreads = np.diag(model.known[: equations.nuisances])
+    information = np.diagonal(equations.hessian, axis1=1, axis2=2)[:, : len(spreads)].mean(axis=0)
+    return noticeable(spreads, information)
 
 
 def _refined(imaging: Imaging, sample: Batch, search: Search, rank: int, seed: int) -> Search:
@@ -207,8 +224,6 @@ def _joined(kept: list[Search], first: Search) -> Subspace:
     scaled = np.sum([part.amplitude for part in means], axis=0)[:, None]
     centre = layout.chosen(position=[moved], amplitude=[scaled])
     last = parts[-1]
-    spreads = np.diag(last.found.model.known[: last.equations.nuisances])
-    information = np.diagonal(last.equations.hessian, axis1=1, axis2=2)[:, : len(spreads)].mean(axis=0)
     return Subspace(
         layout,
         np.concatenate(centre, axis=1)[:, :, 0],
@@ -216,5 +231,5 @@ def _joined(kept: list[Search], first: Search) -> Subspace:
         "".join(one.kind * one.found.model.rank for one in kept),
         np.concatenate([np.zeros(0), *(one.found.p for one in kept)]),
         np.concatenate([np.zeros(0), *(one.found.strength for one in kept)]),
-        noticeable(spreads, information),
+        spreads_of(last.equations, last.found.model),
     )

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from libhetero.models.gmm.changes import Modes, neighbouring_pairs
+from libhetero.models.gmm.changes import Modes, nearest_pairs
 from libhetero.models.gmm.config import GmmConfig
 from libhetero.models.gmm.latent.normal_equations import About, Fields, Patches, normal_equations
 from libhetero.models.gmm.latent.nuisances import Nuisances
@@ -66,7 +66,7 @@ def test_tangents_are_the_derivative_of_the_change(vary):
     rng = np.random.default_rng(1)
     modes = rng.normal(size=(COUNT, outputs, 2)).astype(np.float32) * 0.3
     neutral, z = jax.tree.map(jnp.asarray, mixture()), jnp.array([0.4, -0.7])
-    modes = Modes.of(config, neutral, modes, neighbouring_pairs(mixture().position))
+    modes = Modes.of(config, neutral, modes, nearest_pairs(mixture().position))
     displacement, amplitude = modes.tangents(z)
     jacobian = jax.jacfwd(modes.mixture)(z)
     if "p" in vary:
@@ -94,7 +94,7 @@ def test_a_gauss_newton_step_minimises_the_linearised_posterior(vary, symmetry, 
     outputs = sum({"p": 3, "a": 1}[letter] for letter in vary)
     modes = jnp.asarray(rng.normal(size=(COUNT, outputs, 3)) * 0.1, jnp.float32)
     neutral = jax.tree.map(jnp.asarray, mixture())
-    modes = Modes.of(config, neutral, modes, neighbouring_pairs(mixture().position))
+    modes = Modes.of(config, neutral, modes, nearest_pairs(mixture().position))
     numbers = 0 if nuisances is None else nuisances.numbers
     z = jnp.array([0.1, 0.2, -0.1, 0.4, -0.2, 0.3, 0, 0, 0][: 3 + numbers])  # turns are added at the pose, unturned
     scale, weight = 2.0, weights(3.0)

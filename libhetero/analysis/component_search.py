@@ -165,7 +165,7 @@ def find_components(measured: Measured, most: int, seed: int) -> Found | None:
         if best is None:
             return None
         best = _refined(measured, best, most, seed)
-        if not best.many and best.components**2 > measured.weight.sum():
+        if attempt + 1 < ROUNDS and not best.many and best.components**2 > measured.weight.sum():
             best = _as_one_of_many(best)
         elif best.score <= before + 1:
             break

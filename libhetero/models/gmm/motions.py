@@ -66,7 +66,7 @@ STEPS, LAST_STEPS = 120, 60  # on the first grid, and on each of the others
 BATCH = 64  # particles of a step, fewer where a complex has many units
 HELD = 4  # one particle in so many is not fitted, and judges
 BORNE_OUT = 3.0  # nats by which those must miss a mode
-MODE, NEUTRAL, FOLD = 0.6, 0.1, 0.02  # Å of modes and of the neutral mixture, e-folds: Adam's rates
+MODE, NEUTRAL, FOLD = 0.6, 0.1, 0.02  # Å of modes and of the neutral mixture, e-folds and relative: Adam's rates
 SETTLING, SETTLED = 0.4, 0.6  # the rates after this part of a grid's steps, as a part of those before
 EVERY = 5  # steps between scalings of the modes
 MEMORY = 0.9  # of the latents' second moments, for each step
@@ -311,7 +311,7 @@ class Settling:
 
     def refined(self, model: LinearModel, params: dict[str, Any], grid: int, steps: int) -> dict[str, Any]:
         """Return modes and neutral mixture after some steps on one grid; one that is not finite changes nothing."""
-        optimiser, rates = optax.scale_by_adam(b2=0.95), _rates(model, params)
+        optimiser, rates = optax.scale_by_adam(b2=0.95), _rates(model, params, grid)
         rank, edges = len(model.kinds), model.edges(params)
 
         @jax.jit
@@ -430,10 +430,13 @@ def _scaled(model: LinearModel, modes: Array, second: np.ndarray) -> Array:
     return modes
 
 
-def _rates(model: LinearModel, params: dict[str, Any]) -> dict[str, Any]:
-    """Return Adam's rate for every parameter, in its own unit."""
-    scale = model.config.displacement_scale
-    modes = np.array([MODE / scale if kind == "p" else FOLD for kind in model.layout.kinds], np.float32)
+def _rates(model: LinearModel, params: dict[str, Any], grid: int) -> dict[str, Any]:
+    """Return Adam's rate for every parameter, in its own unit.
+
+    Modes of presence are linear, and move on the finest grid alone: low rings would spread them over what is near.
+    """
+    scale, finest = model.config.displacement_scale, grid == model.imaging.grid
+    modes = np.array([MODE / scale if kind == "p" else FOLD * finest for kind in model.layout.kinds], np.float32)
     neutral = {"position": NEUTRAL / NEUTRAL_MOVE, "amplitude": FOLD / NEUTRAL_FOLDS, "sigma": FOLD / NEUTRAL_FOLDS}
     return {
         "modes": jnp.broadcast_to(modes[:, None], params["modes"].shape),

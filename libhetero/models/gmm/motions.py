@@ -7,7 +7,7 @@ and of presence. Where motion was found, its modes M and the neutral mixture G a
 
 1. Of each kind, the modes that carry it are kept, those without which the set would be less likely by a material part
    of what it would be without the strongest. Small ones may be what the strong ones leave, and are searched again in 3.
-2. Modes and neutral mixture follow the gradient of the misfit
+2. Modes of motion and neutral mixture follow the gradient of the misfit
 
        Σ_i w |T_i P_i G(M z_i) - X_i|² + strain,   z_i drawn from its posterior at the present M and G,
 
@@ -66,7 +66,7 @@ STEPS, LAST_STEPS = 120, 60  # on the first grid, and on each of the others
 BATCH = 64  # particles of a step, fewer where a complex has many units
 HELD = 4  # one particle in so many is not fitted, and judges
 BORNE_OUT = 3.0  # nats by which those must miss a mode
-MODE, NEUTRAL, FOLD = 0.6, 0.1, 0.02  # Å of modes and of the neutral mixture, e-folds and relative: Adam's rates
+MODE, NEUTRAL, FOLD = 0.6, 0.1, 0.02  # Å of modes and of the neutral mixture, e-folds of it: Adam's rates
 SETTLING, SETTLED = 0.4, 0.6  # the rates after this part of a grid's steps, as a part of those before
 EVERY = 5  # steps between scalings of the modes
 MEMORY = 0.9  # of the latents' second moments, for each step
@@ -311,7 +311,7 @@ class Settling:
 
     def refined(self, model: LinearModel, params: dict[str, Any], grid: int, steps: int) -> dict[str, Any]:
         """Return modes and neutral mixture after some steps on one grid; one that is not finite changes nothing."""
-        optimiser, rates = optax.scale_by_adam(b2=0.95), _rates(model, params, grid)
+        optimiser, rates = optax.scale_by_adam(b2=0.95), _rates(model, params)
         rank, edges = len(model.kinds), model.edges(params)
 
         @jax.jit
@@ -430,15 +430,17 @@ def _scaled(model: LinearModel, modes: Array, second: np.ndarray) -> Array:
     return modes
 
 
-def _rates(model: LinearModel, params: dict[str, Any], grid: int) -> dict[str, Any]:
+def _rates(model: LinearModel, params: dict[str, Any]) -> dict[str, Any]:
     """Return Adam's rate for every parameter, in its own unit.
 
-    Modes of presence are linear, and move on the finest grid alone: low rings would spread them over what is near.
+    Modes of presence are linear, and stay as they were found: steps as large for what images hardly tell as for what
+    they do would spread them over what is near.
     """
-    scale, finest = model.config.displacement_scale, grid == model.imaging.grid
-    modes = np.array([MODE / scale if kind == "p" else FOLD * finest for kind in model.layout.kinds], np.float32)
+    moves = np.array(
+        [MODE / model.config.displacement_scale * (kind == "p") for kind in model.layout.kinds], np.float32
+    )
     neutral = {"position": NEUTRAL / NEUTRAL_MOVE, "amplitude": FOLD / NEUTRAL_FOLDS, "sigma": FOLD / NEUTRAL_FOLDS}
     return {
-        "modes": jnp.broadcast_to(modes[:, None], params["modes"].shape),
+        "modes": jnp.broadcast_to(moves[:, None], params["modes"].shape),
         "neutral": {name: jnp.full_like(value, neutral[name]) for name, value in params["neutral"].items()},
     }

@@ -847,7 +847,7 @@ MODELS = [
         "models/gmm/changes.py",
         "models/gmm/test_changes.py models/gmm/test_model.py models/gmm/latent/test_subspace.py",
         ("slope without its scale", "(1 + value / root) / scale", "(1 + value / root)"),
-        ("strain of positions, not of distances", "jnp.mean((after - before) ** 2)", "jnp.mean((after + before) ** 2)"),
+        ("strain of sums, not of changes", "square = (after - before) ** 2", "square = (after + before) ** 2"),
     ),
     *_of(
         "topology",
@@ -1160,7 +1160,25 @@ GAUSSIANS = [
         "subspace",
         "models/gmm/latent/subspace_fit.py",
         "models/gmm/latent/test_subspace.py",
-        ("the kind that explains less", "first = max(refined", "first = min(refined"),
+        ("the kind that explains less", "key=lambda one: -one.found.gain)", "key=lambda one: one.found.gain)"),
+    ),
+    *_of(
+        "turning modes",
+        "models/gmm/turning.py",
+        "models/gmm/test_turning.py",
+        ("bends outwards", "straight + once * side", "straight - once * side"),
+        ("pairs weigh by their length", "/ square[:, None, None]", ""),
+    ),
+    *_of(
+        "settled motions",
+        "models/gmm/motions.py",
+        "models/gmm/test_motions.py",
+        ("the coarsest grid for the smallest motion", "max(moved, 1e-3)", "max(1 / moved, 1e-3)"),
+        (
+            "judged by the particles that were fitted",
+            "self.missed(model, params, self.held)",
+            "self.missed(model, params) + 9e9",
+        ),
     ),
     *_of(
         "normal equations",

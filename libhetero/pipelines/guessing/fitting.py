@@ -159,7 +159,7 @@ def why_so_many(goal: MapToFit, count: int, last: int) -> str:
         return f"{count} Gaussians are taken: {last} explain less than {100 * WORTH:.2g}% more of the map"
     if found is None or changes > count + 1:
         return f"{count} Gaussians are taken, the most there may be for this map"
-    what = "as many" if changes >= count else f"{changes:.0f}"
+    what = "as many" if changes >= count else str(int(changes))
     return (
         f"{count} Gaussians are taken: {found.particles:.0f} particles tell {what} independent changes, {found.source}"
     )

@@ -1176,8 +1176,8 @@ GAUSSIANS = [
         ("the coarsest grid for the smallest motion", "max(moved, 1e-3)", "max(1 / moved, 1e-3)"),
         (
             "judged by the particles that were fitted",
-            "self.missed(model, params, self.held)",
-            "self.missed(model, params) + 9e9",
+            "self.missed(model, states, self.held)",
+            "self.missed(model, states) + 9e9",
         ),
     ),
     *_of(

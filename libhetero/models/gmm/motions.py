@@ -269,8 +269,8 @@ class Settling:
             mean, precision = model.posterior(model.imaging.grid, params, edges, batch)
             kept = min(model.batch, count - start)
             parts.append((np.asarray(mean)[:kept], np.asarray(precision)[:kept]))
-        mean, precision = (np.concatenate(part) for part in zip(*parts, strict=True))
-        return mean, precision
+        means, precisions = zip(*parts, strict=True)
+        return np.concatenate(means), np.concatenate(precisions)
 
     @property
     def held(self) -> Bool[np.ndarray, "particles"]:
@@ -280,17 +280,17 @@ class Settling:
         return held
 
     def missed(
-        self, model: LinearModel, params: dict[str, Any], of: Bool[np.ndarray, "particles"] | None = None
+        self, model: LinearModel, states: tuple[np.ndarray, np.ndarray], of: Bool[np.ndarray, "particles"] | None = None
     ) -> Float[np.ndarray, "modes"]:
-        """Return what particles would miss without each mode, nats; all, or those told."""
-        mean, precision = self.states(model, params)
+        """Return what particles would miss without each mode, nats, given `states`; all, or those told."""
+        mean, precision = states
         rows = (self.sample.weight > 0) & (True if of is None else of)
         covariance = np.linalg.inv(precision[rows].astype(np.float64))
         return missed_by(mean[rows], covariance)[: len(model.kinds)]
 
     def carrying(self, model: LinearModel, params: dict[str, Any]) -> tuple[LinearModel, dict[str, Any]]:
         """Keep the modes that carry their kind, one of each at least."""
-        missed, kept = self.missed(model, params), np.zeros(len(model.kinds), bool)
+        missed, kept = self.missed(model, self.states(model, params)), np.zeros(len(model.kinds), bool)
         for kind in sorted(set(model.kinds)):
             own = _places(model.kinds, kind)
             most = missed[own].max()
@@ -300,7 +300,8 @@ class Settling:
     def judged(self, model: LinearModel, params: dict[str, Any]) -> tuple[LinearModel, dict[str, Any]]:
         """Leave out modes that particles which were not fitted do not bear out, or the curvature of others."""
         while model.kinds:
-            said, missed = self.missed(model, params, self.held), self.missed(model, params)
+            states = self.states(model, params)
+            said, missed = self.missed(model, states, self.held), self.missed(model, states)
             moving, doubted = _places(model.kinds, "p"), said < BORNE_OUT
             doubted[moving] |= missed[moving] < CURVED * max(missed[moving], default=0.0)
             if not doubted.any():
@@ -343,8 +344,9 @@ class Settling:
     def searched(self, model: LinearModel, params: dict[str, Any]) -> tuple[LinearModel, dict[str, Any], Nuisances]:
         """Add the directions that stand out in what is left; return also the spreads of the nuisances now."""
         imaging = replace(model.imaging, neutral=jax.tree.map(np.asarray, model.neutral(params)))
-        about = About(model.about(params), self.states(model, params)[0][:, : len(model.kinds)])
-        most = max(self.missed(model, params)[_places(model.kinds, "p")], default=0.0)
+        states = self.states(model, params)
+        about = About(model.about(params), states[0][:, : len(model.kinds)])
+        most = max(self.missed(model, states)[_places(model.kinds, "p")], default=0.0)
         kinds, p, modes = model.kinds, [model.p], [np.asarray(params["modes"])]
         for kind in (letter for letter in "ap" if letter in model.layout.letters):
             layout = Layout.of(kind)

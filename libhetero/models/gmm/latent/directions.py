@@ -76,7 +76,6 @@ class Found:
     p : of each mode.
     strength : of each mode, mean over particles of the signal's variance over the noise's.
     missed : of each mode, the log-likelihood lost without it, nats.
-    chance : largest eigenvalue of what is left of each draw of noise (`Spectrum`).
     """
 
     model: LowRank
@@ -84,12 +83,11 @@ class Found:
     p: np.ndarray
     strength: np.ndarray
     missed: np.ndarray
-    chance: np.ndarray
 
     @classmethod
-    def nothing(cls, model: LowRank, chance: np.ndarray) -> Found:
+    def nothing(cls, model: LowRank) -> Found:
         """Return that nothing stands out."""
-        return cls(model, 0.0, np.zeros(0), np.zeros(0), np.zeros(0), chance)
+        return cls(model, 0.0, np.zeros(0), np.zeros(0), np.zeros(0))
 
 
 def nothing_changes(equations: Equations) -> LowRank:
@@ -182,7 +180,7 @@ def find_directions(
             break
         model = _with_directions(equations, model, columns, seen, new)
     if not model.rank:
-        return Found.nothing(nothing, seen.chance)
+        return Found.nothing(nothing)
     return _judged(equations, model, columns, log_likelihood(equations, alike), forced)
 
 
@@ -214,15 +212,15 @@ def _judged(equations: Equations, model: LowRank, columns: np.ndarray, base: flo
         said, count = expected(equations, model), len(equations.gradient)
         missed = missed_without(said)[-model.rank :]
         weakest = int(np.argmin(missed))
-        chance = spectrum(equations, model.without(weakest), columns).chance
-        p = gumbel_tail(missed, gain_of(chance, count))
+        chance = gain_of(spectrum(equations, model.without(weakest), columns).chance, count)
+        p = gumbel_tail(missed, chance)
         if forced or p[weakest] < SIGNIFICANT:
             typical = equations.hessian.mean(axis=0, dtype=np.float64)
             strength = np.einsum("pr,pq,qr->r", model.modes, typical, model.modes)
             order = np.argsort(-strength)
             ordered = LowRank(model.known, model.modes[:, order], model.mean)
             gain = max(float(said.likelihood.sum()) - base, 1e-9)
-            return Found(ordered, gain, p[order], strength[order], missed[order], chance)
+            return Found(ordered, gain, p[order], strength[order], missed[order])
         model = model.without(weakest)
         model = fit_modes(equations, model, typical_variance(model.modes, equations, columns), STEPS)
-    return Found.nothing(model, chance)
+    return Found.nothing(model)

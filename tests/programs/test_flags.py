@@ -13,6 +13,10 @@ from libhetero.training.configuration import PreprocessConfig
 
 COMMON = "-h --help -v --verbose --threads --ppid --version"
 KEPT = {
+    "e2hype_classify.py": """
+        --apix --batchsz --box --classes --ctf --datadir --ind --invert --noctf --noinvert --nomaps --passthrough
+        --poses --seed
+    """,
     "e2hype_embed.py": """
         --batchsz --class_method --classes --feature --gaussians --labels --lists --memory --method
         --min_dist --min_size --neighbours --seed --truth

@@ -15,8 +15,10 @@ LOGGER = logging.getLogger(__name__)
 LIST_ENDINGS = (".lst", ".star")
 
 
-def write_lists(folder: Path, sets: Mapping[str, ParticleSet], endings: Iterable[str] = LIST_ENDINGS) -> None:
+def write_lists(folder: Path, sets: Mapping[str, ParticleSet], endings: Iterable[str] = LIST_ENDINGS) -> list[str]:
     """Write each set as NAME.lst and NAME.star; a format that cannot hold the names of the stacks is left out.
+
+    Returns the endings of the formats that hold all of them.
 
     Parameters
     ----------
@@ -29,12 +31,14 @@ def write_lists(folder: Path, sets: Mapping[str, ParticleSet], endings: Iterable
     NameNotHeld : when no format can hold them.
     """
     left_out: dict[str, NameNotHeld] = {}
+    endings = tuple(endings)
     with tables_kept():
         for name, particles in sets.items():
-            for ending, reason in _write(folder, name, particles, tuple(endings)).items():
+            for ending, reason in _write(folder, name, particles, endings).items():
                 left_out.setdefault(ending, reason)
     for ending, reason in left_out.items():
         LOGGER.warning("no %s for some of the lists: %s", ending, reason)
+    return [ending for ending in endings if ending not in left_out]
 
 
 def _write(folder: Path, name: str, particles: ParticleSet, endings: tuple[str, ...]) -> dict[str, NameNotHeld]:

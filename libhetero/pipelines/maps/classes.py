@@ -32,6 +32,7 @@ from libhetero.training.feed import ParticleFeed
 
 LOGGER = logging.getLogger(__name__)
 TABLE, FIGURE = "resolution.txt", "fsc.png"
+SUMMARY = TABLE, FIGURE
 HALF_MAPS, NETWORK = 0.143, 0.5  # where correlations are read off; one signal-to-noise ratio
 
 

@@ -1,0 +1,119 @@
+"""Images as central slices: the low rings of each particle's image, whitened, at its origin, and its transfer.
+
+With X the image in the units of `fourier_image` divided by n, σ² the power of the noise in a ring, and T the transfer
+of the particle,
+
+    x = X exp(2πi k·t) / σ,      τ = T / σ,      x = τ V(Rᵀ k) + noise,   E |noise|² = 1
+
+at every pixel k of half a plane, each of which stands for itself and -k. Constant images (k = 0) are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Complex, Float
+
+from libhetero.physics.fourier import frequencies_2d, ring_index
+from libhetero.physics.observation import moved_back, transfer
+from libhetero.records import Batch, Observation
+
+ROUNDED = 1e-4  # of a ring
+
+
+@dataclass(frozen=True, eq=False)
+class CentralSlices:
+    """The low rings of particles.
+
+    Parameters
+    ----------
+    image : x.
+    transfer : τ; 0 everywhere for an image that is to say nothing.
+    rotation : model to image.
+    frequencies : (x, y) of each pixel, cycles per box, nearest to the origin first.
+    """
+
+    image: Complex[np.ndarray, "particles pixels"]
+    transfer: Float[np.ndarray, "particles pixels"]
+    rotation: Float[np.ndarray, "particles 3 3"]
+    frequencies: Float[np.ndarray, "pixels 2"]
+
+    def __len__(self) -> int:
+        return len(self.image)
+
+    @property
+    def ring(self) -> float:
+        """The highest, cycles per box."""
+        return float(np.linalg.norm(self.frequencies[-1]))
+
+    def within(self, ring: float) -> CentralSlices:
+        """Return the same without what lies beyond a ring, cycles per box."""
+        radius = np.linalg.norm(self.frequencies, axis=1)
+        kept = int(np.searchsorted(radius, ring + ROUNDED))
+        return CentralSlices(self.image[:, :kept], self.transfer[:, :kept], self.rotation, self.frequencies[:kept])
+
+    def take(self, rows: np.ndarray) -> CentralSlices:
+        """Return some of the particles."""
+        return CentralSlices(self.image[rows], self.transfer[rows], self.rotation[rows], self.frequencies)
+
+
+def disc_pixels(n: int, ring: float) -> np.ndarray:
+    """Return the places in a flattened half plane of pixels within a ring, one of k and -k, the lowest first."""
+    frequency = np.rint(frequencies_2d(n).reshape(-1, 2) * n)
+    radius = np.linalg.norm(frequency, axis=1)
+    twice = (frequency[:, 0] == 0) & (frequency[:, 1] < 0)
+    inside = (radius > 0) & (radius <= min(ring + ROUNDED, n / 2 - 1)) & ~twice
+    chosen = np.flatnonzero(inside)
+    return chosen[np.argsort(radius[chosen], kind="stable")]
+
+
+def central_slices(
+    batches: Iterable[Batch], n: int, pixel_size: float, ring: float, noise: Float[np.ndarray, "rings"]
+) -> CentralSlices:
+    """Return the slices of all particles of a stream, in its order; padding of weight 0 says nothing.
+
+    Parameters
+    ----------
+    batches : images of box n.
+    n : pixels.
+    pixel_size : Å.
+    ring : cycles per box.
+    noise : power of a Fourier pixel of `fourier_image` / n, by ring 0 … n // 2.
+    """
+    pixels = disc_pixels(n, ring)
+    frequencies = frequencies_2d(n).reshape(-1, 2)[pixels]
+    deviation = np.sqrt(np.asarray(noise, np.float32))[ring_index(n).reshape(-1)[pixels]]
+    seen = partial(_slices, pixels=jnp.asarray(pixels), frequencies=jnp.asarray(frequencies / np.float32(pixel_size)))
+    images, transfers, rotations = [], [], []
+    for batch in batches:
+        image, passed = seen(batch, deviation)
+        images.append(np.asarray(image))
+        transfers.append(np.asarray(passed))
+        rotations.append(np.asarray(batch.pose.rotation))
+    return CentralSlices(
+        np.concatenate(images),
+        np.concatenate(transfers),
+        np.concatenate(rotations),
+        np.rint(frequencies * n).astype(np.float32),
+    )
+
+
+@jax.jit
+def _slices(batch: Batch, deviation: Array, pixels: Array, frequencies: Array) -> tuple[Array, Array]:
+    n = batch.images.shape[-1]
+    planes = jnp.fft.rfft2(jnp.fft.ifftshift(batch.images, axes=(-2, -1))) / n
+    chosen = planes.reshape(len(planes), -1)[:, pixels]
+
+    def one(image: Array, observation: Observation, weight: Array) -> tuple[Array, Array]:
+        shown = weight > 0
+        at_origin = moved_back(image, observation.pose, frequencies) / deviation
+        passed = transfer(observation, frequencies) / deviation
+        return jnp.where(shown, at_origin, 0), jnp.where(shown, passed, 0)
+
+    images, transfers = jax.vmap(one)(chosen, batch.observation, batch.weight)
+    return images.astype(jnp.complex64), transfers.astype(jnp.float32)

@@ -1,0 +1,148 @@
+"""The Fourier grid on which the volumes of a mixture live: low rings, half of space, confined to a ball in real space.
+
+A slice takes the value of the nearest point of the grid, which is `oversampling` times as fine as the box asks for:
+at a distance r from the centre of a box of side L, its phase is off by up to π r / (L · oversampling) along each axis.
+Values at -k are the conjugates of those at k, so that half of the points, kx ≥ 0, are kept.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.fft
+from jaxtyping import Array, Complex, Float, Int
+
+from libhetero.models.hype.latent.central import CentralSlices
+from libhetero.physics.masks import cosine_edge
+from libhetero.physics.slices import slice_frequencies
+
+EDGE = 0.05  # of the box: over which the ball's mask falls
+TOGETHER = 16  # volumes in real space at once
+LARGE = 64  # rows
+
+
+def few_sizes(count: int) -> int:
+    """Return a number of rows that is enough, one of few, so that few programs are compiled."""
+    return 1 << max(count - 1, 0).bit_length() if count <= LARGE else -(-count // LARGE) * LARGE
+
+
+@dataclass(frozen=True)
+class FourierGrid:
+    """Points of the grid.
+
+    Parameters
+    ----------
+    ring : the highest, cycles per box.
+    oversampling : points per cycle.
+    ball : radius of the molecules, as a part of the box.
+    """
+
+    ring: float
+    oversampling: float
+    ball: float
+
+    @property
+    def reach(self) -> int:
+        """The highest index along an axis."""
+        return math.ceil(self.ring * self.oversampling) + 1
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Points along kx ≥ 0, ky and kz."""
+        return self.reach + 1, 2 * self.reach + 1, 2 * self.reach + 1
+
+    @property
+    def size(self) -> int:
+        """Number of points."""
+        return math.prod(self.shape)
+
+    @cached_property
+    def radius(self) -> Float[np.ndarray, "points"]:
+        """Of each point, cycles per box."""
+        x, y, z = np.indices(self.shape)
+        squared = x**2 + (y - self.reach) ** 2 + (z - self.reach) ** 2
+        return (np.sqrt(squared) / self.oversampling).reshape(-1)
+
+    @property
+    def edge(self) -> int:
+        """Voxels along each side in real space, an even number of small factors."""
+        return 2 * scipy.fft.next_fast_len(self.reach + 1, real=True)
+
+    @cached_property
+    def mask(self) -> Float[np.ndarray, "edge edge edge"]:
+        """1 in the ball, falling to 0 outside of it; centred on voxel 0."""
+        along = np.fft.fftfreq(self.edge) * self.oversampling
+        distance = np.sqrt(along[:, None, None] ** 2 + along[:, None] ** 2 + along**2)
+        with jax.ensure_compile_time_eval():
+            return np.asarray(cosine_edge(distance, self.ball, EDGE), np.float32)
+
+    def confined(self, values: Complex[Array, "volumes points"]) -> Complex[Array, "volumes points"]:
+        """Return volumes without what lies outside of the ball."""
+        return jax.lax.map(
+            lambda one: _confined(one, jnp.asarray(self.mask), self.reach),
+            values,
+            batch_size=min(TOGETHER, len(values)),
+        )
+
+
+def _confined(values: Array, mask: Array, reach: int) -> Array:
+    edge, around = len(mask), jnp.arange(-reach, reach + 1)
+    lines = jnp.moveaxis(values.reshape(reach + 1, 2 * reach + 1, 2 * reach + 1), 0, 2)
+    whole = jnp.zeros((edge, edge, edge // 2 + 1), values.dtype)
+    whole = whole.at[around[:, None], around[None], : reach + 1].set(lines)
+    inside = jnp.fft.rfftn(jnp.fft.irfftn(whole, (edge, edge, edge)) * mask)
+    kept = inside[around[:, None], around[None], : reach + 1]
+    return jnp.moveaxis(kept, 2, 0).reshape(-1).astype(values.dtype)
+
+
+@dataclass(frozen=True, eq=False)
+class OnGrid:
+    """Slices at the points of a grid.
+
+    Parameters
+    ----------
+    grid : of the volumes.
+    point : the nearest point of each pixel.
+    image, transfer : x and τ, conjugated where the pixel's point is that of -k.
+    """
+
+    grid: FourierGrid
+    point: Int[Array, "particles pixels"]
+    image: Complex[Array, "particles pixels"]
+    transfer: Float[Array, "particles pixels"]
+
+    def __len__(self) -> int:
+        return len(self.point)
+
+    @cached_property
+    def half(self) -> Int[np.ndarray, "particles"]:
+        """Half-set of each particle, drawn: in the order of a list there may be one."""
+        return np.random.default_rng(len(self)).permutation(len(self)) % 2
+
+    def scaled(self, contrast: Float[np.ndarray, "particles"]) -> OnGrid:
+        """Return the slices with the contrast of each particle in its transfer."""
+        return OnGrid(self.grid, self.point, self.image, self.transfer * jnp.asarray(contrast, jnp.float32)[:, None])
+
+
+def on_grid(slices: CentralSlices, grid: FourierGrid) -> OnGrid:
+    """Return slices at the points of a grid, its ring the highest of them."""
+    inside = slices.within(grid.ring)
+    point, turned = _nearest(
+        jnp.asarray(inside.rotation), jnp.asarray(inside.frequencies), grid.oversampling, grid.reach
+    )
+    image = jnp.asarray(inside.image)
+    return OnGrid(grid, point, jnp.where(turned, jnp.conj(image), image), jnp.asarray(inside.transfer))
+
+
+@jax.jit
+def _nearest(rotation: Array, frequencies: Array, oversampling: Array, reach: Array) -> tuple[Array, Array]:
+    points = jax.vmap(lambda one: slice_frequencies(one, frequencies))(rotation) * oversampling
+    turned = points[..., 0] < 0
+    near = jnp.rint(jnp.where(turned[..., None], -points, points)).astype(jnp.int32)
+    width = 2 * reach + 1
+    return (near[..., 0] * width + near[..., 1] + reach) * width + near[..., 2] + reach, turned

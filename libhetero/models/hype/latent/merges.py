@@ -1,0 +1,177 @@
+"""Classes joined where one volume predicts images that it was not made of better than two do.
+
+Of two classes a and b, volumes of each and of both together are made of one half-set and judged by the other,
+
+    gain = Σ_i log p(x_i | V_ab of the other half-set) - log p(x_i | V_c(i) of the other half-set)
+
+with the contrast of each particle integrated over, so that two classes of one molecule, one stronger than the other,
+are one.
+
+One molecule that was cut in two, by views say, is better predicted by the volume of twice the images, whereas two
+molecules are not, however little they differ. So it needs no count of what is free in a volume, and errors of
+the model that go with the view do not pass for molecules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Complex, Float, Int
+
+from libhetero.models.hype.latent.classes import Classes, ClassSums, integrated_likelihood
+from libhetero.models.hype.latent.grid import OnGrid
+from libhetero.models.hype.latent.volumes import Sums, signal_power, solved, sums_of
+
+NEIGHBOURS = 5  # of each class, that it may be joined with
+ROUNDS = 10
+MANY = 10**9
+FEW = 0.02  # part of the classes; when fewer are joined, that was the last round
+LEAST = 1e-6  # of a direction's mean information
+TOGETHER = 64  # pairs
+
+
+@dataclass(frozen=True, eq=False)
+class Contrast:
+    """Of particles in their classes.
+
+    Parameters
+    ----------
+    estimate : α of each.
+    spread : s.
+    """
+
+    estimate: Float[np.ndarray, "particles"]
+    spread: float
+
+
+def near_pairs(classes: Classes, sums: ClassSums) -> Int[np.ndarray, "pairs 2"]:
+    """Return pairs of classes that differ least, as a typical image of the set tells them apart."""
+    if len(classes) < 2:
+        return np.zeros((0, 2), np.int64)
+    typical = sums.hessian[:, 1:, 1:].sum(axis=0) / max(sums.count.sum(), 1)
+    place = classes.mean @ np.linalg.cholesky(typical + np.eye(len(typical)) * LEAST * np.trace(typical) / len(typical))
+    square = (place**2).sum(axis=1)
+    distance = square[:, None] + square - 2 * place @ place.T
+    np.fill_diagonal(distance, np.inf)
+    count = min(NEIGHBOURS, len(classes) - 1)
+    near = np.argsort(distance, axis=1)[:, :count]
+    first = np.repeat(np.arange(len(classes)), count)
+    return np.unique(np.sort(np.stack([first, near.ravel()], axis=1), axis=1), axis=0)
+
+
+def join_classes(
+    seen: OnGrid,
+    label: Int[np.ndarray, "particles"],
+    pairs: Int[np.ndarray, "pairs 2"],
+    contrast: Contrast,
+    most: int = MANY,
+) -> tuple[Int[np.ndarray, "particles"], int]:
+    """Return the classes of particles with pairs joined, each class in one pair, and how many were.
+
+    Parameters
+    ----------
+    seen : slices.
+    label : class of each particle, -1 for none.
+    pairs : to be judged.
+    contrast : of the particles in these classes.
+    most : pairs that gain are joined, and while more classes than these are left, the best of the others.
+    """
+    classes = int(label.max(initial=-1)) + 1
+    if not len(pairs):
+        return label, 0
+    gain, count = _gains(seen, label, pairs, classes, contrast)
+    target, joined = np.arange(classes), 0
+    used: set[int] = set()
+    for one in np.argsort(-gain / count):
+        first, second = (int(each) for each in pairs[one])
+        if gain[one] <= 0 and classes - joined <= most:
+            break
+        if not {first, second} & used:
+            used |= {first, second}
+            target[second] = first
+            joined += 1
+    kept = np.unique(target)
+    number = np.searchsorted(kept, target)
+    return np.where(label < 0, -1, number[label]), joined
+
+
+def held_out_likelihood(
+    seen: OnGrid, label: Int[np.ndarray, "particles"], contrast: Contrast
+) -> Float[np.ndarray, "particles"]:
+    """Return log p(x | V) - log p(x | noise alone) of each particle, V of its class and of the other half-set.
+
+    What is fitted to noise says nothing of other noise: the sum over a class that shows nothing is below 0.
+
+    Parameters
+    ----------
+    seen, label, contrast : as in `join_classes`; 0 where a particle is in no class.
+    """
+    classes = int(label.max(initial=-1)) + 1
+    sums = sums_of(seen.scaled(contrast.estimate), label, classes)
+    return _own(seen, sums, signal_power(sums, seen.grid), _Images(seen, label, classes, contrast.spread))
+
+
+def _own(seen: OnGrid, sums: Sums, signal: np.ndarray, judge: _Images) -> Float[np.ndarray, "particles"]:
+    own = np.zeros(len(seen))
+    for one, volumes in _volumes(sums, seen, signal):
+        for half in (0, 1):
+            rows = judge.members(one, half)
+            own[rows] = judge.likelihood(rows, volumes[1 - half])
+    return own
+
+
+def _gains(
+    seen: OnGrid, label: np.ndarray, pairs: np.ndarray, classes: int, contrast: Contrast
+) -> tuple[Float[np.ndarray, "pairs"], Float[np.ndarray, "pairs"]]:
+    """Return the gain of each pair, and how many particles it is of."""
+    sums = sums_of(seen.scaled(contrast.estimate), label, classes)
+    signal = signal_power(sums, seen.grid)
+    judge = _Images(seen, label, classes, contrast.spread)
+    own = _own(seen, sums, signal, judge)
+    gain, count = np.zeros((2, len(pairs)))
+    for start in range(0, len(pairs), TOGETHER):
+        part = pairs[start : start + TOGETHER]
+        for place, volumes in _volumes(sums.of_pairs(*part.T), seen, signal):
+            for half in (0, 1):
+                rows = np.concatenate([judge.members(int(one), half) for one in part[place]])
+                gain[start + place] += (judge.likelihood(rows, volumes[1 - half]) - own[rows]).sum()
+                count[start + place] += len(rows)
+    return gain, np.maximum(count, 1)
+
+
+def _volumes(
+    sums: Sums, seen: OnGrid, signal: np.ndarray
+) -> Iterator[tuple[int, Complex[np.ndarray, "halves points"]]]:
+    """Yield the place of each class and the volumes of its half-sets."""
+    for start in range(0, len(sums.weight), TOGETHER):
+        yield from enumerate(solved(sums.take(slice(start, start + TOGETHER)), seen.grid, signal), start)
+
+
+class _Images:
+    """Particles by class and half-set, on the host."""
+
+    def __init__(self, seen: OnGrid, label: np.ndarray, classes: int, spread: float) -> None:
+        self._spread = spread
+        row = np.where(label < 0, 2 * classes, 2 * label + seen.half)
+        self._order = np.argsort(row, kind="stable")
+        self._edges = np.searchsorted(row[self._order], np.arange(2 * classes + 1))
+        self._point, self._image, self._transfer = (
+            np.asarray(part) for part in (seen.point, seen.image, seen.transfer)
+        )
+
+    def members(self, one: int, half: int) -> Int[np.ndarray, "members"]:
+        """Return the particles of a class in a half-set."""
+        row = 2 * one + half
+        return self._order[self._edges[row] : self._edges[row + 1]]
+
+    def likelihood(
+        self, rows: Int[np.ndarray, "members"], volume: Complex[np.ndarray, "points"]
+    ) -> Float[np.ndarray, "members"]:
+        """Return log p(x | volume) - log p(x | noise alone) of some particles."""
+        expected = self._transfer[rows] * volume[self._point[rows]]
+        linear = 2 * (expected.conj() * self._image[rows]).real.sum(axis=1)
+        square = 2 * (expected.real**2 + expected.imag**2).sum(axis=1)
+        integrated: np.ndarray = integrated_likelihood(linear, square, self._spread, np)
+        return integrated

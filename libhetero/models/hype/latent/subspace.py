@@ -1,0 +1,135 @@
+"""A subspace of volumes: a mean and modes, found by probabilistic principal components or spanned by volumes.
+
+    V_i = mean + Σ_j z_ij U_j,      z_i ~ N(0, 1)
+
+Expectation maximisation of images x_i = τ_i S_i V_i + noise has a closed form for z_i, and for the modes one small
+system for each point of the grid, because a slice takes the nearest point's value.
+
+References
+----------
+Tipping & Bishop, J. R. Stat. Soc. B 61 (1999) 611.
+Tagare et al., J. Struct. Biol. 191 (2015) 245: the same for projections of a volume.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Complex, Float
+from scipy.sparse import csr_matrix
+
+from libhetero.models.hype.latent.grid import OnGrid
+from libhetero.models.hype.latent.normal_equations import Equations, normal_equations, symmetric
+from libhetero.models.hype.latent.volumes import class_volumes
+
+STEPS = 10
+LEAST = 1e-6  # of the strongest principal component's variance
+START = 0.3  # of the mean's typical value: the first modes
+PRIOR = 0.5  # of a mode's value at a point: the inverse of its variance
+POINTS_TOGETHER = 1024  # of the grid, whose systems are solved at once
+
+
+@dataclass(frozen=True, eq=False)
+class Subspace:
+    """Mean and modes on a grid.
+
+    Parameters
+    ----------
+    mean : of the volumes.
+    modes : one standard deviation of each, the strongest first.
+    """
+
+    mean: Complex[Array, "points"]
+    modes: Complex[Array, "points modes"]
+
+    @property
+    def table(self) -> Complex[Array, "points columns"]:
+        """Mean and modes beside each other."""
+        return jnp.concatenate([self.mean[:, None], self.modes], axis=1)
+
+
+def spanned(
+    volumes: Complex[np.ndarray, "volumes points"], weight: Float[np.ndarray, "volumes"], most: int
+) -> Subspace:
+    """Return the subspace of volumes: their weighted mean and at most `most` principal components."""
+    share = (weight / weight.sum()).astype(np.float32)
+    mean = share @ volumes
+    deviation = (volumes - mean) * np.sqrt(share)[:, None]
+    gram = (deviation @ deviation.conj().T).real.astype(np.float64)
+    values, vectors = np.linalg.eigh(gram)
+    kept = np.flatnonzero(values > LEAST * max(values[-1], 1e-30))[::-1][:most]
+    return Subspace(jnp.asarray(mean), jnp.asarray(deviation.T @ vectors[:, kept].astype(np.float32)))
+
+
+def principal_subspace(seen: OnGrid, rank: int, seed: int) -> tuple[Subspace, Equations]:
+    """Return the subspace of highest likelihood, and the particles' normal equations in it.
+
+    Parameters
+    ----------
+    seen : slices.
+    rank : number of modes.
+    seed : of the modes that the search starts from.
+    """
+    mean = jnp.asarray(class_volumes(seen, np.zeros(len(seen), np.int64), 1)[0])
+    rng = np.random.default_rng(seed)
+    noise = rng.normal(size=(rank, len(mean), 2)).astype(np.float32)
+    size = START * float(jnp.abs(mean).mean())
+    modes = seen.grid.confined(jnp.asarray(size * (noise[..., 0] + 1j * noise[..., 1]), jnp.complex64)).T
+    subspace = Subspace(mean, modes)
+    sums = _PointSums(seen, np.asarray(mean))
+    equations = normal_equations(seen, subspace.table)
+    for _ in range(STEPS):
+        subspace = _improved(sums, subspace, equations)
+        equations = normal_equations(seen, subspace.table)
+    return subspace, equations
+
+
+class _PointSums:
+    """Sums over the pixels that are nearest to each point, as products of sparse matrices.
+
+    Parameters
+    ----------
+    seen : slices.
+    mean : of the volumes, which is taken off the images.
+    """
+
+    def __init__(self, seen: OnGrid, mean: np.ndarray) -> None:
+        point, transfer = np.asarray(seen.point), np.asarray(seen.transfer)
+        residual = np.asarray(seen.image) - transfer * mean[point]
+        starts = np.arange(0, point.size + 1, point.shape[1])
+        self.grid = seen.grid
+        self._shape = (point.ravel(), starts), (len(point), seen.grid.size)
+        self._numerator, self._weight = (
+            csr_matrix((values.ravel(), *self._shape[0]), shape=self._shape[1]).T.tocsr()
+            for values in (transfer * residual, transfer**2)
+        )
+
+    def numerator(self, latent: Float[np.ndarray, "particles rank"]) -> Complex[np.ndarray, "points rank"]:
+        """Return Σ τ (x - τ mean) z."""
+        total: np.ndarray = self._numerator @ latent
+        return total
+
+    def gram(self, second: Float[np.ndarray, "particles pairs"]) -> Float[np.ndarray, "points pairs"]:
+        """Return Σ τ² E[z zᵀ]."""
+        total: np.ndarray = self._weight @ second
+        return total
+
+
+def _improved(sums: _PointSums, subspace: Subspace, equations: Equations) -> Subspace:
+    """Return the subspace after a step of expectation maximisation, its modes scaled so that z has variance 1."""
+    latent, second = (np.asarray(moment) for moment in equations.moments())
+    rank = latent.shape[1]
+    upper = np.triu_indices(rank)
+    numerator, gram = sums.numerator(latent), sums.gram(second)
+    modes = np.empty((sums.grid.size, rank), np.complex64)
+    for start in range(0, sums.grid.size, POINTS_TOGETHER):
+        rows = slice(start, start + POINTS_TOGETHER)
+        system = symmetric(gram[rows], rank, upper) + PRIOR * np.eye(rank, dtype=np.float32)
+        sides = np.stack([numerator[rows].real, numerator[rows].imag], axis=2)
+        found = np.linalg.solve(system, sides)
+        modes[rows] = found[..., 0] + 1j * found[..., 1]
+    confined = sums.grid.confined(jnp.asarray(modes.T)).T
+    spread = symmetric(second.mean(axis=0, dtype=np.float64)[None], rank, upper)[0]
+    return Subspace(subspace.mean, confined @ jnp.asarray(np.linalg.cholesky(spread), jnp.complex64))

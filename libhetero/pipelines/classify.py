@@ -1,0 +1,118 @@
+"""Classes of a mixture of molecules from its images alone, poses and CTF known, and a map of each; no network."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from libhetero.configuration import check_options, option, same_as
+from libhetero.configuration.limits import MOST_BATCH, MOST_CLASSES, MOST_SEED
+from libhetero.errors import ConfigurationError
+from libhetero.pipelines.run.data import DataConfig, ParticleListConfig
+from libhetero.telling.stages import timed
+from libhetero.training.configuration import PreprocessConfig
+
+LOGGER = logging.getLogger(__name__)
+MAPS = (".mrc", ".hdf")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassifyConfig(ParticleListConfig):
+    """Which particles, and how many classes of them."""
+
+    output: str = option(positional="OUT", help="folder to write")
+    no_ctf: bool = same_as(DataConfig, "no_ctf")
+    contrast: int | None = same_as(PreprocessConfig, "contrast", None, exclusive="contrast")
+    box_size: int | None = same_as(PreprocessConfig, "box_size")
+    classes: int | None = option(
+        None,
+        "--classes",
+        metavar="K",
+        least=1,
+        most=MOST_CLASSES,
+        help="classes at most; those that differ least are joined",
+        shown_default="as many as they tell apart",
+    )
+    no_maps: bool = option(False, "--nomaps", help="no map of each class; e2hype_make3d.py --classes makes them later")
+    seed: int = option(0, "--seed", metavar="N", least=0, most=MOST_SEED, help="of where the search starts from")
+    batch_size: int = option(
+        256, "--batchsz", metavar="N", least=1, most=MOST_BATCH, help="images read or inserted at once"
+    )
+
+    def __post_init__(self) -> None:
+        check_options(self)
+        if Path(self.output).suffix in MAPS:
+            raise ConfigurationError(
+                f"{self.output}: expected a folder, as there is a map for each class; found a map's name."
+            )
+        for file, expected in ((self.particles, "a particle list"), (self.output, "another folder")):
+            if (Path(file) / "config.json").is_file():
+                raise ConfigurationError(
+                    f"{file}: a run folder; expected {expected}. e2hype_embed.py --classes auto finds the classes of "
+                    "a run."
+                )
+
+    def data(self) -> DataConfig:
+        """Return which particles of a list, and how their images are prepared."""
+        listed = {field.name: getattr(self, field.name) for field in dataclasses.fields(ParticleListConfig)}
+        return DataConfig(**listed, no_ctf=self.no_ctf, preprocess=PreprocessConfig(box_size=self.box_size))
+
+
+@dataclass(frozen=True)
+class ClassifyResult:
+    """What was found and written.
+
+    Parameters
+    ----------
+    count : classes.
+    junk : particles that show nothing.
+    page : index.html, which links the rest.
+    """
+
+    count: int
+    junk: int
+    page: Path
+
+
+def run(config: ClassifyConfig, progress: Callable[[float], None] | None = None) -> ClassifyResult:
+    """Find the classes, write them with lists and maps, and say how sure they are.
+
+    Parameters
+    ----------
+    config : of which particles.
+    progress : called with the fraction done.
+
+    Raises
+    ------
+    UserError : one line on what is wrong with options or files.
+    """
+    # The parts load here, after parsing: `--help` is answered from the declarations above.
+    from libhetero.files import remove_stale
+    from libhetero.pipelines.classifying.files import write_classification
+    from libhetero.pipelines.classifying.maps import class_maps, draw_class_maps
+    from libhetero.pipelines.classifying.search import classify_particles
+    from libhetero.pipelines.maps.classes import SUMMARY, ClassMap, renewed_folder
+    from libhetero.pipelines.maps.reconstructing import listed_feed
+
+    advance: Callable[[float], None] = progress or (lambda fraction: None)
+    data = config.data()
+    feed = listed_feed(data, config.contrast)
+    share = 1.0 if config.no_maps else 0.7
+    with renewed_folder(config.output) as folder:
+        remove_stale(folder, *SUMMARY)
+        with timed(LOGGER, "classes"):
+            found = classify_particles(
+                feed, config.classes, config.seed, config.batch_size, lambda done: advance(share * done)
+            )
+        maps: tuple[ClassMap, ...] = ()
+        if not config.no_maps:
+            with timed(LOGGER, "maps"):
+                maps = class_maps(
+                    feed, found, folder, config.batch_size, lambda done: advance(share + (1 - share) * done)
+                )
+        page = write_classification(folder, feed, data, found, maps)
+    draw_class_maps(folder, maps)
+    return ClassifyResult(found.count, int((found.findings.junk > 0.5).sum()), page)

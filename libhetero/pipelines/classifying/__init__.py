@@ -1,0 +1,1 @@
+"""Steps of e2hype_classify.py: the search, the maps, the files."""

@@ -1,0 +1,169 @@
+"""The folder of a classification: tables, lists, figures, and the page that links them."""
+
+from __future__ import annotations
+
+import logging
+import shlex
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from libhetero.configuration import write_json
+from libhetero.files import remove_stale, replacing
+from libhetero.io import write_particles
+from libhetero.io.particle_findings import write_findings
+from libhetero.metrics.fsc import resolution
+from libhetero.pipelines.classifying.maps import FIGURE
+from libhetero.pipelines.classifying.search import Classification
+from libhetero.pipelines.decoding.class_files import class_names, remove_class_files, write_classes
+from libhetero.pipelines.decoding.particle_findings import FIGURE as EVIDENCE
+from libhetero.pipelines.decoding.particle_findings import JUNK, estimated
+from libhetero.pipelines.listing.writing import LIST_ENDINGS, write_lists
+from libhetero.pipelines.maps.classes import FIGURE as FSC
+from libhetero.pipelines.maps.classes import HALF_MAPS, ClassMap
+from libhetero.pipelines.run.data import DataConfig
+from libhetero.pipelines.run.list_digest import list_digest
+from libhetero.pipelines.run.particles import listed_particles
+from libhetero.report.evidence import draw_evidence
+from libhetero.report.page import Cell, Link, Page
+from libhetero.training.feed import ParticleFeed
+
+LOGGER = logging.getLogger(__name__)
+CLASSES, PARTICLES, RECORD, PAGE = "classes.txt", "particles.txt", "classification.json", "index.html"
+HEADER = ("class", "particles", "share", "sure of it", "contrast", "half-maps agree to", "map", "lists")
+
+
+@dataclass(frozen=True)
+class ClassRecord:
+    """One class in `classification.json`.
+
+    Parameters
+    ----------
+    name : of its files.
+    particles : how many.
+    share : of the particles in classes.
+    probability : mean of its particles'.
+    contrast : mean of its particles'.
+    resolution : Å, where the half-maps' correlation falls below 0.143; None without a map.
+    """
+
+    name: str
+    particles: int
+    share: float
+    probability: float
+    contrast: float
+    resolution: float | None = None
+
+
+@dataclass(frozen=True)
+class ClassificationRecord:
+    """`classification.json`: what was found.
+
+    Parameters
+    ----------
+    particles : of the list.
+    junk : of these, that look like junk.
+    left_out : of these, whose images are not finite.
+    contrast_spread : standard deviation of the particles' contrast.
+    sure : part of the particles in classes whose class has a probability of 0.9 or more.
+    classes : the largest first.
+    """
+
+    particles: int
+    junk: int
+    left_out: int
+    contrast_spread: float
+    sure: float
+    classes: tuple[ClassRecord, ...]
+
+
+def write_classification(
+    folder: Path, feed: ParticleFeed, data: DataConfig, found: Classification, maps: Sequence[ClassMap]
+) -> Path:
+    """Write all but the maps into a folder; return the page.
+
+    Parameters
+    ----------
+    folder : where.
+    feed : the particles.
+    data : as their list was named.
+    found : their classes.
+    maps : of the classes; none where none were made.
+    """
+    particles = feed.particles
+    remove_class_files(folder, "class", *LIST_ENDINGS)
+    every = np.arange(len(found.label))
+    write_classes(folder / CLASSES, every, found.label, list_digest(particles), found.probability)
+    write_findings(folder / PARTICLES, found.findings)
+    draw_evidence(folder / EVIDENCE, found.findings.evidence, found.findings.junk, found.findings.contrast)
+    listed = listed_particles(estimated(particles, found.findings), data)
+    names = class_names(found.label)
+    endings = write_lists(
+        folder, {name: listed.take(np.flatnonzero(found.label == one)) for one, name in names.items()}
+    )
+    junk = np.flatnonzero(found.findings.junk > 0.5)
+    if len(junk):
+        write_particles(folder / JUNK, listed.take(junk))
+    else:
+        remove_stale(folder, JUNK)
+    record = _record(found, names, maps, feed.pixel_size)
+    write_json(folder / RECORD, asdict(record))
+    page = folder / PAGE
+    with replacing(page) as beside:
+        beside.write_text(_page(folder, data, record, bool(maps), endings).html(), encoding="utf-8")
+    LOGGER.info("wrote %s, %s and a list of each class", folder / CLASSES, page)
+    return page
+
+
+def _record(
+    found: Classification, names: dict[int, str], maps: Sequence[ClassMap], pixel_size: float
+) -> ClassificationRecord:
+    inside = max(int((found.label >= 0).sum()), 1)
+    resolutions = {one.name: one for one in maps}
+    classes = []
+    for one, name in names.items():
+        members = found.label == one
+        made = resolutions.get(name)
+        classes.append(
+            ClassRecord(
+                name,
+                int(members.sum()),
+                float(members.sum() / inside),
+                float(found.probability[members].mean()),
+                float(found.findings.contrast[members].mean()),
+                None if made is None else resolution(made.half_maps, HALF_MAPS, pixel_size),
+            )
+        )
+    junk = int((found.findings.junk > 0.5).sum())
+    left_out = int((found.label < 0).sum()) - junk
+    return ClassificationRecord(len(found.label), junk, left_out, found.spread, found.sure, tuple(classes))
+
+
+def _page(folder: Path, data: DataConfig, record: ClassificationRecord, maps: bool, endings: Sequence[str]) -> Page:
+    rows: list[list[Cell]] = []
+    for one in record.classes:
+        resolved = "" if one.resolution is None else f"{one.resolution:.1f} Å"
+        files = [Link(f"{one.name}.mrc", f"{one.name}.mrc")] if maps else ""
+        lists = [Link(f"{one.name}{ending}", f"{one.name}{ending}") for ending in endings]
+        numbers = [str(one.particles), f"{100 * one.share:.1f} %", f"{one.probability:.3f}", f"{one.contrast:.2f}"]
+        rows.append([one.name, *numbers, resolved, files, lists])
+    facts = [
+        f"{record.particles} particles in {len(record.classes)} class(es); the class of {100 * record.sure:.1f} % of "
+        "those in classes is sure (probability 0.9 or more).",
+        f"Contrast varies by {100 * record.contrast_spread:.0f} % from particle to particle.",
+        f"{record.junk} particles look like junk, {record.left_out} were left out as their images are not finite.",
+    ]
+    if len(record.classes) == 1:
+        facts.insert(1, "The images do not tell different molecules apart.")
+    figures = [Link("central slices and projections of the largest classes", FIGURE)] if maps else []
+    figures += [Link("correlation of the half-maps of each class", FSC)] if maps else []
+    figures.append(Link("evidence and contrast of the particles", EVIDENCE))
+    quoted, first = shlex.quote(data.particles), record.classes[0].name
+    commands = [
+        ("a class alone, at full resolution", f"e2hype_make3d.py {shlex.quote(str(folder / first))}.lst {first}.mrc"),
+        ("motion and assembly within a class", f"e2hype_guess_n.py {shlex.quote(str(folder / first))}.mrc gmm.txt"),
+        ("continuous change of all molecules, by CryoHype", f"e2hype_refine.py {quoted}"),
+    ]
+    return Page(f"Classes of {Path(data.particles).name}", facts, HEADER, rows, figures, commands)

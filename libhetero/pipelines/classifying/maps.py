@@ -1,0 +1,43 @@
+"""A map of each class."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from libhetero.files import remove_stale
+from libhetero.io import read_volume
+from libhetero.pipelines.classifying.search import Classification
+from libhetero.pipelines.maps.classes import ClassMap, reconstruct_classes, write_summary
+from libhetero.report.maps import draw_maps
+from libhetero.training.feed import ParticleFeed
+
+FIGURE = "volumes.png"
+SHOWN = 8
+
+
+def class_maps(
+    feed: ParticleFeed, found: Classification, folder: Path, batch_size: int, progress: Callable[[float], None]
+) -> tuple[ClassMap, ...]:
+    """Reconstruct each class, write maps, half-maps and their correlations; return what is known of each.
+
+    Parameters
+    ----------
+    feed : the particles.
+    found : their classes.
+    folder : to write into.
+    batch_size : images inserted at once.
+    progress : called with the fraction done.
+    """
+    maps = tuple(reconstruct_classes(feed, found.label, None, folder, batch_size, "c1", progress))
+    write_summary(folder, maps, feed.pixel_size)
+    return maps
+
+
+def draw_class_maps(folder: Path, maps: Sequence[ClassMap]) -> None:
+    """Draw the maps of the largest classes, once they are in their folder; without maps, remove an earlier figure."""
+    names = [one.name for one in maps[:SHOWN]]
+    if names:
+        draw_maps(folder / FIGURE, [read_volume(folder / f"{name}.mrc")[0] for name in names], names)
+    else:
+        remove_stale(folder, FIGURE)

@@ -1,0 +1,175 @@
+"""The classes of all particles of a list: searched in a sample that memory holds, then told of every particle."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from libhetero.errors import DataError
+from libhetero.io.particle_findings import ParticleFindings
+from libhetero.models.hype.contrast import measure_noise
+from libhetero.models.hype.latent.central import CentralSlices, central_slices
+from libhetero.models.hype.latent.class_search import HIGHEST_RING, MOST, Mixture, find_classes, most_particles
+from libhetero.models.hype.latent.classes import Judged
+from libhetero.models.hype.latent.junk import junk_of
+from libhetero.pipelines.run.preparation import of_finite_images
+from libhetero.telling.progress import tracked
+from libhetero.training.feed import ParticleFeed, feed_batches
+from libhetero.training.preprocess import sample_indices
+
+LOGGER = logging.getLogger(__name__)
+NOISE_SAMPLE = 512
+BLOCK = 4096  # particles judged at once
+LEAST_PARTICLES = 10
+SURE = 0.9
+
+
+@dataclass(frozen=True, eq=False)
+class Classification:
+    """What is known of the particles of a list.
+
+    Parameters
+    ----------
+    label : class of each, the largest 0; -1 for junk and for images that were left out.
+    probability : of the class being right, or of being junk.
+    findings : contrast, evidence and probability of being junk.
+    count : classes.
+    spread : standard deviation of contrast.
+    """
+
+    label: Int[np.ndarray, "particles"]
+    probability: Float[np.ndarray, "particles"]
+    findings: ParticleFindings
+    count: int
+    spread: float
+
+    @property
+    def sure(self) -> float:
+        """Part of the particles in a class whose class is sure."""
+        inside = self.label >= 0
+        return float(np.mean(self.probability[inside] >= SURE)) if inside.any() else 0.0
+
+
+def classify_particles(
+    feed: ParticleFeed, classes: int | None, seed: int, batch_size: int, progress: Callable[[float], None]
+) -> Classification:
+    """Return the class of each particle.
+
+    Parameters
+    ----------
+    feed : the particles.
+    classes : how many; None to find out.
+    seed : of the sample and of the search.
+    batch_size : images read at once.
+    progress : called with the fraction done.
+
+    Raises
+    ------
+    DataError : for too few particles, or images that show nothing.
+    """
+    if len(feed) < LEAST_PARTICLES:
+        raise DataError(f"found {len(feed)} particles; expected at least {LEAST_PARTICLES} to tell classes apart.")
+    sample = of_finite_images(feed.batch(sample_indices(len(feed), NOISE_SAMPLE, seed)))
+    reader = _Reader(feed, measure_noise(sample, feed.box_size), batch_size)
+    chosen = sample_indices(len(feed), most_particles(), seed)
+    if len(chosen) < len(feed):
+        LOGGER.info("searching in %d of %d particles, which memory holds", len(chosen), len(feed))
+    mixture = find_classes(reader.slices(chosen, "reading"), classes or MOST, seed, lambda done: progress(0.9 * done))
+    if mixture.empty.all():
+        raise DataError(
+            "the images show nothing that their poses agree on; expected a molecule. Check poses, CTF and contrast "
+            "(e2hype_import.py shows them), or --box."
+        )
+    judged = _all_judged(reader, mixture.shown(), len(feed))
+    bad = np.zeros(0, np.int64) if feed.bad is None else feed.bad.places()
+    found = _classification(judged, mixture.spread, bad)
+    _tell(found, classes)
+    progress(1.0)
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class _Reader:
+    """Reads particles as central slices.
+
+    Parameters
+    ----------
+    feed : the particles.
+    noise : by ring.
+    batch_size : images at once.
+    """
+
+    feed: ParticleFeed
+    noise: Float[np.ndarray, "rings"]
+    batch_size: int
+
+    def slices(self, index: Int[np.ndarray, "chosen"], what: str) -> CentralSlices:
+        """Return the slices of some particles, in their order."""
+        return next(self.blocks(index, len(index), what))
+
+    def blocks(self, index: Int[np.ndarray, "chosen"], size: int, what: str) -> Iterator[CentralSlices]:
+        """Yield the slices of some particles, so many at once."""
+        n, pixel_size = self.feed.box_size, self.feed.pixel_size
+        batch_size = min(self.batch_size, max(len(index), 1))
+        per_block = max(1, size // batch_size)
+        stream = tracked(
+            feed_batches(self.feed, batch_size, index), len(index), what, lambda batch: len(batch.weight), None
+        )
+        read = partial(central_slices, n=n, pixel_size=pixel_size, ring=HIGHEST_RING, noise=self.noise)
+        waiting, left = [], len(index)
+        for batch in stream:
+            waiting.append(batch)
+            if len(waiting) == per_block or len(waiting) * batch_size >= left:
+                block = read(waiting)
+                yield block.take(np.arange(min(left, len(block))))
+                left, waiting = left - len(block), []
+
+
+def _all_judged(reader: _Reader, mixture: Mixture, count: int) -> Judged:
+    """Return what the classes say of every particle, a block at a time."""
+    parts = [mixture.judge(block) for block in reader.blocks(np.arange(count), BLOCK, "sorting")]
+    names = ("label", "probability", "contrast", "square", "evidence")
+    return Judged(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+
+
+def _classification(judged: Judged, spread: float, bad: Int[np.ndarray, "bad"]) -> Classification:
+    """Return the classes of particles, junk and images that were left out in none, the largest class first."""
+    left_out = np.isin(np.arange(len(judged.label)), bad)
+    junk = np.where(left_out, 0.0, junk_of(judged.evidence, ~left_out))
+    label = np.where(left_out | (junk > 0.5), -1, judged.label)
+    used, size = np.unique(label[label >= 0], return_counts=True)
+    number = np.full(int(judged.label.max()) + 2, -1)
+    number[used[np.argsort(-size, kind="stable")]] = np.arange(len(used))
+    label = number[label]
+    probability = np.where(label >= 0, judged.probability * (1 - junk), junk)
+    deviation = np.sqrt(np.maximum(judged.square - judged.contrast**2, 0))
+    findings = ParticleFindings(
+        judged.contrast.astype(np.float64),
+        deviation.astype(np.float64),
+        judged.evidence.astype(np.float64),
+        junk.astype(np.float64),
+    )
+    return Classification(label, probability, findings, len(used), spread)
+
+
+def _tell(found: Classification, wanted: int | None) -> None:
+    """Say how many classes there are, and how sure that is."""
+    if found.count == 1:
+        LOGGER.info("1 class: these images do not tell different molecules apart")
+    else:
+        LOGGER.info(
+            "%d classes; the class of %.1f %% of their particles is sure (probability %g or more)",
+            found.count,
+            100 * found.sure,
+            SURE,
+        )
+    if wanted is not None and found.count < wanted:
+        LOGGER.warning("--classes %d: the images tell %d apart, and no more.", wanted, found.count)
+    junk = int((found.findings.junk > 0.5).sum())
+    if junk:
+        LOGGER.warning("%d particles look like junk (their images show none of the molecules)", junk)

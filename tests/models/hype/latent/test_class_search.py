@@ -1,0 +1,107 @@
+"""The classes of a mixture: how many molecules, which image is of which, and images of none."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import adjusted_rand_score
+
+from libhetero.models.hype.latent.class_search import find_classes
+from libhetero.models.hype.latent.classes import class_sums, posterior, settled
+from libhetero.models.hype.latent.grid import FourierGrid, on_grid
+from libhetero.models.hype.latent.junk import junk_of
+from libhetero.models.hype.latent.merges import Contrast, held_out_likelihood, join_classes, near_pairs
+from libhetero.models.hype.latent.normal_equations import normal_equations
+from libhetero.models.hype.latent.splits import split_classes
+from libhetero.models.hype.latent.subspace import spanned
+from libhetero.models.hype.latent.volumes import class_volumes
+from tests.making.slices import molecules, slices
+
+COUNT = 240
+LABEL = np.arange(COUNT) % 3
+GRID = FourierGrid(5, 1.5, 0.4)
+
+
+@pytest.fixture(scope="module")
+def mixed():
+    random = np.random.default_rng(5)
+    label = np.where(np.arange(COUNT) % 10 == 9, -1, LABEL)
+    contrast = 1 + 0.2 * random.normal(size=COUNT)
+    return label, slices(label, molecules(3), ring=5, strength=1.2, contrast=contrast)
+
+
+@pytest.fixture(scope="module")
+def clean():
+    return on_grid(slices(LABEL, molecules(3), ring=5, strength=1.2), GRID)
+
+
+def test_molecules_are_found_and_images_of_none_are_in_no_class(mixed):
+    label, seen = mixed
+    done = []
+    found = find_classes(seen, seed=1, progress=done.append)
+    shown = label >= 0
+    assert adjusted_rand_score(label[shown], found.judged.label[shown]) > 0.95
+    assert found.empty.sum() <= 1 and (~found.empty).sum() == 3
+    judged = found.shown().judge(seen)
+    junk = junk_of(judged.evidence, np.ones(COUNT, bool))
+    assert np.mean((junk > 0.5) == ~shown) > 0.97
+    assert adjusted_rand_score(label[shown], judged.label[shown]) > 0.95
+    assert 0.1 < found.spread < 0.3
+    assert done[-1] == pytest.approx(1) and np.all(np.diff(done) > 0)
+
+
+def test_one_molecule_is_one_class():
+    found = find_classes(slices(np.zeros(160, int), molecules(1), ring=5, strength=1.2), seed=2)
+    assert len(found.classes) == 1 and not found.empty.any()
+
+
+def test_at_most_so_many_classes_are_met_by_joining(mixed):
+    found = find_classes(mixed[1], most=2, seed=1)
+    assert len(found.classes) == 2
+
+
+def test_one_molecule_in_two_classes_is_joined_and_two_molecules_are_not(clean):
+    halved = np.where((LABEL == 0) & (np.arange(COUNT) % 2 == 0), 3, LABEL)
+    contrast = Contrast(np.ones(COUNT), 0.05)
+    pairs = np.array([(one, two) for two in range(4) for one in range(two)])
+    label, joined = join_classes(clean, halved, pairs, contrast)
+    assert joined == 1 and adjusted_rand_score(LABEL, label) == 1
+    assert join_classes(clean, LABEL, pairs[:3], contrast)[1] == 0
+    assert join_classes(clean, LABEL, pairs[:3], contrast, most=2)[1] == 1
+    assert join_classes(clean, LABEL, pairs[:0], contrast)[1] == 0
+
+
+def test_two_strengths_of_one_molecule_are_joined():
+    strong = np.arange(160) % 2 == 0
+    seen = slices(np.zeros(160, int), molecules(1), ring=5, strength=1.2, contrast=np.where(strong, 1.3, 0.8))
+    label, joined = join_classes(
+        on_grid(seen, GRID), strong.astype(np.int64), np.array([[0, 1]]), Contrast(np.ones(160), 0.25)
+    )
+    assert joined == 1 and not label.any()
+
+
+def test_two_molecules_in_one_class_are_split_and_one_is_not(clean):
+    subspace = spanned(class_volumes(clean, LABEL, 3), np.full(3, COUNT / 3), 2)
+    equations = normal_equations(clean, subspace.table)
+    classes, judged = settled(equations, np.minimum(LABEL, 1), 1, 0.05)
+    label, split = split_classes(equations, classes, judged)
+    assert split == 1 and adjusted_rand_score(LABEL, label) > 0.95
+    classes, judged = settled(equations, LABEL, 3, 0.05)
+    assert split_classes(equations, classes, judged)[1] == 0
+    sums = class_sums(equations, LABEL)
+    np.testing.assert_array_equal(near_pairs(posterior(sums), sums), [[0, 1], [0, 2], [1, 2]])
+
+
+def test_a_class_of_noise_predicts_no_other_noise(mixed):
+    label, seen = mixed
+    placed = on_grid(seen, GRID)
+    predicted = held_out_likelihood(placed, np.where(label < 0, 3, label), Contrast(np.ones(COUNT), 0.2))
+    total = np.bincount(np.where(label < 0, 3, label), predicted)
+    assert (total[:3] > 100).all() and total[3] < 0
+
+
+def test_a_set_without_junk_has_none():
+    random = np.random.default_rng(0)
+    assert not junk_of(random.normal(40, 5, 200), np.ones(200, bool)).any()
+    mixed = np.concatenate([random.normal(40, 5, 180), random.normal(-20, 3, 20)])
+    junk = junk_of(mixed, np.ones(200, bool))
+    assert (junk[:180] < 0.01).all() and (junk[180:] > 0.99).all()
+    assert not junk_of(mixed, np.zeros(200, bool)).any()

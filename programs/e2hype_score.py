@@ -11,7 +11,7 @@ from libhetero.cli import Session, configuration_of, configuration_parser, run_p
 from libhetero.pipelines.score import ScoreConfig, run
 
 DESCRIPTION = """\
-Score a run against the truth of a simulated set.
+Score a run, or a folder of e2hype_classify.py, against the truth of a simulated set.
 
 Prints every metric that run and truth allow, each with its definition: agreement of particle
 classes with true labels; amplitude accuracy, regions and motion of Gaussians; FSC_AUC, Chamfer

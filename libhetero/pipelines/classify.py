@@ -93,11 +93,17 @@ def run(config: ClassifyConfig, progress: Callable[[float], None] | None = None)
     from libhetero.files import remove_stale
     from libhetero.pipelines.classifying.files import write_classification
     from libhetero.pipelines.classifying.maps import class_maps, draw_class_maps
+    from libhetero.pipelines.classifying.record import is_classification
     from libhetero.pipelines.classifying.search import classify_particles
     from libhetero.pipelines.maps.classes import SUMMARY, ClassMap, renewed_folder
     from libhetero.pipelines.maps.reconstructing import listed_feed
 
     advance: Callable[[float], None] = progress or (lambda fraction: None)
+    if Path(config.output).is_dir() and any(Path(config.output).iterdir()) and not is_classification(config.output):
+        raise ConfigurationError(
+            f"{config.output}: holds other files than those of a classification; expected a new folder, an empty one, "
+            "or one of an earlier call. Give another name."
+        )
     data = config.data()
     feed = listed_feed(data, config.contrast)
     share = 1.0 if config.no_maps else 0.7

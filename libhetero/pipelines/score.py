@@ -1,4 +1,4 @@
-"""Score a run against a simulated truth: every metric that the run and the truth allow."""
+"""Score a run, or a classification, against a simulated truth: every metric that it and the truth allow."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from libhetero.configuration.limits import MOST_BATCH, MOST_DENSITY, MOST_MASS, 
 class ScoreConfig:
     """What to score."""
 
-    run: str = option(positional="RUN", help="run folder, such as hype_00")
+    run: str = option(positional="RUN", help="run folder, such as hype_00, or folder of e2hype_classify.py")
     truth: str | None = option(
         None,
         "--truth",
@@ -97,44 +97,84 @@ def run(config: ScoreConfig, progress: Callable[[float], None] = lambda fraction
     UserError : one line, if the run, the truth or the mask is missing or they do not fit.
     """
     # The parts load here, after parsing: `--help` is answered from the declarations above.
+    from libhetero.pipelines.classifying.record import is_classification
+    from libhetero.pipelines.scoring.table import finite, table
+
+    score = _score_classification if is_classification(config.run) else _score_run
+    values = finite(score(config, progress))
+    if config.json is not None:
+        write_json(Path(config.json), values)
+    return ScoreResult(values, table(values))
+
+
+def _score_run(config: ScoreConfig, progress: Callable[[float], None]) -> dict[str, Any]:
     from libhetero.pipelines.decoding.gaussians import has_mixtures
+    from libhetero.pipelines.decoding.particle_findings import FINDINGS
     from libhetero.pipelines.run.folder import open_run
     from libhetero.pipelines.scoring.gaussians import score_gaussians
     from libhetero.pipelines.scoring.labels import score_labels
     from libhetero.pipelines.scoring.particles import score_particles
-    from libhetero.pipelines.scoring.table import finite, table
-    from libhetero.pipelines.scoring.truth import places_in_truth, truth_of_run
-    from libhetero.pipelines.scoring.volumes import VolumeScore, fsc_mask
+    from libhetero.pipelines.scoring.subject import of_run
+    from libhetero.pipelines.scoring.truth import places_in_truth, truth_of
 
     opened = open_run(config.run)
-    truth = truth_of_run(opened, config.truth)
+    truth = truth_of(opened.particles, config.truth)
     places = places_in_truth(opened.particles, truth)
-    values: dict[str, Any] = {
-        "run": str(opened.folder),
-        "truth": str(truth.folder),
-        "family": opened.model.family,
-        "kind": truth.kind,
-        "particles": len(opened.particles),
-        "mask": config.mask,
-    }
-    values |= score_particles(opened.folder, truth, places)
+    values = _begun(config, opened.folder, opened.model.family, truth, len(opened.particles))
+    values |= score_particles(opened.folder / FINDINGS, truth, places)
     if truth.kind != "motion":
         values["labels"] = score_labels(opened, truth, places, config.seed, config.batch_size)
     if has_mixtures(opened) and truth.position is not None:
         values["gaussians"] = score_gaussians(
             opened, truth, places, config.limit, config.batch_size, lambda f: progress(0.4 * f)
         )
-    if truth.has_maps and config.images > 0:
-        scoring = VolumeScore(
-            images=config.images,
-            batch_size=config.batch_size,
-            limit=config.limit,
-            mask=fsc_mask(config.mask, opened),
-            level=config.level,
-            mass=None if config.mass is None else 1000 * config.mass,
-        )
-        values["volumes"] = scoring.score(opened, truth, places, lambda f: progress(0.4 + 0.6 * f))
-    values = finite(values)
-    if config.json is not None:
-        write_json(Path(config.json), values)
-    return ScoreResult(values, table(values))
+    return values | _score_volumes(config, of_run(opened), truth, places, lambda f: progress(0.4 + 0.6 * f))
+
+
+def _score_classification(config: ScoreConfig, progress: Callable[[float], None]) -> dict[str, Any]:
+    from libhetero.pipelines.classifying.record import PARTICLES, open_classification
+    from libhetero.pipelines.scoring.labels import score_class_files
+    from libhetero.pipelines.scoring.particles import score_particles
+    from libhetero.pipelines.scoring.subject import of_classification
+    from libhetero.pipelines.scoring.truth import places_in_truth, truth_of
+
+    found = open_classification(config.run)
+    particles = found.feed.particles
+    truth = truth_of(particles, config.truth)
+    places = places_in_truth(particles, truth)
+    values = _begun(config, found.folder, "classification", truth, len(particles))
+    values |= score_particles(found.folder / PARTICLES, truth, places)
+    if truth.kind != "motion":
+        values["labels"] = score_class_files(found.folder, particles, truth, places)
+    return values | _score_volumes(config, of_classification(found), truth, places, progress)
+
+
+def _begun(config: ScoreConfig, folder: Path, family: str, truth: Any, particles: int) -> dict[str, Any]:
+    """Return what the scores begin with; `truth` is a `libhetero.pipelines.scoring.truth.Truth`."""
+    return {
+        "run": str(folder),
+        "truth": str(truth.folder),
+        "family": family,
+        "kind": truth.kind,
+        "particles": particles,
+        "mask": config.mask,
+    }
+
+
+def _score_volumes(
+    config: ScoreConfig, subject: Any, truth: Any, places: Any, progress: Callable[[float], None]
+) -> dict[str, Any]:
+    """Return the scores of the volumes, where the truth has maps and they are asked for."""
+    from libhetero.pipelines.scoring.volumes import VolumeScore, fsc_mask
+
+    if not truth.has_maps or config.images == 0:
+        return {}
+    scoring = VolumeScore(
+        images=config.images,
+        batch_size=config.batch_size,
+        limit=config.limit,
+        mask=fsc_mask(config.mask, subject.box_size, subject.pixel_size),
+        level=config.level,
+        mass=None if config.mass is None else 1000 * config.mass,
+    )
+    return {"volumes": scoring.score(subject, truth, places, progress)}

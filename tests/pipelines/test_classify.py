@@ -49,7 +49,7 @@ def test_molecules_are_sorted_with_lists_maps_and_a_page(program, folder):
     assert np.bincount(label[label >= 0])[0] >= np.bincount(label[label >= 0])[1]
     findings = read_findings(found / "particles.txt", COUNT)
     np.testing.assert_array_equal(findings.junk > 0.5, label < 0)
-    assert len(read_particles(found / "ptcls_junk.lst")) == (label < 0).sum()
+    assert len(read_particles(found / "ptcls_junk.star", datadir=folder)) == (label < 0).sum()
     listed = read_particles(found / "class_01.star", datadir=folder)
     np.testing.assert_array_equal(listed.image_index, np.flatnonzero(label == 1))
     volume, pixel_size = read_volume(found / "class_00.mrc")
@@ -62,19 +62,37 @@ def test_molecules_are_sorted_with_lists_maps_and_a_page(program, folder):
         assert name in page and (found / name).exists()
 
 
+def test_a_classification_is_scored_as_a_run_is(load_program, folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    score = load_program("e2hype_score.py").main
+    assert score(["found", "--images", "20", "--json", "scored.json"]) == 0
+    values = json.loads((folder / "scored.json").read_text())
+    labels = values["labels"]["classes.txt"]
+    assert values["family"] == "classification" and labels["classes"] == 2 and labels["ari"] > 0.9
+    assert values["junk"]["recall"] > 0.9 and labels["sure"]["right"] > 0.9
+    volumes = values["volumes"]
+    areas = [volumes[one]["fsc_auc"]["mean"] for one in ("floor", "model", "bound")]
+    assert areas[0] < areas[1] <= areas[2] + 0.05 and volumes["gap_closed"] > 0.6
+    (folder / "found/class_00.mrc").unlink()
+    assert score(["found", "--images", "20"]) == 1
+    assert "class_00.mrc: no such map; classify without --nomaps" in capsys.readouterr().err
+
+
 def test_a_second_call_leaves_nothing_of_the_first(program, folder):
-    arguments = ("set/particles.star", "again", "--datadir", folder)
-    assert program(*arguments)[0] == 0
-    code, out, _ = program(*arguments, "--classes", 1, "--nomaps")
-    assert code == 0 and "found 1 class\n" in out
-    assert not list((folder / "again").glob("*.mrc")) and not (folder / "again/class_01.lst").exists()
-    assert not (folder / "again/fsc.png").exists() and not (folder / "again/volumes.png").exists()
-    assert "fsc.png" not in (folder / "again/index.html").read_text()
-
-
-def test_fewer_classes_than_asked_for_is_said(program, folder):
+    code, out, err = program("set/particles.star", "found", "--datadir", folder, "--classes", 1, "--nomaps")
+    assert code == 0 and "found 1 class\n" in out and "junk" in err
+    found = folder / "found"
+    assert not list(found.glob("*.mrc")) and not (found / "class_01.lst").exists()
+    assert not (found / "fsc.png").exists() and not (found / "volumes.png").exists()
+    assert "fsc.png" not in (found / "index.html").read_text()
     code, _, err = program("set/particles.star", "seven", "--datadir", folder, "--classes", 7, "--nomaps")
     assert code == 0 and "--classes 7: the images tell 2 apart, and no more" in err
+
+
+def test_a_folder_of_other_files_is_left_alone(program, folder):
+    code, _, err = program("set/particles.star", "set", "--datadir", folder)
+    assert code == 1 and "set: holds other files than those of a classification" in err
+    assert not (folder / "set/classes.txt").exists()
 
 
 def test_images_of_nothing_are_refused(program, folder):

@@ -5,21 +5,21 @@ from __future__ import annotations
 import logging
 import shlex
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 
 from libhetero.configuration import write_json
 from libhetero.files import remove_stale, replacing
-from libhetero.io import write_particles
 from libhetero.io.particle_findings import write_findings
 from libhetero.metrics.fsc import resolution
 from libhetero.pipelines.classifying.maps import FIGURE
+from libhetero.pipelines.classifying.record import CLASSES, PARTICLES, RECORD, ClassificationRecord, ClassRecord
 from libhetero.pipelines.classifying.search import Classification
 from libhetero.pipelines.decoding.class_files import class_names, remove_class_files, write_classes
 from libhetero.pipelines.decoding.particle_findings import FIGURE as EVIDENCE
-from libhetero.pipelines.decoding.particle_findings import JUNK, estimated
+from libhetero.pipelines.decoding.particle_findings import estimated
 from libhetero.pipelines.listing.writing import LIST_ENDINGS, write_lists
 from libhetero.pipelines.maps.classes import FIGURE as FSC
 from libhetero.pipelines.maps.classes import HALF_MAPS, ClassMap
@@ -31,52 +31,8 @@ from libhetero.report.page import Cell, Link, Page
 from libhetero.training.feed import ParticleFeed
 
 LOGGER = logging.getLogger(__name__)
-CLASSES, PARTICLES, RECORD, PAGE = "classes.txt", "particles.txt", "classification.json", "index.html"
+PAGE, JUNK = "index.html", "ptcls_junk"
 HEADER = ("class", "particles", "share", "sure of it", "contrast", "half-maps agree to", "map", "lists")
-
-
-@dataclass(frozen=True)
-class ClassRecord:
-    """One class in `classification.json`.
-
-    Parameters
-    ----------
-    name : of its files.
-    particles : how many.
-    share : of the particles in classes.
-    probability : mean of its particles'.
-    contrast : mean of its particles'.
-    resolution : Å, where the half-maps' correlation falls below 0.143; None without a map.
-    """
-
-    name: str
-    particles: int
-    share: float
-    probability: float
-    contrast: float
-    resolution: float | None = None
-
-
-@dataclass(frozen=True)
-class ClassificationRecord:
-    """`classification.json`: what was found.
-
-    Parameters
-    ----------
-    particles : of the list.
-    junk : of these, that look like junk.
-    left_out : of these, whose images are not finite.
-    contrast_spread : standard deviation of the particles' contrast.
-    sure : part of the particles in classes whose class has a probability of 0.9 or more.
-    classes : the largest first.
-    """
-
-    particles: int
-    junk: int
-    left_out: int
-    contrast_spread: float
-    sure: float
-    classes: tuple[ClassRecord, ...]
 
 
 def write_classification(
@@ -104,11 +60,11 @@ def write_classification(
         folder, {name: listed.take(np.flatnonzero(found.label == one)) for one, name in names.items()}
     )
     junk = np.flatnonzero(found.findings.junk > 0.5)
+    remove_stale(folder, f"{JUNK}.*")
     if len(junk):
-        write_particles(folder / JUNK, listed.take(junk))
-    else:
-        remove_stale(folder, JUNK)
-    record = _record(found, names, maps, feed.pixel_size)
+        write_lists(folder, {JUNK: listed.take(junk)})
+    seen = replace(data.absolute(), preprocess=feed.config, count=len(feed))
+    record = _record(seen, found, names, maps, feed.pixel_size)
     write_json(folder / RECORD, asdict(record))
     page = folder / PAGE
     with replacing(page) as beside:
@@ -118,7 +74,7 @@ def write_classification(
 
 
 def _record(
-    found: Classification, names: dict[int, str], maps: Sequence[ClassMap], pixel_size: float
+    data: DataConfig, found: Classification, names: dict[int, str], maps: Sequence[ClassMap], pixel_size: float
 ) -> ClassificationRecord:
     inside = max(int((found.label >= 0).sum()), 1)
     resolutions = {one.name: one for one in maps}
@@ -138,7 +94,7 @@ def _record(
         )
     junk = int((found.findings.junk > 0.5).sum())
     left_out = int((found.label < 0).sum()) - junk
-    return ClassificationRecord(len(found.label), junk, left_out, found.spread, found.sure, tuple(classes))
+    return ClassificationRecord(data, len(found.label), junk, left_out, found.spread, found.sure, tuple(classes))
 
 
 def _page(folder: Path, data: DataConfig, record: ClassificationRecord, maps: bool, endings: Sequence[str]) -> Page:
@@ -157,6 +113,8 @@ def _page(folder: Path, data: DataConfig, record: ClassificationRecord, maps: bo
     ]
     if len(record.classes) == 1:
         facts.insert(1, "The images do not tell different molecules apart.")
+    if maps:
+        facts.append("Classes were chosen on both halves of their images: half-maps agree a little too well.")
     figures = [Link("central slices and projections of the largest classes", FIGURE)] if maps else []
     figures += [Link("correlation of the half-maps of each class", FSC)] if maps else []
     figures.append(Link("evidence and contrast of the particles", EVIDENCE))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -13,7 +12,7 @@ from jaxtyping import Float, Int
 from libhetero.errors import DataError
 from libhetero.io.particle_findings import ParticleFindings
 from libhetero.models.hype.contrast import measure_noise
-from libhetero.models.hype.latent.central import CentralSlices, central_slices
+from libhetero.models.hype.latent.central import CentralSlices, central_slices, joined
 from libhetero.models.hype.latent.class_search import HIGHEST_RING, MOST, Mixture, find_classes, most_particles
 from libhetero.models.hype.latent.classes import Judged
 from libhetero.models.hype.latent.junk import junk_of
@@ -79,18 +78,33 @@ def classify_particles(
     chosen = sample_indices(len(feed), most_particles(), seed)
     if len(chosen) < len(feed):
         LOGGER.info("searching in %d of %d particles, which memory holds", len(chosen), len(feed))
-    mixture = find_classes(reader.slices(chosen, "reading"), classes or MOST, seed, lambda done: progress(0.9 * done))
+    slices = reader.slices(chosen, "reading")
+    mixture = find_classes(slices, classes or MOST, seed, lambda done: progress(0.9 * done))
     if mixture.empty.all():
-        raise DataError(
-            "the images show nothing that their poses agree on; expected a molecule. Check poses, CTF and contrast "
-            "(e2hype_import.py shows them), or --box."
-        )
-    judged = _all_judged(reader, mixture.shown(), len(feed))
+        raise nothing_shown()
+    told = reader.blocks(np.arange(len(feed)), BLOCK, "sorting") if len(chosen) < len(feed) else _cut(slices)
+    judged = _all_judged(told, mixture.shown())
     bad = np.zeros(0, np.int64) if feed.bad is None else feed.bad.places()
     found = _classification(judged, mixture.spread, bad)
-    _tell(found, classes)
+    if not found.count:
+        raise nothing_shown()
+    _tell(found, classes, feed.box_size * feed.pixel_size / mixture.grid.ring)
     progress(1.0)
     return found
+
+
+def nothing_shown() -> DataError:
+    """Return the error for images in which no molecule is found."""
+    return DataError(
+        "the images show nothing that their poses agree on; expected a molecule. Check poses, CTF and contrast "
+        "(e2hype_import.py shows them), or --box."
+    )
+
+
+def _cut(slices: CentralSlices) -> Iterator[CentralSlices]:
+    """Yield slices a block at a time."""
+    for start in range(0, len(slices), BLOCK):
+        yield slices.take(np.arange(start, min(start + BLOCK, len(slices))))
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,25 +128,21 @@ class _Reader:
 
     def blocks(self, index: Int[np.ndarray, "chosen"], size: int, what: str) -> Iterator[CentralSlices]:
         """Yield the slices of some particles, so many at once."""
-        n, pixel_size = self.feed.box_size, self.feed.pixel_size
-        batch_size = min(self.batch_size, max(len(index), 1))
-        per_block = max(1, size // batch_size)
-        stream = tracked(
-            feed_batches(self.feed, batch_size, index), len(index), what, lambda batch: len(batch.weight), None
-        )
-        read = partial(central_slices, n=n, pixel_size=pixel_size, ring=HIGHEST_RING, noise=self.noise)
-        waiting, left = [], len(index)
+        batch_size, left = min(self.batch_size, max(len(index), 1)), len(index)
+        stream = tracked(feed_batches(self.feed, batch_size, index), left, what, lambda batch: len(batch.weight), None)
+        waiting: list[CentralSlices] = []
         for batch in stream:
-            waiting.append(batch)
-            if len(waiting) == per_block or len(waiting) * batch_size >= left:
-                block = read(waiting)
-                yield block.take(np.arange(min(left, len(block))))
-                left, waiting = left - len(block), []
+            made = central_slices([batch], self.feed.box_size, self.feed.pixel_size, HIGHEST_RING, self.noise)
+            waiting.append(made.take(np.arange(min(left, len(made)))))
+            left -= len(waiting[-1])
+            if sum(map(len, waiting)) >= size or not left:
+                yield joined(waiting)
+                waiting = []
 
 
-def _all_judged(reader: _Reader, mixture: Mixture, count: int) -> Judged:
+def _all_judged(blocks: Iterator[CentralSlices], mixture: Mixture) -> Judged:
     """Return what the classes say of every particle, a block at a time."""
-    parts = [mixture.judge(block) for block in reader.blocks(np.arange(count), BLOCK, "sorting")]
+    parts = [mixture.judge(block) for block in blocks]
     names = ("label", "probability", "contrast", "square", "evidence")
     return Judged(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
@@ -157,10 +167,10 @@ def _classification(judged: Judged, spread: float, bad: Int[np.ndarray, "bad"]) 
     return Classification(label, probability, findings, len(used), spread)
 
 
-def _tell(found: Classification, wanted: int | None) -> None:
-    """Say how many classes there are, and how sure that is."""
+def _tell(found: Classification, wanted: int | None, detail: float) -> None:
+    """Say how many classes there are, and how sure that is; `detail` in Å."""
     if found.count == 1:
-        LOGGER.info("1 class: these images do not tell different molecules apart")
+        LOGGER.info("1 class: these images do not tell different molecules apart, to %.0f Å", detail)
     else:
         LOGGER.info(
             "%d classes; the class of %.1f %% of their particles is sure (probability %g or more)",

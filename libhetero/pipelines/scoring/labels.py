@@ -17,6 +17,7 @@ from libhetero.pipelines.run.list_digest import list_digest
 from libhetero.pipelines.scoring.particles import real_particles
 from libhetero.pipelines.scoring.regions import class_probabilities
 from libhetero.pipelines.scoring.truth import Truth
+from libhetero.records import ParticleSet
 
 REGION_CLASSES = "classes_region_*.txt"
 
@@ -40,9 +41,20 @@ def score_labels(run: Run, truth: Truth, places: np.ndarray, seed: int, batch_si
             count = len(np.unique(labels[real]))
             found = kmeans_classes(latent[real], count, seed)
             scores["kmeans"] = {"classes": count, **label_agreement(labels[real], found)}
-    for path in sorted(run.folder.glob("classes*.txt")):
-        scores[path.name] = _score_file(path, truth, places, list_digest(run.particles))
-    return scores
+    return scores | score_class_files(run.folder, run.particles, truth, places)
+
+
+def score_class_files(folder: Path, particles: ParticleSet, truth: Truth, places: np.ndarray) -> dict[str, Any]:
+    """Return the agreement of every table of classes in a folder.
+
+    Parameters
+    ----------
+    folder : of a run or a classification.
+    particles : of it.
+    places : (N,) place of each of them in the truth.
+    """
+    digest = list_digest(particles)
+    return {path.name: _score_file(path, truth, places, digest) for path in sorted(folder.glob("classes*.txt"))}
 
 
 def _score_file(path: Path, truth: Truth, places: np.ndarray, digest: str) -> dict[str, Any]:

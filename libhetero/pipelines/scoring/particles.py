@@ -15,19 +15,18 @@ from jaxtyping import Bool, Float
 from libhetero.io.particle_findings import ParticleFindings, read_findings
 from libhetero.metrics.calibration import errors_over_deviations
 from libhetero.metrics.detection import detection
-from libhetero.pipelines.decoding.particle_findings import FINDINGS, latents_and_deviations
+from libhetero.pipelines.decoding.particle_findings import latents_and_deviations
 from libhetero.pipelines.scoring.truth import Truth
 
 
-def score_particles(folder: Path, truth: Truth, places: np.ndarray) -> dict[str, Any]:
+def score_particles(path: Path, truth: Truth, places: np.ndarray) -> dict[str, Any]:
     """Return the scores of contrast and of junk, where the run says and the truth knows them.
 
     Parameters
     ----------
-    folder : of the run.
-    places : (N,) place of each particle of the run in the truth.
+    path : of what is said of each particle; there may be no such file.
+    places : (N,) place of each particle in the truth.
     """
-    path = folder / FINDINGS
     if not path.exists():
         return {}
     said = read_findings(path, len(places))

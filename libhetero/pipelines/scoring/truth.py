@@ -26,7 +26,6 @@ from libhetero.io.arrays import read_array, read_arrays
 from libhetero.io.images import open_stack
 from libhetero.io.tables import read_numbers
 from libhetero.physics.fourier import crop_volume
-from libhetero.pipelines.run.folder import Run
 from libhetero.records import ParticleSet
 
 FORMAT_VERSION = 1
@@ -151,18 +150,19 @@ class Truth:
         return float(volume.sum()) * MASS_PER_SCATTERING
 
 
-def truth_of_run(run: Run, folder: str | None) -> Truth:
-    """Open the truth of a run's particles.
+def truth_of(particles: ParticleSet, folder: str | None) -> Truth:
+    """Open the truth of particles.
 
     Parameters
     ----------
-    folder : of the truth; None for the folder truth beside the run's stack.
+    particles : of a run or a classification.
+    folder : of the truth; None for the folder truth beside their stack.
 
     Raises
     ------
     UserError : one line if there is none there.
     """
-    beside = Path(run.particles.files[0]).parent / "truth"
+    beside = Path(particles.files[0]).parent / "truth"
     if folder is None and not beside.is_dir():
         raise ConfigurationError(
             f"{beside}: no such folder; expected the truth beside the stack. Give it with --truth."

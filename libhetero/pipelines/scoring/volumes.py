@@ -6,11 +6,10 @@ backprojection of each true class. Both see the images that the model saw.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import jax
 import numpy as np
 from jaxtyping import Float
 
@@ -21,7 +20,7 @@ from libhetero.metrics.threshold import above, level_for_mass, offset_to_truth, 
 from libhetero.metrics.viou import volumetric_iou
 from libhetero.physics.masks import soft_sphere
 from libhetero.pipelines.decoding.sampling import spread_indices
-from libhetero.pipelines.run.folder import Run, batches
+from libhetero.pipelines.scoring.subject import Subject
 from libhetero.pipelines.scoring.truth import Truth, map_in_box
 from libhetero.reconstruction.backproject import reconstruct
 
@@ -43,40 +42,25 @@ class Target:
     mass: float | None
 
 
-def fsc_mask(mask: str, run: Run) -> Float[np.ndarray, "n n n"] | None:
-    """Return the mask of the FSC in the run's box.
+def fsc_mask(mask: str, n: int, pixel_size: float) -> Float[np.ndarray, "n n n"] | None:
+    """Return the mask of the FSC in the images' box.
 
     Parameters
     ----------
     mask : "none", "sphere" for a soft ball inside the box, or a map with values 0 to 1.
+    n : box, voxels.
+    pixel_size : Å.
 
     Raises
     ------
     DataError : if there is no such map, or it does not fit.
     """
-    n, pixel_size = run.model.box_size, run.model.pixel_size
     if mask == "none":
         return None
     if mask == "sphere":
         return np.asarray(soft_sphere(n, n / 2 - n / 16, n / 16))
     volume, found = read_volume(mask, None)
     return np.clip(map_in_box(volume, found, n, pixel_size), 0, 1)
-
-
-def decode_volumes(run: Run, indices: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
-    """Yield the decoded volume of each particle at `indices`, (n, n, n) in the images' box."""
-    model = run.model
-    encode = jax.jit(model.encode)
-
-    @jax.jit
-    def volume(params: Any, latent: jax.Array) -> jax.Array:
-        one = jax.tree.map(lambda leaf: leaf[0], model.decode(params, latent[None]))
-        return model.volume(one, model.box_size, model.pixel_size)
-
-    for start, batch in zip(range(0, len(indices), batch_size), batches(run, batch_size, indices), strict=True):
-        latent = encode(run.params, batch)
-        for place in range(min(len(indices) - start, batch_size)):
-            yield np.asarray(volume(run.params, latent[place]))
 
 
 def compare(
@@ -147,16 +131,20 @@ class VolumeScore:
     level: float | None
     mass: float | None
 
-    def score(self, run: Run, truth: Truth, places: np.ndarray, progress: Callable[[float], None]) -> dict[str, Any]:
+    def score(
+        self, subject: Subject, truth: Truth, places: np.ndarray, progress: Callable[[float], None]
+    ) -> dict[str, Any]:
         """Return the metrics of model, floor and bound.
 
         Parameters
         ----------
-        places : (N,) place of each particle of the run in the truth.
+        subject : whose volumes are scored.
+        truth : of the particles.
+        places : (N,) place of each particle in the truth.
         progress : told the fraction done.
         """
-        n, pixel_size = run.model.box_size, run.model.pixel_size
-        chosen = spread_indices(len(run.particles), self.images)
+        n, pixel_size = subject.box_size, subject.pixel_size
+        chosen = spread_indices(len(subject.particles), self.images)
         label = truth.known(truth.labels, "labels")[places]
         targets = {k: self._target(truth, places, label, k, n, pixel_size) for k in np.unique(label[chosen]).tolist()}
         level = self.level
@@ -166,16 +154,16 @@ class VolumeScore:
         def against(volume: np.ndarray, k: int) -> dict[str, float]:
             return compare(volume, targets[k], self.mask, level, pixel_size)
 
-        everything = spread_indices(len(run.particles), min(self.limit, len(run.particles)))
-        consensus = self._backproject(run, everything)
+        everything = spread_indices(len(subject.particles), min(self.limit, len(subject.particles)))
+        consensus = self._backproject(subject, everything)
         progress(0.2)
         floor = {k: against(consensus, k) for k in targets}
         bound = {}
         for done, k in enumerate(targets):
-            bound[k] = against(self._backproject(run, np.flatnonzero(label == k)), k)
+            bound[k] = against(self._backproject(subject, np.flatnonzero(label == k)), k)
             progress(0.2 + 0.4 * (done + 1) / len(targets))
         rows = []
-        for done, volume in enumerate(decode_volumes(run, chosen, self.batch_size)):
+        for done, volume in enumerate(subject.volumes(chosen, self.batch_size)):
             rows.append(against(volume, int(label[chosen[done]])))
             progress(0.6 + 0.4 * (done + 1) / len(chosen))
         scores = {
@@ -198,9 +186,9 @@ class VolumeScore:
         mass = truth.mass(true) if self.mass is None else self.mass
         return Target(map_in_box(true, truth.pixel_size, n, pixel_size), mass)
 
-    def _backproject(self, run: Run, indices: np.ndarray) -> np.ndarray:
-        stream = batches(run, self.batch_size, indices)
-        return reconstruct(stream, run.model.box_size, run.model.pixel_size).volume
+    def _backproject(self, subject: Subject, indices: np.ndarray) -> np.ndarray:
+        stream = subject.batches(self.batch_size, indices)
+        return reconstruct(stream, subject.box_size, subject.pixel_size).volume
 
 
 def gap(scores: dict[str, Any]) -> dict[str, float]:

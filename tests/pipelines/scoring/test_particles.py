@@ -7,6 +7,7 @@ import pytest
 
 from libhetero.errors import DataError
 from libhetero.io import write_latent
+from libhetero.pipelines.decoding.particle_findings import FINDINGS
 from libhetero.pipelines.regions.record import KindRecord, RegionRecord, RegionsRecord, write_record
 from libhetero.pipelines.scoring.gaussians import chosen_particles
 from libhetero.pipelines.scoring.particles import score_deviations, score_particles
@@ -40,10 +41,10 @@ def write_particles(folder, contrast, deviation, junk) -> None:
 
 def test_contrast_and_junk(tmp_path) -> None:
     truth = truth_of(contrast=np.where(JUNK, 0, CONTRAST).astype(np.float32), junk=JUNK)
-    assert score_particles(tmp_path, truth, PLACES) == {}
+    assert score_particles(tmp_path / FINDINGS, truth, PLACES) == {}
     error = 0.05 * RANDOM.normal(size=COUNT)
     write_particles(tmp_path, 3 * np.where(JUNK, 0.1, CONTRAST + error), np.full(COUNT, 0.15), np.where(JUNK, 0.9, 0.1))
-    scores = score_particles(tmp_path, truth, PLACES)
+    scores = score_particles(tmp_path / FINDINGS, truth, PLACES)
     assert scores["junk"] == {"called": 0.1, "recall": 1.0, "precision": 1.0, "auc": 1.0}
     assert scores["contrast"]["correlation"] == pytest.approx(np.hypot(0.2, 0.05) ** -1 * 0.2, abs=0.02)
     assert scores["contrast"]["z"] == pytest.approx(1, abs=0.1), "a common scale is no error"
@@ -57,7 +58,7 @@ def test_contrast_and_junk(tmp_path) -> None:
 def test_a_table_that_is_not_of_the_run(tmp_path) -> None:
     np.savetxt(tmp_path / "particles_00.txt", np.zeros((3, 5)))
     with pytest.raises(DataError, match=r"particles_00.txt: 3 particles.*; expected 400"):
-        score_particles(tmp_path, truth_of(), PLACES)
+        score_particles(tmp_path / FINDINGS, truth_of(), PLACES)
 
 
 def test_deviations_of_latents(tmp_path) -> None:

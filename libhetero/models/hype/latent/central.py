@@ -10,7 +10,7 @@ at every pixel k of half a plane, each of which stands for itself and -k. Consta
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -60,6 +60,16 @@ class CentralSlices:
     def take(self, rows: np.ndarray) -> CentralSlices:
         """Return some of the particles."""
         return CentralSlices(self.image[rows], self.transfer[rows], self.rotation[rows], self.frequencies)
+
+
+def joined(parts: Sequence[CentralSlices]) -> CentralSlices:
+    """Return the particles of several sets of slices, one after the other."""
+    return CentralSlices(
+        np.concatenate([part.image for part in parts]),
+        np.concatenate([part.transfer for part in parts]),
+        np.concatenate([part.rotation for part in parts]),
+        parts[0].frequencies,
+    )
 
 
 def disc_pixels(n: int, ring: float) -> np.ndarray:

@@ -8,12 +8,13 @@
    where one volume predicts other images better (`merges`).
 3. The same on more rings, and on a finer grid.
 
-Too many classes to begin with do no harm, as those of one molecule are joined in the end. Too few are split, slowly.
+Too many classes to begin with do no harm, as those of one molecule are joined in the end.
 """
 
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -27,7 +28,7 @@ from libhetero.models.hype.latent.grid import FourierGrid, OnGrid, on_grid
 from libhetero.models.hype.latent.merges import FEW, ROUNDS, Contrast, held_out_likelihood, join_classes, near_pairs
 from libhetero.models.hype.latent.normal_equations import Equations, normal_equations
 from libhetero.models.hype.latent.splits import split_classes
-from libhetero.models.hype.latent.subspace import Subspace, principal_subspace, spanned
+from libhetero.models.hype.latent.subspace import Subspace, principal_subspace, spanned, with_residual_modes
 from libhetero.models.hype.latent.volumes import class_volumes
 
 LOGGER = logging.getLogger(__name__)
@@ -51,18 +52,20 @@ class Stage:
 LOW = Stage(8, 1.0)
 STAGES = (LOW, Stage(12, 1.0), Stage(12, 1.5))
 HIGHEST_RING = STAGES[-1].ring
-FIRST_RANK, MOST_RANK = 40, 128
+FIRST_RANK, MOST_RANK, RESIDUAL_RANK = 40, 128, 8
+LEAST_SHOWN = 0.5  # nats by which it must do so on the average, beyond what sorting is worth
+FEW_CLASSES, FEW_EACH = 24, 8  # so many classes to begin with, where there are particles enough for these
 SHOWS = 3.0  # standard errors by which a class's volume must predict its images better than noise alone
 EACH = 40  # particles of a class to begin with, on the average
 KMEANS = 10  # rounds
 STEPS = 8  # in which classes are settled
-MOST = 5000  # classes in between
+MOST = 10_000  # classes
 FIRST_SHARE = 0.3  # of the time, for the first classes
 START_SPREAD = 0.05  # of contrast
 MOST_MEMORY = 3 * 2**29  # bytes of normal equations
 
 
-def most_particles(rank: int = MOST_RANK) -> int:
+def most_particles(rank: int = MOST_RANK + RESIDUAL_RANK) -> int:
     """Return of how many particles the normal equations in a subspace are held."""
     return MOST_MEMORY // (2 * (rank + 1) * (rank + 2))
 
@@ -91,7 +94,8 @@ class Mixture:
     def shown(self) -> Mixture:
         """Return the mixture without its empty classes."""
         kept, classes = ~self.empty, self.classes
-        parts = (classes.mean[kept], classes.covariance[kept], classes.share[kept], classes.evidence[kept])
+        share = classes.share[kept] / classes.share[kept].sum()
+        parts = (classes.mean[kept], classes.covariance[kept], share, classes.evidence[kept])
         return replace(self, classes=Classes(*parts), empty=self.empty[kept])
 
     def judge(self, slices: CentralSlices) -> Judged:
@@ -113,14 +117,14 @@ def find_classes(
     progress : called with the fraction done.
     """
     advance: Callable[[float], None] = progress or (lambda fraction: None)
+    slices = slices.take(np.flatnonzero(slices.transfer.any(axis=1)))
     label = _first_classes(slices, seed)
-    LOGGER.info("begun with %d classes in %d directions", label.max() + 1, _first_rank(len(slices)))
+    LOGGER.info("begun with %d classes", label.max() + 1)
     advance(FIRST_SHARE)
     spread = START_SPREAD
     for number, stage in enumerate(STAGES):
         seen = _seen(slices, stage)
-        last = number == len(STAGES) - 1
-        mixture = _searched(seen, label, spread, most if last else MOST)
+        mixture = _searched(seen, label, spread, seed)
         label, spread = mixture.judged.label, mixture.spread
         LOGGER.info(
             "to ring %g on a grid %g times as fine: %d classes in %d directions; contrast varies by %.1f %%",
@@ -131,7 +135,7 @@ def find_classes(
             100 * spread,
         )
         advance(FIRST_SHARE + (1 - FIRST_SHARE) * (number + 1) / len(STAGES))
-    return mixture
+    return _limited(seen, mixture, most) if (~mixture.empty).sum() > most else mixture
 
 
 def _seen(slices: CentralSlices, stage: Stage) -> OnGrid:
@@ -139,48 +143,70 @@ def _seen(slices: CentralSlices, stage: Stage) -> OnGrid:
     return on_grid(slices, FourierGrid(min(stage.ring, slices.ring), stage.oversampling, BALL))
 
 
-def _first_rank(particles: int) -> int:
-    return max(1, min(FIRST_RANK, particles // EACH))
-
-
 def _first_classes(slices: CentralSlices, seed: int) -> Int[np.ndarray, "particles"]:
     """Return classes by k-means of the particles' places in the first subspace, settled once."""
     seen = _seen(slices, LOW)
-    _, equations = principal_subspace(seen, _first_rank(len(slices)), seed)
+    _, equations = principal_subspace(seen, max(1, min(FIRST_RANK, len(slices) // FEW_EACH)), seed)
     place = np.asarray(equations.moments()[0], np.float64)
-    count = int(np.clip(len(slices) // EACH, 1, MOST))
+    count = max(len(slices) // EACH, min(len(slices) // FEW_EACH, FEW_CLASSES), 1)
     start = place[np.random.default_rng(seed).choice(len(place), count, replace=False)]
-    _, label = kmeans2(place, start, iter=KMEANS, minit="matrix", missing="warn")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "One of the clusters is empty", UserWarning)
+        _, label = kmeans2(place, start, iter=KMEANS, minit="matrix", missing="warn")
     label = np.unique(label, return_inverse=True)[1]
     return settled(equations, label, STEPS, START_SPREAD)[1].label
 
 
-def _searched(seen: OnGrid, label: np.ndarray, spread: float, most: int) -> Mixture:
+def _searched(seen: OnGrid, label: np.ndarray, spread: float, seed: int) -> Mixture:
     """Return the classes in the subspace that the volumes of given ones span, split and joined."""
     count = np.bincount(label).astype(np.float64)
-    subspace = spanned(class_volumes(seen, label, len(count)), count, min(MOST_RANK, max(len(count) - 1, 1)))
+    volumes = class_volumes(seen, label, len(count))
+    subspace = spanned(volumes, count, min(MOST_RANK, max(len(count) - 1, 1)))
+    subspace = with_residual_modes(subspace, seen, label, volumes, RESIDUAL_RANK, seed)
     equations = normal_equations(seen, subspace.table)
     classes, judged = settled(equations, label, STEPS, spread)
     label, split = split_classes(equations, classes, judged)
     if split:
         classes, judged = settled(equations, label, STEPS, judged.spread)
-    joined = _joined(seen, equations, judged, most)
+    joined = _joined(seen, equations, judged)
     LOGGER.info("%d classes split, %d joined", split, len(classes) - int(joined.max()) - 1)
     classes, judged = settled(equations, joined, STEPS, judged.spread)
-    predicted = held_out_likelihood(seen, judged.label, Contrast(judged.contrast, judged.spread))
-    total, square = (np.bincount(judged.label, power, len(classes)) for power in (predicted, predicted**2))
-    empty = total <= SHOWS * np.sqrt(square)
-    return Mixture(seen.grid, subspace, classes, judged, judged.spread, empty)
+    return Mixture(seen.grid, subspace, classes, judged, judged.spread, _empty(seen, judged, len(classes)))
 
 
-def _joined(seen: OnGrid, equations: Equations, judged: Judged, most: int) -> Int[np.ndarray, "particles"]:
+def _joined(seen: OnGrid, equations: Equations, judged: Judged) -> Int[np.ndarray, "particles"]:
     """Return the classes of particles after rounds of joins."""
     label, contrast = judged.label, Contrast(judged.contrast, judged.spread)
     for number in range(ROUNDS):
         sums = class_sums(equations, label, judged)
         pairs = near_pairs(posterior(sums), sums)
-        label, count = join_classes(seen, label, pairs, contrast, most)
-        left = len(sums.count) - count
-        if count == 0 or (left <= most and count <= FEW * left and number >= 1):
+        label, count = join_classes(seen, label, pairs, contrast)
+        if count == 0 or (count <= FEW * len(sums.count) and number >= 1):
             break
     return label
+
+
+def _empty(seen: OnGrid, judged: Judged, classes: int) -> Bool[np.ndarray, "classes"]:
+    """Return which classes show nothing: their volumes do not predict images better than noise alone does.
+
+    Each image was sorted into one of K classes by its own noise, which is worth up to log K nats.
+    """
+    predicted = held_out_likelihood(seen, judged.label, Contrast(judged.contrast, judged.spread))
+    count = np.bincount(judged.label, minlength=classes)
+    mean = np.bincount(judged.label, predicted, classes) / count
+    off = np.bincount(judged.label, (predicted - mean[judged.label]) ** 2, classes)
+    return mean <= np.maximum(SHOWS * np.sqrt(off / np.maximum(count - 1, 1) / count), LEAST_SHOWN + np.log(classes))
+
+
+def _limited(seen: OnGrid, mixture: Mixture, most: int) -> Mixture:
+    """Return the classes that show something, those that differ least joined until there are `most`."""
+    shown = mixture.shown()
+    number = np.where(mixture.empty, -1, np.cumsum(~mixture.empty) - 1)
+    equations, label = normal_equations(seen, shown.subspace.table), number[mixture.judged.label]
+    contrast = Contrast(mixture.judged.contrast, mixture.spread)
+    while label.max() + 1 > most:
+        sums = class_sums(equations, label, mixture.judged)
+        label, _ = join_classes(seen, label, near_pairs(posterior(sums), sums), contrast, most)
+    classes = posterior(class_sums(equations, label, mixture.judged))
+    judged = judge(equations, classes, mixture.spread)
+    return Mixture(seen.grid, shown.subspace, classes, judged, mixture.spread, np.zeros(len(classes), bool))

@@ -96,8 +96,9 @@ class Judged:
 
     @property
     def spread(self) -> float:
-        """s, the standard deviation of contrast that these particles say."""
-        return float(np.sqrt(max(np.mean(self.square - 2 * self.contrast + 1), LEAST_SPREAD**2)))
+        """s, the standard deviation of contrast that the particles say which show a class at all."""
+        off = (self.square - 2 * self.contrast + 1)[self.evidence > 0]
+        return float(np.sqrt(max(off.mean(), LEAST_SPREAD**2))) if len(off) else LEAST_SPREAD
 
 
 def posterior(sums: ClassSums) -> Classes:
@@ -203,7 +204,7 @@ def _judged(
     total = jax.nn.logsumexp(joint, axis=1)
     one = partial(jnp.take_along_axis, indices=label[:, None], axis=1)
     variance = 1 / (one(square)[:, 0] + spread**-2)
-    contrast = jnp.maximum((one(linear)[:, 0] + spread**-2) * variance, 0)
+    contrast = (one(linear)[:, 0] + spread**-2) * variance
     return label.astype(jnp.int32), jnp.exp(best - total), contrast, contrast**2 + variance, total
 
 
@@ -228,8 +229,7 @@ def settled(
             break
         classes = posterior(class_sums(equations, label, judged))
         judged = judge(equations, classes, spread)
-    used, label = np.unique(label, return_inverse=True)
-    if len(used) < len(classes):
-        classes = posterior(class_sums(equations, label, judged))
+    while len(used := np.unique(judged.label)) < len(classes):
+        classes = posterior(class_sums(equations, np.searchsorted(used, judged.label), judged))
         judged = judge(equations, classes, spread)
     return classes, judged

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import jax
 import jax.numpy as jnp
@@ -18,17 +18,18 @@ import scipy.fft
 from jaxtyping import Array, Complex, Float, Int
 
 from libhetero.models.hype.latent.central import CentralSlices
+from libhetero.physics.arrays import AnyArray
 from libhetero.physics.masks import cosine_edge
 from libhetero.physics.slices import slice_frequencies
 
 EDGE = 0.05  # of the box: over which the ball's mask falls
 TOGETHER = 16  # volumes in real space at once
-LARGE = 64  # rows
+SIZES = 4, 16, 64  # rows that programs are compiled for, and multiples of the last
 
 
 def few_sizes(count: int) -> int:
     """Return a number of rows that is enough, one of few, so that few programs are compiled."""
-    return 1 << max(count - 1, 0).bit_length() if count <= LARGE else -(-count // LARGE) * LARGE
+    return next((size for size in SIZES if count <= size), -(-count // SIZES[-1]) * SIZES[-1])
 
 
 @dataclass(frozen=True)
@@ -81,13 +82,16 @@ class FourierGrid:
         with jax.ensure_compile_time_eval():
             return np.asarray(cosine_edge(distance, self.ball, EDGE), np.float32)
 
-    def confined(self, values: Complex[Array, "volumes points"]) -> Complex[Array, "volumes points"]:
+    def confined(self, values: Complex[AnyArray, "volumes points"]) -> Complex[Array, "volumes points"]:
         """Return volumes without what lies outside of the ball."""
-        return jax.lax.map(
-            lambda one: _confined(one, jnp.asarray(self.mask), self.reach),
-            values,
-            batch_size=min(TOGETHER, len(values)),
-        )
+        return _all_confined(jnp.asarray(values), self)
+
+
+@partial(jax.jit, static_argnames="grid")
+def _all_confined(values: Array, grid: FourierGrid) -> Array:
+    mask = jnp.asarray(grid.mask)
+    kept: Array = jax.lax.map(lambda one: _confined(one, mask, grid.reach), values, batch_size=TOGETHER)
+    return kept
 
 
 def _confined(values: Array, mask: Array, reach: int) -> Array:
@@ -123,6 +127,10 @@ class OnGrid:
     def half(self) -> Int[np.ndarray, "particles"]:
         """Half-set of each particle, drawn: in the order of a list there may be one."""
         return np.random.default_rng(len(self)).permutation(len(self)) % 2
+
+    def take(self, rows: Int[np.ndarray, "chosen"]) -> OnGrid:
+        """Return some of the particles."""
+        return OnGrid(self.grid, self.point[rows], self.image[rows], self.transfer[rows])
 
     def scaled(self, contrast: Float[np.ndarray, "particles"]) -> OnGrid:
         """Return the slices with the contrast of each particle in its transfer."""

@@ -1,15 +1,18 @@
-"""Classes joined where one volume predicts images that it was not made of better than two do.
+"""Classes joined where one volume predicts images that it was not made of as well as two do.
 
-Of two classes a and b, volumes of each and of both together are made of one half-set and judged by the other,
+Of two classes a and b, volumes of each and of both together are made of one half-set and judged by the other. Over the
+particles of both, with volumes of the half-set that a particle is not in and its contrast integrated over, either of
 
-    gain = Σ_i log p(x_i | V_ab of the other half-set) - log p(x_i | V_c(i) of the other half-set)
+    Σ_i log p(x_i | V_ab) - log p(x_i | V_c(i)) > 0                               c(i) the class that i is in
+    Σ_i log p(x_i | V_ab) - log [π_a p(x_i | V_a) + π_b p(x_i | V_b)] > 0         π the part of them in each class
 
-with the contrast of each particle integrated over, so that two classes of one molecule, one stronger than the other,
-are one.
-
-One molecule that was cut in two, by views say, is better predicted by the volume of twice the images, whereas two
-molecules are not, however little they differ. So it needs no count of what is free in a volume, and errors of
-the model that go with the view do not pass for molecules.
+joins them. One molecule that was cut in two is better predicted by the volume of twice the images, whereas two
+molecules are not, however little they differ, by either; no count is needed of what is free in a volume. Why two: a
+particle was sorted by its own noise, which makes much of the first where there are thousands of images; and where
+images vary by more than the classes (errors of pose, or of the nearest point of the grid, which go with the view), two
+volumes to choose from explain a little of that, which makes much of the second. There a loss of less than `TOLERANCE`
+of what an image shows, log p(x | V_ab) - log p(x | noise alone), is none. Two classes of one molecule of which one is
+stronger are one, too.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ from libhetero.models.hype.latent.volumes import Sums, signal_power, solved, sum
 
 NEIGHBOURS = 5  # of each class, that it may be joined with
 ROUNDS = 10
+TOLERANCE = 1e-2
 MANY = 10**9
 FEW = 0.02  # part of the classes; when fewer are joined, that was the last round
 LEAST = 1e-6  # of a direction's mean information
@@ -110,15 +114,11 @@ def held_out_likelihood(
     """
     classes = int(label.max(initial=-1)) + 1
     sums = sums_of(seen.scaled(contrast.estimate), label, classes)
-    return _own(seen, sums, signal_power(sums, seen.grid), _Images(seen, label, classes, contrast.spread))
-
-
-def _own(seen: OnGrid, sums: Sums, signal: np.ndarray, judge: _Images) -> Float[np.ndarray, "particles"]:
-    own = np.zeros(len(seen))
-    for one, volumes in _volumes(sums, seen, signal):
+    images, own = _Images(seen, label, classes, contrast.spread), np.zeros(len(seen))
+    for one, volumes in _volumes(sums, seen, signal_power(sums, seen.grid)):
         for half in (0, 1):
-            rows = judge.members(one, half)
-            own[rows] = judge.likelihood(rows, volumes[1 - half])
+            rows = images.members(one, half)
+            own[rows] = images.likelihood(rows, volumes[1 - half])
     return own
 
 
@@ -128,17 +128,33 @@ def _gains(
     """Return the gain of each pair, and how many particles it is of."""
     sums = sums_of(seen.scaled(contrast.estimate), label, classes)
     signal = signal_power(sums, seen.grid)
-    judge = _Images(seen, label, classes, contrast.spread)
-    own = _own(seen, sums, signal, judge)
+    images = _Images(seen, label, classes, contrast.spread)
+    alone = np.stack([volumes for _, volumes in _volumes(sums, seen, signal)])
     gain, count = np.zeros((2, len(pairs)))
     for start in range(0, len(pairs), TOGETHER):
         part = pairs[start : start + TOGETHER]
-        for place, volumes in _volumes(sums.of_pairs(*part.T), seen, signal):
-            for half in (0, 1):
-                rows = np.concatenate([judge.members(int(one), half) for one in part[place]])
-                gain[start + place] += (judge.likelihood(rows, volumes[1 - half]) - own[rows]).sum()
-                count[start + place] += len(rows)
+        for place, both in _volumes(sums.of_pairs(*part.T), seen, signal):
+            halves = [_compared(images, part[place], half, alone[:, 1 - half], both[1 - half]) for half in (0, 1)]
+            together, sorted_apart, mixed, particles = np.sum(halves, axis=0)
+            gain[start + place] = together - min(sorted_apart, mixed - TOLERANCE * max(together, 0))
+            count[start + place] = particles
     return gain, np.maximum(count, 1)
+
+
+def _compared(
+    images: _Images, pair: np.ndarray, half: int, alone: np.ndarray, both: np.ndarray
+) -> tuple[float, float, float, float]:
+    """Return the log-likelihoods of the particles of a pair in one half-set, and how many they are.
+
+    They are: of the joint volume, of the volume of each particle's class, and of a mixture of the two volumes.
+    """
+    members = [images.members(int(one), half) for one in pair]
+    rows, first = np.concatenate(members), len(members[0])
+    share = np.log([(len(one) + 1) / (len(rows) + 2) for one in members])
+    apart = [images.likelihood(rows, alone[one]) for one in pair]
+    own = apart[0][:first].sum() + apart[1][first:].sum()
+    mixed = np.logaddexp(share[0] + apart[0], share[1] + apart[1]).sum()
+    return float(images.likelihood(rows, both).sum()), float(own), float(mixed), float(len(rows))
 
 
 def _volumes(

@@ -22,6 +22,7 @@ DIRECTIONS = 8  # in which members may disagree
 STARTS = 3  # ways to halve
 STEPS = 12
 LEAST = 5  # particles of a class
+MOST_MEMBERS = 2000  # that a split is decided by; the others follow when classes are settled
 CLEAR = 50.0  # odds beyond which a side is sure, nats
 
 
@@ -39,6 +40,7 @@ def split_classes(equations: Equations, classes: Classes, judged: Judged) -> tup
     edges = np.searchsorted(label[order], np.arange(len(classes) + 1))
     for one in range(len(classes)):
         members = order[edges[one] : edges[one + 1]]
+        members = members[:: -(-len(members) // MOST_MEMBERS)] if len(members) else members
         gradient, hessian = equations.whole(members)
         gradient = gradient * judged.contrast[members, None]
         hessian = hessian * judged.square[members, None, None]

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Complex, Float
+from jaxtyping import Array, Complex, Float, Int
 from scipy.sparse import csr_matrix
 
 from libhetero.models.hype.latent.grid import OnGrid
@@ -25,6 +25,7 @@ from libhetero.models.hype.latent.normal_equations import Equations, normal_equa
 from libhetero.models.hype.latent.volumes import class_volumes
 
 STEPS = 10
+SAMPLE = 8000  # particles that the modes are found from
 LEAST = 1e-6  # of the strongest principal component's variance
 START = 0.3  # of the mean's typical value: the first modes
 PRIOR = 0.5  # of a mode's value at a point: the inverse of its variance
@@ -70,20 +71,49 @@ def principal_subspace(seen: OnGrid, rank: int, seed: int) -> tuple[Subspace, Eq
     ----------
     seen : slices.
     rank : number of modes.
-    seed : of the modes that the search starts from.
+    seed : of the particles that modes are found from, and of the modes to begin with.
     """
-    mean = jnp.asarray(class_volumes(seen, np.zeros(len(seen), np.int64), 1)[0])
+    subspace = _principal(seen, rank, seed)
+    return subspace, normal_equations(seen, subspace.table)
+
+
+def with_residual_modes(
+    subspace: Subspace,
+    seen: OnGrid,
+    label: Int[np.ndarray, "particles"],
+    volumes: Complex[np.ndarray, "classes points"],
+    rank: int,
+    seed: int,
+) -> Subspace:
+    """Return a subspace with principal modes of what the volumes of the classes leave of the images.
+
+    Parameters
+    ----------
+    subspace : that the volumes span.
+    seen : slices.
+    label : class of each particle.
+    volumes : of the classes.
+    rank : further modes.
+    seed : as in `principal_subspace`.
+    """
+    expected = seen.transfer * jnp.asarray(volumes)[label[:, None], seen.point]
+    left = _principal(OnGrid(seen.grid, seen.point, seen.image - expected, seen.transfer), rank, seed)
+    return Subspace(subspace.mean, jnp.concatenate([subspace.modes, left.modes], axis=1))
+
+
+def _principal(seen: OnGrid, rank: int, seed: int) -> Subspace:
     rng = np.random.default_rng(seed)
+    mean = jnp.asarray(class_volumes(seen, np.zeros(len(seen), np.int64), 1)[0])
+    sample = seen if len(seen) <= SAMPLE else seen.take(np.sort(rng.choice(len(seen), SAMPLE, replace=False)))
     noise = rng.normal(size=(rank, len(mean), 2)).astype(np.float32)
-    size = START * float(jnp.abs(mean).mean())
+    seeable = float(jnp.mean(jnp.sum(seen.transfer**2, axis=1))) ** -0.5  # a mode of one noise deviation in an image
+    size = max(START * float(jnp.abs(mean).mean()), seeable)
     modes = seen.grid.confined(jnp.asarray(size * (noise[..., 0] + 1j * noise[..., 1]), jnp.complex64)).T
     subspace = Subspace(mean, modes)
-    sums = _PointSums(seen, np.asarray(mean))
-    equations = normal_equations(seen, subspace.table)
+    sums = _PointSums(sample, np.asarray(mean))
     for _ in range(STEPS):
-        subspace = _improved(sums, subspace, equations)
-        equations = normal_equations(seen, subspace.table)
-    return subspace, equations
+        subspace = _improved(sums, subspace, normal_equations(sample, subspace.table))
+    return subspace
 
 
 class _PointSums:

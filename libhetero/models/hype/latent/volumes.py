@@ -5,7 +5,8 @@
     V ← M [V + (N - D V) / (D + 1 / t)]      from V = 0, a few times
 
 M takes what lies outside of the ball away, which fills points that no image of a class is near to; t is the power of
-the signal by shell, Σ Re N₁ N₂* / Σ D₁ D₂ over all classes.
+the signal by shell, Σ Re N₁ N₂* / Σ D₁ D₂ over all classes. The steps lead to the least squares within the ball; that
+they are few keeps down what few images say, as they come last where D t is small.
 """
 
 from __future__ import annotations

@@ -36,4 +36,4 @@ def test_a_ball_keeps_what_is_in_it_and_nothing_else():
 
 
 def test_few_sizes_hold_every_number():
-    assert [few_sizes(count) for count in (0, 1, 3, 64, 65, 200)] == [1, 1, 4, 64, 128, 256]
+    assert [few_sizes(count) for count in (0, 1, 5, 64, 65, 200)] == [4, 4, 16, 64, 128, 256]

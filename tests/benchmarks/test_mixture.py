@@ -52,10 +52,13 @@ def test_a_tiny_run(
     assert all("--seed 3" in command for command in in_process)
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[-5:-2]] == ["default", "bound", "floor"]
     count = len(in_process)
-    assert load("mixture").main([*options, "--rows", "default", "mlp", "--seconds", "0.5"]) == 0
+    assert load("mixture").main([*options, "--rows", "default", "mlp", "start", "--seconds", "0.5"]) == 0
     both = json.loads(path.read_text())["rows"]
-    assert set(both) == {"default", "mlp", "bound", "floor"} and both["default"] == rows["default"]
+    assert set(both) == {"default", "mlp", "start", "bound", "floor"} and both["default"] == rows["default"]
+    assert set(both["start"]) >= FIGURES | {"ari", "classes", "seconds"}
     added = in_process[count:]
+    assert [command.split()[0] for command in added[3:]] == ["e2hype_classify.py", "e2hype_score.py"]
+    added = added[:3]
     assert [command.split()[0] for command in added] == [f"e2hype_{name}.py" for name in ("refine", "refine", "score")]
     assert all("mlp" in command for command in added)
     assert load("mixture").main([*options, "--seconds", "3"]) == 1

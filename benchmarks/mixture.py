@@ -276,9 +276,15 @@ def train_and_score(
         rate = images_per_second(folder / f"{row}_pilot")
         epochs = max(1, int(report["training_seconds"] * rate / count))
     trained = run_stage(f"{row} train", f"e2hype_refine.py {words} --path {row} --niter {epochs}", folder)
-    score = f"e2hype_score.py {row} --images {profile.scored} --mask {options.mask} --json {row}.json"
-    stages += [trained, run_stage(f"{row} score", f"{score} {seed}", folder)]
+    stages += [trained, run_stage(f"{row} score", scoring(row, options, profile), folder)]
     return row_of(read_json(folder / f"{row}.json"), folder / row, trained, epochs), stages
+
+
+def scoring(row: str, options: argparse.Namespace, profile: Profile) -> str:
+    """Return the command that scores a row."""
+    return (
+        f"e2hype_score.py {row} --images {profile.scored} --mask {options.mask} --json {row}.json --seed {options.seed}"
+    )
 
 
 def classify_and_score(
@@ -287,14 +293,11 @@ def classify_and_score(
     """Return the figures of the classes that are solved for, and the stages; as `train_and_score`."""
     shutil.rmtree(folder / row, ignore_errors=True)  # what an interrupted call left
     sort = f"e2hype_classify.py set/particles.star {row} --seed {options.seed}"
-    score = f"e2hype_score.py {row} --images {profile.scored} --mask {options.mask} --json {row}.json"
-    sorted_, scored = run_stage(row, sort, folder), run_stage(f"{row} score", score, folder)
+    sorted_ = run_stage(row, sort, folder)
+    scored = run_stage(f"{row} score", scoring(row, options, profile), folder)
     values = read_json(folder / f"{row}.json")
-    volumes = values["volumes"]
     figures = {
-        **figures_of(volumes["model"]),
-        "ratio_to_bound": volumes["ratio_to_bound"],
-        "gap_closed": volumes["gap_closed"],
+        **volume_figures(values),
         "ari": values["labels"]["classes.txt"]["ari"],
         "classes": values["labels"]["classes.txt"]["classes"],
         "seconds": sorted_.seconds,
@@ -350,17 +353,20 @@ def row_of(score: dict[str, Any], run: Path, trained: StageResult, epochs: int) 
     trained : what the training cost.
     epochs : it went through the set.
     """
-    volumes = score["volumes"]
     return {
-        **figures_of(volumes["model"]),
-        "ratio_to_bound": volumes["ratio_to_bound"],
-        "gap_closed": volumes["gap_closed"],
+        **volume_figures(score),
         "ari": score["labels"]["kmeans"]["ari"],
         "images_per_s": images_per_second(run),
         "seconds": trained.seconds,
         "peak_memory": trained.peak_bytes,
         "epochs": epochs,
     }
+
+
+def volume_figures(score: dict[str, Any]) -> dict[str, Any]:
+    """Return the figures of a row's volumes, from what e2hype_score.py wrote."""
+    volumes = score["volumes"]
+    return {**figures_of(volumes["model"]), **{name: volumes[name] for name in ("ratio_to_bound", "gap_closed")}}
 
 
 def limits(path: Path) -> dict[str, Any]:

@@ -15,9 +15,9 @@ Find which molecules a set of particles holds, how many, and which molecule each
 
 Poses and CTF must be known; nothing else is asked. A subspace of volumes on the low Fourier rings is
 solved for, particles are sorted in it, classes are split where the evidence asks for two, and joined
-where one map predicts images that it was not made of better than two do: so their number is found, from
-1 to 1000. Minutes on two cores for ten thousand particles. Particles that show none of the molecules go to
-ptcls_junk.lst, and the contrast of each particle is estimated.
+where one map predicts images that it was not made of as well as two do: so their number is found.
+Minutes on two cores for ten thousand particles. Particles that show none of the molecules go to
+ptcls_junk.lst and .star, and the contrast of each particle is estimated.
 
 Writes into the folder OUT: classes.txt (index, class, probability; -1 for junk), a list of each class
 (class_03.lst and .star), its map and half-maps, the particles' contrast and evidence (particles.txt),

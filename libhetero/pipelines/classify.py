@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,12 +10,12 @@ from pathlib import Path
 from libhetero.configuration import check_options, option, same_as
 from libhetero.configuration.limits import MOST_BATCH, MOST_CLASSES, MOST_SEED
 from libhetero.errors import ConfigurationError
+from libhetero.pipelines.make3d import check_folder_name
 from libhetero.pipelines.run.data import DataConfig, ParticleListConfig
 from libhetero.telling.stages import timed
 from libhetero.training.configuration import PreprocessConfig
 
 LOGGER = logging.getLogger(__name__)
-MAPS = (".mrc", ".hdf")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,10 +43,7 @@ class ClassifyConfig(ParticleListConfig):
 
     def __post_init__(self) -> None:
         check_options(self)
-        if Path(self.output).suffix in MAPS:
-            raise ConfigurationError(
-                f"{self.output}: expected a folder, as there is a map for each class; found a map's name."
-            )
+        check_folder_name(self.output)
         for file, expected in ((self.particles, "a particle list"), (self.output, "another folder")):
             if (Path(file) / "config.json").is_file():
                 raise ConfigurationError(
@@ -57,8 +53,7 @@ class ClassifyConfig(ParticleListConfig):
 
     def data(self) -> DataConfig:
         """Return which particles of a list, and how their images are prepared."""
-        listed = {field.name: getattr(self, field.name) for field in dataclasses.fields(ParticleListConfig)}
-        return DataConfig(**listed, no_ctf=self.no_ctf, preprocess=PreprocessConfig(box_size=self.box_size))
+        return DataConfig(**self.listed(), no_ctf=self.no_ctf, preprocess=PreprocessConfig(box_size=self.box_size))
 
 
 @dataclass(frozen=True)
@@ -121,4 +116,4 @@ def run(config: ClassifyConfig, progress: Callable[[float], None] | None = None)
                 )
         page = write_classification(folder, feed, data, found, maps)
     draw_class_maps(folder, maps)
-    return ClassifyResult(found.count, int((found.findings.junk > 0.5).sum()), page)
+    return ClassifyResult(found.count, int(found.junk.sum()), page)

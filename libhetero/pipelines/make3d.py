@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +17,17 @@ from libhetero.training.configuration import PreprocessConfig
 
 LOGGER = logging.getLogger(__name__)
 MAPS = (".mrc", ".hdf")
+
+
+def check_folder_name(output: str) -> None:
+    """Refuse the name of a map for the folder of the maps of classes.
+
+    Raises
+    ------
+    ConfigurationError : one line.
+    """
+    if Path(output).suffix in MAPS:
+        raise ConfigurationError(f"{output}: expected a folder, as there is a map for each class; found a map's name.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,9 +70,8 @@ class Make3dConfig(ParticleListConfig):
 
     def data(self) -> DataConfig:
         """Return which particles of a list, and how their images are cropped."""
-        listed = {field.name: getattr(self, field.name) for field in dataclasses.fields(ParticleListConfig)}
         preparation = PreprocessConfig(box_size=self.box_size, normalise="none")  # a map has the images' grey scale
-        return DataConfig(**listed, no_ctf=self.no_ctf, preprocess=preparation)
+        return DataConfig(**self.listed(), no_ctf=self.no_ctf, preprocess=preparation)
 
     def _check_one_map(self) -> None:
         if self.of_run:
@@ -88,10 +97,7 @@ class Make3dConfig(ParticleListConfig):
             raise ConfigurationError(
                 "--centre is of a run's volumes; leave it out, or give the run folder in place of the list."
             )
-        if Path(self.output).suffix in MAPS:
-            raise ConfigurationError(
-                f"{self.output}: expected a folder, as there is a map for each class; found a map's name."
-            )
+        check_folder_name(self.output)
 
 
 @dataclass(frozen=True)

@@ -226,6 +226,12 @@ def prefetch(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
+def fitting_batches(feed: ParticleFeed, batch_size: int, indices: np.ndarray | None = None) -> Iterator[Batch]:
+    """Yield batches as `feed_batches` does, at most `batch_size` at a time and no more than there are."""
+    most = len(feed) if indices is None else len(indices)
+    return feed_batches(feed, min(batch_size, max(most, 1)), indices)
+
+
 def feed_batches(feed: ParticleFeed, batch_size: int, indices: np.ndarray | None = None) -> Iterator[Batch]:
     """Yield the particles of a feed in order as NumPy batches of one shape, the last padded at weight 0.
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import shlex
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
+from libhetero.analysis.classes import class_members
 from libhetero.configuration import write_json
 from libhetero.files import remove_stale, replacing
 from libhetero.io.particle_findings import write_findings
@@ -17,10 +18,10 @@ from libhetero.metrics.fsc import resolution
 from libhetero.pipelines.classifying.maps import FIGURE
 from libhetero.pipelines.classifying.record import CLASSES, PARTICLES, RECORD, ClassificationRecord, ClassRecord
 from libhetero.pipelines.classifying.search import Classification
-from libhetero.pipelines.decoding.class_files import class_names, remove_class_files, write_classes
+from libhetero.pipelines.decoding.class_files import class_names, write_classes, write_lists_of_classes
 from libhetero.pipelines.decoding.particle_findings import FIGURE as EVIDENCE
 from libhetero.pipelines.decoding.particle_findings import estimated
-from libhetero.pipelines.listing.writing import LIST_ENDINGS, write_lists
+from libhetero.pipelines.listing.writing import write_lists
 from libhetero.pipelines.maps.classes import FIGURE as FSC
 from libhetero.pipelines.maps.classes import HALF_MAPS, ClassMap
 from libhetero.pipelines.run.data import DataConfig
@@ -49,22 +50,16 @@ def write_classification(
     maps : of the classes; none where none were made.
     """
     particles = feed.particles
-    remove_class_files(folder, "class", *LIST_ENDINGS)
     every = np.arange(len(found.label))
     write_classes(folder / CLASSES, every, found.label, list_digest(particles), found.probability)
     write_findings(folder / PARTICLES, found.findings)
     draw_evidence(folder / EVIDENCE, found.findings.evidence, found.findings.junk, found.findings.contrast)
     listed = listed_particles(estimated(particles, found.findings), data)
-    names = class_names(found.label)
-    endings = write_lists(
-        folder, {name: listed.take(np.flatnonzero(found.label == one)) for one, name in names.items()}
-    )
-    junk = np.flatnonzero(found.findings.junk > 0.5)
+    endings = write_lists_of_classes(folder, listed, found.label, "class")
     remove_stale(folder, f"{JUNK}.*")
-    if len(junk):
-        write_lists(folder, {JUNK: listed.take(junk)})
-    seen = replace(data.absolute(), preprocess=feed.config, count=len(feed))
-    record = _record(seen, found, names, maps, feed.pixel_size)
+    if found.junk.any():
+        write_lists(folder, {JUNK: listed.take(np.flatnonzero(found.junk))})
+    record = _record(data.seen(feed.config, len(feed)), found, maps, feed.pixel_size)
     write_json(folder / RECORD, asdict(record))
     page = folder / PAGE
     with replacing(page) as beside:
@@ -74,25 +69,26 @@ def write_classification(
 
 
 def _record(
-    data: DataConfig, found: Classification, names: dict[int, str], maps: Sequence[ClassMap], pixel_size: float
+    data: DataConfig, found: Classification, maps: Sequence[ClassMap], pixel_size: float
 ) -> ClassificationRecord:
+    names = class_names(found.label)
     inside = max(int((found.label >= 0).sum()), 1)
     resolutions = {one.name: one for one in maps}
     classes = []
-    for one, name in names.items():
-        members = found.label == one
+    for one, members in class_members(found.label).items():
+        name = names[one]
         made = resolutions.get(name)
         classes.append(
             ClassRecord(
                 name,
-                int(members.sum()),
-                float(members.sum() / inside),
+                len(members),
+                len(members) / inside,
                 float(found.probability[members].mean()),
                 float(found.findings.contrast[members].mean()),
                 None if made is None else resolution(made.half_maps, HALF_MAPS, pixel_size),
             )
         )
-    junk = int((found.findings.junk > 0.5).sum())
+    junk = int(found.junk.sum())
     left_out = int((found.label < 0).sum()) - junk
     return ClassificationRecord(data, len(found.label), junk, left_out, found.spread, found.sure, tuple(classes))
 

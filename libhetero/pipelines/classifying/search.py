@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from libhetero.errors import DataError
 from libhetero.io.particle_findings import ParticleFindings
@@ -18,7 +18,7 @@ from libhetero.models.hype.latent.classes import Judged
 from libhetero.models.hype.latent.junk import junk_of
 from libhetero.pipelines.run.preparation import of_finite_images
 from libhetero.telling.progress import tracked
-from libhetero.training.feed import ParticleFeed, feed_batches
+from libhetero.training.feed import ParticleFeed, fitting_batches
 from libhetero.training.preprocess import sample_indices
 
 LOGGER = logging.getLogger(__name__)
@@ -46,6 +46,11 @@ class Classification:
     findings: ParticleFindings
     count: int
     spread: float
+
+    @property
+    def junk(self) -> Bool[np.ndarray, "particles"]:
+        """Which particles look like junk."""
+        return self.findings.junk > 0.5
 
     @property
     def sure(self) -> float:
@@ -128,11 +133,11 @@ class _Reader:
 
     def blocks(self, index: Int[np.ndarray, "chosen"], size: int, what: str) -> Iterator[CentralSlices]:
         """Yield the slices of some particles, so many at once."""
-        batch_size, left = min(self.batch_size, max(len(index), 1)), len(index)
-        stream = tracked(feed_batches(self.feed, batch_size, index), left, what, lambda batch: len(batch.weight), None)
+        left, images = len(index), fitting_batches(self.feed, self.batch_size, index)
+        stream = tracked(images, left, what, lambda batch: len(batch.weight), None)
         waiting: list[CentralSlices] = []
         for batch in stream:
-            made = central_slices([batch], self.feed.box_size, self.feed.pixel_size, HIGHEST_RING, self.noise)
+            made = central_slices(batch, self.feed.box_size, self.feed.pixel_size, HIGHEST_RING, self.noise)
             waiting.append(made.take(np.arange(min(left, len(made)))))
             left -= len(waiting[-1])
             if sum(map(len, waiting)) >= size or not left:
@@ -180,6 +185,6 @@ def _tell(found: Classification, wanted: int | None, detail: float) -> None:
         )
     if wanted is not None and found.count < wanted:
         LOGGER.warning("--classes %d: the images tell %d apart, and no more.", wanted, found.count)
-    junk = int((found.findings.junk > 0.5).sum())
+    junk = int(found.junk.sum())
     if junk:
         LOGGER.warning("%d particles look like junk (their images show none of the molecules)", junk)

@@ -133,8 +133,24 @@ def write_class_lists(run: Run, label: Int[np.ndarray, "particles"], stem: str) 
     label : class of every particle of the run; -1 for none.
     stem : what the names start with; lists of such names from before are removed.
     """
-    remove_class_files(run.folder, stem, *LIST_ENDINGS)
     particles = listed_particles(estimated(run.particles, particle_findings(run)), run.config.data)
+    write_lists_of_classes(run.folder, particles, label, stem)
+    return len(class_members(label))
+
+
+def write_lists_of_classes(
+    folder: Path, particles: ParticleSet, label: Int[np.ndarray, "particles"], stem: str
+) -> list[str]:
+    """Write the particles of each class, STEM_NN.lst and .star, in the place of earlier ones.
+
+    Returns the endings of the formats that hold all of them.
+
+    Parameters
+    ----------
+    particles : as lists should name them.
+    label : class of each; -1 for none.
+    stem : what the names start with.
+    """
+    remove_class_files(folder, stem, *LIST_ENDINGS)
     names, members = class_names(label, stem), class_members(label)
-    write_lists(run.folder, {name: particles.take(members[one]) for one, name in names.items()})
-    return len(names)
+    return write_lists(folder, {name: particles.take(members[one]) for one, name in names.items()})

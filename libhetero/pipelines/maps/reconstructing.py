@@ -18,7 +18,7 @@ from libhetero.pipelines.run.particles import feed_of, load_particles
 from libhetero.pipelines.run.preparation import measured
 from libhetero.reconstruction.backproject import Reconstruction, reconstruct
 from libhetero.telling.progress import tracked
-from libhetero.training.feed import ParticleFeed, feed_batches
+from libhetero.training.feed import ParticleFeed, fitting_batches
 
 LOGGER = logging.getLogger(__name__)
 SEED = 0  # of the sample that contrast and deviation are measured on
@@ -61,7 +61,7 @@ def reconstruct_some(
     progress : called with the fraction done.
     """
     stream = tracked(
-        feed_batches(feed, min(batch_size, max(len(indices), 1)), indices),
+        fitting_batches(feed, batch_size, indices),
         len(indices),
         what,
         lambda batch: int(np.count_nonzero(batch.weight)),

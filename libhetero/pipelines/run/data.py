@@ -83,6 +83,10 @@ class ParticleListConfig:
     def __post_init__(self) -> None:
         check_options(self)
 
+    def listed(self) -> dict[str, Any]:
+        """Return the fields of the list by name, without those of a configuration that is of more."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(ParticleListConfig)}
+
 
 @dataclass(frozen=True)
 class DataConfig(ParticleListConfig):
@@ -132,6 +136,10 @@ class DataConfig(ParticleListConfig):
         help="keep prepared images in this folder, for slow disks and large boxes cropped",
     )
     preprocess: PreprocessConfig = internal(PreprocessConfig, "contrast, normalisation and Fourier crop")
+
+    def seen(self, preprocess: PreprocessConfig, count: int) -> DataConfig:
+        """Return what reads the same particles again from any folder, prepared as they were."""
+        return dataclasses.replace(self.absolute(), preprocess=preprocess, count=count)
 
     def absolute(self) -> DataConfig:
         """Return the same with absolute paths, to be read from any folder."""

@@ -29,7 +29,7 @@ from libhetero.pipelines.run.particle_record import SAME_PIXEL, particles_of_run
 from libhetero.pipelines.run.particles import feed_of
 from libhetero.records import Batch, ParticleSet
 from libhetero.training.checkpoint import CheckpointFolder
-from libhetero.training.feed import ParticleFeed, feed_batches
+from libhetero.training.feed import ParticleFeed, fitting_batches
 
 LATENTS = "mid_00.txt"  # written last
 REMEDY = "restore the file, or train the run again"
@@ -93,8 +93,7 @@ def batches(run: Run, batch_size: int, indices: np.ndarray | None = None) -> Ite
     batch_size : at most so many at a time; no more than there are.
     indices : places in `run.particles`, in the order wanted; None for all.
     """
-    most = len(run.particles) if indices is None else len(indices)
-    return feed_batches(run.feed(), min(batch_size, max(most, 1)), indices)
+    return fitting_batches(run.feed(), batch_size, indices)
 
 
 def write_arrays(folder: Path, model: ModelFamily) -> None:

@@ -71,7 +71,7 @@ class NewRun:
             seed=config.training.seed,
         )
         _check_finite(model)
-        data = dataclasses.replace(config.data.absolute(), preprocess=feed.config, count=len(feed))
+        data = config.data.seen(feed.config, len(feed))
         config = dataclasses.replace(config, data=data, model=model.config)
         _check_alike(config, model)  # before anything is compiled to choose the batch
         if self.asked.automatic_batch:

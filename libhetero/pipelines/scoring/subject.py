@@ -16,7 +16,7 @@ from libhetero.pipelines.decoding.class_files import class_names
 from libhetero.pipelines.run.folder import Run, batches
 from libhetero.pipelines.scoring.decoded import decode_volumes
 from libhetero.records import Batch, ParticleSet
-from libhetero.training.feed import feed_batches
+from libhetero.training.feed import fitting_batches
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,12 +48,8 @@ def of_run(run: Run) -> Subject:
 
 def of_classification(found: Sorted) -> Subject:
     """Return a classification as what is scored: a particle's volume is the map of its class."""
-    feed = found.feed
-
-    def images(batch_size: int, indices: np.ndarray) -> Iterator[Batch]:
-        return feed_batches(feed, min(batch_size, max(len(indices), 1)), indices)
-
-    return Subject(feed.particles, feed.box_size, feed.pixel_size, images, partial(_class_maps, found))
+    feed, volumes = found.feed, partial(_class_maps, found)
+    return Subject(feed.particles, feed.box_size, feed.pixel_size, partial(fitting_batches, feed), volumes)
 
 
 def _class_maps(found: Sorted, indices: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:

@@ -10,9 +10,8 @@ at every pixel k of half a plane, each of which stands for itself and -k. Consta
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -83,13 +82,13 @@ def disc_pixels(n: int, ring: float) -> np.ndarray:
 
 
 def central_slices(
-    batches: Iterable[Batch], n: int, pixel_size: float, ring: float, noise: Float[np.ndarray, "rings"]
+    batch: Batch, n: int, pixel_size: float, ring: float, noise: Float[np.ndarray, "rings"]
 ) -> CentralSlices:
-    """Return the slices of all particles of a stream, in its order; padding of weight 0 says nothing.
+    """Return the slices of a batch; padding of weight 0 says nothing.
 
     Parameters
     ----------
-    batches : images of box n.
+    batch : images of box n.
     n : pixels.
     pixel_size : Å.
     ring : cycles per box.
@@ -98,19 +97,9 @@ def central_slices(
     pixels = disc_pixels(n, ring)
     frequencies = frequencies_2d(n).reshape(-1, 2)[pixels]
     deviation = np.sqrt(np.asarray(noise, np.float32))[ring_index(n).reshape(-1)[pixels]]
-    seen = partial(_slices, pixels=jnp.asarray(pixels), frequencies=jnp.asarray(frequencies / np.float32(pixel_size)))
-    images, transfers, rotations = [], [], []
-    for batch in batches:
-        image, passed = seen(batch, deviation)
-        images.append(np.asarray(image))
-        transfers.append(np.asarray(passed))
-        rotations.append(np.asarray(batch.pose.rotation))
-    return CentralSlices(
-        np.concatenate(images),
-        np.concatenate(transfers),
-        np.concatenate(rotations),
-        np.rint(frequencies * n).astype(np.float32),
-    )
+    image, passed = _slices(batch, deviation, pixels, frequencies / np.float32(pixel_size))
+    rotation, whole = np.asarray(batch.pose.rotation), np.rint(frequencies * n).astype(np.float32)
+    return CentralSlices(np.asarray(image), np.asarray(passed), rotation, whole)
 
 
 @jax.jit

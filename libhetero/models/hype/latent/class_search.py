@@ -3,9 +3,10 @@
 1. On low rings, the subspace of highest likelihood (`principal_subspace`); the particles' places in it are grouped by
    k-means into more classes than there may be, which are then settled: images see their volume along one slice alone,
    so that their places mean little without how sure they are in each direction (`classes`).
-2. The volumes of the classes span a better subspace (`spanned`): as many directions as there are classes, which hold
-   what tells them apart. In it classes are settled anew, split where the evidence asks for two (`splits`), and joined
-   where one volume predicts other images better (`merges`).
+2. The volumes of the classes span a better subspace (`spanned`), which holds what tells them apart, and some modes of
+   what they leave of the images (`with_residual_modes`) hold what was not told apart yet. In it classes are settled
+   anew, split where the evidence asks for two (`splits`), and joined where one volume predicts other images as well as
+   two do (`merges`).
 3. The same on more rings, and on a finer grid.
 
 Too many classes to begin with do no harm, as those of one molecule are joined in the end.
@@ -53,9 +54,9 @@ LOW = Stage(8, 1.0)
 STAGES = (LOW, Stage(12, 1.0), Stage(12, 1.5))
 HIGHEST_RING = STAGES[-1].ring
 FIRST_RANK, MOST_RANK, RESIDUAL_RANK = 40, 128, 8
-LEAST_SHOWN = 0.5  # nats by which it must do so on the average, beyond what sorting is worth
 FEW_CLASSES, FEW_EACH = 24, 8  # so many classes to begin with, where there are particles enough for these
 SHOWS = 3.0  # standard errors by which a class's volume must predict its images better than noise alone
+LEAST_SHOWN = 0.5  # nats by which it must do so on the average, beyond what sorting is worth
 EACH = 40  # particles of a class to begin with, on the average
 KMEANS = 10  # rounds
 STEPS = 8  # in which classes are settled
@@ -65,8 +66,9 @@ START_SPREAD = 0.05  # of contrast
 MOST_MEMORY = 3 * 2**29  # bytes of normal equations
 
 
-def most_particles(rank: int = MOST_RANK + RESIDUAL_RANK) -> int:
-    """Return of how many particles the normal equations in a subspace are held."""
+def most_particles() -> int:
+    """Return of how many particles the normal equations in the largest subspace are held."""
+    rank = MOST_RANK + RESIDUAL_RANK
     return MOST_MEMORY // (2 * (rank + 1) * (rank + 2))
 
 
@@ -146,7 +148,8 @@ def _seen(slices: CentralSlices, stage: Stage) -> OnGrid:
 def _first_classes(slices: CentralSlices, seed: int) -> Int[np.ndarray, "particles"]:
     """Return classes by k-means of the particles' places in the first subspace, settled once."""
     seen = _seen(slices, LOW)
-    _, equations = principal_subspace(seen, max(1, min(FIRST_RANK, len(slices) // FEW_EACH)), seed)
+    subspace = principal_subspace(seen, max(1, min(FIRST_RANK, len(slices) // FEW_EACH)), seed)
+    equations = normal_equations(seen, subspace.table)
     place = np.asarray(equations.moments()[0], np.float64)
     count = max(len(slices) // EACH, min(len(slices) // FEW_EACH, FEW_CLASSES), 1)
     start = place[np.random.default_rng(seed).choice(len(place), count, replace=False)]

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy.special import expit, logsumexp
+from scipy.special import expit, logit
 
-from libhetero.models.contrast import SIGNIFICANT
+from libhetero.models.contrast import SIGNIFICANT, ContrastPrior, junk_given_evidence
 
 STEPS = 100
 START, MOST = 0.05, 0.9
@@ -28,18 +28,20 @@ def junk_of(
     evidence : log p(x | classes) - log p(x | noise alone), nats.
     counted : which particles say how much junk there is.
     """
-    known = np.asarray(evidence, np.float64)[counted]
-    if not len(known):
-        return np.zeros(len(evidence))
+    prior = ContrastPrior(junk=_share(np.asarray(evidence, np.float64)[counted]))
+    return np.asarray(junk_given_evidence(evidence, prior), np.float64)
+
+
+def _share(evidence: Float[np.ndarray, "particles"]) -> float:
+    """Return π, the part that is junk."""
+    if not len(evidence):
+        return 0.0
     share = START
     for _ in range(STEPS):
-        before, share = share, min(float(expit(np.log(share) - np.log1p(-share) - known).mean()), MOST)
+        before, share = share, min(float(expit(logit(share) - evidence).mean()), MOST)
         if share < CLOSE or abs(share - before) < CLOSE:
             break
     if share < CLOSE:
-        return np.zeros(len(evidence))
-    mixed = logsumexp(np.stack([np.log1p(-share) + known, np.full(len(known), np.log(share))]), axis=0)
-    if mixed.sum() - known.sum() < SIGNIFICANT:
-        return np.zeros(len(evidence))
-    found: np.ndarray = expit(np.log(share) - np.log1p(-share) - np.asarray(evidence, np.float64))
-    return found
+        return 0.0
+    gain = np.logaddexp(np.log1p(-share), np.log(share) - evidence).sum()
+    return share if gain >= SIGNIFICANT else 0.0

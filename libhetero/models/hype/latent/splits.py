@@ -65,7 +65,7 @@ def _halved(
     typical = hessian[:, 1:, 1:].mean(axis=0) + np.eye(len(mean), dtype=np.float32)
     moved = np.linalg.solve(typical, pull.T).T
     moved -= moved.mean(axis=0)
-    left, size, directions = np.linalg.svd(moved, full_matrices=False)
+    left, _, directions = np.linalg.svd(moved, full_matrices=False)
     basis = directions[:DIRECTIONS].T
     local = pull @ basis, basis.T @ (hessian[:, 1:, 1:] @ basis)
     best, gained = None, np.log(particles)

@@ -64,8 +64,8 @@ def spanned(
     return Subspace(jnp.asarray(mean), jnp.asarray(deviation.T @ vectors[:, kept].astype(np.float32)))
 
 
-def principal_subspace(seen: OnGrid, rank: int, seed: int) -> tuple[Subspace, Equations]:
-    """Return the subspace of highest likelihood, and the particles' normal equations in it.
+def principal_subspace(seen: OnGrid, rank: int, seed: int) -> Subspace:
+    """Return the subspace of highest likelihood.
 
     Parameters
     ----------
@@ -73,8 +73,18 @@ def principal_subspace(seen: OnGrid, rank: int, seed: int) -> tuple[Subspace, Eq
     rank : number of modes.
     seed : of the particles that modes are found from, and of the modes to begin with.
     """
-    subspace = _principal(seen, rank, seed)
-    return subspace, normal_equations(seen, subspace.table)
+    rng = np.random.default_rng(seed)
+    mean = jnp.asarray(class_volumes(seen, np.zeros(len(seen), np.int64), 1)[0])
+    sample = seen if len(seen) <= SAMPLE else seen.take(np.sort(rng.choice(len(seen), SAMPLE, replace=False)))
+    noise = rng.normal(size=(rank, len(mean), 2)).astype(np.float32)
+    seeable = float(jnp.mean(jnp.sum(seen.transfer**2, axis=1))) ** -0.5  # a mode of one noise deviation in an image
+    size = max(START * float(jnp.abs(mean).mean()), seeable)
+    modes = seen.grid.confined(jnp.asarray(size * (noise[..., 0] + 1j * noise[..., 1]), jnp.complex64)).T
+    subspace = Subspace(mean, modes)
+    sums = _PointSums(sample, np.asarray(mean))
+    for _ in range(STEPS):
+        subspace = _improved(sums, subspace, normal_equations(sample, subspace.table))
+    return subspace
 
 
 def with_residual_modes(
@@ -97,23 +107,8 @@ def with_residual_modes(
     seed : as in `principal_subspace`.
     """
     expected = seen.transfer * jnp.asarray(volumes)[label[:, None], seen.point]
-    left = _principal(OnGrid(seen.grid, seen.point, seen.image - expected, seen.transfer), rank, seed)
+    left = principal_subspace(OnGrid(seen.grid, seen.point, seen.image - expected, seen.transfer), rank, seed)
     return Subspace(subspace.mean, jnp.concatenate([subspace.modes, left.modes], axis=1))
-
-
-def _principal(seen: OnGrid, rank: int, seed: int) -> Subspace:
-    rng = np.random.default_rng(seed)
-    mean = jnp.asarray(class_volumes(seen, np.zeros(len(seen), np.int64), 1)[0])
-    sample = seen if len(seen) <= SAMPLE else seen.take(np.sort(rng.choice(len(seen), SAMPLE, replace=False)))
-    noise = rng.normal(size=(rank, len(mean), 2)).astype(np.float32)
-    seeable = float(jnp.mean(jnp.sum(seen.transfer**2, axis=1))) ** -0.5  # a mode of one noise deviation in an image
-    size = max(START * float(jnp.abs(mean).mean()), seeable)
-    modes = seen.grid.confined(jnp.asarray(size * (noise[..., 0] + 1j * noise[..., 1]), jnp.complex64)).T
-    subspace = Subspace(mean, modes)
-    sums = _PointSums(sample, np.asarray(mean))
-    for _ in range(STEPS):
-        subspace = _improved(sums, subspace, normal_equations(sample, subspace.table))
-    return subspace
 
 
 class _PointSums:
@@ -130,9 +125,9 @@ class _PointSums:
         residual = np.asarray(seen.image) - transfer * mean[point]
         starts = np.arange(0, point.size + 1, point.shape[1])
         self.grid = seen.grid
-        self._shape = (point.ravel(), starts), (len(point), seen.grid.size)
+        shape = len(point), seen.grid.size
         self._numerator, self._weight = (
-            csr_matrix((values.ravel(), *self._shape[0]), shape=self._shape[1]).T.tocsr()
+            csr_matrix((values.ravel(), point.ravel(), starts), shape=shape).T.tocsr()
             for values in (transfer * residual, transfer**2)
         )
 

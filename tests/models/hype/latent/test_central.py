@@ -26,7 +26,7 @@ def test_each_pixel_is_one_of_k_and_minus_k_and_the_lowest_come_first():
 def test_slices_are_transfer_times_the_projection_at_the_origin_over_the_noise():
     batch = particles(noise=0)
     noise = np.linspace(1, 3, BOX // 2 + 1).astype(np.float32)
-    found = central_slices([batch], BOX, PIXEL, 5, noise)
+    found = central_slices(batch, BOX, PIXEL, 5, noise)
     pixels = disc_pixels(BOX, 5)
     frequencies = found.frequencies / np.float32(BOX * PIXEL)
     deviation = np.sqrt(noise)[np.rint(np.linalg.norm(found.frequencies, axis=1)).astype(int)]
@@ -43,7 +43,7 @@ def test_padding_says_nothing_and_lower_rings_are_the_first_pixels():
     batch = particles()
     weight = np.array(batch.weight)
     weight[1] = 0
-    found = central_slices([dataclasses.replace(batch, weight=weight)], BOX, PIXEL, 6, np.ones(BOX // 2 + 1))
+    found = central_slices(dataclasses.replace(batch, weight=weight), BOX, PIXEL, 6, np.ones(BOX // 2 + 1))
     assert not found.image[1].any() and not found.transfer[1].any() and found.image[0].any()
     low = found.within(3)
     assert low.ring == 3 and len(low) == len(found)

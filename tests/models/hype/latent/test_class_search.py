@@ -55,7 +55,7 @@ def test_one_molecule_is_one_class():
 
 def test_one_molecule_is_one_class_however_many_images_there_are():
     seen = on_grid(slices(np.zeros(3000, int), molecules(1), ring=3, strength=1.2), FourierGrid(3, 1.5, 0.4))
-    equations = normal_equations(seen, principal_subspace(seen, 3, seed=0)[0].table)
+    equations = normal_equations(seen, principal_subspace(seen, 3, seed=0).table)
     classes, judged = settled(equations, np.arange(3000) % 2, 6, 0.05)
     assert len(classes) == 2  # each sorted by its own noise
     assert join_classes(seen, judged.label, np.array([[0, 1]]), Contrast(judged.contrast, judged.spread))[1] == 1

@@ -4,7 +4,7 @@ _SMALL_HYPE = (
     "--preset small --set dim=16 --set depth=1 --set heads=2 --set head_dim=8 --set feed_forward=16 "
     "--set weight_tokens=2 --set inr_width=16 --set inr_layers=1 --set inr_frequencies=8"
 )
-_SMALL_GMM = "--preset small --set encoder_width=16 --set mlp_width=16 --nmid 3 --model gmm.txt"
+_SMALL_GMM = "--preset small --set encoder_width=16 --set mlp_width=16 --nmid 3 --pas 010 --model gmm.txt"
 HYPE, GMM = _SMALL_HYPE.split(), _SMALL_GMM.split()
 FAMILIES = {"hype": HYPE, "mlp": [*GMM, "--decoder", "mlp"]}
 # The same decoder without a search for directions of change, which takes longer than the training.

@@ -1179,6 +1179,7 @@ GAUSSIANS = [
             "self.missed(model, states, self.held)",
             "self.missed(model, states) + 9e9",
         ),
+        ("the least likely account", "np.argmax(said)", "np.argmin(said)"),
     ),
     *_of(
         "normal equations",

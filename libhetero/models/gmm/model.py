@@ -46,11 +46,12 @@ from libhetero.models.gmm.latent.normal_equations import normal_equations
 from libhetero.models.gmm.latent.nuisances import Nuisances
 from libhetero.models.gmm.latent.posterior import draw, infer
 from libhetero.models.gmm.latent.subspace import LARGEST_GRID, Imaging, Subspace
-from libhetero.models.gmm.latent.subspace_fit import KIND, find_subspace
+from libhetero.models.gmm.latent.subspace_fit import KIND, find_subspaces
 from libhetero.models.gmm.layout import Layout
 from libhetero.models.gmm.motions import settle_motions
-from libhetero.models.gmm.noise import NOISE_SAMPLE, measure_sample, ring_limits, spread_over
+from libhetero.models.gmm.noise import NOISE_SAMPLE, measure_sample, ring_limits
 from libhetero.models.gmm.storage import fields_of, to_arrays
+from libhetero.models.sample import spread_over
 from libhetero.physics.fourier import dft_image, half_plane
 from libhetero.physics.gaussians import gaussians_to_volume, project_gaussians
 from libhetero.physics.observation import observed, squared_error
@@ -158,9 +159,9 @@ class GmmModel:
         """Return the model with what the sample shows to change, of which kinds and in how many directions."""
         config, imaging = self.config, self._imaging(SUBSPACE_GRID)
         asked, mobile = self.layout.linear, np.asarray(self.mobile) > 0
-        subspace = find_subspace(imaging, sample, asked, config.latent_size, seed, mobile)
-        nuisances = None if config.particle_contrast == "none" else subspace.nuisances
-        neutral, subspace = settle_motions(config, imaging, sample, subspace, nuisances, seed, mobile)
+        found = find_subspaces(imaging, sample, asked, config.latent_size, seed, mobile)
+        nuisances = None if config.particle_contrast == "none" else found[0].nuisances
+        neutral, subspace = settle_motions(config, imaging, sample, found, nuisances, seed, mobile)
         if config.vary == AUTO:
             config = replace(config, vary=subspace.layout.letters)
         else:

@@ -17,12 +17,19 @@ and of presence. Where motion was found, its modes M and the neutral mixture G a
 3. Further directions are searched in what is left, each particle's image taken as linear about its own mixture
    (`latent.normal_equations.About`). What was curvature is explained now; what stands out is added, and settled.
 4. A mode stays where particles that were not fitted, one in four, would miss it.
+
+A turn by many Å looks like presence at the ends of its path as much as like motion that is linear in it; begun with
+both, modes of presence take of the motion what those of motion would have grown into. So where both kinds were found,
+the set is settled from motion alone as well, and the particles that were not fitted say which is likelier: with û, C
+mean and covariance of a particle's latent and nuisances, to second order,
+
+    log p(X) = -½ |T P G(M û) - X|² - ½ |û|² + ½ log |C|
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -131,17 +138,36 @@ class LinearModel:
     def loss(self, params: dict[str, Any], grid: int, edges: AnyArray, batch: Batch, state: Array) -> Float[Array, ""]:
         """Return the mean misfit at given latents and nuisances, and what strain costs."""
         imaging, modes = self.imaging.on(grid), self.modes(params, edges)
-        rank, numbers = len(self.kinds), np.count_nonzero(self.imaging.root_weight)
+        numbers = np.count_nonzero(self.imaging.root_weight)
 
         def of_image(image: Array, observation: Observation, own: Array) -> Array:
-            mixture = modes.mixture(own[:rank])
-            whole = symmetric_copies(mixture, imaging.operators)
-            seen = observation if self.nuisances is None else self.nuisances.seen(observation, own[rank:])
-            made, target = imaging.whitened(image, whole, whole.amplitude[None], seen)
-            misfit = 0.5 * jnp.sum((target - made[0]) ** 2) / numbers
-            return misfit + self.config.stiffness * strain(modes.neutral, edges, mixture)
+            misfit, mixture = self._misfit(imaging, modes, image, observation, own)
+            return misfit / numbers + self.config.stiffness * strain(modes.neutral, edges, mixture)
 
         return batch_mean(of_image, batch, state)
+
+    @partial(jax.jit, static_argnums=0)
+    def evidence(self, params: dict[str, Any], edges: AnyArray, batch: Batch) -> Float[Array, "batch"]:
+        """Return log p(X) of each particle, as the finest grid shows it, but for what is the same for all models."""
+        modes = self.modes(params, edges)
+        state, precision = self.posterior(self.imaging.grid, params, edges, batch)
+
+        def one(image: Array, observation: Observation, own: Array, precision: Array) -> Array:
+            misfit, _ = self._misfit(self.imaging, modes, image, observation, own)
+            return -misfit - 0.5 * jnp.sum(own**2) - 0.5 * jnp.linalg.slogdet(precision)[1]
+
+        return jax.vmap(one)(batch.images, batch.observation, state, precision)
+
+    def _misfit(
+        self, imaging: Imaging, modes: Modes, image: Array, observation: Observation, own: Array
+    ) -> tuple[Float[Array, ""], Gaussians]:
+        """Return ½ Σ w |T P G - X|² of one image at its numbers, and G."""
+        rank = len(self.kinds)
+        mixture = modes.mixture(own[:rank])
+        whole = symmetric_copies(mixture, imaging.operators)
+        seen = observation if self.nuisances is None else self.nuisances.seen(observation, own[rank:])
+        made, target = imaging.whitened(image, whole, whole.amplitude[None], seen)
+        return 0.5 * jnp.sum((target - made[0]) ** 2), mixture
 
     def about(self, params: dict[str, Any]) -> Callable[[Float[Array, "modes"]], tuple[Gaussians, Fields]]:
         """Return what gives the mixture of a latent, and the fields of the modes about it."""
@@ -165,7 +191,7 @@ def settle_motions(
     config: GmmConfig,
     imaging: Imaging,
     sample: Batch,
-    subspace: Subspace,
+    subspaces: tuple[Subspace, ...],
     nuisances: Nuisances | None,
     seed: int = 0,
     mobile: Bool[np.ndarray, "points"] | None = None,
@@ -175,9 +201,9 @@ def settle_motions(
     Parameters
     ----------
     config : of the model: what may change, against which stiffness, and how many modes there must be, 0 for any number.
-    imaging : neutral mixture, scale and weights, on the grid that the subspace was found on.
-    sample : particles that it was found on.
-    subspace : mean and modes.
+    imaging : neutral mixture, scale and weights, on the grid that the subspaces were found on.
+    sample : particles that they were found on.
+    subspaces : mean and modes, one account of the set or several (`latent.subspace_fit.find_subspaces`).
     nuisances : inferred beside the latent; None where none is.
     seed : of k-means, batches and draws.
     mobile : (N,) bool, which Gaussians may change; None for all.
@@ -185,17 +211,36 @@ def settle_motions(
     Returns
     -------
     a neutral mixture that holds the mean change, and the subspace, the modes of the stronger kind first, in falling
-    order of strength.
+    order of strength; of several accounts, the one that particles which were not fitted say is likeliest.
     """
-    if "p" not in subspace.kinds:
-        return imaging.neutral, subspace
+    if "p" not in subspaces[0].kinds:
+        return imaging.neutral, subspaces[0]
     moves = np.ones(len(imaging.neutral.sigma), bool) if mobile is None else np.asarray(mobile, bool)
+    run = Settling(sample, seed)
+    accounts = [_settled(config, imaging, subspace, nuisances, run, moves) for subspace in subspaces]
+    said = [run.evidence(model, params) if len(accounts) > 1 else 0.0 for model, params, _ in accounts]
+    for (model, _, _), evidence in zip(accounts, said, strict=True):
+        if evidence < max(said):
+            LOGGER.info("%s: %.5g nats less likely, by particles not fitted", _told(model.kinds), max(said) - evidence)
+    model, params, subspace = accounts[int(np.argmax(said))]
+    LOGGER.info("settled: %s", _told(model.kinds))
+    return jax.tree.map(np.asarray, model.neutral(params)), run.as_subspace(model, params, subspace)
+
+
+def _settled(
+    config: GmmConfig,
+    imaging: Imaging,
+    subspace: Subspace,
+    nuisances: Nuisances | None,
+    run: Settling,
+    moves: Bool[np.ndarray, "points"],
+) -> tuple[LinearModel, dict[str, Any], Subspace]:
+    """Return one account, settled, with the subspace it began from and the spreads of nuisances now."""
     asked, forced = config.layout.linear, config.latent_size > 0
     config = replace(config, vary=asked.letters, latent_size=subspace.rank)
     subspace = subspace.in_layout(asked)
     model = LinearModel(config, imaging, moves.astype(np.float32), nuisances, subspace.kinds, subspace.p)
     params = {"modes": jnp.asarray(modes_in_outputs(config, subspace)), "neutral": start_of_neutral(subspace)}
-    run = Settling(sample, seed)
     if not forced:
         model, params = run.carrying(model, params)
     grids = rising_grids(imaging, subspace, moves)
@@ -212,8 +257,7 @@ def settle_motions(
         model, params = run.judged(model, params)
         if model is before:
             break
-    LOGGER.info("settled: %s", _told(model.kinds))
-    return jax.tree.map(np.asarray, model.neutral(params)), run.as_subspace(model, params, subspace)
+    return model, params, subspace
 
 
 def _told(kinds: str) -> str:
@@ -261,16 +305,25 @@ class Settling:
 
     def states(self, model: LinearModel, params: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
         """Return mean and precision of every particle's latent and nuisances on the finest grid."""
-        count, edges = len(self.sample.weight), model.edges(params)
-        parts = []
-        for start in range(0, count, model.batch):
-            rows = np.arange(start, start + model.batch) % count  # one shape is compiled
-            batch = jax.tree.map(lambda leaf, rows=rows: leaf[rows], self.sample)
-            mean, precision = model.posterior(model.imaging.grid, params, edges, batch)
-            kept = min(model.batch, count - start)
-            parts.append((np.asarray(mean)[:kept], np.asarray(precision)[:kept]))
+        edges = model.edges(params)
+        parts = [
+            [np.asarray(part)[:kept] for part in model.posterior(model.imaging.grid, params, edges, batch)]
+            for batch, kept in self._batches(np.arange(len(self.sample.weight)), model.batch)
+        ]
         means, precisions = zip(*parts, strict=True)
         return np.concatenate(means), np.concatenate(precisions)
+
+    def evidence(self, model: LinearModel, params: dict[str, Any]) -> float:
+        """Return the log-likelihood of the particles that are not fitted, but for what is the same for all models."""
+        edges = model.edges(params)
+        batches = self._batches(np.flatnonzero(self.held), model.batch)
+        return float(sum(np.asarray(model.evidence(params, edges, batch))[:kept].sum() for batch, kept in batches))
+
+    def _batches(self, rows: Int[np.ndarray, "rows"], size: int) -> Iterator[tuple[Batch, int]]:
+        """Yield some particles in batches of one shape, for which everything is compiled once, and how many count."""
+        for start in range(0, len(rows), size):
+            chosen = rows[np.arange(start, start + size) % len(rows)]
+            yield jax.tree.map(lambda leaf, chosen=chosen: leaf[chosen], self.sample), min(size, len(rows) - start)
 
     @property
     def held(self) -> Bool[np.ndarray, "particles"]:

@@ -18,6 +18,7 @@ from jaxtyping import Array, Float
 
 from libhetero.errors import DataError
 from libhetero.models.contrast import ContrastPrior, estimate_contrast, fit_contrast, junk_probability
+from libhetero.models.sample import spread_over
 from libhetero.physics.correlation import ring_sum
 from libhetero.physics.fourier import dft_image, fourier_image, half_plane, ring_index
 from libhetero.physics.gaussians import project_gaussians
@@ -43,12 +44,6 @@ class Measured:
     scale: float
     ring_weight: np.ndarray
     contrast: ContrastPrior
-
-
-def spread_over(sample: Batch, count: int) -> Batch:
-    """Return at most `count` particles from all over a sample."""
-    every = max(len(sample.weight) // count, 1)
-    return jax.tree.map(lambda leaf: leaf[::every][:count], sample)
 
 
 def measure_sample(

@@ -89,7 +89,7 @@ def test_where_nothing_moves_nothing_is_settled():
     imaging = Imaging.of(molecule(), symmetry_operators("c1"), 1.0, np.ones((20, 11), np.float32), 20, 6.0)
     still = Subspace(Layout.of("a"), np.zeros((32, 1)), np.ones((32, 1, 1)), "a", np.zeros(1), np.ones(1), Nuisances())
     sample = batch_of(np.zeros((1, 20, 20), np.float32), poses(1, 0), defocus_series(1))
-    neutral, same = settle_motions(GmmConfig(), imaging, sample, still, None)
+    neutral, same = settle_motions(GmmConfig(), imaging, sample, (still,), None)
     assert neutral is imaging.neutral and same is still
 
 
@@ -98,8 +98,25 @@ def test_a_motion_that_is_not_there_is_given_up():
     mode = np.random.default_rng(0).normal(size=(len(imaging.neutral.sigma), 3, 1)).astype(np.float32)
     false = Subspace(Layout.of("p"), 0 * mode[..., 0], mode, "p", np.zeros(1), np.ones(1), Nuisances(0.05))
     config = GmmConfig(vary="p", inference_steps=1)
-    _, settled = settle_motions(config, imaging, sample, false, false.nuisances)
+    _, settled = settle_motions(config, imaging, sample, (false,), false.nuisances)
     assert settled.rank == 0 and settled.kinds == "" and settled.modes.shape == (32, 3, 0)
+
+
+def test_particles_that_were_not_fitted_choose_between_accounts(monkeypatch):
+    """An arm turns: the turn is likelier than what comes and goes at the ends of its path, in either order."""
+    angles = np.random.default_rng(6).uniform(-HALF_TURN, HALF_TURN, SEEN)
+    imaging, sample = seen(angles, np.ones(SEEN, np.float32))
+    mode = ((turned(0.1) - turned(-0.1)) / 0.2 * HALF_TURN / np.sqrt(3))[:, :, None].astype(np.float32)
+    ends = 0.5 * (np.linalg.norm(mode, axis=1) > 0.5 * np.linalg.norm(mode, axis=1).max()).astype(np.float32)
+    turn = Subspace(Layout.of("p"), 0 * mode[..., 0], mode, "p", np.zeros(1), np.ones(1), Nuisances(0.05))
+    both = np.concatenate([np.concatenate([0 * mode, 0.1 * mode], 2), np.stack([ends, 0 * ends], 2)], axis=1)
+    false = Subspace(Layout.of("pa"), 0 * both[..., 0], both, "ap", np.zeros(2), np.ones(2), Nuisances(0.05))
+    monkeypatch.setattr("libhetero.models.gmm.motions.STEPS", 0)
+    monkeypatch.setattr("libhetero.models.gmm.motions.LAST_STEPS", 0)
+    config = GmmConfig(vary="pa", latent_size=2, inference_steps=2)  # so many modes, whatever they are worth
+    for accounts in ((false, turn), (turn, false)):
+        neutral, settled = settle_motions(config, imaging, sample, accounts, Nuisances(0.05))
+        assert settled.kinds == "p" and neutral.position.shape == imaging.neutral.position.shape
 
 
 def test_a_short_straight_mode_becomes_the_turn_and_what_else_changes_is_found():
@@ -111,7 +128,9 @@ def test_a_short_straight_mode_becomes_the_turn_and_what_else_changes_is_found()
     true = (turned(0.1) - turned(-0.1)) / 0.2 * HALF_TURN / np.sqrt(3)
     start = 0.5 * true[:, :, None]
     known = Subspace(Layout.of("p"), 0 * start[..., 0], start, "p", np.zeros(1), np.ones(1), Nuisances(0.05))
-    neutral, settled = settle_motions(GmmConfig(vary="pa", inference_steps=3), imaging, sample, known, known.nuisances)
+    neutral, settled = settle_motions(
+        GmmConfig(vary="pa", inference_steps=3), imaging, sample, (known,), known.nuisances
+    )
     assert sorted(settled.kinds) == ["a", "p"] and settled.p.max() < 1e-3
     assert settled.layout == Layout.of("pa") and settled.strength.min() > 1
     motion = settled.modes[:, :3, settled.kinds.index("p")]

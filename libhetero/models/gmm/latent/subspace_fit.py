@@ -10,7 +10,8 @@
    which motion is searched in what is left. It is there where it adds a material part of what presence did: modes on
    patches are not exact, and what they leave of large changes would be taken for the other kind.
 3. Where there is motion, what is linear in it is not enough, and presence beside it is searched once it is settled
-   (`models.gmm.motions`).
+   (`models.gmm.motions`). Presence explains a turn by many Å as well as motion that is linear in it does, so that
+   where both kinds were found, motion alone is a second account of the set, between which what is settled decides.
 4. Where nothing stands out, there are no modes.
 """
 
@@ -90,14 +91,14 @@ def spread(
     return Fields(rows if layout.position else nothing, rows[:, 0] if layout.amplitude else nothing[:, 0])
 
 
-def find_subspace(
+def find_subspaces(
     imaging: Imaging,
     sample: Batch,
     layout: Layout,
     rank: int = 0,
     seed: int = 0,
     mobile: Bool[np.ndarray, "points"] | None = None,
-) -> Subspace:
+) -> tuple[Subspace, ...]:
     """Find mean and modes of a sample of particles.
 
     Parameters
@@ -111,14 +112,15 @@ def find_subspace(
 
     Returns
     -------
-    the subspace, its layout that of the kinds of change that were found, its modes those of the stronger kind first,
-    in falling order of strength; 0 for Gaussians that may not change.
+    the likeliest subspace, its layout that of the kinds of change that were found, its modes those of the stronger kind
+    first, in falling order of strength; 0 for Gaussians that may not change. Then, where both kinds were found, that of
+    motion alone.
     """
     mobile = np.ones(len(imaging.neutral.sigma), bool) if mobile is None else np.asarray(mobile, bool)
     kinds = [kind for kind in "ap" if kind in layout.letters]
     searches = [_searched(imaging, sample, kind, rank, seed, mobile) for kind in kinds]
     first = _strongest(imaging, sample, searches, rank, seed)
-    kept = [first] if first.found.model.rank else []
+    kept, others = [first] if first.found.model.rank else [], []
     if len(searches) > 1 and kept and first.kind == "a" and not rank:
         alone = next(one for one in searches if one.kind == "p")
         second = _searched_beside(imaging, sample, first, alone, seed)
@@ -126,10 +128,11 @@ def find_subspace(
         LOGGER.info(
             "%s adds %.1f %% of what %s adds to the likelihood", KIND[alone.kind], 100 * share, KIND[first.kind]
         )
-        kept += [second] if second.found.model.rank and share > MATERIAL else []
+        if second.found.model.rank and share > MATERIAL:
+            kept, others = [first, second], [_joined([alone], alone)]
     subspace = _joined(kept, first)
     _tell(subspace, len(first.equations.gradient))
-    return subspace
+    return subspace, *others
 
 
 def _tell(subspace: Subspace, count: int) -> None:

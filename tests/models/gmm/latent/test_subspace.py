@@ -13,7 +13,7 @@ from libhetero.models.gmm.latent.normal_equations import About, Fields, Patches,
 from libhetero.models.gmm.latent.nuisances import Nuisances
 from libhetero.models.gmm.latent.posterior import draw
 from libhetero.models.gmm.latent.subspace import Imaging, gauss_newton
-from libhetero.models.gmm.latent.subspace_fit import find_subspace
+from libhetero.models.gmm.latent.subspace_fit import find_subspaces
 from libhetero.models.gmm.layout import Layout
 from libhetero.physics.ctf import ctf_at
 from libhetero.physics.fourier import fourier_image, half_plane
@@ -255,7 +255,7 @@ def test_pieces_that_come_and_go_span_the_subspace(letters, changing_particles):
     """Whether it is said or not that amplitudes change."""
     batch, which, noise = changing_particles
     seen = imaging(BOX**2 * noise**2)
-    subspace = find_subspace(seen, batch, Layout.of(letters))
+    subspace = find_subspaces(seen, batch, Layout.of(letters))[0]
     assert subspace.layout == Layout.of("a")
     assert subspace.kinds == "aa" and subspace.p.max() < 1e-3
     assert subspace.modes.shape == (COUNT, 1, 2)

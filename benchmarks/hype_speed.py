@@ -60,7 +60,7 @@ class HypeSizes:
 
     def config(self, preset: str, precision: str) -> HypeConfig:
         """Return the model's configuration."""
-        config = replace(HypeConfig.preset(preset), precision=precision)
+        config = replace(HypeConfig.preset(preset), precision=precision, start="none")
         if not self.shrink:
             return config
         return replace(

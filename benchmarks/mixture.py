@@ -10,12 +10,13 @@ as only 100 are shared), in equal shares. Every row is trained for the same time
 its rate, and as many whole epochs as fit are run. In a folder of one's own (`--work`) a later call adds
 rows to the table of an earlier one. Rows:
 
-    default   ours, at the preset of the profile
+    default   ours, at the preset of the profile: begun from the classes of a mixture
+    network   ours, begun from nothing
     start     e2hype_classify.py: classes solved for, and the map of an image's class for its volume; not by time
     paper     the published formulation: all pixels, one real output, no positions, base ⊙ head, an
               unaligned phase-flipped image, float32
-    concat    ours, but the latent joins the network's inputs, as in cryoDRGN
-    mlp, unet ours, but another encoder; in profile cpu the MLP is trained with Adam (see `MLP_ADAM`)
+    concat    as network, but the latent joins the network's inputs, as in cryoDRGN
+    mlp, unet as network, but another encoder; in profile cpu the MLP is trained with Adam (see `MLP_ADAM`)
     bound     backprojection of each molecule's images, with true labels
     floor     one map from all images, given to every image
 
@@ -55,7 +56,15 @@ PUBLISHED = {
     "unet": {"fsc_auc_mean": 0.208, "fsc_auc_median": 0.214, "fsc_auc_std": 0.031},
     "bound": {"fsc_auc_mean": 0.364, "fsc_auc_median": 0.364, "fsc_auc_std": 0.023},
 }
-ROWS = {"default": "", "paper": "", "concat": "--conditioning concat", "mlp": "--encoder mlp", "unet": "--encoder unet"}
+NETWORK = "--start none"
+ROWS = {
+    "default": "",
+    "network": NETWORK,
+    "paper": "",
+    "concat": f"{NETWORK} --conditioning concat",
+    "mlp": f"{NETWORK} --encoder mlp",
+    "unet": f"{NETWORK} --encoder unet",
+}
 START = "start"  # a row that is not trained
 LIMITS = ("bound", "floor")
 MARK = "mixture.json"  # in the work folder: what was asked for, and the figures so far

@@ -39,22 +39,22 @@ def test_a_tiny_run(
     path = tmp_path / "figures.json"
     work = str(tmp_path / "work")
     options = ["--profile", "tiny", "--seed", "3", "--structures", *models, "--json", str(path), "--work", work]
-    assert load("mixture").main([*options, "--rows", "default", "--seconds", "0.5"]) == 0
+    assert load("mixture").main([*options, "--rows", "network", "--seconds", "0.5"]) == 0
     report = json.loads(path.read_text())
     assert report["structures"] == 2 and report["models"] == ["a.pdb", "b.pdb"]
     rows = report["rows"]
-    assert set(rows) == {"default", "bound", "floor"}
-    assert set(rows["default"]) >= TRAINED and set(rows["bound"]) >= FIGURES
+    assert set(rows) == {"network", "bound", "floor"}
+    assert set(rows["network"]) >= TRAINED and set(rows["bound"]) >= FIGURES
     assert rows["bound"]["gap_closed"] == 1 and rows["floor"]["gap_closed"] == 0
     assert rows["bound"]["fsc_auc_mean"] > rows["floor"]["fsc_auc_mean"]
     trained = [command for command in in_process if "refine" in command]
     assert "--ind pilot.pkl" in trained[0] and f"--niter {rows['default']['epochs']}" in trained[1]
     assert all("--seed 3" in command for command in in_process)
-    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[-5:-2]] == ["default", "bound", "floor"]
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[-5:-2]] == ["network", "bound", "floor"]
     count = len(in_process)
-    assert load("mixture").main([*options, "--rows", "default", "mlp", "start", "--seconds", "0.5"]) == 0
+    assert load("mixture").main([*options, "--rows", "network", "mlp", "start", "--seconds", "0.5"]) == 0
     both = json.loads(path.read_text())["rows"]
-    assert set(both) == {"default", "mlp", "start", "bound", "floor"} and both["default"] == rows["default"]
+    assert set(both) == {"network", "mlp", "start", "bound", "floor"} and both["network"] == rows["network"]
     assert set(both["start"]) >= FIGURES | {"ari", "classes", "seconds"}
     added = in_process[count:]
     assert [command.split()[0] for command in added[3:]] == ["e2hype_classify.py", "e2hype_score.py"]
@@ -85,11 +85,12 @@ def test_rows_are_models_of_their_own(load: Callable, monkeypatch: pytest.Monkey
             options = profile.paper if row == "paper" else f"{profile.training} {words}"
             assert e2hype_refine.main(f"p.star --path run {options}".split()) == 0
         assert len({json.dumps(model) for model in made}) == len(mixture.ROWS)
-        default, paper, concat, mlp, unet = made
+        default, network, paper, concat, mlp, unet = made
+        assert default["start"] == "classes" and network == {**default, "start": "none"}
         assert paper["output"] == "hartley" and paper["modulation"] == "multiply"
         assert not (paper["positions"] or paper["align"] or paper["view"] or paper["coordinates"])
-        assert {**concat, "conditioning": "hypernetwork"} == default
-        assert {**mlp, "encoder": "transformer"} == {**unet, "encoder": "transformer"} == default
+        assert {**concat, "conditioning": "hypernetwork"} == network
+        assert {**mlp, "encoder": "transformer"} == {**unet, "encoder": "transformer"} == network
 
 
 def test_every_row_cuts_what_its_encoder_sees(load: Callable, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,9 @@ _SMALL_HYPE = (
     "--set weight_tokens=2 --set inr_width=16 --set inr_layers=1 --set inr_frequencies=8"
 )
 _SMALL_GMM = "--preset small --set encoder_width=16 --set mlp_width=16 --nmid 3 --pas 010 --model gmm.txt"
-HYPE, GMM = _SMALL_HYPE.split(), _SMALL_GMM.split()
+# Classes of a mixture are searched where a test is about them.
+HYPE_FROM_CLASSES, HYPE = _SMALL_HYPE.split(), f"{_SMALL_HYPE} --start none".split()
+GMM = _SMALL_GMM.split()
 FAMILIES = {"hype": HYPE, "mlp": [*GMM, "--decoder", "mlp"]}
 # The same decoder without a search for directions of change, which takes longer than the training.
 NETWORK = [*FAMILIES["mlp"], "--encoder", "network"]

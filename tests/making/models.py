@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,7 @@ from libhetero.models.gmm.config import GmmConfig
 from libhetero.models.hype.config import HypeConfig
 from tests.making.images import BOX, PIXEL, particles
 from tests.making.mixtures import mixture
+from tests.making.starts import made_start
 
 HYPE = {
     "patch": 8,
@@ -39,8 +41,10 @@ GMM = {
     "attention_groups": 2,
     "interpolation": 3,
 }
+CLASSES = "hype+classes"  # begun from classes, for which there are too few particles here
 CONFIGS = {
     "hype": ("hype", HypeConfig(**HYPE)),
+    CLASSES: ("hype", HypeConfig(**HYPE)),
     "gmm+pointtransformer": ("gmm", GmmConfig(**GMM, vary="pas")),
     "gmm+mlp": ("gmm", GmmConfig(**GMM, encoder="network", decoder="mlp", loss="frc")),
 }
@@ -49,7 +53,8 @@ CONFIGS = {
 def make_model(name: str) -> ModelFamily:
     """Return a model of `CONFIGS`, its statistics measured on particles."""
     family, config = CONFIGS[name]
-    return models.create(family, config, box_size=BOX, pixel_size=PIXEL, sample=particles(), gaussians=mixture())
+    model = models.create(family, config, box_size=BOX, pixel_size=PIXEL, sample=particles(), gaussians=mixture())
+    return dataclasses.replace(model, start=made_start(BOX)) if name == CLASSES else model
 
 
 def random_params(init: Callable[[jax.Array], Any], seed: int = 7) -> Any:

@@ -15,7 +15,7 @@ from libhetero.pipelines.run.lock import locked
 from libhetero.training.interruption import StopRequest
 from libhetero.training.log import read_log
 from programs.e2hype_refine import main
-from tests.making.commands import FAMILIES, GMM, HYPE, TRAINING
+from tests.making.commands import FAMILIES, GMM, HYPE_FROM_CLASSES, TRAINING
 from tests.making.sets import BOX, PIXEL, write_tiny_set
 from tests.reference.shared_data import shared_file
 
@@ -230,14 +230,16 @@ def test_mistakes_are_answered_in_one_line(project, capsys) -> None:
 def test_an_odd_box_nan_pixels_and_a_used_folder(tmp_path, monkeypatch, capsys, trained) -> None:
     monkeypatch.chdir(tmp_path)
     write_tiny_set(tmp_path, box=15)
-    _one_line(capsys, ["particles.star", *HYPE], "15 pixels, odd")
+    _one_line(capsys, ["particles.star", *HYPE_FROM_CLASSES], "15 pixels, odd")
     write_tiny_set(tmp_path)
     images = np.memmap("particles.mrcs", np.float32, "r+", 1024, (40, BOX, BOX))
     images[17, 3, 3] = np.nan
     images.flush()
-    _one_line(capsys, ["particles.star", *HYPE, "--maxbad", "0"], "mrcs: image 18", "not finite", "--maxbad N")
+    _one_line(
+        capsys, ["particles.star", *HYPE_FROM_CLASSES, "--maxbad", "0"], "mrcs: image 18", "not finite", "--maxbad N"
+    )
     name = str(trained[0])
-    _one_line(capsys, [str(trained[0].parent / "particles.star"), *HYPE, "--path", name], "--resume")
+    _one_line(capsys, [str(trained[0].parent / "particles.star"), *HYPE_FROM_CLASSES, "--path", name], "--resume")
 
 
 def test_real_particles_train_in_both_families(tmp_path, monkeypatch, capsys) -> None:
@@ -247,7 +249,7 @@ def test_real_particles_train_in_both_families(tmp_path, monkeypatch, capsys) ->
     write_tiny_set(tmp_path)  # for gmm.txt
     monkeypatch.chdir(tmp_path)
     common = [str(star), "--datadir", str(tmp_path), "--niter", "2", "--batchsz", "5"]
-    for options in (HYPE, FAMILIES["mlp"]):
+    for options in (HYPE_FROM_CLASSES, FAMILIES["mlp"]):
         assert main([*common, *options]) == 0
         assert "protein looks white" in capsys.readouterr().out
     for folder in ("hype_00", "hype_01"):

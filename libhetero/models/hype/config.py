@@ -10,6 +10,8 @@ from libhetero.configuration import check_options, option, refused
 from libhetero.configuration.limits import MOST_BOX, MOST_LAYERS, MOST_LIFT, MOST_WIDTH
 from libhetero.models.options import MODEL, contrast_option, precision_option, unknown_preset
 
+MOST_SEARCHED = 42_000  # particles in which classes are searched
+MOST_IMAGES = 3 * 2**29  # bytes of their images
 GROUPS = 8  # of channels that the U-Net normalises together
 
 
@@ -100,6 +102,14 @@ class HypeConfig:
     window: float = option(
         0.85, above=0, most=1, help="radius of the soft disc that the encoder sees, fraction of half the box"
     )
+    start: str = option(
+        "classes",
+        "--start",
+        choices=("classes", "none"),
+        group=MODEL,
+        help="CryoHype: classes, which molecules there are is solved for first, as by e2hype_classify.py; the network "
+        "is told which of them an image shows, and adds to their volumes; none, it begins from nothing, as published",
+    )
     particle_contrast: str = contrast_option()
     precision: str = precision_option()
     remat: bool = option(
@@ -125,8 +135,10 @@ class HypeConfig:
         return self
 
     def sample_size(self, box_size: int, usual: int) -> int:
-        """Return how many particles the model's statistics are measured on."""
-        return usual
+        """Return how many particles the model's statistics are measured on: for classes all that memory holds."""
+        if self.start == "none":
+            return usual
+        return max(usual, min(MOST_SEARCHED, MOST_IMAGES // (4 * box_size**2)))
 
     @classmethod
     def preset(cls, name: str) -> HypeConfig:
@@ -165,6 +177,7 @@ class HypeConfig:
                 modulation="multiply",
                 output="hartley",
                 profile=False,
+                start="none",
                 feature_sigma=1 / (4 * math.pi),
                 particle_contrast="none",
             )

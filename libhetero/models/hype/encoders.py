@@ -1,7 +1,7 @@
 """Encoders to compare the transformer with: a multilayer perceptron and a U-Net.
 
 Both end in as many weight tokens as the transformer's, so that all else stays as it is. Neither is
-told the direction of view otherwise than the transformer is.
+told the direction of view and the place among the classes otherwise than the transformer is.
 
     mlp    tokens = reshape(D relu(D relu(D [pixels, view])))
     unet   four halvings and doublings of two 3 × 3 convolutions each, skips between; the map of
@@ -36,12 +36,16 @@ class MlpEncoder(nn.Module):
     config: HypeConfig
 
     @nn.compact
-    def __call__(self, image: Float[Array, "*n"], view: Float[Array, "monomials"]) -> Float[Array, "tokens dim"]:
+    def __call__(
+        self, image: Float[Array, "*n"], view: Float[Array, "monomials"], told: Float[Array, "told"] | None = None
+    ) -> Float[Array, "tokens dim"]:
         """Return the weight tokens."""
         config, product = self.config, dot_general(self.config.precision)
         hidden = image.reshape(-1)
         if config.view:
             hidden = jnp.concatenate([hidden, view])
+        if told is not None:
+            hidden = jnp.concatenate([hidden, told])
         width = config.encoder_width or MLP_WIDTH
         for number in range(2):
             hidden = nn.Dense(width, dot_general=product, name=f"hidden_{number}")(hidden)
@@ -56,7 +60,9 @@ class UNetEncoder(nn.Module):
     config: HypeConfig
 
     @nn.compact
-    def __call__(self, image: Float[Array, "n n"], view: Float[Array, "monomials"]) -> Float[Array, "tokens dim"]:
+    def __call__(
+        self, image: Float[Array, "n n"], view: Float[Array, "monomials"], told: Float[Array, "told"] | None = None
+    ) -> Float[Array, "tokens dim"]:
         """Return the weight tokens."""
         config, product = self.config, dot_general(self.config.precision)
         width = config.encoder_width or UNET_WIDTH
@@ -75,6 +81,8 @@ class UNetEncoder(nn.Module):
         maps = maps.reshape(maps.shape[0], -1)
         tokens = nn.Dense(sum(config.layer_tokens()), dot_general=product, name="patches")(maps.T).T
         tokens = nn.Dense(config.dim, dot_general=product, name="channels")(tokens)
+        if told is not None:
+            tokens = tokens + nn.Dense(config.dim, name="told")(told)
         return tokens + nn.Dense(config.dim, name="view")(view) if config.view else tokens
 
     def _twice(self, hidden: Array, width: int, name: str) -> Array:

@@ -32,10 +32,14 @@ class INRWeights:
     ----------
     kernels : per layer (fan_out, fan_in).
     biases : per layer (fan_out,).
+    place : of the volume that the INR adds to among those of classes (`start`); None for none.
+    gain : of the INR by ring 0 … n // 2, where there is a place.
     """
 
     kernels: tuple[Float[Array, "..."], ...]
     biases: tuple[Float[Array, "..."], ...]
+    place: Float[Array, "..."] | None = None
+    gain: Float[Array, "..."] | None = None
 
 
 def inr_apply(

@@ -1,4 +1,10 @@
-"""CryoHype as a model family: encoder, hypernetwork, INR, and the loss over the Fourier disc."""
+"""CryoHype as a model family: encoder, hypernetwork, INR, and the loss over the Fourier disc.
+
+Begun from the classes of a mixture (`start`), the volume of an image is what its classes say of it, and what the INR
+adds, by a gain g of each ring that is learnt from `GAIN`:
+
+    V(k) = V_start(k; z) + g(|k|) INR(k; tokens),        latent = (tokens, z)
+"""
 
 from __future__ import annotations
 
@@ -23,6 +29,9 @@ from libhetero.models.hype.hypernetwork import HyperNetwork
 from libhetero.models.hype.inr import INRWeights, inr_apply
 from libhetero.models.hype.sampling import draw, inclusion_probability
 from libhetero.models.hype.seen import MONOMIALS, measure_spectra, seen_image, view_features
+from libhetero.models.hype.start import Start
+from libhetero.models.hype.start import schema as schema_of_start
+from libhetero.models.sample import spread_over
 from libhetero.physics.fourier import dft_image, disc_indices, frequencies_2d, frequencies_3d, half_plane, real_volume
 from libhetero.physics.observation import moved, observed, power, squared_error
 from libhetero.physics.slices import slice_frequencies
@@ -32,6 +41,8 @@ VOLUME_CHUNK = 16384  # frequencies evaluated at once
 PIXEL_CHUNK = 1024  # of an image, of all images of a batch together
 LEAST_UNET = 2**DOWN  # pixels of its image
 LEAST_SIGNAL = 1e-3  # of the strongest ring's power
+SPECTRA_SAMPLE = 1024  # particles that spectra are measured on
+GAIN = 0.05  # of the INR where there is a volume to begin with
 CONTRAST_NOISE = "contrast_noise"  # stored where contrasts are estimated; runs before there was such a thing lack it
 
 
@@ -45,6 +56,7 @@ def schema_of(config: HypeConfig, names: Iterable[str]) -> dict[str, ArraySchema
         "box_size": ArraySchema("int", least=2, below=2**15),
         "pixel_size": ArraySchema("float", least=1e-3, below=1e5),
         CONTRAST_NOISE: ArraySchema("float", ("rings",), least=1e-30, optional=True),
+        **schema_of_start(),
     }
 
 
@@ -66,6 +78,7 @@ class HypeModel:
     pixel_size : Å.
     contrast_noise : (n // 2 + 1,), power of a Fourier pixel's noise by ring, for the contrast of particles; None where
         that is not estimated.
+    start : the classes that it begins with; None for none.
     """
 
     config: HypeConfig
@@ -76,6 +89,7 @@ class HypeModel:
     box_size: int
     pixel_size: float
     contrast_noise: Float[np.ndarray, "rings"] | None = None
+    start: Start | None = None
     family: str = "hype"
 
     @classmethod
@@ -98,13 +112,28 @@ class HypeModel:
         spread = config.feature_sigma * box_size
         points = np.random.default_rng(seed).normal(size=(config.inr_frequencies, 3)) * spread
         signal, noise = np.ones(box_size // 2 + 1, np.float32), 1.0
+        some = spread_over(sample, SPECTRA_SAMPLE)
         if config.profile or config.encoder_input == "wiener" or config.coordinates:
-            signal, noise = measure_spectra(sample, box_size, pixel_size)
-        by_ring = measure_noise(sample, box_size) if config.particle_contrast == "estimated" else None
-        model = cls(config, points.astype(np.float32), signal, noise, 1.0, box_size, pixel_size, by_ring)
+            signal, noise = measure_spectra(some, box_size, pixel_size)
+        estimated, begun = config.particle_contrast == "estimated", config.start == "classes"
+        by_ring = measure_noise(some, box_size) if estimated or begun else None
+        start = None
+        if begun and by_ring is not None:
+            start = Start.of_particles(sample, box_size, pixel_size, by_ring, seed)
+        model = cls(
+            config,
+            points.astype(np.float32),
+            signal,
+            noise,
+            1.0,
+            box_size,
+            pixel_size,
+            by_ring if estimated else None,
+            start,
+        )
         if config.encoder_input == "wiener":
-            images = jax.jit(jax.vmap(model._seen))(sample.images, sample.observation)
-            scale = float(np.asarray(images)[np.asarray(sample.weight) > 0].std())
+            images = jax.jit(jax.vmap(model._seen))(some.images, some.observation)
+            scale = float(np.asarray(images)[np.asarray(some.weight) > 0].std())
             model = dataclasses.replace(model, seen_scale=max(scale, 1e-30))
         return model
 
@@ -129,12 +158,15 @@ class HypeModel:
             box_size=int(arrays["box_size"]),
             pixel_size=float(arrays["pixel_size"]),
             contrast_noise=arrays.get(CONTRAST_NOISE),
+            start=Start.from_arrays(arrays),
         )
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return the features' points and what was measured."""
+        """Return the features' points, what was measured, and the classes."""
         names = ("anchors", "signal", "noise", "seen_scale", "box_size", "pixel_size")
         stored = {name: np.asarray(getattr(self, name)) for name in names}
+        if self.start is not None:
+            stored |= self.start.arrays()
         return stored if self.contrast_noise is None else stored | {CONTRAST_NOISE: self.contrast_noise}
 
     def init(self, key: PRNGKeyArray) -> dict[str, Any]:
@@ -143,24 +175,47 @@ class HypeModel:
         image, view = jnp.zeros(self.config.seen_shape(self.box_size)), jnp.zeros(len(MONOMIALS))
         tokens = jnp.zeros((sum(self.config.layer_tokens()), self.config.dim))
         params = {
-            "encoder": image_encoder(self.config).init(encoder_key, image, view)["params"],
+            "encoder": image_encoder(self.config).init(encoder_key, image, view, self._told())["params"],
             "hypernetwork": HyperNetwork(self.config).init(hyper_key, tokens)["params"],
         }
+        if self.start is not None:
+            inside = np.arange(len(self.signal)) <= self.start.volume_ring
+            params["gain"] = jnp.asarray(np.where(inside, GAIN, 1.0), jnp.float32)
         return params if self.contrast_noise is None else params | {"contrast": start_of_contrast()}
 
     def encode(self, params: Any, batch: Batch) -> Float[Array, "batch latent"]:
-        """Return the output weight tokens of every image, flattened.
+        """Return the output weight tokens of every image, flattened, and its place among the classes.
 
         Each token is brought to mean 0 and variance 1. The heads begin with a layer norm, so this
-        changes no volume; it takes out of the latent what has no effect.
+        changes no volume; it takes out of the latent what has no effect. The place is scaled to weigh as much as all
+        tokens together.
         """
 
         def one(image: Array, observation: Observation) -> Array:
             seen, view = self._seen(image, observation), view_features(observation.pose.rotation)
-            tokens: Any = image_encoder(self.config).apply({"params": params["encoder"]}, seen, view)
-            return jax.nn.standardize(tokens, axis=-1).reshape(-1)
+            told = None if self.start is None else self.start.told(image, observation, self.pixel_size)
+            encoder = {"params": params["encoder"]}
+            tokens: Any = image_encoder(self.config).apply(encoder, seen, view, self._told(told))
+            flat = jax.nn.standardize(tokens, axis=-1).reshape(-1)
+            return flat if told is None else jnp.concatenate([flat, self._place_scale() * told])
 
         return jax.vmap(one)(batch.images, batch.observation)
+
+    def _told(self, place: Array | None = None) -> Array | None:
+        """Return what the encoder is told of a place among the classes, of a variance of 1; None where there are none.
+
+        Parameters
+        ----------
+        place : z; None for that of the mean.
+        """
+        if self.start is None or not self.start.rank:
+            return None
+        return jnp.zeros(self.start.rank) if place is None else place
+
+    def _place_scale(self) -> float:
+        """Return by what places are multiplied in the latent."""
+        assert self.start is not None
+        return float(np.sqrt(sum(self.config.layer_tokens()) * self.config.dim / max(self.start.rank, 1)))
 
     def posterior(self, params: Any, batch: Batch) -> Posterior:
         """Return the latents, whose deviations nobody knows, and what all pixels of each image say of its own volume.
@@ -189,12 +244,17 @@ class HypeModel:
         return Posterior(latent, jnp.full_like(latent, jnp.nan), *found)
 
     def decode(self, params: Any, latent: Float[Array, "batch latent"]) -> INRWeights:
-        """Return the INR weights of every latent."""
+        """Return the INR weights of every latent, and the volume that it adds to."""
+        count = sum(self.config.layer_tokens()) * self.config.dim
 
         def one(flat: Array) -> INRWeights:
-            tokens = flat.reshape(-1, self.config.dim)
+            tokens = flat[:count].reshape(-1, self.config.dim)
             weights: Any = HyperNetwork(self.config).apply({"params": params["hypernetwork"]}, tokens)
-            return weights
+            if self.start is None:
+                return weights
+            return dataclasses.replace(
+                weights, place=flat[count:] / self._place_scale(), gain=jnp.asarray(params["gain"])
+            )
 
         return jax.vmap(one)(latent)
 
@@ -207,8 +267,12 @@ class HypeModel:
             value = self._from_half_space(representation, frequencies)
         else:
             value = self._from_hartley(representation, frequencies)
-        radius = jnp.linalg.norm(frequencies, axis=-1) * self.box_size
-        scale = jnp.interp(radius, jnp.arange(len(self.signal)), jnp.asarray(self._profile()))
+        radius, rings = jnp.linalg.norm(frequencies, axis=-1) * self.box_size, jnp.arange(len(self.signal))
+        scale = jnp.interp(radius, rings, jnp.asarray(self._profile()))
+        if self.start is not None and representation.place is not None and representation.gain is not None:
+            begun = self.start.at(representation.place, frequencies * np.float32(self.box_size))
+            value = value * scale * jnp.interp(radius, rings, representation.gain)
+            return jnp.where(radius < self.box_size / 2, value + begun, 0.0)
         return value * jnp.where(radius < self.box_size / 2, scale, 0.0)
 
     def render(self, representation: INRWeights, pose: Pose, n: int, pixel_size: float) -> Complex[Array, "n half"]:

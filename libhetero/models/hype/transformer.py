@@ -43,12 +43,17 @@ class Block(nn.Module):
 
 
 class TransformerEncoder(nn.Module):
-    """image (n, n) or grid (n, n, n) → output weight tokens (tokens, dim), for one particle."""
+    """image (n, n) or grid (n, n, n) → output weight tokens (tokens, dim), for one particle.
+
+    What is told of it besides, its direction of view and its place among the classes, are a token each.
+    """
 
     config: HypeConfig
 
     @nn.compact
-    def __call__(self, image: Float[Array, "*n"], view: Float[Array, "monomials"]) -> Float[Array, "tokens dim"]:
+    def __call__(
+        self, image: Float[Array, "*n"], view: Float[Array, "monomials"], told: Float[Array, "told"] | None = None
+    ) -> Float[Array, "tokens dim"]:
         """Return the weight tokens after the last block."""
         config = self.config
         cut = patches(image, config.patch)
@@ -59,6 +64,8 @@ class TransformerEncoder(nn.Module):
         if config.view:
             seen_from = nn.Dense(config.dim, name="view")(view)
             embedded = jnp.concatenate([embedded, seen_from[None]])
+        if told is not None:
+            embedded = jnp.concatenate([embedded, nn.Dense(config.dim, name="told")(told)[None]])
         shape = (sum(config.layer_tokens()), config.dim)
         weight_tokens = self.param("weight_tokens", nn.initializers.normal(1.0), shape)
         tokens = jnp.concatenate([embedded, weight_tokens])

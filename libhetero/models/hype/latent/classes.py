@@ -26,7 +26,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from libhetero.models.hype.latent.grid import few_sizes
-from libhetero.models.hype.latent.normal_equations import Equations, symmetric
+from libhetero.models.hype.latent.normal_equations import Equations, packed, symmetric
+from libhetero.physics.arrays import AnyArray
 from libhetero.physics.rotations import HIGHEST
 
 BLOCK = 4096  # particles judged at once
@@ -154,14 +155,8 @@ def judge(equations: Equations, classes: Classes, spread: float) -> Judged:
     classes : of the subspace.
     spread : s; 0 for contrasts of 1.
     """
-    missing = few_sizes(len(classes)) - len(classes)
-    whole = np.concatenate([np.ones((len(classes), 1)), classes.mean], axis=1)
-    product = whole[:, :, None] * whole[:, None]
-    product[:, 1:, 1:] += classes.covariance
-    share = np.log(np.maximum(classes.share, 1e-30))
-    vectors = jnp.asarray(np.pad(whole, ((0, missing), (0, 0))).T, jnp.float32)
-    squares = jnp.asarray(np.pad(equations.packed(product), ((0, missing), (0, 0))).T, jnp.float32)
-    prior = jnp.asarray(np.pad(share, (0, missing), constant_values=EMPTY), jnp.float32)
+    told = judged_against(classes, few_sizes(len(classes)))
+    vectors, squares, prior = (jnp.asarray(part) for part in (told.vectors, told.squares, told.share))
     parts = [
         _judged(
             equations.gradient[start : start + BLOCK],
@@ -174,6 +169,42 @@ def judge(equations: Equations, classes: Classes, spread: float) -> Judged:
         for start in range(0, len(equations), BLOCK)
     ]
     return Judged(*(np.concatenate([np.asarray(part[i]) for part in parts]) for i in range(5)))
+
+
+@dataclass(frozen=True, eq=False)
+class Against:
+    """Classes as particles' normal equations meet them.
+
+    Parameters
+    ----------
+    vectors : v.
+    squares : v vᵀ + cov m, packed.
+    share : log of each class's part of the particles.
+    """
+
+    vectors: Float[np.ndarray, "columns classes"]
+    squares: Float[np.ndarray, "pairs classes"]
+    share: Float[np.ndarray, "classes"]
+
+
+def judged_against(classes: Classes, padded: int = 0) -> Against:
+    """Return what particles are judged against.
+
+    Parameters
+    ----------
+    classes : of the subspace.
+    padded : number of classes with those that are none; 0 for no more than there are.
+    """
+    missing = ((0, max(padded - len(classes), 0)), (0, 0))
+    whole = np.concatenate([np.ones((len(classes), 1)), classes.mean], axis=1)
+    product = whole[:, :, None] * whole[:, None]
+    product[:, 1:, 1:] += classes.covariance
+    share = np.log(np.maximum(classes.share, 1e-30))
+    return Against(
+        np.pad(whole, missing).T.astype(np.float32),
+        np.pad(packed(product), missing).T.astype(np.float32),
+        np.pad(share, missing[0], constant_values=EMPTY).astype(np.float32),
+    )
 
 
 def integrated_likelihood(linear: Any, square: Any, spread: Any, module: Any) -> Any:
@@ -192,13 +223,30 @@ def integrated_likelihood(linear: Any, square: Any, spread: Any, module: Any) ->
     return along - 0.5 * module.log1p(variance * square)
 
 
+def joint_likelihood(
+    gradient: AnyArray, hessian: AnyArray, vectors: AnyArray, squares: AnyArray, share: AnyArray, spread: Any
+) -> Float[Array, "particles classes"]:
+    """Return log p(x, class) - log p(x | noise alone) of particles and classes; arguments as in `Against`."""
+    return _joint(*_products(gradient, hessian, vectors, squares), share, spread)
+
+
+def _products(gradient: AnyArray, hessian: AnyArray, vectors: AnyArray, squares: AnyArray) -> tuple[Array, Array]:
+    """Return l and q."""
+    linear = jnp.matmul(gradient, vectors, precision=HIGHEST)
+    return linear, jnp.maximum(jnp.matmul(hessian, squares, precision=HIGHEST), 0)
+
+
+def _joint(linear: Array, square: Array, share: AnyArray, spread: Any) -> Array:
+    joint: Array = integrated_likelihood(linear, square, spread, jnp) + share
+    return joint
+
+
 @jax.jit
 def _judged(
     gradient: Array, hessian: Array, vectors: Array, squares: Array, share: Array, spread: Array
 ) -> tuple[Array, ...]:
-    linear = jnp.matmul(gradient, vectors, precision=HIGHEST)
-    square = jnp.maximum(jnp.matmul(hessian, squares, precision=HIGHEST), 0)
-    joint = integrated_likelihood(linear, square, spread, jnp) + share
+    linear, square = _products(gradient, hessian, vectors, squares)
+    joint = _joint(linear, square, share, spread)
     label = jnp.argmax(joint, axis=1)
     best = jnp.take_along_axis(joint, label[:, None], axis=1)[:, 0]
     total = jax.nn.logsumexp(joint, axis=1)

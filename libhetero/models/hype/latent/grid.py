@@ -10,12 +10,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property, partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.fft
-from jaxtyping import Array, Complex, Float, Int
+from jaxtyping import Array, Bool, Complex, Float, Int
 
 from libhetero.models.hype.latent.central import CentralSlices
 from libhetero.physics.arrays import AnyArray
@@ -86,11 +87,46 @@ class FourierGrid:
         """Return volumes without what lies outside of the ball."""
         return _all_confined(jnp.asarray(values), self)
 
+    def unsmoothed(self, values: Complex[AnyArray, "volumes points"]) -> Complex[Array, "volumes points"]:
+        """Return confined volumes divided, in real space, by what `interpolated` multiplies them with there: sinc²."""
+        along = np.sinc(np.fft.fftfreq(self.edge)) ** 2
+        smooth = along[:, None, None] * along[:, None] * along
+        return _masked(jnp.asarray(values), jnp.asarray(self.mask / smooth, jnp.float32), self.reach)
+
+    def interpolated(
+        self, table: Float[AnyArray, "points 2 volumes"], frequencies: Float[AnyArray, "chosen 3"]
+    ) -> Float[Array, "chosen 2 volumes"]:
+        """Return volumes, real and imaginary parts, between points of the grid: trilinear, 0 beyond the highest ring.
+
+        Parameters
+        ----------
+        table : the volumes at the points.
+        frequencies : (x, y, z), cycles per box.
+        """
+        inside = jnp.linalg.norm(frequencies, axis=-1) <= self.ring
+        place = jnp.where(inside[:, None], frequencies, 0.0) * self.oversampling
+        turned = place[:, 0] < 0
+        place = jnp.where(turned[:, None], -place, place)
+        low = jnp.floor(place).astype(jnp.int32)
+        rest, width, values = place - low, 2 * self.reach + 1, jnp.asarray(table)
+        total = jnp.zeros((len(place), *values.shape[1:]))
+        for corner in np.ndindex(2, 2, 2):
+            at = low + np.array(corner, np.int32)
+            weight = jnp.prod(jnp.where(np.array(corner, bool), rest, 1 - rest), axis=1)
+            point = (at[:, 0] * width + at[:, 1] + self.reach) * width + at[:, 2] + self.reach
+            total = total + weight[:, None, None] * values[point]
+        sign = jnp.where(inside, jnp.where(turned, -1.0, 1.0), 0.0)
+        return total * jnp.stack([jnp.abs(sign), sign], axis=1)[:, :, None]
+
 
 @partial(jax.jit, static_argnames="grid")
 def _all_confined(values: Array, grid: FourierGrid) -> Array:
-    mask = jnp.asarray(grid.mask)
-    kept: Array = jax.lax.map(lambda one: _confined(one, mask, grid.reach), values, batch_size=TOGETHER)
+    return _masked(values, jnp.asarray(grid.mask), grid.reach)
+
+
+@partial(jax.jit, static_argnames="reach")
+def _masked(values: Array, mask: Array, reach: int) -> Array:
+    kept: Array = jax.lax.map(lambda one: _confined(one, mask, reach), values, batch_size=TOGETHER)
     return kept
 
 
@@ -149,7 +185,21 @@ def on_grid(slices: CentralSlices, grid: FourierGrid) -> OnGrid:
 
 @jax.jit
 def _nearest(rotation: Array, frequencies: Array, oversampling: Array, reach: Array) -> tuple[Array, Array]:
-    points = jax.vmap(lambda one: slice_frequencies(one, frequencies))(rotation) * oversampling
+    return jax.vmap(lambda one: nearest_points(one, frequencies, oversampling, reach))(rotation)
+
+
+def nearest_points(
+    rotation: Float[AnyArray, "3 3"], frequencies: Float[AnyArray, "pixels 2"], oversampling: Any, reach: Any
+) -> tuple[Int[Array, "pixels"], Bool[Array, "pixels"]]:
+    """Return the nearest point of a grid to each pixel of a slice, and whether it is that of -k.
+
+    Parameters
+    ----------
+    rotation : model to image.
+    frequencies : cycles per box.
+    oversampling, reach : of the grid.
+    """
+    points = slice_frequencies(rotation, frequencies) * oversampling
     turned = points[..., 0] < 0
     near = jnp.rint(jnp.where(turned[..., None], -points, points)).astype(jnp.int32)
     width = 2 * reach + 1

@@ -16,9 +16,10 @@ from functools import cached_property, partial
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Complex, Float
+from jaxtyping import Array, Complex, Float, Int
 
 from libhetero.models.hype.latent.grid import OnGrid
+from libhetero.physics.arrays import AnyArray
 from libhetero.physics.rotations import HIGHEST
 
 TOGETHER = 256  # particles whose posterior is found at once
@@ -50,11 +51,6 @@ class Equations:
         """Rows and columns of the elements kept."""
         return np.triu_indices(self.columns)
 
-    def packed(self, matrices: Float[np.ndarray, "*sets columns columns"]) -> Float[np.ndarray, "*sets pairs"]:
-        """Return symmetric matrices as they meet H: elements off the diagonal count twice."""
-        rows, columns = self.upper
-        return matrices[..., rows, columns] * np.where(rows == columns, 1, 2)
-
     def moments(self) -> tuple[Float[Array, "particles rank"], Float[Array, "particles pairs"]]:
         """Return posterior means of z under the prior N(0, 1), and the upper triangle of E[z zᵀ]."""
         return _moments(self.gradient, self.hessian, self.columns)
@@ -75,26 +71,46 @@ def normal_equations(seen: OnGrid, table: Complex[Array, "points columns"]) -> E
     seen : slices.
     table : mean and modes beside each other.
     """
-    parts = jnp.concatenate([table.real, table.imag], axis=1) * np.float32(np.sqrt(2))
-    return Equations(*_equations(seen.point, seen.image, seen.transfer, parts))
+    return Equations(*_equations(seen.point, seen.image, seen.transfer, parts_of(table)))
+
+
+def parts_of(table: Complex[AnyArray, "points columns"]) -> Float[Array, "points columns_twice"]:
+    """Return the columns of a table as real numbers: real parts, then imaginary, times √2."""
+    table = jnp.asarray(table)
+    return jnp.concatenate([table.real, table.imag], axis=1) * np.float32(np.sqrt(2))
 
 
 @jax.jit
 def _equations(point: Array, image: Array, transfer: Array, parts: Array) -> tuple[Array, Array]:
-    columns = parts.shape[1] // 2
-    rows, across = np.triu_indices(columns)
-
     def one(particle: tuple[Array, Array, Array]) -> tuple[Array, Array]:
-        at, x, passed = particle
-        both = parts[at] * passed[:, None]
-        real, imaginary = both[:, :columns], both[:, columns:]
-        product = partial(jnp.matmul, precision=HIGHEST)
-        gradient = np.float32(np.sqrt(2)) * (product(x.real, real) + product(x.imag, imaginary))
-        hessian = product(real.T, real) + product(imaginary.T, imaginary)
-        return gradient, hessian[rows, across]
+        at, plane, passed = particle
+        return equations_of(at, plane, passed, parts)
 
     found: tuple[Array, Array] = jax.lax.map(one, (point, image, transfer))
     return found
+
+
+def equations_of(
+    point: Int[Array, "pixels"],
+    image: Complex[Array, "pixels"],
+    transfer: Float[Array, "pixels"],
+    parts: Float[Array, "points columns_twice"],
+) -> tuple[Float[Array, "columns"], Float[Array, "pairs"]]:
+    """Return g and the upper triangle of H of one particle.
+
+    Parameters
+    ----------
+    point, image, transfer : of its slice, as in `OnGrid`.
+    parts : of the subspace, from `parts_of`.
+    """
+    columns = parts.shape[1] // 2
+    rows, across = np.triu_indices(columns)
+    both = parts[point] * transfer[:, None]
+    real, imaginary = both[:, :columns], both[:, columns:]
+    product = partial(jnp.matmul, precision=HIGHEST)
+    gradient = np.float32(np.sqrt(2)) * (product(image.real, real) + product(image.imag, imaginary))
+    hessian = product(real.T, real) + product(imaginary.T, imaginary)
+    return gradient, hessian[rows, across]
 
 
 @partial(jax.jit, static_argnames="columns")
@@ -113,6 +129,12 @@ def _moments(gradient: Array, hessian: Array, columns: int) -> tuple[Array, Arra
 
     found: tuple[Array, Array] = jax.lax.map(one, (gradient, hessian), batch_size=TOGETHER)
     return found
+
+
+def packed(matrices: Float[np.ndarray, "*sets columns columns"]) -> Float[np.ndarray, "*sets pairs"]:
+    """Return symmetric matrices as they meet the upper triangle of H: elements off the diagonal count twice."""
+    rows, columns = np.triu_indices(matrices.shape[-1])
+    return matrices[..., rows, columns] * np.where(rows == columns, 1, 2)
 
 
 def symmetric(

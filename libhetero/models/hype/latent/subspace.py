@@ -55,13 +55,28 @@ def spanned(
     volumes: Complex[np.ndarray, "volumes points"], weight: Float[np.ndarray, "volumes"], most: int
 ) -> Subspace:
     """Return the subspace of volumes: their weighted mean and at most `most` principal components."""
+    mean, modes, _ = components(volumes, weight, most)
+    return Subspace(jnp.asarray(mean), jnp.asarray(modes))
+
+
+def components(
+    volumes: Complex[np.ndarray, "volumes points"], weight: Float[np.ndarray, "volumes"], most: int
+) -> tuple[Complex[np.ndarray, "points"], Complex[np.ndarray, "points modes"], Float[np.ndarray, "volumes modes"]]:
+    """Return weighted mean and principal components of volumes, and their places, of unit variance, in these.
+
+    Parameters
+    ----------
+    volumes, weight : of which.
+    most : components at most.
+    """
     share = (weight / weight.sum()).astype(np.float32)
     mean = share @ volumes
     deviation = (volumes - mean) * np.sqrt(share)[:, None]
     gram = (deviation @ deviation.conj().T).real.astype(np.float64)
     values, vectors = np.linalg.eigh(gram)
     kept = np.flatnonzero(values > LEAST * max(values[-1], 1e-30))[::-1][:most]
-    return Subspace(jnp.asarray(mean), jnp.asarray(deviation.T @ vectors[:, kept].astype(np.float32)))
+    chosen = vectors[:, kept].astype(np.float32)
+    return mean, deviation.T @ chosen, chosen / np.sqrt(share)[:, None]
 
 
 def principal_subspace(seen: OnGrid, rank: int, seed: int) -> Subspace:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from libhetero.models.hype.latent.grid import FourierGrid, on_grid
-from libhetero.models.hype.latent.normal_equations import normal_equations, symmetric
+from libhetero.models.hype.latent.normal_equations import normal_equations, packed, symmetric
 from libhetero.models.hype.latent.subspace import principal_subspace, spanned
 from libhetero.models.hype.latent.volumes import class_volumes
 from tests.making.slices import molecules, slices
@@ -40,8 +40,8 @@ def test_equations_are_products_of_columns_and_give_the_likelihood(seen, subspac
         v = np.array([1, 0.3, -0.7])
         likelihood = 0.5 * (image @ image - ((image - columns @ v) ** 2).sum())
         np.testing.assert_allclose(gradient[row] @ v - 0.5 * v @ hessian[row] @ v, likelihood, rtol=1e-3, atol=1e-2)
-    packed = equations.packed(np.outer(v, v))
-    np.testing.assert_allclose(np.asarray(equations.hessian)[17] @ packed, v @ hessian[1] @ v, rtol=1e-4)
+    square = packed(np.outer(v, v))
+    np.testing.assert_allclose(np.asarray(equations.hessian)[17] @ square, v @ hessian[1] @ v, rtol=1e-4)
 
 
 def test_moments_are_those_of_the_posterior(seen, subspace):

@@ -1,0 +1,224 @@
+"""Where CryoHype begins: classes of a mixture, solved for, as a volume for each image and a token of its encoder.
+
+`latent.class_search` finds the classes, on low rings. Volumes of the same particles' classes on all rings that memory
+allows, V_k, have principal components U about their mean, in which class k is at c_k. For an image x, with the
+probability p_k of each class given it (`latent.classes`),
+
+    z = Σ_k p_k c_k,        V_start = mean + U z
+
+is its volume before anything is trained, Σ p_k V_k but for components that were left out; z, of unit variance over the
+particles, tells the encoder which molecule it sees. The neural field adds what is missing (`model`).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Complex, Float, Int
+
+from libhetero.configuration import ArraySchema
+from libhetero.models.hype.latent.central import CentralSlices, central_slices, disc_pixels, joined
+from libhetero.models.hype.latent.class_search import BALL, HIGHEST_RING, MOST_RANK, Mixture, find_classes
+from libhetero.models.hype.latent.classes import joint_likelihood, judged_against
+from libhetero.models.hype.latent.grid import FourierGrid, nearest_points, on_grid
+from libhetero.models.hype.latent.normal_equations import equations_of, parts_of
+from libhetero.models.hype.latent.subspace import components
+from libhetero.models.hype.latent.volumes import class_volumes
+from libhetero.physics.arrays import AnyArray
+from libhetero.physics.fourier import dft_image, frequencies_2d, ring_index
+from libhetero.physics.observation import moved_back, transfer
+from libhetero.records import Batch, Observation
+
+LOGGER = logging.getLogger(__name__)
+OVERSAMPLING = 1.5  # of the grid of volumes
+LEAST_PARTICLES = 10
+MOST_SUMS = 2**30  # bytes of the sums over the images of all classes
+MOST_TABLE = 3 * 2**25  # bytes of mean and components
+BLOCK = 1024  # particles cut into slices at once
+PREFIX = "start_"
+
+
+@dataclass(frozen=True, eq=False)
+class Start:
+    """Classes, and volumes of them.
+
+    Parameters
+    ----------
+    ring, oversampling : of the grid on which images are told apart.
+    table : its mean and modes, real and imaginary parts beside each other, times √2 (`latent.normal_equations`).
+    vectors, squares : of each class, (1, m) and what meets the normal equations (`latent.classes`).
+    share : logarithm of each class's part of the particles.
+    spread : of contrast.
+    noise : by ring 0 … n // 2, power of a Fourier pixel of `fourier_image` / n.
+    place : c.
+    volume_ring : the highest of the volumes, cycles per box.
+    volumes : real and imaginary parts of mean and components U on the volumes' grid.
+    """
+
+    ring: float
+    oversampling: float
+    table: Float[np.ndarray, "points columns_twice"]
+    vectors: Float[np.ndarray, "columns classes"]
+    squares: Float[np.ndarray, "pairs classes"]
+    share: Float[np.ndarray, "classes"]
+    spread: float
+    noise: Float[np.ndarray, "rings"]
+    place: Float[np.ndarray, "classes rank"]
+    volume_ring: float
+    volumes: Float[np.ndarray, "volume_points 2 rank_and_mean"]
+
+    @classmethod
+    def of_particles(
+        cls, sample: Batch, n: int, pixel_size: float, noise: Float[np.ndarray, "rings"], seed: int
+    ) -> Start | None:
+        """Find the classes of particles and their volumes; None where the images show nothing.
+
+        Parameters
+        ----------
+        sample : particles, all of a set or as many as memory holds.
+        n : box, pixels.
+        pixel_size : Å.
+        noise : by ring, power of a Fourier pixel of `fourier_image` / n.
+        seed : of the search.
+        """
+        if np.count_nonzero(sample.weight) < LEAST_PARTICLES:
+            return None
+        sample = jax.tree.map(lambda leaf: leaf[np.asarray(sample.weight) > 0], sample)
+        slices = _slices(sample, n, pixel_size, n / 2, noise)
+        mixture = find_classes(slices.within(HIGHEST_RING), seed=seed)
+        if mixture.empty.all():
+            LOGGER.info("the images show nothing that their poses agree on; the network begins from nothing")
+            return None
+        number = np.where(mixture.empty, -1, np.cumsum(~mixture.empty) - 1)
+        mixture, label = mixture.shown(), number[mixture.judged.label]
+        LOGGER.info("%d molecule(s) in %d particles to begin with", len(mixture.classes), len(label))
+        slices = slices.take(np.flatnonzero(slices.transfer.any(axis=1)))
+        return cls._of(mixture, slices, label, noise)
+
+    @classmethod
+    def _of(
+        cls, mixture: Mixture, slices: CentralSlices, label: Int[np.ndarray, "particles"], noise: np.ndarray
+    ) -> Start:
+        """Make the volumes of the classes on as many rings as memory allows."""
+        count = np.bincount(label[label >= 0], minlength=len(mixture.classes)).astype(np.float64)
+        grid = largest_grid(slices.ring, len(count))
+        volumes = class_volumes(on_grid(slices, grid), label, len(count))
+        mean, modes, place = components(volumes, np.maximum(count, 1), min(len(count) - 1, MOST_RANK))
+        columns = grid.unsmoothed(np.concatenate([mean[:, None], modes], axis=1).T).T
+        told = judged_against(mixture.classes)
+        return cls(
+            ring=float(mixture.grid.ring),
+            oversampling=float(mixture.grid.oversampling),
+            table=np.asarray(parts_of(mixture.subspace.table)),
+            vectors=told.vectors,
+            squares=told.squares,
+            share=told.share,
+            spread=mixture.spread,
+            noise=np.asarray(noise, np.float32),
+            place=place.astype(np.float32),
+            volume_ring=float(grid.ring),
+            volumes=np.stack([columns.real, columns.imag], axis=1).astype(np.float32),
+        )
+
+    @property
+    def rank(self) -> int:
+        """Length of z."""
+        return self.place.shape[1]
+
+    @cached_property
+    def grid(self) -> FourierGrid:
+        """On which images are told apart."""
+        return FourierGrid(self.ring, self.oversampling, BALL)
+
+    @cached_property
+    def volume_grid(self) -> FourierGrid:
+        """Of the volumes."""
+        return FourierGrid(self.volume_ring, OVERSAMPLING, BALL)
+
+    def told(self, image: Float[Array, "n n"], observation: Observation, pixel_size: float) -> Float[Array, "rank"]:
+        """Return z of one image."""
+        n = image.shape[0]
+        pixels = disc_pixels(n, self.ring)
+        frequency = frequencies_2d(n).reshape(-1, 2)[pixels]
+        in_angstrom, deviation = frequency / pixel_size, np.sqrt(self.noise)[ring_index(n).reshape(-1)[pixels]]
+        plane = moved_back(dft_image(image).reshape(-1)[pixels] / n, observation.pose, in_angstrom) / deviation
+        passed = transfer(observation, in_angstrom) / deviation
+        whole = np.rint(frequency * n).astype(np.float32)
+        point, turned = nearest_points(observation.pose.rotation, whole, self.oversampling, self.grid.reach)
+        plane = jnp.where(turned, jnp.conj(plane), plane)
+        gradient, hessian = equations_of(point, plane, passed, jnp.asarray(self.table))
+        joint = joint_likelihood(gradient[None], hessian[None], self.vectors, self.squares, self.share, self.spread)
+        return jnp.matmul(jax.nn.softmax(joint[0]), jnp.asarray(self.place))
+
+    def at(self, z: Float[AnyArray, "rank"], frequencies: Float[AnyArray, "points 3"]) -> Complex[Array, "points"]:
+        """Return V_start of a place at frequencies in cycles per box, 0 beyond its rings."""
+        columns = self.volume_grid.interpolated(self.volumes, frequencies)
+        parts = jnp.matmul(columns, jnp.concatenate([jnp.ones(1), z]))
+        return jax.lax.complex(parts[:, 0], parts[:, 1])
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return what is stored."""
+        return {PREFIX + field.name: np.asarray(getattr(self, field.name)) for field in fields(self)}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Start | None:
+        """Restore a start; None where none was stored."""
+        if f"{PREFIX}place" not in arrays:
+            return None
+        found = {field.name: arrays[PREFIX + field.name] for field in fields(cls)}
+        values: dict[str, Any] = {name: float(value) if value.ndim == 0 else value for name, value in found.items()}
+        return cls(**values)
+
+
+def schema() -> dict[str, ArraySchema]:
+    """Return what `Start.arrays` stores."""
+    ring = ArraySchema("float", least=1, below=2**15, optional=True)
+    shapes: dict[str, tuple[int | str, ...]] = {
+        "table": ("start points", "start columns, twice"),
+        "vectors": ("start columns", "start classes"),
+        "squares": ("start pairs", "start classes"),
+        "share": ("start classes",),
+        "noise": ("rings",),
+        "place": ("start classes", "start rank"),
+        "volumes": ("start volume points", 2, "start rank and mean"),
+    }
+    found = {name: ArraySchema("float", shape, optional=True) for name, shape in shapes.items()}
+    found |= {"ring": ring, "volume_ring": ring, "oversampling": ArraySchema("float", least=1, below=10, optional=True)}
+    found["spread"] = ArraySchema("float", least=0, optional=True)
+    return {PREFIX + name: one for name, one in found.items()}
+
+
+def largest_grid(ring: float, classes: int) -> FourierGrid:
+    """Return the grid of volumes, to the highest ring for which sums and components fit into memory.
+
+    Parameters
+    ----------
+    ring : the highest that there is.
+    classes : whose volumes there will be.
+    """
+    columns = min(classes, MOST_RANK + 1)
+
+    def fits(grid: FourierGrid) -> bool:
+        return grid.size * classes * 24 <= MOST_SUMS and grid.size * columns * 8 <= MOST_TABLE
+
+    rings = np.arange(np.ceil(ring), HIGHEST_RING, -1)
+    grids = (FourierGrid(min(float(one), ring), OVERSAMPLING, BALL) for one in rings)
+    return next(filter(fits, grids), FourierGrid(min(ring, HIGHEST_RING), OVERSAMPLING, BALL))
+
+
+def _slices(sample: Batch, n: int, pixel_size: float, ring: float, noise: np.ndarray) -> CentralSlices:
+    """Return the slices of a sample, a block at a time; the last has particles of weight 0 to fill it."""
+    count = len(sample.weight)
+    size, parts = min(BLOCK, count), []
+    for start in range(0, count, size):
+        rows = np.arange(start, start + size)
+        batch = jax.tree.map(lambda leaf, rows=rows: leaf[np.minimum(rows, count - 1)], sample)
+        parts.append(central_slices(batch, n, pixel_size, ring, noise).take(np.arange(min(size, count - start))))
+    return joined(parts)

@@ -1,0 +1,162 @@
+"""Where CryoHype begins: classes found in particles, what they say of an image, and volumes between grid points."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from libhetero.models.hype.config import HypeConfig
+from libhetero.models.hype.latent.class_search import BALL, HIGHEST_RING, MOST_RANK
+from libhetero.models.hype.latent.grid import FourierGrid
+from libhetero.models.hype.model import GAIN, HypeModel
+from libhetero.models.hype.start import MOST_SUMS, MOST_TABLE, OVERSAMPLING, Start, largest_grid
+from libhetero.physics.fourier import fourier_image, frequencies_2d, half_plane, real_image
+from libhetero.physics.gaussians import project_gaussians
+from libhetero.physics.observation import transfer
+from libhetero.records import Gaussians
+from tests.making.images import batch_of, defocus_series, poses
+from tests.making.models import HYPE, random_params
+from tests.making.slices import molecules, points_of, transform
+from tests.making.starts import CLASSES, made_start
+
+N, PIXEL, COUNT = 20, 6.0, 160
+
+
+def two_molecules(seed=0):
+    """Return a batch of images of two molecules in turn, noise of a deviation as large as theirs, and the molecules."""
+    random = np.random.default_rng(seed)
+    shown = [
+        Gaussians(
+            random.normal(size=(12, 3)).astype(np.float32) * 13, np.ones(12, np.float32), np.full(12, 4.0, np.float32)
+        )
+        for _ in range(2)
+    ]
+    batch = batch_of(np.zeros((COUNT, N, N), np.float32), poses(COUNT, seed), defocus_series(COUNT))
+
+    def image(molecule, pose, observation):
+        plane = project_gaussians(molecule, pose, N, PIXEL) * transfer(observation, half_plane(N, PIXEL))
+        return real_image(plane, N)
+
+    made = [np.asarray(jax.vmap(lambda p, o, m=m: image(m, p, o))(batch.pose, batch.observation)) for m in shown]
+    label = np.arange(COUNT) % 2
+    images = np.where(label[:, None, None] == 0, *made)
+    images += images.std() * random.normal(size=images.shape)
+    return dataclasses.replace(batch, images=images.astype(np.float32)), label, shown
+
+
+def test_images_are_told_what_they_show_and_begin_with_its_volume():
+    batch, label, shown = two_molecules()
+    model = HypeModel.from_data(HypeConfig(**HYPE | {"patch": 10}), N, PIXEL, batch)
+    start = model.start
+    assert start is not None and len(start.place) == 2 and start.rank == 1
+    place = np.asarray(jax.vmap(lambda x, o: start.told(x, o, PIXEL))(batch.images, batch.observation))[:, 0]
+    side = place > place.mean()
+    assert max(np.mean(side == label), np.mean(side != label)) > 0.98
+    params = random_params(model.init) | {"gain": np.zeros(N // 2 + 1, np.float32)}
+    first = jax.tree.map(lambda leaf: leaf[:2], batch)
+    decoded = model.decode(params, model.encode(params, first))
+    for number in range(2):
+        weights = jax.tree.map(lambda leaf, number=number: leaf[number], decoded)
+        pose = batch.pose.take(number)
+        made = np.asarray(model.render(weights, pose, N, PIXEL)).ravel()
+        true = np.asarray(project_gaussians(shown[label[number]], pose, N, PIXEL)).ravel()
+        other = np.asarray(project_gaussians(shown[1 - label[number]], pose, N, PIXEL)).ravel()
+        alike = [
+            np.vdot(made[1:], one[1:]).real / np.linalg.norm(made[1:]) / np.linalg.norm(one[1:])
+            for one in (true, other)
+        ]
+        assert alike[0] > 0.9 and alike[0] > alike[1] + 0.2
+
+
+def test_what_shows_nothing_and_few_particles_begin_with_nothing():
+    batch, _, _ = two_molecules()
+    few = jax.tree.map(lambda leaf: leaf[:4], batch)
+    noise = np.ones(N // 2 + 1, np.float32)
+    assert Start.of_particles(few, N, PIXEL, noise, seed=0) is None
+    random = np.random.default_rng(1).normal(size=batch.images.shape).astype(np.float32)
+    assert Start.of_particles(dataclasses.replace(batch, images=random), N, PIXEL, noise, seed=0) is None
+
+
+def test_a_run_may_begin_with_nothing():
+    batch, _, _ = two_molecules()
+    model = HypeModel.from_data(HypeConfig(**HYPE | {"patch": 10}, start="none"), N, PIXEL, batch)
+    assert model.start is None and "gain" not in jax.eval_shape(model.init, jax.random.key(0))
+
+
+def test_volumes_between_points_are_those_of_the_molecule():
+    """Confined volumes, unsmoothed, between the points of the grid: to 4 % of their size; V(-k) = conj V(k)."""
+    grid = FourierGrid(8.0, OVERSAMPLING, BALL)
+    molecule = [part[0] for part in molecules(1)]
+    values = transform(molecule, points_of(grid)).astype(np.complex64)
+    table = np.asarray(grid.unsmoothed(grid.confined(values[None])))[0]
+    parts = np.stack([table.real, table.imag], axis=1)[:, :, None].astype(np.float32)
+    random = np.random.default_rng(0)
+    points = random.normal(size=(300, 3))
+    points *= random.uniform(0.5, 6.5, (300, 1)) / np.linalg.norm(points, axis=1, keepdims=True)
+    points = points.astype(np.float32)
+    there, opposite = (np.asarray(grid.interpolated(parts, k))[:, :, 0] for k in (points, -points))
+    there, opposite = (one[:, 0] + 1j * one[:, 1] for one in (there, opposite))
+    true = transform(molecule, points)
+    assert np.linalg.norm(there - true) < 0.04 * np.linalg.norm(true)
+    np.testing.assert_allclose(opposite, np.conj(there), atol=1e-4)
+    assert not np.asarray(grid.interpolated(parts, np.float32([[8.01, 0, 0], [5, 5, 5]]))).any()
+
+
+def test_a_place_is_the_mean_of_the_classes_places_by_their_probability():
+    """Against loops over classes and pixels."""
+    batch, _, _ = two_molecules()
+    start = dataclasses.replace(made_start(N), noise=np.linspace(1, 2, N // 2 + 1).astype(np.float32))
+    image, observation = batch.images[3], jax.tree.map(lambda leaf: leaf[3], batch.observation)
+    found = np.asarray(start.told(jnp.asarray(image), observation, PIXEL))
+    grid, plane = start.grid, np.asarray(fourier_image(jnp.asarray(image))) / N
+    table = start.table.astype(np.float64) / np.sqrt(2)
+    columns = table[:, : table.shape[1] // 2] + 1j * table[:, table.shape[1] // 2 :]
+    passed = np.asarray(transfer(observation, half_plane(N, PIXEL))).ravel()
+    gradient, hessian = np.zeros(columns.shape[1]), np.zeros((columns.shape[1],) * 2)
+    for pixel, (x, y) in enumerate(np.rint(frequencies_2d(N).reshape(-1, 2) * N)):
+        radius = np.hypot(x, y)
+        if not 0 < radius <= start.ring or (x == 0 and y < 0):
+            continue
+        shift = np.asarray(observation.pose.shift) @ np.array([x, y]) / (N * PIXEL)
+        value = plane.ravel()[pixel] * np.exp(2j * np.pi * shift)
+        place = np.array([x, y, 0]) @ np.asarray(observation.pose.rotation, np.float64)
+        turned = np.float32(place[0]) < 0
+        at = np.rint(np.float32(-place if turned else place)).astype(int) + [0, grid.reach, grid.reach]
+        deviation = np.sqrt(start.noise[int(np.rint(radius))])
+        row = columns[np.ravel_multi_index(tuple(at), grid.shape)] * passed[pixel] / deviation
+        value = (np.conj(value) if turned else value) / deviation
+        gradient += 2 * (row.conj() * value).real
+        hessian += 2 * np.outer(row.conj(), row).real
+    upper = np.triu_indices(len(gradient))
+    joint = np.zeros(CLASSES)
+    for one in range(CLASSES):
+        linear, square = gradient @ start.vectors[:, one], hessian[upper] @ start.squares[:, one]
+        precision = square + start.spread**-2
+        joint[one] = 0.5 * (linear + start.spread**-2) ** 2 / precision - 0.5 * start.spread**-2
+        joint[one] += start.share[one] - 0.5 * np.log(start.spread**2 * precision)
+    probability = np.exp(joint - joint.max()) / np.exp(joint - joint.max()).sum()
+    np.testing.assert_allclose(found, probability @ start.place, rtol=2e-2, atol=2e-2)
+
+
+@pytest.mark.parametrize("classes", [1, 10, 100, 1000])
+def test_volumes_fit_into_memory(classes):
+    grid = largest_grid(64.0, classes)
+    assert grid.size * classes * 24 <= MOST_SUMS or grid.ring == HIGHEST_RING
+    assert grid.size * min(classes, MOST_RANK + 1) * 8 <= MOST_TABLE or grid.ring == HIGHEST_RING
+    assert largest_grid(9.5, classes).ring == 9.5
+
+
+def test_the_network_begins_beside_the_volumes_and_alone_beyond_their_rings():
+    model = HypeModel.from_data(HypeConfig(**HYPE), 32, PIXEL, particles_of(32))
+    model = dataclasses.replace(model, start=made_start(32))
+    gain = np.asarray(model.init(jax.random.key(0))["gain"])
+    np.testing.assert_allclose(gain[:7], GAIN)
+    np.testing.assert_allclose(gain[7:], 1)
+
+
+def particles_of(n):
+    """Return four images of nothing."""
+    noise = np.random.default_rng(0).normal(size=(4, n, n)).astype(np.float32)
+    return batch_of(noise, poses(4, 0), defocus_series(4))

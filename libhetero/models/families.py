@@ -27,7 +27,8 @@ class Family:
     ----------
     name : as config.json says it.
     title : as users read it.
-    config : class of its configuration, with `preset`, `settled`, `sample_size` and `symmetry`.
+    config : class of its configuration, with `preset`, `settled`, `sample_size`,
+        `training_defaults` and `symmetry`.
     model : imports and returns the class of its models.
     stored : what arrays a model of a configuration is kept as, given the names of those there are.
     chosen_by : field of the configuration that chooses the family where it is given; None for none.
@@ -50,9 +51,15 @@ class Family:
     training: Mapping[str, Any] = field(default_factory=dict)
     preset_training: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
-    def training_defaults(self, preset: str) -> dict[str, Any]:
-        """Return the training's fields that this family sets at a preset."""
-        return {**self.training, **self.preset_training.get(preset, {})}
+    def training_defaults(self, preset: str, model: Any = None) -> dict[str, Any]:
+        """Return the training's fields that this family sets at a preset.
+
+        Parameters
+        ----------
+        model : configuration that the run will have; None for the preset's own.
+        """
+        chosen = self.config.preset(preset) if model is None else model
+        return {**self.training, **self.preset_training.get(preset, {}), **chosen.training_defaults()}
 
 
 def _hype_model() -> type[ModelFamily]:

@@ -12,6 +12,7 @@ import pytest
 from libhetero.configuration import from_dict, to_dict
 from libhetero.io import Atoms
 from libhetero.models.hype.config import HypeConfig
+from libhetero.models.hype.latent.class_search import LOW
 from libhetero.pipelines.run.configuration import new_config
 from programs import e2hype_refine
 from tests.making.atoms import dumbbell, write_model
@@ -34,8 +35,14 @@ def models(tmp_path: Path) -> list[str]:
 
 @pytest.mark.timeout(900)
 def test_a_tiny_run(
-    load: Callable, in_process: list[str], models: list[str], tmp_path: Path, capsys: pytest.CaptureFixture
+    load: Callable,
+    in_process: list[str],
+    models: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("libhetero.models.hype.latent.class_search.STAGES", (LOW,))  # a third of what is to be compiled
     path = tmp_path / "figures.json"
     work = str(tmp_path / "work")
     options = ["--profile", "tiny", "--seed", "3", "--structures", *models, "--json", str(path), "--work", work]

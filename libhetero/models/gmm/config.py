@@ -214,6 +214,10 @@ class GmmConfig:
         vary = stored.vary if self.vary == AUTO else self.vary
         return replace(self, vary=vary, latent_size=self.latent_size or stored.latent_size)
 
+    def training_defaults(self) -> dict[str, Any]:
+        """Return the training's fields that differ: none."""
+        return {}
+
     def sample_size(self, box_size: int, usual: int) -> int:
         """Return how many particles the model's statistics are measured on: more for a subspace of latents.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from libhetero.configuration import check_options, option, refused
 from libhetero.configuration.limits import MOST_BOX, MOST_LAYERS, MOST_LIFT, MOST_WIDTH
@@ -12,6 +12,7 @@ from libhetero.models.options import MODEL, contrast_option, precision_option, u
 
 MOST_SEARCHED = 42_000  # particles in which classes are searched
 MOST_IMAGES = 3 * 2**29  # bytes of their images
+EPOCHS_FROM_CLASSES = 4
 GROUPS = 8  # of channels that the U-Net normalises together
 
 
@@ -139,6 +140,10 @@ class HypeConfig:
         if self.start == "none":
             return usual
         return max(usual, min(MOST_SEARCHED, MOST_IMAGES // (4 * box_size**2)))
+
+    def training_defaults(self) -> dict[str, Any]:
+        """Return the training's fields that differ: what begins with volumes has less to learn."""
+        return {"epochs": EPOCHS_FROM_CLASSES} if self.start == "classes" else {}
 
     @classmethod
     def preset(cls, name: str) -> HypeConfig:

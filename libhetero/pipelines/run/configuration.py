@@ -47,10 +47,11 @@ class RunConfig:
 def new_config(asked: RefineConfig) -> RunConfig:
     """Return the configuration of a new run, before its particles are measured."""
     family, preset = asked.chosen_family() or FAMILIES[0], asked.preset or DEFAULT
+    model = _model(family, asked, family.config.preset(preset))
     return RunConfig(
         family=family.name,
-        model=_model(family, asked, family.config.preset(preset)),
-        training=TrainingConfig(**{**family.training_defaults(preset), **asked.training_fields()}),
+        model=model,
+        training=TrainingConfig(**{**family.training_defaults(preset, model), **asked.training_fields()}),
         data=DataConfig(**asked.data_fields(), preprocess=PreprocessConfig(**asked.preprocess)),
     )
 

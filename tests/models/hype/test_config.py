@@ -8,8 +8,10 @@ import pytest
 
 from libhetero.configuration import from_dict, to_dict
 from libhetero.errors import ConfigurationError
-from libhetero.models.hype.config import HypeConfig
+from libhetero.models.hype.config import MOST_IMAGES, MOST_SEARCHED, HypeConfig
 from libhetero.models.hype.model import HypeModel
+from libhetero.pipelines.run.asked import RefineConfig
+from libhetero.pipelines.run.configuration import new_config
 from tests.making.images import particles
 
 PUBLISHED = 49_806_721
@@ -70,3 +72,20 @@ def test_the_unets_image_must_be_large_enough():
 def test_unknown_preset():
     with pytest.raises(ConfigurationError, match="unknown preset 'huge'"):
         HypeConfig.preset("huge")
+
+
+def test_what_begins_with_volumes_has_fewer_epochs_unless_told():
+    def epochs(*options):
+        model, training = dict(options), {}
+        return new_config(RefineConfig("particles", family="hype", model=model, training=training)).training.epochs
+
+    assert epochs() < epochs(("start", "none")) == 20
+    asked = RefineConfig("particles", family="hype", training={"epochs": 7})
+    assert new_config(asked).training.epochs == 7
+    assert new_config(RefineConfig("particles", family="hype", preset="paper")).training.epochs == 20
+
+
+def test_classes_are_searched_in_as_many_particles_as_memory_holds():
+    assert HypeConfig().sample_size(64, 512) == MOST_SEARCHED
+    assert HypeConfig().sample_size(512, 512) * 4 * 512**2 <= MOST_IMAGES
+    assert HypeConfig(start="none").sample_size(64, 512) == 512

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from libhetero.models.hype.config import HypeConfig
-from libhetero.models.hype.latent.class_search import BALL, HIGHEST_RING, MOST_RANK
+from libhetero.models.hype.latent.class_search import BALL, HIGHEST_RING, LOW, MOST_RANK
 from libhetero.models.hype.latent.grid import FourierGrid
 from libhetero.models.hype.model import GAIN, HypeModel
 from libhetero.models.hype.start import MOST_SUMS, MOST_TABLE, OVERSAMPLING, Start, largest_grid
@@ -22,6 +22,12 @@ from tests.making.slices import molecules, points_of, transform
 from tests.making.starts import CLASSES, made_start
 
 N, PIXEL, COUNT = 20, 6.0, 160
+
+
+@pytest.fixture(autouse=True)
+def low_rings_alone(monkeypatch):
+    """Search on the lowest rings alone: a third of what is to be compiled."""
+    monkeypatch.setattr("libhetero.models.hype.latent.class_search.STAGES", (LOW,))
 
 
 def two_molecules(seed=0):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import jax
@@ -50,8 +51,9 @@ CONFIGS = {
 }
 
 
+@cache
 def make_model(name: str) -> ModelFamily:
-    """Return a model of `CONFIGS`, its statistics measured on particles."""
+    """Return a model of `CONFIGS`, its statistics measured on particles, once in a process: it is not changed."""
     family, config = CONFIGS[name]
     model = models.create(family, config, box_size=BOX, pixel_size=PIXEL, sample=particles(), gaussians=mixture())
     return dataclasses.replace(model, start=made_start(BOX)) if name == CLASSES else model

@@ -36,7 +36,7 @@ def create(
     config : its configuration.
     box_size : pixels of the images the model will see.
     pixel_size : Å.
-    sample : some hundred particles, from which fixed statistics are measured.
+    sample : particles, as many as the configuration's `sample_size`, from which fixed statistics are measured.
     gaussians : the neutral mixture, for families that start from one.
     mobile : which of its Gaussians may change, bool; None for all.
     seed : of the fixed random geometry (INR frequencies, k-means).

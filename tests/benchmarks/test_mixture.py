@@ -55,7 +55,7 @@ def test_a_tiny_run(
     assert rows["bound"]["gap_closed"] == 1 and rows["floor"]["gap_closed"] == 0
     assert rows["bound"]["fsc_auc_mean"] > rows["floor"]["fsc_auc_mean"]
     trained = [command for command in in_process if "refine" in command]
-    assert "--ind pilot.pkl" in trained[0] and f"--niter {rows['default']['epochs']}" in trained[1]
+    assert "--ind pilot.pkl" in trained[0] and f"--niter {rows['network']['epochs']}" in trained[1]
     assert all("--seed 3" in command for command in in_process)
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[-5:-2]] == ["network", "bound", "floor"]
     count = len(in_process)

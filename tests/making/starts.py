@@ -30,5 +30,6 @@ def made_start(n: int, seed: int = 0) -> Start:
         noise=np.ones(n // 2 + 1, np.float32),
         place=random.normal(size=(CLASSES, RANK)).astype(np.float32),
         volume_ring=fine.ring,
-        volumes=np.stack([volumes.real, volumes.imag], axis=1),
+        volume_scale=4.0,
+        volumes=(np.stack([volumes.real, volumes.imag], axis=1) / 4).astype(np.float16),
     )

@@ -10,6 +10,7 @@ import pytest
 
 from libhetero.errors import ConfigurationError, DataError
 from libhetero.io import read_gaussians, read_latent, read_particles, write_volume
+from libhetero.models.hype.latent.class_search import LOW
 from libhetero.pipelines.run.folder import batches, open_run
 from libhetero.pipelines.run.lock import locked
 from libhetero.training.interruption import StopRequest
@@ -138,6 +139,19 @@ def test_another_configuration_is_refused_naming_the_keys(trained, capsys) -> No
         _one_line(capsys, ["--resume", folder], f"{folder}: process {os.getpid()} on", "is training in this folder")
     changed = ["--niter", "3", "--accum", "2", "--keep", "5", "--report", "7", "--checkpoint", "2"]
     assert main(["--resume", folder, *changed]) == 0
+
+
+def test_a_run_begins_from_classes_and_opens_again(project, monkeypatch, capsys) -> None:
+    monkeypatch.setattr("libhetero.models.hype.latent.class_search.STAGES", (LOW,))  # a third of what is to be compiled
+    command = ["particles.star", *HYPE_FROM_CLASSES, *TRAINING, "--path", "run"]
+    assert main(command) == 0
+    assert "1 molecule(s) in 40 particles to begin with" in capsys.readouterr().out
+    run = open_run(project / "run")
+    assert run.model.start is not None and run.config.model.start == "classes"
+    latent = np.asarray(jax.jit(run.model.encode)(run.params, next(batches(run, 40))))
+    assert latent.shape == (40, sum(run.config.model.layer_tokens()) * run.config.model.dim)
+    assert main(["--resume", "run"]) == 0
+    _one_line(capsys, ["--resume", "run", "--start", "none"], "model.start is classes, asked for none")
 
 
 def test_a_run_folder_is_read_strictly(trained, tmp_path) -> None:

@@ -29,7 +29,7 @@ mean and covariance of a particle's latent and nuisances, to second order,
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -218,7 +218,7 @@ def settle_motions(
     moves = np.ones(len(imaging.neutral.sigma), bool) if mobile is None else np.asarray(mobile, bool)
     run = Settling(sample, seed)
     accounts = [_settled(config, imaging, subspace, nuisances, run, moves) for subspace in subspaces]
-    said = [run.evidence(model, params) if len(accounts) > 1 else 0.0 for model, params, _ in accounts]
+    said = likelihoods([run.evidence(model, params) for model, params, _ in accounts]) if len(accounts) > 1 else [0.0]
     for (model, _, _), evidence in zip(accounts, said, strict=True):
         if evidence < max(said):
             LOGGER.info("%s: %.5g nats less likely, by particles not fitted", _told(model.kinds), max(said) - evidence)
@@ -258,6 +258,17 @@ def _settled(
         if model is before:
             break
     return model, params, subspace
+
+
+def likelihoods(evidence: Sequence[Float[np.ndarray, "particles"]]) -> list[float]:
+    """Return the log-likelihood of each account of some particles: of those whose evidence all accounts can tell.
+
+    Parameters
+    ----------
+    evidence : of each account, one number a particle, not finite where its latent was not found.
+    """
+    told = np.isfinite(evidence).all(axis=0)
+    return [float(np.sum(one[told], dtype=np.float64)) for one in evidence]
 
 
 def _told(kinds: str) -> str:
@@ -313,11 +324,11 @@ class Settling:
         means, precisions = zip(*parts, strict=True)
         return np.concatenate(means), np.concatenate(precisions)
 
-    def evidence(self, model: LinearModel, params: dict[str, Any]) -> float:
-        """Return the log-likelihood of the particles that are not fitted, but for what is the same for all models."""
+    def evidence(self, model: LinearModel, params: dict[str, Any]) -> Float[np.ndarray, "held"]:
+        """Return log p(X) of the particles that are not fitted, but for what is the same for all models."""
         edges = model.edges(params)
         batches = self._batches(np.flatnonzero(self.held), model.batch)
-        return float(sum(np.asarray(model.evidence(params, edges, batch))[:kept].sum() for batch, kept in batches))
+        return np.concatenate([np.asarray(model.evidence(params, edges, batch))[:kept] for batch, kept in batches])
 
     def _batches(self, rows: Int[np.ndarray, "rows"], size: int) -> Iterator[tuple[Batch, int]]:
         """Yield some particles in batches of one shape, for which everything is compiled once, and how many count."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from libhetero.configuration import check_options, option, refused
@@ -104,12 +104,13 @@ class HypeConfig:
         0.85, above=0, most=1, help="radius of the soft disc that the encoder sees, fraction of half the box"
     )
     start: str = option(
-        "classes",
+        "none",
         "--start",
         choices=("classes", "none"),
         group=MODEL,
         help="CryoHype: classes, which molecules there are is solved for first, as by e2hype_classify.py; the network "
-        "is told which of them an image shows, and adds to their volumes; none, it begins from nothing, as published",
+        "is told which of them an image shows, and adds to their volumes; none, it begins from nothing, as published, "
+        "and has more epochs by default",
     )
     particle_contrast: str = contrast_option()
     precision: str = precision_option()
@@ -132,8 +133,8 @@ class HypeConfig:
             )
 
     def settled(self, stored: HypeConfig) -> HypeConfig:
-        """Return the same with what a run's particles have settled: nothing."""
-        return self
+        """Return the same with what a run's particles have settled: whether there are classes to begin with."""
+        return self if self.start == "none" else replace(self, start=stored.start)
 
     def sample_size(self, box_size: int, usual: int) -> int:
         """Return how many particles the model's statistics are measured on: for classes all that memory holds."""
@@ -168,10 +169,18 @@ class HypeConfig:
                 inr_layers=3,
                 inr_frequencies=512,
                 coordinates=384,
+                start="classes",
             )
         if name == "default":
             return cls(
-                lift=24, encoder_box=64, patch=6, depth=4, weight_tokens=16, inr_frequencies=512, coordinates=1024
+                lift=24,
+                encoder_box=64,
+                patch=6,
+                depth=4,
+                weight_tokens=16,
+                inr_frequencies=512,
+                coordinates=1024,
+                start="classes",
             )
         if name == "paper":
             return cls(
@@ -182,7 +191,6 @@ class HypeConfig:
                 modulation="multiply",
                 output="hartley",
                 profile=False,
-                start="none",
                 feature_sigma=1 / (4 * math.pi),
                 particle_contrast="none",
             )

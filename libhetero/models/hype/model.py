@@ -41,7 +41,7 @@ VOLUME_CHUNK = 16384  # frequencies evaluated at once
 PIXEL_CHUNK = 1024  # of an image, of all images of a batch together
 LEAST_UNET = 2**DOWN  # pixels of its image
 LEAST_SIGNAL = 1e-3  # of the strongest ring's power
-SPECTRA_SAMPLE = 1024  # particles that spectra are measured on
+SPECTRA_SAMPLE = 256  # particles that spectra are measured on
 GAIN = 0.05  # of the INR where there is a volume to begin with
 CONTRAST_NOISE = "contrast_noise"  # stored where contrasts are estimated; runs before there was such a thing lack it
 
@@ -120,6 +120,7 @@ class HypeModel:
         start = None
         if begun and by_ring is not None:
             start = Start.of_particles(sample, box_size, pixel_size, by_ring, seed)
+            config = config if start is not None else dataclasses.replace(config, start="none")
         model = cls(
             config,
             points.astype(np.float32),

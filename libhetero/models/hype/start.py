@@ -13,7 +13,7 @@ particles, tells the encoder which molecule it sees. The neural field adds what 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
@@ -24,13 +24,15 @@ import numpy as np
 from jaxtyping import Array, Complex, Float, Int
 
 from libhetero.configuration import ArraySchema
+from libhetero.errors import DataError
 from libhetero.models.hype.latent.central import CentralSlices, central_slices, disc_pixels, joined
 from libhetero.models.hype.latent.class_search import BALL, HIGHEST_RING, MOST_RANK, Mixture, find_classes
 from libhetero.models.hype.latent.classes import joint_likelihood, judged_against
-from libhetero.models.hype.latent.grid import FourierGrid, nearest_points, on_grid
+from libhetero.models.hype.latent.grid import FourierGrid, few_sizes, nearest_points, on_grid
+from libhetero.models.hype.latent.junk import junk_of
 from libhetero.models.hype.latent.normal_equations import equations_of, parts_of
 from libhetero.models.hype.latent.subspace import components
-from libhetero.models.hype.latent.volumes import class_volumes
+from libhetero.models.hype.latent.volumes import sums_of, volumes_of
 from libhetero.physics.arrays import AnyArray
 from libhetero.physics.fourier import dft_image, frequencies_2d, ring_index
 from libhetero.physics.observation import moved_back, transfer
@@ -40,7 +42,7 @@ LOGGER = logging.getLogger(__name__)
 OVERSAMPLING = 1.5  # of the grid of volumes
 LEAST_PARTICLES = 10
 MOST_SUMS = 2**30  # bytes of the sums over the images of all classes
-MOST_TABLE = 3 * 2**25  # bytes of mean and components
+MOST_TABLE = 2**26  # bytes of mean and components, which compiled programs hold
 BLOCK = 1024  # particles cut into slices at once
 PREFIX = "start_"
 
@@ -59,7 +61,8 @@ class Start:
     noise : by ring 0 … n // 2, power of a Fourier pixel of `fourier_image` / n.
     place : c.
     volume_ring : the highest of the volumes, cycles per box.
-    volumes : real and imaginary parts of mean and components U on the volumes' grid.
+    volume_scale : of the volumes.
+    volumes : real and imaginary parts of mean and components U on the volumes' grid over their scale, half precision.
     """
 
     ring: float
@@ -72,6 +75,7 @@ class Start:
     noise: Float[np.ndarray, "rings"]
     place: Float[np.ndarray, "classes rank"]
     volume_ring: float
+    volume_scale: float
     volumes: Float[np.ndarray, "volume_points 2 rank_and_mean"]
 
     @classmethod
@@ -88,30 +92,37 @@ class Start:
         noise : by ring, power of a Fourier pixel of `fourier_image` / n.
         seed : of the search.
         """
-        if np.count_nonzero(sample.weight) < LEAST_PARTICLES:
+        shown = np.asarray(sample.weight) > 0
+        if np.count_nonzero(shown) < LEAST_PARTICLES:
             return None
-        sample = jax.tree.map(lambda leaf: leaf[np.asarray(sample.weight) > 0], sample)
-        slices = _slices(sample, n, pixel_size, n / 2, noise)
-        mixture = find_classes(slices.within(HIGHEST_RING), seed=seed)
+        sample = sample if shown.all() else jax.tree.map(lambda leaf: leaf[shown], sample)
+        low = joined(list(_blocks(sample, n, pixel_size, HIGHEST_RING, noise)))
+        mixture = find_classes(low, seed=seed)
         if mixture.empty.all():
             LOGGER.info("the images show nothing that their poses agree on; the network begins from nothing")
             return None
-        number = np.where(mixture.empty, -1, np.cumsum(~mixture.empty) - 1)
-        mixture, label = mixture.shown(), number[mixture.judged.label]
-        LOGGER.info("%d molecule(s) in %d particles to begin with", len(mixture.classes), len(label))
-        slices = slices.take(np.flatnonzero(slices.transfer.any(axis=1)))
-        return cls._of(mixture, slices, label, noise)
+        label = np.full(len(low), -1)
+        label[np.flatnonzero(low.transfer.any(axis=1))] = _labels(mixture)
+        mixture = mixture.shown()
+        LOGGER.info("%d molecule(s) in %d particles to begin with", len(mixture.classes), np.count_nonzero(label >= 0))
+        grid = largest_grid(n / 2 - 1, len(mixture.classes))
+        slices = _blocks(sample, n, pixel_size, grid.ring, noise)
+        return cls._of(mixture, _volumes(slices, label, len(mixture.classes), grid), label, grid, noise)
 
     @classmethod
     def _of(
-        cls, mixture: Mixture, slices: CentralSlices, label: Int[np.ndarray, "particles"], noise: np.ndarray
+        cls,
+        mixture: Mixture,
+        volumes: Complex[np.ndarray, "classes points"],
+        label: Int[np.ndarray, "particles"],
+        grid: FourierGrid,
+        noise: np.ndarray,
     ) -> Start:
-        """Make the volumes of the classes on as many rings as memory allows."""
-        count = np.bincount(label[label >= 0], minlength=len(mixture.classes)).astype(np.float64)
-        grid = largest_grid(slices.ring, len(count))
-        volumes = class_volumes(on_grid(slices, grid), label, len(count))
-        mean, modes, place = components(volumes, np.maximum(count, 1), min(len(count) - 1, MOST_RANK))
-        columns = grid.unsmoothed(np.concatenate([mean[:, None], modes], axis=1).T).T
+        """Return the start of classes that have volumes on a grid."""
+        count = np.bincount(label[label >= 0], minlength=len(volumes))
+        mean, modes, place = components(volumes, np.maximum(count, 1.0), min(len(volumes) - 1, MOST_RANK))
+        columns = np.asarray(grid.unsmoothed(np.concatenate([mean[:, None], modes], axis=1).T)).T
+        scale = max(float(np.abs(columns).max()), 1e-30)
         told = judged_against(mixture.classes)
         return cls(
             ring=float(mixture.grid.ring),
@@ -124,7 +135,8 @@ class Start:
             noise=np.asarray(noise, np.float32),
             place=place.astype(np.float32),
             volume_ring=float(grid.ring),
-            volumes=np.stack([columns.real, columns.imag], axis=1).astype(np.float32),
+            volume_scale=scale,
+            volumes=(np.stack([columns.real, columns.imag], axis=1) / scale).astype(np.float16),
         )
 
     @property
@@ -160,7 +172,7 @@ class Start:
     def at(self, z: Float[AnyArray, "rank"], frequencies: Float[AnyArray, "points 3"]) -> Complex[Array, "points"]:
         """Return V_start of a place at frequencies in cycles per box, 0 beyond its rings."""
         columns = self.volume_grid.interpolated(self.volumes, frequencies)
-        parts = jnp.matmul(columns, jnp.concatenate([jnp.ones(1), z]))
+        parts = self.volume_scale * jnp.matmul(columns, jnp.concatenate([jnp.ones(1), z]))
         return jax.lax.complex(parts[:, 0], parts[:, 1])
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -169,17 +181,36 @@ class Start:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Start | None:
-        """Restore a start; None where none was stored."""
-        if f"{PREFIX}place" not in arrays:
+        """Restore a start; None where none was stored.
+
+        Raises
+        ------
+        DataError : if a part is missing, or parts do not fit each other.
+        """
+        names = [PREFIX + field.name for field in fields(cls)]
+        if not any(name in arrays for name in names):
             return None
+        for name in names:
+            if name not in arrays:
+                raise DataError(f"{name}: is missing; expected it beside {', '.join(sorted(set(names) & set(arrays)))}")
         found = {field.name: arrays[PREFIX + field.name] for field in fields(cls)}
         values: dict[str, Any] = {name: float(value) if value.ndim == 0 else value for name, value in found.items()}
-        return cls(**values)
+        start = cls(**values)
+        columns = len(start.vectors)
+        fitting = {
+            "table": (start.grid.size, 2 * columns),
+            "squares": (columns * (columns + 1) // 2, len(start.place)),
+            "volumes": (start.volume_grid.size, 2, start.rank + 1),
+        }
+        for name, shape in fitting.items():
+            if found[name].shape != shape:
+                raise DataError(f"{PREFIX}{name}: expected {shape}, got {found[name].shape}")
+        return start
 
 
 def schema() -> dict[str, ArraySchema]:
     """Return what `Start.arrays` stores."""
-    ring = ArraySchema("float", least=1, below=2**15, optional=True)
+    ring = ArraySchema("float", least=1, below=1000, optional=True)
     shapes: dict[str, tuple[int | str, ...]] = {
         "table": ("start points", "start columns, twice"),
         "vectors": ("start columns", "start classes"),
@@ -191,7 +222,7 @@ def schema() -> dict[str, ArraySchema]:
     }
     found = {name: ArraySchema("float", shape, optional=True) for name, shape in shapes.items()}
     found |= {"ring": ring, "volume_ring": ring, "oversampling": ArraySchema("float", least=1, below=10, optional=True)}
-    found["spread"] = ArraySchema("float", least=0, optional=True)
+    found |= dict.fromkeys(("spread", "volume_scale"), ArraySchema("float", least=0, optional=True))
     return {PREFIX + name: one for name, one in found.items()}
 
 
@@ -203,22 +234,40 @@ def largest_grid(ring: float, classes: int) -> FourierGrid:
     ring : the highest that there is.
     classes : whose volumes there will be.
     """
-    columns = min(classes, MOST_RANK + 1)
+    columns, rows = min(classes, MOST_RANK + 1), few_sizes(2 * classes)
 
     def fits(grid: FourierGrid) -> bool:
-        return grid.size * classes * 24 <= MOST_SUMS and grid.size * columns * 8 <= MOST_TABLE
+        return grid.size * rows * 12 <= MOST_SUMS and grid.size * columns * 4 <= MOST_TABLE
 
     rings = np.arange(np.ceil(ring), HIGHEST_RING, -1)
     grids = (FourierGrid(min(float(one), ring), OVERSAMPLING, BALL) for one in rings)
     return next(filter(fits, grids), FourierGrid(min(ring, HIGHEST_RING), OVERSAMPLING, BALL))
 
 
-def _slices(sample: Batch, n: int, pixel_size: float, ring: float, noise: np.ndarray) -> CentralSlices:
-    """Return the slices of a sample, a block at a time; the last has particles of weight 0 to fill it."""
+def _labels(mixture: Mixture) -> Int[np.ndarray, "particles"]:
+    """Return the class of each particle that was searched among those that show something, -1 for junk."""
+    number = np.where(mixture.empty, -1, np.cumsum(~mixture.empty) - 1)
+    junk = junk_of(mixture.judged.evidence, np.ones(len(mixture.judged.label), bool))
+    return np.where(junk > 0.5, -1, number[mixture.judged.label])
+
+
+def _volumes(
+    slices: Iterator[CentralSlices], label: Int[np.ndarray, "particles"], classes: int, grid: FourierGrid
+) -> Complex[np.ndarray, "classes points"]:
+    """Return the volume of each class, its images added up a block at a time."""
+    total, start = None, 0
+    for block in slices:
+        sums = sums_of(on_grid(block, grid), label[start : start + len(block)], classes)
+        total, start = sums if total is None else total + sums, start + len(block)
+    assert total is not None
+    return volumes_of(total, grid)
+
+
+def _blocks(sample: Batch, n: int, pixel_size: float, ring: float, noise: np.ndarray) -> Iterator[CentralSlices]:
+    """Yield the slices of a sample, blocks of one size, for which everything is compiled once; the last is cut."""
     count = len(sample.weight)
-    size, parts = min(BLOCK, count), []
+    size = min(BLOCK, count)
     for start in range(0, count, size):
-        rows = np.arange(start, start + size)
-        batch = jax.tree.map(lambda leaf, rows=rows: leaf[np.minimum(rows, count - 1)], sample)
-        parts.append(central_slices(batch, n, pixel_size, ring, noise).take(np.arange(min(size, count - start))))
-    return joined(parts)
+        rows = np.minimum(np.arange(start, start + size), count - 1)
+        batch = jax.tree.map(lambda leaf, rows=rows: leaf[rows], sample)
+        yield central_slices(batch, n, pixel_size, ring, noise).take(np.arange(min(size, count - start)))

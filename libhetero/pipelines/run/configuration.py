@@ -56,6 +56,20 @@ def new_config(asked: RefineConfig) -> RunConfig:
     )
 
 
+def with_model(config: RunConfig, asked: RefineConfig, model: Any, data: DataConfig) -> RunConfig:
+    """Return the configuration with what the particles have settled, of the model and so of its training.
+
+    Parameters
+    ----------
+    config : before particles were measured.
+    asked : what was asked for.
+    model, data : as they are now.
+    """
+    defaults = family_named(config.family).training_defaults(asked.preset or DEFAULT, model)
+    training = TrainingConfig(**{**defaults, **asked.training_fields()})
+    return dataclasses.replace(config, model=model, training=training, data=data)
+
+
 def resumed_config(asked: RefineConfig, folder: Path) -> RunConfig:
     """Return the configuration of a run to go on with: as stored, but for what is declared changeable.
 

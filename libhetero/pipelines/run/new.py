@@ -20,7 +20,7 @@ from libhetero.io import write_gaussians, write_particles
 from libhetero.models.family import ModelFamily
 from libhetero.pipelines.run.asked import RefineConfig
 from libhetero.pipelines.run.batch import with_largest_batch
-from libhetero.pipelines.run.configuration import RunConfig, new_config, write_config
+from libhetero.pipelines.run.configuration import RunConfig, new_config, with_model, write_config
 from libhetero.pipelines.run.directions import DIRECTIONS, write_directions
 from libhetero.pipelines.run.folder import write_arrays
 from libhetero.pipelines.run.new_folder import making
@@ -72,7 +72,7 @@ class NewRun:
         )
         _check_finite(model)
         data = config.data.seen(feed.config, len(feed))
-        config = dataclasses.replace(config, data=data, model=model.config)
+        config = with_model(config, self.asked, model.config, data)
         _check_alike(config, model)  # before anything is compiled to choose the batch
         if self.asked.automatic_batch:
             training = with_largest_batch(config.training, model, feed, len(trained_on))

@@ -7,7 +7,7 @@ from libhetero.models.gmm.config import GmmConfig
 from libhetero.models.gmm.latent.nuisances import Nuisances
 from libhetero.models.gmm.latent.subspace import Imaging, Subspace
 from libhetero.models.gmm.layout import Layout
-from libhetero.models.gmm.motions import rising_grids, settle_motions
+from libhetero.models.gmm.motions import likelihoods, rising_grids, settle_motions
 from libhetero.physics.ctf import ctf_at
 from libhetero.physics.fourier import half_plane, real_image
 from libhetero.physics.gaussians import project_gaussians
@@ -100,6 +100,12 @@ def test_a_motion_that_is_not_there_is_given_up():
     config = GmmConfig(vary="p", inference_steps=1)
     _, settled = settle_motions(config, imaging, sample, (false,), false.nuisances)
     assert settled.rank == 0 and settled.kinds == "" and settled.modes.shape == (32, 3, 0)
+
+
+def test_a_particle_that_one_account_cannot_tell_counts_for_none():
+    first, second = np.array([-1.0, -2.0, np.nan]), np.array([-1.5, -2.0, -1.0])
+    assert likelihoods([first, second]) == [-3.0, -3.5]
+    assert likelihoods([second, first]) == [-3.5, -3.0]
 
 
 def test_particles_that_were_not_fitted_choose_between_accounts(monkeypatch):

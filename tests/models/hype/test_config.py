@@ -86,6 +86,13 @@ def test_what_begins_with_volumes_has_fewer_epochs_unless_told():
 
 
 def test_classes_are_searched_in_as_many_particles_as_memory_holds():
-    assert HypeConfig().sample_size(64, 512) == MOST_SEARCHED
-    assert HypeConfig().sample_size(512, 512) * 4 * 512**2 <= MOST_IMAGES
+    begun = HypeConfig(start="classes")
+    assert begun.sample_size(64, 512) == MOST_SEARCHED
+    assert begun.sample_size(512, 512) * 4 * 512**2 <= MOST_IMAGES
     assert HypeConfig(start="none").sample_size(64, 512) == 512
+
+
+def test_runs_from_before_there_were_classes_begin_with_none_when_they_are_read():
+    stored = {name: value for name, value in to_dict(HypeConfig.preset("small")).items() if name != "start"}
+    assert from_dict(HypeConfig, stored).start == "none"
+    assert HypeConfig.preset("small").settled(from_dict(HypeConfig, stored)).start == "none"

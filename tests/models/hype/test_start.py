@@ -7,9 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from libhetero.errors import DataError
 from libhetero.models.hype.config import HypeConfig
 from libhetero.models.hype.latent.class_search import BALL, HIGHEST_RING, LOW, MOST_RANK
-from libhetero.models.hype.latent.grid import FourierGrid
+from libhetero.models.hype.latent.grid import FourierGrid, few_sizes
 from libhetero.models.hype.model import GAIN, HypeModel
 from libhetero.models.hype.start import MOST_SUMS, MOST_TABLE, OVERSAMPLING, Start, largest_grid
 from libhetero.physics.fourier import fourier_image, frequencies_2d, half_plane, real_image
@@ -19,7 +20,7 @@ from libhetero.records import Gaussians
 from tests.making.images import batch_of, defocus_series, poses
 from tests.making.models import HYPE, random_params
 from tests.making.slices import molecules, points_of, transform
-from tests.making.starts import CLASSES, made_start
+from tests.making.starts import CLASSES, RANK, made_start
 
 N, PIXEL, COUNT = 20, 6.0, 160
 
@@ -54,9 +55,9 @@ def two_molecules(seed=0):
 
 def test_images_are_told_what_they_show_and_begin_with_its_volume():
     batch, label, shown = two_molecules()
-    model = HypeModel.from_data(HypeConfig(**HYPE | {"patch": 10}), N, PIXEL, batch)
+    model = HypeModel.from_data(HypeConfig(**HYPE | {"patch": 10}, start="classes"), N, PIXEL, batch)
     start = model.start
-    assert start is not None and len(start.place) == 2 and start.rank == 1
+    assert start is not None and len(start.place) == 2 and start.rank == 1 and model.config.start == "classes"
     place = np.asarray(jax.vmap(lambda x, o: start.told(x, o, PIXEL))(batch.images, batch.observation))[:, 0]
     side = place > place.mean()
     assert max(np.mean(side == label), np.mean(side != label)) > 0.98
@@ -82,7 +83,9 @@ def test_what_shows_nothing_and_few_particles_begin_with_nothing():
     noise = np.ones(N // 2 + 1, np.float32)
     assert Start.of_particles(few, N, PIXEL, noise, seed=0) is None
     random = np.random.default_rng(1).normal(size=batch.images.shape).astype(np.float32)
-    assert Start.of_particles(dataclasses.replace(batch, images=random), N, PIXEL, noise, seed=0) is None
+    empty = dataclasses.replace(batch, images=random)
+    model = HypeModel.from_data(HypeConfig(**HYPE | {"patch": 10}, start="classes"), N, PIXEL, empty)
+    assert model.start is None and model.config.start == "none"
 
 
 def test_a_run_may_begin_with_nothing():
@@ -146,12 +149,44 @@ def test_a_place_is_the_mean_of_the_classes_places_by_their_probability():
     np.testing.assert_allclose(found, probability @ start.place, rtol=2e-2, atol=2e-2)
 
 
-@pytest.mark.parametrize("classes", [1, 10, 100, 1000])
-def test_volumes_fit_into_memory(classes):
-    grid = largest_grid(64.0, classes)
-    assert grid.size * classes * 24 <= MOST_SUMS or grid.ring == HIGHEST_RING
-    assert grid.size * min(classes, MOST_RANK + 1) * 8 <= MOST_TABLE or grid.ring == HIGHEST_RING
-    assert largest_grid(9.5, classes).ring == 9.5
+@pytest.mark.parametrize("classes, ring", [(1, 63), (10, 45), (100, 22), (1000, 13)])
+def test_volumes_reach_as_many_rings_as_fit_into_memory(classes, ring):
+    grid, columns = largest_grid(63, classes), min(classes, MOST_RANK + 1)
+    assert grid.ring == ring and largest_grid(9.5, classes).ring == 9.5
+
+    def fits(ring):
+        size = FourierGrid(ring, OVERSAMPLING, BALL).size
+        return size * columns * 4 <= MOST_TABLE and size * few_sizes(2 * classes) * 12 <= MOST_SUMS
+
+    assert fits(ring) or ring == HIGHEST_RING
+    assert ring == 63 or not fits(ring + 1)
+
+
+def test_a_start_that_was_tampered_with_is_refused():
+    stored = made_start(N).arrays()
+    again = Start.from_arrays(stored)
+    assert again.rank == RANK and all(np.array_equal(stored[name], value) for name, value in again.arrays().items())
+    assert Start.from_arrays({}) is None
+    with pytest.raises(DataError, match="start_noise: is missing"):
+        Start.from_arrays({name: value for name, value in stored.items() if name != "start_noise"})
+    for name, value in (("start_volume_ring", np.array(20.0)), ("start_squares", stored["start_squares"][1:])):
+        with pytest.raises(DataError, match="expected"):
+            Start.from_arrays(stored | {name: value})
+
+
+def test_one_class_is_a_volume_for_all():
+    model = HypeModel.from_data(HypeConfig(**HYPE), 32, PIXEL, particles_of(32))
+    start = made_start(32)
+    one = {"vectors": start.vectors[:, :1], "squares": start.squares[:, :1], "share": start.share[:1]}
+    start = dataclasses.replace(start, **one, place=np.zeros((1, 0), np.float32), volumes=start.volumes[:, :, :1])
+    model = dataclasses.replace(model, start=start)
+    params = random_params(model.init) | {"gain": np.zeros(17, np.float32)}
+    assert "told" not in params["encoder"]
+    weights = model.decode(params, model.encode(params, particles_of(32)))
+    points = np.random.default_rng(0).uniform(-0.1, 0.1, (9, 3)).astype(np.float32)
+    each = jax.vmap(lambda own: model.values(own, jnp.asarray(points)))(weights)
+    expected = start.at(jnp.zeros(0), 32 * points)
+    np.testing.assert_allclose(each, np.broadcast_to(expected, each.shape), rtol=1e-5, atol=1e-5)
 
 
 def test_the_network_begins_beside_the_volumes_and_alone_beyond_their_rings():

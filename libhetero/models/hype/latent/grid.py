@@ -114,7 +114,7 @@ class FourierGrid:
             at = low + np.array(corner, np.int32)
             weight = jnp.prod(jnp.where(np.array(corner, bool), rest, 1 - rest), axis=1)
             point = (at[:, 0] * width + at[:, 1] + self.reach) * width + at[:, 2] + self.reach
-            total = total + weight[:, None, None] * values[point]
+            total = total + weight[:, None, None] * values[point].astype(jnp.float32)
         sign = jnp.where(inside, jnp.where(turned, -1.0, 1.0), 0.0)
         return total * jnp.stack([jnp.abs(sign), sign], axis=1)[:, :, None]
 

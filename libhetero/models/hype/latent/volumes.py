@@ -46,6 +46,9 @@ class Sums:
         """Return the sums of classes joined in pairs."""
         return Sums(self.numerator[first] + self.numerator[second], self.weight[first] + self.weight[second])
 
+    def __add__(self, other: Sums) -> Sums:
+        return Sums(self.numerator + other.numerator, self.weight + other.weight)
+
     def whole(self) -> Sums:
         """Return the sums of both half-sets."""
         return Sums(self.numerator.sum(axis=1, keepdims=True), self.weight.sum(axis=1, keepdims=True))
@@ -113,5 +116,9 @@ def class_volumes(
     seen: OnGrid, label: Int[np.ndarray, "particles"], classes: int
 ) -> Complex[np.ndarray, "classes points"]:
     """Return the volume of each class, of both half-sets together."""
-    sums = sums_of(seen, label, classes)
-    return solved(sums.whole(), seen.grid, signal_power(sums, seen.grid))[:, 0]
+    return volumes_of(sums_of(seen, label, classes), seen.grid)
+
+
+def volumes_of(sums: Sums, grid: FourierGrid) -> Complex[np.ndarray, "classes points"]:
+    """Return the volumes of sums, of both half-sets together."""
+    return solved(sums.whole(), grid, signal_power(sums, grid))[:, 0]

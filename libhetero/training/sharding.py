@@ -25,13 +25,18 @@ PATIENCE = 7 * 24 * 3600 * 1000  # milliseconds
 
 def said_by_writer(text: Callable[[], str]) -> str:
     """Return text() of process 0, called there only, in every process."""
+    return sent_by_writer(lambda: text().encode()).decode()
+
+
+def sent_by_writer(data: Callable[[], bytes]) -> bytes:
+    """Return data() of process 0, called there only, in every process."""
     if jax.process_count() == 1:
-        return text()
-    said = np.frombuffer(text().encode() if is_writer() else b"", np.uint8)
-    length = int(multihost_utils.broadcast_one_to_all(np.int32(len(said))))
+        return data()
+    sent = np.frombuffer(data() if is_writer() else b"", np.uint8)
+    length = int(multihost_utils.broadcast_one_to_all(np.int32(len(sent))))
     if not is_writer():
-        said = np.zeros(length, np.uint8)
-    return np.asarray(multihost_utils.broadcast_one_to_all(said), np.uint8).tobytes().decode() if length else ""
+        sent = np.zeros(length, np.uint8)
+    return np.asarray(multihost_utils.broadcast_one_to_all(sent), np.uint8).tobytes() if length else b""
 
 
 def is_writer() -> bool:

@@ -9,11 +9,15 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from libhetero.models.hype.config import HypeConfig
+from libhetero.models.hype.model import HypeModel
+from libhetero.pipelines.run.new import of_process_0
 from libhetero.training.loop import train
 from libhetero.training.optimiser import TrainingConfig
 from libhetero.training.processes import joined, processes_asked
 from libhetero.training.sharding import is_writer, said_by_writer
 from tests.making.feeds import make_feed
+from tests.making.starts import made_start
 from tests.making.toys import Toy
 
 CONFIG = TrainingConfig(epochs=2, batch_size=7, learning_rate=0.01, seed=3, checkpoint_every=1)
@@ -33,6 +37,17 @@ class Counting:
         return self.feed.batch(index, size)
 
 
+def shared_anchors() -> list[float]:
+    """Return what all processes have of a model of which each has measured other numbers, and another number of them."""
+    config = HypeConfig(inr_frequencies=8 + jax.process_index())
+    anchors = np.full((config.inr_frequencies, 3), 1.5 + jax.process_index(), np.float32)
+    model = HypeModel(config, anchors, np.ones(9, np.float32), 1.0, 1.0, 16, 4.0, start=made_start(16))
+    shared = of_process_0("hype", model)
+    assert isinstance(shared, HypeModel) and len(shared.anchors) == shared.config.inr_frequencies == 8
+    assert shared.start is not None and np.array_equal(shared.start.volumes, made_start(16).volumes)
+    return shared.anchors[0].tolist()
+
+
 def main(root: Path) -> None:
     """Train for two epochs, go on for a third pass by resuming, and write what was seen."""
     folder = Path(said_by_writer(lambda: str(root / "run")))
@@ -49,6 +64,7 @@ def main(root: Path) -> None:
         "writer": is_writer(),
         "heard": said_by_writer(lambda: "Å" * 3000) == "Å" * 3000 and said_by_writer(str) == "",
         "template": float(np.sum(second.params["template"])),
+        "anchors": shared_anchors(),
     }
     (root / f"process_{jax.process_index()}.json").write_text(json.dumps(seen))
 

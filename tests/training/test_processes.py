@@ -62,6 +62,7 @@ def test_two_processes_give_the_losses_of_one(tmp_path) -> None:
     assert (first["writer"], second["writer"]) == (True, False)
     np.testing.assert_allclose(first["losses"], one["losses"], rtol=2e-6)
     assert first["losses"] == second["losses"] and first["template"] == second["template"]
+    assert one["anchors"] == first["anchors"] == second["anchors"] == [1.5, 1.5, 1.5]
     assert one["heard"] and first["heard"] and second["heard"]
     assert first["read"] < one["read"] and second["read"] < one["read"]
     assert (tmp_path / "two" / "run" / "log.jsonl").exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import io
 import json
 import logging
 from collections.abc import Callable
@@ -14,9 +15,10 @@ import jax
 import numpy as np
 
 from libhetero import models
-from libhetero.configuration import to_dict
+from libhetero.configuration import from_dict, to_dict
 from libhetero.errors import ConfigurationError, DataError
 from libhetero.io import write_gaussians, write_particles
+from libhetero.models.families import family_named
 from libhetero.models.family import ModelFamily
 from libhetero.pipelines.run.asked import RefineConfig
 from libhetero.pipelines.run.batch import with_largest_batch
@@ -71,9 +73,10 @@ class NewRun:
             seed=config.training.seed,
         )
         _check_finite(model)
+        model = of_process_0(config.family, model)
         data = config.data.seen(feed.config, len(feed))
         config = with_model(config, self.asked, model.config, data)
-        _check_alike(config, model)  # before anything is compiled to choose the batch
+        _check_alike(config)  # before anything is compiled to choose the batch
         if self.asked.automatic_batch:
             training = with_largest_batch(config.training, model, feed, len(trained_on))
             config = dataclasses.replace(config, training=training)
@@ -106,17 +109,37 @@ def _check_finite(model: ModelFamily) -> None:
             )
 
 
-def _check_alike(config: RunConfig, model: ModelFamily) -> None:
-    """Refuse to train where processes have measured different models, as different processors may."""
+def of_process_0(family: str, model: ModelFamily) -> ModelFamily:
+    """Return the model that process 0 has measured, in all processes.
+
+    GPUs add up in no fixed order, and where a search decides by such sums, processes may come to different models.
+    """
+    if jax.process_count() == 1:
+        return model
+    told = sharding.said_by_writer(lambda: json.dumps(to_dict(model.config)))
+    stored = sharding.sent_by_writer(lambda: _stored(model.arrays()))
+    if sharding.is_writer():
+        return model
+    chosen = family_named(family)
+    with np.load(io.BytesIO(stored), allow_pickle=False) as arrays:
+        return chosen.model().from_arrays(from_dict(chosen.config, json.loads(told)), dict(arrays))
+
+
+def _stored(arrays: dict[str, np.ndarray]) -> bytes:
+    """Return arrays as the bytes of an .npz."""
+    file = io.BytesIO()
+    np.savez(file, allow_pickle=False, **arrays)
+    return file.getvalue()
+
+
+def _check_alike(config: RunConfig) -> None:
+    """Refuse to train where processes were asked for, or have measured of the particles, what differs."""
     if jax.process_count() == 1:
         return
-    digest = hashlib.sha256(json.dumps(to_dict(config), sort_keys=True).encode())
-    for name, array in sorted(model.arrays().items()):
-        digest.update(name.encode() + np.ascontiguousarray(array).tobytes())
-    own = digest.hexdigest()
+    own = hashlib.sha256(json.dumps(to_dict(config), sort_keys=True).encode()).hexdigest()
     if sharding.said_by_writer(lambda: own) != own:
         raise ConfigurationError(
-            "this process has measured another model than process 0; expected the same on all. Start all on "
+            "this process has another configuration than process 0; expected the same on all. Start all on "
             "processors of one kind, with the same command."
         )
 

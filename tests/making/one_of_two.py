@@ -38,7 +38,7 @@ class Counting:
 
 
 def shared_anchors() -> list[float]:
-    """Return what all processes have of a model of which each has measured other numbers, and another number of them."""
+    """Return what all processes have of a model of which each has measured other numbers, and more or fewer."""
     config = HypeConfig(inr_frequencies=8 + jax.process_index())
     anchors = np.full((config.inr_frequencies, 3), 1.5 + jax.process_index(), np.float32)
     model = HypeModel(config, anchors, np.ones(9, np.float32), 1.0, 1.0, 16, 4.0, start=made_start(16))

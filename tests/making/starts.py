@@ -13,7 +13,7 @@ RING, VOLUME_RING, CLASSES, RANK = 4.0, 6.0, 3, 2
 def made_start(n: int, seed: int = 0) -> Start:
     """Return three classes in two directions, for a box of n pixels."""
     random = np.random.default_rng(seed)
-    low, fine = FourierGrid(RING, 1.0, BALL), FourierGrid(VOLUME_RING, OVERSAMPLING, BALL)
+    low, fine = FourierGrid(RING, 1.0, BALL), FourierGrid(VOLUME_RING, OVERSAMPLING[0], BALL)
     mean = random.normal(size=(CLASSES, RANK))
     covariance = np.broadcast_to(0.01 * np.eye(RANK), (CLASSES, RANK, RANK))
     told = judged_against(Classes(mean, covariance, np.array([0.5, 0.3, 0.2]), np.zeros(CLASSES)))
@@ -30,6 +30,7 @@ def made_start(n: int, seed: int = 0) -> Start:
         noise=np.ones(n // 2 + 1, np.float32),
         place=random.normal(size=(CLASSES, RANK)).astype(np.float32),
         volume_ring=fine.ring,
+        volume_oversampling=fine.oversampling,
         volume_scale=4.0,
         volumes=(np.stack([volumes.real, volumes.imag], axis=1) / 4).astype(np.float16),
     )

@@ -39,7 +39,7 @@ from libhetero.physics.observation import moved_back, transfer
 from libhetero.records import Batch, Observation
 
 LOGGER = logging.getLogger(__name__)
-OVERSAMPLING = 1.5  # of the grid of volumes
+OVERSAMPLING = (1.5, 1.25, 1.0)  # of the grid of volumes: the finest on which all rings fit into memory
 LEAST_PARTICLES = 10
 MOST_SUMS = 2**30  # bytes of the sums over the images of all classes
 MOST_TABLE = 2**26  # bytes of mean and components, which compiled programs hold
@@ -60,7 +60,7 @@ class Start:
     spread : of contrast.
     noise : by ring 0 … n // 2, power of a Fourier pixel of `fourier_image` / n.
     place : c.
-    volume_ring : the highest of the volumes, cycles per box.
+    volume_ring, volume_oversampling : of the volumes' grid.
     volume_scale : of the volumes.
     volumes : real and imaginary parts of mean and components U on the volumes' grid over their scale, half precision.
     """
@@ -75,6 +75,7 @@ class Start:
     noise: Float[np.ndarray, "rings"]
     place: Float[np.ndarray, "classes rank"]
     volume_ring: float
+    volume_oversampling: float
     volume_scale: float
     volumes: Float[np.ndarray, "volume_points 2 rank_and_mean"]
 
@@ -135,6 +136,7 @@ class Start:
             noise=np.asarray(noise, np.float32),
             place=place.astype(np.float32),
             volume_ring=float(grid.ring),
+            volume_oversampling=float(grid.oversampling),
             volume_scale=scale,
             volumes=(np.stack([columns.real, columns.imag], axis=1) / scale).astype(np.float16),
         )
@@ -152,7 +154,7 @@ class Start:
     @cached_property
     def volume_grid(self) -> FourierGrid:
         """Of the volumes."""
-        return FourierGrid(self.volume_ring, OVERSAMPLING, BALL)
+        return FourierGrid(self.volume_ring, self.volume_oversampling, BALL)
 
     def told(self, image: Float[Array, "n n"], observation: Observation, pixel_size: float) -> Float[Array, "rank"]:
         """Return z of one image."""
@@ -221,13 +223,14 @@ def schema() -> dict[str, ArraySchema]:
         "volumes": ("start volume points", 2, "start rank and mean"),
     }
     found = {name: ArraySchema("float", shape, optional=True) for name, shape in shapes.items()}
-    found |= {"ring": ring, "volume_ring": ring, "oversampling": ArraySchema("float", least=1, below=10, optional=True)}
+    finer = ArraySchema("float", least=1, below=10, optional=True)
+    found |= {"ring": ring, "volume_ring": ring, "oversampling": finer, "volume_oversampling": finer}
     found |= dict.fromkeys(("spread", "volume_scale"), ArraySchema("float", least=0, optional=True))
     return {PREFIX + name: one for name, one in found.items()}
 
 
 def largest_grid(ring: float, classes: int) -> FourierGrid:
-    """Return the grid of volumes, to the highest ring for which sums and components fit into memory.
+    """Return the finest grid for which sums and components of all rings fit into memory; else the coarsest, cut.
 
     Parameters
     ----------
@@ -239,9 +242,10 @@ def largest_grid(ring: float, classes: int) -> FourierGrid:
     def fits(grid: FourierGrid) -> bool:
         return grid.size * rows * 12 <= MOST_SUMS and grid.size * columns * 4 <= MOST_TABLE
 
-    rings = np.arange(np.ceil(ring), HIGHEST_RING, -1)
-    grids = (FourierGrid(min(float(one), ring), OVERSAMPLING, BALL) for one in rings)
-    return next(filter(fits, grids), FourierGrid(min(ring, HIGHEST_RING), OVERSAMPLING, BALL))
+    coarsest, rings = OVERSAMPLING[-1], np.arange(np.ceil(ring) - 1, HIGHEST_RING, -1)
+    whole = [FourierGrid(ring, finer, BALL) for finer in OVERSAMPLING]
+    cut = [FourierGrid(float(one), coarsest, BALL) for one in rings]
+    return next(filter(fits, whole + cut), FourierGrid(min(ring, HIGHEST_RING), coarsest, BALL))
 
 
 def _labels(mixture: Mixture) -> Int[np.ndarray, "particles"]:

@@ -9,7 +9,7 @@ import pytest
 
 from libhetero.errors import DataError
 from libhetero.models.hype.config import HypeConfig
-from libhetero.models.hype.latent.class_search import BALL, HIGHEST_RING, LOW, MOST_RANK
+from libhetero.models.hype.latent.class_search import BALL, LOW, MOST_RANK
 from libhetero.models.hype.latent.grid import FourierGrid, few_sizes
 from libhetero.models.hype.model import GAIN, HypeModel
 from libhetero.models.hype.start import MOST_SUMS, MOST_TABLE, OVERSAMPLING, Start, largest_grid
@@ -94,9 +94,10 @@ def test_a_run_may_begin_with_nothing():
     assert model.start is None and "gain" not in jax.eval_shape(model.init, jax.random.key(0))
 
 
-def test_volumes_between_points_are_those_of_the_molecule():
-    """Confined volumes, unsmoothed, between the points of the grid: to 4 % of their size; V(-k) = conj V(k)."""
-    grid = FourierGrid(8.0, OVERSAMPLING, BALL)
+@pytest.mark.parametrize("oversampling, part", [(1.5, 0.04), (1.25, 0.05), (1.0, 0.08)])
+def test_volumes_between_points_are_those_of_the_molecule(oversampling, part):
+    """Confined volumes, unsmoothed, between the points of the grid: to a part of their size; V(-k) = conj V(k)."""
+    grid = FourierGrid(8.0, oversampling, BALL)
     molecule = [part[0] for part in molecules(1)]
     values = transform(molecule, points_of(grid)).astype(np.complex64)
     table = np.asarray(grid.unsmoothed(grid.confined(values[None])))[0]
@@ -108,7 +109,7 @@ def test_volumes_between_points_are_those_of_the_molecule():
     there, opposite = (np.asarray(grid.interpolated(parts, k))[:, :, 0] for k in (points, -points))
     there, opposite = (one[:, 0] + 1j * one[:, 1] for one in (there, opposite))
     true = transform(molecule, points)
-    assert np.linalg.norm(there - true) < 0.04 * np.linalg.norm(true)
+    assert np.linalg.norm(there - true) < part * np.linalg.norm(true)
     np.testing.assert_allclose(opposite, np.conj(there), atol=1e-4)
     assert not np.asarray(grid.interpolated(parts, np.float32([[8.01, 0, 0], [5, 5, 5]]))).any()
 
@@ -149,17 +150,18 @@ def test_a_place_is_the_mean_of_the_classes_places_by_their_probability():
     np.testing.assert_allclose(found, probability @ start.place, rtol=2e-2, atol=2e-2)
 
 
-@pytest.mark.parametrize("classes, ring", [(1, 63), (10, 45), (100, 22), (1000, 13)])
-def test_volumes_reach_as_many_rings_as_fit_into_memory(classes, ring):
-    grid, columns = largest_grid(63, classes), min(classes, MOST_RANK + 1)
-    assert grid.ring == ring and largest_grid(9.5, classes).ring == 9.5
+@pytest.mark.parametrize("ring, classes, cut", [(31, 10, 31), (31, 100, 31), (63, 100, 33), (63, 1000, 20)])
+def test_volumes_are_as_fine_and_reach_as_many_rings_as_fit_into_memory(ring, classes, cut):
+    grid, columns = largest_grid(ring, classes), min(classes, MOST_RANK + 1)
+    assert grid.ring == cut and grid.oversampling in OVERSAMPLING and largest_grid(9.5, classes).ring == 9.5
 
-    def fits(ring):
-        size = FourierGrid(ring, OVERSAMPLING, BALL).size
+    def fits(ring, oversampling):
+        size = FourierGrid(ring, oversampling, BALL).size
         return size * columns * 4 <= MOST_TABLE and size * few_sizes(2 * classes) * 12 <= MOST_SUMS
 
-    assert fits(ring) or ring == HIGHEST_RING
-    assert ring == 63 or not fits(ring + 1)
+    assert fits(grid.ring, grid.oversampling)
+    assert not any(fits(ring, finer) for finer in OVERSAMPLING if finer > grid.oversampling)
+    assert cut == ring or not fits(cut + 1, OVERSAMPLING[-1])
 
 
 def test_a_start_that_was_tampered_with_is_refused():

@@ -45,7 +45,7 @@ GMM = {
 CLASSES = "hype+classes"  # begun from classes, for which there are too few particles here
 CONFIGS = {
     "hype": ("hype", HypeConfig(**HYPE)),
-    CLASSES: ("hype", HypeConfig(**HYPE)),
+    CLASSES: ("hype", HypeConfig(**HYPE, start="classes")),
     "gmm+pointtransformer": ("gmm", GmmConfig(**GMM, vary="pas")),
     "gmm+mlp": ("gmm", GmmConfig(**GMM, encoder="network", decoder="mlp", loss="frc")),
 }
@@ -56,7 +56,7 @@ def make_model(name: str) -> ModelFamily:
     """Return a model of `CONFIGS`, its statistics measured on particles, once in a process: it is not changed."""
     family, config = CONFIGS[name]
     model = models.create(family, config, box_size=BOX, pixel_size=PIXEL, sample=particles(), gaussians=mixture())
-    return dataclasses.replace(model, start=made_start(BOX)) if name == CLASSES else model
+    return dataclasses.replace(model, start=made_start(BOX), config=config) if name == CLASSES else model
 
 
 def random_params(init: Callable[[jax.Array], Any], seed: int = 7) -> Any:

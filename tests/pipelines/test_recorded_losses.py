@@ -21,7 +21,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 HYPE = (
     "--preset small --set dim=16 --set depth=1 --set heads=2 --set head_dim=8 --set feed_forward=16 "
     "--set weight_tokens=2 --set inr_width=16 --set inr_layers=1 --set inr_frequencies=8 --set coordinates=40 "
-    "--contrast none"
+    "--contrast none --start none"
 )
 GMM = "--preset small --set encoder_width=16 --set mlp_width=16 --model gmm.txt"
 CASES = {

@@ -56,7 +56,7 @@ def schema_of(config: HypeConfig, names: Iterable[str]) -> dict[str, ArraySchema
         "box_size": ArraySchema("int", least=2, below=2**15),
         "pixel_size": ArraySchema("float", least=1e-3, below=1e5),
         CONTRAST_NOISE: ArraySchema("float", ("rings",), least=1e-30, optional=True),
-        **schema_of_start(),
+        **(schema_of_start() if config.start == "classes" else {}),
     }
 
 

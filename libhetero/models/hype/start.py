@@ -212,7 +212,7 @@ class Start:
 
 def schema() -> dict[str, ArraySchema]:
     """Return what `Start.arrays` stores."""
-    ring = ArraySchema("float", least=1, below=1000, optional=True)
+    ring = ArraySchema("float", least=1, below=1000)
     shapes: dict[str, tuple[int | str, ...]] = {
         "table": ("start points", "start columns, twice"),
         "vectors": ("start columns", "start classes"),
@@ -222,10 +222,10 @@ def schema() -> dict[str, ArraySchema]:
         "place": ("start classes", "start rank"),
         "volumes": ("start volume points", 2, "start rank and mean"),
     }
-    found = {name: ArraySchema("float", shape, optional=True) for name, shape in shapes.items()}
-    finer = ArraySchema("float", least=1, below=10, optional=True)
+    found = {name: ArraySchema("float", shape) for name, shape in shapes.items()}
+    finer = ArraySchema("float", least=1, below=10)
     found |= {"ring": ring, "volume_ring": ring, "oversampling": finer, "volume_oversampling": finer}
-    found |= dict.fromkeys(("spread", "volume_scale"), ArraySchema("float", least=0, optional=True))
+    found |= dict.fromkeys(("spread", "volume_scale"), ArraySchema("float", least=0))
     return {PREFIX + name: one for name, one in found.items()}
 
 

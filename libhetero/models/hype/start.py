@@ -28,7 +28,7 @@ from libhetero.errors import DataError
 from libhetero.models.hype.latent.central import CentralSlices, central_slices, disc_pixels, joined
 from libhetero.models.hype.latent.class_search import BALL, HIGHEST_RING, MOST_RANK, Mixture, find_classes
 from libhetero.models.hype.latent.classes import joint_likelihood, judged_against
-from libhetero.models.hype.latent.grid import FourierGrid, few_sizes, nearest_points, on_grid
+from libhetero.models.hype.latent.grid import FourierGrid, nearest_points, on_grid
 from libhetero.models.hype.latent.junk import junk_of
 from libhetero.models.hype.latent.normal_equations import equations_of, parts_of
 from libhetero.models.hype.latent.subspace import components
@@ -41,7 +41,8 @@ from libhetero.records import Batch, Observation
 LOGGER = logging.getLogger(__name__)
 OVERSAMPLING = (1.5, 1.25, 1.0)  # of the grid of volumes: the finest on which all rings fit into memory
 LEAST_PARTICLES = 10
-MOST_SUMS = 2**30  # bytes of the sums over the images of all classes
+MOST_SUMS = 2**30  # bytes of the sums over the images of some classes, of which there are two at a time
+SUM_BYTES = 24
 MOST_TABLE = 2**26  # bytes of mean and components, which compiled programs hold
 BLOCK = 1024  # particles cut into slices at once
 PREFIX = "start_"
@@ -107,8 +108,13 @@ class Start:
         mixture = mixture.shown()
         LOGGER.info("%d molecule(s) in %d particles to begin with", len(mixture.classes), np.count_nonzero(label >= 0))
         grid = largest_grid(n / 2 - 1, len(mixture.classes))
-        slices = _blocks(sample, n, pixel_size, grid.ring, noise)
-        return cls._of(mixture, _volumes(slices, label, len(mixture.classes), grid), label, grid, noise)
+        fine = FourierGrid(grid.ring, OVERSAMPLING[0], BALL)
+        parts, together = [], most_classes(fine)
+        for first in range(0, len(mixture.classes), together):
+            own = np.where((label >= first) & (label < first + together), label - first, -1)
+            count = min(together, len(mixture.classes) - first)
+            parts.append(_volumes(_blocks(sample, n, pixel_size, grid.ring, noise), own, count, fine))
+        return cls._of(mixture, np.concatenate(parts), label, fine, grid, noise)
 
     @classmethod
     def _of(
@@ -116,13 +122,17 @@ class Start:
         mixture: Mixture,
         volumes: Complex[np.ndarray, "classes points"],
         label: Int[np.ndarray, "particles"],
+        fine: FourierGrid,
         grid: FourierGrid,
         noise: np.ndarray,
     ) -> Start:
-        """Return the start of classes that have volumes on a grid."""
+        """Return the start of classes that have volumes on a fine grid, kept on another."""
         count = np.bincount(label[label >= 0], minlength=len(volumes))
         mean, modes, place = components(volumes, np.maximum(count, 1.0), min(len(volumes) - 1, MOST_RANK))
-        columns = np.asarray(grid.unsmoothed(np.concatenate([mean[:, None], modes], axis=1).T)).T
+        found = jnp.asarray(np.concatenate([mean[:, None], modes], axis=1).T)
+        found = found if grid == fine else fine.resampled(found, grid)
+        # Maps are read at the points of a grid that is as coarse as theirs: there nothing is smoothed.
+        columns = np.asarray(grid.unsmoothed(found) if grid.oversampling > 1 else found).T
         scale = max(float(np.abs(columns).max()), 1e-30)
         told = judged_against(mixture.classes)
         return cls(
@@ -230,22 +240,27 @@ def schema() -> dict[str, ArraySchema]:
 
 
 def largest_grid(ring: float, classes: int) -> FourierGrid:
-    """Return the finest grid for which sums and components of all rings fit into memory; else the coarsest, cut.
+    """Return the finest grid for which the components of all rings fit into memory; else the coarsest, cut.
 
     Parameters
     ----------
     ring : the highest that there is.
     classes : whose volumes there will be.
     """
-    columns, rows = min(classes, MOST_RANK + 1), few_sizes(2 * classes)
+    columns = min(classes, MOST_RANK + 1)
 
     def fits(grid: FourierGrid) -> bool:
-        return grid.size * rows * 12 <= MOST_SUMS and grid.size * columns * 4 <= MOST_TABLE
+        return grid.size * columns * 4 <= MOST_TABLE
 
     coarsest, rings = OVERSAMPLING[-1], np.arange(np.ceil(ring) - 1, HIGHEST_RING, -1)
     whole = [FourierGrid(ring, finer, BALL) for finer in OVERSAMPLING]
     cut = [FourierGrid(float(one), coarsest, BALL) for one in rings]
     return next(filter(fits, whole + cut), FourierGrid(min(ring, HIGHEST_RING), coarsest, BALL))
+
+
+def most_classes(grid: FourierGrid) -> int:
+    """Return of how many classes the sums are held at once, of half-sets in rows of which `few_sizes` are compiled."""
+    return max((size // 2 for size in (4, 16, 64, 256) if size * grid.size * SUM_BYTES <= MOST_SUMS), default=1)
 
 
 def _labels(mixture: Mixture) -> Int[np.ndarray, "particles"]:

@@ -21,6 +21,7 @@ from jaxtyping import Array, Bool, Complex, Float, Int
 from libhetero.models.hype.latent.central import CentralSlices
 from libhetero.physics.arrays import AnyArray
 from libhetero.physics.masks import cosine_edge
+from libhetero.physics.rotations import HIGHEST
 from libhetero.physics.slices import slice_frequencies
 
 EDGE = 0.05  # of the box: over which the ball's mask falls
@@ -93,6 +94,16 @@ class FourierGrid:
         smooth = along[:, None, None] * along[:, None] * along
         return _masked(jnp.asarray(values), jnp.asarray(self.mask / smooth, jnp.float32), self.reach)
 
+    def resampled(
+        self, values: Complex[AnyArray, "volumes points"], other: FourierGrid
+    ) -> Complex[Array, "volumes other_points"]:
+        """Return confined volumes at the points of another grid of the same ball, by sums over real space."""
+        along = np.fft.fftfreq(self.edge) * self.oversampling
+        inside = np.abs(along) < min(self.ball + EDGE, 0.5)
+        k = np.arange(-other.reach, other.reach + 1) / other.oversampling
+        waves = np.exp(-2j * np.pi * np.outer(k, along[inside])).astype(np.complex64)
+        return _resampled(jnp.asarray(values), jnp.asarray(waves), np.flatnonzero(inside), self.reach, self.edge)
+
     def interpolated(
         self, table: Float[AnyArray, "points 2 volumes"], frequencies: Float[AnyArray, "chosen 3"]
     ) -> Float[Array, "chosen 2 volumes"]:
@@ -130,12 +141,34 @@ def _masked(values: Array, mask: Array, reach: int) -> Array:
     return kept
 
 
-def _confined(values: Array, mask: Array, reach: int) -> Array:
-    edge, around = len(mask), jnp.arange(-reach, reach + 1)
+@partial(jax.jit, static_argnames=("reach", "edge"))
+def _resampled(values: Array, waves: Array, inside: Array, reach: int, edge: int) -> Array:
+    half = waves[len(waves) // 2 :]  # kx ≥ 0
+
+    def one(value: Array) -> Array:
+        y, z, x = jnp.ix_(inside, inside, inside)  # the axes of `_in_space`
+        there = _in_space(value, reach, edge)[y, z, x]
+        product = partial(jnp.einsum, precision=HIGHEST)
+        planes = product("yzx,kx->kyz", there, half)
+        lines = product("kyz,jy->kjz", planes, waves)
+        return product("kjz,iz->kji", lines, waves).reshape(-1)
+
+    found: Array = jax.lax.map(one, values)
+    return found
+
+
+def _in_space(values: Array, reach: int, edge: int) -> Array:
+    """Return one volume in real space, its axes y, z, x, centred on voxel 0."""
+    around = jnp.arange(-reach, reach + 1)
     lines = jnp.moveaxis(values.reshape(reach + 1, 2 * reach + 1, 2 * reach + 1), 0, 2)
     whole = jnp.zeros((edge, edge, edge // 2 + 1), values.dtype)
     whole = whole.at[around[:, None], around[None], : reach + 1].set(lines)
-    inside = jnp.fft.rfftn(jnp.fft.irfftn(whole, (edge, edge, edge)) * mask)
+    return jnp.fft.irfftn(whole, (edge, edge, edge))
+
+
+def _confined(values: Array, mask: Array, reach: int) -> Array:
+    around = jnp.arange(-reach, reach + 1)
+    inside = jnp.fft.rfftn(_in_space(values, reach, len(mask)) * mask)
     kept = inside[around[:, None], around[None], : reach + 1]
     return jnp.moveaxis(kept, 2, 0).reshape(-1).astype(values.dtype)
 

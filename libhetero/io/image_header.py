@@ -98,7 +98,7 @@ def check_header(values: dict[str, Any], where: str) -> dict[str, Any]:
         found["ctf"] = eman.parse_ctf_string(found["ctf"], where)
     if "xform.projection" in found:
         found["xform.projection"] = eman.parse_transform(found["xform.projection"], where).ravel().tolist()
-    for key in ABERRATION_KEYS:
+    for key in ("ctf", *ABERRATION_KEYS):
         if isinstance(found.get(key), np.ndarray):
             found[key] = found[key].tolist()
     for key in WHOLE:

@@ -46,5 +46,5 @@ def draw_evidence(
         one.set_xlabel(label)
     axes[0, 0].set_ylabel("particles")
     if is_junk.any():
-        axes[0, 0].legend(fontsize=8, frameon=False, labelcolor=DARK)
+        axes[0, 0].legend(fontsize=8, frameon=False, labelcolor=DARK, loc="upper right")
     save_figure(figure, path)

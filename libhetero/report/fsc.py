@@ -28,7 +28,7 @@ def draw_fsc(path: str | os.PathLike, curves: Mapping[str, Float[np.ndarray, "sh
     for (name, values), colour in zip(curves.items(), PALETTE, strict=False):
         axis.plot(_frequency(values, pixel_size), values, label=name, color=colour, linewidth=1.4)
     _finish(axis, curves.values(), pixel_size)
-    axis.legend(fontsize=8, frameon=False, labelcolor=DARK)
+    axis.legend(fontsize=8, frameon=False, labelcolor=DARK, loc="upper right")
     save_figure(figure, path)
 
 

@@ -33,7 +33,7 @@ def draw_training(path: str | os.PathLike, lines: Sequence[dict[str, Any]]) -> N
     if any("test_loss" in line for line in lines):
         shown.append(_line(loss, lines, "test_loss", "held-out particles", PALETTE[1], "."))
         _mark_least(loss, *shown[1])
-        loss.legend(fontsize=8, frameon=False, labelcolor=DARK)
+        loss.legend(fontsize=8, frameon=False, labelcolor=DARK, loc="upper right")
     if spans_a_decade(np.concatenate([values for _, values in shown])):
         loss.set_yscale("log")
     loss.set_ylabel("loss")

@@ -215,8 +215,8 @@ class HypeModel:
 
     def _place_scale(self) -> float:
         """Return by what places are multiplied in the latent."""
-        assert self.start is not None
-        return float(np.sqrt(sum(self.config.layer_tokens()) * self.config.dim / max(self.start.rank, 1)))
+        rank = 0 if self.start is None else self.start.rank
+        return float(np.sqrt(sum(self.config.layer_tokens()) * self.config.dim / max(rank, 1)))
 
     def posterior(self, params: Any, batch: Batch) -> Posterior:
         """Return the latents, whose deviations nobody knows, and what all pixels of each image say of its own volume.

@@ -15,7 +15,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
-from functools import cached_property
+from functools import cached_property, reduce
+from operator import add
 from typing import Any
 
 import jax
@@ -274,12 +275,11 @@ def _volumes(
     slices: Iterator[CentralSlices], label: Int[np.ndarray, "particles"], classes: int, grid: FourierGrid
 ) -> Complex[np.ndarray, "classes points"]:
     """Return the volume of each class, its images added up a block at a time."""
-    total, start = None, 0
+    parts, start = [], 0
     for block in slices:
-        sums = sums_of(on_grid(block, grid), label[start : start + len(block)], classes)
-        total, start = sums if total is None else total + sums, start + len(block)
-    assert total is not None
-    return volumes_of(total, grid)
+        parts.append(sums_of(on_grid(block, grid), label[start : start + len(block)], classes))
+        parts, start = [reduce(add, parts)], start + len(block)
+    return volumes_of(parts[0], grid)
 
 
 def _blocks(sample: Batch, n: int, pixel_size: float, ring: float, noise: np.ndarray) -> Iterator[CentralSlices]:

@@ -26,8 +26,15 @@ from jaxtyping import Array, Complex, Float, Int
 
 from libhetero.configuration import ArraySchema
 from libhetero.errors import DataError
-from libhetero.models.hype.latent.central import CentralSlices, central_slices, disc_pixels, joined
-from libhetero.models.hype.latent.class_search import BALL, HIGHEST_RING, MOST_RANK, Mixture, find_classes
+from libhetero.models.hype.latent.central import CentralSlices, central_slices, disc_pixels, joined, whitened
+from libhetero.models.hype.latent.class_search import (
+    BALL,
+    HIGHEST_RING,
+    LEAST_PARTICLES,
+    MOST_RANK,
+    Mixture,
+    find_classes,
+)
 from libhetero.models.hype.latent.classes import joint_likelihood, judged_against
 from libhetero.models.hype.latent.grid import FourierGrid, nearest_points, on_grid
 from libhetero.models.hype.latent.junk import junk_of
@@ -36,12 +43,10 @@ from libhetero.models.hype.latent.subspace import components
 from libhetero.models.hype.latent.volumes import sums_of, volumes_of
 from libhetero.physics.arrays import AnyArray
 from libhetero.physics.fourier import dft_image, frequencies_2d, ring_index
-from libhetero.physics.observation import moved_back, transfer
 from libhetero.records import Batch, Observation
 
 LOGGER = logging.getLogger(__name__)
 OVERSAMPLING = (1.5, 1.25, 1.0)  # of the grid of volumes: the finest on which all rings fit into memory
-LEAST_PARTICLES = 10
 MOST_SUMS = 2**30  # bytes of the sums over the images of some classes, of which there are two at a time
 SUM_BYTES = 24
 MOST_TABLE = 2**26  # bytes of mean and components, which compiled programs hold
@@ -173,8 +178,7 @@ class Start:
         pixels = disc_pixels(n, self.ring)
         frequency = frequencies_2d(n).reshape(-1, 2)[pixels]
         in_angstrom, deviation = frequency / pixel_size, np.sqrt(self.noise)[ring_index(n).reshape(-1)[pixels]]
-        plane = moved_back(dft_image(image).reshape(-1)[pixels] / n, observation.pose, in_angstrom) / deviation
-        passed = transfer(observation, in_angstrom) / deviation
+        plane, passed = whitened(dft_image(image).reshape(-1)[pixels] / n, observation, in_angstrom, deviation)
         whole = np.rint(frequency * n).astype(np.float32)
         point, turned = nearest_points(observation.pose.rotation, whole, self.oversampling, self.grid.reach)
         plane = jnp.where(turned, jnp.conj(plane), plane)
@@ -266,20 +270,17 @@ def most_classes(grid: FourierGrid) -> int:
 
 def _labels(mixture: Mixture) -> Int[np.ndarray, "particles"]:
     """Return the class of each particle that was searched among those that show something, -1 for junk."""
-    number = np.where(mixture.empty, -1, np.cumsum(~mixture.empty) - 1)
     junk = junk_of(mixture.judged.evidence, np.ones(len(mixture.judged.label), bool))
-    return np.where(junk > 0.5, -1, number[mixture.judged.label])
+    return np.where(junk > 0.5, -1, mixture.shown_label)
 
 
 def _volumes(
     slices: Iterator[CentralSlices], label: Int[np.ndarray, "particles"], classes: int, grid: FourierGrid
 ) -> Complex[np.ndarray, "classes points"]:
     """Return the volume of each class, its images added up a block at a time."""
-    parts, start = [], 0
-    for block in slices:
-        parts.append(sums_of(on_grid(block, grid), label[start : start + len(block)], classes))
-        parts, start = [reduce(add, parts)], start + len(block)
-    return volumes_of(parts[0], grid)
+    labels = np.split(label, np.arange(BLOCK, len(label), BLOCK))
+    sums = (sums_of(on_grid(block, grid), own, classes) for block, own in zip(slices, labels, strict=True))
+    return volumes_of(reduce(add, sums), grid)
 
 
 def _blocks(sample: Batch, n: int, pixel_size: float, ring: float, noise: np.ndarray) -> Iterator[CentralSlices]:

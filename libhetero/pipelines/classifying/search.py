@@ -13,7 +13,14 @@ from libhetero.errors import DataError
 from libhetero.io.particle_findings import ParticleFindings
 from libhetero.models.hype.contrast import measure_noise
 from libhetero.models.hype.latent.central import CentralSlices, central_slices, joined
-from libhetero.models.hype.latent.class_search import HIGHEST_RING, MOST, Mixture, find_classes, most_particles
+from libhetero.models.hype.latent.class_search import (
+    HIGHEST_RING,
+    LEAST_PARTICLES,
+    MOST,
+    Mixture,
+    find_classes,
+    most_particles,
+)
 from libhetero.models.hype.latent.classes import Judged
 from libhetero.models.hype.latent.junk import junk_of
 from libhetero.pipelines.run.preparation import of_finite_images
@@ -24,7 +31,6 @@ from libhetero.training.preprocess import sample_indices
 LOGGER = logging.getLogger(__name__)
 NOISE_SAMPLE = 512
 BLOCK = 4096  # particles judged at once
-LEAST_PARTICLES = 10
 SURE = 0.9
 
 

@@ -51,7 +51,7 @@ def new_config(asked: RefineConfig) -> RunConfig:
     return RunConfig(
         family=family.name,
         model=model,
-        training=TrainingConfig(**{**family.training_defaults(preset, model), **asked.training_fields()}),
+        training=_training(family, asked, model),
         data=DataConfig(**asked.data_fields(), preprocess=PreprocessConfig(**asked.preprocess)),
     )
 
@@ -65,9 +65,13 @@ def with_model(config: RunConfig, asked: RefineConfig, model: Any, data: DataCon
     asked : what was asked for.
     model, data : as they are now.
     """
-    defaults = family_named(config.family).training_defaults(asked.preset or DEFAULT, model)
-    training = TrainingConfig(**{**defaults, **asked.training_fields()})
+    training = _training(family_named(config.family), asked, model)
     return dataclasses.replace(config, model=model, training=training, data=data)
+
+
+def _training(family: Family, asked: RefineConfig, model: Any) -> TrainingConfig:
+    """Return the training of a new run: what was asked for, over the defaults of a family's model."""
+    return TrainingConfig(**{**family.training_defaults(asked.preset or DEFAULT, model), **asked.training_fields()})
 
 
 def resumed_config(asked: RefineConfig, folder: Path) -> RunConfig:

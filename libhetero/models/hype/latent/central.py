@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float
 
+from libhetero.physics.arrays import AnyArray
 from libhetero.physics.fourier import frequencies_2d, ring_index
 from libhetero.physics.observation import moved_back, transfer
 from libhetero.records import Batch, Observation
@@ -109,10 +110,27 @@ def _slices(batch: Batch, deviation: Array, pixels: Array, frequencies: Array) -
     chosen = planes.reshape(len(planes), -1)[:, pixels]
 
     def one(image: Array, observation: Observation, weight: Array) -> tuple[Array, Array]:
-        shown = weight > 0
-        at_origin = moved_back(image, observation.pose, frequencies) / deviation
-        passed = transfer(observation, frequencies) / deviation
-        return jnp.where(shown, at_origin, 0), jnp.where(shown, passed, 0)
+        at_origin, passed = whitened(image, observation, frequencies, deviation)
+        return jnp.where(weight > 0, at_origin, 0), jnp.where(weight > 0, passed, 0)
 
     images, transfers = jax.vmap(one)(chosen, batch.observation, batch.weight)
     return images.astype(jnp.complex64), transfers.astype(jnp.float32)
+
+
+def whitened(
+    image: Complex[AnyArray, "pixels"],
+    observation: Observation,
+    frequencies: Float[AnyArray, "pixels 2"],
+    deviation: Float[AnyArray, "pixels"],
+) -> tuple[Complex[Array, "pixels"], Float[Array, "pixels"]]:
+    """Return x and τ of one image.
+
+    Parameters
+    ----------
+    image : X.
+    observation : of the particle.
+    frequencies : cycles per Å.
+    deviation : σ.
+    """
+    at_origin = moved_back(image, observation.pose, frequencies) / deviation
+    return at_origin, transfer(observation, frequencies) / deviation

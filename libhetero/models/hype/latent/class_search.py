@@ -55,6 +55,7 @@ STAGES = (LOW, Stage(12, 1.0), Stage(12, 1.5))
 HIGHEST_RING = STAGES[-1].ring
 FIRST_RANK, MOST_RANK, RESIDUAL_RANK = 40, 128, 8
 FEW_CLASSES, FEW_EACH = 24, 8  # so many classes to begin with, where there are particles enough for these
+LEAST_PARTICLES = 10  # of which classes are told
 SHOWS = 3.0  # standard errors by which a class's volume must predict its images better than noise alone
 LEAST_SHOWN = 0.5  # nats by which it must do so on the average, beyond what sorting is worth
 EACH = 40  # particles of a class to begin with, on the average
@@ -99,6 +100,12 @@ class Mixture:
         share = classes.share[kept] / classes.share[kept].sum()
         parts = (classes.mean[kept], classes.covariance[kept], share, classes.evidence[kept])
         return replace(self, classes=Classes(*parts), empty=self.empty[kept])
+
+    @property
+    def shown_label(self) -> Int[np.ndarray, "particles"]:
+        """Class of each particle that was searched among those of `shown`, -1 where it is empty."""
+        labels: np.ndarray = np.where(self.empty, -1, np.cumsum(~self.empty) - 1)[self.judged.label]
+        return labels
 
     def judge(self, slices: CentralSlices) -> Judged:
         """Return the classes of other particles, or of the same."""
@@ -204,8 +211,7 @@ def _empty(seen: OnGrid, judged: Judged, classes: int) -> Bool[np.ndarray, "clas
 def _limited(seen: OnGrid, mixture: Mixture, most: int) -> Mixture:
     """Return the classes that show something, those that differ least joined until there are `most`."""
     shown = mixture.shown()
-    number = np.where(mixture.empty, -1, np.cumsum(~mixture.empty) - 1)
-    equations, label = normal_equations(seen, shown.subspace.table), number[mixture.judged.label]
+    equations, label = normal_equations(seen, shown.subspace.table), mixture.shown_label
     contrast = Contrast(mixture.judged.contrast, mixture.spread)
     while label.max() + 1 > most:
         sums = class_sums(equations, label, mixture.judged)

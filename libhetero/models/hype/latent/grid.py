@@ -119,13 +119,12 @@ class FourierGrid:
         turned = place[:, 0] < 0
         place = jnp.where(turned[:, None], -place, place)
         low = jnp.floor(place).astype(jnp.int32)
-        rest, width, values = place - low, 2 * self.reach + 1, jnp.asarray(table)
+        rest, values = place - low, jnp.asarray(table)
         total = jnp.zeros((len(place), *values.shape[1:]))
         for corner in np.ndindex(2, 2, 2):
             at = low + np.array(corner, np.int32)
             weight = jnp.prod(jnp.where(np.array(corner, bool), rest, 1 - rest), axis=1)
-            point = (at[:, 0] * width + at[:, 1] + self.reach) * width + at[:, 2] + self.reach
-            total = total + weight[:, None, None] * values[point].astype(jnp.float32)
+            total = total + weight[:, None, None] * values[_number(at, self.reach)].astype(jnp.float32)
         sign = jnp.where(inside, jnp.where(turned, -1.0, 1.0), 0.0)
         return total * jnp.stack([jnp.abs(sign), sign], axis=1)[:, :, None]
 
@@ -235,5 +234,10 @@ def nearest_points(
     points = slice_frequencies(rotation, frequencies) * oversampling
     turned = points[..., 0] < 0
     near = jnp.rint(jnp.where(turned[..., None], -points, points)).astype(jnp.int32)
+    return _number(near, reach), turned
+
+
+def _number(point: Int[Array, "chosen 3"], reach: Any) -> Int[Array, "chosen"]:
+    """Return the places in a flattened grid of points, x from 0 and y, z from -reach."""
     width = 2 * reach + 1
-    return (near[..., 0] * width + near[..., 1] + reach) * width + near[..., 2] + reach, turned
+    return (point[:, 0] * width + point[:, 1] + reach) * width + point[:, 2] + reach

@@ -15,7 +15,7 @@ Simulate a particle set with known truth.
 
 assembly  a complex whose pieces, besides the core, are each present or not
 motion    a complex whose pieces, besides the core, each turn about a hinge
-mixture   several complexes in equal shares
+mixture   several complexes in equal shares, some of which may move (--moving)
 
 From atomic models (--pdb), maps (--map) or, with neither, complexes made from the seed.
 Poses are uniform, the CTF is that of 300 kV, noise is white, and the list tells what the images
@@ -28,6 +28,7 @@ examples:
   e2hype_simulate.py assembly sim_assembly --n 2000 --box 40 --apix 4 --pieces 3
   e2hype_simulate.py mixture sim_mixture --n 4000 --box 40 --apix 4 --structures 4 --snr 0.5
   e2hype_simulate.py mixture tomotwin --pdb cif/*.cif.gz --n 100000 --box 128 --apix 3 --snr 0.01
+  e2hype_simulate.py mixture moving --pdb cif/*.cif.gz --moving 1 2 3 --pieces 2 --rmsd 6 --n 3000 --apix 5
   e2hype_simulate.py assembly sim50S --pdb 50S.cif.gz --segments 50S_segments9.json --n 12800
   e2hype_simulate.py mixture big --structures 1000 --n 1000000 --box 256 --apix 3 --crop 128 \\
       --processes 8 --subsets 10 100 200 500

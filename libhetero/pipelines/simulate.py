@@ -208,8 +208,8 @@ class SimulateConfig:
             self._check_mixture()
         else:
             self._check_pieces()
-        if self.kind != "assembly" and self.moving:
-            raise ConfigurationError(f"{self.kind}: --moving applies to an assembly; remove it.")
+        if self.kind == "motion" and self.moving:
+            raise ConfigurationError("motion: --moving applies to an assembly or a mixture; remove it.")
         if self.kind != "motion" and not self.moving and self.rmsd is not None:
             raise ConfigurationError(f"{self.kind}: --rmsd applies to motion, or with --moving; remove it.")
         if self.ctf_from and not self.ctf:
@@ -223,6 +223,8 @@ class SimulateConfig:
     def _check_mixture(self) -> None:
         if self.segments or self.domains:
             raise ConfigurationError("mixture: --segments and --domains do not apply; remove them.")
+        if self.maps and self.moving:
+            raise ConfigurationError("mixture: maps are not cut in pieces that move; give --pdb, or remove --moving.")
         count = len(self.models) or len(self.maps) or self.structures
         for first in self.subsets:
             if not 2 <= first <= count:

@@ -9,9 +9,9 @@ from libhetero.configuration import ABSENT, check_options, internal, number, opt
 from libhetero.configuration.limits import (
     LEAST_PIXEL,
     MOST_BOX,
+    MOST_CLASSES,
     MOST_DEFOCUS,
     MOST_LENGTH,
-    MOST_PIECES,
     MOST_PIXEL,
     MOST_SEED,
     MOST_SIMULATED,
@@ -257,9 +257,10 @@ class StateConfig:
         "--moving",
         count="+",
         least=1,
-        most=MOST_PIECES,
+        most=MOST_CLASSES,
         metavar="K",
-        help="pieces of an assembly, by number from 1, that turn instead of coming and going",
+        help="pieces of an assembly, by number from 1, that turn instead of coming and going; or structures of a "
+        "mixture, by number from 1, that move: each is cut in a core and --pieces others, which turn",
         shown_default="none",
     )
 

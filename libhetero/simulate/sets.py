@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from libhetero.errors import ConfigurationError
@@ -12,6 +12,7 @@ from libhetero.simulate.bodies import Body
 from libhetero.simulate.complex import Complex
 from libhetero.simulate.configuration import PRESENT, ImagingConfig, StateConfig
 from libhetero.simulate.simulation import Simulation
+from libhetero.simulate.states import MovingStructures
 from libhetero.simulate.structures import BeadStructure, Structure, bodies_of_structure, check_fits
 
 BODIES_KEPT = 512 * 2**20  # bytes of bodies held in memory; others are made again when needed
@@ -54,13 +55,16 @@ class BodyCache:
     ----------
     load : gives structure k.
     imaging : box and pixel size.
-    whole : True for each structure as one body, False for one body per piece.
+    apart : numbers of the structures of a mixture that are one body per piece, the others being one body each; None
+        for one structure in pieces.
     moving : True to hinge the pieces.
     """
 
-    def __init__(self, load: Callable[[int], Structure], imaging: ImagingConfig, whole: bool, moving: bool) -> None:
+    def __init__(
+        self, load: Callable[[int], Structure], imaging: ImagingConfig, apart: Collection[int] | None, moving: bool
+    ) -> None:
         self._load, self._imaging = load, imaging
-        self._whole, self._moving = whole, moving
+        self._apart, self._moving = apart, moving
         self._kept: OrderedDict[int, list[Body]] = OrderedDict()
 
     def __call__(self, k: int) -> list[Body]:
@@ -68,12 +72,12 @@ class BodyCache:
         if k in self._kept:
             return self._kept[k]
         structure, pixel_size = self._load(k), self._imaging.pixel_size
-        name = f"structure {k} ({structure.names[0]})" if self._whole else "the structure"
+        name = "the structure" if self._apart is None else f"structure {k} ({structure.names[0]})"
         check_fits(structure, self._imaging.box_size * pixel_size, name)
-        if self._whole:
-            bodies = [structure.body(None, pixel_size)]
-        else:
+        if self._apart is None or k in self._apart:
             bodies = bodies_of_structure(structure, pixel_size, self._moving)
+        else:
+            bodies = [structure.body(None, pixel_size)]
         self._kept[k] = bodies
         while self._size() > BODIES_KEPT and len(self._kept) > 1:
             self._kept.popitem(last=False)
@@ -110,15 +114,18 @@ def mixture_of(
     imaging: ImagingConfig,
     ctf_table: CTFParams | None = None,
     count: int | None = None,
+    moving: MovingStructures | None = None,
 ) -> Simulation:
     """Simulate a mixture in equal shares.
 
     Parameters
     ----------
-    structures : complexes, or a function that gives structure k (it is called more than once).
+    structures : complexes, or a function that gives structure k (it is called more than once), of one piece, or of
+        several where it moves.
     imaging : how the images are made.
     ctf_table : see `Simulation`.
     count : number of structures when `structures` is a function.
+    moving : which structures move; None where none does.
     """
     if callable(structures):
         if count is None:
@@ -126,13 +133,14 @@ def mixture_of(
         load: Callable[[int], Structure] = LastStructure(structures)
     else:
         load, count = GivenStructures(tuple(BeadStructure(one) for one in structures)), len(structures)
-    cache = BodyCache(load, imaging, whole=True, moving=False)
-    return Simulation("mixture", imaging, StateConfig(), count, load, cache, ctf_table)
+    apart = [] if moving is None else moving.numbers
+    cache = BodyCache(load, imaging, apart, moving=moving is not None)
+    return Simulation("mixture", imaging, StateConfig(), count, load, cache, ctf_table, moving)
 
 
 def _of_pieces(
     kind: str, structure: Structure | Complex, imaging: ImagingConfig, states: StateConfig, ctf_table: CTFParams | None
 ) -> Simulation:
     load = GivenStructures((BeadStructure(structure) if isinstance(structure, Complex) else structure,))
-    cache = BodyCache(load, imaging, whole=False, moving=kind == "motion" or states.max_angle > 0)
+    cache = BodyCache(load, imaging, None, moving=kind == "motion" or states.max_angle > 0)
     return Simulation(kind, imaging, states, 1, load, cache, ctf_table)

@@ -27,7 +27,7 @@ from libhetero.simulate.bodies import Body, PreparedBodies, prepare_bodies, proj
 from libhetero.simulate.configuration import ImagingConfig, StateConfig
 from libhetero.simulate.imaging import add_noise, ctf_from, ctf_of_table, observe, particle_key, pose_from
 from libhetero.simulate.nuisances import Nuisances, draw_nuisances, locally, micrograph_of
-from libhetero.simulate.states import assign_structures, state_from, state_number
+from libhetero.simulate.states import MovingStructures, assign_structures, state_from, state_number
 from libhetero.simulate.structures import Structure
 
 CHUNK = 32  # particles rendered by one call of the compiled function
@@ -113,6 +113,7 @@ class Simulation:
     load_structure : gives structure k.
     load_bodies : gives the bodies of structure k at `imaging.pixel_size`, the core first.
     ctf_table : CTF parameters to draw from, leading axis (rows,); None to use `imaging.ctf`.
+    moving : which structures of a mixture move; None where none does.
     """
 
     kind: str
@@ -122,6 +123,7 @@ class Simulation:
     load_structure: Callable[[int], Structure]
     load_bodies: Callable[[int], list[Body]]
     ctf_table: CTFParams | None = None
+    moving: MovingStructures | None = None
 
     def structure_of_particles(self) -> Int[np.ndarray, "particles"]:
         """Return the structure of every particle, (particles,) int32."""
@@ -135,14 +137,7 @@ class Simulation:
         index : (b,) int32.
         structure : (b,), of each, from `structure_of_particles`.
         """
-        bodies = 1 if self.kind == "mixture" else len(self.load_structure(0).names)
-        parts = [
-            _trimmed(
-                _draw_all(_padded(chunk, DRAWN), self._seed, self.ctf_table, self._compiled, self.states, bodies),
-                len(chunk),
-            )
-            for chunk in _chunks(index, DRAWN)
-        ]
+        parts = [self._drawn(*chunks) for chunks in zip(_chunks(index, DRAWN), _chunks(structure, DRAWN), strict=True)]
         pose, ctf, present, angle, nuisances = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
         present = present.astype(np.uint8)
         label = structure if self.kind == "mixture" else state_number(present)
@@ -213,6 +208,25 @@ class Simulation:
         return prepare_bodies(self.load_bodies(k), step)
 
     @property
+    def bodies(self) -> int:
+        """Number of bodies that are drawn for a particle: the most that a structure has."""
+        if self.kind != "mixture":
+            return len(self.load_structure(0).names)
+        return 1 if self.moving is None else self.moving.bodies
+
+    def _max_angle(self, structure: Any) -> Any:
+        """Return the largest angles of structures of a mixture, float32; None where none moves."""
+        return None if self.moving is None else np.asarray(self.moving.max_angle, np.float32)[structure]
+
+    def _drawn(self, index: np.ndarray, structure: np.ndarray) -> Any:
+        """Return what is drawn for at most `DRAWN` particles."""
+        max_angle = self._max_angle(_padded(structure, DRAWN))
+        drawn = _draw_all(
+            _padded(index, DRAWN), self._seed, self.ctf_table, max_angle, self._compiled, self.states, self.bodies
+        )
+        return _trimmed(drawn, len(index))
+
+    @property
     def _seed(self) -> np.uint32:
         """The seed as compiled functions take it, whose numbers have a sign where they do not say otherwise."""
         return np.uint32(self.imaging.seed)
@@ -226,7 +240,16 @@ class Simulation:
         self, structure: int, bodies: PreparedBodies, deviation: np.float32, alone: np.bool_, index: np.ndarray
     ) -> Block:
         rendered = _render(
-            _padded(index, CHUNK), self._seed, bodies, deviation, alone, self.ctf_table, self._compiled, self.states
+            _padded(index, CHUNK),
+            self._seed,
+            bodies,
+            deviation,
+            alone,
+            self.ctf_table,
+            self._max_angle(structure),
+            self._compiled,
+            self.states,
+            self.bodies,
         )
         images, pose, ctf, present, angle, nuisances = _trimmed(rendered, len(index))
         images = self.imaging.contrast * images
@@ -252,7 +275,13 @@ def _trimmed(results: Any, count: int) -> Any:
 
 
 def _draw(
-    index: Any, seed: Any, table: CTFParams | None, imaging: ImagingConfig, states: StateConfig, bodies: int
+    index: Any,
+    seed: Any,
+    table: CTFParams | None,
+    max_angle: Any,
+    imaging: ImagingConfig,
+    states: StateConfig,
+    bodies: int,
 ) -> tuple[Pose, CTFParams | None, Any, Any, Nuisances | None, Any]:
     """Draw pose, CTF, presence, angles and nuisances of one particle, and the key of its noise."""
     width, asked = imaging.box_size * imaging.pixel_size, imaging.nuisances
@@ -269,21 +298,27 @@ def _draw(
         ctf = ctf_from(optics, imaging.ctf)
     if micrograph is not None and ctf is not None:
         ctf = locally(ctf, key)
-    present, angle = state_from(deviates[8:].reshape(2, bodies), states)
+    present, angle = state_from(deviates[8:].reshape(2, bodies), states, max_angle)
     pose = pose_from(deviates[:5], max_shift, asked.views)
     nuisances = draw_nuisances(key, pose, ctf, micrograph, asked) if asked.any else None
     return pose, ctf, present, angle, nuisances, key_noise
 
 
-@partial(jax.jit, static_argnums=(3, 4, 5))
+@partial(jax.jit, static_argnums=(4, 5, 6))
 def _draw_all(
-    index: Any, seed: Any, table: CTFParams | None, imaging: ImagingConfig, states: StateConfig, bodies: int
+    index: Any,
+    seed: Any,
+    table: CTFParams | None,
+    max_angle: Any,
+    imaging: ImagingConfig,
+    states: StateConfig,
+    bodies: int,
 ) -> tuple[Pose, CTFParams | None, Any, Any, Nuisances | None]:
-    """Draw for many particles, without the keys of the noise."""
-    return jax.vmap(lambda i: _draw(i, seed, table, imaging, states, bodies)[:5])(index)
+    """Draw for many particles, of structures with these largest angles, without the keys of the noise."""
+    return jax.vmap(lambda i, angle: _draw(i, seed, table, angle, imaging, states, bodies)[:5])(index, max_angle)
 
 
-@partial(jax.jit, static_argnums=(6, 7))
+@partial(jax.jit, static_argnums=(7, 8, 9))
 def _render(
     index: Any,
     seed: Any,
@@ -291,18 +326,24 @@ def _render(
     deviation: Any,
     alone: Any,
     table: CTFParams | None,
+    max_angle: Any,
     imaging: ImagingConfig,
     states: StateConfig,
+    drawn: int,
 ) -> tuple[Any, Pose, CTFParams | None, Any, Any, Nuisances | None]:
-    """Render a chunk of particles with noise of this standard deviation, with the contrast of each or (alone) 1."""
+    """Render a chunk of particles with noise of this standard deviation, with the contrast of each or (alone) 1.
+
+    States are drawn for as many bodies as any structure has; this one takes the first.
+    """
+    count = bodies.centre.shape[0]
+    moves = states.max_angle > 0 or (max_angle is not None and count > 1)
 
     def one(index: Any) -> tuple[Any, Pose, CTFParams | None, Any, Any, Nuisances | None]:
-        count = bodies.centre.shape[0]
-        pose, ctf, present, angle, nuisances, key = _draw(index, seed, table, imaging, states, count)
-        turned = angle if states.max_angle > 0 else None
+        pose, ctf, present, angle, nuisances, key = _draw(index, seed, table, max_angle, imaging, states, drawn)
+        turned = angle[:count] if moves else None
         box, pixel_size = imaging.box_size, imaging.pixel_size
         seen = pose if ctf is None else seen_through(pose, ctf)[0]
-        projection = project_bodies(bodies, present, turned, seen, box, pixel_size, imaging.final_box)
+        projection = project_bodies(bodies, present[:count], turned, seen, box, pixel_size, imaging.final_box)
         image, own = observe(projection, Observation(pose=pose, ctf=ctf), imaging), deviation
         if nuisances is not None:
             image, own = image * jnp.where(alone, 1.0, nuisances.contrast), deviation * nuisances.noise

@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from scipy.cluster.vq import kmeans2
 from scipy.spatial import cKDTree
 
 from libhetero.errors import ConfigurationError, DataError
 from libhetero.io import read_atoms, read_volume
 from libhetero.io.atoms import Atoms
 from libhetero.simulate.atoms import scattering_weights
+from libhetero.simulate.compact import compact_pieces, piece_names
 from libhetero.simulate.piece_files import read_domains, read_segments
 from libhetero.simulate.structures import AtomStructure, Hinges, MapStructure
 
@@ -83,8 +83,10 @@ def model_in_domains(path: str, domains: str, b_factor: float | None) -> AtomStr
     return _centred(atoms, _give_rest(atoms, piece, domains), names, hinges)
 
 
-def model_in_compact_pieces(path: str, pieces: int, seed: int, b_factor: float | None) -> AtomStructure:
-    """Return an atomic model cut into a core and `pieces` others by k-means of its residues.
+def model_in_compact_pieces(
+    path: str, pieces: int, seed: int, b_factor: float | None, core: str = "core"
+) -> AtomStructure:
+    """Return an atomic model cut into a core, of this name, and `pieces` others by k-means of its residues.
 
     The core is the piece nearest to the centre of mass.
     """
@@ -96,11 +98,8 @@ def model_in_compact_pieces(path: str, pieces: int, seed: int, b_factor: float |
     centre = np.stack([np.bincount(residue, column) for column in atoms.position.T], axis=1) / count
     if len(centre) < pieces + 1:
         raise ConfigurationError(f"pieces: {path} has {len(centre)} residues; expected at least {pieces + 1}.")
-    means, label = kmeans2(centre, pieces + 1, seed=np.random.default_rng(seed), minit="++")
-    order = np.argsort(np.linalg.norm(means - centre.mean(axis=0), axis=1))
-    piece = np.argsort(order)[label][residue].astype(np.int32)
-    names = ("core", *(f"piece{k}" for k in range(1, pieces + 1)))
-    return _centred(atoms, piece, names, {})
+    piece = compact_pieces(centre, pieces, seed)[residue]
+    return _centred(atoms, piece, piece_names(pieces, core), {})
 
 
 def maps_as_pieces(paths: list[str], pixel_size: float) -> MapStructure:
@@ -118,21 +117,30 @@ def whole_map(path: str, pixel_size: float) -> MapStructure:
 
 
 @dataclass(frozen=True)
-class WholeModels:
+class Models:
     """Atomic models as the structures of a mixture, each read when it is asked for.
 
     Parameters
     ----------
     paths : .pdb or .cif, also .gz.
     b_factor : Å², given to every atom; None keeps those of the file.
+    cut : numbers of those that are cut in a core, named after the file, and `pieces` compact ones besides.
+    pieces : of those.
+    seed : of the cutting.
     """
 
     paths: tuple[str, ...]
     b_factor: float | None
+    cut: tuple[int, ...] = ()
+    pieces: int = 1
+    seed: int = 0
 
     def __call__(self, k: int) -> AtomStructure:
         """Return model k."""
-        return whole_model(self.paths[k], self.b_factor)
+        path = self.paths[k]
+        if k in self.cut:
+            return model_in_compact_pieces(path, self.pieces, self.seed, self.b_factor, core=_name(path))
+        return whole_model(path, self.b_factor)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Integer
@@ -9,14 +11,39 @@ from jaxtyping import Array, Float, Int, Integer
 from libhetero.simulate.configuration import StateConfig
 
 
+@dataclass(frozen=True)
+class MovingStructures:
+    """Which structures of a mixture move.
+
+    Parameters
+    ----------
+    max_angle : radians, of every structure; each of its bodies but the core turns by an angle uniform in ± this,
+        independently. 0 for a structure that does not move.
+    bodies : of each structure that moves, the core among them.
+    """
+
+    max_angle: tuple[float, ...]
+    bodies: int
+
+    @property
+    def numbers(self) -> list[int]:
+        """Numbers of the structures that move, from 0."""
+        return [k for k, angle in enumerate(self.max_angle) if angle > 0]
+
+
 def state_from(
-    deviates: Float[Array, "2 bodies"], config: StateConfig
+    deviates: Float[Array, "2 bodies"], config: StateConfig, max_angle: Float[Array, ""] | None = None
 ) -> tuple[Float[Array, "bodies"], Float[Array, "bodies"]]:
-    """Turn uniform deviates into which bodies are present (0 or 1) and their angles in radians."""
+    """Turn uniform deviates into which bodies are present (0 or 1) and their angles in radians.
+
+    Parameters
+    ----------
+    max_angle : radians, of this particle's structure; None for that of all.
+    """
     place = jnp.arange(deviates.shape[1])
     first, turning = place == 0, place > 0
     present = first | (deviates[0] < config.probability)
-    angle = (2 * deviates[1] - 1) * config.max_angle
+    angle = (2 * deviates[1] - 1) * (config.max_angle if max_angle is None else max_angle)
     if config.moving:
         turning = jnp.isin(place, jnp.asarray(config.moving))
         present = present | turning

@@ -23,6 +23,7 @@ from libhetero.io.pixel_statistics import PixelStatistics
 from libhetero.io.placed_stack import PlacedStack
 from libhetero.simulate.bodies import PreparedBodies
 from libhetero.simulate.simulation import Simulation
+from libhetero.simulate.structures import Structure
 
 BLOCK = 1024  # particles of one block, at most
 
@@ -86,13 +87,19 @@ class SetWorker:
         k, simulation = step.structure, self._simulation
         said = {"structure": k, "signal": dataclasses.astuple(simulation.signal_sums(k))}
         if simulation.kind == "mixture":
-            structure, imaging = simulation.load_structure(k), simulation.imaging
-            volume = structure.map(None, imaging.final_box, imaging.final_pixel_size)
-            path = self._folder / "truth" / f"map_{k:03d}.mrc"
-            write_volume(path, volume, imaging.final_pixel_size)
-            flush_to_disk(path)
+            structure = simulation.load_structure(k)
+            self._write_map(structure, None, f"map_{k:03d}.mrc")
+            if simulation.moving is not None and k in simulation.moving.numbers:
+                for piece in range(len(structure.names)):
+                    self._write_map(structure, piece, f"map_{k:03d}_piece_{piece:02d}.mrc")
             said["name"] = structure.names[0]
         return said
+
+    def _write_map(self, structure: Structure, piece: int | None, name: str) -> None:
+        imaging, path = self._simulation.imaging, self._folder / "truth" / name
+        volume = structure.map(piece, imaging.final_box, imaging.final_pixel_size)
+        write_volume(path, volume, imaging.final_pixel_size)
+        flush_to_disk(path)
 
     def _render(self, step: Render) -> dict[str, Any]:
         k = step.structure

@@ -25,6 +25,7 @@ from libhetero.simulate.bodies import (
     map_of_atoms,
     map_of_gaussians,
 )
+from libhetero.simulate.compact import compact_pieces
 from libhetero.simulate.complex import Complex, generate_member
 from libhetero.simulate.density import resample_map
 from libhetero.simulate.states import hinge_and_axis
@@ -124,14 +125,21 @@ class GeneratedMixture:
     ----------
     seed : the same seed gives the same complexes.
     diameter : Å, of each.
+    cut : numbers of those that are cut in a core and `pieces` compact ones besides.
+    pieces : of those.
     """
 
     seed: int
     diameter: float
+    cut: tuple[int, ...] = ()
+    pieces: int = 1
 
     def __call__(self, k: int) -> BeadStructure:
         """Return complex k."""
-        return BeadStructure(generate_member(self.seed, k, self.diameter))
+        made = generate_member(self.seed, k, self.diameter)
+        if k in self.cut:
+            made = Complex(made.gaussians, compact_pieces(made.gaussians.position, self.pieces, self.seed))
+        return BeadStructure(made)
 
 
 @dataclass(frozen=True, eq=False)

@@ -115,7 +115,7 @@ class _TruthFiles:
 
     def __init__(self, folder: Path, simulation: Simulation, files: contextlib.ExitStack) -> None:
         self._kind, self._count = simulation.kind, simulation.imaging.particles
-        self._moving = simulation.kind == "motion" or bool(simulation.states.moving)
+        self._moving = simulation.kind == "motion" or bool(simulation.states.moving or simulation.moving)
         self._folder, self._files = folder, files
         self._tables: dict[str, BinaryIO] = {}
         if self._kind != "motion":

@@ -27,6 +27,7 @@ from libhetero.errors import ConfigurationError, DataError
 from libhetero.files import absolute_path, require_space, writing_error
 from libhetero.io import write_volume
 from libhetero.io.pixel_statistics import PixelStatistics
+from libhetero.simulate.bodies import Body
 from libhetero.simulate.part import WHOLE, Part, open_part
 from libhetero.simulate.processes import Pool, workers
 from libhetero.simulate.simulation import SignalSums, Simulation
@@ -87,9 +88,8 @@ def write_simulation(
     def fill(empty: Path) -> None:
         (empty / "truth").mkdir()
         stack = stack_of(empty, simulation)
-        maps = 4 * stack.n**3 * simulation.structures
-        needed = stack.size + (maps if simulation.kind == "mixture" else 0)
-        require_space(folder.parent, needed, "stack and maps", "free some, or choose another folder")
+        maps = 4 * stack.n**3 * _maps_of(simulation)
+        require_space(folder.parent, stack.size + maps, "stack and maps", "free some, or choose another folder")
         stack.create()
 
     def show(what: str, done: int, total: int) -> None:
@@ -109,6 +109,14 @@ def write_simulation(
             with scipy.fft.set_workers(max(1, threads)):
                 _finish(part, simulation, len(rendering), variance, subsets, details or {})
     return folder
+
+
+def _maps_of(simulation: Simulation) -> int:
+    """Return how many true maps a mixture has; those of other sets are few."""
+    if simulation.kind != "mixture":
+        return 0
+    moving = simulation.moving
+    return simulation.structures + (0 if moving is None else len(moving.numbers) * moving.bodies)
 
 
 def _environment(threads: int) -> dict[str, str]:
@@ -249,6 +257,12 @@ def _describe(simulation: Simulation) -> dict[str, Any]:
     if imaging.nuisances.any:
         said["nuisances"] = to_dict(imaging.nuisances)
     if simulation.kind == "mixture":
+        if simulation.moving is not None:
+            angles = simulation.moving.max_angle
+            said["moving_structures"] = [
+                {"structure": k, "max_angle": angles[k], **_hinges(simulation.load_bodies(k))}
+                for k in simulation.moving.numbers
+            ]
         return said
     bodies = simulation.load_bodies(0)
     said["pieces"] = len(bodies)
@@ -258,10 +272,14 @@ def _describe(simulation: Simulation) -> dict[str, Any]:
         if not states.moving:
             return said
         said["moving"] = list(states.moving)
-    said["max_angle"] = states.max_angle
-    said["hinges"] = [[float(x) for x in body.hinge] for body in bodies]
-    said["axes"] = [[float(x) for x in body.axis] for body in bodies]
-    return said
+    return {**said, "max_angle": states.max_angle, **_hinges(bodies)}
+
+
+def _hinges(bodies: list[Body]) -> dict[str, Any]:
+    return {
+        "hinges": [[float(x) for x in body.hinge] for body in bodies],
+        "axes": [[float(x) for x in body.axis] for body in bodies],
+    }
 
 
 def _write_pieces(truth: Path, simulation: Simulation) -> None:
@@ -272,8 +290,7 @@ def _write_pieces(truth: Path, simulation: Simulation) -> None:
     for k in range(len(structure.names)):
         volume = structure.map(k, n, pixel_size)
         full += volume
-        if simulation.kind == "assembly":
-            write_volume(truth / f"piece_{k:02d}.mrc", volume, pixel_size)
+        write_volume(truth / f"piece_{k:02d}.mrc", volume, pixel_size)
     write_volume(truth / "full.mrc", full, pixel_size)
     points = structure.points()
     np.savez(truth / "atoms.npz", position=points.position, weight=points.weight, piece=points.piece)

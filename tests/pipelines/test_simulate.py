@@ -92,7 +92,9 @@ def test_mixture_of_maps_with_ctfs_of_a_list(program: ModuleType) -> None:
         (["assembly", "out", "--defocus", "2", "1"], "--defocus: expected the lower defocus first; got 2 1"),
         (["assembly", "no/out", *SMALL], "does not exist"),
         (["assembly", "out", *SMALL, "--moving", "9"], "--moving: there is no piece 9; expected numbers from 1 to 3"),
-        (["motion", "out", "--moving", "1"], "--moving applies to an assembly"),
+        (["motion", "out", "--moving", "1"], "--moving applies to an assembly or a mixture"),
+        (["mixture", "out", "--moving", "5"], "--moving: there is no structure 5; expected numbers from 1 to 4"),
+        (["mixture", "out", "--map", "a.mrc", "b.mrc", "--moving", "1"], "maps are not cut in pieces that move"),
         (["assembly", "out", "--rmsd", "3"], "--rmsd applies to motion, or with --moving"),
     ],
 )
@@ -186,6 +188,26 @@ def test_motion_of_a_wanted_rmsd(program: ModuleType, capsys: pytest.CaptureFixt
     assert program.main(["assembly", "still", *SMALL, "--rmsd", "2"]) == 1
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 2 and "half a turn" in said[0] and "applies to motion" in said[1]
+
+
+def test_some_structures_of_a_mixture_move(program: ModuleType, capsys: pytest.CaptureFixture) -> None:
+    options = [*SMALL, "--structures", "3", "--moving", "3", "1", "--pieces", "1", "--rmsd", "3"]
+    assert program.main(["mixture", "moving", *options]) == 0
+    assert capsys.readouterr().out.count("mean RMSD 3 Å") == 2
+    truth, said = open_truth("moving/truth"), json.loads(Path("moving/truth/truth.json").read_text())
+    moving = {one["structure"]: one["max_angle"] for one in said["moving_structures"]}
+    assert list(moving) == [0, 2] and moving[0] != moving[2]
+    for k in range(3):
+        most = np.abs(truth.angles[truth.labels == k]).max()
+        assert 0.5 * moving.get(k, 0) < most <= moving[k] if k in moving else most == 0
+        whole = read_volume(f"moving/truth/map_00{k}.mrc")[0]
+        pieces = [read_volume(path)[0] for path in Path("moving/truth").glob(f"map_00{k}_piece_*.mrc")]
+        assert len(pieces) == (2 if k in moving else 0)
+        if pieces:
+            np.testing.assert_allclose(sum(pieces), whole, atol=1e-4 * whole.max())
+    assert program.main(["mixture", "still", *SMALL, "--structures", "3"]) == 0
+    np.testing.assert_array_equal(read_volume("still/truth/map_000.mrc")[0], read_volume("moving/truth/map_000.mrc")[0])
+    assert not Path("still/truth/angles.npy").exists()
 
 
 def _contents(folder: str) -> dict[str, bytes]:

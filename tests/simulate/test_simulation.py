@@ -16,7 +16,8 @@ from libhetero.simulate.complex import generate_complex
 from libhetero.simulate.configuration import ImagingConfig, StateConfig
 from libhetero.simulate.sets import assembly_of, mixture_of, motion_of
 from libhetero.simulate.simulation import Block, Simulation
-from libhetero.simulate.states import assign_structures, state_from
+from libhetero.simulate.states import MovingStructures, assign_structures, state_from
+from libhetero.simulate.structures import GeneratedMixture
 from libhetero.training.preprocess import remove_odd_phase
 from tests.making.optics import aberrations, optics, two_microscopes
 from tests.making.rendering import collect, made_mixture, noise_deviation, rendered, signal_variance
@@ -157,6 +158,27 @@ def test_motion_angles_are_uniform_and_the_core_stays() -> None:
     assert np.abs(drawn.angle).max() <= largest
     np.testing.assert_allclose(drawn.angle[:, 1:].std(axis=0), largest / math.sqrt(3), rtol=0.03)
     assert len(collect(motion).images) == 200
+
+
+def test_structures_of_a_mixture_move_each_by_its_own_angle() -> None:
+    """The first and the last of three, in a core and one piece; the draws of the second are those of a still one."""
+    load = GeneratedMixture(0, 70.0, cut=(0, 2), pieces=1)
+    angles = MovingStructures((0.5, 0.0, 0.2), 2)
+    clean = dataclasses.replace(IMAGING, snr=None)
+    mixture = mixture_of(load, clean, count=3, moving=angles)
+    assert angles.numbers == [0, 2] and mixture.bodies == 2
+    assert [len(mixture.load_bodies(k)) for k in range(3)] == [2, 1, 2]
+    index = np.arange(200, dtype=np.int32)
+    structure = mixture.structure_of_particles()
+    drawn, block = mixture.truth(index, structure), collect(mixture)
+    np.testing.assert_allclose(drawn.angle, block.angle, atol=1e-6)
+    np.testing.assert_array_equal(drawn.label, block.label)
+    for k, most in enumerate(angles.max_angle):
+        own = drawn.angle[structure == k]
+        assert not own[:, 0].any() and 0.9 * most <= np.abs(own[:, 1]).max() <= most
+    still = collect(mixture_of(load, clean, count=3, moving=dataclasses.replace(angles, max_angle=(0.5, 0.0, 0.0))))
+    for k, same in ((0, True), (1, True), (2, False)):
+        assert np.array_equal(block.images[structure == k], still.images[structure == k]) == same
 
 
 def test_pieces_that_turn_do_not_come_and_go() -> None:

@@ -1,11 +1,13 @@
 """The truth folder that simulation writes beside a stack.
 
-truth.json      kind, particles, box, pixel size, source; hinges and axes of motion
+truth.json      kind, particles, box, pixel size, source; hinges and axes of motion, of each structure that moves
 labels.txt      index and label of every particle (mixture, assembly)
 states.npy      (N, pieces), assembly: which pieces are present
-angles.npy      (N, pieces), motion, and an assembly some pieces of which move: how far each is turned, radians
+angles.npy      (N, pieces), motion, and an assembly some pieces, or a mixture some structures of which move: how far
+                each is turned, radians; 0 for what does not move
 atoms.npz       position, weight, piece of every atom (assembly, motion)
-map_000.mrc …   one map a structure (mixture); piece_00.mrc … one a piece (assembly)
+map_000.mrc …   one map a structure (mixture), and map_000_piece_00.mrc … one a piece where it moves; piece_00.mrc …
+                one a piece (assembly, motion); none of them is turned
 rotation.npy …  what each image has, where the list may tell something else; see `OF_IMAGES`
 """
 
@@ -17,9 +19,10 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float, Int
 
 from libhetero.configuration import ArraySchema, check_options, internal, read_document, read_json
-from libhetero.configuration.limits import MOST_LENGTH, MOST_PARTICLES
+from libhetero.configuration.limits import MOST_CLASSES, MOST_LENGTH, MOST_PARTICLES
 from libhetero.errors import ConfigurationError, DataError
 from libhetero.io import read_volume
 from libhetero.io.arrays import read_array, read_arrays
@@ -47,6 +50,27 @@ Axis = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
+class MovingStructure:
+    """What truth.json says of a structure of a mixture that moves, for each of its pieces, the core's first."""
+
+    structure: int = internal(help="its number, from 0", least=0, most=MOST_CLASSES)
+    hinges: tuple[Axis, ...] = internal(help="Å", least=-MOST_LENGTH, most=MOST_LENGTH)
+    axes: tuple[Axis, ...] = internal(help="that they turn about", least=-MOST_LENGTH, most=MOST_LENGTH)
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+
+@dataclass(frozen=True)
+class Turn:
+    """How a piece of a particle is turned: by `angle` radians about `axis` through `hinge`, Å."""
+
+    angle: float
+    hinge: Float[np.ndarray, "3"]
+    axis: Float[np.ndarray, "3"]
+
+
+@dataclass(frozen=True)
 class TruthDocument:
     """What truth.json says of a set, as far as it is read: lengths in Å; hinges and axes of each piece of a motion."""
 
@@ -57,6 +81,7 @@ class TruthDocument:
     source: dict[str, Any] = internal(dict, "where the structures came from")
     hinges: tuple[Axis, ...] = internal((), "of the pieces of a motion, Å", least=-MOST_LENGTH, most=MOST_LENGTH)
     axes: tuple[Axis, ...] = internal((), "that they turn about", least=-MOST_LENGTH, most=MOST_LENGTH)
+    moving_structures: tuple[MovingStructure, ...] = internal((), "of a mixture")
 
     def __post_init__(self) -> None:
         check_options(self)
@@ -74,7 +99,7 @@ class Truth:
     particles : N.
     labels : (N,) int, structure or state of each particle; None for motion.
     states : (N, pieces) uint8, assembly only.
-    angles : (N, pieces) float, radians, where pieces move.
+    angles : (N, pieces) float, radians, where pieces move; 0 for what does not.
     position, piece : (A, 3) Å and (A,) of the atoms; None for a mixture.
     document : what truth.json says.
     rotation, shift, defocus : (N, 3, 3), (N, 2) and (N, 2) in Å, of the images; None where the list is right.
@@ -104,8 +129,13 @@ class Truth:
 
     @property
     def has_maps(self) -> bool:
-        """Whether the true map of every particle is known: not where pieces move and all differ."""
-        return self.angles is None
+        """Whether the true map of every particle is known: not of a motion simulated before pieces had maps."""
+        return self.kind != "motion" or (self.folder / "piece_00.mrc").exists()
+
+    @property
+    def classes(self) -> Int[np.ndarray, "particles"]:
+        """The label of each particle, (N,) int; 0 for all of a motion, which is one structure."""
+        return np.zeros(self.particles, np.int64) if self.labels is None else self.labels
 
     def known(self, values: np.ndarray | None, name: str) -> np.ndarray:
         """Return values that this kind of set has.
@@ -119,13 +149,33 @@ class Truth:
         return values
 
     def parts(self, place: int | np.integer) -> list[int]:
-        """Return the structure (mixture) or the present pieces (assembly) of one particle."""
+        """Return the structure (mixture) or the pieces that are present of one particle."""
         if self.kind == "mixture":
             return [int(self.known(self.labels, "labels")[place])]
+        if self.kind == "motion":
+            return list(range(self.known(self.angles, "angles").shape[1]))
         return [int(k) for k in np.flatnonzero(self.known(self.states, "states")[place])]
 
+    def turns(self, place: int | np.integer) -> dict[str, Turn]:
+        """Return how each piece of one particle is turned, by the file of its map; empty where none is."""
+        angles = [] if self.angles is None else self.angles[place].tolist()
+        if not any(angles):
+            return {}
+        if self.kind == "mixture":
+            k = self.parts(place)[0]
+            moving = next(one for one in self.document.moving_structures if one.structure == k)
+            hinges, axes, stem, parts = moving.hinges, moving.axes, f"map_{k:03d}_", list(range(len(moving.hinges)))
+        else:
+            hinges, axes, stem, parts = self.document.hinges, self.document.axes, "", self.parts(place)
+        return {
+            f"{stem}piece_{piece:02d}.mrc": Turn(
+                angles[piece], np.asarray(hinges[piece], np.float32), np.asarray(axes[piece], np.float32)
+            )
+            for piece in parts
+        }
+
     def map(self, place: int | np.integer) -> np.ndarray:
-        """Return the true map of one particle, (n, n, n) float32.
+        """Return the true map of one particle as if no piece of it were turned, (n, n, n) float32.
 
         Raises
         ------
@@ -193,13 +243,15 @@ def open_truth(folder: str | Path) -> Truth:
         labels = _labels(folder / "labels.txt", said.particles)
     if said.kind == "assembly":
         states = _of_particles(folder / "states.npy", ArraySchema("bool", ("particles", "pieces")), said.particles)
-    if said.kind == "motion" or (said.kind == "assembly" and (folder / "angles.npy").exists()):
+    if said.kind == "motion" or (folder / "angles.npy").exists():
         angles = _of_particles(folder / "angles.npy", ArraySchema("float", ("particles", "pieces")), said.particles)
     if said.kind != "mixture":
         atoms = read_arrays(folder / "atoms.npz", ATOMS, AGAIN)
         position, piece = atoms["position"], atoms["piece"]
         for table in filter(lambda table: table is not None, (states, angles)):
             _check_pieces(folder, said, table, piece, turned=table is angles)
+    elif angles is not None:
+        _check_moving(folder, said, labels, angles)
     return Truth(
         folder=folder,
         kind=said.kind,
@@ -259,6 +311,22 @@ def _check_pieces(folder: Path, said: TruthDocument, table: Any, piece: np.ndarr
             f"{folder / 'truth.json'}: {len(said.hinges)} hinges and {len(said.axes)} axes; expected {pieces} of each, "
             f"one a piece; {AGAIN}."
         )
+
+
+def _check_moving(folder: Path, said: TruthDocument, labels: Any, angles: np.ndarray) -> None:
+    """Refuse particles of a mixture that are turned and of a structure that is not said to move."""
+    pieces, moving = angles.shape[1], [one.structure for one in said.moving_structures]
+    if not np.isin(labels[angles.any(axis=1)], moving).all():
+        raise DataError(
+            f"{folder / 'angles.npy'}: turns structures that truth.json does not name among its moving_structures; "
+            f"{AGAIN}."
+        )
+    for one in said.moving_structures:
+        if not len(one.hinges) == len(one.axes) == pieces:
+            raise DataError(
+                f"{folder / 'truth.json'}: structure {one.structure} has {len(one.hinges)} hinges and {len(one.axes)} "
+                f"axes; expected {pieces} of each, one a piece; {AGAIN}."
+            )
 
 
 def places_in_truth(particles: ParticleSet, truth: Truth) -> np.ndarray:

@@ -19,6 +19,7 @@ from libhetero.simulate.complex import generate_complex
 from libhetero.simulate.configuration import CTFSampling, ImagingConfig, NuisanceConfig, StateConfig
 from libhetero.simulate.sets import assembly_of, mixture_of, motion_of
 from libhetero.simulate.simulation import Simulation
+from libhetero.simulate.states import MovingStructures
 from libhetero.simulate.structures import BeadStructure, GeneratedMixture, Structure, hinges_of_structure
 from libhetero.simulate.swing import angle_for_rmsd
 
@@ -33,7 +34,7 @@ def build(config: SimulateConfig) -> Simulation:
     table = None if config.ctf_from is None else ctf_table(config.ctf_from)
     if config.kind == "mixture":
         load, count = _mixture(config)
-        return mixture_of(load, imaging, table, count)
+        return mixture_of(load, imaging, table, count, _moving(config, load, count))
     structure = _in_pieces(config)
     if config.kind == "assembly":
         return assembly_of(structure, imaging, _states(config, structure), table)
@@ -101,15 +102,39 @@ def _states(config: SimulateConfig, structure: Structure) -> StateConfig:
     return StateConfig(config.probability, _max_angle(config, structure), config.moving)
 
 
+def _moving(config: SimulateConfig, load: Callable[[int], Structure], count: int) -> MovingStructures | None:
+    """Return which structures of a mixture move, and how far.
+
+    Raises
+    ------
+    ConfigurationError : if one that is to move is none of the mixture's.
+    """
+    if not config.moving:
+        return None
+    if max(config.moving) > count:
+        raise ConfigurationError(
+            f"--moving: there is no structure {max(config.moving)}; expected numbers from 1 to {count}."
+        )
+    angles = {k: _max_angle(config, load(k)) for k in _cut(config)}
+    return MovingStructures(tuple(angles.get(k, 0.0) for k in range(count)), 1 + config.pieces)
+
+
+def _cut(config: SimulateConfig) -> tuple[int, ...]:
+    """Return the numbers, from 0, of the structures of a mixture that are cut in pieces, since they move."""
+    return tuple(sorted({k - 1 for k in config.moving}))
+
+
 def _max_angle(config: SimulateConfig, structure: Structure) -> float:
     """Return the largest angle of pieces that turn, radians: given, or found for a wanted RMSD."""
     if config.rmsd is None:
         return config.max_angle
     hinges = hinges_of_structure(structure)
-    if config.moving:
+    if config.kind == "assembly":
         hinges = {k: hinges[k] for k in config.moving}
     angle = angle_for_rmsd(structure.points(), hinges, config.rmsd)
-    LOGGER.info("angles within ± %.2f degrees: mean RMSD %.3g Å", math.degrees(angle), config.rmsd)
+    LOGGER.info(
+        "%s: angles within ± %.2f degrees, mean RMSD %.3g Å", structure.names[0], math.degrees(angle), config.rmsd
+    )
     return angle
 
 
@@ -118,8 +143,9 @@ def _mixture(config: SimulateConfig) -> tuple[Callable[[int], Structure], int]:
     if config.maps:
         return sources.WholeMaps(config.maps, config.pixel_size), len(config.maps)
     if config.models:
-        return sources.WholeModels(config.models, config.b_factor), len(config.models)
-    return GeneratedMixture(*_generated(config)), config.structures
+        models = sources.Models(config.models, config.b_factor, _cut(config), config.pieces, config.seed)
+        return models, len(config.models)
+    return GeneratedMixture(*_generated(config), _cut(config), config.pieces), config.structures
 
 
 def _generated(config: SimulateConfig) -> tuple[int, float]:

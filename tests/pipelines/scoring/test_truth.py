@@ -17,9 +17,10 @@ from tests.making.oracles import simulated
 COUNT = 8
 
 
-@pytest.fixture(scope="module", params=["mixture", "assembly", "motion"])
+@pytest.fixture(scope="module", params=["mixture", "assembly", "motion", "moving mixture"])
 def whole(request, tmp_path_factory):
-    return simulated(tmp_path_factory.mktemp("simulated") / "set", request.param, COUNT)
+    kind, moving = request.param.split()[-1], (2,) if "moving" in request.param else ()
+    return simulated(tmp_path_factory.mktemp("simulated") / "set", kind, COUNT, moving=moving)
 
 
 @pytest.fixture
@@ -107,6 +108,19 @@ def test_a_motion_without_its_hinges_is_refused(whole, copied) -> None:
         (copied / "truth.json").write_text(json.dumps(said | {"hinges": said["hinges"][1:]}))
         with pytest.raises(DataError, match="3 axes; expected 3 of each"):
             open_truth(copied)
+
+
+def test_a_structure_that_moves_without_its_hinges_is_refused(whole, copied) -> None:
+    if whole.kind == "mixture" and whole.angles is not None:
+        said = json.loads((copied / "truth.json").read_text())
+        one = said["moving_structures"][0]
+        for other, words in (
+            ({**one, "hinges": one["hinges"][1:]}, "structure 1 has 2 hinges and 3 axes; expected 3 of each"),
+            ({**one, "structure": 0}, "angles.npy: turns structures that truth.json does not name"),
+        ):
+            (copied / "truth.json").write_text(json.dumps(said | {"moving_structures": [other]}))
+            with pytest.raises(DataError, match=words):
+                open_truth(copied)
 
 
 def test_a_truth_is_of_its_own_stack_alone(whole, tmp_path) -> None:

@@ -16,7 +16,8 @@ Score a run, or a folder of e2hype_classify.py, against the truth of a simulated
 Prints every metric that run and truth allow, each with its definition: agreement of particle
 classes with true labels; amplitude accuracy, regions and motion of Gaussians; FSC_AUC, Chamfer
 distance and volumetric IoU of each particle's own volume, between the floor (one consensus map for
-every particle) and the bound (backprojection with true labels)."""
+every particle) and the bound (backprojection with true labels). Where molecules move, a particle's true
+volume is that of its own conformation, and further numbers tell how far volumes follow the motion."""
 
 EPILOG = """\
 examples:

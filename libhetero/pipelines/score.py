@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any
 
 from libhetero.configuration import check_options, option, write_json
 from libhetero.configuration.limits import MOST_BATCH, MOST_DENSITY, MOST_MASS, MOST_PARTICLES, MOST_SEED
+
+LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -167,7 +170,14 @@ def _score_volumes(
     """Return the scores of the volumes, where the truth has maps and they are asked for."""
     from libhetero.pipelines.scoring.volumes import VolumeScore, fsc_mask
 
-    if not truth.has_maps or config.images == 0:
+    if config.images == 0:
+        return {}
+    if not truth.has_maps:
+        LOGGER.warning(
+            "%s: has no maps of the pieces, which simulations of before did not write; volumes are not scored. "
+            "Simulate the set again for them.",
+            truth.folder,
+        )
         return {}
     scoring = VolumeScore(
         images=config.images,

@@ -9,12 +9,14 @@ import jax
 import numpy as np
 import pytest
 
+from libhetero.cli import configuration_of
 from libhetero.configuration import from_dict, to_dict
 from libhetero.io import Atoms
 from libhetero.models.hype.config import HypeConfig
 from libhetero.models.hype.latent.class_search import LOW
 from libhetero.pipelines.run.configuration import new_config
-from programs import e2hype_refine
+from libhetero.pipelines.simulate import SimulateConfig
+from programs import e2hype_refine, e2hype_simulate
 from tests.making.atoms import dumbbell, write_model
 
 FIGURES = {"fsc_auc_mean", "fsc_auc_median", "fsc_auc_std", "ratio_to_bound", "gap_closed", "chamfer", "viou"}
@@ -119,6 +121,19 @@ def test_a_thousand_complexes_are_made_from_the_seed(load: Callable) -> None:
     command = mixture.simulation(options, mixture.PROFILES["1000"])
     words = "mixture set --structures 1000 --n 1000000 --box 256 --crop 128 --apix 3 --snr 0.01 --seed 4 --resume"
     assert command == f"e2hype_simulate.py {words}"
+
+
+def test_three_of_ten_molecules_move(load: Callable, capsys: pytest.CaptureFixture) -> None:
+    """The simulator takes the command, and the table tells how far volumes follow, of each molecule."""
+    mixture = load("mixture")
+    options = mixture.build_parser().parse_args(["--profile", "cpu_moving", "--structures", __file__, __file__])
+    words = mixture.simulation(options, mixture.PROFILES["cpu_moving"]).split()[1:]
+    asked = configuration_of(e2hype_simulate.build_parser().parse_args(words), SimulateConfig)
+    assert asked.moving == (1, 2, 3) and asked.rmsd == 6 and asked.pieces == 2 and asked.particles == 600
+    one = dict.fromkeys(("own", "unturned", "still", "bound", "correlation", "extent"), 0.25)
+    mixture.print_following({"start": {"following": {"2": {**one, "rho_volumes": [0.125, 0.5]}}}, "floor": {}})
+    found = capsys.readouterr().out.splitlines()
+    assert found[-1].split() == ["start", "2", *6 * ["0.250"], "0.500", "-"] and len(found) == 3
 
 
 def test_an_interrupted_simulation_can_go_on(

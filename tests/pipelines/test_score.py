@@ -15,12 +15,13 @@ from libhetero.pipelines.run.list_digest import list_digest
 from libhetero.pipelines.scoring.gaussians import true_displacement
 from libhetero.pipelines.scoring.labels import score_labels
 from libhetero.pipelines.scoring.regions import score_classes
+from libhetero.pipelines.scoring.true_maps import TrueMaps
 from libhetero.pipelines.scoring.truth import open_truth, places_in_truth
 from libhetero.records import Gaussians
 from programs.e2hype_refine import main as refine
 from programs.e2hype_score import main
 from tests.making.commands import HYPE
-from tests.making.oracles import BOX, PIXEL, gaussian_run, simulated, volume_run
+from tests.making.oracles import BOX, PIXEL, VolumeOracle, gaussian_run, run_of, simulated, volume_run
 
 
 @pytest.fixture(scope="module")
@@ -161,7 +162,7 @@ def test_a_sluggish_assembly_is_all_present(monkeypatch, tmp_path, assembly):
 
 def test_perfect_and_absent_motion(monkeypatch, tmp_path, motion):
     perfect, still = (
-        scored(monkeypatch, gaussian_run(tmp_path / name, motion, amount), motion).values
+        scored(monkeypatch, gaussian_run(tmp_path / name, motion, amount), motion, images=0).values
         for name, amount in (("perfect", 1.0), ("still", 0.0))
     )
     assert perfect["gaussians"]["motion"]["rmsd"] == pytest.approx(0, abs=1e-4)
@@ -178,11 +179,47 @@ def test_coordinates_of_regions_follow_angles(monkeypatch, tmp_path, motion):
     coordinates = np.stack([-(motion.angles[:, 2] ** 3), motion.angles[:, 1]], axis=1)
     order = np.random.default_rng(0).permutation(len(coordinates))
     write_latent(run.folder / "embed_region_01.txt", order, coordinates[order])
-    result = scored(monkeypatch, run, motion)
+    result = scored(monkeypatch, run, motion, images=0)
     angles = result.values["gaussians"]["angles"]
     assert angles["pieces"] == [0.0, pytest.approx(1)] and angles["least"] == 0
     assert result.values["gaussians"]["regions"]["recovered"] == 1
     assert "least |rho|" in "\n".join(result.lines)
+
+
+def _run_of_true_maps(folder, truth, chosen, own):
+    """Return a run that gives the chosen particles their own true maps, or each the unturned one of its class."""
+    true = TrueMaps(truth)
+    maps = np.stack([true(i) if own else truth.map(i) for i in chosen])
+    label = np.zeros(truth.particles, int)
+    label[chosen] = np.arange(len(chosen))
+    run = run_of(VolumeOracle(maps, label), folder, truth.folder.parent)
+    write_latent(folder / "mid_00.txt", np.arange(truth.particles), np.hstack([truth.angles, 0 * truth.angles]))
+    return run
+
+
+@pytest.mark.parametrize("kind", ["motion", "mixture"])
+def test_volumes_that_follow_a_motion_and_that_do_not(monkeypatch, tmp_path, kind, motion):
+    truth, moving = motion, {"0"}
+    if kind == "mixture":
+        truth = simulated(tmp_path / "set", kind, 48, moving=(2,), max_angle=0.6)
+        moving = {"1"}
+    chosen = np.arange(0, truth.particles, truth.particles // 16)[:16]
+    follows, stays = (
+        scored(monkeypatch, _run_of_true_maps(tmp_path / f"{own}", truth, chosen, own), truth, images=16)
+        for own in (True, False)
+    )
+    assert "How far volumes follow" in "\n".join(follows.lines)
+    follows, stays = (result.values["volumes"] for result in (follows, stays))
+    assert follows["following"].keys() == stays["following"].keys() == moving
+    found, other = (volumes["following"][next(iter(moving))] for volumes in (follows, stays))
+    assert found["correlation"] == pytest.approx(1, abs=1e-3) and found["extent"] == pytest.approx(1, abs=1e-3)
+    assert found["own"] > found["unturned"] + 0.005 and found["own"] > found["still"]
+    assert max(found["rho_volumes"]) > 0.5 and max(found["rho_latents"]) > 0.5
+    assert len(found["rho_volumes"]) == 2
+    assert other["correlation"] == other["extent"] == 0 and other["unturned"] > other["own"] + 0.005
+    assert other["still"] == found["still"] and found["own"] > other["bound"] == found["bound"] > found["still"]
+    areas = [follows[name]["fsc_auc"]["mean"] for name in ("model", "bound", "still", "floor")]
+    assert areas == sorted(areas, reverse=True)
 
 
 def test_true_displacement_turns_about_the_hinge(motion):

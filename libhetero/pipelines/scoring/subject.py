@@ -13,7 +13,8 @@ from libhetero.errors import DataError
 from libhetero.io import read_volume
 from libhetero.pipelines.classifying.record import Sorted
 from libhetero.pipelines.decoding.class_files import class_names
-from libhetero.pipelines.run.folder import Run, batches
+from libhetero.pipelines.decoding.latents import particle_latents
+from libhetero.pipelines.run.folder import LATENTS, Run, batches
 from libhetero.pipelines.scoring.decoded import decode_volumes
 from libhetero.records import Batch, ParticleSet
 from libhetero.training.feed import fitting_batches
@@ -30,6 +31,7 @@ class Subject:
     pixel_size : Å.
     batches : gives, for a batch size and places, the images.
     volumes : gives, for places and a batch size, the volume of each particle there, (n, n, n).
+    latents : gives, for a batch size, the latent of each particle, (particles, numbers); None where there are none.
     """
 
     particles: ParticleSet
@@ -37,12 +39,19 @@ class Subject:
     pixel_size: float
     batches: Callable[[int, Int[np.ndarray, "chosen"]], Iterator[Batch]]
     volumes: Callable[[Int[np.ndarray, "chosen"], int], Iterator[Float[np.ndarray, "n n n"]]]
+    latents: Callable[[int], Float[np.ndarray, "particles numbers"]] | None = None
 
 
 def of_run(run: Run) -> Subject:
     """Return a run as what is scored."""
+    model, encoded = run.model, (run.folder / LATENTS).exists()
     return Subject(
-        run.particles, run.model.box_size, run.model.pixel_size, partial(batches, run), partial(decode_volumes, run)
+        run.particles,
+        model.box_size,
+        model.pixel_size,
+        partial(batches, run),
+        partial(decode_volumes, run),
+        partial(particle_latents, run) if encoded else None,
     )
 
 

@@ -156,11 +156,11 @@ def _volume_lines(scores: dict[str, Any], mask: str) -> list[str]:
         "viou_fixed": "vIoU, fixed level",
     }
     for name, title in metrics.items():
-        for subject in ("floor", "model", "bound"):
-            if name in scores[subject]:
+        for subject, named in (("floor", "floor"), ("model", "model"), ("still", "class"), ("bound", "bound")):
+            if name in scores.get(subject, {}):
                 row = scores[subject][name]
                 cells = (row["mean"], row["median"], row["std"], row["count"])
-                lines.append(_line(f"{title}, {subject}", *cells))
+                lines.append(_line(f"{title}, {named}", *cells))
     lines.append(_line("gap floor → bound closed (FSC_AUC)", scores["gap_closed"]))
     lines.append(_line("ratio to bound (FSC_AUC)", scores["ratio_to_bound"]))
     shape = {"sphere": "soft ball, 7/16 of the box, edge 1/16", "none": "no mask"}.get(mask, mask)
@@ -177,4 +177,33 @@ def _volume_lines(scores: dict[str, Any], mask: str) -> list[str]:
     ]
     if "chamfer_mass" not in scores["model"]:
         lines.append("  mass level: left out, a truth made from maps tells no mass; give it with --mass.")
+    if "following" in scores:
+        lines += _following_lines(scores["following"])
+    return lines
+
+
+def _following_lines(molecules: dict[str, Any]) -> list[str]:
+    lines = ["", "How far volumes follow the motion of each molecule that moves"]
+    rows = {
+        "images": "images",
+        "own": "FSC_AUC with the own true map",
+        "unturned": "FSC_AUC with the unturned true map",
+        "still": "FSC_AUC of one map a class",
+        "bound": "FSC_AUC of the bound",
+        "correlation": "correlation of what changes",
+        "extent": "extent of what changes",
+    }
+    lines.append(_line("", *(f"label {name}" for name in molecules)))
+    lines += [_line(title, *(row[key] for row in molecules.values())) for key, title in rows.items()]
+    for key, title in (("rho_volumes", "|rho|, volumes and angle"), ("rho_latents", "|rho|, latents and angle")):
+        for piece in range(max(len(row.get(key, [])) for row in molecules.values())):
+            cells = [row[key][piece] if piece < len(row[key]) else "" for row in molecules.values()]
+            lines.append(_line(f"{title} {piece + 1}", *cells))
+    lines += [
+        "  class: one backprojection of each true class, the most that classes without motion reach;",
+        "  bound: each piece backprojected in its own frame by the true angles, and the pieces joined;",
+        "  unturned: with all angles 0, their mean; what changes: volumes less their mean over particles,",
+        "  1 where they follow as the true ones do, 0 for one volume for all; |rho|: Spearman's, of the first",
+        "  principal component over the molecule's particles and the angle of each piece.",
+    ]
     return lines

@@ -62,10 +62,11 @@ class MovingStructure:
 
 
 @dataclass(frozen=True)
-class Turn:
-    """How a piece of a particle is turned: by `angle` radians about `axis` through `hinge`, Å."""
+class Piece:
+    """A piece of what moves: the file of its map, its column among the angles, hinge (Å) and axis (a direction)."""
 
-    angle: float
+    file: str
+    column: int
     hinge: Float[np.ndarray, "3"]
     axis: Float[np.ndarray, "3"]
 
@@ -156,23 +157,21 @@ class Truth:
             return list(range(self.known(self.angles, "angles").shape[1]))
         return [int(k) for k in np.flatnonzero(self.known(self.states, "states")[place])]
 
-    def turns(self, place: int | np.integer) -> dict[str, Turn]:
-        """Return how each piece of one particle is turned, by the file of its map; empty where none is."""
-        angles = [] if self.angles is None else self.angles[place].tolist()
-        if not any(angles):
-            return {}
+    def pieces(self, place: int | np.integer) -> list[Piece]:
+        """Return the pieces that the map of one particle is made of; none where its structure does not move."""
+        if self.angles is None:
+            return []
+        stem, parts, hinges, axes = "", self.parts(place), self.document.hinges, self.document.axes
         if self.kind == "mixture":
-            k = self.parts(place)[0]
-            moving = next(one for one in self.document.moving_structures if one.structure == k)
-            hinges, axes, stem, parts = moving.hinges, moving.axes, f"map_{k:03d}_", list(range(len(moving.hinges)))
-        else:
-            hinges, axes, stem, parts = self.document.hinges, self.document.axes, "", self.parts(place)
-        return {
-            f"{stem}piece_{piece:02d}.mrc": Turn(
-                angles[piece], np.asarray(hinges[piece], np.float32), np.asarray(axes[piece], np.float32)
-            )
-            for piece in parts
-        }
+            moving = [one for one in self.document.moving_structures if one.structure == parts[0]]
+            if not moving:
+                return []
+            stem, hinges, axes = f"map_{parts[0]:03d}_", moving[0].hinges, moving[0].axes
+            parts = list(range(len(hinges)))
+        return [
+            Piece(f"{stem}piece_{k:02d}.mrc", k, np.asarray(hinges[k], np.float32), np.asarray(axes[k], np.float32))
+            for k in parts
+        ]
 
     def map(self, place: int | np.integer) -> np.ndarray:
         """Return the true map of one particle as if no piece of it were turned, (n, n, n) float32.

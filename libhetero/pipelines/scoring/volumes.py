@@ -2,6 +2,9 @@
 
 The floor is one consensus map, backprojected from all images, given to every particle; the bound is the
 backprojection of each true class. Both see the images that the model saw.
+
+Where particles of a class are turned, each has a true map of its own. The most that classes can reach is then a limit
+of its own, "still", and the bound is told all angles: see `piecewise`.
 """
 
 from __future__ import annotations
@@ -20,26 +23,15 @@ from libhetero.metrics.threshold import above, level_for_mass, offset_to_truth, 
 from libhetero.metrics.viou import volumetric_iou
 from libhetero.physics.masks import soft_sphere
 from libhetero.pipelines.decoding.sampling import spread_indices
+from libhetero.pipelines.scoring.following import Following
+from libhetero.pipelines.scoring.piecewise import joined
 from libhetero.pipelines.scoring.subject import Subject
+from libhetero.pipelines.scoring.true_maps import Target, TrueClasses
 from libhetero.pipelines.scoring.truth import Truth, map_in_box
 from libhetero.reconstruction.backproject import reconstruct
 
 FIXED_SHARE = 0.25  # of the highest value of any true map: the fixed level unless one is given
 SUBJECTS = ("model", "floor", "bound")
-
-
-@dataclass(frozen=True, eq=False)
-class Target:
-    """The true map of a class and the levels at which it is compared.
-
-    Parameters
-    ----------
-    volume : (n, n, n), in the run's box.
-    mass : Da, or None.
-    """
-
-    volume: np.ndarray
-    mass: float | None
 
 
 def fsc_mask(mask: str, n: int, pixel_size: float) -> Float[np.ndarray, "n n n"] | None:
@@ -143,34 +135,44 @@ class VolumeScore:
         places : (N,) place of each particle in the truth.
         progress : told the fraction done.
         """
-        n, pixel_size = subject.box_size, subject.pixel_size
-        chosen = spread_indices(len(subject.particles), self.images)
-        label = truth.known(truth.labels, "labels")[places]
-        targets = {k: self._target(truth, places, label, k, n, pixel_size) for k in np.unique(label[chosen]).tolist()}
+        particles, latents = subject.particles, subject.latents
+        chosen = spread_indices(len(particles), self.images)
+        true = TrueClasses(subject, truth, places, self.mass)
+        label = true.label
+        targets = {k: true.unturned(k) for k in np.unique(label[chosen]).tolist()}
         level = self.level
         if level is None:
             level = FIXED_SHARE * max(float(target.volume.max()) for target in targets.values())
 
-        def against(volume: np.ndarray, k: int) -> dict[str, float]:
-            return compare(volume, targets[k], self.mask, level, pixel_size)
+        def against(volume: np.ndarray, target: Target) -> dict[str, float]:
+            return compare(volume, target, self.mask, level, subject.pixel_size)
 
-        everything = spread_indices(len(subject.particles), min(self.limit, len(subject.particles)))
+        everything = spread_indices(len(particles), min(self.limit, len(particles)))
         consensus = self._backproject(subject, everything)
         progress(0.2)
-        floor = {k: against(consensus, k) for k in targets}
-        bound = {}
+        limits: dict[str, dict[int, dict[str, float]]] = {"floor": {}, "still": {}, "bound": {}}
         for done, k in enumerate(targets):
-            bound[k] = against(self._backproject(subject, np.flatnonzero(label == k)), k)
+            found = self._limits(subject, true, chosen[label[chosen] == k], consensus, targets[k], against)
+            for name, rows in found.items():
+                limits[name] |= rows
             progress(0.2 + 0.4 * (done + 1) / len(targets))
-        rows = []
-        for done, volume in enumerate(subject.volumes(chosen, self.batch_size)):
-            rows.append(against(volume, int(label[chosen[done]])))
+        moving = {k for k in targets if true.moves(k)}
+        following = {true.molecule(k): Following(self.mask) for k in sorted(moving)}
+        decoded: list[dict[str, float]] = []
+        for done, (i, volume) in enumerate(zip(chosen.tolist(), subject.volumes(chosen, self.batch_size), strict=True)):
+            k = int(label[i])
+            target = true.own(i) if k in moving else targets[k]
+            decoded.append(against(volume, target))
+            if k in moving:
+                areas = (row["fsc_auc"] for row in (decoded[-1], limits["still"][i], limits["bound"][i]))
+                following[true.molecule(k)].add(volume, target.volume, targets[k].volume, *areas)
             progress(0.6 + 0.4 * (done + 1) / len(chosen))
-        scores = {
-            "model": summarise(rows),
-            "floor": summarise([floor[int(k)] for k in label[chosen]]),
-            "bound": summarise([bound[int(k)] for k in label[chosen]]),
-        }
+        scores: dict[str, Any] = {"model": summarise(decoded)}
+        for name in limits if following else ("floor", "bound"):
+            scores[name] = summarise([limits[name][i] for i in chosen.tolist()])
+        if following:
+            latent = None if latents is None else latents(self.batch_size)
+            scores["following"] = {str(k): true.followed(k, one, chosen, latent) for k, one in following.items()}
         return {
             "images": len(chosen),
             "classes": len(targets),
@@ -180,11 +182,30 @@ class VolumeScore:
             **gap(scores),
         }
 
-    def _target(self, truth: Truth, places: np.ndarray, label: np.ndarray, k: int, n: int, pixel_size: float) -> Target:
-        place = int(places[np.flatnonzero(label == k)[0]])
-        true = truth.map(place)
-        mass = truth.mass(true) if self.mass is None else self.mass
-        return Target(map_in_box(true, truth.pixel_size, n, pixel_size), mass)
+    def _limits(
+        self,
+        subject: Subject,
+        true: TrueClasses,
+        members: np.ndarray,
+        consensus: np.ndarray,
+        target: Target,
+        against: Callable[[np.ndarray, Target], dict[str, float]],
+    ) -> dict[str, dict[int, dict[str, float]]]:
+        """Return the metrics of floor, class and bound by particle, for the chosen particles of one class."""
+        k = int(true.label[members[0]])
+        images = np.flatnonzero(true.label == k)
+        if not true.moves(k):
+            floor, bound = against(consensus, target), against(self._backproject(subject, images), target)
+            rows = {"floor": floor, "still": bound, "bound": bound}
+            return {name: dict.fromkeys(members.tolist(), row) for name, row in rows.items()}
+        still = self._backproject(subject, images)
+        moving = joined(subject, images, *true.pieces(k), true.angles, self.batch_size)
+        limits: dict[str, dict[int, dict[str, float]]] = {"floor": {}, "still": {}, "bound": {}}
+        for i in members.tolist():
+            own = true.own(i)
+            for name, volume in (("floor", consensus), ("still", still), ("bound", moving(i))):
+                limits[name][i] = against(volume, own)
+        return limits
 
     def _backproject(self, subject: Subject, indices: np.ndarray) -> np.ndarray:
         stream = subject.batches(self.batch_size, indices)

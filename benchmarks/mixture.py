@@ -2,6 +2,7 @@
 
     python benchmarks/mixture.py --profile cpu --json mixture.json     two cores, 10 minutes of training a row
     python benchmarks/mixture.py --profile cpu100 --rows start         a hundred complexes, two cores
+    python benchmarks/mixture.py --profile cpu_moving                  three of ten molecules move, two cores
     python benchmarks/mixture.py --profile full --json mixture.json    one GPU, 9 minutes of training a row
     python benchmarks/mixture.py --profile 1000 --json mixture.json    one GPU, a thousand complexes
 
@@ -24,7 +25,9 @@ rows to the table of an earlier one. Rows:
 images, inside the mask that the table names), `gap_closed` where it lies between floor and bound, `ari`
 the agreement of k-means classes of the latents (of the row `start`: its classes) with the molecules. On
 two cores the published sizes (50 million parameters) would not finish one epoch in the time, so that the
-row `paper` has the published formulation at smaller sizes there.
+row `paper` has the published formulation at smaller sizes there. Where molecules move, the bound is told
+the true angles, a row `still` is the backprojection of each molecule's images, the most that classes
+reach, and a second table tells how far volumes follow (docs/metrics.md).
 """
 
 from __future__ import annotations
@@ -66,7 +69,7 @@ ROWS = {
     "unet": f"{NETWORK} --encoder unet",
 }
 START = "start"  # a row that is not trained
-LIMITS = ("bound", "floor")
+LIMITS, STILL = ("bound", "floor"), "still"
 MARK = "mixture.json"  # in the work folder: what was asked for, and the figures so far
 
 
@@ -89,6 +92,7 @@ class Profile:
     rows : further options of rows, by name.
     crop : box that the images are Fourier-cropped to after noise is added; None for none.
     generated : complexes are made from the seed, unless atomic models are given.
+    moving : further options of e2hype_simulate.py, which say what moves; none for nothing.
     """
 
     structures: int
@@ -104,6 +108,7 @@ class Profile:
     rows: dict[str, str] = field(default_factory=dict)
     crop: int | None = None
     generated: bool = False
+    moving: str = ""
 
 
 PAPER_SMALL = (
@@ -114,6 +119,19 @@ PAPER_SMALL = (
 MLP_ADAM = {"mlp": "--optimiser adam"}
 PROFILES = {
     "cpu": Profile(10, 300, 64, 5.0, 0.1, 600, "--preset small", PAPER_SMALL, rows=MLP_ADAM),
+    "cpu_moving": Profile(
+        10,
+        300,
+        64,
+        5.0,
+        0.1,
+        600,
+        "--preset small",
+        PAPER_SMALL,
+        scored=300,
+        rows=MLP_ADAM,
+        moving="--moving 1 2 3 --pieces 2 --rmsd 6",
+    ),
     "cpu100": Profile(100, 150, 64, 5.0, 0.1, 2400, "--preset small", PAPER_SMALL, rows=MLP_ADAM),
     "full": Profile(
         100,
@@ -212,7 +230,7 @@ def run(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
             figures, stages = scored(row, options, profile, report, folder)
             report["rows"] |= {row: figures, **limits(folder / f"{row}.json")}
             record(report, stages, folder)
-    order = [name for name in (*ROWS, START, *LIMITS) if name in report["rows"]]
+    order = [name for name in (*ROWS, START, *LIMITS, STILL) if name in report["rows"]]
     report["rows"] = {name: report["rows"][name] for name in order}
     print_stages([StageResult(**stage) for stage in report["stages"]])
     print_table(report)
@@ -262,8 +280,9 @@ def simulation(options: argparse.Namespace, profile: Profile) -> str:
     files = " ".join(shlex.quote(str(path)) for path in models)
     source = f"--pdb {files}" if models else f"--structures {count}"
     crop = "" if profile.crop is None else f"--crop {profile.crop} "
+    moving = f"{profile.moving} " if profile.moving else ""
     return (
-        f"e2hype_simulate.py mixture set {source} --n {count * profile.images} --box {profile.box} {crop}"
+        f"e2hype_simulate.py mixture set {source} --n {count * profile.images} --box {profile.box} {crop}{moving}"
         f"--apix {profile.pixel_size:g} --snr {profile.snr:g} --seed {options.seed} --resume"
     )
 
@@ -375,14 +394,15 @@ def row_of(score: dict[str, Any], run: Path, trained: StageResult, epochs: int) 
 def volume_figures(score: dict[str, Any]) -> dict[str, Any]:
     """Return the figures of a row's volumes, from what e2hype_score.py wrote."""
     volumes = score["volumes"]
-    return {**figures_of(volumes["model"]), **{name: volumes[name] for name in ("ratio_to_bound", "gap_closed")}}
+    shares = {name: volumes[name] for name in ("ratio_to_bound", "gap_closed", "following") if name in volumes}
+    return {**figures_of(volumes["model"]), **shares}
 
 
 def limits(path: Path) -> dict[str, Any]:
-    """Return the figures of bound and floor, from what e2hype_score.py wrote."""
+    """Return the figures of bound and floor, and of still maps where molecules move, of what e2hype_score.py wrote."""
     volumes = read_json(path)["volumes"]
     bound, floor = (volumes[one]["fsc_auc"]["mean"] for one in LIMITS)
-    found = {name: figures_of(volumes[name]) for name in LIMITS}
+    found = {name: figures_of(volumes[name]) for name in (*LIMITS, STILL) if name in volumes}
     for figures in found.values():
         area = figures["fsc_auc_mean"]
         figures |= {"ratio_to_bound": area / bound, "gap_closed": (area - floor) / (bound - floor)}
@@ -436,6 +456,19 @@ def print_table(report: dict[str, Any]) -> None:
         if cells.get("peak_memory"):
             cells["peak_memory"] /= 2**30
         print(f"{name:<18}" + "".join(f"{shown(cells.get(key), digits):>10}" for key, _, digits in COLUMNS))
+    print_following(report["rows"])
+
+
+def print_following(rows: dict[str, Any]) -> None:
+    """Print how far volumes follow the motion of each molecule that moves; nothing where none does."""
+    lines = [(name, label, one) for name, row in rows.items() for label, one in row.get("following", {}).items()]
+    titles = ("molecule", "own", "unturned", "still", "bound", "correlation", "extent", "|rho|", "of latents")
+    if lines:
+        print(f"\n{'':<18}" + "".join(f"{title:>12}" for title in titles))
+    for name, label, one in lines:
+        ranks = [max(one[key]) if one.get(key) else None for key in ("rho_volumes", "rho_latents")]
+        figures = [one[key] for key in ("own", "unturned", "still", "bound", "correlation", "extent")]
+        print(f"{name:<18}{label:>12}" + "".join(f"{shown(value, 3):>12}" for value in (*figures, *ranks)))
 
 
 if __name__ == "__main__":

@@ -69,11 +69,11 @@ class Part:
 
 def parts_of(limit: float, tiny: bool) -> tuple[Part, ...]:
     """Return what is run within `limit` seconds; `tiny` tries the script on small data."""
-    speed, hundred, full = ("--quick", "tiny", "tiny") if tiny else ("", "cpu100", "full")
+    speed, hundred, full, seconds = ("--quick", "tiny", "tiny", 1.0) if tiny else ("", "cpu100", "full", limit / 8)
     return (
         Part("speed", f"speed.py {speed}", 0.2),
         Part("hundred", f"mixture.py --profile {hundred} --rows start default --work hundred", 0.5, "default"),
-        Part("full", f"mixture.py --profile {full} --seconds {limit / 8:.0f} --work full", 1.0, "default"),
+        Part("full", f"mixture.py --profile {full} --seconds {seconds:.0f} --work full", 1.0, "default"),
     )
 
 
@@ -154,11 +154,13 @@ def figures_of(part: Part, folder: Path) -> dict[str, Any] | None:
 
 
 def last_report(part: Part, folder: Path) -> dict[str, Any] | None:
-    """Return the last line of a training's log that tells its rate; None where there is none."""
-    log = folder / part.name / str(part.row) / "log.jsonl"
-    lines = read_log(log) if part.row is not None and log.is_file() else []
-    rates = [line for line in lines if line.get("particles_per_second")]
-    return rates[-1] if rates else None
+    """Return the last line of a training's log that tells its rate, or of its pilot's; None where there is none."""
+    for run in (f"{part.row}", f"{part.row}_pilot"):
+        log = folder / part.name / run / "log.jsonl"
+        rates = [line for line in read_log(log) if line.get("particles_per_second")] if log.is_file() else []
+        if rates:
+            return rates[-1]
+    return None
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@
     python benchmarks/mixture.py --profile full --json mixture.json    one GPU, 9 minutes of training a row
     python benchmarks/mixture.py --profile 1000 --json mixture.json    one GPU, a thousand complexes
 
-Simulated from atomic models, those of ../shared by default (profiles 1000 and cpu1000: complexes made from
-the seed, as only 100 are shared), in equal shares. The row `default` of the profiles for two cores is what a
+Simulated from atomic models, those of ../shared by default (profiles 1000, cpu1000 and tiny: complexes
+made from the seed, as only 100 are shared), in equal shares. The row `default` of the profiles for two cores is what a
 user gets: e2hype_refine.py without --niter, that is by the program's own number of epochs. Every other row, and
 every row where --seconds is given, is trained for the same time: a short pilot measures its rate, and as many
 whole epochs as fit are run. In a folder of one's own (`--work`) a later call adds rows to the table of an
@@ -184,6 +184,7 @@ PROFILES = {
         scored=4,
         pilot=96,
         rows={"mlp": "--set encoder_width=16", "unet": "--set encoder_width=8"},
+        generated=True,
     ),
 }
 

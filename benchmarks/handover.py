@@ -21,13 +21,13 @@ import shlex
 import shutil
 import subprocess
 import sys
-import venv
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from harness import WorkFolder, environment
+from peers import CRYODRGN_PACKAGES, python_of
 from scipy.spatial.transform import Rotation
 
 import libhetero
@@ -65,7 +65,7 @@ class Peer:
 PEERS = {
     "starfile": Peer("starfile", "tools", ("cryosparc-tools", "starfile"), (".star",)),
     "cryosparc": Peer("cryosparc-tools", "tools", ("cryosparc-tools", "starfile"), (".cs",)),
-    "cryodrgn": Peer("cryoDRGN", "cryodrgn", ("torch==2.13.0", "cryodrgn==4.3.1"), (".star", ".cs")),
+    "cryodrgn": Peer("cryoDRGN", "cryodrgn", CRYODRGN_PACKAGES, (".star", ".cs")),
     "recovar": Peer("recovar", "recovar", ("recovar",), (".star", ".cs"), needs_ctf=True),
     "aspire": Peer("ASPIRE", "aspire", ("aspire",), (".star",)),
 }
@@ -224,34 +224,6 @@ def alike(one: np.ndarray, other: np.ndarray) -> float:
     """
     n = len(one)
     return float(shell_correlation(one, other)[n // 16 - 1 : n // 4 - 1].mean())
-
-
-# Environments -----------------------------------------------------------------------------------
-
-
-def python_of(peer: Peer, environments: Path) -> Path:
-    """Return the Python of a peer's environment, which is made if it is not there.
-
-    Raises
-    ------
-    UserError : if pip cannot install it.
-    """
-    folder = environments / peer.folder
-    python = folder / "bin" / "python"
-    if not python.exists():
-        venv.create(folder, with_pip=True)
-    if not _installed(python, peer):
-        for package in peer.packages:
-            done = subprocess.run([python, "-m", "pip", "install", "-q", package], capture_output=True, text=True)
-            if done.returncode:
-                raise UserError(f"pip install {package}: {done.stderr.strip().splitlines()[-1]}")
-    return python
-
-
-def _installed(python: Path, peer: Peer) -> bool:
-    names = [package.partition("==")[0] for package in peer.packages]
-    code = f"import importlib.metadata as m; [m.version(name) for name in {names!r}]"
-    return subprocess.run([python, "-c", code], capture_output=True).returncode == 0
 
 
 def version_of(python: Path, peer: Peer) -> str:
@@ -632,7 +604,7 @@ def run(options: argparse.Namespace, folder: Path) -> tuple[list[Row], dict[str,
         if options.only and name not in options.only:
             continue
         try:
-            pythons[name] = python_of(peer, environments)
+            pythons[name] = python_of(environments / peer.folder, peer.packages)
             versions[peer.title] = version_of(pythons[name], peer)
         except (UserError, OSError) as failure:
             versions[peer.title] = f"not installed: {failure}"

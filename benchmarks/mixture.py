@@ -1,15 +1,19 @@
 """Many molecules in one set of images: how good is the volume of every image?
 
     python benchmarks/mixture.py --profile cpu --json mixture.json     two cores, 10 minutes of training a row
+    python benchmarks/mixture.py --profile cpu_noisy                   ten complexes at SNR 0.01, two cores
     python benchmarks/mixture.py --profile cpu100 --rows start         a hundred complexes, two cores
     python benchmarks/mixture.py --profile cpu_moving                  three of ten molecules move, two cores
+    python benchmarks/mixture.py --profile cpu1000                     a thousand complexes, two cores, 90 minutes
     python benchmarks/mixture.py --profile full --json mixture.json    one GPU, 9 minutes of training a row
     python benchmarks/mixture.py --profile 1000 --json mixture.json    one GPU, a thousand complexes
 
-Simulated from atomic models, those of ../shared by default (profile 1000: complexes made from the seed,
-as only 100 are shared), in equal shares. Every row is trained for the same time: a short pilot measures
-its rate, and as many whole epochs as fit are run. In a folder of one's own (`--work`) a later call adds
-rows to the table of an earlier one. Rows:
+Simulated from atomic models, those of ../shared by default (profiles 1000, cpu1000 and tiny: complexes
+made from the seed, as only 100 are shared), in equal shares. The row `default` of the profiles for two cores is what a
+user gets: e2hype_refine.py without --niter, that is by the program's own number of epochs. Every other row, and
+every row where --seconds is given, is trained for the same time: a short pilot measures its rate, and as many
+whole epochs as fit are run. In a folder of one's own (`--work`) a later call adds rows to the table of an
+earlier one; `benchmarks/peer_mixture.py` runs cryoDRGN and RELION on the images of such a folder. Rows:
 
     default   ours, at the preset of the profile: begun from the classes of a mixture
     network   ours, begun from nothing
@@ -23,7 +27,8 @@ rows to the table of an earlier one. Rows:
 
 `fsc_auc` is the area under the FSC of an image's own volume with the true one (mean over evenly spread
 images, inside the mask that the table names), `gap_closed` where it lies between floor and bound, `ari`
-the agreement of k-means classes of the latents (of the row `start`: its classes) with the molecules. On
+and `ami` the agreement of k-means classes of the latents (of the row `start`: its classes) with the molecules,
+`seconds` and `processor` the wall-clock and processor time of training, the classes solved for included. On
 two cores the published sizes (50 million parameters) would not finish one epoch in the time, so that the
 row `paper` has the published formulation at smaller sizes there. Where molecules move, the bound is told
 the true angles, a row `still` is the backprojection of each molecule's images, the most that classes
@@ -48,7 +53,7 @@ import numpy as np
 from harness import SHARED, environment, print_stages, reported, shown
 
 from libhetero.cli.stages import StageResult, run_stage
-from libhetero.configuration import read_json, write_json
+from libhetero.configuration import read_json, to_dict, write_json
 from libhetero.errors import ConfigurationError, UserError
 from libhetero.training.log import read_log
 
@@ -84,7 +89,7 @@ class Profile:
     box : pixels.
     pixel_size : Å.
     snr : signal variance ÷ noise variance per pixel.
-    seconds : of training, for every row.
+    seconds : of training, for every row that is trained by time.
     training : options of e2hype_refine.py for our rows.
     paper : those of the row "paper".
     scored : images whose own volume is scored.
@@ -93,6 +98,8 @@ class Profile:
     crop : box that the images are Fourier-cropped to after noise is added; None for none.
     generated : complexes are made from the seed, unless atomic models are given.
     moving : further options of e2hype_simulate.py, which say what moves; none for nothing.
+    by_time : whether the row "default" is trained by time too, and not by the program's own number of epochs.
+    wanted : rows that are trained unless --rows names others.
     """
 
     structures: int
@@ -109,6 +116,8 @@ class Profile:
     crop: int | None = None
     generated: bool = False
     moving: str = ""
+    by_time: bool = False
+    wanted: tuple[str, ...] = ("default",)
 
 
 PAPER_SMALL = (
@@ -133,6 +142,22 @@ PROFILES = {
         moving="--moving 1 2 3 --pieces 2 --rmsd 6",
     ),
     "cpu100": Profile(100, 150, 64, 5.0, 0.1, 2400, "--preset small", PAPER_SMALL, rows=MLP_ADAM),
+    "cpu_noisy": Profile(
+        10, 2000, 64, 5.0, 0.01, 1800, "--preset small", PAPER_SMALL, rows=MLP_ADAM, wanted=("default", START)
+    ),
+    "cpu1000": Profile(
+        1000,
+        50,
+        48,
+        6.0,
+        0.2,
+        4800,
+        "--preset small",
+        PAPER_SMALL,
+        rows=MLP_ADAM,
+        generated=True,
+        wanted=("default", START),
+    ),
     "full": Profile(
         100,
         1000,
@@ -145,6 +170,7 @@ PROFILES = {
         scored=200,
         pilot=2048,
         rows={"unet": "--set patch=8"},
+        by_time=True,
     ),
     "1000": Profile(
         1000,
@@ -158,6 +184,7 @@ PROFILES = {
         scored=200,
         pilot=2048,
         rows={"unet": "--set patch=8"},
+        by_time=True,
         crop=128,
         generated=True,
     ),
@@ -175,6 +202,7 @@ PROFILES = {
         scored=4,
         pilot=96,
         rows={"mlp": "--set encoder_width=16", "unet": "--set encoder_width=8"},
+        generated=True,
     ),
 }
 
@@ -202,10 +230,14 @@ def build_parser() -> argparse.ArgumentParser:
         "--rows",
         nargs="+",
         choices=(*ROWS, START),
-        default=["default"],
-        help="what to train; bound and floor come with them (default: default)",
+        help="what to train; bound and floor come with them (default: default; of cpu_noisy and cpu1000 start too)",
     )
-    add("--seconds", type=float, help="of training a row (default: the profile's)")
+    add(
+        "--seconds",
+        type=float,
+        help="of training every row, the default one too (default: the profile's, and for the default row of the "
+        "profiles for two cores the program's own number of epochs)",
+    )
     add("--mask", choices=("sphere", "none"), default="none", help="of the FSC (default: none)")
     add(
         "--work",
@@ -224,7 +256,7 @@ def run(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     record(report, [], folder)
     if not (folder / "set").is_dir():
         record(report, [run_stage("simulate", simulation(options, profile), folder)], folder)
-    for row in options.rows:
+    for row in options.rows or profile.wanted:
         if row not in report["rows"]:
             scored = classify_and_score if row == START else train_and_score
             figures, stages = scored(row, options, profile, report, folder)
@@ -252,7 +284,8 @@ def begun(options: argparse.Namespace, profile: Profile, folder: Path) -> dict[s
         "seed": options.seed,
         "mask": options.mask,
         "training_seconds": profile.seconds if options.seconds is None else options.seconds,
-        "settings": asdict(profile),
+        "default_by_time": profile.by_time or options.seconds is not None,
+        "settings": to_dict(profile),
         **environment(),
     }
     if not (folder / MARK).is_file():
@@ -291,21 +324,30 @@ def train_and_score(
     row: str, options: argparse.Namespace, profile: Profile, report: dict[str, Any], folder: Path
 ) -> tuple[dict[str, Any], list[StageResult]]:
     """Return the figures of one row, and its stages."""
-    count, seed = report["structures"] * profile.images, f"--seed {options.seed}"
-    words = f"set/particles.star {training_options(profile, row)} {seed}"
-    stages, epochs = [], 1
+    words = f"e2hype_refine.py set/particles.star {training_options(profile, row)} --seed {options.seed}"
+    stages: list[StageResult] = []
     for name in (row, f"{row}_pilot"):  # what an interrupted call left
         shutil.rmtree(folder / name, ignore_errors=True)
-    if report["training_seconds"]:
-        with open(folder / "pilot.pkl", "wb") as file:
-            pickle.dump(np.linspace(0, count - 1, min(profile.pilot, count)).astype(np.int64), file)
-        pilot = f"e2hype_refine.py {words} --path {row}_pilot --ind pilot.pkl --niter 1 --report 4"
-        stages.append(run_stage(f"{row} pilot", pilot, folder))
-        rate = images_per_second(folder / f"{row}_pilot")
-        epochs = max(1, int(report["training_seconds"] * rate / count))
-    trained = run_stage(f"{row} train", f"e2hype_refine.py {words} --path {row} --niter {epochs}", folder)
+    command = f"{words} --path {row}"
+    if row != "default" or report["default_by_time"]:
+        command += f" --niter {epochs_in_time(row, words, profile, report, folder, stages)}"
+    trained = run_stage(f"{row} train", command, folder)
     stages += [trained, run_stage(f"{row} score", scoring(row, options, profile), folder)]
-    return row_of(read_json(folder / f"{row}.json"), folder / row, trained, epochs), stages
+    return row_of(read_json(folder / f"{row}.json"), folder / row, trained), stages
+
+
+def epochs_in_time(
+    row: str, words: str, profile: Profile, report: dict[str, Any], folder: Path, stages: list[StageResult]
+) -> int:
+    """Return the whole epochs that fit the time at the rate of a short pilot, at least 1; its stage is added."""
+    if not report["training_seconds"]:
+        return 1
+    count = report["structures"] * profile.images
+    with open(folder / "pilot.pkl", "wb") as file:
+        pickle.dump(np.linspace(0, count - 1, min(profile.pilot, count)).astype(np.int64), file)
+    pilot = f"{words} --path {row}_pilot --ind pilot.pkl --niter 1 --report 4"
+    stages.append(run_stage(f"{row} pilot", pilot, folder))
+    return max(1, int(report["training_seconds"] * images_per_second(folder / f"{row}_pilot") / count))
 
 
 def scoring(row: str, options: argparse.Namespace, profile: Profile) -> str:
@@ -326,10 +368,8 @@ def classify_and_score(
     values = read_json(folder / f"{row}.json")
     figures = {
         **volume_figures(values),
-        "ari": values["labels"]["classes.txt"]["ari"],
-        "classes": values["labels"]["classes.txt"]["classes"],
-        "seconds": sorted_.seconds,
-        "peak_memory": sorted_.peak_bytes,
+        **{name: values["labels"]["classes.txt"][name] for name in ("ari", "ami", "classes")},
+        **costs(sorted_),
     }
     return figures, [sorted_, scored]
 
@@ -371,7 +411,7 @@ def images_per_second(run: Path) -> float:
     return float(np.median(rates[1:] or rates))
 
 
-def row_of(score: dict[str, Any], run: Path, trained: StageResult, epochs: int) -> dict[str, Any]:
+def row_of(score: dict[str, Any], run: Path, trained: StageResult) -> dict[str, Any]:
     """Return the figures of one trained row.
 
     Parameters
@@ -379,16 +419,19 @@ def row_of(score: dict[str, Any], run: Path, trained: StageResult, epochs: int) 
     score : what e2hype_score.py wrote.
     run : its folder.
     trained : what the training cost.
-    epochs : it went through the set.
     """
     return {
         **volume_figures(score),
-        "ari": score["labels"]["kmeans"]["ari"],
+        **{name: score["labels"]["kmeans"][name] for name in ("ari", "ami")},
         "images_per_s": images_per_second(run),
-        "seconds": trained.seconds,
-        "peak_memory": trained.peak_bytes,
-        "epochs": epochs,
+        **costs(trained),
+        "epochs": read_json(run / "config.json")["training"]["epochs"],
     }
+
+
+def costs(stage: StageResult) -> dict[str, Any]:
+    """Return what a stage cost, as figures of a row."""
+    return {"seconds": stage.seconds, "processor_seconds": stage.processor_seconds, "peak_memory": stage.peak_bytes}
 
 
 def volume_figures(score: dict[str, Any]) -> dict[str, Any]:
@@ -430,9 +473,11 @@ COLUMNS = (
     ("chamfer", "Chamfer Å", 2),
     ("viou", "vIoU", 3),
     ("ari", "ARI", 3),
+    ("ami", "AMI", 3),
     ("images_per_s", "images/s", 0),
     ("epochs", "epochs", 0),
     ("seconds", "seconds", 0),
+    ("processor_seconds", "processor", 0),
     ("peak_memory", "GiB", 2),
 )
 

@@ -19,39 +19,25 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
-import shlex
-import signal
-import subprocess
 import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from harness import environment, shown
+from peers import Allowance, Cost, classify_by_relion, relion_classes, train_cryodrgn
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import adjusted_mutual_info_score, adjusted_rand_score
 
 from libhetero.analysis.classes import kmeans_classes
 from libhetero.configuration import read_json, write_json
-from libhetero.errors import ConfigurationError, UserError
-from libhetero.io import read_latent, read_particles
+from libhetero.errors import UserError
+from libhetero.io import read_latent
 from libhetero.io.pickled import read_pickle
-from libhetero.io.star_text import read_star_file
 from libhetero.metrics.labels import with_the_most
 from libhetero.pipelines.scoring.truth import Truth, open_truth
 
-RELION = (
-    "{program} --i set/particles.star --o relion/run --ref consensus.mrc --K {classes} --iter {rounds} --skip_align "
-    "--ctf --ini_high 30 --tau2_fudge {tau:g} --particle_diameter {diameter:g} --zero_mask --flatten_solvent --pad 1 "
-    "--j {threads} --dont_check_norm --random_seed {seed}"
-)
-CRYODRGN = (
-    "{program} train_vae set/particles.mrcs --poses cryodrgn/poses.pkl --ctf cryodrgn/ctf.pkl --zdim 8 -n {rounds} "
-    "--no-amp --seed {seed} -o cryodrgn"
-)
 TITLES = ("classes", "presence", "linear", "AMI", "ARI of states", "seconds")
 
 
@@ -102,101 +88,45 @@ def run(options: argparse.Namespace, folder: Path) -> dict[str, dict[str, Any]]:
     if (folder / "score.json").is_file():
         classes = read_json(folder / "score.json").get("gaussians", {}).get("classes", {})
         rows["libhetero, regions"] = {"presence": classes.get("accuracy")}
-    steps: dict[str, Callable[..., dict[str, Any]]] = {"relion": run_relion, "cryodrgn": run_cryodrgn}
+    steps: dict[str, Callable[..., tuple[dict[str, Any], Cost]]] = {"relion": run_relion, "cryodrgn": run_cryodrgn}
     for name in options.peers:
-        (folder / name).mkdir(exist_ok=True)
-        start = time.monotonic()
-        figures = steps[name](options, folder, truth, states)
-        rows[name] = {**figures, "seconds": time.monotonic() - start}
+        figures, cost = steps[name](options, folder, truth, states)
+        rows[name] = {**figures, "seconds": cost.seconds}
     return rows
 
 
-def run_relion(options: argparse.Namespace, folder: Path, truth: Truth, states: np.ndarray) -> dict[str, Any]:
-    """Return the figures of RELION's classes after the last iteration that it finished."""
+def run_relion(
+    options: argparse.Namespace, folder: Path, truth: Truth, states: np.ndarray
+) -> tuple[dict[str, Any], Cost]:
+    """Return the figures of RELION's classes after the last iteration that it finished, and what it cost."""
     position = truth.known(truth.position, "atoms")
     diameter = 2.2 * float(np.linalg.norm(position, axis=1).max())
     width = truth.box_size * truth.pixel_size
-    words = RELION.format(
-        program=options.relion,
+    left = classify_by_relion(
+        options.relion,
+        folder,
+        allowance(options),
         classes=options.classes,
         rounds=options.rounds,
         tau=options.tau2_fudge,
         diameter=min(diameter, 0.95 * width),
-        threads=os.cpu_count(),
         seed=options.seed,
     )
-    limited(words, folder, options.seconds)
-    path = last(folder / "relion", r"run_it(\d+)_data\.star")
-    return {"rounds": number_in(path), **score_classes(relion_classes(path, len(states)), states)}
+    return {"rounds": left.rounds, **score_classes(relion_classes(left.path, len(states)), states)}, left.cost
 
 
-def relion_classes(path: Path, count: int) -> np.ndarray:
-    """Return the class of each particle, by its place in the stack, from RELION's list."""
-    table = read_star_file(path).blocks["particles"]
-    place = np.array([int(name.partition("@")[0]) - 1 for name in table["rlnImageName"]])
-    label = np.full(count, -1)
-    label[place] = table["rlnClassNumber"].astype(int)
-    return label
+def run_cryodrgn(
+    options: argparse.Namespace, folder: Path, truth: Truth, states: np.ndarray
+) -> tuple[dict[str, Any], Cost]:
+    """Return the figures of cryoDRGN's latents after the last epoch that it finished, and what it cost."""
+    left = train_cryodrgn(options.cryodrgn, folder, allowance(options), rounds=options.rounds, seed=options.seed)
+    latent = np.asarray(read_pickle(left.path))
+    return {"rounds": left.rounds, **score_latents(latent, states, options)}, left.cost
 
 
-def run_cryodrgn(options: argparse.Namespace, folder: Path, truth: Truth, states: np.ndarray) -> dict[str, Any]:
-    """Return the figures of cryoDRGN's latents after the last epoch that it finished."""
-    particles = read_particles(folder / "set" / "particles.star")
-    size = f"-D {particles.box_size[0]} --Apix {particles.pixel_size[0]:g}"
-    for name, output in (("parse_pose_star", "poses"), ("parse_ctf_star", "ctf")):
-        limited(
-            f"{options.cryodrgn} {name} set/particles.star -o cryodrgn/{output}.pkl {size}", folder, options.seconds
-        )
-    words = CRYODRGN.format(program=options.cryodrgn, rounds=options.rounds, seed=options.seed)
-    limited(words, folder, options.seconds)
-    path = last(folder / "cryodrgn", r"z\.(\d+)\.pkl")
-    return {"rounds": number_in(path), **score_latents(np.asarray(read_pickle(path)), states, options)}
-
-
-def limited(command: str, folder: Path, seconds: float) -> None:
-    """Run a peer in a folder, and stop it with all that it has started when its time is over.
-
-    Raises
-    ------
-    ConfigurationError : if it is not there, or fails.
-    """
-    print(f"\n$ {command}", flush=True)
-    words = shlex.split(command)
-    with open(folder / "peers.log", "ab") as log:
-        try:
-            process = subprocess.Popen(words, cwd=folder, stdout=log, stderr=log, start_new_session=True)
-        except FileNotFoundError:
-            raise ConfigurationError(
-                f"{words[0]}: no such program; expected it on PATH. Name it with --relion or --cryodrgn, or leave it "
-                "out of --peers."
-            ) from None
-        try:
-            code = process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGTERM)
-            process.wait()
-            print(f"stopped after {seconds:g} s")
-            return
-    if code:
-        raise ConfigurationError(f"{words[0]}: failed with exit code {code}; {folder / 'peers.log'} says why.")
-
-
-def last(folder: Path, pattern: str) -> Path:
-    """Return the file of the highest number that a pattern finds in its name.
-
-    Raises
-    ------
-    ConfigurationError : if there is none.
-    """
-    found = [path for path in folder.iterdir() if re.fullmatch(pattern, path.name)]
-    if not found:
-        raise ConfigurationError(f"{folder}: no result yet; expected one within the time. Give more --seconds.")
-    return max(found, key=number_in)
-
-
-def number_in(path: Path) -> int:
-    """Return the number in a file's name."""
-    return int(re.findall(r"\d+", path.name)[0])
+def allowance(options: argparse.Namespace) -> Allowance:
+    """Return what each peer may take: seconds of the clock, on all cores."""
+    return Allowance(options.seconds, threads=os.cpu_count() or 1)
 
 
 # Figures ----------------------------------------------------------------------------------------

@@ -37,6 +37,7 @@ import numpy as np
 import scipy.ndimage
 from harness import SHARED, WorkFolder, environment
 from jaxtyping import Float
+from peers import Cost, resident
 
 from libhetero.cli.stages import find_program, run_stage
 from libhetero.configuration import write_json
@@ -77,18 +78,6 @@ TINY = {"tiny": Simulated(None, 96, 16, 8.0, snr=1.0)}
 FIGURES = ("inside", "whole", "auc", "grey", "seconds", "processor", "memory")
 HEADINGS = ("inside", "whole", "auc", "grey", "s", "CPU s", "MiB")
 EDGE = 3  # voxels over which the mask falls
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What processes cost: wall-clock and processor seconds, and the most memory of any, MiB."""
-
-    seconds: float = 0.0
-    processor: float = 0.0
-    memory: float = 0.0
-
-    def __add__(self, other: Cost) -> Cost:
-        return Cost(self.seconds + other.seconds, self.processor + other.processor, max(self.memory, other.memory))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -274,18 +263,6 @@ def measured(words: Sequence[str], folder: Path) -> Cost:
         tail = (folder / "programs.log").read_text(errors="replace")[-300:]
         raise UserError(f"{shlex.join(words)}: failed in {folder}: {tail}")
     return Cost(monotonic() - start, usage.ru_utime + usage.ru_stime, memory)
-
-
-def resident(process: int) -> float:
-    """Return the most memory that a process has held so far, MiB.
-
-    Its resource usage would not tell: what the process that started it held counts there, too.
-    """
-    with contextlib.suppress(OSError):
-        for line in Path(f"/proc/{process}/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) / 2**10
-    return 0.0
 
 
 def table_of(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

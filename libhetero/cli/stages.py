@@ -26,12 +26,14 @@ class StageResult:
     command : as run.
     seconds : wall-clock time of the process.
     peak_bytes : largest resident memory of the process.
+    processor_seconds : processor time of the process and of all that it waited for; None where it was not measured.
     """
 
     name: str
     command: str
     seconds: float
     peak_bytes: int
+    processor_seconds: float | None = None
 
 
 def find_program(name: str) -> Path:
@@ -75,4 +77,4 @@ def run_stage(name: str, command: str, folder: Path) -> StageResult:
     if status != 0:
         raise UserError(f"{name}: failed with the message above; the command was: {command}")
     scale = 1 if sys.platform == "darwin" else 1024
-    return StageResult(name, command, seconds, usage.ru_maxrss * scale)
+    return StageResult(name, command, seconds, usage.ru_maxrss * scale, usage.ru_utime + usage.ru_stime)

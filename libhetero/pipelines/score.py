@@ -131,7 +131,7 @@ def _score_run(config: ScoreConfig, progress: Callable[[float], None]) -> dict[s
         values["gaussians"] = score_gaussians(
             opened, truth, places, config.limit, config.batch_size, lambda f: progress(0.4 * f)
         )
-    return values | _score_volumes(config, of_run(opened), truth, places, lambda f: progress(0.4 + 0.6 * f))
+    return values | score_volumes(config, of_run(opened), truth, places, lambda f: progress(0.4 + 0.6 * f))
 
 
 def _score_classification(config: ScoreConfig, progress: Callable[[float], None]) -> dict[str, Any]:
@@ -149,7 +149,7 @@ def _score_classification(config: ScoreConfig, progress: Callable[[float], None]
     values |= score_particles(found.folder / PARTICLES, truth, places)
     if truth.kind != "motion":
         values["labels"] = score_class_files(found.folder, particles, truth, places)
-    return values | _score_volumes(config, of_classification(found), truth, places, progress)
+    return values | score_volumes(config, of_classification(found), truth, places, progress)
 
 
 def _begun(config: ScoreConfig, folder: Path, family: str, truth: Any, particles: int) -> dict[str, Any]:
@@ -164,7 +164,7 @@ def _begun(config: ScoreConfig, folder: Path, family: str, truth: Any, particles
     }
 
 
-def _score_volumes(
+def score_volumes(
     config: ScoreConfig, subject: Any, truth: Any, places: Any, progress: Callable[[float], None]
 ) -> dict[str, Any]:
     """Return the scores of the volumes, where the truth has maps and they are asked for."""

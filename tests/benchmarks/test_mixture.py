@@ -1,6 +1,7 @@
 """benchmarks/mixture.py at a tiny size, what its rows are, and what it refuses."""
 
 import dataclasses
+import functools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +21,8 @@ from programs import e2hype_refine, e2hype_simulate
 from tests.making.atoms import dumbbell, write_model
 
 FIGURES = {"fsc_auc_mean", "fsc_auc_median", "fsc_auc_std", "ratio_to_bound", "gap_closed", "chamfer", "viou"}
-TRAINED = FIGURES | {"ari", "images_per_s", "seconds", "peak_memory"}
+COSTS = {"seconds", "processor_seconds", "peak_memory"}
+TRAINED = FIGURES | COSTS | {"ari", "ami", "images_per_s", "epochs"}
 
 
 @pytest.fixture
@@ -64,7 +66,7 @@ def test_a_tiny_run(
     assert load("mixture").main([*options, "--rows", "network", "mlp", "start", "--seconds", "0.5"]) == 0
     both = json.loads(path.read_text())["rows"]
     assert set(both) == {"network", "mlp", "start", "bound", "floor"} and both["network"] == rows["network"]
-    assert set(both["start"]) >= FIGURES | {"ari", "classes", "seconds"}
+    assert set(both["start"]) >= FIGURES | COSTS | {"ari", "ami", "classes"}
     added = in_process[count:]
     assert [command.split()[0] for command in added[3:]] == ["e2hype_classify.py", "e2hype_score.py"]
     added = added[:3]
@@ -74,45 +76,39 @@ def test_a_tiny_run(
     assert "another training_seconds (0.5); expected 3" in capsys.readouterr().err
 
 
-def models_made(monkeypatch: pytest.MonkeyPatch) -> list[dict]:
-    """Return the list that the models' configurations will be in, one for each run that begins."""
-    made = []
-    begin = lambda config, **_: made.append(to_dict(new_config(config).model))  # noqa: E731
-    monkeypatch.setattr("libhetero.pipelines.refine.run", begin)
-    return made
-
-
-def test_rows_are_models_of_their_own(load: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = []
+@pytest.fixture
+def model_of(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], dict]:
+    """Return a function from options of e2hype_refine.py to the model that they make; profiles share many."""
+    made: list[dict] = []
     monkeypatch.setattr(
         "libhetero.pipelines.refine.run", lambda config, **_: made.append(to_dict(new_config(config).model))
     )
+
+    @functools.cache
+    def model(*words: str) -> dict:
+        assert e2hype_refine.main(["p.star", "--path", "run", *words]) == 0
+        return made[-1]
+
+    return lambda options: model(*options.split())
+
+
+def test_rows_are_models_of_their_own(load: Callable, model_of: Callable[[str], dict]) -> None:
+    """And each cuts what its encoder sees."""
     mixture = load("mixture")
     for profile in mixture.PROFILES.values():
-        made.clear()
-        for row, words in mixture.ROWS.items():
-            options = profile.paper if row == "paper" else f"{profile.training} {words}"
-            assert e2hype_refine.main(f"p.star --path run {options}".split()) == 0
-        assert len({json.dumps(model) for model in made}) == len(mixture.ROWS)
+        of_rows = {row: model_of(mixture.training_options(profile, row)) for row in mixture.ROWS}
+        for row, values in of_rows.items():
+            config = from_dict(HypeConfig, values)
+            assert config.seen_shape(profile.box)[0] % config.patch == 0, row
+        options = (profile.paper if row == "paper" else f"{profile.training} {mixture.ROWS[row]}" for row in of_rows)
+        made = [model_of(words) for words in options]
+        assert len({json.dumps(model) for model in made}) == len(made)
         default, network, paper, concat, mlp, unet = made
         assert default["start"] == "classes" and network == {**default, "start": "none"}
         assert paper["output"] == "hartley" and paper["modulation"] == "multiply"
         assert not (paper["positions"] or paper["align"] or paper["view"] or paper["coordinates"])
         assert {**concat, "conditioning": "hypernetwork"} == network
         assert {**mlp, "encoder": "transformer"} == {**unet, "encoder": "transformer"} == network
-
-
-def test_every_row_cuts_what_its_encoder_sees(load: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = []
-    monkeypatch.setattr(
-        "libhetero.pipelines.refine.run", lambda config, **_: made.append(to_dict(new_config(config).model))
-    )
-    mixture = load("mixture")
-    for profile in mixture.PROFILES.values():
-        for row in mixture.ROWS:
-            assert e2hype_refine.main(f"p.star --path run {mixture.training_options(profile, row)}".split()) == 0
-            config = from_dict(HypeConfig, made[-1])
-            assert config.seen_shape(profile.box)[0] % config.patch == 0, row
 
 
 def test_a_thousand_complexes_are_made_from_the_seed(load: Callable) -> None:
@@ -134,6 +130,52 @@ def test_three_of_ten_molecules_move(load: Callable, capsys: pytest.CaptureFixtu
     mixture.print_following({"start": {"following": {"2": {**one, "rho_volumes": [0.125, 0.5]}}}, "floor": {}})
     found = capsys.readouterr().out.splitlines()
     assert found[-1].split() == ["start", "2", *6 * ["0.250"], "0.500", "-"] and len(found) == 3
+
+
+def test_profiles_of_a_thousand_and_of_much_noise(load: Callable) -> None:
+    mixture = load("mixture")
+    options = mixture.build_parser().parse_args(["--profile", "cpu1000"])
+    command = mixture.simulation(options, mixture.PROFILES["cpu1000"])
+    assert "--structures 1000 --n 50000 --box 48 --apix 6 --snr 0.2" in command
+    noisy = mixture.PROFILES["cpu_noisy"]
+    assert (noisy.structures, noisy.images, noisy.box, noisy.pixel_size, noisy.snr) == (10, 2000, 64, 5.0, 0.01)
+    assert noisy.wanted == mixture.PROFILES["cpu1000"].wanted == ("default", "start")
+
+
+@pytest.mark.parametrize(
+    ("profile", "words", "first"),
+    [
+        ("cpu", [], "default train"),
+        ("cpu100", [], "default train"),
+        ("cpu", ["--seconds", "60"], "default pilot"),
+        ("cpu", ["--rows", "network"], "network pilot"),
+        ("full", [], "default pilot"),
+    ],
+)
+def test_the_default_row_of_two_cores_is_what_a_user_gets(
+    load: Callable,
+    tmp_path: Path,
+    models: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    profile: str,
+    words: list[str],
+    first: str,
+) -> None:
+    """It is trained without --niter; others, and all where the time is said, by the rate of a pilot."""
+    mixture, stages = load("mixture"), []
+
+    def run_stage(name: str, command: str, folder: Path) -> None:
+        stages.append((name, command))
+        (folder / "set").mkdir(exist_ok=True)
+        if name != "simulate":
+            raise mixture.UserError("stopped")
+        return mixture.StageResult(name, command, 1.0, 1)
+
+    monkeypatch.setattr(mixture, "run_stage", run_stage)
+    options = ["--profile", profile, "--structures", *models, "--work", str(tmp_path / "work"), *words]
+    assert mixture.main(options) == 1
+    assert [name for name, _ in stages] == ["simulate", first]
+    assert ("--niter" in stages[1][1]) == first.endswith("pilot")
 
 
 def test_an_interrupted_simulation_can_go_on(

@@ -46,7 +46,3 @@ def test_figures_of_maps_that_are_known(benchmark):
     assert found == {key: pytest.approx(value, abs=1e-5) for key, value in zip(found, (1, 1, 7 / 16, 3), strict=True)}
     mask = benchmark.around(np.where(np.arange(16) == 8, 1.0, 0) * np.ones((16, 16, 1)))
     assert mask.shape == (16, 16, 16) and mask.max() == 1 and mask.min() == 0
-
-
-def test_several_processes_cost_their_sum_and_the_most_memory(benchmark):
-    assert benchmark.Cost(1, 2, 30) + benchmark.Cost(3, 4, 20) == benchmark.Cost(4, 6, 30)

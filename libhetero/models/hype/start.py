@@ -7,7 +7,9 @@ probability p_k of each class given it (`latent.classes`),
     z = Σ_k p_k c_k,        V_start = mean + U z
 
 is its volume before anything is trained, Σ p_k V_k but for components that were left out; z, of unit variance over the
-particles, tells the encoder which molecule it sees. The neural field adds what is missing (`model`).
+particles, tells the encoder which molecule it sees. Where images of a class bear out that it changes within
+(`latent.within`), its modes are further columns of U and the image's weights in them, p_k w_k, further numbers of z, so
+that molecules that move do. The neural field adds what is missing (`model`).
 """
 
 from __future__ import annotations
@@ -41,6 +43,7 @@ from libhetero.models.hype.latent.junk import junk_of
 from libhetero.models.hype.latent.normal_equations import equations_of, parts_of
 from libhetero.models.hype.latent.subspace import components
 from libhetero.models.hype.latent.volumes import sums_of, volumes_of
+from libhetero.models.hype.latent.within import WithinClasses, changes_within, tables_of, weights_within
 from libhetero.physics.arrays import AnyArray
 from libhetero.physics.fourier import dft_image, frequencies_2d, ring_index
 from libhetero.records import Batch, Observation
@@ -50,8 +53,10 @@ OVERSAMPLING = (1.5, 1.25, 1.0)  # of the grid of volumes: the finest on which a
 MOST_SUMS = 2**30  # bytes of the sums over the images of some classes, of which there are two at a time
 SUM_BYTES = 24
 MOST_TABLE = 2**26  # bytes of mean and components, which compiled programs hold
+MOST_CHANGING = 48  # classes that may change within, those of which images say most
 BLOCK = 1024  # particles cut into slices at once
 PREFIX = "start_"
+WITHIN = "changing", "within"  # stored where classes change within
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +74,10 @@ class Start:
     place : c.
     volume_ring, volume_oversampling : of the volumes' grid.
     volume_scale : of the volumes.
-    volumes : real and imaginary parts of mean and components U on the volumes' grid over their scale, half precision.
+    volumes : real and imaginary parts of mean and components U on the volumes' grid over their scale, half precision;
+        those of `place` first, then the modes of the classes that change within, class by class.
+    changing : which classes do; None for none.
+    within : their volumes and modes on the grid on which images are told apart (`latent.within.tables_of`).
     """
 
     ring: float
@@ -85,6 +93,8 @@ class Start:
     volume_oversampling: float
     volume_scale: float
     volumes: Float[np.ndarray, "volume_points 2 rank_and_mean"]
+    changing: Int[np.ndarray, "changing"] | None = None
+    within: Float[np.ndarray, "points changing columns_twice"] | None = None
 
     @classmethod
     def of_particles(
@@ -113,14 +123,15 @@ class Start:
         label[np.flatnonzero(low.transfer.any(axis=1))] = _labels(mixture)
         mixture = mixture.shown()
         LOGGER.info("%d molecule(s) in %d particles to begin with", len(mixture.classes), np.count_nonzero(label >= 0))
-        grid = largest_grid(n / 2 - 1, len(mixture.classes))
+        within = _within(low, mixture, label, seed)
+        grid = largest_grid(n / 2 - 1, len(mixture.classes), within.modes.shape[2] * len(within))
         fine = FourierGrid(grid.ring, OVERSAMPLING[0], BALL)
         parts, together = [], most_classes(fine)
         for first in range(0, len(mixture.classes), together):
             own = np.where((label >= first) & (label < first + together), label - first, -1)
             count = min(together, len(mixture.classes) - first)
             parts.append(_volumes(_blocks(sample, n, pixel_size, grid.ring, noise), own, count, fine))
-        return cls._of(mixture, np.concatenate(parts), label, fine, grid, noise)
+        return cls._of(mixture, np.concatenate(parts), label, within, fine, grid, noise)
 
     @classmethod
     def _of(
@@ -128,6 +139,7 @@ class Start:
         mixture: Mixture,
         volumes: Complex[np.ndarray, "classes points"],
         label: Int[np.ndarray, "particles"],
+        within: WithinClasses,
         fine: FourierGrid,
         grid: FourierGrid,
         noise: np.ndarray,
@@ -137,6 +149,8 @@ class Start:
         mean, modes, place = components(volumes, np.maximum(count, 1.0), min(len(volumes) - 1, MOST_RANK))
         found = jnp.asarray(np.concatenate([mean[:, None], modes], axis=1).T)
         found = found if grid == fine else fine.resampled(found, grid)
+        if len(within):
+            found = jnp.concatenate([found, _taken_to(within, mixture.grid, grid)])
         # Maps are read at the points of a grid that is as coarse as theirs: there nothing is smoothed.
         columns = np.asarray(grid.unsmoothed(found) if grid.oversampling > 1 else found).T
         scale = max(float(np.abs(columns).max()), 1e-30)
@@ -155,12 +169,15 @@ class Start:
             volume_oversampling=float(grid.oversampling),
             volume_scale=scale,
             volumes=(np.stack([columns.real, columns.imag], axis=1) / scale).astype(np.float16),
+            changing=within.number if len(within) else None,
+            within=tables_of(within.volume, within.modes) if len(within) else None,
         )
 
     @property
     def rank(self) -> int:
         """Length of z."""
-        return self.place.shape[1]
+        modes = 0 if self.within is None else self.within.shape[1] * (self.within.shape[2] // 2 - 1)
+        return self.place.shape[1] + modes
 
     @cached_property
     def grid(self) -> FourierGrid:
@@ -184,7 +201,12 @@ class Start:
         plane = jnp.where(turned, jnp.conj(plane), plane)
         gradient, hessian = equations_of(point, plane, passed, jnp.asarray(self.table))
         joint = joint_likelihood(gradient[None], hessian[None], self.vectors, self.squares, self.share, self.spread)
-        return jnp.matmul(jax.nn.softmax(joint[0]), jnp.asarray(self.place))
+        probability = jax.nn.softmax(joint[0])
+        z = jnp.matmul(probability, jnp.asarray(self.place))
+        if self.within is None or self.changing is None:
+            return z
+        weights = weights_within(point, plane, passed, self.within, self.spread)
+        return jnp.concatenate([z, (probability[self.changing][:, None] * weights).ravel()])
 
     def at(self, z: Float[AnyArray, "rank"], frequencies: Float[AnyArray, "points 3"]) -> Complex[Array, "points"]:
         """Return V_start of a place at frequencies in cycles per box, 0 beyond its rings."""
@@ -194,7 +216,8 @@ class Start:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return what is stored."""
-        return {PREFIX + field.name: np.asarray(getattr(self, field.name)) for field in fields(self)}
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {PREFIX + name: np.asarray(value) for name, value in values.items() if value is not None}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Start | None:
@@ -207,10 +230,12 @@ class Start:
         names = [PREFIX + field.name for field in fields(cls)]
         if not any(name in arrays for name in names):
             return None
-        for name in names:
+        both = [PREFIX + name for name in WITHIN]
+        needed = names if any(name in arrays for name in both) else [name for name in names if name not in both]
+        for name in needed:
             if name not in arrays:
                 raise DataError(f"{name}: is missing; expected it beside {', '.join(sorted(set(names) & set(arrays)))}")
-        found = {field.name: arrays[PREFIX + field.name] for field in fields(cls)}
+        found = {field.name: arrays[PREFIX + field.name] for field in fields(cls) if PREFIX + field.name in needed}
         values: dict[str, Any] = {name: float(value) if value.ndim == 0 else value for name, value in found.items()}
         start = cls(**values)
         columns = len(start.vectors)
@@ -219,6 +244,8 @@ class Start:
             "squares": (columns * (columns + 1) // 2, len(start.place)),
             "volumes": (start.volume_grid.size, 2, start.rank + 1),
         }
+        if start.within is not None and start.changing is not None:
+            fitting["within"] = (start.grid.size, len(start.changing), start.within.shape[2])
         for name, shape in fitting.items():
             if found[name].shape != shape:
                 raise DataError(f"{PREFIX}{name}: expected {shape}, got {found[name].shape}")
@@ -238,21 +265,24 @@ def schema() -> dict[str, ArraySchema]:
         "volumes": ("start volume points", 2, "start rank and mean"),
     }
     found = {name: ArraySchema("float", shape) for name, shape in shapes.items()}
+    found["within"] = ArraySchema("float", ("start points", "start changing", "start modes"), optional=True)
+    found["changing"] = ArraySchema("int", ("start changing",), least=0, below="start classes", optional=True)
     finer = ArraySchema("float", least=1, below=10)
     found |= {"ring": ring, "volume_ring": ring, "oversampling": finer, "volume_oversampling": finer}
     found |= dict.fromkeys(("spread", "volume_scale"), ArraySchema("float", least=0))
     return {PREFIX + name: one for name, one in found.items()}
 
 
-def largest_grid(ring: float, classes: int) -> FourierGrid:
+def largest_grid(ring: float, classes: int, modes: int = 0) -> FourierGrid:
     """Return the finest grid for which the components of all rings fit into memory; else the coarsest, cut.
 
     Parameters
     ----------
     ring : the highest that there is.
     classes : whose volumes there will be.
+    modes : columns besides.
     """
-    columns = min(classes, MOST_RANK + 1)
+    columns = min(classes, MOST_RANK + 1) + modes
 
     def fits(grid: FourierGrid) -> bool:
         return grid.size * columns * 4 <= MOST_TABLE
@@ -266,6 +296,36 @@ def largest_grid(ring: float, classes: int) -> FourierGrid:
 def most_classes(grid: FourierGrid) -> int:
     """Return of how many classes the sums are held at once, of half-sets in rows of which `few_sizes` are compiled."""
     return max((size // 2 for size in (4, 16, 64, 256) if size * grid.size * SUM_BYTES <= MOST_SUMS), default=1)
+
+
+def _within(low: CentralSlices, mixture: Mixture, label: Int[np.ndarray, "particles"], seed: int) -> WithinClasses:
+    """Return what changes within the classes of a mixture, of those that images say most of, and say which do.
+
+    Parameters
+    ----------
+    low : slices of all particles.
+    mixture : without its empty classes.
+    label : class of each particle in it, -1 for none.
+    """
+    contrast = np.ones(len(low), np.float32)
+    contrast[np.flatnonzero(low.transfer.any(axis=1))] = mixture.judged.contrast
+    seen = on_grid(low, mixture.grid).scaled(contrast)
+    found = changes_within(seen, label, len(mixture.classes), seed)
+    found = found.take(np.sort(np.argsort(-found.gain)[:MOST_CHANGING]))
+    if len(found):
+        LOGGER.info(
+            "%d of the molecules change within: weights in %d modes of each are told of every image (%s nats an image)",
+            len(found),
+            found.modes.shape[2],
+            ", ".join(f"{gain:.2g}" for gain in found.gain),
+        )
+    return found
+
+
+def _taken_to(within: WithinClasses, low: FourierGrid, grid: FourierGrid) -> Complex[Array, "modes points"]:
+    """Return the modes of classes on the grid of the volumes, 0 beyond their rings."""
+    modes = np.moveaxis(within.modes, 2, 1).reshape(-1, low.size)
+    return jnp.where(grid.radius <= low.ring, low.resampled(modes, grid), 0)
 
 
 def _labels(mixture: Mixture) -> Int[np.ndarray, "particles"]:

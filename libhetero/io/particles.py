@@ -66,8 +66,8 @@ def read_particles(
     path : of one of the `FORMATS`; a .txt is a list of stacks.
     datadir : folder in which to look for stacks first; None for none.
     pixel_size : Å, overrides list and headers; shifts keep their number of pixels.
-    poses, ctf, indices : cryoDRGN .pkl files; they take the place of what the list says, and
-        `indices` chooses particles. None to do without.
+    poses, ctf : cryoDRGN .pkl files, which take the place of what the list says; None to do without.
+    indices : .pkl or .txt that says which particles (`libhetero.io.indices`); None for all.
     passthrough : other tables of the job that wrote a .cs, with the columns it lacks.
     need_images : False to take a list whose stacks are not at hand.
 

@@ -29,6 +29,10 @@ KEPT = {
         --apix --box --halfmaps --maxres --ngauss --niter --particles --seed --sym --threshold --trainmodel
     """,
     "e2hype_import.py": "--apix --ctf --datadir --ind --lst2cs --lst2star --output --passthrough --poses",
+    "e2hype_list.py": """
+        --booleans --class_from --classes --columns --complement --datadir --difference --equal --half --ind
+        --intersection --max --min --of --output --passthrough --random --seed --split --table --union
+    """,
     "e2hype_make3d.py": """
         --apix --batchsz --box --centre --classes --ctf --datadir --ind --invert --noctf --noinvert --poses
         --sym

@@ -21,7 +21,7 @@ from jaxtyping import Float, Int
 from libhetero.analysis.agreement import canonical_correlations, predicted_variance
 from libhetero.configuration.limits import MOST_PARTICLES
 from libhetero.errors import ConfigurationError, DataError, StoppedEarly
-from libhetero.io.cryodrgn import read_indices, write_indices
+from libhetero.io.indices import read_indices, write_indices
 from libhetero.pipelines import refine
 from libhetero.pipelines.decoding.latents import particle_latents
 from libhetero.pipelines.run.asked import RefineConfig

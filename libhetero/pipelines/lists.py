@@ -100,7 +100,14 @@ class ListConfig:
         None, "--ind", metavar="FILE", group=CHOSEN, help="those by number in the whole list, from 0: .txt or .pkl"
     )
     classes: tuple[int, ...] | None = option(
-        None, "--classes", metavar="K,K-K", parse=_classes, group=CHOSEN, help="those of these classes: 1,3,5-7"
+        None,
+        "--classes",
+        metavar="K,K-K",
+        parse=_classes,
+        least=0,
+        most=MOST_CLASSES,
+        group=CHOSEN,
+        help="those of these classes: 1,3,5-7",
     )
     class_column: str | None = option(
         None,

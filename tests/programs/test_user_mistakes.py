@@ -252,6 +252,29 @@ TABLE += [
         ("map.mrc", "2 Å", "expected", "4 Å"),
         lambda: write_map(pixel_size=2.0),
     ),
+    Mistake(
+        "resume with another decoder by its own flag",
+        "e2hype_refine.py --resume trained --pointtransformer",
+        ("--decoder is mlp, asked for --pointtransformer",),
+    ),
+    Mistake(
+        "Gaussians without a decoder",
+        "e2hype_refine.py particles.star --model gmm.txt",
+        ("--model gmm.txt", "CryoHype", "--pointtransformer or --decoder mlp"),
+        write_gaussians,
+    ),
+    Mistake(
+        "a flag in its other spelling",
+        "e2hype_refine.py particles.star --hype_preset huge",
+        ("argument --hype_preset", "huge"),
+        code=2,
+    ),
+    Mistake(
+        "folder that exists, before anything is read",
+        "e2hype_refine.py absent.star --path run",
+        ("run: already holds a run",),
+        lambda: (os.mkdir("run"), Path("run/config.json").touch()),
+    ),
     Mistake("Gaussians without a model", "e2hype_refine.py particles.star --decoder mlp", ("--model",)),
     Mistake(
         "missing model",
@@ -413,12 +436,12 @@ TABLE += [
     Mistake(
         "resume with another batch",
         f"{RESUME} --batchsz 3",
-        ("trained", "another configuration", "batch_size is 4, asked for 3"),
+        ("trained", "another configuration", "--batchsz is 4, asked for 3"),
     ),
     Mistake(
         "resume with another model",
         f"{RESUME} --decoder pointtransformer",
-        ("another configuration", "decoder is mlp, asked for pointtransformer"),
+        ("another configuration", "--decoder is mlp, asked for pointtransformer"),
     ),
     Mistake("resume with other particles", f"{RESUME} other.star", ("another configuration", "other.star")),
     Mistake("resume after the list changed", RESUME, ("5", "trained on 6"), lambda: write_star(COUNT - 1)),

@@ -7,7 +7,14 @@ import pytest
 
 from libhetero.errors import DataError
 from libhetero.files import absolute_path
-from libhetero.io.paths import NameNotHeld, project_path, require_readable_elsewhere, resolve_path, resolve_paths
+from libhetero.io.paths import (
+    NameNotHeld,
+    project_path,
+    require_readable_elsewhere,
+    resolve_path,
+    resolve_paths,
+    stacks_known,
+)
 
 
 @pytest.fixture
@@ -33,6 +40,32 @@ def test_order_of_places(project):
         assert resolve_path(name, source, datadir) == str(project / expected)
     with pytest.raises(DataError, match="--datadir.*list's folder.*current folder"):
         resolve_path("absent", source)
+
+
+def test_folders_above_the_list_come_last(project):
+    """As in a RELION project: names start from it, the list lies in a job's folder, and the user is anywhere."""
+    job = project / "lists/Select/job7"
+    job.mkdir(parents=True)
+    (project / "else").mkdir()
+    os.symlink(job / "linked.star", project / "else/linked.star")
+    for name, source, expected in (
+        ("s1/p", job / "list.star", "lists/s1/p"),
+        ("flat/p", job / "list.star", "flat/p"),
+        ("q", job / "list.star", "here/q"),
+        ("lists/s2/p", job / "list.star", "lists/s2/p"),
+        ("s2/p", project / "else/linked.star", "lists/s2/p"),
+    ):
+        assert resolve_path(name, source) == str(project / expected)
+
+
+def test_what_is_known_of_a_stack_comes_first(project):
+    source = project / "lists/list.star"
+    with stacks_known([str(project / name) for name in ("data/s1/p", "far/gone", "flat/p", "far/deep/x")]):
+        assert resolve_path("s1/p", source) == str(project / "data/s1/p")
+        assert resolve_path("deep/x", "list.star") == str(project / "far/deep/x")
+        assert resolve_path("p", source) == str(project / "lists/p"), "two that are known end so"
+        with pytest.raises(DataError, match="gone not found"):
+            resolve_path("gone", source)
 
 
 def test_two_names_that_become_one_file(project):

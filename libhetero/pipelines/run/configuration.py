@@ -24,6 +24,7 @@ from libhetero.models.families import FAMILIES, Family, family_named
 from libhetero.models.options import DEFAULT
 from libhetero.pipelines.run.asked import RefineConfig
 from libhetero.pipelines.run.data import DataConfig
+from libhetero.pipelines.run.moved import where_it_lies
 from libhetero.training.configuration import PreprocessConfig, TrainingConfig
 
 FORMAT_VERSION = 2
@@ -146,6 +147,7 @@ def read_config(folder: Path) -> RunConfig:
         raise ConfigurationError(f"{path}: lacks {', '.join(sorted(missing))}; restore the file.")
     try:
         config = from_dict(RunConfig, values)
+        config = dataclasses.replace(config, data=where_it_lies(config.data, Path(folder)))
         return dataclasses.replace(config, model=from_dict(family_named(config.family).config, config.model))
     except ConfigurationError as error:
         raise ConfigurationError(f"{path}: {str(error).removesuffix('.')}; restore the file.") from error

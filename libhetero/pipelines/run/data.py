@@ -38,7 +38,7 @@ class ParticleListConfig:
         path=True,
         group=PARTICLES,
         help="where the list's relative paths start",
-        shown_default="the list's folder, then the current one",
+        shown_default="the list's folder, the current one, those above the list",
     )
     pixel_size: float | None = option(
         None,

@@ -25,6 +25,7 @@ from libhetero.errors import DataError
 from libhetero.files import replacing
 from libhetero.io import read_particles
 from libhetero.io.arrays import read_arrays
+from libhetero.io.paths import stacks_known
 from libhetero.pipelines.run.data import DataConfig
 from libhetero.pipelines.run.particles import load_particles
 from libhetero.pipelines.run.seen import SAME_CTF, WORDS, changed, of_another_set, seen
@@ -91,8 +92,9 @@ def particles_of_run(folder: Path, data: DataConfig, *, to_train: bool = False) 
     ------
     DataError : as `load_particles`, and where a row of the list is another particle, naming the first.
     """
-    particles = load_particles(data)
     record = _record_of(Path(folder))
+    with stacks_known(() if record is None else record.names):
+        particles = load_particles(data)
     if record is None:
         LOGGER.warning(
             "%s: neither %s nor %s tells which particles this run was trained on; that %s still lists them in that "

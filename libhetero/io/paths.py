@@ -3,7 +3,7 @@
 A relative name in a list is looked for in the data folder the user gave (also by its last part alone, for stacks that
 were moved), then in the list's own folder, then in the current one, then in the folders above the list's: names of
 RELION's lists start from the project, and the lists lie below it, as in Select/job012. A run knows where its stacks
-were, and is believed first (`stacks_known`).
+were (`stacks_known`), which counts for more than the current folder.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _KNOWN: ContextVar[Mapping[str, Sequence[str]] | None] = ContextVar("paths of st
 
 @contextlib.contextmanager
 def stacks_known(paths: Iterable[str]) -> Iterator[None]:
-    """Look first among these absolute paths, for the time of the call, by all of a relative name."""
+    """Look for relative names among these absolute paths as well, after the list's folder, for the time of the call."""
     known: dict[str, list[str]] = {}
     for path in paths:
         known.setdefault(os.path.basename(path), []).append(path)
@@ -106,11 +106,12 @@ def resolve_paths(
 
 def find_stack(name: str, source: str | os.PathLike, datadir: str | os.PathLike | None = None) -> FoundStack:
     """Return where a stack named in a list lies, and by which rule; arguments and errors of `resolve_path`."""
-    known = _known(name)
-    if known is not None:
-        return FoundStack(known)
-    places = (_folder(source), os.getcwd(), *_above(source)) if not os.path.isabs(name) else ("",)
-    tried = [(os.path.join(folder, name), False) for folder in places]
+    if os.path.isabs(name):
+        tried = [(name, False)]
+    else:
+        elsewhere = [os.path.join(folder, name) for folder in (os.getcwd(), *_above(source))]
+        places = [os.path.join(_folder(source), name), *_known(name), *elsewhere]
+        tried = [(candidate, False) for candidate in places]
     if datadir is not None:
         tried = [(os.path.join(datadir, name), False), (os.path.join(datadir, os.path.basename(name)), True), *tried]
     for candidate, by_last_part in tried:
@@ -125,13 +126,11 @@ def find_stack(name: str, source: str | os.PathLike, datadir: str | os.PathLike 
     )
 
 
-def _known(name: str) -> str | None:
-    """Return the one path that is known of a relative name and leads to something; None where there is none."""
-    if os.path.isabs(name):
-        return None
+def _known(name: str) -> list[str]:
+    """Return the one path that is known of a relative name; nothing where there is none, or several."""
     ending = f"{os.sep}{os.path.normpath(name)}"
     found = [path for path in (_KNOWN.get() or {}).get(os.path.basename(name), ()) if path.endswith(ending)]
-    return found[0] if len(found) == 1 and os.path.exists(found[0]) else None
+    return found if len(found) == 1 else []
 
 
 def _above(source: str | os.PathLike) -> Iterator[str]:

@@ -58,14 +58,14 @@ def test_folders_above_the_list_come_last(project):
         assert resolve_path(name, source) == str(project / expected)
 
 
-def test_what_is_known_of_a_stack_comes_first(project):
-    source = project / "lists/list.star"
-    with stacks_known([str(project / name) for name in ("data/s1/p", "far/gone", "flat/p", "far/deep/x")]):
-        assert resolve_path("s1/p", source) == str(project / "data/s1/p")
-        assert resolve_path("deep/x", "list.star") == str(project / "far/deep/x")
-        assert resolve_path("p", source) == str(project / "lists/p"), "two that are known end so"
-        with pytest.raises(DataError, match="gone not found"):
-            resolve_path("gone", source)
+def test_what_is_known_of_a_stack_counts_for_more_than_the_current_folder(project):
+    (project / "far/q").write_text("far/q")
+    with stacks_known([str(project / name) for name in ("far/q", "flat/p", "lists/p", "gone/s9/p")]):
+        assert resolve_path("q", project / "flat/list.star") == str(project / "far/q")
+        assert resolve_path("p", project / "data/list.star") == str(project / "here/p"), "two that are known end so"
+        assert resolve_path("s1/p", project / "data/list.star") == str(project / "data/s1/p"), "beside the list"
+        with pytest.raises(DataError, match="s9/p not found"):
+            resolve_path("s9/p", project / "lists/list.star")
 
 
 def test_two_names_that_become_one_file(project):

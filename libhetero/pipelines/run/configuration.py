@@ -20,6 +20,7 @@ from libhetero.configuration import (
     write_json,
 )
 from libhetero.errors import ConfigurationError
+from libhetero.io.kinds import kind_of
 from libhetero.models.families import FAMILIES, Family, family_named
 from libhetero.models.options import DEFAULT
 from libhetero.pipelines.run.asked import RefineConfig
@@ -136,6 +137,10 @@ def read_config(folder: Path) -> RunConfig:
     ConfigurationError : if it is missing, damaged or of another version, or has an unknown or misses a key.
     """
     path = Path(folder) / CONFIG
+    if Path(folder).is_file():
+        raise ConfigurationError(
+            f"{folder}: {kind_of(folder) or 'a file'}; expected a run folder, as e2hype_refine.py makes."
+        )
     values = read_json(path)
     version = values.get("format_version")
     if version != FORMAT_VERSION:

@@ -58,9 +58,10 @@ class NewRun:
         config = new_config(self.asked)
         particles = load_particles(config.data)
         project = reference_projector(config.data.reference, particles, config.model.symmetry)
-        feed = measured(feed_of(particles, config.data), self.asked.contrast, config.training.seed, project)
+        feed = feed_of(particles, config.data)
+        gaussians, mobile = starting_mixture(config, feed)  # before anything is measured, as they may not do
+        feed = measured(feed, self.asked.contrast, config.training.seed, project)
         trained_on, _ = split(len(feed), config.training)
-        gaussians, mobile = starting_mixture(config, feed)
         sample = sample_of(config, feed, trained_on)
         LOGGER.info("measuring %d particles", len(sample.weight))
         model = models.create(

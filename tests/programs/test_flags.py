@@ -34,8 +34,8 @@ KEPT = {
         --intersection --max --min --of --output --passthrough --random --seed --split --table --union
     """,
     "e2hype_make3d.py": """
-        --apix --batchsz --box --centre --classes --ctf --datadir --ind --invert --noctf --noinvert --poses
-        --sym
+        --apix --batchsz --bfactor --box --centre --classes --ctf --datadir --ind --invert --mask --noctf --noinvert
+        --poses --sym
     """,
     "e2hype_refine.py": """
         --accum --apix --batchsz --box --cache --checkpoint --clip --conditioning --contrast --coordinator --ctf

@@ -80,6 +80,12 @@ def test_sets_of_lists(program, whole):
         code, out, err = program(f"{lists} --{how} --output out.star --output out.lst")
         assert (code, err) == (0, "")
         assert mine("out.star") == expected == places(read_particles("out.lst"))
+    assert program("a.star b.star --union --output both.lst")[0] == 0
+    code, _, err = program("both.lst --equal rlnMine=own1,own8,own3 --output out.star")
+    assert (code, err, mine("out.star")) == (0, "", [1, 3, 8]), (
+        "a project list of two imports keeps the columns of both"
+    )
+    program("a.star b.star c.lst --difference --output out.star --output out.lst")
     first, second = read_particles("out.lst"), read_particles("out.star")
     np.testing.assert_allclose(first.ctf.defocus_u, second.ctf.defocus_u, rtol=1e-6)
     np.testing.assert_allclose(first.pose.shift, whole.pose.shift[[7, 1]], atol=1e-3)

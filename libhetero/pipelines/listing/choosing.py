@@ -52,8 +52,8 @@ class Chosen:
         return sum(len(rows) for _, rows in self.parts)
 
     def sets(self) -> list[ParticleSet]:
-        """Return the particles of each part."""
-        return [given.particles.take(rows) for given, rows in self.parts]
+        """Return the particles of each part, those of a project list by the table that they were imported from."""
+        return [part for given, rows in self.parts for part in columns.by_import(given.particles.take(rows))]
 
     def kept(self, which: Bool[np.ndarray, "particles"]) -> Chosen:
         """Return those of all particles, in the order of the parts, that are to be kept."""
@@ -215,8 +215,7 @@ class Choice:
                 further = [shown for table in tables for shown in table.shown()]
                 raise columns.unknown_column(name, given.particles, further)
             values.append(of_list[rows])
-        alike = len({one.dtype.kind == "O" for one in values}) == 1
-        return np.concatenate(values if alike else [one.astype(object) for one in values])
+        return columns.joined_values(values)
 
     def numbers_of(self, found: Chosen, name: str, config: ListConfig) -> Float[np.ndarray, "particles"]:
         """Return the values of a column as numbers."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -86,11 +87,47 @@ def list_column(particles: ParticleSet, name: str) -> Shaped[np.ndarray, "partic
     if name in DERIVED:
         found = DERIVED[name][1](particles)
         return None if found is None else np.asarray(found)
+    parts = by_import(particles)
+    if len(parts) > 1:
+        values = [list_column(part, name) for part in parts]
+        return None if any(one is None for one in values) else joined_values(values)
     for each in (name, *OTHER_NAMES.get(name, ())):
         for found in (_of_lst(particles, each), _of_star(particles, each), _of_cs(particles, each)):
             if found is not None:
                 return found
     return None
+
+
+def joined_values(parts: Sequence[Any]) -> Shaped[np.ndarray, "particles"]:
+    """Return the values of several parts one after the other: numbers, or objects where some are text."""
+    alike = len({part.dtype.kind == "O" for part in parts}) == 1
+    return np.concatenate(parts if alike else [part.astype(object) for part in parts])
+
+
+@functools.lru_cache(16)
+def by_import(particles: ParticleSet) -> tuple[ParticleSet, ...]:
+    """Return the particles of a project list by the table that they were imported from; the set where that is one.
+
+    It is also one where particles of several tables stand mixed, whose order would change.
+    """
+    source = particles.source
+    if source is None or source.format != "lst" or not len(source.rows):
+        return (particles,)
+    names = [str(lst.line_values(source.data, int(row)).get("hetero_source")) for row in source.rows]
+    begins = [0, *(row for row in range(1, len(names)) if names[row] != names[row - 1])]
+    if len(begins) > len(set(names)) or len(begins) == 1:
+        return (particles,)
+    return tuple(particles.take(slice(*ends)) for ends in zip(begins, [*begins[1:], len(names)], strict=True))
+
+
+@functools.lru_cache(16)
+def _star_behind(particles: ParticleSet) -> Any:
+    return original_table(particles, "star", star.read_table)
+
+
+@functools.lru_cache(16)
+def _cs_behind(particles: ParticleSet) -> Any:
+    return original_table(particles, "cs", read_cs_table)
 
 
 def _of_lst(particles: ParticleSet, name: str) -> Shaped[np.ndarray, "particles"] | None:
@@ -106,12 +143,12 @@ def _of_lst(particles: ParticleSet, name: str) -> Shaped[np.ndarray, "particles"
 
 
 def _of_star(particles: ParticleSet, name: str) -> Shaped[np.ndarray, "particles"] | None:
-    found = original_table(particles, "star", star.read_table)
+    found = _star_behind(particles)
     return None if found is None else found[0].column(name.removeprefix("_"), found[1])
 
 
 def _of_cs(particles: ParticleSet, name: str) -> Shaped[np.ndarray, "particles"] | None:
-    found = original_table(particles, "cs", read_cs_table)
+    found = _cs_behind(particles)
     if found is None:
         return None
     part = PART.fullmatch(name)
@@ -137,10 +174,14 @@ def column_names(particles: ParticleSet) -> list[str]:
     source = particles.source
     if source is not None and source.format == "lst" and len(source.rows):
         names += list(lst.line_values(source.data, int(source.rows[0])))
-    star_table = original_table(particles, "star", star.read_table)
+    parts = by_import(particles)
+    if len(parts) > 1:
+        others = [set(column_names(part)) for part in parts[1:]]
+        return [name for name in column_names(parts[0]) if all(name in other for other in others)]
+    star_table = _star_behind(particles)
     if star_table is not None:
         names += [*(() if star_table[0].optics is None else star_table[0].optics), *star_table[0].particles]
-    cs_table = original_table(particles, "cs", read_cs_table)
+    cs_table = _cs_behind(particles)
     if cs_table is not None:
         names += names_of(cs_table[0].particles)
     return list(dict.fromkeys(names))

@@ -424,11 +424,16 @@ FORMATS = [
         ("stacks never closed", "max(len(self._open) - OPEN_STACKS, 0)", "0"),
     ),
     *_of(
+        "indices",
+        "io/indices.py",
+        "io/test_cryodrgn.py io/test_indices.py",
+        ("an index below 0 counts from the end", "(values < 0) | (values >= count)", "values >= count"),
+        ("a mask of any length passes", "if len(values) != count:", "if False:"),
+    ),
+    *_of(
         "cryoDRGN",
         "io/cryodrgn.py",
         "io/test_cryodrgn.py",
-        ("an index below 0 counts from the end", "(values < 0) | (values >= count)", "values >= count"),
-        ("a mask of any length passes", "if len(values) != count:", "if False:"),
         ("shift of the other sign", "return rotation, -translation", "return rotation, translation"),
     ),
     *_of(

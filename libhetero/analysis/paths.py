@@ -62,7 +62,7 @@ def neighbour_path(
         if not np.isfinite(length[end]):
             raise DataError(
                 f"no way from neighbour to neighbour leads from particle {first} to {last}: they lie on "
-                "islands of their own. Take the straight line, or particles of one island."
+                "islands of their own. Take the straight line with --route direct, or particles of one island."
             )
         back = [end]
         while back[-1] != start:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from libhetero.cli.parser import common_parser
-from libhetero.configuration import Option, declared_options, parsed_value, refusal, shortened
+from libhetero.configuration import Option, declared_options, parsed_value, refusal, shortened, spellings
 
 
 def configuration_parser(
@@ -88,14 +88,6 @@ def _by_flag(kinds: Iterable[type]) -> dict[str, _Shared]:
     return found
 
 
-def _spellings(flags: Iterable[str]) -> Iterator[str]:
-    """Yield each flag and, where it has "_", the same with "-"."""
-    for flag in dict.fromkeys(flags):
-        yield flag
-        if "_" in flag:
-            yield flag.replace("_", "-")
-
-
 def _add(place: Any, name: str, shared: _Shared, defaults: Mapping[str, str]) -> None:
     """Add one option to a parser, a group or an exclusive group."""
     kind, field, said = shared[0]
@@ -111,8 +103,8 @@ def _add(place: Any, name: str, shared: _Shared, defaults: Mapping[str, str]) ->
         return
     for flag, (value, own) in said.constants.items():
         constant = {"action": "store_const", "const": value, "help": own.replace("%", "%%")}
-        place.add_argument(*_spellings([flag]), dest=name, **constant, **unless_given)
-    flags = tuple(_spellings(flag for _, _, each in shared for flag in each.flags))
+        place.add_argument(*spellings([flag]), dest=name, **constant, **unless_given)
+    flags = tuple(spellings(flag for _, _, each in shared for flag in each.flags))
     if not flags:
         return
     if isinstance(field.default, bool):

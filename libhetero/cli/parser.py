@@ -7,10 +7,11 @@ import copy
 import difflib
 import re
 import sys
-from collections.abc import Callable
-from typing import NoReturn
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
 
 import libhetero
+from libhetero.cli.peers import peer_hint
 from libhetero.configuration import Option, refusal, shortened, whole_number
 from libhetero.configuration.limits import MOST_THREADS
 
@@ -20,17 +21,36 @@ MOST_VERBOSE, MOST_PROCESS_ID = 9, 2**31 - 1
 class OneLineParser(argparse.ArgumentParser):
     """A parser whose complaint is one line on stderr, followed by exit code 2."""
 
+    _typed: frozenset[str] = frozenset()
+
+    def parse_known_args(  # type: ignore[override]  # of its overloads
+        self, args: Sequence[str] | None = None, namespace: Any = None
+    ) -> Any:
+        """Parse, and keep which flags were typed, for the complaint."""
+        words = sys.argv[1:] if args is None else args
+        self._typed = frozenset(word.split("=")[0] for word in words if word.startswith("-"))
+        return super().parse_known_args(args, namespace)
+
     def error(self, message: str) -> NoReturn:
         """Print one line that says what is wrong and where the help is; exit with code 2."""
         message = message.replace("unrecognized arguments:", "unknown option or argument:")
-        message = re.sub(r"( --[\w-]+)(/--[\w-]+)+", r"\1", message)  # without other spellings of a flag
+        message = re.sub(r" (--?[\w-]+(?:/--?[\w-]+)+)", self._one_spelling, message)
         line = " ".join(f"{message}{self._suggestion(message)}".split())
         self.exit(2, f"{self.prog}: {line}; see {self.prog} --help.\n")
+
+    def _one_spelling(self, found: re.Match[str]) -> str:
+        """Return a flag as it was typed, of all its spellings; the first where none was."""
+        flags = found[1].split("/")
+        return " " + next((flag for flag in flags if flag in self._typed), flags[0])
 
     def _suggestion(self, message: str) -> str:
         if not message.startswith("unknown option"):
             return ""
         wrong = message.split(":", 1)[1].split()[0].split("=")[0]
+        places = [action.dest for action in self._actions if not action.option_strings]
+        hint = peer_hint(wrong, self._option_string_actions, bool(places), len(places) > 1)
+        if hint:
+            return hint
         near = difflib.get_close_matches(wrong, list(self._option_string_actions), n=1, cutoff=0.7)
         return f" (did you mean {near[0]}?)" if near else ""
 

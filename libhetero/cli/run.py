@@ -20,7 +20,7 @@ from libhetero.cli.eman2_log import Eman2Log
 from libhetero.cli.failure import describe_failure, readable
 from libhetero.cli.supervisor import hold_to_parent, is_one_of_several, supervise
 from libhetero.cli.terminal import forget, tell, usable_streams
-from libhetero.configuration import shortened
+from libhetero.configuration import flags_typed, shortened
 from libhetero.configuration.limits import MOST_THREADS
 from libhetero.errors import TERMINATED, StoppedEarly
 
@@ -138,6 +138,7 @@ def _answered(
     keep_freed_memory(os.environ)
     with (
         _logging(parser.prog, options.verbose, voice),
+        flags_typed(arguments),
         _environment(options.threads),
         _rare_collections(session.collections),
         one_warning_of_the_cache(),

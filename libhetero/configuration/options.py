@@ -23,12 +23,14 @@ The same refusals meet a command line and a configuration made in Python; each i
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import re
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,6 +39,8 @@ from libhetero.errors import ConfigurationError
 KEY = "option"
 ABSENT = dataclasses.MISSING
 MOST_SHOWN = 200  # characters of a value in a message
+
+_TYPED: ContextVar[frozenset[str]] = ContextVar("flags as they were typed", default=frozenset())
 
 
 @dataclass(frozen=True)
@@ -162,12 +166,34 @@ def declared(kind: Any, name: str) -> Option:
     return option_of(_field_of(kind, name))
 
 
-def named(kind: Any, name: str) -> str:
-    """Return what a user calls a field: its flag, or its name where it has none.
+@contextlib.contextmanager
+def flags_typed(arguments: Iterable[str]) -> Iterator[None]:
+    """Let messages name options as these arguments do, for the time of the call, where a flag has other spellings."""
+    token = _TYPED.set(frozenset(argument.split("=")[0] for argument in arguments if argument.startswith("-")))
+    try:
+        yield
+    finally:
+        _TYPED.reset(token)
 
-    Of flags that each set a value, it is the one for the value that a configuration (`kind`) has, else the first.
+
+def spellings(flags: Iterable[str]) -> Iterator[str]:
+    """Yield each flag and, where it has "_", the same with "-"."""
+    for flag in dict.fromkeys(flags):
+        yield flag
+        if "_" in flag:
+            yield flag.replace("_", "-")
+
+
+def named(kind: Any, name: str) -> str:
+    """Return what a user calls a field: its flag as it was typed (`flags_typed`), or its name where it has none.
+
+    Of flags that were not typed and each set a value, it is the one for the value that a configuration (`kind`) has,
+    else the first.
     """
     said = declared(kind, name)
+    typed = next((flag for flag in spellings((*said.flags, *said.constants)) if flag in _TYPED.get()), None)
+    if typed is not None:
+        return typed
     chosen = [flag for flag, (value, _) in said.constants.items() if getattr(kind, name, None) == value]
     return next(iter((*said.flags, *chosen, *said.constants)), said.positional or name)
 

@@ -15,6 +15,7 @@ from jaxtyping import Float, Int, Shaped
 
 from libhetero.errors import DataError
 from libhetero.files import check_readable, first_line
+from libhetero.io.kinds import kind_of
 
 LARGEST = 1e6  # Å and Å²
 MOST_TEXT = 2**30  # bytes; the largest models of the archive, whole capsids, take a quarter of it
@@ -75,7 +76,7 @@ def read_atoms(path: str | os.PathLike) -> Atoms:
     try:
         structure = gemmi.read_structure(str(path))
     except (RuntimeError, ValueError, IndexError) as error:
-        reason = str(error).splitlines()[0]
+        reason = kind_of(path) or str(error).splitlines()[0]
         raise DataError(f"{path}: not an atomic model ({reason}); expected .pdb or .cif.") from None
     if len(structure) == 0:
         raise DataError(f"{path}: no model in this file; expected atoms (.pdb or .cif).")

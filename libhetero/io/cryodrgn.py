@@ -6,14 +6,13 @@ centre, so t = -translation · box · pixel size.
 ctf: N×9, [box, Å per pixel, U Å, V Å, angle °, kV, Cs mm, w, phase shift °]; N×11 adds
 [scale, B-factor]. Images binned since keep box · Å per pixel, so the pixel size is that over their
 box; a list that states a pixel size is believed first.
-indices: rows of the list that are chosen, counted from 0, or a mask with True for them, one value a particle.
+indices: rows of the list that are chosen (`libhetero.io.indices`), which plain text may say as well.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import os
-import pickle
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,10 +20,10 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from libhetero.errors import DataError
-from libhetero.files import replacing
 from libhetero.io.aberrations import carried_over
 from libhetero.io.ctf_columns import CTF_COLUMNS, ctf_of_columns
 from libhetero.io.entries import Entries
+from libhetero.io.indices import read_indices
 from libhetero.io.pickled import read_pickle
 from libhetero.records import CTFParams
 
@@ -33,7 +32,7 @@ ROUNDING = 1e-3  # by which R Rᵀ of a rotation may differ from one
 
 @dataclass(frozen=True)
 class Tables:
-    """Paths of the .pkl files given, None for those that are not."""
+    """Paths of the files given, None for those that are not."""
 
     poses: str | os.PathLike | None = None
     ctf: str | os.PathLike | None = None
@@ -78,44 +77,6 @@ def read_ctf(
     if "b_factor" in values:
         values["b_factor"] = np.abs(values["b_factor"])  # of tilts it is below 0, as in a .star of Warp's
     return ctf_of_columns(values, degrees=True), table[:, 0], table[:, 1]
-
-
-def read_indices(path: str | os.PathLike, count: int, source: str | os.PathLike) -> Int[np.ndarray, "chosen"]:
-    """Return the particles chosen, 0-based.
-
-    Parameters
-    ----------
-    path : of numbers of particles, or of a mask, one truth value for each particle.
-    count : particles in the list.
-    source : the list, to name it in errors.
-
-    Raises
-    ------
-    DataError : if they are not whole numbers from 0 to `count` - 1, or the mask is of another length.
-    """
-    values = _array(read_pickle(path), path, "indices")
-    if values.ndim != 1 or len(values) == 0:
-        raise DataError(f"{path}: shape {values.shape}; expected one row of indices, at least one.")
-    if values.dtype.kind == "b":
-        if len(values) != count:
-            raise DataError(
-                f"{path}: a mask of {len(values)} values for the {count} particles of {source}; expected as many."
-            )
-        return np.flatnonzero(values)
-    if values.dtype.kind not in "iu":
-        raise DataError(f"{path}: holds {values.dtype} values; expected whole numbers (indices).")
-    wrong = np.flatnonzero((values < 0) | (values >= count))
-    if len(wrong):
-        found = values[wrong[0]]
-        said = "below 0" if found < 0 else f"beyond the {count} particles of {source}"
-        raise DataError(f"{path}: index {found} is {said}; expected 0, for the first particle, to {count - 1}.")
-    return values.astype(np.int64)
-
-
-def write_indices(path: str | os.PathLike, indices: Int[np.ndarray, "chosen"]) -> None:
-    """Write the particles chosen, 0-based, as cryoDRGN's programs and `read_indices` read them."""
-    with replacing(path) as beside:
-        beside.write_bytes(pickle.dumps([int(index) for index in indices], protocol=2))
 
 
 def _array(content: Any, path: str | os.PathLike, what: str, kind: Any = None) -> np.ndarray:

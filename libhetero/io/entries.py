@@ -97,6 +97,13 @@ def assemble(
             f"{files[file_id[unknown[0]]]}: the header holds no pixel size and {source} gives "
             f"none; give it in Å with --apix."
         )
+    supposed = (pixel == 1) & ~(stated > 0)
+    if pixel_size is None and supposed.any():
+        logger.warning(
+            "%s: pixel size 1 Å by its header alone, which programs write that know none; check it, and give it with "
+            "--apix.",
+            files[file_id[int(np.argmax(supposed))]],
+        )
     if pixel.max(initial=0.0) > MOST_PIXEL:
         raise DataError(f"{source}: pixel size {pixel.max():g} Å; expected at most {MOST_PIXEL:g}. Mend the list.")
     pose = None

@@ -113,7 +113,7 @@ def _parse(path: str | os.PathLike) -> tuple[LstTable, np.ndarray, list[dict[str
         if not _is_utf8(fields[1]):
             raise DataError(f"{where}: the stack's name is not UTF-8; rename the stack, and write the list again.")
         text = fields[2] if len(fields) > 2 else ""
-        values.append(_checked(_json(text, where), where))
+        values.append(_checked(json_of(text, where), where))
         index.append(int(fields[0]))
         table.names.append(sys.intern(fields[1]))
         table.texts.append(text)
@@ -168,7 +168,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 DECODER = json.JSONDecoder(object_pairs_hook=_object)  # one for all lines: `json.loads` would make one a line
 
 
-def _json(text: str, where: str) -> dict[str, Any]:
+def json_of(text: str, where: str) -> dict[str, Any]:
     """Return the JSON values of a line; free text of old lists counts as none."""
     if "{" in text and not _is_utf8(text):
         raise DataError(f"{where}: its JSON is not UTF-8. Write the list again.")
@@ -189,7 +189,7 @@ def _json(text: str, where: str) -> dict[str, Any]:
 
 def line_values(table: LstTable, i: int) -> dict[str, Any]:
     """Return the JSON values of particle i of a list that was read; free text of old lists counts as none."""
-    return _json(table.texts[i], f"{table.path}: particle {i + 1}")
+    return json_of(table.texts[i], f"{table.path}: particle {i + 1}")
 
 
 def _complete(
@@ -320,13 +320,27 @@ def write_lst(path: str | os.PathLike, particles: ParticleSet) -> None:
         )
     records = []
     for i, values in enumerate(_all_values(particles)):
-        text = json.dumps(values, sort_keys=True, separators=(",", ":"))
-        records.append(f"{particles.image_index[i]}\t{names[particles.file_id[i]]}\t{text}".encode())
+        records.append(f"{particles.image_index[i]}\t{names[particles.file_id[i]]}\t{text_of(values)}".encode())
+    write_records(path, records)
+
+
+def text_of(values: dict[str, Any]) -> str:
+    """Return the JSON text of a line."""
+    return json.dumps(values, sort_keys=True, separators=(",", ":"))
+
+
+def write_records(path: str | os.PathLike, records: list[bytes]) -> None:
+    """Write lines, each of index, stack and JSON, as a list whose lines have one length."""
     length = max(map(len, records), default=0) + 5
     with replacing(path) as beside, open(beside, "wb") as file:
         file.write(f"#LSX\n{COMMENT}\n# {length}\n".encode())
         for record in records:
             file.write(record.ljust(length - 1) + b"\n")
+
+
+def record_lines(path: str | os.PathLike) -> Iterator[str]:
+    """Yield the lines of particles, each of index, stack and JSON, of a list that `write_lst` wrote."""
+    yield from (line.rstrip() for _, line in _lines(path) if line.strip() and not line.startswith("#"))
 
 
 def _all_values(particles: ParticleSet) -> Iterator[dict[str, Any]]:

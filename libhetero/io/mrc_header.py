@@ -20,6 +20,7 @@ from mrcfile.mrcinterpreter import MrcInterpreter
 from libhetero.configuration.limits import LEAST_PIXEL, MOST_PIXEL
 from libhetero.errors import DataError
 from libhetero.files import first_line
+from libhetero.io.kinds import kind_of_start
 
 logger = logging.getLogger(__name__)
 
@@ -43,14 +44,20 @@ def parse_header(data: bytes, path: str | os.PathLike) -> Any:
     DataError : if this is no header of an MRC file.
     """
     if data and PRINTABLE.issuperset(data):
-        raise DataError(f"{path}: not an MRC file: it is text. Give the stack or map itself.")
+        raise DataError(
+            f"{path}: not an MRC file: it is {kind_of_start(data) or 'text'}. Give the stack or map itself."
+        )
     alone = data[: SYMBOLS.start] + bytes(4) + data[SYMBOLS.stop :]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             header = MrcInterpreter(io.BytesIO(alone), permissive=True, header_only=True).header.copy()
     except (ValueError, OSError) as error:
-        raise DataError(f"{path}: not an MRC file ({first_line(error)}); check the file.") from None
+        kind = kind_of_start(data)
+        reason = (
+            f": it is {kind}. Give the stack or map itself." if kind else f" ({first_line(error)}); check the file."
+        )
+        raise DataError(f"{path}: not an MRC file{reason}") from None
     header = header.view(np.recarray) if not hasattr(header, "nx") else header
     header["nsymbt"] = np.frombuffer(data[SYMBOLS], header.nsymbt.dtype)[0]
     if min(int(header.nx), int(header.ny), int(header.nz)) < 1:

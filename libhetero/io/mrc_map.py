@@ -51,8 +51,9 @@ def read_map(path: str | os.PathLike) -> tuple[Float[np.ndarray, "z y x"], float
         check_mode(header, path)
         nz, ny, nx = (int(header[name]) for name in ("nz", "ny", "nx"))
         kind = data_dtype_from_header(header)
-        if int(header.ispg) in VOLUME_STACKS or nz < 2:
-            what = "one image" if nz < 2 else "a stack of maps"
+        stack = int(header.ispg) == 0 and int(header.mz) == 1 and nz > 1  # as the format says of images
+        if int(header.ispg) in VOLUME_STACKS or nz < 2 or stack:
+            what = "one image" if nz < 2 else f"a stack of {nz} images" if stack else "a stack of maps"
             raise DataError(f"{path}: expected a 3-D map, found {what} ({nz} × {ny} × {nx}); give a map.")
         axes = _axes(header, path)
         before, size = HEADER_SIZE + int(header.nsymbt), nz * ny * nx * kind.itemsize

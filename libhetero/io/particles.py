@@ -12,6 +12,7 @@ from jaxtyping import Float
 from libhetero.errors import DataError
 from libhetero.io import cryodrgn, cs, cs_writer, hdf_particles, lst, mrc_particles, star, star_writer, txt
 from libhetero.io.entries import Entries, assemble
+from libhetero.io.kinds import kind_of
 from libhetero.io.pixel_size import check_pixel_size
 from libhetero.records import ParticleSet
 
@@ -66,8 +67,8 @@ def read_particles(
     path : of one of the `FORMATS`; a .txt is a list of stacks.
     datadir : folder in which to look for stacks first; None for none.
     pixel_size : Å, overrides list and headers; shifts keep their number of pixels.
-    poses, ctf, indices : cryoDRGN .pkl files; they take the place of what the list says, and
-        `indices` chooses particles. None to do without.
+    poses, ctf : cryoDRGN .pkl files, which take the place of what the list says; None to do without.
+    indices : .pkl or .txt that says which particles (`libhetero.io.indices`); None for all.
     passthrough : other tables of the job that wrote a .cs, with the columns it lacks.
     need_images : False to take a list whose stacks are not at hand.
 
@@ -82,7 +83,7 @@ def read_particles(
     check_pixel_size(pixel_size)
     suffix, found = _format_of(path)
     if found is None:
-        raise DataError(f"{path}: {_advice(suffix)}")
+        raise DataError(f"{path}: {_advice(suffix, path)}")
     if passthrough and found.read is not cs.read_cs:
         raise DataError(f"{path}: --passthrough joins tables of cryoSPARC; expected a .cs, got {suffix}. Leave it out.")
     if passthrough:
@@ -107,9 +108,14 @@ def _listed(formats: Iterable[ParticleFormat]) -> str:
     return f"{', '.join(others)} or {last}"
 
 
-def _advice(suffix: str) -> str:
+def _advice(suffix: str, path: str | os.PathLike) -> str:
     if suffix == ".pkl":
         return "a .pkl holds no images; give the stack, and this file with --poses, --ctf or --ind."
+    if os.path.isdir(path):
+        return "a folder; expected a list or a stack of particles in it. Of a run it is ptcls_00.lst."
+    kind = kind_of(path)
+    if kind is not None:
+        return f"{kind}; expected particles, a file in {_listed(FORMATS)}."
     return f"'{suffix}' is no particle format; expected {_listed(FORMATS)}."
 
 

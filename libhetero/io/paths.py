@@ -1,19 +1,40 @@
 """Finding the files that lists and users name.
 
-A relative name in a list is looked for in the data folder the user gave (also by its last
-part alone, for stacks that were moved), then in the list's own folder, then in the current one.
+A relative name in a list is looked for in the data folder the user gave (also by its last part alone, for stacks that
+were moved), then in the list's own folder, then in the current one, then in the folders above the list's: names of
+RELION's lists start from the project, and the lists lie below it, as in Select/job012. A run knows where its stacks
+were (`stacks_known`), which counts for more than the current folder.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
+from pathlib import Path
 
 from libhetero.errors import DataError
 from libhetero.files import absolute_path
 
 FOREIGN_STACKS = (".hdf", ".h5")  # that EMAN2 reads, and RELION and cryoSPARC do not
+
+
+_KNOWN: ContextVar[Mapping[str, Sequence[str]] | None] = ContextVar("paths of stacks that are known", default=None)
+
+
+@contextlib.contextmanager
+def stacks_known(paths: Iterable[str]) -> Iterator[None]:
+    """Look for relative names among these absolute paths as well, after the list's folder, for the time of the call."""
+    known: dict[str, list[str]] = {}
+    for path in paths:
+        known.setdefault(os.path.basename(path), []).append(path)
+    token = _KNOWN.set(known)
+    try:
+        yield
+    finally:
+        _KNOWN.reset(token)
 
 
 class NameNotHeld(DataError):
@@ -85,7 +106,12 @@ def resolve_paths(
 
 def find_stack(name: str, source: str | os.PathLike, datadir: str | os.PathLike | None = None) -> FoundStack:
     """Return where a stack named in a list lies, and by which rule; arguments and errors of `resolve_path`."""
-    tried = [(os.path.join(folder, name), False) for folder in (_folder(source), os.getcwd())]
+    if os.path.isabs(name):
+        tried = [(name, False)]
+    else:
+        elsewhere = [os.path.join(folder, name) for folder in (os.getcwd(), *_above(source))]
+        places = [os.path.join(_folder(source), name), *_known(name), *elsewhere]
+        tried = [(candidate, False) for candidate in places]
     if datadir is not None:
         tried = [(os.path.join(datadir, name), False), (os.path.join(datadir, os.path.basename(name)), True), *tried]
     for candidate, by_last_part in tried:
@@ -95,9 +121,24 @@ def find_stack(name: str, source: str | os.PathLike, datadir: str | os.PathLike 
     given = "none given" if datadir is None else absolute_path(datadir)
     raise DataError(
         f"{source}: stack {name[:300]} not found; looked in --datadir ({given}), in the list's folder "
-        f"({_folder(source)}) and in the current folder ({os.getcwd()}). "
+        f"({_folder(source)}), those above it, and in the current folder ({os.getcwd()}). "
         f"Give the folder of the stacks with --datadir."
     )
+
+
+def _known(name: str) -> list[str]:
+    """Return the one path that is known of a relative name; nothing where there is none, or several."""
+    ending = f"{os.sep}{os.path.normpath(name)}"
+    found = [path for path in (_KNOWN.get() or {}).get(os.path.basename(name), ()) if path.endswith(ending)]
+    return found if len(found) == 1 else []
+
+
+def _above(source: str | os.PathLike) -> Iterator[str]:
+    """Yield the folders above that of a list, nearest first; of a link also where it leads to, and those above that."""
+    own, real = Path(_folder(source)), Path(os.path.realpath(source)).parent
+    yield from map(str, own.parents)
+    if real != own:
+        yield from map(str, (real, *real.parents))
 
 
 def _same_stack(first: str, second: str, source: str | os.PathLike) -> bool:

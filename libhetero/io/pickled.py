@@ -22,6 +22,7 @@ from jaxtyping import Shaped
 
 from libhetero.errors import DataError
 from libhetero.files import check_readable
+from libhetero.io.kinds import kind_of
 
 DTYPES = frozenset({"b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8"})
 NUMBERS = {"INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"}
@@ -100,6 +101,9 @@ def read_pickle(path: str | os.PathLike) -> Any:
         damaged = (
             "a call with other arguments than NumPy's" if isinstance(error, TypeError) else "its bytes are damaged"
         )
+        kind = kind_of(path)
+        if kind is not None and "pickle" not in kind:
+            raise DataError(f"{path}: {kind}; expected a pickle of arrays (.pkl), as cryoDRGN keeps them.") from None
         reason = " ".join(str(error).split())[:100] if isinstance(error, _RefusedError) else damaged
         raise DataError(
             f"{path}: refused: not a pickle of arrays alone ({reason}); save it again as NumPy arrays."

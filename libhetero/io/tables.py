@@ -17,6 +17,7 @@ from jaxtyping import Float
 
 from libhetero.errors import DataError
 from libhetero.files import check_readable
+from libhetero.io.kinds import kind_of
 
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 LONGEST_LINE = 2**20  # letters; a hundred latents take 2500
@@ -80,7 +81,9 @@ def _lines(file: TextIO, path: str | os.PathLike) -> Iterator[str]:
 
 def _wrong_line(path: str | os.PathLike, expected: str, reason: str) -> DataError:
     """Return the refusal of a file that is no table, by its first line that is not as the ones before."""
-    width = 0
+    width, kind = 0, kind_of(path)
+    if kind is not None and "numbers" not in kind:
+        return DataError(f"{path}: {kind}, so not a table of numbers; expected {expected}.")
     with open(path, encoding="utf-8-sig", errors="replace") as file:
         for number, line in enumerate(file, 1):
             cells = line.partition("#")[0].split()

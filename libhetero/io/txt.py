@@ -10,6 +10,7 @@ from libhetero.errors import DataError
 from libhetero.files import check_readable
 from libhetero.io.entries import Entries
 from libhetero.io.images import open_stack
+from libhetero.io.kinds import kind_of
 from libhetero.io.paths import resolve_path
 from libhetero.records import SourceTable
 
@@ -49,6 +50,9 @@ def _names(path: str | os.PathLike) -> tuple[str, ...]:
             f"{path}: not UTF-8 (byte 0x{error.object[error.start]:02x}), the encoding expected of a list of stacks; "
             f"convert the file, as with iconv -f latin1 -t utf-8."
         ) from None
+    kind = kind_of(path)
+    if kind is not None:
+        raise DataError(f"{path}: {kind}; expected a list of stacks, the name of one a line. Give a particle list.")
     for name in names:
         if not name.isprintable() or name[0] in "#{":
             raise DataError(f"{path}: {name[:40]!r} is no stack name; expected one stack a line.")

@@ -92,3 +92,9 @@ def resolution(fsc: Float[np.ndarray, "shells"], threshold: float, pixel_size: f
         step = (fsc[last - 1] - threshold) / (fsc[last - 1] - fsc[last])
         shell = max(last - 1 + step, 1e-9)
     return box_size * pixel_size / shell
+
+
+def described_resolution(fsc: Float[np.ndarray, "shells"], threshold: float, pixel_size: float) -> str:
+    """Return the resolution in words: "8.3 Å", or "the last shell, 4.1 Å" where the FSC never falls below."""
+    found = f"{resolution(fsc, threshold, pixel_size):.3g} Å"
+    return found if np.any(np.asarray(fsc) < threshold) else f"the last shell, {found}"

@@ -88,7 +88,9 @@ class EmbedConfig:
         help="with hdbscan: fewest particles of a class",
         shown_default="a thousandth of all, at least 10",
     )
-    lists: bool = option(False, "--lists", group=CLASSES, help="write class_NN.lst and .star for each class")
+    lists: bool = option(
+        False, "--lists", group=CLASSES, help="write class_NN.lst and .star for each class, and .cs of a .cs"
+    )
     truth: str | None = option(
         None,
         "--truth",

@@ -6,8 +6,9 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from libhetero.configuration import asked, check_options, declared_options, named, option, same_as, value_of
+from libhetero.configuration import asked, check_options, declared_options, named, number, option, same_as, value_of
 from libhetero.configuration.limits import MOST_BATCH
 from libhetero.errors import ConfigurationError
 from libhetero.models.gmm.config import GmmConfig
@@ -17,6 +18,15 @@ from libhetero.training.configuration import PreprocessConfig
 
 LOGGER = logging.getLogger(__name__)
 MAPS = (".mrc", ".hdf")
+MOST_B_FACTOR = 10_000.0  # Å²
+
+
+def _b_factor(text: str) -> float | str:
+    """Return a B-factor in Å², or "auto"."""
+    try:
+        return text if text == "auto" else number(text)
+    except ValueError:
+        raise ValueError("expected auto, or a number of Å² such as -100") from None
 
 
 def check_folder_name(output: str) -> None:
@@ -54,6 +64,22 @@ class Make3dConfig(ParticleListConfig):
         help="with --classes of a run: its volume at the class's mean latent, or of the member nearest to it",
     )
     symmetry: str = same_as(GmmConfig, "symmetry", group="", help="symmetry: c4, d2, t, o, i …")
+    mask: str | None = option(
+        None,
+        "--mask",
+        metavar="MAP",
+        help="also give the half-maps' FSC within this mask, corrected for the mask's own by random phases",
+    )
+    b_factor: float | str | None = option(
+        None,
+        "--bfactor",
+        metavar="auto|Å²",
+        parse=_b_factor,
+        least=-MOST_B_FACTOR,
+        most=MOST_B_FACTOR,
+        help="also write OUT_sharpened, with this B-factor, below 0 to sharpen; auto measures it between 10 Å and the "
+        "resolution",
+    )
     batch_size: int = option(64, "--batchsz", metavar="N", least=1, most=MOST_BATCH, help="images inserted at once")
 
     def __post_init__(self) -> None:
@@ -138,17 +164,27 @@ def _one_map(config: Make3dConfig, progress: Callable[[float], None] | None) -> 
     import numpy as np
 
     from libhetero.files import check_folder
-    from libhetero.metrics.fsc import resolution
+    from libhetero.pipelines.maps.postprocess import postprocessed
     from libhetero.pipelines.maps.reconstructing import listed_feed, reconstruct_some, write_maps
 
     output = Path(config.output)
     check_folder(output)
     feed = listed_feed(config.data(), config.contrast)
+    wanted = _wanted(config, feed)
     made = reconstruct_some(feed, np.arange(len(feed)), config.batch_size, config.symmetry, "reconstructing", progress)
-    write_maps(output, made, feed.pixel_size)
-    found = resolution(made.fsc, 0.143, feed.pixel_size)
-    LOGGER.info("%s: %d particles, half-maps agree (FSC 0.143) to %.3g Å", output, made.particles, found)
+    found = postprocessed(made, feed.pixel_size, wanted)
+    write_maps(output, made, feed.pixel_size, found.curves, found.sharpened)
+    LOGGER.info("%s: %d particles, %s", output, made.particles, found.text)
     return Make3dResult((output,))
+
+
+def _wanted(config: Make3dConfig, feed: Any) -> Any:
+    """Return what is wanted besides the map, as `libhetero.pipelines.maps.postprocess.Postprocessing`."""
+    from libhetero.pipelines.maps.masks import mask_in_box
+    from libhetero.pipelines.maps.postprocess import Postprocessing
+
+    mask = None if config.mask is None else mask_in_box(config.mask, feed.box_size, feed.pixel_size)
+    return Postprocessing(mask, config.b_factor)
 
 
 def _class_maps(config: Make3dConfig, classes_file: str, progress: Callable[[float], None] | None) -> Make3dResult:
@@ -159,12 +195,14 @@ def _class_maps(config: Make3dConfig, classes_file: str, progress: Callable[[flo
 
     trained = open_run(config.particles) if config.of_run else None
     feed = listed_feed(config.data(), config.contrast) if trained is None else trained.feed()
-    label, networks = whole_classes(classes_file, feed.particles), None
+    label, networks, wanted = whole_classes(classes_file, feed.particles), None, _wanted(config, feed)
     with classes.renewed_folder(config.output) as folder:
         if trained is not None:
             networks = classes.network_volumes(trained, label, value_of(config, "centre"), config.batch_size)
         found = tuple(
-            classes.reconstruct_classes(feed, label, networks, folder, config.batch_size, config.symmetry, progress)
+            classes.reconstruct_classes(
+                feed, label, networks, folder, config.batch_size, config.symmetry, progress, wanted
+            )
         )
         table, figure = classes.write_summary(folder, found, feed.pixel_size)
     return Make3dResult(tuple(folder / f"{item.name}.mrc" for item in found), table, figure)

@@ -258,7 +258,7 @@ def run(config: SimulateConfig, progress: Callable[[float], None] = lambda fract
     """
     # The parts load here, after parsing: `--help` is answered from the declarations above.
     from libhetero.pipelines.simulating.building import build, details
-    from libhetero.pipelines.simulating.work import begun_with, gpu_to_share
+    from libhetero.pipelines.simulating.work import begun_with, flags_of, gpu_to_share
     from libhetero.simulate.writer import write_simulation
     from libhetero.telling.progress import Counts
 
@@ -274,6 +274,7 @@ def run(config: SimulateConfig, progress: Callable[[float], None] = lambda fract
             resume=config.resume,
             subsets=sorted(set(config.subsets)),
             begun_with=begun_with(config),
+            called=flags_of(config),
             progress=shown,
             details=details(config),
         )

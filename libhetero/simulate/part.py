@@ -15,7 +15,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -140,6 +140,7 @@ def open_part(
     fill: Callable[[Path], None],
     share: tuple[int, int] = WHOLE,
     resume: bool = False,
+    called: Mapping[str, str] | None = None,
 ) -> Iterator[Part]:
     """Yield the set in the making: a new one, or the one that was left or that other shares began.
 
@@ -152,6 +153,7 @@ def open_part(
     fill : makes the empty set in a folder.
     share : as in `Part`.
     resume : True to go on with one that was left.
+    called : what users call the keys of `begun_with`, where it is another name; None for nothing.
 
     Raises
     ------
@@ -173,7 +175,7 @@ def open_part(
                 f"{target}: an interrupted simulation of it lies in {folder}; go on with --resume, "
                 "or remove that folder."
             )
-        _check_same(folder, begun_with)
+        _check_same(folder, begun_with, called or {})
         try:
             yield part
         finally:
@@ -223,10 +225,10 @@ def _hold(held: contextlib.ExitStack, folder: Path, target: Path, share: tuple[i
     return lock
 
 
-def _check_same(folder: Path, begun_with: dict[str, Any]) -> None:
+def _check_same(folder: Path, begun_with: dict[str, Any], called: Mapping[str, str]) -> None:
     found = read_json(folder / "begun.json")
     differing = [
-        _difference(key, found.get(key), begun_with.get(key))
+        _difference(called.get(key, key), found.get(key), begun_with.get(key))
         for key in sorted(found.keys() | begun_with.keys())
         if found.get(key) != begun_with.get(key)
     ]

@@ -15,7 +15,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,7 @@ def write_simulation(
     resume: bool = False,
     subsets: Sequence[int] = (),
     begun_with: dict[str, Any] | None = None,
+    called: Mapping[str, str] | None = None,
     progress: Progress | None = None,
     details: dict[str, Any] | None = None,
 ) -> Path | None:
@@ -67,6 +68,7 @@ def write_simulation(
     resume : True to go on with what an interrupted call left, if there is anything.
     subsets : for each number K, lists of the particles of the first K structures.
     begun_with : JSON types that must be the same to go on with a set or to share it.
+    called : what users call its keys, where it is another name; None for nothing.
     progress : called with what is counted, how much of it is done and how much there is.
     details : further entries of truth.json, such as where the structures came from.
 
@@ -97,7 +99,7 @@ def write_simulation(
             progress(what, done, total)
 
     each = max(1, threads // processes)
-    with open_part(folder, begun_with or {}, fill, share, resume) as part, _kept(part):
+    with open_part(folder, begun_with or {}, fill, share, resume, called) as part, _kept(part):
         worker = SetWorker(simulation, part.set, each)
         with workers(worker, processes, _environment(each)) as pool:
             variance = _survey(part, simulation, pool, show)

@@ -144,7 +144,7 @@ def test_a_flag_sets_its_field(line, name, value):
     ("line", "message"),
     [
         ("run --steps many", "argument --steps: expected a whole number; got 'many'"),
-        ("run --min-size big", "argument --min_size: expected a number; got 'big'"),
+        ("run --min-size big", "argument --min-size: expected a number; got 'big'"),
         ("run --noise 5", "argument --noise: expected a percentage, such as 5%; got '5'"),
         ("run --levels 1", "argument --levels: expected 2 arguments"),
         ("run --route rail", "argument --route: invalid choice: 'rail' (choose from"),
@@ -164,7 +164,7 @@ def test_one_of_those_required_must_be_given(capsys):
     assert parsed("--all-classes 3", ChoiceConfig).all_classes == 3
     told = refused("", capsys, ChoiceConfig)
     assert "one of the arguments --particles --all_classes --grid is required" in told
-    assert "--grid: not allowed with argument --all_classes;" in refused(
+    assert "--grid: not allowed with argument --all-classes;" in refused(
         "--all-classes 3 --grid 2", capsys, ChoiceConfig
     )
 

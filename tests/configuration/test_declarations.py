@@ -162,7 +162,7 @@ UNLIMITED = {  # number fields that need no limits, and why
     "contrast": "1 or -1, by a check"
 }
 WRONG_NUMBERS = ("nan", "inf", "-inf", "1e400", "-1", str(10**30), "-" + str(10**30), "9" * 5000, "٣", "²", "1_0", "")
-SIGNED = {"--defocus", "--level", "--threshold", "--ppid"}  # -1 is a value of theirs
+SIGNED = {"--bfactor", "--defocus", "--level", "--threshold", "--ppid"}  # -1 is a value of theirs
 
 
 def _kinds_of_number(hint: Any) -> set[type]:

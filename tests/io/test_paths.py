@@ -7,7 +7,14 @@ import pytest
 
 from libhetero.errors import DataError
 from libhetero.files import absolute_path
-from libhetero.io.paths import NameNotHeld, project_path, require_readable_elsewhere, resolve_path, resolve_paths
+from libhetero.io.paths import (
+    NameNotHeld,
+    project_path,
+    require_readable_elsewhere,
+    resolve_path,
+    resolve_paths,
+    stacks_known,
+)
 
 
 @pytest.fixture
@@ -33,6 +40,32 @@ def test_order_of_places(project):
         assert resolve_path(name, source, datadir) == str(project / expected)
     with pytest.raises(DataError, match="--datadir.*list's folder.*current folder"):
         resolve_path("absent", source)
+
+
+def test_folders_above_the_list_come_last(project):
+    """As in a RELION project: names start from it, the list lies in a job's folder, and the user is anywhere."""
+    job = project / "lists/Select/job7"
+    job.mkdir(parents=True)
+    (project / "else").mkdir()
+    os.symlink(job / "linked.star", project / "else/linked.star")
+    for name, source, expected in (
+        ("s1/p", job / "list.star", "lists/s1/p"),
+        ("flat/p", job / "list.star", "flat/p"),
+        ("q", job / "list.star", "here/q"),
+        ("lists/s2/p", job / "list.star", "lists/s2/p"),
+        ("s2/p", project / "else/linked.star", "lists/s2/p"),
+    ):
+        assert resolve_path(name, source) == str(project / expected)
+
+
+def test_what_is_known_of_a_stack_counts_for_more_than_the_current_folder(project):
+    (project / "far/q").write_text("far/q")
+    with stacks_known([str(project / name) for name in ("far/q", "flat/p", "lists/p", "gone/s9/p")]):
+        assert resolve_path("q", project / "flat/list.star") == str(project / "far/q")
+        assert resolve_path("p", project / "data/list.star") == str(project / "here/p"), "two that are known end so"
+        assert resolve_path("s1/p", project / "data/list.star") == str(project / "data/s1/p"), "beside the list"
+        with pytest.raises(DataError, match="s9/p not found"):
+            resolve_path("s9/p", project / "lists/list.star")
 
 
 def test_two_names_that_become_one_file(project):

@@ -154,7 +154,8 @@ CHILD = """
 import resource, sys, time
 from pathlib import Path
 from libhetero.errors import DataError
-from libhetero.io.cryodrgn import read_ctf, read_indices, read_poses
+from libhetero.io.cryodrgn import read_ctf, read_poses
+from libhetero.io.indices import read_indices
 from libhetero.io.pickled import read_pickle
 used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + 2**28, used + 2**28))

@@ -73,6 +73,26 @@ def test_the_list_as_it_was_is_taken(project, load_program, capsys) -> None:
     assert "trust" not in capsys.readouterr().err
 
 
+def test_a_run_that_moved_with_its_project_is_used_from_anywhere(trained, tmp_path, load_program, monkeypatch, capsys):
+    """By its absolute path, or a link: the list lies below the project, its stack is named from there."""
+    moved = tmp_path / "moved"
+    shutil.copytree(trained, moved)
+    (moved / "Select/job4").mkdir(parents=True)
+    text = (moved / "particles.star").read_text().replace(f"{trained}/particles.mrcs", "Extract/particles.mrcs")
+    (moved / "Select/job4/particles.star").write_text(text)
+    (moved / "Extract").mkdir()
+    shutil.move(moved / "particles.mrcs", moved / "Extract")
+    os.remove(moved / "particles.star")
+    config = moved / "run/config.json"
+    config.write_text(config.read_text().replace(f"{trained}/", "/gone/project/Select/job4/"))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    os.symlink(moved / "run", "linked")
+    for run in (moved / "run", "linked"):
+        assert run_program(load_program, f"e2hype_eval.py {run} --particles 0 --output volumes") == 0
+        assert "taken from" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_list_in_another_order_is_refused(project, load_program, capsys, command) -> None:
     turn_around(Path("particles.star"))

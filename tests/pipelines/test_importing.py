@@ -73,6 +73,15 @@ def test_white_blobs_are_called_white(program, tmp_path):
         assert "poses          no" in out and "CTF            no" in out
 
 
+def test_a_bare_stack_with_the_pixel_size_that_nobody_chose(program, tmp_path):
+    with MrcsWriter(tmp_path / "stack.mrcs", 16, 4, 1.0) as writer:
+        writer.write(np.random.default_rng(0).normal(size=(4, 16, 16)))
+    code, _, err = program("stack.mrcs")
+    assert code == 0 and "pixel size 1 Å by its header alone" in err
+    assert "poses and CTF: none here" in err and "--poses and --ctf" in err
+    assert "1 Å" not in program("stack.mrcs", "--apix", "1")[2]
+
+
 def test_real_particles(program, tmp_path):
     """TRPV1: found through --datadir under the name its star gives, ten particles, white."""
     stack = shared_file("formats", "relion31", "trpv1_small_stack.mrcs")
@@ -167,9 +176,9 @@ def test_mistakes(program, tmp_path, arguments, message):
     particles, _ = sample_particles(tmp_path)
     write_particles("list.lst", particles)
     write_particles("stack.mrcs", particles)
-    with MrcsWriter("odd.mrcs", 15, 2, 1.0) as writer:
+    with MrcsWriter("odd.mrcs", 15, 2, 2.0) as writer:
         writer.write(np.zeros((2, 15, 15)))
-    with MrcsWriter("nan.mrcs", 16, 2, 1.0) as writer:
+    with MrcsWriter("nan.mrcs", 16, 2, 2.0) as writer:
         writer.write(np.full((2, 16, 16), np.nan))
     code, _, err = program(*arguments)
     assert code == (2 if "--apix" in arguments else 1)

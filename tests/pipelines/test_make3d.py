@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from libhetero.io import MrcsWriter, read_volume, write_particles
+from libhetero.io import MrcsWriter, read_volume, write_particles, write_volume
 from libhetero.io.volume import particles_in_map
 from libhetero.metrics.fsc import resolution
 from libhetero.physics.gaussians import gaussians_to_volume
@@ -105,6 +105,31 @@ def test_the_resolution_told_is_that_of_the_table(program, noisy):
     _, out, _ = program("particles.star", "map.mrc", "--noinvert")
     told = resolution(np.loadtxt("map_fsc.txt")[:, 1], 0.143, PIXEL)
     assert f"(FSC 0.143) to {told:.3g} Å" in out
+
+
+def test_a_mask_and_a_b_factor(program, noisy):
+    """The table gets three columns; the sharpened map is the more contrasted the more negative the B-factor."""
+    radius = np.linalg.norm(np.indices((BOX, BOX, BOX)) - BOX // 2, axis=0)
+    write_volume("mask.mrc", np.clip(6 - radius, 0, 1).astype(np.float32), PIXEL)
+    code, out, _ = program("particles.star", "map.mrc", "--noinvert", "--mask", "mask.mrc", "--bfactor", "-400")
+    assert code == 0 and ", in the mask to" in out and "sharpened by a B-factor of -400 Å²" in out
+    table = np.loadtxt("map_fsc.txt")
+    assert table.shape == (BOX // 2, 5) and "masked, corrected" in Path("map_fsc.txt").read_text()
+    assert table[1:4, 4].min() > 0.9
+    high = radius_3d(BOX) * BOX > 3.5
+
+    def share(name):
+        power = np.abs(np.fft.rfftn(read_volume(name)[0])) ** 2
+        return power[high].sum() / power.sum()
+
+    sharp = share("map_sharpened.mrc")
+    assert program("particles.star", "map.mrc", "--noinvert", "--bfactor", "0")[0] == 0
+    assert sharp > share("map_sharpened.mrc")
+    code, _, err = program("particles.star", "map.mrc", "--noinvert", "--bfactor", "auto")
+    assert code == 0 and "too few shells between 10 Å" in err and not Path("map_sharpened.mrc").exists()
+    write_volume("mask.mrc", 30 * np.ones((BOX, BOX, BOX), np.float32), PIXEL)
+    code, _, err = program("particles.star", "other.mrc", "--mask", "mask.mrc")
+    assert code == 1 and "expected those of a mask" in err and not Path("other.mrc").exists()
 
 
 def test_dark_particles_are_inverted_when_said(program, images, truth):

@@ -56,6 +56,7 @@ def test_a_perfect_mixture(monkeypatch, tmp_path, mixture):
     assert volumes["model"]["fsc_auc_normalised"]["mean"] == pytest.approx(1, abs=1e-3)
     floor, bound = (volumes[name]["fsc_auc"]["mean"] for name in ("floor", "bound"))
     assert floor < bound < largest and volumes["gap_closed"] > 1
+    assert any("above the bound" in line for line in result.lines)
     for level in ("mass", "fixed"):
         assert volumes["model"][f"viou_{level}"]["mean"] == 1
         assert volumes["model"][f"chamfer_{level}"]["mean"] == 0

@@ -232,7 +232,7 @@ def test_a_killed_program_goes_on(program: ModuleType, capsys: pytest.CaptureFix
     assert program.main(["mixture", "one", *options, "--resume", "--snr", "2", "--n", "100"]) == 1
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 2 and "go on with --resume, or remove" in said[0]
-    assert "particles is 200, asked for 100; snr is 0.1, asked for 2.0" in said[1]
+    assert "--n is 200, asked for 100; --snr is 0.1, asked for 2.0" in said[1]
     assert program.main(["mixture", "one", *options, "--resume"]) == 0
     assert program.main(["mixture", "two", *options, "--resume"]) == 0, "nothing to go on with"
     assert _contents("one") == _contents("two")

@@ -29,9 +29,13 @@ KEPT = {
         --apix --box --halfmaps --maxres --ngauss --niter --particles --seed --sym --threshold --trainmodel
     """,
     "e2hype_import.py": "--apix --ctf --datadir --ind --lst2cs --lst2star --output --passthrough --poses",
+    "e2hype_list.py": """
+        --booleans --class_from --classes --columns --complement --datadir --difference --equal --half --ind
+        --intersection --max --min --of --output --passthrough --random --seed --split --table --union
+    """,
     "e2hype_make3d.py": """
-        --apix --batchsz --box --centre --classes --ctf --datadir --ind --invert --noctf --noinvert --poses
-        --sym
+        --apix --batchsz --bfactor --box --centre --classes --ctf --datadir --ind --invert --mask --noctf --noinvert
+        --poses --sym
     """,
     "e2hype_refine.py": """
         --accum --apix --batchsz --box --cache --checkpoint --clip --conditioning --contrast --coordinator --ctf

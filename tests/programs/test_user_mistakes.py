@@ -89,6 +89,13 @@ def write_flat_map() -> None:
         file.voxel_size = PIXEL_SIZE
 
 
+def write_density(scale: float) -> None:
+    """Write map.mrc, a blob of this height and no mask."""
+    write_map()
+    with mrcfile.open("map.mrc", "r+") as file:
+        file.data[:] *= scale
+
+
 def write_empty_map() -> None:
     """Write map.mrc: zeros."""
     with mrcfile.new("map.mrc", np.zeros((N, N, N), np.float32)) as file:
@@ -218,6 +225,20 @@ READING = [
         ("particles.star", "folder"),
     ),
     ("a pickle that is no table", "particles.star --poses poses.pkl", unpickleable, ("poses.pkl", "refused")),
+    ("a map for particles", "map.mrc", write_map, ("map.mrc: holds a volume (16 × 16 × 16", "expected particles")),
+    (
+        "Gaussians for particles",
+        "gmm.txt",
+        write_gaussians,
+        ("gmm.txt: a table of 5 numbers a line, as Gaussians are",),
+    ),
+    (
+        "a list for poses",
+        "particles.star --poses particles.star",
+        None,
+        ("particles.star: a list of RELION's kind (.star); expected a pickle",),
+    ),
+    ("a folder for particles", "set", lambda: os.mkdir("set"), ("set: a folder; expected a list or a stack",)),
 ]
 
 TABLE = [
@@ -225,6 +246,7 @@ TABLE = [
     for program, more in (("e2hype_import.py", ""), ("e2hype_make3d.py", "out.mrc"), ("e2hype_refine.py", ""))
     for name, arguments, arrange, message in READING
 ]
+MASKED = "e2hype_refine.py particles.star --decoder mlp --model gmm.txt --mask"
 TABLE += [
     Mistake(
         "no poses",
@@ -251,6 +273,29 @@ TABLE += [
         "e2hype_refine.py particles.star --model map.mrc",
         ("map.mrc", "2 Å", "expected", "4 Å"),
         lambda: write_map(pixel_size=2.0),
+    ),
+    Mistake(
+        "resume with another decoder by its own flag",
+        "e2hype_refine.py --resume trained --pointtransformer",
+        ("--decoder is mlp, asked for --pointtransformer",),
+    ),
+    Mistake(
+        "Gaussians without a decoder",
+        "e2hype_refine.py particles.star --model gmm.txt",
+        ("--model gmm.txt", "CryoHype", "--pointtransformer or --decoder mlp"),
+        write_gaussians,
+    ),
+    Mistake(
+        "a flag in its other spelling",
+        "e2hype_refine.py particles.star --hype_preset huge",
+        ("argument --hype_preset", "huge"),
+        code=2,
+    ),
+    Mistake(
+        "folder that exists, before anything is read",
+        "e2hype_refine.py absent.star --path run",
+        ("run: already holds a run",),
+        lambda: (os.mkdir("run"), Path("run/config.json").touch()),
     ),
     Mistake("Gaussians without a model", "e2hype_refine.py particles.star --decoder mlp", ("--model",)),
     Mistake(
@@ -360,6 +405,35 @@ TABLE += [
         lambda: (write_gaussians(), write_flat_map()),
     ),
     Mistake(
+        "density for a mask",
+        f"{MASKED} map.mrc",
+        ("map.mrc", "values from", "to 30; expected those of a mask, 0 to 1", "relion_mask_create"),
+        lambda: (write_gaussians(), write_density(30.0)),
+    ),
+    Mistake(
+        "weak density for a mask",
+        f"{MASKED} map.mrc",
+        ("map.mrc: values up to 0.05; expected a mask",),
+        lambda: (write_gaussians(), write_density(0.05)),
+    ),
+    Mistake(
+        "mask of another length",
+        f"{MASKED} map.mrc",
+        ("map.mrc: the mask is 16 voxels of 2 Å, 32 Å", "16 of 4 Å, 64 Å"),
+        lambda: (write_gaussians(), write_map(pixel_size=2.0)),
+    ),
+    Mistake(
+        "list for a mask", f"{MASKED} particles.star", ("particles.star", "not an MRC file", ".star"), write_gaussians
+    ),
+    Mistake(
+        "stack for a map",
+        "e2hype_refine.py particles.star --model particles.mrcs",
+        ("particles.mrcs: expected a 3-D map, found a stack of 6 images",),
+    ),
+    Mistake(
+        "run from a list", "e2hype_embed.py particles.star", ("particles.star: a list of RELION's kind", "run folder")
+    ),
+    Mistake(
         "nothing held out", "e2hype_refine.py particles.star --usetest 0.001", ("--usetest 0.001", "holds out 0 of")
     ),
     Mistake(
@@ -397,7 +471,7 @@ RUN = [
     (
         "stack moved after training",
         "trained",
-        lambda: os.remove("particles.mrcs"),
+        lambda: (os.remove("particles.mrcs"), os.remove("trained/particles.npz")),  # which knows where it was
         ("particles.star", "particles.mrcs", "not found"),
     ),
     ("stack cut off after training", "trained", truncate, ("particles.mrcs", "truncated")),
@@ -413,12 +487,12 @@ TABLE += [
     Mistake(
         "resume with another batch",
         f"{RESUME} --batchsz 3",
-        ("trained", "another configuration", "batch_size is 4, asked for 3"),
+        ("trained", "another configuration", "--batchsz is 4, asked for 3"),
     ),
     Mistake(
         "resume with another model",
         f"{RESUME} --decoder pointtransformer",
-        ("another configuration", "decoder is mlp, asked for pointtransformer"),
+        ("another configuration", "--decoder is mlp, asked for pointtransformer"),
     ),
     Mistake("resume with other particles", f"{RESUME} other.star", ("another configuration", "other.star")),
     Mistake("resume after the list changed", RESUME, ("5", "trained on 6"), lambda: write_star(COUNT - 1)),

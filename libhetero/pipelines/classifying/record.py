@@ -11,6 +11,7 @@ from jaxtyping import Int
 from libhetero.configuration import read_document
 from libhetero.pipelines.decoding.class_files import whole_classes
 from libhetero.pipelines.run.data import DataConfig
+from libhetero.pipelines.run.moved import where_it_lies
 from libhetero.pipelines.run.particles import feed_of, load_particles
 from libhetero.training.feed import ParticleFeed
 
@@ -95,5 +96,6 @@ def open_classification(folder: str | Path) -> Sorted:
     """
     folder = Path(folder)
     record = read_document(folder / RECORD, ClassificationRecord)
-    particles = load_particles(record.data)
-    return Sorted(folder, record, feed_of(particles, record.data), whole_classes(folder / CLASSES, particles))
+    data = where_it_lies(record.data, folder)
+    particles = load_particles(data)
+    return Sorted(folder, record, feed_of(particles, data), whole_classes(folder / CLASSES, particles))

@@ -123,7 +123,7 @@ def remove_class_files(folder: Path, stem: str, *endings: str) -> None:
 
 
 def write_class_lists(run: Run, label: Int[np.ndarray, "particles"], stem: str) -> int:
-    """Write the particles of each class into the run folder, STEM_NN.lst and .star; return how many.
+    """Write the particles of each class into the run folder, STEM_NN.lst and .star (of a .cs, .cs); return how many.
 
     Where the run has estimated them, the lists carry each particle's contrast and probability of being junk.
     A .star is left out, with a warning, where the images lie in .hdf stacks, which RELION cannot open.
@@ -141,7 +141,7 @@ def write_class_lists(run: Run, label: Int[np.ndarray, "particles"], stem: str) 
 def write_lists_of_classes(
     folder: Path, particles: ParticleSet, label: Int[np.ndarray, "particles"], stem: str
 ) -> list[str]:
-    """Write the particles of each class, STEM_NN.lst and .star, in the place of earlier ones.
+    """Write the particles of each class, STEM_NN.lst and .star, of a .cs that too, in the place of earlier ones.
 
     Returns the endings of the formats that hold all of them.
 

@@ -128,5 +128,5 @@ def write_particle_classes(
     LOGGER.info("wrote %s", table)
     if lists:
         count = write_class_lists(run, label, "class")
-        LOGGER.info("wrote a .lst and a .star for each of %d classes", count)
+        LOGGER.info("wrote lists of the particles of each of %d classes", count)
     return table

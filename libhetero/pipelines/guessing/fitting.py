@@ -9,7 +9,7 @@ from collections.abc import Callable
 import jax
 import numpy as np
 
-from libhetero.metrics.fsc import resolution
+from libhetero.metrics.fsc import described_resolution
 from libhetero.models.gmm.noise import mean_transfer_power
 from libhetero.models.gmm.start.fit import (
     SEARCH_STEPS,
@@ -166,8 +166,8 @@ def why_so_many(goal: MapToFit, count: int, last: int) -> str:
 
 
 def _described(fitted: FittedMixture, goal: MapToFit) -> str:
-    half, end = (resolution(fitted.fsc, level, goal.pixel_size) for level in (0.5, 0.143))
+    half, end = (described_resolution(fitted.fsc, level, goal.pixel_size) for level in (0.5, 0.143))
     return (
         f"{len(fitted.gaussians.sigma)} Gaussians explain {100 * fitted.explained:.1f}% of the map: "
-        f"FSC 0.5 at {half:.3g} Å, 0.143 at {end:.3g} Å, correlation {fitted.correlation:.4f}"
+        f"FSC 0.5 at {half}, 0.143 at {end}, correlation {fitted.correlation:.4f}"
     )

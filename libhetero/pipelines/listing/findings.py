@@ -70,6 +70,13 @@ def _describe_ctf(particles: ParticleSet) -> str:
 def odd_findings(particles: ParticleSet, contrast: ContrastEstimate) -> list[str]:
     """Return a line for whatever is allowed but odd."""
     lines = pixel_size_disagreements(particles)
+    lacking = [name for name, record in (("poses", particles.pose), ("CTF", particles.ctf)) if record is None]
+    if lacking:
+        flags = " and ".join({"poses": "--poses", "CTF": "--ctf"}[name] for name in lacking)
+        lines.append(
+            f"{' and '.join(lacking)}: none here, and training needs one for each particle; import the list that names "
+            f"this stack, or give cryoDRGN's with {flags}"
+        )
     if particles.ctf is not None:
         lines += odd_ctf_values(particles.ctf)
     if particles.pose is not None:

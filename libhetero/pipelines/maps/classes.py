@@ -19,11 +19,12 @@ from jaxtyping import Float, Int
 from libhetero.analysis.classes import class_members
 from libhetero.files import replacing, replacing_set
 from libhetero.io import write_volume
-from libhetero.metrics.fsc import masked_fsc, resolution
+from libhetero.metrics.fsc import described_resolution, masked_fsc, resolution
 from libhetero.metrics.threshold import offset_to_truth
 from libhetero.pipelines.decoding.class_files import class_names, remove_class_files
 from libhetero.pipelines.decoding.points import of_classes
 from libhetero.pipelines.decoding.volumes import decoded_volumes
+from libhetero.pipelines.maps.postprocess import HALF_MAPS, Postprocessing, postprocessed
 from libhetero.pipelines.maps.reconstructing import reconstruct_some, write_maps
 from libhetero.pipelines.run.folder import Run
 from libhetero.reconstruction.backproject import Reconstruction
@@ -33,7 +34,8 @@ from libhetero.training.feed import ParticleFeed
 LOGGER = logging.getLogger(__name__)
 TABLE, FIGURE = "resolution.txt", "fsc.png"
 SUMMARY = TABLE, FIGURE
-HALF_MAPS, NETWORK = 0.143, 0.5  # where correlations are read off; one signal-to-noise ratio
+NETWORK = 0.5  # where the correlation with the network's volume is read off: the signal-to-noise ratio of HALF_MAPS
+NOTHING_MORE = Postprocessing()
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +46,7 @@ class ClassMap:
     ----------
     name : of its files, class_03.
     particles : how many.
-    half_maps : (shells,) FSC of the half-maps.
+    half_maps : (shells,) FSC of the half-maps; with a mask the corrected one.
     network : (shells,) FSC of the run's volume and the map; None without a run.
     """
 
@@ -89,6 +91,7 @@ def reconstruct_classes(
     batch_size: int,
     symmetry: str,
     progress: Callable[[float], None] | None,
+    wanted: Postprocessing = NOTHING_MORE,
 ) -> Iterator[ClassMap]:
     """Reconstruct, write and yield class after class.
 
@@ -101,6 +104,7 @@ def reconstruct_classes(
     batch_size : images inserted at once.
     symmetry : of the structures, "c4" …
     progress : called with the fraction done.
+    wanted : besides the maps.
     """
     advance: Callable[[float], None] = progress or (lambda fraction: None)
     done = 0
@@ -116,7 +120,7 @@ def reconstruct_classes(
         )
         done += len(members)
         network = None if networks is None else next(networks)
-        yield _written(folder / f"{names[one]}.mrc", made, network, feed.pixel_size)
+        yield _written(folder / f"{names[one]}.mrc", made, network, feed.pixel_size, wanted)
 
 
 def _advance(advance: Callable[[float], None], begun: float, share: float, part: float) -> None:
@@ -135,19 +139,23 @@ def write_summary(folder: Path, found: Sequence[ClassMap], pixel_size: float) ->
 
 
 def _written(
-    path: Path, made: Reconstruction, network: Float[np.ndarray, "n n n"] | None, pixel_size: float
+    path: Path,
+    made: Reconstruction,
+    network: Float[np.ndarray, "n n n"] | None,
+    pixel_size: float,
+    wanted: Postprocessing,
 ) -> ClassMap:
     """Write one class, say its resolution, and return what the table needs."""
-    curves, fsc = {}, None
-    text = f"half-maps agree to {resolution(made.fsc, HALF_MAPS, pixel_size):.3g} Å"
+    found, fsc = postprocessed(made, pixel_size, wanted), None
+    curves, text = dict(found.curves), found.text
     if network is not None:
         write_volume(path.with_name(f"{path.stem}_network.mrc"), network, pixel_size)
         fsc = masked_fsc(offset_to_truth(network, made.volume), made.volume)
         curves["FSC of the network's volume and the map"] = fsc
-        text += f", the network's volume and the map to {resolution(fsc, NETWORK, pixel_size):.3g} Å"
-    write_maps(path, made, pixel_size, curves)
+        text += f", the network's volume and the map to {described_resolution(fsc, NETWORK, pixel_size)}"
+    write_maps(path, made, pixel_size, curves, found.sharpened)
     LOGGER.info("%s: %d particles, %s", path.stem, made.particles, text)
-    return ClassMap(path.stem, made.particles, made.fsc, fsc)
+    return ClassMap(path.stem, made.particles, found.fsc, fsc)
 
 
 def _write_table(path: Path, found: Sequence[ClassMap], pixel_size: float) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int
 
-from libhetero.files import replacing_set
+from libhetero.files import remove_stale, replacing_set
 from libhetero.io import write_volume
 from libhetero.io.fsc import write_fsc
 from libhetero.physics.symmetry import symmetry_operators
@@ -81,6 +81,7 @@ def write_maps(
     made: Reconstruction,
     pixel_size: float,
     curves: Mapping[str, Float[np.ndarray, "shells"]] | None = None,
+    sharpened: Float[np.ndarray, "n n n"] | None = None,
 ) -> None:
     """Write map, half-maps, and a table of the half-maps' correlation and others.
 
@@ -90,11 +91,17 @@ def write_maps(
     made : the map.
     pixel_size : Å.
     curves : further columns of the table.
+    sharpened : the map, sharpened, for OUT_sharpened.mrc; None for none, and an earlier one goes.
     """
     with replacing_set(output.parent):
         write_volume(output, made.volume, pixel_size, particles=made.particles)
         for number, half_map in enumerate(made.half_maps):
             name = output.with_name(f"{output.stem}_half{number + 1}{output.suffix}")
             write_volume(name, half_map, pixel_size)
+        name = output.with_name(f"{output.stem}_sharpened{output.suffix}")
+        if sharpened is None:
+            remove_stale(output.parent, name.name)
+        else:
+            write_volume(name, sharpened, pixel_size)
         name = output.with_name(f"{output.stem}_fsc.txt")
         write_fsc(name, {"FSC of the half-maps": made.fsc, **(curves or {})}, pixel_size)

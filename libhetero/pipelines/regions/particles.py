@@ -172,8 +172,8 @@ def write_region_classes(run: Run, found: list[RegionClasses]) -> list[Path]:
     """Write embeddings, classes and particle lists of each region; return what to look at.
 
     For region NN: embed_region_NN.txt (and embed_region_NN_sd.txt where standard deviations are known); where its
-    particles are told apart classes_region_NN.txt, and for each class MM region_NN_class_MM.lst and .star. What an
-    earlier segmentation left of them goes.
+    particles are told apart classes_region_NN.txt, and for each class MM region_NN_class_MM.lst and .star, and .cs
+    where they came from one. What an earlier segmentation left of them goes.
     """
     folder = run.folder
     remove_region_classes(folder)
@@ -201,6 +201,7 @@ def remove_region_classes(folder: Path) -> None:
         folder,
         "region_*_class_*.lst",
         "region_*_class_*.star",
+        "region_*_class_*.cs",
         "classes_region_*.txt",
         "embed_region_*.txt",
         "regions_presence.png",

@@ -20,10 +20,12 @@ from libhetero.configuration import (
     write_json,
 )
 from libhetero.errors import ConfigurationError
+from libhetero.io.kinds import kind_of
 from libhetero.models.families import FAMILIES, Family, family_named
 from libhetero.models.options import DEFAULT
 from libhetero.pipelines.run.asked import RefineConfig
 from libhetero.pipelines.run.data import DataConfig
+from libhetero.pipelines.run.moved import where_it_lies
 from libhetero.training.configuration import PreprocessConfig, TrainingConfig
 
 FORMAT_VERSION = 2
@@ -47,6 +49,7 @@ class RunConfig:
 def new_config(asked: RefineConfig) -> RunConfig:
     """Return the configuration of a new run, before its particles are measured."""
     family, preset = asked.chosen_family() or FAMILIES[0], asked.preset or DEFAULT
+    _refuse_unused_gaussians(family, asked)
     model = _model(family, asked, family.config.preset(preset))
     return RunConfig(
         family=family.name,
@@ -54,6 +57,22 @@ def new_config(asked: RefineConfig) -> RunConfig:
         training=_training(family, asked, model),
         data=DataConfig(**asked.data_fields(), preprocess=PreprocessConfig(**asked.preprocess)),
     )
+
+
+def _refuse_unused_gaussians(family: Family, asked: RefineConfig) -> None:
+    """Refuse starting Gaussians for a family that has none, where nobody has named the family.
+
+    Raises
+    ------
+    ConfigurationError : naming the options that were meant.
+    """
+    path = asked.data.get("reference")
+    if asked.chosen_family() is None and not family.mixtures and path is not None and path.endswith(".txt"):
+        others = " or ".join(other.flags for other in FAMILIES if other.mixtures)
+        raise ConfigurationError(
+            f"{named(DataConfig, 'reference')} {path}: Gaussians, with which {family.title} begins nothing; expected a "
+            f"decoder for them. Add {others}, or leave them out to train {family.title}."
+        )
 
 
 def with_model(config: RunConfig, asked: RefineConfig, model: Any, data: DataConfig) -> RunConfig:
@@ -118,6 +137,10 @@ def read_config(folder: Path) -> RunConfig:
     ConfigurationError : if it is missing, damaged or of another version, or has an unknown or misses a key.
     """
     path = Path(folder) / CONFIG
+    if Path(folder).is_file():
+        raise ConfigurationError(
+            f"{folder}: {kind_of(folder) or 'a file'}; expected a run folder, as e2hype_refine.py makes."
+        )
     values = read_json(path)
     version = values.get("format_version")
     if version != FORMAT_VERSION:
@@ -129,6 +152,7 @@ def read_config(folder: Path) -> RunConfig:
         raise ConfigurationError(f"{path}: lacks {', '.join(sorted(missing))}; restore the file.")
     try:
         config = from_dict(RunConfig, values)
+        config = dataclasses.replace(config, data=where_it_lies(config.data, Path(folder)))
         return dataclasses.replace(config, model=from_dict(family_named(config.family).config, config.model))
     except ConfigurationError as error:
         raise ConfigurationError(f"{path}: {str(error).removesuffix('.')}; restore the file.") from error
@@ -186,7 +210,12 @@ def _differences(stored: Any, wanted: Any, prefix: str = "") -> Iterator[str]:
         if dataclasses.is_dataclass(old):
             yield from _differences(old, new, f"{prefix}{field.name}.")
         elif old != new and not said.changeable:
-            yield f"{prefix}{field.name} is {old}, asked for {new}"
+            flag = next(iter(said.flags), f"{prefix}{field.name}")
+            typed = named(wanted, field.name)
+            if typed in said.constants:  # a flag that is the value itself
+                yield f"{flag} is {old}, asked for {typed}"
+            else:
+                yield f"{typed if said.flags else flag} is {old}, asked for {new}"
 
 
 def _differing(folder: Path, differing: list[str]) -> ConfigurationError:

@@ -23,7 +23,8 @@ class ParticleListConfig:
     particles : list or stack; absolute once it is in a run folder.
     datadir : folder that the list's relative paths start from; None for the usual places.
     pixel_size : Å, in place of the files' own; None to use theirs.
-    poses, ctf, indices : cryoDRGN .pkl files; None where the list holds them.
+    poses, ctf : cryoDRGN .pkl files; None where the list holds them.
+    indices : .pkl or .txt that says which particles; None for all.
     passthrough : other .cs tables of the job that wrote the list, with the columns it lacks.
     """
 
@@ -37,7 +38,7 @@ class ParticleListConfig:
         path=True,
         group=PARTICLES,
         help="where the list's relative paths start",
-        shown_default="the list's folder, then the current one",
+        shown_default="the list's folder, the current one, those above the list",
     )
     pixel_size: float | None = option(
         None,
@@ -63,10 +64,10 @@ class ParticleListConfig:
     indices: str | None = option(
         None,
         "--ind",
-        metavar="PKL",
+        metavar="FILE",
         path=True,
         group=PARTICLES,
-        help="cryoDRGN indices of the particles to use",
+        help="particles to use, by number from 0: .txt, or cryoDRGN's .pkl of numbers or truth values",
         shown_default="all",
     )
     passthrough: tuple[str, ...] = option(

@@ -25,7 +25,7 @@ from libhetero.pipelines.run.batch import with_largest_batch
 from libhetero.pipelines.run.configuration import RunConfig, new_config, with_model, write_config
 from libhetero.pipelines.run.directions import DIRECTIONS, write_directions
 from libhetero.pipelines.run.folder import write_arrays
-from libhetero.pipelines.run.new_folder import making
+from libhetero.pipelines.run.new_folder import check_new, making
 from libhetero.pipelines.run.particle_record import LIST, write_record
 from libhetero.pipelines.run.particles import feed_of, listed_particles, load_particles
 from libhetero.pipelines.run.preparation import measured, sample_of
@@ -54,12 +54,14 @@ class NewRun:
 
     def start(self) -> RunStart:
         """Check everything, measure the particles, make the model and choose the batch; nothing is written."""
+        check_new(self.asked.folder)
         config = new_config(self.asked)
         particles = load_particles(config.data)
         project = reference_projector(config.data.reference, particles, config.model.symmetry)
-        feed = measured(feed_of(particles, config.data), self.asked.contrast, config.training.seed, project)
+        feed = feed_of(particles, config.data)
+        gaussians, mobile = starting_mixture(config, feed)  # before anything is measured, as they may not do
+        feed = measured(feed, self.asked.contrast, config.training.seed, project)
         trained_on, _ = split(len(feed), config.training)
-        gaussians, mobile = starting_mixture(config, feed)
         sample = sample_of(config, feed, trained_on)
         LOGGER.info("measuring %d particles", len(sample.weight))
         model = models.create(

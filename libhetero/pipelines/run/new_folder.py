@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -47,6 +48,22 @@ def _make_folder(name: str | None, new_folder: Callable[[], Path] | None) -> Pat
     _refuse_a_run(folder)
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def check_new(name: str | None) -> None:
+    """Refuse the name of a folder that cannot be that of a new run, before anything is measured.
+
+    Raises
+    ------
+    ConfigurationError : if the folder holds a run already, or lies in a file.
+    """
+    if name is None or not sharding.is_writer():
+        return
+    folder = Path(name)
+    _refuse_a_run(folder)
+    there = next((place for place in (folder, *folder.parents) if os.path.lexists(place)), folder)
+    if os.path.lexists(there) and not there.is_dir():
+        raise ConfigurationError(f"{folder}: {there} is a file; expected a folder. Choose another --path.")
 
 
 def _refuse_a_run(folder: Path) -> None:

@@ -25,6 +25,7 @@ from libhetero.errors import DataError
 from libhetero.files import replacing
 from libhetero.io import read_particles
 from libhetero.io.arrays import read_arrays
+from libhetero.io.paths import stacks_known
 from libhetero.pipelines.run.data import DataConfig
 from libhetero.pipelines.run.particles import load_particles
 from libhetero.pipelines.run.seen import SAME_CTF, WORDS, changed, of_another_set, seen
@@ -91,8 +92,9 @@ def particles_of_run(folder: Path, data: DataConfig, *, to_train: bool = False) 
     ------
     DataError : as `load_particles`, and where a row of the list is another particle, naming the first.
     """
-    particles = load_particles(data)
     record = _record_of(Path(folder))
+    with stacks_known(() if record is None else record.names):
+        particles = load_particles(data)
     if record is None:
         LOGGER.warning(
             "%s: neither %s nor %s tells which particles this run was trained on; that %s still lists them in that "
@@ -106,6 +108,24 @@ def particles_of_run(folder: Path, data: DataConfig, *, to_train: bool = False) 
     _check_images(particles, record, f"{data.particles}", Path(folder))
     _check_seen(particles, record, f"{data.particles}", to_train)
     return particles
+
+
+def recorded_images(
+    folder: Path, particles: ParticleSet
+) -> tuple[tuple[str, ...], Int[np.ndarray, "particles"], Int[np.ndarray, "particles"]] | None:
+    """Return the stacks, the stack of each row and its place there of the particles of a run; None where it has none.
+
+    Parameters
+    ----------
+    folder : of the run.
+    particles : of a list, whose stacks stand in for those of the run that were moved.
+    """
+    record = _record_of(Path(folder))
+    if record is None:
+        return None
+    followed = _followed(record, particles, in_order=False)
+    names = [particles.files[place] if place >= 0 else name for place, name in zip(followed, record.names, strict=True)]
+    return tuple(names), record.file_id, record.image_index
 
 
 def _record_of(folder: Path) -> ParticleRecord | None:
@@ -160,15 +180,22 @@ def _same_set(expected: np.ndarray, record: ParticleRecord, particles: ParticleS
     )
 
 
-def _followed(record: ParticleRecord, particles: ParticleSet) -> Int[np.ndarray, "stacks"]:
-    """Return which of the stacks at hand each recorded one is; -1 for one that none can be."""
+def _followed(record: ParticleRecord, particles: ParticleSet, in_order: bool = True) -> Int[np.ndarray, "stacks"]:
+    """Return which of the stacks at hand each recorded one is; -1 for one that none can be.
+
+    Parameters
+    ----------
+    in_order : whether the particles should be those recorded, row by row, which tells stacks apart where folders do
+        not.
+    """
     place = {name: number for number, name in enumerate(particles.files)}
     recorded = set(record.names)
     moved = [number for name, number in place.items() if name not in recorded]
     tails = _Tails([particles.files[number] for number in moved])
     first = np.full(len(record.names), -1)
-    used, rows = np.unique(record.file_id, return_index=True)
-    first[used] = particles.file_id[rows]
+    if in_order:
+        used, rows = np.unique(record.file_id, return_index=True)
+        first[used] = particles.file_id[rows]
     followed = np.full(len(record.names), -1)
     for number, name in enumerate(record.names):
         if name in place:

@@ -8,7 +8,8 @@ import numpy as np
 from jaxtyping import Bool
 
 from libhetero.errors import DataError
-from libhetero.io import read_gaussians, read_volume
+from libhetero.io import read_gaussians
+from libhetero.io.mask import INSIDE, read_mask
 from libhetero.models.families import family_named
 from libhetero.physics.symmetry import symmetric_copies, symmetry_operators
 from libhetero.pipelines.run.configuration import RunConfig
@@ -16,7 +17,6 @@ from libhetero.records import Gaussians
 from libhetero.training.feed import ParticleFeed
 
 LOGGER = logging.getLogger(__name__)
-MASK_LEVEL = 0.5
 
 Mobile = Bool[np.ndarray, " gaussians"]
 
@@ -46,24 +46,22 @@ def starting_mixture(config: RunConfig, feed: ParticleFeed) -> tuple[Gaussians |
             "map with e2hype_guess_n.py."
         )
     gaussians = read_gaussians(path, feed.box_size, feed.pixel_size)
-    return gaussians, None if mask is None else _inside(mask, gaussians, config.model.symmetry)
+    return gaussians, None if mask is None else _inside(mask, gaussians, config.model.symmetry, feed)
 
 
-def _inside(path: str, gaussians: Gaussians, symmetry: str) -> Mobile:
+def _inside(path: str, gaussians: Gaussians, symmetry: str, feed: ParticleFeed) -> Mobile:
     """Return which Gaussians lie in a mask, themselves or a symmetric copy of them."""
-    mask, pixel_size = read_volume(path)
-    if len(set(mask.shape)) > 1:
-        raise DataError(f"{path}: the mask is {mask.shape[2]}×{mask.shape[1]}×{mask.shape[0]}; expected a cube.")
+    mask, pixel_size = read_mask(path, feed.box_size, feed.pixel_size)
     operators = symmetry_operators(symmetry)
     position = np.asarray(symmetric_copies(gaussians, operators).position)
     far = 2 * mask.shape[0]  # where a Gaussian may lie is not bounded
     voxel = np.rint(np.clip(position[:, ::-1] / pixel_size, -far, far)).astype(int) + mask.shape[0] // 2
     inside = np.all((voxel >= 0) & (voxel < mask.shape[0]), axis=1)
-    inside &= mask[tuple(np.where(inside[:, None], voxel, 0).T)] > MASK_LEVEL
+    inside &= mask[tuple(np.where(inside[:, None], voxel, 0).T)] > INSIDE
     mobile = inside.reshape(len(operators), -1).any(axis=0)
     if not mobile.any():
         raise DataError(
-            f"{path}: 0 of {len(mobile)} Gaussians lie where it is above {MASK_LEVEL}; expected some. "
+            f"{path}: 0 of {len(mobile)} Gaussians lie where it is above {INSIDE}; expected some. "
             "Compare box, pixel size and origin with those of the particles."
         )
     LOGGER.info("%s: %d of %d Gaussians may change", path, np.count_nonzero(mobile), len(mobile))

@@ -163,6 +163,14 @@ def _volume_lines(scores: dict[str, Any], mask: str) -> list[str]:
                 lines.append(_line(f"{title}, {named}", *cells))
     lines.append(_line("gap floor → bound closed (FSC_AUC)", scores["gap_closed"]))
     lines.append(_line("ratio to bound (FSC_AUC)", scores["ratio_to_bound"]))
+    if scores["gap_closed"] is None:
+        lines.append("  gap: none, as the bound is no better than the floor; its classes have too few images each.")
+    if (scores["ratio_to_bound"] or 0) > 1:
+        lines += [
+            "  above the bound: each class of the bound is made of its own images alone, and has their noise; a model",
+            "  that learns from all images what the classes have in common, or takes noise off, can come nearer to the",
+            "  truth. It is no mistake, and not all of the gap that the truth leaves.",
+        ]
     shape = {"sphere": "soft ball, 7/16 of the box, edge 1/16", "none": "no mask"}.get(mask, mask)
     lines += [
         f"  FSC: both maps masked ({shape}); shell i holds i-1 ≤ r < i, raw and signed;",

@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from libhetero.io import read_volume
 from libhetero.metrics.chamfer import chamfer_distance
 from libhetero.metrics.fsc import fsc_area, masked_fsc, normalised_area
 from libhetero.metrics.threshold import above, level_for_mass, offset_to_truth, scale_to_truth
 from libhetero.metrics.viou import volumetric_iou
 from libhetero.physics.masks import soft_sphere
 from libhetero.pipelines.decoding.sampling import spread_indices
+from libhetero.pipelines.maps.masks import mask_in_box
 from libhetero.pipelines.scoring.following import Following
 from libhetero.pipelines.scoring.piecewise import joined
 from libhetero.pipelines.scoring.subject import Subject
@@ -51,8 +51,7 @@ def fsc_mask(mask: str, n: int, pixel_size: float) -> Float[np.ndarray, "n n n"]
         return None
     if mask == "sphere":
         return np.asarray(soft_sphere(n, n / 2 - n / 16, n / 16))
-    volume, found = read_volume(mask, None)
-    return np.clip(map_in_box(volume, found, n, pixel_size), 0, 1)
+    return mask_in_box(mask, n, pixel_size)
 
 
 def compare(

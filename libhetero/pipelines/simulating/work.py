@@ -10,7 +10,7 @@ from typing import Any
 import jax
 
 import libhetero
-from libhetero.configuration import to_dict
+from libhetero.configuration import declared_options, named, to_dict
 from libhetero.pipelines.simulate import SimulateConfig
 
 
@@ -22,6 +22,16 @@ def begun_with(config: SimulateConfig) -> dict[str, Any]:
         del values[name]
     versions = {"libhetero": libhetero.__version__, "jax": jax.__version__}
     return {**values, **versions, "device": jax.default_backend()}
+
+
+def flags_of(config: Any) -> dict[str, str]:
+    """Return what a user calls each of the keys of `begun_with` that an option sets."""
+    found = {}
+    for field, _ in declared_options(config):
+        called = named(config, field.name)
+        if called.startswith("-"):
+            found[field.name] = called
+    return found
 
 
 @contextlib.contextmanager

@@ -21,7 +21,8 @@ from jaxtyping import Float, Int
 from libhetero.analysis.agreement import canonical_correlations, predicted_variance
 from libhetero.configuration.limits import MOST_PARTICLES
 from libhetero.errors import ConfigurationError, DataError, StoppedEarly
-from libhetero.io.cryodrgn import read_indices, write_indices
+from libhetero.io.indices import read_indices, write_indices
+from libhetero.io.paths import stacks_known
 from libhetero.pipelines import refine
 from libhetero.pipelines.decoding.latents import particle_latents
 from libhetero.pipelines.run.asked import RefineConfig
@@ -113,7 +114,8 @@ def train_half(
     try:
         if not np.array_equal(read_indices(indices, MOST_PARTICLES, run.config.data.particles), chosen):
             raise ConfigurationError(f"{indices}: its particles are others than those of half-set {number}.")
-        refine.run(asked, progress=progress)
+        with stacks_known(run.particles.files):
+            refine.run(asked, progress=progress)
     except StoppedEarly:
         raise StoppedEarly("stopped as the system asked; the same command goes on where it was.") from None
     except ConfigurationError as error:
@@ -157,7 +159,8 @@ def _places_in_list(run: Run, members: Half) -> Half:
     data = run.config.data
     if data.indices is None:
         return members
-    count = len(listed(dataclasses.replace(data, indices=None)))
+    with stacks_known(run.particles.files):
+        count = len(listed(dataclasses.replace(data, indices=None)))
     return read_indices(data.indices, count, data.particles)[members]
 
 

@@ -6,6 +6,7 @@ import pytest
 from libhetero.io import MrcsWriter, read_particles, write_particles
 from libhetero.io.paths import NameNotHeld
 from libhetero.pipelines.listing.writing import write_lists
+from tests.making.cs_tables import cs_columns, save_cs
 
 
 @pytest.fixture
@@ -21,6 +22,15 @@ def test_both_formats(stack, caplog):
     write_lists(stack.parent, {"a": particles, "b": particles.take(slice(1, 2))})
     assert {path.name for path in stack.parent.glob("*.[ls]*")} == {"a.lst", "a.star", "b.lst", "b.star"}
     assert not caplog.text
+
+
+def test_lists_of_a_cs_are_written_as_cs_too(stack):
+    save_cs(stack.with_name("all.cs"), cs_columns(4, 8, 2.0) | {"blob/path": np.full(4, b"p.mrcs")})
+    particles = read_particles("all.cs")
+    write_particles("all.lst", particles)
+    for name, listed in (("a", particles), ("b", read_particles("all.lst"))):
+        assert write_lists(stack.parent, {name: listed.take(np.array([3, 1]))}) == [".lst", ".star", ".cs"]
+        np.testing.assert_array_equal(np.load(f"{name}.cs")["uid"], [40, 20])
 
 
 def test_no_star_of_stacks_of_eman2(stack, caplog):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from libhetero.errors import ConfigurationError, DataError, StoppedEarly
-from libhetero.io.cryodrgn import read_indices, write_indices
+from libhetero.io.indices import read_indices, write_indices
 from libhetero.pipelines.run.asked import RefineConfig
 from libhetero.pipelines.run.configuration import new_config
 from libhetero.pipelines.run.folder import Run

@@ -11,8 +11,8 @@ other: with the normal equations g, H of an image in them, its weights integrate
 
 A class changes where the mean of q over its images is above `CERTAIN` of its standard errors, and above `LEAST_PART`
 of what its volume explains of them: less than that, modes make of the errors of the nearest point of the grid, which go
-with the view. Modes of noise predict nothing, and those that are too large predict worse than smaller ones: their common
-factor is the one that gains most.
+with the view. Modes of noise predict nothing, and those that are too large predict worse than smaller ones: the factor
+that all have is the one that gains most.
 """
 
 from __future__ import annotations

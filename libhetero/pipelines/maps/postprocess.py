@@ -1,0 +1,87 @@
+"""What is said of a map once it is made: how far its half-maps agree, in a mask too, and how it is sharpened."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Float
+
+from libhetero.metrics.fsc import described_resolution, resolution
+from libhetero.metrics.masked_fsc import corrected_fsc
+from libhetero.reconstruction.backproject import Reconstruction
+from libhetero.reconstruction.sharpening import COARSEST, guinier_b_factor, sharpened
+
+LOGGER = logging.getLogger(__name__)
+HALF_MAPS = 0.143  # where the correlation of half-maps is read off
+AUTO = "auto"
+
+
+@dataclass(frozen=True)
+class Postprocessing:
+    """What is wanted besides the map.
+
+    Parameters
+    ----------
+    mask : in the images' box, values 0 to 1; None for none.
+    b_factor : Å², below 0 to sharpen; "auto" to measure it, None for no sharpened map.
+    """
+
+    mask: Float[np.ndarray, "n n n"] | None = None
+    b_factor: float | str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Postprocessed:
+    """What there is to say of one map.
+
+    Parameters
+    ----------
+    fsc : of the half-maps; with a mask the corrected one.
+    text : how far they agree, for people.
+    curves : further columns of the table of correlations, by their names.
+    sharpened : the map, sharpened; None where that was not asked for or cannot be done.
+    """
+
+    fsc: Float[np.ndarray, "shells"]
+    text: str
+    curves: Mapping[str, Float[np.ndarray, "shells"]] = field(default_factory=dict)
+    sharpened: Float[np.ndarray, "n n n"] | None = None
+
+
+def postprocessed(made: Reconstruction, pixel_size: float, wanted: Postprocessing) -> Postprocessed:
+    """Return how far half-maps agree, and the sharpened map where it is wanted."""
+    text = f"half-maps agree (FSC {HALF_MAPS}) to {described_resolution(made.fsc, HALF_MAPS, pixel_size)}"
+    fsc, curves = made.fsc, {}
+    if wanted.mask is not None:
+        found = corrected_fsc(np.asarray(made.half_maps), wanted.mask, made.fsc)
+        fsc = found.corrected
+        curves = {"masked": found.masked, "masked, random phases": found.random, "masked, corrected": fsc}
+        length = 2 * len(fsc) * pixel_size
+        since = "never" if found.shell is None else f"beyond {length / found.shell:.3g} Å"
+        text += (
+            f", in the mask to {described_resolution(fsc, HALF_MAPS, pixel_size)} (corrected for the mask by phases "
+            f"random {since})"
+        )
+    volume, told = _sharpened(made, fsc, pixel_size, wanted.b_factor)
+    return Postprocessed(fsc, text + told, curves, volume)
+
+
+def _sharpened(
+    made: Reconstruction, fsc: Float[np.ndarray, "shells"], pixel_size: float, b_factor: float | str | None
+) -> tuple[Float[np.ndarray, "n n n"] | None, str]:
+    if b_factor is None:
+        return None, ""
+    mean, finest = np.mean(made.half_maps, axis=0), resolution(fsc, HALF_MAPS, pixel_size)
+    applied = guinier_b_factor(mean, fsc, pixel_size, finest) if isinstance(b_factor, str) else b_factor
+    if applied is None:
+        LOGGER.warning(
+            "--bfactor auto: too few shells between %g Å and the resolution, %.3g Å, tell a B-factor; no sharpened map "
+            "is written. Give one in Å² with --bfactor, below 0 to sharpen.",
+            COARSEST,
+            finest,
+        )
+        return None, ""
+    return sharpened(mean, fsc, pixel_size, applied, finest), f", sharpened by a B-factor of {applied:.0f} Å²"

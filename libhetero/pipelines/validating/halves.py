@@ -114,8 +114,8 @@ def train_half(
         if not np.array_equal(read_indices(indices, MOST_PARTICLES, run.config.data.particles), chosen):
             raise ConfigurationError(f"{indices}: its particles are others than those of half-set {number}.")
         refine.run(asked, progress=progress)
-    except StoppedEarly:
-        raise StoppedEarly("stopped as the system asked; the same command goes on where it was.") from None
+    except StoppedEarly as stop:
+        raise StoppedEarly("stopped as was asked; the same command goes on where it was.", stop.code) from None
     except ConfigurationError as error:
         raise ConfigurationError(f"{error} To train the half-sets anew, remove {folder}.") from None
     half = open_run(name)
@@ -140,7 +140,7 @@ def half_request(run: Run, name: Path, indices: Path) -> RefineConfig:
         data=data,
         preprocess=_fields(run.config.data.preprocess, *MEASURED),
         model=_fields(run.config.model),
-        training=_fields(run.config.training),
+        training=_fields(run.config.training, "extended"),
         folder=str(name),
         requeue=True,
     )

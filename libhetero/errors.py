@@ -5,6 +5,7 @@ the remedy. Programs print it and exit with code 1; a traceback never reaches a 
 """
 
 TERMINATED = 143  # exit code after SIGTERM, as a shell reports it
+INTERRUPTED = 130  # the same of Ctrl-C
 
 
 class UserError(Exception):
@@ -28,4 +29,14 @@ class PeerError(UserError):
 
 
 class StoppedEarly(UserError):
-    """The system asked the run to stop; it has written a checkpoint and can go on."""
+    """The system or the user asked the run to stop; it has written a checkpoint and can go on.
+
+    Parameters
+    ----------
+    message : one line.
+    code : that the program ends with.
+    """
+
+    def __init__(self, message: str, code: int = TERMINATED) -> None:
+        super().__init__(message)
+        self.code = code

@@ -29,7 +29,7 @@ EPILOG = """examples:
   e2hype_refine.py particles.star --datadir /data --niter 30
   e2hype_refine.py particles.lst --pointtransformer --model gmm.txt
   e2hype_refine.py particles.mrcs --poses poses.pkl --ctf ctf.pkl --hype_preset small
-  e2hype_refine.py --resume hype_03
+  e2hype_refine.py --resume hype_03 --niter 40
   e2hype_refine.py particles.star --path hype_04 --coordinator node01:5000 --nprocs 2 --procid 0
 """
 
@@ -52,9 +52,7 @@ def train(options: argparse.Namespace, session: Session) -> None:
             parts[name].update(values_given(options, kind))
     config = configuration_of(options, RefineConfig, **parts)
     if config.dry_run:
-        budget = refine.dry_run(config, session.joined)
-        if not session.voice.quiet:
-            print(*budget.lines(), sep="\n")
+        refine.dry_run(config, lambda line: session.voice.quiet or print(line, flush=True), session.joined)
         return
     refine.run(
         config,

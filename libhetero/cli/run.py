@@ -1,4 +1,4 @@
-"""From a command line to an exit code: 0 done, 1 the user's mistake, 2 a wrong option, 143 stopped early."""
+"""From a command line to an exit code: 0 done, 1 the user's mistake, 2 a wrong option, 130 or 143 stopped early."""
 
 from __future__ import annotations
 
@@ -22,10 +22,9 @@ from libhetero.cli.supervisor import hold_to_parent, is_one_of_several, supervis
 from libhetero.cli.terminal import forget, tell, usable_streams
 from libhetero.configuration import flags_typed, shortened
 from libhetero.configuration.limits import MOST_THREADS
-from libhetero.errors import TERMINATED, StoppedEarly
+from libhetero.errors import INTERRUPTED, StoppedEarly
 
 _LOGGER = logging.getLogger(__name__)
-INTERRUPTED = 130  # what a shell reports for Ctrl-C
 
 # Objects made before the garbage collector looks for cycles, and its rounds before it looks at older ones.
 # Importing, and tracing programs for JAX, make a million objects that stay: by Python's own thresholds a
@@ -107,8 +106,8 @@ def run_program(
     Returns
     -------
     0 when done; 1 after one line on stderr for a user's mistake, a full disk or exhausted
-    memory; 2 for a wrong option; 130 when interrupted; 143 when the system asked to stop and a
-    checkpoint was written. A defect of the program keeps its traceback.
+    memory; 2 for a wrong option; 130 when interrupted (Ctrl-C), 143 when the system asked to stop: training
+    writes a checkpoint first. A defect of the program keeps its traceback.
     """
     with usable_streams():
         return _flushed(parser.prog, _answered(parser, argv, call))
@@ -164,7 +163,7 @@ def _worked(work: Callable[[], None], program: str, voice: Voice) -> int:
     except StoppedEarly as stop:
         if not voice.quiet:
             tell(f"{program}: {stop}")
-        return TERMINATED
+        return stop.code
     except Exception as error:
         message = describe_failure(error)
         if message is None:

@@ -17,10 +17,10 @@ import threading
 from collections.abc import Mapping
 
 from libhetero.cli.runtime_log import follow
-from libhetero.errors import TERMINATED
+from libhetero.errors import INTERRUPTED, TERMINATED
 
 LIFELINE = "LIBHETERO_LIFELINE"  # descriptor whose end tells the child that its parent is gone
-_FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
+_FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
 def is_one_of_several(options: argparse.Namespace, environment: Mapping[str, str]) -> bool:
@@ -73,7 +73,7 @@ def supervise(program: str) -> int:
     if code and reason is not None:
         print(f"{program}: {reason}", file=sys.stderr, flush=True)
         return 1
-    if code not in (0, TERMINATED):  # the service notes a SIGTERM too
+    if code not in (0, TERMINATED, INTERRUPTED):  # the service notes these too
         sys.stderr.write(held)
     return code if code >= 0 else 128 - code
 

@@ -44,6 +44,7 @@ class EmbedConfig:
     """What to embed, and how."""
 
     folder: str = option(positional="RUN", help="run folder, such as hype_00")
+    epoch: int | None = same_as(SegmentConfig, "epoch", None)
     method: str = option("umap", "--method", choices=declared(RegionConfig, "embedding").choices, help="how")
     neighbours: int = same_as(RegionConfig, "neighbours", 15, group="", shown_default=None)
     min_distance: float = option(
@@ -170,7 +171,7 @@ def run(config: EmbedConfig, progress: Callable[[float], None] | None = None) ->
     from libhetero.pipelines.embedding.labels import known_labels
     from libhetero.pipelines.run.folder import open_run
 
-    trained = open_run(config.folder)
+    trained = open_run(config.folder, config.epoch)
     if shows_nothing(trained):
         return _embed_nothing(config, trained)
     if config.gaussians:

@@ -55,6 +55,7 @@ class EvaluateConfig:
     """Which volumes, on which grid."""
 
     folder: str = option(positional="RUN", help="run folder, such as hype_00")
+    epoch: int | None = same_as(SegmentConfig, "epoch", None)
     particles: tuple[int, ...] | None = _which(
         "--particles",
         metavar="LIST",
@@ -208,7 +209,7 @@ def run(config: EvaluateConfig, progress: Callable[[float], None] | None = None)
     # The parts load here, after parsing: `--help` is answered from the declarations above.
     from libhetero.pipelines.run.folder import open_run
 
-    trained = open_run(config.folder)
+    trained = open_run(config.folder, config.epoch)
     box, pixel_size = _grid(config, trained.model.box_size, trained.model.pixel_size)
     with replacing_set(trained.folder):
         return _write(config, trained, box, pixel_size, progress)

@@ -13,7 +13,9 @@ from libhetero.configuration.limits import MOST_BATCH
 from libhetero.errors import ConfigurationError
 from libhetero.models.gmm.config import GmmConfig
 from libhetero.pipelines.evaluate import EvaluateConfig
+from libhetero.pipelines.run.configuration import CONFIG
 from libhetero.pipelines.run.data import PARTICLES, DataConfig, ParticleListConfig
+from libhetero.pipelines.run.epoch_folder import run_and_epoch
 from libhetero.training.configuration import PreprocessConfig
 
 LOGGER = logging.getLogger(__name__)
@@ -92,7 +94,7 @@ class Make3dConfig(ParticleListConfig):
     @property
     def of_run(self) -> bool:
         """Whether the particles are those of a run folder, as it saw them."""
-        return (Path(self.particles) / "config.json").is_file()
+        return (run_and_epoch(self.particles)[0] / CONFIG).is_file()
 
     def data(self) -> DataConfig:
         """Return which particles of a list, and how their images are cropped."""

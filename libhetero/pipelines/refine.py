@@ -7,14 +7,10 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from libhetero.errors import StoppedEarly
+from libhetero.errors import INTERRUPTED, TERMINATED, StoppedEarly
 from libhetero.pipelines.run.asked import HEADINGS, PARTS, RefineConfig
 from libhetero.pipelines.run.defaults import described_defaults
-
-if TYPE_CHECKING:
-    from libhetero.pipelines.run.budget import Budget
 
 __all__ = ["HEADINGS", "PARTS", "RefineConfig", "described_defaults", "dry_run", "run"]
 
@@ -45,11 +41,11 @@ def run(
 
     Raises
     ------
-    StoppedEarly : the system asked to stop; a checkpoint is written.
+    StoppedEarly : the system or the user asked to stop; a checkpoint is written.
     UserError : one line on what is wrong with options or files.
     """
     # The parts load here, after parsing: `--help` is answered from the declarations alone.
-    from libhetero.pipelines.run.batch import require_fitting_batch
+    from libhetero.pipelines.run.batch import fitting_step
     from libhetero.pipelines.run.training import trained
     from libhetero.pipelines.run.wanted import wanted_run
     from libhetero.report.tensorboard import require_tensorboard
@@ -58,38 +54,42 @@ def run(
         require_tensorboard()
     with _together(config, joined):
         wanted = wanted_run(config)
-        finished = wanted.finished()
-        if finished is not None:
-            LOGGER.info("%s: this run is finished; nothing is left to do", finished)
-            return finished
         start = wanted.start()
-        require_fitting_batch(start.config.training, start.model, start.feed)
+        finished = wanted.finished(start)
+        if finished is not None:
+            return finished
+        program = fitting_step(start)
         folder = wanted.folder(start, new_folder, started)
         LOGGER.info("%s: %s", folder, start)
-        result = trained(start, folder, config.tensorboard, progress)
+        result = trained(start, folder, program, config.tensorboard, progress)
     if not result.finished:
+        who, code = ("by Ctrl-C", INTERRUPTED) if result.interrupted else ("as the system asked", TERMINATED)
         raise StoppedEarly(
-            f"stopped as the system asked, after step {result.step}; the checkpoint is written. "
-            f"Go on with --resume {folder}."
+            f"stopped {who}, after step {result.step}; the checkpoint is written. Go on with --resume {folder}.", code
         )
     return folder
 
 
-def dry_run(config: RefineConfig, joined: Callable[[int, int], None] | None = None) -> Budget:
-    """Do all that a run does before its first step, take some steps, and tell what the rest would cost.
+def dry_run(
+    config: RefineConfig, tell: Callable[[str], object], joined: Callable[[int, int], None] | None = None
+) -> None:
+    """Do all that a run does before its first step, tell what it needs, take some steps, and tell what they cost.
 
-    Nothing is written into a run folder. What `run` raises before its first step is raised here too.
+    Nothing is written into a run folder. What `run` raises before its first step is raised here too, but for memory
+    that does not suffice, of which a line tells.
 
     Parameters
     ----------
     config : what was asked for.
+    tell : called with each line as soon as it is known.
     joined : called with the index of this process and how many there are.
     """
     from libhetero.pipelines.run.budget import budget_of
     from libhetero.pipelines.run.wanted import wanted_run
 
     with _together(config, joined):
-        return budget_of(wanted_run(config).start())
+        for line in budget_of(wanted_run(config).start()).lines():
+            tell(line)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from typing import Any
 
 from libhetero.analysis.configuration import REGIONS, RegionConfig
 from libhetero.configuration import check_options, declared, internal, option
-from libhetero.configuration.limits import MOST_BATCH, MOST_CLASSES, MOST_LATENTS, MOST_MEMORY
+from libhetero.configuration.limits import MOST_BATCH, MOST_CLASSES, MOST_EPOCHS, MOST_LATENTS, MOST_MEMORY
 from libhetero.errors import ConfigurationError
 from libhetero.files import replacing_set
 from libhetero.telling.stages import timed
@@ -26,6 +26,15 @@ class SegmentConfig:
     """How to find regions and classes of particles."""
 
     folder: str = option(positional="RUN", help="run folder of a Gaussian model")
+    epoch: int | None = option(
+        None,
+        "--epoch",
+        least=1,
+        most=MOST_EPOCHS,
+        metavar="N",
+        help="use the parameters after this epoch, which training has kept (--keep_epochs); results go to RUN/epoch_NN",
+        shown_default="the last ones",
+    )
     feature: str = option(
         "auto",
         "--feature",
@@ -128,7 +137,7 @@ def run(config: SegmentConfig, progress: Callable[[float], None] | None = None) 
 
     advance = progress or (lambda fraction: None)
     start = time.monotonic()
-    trained = open_run(config.folder)
+    trained = open_run(config.folder, config.epoch)
     neutral_gaussians(trained)  # refuses a run without Gaussians before anything is encoded
     if shows_nothing(trained):
         return _write_nothing(config, trained)

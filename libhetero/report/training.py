@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,39 +11,66 @@ from matplotlib.axes import Axes
 
 from libhetero.report.style import DARK, PALETTE, new_figure, save_figure
 
+FAINT = 0.35  # opacity of what scatters
 DECADE = 10.0  # from the least to the largest loss, from which on a logarithm helps
 
 
-def draw_training(path: str | os.PathLike, lines: Sequence[dict[str, Any]]) -> None:
-    """Draw the loss, that of the held-out particles, and the learning rate against the epoch.
+Means = Mapping[str, tuple[np.ndarray, np.ndarray]]
 
-    Losses that are positive and span a decade are drawn on a logarithmic scale. The least loss of the
-    held-out particles, whose parameters are kept, is marked.
+
+def draw_training(path: str | os.PathLike, lines: Sequence[dict[str, Any]], means: Means | None = None) -> None:
+    """Draw the signal explained, the loss and the learning rate against the epoch, with those of held-out particles.
+
+    Reports are faint, and means over epochs are drawn over them. Losses that are positive and span a decade are on a
+    logarithmic scale. The least loss of the held-out particles, whose parameters are kept, is marked.
 
     Parameters
     ----------
     path : PNG to make.
-    lines : reports of the run, with `epoch`, `loss`, `learning_rate` and perhaps `test_loss`, in order.
+    lines : reports of the run, with `epoch`, `loss`, `learning_rate` and perhaps `signal` and those of held-out
+        particles, in order.
+    means : epochs, and the means over them, of `loss` and `signal`; None without.
     """
-    figure, axes = new_figure(6.0, 4.4, rows=2)
-    axes[0, 0].get_gridspec().set_height_ratios([3, 1])
-    loss, rate = axes[:, 0]
-    loss.sharex(rate)
-    shown = [_line(loss, lines, "loss", "training", PALETTE[0], "")]
-    if any("test_loss" in line for line in lines):
-        shown.append(_line(loss, lines, "test_loss", "held-out particles", PALETTE[1], "."))
-        _mark_least(loss, *shown[1])
-        loss.legend(fontsize=8, frameon=False, labelcolor=DARK, loc="upper right")
-    if spans_a_decade(np.concatenate([values for _, values in shown])):
+    means, heights = means or {}, [3, 3, 1]
+    explained = any("signal" in line for line in lines)
+    heights = heights if explained else heights[1:]
+    figure, axes = new_figure(6.0, 3.0 + 1.4 * len(heights) * (1 if explained else 0.5), rows=len(heights))
+    axes[0, 0].get_gridspec().set_height_ratios(heights)
+    loss, rate = axes[-2:, 0]
+    for axis in axes[:-1, 0]:
+        axis.sharex(rate)
+        axis.tick_params(labelbottom=False)
+    if explained:
+        _draw_course(axes[0, 0], lines, means, "signal")
+        axes[0, 0].set_ylabel("signal explained")
+    shown = _draw_course(loss, lines, means, "loss")
+    if spans_a_decade(np.concatenate(shown)):
         loss.set_yscale("log")
     loss.set_ylabel("loss")
-    loss.tick_params(labelbottom=False)
-    _line(rate, lines, "learning_rate", "learning rate", DARK, "")
+    _line(rate, lines, "learning_rate", DARK)
     rate.set_ylim(bottom=0)
     rate.set_ylabel("learning rate")
     rate.set_xlabel("epoch")
     figure.align_ylabels()
     save_figure(figure, path)
+
+
+def _draw_course(axis: Axes, lines: Sequence[dict[str, Any]], of_epochs: Means, name: str) -> list[np.ndarray]:
+    """Draw a value of the reports, its means over epochs and that of held-out particles; return all that is drawn."""
+    epochs, means = of_epochs.get(name, (np.zeros(0), np.zeros(0)))
+    _, reports = _line(axis, lines, name, PALETTE[0], "reports", alpha=FAINT if len(means) > 1 else 1.0)
+    if len(means) > 1:
+        axis.plot(epochs, means, color=PALETTE[0], label="means of epochs", linewidth=1.6, marker=".")
+    held = [line for line in lines if f"test_{name}" in line]
+    if not held:
+        if len(means) > 1:
+            axis.legend(fontsize=8, frameon=False, labelcolor=DARK)
+        return [reports]
+    at, tested = _line(axis, held, f"test_{name}", PALETTE[1], "held-out particles", marker=".")
+    if name == "loss":
+        _mark_least(axis, at, tested)
+    axis.legend(fontsize=8, frameon=False, labelcolor=DARK)
+    return [reports, tested]
 
 
 def spans_a_decade(values: np.ndarray) -> bool:
@@ -53,13 +80,19 @@ def spans_a_decade(values: np.ndarray) -> bool:
 
 
 def _line(
-    axis: Axes, lines: Sequence[dict[str, Any]], name: str, label: str, colour: str, marker: str
+    axis: Axes,
+    lines: Sequence[dict[str, Any]],
+    name: str,
+    colour: str,
+    label: str = "",
+    marker: str = "",
+    alpha: float = 1.0,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draw one value of the reports that have it; return epochs and values."""
     having = [line for line in lines if name in line]
     epochs, values = (np.array([line[key] for line in having], float) for key in ("epoch", name))
     marker = marker or ("." if len(having) == 1 else "")  # a line of one point cannot be seen
-    axis.plot(epochs, values, color=colour, label=label, linewidth=1.2, marker=marker)
+    axis.plot(epochs, values, color=colour, label=label, linewidth=1.2, marker=marker, alpha=alpha)
     return epochs, values
 
 

@@ -5,19 +5,26 @@ The memory of one device is
     M(b) = state + BATCHES · batch + temporaries
 
 for b particles a device: the state (parameters, optimiser and running average) is updated in place,
-and `BATCHES` batches are on a device at once (those read ahead among them). For a
-batch over D devices one device is asked about b = B / D, so that nothing is compiled for the others;
-what the sums over devices need beside the gradient is left out.
+and `BATCHES` batches are on a device at once (those read ahead among them). The program that is compiled to know the
+temporaries is the one that is run (`compiled_step`). To choose a batch for D devices one device is asked about
+b = B / D, so that nothing is compiled for the others; what the sums over devices need beside the gradient is left out.
+
+On processors the first step copies the state, which it is given as arrays of the host: temporaries have it there.
+Estimated so, with all else that the process held, steps of CryoHype at preset default, of 8 and of 24 particles of 64
+pixels, come to 3.27 and 5.65 GiB; 3.29 and 5.73 GiB were measured.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from libhetero.errors import ConfigurationError
 from libhetero.files import free_memory
@@ -58,8 +65,33 @@ class StepCost:
         return self.state_bytes + BATCHES * self.batch_bytes + self.temporary_bytes
 
 
-def step_cost(loss: Loss, params: Any, particle: Batch, config: TrainingConfig, share: int) -> StepCost:
-    """Compile the step for one device and read what it needs.
+@dataclass(frozen=True, eq=False)
+class CompiledStep:
+    """The program of a step, ready to be run, and what it needs.
+
+    Parameters
+    ----------
+    run : the program, (state, batch) -> (state, metrics).
+    seconds : that compiling it took.
+    state_bytes, batch_bytes, temporary_bytes : as in `StepCost`.
+    """
+
+    run: jax.stages.Compiled
+    seconds: float
+    state_bytes: int
+    batch_bytes: int
+    temporary_bytes: int
+
+    @property
+    def device_bytes(self) -> int:
+        """Memory of one device."""
+        return self.state_bytes + BATCHES * self.batch_bytes + self.temporary_bytes
+
+
+def compiled_step(
+    loss: Loss, params: Any, particle: Batch, config: TrainingConfig, per_epoch: int, mesh: Mesh
+) -> CompiledStep:
+    """Compile a step for the devices of a mesh.
 
     Parameters
     ----------
@@ -67,26 +99,61 @@ def step_cost(loss: Loss, params: Any, particle: Batch, config: TrainingConfig, 
     params : its parameters, or their shapes.
     particle : a batch of any size that shows shapes and types.
     config : of the training.
+    per_epoch : steps of an epoch.
+    mesh : the devices of all processes.
+    """
+    began = time.monotonic()
+    optimiser = build_optimiser(config, per_epoch)
+    state = jax.eval_shape(lambda params: start_state(params, optimiser, config), params)
+    size = sharding.padded_size(config.batch_size, mesh, config.accumulate)
+    batch = _of_size(particle, size)
+    step = sharding.compile_step(training_step(loss, optimiser, config), mesh)
+    compiled = step.lower(state, batch).compile()
+    memory: Any = compiled.memory_analysis()
+    temporary = memory.temp_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
+    if mesh.devices.flat[0].platform == "cpu":
+        temporary += _size(state)
+    return CompiledStep(compiled, time.monotonic() - began, _size(state), _size(batch) // mesh.size, temporary)
+
+
+def step_cost(loss: Loss, params: Any, particle: Batch, config: TrainingConfig, share: int) -> StepCost:
+    """Compile the step for one device and read what it needs.
+
+    Parameters
+    ----------
+    loss, params, particle, config : as in `compiled_step`.
     share : particles of the batch on one device.
     """
-    mesh = sharding.data_mesh(jax.local_devices()[:1])
-    optimiser = build_optimiser(config, 1)
-    state = jax.eval_shape(lambda params: start_state(params, optimiser, config), params)
-    batch = jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct((share, *np.shape(leaf)[1:]), np.asarray(leaf).dtype), particle
-    )
-    compiled = sharding.compile_step(training_step(loss, optimiser, config), mesh).lower(state, batch).compile()
-    memory: Any = compiled.memory_analysis()
+    one = sharding.data_mesh(jax.local_devices()[:1])
+    step = compiled_step(loss, params, particle, dataclasses.replace(config, batch_size=share), 1, one)
+    return cost_of(step, loss, params, particle, share)
+
+
+def cost_of(step: CompiledStep, loss: Loss, params: Any, particle: Batch, share: int) -> StepCost:
+    """Return what a compiled step costs, its work counted too.
+
+    Parameters
+    ----------
+    loss, params, particle : that it was compiled for.
+    share : particles of its batch on one device.
+    """
 
     def gradient(params: Any, batch: Batch) -> Any:
         return jax.grad(lambda params: loss(params, batch, jax.random.key(0))[0])(params)
 
     return StepCost(
         parameters=sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(params)),
-        flops_per_particle=product_flops(gradient, params, batch) / share,
-        state_bytes=_size(state),
-        batch_bytes=_size(batch),
-        temporary_bytes=memory.temp_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes,
+        flops_per_particle=product_flops(gradient, params, _of_size(particle, share)) / share,
+        state_bytes=step.state_bytes,
+        batch_bytes=step.batch_bytes,
+        temporary_bytes=step.temporary_bytes,
+    )
+
+
+def _of_size(particle: Batch, size: int) -> Batch:
+    """Return the shapes and types of so many particles."""
+    return jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct((size, *np.shape(leaf)[1:]), np.asarray(leaf).dtype), particle
     )
 
 

@@ -3,11 +3,14 @@
 A checkpoint is complete or absent (it is written beside and renamed), is written in the
 background, and holds the items `params`, `average` (where the running average is on), `kept`
 (where particles are held out), `optimiser`, `guard` (rate scale and steps skipped; since format 2) and
-`about` (JSON: format version and step). What goes wrong in the background is raised by the next call.
+`about` (JSON: format version, step and, since format 3, whether the held-out particles ended the run there).
+What goes wrong in the background is raised by the next call.
 Restoring needs a template whose leaves carry shape, dtype and sharding, so that a run resumes on
 another number of devices; whatever does not fit the template is an error. A checkpoint that cannot be
 read is passed over for the one before, with a warning; a run that goes on sets it aside. What says nothing of the
 checkpoint (exhausted memory, missing permission, a disk that does not answer) is raised, and no checkpoint passed over.
+
+Beside them `epochs/` holds the parameters, and nothing else, as they were after some epochs, numbered by these.
 """
 
 from __future__ import annotations
@@ -38,8 +41,8 @@ from libhetero.training.optimiser import Kept, TrainingState
 from libhetero.training.sharding import is_writer, place_replicated, replicated, wait_for_all
 
 LOGGER = logging.getLogger(__name__)
-FORMAT_VERSION = 2
-READABLE = (1, 2)
+FORMAT_VERSION = 3
+READABLE = (1, 2, 3)
 PAGE = 2**12  # bytes
 ROOM = 2**20  # bytes, for metadata and for what others write meanwhile
 ELSEWHERE = {  # numbers of the system's errors that say nothing of what is in a file
@@ -57,6 +60,25 @@ class About:
 
     format_version: int
     step: int
+    ended: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Restored:
+    """The parameters to use, and where training had come to.
+
+    Parameters
+    ----------
+    params : on the first device.
+    step : steps done.
+    kept_epoch : the epoch that the held-out particles have chosen them from; 0 where they are those of `step`.
+    ended : whether the held-out particles ended the run there.
+    """
+
+    params: Any
+    step: int
+    kept_epoch: int = 0
+    ended: bool = False
 
 
 class CheckpointFolder:
@@ -65,10 +87,10 @@ class CheckpointFolder:
     Parameters
     ----------
     folder : where the numbered folders lie; made when the first checkpoint is written.
-    keep : how many of the last ones to keep.
+    keep : how many of the last ones to keep; None for all.
     """
 
-    def __init__(self, folder: Path, keep: int = 2) -> None:
+    def __init__(self, folder: Path, keep: int | None = 2) -> None:
         self.folder = Path(folder).resolve()
         options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=False, cleanup_tmp_directories=False)
         self._options = options
@@ -100,15 +122,20 @@ class CheckpointFolder:
         """Return the step of the last complete checkpoint, None when there is none."""
         return self._open().latest_step() if self.folder.is_dir() else None
 
-    def save(self, state: TrainingState) -> None:
-        """Write a checkpoint of `state` in the background."""
+    def save(self, state: TrainingState, ended: bool = False) -> None:
+        """Write a checkpoint of `state` in the background.
+
+        Parameters
+        ----------
+        ended : whether the held-out particles have ended the run there.
+        """
         step = int(state.step)
         with writing(self.folder, GO_ON):
             self.folder.mkdir(parents=True, exist_ok=True)
             if self._open().latest_step() != step:
                 self._open().wait_until_finished()  # so that what is free now stays free
                 require_space(self.folder, _space(state), "a checkpoint", GO_ON)
-                self._open().save(step, args=ocp.args.Composite(**_items(state, step)))
+                self._open().save(step, args=ocp.args.Composite(**_items(state, step, ended)))
 
     def wait(self) -> None:
         """Return once every checkpoint is complete."""
@@ -142,7 +169,7 @@ class CheckpointFolder:
             wanted["average"] = like.average
         if like.kept is not None:
             wanted["kept"] = vars(like.kept)
-        if self._version(step) > 1:
+        if self._about(step).format_version > 1:
             wanted["guard"] = _guard(like)
         found = self._read(step, {name: _template(tree, sharding) for name, tree in wanted.items()})
         count, one, none = place_replicated((np.int32(step), np.float32(1), np.int32(0)), mesh)
@@ -163,18 +190,32 @@ class CheckpointFolder:
         like : parameters of the model, or their shapes and dtypes.
         config : the run's; it says which parameters are the ones to use.
         """
-        return self._from_last(lambda step: self._restore_params(step, like, config))
+        return self.restored(like, config).params
 
-    def _restore_params(self, step: int, like: Any, config: TrainingConfig) -> Any:
-        self._version(step)
+    def restored(self, like: Any, config: TrainingConfig) -> Restored:
+        """Read the same, with where training had come to."""
+        return self._from_last(lambda step: self._restored(step, like, config))
+
+    def restored_step(self, step: int, like: Any, config: TrainingConfig) -> Restored | None:
+        """Read the same of one step; None where there is no checkpoint of it."""
+        found = self.folder.is_dir() and step in self._open().all_steps()
+        return self._restored(step, like, config) if found else None
+
+    def steps(self) -> list[int]:
+        """Return the steps of which there are checkpoints, in rising order."""
+        return sorted(self._open().all_steps()) if self.folder.is_dir() else []
+
+    def _restored(self, step: int, like: Any, config: TrainingConfig) -> Restored:
+        ended = self._about(step).ended
         sharding = SingleDeviceSharding(jax.local_devices()[0])
         if config.test_fraction:
             shapes = (np.zeros((), np.float32), np.zeros((), np.int32), like)
             kept = Kept(**self._read(step, {"kept": _template(vars(Kept(*shapes)), sharding)})["kept"])
             if int(kept.epoch):
-                return self._finite(step, "kept", kept.params)
+                return Restored(self._finite(step, "kept", kept.params), step, int(kept.epoch), ended)
         name = "average" if config.ema_decay else "params"
-        return self._finite(step, name, self._read(step, {name: _template(like, sharding)})[name])
+        params = self._finite(step, name, self._read(step, {name: _template(like, sharding)})[name])
+        return Restored(params, step, ended=ended)
 
     def _open(self) -> ocp.CheckpointManager:
         if self._manager is None:
@@ -220,23 +261,23 @@ class CheckpointFolder:
                 first = first or error
         raise first or DataError(f"{self.folder}: holds no complete checkpoint; train the run first.")
 
-    def _version(self, step: int) -> int:
-        """Return the format version of a checkpoint.
+    def _about(self, step: int) -> About:
+        """Return what a checkpoint says of itself.
 
         Raises
         ------
-        DataError : if it is one that is not read here.
+        DataError : if its format is one that is not read here.
         """
         try:
-            version = from_dict(About, self._read(step, {})["about"]).format_version
+            about = from_dict(About, self._read(step, {})["about"])
         except ConfigurationError as error:
             raise self._unreadable(step, str(error)) from None
-        if version not in READABLE:
+        if about.format_version not in READABLE:
             raise DataError(
-                f"{self.folder / str(step)}: checkpoint format {version}; this version reads "
-                f"{' and '.join(map(str, READABLE))}. Use the version that wrote it."
+                f"{self.folder / str(step)}: checkpoint format {about.format_version}; this version reads "
+                f"{', '.join(map(str, READABLE))}. Use the version that wrote it."
             )
-        return version
+        return about
 
     def _read(self, step: int, templates: dict[str, Any]) -> ocp.args.Composite:
         arguments = {name: ocp.args.StandardRestore(tree) for name, tree in templates.items()}
@@ -270,6 +311,51 @@ class CheckpointFolder:
             f"{self.folder / str(step)}: the checkpoint is damaged or does not fit this model ({reason}); use the "
             "configuration it was trained with, or the checkpoint before."
         )
+
+
+class EpochFolder(CheckpointFolder):
+    """The parameters after some epochs of a run, each in a folder of its number."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, keep=None)
+
+    def __enter__(self) -> EpochFolder:
+        return self
+
+    def save_epoch(self, state: TrainingState, epoch: int) -> None:
+        """Write the parameters of `state` in the background; those of the same epoch from before are replaced."""
+        with writing(self.folder, GO_ON):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._open().wait_until_finished()
+            if epoch in self._open().all_steps():
+                self._open().delete(epoch)
+            params = state.current()
+            require_space(self.folder, _space(params), "the parameters of an epoch", GO_ON)
+            about = {"format_version": FORMAT_VERSION, "step": int(state.step)}
+            items = {"params": ocp.args.StandardSave(params), "about": ocp.args.JsonSave(about)}
+            self._open().save(epoch, args=ocp.args.Composite(**items))
+
+    def restored_epoch(self, epoch: int, like: Any) -> Restored | None:
+        """Read the parameters after an epoch onto the first device; None where they were not kept."""
+        if epoch not in self.steps():
+            return None
+        template = _template(like, SingleDeviceSharding(jax.local_devices()[0]))
+        step = self._about(epoch).step
+        return Restored(self._finite(epoch, "params", self._read(epoch, {"params": template})["params"]), step)
+
+
+def last_about(folder: Path) -> About | None:
+    """Return what the last checkpoint of a run says of itself; None where there is none, or it cannot be read.
+
+    No other process is waited for, and nothing but that is read.
+    """
+    steps = sorted(int(path.name) for path in Path(folder).glob("[0-9]*") if path.name.isdecimal())
+    if not steps:
+        return None
+    try:
+        return from_dict(About, read_json(Path(folder) / str(steps[-1]) / "about" / "metadata"))
+    except ConfigurationError:
+        return None
 
 
 class _UnreadableError(DataError):
@@ -321,18 +407,18 @@ def _collect_unseen() -> None:
         sys.unraisablehook = usual
 
 
-def _space(state: TrainingState) -> int:
-    """Return the bytes that a checkpoint may take, with a page for the end of each array and its names."""
-    leaves = jax.tree.leaves(state)
+def _space(tree: Any) -> int:
+    """Return the bytes that arrays may take on the disk, with a page for the end of each and its names."""
+    leaves = jax.tree.leaves(tree)
     return sum(leaf.nbytes + PAGE for leaf in leaves) + ROOM
 
 
-def _items(state: TrainingState, step: int) -> dict[str, Any]:
+def _items(state: TrainingState, step: int, ended: bool) -> dict[str, Any]:
     items = {
         "params": ocp.args.StandardSave(state.params),
         "optimiser": ocp.args.StandardSave(state.optimiser),
         "guard": ocp.args.StandardSave(_guard(state)),
-        "about": ocp.args.JsonSave({"format_version": FORMAT_VERSION, "step": step}),
+        "about": ocp.args.JsonSave({"format_version": FORMAT_VERSION, "step": step, "ended": ended}),
     }
     if state.average is not None:
         items["average"] = ocp.args.StandardSave(state.average)

@@ -9,6 +9,7 @@ from libhetero.configuration import check_options, internal, option, whole_numbe
 from libhetero.configuration.limits import MOST_BATCH, MOST_BOX, MOST_DENSITY, MOST_EPOCHS, MOST_SEED, MOST_STEPS
 
 PREPARATION, TRAINING = "particles", "training"  # headings of the help
+KEPT_EPOCHS = 5  # whose parameters are kept, at most, where nothing else is asked for
 AUTOMATIC = "auto"  # batch: as many particles as fit the devices
 
 
@@ -96,15 +97,26 @@ class TrainingConfig:
     ema_decay : of the running average of the parameters; 0 for none.
     test_fraction : of the particles, held out to tell when to stop (`held_out`); 0 for none.
     seed : of the initial parameters, the order of the particles and every random draw.
-    checkpoint_every : epochs between checkpoints; 0 for the first end of an epoch a minute after
-        the last one. There is always one at the end.
+    checkpoint_every : epochs between checkpoints; 0 to go by the clock (`clock`). There is always one at the end.
     keep : checkpoints kept, the last ones.
+    keep_epochs : epochs between those whose parameters are kept to look at; 0 for a fifth of all, more than `epochs`
+        for none.
+    extended : (epochs, step) for each time that the run was given more epochs: how many it had until which step.
     report_every : steps between lines of the log; 0 for ten lines an epoch.
     """
 
     RETIRED: ClassVar[dict[str, Any]] = {"weight_decay": 0.0}
 
-    epochs: int = option(20, "--niter", least=1, most=MOST_EPOCHS, metavar="N", group=TRAINING, help="epochs")
+    epochs: int = option(
+        20,
+        "--niter",
+        least=1,
+        most=MOST_EPOCHS,
+        metavar="N",
+        group=TRAINING,
+        changeable=True,
+        help="epochs; with --resume more than before train the run further",
+    )
     batch_size: int = option(
         64,
         "--batchsz",
@@ -168,11 +180,23 @@ class TrainingConfig:
         metavar="N",
         group=TRAINING,
         changeable=True,
-        help="epochs between two",
-        shown_default="a minute; of several processes: 1",
+        help="epochs between two checkpoints",
+        shown_default="one a minute, or fewer where they would take more than 5 % of the time",
     )
     keep: int = option(
         2, "--keep", least=1, most=MOST_EPOCHS, metavar="N", group=TRAINING, changeable=True, help="checkpoints kept"
+    )
+    keep_epochs: int = option(
+        0,
+        "--keep_epochs",
+        least=0,
+        most=MOST_EPOCHS,
+        metavar="N",
+        group=TRAINING,
+        changeable=True,
+        help="keep the parameters of every N-th epoch, which other programs show with --epoch; more than --niter keeps "
+        "none",
+        shown_default="a fifth of --niter",
     )
     report_every: int = option(
         0,
@@ -185,6 +209,14 @@ class TrainingConfig:
         help="steps between two lines of the log",
         shown_default="ten an epoch",
     )
+    extended: tuple[tuple[int, int], ...] = internal(
+        (), "epochs that the run had until a step, for each extension", changeable=True
+    )
 
     def __post_init__(self) -> None:
         check_options(self)
+
+    @property
+    def epochs_between_kept(self) -> int:
+        """Every how many epochs the parameters are kept."""
+        return self.keep_epochs or max(-(-self.epochs // KEPT_EPOCHS), 1)

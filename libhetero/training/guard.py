@@ -34,8 +34,8 @@ LEAST_RATE = 1 / 8  # of the rate asked for
 class StateStore(Protocol):
     """Where states are kept to go back to."""
 
-    def save(self, state: TrainingState) -> None:
-        """Keep a state."""
+    def save(self, state: TrainingState, ended: bool = False) -> None:
+        """Keep a state, and whether the held-out particles have ended the run there."""
 
     def wait(self) -> None:
         """Return once it is safe."""
@@ -50,7 +50,7 @@ class HostCopy:
     def __init__(self) -> None:
         self._state: TrainingState | None = None
 
-    def save(self, state: TrainingState) -> None:
+    def save(self, state: TrainingState, ended: bool = False) -> None:
         """Copy a state from the device."""
         self._state = jax.tree.map(np.array, jax.device_get(state))
 

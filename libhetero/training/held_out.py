@@ -29,6 +29,7 @@ from libhetero.training.optimiser import Kept, Loss, TrainingState
 
 LOGGER = logging.getLogger(__name__)
 PATIENCE = 3
+TOLD = ("signal",)  # of the model's metrics, beside the loss
 STREAM = 1  # of random numbers, apart from that of the epochs' orders
 
 
@@ -66,30 +67,32 @@ class HeldOut:
         self.batches, self.config, self.mesh = batches, config, mesh
         whole, cut = sharding.replicated(mesh), sharding.over_batch(mesh)
 
-        def of_batch(params: Any, batch: Batch, number: jax.Array) -> tuple[jax.Array, jax.Array]:
+        def of_batch(params: Any, batch: Batch, number: jax.Array) -> tuple[Any, jax.Array]:
             key = jax.random.fold_in(jax.random.key(config.seed), number)
 
-            def of_part(part: Batch, key: jax.Array) -> jax.Array:
-                return loss(params, part, key, training=False)[0]
+            def of_part(part: Batch, key: jax.Array) -> dict[str, jax.Array]:
+                value, metrics = loss(params, part, key, training=False)
+                return {"test_loss": value} | {f"test_{name}": metrics[name] for name in TOLD if name in metrics}
 
             return mean_over_parts(of_part, batch, key, config.accumulate), jnp.sum(batch.weight)
 
         self._of_batch = jax.jit(of_batch, in_shardings=(whole, cut, None), out_shardings=(whole, whole))
 
-    def judge(self, state: TrainingState, epoch: int) -> tuple[TrainingState, float]:
-        """Return the state with the best parameters so far kept, and the loss of the held-out particles.
+    def judge(self, state: TrainingState, epoch: int) -> tuple[TrainingState, dict[str, float]]:
+        """Return the state with the best parameters so far kept, and what the held-out particles say.
 
         A loss that is not finite is none gained: training may still go back to a state where it was.
         """
         params = state.current()
-        value = self._mean(params)
+        found = self._means(params)
+        value = found["test_loss"]
         if not np.isfinite(value):
             LOGGER.warning("epoch %d: the loss of the held-out particles is %g", epoch, value)
         if value < float(state.held().loss):
             copy = jax.tree.map(jnp.array, params)
             loss, reached = sharding.place_replicated((np.float32(value), np.int32(epoch)), self.mesh)
             state = dataclasses.replace(state, kept=Kept(loss, reached, copy))
-        return state, value
+        return state, found
 
     def exhausted(self, state: TrainingState, epoch: int) -> bool:
         """Return whether the last `PATIENCE` epochs have not lowered the loss.
@@ -106,9 +109,13 @@ class HeldOut:
             )
         return epoch - best >= PATIENCE
 
-    def _mean(self, params: Any) -> float:
-        total = weight = 0.0
+    def _means(self, params: Any) -> dict[str, float]:
+        """Return the means over the held-out particles."""
+        sums: dict[str, float] = {}
+        weight = 0.0
         for number, batch in enumerate(self.batches()):
-            value, count = jax.device_get(self._of_batch(params, batch, np.int32(number)))
-            total, weight = total + float(value) * float(count), weight + float(count)
-        return total / weight
+            values, count = jax.device_get(self._of_batch(params, batch, np.int32(number)))
+            weight += float(count)
+            for name, value in values.items():
+                sums[name] = sums.get(name, 0.0) + float(value) * float(count)
+        return {name: total / weight for name, total in sums.items()}

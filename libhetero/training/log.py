@@ -1,9 +1,11 @@
 """What a run says while it trains: `log.jsonl` for programs, a line or a bar for people.
 
 Every report is one JSON object on one line: `step`, `epoch` (fraction), `loss`, `gradient_norm` and
-the model's other metrics averaged over the steps since the last report, `learning_rate`,
+the model's other metrics (`signal`, the part explained of what can be: `libhetero.models.corner_noise`)
+averaged over the steps since the last report, `learning_rate`,
 `particles_per_second`, `seconds_left`, and `memory_bytes`, the most that was in use so far: on the
 fullest device of process 0 where devices tell (GPU, TPU), of that process elsewhere (CPU).
+The last line of an epoch has the means over it and their changes (`epoch_loss`, `epoch_signal`, `…_change`).
 The first line after a start has `first_step_seconds`, from the start of training, which compiles the
 step, to the end of the first one. A line is added by one write, so that a killed run leaves whole
 lines and at most one that is cut, which the reader leaves out. A resumed run continues the file at
@@ -27,6 +29,7 @@ from libhetero.configuration import read_lines
 from libhetero.files import replacing, writing
 from libhetero.telling import duration, pace
 from libhetero.telling.progress import Progress
+from libhetero.training.course import Course, Verdict, percent
 from libhetero.training.memory import peak_memory
 
 GO_ON = "free some and go on with --resume"
@@ -59,8 +62,9 @@ class RunLog:
         self._clock: float | None = None
         self._steps = self._particles = 0
         self._shown: Progress | None = None
+        self._course = Course()
         if self._path is not None:
-            _keep_lines(self._path, start)
+            self._course = Course(_keep_lines(self._path, start))
             self._shown = Progress("step", total, start=start, lasting=True)
 
     def __enter__(self) -> RunLog:
@@ -114,10 +118,14 @@ class RunLog:
         line["memory_bytes"] = peak_memory()
         if self._first_step is not None:
             line["first_step_seconds"], self._first_step = self._first_step, None
+        line |= self._course.add(line)
         _append_line(self._path, line)
         if self._listener is not None:
             self._listener(line)
         note = f"epoch {line['epoch']:.2f}, loss {line['loss']:.5g}"
+        if "signal" in line:
+            of_epoch = self._course.note()
+            note += f", signal explained {percent(line['signal'])}" + (f" ({of_epoch})" if of_epoch else "")
         if "seconds_left" in line:
             note += f", {pace(line['particles_per_second'], 'particles', line['seconds_left'])}"
         self._shown.show(step, note)
@@ -125,10 +133,14 @@ class RunLog:
     def go_back(self, step: int) -> None:
         """Drop the lines after `step`: training goes on from there."""
         if self._path is not None:
-            _keep_lines(self._path, step)
+            self._course = Course(_keep_lines(self._path, step))
         if self._shown is not None:
             self._shown.restart(step)
         self.start_clock()
+
+    def verdict(self) -> Verdict | None:
+        """Return whether the run still improves, by its lines; None where none are written."""
+        return None if self._path is None else self._course.verdict()
 
 
 @dataclass(frozen=True)
@@ -154,12 +166,13 @@ def _append_line(path: Path, line: dict[str, Any]) -> None:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def _keep_lines(path: Path, last_step: int) -> None:
-    """Drop the lines after `last_step`, written by a run that went on past its checkpoint."""
-    kept = []
+def _keep_lines(path: Path, last_step: int) -> list[dict[str, Any]]:
+    """Drop the lines after `last_step`, written by a run that went on past its checkpoint, and return the others."""
+    kept: list[dict[str, Any]] = []
     if path.exists() and last_step > 0:
         kept = [line for line in read_log(path) if line["step"] <= last_step]
     with writing(path, GO_ON):
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as beside:
             beside.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+    return kept

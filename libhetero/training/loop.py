@@ -22,10 +22,14 @@ from jaxtyping import Float
 from libhetero.errors import DataError
 from libhetero.records import Batch
 from libhetero.training import sharding
-from libhetero.training.checkpoint import CheckpointFolder
+from libhetero.training.budget import CompiledStep
+from libhetero.training.checkpoint import CheckpointFolder, EpochFolder
+from libhetero.training.clock import CheckpointClock
 from libhetero.training.configuration import TrainingConfig
+from libhetero.training.course import Verdict
 from libhetero.training.feed import ordered_indices, steps_per_epoch
 from libhetero.training.guard import Guard, HostCopy, StateStore
+from libhetero.training.held_out import PATIENCE as EPOCHS_WITHOUT_GAIN
 from libhetero.training.held_out import HeldOut, split
 from libhetero.training.interruption import StopRequest
 from libhetero.training.log import RunLog
@@ -41,7 +45,6 @@ from libhetero.training.placing import Feed, placed_batches, training_batches
 
 LOGGER = logging.getLogger(__name__)
 REPORTS_PER_EPOCH = 10
-CHECKPOINT_SECONDS = 60
 
 
 @runtime_checkable
@@ -64,12 +67,16 @@ class TrainingResult:
     step : steps done.
     finished : False when the run was asked to stop; it can be resumed.
     losses : of each step of this call; not finite where it was skipped.
+    interrupted : whether it was Ctrl-C that asked.
+    verdict : whether it still improves; None where no log is written (no folder, or not process 0).
     """
 
     params: Any
     step: int
     finished: bool
     losses: Float[np.ndarray, "steps"]
+    interrupted: bool = False
+    verdict: Verdict | None = None
 
 
 def train(
@@ -84,6 +91,7 @@ def train(
     progress: Callable[[float], None] | None = None,
     observe: Callable[[int, Any], None] | None = None,
     listener: Callable[[dict[str, Any]], None] | None = None,
+    program: CompiledStep | None = None,
 ) -> TrainingResult:
     """Train a model on a feed of particles over all devices.
 
@@ -100,21 +108,23 @@ def train(
     observe : called at every checkpoint by process 0 with the step and the parameters to use there, on its
         first device; training waits for it, and the arrays are gone after the next step.
     listener : called by process 0 with every line of log.jsonl.
+    program : the step as it was compiled for all this; None to compile it at the first step.
 
     Raises
     ------
     TrainingError : when the loss stays not finite (`guard`).
     DataError : when the particles cannot be read or a checkpoint cannot be written or read.
     """
-    began = time.monotonic()
+    began = time.monotonic() - (0.0 if program is None else program.seconds)
     mesh = sharding.data_mesh(devices)
     training, testing = split(len(feed), config)
     plan = _Plan(config, len(training))
     optimiser = build_optimiser(config, plan.per_epoch)
     with ExitStack() as stack:
-        checkpoints = None
+        checkpoints = epochs = None
         if folder is not None:
             checkpoints = stack.enter_context(CheckpointFolder(Path(folder) / "checkpoints", config.keep))
+            epochs = stack.enter_context(EpochFolder(Path(folder) / "epochs"))
         store: StateStore = HostCopy() if checkpoints is None else checkpoints
         if resume and checkpoints is not None:
             like = jax.eval_shape(lambda params: start_state(params, optimiser, config), params)
@@ -123,21 +133,23 @@ def train(
             if checkpoints is not None and checkpoints.latest() is not None:
                 raise DataError(f"{folder}: already holds a run; resume it or use another folder.")
             state = sharding.place_replicated(start_state(params, optimiser, config), mesh)
-        if checkpoints is not None:
+        if checkpoints is not None and epochs is not None:
             checkpoints.remove_unfinished()
+            epochs.remove_unfinished()
         if not resume or checkpoints is None:
             store.save(state)
         path = Path(folder) / "log.jsonl" if folder is not None and sharding.is_writer() else None
         log = stack.enter_context(RunLog(path, plan.total, int(state.step), began, listener))
         stop = stack.enter_context(StopRequest())
-        step = sharding.compile_step(training_step(model.loss, optimiser, config), mesh)
+        step: Callable = sharding.compile_step(training_step(model.loss, optimiser, config), mesh)
+        step = step if program is None else program.run
         held_out = None
         if len(testing):
             LOGGER.info("%d of %d particles are held out of training", len(testing), len(feed))
             parts = [testing[index] for index in ordered_indices(len(testing), config.batch_size)]
             held_out = HeldOut(model.loss, lambda: placed_batches(feed, parts, config, mesh), config, mesh)
         batches = stack.enter_context(_Batches(feed, training, plan, mesh))
-        watch = _Watch(log, store, stop, progress, observe, held_out)
+        watch = _Watch(log, store, epochs, stop, progress, observe, held_out)
         return _Run(step, batches, plan, watch, mesh, state).go()
 
 
@@ -169,10 +181,7 @@ class _Batches:
 
 
 class _Plan:
-    """When things are due; `step` counts the steps done.
-
-    Processes have clocks of their own, so several of them go by epochs alone.
-    """
+    """When things are due; `step` counts the steps done."""
 
     def __init__(self, config: TrainingConfig, count: int) -> None:
         self.config, self.count = config, count
@@ -180,7 +189,6 @@ class _Plan:
         self.total = config.epochs * self.per_epoch
         self.schedule = learning_rate_schedule(config, self.per_epoch)
         self.every = config.report_every or max(self.per_epoch // REPORTS_PER_EPOCH, 1)
-        self.last_checkpoint = time.monotonic()
 
     def particles(self, step: int) -> int:
         """Return how many particles the last of `step` steps met."""
@@ -192,16 +200,18 @@ class _Plan:
         """Return whether a line of the log is due after `step` steps."""
         return step % self.every == 0 or step % self.per_epoch == 0
 
-    def checkpoint_due(self, step: int) -> bool:
-        """Return whether a checkpoint is due after `step` steps."""
+    def checkpoint_due(self, step: int, clock: CheckpointClock) -> bool:
+        """Return whether a checkpoint is due after `step` steps: at the end, after so many epochs or by the clock."""
         if step == self.total:
             return True
-        if self.config.checkpoint_every or jax.process_count() > 1:
-            return step % (self.per_epoch * max(self.config.checkpoint_every, 1)) == 0
-        if step % self.per_epoch or time.monotonic() - self.last_checkpoint < CHECKPOINT_SECONDS:
-            return False
-        self.last_checkpoint = time.monotonic()
-        return True
+        if self.config.checkpoint_every:
+            return step % (self.per_epoch * self.config.checkpoint_every) == 0
+        return clock.due(step)
+
+    def kept_epoch(self, step: int) -> int:
+        """Return the epoch that ends after `step` steps if its parameters are to be kept, else 0."""
+        epoch, rest = divmod(step, self.per_epoch)
+        return 0 if rest or epoch % self.config.epochs_between_kept else epoch
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,6 +220,7 @@ class _Watch:
 
     log: RunLog
     store: StateStore
+    epochs: EpochFolder | None
     stop: StopRequest
     progress: Callable[[float], None] | None
     observe: Callable[[int, Any], None] | None
@@ -237,6 +248,7 @@ class _Run:
         self.step, self.batches, self.plan, self.watch, self.mesh = step, batches, plan, watch, mesh
         self.state, self.done = state, int(state.step)
         self.guard = Guard(plan.config, state)
+        self.clock = CheckpointClock(self.done)
         self.meter = Meter(self.guard.note, self.done)
         self.enough = watch.exhausted(state, plan)
         self.stopped = False
@@ -259,14 +271,15 @@ class _Run:
             if plan.report_due(self.done):
                 self._report(tested)
             self.stopped = watch.stop.after(self.done) and self.done < plan.total and not self.enough
-            due = self.stopped or self.enough or plan.checkpoint_due(self.done)
-            if due:
+            due = self.stopped or self.enough or plan.checkpoint_due(self.done, self.clock)
+            kept = plan.kept_epoch(self.done) if watch.epochs is not None else 0
+            if due or kept:
                 self.meter.flush()
             if self.guard.exhausted():
                 self._go_back()
-                due = self.stopped
-            if due:
-                self._checkpoint()
+                due, kept = self.stopped, 0
+            if due or kept:
+                self._checkpoint(due, kept)
         return self._end()
 
     def _judge(self) -> dict[str, float]:
@@ -275,9 +288,9 @@ class _Run:
             return {}
         self.meter.flush()
         with self.watch.log.paused():
-            self.state, value = self.watch.held_out.judge(self.state, self.done // self.plan.per_epoch)
+            self.state, found = self.watch.held_out.judge(self.state, self.done // self.plan.per_epoch)
         self.enough = self.watch.exhausted(self.state, self.plan) and self.done < self.plan.total
-        return {"test_loss": value} if np.isfinite(value) else {}
+        return {name: value for name, value in found.items() if np.isfinite(value)}
 
     def _report(self, tested: dict[str, float]) -> None:
         means = self.meter.means()
@@ -288,14 +301,25 @@ class _Run:
         if self.watch.progress is not None:
             self.watch.progress(self.done / self.plan.total)
 
-    def _checkpoint(self) -> None:
-        """Keep the state, except between skipped steps of a run that goes on."""
+    def _checkpoint(self, due: bool, kept: int) -> None:
+        """Keep the state, and the parameters of an epoch, except between skipped steps of a run that goes on.
+
+        Parameters
+        ----------
+        due : whether a checkpoint is.
+        kept : the epoch whose parameters are to be kept; 0 for none.
+        """
         ends = self.stopped or self.enough or self.done == self.plan.total
         if self.guard.in_a_row and not ends:
             return
-        self.watch.store.save(self.state)
-        if not self.stopped:  # the system gives little time
-            self.watch.look(self.state)
+        if kept and self.watch.epochs is not None and not self.guard.in_a_row:
+            self.watch.epochs.save_epoch(self.state, kept)
+        if not due:
+            return
+        with self.clock.paid(self.done):
+            self.watch.store.save(self.state, self.enough)
+            if not self.stopped:  # the system gives little time
+                self.watch.look(self.state)
 
     def _go_back(self) -> None:
         self.state = self.guard.go_back(self.state, self.watch.store, self.mesh)
@@ -304,11 +328,14 @@ class _Run:
         self.batches.close()
         self.meter.go_back(self.done)
         self.watch.log.go_back(self.done)
+        self.clock.restart(self.done)
 
     def _end(self) -> TrainingResult:
         if self.enough and self.watch.progress is not None:
             self.watch.progress(1.0)
         self.watch.store.wait()
+        if self.watch.epochs is not None:
+            self.watch.epochs.wait()
         if self.watch.held_out is not None and not self.stopped:
             LOGGER.info(
                 "the held-out particles fit best after epoch %d of %d (loss %.5g); these parameters are kept",
@@ -323,4 +350,12 @@ class _Run:
             step=self.done,
             finished=not self.stopped,
             losses=np.asarray(self.meter.losses, np.float32),
+            interrupted=self.watch.stop.interrupted,
+            verdict=self._verdict(),
         )
+
+    def _verdict(self) -> Verdict | None:
+        """Return whether the run still improves."""
+        if self.enough:
+            return Verdict(False, f"the held-out particles have gained nothing for {EPOCHS_WITHOUT_GAIN} epochs")
+        return self.watch.log.verdict()

@@ -1,7 +1,9 @@
 """The optimiser: Adam or Muon with warm-up, cosine decay, clipping, and a running average of the weights.
 
 The learning rate rises linearly from a tenth of its value (an epoch at rate 0 would be lost) and
-then follows half a cosine down to 1 % of it. The running average
+then follows half a cosine down to 1 % of it. A run that is given more epochs goes over, within the time of a warm-up,
+from the rate it had to that of a run of so many epochs from the start, which is higher: at 1 % of the rate, where half
+a cosine ends, nothing more would be learnt. The running average
 
     a ← d a + (1 - d) p,   d = min(ema_decay, (1 + s) / (10 + s)),   s the step,
 
@@ -98,12 +100,33 @@ class TrainingState:
 
 def learning_rate_schedule(config: TrainingConfig, per_epoch: int) -> optax.Schedule:
     """Return the learning rate as a function of the step."""
-    total = config.epochs * per_epoch
+    lengths = [epochs for epochs, _ in config.extended] + [config.epochs]
+    schedule = _schedule_of(config, lengths[0], per_epoch)
+    for (_, step), epochs in zip(config.extended, lengths[1:], strict=True):
+        rise = max(round(config.warmup_epochs * per_epoch), 1)
+        schedule = _passing_over(schedule, _schedule_of(config, epochs, per_epoch), step, rise)
+    return schedule
+
+
+def _schedule_of(config: TrainingConfig, epochs: int, per_epoch: int) -> optax.Schedule:
+    """Return the schedule of a run of so many epochs."""
+    total = epochs * per_epoch
     warmup = min(round(config.warmup_epochs * per_epoch), total // 2)
     start, peak = WARMUP_START * config.learning_rate, config.learning_rate
     if config.schedule == "cosine":
         return optax.warmup_cosine_decay_schedule(start, peak, warmup, total, COSINE_END * peak)
     return optax.warmup_constant_schedule(start if warmup else peak, peak, warmup)
+
+
+def _passing_over(before: optax.Schedule, after: optax.Schedule, step: int, rise: int) -> optax.Schedule:
+    """Return the schedule that follows one until a step, and another one `rise` steps later."""
+
+    def schedule(count: Any) -> Any:
+        share = jnp.clip((count - step) / rise, 0, 1)
+        passing = (1 - share) * before(step) + share * after(count)
+        return jnp.where(count < step, before(count), passing)
+
+    return schedule
 
 
 def build_optimiser(config: TrainingConfig, per_epoch: int) -> optax.GradientTransformation:

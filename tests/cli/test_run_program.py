@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from libhetero.cli import Session, common_parser, run_program
-from libhetero.errors import DataError, StoppedEarly
+from libhetero.errors import INTERRUPTED, DataError, StoppedEarly
 
 PROG = "e2hype_try.py"
 
@@ -125,6 +125,14 @@ def test_a_run_that_was_asked_to_stop_is_one_line_and_143(capsys: pytest.Capture
     assert _run(call) == 143
     assert capsys.readouterr() == ("", f"{PROG}: stopped as the system asked, after step 3.\n")
     assert _status() == "incomplete"
+
+
+def test_a_run_that_ctrl_c_stopped_is_one_line_and_130(capsys: pytest.CaptureFixture) -> None:
+    def call(options: object, session: Session) -> None:
+        raise StoppedEarly("stopped by Ctrl-C, after step 3.", INTERRUPTED)
+
+    assert _run(call) == 130
+    assert capsys.readouterr().err == f"{PROG}: stopped by Ctrl-C, after step 3.\n"
 
 
 @pytest.mark.parametrize(

@@ -23,8 +23,8 @@ class KilledWriting(CheckpointFolder):
 
     saved = 0
 
-    def save(self, state) -> None:
-        super().save(state)
+    def save(self, state, ended=False) -> None:
+        super().save(state, ended)
         self.saved += 1
         if self.saved == 2:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -35,13 +35,13 @@ class FullDisk(CheckpointFolder):
 
     saved = 0
 
-    def save(self, state) -> None:
+    def save(self, state, ended=False) -> None:
         self.saved += 1
         if self.saved == 2:
             self.wait()
             found = os.statvfs(self.folder)
             (self.folder.parents[1] / "filler").write_bytes(bytes(found.f_bavail * found.f_frsize - 8192))
-        super().save(state)
+        super().save(state, ended)
 
 
 def main(folder: Path, fault: str) -> None:

@@ -28,6 +28,7 @@ from libhetero.training.configuration import TrainingConfig
 from tests.making.images import BOX, COUNT, PIXEL, particles
 from tests.making.models import CONFIGS, make_model, random_params
 
+EXPLAINABLE = 2.0  # of the images' power, whatever these few say
 KEY, OTHER_KEY = (jax.random.key(seed, impl="rbg") for seed in (3, 4))  # quick to compile
 
 
@@ -53,7 +54,7 @@ class Case:
 
 @pytest.fixture(scope="module", params=list(CONFIGS))
 def case(request) -> Case:
-    model = make_model(request.param)
+    model = dataclasses.replace(make_model(request.param), explainable=EXPLAINABLE)  # type: ignore[type-var]
     return Case(
         model=model,
         params=random_params(model.init),
@@ -112,6 +113,20 @@ def test_shapes_and_dtypes(case):
     loss, metrics = jax.eval_shape(model.loss, case.params, case.batch, KEY)
     assert (loss.shape, loss.dtype) == ((), jnp.float32)
     assert metrics and {(m.shape, str(m.dtype)) for m in metrics.values()} == {((), "float32")}
+
+
+def test_the_signal_explained_is_what_is_taken_off_the_power_of_the_images(case):
+    (_, metrics), _ = case.loss(case.params, case.batch, KEY)
+    if getattr(case.model.config, "loss", "") == "frc":
+        assert "signal" not in metrics
+        return
+    if case.model.family == "hype":
+        error, power = metrics["mse"], metrics["mse"] / (1 - metrics["explained"])
+    else:
+        error, weight = metrics["misfit"], case.model.ring_weight
+        images = np.abs(np.fft.rfft2(np.fft.ifftshift(np.asarray(case.batch.images), axes=(1, 2)))) ** 2
+        power = np.sum(weight * images, axis=(1, 2)).mean() / np.count_nonzero(weight)
+    assert float(metrics["signal"]) == pytest.approx(float((power - error) / EXPLAINABLE), rel=1e-3)
 
 
 def test_loss_and_gradients_are_finite_and_reach_every_part(case):

@@ -11,8 +11,11 @@ import pytest
 from libhetero.errors import ConfigurationError, DataError
 from libhetero.io import read_gaussians, read_latent, read_particles, write_volume
 from libhetero.models.hype.latent.class_search import LOW
+from libhetero.pipelines.decoding.latents import particle_latents
 from libhetero.pipelines.run.folder import batches, open_run
 from libhetero.pipelines.run.lock import locked
+from libhetero.pipelines.run.reached import Reached
+from libhetero.training.checkpoint import Restored
 from libhetero.training.interruption import StopRequest
 from libhetero.training.log import read_log
 from programs.e2hype_refine import main
@@ -126,19 +129,73 @@ def test_a_run_opens_from_anywhere_and_gives_the_latents_it_wrote(trained) -> No
 
 def test_another_configuration_is_refused_naming_the_keys(trained, capsys) -> None:
     folder = str(trained[0])
-    assert main(["--resume", folder, "--niter", "9", "--nmid", "4", "--invert"]) == 1
+    assert main(["--resume", folder, "--nmid", "4", "--invert"]) == 1
     message = capsys.readouterr().err
     assert len(message.splitlines()) == 1
-    for text in (
-        "training.epochs is 3, asked for 9",
-        "model.latent_size is 3, asked for 4",
-        "data.preprocess.contrast is 1, asked for -1",
-    ):
+    for text in ("model.latent_size is 3, asked for 4", "data.preprocess.contrast is 1, asked for -1"):
         assert text in message
+    _one_line(
+        capsys, ["--resume", folder, "--niter", "2"], "--niter 2: the run has 3 epochs; expected at least as many"
+    )
     with locked(trained[0]):
-        _one_line(capsys, ["--resume", folder], f"{folder}: process {os.getpid()} on", "is training in this folder")
+        words = f"{folder}: process {os.getpid()} on", "is training in this folder"
+        _one_line(capsys, ["--resume", folder, "--niter", "4"], *words)
+
+
+def contents(folder) -> dict:
+    """Return when each file below a folder was last written."""
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file() and path.name != ".lock"}
+
+
+def test_a_finished_run_is_left_as_it_is(trained, capsys) -> None:
+    folder, before = trained[0], contents(trained[0])
     changed = ["--niter", "3", "--accum", "2", "--keep", "5", "--report", "7", "--checkpoint", "2"]
-    assert main(["--resume", folder, *changed]) == 0
+    assert main(["--resume", str(folder), *changed]) == 0
+    said = capsys.readouterr().out
+    assert f"{folder}: this run is finished, after 3 epochs (to train it further: --resume {folder} --niter 6)" in said
+    assert contents(folder) == before
+
+
+def test_a_run_is_trained_further_and_its_epochs_can_be_looked_at(trained, tmp_path, capsys) -> None:
+    """Given more epochs it goes on; what it was after each is kept, and told from what it is."""
+    folder = tmp_path / "copy"
+    shutil.copytree(trained[0], folder)
+    first = losses(folder)
+    assert main(["--resume", str(folder), "--niter", "5", "--keep_epochs", "2"]) == 0
+    assert losses(folder)[:12] == first and len(losses(folder)) == 20
+    rates = [line["learning_rate"] for line in read_log(folder / "log.jsonl")]
+    assert max(rates[12:]) > 2 * rates[11], "the rate rises again, to that of 5 epochs"
+    run = open_run(folder)
+    assert run.config.training.extended == ((3, 12),) and run.reached.finished and run.reached.epoch == "5"
+    assert "too short to tell" not in capsys.readouterr().out
+    assert sorted(path.name for path in (folder / "epochs").iterdir()) == ["1", "2", "3", "4"]
+    early = open_run(folder, 3)
+    assert early.folder == open_run(folder / "epoch_03").folder == folder / "epoch_03"
+    jax.tree.map(np.testing.assert_array_equal, early.params, open_run(trained[0]).params)
+    assert str(open_run(folder, 4).reached) == "parameters of epoch 4 of 5 (step 16)"
+    with pytest.raises(ConfigurationError, match=r"--epoch 7: .* expected one of 1, 2, 3, 4, 5. .*--keep_epochs"):
+        open_run(folder, 7)
+
+
+@pytest.mark.parametrize(("step", "words"), [(0, "has done no step"), (3, "has hardly begun"), (6, "1.5 of 3 epochs")])
+def test_a_run_that_is_not_finished_is_told_where_it_is_used(trained, caplog, step, words) -> None:
+    config = open_run(trained[0]).config
+    caplog.clear()
+    Reached.of(config, 40, Restored(None, step)).tell(trained[0])
+    (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert words in warning and f"e2hype_refine.py --resume {trained[0]}." in warning
+
+
+def test_latents_that_an_unfinished_run_was_looked_at_with_do_not_finish_it(trained, tmp_path, capsys, caplog) -> None:
+    """Embedding writes mid_00.txt; the run goes on all the same."""
+    folder = tmp_path / "copy"
+    shutil.copytree(trained[0], folder)
+    shutil.rmtree(folder / "checkpoints" / "12")
+    particle_latents(open_run(folder), 8)
+    assert "training is not finished, 2 of 3 epochs are done" in caplog.text
+    assert main(["--resume", str(folder)]) == 0
+    assert "this run is finished" not in capsys.readouterr().out
+    assert open_run(folder).reached.finished
 
 
 def test_a_run_begins_from_classes_and_opens_again(project, monkeypatch, capsys) -> None:

@@ -18,11 +18,11 @@ KEPT = {
         --poses --seed
     """,
     "e2hype_embed.py": """
-        --batchsz --class_method --classes --feature --gaussians --labels --lists --memory --method
+        --batchsz --class_method --classes --epoch --feature --gaussians --labels --lists --memory --method
         --min_dist --min_size --neighbours --seed --truth
     """,
     "e2hype_eval.py": """
-        --all-classes --all_classes --apix --batchsz --box --centre --classes --crop --format --grid
+        --all-classes --all_classes --apix --batchsz --box --centre --classes --crop --epoch --format --grid
         --latent --lowpass --output --over --particles --path --route --seed --steps
     """,
     "e2hype_guess_n.py": """
@@ -39,15 +39,15 @@ KEPT = {
     """,
     "e2hype_refine.py": """
         --accum --apix --batchsz --box --cache --checkpoint --clip --conditioning --contrast --coordinator --ctf
-        --datadir --decoder --dry-run --ema --encoder --hype_preset --ind --invert --keep --learnrate --mask
-        --maxbad --maxres --minres --model --niter --nmid --noctf --noinvert --normalise --nprocs
+        --datadir --decoder --dry-run --ema --encoder --hype_preset --ind --invert --keep --keep_epochs --learnrate
+        --mask --maxbad --maxres --minres --model --niter --nmid --noctf --noinvert --normalise --nprocs
         --optimiser --pas --path --pointtransformer --poses --precision --preset --procid --pt_preset
         --remat --report --requeue --resume --schedule --seed --set --stiffness --sym --tensorboard
         --usetest --warmup
     """,
     "e2hype_score.py": "--batchsz --images --json --level --limit --mask --mass --seed --truth",
     "e2hype_segment.py": """
-        --auto --batchsz --class_method --classes --components --constant --eps --feature --memory --method
+        --auto --batchsz --class_method --classes --components --constant --epoch --eps --feature --memory --method
         --min_size --neighbours --seed
     """,
     "e2hype_simulate.py": """

@@ -124,10 +124,14 @@ def test_correlations_of_classes(figure, classes, compared):
 @pytest.mark.parametrize("reports", [1, 200])
 def test_training(figure, reports, tested):
     lines = [{"epoch": 0.1 * step, "loss": 5 / step, "learning_rate": 1e-3} for step in range(1, reports + 1)]
+    explained = [line | {"signal": 1 - line["loss"] / 9} for line in lines]
     lines[-1] |= {"test_loss": float("nan")} if reports == 1 else {"test_loss": 1.0}
     if not tested:
         del lines[-1]["test_loss"]
     draw_training(figure, lines)
+    explained[-1] |= {"test_signal": 0.4} if tested else {}
+    epochs = np.arange(1.0, 21.0)
+    draw_training(figure, explained, {"signal": (epochs, 1 - 0.5 / epochs), "loss": (epochs, 0.5 / epochs)})
 
 
 def test_a_logarithm_is_for_positive_losses_over_a_decade():

@@ -64,10 +64,10 @@ def test_the_first_format_is_read_with_what_it_lacks_at_its_start(copied, traine
 
 
 def test_a_newer_format_is_refused_by_name(copied) -> None:
-    say_format(copied, 6, 3)
-    with pytest.raises(DataError, match="6: checkpoint format 3; this version reads 1 and 2"):
+    say_format(copied, 6, 4)
+    with pytest.raises(DataError, match="6: checkpoint format 4; this version reads 1, 2, 3"):
         restored(copied)
-    with CheckpointFolder(copied / "checkpoints") as checkpoints, pytest.raises(DataError, match="format 3"):
+    with CheckpointFolder(copied / "checkpoints") as checkpoints, pytest.raises(DataError, match="format 4"):
         checkpoints.restore_params(PARAMS, CONFIG)
 
 

@@ -118,4 +118,4 @@ def test_every_held_out_particle_counts_alike():
 
     held = HeldOut(loss, lambda: iter(batches), CONFIG, mesh)
     state = start_state({"x": jnp.zeros(())}, build_optimiser(CONFIG, 2), CONFIG)
-    assert held.judge(state, 1)[1] == pytest.approx(np.arange(10).mean())
+    assert held.judge(state, 1)[1]["test_loss"] == pytest.approx(np.arange(10).mean())

@@ -45,6 +45,23 @@ def test_a_short_run_is_not_all_warm_up() -> None:
     assert learning_rate_schedule(config, 10)(5) == pytest.approx(1e-3)
 
 
+def test_a_run_that_is_trained_further_passes_over_to_the_rate_of_a_longer_one() -> None:
+    """Twice: 10 epochs done, 20 asked for; stopped in the middle of epoch 13, 40 asked for."""
+    plain = TrainingConfig(epochs=10, warmup_epochs=2, learning_rate=1e-3)
+    further = dataclasses.replace(plain, epochs=40, extended=((10, 500), (20, 620)))
+    steps = jnp.arange(2001)
+    old, middle, long, rate = (
+        np.asarray(jax.vmap(learning_rate_schedule(config, 50))(steps))
+        for config in (plain, *(dataclasses.replace(plain, epochs=epochs) for epochs in (20, 40)), further)
+    )
+    np.testing.assert_allclose(rate[:500], old[:500], rtol=1e-6)
+    assert rate[500] == pytest.approx(1e-5, rel=1e-3) and np.all(np.diff(rate[500:600]) > 0)
+    np.testing.assert_allclose(rate[600:620], middle[600:620], rtol=1e-5)
+    np.testing.assert_allclose(rate[670], 0.5 * (middle[620] + long[670]), rtol=1e-5)
+    np.testing.assert_allclose(rate[720:], long[720:], rtol=1e-5)
+    assert from_dict(TrainingConfig, to_dict(further)) == further
+
+
 @pytest.mark.parametrize("decay, followed", [(0.0, None), (0.9, True)])
 def test_running_average_follows_from_the_start(decay, followed) -> None:
     config = TrainingConfig(ema_decay=decay, learning_rate=0.05, schedule="constant", warmup_epochs=0)

@@ -29,6 +29,7 @@ from libhetero.models.contrast import (
     estimate_contrast,
     junk_probability,
 )
+from libhetero.models.corner_noise import measure_explainable, measure_noise
 from libhetero.models.gmm.changes import (
     Modes,
     adapted,
@@ -54,7 +55,7 @@ from libhetero.models.gmm.storage import fields_of, to_arrays
 from libhetero.models.sample import spread_over
 from libhetero.physics.fourier import dft_image, half_plane
 from libhetero.physics.gaussians import gaussians_to_volume, project_gaussians
-from libhetero.physics.observation import observed, squared_error
+from libhetero.physics.observation import observed, power, squared_error
 from libhetero.physics.symmetry import symmetric_copies, symmetry_operators
 from libhetero.records import Batch, Direction, Gaussians, Observation, Pose, Posterior
 
@@ -83,6 +84,7 @@ class GmmModel:
     mobile : (N,), 1 for each Gaussian that may change, 0 for each that may not; None for all.
     contrast : of the particles, as the sample shows them.
     turning : whether modes of motion are continued as turns; older runs' are straight.
+    explainable : mean power of a weighted pixel of an image that is signal (`corner_noise`); 0 where it is not known.
     """
 
     config: GmmConfig
@@ -98,6 +100,7 @@ class GmmModel:
     mobile: np.ndarray | None = None
     contrast: ContrastPrior = ContrastPrior()
     turning: bool = True
+    explainable: float = 0.0
     family: str = "gmm"
 
     def __post_init__(self) -> None:
@@ -145,6 +148,7 @@ class GmmModel:
             edges=nearest_pairs(neutral.position),
             mobile=moves,
             contrast=measured.contrast,
+            explainable=_explainable(sample, measured.ring_weight),
         )
         if config.encoder == "posterior":
             model = model._with_subspace(measured.sample, seed)
@@ -371,7 +375,7 @@ class GmmModel:
     def loss(
         self, params: Any, batch: Batch, key: PRNGKeyArray, training: bool = True
     ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
-        """Return the misfit of the images plus the latent penalty, and both for the log.
+        """Return the misfit of the images plus the latent penalty, and both for the log, with the signal explained.
 
         likelihood: mean over pixels of w |CTF P(R, t) G(z) - X|², 1 for a perfect model;
         frc: -mean_r FRC_r(CTF P(R, t) G(z), X);
@@ -403,13 +407,18 @@ class GmmModel:
         del listed  # what is inferred stands in its place
         if self.config.stiffness and self.layout.position:
             penalty = penalty + self.config.stiffness * strain(neutral, self.edges, mixture)
-        misfit = self._misfit(image, observation, mixture)
+        error = misfit = self._misfit(image, observation, mixture)
+        shown = jnp.ones_like(error)
         if self.contrast.junk and self.config.loss == "likelihood":
             plain = replace(observation, contrast=None)
             seen = jax.lax.stop_gradient(self._contrast_of(image, plain, mixture))
-            junk = junk_probability(*seen, self.contrast)
-            misfit, penalty = (1 - junk) * misfit + junk, (1 - junk) * penalty
-        return {"misfit": misfit, "penalty": penalty}
+            shown = 1 - junk_probability(*seen, self.contrast)
+            misfit, penalty = shown * misfit + (1 - shown), shown * penalty
+        found = {"misfit": misfit, "penalty": penalty}
+        if self.explainable and self.config.loss == "likelihood":
+            of_image = jnp.sum(self.ring_weight * power(dft_image(image))) / np.count_nonzero(self.ring_weight)
+            found["signal"] = shown * (of_image - error) / self.explainable
+        return found
 
     def _latent_and_penalty(
         self,
@@ -458,3 +467,10 @@ class GmmModel:
 
     def _rings(self) -> slice:
         return slice(*ring_limits(self.config.resolution, self.box_size, self.pixel_size))
+
+
+def _explainable(sample: Batch, ring_weight: Float[np.ndarray, "n half"]) -> float:
+    """Return the power of a weighted pixel of an image that is signal, in the units of the misfit."""
+    n = len(ring_weight)
+    weight = ring_weight * np.float32(n**2 / np.count_nonzero(ring_weight))  # transforms are divided by n there
+    return measure_explainable(sample, weight, measure_noise(spread_over(sample, NOISE_SAMPLE), n))

@@ -39,6 +39,7 @@ SCHEMA = {
     "mobile": ArraySchema("bool", (PLACES,), optional=True),
     "contrast": ArraySchema("float", (4,), least=0, optional=True),
     "turning": ArraySchema("bool", optional=True),
+    "explainable": ArraySchema("float", least=0, optional=True),
 }
 
 
@@ -59,6 +60,7 @@ def to_arrays(model: GmmModel) -> dict[str, np.ndarray]:
         "edges": model.edges,
         "mobile": model.mobile,
         "turning": model.turning,
+        "explainable": model.explainable,
     }
     if model.subspace is not None:
         found = model.subspace
@@ -136,6 +138,7 @@ def fields_of(config: GmmConfig, arrays: dict[str, np.ndarray]) -> dict[str, Any
         "edges": arrays["edges"],
         "mobile": arrays.get("mobile"),
         "contrast": ContrastPrior(*map(float, arrays["contrast"])) if "contrast" in arrays else ContrastPrior(),
+        "explainable": float(arrays.get("explainable", 0.0)),
         "turning": bool(arrays.get("turning", False)),  # runs from before modes could are decoded as they were trained
     }
 

@@ -10,7 +10,7 @@ posterior mean of the contrast and p the probability of junk: so the error of an
 1 - p. s and π are parameters that follow the gradient of the same likelihood. The mean contrast is 1: the scale of
 volumes is free.
 
-The noise of each ring is that of the images' corners, where there is no particle.
+The noise of each ring is that of the images' corners (`libhetero.models.corner_noise`).
 """
 
 from __future__ import annotations
@@ -19,41 +19,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Complex, Float
 
 from libhetero.models.contrast import ContrastPrior, contrast_evidence, contrast_posterior, estimate_contrast
 from libhetero.physics.arrays import AnyArray
-from libhetero.physics.correlation import ring_sum
-from libhetero.physics.fourier import dft_image
-from libhetero.physics.masks import soft_disc
-from libhetero.records import Batch
 
-CORNER = 0.9  # of half the box: beyond lies no particle
-LEAST_NOISE = 1e-2  # of the mean noise power: what a ring has at least
 START_SPREAD, START_JUNK = 0.1, 0.02
 MOST_JUNK = 0.9
-
-
-def measure_noise(sample: Batch, n: int) -> Float[np.ndarray, "rings"]:
-    """Return the noise power of a Fourier pixel in rings 0 … n // 2, of transforms divided by n.
-
-    Parameters
-    ----------
-    sample : some hundred particles; those of weight 0 are left out.
-    n : box, pixels.
-    """
-    corners = 1 - soft_disc(n, CORNER * n / 2, n / 16)
-    rings = n // 2 + 1
-
-    def one(image: Array) -> Array:
-        outside = corners * (image - jnp.sum(corners * image) / jnp.sum(corners))
-        return ring_sum(jnp.abs(dft_image(outside) / n) ** 2, rings)
-
-    count = ring_sum(jnp.ones((n, n // 2 + 1)), rings)
-    power = np.asarray(jax.jit(jax.vmap(one))(sample.images) / (count * jnp.mean(corners**2)))
-    noise = np.average(power, axis=0, weights=np.asarray(sample.weight))
-    return np.maximum(noise, LEAST_NOISE * noise.mean() + 1e-30).astype(np.float32)
 
 
 def start_of_contrast() -> dict[str, Array]:

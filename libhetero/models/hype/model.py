@@ -22,8 +22,9 @@ from libhetero.configuration import ArraySchema
 from libhetero.errors import ConfigurationError, DataError
 from libhetero.models.batch_mean import batch_mean
 from libhetero.models.contrast import contrast_evidence, estimate_contrast
+from libhetero.models.corner_noise import measure_explainable, measure_noise
 from libhetero.models.hype.config import HypeConfig
-from libhetero.models.hype.contrast import measure_noise, prior_of, start_of_contrast, weigh
+from libhetero.models.hype.contrast import prior_of, start_of_contrast, weigh
 from libhetero.models.hype.encoders import DOWN, image_encoder
 from libhetero.models.hype.hypernetwork import HyperNetwork
 from libhetero.models.hype.inr import INRWeights, inr_apply
@@ -56,6 +57,7 @@ def schema_of(config: HypeConfig, names: Iterable[str]) -> dict[str, ArraySchema
         "box_size": ArraySchema("int", least=2, below=2**15),
         "pixel_size": ArraySchema("float", least=1e-3, below=1e5),
         CONTRAST_NOISE: ArraySchema("float", ("rings",), least=1e-30, optional=True),
+        "explainable": ArraySchema("float", least=0, optional=True),
         **(schema_of_start() if config.start == "classes" else {}),
     }
 
@@ -79,6 +81,7 @@ class HypeModel:
     contrast_noise : (n // 2 + 1,), power of a Fourier pixel's noise by ring, for the contrast of particles; None where
         that is not estimated.
     start : the classes that it begins with; None for none.
+    explainable : mean power of a pixel of an image that is signal (`corner_noise`); 0 where it is not known.
     """
 
     config: HypeConfig
@@ -90,6 +93,7 @@ class HypeModel:
     pixel_size: float
     contrast_noise: Float[np.ndarray, "rings"] | None = None
     start: Start | None = None
+    explainable: float = 0.0
     family: str = "hype"
 
     @classmethod
@@ -116,9 +120,9 @@ class HypeModel:
         if config.profile or config.encoder_input == "wiener" or config.coordinates:
             signal, noise = measure_spectra(some, box_size, pixel_size)
         estimated, begun = config.particle_contrast == "estimated", config.start == "classes"
-        by_ring = measure_noise(some, box_size) if estimated or begun else None
+        by_ring = measure_noise(some, box_size)
         start = None
-        if begun and by_ring is not None:
+        if begun:
             start = Start.of_particles(sample, box_size, pixel_size, by_ring, seed)
             config = config if start is not None else dataclasses.replace(config, start="none")
         model = cls(
@@ -132,6 +136,7 @@ class HypeModel:
             by_ring if estimated else None,
             start,
         )
+        model = dataclasses.replace(model, explainable=measure_explainable(sample, model._compared(), by_ring))
         if config.encoder_input == "wiener":
             images = jax.jit(jax.vmap(model._seen))(some.images, some.observation)
             scale = float(np.asarray(images)[np.asarray(some.weight) > 0].std())
@@ -160,11 +165,12 @@ class HypeModel:
             pixel_size=float(arrays["pixel_size"]),
             contrast_noise=arrays.get(CONTRAST_NOISE),
             start=Start.from_arrays(arrays),
+            explainable=float(arrays.get("explainable", 0.0)),
         )
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the features' points, what was measured, and the classes."""
-        names = ("anchors", "signal", "noise", "seen_scale", "box_size", "pixel_size")
+        names = ("anchors", "signal", "noise", "seen_scale", "box_size", "pixel_size", "explainable")
         stored = {name: np.asarray(getattr(self, name)) for name in names}
         if self.start is not None:
             stored |= self.start.arrays()
@@ -300,7 +306,7 @@ class HypeModel:
     def loss(
         self, params: Any, batch: Batch, key: PRNGKeyArray, training: bool = True
     ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
-        """Return the mean square error over the half disc, and the part of the power explained.
+        """Return the mean square error over the half disc, and the parts of power and of signal explained.
 
         loss = mean_k |CTF(k) V(Rᵀk) exp(-2πi k·t) - X(k)|²,  0 < |k| < n / 2
 
@@ -334,6 +340,8 @@ class HypeModel:
         keys = jax.random.split(key, len(batch.weight))
         mean_error, mean_power, *misfit = batch_mean(one, batch, representations, keys)
         metrics = {"mse": mean_error, "explained": 1 - mean_error / mean_power}
+        if self.explainable:
+            metrics["signal"] = (mean_power - mean_error) / self.explainable
         if not misfit:
             return mean_error, metrics
         prior = prior_of(params["contrast"])
@@ -354,6 +362,12 @@ class HypeModel:
         signal = np.interp(radius[order] * self.box_size, rings, np.sqrt(self.signal))
         probability = inclusion_probability(signal, self.config.coordinates or len(disc))
         return disc[order], probability.astype(np.float32)
+
+    def _compared(self) -> np.ndarray:
+        """Return the weight of every pixel of an image in the loss, (n, n // 2 + 1)."""
+        weight, disc = np.zeros(self.box_size * (self.box_size // 2 + 1), np.float32), disc_indices(self.box_size)
+        weight[disc] = 1 / len(disc)
+        return weight.reshape(self.box_size, -1)
 
     def _profile(self) -> np.ndarray:
         """Return the scale of V by Fourier radius; where no signal is seen, there may be some."""

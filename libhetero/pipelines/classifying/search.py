@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 
 from libhetero.errors import DataError
 from libhetero.io.particle_findings import ParticleFindings
-from libhetero.models.hype.contrast import measure_noise
+from libhetero.models.corner_noise import measure_noise
 from libhetero.models.hype.latent.central import CentralSlices, central_slices, joined
 from libhetero.models.hype.latent.class_search import (
     HIGHEST_RING,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
@@ -14,7 +13,7 @@ from libhetero.io import read_latent
 from libhetero.models.families import family_named
 from libhetero.pipelines.decoding.mid_latent import LatentStream, basis_path, read_basis, write_mid
 from libhetero.pipelines.decoding.particle_findings import write_particle_findings
-from libhetero.pipelines.run.folder import LATENTS, Run
+from libhetero.pipelines.run.folder import LATENTS, Run, latents_are_current
 from libhetero.telling.progress import tracked
 
 LOGGER = logging.getLogger(__name__)
@@ -37,7 +36,7 @@ def particle_latents(
     path, count = run.folder / LATENTS, len(run.particles)
     if shows_nothing(run):
         return np.zeros((count, 0), np.float32)
-    if _is_current(path, run.folder / "checkpoints"):
+    if latents_are_current(run.folder):
         index, latent = read_latent(path)
         if np.array_equal(index, np.arange(count)):
             LOGGER.debug("read the latents of %d particles from %s", count, path)
@@ -118,11 +117,3 @@ def check_indices(indices: np.ndarray, count: int, where: str) -> np.ndarray:
             f"{where}: there is no particle {wrong[0]}; there are {count}, numbered from 0 to {count - 1}."
         )
     return indices
-
-
-def _is_current(path: Path, checkpoints: Path) -> bool:
-    """Return whether `path` is at least as new as the newest checkpoint."""
-    if not path.exists():
-        return False
-    steps = (entry.stat().st_mtime for entry in checkpoints.glob("*"))
-    return path.stat().st_mtime >= max(steps, default=0.0)

@@ -61,7 +61,11 @@ class RefineConfig:
         None, "--path", metavar="FOLDER", group=RUN, help="run folder to make", shown_default="the next hype_NN"
     )
     resume: str | None = option(
-        None, "--resume", metavar="FOLDER", group=RUN, help="go on with this run, on any number of devices"
+        None,
+        "--resume",
+        metavar="FOLDER",
+        group=RUN,
+        help="go on with this run, on any number of devices; with a larger --niter, train it further",
     )
     dry_run: bool = option(
         False, "--dry_run", group=RUN, help="tell parameters, work, memory and time after a few steps; make no run"

@@ -13,15 +13,26 @@ import numpy as np
 from libhetero.errors import ConfigurationError, TrainingError
 from libhetero.files import free_memory
 from libhetero.models.family import ModelFamily
+from libhetero.pipelines.run.start import RunStart
 from libhetero.telling import byte_size
 from libhetero.training import sharding
-from libhetero.training.budget import BATCHES, device_memory, largest_share, rounded_share, step_cost
+from libhetero.training.budget import (
+    BATCHES,
+    CompiledStep,
+    compiled_step,
+    device_memory,
+    largest_share,
+    rounded_share,
+    step_cost,
+)
 from libhetero.training.configuration import TrainingConfig
 from libhetero.training.feed import ParticleFeed, steps_per_epoch
+from libhetero.training.interruption import StopRequest
+from libhetero.training.sharding import data_mesh
 
 LOGGER = logging.getLogger(__name__)
 FEWEST_STEPS = 32  # an epoch, that a chosen batch leaves
-NOTABLE = 64  # times the images of a batch in the free memory, below which a step is compiled to know what it needs
+READ_AHEAD = 1.5  # times the pool of images that are in memory where a set is larger than that
 
 
 def with_largest_batch(config: TrainingConfig, model: ModelFamily, feed: ParticleFeed, count: int) -> TrainingConfig:
@@ -42,9 +53,12 @@ def with_largest_batch(config: TrainingConfig, model: ModelFamily, feed: Particl
         """Return a device's share of one part of a batch as process 0 finds it, whose memory stands for all."""
 
         def needed(share: int) -> int:
-            return step_cost(model.loss, params, particle, config, share * parts).device_bytes
+            cost = step_cost(model.loss, params, particle, config, share * parts)
+            copy = cost.state_bytes // jax.local_device_count() if jax.default_backend() == "cpu" else 0
+            return cost.device_bytes + copy  # of a checkpoint
 
-        return str(largest_share(needed, device_memory(), most))
+        images = READ_AHEAD * feed.pool.size if not feed.pool.holds(count, 4 * feed.box_size**2) else 0
+        return str(largest_share(needed, usable_memory(round(images)), most))
 
     share = int(sharding.said_by_writer(choose))
     bound = f"more would leave an epoch fewer than {FEWEST_STEPS} steps" if share == most else "the largest that fits"
@@ -56,33 +70,86 @@ def with_largest_batch(config: TrainingConfig, model: ModelFamily, feed: Particl
     return dataclasses.replace(config, batch_size=share * devices)
 
 
-def require_fitting_batch(config: TrainingConfig, model: ModelFamily, feed: ParticleFeed) -> None:
-    """Refuse a batch that the machine's memory cannot hold, where the devices are processors and would abort.
-
-    A step is compiled to know what it needs only where the images alone are a notable part of what is free.
+def fitting_step(start: RunStart) -> CompiledStep:
+    """Compile the step of a run, and refuse a batch that the memory cannot hold; nothing is run, or written.
 
     Raises
     ------
-    ConfigurationError : naming what needs less.
+    ConfigurationError : in every process, naming what needs less.
     """
-    if jax.default_backend() != "cpu":
-        return
-    share = per_device(config)
-    limit = device_memory() if free_memory() is not None else None
-    if limit is None or NOTABLE * 4 * share * feed.box_size**2 < limit:
-        return
-    images = BATCHES * 4 * share * feed.box_size**2
-    needed = images if images > limit else _step_bytes(config, model, feed, share)
-    if needed > limit:
-        raise ConfigurationError(
-            f"--batchsz {config.batch_size}: needs {byte_size(needed)} of memory; there are {byte_size(limit)}. "
-            f"{remedies(config).capitalize()}."
+    config = start.config.training
+    _refuse(config, BATCHES * 4 * per_device(config) * start.feed.box_size**2, held_bytes(start))  # images alone
+    step = program_of(start)
+    _refuse(config, step.device_bytes, held_bytes(start, step))
+    return step
+
+
+def program_of(start: RunStart) -> CompiledStep:
+    """Compile the step of a run; a signal that asks to stop meanwhile ends the process at once."""
+    config, model = start.config.training, start.model
+    params = jax.eval_shape(model.init, jax.random.key(config.seed))
+    per_epoch = steps_per_epoch(len(start.trained_on), config.batch_size)
+    with naming_remedies(config), StopRequest():
+        return compiled_step(model.loss, params, start.feed.batch(np.arange(1)), config, per_epoch, data_mesh())
+
+
+def held_bytes(start: RunStart, step: CompiledStep | None = None) -> int:
+    """Return the bytes of the machine's memory that a run holds beside its step: images, and a checkpoint.
+
+    Parameters
+    ----------
+    step : whose state is copied to be written; None leaves that out.
+    """
+    feed, config = start.feed, start.config.training
+    chunked = feed.chunked_order(start.trained_on, config.batch_size, config.seed) is not None
+    images = READ_AHEAD * feed.pool.size if chunked else 0.0
+    return round(images) + (0 if step is None else step.state_bytes)
+
+
+def usable_memory(held: int) -> int:
+    """Return the bytes of one device that a step may use, where the machine holds some besides.
+
+    Parameters
+    ----------
+    held : which take from the devices where these are processors.
+
+    Raises
+    ------
+    ConfigurationError : where the system does not tell.
+    """
+    own = held // jax.local_device_count() if jax.default_backend() == "cpu" else 0
+    return device_memory() - own
+
+
+def _refuse(config: TrainingConfig, needed: int, held: int) -> None:
+    """Refuse what the memory cannot hold: of process 0, which stands for all.
+
+    Parameters
+    ----------
+    needed : bytes of one device.
+    held : bytes of the machine besides.
+    """
+
+    def refusal() -> str:
+        free = free_memory()
+        if free is not None and held > free:
+            return (
+                f"training holds {byte_size(held)} of images and of a checkpoint in the machine's memory, of which "
+                f"{byte_size(free)} are free. Use a machine with more, a smaller --box or --preset small."
+            )
+        if jax.default_backend() == "cpu" and free is None:
+            return ""
+        memory = usable_memory(held)
+        if needed <= memory:
+            return ""
+        return (
+            f"--batchsz {config.batch_size}: needs {byte_size(needed)} of memory a device; there are "
+            f"{byte_size(memory)}. {remedies(config).capitalize()}."
         )
 
-
-def _step_bytes(config: TrainingConfig, model: ModelFamily, feed: ParticleFeed, share: int) -> int:
-    params = jax.eval_shape(model.init, jax.random.key(config.seed))
-    return step_cost(model.loss, params, feed.batch(np.arange(1)), config, share).device_bytes
+    told = sharding.said_by_writer(refusal)
+    if told:
+        raise ConfigurationError(told)
 
 
 def per_device(config: TrainingConfig) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,12 +93,13 @@ def _training(family: Family, asked: RefineConfig, model: Any) -> TrainingConfig
     return TrainingConfig(**{**family.training_defaults(asked.preset or DEFAULT, model), **asked.training_fields()})
 
 
-def resumed_config(asked: RefineConfig, folder: Path) -> RunConfig:
-    """Return the configuration of a run to go on with: as stored, but for what is declared changeable.
+def resumed_config(asked: RefineConfig, folder: Path, steps: Callable[[], int] = lambda: 0) -> RunConfig:
+    """Return the configuration of a run to go on with: as stored, but for what is declared changeable, and more epochs.
 
     Parameters
     ----------
     folder : of the run.
+    steps : tells how many it has done; asked where it is given more epochs.
 
     Raises
     ------
@@ -115,13 +116,31 @@ def resumed_config(asked: RefineConfig, folder: Path) -> RunConfig:
     wanted = RunConfig(
         family=family.name,
         model=model,
-        training=dataclasses.replace(stored.training, **asked.training_fields()),
+        training=_resumed_training(stored.training, asked.training_fields(), steps),
         data=dataclasses.replace(stored.data, **asked.data_fields(), preprocess=preprocess).absolute(),
     )
     differing = list(_differences(stored, wanted))
     if differing:
         raise _differing(folder, differing)
     return wanted
+
+
+def _resumed_training(stored: TrainingConfig, asked: dict[str, Any], steps: Callable[[], int]) -> TrainingConfig:
+    """Return the training of a run to go on with, and take note of where it was given more epochs.
+
+    Raises
+    ------
+    ConfigurationError : if it is given fewer.
+    """
+    wanted = dataclasses.replace(stored, **asked)
+    if wanted.epochs < stored.epochs:
+        raise ConfigurationError(
+            f"{named(stored, 'epochs')} {wanted.epochs}: the run has {stored.epochs} epochs; expected at least as "
+            "many, more to train it further."
+        )
+    if wanted.epochs == stored.epochs:
+        return wanted
+    return dataclasses.replace(wanted, extended=(*stored.extended, (stored.epochs, steps())))
 
 
 def write_config(folder: Path, config: RunConfig) -> None:

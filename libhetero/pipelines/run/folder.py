@@ -3,11 +3,14 @@
 config.json     format_version, family, model, training, data
 model.npz       geometry and statistics of the model
 checkpoints/    parameters and optimiser
+epochs/         parameters after some epochs
+epoch_NN/       what other programs have made of these (--epoch NN)
 log.jsonl, mid_00.txt, ptcls_00.lst, model_00.txt (Gaussian model), loss.png, samples.png
 """
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,20 +21,23 @@ import jax
 import numpy as np
 
 from libhetero import models
-from libhetero.errors import DataError
+from libhetero.errors import ConfigurationError, DataError
 from libhetero.files import DiskError, replacing, sweep
 from libhetero.io.arrays import array_names, read_arrays
 from libhetero.models.families import family_named
 from libhetero.models.family import ModelFamily
 from libhetero.pipelines.run.configuration import RunConfig, read_config
+from libhetero.pipelines.run.epoch_folder import epoch_folder, run_and_epoch
 from libhetero.pipelines.run.image_cache import if_cached
 from libhetero.pipelines.run.particle_record import SAME_PIXEL, particles_of_run
 from libhetero.pipelines.run.particles import feed_of
+from libhetero.pipelines.run.reached import Reached
 from libhetero.records import Batch, ParticleSet
-from libhetero.training.checkpoint import CheckpointFolder
+from libhetero.training.checkpoint import CheckpointFolder, EpochFolder, Restored
 from libhetero.training.feed import ParticleFeed, fitting_batches
 
 LATENTS = "mid_00.txt"  # written last
+CHECKPOINTS, EPOCHS = "checkpoints", "epochs"
 REMEDY = "restore the file, or train the run again"
 
 LOGGER = logging.getLogger(__name__)
@@ -43,11 +49,12 @@ class Run:
 
     Parameters
     ----------
-    folder : the run folder.
+    folder : the run folder; of an earlier epoch of it, the folder of that.
     config : what it is.
     model : the model, see `libhetero.models.family`.
     params : its parameters (the running average where it was on).
     particles : with poses and CTF.
+    reached : where training has come to; None for what was not read from a folder.
     """
 
     folder: Path
@@ -55,21 +62,29 @@ class Run:
     model: ModelFamily
     params: Any
     particles: ParticleSet
+    reached: Reached | None = None
 
     def feed(self) -> ParticleFeed:
         """Return the particles, prepared as they were in training."""
         return if_cached(feed_of(self.particles, self.config.data), self.config.data.cache)
 
 
-def open_run(folder: str | Path) -> Run:
-    """Open a run folder for reading.
+def open_run(folder: str | Path, epoch: int | None = None) -> Run:
+    """Open a run folder for reading, say which epoch is used, and warn where training is not finished.
+
+    Parameters
+    ----------
+    folder : of the run, or RUN/epoch_NN.
+    epoch : whose parameters are used; None for the last ones. What is made of them belongs into RUN/epoch_NN, which
+        is made here and is the folder of the run that is returned.
 
     Raises
     ------
-    ConfigurationError : if config.json is missing, damaged, or has keys this version lacks.
+    ConfigurationError : if config.json is missing, damaged, or has keys this version lacks, or the epoch is not kept.
     DataError : if the model, its checkpoint or the particles are missing or do not fit, or the list has changed.
     """
-    folder = Path(folder)
+    folder, of_folder = run_and_epoch(folder)
+    epoch = of_folder if epoch is None else epoch
     try:
         sweep(folder)
     except DiskError as error:  # it can be read nevertheless
@@ -78,9 +93,46 @@ def open_run(folder: str | Path) -> Run:
     particles = particles_of_run(folder, config.data)
     model = stored_model(folder, config, particles)
     shapes = jax.eval_shape(model.init, jax.random.key(config.training.seed))
-    with CheckpointFolder(folder / "checkpoints") as checkpoints:
-        params = checkpoints.restore_params(shapes, config.training)
-    return Run(folder, config, model, params, particles)
+    if epoch is not None:
+        return _run_of_epoch(Run(folder, config, model, shapes, particles), epoch)
+    with CheckpointFolder(folder / CHECKPOINTS) as checkpoints:
+        restored = checkpoints.restored(shapes, config.training)
+    reached = Reached.of(config, len(particles), restored)
+    reached.tell(folder)
+    return Run(folder, config, model, restored.params, particles, reached)
+
+
+def _run_of_epoch(run: Run, epoch: int) -> Run:
+    """Return a run, whose parameters are their shapes, with those of an epoch, and a folder of its own."""
+    plain = dataclasses.replace(run.config.training, test_fraction=0.0)  # those then, not the best until then
+    with EpochFolder(run.folder / EPOCHS) as epochs, CheckpointFolder(run.folder / CHECKPOINTS) as checkpoints:
+        kept, steps = epochs.steps(), checkpoints.steps()
+        per_epoch = Reached.of(run.config, len(run.particles), Restored(None, 0)).per_epoch
+        restored = epochs.restored_epoch(epoch, run.params)
+        if restored is None:
+            restored = checkpoints.restored_step(epoch * per_epoch, run.params, plain)
+    if restored is None:
+        there = sorted({*kept, *(step // per_epoch for step in steps if step and step % per_epoch == 0)})
+        raise ConfigurationError(
+            f"--epoch {epoch}: {run.folder} does not keep the parameters of this epoch; expected one of "
+            f"{', '.join(map(str, there)) or 'those it keeps, which are none'}. Training keeps every N-th with "
+            "--keep_epochs N."
+        )
+    reached = Reached.of(run.config, len(run.particles), restored, chosen=True)
+    folder = epoch_folder(run.folder, epoch)
+    reached.tell(run.folder)
+    LOGGER.info("%s: what is made of this epoch goes there", folder)
+    folder.mkdir(exist_ok=True)
+    return dataclasses.replace(run, folder=folder, params=restored.params, reached=reached)
+
+
+def latents_are_current(folder: Path) -> bool:
+    """Return whether a run's latents are there, and as new as its newest checkpoint."""
+    path = Path(folder) / LATENTS
+    if not path.exists():
+        return False
+    steps = (entry.stat().st_mtime for entry in (Path(folder) / CHECKPOINTS).glob("*"))
+    return path.stat().st_mtime >= max(steps, default=0.0)
 
 
 def batches(run: Run, batch_size: int, indices: np.ndarray | None = None) -> Iterator[Batch]:

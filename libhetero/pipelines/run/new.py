@@ -49,9 +49,6 @@ class NewRun:
 
     asked: RefineConfig
 
-    def finished(self) -> None:
-        """Return None: everything is left to do."""
-
     def start(self) -> RunStart:
         """Check everything, measure the particles, make the model and choose the batch; nothing is written."""
         check_new(self.asked.folder)
@@ -83,6 +80,9 @@ class NewRun:
             training = with_largest_batch(config.training, model, feed, len(trained_on))
             config = dataclasses.replace(config, training=training)
         return RunStart(config, feed, trained_on, model, gaussians)
+
+    def finished(self, start: RunStart) -> None:
+        """Return None: everything is left to do."""
 
     def folder(
         self, start: RunStart, new_folder: Callable[[], Path] | None, started: Callable[[Path], object] | None

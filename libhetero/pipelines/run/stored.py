@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import jax
+
 from libhetero.pipelines.run.asked import RefineConfig
 from libhetero.pipelines.run.configuration import resumed_config
-from libhetero.pipelines.run.folder import LATENTS, stored_model
+from libhetero.pipelines.run.folder import CHECKPOINTS, latents_are_current, stored_model
 from libhetero.pipelines.run.particle_record import particles_of_run
 from libhetero.pipelines.run.particles import feed_of
+from libhetero.pipelines.run.reached import Reached
 from libhetero.pipelines.run.start import RunStart
 from libhetero.training import sharding
+from libhetero.training.checkpoint import CheckpointFolder, Restored, last_about
 from libhetero.training.held_out import split
+
+LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -29,20 +36,51 @@ class StoredRun:
     asked: RefineConfig
     path: Path
 
-    def finished(self) -> Path | None:
-        """Return the folder of a requeued run that has written its latents, the same having been asked for."""
-        if not (self.asked.requeue and sharding.seen_by_writer(self.path / LATENTS)):
-            return None
-        resumed_config(self.asked, self.path)  # the same command, or a mistake
-        return self.path
-
     def start(self) -> RunStart:
         """Open the run again."""
-        config = resumed_config(self.asked, self.path)
+        config = resumed_config(self.asked, self.path, self._steps)
         particles = particles_of_run(self.path, config.data, to_train=True)
         feed, model = feed_of(particles, config.data), stored_model(self.path, config, particles)
         trained_on, _ = split(len(feed), config.training)
         return RunStart(config, feed, trained_on, model, stored=True)
+
+    def finished(self, start: RunStart) -> Path | None:
+        """Return the folder of a run that has done all its epochs and written its latents; of it nothing is touched."""
+        said = sharding.said_by_writer(lambda: self._why_finished(start))
+        if not said:
+            return None
+        LOGGER.info("%s: this run is finished, %s; nothing is left to do", self.path, said)
+        return self.path
+
+    def _steps(self) -> int:
+        """Return how many steps the run has done, as process 0 sees it."""
+
+        def told() -> str:
+            about = last_about(self.path / CHECKPOINTS)
+            return str(0 if about is None else about.step)
+
+        return int(sharding.said_by_writer(told))
+
+    def _why_finished(self, start: RunStart) -> str:
+        """Return why nothing is left to do, "" where something is: process 0 looks alone, and waits for no other."""
+        about = last_about(self.path / CHECKPOINTS)
+        if about is None or not latents_are_current(self.path):
+            return ""
+        reached = Reached.of(start.config, len(start.feed), Restored(None, about.step, ended=about.ended))
+        if not reached.finished or not self._readable(start, about.step):
+            return ""
+        if reached.ended:
+            return f"ended after epoch {reached.epoch}, as the held-out particles gained nothing any more"
+        more = 2 * reached.epochs
+        return f"after {reached.epochs} epochs (to train it further: --resume {self.path} --niter {more})"
+
+    def _readable(self, start: RunStart, step: int) -> bool:
+        """Return whether the last checkpoint can be read, as far as one process can tell by itself."""
+        if jax.process_count() > 1:  # orbax would wait for the others
+            return True
+        shapes = jax.eval_shape(start.model.init, jax.random.key(start.config.training.seed))
+        with CheckpointFolder(self.path / CHECKPOINTS) as checkpoints:
+            return checkpoints.restored(shapes, start.config.training).step == step
 
     def folder(
         self, start: RunStart, new_folder: Callable[[], Path] | None, started: Callable[[Path], object] | None

@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 
+from libhetero.errors import INTERRUPTED, StoppedEarly
 from libhetero.io import write_particles
 from libhetero.pipelines.decoding.mid_latent import write_mid
 from libhetero.pipelines.decoding.particle_findings import write_particle_findings
@@ -23,6 +24,7 @@ from libhetero.pipelines.run.start import RunStart
 from libhetero.pipelines.run.watching import RunWatch, shown_places
 from libhetero.records import Posterior
 from libhetero.training import sharding
+from libhetero.training.budget import CompiledStep
 from libhetero.training.checkpoint import CheckpointFolder
 from libhetero.training.loop import TrainingResult, train
 
@@ -30,13 +32,14 @@ LOGGER = logging.getLogger(__name__)
 
 
 def trained(
-    start: RunStart, folder: Path, tensorboard: bool, progress: Callable[[float], None] | None
+    start: RunStart, folder: Path, program: CompiledStep, tensorboard: bool, progress: Callable[[float], None] | None
 ) -> TrainingResult:
     """Train in a run folder, which nobody else does meanwhile, and write what a finished run leaves.
 
     Parameters
     ----------
     folder : written, or gone on in.
+    program : its step.
     tensorboard : whether to write events for TensorBoard.
     progress : called with the fraction done.
     """
@@ -46,15 +49,15 @@ def trained(
         start = dataclasses.replace(start, feed=cached(start.feed, start.config.data.cache))
         sharding.wait_for_all("fed")  # filling takes longer on one machine than on another
         with naming_remedies(start.config.training):
-            result = _steps(start, folder, tensorboard, progress)
+            result = _steps(start, folder, program, tensorboard, progress)
             if result.finished and sharding.is_writer():
-                _write_latents(start, folder, result.params)
+                _finish(start, folder, result)
     sharding.wait_for_all("refined")
     return result
 
 
 def _steps(
-    start: RunStart, folder: Path, tensorboard: bool, progress: Callable[[float], None] | None
+    start: RunStart, folder: Path, program: CompiledStep, tensorboard: bool, progress: Callable[[float], None] | None
 ) -> TrainingResult:
     """Take the steps that are left, watched."""
     model, config = start.model, start.config.training
@@ -73,6 +76,7 @@ def _steps(
             progress=progress,
             observe=watch.checkpoint,
             listener=watch.report,
+            program=program,
         )
 
 
@@ -83,6 +87,25 @@ def _has_checkpoint(folder: Path) -> bool:
     if not found:
         LOGGER.warning("%s: stopped before its first checkpoint; training starts over", folder)
     return found
+
+
+def _finish(start: RunStart, folder: Path, result: TrainingResult) -> None:
+    """Say whether more training would help, and write the latents.
+
+    Raises
+    ------
+    StoppedEarly : on Ctrl-C, after which they can be written all the same.
+    """
+    if result.verdict is not None:
+        more = f"; train further with --resume {folder} --niter {2 * start.config.training.epochs}"
+        LOGGER.info("%s: %s%s", folder, result.verdict, more if result.verdict.improving else "")
+    try:
+        _write_latents(start, folder, result.params)
+    except KeyboardInterrupt:
+        raise StoppedEarly(
+            f"stopped by Ctrl-C; training is done, and its checkpoint written. --resume {folder} writes the latents.",
+            INTERRUPTED,
+        ) from None
 
 
 def _write_latents(start: RunStart, folder: Path, params: Any) -> None:

@@ -18,9 +18,6 @@ from libhetero.training import sharding
 class WantedRun(Protocol):
     """A run as it was asked for: `NewRun` or `StoredRun`."""
 
-    def finished(self) -> Path | None:
-        """Return the folder of a run of which nothing is left to do; None of any other."""
-
     def start(self) -> RunStart:
         """Return what the run starts with; nothing is written.
 
@@ -28,6 +25,9 @@ class WantedRun(Protocol):
         ------
         UserError : one line on what is wrong with options or files.
         """
+
+    def finished(self, start: RunStart) -> Path | None:
+        """Return the folder of a run of which nothing is left to do, having said so; None of any other."""
 
     def folder(
         self, start: RunStart, new_folder: Callable[[], Path] | None, started: Callable[[Path], object] | None

@@ -1,6 +1,6 @@
 """What a run shows of itself while it trains: figures at each checkpoint, and TensorBoard.
 
-    loss.png       loss, that of the held-out particles, and learning rate so far
+    loss.png       signal explained, loss, those of the held-out particles, and learning rate so far
     samples.png    a few particles, the same every time, beside what the model makes of them
     tensorboard/   the numbers of log.jsonl and the samples, where asked for
 
@@ -28,6 +28,7 @@ from libhetero.physics.fourier import half_plane, real_image
 from libhetero.physics.observation import observed
 from libhetero.records import Batch, Observation
 from libhetero.report.tensorboard import TensorBoard
+from libhetero.training.course import AVERAGED, Course
 from libhetero.training.feed import ParticleFeed
 from libhetero.training.log import read_log
 from libhetero.training.preprocess import sample_indices
@@ -92,7 +93,9 @@ class RunWatch:
         from libhetero.report.training import draw_training  # matplotlib loads after the first step
 
         with self._dispensable("loss.png"):
-            draw_training(self._folder / "loss.png", read_log(self._folder / "log.jsonl"))
+            lines = read_log(self._folder / "log.jsonl")
+            course = Course(lines)
+            draw_training(self._folder / "loss.png", lines, {name: course.means(name) for name in AVERAGED})
         path = self._folder / "samples.png"
         with self._dispensable(path.name):
             self._draw_samples(path, step, self._samples.compare(params))

@@ -27,7 +27,7 @@ from libhetero.pipelines.scoring.following import Following
 from libhetero.pipelines.scoring.piecewise import joined
 from libhetero.pipelines.scoring.subject import Subject
 from libhetero.pipelines.scoring.true_maps import Target, TrueClasses
-from libhetero.pipelines.scoring.truth import Truth, map_in_box
+from libhetero.pipelines.scoring.truth import Truth
 from libhetero.reconstruction.backproject import reconstruct
 
 FIXED_SHARE = 0.25  # of the highest value of any true map: the fixed level unless one is given

@@ -116,8 +116,8 @@ def train_half(
             raise ConfigurationError(f"{indices}: its particles are others than those of half-set {number}.")
         with stacks_known(run.particles.files):
             refine.run(asked, progress=progress)
-    except StoppedEarly:
-        raise StoppedEarly("stopped as the system asked; the same command goes on where it was.") from None
+    except StoppedEarly as stop:
+        raise StoppedEarly("stopped as was asked; the same command goes on where it was.", stop.code) from None
     except ConfigurationError as error:
         raise ConfigurationError(f"{error} To train the half-sets anew, remove {folder}.") from None
     half = open_run(name)
@@ -142,7 +142,7 @@ def half_request(run: Run, name: Path, indices: Path) -> RefineConfig:
         data=data,
         preprocess=_fields(run.config.data.preprocess, *MEASURED),
         model=_fields(run.config.model),
-        training=_fields(run.config.training),
+        training=_fields(run.config.training, "extended"),
         folder=str(name),
         requeue=True,
     )

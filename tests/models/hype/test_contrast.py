@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from libhetero.models.hype.contrast import measure_noise, prior_of, start_of_contrast, weigh
+from libhetero.models.corner_noise import measure_noise
+from libhetero.models.hype.contrast import prior_of, start_of_contrast, weigh
 from tests.making.images import particles
 
 

@@ -1,5 +1,7 @@
 """--dry-run, --batchsz auto, and what is said when a device's memory is exhausted."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from libhetero.pipelines.run.start import RunStart
 from libhetero.training.budget import step_cost
 from libhetero.training.configuration import TrainingConfig
 from libhetero.training.held_out import split
+from libhetero.training.order import Pool
 from programs.e2hype_refine import main
 from tests.making.commands import HYPE
 from tests.making.feeds import make_feed
@@ -82,6 +85,7 @@ def test_the_batch_is_chosen(monkeypatch, caplog) -> None:
 def test_the_batch_is_bounded_by_memory(monkeypatch, caplog) -> None:
     monkeypatch.setattr(batch, "FEWEST_STEPS", 1)
     monkeypatch.setattr(batch, "device_memory", lambda: 40_000)
+    copy = budget.budget_of(toy_start(batch_size=8)).step.state_bytes // 4  # of a checkpoint
     start = toy_start()
     with caplog.at_level("INFO"):
         share = chosen().batch_size // 4
@@ -90,12 +94,14 @@ def test_the_batch_is_bounded_by_memory(monkeypatch, caplog) -> None:
     needed = [
         step_cost(Toy().loss, params, particle, start.config.training, size).device_bytes for size in (share, share + 1)
     ]
-    assert needed[0] <= 40_000 < needed[1]
+    assert needed[0] + copy <= 40_000 < needed[1] + copy
 
 
-def test_a_batch_that_does_not_fit_is_told_without_a_step(monkeypatch) -> None:
-    monkeypatch.setattr(budget, "device_memory", lambda: 1000)
-    monkeypatch.setattr(budget, "_time_steps", None)
+def test_what_a_run_needs_is_told_before_a_step_is_taken(monkeypatch) -> None:
+    lines = budget.budget_of(toy_start(batch_size=8)).lines()
+    monkeypatch.setattr(budget, "_time_steps", lambda *arguments: pytest.fail("a step before its memory was told"))
+    assert [next(lines).split()[0] for _ in range(3)] == ["model", "work", "memory"]
+    monkeypatch.setattr(budget, "usable_memory", lambda held: 1000)
     lines = list(budget.budget_of(toy_start(batch_size=8)).lines())
     assert lines[-1].startswith("This batch does not fit: use --batchsz 4 or --batchsz auto, --accum")
 
@@ -125,15 +131,18 @@ def test_another_failure_of_the_device_is_not_hidden(project, monkeypatch) -> No
         main(["particles.star", *HYPE, "--path", "run"])
 
 
-def test_a_batch_beyond_the_memory_is_refused_before_it_is_tried(monkeypatch):
+def test_a_batch_beyond_the_memory_is_refused_before_it_is_tried(monkeypatch) -> None:
+    """By its images alone, before anything is compiled; by what the compiled step needs; by what is held besides."""
     start = toy_start(batch_size=64)
-    monkeypatch.setattr(batch, "step_cost", lambda *_: pytest.fail("a batch this small needs no compiling"))
-    batch.require_fitting_batch(start.config.training, start.model, start.feed)
-    monkeypatch.setattr(batch, "device_memory", lambda: 2**20)
-    monkeypatch.setattr(batch, "step_cost", step_cost)
-    with pytest.raises(ConfigurationError, match=r"--batchsz 65536: needs .* there are 1 MiB\. Use --batchsz 32768"):
-        batch.require_fitting_batch(TrainingConfig(batch_size=65536), start.model, start.feed)
-    batch.require_fitting_batch(start.config.training, start.model, start.feed)
+    assert batch.fitting_step(start).device_bytes > 2**16
     monkeypatch.setattr(batch, "device_memory", lambda: 2**16)
-    with pytest.raises(ConfigurationError, match="--batchsz 64: needs"):
-        batch.require_fitting_batch(start.config.training, start.model, start.feed)
+    with pytest.raises(ConfigurationError, match=r"--batchsz 64: needs .* a device; there are .*\. Use --batchsz 32"):
+        batch.fitting_step(start)
+    monkeypatch.setattr(batch, "program_of", lambda start: pytest.fail("the images alone do not fit"))
+    with pytest.raises(ConfigurationError, match="--batchsz 65536: needs .* Use --batchsz 32768"):
+        batch.fitting_step(toy_start(batch_size=65536))
+    large = dataclasses.replace(start, feed=dataclasses.replace(start.feed, pool=Pool(particles=1, size=2**10)))
+    assert batch.held_bytes(large) == 1.5 * 2**10 and batch.held_bytes(start) == 0
+    monkeypatch.setattr(batch, "free_memory", lambda: 2**10)
+    with pytest.raises(ConfigurationError, match="training holds 1.5 KiB of images .* 1 KiB are free"):
+        batch.fitting_step(large)

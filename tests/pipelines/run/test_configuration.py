@@ -118,7 +118,7 @@ def test_what_is_declared_changeable_may_change_on_resuming_and_nothing_else(tmp
         "data": {"max_bad", "cache"},
         "preprocess": set(),
         "model": {"remat"},
-        "training": {"accumulate", "keep", "report_every", "checkpoint_every"},
+        "training": {"epochs", "accumulate", "keep", "keep_epochs", "report_every", "checkpoint_every"},
     }
     assert may == expected[part]
 

@@ -55,7 +55,7 @@ FIGURES = (
     "pt_00/regions_presence.png",
     "pt_00/embed_particles.png",
     "hype_00/embed_particles.png",
-    "hype_00/volumes/volumes.png",
+    "hype_00/volumes/kmeans_4/volumes.png",
 )
 FILES = (
     "consensus.mrc",
@@ -65,7 +65,7 @@ FILES = (
     "pt_00/masks/region_01.mrc",
     "pt_00/region_01_class_00.star",
     "hype_00/classes_04.txt",
-    "hype_00/volumes",
+    "hype_00/volumes/kmeans_4",
     "pt_score.json",
 )
 

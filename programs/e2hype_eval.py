@@ -16,9 +16,10 @@ Write the volumes a run gives to particles, to classes of particles or to points
 A class is decoded at the mean latent of its particles, which averages the noise of single images
 away, or at its medoid, which is a particle's own volume. A path leads over particles from neighbour to
 neighbour, so that every volume is of a particle, or straight, through points where there may be none.
-Everything goes into RUN/volumes: volumes.txt says what each volume is, volumes.png shows them, and
-volumes_plane.png where they lie once e2hype_embed.py has been run. A Gaussian run also gives every
-volume as Gaussians: .txt in EMAN2's layout and .pdb."""
+Every evaluation has a folder of its own in RUN/volumes, named by what it shows or by --name: volumes.txt
+says what each volume is, volumes.png shows them, volumes.cxc opens them in ChimeraX at one level, and
+volumes_plane.png shows where they lie once e2hype_embed.py has been run. A Gaussian run also gives
+every volume as Gaussians: .txt in EMAN2's layout and .pdb."""
 
 EPILOG = """\
 examples:
@@ -42,7 +43,7 @@ def evaluate(options: argparse.Namespace, session: Session) -> None:
     result = run(configuration_of(options, EvaluateConfig), session.progress)
     count, first, last = len(result.volumes), result.volumes[0], result.volumes[-1]
     print(f"wrote {count} volume(s), {first}" + (f" … {last.name}" if count > 1 else ""))
-    print(f"{result.table} says what they are\nlook at {result.figure}")
+    print(f"{result.table} says what they are\nlook at {result.figure}, or: chimerax {result.script}")
     if result.plane is not None:
         print(f"look at {result.plane}")
 

@@ -92,14 +92,44 @@ def component_grid(points: Float[np.ndarray, "points columns"], side: int) -> Fl
     points : coordinates.
     side : 2 or more.
     """
-    mean = points.mean(axis=0, dtype=np.float64)
-    centred = points - mean
-    _, vectors = np.linalg.eigh(centred.T @ centred)
-    axes = fix_signs(vectors[:, ::-1][:, :2])
-    low, high = np.percentile(centred @ axes, OUTER, axis=0)
+    mean, scores, axes, _ = principal_components(points, 2)
+    low, high = np.percentile(scores, OUTER, axis=0)
     steps = np.linspace(low, high, side)
     mesh = np.meshgrid(*steps.T, indexing="ij")
     return (mean + np.stack([one.ravel() for one in mesh], axis=1) @ axes.T).astype(np.float32)
+
+
+def component_line(
+    points: Float[np.ndarray, "points columns"], number: int, steps: int
+) -> Float[np.ndarray, "line columns"]:
+    """Return `steps` + 1 points along principal component `number` (from 1), from its 5th to its 95th percentile.
+
+    Everything else is at the mean.
+    """
+    mean, scores, axes, _ = principal_components(points, number)
+    low, high = np.percentile(scores[:, -1], OUTER)
+    along = np.linspace(low, high, steps + 1)
+    return (mean + along[:, None] * axes[:, -1]).astype(np.float32)
+
+
+def principal_components(
+    points: Float[np.ndarray, "points columns"], most: int
+) -> tuple[
+    Float[np.ndarray, "columns"],
+    Float[np.ndarray, "points components"],
+    Float[np.ndarray, "columns components"],
+    Float[np.ndarray, "components"],
+]:
+    """Return mean, scores, axes and the part of the variance that each of at most `most` components holds.
+
+    Signs are such that the largest entry of each axis is positive.
+    """
+    mean = points.mean(axis=0, dtype=np.float64)
+    centred = points - mean
+    values, vectors = np.linalg.eigh(centred.T @ centred)
+    axes = fix_signs(vectors[:, ::-1][:, :most])
+    part = np.maximum(values[::-1], 0) / max(values.sum(), 1e-30)
+    return mean, centred @ axes, axes, part[: axes.shape[1]]
 
 
 def occupied_cells(

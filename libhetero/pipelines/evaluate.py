@@ -84,6 +84,13 @@ class EvaluateConfig:
         most=MOST_PARTICLES,
         help="a way through the latents of these particles, in order",
     )
+    component: int | None = _which(
+        "--pc",
+        metavar="N",
+        least=1,
+        most=100,
+        help="along principal component N of the latents, 5th to 95th percentile, see --steps",
+    )
     grid: int | None = _which("--grid", metavar="N", least=2, most=300, help="a grid of N × N points, see --over")
     centre: str | None = option(
         None,
@@ -101,9 +108,9 @@ class EvaluateConfig:
         metavar="N",
         least=1,
         most=MOST_VOLUMES,
-        goes_with=("path",),
+        goes_with=("path", "component"),
         otherwise=10,
-        help="of a path, from each particle to the next; at most so many by --route graph",
+        help="of a path, from each particle to the next, at most so many by --route graph; of --pc, in all",
     )
     route: str | None = option(
         None,
@@ -168,8 +175,24 @@ class EvaluateConfig:
         help="keep N voxels about the centre, after all else; the header's origin keeps the place",
     )
     format: str = option("mrc", "--format", group=GRID, choices=("mrc", "hdf"), help="of the volumes")
+    name: str | None = option(
+        None,
+        "--name",
+        group=GRID,
+        metavar="NAME",
+        exclusive="where",
+        check=lambda value: None if re.fullmatch(r"\w[\w.-]*", value) else "letters, digits, _, - and .",
+        help="of the folder in RUN/volumes; one of that name is replaced",
+        shown_default="what is shown, such as path_5_120",
+    )
     output: str | None = option(
-        None, "--output", group=GRID, metavar="FOLDER", help="where to write", shown_default="RUN/volumes"
+        None,
+        "--output",
+        group=GRID,
+        metavar="FOLDER",
+        exclusive="where",
+        help="where to write instead",
+        shown_default="RUN/volumes/NAME",
     )
 
     def __post_init__(self) -> None:
@@ -183,13 +206,15 @@ class EvaluateResult:
     Parameters
     ----------
     volumes : one path a volume.
-    figure : montage of the first eight, spread over all.
+    figure : of at most eight of them, spread over all.
+    script : opens all in ChimeraX at one level.
     table : text file that says what each volume is.
     plane : figure of where they lie among the particles; None where these are not embedded.
     """
 
     volumes: tuple[Path, ...]
     figure: Path
+    script: Path
     table: Path
     plane: Path | None
 
@@ -219,12 +244,13 @@ def _write(
     config: EvaluateConfig, trained: Any, box: int, pixel_size: float, progress: Callable[[float], None] | None
 ) -> EvaluateResult:
     """Decode and write the volumes asked for of an open run, on a grid of `box` voxels of `pixel_size` Å."""
+    from libhetero.pipelines.decoding.evaluation_folder import evaluation_folder, write_record
     from libhetero.pipelines.decoding.volume_files import write_places, write_volumes
     from libhetero.pipelines.decoding.volumes import decoded_volumes
     from libhetero.telling.progress import tracked
 
     chosen = _chosen_points(config, trained)
-    folder = trained.folder / "volumes" if config.output is None else Path(config.output)
+    folder = evaluation_folder(trained.folder, config)
     folder.mkdir(parents=True, exist_ok=True)
     side = config.crop or box
     needed = 4 * side**3 * len(chosen)  # beside those of before, which go when all are there
@@ -234,9 +260,10 @@ def _write(
     decoded = tracked(decoded, len(chosen), "volumes", lambda one: 1, progress)
     paths = [folder / f"{name}.{config.format}" for name in chosen.names]
     with replacing_set(folder):
-        figure = write_volumes(trained, decoded, paths, pixel_size, config.crop)
+        figure, script = write_volumes(trained, decoded, paths, pixel_size, config.crop, chosen)
         table, plane = write_places(folder, trained, chosen)
-    return EvaluateResult(tuple(paths), figure, table, plane)
+        write_record(folder, config, paths)
+    return EvaluateResult(tuple(paths), figure, script, table, plane)
 
 
 def _grid(config: EvaluateConfig, box: int, pixel_size: float) -> tuple[int, float]:
@@ -268,6 +295,8 @@ def _chosen_points(config: EvaluateConfig, trained: Any) -> Any:
     if config.path is not None:
         anchors = points.parse_anchors(trained, config.path)
         return points.along_path(trained, anchors, value_of(config, "steps"), value_of(config, "route"), batch_size)
+    if config.component is not None:
+        return points.along_component(trained, config.component, value_of(config, "steps"), batch_size)
     if config.grid is not None:
         return points.on_grid(trained, config.grid, value_of(config, "over"), batch_size)
     if config.classes is not None:
@@ -284,7 +313,12 @@ def _refuse_ways_through_nothing(config: EvaluateConfig, trained: Any) -> None:
 
     asked_for = [
         flag
-        for flag, value in (("--latent", config.latent), ("--path", config.path), ("--grid", config.grid))
+        for flag, value in (
+            ("--latent", config.latent),
+            ("--path", config.path),
+            ("--pc", config.component),
+            ("--grid", config.grid),
+        )
         if value is not None
     ]
     if shows_nothing(trained) and asked_for:

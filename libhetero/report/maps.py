@@ -1,4 +1,4 @@
-"""Volumes at a glance: a projection and a central slice along each axis."""
+"""Volumes at a glance: their surfaces from three sides, at one level, and a central slice."""
 
 from __future__ import annotations
 
@@ -7,48 +7,78 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float
+from matplotlib.colors import to_rgb
 
-from libhetero.report.style import DARK, new_figure, save_figure
+from libhetero.report.style import DARK, colour_of, new_figure, save_figure
+from libhetero.report.surfaces import VIEWS, Surface, at_surface, common_level, cropped, refined, seen_along
 
 MOST = 8
+NEUTRAL = (0.80, 0.82, 0.85)
+MORE, LESS = to_rgb(colour_of(2)), to_rgb(colour_of(1))  # of the surface, where it is denser than the mean, or less
+FULL = 0.5  # of the level: the difference from which on a colour is full
+SIDES = {"z": "from +z (x right, y up)", "y": "from −y (x right, z up)", "x": "from +x (y right, z up)"}
 
 
-def draw_maps(path: str | os.PathLike, volumes: Sequence[Float[np.ndarray, "n n n"]], names: Sequence[str]) -> None:
-    """Draw at most eight volumes, a row each: projections along z, y, x, then central slices.
+def draw_maps(path: str | os.PathLike, volumes: Sequence[Float[np.ndarray, "n n n"]], names: Sequence[str]) -> float:
+    """Draw at most eight volumes, a row each: the surface along z, y and x, then the slice z = 0; return the level.
 
-    Grey levels are the same for all volumes, so that they can be compared.
+    Level, crop and grey levels are the same for all volumes, so that they can be compared. Of several volumes the
+    surface is coloured by how much denser the volume is there than the mean of those shown.
 
     Parameters
     ----------
     path : PNG to make.
     volumes : (z, y, x).
-    names : one for each.
+    names : one for each, which may be of several lines.
     """
     shown = [int(place) for place in np.linspace(0, len(volumes) - 1, min(len(volumes), MOST))]
-    figure, axes = new_figure(9.0, 1.62 * len(shown) + 0.2, len(shown), 6)
-    projections = [[volumes[place].sum(axis=axis) for axis in range(3)] for place in shown]
-    slices = [[_middle(volumes[place], axis) for axis in range(3)] for place in shown]
-    levels = [_levels(group) for group in (projections, slices)]
-    for row, place in enumerate(shown):
-        panels = projections[row] + slices[row]
-        for column, (axis, image) in enumerate(zip(axes[row], panels, strict=True)):
-            low, high = levels[column // 3]
-            axis.imshow(image, cmap="gray", vmin=low, vmax=high, origin="lower")
-            axis.set_xticks([])
-            axis.set_yticks([])
-            axis.spines[:].set_visible(False)
-            if row == 0:
-                kind = "projection" if column < 3 else "slice"
-                axis.set_title(f"{kind} {'zyx'[column % 3]}", fontsize=8, color=DARK)
+    level = common_level([volumes[place] for place in shown])
+    (first, *_), (side, *_) = cropped([volumes[place] for place in shown], level)
+    inside = slice(int(first), int(first + side))
+    parts = [np.asarray(volumes[place][inside, inside, inside], np.float32) for place in shown]
+    mean = refined(np.mean(parts, axis=0)) if len(parts) > 1 else None
+    figure, axes = new_figure(7.4, 1.75 * len(shown) + 0.55, len(shown), 4)
+    low, high = _grey_levels(parts)
+    for row, (place, part) in enumerate(zip(shown, parts, strict=True)):
+        fine = refined(part)
+        for axis, view in zip(axes[row], VIEWS, strict=False):
+            surface = seen_along(fine, level, view)
+            tint = None if mean is None else (level - at_surface(mean, surface, view)) / (FULL * abs(level) or 1.0)
+            axis.imshow(_coloured(surface, tint), origin="lower", interpolation="bilinear")
+        axes[row, 3].imshow(part[len(part) // 2], cmap="Greys", vmin=low, vmax=high, origin="lower")
         axes[row, 0].set_ylabel(names[place], fontsize=8, color=DARK)
+    for axis in axes.ravel():
+        axis.set_xticks([])
+        axis.set_yticks([])
+        axis.spines[:].set_visible(False)
+    for axis, text in zip(axes[0], (*SIDES.values(), "slice z = 0"), strict=True):
+        axis.set_title(text, fontsize=8, color=DARK)
+    figure.suptitle(_legend(level, mean is not None, len(shown), len(volumes)), fontsize=8, color=DARK)
     save_figure(figure, path)
+    return level
 
 
-def _middle(volume: np.ndarray, axis: int) -> np.ndarray:
-    return np.take(volume, volume.shape[axis] // 2, axis=axis)
+def _legend(level: float, compared: bool, shown: int, of: int) -> str:
+    """Return what the figure shows, in a line or two."""
+    which = f"{shown} of {of} volumes" if shown < of else "all volumes" if of > 1 else "one volume"
+    text = f"{which}; surfaces at the level {level:.3g}, for all the same"
+    return f"{text}\norange: denser than the mean of those shown, blue: less" if compared else text
 
 
-def _levels(images: list[list[np.ndarray]]) -> tuple[float, float]:
-    values = np.concatenate([image.ravel() for row in images for image in row])
-    low, high = np.percentile(values, [1, 99.9])
+def _coloured(surface: Surface, tint: Float[np.ndarray, "rows columns"] | None) -> Float[np.ndarray, "rows columns 3"]:
+    """Return red, green and blue of a surface on white; `tint` from -1 (less) to 1 (more)."""
+    hit = np.isfinite(surface.depth)
+    colour = np.broadcast_to(np.array(NEUTRAL), (*hit.shape, 3))
+    if tint is not None:
+        part = np.clip(np.nan_to_num(tint), -1, 1)[..., None]
+        towards = np.where(part > 0, np.array(MORE), np.array(LESS))
+        colour = (1 - np.abs(part)) * colour + np.abs(part) * towards
+    brightness = np.nan_to_num(surface.brightness)[..., None]
+    picture: np.ndarray = np.where(hit[..., None], np.clip(1.3 * colour * brightness, 0, 1), 1.0)
+    return picture
+
+
+def _grey_levels(parts: Sequence[np.ndarray]) -> tuple[float, float]:
+    middles = np.concatenate([part[len(part) // 2].ravel() for part in parts])
+    low, high = np.percentile(middles, [25, 99.9])  # solvent white, molecule dark
     return float(low), float(max(high, low + 1e-12))

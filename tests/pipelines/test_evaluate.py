@@ -52,7 +52,10 @@ def test_a_disk_with_too_little_room_is_told_before_anything_is_decoded(tmp_path
     config = EvaluateConfig(str(tmp_path), particles=(0, 1), crop=BOX // 2)
     monkeypatch.setattr("libhetero.files.space.shutil.disk_usage", lambda folder: SimpleNamespace(free=free))
     free = needed - 1
-    with monkeypatch.context() as patch, pytest.raises(DataError, match=r"volumes: no space left .* 2 volume\(s\): "):
+    with (
+        monkeypatch.context() as patch,
+        pytest.raises(DataError, match=r"particles_0_1: no space left .* 2 volume\(s\): "),
+    ):
         patch.setattr("libhetero.pipelines.decoding.volumes.decoded_volumes", None)
         evaluate.run(config)
     free = needed
@@ -121,6 +124,40 @@ def test_a_class_may_be_shown_by_its_medoid(tmp_path, gaussians):
     np.testing.assert_allclose(points[1], latent[states[:, 0]].mean(axis=0), atol=1e-5)
 
 
+def test_every_evaluation_has_a_folder_of_its_own(tmp_path, gaussians):
+    def folder(**options):
+        return evaluate.run(EvaluateConfig(str(tmp_path), **options)).table.parent
+
+    volumes = tmp_path / "volumes"
+    assert folder(particles=(1, 5)) == volumes / "particles_1_5"
+    assert folder(particles=(1, 5), box_size=8) == volumes / "particles_1_5_2", "other voxels"
+    assert folder(particles=(1, 5)) == volumes / "particles_1_5", "the same again"
+    assert folder(particles=(1, 2, 3, 4, 5)) == volumes / "particles_1_2_3_and_2_more"
+    assert folder(all_classes=2) == volumes / "kmeans_2"
+    table = tmp_path / "mine.txt"
+    np.savetxt(table, np.column_stack([np.arange(60), np.arange(60) % 2]), fmt="%d")
+    assert folder(classes=str(table)) == volumes / "mine"
+    assert folder(particles=(3, 4), name="mine") == volumes / "mine"
+    files = {path.name for path in (volumes / "mine").iterdir()}
+    assert not {name for name in files if name.startswith("class_")}, "a name of one's own is replaced whole"
+    assert {"particle_000003.mrc", "particle_000003.txt", "evaluation.json", "volumes.cxc", "volumes.png"} <= files
+    (volumes / "mine" / "evaluation.json").write_text("{")
+    assert folder(classes=str(table)) == volumes / "mine_2", "what cannot be read is left alone"
+
+
+def test_a_script_opens_all_volumes_at_one_level(tmp_path, gaussians):
+    run, _, states = gaussians
+    shown = evaluate.run(EvaluateConfig(str(tmp_path), particles=(0, 7, 9))).script.read_text().splitlines()
+    assert [line for line in shown if line.startswith("open")] == [
+        f"open particle_{particle:06d}.mrc id {number}" for number, particle in enumerate((0, 7, 9), 1)
+    ]
+    (level,) = [line.split()[-1] for line in shown if "level" in line]
+    volumes = [read_volume(tmp_path / "volumes/particles_0_7_9" / f"particle_{one:06d}.mrc")[0] for one in (0, 7, 9)]
+    assert np.min(volumes) < float(level) < np.max(volumes)
+    path = evaluate.run(EvaluateConfig(str(tmp_path), path=(0, 7), route="direct", steps=2)).script.read_text()
+    assert "open path_00.mrc path_01.mrc path_02.mrc vseries true id 1" in path
+
+
 @pytest.mark.parametrize(("route", "count"), [("direct", 7), ("graph", None)])
 def test_a_path_leads_from_particle_to_particle(tmp_path, monkeypatch, route, count):
     run = field_run(tmp_path)
@@ -128,7 +165,7 @@ def test_a_path_leads_from_particle_to_particle(tmp_path, monkeypatch, route, co
     config = EvaluateConfig(str(tmp_path), path=(3, 30, 12), steps=3, route=route, batch_size=16)
     volumes = [read_volume(path)[0] for path in evaluate.run(config).volumes]
     assert len(volumes) == count or count is None and 3 <= len(volumes) <= 7
-    names, particles, _ = table(tmp_path / "volumes")
+    names, particles, _ = table(tmp_path / "volumes" / "path_3_30_12")
     assert names == [f"path_{number:02d}" for number in range(len(names))]
     assert particles[0] == 3 and particles[-1] == 12 and 30 in particles
     whole = EvaluateConfig(str(tmp_path), particles=(3, 30, 12), batch_size=16)
@@ -165,7 +202,7 @@ def test_a_grid_over_the_plane_is_of_particles(tmp_path, gaussians):
     plane = np.random.default_rng(0).normal(size=(60, 2))
     write_latent(tmp_path / "embed_particles.txt", np.arange(60), plane)
     result = evaluate.run(EvaluateConfig(str(tmp_path), grid=3, over="plane"))
-    names, particles, distances = table(tmp_path / "volumes")
+    names, particles, distances = table(tmp_path / "volumes" / "grid_3")
     assert 3 <= len(names) <= 9 and not distances.any()
     assert len(set(particles)) == len(particles) and result.plane.exists()
     numbers = np.array([name.split("_")[1:] for name in names], int)
@@ -232,6 +269,8 @@ def test_mistakes_are_told_in_one_line(tmp_path, gaussians):
         ({"grid": 3, "centre": "mean"}, "--centre goes with --classes or --all_classes"),
         ({"particles": (1,), "crop": 7}, "--crop: expected an even number, 2 to 4096; got 7"),
         ({"path": (1, 2), "over": "pc"}, "--over goes with --grid"),
+        ({"particles": (1,), "name": "../mine"}, "--name: expected letters, digits, _, - and .; got '../mine'"),
+        ({"particles": (1,), "name": "a", "output": "b"}, "--name and --output exclude each other"),
     ],
 )
 def test_configuration_is_checked(wrong, message):

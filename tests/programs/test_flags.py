@@ -13,6 +13,7 @@ from libhetero.training.configuration import PreprocessConfig
 
 COMMON = "-h --help -v --verbose --threads --ppid --version"
 KEPT = {
+    "e2hype_analyze.py": "--batchsz --classes --columns --components --method --novolumes --seed --steps",
     "e2hype_classify.py": """
         --apix --batchsz --box --classes --ctf --datadir --ind --invert --noctf --noinvert --nomaps --passthrough
         --poses --seed
@@ -23,7 +24,7 @@ KEPT = {
     """,
     "e2hype_eval.py": """
         --all-classes --all_classes --apix --batchsz --box --centre --classes --crop --epoch --format --grid
-        --latent --lowpass --output --over --particles --path --route --seed --steps
+        --latent --lowpass --name --output --over --particles --path --pc --route --seed --steps
     """,
     "e2hype_guess_n.py": """
         --apix --box --halfmaps --maxres --ngauss --niter --particles --seed --sym --threshold --trainmodel

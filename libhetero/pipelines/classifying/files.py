@@ -111,7 +111,11 @@ def _page(folder: Path, data: DataConfig, record: ClassificationRecord, maps: bo
         facts.insert(1, "The images do not tell different molecules apart.")
     if maps:
         facts.append("Classes were chosen on both halves of their images: half-maps agree a little too well.")
-    figures = [Link("central slices and projections of the largest classes", FIGURE)] if maps else []
+    figures = (
+        [Link("surfaces of the largest classes at one level, from three sides, and their central slices", FIGURE)]
+        if maps
+        else []
+    )
     figures += [Link("correlation of the half-maps of each class", FSC)] if maps else []
     figures.append(Link("evidence and contrast of the particles", EVIDENCE))
     quoted, first = shlex.quote(data.particles), record.classes[0].name

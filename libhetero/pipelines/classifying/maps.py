@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from libhetero.files import remove_stale
+from libhetero.files import remove_stale, replacing
 from libhetero.io import read_volume
 from libhetero.pipelines.classifying.search import Classification
 from libhetero.pipelines.maps.classes import ClassMap, reconstruct_classes, write_summary
+from libhetero.report.chimerax import series_script
 from libhetero.report.maps import draw_maps
 from libhetero.training.feed import ParticleFeed
 
-FIGURE = "volumes.png"
-SHOWN = 8
+FIGURE, SCRIPT = "volumes.png", "volumes.cxc"
+SHOWN, OPENED = 8, 24  # of the largest classes, in the figure and by the script
 
 
 def class_maps(
@@ -35,9 +36,15 @@ def class_maps(
 
 
 def draw_class_maps(folder: Path, maps: Sequence[ClassMap]) -> None:
-    """Draw the maps of the largest classes, once they are in their folder; without maps, remove an earlier figure."""
-    names = [one.name for one in maps[:SHOWN]]
-    if names:
-        draw_maps(folder / FIGURE, [read_volume(folder / f"{name}.mrc")[0] for name in names], names)
-    else:
-        remove_stale(folder, FIGURE)
+    """Draw the maps of the largest classes, once they are in their folder, and write a ChimeraX script of them.
+
+    Without maps, an earlier figure and script are removed.
+    """
+    if not maps:
+        remove_stale(folder, FIGURE, SCRIPT)
+        return
+    volumes = [read_volume(folder / f"{one.name}.mrc")[0] for one in maps[:SHOWN]]
+    level = draw_maps(folder / FIGURE, volumes, [f"{one.name}\n{one.particles} particles" for one in maps[:SHOWN]])
+    with replacing(folder / SCRIPT) as beside:
+        script = series_script([f"{one.name}.mrc" for one in maps[:OPENED]], level, joined=False)
+        beside.write_text(script, encoding="utf-8")

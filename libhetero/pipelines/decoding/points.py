@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from libhetero.analysis.classes import class_medoids, class_members
-from libhetero.analysis.paths import component_grid, neighbour_path, occupied_cells, straight_path
+from libhetero.analysis.paths import component_grid, component_line, neighbour_path, occupied_cells, straight_path
 from libhetero.errors import ConfigurationError
 from libhetero.io import read_latent
 from libhetero.pipelines.decoding.class_files import class_names
@@ -40,6 +40,7 @@ class VolumePoints:
     distance : (volumes,) of that particle, in the space of `mid_00.txt`; 0 where the volume is its own.
     points : (volumes, latent) in the space of `mid_00.txt` where a volume is no particle's; else None.
     joined : whether they follow one another.
+    counts : (volumes,) particles of each, where they are of classes.
     """
 
     names: Sequence[str]
@@ -48,6 +49,7 @@ class VolumePoints:
     distance: Float[np.ndarray, "volumes"]
     points: Float[np.ndarray, "volumes columns"] | None = None
     joined: bool = False
+    counts: Int[np.ndarray, "volumes"] | None = None
 
     def __len__(self) -> int:
         return len(self.names)
@@ -86,15 +88,17 @@ def of_classes(run: Run, label: Int[np.ndarray, "particles"], centre: str, batch
     batch_size : particles encoded at once.
     """
     names, members = class_names(label), class_members(label)
+    counts = np.array([len(inside) for inside in members.values()])
     reduced = particle_latents(run, batch_size)
     if centre == "medoid":
         medoids = class_medoids(reduced, label)
         for one, particle in medoids.items():
             LOGGER.info("class %d: particle %d of %d", one, particle, len(members[one]))
-        return of_particles(run, np.array(list(medoids.values())), batch_size, list(names.values()))
+        found = of_particles(run, np.array(list(medoids.values())), batch_size, list(names.values()))
+        return replace(found, counts=counts)
     points = np.stack([reduced[inside].mean(axis=0) for inside in members.values()])
     latents = _class_means(run, members, batch_size)
-    return _near(reduced, list(names.values()), latents, points)
+    return replace(_near(reduced, list(names.values()), latents, points), counts=counts)
 
 
 def of_latents(run: Run, path: str, batch_size: int) -> VolumePoints:
@@ -132,6 +136,29 @@ def along_path(run: Run, anchors: Int[np.ndarray, "anchors"], steps: int, route:
     whole = np.concatenate(list(decodable_latents(run, anchors, batch_size)))
     latents = straight_path(whole, steps)
     return _near(reduced, _numbered("path", len(points)), latents, points, joined=True)
+
+
+def along_component(run: Run, number: int, steps: int, batch_size: int) -> VolumePoints:
+    """Return volumes along a principal component of the latents, from its 5th to its 95th percentile.
+
+    Parameters
+    ----------
+    number : of the component, from 1.
+    steps : from end to end.
+    batch_size : particles encoded at once.
+
+    Raises
+    ------
+    ConfigurationError : if the latents have fewer components.
+    """
+    reduced = particle_latents(run, batch_size)
+    if number > reduced.shape[1]:
+        raise ConfigurationError(
+            f"--pc {number}: the latents have {reduced.shape[1]} number(s); expected at most that."
+        )
+    points = component_line(reduced, number, steps)
+    latents = lifted_latents(run, points, f"principal component {number}", batch_size)
+    return _near(reduced, _numbered("pc", len(points)), latents, points, joined=True)
 
 
 def on_grid(run: Run, side: int, over: str, batch_size: int) -> VolumePoints:

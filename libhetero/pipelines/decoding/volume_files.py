@@ -14,6 +14,7 @@ from libhetero.pipelines.decoding.points import VolumePoints, particle_plane
 from libhetero.pipelines.decoding.volumes import crop_centre
 from libhetero.pipelines.run.folder import Run
 from libhetero.records import Gaussians
+from libhetero.report.chimerax import series_script
 from libhetero.report.embedding import draw_places
 from libhetero.report.maps import MOST, draw_maps
 
@@ -24,8 +25,9 @@ def write_volumes(
     paths: list[Path],
     pixel_size: float,
     crop: int | None,
-) -> Path:
-    """Write every map as it comes, its Gaussians as .txt and .pdb, and a figure of some; return the figure.
+    chosen: VolumePoints,
+) -> tuple[Path, Path]:
+    """Write every map as it comes, its Gaussians as .txt and .pdb, a figure of some, and a script that opens them all.
 
     Parameters
     ----------
@@ -33,6 +35,11 @@ def write_volumes(
     paths : of the volumes, in one folder.
     pixel_size : Å.
     crop : voxels about the centre to keep; None for all.
+    chosen : what each volume is.
+
+    Returns
+    -------
+    The figure and the ChimeraX script.
     """
     shown = {int(place) for place in np.linspace(0, len(paths) - 1, min(len(paths), MOST))}
     names, pictures = [], []
@@ -43,11 +50,13 @@ def write_volumes(
         if mixture is not None:
             _write_mixture(path, mixture, run, centre)
         if place in shown:
-            names.append(path.stem)
+            names.append(path.stem if chosen.counts is None else f"{path.stem}\n{chosen.counts[place]} particles")
             pictures.append(volume)
-    figure = paths[0].with_name("volumes.png")
-    draw_maps(figure, pictures, names)
-    return figure
+    figure, script = (paths[0].with_name(f"volumes.{suffix}") for suffix in ("png", "cxc"))
+    level = draw_maps(figure, pictures, names)
+    with replacing(script) as beside:
+        beside.write_text(series_script([path.name for path in paths], level, chosen.joined), encoding="utf-8")
+    return figure, script
 
 
 def write_places(folder: Path, run: Run, chosen: VolumePoints) -> tuple[Path, Path | None]:

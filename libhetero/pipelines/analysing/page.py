@@ -1,0 +1,141 @@
+"""RUN/analysis/index.html: figures of the latents, with sentences; of a run without Gaussians RUN/index.html, too."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from libhetero.files import replacing
+from libhetero.pipelines.analysing.findings import COLUMNS, COMPONENTS, DENSITY, FOLDER, Findings, convergence
+from libhetero.pipelines.decoding.evaluation_folder import RECORD, earlier
+from libhetero.pipelines.decoding.gaussians import has_mixtures
+from libhetero.pipelines.run.folder import Run
+from libhetero.report.latent import legend_of_states
+from libhetero.report.page import Cell, Link, Page
+from libhetero.training.log import read_log
+
+PAGE, LOG = "index.html", "log.jsonl"
+HEADER = ("volumes", "how many", "figure", "table", "ChimeraX")
+OF_TRAINING = (
+    ("loss.png", "The loss over the epochs, and the learning rate below it."),
+    ("samples.png", "Particles, always the same ones, beside the model's projections of them and what is left over."),
+    ("evidence.png", "How far each image speaks for the model against noise alone, and the contrast of the particles."),
+)
+
+
+def lines_of(run: Run, found: Findings | None) -> list[str]:
+    """Return what was found, a sentence each."""
+    model = run.model
+    lines = [
+        f"{len(run.particles)} particles, box {model.box_size}, {model.pixel_size:.4g} Å per pixel, family "
+        f"{run.config.family}."
+    ]
+    log = run.folder / LOG
+    told = convergence(read_log(log)) if log.exists() else ""
+    lines += [told] if told else []
+    if found is None:
+        return [*lines, "Nothing was found to change: the particles have one volume."]
+    parts = ", ".join(f"{100 * part:.1f} %" for part in found.explained)
+    lines.append(f"The first principal components of the latents hold {parts} of their variance.")
+    lines.append(
+        "The particles are not told apart into classes by their latents."
+        if found.classes < 2
+        else f"The particles are told apart into {found.classes} classes by their latents."
+    )
+    if found.density is not None:
+        lines.append(legend_of_states(found.density.share))
+    worst = [(number, found.followed.worst(number)) for number in range(found.followed.share.shape[1])]
+    followers = [f"component {number + 1} follows the {one[0]} (R² {one[1]:.2f})" for number, one in worst if one]
+    if followers:
+        lines.append(f"Beware: {'; '.join(followers)}. What changes in the molecule does not follow how it was imaged.")
+    else:
+        lines.append("None of the components follows how the particles were imaged.")
+    return lines
+
+
+def write_pages(run: Run, found: Findings | None, lines: Sequence[str]) -> Path:
+    """Write the page into RUN/analysis, and into RUN of a run that segmentation makes no page of; return the latter.
+
+    Parameters
+    ----------
+    run : the run.
+    found : of its latents.
+    lines : what was found, in words.
+    """
+    folder = run.folder / FOLDER
+    folder.mkdir(exist_ok=True)
+    page = _write(run, found, lines, folder)
+    return page if has_mixtures(run) else _write(run, found, lines, run.folder)
+
+
+def _write(run: Run, found: Findings | None, lines: Sequence[str], folder: Path) -> Path:
+    """Write the page into a folder, its links from there."""
+
+    def link(text: str, path: Path) -> Link:
+        return Link(text, Path(os.path.relpath(path, folder)).as_posix())
+
+    shown = [(run.folder / name, text) for name, text in OF_TRAINING]
+    if found is not None:
+        analysis = run.folder / FOLDER
+        shown += [
+            (run.folder / "embed_particles.png", "The particles in a plane by their latents, by density and by class."),
+            (analysis / COMPONENTS, "The particles along pairs of principal components of their latents."),
+            (analysis / DENSITY, _density_caption(run, found)),
+            (analysis / COLUMNS, "The same plane, coloured by what is known of each particle."),
+        ]
+    rows: list[list[Cell]] = []
+    for record in sorted((run.folder / "volumes").glob(f"*/{RECORD}")):
+        where = record.parent
+        shown.append((where / "volumes.png", f"Volumes of {where.name}."))
+        rows.append(
+            [
+                where.name,
+                str(len(earlier(where).volumes)),
+                *([link(name, where / name)] for name in ("volumes.png", "volumes.txt", "volumes.cxc")),
+            ]
+        )
+    regions = run.folder / PAGE
+    if has_mixtures(run) and regions.exists():
+        rows.append(["regions of Gaussians", "", [link("page", regions)], "", ""])
+    name = shlex.quote(str(run.folder))
+    page = Page(
+        title=f"Analysis of {run.folder.name}",
+        facts=lines,
+        header=HEADER,
+        rows=rows,
+        figures=[link(text, path) for path, text in shown if path.exists()],
+        commands=_commands(name, found),
+    )
+    path = folder / PAGE
+    with replacing(path) as beside:
+        Path(beside).write_text(page.html(), encoding="utf-8")
+    return path
+
+
+def _density_caption(run: Run, found: Findings) -> str:
+    """Return the caption of the density."""
+    if found.density is None:
+        return ""
+    known = (run.folder / "mid_00_sd.txt").exists()
+    how = "with the width of each particle's own uncertainty taken off" if known else "a kernel estimate"
+    states = legend_of_states(found.density.share)
+    return f"The density of particles in the plane of the first two components, {how}. {states}"
+
+
+def _commands(name: str, found: Findings | None) -> list[tuple[str, str]]:
+    """Return the commands that go on from here."""
+    commands = [("volumes of single particles", f"e2hype_eval.py {name} --particles 0,5,9")]
+    if found is not None and found.classes > 1:
+        first = int(np.unique(found.label[found.label >= 0])[0])
+        commands.append(
+            (
+                "maps of the classes from the images alone, beside the network's volumes",
+                f"e2hype_make3d.py {name} {name}/maps --classes {name}/classes_particles.txt",
+            )
+        )
+        commands.append(("train on the particles of one class", f"e2hype_refine.py {name}/class_{first:02d}.lst"))
+    return commands

@@ -1,0 +1,55 @@
+"""The volumes of an analysis: of classes, along principal components, of states and along the path between two."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from libhetero.pipelines.analysing.findings import FOLDER, PATH, STATES, Findings
+from libhetero.pipelines.embedding.particles import PARTICLE_CLASSES
+from libhetero.pipelines.evaluate import EvaluateConfig
+from libhetero.pipelines.evaluate import run as evaluate
+from libhetero.pipelines.run.folder import Run
+
+LOGGER = logging.getLogger(__name__)
+MOST_CLASSES = 24  # whose volumes are written unasked
+
+
+def write_volumes(run: Run, config: Any, found: Findings | None, progress: Callable[[float], None]) -> None:
+    """Write the volumes, each kind as an evaluation of its own in RUN/volumes.
+
+    Parameters
+    ----------
+    run : to decode.
+    config : `libhetero.pipelines.analyze.AnalyzeConfig`.
+    found : of the latents; None where these have no numbers, for the one volume there is.
+    progress : called with the fraction done.
+    """
+    asked = list(_evaluations(run, config, found))
+    for number, one in enumerate(asked):
+        evaluate(one, lambda done, number=number: progress((number + done) / len(asked)))
+
+
+def _evaluations(run: Run, config: Any, found: Findings | None) -> Iterator[EvaluateConfig]:
+    """Yield what to evaluate."""
+    common = {"batch_size": config.batch_size, "seed": config.seed}
+    folder = str(run.folder)
+    if found is None:
+        yield EvaluateConfig(folder, particles=(0,), name="consensus", **common)
+        return
+    if 1 <= found.classes <= MOST_CLASSES:
+        yield EvaluateConfig(folder, classes=str(run.folder / PARTICLE_CLASSES), name="classes", **common)
+    else:
+        LOGGER.info(
+            "%d classes: their volumes are not written unasked; e2hype_eval.py %s --classes %s writes them",
+            found.classes,
+            folder,
+            run.folder / PARTICLE_CLASSES,
+        )
+    for component in range(1, min(config.components, len(found.explained)) + 1):
+        yield EvaluateConfig(folder, component=component, steps=config.steps, name=f"pc_{component}", **common)
+    for file in (STATES, PATH):
+        path = run.folder / FOLDER / file
+        if found.density is not None and len(found.density.states) > 1 and path.exists():
+            yield EvaluateConfig(folder, latent=str(path), name=path.stem, **common)

@@ -1,0 +1,105 @@
+"""A folder for each evaluation of a run: named by what it shows, and never taken by another evaluation.
+
+`RUN/volumes/NAME` holds `evaluation.json`, which says what was asked for. The same evaluation again replaces it;
+another one whose name would be the same gets NAME_2, NAME_3 …; a name of the user's own (`--name`) is always replaced.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from libhetero.configuration import read_document, to_dict, write_json
+from libhetero.errors import ConfigurationError
+from libhetero.files import remove_stale
+
+LOGGER = logging.getLogger(__name__)
+RECORD = "evaluation.json"
+FIRST_NAMED = 3  # particles that a name has; of more it says how many
+ELSEWHERE = "folder", "output", "name", "batch_size"  # options that do not change what is shown
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation was asked for, and which maps it wrote.
+
+    Parameters
+    ----------
+    options : by field of `EvaluateConfig`, those that decide what is shown.
+    volumes : names of the files.
+    """
+
+    options: dict[str, Any] = field(default_factory=dict)
+    volumes: tuple[str, ...] = ()
+
+
+def evaluation_folder(run_folder: Path, config: Any) -> Path:
+    """Return where the volumes of an evaluation go.
+
+    Parameters
+    ----------
+    run_folder : of the run.
+    config : `EvaluateConfig`.
+    """
+    if config.output is not None:
+        return Path(config.output)
+    volumes = run_folder / "volumes"
+    if config.name is not None:
+        return volumes / config.name
+    name = described(config)
+    folders = (volumes / (name if number == 1 else f"{name}_{number}") for number in count(1))
+    return next(folder for folder in folders if not _holds_files(folder) or earlier(folder).options == asked(config))
+
+
+def _holds_files(folder: Path) -> bool:
+    return folder.is_dir() and any(folder.iterdir())
+
+
+def described(config: Any) -> str:
+    """Return a name for what is shown, such as path_5_120 or kmeans_10."""
+    if config.particles is not None or config.path is not None:
+        chosen = config.particles or config.path
+        what = "particles" if config.particles is not None else "path"
+        named = "_".join(str(one) for one in chosen[:FIRST_NAMED])
+        return f"{what}_{named}" + (f"_and_{len(chosen) - FIRST_NAMED}_more" if len(chosen) > FIRST_NAMED else "")
+    if config.all_classes is not None:
+        return f"kmeans_{config.all_classes}"
+    if config.component is not None:
+        return f"pc_{config.component}"
+    if config.grid is not None:
+        return f"grid_{config.grid}"
+    return Path(config.classes or config.latent).stem
+
+
+def asked(config: Any) -> dict[str, Any]:
+    """Return the options that decide what is shown, as JSON has them."""
+    values = {one: value for one, value in to_dict(config).items() if one not in ELSEWHERE and value is not None}
+    for name in ("classes", "latent"):
+        if name in values:
+            values[name] = str(Path(values[name]).absolute())
+    return values
+
+
+def earlier(folder: Path) -> Evaluation:
+    """Return what an earlier evaluation left in a folder; an empty one where none says so."""
+    if not (folder / RECORD).exists():
+        return Evaluation()
+    try:
+        return read_document(folder / RECORD, Evaluation)
+    except ConfigurationError as error:
+        LOGGER.warning("%s The folder is left as it is.", error)
+        return Evaluation()
+
+
+def write_record(folder: Path, config: Any, paths: list[Path]) -> None:
+    """Write what was asked for, and remove maps of an earlier evaluation that are not among those of this one."""
+    names = [path.name for path in paths]
+    for old in earlier(folder).volumes:
+        if old not in names and Path(old).name == old:
+            stem = Path(old).stem
+            remove_stale(folder, *(f"{stem}{suffix}" for suffix in (Path(old).suffix, ".txt", ".pdb")))
+    write_json(folder / RECORD, dataclasses.asdict(Evaluation(asked(config), tuple(names))))

@@ -1,0 +1,36 @@
+"""Scripts that open maps in ChimeraX at one level."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from libhetero.report.style import colour_of
+
+
+def series_script(files: Sequence[str], level: float, joined: bool) -> str:
+    """Return a ChimeraX script that opens maps as surfaces of one level.
+
+    Parameters
+    ----------
+    files : names beside the script, in order.
+    level : of the surfaces.
+    joined : whether the maps follow one another: then they are one series with a slider to play; else they have a
+        colour each and lie beside each other.
+    """
+    lines = ["# open with ChimeraX: every map as a surface at the same level"]
+    if joined and len(files) > 1:
+        lines += [
+            f"open {' '.join(map(_quoted, files))} vseries true id 1",
+            f"volume #1 style surface level {level:.6g}",
+        ]
+        lines += ["vseries slider #1"]
+    else:
+        for number, file in enumerate(files, 1):
+            lines += [f"open {_quoted(file)} id {number}", f"color #{number} {colour_of(number)}"]
+        lines += [f"volume #1-{len(files)} show style surface level {level:.6g}"]
+        lines += ["tile"] if len(files) > 1 else []
+    return "\n".join([*lines, "lighting soft", "view", ""])
+
+
+def _quoted(name: str) -> str:
+    return f'"{name}"' if any(one in name for one in " ;,") else name

@@ -1,0 +1,83 @@
+"""Analysis of toy runs by one command: states, volumes of all kinds, what latents follow, and the page."""
+
+import re
+
+import numpy as np
+import pytest
+
+from libhetero.errors import ConfigurationError
+from libhetero.io import read_latent, write_latent
+from libhetero.pipelines import analyze
+from libhetero.pipelines.analysing.findings import convergence
+from libhetero.pipelines.analyze import AnalyzeConfig
+from tests.making.runs import field_run, gaussian_run
+
+
+def opened(monkeypatch, run):
+    monkeypatch.setattr("libhetero.pipelines.run.folder.open_run", lambda folder: run)
+
+
+def targets(page):
+    """Return what a page links to or shows."""
+    return set(re.findall(r'(?:href|src)="([^"]+)"', page.read_text(encoding="utf-8")))
+
+
+def test_a_run_of_gaussians(tmp_path, monkeypatch, load_program, capsys):
+    run, _, states = gaussian_run(tmp_path, count=240, pieces=2)
+    opened(monkeypatch, run)
+    monkeypatch.chdir(tmp_path)
+    assert load_program("e2hype_analyze.py").main([str(tmp_path), "--method", "pca", "--steps", "2"]) == 0
+    said = capsys.readouterr().out
+    assert "told apart into 4 classes" in said and "The density has 4 maxima" in said
+    assert "None of the components follows how the particles were imaged" in said
+    page = tmp_path / "analysis" / "index.html"
+    assert said.rstrip().endswith(f"look at {page}") and not (tmp_path / "index.html").exists()
+    for name in targets(page):
+        assert (page.parent / name).exists(), name
+    for name in ("components.png", "columns.png", "density.png"):
+        assert name in targets(page)
+    volumes = {path.name: len(list(path.glob("*.mrc"))) for path in (tmp_path / "volumes").iterdir()}
+    assert volumes.keys() == {"classes", "pc_1", "pc_2", "states", "path"}
+    assert volumes["classes"] == 4 and volumes["pc_1"] == 3 and volumes["states"] == 4
+    latent = read_latent(tmp_path / "mid_00.txt")[1]
+    for place in read_latent(tmp_path / "analysis" / "states.txt")[1]:
+        corner = np.rint(place)
+        assert np.abs(place - corner).max() < 0.1, "states are where particles are"
+        assert np.isclose(latent, corner, atol=0.2).all(axis=1).sum() > 30
+
+
+def test_a_run_without_gaussians_has_its_page_in_its_folder(tmp_path, monkeypatch):
+    opened(monkeypatch, field_run(tmp_path))
+    result = analyze.run(AnalyzeConfig(str(tmp_path), method="pca", classes=2, components=1, steps=1))
+    assert result.page == tmp_path / "index.html"
+    for folder in (tmp_path, tmp_path / "analysis"):
+        for name in targets(folder / "index.html"):
+            assert (folder / name).exists(), name
+    assert "volumes/classes/volumes.png" in targets(tmp_path / "index.html")
+    assert {path.name for path in (tmp_path / "volumes").iterdir()} >= {"classes", "pc_1"}
+    again = analyze.run(AnalyzeConfig(str(tmp_path), method="pca", classes=2, no_volumes=True))
+    assert "volumes/classes/volumes.png" in targets(again.page), "volumes of before are shown"
+
+
+def test_a_latent_that_follows_the_defocus_is_told(tmp_path, monkeypatch):
+    run, *_ = gaussian_run(tmp_path, count=300, pieces=1)
+    opened(monkeypatch, run)
+    defocus = np.asarray(run.particles.ctf.defocus_u)
+    write_latent(tmp_path / "mid_00.txt", np.arange(300), ((defocus - defocus.mean()) / defocus.std())[:, None])
+    lines = analyze.run(AnalyzeConfig(str(tmp_path), method="pca", no_volumes=True)).lines
+    assert any("component 1 follows the defocus" in line for line in lines)
+
+
+def test_columns_are_of_the_list(tmp_path, monkeypatch):
+    opened(monkeypatch, gaussian_run(tmp_path, count=60)[0])
+    with pytest.raises(ConfigurationError, match=r"^--columns rlnFoo: there is no such column"):
+        analyze.run(AnalyzeConfig(str(tmp_path), columns=("rlnFoo",)))
+
+
+def test_convergence_says_how_far_epochs_fell():
+    log = [{"epoch": epoch, "loss": 2 ** -np.ceil(epoch)} for epoch in np.arange(0.5, 4.1, 0.5)]
+    assert convergence(log) == (
+        "The mean loss of an epoch fell by 0.0625 in the last of 4 epochs, by 0.125 in the one before, and by 0.438 in "
+        "all."
+    )
+    assert convergence(log[:2]) == ""

@@ -123,7 +123,7 @@ def seen_along(volume: Float[np.ndarray, "a b c"], level: float, view: str) -> S
     inside = towards >= level
     first = inside.argmax(axis=0)
     hit = inside.any(axis=0)
-    rows, columns = np.indices(hit.shape)
+    rows, columns = (np.asarray(one) for one in np.indices(hit.shape))
     here = towards[first, rows, columns]
     before = towards[np.maximum(first - 1, 0), rows, columns]
     step = np.where((first > 0) & (here > before), (here - level) / np.maximum(here - before, 1e-30), 0.0)

@@ -151,7 +151,7 @@ def test_a_script_opens_all_volumes_at_one_level(tmp_path, gaussians):
     assert [line for line in shown if line.startswith("open")] == [
         f"open particle_{particle:06d}.mrc id {number}" for number, particle in enumerate((0, 7, 9), 1)
     ]
-    (level,) = [line.split()[-1] for line in shown if "level" in line]
+    (level,) = [line.split()[-1] for line in shown if line.startswith("volume")]
     volumes = [read_volume(tmp_path / "volumes/particles_0_7_9" / f"particle_{one:06d}.mrc")[0] for one in (0, 7, 9)]
     assert np.min(volumes) < float(level) < np.max(volumes)
     path = evaluate.run(EvaluateConfig(str(tmp_path), path=(0, 7), route="direct", steps=2)).script.read_text()

@@ -28,7 +28,8 @@ def write_volumes(run: Run, config: Any, found: Findings | None, progress: Calla
     """
     asked = list(_evaluations(run, config, found))
     for number, one in enumerate(asked):
-        evaluate(one, lambda done, number=number: progress((number + done) / len(asked)))
+        evaluate(one)
+        progress((number + 1) / len(asked))
 
 
 def _evaluations(run: Run, config: Any, found: Findings | None) -> Iterator[EvaluateConfig]:

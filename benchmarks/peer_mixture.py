@@ -12,7 +12,8 @@ took (--seconds: another number), is stopped when it has used it, and what its l
     relion      relion_refine --skip_align, as many classes as there are molecules, begun from the map of all images
                 (e2hype_make3d.py) at 30 Å; an image's volume is the map of its class
 
-A user does not know how many molecules there are: that both are told is in their favour. Conversion of lists, the map
+A user does not know how many molecules there are: both are told, as is the k-means that sorts the latents of our own
+rows (`e2hype_classify.py`, the row "start", finds their number). Conversion of lists, the map
 of all images, k-means and the volumes that are scored are not counted. --environments makes cryoDRGN's environment
 (some GB, by pip); RELION is installed by `apt-get install relion` on Debian 12.
 """

@@ -19,7 +19,9 @@ FULL = 0.5  # of the level: the difference from which on a colour is full
 SIDES = {"z": "from +z (x right, y up)", "y": "from −y (x right, z up)", "x": "from +x (y right, z up)"}
 
 
-def draw_maps(path: str | os.PathLike, volumes: Sequence[Float[np.ndarray, "n n n"]], names: Sequence[str]) -> float:
+def draw_maps(
+    path: str | os.PathLike, volumes: Sequence[Float[np.ndarray, "n n n"]], names: Sequence[str], of: int | None = None
+) -> float:
     """Draw at most eight volumes, a row each: the surface along z, y and x, then the slice z = 0; return the level.
 
     Level, crop and grey levels are the same for all volumes, so that they can be compared. Of several volumes the
@@ -30,6 +32,7 @@ def draw_maps(path: str | os.PathLike, volumes: Sequence[Float[np.ndarray, "n n 
     path : PNG to make.
     volumes : (z, y, x).
     names : one for each, which may be of several lines.
+    of : how many volumes there are, of which these are some; None for no more than these.
     """
     shown = [int(place) for place in np.linspace(0, len(volumes) - 1, min(len(volumes), MOST))]
     level = common_level([volumes[place] for place in shown])
@@ -53,7 +56,7 @@ def draw_maps(path: str | os.PathLike, volumes: Sequence[Float[np.ndarray, "n n 
         axis.spines[:].set_visible(False)
     for axis, text in zip(axes[0], (*SIDES.values(), "slice z = 0"), strict=True):
         axis.set_title(text, fontsize=8, color=DARK)
-    figure.suptitle(_legend(level, mean is not None, len(shown), len(volumes)), fontsize=8, color=DARK)
+    figure.suptitle(_legend(level, mean is not None, len(shown), of or len(volumes)), fontsize=8, color=DARK)
     save_figure(figure, path)
     return level
 

@@ -81,8 +81,9 @@ def cropped(
 
 def _reach(volume: np.ndarray, level: float) -> int:
     """Return how far from the centre, along an axis, voxels above the level lie."""
-    inside = np.argwhere(volume >= level)
-    return int(np.abs(inside - len(volume) // 2).max()) if len(inside) else 0
+    inside = volume >= level
+    along = [np.flatnonzero(inside.any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1))]
+    return max((int(np.abs(one - len(volume) // 2).max()) for one in along if len(one)), default=0)
 
 
 def refined(volume: Float[np.ndarray, "a b c"]) -> Float[np.ndarray, "d e f"]:

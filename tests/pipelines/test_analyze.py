@@ -14,7 +14,7 @@ from tests.making.runs import field_run, gaussian_run
 
 
 def opened(monkeypatch, run):
-    monkeypatch.setattr("libhetero.pipelines.run.folder.open_run", lambda folder: run)
+    monkeypatch.setattr("libhetero.pipelines.run.folder.open_run", lambda folder, epoch=None: run)
 
 
 def targets(page):
@@ -37,8 +37,8 @@ def test_a_run_of_gaussians(tmp_path, monkeypatch, load_program, capsys):
     for name in ("components.png", "columns.png", "density.png"):
         assert name in targets(page)
     volumes = {path.name: len(list(path.glob("*.mrc"))) for path in (tmp_path / "volumes").iterdir()}
-    assert volumes.keys() == {"classes", "pc_1", "pc_2", "states", "path"}
-    assert volumes["classes"] == 4 and volumes["pc_1"] == 3 and volumes["states"] == 4
+    assert volumes.keys() == {f"analysis_{one}" for one in ("classes", "pc_1", "pc_2", "states", "path")}
+    assert volumes["analysis_classes"] == volumes["analysis_states"] == 4 and volumes["analysis_pc_1"] == 3
     latent = read_latent(tmp_path / "mid_00.txt")[1]
     for place in read_latent(tmp_path / "analysis" / "states.txt")[1]:
         corner = np.rint(place)
@@ -53,10 +53,10 @@ def test_a_run_without_gaussians_has_its_page_in_its_folder(tmp_path, monkeypatc
     for folder in (tmp_path, tmp_path / "analysis"):
         for name in targets(folder / "index.html"):
             assert (folder / name).exists(), name
-    assert "volumes/classes/volumes.png" in targets(tmp_path / "index.html")
-    assert {path.name for path in (tmp_path / "volumes").iterdir()} >= {"classes", "pc_1"}
+    assert "volumes/analysis_classes/volumes.png" in targets(tmp_path / "index.html")
+    assert {path.name for path in (tmp_path / "volumes").iterdir()} >= {"analysis_classes", "analysis_pc_1"}
     again = analyze.run(AnalyzeConfig(str(tmp_path), method="pca", classes=2, no_volumes=True))
-    assert "volumes/classes/volumes.png" in targets(again.page), "volumes of before are shown"
+    assert "volumes/analysis_classes/volumes.png" in targets(again.page), "volumes of before are shown"
 
 
 def test_a_latent_that_follows_the_defocus_is_told(tmp_path, monkeypatch):

@@ -17,7 +17,7 @@ from tests.making.runs import field_run, gaussian_run
 @pytest.mark.parametrize("method", ["pca", "umap"])
 def test_particles_by_their_latents(tmp_path, monkeypatch, method):
     run, _, states = gaussian_run(tmp_path)
-    monkeypatch.setattr("libhetero.pipelines.run.folder.open_run", lambda folder: run)
+    monkeypatch.setattr("libhetero.pipelines.run.folder.open_run", lambda folder, epoch=None: run)
     result = embed.run(EmbedConfig(str(tmp_path), method=method))
     index, plane = read_latent(tmp_path / "embed_particles.txt")
     np.testing.assert_array_equal(index, np.arange(300))
@@ -30,7 +30,7 @@ def test_particles_by_their_latents(tmp_path, monkeypatch, method):
 
 def test_gaussians_over_all_particles(tmp_path, monkeypatch):
     run, piece, _ = gaussian_run(tmp_path)
-    monkeypatch.setattr("libhetero.pipelines.run.folder.open_run", lambda folder: run)
+    monkeypatch.setattr("libhetero.pipelines.run.folder.open_run", lambda folder, epoch=None: run)
     embed.run(EmbedConfig(str(tmp_path), gaussians=True))
     index, plane = read_latent(tmp_path / "embed_gaussians.txt")
     np.testing.assert_array_equal(index, np.flatnonzero(piece))
@@ -40,7 +40,7 @@ def test_gaussians_over_all_particles(tmp_path, monkeypatch):
 
 def test_latents_that_training_did_not_leave_are_encoded_and_kept(tmp_path, monkeypatch):
     run = field_run(tmp_path)
-    monkeypatch.setattr("libhetero.pipelines.run.folder.open_run", lambda folder: run)
+    monkeypatch.setattr("libhetero.pipelines.run.folder.open_run", lambda folder, epoch=None: run)
     embed.run(EmbedConfig(str(tmp_path), method="pca", batch_size=16))
     index, latent = read_latent(tmp_path / "mid_00.txt")
     assert len(index) == 50 and latent.shape[1] <= 100
@@ -50,7 +50,7 @@ def test_latents_that_training_did_not_leave_are_encoded_and_kept(tmp_path, monk
 
 def test_a_run_without_gaussians_says_so(tmp_path, monkeypatch):
     run = field_run(tmp_path)
-    monkeypatch.setattr("libhetero.pipelines.run.folder.open_run", lambda folder: run)
+    monkeypatch.setattr("libhetero.pipelines.run.folder.open_run", lambda folder, epoch=None: run)
     with pytest.raises(ConfigurationError, match="has no Gaussians"):
         embed.run(EmbedConfig(str(tmp_path), gaussians=True))
 
@@ -58,7 +58,7 @@ def test_a_run_without_gaussians_says_so(tmp_path, monkeypatch):
 @pytest.mark.parametrize("method", ["kmeans", "hdbscan"])
 def test_particles_are_sorted_and_listed(tmp_path, monkeypatch, method):
     run, _, states = gaussian_run(tmp_path)
-    monkeypatch.setattr("libhetero.pipelines.run.folder.open_run", lambda folder: run)
+    monkeypatch.setattr("libhetero.pipelines.run.folder.open_run", lambda folder, epoch=None: run)
     (tmp_path / "class_09.lst").touch()
     choice = {"classes": 8} if method == "kmeans" else {"class_method": "hdbscan", "min_size": 12}
     result = embed.run(EmbedConfig(str(tmp_path), lists=True, **choice))
@@ -77,7 +77,7 @@ def test_particles_are_sorted_and_listed(tmp_path, monkeypatch, method):
 
 def test_the_number_of_classes_may_be_left_to_the_data(tmp_path, monkeypatch):
     run, *_ = gaussian_run(tmp_path, pieces=2)
-    monkeypatch.setattr("libhetero.pipelines.run.folder.open_run", lambda folder: run)
+    monkeypatch.setattr("libhetero.pipelines.run.folder.open_run", lambda folder, epoch=None: run)
     result = embed.run(EmbedConfig(str(tmp_path), method="pca", classes="auto"))
     assert len(set(result.label)) == 4
 
@@ -95,7 +95,7 @@ def drawn(monkeypatch):
 
 def test_labels_colour_the_figure_and_change_nothing_else(tmp_path, monkeypatch, drawn):
     run, *_ = gaussian_run(tmp_path, count=60)
-    monkeypatch.setattr("libhetero.pipelines.run.folder.open_run", lambda folder: run)
+    monkeypatch.setattr("libhetero.pipelines.run.folder.open_run", lambda folder, epoch=None: run)
     plain = embed.run(EmbedConfig(str(tmp_path), method="pca", classes=3))
     assert list(drawn) == ["class"]
     np.savetxt(tmp_path / "known.txt", [[0, 7], [2, 5]], fmt="%d")
@@ -112,7 +112,7 @@ def test_labels_colour_the_figure_and_change_nothing_else(tmp_path, monkeypatch,
 def test_the_truth_colours_the_figure(tmp_path, monkeypatch, drawn):
     truth = simulated(tmp_path / "mixture", "mixture", 24)
     run = volume_run(tmp_path / "run", truth)
-    monkeypatch.setattr("libhetero.pipelines.run.folder.open_run", lambda folder: run)
+    monkeypatch.setattr("libhetero.pipelines.run.folder.open_run", lambda folder, epoch=None: run)
     embed.run(EmbedConfig(str(run.folder), method="pca", truth=str(truth.folder)))
     np.testing.assert_array_equal(drawn["true label"].label, truth.labels)
 
@@ -131,7 +131,7 @@ def test_the_truth_colours_the_figure(tmp_path, monkeypatch, drawn):
 )
 def test_labels_that_do_not_fit_are_told_before_anything_is_done(tmp_path, monkeypatch, table, message):
     run, *_ = gaussian_run(tmp_path, count=60)
-    monkeypatch.setattr("libhetero.pipelines.run.folder.open_run", lambda folder: run)
+    monkeypatch.setattr("libhetero.pipelines.run.folder.open_run", lambda folder, epoch=None: run)
     if table is not None:
         (tmp_path / "known.txt").write_text(table)
     with pytest.raises(UserError, match=message):
@@ -183,7 +183,7 @@ def test_an_option_of_gaussians_is_not_silently_ignored(option):
 
 def test_program(tmp_path, monkeypatch, load_program, capsys):
     run, *_ = gaussian_run(tmp_path, count=60)
-    monkeypatch.setattr("libhetero.pipelines.run.folder.open_run", lambda folder: run)
+    monkeypatch.setattr("libhetero.pipelines.run.folder.open_run", lambda folder, epoch=None: run)
     monkeypatch.chdir(tmp_path)
     program = load_program("e2hype_embed.py")
     command = [str(tmp_path), "--method", "pca"]

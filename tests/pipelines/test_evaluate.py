@@ -17,7 +17,7 @@ from tests.making.runs import BOX, PIXEL, field_run, gaussian_run
 @pytest.fixture
 def gaussians(tmp_path, monkeypatch):
     run, piece, states = gaussian_run(tmp_path, count=60)
-    monkeypatch.setattr("libhetero.pipelines.run.folder.open_run", lambda folder: run)
+    monkeypatch.setattr("libhetero.pipelines.run.folder.open_run", lambda folder, epoch=None: run)
     return run, piece, states
 
 
@@ -84,7 +84,7 @@ def test_latent_points_of_gaussians_are_decoded_as_they_are(tmp_path, gaussians)
 
 def test_reduced_latents_are_taken_back(tmp_path, monkeypatch):
     run = field_run(tmp_path)
-    monkeypatch.setattr("libhetero.pipelines.run.folder.open_run", lambda folder: run)
+    monkeypatch.setattr("libhetero.pipelines.run.folder.open_run", lambda folder, epoch=None: run)
     config = EvaluateConfig(str(tmp_path), particles=(3, 20), batch_size=16)
     direct = [read_volume(path)[0] for path in evaluate.run(config).volumes]
     evaluate.run(EvaluateConfig(str(tmp_path), all_classes=2))
@@ -161,7 +161,7 @@ def test_a_script_opens_all_volumes_at_one_level(tmp_path, gaussians):
 @pytest.mark.parametrize(("route", "count"), [("direct", 7), ("graph", None)])
 def test_a_path_leads_from_particle_to_particle(tmp_path, monkeypatch, route, count):
     run = field_run(tmp_path)
-    monkeypatch.setattr("libhetero.pipelines.run.folder.open_run", lambda folder: run)
+    monkeypatch.setattr("libhetero.pipelines.run.folder.open_run", lambda folder, epoch=None: run)
     config = EvaluateConfig(str(tmp_path), path=(3, 30, 12), steps=3, route=route, batch_size=16)
     volumes = [read_volume(path)[0] for path in evaluate.run(config).volumes]
     assert len(volumes) == count or count is None and 3 <= len(volumes) <= 7

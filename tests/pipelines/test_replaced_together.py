@@ -64,7 +64,7 @@ PROGRAMS = {
 def test_of_a_run(tmp_path, monkeypatch, name) -> None:
     call, last, names = PROGRAMS[name]
     run, *_ = gaussian_run(tmp_path, count=80)
-    monkeypatch.setattr("libhetero.pipelines.run.folder.open_run", lambda folder: run)
+    monkeypatch.setattr("libhetero.pipelines.run.folder.open_run", lambda folder, epoch=None: run)
     call(str(tmp_path), 3)
     before = contents(tmp_path)
     assert names <= before.keys()

@@ -41,7 +41,7 @@ def motion(tmp_path_factory):
 
 def scored(monkeypatch, run, truth, **options):
     """Score a run that is in memory."""
-    monkeypatch.setattr("libhetero.pipelines.run.folder.open_run", lambda folder: run)
+    monkeypatch.setattr("libhetero.pipelines.run.folder.open_run", lambda folder, epoch=None: run)
     config = score.ScoreConfig(str(run.folder), str(truth.folder), **options)
     return score.run(config)
 

@@ -22,7 +22,7 @@ from tests.making.runs import BOX, PIXEL, field_run, gaussian_run
 @pytest.mark.parametrize("motion", [False, True])
 def test_regions_and_classes_are_those_of_the_truth(tmp_path, monkeypatch, motion):
     run, piece, states = gaussian_run(tmp_path, motion=motion)
-    monkeypatch.setattr("libhetero.pipelines.run.folder.open_run", lambda folder: run)
+    monkeypatch.setattr("libhetero.pipelines.run.folder.open_run", lambda folder, epoch=None: run)
     result = segment.run(SegmentConfig(str(tmp_path)))
     assert result.feature == ("motion" if motion else "amplitude")
     assert adjusted_rand_score(piece, result.regions.label) == 1.0
@@ -45,7 +45,7 @@ def test_regions_and_classes_are_those_of_the_truth(tmp_path, monkeypatch, motio
 
 def test_files_hold_what_their_readers_expect(tmp_path, monkeypatch):
     run, piece, _ = gaussian_run(tmp_path)
-    monkeypatch.setattr("libhetero.pipelines.run.folder.open_run", lambda folder: run)
+    monkeypatch.setattr("libhetero.pipelines.run.folder.open_run", lambda folder, epoch=None: run)
     written = {}
     monkeypatch.setattr(
         "libhetero.pipelines.listing.writing.write_particles",
@@ -86,7 +86,7 @@ def test_files_hold_what_their_readers_expect(tmp_path, monkeypatch):
 @pytest.mark.parametrize("motion", [False, True])
 def test_classes_come_with_their_gaussians_and_what_differs(tmp_path, monkeypatch, motion):
     run, piece, _ = gaussian_run(tmp_path, motion=motion)
-    monkeypatch.setattr("libhetero.pipelines.run.folder.open_run", lambda folder: run)
+    monkeypatch.setattr("libhetero.pipelines.run.folder.open_run", lambda folder, epoch=None: run)
     result = segment.run(SegmentConfig(str(tmp_path), classes=2))
     for item in result.classes:
         stem = tmp_path / "volumes" / f"region_{item.region:02d}_class_"
@@ -106,7 +106,7 @@ def test_the_page_links_only_what_is_there_and_tells_commands_that_parse(tmp_pat
     folder = tmp_path / "it's a <run>; $HOME"
     folder.mkdir()
     run, *_ = gaussian_run(folder)
-    monkeypatch.setattr("libhetero.pipelines.run.folder.open_run", lambda folder: run)
+    monkeypatch.setattr("libhetero.pipelines.run.folder.open_run", lambda folder, epoch=None: run)
     page = segment.run(SegmentConfig(str(folder))).page
     text = page.read_text()
     targets = set(re.findall(r'(?:href|src)="([^"]*)"', text))
@@ -124,7 +124,7 @@ def test_the_page_links_only_what_is_there_and_tells_commands_that_parse(tmp_pat
 
 def test_a_second_segmentation_leaves_nothing_of_the_first(tmp_path, monkeypatch):
     run, *_ = gaussian_run(tmp_path)
-    monkeypatch.setattr("libhetero.pipelines.run.folder.open_run", lambda folder: run)
+    monkeypatch.setattr("libhetero.pipelines.run.folder.open_run", lambda folder, epoch=None: run)
     (tmp_path / "masks").mkdir()
     (tmp_path / "volumes").mkdir()
     left_over = (
@@ -153,7 +153,7 @@ def test_a_second_segmentation_leaves_nothing_of_the_first(tmp_path, monkeypatch
 def test_nothing_is_found_in_nothing(tmp_path, monkeypatch, load_program, capsys, trained):
     """What the decoder makes of noise, the particles do not bear out; a run without latents decodes nothing."""
     run, *_ = gaussian_run(tmp_path)
-    monkeypatch.setattr("libhetero.pipelines.run.folder.open_run", lambda folder: run)
+    monkeypatch.setattr("libhetero.pipelines.run.folder.open_run", lambda folder, epoch=None: run)
     (tmp_path / "masks").mkdir()
     left_over = ("regions.txt", "regions.cxc", "regions_eps.png", "masks/region_00.mrc", "classes_region_01.txt")
     for stale in left_over:
@@ -176,7 +176,7 @@ def test_nothing_is_found_in_nothing(tmp_path, monkeypatch, load_program, capsys
 
 def test_a_continuum_has_a_coordinate_and_ends_but_no_classes(tmp_path, monkeypatch):
     run, *_ = gaussian_run(tmp_path, motion=True)
-    monkeypatch.setattr("libhetero.pipelines.run.folder.open_run", lambda folder: run)
+    monkeypatch.setattr("libhetero.pipelines.run.folder.open_run", lambda folder, epoch=None: run)
     latent = np.random.default_rng(3).uniform(-1, 0, (300, 3)).astype(np.float32)
     run.model.latent = latent
     write_latent(tmp_path / "mid_00.txt", np.arange(300), latent)
@@ -202,7 +202,7 @@ def test_a_continuum_has_a_coordinate_and_ends_but_no_classes(tmp_path, monkeypa
 
 def test_hdbscan_for_both(tmp_path, monkeypatch):
     run, piece, _ = gaussian_run(tmp_path)
-    monkeypatch.setattr("libhetero.pipelines.run.folder.open_run", lambda folder: run)
+    monkeypatch.setattr("libhetero.pipelines.run.folder.open_run", lambda folder, epoch=None: run)
     grouping = RegionConfig(method="hdbscan")
     config = SegmentConfig(str(tmp_path), class_method="hdbscan", feature="both", regions=grouping)
     result = segment.run(config)
@@ -213,7 +213,7 @@ def test_hdbscan_for_both(tmp_path, monkeypatch):
 
 def test_a_run_without_gaussians_says_so(tmp_path, monkeypatch):
     run = field_run(tmp_path)
-    monkeypatch.setattr("libhetero.pipelines.run.folder.open_run", lambda folder: run)
+    monkeypatch.setattr("libhetero.pipelines.run.folder.open_run", lambda folder, epoch=None: run)
     with pytest.raises(ConfigurationError, match="has no Gaussians"):
         segment.run(SegmentConfig(str(tmp_path)))
 
@@ -236,7 +236,7 @@ def test_configuration_is_checked(wrong):
 
 def test_program(tmp_path, monkeypatch, load_program, capsys):
     run, *_ = gaussian_run(tmp_path)
-    monkeypatch.setattr("libhetero.pipelines.run.folder.open_run", lambda folder: run)
+    monkeypatch.setattr("libhetero.pipelines.run.folder.open_run", lambda folder, epoch=None: run)
     monkeypatch.chdir(tmp_path)
     program = load_program("e2hype_segment.py")
     assert program.main([str(tmp_path), "--feature", "amplitude", "--classes", "2"]) == 0

@@ -57,7 +57,7 @@ def half_models(lost=None):
 def toy(tmp_path, monkeypatch):
     """A Gaussian run of three pieces with classes, whose half-sets and null sets cost nothing."""
     run, piece, states = gaussian_run(tmp_path, COUNT)
-    monkeypatch.setattr("libhetero.pipelines.run.folder.open_run", lambda folder: run)
+    monkeypatch.setattr("libhetero.pipelines.run.folder.open_run", lambda folder, epoch=None: run)
     monkeypatch.setattr(structure, "find_regions", grouped)
     monkeypatch.setattr(examination.half, "train_half", half_models(lost=2))
     monkeypatch.setattr(examination, "_null_sets", lambda run, config: 19)
@@ -135,7 +135,7 @@ def test_a_run_that_found_no_direction_is_told_in_one_line(toy, tmp_path, monkey
 
 def test_a_run_without_gaussians_is_tested_where_that_applies(tmp_path, monkeypatch):
     run = field_run(tmp_path)
-    monkeypatch.setattr("libhetero.pipelines.run.folder.open_run", lambda folder: run)
+    monkeypatch.setattr("libhetero.pipelines.run.folder.open_run", lambda folder, epoch=None: run)
     write_latent(tmp_path / "mid_00.txt", np.arange(50), np.random.default_rng(0).normal(size=(50, 3)))
     monkeypatch.setattr(examination.half, "train_half", half_models())
     with pytest.raises(ConfigurationError, match=r"^--nulls 5: .*\(CryoHype\) has made no search"):

@@ -221,7 +221,7 @@ class HypeModel:
 
     def _place_scale(self) -> float:
         """Return by what places are multiplied in the latent."""
-        rank = 0 if self.start is None else self.start.rank
+        rank = 0 if self.start is None else self.start.place.shape[1]  # weights of modes have less variance
         return float(np.sqrt(sum(self.config.layer_tokens()) * self.config.dim / max(rank, 1)))
 
     def posterior(self, params: Any, batch: Batch) -> Posterior:

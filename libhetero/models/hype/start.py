@@ -6,10 +6,10 @@ probability p_k of each class given it (`latent.classes`),
 
     z = Σ_k p_k c_k,        V_start = mean + U z
 
-is its volume before anything is trained, Σ p_k V_k but for components that were left out; z, of unit variance over the
-particles, tells the encoder which molecule it sees. Where images of a class bear out that it changes within
-(`latent.within`), its modes are further columns of U and the image's weights in them, p_k w_k, further numbers of z, so
-that molecules that move do. The neural field adds what is missing (`model`).
+is its volume before anything is trained, Σ p_k V_k but for components that were left out; z tells the encoder which
+molecule it sees. Its first numbers, the components', have unit variance over the particles. Where images of a class
+bear out that it changes within (`latent.within`), its modes, on low rings, are further columns of U, and the image's
+weights in them, p_k w_k, further numbers of z. The neural field adds what is missing (`model`).
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ MOST_TABLE = 2**26  # bytes of mean and components, which compiled programs hold
 MOST_CHANGING = 48  # classes that may change within, those of which images say most
 BLOCK = 1024  # particles cut into slices at once
 PREFIX = "start_"
-WITHIN = "changing", "within"  # stored where classes change within
+WITHIN = "changing", "within", "modes"  # stored where classes change within
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,10 +74,10 @@ class Start:
     place : c.
     volume_ring, volume_oversampling : of the volumes' grid.
     volume_scale : of the volumes.
-    volumes : real and imaginary parts of mean and components U on the volumes' grid over their scale, half precision;
-        those of `place` first, then the modes of the classes that change within, class by class.
-    changing : which classes do; None for none.
+    volumes : real and imaginary parts of mean and components U on the volumes' grid over their scale, half precision.
+    changing : which classes change within; None for none.
     within : their volumes and modes on the grid on which images are told apart (`latent.within.tables_of`).
+    modes : the same modes, class by class, as `volumes`, on that grid.
     """
 
     ring: float
@@ -95,6 +95,7 @@ class Start:
     volumes: Float[np.ndarray, "volume_points 2 rank_and_mean"]
     changing: Int[np.ndarray, "changing"] | None = None
     within: Float[np.ndarray, "points changing columns_twice"] | None = None
+    modes: Float[np.ndarray, "points 2 modes"] | None = None
 
     @classmethod
     def of_particles(
@@ -124,7 +125,7 @@ class Start:
         mixture = mixture.shown()
         LOGGER.info("%d molecule(s) in %d particles to begin with", len(mixture.classes), np.count_nonzero(label >= 0))
         within = _within(low, mixture, label, seed)
-        grid = largest_grid(n / 2 - 1, len(mixture.classes), within.modes.shape[2] * len(within))
+        grid = largest_grid(n / 2 - 1, len(mixture.classes))
         fine = FourierGrid(grid.ring, OVERSAMPLING[0], BALL)
         parts, together = [], most_classes(fine)
         for first in range(0, len(mixture.classes), together):
@@ -149,10 +150,7 @@ class Start:
         mean, modes, place = components(volumes, np.maximum(count, 1.0), min(len(volumes) - 1, MOST_RANK))
         found = jnp.asarray(np.concatenate([mean[:, None], modes], axis=1).T)
         found = found if grid == fine else fine.resampled(found, grid)
-        if len(within):
-            found = jnp.concatenate([found, _taken_to(within, mixture.grid, grid)])
-        # Maps are read at the points of a grid that is as coarse as theirs: there nothing is smoothed.
-        columns = np.asarray(grid.unsmoothed(found) if grid.oversampling > 1 else found).T
+        columns = _read_between_points(found, grid)
         scale = max(float(np.abs(columns).max()), 1e-30)
         told = judged_against(mixture.classes)
         return cls(
@@ -168,16 +166,14 @@ class Start:
             volume_ring=float(grid.ring),
             volume_oversampling=float(grid.oversampling),
             volume_scale=scale,
-            volumes=(np.stack([columns.real, columns.imag], axis=1) / scale).astype(np.float16),
-            changing=within.number if len(within) else None,
-            within=tables_of(within.volume, within.modes) if len(within) else None,
+            volumes=_in_half_precision(columns, scale),
+            **_stored(within, mixture.grid, scale),
         )
 
     @property
     def rank(self) -> int:
         """Length of z."""
-        modes = 0 if self.within is None else self.within.shape[1] * (self.within.shape[2] // 2 - 1)
-        return self.place.shape[1] + modes
+        return self.place.shape[1] + (0 if self.modes is None else self.modes.shape[2])
 
     @cached_property
     def grid(self) -> FourierGrid:
@@ -210,8 +206,12 @@ class Start:
 
     def at(self, z: Float[AnyArray, "rank"], frequencies: Float[AnyArray, "points 3"]) -> Complex[Array, "points"]:
         """Return V_start of a place at frequencies in cycles per box, 0 beyond its rings."""
+        count = self.place.shape[1]
         columns = self.volume_grid.interpolated(self.volumes, frequencies)
-        parts = self.volume_scale * jnp.matmul(columns, jnp.concatenate([jnp.ones(1), z]))
+        parts = self.volume_scale * jnp.matmul(columns, jnp.concatenate([jnp.ones(1), z[:count]]))
+        if self.modes is not None:
+            columns = self.grid.interpolated(self.modes, frequencies)
+            parts = parts + self.volume_scale * jnp.matmul(columns, z[count:])
         return jax.lax.complex(parts[:, 0], parts[:, 1])
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -242,10 +242,11 @@ class Start:
         fitting = {
             "table": (start.grid.size, 2 * columns),
             "squares": (columns * (columns + 1) // 2, len(start.place)),
-            "volumes": (start.volume_grid.size, 2, start.rank + 1),
+            "volumes": (start.volume_grid.size, 2, start.place.shape[1] + 1),
         }
         if start.within is not None and start.changing is not None:
             fitting["within"] = (start.grid.size, len(start.changing), start.within.shape[2])
+            fitting["modes"] = (start.grid.size, 2, len(start.changing) * (start.within.shape[2] // 2 - 1))
         for name, shape in fitting.items():
             if found[name].shape != shape:
                 raise DataError(f"{PREFIX}{name}: expected {shape}, got {found[name].shape}")
@@ -265,7 +266,8 @@ def schema() -> dict[str, ArraySchema]:
         "volumes": ("start volume points", 2, "start rank and mean"),
     }
     found = {name: ArraySchema("float", shape) for name, shape in shapes.items()}
-    found["within"] = ArraySchema("float", ("start points", "start changing", "start modes"), optional=True)
+    found["within"] = ArraySchema("float", ("start points", "start changing", "start sides"), optional=True)
+    found["modes"] = ArraySchema("float", ("start points", 2, "start weights"), optional=True)
     found["changing"] = ArraySchema("int", ("start changing",), least=0, below="start classes", optional=True)
     finer = ArraySchema("float", least=1, below=10)
     found |= {"ring": ring, "volume_ring": ring, "oversampling": finer, "volume_oversampling": finer}
@@ -273,16 +275,15 @@ def schema() -> dict[str, ArraySchema]:
     return {PREFIX + name: one for name, one in found.items()}
 
 
-def largest_grid(ring: float, classes: int, modes: int = 0) -> FourierGrid:
+def largest_grid(ring: float, classes: int) -> FourierGrid:
     """Return the finest grid for which the components of all rings fit into memory; else the coarsest, cut.
 
     Parameters
     ----------
     ring : the highest that there is.
     classes : whose volumes there will be.
-    modes : columns besides.
     """
-    columns = min(classes, MOST_RANK + 1) + modes
+    columns = min(classes, MOST_RANK + 1)
 
     def fits(grid: FourierGrid) -> bool:
         return grid.size * columns * 4 <= MOST_TABLE
@@ -310,8 +311,7 @@ def _within(low: CentralSlices, mixture: Mixture, label: Int[np.ndarray, "partic
     contrast = np.ones(len(low), np.float32)
     contrast[np.flatnonzero(low.transfer.any(axis=1))] = mixture.judged.contrast
     seen = on_grid(low, mixture.grid).scaled(contrast)
-    found = changes_within(seen, label, len(mixture.classes), seed)
-    found = found.take(np.sort(np.argsort(-found.gain)[:MOST_CHANGING]))
+    found = changes_within(seen, label, len(mixture.classes), MOST_CHANGING, seed)
     if len(found):
         LOGGER.info(
             "%d of the molecules change within: weights in %d modes of each are told of every image (%s nats an image)",
@@ -322,10 +322,29 @@ def _within(low: CentralSlices, mixture: Mixture, label: Int[np.ndarray, "partic
     return found
 
 
-def _taken_to(within: WithinClasses, low: FourierGrid, grid: FourierGrid) -> Complex[Array, "modes points"]:
-    """Return the modes of classes on the grid of the volumes, 0 beyond their rings."""
-    modes = np.moveaxis(within.modes, 2, 1).reshape(-1, low.size)
-    return jnp.where(grid.radius <= low.ring, low.resampled(modes, grid), 0)
+def _stored(within: WithinClasses, grid: FourierGrid, scale: float) -> dict[str, Any]:
+    """Return the fields of a start that say what changes within classes; none where none does."""
+    if not len(within):
+        return {}
+    columns = _read_between_points(jnp.asarray(np.moveaxis(within.modes, 2, 1).reshape(-1, grid.size)), grid)
+    table = tables_of(within.volume, within.modes)
+    return {"changing": within.number, "within": table, "modes": _in_half_precision(columns, scale)}
+
+
+def _read_between_points(
+    volumes: Complex[Array, "volumes points"], grid: FourierGrid
+) -> Complex[np.ndarray, "points volumes"]:
+    """Return confined volumes as `FourierGrid.interpolated` is to read them.
+
+    Maps are read at the points of a grid that is as coarse as theirs: there nothing is smoothed.
+    """
+    return np.asarray(grid.unsmoothed(volumes) if grid.oversampling > 1 else volumes).T
+
+
+def _in_half_precision(
+    columns: Complex[np.ndarray, "points volumes"], scale: float
+) -> Float[np.ndarray, "points 2 volumes"]:
+    return (np.stack([columns.real, columns.imag], axis=1) / scale).astype(np.float16)
 
 
 def _labels(mixture: Mixture) -> Int[np.ndarray, "particles"]:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from libhetero.files.temporary import remove_whatever
 from libhetero.pipelines.analysing.findings import FOLDER, PATH, STATES, Findings
 from libhetero.pipelines.embedding.particles import PARTICLE_CLASSES
 from libhetero.pipelines.evaluate import EvaluateConfig
@@ -14,6 +15,7 @@ from libhetero.pipelines.run.folder import Run
 
 LOGGER = logging.getLogger(__name__)
 MOST_CLASSES = 24  # whose volumes are written unasked
+OWN = "analysis_"  # before the names of evaluations that an analysis may replace
 
 
 def write_volumes(run: Run, config: Any, found: Findings | None, progress: Callable[[float], None]) -> None:
@@ -27,6 +29,9 @@ def write_volumes(run: Run, config: Any, found: Findings | None, progress: Calla
     progress : called with the fraction done.
     """
     asked = list(_evaluations(run, config, found))
+    for old in (run.folder / "volumes").glob(f"{OWN}*"):
+        if old.name not in {one.name for one in asked}:
+            remove_whatever(old)
     for number, one in enumerate(asked):
         evaluate(one)
         progress((number + 1) / len(asked))
@@ -37,11 +42,11 @@ def _evaluations(run: Run, config: Any, found: Findings | None) -> Iterator[Eval
     common = {"batch_size": config.batch_size, "seed": config.seed}
     folder = str(run.folder)
     if found is None:
-        yield EvaluateConfig(folder, particles=(0,), name="consensus", **common)
+        yield EvaluateConfig(folder, particles=(0,), name=f"{OWN}consensus", **common)
         return
     if 1 <= found.classes <= MOST_CLASSES:
-        yield EvaluateConfig(folder, classes=str(run.folder / PARTICLE_CLASSES), name="classes", **common)
-    else:
+        yield EvaluateConfig(folder, classes=str(run.folder / PARTICLE_CLASSES), name=f"{OWN}classes", **common)
+    elif found.classes > MOST_CLASSES:
         LOGGER.info(
             "%d classes: their volumes are not written unasked; e2hype_eval.py %s --classes %s writes them",
             found.classes,
@@ -49,8 +54,8 @@ def _evaluations(run: Run, config: Any, found: Findings | None) -> Iterator[Eval
             run.folder / PARTICLE_CLASSES,
         )
     for component in range(1, min(config.components, len(found.explained)) + 1):
-        yield EvaluateConfig(folder, component=component, steps=config.steps, name=f"pc_{component}", **common)
+        yield EvaluateConfig(folder, component=component, steps=config.steps, name=f"{OWN}pc_{component}", **common)
     for file in (STATES, PATH):
         path = run.folder / FOLDER / file
         if found.density is not None and len(found.density.states) > 1 and path.exists():
-            yield EvaluateConfig(folder, latent=str(path), name=path.stem, **common)
+            yield EvaluateConfig(folder, latent=str(path), name=f"{OWN}{path.stem}", **common)

@@ -44,7 +44,8 @@ def draw_class_maps(folder: Path, maps: Sequence[ClassMap]) -> None:
         remove_stale(folder, FIGURE, SCRIPT)
         return
     volumes = [read_volume(folder / f"{one.name}.mrc")[0] for one in maps[:SHOWN]]
-    level = draw_maps(folder / FIGURE, volumes, [f"{one.name}\n{one.particles} particles" for one in maps[:SHOWN]])
+    names = [f"{one.name}\n{one.particles} particles" for one in maps[:SHOWN]]
+    level = draw_maps(folder / FIGURE, volumes, names, len(maps))
     with replacing(folder / SCRIPT) as beside:
         script = series_script([f"{one.name}.mrc" for one in maps[:OPENED]], level, joined=False)
         beside.write_text(script, encoding="utf-8")

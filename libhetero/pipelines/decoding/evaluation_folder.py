@@ -20,7 +20,7 @@ from libhetero.files import remove_stale
 LOGGER = logging.getLogger(__name__)
 RECORD = "evaluation.json"
 FIRST_NAMED = 3  # particles that a name has; of more it says how many
-ELSEWHERE = "folder", "output", "name", "batch_size"  # options that do not change what is shown
+ELSEWHERE = "folder", "epoch", "output", "name", "batch_size"  # options that do not change what is shown here
 
 
 @dataclass(frozen=True)
@@ -91,15 +91,20 @@ def earlier(folder: Path) -> Evaluation:
     try:
         return read_document(folder / RECORD, Evaluation)
     except ConfigurationError as error:
-        LOGGER.warning("%s The folder is left as it is.", error)
+        LOGGER.warning("%s What it was of is not known.", error)
         return Evaluation()
 
 
 def write_record(folder: Path, config: Any, paths: list[Path]) -> None:
-    """Write what was asked for, and remove maps of an earlier evaluation that are not among those of this one."""
-    names = [path.name for path in paths]
-    for old in earlier(folder).volumes:
-        if old not in names and Path(old).name == old:
-            stem = Path(old).stem
-            remove_stale(folder, *(f"{stem}{suffix}" for suffix in (Path(old).suffix, ".txt", ".pdb")))
-    write_json(folder / RECORD, dataclasses.asdict(Evaluation(asked(config), tuple(names))))
+    """Write what was asked for, and remove maps of an earlier evaluation that are not among those of this one.
+
+    In a folder that is no evaluation's own (`--output`) those of others stay.
+    """
+    names, stems, before = {path.name for path in paths}, {path.stem for path in paths}, earlier(folder)
+    if config.output is None or before.options == asked(config):
+        for old in map(Path, before.volumes):
+            if old.name == str(old) and old.name not in names:
+                remove_stale(folder, old.name)
+                if old.stem not in stems:
+                    remove_stale(folder, f"{old.stem}.txt", f"{old.stem}.pdb")
+    write_json(folder / RECORD, dataclasses.asdict(Evaluation(asked(config), tuple(path.name for path in paths))))

@@ -53,7 +53,7 @@ def write_volumes(
             names.append(path.stem if chosen.counts is None else f"{path.stem}\n{chosen.counts[place]} particles")
             pictures.append(volume)
     figure, script = (paths[0].with_name(f"volumes.{suffix}") for suffix in ("png", "cxc"))
-    level = draw_maps(figure, pictures, names)
+    level = draw_maps(figure, pictures, names, len(paths))
     with replacing(script) as beside:
         beside.write_text(series_script([path.name for path in paths], level, chosen.joined), encoding="utf-8")
     return figure, script

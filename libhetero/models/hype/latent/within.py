@@ -64,12 +64,18 @@ class WithinClasses:
     def __len__(self) -> int:
         return len(self.number)
 
+    def parts(self) -> tuple[np.ndarray, ...]:
+        """Return all of it, in order."""
+        return self.number, self.volume, self.modes, self.gain
+
     def take(self, rows: Int[np.ndarray, "chosen"]) -> WithinClasses:
         """Return some of the classes."""
         return WithinClasses(self.number[rows], self.volume[rows], self.modes[rows], self.gain[rows])
 
 
-def changes_within(seen: OnGrid, label: Int[np.ndarray, "particles"], classes: int, seed: int) -> WithinClasses:
+def changes_within(
+    seen: OnGrid, label: Int[np.ndarray, "particles"], classes: int, most: int, seed: int
+) -> WithinClasses:
     """Find what changes within classes.
 
     Parameters
@@ -77,6 +83,7 @@ def changes_within(seen: OnGrid, label: Int[np.ndarray, "particles"], classes: i
     seen : slices, the contrast of each particle in its transfer.
     label : class of each particle, -1 for none.
     classes : how many.
+    most : of the classes that change are kept, those that gain most.
     seed : of the modes to begin with.
     """
     sums = sums_of(seen, label, classes)
@@ -85,14 +92,13 @@ def changes_within(seen: OnGrid, label: Int[np.ndarray, "particles"], classes: i
     count = np.bincount(label[label >= 0], minlength=classes)
     worth = np.flatnonzero(count >= LEAST_IMAGES)
     together = max(1, MOST_POINTS // seen.grid.size)
-    parts = [
-        _changing(seen, label, worth[start : start + together], volumes, signal, seed)
-        for start in range(0, len(worth), together)
-    ]
-    if not parts:
-        empty = np.zeros((0, seen.grid.size), np.complex64)
-        return WithinClasses(np.zeros(0, np.int64), empty, np.zeros((*empty.shape, RANK), np.complex64), np.zeros(0))
-    return WithinClasses(*(np.concatenate(each) for each in zip(*parts, strict=True)))
+    empty = np.zeros((0, seen.grid.size), np.complex64)
+    found = WithinClasses(np.zeros(0, np.int64), empty, np.zeros((*empty.shape, RANK), np.complex64), np.zeros(0))
+    for start in range(0, len(worth), together):
+        more = _changing(seen, label, worth[start : start + together], volumes, signal, seed)
+        found = WithinClasses(*(np.concatenate(each) for each in zip(found.parts(), more, strict=True)))
+        found = found.take(np.sort(np.argsort(-found.gain, kind="stable")[:most]))
+    return found
 
 
 def weights_within(
@@ -139,11 +145,8 @@ def _changing(
     seen: OnGrid, label: np.ndarray, chosen: np.ndarray, volumes: np.ndarray, signal: np.ndarray, seed: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return number, volume, modes and gain of those of the chosen classes that change."""
-    place = np.full(int(label.max()) + 1, -1)
-    place[chosen] = np.arange(len(chosen))
-    rows = np.flatnonzero((label >= 0) & (place[np.maximum(label, 0)] >= 0))
-    images = _Residuals(seen, rows, place[label[rows]], volumes[chosen])
-    half = seen.half[rows]
+    images = _Residuals.of_classes(seen, label, chosen, volumes)
+    half = seen.half[images.rows]
     tried = [images.likelihood_gain(half != one, images.modes(half == one, signal, seed)) for one in (0, 1)]
     gain = np.concatenate([one[0] for one in tried], axis=1)
     owner = np.concatenate([one[1] for one in tried])
@@ -151,8 +154,10 @@ def _changing(
     changes = (mean > CERTAIN * error) & (mean > LEAST_PART * images.shown)
     if not changes.any():
         return chosen[:0], volumes[:0], np.zeros((0, seen.grid.size, RANK), np.complex64), mean[:0]
-    modes = images.modes(np.isin(images.owner, np.flatnonzero(changes)), signal, seed)[changes]
-    return chosen[changes], volumes[chosen[changes]], modes * factor[changes, None, None], mean[changes]
+    chosen, factor = chosen[changes], factor[changes].astype(np.float32)
+    whole = _Residuals.of_classes(seen, label, chosen, volumes)
+    modes = whole.modes(np.ones(len(whole.rows), bool), signal, seed)
+    return chosen, volumes[chosen], modes * factor[:, None, None], mean[changes]
 
 
 def _judged(
@@ -180,7 +185,7 @@ class _Residuals:
     """
 
     def __init__(self, seen: OnGrid, rows: np.ndarray, owner: np.ndarray, volumes: np.ndarray) -> None:
-        self.owner, self._grid, self._classes = owner, seen.grid, len(volumes)
+        self.rows, self.owner, self._grid, self._classes = rows, owner, seen.grid, len(volumes)
         point = np.asarray(seen.point)[rows]
         self._transfer = np.asarray(seen.transfer)[rows]
         expected, image = self._transfer * volumes[owner[:, None], point], np.asarray(seen.image)[rows]
@@ -189,6 +194,14 @@ class _Residuals:
         count = np.maximum(np.bincount(owner, minlength=len(volumes)), 1)
         self.shown = np.bincount(owner, explained, len(volumes)) / count  # nats an image of each class
         self._point = point + (owner * seen.grid.size)[:, None]
+
+    @classmethod
+    def of_classes(cls, seen: OnGrid, label: np.ndarray, chosen: np.ndarray, volumes: np.ndarray) -> _Residuals:
+        """Return the residuals of the images of some classes, which are numbered in their order."""
+        place = np.full(int(label.max()) + 1, -1)
+        place[chosen] = np.arange(len(chosen))
+        rows = np.flatnonzero((label >= 0) & (place[np.maximum(label, 0)] >= 0))
+        return cls(seen, rows, place[label[rows]], volumes[chosen])
 
     def modes(
         self, chosen: Bool[np.ndarray, "images"], signal: Float[np.ndarray, "points"], seed: int
@@ -199,12 +212,13 @@ class _Residuals:
         point, image, transfer, owner = (one[rows] for one in (self._point, self._image, self._transfer, self.owner))
         count = np.maximum(np.bincount(owner, minlength=classes), 1)
         starts = np.arange(0, point.size + 1, point.shape[1])
+        met, column = np.unique(point, return_inverse=True)  # points that some image is near to
         numerator, weight = (
-            csr_matrix((values.ravel(), point.ravel(), starts), shape=(len(rows), classes * size)).T.tocsr()
+            csr_matrix((values.ravel(), column.ravel(), starts), shape=(len(rows), len(met))).T.tocsr()
             for values in (transfer * image, transfer**2)
         )
         typical = np.sqrt(signal / STIFF)
-        prior = np.tile(STIFF / signal, classes)
+        prior = (STIFF / signal)[met % size]
         rng = np.random.default_rng(seed)
         noise = rng.normal(size=(RANK, size, 2)).astype(np.float32)
         start = START * typical * (noise[..., 0] + 1j * noise[..., 1])
@@ -219,7 +233,8 @@ class _Residuals:
             gram[:, np.arange(RANK), np.arange(RANK)] += prior[:, None]
             right = numerator @ latent.astype(np.float32)
             found = np.linalg.solve(gram, np.stack([right.real, right.imag], axis=2))
-            modes = (found[..., 0] + 1j * found[..., 1]).astype(np.complex64)
+            modes = np.zeros((classes * size, RANK), np.complex64)
+            modes[met] = found[..., 0] + 1j * found[..., 1]
             modes = self._confined(modes.reshape(classes, size, RANK).transpose(0, 2, 1).reshape(-1, size))
             modes = modes.reshape(classes, RANK, size).transpose(0, 2, 1)
             spread = np.stack([np.bincount(owner, one, classes) for one in second.reshape(-1, RANK**2).T], axis=1)

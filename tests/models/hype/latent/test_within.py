@@ -30,7 +30,7 @@ def changing():
 
 def test_the_class_that_changes_is_found_and_its_modes_hold_the_change(changing):
     seen, label, weight, mode = changing
-    found = changes_within(seen, label, 3, seed=0)
+    found = changes_within(seen, label, 3, 9, seed=0)
     assert list(found.number) == [1] and found.gain[0] > 0.2, found.gain
     inside = (GRID.radius <= RING) & (GRID.radius > 0)
     columns = np.concatenate([found.modes[0][inside].real, found.modes[0][inside].imag])
@@ -51,7 +51,7 @@ def weights_of(seen, found, chosen, spread=0.05):
 def test_the_weights_of_an_image_are_those_of_least_squares_with_their_prior(changing):
     """Against a matrix of real and imaginary parts, the contrast solved for by itself first."""
     seen, label, *_ = changing
-    found = changes_within(seen, label, 3, seed=0)
+    found = changes_within(seen, label, 3, 9, seed=0)
     row, spread = EACH + 7, 0.2
     told = weights_of(seen, found, np.arange(len(label)) == row, spread)[0]
     point, image, passed = (np.asarray(part[row]) for part in (seen.point, seen.image, seen.transfer))
@@ -69,17 +69,17 @@ def test_the_weights_of_an_image_are_those_of_least_squares_with_their_prior(cha
 
 def test_classes_that_do_not_change_and_small_ones_have_no_modes(changing):
     seen, label, *_ = changing
-    assert len(changes_within(seen, np.where(label == 1, -1, label), 3, seed=1)) == 0
+    assert len(changes_within(seen, np.where(label == 1, -1, label), 3, 9, seed=1)) == 0
     few = np.flatnonzero(label == 1)[: within.LEAST_IMAGES - 1]
     some = seen.take(few)
-    assert len(changes_within(some, np.zeros(len(few), np.int64), 1, seed=0)) == 0
+    assert len(changes_within(some, np.zeros(len(few), np.int64), 1, 9, seed=0)) == 0
 
 
 def test_classes_are_worked_on_a_few_at_a_time_with_the_same_outcome(changing, monkeypatch):
     seen, label, *_ = changing
-    whole = changes_within(seen, label, 3, seed=0)
+    whole = changes_within(seen, label, 3, 9, seed=0)
     monkeypatch.setattr(within, "MOST_POINTS", GRID.size)
-    apart = changes_within(seen, label, 3, seed=0)
+    apart = changes_within(seen, label, 3, 9, seed=0)
     np.testing.assert_array_equal(whole.number, apart.number)
     np.testing.assert_allclose(apart.gain, whole.gain, rtol=1e-3)
 
@@ -89,6 +89,6 @@ def test_a_contrast_that_varies_is_no_change():
     contrast = 1 + 0.3 * np.random.default_rng(0).normal(size=len(label))
     made = slices(label, molecules(1), RING, strength=STRENGTH, contrast=contrast)
     seen = on_grid(made, GRID)
-    assert len(changes_within(seen, label, 1, seed=0)) == 1, "unless it is known"
+    assert len(changes_within(seen, label, 1, 9, seed=0)) == 1, "unless it is known"
     known = OnGrid(GRID, seen.point, seen.image, seen.transfer).scaled(contrast)
-    assert len(changes_within(known, label, 1, seed=0)) == 0
+    assert len(changes_within(known, label, 1, 9, seed=0)) == 0

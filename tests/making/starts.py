@@ -1,10 +1,13 @@
 """Classes that CryoHype may begin with, of no particular molecules."""
 
+import dataclasses
+
 import numpy as np
 
 from libhetero.models.hype.latent.class_search import BALL
 from libhetero.models.hype.latent.classes import Classes, judged_against
 from libhetero.models.hype.latent.grid import FourierGrid
+from libhetero.models.hype.latent.within import tables_of
 from libhetero.models.hype.start import OVERSAMPLING, Start
 
 RING, VOLUME_RING, CLASSES, RANK = 4.0, 6.0, 3, 2
@@ -33,4 +36,18 @@ def made_start(n: int, seed: int = 0) -> Start:
         volume_oversampling=fine.oversampling,
         volume_scale=4.0,
         volumes=(np.stack([volumes.real, volumes.imag], axis=1) / 4).astype(np.float16),
+    )
+
+
+def moving_start(n: int, seed: int = 0) -> Start:
+    """Return the same, of which the classes 2 and 0 change within, in two modes each."""
+    random, start = np.random.default_rng(seed + 1), made_start(n, seed)
+    modes = start.grid.confined(random.normal(size=(4, start.grid.size, 2)).astype(np.float32) @ np.array([1, 1j]))
+    modes = np.asarray(modes).astype(np.complex64)
+    volume = np.asarray(start.grid.confined(random.normal(size=(2, start.grid.size)).astype(np.complex64)))
+    return dataclasses.replace(
+        start,
+        changing=np.array([2, 0]),
+        within=tables_of(volume, modes.reshape(2, 2, -1).transpose(0, 2, 1)),
+        modes=(np.stack([modes.real, modes.imag], axis=1).transpose(2, 1, 0) / 4).astype(np.float16),
     )

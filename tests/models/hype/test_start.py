@@ -11,6 +11,7 @@ from libhetero.errors import DataError
 from libhetero.models.hype.config import HypeConfig
 from libhetero.models.hype.latent.class_search import BALL, LOW, MOST_RANK
 from libhetero.models.hype.latent.grid import FourierGrid, few_sizes
+from libhetero.models.hype.latent.within import WithinClasses
 from libhetero.models.hype.model import GAIN, HypeModel
 from libhetero.models.hype.start import (
     MOST_SUMS,
@@ -18,6 +19,7 @@ from libhetero.models.hype.start import (
     OVERSAMPLING,
     SUM_BYTES,
     Start,
+    _stored,
     largest_grid,
     most_classes,
 )
@@ -28,7 +30,7 @@ from libhetero.records import Gaussians
 from tests.making.images import batch_of, defocus_series, poses
 from tests.making.models import HYPE, random_params
 from tests.making.slices import molecules, points_of, transform
-from tests.making.starts import CLASSES, RANK, made_start
+from tests.making.starts import CLASSES, RANK, made_start, moving_start
 
 N, PIXEL, COUNT = 20, 6.0, 160
 
@@ -215,6 +217,48 @@ def test_a_start_that_was_tampered_with_is_refused():
     for name, value in (("start_volume_ring", np.array(20.0)), ("start_squares", stored["start_squares"][1:])):
         with pytest.raises(DataError, match="expected"):
             Start.from_arrays(stored | {name: value})
+
+
+def test_what_changes_within_a_class_is_stored_with_it():
+    stored = moving_start(N).arrays()
+    again = Start.from_arrays(stored)
+    assert again.rank == RANK + 4 and all(np.array_equal(stored[name], value) for name, value in again.arrays().items())
+    with pytest.raises(DataError, match="start_modes: is missing"):
+        Start.from_arrays({name: value for name, value in stored.items() if name != "start_modes"})
+    with pytest.raises(DataError, match="start_modes: expected"):
+        Start.from_arrays(stored | {"start_modes": stored["start_modes"][:, :, 1:]})
+
+
+def test_weights_of_changing_classes_are_theirs_by_their_probability_and_move_their_volumes():
+    """Numbers of z beyond the components', class by class as `changing` says, and the columns of U that they are of."""
+    still, start = made_start(N), moving_start(N)
+    batch = particles_of(N)
+    image, observation = batch.images[1], jax.tree.map(lambda leaf: leaf[1], batch.observation)
+    z, before = (np.asarray(one.told(jnp.asarray(image), observation, PIXEL)) for one in (start, still))
+    np.testing.assert_allclose(z[:RANK], before, rtol=1e-5)
+    certain = dataclasses.replace(start, share=np.float32([-1e4, -1e4, 0]))
+    alone = np.asarray(certain.told(jnp.asarray(image), observation, PIXEL))[RANK:]
+    assert np.abs(alone[:2]).min() > 1e-3 and not alone[2:].any(), "class 2 is the first that changes"
+    points = np.random.default_rng(0).uniform(-2.5, 2.5, (7, 3)).astype(np.float32)
+    weights = np.float32([0.3, -1.2, 0.5, 2.0])
+    moved = start.at(jnp.concatenate([z[:RANK], weights]), points) - still.at(jnp.asarray(z[:RANK]), points)
+    columns = np.asarray(start.grid.interpolated(start.modes, points)) @ weights * start.volume_scale
+    np.testing.assert_allclose(moved, columns[:, 0] + 1j * columns[:, 1], rtol=1e-4, atol=1e-4)
+
+
+def test_modes_are_read_between_the_points_of_their_own_grid():
+    grid = FourierGrid(8.0, 1.5, BALL)
+    shown = [tuple(part[one] for part in molecules(2, reach=0.2)) for one in (0, 1)]
+    modes = np.stack([transform(one, points_of(grid)) for one in shown], axis=1)[None].astype(np.complex64)
+    modes[0] = np.asarray(grid.confined(modes[0].T)).T
+    within = WithinClasses(np.array([0]), modes[:, :, 0], modes, np.ones(1))
+    stored = _stored(within, grid, scale=4.0)
+    points = np.random.default_rng(0).uniform(-3, 3, (50, 3)).astype(np.float32)
+    read = 4 * np.asarray(grid.interpolated(stored["modes"], points))
+    for number, one in enumerate(shown):
+        true = transform(one, points)
+        assert np.linalg.norm(read[:, 0, number] + 1j * read[:, 1, number] - true) < 0.05 * np.linalg.norm(true)
+    assert stored["within"].shape == (grid.size, 1, 6) and list(stored["changing"]) == [0]
 
 
 def test_one_class_is_a_volume_for_all():

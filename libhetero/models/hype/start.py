@@ -39,11 +39,10 @@ from libhetero.models.hype.latent.class_search import (
 )
 from libhetero.models.hype.latent.classes import joint_likelihood, judged_against
 from libhetero.models.hype.latent.grid import FourierGrid, nearest_points, on_grid
-from libhetero.models.hype.latent.junk import junk_of
 from libhetero.models.hype.latent.normal_equations import equations_of, parts_of
 from libhetero.models.hype.latent.subspace import components
 from libhetero.models.hype.latent.volumes import sums_of, volumes_of
-from libhetero.models.hype.latent.within import WithinClasses, changes_within, tables_of, weights_within
+from libhetero.models.hype.latent.within import WithinClasses, tables_of, weights_within
 from libhetero.physics.arrays import AnyArray
 from libhetero.physics.fourier import dft_image, frequencies_2d, ring_index
 from libhetero.records import Batch, Observation
@@ -120,11 +119,16 @@ class Start:
         if mixture.empty.all():
             LOGGER.info("the images show nothing that their poses agree on; the network begins from nothing")
             return None
-        label = np.full(len(low), -1)
-        label[np.flatnonzero(low.transfer.any(axis=1))] = _labels(mixture)
+        label, within = mixture.labels(low), mixture.changes(low, MOST_CHANGING, seed)
         mixture = mixture.shown()
         LOGGER.info("%d molecule(s) in %d particles to begin with", len(mixture.classes), np.count_nonzero(label >= 0))
-        within = _within(low, mixture, label, seed)
+        if len(within):
+            LOGGER.info(
+                "%d of them change within: weights in %d modes of each are told of every image (%s nats an image)",
+                len(within),
+                within.modes.shape[2],
+                ", ".join(f"{gain:.2g}" for gain in within.gain),
+            )
         grid = largest_grid(n / 2 - 1, len(mixture.classes))
         fine = FourierGrid(grid.ring, OVERSAMPLING[0], BALL)
         parts, together = [], most_classes(fine)
@@ -299,29 +303,6 @@ def most_classes(grid: FourierGrid) -> int:
     return max((size // 2 for size in (4, 16, 64, 256) if size * grid.size * SUM_BYTES <= MOST_SUMS), default=1)
 
 
-def _within(low: CentralSlices, mixture: Mixture, label: Int[np.ndarray, "particles"], seed: int) -> WithinClasses:
-    """Return what changes within the classes of a mixture, of those that images say most of, and say which do.
-
-    Parameters
-    ----------
-    low : slices of all particles.
-    mixture : without its empty classes.
-    label : class of each particle in it, -1 for none.
-    """
-    contrast = np.ones(len(low), np.float32)
-    contrast[np.flatnonzero(low.transfer.any(axis=1))] = mixture.judged.contrast
-    seen = on_grid(low, mixture.grid).scaled(contrast)
-    found = changes_within(seen, label, len(mixture.classes), MOST_CHANGING, seed)
-    if len(found):
-        LOGGER.info(
-            "%d of the molecules change within: weights in %d modes of each are told of every image (%s nats an image)",
-            len(found),
-            found.modes.shape[2],
-            ", ".join(f"{gain:.2g}" for gain in found.gain),
-        )
-    return found
-
-
 def _stored(within: WithinClasses, grid: FourierGrid, scale: float) -> dict[str, Any]:
     """Return the fields of a start that say what changes within classes; none where none does."""
     if not len(within):
@@ -345,12 +326,6 @@ def _in_half_precision(
     columns: Complex[np.ndarray, "points volumes"], scale: float
 ) -> Float[np.ndarray, "points 2 volumes"]:
     return (np.stack([columns.real, columns.imag], axis=1) / scale).astype(np.float16)
-
-
-def _labels(mixture: Mixture) -> Int[np.ndarray, "particles"]:
-    """Return the class of each particle that was searched among those that show something, -1 for junk."""
-    junk = junk_of(mixture.judged.evidence, np.ones(len(mixture.judged.label), bool))
-    return np.where(junk > 0.5, -1, mixture.shown_label)
 
 
 def _volumes(

@@ -33,7 +33,17 @@ from libhetero.training.feed import ParticleFeed
 
 LOGGER = logging.getLogger(__name__)
 PAGE, JUNK = "index.html", "ptcls_junk"
-HEADER = ("class", "particles", "share", "sure of it", "contrast", "half-maps agree to", "map", "lists")
+HEADER = (
+    "class",
+    "particles",
+    "share",
+    "sure of it",
+    "contrast",
+    "changes within",
+    "half-maps agree to",
+    "map",
+    "lists",
+)
 
 
 def write_classification(
@@ -86,6 +96,7 @@ def _record(
                 float(found.probability[members].mean()),
                 float(found.findings.contrast[members].mean()),
                 None if made is None else resolution(made.half_maps, HALF_MAPS, pixel_size),
+                found.changes.get(one),
             )
         )
     junk = int(found.junk.sum())
@@ -100,7 +111,8 @@ def _page(folder: Path, data: DataConfig, record: ClassificationRecord, maps: bo
         files = [Link(f"{one.name}.mrc", f"{one.name}.mrc")] if maps else ""
         lists = [Link(f"{one.name}{ending}", f"{one.name}{ending}") for ending in endings]
         numbers = [str(one.particles), f"{100 * one.share:.1f} %", f"{one.probability:.3f}", f"{one.contrast:.2f}"]
-        rows.append([one.name, *numbers, resolved, files, lists])
+        changes = "" if one.changes is None else f"yes ({one.changes:.2g} nats an image)"
+        rows.append([one.name, *numbers, changes, resolved, files, lists])
     facts = [
         f"{record.particles} particles in {len(record.classes)} class(es); the class of {100 * record.sure:.1f} % of "
         "those in classes is sure (probability 0.9 or more).",

@@ -30,6 +30,7 @@ class ClassRecord:
     probability : mean of its particles'.
     contrast : mean of its particles'.
     resolution : Å, where the half-maps' correlation falls below 0.143; None without a map.
+    changes : nats an image by which a change within the class shows; None where none does.
     """
 
     name: str
@@ -38,6 +39,7 @@ class ClassRecord:
     probability: float
     contrast: float
     resolution: float | None = None
+    changes: float | None = None
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ LOGGER = logging.getLogger(__name__)
 NOISE_SAMPLE = 512
 BLOCK = 4096  # particles judged at once
 SURE = 0.9
+MOST_CHANGING = 200  # classes of which it is told that they change within
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +46,7 @@ class Classification:
     findings : contrast, evidence and probability of being junk.
     count : classes.
     spread : standard deviation of contrast.
+    changes : of the classes that change within (`models.hype.latent.within`), nats an image by which that shows.
     """
 
     label: Int[np.ndarray, "particles"]
@@ -52,6 +54,7 @@ class Classification:
     findings: ParticleFindings
     count: int
     spread: float
+    changes: dict[int, float]
 
     @property
     def junk(self) -> Bool[np.ndarray, "particles"]:
@@ -93,10 +96,12 @@ def classify_particles(
     mixture = find_classes(slices, classes or MOST, seed, lambda done: progress(0.9 * done))
     if mixture.empty.all():
         raise nothing_shown()
+    within = mixture.changes(slices, MOST_CHANGING, seed)
+    changes = dict(zip(within.number.tolist(), within.gain.tolist(), strict=True))
     told = reader.blocks(np.arange(len(feed)), BLOCK, "sorting") if len(chosen) < len(feed) else _cut(slices)
     judged = _all_judged(told, mixture.shown())
     bad = np.zeros(0, np.int64) if feed.bad is None else feed.bad.places()
-    found = _classification(judged, mixture.spread, bad)
+    found = _classification(judged, mixture.spread, bad, changes)
     if not found.count:
         raise nothing_shown()
     _tell(found, classes, feed.box_size * feed.pixel_size / mixture.grid.ring)
@@ -158,7 +163,9 @@ def _all_judged(blocks: Iterator[CentralSlices], mixture: Mixture) -> Judged:
     return Judged(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
-def _classification(judged: Judged, spread: float, bad: Int[np.ndarray, "bad"]) -> Classification:
+def _classification(
+    judged: Judged, spread: float, bad: Int[np.ndarray, "bad"], changes: dict[int, float]
+) -> Classification:
     """Return the classes of particles, junk and images that were left out in none, the largest class first."""
     left_out = np.isin(np.arange(len(judged.label)), bad)
     junk = np.where(left_out, 0.0, junk_of(judged.evidence, ~left_out))
@@ -175,7 +182,8 @@ def _classification(judged: Judged, spread: float, bad: Int[np.ndarray, "bad"]) 
         judged.evidence.astype(np.float64),
         junk.astype(np.float64),
     )
-    return Classification(label, probability, findings, len(used), spread)
+    changing = {int(number[one]): gain for one, gain in changes.items() if number[one] >= 0}
+    return Classification(label, probability, findings, len(used), spread, changing)
 
 
 def _tell(found: Classification, wanted: int | None, detail: float) -> None:
@@ -188,6 +196,12 @@ def _tell(found: Classification, wanted: int | None, detail: float) -> None:
             found.count,
             100 * found.sure,
             SURE,
+        )
+    if found.changes:
+        LOGGER.info(
+            "%d of the classes change within: to see how, train CryoHype on all particles (e2hype_refine.py), or "
+            "Gaussians on those of one class (--pointtransformer)",
+            len(found.changes),
         )
     if wanted is not None and found.count < wanted:
         LOGGER.warning("--classes %d: the images tell %d apart, and no more.", wanted, found.count)

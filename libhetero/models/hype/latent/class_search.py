@@ -26,11 +26,13 @@ from scipy.cluster.vq import kmeans2
 from libhetero.models.hype.latent.central import CentralSlices
 from libhetero.models.hype.latent.classes import Classes, Judged, class_sums, judge, posterior, settled
 from libhetero.models.hype.latent.grid import FourierGrid, OnGrid, on_grid
+from libhetero.models.hype.latent.junk import junk_of
 from libhetero.models.hype.latent.merges import FEW, ROUNDS, Contrast, held_out_likelihood, join_classes, near_pairs
 from libhetero.models.hype.latent.normal_equations import Equations, normal_equations
 from libhetero.models.hype.latent.splits import split_classes
 from libhetero.models.hype.latent.subspace import Subspace, principal_subspace, spanned, with_residual_modes
 from libhetero.models.hype.latent.volumes import class_volumes
+from libhetero.models.hype.latent.within import WithinClasses, changes_within
 
 LOGGER = logging.getLogger(__name__)
 BALL = 0.4  # radius of the molecules, as a part of the box
@@ -107,6 +109,32 @@ class Mixture:
         labels: np.ndarray = np.where(self.empty, -1, np.cumsum(~self.empty) - 1)[self.judged.label]
         return labels
 
+    def labels(self, slices: CentralSlices) -> Int[np.ndarray, "particles"]:
+        """Return the class of each particle among those of `shown`, -1 for junk and for images without a transfer.
+
+        Parameters
+        ----------
+        slices : that the classes were found in.
+        """
+        junk = junk_of(self.judged.evidence, np.ones(len(self.judged.label), bool))
+        label = np.full(len(slices), -1)
+        label[_searched_rows(slices)] = np.where(junk > 0.5, -1, self.shown_label)
+        return label
+
+    def changes(self, slices: CentralSlices, most: int, seed: int) -> WithinClasses:
+        """Return what changes within the classes of `shown`, of at most so many, those of which images say most.
+
+        Parameters
+        ----------
+        slices : that the classes were found in.
+        most : classes.
+        seed : of the search.
+        """
+        contrast = np.ones(len(slices), np.float32)
+        contrast[_searched_rows(slices)] = self.judged.contrast
+        seen = on_grid(slices, self.grid).scaled(contrast)
+        return changes_within(seen, self.labels(slices), int((~self.empty).sum()), most, seed)
+
     def judge(self, slices: CentralSlices) -> Judged:
         """Return the classes of other particles, or of the same."""
         equations = normal_equations(on_grid(slices, self.grid), self.subspace.table)
@@ -126,7 +154,7 @@ def find_classes(
     progress : called with the fraction done.
     """
     advance: Callable[[float], None] = progress or (lambda fraction: None)
-    slices = slices.take(np.flatnonzero(slices.transfer.any(axis=1)))
+    slices = slices.take(_searched_rows(slices))
     label = _first_classes(slices, seed)
     LOGGER.info("begun with %d classes", label.max() + 1)
     advance(FIRST_SHARE)
@@ -145,6 +173,11 @@ def find_classes(
         )
         advance(FIRST_SHARE + (1 - FIRST_SHARE) * (number + 1) / len(STAGES))
     return _limited(seen, mixture, most) if (~mixture.empty).sum() > most else mixture
+
+
+def _searched_rows(slices: CentralSlices) -> Int[np.ndarray, "searched"]:
+    """Return the particles whose images show anything at all."""
+    return np.flatnonzero(slices.transfer.any(axis=1))
 
 
 def _seen(slices: CentralSlices, stage: Stage) -> OnGrid:

@@ -166,6 +166,36 @@ def test_by_the_tables_of_a_run(program, whole):
     assert code == 1 and "of another list" in err
 
 
+def test_classes_are_those_of_the_tables_that_are_named(program, whole):
+    """A .lst keeps its half-set by the name class, which is never taken for a class of a run."""
+    write_particles("all.lst", whole)
+    values = np.ones(COUNT)
+    write_findings("particles_00.txt", ParticleFindings(values, values, values, values / 2))
+    for way in ("--classes 1", "--split class --output set.lst"):
+        code, _, err = program(f"all.lst --table particles_00.txt {way}")
+        assert code == 1 and "particles_00.txt: no table of classes" in err and err.count("\n") == 1
+    assert not list(Path().glob("set*"))
+
+
+def test_values_of_a_project_list_that_are_several_numbers(program, whole):
+    tilt = np.tile(np.float32([[2**-10, 0.0]]), (COUNT, 1))
+    tilt[5:] = [0.0, 2**-9]
+    write_particles("all.lst", dataclasses.replace(whole, ctf=dataclasses.replace(whole.ctf, beam_tilt=tilt)))
+    code, _, err = program("all.lst --equal ctf=1")
+    assert code == 1 and "no particle is left after ctf 1" in err
+    code, _, err = program("all.lst --min hetero_beam_tilt=0")
+    assert code == 1 and "'[0.0009765625, 0.0]'; expected a number" in err
+    assert program("all.lst --split hetero_beam_tilt --output set.lst")[0] == 0
+    assert places(read_particles("set_hetero_beam_tilt__0.0_0.001953125_.lst")) == [5, 6, 7, 8, 9]
+
+
+def test_nothing_is_taken_away_by_a_list_of_other_images(program, whole):
+    write_particles("second.star", whole.take(np.arange(5, 10)))
+    write_particles("first.star", whole.take(np.arange(5)))
+    code, _, err = program("first.star second.star --difference --output out.star")
+    assert (code, mine("out.star")) == (0, [0, 1, 2, 3, 4]) and "no particle in common" in err
+
+
 def test_random_and_split(program, whole):
     assert program("all.star --random 40% --seed 3 --output a.star")[0] == 0
     assert program("all.star --random 4 --seed 3 --output b.star")[0] == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from libhetero.pipelines.listing.identity import Images, image_numbers, places_i
 from libhetero.pipelines.lists import CLASS, HALF, ListConfig
 from libhetero.records import ParticleSet
 
+LOGGER = logging.getLogger(__name__)
 Places = Int[np.ndarray, "_"]
 
 
@@ -153,17 +155,23 @@ class Choice:
             found = Chosen(tuple(parts))
         else:
             there = [shared(of_first, numbers) for numbers in of_others]
-            if not np.any(there):
-                self._refuse_strangers(first, others[0])
-            kept = np.all(there, axis=0) if config.combined == "intersection" else ~np.any(there, axis=0)
+            if config.combined == "intersection":
+                if not np.any(there):
+                    raise DataError(self._strangers(first, others[0]))
+                kept = np.all(there, axis=0)
+            else:
+                for one, both in zip(others, there, strict=True):
+                    if not both.any():
+                        LOGGER.warning("%s", self._strangers(first, one))
+                kept = ~np.any(there, axis=0)
             found = Chosen(((first, np.flatnonzero(kept)),))
         self.told.append((config.combined, len(found), ""))
         return found
 
-    def _refuse_strangers(self, first: Given, other: Given) -> None:
-        """Refuse lists that have no image in common: their stacks are others, or are not found under their names."""
+    def _strangers(self, first: Given, other: Given) -> str:
+        """Return what is to be said of lists with no common image: the stacks are others, or under other names."""
         stacks = [one.particles.files[0] if one.particles.files else "none" for one in (first, other)]
-        raise DataError(
+        return (
             f"{first.name} and {other.name} have no particle in common: stacks of the first as {stacks[0]}, of the "
             f"second as {stacks[1]}. Where they are copies of each other, give their folder with --datadir, or lists "
             "that name the same stacks."
@@ -204,6 +212,11 @@ class Choice:
         place = run_tables.find_column(tables, name)
         if place is not None:
             return self._of_table(found, *place)
+        if tables and name == CLASS:  # which is another thing in a list: a .lst keeps its half-set by this name
+            raise DataError(
+                f"{', '.join(config.tables)}: no table of classes (classes.txt, classes_particles.txt); expected one. "
+                "Sort the particles with e2hype_embed.py --classes, or name a table or a column with --class_from."
+            )
         values = []
         for given, rows in found.parts:
             of_list = columns.list_column(given.particles, name)

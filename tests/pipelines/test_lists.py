@@ -205,6 +205,27 @@ def test_random_and_split(program, whole):
     assert mine("set_half_1.star") == [0, 2, 4, 6, 8] == np.loadtxt("set_half_1.txt").tolist()
     assert program("all.star --split class --output set.lst")[0] == 0
     assert places(read_particles("set_class_3.lst")) == [2, 5, 8]
+    for name, rows in (("a", [7, 1, 2]), ("b", [3, 8, 2])):
+        write_particles(f"{name}.star", whole.take(np.array(rows)))
+    assert program("a.star b.star --union --of all.star --split class --output set.star --output set.pkl")[0] == 0
+    assert mine("set_class_3.star") == [2, 8] == read_pickle("set_class_3.pkl") and mine("set_class_2.star") == [7, 1]
+
+
+def test_nothing_that_is_read_is_written_onto(program, whole):
+    """Neither by the name that --split gives nor where a list was imported from, and no part of it before."""
+    write_particles("all.lst", whole)
+    Path("all.star").rename("set_half_2.star")
+    Path("all.star").symlink_to("set_half_2.star")
+    for command in (
+        "all.star --split half --output set.star",
+        "all.lst --output ./set_half_2.star",
+        "all.lst --table classes.txt --min class=1 --output classes.txt",
+        "all.lst --table . --min class=1 --output ./classes.txt",
+    ):
+        write_classes(Path("classes.txt"), np.arange(COUNT), np.arange(COUNT) % 2, list_digest(whole))
+        code, _, err = program(command)
+        assert code == 1 and "this is an input itself" in err and err.count("\n") == 1
+    assert not Path("set_half_1.star").exists() and len(read_particles("all.star")) == COUNT
 
 
 def test_tables_of_cryosparc_are_joined_by_uid(program, tmp_path):
@@ -219,6 +240,11 @@ def test_tables_of_cryosparc_are_joined_by_uid(program, tmp_path):
     save_cs(tmp_path / "b.cs", {name: values[1:] for name, values in again.items()})
     assert program("a.cs b.cs --intersection --output both.cs")[0] == 0
     np.testing.assert_array_equal(np.load("both.cs")["uid"], [20, 30])
+    expanded = {name: np.repeat(values, 2, axis=0) for name, values in columns.items()}
+    expanded |= {"uid": np.arange(8, dtype="<u8"), "sym_expand/src_uid": expanded["uid"]}
+    save_cs(tmp_path / "c2.cs", expanded)
+    assert program("c2.cs b.cs --difference --output rest.cs")[0] == 0
+    np.testing.assert_array_equal(np.load("rest.cs")["uid"], [0, 1])
     assert program("a.cs b.cs --union --min mine/x=1 --output all.cs")[0] == 0
     rows = np.load("all.cs")
     np.testing.assert_array_equal(rows["uid"], [20, 30, 40])

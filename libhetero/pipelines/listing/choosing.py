@@ -59,9 +59,13 @@ class Chosen:
 
     def kept(self, which: Bool[np.ndarray, "particles"]) -> Chosen:
         """Return those of all particles, in the order of the parts, that are to be kept."""
-        cuts = np.cumsum([len(rows) for _, rows in self.parts])[:-1]
-        pieces = zip(self.parts, np.split(which, cuts), strict=True)
-        return Chosen(tuple((given, rows[piece]) for (given, rows), piece in pieces))
+        return self.at(np.flatnonzero(which))
+
+    def at(self, places: Places) -> Chosen:
+        """Return those at these places, which rise, among all particles in the order of the parts."""
+        ends = np.cumsum([len(rows) for _, rows in self.parts])
+        pieces = zip(self.parts, ends, np.split(places, np.searchsorted(places, ends[:-1])), strict=True)
+        return Chosen(tuple((given, rows[piece - (end - len(rows))]) for (given, rows), end, piece in pieces))
 
 
 @dataclass(eq=False)
@@ -74,12 +78,14 @@ class Choice:
     given : the lists, in the order typed.
     numbers : of the images of `whole` and then of each of the lists, see `image_numbers`.
     told : (what, particles, remark).
+    rows_of_whole : of each list, by its number, the row of `whole` that each of its particles is in; once asked for.
     """
 
     whole: Given
     given: list[Given]
     numbers: list[Places]
     told: list[tuple[str, int, str]] = field(default_factory=list)
+    rows_of_whole: dict[int, Places] = field(default_factory=dict)
 
     @classmethod
     def of(cls, config: ListConfig) -> Choice:
@@ -286,7 +292,10 @@ class Choice:
             of_whole = given.rows
             if of_whole is None:
                 number = 1 + next(place for place, one in enumerate(self.given) if one is given)
-                of_whole = places_in(self.numbers[number], self.numbers[0], (given.name, self.whole.name))
+                if number not in self.rows_of_whole:
+                    names = (given.name, self.whole.name)
+                    self.rows_of_whole[number] = places_in(self.numbers[number], self.numbers[0], names)
+                of_whole = self.rows_of_whole[number]
             rows.append(of_whole[chosen])
         places = np.concatenate(rows)
         if np.any(places < 0):
@@ -317,22 +326,20 @@ def _at_random(count: int, amount: str, seed: int) -> Bool[np.ndarray, "particle
     return kept
 
 
-def split_values(
-    choice: Choice, found: Chosen, name: str, config: ListConfig
-) -> dict[str, Bool[np.ndarray, "particles"]]:
-    """Return which particles have each value of a column, by the value as text, in rising order.
+def split_values(choice: Choice, found: Chosen, name: str, config: ListConfig) -> dict[str, Places]:
+    """Return the places of the particles that have each value of a column, by the value as text, in rising order.
 
     Raises
     ------
     DataError : for a column of too many values.
     """
     values = choice.classes(found, config) if name == CLASS else choice.value(found, name, config)
-    unlike = np.unique(values.astype(str) if values.dtype.kind == "O" else values)
+    unlike, which = np.unique(values.astype(str) if values.dtype.kind == "O" else values, return_inverse=True)
     if len(unlike) > MOST_CLASSES:
         raise DataError(f"--split {name}: {len(unlike)} values; expected at most {MOST_CLASSES}, a list for each.")
-    texts = values.astype(str) if values.dtype.kind == "O" else values
-    named = {_value_text(value): texts == value for value in unlike if value == value}  # NaN: of no class
-    return {text: which for text, which in named.items() if which.any()}
+    order = np.argsort(which, kind="stable")
+    pieces = np.split(order, np.cumsum(np.bincount(which))[:-1])
+    return {_value_text(value): piece for value, piece in zip(unlike, pieces, strict=True) if value == value}  # no NaN
 
 
 def _value_text(value: object) -> str:

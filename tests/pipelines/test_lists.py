@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -150,12 +151,17 @@ def test_by_the_tables_of_a_run(program, whole):
     write_record(Path("hype_00"), whole.take(order))
     junk, values = np.array([0.9, 0.1, 0.2, 0.8, 0.3]), np.ones(5)
     write_findings("hype_00/particles_00.txt", ParticleFindings(values, values, values, junk))
-    write_classes(Path("hype_00/classes_particles.txt"), np.arange(5), np.array([0, 0, 1, 1, -1]))
     write_particles("seen.star", whole.take(np.sort(order)))
     assert program("seen.star --table hype_00 --max junk=0.5 --output out.star")[0] == 0
     assert mine("out.star") == [0, 3, 5]
     code, _, err = program("all.star --table hype_00 --max junk=0.5")
     assert code == 1 and "says nothing of 5 of 10 particles" in err
+    write_classes(Path("hype_00/classes.txt"), np.arange(5), np.arange(5), list_digest(whole.take(np.sort(order))))
+    code, _, err = program("seen.star --class_from hype_00/classes.txt --classes 1")
+    assert code == 1 and "of another list" in err, "its rows are those of the list, not of the run"
+    Path("hype_00/classes.txt").unlink()
+    digest = list_digest(whole.take(order))
+    write_classes(Path("hype_00/classes_particles.txt"), np.arange(5), np.array([0, 0, 1, 1, -1]), digest)
     for way in ("--class_from hype_00/classes_particles.txt", "--table hype_00"):
         assert program(f"seen.star {way} --classes 1 --output out.star")[0] == 0
         assert mine("out.star") == [1, 5]
@@ -164,6 +170,30 @@ def test_by_the_tables_of_a_run(program, whole):
     assert places(read_particles("out.cs")) == [1, 3, 5, 7, 9]
     code, _, err = program("seen.star --class_from classes.txt --classes 1")
     assert code == 1 and "of another list" in err
+
+
+def test_a_run_of_other_stacks_of_the_same_name(program, whole):
+    """Stacks of a run are followed to where a list names them only if they are gone, and only to the same particles."""
+    Path("J9").mkdir()
+    write_record(Path(), whole)
+    write_findings("particles_00.txt", ParticleFindings(*np.tile(np.arange(COUNT) / COUNT, (4, 1))))
+    for name in ("first.mrcs", "second.mrcs"):
+        shutil.copy(name, "J9")
+    files = tuple(str(Path(name).parent / "J9" / Path(name).name) for name in whole.files)
+    other = dataclasses.replace(whole, source=None, files=files)
+    write_particles("J9.star", other)
+    command = "J9.star --table . --max junk=0.35 --output out.txt"
+    code, _, err = program(command)
+    assert code == 1 and "says nothing of any particle of J9.star" in err and err.count("\n") == 1
+    for name in ("first.mrcs", "second.mrcs"):
+        Path(name).unlink()
+    assert program(command)[0] == 0
+    np.testing.assert_array_equal(np.loadtxt("out.txt"), [0, 1, 2, 3])
+    pose = dataclasses.replace(other.pose, rotation=np.roll(other.pose.rotation, 1, axis=0))
+    defocus = {name: getattr(other.ctf, name)[::-1] + np.float32(5e3) for name in ("defocus_u", "defocus_v")}
+    write_particles("J9.star", dataclasses.replace(other, pose=pose, ctf=dataclasses.replace(other.ctf, **defocus)))
+    code, _, err = program(command)
+    assert code == 1 and "are of another set. Give the list that the run was trained on" in err
 
 
 def test_classes_are_those_of_the_tables_that_are_named(program, whole):

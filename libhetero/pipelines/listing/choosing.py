@@ -262,20 +262,24 @@ class Choice:
         self, found: Chosen, table: run_tables.Table, place: int, complete: bool = True
     ) -> Float[np.ndarray, "particles"]:
         """Return the values of a run's table for each particle; NaN, or refused, where the table leaves one out."""
-        of, index, values = run_tables.read_column(table, place, self.whole.particles, self.whole.name)
-        every = np.full(len(of.file_id), np.nan)
-        every[index] = values
-        parts = [Images.of(given.particles.take(rows)) for given, rows in found.parts]
-        plain = [Images(one.files, one.file_id, one.image_index) for one in (of, *parts)]
-        whole, *numbers = image_numbers(plain)
-        names = (found.parts[0][0].name, str(table.path))
-        rows = places_in(np.concatenate(numbers), whole, names)
-        result = np.where(rows >= 0, every[rows], np.nan)
+        from libhetero.pipelines.listing.table_columns import read_column  # loads JAX
+
+        column = read_column(table, place, self.whole.particles, self.whole.name)
+        rows = np.concatenate([column.places(given.particles.take(rows), given.name) for given, rows in found.parts])
+        first = found.parts[0][0]
+        if not np.any(rows >= 0):
+            own = first.particles.files[0] if first.particles.files else "none"
+            raise DataError(
+                f"{table.path}: says nothing of any particle of {first.name}: it is of stacks as {column.stack()}, the "
+                f"list of stacks as {own}. Where one is a copy of the other, give the folder of the table's stacks "
+                "with --datadir; otherwise name the list that the table is of."
+            )
+        result = np.where(rows >= 0, column.values[rows], np.nan)
         if complete and np.isnan(result).any():
             row = int(np.argmax(np.isnan(result)))
             raise DataError(
                 f"{table.path}: says nothing of {int(np.isnan(result).sum())} of {len(result)} particles, first of "
-                f"particle {row} (from 0) of {names[0]}; expected all. Intersect with the list that the table is of "
+                f"particle {row} (from 0) of {first.name}; expected all. Intersect with the list that the table is of "
                 "first."
             )
         return result

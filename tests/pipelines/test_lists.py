@@ -290,6 +290,7 @@ def test_tables_of_cryosparc_are_joined_by_uid(program, tmp_path):
         ("all.star all.star --output out.star", "add --union, --intersection or --difference"),
         ("all.star --union", "--union is of several lists"),
         ("all.star --output all.star", "this is an input itself"),
+        ("all.star --passthrough beyond.txt --output beyond.txt", "this is an input itself"),
         ("all.star --output out.mrcs", "expected a name ending in .lst, .star, .cs, .txt, .pkl"),
         ("all.star --classes 9 --output out.star", "no particle is left after classes 9"),
         ("all.star --random 11", "--random 11: expected at most the 10"),

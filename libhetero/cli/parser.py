@@ -48,7 +48,8 @@ class OneLineParser(argparse.ArgumentParser):
             return ""
         wrong = message.split(":", 1)[1].split()[0].split("=")[0]
         places = [action.dest for action in self._actions if not action.option_strings]
-        hint = peer_hint(wrong, self._option_string_actions, bool(places), len(places) > 1)
+        flags = {flag: action.metavar for flag, action in self._option_string_actions.items()}
+        hint = peer_hint(wrong, flags, bool(places), len(places) > 1)
         if hint:
             return hint
         near = difflib.get_close_matches(wrong, list(self._option_string_actions), n=1, cutoff=0.7)

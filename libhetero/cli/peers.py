@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Mapping
 
 INPUT = ("-i", "--i", "--in", "--input", "--ptclsin", "--particles")
 OUTPUT = ("-o", "--o", "--out", "--outdir", "--ptclsout")
@@ -16,6 +16,7 @@ NO_NEED = {
     "--preload": "images are read ahead by themselves",
     "--pool": "images are read ahead by themselves",
 }
+TAKES = {"--classes": "K"}  # ours that mean the peer's only where this is what they take, and not a file
 PEERS: dict[str, tuple[str, ...]] = {  # by what is typed: ours, of which the first that a program has is meant
     "--zdim": ("--nmid", "--components"),
     "--nmodel": ("--nmid",),
@@ -32,11 +33,11 @@ PEERS: dict[str, tuple[str, ...]] = {  # by what is typed: ours, of which the fi
     "--downsample": ("--box",),
     "--new_box": ("--box",),
     "--boxsize": ("--box",),
-    "--K": ("--classes", "--all_classes"),
-    "--k": ("--classes", "--all_classes"),
-    "--ksample": ("--classes", "--all_classes"),
-    "--nclass": ("--classes", "--all_classes"),
-    "--ncls": ("--classes", "--all_classes"),
+    "--K": ("--all_classes", "--classes"),
+    "--k": ("--all_classes", "--classes"),
+    "--ksample": ("--all_classes", "--classes"),
+    "--nclass": ("--all_classes", "--classes"),
+    "--ncls": ("--all_classes", "--classes"),
     "--lr": ("--learnrate",),
     "--learning-rate": ("--learnrate",),
     "-b": ("--batchsz",),
@@ -75,13 +76,13 @@ PEERS: dict[str, tuple[str, ...]] = {  # by what is typed: ours, of which the fi
 }
 
 
-def peer_hint(typed: str, flags: Collection[str], takes_input: bool, takes_output: bool) -> str:
+def peer_hint(typed: str, flags: Mapping[str, object], takes_input: bool, takes_output: bool) -> str:
     """Return what a flag of another program is called here; "" where nothing is known of it.
 
     Parameters
     ----------
     typed : the flag.
-    flags : of this program.
+    flags : of this program, with what each takes as its help shows it.
     takes_input, takes_output : whether it has arguments by their place for what is read and for what is written.
     """
     if typed in NO_NEED:
@@ -91,5 +92,5 @@ def peer_hint(typed: str, flags: Collection[str], takes_input: bool, takes_outpu
     if typed in OUTPUT and takes_output:
         return f" (leave {typed} out: what is written is named last, without a flag)"
     ours = OUTPUT_FLAGS if typed in OUTPUT else PEERS.get(typed, ())
-    found = next((flag for flag in ours if flag in flags), None)
+    found = next((flag for flag in ours if flag in flags and TAKES.get(flag, flags[flag]) == flags[flag]), None)
     return "" if found is None else f" (here it is {found})"

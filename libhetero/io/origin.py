@@ -9,6 +9,7 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,21 @@ def tables_kept() -> Iterator[None]:
         yield
     finally:
         _KEPT.reset(token)
+
+
+def imported_files(particles: ParticleSet) -> list[Path]:
+    """Return the tables that the lines of a project list were imported from, as far as they are where they were."""
+    source = particles.source
+    if source is None or source.format != "lst":
+        return []
+    names: dict[str, None] = {}
+    for row in source.rows:
+        line = lst.line_values(source.data, int(row))
+        joined = line.get("hetero_joined")
+        for name in (line.get("hetero_source"), *(joined if isinstance(joined, list) else ())):
+            if isinstance(name, str):
+                names[name] = None
+    return [Path(found) for name in names if (found := found_path(name, source.data.path)) is not None]
 
 
 def original_table(

@@ -6,6 +6,7 @@ lists → combined → chosen → (the others of the whole list) → random subs
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -183,18 +184,39 @@ class ListConfig:
             raise ConfigurationError("--class_from goes with --classes or --split class; add one of them.")
         self._check_outputs()
 
+    def named_inputs(self) -> list[Path]:
+        """Return what the command names to be read; a column or a folder among them is no file to write onto."""
+        single = filter(None, (self.whole, self.indices, self.class_column))
+        return [Path(name) for name in (*self.lists, *single, *self.tables, *self.passthrough)]
+
     def _check_outputs(self) -> None:
-        inputs = [Path(name) for name in (*self.lists, *filter(None, (self.whole, self.indices, self.class_column)))]
         for name in self.outputs:
             path = Path(name)
             if path.suffix not in (*LIST_ENDINGS, *INDEX_ENDINGS):
                 raise ConfigurationError(
                     f"{name}: expected a name ending in {', '.join((*LIST_ENDINGS, *INDEX_ENDINGS))}."
                 )
-            if path.exists() and any(given.exists() and path.samefile(given) for given in inputs):
-                raise ConfigurationError(f"{name}: this is an input itself; choose another --output.")
+        refuse_inputs(map(Path, self.outputs), self.named_inputs())
         if self.booleans and not any(Path(name).suffix in INDEX_ENDINGS for name in self.outputs):
             raise ConfigurationError("--booleans is of a .txt or .pkl; expected one among the --output.")
+
+
+def refuse_inputs(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
+    """Refuse to write onto a file that is read.
+
+    Raises
+    ------
+    ConfigurationError : for the first of the outputs that is one of the inputs, under whatever name.
+    """
+    read = {_file_number(path) for path in inputs if path.exists()}
+    for path in outputs:
+        if path.exists() and _file_number(path) in read:
+            raise ConfigurationError(f"{path}: this is an input itself; choose another --output.")
+
+
+def _file_number(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_dev, status.st_ino
 
 
 @dataclass(frozen=True)

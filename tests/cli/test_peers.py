@@ -22,6 +22,8 @@ PROGRAMS = Path(__file__).resolve().parents[2] / "programs"
         ("e2hype_refine.py", "particles.star --gpu 0", "CUDA_VISIBLE_DEVICES"),
         ("e2hype_make3d.py", "particles.star map.mrc -o map.mrc", "what is written is named last, without a flag"),
         ("e2hype_classify.py", "particles.star found --K 5", "(here it is --classes)"),
+        ("e2hype_eval.py", "run --pc 1 --K 5", "(here it is --all_classes)"),
+        ("e2hype_make3d.py", "particles.star map.mrc --K 5", "unknown option or argument: --K 5; see"),
         ("e2hype_list.py", "a.star b.star --combine --o c.star", "(here it is --union)"),
         ("e2hype_list.py", "a.star --o c.star", "(here it is --output)"),
         ("e2hype_score.py", "run --zdim 8", "unknown option or argument: --zdim 8; see"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -150,12 +151,17 @@ def test_by_the_tables_of_a_run(program, whole):
     write_record(Path("hype_00"), whole.take(order))
     junk, values = np.array([0.9, 0.1, 0.2, 0.8, 0.3]), np.ones(5)
     write_findings("hype_00/particles_00.txt", ParticleFindings(values, values, values, junk))
-    write_classes(Path("hype_00/classes_particles.txt"), np.arange(5), np.array([0, 0, 1, 1, -1]))
     write_particles("seen.star", whole.take(np.sort(order)))
     assert program("seen.star --table hype_00 --max junk=0.5 --output out.star")[0] == 0
     assert mine("out.star") == [0, 3, 5]
     code, _, err = program("all.star --table hype_00 --max junk=0.5")
     assert code == 1 and "says nothing of 5 of 10 particles" in err
+    write_classes(Path("hype_00/classes.txt"), np.arange(5), np.arange(5), list_digest(whole.take(np.sort(order))))
+    code, _, err = program("seen.star --class_from hype_00/classes.txt --classes 1")
+    assert code == 1 and "of another list" in err, "its rows are those of the list, not of the run"
+    Path("hype_00/classes.txt").unlink()
+    digest = list_digest(whole.take(order))
+    write_classes(Path("hype_00/classes_particles.txt"), np.arange(5), np.array([0, 0, 1, 1, -1]), digest)
     for way in ("--class_from hype_00/classes_particles.txt", "--table hype_00"):
         assert program(f"seen.star {way} --classes 1 --output out.star")[0] == 0
         assert mine("out.star") == [1, 5]
@@ -164,6 +170,60 @@ def test_by_the_tables_of_a_run(program, whole):
     assert places(read_particles("out.cs")) == [1, 3, 5, 7, 9]
     code, _, err = program("seen.star --class_from classes.txt --classes 1")
     assert code == 1 and "of another list" in err
+
+
+def test_a_run_of_other_stacks_of_the_same_name(program, whole):
+    """Stacks of a run are followed to where a list names them only if they are gone, and only to the same particles."""
+    Path("J9").mkdir()
+    write_record(Path(), whole)
+    write_findings("particles_00.txt", ParticleFindings(*np.tile(np.arange(COUNT) / COUNT, (4, 1))))
+    for name in ("first.mrcs", "second.mrcs"):
+        shutil.copy(name, "J9")
+    files = tuple(str(Path(name).parent / "J9" / Path(name).name) for name in whole.files)
+    other = dataclasses.replace(whole, source=None, files=files)
+    write_particles("J9.star", other)
+    command = "J9.star --table . --max junk=0.35 --output out.txt"
+    code, _, err = program(command)
+    assert code == 1 and "says nothing of any particle of J9.star" in err and err.count("\n") == 1
+    for name in ("first.mrcs", "second.mrcs"):
+        Path(name).unlink()
+    assert program(command)[0] == 0
+    np.testing.assert_array_equal(np.loadtxt("out.txt"), [0, 1, 2, 3])
+    pose = dataclasses.replace(other.pose, rotation=np.roll(other.pose.rotation, 1, axis=0))
+    defocus = {name: getattr(other.ctf, name)[::-1] + np.float32(5e3) for name in ("defocus_u", "defocus_v")}
+    write_particles("J9.star", dataclasses.replace(other, pose=pose, ctf=dataclasses.replace(other.ctf, **defocus)))
+    code, _, err = program(command)
+    assert code == 1 and "are of another set. Give the list that the run was trained on" in err
+
+
+def test_classes_are_those_of_the_tables_that_are_named(program, whole):
+    """A .lst keeps its half-set by the name class, which is never taken for a class of a run."""
+    write_particles("all.lst", whole)
+    values = np.ones(COUNT)
+    write_findings("particles_00.txt", ParticleFindings(values, values, values, values / 2))
+    for way in ("--classes 1", "--split class --output set.lst"):
+        code, _, err = program(f"all.lst --table particles_00.txt {way}")
+        assert code == 1 and "particles_00.txt: no table of classes" in err and err.count("\n") == 1
+    assert not list(Path().glob("set*"))
+
+
+def test_values_of_a_project_list_that_are_several_numbers(program, whole):
+    tilt = np.tile(np.float32([[2**-10, 0.0]]), (COUNT, 1))
+    tilt[5:] = [0.0, 2**-9]
+    write_particles("all.lst", dataclasses.replace(whole, ctf=dataclasses.replace(whole.ctf, beam_tilt=tilt)))
+    code, _, err = program("all.lst --equal ctf=1")
+    assert code == 1 and "no particle is left after ctf 1" in err
+    code, _, err = program("all.lst --min hetero_beam_tilt=0")
+    assert code == 1 and "'[0.0009765625, 0.0]'; expected a number" in err
+    assert program("all.lst --split hetero_beam_tilt --output set.lst")[0] == 0
+    assert places(read_particles("set_hetero_beam_tilt__0.0_0.001953125_.lst")) == [5, 6, 7, 8, 9]
+
+
+def test_nothing_is_taken_away_by_a_list_of_other_images(program, whole):
+    write_particles("second.star", whole.take(np.arange(5, 10)))
+    write_particles("first.star", whole.take(np.arange(5)))
+    code, _, err = program("first.star second.star --difference --output out.star")
+    assert (code, mine("out.star")) == (0, [0, 1, 2, 3, 4]) and "no particle in common" in err
 
 
 def test_random_and_split(program, whole):
@@ -175,6 +235,27 @@ def test_random_and_split(program, whole):
     assert mine("set_half_1.star") == [0, 2, 4, 6, 8] == np.loadtxt("set_half_1.txt").tolist()
     assert program("all.star --split class --output set.lst")[0] == 0
     assert places(read_particles("set_class_3.lst")) == [2, 5, 8]
+    for name, rows in (("a", [7, 1, 2]), ("b", [3, 8, 2])):
+        write_particles(f"{name}.star", whole.take(np.array(rows)))
+    assert program("a.star b.star --union --of all.star --split class --output set.star --output set.pkl")[0] == 0
+    assert mine("set_class_3.star") == [2, 8] == read_pickle("set_class_3.pkl") and mine("set_class_2.star") == [7, 1]
+
+
+def test_nothing_that_is_read_is_written_onto(program, whole):
+    """Neither by the name that --split gives nor where a list was imported from, and no part of it before."""
+    write_particles("all.lst", whole)
+    Path("all.star").rename("set_half_2.star")
+    Path("all.star").symlink_to("set_half_2.star")
+    for command in (
+        "all.star --split half --output set.star",
+        "all.lst --output ./set_half_2.star",
+        "all.lst --table classes.txt --min class=1 --output classes.txt",
+        "all.lst --table . --min class=1 --output ./classes.txt",
+    ):
+        write_classes(Path("classes.txt"), np.arange(COUNT), np.arange(COUNT) % 2, list_digest(whole))
+        code, _, err = program(command)
+        assert code == 1 and "this is an input itself" in err and err.count("\n") == 1
+    assert not Path("set_half_1.star").exists() and len(read_particles("all.star")) == COUNT
 
 
 def test_tables_of_cryosparc_are_joined_by_uid(program, tmp_path):
@@ -189,6 +270,11 @@ def test_tables_of_cryosparc_are_joined_by_uid(program, tmp_path):
     save_cs(tmp_path / "b.cs", {name: values[1:] for name, values in again.items()})
     assert program("a.cs b.cs --intersection --output both.cs")[0] == 0
     np.testing.assert_array_equal(np.load("both.cs")["uid"], [20, 30])
+    expanded = {name: np.repeat(values, 2, axis=0) for name, values in columns.items()}
+    expanded |= {"uid": np.arange(8, dtype="<u8"), "sym_expand/src_uid": expanded["uid"]}
+    save_cs(tmp_path / "c2.cs", expanded)
+    assert program("c2.cs b.cs --difference --output rest.cs")[0] == 0
+    np.testing.assert_array_equal(np.load("rest.cs")["uid"], [0, 1])
     assert program("a.cs b.cs --union --min mine/x=1 --output all.cs")[0] == 0
     rows = np.load("all.cs")
     np.testing.assert_array_equal(rows["uid"], [20, 30, 40])
@@ -204,6 +290,7 @@ def test_tables_of_cryosparc_are_joined_by_uid(program, tmp_path):
         ("all.star all.star --output out.star", "add --union, --intersection or --difference"),
         ("all.star --union", "--union is of several lists"),
         ("all.star --output all.star", "this is an input itself"),
+        ("all.star --passthrough beyond.txt --output beyond.txt", "this is an input itself"),
         ("all.star --output out.mrcs", "expected a name ending in .lst, .star, .cs, .txt, .pkl"),
         ("all.star --classes 9 --output out.star", "no particle is left after classes 9"),
         ("all.star --random 11", "--random 11: expected at most the 10"),

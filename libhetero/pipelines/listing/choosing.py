@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from libhetero.pipelines.listing.identity import Images, image_numbers, places_i
 from libhetero.pipelines.lists import CLASS, HALF, ListConfig
 from libhetero.records import ParticleSet
 
+LOGGER = logging.getLogger(__name__)
 Places = Int[np.ndarray, "_"]
 
 
@@ -57,9 +59,13 @@ class Chosen:
 
     def kept(self, which: Bool[np.ndarray, "particles"]) -> Chosen:
         """Return those of all particles, in the order of the parts, that are to be kept."""
-        cuts = np.cumsum([len(rows) for _, rows in self.parts])[:-1]
-        pieces = zip(self.parts, np.split(which, cuts), strict=True)
-        return Chosen(tuple((given, rows[piece]) for (given, rows), piece in pieces))
+        return self.at(np.flatnonzero(which))
+
+    def at(self, places: Places) -> Chosen:
+        """Return those at these places, which rise, among all particles in the order of the parts."""
+        ends = np.cumsum([len(rows) for _, rows in self.parts])
+        pieces = zip(self.parts, ends, np.split(places, np.searchsorted(places, ends[:-1])), strict=True)
+        return Chosen(tuple((given, rows[piece - (end - len(rows))]) for (given, rows), end, piece in pieces))
 
 
 @dataclass(eq=False)
@@ -72,12 +78,14 @@ class Choice:
     given : the lists, in the order typed.
     numbers : of the images of `whole` and then of each of the lists, see `image_numbers`.
     told : (what, particles, remark).
+    rows_of_whole : of each list, by its number, the row of `whole` that each of its particles is in; once asked for.
     """
 
     whole: Given
     given: list[Given]
     numbers: list[Places]
     told: list[tuple[str, int, str]] = field(default_factory=list)
+    rows_of_whole: dict[int, Places] = field(default_factory=dict)
 
     @classmethod
     def of(cls, config: ListConfig) -> Choice:
@@ -153,17 +161,23 @@ class Choice:
             found = Chosen(tuple(parts))
         else:
             there = [shared(of_first, numbers) for numbers in of_others]
-            if not np.any(there):
-                self._refuse_strangers(first, others[0])
-            kept = np.all(there, axis=0) if config.combined == "intersection" else ~np.any(there, axis=0)
+            if config.combined == "intersection":
+                if not np.any(there):
+                    raise DataError(self._strangers(first, others[0]))
+                kept = np.all(there, axis=0)
+            else:
+                for one, both in zip(others, there, strict=True):
+                    if not both.any():
+                        LOGGER.warning("%s", self._strangers(first, one))
+                kept = ~np.any(there, axis=0)
             found = Chosen(((first, np.flatnonzero(kept)),))
         self.told.append((config.combined, len(found), ""))
         return found
 
-    def _refuse_strangers(self, first: Given, other: Given) -> None:
-        """Refuse lists that have no image in common: their stacks are others, or are not found under their names."""
+    def _strangers(self, first: Given, other: Given) -> str:
+        """Return what is to be said of lists with no common image: the stacks are others, or under other names."""
         stacks = [one.particles.files[0] if one.particles.files else "none" for one in (first, other)]
-        raise DataError(
+        return (
             f"{first.name} and {other.name} have no particle in common: stacks of the first as {stacks[0]}, of the "
             f"second as {stacks[1]}. Where they are copies of each other, give their folder with --datadir, or lists "
             "that name the same stacks."
@@ -204,6 +218,11 @@ class Choice:
         place = run_tables.find_column(tables, name)
         if place is not None:
             return self._of_table(found, *place)
+        if tables and name == CLASS:  # which is another thing in a list: a .lst keeps its half-set by this name
+            raise DataError(
+                f"{', '.join(config.tables)}: no table of classes (classes.txt, classes_particles.txt); expected one. "
+                "Sort the particles with e2hype_embed.py --classes, or name a table or a column with --class_from."
+            )
         values = []
         for given, rows in found.parts:
             of_list = columns.list_column(given.particles, name)
@@ -243,20 +262,24 @@ class Choice:
         self, found: Chosen, table: run_tables.Table, place: int, complete: bool = True
     ) -> Float[np.ndarray, "particles"]:
         """Return the values of a run's table for each particle; NaN, or refused, where the table leaves one out."""
-        of, index, values = run_tables.read_column(table, place, self.whole.particles, self.whole.name)
-        every = np.full(len(of.file_id), np.nan)
-        every[index] = values
-        parts = [Images.of(given.particles.take(rows)) for given, rows in found.parts]
-        plain = [Images(one.files, one.file_id, one.image_index) for one in (of, *parts)]
-        whole, *numbers = image_numbers(plain)
-        names = (found.parts[0][0].name, str(table.path))
-        rows = places_in(np.concatenate(numbers), whole, names)
-        result = np.where(rows >= 0, every[rows], np.nan)
+        from libhetero.pipelines.listing.table_columns import read_column  # loads JAX
+
+        column = read_column(table, place, self.whole.particles, self.whole.name)
+        rows = np.concatenate([column.places(given.particles.take(rows), given.name) for given, rows in found.parts])
+        first = found.parts[0][0]
+        if not np.any(rows >= 0):
+            own = first.particles.files[0] if first.particles.files else "none"
+            raise DataError(
+                f"{table.path}: says nothing of any particle of {first.name}: it is of stacks as {column.stack()}, the "
+                f"list of stacks as {own}. Where one is a copy of the other, give the folder of the table's stacks "
+                "with --datadir; otherwise name the list that the table is of."
+            )
+        result = np.where(rows >= 0, column.values[rows], np.nan)
         if complete and np.isnan(result).any():
             row = int(np.argmax(np.isnan(result)))
             raise DataError(
                 f"{table.path}: says nothing of {int(np.isnan(result).sum())} of {len(result)} particles, first of "
-                f"particle {row} (from 0) of {names[0]}; expected all. Intersect with the list that the table is of "
+                f"particle {row} (from 0) of {first.name}; expected all. Intersect with the list that the table is of "
                 "first."
             )
         return result
@@ -273,7 +296,10 @@ class Choice:
             of_whole = given.rows
             if of_whole is None:
                 number = 1 + next(place for place, one in enumerate(self.given) if one is given)
-                of_whole = places_in(self.numbers[number], self.numbers[0], (given.name, self.whole.name))
+                if number not in self.rows_of_whole:
+                    names = (given.name, self.whole.name)
+                    self.rows_of_whole[number] = places_in(self.numbers[number], self.numbers[0], names)
+                of_whole = self.rows_of_whole[number]
             rows.append(of_whole[chosen])
         places = np.concatenate(rows)
         if np.any(places < 0):
@@ -304,22 +330,20 @@ def _at_random(count: int, amount: str, seed: int) -> Bool[np.ndarray, "particle
     return kept
 
 
-def split_values(
-    choice: Choice, found: Chosen, name: str, config: ListConfig
-) -> dict[str, Bool[np.ndarray, "particles"]]:
-    """Return which particles have each value of a column, by the value as text, in rising order.
+def split_values(choice: Choice, found: Chosen, name: str, config: ListConfig) -> dict[str, Places]:
+    """Return the places of the particles that have each value of a column, by the value as text, in rising order.
 
     Raises
     ------
     DataError : for a column of too many values.
     """
     values = choice.classes(found, config) if name == CLASS else choice.value(found, name, config)
-    unlike = np.unique(values.astype(str) if values.dtype.kind == "O" else values)
+    unlike, which = np.unique(values.astype(str) if values.dtype.kind == "O" else values, return_inverse=True)
     if len(unlike) > MOST_CLASSES:
         raise DataError(f"--split {name}: {len(unlike)} values; expected at most {MOST_CLASSES}, a list for each.")
-    texts = values.astype(str) if values.dtype.kind == "O" else values
-    named = {_value_text(value): texts == value for value in unlike if value == value}  # NaN: of no class
-    return {text: which for text, which in named.items() if which.any()}
+    order = np.argsort(which, kind="stable")
+    pieces = np.split(order, np.cumsum(np.bincount(which))[:-1])
+    return {_value_text(value): piece for value, piece in zip(unlike, pieces, strict=True) if value == value}  # no NaN
 
 
 def _value_text(value: object) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import functools
+import json
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -136,10 +137,15 @@ def _of_lst(particles: ParticleSet, name: str) -> Shaped[np.ndarray, "particles"
         return None
     quoted = lst.text_of({name: 0})[1:-2]  # as it stands in the text of a line, which need not be parsed without it
     values = [
-        lst.line_values(source.data, int(row)).get(name) if quoted in source.data.texts[int(row)] else None
+        _one_value(lst.line_values(source.data, int(row)).get(name)) if quoted in source.data.texts[int(row)] else None
         for row in source.rows
     ]
     return None if all(value is None for value in values) else np.array(values, object)
+
+
+def _one_value(value: Any) -> Any:
+    """Return a JSON value as a number or text: a list or an object as its JSON text."""
+    return json.dumps(value) if isinstance(value, list | dict) else value
 
 
 def _of_star(particles: ParticleSet, name: str) -> Shaped[np.ndarray, "particles"] | None:

@@ -1,7 +1,8 @@
 """The same particle in several lists: one of the same image, that is of the same stack and number.
 
 Tables of cryoSPARC state a uid for each particle, by which it is the same though its images were extracted anew; where
-all lists are such tables, they say what is the same. All rows of an image (symmetry expansion) go together.
+all lists are such tables, they say what is the same. All rows of an image (symmetry expansion) go together; in a table
+of cryoSPARC they have uids of their own, and name that of the particle beside it.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from libhetero.errors import DataError
 from libhetero.io.cs_columns import names_of
 from libhetero.records import ParticleSet
 
+UIDS = ("sym_expand/src_uid", "uid")  # columns of a .cs, of which the first that there is tells particles apart
+
 
 @dataclass(frozen=True, eq=False)
 class Images:
@@ -27,7 +30,8 @@ class Images:
     files : stacks.
     file_id : index into `files`.
     image_index : place in the stack, from 0.
-    uid : cryoSPARC's numbers of the particles; None where the list states none.
+    uid : cryoSPARC's numbers of the particles, after a symmetry expansion of those that were expanded; None where the
+        list states none.
     """
 
     files: tuple[str, ...]
@@ -39,8 +43,10 @@ class Images:
     def of(cls, particles: ParticleSet) -> Images:
         """Return those of a particle set."""
         source, uid = particles.source, None
-        if source is not None and source.format == "cs" and "uid" in names_of(source.data.particles):
-            uid = source.data.particles["uid"][source.rows]
+        if source is not None and source.format == "cs":
+            rows = source.data.particles
+            column = next((name for name in UIDS if name in names_of(rows)), None)
+            uid = None if column is None else rows[column][source.rows]
         return cls(particles.files, particles.file_id, particles.image_index, uid)
 
 

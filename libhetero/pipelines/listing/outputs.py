@@ -6,15 +6,19 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+
 from libhetero.errors import DataError
 from libhetero.files import check_folder
 from libhetero.io.indices import write_indices
 from libhetero.io.joining import write_joined
-from libhetero.io.origin import tables_kept
-from libhetero.pipelines.listing.choosing import Choice, Chosen, split_values
-from libhetero.pipelines.lists import INDEX_ENDINGS, ListConfig
+from libhetero.io.origin import imported_files, tables_kept
+from libhetero.pipelines.listing.choosing import Choice, Chosen, Places, split_values
+from libhetero.pipelines.listing.run_tables import tables_at
+from libhetero.pipelines.lists import INDEX_ENDINGS, ListConfig, refuse_inputs
 
 UNFIT = re.compile(r"[^A-Za-z0-9.+-]+")  # for the name of a file
+FIRST_LIST = "ptcls_00.lst"  # of a run, by which one without a record of its particles tells them
 
 
 def write_outputs(config: ListConfig, choice: Choice, found: Chosen) -> list[tuple[Path, int]]:
@@ -26,29 +30,46 @@ def write_outputs(config: ListConfig, choice: Choice, found: Chosen) -> list[tup
     """
     for name in config.outputs:
         check_folder(Path(name))
-    written = []
     with tables_kept():
-        for name in config.outputs:
-            for path, part in _parts(Path(name), config, choice, found):
-                if path.suffix in INDEX_ENDINGS:
-                    mask_of = len(choice.whole.particles) if config.booleans else None
-                    write_indices(path, choice.places(part), mask_of)
-                else:
-                    write_joined(path, part.sets())
-                written.append((path, len(part)))
-    return written
+        files = _files(config, choice, found)
+        if any(path.exists() for path, _ in files):
+            refuse_inputs([path for path, _ in files], _inputs(config, choice))
+        return [(path, _write(path, found.at(places), config, choice)) for path, places in files]
 
 
-def _parts(path: Path, config: ListConfig, choice: Choice, found: Chosen) -> Iterator[tuple[Path, Chosen]]:
-    """Yield each file of one output and its particles."""
+def _write(path: Path, part: Chosen, config: ListConfig, choice: Choice) -> int:
+    """Write one file; return how many particles it has."""
+    if path.suffix in INDEX_ENDINGS:
+        write_indices(path, choice.places(part), len(choice.whole.particles) if config.booleans else None)
+    else:
+        write_joined(path, part.sets())
+    return len(part)
+
+
+def _files(config: ListConfig, choice: Choice, found: Chosen) -> list[tuple[Path, Places]]:
+    """Return every file that is to be written, and the places of its particles among those chosen."""
     if config.split is None:
-        yield path, found
-        return
-    column, taken = UNFIT.sub("_", config.split), set[Path]()
-    for value, which in split_values(choice, found, config.split, config).items():
-        shown = UNFIT.sub("_", Path(value).name if "/" in value else value)
-        own = path.with_name(f"{path.stem}_{column}_{shown}{path.suffix}")
-        if own in taken:
-            raise DataError(f"{own}: two values of {config.split} give this name, one of them {value!r}; rename them.")
-        taken.add(own)
-        yield own, found.kept(which)
+        return [(Path(name), np.arange(len(found))) for name in config.outputs]
+    column, values = UNFIT.sub("_", config.split), split_values(choice, found, config.split, config)
+    files: dict[Path, Places] = {}
+    for path in dict.fromkeys(map(Path, config.outputs)):
+        for value, places in values.items():
+            shown = UNFIT.sub("_", Path(value).name if "/" in value else value)
+            own = path.with_name(f"{path.stem}_{column}_{shown}{path.suffix}")
+            if own in files:
+                raise DataError(
+                    f"{own}: two values of {config.split} give this name, one of them {value!r}; rename them."
+                )
+            files[own] = places
+    return list(files.items())
+
+
+def _inputs(config: ListConfig, choice: Choice) -> Iterator[Path]:
+    """Yield every file that is read: those that the command names, and those that they lead to."""
+    yield from config.named_inputs()
+    for name in config.tables:
+        for table in tables_at(name):
+            yield table.path
+            yield table.path.with_name(FIRST_LIST)
+    for one in (choice.whole, *choice.given):
+        yield from imported_files(one.particles)

@@ -11,13 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from jaxtyping import Float, Int, Shaped
-
 from libhetero.errors import DataError
-from libhetero.io.tables import read_numbers
-from libhetero.pipelines.listing.identity import Images
-from libhetero.records import ParticleSet
 
 FINDINGS = ("contrast", "contrast_sd", "evidence", "junk")
 CLASS_NAMES = ("class", "probability")
@@ -30,7 +24,6 @@ TABLES: tuple[tuple[str, tuple[str, ...]], ...] = (  # files of a folder, and th
     (r"classes_(?P<of>region_[0-9]+)\.txt", CLASS_NAMES),
     (r"embed_(?P<of>region_[0-9]+)\.txt", ("",)),
 )
-EXPECTED = "particle index, from 0, and numbers"
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,48 +94,3 @@ def find_column(tables: Sequence[Table], name: str) -> tuple[Table, int] | None:
 def table_of_classes(path: str) -> Table:
     """Return a file of particle index, class and, where it is known, probability."""
     return Table(Path(path), CLASS_NAMES)
-
-
-def read_column(
-    table: Table, place: int, whole: ParticleSet, name: str
-) -> tuple[Images, Int[np.ndarray, "rows"], Float[np.ndarray, "rows"]]:
-    """Return whose particles a table is of, the place of each row among them, and the values of one column.
-
-    Parameters
-    ----------
-    place : of the column, after the index.
-    whole : the list that a table outside of a run folder is of.
-    name : of that list, for messages.
-
-    Raises
-    ------
-    DataError : if the table is damaged, of another list, or has no such column.
-    """
-    # These load JAX, which choosing without a table need not wait for.
-    from libhetero.pipelines.decoding.class_files import read_classes
-    from libhetero.pipelines.run.list_digest import list_digest
-    from libhetero.pipelines.run.particle_record import recorded_images
-
-    images = recorded_images(table.path.parent, whole)
-    of = Images.of(whole) if images is None else Images(*images)
-    count = len(of.file_id)
-    if table.names[0].endswith("class"):  # its first line may tell of which list it is
-        read_classes(table.path, count, None if images is not None else list_digest(whole))
-    rows = read_numbers(table.path, EXPECTED, least=2, whole=(0,))
-    index = rows[:, 0].astype(np.int64)
-    where = f"{name}" if images is None else f"{table.path.parent}"
-    _check_index(index, count, table.path, where)
-    if place + 1 >= rows.shape[1]:
-        raise DataError(f"{table.path}: {rows.shape[1] - 1} columns after the index; expected more than {place}.")
-    return of, index, rows[:, place + 1]
-
-
-def _check_index(index: Shaped[np.ndarray, "rows"], count: int, path: Path, where: str) -> None:
-    if index.min() < 0 or index.max() >= count:
-        wrong = index[(index < 0) | (index >= count)][0]
-        raise DataError(
-            f"{path}: particle {wrong} is not among the {count} of {where}; expected 0 to {count - 1}. Name the list "
-            "that the table is of with --of."
-        )
-    if len(np.unique(index)) < len(index):
-        raise DataError(f"{path}: names a particle more than once; expected a row a particle.")

@@ -14,9 +14,10 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Integer
 
 from libhetero.records import ParticleSet
 
@@ -27,19 +28,27 @@ LONGEST = 400  # letters
 
 def list_digest(particles: ParticleSet) -> str:
     """Return a few words that are those of this list of particles, wherever its stacks lie; see `is_of_list`."""
+    ctf = particles.ctf
+    sums = [] if ctf is None else _signed_sums((np.asarray(ctf.defocus_u) + np.asarray(ctf.defocus_v)) / 2)
+    box = int(np.max(particles.box_size, initial=0))
+    images = images_digest(particles.files, particles.file_id, particles.image_index)
+    return " ".join([images, str(box), *(f"{value:.0f}" for value in sums)])
+
+
+def images_digest(
+    files: Sequence[str], file_id: Integer[np.ndarray, "particles"], image_index: Integer[np.ndarray, "particles"]
+) -> str:
+    """Return the first of these words, which is that of the images alone: of their stacks, and of the place of each."""
     digest = hashlib.sha256()
-    _, first, place = np.unique(particles.file_id, return_index=True, return_inverse=True)
+    _, first, place = np.unique(file_id, return_index=True, return_inverse=True)
     order = np.argsort(first)
     rank = np.empty(len(order), np.int64)
     rank[order] = np.arange(len(order))
     for row in np.sort(first):
-        digest.update(os.fsencode(os.path.basename(particles.files[int(particles.file_id[row])])) + b"\0")
+        digest.update(os.fsencode(os.path.basename(files[int(file_id[row])])) + b"\0")
     digest.update(np.ascontiguousarray(rank[place], np.int64).tobytes())
-    digest.update(np.ascontiguousarray(particles.image_index, np.int64).tobytes())
-    ctf = particles.ctf
-    sums = [] if ctf is None else _signed_sums((np.asarray(ctf.defocus_u) + np.asarray(ctf.defocus_v)) / 2)
-    box = int(np.max(particles.box_size, initial=0))
-    return " ".join([digest.hexdigest()[:16], str(box), *(f"{value:.0f}" for value in sums)])
+    digest.update(np.ascontiguousarray(image_index, np.int64).tobytes())
+    return digest.hexdigest()[:16]
 
 
 def is_of_list(told: str, digest: str) -> bool:

@@ -10,6 +10,7 @@ same name, and of the same folders above it as far as these tell stacks apart.
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 from collections.abc import Iterator
@@ -92,7 +93,7 @@ def particles_of_run(folder: Path, data: DataConfig, *, to_train: bool = False) 
     ------
     DataError : as `load_particles`, and where a row of the list is another particle, naming the first.
     """
-    record = _record_of(Path(folder))
+    record = record_of(Path(folder))
     with stacks_known(() if record is None else record.names):
         particles = load_particles(data)
     if record is None:
@@ -110,26 +111,34 @@ def particles_of_run(folder: Path, data: DataConfig, *, to_train: bool = False) 
     return particles
 
 
-def recorded_images(
-    folder: Path, particles: ParticleSet
-) -> tuple[tuple[str, ...], Int[np.ndarray, "particles"], Int[np.ndarray, "particles"]] | None:
-    """Return the stacks, the stack of each row and its place there of the particles of a run; None where it has none.
+def followed(record: ParticleRecord, particles: ParticleSet) -> ParticleRecord:
+    """Return a record in which stacks that are no longer where they were have the names of those of a list.
 
-    Parameters
-    ----------
-    folder : of the run.
-    particles : of a list, whose stacks stand in for those of the run that were moved.
+    A stack that is still there is itself, whatever the list has under the same name elsewhere.
     """
-    record = _record_of(Path(folder))
-    if record is None:
-        return None
-    followed = _followed(record, particles, in_order=False)
-    names = [particles.files[place] if place >= 0 else name for place, name in zip(followed, record.names, strict=True)]
-    return tuple(names), record.file_id, record.image_index
+    places = _followed(record, particles, in_order=False)
+    names = [particles.files[place] if place >= 0 else name for place, name in zip(places, record.names, strict=True)]
+    return dataclasses.replace(record, names=tuple(names))
 
 
-def _record_of(folder: Path) -> ParticleRecord | None:
-    """Return the record of a run; of one of before, what its first list says; None where neither can be read."""
+def check_set(record: ParticleRecord, rows: Int[np.ndarray, "chosen"], particles: ParticleSet, where: str) -> None:
+    """Refuse particles that have names and numbers of these rows of a record, and are seen as only another set is.
+
+    Raises
+    ------
+    DataError : where orientation and defocus of most of them are far from what they were.
+    """
+    then = {name: values[rows] for name, values in record.seen.items()}
+    _refuse_another_set(then, seen(particles), where, "Give the list that the run was trained on.")
+
+
+def record_of(folder: Path) -> ParticleRecord | None:
+    """Return the record of a run; of one of before, what its first list says; None where neither can be read.
+
+    Raises
+    ------
+    DataError : for a record that is damaged.
+    """
     if (folder / RECORD).exists():
         arrays = read_arrays(folder / RECORD, SCHEMA, "restore it, or remove it to take the list on trust")
         names = tuple(os.fsdecode(name) for name in arrays["names"].astype(np.uint8).tobytes().split(b"\0"))
@@ -186,7 +195,7 @@ def _followed(record: ParticleRecord, particles: ParticleSet, in_order: bool = T
     Parameters
     ----------
     in_order : whether the particles should be those recorded, row by row, which tells stacks apart where folders do
-        not.
+        not. Of any others, only stacks that are no longer where they were are looked for by their last parts.
     """
     place = {name: number for number, name in enumerate(particles.files)}
     recorded = set(record.names)
@@ -200,6 +209,8 @@ def _followed(record: ParticleRecord, particles: ParticleSet, in_order: bool = T
     for number, name in enumerate(record.names):
         if name in place:
             followed[number] = place[name]
+            continue
+        if not in_order and os.path.exists(name):
             continue
         alike = {moved[one] for one in tails.most_alike(name)}
         if len(alike) == 1:
@@ -250,13 +261,7 @@ def _check_seen(particles: ParticleSet, record: ParticleRecord, where: str, to_t
             "the list, or train a new run."
         )
     now = seen(particles)
-    others = of_another_set(record.seen, now)
-    if others is not None and 2 * others.sum() > count:
-        raise DataError(
-            f"{where}: names the stacks that the run was trained on, but orientation and defocus of {others.sum()} of "
-            f"{count} particles are far from what they were: list and stacks are of another set. Restore both, or "
-            "train a new run."
-        )
+    _refuse_another_set(record.seen, now, where, "Restore both, or train a new run.")
     rows_of = changed(record.seen, now)
     rows = np.flatnonzero(np.any([*rows_of.values()], axis=0)) if rows_of else np.zeros(0, int)
     if not len(rows):
@@ -270,3 +275,12 @@ def _check_seen(particles: ParticleSet, record: ParticleRecord, where: str, to_t
         "train a new run for these.",
         line,
     )
+
+
+def _refuse_another_set(then: dict[str, np.ndarray], now: dict[str, np.ndarray], where: str, remedy: str) -> None:
+    others = of_another_set(then, now)
+    if others is not None and 2 * others.sum() > len(others):
+        raise DataError(
+            f"{where}: names the stacks that the run was trained on, but orientation and defocus of {others.sum()} of "
+            f"{len(others)} particles are far from what they were: list and stacks are of another set. {remedy}"
+        )

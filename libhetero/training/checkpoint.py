@@ -102,15 +102,18 @@ class CheckpointFolder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._manager is None:
-            return
         try:
             with writing(self.folder, GO_ON):
-                self._manager.close()
+                self._close()
         except DataError as failure:
             if error is None:
                 raise
             LOGGER.debug("%s", failure)  # the first error is the one to raise
+
+    def _close(self) -> None:
+        """Wait for what is being written."""
+        if self._manager is not None:
+            self._manager.close()
 
     def remove_unfinished(self) -> None:
         """Remove what a killed process left half written; only whoever writes the run may call this."""
@@ -220,8 +223,7 @@ class CheckpointFolder:
     def _open(self) -> ocp.CheckpointManager:
         if self._manager is None:
             self._refuse_what_is_no_file()
-            for name in ("absl", "asyncio"):  # what goes wrong is raised, too
-                logging.getLogger(name).setLevel(logging.CRITICAL)
+            _silence()
             try:
                 self._manager = ocp.CheckpointManager(self.folder, options=self._options)
             except (ValueError, TypeError, KeyError, AttributeError) as error:  # of what any step says of itself
@@ -314,26 +316,44 @@ class CheckpointFolder:
 
 
 class EpochFolder(CheckpointFolder):
-    """The parameters after some epochs of a run, each in a folder of its number."""
+    """The parameters after some epochs of a run, each in a folder of its number.
+
+    They are not written by Orbax's manager of checkpoints: that keeps no number below its last one, and tells JAX its
+    numbers as steps of the run, from which JAX derives the step at which all processes stop when the system asks.
+    """
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, keep=None)
+        self._writer: ocp.AsyncCheckpointer | None = None
 
     def __enter__(self) -> EpochFolder:
         return self
+
+    def _close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+        super()._close()
+
+    def wait(self) -> None:
+        """Return once the parameters are written."""
+        if self._writer is not None:
+            with writing(self.folder, GO_ON):
+                self._writer.wait_until_finished()
 
     def save_epoch(self, state: TrainingState, epoch: int) -> None:
         """Write the parameters of `state` in the background; those of the same epoch from before are replaced."""
         with writing(self.folder, GO_ON):
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._open().wait_until_finished()
-            if epoch in self._open().all_steps():
-                self._open().delete(epoch)
-            params = state.current()
-            require_space(self.folder, _space(params), "the parameters of an epoch", GO_ON)
+            if self._writer is None:
+                _silence()
+                self._writer = ocp.AsyncCheckpointer(ocp.CompositeCheckpointHandler())
+            self._writer.wait_until_finished()
+            params, place = state.current(), self.folder / str(epoch)
+            if not place.exists():  # else it makes room
+                require_space(self.folder, _space(params), "the parameters of an epoch", GO_ON)
             about = {"format_version": FORMAT_VERSION, "step": int(state.step)}
             items = {"params": ocp.args.StandardSave(params), "about": ocp.args.JsonSave(about)}
-            self._open().save(epoch, args=ocp.args.Composite(**items))
+            self._writer.save(place, args=ocp.args.Composite(**items), force=True)
 
     def restored_epoch(self, epoch: int, like: Any) -> Restored | None:
         """Read the parameters after an epoch onto the first device; None where they were not kept."""
@@ -344,18 +364,29 @@ class EpochFolder(CheckpointFolder):
         return Restored(self._finite(epoch, "params", self._read(epoch, {"params": template})["params"]), step)
 
 
+def last_step(folder: Path) -> int | None:
+    """Return the step of the last checkpoint of a run by the name of its folder; None where there is none."""
+    return max((int(path.name) for path in Path(folder).glob("[0-9]*") if path.name.isdecimal()), default=None)
+
+
 def last_about(folder: Path) -> About | None:
     """Return what the last checkpoint of a run says of itself; None where there is none, or it cannot be read.
 
     No other process is waited for, and nothing but that is read.
     """
-    steps = sorted(int(path.name) for path in Path(folder).glob("[0-9]*") if path.name.isdecimal())
-    if not steps:
+    step = last_step(folder)
+    if step is None:
         return None
     try:
-        return from_dict(About, read_json(Path(folder) / str(steps[-1]) / "about" / "metadata"))
+        return from_dict(About, read_json(Path(folder) / str(step) / "about" / "metadata"))
     except ConfigurationError:
         return None
+
+
+def _silence() -> None:
+    """Keep Orbax from telling what it raises, too."""
+    for name in ("absl", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 class _UnreadableError(DataError):

@@ -65,7 +65,7 @@ class TrainingResult:
     ----------
     params : the parameters to use (`TrainingState.best`), NumPy arrays.
     step : steps done.
-    finished : False when the run was asked to stop; it can be resumed.
+    finished : False when the run was asked to stop, also after its last step; it can be resumed.
     losses : of each step of this call; not finite where it was skipped.
     interrupted : whether it was Ctrl-C that asked.
     verdict : whether it still improves; None where no log is written (no folder, or not process 0).
@@ -270,7 +270,7 @@ class _Run:
             tested = self._judge() if self.done % plan.per_epoch == 0 else {}
             if plan.report_due(self.done):
                 self._report(tested)
-            self.stopped = watch.stop.after(self.done) and self.done < plan.total and not self.enough
+            self.stopped = watch.stop.after(self.done)
             due = self.stopped or self.enough or plan.checkpoint_due(self.done, self.clock)
             kept = plan.kept_epoch(self.done) if watch.epochs is not None else 0
             if due or kept:
@@ -336,6 +336,7 @@ class _Run:
         self.watch.store.wait()
         if self.watch.epochs is not None:
             self.watch.epochs.wait()
+        self.stopped = self.stopped or self.watch.stop.after(self.done + 1)  # asked while the last were written
         if self.watch.held_out is not None and not self.stopped:
             LOGGER.info(
                 "the held-out particles fit best after epoch %d of %d (loss %.5g); these parameters are kept",

@@ -19,24 +19,36 @@ from jax._src.distributed import global_state  # its barrier has no public name
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from libhetero.errors import UserError
+
 AXIS = "data"
 PATIENCE = 7 * 24 * 3600 * 1000  # milliseconds
 
 
 def said_by_writer(text: Callable[[], str]) -> str:
-    """Return text() of process 0, called there only, in every process."""
+    """Return text() of process 0, called there only, in every process; a `UserError` there is raised in every one."""
     return sent_by_writer(lambda: text().encode()).decode()
 
 
 def sent_by_writer(data: Callable[[], bytes]) -> bytes:
-    """Return data() of process 0, called there only, in every process."""
+    """Return data() of process 0, called there only, in every process; a `UserError` there is raised in every one."""
     if jax.process_count() == 1:
         return data()
-    sent = np.frombuffer(data() if is_writer() else b"", np.uint8)
-    length = int(multihost_utils.broadcast_one_to_all(np.int32(len(sent))))
-    if not is_writer():
-        sent = np.zeros(length, np.uint8)
-    return np.asarray(multihost_utils.broadcast_one_to_all(sent), np.uint8).tobytes() if length else b""
+    failure: UserError | None = None
+    found = b""
+    if is_writer():
+        try:
+            found = data()
+        except UserError as error:
+            failure, found = error, str(error).encode()
+    length, failed = np.asarray(
+        multihost_utils.broadcast_one_to_all(np.array([len(found), failure is not None], np.int32))
+    )
+    sent = np.frombuffer(found, np.uint8) if is_writer() else np.zeros(length, np.uint8)
+    heard = np.asarray(multihost_utils.broadcast_one_to_all(sent), np.uint8).tobytes() if length else b""
+    if failed:
+        raise failure or UserError(heard.decode())
+    return heard
 
 
 def is_writer() -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from libhetero.errors import ConfigurationError, UserError
 from libhetero.models.hype.config import HypeConfig
 from libhetero.models.hype.model import HypeModel
 from libhetero.pipelines.run.new import of_process_0
@@ -48,6 +49,18 @@ def shared_anchors() -> list[float]:
     return shared.anchors[0].tolist()
 
 
+def refused() -> str:
+    """Return what every process is told where process 0 refuses."""
+
+    def refuse() -> str:
+        raise ConfigurationError("process 0 says no.")
+
+    try:
+        return said_by_writer(refuse)
+    except UserError as error:
+        return f"raised: {error}"
+
+
 def main(root: Path) -> None:
     """Train for two epochs, go on for a third pass by resuming, and write what was seen."""
     folder = Path(said_by_writer(lambda: str(root / "run")))
@@ -63,6 +76,7 @@ def main(root: Path) -> None:
         "devices": jax.device_count(),
         "writer": is_writer(),
         "heard": said_by_writer(lambda: "Å" * 3000) == "Å" * 3000 and said_by_writer(str) == "",
+        "refused": refused(),
         "template": float(np.sum(second.params["template"])),
         "anchors": shared_anchors(),
     }

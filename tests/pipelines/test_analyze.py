@@ -1,5 +1,6 @@
 """Analysis of toy runs by one command: states, volumes of all kinds, what latents follow, and the page."""
 
+import dataclasses
 import re
 
 import numpy as np
@@ -9,6 +10,7 @@ from libhetero.errors import ConfigurationError
 from libhetero.io import read_latent, write_latent
 from libhetero.pipelines import analyze
 from libhetero.pipelines.analysing.findings import convergence
+from libhetero.pipelines.analysing.page import write_pages
 from libhetero.pipelines.analyze import AnalyzeConfig
 from tests.making.runs import field_run, gaussian_run
 
@@ -57,6 +59,16 @@ def test_a_run_without_gaussians_has_its_page_in_its_folder(tmp_path, monkeypatc
     assert {path.name for path in (tmp_path / "volumes").iterdir()} >= {"analysis_classes", "analysis_pc_1"}
     again = analyze.run(AnalyzeConfig(str(tmp_path), method="pca", classes=2, no_volumes=True))
     assert "volumes/analysis_classes/volumes.png" in targets(again.page), "volumes of before are shown"
+
+
+def test_the_page_of_an_epoch_shows_the_run_s_training(tmp_path):
+    for name in ("config.json", "loss.png", "epoch_03/evidence.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    run = dataclasses.replace(field_run(tmp_path), folder=tmp_path / "epoch_03")
+    written = write_pages(run, None, [])
+    assert targets(written) == {"../loss.png", "evidence.png"}
+    assert "of the whole run, as of its last checkpoint" in written.read_text(encoding="utf-8")
 
 
 def test_a_latent_that_follows_the_defocus_is_told(tmp_path, monkeypatch):

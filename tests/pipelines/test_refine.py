@@ -12,7 +12,7 @@ from libhetero.errors import ConfigurationError, DataError
 from libhetero.io import read_gaussians, read_latent, read_particles, write_volume
 from libhetero.models.hype.latent.class_search import LOW
 from libhetero.pipelines.decoding.latents import particle_latents
-from libhetero.pipelines.run.folder import batches, open_run
+from libhetero.pipelines.run.folder import batches, latents_are_current, open_run
 from libhetero.pipelines.run.lock import locked
 from libhetero.pipelines.run.reached import Reached
 from libhetero.training.checkpoint import Restored
@@ -172,6 +172,13 @@ def test_a_run_is_trained_further_and_its_epochs_can_be_looked_at(trained, tmp_p
     early = open_run(folder, 3)
     assert early.folder == open_run(folder / "epoch_03").folder == folder / "epoch_03"
     jax.tree.map(np.testing.assert_array_equal, early.params, open_run(trained[0]).params)
+    latents = early.folder / "mid_00.txt"
+    latents.touch()
+    assert latents_are_current(early.folder, early.written)
+    os.utime(folder / "epochs" / "3", (latents.stat().st_mtime + 60,) * 2)  # as if it was done again
+    assert not latents_are_current(early.folder, open_run(folder, 3).written)
+    with pytest.raises(ConfigurationError, match=r"copy/epoch_07: .* does not keep .* expected one of 1, 2, 3, 4, 5"):
+        open_run(folder / "epoch_07")
     assert str(open_run(folder, 4).reached) == "parameters of epoch 4 of 5 (step 16)"
     with pytest.raises(ConfigurationError, match=r"--epoch 7: .* expected one of 1, 2, 3, 4, 5. .*--keep_epochs"):
         open_run(folder, 7)

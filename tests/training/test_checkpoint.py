@@ -10,10 +10,11 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
+from jax.experimental import multihost_utils
 
 from libhetero.errors import DataError
 from libhetero.training import sharding
-from libhetero.training.checkpoint import CheckpointFolder
+from libhetero.training.checkpoint import CheckpointFolder, EpochFolder
 from libhetero.training.loop import train
 from libhetero.training.optimiser import TrainingConfig, build_optimiser, start_state
 from tests.making.feeds import make_feed
@@ -138,6 +139,29 @@ def test_parameters_that_are_no_numbers_are_passed_over(tmp_path, caplog) -> Non
         checkpoints.wait()
     assert int(restored(tmp_path).step) == 6
     assert "params: not all numbers are finite" in caplog.text
+
+
+def test_epochs_that_are_done_again_replace_those_kept_and_are_no_steps(copied, monkeypatch) -> None:
+    """JAX agrees on the step to stop at by the numbers that it is told, which must rise, and epochs are fewer."""
+    state, told = restored(copied), []
+    monkeypatch.setattr(multihost_utils, "reached_preemption_sync_point", lambda step: bool(told.append(step)))
+
+    def changed(by: float):
+        shifted = [
+            None if tree is None else jax.tree.map(lambda x: x + by, tree) for tree in (state.params, state.average)
+        ]
+        return dataclasses.replace(state, params=shifted[0], average=shifted[1])
+
+    for again, epochs in ((0.0, (11, 12, 13)), (1.0, (11, 12))):  # numbers that training has not used
+        with EpochFolder(copied / "epochs") as folder:
+            for epoch in epochs:
+                folder.save_epoch(changed(epoch + again), epoch)
+                assert again == 0.0 or (copied / "epochs" / "13").is_dir()
+    assert not told
+    with EpochFolder(copied / "epochs") as folder:
+        for epoch, by in ((11, 12.0), (12, 13.0), (13, 13.0)):
+            found = folder.restored_epoch(epoch, PARAMS)
+            np.testing.assert_array_equal(found.params["template"], changed(by).current()["template"])
 
 
 def test_nothing_but_damaged_checkpoints_is_an_error_naming_the_last(copied) -> None:

@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from libhetero.training.course import Course, chance_of_rising, judged
+from libhetero.training.course import EXACT, Course, chance_of_rising, judged
 
 RANDOM = np.random.default_rng(0)
 SCATTER = 0.002 * RANDOM.normal(size=24)
@@ -69,3 +69,13 @@ def test_chance_is_that_of_all_orders() -> None:
     for rising in range(11):
         assert chance_of_rising(5, rising) == pytest.approx(np.mean(np.array(orders) >= rising))
     assert chance_of_rising(200, 199 * 100) == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize("deviations", [-1.0, 0.0, 1.645, 3.0])
+def test_of_many_epochs_the_chance_is_that_of_a_normal_distribution(deviations, monkeypatch) -> None:
+    count = EXACT + 1
+    rising = round(count * (count - 1) / 4 + deviations * (count * (count - 1) * (2 * count + 5) / 72) ** 0.5)
+    quick = chance_of_rising(count, rising)
+    monkeypatch.setattr("libhetero.training.course.EXACT", count)
+    exact = chance_of_rising(count, rising)
+    assert quick == pytest.approx(exact, abs=1e-3) and quick != exact

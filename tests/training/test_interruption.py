@@ -94,6 +94,23 @@ def test_of_several_processes_ctrl_c_is_handed_on_as_the_signal_that_all_agree_o
     assert not left
 
 
+@pytest.mark.parametrize("when", ["progress", "observe"])
+def test_who_asks_during_the_last_step_or_its_checkpoint_is_heard(when, tmp_path) -> None:
+    """Latents, which take long, are then written by --resume."""
+    model, calls = Toy(), []
+
+    def ask(*arguments) -> None:
+        calls.append(arguments[0])
+        if arguments[0] in (1.0, 28):  # progress at its end, the last step
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    params = model.init(jax.random.key(0))
+    first = train(model, params, make_feed(), CONFIG, tmp_path, **{when: ask})
+    assert not first.finished and first.step == 28 and calls[-1] in (1.0, 28)
+    second = train(model, params, make_feed(), CONFIG, tmp_path, resume=True)
+    assert second.finished and second.step == 28 and not len(second.losses)
+
+
 def test_ctrl_c_in_training_loses_no_step(tmp_path) -> None:
     model = Toy()
     params = model.init(jax.random.key(0))

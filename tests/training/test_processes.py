@@ -64,5 +64,6 @@ def test_two_processes_give_the_losses_of_one(tmp_path) -> None:
     assert first["losses"] == second["losses"] and first["template"] == second["template"]
     assert one["anchors"] == first["anchors"] == second["anchors"] == [1.5, 1.5, 1.5]
     assert one["heard"] and first["heard"] and second["heard"]
+    assert {found["refused"] for found in (one, first, second)} == {"raised: process 0 says no."}
     assert first["read"] < one["read"] and second["read"] < one["read"]
     assert (tmp_path / "two" / "run" / "log.jsonl").exists()

@@ -13,6 +13,7 @@ from libhetero.files import replacing
 from libhetero.pipelines.analysing.findings import COLUMNS, COMPONENTS, DENSITY, FOLDER, Findings, convergence
 from libhetero.pipelines.decoding.evaluation_folder import RECORD, earlier
 from libhetero.pipelines.decoding.gaussians import has_mixtures
+from libhetero.pipelines.run.epoch_folder import run_and_epoch
 from libhetero.pipelines.run.folder import Run
 from libhetero.report.latent import legend_of_states
 from libhetero.report.page import Cell, Link, Page
@@ -23,8 +24,8 @@ HEADER = ("volumes", "how many", "figure", "table", "ChimeraX")
 OF_TRAINING = (
     ("loss.png", "The loss over the epochs, and the learning rate below it."),
     ("samples.png", "Particles, always the same ones, beside the model's projections of them and what is left over."),
-    ("evidence.png", "How far each image speaks for the model against noise alone, and the contrast of the particles."),
 )
+EVIDENCE = "How far each image speaks for the model against noise alone, and the contrast of the particles."
 
 
 def lines_of(run: Run, found: Findings | None) -> list[str]:
@@ -34,7 +35,7 @@ def lines_of(run: Run, found: Findings | None) -> list[str]:
         f"{len(run.particles)} particles, box {model.box_size}, {model.pixel_size:.4g} Å per pixel, family "
         f"{run.config.family}."
     ]
-    log = run.folder / LOG
+    log = run_and_epoch(run.folder)[0] / LOG
     told = convergence(read_log(log)) if log.exists() else ""
     lines += [told] if told else []
     if found is None:
@@ -78,7 +79,10 @@ def _write(run: Run, found: Findings | None, lines: Sequence[str], folder: Path)
     def link(text: str, path: Path) -> Link:
         return Link(text, Path(os.path.relpath(path, folder)).as_posix())
 
-    shown = [(run.folder / name, text) for name, text in OF_TRAINING]
+    whole, epoch = run_and_epoch(run.folder)
+    latest = "" if epoch is None else " This figure is of the whole run, as of its last checkpoint."
+    shown = [(whole / name, text + latest) for name, text in OF_TRAINING]
+    shown.append((run.folder / "evidence.png", EVIDENCE))
     if found is not None:
         analysis = run.folder / FOLDER
         shown += [

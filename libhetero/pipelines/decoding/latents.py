@@ -36,7 +36,7 @@ def particle_latents(
     path, count = run.folder / LATENTS, len(run.particles)
     if shows_nothing(run):
         return np.zeros((count, 0), np.float32)
-    if latents_are_current(run.folder):
+    if latents_are_current(run.folder, run.written):
         index, latent = read_latent(path)
         if np.array_equal(index, np.arange(count)):
             LOGGER.debug("read the latents of %d particles from %s", count, path)

@@ -43,6 +43,10 @@ def with_largest_batch(config: TrainingConfig, model: ModelFamily, feed: Particl
     config : how to train; its own batch is not looked at.
     model, feed : what is trained, and on what.
     count : particles trained on.
+
+    Raises
+    ------
+    UserError : in every process, if one particle a device does not fit, or how much there is nobody tells.
     """
     devices, parts = jax.device_count(), config.accumulate
     most = rounded_share(count // FEWEST_STEPS // (devices * parts))
@@ -58,7 +62,13 @@ def with_largest_batch(config: TrainingConfig, model: ModelFamily, feed: Particl
             return cost.device_bytes + copy  # of a checkpoint
 
         images = READ_AHEAD * feed.pool.size if not feed.pool.holds(count, 4 * feed.box_size**2) else 0
-        return str(largest_share(needed, usable_memory(round(images)), most))
+        memory = usable_memory(round(images))
+        if memory is None:
+            raise ConfigurationError(
+                f"--batchsz auto: how much memory {jax.local_devices()[0].device_kind} has, the system does not tell; "
+                "expected a number of particles."
+            )
+        return str(largest_share(needed, memory, most))
 
     share = int(sharding.said_by_writer(choose))
     bound = f"more would leave an epoch fewer than {FEWEST_STEPS} steps" if share == most else "the largest that fits"
@@ -106,19 +116,16 @@ def held_bytes(start: RunStart, step: CompiledStep | None = None) -> int:
     return round(images) + (0 if step is None else step.state_bytes)
 
 
-def usable_memory(held: int) -> int:
-    """Return the bytes of one device that a step may use, where the machine holds some besides.
+def usable_memory(held: int) -> int | None:
+    """Return the bytes of one device that a step may use, where the machine holds some besides; None if nobody tells.
 
     Parameters
     ----------
     held : which take from the devices where these are processors.
-
-    Raises
-    ------
-    ConfigurationError : where the system does not tell.
     """
+    memory = device_memory()
     own = held // jax.local_device_count() if jax.default_backend() == "cpu" else 0
-    return device_memory() - own
+    return None if memory is None else memory - own
 
 
 def _refuse(config: TrainingConfig, needed: int, held: int) -> None:
@@ -137,10 +144,8 @@ def _refuse(config: TrainingConfig, needed: int, held: int) -> None:
                 f"training holds {byte_size(held)} of images and of a checkpoint in the machine's memory, of which "
                 f"{byte_size(free)} are free. Use a machine with more, a smaller --box or --preset small."
             )
-        if jax.default_backend() == "cpu" and free is None:
-            return ""
         memory = usable_memory(held)
-        if needed <= memory:
+        if memory is None or needed <= memory:
             return ""
         return (
             f"--batchsz {config.batch_size}: needs {byte_size(needed)} of memory a device; there are "

@@ -32,12 +32,12 @@ class Budget:
     ----------
     start : the run.
     step : its step, compiled.
-    memory : that a step may use of one device, bytes.
+    memory : that a step may use of one device, bytes; None where nobody tells.
     """
 
     start: RunStart
     step: CompiledStep
-    memory: int
+    memory: int | None
 
     def lines(self) -> Iterator[str]:
         """Yield what a user reads: all that is known without running anything first, then the time of some steps.
@@ -53,12 +53,17 @@ class Budget:
             "optimiser and average"
         )
         yield f"work     {1e-9 * cost.flops_per_particle:.3g} GFLOP a particle, in the products of forward and backward"
+        there = (
+            "the system does not tell how much there is"
+            if self.memory is None
+            else f"there are {byte_size(self.memory)}"
+        )
         yield (
             f"memory   {byte_size(cost.device_bytes)} a device for {share} of the {config.batch_size} particles of a "
-            f"batch ({byte_size(cost.temporary_bytes)} temporary); there are {byte_size(self.memory)}"
+            f"batch ({byte_size(cost.temporary_bytes)} temporary); {there}"
         )
         # process 0's memory stands for that of all, which must take the same way
-        if sharding.said_by_writer(lambda: str(cost.device_bytes <= self.memory)) != "True":
+        if sharding.said_by_writer(lambda: str(self.memory is None or cost.device_bytes <= self.memory)) != "True":
             yield f"This batch does not fit: {remedies(config)}."
             return
         with naming_remedies(config):

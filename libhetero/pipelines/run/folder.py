@@ -10,9 +10,10 @@ log.jsonl, mid_00.txt, ptcls_00.lst, model_00.txt (Gaussian model), loss.png, sa
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,7 @@ class Run:
     params : its parameters (the running average where it was on).
     particles : with poses and CTF.
     reached : where training has come to; None for what was not read from a folder.
+    written : when its parameters were, in seconds as the system tells of files; None where that is not known.
     """
 
     folder: Path
@@ -63,6 +65,7 @@ class Run:
     params: Any
     particles: ParticleSet
     reached: Reached | None = None
+    written: float | None = None
 
     def feed(self) -> ParticleFeed:
         """Return the particles, prepared as they were in training."""
@@ -94,27 +97,35 @@ def open_run(folder: str | Path, epoch: int | None = None) -> Run:
     model = stored_model(folder, config, particles)
     shapes = jax.eval_shape(model.init, jax.random.key(config.training.seed))
     if epoch is not None:
-        return _run_of_epoch(Run(folder, config, model, shapes, particles), epoch)
+        return _run_of_epoch(Run(folder, config, model, shapes, particles), epoch, of_folder is not None)
     with CheckpointFolder(folder / CHECKPOINTS) as checkpoints:
         restored = checkpoints.restored(shapes, config.training)
     reached = Reached.of(config, len(particles), restored)
     reached.tell(folder)
-    return Run(folder, config, model, restored.params, particles, reached)
+    written = _newest([folder / CHECKPOINTS / str(restored.step)])
+    return Run(folder, config, model, restored.params, particles, reached, written)
 
 
-def _run_of_epoch(run: Run, epoch: int) -> Run:
-    """Return a run, whose parameters are their shapes, with those of an epoch, and a folder of its own."""
+def _run_of_epoch(run: Run, epoch: int, by_folder: bool) -> Run:
+    """Return a run, whose parameters are their shapes, with those of an epoch, and a folder of its own.
+
+    Parameters
+    ----------
+    by_folder : whether the epoch was asked for by the name of that folder.
+    """
     plain = dataclasses.replace(run.config.training, test_fraction=0.0)  # those then, not the best until then
     with EpochFolder(run.folder / EPOCHS) as epochs, CheckpointFolder(run.folder / CHECKPOINTS) as checkpoints:
         kept, steps = epochs.steps(), checkpoints.steps()
         per_epoch = Reached.of(run.config, len(run.particles), Restored(None, 0)).per_epoch
-        restored = epochs.restored_epoch(epoch, run.params)
+        place, restored = epochs.folder / str(epoch), epochs.restored_epoch(epoch, run.params)
         if restored is None:
+            place = checkpoints.folder / str(epoch * per_epoch)
             restored = checkpoints.restored_step(epoch * per_epoch, run.params, plain)
     if restored is None:
         there = sorted({*kept, *(step // per_epoch for step in steps if step and step % per_epoch == 0)})
+        asked = epoch_folder(run.folder, epoch) if by_folder else f"--epoch {epoch}"
         raise ConfigurationError(
-            f"--epoch {epoch}: {run.folder} does not keep the parameters of this epoch; expected one of "
+            f"{asked}: {run.folder} does not keep the parameters of this epoch; expected one of "
             f"{', '.join(map(str, there)) or 'those it keeps, which are none'}. Training keeps every N-th with "
             "--keep_epochs N."
         )
@@ -123,16 +134,29 @@ def _run_of_epoch(run: Run, epoch: int) -> Run:
     reached.tell(run.folder)
     LOGGER.info("%s: what is made of this epoch goes there", folder)
     folder.mkdir(exist_ok=True)
-    return dataclasses.replace(run, folder=folder, params=restored.params, reached=reached)
+    return dataclasses.replace(run, folder=folder, params=restored.params, reached=reached, written=_newest([place]))
 
 
-def latents_are_current(folder: Path) -> bool:
-    """Return whether a run's latents are there, and as new as its newest checkpoint."""
-    path = Path(folder) / LATENTS
-    if not path.exists():
-        return False
-    steps = (entry.stat().st_mtime for entry in (Path(folder) / CHECKPOINTS).glob("*"))
-    return path.stat().st_mtime >= max(steps, default=0.0)
+def latents_are_current(folder: Path, written: float | None = None) -> bool:
+    """Return whether a run's latents are there, and as new as its parameters.
+
+    Parameters
+    ----------
+    written : when the parameters were (`Run.written`); None for those of the folder's newest checkpoint.
+    """
+    latents = _newest([Path(folder) / LATENTS])
+    if written is None:
+        written = _newest((Path(folder) / CHECKPOINTS).glob("*"))
+    return latents is not None and (written is None or latents >= written)
+
+
+def _newest(paths: Iterable[Path]) -> float | None:
+    """Return when the newest of some paths was written; None without any, as a run that trains removes some."""
+    times = []
+    for path in paths:
+        with contextlib.suppress(FileNotFoundError):
+            times.append(path.stat().st_mtime)
+    return max(times, default=None)
 
 
 def batches(run: Run, batch_size: int, indices: np.ndarray | None = None) -> Iterator[Batch]:

@@ -24,13 +24,12 @@ def making(name: str | None, new_folder: Callable[[], Path] | None) -> Iterator[
 
     Raises
     ------
-    ConfigurationError : if the folder holds a run already, or there is no name.
+    UserError : in every process, if the folder holds a run already, or there is no name.
     """
     existed = name is not None and Path(name).exists()
     folder = Path(sharding.said_by_writer(lambda: str(_make_folder(name, new_folder))))
     with locked(folder):
-        if sharding.is_writer():
-            _refuse_a_run(folder)  # which another process may have begun meanwhile
+        sharding.said_by_writer(lambda: _refuse_a_run(folder))  # which another process may have begun meanwhile
         try:
             yield folder
         except BaseException:
@@ -55,19 +54,27 @@ def check_new(name: str | None) -> None:
 
     Raises
     ------
-    ConfigurationError : if the folder holds a run already, or lies in a file.
+    UserError : in every process, if the folder holds a run already, or lies in a file, as process 0 sees it.
     """
-    if name is None or not sharding.is_writer():
-        return
+    sharding.said_by_writer(lambda: _refuse(name))
+
+
+def _refuse(name: str | None) -> str:
+    """Refuse such a name; return "", as nothing is to be said otherwise."""
+    if name is None:
+        return ""
     folder = Path(name)
     _refuse_a_run(folder)
     there = next((place for place in (folder, *folder.parents) if os.path.lexists(place)), folder)
     if os.path.lexists(there) and not there.is_dir():
         raise ConfigurationError(f"{folder}: {there} is a file; expected a folder. Choose another --path.")
+    return ""
 
 
-def _refuse_a_run(folder: Path) -> None:
+def _refuse_a_run(folder: Path) -> str:
+    """Refuse a folder that holds a run; return ""."""
     if (folder / CONFIG).exists():
         raise ConfigurationError(
             f"{folder}: already holds a run; go on with --resume {folder}, or name another folder."
         )
+    return ""

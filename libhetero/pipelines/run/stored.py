@@ -17,7 +17,7 @@ from libhetero.pipelines.run.particles import feed_of
 from libhetero.pipelines.run.reached import Reached
 from libhetero.pipelines.run.start import RunStart
 from libhetero.training import sharding
-from libhetero.training.checkpoint import CheckpointFolder, Restored, last_about
+from libhetero.training.checkpoint import About, CheckpointFolder, Restored, last_about, last_step
 from libhetero.training.held_out import split
 
 LOGGER = logging.getLogger(__name__)
@@ -55,32 +55,34 @@ class StoredRun:
     def _steps(self) -> int:
         """Return how many steps the run has done, as process 0 sees it."""
 
-        def told() -> str:
-            about = last_about(self.path / CHECKPOINTS)
-            return str(0 if about is None else about.step)
-
-        return int(sharding.said_by_writer(told))
+        return int(sharding.said_by_writer(lambda: str(last_step(self.path / CHECKPOINTS) or 0)))
 
     def _why_finished(self, start: RunStart) -> str:
         """Return why nothing is left to do, "" where something is: process 0 looks alone, and waits for no other."""
         about = last_about(self.path / CHECKPOINTS)
         if about is None or not latents_are_current(self.path):
             return ""
-        reached = Reached.of(start.config, len(start.feed), Restored(None, about.step, ended=about.ended))
-        if not reached.finished or not self._readable(start, about.step):
+        restored = self._readable(start, about)
+        reached = Reached.of(start.config, len(start.feed), restored)
+        if not reached.finished or restored.step != about.step:
             return ""
         if reached.ended:
             return f"ended after epoch {reached.epoch}, as the held-out particles gained nothing any more"
         more = 2 * reached.epochs
         return f"after {reached.epochs} epochs (to train it further: --resume {self.path} --niter {more})"
 
-    def _readable(self, start: RunStart, step: int) -> bool:
-        """Return whether the last checkpoint can be read, as far as one process can tell by itself."""
+    def _readable(self, start: RunStart, about: About) -> Restored:
+        """Return what the last checkpoint that can be read holds, as far as one process can tell by itself.
+
+        Parameters
+        ----------
+        about : what the last one says of itself.
+        """
         if jax.process_count() > 1:  # orbax would wait for the others
-            return True
+            return Restored(None, about.step, ended=about.ended)
         shapes = jax.eval_shape(start.model.init, jax.random.key(start.config.training.seed))
         with CheckpointFolder(self.path / CHECKPOINTS) as checkpoints:
-            return checkpoints.restored(shapes, start.config.training).step == step
+            return checkpoints.restored(shapes, start.config.training)
 
     def folder(
         self, start: RunStart, new_folder: Callable[[], Path] | None, started: Callable[[Path], object] | None

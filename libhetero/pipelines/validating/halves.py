@@ -26,6 +26,7 @@ from libhetero.io.paths import stacks_known
 from libhetero.pipelines import refine
 from libhetero.pipelines.decoding.latents import particle_latents
 from libhetero.pipelines.run.asked import RefineConfig
+from libhetero.pipelines.run.epoch_folder import run_and_epoch
 from libhetero.pipelines.run.folder import Run, open_run
 from libhetero.pipelines.run.particles import listed
 from libhetero.records import ParticleSet
@@ -78,7 +79,7 @@ def half_sets(particles: ParticleSet) -> tuple[Half, Half]:
 
 def seconds_of_training(run: Run) -> float | None:
     """Return how long the steps of the run took, as its log says; None where it does not."""
-    log = run.folder / "log.jsonl"
+    log = run_and_epoch(run.folder)[0] / "log.jsonl"
     lines = read_log(log) if log.is_file() else []
     rates = [line["particles_per_second"] for line in lines if line.get("particles_per_second")]
     if not rates:

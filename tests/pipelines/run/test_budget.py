@@ -138,6 +138,11 @@ def test_a_batch_beyond_the_memory_is_refused_before_it_is_tried(monkeypatch) ->
     monkeypatch.setattr(batch, "device_memory", lambda: 2**16)
     with pytest.raises(ConfigurationError, match=r"--batchsz 64: needs .* a device; there are .*\. Use --batchsz 32"):
         batch.fitting_step(start)
+    monkeypatch.setattr(batch, "device_memory", lambda: None)
+    assert batch.fitting_step(start), "nothing is refused where nobody tells how much there is"
+    with pytest.raises(ConfigurationError, match="--batchsz auto: how much memory cpu has, the system does not tell"):
+        chosen()
+    monkeypatch.setattr(batch, "device_memory", lambda: 2**16)
     monkeypatch.setattr(batch, "program_of", lambda start: pytest.fail("the images alone do not fit"))
     with pytest.raises(ConfigurationError, match="--batchsz 65536: needs .* Use --batchsz 32768"):
         batch.fitting_step(toy_start(batch_size=65536))

@@ -1,13 +1,16 @@
 """Half-sets are the list's or every other particle, and are trained as the run was."""
 
 import dataclasses
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from libhetero.errors import ConfigurationError, DataError, StoppedEarly
+from libhetero.io import write_latent
 from libhetero.io.indices import read_indices, write_indices
+from libhetero.pipelines.decoding import latents
 from libhetero.pipelines.run.asked import RefineConfig
 from libhetero.pipelines.run.configuration import new_config
 from libhetero.pipelines.run.folder import Run
@@ -80,6 +83,23 @@ def test_a_half_s_model_is_one_of_all_particles(tmp_path, trained):
     np.testing.assert_array_equal(read_indices(tmp_path / "half2.pkl", 50, "set.star"), np.arange(1, 50, 2))
 
 
+def test_latents_of_a_half_that_was_trained_further_are_made_anew(tmp_path, trained, monkeypatch):
+    def write(path, *arguments, **options):
+        write_latent(path, np.arange(50), np.full((50, 2), float(len(written))))
+        written.append(path)
+
+    written: list[Path] = []
+    monkeypatch.setattr(latents, "write_mid", write)
+    monkeypatch.setattr(Run, "feed", lambda run: None)
+    for moment, expected in ((5.0, 0), (5.0, 0), (time.time() + 60, 1)):  # of the half-set's checkpoint
+        opened = dataclasses.replace(make_run(tmp_path / "half1", 25), written=moment)
+        monkeypatch.setattr(halves, "open_run", lambda folder, opened=opened: opened)
+        (tmp_path / "half1").mkdir(exist_ok=True)
+        half = halves.train_half(make_run(tmp_path), 1, np.arange(0, 50, 2), tmp_path)
+        assert (half.latents(8) == expected).all()
+    assert written == [tmp_path / "half1" / "whole" / "mid_00.txt"] * 2
+
+
 def test_rows_of_a_run_of_some_of_the_list_are_those_of_the_list(tmp_path, trained, monkeypatch):
     chosen = np.arange(10, 60)
     write_indices(tmp_path / "chosen.pkl", chosen)
@@ -111,3 +131,6 @@ def test_the_time_that_training_took_is_that_of_the_log(tmp_path):
     line = '{"step": 10, "epoch": %s, "loss": 1.0, "particles_per_second": 5.0, "first_step_seconds": 4.0}\n'
     (tmp_path / "log.jsonl").write_text(line % 1.0 + line % 7.0)
     assert halves.seconds_of_training(run) == 7 * 50 / 5 + 4
+    (tmp_path / "config.json").touch()
+    of_epoch = dataclasses.replace(run, folder=tmp_path / "epoch_03")
+    assert halves.seconds_of_training(of_epoch) == 7 * 50 / 5 + 4, "there is one log, that of the run"

@@ -20,7 +20,6 @@ from libhetero.configuration import (
     write_json,
 )
 from libhetero.errors import ConfigurationError
-from libhetero.io.kinds import kind_of
 from libhetero.models.families import FAMILIES, Family, family_named
 from libhetero.models.options import DEFAULT
 from libhetero.pipelines.run.asked import RefineConfig
@@ -157,6 +156,8 @@ def read_config(folder: Path) -> RunConfig:
     """
     path = Path(folder) / CONFIG
     if Path(folder).is_file():
+        from libhetero.io.kinds import kind_of  # heavy, and options are declared beside this module
+
         raise ConfigurationError(
             f"{folder}: {kind_of(folder) or 'a file'}; expected a run folder, as e2hype_refine.py makes."
         )

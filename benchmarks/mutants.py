@@ -300,7 +300,7 @@ FORMATS = [
         "io/paths.py",
         "io/test_paths.py",
         ("two names become one file", "taken.setdefault(found.path, (name, found.by_last_part))", "(name, False)"),
-        ("the current folder before the list's", "(_folder(source), os.getcwd())", "(os.getcwd(), _folder(source))"),
+        ("the current folder before the list's", "places = [os.path.join(_folder(source), name), ", "places = ["),
     ),
     *_of(
         "star writer",
@@ -532,8 +532,8 @@ FORMATS = [
         "latents as old as a run",
         "pipelines/run/folder.py",
         "pipelines/decoding/test_latents.py",
-        ("older ones taken", "path.stat().st_mtime >= max(steps, default=0.0)", "True"),
-        ("none taken", "path.stat().st_mtime >= max(steps, default=0.0)", "path.stat().st_mtime > max(steps)"),
+        ("older ones taken", "(written is None or latents >= written)", "True"),
+        ("none taken", "(written is None or latents >= written)", "written is None"),
     ),
     *_of(
         "order before a run is trained",
@@ -1019,7 +1019,7 @@ REST = [
         "simulate/states.py",
         "simulate/test_simulation.py simulate/test_bodies.py simulate/test_writer.py",
         ("the core may be absent", "present = first | (", "present = ("),
-        ("angles of one sign", "(2 * deviates[1] - 1) * config.max_angle", "deviates[1] * config.max_angle"),
+        ("angles of one sign", "(2 * deviates[1] - 1) * (", "deviates[1] * ("),
     ),
     *_of(
         "swing",
@@ -1121,7 +1121,7 @@ REST = [
             "for part in reversed(path.split(os.sep))",
             "for part in path.split(os.sep)[-1:]",
         ),
-        ("another set taken", "2 * others.sum() > count", "False"),
+        ("another set taken", "2 * others.sum() > len(others)", "False"),
     ),
     *_of(
         "how particles are seen",

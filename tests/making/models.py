@@ -17,7 +17,7 @@ from libhetero.models.gmm.config import GmmConfig
 from libhetero.models.hype.config import HypeConfig
 from tests.making.images import BOX, PIXEL, particles
 from tests.making.mixtures import mixture
-from tests.making.starts import made_start
+from tests.making.starts import moving_start
 
 HYPE = {
     "patch": 8,
@@ -56,7 +56,7 @@ def make_model(name: str) -> ModelFamily:
     """Return a model of `CONFIGS`, its statistics measured on particles, once in a process: it is not changed."""
     family, config = CONFIGS[name]
     model = models.create(family, config, box_size=BOX, pixel_size=PIXEL, sample=particles(), gaussians=mixture())
-    return dataclasses.replace(model, start=made_start(BOX), config=config) if name == CLASSES else model
+    return dataclasses.replace(model, start=moving_start(BOX), config=config) if name == CLASSES else model
 
 
 def random_params(init: Callable[[jax.Array], Any], seed: int = 7) -> Any:

@@ -12,13 +12,14 @@ from libhetero.models.hype.config import MOST_IMAGES, MOST_SEARCHED, HypeConfig
 from libhetero.models.hype.model import HypeModel
 from libhetero.pipelines.run.asked import RefineConfig
 from libhetero.pipelines.run.configuration import new_config
-from tests.making.images import particles
+from tests.making.images import batch_of, defocus_series, particles, poses
 
 PUBLISHED = 49_806_721
 
 
 def test_published_model_has_its_published_size():
-    model = HypeModel.from_data(HypeConfig.preset("paper"), 128, 1.5, sample=particles(1))
+    sample = batch_of(np.random.default_rng(0).normal(size=(1, 128, 128)), poses(1, 0), defocus_series(1))
+    model = HypeModel.from_data(HypeConfig.preset("paper"), 128, 1.5, sample)
     shapes = jax.eval_shape(model.init, jax.random.key(0))
     assert sum(np.prod(leaf.shape) for leaf in jax.tree.leaves(shapes)) == PUBLISHED
     assert sum(model.config.layer_tokens()) == 129

@@ -258,7 +258,7 @@ def test_mistakes_are_told_in_one_line(tmp_path, gaussians):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({}, "expected one of --particles, --classes, --latent, --all_classes, --path, --grid"),
+        ({}, "expected one of --particles, --classes, --latent, --all_classes, --path, --pc, --grid"),
         ({"particles": (1,), "all_classes": 2}, "--particles and --all_classes exclude each other"),
         ({"particles": (1,), "lowpass": 0.0}, "--lowpass: expected more than 0"),
         ({"particles": (1,), "format": "spi"}, "--format: expected mrc or hdf"),

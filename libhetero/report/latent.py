@@ -8,6 +8,7 @@ from itertools import combinations
 
 import numpy as np
 from jaxtyping import Float
+from matplotlib.patheffects import withStroke
 
 from libhetero.report.style import DARK, PALETTE, marker_size, new_figure, save_figure
 
@@ -133,7 +134,9 @@ def draw_density(
     axes.scatter(*states.T, s=46, color="white", edgecolors=PALETTE[0], linewidths=1.4, zorder=3)
     for number, (place, part) in enumerate(zip(states, share, strict=True)):
         text = f"state {number} ({100 * part:.0f} %)"
-        axes.annotate(text, place, xytext=(6, 6), textcoords="offset points", fontsize=8, color=DARK)
+        outline = [withStroke(linewidth=2, foreground="white")]
+        offset = {"xytext": (6, 6), "textcoords": "offset points"}
+        axes.annotate(text, place, **offset, fontsize=8, color=DARK, path_effects=outline)
     axes.set_xlabel(_component(0, explained))
     axes.set_ylabel(_component(1, explained))
     save_figure(figure, path)

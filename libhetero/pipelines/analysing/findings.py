@@ -184,7 +184,7 @@ def _write_states(folder: Path, density: LatentDensity, plane: np.ndarray, laten
 
 
 def convergence(log: Sequence[dict[str, Any]]) -> str:
-    """Return in a sentence how far the loss fell in the last epochs; "" where too little is known.
+    """Return in a sentence how the loss changed in the last epochs; "" where too little is known.
 
     Parameters
     ----------
@@ -197,8 +197,8 @@ def convergence(log: Sequence[dict[str, Any]]) -> str:
     if len(epochs) < 3:
         return ""
     means = [float(np.mean(values)) for _, values in sorted(epochs.items())]
-    fell = -np.diff(means)
+    change = np.diff(means)
     return (
-        f"The mean loss of an epoch fell by {fell[-1]:.3g} in the last of {len(means)} epochs, by {fell[-2]:.3g} in "
-        f"the one before, and by {fell.sum():.3g} in all."
+        f"The mean loss of an epoch changed by {change[-1]:+.3g} in the last of {len(means)} epochs, by "
+        f"{change[-2]:+.3g} in the one before, and by {change.sum():+.3g} in all."
     )

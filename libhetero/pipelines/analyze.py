@@ -13,7 +13,6 @@ from libhetero.pipelines.embed import EmbedConfig
 from libhetero.telling.stages import timed
 
 LOGGER = logging.getLogger(__name__)
-FOLDER = "analysis"
 MOST_COMPONENTS = 10
 
 
@@ -96,7 +95,7 @@ def run(config: AnalyzeConfig, progress: Callable[[float], None] | None = None) 
         LOGGER.warning("%s: nothing was found to change in training: its particles are one state.", trained.folder)
     else:
         with timed(LOGGER, "2/4 plane and classes"):
-            plane = _embedded(config)
+            plane = _embedded(trained, config)
         with timed(LOGGER, "3/4 density, states and figures"), replacing_set(trained.folder):
             found = findings.write_findings(trained, latent, plane, columns, config.method, config.seed)
     advance(0.6)
@@ -110,8 +109,8 @@ def run(config: AnalyzeConfig, progress: Callable[[float], None] | None = None) 
     return AnalyzeResult(written, lines)
 
 
-def _embedded(config: AnalyzeConfig) -> Any:
-    """Embed and sort the particles as e2hype_embed.py does; return what it wrote."""
+def _embedded(trained: Any, config: AnalyzeConfig) -> Any:
+    """Embed and sort the particles of an open run as e2hype_embed.py does; return what it wrote."""
     from libhetero.pipelines import embed
 
     asked = EmbedConfig(
@@ -122,4 +121,4 @@ def _embedded(config: AnalyzeConfig) -> Any:
         seed=config.seed,
         batch_size=config.batch_size,
     )
-    return embed.run(asked)
+    return embed.embedded(trained, asked)

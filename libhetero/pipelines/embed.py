@@ -167,11 +167,16 @@ def run(config: EmbedConfig, progress: Callable[[float], None] | None = None) ->
     UserError : one line on what is wrong with the folder or the options.
     """
     # The parts load here, after parsing: `--help` is answered from the declarations above.
-    from libhetero.pipelines.decoding.latents import particle_latents, shows_nothing
-    from libhetero.pipelines.embedding.labels import known_labels
     from libhetero.pipelines.run.folder import open_run
 
-    trained = open_run(config.folder, config.epoch)
+    return embedded(open_run(config.folder, config.epoch), config, progress)
+
+
+def embedded(trained: Any, config: EmbedConfig, progress: Callable[[float], None] | None = None) -> EmbedResult:
+    """Do as `run` does with a run that is open: a `libhetero.pipelines.run.folder.Run`, that of `config.folder`."""
+    from libhetero.pipelines.decoding.latents import particle_latents, shows_nothing
+    from libhetero.pipelines.embedding.labels import known_labels
+
     if shows_nothing(trained):
         return _embed_nothing(config, trained)
     if config.gaussians:

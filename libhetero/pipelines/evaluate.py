@@ -234,7 +234,11 @@ def run(config: EvaluateConfig, progress: Callable[[float], None] | None = None)
     # The parts load here, after parsing: `--help` is answered from the declarations above.
     from libhetero.pipelines.run.folder import open_run
 
-    trained = open_run(config.folder, config.epoch)
+    return evaluated(open_run(config.folder, config.epoch), config, progress)
+
+
+def evaluated(trained: Any, config: EvaluateConfig, progress: Callable[[float], None] | None = None) -> EvaluateResult:
+    """Do as `run` does with a run that is open: a `libhetero.pipelines.run.folder.Run`, that of `config.folder`."""
     box, pixel_size = _grid(config, trained.model.box_size, trained.model.pixel_size)
     with replacing_set(trained.folder):
         return _write(config, trained, box, pixel_size, progress)

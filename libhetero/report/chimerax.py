@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
+from libhetero.files import replacing
 from libhetero.report.style import colour_of
 
 
-def series_script(files: Sequence[str], level: float, joined: bool) -> str:
-    """Return a ChimeraX script that opens maps as surfaces of one level.
+def write_series_script(path: Path, files: Sequence[str], level: float, joined: bool) -> None:
+    """Write a ChimeraX script that opens maps as surfaces of one level.
 
     Parameters
     ----------
+    path : of the script.
     files : names beside the script, in order.
     level : of the surfaces.
     joined : whether the maps follow one another: then they are one series with a slider to play; else they have a
@@ -29,7 +32,8 @@ def series_script(files: Sequence[str], level: float, joined: bool) -> str:
             lines += [f"open {_quoted(file)} id {number}", f"color #{number} {colour_of(number)}"]
         lines += [f"volume #1-{len(files)} show style surface level {level:.6g}"]
         lines += ["tile"] if len(files) > 1 else []
-    return "\n".join([*lines, "lighting soft", "view", ""])
+    with replacing(path) as beside:
+        beside.write_text("\n".join([*lines, "lighting soft", "view", ""]), encoding="utf-8")
 
 
 def _quoted(name: str) -> str:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from pathlib import Path
+
+from libhetero.files import replacing
 
 STYLE = (
     "body{font:15px/1.5 sans-serif;color:#333;max-width:76em;margin:2em auto;padding:0 1em}"
@@ -50,6 +53,12 @@ class Page:
     rows: Sequence[Sequence[Cell]]
     figures: Sequence[Link]
     commands: Sequence[tuple[str, str]]
+
+    def write(self, path: Path) -> Path:
+        """Write the page, and return its path."""
+        with replacing(path) as beside:
+            beside.write_text(self.html(), encoding="utf-8")
+        return path
 
     def html(self) -> str:
         """Return the page."""

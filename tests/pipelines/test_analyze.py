@@ -87,7 +87,9 @@ def test_columns_are_of_the_list(tmp_path, monkeypatch):
 
 
 def test_convergence_says_how_far_epochs_fell():
-    log = [{"epoch": epoch, "loss": 2 ** -np.ceil(epoch)} for epoch in np.arange(0.5, 4.1, 0.5)]
+    log = [
+        {"epoch": epoch, "step": round(2 * epoch), "loss": 2 ** -np.ceil(epoch)} for epoch in np.arange(0.5, 4.1, 0.5)
+    ]
     assert convergence(log) == (
         "The mean loss of an epoch changed by -0.0625 in the last of 4 epochs, by -0.125 in the one before, and by "
         "-0.438 in all."

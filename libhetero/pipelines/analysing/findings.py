@@ -25,6 +25,8 @@ from libhetero.pipelines.run.folder import Run
 from libhetero.pipelines.validating.imaging import followed, micrographs_of, properties_of
 from libhetero.records import ParticleSet
 from libhetero.report.latent import draw_columns, draw_components, draw_density
+from libhetero.training.course import Course
+from libhetero.training.preprocess import sample_indices
 
 LOGGER = logging.getLogger(__name__)
 FOLDER = "analysis"
@@ -153,9 +155,7 @@ def write_findings(
         places = (density.places(density.states), density.share, density.places(density.path))
         draw_density(folder / DENSITY, density.x, density.y, density.value, *places, explained)
         _write_states(folder, density, scores[:, :2], latent)
-    chosen = np.arange(len(latent))
-    if len(chosen) > LARGEST:
-        chosen = np.sort(np.random.default_rng(seed).choice(chosen, LARGEST, replace=False))
+    chosen = sample_indices(len(latent), LARGEST, seed)
     names = tuple(f"latent component {number + 1}" for number in range(scores.shape[1]))
     properties = properties_of(run.particles, particle_findings(run), run.particles.half_set)
     found = followed(properties, names, scores[chosen], chosen, seed)
@@ -190,13 +190,9 @@ def convergence(log: Sequence[dict[str, Any]]) -> str:
     ----------
     log : reports of the run.
     """
-    epochs: dict[int, list[float]] = {}
-    for line in log:
-        if np.isfinite(line.get("loss", np.nan)) and "epoch" in line:
-            epochs.setdefault(int(line["epoch"] - 1e-9), []).append(float(line["loss"]))
-    if len(epochs) < 3:
+    _, means = Course(log).means("loss")
+    if len(means) < 3:
         return ""
-    means = [float(np.mean(values)) for _, values in sorted(epochs.items())]
     change = np.diff(means)
     return (
         f"The mean loss of an epoch changed by {change[-1]:+.3g} in the last of {len(means)} epochs, by "

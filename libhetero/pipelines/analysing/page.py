@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 
-from libhetero.files import replacing
 from libhetero.pipelines.analysing.findings import COLUMNS, COMPONENTS, DENSITY, FOLDER, Findings, convergence
 from libhetero.pipelines.decoding.evaluation_folder import RECORD, earlier
 from libhetero.pipelines.decoding.gaussians import has_mixtures
@@ -114,10 +113,7 @@ def _write(run: Run, found: Findings | None, lines: Sequence[str], folder: Path)
         figures=[link(text, path) for path, text in shown if path.exists()],
         commands=_commands(name, found),
     )
-    path = folder / PAGE
-    with replacing(path) as beside:
-        Path(beside).write_text(page.html(), encoding="utf-8")
-    return path
+    return page.write(folder / PAGE)
 
 
 def _density_caption(run: Run, found: Findings) -> str:

@@ -9,8 +9,7 @@ from typing import Any
 from libhetero.files.temporary import remove_whatever
 from libhetero.pipelines.analysing.findings import FOLDER, PATH, STATES, Findings
 from libhetero.pipelines.embedding.particles import PARTICLE_CLASSES
-from libhetero.pipelines.evaluate import EvaluateConfig
-from libhetero.pipelines.evaluate import run as evaluate
+from libhetero.pipelines.evaluate import EvaluateConfig, evaluated
 from libhetero.pipelines.run.folder import Run
 
 LOGGER = logging.getLogger(__name__)
@@ -33,7 +32,7 @@ def write_volumes(run: Run, config: Any, found: Findings | None, progress: Calla
         if old.name not in {one.name for one in asked}:
             remove_whatever(old)
     for number, one in enumerate(asked):
-        evaluate(one)
+        evaluated(run, one)
         progress((number + 1) / len(asked))
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from libhetero.analysis.classes import class_members
 from libhetero.configuration import write_json
-from libhetero.files import remove_stale, replacing
+from libhetero.files import remove_stale
 from libhetero.io.particle_findings import write_findings
 from libhetero.metrics.fsc import resolution
 from libhetero.pipelines.classifying.maps import FIGURE
@@ -71,9 +71,7 @@ def write_classification(
         write_lists(folder, {JUNK: listed.take(np.flatnonzero(found.junk))})
     record = _record(data.seen(feed.config, len(feed)), found, maps, feed.pixel_size)
     write_json(folder / RECORD, asdict(record))
-    page = folder / PAGE
-    with replacing(page) as beside:
-        beside.write_text(_page(folder, data, record, bool(maps), endings).html(), encoding="utf-8")
+    page = _page(folder, data, record, bool(maps), endings).write(folder / PAGE)
     LOGGER.info("wrote %s, %s and a list of each class", folder / CLASSES, page)
     return page
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from libhetero.files import remove_stale, replacing
+from libhetero.files import remove_stale
 from libhetero.io import read_volume
 from libhetero.pipelines.classifying.search import Classification
 from libhetero.pipelines.maps.classes import ClassMap, reconstruct_classes, write_summary
-from libhetero.report.chimerax import series_script
+from libhetero.report.chimerax import write_series_script
 from libhetero.report.maps import draw_maps
 from libhetero.training.feed import ParticleFeed
 
@@ -46,6 +46,4 @@ def draw_class_maps(folder: Path, maps: Sequence[ClassMap]) -> None:
     volumes = [read_volume(folder / f"{one.name}.mrc")[0] for one in maps[:SHOWN]]
     names = [f"{one.name}\n{one.particles} particles" for one in maps[:SHOWN]]
     level = draw_maps(folder / FIGURE, volumes, names, len(maps))
-    with replacing(folder / SCRIPT) as beside:
-        script = series_script([f"{one.name}.mrc" for one in maps[:OPENED]], level, joined=False)
-        beside.write_text(script, encoding="utf-8")
+    write_series_script(folder / SCRIPT, [f"{one.name}.mrc" for one in maps[:OPENED]], level, joined=False)

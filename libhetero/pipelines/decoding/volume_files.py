@@ -14,7 +14,7 @@ from libhetero.pipelines.decoding.points import VolumePoints, particle_plane
 from libhetero.pipelines.decoding.volumes import crop_centre
 from libhetero.pipelines.run.folder import Run
 from libhetero.records import Gaussians
-from libhetero.report.chimerax import series_script
+from libhetero.report.chimerax import write_series_script
 from libhetero.report.embedding import draw_places
 from libhetero.report.maps import MOST, draw_maps
 
@@ -54,8 +54,7 @@ def write_volumes(
             pictures.append(volume)
     figure, script = (paths[0].with_name(f"volumes.{suffix}") for suffix in ("png", "cxc"))
     level = draw_maps(figure, pictures, names, len(paths))
-    with replacing(script) as beside:
-        beside.write_text(series_script([path.name for path in paths], level, chosen.joined), encoding="utf-8")
+    write_series_script(script, [path.name for path in paths], level, chosen.joined)
     return figure, script
 
 

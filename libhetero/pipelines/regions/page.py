@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-from libhetero.files import replacing
 from libhetero.pipelines.regions.account import change_of, kinds_of, shown_p_value
 from libhetero.pipelines.regions.evidence import Judged
 from libhetero.pipelines.regions.mixtures import ClassMixtures
@@ -74,7 +73,7 @@ def write_region_page(
         figures=[Link(path.stem.replace("_", " "), _relative(path, folder)) for path in figures],
         commands=_commands(folder, mixtures, " --noctf" if run.config.data.no_ctf else ""),
     )
-    return _write(folder, page)
+    return page.write(folder / "index.html")
 
 
 def write_page_of_nothing(run: Run, facts: Sequence[str], dropped: Sequence[RegionRecord]) -> Path:
@@ -94,7 +93,7 @@ def write_page_of_nothing(run: Run, facts: Sequence[str], dropped: Sequence[Regi
         figures=[],
         commands=[("the one structure of all particles", f"e2hype_eval.py {name} --particles 0")],
     )
-    return _write(run.folder, page)
+    return page.write(run.folder / "index.html")
 
 
 def dropped_rows(dropped: Sequence[RegionRecord]) -> list[list[Cell]]:
@@ -106,13 +105,6 @@ def dropped_rows(dropped: Sequence[RegionRecord]) -> list[list[Cell]]:
 def _evidence(record: RegionRecord) -> list[Cell]:
     changes = "; ".join(change_of(getattr(record, one)) for one in kinds_of(record.kind))
     return [record.kind, changes, shown_p_value(record.p_value), f"{record.agreement:.2f}"]
-
-
-def _write(folder: Path, page: Page) -> Path:
-    path = folder / "index.html"
-    with replacing(path) as beside:
-        Path(beside).write_text(page.html(), encoding="utf-8")
-    return path
 
 
 def _name(region: int) -> str:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from libhetero.analysis.confounders import CERTAIN, MATERIAL
 from libhetero.analysis.support import DOUBTFUL, NOT_SUPPORTED, SUPPORTED
-from libhetero.files import replacing
 from libhetero.pipelines.validating.record import FILE, RegionFinding, Validation
 from libhetero.report.page import Cell, Link, Page
 
@@ -38,10 +37,7 @@ def write_page(folder: Path, found: Validation, facts: Sequence[str], figures: S
             ("particles in a plane, by class", f"e2hype_embed.py {name}"),
         ],
     )
-    path = folder / "index.html"
-    with replacing(path) as beside:
-        Path(beside).write_text(page.html(), encoding="utf-8")
-    return path
+    return page.write(folder / "index.html")
 
 
 def _row(one: RegionFinding) -> list[Cell]:

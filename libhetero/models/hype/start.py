@@ -7,9 +7,11 @@ probability p_k of each class given it (`latent.classes`),
     z = Σ_k p_k c_k,        V_start = mean + U z
 
 is its volume before anything is trained, Σ p_k V_k but for components that were left out; z tells the encoder which
-molecule it sees. Its first numbers, the components', have unit variance over the particles. Where images of a class
-bear out that it changes within (`latent.within`), its modes, on low rings, are further columns of U, and the image's
-weights in them, p_k w_k, further numbers of z. The neural field adds what is missing (`model`).
+molecule it sees. Its first numbers, the components', have unit variance over the particles. Classes into which one
+molecule was cut (`latent.continua`) have its volume and place in common. Where images of a molecule bear out that it
+changes (`latent.within`), its modes are further columns of U, on low rings to tell images' weights w by and on all
+rings (`latent.mode_volumes`) for their volumes, and p w, p the probability of the molecule, further numbers of z. The
+neural field adds what is missing (`model`).
 """
 
 from __future__ import annotations
@@ -29,16 +31,10 @@ from jaxtyping import Array, Complex, Float, Int
 from libhetero.configuration import ArraySchema
 from libhetero.errors import DataError
 from libhetero.models.hype.latent.central import CentralSlices, central_slices, disc_pixels, joined, whitened
-from libhetero.models.hype.latent.class_search import (
-    BALL,
-    HIGHEST_RING,
-    LEAST_PARTICLES,
-    MOST_RANK,
-    Mixture,
-    find_classes,
-)
+from libhetero.models.hype.latent.class_search import BALL, HIGHEST_RING, LEAST_PARTICLES, MOST_RANK, find_classes
 from libhetero.models.hype.latent.classes import joint_likelihood, judged_against
 from libhetero.models.hype.latent.grid import FourierGrid, nearest_points, on_grid
+from libhetero.models.hype.latent.mode_volumes import BYTES, mode_sums, mode_volumes
 from libhetero.models.hype.latent.normal_equations import equations_of, parts_of
 from libhetero.models.hype.latent.subspace import components
 from libhetero.models.hype.latent.volumes import sums_of, volumes_of
@@ -55,7 +51,8 @@ MOST_TABLE = 2**26  # bytes of mean and components, which compiled programs hold
 MOST_CHANGING = 48  # classes that may change within, those of which images say most
 BLOCK = 1024  # particles cut into slices at once
 PREFIX = "start_"
-WITHIN = "changing", "within", "modes"  # stored where classes change within
+WITHIN = "changing", "within", "modes"  # stored where molecules change
+SINCE = "modes_ring", "modes_oversampling", "molecule"  # not stored by versions before
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,13 +67,15 @@ class Start:
     share : logarithm of each class's part of the particles.
     spread : of contrast.
     noise : by ring 0 … n // 2, power of a Fourier pixel of `fourier_image` / n.
-    place : c.
+    place : c, of the molecule of each class.
     volume_ring, volume_oversampling : of the volumes' grid.
     volume_scale : of the volumes.
     volumes : real and imaginary parts of mean and components U on the volumes' grid over their scale, half precision.
-    changing : which classes change within; None for none.
+    changing : which molecules change; None for none.
     within : their volumes and modes on the grid on which images are told apart (`latent.within.tables_of`).
-    modes : the same modes, class by class, as `volumes`, on that grid.
+    modes : of theirs, molecule by molecule, as `volumes`.
+    modes_ring, modes_oversampling : of the grid of `modes`; None for that on which images are told apart.
+    molecule : that each class is of; None for one of its own.
     """
 
     ring: float
@@ -94,7 +93,10 @@ class Start:
     volumes: Float[np.ndarray, "volume_points 2 rank_and_mean"]
     changing: Int[np.ndarray, "changing"] | None = None
     within: Float[np.ndarray, "points changing columns_twice"] | None = None
-    modes: Float[np.ndarray, "points 2 modes"] | None = None
+    modes: Float[np.ndarray, "mode_points 2 modes"] | None = None
+    modes_ring: float | None = None
+    modes_oversampling: float | None = None
+    molecule: Int[np.ndarray, "classes_that_share"] | None = None
 
     @classmethod
     def of_particles(
@@ -114,14 +116,14 @@ class Start:
         if np.count_nonzero(shown) < LEAST_PARTICLES:
             return None
         sample = sample if shown.all() else jax.tree.map(lambda leaf: leaf[shown], sample)
-        low = joined(list(_blocks(sample, n, pixel_size, HIGHEST_RING, noise)))
+        particles = _Particles(sample, n, pixel_size, noise)
+        low = joined(list(particles.blocks(HIGHEST_RING)))
         mixture = find_classes(low, seed=seed)
         if mixture.empty.all():
             LOGGER.info("the images show nothing that their poses agree on; the network begins from nothing")
             return None
         label, within = mixture.labels(low), mixture.changes(low, MOST_CHANGING, seed)
-        mixture = mixture.shown()
-        LOGGER.info("%d molecule(s) in %d particles to begin with", len(mixture.classes), np.count_nonzero(label >= 0))
+        LOGGER.info("%d molecule(s) in %d particles to begin with", mixture.molecules, np.count_nonzero(label >= 0))
         if len(within):
             LOGGER.info(
                 "%d of them change within: weights in %d modes of each are told of every image (%s nats an image)",
@@ -129,34 +131,21 @@ class Start:
                 within.modes.shape[2],
                 ", ".join(f"{gain:.2g}" for gain in within.gain),
             )
-        grid = largest_grid(n / 2 - 1, len(mixture.classes))
+        grid = largest_grid(n / 2 - 1, min(mixture.molecules, MOST_RANK + 1))
         fine = FourierGrid(grid.ring, OVERSAMPLING[0], BALL)
-        parts, together = [], most_classes(fine)
-        for first in range(0, len(mixture.classes), together):
-            own = np.where((label >= first) & (label < first + together), label - first, -1)
-            count = min(together, len(mixture.classes) - first)
-            parts.append(_volumes(_blocks(sample, n, pixel_size, grid.ring, noise), own, count, fine))
-        return cls._of(mixture, np.concatenate(parts), label, within, fine, grid, noise)
+        volumes = _volumes(particles, label, mixture.molecules, fine)
+        modes_grid = largest_grid(grid.ring, max(within.modes.shape[2] * len(within), 1))
+        contrast = mixture.contrast(low)
+        weights = within.weights(on_grid(low, mixture.grid).scaled(contrast), label)
+        about = np.asarray(_on_grid_of(jnp.asarray(volumes[within.number]), fine, modes_grid))
+        modes = _modes(particles, _among(label, within.number), weights, contrast, about, modes_grid)
 
-    @classmethod
-    def _of(
-        cls,
-        mixture: Mixture,
-        volumes: Complex[np.ndarray, "classes points"],
-        label: Int[np.ndarray, "particles"],
-        within: WithinClasses,
-        fine: FourierGrid,
-        grid: FourierGrid,
-        noise: np.ndarray,
-    ) -> Start:
-        """Return the start of classes that have volumes on a fine grid, kept on another."""
         count = np.bincount(label[label >= 0], minlength=len(volumes))
-        mean, modes, place = components(volumes, np.maximum(count, 1.0), min(len(volumes) - 1, MOST_RANK))
-        found = jnp.asarray(np.concatenate([mean[:, None], modes], axis=1).T)
-        found = found if grid == fine else fine.resampled(found, grid)
-        columns = _read_between_points(found, grid)
-        scale = max(float(np.abs(columns).max()), 1e-30)
-        told = judged_against(mixture.classes)
+        mean, columns, place = components(volumes, np.maximum(count, 1.0), min(len(volumes) - 1, MOST_RANK))
+        found = _on_grid_of(jnp.asarray(np.concatenate([mean[:, None], columns], axis=1).T), fine, grid)
+        shown = _read_between_points(found, grid)
+        scale, mixture = max(float(np.abs(shown).max()), 1e-30), mixture.shown()
+        told, of = judged_against(mixture.classes), mixture.molecule
         return cls(
             ring=float(mixture.grid.ring),
             oversampling=float(mixture.grid.oversampling),
@@ -166,12 +155,12 @@ class Start:
             share=told.share,
             spread=mixture.spread,
             noise=np.asarray(noise, np.float32),
-            place=place.astype(np.float32),
+            place=place[of].astype(np.float32),
             volume_ring=float(grid.ring),
             volume_oversampling=float(grid.oversampling),
             volume_scale=scale,
-            volumes=_in_half_precision(columns, scale),
-            **_stored(within, mixture.grid, scale),
+            volumes=_in_half_precision(shown, scale),
+            **_stored(within, modes, modes_grid, of, scale),
         )
 
     @property
@@ -188,6 +177,13 @@ class Start:
     def volume_grid(self) -> FourierGrid:
         """Of the volumes."""
         return FourierGrid(self.volume_ring, self.volume_oversampling, BALL)
+
+    @cached_property
+    def modes_grid(self) -> FourierGrid:
+        """Of the modes."""
+        if self.modes_ring is None or self.modes_oversampling is None:
+            return self.grid
+        return FourierGrid(self.modes_ring, self.modes_oversampling, BALL)
 
     def told(self, image: Float[Array, "n n"], observation: Observation, pixel_size: float) -> Float[Array, "rank"]:
         """Return z of one image."""
@@ -206,6 +202,8 @@ class Start:
         if self.within is None or self.changing is None:
             return z
         weights = weights_within(point, plane, passed, self.within, self.spread)
+        if self.molecule is not None:
+            probability = jax.ops.segment_sum(probability, jnp.asarray(self.molecule), len(self.place))
         return jnp.concatenate([z, (probability[self.changing][:, None] * weights).ravel()])
 
     def at(self, z: Float[AnyArray, "rank"], frequencies: Float[AnyArray, "points 3"]) -> Complex[Array, "points"]:
@@ -214,7 +212,7 @@ class Start:
         columns = self.volume_grid.interpolated(self.volumes, frequencies)
         parts = self.volume_scale * jnp.matmul(columns, jnp.concatenate([jnp.ones(1), z[:count]]))
         if self.modes is not None:
-            columns = self.grid.interpolated(self.modes, frequencies)
+            columns = self.modes_grid.interpolated(self.modes, frequencies)
             parts = parts + self.volume_scale * jnp.matmul(columns, z[count:])
         return jax.lax.complex(parts[:, 0], parts[:, 1])
 
@@ -234,8 +232,9 @@ class Start:
         names = [PREFIX + field.name for field in fields(cls)]
         if not any(name in arrays for name in names):
             return None
-        both = [PREFIX + name for name in WITHIN]
-        needed = names if any(name in arrays for name in both) else [name for name in names if name not in both]
+        missing = {PREFIX + name for name in WITHIN} if not any(PREFIX + name in arrays for name in WITHIN) else set()
+        missing |= {PREFIX + name for name in SINCE} - set(arrays)
+        needed = [name for name in names if name not in missing]
         for name in needed:
             if name not in arrays:
                 raise DataError(f"{name}: is missing; expected it beside {', '.join(sorted(set(names) & set(arrays)))}")
@@ -250,7 +249,9 @@ class Start:
         }
         if start.within is not None and start.changing is not None:
             fitting["within"] = (start.grid.size, len(start.changing), start.within.shape[2])
-            fitting["modes"] = (start.grid.size, 2, len(start.changing) * (start.within.shape[2] // 2 - 1))
+            fitting["modes"] = (start.modes_grid.size, 2, len(start.changing) * (start.within.shape[2] // 2 - 1))
+        if start.molecule is not None:
+            fitting["molecule"] = (len(start.place),)
         for name, shape in fitting.items():
             if found[name].shape != shape:
                 raise DataError(f"{PREFIX}{name}: expected {shape}, got {found[name].shape}")
@@ -271,23 +272,25 @@ def schema() -> dict[str, ArraySchema]:
     }
     found = {name: ArraySchema("float", shape) for name, shape in shapes.items()}
     found["within"] = ArraySchema("float", ("start points", "start changing", "start sides"), optional=True)
-    found["modes"] = ArraySchema("float", ("start points", 2, "start weights"), optional=True)
+    found["modes"] = ArraySchema("float", ("start mode points", 2, "start weights"), optional=True)
     found["changing"] = ArraySchema("int", ("start changing",), least=0, below="start classes", optional=True)
+    found["molecule"] = ArraySchema("int", ("start classes",), least=0, below="start classes", optional=True)
+    found["modes_ring"] = ArraySchema("float", least=1, below=1000, optional=True)
+    found["modes_oversampling"] = ArraySchema("float", least=1, below=10, optional=True)
     finer = ArraySchema("float", least=1, below=10)
     found |= {"ring": ring, "volume_ring": ring, "oversampling": finer, "volume_oversampling": finer}
     found |= dict.fromkeys(("spread", "volume_scale"), ArraySchema("float", least=0))
     return {PREFIX + name: one for name, one in found.items()}
 
 
-def largest_grid(ring: float, classes: int) -> FourierGrid:
-    """Return the finest grid for which the components of all rings fit into memory; else the coarsest, cut.
+def largest_grid(ring: float, columns: int) -> FourierGrid:
+    """Return the finest grid for which so many volumes of all rings fit into memory; else the coarsest, cut.
 
     Parameters
     ----------
     ring : the highest that there is.
-    classes : whose volumes there will be.
+    columns : volumes that are kept.
     """
-    columns = min(classes, MOST_RANK + 1)
 
     def fits(grid: FourierGrid) -> bool:
         return grid.size * columns * 4 <= MOST_TABLE
@@ -303,13 +306,34 @@ def most_classes(grid: FourierGrid) -> int:
     return max((size // 2 for size in (4, 16, 64, 256) if size * grid.size * SUM_BYTES <= MOST_SUMS), default=1)
 
 
-def _stored(within: WithinClasses, grid: FourierGrid, scale: float) -> dict[str, Any]:
-    """Return the fields of a start that say what changes within classes; none where none does."""
-    if not len(within):
-        return {}
-    columns = _read_between_points(jnp.asarray(np.moveaxis(within.modes, 2, 1).reshape(-1, grid.size)), grid)
-    table = tables_of(within.volume, within.modes)
-    return {"changing": within.number, "within": table, "modes": _in_half_precision(columns, scale)}
+def _stored(
+    within: WithinClasses,
+    modes: Complex[np.ndarray, "changing points modes"],
+    grid: FourierGrid,
+    molecule: Int[np.ndarray, "classes"],
+    scale: float,
+) -> dict[str, Any]:
+    """Return the fields of a start that say what is of one molecule and what changes; none where each is of its own."""
+    found: dict[str, Any] = {}
+    if len(np.unique(molecule)) < len(molecule):
+        found["molecule"] = molecule
+    if len(within):
+        columns = _read_between_points(jnp.asarray(np.moveaxis(modes, 2, 1).reshape(-1, grid.size)), grid)
+        found |= {"changing": within.number, "within": tables_of(within.volume, within.modes)}
+        found["modes"] = _in_half_precision(columns, scale)
+        found |= {"modes_ring": float(grid.ring), "modes_oversampling": float(grid.oversampling)}
+    return found
+
+
+def _on_grid_of(volumes: Complex[Array, "volumes points"], grid: FourierGrid, other: FourierGrid) -> Array:
+    return volumes if grid == other else grid.resampled(volumes, other)
+
+
+def _among(label: Int[np.ndarray, "particles"], chosen: Int[np.ndarray, "chosen"]) -> Int[np.ndarray, "particles"]:
+    """Return the place of each particle's label among some, -1 where it is none of them."""
+    place = np.full(max(int(label.max(initial=-1)), int(chosen.max(initial=-1))) + 2, -1)
+    place[chosen] = np.arange(len(chosen))
+    return place[label]
 
 
 def _read_between_points(
@@ -328,20 +352,71 @@ def _in_half_precision(
     return (np.stack([columns.real, columns.imag], axis=1) / scale).astype(np.float16)
 
 
+@dataclass(frozen=True, eq=False)
+class _Particles:
+    """A sample of a set, cut into slices block by block.
+
+    Parameters
+    ----------
+    sample, n, pixel_size, noise : as of `Start.of_particles`.
+    """
+
+    sample: Batch
+    n: int
+    pixel_size: float
+    noise: Float[np.ndarray, "rings"]
+
+    def blocks(self, ring: float) -> Iterator[CentralSlices]:
+        """Yield slices up to a ring, in blocks of one size, for which everything is compiled once; the last is cut."""
+        count = len(self.sample.weight)
+        size = min(BLOCK, count)
+        for start in range(0, count, size):
+            rows = np.minimum(np.arange(start, start + size), count - 1)
+            batch = jax.tree.map(lambda leaf, rows=rows: leaf[rows], self.sample)
+            slices = central_slices(batch, self.n, self.pixel_size, ring, self.noise)
+            yield slices.take(np.arange(min(size, count - start)))
+
+
 def _volumes(
-    slices: Iterator[CentralSlices], label: Int[np.ndarray, "particles"], classes: int, grid: FourierGrid
-) -> Complex[np.ndarray, "classes points"]:
-    """Return the volume of each class, its images added up a block at a time."""
-    labels = np.split(label, np.arange(BLOCK, len(label), BLOCK))
-    sums = (sums_of(on_grid(block, grid), own, classes) for block, own in zip(slices, labels, strict=True))
-    return volumes_of(reduce(add, sums), grid)
+    particles: _Particles, label: Int[np.ndarray, "particles"], molecules: int, grid: FourierGrid
+) -> Complex[np.ndarray, "molecules points"]:
+    """Return the volume of each molecule, its images added up a block at a time."""
+    found, together = [], most_classes(grid)
+    for first in range(0, molecules, together):
+        chosen = np.arange(first, min(first + together, molecules))
+        labels = np.split(_among(label, chosen), np.arange(BLOCK, len(label), BLOCK))
+        blocks = zip(particles.blocks(grid.ring), labels, strict=True)
+        found.append(
+            volumes_of(reduce(add, (sums_of(on_grid(one, grid), own, len(chosen)) for one, own in blocks)), grid)
+        )
+    return np.concatenate(found)
 
 
-def _blocks(sample: Batch, n: int, pixel_size: float, ring: float, noise: np.ndarray) -> Iterator[CentralSlices]:
-    """Yield the slices of a sample, blocks of one size, for which everything is compiled once; the last is cut."""
-    count = len(sample.weight)
-    size = min(BLOCK, count)
-    for start in range(0, count, size):
-        rows = np.minimum(np.arange(start, start + size), count - 1)
-        batch = jax.tree.map(lambda leaf, rows=rows: leaf[rows], sample)
-        yield central_slices(batch, n, pixel_size, ring, noise).take(np.arange(min(size, count - start)))
+def _modes(
+    particles: _Particles,
+    owner: Int[np.ndarray, "particles"],
+    weights: Float[np.ndarray, "particles modes"],
+    contrast: Float[np.ndarray, "particles"],
+    volumes: Complex[np.ndarray, "changing points"],
+    grid: FourierGrid,
+) -> Complex[np.ndarray, "changing points modes"]:
+    """Return the modes of molecules that change on all rings of a grid.
+
+    Parameters
+    ----------
+    particles : of all molecules.
+    owner : which of those that change each is of, -1 for none of them.
+    weights, contrast : of each.
+    volumes : of those that change.
+    grid : of volumes and modes.
+    """
+    found = [np.zeros((0, grid.size, weights.shape[1]), np.complex64)]
+    together = max(1, MOST_SUMS // (BYTES * weights.shape[1] * grid.size))
+    edges = np.arange(BLOCK, len(owner), BLOCK)
+    for first in range(0, len(volumes), together):
+        chosen = np.arange(first, min(first + together, len(volumes)))
+        parts = (np.split(each, edges) for each in (_among(owner, chosen), weights, contrast))
+        blocks = zip(particles.blocks(grid.ring), *parts, strict=True)
+        sums = (mode_sums(on_grid(one, grid).scaled(alpha), own, w, volumes[chosen]) for one, own, w, alpha in blocks)
+        found.append(mode_volumes(reduce(add, sums), grid))
+    return np.concatenate(found)

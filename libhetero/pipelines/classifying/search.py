@@ -16,7 +16,6 @@ from libhetero.models.hype.latent.central import CentralSlices, central_slices, 
 from libhetero.models.hype.latent.class_search import (
     HIGHEST_RING,
     LEAST_PARTICLES,
-    MOST,
     Mixture,
     find_classes,
     most_particles,
@@ -93,7 +92,7 @@ def classify_particles(
     if len(chosen) < len(feed):
         LOGGER.info("searching in %d of %d particles, which memory holds", len(chosen), len(feed))
     slices = reader.slices(chosen, "reading")
-    mixture = find_classes(slices, classes or MOST, seed, lambda done: progress(0.9 * done))
+    mixture = find_classes(slices, classes, seed, lambda done: progress(0.9 * done))
     if mixture.empty.all():
         raise nothing_shown()
     within = mixture.changes(slices, MOST_CHANGING, seed)

@@ -162,8 +162,9 @@ def test_a_place_is_the_mean_of_the_classes_places_by_their_probability():
 
 @pytest.mark.parametrize("ring, classes, cut", [(31, 10, 31), (31, 100, 31), (63, 100, 33), (63, 1000, 30)])
 def test_volumes_are_as_fine_and_reach_as_many_rings_as_fit_into_memory(ring, classes, cut):
-    grid, columns = largest_grid(ring, classes), min(classes, MOST_RANK + 1)
-    assert grid.ring == cut and grid.oversampling in OVERSAMPLING and largest_grid(9.5, classes).ring == 9.5
+    columns = min(classes, MOST_RANK + 1)
+    grid = largest_grid(ring, columns)
+    assert grid.ring == cut and grid.oversampling in OVERSAMPLING and largest_grid(9.5, columns).ring == 9.5
 
     def fits(ring, oversampling):
         return FourierGrid(ring, oversampling, BALL).size * columns * 4 <= MOST_TABLE
@@ -251,14 +252,60 @@ def test_modes_are_read_between_the_points_of_their_own_grid():
     shown = [tuple(part[one] for part in molecules(2, reach=0.2)) for one in (0, 1)]
     modes = np.stack([transform(one, points_of(grid)) for one in shown], axis=1)[None].astype(np.complex64)
     modes[0] = np.asarray(grid.confined(modes[0].T)).T
-    within = WithinClasses(np.array([0]), modes[:, :, 0], modes, np.ones(1))
-    stored = _stored(within, grid, scale=4.0)
+    low = FourierGrid(4.0, 1.0, BALL)
+    told = WithinClasses(
+        np.array([0]), np.ones((1, low.size), np.complex64), np.ones((1, low.size, 2), np.complex64), np.ones(1)
+    )
+    stored = _stored(told, modes, grid, np.array([0, 1]), scale=4.0)
     points = np.random.default_rng(0).uniform(-3, 3, (50, 3)).astype(np.float32)
     read = 4 * np.asarray(grid.interpolated(stored["modes"], points))
     for number, one in enumerate(shown):
         true = transform(one, points)
         assert np.linalg.norm(read[:, 0, number] + 1j * read[:, 1, number] - true) < 0.05 * np.linalg.norm(true)
-    assert stored["within"].shape == (grid.size, 1, 6) and list(stored["changing"]) == [0]
+    assert stored["within"].shape == (low.size, 1, 6) and list(stored["changing"]) == [0]
+    assert (stored["modes_ring"], stored["modes_oversampling"]) == (8.0, 1.5) and "molecule" not in stored
+
+
+def test_classes_of_one_molecule_have_its_volume_and_its_weights_in_common():
+    """Classes 1 and 2 of three are parts of molecule 1, which changes."""
+    start = moving_start(N)
+    within = start.within[:, :1]
+    joined = dataclasses.replace(
+        start,
+        place=start.place[[0, 1, 1]],
+        molecule=np.array([0, 1, 1]),
+        changing=np.array([1]),
+        within=within,
+        modes=start.modes[:, :, :2],
+    )
+    batch = particles_of(N)
+    image, observation = jnp.asarray(batch.images[1]), jax.tree.map(lambda leaf: leaf[1], batch.observation)
+    whole = np.asarray(joined.told(image, observation, PIXEL))
+    of_two, of_one = (
+        np.asarray(dataclasses.replace(joined, share=np.float32(share)).told(image, observation, PIXEL))
+        for share in ([-1e4, 0, 0], [0, -1e4, -1e4])
+    )
+    np.testing.assert_allclose(of_two[:RANK], start.place[1], rtol=1e-5)
+    np.testing.assert_allclose(of_one[RANK:], 0, atol=1e-6)
+    assert np.abs(of_two[RANK:]).min() > 1e-3
+    part = whole[RANK] / of_two[RANK]
+    assert 0 <= part <= 1
+    np.testing.assert_allclose(whole[:RANK], part * of_two[:RANK] + (1 - part) * start.place[0], rtol=1e-4, atol=1e-5)
+    again = Start.from_arrays(joined.arrays())
+    np.testing.assert_array_equal(again.molecule, [0, 1, 1])
+    with pytest.raises(DataError, match="start_molecule: expected"):
+        Start.from_arrays(joined.arrays() | {"start_molecule": np.array([0, 1])})
+
+
+def test_runs_from_before_modes_had_a_grid_of_their_own_read_them_on_that_of_the_search():
+    start = moving_start(N)
+    assert start.modes_grid == start.grid
+    fine = FourierGrid(6.0, 1.25, BALL)
+    modes = np.zeros((fine.size, *start.modes.shape[1:]), np.float16)
+    other = dataclasses.replace(start, modes=modes, modes_ring=fine.ring, modes_oversampling=fine.oversampling)
+    assert Start.from_arrays(other.arrays()).modes_grid == fine
+    with pytest.raises(DataError, match="start_modes: expected"):
+        Start.from_arrays({name: one for name, one in other.arrays().items() if "modes_" not in name})
 
 
 def test_one_class_is_a_volume_for_all():

@@ -8,6 +8,9 @@
    anew, split where the evidence asks for two (`splits`), and joined where one volume predicts other images as well as
    two do (`merges`).
 3. The same on more rings, and on a finer grid.
+4. Classes into which a molecule that moves was cut are found to be one molecule (`continua`). They stay what images are
+   judged by, as one volume would say little of a molecule that moves far; an image is of the molecule whose classes
+   together are the most probable.
 
 Too many classes to begin with do no harm, as those of one molecule are joined in the end.
 """
@@ -20,11 +23,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from scipy.cluster.vq import kmeans2
 
 from libhetero.models.hype.latent.central import CentralSlices
 from libhetero.models.hype.latent.classes import Classes, Judged, class_sums, judge, posterior, settled
+from libhetero.models.hype.latent.continua import molecules_of
 from libhetero.models.hype.latent.grid import FourierGrid, OnGrid, on_grid
 from libhetero.models.hype.latent.junk import junk_of
 from libhetero.models.hype.latent.merges import FEW, ROUNDS, Contrast, held_out_likelihood, join_classes, near_pairs
@@ -63,7 +67,6 @@ LEAST_SHOWN = 0.5  # nats by which it must do so on the average, beyond what sor
 EACH = 40  # particles of a class to begin with, on the average
 KMEANS = 10  # rounds
 STEPS = 8  # in which classes are settled
-MOST = 10_000  # classes
 FIRST_SHARE = 0.3  # of the time, for the first classes
 START_SPREAD = 0.05  # of contrast
 MOST_MEMORY = 3 * 2**29  # bytes of normal equations
@@ -87,6 +90,7 @@ class Mixture:
     judged : the particles that were searched.
     spread : of contrast.
     empty : which classes show nothing: noise alone predicts images as well as their volumes do.
+    molecule : that each class is of, from 0; -1 for empty classes.
     """
 
     grid: FourierGrid
@@ -95,22 +99,22 @@ class Mixture:
     judged: Judged
     spread: float
     empty: Bool[np.ndarray, "classes"]
+    molecule: Int[np.ndarray, "classes"]
+
+    @property
+    def molecules(self) -> int:
+        """How many there are."""
+        return int(self.molecule.max(initial=-1)) + 1
 
     def shown(self) -> Mixture:
         """Return the mixture without its empty classes."""
         kept, classes = ~self.empty, self.classes
         share = classes.share[kept] / classes.share[kept].sum()
         parts = (classes.mean[kept], classes.covariance[kept], share, classes.evidence[kept])
-        return replace(self, classes=Classes(*parts), empty=self.empty[kept])
-
-    @property
-    def shown_label(self) -> Int[np.ndarray, "particles"]:
-        """Class of each particle that was searched among those of `shown`, -1 where it is empty."""
-        labels: np.ndarray = np.where(self.empty, -1, np.cumsum(~self.empty) - 1)[self.judged.label]
-        return labels
+        return replace(self, classes=Classes(*parts), empty=self.empty[kept], molecule=self.molecule[kept])
 
     def labels(self, slices: CentralSlices) -> Int[np.ndarray, "particles"]:
-        """Return the class of each particle among those of `shown`, -1 for junk and for images without a transfer.
+        """Return the molecule of each particle, -1 for junk and for images without a transfer.
 
         Parameters
         ----------
@@ -118,38 +122,49 @@ class Mixture:
         """
         junk = junk_of(self.judged.evidence, np.ones(len(self.judged.label), bool))
         label = np.full(len(slices), -1)
-        label[_searched_rows(slices)] = np.where(junk > 0.5, -1, self.shown_label)
+        label[_searched_rows(slices)] = np.where(junk > 0.5, -1, self.molecule[self.judged.label])
         return label
 
-    def changes(self, slices: CentralSlices, most: int, seed: int) -> WithinClasses:
-        """Return what changes within the classes of `shown`, of at most so many, those of which images say most.
+    def contrast(self, slices: CentralSlices) -> Float[np.ndarray, "particles"]:
+        """Return the contrast of each particle, 1 where it was not searched.
 
         Parameters
         ----------
         slices : that the classes were found in.
-        most : classes.
-        seed : of the search.
         """
         contrast = np.ones(len(slices), np.float32)
         contrast[_searched_rows(slices)] = self.judged.contrast
-        seen = on_grid(slices, self.grid).scaled(contrast)
-        return changes_within(seen, self.labels(slices), int((~self.empty).sum()), most, seed)
+        return contrast
+
+    def changes(self, slices: CentralSlices, most: int, seed: int) -> WithinClasses:
+        """Return what changes within molecules, of at most so many, those of which images say most.
+
+        Parameters
+        ----------
+        slices : that the classes were found in.
+        most : molecules.
+        seed : of the search.
+        """
+        seen = on_grid(slices, self.grid).scaled(self.contrast(slices))
+        return changes_within(seen, self.labels(slices), self.molecules, most, seed)
 
     def judge(self, slices: CentralSlices) -> Judged:
-        """Return the classes of other particles, or of the same."""
+        """Return the molecules of other particles, or of the same, and how probable they are."""
         equations = normal_equations(on_grid(slices, self.grid), self.subspace.table)
-        return judge(equations, self.classes, self.spread)
+        judged = judge(equations, self.classes, self.spread, self.molecule)
+        return replace(judged, label=self.molecule[judged.label])
 
 
 def find_classes(
-    slices: CentralSlices, most: int = MOST, seed: int = 0, progress: Callable[[float], None] | None = None
+    slices: CentralSlices, wanted: int | None = None, seed: int = 0, progress: Callable[[float], None] | None = None
 ) -> Mixture:
     """Find the classes of particles.
 
     Parameters
     ----------
     slices : up to ring `HIGHEST_RING`, of at most `most_particles()` particles.
-    most : classes at most; those that differ least are joined where there are more.
+    wanted : classes at most: those that differ least are joined where there are more, and each counts as a molecule;
+        None to find out.
     seed : of the subspace and of k-means.
     progress : called with the fraction done.
     """
@@ -172,7 +187,9 @@ def find_classes(
             100 * spread,
         )
         advance(FIRST_SHARE + (1 - FIRST_SHARE) * (number + 1) / len(STAGES))
-    return _limited(seen, mixture, most) if (~mixture.empty).sum() > most else mixture
+    if wanted is not None:
+        return _limited(seen, mixture, wanted) if mixture.molecules > wanted else mixture
+    return _of_molecules(seen, mixture, seed)
 
 
 def _searched_rows(slices: CentralSlices) -> Int[np.ndarray, "searched"]:
@@ -214,7 +231,24 @@ def _searched(seen: OnGrid, label: np.ndarray, spread: float, seed: int) -> Mixt
     joined = _joined(seen, equations, judged)
     LOGGER.info("%d classes split, %d joined", split, len(classes) - int(joined.max()) - 1)
     classes, judged = settled(equations, joined, STEPS, judged.spread)
-    return Mixture(seen.grid, subspace, classes, judged, judged.spread, _empty(seen, judged, len(classes)))
+    empty = _empty(seen, judged, len(classes))
+    return Mixture(seen.grid, subspace, classes, judged, judged.spread, empty, _numbered(~empty))
+
+
+def _numbered(shown: Bool[np.ndarray, "classes"]) -> Int[np.ndarray, "classes"]:
+    """Return a number for each class that shows something, -1 for the others."""
+    numbers: np.ndarray = np.where(shown, np.cumsum(shown) - 1, -1)
+    return numbers
+
+
+def _of_molecules(seen: OnGrid, mixture: Mixture, seed: int) -> Mixture:
+    """Return the mixture with classes into which one molecule was cut known to be of it."""
+    judged = mixture.judged
+    contrast = Contrast(judged.contrast, mixture.spread)
+    molecule = molecules_of(seen, mixture.molecule[judged.label], mixture.molecules, contrast, seed)
+    if (count := int(molecule.max(initial=-1)) + 1) < mixture.molecules:
+        LOGGER.info("%d classes are parts of %d molecules, some of which change", mixture.molecules, count)
+    return replace(mixture, molecule=np.append(molecule, -1)[mixture.molecule])
 
 
 def _joined(seen: OnGrid, equations: Equations, judged: Judged) -> Int[np.ndarray, "particles"]:
@@ -244,11 +278,11 @@ def _empty(seen: OnGrid, judged: Judged, classes: int) -> Bool[np.ndarray, "clas
 def _limited(seen: OnGrid, mixture: Mixture, most: int) -> Mixture:
     """Return the classes that show something, those that differ least joined until there are `most`."""
     shown = mixture.shown()
-    equations, label = normal_equations(seen, shown.subspace.table), mixture.shown_label
+    equations, label = normal_equations(seen, shown.subspace.table), mixture.molecule[mixture.judged.label]
     contrast = Contrast(mixture.judged.contrast, mixture.spread)
     while label.max() + 1 > most:
         sums = class_sums(equations, label, mixture.judged)
         label, _ = join_classes(seen, label, near_pairs(posterior(sums), sums), contrast, most)
     classes = posterior(class_sums(equations, label, mixture.judged))
-    judged = judge(equations, classes, mixture.spread)
-    return Mixture(seen.grid, shown.subspace, classes, judged, mixture.spread, np.zeros(len(classes), bool))
+    judged, all_shown = judge(equations, classes, mixture.spread), np.ones(len(classes), bool)
+    return Mixture(seen.grid, shown.subspace, classes, judged, mixture.spread, ~all_shown, _numbered(all_shown))

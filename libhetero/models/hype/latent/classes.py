@@ -146,7 +146,9 @@ def _summed(
     return total(gradient * first[:, None]), total(hessian * second[:, None])
 
 
-def judge(equations: Equations, classes: Classes, spread: float) -> Judged:
+def judge(
+    equations: Equations, classes: Classes, spread: float, molecule: Int[np.ndarray, "classes"] | None = None
+) -> Judged:
     """Return the most probable class of each particle.
 
     Parameters
@@ -154,8 +156,12 @@ def judge(equations: Equations, classes: Classes, spread: float) -> Judged:
     equations : of the particles.
     classes : of the subspace.
     spread : s; 0 for contrasts of 1.
+    molecule : that each class is of: the probability is that of all classes of the same molecule; None for each of its
+        own.
     """
     told = judged_against(classes, few_sizes(len(classes)))
+    own = np.arange(len(told.share))
+    own[: len(classes)] = own[: len(classes)] if molecule is None else molecule
     vectors, squares, prior = (jnp.asarray(part) for part in (told.vectors, told.squares, told.share))
     parts = [
         _judged(
@@ -165,6 +171,7 @@ def judge(equations: Equations, classes: Classes, spread: float) -> Judged:
             squares,
             prior,
             jnp.float32(max(spread, LEAST_SPREAD)),
+            jnp.asarray(own),
         )
         for start in range(0, len(equations), BLOCK)
     ]
@@ -243,17 +250,18 @@ def _joint(linear: Array, square: Array, share: AnyArray, spread: Any) -> Array:
 
 @jax.jit
 def _judged(
-    gradient: Array, hessian: Array, vectors: Array, squares: Array, share: Array, spread: Array
+    gradient: Array, hessian: Array, vectors: Array, squares: Array, share: Array, spread: Array, molecule: Array
 ) -> tuple[Array, ...]:
     linear, square = _products(gradient, hessian, vectors, squares)
     joint = _joint(linear, square, share, spread)
     label = jnp.argmax(joint, axis=1)
-    best = jnp.take_along_axis(joint, label[:, None], axis=1)[:, 0]
     total = jax.nn.logsumexp(joint, axis=1)
+    same = molecule == molecule[label][:, None]
+    probability = jnp.exp(jnp.where(same, joint - total[:, None], -jnp.inf)).sum(axis=1)
     one = partial(jnp.take_along_axis, indices=label[:, None], axis=1)
     variance = 1 / (one(square)[:, 0] + spread**-2)
     contrast = (one(linear)[:, 0] + spread**-2) * variance
-    return label.astype(jnp.int32), jnp.exp(best - total), contrast, contrast**2 + variance, total
+    return label.astype(jnp.int32), probability, contrast, contrast**2 + variance, total
 
 
 def settled(

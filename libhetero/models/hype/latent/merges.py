@@ -22,6 +22,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Complex, Float, Int
+from scipy.special import expit
 
 from libhetero.models.hype.latent.classes import Classes, ClassSums, integrated_likelihood
 from libhetero.models.hype.latent.grid import OnGrid
@@ -120,6 +121,33 @@ def held_out_likelihood(
             rows = images.members(one, half)
             own[rows] = images.likelihood(rows, volumes[1 - half])
     return own
+
+
+def unsure(
+    seen: OnGrid, label: Int[np.ndarray, "particles"], pairs: Int[np.ndarray, "pairs 2"], contrast: Contrast
+) -> Float[np.ndarray, "pairs"]:
+    """Return the mean probability, over the images of two classes, of the less probable of the two.
+
+    Volumes are those of the half-set that an image is not in.
+
+    Parameters
+    ----------
+    seen : slices, the contrast of each particle in its transfer.
+    label, pairs, contrast : as in `join_classes`.
+    """
+    classes = int(label.max(initial=-1)) + 1
+    sums = sums_of(seen, label, classes)
+    images, found = _Images(seen, label, classes, contrast.spread), np.zeros(len(pairs))
+    share = np.log(np.bincount(label[label >= 0], minlength=classes) + 1)
+    volumes = np.stack([each for _, each in _volumes(sums, seen, signal_power(sums, seen.grid))])
+    for place, pair in enumerate(pairs):
+        less = []
+        for half in (0, 1):
+            rows = np.concatenate([images.members(int(one), half) for one in pair])
+            joint = [images.likelihood(rows, volumes[one, 1 - half]) + share[one] for one in pair]
+            less.append(expit(-np.abs(joint[0] - joint[1])))
+        found[place] = np.concatenate(less).mean()
+    return found
 
 
 def _gains(

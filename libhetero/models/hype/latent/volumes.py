@@ -38,7 +38,7 @@ class Sums:
     numerator: Complex[np.ndarray, "classes halves points"]
     weight: Float[np.ndarray, "classes halves points"]
 
-    def take(self, rows: slice) -> Sums:
+    def take(self, rows: slice | Int[np.ndarray, "rows"]) -> Sums:
         """Return the sums of some classes."""
         return Sums(self.numerator[rows], self.weight[rows])
 

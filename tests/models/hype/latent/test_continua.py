@@ -1,0 +1,98 @@
+"""Classes into which a molecule that changes was cut are one molecule; two molecules, and two states, are not."""
+
+import numpy as np
+import pytest
+
+from libhetero.models.hype.latent.continua import BETWEEN, UNSURE, _with_weights, between_both, molecules_of
+from libhetero.models.hype.latent.grid import FourierGrid, on_grid
+from libhetero.models.hype.latent.merges import Contrast, unsure
+from libhetero.models.hype.latent.volumes import sums_of
+from tests.making.slices import molecules, slices, transform
+
+RING, EACH = 5.0, 160
+GRID = FourierGrid(RING, 1.5, 0.4)
+KNOWN = Contrast(np.ones(3 * EACH), 0.05)
+
+
+def along(weight, other, seed=0):
+    """Return slices of a molecule at places along one change, and of another where `other` says so."""
+    made = slices(np.where(other, 1, 0), molecules(2), RING, strength=1.0, seed=seed)
+    (position, amplitude), sign = (part[0] for part in molecules(1, seed=9)), np.repeat([1, -1], 6)
+    mode = position, 0.7 * amplitude * sign
+    for place in np.flatnonzero(~other):
+        points = made.frequencies @ made.rotation[place, :2]
+        made.image[place] += (weight[place] * made.transfer[place] * transform(mode, points)).astype(np.complex64)
+    return on_grid(made, GRID)
+
+
+@pytest.fixture(scope="module")
+def places():
+    """Places that lie evenly along the change, in two classes; the third class is another molecule."""
+    weight = np.random.default_rng(3).uniform(-1.7, 1.7, 3 * EACH)
+    return weight, np.where(np.arange(3 * EACH) < 2 * EACH, weight > 0, 2).astype(np.int64)
+
+
+def test_a_continuum_that_was_cut_is_one_molecule_and_another_molecule_is_not(places):
+    weight, label = places
+    seen = along(weight, label == 2)
+    np.testing.assert_array_equal(molecules_of(seen, label, 3, KNOWN, seed=0), [0, 0, 1])
+    none = np.where(label == 1, -1, label)
+    np.testing.assert_array_equal(molecules_of(seen, np.maximum(none - (none == 2), -1), 2, KNOWN, seed=0), [0, 1])
+
+
+def test_two_states_are_two_molecules_whatever_else_changes(places):
+    """As far apart as the continuum is long; a change in common does not make them one."""
+    _, label = places
+    random, state = np.random.default_rng(4), np.where(label == 1, 1.7, -1.7)
+    inside = label < 2
+    pair, contrast = np.array([[0, 1]]), Contrast(np.ones(inside.sum()), 0.05)
+    for spread in (0.0, 0.2):
+        seen = along(state + spread * random.normal(size=len(state)), label == 2).take(np.flatnonzero(inside))
+        own = label[inside]
+        assert between_both(seen, own, pair, sums_of(seen, own, 2), seed=0)[0] < BETWEEN
+        np.testing.assert_array_equal(molecules_of(seen, own, 2, contrast, seed=0), [0, 1])
+
+
+def test_none_and_one_class_are_as_many_molecules(places):
+    weight, label = places
+    seen = along(weight, label == 2)
+    assert molecules_of(seen, np.full(len(label), -1), 0, KNOWN, seed=0).shape == (0,)
+    assert list(molecules_of(seen, np.zeros(len(label), np.int64), 1, KNOWN, seed=0)) == [0]
+
+
+def test_images_are_unsure_where_classes_meet(places):
+    weight, label = places
+    seen = along(weight, label == 2)
+    part = unsure(seen, label, np.array([[0, 1], [0, 2], [1, 2]]), KNOWN)
+    assert part[0] > UNSURE and part[0] > 5 * part[1:].max()
+    assert unsure(seen, label, np.zeros((0, 2), np.int64), KNOWN).shape == (0,)
+
+
+def test_weights_of_one_distribution_are_integrated_over():
+    """Against a sum over a fine grid of one weight, with the mean and the variance that were settled on."""
+    random = np.random.default_rng(0)
+    hessian = random.uniform(2, 6, 400)
+    true = 0.8 + 0.5 * random.normal(size=400)
+    gradient = hessian * true + np.sqrt(hessian) * random.normal(size=400)
+    found, member = _with_weights(gradient[:, None], hessian[:, None, None], np.ones((1, 400)))
+    assert (member == 1).all()
+    grid = np.linspace(-4, 5, 3001)
+    best = -np.inf
+    for mean in np.linspace(0.7, 0.9, 9):
+        for deviation in np.linspace(0.4, 0.6, 9):
+            prior = np.exp(-0.5 * ((grid - mean) / deviation) ** 2) / (np.sqrt(2 * np.pi) * deviation)
+            inside = np.exp(gradient[:, None] * grid - 0.5 * hessian[:, None] * grid**2) @ prior * (grid[1] - grid[0])
+            best = max(best, np.log(inside).sum())
+    assert found.sum() == pytest.approx(best, abs=0.1)
+
+
+def test_two_distributions_find_two_states():
+    random = np.random.default_rng(1)
+    state = np.repeat([-3.0, 3.0], 150)
+    gradient = 9 * state + 3 * random.normal(size=300)
+    hessian = np.full((300, 1, 1), 9.0)
+    first = (state < 0) ^ (np.arange(300) % 5 == 0)
+    halves = np.stack([first, ~first])
+    found, member = _with_weights(gradient[:, None], hessian, halves)
+    assert np.mean((member[0] > 0.5) == (state < 0)) > 0.99 and member.min(axis=0).mean() < 2e-3
+    assert found.sum() > _with_weights(gradient[:, None], hessian, np.ones((1, 300)))[0].sum() + 100

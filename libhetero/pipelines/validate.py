@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from libhetero.configuration import check_options, option
+from libhetero.configuration import check_options, option, same_as
 from libhetero.configuration.limits import MOST_BATCH, MOST_SEED
+from libhetero.pipelines.evaluate import EvaluateConfig
 
 LOGGER = logging.getLogger(__name__)
 NULLS = 20
@@ -37,6 +39,14 @@ class ValidateConfig:
         64, "--batchsz", metavar="N", least=1, most=MOST_BATCH, help="particles encoded or decoded at once"
     )
     seed: int = option(0, "--seed", metavar="N", least=0, most=MOST_SEED, help="of null sets, folds and permutations")
+    embedding: str | None = same_as(EvaluateConfig, "embedding", group="", help="whose classes are taken, by its name")
+    segmentation: str | None = option(
+        None,
+        "--segmentation",
+        metavar="NAME",
+        help="whose regions are validated, by its name in RUN/segmentations",
+        shown_default="the latest",
+    )
 
     def __post_init__(self) -> None:
         check_options(self)
@@ -79,7 +89,9 @@ def run(config: ValidateConfig, progress: Callable[[float], None] | None = None)
     from libhetero.pipelines.validating.page import summary, write_page
     from libhetero.pipelines.validating.record import FOLDER, rounded, write_validation
 
-    trained = open_run(finished(config.run))
+    trained = dataclasses.replace(
+        open_run(finished(config.run)), embedding=config.embedding, segmentation=config.segmentation
+    )
     tests = Examination.of(trained, config)
     for line in tests.budget():
         LOGGER.info("%s", line)

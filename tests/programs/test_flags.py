@@ -18,6 +18,7 @@ KEPT = {
         --apix --batchsz --box --classes --ctf --datadir --ind --invert --noctf --noinvert --nomaps --passthrough
         --poses --seed
     """,
+    "e2hype_compare.py": "--batchsz --embedding --novolumes --path --seed --segmentation --volumes",
     "e2hype_embed.py": """
         --batchsz --class_method --classes --epoch --feature --gaussians --labels --lists --memory --method
         --min_dist --min_size --name --neighbours --seed --truth

@@ -83,6 +83,7 @@ def run(config: AnalyzeConfig, progress: Callable[[float], None] | None = None) 
     from libhetero.files import replacing_set
     from libhetero.pipelines.analysing import findings, page, volumes
     from libhetero.pipelines.decoding.latents import particle_latents, shows_nothing
+    from libhetero.pipelines.decoding.results_page import write_results_page
     from libhetero.pipelines.run.folder import open_run
 
     advance: Callable[[float], None] = progress or (lambda fraction: None)
@@ -107,6 +108,7 @@ def run(config: AnalyzeConfig, progress: Callable[[float], None] | None = None) 
     with replacing_set(trained.folder):
         lines = page.lines_of(trained, found)
         written = page.write_pages(trained, found, lines)
+    write_results_page(trained.folder)
     advance(1.0)
     return AnalyzeResult(written, lines)
 

@@ -128,12 +128,12 @@ def run(config: CompareConfig, progress: Callable[[float], None] | None = None) 
     shared = pairs.shared_particles(opened)
     with timed(LOGGER, "latents of all runs"):
         for number, subject in enumerate(opened):
-            subject.read_latents(config.batch_size)
+            opened[number] = subject.with_latents(config.batch_size)
             advance(0.4 * (number + 1) / len(opened))
     with timed(LOGGER, "comparison"):
         found, curves = pairs.compare_all(opened, shared, config.seed, lambda done: advance(0.4 + 0.5 * done))
     folder.mkdir(parents=True)
     with replacing_set(folder):
-        page, table, record = files.write_comparison(folder, found, curves, opened[0].run.model.pixel_size)
+        page, table, record = files.write_comparison(folder, found, curves, subjects.pixel_size_of(opened))
     advance(1.0)
     return CompareResult(found, [one.verdict for one in found.pairs], page, table, record)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -249,7 +249,7 @@ def evaluated(trained: Any, config: EvaluateConfig, progress: Callable[[float], 
     """Do as `run` does with a run that is open: a `libhetero.pipelines.run.folder.Run`, that of `config.folder`."""
     from libhetero.pipelines.decoding.results_page import write_results_page
 
-    trained = replace(trained, embedding=config.embedding)
+    trained = trained.reading(config.embedding)
     box, pixel_size = _grid(config, trained.model.box_size, trained.model.pixel_size)
     with replacing_set(trained.folder):
         result = _write(config, trained, box, pixel_size, progress)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -126,7 +125,7 @@ def _score_run(config: ScoreConfig, progress: Callable[[float], None]) -> dict[s
     from libhetero.pipelines.scoring.subject import of_run
     from libhetero.pipelines.scoring.truth import places_in_truth, truth_of
 
-    opened = dataclasses.replace(open_run(config.run), embedding=config.embedding, segmentation=config.segmentation)
+    opened = open_run(config.run).reading(config.embedding, config.segmentation)
     truth = truth_of(opened.particles, config.truth)
     places = places_in_truth(opened.particles, truth)
     values = _begun(config, opened.folder, opened.model.family, truth, len(opened.particles))

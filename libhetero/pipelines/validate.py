@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -84,14 +83,13 @@ def run(config: ValidateConfig, progress: Callable[[float], None] | None = None)
     """
     # The parts load here, after parsing: `--help` is answered from the declarations above.
     from libhetero.files import replacing_set
+    from libhetero.pipelines.decoding.results_page import write_results_page
     from libhetero.pipelines.run.folder import open_run
     from libhetero.pipelines.validating.examination import Examination, finished
     from libhetero.pipelines.validating.page import summary, write_page
     from libhetero.pipelines.validating.record import FOLDER, rounded, write_validation
 
-    trained = dataclasses.replace(
-        open_run(finished(config.run)), embedding=config.embedding, segmentation=config.segmentation
-    )
+    trained = open_run(finished(config.run)).reading(config.embedding, config.segmentation)
     tests = Examination.of(trained, config)
     for line in tests.budget():
         LOGGER.info("%s", line)
@@ -103,4 +101,5 @@ def run(config: ValidateConfig, progress: Callable[[float], None] | None = None)
         figures = tests.draw(folder, found)
         record = write_validation(folder, found)
         page = write_page(folder, found, lines, figures)
+    write_results_page(trained.folder)
     return ValidateResult(found, lines, page, record)

@@ -12,7 +12,7 @@ import numpy as np
 from libhetero.pipelines.analysing.findings import COLUMNS, COMPONENTS, DENSITY, FOLDER, Findings, convergence
 from libhetero.pipelines.decoding.evaluation_folder import RECORD, earlier
 from libhetero.pipelines.decoding.gaussians import has_mixtures
-from libhetero.pipelines.decoding.results_page import ALL_RESULTS, write_results_page
+from libhetero.pipelines.decoding.results_page import ALL_RESULTS, RESULTS
 from libhetero.pipelines.run.epoch_folder import run_and_epoch
 from libhetero.pipelines.run.folder import Run
 from libhetero.report.latent import legend_of_states
@@ -113,7 +113,7 @@ def _write(run: Run, found: Findings | None, lines: Sequence[str], folder: Path)
         rows=rows,
         figures=[link(text, path) for path, text in shown if path.exists()],
         commands=_commands(name, found),
-        see=[link(ALL_RESULTS, write_results_page(run.folder))],
+        see=[link(ALL_RESULTS, run.folder / RESULTS)],
     )
     return page.write(folder / PAGE)
 

@@ -14,6 +14,7 @@ import numpy as np
 from libhetero.configuration import to_dict, write_json
 from libhetero.files import replacing
 from libhetero.pipelines.comparing.record import AGREE, FILE, PARTLY, Comparison, PairRecord
+from libhetero.pipelines.decoding.results_page import RESULTS
 from libhetero.report.comparison import draw_correlations, draw_cross_table, draw_matrices
 from libhetero.report.fsc import draw_fsc_panels
 from libhetero.report.page import Cell, Link, Page
@@ -34,14 +35,16 @@ def write_comparison(folder: Path, found: Comparison, curves: Any, pixel_size: f
     pixel_size : of the volumes, Å.
     """
     figures: list[Link] = []
+    shown = short_names(found.runs)
     if len(found.runs) > 2:
         panels = matrices(found)
         if panels:
-            draw_matrices(folder / MATRIX, panels, found.runs)
+            draw_matrices(folder / MATRIX, panels, shown)
             figures.append(Link(_matrix_caption(), MATRIX))
     numbers = list(combinations(range(len(found.runs)), 2))
     for (first, second), pair in zip(numbers, found.pairs, strict=True):
-        figures += _figures(folder, f"{first + 1}_{second + 1}", pair, curves[first, second], pixel_size)
+        names = (shown[first], shown[second])
+        figures += _figures(folder, f"{first + 1}_{second + 1}", pair, names, curves[first, second], pixel_size)
     write_json(folder / FILE, to_dict(found))
     with replacing(folder / TABLE) as beside:
         beside.write_text("\n".join([*table_of(found), ""]), encoding="utf-8")
@@ -66,18 +69,26 @@ def write_comparison(folder: Path, found: Comparison, curves: Any, pixel_size: f
 def _pages(folder: Path, runs: Sequence[str]) -> Iterator[Link]:
     """Yield links to the pages of the runs, where they have one."""
     for run in runs:
-        path = Path(run) / PAGE
-        if path.is_file():
+        path = next((Path(run) / name for name in (PAGE, RESULTS) if (Path(run) / name).is_file()), None)
+        if path is not None:
             yield Link(f"The page of {run}", Path(os.path.relpath(path, folder)).as_posix())
 
 
-def _figures(folder: Path, number: str, pair: PairRecord, curves: Any, pixel_size: float) -> Iterator[Link]:
+def short_names(runs: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of the runs' folders alone, where they tell the runs apart."""
+    names = tuple(Path(run).name for run in runs)
+    return names if len(set(names)) == len(names) and all(names) else tuple(runs)
+
+
+def _figures(
+    folder: Path, number: str, pair: PairRecord, names: tuple[str, str], curves: Any, pixel_size: float
+) -> Iterator[Link]:
     """Draw the figures of a pair; yield them with captions."""
-    one, other = pair.runs
+    one, other = names
     classes, latents = pair.classes, pair.latents
     if classes is not None:
         name = f"classes_{number}.png"
-        draw_cross_table(folder / name, np.array(classes.table), classes.names, pair.runs)
+        draw_cross_table(folder / name, np.array(classes.table), classes.names, names)
         yield Link(
             f"How many of the {classes.particles} particles are in each class of {one} (rows) and of {other} "
             f"(columns). Shades say which part of the row's class that is. Classes that are matched one to one stand "

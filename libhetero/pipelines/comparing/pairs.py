@@ -110,7 +110,7 @@ def _compare(
         classes = class_agreement(first.label[places[0]], second.label[places[1]])
         if classes is None:
             missing["classes"] = ["no particle of both is in a class of both; e2hype_embed.py sorts them anew."]
-    if not missing["latents"]:
+    if not missing["latents"] and first.latent is not None and second.latent is not None:
         latents = latent_agreement(first.latent[places[0]], second.latent[places[1]], seed)
     if first.gaussians is not None and second.gaussians is not None:
         regions = region_agreement(first.gaussians, second.gaussians)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,7 @@ class Subject:
     volumes : files of the volumes to match; none where there are none.
     grid : box and pixel size (Å) of these.
     missing : of "classes", "latents", "regions" and "volumes", what the run does not have: why, and what makes it.
+    latent : of each particle; None before it is read.
     """
 
     name: str
@@ -61,16 +63,11 @@ class Subject:
     volumes: tuple[Path, ...]
     grid: tuple[int, float] | None
     missing: dict[str, str]
-    _latents: list[Float[np.ndarray, "particles columns"]] = field(default_factory=list)
+    latent: Float[np.ndarray, "particles columns"] | None = None
 
-    @property
-    def latent(self) -> Float[np.ndarray, "particles columns"]:
-        """Latent of each particle, once read."""
-        return self._latents[0]
-
-    def read_latents(self, batch_size: int) -> None:
-        """Read the latents, or encode the particles where those are older than the parameters."""
-        self._latents.append(particle_latents(self.run, batch_size))
+    def with_latents(self, batch_size: int) -> Subject:
+        """Return the same with its latents: read, or encoded where they are older than the parameters."""
+        return dataclasses.replace(self, latent=particle_latents(self.run, batch_size))
 
 
 def open_subjects(config: Any) -> list[Subject]:
@@ -91,8 +88,13 @@ def open_subjects(config: Any) -> list[Subject]:
     return subjects
 
 
+def pixel_size_of(subjects: Sequence[Subject]) -> float:
+    """Return the pixel size of the runs' volumes, which all have, Å; that of the first run's model without any."""
+    return next((one.grid[1] for one in subjects if one.grid is not None), subjects[0].run.model.pixel_size)
+
+
 def _subject(name: str, config: Any) -> Subject:
-    run = dataclasses.replace(open_run(name), embedding=config.embedding, segmentation=config.segmentation)
+    run = open_run(name).reading(config.embedding, config.segmentation)
     quoted, missing = shlex.quote(name), dict[str, str]()
     label = gaussians = None
     table = run.classes_folder / PARTICLE_CLASSES

@@ -47,6 +47,7 @@ def write_results_page(run_folder: Path) -> Path:
 
 
 def _rows(run_folder: Path) -> Iterator[list[Cell]]:
+    yield from _pages(run_folder)
     for kind in KINDS:
         for folder, made in all_kept(run_folder, kind):
             yield [kind.word, folder.name, made.command or "not known", _links(run_folder, folder)]
@@ -57,6 +58,14 @@ def _rows(run_folder: Path) -> Iterator[list[Cell]]:
             asked_in_words(earlier(record.parent).options),
             _links(run_folder, record.parent),
         ]
+
+
+def _pages(run_folder: Path) -> Iterator[list[Cell]]:
+    """Yield the pages that other programs have made of the run."""
+    for name, program in (("analysis", "e2hype_analyze.py"), ("validation", "e2hype_validate.py")):
+        page = run_folder / name / "index.html"
+        if page.is_file():
+            yield [name, "", f"{program} {run_folder}", [Link(page.name, f"{name}/{page.name}")]]
 
 
 def _links(run_folder: Path, folder: Path) -> list[Link]:

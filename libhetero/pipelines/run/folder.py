@@ -73,6 +73,17 @@ class Run:
     embedding: str | None = None
     segmentation: str | None = None
 
+    def reading(self, embedding: str | None, segmentation: str | None = None) -> Run:
+        """Return the run with the embedding and the segmentation that are read, by their names; None for the latest.
+
+        Raises
+        ------
+        ConfigurationError : if there is none of that name.
+        """
+        for kind, name in ((EMBEDDINGS, embedding), (SEGMENTATIONS, segmentation)):
+            chosen(self.folder, kind, name)  # before anything long is done
+        return dataclasses.replace(self, embedding=embedding, segmentation=segmentation)
+
     @property
     def classes_folder(self) -> Path:
         """Where plane and classes of the particles are read."""

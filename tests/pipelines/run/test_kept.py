@@ -73,22 +73,24 @@ def test_what_a_run_had_before_is_kept_too(tmp_path, run):
 
 
 def test_segmentations_are_kept_with_their_pages(tmp_path, run):
-    first = segment.run(SegmentConfig(str(tmp_path)))
+    grouping = RegionConfig(embedding="pca")
+    first = segment.run(SegmentConfig(str(tmp_path), regions=grouping))
     assert first.folder == tmp_path / "segmentations" / "amplitude"
     assert targets(tmp_path / "index.html") - {"results.html"} == targets(first.folder / "index.html") - {
         "../../results.html"
     }
     before = {str(path): path.read_bytes() for path in first.folder.rglob("*") if path.is_file()}
-    nothing = segment.run(SegmentConfig(str(tmp_path), name="none", regions=RegionConfig(constant=100.0)))
+    still = dataclasses.replace(grouping, constant=100.0)
+    nothing = segment.run(SegmentConfig(str(tmp_path), name="none", regions=still))
     assert {str(path): path.read_bytes() for path in first.folder.rglob("*") if path.is_file()} == before
     for folder in (tmp_path, first.folder, nothing.folder):
         page = folder / "index.html"
         assert [name for name in targets(page) if not (folder / name).exists()] == []
     assert set(read_regions(tmp_path, 160)) == {0}, "the latest has no regions"
-    named = dataclasses.replace(run, segmentation="amplitude")
+    named = run.reading(None, "amplitude")
     np.testing.assert_array_equal(read_regions(named.regions_folder, 160), first.regions.label)
     with pytest.raises(ConfigurationError, match=r"--segmentation other: .*\(amplitude, none\)"):
-        _ = dataclasses.replace(run, segmentation="other").regions_folder
+        run.reading(None, "other")
 
 
 def test_the_page_of_results_lists_all_of_them(tmp_path, run):
@@ -103,7 +105,7 @@ def test_the_page_of_results_lists_all_of_them(tmp_path, run):
 
 def test_readers_take_the_embedding_that_is_named(tmp_path, run):
     embed.run(EmbedConfig(str(tmp_path), method="pca", classes=2))
-    named = dataclasses.replace(run, embedding="pca_classes_2")
+    named = run.reading("pca_classes_2")
     index, plane = read_latent(tmp_path / "embed_particles.txt")
     write_latent(tmp_path / "embed_particles.txt", index, plane + 1)
     np.testing.assert_allclose(particle_plane(run), plane + 1, atol=1e-5)

@@ -15,7 +15,8 @@ Embed the particles of a run in a plane by their latents: similar structures lie
 
 With --gaussians, embed the Gaussians of a Gaussian run instead: each is a vector of its change over
 all particles, so Gaussians that come and go, or move, together lie together. Writes
-embed_particles.txt or embed_gaussians.txt (index x y) and a .png into the run folder.
+embed_particles.txt or embed_gaussians.txt (index x y) and a .png into the run folder, where other programs
+find the latest, and keeps what each call found in RUN/embeddings/NAME (--name). RUN/results.html lists all.
 
 --classes sorts the particles too, by a mixture of Gaussians of their latents (at most 100 numbers, after
 PCA), begun by k-means for K classes. auto finds how many there are, 1 to 1000: classes are told apart
@@ -34,7 +35,7 @@ examples:
   e2hype_embed.py hype_00 --classes 10 --lists
                                              ten classes, and a particle list for each
   e2hype_embed.py hype_00 --class_method hdbscan --min_size 200
-  e2hype_embed.py hype_00 --classes auto --truth sim/truth
+  e2hype_embed.py hype_00 --classes auto --name by_itself
   e2hype_embed.py hype_01 --gaussians        Gaussians over all particles
 """
 

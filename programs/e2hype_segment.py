@@ -24,6 +24,8 @@ coordinate and no classes. Writes into the run folder:
   Gaussians, sixth column the region), regions.pdb, .mrc, .cxc (ChimeraX), masks/region_NN.mrc and .hdf,
   embed_region_NN.txt (coordinates) and _sd.txt, classes_region_NN.txt, region_NN_class_MM.lst and .star,
   volumes/ (Gaussians of classes, difference maps) and figures.
+There other programs find the latest; what each call found is kept in RUN/segmentations/NAME (--name), and
+RUN/results.html lists all.
 Whether the regions are there: e2hype_validate.py."""
 
 EPILOG = """\

@@ -6,6 +6,10 @@ particles and judged on others (cross-validation): unrelated latents then give 0
     canonical correlations   pairs of directions, one of each latent, that agree most, the best first
     predicted variance       R² = 1 - Σ |z₂ - B z₁|² / Σ |z₂ - mean|², B by ridge regression
 
+A linear map cannot follow a latent that another one has bent; who is near to whom is then still the same:
+
+    shared neighbours        part of a particle's k nearest in one latent that are among its k nearest in the other
+
 References
 ----------
 Hotelling, Biometrika 28 (1936) 321 (canonical correlations).
@@ -20,6 +24,7 @@ from jaxtyping import Bool, Float
 
 FOLDS = 5
 RIDGE = 1e-3  # of the mean variance of a coordinate
+DRAWS = 19  # of latents dealt out anew: chance exceeds them all one time in twenty
 PARTICLES_A_COLUMN = 10  # fewest particles for each number of a latent that is compared
 
 
@@ -74,6 +79,51 @@ def predicted_variance(
         missed += float(np.sum((second[held] - aim - (first[held] - start) @ slope) ** 2))
         total += float(np.sum((second[held] - aim) ** 2))
     return 1 - missed / max(total, 1e-30)
+
+
+def chance_correlation(
+    first: Float[np.ndarray, "particles columns"],
+    second: Float[np.ndarray, "particles others"],
+    seed: int = 0,
+    draws: int = DRAWS,
+) -> float:
+    """Return what the best canonical correlation of as many particles and numbers stays below where nothing is shared.
+
+    The latents of one are dealt out anew among the particles, `draws` times; the largest correlation of all is
+    returned, which chance exceeds once in `draws` + 1 times.
+
+    Parameters
+    ----------
+    first, second, seed : as of `canonical_correlations`.
+    draws : how often.
+    """
+    random = np.random.default_rng(seed)
+    best = [
+        canonical_correlations(first, second[random.permutation(len(second))], seed).max(initial=0.0)
+        for _ in range(draws)
+    ]
+    return float(max(best, default=0.0))
+
+
+def shared_neighbours(
+    first: Float[np.ndarray, "particles columns"], second: Float[np.ndarray, "particles others"], count: int = 10
+) -> tuple[float, float]:
+    """Return the part of the nearest neighbours that two latents share, mean over particles, and what chance gives.
+
+    Parameters
+    ----------
+    first, second : latents of the same particles; distances are Euclidean in each.
+    count : of neighbours; fewer where there are fewer particles.
+    """
+    from sklearn.neighbors import NearestNeighbors
+
+    others = len(first) - 1
+    count = min(count, others)
+    if count < 1:
+        return 0.0, 0.0
+    near = [NearestNeighbors(n_neighbors=count).fit(one).kneighbors(return_distance=False) for one in (first, second)]
+    shared = [len(np.intersect1d(one, other)) for one, other in zip(*near, strict=True)]
+    return float(np.mean(shared)) / count, count / others
 
 
 def correlation(first: Float[np.ndarray, "particles"], second: Float[np.ndarray, "particles"]) -> float:

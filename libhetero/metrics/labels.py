@@ -1,9 +1,9 @@
-"""Agreement of two labellings of the same particles."""
+"""Agreement of two labellings of the same particles, or of other things."""
 
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Bool, Integer
+from jaxtyping import Bool, Int, Integer
 from scipy.optimize import linear_sum_assignment
 from sklearn.metrics import adjusted_mutual_info_score, adjusted_rand_score, normalized_mutual_info_score
 
@@ -17,12 +17,24 @@ def matched_accuracy(truth: Integer[np.ndarray, "n"], found: Integer[np.ndarray,
 
     Hungarian matching on the table of counts; a label without a partner counts as wrong.
     """
-    truth_index = np.unique(truth, return_inverse=True)[1]
-    found_index = np.unique(found, return_inverse=True)[1]
-    table = np.zeros((truth_index.max() + 1, found_index.max() + 1), np.int64)
-    np.add.at(table, (truth_index, found_index), 1)
+    table = cross_table(truth, found)
+    rows, columns = best_matching(table)
+    return float(table[rows, columns].sum() / len(truth))
+
+
+def cross_table(first: Integer[np.ndarray, "n"], second: Integer[np.ndarray, "n"]) -> Int[np.ndarray, "rows columns"]:
+    """Return how many have each label of one labelling and each of another, labels in rising order."""
+    names, row = np.unique(first, return_inverse=True)
+    others, column = np.unique(second, return_inverse=True)
+    table = np.zeros((len(names), len(others)), np.int64)
+    np.add.at(table, (row, column), 1)
+    return table
+
+
+def best_matching(table: Int[np.ndarray, "rows columns"]) -> tuple[Int[np.ndarray, "pairs"], Int[np.ndarray, "pairs"]]:
+    """Return the rows, rising, and their columns of the one-to-one matching that most counts of a table are in."""
     rows, columns = linear_sum_assignment(table, maximize=True)
-    return float(table[rows, columns].sum() / len(truth_index))
+    return np.asarray(rows, np.int64), np.asarray(columns, np.int64)
 
 
 def with_the_most(truth: Integer[np.ndarray, "n"], found: Integer[np.ndarray, "n"]) -> Bool[np.ndarray, "n"]:

@@ -40,6 +40,29 @@ def match_regions(overlap: Float[np.ndarray, "pieces regions"]) -> Int[np.ndarra
     return match
 
 
+def matched_regions(
+    label: Int[np.ndarray, "gaussians"], other: Int[np.ndarray, "gaussians"]
+) -> tuple[Int[np.ndarray, "regions"], Float[np.ndarray, "regions"]]:
+    """Return, of each region 1, 2 …, the region of another labelling that is matched to it, and their IoU.
+
+    The region is -1, and its IoU 0, where there is none; the core (0) and Gaussians in no region (-1) are matched to
+    nothing.
+
+    Parameters
+    ----------
+    label, other : region of each Gaussian.
+    """
+    count = int(max(label.max(initial=0), 0))
+    names = np.unique(other[other > 0])
+    match, iou = np.full(count, NOISE), np.zeros(count)
+    if count and len(names):
+        overlap = region_overlap(np.where(other > 0, other, NOISE), np.where(label > 0, label - 1, count), count)
+        column = match_regions(overlap)
+        found = np.flatnonzero(column != NOISE)
+        match[found], iou[found] = names[column[found]], overlap[found, column[found]]
+    return match, iou
+
+
 def region_agreement(
     region: Int[np.ndarray, "gaussians"],
     piece: Int[np.ndarray, "gaussians"],

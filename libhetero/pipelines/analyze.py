@@ -83,6 +83,7 @@ def run(config: AnalyzeConfig, progress: Callable[[float], None] | None = None) 
     from libhetero.files import replacing_set
     from libhetero.pipelines.analysing import findings, page, volumes
     from libhetero.pipelines.decoding.latents import particle_latents, shows_nothing
+    from libhetero.pipelines.decoding.results_page import write_results_page
     from libhetero.pipelines.run.folder import open_run
 
     advance: Callable[[float], None] = progress or (lambda fraction: None)
@@ -97,7 +98,9 @@ def run(config: AnalyzeConfig, progress: Callable[[float], None] | None = None) 
         with timed(LOGGER, "2/4 plane and classes"):
             plane = _embedded(trained, config)
         with timed(LOGGER, "3/4 density, states and figures"), replacing_set(trained.folder):
-            found = findings.write_findings(trained, latent, plane, columns, config.method, config.seed)
+            found = findings.write_findings(
+                trained, latent, plane, columns, config.method, config.seed, config.components
+            )
     advance(0.6)
     with timed(LOGGER, "4/4 volumes"):
         if not config.no_volumes:
@@ -105,6 +108,7 @@ def run(config: AnalyzeConfig, progress: Callable[[float], None] | None = None) 
     with replacing_set(trained.folder):
         lines = page.lines_of(trained, found)
         written = page.write_pages(trained, found, lines)
+    write_results_page(trained.folder)
     advance(1.0)
     return AnalyzeResult(written, lines)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,12 @@ class EmbedConfig:
         0.1, "--min_dist", metavar="X", least=0, most=1, help="UMAP's smallest distance of particles, 0 to 1"
     )
     seed: int = same_as(RegionConfig, "seed", group="")
+    name: str | None = same_as(
+        SegmentConfig,
+        "name",
+        help="of the folder in RUN/embeddings that keeps what is found; one of that name is replaced",
+        shown_default="what it is, such as umap_classes_8",
+    )
     batch_size: int = same_as(SegmentConfig, "batch_size", group="")
     gaussians: bool = option(False, "--gaussians", group=GAUSSIANS, help="embed Gaussians instead of particles")
     feature: str | None = same_as(
@@ -145,6 +151,7 @@ class EmbedResult:
     plane : (points, 2) array; NaN for constant Gaussians; None likewise.
     label : (particles,) array, class of each, -1 for none; None without classes.
     probability : (particles,) array, of each being in its class; None without, or by HDBSCAN.
+    folder : that keeps all of it, whatever is found next; None where there was nothing to write.
     """
 
     table: Path | None
@@ -152,10 +159,11 @@ class EmbedResult:
     plane: Any
     label: Any = None
     probability: Any = None
+    folder: Path | None = None
 
 
 def run(config: EmbedConfig, progress: Callable[[float], None] | None = None) -> EmbedResult:
-    """Embed, write the table and the figure into the run folder.
+    """Embed, write the table and the figure into the run folder and one of their own, RUN/embeddings/NAME.
 
     Parameters
     ----------
@@ -174,6 +182,29 @@ def run(config: EmbedConfig, progress: Callable[[float], None] | None = None) ->
 
 def embedded(trained: Any, config: EmbedConfig, progress: Callable[[float], None] | None = None) -> EmbedResult:
     """Do as `run` does with a run that is open: a `libhetero.pipelines.run.folder.Run`, that of `config.folder`."""
+    from libhetero.pipelines.decoding.results_page import write_results_page
+    from libhetero.pipelines.run import kept
+
+    options = kept.options_of(config, None if trained.reached is None else trained.reached.step)
+    folder = kept.kept_folder(trained.folder, kept.EMBEDDINGS, config.name, described(config), options)
+    result = _embedded(trained, config, progress)
+    patterns = kept.GAUSSIANS if config.gaussians else kept.PARTICLES + (kept.CLASSES if config.sorts else ())
+    kept.keep(trained.folder, folder, patterns, options, kept.command_of(kept.EMBEDDINGS, trained.folder, config))
+    write_results_page(trained.folder)
+    return replace(result, folder=folder if folder.exists() else None)
+
+
+def described(config: EmbedConfig) -> str:
+    """Return a name for an embedding, such as umap_classes_8 or gaussians_pca."""
+    if config.gaussians:
+        return f"gaussians_{config.method}"
+    if config.class_method == "hdbscan":
+        return f"{config.method}_hdbscan"
+    return f"{config.method}_classes_{config.classes or AUTO}" if config.sorts else config.method
+
+
+def _embedded(trained: Any, config: EmbedConfig, progress: Callable[[float], None] | None) -> EmbedResult:
+    """Embed what is asked for of an open run, and write it into the run folder."""
     from libhetero.pipelines.decoding.latents import particle_latents, shows_nothing
     from libhetero.pipelines.embedding.labels import known_labels
 

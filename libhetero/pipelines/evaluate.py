@@ -22,7 +22,7 @@ from libhetero.configuration.limits import (
 )
 from libhetero.errors import ConfigurationError
 from libhetero.files import replacing_set, require_memory, require_space
-from libhetero.pipelines.segment import SegmentConfig
+from libhetero.pipelines.segment import SegmentConfig, folder_name
 
 LOGGER = logging.getLogger(__name__)
 VOLUME_BYTES = 32  # of memory for each voxel: four volumes at once, the transform of one, and what it is made in
@@ -131,6 +131,14 @@ class EvaluateConfig:
         help="of a grid: the first two principal components of the latents, 5th to 95th percentile; or the plane of "
         "e2hype_embed.py, by the particle nearest to the middle of each cell",
     )
+    embedding: str | None = option(
+        None,
+        "--embedding",
+        group=HOW,
+        metavar="NAME",
+        help="in whose plane volumes are shown, by its name in RUN/embeddings",
+        shown_default="the latest",
+    )
     seed: int = option(0, "--seed", group=HOW, metavar="N", least=0, most=MOST_SEED, help="of k-means")
     batch_size: int = same_as(SegmentConfig, "batch_size", group=HOW)
     box_size: int | None = option(
@@ -181,7 +189,7 @@ class EvaluateConfig:
         group=GRID,
         metavar="NAME",
         exclusive="where",
-        check=lambda value: None if re.fullmatch(r"\w[\w.-]*", value) else "letters, digits, _, - and .",
+        check=folder_name,
         help="of the folder in RUN/volumes; one of that name is replaced",
         shown_default="what is shown, such as path_5_120",
     )
@@ -239,9 +247,14 @@ def run(config: EvaluateConfig, progress: Callable[[float], None] | None = None)
 
 def evaluated(trained: Any, config: EvaluateConfig, progress: Callable[[float], None] | None = None) -> EvaluateResult:
     """Do as `run` does with a run that is open: a `libhetero.pipelines.run.folder.Run`, that of `config.folder`."""
+    from libhetero.pipelines.decoding.results_page import write_results_page
+
+    trained = trained.reading(config.embedding)
     box, pixel_size = _grid(config, trained.model.box_size, trained.model.pixel_size)
     with replacing_set(trained.folder):
-        return _write(config, trained, box, pixel_size, progress)
+        result = _write(config, trained, box, pixel_size, progress)
+    write_results_page(trained.folder)
+    return result
 
 
 def _write(

@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from libhetero.configuration import check_options, option, write_json
+from libhetero.configuration import check_options, option, same_as, write_json
 from libhetero.configuration.limits import MOST_BATCH, MOST_DENSITY, MOST_MASS, MOST_PARTICLES, MOST_SEED
+from libhetero.errors import ConfigurationError
+from libhetero.pipelines.evaluate import EvaluateConfig
+from libhetero.pipelines.validate import ValidateConfig
 
 LOGGER = logging.getLogger(__name__)
 
@@ -68,6 +71,8 @@ class ScoreConfig:
         shown_default="the truth's",
     )
     seed: int = option(0, "--seed", metavar="N", least=0, most=MOST_SEED, help="of k-means")
+    embedding: str | None = same_as(EvaluateConfig, "embedding", group="", help="whose classes are scored, by its name")
+    segmentation: str | None = same_as(ValidateConfig, "segmentation", help="that is scored, by its name")
 
     def __post_init__(self) -> None:
         check_options(self)
@@ -120,7 +125,7 @@ def _score_run(config: ScoreConfig, progress: Callable[[float], None]) -> dict[s
     from libhetero.pipelines.scoring.subject import of_run
     from libhetero.pipelines.scoring.truth import places_in_truth, truth_of
 
-    opened = open_run(config.run)
+    opened = open_run(config.run).reading(config.embedding, config.segmentation)
     truth = truth_of(opened.particles, config.truth)
     places = places_in_truth(opened.particles, truth)
     values = _begun(config, opened.folder, opened.model.family, truth, len(opened.particles))
@@ -136,11 +141,14 @@ def _score_run(config: ScoreConfig, progress: Callable[[float], None]) -> dict[s
 
 def _score_classification(config: ScoreConfig, progress: Callable[[float], None]) -> dict[str, Any]:
     from libhetero.pipelines.classifying.record import PARTICLES, open_classification
-    from libhetero.pipelines.scoring.labels import score_class_files
+    from libhetero.pipelines.scoring.labels import CLASSES, score_class_files
     from libhetero.pipelines.scoring.particles import score_particles
     from libhetero.pipelines.scoring.subject import of_classification
     from libhetero.pipelines.scoring.truth import places_in_truth, truth_of
 
+    for flag, name in (("--embedding", config.embedding), ("--segmentation", config.segmentation)):
+        if name is not None:
+            raise ConfigurationError(f"{flag} {name} is of a run, and {config.run} is a classification; leave it out.")
     found = open_classification(config.run)
     particles = found.feed.particles
     truth = truth_of(particles, config.truth)
@@ -148,7 +156,7 @@ def _score_classification(config: ScoreConfig, progress: Callable[[float], None]
     values = _begun(config, found.folder, "classification", truth, len(particles))
     values |= score_particles(found.folder / PARTICLES, truth, places)
     if truth.kind != "motion":
-        values["labels"] = score_class_files(found.folder, particles, truth, places)
+        values["labels"] = score_class_files(found.folder.glob(CLASSES), particles, truth, places)
     return values | score_volumes(config, of_classification(found), truth, places, progress)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +20,11 @@ from libhetero.telling.stages import timed
 
 LOGGER = logging.getLogger(__name__)
 PARTICLES = "particles"  # heading of the help
+
+
+def folder_name(value: str) -> str | None:
+    """Return what is expected of the name of a folder in a run's, where this is none."""
+    return None if re.fullmatch(r"\w[\w.-]*", value) else "letters, digits, _, - and ."
 
 
 @dataclass(frozen=True)
@@ -77,6 +83,14 @@ class SegmentConfig:
         most=MOST_LATENTS,
         help="coordinates of a particle by one region's outputs",
     )
+    name: str | None = option(
+        None,
+        "--name",
+        metavar="NAME",
+        check=folder_name,
+        help="of the folder in RUN/segmentations that keeps what is found; one of that name is replaced",
+        shown_default="what is found, such as motion",
+    )
     batch_size: int = option(
         64,
         "--batchsz",
@@ -105,6 +119,7 @@ class SegmentResult:
     classes : a `libhetero.pipelines.regions.particles.RegionClasses` for each region that changes, in order.
     page : index.html, which links the rest.
     files : all that was written but the particle lists, the page first.
+    folder : that keeps them, whatever is found next.
     """
 
     regions: Any
@@ -113,10 +128,11 @@ class SegmentResult:
     classes: tuple[Any, ...]
     page: Path
     files: tuple[Path, ...]
+    folder: Path
 
 
 def run(config: SegmentConfig, progress: Callable[[float], None] | None = None) -> SegmentResult:
-    """Find regions and classes, and write them into the run folder.
+    """Find regions and classes, and write them into the run folder and one of their own, RUN/segmentations/NAME.
 
     Parameters
     ----------
@@ -155,8 +171,52 @@ def run(config: SegmentConfig, progress: Callable[[float], None] | None = None) 
         account.tell_evidence(judged, config.p_value)
     if judged.regions.count == 0:
         return _write_nothing(config, trained, changes, judged)
+    kept = _Kept.of(config, trained, changes.feature)
     with replacing_set(trained.folder):
-        return _write(config, trained, latent, changes, regions, judged, start, advance)
+        result = _write(config, trained, latent, changes, regions, judged, start, kept.folder, advance)
+    kept.keep(trained.folder)
+    return result
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """How a segmentation is kept, of which other programs find the latest in the run folder.
+
+    Parameters
+    ----------
+    folder : RUN/segmentations/NAME.
+    options, command : see `libhetero.pipelines.run.kept.Made`.
+    """
+
+    folder: Path
+    options: dict[str, Any]
+    command: str
+
+    @classmethod
+    def of(cls, config: SegmentConfig, trained: Any, feature: str) -> _Kept:
+        """Return how that of an open run is kept, with one of before that is not kept yet."""
+        from libhetero.pipelines.run import kept
+
+        options = kept.options_of(config, None if trained.reached is None else trained.reached.step)
+        folder = kept.kept_folder(trained.folder, kept.SEGMENTATIONS, config.name, _described(config, feature), options)
+        return cls(folder, options, kept.command_of(kept.SEGMENTATIONS, trained.folder, config, config.regions))
+
+    def keep(self, run_folder: Path) -> None:
+        """Keep what lies in the run folder, and renew the list of all results."""
+        from libhetero.pipelines.decoding.results_page import write_results_page
+        from libhetero.pipelines.run import kept
+
+        kept.keep(run_folder, self.folder, kept.REGIONS, self.options, self.command)
+        write_results_page(run_folder)
+
+
+def _described(config: SegmentConfig, feature: str) -> str:
+    """Return a name for a segmentation, such as motion or amplitude_eps_0.8."""
+    grouping, parts = config.regions, [feature]
+    parts += ["hdbscan"] if grouping.method == "hdbscan" else []
+    parts += [] if grouping.eps is None else [f"eps_{grouping.eps:g}"]
+    parts += [] if config.classes is None else [f"classes_{config.classes}"]
+    return "_".join(parts)
 
 
 def _write_nothing(config: SegmentConfig, trained: Any, changes: Any = None, judged: Any = None) -> SegmentResult:
@@ -171,15 +231,17 @@ def _write_nothing(config: SegmentConfig, trained: Any, changes: Any = None, jud
         dropped, regions, tested, feature = judged.dropped, judged.regions, judged.tested, changes.feature
     record = RegionsRecord(0, feature, gaussians, count, tested=tested, p_value=config.p_value, dropped=dropped)
     LOGGER.warning("%s: no region changes more than nothing gives; none is written.", trained.folder)
+    kept = _Kept.of(config, trained, feature)
     with replacing_set(trained.folder):
         files.remove_region_files(trained.folder)
         particles.remove_region_classes(trained.folder)
         mixtures.remove_class_mixtures(trained.folder)
         figures.remove_figures(trained.folder)
         facts = account.facts_of_nothing(count, gaussians, dropped, config.p_value, looked=judged is not None)
-        shown = page.write_page_of_nothing(trained, facts, dropped)
+        shown = page.write_page_of_nothing(trained, facts, dropped, kept.folder)
         written = write_record(trained.folder, record)
-    return SegmentResult(regions, record, feature, (), shown, (shown, written))
+    kept.keep(trained.folder)
+    return SegmentResult(regions, record, feature, (), shown, (shown, written), kept.folder)
 
 
 def _write(
@@ -190,6 +252,7 @@ def _write(
     grouped: Any,
     judged: Any,
     start: float,
+    kept: Path,
     advance: Callable[[float], None],
 ) -> SegmentResult:
     """Sort the particles by each region, and write all that was found of an open run."""
@@ -229,9 +292,9 @@ def _write(
         record = _record(config, changes, judged, classes)
         files.append(write_record(trained.folder, record))
         facts = account.facts(grouped, changes, judged, config.p_value, time.monotonic() - start)
-        page = write_region_page(trained, neutral, judged, mixtures, facts, drawn, written)
+        page = write_region_page(trained, neutral, judged, mixtures, facts, drawn, written, kept)
     texts = [path for group in written.values() for path in group]
-    return SegmentResult(regions, record, changes.feature, tuple(classes), page, (page, *files, *texts, *drawn))
+    return SegmentResult(regions, record, changes.feature, tuple(classes), page, (page, *files, *texts, *drawn), kept)
 
 
 def _record(config: SegmentConfig, changes: Any, judged: Any, classes: Any) -> Any:

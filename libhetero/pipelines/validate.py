@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from libhetero.configuration import check_options, option
+from libhetero.configuration import check_options, option, same_as
 from libhetero.configuration.limits import MOST_BATCH, MOST_SEED
+from libhetero.pipelines.evaluate import EvaluateConfig
 
 LOGGER = logging.getLogger(__name__)
 NULLS = 20
@@ -37,6 +38,14 @@ class ValidateConfig:
         64, "--batchsz", metavar="N", least=1, most=MOST_BATCH, help="particles encoded or decoded at once"
     )
     seed: int = option(0, "--seed", metavar="N", least=0, most=MOST_SEED, help="of null sets, folds and permutations")
+    embedding: str | None = same_as(EvaluateConfig, "embedding", group="", help="whose classes are taken, by its name")
+    segmentation: str | None = option(
+        None,
+        "--segmentation",
+        metavar="NAME",
+        help="whose regions are validated, by its name in RUN/segmentations",
+        shown_default="the latest",
+    )
 
     def __post_init__(self) -> None:
         check_options(self)
@@ -74,12 +83,13 @@ def run(config: ValidateConfig, progress: Callable[[float], None] | None = None)
     """
     # The parts load here, after parsing: `--help` is answered from the declarations above.
     from libhetero.files import replacing_set
+    from libhetero.pipelines.decoding.results_page import write_results_page
     from libhetero.pipelines.run.folder import open_run
     from libhetero.pipelines.validating.examination import Examination, finished
     from libhetero.pipelines.validating.page import summary, write_page
     from libhetero.pipelines.validating.record import FOLDER, rounded, write_validation
 
-    trained = open_run(finished(config.run))
+    trained = open_run(finished(config.run)).reading(config.embedding, config.segmentation)
     tests = Examination.of(trained, config)
     for line in tests.budget():
         LOGGER.info("%s", line)
@@ -91,4 +101,5 @@ def run(config: ValidateConfig, progress: Callable[[float], None] | None = None)
         figures = tests.draw(folder, found)
         record = write_validation(folder, found)
         page = write_page(folder, found, lines, figures)
+    write_results_page(trained.folder)
     return ValidateResult(found, lines, page, record)

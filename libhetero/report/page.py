@@ -45,6 +45,7 @@ class Page:
     header, rows : a table; a cell is a text, or links one below another.
     figures : caption and relative path of each.
     commands : a comment and a command line each.
+    see : other pages, at the top.
     """
 
     title: str
@@ -53,6 +54,7 @@ class Page:
     rows: Sequence[Sequence[Cell]]
     figures: Sequence[Link]
     commands: Sequence[tuple[str, str]]
+    see: Sequence[Link] = ()
 
     def write(self, path: Path) -> Path:
         """Write the page, and return its path."""
@@ -68,6 +70,7 @@ class Page:
                 f'<html lang="en"><head><meta charset="utf-8"><title>{escape(self.title)}</title>',
                 f"<style>{STYLE}</style></head><body>",
                 f"<h1>{escape(self.title)}</h1>",
+                *(f"<p>{_cell([link])}</p>" for link in self.see),
                 *(f"<p>{escape(fact)}</p>" for fact in self.facts),
                 *self._table(),
                 *(_figure(figure) for figure in self.figures),

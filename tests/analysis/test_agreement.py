@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from libhetero.analysis.agreement import canonical_correlations, correlation, predicted_variance
+from libhetero.analysis.agreement import (
+    canonical_correlations,
+    chance_correlation,
+    correlation,
+    predicted_variance,
+    shared_neighbours,
+)
 
 RNG = np.random.default_rng(0)
 
@@ -42,3 +48,21 @@ def test_more_columns_than_particles_tell_apart_are_reduced_and_none_agree_by_no
 def test_correlation_of_numbers():
     x = RNG.normal(size=50)
     assert correlation(x, -2 * x) == pytest.approx(-1) and correlation(x, np.ones(50)) == 0
+
+
+def test_chance_is_what_unrelated_latents_reach():
+    shared = RNG.normal(size=(300, 2))
+    chance = chance_correlation(shared, RNG.normal(size=(300, 4)))
+    assert 0.05 < chance < 0.35 < canonical_correlations(shared, shared + RNG.normal(size=(300, 2)))[0]
+    assert chance_correlation(shared[:60], RNG.normal(size=(60, 4))) > chance, "fewer particles, more by chance"
+    assert chance_correlation(np.zeros((50, 0)), np.zeros((50, 0))) == 0
+
+
+def test_neighbours_stay_neighbours_where_a_latent_is_bent():
+    angle = RNG.uniform(0, 6, 200)
+    arc = np.column_stack([np.cos(angle), np.sin(angle)])
+    assert predicted_variance(arc, angle[:, None]) < 0.7
+    shared, chance = shared_neighbours(arc, angle[:, None])
+    assert shared > 0.9 and chance == pytest.approx(10 / 199)
+    assert shared_neighbours(arc, RNG.normal(size=(200, 3)))[0] < 0.12
+    assert shared_neighbours(arc[:1], arc[:1]) == (0.0, 0.0)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from libhetero.metrics import amplitude, motion, presence
-from libhetero.metrics.regions import region_agreement
+from libhetero.metrics.regions import matched_regions, region_agreement
 
 
 def test_closest_atoms_by_brute_force():
@@ -66,6 +66,17 @@ def test_regions_recover_pieces_whatever_their_names():
     assert agreement["recovered"] == 2 and agreement["pieces"] == 3 and agreement["regions"] == 3
     assert agreement["ari"] == 1
     assert agreement["iou"] == [1, 1, 1, 0] and agreement["match"] == [7, 3, 5, -1]
+
+
+def test_regions_of_two_labellings_are_matched_one_to_one():
+    label = np.array([0, 0, 1, 1, 1, 1, 2, 2, 2, 3, 3, -1])
+    other = np.array([0, 0, 5, 5, 5, 0, 1, 1, 1, 0, 0, 1])
+    match, iou = matched_regions(label, other)
+    np.testing.assert_array_equal(match, [5, 1, -1])
+    np.testing.assert_allclose(iou, [3 / 4, 3 / 4, 0])
+    np.testing.assert_allclose(matched_regions(label, label)[1], [1, 1, 1])
+    assert len(matched_regions(np.zeros(5, int), np.ones(5, int))[0]) == 0
+    np.testing.assert_allclose(matched_regions(np.ones(5, int), np.zeros(5, int)), [[-1], [0]])
 
 
 def test_one_region_is_not_two_pieces():

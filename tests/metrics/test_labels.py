@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from libhetero.errors import DataError
-from libhetero.metrics.labels import label_agreement, with_the_most
+from libhetero.metrics.labels import best_matching, cross_table, label_agreement, with_the_most
 from tests.reference import metrics as twin
 
 
@@ -39,3 +39,9 @@ def test_the_label_that_most_of_a_class_have() -> None:
     found = np.array([0, 0, 0, 1, 1, 1, -1])
     truth = np.array([2, 2, 1, 1, 1, 0, 1])
     assert with_the_most(truth, found).tolist() == [True, True, False, True, True, False, False]
+
+
+def test_a_cross_table_and_its_best_matching() -> None:
+    table = cross_table(np.array([3, 3, 3, 8, 8, 9]), np.array([1, 1, 0, 0, 0, 0]))
+    np.testing.assert_array_equal(table, [[1, 2], [2, 0], [1, 0]])
+    np.testing.assert_array_equal(best_matching(table), [[0, 1], [1, 0]])

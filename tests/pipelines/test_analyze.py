@@ -67,7 +67,7 @@ def test_the_page_of_an_epoch_shows_the_run_s_training(tmp_path):
         (tmp_path / name).touch()
     run = dataclasses.replace(field_run(tmp_path), folder=tmp_path / "epoch_03")
     written = write_pages(run, None, [])
-    assert targets(written) == {"../loss.png", "evidence.png"}
+    assert targets(written) == {"../loss.png", "evidence.png", "results.html"}
     assert "of the whole run, as of its last checkpoint" in written.read_text(encoding="utf-8")
 
 
@@ -78,6 +78,15 @@ def test_a_latent_that_follows_the_defocus_is_told(tmp_path, monkeypatch):
     write_latent(tmp_path / "mid_00.txt", np.arange(300), ((defocus - defocus.mean()) / defocus.std())[:, None])
     lines = analyze.run(AnalyzeConfig(str(tmp_path), method="pca", no_volumes=True)).lines
     assert any("component 1 follows the defocus" in line for line in lines)
+
+
+def test_all_components_that_are_asked_for_are_written(tmp_path, monkeypatch):
+    opened(monkeypatch, gaussian_run(tmp_path, count=120, pieces=6)[0])
+    asked = []
+    monkeypatch.setattr("libhetero.pipelines.analysing.volumes.evaluated", lambda run, one: asked.append(one.name))
+    lines = analyze.run(AnalyzeConfig(str(tmp_path), method="pca", classes=2, components=6)).lines
+    assert {name for name in asked if "_pc_" in name} == {f"analysis_pc_{number}" for number in range(1, 7)}
+    assert any(line.count("%") == 6 for line in lines), "the variance that each holds is told"
 
 
 def test_columns_are_of_the_list(tmp_path, monkeypatch):

@@ -180,15 +180,6 @@ def test_contrasts_of_null_sets_are_freed_of_the_noise_of_their_estimates():
     assert np.std(found) < 0.17 < 0.27 < np.std(seen) and abs(found.mean() - 1) < 0.02
 
 
-def test_regions_are_matched_one_to_one():
-    label = np.array([0, 0, 1, 1, 1, 1, 2, 2, 2, 3, 3, -1])
-    other = np.array([0, 0, 5, 5, 5, 0, 1, 1, 1, 0, 0, 1])
-    np.testing.assert_allclose(structure.overlaps(label, other), [3 / 4, 3 / 4, 0])
-    np.testing.assert_allclose(structure.overlaps(label, label), [1, 1, 1])
-    assert len(structure.overlaps(np.zeros(5, int), np.ones(5, int))) == 0
-    np.testing.assert_allclose(structure.overlaps(np.ones(5, int), np.zeros(5, int)), [0])
-
-
 def test_classes_in_one_half_set_alone_are_not_compared(tmp_path):
     run = field_run(tmp_path)
     pair = tuple(HalfModel(np.arange(start, 50, 2), run) for start in (0, 1))

@@ -18,12 +18,13 @@ KEPT = {
         --apix --batchsz --box --classes --ctf --datadir --ind --invert --noctf --noinvert --nomaps --passthrough
         --poses --seed
     """,
+    "e2hype_compare.py": "--batchsz --embedding --novolumes --path --seed --segmentation --volumes",
     "e2hype_embed.py": """
         --batchsz --class_method --classes --epoch --feature --gaussians --labels --lists --memory --method
-        --min_dist --min_size --neighbours --seed --truth
+        --min_dist --min_size --name --neighbours --seed --truth
     """,
     "e2hype_eval.py": """
-        --all-classes --all_classes --apix --batchsz --box --centre --classes --crop --epoch --format --grid
+        --all-classes --all_classes --apix --batchsz --box --centre --classes --crop --embedding --epoch --format --grid
         --latent --lowpass --name --output --over --particles --path --pc --route --seed --steps
     """,
     "e2hype_guess_n.py": """
@@ -46,17 +47,19 @@ KEPT = {
         --remat --report --requeue --resume --schedule --seed --set --stiffness --sym --tensorboard
         --usetest --warmup
     """,
-    "e2hype_score.py": "--batchsz --images --json --level --limit --mask --mass --seed --truth",
+    "e2hype_score.py": """
+        --batchsz --embedding --images --json --level --limit --mask --mass --seed --segmentation --truth
+    """,
     "e2hype_segment.py": """
         --auto --batchsz --class_method --classes --components --constant --epoch --eps --feature --memory --method
-        --min_size --neighbours --seed
+        --min_size --name --neighbours --seed
     """,
     "e2hype_simulate.py": """
         --angle --apix --bfactor --box --complex-seed --crop --ctf-from --dark --defocus --diameter
         --domains --map --n --noctf --pdb --pieces --probability --processes --resume --rmsd --seed
         --segments --share --shift --snr --structures --subsets
     """,
-    "e2hype_validate.py": "--batchsz --nulls --seed --skip_halves",
+    "e2hype_validate.py": "--batchsz --embedding --nulls --seed --segmentation --skip_halves",
 }
 
 

@@ -32,7 +32,7 @@ LOGGER = logging.getLogger(__name__)
 FOLDER = "analysis"
 COMPONENTS, COLUMNS, DENSITY = "components.png", "columns.png", "density.png"
 STATES, PATH = "states.txt", "path.txt"
-SHOWN = 4  # components
+SHOWN = 4  # components in figures, and in tests of what latents follow
 NODES = 9  # of the path between two states, whose latents are written
 LARGEST = 5000  # particles that tests of what latents follow are made with
 
@@ -47,12 +47,14 @@ class Findings:
     explained : part of the variance that each principal component holds.
     density : in the plane of the first two components; None where the latents are one number.
     followed : what the components follow of the imaging.
+    kept : folder of the embedding.
     """
 
     label: Int[np.ndarray, "particles"]
     explained: Float[np.ndarray, "components"]
     density: LatentDensity | None
     followed: Followed
+    kept: Path
 
     @property
     def classes(self) -> int:
@@ -129,6 +131,7 @@ def write_findings(
     columns: dict[str, np.ndarray],
     method: str,
     seed: int,
+    components: int = SHOWN,
 ) -> Findings:
     """Write figures and tables of the latents into RUN/analysis.
 
@@ -140,11 +143,13 @@ def write_findings(
     columns : to colour the plane by.
     method : of the plane, "umap" or "pca".
     seed : of samples and permutations.
+    components : whose part of the variance is told, if there are as many; the figure has `SHOWN` at most.
     """
     folder = run.folder / FOLDER
     folder.mkdir(exist_ok=True)
-    mean, scores, axes, explained = principal_components(latent, SHOWN)
-    draw_components(folder / COMPONENTS, scores, explained)
+    mean, scores, axes, explained = principal_components(latent, max(SHOWN, components))
+    scores, axes = scores[:, :SHOWN], axes[:, :SHOWN]
+    draw_components(folder / COMPONENTS, scores, explained[:SHOWN])
     remove_stale(folder, COLUMNS, DENSITY, STATES, PATH)
     label = np.asarray(embedded.label)
     colours = {"class": label, **columns}
@@ -159,7 +164,7 @@ def write_findings(
     names = tuple(f"latent component {number + 1}" for number in range(scores.shape[1]))
     properties = properties_of(run.particles, particle_findings(run), run.particles.half_set)
     found = followed(properties, names, scores[chosen], chosen, seed)
-    return Findings(label, explained, density, found)
+    return Findings(label, explained, density, found, embedded.folder)
 
 
 def _density(

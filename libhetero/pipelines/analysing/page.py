@@ -12,6 +12,7 @@ import numpy as np
 from libhetero.pipelines.analysing.findings import COLUMNS, COMPONENTS, DENSITY, FOLDER, Findings, convergence
 from libhetero.pipelines.decoding.evaluation_folder import RECORD, earlier
 from libhetero.pipelines.decoding.gaussians import has_mixtures
+from libhetero.pipelines.decoding.results_page import ALL_RESULTS, RESULTS
 from libhetero.pipelines.run.epoch_folder import run_and_epoch
 from libhetero.pipelines.run.folder import Run
 from libhetero.report.latent import legend_of_states
@@ -85,7 +86,7 @@ def _write(run: Run, found: Findings | None, lines: Sequence[str], folder: Path)
     if found is not None:
         analysis = run.folder / FOLDER
         shown += [
-            (run.folder / "embed_particles.png", "The particles in a plane by their latents, by density and by class."),
+            (found.kept / "embed_particles.png", "The particles in a plane by their latents, by density and by class."),
             (analysis / COMPONENTS, "The particles along pairs of principal components of their latents."),
             (analysis / DENSITY, _density_caption(run, found)),
             (analysis / COLUMNS, "The same plane, coloured by what is known of each particle."),
@@ -112,6 +113,7 @@ def _write(run: Run, found: Findings | None, lines: Sequence[str], folder: Path)
         rows=rows,
         figures=[link(text, path) for path, text in shown if path.exists()],
         commands=_commands(name, found),
+        see=[link(ALL_RESULTS, run.folder / RESULTS)],
     )
     return page.write(folder / PAGE)
 
@@ -130,12 +132,13 @@ def _commands(name: str, found: Findings | None) -> list[tuple[str, str]]:
     """Return the commands that go on from here."""
     commands = [("volumes of single particles", f"e2hype_eval.py {name} --particles 0,5,9")]
     if found is not None and found.classes > 1:
+        kept = shlex.quote(str(found.kept))
         first = int(np.unique(found.label[found.label >= 0])[0])
         commands.append(
             (
                 "maps of the classes from the images alone, beside the network's volumes",
-                f"e2hype_make3d.py {name} {name}/maps --classes {name}/classes_particles.txt",
+                f"e2hype_make3d.py {name} {name}/maps --classes {kept}/classes_particles.txt",
             )
         )
-        commands.append(("train on the particles of one class", f"e2hype_refine.py {name}/class_{first:02d}.lst"))
+        commands.append(("train on the particles of one class", f"e2hype_refine.py {kept}/class_{first:02d}.lst"))
     return commands

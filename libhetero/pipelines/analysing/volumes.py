@@ -43,14 +43,15 @@ def _evaluations(run: Run, config: Any, found: Findings | None) -> Iterator[Eval
     if found is None:
         yield EvaluateConfig(folder, particles=(0,), name=f"{OWN}consensus", **common)
         return
+    table = str(found.kept / PARTICLE_CLASSES)
     if 1 <= found.classes <= MOST_CLASSES:
-        yield EvaluateConfig(folder, classes=str(run.folder / PARTICLE_CLASSES), name=f"{OWN}classes", **common)
+        yield EvaluateConfig(folder, classes=table, name=f"{OWN}classes", **common)
     elif found.classes > MOST_CLASSES:
         LOGGER.info(
             "%d classes: their volumes are not written unasked; e2hype_eval.py %s --classes %s writes them",
             found.classes,
             folder,
-            run.folder / PARTICLE_CLASSES,
+            table,
         )
     for component in range(1, min(config.components, len(found.explained)) + 1):
         yield EvaluateConfig(folder, component=component, steps=config.steps, name=f"{OWN}pc_{component}", **common)

@@ -1,12 +1,14 @@
 """A folder for each evaluation of a run: named by what it shows, and never taken by another evaluation.
 
 `RUN/volumes/NAME` holds `evaluation.json`, which says what was asked for. The same evaluation again replaces it;
-another one whose name would be the same gets NAME_2, NAME_3 …; a name of the user's own (`--name`) is always replaced.
+another one whose name would be the same, or of a file that holds other things by now, gets NAME_2, NAME_3 …; a name of
+the user's own (`--name`) is always replaced.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import logging
 from dataclasses import dataclass, field
 from itertools import count
@@ -20,7 +22,7 @@ from libhetero.files import remove_stale
 LOGGER = logging.getLogger(__name__)
 RECORD = "evaluation.json"
 FIRST_NAMED = 3  # particles that a name has; of more it says how many
-ELSEWHERE = "folder", "epoch", "output", "name", "batch_size"  # options that do not change what is shown here
+ELSEWHERE = "folder", "epoch", "output", "name", "batch_size", "embedding"  # options that do not change the volumes
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,15 @@ def asked(config: Any) -> dict[str, Any]:
     for name in ("classes", "latent"):
         if name in values:
             values[name] = str(Path(values[name]).absolute())
+            values[f"{name}_digest"] = hashlib.blake2b(Path(values[name]).read_bytes(), digest_size=8).hexdigest()
     return values
+
+
+def asked_in_words(options: dict[str, Any]) -> str:
+    """Return in a line what the options of a record say: "classes RUN/classes_particles.txt, centre medoid"."""
+    shown = {name: value for name, value in options.items() if not name.endswith("_digest")}
+    texts = {name: " ".join(map(str, value)) if isinstance(value, list) else value for name, value in shown.items()}
+    return ", ".join(f"{name} {text}" for name, text in texts.items()) or "not known"
 
 
 def earlier(folder: Path) -> Evaluation:

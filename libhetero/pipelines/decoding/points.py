@@ -179,7 +179,7 @@ def on_grid(run: Run, side: int, over: str, batch_size: int) -> VolumePoints:
         plane = particle_plane(run)
         if plane is None:
             raise ConfigurationError(
-                f"{run.folder / PLANE}: missing, or older than the latents; expected the plane that the "
+                f"{run.classes_folder / PLANE}: missing, or older than the latents; expected the plane that the "
                 f"grid is laid over. Make it with e2hype_embed.py {run.folder}."
             )
         cells, indices = occupied_cells(plane, side)
@@ -194,7 +194,7 @@ def on_grid(run: Run, side: int, over: str, batch_size: int) -> VolumePoints:
 
 def particle_plane(run: Run) -> Float[np.ndarray, "particles 2"] | None:
     """Return where e2hype_embed.py put every particle; None if it has not, or not these latents."""
-    path, latents = run.folder / PLANE, run.folder / LATENTS
+    path, latents = run.classes_folder / PLANE, run.folder / LATENTS
     if not path.exists() or (latents.exists() and _age(path) < _age(latents)):
         return None
     index, plane = read_latent(path)

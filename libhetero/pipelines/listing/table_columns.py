@@ -17,6 +17,7 @@ from libhetero.io.tables import read_numbers
 from libhetero.pipelines.decoding.class_files import read_classes
 from libhetero.pipelines.listing.identity import Images, image_numbers, places_in
 from libhetero.pipelines.listing.run_tables import Table
+from libhetero.pipelines.run.kept import run_of
 from libhetero.pipelines.run.list_digest import images_digest, list_digest
 from libhetero.pipelines.run.particle_record import ParticleRecord, check_set, followed, record_of
 from libhetero.records import ParticleSet
@@ -83,14 +84,15 @@ def read_column(table: Table, place: int, whole: ParticleSet, name: str) -> Colu
     ------
     DataError : if the table is damaged, of another list, or has no such column.
     """
-    record = record_of(table.path.parent)
+    folder = run_of(table.path.parent)
+    record = record_of(folder)
     count = len(whole) if record is None else len(record.file_id)
     if table.names[0].endswith("class"):  # its first line may tell of which list it is
         told = list_digest(whole) if record is None else images_digest(record.names, record.file_id, record.image_index)
         read_classes(table.path, count, told)
     rows = read_numbers(table.path, EXPECTED, least=2, whole=(0,))
     index = rows[:, 0].astype(np.int64)
-    where = f"{name}" if record is None else f"{table.path.parent}"
+    where = f"{name}" if record is None else f"{folder}"
     _check_index(index, count, table.path, where)
     if place + 1 >= rows.shape[1]:
         raise DataError(f"{table.path}: {rows.shape[1] - 1} columns after the index; expected more than {place}.")

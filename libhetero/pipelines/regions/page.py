@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from libhetero.pipelines.decoding.results_page import ALL_RESULTS, RESULTS
 from libhetero.pipelines.regions.account import change_of, kinds_of, shown_p_value
 from libhetero.pipelines.regions.evidence import Judged
 from libhetero.pipelines.regions.mixtures import ClassMixtures
@@ -41,8 +44,9 @@ def write_region_page(
     facts: Sequence[str],
     figures: Sequence[Path],
     written: dict[int, list[Path]],
+    kept: Path,
 ) -> Path:
-    """Write index.html into the run folder and return its path.
+    """Write index.html into the run folder, and into the folder that keeps the segmentation; return the former.
 
     Parameters
     ----------
@@ -53,6 +57,7 @@ def write_region_page(
     facts : lines at the top.
     figures : PNG files, in order.
     written : files of `write_class_mixtures`.
+    kept : folder of this segmentation, which the commands name.
     """
     folder, regions = run.folder, judged.regions
     mass = np.maximum(np.asarray(neutral.amplitude, np.float64), 0)
@@ -71,18 +76,28 @@ def write_region_page(
         header=HEADER,
         rows=rows + dropped_rows(judged.dropped),
         figures=[Link(path.stem.replace("_", " "), _relative(path, folder)) for path in figures],
-        commands=_commands(folder, mixtures, " --noctf" if run.config.data.no_ctf else ""),
+        commands=_commands(folder, kept, mixtures, " --noctf" if run.config.data.no_ctf else ""),
     )
-    return page.write(folder / "index.html")
+    return _write(page, folder, kept)
 
 
-def write_page_of_nothing(run: Run, facts: Sequence[str], dropped: Sequence[RegionRecord]) -> Path:
+def _write(page: Page, folder: Path, kept: Path) -> Path:
+    """Write the page of a segmentation into the run folder and into its own; return the former."""
+    kept.mkdir(parents=True, exist_ok=True)
+    for place in (kept, folder):
+        link = Link(ALL_RESULTS, Path(os.path.relpath(folder / RESULTS, place)).as_posix())
+        dataclasses.replace(page, see=[link]).write(place / "index.html")
+    return folder / "index.html"
+
+
+def write_page_of_nothing(run: Run, facts: Sequence[str], dropped: Sequence[RegionRecord], kept: Path) -> Path:
     """Write the index.html of a run in which no region changes, and return its path.
 
     Parameters
     ----------
     facts : lines at the top.
     dropped : regions for which the particles do not speak.
+    kept : folder of this segmentation.
     """
     name = shlex.quote(str(run.folder))
     page = Page(
@@ -93,7 +108,7 @@ def write_page_of_nothing(run: Run, facts: Sequence[str], dropped: Sequence[Regi
         figures=[],
         commands=[("the one structure of all particles", f"e2hype_eval.py {name} --particles 0")],
     )
-    return page.write(run.folder / "index.html")
+    return _write(page, run.folder, kept)
 
 
 def dropped_rows(dropped: Sequence[RegionRecord]) -> list[list[Cell]]:
@@ -137,9 +152,9 @@ def _links(folder: Path, region: int, mixtures: ClassMixtures | None, written: d
     return [sizes, masks, tables, lists, texts, maps or "one class"]
 
 
-def _commands(folder: Path, mixtures: Sequence[ClassMixtures], option: str) -> list[tuple[str, str]]:
+def _commands(folder: Path, kept: Path, mixtures: Sequence[ClassMixtures], option: str) -> list[tuple[str, str]]:
     """Return the commands that open all in ChimeraX, and reconstruct and decode the classes."""
-    name = shlex.quote(str(folder))
+    whole, name = shlex.quote(str(folder)), shlex.quote(str(kept))
     commands = [("map, masks and Gaussians by region", f"chimerax {name}/regions.cxc")]
     for item in mixtures:
         if item.continuous:
@@ -152,8 +167,8 @@ def _commands(folder: Path, mixtures: Sequence[ClassMixtures], option: str) -> l
         commands.append(
             (
                 f"region {item.region}: the decoded volume of each class",
-                f"e2hype_eval.py {name} --classes {name}/classes_region_{item.region:02d}.txt "
-                f"--output {name}/volumes/region_{item.region:02d}",
+                f"e2hype_eval.py {whole} --classes {name}/classes_region_{item.region:02d}.txt "
+                f"--name {kept.name}_region_{item.region:02d}",
             )
         )
     return commands

@@ -5,6 +5,8 @@ model.npz       geometry and statistics of the model
 checkpoints/    parameters and optimiser
 epochs/         parameters after some epochs
 epoch_NN/       what other programs have made of these (--epoch NN)
+embeddings/, segmentations/
+                what each call of e2hype_embed.py and e2hype_segment.py has found
 log.jsonl, mid_00.txt, ptcls_00.lst, model_00.txt (Gaussian model), loss.png, samples.png
 """
 
@@ -30,6 +32,7 @@ from libhetero.models.family import ModelFamily
 from libhetero.pipelines.run.configuration import RunConfig, read_config
 from libhetero.pipelines.run.epoch_folder import epoch_folder, run_and_epoch
 from libhetero.pipelines.run.image_cache import if_cached
+from libhetero.pipelines.run.kept import EMBEDDINGS, SEGMENTATIONS, chosen
 from libhetero.pipelines.run.particle_record import SAME_PIXEL, particles_of_run
 from libhetero.pipelines.run.particles import feed_of
 from libhetero.pipelines.run.reached import Reached
@@ -57,6 +60,7 @@ class Run:
     particles : with poses and CTF.
     reached : where training has come to; None for what was not read from a folder.
     written : when its parameters were, in seconds as the system tells of files; None where that is not known.
+    embedding, segmentation : names of those that are read (`libhetero.pipelines.run.kept`); None for the latest.
     """
 
     folder: Path
@@ -66,6 +70,29 @@ class Run:
     particles: ParticleSet
     reached: Reached | None = None
     written: float | None = None
+    embedding: str | None = None
+    segmentation: str | None = None
+
+    def reading(self, embedding: str | None, segmentation: str | None = None) -> Run:
+        """Return the run with the embedding and the segmentation that are read, by their names; None for the latest.
+
+        Raises
+        ------
+        ConfigurationError : if there is none of that name.
+        """
+        for kind, name in ((EMBEDDINGS, embedding), (SEGMENTATIONS, segmentation)):
+            chosen(self.folder, kind, name)  # before anything long is done
+        return dataclasses.replace(self, embedding=embedding, segmentation=segmentation)
+
+    @property
+    def classes_folder(self) -> Path:
+        """Where plane and classes of the particles are read."""
+        return chosen(self.folder, EMBEDDINGS, self.embedding)
+
+    @property
+    def regions_folder(self) -> Path:
+        """Where regions, and classes of particles by them, are read."""
+        return chosen(self.folder, SEGMENTATIONS, self.segmentation)
 
     def feed(self) -> ParticleFeed:
         """Return the particles, prepared as they were in training."""

@@ -54,10 +54,10 @@ def score_gaussians(
         "particles": len(chosen),
         "mean_distance_to_atom": float(distance.mean()),
     }
-    region = read_regions(run.folder, count)
+    region = read_regions(run.regions_folder, count)
     if region is not None:
         scores["regions"] = score_regions(region, piece, truth)
-        scores["kinds"] = score_kinds(run.folder, scores["regions"], truth)
+        scores["kinds"] = score_kinds(run.regions_folder, scores["regions"], truth)
     decoded = decode_gaussians(run, chosen, batch_size, progress)
     if truth.kind == "assembly":
         states = truth.known(truth.states, "states")[places[chosen]]
@@ -69,7 +69,7 @@ def score_gaussians(
         if region is not None:
             relative = relative_amplitude(decoded.amplitude, reference)
             scores["classes"] = score_classes(
-                run.folder, region, scores["regions"]["match"], relative, chosen, run.particles, states, truth
+                run.regions_folder, region, scores["regions"]["match"], relative, chosen, run.particles, states, truth
             )
     if truth.angles is not None:
         angles = truth.angles[places[chosen]]
@@ -77,7 +77,7 @@ def score_gaussians(
         scores["motion"] = score_motion(decoded.position[:, there], neutral.position[there], atom[there], truth, angles)
         if region is not None:
             match = scores["regions"]["match"]
-            scores["angles"] = score_angles(run.folder, match, chosen, len(run.particles), angles, truth)
+            scores["angles"] = score_angles(run.regions_folder, match, chosen, len(run.particles), angles, truth)
     if region is not None:
         recovered = np.asarray(scores["regions"]["iou"]) >= RECOVERED
         scores["deviations"] = score_deviations(run.folder, truth, recovered, chosen, places)

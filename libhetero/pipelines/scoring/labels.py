@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from libhetero.pipelines.scoring.regions import class_probabilities
 from libhetero.pipelines.scoring.truth import Truth
 from libhetero.records import ParticleSet
 
-REGION_CLASSES = "classes_region_*.txt"
+CLASSES, REGION_CLASSES = "classes*.txt", "classes_region_*.txt"
 
 
 def score_labels(run: Run, truth: Truth, places: np.ndarray, seed: int, batch_size: int) -> dict[str, Any]:
@@ -41,20 +42,24 @@ def score_labels(run: Run, truth: Truth, places: np.ndarray, seed: int, batch_si
             count = len(np.unique(labels[real]))
             found = kmeans_classes(latent[real], count, seed)
             scores["kmeans"] = {"classes": count, **label_agreement(labels[real], found)}
-    return scores | score_class_files(run.folder, run.particles, truth, places)
+    others = [path for path in run.classes_folder.glob(CLASSES) if not path.match(REGION_CLASSES)]
+    paths = [*others, *run.regions_folder.glob(REGION_CLASSES)]
+    return scores | score_class_files(paths, run.particles, truth, places)
 
 
-def score_class_files(folder: Path, particles: ParticleSet, truth: Truth, places: np.ndarray) -> dict[str, Any]:
-    """Return the agreement of every table of classes in a folder.
+def score_class_files(
+    paths: Iterable[Path], particles: ParticleSet, truth: Truth, places: np.ndarray
+) -> dict[str, Any]:
+    """Return the agreement of tables of classes, by their names.
 
     Parameters
     ----------
-    folder : of a run or a classification.
-    particles : of it.
+    paths : of the tables.
+    particles : of the run or the classification that they are of.
     places : (N,) place of each of them in the truth.
     """
     digest = list_digest(particles)
-    return {path.name: _score_file(path, truth, places, digest) for path in sorted(folder.glob("classes*.txt"))}
+    return {path.name: _score_file(path, truth, places, digest) for path in sorted(paths)}
 
 
 def _score_file(path: Path, truth: Truth, places: np.ndarray, digest: str) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from libhetero.configuration import named
 from libhetero.errors import ConfigurationError
 from libhetero.io.particle_findings import ParticleFindings
 from libhetero.metrics.labels import label_agreement
+from libhetero.metrics.regions import matched_regions
 from libhetero.models.families import family_named
 from libhetero.pipelines.decoding.gaussians import has_mixtures
 from libhetero.pipelines.decoding.latents import particle_latents
@@ -198,7 +199,7 @@ class Examination:
             first, second = (one.coordinate(np.flatnonzero(self.label == region)) for one in seen)
             same.append(abs(correlation(first, second)))
         counts = tuple(int(max(one.label.max(initial=0), 0)) for one in seen)
-        overlap = [structure.overlaps(self.label, one.label) for one in seen]
+        overlap = [matched_regions(self.label, one.label)[1] for one in seen]
         return HalfSets(sizes, counts, agreement, canonical, predicted), overlap, same
 
     def _volumes(self, pair: Pair) -> tuple[ClassVolume, ...]:
@@ -257,7 +258,7 @@ class Examination:
 
     def _p_value(self, region: int) -> float | None:
         """Return what the segmentation says of a region; None where it says nothing."""
-        record = read_record(self.run.folder)
+        record = read_record(self.run.regions_folder)
         if record is None:
             return None
         return next((one.p_value for one in record.regions if one.region == region), None)

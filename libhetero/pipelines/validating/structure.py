@@ -13,7 +13,6 @@ from libhetero.analysis.configuration import FEWEST, RegionConfig
 from libhetero.analysis.constant import shared_change
 from libhetero.analysis.gaussian_features import FEATURES, CovarianceAccumulator, region_basis
 from libhetero.analysis.regions import Regions, find_regions
-from libhetero.metrics.regions import match_regions, region_overlap
 from libhetero.pipelines.decoding.gaussians import Changes, choose_feature, neutral_gaussians, stream_changes
 from libhetero.pipelines.regions.record import read_record
 from libhetero.pipelines.run.folder import Run
@@ -62,7 +61,7 @@ class Structure:
 
 def feature_of(run: Run, latent: Float[np.ndarray, "particles latent"], batch_size: int) -> str:
     """Return the kinds of change that the run's regions are of, or that its mixtures show where it has none."""
-    record = read_record(run.folder)
+    record = read_record(run.regions_folder)
     return record.feature if record is not None and record.count else choose_feature(run, latent, batch_size)
 
 
@@ -95,23 +94,8 @@ def regions_of_run(run: Run, found: Structure) -> Int[np.ndarray, " gaussians"]:
     ------
     DataError : if regions.txt is of another number of Gaussians.
     """
-    label = read_regions(run.folder, len(neutral_gaussians(run).sigma))
+    label = read_regions(run.regions_folder, len(neutral_gaussians(run).sigma))
     if label is None:
         LOGGER.info("%s is not segmented; regions are found as e2hype_segment.py finds them by default", run.folder)
         return np.asarray(found.label)
     return label
-
-
-def overlaps(
-    label: Int[np.ndarray, " gaussians"], other: Int[np.ndarray, " gaussians"]
-) -> Float[np.ndarray, " regions"]:
-    """Return, of each region 1, 2 …, the IoU with the one of another labelling that is matched to it; 0 without one.
-
-    Parameters
-    ----------
-    label, other : region of each Gaussian; the core (0) and Gaussians in no region (-1) are matched to nothing.
-    """
-    count = int(max(label.max(initial=0), 0))
-    overlap = region_overlap(np.where(other > 0, other, -1), np.where(label > 0, label - 1, count), count)
-    match = match_regions(overlap) if overlap.shape[1] and count else np.full(count, -1)
-    return np.array([overlap[row, one] if one >= 0 else 0.0 for row, one in enumerate(match)])

@@ -25,7 +25,7 @@ from libhetero.pipelines.validating.halves import HalfModel
 from libhetero.pipelines.validating.record import ClassVolume
 
 LOGGER = logging.getLogger(__name__)
-TABLES = ("classes_particles.txt", "classes_region_[0-9]*.txt")
+WHOLE, REGIONS = "classes_particles.txt", "classes_region_[0-9]*.txt"
 MOST_CLASSES = 50  # of one table: the largest
 FEWEST = 2  # particles of a class in each half-set
 HALF_MAPS = 0.143
@@ -36,7 +36,7 @@ Curves = dict[str, dict[str, Float[np.ndarray, " shells"]]]
 
 def class_tables(run: Run) -> list[Path]:
     """Return the run's tables of classes, of particles as wholes and by each region."""
-    return [path for pattern in TABLES for path in sorted(run.folder.glob(pattern))]
+    return [*run.classes_folder.glob(WHOLE), *sorted(run.regions_folder.glob(REGIONS))]
 
 
 def compare_classes(

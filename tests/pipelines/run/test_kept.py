@@ -1,0 +1,138 @@
+"""What calls of e2hype_embed.py and e2hype_segment.py have found is kept, one by one; the latest lies in the run."""
+
+import dataclasses
+import re
+
+import numpy as np
+import pytest
+
+from libhetero.configuration import read_document
+from libhetero.errors import ConfigurationError
+from libhetero.io import read_latent, write_latent
+from libhetero.pipelines import embed, evaluate, segment
+from libhetero.pipelines.decoding.points import particle_plane
+from libhetero.pipelines.embed import EmbedConfig
+from libhetero.pipelines.evaluate import EvaluateConfig
+from libhetero.pipelines.listing.run_tables import tables_at
+from libhetero.pipelines.listing.table_columns import read_column
+from libhetero.pipelines.run import kept
+from libhetero.pipelines.run.particle_record import write_record
+from libhetero.pipelines.scoring.regions import read_regions
+from libhetero.pipelines.segment import RegionConfig, SegmentConfig
+from tests.making.runs import gaussian_run
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    found, *_ = gaussian_run(tmp_path, count=80, pieces=2)
+    monkeypatch.setattr("libhetero.pipelines.run.folder.open_run", lambda folder, epoch=None: found)
+    return found
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def targets(page):
+    return set(re.findall(r'(?:href|src)="([^"]+)"', page.read_text(encoding="utf-8")))
+
+
+def test_embeddings_have_folders_of_their_own_and_the_latest_is_read(tmp_path, run):
+    two, three = (EmbedConfig(str(tmp_path), method="pca", classes=k, lists=True) for k in (2, 3))
+    first = embed.run(two)
+    assert first.folder == tmp_path / "embeddings" / "pca_classes_2"
+    before = {path.name: path.read_bytes() for path in first.folder.iterdir()}
+    assert before.keys() >= {"embed_particles.txt", "embed_particles.png", "classes_particles.txt", "class_01.lst"}
+    embed.run(three)
+    assert {path.name: path.read_bytes() for path in first.folder.iterdir()} == before
+    assert names(tmp_path / "embeddings") == ["pca_classes_2", "pca_classes_3"]
+    assert len(set(np.loadtxt(tmp_path / "classes_particles.txt")[:, 1])) == 3, "the latest"
+    embed.run(two)
+    assert names(tmp_path / "embeddings") == ["pca_classes_2", "pca_classes_3"], "the same call has the same folder"
+    embed.run(dataclasses.replace(two, seed=1))
+    embed.run(dataclasses.replace(three, name="mine"))
+    assert names(tmp_path / "embeddings") == ["mine", "pca_classes_2", "pca_classes_2_2", "pca_classes_3"]
+    made = read_document(tmp_path / "embeddings" / "mine" / "made.json", kept.Made)
+    assert made.command == f"e2hype_embed.py {tmp_path} --method pca --name mine --classes 3 --lists"
+    assert set(made.files) == {*names(tmp_path / "embeddings" / "mine")} - {"made.json"}
+    embed.run(EmbedConfig(str(tmp_path), method="pca", classes=2, name="mine"))
+    assert "class_02.lst" not in names(tmp_path / "embeddings" / "mine"), "of the name given, the one before goes"
+    embed.run(EmbedConfig(str(tmp_path), method="pca"))
+    assert names(tmp_path / "embeddings" / "pca") == ["embed_particles.png", "embed_particles.txt", "made.json"]
+
+
+def test_what_a_run_had_before_is_kept_too(tmp_path, run):
+    (tmp_path / "classes_particles.txt").write_text("0 1\n")
+    (tmp_path / "class_01.star").write_text("old")
+    embed.run(EmbedConfig(str(tmp_path), method="pca", classes=2))
+    earlier = tmp_path / "embeddings" / "earlier"
+    assert names(earlier) == ["class_01.star", "classes_particles.txt", "made.json"]
+    assert (earlier / "classes_particles.txt").read_text() == "0 1\n"
+    embed.run(EmbedConfig(str(tmp_path), method="pca", classes=3))
+    assert names(tmp_path / "embeddings") == ["earlier", "pca_classes_2", "pca_classes_3"], "once"
+
+
+def test_segmentations_are_kept_with_their_pages(tmp_path, run):
+    grouping = RegionConfig(embedding="pca")
+    first = segment.run(SegmentConfig(str(tmp_path), regions=grouping))
+    assert first.folder == tmp_path / "segmentations" / "amplitude"
+    assert targets(tmp_path / "index.html") - {"results.html"} == targets(first.folder / "index.html") - {
+        "../../results.html"
+    }
+    before = {str(path): path.read_bytes() for path in first.folder.rglob("*") if path.is_file()}
+    still = dataclasses.replace(grouping, constant=100.0)
+    nothing = segment.run(SegmentConfig(str(tmp_path), name="none", regions=still))
+    assert {str(path): path.read_bytes() for path in first.folder.rglob("*") if path.is_file()} == before
+    for folder in (tmp_path, first.folder, nothing.folder):
+        page = folder / "index.html"
+        assert [name for name in targets(page) if not (folder / name).exists()] == []
+    assert set(read_regions(tmp_path, 160)) == {0}, "the latest has no regions"
+    named = run.reading(None, "amplitude")
+    np.testing.assert_array_equal(read_regions(named.regions_folder, 160), first.regions.label)
+    with pytest.raises(ConfigurationError, match=r"--segmentation other: .*\(amplitude, none\)"):
+        run.reading(None, "other")
+
+
+def test_the_page_of_results_lists_all_of_them(tmp_path, run):
+    embed.run(EmbedConfig(str(tmp_path), method="pca", classes=2, name="x"))
+    evaluate.run(EvaluateConfig(str(tmp_path), particles=(1,)))
+    page = tmp_path / "results.html"
+    text = page.read_text(encoding="utf-8")
+    assert "--classes 2" in text and "particles 1" in text
+    assert {"embeddings/x/classes_particles.txt", "volumes/particles_1/volumes.png"} <= targets(page)
+    assert all((tmp_path / name).exists() for name in targets(page))
+
+
+def test_readers_take_the_embedding_that_is_named(tmp_path, run):
+    embed.run(EmbedConfig(str(tmp_path), method="pca", classes=2))
+    named = run.reading("pca_classes_2")
+    index, plane = read_latent(tmp_path / "embed_particles.txt")
+    write_latent(tmp_path / "embed_particles.txt", index, plane + 1)
+    np.testing.assert_allclose(particle_plane(run), plane + 1, atol=1e-5)
+    np.testing.assert_array_equal(particle_plane(named), plane)
+    write_record(tmp_path, run.particles)
+    (table,) = [one for one in tables_at(str(named.classes_folder)) if one.path.name.startswith("classes")]
+    chosen = run.particles.take(np.array([7, 3]))
+    column = read_column(table, 0, chosen, "some.star")
+    expected = np.loadtxt(table.path)[[7, 3], 1]
+    np.testing.assert_array_equal(column.values[column.places(chosen, "some.star")], expected)
+
+
+def test_volumes_of_classes_that_have_changed_have_another_folder(tmp_path, run):
+    table = str(tmp_path / "classes_particles.txt")
+    for k in (2, 3):
+        embed.run(EmbedConfig(str(tmp_path), method="pca", classes=k))
+        evaluate.run(EvaluateConfig(str(tmp_path), classes=table))
+    assert names(tmp_path / "volumes") == ["classes_particles", "classes_particles_2"]
+    assert len(list((tmp_path / "volumes" / "classes_particles").glob("*.mrc"))) == 2
+
+
+def test_a_disk_without_links_has_copies(tmp_path, run, monkeypatch):
+    def refused(source, beside):
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr("libhetero.pipelines.run.kept.os.link", refused)
+    kept_at = embed.run(EmbedConfig(str(tmp_path), method="pca")).folder
+    for name in ("embed_particles.txt", "embed_particles.png"):
+        assert (kept_at / name).read_bytes() == (tmp_path / name).read_bytes()
+        assert not (kept_at / name).samefile(tmp_path / name)

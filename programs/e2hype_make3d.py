@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from libhetero.cli import Session, configuration_of, configuration_parser, run_program
+from libhetero.configuration import FigureConfig
 from libhetero.pipelines.make3d import Make3dConfig, run
 
 DESCRIPTION = """\
@@ -38,7 +39,7 @@ examples:
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the program's options."""
-    return configuration_parser("e2hype_make3d.py", DESCRIPTION, EPILOG, Make3dConfig)
+    return configuration_parser("e2hype_make3d.py", DESCRIPTION, EPILOG, Make3dConfig, FigureConfig)
 
 
 def make3d(options: argparse.Namespace, session: Session) -> None:

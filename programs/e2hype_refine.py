@@ -16,6 +16,7 @@ from libhetero.cli import (
     values_given,
     write_params_json,
 )
+from libhetero.configuration import FigureConfig
 from libhetero.pipelines import refine
 from libhetero.pipelines.refine import HEADINGS, PARTS, RefineConfig, described_defaults
 
@@ -38,7 +39,7 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the program's options."""
     kinds = (*(kind for each in PARTS.values() for kind in each), RefineConfig)
     parser = configuration_parser(
-        "e2hype_refine.py", DESCRIPTION, EPILOG, *kinds, headings=HEADINGS, defaults=described_defaults()
+        "e2hype_refine.py", DESCRIPTION, EPILOG, *kinds, FigureConfig, headings=HEADINGS, defaults=described_defaults()
     )
     parser.set_defaults(coordinator=None)  # says to `run_program` that this program can be one of several processes
     return parser

@@ -23,6 +23,7 @@ from libhetero.cli.terminal import forget, tell, usable_streams
 from libhetero.configuration import flags_typed, shortened
 from libhetero.configuration.limits import MOST_THREADS
 from libhetero.errors import INTERRUPTED, StoppedEarly
+from libhetero.files import RASTER, figures_as
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -138,6 +139,7 @@ def _answered(
     with (
         _logging(parser.prog, options.verbose, voice),
         flags_typed(arguments),
+        figures_as(getattr(options, "figure", RASTER)),
         _environment(options.threads),
         _rare_collections(session.collections),
         one_warning_of_the_cache(),

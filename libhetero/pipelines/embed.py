@@ -22,7 +22,7 @@ from libhetero.configuration import (
 )
 from libhetero.configuration.limits import MOST_CLASSES, MOST_PARTICLES
 from libhetero.errors import ConfigurationError
-from libhetero.files import remove_stale, replacing_set
+from libhetero.files import every_format, remove_stale, replacing_set
 from libhetero.pipelines.segment import SegmentConfig
 
 LOGGER = logging.getLogger(__name__)
@@ -145,6 +145,7 @@ class EmbedResult:
     plane : (points, 2) array; NaN for constant Gaussians; None likewise.
     label : (particles,) array, class of each, -1 for none; None without classes.
     probability : (particles,) array, of each being in its class; None without, or by HDBSCAN.
+    names : of the plane's axes in figures; None where they are not known.
     """
 
     table: Path | None
@@ -152,6 +153,7 @@ class EmbedResult:
     plane: Any
     label: Any = None
     probability: Any = None
+    names: tuple[str, str] | None = None
 
 
 def run(config: EmbedConfig, progress: Callable[[float], None] | None = None) -> EmbedResult:
@@ -199,7 +201,7 @@ def _embed_nothing(config: EmbedConfig, trained: Any) -> EmbedResult:
     )
     what, label = "gaussians" if config.gaussians else "particles", None
     with replacing_set(trained.folder):
-        remove_stale(trained.folder, f"embed_{what}.txt", f"embed_{what}.png")
+        remove_stale(trained.folder, f"embed_{what}.txt", *every_format(f"embed_{what}.png"))
         if config.sorts:
             label = np.zeros(len(trained.particles), int)
             particles.write_particle_classes(trained, label, config.lists)
@@ -209,6 +211,7 @@ def _embed_nothing(config: EmbedConfig, trained: Any) -> EmbedResult:
 def _embed_particles(config: EmbedConfig, trained: Any, latent: Any, known: list[Any]) -> EmbedResult:
     """Embed the particles of an open run by their latents, with classes and what is known of them."""
     from libhetero.analysis.classes import class_medoids
+    from libhetero.pipelines.decoding.plane import plane_names
     from libhetero.pipelines.embedding import files, particles
     from libhetero.report.embedding import Labelling
 
@@ -223,8 +226,9 @@ def _embed_particles(config: EmbedConfig, trained: Any, latent: Any, known: list
             label, probability = found.label, found.probability
         particles.write_particle_classes(trained, label, config.lists, probability)
         known = [Labelling("class", label, class_medoids(latent, label)), *known]
-    figure = files.draw_particle_plane(trained.folder, plane, known, config.method)
-    return EmbedResult(table, figure, plane, label, probability)
+    names = plane_names(plane, latent)
+    figure = files.draw_particle_plane(trained.folder, plane, known, names)
+    return EmbedResult(table, figure, plane, label, probability, names)
 
 
 def _embed_gaussians(config: EmbedConfig, trained: Any, progress: Callable[[float], None] | None) -> EmbedResult:

@@ -224,7 +224,7 @@ def _write(
         written = write_class_mixtures(trained, mixtures)
     with timed(LOGGER, "6/6 files and figures"):
         files = write_region_files(trained, neutral, regions) + files
-        drawn = figures.draw_all_regions(trained.folder, neutral.position, regions)
+        drawn = figures.draw_all_regions(trained.folder, neutral, regions, config.regions.embedding)
         drawn += figures.draw_each_region(trained.folder, neutral, regions, classes, mixtures)
         record = _record(config, changes, judged, classes)
         files.append(write_record(trained.folder, record))

@@ -15,7 +15,7 @@ from libhetero.analysis.confounders import Followed
 from libhetero.analysis.latent_density import LatentDensity, PlanePosterior, latent_density, mean_in_cells
 from libhetero.analysis.paths import principal_components
 from libhetero.errors import ConfigurationError
-from libhetero.files import remove_stale
+from libhetero.files import every_format, remove_stale
 from libhetero.io import write_latent
 from libhetero.io.cs_table import read_table as read_cs_table
 from libhetero.io.origin import original_table
@@ -123,12 +123,7 @@ def _column(particles: ParticleSet, name: str) -> np.ndarray:
 
 
 def write_findings(
-    run: Run,
-    latent: Float[np.ndarray, "particles columns"],
-    embedded: Any,
-    columns: dict[str, np.ndarray],
-    method: str,
-    seed: int,
+    run: Run, latent: Float[np.ndarray, "particles columns"], embedded: Any, columns: dict[str, np.ndarray], seed: int
 ) -> Findings:
     """Write figures and tables of the latents into RUN/analysis.
 
@@ -138,17 +133,16 @@ def write_findings(
     latent : of each.
     embedded : their plane and classes, as `libhetero.pipelines.embed` gives them.
     columns : to colour the plane by.
-    method : of the plane, "umap" or "pca".
     seed : of samples and permutations.
     """
     folder = run.folder / FOLDER
     folder.mkdir(exist_ok=True)
     mean, scores, axes, explained = principal_components(latent, SHOWN)
     draw_components(folder / COMPONENTS, scores, explained)
-    remove_stale(folder, COLUMNS, DENSITY, STATES, PATH)
+    remove_stale(folder, *every_format(COLUMNS, DENSITY), STATES, PATH)
     label = np.asarray(embedded.label)
     colours = {"class": label, **columns}
-    draw_columns(folder / COLUMNS, embedded.plane, colours, "UMAP" if method == "umap" else "PC")
+    draw_columns(folder / COLUMNS, embedded.plane, colours, embedded.names)
     density = None
     if scores.shape[1] > 1:
         density = _density(run, latent, mean, axes, scores, seed)

@@ -24,6 +24,7 @@ from libhetero.configuration.limits import MOST_CLASSES, MOST_PARTICLES
 from libhetero.errors import ConfigurationError
 from libhetero.files import every_format, remove_stale, replacing_set
 from libhetero.pipelines.segment import SegmentConfig
+from libhetero.telling.waiting import working
 
 LOGGER = logging.getLogger(__name__)
 # Headings of the help; options under the last two are of particles.
@@ -245,7 +246,8 @@ def _embed_gaussians(config: EmbedConfig, trained: Any, progress: Callable[[floa
     grouping = RegionConfig(
         feature=changes.feature, embedding=config.method, neighbours=config.neighbours, seed=config.seed
     )
-    regions = find_regions(changes.similarity(), grouping)
+    with working(LOGGER.info, f"{config.method.upper()} and clusters of Gaussians"):
+        regions = find_regions(changes.similarity(), grouping)
     with replacing_set(trained.folder):
         table, figure = write_gaussian_plane(trained.folder, changes, regions, config.method)
     return EmbedResult(table, figure, plane=regions.embedding)

@@ -16,6 +16,7 @@ from libhetero.pipelines.evaluate import EvaluateConfig
 from libhetero.pipelines.run.configuration import CONFIG
 from libhetero.pipelines.run.data import PARTICLES, DataConfig, ParticleListConfig
 from libhetero.pipelines.run.epoch_folder import run_and_epoch
+from libhetero.telling.waiting import working
 from libhetero.training.configuration import PreprocessConfig
 
 LOGGER = logging.getLogger(__name__)
@@ -174,7 +175,8 @@ def _one_map(config: Make3dConfig, progress: Callable[[float], None] | None) -> 
     feed = listed_feed(config.data(), config.contrast)
     wanted = _wanted(config, feed)
     made = reconstruct_some(feed, np.arange(len(feed)), config.batch_size, config.symmetry, "reconstructing", progress)
-    found = postprocessed(made, feed.pixel_size, wanted)
+    with working(LOGGER.info, f"{output}: FSC in the mask, sharpening"):
+        found = postprocessed(made, feed.pixel_size, wanted)
     write_maps(output, made, feed.pixel_size, found.curves, found.sharpened)
     LOGGER.info("%s: %d particles, %s", output, made.particles, found.text)
     return Make3dResult((output,))

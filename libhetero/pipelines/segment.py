@@ -16,6 +16,7 @@ from libhetero.configuration.limits import MOST_BATCH, MOST_CLASSES, MOST_EPOCHS
 from libhetero.errors import ConfigurationError
 from libhetero.files import replacing_set
 from libhetero.telling.stages import timed
+from libhetero.telling.waiting import working
 
 LOGGER = logging.getLogger(__name__)
 PARTICLES = "particles"  # heading of the help
@@ -148,10 +149,12 @@ def run(config: SegmentConfig, progress: Callable[[float], None] | None = None) 
         )
     with timed(LOGGER, "2/6 regions of Gaussians"):
         grouping = dataclasses.replace(config.regions, feature=changes.feature)
-        regions = find_regions(changes.similarity(), grouping)
+        with working(LOGGER.info, f"{config.regions.embedding.upper()} and clusters of Gaussians"):
+            regions = find_regions(changes.similarity(), grouping)
         account.tell(regions, changes)
     with timed(LOGGER, "3/6 what particles bear out of them"):
-        judged = judge_regions(trained, changes, regions, config.p_value)
+        with working(LOGGER.info, "evidence of the particles for each region"):
+            judged = judge_regions(trained, changes, regions, config.p_value)
         account.tell_evidence(judged, config.p_value)
     if judged.regions.count == 0:
         return _write_nothing(config, trained, changes, judged)

@@ -25,6 +25,7 @@ from libhetero.pipelines.run.folder import Run
 from libhetero.pipelines.validating.imaging import followed, micrographs_of, properties_of
 from libhetero.records import ParticleSet
 from libhetero.report.latent import draw_columns, draw_components, draw_density
+from libhetero.telling.waiting import working
 from libhetero.training.course import Course
 from libhetero.training.preprocess import sample_indices
 
@@ -145,14 +146,16 @@ def write_findings(
     draw_columns(folder / COLUMNS, embedded.plane, colours, embedded.names)
     density = None
     if scores.shape[1] > 1:
-        density = _density(run, latent, mean, axes, scores, seed)
+        with working(LOGGER.info, f"density of {len(latent)} particles"):
+            density = _density(run, latent, mean, axes, scores, seed)
         places = (density.places(density.states), density.share, density.places(density.path))
         draw_density(folder / DENSITY, density.x, density.y, density.value, *places, explained)
         _write_states(folder, density, scores[:, :2], latent)
     chosen = sample_indices(len(latent), LARGEST, seed)
     names = tuple(f"latent component {number + 1}" for number in range(scores.shape[1]))
     properties = properties_of(run.particles, particle_findings(run), run.particles.half_set)
-    found = followed(properties, names, scores[chosen], chosen, seed)
+    with working(LOGGER.info, "tests of what the latents follow of the imaging"):
+        found = followed(properties, names, scores[chosen], chosen, seed)
     return Findings(label, explained, density, found)
 
 

@@ -30,6 +30,7 @@ from libhetero.pipelines.maps.reconstructing import reconstruct_some, write_maps
 from libhetero.pipelines.run.folder import Run
 from libhetero.reconstruction.backproject import Reconstruction
 from libhetero.report.fsc import draw_class_fsc
+from libhetero.telling.waiting import working
 from libhetero.training.feed import ParticleFeed
 
 LOGGER = logging.getLogger(__name__)
@@ -152,7 +153,9 @@ def _written(
     wanted: Postprocessing,
 ) -> ClassMap:
     """Write one class, say its resolution, and return what the table needs."""
-    found, fsc = postprocessed(made, pixel_size, wanted), None
+    with working(LOGGER.info, f"{path.stem}: FSC in the mask, sharpening"):
+        found = postprocessed(made, pixel_size, wanted)
+    fsc = None
     curves, text = dict(found.curves), found.text
     if network is not None:
         write_volume(path.with_name(f"{path.stem}_network.mrc"), network, pixel_size)

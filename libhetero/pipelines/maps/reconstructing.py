@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,9 @@ from libhetero.pipelines.run.data import DataConfig
 from libhetero.pipelines.run.particles import feed_of, load_particles
 from libhetero.pipelines.run.preparation import measured
 from libhetero.reconstruction.backproject import Reconstruction, reconstruct
+from libhetero.records import Batch
 from libhetero.telling.progress import tracked
+from libhetero.telling.waiting import working
 from libhetero.training.feed import ParticleFeed, fitting_batches
 
 LOGGER = logging.getLogger(__name__)
@@ -72,7 +75,13 @@ def reconstruct_some(
         LOGGER.warning("all particles are of one half-set; every other one is taken instead.")
         half_set = None
     operators = symmetry_operators(symmetry)
-    made = reconstruct(stream, feed.box_size, feed.pixel_size, half_set, operators=operators)
+    with ExitStack() as solving:
+
+        def images() -> Iterator[Batch]:
+            yield from stream
+            solving.enter_context(working(LOGGER.info, f"{what}: maps of the sums, and FSC of the half-maps"))
+
+        made = reconstruct(images(), feed.box_size, feed.pixel_size, half_set, operators=operators)
     return made.scaled(feed.config.grey_scale)
 
 

@@ -23,6 +23,7 @@ from libhetero.pipelines.decoding.particle_findings import particle_weights
 from libhetero.pipelines.run.folder import Run
 from libhetero.pipelines.run.list_digest import list_digest
 from libhetero.report.presence import draw_presence
+from libhetero.telling.waiting import working
 
 LOGGER = logging.getLogger(__name__)
 QUANTITY = {
@@ -130,7 +131,8 @@ def classify_regions(
     for place, kind in enumerate(kinds):
         points = np.concatenate(coordinates[place])
         errors = None if deviation is None else _carried(points, latent, deviation)
-        label, probability = _sorted(points, errors, weight, classes, method, seed, place + 1)
+        with working(LOGGER.info, f"region {place + 1}: classes of {len(points)} particles"):
+            label, probability = _sorted(points, errors, weight, classes, method, seed, place + 1)
         columns, basis = bases[place]
         explained = np.var(points, axis=0) / max(float(np.diag(changes.covariance)[columns].sum()), 1e-30)
         length = _length(run, len(columns) // 3) if kind == "motion" else None

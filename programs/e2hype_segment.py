@@ -15,10 +15,10 @@ DESCRIPTION = """\
 Find the regions of a complex that change together, and sort the particles by each of them.
 
 Every Gaussian is a vector of its change over all particles. Those that hardly change are the
-constant core (region 0); the others are embedded by UMAP and clustered by DBSCAN, with eps chosen
-from the data (--auto, the default) and the clusters merged, split and weighed by what they change in
-common. A region is reported where the particles' images bear it out beyond what nothing gives
-(--pvalue) and both half-sets agree; where none is, none is written. Then, region by region, particles
+constant core (region 0); the others are embedded by UMAP and clustered by DBSCAN, with eps (the distance
+of neighbours) chosen from the data (--auto, the default) and the clusters merged, split and weighed by
+what they change in common. A region is reported where the particles' images bear it out beyond what
+noise alone gives (--pvalue) and both half-sets agree; where none is, none is written. Then, region by region, particles
 are sorted by that region's outputs alone, into classes where they are told apart; a continuum has a
 coordinate and no classes. Writes into the run folder:
   index.html (all of it on one page), regions.json (what speaks for each region), regions.txt (EMAN2

@@ -41,7 +41,8 @@ class SegmentConfig:
         "--feature",
         group=REGIONS,
         choices=("auto", *declared(RegionConfig, "feature").choices),
-        help="what changes of a Gaussian; auto takes amplitude, motion or both by what is decoded",
+        help="what changes of a Gaussian: amplitude (pieces come and go), motion or both; auto takes what the run has "
+        "found",
     )
     memory: float = option(
         4.0, "--memory", group=REGIONS, metavar="GiB", above=0, most=MOST_MEMORY, help="for the covariance of Gaussians"
@@ -53,7 +54,7 @@ class SegmentConfig:
         metavar="P",
         above=0,
         most=1,
-        help="regions are reported whose change nothing would give with a higher probability; 1 keeps all",
+        help="regions are reported whose change noise alone would give with at most this probability; 1 keeps all",
     )
     regions: RegionConfig = internal(RegionConfig, "how Gaussians are grouped")
     classes: int | None = option(
@@ -173,7 +174,7 @@ def _write_nothing(config: SegmentConfig, trained: Any, changes: Any = None, jud
     if judged is not None:
         dropped, regions, tested, feature = judged.dropped, judged.regions, judged.tested, changes.feature
     record = RegionsRecord(0, feature, gaussians, count, tested=tested, p_value=config.p_value, dropped=dropped)
-    LOGGER.warning("%s: no region changes more than nothing gives; none is written.", trained.folder)
+    LOGGER.warning("%s: no region changes more than noise alone gives; none is written.", trained.folder)
     with replacing_set(trained.folder):
         files.remove_region_files(trained.folder)
         particles.remove_region_classes(trained.folder)

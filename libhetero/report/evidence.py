@@ -31,7 +31,7 @@ def draw_evidence(
     figure, axes = new_figure(7.2, 3.0, columns=2)
     is_junk = junk > 0.5
     for one, values, label in (
-        (axes[0, 0], evidence, "evidence for the molecule, nats"),
+        (axes[0, 0], evidence, "log-likelihood ratio, molecule to noise alone"),
         (axes[0, 1], contrast, "contrast of the particle"),
     ):
         values = np.nan_to_num(values)

@@ -184,7 +184,7 @@ def largest_share(needed: Callable[[int], int], limit: int, most: int) -> int:
     if one > limit:
         raise ConfigurationError(
             f"one particle a device needs {byte_size(one)}; expected at most the {byte_size(limit)} "
-            "there are. Use a smaller --box or --preset small."
+            "there are. Use a smaller --box, or the smaller network of --preset small."
         )
     probe = min(most, GRANULE)
     slope = (needed(probe) - one) / max(probe - 1, 1)

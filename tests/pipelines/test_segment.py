@@ -40,7 +40,7 @@ def test_regions_and_classes_are_those_of_the_truth(tmp_path, monkeypatch, motio
         assert seen.change == pytest.approx(6.0 if motion else 0.5, rel=0.2) and other.p_value > 0.05
         assert region.gaussians == np.sum(result.regions.label == region.region)
         assert not region.continuous and sum(region.classes) == 300
-    assert "nothing gives" in result.page.read_text()
+    assert "noise alone gives" in result.page.read_text()
 
 
 def test_files_hold_what_their_readers_expect(tmp_path, monkeypatch):
@@ -171,7 +171,7 @@ def test_nothing_is_found_in_nothing(tmp_path, monkeypatch, load_program, capsys
         run.model.config = SimpleNamespace(latent_size=0)
     assert load_program("e2hype_segment.py").main([str(tmp_path)]) == 0
     said = capsys.readouterr()
-    assert "0 region(s)" in said.out and "no region changes more than nothing gives" in said.out + said.err
+    assert "0 region(s)" in said.out and "no region changes more than noise alone gives" in said.out + said.err
     assert [stale for stale in left_over if (tmp_path / stale).exists()] == []
     assert {path.name for path in tmp_path.iterdir()} >= {"index.html", "regions.json"}
     record = read_record(tmp_path)

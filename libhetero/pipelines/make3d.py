@@ -83,6 +83,12 @@ class Make3dConfig(ParticleListConfig):
         help="also write OUT_sharpened, with this B-factor, below 0 to sharpen; auto measures it between 10 Å and the "
         "resolution",
     )
+    local_resolution: bool = option(
+        False,
+        "--local_resolution",
+        help="also write OUT_local_resolution: at every voxel the Å to which the half-maps agree about it, in soft "
+        "windows 7 times the resolution wide (FSC 0.5)",
+    )
     batch_size: int = option(64, "--batchsz", metavar="N", least=1, most=MOST_BATCH, help="images inserted at once")
 
     def __post_init__(self) -> None:
@@ -175,9 +181,9 @@ def _one_map(config: Make3dConfig, progress: Callable[[float], None] | None) -> 
     feed = listed_feed(config.data(), config.contrast)
     wanted = _wanted(config, feed)
     made = reconstruct_some(feed, np.arange(len(feed)), config.batch_size, config.symmetry, "reconstructing", progress)
-    with working(LOGGER.info, f"{output}: FSC in the mask, sharpening"):
+    with working(LOGGER.info, f"{output}: FSC in the mask, sharpening, local resolution"):
         found = postprocessed(made, feed.pixel_size, wanted)
-    write_maps(output, made, feed.pixel_size, found.curves, found.sharpened)
+    write_maps(output, made, feed.pixel_size, found.curves, found.maps)
     LOGGER.info("%s: %d particles, %s", output, made.particles, found.text)
     return Make3dResult((output,))
 
@@ -188,7 +194,7 @@ def _wanted(config: Make3dConfig, feed: Any) -> Any:
     from libhetero.pipelines.maps.postprocess import Postprocessing
 
     mask = None if config.mask is None else mask_in_box(config.mask, feed.box_size, feed.pixel_size)
-    return Postprocessing(mask, config.b_factor)
+    return Postprocessing(mask, config.b_factor, config.local_resolution)
 
 
 def _class_maps(config: Make3dConfig, classes_file: str, progress: Callable[[float], None] | None) -> Make3dResult:

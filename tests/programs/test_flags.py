@@ -36,8 +36,8 @@ KEPT = {
         --intersection --max --min --of --output --passthrough --random --seed --split --table --union
     """,
     "e2hype_make3d.py": """
-        --apix --batchsz --bfactor --box --centre --classes --ctf --datadir --figure --ind --invert --mask
-        --noctf --noinvert --poses --sym
+        --apix --batchsz --bfactor --box --centre --classes --ctf --datadir --figure --ind --invert
+        --local_resolution --mask --noctf --noinvert --poses --sym
     """,
     "e2hype_refine.py": """
         --accum --apix --batchsz --box --cache --checkpoint --clip --conditioning --contrast --coordinator

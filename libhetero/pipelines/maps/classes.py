@@ -153,7 +153,7 @@ def _written(
     wanted: Postprocessing,
 ) -> ClassMap:
     """Write one class, say its resolution, and return what the table needs."""
-    with working(LOGGER.info, f"{path.stem}: FSC in the mask, sharpening"):
+    with working(LOGGER.info, f"{path.stem}: FSC in the mask, sharpening, local resolution"):
         found = postprocessed(made, pixel_size, wanted)
     fsc = None
     curves, text = dict(found.curves), found.text
@@ -162,7 +162,7 @@ def _written(
         fsc = masked_fsc(offset_to_truth(network, made.volume), made.volume)
         curves["FSC of the network's volume and the map"] = fsc
         text += f", the network's volume and the map to {described_resolution(fsc, NETWORK, pixel_size)}"
-    write_maps(path, made, pixel_size, curves, found.sharpened)
+    write_maps(path, made, pixel_size, curves, found.maps)
     LOGGER.info("%s: %d particles, %s", path.stem, made.particles, text)
     return ClassMap(path.stem, made.particles, found.fsc, fsc)
 

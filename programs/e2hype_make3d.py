@@ -15,7 +15,7 @@ DESCRIPTION = """\
 Reconstruct one map from all particles of a list, or one from each class, by CTF-weighted backprojection.
 
 Writes OUT.mrc, its half-maps OUT_half1.mrc and OUT_half2.mrc (half-sets of the list where it has
-them, every other particle otherwise) and OUT_fsc.txt. --mask adds the FSC within a mask, as it is, with
+them, every other particle otherwise), OUT_fsc.txt and OUT_fsc.png. --mask adds the FSC within a mask, as it is, with
 random phases, and corrected by that, as RELION's postprocessing; --bfactor writes OUT_sharpened.mrc,
 --local_resolution OUT_local_resolution.mrc, whose values are the Å to which the half-maps agree there. Use
 it for the consensus that e2hype_guess_n.py starts from, or on a class written by e2hype_segment.py or e2hype_embed.py.
@@ -47,7 +47,8 @@ def make3d(options: argparse.Namespace, session: Session) -> None:
     """Reconstruct as the options say."""
     result = run(configuration_of(options, Make3dConfig), session.progress)
     if result.table is not None:
-        print(f"wrote {len(result.maps)} maps and {result.table}\nlook at {result.figure}")
+        print(f"wrote {len(result.maps)} maps and {result.table}")
+    print(f"look at {result.figure}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -142,13 +142,13 @@ class Make3dResult:
     Parameters
     ----------
     maps : one, or one for each class in rising order; half-maps and their correlations lie beside.
+    figure : of all correlations.
     table : text file of the classes' particles and resolutions; None without classes.
-    figure : of all correlations; None without classes.
     """
 
     maps: tuple[Path, ...]
+    figure: Path
     table: Path | None = None
-    figure: Path | None = None
 
 
 def run(config: Make3dConfig, progress: Callable[[float], None] | None = None) -> Make3dResult:
@@ -172,7 +172,8 @@ def _one_map(config: Make3dConfig, progress: Callable[[float], None] | None) -> 
     # The parts load here, after parsing: `--help` is answered from the declarations above.
     import numpy as np
 
-    from libhetero.files import check_folder
+    from libhetero.files import check_folder, replacing_set
+    from libhetero.pipelines.maps.curves import draw_fsc_of_map
     from libhetero.pipelines.maps.postprocess import postprocessed
     from libhetero.pipelines.maps.reconstructing import listed_feed, reconstruct_some, write_maps
 
@@ -183,9 +184,11 @@ def _one_map(config: Make3dConfig, progress: Callable[[float], None] | None) -> 
     made = reconstruct_some(feed, np.arange(len(feed)), config.batch_size, config.symmetry, "reconstructing", progress)
     with working(LOGGER.info, f"{output}: FSC in the mask, sharpening, local resolution"):
         found = postprocessed(made, feed.pixel_size, wanted)
-    write_maps(output, made, feed.pixel_size, found.curves, found.maps)
+    with replacing_set(output.parent):
+        write_maps(output, made, feed.pixel_size, found.curves, found.maps)
+        figure = draw_fsc_of_map(output, made.fsc, found, feed.pixel_size)
     LOGGER.info("%s: %d particles, %s", output, made.particles, found.text)
-    return Make3dResult((output,))
+    return Make3dResult((output,), figure)
 
 
 def _wanted(config: Make3dConfig, feed: Any) -> Any:
@@ -215,4 +218,4 @@ def _class_maps(config: Make3dConfig, classes_file: str, progress: Callable[[flo
             )
         )
         table, figure = classes.write_summary(folder, found, feed.pixel_size)
-    return Make3dResult(tuple(folder / f"{item.name}.mrc" for item in found), table, figure)
+    return Make3dResult(tuple(folder / f"{item.name}.mrc" for item in found), figure, table)

@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float, Int
 from matplotlib.axes import Axes
-from matplotlib.ticker import LogLocator
+from matplotlib.ticker import LogLocator, MaxNLocator
 
 from libhetero.report.style import DARK, GREY, LEGEND, PALETTE, SMALL, new_figure, save_figure, title
 
@@ -57,6 +57,7 @@ def draw_eps(path: str | os.PathLike, scan: EpsTrials, chosen: float | None) -> 
     ):
         upper.semilogx(scan.eps, number, mark, color=colour, drawstyle="steps-mid", linewidth=1, label=text)
     upper.set_ylabel("number")
+    upper.yaxis.set_major_locator(MaxNLocator(integer=True))
     upper.set_ylim(0, 1.45 * max(1, int(scan.clusters.max()), int(scan.groups.max())))
     lower.semilogx(
         scan.eps, scan.score, ".-", color=PALETTE[1], linewidth=1, label="silhouette: how well apart (1 best)"

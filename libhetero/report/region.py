@@ -31,6 +31,7 @@ MOST_ARROWS = 250
 STILL = 0.1  # Å; smaller differences are no motion worth an arrow
 LONGEST = 0.15  # of the width of the figure: what a long arrow should come to
 LONG = 90  # percentile of the arrows
+LEAST_HEIGHT = 0.02  # of a cloud, of its width, below which it is not stretched
 ENDS = ("lowest fifth", "highest fifth")
 END_COLOURS = ("#0072b2", "#d55e00")
 
@@ -94,6 +95,9 @@ def draw_region(path: str | os.PathLike, shown: RegionView, molecule: Molecule) 
         scatter_groups(cloud, shown.plane, np.asarray(shown.label) + 1, lambda group: class_name(group - 1))
     else:
         _draw_continuum(cloud, shown)
+    across, up = np.ptp(shown.plane, axis=0)
+    if up < LEAST_HEIGHT * across:  # a second coordinate that is next to nothing looks like it
+        cloud.set_ylim(*(shown.plane[:, 1].mean() + across * np.array([-0.5, 0.5])))
     cloud.set_xlabel(shown.names[0])
     cloud.set_ylabel(shown.names[1])
     title(cloud, shown.title)
@@ -173,6 +177,7 @@ def _draw_arrows(axes: Axes, shown: RegionView, molecule: Molecule, inside: np.n
         width=0.006,
         zorder=3,
     )
+    drawn.set_clim(0, max(float(length.max(initial=0)), 1e-9))
     reach = max(molecule.reach, 1.03 * float(np.abs(start + factor * moved).max()))
     axes.set_xlim(-reach, reach)
     axes.set_ylim(-reach, reach)

@@ -114,7 +114,7 @@ def test_a_mask_and_a_b_factor(program, noisy):
     wanted = ("--mask", "mask.mrc", "--bfactor", "-400", "--local_resolution")
     code, out, _ = program("particles.star", "map.mrc", "--noinvert", *wanted)
     assert code == 0 and ", in the mask to" in out and "sharpened by a B-factor of -400 Å²" in out
-    assert "local resolution in the mask" in out
+    assert "local resolution in the mask" in out and "look at map_fsc.png" in out and Path("map_fsc.png").exists()
     local, pixel_size = read_volume("map_local_resolution.mrc")
     assert pixel_size == PIXEL and 2 * PIXEL <= local.min() < local.max() <= BOX * PIXEL
     assert np.median(local[radius < 4]) < np.median(local[radius > 8]), "the molecule is seen better than the solvent"

@@ -201,6 +201,7 @@ def test_arrows_of_a_motion_end_inside_of_the_frame(figure, drawn):
     heads = quiver.XY + np.stack([quiver.U, quiver.V], axis=-1)
     low, high = quiver.axes.get_xlim()
     assert low < heads.min() and heads.max() < high
+    assert quiver.get_clim()[0] == 0
 
 
 @pytest.mark.parametrize("shells", [8, 64])

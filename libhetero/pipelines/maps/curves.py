@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 from jaxtyping import Float
 
 from libhetero.metrics.fsc import described_resolution, resolution
-from libhetero.report.fsc import Curve
+from libhetero.pipelines.maps.postprocess import HALF_MAPS, RANDOM, Postprocessed
+from libhetero.report.fsc import Curve, draw_fsc
 
 
 def read_off(
@@ -26,3 +29,22 @@ def read_off(
     said = described_resolution(values, threshold, pixel_size)
     crossing = resolution(values, threshold, pixel_size) if falls else None
     return Curve(values, threshold, crossing, said if falls else f"to {said}", number)
+
+
+def draw_fsc_of_map(output: Path, fsc: Float[np.ndarray, "shells"], found: Postprocessed, pixel_size: float) -> Path:
+    """Draw OUT_fsc.png, the correlations of a map's half-maps, read off where they tell a resolution; return it.
+
+    Parameters
+    ----------
+    output : the map.
+    fsc : of the half-maps as they are.
+    found : what there is to say besides.
+    pixel_size : Å.
+    """
+    figure = output.with_name(f"{output.stem}_fsc.png")
+    curves = {"half-maps": read_off(fsc, HALF_MAPS, pixel_size)}
+    for name, values in found.curves.items():
+        random = name == RANDOM
+        curves[name] = Curve(values) if random else read_off(values, HALF_MAPS, pixel_size)
+    draw_fsc(figure, curves, pixel_size)
+    return figure

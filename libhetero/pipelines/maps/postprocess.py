@@ -17,6 +17,7 @@ from libhetero.reconstruction.sharpening import COARSEST, guinier_b_factor, shar
 from libhetero.report.surfaces import common_level
 
 LOGGER = logging.getLogger(__name__)
+RANDOM = "masked, random phases"  # a curve that tells no resolution
 SHARPENED, LOCAL_RESOLUTION = "sharpened", "local_resolution"
 HALF = 0.5  # of a soft mask, above which a voxel is in it
 HALF_MAPS = 0.143  # where the correlation of half-maps is read off
@@ -64,7 +65,7 @@ def postprocessed(made: Reconstruction, pixel_size: float, wanted: Postprocessin
     if wanted.mask is not None:
         found = corrected_fsc(np.asarray(made.half_maps), wanted.mask, made.fsc)
         fsc = found.corrected
-        curves = {"masked": found.masked, "masked, random phases": found.random, "masked, corrected": fsc}
+        curves = {"masked": found.masked, RANDOM: found.random, "masked, corrected": fsc}
         length = 2 * len(fsc) * pixel_size
         since = "never" if found.shell is None else f"beyond {length / found.shell:.3g} Å"
         text += (

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from libhetero.cli import Session, configuration_of, configuration_parser, run_program
+from libhetero.configuration import FigureConfig
 from libhetero.pipelines.classify import ClassifyConfig, run
 
 DESCRIPTION = """\
@@ -37,7 +38,7 @@ examples:
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the program's options."""
-    return configuration_parser("e2hype_classify.py", DESCRIPTION, EPILOG, ClassifyConfig)
+    return configuration_parser("e2hype_classify.py", DESCRIPTION, EPILOG, ClassifyConfig, FigureConfig)
 
 
 def classify(options: argparse.Namespace, session: Session) -> None:

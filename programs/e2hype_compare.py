@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from libhetero.cli import Session, configuration_of, configuration_parser, run_program
+from libhetero.configuration import FigureConfig
 from libhetero.pipelines.compare import CompareConfig, run
 
 DESCRIPTION = """\
@@ -36,7 +37,7 @@ examples:
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the program's options."""
-    return configuration_parser("e2hype_compare.py", DESCRIPTION, EPILOG, CompareConfig)
+    return configuration_parser("e2hype_compare.py", DESCRIPTION, EPILOG, CompareConfig, FigureConfig)
 
 
 def compare(options: argparse.Namespace, session: Session) -> None:

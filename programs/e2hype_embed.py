@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from libhetero.cli import Session, configuration_of, configuration_parser, run_program
+from libhetero.configuration import FigureConfig
 from libhetero.pipelines.embed import EmbedConfig, run
 
 DESCRIPTION = """\
@@ -42,7 +43,7 @@ examples:
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the program's options."""
-    return configuration_parser("e2hype_embed.py", DESCRIPTION, EPILOG, EmbedConfig)
+    return configuration_parser("e2hype_embed.py", DESCRIPTION, EPILOG, EmbedConfig, FigureConfig)
 
 
 def embed(options: argparse.Namespace, session: Session) -> None:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from libhetero.cli import Session, configuration_of, configuration_parser, run_program
+from libhetero.configuration import FigureConfig
 from libhetero.pipelines.evaluate import EvaluateConfig, run
 
 DESCRIPTION = """\
@@ -35,7 +36,7 @@ examples:
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the program's options."""
-    return configuration_parser("e2hype_eval.py", DESCRIPTION, EPILOG, EvaluateConfig)
+    return configuration_parser("e2hype_eval.py", DESCRIPTION, EPILOG, EvaluateConfig, FigureConfig)
 
 
 def evaluate(options: argparse.Namespace, session: Session) -> None:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from libhetero.cli import Session, configuration_of, configuration_parser, run_program
+from libhetero.configuration import FigureConfig
 from libhetero.pipelines.guess import GuessConfig, run
 
 DESCRIPTION = """\
@@ -31,7 +32,7 @@ examples:
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the program's options."""
-    return configuration_parser("e2hype_guess_n.py", DESCRIPTION, EPILOG, GuessConfig)
+    return configuration_parser("e2hype_guess_n.py", DESCRIPTION, EPILOG, GuessConfig, FigureConfig)
 
 
 def guess(options: argparse.Namespace, session: Session) -> None:

@@ -8,14 +8,16 @@ import sys
 from collections.abc import Sequence
 
 from libhetero.cli import Session, configuration_of, configuration_parser, run_program
+from libhetero.configuration import FigureConfig
 from libhetero.pipelines.make3d import Make3dConfig, run
 
 DESCRIPTION = """\
 Reconstruct one map from all particles of a list, or one from each class, by CTF-weighted backprojection.
 
 Writes OUT.mrc, its half-maps OUT_half1.mrc and OUT_half2.mrc (half-sets of the list where it has
-them, every other particle otherwise) and OUT_fsc.txt. --mask adds the FSC within a mask, as it is, with
-random phases, and corrected by that, as RELION's postprocessing; --bfactor writes OUT_sharpened.mrc. Use
+them, every other particle otherwise), OUT_fsc.txt and OUT_fsc.png. --mask adds the FSC within a mask, as it is, with
+random phases, and corrected by that, as RELION's postprocessing; --bfactor writes OUT_sharpened.mrc,
+--local_resolution OUT_local_resolution.mrc, whose values are the Å to which the half-maps agree there. Use
 it for the consensus that e2hype_guess_n.py starts from, or on a class written by e2hype_segment.py or e2hype_embed.py.
 
 With --classes, OUT is a folder: class_03.mrc, its half-maps and its table of FSC for each class,
@@ -28,7 +30,7 @@ of noise."""
 EPILOG = """\
 examples:
   e2hype_make3d.py particles.star consensus.mrc
-  e2hype_make3d.py particles.star consensus.mrc --mask mask.mrc --bfactor auto
+  e2hype_make3d.py particles.star consensus.mrc --mask mask.mrc --bfactor auto --local_resolution
   e2hype_make3d.py hype_00/region_01_class_00.lst class0.mrc
   e2hype_make3d.py hype_00 hype_00/maps --classes hype_00/classes_particles.txt
   e2hype_make3d.py particles.star maps --classes classes.txt
@@ -38,14 +40,15 @@ examples:
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the program's options."""
-    return configuration_parser("e2hype_make3d.py", DESCRIPTION, EPILOG, Make3dConfig)
+    return configuration_parser("e2hype_make3d.py", DESCRIPTION, EPILOG, Make3dConfig, FigureConfig)
 
 
 def make3d(options: argparse.Namespace, session: Session) -> None:
     """Reconstruct as the options say."""
     result = run(configuration_of(options, Make3dConfig), session.progress)
     if result.table is not None:
-        print(f"wrote {len(result.maps)} maps and {result.table}\nlook at {result.figure}")
+        print(f"wrote {len(result.maps)} maps and {result.table}")
+    print(f"look at {result.figure}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

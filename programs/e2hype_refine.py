@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from libhetero.cli import (
     Session,
@@ -16,6 +17,7 @@ from libhetero.cli import (
     values_given,
     write_params_json,
 )
+from libhetero.configuration import FigureConfig
 from libhetero.pipelines import refine
 from libhetero.pipelines.refine import HEADINGS, PARTS, RefineConfig, described_defaults
 
@@ -38,7 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the program's options."""
     kinds = (*(kind for each in PARTS.values() for kind in each), RefineConfig)
     parser = configuration_parser(
-        "e2hype_refine.py", DESCRIPTION, EPILOG, *kinds, headings=HEADINGS, defaults=described_defaults()
+        "e2hype_refine.py", DESCRIPTION, EPILOG, *kinds, FigureConfig, headings=HEADINGS, defaults=described_defaults()
     )
     parser.set_defaults(coordinator=None)  # says to `run_program` that this program can be one of several processes
     return parser
@@ -54,13 +56,14 @@ def train(options: argparse.Namespace, session: Session) -> None:
     if config.dry_run:
         refine.dry_run(config, lambda line: session.voice.quiet or print(line, flush=True), session.joined)
         return
-    refine.run(
-        config,
-        new_folder=next_run_folder,
-        started=lambda folder: write_params_json(folder, "e2hype", options),
-        progress=session.progress,
-        joined=session.joined,
-    )
+    if config.resume is not None:
+        session.compiler.keep_in(Path(config.resume))
+
+    def started(folder: Path) -> None:
+        session.compiler.keep_in(folder)
+        write_params_json(folder, "e2hype", options)
+
+    refine.run(config, new_folder=next_run_folder, started=started, progress=session.progress, joined=session.joined)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

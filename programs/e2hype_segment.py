@@ -8,16 +8,17 @@ import sys
 from collections.abc import Sequence
 
 from libhetero.cli import Session, configuration_of, configuration_parser, run_program
+from libhetero.configuration import FigureConfig
 from libhetero.pipelines.segment import RegionConfig, SegmentConfig, run
 
 DESCRIPTION = """\
 Find the regions of a complex that change together, and sort the particles by each of them.
 
 Every Gaussian is a vector of its change over all particles. Those that hardly change are the
-constant core (region 0); the others are embedded by UMAP and clustered by DBSCAN, with eps chosen
-from the data (--auto, the default) and the clusters merged, split and weighed by what they change in
-common. A region is reported where the particles' images bear it out beyond what nothing gives
-(--pvalue) and both half-sets agree; where none is, none is written. Then, region by region, particles
+constant core (region 0); the others are embedded by UMAP and clustered by DBSCAN, with eps (the distance
+of neighbours) chosen from the data (--auto, the default) and the clusters merged, split and weighed by
+what they change in common. A region is reported where the particles' images bear it out beyond what
+noise alone gives (--pvalue) and both half-sets agree; where none is, none is written. Then, region by region, particles
 are sorted by that region's outputs alone, into classes where they are told apart; a continuum has a
 coordinate and no classes. Writes into the run folder:
   index.html (all of it on one page), regions.json (what speaks for each region), regions.txt (EMAN2
@@ -38,7 +39,7 @@ examples:
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the program's options."""
-    return configuration_parser("e2hype_segment.py", DESCRIPTION, EPILOG, SegmentConfig, RegionConfig)
+    return configuration_parser("e2hype_segment.py", DESCRIPTION, EPILOG, SegmentConfig, RegionConfig, FigureConfig)
 
 
 def segment(options: argparse.Namespace, session: Session) -> None:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from libhetero.cli import Session, configuration_of, configuration_parser, run_program
+from libhetero.configuration import FigureConfig
 from libhetero.pipelines.validate import ValidateConfig, run
 
 DESCRIPTION = """\
@@ -35,7 +36,7 @@ examples:
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the program's options."""
-    return configuration_parser("e2hype_validate.py", DESCRIPTION, EPILOG, ValidateConfig)
+    return configuration_parser("e2hype_validate.py", DESCRIPTION, EPILOG, ValidateConfig, FigureConfig)
 
 
 def validate(options: argparse.Namespace, session: Session) -> None:

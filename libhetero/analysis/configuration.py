@@ -35,7 +35,11 @@ class RegionConfig:
     feature: str = internal("amplitude", "what the similarity is of", choices=("amplitude", "motion", "both"))
     embedding: str = internal("umap", "the plane that is clustered", choices=("umap", "pca"))
     auto: bool = option(
-        False, "--auto", group=REGIONS, exclusive="eps", help="choose eps from the data, which is the default"
+        False,
+        "--auto",
+        group=REGIONS,
+        exclusive="eps",
+        help="choose eps (see --eps) from the data, which is the default",
     )
     eps: float | None = option(
         None,
@@ -45,7 +49,8 @@ class RegionConfig:
         metavar="X",
         above=0,
         most=MOST_WEIGHT,
-        help="DBSCAN's eps in the embedding; its clusters are then taken as they are",
+        help="eps of DBSCAN: two Gaussians nearer than this in the plane of UMAP or PCA are neighbours; its clusters "
+        "are then taken as they are",
     )
     method: str = option(
         "dbscan", "--method", group=REGIONS, choices=("dbscan", "hdbscan"), help="how to cluster the embedded Gaussians"
@@ -68,7 +73,7 @@ class RegionConfig:
         least=0,
         most=MOST_WEIGHT,
         help="change below which a Gaussian or a region is constant; 0.5 is a piece in half of the particles, 1 motion "
-        "by one sigma",
+        "by the width (sigma) of a Gaussian",
         shown_default="by the strong changes",
     )
     neighbours: int | None = option(

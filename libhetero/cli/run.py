@@ -16,6 +16,7 @@ from typing import Any
 
 from libhetero.cli.allocator import allocator_variables, keep_freed_memory
 from libhetero.cli.compilation_cache import cache_variables, one_warning_of_the_cache
+from libhetero.cli.compiler_log import CompilerLog, compiler_kept_back
 from libhetero.cli.eman2_log import Eman2Log
 from libhetero.cli.failure import describe_failure, readable
 from libhetero.cli.supervisor import hold_to_parent, is_one_of_several, supervise
@@ -23,6 +24,7 @@ from libhetero.cli.terminal import forget, tell, usable_streams
 from libhetero.configuration import flags_typed, shortened
 from libhetero.configuration.limits import MOST_THREADS
 from libhetero.errors import INTERRUPTED, StoppedEarly
+from libhetero.files import RASTER, figures_as
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -67,6 +69,7 @@ class Session:
     threads : CPU threads asked for, 0 for all.
     log : this run's line of `.eman2log.txt`.
     voice : what the process may say.
+    compiler : where what the compiler says goes.
     collections : how often Python looks for garbage once the work is under way.
     """
 
@@ -75,6 +78,7 @@ class Session:
     threads: int
     log: Eman2Log
     voice: Voice = field(default_factory=Voice)
+    compiler: CompilerLog = field(default_factory=CompilerLog)
     collections: tuple[int, int, int] = field(default_factory=gc.get_threshold)
 
     def progress(self, fraction: float) -> None:
@@ -132,16 +136,18 @@ def _answered(
         return supervise(parser.prog)
     options.cmd = shlex.join([parser.prog, *arguments])
     log = Eman2Log(options.cmd, options.ppid)
-    voice = Voice()
-    session = Session(parser.prog, options.cmd, options.threads, log, voice)
+    voice, usual = Voice(), gc.get_threshold()
     keep_freed_memory(os.environ)
     with (
+        compiler_kept_back(argv is None, several and argv is None) as compiler,
         _logging(parser.prog, options.verbose, voice),
         flags_typed(arguments),
+        figures_as(getattr(options, "figure", RASTER)),
         _environment(options.threads),
-        _rare_collections(session.collections),
+        _rare_collections(usual),
         one_warning_of_the_cache(),
     ):
+        session = Session(parser.prog, options.cmd, options.threads, log, voice, compiler, usual)
         if not several:
             log.start()
         code = _worked(lambda: call(options, session), parser.prog, voice)

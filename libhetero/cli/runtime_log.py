@@ -1,9 +1,12 @@
-"""What the log of JAX's C++ runtime says of a run that it cuts off: the one place that reads that text.
+"""What JAX's C++ runtime and compiler write: what ends a run, and what is of no use to a user. Read here alone.
 
 Written for the coordination service of JAX 0.10 and 0.11, and checked with 0.10.2. The words are nobody's
 promise. With a later version, start two processes, kill either, and compare stderr with the logs in
 `tests/cli/test_runtime_log.py`. Where the words are others, nothing is lost but the one line: the log is
 then passed on as it is.
+
+The compiler, XLA, writes of compilations that take long and how to file a bug; a failure of its own reaches Python as
+an error, and is told in one line. `Chatter` tells such lines from what else native code writes.
 """
 
 from __future__ import annotations
@@ -17,6 +20,34 @@ _CONTINUED = (" ", "\t", "***", ":", "\n", "RPC:", "Additional GRPC", "The tasks
 _SERVICE = ("coordination_service", "preemption_", "client.h", "error_reporting", "distributed/")
 _FATAL = "JAX distributed service detected fatal errors"
 _SILENT = re.compile(r"stopped sending heartbeats\):\s*\n((?:.*?\b\d+\s*\n)+)")
+
+_DATED = re.compile(r"^(?:([IWEF])\d{4} [\d:.]+ +\d+|\d{4}-\d\d-\d\d [\d:.]+: ([IWEF])) (\S+?):\d+\]")
+_BEFORE = "WARNING: All log messages before absl::InitializeLog()"
+_MORE = re.compile(
+    r"\s|\*{3}|%|\[Compiling module|The operation took|Constant folding an instruction|This isn't necessarily a bug"
+    r"|If you'd like to file a bug|Very slow compile|$"
+)
+
+
+class Chatter:
+    """Tells, line after line, what the compiler says of itself from what people are to read.
+
+    Its messages of every level but F, which ends the process, go with the lines that follow them; those of the service
+    that holds several processes together are `follow`'s.
+    """
+
+    def __init__(self) -> None:
+        self._within = False
+
+    def takes(self, line: str) -> bool:
+        """Return whether a line is the compiler's."""
+        match = _DATED.match(line)
+        if match:
+            of_service = any(name in match[3] for name in _SERVICE)
+            self._within = "F" not in (match[1], match[2]) and not of_service
+        elif self._within:
+            self._within = bool(_MORE.match(line))
+        return self._within or line.startswith(_BEFORE)
 
 
 def follow(lines: Iterable[str], pass_on: Callable[[str], None]) -> tuple[str, str | None]:

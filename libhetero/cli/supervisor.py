@@ -16,6 +16,7 @@ import sys
 import threading
 from collections.abc import Mapping
 
+from libhetero.cli.compiler_log import Sorter
 from libhetero.cli.runtime_log import follow
 from libhetero.errors import INTERRUPTED, TERMINATED
 
@@ -64,7 +65,8 @@ def supervise(program: str) -> int:
     os.close(read)
     before = {number: signal.signal(number, lambda n, _: child.send_signal(n)) for number in _FORWARDED}
     try:
-        held, reason = follow(child.stderr or (), _tell)
+        sorter = Sorter()
+        held, reason = follow(child.stderr or (), lambda line: _tell(sorter, line))
         code = child.wait()
     finally:
         for number, handler in before.items():
@@ -78,6 +80,7 @@ def supervise(program: str) -> int:
     return code if code >= 0 else 128 - code
 
 
-def _tell(line: str) -> None:
-    sys.stderr.write(line)
+def _tell(sorter: Sorter, line: str) -> None:
+    for told in sorter.told(line):
+        sys.stderr.write(told)
     sys.stderr.flush()

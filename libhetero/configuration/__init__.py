@@ -7,6 +7,7 @@ neither NumPy nor JAX.
 """
 
 from libhetero.configuration.arrays import ArraySchema
+from libhetero.configuration.figures import FigureConfig
 from libhetero.configuration.files import from_dict, read_document, read_json, read_lines, to_dict, write_json
 from libhetero.configuration.options import (
     ABSENT,
@@ -35,6 +36,7 @@ from libhetero.configuration.plain_words import WrongValue, wrong_value
 __all__ = [
     "ABSENT",
     "ArraySchema",
+    "FigureConfig",
     "Option",
     "WrongValue",
     "asked",

@@ -5,6 +5,7 @@ Standard library only and light at import, so that every part may build on it.
 
 from libhetero.files.atomic import check_folder, flush_folder_to_disk, flush_to_disk, replacing
 from libhetero.files.errors import DiskError, describe_os_error, first_line, writing, writing_error
+from libhetero.files.figures import RASTER, VECTORS, every_format, figures_as, vector_format, vector_paths
 from libhetero.files.lock import FileLock, lock_file
 from libhetero.files.memory import free_memory, require_memory
 from libhetero.files.places import absolute_path
@@ -13,12 +14,16 @@ from libhetero.files.sets import remove_stale, replacing_set, sweep
 from libhetero.files.space import require_space
 
 __all__ = [
+    "RASTER",
+    "VECTORS",
     "DiskError",
     "FileLock",
     "absolute_path",
     "check_folder",
     "check_readable",
     "describe_os_error",
+    "every_format",
+    "figures_as",
     "first_line",
     "free_memory",
     "flush_folder_to_disk",
@@ -30,6 +35,8 @@ __all__ = [
     "require_memory",
     "require_space",
     "sweep",
+    "vector_format",
+    "vector_paths",
     "writing",
     "writing_error",
 ]

@@ -98,9 +98,7 @@ def run(config: AnalyzeConfig, progress: Callable[[float], None] | None = None) 
         with timed(LOGGER, "2/4 plane and classes"):
             plane = _embedded(trained, config)
         with timed(LOGGER, "3/4 density, states and figures"), replacing_set(trained.folder):
-            found = findings.write_findings(
-                trained, latent, plane, columns, config.method, config.seed, config.components
-            )
+            found = findings.write_findings(trained, latent, plane, columns, config.seed, config.components)
     advance(0.6)
     with timed(LOGGER, "4/4 volumes"):
         if not config.no_volumes:

@@ -85,12 +85,12 @@ def run(config: ClassifyConfig, progress: Callable[[float], None] | None = None)
     UserError : one line on what is wrong with options or files.
     """
     # The parts load here, after parsing: `--help` is answered from the declarations above.
-    from libhetero.files import remove_stale
+    from libhetero.files import every_format, remove_stale
     from libhetero.pipelines.classifying.files import write_classification
     from libhetero.pipelines.classifying.maps import class_maps, draw_class_maps
     from libhetero.pipelines.classifying.record import is_classification
     from libhetero.pipelines.classifying.search import classify_particles
-    from libhetero.pipelines.maps.classes import SUMMARY, ClassMap, renewed_folder
+    from libhetero.pipelines.maps.classes import FIGURE, TABLE, ClassMap, renewed_folder
     from libhetero.pipelines.maps.reconstructing import listed_feed
 
     advance: Callable[[float], None] = progress or (lambda fraction: None)
@@ -103,7 +103,7 @@ def run(config: ClassifyConfig, progress: Callable[[float], None] | None = None)
     feed = listed_feed(data, config.contrast)
     share = 1.0 if config.no_maps else 0.7
     with renewed_folder(config.output) as folder:
-        remove_stale(folder, *SUMMARY)
+        remove_stale(folder, TABLE, *every_format(FIGURE))
         with timed(LOGGER, "classes"):
             found = classify_particles(
                 feed, config.classes, config.seed, config.batch_size, lambda done: advance(share * done)

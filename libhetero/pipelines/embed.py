@@ -22,8 +22,9 @@ from libhetero.configuration import (
 )
 from libhetero.configuration.limits import MOST_CLASSES, MOST_PARTICLES
 from libhetero.errors import ConfigurationError
-from libhetero.files import remove_stale, replacing_set
+from libhetero.files import every_format, remove_stale, replacing_set
 from libhetero.pipelines.segment import SegmentConfig
+from libhetero.telling.waiting import working
 
 LOGGER = logging.getLogger(__name__)
 # Headings of the help; options under the last two are of particles.
@@ -152,6 +153,7 @@ class EmbedResult:
     label : (particles,) array, class of each, -1 for none; None without classes.
     probability : (particles,) array, of each being in its class; None without, or by HDBSCAN.
     folder : that keeps all of it, whatever is found next; None where there was nothing to write.
+    names : of the plane's axes in figures; None where they are not known.
     """
 
     table: Path | None
@@ -160,6 +162,7 @@ class EmbedResult:
     label: Any = None
     probability: Any = None
     folder: Path | None = None
+    names: tuple[str, str] | None = None
 
 
 def run(config: EmbedConfig, progress: Callable[[float], None] | None = None) -> EmbedResult:
@@ -230,7 +233,7 @@ def _embed_nothing(config: EmbedConfig, trained: Any) -> EmbedResult:
     )
     what, label = "gaussians" if config.gaussians else "particles", None
     with replacing_set(trained.folder):
-        remove_stale(trained.folder, f"embed_{what}.txt", f"embed_{what}.png")
+        remove_stale(trained.folder, f"embed_{what}.txt", *every_format(f"embed_{what}.png"))
         if config.sorts:
             label = np.zeros(len(trained.particles), int)
             particles.write_particle_classes(trained, label, config.lists)
@@ -240,6 +243,7 @@ def _embed_nothing(config: EmbedConfig, trained: Any) -> EmbedResult:
 def _embed_particles(config: EmbedConfig, trained: Any, latent: Any, known: list[Any]) -> EmbedResult:
     """Embed the particles of an open run by their latents, with classes and what is known of them."""
     from libhetero.analysis.classes import class_medoids
+    from libhetero.pipelines.decoding.plane import plane_names
     from libhetero.pipelines.embedding import files, particles
     from libhetero.report.embedding import Labelling
 
@@ -254,8 +258,9 @@ def _embed_particles(config: EmbedConfig, trained: Any, latent: Any, known: list
             label, probability = found.label, found.probability
         particles.write_particle_classes(trained, label, config.lists, probability)
         known = [Labelling("class", label, class_medoids(latent, label)), *known]
-    figure = files.draw_particle_plane(trained.folder, plane, known, config.method)
-    return EmbedResult(table, figure, plane, label, probability)
+    names = plane_names(plane, latent)
+    figure = files.draw_particle_plane(trained.folder, plane, known, names)
+    return EmbedResult(table, figure, plane, label, probability, names=names)
 
 
 def _embed_gaussians(config: EmbedConfig, trained: Any, progress: Callable[[float], None] | None) -> EmbedResult:
@@ -272,7 +277,8 @@ def _embed_gaussians(config: EmbedConfig, trained: Any, progress: Callable[[floa
     grouping = RegionConfig(
         feature=changes.feature, embedding=config.method, neighbours=config.neighbours, seed=config.seed
     )
-    regions = find_regions(changes.similarity(), grouping)
+    with working(LOGGER.info, f"{config.method.upper()} and clusters of Gaussians"):
+        regions = find_regions(changes.similarity(), grouping)
     with replacing_set(trained.folder):
         table, figure = write_gaussian_plane(trained.folder, changes, regions, config.method)
     return EmbedResult(table, figure, plane=regions.embedding)

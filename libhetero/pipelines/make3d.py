@@ -16,6 +16,7 @@ from libhetero.pipelines.evaluate import EvaluateConfig
 from libhetero.pipelines.run.configuration import CONFIG
 from libhetero.pipelines.run.data import PARTICLES, DataConfig, ParticleListConfig
 from libhetero.pipelines.run.epoch_folder import run_and_epoch
+from libhetero.telling.waiting import working
 from libhetero.training.configuration import PreprocessConfig
 
 LOGGER = logging.getLogger(__name__)
@@ -82,6 +83,12 @@ class Make3dConfig(ParticleListConfig):
         help="also write OUT_sharpened, with this B-factor, below 0 to sharpen; auto measures it between 10 Å and the "
         "resolution",
     )
+    local_resolution: bool = option(
+        False,
+        "--local_resolution",
+        help="also write OUT_local_resolution: at every voxel the Å to which the half-maps agree about it, in soft "
+        "windows 7 times the resolution wide (FSC 0.5)",
+    )
     batch_size: int = option(64, "--batchsz", metavar="N", least=1, most=MOST_BATCH, help="images inserted at once")
 
     def __post_init__(self) -> None:
@@ -135,13 +142,13 @@ class Make3dResult:
     Parameters
     ----------
     maps : one, or one for each class in rising order; half-maps and their correlations lie beside.
+    figure : of all correlations.
     table : text file of the classes' particles and resolutions; None without classes.
-    figure : of all correlations; None without classes.
     """
 
     maps: tuple[Path, ...]
+    figure: Path
     table: Path | None = None
-    figure: Path | None = None
 
 
 def run(config: Make3dConfig, progress: Callable[[float], None] | None = None) -> Make3dResult:
@@ -165,7 +172,8 @@ def _one_map(config: Make3dConfig, progress: Callable[[float], None] | None) -> 
     # The parts load here, after parsing: `--help` is answered from the declarations above.
     import numpy as np
 
-    from libhetero.files import check_folder
+    from libhetero.files import check_folder, replacing_set
+    from libhetero.pipelines.maps.curves import draw_fsc_of_map
     from libhetero.pipelines.maps.postprocess import postprocessed
     from libhetero.pipelines.maps.reconstructing import listed_feed, reconstruct_some, write_maps
 
@@ -174,10 +182,13 @@ def _one_map(config: Make3dConfig, progress: Callable[[float], None] | None) -> 
     feed = listed_feed(config.data(), config.contrast)
     wanted = _wanted(config, feed)
     made = reconstruct_some(feed, np.arange(len(feed)), config.batch_size, config.symmetry, "reconstructing", progress)
-    found = postprocessed(made, feed.pixel_size, wanted)
-    write_maps(output, made, feed.pixel_size, found.curves, found.sharpened)
+    with working(LOGGER.info, f"{output}: FSC in the mask, sharpening, local resolution"):
+        found = postprocessed(made, feed.pixel_size, wanted)
+    with replacing_set(output.parent):
+        write_maps(output, made, feed.pixel_size, found.curves, found.maps)
+        figure = draw_fsc_of_map(output, made.fsc, found, feed.pixel_size)
     LOGGER.info("%s: %d particles, %s", output, made.particles, found.text)
-    return Make3dResult((output,))
+    return Make3dResult((output,), figure)
 
 
 def _wanted(config: Make3dConfig, feed: Any) -> Any:
@@ -186,7 +197,7 @@ def _wanted(config: Make3dConfig, feed: Any) -> Any:
     from libhetero.pipelines.maps.postprocess import Postprocessing
 
     mask = None if config.mask is None else mask_in_box(config.mask, feed.box_size, feed.pixel_size)
-    return Postprocessing(mask, config.b_factor)
+    return Postprocessing(mask, config.b_factor, config.local_resolution)
 
 
 def _class_maps(config: Make3dConfig, classes_file: str, progress: Callable[[float], None] | None) -> Make3dResult:
@@ -207,4 +218,4 @@ def _class_maps(config: Make3dConfig, classes_file: str, progress: Callable[[flo
             )
         )
         table, figure = classes.write_summary(folder, found, feed.pixel_size)
-    return Make3dResult(tuple(folder / f"{item.name}.mrc" for item in found), table, figure)
+    return Make3dResult(tuple(folder / f"{item.name}.mrc" for item in found), figure, table)

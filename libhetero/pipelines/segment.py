@@ -17,6 +17,7 @@ from libhetero.configuration.limits import MOST_BATCH, MOST_CLASSES, MOST_EPOCHS
 from libhetero.errors import ConfigurationError
 from libhetero.files import replacing_set
 from libhetero.telling.stages import timed
+from libhetero.telling.waiting import working
 
 LOGGER = logging.getLogger(__name__)
 PARTICLES = "particles"  # heading of the help
@@ -46,7 +47,8 @@ class SegmentConfig:
         "--feature",
         group=REGIONS,
         choices=("auto", *declared(RegionConfig, "feature").choices),
-        help="what changes of a Gaussian; auto takes amplitude, motion or both by what is decoded",
+        help="what changes of a Gaussian: amplitude (pieces come and go), motion or both; auto takes what the run has "
+        "found",
     )
     memory: float = option(
         4.0, "--memory", group=REGIONS, metavar="GiB", above=0, most=MOST_MEMORY, help="for the covariance of Gaussians"
@@ -58,7 +60,7 @@ class SegmentConfig:
         metavar="P",
         above=0,
         most=1,
-        help="regions are reported whose change nothing would give with a higher probability; 1 keeps all",
+        help="regions are reported whose change noise alone would give with at most this probability; 1 keeps all",
     )
     regions: RegionConfig = internal(RegionConfig, "how Gaussians are grouped")
     classes: int | None = option(
@@ -164,10 +166,12 @@ def run(config: SegmentConfig, progress: Callable[[float], None] | None = None) 
         )
     with timed(LOGGER, "2/6 regions of Gaussians"):
         grouping = dataclasses.replace(config.regions, feature=changes.feature)
-        regions = find_regions(changes.similarity(), grouping)
+        with working(LOGGER.info, f"{config.regions.embedding.upper()} and clusters of Gaussians"):
+            regions = find_regions(changes.similarity(), grouping)
         account.tell(regions, changes)
     with timed(LOGGER, "3/6 what particles bear out of them"):
-        judged = judge_regions(trained, changes, regions, config.p_value)
+        with working(LOGGER.info, "evidence of the particles for each region"):
+            judged = judge_regions(trained, changes, regions, config.p_value)
         account.tell_evidence(judged, config.p_value)
     if judged.regions.count == 0:
         return _write_nothing(config, trained, changes, judged)
@@ -230,7 +234,7 @@ def _write_nothing(config: SegmentConfig, trained: Any, changes: Any = None, jud
     if judged is not None:
         dropped, regions, tested, feature = judged.dropped, judged.regions, judged.tested, changes.feature
     record = RegionsRecord(0, feature, gaussians, count, tested=tested, p_value=config.p_value, dropped=dropped)
-    LOGGER.warning("%s: no region changes more than nothing gives; none is written.", trained.folder)
+    LOGGER.warning("%s: no region changes more than noise alone gives; none is written.", trained.folder)
     kept = _Kept.of(config, trained, feature)
     with replacing_set(trained.folder):
         files.remove_region_files(trained.folder)
@@ -287,7 +291,7 @@ def _write(
         written = write_class_mixtures(trained, mixtures)
     with timed(LOGGER, "6/6 files and figures"):
         files = write_region_files(trained, neutral, regions) + files
-        drawn = figures.draw_all_regions(trained.folder, neutral.position, regions)
+        drawn = figures.draw_all_regions(trained.folder, neutral, regions, config.regions.embedding)
         drawn += figures.draw_each_region(trained.folder, neutral, regions, classes, mixtures)
         record = _record(config, changes, judged, classes)
         files.append(write_record(trained.folder, record))

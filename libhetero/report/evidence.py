@@ -7,7 +7,7 @@ import os
 import numpy as np
 from jaxtyping import Float
 
-from libhetero.report.style import DARK, GREY, PALETTE, new_figure, save_figure
+from libhetero.report.style import DARK, GREY, LEGEND, PALETTE, new_figure, save_figure
 
 BINS = 60
 TAIL = 0.002  # of the particles, at each end, that lie outside the figure's range
@@ -28,10 +28,10 @@ def draw_evidence(
     junk : probability of showing nothing; above ½ a particle is drawn as junk.
     contrast : relative to the set.
     """
-    figure, axes = new_figure(8.0, 3.2, columns=2)
+    figure, axes = new_figure(7.2, 3.0, columns=2)
     is_junk = junk > 0.5
     for one, values, label in (
-        (axes[0, 0], evidence, "evidence for the molecule, nats"),
+        (axes[0, 0], evidence, "log-likelihood ratio, molecule to noise alone"),
         (axes[0, 1], contrast, "contrast of the particle"),
     ):
         values = np.nan_to_num(values)
@@ -46,5 +46,7 @@ def draw_evidence(
         one.set_xlabel(label)
     axes[0, 0].set_ylabel("particles")
     if is_junk.any():
-        axes[0, 0].legend(fontsize=8, frameon=False, labelcolor=DARK, loc="upper right")
+        handles, names = axes[0, 0].get_legend_handles_labels()
+        look = {"fontsize": LEGEND, "frameon": False, "labelcolor": DARK}
+        figure.legend(handles, names, loc="outside upper right", ncols=2, **look)
     save_figure(figure, path)

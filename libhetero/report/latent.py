@@ -5,16 +5,42 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
+from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
-from libhetero.report.style import DARK, PALETTE, marker_size, new_figure, save_figure
+from libhetero.report.style import (
+    DARK,
+    LEGEND,
+    MANY,
+    PALETTE,
+    axis_names,
+    class_colours,
+    class_name,
+    colour_bar,
+    colours_of,
+    component_name,
+    marker_size,
+    new_figure,
+    save_figure,
+    title,
+)
 
 COMPONENTS = 4  # at most, whose pairs are drawn
 COLUMNS = 3  # panels side by side
 MOST_GROUPS = 12
+CLASS = "class"  # the column that is coloured as classes are in every figure
+BESIDE: dict[str, Any] = {
+    "fontsize": LEGEND,
+    "frameon": False,
+    "labelcolor": DARK,
+    "loc": "upper left",
+    "bbox_to_anchor": (1.0, 1.0),
+    "handletextpad": 0.3,
+}
 CLIPPED = (1, 99)  # percentiles of a column that its colours span
 
 
@@ -35,7 +61,7 @@ def draw_components(
     if count == 1:
         figure, ((axes,),) = new_figure(4.6, 3.6)
         axes.hist(scores[:, 0], bins="auto", color=PALETTE[0])
-        axes.set_xlabel(_component(0, explained))
+        axes.set_xlabel(component_name(0, explained))
         axes.set_ylabel("particles")
         save_figure(figure, path)
         return
@@ -44,25 +70,19 @@ def draw_components(
     figure, panels = new_figure(3.7 * min(len(pairs), COLUMNS), 3.3 * rows, rows, min(len(pairs), COLUMNS))
     for axes, (first, second) in zip(panels.ravel(), pairs, strict=False):
         drawn = axes.hexbin(scores[:, first], scores[:, second], gridsize=40, mincnt=1, cmap="viridis", linewidths=0.1)
-        axes.set_xlabel(_component(first, explained))
-        axes.set_ylabel(_component(second, explained))
-        bar = figure.colorbar(drawn, ax=axes, shrink=0.8)
-        bar.set_label("particles", fontsize=8, color=DARK)
-        bar.ax.tick_params(labelsize=7, colors=DARK)
+        axes.set_xlabel(component_name(first, explained))
+        axes.set_ylabel(component_name(second, explained))
+        colour_bar(axes, drawn, "particles in a hexagon")
     for axes in panels.ravel()[len(pairs) :]:
         axes.set_axis_off()
     save_figure(figure, path)
-
-
-def _component(number: int, explained: np.ndarray) -> str:
-    return f"PC {number + 1} ({100 * explained[number]:.1f} % of the variance)"
 
 
 def draw_columns(
     path: str | os.PathLike,
     plane: Float[np.ndarray, "particles 2"],
     columns: Mapping[str, np.ndarray],
-    axis: str = "UMAP",
+    names: tuple[str, str] | None = None,
 ) -> None:
     """Draw particles in a plane, a panel for each column, coloured by its values.
 
@@ -71,33 +91,37 @@ def draw_columns(
     path : PNG to make.
     plane : coordinates.
     columns : at least one, by name: numbers, coloured from their 1st to their 99th percentile, or at most twelve
-        different whole numbers, which are groups.
-    axis : what the axes are, "UMAP" or "PC".
+        different whole numbers, which are groups; "class" has the colours of classes, -1 for none.
+    names : of the axes, from `axis_names`; None for those of UMAP.
     """
     rows, side = -(-len(columns) // COLUMNS), min(len(columns), COLUMNS)
     figure, panels = new_figure(4.2 * side, 3.6 * rows, rows, side)
     order = np.random.default_rng(0).permutation(len(plane))
+    across, up = names or axis_names("umap")
+    size, image = marker_size(len(plane)), len(plane) > MANY
     for axes, (name, values) in zip(panels.ravel(), columns.items(), strict=False):
         shown = order[np.isfinite(values[order].astype(np.float64))]
         groups = np.unique(values[shown])
         x, y = plane[shown].T
         if np.issubdtype(values.dtype, np.integer) and len(groups) <= MOST_GROUPS:
-            for number, one in enumerate(groups):
-                inside = values[shown] == one
-                colour = PALETTE[number % len(PALETTE)]
-                axes.scatter(
-                    x[inside], y[inside], s=marker_size(len(plane)), color=colour, linewidths=0, label=str(one)
-                )
-            axes.legend(fontsize=7, frameon=False, labelcolor=DARK, markerscale=2, loc="upper right")
+            of_classes = name == CLASS
+            shades = class_colours(groups) if of_classes else colours_of(1 + np.arange(len(groups)))
+            colour = shades[np.searchsorted(groups, values[shown])]
+            axes.scatter(x, y, s=size, c=colour, linewidths=0, rasterized=image)
+            handles = [
+                Line2D([], [], linestyle="", marker="o", markersize=5, color=shade, label=text)
+                for shade, text in zip(shades, map(class_name if of_classes else str, groups), strict=True)
+            ]
+            axes.legend(handles=handles, **BESIDE)
         else:
             low, high = np.percentile(values[shown], CLIPPED) if len(shown) else (0, 1)
             drawn = axes.scatter(
-                x, y, s=marker_size(len(plane)), c=values[shown], cmap="viridis", vmin=low, vmax=high, linewidths=0
+                x, y, s=size, c=values[shown], cmap="viridis", vmin=low, vmax=high, linewidths=0, rasterized=image
             )
-            figure.colorbar(drawn, ax=axes, shrink=0.8).ax.tick_params(labelsize=7, colors=DARK)
-        axes.set_title(name, fontsize=10, color=DARK, loc="left")
-        axes.set_xlabel(f"{axis} 1")
-        axes.set_ylabel(f"{axis} 2")
+            colour_bar(axes, drawn, name)
+        title(axes, name)
+        axes.set_xlabel(across)
+        axes.set_ylabel(up)
     for axes in panels.ravel()[len(columns) :]:
         axes.set_axis_off()
     save_figure(figure, path)
@@ -124,11 +148,9 @@ def draw_density(
     way : nodes of the path; none where there is one state.
     explained : part of the latents' variance that each component holds.
     """
-    figure, ((axes,),) = new_figure(5.6, 4.6)
+    figure, ((axes,),) = new_figure(5.0, 4.0)
     drawn = axes.pcolormesh(x, y, value / value.max(), cmap="magma_r", shading="nearest", rasterized=True)
-    bar = figure.colorbar(drawn, ax=axes, shrink=0.8)
-    bar.set_label("density of particles, of the highest", fontsize=8, color=DARK)
-    bar.ax.tick_params(labelsize=8, colors=DARK)
+    colour_bar(axes, drawn, "density, relative to the highest")
     if len(way):
         axes.plot(*way.T, color=PALETTE[0], linewidth=1.6)
     axes.scatter(*states.T, s=46, color="white", edgecolors=PALETTE[0], linewidths=1.4, zorder=3)
@@ -136,9 +158,9 @@ def draw_density(
         text = f"state {number} ({100 * part:.0f} %)"
         outline = [withStroke(linewidth=2, foreground="white")]
         offset = {"xytext": (6, 6), "textcoords": "offset points"}
-        axes.annotate(text, place, **offset, fontsize=8, color=DARK, path_effects=outline)
-    axes.set_xlabel(_component(0, explained))
-    axes.set_ylabel(_component(1, explained))
+        axes.annotate(text, place, **offset, fontsize=LEGEND, color=DARK, path_effects=outline)
+    axes.set_xlabel(component_name(0, explained))
+    axes.set_ylabel(component_name(1, explained))
     save_figure(figure, path)
 
 

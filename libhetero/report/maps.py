@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.colors import to_rgb
 
-from libhetero.report.style import DARK, colour_of, new_figure, save_figure
+from libhetero.report.style import DARK, LEGEND, colour_of, new_figure, save_figure
 from libhetero.report.surfaces import VIEWS, Surface, at_surface, common_level, cropped, refined, seen_along
 
 MOST = 8
@@ -49,14 +49,14 @@ def draw_maps(
             tint = None if mean is None else (level - at_surface(mean, surface, view)) / (FULL * abs(level) or 1.0)
             axis.imshow(_coloured(surface, tint), origin="lower", interpolation="bilinear")
         axes[row, 3].imshow(part[len(part) // 2], cmap="Greys", vmin=low, vmax=high, origin="lower")
-        axes[row, 0].set_ylabel(names[place], fontsize=8, color=DARK)
+        axes[row, 0].set_ylabel(names[place], fontsize=LEGEND, color=DARK)
     for axis in axes.ravel():
         axis.set_xticks([])
         axis.set_yticks([])
         axis.spines[:].set_visible(False)
     for axis, text in zip(axes[0], (*SIDES.values(), "slice z = 0"), strict=True):
-        axis.set_title(text, fontsize=8, color=DARK)
-    figure.suptitle(_legend(level, mean is not None, len(shown), of or len(volumes)), fontsize=8, color=DARK)
+        axis.set_title(text, fontsize=LEGEND, color=DARK)
+    figure.suptitle(_legend(level, mean is not None, len(shown), of or len(volumes)), fontsize=LEGEND, color=DARK)
     save_figure(figure, path)
     return level
 

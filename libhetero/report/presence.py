@@ -8,10 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float, Int
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgba
-from matplotlib.typing import ColorType
 
-from libhetero.report.style import DARK, colour_of, new_figure, save_figure
+from libhetero.report.style import DARK, LEGEND, class_colours, class_name, colour_of, new_figure, save_figure, title
 
 
 def draw_presence(
@@ -20,7 +18,7 @@ def draw_presence(
     classes: Sequence[np.ndarray],
     quantities: Sequence[str],
 ) -> None:
-    """Draw one histogram a region, its classes stacked in shades.
+    """Draw one histogram a region, its classes stacked in their colours; that of a continuum in the region's.
 
     Parameters
     ----------
@@ -30,31 +28,44 @@ def draw_presence(
     quantities : per region, what the numbers are, for the axis.
     """
     count = max(len(values), 1)
-    columns = min(count, 4)
+    columns = min(count, 3)
     rows = -(-count // columns)
-    figure, axes = new_figure(3.2 * columns, 2.5 * rows, rows, columns)
+    figure, axes = new_figure(3.6 * columns, 2.8 * rows, rows, columns)
     for place in axes.ravel()[len(values) :]:
         place.set_axis_off()
     for number, (value, label) in enumerate(zip(values, classes, strict=True)):
         place = axes.ravel()[number]
-        found = np.unique(label)
-        alphas = np.linspace(0.35, 1.0, len(found))
-        colours = [to_rgba(colour_of(number + 1), alpha) for alpha in alphas]
-        stacked_histogram(place, value, label, colours)
-        title = f"region {number + 1}, {len(found)} classes" if len(found) > 1 else f"region {number + 1}, continuous"
-        place.set_title(title, fontsize=9, color=DARK, loc="left")
+        found = np.unique(label[label >= 0])
+        draw_distribution(place, value, label, colour_of(number + 1))
+        kind = f"{len(found)} classes" if len(found) > 1 else "a continuum, no classes"
+        title(place, f"region {number + 1}: {kind}")
         place.set_xlabel(quantities[number])
         place.set_ylabel("particles")
     save_figure(figure, path)
 
 
-def stacked_histogram(
-    axes: Axes, value: Float[np.ndarray, "particles"], label: Int[np.ndarray, "particles"], colours: Sequence[ColorType]
+def draw_distribution(
+    axes: Axes, value: Float[np.ndarray, "particles"], label: Int[np.ndarray, "particles"], colour: str
 ) -> None:
-    """Stack the histograms of classes, in the order of their labels, a colour each."""
+    """Draw the histogram of a value: stacked by classes, which a legend names, or of one colour where there are none.
+
+    Parameters
+    ----------
+    axes : to draw on.
+    value : of each particle.
+    label : class of each, -1 for none.
+    colour : where particles are not told apart.
+    """
     edges = np.histogram_bin_edges(value, bins=40)
+    found = np.unique(label)
+    if len(found[found >= 0]) < 2:
+        axes.stairs(np.histogram(value, edges)[0], edges, fill=True, color=colour)
+        return
     bottom = np.zeros(len(edges) - 1)
-    for one, colour in zip(np.unique(label), colours, strict=True):
-        top = bottom + np.histogram(value[label == one], edges)[0]
-        axes.stairs(top, edges, baseline=bottom, fill=True, color=colour)
+    for one, shade in zip(found, class_colours(found), strict=True):
+        inside = label == one
+        top = bottom + np.histogram(value[inside], edges)[0]
+        axes.stairs(top, edges, baseline=bottom, fill=True, color=shade, label=f"{class_name(one)} ({inside.sum()})")
         bottom = top
+    axes.set_ylim(top=1.05 * bottom.max() + 0.16 * len(found) * bottom.max() / (1 + 0.16 * len(found)))
+    axes.legend(fontsize=LEGEND, frameon=False, labelcolor=DARK, loc="upper left", handlelength=1.0)

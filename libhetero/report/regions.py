@@ -5,45 +5,56 @@ from __future__ import annotations
 import os
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Int
+from matplotlib.colors import to_hex
+from matplotlib.lines import Line2D
 
 from libhetero.report.embedding import region_name
-from libhetero.report.style import DARK, colour_of, marker_size, new_figure, save_figure
+from libhetero.report.outline import VIEWS, Molecule, draw_outline, faded
+from libhetero.report.style import DARK, GREY, LEGEND, colours_of, marker_size, new_figure, save_figure
 
-VIEWS = ((0, 1, "x", "y"), (0, 2, "x", "z"), (1, 2, "y", "z"))
 
-
-def draw_regions_in_space(
-    path: str | os.PathLike, position: Float[np.ndarray, "gaussians 3"], region: Int[np.ndarray, "gaussians"]
-) -> None:
-    """Draw the Gaussians in three orthogonal projections, coloured by region.
+def draw_regions_in_space(path: str | os.PathLike, molecule: Molecule, region: Int[np.ndarray, "gaussians"]) -> None:
+    """Draw the Gaussians of regions over the outline of the map, in three views; what lies deeper is paler.
 
     Parameters
     ----------
     path : PNG to make.
-    position : Å.
-    region : 1, 2, … ; 0 constant, -1 unassigned; drawn from the constant core outwards.
+    molecule : all Gaussians.
+    region : 1, 2, … ; 0 constant, -1 in no region.
     """
-    figure, axes = new_figure(12.5, 4.2, columns=3)
-    size = 2.5 * marker_size(len(position))
-    extent = 1.05 * float(np.abs(position).max(initial=1.0))
-    for view, (first, second, across, up) in zip(axes[0], VIEWS, strict=True):
-        for one in np.unique(region):
-            inside = region == one
-            text = f"{region_name(one)} ({inside.sum()})"
-            view.scatter(
-                position[inside, first],
-                position[inside, second],
-                s=size,
-                linewidths=0,
-                color=colour_of(int(one)),
-                alpha=0.35 if one <= 0 else 0.8,
-                label=text,
-            )
-        view.set_aspect("equal")
-        view.set_xlim(-extent, extent)
-        view.set_ylim(-extent, extent)
-        view.set_xlabel(f"{across} (Å)")
-        view.set_ylabel(f"{up} (Å)")
-    axes[0, 2].legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0), labelcolor=DARK)
+    figure, axes = new_figure(10.8, 3.6, columns=3)
+    size, found = 2.5 * marker_size(len(region)), np.unique(region)
+    for axis, view in zip(axes[0], VIEWS, strict=True):
+        draw_outline(axis, molecule, view)
+        near = molecule.nearness(view)
+        x, y = molecule.position[:, view.across], molecule.position[:, view.up]
+        core = region == 0
+        axis.scatter(x[core], y[core], s=0.4 * size, color=GREY, alpha=0.4, linewidths=0, zorder=2)
+        rings = region == -1
+        axis.scatter(x[rings], y[rings], s=0.6 * size, facecolors="none", edgecolors=DARK, linewidths=0.5, zorder=2)
+        colour = np.zeros((len(region), 3))
+        for one, plain in zip(found, colours_of(found), strict=True):
+            colour[region == one] = faded(to_hex(plain), near[region == one])
+        order = np.argsort(near, kind="stable")
+        order = order[region[order] > 0]
+        axis.scatter(x[order], y[order], s=size, c=colour[order], linewidths=0, zorder=3)
+    handles = [
+        Line2D(
+            [],
+            [],
+            linestyle="",
+            marker="o",
+            markersize=6 if one > 0 else 4,
+            color=colour if one >= 0 else DARK,
+            fillstyle="full" if one >= 0 else "none",
+            label=f"{region_name(one)} ({np.sum(region == one)})",
+        )
+        for one, colour in zip(found, colours_of(found), strict=True)
+    ]
+    handles.append(Line2D([], [], color=DARK, linewidth=0.9, label="outline of the map"))
+    axes[0, 2].legend(
+        handles=handles, fontsize=LEGEND, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0), labelcolor=DARK
+    )
+    figure.supxlabel("the farther from the viewer, the paler", fontsize=LEGEND, color=DARK)
     save_figure(figure, path)

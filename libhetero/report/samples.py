@@ -7,11 +7,14 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.patheffects import withStroke
 
-from libhetero.report.style import DARK, new_figure, save_figure
+from libhetero.report.style import DARK, LABEL, LEGEND, new_figure, save_figure
 
 COMPARABLE = 3.0  # times: eyes can still compare images of this difference in contrast
 PERCENTILES = (0.5, 99.5)
+SCALE = 0.4  # of an image, at most, for the scale bar
 WIDTH = 1.5  # inches an image
 
 
@@ -21,6 +24,7 @@ def draw_samples(
     captions: Sequence[str],
     data: Float[np.ndarray, "particles n n"],
     model: Float[np.ndarray, "particles n n"],
+    pixel_size: float,
 ) -> None:
     """Draw a column a particle: its image, the model's, and the first less the second.
 
@@ -34,6 +38,7 @@ def draw_samples(
     captions : one for each particle.
     data : images (y, x), mean 0.
     model : what the model says they are without noise, on the same scale, mean 0.
+    pixel_size : Å, for the scale bar in the first image.
     """
     factor = contrast_factor(data, model)
     rows = {
@@ -44,17 +49,35 @@ def draw_samples(
     low, high = _levels(data)
     count = len(data)
     figure, axes = new_figure(WIDTH * count + 0.5, 3 * WIDTH + 0.8, len(rows), count)
-    figure.suptitle(title, fontsize=9, color=DARK)
+    figure.suptitle(title, fontsize=LABEL, color=DARK)
     for row, (name, images) in zip(axes, rows.items(), strict=True):
         for axis, image in zip(row, images, strict=True):
             axis.imshow(image, cmap="gray", vmin=low, vmax=high, origin="lower")
             axis.set_xticks([])
             axis.set_yticks([])
             axis.spines[:].set_visible(False)
-        row[0].set_ylabel(name, fontsize=8, color=DARK)
+        row[0].set_ylabel(name, fontsize=LEGEND, color=DARK)
     for axis, caption in zip(axes[0], captions, strict=True):
-        axis.set_title(caption, fontsize=8, color=DARK)
+        axis.set_title(caption, fontsize=LEGEND, color=DARK)
+    _draw_scale(axes[0, 0], data.shape[-1], pixel_size)
     save_figure(figure, path)
+
+
+def scale_length(width: float) -> float:
+    """Return the round length, 1, 2 or 5 times a power of ten, that is at most 0.4 of a width in the same unit."""
+    longest = SCALE * width
+    decade = 10.0 ** np.floor(np.log10(longest))
+    return float(max(step * decade for step in (1, 2, 5) if step * decade <= longest))
+
+
+def _draw_scale(axis: Axes, pixels: int, pixel_size: float) -> None:
+    """Draw a bar of a round length in the lower left corner of an image, and write the length above it."""
+    length = scale_length(pixels * pixel_size)
+    ends, height = 0.06 * pixels + np.array([0, length / pixel_size]) - 0.5, 0.08 * pixels
+    around = [withStroke(linewidth=4.5, foreground="black")]
+    axis.plot(ends, [height, height], color="white", linewidth=2.5, solid_capstyle="butt", path_effects=around)
+    place, box = (float(ends.mean()), height + 0.06 * pixels), {"facecolor": "black", "edgecolor": "none", "pad": 1.0}
+    axis.annotate(f"{length:g} Å", place, fontsize=LEGEND, color="white", ha="center", va="bottom", bbox=box)
 
 
 def contrast_factor(data: Float[np.ndarray, "particles n n"], model: Float[np.ndarray, "particles n n"]) -> float:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from libhetero.report.style import DARK, PALETTE, new_figure, save_figure
+from libhetero.report.style import DARK, LEGEND, PALETTE, new_figure, save_figure
 
 FAINT = 0.35  # opacity of what scatters
 DECADE = 10.0  # from the least to the largest loss, from which on a logarithm helps
@@ -34,7 +34,7 @@ def draw_training(path: str | os.PathLike, lines: Sequence[dict[str, Any]], mean
     means, heights = means or {}, [3, 3, 1]
     explained = any("signal" in line for line in lines)
     heights = heights if explained else heights[1:]
-    figure, axes = new_figure(6.0, 3.0 + 1.4 * len(heights) * (1 if explained else 0.5), rows=len(heights))
+    figure, axes = new_figure(5.2, 2.4 + 1.4 * len(heights) * (1 if explained else 0.5), rows=len(heights))
     axes[0, 0].get_gridspec().set_height_ratios(heights)
     loss, rate = axes[-2:, 0]
     for axis in axes[:-1, 0]:
@@ -64,12 +64,12 @@ def _draw_course(axis: Axes, lines: Sequence[dict[str, Any]], of_epochs: Means, 
     held = [line for line in lines if f"test_{name}" in line]
     if not held:
         if len(means) > 1:
-            axis.legend(fontsize=8, frameon=False, labelcolor=DARK)
+            axis.legend(fontsize=LEGEND, frameon=False, labelcolor=DARK)
         return [reports]
     at, tested = _line(axis, held, f"test_{name}", PALETTE[1], "held-out particles", marker=".")
     if name == "loss":
         _mark_least(axis, at, tested)
-    axis.legend(fontsize=8, frameon=False, labelcolor=DARK)
+    axis.legend(fontsize=LEGEND, frameon=False, labelcolor=DARK)
     return [reports, tested]
 
 

@@ -8,7 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
-from libhetero.report.style import DARK, GREY, PALETTE, colour_of, new_figure, save_figure
+from libhetero.report.style import DARK, GREY, LEGEND, PALETTE, colour_bar, colour_of, new_figure, save_figure
+
+HALF = 0.5  # of the colour bar, from which on colours are dark
 
 
 def draw_nulls(path: str | os.PathLike, null: Sequence[float], regions: dict[int, float], quantity: str) -> None:
@@ -29,7 +31,7 @@ def draw_nulls(path: str | os.PathLike, null: Sequence[float], regions: dict[int
         axis.axvline(change, color=colour_of(region), linewidth=1.6, label=f"region {region}")
     axis.set_xlabel(f"change of {quantity}")
     axis.set_ylabel("null sets")
-    axis.legend(fontsize=7, frameon=False, labelcolor=DARK, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    axis.legend(fontsize=LEGEND, frameon=False, labelcolor=DARK, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     save_figure(figure, path)
 
 
@@ -46,7 +48,8 @@ def draw_canonical(path: str | os.PathLike, correlations: Sequence[float]) -> No
     axis.bar(1 + np.arange(len(correlations)), list(correlations), color=PALETTE[0], width=0.7)
     axis.axhline(0, color=DARK, linewidth=0.7)
     axis.set_ylim(min(-0.05, *correlations), 1.02)
-    axis.set_xlabel("pair of directions, half-set 1 and half-set 2")
+    axis.set_xticks(1 + np.arange(len(correlations)))
+    axis.set_xlabel("pair of directions in the latents of the half-sets")
     axis.set_ylabel("canonical correlation")
     save_figure(figure, path)
 
@@ -67,12 +70,15 @@ def draw_following(
     share : R².
     material : (properties, coordinates), True where a coordinate follows.
     """
-    figure, axes = new_figure(2.4 + 0.42 * len(coordinates), 1.4 + 0.32 * len(properties))
+    figure, axes = new_figure(3.0 + 0.5 * len(coordinates), 1.8 + 0.34 * len(properties))
     axis = axes[0, 0]
     drawn = axis.imshow(np.clip(share, 0, 1), vmin=0, vmax=max(0.2, float(share.max())), cmap="Blues", aspect="auto")
     axis.set_xticks(range(len(coordinates)), list(coordinates), rotation=60, ha="right")
     axis.set_yticks(range(len(properties)), list(properties))
     for row, column in zip(*np.nonzero(material), strict=True):
-        axis.text(column, row, f"{share[row, column]:.2f}", ha="center", va="center", fontsize=7, color=PALETTE[1])
-    figure.colorbar(drawn, ax=axis, label="R²", shrink=0.8)
+        dark = drawn.norm(share[row, column]) > HALF
+        colour = "white" if dark else DARK
+        text = f"{share[row, column]:.2f}"
+        axis.text(column, row, text, ha="center", va="center", fontsize=LEGEND, weight="bold", color=colour)
+    colour_bar(axis, drawn, "R²")
     save_figure(figure, path)

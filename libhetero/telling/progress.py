@@ -9,12 +9,14 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, islice
 from types import TracebackType
 from typing import Any
 
 from tqdm import tqdm
 
 from libhetero.telling.amounts import pace
+from libhetero.telling.waiting import working
 
 LOGGER = logging.getLogger(__name__)
 SECONDS_BETWEEN_LINES = 5.0
@@ -134,7 +136,10 @@ def tracked(
     """
     done = 0
     with Progress(what, total, unit="particles") as shown:
-        for block in blocks:
+        coming = iter(blocks)
+        with working(shown.say, f"{what}, the first of {total} (a program for it is compiled)"):
+            ready = list(islice(coming, 1))
+        for block in chain(ready, coming):
             yield block
             first, done = done == 0, done + size(block)
             if progress is not None:

@@ -17,6 +17,7 @@ pixels, come to 3.27 and 5.65 GiB; 3.29 and 5.73 GiB were measured.
 from __future__ import annotations
 
 import dataclasses
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,11 +31,13 @@ from libhetero.errors import ConfigurationError
 from libhetero.files import free_memory
 from libhetero.records import Batch
 from libhetero.telling import byte_size
+from libhetero.telling.waiting import working
 from libhetero.training import sharding
 from libhetero.training.configuration import TrainingConfig
 from libhetero.training.flops import product_flops
 from libhetero.training.optimiser import Loss, build_optimiser, start_state, training_step
 
+LOGGER = logging.getLogger(__name__)
 BATCHES = 4  # in use, and read ahead
 USABLE = 0.9  # of a device's memory; the rest goes to what an allocator cannot use
 GRANULE = 8  # particles a device, above which batches are multiples of it
@@ -108,7 +111,8 @@ def compiled_step(
     size = sharding.padded_size(config.batch_size, mesh, config.accumulate)
     batch = _of_size(particle, size)
     step = sharding.compile_step(training_step(loss, optimiser, config), mesh)
-    compiled = step.lower(state, batch).compile()
+    with working(LOGGER.info, f"compiling a step for {size} particles"):
+        compiled = step.lower(state, batch).compile()
     memory: Any = compiled.memory_analysis()
     temporary = memory.temp_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
     if mesh.devices.flat[0].platform == "cpu":
@@ -180,7 +184,7 @@ def largest_share(needed: Callable[[int], int], limit: int, most: int) -> int:
     if one > limit:
         raise ConfigurationError(
             f"one particle a device needs {byte_size(one)}; expected at most the {byte_size(limit)} "
-            "there are. Use a smaller --box or --preset small."
+            "there are. Use a smaller --box, or the smaller network of --preset small."
         )
     probe = min(most, GRANULE)
     slope = (needed(probe) - one) / max(probe - 1, 1)

@@ -110,8 +110,11 @@ class Course:
         epochs, means = self.means("signal")
         if not len(means):
             return ""
-        change = f", change {percent(means[-1] - means[-2], 2)}" if len(means) > 1 else ""
-        return f"epoch {epochs[-1]:.0f}: {percent(means[-1])}{change}"
+        said = f"epoch {epochs[-1]:.0f}: {percent(means[-1])}"
+        if len(means) < 2:
+            return said
+        change = percent(means[-1] - means[-2], 2)
+        return f"{said}, {change if change.startswith('-') else f'+{change}'} since the epoch before"
 
     def verdict(self) -> Verdict:
         """Return whether the run still improves, and why."""

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from libhetero.cli import Session, common_parser, run_program
+from libhetero.cli import Session, common_parser, configuration_parser, run_program
+from libhetero.configuration import FigureConfig
 from libhetero.errors import INTERRUPTED, DataError, StoppedEarly
+from libhetero.files import vector_format
 
 PROG = "e2hype_try.py"
 
@@ -47,6 +49,14 @@ def test_success_returns_0_and_completes_the_log(capsys: pytest.CaptureFixture) 
     assert ":" in _status()
     assert "/     9\t" in Path(".eman2log.txt").read_text()
     assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(("typed", "kind"), [((), "png"), (("--figure", "svg"), "svg")])
+def test_figures_are_vectors_where_that_is_asked_for(typed: tuple[str, ...], kind: str) -> None:
+    seen: list[str] = []
+    parser = configuration_parser(PROG, "Draw.", "", FigureConfig)
+    assert run_program(parser, list(typed), lambda *_: seen.append(vector_format())) == 0
+    assert (seen, vector_format()) == ([kind], "png")
 
 
 @pytest.mark.parametrize("number", ["-1", "-2", "-77", "0"])

@@ -111,8 +111,13 @@ def test_a_mask_and_a_b_factor(program, noisy):
     """The table gets three columns; the sharpened map is the more contrasted the more negative the B-factor."""
     radius = np.linalg.norm(np.indices((BOX, BOX, BOX)) - BOX // 2, axis=0)
     write_volume("mask.mrc", np.clip(6 - radius, 0, 1).astype(np.float32), PIXEL)
-    code, out, _ = program("particles.star", "map.mrc", "--noinvert", "--mask", "mask.mrc", "--bfactor", "-400")
+    wanted = ("--mask", "mask.mrc", "--bfactor", "-400", "--local_resolution")
+    code, out, _ = program("particles.star", "map.mrc", "--noinvert", *wanted)
     assert code == 0 and ", in the mask to" in out and "sharpened by a B-factor of -400 Å²" in out
+    assert "local resolution in the mask" in out and "look at map_fsc.png" in out and Path("map_fsc.png").exists()
+    local, pixel_size = read_volume("map_local_resolution.mrc")
+    assert pixel_size == PIXEL and 2 * PIXEL <= local.min() < local.max() <= BOX * PIXEL
+    assert np.median(local[radius < 4]) < np.median(local[radius > 8]), "the molecule is seen better than the solvent"
     table = np.loadtxt("map_fsc.txt")
     assert table.shape == (BOX // 2, 5) and "masked, corrected" in Path("map_fsc.txt").read_text()
     assert table[1:4, 4].min() > 0.9
@@ -127,6 +132,7 @@ def test_a_mask_and_a_b_factor(program, noisy):
     assert sharp > share("map_sharpened.mrc")
     code, _, err = program("particles.star", "map.mrc", "--noinvert", "--bfactor", "auto")
     assert code == 0 and "too few shells between 10 Å" in err and not Path("map_sharpened.mrc").exists()
+    assert not Path("map_local_resolution.mrc").exists(), "it was not asked for again"
     write_volume("mask.mrc", 30 * np.ones((BOX, BOX, BOX), np.float32), PIXEL)
     code, _, err = program("particles.star", "other.mrc", "--mask", "mask.mrc")
     assert code == 1 and "expected those of a mask" in err and not Path("other.mrc").exists()

@@ -40,7 +40,7 @@ def test_regions_and_classes_are_those_of_the_truth(tmp_path, monkeypatch, motio
         assert seen.change == pytest.approx(6.0 if motion else 0.5, rel=0.2) and other.p_value > 0.05
         assert region.gaussians == np.sum(result.regions.label == region.region)
         assert not region.continuous and sum(region.classes) == 300
-    assert "nothing gives" in result.page.read_text()
+    assert "noise alone gives" in result.page.read_text()
 
 
 def test_files_hold_what_their_readers_expect(tmp_path, monkeypatch):
@@ -131,6 +131,7 @@ def test_a_second_segmentation_leaves_nothing_of_the_first(tmp_path, monkeypatch
         "classes_region_04.txt",
         "region_01_class_07.lst",
         "region_04.png",
+        "region_04.pdf",
         "regions_presence.png",
         "embed_region_04.txt",
         "embed_region_04_sd.txt",
@@ -155,7 +156,14 @@ def test_nothing_is_found_in_nothing(tmp_path, monkeypatch, load_program, capsys
     run, *_ = gaussian_run(tmp_path)
     monkeypatch.setattr("libhetero.pipelines.run.folder.open_run", lambda folder, epoch=None: run)
     (tmp_path / "masks").mkdir()
-    left_over = ("regions.txt", "regions.cxc", "regions_eps.png", "masks/region_00.mrc", "classes_region_01.txt")
+    left_over = (
+        "regions.txt",
+        "regions.cxc",
+        "regions_eps.png",
+        "regions_eps.svg",
+        "masks/region_00.mrc",
+        "classes_region_01.txt",
+    )
     for stale in left_over:
         (tmp_path / stale).touch()
     run.model.seen = 0.0
@@ -163,7 +171,7 @@ def test_nothing_is_found_in_nothing(tmp_path, monkeypatch, load_program, capsys
         run.model.config = SimpleNamespace(latent_size=0)
     assert load_program("e2hype_segment.py").main([str(tmp_path)]) == 0
     said = capsys.readouterr()
-    assert "0 region(s)" in said.out and "no region changes more than nothing gives" in said.out + said.err
+    assert "0 region(s)" in said.out and "no region changes more than noise alone gives" in said.out + said.err
     assert [stale for stale in left_over if (tmp_path / stale).exists()] == []
     assert {path.name for path in tmp_path.iterdir()} >= {"index.html", "regions.json"}
     record = read_record(tmp_path)
@@ -189,6 +197,10 @@ def test_a_continuum_has_a_coordinate_and_ends_but_no_classes(tmp_path, monkeypa
         stem = f"region_{item.region:02d}"
         truth = np.abs([np.corrcoef(item.coordinates[:, 0], column)[0, 1] for column in latent.T])
         assert truth.max() > 0.99
+        along = latent[:, truth.argmax()] - latent[:, truth.argmax()].mean()
+        sign = np.sign(np.dot(along, item.value))
+        np.testing.assert_allclose(sign * item.value, 12 * along, atol=1.5, err_msg="Å, of the 12 from end to end")
+        assert item.explained[0] > 0.9 and not item.explained[1:].max() > 0.1
         deviation = read_latent(tmp_path / f"embed_{stem}_sd.txt")[1]
         np.testing.assert_allclose(
             deviation[:, 0], 0.1 * item.coordinates[:, 0].std() / latent[:, truth.argmax()].std(), rtol=0.1

@@ -13,22 +13,23 @@ from libhetero.training.configuration import PreprocessConfig
 
 COMMON = "-h --help -v --verbose --threads --ppid --version"
 KEPT = {
-    "e2hype_analyze.py": "--batchsz --classes --columns --components --method --novolumes --seed --steps",
+    "e2hype_analyze.py": "--batchsz --classes --columns --components --figure --method --novolumes --seed --steps",
     "e2hype_classify.py": """
-        --apix --batchsz --box --classes --ctf --datadir --ind --invert --noctf --noinvert --nomaps --passthrough
-        --poses --seed
+        --apix --batchsz --box --classes --ctf --datadir --figure --ind --invert --noctf --noinvert --nomaps
+        --passthrough --poses --seed
     """,
-    "e2hype_compare.py": "--batchsz --embedding --novolumes --path --seed --segmentation --volumes",
+    "e2hype_compare.py": "--batchsz --embedding --figure --novolumes --path --seed --segmentation --volumes",
     "e2hype_embed.py": """
-        --batchsz --class_method --classes --epoch --feature --gaussians --labels --lists --memory --method
-        --min_dist --min_size --name --neighbours --seed --truth
+        --batchsz --class_method --classes --epoch --feature --figure --gaussians --labels --lists --memory
+        --method --min_dist --min_size --name --neighbours --seed --truth
     """,
     "e2hype_eval.py": """
-        --all-classes --all_classes --apix --batchsz --box --centre --classes --crop --embedding --epoch --format --grid
-        --latent --lowpass --name --output --over --particles --path --pc --route --seed --steps
+        --all-classes --all_classes --apix --batchsz --box --centre --classes --crop --embedding --epoch --figure
+        --format --grid --latent --lowpass --name --output --over --particles --path --pc --route --seed --steps
     """,
     "e2hype_guess_n.py": """
-        --apix --box --halfmaps --maxres --ngauss --niter --particles --seed --sym --threshold --trainmodel
+        --apix --box --figure --halfmaps --maxres --ngauss --niter --particles --seed --sym --threshold
+        --trainmodel
     """,
     "e2hype_import.py": "--apix --ctf --datadir --ind --lst2cs --lst2star --output --passthrough --poses",
     "e2hype_list.py": """
@@ -36,30 +37,30 @@ KEPT = {
         --intersection --max --min --of --output --passthrough --random --seed --split --table --union
     """,
     "e2hype_make3d.py": """
-        --apix --batchsz --bfactor --box --centre --classes --ctf --datadir --ind --invert --mask --noctf --noinvert
-        --poses --sym
+        --apix --batchsz --bfactor --box --centre --classes --ctf --datadir --figure --ind --invert
+        --local_resolution --mask --noctf --noinvert --poses --sym
     """,
     "e2hype_refine.py": """
-        --accum --apix --batchsz --box --cache --checkpoint --clip --conditioning --contrast --coordinator --ctf
-        --datadir --decoder --dry-run --ema --encoder --hype_preset --ind --invert --keep --keep_epochs --learnrate
-        --mask --maxbad --maxres --minres --model --niter --nmid --noctf --noinvert --normalise --nprocs
-        --optimiser --pas --path --pointtransformer --poses --precision --preset --procid --pt_preset
-        --remat --report --requeue --resume --schedule --seed --set --stiffness --sym --tensorboard
-        --usetest --warmup
+        --accum --apix --batchsz --box --cache --checkpoint --clip --conditioning --contrast --coordinator
+        --ctf --datadir --decoder --dry-run --ema --encoder --figure --hype_preset --ind --invert --keep
+        --keep_epochs --learnrate --mask --maxbad --maxres --minres --model --niter --nmid --noctf --noinvert
+        --normalise --nprocs --optimiser --pas --path --pointtransformer --poses --precision --preset --procid
+        --pt_preset --remat --report --requeue --resume --schedule --seed --set --stiffness --sym
+        --tensorboard --usetest --warmup
     """,
     "e2hype_score.py": """
         --batchsz --embedding --images --json --level --limit --mask --mass --seed --segmentation --truth
     """,
     "e2hype_segment.py": """
-        --auto --batchsz --class_method --classes --components --constant --epoch --eps --feature --memory --method
-        --min_size --name --neighbours --seed
+        --auto --batchsz --class_method --classes --components --constant --epoch --eps --feature --figure
+        --memory --method --min_size --name --neighbours --seed
     """,
     "e2hype_simulate.py": """
         --angle --apix --bfactor --box --complex-seed --crop --ctf-from --dark --defocus --diameter
         --domains --map --n --noctf --pdb --pieces --probability --processes --resume --rmsd --seed
         --segments --share --shift --snr --structures --subsets
     """,
-    "e2hype_validate.py": "--batchsz --embedding --nulls --seed --segmentation --skip_halves",
+    "e2hype_validate.py": "--batchsz --embedding --figure --nulls --seed --segmentation --skip_halves",
 }
 
 

@@ -25,7 +25,7 @@ def test_a_mean_over_an_epoch_is_over_its_steps_and_its_change_from_the_one_befo
     said = [course.add(each) for each in lines]
     assert said[0] == said[2] == {} and said[1] == {"epoch_loss": 4.0, "epoch_signal": -4.0}
     assert said[3] == {"epoch_loss": 2.0, "epoch_loss_change": -2.0, "epoch_signal": -2.0, "epoch_signal_change": 2.0}
-    assert course.note() == "epoch 2: -200.0%, change 200.00%"
+    assert course.note() == "epoch 2: -200.0%, +200.00% since the epoch before"
     again = Course(lines[:3])
     assert again.add(lines[3]) == said[3]
     np.testing.assert_array_equal(again.means("loss"), ([1, 2], [4, 2]))

@@ -27,13 +27,13 @@ def varied_letters(text: str) -> str:
     if text == AUTO or (text and not set(text) - set(LETTERS)):
         return text
     if len(text) != 3 or set(text) - set("01"):
-        raise ValueError("expected three of 0 and 1, such as 110, or auto")
+        raise ValueError("expected three of 0 and 1 for position, amplitude and sigma, such as 110, or auto")
     return "".join(letter for letter, digit in zip(LETTERS, text, strict=True) if digit == "1")
 
 
 def _expected_letters(vary: str) -> str | None:
     distinct = vary == AUTO or vary and not set(vary) - set(LETTERS) and len(set(vary)) == len(vary)
-    return None if distinct else "auto, or letters of 'pas', each at most once"
+    return None if distinct else "auto, or letters of 'pas' (position, amplitude, sigma), each at most once"
 
 
 def _expected_levels(points: tuple[int, ...]) -> str | None:
@@ -142,8 +142,8 @@ class GmmConfig:
         check=_expected_letters,
         metavar="110",
         group=MODEL,
-        help="vary position, amplitude, sigma: 1 or 0 each, Gaussians; auto varies what the particles show to move or "
-        "to come and go",
+        help="Gaussians: what of them varies, a digit each for position, amplitude and sigma (width), 1 or 0, as of "
+        "EMAN2; 110 lets them move, come and go; auto varies what the particles show to move or to come and go",
     )
     displacement_scale: float = option(
         10.0, least=0, most=MOST_LENGTH, help="Å of motion for one unit of decoder output"

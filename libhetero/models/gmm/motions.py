@@ -221,7 +221,9 @@ def settle_motions(
     said = likelihoods([run.evidence(model, params) for model, params, _ in accounts]) if len(accounts) > 1 else [0.0]
     for (model, _, _), evidence in zip(accounts, said, strict=True):
         if evidence < max(said):
-            LOGGER.info("%s: %.5g nats less likely, by particles not fitted", _told(model.kinds), max(said) - evidence)
+            LOGGER.info(
+                "%s: log-likelihood lower by %.5g, of particles not fitted", _told(model.kinds), max(said) - evidence
+            )
     model, params, subspace = accounts[int(np.argmax(said))]
     LOGGER.info("settled: %s", _told(model.kinds))
     return jax.tree.map(np.asarray, model.neutral(params)), run.as_subspace(model, params, subspace)

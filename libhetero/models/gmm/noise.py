@@ -65,19 +65,19 @@ def measure_sample(
         projection = scale * project_gaussians(neutral, observation.pose, n, pixel_size)
         return estimate_contrast(observed(projection, observation, frequencies), dft_image(image), weight)
 
-    @jax.jit
-    def all_of(scale: Array, weight: Array) -> tuple[Array, Array]:
-        seen = (sample.images, sample.observation)
+    @jax.jit  # the images are an argument: as a constant of the program they would be worked on while it is compiled
+    def all_of(scale: Array, weight: Array, seen: tuple[Array, Observation]) -> tuple[Array, Array]:
         return jax.lax.map(lambda each: one(scale, weight, *each), seen, batch_size=TOGETHER)
 
-    estimate, deviation = all_of(scale, weight)
+    seen = (sample.images, sample.observation)
+    estimate, deviation = all_of(scale, weight, seen)
     prior = _prior(estimate, deviation)
     if not prior.junk:
         return Measured(sample, scale, weight, prior)
     kept = np.asarray(junk_probability(estimate, deviation, prior)) <= 0.5
     shown = jax.tree.map(lambda leaf: leaf[kept], sample)
     scale, weight = measure_noise(neutral, spread_over(shown, NOISE_SAMPLE), n, pixel_size, limits)
-    return Measured(shown, scale, weight, _prior(*all_of(scale, weight)))
+    return Measured(shown, scale, weight, _prior(*all_of(scale, weight, seen)))
 
 
 def _prior(estimate: Array, deviation: Array) -> ContrastPrior:

@@ -126,7 +126,8 @@ class Start:
         LOGGER.info("%d molecule(s) in %d particles to begin with", mixture.molecules, np.count_nonzero(label >= 0))
         if len(within):
             LOGGER.info(
-                "%d of them change within: weights in %d modes of each are told of every image (%s nats an image)",
+                "%d of them change within: weights in %d modes of each are told of every image (log-likelihood of an "
+                "image higher by %s)",
                 len(within),
                 within.modes.shape[2],
                 ", ".join(f"{gain:.2g}" for gain in within.gain),

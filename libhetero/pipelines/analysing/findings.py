@@ -15,7 +15,7 @@ from libhetero.analysis.confounders import Followed
 from libhetero.analysis.latent_density import LatentDensity, PlanePosterior, latent_density, mean_in_cells
 from libhetero.analysis.paths import principal_components
 from libhetero.errors import ConfigurationError
-from libhetero.files import remove_stale
+from libhetero.files import every_format, remove_stale
 from libhetero.io import write_latent
 from libhetero.io.cs_table import read_table as read_cs_table
 from libhetero.io.origin import original_table
@@ -25,6 +25,7 @@ from libhetero.pipelines.run.folder import Run
 from libhetero.pipelines.validating.imaging import followed, micrographs_of, properties_of
 from libhetero.records import ParticleSet
 from libhetero.report.latent import draw_columns, draw_components, draw_density
+from libhetero.telling.waiting import working
 from libhetero.training.course import Course
 from libhetero.training.preprocess import sample_indices
 
@@ -129,7 +130,6 @@ def write_findings(
     latent: Float[np.ndarray, "particles columns"],
     embedded: Any,
     columns: dict[str, np.ndarray],
-    method: str,
     seed: int,
     components: int = SHOWN,
 ) -> Findings:
@@ -141,7 +141,6 @@ def write_findings(
     latent : of each.
     embedded : their plane and classes, as `libhetero.pipelines.embed` gives them.
     columns : to colour the plane by.
-    method : of the plane, "umap" or "pca".
     seed : of samples and permutations.
     components : whose part of the variance is told, if there are as many; the figure has `SHOWN` at most.
     """
@@ -150,20 +149,22 @@ def write_findings(
     mean, scores, axes, explained = principal_components(latent, max(SHOWN, components))
     scores, axes = scores[:, :SHOWN], axes[:, :SHOWN]
     draw_components(folder / COMPONENTS, scores, explained[:SHOWN])
-    remove_stale(folder, COLUMNS, DENSITY, STATES, PATH)
+    remove_stale(folder, *every_format(COLUMNS, DENSITY), STATES, PATH)
     label = np.asarray(embedded.label)
     colours = {"class": label, **columns}
-    draw_columns(folder / COLUMNS, embedded.plane, colours, "UMAP" if method == "umap" else "PC")
+    draw_columns(folder / COLUMNS, embedded.plane, colours, embedded.names)
     density = None
     if scores.shape[1] > 1:
-        density = _density(run, latent, mean, axes, scores, seed)
+        with working(LOGGER.info, f"density of {len(latent)} particles"):
+            density = _density(run, latent, mean, axes, scores, seed)
         places = (density.places(density.states), density.share, density.places(density.path))
         draw_density(folder / DENSITY, density.x, density.y, density.value, *places, explained)
         _write_states(folder, density, scores[:, :2], latent)
     chosen = sample_indices(len(latent), LARGEST, seed)
     names = tuple(f"latent component {number + 1}" for number in range(scores.shape[1]))
     properties = properties_of(run.particles, particle_findings(run), run.particles.half_set)
-    found = followed(properties, names, scores[chosen], chosen, seed)
+    with working(LOGGER.info, "tests of what the latents follow of the imaging"):
+        found = followed(properties, names, scores[chosen], chosen, seed)
     return Findings(label, explained, density, found, embedded.folder)
 
 

@@ -24,6 +24,7 @@ from libhetero.models.hype.latent.classes import Judged
 from libhetero.models.hype.latent.junk import junk_of
 from libhetero.pipelines.run.preparation import of_finite_images
 from libhetero.telling.progress import tracked
+from libhetero.telling.waiting import working
 from libhetero.training.feed import ParticleFeed, fitting_batches
 from libhetero.training.preprocess import sample_indices
 
@@ -92,13 +93,16 @@ def classify_particles(
     if len(chosen) < len(feed):
         LOGGER.info("searching in %d of %d particles, which memory holds", len(chosen), len(feed))
     slices = reader.slices(chosen, "reading")
-    mixture = find_classes(slices, classes, seed, lambda done: progress(0.9 * done))
+    with working(LOGGER.info, f"search for classes of {len(slices)} particles"):
+        mixture = find_classes(slices, classes, seed, lambda done: progress(0.9 * done))
     if mixture.empty.all():
         raise nothing_shown()
-    within = mixture.changes(slices, MOST_CHANGING, seed)
+    with working(LOGGER.info, "changes within the classes"):
+        within = mixture.changes(slices, MOST_CHANGING, seed)
     changes = dict(zip(within.number.tolist(), within.gain.tolist(), strict=True))
     told = reader.blocks(np.arange(len(feed)), BLOCK, "sorting") if len(chosen) < len(feed) else _cut(slices)
-    judged = _all_judged(told, mixture.shown())
+    with working(LOGGER.info, f"classes of all {len(feed)} particles"):
+        judged = _all_judged(told, mixture.shown())
     bad = np.zeros(0, np.int64) if feed.bad is None else feed.bad.places()
     found = _classification(judged, mixture.spread, bad, changes)
     if not found.count:

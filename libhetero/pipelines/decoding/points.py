@@ -22,6 +22,7 @@ from libhetero.errors import ConfigurationError
 from libhetero.io import read_latent
 from libhetero.pipelines.decoding.class_files import class_names
 from libhetero.pipelines.decoding.latents import check_indices, decodable_latents, lifted_latents, particle_latents
+from libhetero.pipelines.decoding.plane import plane_names
 from libhetero.pipelines.run.folder import LATENTS, Run
 
 LOGGER = logging.getLogger(__name__)
@@ -199,6 +200,12 @@ def particle_plane(run: Run) -> Float[np.ndarray, "particles 2"] | None:
         return None
     index, plane = read_latent(path)
     return plane if np.array_equal(index, np.arange(len(run.particles))) else None
+
+
+def particle_plane_names(run: Run, plane: Float[np.ndarray, "particles 2"]) -> tuple[str, str] | None:
+    """Return what the axes of `particle_plane` are called in figures; None where the run's latents are not kept."""
+    path = run.folder / LATENTS
+    return plane_names(plane, read_latent(path)[1]) if path.exists() else None
 
 
 def parse_particles(run: Run, particles: Sequence[int]) -> Int[np.ndarray, "volumes"]:

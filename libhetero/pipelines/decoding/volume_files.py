@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from libhetero.files import remove_stale, replacing
+from libhetero.files import every_format, remove_stale, replacing
 from libhetero.io import write_gaussians, write_gaussians_pdb, write_latent, write_volume
-from libhetero.pipelines.decoding.points import VolumePoints, particle_plane
+from libhetero.pipelines.decoding.points import VolumePoints, particle_plane, particle_plane_names
 from libhetero.pipelines.decoding.volumes import crop_centre
 from libhetero.pipelines.run.folder import Run
 from libhetero.records import Gaussians
@@ -65,7 +65,7 @@ def write_places(folder: Path, run: Run, chosen: VolumePoints) -> tuple[Path, Pa
     -------
     The table, and the figure of the plane; None where the particles are not embedded.
     """
-    remove_stale(folder, "points.txt", "volumes_plane.png")
+    remove_stale(folder, "points.txt", *every_format("volumes_plane.png"))
     if chosen.points is not None:
         write_latent(folder / "points.txt", np.arange(len(chosen)), chosen.points)
     plane = particle_plane(run)
@@ -80,7 +80,7 @@ def write_places(folder: Path, run: Run, chosen: VolumePoints) -> tuple[Path, Pa
     if plane is not None:
         figure = folder / "volumes_plane.png"
         short = [",".join(f"{int(part)}" for part in name.split("_")[1:]) for name in chosen.names]
-        draw_places(figure, plane, places, short, chosen.joined)
+        draw_places(figure, plane, places, short, chosen.joined, particle_plane_names(run, plane))
     return table, figure
 
 

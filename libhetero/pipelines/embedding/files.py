@@ -13,9 +13,9 @@ from libhetero.analysis.regions import Regions
 from libhetero.io import write_latent
 from libhetero.pipelines.decoding.gaussians import Changes
 from libhetero.report.embedding import Labelling, draw_gaussians, draw_particles
+from libhetero.report.style import axis_names
 
 LOGGER = logging.getLogger(__name__)
-AXES = {"umap": "UMAP", "pca": "PC"}  # what the axes of a figure are called
 
 
 def write_particle_plane(folder: Path, plane: Float[np.ndarray, "particles 2"]) -> Path:
@@ -26,11 +26,11 @@ def write_particle_plane(folder: Path, plane: Float[np.ndarray, "particles 2"]) 
 
 
 def draw_particle_plane(
-    folder: Path, plane: Float[np.ndarray, "particles 2"], labellings: Sequence[Labelling], method: str
+    folder: Path, plane: Float[np.ndarray, "particles 2"], labellings: Sequence[Labelling], names: tuple[str, str]
 ) -> Path:
-    """Draw embed_particles.png, by density and by each labelling; return it."""
+    """Draw embed_particles.png, by density and by each labelling, its axes so named; return it."""
     figure = folder / "embed_particles.png"
-    draw_particles(figure, plane, labellings, axis=AXES[method])
+    draw_particles(figure, plane, labellings, names)
     return figure
 
 
@@ -55,5 +55,5 @@ def write_gaussian_plane(folder: Path, changes: Changes, regions: Regions, metho
     table, figure = folder / "embed_gaussians.txt", folder / "embed_gaussians.png"
     shown = np.flatnonzero(np.isfinite(regions.embedding).all(axis=1))
     write_latent(table, shown, regions.embedding[shown])
-    draw_gaussians(figure, regions.embedding, regions.label, axis=AXES[method])
+    draw_gaussians(figure, regions.embedding, regions.label, axis_names(method))
     return table, figure

@@ -20,6 +20,7 @@ from libhetero.pipelines.decoding.class_files import LIST_ENDINGS, remove_class_
 from libhetero.pipelines.decoding.particle_findings import latent_deviations, particle_weights
 from libhetero.pipelines.run.folder import Run
 from libhetero.pipelines.run.list_digest import list_digest
+from libhetero.telling.waiting import working
 
 LOGGER = logging.getLogger(__name__)
 PARTICLE_CLASSES = "classes_particles.txt"
@@ -47,7 +48,8 @@ def plane_of_latents(
     )
     if method == "umap":
         LOGGER.info("UMAP of %d particles, %d neighbours", len(latent), neighbours)
-        plane = umap_plane(latent, neighbours, min_distance, seed)
+        with working(LOGGER.info, f"UMAP of {len(latent)} particles"):
+            plane = umap_plane(latent, neighbours, min_distance, seed)
     return plane
 
 
@@ -69,7 +71,8 @@ def classes_by_latents(
     ------
     DataError : if a file of the run's is damaged.
     """
-    found = classes_of(latent, latent_deviations(run), classes, seed=seed, weight=particle_weights(run))
+    with working(LOGGER.info, f"classes of {len(latent)} particles by {latent.shape[1]} latent numbers"):
+        found = classes_of(latent, latent_deviations(run), classes, seed=seed, weight=particle_weights(run))
     if classes is None and found.count == 1:
         why = "one blob" if found.components == 1 else "a continuum, or too few particles between which to see a dip"
         LOGGER.info("particles are not told apart by their latents: 1 class (%s)", why)
@@ -96,7 +99,8 @@ def classes_in_the_plane(plane: Float[np.ndarray, "particles 2"], min_size: int 
     min_size : fewest particles of a class; None for a thousandth of all, at least 10.
     """
     least = min_size or max(FEWEST, len(plane) // SHARE)
-    label = hdbscan_classes(plane, least)
+    with working(LOGGER.info, f"HDBSCAN of {len(plane)} particles"):
+        label = hdbscan_classes(plane, least)
     LOGGER.info(
         "HDBSCAN finds %d classes of at least %d particles in the plane; %.1f%% are in none",
         label.max() + 1,

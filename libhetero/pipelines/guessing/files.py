@@ -12,8 +12,10 @@ from libhetero.io import write_gaussians, write_gaussians_pdb
 from libhetero.io.fsc import write_fsc
 from libhetero.models.gmm.start.fit import FittedMixture, MapToFit
 from libhetero.physics.symmetry import symmetric_copies
+from libhetero.pipelines.maps.curves import read_off
 from libhetero.report.fsc import draw_fsc
 
+MODEL = 0.5  # where the correlation of a map and a model is read off
 LOGGER = logging.getLogger(__name__)
 
 
@@ -43,6 +45,9 @@ def _write_all(output: Path, goal: MapToFit, fitted: FittedMixture) -> None:
     )
     draw_fsc(
         output.with_name(f"{output.stem}_fsc.png"),
-        {f"map and {count * copies} Gaussians": fitted.fsc, "what the map's noise allows": allowed},
+        {
+            f"map and {count * copies} Gaussians": read_off(fitted.fsc, MODEL, pixel_size),
+            "what the map's noise allows": read_off(allowed, MODEL, pixel_size),
+        },
         pixel_size,
     )

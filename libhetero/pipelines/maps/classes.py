@@ -24,16 +24,17 @@ from libhetero.metrics.threshold import offset_to_truth
 from libhetero.pipelines.decoding.class_files import class_names, remove_class_files
 from libhetero.pipelines.decoding.points import of_classes
 from libhetero.pipelines.decoding.volumes import decoded_volumes
+from libhetero.pipelines.maps.curves import read_off
 from libhetero.pipelines.maps.postprocess import HALF_MAPS, Postprocessing, postprocessed
 from libhetero.pipelines.maps.reconstructing import reconstruct_some, write_maps
 from libhetero.pipelines.run.folder import Run
 from libhetero.reconstruction.backproject import Reconstruction
 from libhetero.report.fsc import draw_class_fsc
+from libhetero.telling.waiting import working
 from libhetero.training.feed import ParticleFeed
 
 LOGGER = logging.getLogger(__name__)
 TABLE, FIGURE = "resolution.txt", "fsc.png"
-SUMMARY = TABLE, FIGURE
 NETWORK = 0.5  # where the correlation with the network's volume is read off: the signal-to-noise ratio of HALF_MAPS
 NOTHING_MORE = Postprocessing()
 
@@ -54,6 +55,11 @@ class ClassMap:
     particles: int
     half_maps: Float[np.ndarray, "shells"]
     network: Float[np.ndarray, "shells"] | None = None
+
+    @property
+    def number(self) -> int:
+        """Number of the class, from 0."""
+        return int(self.name.removeprefix("class_"))
 
 
 @contextmanager
@@ -131,9 +137,10 @@ def write_summary(folder: Path, found: Sequence[ClassMap], pixel_size: float) ->
     """Write the table of resolutions and draw the correlations of all classes; return both files."""
     table, figure = folder / TABLE, folder / FIGURE
     _write_table(table, found, pixel_size)
-    curves = [{item.name: item.half_maps for item in found}]
+    curves = [{item.name: read_off(item.half_maps, HALF_MAPS, pixel_size, item.number) for item in found}]
     if found[0].network is not None:
-        curves.append({item.name: item.network for item in found if item.network is not None})
+        compared = [(item, item.network) for item in found if item.network is not None]
+        curves.append({item.name: read_off(fsc, NETWORK, pixel_size, item.number) for item, fsc in compared})
     draw_class_fsc(figure, *curves, pixel_size=pixel_size)
     return table, figure
 
@@ -146,14 +153,16 @@ def _written(
     wanted: Postprocessing,
 ) -> ClassMap:
     """Write one class, say its resolution, and return what the table needs."""
-    found, fsc = postprocessed(made, pixel_size, wanted), None
+    with working(LOGGER.info, f"{path.stem}: FSC in the mask, sharpening, local resolution"):
+        found = postprocessed(made, pixel_size, wanted)
+    fsc = None
     curves, text = dict(found.curves), found.text
     if network is not None:
         write_volume(path.with_name(f"{path.stem}_network.mrc"), network, pixel_size)
         fsc = masked_fsc(offset_to_truth(network, made.volume), made.volume)
         curves["FSC of the network's volume and the map"] = fsc
         text += f", the network's volume and the map to {described_resolution(fsc, NETWORK, pixel_size)}"
-    write_maps(path, made, pixel_size, curves, found.sharpened)
+    write_maps(path, made, pixel_size, curves, found.maps)
     LOGGER.info("%s: %d particles, %s", path.stem, made.particles, text)
     return ClassMap(path.stem, made.particles, found.fsc, fsc)
 

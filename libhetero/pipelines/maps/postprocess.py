@@ -1,4 +1,4 @@
-"""What is said of a map once it is made: how far its half-maps agree, in a mask too, and how it is sharpened."""
+"""What is said of a map once it is made: how far its half-maps agree, as a whole and about each voxel; sharpening."""
 
 from __future__ import annotations
 
@@ -10,11 +10,16 @@ import numpy as np
 from jaxtyping import Float
 
 from libhetero.metrics.fsc import described_resolution, resolution
+from libhetero.metrics.local_resolution import local_resolution
 from libhetero.metrics.masked_fsc import corrected_fsc
 from libhetero.reconstruction.backproject import Reconstruction
 from libhetero.reconstruction.sharpening import COARSEST, guinier_b_factor, sharpened
+from libhetero.report.surfaces import common_level
 
 LOGGER = logging.getLogger(__name__)
+RANDOM = "masked, random phases"  # a curve that tells no resolution
+SHARPENED, LOCAL_RESOLUTION = "sharpened", "local_resolution"
+HALF = 0.5  # of a soft mask, above which a voxel is in it
 HALF_MAPS = 0.143  # where the correlation of half-maps is read off
 AUTO = "auto"
 
@@ -27,10 +32,12 @@ class Postprocessing:
     ----------
     mask : in the images' box, values 0 to 1; None for none.
     b_factor : Å², below 0 to sharpen; "auto" to measure it, None for no sharpened map.
+    local_resolution : whether it is mapped.
     """
 
     mask: Float[np.ndarray, "n n n"] | None = None
     b_factor: float | str | None = None
+    local_resolution: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,23 +49,23 @@ class Postprocessed:
     fsc : of the half-maps; with a mask the corrected one.
     text : how far they agree, for people.
     curves : further columns of the table of correlations, by their names.
-    sharpened : the map, sharpened; None where that was not asked for or cannot be done.
+    maps : further maps by what they are, "sharpened" and "local_resolution", where they were asked for and can be made.
     """
 
     fsc: Float[np.ndarray, "shells"]
     text: str
     curves: Mapping[str, Float[np.ndarray, "shells"]] = field(default_factory=dict)
-    sharpened: Float[np.ndarray, "n n n"] | None = None
+    maps: Mapping[str, Float[np.ndarray, "n n n"]] = field(default_factory=dict)
 
 
 def postprocessed(made: Reconstruction, pixel_size: float, wanted: Postprocessing) -> Postprocessed:
-    """Return how far half-maps agree, and the sharpened map where it is wanted."""
+    """Return how far half-maps agree, and the sharpened map and the local resolution where they are wanted."""
     text = f"half-maps agree (FSC {HALF_MAPS}) to {described_resolution(made.fsc, HALF_MAPS, pixel_size)}"
     fsc, curves = made.fsc, {}
     if wanted.mask is not None:
         found = corrected_fsc(np.asarray(made.half_maps), wanted.mask, made.fsc)
         fsc = found.corrected
-        curves = {"masked": found.masked, "masked, random phases": found.random, "masked, corrected": fsc}
+        curves = {"masked": found.masked, RANDOM: found.random, "masked, corrected": fsc}
         length = 2 * len(fsc) * pixel_size
         since = "never" if found.shell is None else f"beyond {length / found.shell:.3g} Å"
         text += (
@@ -66,7 +73,26 @@ def postprocessed(made: Reconstruction, pixel_size: float, wanted: Postprocessin
             f"random {since})"
         )
     volume, told = _sharpened(made, fsc, pixel_size, wanted.b_factor)
-    return Postprocessed(fsc, text + told, curves, volume)
+    maps = {} if volume is None else {SHARPENED: volume}
+    if wanted.local_resolution:
+        maps[LOCAL_RESOLUTION] = local_resolution(
+            np.asarray(made.half_maps), pixel_size, resolution(fsc, HALF_MAPS, pixel_size)
+        )
+        told += _described(maps[LOCAL_RESOLUTION], made.volume, wanted.mask)
+    return Postprocessed(fsc, text + told, curves, maps)
+
+
+def _described(
+    local: Float[np.ndarray, "n n n"], volume: Float[np.ndarray, "n n n"], mask: Float[np.ndarray, "n n n"] | None
+) -> str:
+    """Return the range of the local resolution in the mask or, without one, where the map is above its surface."""
+    volume = np.asarray(volume)
+    inside = volume > common_level([volume]) if mask is None else mask > HALF
+    if not inside.any():
+        return ""
+    finest, middle, coarsest = np.percentile(local[inside], [5, 50, 95])
+    where = "in the molecule" if mask is None else "in the mask"
+    return f", local resolution {where} {finest:.3g} to {coarsest:.3g} Å (9 of 10 voxels), median {middle:.3g} Å"
 
 
 def _sharpened(

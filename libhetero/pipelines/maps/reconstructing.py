@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -13,14 +14,18 @@ from libhetero.files import remove_stale, replacing_set
 from libhetero.io import write_volume
 from libhetero.io.fsc import write_fsc
 from libhetero.physics.symmetry import symmetry_operators
+from libhetero.pipelines.maps.postprocess import LOCAL_RESOLUTION, SHARPENED
 from libhetero.pipelines.run.data import DataConfig
 from libhetero.pipelines.run.particles import feed_of, load_particles
 from libhetero.pipelines.run.preparation import measured
 from libhetero.reconstruction.backproject import Reconstruction, reconstruct
+from libhetero.records import Batch
 from libhetero.telling.progress import tracked
+from libhetero.telling.waiting import working
 from libhetero.training.feed import ParticleFeed, fitting_batches
 
 LOGGER = logging.getLogger(__name__)
+FURTHER = SHARPENED, LOCAL_RESOLUTION
 SEED = 0  # of the sample that contrast and deviation are measured on
 
 
@@ -72,7 +77,13 @@ def reconstruct_some(
         LOGGER.warning("all particles are of one half-set; every other one is taken instead.")
         half_set = None
     operators = symmetry_operators(symmetry)
-    made = reconstruct(stream, feed.box_size, feed.pixel_size, half_set, operators=operators)
+    with ExitStack() as solving:
+
+        def images() -> Iterator[Batch]:
+            yield from stream
+            solving.enter_context(working(LOGGER.info, f"{what}: maps of the sums, and FSC of the half-maps"))
+
+        made = reconstruct(images(), feed.box_size, feed.pixel_size, half_set, operators=operators)
     return made.scaled(feed.config.grey_scale)
 
 
@@ -81,7 +92,7 @@ def write_maps(
     made: Reconstruction,
     pixel_size: float,
     curves: Mapping[str, Float[np.ndarray, "shells"]] | None = None,
-    sharpened: Float[np.ndarray, "n n n"] | None = None,
+    further: Mapping[str, Float[np.ndarray, "n n n"]] | None = None,
 ) -> None:
     """Write map, half-maps, and a table of the half-maps' correlation and others.
 
@@ -91,17 +102,18 @@ def write_maps(
     made : the map.
     pixel_size : Å.
     curves : further columns of the table.
-    sharpened : the map, sharpened, for OUT_sharpened.mrc; None for none, and an earlier one goes.
+    further : maps by name, of `FURTHER`, for OUT_NAME.mrc; an earlier one that is not among them goes.
     """
     with replacing_set(output.parent):
         write_volume(output, made.volume, pixel_size, particles=made.particles)
         for number, half_map in enumerate(made.half_maps):
             name = output.with_name(f"{output.stem}_half{number + 1}{output.suffix}")
             write_volume(name, half_map, pixel_size)
-        name = output.with_name(f"{output.stem}_sharpened{output.suffix}")
-        if sharpened is None:
-            remove_stale(output.parent, name.name)
-        else:
-            write_volume(name, sharpened, pixel_size)
+        for kind in FURTHER:
+            name = output.with_name(f"{output.stem}_{kind}{output.suffix}")
+            if further is None or kind not in further:
+                remove_stale(output.parent, name.name)
+            else:
+                write_volume(name, further[kind], pixel_size)
         name = output.with_name(f"{output.stem}_fsc.txt")
         write_fsc(name, {"FSC of the half-maps": made.fsc, **(curves or {})}, pixel_size)

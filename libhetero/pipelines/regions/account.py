@@ -36,14 +36,18 @@ def tell(regions: Regions, changes: Changes) -> None:
     )
     LOGGER.info("%s", how_found(regions))
     LOGGER.info(
-        "%d region(s) by what is decoded, silhouette %.2f, agreement with average linkage %.2f, %d unassigned",
+        "%d region(s) by what is decoded; how well apart they are (silhouette, 1 at best): %.2f; a second way of "
+        "grouping (average linkage) gives the same to %.2f (adjusted Rand index, 1 at best); %d Gaussians in no region",
         regions.count,
         regions.score,
         regions.agreement,
         unassigned,
     )
     if regions.count and regions.agreement < 0.5:
-        LOGGER.warning("the regions and average linkage disagree; look at regions_embedding.png.")
+        LOGGER.warning(
+            "the regions and a second way of grouping the same Gaussians (average linkage) disagree; look at "
+            "regions_embedding.png."
+        )
 
 
 def tell_evidence(judged: Judged, p_value: float) -> None:
@@ -54,7 +58,8 @@ def tell_evidence(judged: Judged, p_value: float) -> None:
         )
     for record in judged.dropped:
         LOGGER.info(
-            "dropped, no more than nothing gives (p-value above %.3g, or half-sets that disagree): %d Gaussians, %s",
+            "dropped, no more than noise alone gives (p-value above %.3g, or half-sets that disagree): %d Gaussians, "
+            "%s",
             p_value,
             record.gaussians,
             evidence_of(record),
@@ -73,9 +78,9 @@ def kinds_of(kind: str) -> tuple[str, ...]:
 
 
 def change_of(record: KindRecord) -> str:
-    """Return a change and the one that nothing gives."""
+    """Return a change and the one that noise alone gives."""
     unit = " Å" if record.unit == "Å" else ""
-    return f"{record.change:.2f}{unit} (nothing gives {record.null:.2f}{unit})"
+    return f"varies by {record.change:.2f}{unit} (noise alone gives {record.null:.2f}{unit})"
 
 
 def shown_p_value(p_value: float) -> str:
@@ -109,11 +114,15 @@ def facts(grouped: Regions, changes: Changes, judged: Judged, p_value: float, se
         f"{len(regions.label)} Gaussians over {changes.count} particles, by {changes.feature}: "
         f"{regions.count} region(s) change together, {len(regions.members(0))} Gaussians are "
         f"constant, {len(regions.members(-1))} are in no region.",
-        f"{how_found(grouped)}. Silhouette {grouped.score:.2f}, agreement with average linkage "
-        f"{grouped.agreement:.2f}.",
+        f"{how_found(grouped)}. Eps is the distance within which DBSCAN takes two Gaussians of the plane for "
+        "neighbours; refined means that clusters of one signal were joined and those of several divided.",
+        f"How well apart the regions are (silhouette, 1 at best): {grouped.score:.2f}. A second way of grouping the "
+        f"same Gaussians (average linkage) agrees to {grouped.agreement:.2f} (adjusted Rand index: 1 for the "
+        "same groups, 0 for chance).",
         f"Evidence of {judged.tested} particles, with contrast and pose left free: the "
-        "change of each region (standard deviation over particles) beside the one that nothing gives, the p-value of "
-        "as much in nothing wherever it was looked for, and the smaller change of the two half-sets over the larger. "
+        "change of each region (standard deviation over the particles: of the amplitude, relative, 0.5 for a piece in "
+        "half of them; of the place in Å) beside the largest that noise alone gives, the p-value (chance of as much "
+        "from noise, wherever it was looked for), and the smaller change of the two half-sets over the larger. "
         f"{len(judged.dropped)} region(s) without evidence (p-value above {p_value:g}) were dropped.",
         f"Made in {duration(seconds)}. Classes are numbered from the least amplitude, or from one end of "
         "the motion, to the other; a difference map is a class less the one before it. Where particles are not told "
@@ -139,8 +148,8 @@ def facts_of_nothing(
         else "All particles are one structure as far as these images tell."
     )
     found = (
-        f"Changes decoded grouped into {len(dropped)} region(s), none of which changes more than nothing gives at a "
-        f"p-value of {p_value:g}."
+        f"Changes decoded grouped into {len(dropped)} region(s), none of which changes more than noise alone gives at "
+        f"a p-value of {p_value:g}."
         if looked
         else "Training looked for directions in which particles differ, in presence and in place, and none stands out "
         "of what noise gives; so their latents have no numbers."

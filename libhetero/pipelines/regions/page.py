@@ -24,9 +24,9 @@ HEADER = (
     "Gaussians",
     "mass",
     "changes by",
-    "change",
+    "change over the particles",
     "p-value",
-    "half-sets agree",
+    "half-sets agree (0 to 1)",
     "particles of each class",
     "masks",
     "classes, embedding",
@@ -34,6 +34,15 @@ HEADER = (
     "Gaussians of classes",
     "difference maps",
 )
+
+CAPTIONS = {
+    "regions": "The regions over the outline of the map, from three sides; what lies deeper is paler.",
+    "regions_embedding": "The Gaussians that change, near to each other where they change alike in the same particles; "
+    "this plane was clustered.",
+    "regions_eps": "How many clusters and regions there are for every eps, the distance within which two Gaussians of "
+    "the plane are neighbours.",
+    "regions_presence": "How much of each region the particles have, or how far it is moved in them.",
+}
 
 
 def write_region_page(
@@ -75,7 +84,7 @@ def write_region_page(
         facts=facts,
         header=HEADER,
         rows=rows + dropped_rows(judged.dropped),
-        figures=[Link(path.stem.replace("_", " "), _relative(path, folder)) for path in figures],
+        figures=[Link(_caption(path.stem), _relative(path, folder)) for path in figures],
         commands=_commands(folder, kept, mixtures, " --noctf" if run.config.data.no_ctf else ""),
     )
     return _write(page, folder, kept)
@@ -120,6 +129,18 @@ def dropped_rows(dropped: Sequence[RegionRecord]) -> list[list[Cell]]:
 def _evidence(record: RegionRecord) -> list[Cell]:
     changes = "; ".join(change_of(getattr(record, one)) for one in kinds_of(record.kind))
     return [record.kind, changes, shown_p_value(record.p_value), f"{record.agreement:.2f}"]
+
+
+def _caption(stem: str) -> str:
+    """Return in a sentence what a figure shows."""
+    if stem in CAPTIONS:
+        return CAPTIONS[stem]
+    return (
+        f"{stem.replace('_', ' ').capitalize()}: its particles, how much of it they have or how far it is moved in "
+        "them, and what its Gaussians do from the first class to the last (of a continuum, from the lowest to the "
+        "highest "
+        "fifth)."
+    )
 
 
 def _name(region: int) -> str:

@@ -15,17 +15,22 @@ from libhetero.analysis.classes import hdbscan_classes, significant_columns
 from libhetero.analysis.gaussian_features import columns_of, region_basis
 from libhetero.analysis.latent_classes import classes_of
 from libhetero.analysis.regions import Regions
-from libhetero.files import remove_stale
+from libhetero.files import every_format, remove_stale
 from libhetero.io import write_latent
 from libhetero.pipelines.decoding.class_files import write_class_lists, write_classes
-from libhetero.pipelines.decoding.gaussians import Changes, stream_changes
+from libhetero.pipelines.decoding.gaussians import Changes, neutral_gaussians, stream_changes
 from libhetero.pipelines.decoding.particle_findings import particle_weights
 from libhetero.pipelines.run.folder import Run
 from libhetero.pipelines.run.list_digest import list_digest
 from libhetero.report.presence import draw_presence
+from libhetero.telling.waiting import working
 
 LOGGER = logging.getLogger(__name__)
-QUANTITY = {"amplitude": "relative amplitude", "motion": "displacement (sigma)", "both": "relative amplitude"}
+QUANTITY = {
+    "amplitude": "relative amplitude, mean of the region",
+    "motion": "displacement along PC 1 (Å)",
+    "both": "relative amplitude, mean of the region",
+}
 MOST_CLASSES = 8  # of a region, where they are found
 END = 0.2  # of the particles at each end of a continuum, whose means show what changes along it
 
@@ -39,10 +44,13 @@ class RegionClasses:
     region : its number, from 1.
     kind : of change, "amplitude", "motion" or "both".
     coordinates : (particles, components), by falling variance.
-    value : (particles,) mean relative amplitude of the region, or its mean displacement in sigma.
+    value : (particles,) mean relative amplitude of the region; of a motion the displacement along the first
+        coordinate, Å, the root mean square over the region's Gaussians with the coordinate's sign.
     label : (particles,) class, from the lowest first coordinate; -1 for none, 0 for all of a continuum.
     deviation : (particles, components), standard deviation of the coordinates; None where it is not known.
     probability : (particles,) of the class being the particle's; None where it is not known.
+    explained : part of the variance of the region's changes that each coordinate holds.
+    length : Å of displacement, as above, that a coordinate of 1 means; None where it is no motion.
     """
 
     region: int
@@ -52,6 +60,8 @@ class RegionClasses:
     label: np.ndarray
     deviation: np.ndarray | None = None
     probability: np.ndarray | None = None
+    explained: np.ndarray | None = None
+    length: float | None = None
 
     @property
     def continuous(self) -> bool:
@@ -107,32 +117,36 @@ def classify_regions(
     ]
     if not bases:
         return []
-    told = [columns_of(regions.members(place + 1), changes.feature, _told(kind)) for place, kind in enumerate(kinds)]
+    told = [
+        columns_of(regions.members(place + 1), changes.feature, "motion" if kind == "motion" else "amplitude")
+        for place, kind in enumerate(kinds)
+    ]
     coordinates: list[list[np.ndarray]] = [[] for _ in bases]
     values: list[list[np.ndarray]] = [[] for _ in bases]
     for block in stream_changes(run, latent, changes.feature, batch_size, progress):
         for place, (columns, basis) in enumerate(bases):
             coordinates[place].append((block[:, columns] - changes.mean[columns]) @ basis)
-            values[place].append(_summary(block[:, told[place]], kinds[place]))
+            values[place].append(block[:, told[place]].mean(axis=1))
     found, weight = [], particle_weights(run)
     for place, kind in enumerate(kinds):
         points = np.concatenate(coordinates[place])
         errors = None if deviation is None else _carried(points, latent, deviation)
-        label, probability = _sorted(points, errors, weight, classes, method, seed, place + 1)
-        values_of = np.concatenate(values[place])
-        found.append(RegionClasses(place + 1, kind, points, values_of, label, errors, probability))
+        with working(LOGGER.info, f"region {place + 1}: classes of {len(points)} particles"):
+            label, probability = _sorted(points, errors, weight, classes, method, seed, place + 1)
+        columns, basis = bases[place]
+        explained = np.var(points, axis=0) / max(float(np.diag(changes.covariance)[columns].sum()), 1e-30)
+        length = _length(run, len(columns) // 3) if kind == "motion" else None
+        telling = np.concatenate(values[place]) if length is None else length * points[:, 0]
+        found.append(RegionClasses(place + 1, kind, points, telling, label, errors, probability, explained, length))
     return found
 
 
-def _told(kind: str) -> str:
-    return "motion" if kind == "motion" else "amplitude"
+def _length(run: Run, gaussians: int) -> float:
+    """Return the Å that a coordinate of 1 moves the Gaussians of a region by, root mean square over them.
 
-
-def _summary(rows: np.ndarray, kind: str) -> np.ndarray:
-    """Return one telling number a particle: mean relative amplitude, or mean displacement."""
-    if kind == "motion":
-        return np.linalg.norm(rows.reshape(len(rows), -1, 3), axis=-1).mean(axis=1)
-    return rows.mean(axis=1)
+    A coordinate q moves the N Gaussians by q b, in units of the median width, with b of length 1.
+    """
+    return float(np.median(np.asarray(neutral_gaussians(run).sigma))) / float(np.sqrt(max(gaussians, 1)))
 
 
 def _carried(points: np.ndarray, latent: np.ndarray, deviation: np.ndarray) -> np.ndarray:
@@ -204,5 +218,5 @@ def remove_region_classes(folder: Path) -> None:
         "region_*_class_*.cs",
         "classes_region_*.txt",
         "embed_region_*.txt",
-        "regions_presence.png",
+        *every_format("regions_presence.png"),
     )

@@ -36,7 +36,8 @@ class RefineConfig:
         "--pt_preset",
         choices=PRESETS,
         group=MODEL,
-        help="sizes of the model; paper: encoder and loss, and CryoHype's training, as published",
+        help="sizes of the model: small, a smaller network for a first look, few CPU cores or little memory; paper, "
+        "encoder and loss, and CryoHype's training, as published",
         shown_default=DEFAULT,
     )
     coarsest: float | None = option(

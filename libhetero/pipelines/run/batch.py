@@ -142,7 +142,8 @@ def _refuse(config: TrainingConfig, needed: int, held: int) -> None:
         if free is not None and held > free:
             return (
                 f"training holds {byte_size(held)} of images and of a checkpoint in the machine's memory, of which "
-                f"{byte_size(free)} are free. Use a machine with more, a smaller --box or --preset small."
+                f"{byte_size(free)} are free. Use a machine with more, a smaller --box, or the smaller network of "
+                f"--preset small."
             )
         memory = usable_memory(held)
         if memory is None or needed <= memory:
@@ -173,7 +174,7 @@ def remedies(config: TrainingConfig) -> str:
     smaller = max(config.batch_size // 2, 1)
     return (
         f"use --batchsz {smaller} or --batchsz auto, --accum to work through a batch in parts, --remat (CryoHype), "
-        "a smaller --box, --preset small or more devices"
+        "a smaller --box, the smaller network of --preset small, or more devices"
     )
 
 

@@ -26,7 +26,7 @@ from typing import Any
 
 from libhetero.configuration import asked, declared_options, named, read_document, to_dict, write_json
 from libhetero.errors import ConfigurationError
-from libhetero.files import remove_stale, replacing, replacing_set
+from libhetero.files import every_format, remove_stale, replacing, replacing_set
 
 LOGGER = logging.getLogger(__name__)
 RECORD = "made.json"
@@ -53,12 +53,12 @@ class Kind:
     patterns: tuple[str, ...]
 
 
-PARTICLES = ("embed_particles.txt", "embed_particles.png")
+PARTICLES = ("embed_particles.txt", *every_format("embed_particles.png"))
 CLASSES = ("classes_particles.txt", "class_[0-9]*.lst", "class_[0-9]*.star", "class_[0-9]*.cs")
-GAUSSIANS = ("embed_gaussians.txt", "embed_gaussians.png")
+GAUSSIANS = ("embed_gaussians.txt", *every_format("embed_gaussians.png"))
 REGIONS = (
     "regions.*",
-    "regions_*.png",
+    *every_format("regions_*.png"),
     "region_[0-9]*.*",
     "classes_region_*.txt",
     "embed_region_*.txt",

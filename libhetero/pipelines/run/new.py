@@ -32,6 +32,7 @@ from libhetero.pipelines.run.preparation import measured, sample_of
 from libhetero.pipelines.run.reference import reference_projector
 from libhetero.pipelines.run.start import RunStart
 from libhetero.pipelines.run.starting_mixture import starting_mixture
+from libhetero.telling.waiting import working
 from libhetero.training import sharding
 from libhetero.training.held_out import split
 
@@ -57,20 +58,22 @@ class NewRun:
         project = reference_projector(config.data.reference, particles, config.model.symmetry)
         feed = feed_of(particles, config.data)
         gaussians, mobile = starting_mixture(config, feed)  # before anything is measured, as they may not do
-        feed = measured(feed, self.asked.contrast, config.training.seed, project)
-        trained_on, _ = split(len(feed), config.training)
-        sample = sample_of(config, feed, trained_on)
+        with working(LOGGER.info, f"reading images of {len(feed)} particles for what is measured of them"):
+            feed = measured(feed, self.asked.contrast, config.training.seed, project)
+            trained_on, _ = split(len(feed), config.training)
+            sample = sample_of(config, feed, trained_on)
         LOGGER.info("measuring %d particles", len(sample.weight))
-        model = models.create(
-            config.family,
-            config.model,
-            box_size=feed.box_size,
-            pixel_size=feed.pixel_size,
-            sample=sample,
-            gaussians=gaussians,
-            mobile=mobile,
-            seed=config.training.seed,
-        )
+        with working(LOGGER.info, f"measuring {len(sample.weight)} particles"):
+            model = models.create(
+                config.family,
+                config.model,
+                box_size=feed.box_size,
+                pixel_size=feed.pixel_size,
+                sample=sample,
+                gaussians=gaussians,
+                mobile=mobile,
+                seed=config.training.seed,
+            )
         _check_finite(model)
         model = of_process_0(config.family, model)
         data = config.data.seen(feed.config, len(feed))

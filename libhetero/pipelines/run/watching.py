@@ -111,7 +111,7 @@ class RunWatch:
             for index, correlation in zip(self._samples.indices, compared.correlation, strict=True)
         ]
         title = f"step {step}: mean correlation {compared.correlation.mean():.3f}, model × {compared.scale:.3g}"
-        draw_samples(path, title, captions, compared.data, compared.model)
+        draw_samples(path, title, captions, compared.data, compared.model, self._samples.pixel_size)
 
     @contextmanager
     def _dispensable(self, what: str) -> Iterator[None]:
@@ -174,6 +174,11 @@ class Samples:
     def __init__(self, model: ModelFamily, feed: ParticleFeed, indices: Int[np.ndarray, " shown"]) -> None:
         self.indices, self._feed = indices, feed
         self._project = jax.jit(partial(projections, model))
+
+    @property
+    def pixel_size(self) -> float:
+        """Å, of the images."""
+        return self._feed.pixel_size
 
     @cached_property
     def _batch(self) -> Batch:

@@ -78,9 +78,10 @@ def _gaussian_lines(scores: dict[str, Any]) -> list[str]:
             title = f"reference: {name}"
             lines.append(_line(title, row["all"], row["optional"], row["always_present"]))
         lines += [
-            "  present where decoded ÷ reference amplitude ≥ 0.5; neutral: amplitude in the neutral",
-            "  model; percentile: 95th percentile of the decoded amplitude over particles; optional:",
-            "  Gaussians of pieces that are sometimes absent; trivial: calling everything present.",
+            "  present where decoded ÷ reference amplitude ≥ 0.5; neutral: amplitude in the neutral model,",
+            "  the Gaussians that changes are counted from; percentile: 95th percentile of the decoded",
+            "  amplitude over particles; optional: Gaussians of pieces that are sometimes absent; trivial:",
+            "  calling everything present.",
         ]
     if "regions" in scores:
         row = scores["regions"]

@@ -25,6 +25,7 @@ from libhetero.pipelines.decoding.gaussians import has_mixtures
 from libhetero.pipelines.decoding.latents import particle_latents
 from libhetero.pipelines.decoding.particle_findings import particle_findings
 from libhetero.pipelines.decoding.sampling import spread_indices
+from libhetero.pipelines.maps.curves import read_off
 from libhetero.pipelines.regions.record import read_record
 from libhetero.pipelines.run.configuration import CONFIG
 from libhetero.pipelines.run.folder import LATENTS, Run
@@ -294,7 +295,12 @@ class Examination:
             self._draw_following(paths[-1], found)
         if self.curves:
             paths.append(folder / "class_volumes.png")
-            draw_fsc_panels(paths[-1], self.curves, self.run.model.pixel_size)
+            pixel_size = self.run.model.pixel_size
+            panels = {
+                title: {name: read_off(fsc, volumes.HALF_MAPS, pixel_size) for name, fsc in panel.items()}
+                for title, panel in self.curves.items()
+            }
+            draw_fsc_panels(paths[-1], panels, pixel_size)
         return paths
 
     def _draw_following(self, path: Path, found: Validation) -> None:

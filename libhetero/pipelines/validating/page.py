@@ -11,7 +11,24 @@ from libhetero.analysis.support import DOUBTFUL, NOT_SUPPORTED, SUPPORTED
 from libhetero.pipelines.validating.record import FILE, RegionFinding, Validation
 from libhetero.report.page import Cell, Link, Page
 
-HEADER = ("region", "verdict", "why", "Gaussians", "change", "overlap with half-sets", "false-positive rate")
+HEADER = (
+    "region",
+    "verdict",
+    "why",
+    "Gaussians",
+    "change over the particles",
+    "overlap of its Gaussians with those found in each half-set (0 to 1)",
+    "part of the null sets that change as much",
+)
+CAPTIONS = {
+    "nulls": "The change of each region beside the largest change that the same search finds in sets with the same "
+    "poses, CTFs and noise in which nothing changes.",
+    "half_sets": "Canonical correlations of the latents of two models, each trained on half of the particles, over "
+    "particles not used to find them: 1 where both tell the same, 0 where they have nothing in common.",
+    "imaging": "How far each coordinate follows how the particles were imaged (R², part of its variance); written "
+    "where it matters.",
+    "class_volumes": "FSC of the volumes of each class under the two half-sets' models.",
+}
 
 
 def write_page(folder: Path, found: Validation, facts: Sequence[str], figures: Sequence[Path]) -> Path:
@@ -30,7 +47,7 @@ def write_page(folder: Path, found: Validation, facts: Sequence[str], figures: S
         facts=facts,
         header=HEADER,
         rows=[_row(one) for one in found.regions],
-        figures=[Link(path.stem.replace("_", " "), path.name) for path in figures],
+        figures=[Link(CAPTIONS.get(path.stem, path.stem), path.name) for path in figures],
         commands=[
             ("all figures of this page as JSON", f"cat {name}/validation/{FILE}"),
             ("the regions themselves", f"e2hype_segment.py {name}"),
@@ -62,19 +79,21 @@ def summary(found: Validation) -> list[str]:
         canonical = " ".join(f"{one:.2f}" for one in halves.canonical[:16]) or "none"
         lines.append(
             f"Half-sets of {halves.particles[0]} and {halves.particles[1]} particles, trained apart: the latents' "
-            f"canonical correlations are {canonical}; one predicts {halves.predicted[0]:.2f} and "
+            f"canonical correlations are {canonical} (1 where both tell the same, 0 where nothing is in common); one "
+            f"predicts {halves.predicted[0]:.2f} and "
             f"{halves.predicted[1]:.2f} of the other's variance."
         )
         if halves.agreement:
             lines.append(
                 f"They have {halves.regions[0]} and {halves.regions[1]} region(s), which agree over Gaussians by an "
-                f"adjusted Rand index of {halves.agreement[0]:.2f} (with the run's: {halves.agreement[1]:.2f} and "
+                f"adjusted Rand index (1 for the same groups, 0 for chance) of {halves.agreement[0]:.2f} (with the "
+                f"run's: {halves.agreement[1]:.2f} and "
                 f"{halves.agreement[2]:.2f})."
             )
     if nulls is not None:
         lines.append(
-            f"Directions found in nothing: {nulls.with_directions} of {len(nulls.directions)} sets; their regions "
-            f"change by {max(nulls.change, default=0.0):.3g} of {nulls.feature} at most."
+            f"Directions of change were found in {nulls.with_directions} of {len(nulls.directions)} sets in which "
+            f"nothing changes; their regions change by {max(nulls.change, default=0.0):.3g} of {nulls.feature} at most."
         )
     lines.append(_following(found))
     if found.volumes:

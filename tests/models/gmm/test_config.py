@@ -8,6 +8,8 @@ from libhetero.configuration import from_dict, to_dict
 from libhetero.errors import ConfigurationError
 from libhetero.models.gmm.config import GmmConfig
 
+LETTERS = "auto, or letters of 'pas' (position, amplitude, sigma), each at most once"
+
 
 @pytest.mark.parametrize("name", ["small", "default", "paper"])
 def test_presets_travel_as_json(name):
@@ -20,8 +22,14 @@ def test_presets_travel_as_json(name):
     [
         ({"decoder": "cnn"}, "--decoder: expected pointtransformer or mlp; got 'cnn'."),
         ({"loss": "mse"}, "loss: expected likelihood or frc; got 'mse'."),
-        ({"vary": "pp"}, "--pas: expected auto, or letters of 'pas', each at most once; got 'pp'."),
-        ({"vary": ""}, "--pas: expected auto, or letters of 'pas', each at most once; got ''."),
+        (
+            {"vary": "pp"},
+            "--pas: expected auto, or letters of 'pas' (position, amplitude, sigma), each at most once; got 'pp'.",
+        ),
+        (
+            {"vary": ""},
+            "--pas: expected auto, or letters of 'pas' (position, amplitude, sigma), each at most once; got ''.",
+        ),
         ({"points": ()}, "points: expected at least one level; got none."),
         ({"points": (64, 16)}, "points: expected levels from coarse to fine; got 64 16."),
         ({"points": (0, 16)}, "points: expected 1 to 1048576; got 0."),

@@ -158,7 +158,9 @@ def _searched(imaging: Imaging, sample: Batch, kind: str, rank: int, seed: int, 
     patches = Patches.of(imaging.neutral.position, mobile, layout, seed)
     equations = normal_equations(imaging, sample, patches.together, layout, nuisances=True, draws=DRAWS, seed=seed)
     found = find_directions(equations, kind, rank or MOST_MODES, forced=rank > 0)
-    LOGGER.info("%s: %d directions on coarse patches, %.5g nats", KIND[kind], found.model.rank, found.gain)
+    LOGGER.info(
+        "%s: %d directions on coarse patches, log-likelihood higher by %.5g", KIND[kind], found.model.rank, found.gain
+    )
     return Search(kind, found, equations, patches.together, patches)
 
 
@@ -189,7 +191,9 @@ def _refined(imaging: Imaging, sample: Batch, search: Search, rank: int, seed: i
     copied = patches.copied(layout, fine.nuisances)
     model = LowRank(copied @ coarse.known, copied @ coarse.modes, copied @ coarse.mean)
     found = find_directions(fine, kind, rank or MOST_MODES, model, forced=rank > 0)
-    LOGGER.info("%s: %d directions on fine patches, %.5g nats", KIND[kind], found.model.rank, found.gain)
+    LOGGER.info(
+        "%s: %d directions on fine patches, log-likelihood higher by %.5g", KIND[kind], found.model.rank, found.gain
+    )
     return replace(search, found=found, equations=fine, patch=patches.fine)
 
 

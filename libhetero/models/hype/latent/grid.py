@@ -86,13 +86,13 @@ class FourierGrid:
 
     def confined(self, values: Complex[AnyArray, "volumes points"]) -> Complex[Array, "volumes points"]:
         """Return volumes without what lies outside of the ball."""
-        return _all_confined(jnp.asarray(values), self)
+        return masked(jnp.asarray(values), jnp.asarray(self.mask), self.reach)
 
     def unsmoothed(self, values: Complex[AnyArray, "volumes points"]) -> Complex[Array, "volumes points"]:
         """Return confined volumes divided, in real space, by what `interpolated` multiplies them with there: sinc²."""
         along = np.sinc(np.fft.fftfreq(self.edge)) ** 2
         smooth = along[:, None, None] * along[:, None] * along
-        return _masked(jnp.asarray(values), jnp.asarray(self.mask / smooth, jnp.float32), self.reach)
+        return masked(jnp.asarray(values), jnp.asarray(self.mask / smooth, jnp.float32), self.reach)
 
     def resampled(
         self, values: Complex[AnyArray, "volumes points"], other: FourierGrid
@@ -129,13 +129,16 @@ class FourierGrid:
         return total * jnp.stack([jnp.abs(sign), sign], axis=1)[:, :, None]
 
 
-@partial(jax.jit, static_argnames="grid")
-def _all_confined(values: Array, grid: FourierGrid) -> Array:
-    return _masked(values, jnp.asarray(grid.mask), grid.reach)
-
-
 @partial(jax.jit, static_argnames="reach")
-def _masked(values: Array, mask: Array, reach: int) -> Array:
+def masked(values: Array, mask: Array, reach: int) -> Array:
+    """Return volumes multiplied by a mask in real space.
+
+    Parameters
+    ----------
+    values : (volumes, points) of a grid.
+    mask : (edge, edge, edge), centred on voxel 0; an argument, which a compiled program need not hold.
+    reach : of the grid.
+    """
     kept: Array = jax.lax.map(lambda one: _confined(one, mask, reach), values, batch_size=TOGETHER)
     return kept
 

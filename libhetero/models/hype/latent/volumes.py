@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float, Int
 
-from libhetero.models.hype.latent.grid import FourierGrid, OnGrid, few_sizes
+from libhetero.models.hype.latent.grid import FourierGrid, OnGrid, few_sizes, masked
 
 STEPS = 5
 LEAST_SIGNAL = 1e-6  # of the strongest shell's
@@ -92,22 +92,23 @@ def solved(
 ) -> Complex[np.ndarray, "classes halves points"]:
     """Return the volumes of sums, on the host."""
     numerator, weight = sums.numerator.reshape(-1, grid.size), sums.weight.reshape(-1, grid.size)
+    mask = jnp.asarray(grid.mask)
     inverse, volumes = jnp.asarray(1 / signal), np.empty_like(numerator)
     together = min(few_sizes(len(numerator)), TOGETHER)
     for start in range(0, len(numerator), together):
         rows = slice(start, start + together)
         missing = ((0, together - len(numerator[rows])), (0, 0))
-        found = _solved(np.pad(numerator[rows], missing), np.pad(weight[rows], missing), inverse, grid)
+        found = _solved(np.pad(numerator[rows], missing), np.pad(weight[rows], missing), inverse, mask, grid.reach)
         volumes[rows] = np.asarray(found)[: together - missing[0][1]]
     return volumes.reshape(sums.numerator.shape)
 
 
-@partial(jax.jit, static_argnames="grid")
-def _solved(numerator: Array, weight: Array, inverse: Array, grid: FourierGrid) -> Array:
+@partial(jax.jit, static_argnames="reach")
+def _solved(numerator: Array, weight: Array, inverse: Array, mask: Array, reach: int) -> Array:
     gain = 1 / (weight + inverse)
 
     def step(_: Array, volumes: Array) -> Array:
-        return grid.confined(volumes + gain * (numerator - weight * volumes))
+        return masked(volumes + gain * (numerator - weight * volumes), mask, reach)
 
     return jax.lax.fori_loop(0, STEPS, step, jnp.zeros_like(numerator))
 

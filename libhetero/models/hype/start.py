@@ -137,9 +137,10 @@ class Start:
         volumes = _volumes(particles, label, mixture.molecules, fine)
         modes_grid = largest_grid(grid.ring, max(within.modes.shape[2] * len(within), 1))
         contrast = mixture.contrast(low)
-        weights = within.weights(on_grid(low, mixture.grid).scaled(contrast), label)
+        weights, covariance = within.weights(on_grid(low, mixture.grid).scaled(contrast), label)
         about = np.asarray(_on_grid_of(jnp.asarray(volumes[within.number]), fine, modes_grid))
-        modes = _modes(particles, _among(label, within.number), weights, contrast, about, modes_grid)
+        each = _among(label, within.number), weights, covariance, contrast
+        modes = _modes(particles, *each, about, modes_grid, mixture.grid.ring)
 
         count = np.bincount(label[label >= 0], minlength=len(volumes))
         mean, columns, place = components(volumes, np.maximum(count, 1.0), min(len(volumes) - 1, MOST_RANK))
@@ -397,9 +398,11 @@ def _modes(
     particles: _Particles,
     owner: Int[np.ndarray, "particles"],
     weights: Float[np.ndarray, "particles modes"],
+    covariance: Float[np.ndarray, "particles modes modes"],
     contrast: Float[np.ndarray, "particles"],
     volumes: Complex[np.ndarray, "changing points"],
     grid: FourierGrid,
+    known: float,
 ) -> Complex[np.ndarray, "changing points modes"]:
     """Return the modes of molecules that change on all rings of a grid.
 
@@ -407,17 +410,21 @@ def _modes(
     ----------
     particles : of all molecules.
     owner : which of those that change each is of, -1 for none of them.
-    weights, contrast : of each.
+    weights, covariance, contrast : of each.
     volumes : of those that change.
     grid : of volumes and modes.
+    known : the highest ring that the weights were found on.
     """
     found = [np.zeros((0, grid.size, weights.shape[1]), np.complex64)]
     together = max(1, MOST_SUMS // (BYTES * weights.shape[1] * grid.size))
     edges = np.arange(BLOCK, len(owner), BLOCK)
     for first in range(0, len(volumes), together):
         chosen = np.arange(first, min(first + together, len(volumes)))
-        parts = (np.split(each, edges) for each in (_among(owner, chosen), weights, contrast))
+        parts = (np.split(each, edges) for each in (_among(owner, chosen), weights, covariance, contrast))
         blocks = zip(particles.blocks(grid.ring), *parts, strict=True)
-        sums = (mode_sums(on_grid(one, grid).scaled(alpha), own, w, volumes[chosen]) for one, own, w, alpha in blocks)
-        found.append(mode_volumes(reduce(add, sums), grid))
+        sums = (
+            mode_sums(on_grid(block, grid).scaled(strength), *own, volumes[chosen], known)
+            for block, *own, strength in blocks
+        )
+        found.append(mode_volumes(reduce(add, sums), grid, known))
     return np.concatenate(found)

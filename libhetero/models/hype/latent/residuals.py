@@ -134,9 +134,12 @@ class Residuals:
             found.append(0.5 * (factor * (gradient * along).sum(axis=1) - determinant))
         return np.stack(found)
 
-    def weights(self, modes: Complex[np.ndarray, "classes points modes"]) -> Float[np.ndarray, "images modes"]:
-        """Return the posterior mean of the weights of the images."""
-        return _solved(*self.equations(modes))
+    def weights(
+        self, modes: Complex[np.ndarray, "classes points modes"]
+    ) -> tuple[Float[np.ndarray, "images modes"], Float[np.ndarray, "images modes modes"]]:
+        """Return mean and covariance of the weights of the images, given these."""
+        gradient, hessian = self.equations(modes)
+        return _solved(gradient, hessian), np.linalg.inv(hessian + np.eye(hessian.shape[1]))
 
     def equations(
         self, modes: Complex[np.ndarray, "classes points modes"]

@@ -55,20 +55,23 @@ class WithinClasses:
         """Return all of it, in order."""
         return self.number, self.volume, self.modes, self.gain
 
-    def weights(self, seen: OnGrid, label: Int[np.ndarray, "particles"]) -> Float[np.ndarray, "particles modes"]:
-        """Return the posterior mean of each particle's weights in the modes of its own class, 0 where it has none.
+    def weights(
+        self, seen: OnGrid, label: Int[np.ndarray, "particles"]
+    ) -> tuple[Float[np.ndarray, "particles modes"], Float[np.ndarray, "particles modes modes"]]:
+        """Return mean and covariance of each particle's weights in the modes of its own class, 0 where it has none.
 
         Parameters
         ----------
         seen : slices, the contrast of each particle in its transfer.
         label : class of each particle, -1 for none.
         """
-        found = np.zeros((len(label), self.modes.shape[2]))
+        rank = self.modes.shape[2]
+        mean, covariance = np.zeros((len(label), rank)), np.zeros((len(label), rank, rank))
         for place, one in enumerate(self.number):
             rows = np.flatnonzero(label == one)
             images = Residuals(seen, rows, np.zeros(len(rows), np.int64), self.volume[place : place + 1])
-            found[rows] = images.weights(self.modes[place : place + 1])
-        return found
+            mean[rows], covariance[rows] = images.weights(self.modes[place : place + 1])
+        return mean, covariance
 
     def take(self, rows: Int[np.ndarray, "chosen"]) -> WithinClasses:
         """Return some of the classes."""

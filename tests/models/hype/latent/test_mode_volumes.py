@@ -9,6 +9,7 @@ from tests.making.slices import molecules, points_of, slices, transform
 
 RING, COUNT = 6.0, 300
 GRID = FourierGrid(RING, 1.5, 0.4)
+NONE = np.zeros((COUNT, 2, 2))  # covariance of weights that are known
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +33,7 @@ def regressed():
 
 def test_the_modes_that_made_the_images_are_found(regressed):
     seen, label, weights, volumes, truth = regressed
-    found = mode_volumes(mode_sums(seen, label, weights, volumes), GRID)
+    found = mode_volumes(mode_sums(seen, label, weights, NONE, volumes, 3.0), GRID, 3.0)
     assert found.shape == (2, GRID.size, 2)
     inside = (GRID.radius <= RING - 1) & (GRID.radius > 0)
     for one in found:
@@ -44,11 +45,14 @@ def test_the_modes_that_made_the_images_are_found(regressed):
 def test_blocks_add_up_and_images_of_no_molecule_are_left_out(regressed):
     seen, label, weights, volumes, _ = regressed
     some = np.where(np.arange(COUNT) % 3 == 0, -1, label)
-    whole = mode_sums(seen, some, weights, volumes)
+    whole = mode_sums(seen, some, weights, NONE, volumes, RING)
     halves = [np.arange(COUNT) < 130, np.arange(COUNT) >= 130]
-    parts = [mode_sums(seen.take(np.flatnonzero(half)), some[half], weights[half], volumes) for half in halves]
+    parts = [
+        mode_sums(seen.take(np.flatnonzero(half)), some[half], weights[half], NONE[half], volumes, RING)
+        for half in halves
+    ]
     added, kept = parts[0] + parts[1], np.flatnonzero(some >= 0)
-    alone = mode_sums(seen.take(kept), some[kept], weights[kept], volumes)
+    alone = mode_sums(seen.take(kept), some[kept], weights[kept], NONE[kept], volumes, RING)
     for name in ("numerator", "weight"):
         total, *others = (getattr(sums, name).sum(axis=1) for sums in (whole, added, alone))  # half-sets are drawn anew
         for other in others:
@@ -58,8 +62,9 @@ def test_blocks_add_up_and_images_of_no_molecule_are_left_out(regressed):
 def test_the_sums_are_those_of_a_loop_over_images(regressed):
     seen, label, weights, volumes, _ = regressed
     rows = np.arange(6)
-    seen = seen.take(rows)
-    sums = mode_sums(seen, label[:6], weights[:6], volumes)
+    seen, unsure = seen.take(rows), np.random.default_rng(2).normal(size=(6, 2, 2))
+    unsure = unsure @ unsure.swapaxes(1, 2)
+    sums = mode_sums(seen, label[:6], weights[:6], unsure, volumes, 3.0)
     numerator, weight = np.zeros((2, 2, 2, GRID.size), np.complex128), np.zeros((2, 2, 3, GRID.size))
     for row in rows:
         point, image, passed = (np.asarray(part[row]) for part in (seen.point, seen.image, seen.transfer))
@@ -67,7 +72,8 @@ def test_the_sums_are_those_of_a_loop_over_images(regressed):
         place = label[row], int(seen.half[row])
         for mode, value in enumerate((first, second)):
             np.add.at(numerator[place][mode], point, value * passed * left)
-        for pair, value in enumerate((first * first, first * second, second * second)):
+        for pair, (one, two) in enumerate(((0, 0), (0, 1), (1, 1))):
+            value = weights[row, one] * weights[row, two] + np.where(GRID.radius[point] <= 3, unsure[row, one, two], 0)
             np.add.at(weight[place][pair], point, value * passed**2)
     np.testing.assert_allclose(sums.numerator, numerator, atol=1e-4 * np.abs(numerator).max())
     np.testing.assert_allclose(sums.weight, weight, atol=1e-5 * np.abs(weight).max())
@@ -76,5 +82,5 @@ def test_the_sums_are_those_of_a_loop_over_images(regressed):
 def test_weights_that_say_nothing_have_no_modes(regressed):
     seen, label, weights, volumes, truth = regressed
     other = np.random.default_rng(5).normal(size=weights.shape)
-    found = mode_volumes(mode_sums(seen, label, other, volumes), GRID)
-    assert np.linalg.norm(found) < 0.35 * np.linalg.norm(np.stack([truth, truth]))
+    found = mode_volumes(mode_sums(seen, label, other, NONE, volumes, 0.0), GRID, 0.0)
+    assert np.linalg.norm(found) < 0.25 * np.linalg.norm(np.stack([truth, truth]))

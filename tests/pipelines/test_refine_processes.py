@@ -52,7 +52,7 @@ def project(tmp_path_factory):
 def _start(project: Path, *arguments: str) -> subprocess.Popen:
     environment = os.environ | {
         "PYTHONPATH": str(PROJECT),
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=1",
+        "XLA_FLAGS": os.environ["XLA_FLAGS"].replace("device_count=4", "device_count=1"),
         "XDG_CACHE_HOME": str(project / "cache"),
         "LIBHETERO_HEARTBEAT_SECONDS": "10",
     }

@@ -44,12 +44,38 @@ os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
 jaxtyping.install_import_hook("libhetero", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
 
-# Tracing makes millions of small objects; to look for cycles as often as Python does takes a tenth of the time.
+# Tracing makes millions of small objects, hardly any of them in cycles: Python looks for these less often.
 gc.set_threshold(100_000, 20, 50)
 
 MOST_MEMORY = 3 * 2**30  # bytes a worker may hold of what it has compiled
 
+# The files that take longest, begun first, so that workers end together.
+LONGEST = (
+    "pipelines/test_refine.py",
+    "pipelines/test_recorded_losses.py",
+    "pipelines/test_refine_processes.py",
+    "benchmarks/test_assembly_and_motion.py",
+    "benchmarks/test_mixture.py",
+    "models/hype/test_start.py",
+    "models/gmm/test_motions.py",
+    "models/hype/latent/test_class_search.py",
+    "models/hype/test_model.py",
+    "benchmarks/test_speed.py",
+    "benchmarks/test_scaling.py",
+    "pipelines/run/test_image_faults.py",
+    "pipelines/run/test_watching.py",
+    "pipelines/run/test_budget.py",
+    "pipelines/test_changed_list.py",
+    "models/test_devices.py",
+)
+
 PROJECT = Path(__file__).resolve().parent.parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests of the longest files first."""
+    place = {PROJECT / "tests" / name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path, len(place)))
 
 
 @pytest.fixture(scope="module", autouse=True)

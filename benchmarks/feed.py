@@ -64,6 +64,7 @@ SHRUNK = {
         "inr_width": 16,
         "inr_layers": 1,
         "inr_frequencies": 8,
+        "start": "none",
     },
     "gmm": {"decoder": "mlp", "mlp_width": 16, "latent_size": 2, "encoder": "network", "encoder_width": 16},
 }

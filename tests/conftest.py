@@ -1,12 +1,14 @@
 """Four virtual CPU devices and quick compilation for every test, chosen before JAX starts; programs as modules."""
 
 import atexit
+import gc
 import importlib.util
+import mmap
 import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -14,7 +16,20 @@ import jaxtyping
 import pytest
 
 os.environ["JAX_PLATFORMS"] = "cpu"
-os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=4"
+# A fifth of the time to compile: by the older emitters, each program in one piece.
+QUICK = ("--xla_cpu_use_fusion_emitters=false", "--xla_cpu_parallel_codegen_split_count=1")
+
+
+def known(flags: Iterable[str]) -> list[str]:
+    """Return the flags that this version of the compiler knows: an unknown one would end the process."""
+    library = Path(importlib.util.find_spec("jaxlib").origin).with_name("libjax_common.so")
+    with library.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
+        return [flag for flag in flags if text.find(flag.removeprefix("--").split("=")[0].encode()) >= 0]
+
+
+if "LIBHETERO_TESTS_XLA_FLAGS" not in os.environ:  # workers take over what pytest's own process has found
+    os.environ["LIBHETERO_TESTS_XLA_FLAGS"] = " ".join(known(QUICK))
+os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count=4 {os.environ['LIBHETERO_TESTS_XLA_FLAGS']}"
 # Half the time to compile, to slower code, which is right for data this small. Processes that tests start take it over.
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "true"
 # One thread of NumPy's and scikit-learn's products: those of several workers would wait for each other.
@@ -29,14 +44,46 @@ os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
 jaxtyping.install_import_hook("libhetero", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
 
+# Tracing makes millions of small objects, hardly any of them in cycles: Python looks for these less often.
+gc.set_threshold(100_000, 20, 50)
+
+MOST_MEMORY = 3 * 2**30  # bytes a worker may hold of what it has compiled
+
+# The files that take longest, begun first, so that workers end together.
+LONGEST = (
+    "pipelines/test_refine.py",
+    "pipelines/test_recorded_losses.py",
+    "pipelines/test_refine_processes.py",
+    "benchmarks/test_assembly_and_motion.py",
+    "benchmarks/test_mixture.py",
+    "models/hype/test_start.py",
+    "models/gmm/test_motions.py",
+    "models/hype/latent/test_class_search.py",
+    "models/hype/test_model.py",
+    "benchmarks/test_speed.py",
+    "benchmarks/test_scaling.py",
+    "pipelines/run/test_image_faults.py",
+    "pipelines/run/test_watching.py",
+    "pipelines/run/test_budget.py",
+    "pipelines/test_changed_list.py",
+    "models/test_devices.py",
+)
+
 PROJECT = Path(__file__).resolve().parent.parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests of the longest files first."""
+    place = {PROJECT / "tests" / name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path, len(place)))
 
 
 @pytest.fixture(scope="module", autouse=True)
 def forgotten_programs() -> Iterator[None]:
-    """Forget what a module has compiled once it is done: a worker would hold gigabytes of it in the end."""
+    """Forget what was compiled once a module is done and the worker holds gigabytes of it."""
     yield
-    if "jax" in sys.modules:
+    held = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    if "jax" in sys.modules and held > MOST_MEMORY:
         sys.modules["jax"].clear_caches()
 
 

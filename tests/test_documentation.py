@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -23,13 +24,13 @@ def _commands(document: Path) -> Iterator[str]:
                 yield line.strip().replace("$SLURM_ARRAY_TASK_ID", "1")
 
 
-def _refusals(command: str, load_program: Callable, capsys: pytest.CaptureFixture) -> Iterator[str]:
+def _refusals(command: str, parser_of: Callable, capsys: pytest.CaptureFixture) -> Iterator[str]:
     """Yield what is wrong with a command: parsed as its program would, a wrong option or a missing argument."""
     for part in re.split(r"&&|\|", command):
         first, *arguments = shlex.split(part, comments=True)
         if first.startswith("e2hype_"):
             try:
-                load_program(first).build_parser().parse_args(arguments)
+                parser_of(first).parse_args(arguments)
             except SystemExit as stop:
                 if stop.code:
                     yield capsys.readouterr().err
@@ -44,11 +45,12 @@ def _refusals(command: str, load_program: Callable, capsys: pytest.CaptureFixtur
 
 
 def test_every_command_is_accepted(load_program: Callable, capsys: pytest.CaptureFixture) -> None:
+    parser_of = cache(lambda name: load_program(name).build_parser())
     wrong = [
         f"{document.name}: {command}: {refusal}"
         for document in DOCUMENTS
         for command in _commands(document)
-        for refusal in _refusals(command, load_program, capsys)
+        for refusal in _refusals(command, parser_of, capsys)
     ]
     assert not wrong, "\n".join(wrong)
 

@@ -7,6 +7,7 @@ in tests/cli/test_stages.py.
 import json
 import shlex
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -89,7 +90,7 @@ def test_gaussians_may_start_from_the_model(load: Callable, tmp_path: Path) -> N
 def test_every_profile_is_a_command_that_its_programs_accept(
     load: Callable, load_program: Callable, tmp_path: Path
 ) -> None:
-    harness = load("harness")
+    harness, parser_of = load("harness"), cache(lambda name: load_program(name).build_parser())
     model = str(write_model(tmp_path / "model.pdb", dumbbell()))
     for name in ("assembly", "motion"):
         found = load(name).BENCHMARK
@@ -98,7 +99,7 @@ def test_every_profile_is_a_command_that_its_programs_accept(
             source = harness.find_source(found, profile, options)
             for stage in harness.stages_of(found, profile, source, options):
                 program, *arguments = shlex.split(stage.command)
-                load_program(program).build_parser().parse_args(arguments)
+                parser_of(program).parse_args(arguments)
 
 
 def test_one_failed_row_leaves_the_other(

@@ -52,7 +52,7 @@ def project(tmp_path_factory):
 def _start(project: Path, *arguments: str) -> subprocess.Popen:
     environment = os.environ | {
         "PYTHONPATH": str(PROJECT),
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=1",
+        "XLA_FLAGS": os.environ["XLA_FLAGS"].replace("device_count=4", "device_count=1"),
         "XDG_CACHE_HOME": str(project / "cache"),
         "LIBHETERO_HEARTBEAT_SECONDS": "10",
     }
@@ -118,8 +118,6 @@ def test_sigterm_to_one_stops_both_and_one_goes_on(project) -> None:
     assert code == 0, error
     np.testing.assert_allclose(_losses(project / "run"), _losses(project / "whole"), rtol=1e-4)
     assert len((project / ".eman2log.txt").read_text().splitlines()) == 3, "process 0 alone writes the log"
-    ((code, told, _),) = _finish([_start(project, *command, str(epochs))])
-    assert code == 0 and "this run is finished" in told
 
 
 def test_a_killed_process_ends_the_other_with_one_line(project) -> None:

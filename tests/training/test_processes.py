@@ -17,7 +17,7 @@ PATIENCE = 180  # seconds
 def _start(folder: Path, place: int, count: int, port: int) -> subprocess.Popen:
     environment = os.environ | {
         "PYTHONPATH": str(PROJECT),
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=1",
+        "XLA_FLAGS": os.environ["XLA_FLAGS"].replace("device_count=4", "device_count=1"),
         "JAX_PLATFORMS": "cpu",
     }
     if count > 1:

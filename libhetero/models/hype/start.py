@@ -423,8 +423,8 @@ def _modes(
         parts = (np.split(each, edges) for each in (_among(owner, chosen), weights, covariance, contrast))
         blocks = zip(particles.blocks(grid.ring), *parts, strict=True)
         sums = (
-            mode_sums(on_grid(block, grid).scaled(strength), *own, volumes[chosen], known)
-            for block, *own, strength in blocks
+            mode_sums(on_grid(block, grid).scaled(strength), own, mean, spread, volumes[chosen], known)
+            for block, own, mean, spread, strength in blocks
         )
         found.append(mode_volumes(reduce(add, sums), grid, known))
     return np.concatenate(found)

@@ -17,8 +17,9 @@ def described_defaults() -> dict[str, str]:
     Fields with one default for all are left out: their declaration says it.
     """
     words = {}
+    presets = {family.title: _presets(family) for family in FAMILIES}
     for name in dict.fromkeys(name for kind in _kinds() for name in _flagged(kind)):
-        shown = {family.title: _by_preset(family, name) for family in FAMILIES}
+        shown = {title: _by_preset(configurations, name) for title, configurations in presets.items()}
         shown = {title: texts for title, texts in shown.items() if texts}
         if len({text for texts in shown.values() for text in texts.values()}) > 1:
             words[name] = _joined(shown)
@@ -34,11 +35,19 @@ def _flagged(kind: type) -> list[str]:
     return [field.name for field, said in declared_options(kind) if said.flags and not isinstance(field.default, bool)]
 
 
-def _by_preset(family: Family, name: str) -> dict[str, str]:
+def _presets(family: Family) -> dict[str, tuple[Any, ...]]:
+    """Return the configurations of training and of the model at each preset of a family, the default first."""
+    return {
+        preset: (TrainingConfig(**family.training_defaults(preset)), family.config.preset(preset))
+        for preset in (DEFAULT, *PRESETS)
+    }
+
+
+def _by_preset(presets: dict[str, tuple[Any, ...]], name: str) -> dict[str, str]:
     """Return a field's value at each preset of a family, in words, the default first; empty without the field."""
     shown = {}
-    for preset in (DEFAULT, *PRESETS):
-        for configuration in (TrainingConfig(**family.training_defaults(preset)), family.config.preset(preset)):
+    for preset, configurations in presets.items():
+        for configuration in configurations:
             if any(field.name == name for field in dataclasses.fields(configuration)):
                 shown[preset] = _shown(configuration, name)
     return shown

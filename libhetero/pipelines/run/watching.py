@@ -1,8 +1,11 @@
-"""What a run shows of itself while it trains: figures at each checkpoint, and TensorBoard.
+"""What a run shows of itself while it trains: figures at checkpoints, and TensorBoard.
 
     loss.png       signal explained, loss, those of the held-out particles, and learning rate so far
     samples.png    a few particles, the same every time, beside what the model makes of them
     tensorboard/   the numbers of log.jsonl and the samples, where asked for
+
+Figures are drawn at a checkpoint where the last are `DRAWN_EVERY` seconds old, and of the last checkpoint in any case;
+with TensorBoard, which keeps them all, at every checkpoint.
 
 None of it is worth a run: what fails is told once, and training goes on.
 """
@@ -10,6 +13,7 @@ None of it is worth a run: what fails is told once, and training goes on.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -35,6 +39,7 @@ from libhetero.training.preprocess import sample_indices
 
 LOGGER = logging.getLogger(__name__)
 SHOWN = 6  # particles
+DRAWN_EVERY = 5.0  # seconds at least between figures: epochs of a tiny set take less than its figures
 
 
 class RunWatch:
@@ -62,6 +67,8 @@ class RunWatch:
         self._wants_board = tensorboard
         self._board: TensorBoard | None = None
         self._failed: set[str] = set()
+        self._drawn = time.monotonic()
+        self._undrawn: tuple[int, Comparison | None] | None = None  # the last checkpoint
 
     def __enter__(self) -> RunWatch:
         return self
@@ -69,6 +76,8 @@ class RunWatch:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if error is None:
+            self._draw()
         if self._board is not None:
             with self._dispensable("tensorboard"):
                 self._board.close()
@@ -83,25 +92,39 @@ class RunWatch:
             self._board.add_numbers(line["step"], line)
 
     def checkpoint(self, step: int, params: Any) -> None:
-        """Draw the figures at a checkpoint.
+        """Take what a checkpoint has come to, and draw it unless figures were drawn a moment ago.
 
         Parameters
         ----------
         step : steps done.
         params : of the model, the ones to use, on one device.
         """
+        compared = None
+        with self._dispensable("samples.png"):
+            compared = self._samples.compare(params)
+        self._undrawn = step, compared
+        if self._wants_board or time.monotonic() - self._drawn >= DRAWN_EVERY:
+            self._draw()
+
+    def _draw(self) -> None:
+        """Draw the figures of the last checkpoint, unless they are drawn."""
+        if self._undrawn is None:
+            return
         from libhetero.report.training import draw_training  # matplotlib loads after the first step
 
+        (step, compared), self._undrawn = self._undrawn, None
         with self._dispensable("loss.png"):
             lines = read_log(self._folder / "log.jsonl")
             course = Course(lines)
             draw_training(self._folder / "loss.png", lines, {name: course.means(name) for name in AVERAGED})
         path = self._folder / "samples.png"
-        with self._dispensable(path.name):
-            self._draw_samples(path, step, self._samples.compare(params))
-            if self._board is not None:
-                with self._dispensable("tensorboard"):
-                    self._board.add_figure(step, "samples", path)
+        if compared is not None:
+            with self._dispensable(path.name):
+                self._draw_samples(path, step, compared)
+                if self._board is not None:
+                    with self._dispensable("tensorboard"):
+                        self._board.add_figure(step, "samples", path)
+        self._drawn = time.monotonic()
 
     def _draw_samples(self, path: Path, step: int, compared: Comparison) -> None:
         from libhetero.report.samples import draw_samples

@@ -17,7 +17,7 @@ from libhetero.training.configuration import TrainingConfig
 from libhetero.training.held_out import split
 from libhetero.training.order import Pool
 from programs.e2hype_refine import main
-from tests.making.commands import HYPE
+from tests.making.commands import NETWORK
 from tests.making.feeds import make_feed
 from tests.making.sets import write_tiny_set
 from tests.making.toys import Toy
@@ -32,7 +32,7 @@ def project(tmp_path, monkeypatch):
 
 def test_a_dry_run_tells_the_cost_and_writes_nothing(project, capsys) -> None:
     before = {path.name for path in project.iterdir()} | {".eman2log.txt"}
-    options = [*HYPE, "--batchsz", "12", "--niter", "3"]
+    options = [*NETWORK, "--batchsz", "12", "--niter", "3"]
     assert main(["particles.star", *options, "--dry-run"]) == 0
     assert {path.name for path in project.iterdir()} == before
     shown = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line}
@@ -116,7 +116,7 @@ def test_exhausted_memory_names_the_options_that_help(project, capsys, monkeypat
         raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes.")
 
     monkeypatch.setattr(training, "train", train)
-    assert main(["particles.star", *HYPE, "--path", "run", "--batchsz", "12"]) == 1
+    assert main(["particles.star", *NETWORK, "--path", "run", "--batchsz", "12"]) == 1
     line = capsys.readouterr().err.strip()
     assert "a batch of 12 particles, 3 a device" in line and len(line.splitlines()) == 1
     assert all(option in line for option in ("--batchsz 6", "--batchsz auto", "--accum", "--box", "--dry-run"))
@@ -128,7 +128,7 @@ def test_another_failure_of_the_device_is_not_hidden(project, monkeypatch) -> No
 
     monkeypatch.setattr(training, "train", train)
     with pytest.raises(jax.errors.JaxRuntimeError, match="something else"):
-        main(["particles.star", *HYPE, "--path", "run"])
+        main(["particles.star", *NETWORK, "--path", "run"])
 
 
 def test_a_batch_beyond_the_memory_is_refused_before_it_is_tried(monkeypatch) -> None:

@@ -14,10 +14,10 @@ from libhetero.records import ParticleSet
 from libhetero.training import preprocess
 from libhetero.training.log import read_log
 from programs.e2hype_refine import main
-from tests.making.commands import HYPE
+from tests.making.commands import NETWORK
 from tests.making.sets import BOX, write_tiny_set
 
-TINY = ["particles.star", *HYPE, *["--niter", "3", "--batchsz", "12", "--seed", "5", "--report", "1"]]
+TINY = ["particles.star", *NETWORK, *["--niter", "3", "--batchsz", "12", "--seed", "5", "--report", "1"]]
 STACK = "particles.mrcs"
 
 

@@ -128,6 +128,19 @@ def test_checkpoints_compile_once_and_leave_figures_only(known, tmp_path):
     assert {entry.name for entry in tmp_path.iterdir()} == {"log.jsonl", "loss.png", "samples.png"}
 
 
+@pytest.mark.parametrize(("every", "shown"), [(0.0, [1, 2, 3]), (3600.0, [3])])
+def test_figures_are_drawn_now_and_then_and_of_the_last_checkpoint(known, tmp_path, monkeypatch, every, shown):
+    drawn = []
+    monkeypatch.setattr("libhetero.pipelines.run.watching.DRAWN_EVERY", every)
+    monkeypatch.setattr("libhetero.report.samples.draw_samples", lambda path, title, *rest: drawn.append(title))
+    monkeypatch.setattr("libhetero.report.training.draw_training", lambda *arguments: None)
+    (tmp_path / "log.jsonl").write_text('{"step": 1, "epoch": 1, "loss": 2, "learning_rate": 0.1}\n')
+    with RunWatch(tmp_path, *known, places_shown(CONFIG)) as watch:
+        for step in (1, 2, 3):
+            watch.checkpoint(step, PARAMS)
+    assert [title.split(":")[0] for title in drawn] == [f"step {step}" for step in shown]
+
+
 def _warnings(caplog) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
 
@@ -155,6 +168,7 @@ def test_an_interruption_is_no_failure_of_a_figure(known, tmp_path, monkeypatch)
         raise KeyboardInterrupt
 
     monkeypatch.setattr("libhetero.report.training.draw_training", interrupted)
+    monkeypatch.setattr("libhetero.pipelines.run.watching.DRAWN_EVERY", 0.0)
     (tmp_path / "log.jsonl").write_text("")
     with RunWatch(tmp_path, *known, places_shown(CONFIG)) as watch, pytest.raises(KeyboardInterrupt):
         watch.checkpoint(1, PARAMS)

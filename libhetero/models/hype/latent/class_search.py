@@ -247,7 +247,7 @@ def _of_molecules(seen: OnGrid, mixture: Mixture, seed: int) -> Mixture:
     contrast = Contrast(judged.contrast, mixture.spread)
     molecule = molecules_of(seen, mixture.molecule[judged.label], mixture.molecules, contrast, seed)
     if (count := int(molecule.max(initial=-1)) + 1) < mixture.molecules:
-        LOGGER.info("%d classes are parts of %d molecules, some of which change", mixture.molecules, count)
+        LOGGER.info("%d classes are parts of %d molecule(s) that change", mixture.molecules, count)
     return replace(mixture, molecule=np.append(molecule, -1)[mixture.molecule])
 
 

@@ -55,6 +55,9 @@ class ModelFamily(Protocol):
     def posterior(self, params: Any, batch: Batch) -> Posterior:
         """Return what each image says: its latent, as `encode` gives it, contrast and evidence, with deviations."""
 
+    def memberships(self, batch: Batch) -> Float[Array, "batch molecules"]:
+        """Return how probable it is of every image to be of each molecule that was known before training."""
+
     def decode(self, params: Any, latent: Float[Array, "batch latent"]) -> Any:
         """Return representations with a leading batch axis."""
 

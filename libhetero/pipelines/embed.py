@@ -76,7 +76,8 @@ class EmbedConfig:
         most=MOST_CLASSES,
         check=lambda value: None if value == AUTO or isinstance(value, int) else f"a number of classes, or {AUTO}",
         help="sort the particles into K classes by their latents, k-means and then a mixture of Gaussians; auto finds "
-        "how many are told apart, 1 to 1000: a continuum is one class",
+        "how many are told apart, 1 to 1000: a continuum is one class. Of CryoHype, auto takes the molecules that training "
+        "began with, where there are several",
     )
     class_method: str | None = option(
         None,
@@ -254,7 +255,7 @@ def _embed_particles(config: EmbedConfig, trained: Any, latent: Any, known: list
             label = particles.classes_in_the_plane(plane, config.min_size)
         else:
             wanted = config.classes if isinstance(config.classes, int) else None
-            found = particles.classes_by_latents(trained, latent, wanted, config.seed)
+            found = particles.classes_by_latents(trained, latent, wanted, config.seed, config.batch_size)
             label, probability = found.label, found.probability
         particles.write_particle_classes(trained, label, config.lists, probability)
         known = [Labelling("class", label, class_medoids(latent, label)), *known]

@@ -34,6 +34,11 @@ def toy_posterior(model, params, batch) -> Posterior:
     return Posterior(latent, deviation, contrast, jnp.full_like(contrast, 0.1), evidence)
 
 
+def one_molecule(model, batch):
+    """Return what a model says that knows of no molecules."""
+    return jnp.ones((len(batch.weight), 1))
+
+
 class ToyGaussians(MixtureFamily):
     """Gaussians whose amplitudes, or positions, follow the latent linearly, a number a piece."""
 
@@ -59,6 +64,7 @@ class ToyGaussians(MixtureFamily):
         return total[:, None] * jnp.ones(len(self.member))
 
     posterior = toy_posterior
+    memberships = one_molecule
 
     def decode(self, params, latent):
         change = params["gain"] * latent @ self.member
@@ -99,6 +105,7 @@ class ToyField(ModelFamily):
         return params["gain"] * mean[:, None] * jnp.arange(128.0)
 
     posterior = toy_posterior
+    memberships = one_molecule
 
     def decode(self, params, latent):
         return latent

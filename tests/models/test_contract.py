@@ -175,6 +175,14 @@ def test_latents_do_not_depend_on_the_batch(case):
     np.testing.assert_allclose(found, latent[order], atol=1e-4 * spread + 1e-6)
 
 
+def test_every_image_is_of_one_of_the_molecules(case):
+    found = np.asarray(jax.jit(case.model.memberships)(case.batch))
+    assert found.shape[0] == COUNT and found.shape[1] >= 1 and (found >= 0).all()
+    np.testing.assert_allclose(found.sum(axis=1), 1, rtol=1e-4)
+    began = getattr(case.model, "start", None)
+    assert found.shape[1] == (1 if began is None else began.molecules)
+
+
 def test_a_saved_model_gives_the_same(case):
     file = io.BytesIO()
     np.savez(file, **case.model.arrays())

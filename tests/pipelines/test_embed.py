@@ -1,5 +1,6 @@
 """Particles and Gaussians of toy runs are embedded and written."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from sklearn.metrics import adjusted_rand_score
@@ -80,6 +81,23 @@ def test_the_number_of_classes_may_be_left_to_the_data(tmp_path, monkeypatch):
     monkeypatch.setattr("libhetero.pipelines.run.folder.open_run", lambda folder, epoch=None: run)
     result = embed.run(EmbedConfig(str(tmp_path), method="pca", classes="auto"))
     assert len(set(result.label)) == 4
+
+
+def test_molecules_that_training_began_with_are_the_classes(tmp_path, monkeypatch):
+    """Numbered by the first latent number; a molecule that no image is of is no class, and K asks for others."""
+    run = field_run(tmp_path, 60)
+    molecule = np.arange(60) * 7 % 3 + (np.arange(60) * 7 % 3 == 2)  # 0, 1 and 3: none is of 2
+    certain = np.float32(0.7 + 0.3 * (molecule == 1))
+    whole = (1 - certain[:, None]) / 3 + (certain[:, None] - (1 - certain[:, None]) / 3) * np.eye(4)[molecule]
+    monkeypatch.setattr(type(run.model), "memberships", lambda model, batch: jnp.asarray(whole)[batch.index])
+    monkeypatch.setattr("libhetero.pipelines.run.folder.open_run", lambda folder, epoch=None: run)
+    result = embed.run(EmbedConfig(str(tmp_path), method="pca", classes="auto"))
+    assert adjusted_rand_score(molecule, result.label) == 1 and set(result.label) == {0, 1, 2}
+    np.testing.assert_allclose(result.probability, whole.max(axis=1), rtol=1e-5)
+    first = read_latent(tmp_path / "mid_00.txt")[1][:, 0]
+    means = [first[result.label == one].mean() for one in range(3)]
+    assert means == sorted(means)
+    assert len(set(embed.run(EmbedConfig(str(tmp_path), method="pca", classes=2)).label)) == 2
 
 
 @pytest.fixture

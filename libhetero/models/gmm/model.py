@@ -309,6 +309,10 @@ class GmmModel:
         scale, weight = self.image_scale, self.ring_weight
         return Imaging.of(self.neutral, self.operators, scale, weight, self.box_size, self.pixel_size, grid)
 
+    def memberships(self, batch: Batch) -> Float[Array, "batch molecules"]:
+        """Return 1 for every image: there is one molecule, which changes."""
+        return jnp.ones((len(batch.weight), 1))
+
     def decode(self, params: Any, latent: Float[Array, "batch latent"], key: PRNGKeyArray | None = None) -> Gaussians:
         """Return mixtures with a leading batch axis; a key switches dropout on, for training."""
         return self._moved(params, self._unmoved(params), latent, key)

@@ -208,6 +208,16 @@ class HypeModel:
 
         return jax.vmap(one)(batch.images, batch.observation)
 
+    def memberships(self, batch: Batch) -> Float[Array, "batch molecules"]:
+        """Return how probable it is of every image to be of each molecule that training began with; 1 without any."""
+        if (start := self.start) is None:
+            return jnp.ones((len(batch.weight), 1))
+
+        def one(image: Array, observation: Observation) -> Array:
+            return start.memberships(image, observation, self.pixel_size)
+
+        return jax.vmap(one)(batch.images, batch.observation)
+
     def _told(self, place: Array | None = None) -> Array | None:
         """Return what the encoder is told of a place among the classes, of a variance of 1; None where there are none.
 

@@ -187,8 +187,36 @@ class Start:
             return self.grid
         return FourierGrid(self.modes_ring, self.modes_oversampling, BALL)
 
+    @property
+    def molecules(self) -> int:
+        """How many there are."""
+        return len(self.place) if self.molecule is None else int(self.molecule.max()) + 1
+
+    def memberships(
+        self, image: Float[Array, "n n"], observation: Observation, pixel_size: float
+    ) -> Float[Array, "molecules"]:
+        """Return the probability of each molecule, given one image."""
+        probability, _ = self._judged(image, observation, pixel_size)
+        if self.molecule is None:
+            return probability
+        found: Array = jax.ops.segment_sum(probability, jnp.asarray(self.molecule), self.molecules)
+        return found
+
     def told(self, image: Float[Array, "n n"], observation: Observation, pixel_size: float) -> Float[Array, "rank"]:
         """Return z of one image."""
+        probability, slices = self._judged(image, observation, pixel_size)
+        z = jnp.matmul(probability, jnp.asarray(self.place))
+        if self.within is None or self.changing is None:
+            return z
+        weights = weights_within(*slices, self.within, self.spread)
+        if self.molecule is not None:
+            probability = jax.ops.segment_sum(probability, jnp.asarray(self.molecule), self.molecules)
+        return jnp.concatenate([z, (probability[self.changing][:, None] * weights).ravel()])
+
+    def _judged(
+        self, image: Float[Array, "n n"], observation: Observation, pixel_size: float
+    ) -> tuple[Float[Array, "classes"], tuple[Array, Array, Array]]:
+        """Return the probability of each class, given one image, and its slice: points, values and transfer."""
         n = image.shape[0]
         pixels = disc_pixels(n, self.ring)
         frequency = frequencies_2d(n).reshape(-1, 2)[pixels]
@@ -199,14 +227,7 @@ class Start:
         plane = jnp.where(turned, jnp.conj(plane), plane)
         gradient, hessian = equations_of(point, plane, passed, jnp.asarray(self.table))
         joint = joint_likelihood(gradient[None], hessian[None], self.vectors, self.squares, self.share, self.spread)
-        probability = jax.nn.softmax(joint[0])
-        z = jnp.matmul(probability, jnp.asarray(self.place))
-        if self.within is None or self.changing is None:
-            return z
-        weights = weights_within(point, plane, passed, self.within, self.spread)
-        if self.molecule is not None:
-            probability = jax.ops.segment_sum(probability, jnp.asarray(self.molecule), len(self.place))
-        return jnp.concatenate([z, (probability[self.changing][:, None] * weights).ravel()])
+        return jax.nn.softmax(joint[0]), (point, plane, passed)
 
     def at(self, z: Float[AnyArray, "rank"], frequencies: Float[AnyArray, "points 3"]) -> Complex[Array, "points"]:
         """Return V_start of a place at frequencies in cycles per box, 0 beyond its rings."""

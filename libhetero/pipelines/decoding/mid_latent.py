@@ -46,6 +46,7 @@ class LatentStream:
         self._feed = feed
         self._encode = jax.jit(model.encode, in_shardings=(whole, self._cut), out_shardings=self._cut)
         self._posterior = jax.jit(model.posterior, in_shardings=(whole, self._cut), out_shardings=self._cut)
+        self._memberships = jax.jit(lambda params, batch: model.memberships(batch), in_shardings=(whole, self._cut))
 
     def blocks(self, indices: np.ndarray | None = None) -> Iterator[Float[np.ndarray, "block latent"]]:
         """Yield the latents of particles, a block a batch.
@@ -59,6 +60,10 @@ class LatentStream:
     def posteriors(self, indices: np.ndarray | None = None) -> Iterator[Posterior]:
         """Yield what the model says of particles, a block a batch, as `blocks` does; arrays of NumPy."""
         return self._blocks(self._posterior, indices)
+
+    def memberships(self) -> Iterator[Float[np.ndarray, "block molecules"]]:
+        """Yield how probable it is of all particles to be of each molecule, a block a batch."""
+        return self._blocks(self._memberships, None)
 
     def _blocks(self, compiled: Callable[..., Any], indices: np.ndarray | None) -> Iterator[Any]:
         left = len(self._feed) if indices is None else len(indices)

@@ -8,6 +8,7 @@ particles noise and takes hours.
 from __future__ import annotations
 
 import logging
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +18,11 @@ from libhetero.analysis.classes import hdbscan_classes
 from libhetero.analysis.embedding import principal_plane, umap_plane
 from libhetero.analysis.latent_classes import Classes, classes_of
 from libhetero.pipelines.decoding.class_files import LIST_ENDINGS, remove_class_files, write_class_lists, write_classes
+from libhetero.pipelines.decoding.mid_latent import LatentStream
 from libhetero.pipelines.decoding.particle_findings import latent_deviations, particle_weights
 from libhetero.pipelines.run.folder import Run
 from libhetero.pipelines.run.list_digest import list_digest
+from libhetero.telling.progress import tracked
 from libhetero.telling.waiting import working
 
 LOGGER = logging.getLogger(__name__)
@@ -54,11 +57,13 @@ def plane_of_latents(
 
 
 def classes_by_latents(
-    run: Run, latent: Float[np.ndarray, "particles columns"], classes: int | None, seed: int
+    run: Run, latent: Float[np.ndarray, "particles columns"], classes: int | None, seed: int, batch_size: int
 ) -> Classes:
     """Return the class of every particle and how probable it is, and say what was found.
 
-    The latents' own deviations count where the run knows them, and a particle by what it is not junk.
+    Where training began with several molecules (`libhetero.models.hype.start`), these are the classes, unless a number
+    of them is asked for: what the network adds to an image's latent goes with its noise and its view, too. Of other
+    latents, their own deviations count where the run knows them, and a particle by what it is not junk.
 
     Parameters
     ----------
@@ -66,11 +71,19 @@ def classes_by_latents(
     latent : of the particles, reduced.
     classes : how many; None for as many as are told apart.
     seed : of starting centres.
+    batch_size : particles read at once, where they are.
 
     Raises
     ------
     DataError : if a file of the run's is damaged.
     """
+    if classes is None and (molecules := _molecules(run, latent, batch_size)) is not None:
+        LOGGER.info(
+            "%d classes: the molecules that training began with; %.1f%% of particles are at least 90%% sure",
+            molecules.count,
+            100 * np.mean(molecules.probability >= 0.9),
+        )
+        return molecules
     with working(LOGGER.info, f"classes of {len(latent)} particles by {latent.shape[1]} latent numbers"):
         found = classes_of(latent, latent_deviations(run), classes, seed=seed, weight=particle_weights(run))
     if classes is None and found.count == 1:
@@ -88,6 +101,23 @@ def classes_by_latents(
         100 * np.mean(found.probability < 0.5),
     )
     return found
+
+
+def _molecules(run: Run, latent: Float[np.ndarray, "particles columns"], batch_size: int) -> Classes | None:
+    """Return the molecules that particles are of; None where training did not begin with several."""
+    stream = LatentStream(run.model, run.params, run.feed(), batch_size)
+    blocks = stream.memberships()
+    if (first := next(blocks)).shape[1] < 2:
+        return None
+    probability = np.concatenate(list(tracked(chain([first], blocks), len(latent), "sorting")))
+    label = probability.argmax(axis=1)
+    used, label = np.unique(label, return_inverse=True)
+    if len(used) < 2:
+        return None
+    place = np.bincount(label, latent[:, 0]) / np.bincount(label)
+    number = np.argsort(np.argsort(place, kind="stable"), kind="stable")
+    sure = np.minimum(probability.max(axis=1), 1).astype(np.float64)
+    return Classes(number[label], sure, len(used), len(used), latent.shape[1])
 
 
 def classes_in_the_plane(plane: Float[np.ndarray, "particles 2"], min_size: int | None) -> Int[np.ndarray, "particles"]:

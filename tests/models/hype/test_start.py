@@ -288,7 +288,10 @@ def test_classes_of_one_molecule_have_its_volume_and_its_weights_in_common():
     np.testing.assert_allclose(of_two[:RANK], start.place[1], rtol=1e-5)
     np.testing.assert_allclose(of_one[RANK:], 0, atol=1e-6)
     assert np.abs(of_two[RANK:]).min() > 1e-3
+    member = np.asarray(joined.memberships(image, observation, PIXEL))
+    assert member.shape == (2,) and joined.molecules == 2 and start.molecules == 3
     part = whole[RANK] / of_two[RANK]
+    assert part == pytest.approx(member[1], rel=1e-3)
     assert 0 <= part <= 1
     np.testing.assert_allclose(whole[:RANK], part * of_two[:RANK] + (1 - part) * start.place[0], rtol=1e-4, atol=1e-5)
     again = Start.from_arrays(joined.arrays())

@@ -23,8 +23,9 @@ find the latest, and keeps what each call found in RUN/embeddings/NAME (--name).
 PCA), begun by k-means for K classes. auto finds how many there are, 1 to 1000: classes are told apart
 where fewer particles are between them than in either, along the directions that tell any apart; one
 blob, an arc or another continuum is 1 class, whose latent is a coordinate to look along
-(e2hype_eval.py --path). Where CryoHype's training began with several molecules, auto takes these. --class_method hdbscan takes the islands of the plane instead, however many there
-are, and leaves particles between them in no class (-1). Classes go to classes_particles.txt (index,
+(e2hype_eval.py --path). Where CryoHype's training began with several molecules, auto takes these.
+--class_method hdbscan takes the islands of the plane instead, however many there are, and leaves particles
+between them in no class (-1). Classes go to classes_particles.txt (index,
 class, and by --classes the probability of being of that class), and the figure shows the plane by
 density, by class with numbers at medoids (the particle nearest to the mean of its class), and by what
 is known of the particles (--truth, --labels)."""

@@ -76,8 +76,8 @@ class EmbedConfig:
         most=MOST_CLASSES,
         check=lambda value: None if value == AUTO or isinstance(value, int) else f"a number of classes, or {AUTO}",
         help="sort the particles into K classes by their latents, k-means and then a mixture of Gaussians; auto finds "
-        "how many are told apart, 1 to 1000: a continuum is one class. Of CryoHype, auto takes the molecules that training "
-        "began with, where there are several",
+        "how many are told apart, 1 to 1000: a continuum is one class. Of CryoHype, auto takes the molecules that "
+        "training began with, where there are several",
     )
     class_method: str | None = option(
         None,

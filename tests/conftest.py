@@ -1,7 +1,6 @@
 """Four virtual CPU devices and quick compilation for every test, chosen before JAX starts; programs as modules."""
 
 import atexit
-import gc
 import importlib.util
 import mmap
 import os
@@ -44,10 +43,8 @@ os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
 jaxtyping.install_import_hook("libhetero", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
 
-# Tracing makes millions of small objects, hardly any of them in cycles: Python looks for these less often.
-gc.set_threshold(100_000, 20, 50)
 
-MOST_MEMORY = 3 * 2**30  # bytes a worker may hold of what it has compiled
+MOST_MEMORY = 3 * 2**29  # bytes a worker may hold of what it has compiled
 
 # The files that take longest, begun first, so that workers end together.
 LONGEST = (

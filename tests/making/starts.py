@@ -40,7 +40,7 @@ def made_start(n: int, seed: int = 0) -> Start:
 
 
 def moving_start(n: int, seed: int = 0) -> Start:
-    """Return the same, of which the classes 2 and 0 change within, in two modes each."""
+    """Return the same, of which the molecules 2 and 0 change, in two modes each; each class is a molecule."""
     random, start = np.random.default_rng(seed + 1), made_start(n, seed)
     modes = start.grid.confined(random.normal(size=(4, start.grid.size, 2)).astype(np.float32) @ np.array([1, 1j]))
     modes = np.asarray(modes).astype(np.complex64)
@@ -50,4 +50,7 @@ def moving_start(n: int, seed: int = 0) -> Start:
         changing=np.array([2, 0]),
         within=tables_of(volume, modes.reshape(2, 2, -1).transpose(0, 2, 1)),
         modes=(np.stack([modes.real, modes.imag], axis=1).transpose(2, 1, 0) / 4).astype(np.float16),
+        modes_ring=start.ring,
+        modes_oversampling=start.oversampling,
+        molecule=np.arange(CLASSES),
     )

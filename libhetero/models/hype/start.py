@@ -122,7 +122,9 @@ class Start:
         if mixture.empty.all():
             LOGGER.info("the images show nothing that their poses agree on; the network begins from nothing")
             return None
-        label, within = mixture.labels(low), mixture.changes(low, MOST_CHANGING, seed)
+        within = mixture.changes(low, MOST_CHANGING, seed)
+        mixture = mixture.parted(within.number)
+        label = mixture.labels(low)
         LOGGER.info("%d molecule(s) in %d particles to begin with", mixture.molecules, np.count_nonzero(label >= 0))
         if len(within):
             LOGGER.info(

@@ -125,6 +125,20 @@ class Mixture:
         label[_searched_rows(slices)] = np.where(junk > 0.5, -1, self.molecule[self.judged.label])
         return label
 
+    def parted(self, changing: Int[np.ndarray, "changing"]) -> Mixture:
+        """Return the mixture in which only molecules that change have several classes; others' are their own.
+
+        Parameters
+        ----------
+        changing : molecules of which it is known how they change; their numbers stay.
+        """
+        molecule, following = self.molecule.copy(), self.molecules
+        for one in np.setdiff1d(np.arange(self.molecules), changing):
+            further = np.flatnonzero(molecule == one)[1:]
+            molecule[further] = np.arange(following, following + len(further))
+            following += len(further)
+        return replace(self, molecule=molecule)
+
     def contrast(self, slices: CentralSlices) -> Float[np.ndarray, "particles"]:
         """Return the contrast of each particle, 1 where it was not searched.
 
@@ -151,7 +165,8 @@ class Mixture:
     def judge(self, slices: CentralSlices) -> Judged:
         """Return the molecules of other particles, or of the same, and how probable they are."""
         equations = normal_equations(on_grid(slices, self.grid), self.subspace.table)
-        judged = judge(equations, self.classes, self.spread, self.molecule)
+        shared = self.molecules < len(self.molecule)
+        judged = judge(equations, self.classes, self.spread, self.molecule if shared else None)
         return replace(judged, label=self.molecule[judged.label])
 
 
@@ -246,9 +261,13 @@ def _of_molecules(seen: OnGrid, mixture: Mixture, seed: int) -> Mixture:
     judged = mixture.judged
     contrast = Contrast(judged.contrast, mixture.spread)
     molecule = molecules_of(seen, mixture.molecule[judged.label], mixture.molecules, contrast, seed)
-    if (count := int(molecule.max(initial=-1)) + 1) < mixture.molecules:
-        LOGGER.info("%d classes are parts of %d molecule(s) that change", mixture.molecules, count)
-    return replace(mixture, molecule=np.append(molecule, -1)[mixture.molecule])
+    if (count := int(molecule.max(initial=-1)) + 1) == mixture.molecules:
+        return mixture
+    LOGGER.info("%d classes are parts of %d molecule(s) that change", mixture.molecules, count)
+    molecule = np.append(molecule, -1)[mixture.molecule]
+    equations = normal_equations(seen, mixture.subspace.table)
+    judged = judge(equations, mixture.classes, mixture.spread, molecule)
+    return replace(mixture, molecule=molecule, judged=judged)
 
 
 def _joined(seen: OnGrid, equations: Equations, judged: Judged) -> Int[np.ndarray, "particles"]:

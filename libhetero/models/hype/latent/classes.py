@@ -34,6 +34,7 @@ BLOCK = 4096  # particles judged at once
 SETTLED = 1e-3  # part of the particles that may still change their class
 LEAST_SPREAD = 1e-2  # of contrast
 EMPTY = -1e30  # log probability of a class that is none
+EQUAL = 1e-5  # part by which sums of one molecule's probabilities may differ
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,12 +157,14 @@ def judge(
     equations : of the particles.
     classes : of the subspace.
     spread : s; 0 for contrasts of 1.
-    molecule : that each class is of: the probability is that of all classes of the same molecule; None for each of its
-        own.
+    molecule : that each class is of: the class is then the most probable of the molecule whose classes together are the
+        most probable, and the probability theirs together; None for each of its own.
     """
     told = judged_against(classes, few_sizes(len(classes)))
-    own = np.arange(len(told.share))
-    own[: len(classes)] = own[: len(classes)] if molecule is None else molecule
+    own = None
+    if molecule is not None:
+        own = np.arange(len(told.share))
+        own[: len(classes)] = molecule
     vectors, squares, prior = (jnp.asarray(part) for part in (told.vectors, told.squares, told.share))
     parts = [
         _judged(
@@ -171,7 +174,7 @@ def judge(
             squares,
             prior,
             jnp.float32(max(spread, LEAST_SPREAD)),
-            jnp.asarray(own),
+            None if own is None else jnp.asarray(own),
         )
         for start in range(0, len(equations), BLOCK)
     ]
@@ -250,14 +253,18 @@ def _joint(linear: Array, square: Array, share: AnyArray, spread: Any) -> Array:
 
 @jax.jit
 def _judged(
-    gradient: Array, hessian: Array, vectors: Array, squares: Array, share: Array, spread: Array, molecule: Array
+    gradient: Array, hessian: Array, vectors: Array, squares: Array, share: Array, spread: Array, molecule: Array | None
 ) -> tuple[Array, ...]:
     linear, square = _products(gradient, hessian, vectors, squares)
     joint = _joint(linear, square, share, spread)
-    label = jnp.argmax(joint, axis=1)
     total = jax.nn.logsumexp(joint, axis=1)
-    same = molecule == molecule[label][:, None]
-    probability = jnp.exp(jnp.where(same, joint - total[:, None], -jnp.inf)).sum(axis=1)
+    together = jnp.exp(joint - total[:, None])
+    if molecule is not None:
+        same = (molecule[:, None] == molecule).astype(together.dtype)
+        together = jnp.matmul(together, same, precision=HIGHEST)
+    best = together >= together.max(axis=1, keepdims=True) * (1 - EQUAL)
+    label = jnp.argmax(jnp.where(best, joint, -jnp.inf), axis=1)
+    probability = jnp.minimum(jnp.take_along_axis(together, label[:, None], axis=1)[:, 0], 1)
     one = partial(jnp.take_along_axis, indices=label[:, None], axis=1)
     variance = 1 / (one(square)[:, 0] + spread**-2)
     contrast = (one(linear)[:, 0] + spread**-2) * variance

@@ -11,7 +11,7 @@ made of the images of one half-set, and have to account for those of the other:
 m, S and π by expectation maximisation over those images. The two are one molecule where the first predicts images
 better than two volumes do, by `CERTAIN` standard errors, and where the second does not find two states: a part of at
 least `BETWEEN` of the images is of the less probable of its two distributions. Of two states that are d standard
-deviations apart this is Φ(-d/2), 1 % at d = 4.7; of weights spread evenly along a line it is 4 %, along an arc
+deviations apart this is Φ(-d/2), 0.4 % at d = 5.3; of weights spread evenly along a line it is 4 %, along an arc
 somewhat less. Two molecules are better predicted by two volumes. Joined classes are tried with others in the next
 round.
 """
@@ -26,15 +26,17 @@ from scipy.special import logsumexp
 
 from libhetero.models.hype.latent.grid import OnGrid
 from libhetero.models.hype.latent.merges import Contrast, unsure
-from libhetero.models.hype.latent.residuals import FACTORS, MOST_POINTS, Residuals
+from libhetero.models.hype.latent.residuals import FACTORS, MOST_POINTS, RANK, Residuals
 from libhetero.models.hype.latent.volumes import Sums, signal_power, solved, sums_of
 
 CERTAIN = 4.0
-BETWEEN = 1e-2
+LEAST_IMAGES = 80  # of two classes
+BETWEEN = 4e-3
 NEIGHBOURS = 5  # of each class, that it may be joined with
-UNSURE = 1e-3  # part of the images of two classes that are sorted at random between them, at least
+UNSURE = 5e-4  # part of the images of two classes that are sorted at random between them, at least
 ROUNDS = 12
 MOST_IMAGES = 2000  # of each class in each half-set
+MOST_TOGETHER = 8000  # images of pairs that are tried at once, but for the largest pair
 STEPS = 25  # in which distributions of weights are settled
 LEAST_SPREAD = 1e-2  # images' worth of a covariance of 1, that each begins with
 
@@ -59,10 +61,11 @@ def molecules_of(
     for _ in range(ROUNDS):
         own = np.append(molecule, -1)[label]
         members = [frozenset(np.flatnonzero(molecule == one).tolist()) for one in range(molecule.max() + 1)]
-        sums = sums_of(seen, own, len(members))
+        sums, count = sums_of(seen, own, len(members)), np.bincount(own[own >= 0], minlength=len(members))
         pairs = _near(sums)
         pairs = pairs[[frozenset((members[first], members[second])) not in tried for first, second in pairs]]
-        pairs = pairs[unsure(seen, own, pairs, contrast) > UNSURE]
+        pairs = pairs[count[pairs].sum(axis=1) >= LEAST_IMAGES]
+        pairs = pairs[unsure(seen, own, pairs, sums, contrast.spread) > UNSURE]
         between = between_both(seen, own, pairs, sums, seed)
         target, used = np.arange(len(members)), set[int]()
         for one in np.argsort(-between):
@@ -93,11 +96,12 @@ def between_both(
     sums : of the classes.
     seed : of the modes to begin with.
     """
-    signal, together = signal_power(sums, seen.grid), max(1, MOST_POINTS // (2 * seen.grid.size))
+    signal, count = signal_power(sums, seen.grid), np.minimum(np.bincount(label[label >= 0]), 2 * MOST_IMAGES)
+    images = np.cumsum(count[pairs].sum(axis=1)) // MOST_TOGETHER
+    points = np.arange(len(pairs)) * 2 * seen.grid.size // MOST_POINTS
     found: list[float] = []
-    for start in range(0, len(pairs), together):
-        part = pairs[start : start + together]
-        halves = [_accounts(seen, label, part, sums, half, signal, seed) for half in (0, 1)]
+    for part in np.split(pairs, np.flatnonzero(np.diff(images) + np.diff(points)) + 1 if len(pairs) else []):
+        halves = [_accounts(seen, label, part, sums, half, signal, seed) for half in (0, 1)] if len(part) else []
         found += [_between(*both) for both in zip(*halves, strict=True)]
     return np.array(found)
 
@@ -138,7 +142,8 @@ class _Account:
 def _between(*halves: _Account) -> float:
     """Return what `between_both` does, of one pair."""
     gain = np.concatenate([half.one - half.volumes for half in halves])
-    if gain.mean() <= CERTAIN * gain.std() / np.sqrt(len(gain)):
+    fitted = 0.5 * len(halves) * RANK * (RANK + 3) / 2  # nats that mean and covariance gain of nothing
+    if gain.mean() - fitted / len(gain) <= CERTAIN * gain.std(ddof=1) / np.sqrt(len(gain)):
         return 0.0
     return float(np.concatenate([half.less for half in halves]).mean())
 

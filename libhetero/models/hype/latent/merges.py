@@ -124,7 +124,7 @@ def held_out_likelihood(
 
 
 def unsure(
-    seen: OnGrid, label: Int[np.ndarray, "particles"], pairs: Int[np.ndarray, "pairs 2"], contrast: Contrast
+    seen: OnGrid, label: Int[np.ndarray, "particles"], pairs: Int[np.ndarray, "pairs 2"], sums: Sums, spread: float
 ) -> Float[np.ndarray, "pairs"]:
     """Return the mean probability, over the images of two classes, of the less probable of the two.
 
@@ -133,11 +133,12 @@ def unsure(
     Parameters
     ----------
     seen : slices, the contrast of each particle in its transfer.
-    label, pairs, contrast : as in `join_classes`.
+    label, pairs : as in `join_classes`.
+    sums : of the classes.
+    spread : of contrast.
     """
-    classes = int(label.max(initial=-1)) + 1
-    sums = sums_of(seen, label, classes)
-    images, found = _Images(seen, label, classes, contrast.spread), np.zeros(len(pairs))
+    classes = len(sums.weight)
+    images, found = _Images(seen, label, classes, spread), np.zeros(len(pairs))
     share = np.log(np.bincount(label[label >= 0], minlength=classes) + 1)
     volumes = np.stack([each for _, each in _volumes(sums, seen, signal_power(sums, seen.grid))])
     for place, pair in enumerate(pairs):

@@ -85,6 +85,8 @@ class Residuals:
         rank : modes of each class.
         """
         size, classes = self._grid.size, self._classes
+        if not len(self.rows):
+            return np.zeros((classes, size, rank), np.complex64)
         point, image, transfer, owner = self._point, self._image, self._transfer, self.owner
         count = np.maximum(np.bincount(owner, minlength=classes), 1)
         starts = np.arange(0, point.size + 1, point.shape[1])
@@ -158,6 +160,9 @@ def _equations(
     modes: Complex[np.ndarray, "all_points modes"],
 ) -> tuple[Float[np.ndarray, "images modes"], Float[np.ndarray, "images modes modes"]]:
     """Return g and H of images in modes, block by block."""
+    rank = modes.shape[1]
+    if not len(point):
+        return np.zeros((0, rank)), np.zeros((0, rank, rank))
     table, found = parts_of(modes), []
     for start in range(0, len(point), BLOCK):
         block = [one[start : start + BLOCK] for one in (point, image, transfer)]

@@ -1,11 +1,13 @@
 """The classes of a mixture: how many molecules, which image is of which, and images of none."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.metrics import adjusted_rand_score
 
-from libhetero.models.hype.latent.class_search import find_classes
-from libhetero.models.hype.latent.classes import class_sums, posterior, settled
+from libhetero.models.hype.latent.class_search import STAGES, find_classes
+from libhetero.models.hype.latent.classes import Classes, class_sums, judge, posterior, settled
 from libhetero.models.hype.latent.grid import FourierGrid, on_grid
 from libhetero.models.hype.latent.junk import junk_of
 from libhetero.models.hype.latent.merges import Contrast, held_out_likelihood, join_classes, near_pairs
@@ -13,7 +15,7 @@ from libhetero.models.hype.latent.normal_equations import normal_equations
 from libhetero.models.hype.latent.splits import split_classes
 from libhetero.models.hype.latent.subspace import principal_subspace, spanned, with_residual_modes
 from libhetero.models.hype.latent.volumes import class_volumes
-from tests.making.slices import molecules, slices
+from tests.making.slices import molecules, slices, transform
 
 COUNT = 240
 LABEL = np.arange(COUNT) % 3
@@ -46,6 +48,44 @@ def test_molecules_are_found_and_images_of_none_are_in_no_class(mixed):
     assert adjusted_rand_score(label[shown], judged.label[shown]) > 0.95
     assert 0.1 < found.spread < 0.3
     assert done[-1] == pytest.approx(1) and np.all(np.diff(done) > 0)
+
+
+def test_a_molecule_that_moves_is_one_and_its_images_are_its(monkeypatch):
+    """One weight evenly along a change of molecule 0, beside molecule 1; every class of the former has its number."""
+    label = np.repeat([0, 1], [600, 200])
+    seen = slices(label, molecules(2), ring=5, strength=0.8)
+    (position, amplitude), sign = (part[0] for part in molecules(1, seed=9)), np.repeat([1, -1], 6)
+    weight = np.random.default_rng(3).uniform(-1.7, 1.7, 600)
+    for place in range(600):
+        points = seen.frequencies @ seen.rotation[place, :2]
+        change = transform((position, amplitude * sign), points)
+        seen.image[place] += (weight[place] * seen.transfer[place] * change).astype(np.complex64)
+    monkeypatch.setattr("libhetero.models.hype.latent.class_search.STAGES", STAGES[:1])
+    found = find_classes(seen, seed=1)
+    assert found.molecules == 2 < len(found.classes)
+    assert np.mean(found.labels(seen) == found.labels(seen)[0]) == pytest.approx(0.75, abs=0.02)
+    assert adjusted_rand_score(label, found.labels(seen)) > 0.95
+    judged = found.shown().judge(seen)
+    assert adjusted_rand_score(label, judged.label) > 0.95 and judged.probability[:600].min() > 0.9
+    np.testing.assert_array_equal(found.parted(np.arange(2)).molecule, found.molecule)
+    apart = found.parted(np.zeros(0, np.int64))
+    assert apart.molecules == len(found.classes) == len(set(apart.molecule))
+
+
+def test_an_image_is_of_the_molecule_whose_classes_together_are_the_most_probable(clean):
+    """Three classes of one molecule, which share an image, are more than one class of another that has most of it."""
+    subspace = spanned(class_volumes(clean, LABEL, 3), np.full(3, COUNT / 3), 2)
+    equations = normal_equations(clean, subspace.table)
+    classes, judged = settled(equations, LABEL, 3, 0.05)
+    share, flat = np.array([0.15, 0.15, 0.15, 0.55]), np.zeros((4, *classes.covariance.shape[1:]))
+    same = Classes(np.repeat(classes.mean[:1], 4, axis=0), flat, share, np.zeros(4))
+    one, together = judge(equations, same, 0.05), judge(equations, same, 0.05, np.array([0, 0, 0, 1]))
+    assert (one.label == 3).all() and (together.label == 3).all()
+    assert together.probability == pytest.approx(0.55, abs=1e-3)
+    tilted = replace(same, share=np.array([0.2, 0.2, 0.2, 0.4]))
+    one, together = judge(equations, tilted, 0.05), judge(equations, tilted, 0.05, np.array([0, 0, 0, 1]))
+    assert (one.label == 3).all() and (together.label < 3).all()
+    assert together.probability == pytest.approx(0.6, abs=1e-3)
 
 
 def test_one_molecule_is_one_class():

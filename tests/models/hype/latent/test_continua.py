@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from libhetero.models.hype.latent.continua import BETWEEN, UNSURE, _with_weights, between_both, molecules_of
+from libhetero.models.hype.latent.continua import (
+    BETWEEN,
+    LEAST_IMAGES,
+    UNSURE,
+    _with_weights,
+    between_both,
+    molecules_of,
+)
 from libhetero.models.hype.latent.grid import FourierGrid, on_grid
 from libhetero.models.hype.latent.merges import Contrast, unsure
 from libhetero.models.hype.latent.volumes import sums_of
@@ -53,6 +60,35 @@ def test_two_states_are_two_molecules_whatever_else_changes(places):
         np.testing.assert_array_equal(molecules_of(seen, own, 2, contrast, seed=0), [0, 1])
 
 
+def test_two_molecules_whose_images_can_hardly_be_sorted_are_two(places):
+    """As weak as that one image in twenty is sorted into the wrong class, where chance alone makes many unsure."""
+    _, label = places
+    inside = np.flatnonzero(label < 2)
+    seen = on_grid(slices(label[inside], molecules(2), RING, strength=0.12), GRID)
+    part = unsure(seen, label[inside], np.array([[0, 1]]), sums_of(seen, label[inside], 2), KNOWN.spread)[0]
+    assert 0.03 < part < 0.12, part
+    contrast = Contrast(np.ones(len(inside)), 0.05)
+    np.testing.assert_array_equal(molecules_of(seen, label[inside], 2, contrast, seed=0), [0, 1])
+
+
+def test_classes_of_a_few_images_are_left_as_they_are(places):
+    weight, label = places
+    few = np.flatnonzero(label < 2)[: LEAST_IMAGES - 1]
+    seen = along(weight, label == 2).take(few)
+    np.testing.assert_array_equal(molecules_of(seen, label[few], 2, Contrast(np.ones(len(few)), 0.05), seed=0), [0, 1])
+    lone = np.array([0, *np.ones(len(few) - 1, np.int64)])
+    assert 0 <= between_both(seen, lone, np.array([[0, 1]]), sums_of(seen, lone, 2), seed=0)[0] <= 0.5
+
+
+def test_pairs_are_tried_a_few_at_a_time_with_the_same_outcome(places, monkeypatch):
+    weight, label = places
+    seen = along(weight, label == 2)
+    pairs, sums = np.array([[0, 1], [0, 2], [1, 2]]), sums_of(seen, label, 3)
+    whole = between_both(seen, label, pairs, sums, seed=0)
+    monkeypatch.setattr("libhetero.models.hype.latent.continua.MOST_TOGETHER", 1)
+    np.testing.assert_allclose(between_both(seen, label, pairs, sums, seed=0), whole, atol=1e-3)
+
+
 def test_none_and_one_class_are_as_many_molecules(places):
     weight, label = places
     seen = along(weight, label == 2)
@@ -63,9 +99,10 @@ def test_none_and_one_class_are_as_many_molecules(places):
 def test_images_are_unsure_where_classes_meet(places):
     weight, label = places
     seen = along(weight, label == 2)
-    part = unsure(seen, label, np.array([[0, 1], [0, 2], [1, 2]]), KNOWN)
+    sums = sums_of(seen, label, 3)
+    part = unsure(seen, label, np.array([[0, 1], [0, 2], [1, 2]]), sums, KNOWN.spread)
     assert part[0] > UNSURE and part[0] > 5 * part[1:].max()
-    assert unsure(seen, label, np.zeros((0, 2), np.int64), KNOWN).shape == (0,)
+    assert unsure(seen, label, np.zeros((0, 2), np.int64), sums, KNOWN.spread).shape == (0,)
 
 
 def test_weights_of_one_distribution_are_integrated_over():

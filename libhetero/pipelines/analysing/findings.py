@@ -15,7 +15,7 @@ from libhetero.analysis.confounders import Followed
 from libhetero.analysis.latent_density import LatentDensity, PlanePosterior, latent_density, mean_in_cells
 from libhetero.analysis.paths import principal_components
 from libhetero.errors import ConfigurationError
-from libhetero.files import every_format, remove_stale
+from libhetero.files import remove_figures, remove_stale
 from libhetero.io import write_latent
 from libhetero.io.cs_table import read_table as read_cs_table
 from libhetero.io.origin import original_table
@@ -149,7 +149,8 @@ def write_findings(
     mean, scores, axes, explained = principal_components(latent, max(SHOWN, components))
     scores, axes = scores[:, :SHOWN], axes[:, :SHOWN]
     draw_components(folder / COMPONENTS, scores, explained[:SHOWN])
-    remove_stale(folder, *every_format(COLUMNS, DENSITY), STATES, PATH)
+    remove_stale(folder, STATES, PATH)
+    remove_figures(folder, COLUMNS, DENSITY)
     label = np.asarray(embedded.label)
     colours = {"class": label, **columns}
     draw_columns(folder / COLUMNS, embedded.plane, colours, embedded.names)

@@ -88,7 +88,7 @@ def columns_of(run: Run, asked: Sequence[str]) -> dict[str, np.ndarray]:
     if findings is not None:
         if np.any(findings.contrast_deviation > 0):
             found["contrast"] = np.asarray(findings.contrast, np.float64)
-        found["evidence (nats)"] = np.asarray(findings.evidence, np.float64)
+        found["log-likelihood ratio, molecule to noise alone"] = np.asarray(findings.evidence, np.float64)
         if np.any(findings.junk > 0):
             found["probability of being junk"] = np.asarray(findings.junk, np.float64)
     if particles.half_set is not None:

@@ -136,6 +136,26 @@ def test_no_forbidden_statement() -> None:
     _none(f"{_name(path)}:{node.lineno} {fault}" for path, node, fault in found if fault)
 
 
+def _spoken(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield (line, text) of every text of a file but its docstrings: what may reach a user."""
+    documented = {id(node.value) for node in ast.walk(_tree(path)) if isinstance(node, ast.Expr)}
+    for node in ast.walk(_tree(path)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documented:
+            yield node.lineno, node.value
+
+
+def test_no_text_for_users_has_words_of_insiders() -> None:
+    inside = re.compile(r"\bnats\b|\bin nothing\b|\bnothing gives\b")
+    tables = {"particle_findings.py"}  # the first line of a table, which keeps its words
+    _none(
+        f"{_name(path)}:{line} {text!r}"
+        for path in LIBRARY + PROGRAMS
+        if path.name not in tables
+        for line, text in _spoken(path)
+        if inside.search(text)
+    )
+
+
 def test_every_folder_is_a_package() -> None:
     folders = {path.parent for path in LIBRARY}
     _none(f"{_name(folder)} lacks __init__.py" for folder in sorted(folders) if not (folder / "__init__.py").exists())

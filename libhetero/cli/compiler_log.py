@@ -16,6 +16,7 @@ import io
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -25,6 +26,8 @@ NAME = "compiler.log"
 LARGEST = 2**20  # bytes of the log in the cache folder, beyond which it begins anew
 _MARK = "\0"  # before what the program tells the reader at the other end: a new log's path, or nothing at its end
 _END = _MARK
+_IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)  # by the process at the other end
+_GONE = (OSError, ValueError)  # a stream that nobody reads, that is full, or that is closed
 
 
 def log_of_programs(environment: Mapping[str, str]) -> Path | None:
@@ -46,7 +49,9 @@ class CompilerLog:
 
     def keep_in(self, folder: Path) -> None:
         """Write it into a run folder from now on, and what was said so far."""
-        if self._kept:
+        if not self._kept:
+            return
+        with contextlib.suppress(OSError):  # the reader has died: what it would keep is lost, the work goes on
             os.write(2, _MARK.encode() + os.fsencode(Path(folder).absolute() / NAME) + b"\n")
 
 
@@ -63,12 +68,9 @@ def compiler_kept_back(whole_process: bool, supervised: bool) -> Iterator[Compil
         yield CompilerLog(kept=supervised)
         return
     read, write = os.pipe()
-    sys.stderr.flush()
-    child = os.fork()
-    if child == 0:
-        os.close(write)
-        _pass_on(read)
-        os._exit(0)
+    with contextlib.suppress(*_GONE):
+        sys.stderr.flush()
+    child = _reader(read, write)
     os.close(read)
     screen, python = os.dup(2), sys.stderr
     os.dup2(write, 2)
@@ -77,14 +79,37 @@ def compiler_kept_back(whole_process: bool, supervised: bool) -> Iterator[Compil
     try:
         yield CompilerLog(kept=True)
     finally:
-        sys.stderr.flush()
+        with contextlib.suppress(*_GONE):
+            sys.stderr.flush()
         with contextlib.suppress(OSError):
             os.write(2, f"{_END}\n".encode())
         with contextlib.suppress(ChildProcessError):  # somebody waited for it
             os.waitpid(child, 0)
         os.dup2(screen, 2)
-        sys.stderr.close()
+        with contextlib.suppress(*_GONE):
+            sys.stderr.close()
         sys.stderr = python
+
+
+def _reader(read: int, write: int) -> int:
+    """Fork the process that reads what is written to the pipe; return its number.
+
+    It ends here whatever happens: nothing of the caller's may run twice. Until it ignores them, signals wait.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _IGNORED)
+    try:
+        child = os.fork()
+        if child:
+            return child
+        try:
+            os.close(write)
+            _pass_on(read)
+        except Exception:  # a defect, told as one
+            traceback.print_exc()
+        finally:
+            os._exit(0)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _as(stream: object, descriptor: int) -> io.TextIOWrapper:
@@ -95,7 +120,7 @@ def _as(stream: object, descriptor: int) -> io.TextIOWrapper:
 
 def _pass_on(source: int) -> None:
     """Read lines to their end, and pass on those that are not the compiler's."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+    for number in _IGNORED:
         signal.signal(number, signal.SIG_IGN)  # it ends when the program does
     for descriptor in (0, 1):
         os.close(descriptor)

@@ -6,7 +6,8 @@ promise. With a later version, start two processes, kill either, and compare std
 then passed on as it is.
 
 The compiler, XLA, writes of compilations that take long and how to file a bug; a failure of its own reaches Python as
-an error, and is told in one line. `Chatter` tells such lines from what else native code writes.
+an error, and is told in one line. `Chatter` tells such lines from what else native code writes by the source file that
+each names; what others say, as the driver of a GPU that cannot be used, is for people to read.
 """
 
 from __future__ import annotations
@@ -22,6 +23,13 @@ _FATAL = "JAX distributed service detected fatal errors"
 _SILENT = re.compile(r"stopped sending heartbeats\):\s*\n((?:.*?\b\d+\s*\n)+)")
 
 _DATED = re.compile(r"^(?:([IWEF])\d{4} [\d:.]+ +\d+|\d{4}-\d\d-\d\d [\d:.]+: ([IWEF])) (\S+?):\d+\]")
+# Passes, the choice of kernels by their speed, and the report of memory that did not suffice, which Python tells.
+_COMPILER = re.compile(
+    r"(?:.*/)?(?:slow_operation_alarm|hlo_\w+|\w*constant_folding|algebraic_simplifier|while_loop_\w+|spmd_\w+"
+    r"|sharding_propagation|\w*_compiler|ptx_compiler\w*|subprocess_compilation|cpu_aot_loader"
+    r"|\w*autotun\w*|\w+_algorithm_picker|buffer_comparator|redzone_\w+|\w*delay_kernel\w*|(?:cuda|gpu|rocm)_timer"
+    r"|bfc_allocator)\.(?:cc|h)$"
+)
 _BEFORE = "WARNING: All log messages before absl::InitializeLog()"
 _MORE = re.compile(
     r"\s|\*{3}|%|\[Compiling module|The operation took|Constant folding an instruction|This isn't necessarily a bug"
@@ -32,8 +40,8 @@ _MORE = re.compile(
 class Chatter:
     """Tells, line after line, what the compiler says of itself from what people are to read.
 
-    Its messages of every level but F, which ends the process, go with the lines that follow them; those of the service
-    that holds several processes together are `follow`'s.
+    Its messages of every level but F, which ends the process, go with the lines that follow them. Messages of any other
+    source file are not its own.
     """
 
     def __init__(self) -> None:
@@ -43,8 +51,7 @@ class Chatter:
         """Return whether a line is the compiler's."""
         match = _DATED.match(line)
         if match:
-            of_service = any(name in match[3] for name in _SERVICE)
-            self._within = "F" not in (match[1], match[2]) and not of_service
+            self._within = "F" not in (match[1], match[2]) and bool(_COMPILER.match(match[3]))
         elif self._within:
             self._within = bool(_MORE.match(line))
         return self._within or line.startswith(_BEFORE)

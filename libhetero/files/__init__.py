@@ -5,7 +5,17 @@ Standard library only and light at import, so that every part may build on it.
 
 from libhetero.files.atomic import check_folder, flush_folder_to_disk, flush_to_disk, replacing
 from libhetero.files.errors import DiskError, describe_os_error, first_line, writing, writing_error
-from libhetero.files.figures import RASTER, VECTORS, every_format, figures_as, vector_format, vector_paths
+from libhetero.files.figures import (
+    CREATOR,
+    RASTER,
+    VECTORS,
+    every_format,
+    figures_as,
+    remove_figures,
+    remove_vectors,
+    vector_format,
+    vector_paths,
+)
 from libhetero.files.lock import FileLock, lock_file
 from libhetero.files.memory import free_memory, require_memory
 from libhetero.files.places import absolute_path
@@ -14,6 +24,7 @@ from libhetero.files.sets import remove_stale, replacing_set, sweep
 from libhetero.files.space import require_space
 
 __all__ = [
+    "CREATOR",
     "RASTER",
     "VECTORS",
     "DiskError",
@@ -29,7 +40,9 @@ __all__ = [
     "flush_folder_to_disk",
     "flush_to_disk",
     "lock_file",
+    "remove_figures",
     "remove_stale",
+    "remove_vectors",
     "replacing",
     "replacing_set",
     "require_memory",

@@ -8,8 +8,12 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from contextvars import ContextVar
+from glob import escape
 from pathlib import Path
 
+from libhetero.files.sets import remove_stale
+
+CREATOR = "libhetero, drawn from a run"  # in a vector file, which is removed by this word and no other
 RASTER, VECTORS = "png", ("pdf", "svg")
 
 _FORMAT: ContextVar[str] = ContextVar("what figures are written as", default=RASTER)
@@ -43,3 +47,23 @@ def vector_paths(path: str | Path) -> tuple[Path, ...]:
 def every_format(*names: str) -> tuple[str, ...]:
     """Return the names of figures (or patterns, ending in .png) with those of their vector files."""
     return tuple(str(one) for name in names for one in (name, *vector_paths(name)))
+
+
+def remove_figures(folder: str | Path, *patterns: str) -> None:
+    """Remove figures that an earlier call left in a folder, with the vector files that it drew beside them.
+
+    Parameters
+    ----------
+    patterns : names or patterns of the figures, ending in .png.
+    """
+    remove_stale(folder, *patterns)
+    for pattern in patterns:
+        for vector in vector_paths(pattern):
+            remove_vectors(*Path(folder).glob(str(vector)))
+
+
+def remove_vectors(*paths: Path) -> None:
+    """Remove those of the vector files that were drawn here; others of the same names are a user's own."""
+    for path in sorted(paths):
+        if path.is_file() and CREATOR.encode() in path.read_bytes():
+            remove_stale(path.parent, escape(path.name))

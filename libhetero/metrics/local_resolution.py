@@ -34,7 +34,8 @@ NARROWEST = 12  # voxels
 STEPS = 4  # points of the grid along a window
 THRESHOLD = 0.5
 LOWEST = 2  # the first shell that tells: those before hold the mean, which is taken off
-TOGETHER = 32  # windows
+BYTES = 2**28  # of windows and their transforms at once
+BYTES_OF_VOXEL = 2 * 16  # of a window: of both half-maps, what is cut, its transform and the products of those
 
 
 def window_width(box_size: int, pixel_size: float, finest: float) -> int:
@@ -72,8 +73,26 @@ def local_resolution(
     curves = np.asarray(_in_windows(jnp.asarray(padded), jnp.asarray(first, jnp.int32), hann_window(width)))
     found = np.array([resolution(one, THRESHOLD, pixel_size) for one in curves])
     coarse = np.clip(found, 2 * pixel_size, width * pixel_size).reshape((len(along),) * 3)
-    places = np.meshgrid(*[np.arange(n) / step] * 3, indexing="ij")
-    return np.asarray(map_coordinates(coarse, places, order=1, mode="nearest"), np.float32)
+    return interpolated(coarse, n, step)
+
+
+def interpolated(
+    coarse: Float[np.ndarray, "points points points"], box_size: int, step: int
+) -> Float[np.ndarray, "n n n"]:
+    """Return the values at all voxels, a section of the map at a time, by linear interpolation.
+
+    Parameters
+    ----------
+    coarse : at every `step`-th voxel, from the first; beyond the last of them its value holds.
+    box_size : voxels.
+    step : voxels.
+    """
+    along = np.arange(box_size) / step
+    y, x = np.meshgrid(along, along, indexing="ij")
+    found = np.empty((box_size,) * 3, np.float32)
+    for section, z in zip(found, along, strict=True):
+        map_coordinates(coarse, (np.full_like(y, z), y, x), output=section, order=1, mode="nearest")
+    return found
 
 
 def hann_window(width: int) -> Float[np.ndarray, "width width width"]:
@@ -95,5 +114,6 @@ def _in_windows(
         mean = jnp.sum(window * cut, axis=(1, 2, 3), keepdims=True) / jnp.sum(window)
         return fourier_shell_correlation(*(window * (cut - mean))).at[:LOWEST].set(1.0)
 
-    found: Array = jax.lax.map(one, first, batch_size=TOGETHER)
+    together = min(len(first), max(1, BYTES // (BYTES_OF_VOXEL * width**3)))
+    found: Array = jax.lax.map(one, first, batch_size=together)
     return found

@@ -85,7 +85,7 @@ def run(config: ClassifyConfig, progress: Callable[[float], None] | None = None)
     UserError : one line on what is wrong with options or files.
     """
     # The parts load here, after parsing: `--help` is answered from the declarations above.
-    from libhetero.files import every_format, remove_stale
+    from libhetero.files import remove_figures, remove_stale
     from libhetero.pipelines.classifying.files import write_classification
     from libhetero.pipelines.classifying.maps import class_maps, draw_class_maps
     from libhetero.pipelines.classifying.record import is_classification
@@ -103,7 +103,8 @@ def run(config: ClassifyConfig, progress: Callable[[float], None] | None = None)
     feed = listed_feed(data, config.contrast)
     share = 1.0 if config.no_maps else 0.7
     with renewed_folder(config.output) as folder:
-        remove_stale(folder, TABLE, *every_format(FIGURE))
+        remove_stale(folder, TABLE)
+        remove_figures(folder, FIGURE)
         with timed(LOGGER, "classes"):
             found = classify_particles(
                 feed, config.classes, config.seed, config.batch_size, lambda done: advance(share * done)

@@ -22,7 +22,7 @@ from libhetero.configuration import (
 )
 from libhetero.configuration.limits import MOST_CLASSES, MOST_PARTICLES
 from libhetero.errors import ConfigurationError
-from libhetero.files import every_format, remove_stale, replacing_set
+from libhetero.files import remove_figures, remove_stale, replacing_set
 from libhetero.pipelines.segment import SegmentConfig
 from libhetero.telling.waiting import working
 
@@ -234,7 +234,8 @@ def _embed_nothing(config: EmbedConfig, trained: Any) -> EmbedResult:
     )
     what, label = "gaussians" if config.gaussians else "particles", None
     with replacing_set(trained.folder):
-        remove_stale(trained.folder, f"embed_{what}.txt", *every_format(f"embed_{what}.png"))
+        remove_stale(trained.folder, f"embed_{what}.txt")
+        remove_figures(trained.folder, f"embed_{what}.png")
         if config.sorts:
             label = np.zeros(len(trained.particles), int)
             particles.write_particle_classes(trained, label, config.lists)

@@ -240,7 +240,7 @@ def _write_nothing(config: SegmentConfig, trained: Any, changes: Any = None, jud
         files.remove_region_files(trained.folder)
         particles.remove_region_classes(trained.folder)
         mixtures.remove_class_mixtures(trained.folder)
-        figures.remove_figures(trained.folder)
+        figures.remove_region_figures(trained.folder)
         facts = account.facts_of_nothing(count, gaussians, dropped, config.p_value, looked=judged is not None)
         shown = page.write_page_of_nothing(trained, facts, dropped, kept.folder)
         written = write_record(trained.folder, record)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from colorsys import hls_to_rgb
-from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from libhetero.files import remove_stale, replacing, vector_format, vector_paths
+from libhetero.files import CREATOR, remove_vectors, replacing, vector_format, vector_paths
 
 GREY = "#b4b4b4"
 DARK = "#333333"
@@ -41,7 +40,6 @@ DOTS_PER_INCH = 150
 SMALL, LEGEND, LABEL = 9, 8.5, 10  # points: of ticks, of legends and notes, and of axes and titles
 MANY = 2000  # points from which on a cloud is an image within a vector figure, which it would make slow to open
 EDITABLE: Any = {"pdf.fonttype": 42, "svg.fonttype": "none"}  # text stays text
-CREATOR = "libhetero, drawn from a run"  # in a vector file, which is removed by this word and no other
 METADATA: dict[str, dict[str, Any]] = {
     "pdf": {"CreationDate": None, "Creator": CREATOR},
     "svg": {"Date": None, "Creator": CREATOR},
@@ -113,8 +111,8 @@ def save_figure(figure: Figure, path: str | os.PathLike) -> None:
         if kind == vector_format():
             with replacing(vector) as beside, rc_context(EDITABLE):
                 figure.savefig(beside, dpi=2 * DOTS_PER_INCH, format=kind, metadata=METADATA[kind])
-        elif vector.is_file() and CREATOR.encode() in vector.read_bytes():
-            remove_stale(vector.parent, escape(vector.name))
+        else:
+            remove_vectors(vector)
 
 
 def colour_of(label: int) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from libhetero.cli.compiler_log import LARGEST, NAME, Sorter
+from libhetero.cli.compiler_log import LARGEST, NAME, CompilerLog, Sorter
 
 FOLDING = """\
 E1129 17:11:48.106566   23953 slow_operation_alarm.cc:73] Constant folding an instruction is taking > 1s:
@@ -26,6 +27,13 @@ COMPILING = """\
 ********************************
 [Compiling module jit_step] Very slow compile? If you want to file a bug, run with envvar XLA_FLAGS=--xla_dump_to=/tmp
 ********************************
+"""
+TIMING = "E0000 00:00:1778834189.734124   80010 cuda_timer.cc:87] Delay kernel timed out: sub-optimal accuracy\n"
+DRIVER = """\
+E1129 17:11:48.106566   23953 cuda_platform.cc:52] failed call to cuInit: INTERNAL: CUDA error: Failed call to cuInit:
+2026-11-29 17:11:48.106566: E external/xla/xla/stream_executor/cuda/cuda_dnn.cc:502] Loaded runtime CuDNN library: 9.1.0
+  a line that goes on
+W1129 17:11:48.106566   23953 client.cc:12] a warning
 """
 CRASH = """\
 F1126 11:37:43.010661   31232 buffer.cc:80] Check failed: size > 0
@@ -45,6 +53,35 @@ def call(options, session):
     session.compiler.keep_in(Path("run"))
     os.write(2, b"no newline at the end")
 sys.exit(run_program(common_parser("Try.", prog="e2hype_try.py"), None, call))
+"""
+SHUT_IN = """
+import contextlib, os, signal
+from libhetero.cli import compiler_log
+fork = os.fork
+def interrupted():
+    child = fork()
+    if not child:
+        os.kill(os.getpid(), signal.SIGINT)
+    return child
+def broken(source):
+    raise ZeroDivisionError
+if os.environ["FAULT"] == "interrupted":
+    os.fork = interrupted
+else:
+    compiler_log._pass_on = broken
+try:
+    with compiler_log.compiler_kept_back(True, False), contextlib.suppress(BrokenPipeError):
+        os.write(2, b"a native line\\n")
+finally:
+    os.write(1, b"the end\\n")
+"""
+FULL = """
+import contextlib, os, sys
+from libhetero.cli.compiler_log import compiler_kept_back
+screen = os.fstat(2)
+with compiler_kept_back(True, False), contextlib.suppress(OSError):
+    print("no room for this", file=sys.stderr)
+assert os.path.samestat(os.fstat(2), screen)
 """
 
 
@@ -72,6 +109,14 @@ def test_what_follows_the_compilers_words_is_told(monkeypatch: pytest.MonkeyPatc
     assert list(sorter.told(served)) == [served], "the supervisor reads it"
 
 
+def test_errors_of_other_native_code_are_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    sorter = Sorter()
+    lines = (FOLDING + DRIVER + TIMING + COMPILING + DRIVER).splitlines(keepends=True)
+    assert "".join(told for line in lines for told in sorter.told(line)) == 2 * DRIVER
+    assert (tmp_path / "libhetero" / NAME).read_text() == FOLDING + TIMING + COMPILING
+
+
 def test_the_log_of_programs_stays_small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     sorter, log = Sorter(), tmp_path / "libhetero" / NAME
@@ -80,3 +125,35 @@ def test_the_log_of_programs_stays_small(monkeypatch: pytest.MonkeyPatch, tmp_pa
     line = FOLDING.splitlines(keepends=True)[0]
     assert not list(sorter.told(line))
     assert log.read_text() == line
+
+
+@pytest.mark.parametrize("fault", ["interrupted", "broken"])
+def test_the_reader_never_becomes_a_second_program(tmp_path: Path, fault: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SHUT_IN],
+        env={"XDG_CACHE_HOME": str(tmp_path), "FAULT": fault},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.stdout == "the end\n", done.stderr
+    assert done.stderr == "a native line\n" if fault == "interrupted" else "ZeroDivisionError" in done.stderr
+
+
+def test_a_full_screen_leaves_the_exit_code_and_the_descriptor_as_they_were(tmp_path: Path) -> None:
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-c", FULL]
+        done = subprocess.run(command, env={"XDG_CACHE_HOME": str(tmp_path)}, stderr=full, timeout=60)
+    assert done.returncode == 0
+
+
+def test_a_run_goes_on_where_nobody_reads_what_the_compiler_says(tmp_path: Path) -> None:
+    (read, write), screen = os.pipe(), os.dup(2)
+    os.close(read)
+    os.dup2(write, 2)
+    try:
+        CompilerLog(kept=True).keep_in(tmp_path)
+    finally:
+        os.dup2(screen, 2)
+        os.close(screen)
+        os.close(write)

@@ -1,9 +1,20 @@
 """Local resolution is that of the half-maps where one looks; without anything in common, the window's width tells."""
 
+import tracemalloc
+
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from libhetero.metrics.local_resolution import hann_window, local_resolution, window_width
+from libhetero.metrics.local_resolution import (
+    BYTES,
+    _in_windows,
+    hann_window,
+    interpolated,
+    local_resolution,
+    window_width,
+)
 from libhetero.physics.correlation import shell_index
 
 N, PIXEL = 48, 2.0
@@ -53,3 +64,21 @@ def test_a_window_is_even_fits_the_box_and_is_soft() -> None:
     assert [window_width(256, 1.0, finest) for finest in (1.0, 4.0, 100.0)] == [12, 28, 256]
     window = hann_window(12)
     assert window[6, 6, 6] == window.max() == 1.0 and window[0].max() == 0.0
+
+
+def test_wide_windows_take_no_more_memory_than_narrow_ones() -> None:
+    width = 96
+    shapes = [((2, 2 * width, 2 * width, 2 * width), jnp.float32), ((64, 3), jnp.int32), ((width,) * 3, jnp.float32)]
+    lowered = _in_windows.lower(*(jax.ShapeDtypeStruct(*one) for one in shapes))
+    assert lowered.compile().memory_analysis().temp_size_in_bytes < BYTES
+
+
+def test_voxels_between_points_are_interpolated_a_section_at_a_time() -> None:
+    coarse = np.add.outer(np.add.outer(9.0 * np.arange(10), 3.0 * np.arange(10)), np.arange(10.0))
+    tracemalloc.start()
+    found = interpolated(coarse, 64, 7)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    along = np.minimum(np.arange(64) / 7, 9)
+    np.testing.assert_allclose(found, 9 * along[:, None, None] + 3 * along[:, None] + along, rtol=1e-6)
+    assert peak < 2 * found.nbytes

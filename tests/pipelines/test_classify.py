@@ -1,5 +1,6 @@
 """Classes of a mixture through the program: tables, lists, maps, and what cannot be sorted."""
 
+import contextlib
 import json
 
 import numpy as np
@@ -78,8 +79,14 @@ def test_a_classification_is_scored_as_a_run_is(load_program, folder, monkeypatc
     assert "class_00.mrc: no such map; classify without --nomaps" in capsys.readouterr().err
 
 
-def test_a_second_call_leaves_nothing_of_the_first(program, folder):
-    code, out, err = program("set/particles.star", "found", "--datadir", folder, "--classes", 1, "--nomaps")
+def test_a_second_call_leaves_nothing_of_the_first(program, folder, monkeypatch):
+    said, search = [], "libhetero.pipelines.classifying.search"
+    with monkeypatch.context() as small:
+        small.setattr(f"{search}.most_particles", lambda: 130)
+        small.setattr(f"{search}.working", lambda say, what: said.append(what) or contextlib.nullcontext())
+        code, out, err = program("set/particles.star", "found", "--datadir", folder, "--classes", 1, "--nomaps")
+    assert f"searching in 130 of {COUNT} particles" in out
+    assert said == ["search for classes of 130 particles", "changes within the classes"], "sorting has a bar of its own"
     assert code == 0 and "found 1 class\n" in out and "junk" in err
     found = folder / "found"
     assert not list(found.glob("*.mrc")) and not (found / "class_01.lst").exists()

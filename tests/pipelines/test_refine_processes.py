@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from programs.e2hype_refine import main
 from tests.making.sets import write_tiny_set
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -96,7 +97,7 @@ def _until_it_trains(folder: Path, processes: list[subprocess.Popen]) -> None:
         time.sleep(0.1)
 
 
-def test_sigterm_to_one_stops_both_and_one_goes_on(project) -> None:
+def test_sigterm_to_one_stops_both_and_one_goes_on(project, monkeypatch, capsys) -> None:
     command = ["particles.star", *OPTIONS, "--path", "run", "--requeue", "--niter"]
     processes = _start_two(project, *command, "400")
     _until_it_trains(project / "run", processes)
@@ -114,10 +115,13 @@ def test_sigterm_to_one_stops_both_and_one_goes_on(project) -> None:
     (project / "run" / "config.json").write_text(json.dumps(config))
     ((code, _, error),) = _finish([_start(project, *command, str(epochs))])
     assert code == 0, error
+    monkeypatch.chdir(project)
+    assert main([*command, str(epochs)]) == 0
+    assert "run: this run is finished" in capsys.readouterr().out
     ((code, _, error),) = _finish([_start(project, *command[:-4], "--path", "whole", "--niter", str(epochs))])
     assert code == 0, error
     np.testing.assert_allclose(_losses(project / "run"), _losses(project / "whole"), rtol=1e-4)
-    assert len((project / ".eman2log.txt").read_text().splitlines()) == 3, "process 0 alone writes the log"
+    assert len((project / ".eman2log.txt").read_text().splitlines()) == 4, "process 0 alone writes the log"
 
 
 def test_a_killed_process_ends_the_other_with_one_line(project) -> None:

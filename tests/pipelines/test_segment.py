@@ -11,6 +11,7 @@ from sklearn.metrics import adjusted_rand_score
 
 from libhetero.analysis.configuration import RegionConfig
 from libhetero.errors import ConfigurationError
+from libhetero.files import CREATOR
 from libhetero.io import read_gaussians, read_latent, read_volume, write_latent
 from libhetero.pipelines import segment
 from libhetero.pipelines.regions.record import read_record
@@ -143,9 +144,13 @@ def test_a_second_segmentation_leaves_nothing_of_the_first(tmp_path, monkeypatch
         "volumes/region_01_class_07_minus_06.mrc",
     )
     for stale in left_over:
-        (tmp_path / stale).touch()
+        (tmp_path / stale).write_text(CREATOR)
+    own = [tmp_path / name for name in ("region_01.pdf", "regions.svg", "regions_presence.pdf")]
+    for path in own:
+        path.write_text("of a user")
     segment.run(SegmentConfig(str(tmp_path), regions=RegionConfig(constant=100.0)))
     assert [stale for stale in left_over if (tmp_path / stale).exists()] == []
+    assert all(path.read_text() == "of a user" for path in own)
     assert not list((tmp_path / "masks").iterdir())
     assert "No region changes" in (tmp_path / "index.html").read_text()
 
@@ -165,7 +170,7 @@ def test_nothing_is_found_in_nothing(tmp_path, monkeypatch, load_program, capsys
         "classes_region_01.txt",
     )
     for stale in left_over:
-        (tmp_path / stale).touch()
+        (tmp_path / stale).write_text(CREATOR)
     run.model.seen = 0.0
     if not trained:
         run.model.config = SimpleNamespace(latent_size=0)

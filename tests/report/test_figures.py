@@ -9,7 +9,7 @@ from matplotlib.quiver import Quiver
 from matplotlib.text import Text
 
 from libhetero.analysis.density import EpsScan
-from libhetero.files import figures_as
+from libhetero.files import CREATOR, figures_as
 from libhetero.report.embedding import Labelling, draw_gaussians, draw_particles, draw_places
 from libhetero.report.eps import draw_eps
 from libhetero.report.fsc import Curve, draw_class_fsc, draw_fsc
@@ -20,7 +20,7 @@ from libhetero.report.presence import draw_presence
 from libhetero.report.region import RegionView, draw_region
 from libhetero.report.regions import draw_regions_in_space
 from libhetero.report.samples import contrast_factor, draw_samples, scale_length
-from libhetero.report.style import CREATOR, axis_names, class_colours, colour_of, colours_of, new_figure, save_figure
+from libhetero.report.style import axis_names, class_colours, colour_of, colours_of, new_figure, save_figure
 from libhetero.report.training import draw_training, spans_a_decade
 
 RNG = np.random.default_rng(0)

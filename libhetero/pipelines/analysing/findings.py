@@ -15,7 +15,7 @@ from libhetero.analysis.confounders import Followed
 from libhetero.analysis.latent_density import LatentDensity, PlanePosterior, latent_density, mean_in_cells
 from libhetero.analysis.paths import principal_components
 from libhetero.errors import ConfigurationError
-from libhetero.files import every_format, remove_stale
+from libhetero.files import remove_figures, remove_stale
 from libhetero.io import write_latent
 from libhetero.io.cs_table import read_table as read_cs_table
 from libhetero.io.origin import original_table
@@ -88,7 +88,7 @@ def columns_of(run: Run, asked: Sequence[str]) -> dict[str, np.ndarray]:
     if findings is not None:
         if np.any(findings.contrast_deviation > 0):
             found["contrast"] = np.asarray(findings.contrast, np.float64)
-        found["evidence (nats)"] = np.asarray(findings.evidence, np.float64)
+        found["log-likelihood ratio, molecule to noise alone"] = np.asarray(findings.evidence, np.float64)
         if np.any(findings.junk > 0):
             found["probability of being junk"] = np.asarray(findings.junk, np.float64)
     if particles.half_set is not None:
@@ -149,7 +149,8 @@ def write_findings(
     mean, scores, axes, explained = principal_components(latent, max(SHOWN, components))
     scores, axes = scores[:, :SHOWN], axes[:, :SHOWN]
     draw_components(folder / COMPONENTS, scores, explained[:SHOWN])
-    remove_stale(folder, *every_format(COLUMNS, DENSITY), STATES, PATH)
+    remove_stale(folder, STATES, PATH)
+    remove_figures(folder, COLUMNS, DENSITY)
     label = np.asarray(embedded.label)
     colours = {"class": label, **columns}
     draw_columns(folder / COLUMNS, embedded.plane, colours, embedded.names)

@@ -109,7 +109,7 @@ def _page(folder: Path, data: DataConfig, record: ClassificationRecord, maps: bo
         files = [Link(f"{one.name}.mrc", f"{one.name}.mrc")] if maps else ""
         lists = [Link(f"{one.name}{ending}", f"{one.name}{ending}") for ending in endings]
         numbers = [str(one.particles), f"{100 * one.share:.1f} %", f"{one.probability:.3f}", f"{one.contrast:.2f}"]
-        changes = "" if one.changes is None else f"yes ({one.changes:.2g} nats an image)"
+        changes = "" if one.changes is None else f"yes (log-likelihood gain {one.changes:.2g} an image)"
         rows.append([one.name, *numbers, changes, resolved, files, lists])
     facts = [
         f"{record.particles} particles in {len(record.classes)} class(es); the class of {100 * record.sure:.1f} % of "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from libhetero.files import every_format, remove_stale
+from libhetero.files import remove_figures, remove_stale
 from libhetero.io import read_volume
 from libhetero.pipelines.classifying.search import Classification
 from libhetero.pipelines.maps.classes import ClassMap, reconstruct_classes, write_summary
@@ -41,7 +41,8 @@ def draw_class_maps(folder: Path, maps: Sequence[ClassMap]) -> None:
     Without maps, an earlier figure and script are removed.
     """
     if not maps:
-        remove_stale(folder, *every_format(FIGURE), SCRIPT)
+        remove_stale(folder, SCRIPT)
+        remove_figures(folder, FIGURE)
         return
     volumes = [read_volume(folder / f"{one.name}.mrc")[0] for one in maps[:SHOWN]]
     names = [f"{one.name}\n{one.particles} particles" for one in maps[:SHOWN]]

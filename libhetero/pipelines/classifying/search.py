@@ -100,9 +100,11 @@ def classify_particles(
     with working(LOGGER.info, "changes within the classes"):
         within = mixture.changes(slices, MOST_CHANGING, seed)
     changes = dict(zip(within.number.tolist(), within.gain.tolist(), strict=True))
-    told = reader.blocks(np.arange(len(feed)), BLOCK, "sorting") if len(chosen) < len(feed) else _cut(slices)
-    with working(LOGGER.info, f"classes of all {len(feed)} particles"):
-        judged = _all_judged(told, mixture.shown())
+    if len(chosen) < len(feed):
+        judged = _all_judged(reader.blocks(np.arange(len(feed)), BLOCK, "sorting"), mixture.shown())
+    else:
+        with working(LOGGER.info, f"classes of all {len(feed)} particles"):
+            judged = _all_judged(_cut(slices), mixture.shown())
     bad = np.zeros(0, np.int64) if feed.bad is None else feed.bad.places()
     found = _classification(judged, mixture.spread, bad, changes)
     if not found.count:

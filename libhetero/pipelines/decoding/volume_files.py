@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from libhetero.files import every_format, remove_stale, replacing
+from libhetero.files import remove_figures, remove_stale, replacing
 from libhetero.io import write_gaussians, write_gaussians_pdb, write_latent, write_volume
 from libhetero.pipelines.decoding.points import VolumePoints, particle_plane, particle_plane_names
 from libhetero.pipelines.decoding.volumes import crop_centre
@@ -65,7 +65,8 @@ def write_places(folder: Path, run: Run, chosen: VolumePoints) -> tuple[Path, Pa
     -------
     The table, and the figure of the plane; None where the particles are not embedded.
     """
-    remove_stale(folder, "points.txt", *every_format("volumes_plane.png"))
+    remove_stale(folder, "points.txt")
+    remove_figures(folder, "volumes_plane.png")
     if chosen.points is not None:
         write_latent(folder / "points.txt", np.arange(len(chosen)), chosen.points)
     plane = particle_plane(run)

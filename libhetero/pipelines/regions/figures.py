@@ -9,7 +9,7 @@ import numpy as np
 
 from libhetero.analysis.density import EpsScan
 from libhetero.analysis.regions import Regions
-from libhetero.files import every_format, remove_stale
+from libhetero.files import remove_figures
 from libhetero.pipelines.regions.mixtures import ClassMixtures
 from libhetero.pipelines.regions.particles import QUANTITY, RegionClasses
 from libhetero.records import Gaussians
@@ -53,7 +53,7 @@ def draw_each_region(
     mixtures: Sequence[ClassMixtures],
 ) -> list[Path]:
     """Draw region_NN.png of each region, and of all regions how much of them particles have."""
-    remove_figures(folder)
+    remove_region_figures(folder)
     molecule = _molecule(neutral)
     paths = [folder / "regions_presence.png"] if classes else []
     for item, mixture in zip(classes, mixtures, strict=True):
@@ -88,6 +88,6 @@ def _names(item: RegionClasses) -> tuple[str, str]:
     return across + unit, up + unit
 
 
-def remove_figures(folder: Path) -> None:
+def remove_region_figures(folder: Path) -> None:
     """Remove the figures that an earlier segmentation left of single regions."""
-    remove_stale(folder, *every_format("region_[0-9]*.png"))
+    remove_figures(folder, "region_[0-9]*.png")

@@ -8,7 +8,7 @@ import numpy as np
 
 from libhetero.analysis.region_masks import region_mask, typical_spacing
 from libhetero.analysis.regions import Regions
-from libhetero.files import every_format, remove_stale, replacing
+from libhetero.files import remove_figures, remove_stale, replacing
 from libhetero.io import write_gaussians, write_gaussians_pdb, write_volume
 from libhetero.pipelines.run.folder import Run
 from libhetero.records import Gaussians
@@ -75,7 +75,7 @@ def remove_region_files(folder: Path) -> None:
     """Remove all that an earlier segmentation left of regions of Gaussians."""
     remove_masks(folder)
     remove_stale(folder, *(f"regions.{suffix}" for suffix in ("txt", "pdb", "mrc", "cxc")))
-    remove_stale(folder, *every_format("regions.png", "regions_embedding.png", "regions_eps.png"))
+    remove_figures(folder, "regions.png", "regions_embedding.png", "regions_eps.png")
 
 
 def _chimerax(regions: Regions, masks: list[Path], folder: Path) -> str:

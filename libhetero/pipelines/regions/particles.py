@@ -15,7 +15,7 @@ from libhetero.analysis.classes import hdbscan_classes, significant_columns
 from libhetero.analysis.gaussian_features import columns_of, region_basis
 from libhetero.analysis.latent_classes import classes_of
 from libhetero.analysis.regions import Regions
-from libhetero.files import every_format, remove_stale
+from libhetero.files import remove_figures, remove_stale
 from libhetero.io import write_latent
 from libhetero.pipelines.decoding.class_files import write_class_lists, write_classes
 from libhetero.pipelines.decoding.gaussians import Changes, neutral_gaussians, stream_changes
@@ -218,5 +218,5 @@ def remove_region_classes(folder: Path) -> None:
         "region_*_class_*.cs",
         "classes_region_*.txt",
         "embed_region_*.txt",
-        *every_format("regions_presence.png"),
     )
+    remove_figures(folder, "regions_presence.png")

@@ -327,8 +327,8 @@ def _null_sets(run: Run, config: ValidateConfig) -> int:
         return NULLS if config.nulls is None else config.nulls
     if config.nulls:
         raise ConfigurationError(
-            f"{named(config, 'nulls')} {config.nulls}: {run.folder} ({title}) has made no search for directions that "
-            "could be made in nothing; leave it out."
+            f"{named(config, 'nulls')} {config.nulls}: {run.folder} ({title}) has made no search for directions of "
+            "change, which null sets would repeat; leave it out."
         )
-    LOGGER.info("no null sets: a %s run with these settings makes no search that could be made in nothing", title)
+    LOGGER.info("no null sets: a %s run with these settings makes no search for directions to repeat", title)
     return 0

@@ -134,7 +134,7 @@ def search_nulls(
                 progress(len(found) / sets)
     result = NullSets(tuple(one for one, _ in found), tuple(change for _, change in found), feature)
     LOGGER.info(
-        "directions found in nothing: %d of %d sets; their regions change by %.3g at most",
+        "directions found where nothing changes: %d of %d sets; their regions change by %.3g at most",
         result.with_directions,
         sets,
         max(result.change, default=0.0),

@@ -154,6 +154,22 @@ def test_a_folder_that_is_no_run_is_told(tmp_path, monkeypatch, load_program, ca
     assert "nothing" in capsys.readouterr().err and not (tmp_path / "compare_nothing_neither").exists()
 
 
+def test_a_comparison_that_cannot_be_written_leaves_nothing(tmp_path, runs, load_program, monkeypatch, capsys):
+    program = load_program("e2hype_compare.py")
+
+    def full(path, *arguments):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("libhetero.pipelines.comparing.files.draw_cross_table", full)
+        assert program.main(["a", "b", "--novolumes"]) == 1
+    assert "compare_a_b: no space left" in capsys.readouterr().err and not list(tmp_path.glob("*compare_a*"))
+    (tmp_path / "list.star").touch()
+    monkeypatch.setattr("libhetero.pipelines.comparing.subjects.open_run", None)
+    assert program.main(["a", "b", "--path", "list.star/new"]) == 1
+    assert "list.star/new: list.star is no folder" in capsys.readouterr().err, "before anything is read"
+
+
 def test_folders_are_named_by_their_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert CompareConfig(("x/hype_00", "y/hype_00")).folder().name == "compare_hype_00_hype_00"
@@ -191,3 +207,17 @@ def test_the_verdict_is_by_what_agrees_least_and_most():
     assert word(latents(0.2)).endswith("both, do not agree")
     assert word(latents(0.9, beyond=0)).endswith("do not agree")
     assert word(None).endswith("are not judged")
+
+
+def test_what_both_runs_have_not_found_is_told_and_not_judged():
+    one, two = np.zeros(4, int), np.array([0, 0, 1, 1])
+    position = RNG.uniform(-50, 50, (40, 3))
+    core, half = Regioned(position, np.zeros(40, int)), Regioned(position, np.arange(40) % 2)
+
+    def said(labels, clouds):
+        return verdict_of(("a", "b"), 4, pairs.class_agreement(*labels), None, pairs.region_agreement(*clouds), ())
+
+    nothing = said((one, one), (core, core))
+    assert nothing == "a and b, 4 particles of both, are not judged: classes: one in both; regions: none in both."
+    assert "do not agree: classes: ARI 0.00" in said((one, two), (core, half))
+    assert "agree: classes: one in both; regions: ARI 1.00" in said((one, one), (half, half))

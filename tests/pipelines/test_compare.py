@@ -1,8 +1,10 @@
 """Runs of the same particles are compared by what the particles are, whatever rows they stand in."""
 
 import dataclasses
+import os
 import re
 import shlex
+import shutil
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from libhetero.pipelines.comparing import pairs
 from libhetero.pipelines.comparing.record import Comparison, LatentAgreement, verdict_of
 from libhetero.pipelines.comparing.subjects import Regioned
 from libhetero.pipelines.decoding.class_files import write_classes
+from libhetero.pipelines.decoding.evaluation_folder import file_digest
 from libhetero.pipelines.run.list_digest import list_digest
 from tests.making.runs import BOX, PIXEL, field_run, gaussian_run
 
@@ -120,6 +123,46 @@ def test_what_a_run_lacks_is_left_out_with_the_command_that_makes_it(tmp_path, r
     assert [one.classes is None for one in found.pairs] == [False, True, True]
     assert found.pairs[1].shared == COUNT and found.pairs[1].latents is not None
     assert "all_pairs.png" in targets(tmp_path / "three" / "index.html")
+
+
+def test_volumes_are_of_the_parameters_and_of_the_classes_that_are_compared(tmp_path, runs, load_program):
+    program, volumes = load_program("e2hype_compare.py"), tmp_path / "a" / "volumes"
+    (volumes / "classes_particles").rename(volumes / "ours")
+    digest = file_digest(tmp_path / "a" / "classes_particles.txt")
+    options = {"classes": "classes_particles.txt", "classes_digest": digest}
+    maps = [f"class_0{one}.mrc" for one in range(4)]
+    write_json(volumes / "ours" / "evaluation.json", {"options": options, "volumes": maps})
+    shutil.copytree(volumes / "ours", volumes / "others")
+    write_json(volumes / "others" / "evaluation.json", {"options": {"all_classes": 4}, "volumes": maps})
+    for place, age in (("ours", 200), ("others", 300)):
+        os.utime(volumes / place / "evaluation.json", (age, age))
+
+    def compared(path, written, *options):
+        runs["a"] = dataclasses.replace(runs["a"], written=written)
+        assert program.main(["a", "b", "--path", path, *options]) == 0
+        return read_document(tmp_path / path / "comparison.json", Comparison)
+
+    assert compared("all", None).volumes[0] == str(volumes / "ours"), "those of the classes, though others are newer"
+    text = (tmp_path / "all" / "comparison.txt").read_text(encoding="utf-8")
+    assert f"a: {COUNT} particles, family gmm, volumes of {volumes / 'ours'}" in text
+    assert compared("newer", 250.0).volumes[0] == str(volumes / "others"), "the others are of older parameters"
+    found = compared("newest", 400.0)
+    assert found.volumes[0] == "" and found.pairs[0].volumes == ()
+    assert "are older than its parameters; e2hype_eval.py a --classes" in found.pairs[0].left_out[0]
+
+
+def test_a_run_without_gaussians_or_classes_is_compared_by_the_rest(tmp_path, runs, load_program, capsys):
+    (tmp_path / "c").mkdir()
+    runs["c"] = field_run(tmp_path / "c", COUNT)
+    kept = tmp_path / "a" / "segmentations" / "mine"
+    kept.mkdir(parents=True)
+    (tmp_path / "a" / "regions.txt").rename(kept / "regions.txt")
+    write_json(kept / "made.json", {})
+    none = np.full(COUNT, -1)
+    write_classes(tmp_path / "c" / "classes_particles.txt", np.arange(COUNT), none, list_digest(runs["c"].particles))
+    assert load_program("e2hype_compare.py").main(["a", "c", "--segmentation", "mine"]) == 0
+    said = capsys.readouterr().out
+    assert "c has no Gaussians" in said and "c has no particle in a class (" in said and "a has no regions" not in said
 
 
 def test_runs_that_cannot_be_compared_are_told_in_one_line(tmp_path, runs, load_program, capsys):

@@ -64,11 +64,13 @@ def _write(folder: Path, final: Path, found: Comparison, curves: Any, pixel_size
     write_json(folder / FILE, to_dict(found))
     with replacing(folder / TABLE) as beside:
         beside.write_text("\n".join([*table_of(found), ""]), encoding="utf-8")
+    volumes = zip(found.runs, found.volumes, strict=True)
     facts = [
         *(pair.verdict for pair in found.pairs),
         f"Runs are said to agree where the adjusted Rand indices (ARI) of classes and of regions, and the larger R² of "
         f"one latent by the other, are all {AGREE:g} or more, and not to agree where all are below {PARTLY:g}.",
         *dict.fromkeys(line for pair in found.pairs for line in pair.left_out),
+        *(f"The volumes of {run} are those of {place}." for run, place in volumes if place),
     ]
     page = Page(
         title=f"Comparison of {', '.join(Path(run).name for run in found.runs)}",
@@ -213,8 +215,8 @@ def _volumes(pair: PairRecord) -> str:
 def table_of(found: Comparison) -> list[str]:
     """Return everything as lines of text."""
     lines = ["Runs"]
-    for run, family, count in zip(found.runs, found.families, found.particles, strict=True):
-        lines.append(f"  {run}: {count} particles, family {family}")
+    for run, family, count, place in zip(found.runs, found.families, found.particles, found.volumes, strict=True):
+        lines.append(f"  {run}: {count} particles, family {family}" + (f", volumes of {place}" if place else ""))
     for pair in found.pairs:
         lines += ["", pair.verdict, *_lines(pair)]
     return lines

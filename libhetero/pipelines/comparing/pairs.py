@@ -95,6 +95,7 @@ def compare_all(
         tuple(one.config.family for one in runs),
         tuple(len(one.particles) for one in runs),
         tuple(records),
+        tuple(str(one.volumes[0].parent) if one.volumes else "" for one in subjects),
     )
     return found, curves
 

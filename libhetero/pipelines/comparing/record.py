@@ -141,12 +141,14 @@ class Comparison:
     families : of each.
     particles : of each.
     pairs : the first with the second, the first with the third, …
+    volumes : of each, the folder of the volumes that were matched; "" for none.
     """
 
     runs: tuple[str, ...]
     families: tuple[str, ...]
     particles: tuple[int, ...]
     pairs: tuple[PairRecord, ...]
+    volumes: tuple[str, ...] = ()
 
 
 def verdict_of(

@@ -35,6 +35,7 @@ from libhetero.pipelines.comparing.record import (
 )
 from libhetero.pipelines.comparing.subjects import Regioned, Subject
 from libhetero.pipelines.listing.identity import Images, image_numbers, places_in
+from libhetero.telling.waiting import working
 from libhetero.training.preprocess import sample_indices
 
 LOGGER = logging.getLogger(__name__)
@@ -232,7 +233,8 @@ def volume_agreement(
     DataError : if a map is in another box than the first.
     """
     box, pixel_size = grid
-    rows, columns, area = match_by_fsc(lambda path: _volume(path, box), first, second)
+    with working(LOGGER.info, f"matching of {len(first)} and {len(second)} volumes"):
+        rows, columns, area = match_by_fsc(lambda path: _volume(path, box), first, second)
     found, curves = [], {}
     for row, column in zip(rows, columns, strict=True):
         one, other = first[row], second[column]

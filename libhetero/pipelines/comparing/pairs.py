@@ -117,7 +117,8 @@ def _compare(
     if first.gaussians is not None and second.gaussians is not None:
         regions = region_agreement(first.gaussians, second.gaussians)
     if first.volumes and second.volumes and first.grid is not None:
-        volumes, curves = volume_agreement(first.volumes, second.volumes, first.grid)
+        with working(LOGGER.info, f"matching of {len(first.volumes)} and {len(second.volumes)} volumes"):
+            volumes, curves = volume_agreement(first.volumes, second.volumes, first.grid)
     left_out = tuple(
         f"{part.capitalize()} are left out: {' '.join(dict.fromkeys(why))}" for part, why in missing.items() if why
     )
@@ -233,8 +234,7 @@ def volume_agreement(
     DataError : if a map is in another box than the first.
     """
     box, pixel_size = grid
-    with working(LOGGER.info, f"matching of {len(first)} and {len(second)} volumes"):
-        rows, columns, area = match_by_fsc(lambda path: _volume(path, box), first, second)
+    rows, columns, area = match_by_fsc(lambda path: _volume(path, box), first, second)
     found, curves = [], {}
     for row, column in zip(rows, columns, strict=True):
         one, other = first[row], second[column]

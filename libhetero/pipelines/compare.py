@@ -48,7 +48,7 @@ class CompareConfig:
         check=folder_name,
         exclusive="volumes",
         help="which volumes are matched, by the name of the evaluation in each run's volumes",
-        shown_default="the newest ones of classes",
+        shown_default="those of the classes that are compared, or else the newest of classes",
     )
     no_volumes: bool = option(False, "--novolumes", exclusive="volumes", help="match no volumes")
     seed: int = same_as(ValidateConfig, "seed", help="of folds, of particles drawn and of chance")

@@ -68,7 +68,8 @@ def _write(folder: Path, final: Path, found: Comparison, curves: Any, pixel_size
     facts = [
         *(pair.verdict for pair in found.pairs),
         f"Runs are said to agree where the adjusted Rand indices (ARI) of classes and of regions, and the larger R² of "
-        f"one latent by the other, are all {AGREE:g} or more, and not to agree where all are below {PARTLY:g}.",
+        f"one latent by the other, are all {AGREE:g} or more, and not to agree where all are below {PARTLY:g}. "
+        "Where both have one class, or no region, that does not count.",
         *dict.fromkeys(line for pair in found.pairs for line in pair.left_out),
         *(f"The volumes of {run} are those of {place}." for run, place in volumes if place),
     ]

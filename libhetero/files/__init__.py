@@ -16,11 +16,11 @@ from libhetero.files.figures import (
     vector_format,
     vector_paths,
 )
-from libhetero.files.lock import FileLock, lock_file
+from libhetero.files.lock import FileLock, alone_in, lock_file
 from libhetero.files.memory import free_memory, require_memory
 from libhetero.files.places import absolute_path
 from libhetero.files.readable import check_readable
-from libhetero.files.sets import remove_stale, replacing_set, sweep
+from libhetero.files.sets import in_the_set, remove_stale, replacing_set, sweep
 from libhetero.files.space import require_space
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "DiskError",
     "FileLock",
     "absolute_path",
+    "alone_in",
     "check_folder",
     "check_readable",
     "describe_os_error",
@@ -37,6 +38,7 @@ __all__ = [
     "figures_as",
     "first_line",
     "free_memory",
+    "in_the_set",
     "flush_folder_to_disk",
     "flush_to_disk",
     "lock_file",

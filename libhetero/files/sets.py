@@ -68,6 +68,10 @@ class FileSet:
         self._first = self._first or path
         return self._named("new", path)
 
+    def place_of(self, folder: Path) -> Path:
+        """Return where the files that will be in a folder are written; it is missing where there are none."""
+        return self._beside / "new" / self._relative(folder)
+
     def remove(self, path: Path) -> None:
         """Let `path` go with the rest, unless it is written after all."""
         remove_whatever(self._beside / "new" / self._relative(path))
@@ -142,6 +146,18 @@ def replacing_set(folder: str | os.PathLike, *, alone: bool = False) -> Iterator
 def set_holding(path: Path) -> FileSet | None:
     """Return the set that a file is part of, the one begun last where there are several; None for none."""
     return next((made for made in reversed(_OPEN.get()) if made.holds(path)), None)
+
+
+def in_the_set(folder: str | os.PathLike) -> dict[Path, Path]:
+    """Return the files of a folder that the set which is being replaced holds, and where each lies until then.
+
+    Those are by their paths relative to the folder; there are none outside such a block, and none of other programs.
+    """
+    made = set_holding(Path(folder))
+    if made is None:
+        return {}
+    place = made.place_of(Path(folder))
+    return {path: place / path for path in _files(place)}
 
 
 def remove_stale(folder: str | os.PathLike, *patterns: str) -> None:

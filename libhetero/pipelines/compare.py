@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -47,7 +48,7 @@ class CompareConfig:
         check=folder_name,
         exclusive="volumes",
         help="which volumes are matched, by the name of the evaluation in each run's volumes",
-        shown_default="the newest ones of classes",
+        shown_default="those of the classes that are compared, or else the newest of classes",
     )
     no_volumes: bool = option(False, "--novolumes", exclusive="volumes", help="match no volumes")
     seed: int = same_as(ValidateConfig, "seed", help="of folds, of particles drawn and of chance")
@@ -70,13 +71,18 @@ class CompareConfig:
 
         Raises
         ------
-        ConfigurationError : if something is there.
+        ConfigurationError : if something is there, or no folder can be made there.
         """
         folder = Path(self.path if self.path is not None else _name_of(self.runs))
-        if folder.exists():
+        if os.path.lexists(folder):
             raise ConfigurationError(
                 f"{folder}: exists already; expected the name of a new folder. Choose another one with --path, or "
                 "remove it."
+            )
+        above = next(one for one in folder.parents if os.path.lexists(one))
+        if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+            raise ConfigurationError(
+                f"{folder}: {above} is no folder in which you may write; expected one. Choose another name with --path."
             )
         return folder
 
@@ -119,7 +125,6 @@ def run(config: CompareConfig, progress: Callable[[float], None] | None = None) 
     UserError : one line on what is wrong with a run or the options.
     """
     # The parts load here, after parsing: `--help` is answered from the declarations above.
-    from libhetero.files import replacing_set
     from libhetero.pipelines.comparing import files, pairs, subjects
 
     advance: Callable[[float], None] = progress or (lambda fraction: None)
@@ -132,8 +137,6 @@ def run(config: CompareConfig, progress: Callable[[float], None] | None = None) 
             advance(0.4 * (number + 1) / len(opened))
     with timed(LOGGER, "comparison"):
         found, curves = pairs.compare_all(opened, shared, config.seed, lambda done: advance(0.4 + 0.5 * done))
-    folder.mkdir(parents=True)
-    with replacing_set(folder):
-        page, table, record = files.write_comparison(folder, found, curves, subjects.pixel_size_of(opened))
+    page, table, record = files.write_comparison(folder, found, curves, subjects.pixel_size_of(opened))
     advance(1.0)
     return CompareResult(found, [one.verdict for one in found.pairs], page, table, record)

@@ -261,13 +261,15 @@ def _write(
     config: EvaluateConfig, trained: Any, box: int, pixel_size: float, progress: Callable[[float], None] | None
 ) -> EvaluateResult:
     """Decode and write the volumes asked for of an open run, on a grid of `box` voxels of `pixel_size` Å."""
-    from libhetero.pipelines.decoding.evaluation_folder import evaluation_folder, write_record
+    from libhetero.pipelines.decoding.evaluation_folder import asked, evaluation_folder, write_record
+    from libhetero.pipelines.decoding.points import PLANE
     from libhetero.pipelines.decoding.volume_files import write_places, write_volumes
     from libhetero.pipelines.decoding.volumes import decoded_volumes
     from libhetero.telling.progress import tracked
 
     chosen = _chosen_points(config, trained)
-    folder = evaluation_folder(trained.folder, config)
+    options = asked(config, trained.classes_folder / PLANE)
+    folder = evaluation_folder(trained.folder, config, options)
     folder.mkdir(parents=True, exist_ok=True)
     side = config.crop or box
     needed = 4 * side**3 * len(chosen)  # beside those of before, which go when all are there
@@ -279,7 +281,7 @@ def _write(
     with replacing_set(folder):
         figure, script = write_volumes(trained, decoded, paths, pixel_size, config.crop, chosen)
         table, plane = write_places(folder, trained, chosen)
-        write_record(folder, config, paths)
+        write_record(folder, config, options, paths)
     return EvaluateResult(tuple(paths), figure, script, table, plane)
 
 

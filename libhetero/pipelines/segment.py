@@ -149,6 +149,7 @@ def run(config: SegmentConfig, progress: Callable[[float], None] | None = None) 
     from libhetero.analysis.regions import find_regions
     from libhetero.pipelines.decoding.gaussians import measure_changes, neutral_gaussians
     from libhetero.pipelines.decoding.latents import particle_latents, shows_nothing
+    from libhetero.pipelines.decoding.results_page import write_results_page
     from libhetero.pipelines.regions import account
     from libhetero.pipelines.regions.evidence import judge_regions
     from libhetero.pipelines.run.folder import open_run
@@ -178,7 +179,8 @@ def run(config: SegmentConfig, progress: Callable[[float], None] | None = None) 
     kept = _Kept.of(config, trained, changes.feature)
     with replacing_set(trained.folder):
         result = _write(config, trained, latent, changes, regions, judged, start, kept.folder, advance)
-    kept.keep(trained.folder)
+        kept.keep(trained.folder)
+    write_results_page(trained.folder)
     return result
 
 
@@ -206,12 +208,10 @@ class _Kept:
         return cls(folder, options, kept.command_of(kept.SEGMENTATIONS, trained.folder, config, config.regions))
 
     def keep(self, run_folder: Path) -> None:
-        """Keep what lies in the run folder, and renew the list of all results."""
-        from libhetero.pipelines.decoding.results_page import write_results_page
+        """Keep what is written into the run folder, within its set."""
         from libhetero.pipelines.run import kept
 
         kept.keep(run_folder, self.folder, kept.REGIONS, self.options, self.command)
-        write_results_page(run_folder)
 
 
 def _described(config: SegmentConfig, feature: str) -> str:
@@ -226,6 +226,7 @@ def _described(config: SegmentConfig, feature: str) -> str:
 def _write_nothing(config: SegmentConfig, trained: Any, changes: Any = None, judged: Any = None) -> SegmentResult:
     """Write that no region changes, and remove what an earlier segmentation left."""
     from libhetero.pipelines.decoding.gaussians import neutral_gaussians
+    from libhetero.pipelines.decoding.results_page import write_results_page
     from libhetero.pipelines.regions import account, figures, files, mixtures, page, particles
     from libhetero.pipelines.regions.record import RegionsRecord, write_record
 
@@ -244,7 +245,8 @@ def _write_nothing(config: SegmentConfig, trained: Any, changes: Any = None, jud
         facts = account.facts_of_nothing(count, gaussians, dropped, config.p_value, looked=judged is not None)
         shown = page.write_page_of_nothing(trained, facts, dropped, kept.folder)
         written = write_record(trained.folder, record)
-    kept.keep(trained.folder)
+        kept.keep(trained.folder)
+    write_results_page(trained.folder)
     return SegmentResult(regions, record, feature, (), shown, (shown, written), kept.folder)
 
 

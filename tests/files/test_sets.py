@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from libhetero.errors import UserError
-from libhetero.files import remove_stale, replacing, replacing_set, sets, sweep, temporary
+from libhetero.files import in_the_set, remove_stale, replacing, replacing_set, sets, sweep, temporary
 
 OLD = {"table.txt": "old", "class_00.lst": "old", "class_01.lst": "old", "masks/one.mrc": "old"}
 NEW = {"table.txt": "new", "class_00.lst": "new", "masks/one.mrc": "new", "masks/two.mrc": "new"}
@@ -47,6 +47,15 @@ def test_all_are_old_inside_and_new_after(tmp_path) -> None:
         write(tmp_path / "table.txt", "newer")
         assert {name: (tmp_path / name).read_text() for name in OLD} == OLD
     assert found(tmp_path) == NEW | {"table.txt": "newer"}
+
+
+def test_what_the_set_holds_is_found_before_it_takes_its_place(tmp_path) -> None:
+    fill(tmp_path)
+    assert in_the_set(tmp_path) == {}
+    with replacing_set(tmp_path):
+        renew(tmp_path)
+        assert {str(name): place.read_text() for name, place in in_the_set(tmp_path).items()} == NEW
+        assert {str(name) for name in in_the_set(tmp_path / "masks")} == {"one.mrc", "two.mrc"}
 
 
 def test_what_fails_leaves_all_old_and_nothing_beside(tmp_path) -> None:

@@ -1,8 +1,11 @@
 """Volumes find their own among others, whatever their scale, offset and order."""
 
 import numpy as np
+import pytest
 
-from libhetero.metrics.volume_matching import in_sphere, match_by_fsc
+from libhetero.metrics import volume_matching
+from libhetero.metrics.fsc import normalised_area
+from libhetero.metrics.volume_matching import fsc_in_sphere, in_sphere, match_by_fsc
 
 RNG = np.random.default_rng(2)
 
@@ -15,6 +18,21 @@ def test_each_volume_is_matched_to_its_own():
     assert rows.tolist() == [0, 1, 2] and columns.tolist()[:2] == [2, 1] and columns[2] == 3, "inverted is not alike"
     assert area.shape == (3, 4) and area[0, 2] > 0.9 and area[2, 0] < 0
     np.testing.assert_allclose(area.max(axis=1)[:2], area[[0, 1], [2, 1]])
+    pairs = [[normalised_area(fsc_in_sphere(in_sphere(one), in_sphere(other))) for other in second] for one in first]
+    np.testing.assert_allclose(area, pairs, atol=1e-5)
+
+
+def test_each_volume_is_transformed_once(monkeypatch):
+    transform, count = volume_matching.fourier_volume, []
+    monkeypatch.setattr(volume_matching, "fourier_volume", lambda one: count.append(1) or transform(one))
+    match_by_fsc(lambda one: one, *map(list, RNG.normal(size=(2, 4, 16, 16, 16)).astype(np.float32)))
+    assert len(count) == 8
+
+
+def test_an_empty_volume_is_like_none():
+    volumes = RNG.normal(size=(1, 16, 16, 16)).astype(np.float32)
+    area = match_by_fsc(lambda one: one, list(volumes), [np.zeros((16,) * 3, np.float32)])[2]
+    assert area == pytest.approx(normalised_area(np.array([1.0, 1, 0, 0, 0, 0, 0, 0])), abs=1e-6)
 
 
 def test_large_volumes_are_matched_by_their_low_frequencies():

@@ -1,8 +1,10 @@
 """Runs of the same particles are compared by what the particles are, whatever rows they stand in."""
 
 import dataclasses
+import os
 import re
 import shlex
+import shutil
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from libhetero.pipelines.comparing import pairs
 from libhetero.pipelines.comparing.record import Comparison, LatentAgreement, verdict_of
 from libhetero.pipelines.comparing.subjects import Regioned
 from libhetero.pipelines.decoding.class_files import write_classes
+from libhetero.pipelines.decoding.evaluation_folder import file_digest
 from libhetero.pipelines.run.list_digest import list_digest
 from tests.making.runs import BOX, PIXEL, field_run, gaussian_run
 
@@ -122,6 +125,46 @@ def test_what_a_run_lacks_is_left_out_with_the_command_that_makes_it(tmp_path, r
     assert "all_pairs.png" in targets(tmp_path / "three" / "index.html")
 
 
+def test_volumes_are_of_the_parameters_and_of_the_classes_that_are_compared(tmp_path, runs, load_program):
+    program, volumes = load_program("e2hype_compare.py"), tmp_path / "a" / "volumes"
+    (volumes / "classes_particles").rename(volumes / "ours")
+    digest = file_digest(tmp_path / "a" / "classes_particles.txt")
+    options = {"classes": "classes_particles.txt", "classes_digest": digest}
+    maps = [f"class_0{one}.mrc" for one in range(4)]
+    write_json(volumes / "ours" / "evaluation.json", {"options": options, "volumes": maps})
+    shutil.copytree(volumes / "ours", volumes / "others")
+    write_json(volumes / "others" / "evaluation.json", {"options": {"all_classes": 4}, "volumes": maps})
+    for place, age in (("ours", 200), ("others", 300)):
+        os.utime(volumes / place / "evaluation.json", (age, age))
+
+    def compared(path, written, *options):
+        runs["a"] = dataclasses.replace(runs["a"], written=written)
+        assert program.main(["a", "b", "--path", path, *options]) == 0
+        return read_document(tmp_path / path / "comparison.json", Comparison)
+
+    assert compared("all", None).volumes[0] == str(volumes / "ours"), "those of the classes, though others are newer"
+    text = (tmp_path / "all" / "comparison.txt").read_text(encoding="utf-8")
+    assert f"a: {COUNT} particles, family gmm, volumes of {volumes / 'ours'}" in text
+    assert compared("newer", 250.0).volumes[0] == str(volumes / "others"), "the others are of older parameters"
+    found = compared("newest", 400.0)
+    assert found.volumes[0] == "" and found.pairs[0].volumes == ()
+    assert "are older than its parameters; e2hype_eval.py a --classes" in found.pairs[0].left_out[0]
+
+
+def test_a_run_without_gaussians_or_classes_is_compared_by_the_rest(tmp_path, runs, load_program, capsys):
+    (tmp_path / "c").mkdir()
+    runs["c"] = field_run(tmp_path / "c", COUNT)
+    kept = tmp_path / "a" / "segmentations" / "mine"
+    kept.mkdir(parents=True)
+    (tmp_path / "a" / "regions.txt").rename(kept / "regions.txt")
+    write_json(kept / "made.json", {})
+    none = np.full(COUNT, -1)
+    write_classes(tmp_path / "c" / "classes_particles.txt", np.arange(COUNT), none, list_digest(runs["c"].particles))
+    assert load_program("e2hype_compare.py").main(["a", "c", "--segmentation", "mine"]) == 0
+    said = capsys.readouterr().out
+    assert "c has no Gaussians" in said and "c has no particle in a class (" in said and "a has no regions" not in said
+
+
 def test_runs_that_cannot_be_compared_are_told_in_one_line(tmp_path, runs, load_program, capsys):
     program = load_program("e2hype_compare.py")
 
@@ -152,6 +195,22 @@ def test_a_folder_that_is_no_run_is_told(tmp_path, monkeypatch, load_program, ca
     (tmp_path / "nothing").mkdir()
     assert load_program("e2hype_compare.py").main(["nothing", "neither"]) == 1
     assert "nothing" in capsys.readouterr().err and not (tmp_path / "compare_nothing_neither").exists()
+
+
+def test_a_comparison_that_cannot_be_written_leaves_nothing(tmp_path, runs, load_program, monkeypatch, capsys):
+    program = load_program("e2hype_compare.py")
+
+    def full(path, *arguments):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("libhetero.pipelines.comparing.files.draw_cross_table", full)
+        assert program.main(["a", "b", "--novolumes"]) == 1
+    assert "compare_a_b: no space left" in capsys.readouterr().err and not list(tmp_path.glob("*compare_a*"))
+    (tmp_path / "list.star").touch()
+    monkeypatch.setattr("libhetero.pipelines.comparing.subjects.open_run", None)
+    assert program.main(["a", "b", "--path", "list.star/new"]) == 1
+    assert "list.star/new: list.star is no folder" in capsys.readouterr().err, "before anything is read"
 
 
 def test_folders_are_named_by_their_runs(tmp_path, monkeypatch):
@@ -191,3 +250,17 @@ def test_the_verdict_is_by_what_agrees_least_and_most():
     assert word(latents(0.2)).endswith("both, do not agree")
     assert word(latents(0.9, beyond=0)).endswith("do not agree")
     assert word(None).endswith("are not judged")
+
+
+def test_what_both_runs_have_not_found_is_told_and_not_judged():
+    one, two = np.zeros(4, int), np.array([0, 0, 1, 1])
+    position = RNG.uniform(-50, 50, (40, 3))
+    core, half = Regioned(position, np.zeros(40, int)), Regioned(position, np.arange(40) % 2)
+
+    def said(labels, clouds):
+        return verdict_of(("a", "b"), 4, pairs.class_agreement(*labels), None, pairs.region_agreement(*clouds), ())
+
+    nothing = said((one, one), (core, core))
+    assert nothing == "a and b, 4 particles of both, are not judged: classes: one in both; regions: none in both."
+    assert "do not agree: classes: ARI 0.00" in said((one, two), (core, half))
+    assert "agree: classes: one in both; regions: ARI 1.00" in said((one, one), (half, half))

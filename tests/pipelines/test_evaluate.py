@@ -1,5 +1,6 @@
 """Volumes of toy runs: of particles, classes and latent points, on the grid asked for."""
 
+import shutil
 from types import SimpleNamespace
 
 import h5py
@@ -7,9 +8,11 @@ import mrcfile
 import numpy as np
 import pytest
 
+from libhetero.configuration import read_document, write_json
 from libhetero.errors import ConfigurationError, DataError
 from libhetero.io import read_gaussians, read_latent, read_volume, write_latent
 from libhetero.pipelines import evaluate
+from libhetero.pipelines.decoding.evaluation_folder import Evaluation
 from libhetero.pipelines.evaluate import EvaluateConfig
 from tests.making.runs import BOX, PIXEL, field_run, gaussian_run
 
@@ -141,6 +144,12 @@ def test_every_evaluation_has_a_folder_of_its_own(tmp_path, gaussians):
     files = {path.name for path in (volumes / "mine").iterdir()}
     assert not {name for name in files if name.startswith("class_")}, "a name of one's own is replaced whole"
     assert {"particle_000003.mrc", "particle_000003.txt", "evaluation.json", "volumes.cxc", "volumes.png"} <= files
+    assert folder(classes=str(table), name="theirs") == volumes / "theirs"
+    shutil.rmtree(volumes / "mine")
+    record = read_document((volumes / "theirs").rename(volumes / "mine") / "evaluation.json", Evaluation)
+    before = {name: value for name, value in record.options.items() if name != "classes_digest"}
+    write_json(volumes / "mine" / "evaluation.json", {"options": before, "volumes": record.volumes})
+    assert folder(classes=str(table)) == volumes / "mine", "of an older version, which wrote no digest"
     (volumes / "mine" / "evaluation.json").write_text("{")
     assert folder(classes=str(table)) == volumes / "mine_2", "what cannot be read is left alone"
 
@@ -208,6 +217,11 @@ def test_a_grid_over_the_plane_is_of_particles(tmp_path, gaussians):
     numbers = np.array([name.split("_")[1:] for name in names], int)
     order = np.argsort(plane[particles, 0])
     assert np.all(np.diff(numbers[order, 0]) >= 0), "the first number follows the first coordinate"
+    volumes = tmp_path / "volumes"
+    assert evaluate.run(EvaluateConfig(str(tmp_path), grid=3, over="plane")).table.parent == volumes / "grid_3"
+    write_latent(tmp_path / "embed_particles.txt", np.arange(60), plane[::-1])
+    other = evaluate.run(EvaluateConfig(str(tmp_path), grid=3, over="plane"))
+    assert other.table.parent == volumes / "grid_3_2", "another plane chooses other particles"
 
 
 @pytest.mark.parametrize("suffix", ["mrc", "hdf"])

@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 
 from libhetero.configuration import to_dict, write_json
-from libhetero.files import replacing
+from libhetero.files import replacing, writing
+from libhetero.pipelines.comparing.pairs import HALF
 from libhetero.pipelines.comparing.record import AGREE, FILE, PARTLY, Comparison, PairRecord
 from libhetero.pipelines.decoding.results_page import RESULTS
+from libhetero.pipelines.maps.curves import read_off
 from libhetero.report.comparison import draw_correlations, draw_cross_table, draw_matrices
 from libhetero.report.fsc import draw_fsc_panels
 from libhetero.report.page import Cell, Link, Page
@@ -25,15 +27,29 @@ MOST_CURVES = 24  # of matched volumes in a figure
 
 
 def write_comparison(folder: Path, found: Comparison, curves: Any, pixel_size: float) -> tuple[Path, Path, Path]:
-    """Write all into a folder; return page, table and record.
+    """Write all into a new folder, which is there once it is whole; return page, table and record.
 
     Parameters
     ----------
-    folder : that exists.
+    folder : to make, with those above it.
     found : of all pairs.
     curves : FSCs of matched volumes, by pair and by their names.
     pixel_size : of the volumes, Å.
+
+    Raises
+    ------
+    DiskError : if it cannot be made; nothing is left of it then.
     """
+    with writing(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(folder) as beside:
+        beside.mkdir()
+        _write(beside, folder, found, curves, pixel_size)
+    return folder / PAGE, folder / TABLE, folder / FILE
+
+
+def _write(folder: Path, final: Path, found: Comparison, curves: Any, pixel_size: float) -> None:
+    """Write all into a folder that will be `final`, which the page names."""
     figures: list[Link] = []
     shown = short_names(found.runs)
     if len(found.runs) > 2:
@@ -48,11 +64,14 @@ def write_comparison(folder: Path, found: Comparison, curves: Any, pixel_size: f
     write_json(folder / FILE, to_dict(found))
     with replacing(folder / TABLE) as beside:
         beside.write_text("\n".join([*table_of(found), ""]), encoding="utf-8")
+    volumes = zip(found.runs, found.volumes, strict=True)
     facts = [
         *(pair.verdict for pair in found.pairs),
         f"Runs are said to agree where the adjusted Rand indices (ARI) of classes and of regions, and the larger R² of "
-        f"one latent by the other, are all {AGREE:g} or more, and not to agree where all are below {PARTLY:g}.",
+        f"one latent by the other, are all {AGREE:g} or more, and not to agree where all are below {PARTLY:g}. "
+        "Where both have one class, or no region, that does not count.",
         *dict.fromkeys(line for pair in found.pairs for line in pair.left_out),
+        *(f"The volumes of {run} are those of {place}." for run, place in volumes if place),
     ]
     page = Page(
         title=f"Comparison of {', '.join(Path(run).name for run in found.runs)}",
@@ -60,10 +79,10 @@ def write_comparison(folder: Path, found: Comparison, curves: Any, pixel_size: f
         header=HEADER,
         rows=[_row(pair) for pair in found.pairs],
         figures=figures,
-        commands=[("all figures of this page as JSON", f"cat {shlex.quote(str(folder / FILE))}")],
-        see=[*_pages(folder, found.runs), Link("The same as a table of text", TABLE)],
+        commands=[("all figures of this page as JSON", f"cat {shlex.quote(str(final / FILE))}")],
+        see=[*_pages(final, found.runs), Link("The same as a table of text", TABLE)],
     )
-    return page.write(folder / PAGE), folder / TABLE, folder / FILE
+    page.write(folder / PAGE)
 
 
 def _pages(folder: Path, runs: Sequence[str]) -> Iterator[Link]:
@@ -107,7 +126,7 @@ def _figures(
         )
     if curves:
         name = f"volumes_{number}.png"
-        shown = dict(list(curves.items())[:MOST_CURVES])
+        shown = {of: read_off(fsc, HALF, pixel_size) for of, fsc in list(curves.items())[:MOST_CURVES]}
         draw_fsc_panels(folder / name, {"matched volumes": shown}, pixel_size)
         more = f" The first {MOST_CURVES} of {len(curves)} are drawn." if len(curves) > MOST_CURVES else ""
         yield Link(
@@ -125,10 +144,10 @@ def matrices(found: Comparison) -> dict[str, np.ndarray]:
         for name, value in zip(
             values,
             (
-                None if pair.classes is None else pair.classes.ari,
+                pair.classes.ari if pair.classes is not None and pair.classes.tells else None,
                 None if latents is None else max(latents.predicted),
                 None if latents is None else latents.neighbours,
-                None if pair.regions is None else pair.regions.ari,
+                pair.regions.ari if pair.regions is not None and pair.regions.tells else None,
             ),
             strict=True,
         ):
@@ -152,16 +171,28 @@ def _matrix_caption() -> str:
 
 
 def _row(pair: PairRecord) -> list[Cell]:
-    classes, latents, regions = pair.classes, pair.latents, pair.regions
+    latents = pair.latents
     return [
         f"{pair.runs[0]} and {pair.runs[1]}",
         str(pair.shared),
-        "left out" if classes is None else f"{classes.ari:.3f}, {classes.ami:.3f}",
+        _classes(pair),
         "left out" if latents is None else _latents(pair),
         "left out" if latents is None else f"{latents.neighbours:.2f} (chance {latents.neighbours_chance:.3f})",
-        "left out" if regions is None else f"{regions.ari:.3f}",
+        _regions(pair),
         _volumes(pair),
     ]
+
+
+def _classes(pair: PairRecord) -> str:
+    if pair.classes is None:
+        return "left out"
+    return f"{pair.classes.ari:.3f}, {pair.classes.ami:.3f}" if pair.classes.tells else "one class in both"
+
+
+def _regions(pair: PairRecord) -> str:
+    if pair.regions is None:
+        return "left out"
+    return f"{pair.regions.ari:.3f}" if pair.regions.tells else "none in both"
 
 
 def _latents(pair: PairRecord) -> str:
@@ -185,8 +216,8 @@ def _volumes(pair: PairRecord) -> str:
 def table_of(found: Comparison) -> list[str]:
     """Return everything as lines of text."""
     lines = ["Runs"]
-    for run, family, count in zip(found.runs, found.families, found.particles, strict=True):
-        lines.append(f"  {run}: {count} particles, family {family}")
+    for run, family, count, place in zip(found.runs, found.families, found.particles, found.volumes, strict=True):
+        lines.append(f"  {run}: {count} particles, family {family}" + (f", volumes of {place}" if place else ""))
     for pair in found.pairs:
         lines += ["", pair.verdict, *_lines(pair)]
     return lines

@@ -35,6 +35,7 @@ from libhetero.pipelines.comparing.record import (
 )
 from libhetero.pipelines.comparing.subjects import Regioned, Subject
 from libhetero.pipelines.listing.identity import Images, image_numbers, places_in
+from libhetero.telling.waiting import working
 from libhetero.training.preprocess import sample_indices
 
 LOGGER = logging.getLogger(__name__)
@@ -95,6 +96,7 @@ def compare_all(
         tuple(one.config.family for one in runs),
         tuple(len(one.particles) for one in runs),
         tuple(records),
+        tuple(str(one.volumes[0].parent) if one.volumes else "" for one in subjects),
     )
     return found, curves
 
@@ -115,7 +117,8 @@ def _compare(
     if first.gaussians is not None and second.gaussians is not None:
         regions = region_agreement(first.gaussians, second.gaussians)
     if first.volumes and second.volumes and first.grid is not None:
-        volumes, curves = volume_agreement(first.volumes, second.volumes, first.grid)
+        with working(LOGGER.info, f"matching of {len(first.volumes)} and {len(second.volumes)} volumes"):
+            volumes, curves = volume_agreement(first.volumes, second.volumes, first.grid)
     left_out = tuple(
         f"{part.capitalize()} are left out: {' '.join(dict.fromkeys(why))}" for part, why in missing.items() if why
     )

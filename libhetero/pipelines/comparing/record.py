@@ -30,6 +30,11 @@ class ClassAgreement:
     ami: float
     in_matched: float
 
+    @property
+    def tells(self) -> bool:
+        """Whether it says something: one class and one class are the same whatever the runs have found."""
+        return max(map(len, self.names)) > 1
+
 
 @dataclass(frozen=True)
 class LatentAgreement:
@@ -76,6 +81,11 @@ class RegionAgreement:
     regions: tuple[int, int]
     ari: float
     matched: tuple[tuple[int, int, float], ...]
+
+    @property
+    def tells(self) -> bool:
+        """Whether it says something: two cores without regions are the same whatever the runs have found."""
+        return max(self.regions) > 0
 
 
 @dataclass(frozen=True)
@@ -131,12 +141,14 @@ class Comparison:
     families : of each.
     particles : of each.
     pairs : the first with the second, the first with the third, …
+    volumes : of each, the folder of the volumes that were matched; "" for none.
     """
 
     runs: tuple[str, ...]
     families: tuple[str, ...]
     particles: tuple[int, ...]
     pairs: tuple[PairRecord, ...]
+    volumes: tuple[str, ...] = ()
 
 
 def verdict_of(
@@ -151,11 +163,14 @@ def verdict_of(
 
     They agree where the adjusted Rand indices of classes and of regions, and the larger R² of one latent by the other,
     are all 0.8 or more; they do not where all are below 0.4 (or the latents share no more than chance); in part in
-    between. Volumes are told and not judged: how well they should match depends on the noise.
+    between. Where both have one class, or no region, that is told and not judged. Neither are volumes: how well they
+    should match depends on the noise.
     """
     judged: list[float] = []
     said = []
-    if classes is not None:
+    if classes is not None and not classes.tells:
+        said.append("classes: one in both")
+    elif classes is not None:
         judged.append(classes.ari)
         said.append(f"classes: ARI {classes.ari:.2f}, {100 * classes.in_matched:.0f} % of particles in matched classes")
     if latents is not None:
@@ -165,7 +180,9 @@ def verdict_of(
             f"latents: {latents.beyond_chance} canonical correlation(s) beyond chance{best}, one predicts "
             f"{100 * max(max(latents.predicted), 0.0):.0f} % of the other"
         )
-    if regions is not None:
+    if regions is not None and not regions.tells:
+        said.append("regions: none in both")
+    elif regions is not None:
         judged.append(regions.ari)
         said.append(f"regions: ARI {regions.ari:.2f}")
     if volumes:

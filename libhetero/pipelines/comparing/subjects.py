@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,14 +15,15 @@ from jaxtyping import Float, Int
 
 from libhetero.errors import ConfigurationError, DataError
 from libhetero.io import read_volume
-from libhetero.pipelines.decoding.class_files import whole_classes
-from libhetero.pipelines.decoding.evaluation_folder import RECORD, earlier
+from libhetero.pipelines.decoding.class_files import classes_of_all
+from libhetero.pipelines.decoding.evaluation_folder import DIGEST, RECORD, earlier, file_digest
 from libhetero.pipelines.decoding.gaussians import has_mixtures, neutral_gaussians
 from libhetero.pipelines.decoding.latents import particle_latents, shows_nothing
 from libhetero.pipelines.embedding.particles import PARTICLE_CLASSES
 from libhetero.pipelines.run.folder import Run, open_run
 from libhetero.pipelines.scoring.regions import read_regions
 
+LOGGER = logging.getLogger(__name__)
 SAME_PIXEL = 1e-3  # relative, as headers round it
 OF_REGIONS = "classes_region_"
 
@@ -94,57 +96,97 @@ def pixel_size_of(subjects: Sequence[Subject]) -> float:
 
 
 def _subject(name: str, config: Any) -> Subject:
-    run = open_run(name).reading(config.embedding, config.segmentation)
-    quoted, missing = shlex.quote(name), dict[str, str]()
-    label = gaussians = None
-    table = run.classes_folder / PARTICLE_CLASSES
-    if table.is_file():
-        label = whole_classes(table, run.particles)
-    else:
-        missing["classes"] = f"{name} has no classes; e2hype_embed.py {quoted} --classes auto makes them."
+    run = open_run(name)
+    run = run.reading(config.embedding, config.segmentation if has_mixtures(run) else None)
+    missing = dict[str, str]()
+    label = _classes(name, run, missing)
+    gaussians = _regions(name, run, missing)
+    volumes = _volumes(name, run, label, config, missing)
     if shows_nothing(run):
         missing["latents"] = f"in {name} nothing was found to change: its latents have no numbers."
-    if not has_mixtures(run):
-        missing["regions"] = f"{name} has no Gaussians, and so no regions."
-    else:
-        mixture = neutral_gaussians(run)
-        region = read_regions(run.regions_folder, len(mixture.sigma))
-        if region is not None:
-            gaussians = Regioned(np.asarray(mixture.position, np.float64), region)
-        else:
-            missing["regions"] = f"{name} has no regions; e2hype_segment.py {quoted} makes them."
-    volumes: tuple[Path, ...] = ()
-    if config.no_volumes:
-        missing["volumes"] = "--novolumes was asked for."
-    else:
-        volumes = _volumes(run, config.volumes)
-        if not volumes:
-            evaluation = f"e2hype_eval.py {quoted} --classes {shlex.quote(str(table))}"
-            command = evaluation if table.is_file() else f"e2hype_analyze.py {quoted}"
-            missing["volumes"] = f"{name} has no volumes of classes; {command} makes them."
+    if volumes:
+        LOGGER.info("%s: volumes of %s are matched", name, volumes[0].parent)
     grid = _grid(volumes[0]) if volumes else None
     return Subject(name, run, label, gaussians, volumes, grid, missing)
 
 
-def _volumes(run: Run, name: str | None) -> tuple[Path, ...]:
-    """Return the maps of an evaluation by its name, or of the newest one of classes of whole particles.
+def _classes(name: str, run: Run, missing: dict[str, str]) -> Int[np.ndarray, "particles"] | None:
+    """Return the class of each particle; None, and why in `missing`, where there are no classes."""
+    table, command = run.classes_folder / PARTICLE_CLASSES, f"e2hype_embed.py {shlex.quote(name)} --classes auto"
+    if not table.is_file():
+        missing["classes"] = f"{name} has no classes; {command} makes them."
+        return None
+    label = classes_of_all(table, run.particles)
+    if not (label >= 0).any():
+        missing["classes"] = f"{name} has no particle in a class ({table}); {command} makes them."
+        return None
+    return label
+
+
+def _regions(name: str, run: Run, missing: dict[str, str]) -> Regioned | None:
+    """Return the Gaussians with their regions; None, and why in `missing`, where there are none."""
+    if not has_mixtures(run):
+        missing["regions"] = f"{name} has no Gaussians, and so no regions."
+        return None
+    mixture = neutral_gaussians(run)
+    region = read_regions(run.regions_folder, len(mixture.sigma))
+    if region is None:
+        missing["regions"] = f"{name} has no regions; e2hype_segment.py {shlex.quote(name)} makes them."
+        return None
+    return Regioned(np.asarray(mixture.position, np.float64), region)
+
+
+def _volumes(name: str, run: Run, label: Any, config: Any, missing: dict[str, str]) -> tuple[Path, ...]:
+    """Return the maps of an evaluation; none, and why in `missing`, where there is none of the run's parameters.
+
+    That is the evaluation of a name (`--volumes`), or one of classes of whole particles: of those that are compared
+    where there is one, and the newest of these.
 
     Raises
     ------
     ConfigurationError : if there is none of that name, or its maps are gone.
     """
+    if config.no_volumes:
+        missing["volumes"] = "--novolumes was asked for."
+        return ()
+    quoted, place, table = shlex.quote(name), run.folder / "volumes", run.classes_folder / PARTICLE_CLASSES
+    command = f"e2hype_analyze.py {quoted}"
+    if label is not None:
+        command = f"e2hype_eval.py {quoted} --classes {shlex.quote(str(table))}"
+        command += "" if config.volumes is None else f" --name {shlex.quote(config.volumes)}"
+    if config.volumes is not None:
+        found = [_named(run, config.volumes)]
+    else:
+        found = [record.parent for record in place.glob(f"*/{RECORD}") if _of_classes(record.parent)]
+    current = [folder for folder in found if run.written is None or _written(folder) >= run.written]
+    if current:
+        digest = None if label is None else file_digest(table)
+        return _maps(max(current, key=lambda one: (_digest(one) == digest, _written(one))))
+    if found:
+        older = max(found, key=_written)
+        missing["volumes"] = f"those of {name} in {older} are older than its parameters; {command} makes them anew."
+    else:
+        missing["volumes"] = f"{name} has no volumes of classes; {command} makes them."
+    return ()
+
+
+def _named(run: Run, name: str) -> Path:
     place = run.folder / "volumes"
-    if name is not None:
-        folder = place / name
-        if not (folder / RECORD).is_file():
-            names = ", ".join(sorted(one.parent.name for one in place.glob(f"*/{RECORD}"))) or "none yet"
-            raise ConfigurationError(
-                f"--volumes {name}: {run.folder} has no evaluation of this name; expected one of those in {place} "
-                f"({names}). e2hype_eval.py {run.folder} --name {name} makes it."
-            )
-        return _maps(folder)
-    found = [record.parent for record in place.glob(f"*/{RECORD}") if _of_classes(record.parent)]
-    return _maps(max(found, key=lambda one: (one / RECORD).stat().st_mtime)) if found else ()
+    if not (place / name / RECORD).is_file():
+        names = ", ".join(sorted(one.parent.name for one in place.glob(f"*/{RECORD}"))) or "none yet"
+        raise ConfigurationError(
+            f"--volumes {name}: {run.folder} has no evaluation of this name; expected one of those in {place} "
+            f"({names}). e2hype_eval.py {run.folder} --name {name} makes it."
+        )
+    return place / name
+
+
+def _written(folder: Path) -> float:
+    return (folder / RECORD).stat().st_mtime
+
+
+def _digest(folder: Path) -> str:
+    return str(earlier(folder).options.get(f"classes{DIGEST}", ""))
 
 
 def _of_classes(folder: Path) -> bool:

@@ -61,6 +61,19 @@ def _check_list(path: str | Path, digest: str | None) -> None:
         )
 
 
+def classes_of_all(path: str | Path, particles: ParticleSet) -> Int[np.ndarray, "particles"]:
+    """Return the class of each particle from a file; -1 for those it leaves out, which may be all.
+
+    Raises
+    ------
+    DataError, ConfigurationError : as `read_classes`.
+    """
+    index, read = read_classes(path, len(particles), list_digest(particles))
+    label = np.full(len(particles), -1)
+    label[index] = read
+    return label
+
+
 def whole_classes(path: str | Path, particles: ParticleSet) -> Int[np.ndarray, "particles"]:
     """Return the class of each particle from a file; -1 for those it leaves out.
 
@@ -69,9 +82,7 @@ def whole_classes(path: str | Path, particles: ParticleSet) -> Int[np.ndarray, "
     DataError : as `read_classes`, or if no particle is in a class.
     ConfigurationError : as `read_classes`.
     """
-    index, read = read_classes(path, len(particles), list_digest(particles))
-    label = np.full(len(particles), -1)
-    label[index] = read
+    label = classes_of_all(path, particles)
     if not (label >= 0).any():
         raise DataError(f"{path}: no particle is in a class; expected classes from 0.")
     return label

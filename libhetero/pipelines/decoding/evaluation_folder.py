@@ -21,8 +21,9 @@ from libhetero.files import remove_stale
 
 LOGGER = logging.getLogger(__name__)
 RECORD = "evaluation.json"
+DIGEST = "_digest"  # what the name of an option ends in that is the digest of a file; older versions wrote none
 FIRST_NAMED = 3  # particles that a name has; of more it says how many
-ELSEWHERE = "folder", "epoch", "output", "name", "batch_size", "embedding"  # options that do not change the volumes
+ELSEWHERE = "folder", "epoch", "output", "name", "batch_size"  # options that do not change the volumes
 
 
 @dataclass(frozen=True)
@@ -39,13 +40,14 @@ class Evaluation:
     volumes: tuple[str, ...] = ()
 
 
-def evaluation_folder(run_folder: Path, config: Any) -> Path:
+def evaluation_folder(run_folder: Path, config: Any, options: dict[str, Any]) -> Path:
     """Return where the volumes of an evaluation go.
 
     Parameters
     ----------
     run_folder : of the run.
     config : `EvaluateConfig`.
+    options : as `asked` gives them.
     """
     if config.output is not None:
         return Path(config.output)
@@ -54,7 +56,15 @@ def evaluation_folder(run_folder: Path, config: Any) -> Path:
         return volumes / config.name
     name = described(config)
     folders = (volumes / (name if number == 1 else f"{name}_{number}") for number in count(1))
-    return next(folder for folder in folders if not _holds_files(folder) or earlier(folder).options == asked(config))
+    return next(folder for folder in folders if not _holds_files(folder) or _is_of(earlier(folder), options))
+
+
+def _is_of(record: Evaluation, options: dict[str, Any]) -> bool:
+    """Return whether a record says that it is of some options, as far as the version that wrote it says so."""
+    unsaid = {name for name in options if name.endswith(DIGEST)} - record.options.keys()
+    if f"plane{DIGEST}" in unsaid:
+        unsaid.add("embedding")
+    return record.options == {name: value for name, value in options.items() if name not in unsaid}
 
 
 def _holds_files(folder: Path) -> bool:
@@ -77,19 +87,34 @@ def described(config: Any) -> str:
     return Path(config.classes or config.latent).stem
 
 
-def asked(config: Any) -> dict[str, Any]:
-    """Return the options that decide what is shown, as JSON has them."""
+def asked(config: Any, plane: Path) -> dict[str, Any]:
+    """Return the options that decide what is shown, as JSON has them, and digests of the files that do.
+
+    Parameters
+    ----------
+    config : `EvaluateConfig`.
+    plane : file of the embedding that is read, which chooses particles where a grid is laid over it.
+    """
     values = {one: value for one, value in to_dict(config).items() if one not in ELSEWHERE and value is not None}
     for name in ("classes", "latent"):
         if name in values:
             values[name] = str(Path(values[name]).absolute())
-            values[f"{name}_digest"] = hashlib.blake2b(Path(values[name]).read_bytes(), digest_size=8).hexdigest()
+            values[f"{name}{DIGEST}"] = file_digest(values[name])
+    if config.over == "plane":
+        values[f"plane{DIGEST}"] = file_digest(plane)
+    else:
+        values.pop("embedding", None)  # volumes are only shown in it
     return values
+
+
+def file_digest(path: str | Path) -> str:
+    """Return the digest by which a record knows a file again."""
+    return hashlib.blake2b(Path(path).read_bytes(), digest_size=8).hexdigest()
 
 
 def asked_in_words(options: dict[str, Any]) -> str:
     """Return in a line what the options of a record say: "classes RUN/classes_particles.txt, centre medoid"."""
-    shown = {name: value for name, value in options.items() if not name.endswith("_digest")}
+    shown = {name: value for name, value in options.items() if not name.endswith(DIGEST)}
     texts = {name: " ".join(map(str, value)) if isinstance(value, list) else value for name, value in shown.items()}
     return ", ".join(f"{name} {text}" for name, text in texts.items()) or "not known"
 
@@ -105,16 +130,23 @@ def earlier(folder: Path) -> Evaluation:
         return Evaluation()
 
 
-def write_record(folder: Path, config: Any, paths: list[Path]) -> None:
+def write_record(folder: Path, config: Any, options: dict[str, Any], paths: list[Path]) -> None:
     """Write what was asked for, and remove maps of an earlier evaluation that are not among those of this one.
 
     In a folder that is no evaluation's own (`--output`) those of others stay.
+
+    Parameters
+    ----------
+    folder : of the evaluation.
+    config : `EvaluateConfig`.
+    options : as `asked` gives them.
+    paths : of the maps.
     """
     names, stems, before = {path.name for path in paths}, {path.stem for path in paths}, earlier(folder)
-    if config.output is None or before.options == asked(config):
+    if config.output is None or _is_of(before, options):
         for old in map(Path, before.volumes):
             if old.name == str(old) and old.name not in names:
                 remove_stale(folder, old.name)
                 if old.stem not in stems:
                     remove_stale(folder, f"{old.stem}.txt", f"{old.stem}.pdb")
-    write_json(folder / RECORD, dataclasses.asdict(Evaluation(asked(config), tuple(path.name for path in paths))))
+    write_json(folder / RECORD, dataclasses.asdict(Evaluation(options, tuple(path.name for path in paths))))

@@ -4,8 +4,10 @@
     RUN/segmentations/NAME    what a call of e2hype_segment.py wrote: page, regions, masks, classes
 
 Programs write into the run folder, so that other programs and scripts find the latest there, by the names they know.
-What a call has written is then kept in a folder of its own, under second names of the same files (hard links, which
-take no room; copies where a disk has none), with `made.json`, which says what was asked for. Files are replaced as
+What a call writes is kept in a folder of its own, under second names of the same files (hard links, which take no
+room; copies where a disk has none), with `made.json`, which says what was asked for. Both take their places in one set
+(`libhetero.files.replacing_set`), so that each call keeps what it wrote itself, whatever another one writes meanwhile,
+and a folder with a `made.json` is whole; one without is of a call that was killed, and free. Files are replaced as
 wholes and never written into, so that a later call takes nothing from those kept.
 """
 
@@ -26,7 +28,7 @@ from typing import Any
 
 from libhetero.configuration import asked, declared_options, named, read_document, to_dict, write_json
 from libhetero.errors import ConfigurationError
-from libhetero.files import every_format, remove_stale, replacing, replacing_set
+from libhetero.files import absolute_path, alone_in, every_format, in_the_set, remove_stale, replacing, replacing_set
 
 LOGGER = logging.getLogger(__name__)
 RECORD = "made.json"
@@ -124,23 +126,23 @@ def kept_folder(run_folder: Path, kind: Kind, name: str | None, described: str, 
     if name is not None:
         return place / name
     folders = (place / (described if number == 1 else f"{described}_{number}") for number in count(1))
-    return next(folder for folder in folders if not folder.exists() or made_of(folder).options == options)
+    return next(folder for folder in folders if _is_free(folder) or made_of(folder).options == options)
 
 
 def keep(run_folder: Path, folder: Path, patterns: tuple[str, ...], options: dict[str, Any], command: str) -> None:
-    """Keep what a call has written into the run folder.
+    """Keep what a call writes into the run folder: within the `replacing_set` of that, in which it is written.
 
     Parameters
     ----------
-    run_folder : where it was written.
+    run_folder : where it is written.
     folder : as `kept_folder` gives it.
     patterns : of the files.
     options : as `options_of` gives them.
     command : as `command_of` gives it.
     """
-    files = [path.relative_to(run_folder) for path in _files(run_folder, patterns)]
-    if files:
-        _keep_files(run_folder, folder, files, Made(options, command))
+    written = {path: place for path, place in in_the_set(run_folder).items() if _matches(path, patterns)}
+    if written:
+        _keep_files(folder, written, Made(options, command))
         LOGGER.info("%s: keeps these results, whatever is found next", folder)
 
 
@@ -182,36 +184,43 @@ def made_of(folder: Path) -> Made:
 
 def run_of(folder: Path) -> Path:
     """Return the run folder of a folder in which results are kept; any other folder as it is."""
-    return folder.parent.parent if folder.parent.name in {kind.folder for kind in KINDS} else folder
+    whole = Path(absolute_path(folder))  # as "." says nothing of where it is
+    return whole.parent.parent if whole.parent.name in {kind.folder for kind in KINDS} else folder
+
+
+def _is_free(folder: Path) -> bool:
+    """Return whether a folder keeps nothing: there is none, or the call that made it was killed."""
+    return not (folder / RECORD).exists()
 
 
 def _keep_earlier(run_folder: Path, kind: Kind) -> None:
     """Keep results in the run folder that no call has kept: of a program of before, or one that was killed."""
-    folders = [folder for folder, _ in all_kept(run_folder, kind)]
-    there = [path.relative_to(run_folder) for path in _files(run_folder, kind.patterns)]
-    lost = [name for name in there if not any(_same(run_folder / name, folder / name) for folder in folders)]
-    if not lost:
-        return
-    place = run_folder / kind.folder
-    names = (place / (EARLIER if number == 1 else f"{EARLIER}_{number}") for number in count(1))
-    folder = next(one for one in names if not one.exists())
-    if kind is SEGMENTATIONS and (run_folder / PAGE).is_file():
-        lost.append(Path(PAGE))
-    LOGGER.info("%s: keeps the %s that %s holds", folder, kind.word, run_folder)
-    _keep_files(run_folder, folder, lost, Made())
+    with alone_in(run_folder):  # not while another call puts its files in their places
+        folders = [folder for folder, _ in all_kept(run_folder, kind)]
+        there = [path.relative_to(run_folder) for path in _files(run_folder, kind.patterns)]
+        lost = [name for name in there if not any(_same(run_folder / name, folder / name) for folder in folders)]
+        if not lost:
+            return
+        place = run_folder / kind.folder
+        names = (place / (EARLIER if number == 1 else f"{EARLIER}_{number}") for number in count(1))
+        folder = next(one for one in names if _is_free(one))
+        if kind is SEGMENTATIONS and (run_folder / PAGE).is_file():
+            lost.append(Path(PAGE))
+        LOGGER.info("%s: keeps the %s that %s holds", folder, kind.word, run_folder)
+        _keep_files(folder, {name: run_folder / name for name in lost}, Made())
 
 
-def _keep_files(run_folder: Path, folder: Path, files: list[Path], made: Made) -> None:
-    """Let a folder hold some files of the run folder, and no others that an earlier call has kept there."""
+def _keep_files(folder: Path, files: dict[Path, Path], made: Made) -> None:
+    """Let a folder hold some files, from where they lie, and no others that an earlier call has kept there."""
     folder.mkdir(parents=True, exist_ok=True)
     with replacing_set(folder):
         for old in map(Path, made_of(folder).files):
             if not old.is_absolute() and ".." not in old.parts:
                 remove_stale(folder / old.parent, re.sub(r"([*?[])", r"[\1]", old.name))
-        for name in files:
+        for name, source in files.items():
             (folder / name).parent.mkdir(exist_ok=True)
             with replacing(folder / name) as beside:
-                _link(run_folder / name, beside)
+                _link(source, beside)
         write_json(folder / RECORD, dataclasses.asdict(dataclasses.replace(made, files=tuple(map(str, files)))))
 
 
@@ -220,7 +229,12 @@ def _link(source: Path, beside: Path) -> None:
     try:
         os.link(source, beside)
     except OSError:  # what is wrong with the disk itself, the copy meets too, and tells
-        shutil.copyfile(source, beside)
+        shutil.copy2(source, beside)  # with its time, by which readers tell whether it is older than the latents
+
+
+def _matches(path: Path, patterns: tuple[str, ...]) -> bool:
+    """Return whether a path, relative to the run folder, is one of some patterns."""
+    return any(path.parent == Path(one).parent and path.match(one) for one in patterns)
 
 
 def _files(folder: Path, patterns: tuple[str, ...]) -> list[Path]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -38,6 +39,7 @@ def targets(page):
 
 
 def test_embeddings_have_folders_of_their_own_and_the_latest_is_read(tmp_path, run):
+    (tmp_path / "embeddings" / "pca_classes_2").mkdir(parents=True)  # of a call that was killed
     two, three = (EmbedConfig(str(tmp_path), method="pca", classes=k, lists=True) for k in (2, 3))
     first = embed.run(two)
     assert first.folder == tmp_path / "embeddings" / "pca_classes_2"
@@ -64,6 +66,7 @@ def test_embeddings_have_folders_of_their_own_and_the_latest_is_read(tmp_path, r
 def test_what_a_run_had_before_is_kept_too(tmp_path, run):
     (tmp_path / "classes_particles.txt").write_text("0 1\n")
     (tmp_path / "class_01.star").write_text("old")
+    (tmp_path / "embeddings" / "earlier").mkdir(parents=True)  # of a call that was killed
     embed.run(EmbedConfig(str(tmp_path), method="pca", classes=2))
     earlier = tmp_path / "embeddings" / "earlier"
     assert names(earlier) == ["class_01.star", "classes_particles.txt", "made.json"]
@@ -74,6 +77,8 @@ def test_what_a_run_had_before_is_kept_too(tmp_path, run):
 
 def test_segmentations_are_kept_with_their_pages(tmp_path, run):
     grouping = RegionConfig(embedding="pca")
+    (tmp_path / "segmentations" / "amplitude").mkdir(parents=True)
+    (tmp_path / "segmentations" / "amplitude" / "index.html").write_text("of a call that was killed")
     first = segment.run(SegmentConfig(str(tmp_path), regions=grouping))
     assert first.folder == tmp_path / "segmentations" / "amplitude"
     assert targets(tmp_path / "index.html") - {"results.html"} == targets(first.folder / "index.html") - {
@@ -136,3 +141,27 @@ def test_a_disk_without_links_has_copies(tmp_path, run, monkeypatch):
     for name in ("embed_particles.txt", "embed_particles.png"):
         assert (kept_at / name).read_bytes() == (tmp_path / name).read_bytes()
         assert not (kept_at / name).samefile(tmp_path / name)
+        assert (kept_at / name).stat().st_mtime_ns == (tmp_path / name).stat().st_mtime_ns, "as old as what it copies"
+
+
+def test_a_call_keeps_what_it_wrote_itself(tmp_path, run, monkeypatch):
+    keep = kept.keep
+
+    def late(*arguments):
+        (tmp_path / "classes_particles.txt").write_text("0 1\n")
+        (tmp_path / "class_07.lst").write_text("theirs")
+        keep(*arguments)
+
+    monkeypatch.setattr(kept, "keep", late)
+    folder = embed.run(EmbedConfig(str(tmp_path), method="pca", classes=2, lists=True)).folder
+    assert len(np.loadtxt(folder / "classes_particles.txt")) == 80 and "class_07.lst" not in names(folder)
+    assert (folder / "classes_particles.txt").samefile(tmp_path / "classes_particles.txt")
+
+
+def test_the_run_of_what_is_kept_is_found_from_within(tmp_path, monkeypatch):
+    folder = tmp_path / "embeddings" / "mine"
+    folder.mkdir(parents=True)
+    monkeypatch.chdir(folder)
+    assert kept.run_of(Path(".")) == kept.run_of(folder) == tmp_path
+    monkeypatch.chdir(tmp_path)
+    assert kept.run_of(Path(".")) == Path("."), "a run itself"

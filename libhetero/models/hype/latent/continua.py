@@ -96,8 +96,8 @@ def between_both(
     sums : of the classes.
     seed : of the modes to begin with.
     """
-    signal, count = signal_power(sums, seen.grid), np.minimum(np.bincount(label[label >= 0]), 2 * MOST_IMAGES)
-    images = np.cumsum(count[pairs].sum(axis=1)) // MOST_TOGETHER
+    signal, count = signal_power(sums, seen.grid), np.bincount(label[label >= 0], minlength=len(sums.weight))
+    images = np.cumsum(np.minimum(count, 2 * MOST_IMAGES)[pairs].sum(axis=1)) // MOST_TOGETHER
     points = np.arange(len(pairs)) * 2 * seen.grid.size // MOST_POINTS
     found: list[float] = []
     for part in np.split(pairs, np.flatnonzero(np.diff(images) + np.diff(points)) + 1 if len(pairs) else []):

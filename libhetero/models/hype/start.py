@@ -37,7 +37,7 @@ from libhetero.models.hype.latent.grid import FourierGrid, nearest_points, on_gr
 from libhetero.models.hype.latent.mode_volumes import BYTES, mode_sums, mode_volumes
 from libhetero.models.hype.latent.normal_equations import equations_of, parts_of
 from libhetero.models.hype.latent.subspace import components
-from libhetero.models.hype.latent.volumes import sums_of, volumes_of
+from libhetero.models.hype.latent.volumes import places_among, sums_of, volumes_of
 from libhetero.models.hype.latent.within import WithinClasses, tables_of, weights_within
 from libhetero.physics.arrays import AnyArray
 from libhetero.physics.fourier import dft_image, frequencies_2d, ring_index
@@ -141,7 +141,7 @@ class Start:
         contrast = mixture.contrast(low)
         weights, covariance = within.weights(on_grid(low, mixture.grid).scaled(contrast), label)
         about = np.asarray(_on_grid_of(jnp.asarray(volumes[within.number]), fine, modes_grid))
-        each = _among(label, within.number), weights, covariance, contrast
+        each = places_among(label, within.number), weights, covariance, contrast
         modes = _modes(particles, *each, about, modes_grid, mixture.grid.ring)
 
         count = np.bincount(label[label >= 0], minlength=len(volumes))
@@ -198,11 +198,7 @@ class Start:
         self, image: Float[Array, "n n"], observation: Observation, pixel_size: float
     ) -> Float[Array, "molecules"]:
         """Return the probability of each molecule, given one image."""
-        probability, _ = self._judged(image, observation, pixel_size)
-        if self.molecule is None:
-            return probability
-        found: Array = jax.ops.segment_sum(probability, jnp.asarray(self.molecule), self.molecules)
-        return found
+        return self._together(self._judged(image, observation, pixel_size)[0])
 
     def told(self, image: Float[Array, "n n"], observation: Observation, pixel_size: float) -> Float[Array, "rank"]:
         """Return z of one image."""
@@ -211,9 +207,14 @@ class Start:
         if self.within is None or self.changing is None:
             return z
         weights = weights_within(*slices, self.within, self.spread)
-        if self.molecule is not None:
-            probability = jax.ops.segment_sum(probability, jnp.asarray(self.molecule), self.molecules)
-        return jnp.concatenate([z, (probability[self.changing][:, None] * weights).ravel()])
+        return jnp.concatenate([z, (self._together(probability)[self.changing][:, None] * weights).ravel()])
+
+    def _together(self, probability: Float[Array, "classes"]) -> Float[Array, "molecules"]:
+        """Return the probabilities of molecules, those of their classes together."""
+        if self.molecule is None:
+            return probability
+        found: Array = jax.ops.segment_sum(probability, jnp.asarray(self.molecule), self.molecules)
+        return found
 
     def _judged(
         self, image: Float[Array, "n n"], observation: Observation, pixel_size: float
@@ -354,13 +355,6 @@ def _on_grid_of(volumes: Complex[Array, "volumes points"], grid: FourierGrid, ot
     return volumes if grid == other else grid.resampled(volumes, other)
 
 
-def _among(label: Int[np.ndarray, "particles"], chosen: Int[np.ndarray, "chosen"]) -> Int[np.ndarray, "particles"]:
-    """Return the place of each particle's label among some, -1 where it is none of them."""
-    place = np.full(max(int(label.max(initial=-1)), int(chosen.max(initial=-1))) + 2, -1)
-    place[chosen] = np.arange(len(chosen))
-    return place[label]
-
-
 def _read_between_points(
     volumes: Complex[Array, "volumes points"], grid: FourierGrid
 ) -> Complex[np.ndarray, "points volumes"]:
@@ -409,7 +403,7 @@ def _volumes(
     found, together = [], most_classes(grid)
     for first in range(0, molecules, together):
         chosen = np.arange(first, min(first + together, molecules))
-        labels = np.split(_among(label, chosen), np.arange(BLOCK, len(label), BLOCK))
+        labels = np.split(places_among(label, chosen), np.arange(BLOCK, len(label), BLOCK))
         blocks = zip(particles.blocks(grid.ring), labels, strict=True)
         found.append(
             volumes_of(reduce(add, (sums_of(on_grid(one, grid), own, len(chosen)) for one, own in blocks)), grid)
@@ -443,7 +437,7 @@ def _modes(
     edges = np.arange(BLOCK, len(owner), BLOCK)
     for first in range(0, len(volumes), together):
         chosen = np.arange(first, min(first + together, len(volumes)))
-        parts = (np.split(each, edges) for each in (_among(owner, chosen), weights, covariance, contrast))
+        parts = (np.split(each, edges) for each in (places_among(owner, chosen), weights, covariance, contrast))
         blocks = zip(particles.blocks(grid.ring), *parts, strict=True)
         sums = (
             mode_sums(on_grid(block, grid).scaled(strength), own, mean, spread, volumes[chosen], known)

@@ -176,7 +176,7 @@ def _row(pair: PairRecord) -> list[Cell]:
         f"{pair.runs[0]} and {pair.runs[1]}",
         str(pair.shared),
         _classes(pair),
-        "left out" if latents is None else _latents(pair),
+        _latents(pair),
         "left out" if latents is None else f"{latents.neighbours:.2f} (chance {latents.neighbours_chance:.3f})",
         _regions(pair),
         _volumes(pair),

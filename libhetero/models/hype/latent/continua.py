@@ -25,14 +25,13 @@ from jaxtyping import Bool, Float, Int
 from scipy.special import logsumexp
 
 from libhetero.models.hype.latent.grid import OnGrid
-from libhetero.models.hype.latent.merges import Contrast, unsure
-from libhetero.models.hype.latent.residuals import FACTORS, MOST_POINTS, RANK, Residuals
+from libhetero.models.hype.latent.merges import Contrast, nearest_pairs, unsure
+from libhetero.models.hype.latent.residuals import FACTORS, MOST_POINTS, RANK, Residuals, gains_of
 from libhetero.models.hype.latent.volumes import Sums, signal_power, solved, sums_of
 
 CERTAIN = 4.0
 LEAST_IMAGES = 80  # of two classes
 BETWEEN = 4e-3
-NEIGHBOURS = 5  # of each class, that it may be joined with
 UNSURE = 5e-4  # part of the images of two classes that are sorted at random between them, at least
 ROUNDS = 12
 MOST_IMAGES = 2000  # of each class in each half-set
@@ -108,19 +107,11 @@ def between_both(
 
 def _near(sums: Sums) -> Int[np.ndarray, "pairs 2"]:
     """Return pairs of classes whose volumes differ least, at the points that images are near to."""
-    classes = len(sums.weight)
     weight = np.sqrt(sums.weight.sum(axis=(0, 1)))
     whole = sums.whole()
     known = np.maximum(whole.weight[:, 0] + whole.weight.mean(axis=0), 1e-30)
     volumes = whole.numerator[:, 0] / known * weight
-    real = np.concatenate([volumes.real, volumes.imag], axis=1)
-    square = (real**2).sum(axis=1)
-    distance = square[:, None] + square - 2 * real @ real.T
-    np.fill_diagonal(distance, np.inf)
-    count = min(NEIGHBOURS, classes - 1)
-    near = np.argsort(distance, axis=1, kind="stable")[:, :count]
-    first = np.repeat(np.arange(classes), count)
-    return np.unique(np.sort(np.stack([first, near.ravel()], axis=1), axis=1), axis=0)
+    return nearest_pairs(np.concatenate([volumes.real, volumes.imag], axis=1))
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,7 +152,8 @@ def _accounts(
     single = _residuals(seen, [np.concatenate(pair) for pair in other for _ in (0, 1)], apart)
     images = _residuals(seen, list(map(np.concatenate, other)), both)
     modes = _residuals(seen, list(map(np.concatenate, made)), both).modes(signal, seed)
-    gains, (gradient, hessian) = images.gains(modes), images.equations(modes)
+    gradient, hessian = images.equations(modes)
+    gains = gains_of(gradient, hessian)
     found = []
     for place, (one, two) in enumerate(other):
         rows, first = images.owner == place, np.arange(len(one) + len(two)) < len(one)

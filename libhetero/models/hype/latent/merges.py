@@ -57,12 +57,17 @@ def near_pairs(classes: Classes, sums: ClassSums) -> Int[np.ndarray, "pairs 2"]:
         return np.zeros((0, 2), np.int64)
     typical = sums.hessian[:, 1:, 1:].sum(axis=0) / max(sums.count.sum(), 1)
     place = classes.mean @ np.linalg.cholesky(typical + np.eye(len(typical)) * LEAST * np.trace(typical) / len(typical))
+    return nearest_pairs(place)
+
+
+def nearest_pairs(place: Float[np.ndarray, "classes numbers"]) -> Int[np.ndarray, "pairs 2"]:
+    """Return each class with its nearest neighbours, two classes or more, by where they lie; each pair once."""
     square = (place**2).sum(axis=1)
     distance = square[:, None] + square - 2 * place @ place.T
     np.fill_diagonal(distance, np.inf)
-    count = min(NEIGHBOURS, len(classes) - 1)
+    count = min(NEIGHBOURS, len(place) - 1)
     near = np.argsort(distance, axis=1)[:, :count]
-    first = np.repeat(np.arange(len(classes)), count)
+    first = np.repeat(np.arange(len(place)), count)
     return np.unique(np.sort(np.stack([first, near.ravel()], axis=1), axis=1), axis=0)
 
 

@@ -25,6 +25,7 @@ from scipy.sparse import csr_matrix
 
 from libhetero.models.hype.latent.grid import OnGrid
 from libhetero.models.hype.latent.normal_equations import parts_of, symmetric
+from libhetero.models.hype.latent.volumes import places_among
 from libhetero.physics.rotations import HIGHEST
 
 RANK = 3  # modes of a class
@@ -60,10 +61,9 @@ class Residuals:
     @classmethod
     def of_classes(cls, seen: OnGrid, label: np.ndarray, chosen: np.ndarray, volumes: np.ndarray) -> Residuals:
         """Return the residuals of the images of some classes, which are numbered in their order."""
-        place = np.full(int(label.max()) + 1, -1)
-        place[chosen] = np.arange(len(chosen))
-        rows = np.flatnonzero((label >= 0) & (place[np.maximum(label, 0)] >= 0))
-        return cls(seen, rows, place[label[rows]], volumes[chosen])
+        owner = places_among(label, chosen)
+        rows = np.flatnonzero(owner >= 0)
+        return cls(seen, rows, owner[rows], volumes[chosen])
 
     def chosen(self, images: Bool[np.ndarray, "images"]) -> Residuals:
         """Return some of the images, of the same classes."""
@@ -128,13 +128,7 @@ class Residuals:
 
     def gains(self, modes: Complex[np.ndarray, "classes points modes"]) -> Float[np.ndarray, "factors images"]:
         """Return q of the images for every factor of the modes."""
-        gradient, hessian = self.equations(modes)
-        found = []
-        for factor in FACTORS:
-            along = _solved(factor * gradient, factor**2 * hessian)
-            _, determinant = np.linalg.slogdet(factor**2 * hessian + np.eye(hessian.shape[1]))
-            found.append(0.5 * (factor * (gradient * along).sum(axis=1) - determinant))
-        return np.stack(found)
+        return gains_of(*self.equations(modes))
 
     def weights(
         self, modes: Complex[np.ndarray, "classes points modes"]
@@ -151,6 +145,18 @@ class Residuals:
 
     def _confined(self, values: Complex[np.ndarray, "volumes points"]) -> Complex[np.ndarray, "volumes points"]:
         return np.asarray(self._grid.confined(values))
+
+
+def gains_of(
+    gradient: Float[np.ndarray, "images modes"], hessian: Float[np.ndarray, "images modes modes"]
+) -> Float[np.ndarray, "factors images"]:
+    """Return q of images for every factor of the modes that g and H are of."""
+    found = []
+    for factor in FACTORS:
+        along = _solved(factor * gradient, factor**2 * hessian)
+        _, determinant = np.linalg.slogdet(factor**2 * hessian + np.eye(hessian.shape[1]))
+        found.append(0.5 * (factor * (gradient * along).sum(axis=1) - determinant))
+    return np.stack(found)
 
 
 def _equations(

@@ -54,6 +54,15 @@ class Sums:
         return Sums(self.numerator.sum(axis=1, keepdims=True), self.weight.sum(axis=1, keepdims=True))
 
 
+def places_among(
+    label: Int[np.ndarray, "particles"], chosen: Int[np.ndarray, "chosen"]
+) -> Int[np.ndarray, "particles"]:
+    """Return the place of each particle's label among some, -1 where it is none of them."""
+    place = np.full(max(int(label.max(initial=-1)), int(chosen.max(initial=-1))) + 2, -1)
+    place[chosen] = np.arange(len(chosen))
+    return place[label]
+
+
 def sums_of(seen: OnGrid, label: Int[np.ndarray, "particles"], classes: int) -> Sums:
     """Return the sums of each class.
 

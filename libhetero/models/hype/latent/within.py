@@ -22,7 +22,7 @@ from jaxtyping import Array, Complex, Float, Int
 from libhetero.models.hype.latent.grid import OnGrid
 from libhetero.models.hype.latent.normal_equations import parts_of
 from libhetero.models.hype.latent.residuals import FACTORS, MOST_POINTS, RANK, Residuals
-from libhetero.models.hype.latent.volumes import signal_power, solved, sums_of
+from libhetero.models.hype.latent.volumes import places_among, signal_power, solved, sums_of
 from libhetero.physics.arrays import AnyArray
 from libhetero.physics.rotations import HIGHEST
 
@@ -67,10 +67,10 @@ class WithinClasses:
         """
         rank = self.modes.shape[2]
         mean, covariance = np.zeros((len(label), rank)), np.zeros((len(label), rank, rank))
-        for place, one in enumerate(self.number):
-            rows = np.flatnonzero(label == one)
-            images = Residuals(seen, rows, np.zeros(len(rows), np.int64), self.volume[place : place + 1])
-            mean[rows], covariance[rows] = images.weights(self.modes[place : place + 1])
+        owner = places_among(label, self.number)
+        rows = np.flatnonzero(owner >= 0)
+        images = Residuals(seen, rows, owner[rows], self.volume)
+        mean[rows], covariance[rows] = images.weights(self.modes)
         return mean, covariance
 
     def take(self, rows: Int[np.ndarray, "chosen"]) -> WithinClasses:

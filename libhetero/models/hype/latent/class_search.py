@@ -2,12 +2,14 @@
 
 1. On low rings, the subspace of highest likelihood (`principal_subspace`); the particles' places in it are grouped by
    k-means into more classes than there may be, which are then settled: images see their volume along one slice alone,
-   so that their places mean little without how sure they are in each direction (`classes`).
+   so that their places mean little without how sure they are in each direction (`classes`). Where these are more than
+   a subspace has directions for, images are regrouped one by one (`regrouping`), which needs none, and 2 is left out.
 2. The volumes of the classes span a better subspace (`spanned`), which holds what tells them apart, and some modes of
    what they leave of the images (`with_residual_modes`) hold what was not told apart yet. In it classes are settled
    anew, split where the evidence asks for two (`splits`), and joined where one volume predicts other images as well as
    two do (`merges`).
-3. The same on more rings, and on a finer grid.
+3. The same on more rings, and on a finer grid; where there are still more classes than directions, they are settled
+   there, but neither split nor joined: what the subspace lacks would be taken for classes.
 4. Classes into which a molecule that moves was cut are found to be one molecule (`continua`). They stay what images are
    judged by, as one volume would say little of a molecule that moves far; an image is of the molecule whose classes
    together are the most probable.
@@ -33,6 +35,7 @@ from libhetero.models.hype.latent.grid import FourierGrid, OnGrid, on_grid
 from libhetero.models.hype.latent.junk import junk_of
 from libhetero.models.hype.latent.merges import FEW, ROUNDS, Contrast, held_out_likelihood, join_classes, near_pairs
 from libhetero.models.hype.latent.normal_equations import Equations, normal_equations
+from libhetero.models.hype.latent.regrouping import regrouped
 from libhetero.models.hype.latent.splits import split_classes
 from libhetero.models.hype.latent.subspace import Subspace, principal_subspace, spanned, with_residual_modes
 from libhetero.models.hype.latent.volumes import class_volumes
@@ -68,6 +71,7 @@ EACH = 40  # particles of a class to begin with, on the average
 KMEANS = 10  # rounds
 STEPS = 8  # in which classes are settled
 FIRST_SHARE = 0.3  # of the time, for the first classes
+REGROUPED_SHARE = 0.7  # of the time, for these where they are regrouped
 START_SPREAD = 0.05  # of contrast
 MOST_MEMORY = 3 * 2**29  # bytes of normal equations
 
@@ -185,11 +189,17 @@ def find_classes(
     """
     advance: Callable[[float], None] = progress or (lambda fraction: None)
     slices = slices.take(_searched_rows(slices))
-    label = _first_classes(slices, seed)
+    label, place = _first_classes(slices, seed)
     LOGGER.info("begun with %d classes", label.max() + 1)
     advance(FIRST_SHARE)
+    stages, begun = STAGES, FIRST_SHARE
+    if label.max() + 1 > MOST_RANK:
+        low, high = (_seen(slices, Stage(ring, 1.0)) for ring in (LOW.ring, STAGES[-1].ring))
+        share = REGROUPED_SHARE - FIRST_SHARE
+        label = regrouped(low, high, label, place, START_SPREAD, seed, lambda done: advance(FIRST_SHARE + share * done))
+        stages, begun = STAGES[-1:], REGROUPED_SHARE
     spread = START_SPREAD
-    for number, stage in enumerate(STAGES):
+    for number, stage in enumerate(stages):
         seen = _seen(slices, stage)
         mixture = _searched(seen, label, spread, seed)
         label, spread = mixture.judged.label, mixture.spread
@@ -201,7 +211,7 @@ def find_classes(
             mixture.classes.mean.shape[1],
             100 * spread,
         )
-        advance(FIRST_SHARE + (1 - FIRST_SHARE) * (number + 1) / len(STAGES))
+        advance(begun + (1 - begun) * (number + 1) / len(stages))
     if wanted is not None:
         return _limited(seen, mixture, wanted) if mixture.molecules > wanted else mixture
     return _of_molecules(seen, mixture, seed)
@@ -217,8 +227,10 @@ def _seen(slices: CentralSlices, stage: Stage) -> OnGrid:
     return on_grid(slices, FourierGrid(min(stage.ring, slices.ring), stage.oversampling, BALL))
 
 
-def _first_classes(slices: CentralSlices, seed: int) -> Int[np.ndarray, "particles"]:
-    """Return classes by k-means of the particles' places in the first subspace, settled once."""
+def _first_classes(
+    slices: CentralSlices, seed: int
+) -> tuple[Int[np.ndarray, "particles"], Float[np.ndarray, "particles rank"]]:
+    """Return classes by k-means of the particles' places in the first subspace, settled once, and these places."""
     seen = _seen(slices, LOW)
     subspace = principal_subspace(seen, max(1, min(FIRST_RANK, len(slices) // FEW_EACH)), seed)
     equations = normal_equations(seen, subspace.table)
@@ -229,7 +241,7 @@ def _first_classes(slices: CentralSlices, seed: int) -> Int[np.ndarray, "particl
         warnings.filterwarnings("ignore", "One of the clusters is empty", UserWarning)
         _, label = kmeans2(place, start, iter=KMEANS, minit="matrix", missing="warn")
     label = np.unique(label, return_inverse=True)[1]
-    return settled(equations, label, STEPS, START_SPREAD)[1].label
+    return settled(equations, label, STEPS, START_SPREAD)[1].label, place
 
 
 def _searched(seen: OnGrid, label: np.ndarray, spread: float, seed: int) -> Mixture:
@@ -240,12 +252,13 @@ def _searched(seen: OnGrid, label: np.ndarray, spread: float, seed: int) -> Mixt
     subspace = with_residual_modes(subspace, seen, label, volumes, RESIDUAL_RANK, seed)
     equations = normal_equations(seen, subspace.table)
     classes, judged = settled(equations, label, STEPS, spread)
-    label, split = split_classes(equations, classes, judged)
-    if split:
-        classes, judged = settled(equations, label, STEPS, judged.spread)
-    joined = _joined(seen, equations, judged)
-    LOGGER.info("%d classes split, %d joined", split, len(classes) - int(joined.max()) - 1)
-    classes, judged = settled(equations, joined, STEPS, judged.spread)
+    if len(classes) <= MOST_RANK:
+        label, split = split_classes(equations, classes, judged)
+        if split:
+            classes, judged = settled(equations, label, STEPS, judged.spread)
+        joined = _joined(seen, equations, judged)
+        LOGGER.info("%d classes split, %d joined", split, len(classes) - int(joined.max()) - 1)
+        classes, judged = settled(equations, joined, STEPS, judged.spread)
     empty = _empty(seen, judged, len(classes))
     return Mixture(seen.grid, subspace, classes, judged, judged.spread, empty, _numbered(~empty))
 

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -192,7 +192,8 @@ def find_classes(
     label, place = _first_classes(slices, seed)
     LOGGER.info("begun with %d classes", label.max() + 1)
     advance(FIRST_SHARE)
-    stages, begun = STAGES, FIRST_SHARE
+    stages: Sequence[Stage] = STAGES
+    begun = FIRST_SHARE
     if label.max() + 1 > MOST_RANK:
         low, high = (_seen(slices, Stage(ring, 1.0)) for ring in (LOW.ring, STAGES[-1].ring))
         share = REGROUPED_SHARE - FIRST_SHARE

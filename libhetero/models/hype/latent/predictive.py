@@ -10,8 +10,8 @@ and of a further image, with τ² / a the part of its variance that comes from t
 
     log p(x | images of k) - log p(x | noise alone) = Σ |x|² - |x - α τ N / a|² / (1 + τ² / a) - log (1 + τ² / a)
 
-over its pixels, each of which takes the value of the nearest point; α ~ N(1, s²) is integrated over (`classes`). An image
-of class k is taken out of N and D first: no image speaks for itself, which would bind it to its class wherever
+over its pixels, each of which takes the value of the nearest point; α ~ N(1, s²) is integrated over (`classes`). An
+image of class k is taken out of N and D first: no image speaks for itself, which would bind it to its class wherever
 classes are small. No subspace is needed, and every class is as sure of its volume as its images make it.
 
 References
@@ -96,7 +96,8 @@ def class_tables(
     """
     column = jnp.asarray(np.where(label < 0, classes, label))
     parts = seen.point, seen.image, seen.transfer, column, jnp.asarray(contrast, jnp.float32)
-    return ClassTables(*_tables(*parts, classes, seen.grid.size), jnp.asarray(inverse))
+    numerator, weight = _tables(*parts, classes, seen.grid.size)
+    return ClassTables(numerator, weight, jnp.asarray(inverse))
 
 
 @partial(jax.jit, static_argnums=(5, 6))

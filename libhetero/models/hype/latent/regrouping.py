@@ -4,8 +4,8 @@ In a subspace of fewer directions than there are molecules many share a place, a
 them. From there, with the volume of each class integrated over (`predictive`):
 
 1. every image goes to the likeliest of all classes, then, a few times, to the likeliest of some that were likely;
-2. two classes become one where the evidence of their images is higher as one, less what it took to say which image is of
-   which: log (n choose n₁) + log N for n images, n₁ of them in the first, of N in all;
+2. two classes become one where the evidence of their images is higher as one, less what it took to say which image is
+   of which: log (n choose n₁) + log N for n images, n₁ of them in the first, of N in all;
 3. a class becomes two where that is so the other way round. The halves to begin with are cut across the places of its
    images in the subspace, along the direction in which these lie apart most or that of two of them that are drawn, and
    regrouped among themselves.
@@ -17,8 +17,8 @@ at r from the centre of the box the phase is off by 2π δ·r, so that with R th
 
     ε = E |1 - exp(2πi δ·r)|² ≈ (π² / 3) (R / oversampling)²
 
-of the signal's power t is lost to the view. It counts as noise of variance τ² ε t: otherwise images of strong signal would
-be classes of one view each, which their evidence asks for.
+of the signal's power t is lost to the view. It counts as noise of variance τ² ε t: otherwise images of strong signal
+would be classes of one view each, which their evidence asks for.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def regrouped(
 
 
 def _swept(asked: _Search, search: _Search, now: Sorted) -> tuple[Sorted, Predicted]:
-    """Return images in the likeliest of all classes, and of the likely ones until they hardly change; and what was asked.
+    """Return images in the likeliest of all classes, then of likely ones until they hardly change, and what was found.
 
     Parameters
     ----------

@@ -116,8 +116,11 @@ def regrouped(
             now, found = _swept(asked, search, now)
         now, joined = _joined(search, now, found)
         now, split = _split(search, now, rng)
-        progress((number + 1) / len(stages))
+        progress((number + 1) / (len(stages) + 1))
         LOGGER.info("to ring %g: %d classes joined, %d split; %d", seen.grid.ring, joined, split, now.label.max() + 1)
+        if seen is high and not joined + split:
+            break
+    progress(1.0)
     asked, search = _Search.of(low, place, now), _Search.of(high, place, now)
     return _swept(asked, search, now)[0].label
 

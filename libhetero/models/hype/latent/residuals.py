@@ -33,6 +33,7 @@ STEPS = 15
 STIFF = 5.0
 START = 0.3  # of the typical value that a mode may have
 FACTORS = (0.25, 0.35, 0.5, 0.7, 1.0, 1.4)  # of modes, that are tried on images that they were not made of
+KNOWN_FACTORS = (0.0, 0.25, 0.5, 0.7, 1.0, 1.4, 2.0)  # of modes that images may have anyway
 MOST_POINTS = 2**21  # points of the grids of the classes that are worked on at once
 BLOCK = 1024  # images
 
@@ -130,6 +131,32 @@ class Residuals:
         """Return q of the images for every factor of the modes."""
         return gains_of(*self.equations(modes))
 
+    def gains_beyond(
+        self, known: Complex[np.ndarray, "classes points known"], modes: Complex[np.ndarray, "classes points modes"]
+    ) -> Float[np.ndarray, "factors images"]:
+        """Return q of the images for every factor of the modes, beyond that of others, which they may have anyway.
+
+        Parameters
+        ----------
+        known : other modes, each class's times the factor of `KNOWN_FACTORS` that its images ask for.
+        modes : whose gain it is.
+        """
+        count = known.shape[2]
+        gradient, hessian = self.equations(np.concatenate([known, modes], axis=2))
+        alone = np.stack(
+            [_gain(one * gradient[:, :count], one**2 * hessian[:, :count, :count]) for one in KNOWN_FACTORS]
+        )
+        summed = np.stack([np.bincount(self.owner, one, self._classes) for one in alone])
+        chosen = summed.argmax(axis=0)[self.owner]
+        factor = np.ones(gradient.shape)
+        factor[:, :count] = np.array(KNOWN_FACTORS)[chosen][:, None]
+        own = alone[chosen, np.arange(len(chosen))]
+        found = []
+        for one in FACTORS:
+            factor[:, count:] = one
+            found.append(_gain(factor * gradient, factor[:, :, None] * hessian * factor[:, None]) - own)
+        return np.stack(found)
+
     def weights(
         self, modes: Complex[np.ndarray, "classes points modes"]
     ) -> tuple[Float[np.ndarray, "images modes"], Float[np.ndarray, "images modes modes"]]:
@@ -151,12 +178,14 @@ def gains_of(
     gradient: Float[np.ndarray, "images modes"], hessian: Float[np.ndarray, "images modes modes"]
 ) -> Float[np.ndarray, "factors images"]:
     """Return q of images for every factor of the modes that g and H are of."""
-    found = []
-    for factor in FACTORS:
-        along = _solved(factor * gradient, factor**2 * hessian)
-        _, determinant = np.linalg.slogdet(factor**2 * hessian + np.eye(hessian.shape[1]))
-        found.append(0.5 * (factor * (gradient * along).sum(axis=1) - determinant))
-    return np.stack(found)
+    return np.stack([_gain(factor * gradient, factor**2 * hessian) for factor in FACTORS])
+
+
+def _gain(gradient: np.ndarray, hessian: np.ndarray) -> Float[np.ndarray, "images"]:
+    """Return q of each image."""
+    _, determinant = np.linalg.slogdet(hessian + np.eye(hessian.shape[1]))
+    gain: np.ndarray = 0.5 * ((gradient * _solved(gradient, hessian)).sum(axis=1) - determinant)
+    return gain
 
 
 def _equations(

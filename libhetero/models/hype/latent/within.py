@@ -3,7 +3,8 @@
     V_i = V_k + Σ_j w_ij U_kj,      w_ij ~ N(0, 1)      for an image i of class k
 
 Noise has principal modes too. So modes that are made of what the volume leaves of the images of one half-set
-(`residuals`) are tried on the other, where they gain q_i nats an image.
+(`residuals`) are tried on the other, where they gain q_i nats an image, beyond what the volume gains where it may be
+stronger, shifted and turned by little (`nuisances`): errors of contrast and poses are no change.
 
 A class changes where the mean of q over its images is above `CERTAIN` of its standard errors, and above `LEAST_PART`
 of what its volume explains of them: less than that, modes make of the errors of the nearest point of the grid, which go
@@ -21,6 +22,7 @@ from jaxtyping import Array, Complex, Float, Int
 
 from libhetero.models.hype.latent.grid import OnGrid
 from libhetero.models.hype.latent.normal_equations import parts_of
+from libhetero.models.hype.latent.nuisances import nuisance_modes
 from libhetero.models.hype.latent.residuals import FACTORS, MOST_POINTS, RANK, Residuals
 from libhetero.models.hype.latent.volumes import places_among, signal_power, solved, sums_of
 from libhetero.physics.arrays import AnyArray
@@ -153,7 +155,8 @@ def _changing(
     images = Residuals.of_classes(seen, label, chosen, volumes)
     half = seen.half[images.rows]
     made, other = ([images.chosen(half == one) for one in order] for order in ((0, 1), (1, 0)))
-    tried = [images.gains(source.modes(signal, seed)) for source, images in zip(made, other, strict=True)]
+    known = nuisance_modes(volumes[chosen], seen.grid)
+    tried = [tested.gains_beyond(known, source.modes(signal, seed)) for source, tested in zip(made, other, strict=True)]
     gain, owner = np.concatenate(tried, axis=1), np.concatenate([one.owner for one in other])
     factor, mean, error = _judged(gain, owner, len(chosen))
     changes = (mean > CERTAIN * error) & (mean > LEAST_PART * images.shown)

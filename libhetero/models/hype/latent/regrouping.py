@@ -17,8 +17,9 @@ at r from the centre of the box the phase is off by 2π δ·r, so that with R th
 
     ε = E |1 - exp(2πi δ·r)|² ≈ (π² / 3) (R / oversampling)²
 
-of the signal's power t is lost to the view. It counts as noise of variance τ² ε t: otherwise images of strong signal
-would be classes of one view each, which their evidence asks for.
+of the signal's power t is lost to the view. Images of strong signal are split into classes of one view each by that, as
+their evidence asks for it. So what is lost counts as noise, of variance τ² ε t, where classes are joined, which is the
+last step. Where images are sorted and classes split it does not: there it would take what tells small classes apart.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ NEAR = 6  # classes that a class may be joined with
 SPLIT_STEPS = 6
 SPLIT_SETTLED = 2e-3
 STARTS = 3  # ways to halve a class
-RADIUS = 0.22  # R, as a part of the box
+RADIUS = 0.2  # R, as a part of the box
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,28 +64,34 @@ class _Search:
 
     Parameters
     ----------
-    seen : slices, over the deviation of all of their noise.
+    seen : slices.
+    cautious : the same over the deviation of all of their noise, the signal that is lost to the view with it.
     place : of each image in a subspace.
     inverse : 1 / t, t the signal's power at each point.
     """
 
     seen: OnGrid
+    cautious: OnGrid
     place: Float[np.ndarray, "particles rank"]
     inverse: Float[np.ndarray, "points"]
 
     @classmethod
     def of(cls, seen: OnGrid, place: np.ndarray, now: Sorted) -> _Search:
-        """Return the search, the signal measured between half-sets of the classes, and images by their whole noise."""
+        """Return the search, the signal measured between half-sets of the classes."""
         sums = sums_of(seen.scaled(now.contrast), now.label, int(now.label.max()) + 1)
         signal = signal_power(sums, seen.grid)
         lost = np.pi**2 / 3 * (RADIUS / seen.grid.oversampling) ** 2
         deviation = jnp.sqrt(1 + lost * seen.transfer**2 * jnp.asarray(signal)[seen.point])
-        whitened = OnGrid(seen.grid, seen.point, seen.image / deviation, seen.transfer / deviation)
-        return cls(whitened, place, (1 / signal).astype(np.float32))
+        cautious = OnGrid(seen.grid, seen.point, seen.image / deviation, seen.transfer / deviation)
+        return cls(seen, cautious, place, (1 / signal).astype(np.float32))
 
     def tables(self, label: np.ndarray, classes: int, now: Sorted) -> ClassTables:
-        """Return the sums of classes."""
+        """Return the sums of classes, by which images are sorted and classes split."""
         return class_tables(self.seen, label, few_sizes(classes), self.inverse, now.contrast)
+
+    def cautious_tables(self, label: np.ndarray, classes: int, now: Sorted) -> ClassTables:
+        """Return the sums of classes, by which these are joined."""
+        return class_tables(self.cautious, label, few_sizes(classes), self.inverse, now.contrast)
 
 
 def regrouped(
@@ -120,9 +127,14 @@ def regrouped(
         LOGGER.info("to ring %g: %d classes joined, %d split; %d", seen.grid.ring, joined, split, now.label.max() + 1)
         if seen is high and not joined + split:
             break
-    progress(1.0)
     asked, search = _Search.of(low, place, now), _Search.of(high, place, now)
-    return _swept(asked, search, now)[0].label
+    while True:
+        now, found = _swept(asked, search, now)
+        now, joined = _joined(search, now, found)
+        if not joined:
+            break
+    progress(1.0)
+    return now.label
 
 
 def _swept(asked: _Search, search: _Search, now: Sorted) -> tuple[Sorted, Predicted]:
@@ -183,7 +195,10 @@ def _joined(search: _Search, now: Sorted, found: Predicted) -> tuple[Sorted, int
     if classes < 2:
         return now, 0
     pairs = _near_pairs(now.label, found.candidate, classes)
-    tables, count = search.tables(now.label, classes, now), np.bincount(now.label, minlength=classes).astype(float)
+    tables, count = (
+        search.cautious_tables(now.label, classes, now),
+        np.bincount(now.label, minlength=classes).astype(float),
+    )
     evidence, (first, second) = tables.evidence(), pairs.T
     gain = tables.joined_evidence(first, second) - evidence[first] - evidence[second]
     gain += _cost(count[first], count[second], len(now.label))

@@ -1,0 +1,84 @@
+/** The columns of a run's particles: what there is, and their numbers, each fetched once. */
+
+import { array, get } from "./api.js";
+
+const GROUPS = [
+  ["latent", "Latent"],
+  ["embedding", "Planes"],
+  ["class", "Classes"],
+  ["particle", "Particle list"],
+  ["region", "Regions"],
+  ["selection", "Selections"],
+];
+const AXES = [["umap1", "umap2"], ["pca1", "pca2"], ["z1", "z2"]];
+
+/** Columns of one run. */
+export class Columns {
+  constructor(run) {
+    this.run = run;
+    this.list = [];
+    this.held = new Map();
+  }
+
+  async load() {
+    this.list = await get(`api/runs/${this.run}/columns`);
+    return this;
+  }
+
+  find(name) {
+    return this.list.find((column) => column.name === name);
+  }
+
+  /** The numbers of a column. */
+  values(name) {
+    if (!this.held.has(name)) {
+      const asked = array(`api/runs/${this.run}/column?name=${encodeURIComponent(name)}`, "float32").then((one) => one.values);
+      asked.catch(() => this.held.delete(name));
+      this.held.set(name, asked);
+    }
+    return this.held.get(name);
+  }
+
+  /** What an axis can show: for `select` of dom.js. */
+  numbers() {
+    return this.#grouped((column) => column.kind === "number");
+  }
+
+  /** What points can be coloured by. */
+  colours() {
+    return this.#grouped(() => true);
+  }
+
+  classes() {
+    return this.list.filter((column) => column.kind === "category");
+  }
+
+  #grouped(wanted) {
+    return GROUPS.map(([group, label]) => ({
+      group: label,
+      options: this.list.filter((one) => (one.group ?? "particle") === group && wanted(one)).map((one) => [one.name, one.label]),
+    })).filter((one) => one.options.length);
+  }
+
+  /** The two columns that are looked at first. */
+  axes() {
+    const both = AXES.find((pair) => pair.every((name) => this.find(name)));
+    if (both) return both;
+    const numbers = this.list.filter((column) => column.kind === "number");
+    const plane = numbers.filter((column) => column.group === "embedding");
+    const first = plane.length > 1 ? plane : [...numbers.filter((column) => column.group === "latent"), ...numbers];
+    return [first[0]?.name, (first[1] ?? first[0])?.name];
+  }
+
+  /** What points are coloured by first. */
+  colour() {
+    const found = this.list.find((column) => column.group === "class" && column.kind === "category");
+    return (found ?? this.find("density") ?? this.list.find((column) => column.kind === "number"))?.name;
+  }
+
+  /** Whether two columns are of one plane, so that both axes have one scale. */
+  alike(x, y) {
+    const stem = (name) => name?.replace(/\d+$/, "");
+    return stem(x) === stem(y) && ["latent", "embedding"].includes(this.find(x)?.group) && x !== y;
+  }
+}

@@ -1,0 +1,184 @@
+"""From the command line to a server that listens, and its end."""
+
+from __future__ import annotations
+
+import errno
+import getpass
+import ipaddress
+import os
+import shlex
+import socket
+import sys
+import webbrowser
+from collections.abc import Callable
+from typing import Any
+
+from libhetero.dashboard.configuration import FIRST_PORT, LOOPBACK, TRIED, DashboardConfig
+from libhetero.errors import ConfigurationError, UserError
+
+MISSING = "the dashboard needs Starlette and uvicorn; install them with: pip install 'libhetero[dashboard]'"
+LINGER = 2  # seconds that open connections are waited for in the end
+
+
+def run(config: DashboardConfig, tell: Callable[[str], None] = lambda line: None) -> None:
+    """Serve runs until Ctrl-C, or make one selection anew.
+
+    Parameters
+    ----------
+    config : which runs, and to whom.
+    tell : called with each line for the terminal.
+
+    Raises
+    ------
+    UserError : one line on a folder that is no run, or an address that cannot be listened at.
+    """
+    from libhetero.dashboard.runs import find_runs, served_runs
+
+    folders = find_runs(config.runs)
+    if config.repeat is not None:
+        _repeat(config, served_runs(folders), tell)
+        return
+    serve(config, served_runs(folders), tell)
+
+
+def _repeat(config: DashboardConfig, runs: list[Any], tell: Callable[[str], None]) -> None:
+    from pathlib import Path
+
+    from libhetero.dashboard.selections import FOLDER, again
+
+    if len(runs) != 1:
+        raise ConfigurationError(f"--repeat is of one run; got {len(runs)}. Name the one whose particles are chosen.")
+    made = again(runs[0], Path(str(config.repeat)), config.name)
+    tell(f"{made.name}: {made.count} particles\nwrote {runs[0].folder / FOLDER / made.name}/{made.files[0]}")
+
+
+def serve(
+    config: DashboardConfig,
+    runs: list[Any],
+    tell: Callable[[str], None],
+    started: Callable[[Any, str], object] = lambda server, address: None,
+) -> None:
+    """Serve some runs until the server is told to stop.
+
+    Parameters
+    ----------
+    runs : `libhetero.dashboard.runs.ServedRun`, by number.
+    tell : called with each line for the terminal.
+    started : called with the uvicorn server before it listens, and the address with its token.
+    """
+    try:
+        import uvicorn
+
+        from libhetero.dashboard.app import Dashboard, application
+    except ModuleNotFoundError as error:
+        if error.name not in ("uvicorn", "starlette", "anyio", "h11"):
+            raise
+        raise UserError(f"{MISSING} (no {error.name})") from None
+    from libhetero.dashboard.security import Gate, Tokens
+
+    listening = listen(config.host, config.port)
+    port = listening.getsockname()[1]
+    address = address_of(config.host, port)
+    tokens = Tokens(lambda token: tell(f"a browser is in; for another one: {address}/?token={token}"))
+    app = application(Dashboard(runs, config.readonly))
+    gate = Gate(app, tokens, names_of(config.host, port), port, config.readonly)
+    settings = uvicorn.Config(
+        gate, log_level="error", access_log=False, server_header=False, ws="none", timeout_graceful_shutdown=LINGER
+    )
+    server = uvicorn.Server(settings)
+    shown = f"{address}/?token={tokens.token}"
+    for line in _greeting(config, runs, shown, port):
+        tell(line)
+    started(server, shown)
+    if not config.nobrowser and _has_a_screen():
+        webbrowser.open(shown)
+    try:
+        server.run(sockets=[listening])
+    except KeyboardInterrupt:  # which uvicorn passes on once it has stopped
+        tell("stopped")
+    finally:
+        listening.close()
+
+
+def listen(host: str, port: int | None) -> socket.socket:
+    """Return a socket that listens at an address.
+
+    Parameters
+    ----------
+    port : None for the first that is free of some.
+
+    Raises
+    ------
+    ConfigurationError : if it cannot be listened at.
+    """
+    tried = range(FIRST_PORT, FIRST_PORT + TRIED) if port is None else (port,)
+    reason = ""
+    for one in tried:
+        try:
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            found = socket.socket(family, socket.SOCK_STREAM)
+            found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            found.bind((host, one))
+            found.listen(128)
+            return found
+        except OSError as error:
+            found.close()
+            reason = os.strerror(error.errno) if isinstance(error.errno, int) and error.errno > 0 else str(error)
+            if error.errno != errno.EADDRINUSE:
+                break
+    where = f"--port {port}" if port is not None else f"ports {tried[0]} to {tried[-1]}"
+    raise ConfigurationError(
+        f"{where}: cannot listen at {host} ({reason}); expected an address of this machine and a port that is free. "
+        "Choose others with --host and --port."
+    )
+
+
+def address_of(host: str, port: int) -> str:
+    """Return the address by which a browser of this machine comes in."""
+    if host in ("0.0.0.0", "::"):
+        host = LOOPBACK
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def names_of(host: str, port: int) -> frozenset[str]:
+    """Return the hosts by which a server may be called, as a browser writes them."""
+    names = {LOOPBACK, "localhost", "[::1]", f"[{host}]" if ":" in host else host.lower()}
+    if not _is_loopback(host):
+        names |= {socket.gethostname().lower(), socket.getfqdn().lower()}
+        names |= {entry[4][0] for entry in _own_addresses()}
+    return frozenset({f"{name}:{port}" for name in names} | ({*names} if port == 80 else set()))
+
+
+def _own_addresses() -> list[Any]:
+    try:
+        return socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET)
+    except OSError:
+        return []
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _greeting(config: DashboardConfig, runs: list[Any], shown: str, port: int) -> list[str]:
+    names = ", ".join(run.name for run in runs[:5]) + (f" and {len(runs) - 5} more" if len(runs) > 5 else "")
+    lines = [f"{len(runs)} run(s): {names}" + (", to look at only" if config.readonly else ""), f"open {shown}"]
+    if _is_loopback(config.host):
+        machine = shlex.quote(f"{getpass.getuser()}@{socket.gethostname()}")
+        lines.append(f"from another machine: ssh -L {port}:{LOOPBACK}:{port} {machine}, and the same address there")
+    else:
+        lines.append(
+            f"warning: whoever reaches {config.host} and has this address may look and run programs; nothing is "
+            "encrypted. Safer: leave --host out, and ssh -L."
+        )
+    return [*lines, "stop with Ctrl-C"]
+
+
+def _has_a_screen() -> bool:
+    """Return whether a browser would appear before the user, and not in this terminal or on a far machine."""
+    if "SSH_CONNECTION" in os.environ:
+        return False
+    return sys.platform == "darwin" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))

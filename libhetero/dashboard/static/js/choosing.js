@@ -138,7 +138,7 @@ export class Choosing {
       if (!file) return;
       const found = await postBytes(`api/runs/${app.number}/selections/import`, await file.arrayBuffer());
       const rows = unbase64(found.rows);
-      app.selection.choose(ofRows(rows, app.selection.mask.length), found.how ?? { file: file.name }, `the particles of ${file.name}`);
+      app.selection.choose(ofRows(rows, app.selection.mask.length), found.how ?? { rows: [...rows] }, `the particles of ${file.name}`);
       event.target.value = "";
     };
     const input = el("input", { type: "file", accept: ".txt,.npy", onchange: (event) => tried(() => read(event)) });

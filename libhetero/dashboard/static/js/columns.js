@@ -10,7 +10,6 @@ const GROUPS = [
   ["region", "Regions"],
   ["selection", "Selections"],
 ];
-const AXES = [["umap1", "umap2"], ["pca1", "pca2"], ["z1", "z2"]];
 
 /** Columns of one run. */
 export class Columns {
@@ -62,12 +61,20 @@ export class Columns {
 
   /** The two columns that are looked at first. */
   axes() {
-    const both = AXES.find((pair) => pair.every((name) => this.find(name)));
-    if (both) return both;
+    const [plane] = this.planes();
+    if (plane) return [plane.x, plane.y];
     const numbers = this.list.filter((column) => column.kind === "number");
-    const plane = numbers.filter((column) => column.group === "embedding");
-    const first = plane.length > 1 ? plane : [...numbers.filter((column) => column.group === "latent"), ...numbers];
+    const first = [...numbers.filter((column) => column.group === "latent"), ...numbers.filter((column) => column.group !== "latent")];
     return [first[0]?.name, (first[1] ?? first[0])?.name];
+  }
+
+  /** Pairs of columns that are a plane, the best known first: [{label, x, y}]. */
+  planes() {
+    const embedded = this.list
+      .filter((one) => one.group === "embedding" && one.name.endsWith("/x"))
+      .map(({ name, label }) => ({ label: label.replace(/ 1 \(/, " ("), x: name, y: `${name.slice(0, -2)}/y` }));
+    const known = [["PCA", "pca1", "pca2"], ["Latent 1, 2", "z1", "z2"]].map(([label, x, y]) => ({ label, x, y }));
+    return [...embedded, ...known].filter(({ x, y }) => this.find(x) && this.find(y));
   }
 
   /** What points are coloured by first. */
@@ -78,7 +85,7 @@ export class Columns {
 
   /** Whether two columns are of one plane, so that both axes have one scale. */
   alike(x, y) {
-    const stem = (name) => name?.replace(/\d+$/, "");
+    const stem = (name) => name?.replace(/\/[xy]$|\d+$/, "");
     return stem(x) === stem(y) && ["latent", "embedding"].includes(this.find(x)?.group) && x !== y;
   }
 }

@@ -23,7 +23,7 @@ export class Compare {
   async show() {
     const { runs } = this.app.session;
     if (runs.length < 2) {
-      const command = `e2hype_dashboard.py ${runs[0]?.path ?? runs[0]?.name ?? "RUN"} OTHER_RUN`;
+      const command = `e2hype_dashboard.py ${runs[0]?.folder ?? runs[0]?.name ?? "RUN"} OTHER_RUN`;
       fill(this.host, el("div.sheet", {}, empty("One run alone", "Start the dashboard with two runs, or a folder of runs, to compare them.", command)));
       return;
     }
@@ -65,7 +65,7 @@ export class Compare {
       el("p.verdict", {}, found.verdict ?? ""),
       el("div.facts", {}, fact("Particles in both", whole(found.matched ?? 0)), canonical ? fact("Canonical correlations", canonical) : null, typeof found.classes?.rand === "number" ? fact("Agreement of classes (adjusted Rand)", found.classes.rand.toFixed(2)) : null),
       ...Object.entries(found.reasons ?? {}).map(([part, why]) => el("p.hint", {}, `${part}: ${why}`)),
-      el("details", {}, el("summary", {}, "The whole comparison from a terminal"), commandLine(`e2hype_compare.py ${[a, b].map((one) => this.app.session.runs[one]?.path ?? this.#name(one)).join(" ")}`)),
+      el("details", {}, el("summary", {}, "The whole comparison from a terminal"), commandLine(`e2hype_compare.py ${[a, b].map((one) => this.app.session.runs[one]?.folder ?? this.#name(one)).join(" ")}`)),
     );
   }
 

@@ -1,8 +1,15 @@
 /** What volumes are asked for: particles clicked, a class, a path through the latent. */
 
+import { howOfClass } from "./latent.js";
 import { el, fill, labelled, select } from "./dom.js";
 import { whole } from "./numbers.js";
 import { say, tried } from "./toast.js";
+
+/** A class as the server names it. */
+function classOf(column, number) {
+  const { of, region } = howOfClass(column, number);
+  return { embedding: of ?? column.name, number, ...(region ? { region } : {}) };
+}
 
 const MOST = 16; // particles decoded by one request
 
@@ -54,7 +61,7 @@ export class Decoding {
     };
     which.addEventListener("change", () => tried(offer));
     tried(offer);
-    const decode = () => this.#ask({ class: { embedding: columns.find(which.value).of ?? which.value, number: Number(number.value) } });
+    const decode = () => this.#ask({ class: classOf(columns.find(which.value), Number(number.value)) });
     return [classes.length > 1 ? which : null, el("div.pair", {}, number, button("Decode", decode, "The volume of the class"))];
   }
 
@@ -109,14 +116,12 @@ export class Decoding {
     const { latent, columns, run } = this.app;
     if (run.latent === 2 && latent.x === "z1" && latent.y === "z2") return [a, b];
     const [x, y] = await Promise.all([columns.values(latent.x), columns.values(latent.y)]);
-    const [left, top] = latent.scatter.toPixels(a, b);
     let best = 0;
     let least = Infinity;
     for (let i = 0; i < x.length; i += 1) {
       const far = ((x[i] - a) / latent.scatter.half[0]) ** 2 + ((y[i] - b) / latent.scatter.half[1]) ** 2;
       if (far < least) [best, least] = [i, far];
     }
-    void [left, top];
     const names = Array.from({ length: run.latent }, (_, i) => `z${i + 1}`);
     const values = await Promise.all(names.map((name) => columns.values(name)));
     return values.map((one) => one[best]);

@@ -50,9 +50,12 @@ export function saveSelection(app) {
 }
 
 /** Show the files of a kept selection, how it was made, and what to do with it. */
-export function useSelection(app, one, fresh = false) {
+export async function useSelection(app, kept, fresh = false) {
+  const path = `api/runs/${app.number}/file?path=${encodeURIComponent(`selections/${kept.name}/selection.json`)}`;
+  const one = kept.files ? kept : { ...kept, ...(await tried(() => get(path))) };
   const where = (file) => {
-    const path = typeof file === "string" ? file : (file.path ?? file.url);
+    const said = typeof file === "string" ? file : (file.path ?? file.url);
+    const path = said.includes("/") ? said : `selections/${one.name}/${said}`;
     const name = path.split("/").pop();
     const url = file.url ?? `api/runs/${app.number}/file?path=${encodeURIComponent(path)}`;
     return el("li", {}, el("a", { href: url, download: name }, name), el("span.faint", {}, KINDS[name.split(".").pop()] ?? ""));

@@ -110,10 +110,8 @@ export class Latent {
   }
 
   #planes() {
-    const { columns } = this.app;
-    const pairs = [["UMAP", "umap1", "umap2"], ["PCA", "pca1", "pca2"], ["Latent 1, 2", "z1", "z2"]];
-    const there = pairs.filter(([, x, y]) => columns.find(x) && columns.find(y));
-    return el("div.row", {}, there.map(([label, x, y]) => el("button.small", { type: "button", onclick: () => this.set({ x, y }) }, label)));
+    const there = this.app.columns.planes();
+    return el("div.row", {}, there.map(({ label, x, y }) => el("button.small", { type: "button", onclick: () => this.set({ x, y }) }, label)));
   }
 
   /** Change axes or colour, redraw, and write it into the address. */
@@ -167,7 +165,7 @@ export class Latent {
   #shades(column, values) {
     this.ramped.hidden = column.kind !== "number";
     if (column.kind !== "number") return colouring(column, values);
-    const [low, high] = this.range ?? (this.kept = this.#inner(values));
+    const [low, high] = this.range ?? (this.kept = mapFor(column, 0, 0) === "cyclic" ? [-180, 180] : this.#inner(values));
     this.low.value = Number(low.toPrecision(4));
     this.high.value = Number(high.toPrecision(4));
     return colouring(column, values, { map: this.map ?? mapFor(column, low, high), low, high });
@@ -240,8 +238,9 @@ export class Latent {
 
 /** The recipe of a class: what the server repeats. */
 export function howOfClass(column, number) {
-  if (column.kind === "flag") return { column: column.name, from: number, to: number };
-  return { class: number, of: column.of ?? column.name };
+  const [, of, region] = column.name.match(/^(.+)\/(?:region_(\d+)_)?class$/) ?? [];
+  if (column.group !== "class" || !of) return { column: column.name, is: number };
+  return region ? { class: number, of, region: Number(region) } : { class: number, of };
 }
 
 /** A value of a column as people read it. */

@@ -33,7 +33,7 @@ export class Regions {
       return;
     }
     if (!run.segmentations?.length) {
-      fill(this.host, el("div.sheet", {}, empty("No regions yet", "Regions of Gaussians that change together are found by", `e2hype_segment.py ${run.path ?? run.name}`)));
+      fill(this.host, el("div.sheet", {}, empty("No regions yet", "Regions of Gaussians that change together are found by", `e2hype_segment.py ${run.folder ?? run.name}`)));
       return;
     }
     const wanted = this.app.state.get("seg");

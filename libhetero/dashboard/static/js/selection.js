@@ -7,10 +7,16 @@ const DEPTH = 20;
 /** How two recipes combine: what the server repeats (`how`), and what people read (`made`). */
 const MODES = {
   replace: { join: (_, one) => one, how: (_, one) => one, made: (_, one) => one },
-  add: { join: (a, b) => a | b, how: (a, b) => ({ or: [a, b] }), made: (a, b) => `${a}, or ${b}` },
-  subtract: { join: (a, b) => a & (b ^ 1), how: (a, b) => ({ minus: [a, b] }), made: (a, b) => `${a}, without ${b}` },
-  intersect: { join: (a, b) => a & b, how: (a, b) => ({ and: [a, b] }), made: (a, b) => `${a}, and of these ${b}` },
+  add: { join: (a, b) => a | b, how: (a, b) => joined("or", a, b), made: (a, b) => `${a}, or ${b}` },
+  subtract: { join: (a, b) => a & (b ^ 1), how: (a, b) => joined("minus", a, b), made: (a, b) => `${a}, without ${b}` },
+  intersect: { join: (a, b) => a & b, how: (a, b) => joined("and", a, b), made: (a, b) => `${a}, and of these ${b}` },
 };
+
+/** One flat list where the same word joins again: recipes stay shallow. */
+function joined(word, a, b) {
+  return { [word]: [...(a[word] ?? [a]), b] };
+}
+
 export const MODE_NAMES = { replace: "Replace", add: "Add", subtract: "Subtract", intersect: "Intersect" };
 
 /** Dispatches "change" whenever particles are chosen otherwise. */

@@ -392,5 +392,5 @@ def _numbers(values: Shaped[np.ndarray, "particles"]) -> Float[np.ndarray, "part
 def _codes(values: Any) -> tuple[list[str], Int[np.ndarray, "particles"]]:
     """Return the texts of a column, rising, and which one each particle has; those beyond thousands are none."""
     names, code = np.unique(np.array([str(value) for value in values.tolist()], object), return_inverse=True)
-    code = code.astype(np.int32).ravel()
-    return [str(name) for name in names[:MOST_CATEGORIES]], np.where(code < MOST_CATEGORIES, code, -1).astype(np.int32)
+    kept = np.where(code.ravel() < MOST_CATEGORIES, code.ravel(), -1)
+    return [str(name) for name in names[:MOST_CATEGORIES]], kept.astype(np.int32)

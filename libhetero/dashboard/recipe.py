@@ -80,8 +80,8 @@ def serve(
     port = listening.getsockname()[1]
     address = address_of(config.host, port)
     tokens = Tokens(lambda token: tell(f"a browser is in; for another one: {address}/?token={token}"))
-    app = application(Dashboard(runs, config.readonly))
-    gate = Gate(app, tokens, names_of(config.host, port), port, config.readonly)
+    dashboard = Dashboard(runs, config.readonly, lambda: server.should_exit)
+    gate = Gate(application(dashboard), tokens, names_of(config.host, port), port, config.readonly)
     settings = uvicorn.Config(
         gate, log_level="error", access_log=False, server_header=False, ws="none", timeout_graceful_shutdown=LINGER
     )
@@ -97,6 +97,7 @@ def serve(
     except KeyboardInterrupt:  # which uvicorn passes on once it has stopped
         tell("stopped")
     finally:
+        dashboard.close()
         listening.close()
 
 

@@ -24,7 +24,8 @@ from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import parse_qs
 
-Scope, Message = dict[str, Any], dict[str, Any]
+Scope = dict[str, Any]
+Message = dict[str, Any]
 LARGEST_BODY = 64 * 2**20  # bytes: the rows of twelve million particles, as base64
 SAFE = ("GET", "HEAD")
 POLICY = (

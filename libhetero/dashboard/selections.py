@@ -27,6 +27,7 @@ import shutil
 import threading
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -80,9 +81,7 @@ def selections_of(run: ServedRun) -> list[Selection]:
     for path in sorted((run.folder / FOLDER).glob(f"*/{RECORD}")):
         if path.resolve().is_relative_to(run.root):
             try:
-                found.append(
-                    run.kept.get(("selection", path), [path], lambda path=path: read_document(path, Selection))
-                )
+                found.append(run.kept.get(("selection", path), [path], partial(read_document, path, Selection)))
             except UserError as error:
                 LOGGER.debug("%s", error)
     return found

@@ -21,8 +21,8 @@ export function curves(host, { title, across, up, series, height = 240, logarith
       height,
       scales: { x: { time: false }, y: { distr: logarithmic ? 3 : 1 } },
       axes: [
-        { ...axis, label: across, values: (_, found) => found.map(short) },
-        { ...axis, label: up, size: 72, values: (_, found) => found.map((one) => (one === null ? "" : short(one))) },
+        { ...axis, label: across, size: 34, labelSize: 22, values: (_, found) => found.map(short) },
+        { ...axis, ...(up ? { label: up, labelSize: 20 } : {}), size: 64, values: (_, found) => found.map((one) => (one === null ? "" : short(one))) },
       ],
       series: [
         { label: across, value: (_, one) => short(one) },
@@ -40,6 +40,7 @@ export function curves(host, { title, across, up, series, height = 240, logarith
     [xs, ...lined],
     host,
   );
+  host.classList.toggle("alone", series.length === 1);
   const observer = new ResizeObserver(() => host.clientWidth && plot.setSize({ width: host.clientWidth, height }));
   observer.observe(host);
   return {

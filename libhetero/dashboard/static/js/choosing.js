@@ -136,7 +136,7 @@ export class Choosing {
     const read = async (event) => {
       const [file] = event.target.files;
       if (!file) return;
-      const found = await postBytes(`api/runs/${app.number}/selections/import`, await file.arrayBuffer());
+      const found = await postBytes(`api/runs/${app.number}/selections/import?file=${encodeURIComponent(file.name)}`, await file.arrayBuffer());
       const rows = unbase64(found.rows);
       app.selection.choose(ofRows(rows, app.selection.mask.length), found.how ?? { rows: [...rows] }, `the particles of ${file.name}`);
       event.target.value = "";
@@ -148,7 +148,7 @@ export class Choosing {
   #keeping() {
     const { app } = this;
     const save = el("button.primary", { type: "button", "data-needs": "some", onclick: () => saveSelection(app) }, "Save …");
-    return el("div.row.save", {}, save, el("span.hint", {}, "as .lst, .star, .cs on the original particles"));
+    return el("div.row.save", {}, save, el("button", { type: "button", "data-needs": "some", onclick: () => tried(() => app.volumes.decoding.middle()) }, "Volume"), el("span.hint", {}, ".lst, .star, .cs on the original particles"));
   }
 
   /** List what is kept in the run. */

@@ -38,6 +38,15 @@ export class Columns {
     return this.held.get(name);
   }
 
+  /** Fetch the names of a category's values, where it has some that were not told with it. */
+  async named(name) {
+    const column = this.find(name);
+    if (column?.kind === "category" && column.categories === undefined && column.group !== "class") {
+      column.categories = await get(`api/runs/${this.run}/categories?name=${encodeURIComponent(name)}`).catch(() => null);
+    }
+    return column;
+  }
+
   /** What an axis can show: for `select` of dom.js. */
   numbers() {
     return this.#grouped((column) => column.kind === "number");

@@ -39,7 +39,7 @@ export class Compare {
     const { runs } = this.app.session;
     this.app.state.set({ with: b });
     const other = select({ onchange: (event) => this.#open(a, Number(event.target.value)) }, runs.filter((run) => run.run !== a).map((run) => [run.run, run.name]), b);
-    this.body = el("div");
+    this.body = el("div.compared");
     fill(this.host, el("div.sheet", {}, el("header.row", {}, el("h2", {}, `${this.app.run.name} and`), labelled("", other)), this.body));
     fill(this.body, el("div.loading", { role: "status" }, "Comparing …"));
     try {
@@ -63,8 +63,8 @@ export class Compare {
     const canonical = (found.canonical ?? []).slice(0, 4).map((value) => value.toFixed(2)).join(", ");
     this.body.append(
       el("p.verdict", {}, found.verdict ?? ""),
-      el("div.facts", {}, fact("Particles in both", whole(found.matched ?? 0)), canonical ? fact("Canonical correlations", canonical) : null, typeof found.classes?.rand === "number" ? fact("Agreement of classes (adjusted Rand)", found.classes.rand.toFixed(2)) : null),
-      ...Object.entries(found.reasons ?? {}).map(([part, why]) => el("p.hint", {}, `${part}: ${why}`)),
+      el("div.facts", {}, fact("Particles in both", whole(found.matched ?? 0)), canonical ? fact("Canonical correlations", canonical) : null, found.classes ? fact("Classes, adjusted Rand index", found.classes.ari.toFixed(2)) : null, found.regions ? fact("Regions, adjusted Rand index", found.regions.ari.toFixed(2)) : null),
+      ...(found.left_out ?? []).map((why) => el("p.hint", {}, why)),
       el("details", {}, el("summary", {}, "The whole comparison from a terminal"), commandLine(`e2hype_compare.py ${[a, b].map((one) => this.app.session.runs[one]?.folder ?? this.#name(one)).join(" ")}`)),
     );
   }
@@ -104,29 +104,32 @@ export class Compare {
   }
 
   #agreements(found, a, b) {
-    if (found.classes?.table?.length) this.body.append(el("h3", {}, "Classes"), this.#table(found.classes, a, b));
-    if (!found.regions?.length) return;
-    const rows = found.regions.map((one) => el("tr", {}, el("td", {}, el("i.swatch", { style: { background: categoryColour(one.a) } }), String(one.a_name ?? one.a)), el("td", {}, String(one.b_name ?? one.b)), el("td", {}, el("meter", { min: 0, max: 1, value: one.overlap }), ` ${short(one.overlap)}`)));
-    this.body.append(el("h3", {}, "Regions"), el("table", {}, el("thead", {}, el("tr", {}, [this.#name(a), this.#name(b), "Overlap"].map((text) => el("th", {}, text)))), el("tbody", {}, rows)));
+    if (found.classes?.table?.length) this.body.append(el("h3", {}, `Classes of ${found.embeddings.join(" and of ")}: particles in each two`), this.#table(found.classes, a, b));
+    if (!found.regions?.matched?.length) return;
+    const region = (number) => [el("i.swatch", { style: { background: categoryColour(number) } }), `region ${number}`];
+    const rows = found.regions.matched.map(([one, other, overlap]) => el("tr", {}, el("td", {}, region(one)), el("td", {}, region(other)), el("td", {}, el("meter", { min: 0, max: 1, value: overlap }), ` ${short(overlap)}`)));
+    this.body.append(el("h3", {}, "Regions"), el("table", {}, el("thead", {}, el("tr", {}, [this.#name(a), this.#name(b), "Overlap (IoU of Gaussians)"].map((text) => el("th", {}, text)))), el("tbody", {}, rows)));
   }
 
   /** How many particles are in each class of both, shaded by the part of the row. */
-  #table({ a: mine, b: theirs, table }, a, b) {
+  #table({ names: [mine, theirs], table }, a, b) {
     const shades = ramp("viridis", 101);
     const cell = (count, total) => {
       const part = total ? count / total : 0;
       return el("td.shaded", { style: { background: shades[Math.round(part * 100)], color: part > 0.55 ? "#111111" : "#ffffff" }, title: `${(part * 100).toFixed(0)} % of the row` }, whole(count));
     };
-    const rows = table.map((counts, i) => el("tr", {}, el("th", {}, mine[i] ?? `class ${i}`), counts.map((count) => cell(count, counts.reduce((sum, one) => sum + one, 0)))));
-    const head = el("tr", {}, el("th", {}, `${this.#name(a)} \\ ${this.#name(b)}`), theirs.map((name) => el("th", {}, name)));
+    const rows = table.map((counts, i) => el("tr", {}, el("th", {}, `class ${mine[i]}`), counts.map((count) => cell(count, counts.reduce((sum, one) => sum + one, 0)))));
+    const head = el("tr", {}, el("th", {}, `${this.#name(a)} \\ ${this.#name(b)}`), theirs.map((name) => el("th", {}, `class ${name}`)));
     return el("div.scroll", {}, el("table.cross", {}, el("thead", {}, head), el("tbody", {}, rows)));
   }
 
   #losses(found) {
-    const series = (found.loss ?? []).filter((one) => one?.loss?.length).map((one) => ({ label: this.#name(one.run), x: one.epochs, y: one.loss }));
-    if (!series.length) return;
-    const host = el("div.chart.wide");
-    this.body.append(el("h3", {}, "Loss"), host);
-    curves(host, { across: "Epoch", up: "Loss", series, height: 280 });
+    for (const [key, title] of [["loss", "Loss"], ["signal", "Signal explained"]]) {
+      const series = found.loss.flatMap((one, i) => (one[key]?.length ? [{ label: found.names[i], x: one.epoch, y: one[key] }] : []));
+      if (!series.length) continue;
+      const host = el("div.chart.wide");
+      this.body.append(el("h3", {}, title), host);
+      curves(host, { across: "Epoch", up: title, series, height: 280 });
+    }
   }
 }

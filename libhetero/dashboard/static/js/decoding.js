@@ -8,7 +8,7 @@ import { say, tried } from "./toast.js";
 /** A class as the server names it. */
 function classOf(column, number) {
   const { of, region } = howOfClass(column, number);
-  return { embedding: of ?? column.name, number, ...(region ? { region } : {}) };
+  return region ? { segmentation: of, region, number } : { embedding: of ?? column.name, number };
 }
 
 const MOST = 16; // particles decoded by one request
@@ -25,6 +25,7 @@ export class Decoding {
   load() {
     this.rows = [];
     this.picked = el("div.picked");
+    this.over = el("input", { type: "checkbox" });
     this.steps = el("input", { type: "number", min: 2, max: 60, value: 12, "aria-label": "Volumes along the path" });
     this.pathNote = el("p.hint");
     this.progress = el("div.progress", { hidden: true });
@@ -40,7 +41,7 @@ export class Decoding {
       this.#classes(button),
       el("h3", {}, "Along a path"),
       this.pathNote,
-      el("div.row", {}, labelled("Steps", this.steps), button("Decode the path", () => this.path(), "Volumes along the path"), el("button.small", { type: "button", onclick: () => this.#clearPath() }, "Clear")),
+      el("div.row", {}, labelled("Steps", this.steps), el("label.tick", { title: "Over near particles from corner to corner, where there are some, rather than straight" }, this.over, "over particles"), button("Decode the path", () => this.path(), "Volumes along the path"), el("button.small", { type: "button", onclick: () => this.#clearPath() }, "Clear")),
       this.progress,
     );
     this.#take([]);
@@ -49,7 +50,7 @@ export class Decoding {
 
   #classes(button) {
     const { columns } = this.app;
-    const classes = columns.classes();
+    const classes = columns.classes().filter((column) => column.group === "class");
     if (!classes.length) return el("p.hint", {}, "The run has no classes yet.");
     const which = select({ "aria-label": "Classes of" }, classes.map((column) => [column.name, column.label]));
     const number = el("select", { "aria-label": "Class" });
@@ -62,7 +63,11 @@ export class Decoding {
     which.addEventListener("change", () => tried(offer));
     tried(offer);
     const decode = () => this.#ask({ class: classOf(columns.find(which.value), Number(number.value)) });
-    return [classes.length > 1 ? which : null, el("div.pair", {}, number, button("Decode", decode, "The volume of the class"))];
+    const all = () => {
+      const { number: _, ...of } = classOf(columns.find(which.value), 0);
+      return this.#ask({ class: of });
+    };
+    return [classes.length > 1 ? which : null, el("div.pair", {}, number, button("Decode", decode, "The volume of the class"), button("All", all, "A volume of each class"))];
   }
 
   #picked({ row }) {
@@ -107,14 +112,29 @@ export class Decoding {
       say("A path has at least two corners: take the tool Path and click them.", "fault");
       return;
     }
+    const steps = this.steps.valueAsNumber || 12;
+    if (this.over.checked) {
+      const rows = [...new Set(await Promise.all(this.corners.map((corner) => this.#particleAt(corner))))];
+      await this.#ask({ path: { rows, steps } });
+      return;
+    }
     const points = await Promise.all(this.corners.map((corner) => this.#latentAt(corner)));
-    await this.#ask({ path: { points, steps: this.steps.valueAsNumber || 12 } });
+    await this.#ask({ path: { points, steps } });
   }
 
   /** The latent of a place: itself where the axes are the whole latent, else of the particle nearest to it. */
   async #latentAt([a, b]) {
     const { latent, columns, run } = this.app;
     if (run.latent === 2 && latent.x === "z1" && latent.y === "z2") return [a, b];
+    const best = await this.#particleAt([a, b]);
+    const names = Array.from({ length: run.latent }, (_, i) => `z${i + 1}`);
+    const values = await Promise.all(names.map((name) => columns.values(name)));
+    return values.map((one) => one[best]);
+  }
+
+  /** The particle nearest to a place of the scatter. */
+  async #particleAt([a, b]) {
+    const { latent, columns } = this.app;
     const [x, y] = await Promise.all([columns.values(latent.x), columns.values(latent.y)]);
     let best = 0;
     let least = Infinity;
@@ -122,9 +142,25 @@ export class Decoding {
       const far = ((x[i] - a) / latent.scatter.half[0]) ** 2 + ((y[i] - b) / latent.scatter.half[1]) ** 2;
       if (far < least) [best, least] = [i, far];
     }
+    return best;
+  }
+
+  /** The volume of the chosen particle that is nearest to the mean latent of all that are chosen. */
+  async middle() {
+    const { selection, columns, run } = this.app;
+    const rows = selection.rows();
     const names = Array.from({ length: run.latent }, (_, i) => `z${i + 1}`);
     const values = await Promise.all(names.map((name) => columns.values(name)));
-    return values.map((one) => one[best]);
+    const mean = values.map((one) => rows.reduce((sum, row) => sum + one[row], 0) / rows.length);
+    let best = rows[0];
+    let least = Infinity;
+    for (const row of rows) {
+      const far = values.reduce((sum, one, axis) => sum + (one[row] - mean[axis]) ** 2, 0);
+      if (far < least) [best, least] = [row, far];
+    }
+    this.app.state.set({ tab: "volumes" });
+    await this.#take([best]);
+    await this.#ask({ rows: [best] });
   }
 
   async #ask(body) {

@@ -7,11 +7,8 @@ import { whole } from "./numbers.js";
 import { say, tried } from "./toast.js";
 
 const NEXT = [
-  ["train", "Train on these", "a new run of the chosen particles alone, with this run's settings"],
-  ["reconstruct", "Reconstruct these", "one map, with half-maps and FSC, of the chosen particles"],
-  ["segment", "Segment again", "regions that change together, of the chosen particles"],
-  ["embed", "Embed again", "a plane and classes of the chosen particles"],
-  ["eval", "Volume of these", "the volume that the model gives for the mean of the chosen particles"],
+  ["train", "Train on these", "A new run of the chosen particles alone, with this run's settings; its regions and classes are then of these."],
+  ["reconstruct", "Reconstruct these", "One map, with half-maps and FSC, of the chosen particles."],
 ];
 
 /** Ask for a name and write the lists of what is chosen. */
@@ -56,8 +53,8 @@ export async function useSelection(app, kept, fresh = false) {
   const where = (file) => {
     const said = typeof file === "string" ? file : (file.path ?? file.url);
     const path = said.includes("/") ? said : `selections/${one.name}/${said}`;
-    const name = path.split("/").pop();
-    const url = file.url ?? `api/runs/${app.number}/file?path=${encodeURIComponent(path)}`;
+    const name = decodeURIComponent(path).split("/").pop().replace(/[?&].*$/, "");
+    const url = said.startsWith("/api/") ? said : `api/runs/${app.number}/file?path=${encodeURIComponent(path)}&save=1`;
     return el("li", {}, el("a", { href: url, download: name }, name), el("span.faint", {}, KINDS[name.split(".").pop()] ?? ""));
   };
   const place = el("div");

@@ -147,8 +147,8 @@ export class Latent {
     this.pane.classList.add("busy");
     await tried(async () => {
       const [x, y, values] = await Promise.all([this.x, this.y, this.colour].map((name) => columns.values(name)));
+      const column = await columns.named(this.colour);
       if (asked !== this.asked || columns !== app.columns) return;
-      const column = columns.find(this.colour);
       const shades = this.#shades(column, values);
       const names = [this.x, this.y].map((name) => titled(columns.find(name)));
       await scatter.draw({ x, y, names, equal: columns.alike(this.x, this.y), colours: shades });

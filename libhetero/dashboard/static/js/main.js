@@ -43,7 +43,7 @@ class App extends EventTarget {
     this.#layout();
     this.#bar();
     this.#keyboard();
-    await this.jobs.start().catch((fault) => say(fault.message, "fault"));
+    await tried(() => this.jobs.start());
     this.jobs.addEventListener("change", () => this.#badge());
     this.state.addEventListener("change", ({ detail }) => this.#changed(detail));
     this.addEventListener("runstate", () => this.#bar());
@@ -151,6 +151,7 @@ class App extends EventTarget {
     if (run !== this.run) return;
     this.columns = columns;
     this.selection = new Selection(run.particles ?? 0);
+    this.strip?.leave();
     this.strip = new Strip(this.parts.strip, this.number, (row) => this.look(row));
     const strip = this.strip;
     const { selection } = this;

@@ -12,8 +12,15 @@ export function short(value) {
   if (value === null || value === undefined || Number.isNaN(value)) return "none";
   if (value === 0) return "0";
   const size = Math.abs(value);
-  if (size >= 1e5 || size < 1e-3) return value.toExponential(2).replace("e+", "e");
+  if (size >= 1e5 || size < 1e-3) return exponential(value);
   return String(Number(value.toPrecision(4))).replace("-", "\u2212");
+}
+
+/** 2.5·10⁻⁴ */
+function exponential(value) {
+  const [digits, power] = value.toExponential(2).split("e");
+  const raised = String(Number(power)).replace("-", "\u207b").replace(/\d/g, (digit) => "⁰¹²³⁴⁵⁶⁷⁸⁹"[digit]);
+  return `${String(Number(digits)).replace("-", "\u2212")}·10${raised}`;
 }
 
 /** What a column is called on an axis: its label and unit. */

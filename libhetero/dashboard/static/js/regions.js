@@ -54,6 +54,8 @@ export class Regions {
     this.name = name;
     this.head = head;
     this.columns = split(raw.values, head.columns);
+    this.labels = this.columns.label;
+    await this.#motions(regions, head.count);
     this.regions = regions;
     const names = Object.fromEntries(regions.filter((one) => one.name).map((one) => [one.number, one.name]));
     this.editing = new Editing(this.columns.label, names);
@@ -90,8 +92,23 @@ export class Regions {
     this.viewer.addEventListener("pick", ({ detail }) => this.#pick(detail.index));
   }
 
+  /** How far each Gaussian goes, Å: from the first to the last state of its region. */
+  async #motions(regions, count) {
+    this.motion = null;
+    for (const { number, states = [] } of regions) {
+      if (states.length < 2) continue;
+      const [from, to] = await Promise.all([states[0], states.at(-1)].map(({ url }) => array(url, "float32").then((one) => one.values)));
+      if (from.length !== count * 5 || to.length !== from.length) continue;
+      this.motion ??= new Float32Array(count * 3);
+      for (let i = 0; i < count; i += 1) {
+        if (this.labels[i] !== number) continue;
+        for (let axis = 0; axis < 3; axis += 1) this.motion[i * 3 + axis] = to[i * 5 + axis] - from[i * 5 + axis];
+      }
+    }
+  }
+
   #moves() {
-    return Boolean(this.columns.dx);
+    return Boolean(this.motion?.some((value) => Math.abs(value) > 0.05));
   }
 
   #choose(mask, event) {
@@ -153,11 +170,7 @@ export class Regions {
 
   #arrows(from, typical) {
     const to = Float32Array.from(from);
-    for (let i = 0; i < this.head.count; i += 1) {
-      to[i * 3] += this.columns.dx[i];
-      to[i * 3 + 1] += this.columns.dy[i];
-      to[i * 3 + 2] += this.columns.dz[i];
-    }
+    for (let i = 0; i < to.length; i += 1) to[i] += this.motion[i];
     return { from, to, colour: CHOSEN, radius: typical * 0.18, shortest: typical * 0.1 };
   }
 
@@ -184,7 +197,7 @@ export class Regions {
     const mark = el("input", { type: "checkbox", checked: this.marked.has(number), "aria-label": `Mark ${name}`, title: "Mark, to merge or set constant", onchange: (event) => this.#mark(number, event.target.checked) });
     const pick = el("button.plain.name", { type: "button", title: "Choose its Gaussians", onclick: () => this.#only(number) }, el("i.swatch", { style: { background: categoryColour(number) } }), name);
     const fresh = edited ? "edited: segment or eval again" : null;
-    const cells = [mark, pick, whole(count), short(stated?.mass), pOf(stated?.p), fresh ?? stated?.evidence ?? "", fresh ? "" : (stated?.validation ?? "not validated"), see];
+    const cells = [mark, pick, whole(count), short(stated?.mass), pOf(stated?.p), fresh ?? evidenceOf(stated), fresh || !stated ? "" : validationOf(stated.validation), see];
     return el("tr", { "data-region": number }, cells.map((cell) => el("td", {}, cell)));
   }
 
@@ -267,6 +280,20 @@ export function split(values, names) {
   const width = names.length;
   const count = Math.floor(values.length / width);
   return Object.fromEntries(names.map((name, place) => [name, Float32Array.from({ length: count }, (_, i) => values[i * width + place])]));
+}
+
+/** What speaks for a region, in words. */
+function evidenceOf(stated) {
+  if (!stated) return "";
+  const parts = [stated.amplitude, stated.motion].map((one, i) => one && one.p_value <= 0.01 && `${i ? "moves" : "amplitude"} ± ${short(one.change)}${i ? " Å" : ""} (chance ${short(one.null)})`);
+  const half = stated.agreement !== undefined ? `half-sets agree ${short(stated.agreement)}` : null;
+  const classes = stated.classes?.length ? `${stated.classes.length} classes` : stated.continuous ? "a continuum" : null;
+  return [...parts, half, classes].filter(Boolean).join("; ");
+}
+
+function validationOf(found) {
+  if (!found) return "not validated";
+  return typeof found === "string" ? found : (found.verdict ?? found.words ?? "validated");
 }
 
 function pOf(p) {

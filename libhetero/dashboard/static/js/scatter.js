@@ -71,8 +71,11 @@ export class Scatter extends EventTarget {
   /** Fit the place that the page gives it. */
   resize() {
     if (!this.host.clientWidth || !this.host.clientHeight) return;
+    const home = this.homed !== undefined && this.#atHome();
     const { width, height } = this.#size();
     this.plot.set({ width, height, ...(this.equal ? {} : { aspectRatio: width / height }) });
+    Object.assign(this.canvas.style, { width: `${width}px`, height: `${height}px` });
+    if (home) this.#goHome();
     this.plot.redraw?.();
     this.#viewed();
   }
@@ -114,7 +117,7 @@ export class Scatter extends EventTarget {
       pointSize: this.pointSize ?? automaticSize(count),
       opacity: this.opacity ?? automaticOpacity(count),
     });
-    if (fresh) this.plot.reset();
+    if (fresh) this.#goHome();
     const spatialIndex = this.index ?? undefined;
     if (!count) {
       this.plot.clear();
@@ -131,6 +134,7 @@ export class Scatter extends EventTarget {
     const [y0, y1] = extent(y);
     this.centre = [(x0 + x1) / 2, (y0 + y1) / 2];
     this.half = [((x1 - x0) / 2) * PAD || 1, ((y1 - y0) / 2) * PAD || 1];
+    this.reach = this.half; // of the data, where both axes have one scale
     if (equal) this.half = this.half.map(() => Math.max(...this.half));
     let missing = 0;
     for (let i = 0; i < x.length; i += 1) if (!(Number.isFinite(x[i]) && Number.isFinite(y[i]))) missing += 1;
@@ -168,9 +172,30 @@ export class Scatter extends EventTarget {
 
   /** Show all particles. */
   fit() {
-    this.plot.reset();
+    this.#goHome();
     this.plot.redraw?.();
     this.#viewed();
+  }
+
+  /** The scale of the camera at which the data just fill the plot. */
+  #home() {
+    if (!this.equal || !this.reach) return 1;
+    const aspect = this.canvas.clientWidth / this.canvas.clientHeight;
+    return Math.min((aspect * this.half[0]) / this.reach[0], this.half[1] / this.reach[1]);
+  }
+
+  #goHome() {
+    this.homed = this.#home();
+    this.#camera(this.homed, 0, 0);
+  }
+
+  #camera(scale, a, b) {
+    this.plot.view(Float32Array.of(scale, 0, 0, 0, 0, scale, 0, 0, 0, 0, scale, 0, a, b, 0, 1));
+  }
+
+  #atHome() {
+    const view = this.plot.get("cameraView");
+    return Math.abs(view[0] - this.homed) < 1e-3 * view[0] && Math.abs(view[12]) < 1e-3 && Math.abs(view[13]) < 1e-3;
   }
 
   /** [left, right, bottom, top] that the view shows, in the columns' units. */
@@ -183,15 +208,14 @@ export class Scatter extends EventTarget {
   /** The camera as a text for the address; null where all is shown. */
   camera() {
     const view = this.plot.get("cameraView");
-    const said = [view[0], view[12], view[13]];
-    return said.every((value, i) => Math.abs(value - [1, 0, 0][i]) < 1e-3) ? null : said.map((one) => one.toFixed(4)).join(",");
+    return this.#atHome() ? null : [view[0], view[12], view[13]].map((one) => one.toFixed(4)).join(",");
   }
 
   /** Look as an earlier `camera` said. */
   lookAs(text) {
     const [scale, a, b] = (text ?? "").split(",").map(Number);
     if (![scale, a, b].every(Number.isFinite)) return;
-    this.plot.view(Float32Array.of(scale, 0, 0, 0, 0, scale, 0, 0, 0, 0, scale, 0, a, b, 0, 1));
+    this.#camera(scale, a, b);
     this.plot.redraw?.();
   }
 
@@ -243,6 +267,7 @@ export class Scatter extends EventTarget {
 
   #ink(open = []) {
     const { clientWidth: width, clientHeight: height } = this.canvas;
+    if (!width || !height) return;
     Object.assign(this.layer.style, { left: `${MARGIN.left}px`, top: `${MARGIN.top}px` });
     this.layer.setAttribute("width", width);
     this.layer.setAttribute("height", height);
@@ -304,18 +329,16 @@ export class Scatter extends EventTarget {
 
   /** The particle within 10 pixels of a place in the canvas, or null. */
   nearest(left, top) {
-    if (!this.index || !this.x) return null;
+    const { x, y } = this;
+    if (!x) return null;
     const reach = 10;
-    const [x0, y1] = this.toData(left - reach, top - reach);
-    const [x1, y0] = this.toData(left + reach, top + reach);
-    const norm = (a, b) => [(a - this.centre[0]) / this.half[0], (b - this.centre[1]) / this.half[1]];
-    const found = this.plot.get("spatialIndex").range(...norm(x0, y0), ...norm(x1, y1));
+    const [a, b] = this.toData(left, top);
+    const [a1, b1] = this.toData(left + 1, top + 1);
+    const [across, up] = [1 / (a1 - a) ** 2, 1 / (b1 - b) ** 2]; // square pixels of a square unit
     let best = null;
     let least = reach ** 2;
-    for (const i of found) {
-      const row = this.rows ? this.rows[i] : i;
-      const [a, b] = this.toPixels(this.x[row], this.y[row]);
-      const far = (a - left) ** 2 + (b - top) ** 2;
+    for (let row = 0; row < x.length; row += 1) {
+      const far = (x[row] - a) ** 2 * across + (y[row] - b) ** 2 * up;
       if (far <= least) [best, least] = [row, far];
     }
     return best;

@@ -1,7 +1,7 @@
 /** A strip of particles: their images, the model's projections and what is left, side by side with the scatter. */
 
 import { array } from "./api.js";
-import { el, fill } from "./dom.js";
+import { debounced, el, fill } from "./dom.js";
 import { whole } from "./numbers.js";
 
 const KINDS = [["image", "Image"], ["projection", "Model"], ["residual", "Residual"]];
@@ -16,7 +16,8 @@ export class Strip {
     this.asked = null;
     this.wanted = new Set(["image", "projection", "residual"]);
     this.host.setAttribute("aria-label", "Images of the chosen particles");
-    new ResizeObserver(() => this.rows.length && this.#columns() !== this.width && this.show()).observe(host);
+    this.observer = new ResizeObserver(debounced(() => this.rows.length && this.#fitting() !== this.shown && this.show(), 120));
+    this.observer.observe(host);
     this.show();
   }
 
@@ -26,13 +27,23 @@ export class Strip {
     this.show();
   }
 
-  #columns() {
-    return Math.max(1, Math.min(MOST, Math.floor((this.host.clientWidth - 110) / 86)));
+  /** How many particles fit: below each other, or beside each other on a narrow screen. */
+  #fitting() {
+    const { clientWidth, clientHeight } = this.host;
+    const flat = getComputedStyle(this.host).getPropertyValue("--flat").trim() === "1";
+    const room = flat ? (clientWidth - 90) / 86 : (clientHeight - 112) / 84;
+    return Math.max(1, Math.min(MOST, Math.floor(room)));
+  }
+
+  /** Stop listening: another run has the strip. */
+  leave() {
+    this.asked?.abort();
+    this.observer.disconnect();
   }
 
   /** Go to the next (1) or previous (-1) page. */
   turn(direction) {
-    const next = this.start + direction * this.width;
+    const next = this.start + direction * this.shown;
     if (next < 0 || next >= this.rows.length) return;
     this.start = next;
     this.show();
@@ -42,11 +53,11 @@ export class Strip {
   async show() {
     this.asked?.abort();
     if (!this.rows.length) {
-      fill(this.host, el("p.hint", {}, "Choose particles, with a lasso (L) or from the legend, or click one: their images, the model's projections and the residuals appear here."));
+      fill(this.host, el("p.hint", {}, "Choose particles with a lasso (L) or from the legend, or click one: their images, the model's projections and the residuals appear here."));
       return;
     }
-    this.width = this.#columns();
-    const rows = [...this.rows.subarray(this.start, this.start + this.width)];
+    this.shown = this.#fitting();
+    const rows = [...this.rows.subarray(this.start, this.start + this.shown)];
     const cells = new Map(KINDS.map(([kind]) => [kind, rows.map((row) => el("canvas", { width: 80, height: 80, title: `particle ${row}` }))]));
     fill(this.host, this.#head(rows), el("div.grid", {}, this.#rowsOf(rows, cells)));
     this.asked = new AbortController();
@@ -79,9 +90,9 @@ export class Strip {
 
   #rowsOf(rows, cells) {
     const shown = KINDS.filter(([kind]) => this.wanted.has(kind));
-    const names = el("div.names", {}, shown.map(([, label]) => el("span", {}, label)), el("span.number", {}, "Particle"));
+    const names = el("div.names", {}, el("span.number", {}, "Row"), shown.map(([, label]) => el("span", {}, label)));
     const columns = rows.map((row, i) =>
-      el("button.plain.particle", { type: "button", onclick: () => this.onpick(row) }, shown.map(([kind]) => cells.get(kind)[i]), el("span.number", {}, whole(row))),
+      el("button.plain.particle", { type: "button", onclick: () => this.onpick(row) }, el("span.number", {}, whole(row)), shown.map(([kind]) => cells.get(kind)[i])),
     );
     return [names, ...columns];
   }

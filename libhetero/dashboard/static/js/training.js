@@ -7,7 +7,7 @@ import { duration, short, whole } from "./numbers.js";
 import { tried } from "./toast.js";
 
 const TITLES = {
-  loss: "Loss", signal: "Signal explained", gradient_norm: "Norm of the gradient", learning_rate: "Learning rate",
+  loss: "Loss", signal: "Signal explained", misfit: "Misfit", penalty: "Penalty", skipped: "Particles skipped", epoch_signal: "Signal explained, mean of the epoch", gradient_norm: "Norm of the gradient", learning_rate: "Learning rate",
   particles_per_second: "Particles a second", memory_bytes: "Memory", epoch_loss: "Loss, mean of the epoch", held_out_loss: "Loss of held-out particles",
 };
 const ORDER = ["loss", "signal", "gradient_norm", "learning_rate", "particles_per_second"];
@@ -46,22 +46,27 @@ export class Training {
     this.log = el("pre.log", { tabindex: 0, "aria-label": "Last lines of the log" });
     this.link = el("span.chip");
     fill(this.host, el("div.sheet", {}, el("header.row", {}, el("h2", {}, "Training"), this.link), this.head, this.grid, this.picture, el("details", {}, el("summary", {}, "Last lines of log.jsonl"), this.log)));
+    let since = 0;
     await tried(async () => {
       const lines = await get(`api/runs/${number}/log?since=0`);
       if (number !== this.app.number) return;
-      this.lines = Array.isArray(lines) ? lines : lines.lines;
+      this.lines = lines.lines;
+      since = lines.next;
       this.#draw();
     });
     this.#samples();
     const onstate = (state) => this.#linked(state);
-    this.stop = follow(`api/runs/${number}/events?since=${this.lines.length}`, { log: (line) => this.#heard(line), state: (state) => this.#state(state), samples: () => this.#samples() }, onstate);
+    this.stop = follow(`api/runs/${number}/events?since=${since}`, {
+      log: (line) => this.#heard(line),
+      state: (state) => this.#state(state),
+      samples: () => this.#samples(),
+      restart: () => (this.lines = []),
+    }, onstate);
     void run;
   }
 
   #heard(line) {
     const entry = typeof line === "string" ? JSON.parse(line) : line;
-    const last = this.lines.at(-1);
-    if (last && entry.step <= last.step && this.lines.some((one) => one.step === entry.step)) return;
     this.lines.push(entry);
     this.redraw();
   }

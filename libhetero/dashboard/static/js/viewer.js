@@ -5,7 +5,6 @@ import { rgb } from "./colour.js";
 import { el, fill } from "./dom.js";
 
 const { NGL } = globalThis;
-NGL.setDebug?.(false);
 
 /** One window into three dimensions; dispatches "pick" {index} for a Gaussian and "turned" when it is turned. */
 export class Viewer extends EventTarget {
@@ -70,7 +69,7 @@ export class Viewer extends EventTarget {
   #seen() {
     if (this.centred || !this.stage.compList.length) return;
     this.centred = true;
-    this.stage.autoView(0);
+    this.stage.tasks.onZeroOnce(() => requestAnimationFrame(() => this.stage.autoView(0)));
   }
 
   /** Look at everything anew. */

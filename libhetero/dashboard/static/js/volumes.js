@@ -7,7 +7,7 @@ import { get } from "./api.js";
 import { short } from "./numbers.js";
 import { say, tried } from "./toast.js";
 
-const WAYS = [["one", "One"], ["side", "Side by side"], ["over", "Over each other"], ["difference", "Difference"]];
+const WAYS = [["one", "One"], ["side", "Side by side"], ["over", "Overlaid"], ["difference", "Difference"]];
 const FIRST = "#e0a030";
 const SECOND = PALETTE[0];
 const MORE = PALETTE[0];
@@ -193,7 +193,7 @@ export class Volumes {
     fill(
       this.toolbar,
       el("div.row", {}, labelled("Set", sets), labelled("Volume", this.picker), this.way !== "one" && labelled("and", this.second), this.player),
-      el("div.row", {}, el("div.group", { role: "group", "aria-label": "Compare" }, WAYS.map(way)), labelled("Level", this.slider), this.number),
+      el("div.row", {}, el("div.group", { role: "group", "aria-label": "Compare" }, WAYS.map(way)), el("span.levelled", {}, labelled("Level", this.slider), this.number)),
     );
     if (this.level !== null && this.limits) {
       Object.assign(this.slider, { min: this.limits[0], max: this.limits[1], step: (this.limits[1] - this.limits[0]) / 400 });

@@ -21,6 +21,7 @@ from libhetero.dashboard.jobs import Jobs
 from libhetero.dashboard.refusals import Refusal, missing, wrong
 from libhetero.dashboard.runs import ServedRun
 from libhetero.dashboard.security import QUIET_POLICY
+from libhetero.dashboard.workers import WorkerProcess
 
 STATIC = Path(__file__).parent / "static"
 TEXT = "text/plain; charset=utf-8"
@@ -55,12 +56,14 @@ class Dashboard:
     def __init__(self, runs: list[ServedRun], readonly: bool = False, ends: Callable[[], bool] = lambda: False) -> None:
         self.runs, self.readonly = runs, readonly
         self.columns = [Columns(run, keep=not readonly) for run in runs]
-        self.jobs, self.projections, self.streams = Jobs(), images.Projections(), live.Streams(ends)
+        self.jobs, self.streams = Jobs(), live.Streams(ends)
+        self.projections, self.decoder = images.Projections(), WorkerProcess()
 
     def close(self) -> None:
         """Stop all that runs."""
         self.jobs.close()
         self.projections.close()
+        self.decoder.close()
 
     def run_numbered(self, number: Any) -> ServedRun:
         """Return a run by its number.
@@ -158,7 +161,13 @@ class Dashboard:
             found = volumes.series_of(run, wanted.name)
             return self.jobs.done("volumes", wanted.title, wanted.words, run.number, found).described()
         made = self.jobs.add(
-            "volumes", wanted.title, wanted.words, run.number, lambda: volumes.series_of(run, wanted.name)
+            "volumes",
+            wanted.title,
+            wanted.words,
+            run.number,
+            lambda: volumes.series_of(run, wanted.name),
+            lambda job: self.decoder.evaluate(run, list(wanted.words), lambda said: self.jobs.note(job, said)),
+            self.decoder.close,
         )
         return made.described()
 

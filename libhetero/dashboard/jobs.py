@@ -1,4 +1,4 @@
-"""Programs that do the long work: each in a process of its own, one at a time, with its log, and stopped by a signal.
+"""The long work: programs, each in a process of its own, one at a time, with its log, and stopped by a signal.
 
 How far a program is is read from the lines that it tells: "2/6 regions of Gaussians …" is a stage, "decoding 64/200, …"
 a count within it.
@@ -61,6 +61,8 @@ class Job:
     command : words, the program first.
     run : number of the run that it is of.
     result : gives what the page is told of what it made, once it is done.
+    worker : does the same as the command in a process that holds the run open; None to run the command.
+    stop_worker : ends that process.
     """
 
     def __init__(
@@ -71,7 +73,10 @@ class Job:
         command: Sequence[str],
         run: int,
         result: Callable[[], Any] = lambda: None,
+        worker: Callable[[Job], None] | None = None,
+        stop_worker: Callable[[], None] = lambda: None,
     ) -> None:
+        self.worker, self.stop_worker = worker, stop_worker
         self.number, self.kind, self.title, self.command, self.run = number, kind, title, list(command), run
         self.state, self.message, self.result = "queued", "", None
         self.lines: deque[str] = deque(maxlen=MOST_LINES)
@@ -120,7 +125,14 @@ class Jobs:
         self.version = 0  # counts what has changed, for those who watch
 
     def add(
-        self, kind: str, title: str, command: Sequence[str], run: int, result: Callable[[], Any] = lambda: None
+        self,
+        kind: str,
+        title: str,
+        command: Sequence[str],
+        run: int,
+        result: Callable[[], Any] = lambda: None,
+        worker: Callable[[Job], None] | None = None,
+        stop_worker: Callable[[], None] = lambda: None,
     ) -> Job:
         """Put a program in the queue; see `Job`.
 
@@ -133,7 +145,7 @@ class Jobs:
         with self._lock:
             if len(self._waiting) >= MOST_WAITING or self._closed:
                 raise Refusal(503, f"{len(self._waiting)} jobs wait already; expected fewer. Try again later.")
-            job = Job(self._next, kind, title, command, run, result)
+            job = Job(self._next, kind, title, command, run, result, worker, stop_worker)
             self._next += 1
             self._jobs[job.number] = job
             self._forget()
@@ -224,15 +236,7 @@ class Jobs:
             self.version += 1
 
     def _run(self, job: Job) -> None:
-        process = _started(job.command)
-        job.process = process
-        if job.stopping:  # asked for before there was a process
-            _stop(job)
-        with process:
-            for line in process.stdout or ():
-                job.take(line.rstrip())
-                self.version += 1
-        code = process.returncode
+        code = self._by_worker(job) if job.worker is not None else self._by_program(job)
         last = next((line for line in reversed(job.lines) if line), "")
         if code == 0:
             try:
@@ -246,6 +250,37 @@ class Jobs:
             job.state, job.message = "cancelled", last if code in (TERMINATED, INTERRUPTED) else "stopped"
         else:
             job.state, job.message = "failed", last or f"ended with {code}"
+
+    def _by_program(self, job: Job) -> int:
+        """Run the command; return its exit code."""
+        job.process = _started(job.command)
+        if job.stopping:  # asked for before there was a process
+            _stop(job)
+        with job.process as process:
+            for line in process.stdout or ():
+                job.take(line.rstrip())
+                self.version += 1
+        return process.returncode
+
+    def _by_worker(self, job: Job) -> int:
+        """Have a worker do it; return the exit code that the command would have had."""
+        if job.worker is None or job.stopping:
+            return TERMINATED
+        try:
+            job.worker(job)
+        except UserError as error:
+            if not job.stopping:
+                job.take(" ".join(str(error).split()))
+            return 1
+        return 0
+
+    def note(self, job: Job, said: dict[str, Any]) -> None:
+        """Take what a worker says on the way: {"line": …} or {"fraction": …}."""
+        if "line" in said:
+            job.take(str(said["line"]))
+        if "fraction" in said:
+            job.reading.fraction = max(job.reading.fraction, min(float(said["fraction"]), 1.0))
+        self.version += 1
 
 
 def _started(command: Sequence[str]) -> subprocess.Popen[str]:
@@ -266,6 +301,9 @@ def _started(command: Sequence[str]) -> subprocess.Popen[str]:
 def _stop(job: Job) -> None:
     """Ask a running program to stop; see to it later where it does not."""
     process = job.process
+    if job.state == "running" and job.worker is not None:
+        job.stop_worker()
+        return
     if job.state != "running" or process is None or process.poll() is not None:
         return
     with contextlib.suppress(ProcessLookupError):

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import getpass
 import ipaddress
 import os
 import shlex
+import signal
 import socket
 import sys
+import threading
 import webbrowser
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from libhetero.dashboard.configuration import FIRST_PORT, LOOPBACK, TRIED, DashboardConfig
@@ -93,12 +96,33 @@ def serve(
     if not config.nobrowser and _has_a_screen():
         webbrowser.open(shown)
     try:
-        server.run(sockets=[listening])
-    except KeyboardInterrupt:  # which uvicorn passes on once it has stopped
+        with _ended_by_signals(server):
+            server.run(sockets=[listening])
         tell("stopped")
     finally:
         dashboard.close()
         listening.close()
+
+
+@contextlib.contextmanager
+def _ended_by_signals(server: Any) -> Iterator[None]:
+    """Let Ctrl-C, SIGTERM and a terminal that closes end the server, and no more than that: jobs are to be stopped.
+
+    uvicorn raises the signals that have ended it once more.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number: int, frame: Any) -> None:
+        server.should_exit = True
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def listen(host: str, port: int | None) -> socket.socket:
@@ -168,7 +192,7 @@ def _greeting(config: DashboardConfig, runs: list[Any], shown: str, port: int) -
     names = ", ".join(run.name for run in runs[:5]) + (f" and {len(runs) - 5} more" if len(runs) > 5 else "")
     lines = [f"{len(runs)} run(s): {names}" + (", to look at only" if config.readonly else ""), f"open {shown}"]
     if _is_loopback(config.host):
-        machine = shlex.quote(f"{getpass.getuser()}@{socket.gethostname()}")
+        machine = shlex.quote(f"{_user()}@{socket.gethostname()}")
         lines.append(f"from another machine: ssh -L {port}:{LOOPBACK}:{port} {machine}, and the same address there")
     else:
         lines.append(
@@ -176,6 +200,13 @@ def _greeting(config: DashboardConfig, runs: list[Any], shown: str, port: int) -
             "encrypted. Safer: leave --host out, and ssh -L."
         )
     return [*lines, "stop with Ctrl-C"]
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):  # a user without a name, as in a container
+        return "USER"
 
 
 def _has_a_screen() -> bool:

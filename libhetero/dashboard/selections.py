@@ -23,7 +23,6 @@ import dataclasses
 import logging
 import math
 import shlex
-import shutil
 import threading
 import time
 from dataclasses import dataclass, field
@@ -39,7 +38,7 @@ from libhetero.dashboard.columns import Columns
 from libhetero.dashboard.refusals import Refusal, missing, wrong
 from libhetero.dashboard.runs import NAME, ServedRun
 from libhetero.errors import UserError
-from libhetero.files import replacing
+from libhetero.files import remove_stale, replacing, replacing_set
 from libhetero.io.indices import read_indices, write_indices
 
 LOGGER = logging.getLogger(__name__)
@@ -312,19 +311,26 @@ def save(
 
 
 def _written(run: ServedRun, folder: Path, selection: Selection, rows: Int[np.ndarray, "chosen"]) -> Selection:
-    """Write the folder of a selection beside its place, and put it there."""
+    """Write a selection beside its place, and put it there."""
     command = shlex.join(["e2hype_dashboard.py", str(run.folder), "--repeat", str(folder / RECORD)])
     if not selection.how:
         listed = shlex.join([str(run.folder / "ptcls_00.lst"), "--ind", str(folder / f"{selection.name}.txt")])
         command = f"e2hype_list.py {listed} --output {shlex.quote(f'{selection.name}.star')}"
     written = time.strftime("%Y-%m-%d %H:%M:%S")
-    with replacing(folder) as beside:
-        beside.mkdir()
-        files = _write_lists(run, beside, selection.name, rows)
-        selection = dataclasses.replace(selection, command=command, written=written, files=(*files, RECORD))
-        write_json(beside / RECORD, dataclasses.asdict(selection))
-        if folder.exists():  # one that is replaced: its files are nobody's by now
-            shutil.rmtree(folder)
+    if not folder.exists():
+        with replacing(folder) as beside:
+            beside.mkdir()
+            return _filled(run, beside, dataclasses.replace(selection, command=command, written=written), rows)
+    with replacing_set(folder):  # maps and runs that others have made of it stay
+        remove_stale(folder, *(f"{selection.name}{ending}" for ending in (".lst", ".star", ".cs", ".txt")))
+        return _filled(run, folder, dataclasses.replace(selection, command=command, written=written), rows)
+
+
+def _filled(run: ServedRun, folder: Path, selection: Selection, rows: Int[np.ndarray, "chosen"]) -> Selection:
+    """Write the files of a selection into a folder."""
+    files = _write_lists(run, folder, selection.name, rows)
+    selection = dataclasses.replace(selection, files=(*files, RECORD))
+    write_json(folder / RECORD, dataclasses.asdict(selection))
     return selection
 
 

@@ -88,7 +88,8 @@ export class Columns {
 
   /** What points are coloured by first. */
   colour() {
-    const found = this.list.find((column) => column.group === "class" && column.kind === "category");
+    const classes = this.list.filter((column) => column.group === "class" && column.kind === "category");
+    const found = classes.find((column) => !/region_\d+_class$/.test(column.name)) ?? classes[0];
     return (found ?? this.find("density") ?? this.list.find((column) => column.kind === "number"))?.name;
   }
 

@@ -2,6 +2,7 @@
 
 import { follow, get, post, remove } from "./api.js";
 import { commandLine, el, empty, fill } from "./dom.js";
+import { showCommand } from "./export.js";
 import { say, tried } from "./toast.js";
 
 const STATES = { queued: "waiting", running: "running", done: "done", failed: "failed", cancelled: "cancelled" };
@@ -66,6 +67,14 @@ function active(job) {
   return job.state === "queued" || job.state === "running";
 }
 
+const OF_THE_RUN = [
+  ["embed", "Embed", "A plane of all particles, and their classes."],
+  ["segment", "Segment", "Regions of Gaussians that change together, and classes of particles by each."],
+  ["analyze", "Analyze", "Plane, classes, states of the latents' density, volumes of all these, and a page."],
+  ["validate", "Validate", "Whether what the run found is there: half-sets and null sets. Trains again; takes long."],
+  ["resume", "Train on", "Goes on with the training."],
+];
+
 /** The tab of all jobs. */
 export class JobsTab {
   constructor(app, host) {
@@ -75,21 +84,37 @@ export class JobsTab {
   }
 
   show() {
+    if (!this.sheet?.isConnected) this.#build();
     const jobs = [...this.app.jobs.list.values()].sort((a, b) => Number(b.job) - Number(a.job) || String(b.job).localeCompare(String(a.job)));
-    if (!jobs.length) {
-      fill(this.host, el("div.sheet", {}, empty("Nothing has run yet", "Volumes that are decoded, and commands started from this page, are listed here with their progress and log.")));
-      return;
-    }
-    if (!this.sheet?.isConnected) fill(this.host, (this.sheet = el("div.sheet", {}, el("h2", {}, "Jobs"))));
+    this.none.hidden = jobs.length > 0;
     for (const job of jobs.slice().reverse()) {
       const key = String(job.job);
       if (!this.cards.has(key)) {
         const card = new JobCard(this.app, key);
         this.cards.set(key, card);
-        this.sheet.firstChild.after(card.node);
+        this.list.prepend(card.node);
       }
       this.cards.get(key).update(job);
     }
+  }
+
+  #build() {
+    this.list = el("div.stack");
+    this.none = empty("Nothing has run yet", "Volumes that are decoded, and commands started from this page, are listed here with their progress and log.");
+    const place = el("div.stack");
+    const gmm = this.app.run.family === "gmm";
+    const buttons = OF_THE_RUN.filter(([kind]) => gmm || kind !== "segment").map(([kind, label, what]) =>
+      el("button", { type: "button", title: what, onclick: () => tried(() => showCommand(this.app, place, { kind, run: this.app.number }, what)) }, label),
+    );
+    this.sheet = el("div.sheet", {}, el("h2", {}, `Of ${this.app.run.name}`), el("div.row", {}, buttons), place, el("h2", {}, "Jobs, one at a time"), this.none, this.list);
+    this.cards.clear();
+    fill(this.host, this.sheet);
+  }
+
+  /** Another run: other commands. */
+  load() {
+    this.sheet = null;
+    if (this.app.state.get("tab") === "jobs") this.show();
   }
 }
 

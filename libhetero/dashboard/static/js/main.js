@@ -162,7 +162,6 @@ class App extends EventTarget {
     this.choosing.load();
     this.volumes.load();
     for (const tab of Object.values(this.tabs)) tab.load?.();
-    if (document.body.dataset.tab === "jobs") this.tabs.jobs.show();
     const kept = (run.selections ?? []).find((one) => one.name === this.state.get("sel"));
     await this.latent.load();
     if (kept) await tried(() => this.choosing.choose(kept));

@@ -1,7 +1,7 @@
 /** The regions of a Gaussian model: the plane and the molecule linked, edited by hand, saved for the programs. */
 
 import { array, get, post } from "./api.js";
-import { categoryColour, ramp } from "./colour.js";
+import { GREY, categoryColour, ramp } from "./colour.js";
 import { ask, dialog } from "./dialog.js";
 import { commandLine, download, el, empty, fill, labelled, select } from "./dom.js";
 import { Editing } from "./editing.js";
@@ -73,14 +73,16 @@ export class Regions {
   async #build() {
     const { run } = this.app;
     const choose = select({ "aria-label": "Segmentation", onchange: (event) => tried(() => this.#open(event.target.value)) }, run.segmentations.map((one) => [one.name, one.name]), this.name);
-    const by = select({ "aria-label": "Colour of the Gaussians", onchange: (event) => ((this.by = event.target.value), this.#paint()) }, [["region", "Region"], ["change", "Change"]], this.by);
+    const changes = this.columns.change.some(Number.isFinite);
+    this.planar = this.columns.plane1.some(Number.isFinite);
+    const by = select({ "aria-label": "Colour of the Gaussians", disabled: !changes, title: changes ? "" : "This segmentation does not tell how much each Gaussian changes.", onchange: (event) => ((this.by = event.target.value), this.#paint()) }, [["region", "Region"], ["change", "Change"]], this.by);
     const arrows = el("label.tick", {}, el("input", { type: "checkbox", disabled: !this.#moves(), onchange: (event) => ((this.arrows = event.target.checked), this.#paint()) }), "Motion arrows");
     this.planeHost = el("div.plane");
     this.viewHost = el("div.view");
     this.table = el("div.tablehost");
     this.actions = el("div.actions");
     this.ramp = el("div.legend");
-    const planePane = el("section.pane", {}, el("header", {}, el("h2", {}, "Gaussians in a plane"), el("span.hint", {}, "near ones change together; draw round some to choose them")), this.planeHost);
+    const planePane = el("section.pane", {}, el("header", {}, el("h2", {}, this.planar ? "Gaussians in a plane" : "Gaussians along z"), el("span.hint", {}, this.planar ? "near ones change together; draw round some to choose them" : "no plane is known of them; draw round some to choose them")), this.planeHost);
     const viewPane = el("section.pane", {}, el("header", {}, el("h2", {}, "On the molecule"), labelled("Colour", by), arrows, el("span.space"), el("button.small", { type: "button", onclick: () => tried(() => this.picture()) }, "PNG")), this.viewHost, this.ramp);
     const tablePane = el("section.pane.table", {}, el("header", {}, el("h2", {}, "Regions"), run.segmentations.length > 1 && choose, this.actions), this.table);
     fill(this.host, planePane, viewPane, tablePane);
@@ -139,14 +141,14 @@ export class Regions {
     const { change } = this.columns;
     const [, high] = extent(change);
     const shades = ramp("viridis", 64);
-    return [...change].map((value) => shades[Math.max(0, Math.min(63, Math.round((value / (high || 1)) * 63)))]);
+    return [...change].map((value) => (Number.isNaN(value) ? GREY : shades[Math.max(0, Math.min(63, Math.round((value / (high || 1)) * 63)))]));
   }
 
   #paint() {
     const { columns, editing } = this;
     const visible = Uint8Array.from(editing.labels, (label) => (this.hidden.has(label) ? 0 : 1));
     const colours = this.#colours();
-    this.plane.draw({ x: columns.plane1, y: columns.plane2, colours, mask: this.mask, visible });
+    this.plane.draw({ x: this.planar ? columns.plane1 : columns.x, y: this.planar ? columns.plane2 : columns.y, colours, mask: this.mask, visible });
     const some = this.mask.some((one) => one);
     const position = new Float32Array(this.head.count * 3);
     const radius = new Float32Array(this.head.count);
@@ -185,19 +187,19 @@ export class Regions {
   #rows() {
     const sizes = this.editing.sizes();
     const stated = new Map(this.regions.map((one) => [one.number, one]));
-    const head = ["", "Region", "Gaussians", "Mass", "p", "Evidence", "Validation", ""].map((text) => el("th", {}, text));
+    const head = ["", "Region", "Gaussians", "Part of the mass", "p", "Evidence", "Validation", "Shown"].map((text) => el("th", {}, text));
     const rows = [...sizes].map(([number, count]) => this.#row(number, count, stated.get(number)));
     fill(this.table, el("table", {}, el("thead", {}, el("tr", {}, head)), el("tbody", {}, rows)));
   }
 
   #row(number, count, stated) {
     const name = this.editing.name(number);
-    const edited = count !== stated?.gaussians && this.editing.edits.length > 0;
+    const edited = number > 0 && count !== stated?.gaussians && this.editing.edits.length > 0;
     const see = el("input", { type: "checkbox", checked: !this.hidden.has(number), "aria-label": `Show ${name}`, title: "Show or hide", onchange: (event) => this.#see(number, event.target.checked) });
     const mark = el("input", { type: "checkbox", checked: this.marked.has(number), "aria-label": `Mark ${name}`, title: "Mark, to merge or set constant", onchange: (event) => this.#mark(number, event.target.checked) });
     const pick = el("button.plain.name", { type: "button", title: "Choose its Gaussians", onclick: () => this.#only(number) }, el("i.swatch", { style: { background: categoryColour(number) } }), name);
     const fresh = edited ? "edited: segment or eval again" : null;
-    const cells = [mark, pick, whole(count), short(stated?.mass), pOf(stated?.p), fresh ?? evidenceOf(stated), fresh || !stated ? "" : validationOf(stated.validation), see];
+    const cells = [mark, pick, whole(count), stated?.mass === undefined ? "" : `${(100 * stated.mass).toFixed(1)} %`, pOf(stated?.p), fresh ?? evidenceOf(stated), fresh || !stated ? "" : validationOf(stated.validation), see];
     return el("tr", { "data-region": number }, cells.map((cell) => el("td", {}, cell)));
   }
 

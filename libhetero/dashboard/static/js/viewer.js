@@ -6,6 +6,21 @@ import { el, fill } from "./dom.js";
 
 const { NGL } = globalThis;
 
+/** What NGL is told of the balls, to say which was clicked. */
+class Picker {
+  constructor(array) {
+    Object.assign(this, { array, type: "ball", data: {} });
+  }
+
+  getIndex(place) {
+    return this.array[place];
+  }
+
+  getObject(place) {
+    return { index: this.array[place] };
+  }
+}
+
 /** One window into three dimensions; dispatches "pick" {index} for a Gaussian and "turned" when it is turned. */
 export class Viewer extends EventTarget {
   constructor(host) {
@@ -31,8 +46,8 @@ export class Viewer extends EventTarget {
   }
 
   #picked(picked) {
-    const index = picked?.picker?.pid ?? picked?.pid;
-    if (picked && this.balls && Number.isInteger(index)) this.dispatchEvent(new CustomEvent("pick", { detail: { index } }));
+    const index = this.kept?.[picked?.pid] ?? null;
+    if (this.balls && picked?.picker?.type === "ball" && index !== null) this.dispatchEvent(new CustomEvent("pick", { detail: { index } }));
   }
 
   /** Read a .mrc, and return {component, statistics}; nothing is shown yet. */
@@ -130,22 +145,6 @@ export class Viewer extends EventTarget {
   /** A PNG of what is shown, as a blob. */
   picture(factor = 2) {
     return this.stage.makeImage({ factor, antialias: true, trim: false, transparent: false });
-  }
-}
-
-class Picker {
-  constructor(array) {
-    this.array = array;
-    this.type = "ball";
-    this.data = {};
-  }
-
-  getIndex(id) {
-    return this.array[id];
-  }
-
-  getObject(id) {
-    return { pid: this.array[id] };
   }
 }
 

@@ -6,7 +6,8 @@
 
 Users run none of this: what it writes is part of the package, and the page asks no other machine for anything. It
 needs `npm` on the path, whose client checks what it fetches against the registry's own hashes. Bare imports are
-rewritten to relative ones, and scripts that are no modules are wrapped, so that a browser reads them without a build step.
+rewritten to relative ones, and scripts that are no modules are wrapped, so that a browser reads them without a build
+step. The licence of each package, and of those that its file holds within it, lies beside it.
 """
 
 from __future__ import annotations
@@ -18,11 +19,14 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 VENDOR = Path(__file__).resolve().parent.parent / "libhetero" / "dashboard" / "static" / "vendor"
 TABLE = "vendor.json"
+BEFORE, AFTER = "const module = { exports: {} }, exports = module.exports;", "export default module.exports;"
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,7 @@ class Package:
     files : path in the package to the name in the vendor folder.
     replace : text to the text in its place, in every file; each must occur.
     wrapped : whether its script is no module and becomes one.
+    bundled : packages that its file holds, name@version, whose licences are kept too.
     why : what the page does with it.
     """
 
@@ -44,6 +49,7 @@ class Package:
     why: str
     replace: dict[str, str] = field(default_factory=dict)
     wrapped: bool = False
+    bundled: tuple[str, ...] = ()
 
 
 PACKAGES = (
@@ -53,6 +59,10 @@ PACKAGES = (
         {"dist/regl-scatterplot.esm.js": "regl-scatterplot.js"},
         "scatter of all particles",
         {"from 'pub-sub-es'": "from './pub-sub-es.js'", "from 'regl'": "from './regl.js'"},
+        bundled=(
+            *("@flekschas/utils@^0.33.0", "dom-2d-camera@^2.2.6", "camera-2d-simple@^3.0.0", "earcut@^3.0.2"),
+            *("gl-matrix@~3.4.4", "regl-line@~1.1.1", "kdbush@^4.0.0"),
+        ),
     ),
     Package("regl", "2.1.1", {"dist/regl.min.js": "regl.js"}, "WebGL under regl-scatterplot", wrapped=True),
     Package("pub-sub-es", "3.0.0", {"dist/index.js": "pub-sub-es.js"}, "events of regl-scatterplot"),
@@ -62,12 +72,10 @@ PACKAGES = (
         {"dist/ngl.js": "ngl.js"},
         "isosurfaces and Gaussians in three dimensions",
         {"//# sourceMappingURL=ngl.js.map": ""},
+        bundled=("three@^0.158.0", "chroma-js@^1.3.7", "signals@^1.0.0", "sprintf-js@^1.1.2", "molstar@^4.1.0"),
     ),
     Package(
-        "uplot",
-        "1.6.32",
-        {"dist/uPlot.esm.js": "uplot.js", "dist/uPlot.min.css": "uplot.css"},
-        "curves of training",
+        "uplot", "1.6.32", {"dist/uPlot.esm.js": "uplot.js", "dist/uPlot.min.css": "uplot.css"}, "curves of training"
     ),
 )
 
@@ -99,19 +107,34 @@ def faults(vendor: Path) -> list[str]:
     return wrong + [f"{name}: differs from {TABLE}" for name in both if _sha256(vendor / name) != stated[name]]
 
 
-def _fetched(package: Package) -> dict:
-    """Fetch one package, write its files and its licence, and return its entry of the table."""
+@contextmanager
+def _unpacked(specification: str) -> Iterator[Path]:
+    """Fetch a package, name@version, and give the folder of what is in it."""
     with tempfile.TemporaryDirectory() as folder:
-        command = ["npm", "pack", "--silent", "--pack-destination", folder, f"{package.name}@{package.version}"]
+        command = ["npm", "pack", "--silent", "--pack-destination", folder, specification]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
-            sys.exit(f"npm pack {package.name}@{package.version} failed: {done.stderr.strip()}")
+            sys.exit(f"npm pack {specification} failed: {done.stderr.strip()}")
         with tarfile.open(next(Path(folder).glob("*.tgz"))) as archive:
             archive.extractall(folder, filter="data")
-        root = Path(folder) / "package"
-        declared = json.loads((root / "package.json").read_text(encoding="utf-8"))
+        yield next(path for path in Path(folder).iterdir() if path.is_dir())
+
+
+def _fetched(package: Package) -> dict:
+    """Fetch one package, write its files and licences, and return its entry of the table."""
+    with _unpacked(f"{package.name}@{package.version}") as root:
+        declared = _declared(root)
         names = [_written(package, root / source, name) for source, name in package.files.items()]
-        names.append(_licence(package, root))
+        licences = [_licence(root)]
+    within = []
+    for specification in package.bundled:
+        with _unpacked(specification) as root:
+            inner = _declared(root)
+            within.append({"name": inner["name"], "version": inner["version"], "licence": inner.get("license", "MIT")})
+            licences.append(f"{inner['name']} {inner['version']}, within {package.name}:\n\n{_licence(root)}")
+    path = VENDOR / f"{package.name}.LICENSE"
+    path.write_text(f"\n{'-' * 80}\n\n".join(licences), encoding="utf-8")
+    names.append(path)
     files = [{"path": path.name, "sha256": _sha256(path), "bytes": path.stat().st_size} for path in names]
     return {
         "name": package.name,
@@ -119,8 +142,13 @@ def _fetched(package: Package) -> dict:
         "licence": declared["license"],
         "why": package.why,
         "changed": _changes(package),
+        "within": within,
         "files": files,
     }
+
+
+def _declared(root: Path) -> dict:
+    return json.loads((root / "package.json").read_text(encoding="utf-8"))
 
 
 def _written(package: Package, source: Path, name: str) -> Path:
@@ -131,19 +159,19 @@ def _written(package: Package, source: Path, name: str) -> Path:
                 sys.exit(f"{package.name}@{package.version}: {source.name} has no {old!r} to rewrite")
             text = text.replace(old, new)
         if package.wrapped:
-            text = f"const module = {{ exports: {{}} }}, exports = module.exports;\n{text}\nexport default module.exports;\n"
+            text = f"{BEFORE}\n{text}\n{AFTER}\n"
     path = VENDOR / name
     path.write_text(text, encoding="utf-8")
     return path
 
 
-def _licence(package: Package, root: Path) -> Path:
-    found = [path for path in sorted(root.iterdir()) if path.name.lower().startswith("license")]
-    if not found:
-        sys.exit(f"{package.name}@{package.version}: no licence in the package")
-    path = VENDOR / f"{package.name}.LICENSE"
-    path.write_text(found[0].read_text(encoding="utf-8"), encoding="utf-8")
-    return path
+def _licence(root: Path) -> str:
+    """Return the licence's text; where a package has no file of it, what it declares."""
+    found = [path for path in sorted(root.iterdir()) if path.name.lower().startswith(("license", "licence"))]
+    if found:
+        return found[0].read_text(encoding="utf-8")
+    declared = _declared(root)
+    return f"{declared.get('license', 'MIT')}; {declared.get('author', '')}; {declared.get('homepage', '')}\n"
 
 
 def _changes(package: Package) -> str:

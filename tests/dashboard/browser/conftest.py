@@ -49,13 +49,13 @@ def trained(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def project(trained: Path, tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def project(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a copy of the folder with the run, to write into."""
-    return Path(shutil.copytree(trained, tmp_path / "project"))
+    return Path(shutil.copytree(trained, tmp_path_factory.mktemp("browsing") / "project"))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def server(project: Path) -> Iterator[Served]:
     """Return a dashboard that serves the copy."""
     with served(project, "gmm_00") as running:
@@ -68,7 +68,8 @@ def visits(chromium: Any) -> Iterator[Callable[[Served], Visit]]:
     contexts, opened = [], []
 
     def visit(server: Served, **options: Any) -> Visit:
-        contexts.append(chromium.new_context(accept_downloads=True, **{"viewport": {"width": 1400, "height": 860}} | options))
+        size = {"viewport": {"width": 1400, "height": 860}}
+        contexts.append(chromium.new_context(accept_downloads=True, **size | options))
         opened.append(Visit(contexts[-1].new_page(), server.origin))
         return opened[-1]
 

@@ -46,7 +46,10 @@ def test_a_lasso_is_written_and_read_back(visit: Visit, project: Path) -> None:
     chosen = visit.chosen()
     assert 0 < len(chosen) < 40
     how = page.evaluate("libhetero.selection.how")
-    x, y = (np.array(page.evaluate("name => libhetero.columns.values(name).then((v) => [...v])", how[axis])) for axis in "xy")
+    x, y = (
+        np.array(page.evaluate("name => libhetero.columns.values(name).then((v) => [...v])", how[axis]))
+        for axis in "xy"
+    )
     assert chosen == _inside(x, y, how["lasso"])
     page.keyboard.press("s")
     page.get_by_label("Name").fill("cluster_1")
@@ -96,7 +99,9 @@ def test_images_follow_what_is_chosen(visit: Visit) -> None:
     visit.click_particle(3)
     strip = visit.page.locator(".strip")
     visit.page.wait_for_function("document.querySelector('.strip')?.innerText.includes('Particle 3')")
-    visit.page.wait_for_function("[...document.querySelectorAll('.strip canvas')].filter((c) => c.width !== 80).length === 3")
+    visit.page.wait_for_function(
+        "[...document.querySelectorAll('.strip canvas')].filter((c) => c.width !== 80).length === 3"
+    )
     assert strip.locator("canvas").count() == 3
 
 

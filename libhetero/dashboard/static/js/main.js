@@ -96,7 +96,7 @@ class App extends EventTarget {
       document.getElementById("bar"),
       el("a.brand", { href: "#", title: `libhetero ${version}` }, el("img", { src: "icon.svg", alt: "", width: 22, height: 22 }), "libhetero"),
       select({ "aria-label": "Run", id: "run", onchange: (event) => this.state.set({ run: event.target.value, cam: null, sel: null, vol: null, i: null, level: null, seg: null, x: null, y: null, c: null }) }, runs.map((run) => [run.run, run.name]), current.run),
-      el("span.runfacts", { title: (current.warnings ?? []).join("\n") }, el("i", { class: `dot ${current.state}` }), facts.join(" · "), current.warnings?.length ? el("span.warn", { title: current.warnings.join("\n"), tabindex: 0 }, ` ⚠ ${current.warnings.length}`) : null),
+      el("span.runfacts", { title: (current.warnings ?? []).join("\n") }, el("i", { class: `dot is-${current.state}` }), facts.join(" · "), current.warnings?.length ? el("span.warn", { title: current.warnings.join("\n"), tabindex: 0 }, ` ⚠ ${current.warnings.length}`) : null),
       el("nav", { "aria-label": "Pages" }, TABS.map(([name, label]) => el("button.tabname", { type: "button", "aria-current": name === tab ? "page" : null, onclick: () => this.state.set({ tab: name }) }, label, name === "jobs" && this.jobsBadge))),
       readonly && el("span.chip", { title: "Nothing is written or run." }, "read-only"),
       el("button.plain.help", { type: "button", "aria-label": "Keys", title: "Keys and mouse (?)", onclick: () => this.keys.help() }, "?"),

@@ -241,7 +241,8 @@ class Dashboard:
 
     def _asked(self, body: Any) -> tuple[ServedRun, commands.Asked]:
         run = self.run_numbered(body.get("run"))
-        selection, options = body.get("selection"), body.get("options") or {}
+        selection, options = body.get("selection"), body.get("options")
+        options = {} if options is None else options
         if not isinstance(options, dict) or not (selection is None or isinstance(selection, str)):
             raise wrong("expected run, kind, and if wanted selection, a name, and options, an object")
         return run, commands.command_for(run, str(body.get("kind")), selection, options)

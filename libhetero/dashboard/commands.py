@@ -95,7 +95,9 @@ def _of_run(run: ServedRun, kind: str, options: Mapping[str, Any]) -> Asked:
         raise wrong(f"kind: {str(kind)[:40]!r}; expected {known}")
     program, verb, kinds = programs[kind]
     words = _words(kinds, options)
-    kinds[0](folder=str(run.folder), **_values(kinds[:1], options))  # what options say together is refused here
+    for one in kinds:  # what options say together is refused here
+        folder = {field.name: str(run.folder) for field, said in declared_options(one) if said.positional is not None}
+        one(**folder, **_values((one,), options))
     return Asked(kind, f"{verb} {run.name}", (program, str(run.folder), *words))
 
 

@@ -29,7 +29,8 @@ Message = dict[str, Any]
 LARGEST_BODY = 64 * 2**20  # bytes: the rows of twelve million particles, as base64
 SAFE = ("GET", "HEAD")
 POLICY = (
-    "default-src 'self'; img-src 'self' blob: data:; worker-src 'self' blob:; style-src 'self' 'unsafe-inline'; "
+    "default-src 'self'; script-src 'self' 'unsafe-eval'; img-src 'self' blob: data:; worker-src 'self' blob:; "
+    "style-src 'self' 'unsafe-inline'; "
     "object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 # Pages and drawings of a run: shown as they are, and nothing of them is executed.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from libhetero.dashboard.answers import one_line
 from libhetero.dashboard.columns import embeddings_of, segmentations_of
@@ -61,7 +62,7 @@ def _embeddings(run: ServedRun) -> dict[str, Any]:
 
 
 def _figure(run: ServedRun, path: Path) -> str | None:
-    return f"/runs/{run.number}/files/{path.relative_to(run.folder)}" if path.is_file() else None
+    return f"/runs/{run.number}/files/{quote(str(path.relative_to(run.folder)))}" if path.is_file() else None
 
 
 def _segmentations(run: ServedRun) -> dict[str, Any]:

@@ -24,7 +24,10 @@ PROGRAM = Path(__file__).resolve().parents[2] / "programs" / "e2hype_dashboard.p
 @pytest.mark.parametrize("number, code", [(signal.SIGINT, 0), (signal.SIGTERM, 0)])
 def test_the_program_serves_until_it_is_told_to_stop(run, tmp_path, number, code) -> None:
     command = [sys.executable, str(PROGRAM), str(run), "--nobrowser", "--port", "0"]
-    environment = os.environ | {"PYTHONPATH": str(PROGRAM.parents[1])}
+    environment = os.environ | {
+        "PYTHONPATH": str(PROGRAM.parents[1]),
+        "JAX_PLATFORMS": "nowhere",
+    }  # it computes nothing
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, cwd=tmp_path
     )
@@ -34,6 +37,16 @@ def test_the_program_serves_until_it_is_told_to_stop(run, tmp_path, number, code
         assert "1 run(s): gmm_00" in lines[0] and "ssh -L " in lines[2]
         visitor = Visitor(address)
         assert visitor.enter().status == 303 and visitor.get("/api/session").status == 200
+        for what in (
+            "columns?list=1",
+            "column?name=pca1",
+            "images?rows=1",
+            "regions",
+            "gaussians/raw?segmentation=motion",
+        ):
+            assert visitor.get(f"/api/runs/0/{what}").status == 200, what
+        chosen = visitor.post("/api/runs/0/selections", {"name": "a", "how": {"column": "z1", "from": 0}})
+        assert chosen.status == 200 and chosen.json["count"] > 0
         with visitor.following("/api/events") as events:  # a page that looks on does not keep it
             next(events)
             process.send_signal(number)

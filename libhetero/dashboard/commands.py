@@ -15,6 +15,7 @@ from typing import Any
 
 from libhetero.configuration import declared_options, parsed_value, read_json
 from libhetero.dashboard.refusals import wrong
+from libhetero.dashboard.regions import EDITED
 from libhetero.dashboard.runs import NAME, ServedRun
 from libhetero.dashboard.selections import FOLDER, read_rows
 
@@ -59,7 +60,7 @@ def command_for(run: ServedRun, kind: str, selection: str | None, options: Mappi
     run : of which run.
     kind : "train", "resume", "reconstruct", "segment", "embed", "analyze" or "validate".
     selection : by name, where it is of a part of the particles.
-    options : by the fields of the program's configuration.
+    options : by the fields of the program's configuration; of "segment" also regions, the name of a regions_NN.txt.
 
     Raises
     ------
@@ -96,11 +97,22 @@ def _of_run(run: ServedRun, kind: str, options: Mapping[str, Any]) -> Asked:
         known = ", ".join(["train", "resume", "reconstruct", *programs])
         raise wrong(f"kind: {str(kind)[:40]!r}; expected {known}")
     program, verb, kinds = programs[kind]
+    given = options.get("regions") if kind == "segment" else None
+    options = {name: value for name, value in options.items() if given is None or name != "regions"}
     words = _words(kinds, options)
+    if given is not None:
+        words = ["--regions", str(_edited(run, given)), *words]
     for one in kinds:  # what options say together is refused here
         folder = {field.name: str(run.folder) for field, said in declared_options(one) if said.positional is not None}
         one(**folder, **_values((one,), options))
     return Asked(kind, f"{verb} {run.name}", (program, str(run.folder), *words))
+
+
+def _edited(run: ServedRun, name: Any) -> Path:
+    """Return the file of regions that were changed by hand, by its name."""
+    if not isinstance(name, str) or EDITED.fullmatch(name) is None:
+        raise wrong("regions: expected the name of a file of the run, such as regions_01.txt")
+    return run.inside(name)
 
 
 def _train(run: ServedRun, selection: str | None, options: Mapping[str, Any]) -> Asked:

@@ -80,6 +80,15 @@ def test_a_run_goes_on(served, load_program) -> None:
     assert options.resume == str(served.folder) and options.niter == 9
 
 
+def test_regions_that_were_changed_by_hand_are_segmented(served, load_program) -> None:
+    (served.folder / "regions_01.txt").write_text("0 0 0 1 1 1\n")
+    options = parsed(load_program, command_for(served, "segment", None, {"regions": "regions_01.txt", "name": "mine"}))
+    assert options.regions == str(served.folder / "regions_01.txt") and options.name == "mine"
+    for wrong in ("regions_02.txt", "../regions_01.txt", "/etc/passwd", "regions.txt", 1):
+        with pytest.raises(UserError):
+            command_for(served, "segment", None, {"regions": wrong})
+
+
 @pytest.mark.parametrize(
     "kind, selection, options",
     [

@@ -27,7 +27,7 @@ from libhetero.errors import INTERRUPTED, TERMINATED, UserError
 LOGGER = logging.getLogger(__name__)
 MOST_WAITING, MOST_ENDED = 20, 200  # jobs
 MOST_LINES, LONGEST_LINE = 5000, 2000  # of a log
-PATIENCE = 30.0  # seconds from the signal that asks a program to stop to the one that stops it
+PATIENCE = 120.0  # seconds from the signal that asks a program to stop to the one that stops it
 STAGE = re.compile(r"([0-9]{1,3})/([0-9]{1,3}) .* …$")
 COUNT = re.compile(r"^\D*?([0-9]{1,10})/([0-9]{1,10})(?:,|$)")
 ENDED = ("done", "failed", "cancelled")

@@ -38,7 +38,7 @@ $(VENV)/bin/python:
 
 $(VENV)/.installed: $(PACKAGING) | $(VENV)/bin/python
 	@echo "Installing libhetero and what it needs (1.5 GB, a minute or two)"
-	@$(PIP) install --editable .
+	@$(PIP) install --editable '.[dashboard]'
 	@touch $@
 
 $(VENV)/.installed-test: $(PACKAGING) | $(VENV)/bin/python

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import shutil
 import sys
 from dataclasses import dataclass
@@ -57,6 +58,7 @@ FIGURES = (
     "hype_00/embed_particles.png",
     "hype_00/volumes/kmeans_4/volumes.png",
 )
+SHOWN = ("pt_00", "hype_00")  # runs
 FILES = (
     "consensus.mrc",
     "gmm.txt",
@@ -163,6 +165,8 @@ def name_files(folder: Path) -> None:
             if not (folder / name).exists():
                 raise SystemExit(f"{folder / name} is missing: a stage did not write what it should.")
             print(f"  {folder / name}")
+    print("\n## All of it in a browser")
+    print(f"  $ e2hype_dashboard.py {shlex.join(str(folder / name) for name in SHOWN)}")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ largest first, and -1 what fits none.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,6 +47,7 @@ class Regions:
     clusters : what the clustering found before the refinement.
     score : mean silhouette of the regions' members; 0 for fewer than two.
     agreement : adjusted Rand index against average linkage with as many clusters; 1 below two.
+    given : whether they were made by hand, and nothing was chosen.
     """
 
     label: Int[np.ndarray, "gaussians"]
@@ -58,6 +60,7 @@ class Regions:
     clusters: int
     score: float
     agreement: float
+    given: bool = False
 
     @property
     def count(self) -> int:
@@ -90,11 +93,7 @@ def find_regions(similarity: Float[np.ndarray, "gaussians gaussians"], config: R
 
     similarity = similarity[np.ix_(moving, moving)]
     points, explained = _coordinates(similarity, fewest)
-    if config.embedding == "pca":
-        flat = principal_plane(points)
-    else:
-        neighbours = config.neighbours or int(np.clip(count // 60, LEAST_NEIGHBOURS, MOST_NEIGHBOURS))
-        flat = umap_plane(points, neighbours, min_distance=0.0, seed=config.seed)
+    flat = _plane(points, count, config)
     found, eps, scan, clusters = _cluster(flat, points, similarity, config, fewest)
     kept = found >= 0
     distance = _distance(points[kept])
@@ -105,6 +104,51 @@ def find_regions(similarity: Float[np.ndarray, "gaussians gaussians"], config: R
     label[moving] = np.where(kept, found + 1, np.where(large, UNASSIGNED, CORE))
     plane[moving] = flat
     return Regions(label, size, threshold, plane, explained, eps, scan, clusters, score, agreement)
+
+
+def given_regions(
+    similarity: Float[np.ndarray, "gaussians gaussians"],
+    label: Int[np.ndarray, "gaussians"],
+    config: RegionConfig | None = None,
+) -> Regions:
+    """Return regions that were made by hand, with what is measured of them and the plane in which they are shown.
+
+    Parameters
+    ----------
+    similarity : as of `find_regions`.
+    label : of each Gaussian; 0 constant core, 1… regions, -1 unassigned.
+    config : of the plane.
+    """
+    count, config = len(similarity), config or RegionConfig()
+    fewest = config.min_size or max(FEWEST, count // 100)
+    size = constant.shared_change(similarity, fewest)
+    threshold = constant.constant_threshold(size, fewest)
+    plane = np.full((count, 2), np.nan, np.float32)
+    moving = np.flatnonzero(((size > threshold) | (label > CORE)) & (np.diag(similarity) > 0))
+    own = Regions(label, size, threshold, plane, 0.0, None, None, int(label.max(initial=0)), 0.0, 1.0, given=True)
+    if len(moving) < fewest:
+        return own
+    points, explained = _coordinates(np.array(similarity[np.ix_(moving, moving)]), fewest)
+    plane[moving] = _plane(points, count, config)
+    kept = label[moving] > CORE
+    found, distance = label[moving][kept] - 1, _distance(points[kept])
+    score, agreement = density.silhouette(distance, found), _agreement(distance, found)
+    return dataclasses.replace(own, explained=explained, score=score, agreement=agreement)
+
+
+def _plane(
+    points: Float[np.ndarray, "moving components"], count: int, config: RegionConfig
+) -> Float[np.ndarray, "moving 2"]:
+    """Return the plane in which Gaussians are clustered and shown.
+
+    Parameters
+    ----------
+    count : of all Gaussians, which UMAP's number of neighbours follows.
+    """
+    if config.embedding == "pca":
+        return principal_plane(points)
+    neighbours = config.neighbours or int(np.clip(count // 60, LEAST_NEIGHBOURS, MOST_NEIGHBOURS))
+    return umap_plane(points, neighbours, min_distance=0.0, seed=config.seed)
 
 
 def _coordinates(

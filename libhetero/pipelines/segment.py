@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from libhetero.analysis.configuration import REGIONS, RegionConfig
-from libhetero.configuration import check_options, declared, internal, option
+from libhetero.configuration import asked, check_options, declared, internal, named, option
 from libhetero.configuration.limits import MOST_BATCH, MOST_CLASSES, MOST_EPOCHS, MOST_LATENTS, MOST_MEMORY
 from libhetero.errors import ConfigurationError
 from libhetero.files import replacing_set
@@ -21,6 +21,7 @@ from libhetero.telling.waiting import working
 
 LOGGER = logging.getLogger(__name__)
 PARTICLES = "particles"  # heading of the help
+FINDING = "eps", "min_size", "constant", "method"  # options of finding regions
 
 
 def folder_name(value: str) -> str | None:
@@ -61,6 +62,15 @@ class SegmentConfig:
         above=0,
         most=1,
         help="regions are reported whose change noise alone would give with at most this probability; 1 keeps all",
+    )
+    given: str | None = option(
+        None,
+        "--regions",
+        metavar="FILE",
+        group=REGIONS,
+        path=True,
+        help="take the regions of this file, laid out as regions.txt, in place of finding some, as those changed by "
+        "hand in e2hype_dashboard.py; all are reported, with what speaks for each",
     )
     regions: RegionConfig = internal(RegionConfig, "how Gaussians are grouped")
     classes: int | None = option(
@@ -107,6 +117,11 @@ class SegmentConfig:
         check_options(self)
         if self.class_method == "hdbscan" and self.classes is not None:
             raise ConfigurationError("--classes is of k-means; leave it out with --class_method hdbscan.")
+        for name in FINDING if self.given is not None else ():
+            if asked(self.regions, name):
+                raise ConfigurationError(
+                    f"{named(self.regions, name)} is of finding regions; leave it out, or --regions {self.given}."
+                )
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,18 +161,20 @@ def run(config: SegmentConfig, progress: Callable[[float], None] | None = None) 
     UserError : one line on what is wrong with the folder or the options.
     """
     # The parts load here, after parsing: `--help` is answered from the declarations above.
-    from libhetero.analysis.regions import find_regions
+    from libhetero.analysis.regions import find_regions, given_regions
     from libhetero.pipelines.decoding.gaussians import measure_changes, neutral_gaussians
     from libhetero.pipelines.decoding.latents import particle_latents, shows_nothing
     from libhetero.pipelines.decoding.results_page import write_results_page
     from libhetero.pipelines.regions import account
     from libhetero.pipelines.regions.evidence import judge_regions
+    from libhetero.pipelines.regions.files import read_labels
     from libhetero.pipelines.run.folder import open_run
 
     advance = progress or (lambda fraction: None)
     start = time.monotonic()
     trained = open_run(config.folder, config.epoch)
-    neutral_gaussians(trained)  # refuses a run without Gaussians before anything is encoded
+    neutral = neutral_gaussians(trained)  # refuses a run without Gaussians before anything is encoded
+    label = None if config.given is None else read_labels(config.given, len(neutral.sigma))
     if shows_nothing(trained):
         return _write_nothing(config, trained)
     with timed(LOGGER, "1/6 how Gaussians change over all particles"):
@@ -168,11 +185,14 @@ def run(config: SegmentConfig, progress: Callable[[float], None] | None = None) 
     with timed(LOGGER, "2/6 regions of Gaussians"):
         grouping = dataclasses.replace(config.regions, feature=changes.feature)
         with working(LOGGER.info, f"{config.regions.embedding.upper()} and clusters of Gaussians"):
-            regions = find_regions(changes.similarity(), grouping)
+            similarity = changes.similarity()
+            regions = (
+                find_regions(similarity, grouping) if label is None else given_regions(similarity, label, grouping)
+            )
         account.tell(regions, changes)
     with timed(LOGGER, "3/6 what particles bear out of them"):
         with working(LOGGER.info, "evidence of the particles for each region"):
-            judged = judge_regions(trained, changes, regions, config.p_value)
+            judged = judge_regions(trained, changes, regions, config.p_value, keep_all=label is not None)
         account.tell_evidence(judged, config.p_value)
     if judged.regions.count == 0:
         return _write_nothing(config, trained, changes, judged)
@@ -216,6 +236,8 @@ class _Kept:
 
 def _described(config: SegmentConfig, feature: str) -> str:
     """Return a name for a segmentation, such as motion or amplitude_eps_0.8."""
+    if config.given is not None:
+        return re.sub(r"[^\w.-]", "_", Path(config.given).stem)
     grouping, parts = config.regions, [feature]
     parts += ["hdbscan"] if grouping.method == "hdbscan" else []
     parts += [] if grouping.eps is None else [f"eps_{grouping.eps:g}"]

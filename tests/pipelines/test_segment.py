@@ -10,9 +10,9 @@ import pytest
 from sklearn.metrics import adjusted_rand_score
 
 from libhetero.analysis.configuration import RegionConfig
-from libhetero.errors import ConfigurationError
+from libhetero.errors import ConfigurationError, DataError
 from libhetero.files import CREATOR
-from libhetero.io import read_gaussians, read_latent, read_volume, write_latent
+from libhetero.io import read_gaussians, read_latent, read_volume, write_gaussians, write_latent
 from libhetero.pipelines import segment
 from libhetero.pipelines.regions.record import read_record
 from libhetero.pipelines.scoring.regions import read_regions
@@ -265,3 +265,56 @@ def test_program(tmp_path, monkeypatch, load_program, capsys):
     assert program.main([str(tmp_path), "--eps", "1", "--method", "hdbscan"]) == 1
     said = capsys.readouterr().err
     assert "--eps: expected more than 0 and at most 1000000; got '-1'" in said and "--eps is DBSCAN's" in said
+
+
+def test_regions_that_were_changed_by_hand_are_taken_as_they_are(tmp_path, monkeypatch):
+    """Two of the pieces joined, as in the dashboard: particles are sorted by both at once, and nothing is dropped."""
+    run, piece, _ = gaussian_run(tmp_path)
+    monkeypatch.setattr("libhetero.pipelines.run.folder.open_run", lambda folder, epoch=None: run)
+    joined = np.where(piece == 3, 2, piece)
+    write_gaussians(tmp_path / "regions_01.txt", run.model.neutral, BOX, PIXEL, group=joined)
+    found = segment.run(
+        SegmentConfig(str(tmp_path), given=str(tmp_path / "regions_01.txt"), p_value=1e-12, name="mine")
+    )
+    np.testing.assert_array_equal(found.regions.label, joined)
+    np.testing.assert_array_equal(read_regions(found.folder, len(piece)), joined)
+    assert found.record.count == 2 and not found.record.dropped and found.folder.name == "mine"
+    assert [region.gaussians for region in found.record.regions] == [(joined == 1).sum(), (joined == 2).sum()]
+    assert "as they were given" in found.page.read_text() and not (tmp_path / "regions_eps.png").exists()
+    assert (tmp_path / "regions_01.txt").exists()
+
+
+@pytest.mark.parametrize(
+    "labels, said",
+    [
+        (lambda piece: np.where(piece == 2, 4, piece), r"regions 0, 1, 3, 4; expected .* without gaps"),
+        (lambda piece: 0 * piece, "regions 0; expected"),
+        (lambda piece: piece - 2, "regions -2"),
+        (lambda piece: piece[:-1], r"159 Gaussians; expected the run's 160"),
+    ],
+)
+def test_regions_of_a_file_that_are_none_are_refused(tmp_path, monkeypatch, labels, said):
+    run, piece, _ = gaussian_run(tmp_path)
+    monkeypatch.setattr("libhetero.pipelines.run.folder.open_run", lambda folder, epoch=None: run)
+    label = labels(piece)
+    neutral = run.model.neutral.take(slice(0, len(label)))
+    write_gaussians(tmp_path / "regions_01.txt", neutral, BOX, PIXEL, group=label)
+    with pytest.raises(DataError, match=said):
+        segment.run(SegmentConfig(str(tmp_path), given=str(tmp_path / "regions_01.txt")))
+
+
+def test_options_of_finding_regions_do_not_go_with_given_ones():
+    with pytest.raises(ConfigurationError, match=r"--eps is of finding regions; leave it out, or --regions mine.txt"):
+        SegmentConfig("run", given="mine.txt", regions=RegionConfig(eps=1.0))
+
+
+def test_how_much_each_gaussian_changes_is_told(tmp_path, monkeypatch):
+    run, piece, _ = gaussian_run(tmp_path)
+    monkeypatch.setattr("libhetero.pipelines.run.folder.open_run", lambda folder, epoch=None: run)
+    found = segment.run(SegmentConfig(str(tmp_path)))
+    table = np.loadtxt(tmp_path / "regions_changes.txt")
+    presence = read_latent(tmp_path / "segmentations/amplitude/regions_presence.txt")[1]
+    np.testing.assert_allclose(presence, np.stack([item.value for item in found.classes], axis=1), rtol=1e-6)
+    assert table.shape == (160, 4) and (tmp_path / "segmentations/amplitude/regions_changes.txt").exists()
+    assert table[piece > 0, 1].min() > 3 * table[piece == 0, 1].max()
+    assert (table[piece == 0, 2:] == 0).all() and (table[piece > 0, 2:] != 0).any(axis=1).all()

@@ -43,7 +43,7 @@ def tell(regions: Regions, changes: Changes) -> None:
         regions.agreement,
         unassigned,
     )
-    if regions.count and regions.agreement < 0.5:
+    if regions.count and regions.agreement < 0.5 and not regions.given:
         LOGGER.warning(
             "the regions and a second way of grouping the same Gaussians (average linkage) disagree; look at "
             "regions_embedding.png."
@@ -90,6 +90,8 @@ def shown_p_value(p_value: float) -> str:
 
 def how_found(regions: Regions) -> str:
     """Return in one line what clustered the Gaussians, and what its clusters became."""
+    if regions.given:
+        return f"{regions.count} region(s) as they were given (--regions)"
     if regions.scan is None:
         return f"HDBSCAN finds {regions.clusters} cluster(s); refined: {regions.count} region(s)"
     if not np.any(regions.scan.eps == regions.eps):
@@ -109,13 +111,17 @@ def facts(grouped: Regions, changes: Changes, judged: Judged, p_value: float, se
     ----------
     grouped : the regions as found, before any was dropped.
     """
-    regions = judged.regions
+    regions, clustered = judged.regions, how_found(grouped)
+    if not grouped.given:
+        clustered += (
+            ". Eps is the distance within which DBSCAN takes two Gaussians of the plane for neighbours; refined means "
+            "that clusters of one signal were joined and those of several divided"
+        )
     return [
         f"{len(regions.label)} Gaussians over {changes.count} particles, by {changes.feature}: "
         f"{regions.count} region(s) change together, {len(regions.members(0))} Gaussians are "
         f"constant, {len(regions.members(-1))} are in no region.",
-        f"{how_found(grouped)}. Eps is the distance within which DBSCAN takes two Gaussians of the plane for "
-        "neighbours; refined means that clusters of one signal were joined and those of several divided.",
+        f"{clustered}.",
         f"How well apart the regions are (silhouette, 1 at best): {grouped.score:.2f}. A second way of grouping the "
         f"same Gaussians (average linkage) agrees to {grouped.agreement:.2f} (adjusted Rand index: 1 for the "
         "same groups, 0 for chance).",

@@ -46,7 +46,7 @@ class Judged:
     tested: int
 
 
-def judge_regions(run: Run, changes: Changes, regions: Regions, p_value: float) -> Judged:
+def judge_regions(run: Run, changes: Changes, regions: Regions, p_value: float, keep_all: bool = False) -> Judged:
     """Return the regions whose changes are more than nothing gives, with the evidence of each.
 
     Parameters
@@ -54,6 +54,7 @@ def judge_regions(run: Run, changes: Changes, regions: Regions, p_value: float) 
     changes : as decoded, from which the regions were found.
     regions : all that were found.
     p_value : largest of a region that is kept; 1 keeps all.
+    keep_all : whether all are kept, whatever speaks for them.
     """
     if regions.count == 0:
         return Judged(regions, (), (), 0)
@@ -68,7 +69,7 @@ def judge_regions(run: Run, changes: Changes, regions: Regions, p_value: float) 
         members = regions.members(region)
         share = float(mass[members].sum() / mass.sum())
         record = _record(region, len(members), share, changes, regions, evidence)
-        if p_value < 1 and not _is_borne_out(record, p_value):
+        if p_value < 1 and not keep_all and not _is_borne_out(record, p_value):
             dropped.append(record)
             continue
         found.append(dataclasses.replace(record, region=len(found) + 1))

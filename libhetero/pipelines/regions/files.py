@@ -5,15 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Int
 
 from libhetero.analysis.region_masks import region_mask, typical_spacing
-from libhetero.analysis.regions import Regions
+from libhetero.analysis.regions import CORE, UNASSIGNED, Regions
+from libhetero.errors import DataError
 from libhetero.files import remove_figures, remove_stale, replacing
 from libhetero.io import write_gaussians, write_gaussians_pdb, write_volume
+from libhetero.io.tables import read_numbers
 from libhetero.pipelines.run.folder import Run
 from libhetero.records import Gaussians
 from libhetero.report.style import colour_of
 
+CHANGES = "regions_changes.txt"
 MASK_SUFFIXES = (".mrc", ".hdf")
 SOFT_EDGE = 4  # voxels over which a mask falls to 0
 
@@ -22,7 +26,8 @@ def write_region_files(run: Run, neutral: Gaussians, regions: Regions) -> list[P
     """Write the regions and return the paths.
 
     regions.txt, regions.pdb, regions.mrc (the density of all Gaussians), masks/region_NN.mrc and
-    .hdf, and regions.cxc, which opens them.
+    .hdf, regions.cxc, which opens them, and regions_changes.txt, how much each Gaussian changes and its place in the
+    plane in which they were clustered.
 
     Parameters
     ----------
@@ -40,7 +45,16 @@ def write_region_files(run: Run, neutral: Gaussians, regions: Regions) -> list[P
     masks = _write_masks(folder, np.asarray(neutral.position), regions, _radius(neutral), box, apix)
     with replacing(script) as beside:
         beside.write_text(_chimerax(regions, masks, folder), encoding="utf-8")
-    return [table, atoms, density, script, *masks]
+    return [table, atoms, density, script, _write_changes(folder, regions), *masks]
+
+
+def _write_changes(folder: Path, regions: Regions) -> Path:
+    """Write index, size of change and place in the plane of each Gaussian; 0 0 for those that are in no plane."""
+    columns = [np.arange(len(regions.label)), np.nan_to_num(regions.size), np.nan_to_num(regions.embedding)]
+    with replacing(folder / CHANGES) as beside:
+        header = "Gaussian, change, x, y (0 0: not in the plane)"
+        np.savetxt(beside, np.column_stack(columns), fmt=("%d", "%.6g", "%.6g", "%.6g"), header=header)
+    return folder / CHANGES
 
 
 def _radius(neutral: Gaussians) -> float:
@@ -74,7 +88,7 @@ def remove_masks(folder: Path) -> None:
 def remove_region_files(folder: Path) -> None:
     """Remove all that an earlier segmentation left of regions of Gaussians."""
     remove_masks(folder)
-    remove_stale(folder, *(f"regions.{suffix}" for suffix in ("txt", "pdb", "mrc", "cxc")))
+    remove_stale(folder, *(f"regions.{suffix}" for suffix in ("txt", "pdb", "mrc", "cxc")), CHANGES)
     remove_figures(folder, "regions.png", "regions_embedding.png", "regions_eps.png")
 
 
@@ -100,3 +114,24 @@ def _chimerax(regions: Regions, masks: list[Path], folder: Path) -> str:
             f"transparency #{number} 70",
         ]
     return "\n".join([*lines, "view", ""])
+
+
+def read_labels(path: str | Path, gaussians: int) -> Int[np.ndarray, "gaussians"]:
+    """Return the region of each Gaussian from a file laid out as regions.txt; 0 the core, -1 none.
+
+    Raises
+    ------
+    DataError : if it is no such file, is of another number of Gaussians, or leaves out the number of a region.
+    """
+    label = read_numbers(path, "x y z amp sigma and region", least=6, most=6, whole=(5,))[:, -1].astype(np.int64)
+    if len(label) != gaussians:
+        raise DataError(
+            f"{path}: {len(label)} Gaussians; expected the run's {gaussians}. Give regions that were made of this run."
+        )
+    numbers = np.unique(label[label > CORE])
+    if label.min() < UNASSIGNED or not np.array_equal(numbers, np.arange(1, len(numbers) + 1)) or not len(numbers):
+        shown = ", ".join(map(str, np.unique(label)[:8]))
+        raise DataError(
+            f"{path}: regions {shown}; expected 0 for the constant core, -1 for none, and regions 1, 2 … without gaps."
+        )
+    return label

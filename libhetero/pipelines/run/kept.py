@@ -60,6 +60,8 @@ CLASSES = ("classes_particles.txt", "class_[0-9]*.lst", "class_[0-9]*.star", "cl
 GAUSSIANS = ("embed_gaussians.txt", *every_format("embed_gaussians.png"))
 REGIONS = (
     "regions.*",
+    "regions_changes.txt",
+    "regions_presence.txt",
     *every_format("regions_*.png"),
     "region_[0-9]*.*",
     "classes_region_*.txt",

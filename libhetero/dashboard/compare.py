@@ -1,0 +1,139 @@
+"""Two runs beside each other: which particles both have, and how far latents, classes and regions agree.
+
+The same figures as e2hype_compare.py's, of what the runs' files hold; nothing is encoded or decoded anew.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from libhetero.dashboard.columns import Columns, embeddings_of
+from libhetero.dashboard.refusals import missing, wrong
+from libhetero.dashboard.regions import CORE, gaussians_of
+from libhetero.dashboard.runs import ServedRun
+from libhetero.errors import UserError
+
+SEED = 0
+CURVES = ("loss", "signal", "test_loss", "test_signal")
+
+
+def matched_rows(first: ServedRun, second: ServedRun) -> Int[np.ndarray, "particles"]:
+    """Return the row of the second run that each particle of the first is in; -1 for none.
+
+    Raises
+    ------
+    UserError : if a run does not tell which particles it has, or has one several times.
+    """
+    from libhetero.pipelines.listing.identity import Images, image_numbers, places_in
+
+    records = [first.record, second.record]
+    if None in records:
+        raise missing("a run that does not tell which particles it has: particles.npz and ptcls_00.lst are gone")
+    numbers = image_numbers([Images(one.names, one.file_id, one.image_index) for one in records])
+    return places_in(numbers[0], numbers[1], (first.name, second.name))
+
+
+def comparison(columns: tuple[Columns, Columns]) -> dict[str, Any]:
+    """Return how far two runs agree; what one of them has not is None, and why in `left_out`.
+
+    Parameters
+    ----------
+    columns : of the two runs.
+
+    Raises
+    ------
+    UserError : if they share no particle, or do not tell which they have.
+    """
+    from libhetero.pipelines.comparing.pairs import class_agreement, latent_agreement
+    from libhetero.pipelines.comparing.record import verdict_of
+
+    first, second = (one.run for one in columns)
+    if first is second:
+        raise wrong("runs: twice the same; expected two different ones")
+    place = matched_rows(first, second)
+    here = np.flatnonzero(place >= 0)
+    if not len(here):
+        raise wrong(f"{first.name} and {second.name} share no particle")
+    there = place[here]
+    left_out: list[str] = []
+    one, other = (_latents(each, left_out) for each in columns)
+    latents = None
+    if one is not None and other is not None:
+        latents = latent_agreement(one[here], other[there], SEED)
+    classes, names = None, []
+    found = [_classes(each, left_out) for each in columns]
+    if found[0] is not None and found[1] is not None:
+        names = [found[0][0], found[1][0]]
+        classes = class_agreement(found[0][1][here], found[1][1][there])
+    regions = _regions(first, second, left_out)
+    verdict = verdict_of((first.name, second.name), len(here), classes, latents, regions, ())
+    told = {
+        name: None if value is None else dataclasses.asdict(value)
+        for name, value in (("latents", latents), ("classes", classes), ("regions", regions))
+    }
+    return told | {
+        "runs": [first.number, second.number],
+        "names": [first.name, second.name],
+        "matched": len(here),
+        "canonical": [] if latents is None else list(latents.canonical),
+        "embeddings": names,
+        "left_out": left_out,
+        "verdict": verdict,
+        "loss": [curves(run) for run in (first, second)],
+        "url": f"/api/compare/rows?runs={first.number},{second.number}",
+    }
+
+
+def _latents(columns: Columns, left_out: list[str]) -> Float[np.ndarray, "particles latent"] | None:
+    found = columns.latents()
+    if found is None or found.shape[1] == 0:
+        left_out.append(f"latents: {columns.run.name} has none yet")
+        return None
+    return np.nan_to_num(np.asarray(found, np.float64))
+
+
+def _classes(columns: Columns, left_out: list[str]) -> tuple[str, Int[np.ndarray, "particles"]] | None:
+    """Return the classes of the newest embedding that has some, by its name."""
+    tables = [
+        (folder / "classes_particles.txt", name)
+        for name, folder in embeddings_of(columns.run)
+        if (folder / "classes_particles.txt").is_file()
+    ]
+    if not tables:
+        left_out.append(f"classes: {columns.run.name} has none; e2hype_embed.py {columns.run.folder} --classes auto")
+        return None
+    _, name = max(tables, key=lambda one: one[0].stat().st_mtime)
+    return name, columns.values(f"{name}/class").astype(np.int64)
+
+
+def _regions(first: ServedRun, second: ServedRun, left_out: list[str]) -> Any:
+    from libhetero.pipelines.comparing.pairs import region_agreement
+    from libhetero.pipelines.comparing.subjects import Regioned
+
+    found = []
+    for run in (first, second):
+        try:
+            gaussians = gaussians_of(run, None)
+        except UserError as error:
+            left_out.append(f"regions: {error}")
+            continue
+        label = gaussians[:, 8].astype(np.int64)
+        if label.max(initial=CORE) == CORE:
+            left_out.append(f"regions: {run.name} has none; e2hype_segment.py {run.folder}")
+        found.append(Regioned(gaussians[:, :3].astype(np.float64), label))
+    return region_agreement(found[0], found[1]) if len(found) == 2 else None
+
+
+def curves(run: ServedRun) -> dict[str, list[float | None]]:
+    """Return the course of training: epochs, and what of `CURVES` the log has at each, None where it has not."""
+    lines, _ = run.lines()
+    told: dict[str, list[float | None]] = {"epoch": [line["epoch"] for line in lines]}
+    for name in CURVES:
+        values = [line.get(name) for line in lines]
+        if any(value is not None for value in values):
+            told[name] = values
+    return told

@@ -1,0 +1,29 @@
+"""Why a request is not answered: one line, and the number that HTTP has for it."""
+
+from __future__ import annotations
+
+from libhetero.errors import UserError
+
+
+class Refusal(UserError):
+    """A request that is refused.
+
+    Parameters
+    ----------
+    status : of HTTP: 400 wrong, 403 not allowed, 404 not there, 409 in the way of another, 413 too much, 503 busy.
+    message : one line.
+    """
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def wrong(message: str) -> Refusal:
+    """Return the refusal of a request that asks for what cannot be."""
+    return Refusal(400, message)
+
+
+def missing(message: str) -> Refusal:
+    """Return the refusal of a request for what is not there."""
+    return Refusal(404, message)

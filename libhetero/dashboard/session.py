@@ -1,0 +1,89 @@
+"""What the page is told of each run before anything else: what it is, where it stands, and what was made of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from libhetero.dashboard.answers import one_line
+from libhetero.dashboard.columns import embeddings_of, segmentations_of
+from libhetero.dashboard.runs import ServedRun
+from libhetero.dashboard.selections import selections_of
+from libhetero.dashboard.tables import columns_of
+from libhetero.dashboard.volumes import all_series
+from libhetero.errors import UserError
+
+NOTHING: dict[str, Any] = {
+    "family": "",
+    "state": "empty",
+    "epoch": 0.0,
+    "epochs": 0,
+    "particles": 0,
+    "box": None,
+    "apix": None,
+    "latent": 0,
+}
+
+
+def described(run: ServedRun) -> dict[str, Any]:
+    """Return what the page is told of a run; what cannot be read is a warning."""
+    told: dict[str, Any] = {"run": run.number, "name": run.name, "folder": str(run.folder), "warnings": [], **NOTHING}
+    told |= {"embeddings": [], "segmentations": [], "volumes": [], "selections": []}
+    for part in (_what, lambda one: one.state(), _embeddings, _segmentations, _volumes, _selections):
+        try:
+            told |= part(run)
+        except (UserError, OSError) as error:
+            if one_line(error) not in told["warnings"]:
+                told["warnings"].append(one_line(error))
+    return told
+
+
+def _what(run: ServedRun) -> dict[str, Any]:
+    grid = run.grid()
+    told = {"family": run.config.family, "particles": run.count, "latent": columns_of(run.folder / "mid_00.txt")}
+    return told | ({} if grid is None else {"box": grid[0], "apix": grid[1]})
+
+
+def _embeddings(run: ServedRun) -> dict[str, Any]:
+    found = []
+    for name, folder in embeddings_of(run):
+        plane = (folder / "embed_particles.txt").is_file()
+        found.append(
+            {
+                "name": name,
+                "columns": [f"{name}/x", f"{name}/y"] if plane else [],
+                "kind": "pca" if "pca" in name else "umap",
+                "classes": (folder / "classes_particles.txt").is_file(),
+                "figure": _figure(run, folder / "embed_particles.png"),
+            }
+        )
+    return {"embeddings": found}
+
+
+def _figure(run: ServedRun, path: Path) -> str | None:
+    return f"/runs/{run.number}/files/{quote(str(path.relative_to(run.folder)))}" if path.is_file() else None
+
+
+def _segmentations(run: ServedRun) -> dict[str, Any]:
+    from libhetero.pipelines.regions.record import read_record
+
+    found = []
+    for name, folder in segmentations_of(run):
+        record = read_record(folder)
+        page = _figure(run, folder / "index.html")
+        found.append({"name": name, "regions": 0 if record is None else record.count, "page": page})
+    return {"segmentations": found}
+
+
+def _volumes(run: ServedRun) -> dict[str, Any]:
+    return {"volumes": all_series(run)}
+
+
+def _selections(run: ServedRun) -> dict[str, Any]:
+    found = []
+    for one in selections_of(run):
+        files = [f"/api/runs/{run.number}/file?path=selections/{one.name}/{name}" for name in one.files]
+        told = {"name": one.name, "count": one.count, "made": one.made, "how": one.how, "command": one.command}
+        found.append(told | {"written": one.written, "files": files})
+    return {"selections": found}

@@ -285,7 +285,7 @@ def _write(
     require_space(folder, needed, f"{len(chosen)} volume(s)", "free some, ask for fewer, or choose another --output")
     LOGGER.info("%d volume(s) of %d³ voxels at %.4g Å", len(chosen), side, pixel_size)
     decoded = decoded_volumes(trained, chosen.latents, box, pixel_size, config.lowpass)
-    decoded = tracked(decoded, len(chosen), "volumes", lambda one: 1, progress)
+    decoded = tracked(decoded, len(chosen), "volumes", lambda one: 1, progress, "volumes")
     paths = [folder / f"{name}.{config.format}" for name in chosen.names]
     with replacing_set(folder):
         figure, script = write_volumes(trained, decoded, paths, pixel_size, config.crop, chosen)

@@ -10,8 +10,9 @@ from libhetero.errors import ConfigurationError
 from libhetero.io import read_latent, write_latent
 from libhetero.pipelines import analyze
 from libhetero.pipelines.analysing.findings import convergence
-from libhetero.pipelines.analysing.page import write_pages
+from libhetero.pipelines.analysing.page import lines_of, write_pages
 from libhetero.pipelines.analyze import AnalyzeConfig
+from libhetero.pipelines.run.reached import Reached
 from tests.making.runs import field_run, gaussian_run
 
 
@@ -41,6 +42,7 @@ def test_a_run_of_gaussians(tmp_path, monkeypatch, load_program, capsys):
     volumes = {path.name: len(list(path.glob("*.mrc"))) for path in (tmp_path / "volumes").iterdir()}
     assert volumes.keys() == {f"analysis_pca_{one}" for one in ("classes", "pc_1", "pc_2", "states", "path")}
     assert volumes["analysis_pca_classes"] == volumes["analysis_pca_states"] == 4 and volumes["analysis_pca_pc_1"] == 3
+    assert (tmp_path / "volumes" / "analysis_pca_pc_2" / "pc_2_00.mrc").exists(), "which component a map is of"
     latent = read_latent(tmp_path / "mid_00.txt")[1]
     for place in read_latent(tmp_path / "analysis" / "states.txt")[1]:
         corner = np.rint(place)
@@ -83,6 +85,7 @@ def test_analyses_have_folders_of_their_own(tmp_path, monkeypatch):
     shown = targets(second.folder / "index.html")
     assert "../../volumes/analysis_pca_classes_2_classes/volumes.png" in shown, "its own volumes"
     assert not any("analysis_pca_classes/" in name or "mine" in name for name in shown), "and no others"
+    assert ", mine</title>" in (named.folder / "index.html").read_text(encoding="utf-8")
     assert {"analyses/mine/index.html", "analysis/index.html"} <= targets(tmp_path / "results.html")
     again = analyze.run(AnalyzeConfig(str(tmp_path), method="pca", classes=3, components=1, steps=1, name="mine"))
     assert again.folder == named.folder and (tmp_path / "volumes" / "mine_pc_1").is_dir()
@@ -104,6 +107,16 @@ def test_the_page_of_an_epoch_shows_the_run_s_training(tmp_path):
     written = write_pages(run, None, [], tmp_path / "epoch_03" / "analyses" / "analysis")
     assert targets(written) == {"../loss.png", "evidence.png", "results.html"}
     assert "of the whole run, as of its last checkpoint" in written.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("step", "said"), [(40, ""), (11, "Beware: training is not finished, 2.75 of 10 epochs are done")]
+)
+def test_the_page_says_how_far_training_had_come(tmp_path, step, said):
+    run = dataclasses.replace(field_run(tmp_path), reached=Reached(step, 4, 10))
+    lines = lines_of(run, None)
+    assert f"With the parameters of epoch {step / 4:g} of 10 (step {step})." in lines[1]
+    assert said in lines[1] and ("Beware" in lines[1]) == bool(said)
 
 
 def test_a_latent_that_follows_the_defocus_is_told(tmp_path, monkeypatch):
@@ -141,3 +154,8 @@ def test_convergence_says_how_far_epochs_fell():
         "-0.438 in all."
     )
     assert convergence(log[:2]) == ""
+    explained = [line | {"signal": 1 - line["loss"]} for line in log]
+    assert convergence(explained) == (
+        "The model explains 93.8% of the images' signal; that changed by +6.25% in the last of 4 epochs, by +12.50% in "
+        "the one before, and no two epochs differ by more than 43.75%."
+    )

@@ -26,7 +26,7 @@ from libhetero.training.log import read_log
 PAGE, LOG = "index.html", "log.jsonl"
 HEADER = ("volumes", "how many", "figure", "table", "ChimeraX")
 OF_TRAINING = (
-    ("loss.png", "The loss over the epochs, and the learning rate below it."),
+    ("loss.png", "The signal explained, the loss and the learning rate over the epochs."),
     ("samples.png", "Particles, always the same ones, beside the model's projections of them and what is left over."),
 )
 EVIDENCE = "How far each image speaks for the model against noise alone, and the contrast of the particles."
@@ -37,7 +37,8 @@ def lines_of(run: Run, found: Findings | None) -> list[str]:
     model = run.model
     lines = [
         f"{len(run.particles)} particles, box {model.box_size}, {model.pixel_size:.4g} Å per pixel, family "
-        f"{run.config.family}."
+        f"{run.config.family}.",
+        *(run.reached.facts() if run.reached is not None else []),
     ]
     log = run_and_epoch(run.folder)[0] / LOG
     told = convergence(read_log(log)) if log.exists() else ""
@@ -123,7 +124,7 @@ def _write(
         rows.append(["regions of Gaussians", "", [link("page", regions)], "", ""])
     name = shlex.quote(str(run.folder))
     page = Page(
-        title=f"Analysis of {run.folder.name}",
+        title=f"Analysis of {run.folder.name}{'' if analysis == run.folder / FOLDER else f', {analysis.name}'}",
         facts=lines,
         header=HEADER,
         rows=rows,
@@ -141,7 +142,13 @@ def _density_caption(run: Run, found: Findings) -> str:
     known = (run.folder / "mid_00_sd.txt").exists()
     how = "with the width of each particle's own uncertainty taken off" if known else "a kernel estimate"
     states = legend_of_states(found.density.share)
-    return f"The density of particles in the plane of the first two components, {how}. {states}"
+    flat = (
+        " States are numbered by their share, not as classes are. Classes are of all numbers of the latents; those "
+        "that differ in further components alone lie on top of each other here."
+        if len(found.explained) > 2
+        else ""
+    )
+    return f"The density of particles in the plane of the first two components, {how}. {states}{flat}"
 
 
 def _commands(name: str, found: Findings | None) -> list[tuple[str, str]]:

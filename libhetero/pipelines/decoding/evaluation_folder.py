@@ -123,11 +123,29 @@ def file_digest(path: str | Path) -> str:
     return hashlib.blake2b(Path(path).read_bytes(), digest_size=8).hexdigest()
 
 
-def asked_in_words(options: dict[str, Any]) -> str:
-    """Return in a line what the options of a record say: "classes RUN/classes_particles.txt, centre medoid"."""
-    shown = {name: value for name, value in options.items() if not name.endswith(DIGEST)}
-    texts = {name: " ".join(map(str, value)) if isinstance(value, list) else value for name, value in shown.items()}
-    return ", ".join(f"{name} {text}" for name, text in texts.items()) or "not known"
+def asked_in_words(options: dict[str, Any], run_folder: Path) -> str:
+    """Return in a line what a record says, without defaults: "classes c.txt, centre medoid (of training step 90)".
+
+    Parameters
+    ----------
+    options : of the record.
+    run_folder : whose files are called as they lie in it.
+    """
+    from libhetero.pipelines.evaluate import EvaluateConfig
+
+    usual = {field.name: field.default for field in dataclasses.fields(EvaluateConfig)}
+    shown = {
+        name: value
+        for name, value in options.items()
+        if not name.endswith(DIGEST) and name != STEP and value != usual.get(name, dataclasses.MISSING)
+    }
+    whole = str(Path(run_folder).absolute())
+    texts = {
+        name: " ".join(map(str, value)) if isinstance(value, list) else str(value).removeprefix(f"{whole}/")
+        for name, value in shown.items()
+    }
+    trained = f" (of training step {options[STEP]})" if STEP in options else ""
+    return (", ".join(f"{name} {text}" for name, text in texts.items()) or "not known") + trained
 
 
 def earlier(folder: Path) -> Evaluation:

@@ -63,7 +63,7 @@ def _rows(run_folder: Path) -> Iterator[list[Cell]]:
         yield [
             "evaluation",
             record.parent.name,
-            asked_in_words(earlier(record.parent).options),
+            asked_in_words(earlier(record.parent).options, run_folder),
             _links(run_folder, record.parent),
         ]
     yield from _flat(run_folder / "volumes")
@@ -91,13 +91,13 @@ def _flat(volumes: Path) -> Iterator[list[Cell]]:
 
 def _pages(run_folder: Path) -> Iterator[list[Cell]]:
     """Yield the pages that other programs have made of the run."""
-    for name, what, program in (
-        ("analysis", "the latest analysis", "e2hype_analyze.py"),
-        ("validation", "validation", "e2hype_validate.py"),
+    for name, what, said in (
+        ("analysis", "the latest analysis", "that of the analyses below which was made last"),
+        ("validation", "validation", f"e2hype_validate.py {run_folder}"),
     ):
         page = run_folder / name / "index.html"
         if page.is_file():
-            yield [what, "", f"{program} {run_folder}", [Link(page.name, f"{name}/{page.name}")]]
+            yield [what, "", said, [Link(page.name, f"{name}/{page.name}")]]
 
 
 def _links(run_folder: Path, folder: Path) -> list[Link]:

@@ -108,6 +108,9 @@ def test_the_page_of_results_lists_all_of_them(tmp_path, run):
     page = tmp_path / "results.html"
     text = page.read_text(encoding="utf-8")
     assert "--classes 2" in text and "particles 1" in text
+    evaluate.run(EvaluateConfig(str(tmp_path), classes=str(tmp_path / "classes_particles.txt")))
+    text = page.read_text(encoding="utf-8")
+    assert ">classes classes_particles.txt<" in text, "as it lies in the run, and without defaults"
     assert {"embeddings/x/classes_particles.txt", "volumes/particles_1/volumes.png"} <= targets(page)
     assert all((tmp_path / name).exists() for name in targets(page))
 
@@ -209,7 +212,7 @@ def test_volumes_of_further_training_do_not_replace_those_of_before(tmp_path, mo
         monkeypatch.setattr("libhetero.pipelines.run.folder.open_run", lambda folder, epoch=None, run=trained: run)
         evaluate.run(EvaluateConfig(str(tmp_path), particles=(1,)))
     assert names(tmp_path / "volumes") == ["particles_1", "particles_1_2"]
-    assert "step 8" in (tmp_path / "results.html").read_text(encoding="utf-8")
+    assert "particles 1 (of training step 8)" in (tmp_path / "results.html").read_text(encoding="utf-8")
 
 
 def test_classes_of_an_evaluation_lie_with_its_volumes(tmp_path, run, monkeypatch):

@@ -300,6 +300,7 @@ def _write(
         record = _record(config, changes, judged, classes)
         files.append(write_record(trained.folder, record))
         facts = account.facts(grouped, changes, judged, config.p_value, time.monotonic() - start)
+        facts += [] if trained.reached is None else trained.reached.facts()
         page = write_region_page(trained, neutral, judged, mixtures, facts, drawn, written, kept)
     texts = [path for group in written.values() for path in group]
     return SegmentResult(regions, record, changes.feature, tuple(classes), page, (page, *files, *texts, *drawn), kept)

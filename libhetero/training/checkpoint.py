@@ -335,6 +335,7 @@ class EpochFolder(CheckpointFolder):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, keep=None)
         self._writer: ocp.AsyncCheckpointer | None = None
+        self._saved = 0  # so often; an epoch may be, twice, where training goes back
 
     def __enter__(self) -> EpochFolder:
         return self
@@ -372,7 +373,8 @@ class EpochFolder(CheckpointFolder):
             require_space(self.folder, _space(params), "the parameters of an epoch", GO_ON)
             if is_writer() and place.exists():
                 place.rename(self._before(epoch))
-            wait_for_all(f"epoch {epoch} makes room at step {int(state.step)}")
+            self._saved += 1
+            wait_for_all(f"room for epoch {epoch}, number {self._saved} that is kept from step {int(state.step)}")
             about = {"format_version": FORMAT_VERSION, "step": int(state.step)}
             items = {"params": ocp.args.StandardSave(params), "about": ocp.args.JsonSave(about)}
             self._writer.save(place, args=ocp.args.Composite(**items))

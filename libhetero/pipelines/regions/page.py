@@ -37,8 +37,6 @@ HEADER = (
     "difference maps",
 )
 
-UNBROKEN = "\u2011"  # a hyphen at which no line ends
-
 CAPTIONS = {
     "regions": "The regions over the outline of the map, from three sides; what lies deeper is paler.",
     "regions_embedding": "The Gaussians that change, near to each other where they change alike in the same particles; "
@@ -132,7 +130,12 @@ def dropped_rows(dropped: Sequence[RegionRecord]) -> list[list[Cell]]:
 
 def _evidence(record: RegionRecord) -> list[Cell]:
     changes = "; ".join(_change(getattr(record, one)) for one in kinds_of(record.kind))
-    return [record.kind, changes, shown_p_value(record.p_value).replace("-", UNBROKEN), f"{record.agreement:.2f}"]
+    return [record.kind, changes, _in_one_line(shown_p_value(record.p_value)), f"{record.agreement:.2f}"]
+
+
+def _in_one_line(text: str) -> str:
+    """Return a text with a hyphen and spaces at which no line ends."""
+    return text.replace("-", "\u2011").replace(" ", "\u00a0")
 
 
 def _change(record: KindRecord) -> str:

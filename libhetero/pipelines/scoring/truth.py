@@ -234,7 +234,8 @@ def open_truth(folder: str | Path) -> Truth:
     path = folder / TRUTH
     if not path.is_file():
         raise ConfigurationError(
-            f"{folder}: holds no {TRUTH}; expected the folder truth of a set that e2hype_simulate.py made."
+            f"{folder}: {f'holds no {TRUTH}' if folder.is_dir() else 'no such folder'}; expected the folder truth of a "
+            "set that e2hype_simulate.py made."
         )
     values = read_json(path)
     kind, version = values.get("kind"), values.get("format_version")

@@ -20,7 +20,8 @@ uncertainty taken off where the run knows it, and its maxima are told as states,
 between the two most populated. Tests say whether latents follow defocus, view, micrograph, contrast or
 half-set, which molecules do not. Volumes are written of classes, along the first principal components,
 of states and along the path (RUN/volumes). RUN/analysis/index.html shows all of it; of a run without
-Gaussians, RUN/index.html too."""
+Gaussians, RUN/index.html too. What each call found is kept in RUN/analyses/NAME (--name), and its volumes in
+RUN/volumes/NAME_classes, NAME_pc_1 …; RUN/results.html lists all."""
 
 EPILOG = """\
 examples:

@@ -63,7 +63,11 @@ def train(options: argparse.Namespace, session: Session) -> None:
         session.compiler.keep_in(folder)
         write_params_json(folder, "e2hype", options)
 
-    refine.run(config, new_folder=next_run_folder, started=started, progress=session.progress, joined=session.joined)
+    folder = refine.run(
+        config, new_folder=next_run_folder, started=started, progress=session.progress, joined=session.joined
+    )
+    if options.verbose > 0 and not session.voice.quiet:
+        print(*refine.next_steps(folder), sep="\n")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -14,6 +14,8 @@ NO_NEED = {
     "--no-amp": "--precision float32 is what it is called",
     "--lazy": "images are always read when they are needed",
     "--preload": "images are read ahead by themselves",
+    "--noctf": "it is an option of training and of maps; lists without a CTF are read as they are",
+    "--box": "it is an option of training and of maps; images stay as they are",
     "--pool": "images are read ahead by themselves",
 }
 TAKES = {"--classes": "K"}  # ours that mean the peer's only where this is what they take, and not a file

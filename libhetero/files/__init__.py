@@ -4,6 +4,7 @@ Standard library only and light at import, so that every part may build on it.
 """
 
 from libhetero.files.atomic import check_folder, flush_folder_to_disk, flush_to_disk, replacing
+from libhetero.files.claims import claiming
 from libhetero.files.errors import DiskError, describe_os_error, first_line, writing, writing_error
 from libhetero.files.figures import (
     CREATOR,
@@ -33,6 +34,7 @@ __all__ = [
     "alone_in",
     "check_folder",
     "check_readable",
+    "claiming",
     "describe_os_error",
     "every_format",
     "figures_as",

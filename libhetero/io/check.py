@@ -174,5 +174,6 @@ def pixel_size_disagreements(particles: ParticleSet) -> list[str]:
         return []
     stack, size = wrong[0]
     return [
-        f"pixel size {size:g} Å is used, the header of {stack.path} says {stack.pixel_size:g} Å ({len(wrong)} stacks)"
+        f"pixel size {size:g} Å is used, the header of {stack.path} says {stack.pixel_size:g} Å"
+        f"{f' (so it is of {len(wrong)} stacks)' if len(wrong) > 1 else ''}"
     ]

@@ -66,7 +66,7 @@ def _completed(rows: np.ndarray, particles: ParticleSet, behind: StarRows | None
     if "blob/path" not in names:
         new |= _image_columns(particles)
         if particles.contrast == 0:
-            logger.info("the particles' contrast is not stated: blob/sign says white, 1")
+            logger.info("the list does not state the contrast, which a .cs does: this one says white (blob/sign 1)")
     if particles.ctf is not None:
         new |= _ctf_columns(particles, particles.ctf, names, behind)
     if behind is not None:

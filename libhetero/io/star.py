@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, overload
@@ -167,6 +168,16 @@ class StarTable:
         return self.wrong_value(label, rows, place, f"'{text[:30]}'", expected)
 
 
+KINDS = {  # by a label of it: a file of RELION's that lists no particles, and what to give in its place
+    "rlnReferenceImage": "This is the model of a refinement (_model.star): give its particles, _data.star.",
+    "rlnOptimiserDataStarFile": "This is the record of a refinement (_optimiser.star): give its particles, _data.star.",
+    "rlnTomoTiltSeriesStarFile": "This is a list of tilt series: give the particles.star of their extraction.",
+    "rlnTomoNominalStageTiltAngle": "This is a tilt series: give the particles.star of an extraction.",
+    "rlnCoordinateX": "These are coordinates: extract their particles, and give the particles.star of that job.",
+    "rlnMicrographName": "This is a list of micrographs: give that of the particles extracted from them.",
+}
+
+
 def _group_key(text: str) -> str:
     """Return the number of an optics group without leading zeros or a fraction of 0; other text as it is."""
     whole = WHOLE.fullmatch(text)
@@ -186,10 +197,16 @@ def read_table(path: str | os.PathLike) -> StarTable:
     if len(names) != 1:
         found = ", ".join(f"data_{name}" for name in blocks)[:200] or "none"
         raise DataError(
-            f"{path}: {len(names)} blocks list particles (rlnImageName); expected one among: "
-            f"{found}. Give a particle .star."
+            f"{path}: {len(names) or 'no'} blocks list particles (rlnImageName), expected one; it has {found}. "
+            f"{_instead(blocks) if not names else 'Give a .star with one of them.'}"
         )
     return StarTable(str(path), blocks, names[0], file.versions)
+
+
+def _instead(blocks: Mapping[str, Any]) -> str:
+    """Return what a file without particles is, where its labels tell, and what to give in its place."""
+    labels = {label for block in blocks.values() for label in (block if hasattr(block, "__iter__") else ())}
+    return next((text for label, text in KINDS.items() if label in labels), "Give a particle .star.")
 
 
 def with_images(table: StarTable, rows: Int[np.ndarray, "chosen"], names: list[str]) -> StarTable:

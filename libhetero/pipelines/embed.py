@@ -192,10 +192,10 @@ def embedded(trained: Any, config: EmbedConfig, progress: Callable[[float], None
     options = kept.options_of(config, None if trained.reached is None else trained.reached.step)
     patterns = kept.GAUSSIANS if config.gaussians else kept.PARTICLES + (kept.CLASSES if config.sorts else ())
     command = kept.command_of(kept.EMBEDDINGS, trained.folder, config)
-    with replacing_set(trained.folder):
-        result = _embedded(trained, config, progress)
-        folder = kept.kept_folder(trained.folder, kept.EMBEDDINGS, config.name, described(config), options)
-        kept.keep(trained.folder, folder, patterns, options, command)
+    with kept.claimed_folder(trained.folder, kept.EMBEDDINGS, config.name, described(config), options) as folder:
+        with replacing_set(trained.folder):
+            result = _embedded(trained, config, progress)
+            kept.keep(trained.folder, folder, patterns, options, command)
     write_results_page(trained.folder)
     return replace(result, folder=folder if folder.exists() else None)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -251,36 +252,45 @@ def evaluated(trained: Any, config: EvaluateConfig, progress: Callable[[float], 
 
     trained = trained.reading(config.embedding)
     box, pixel_size = _grid(config, trained.model.box_size, trained.model.pixel_size)
-    with replacing_set(trained.folder):
-        result = _write(config, trained, box, pixel_size, progress)
+    with ExitStack() as claims, replacing_set(trained.folder):  # those end when all files are in their places
+        result = _write(config, trained, box, pixel_size, claims, progress)
     write_results_page(trained.folder)
     return result
 
 
 def _write(
-    config: EvaluateConfig, trained: Any, box: int, pixel_size: float, progress: Callable[[float], None] | None
+    config: EvaluateConfig,
+    trained: Any,
+    box: int,
+    pixel_size: float,
+    claims: ExitStack,
+    progress: Callable[[float], None] | None,
 ) -> EvaluateResult:
     """Decode and write the volumes asked for of an open run, on a grid of `box` voxels of `pixel_size` Å."""
+    from libhetero.pipelines.decoding.class_files import write_own_classes
     from libhetero.pipelines.decoding.evaluation_folder import asked, evaluation_folder, write_record
     from libhetero.pipelines.decoding.points import PLANE
     from libhetero.pipelines.decoding.volume_files import write_places, write_volumes
     from libhetero.pipelines.decoding.volumes import decoded_volumes
     from libhetero.telling.progress import tracked
 
-    chosen = _chosen_points(config, trained)
-    options = asked(config, trained.classes_folder / PLANE)
-    folder = evaluation_folder(trained.folder, config, options)
+    _refuse_ways_through_nothing(config, trained)
+    label = _own_classes(config, trained)
+    chosen = _chosen_points(config, trained, label)
+    options = asked(config, trained.classes_folder / PLANE, trained.reached)
+    folder = claims.enter_context(evaluation_folder(trained.folder, config, options))
     folder.mkdir(parents=True, exist_ok=True)
     side = config.crop or box
     needed = 4 * side**3 * len(chosen)  # beside those of before, which go when all are there
     require_space(folder, needed, f"{len(chosen)} volume(s)", "free some, ask for fewer, or choose another --output")
     LOGGER.info("%d volume(s) of %d³ voxels at %.4g Å", len(chosen), side, pixel_size)
     decoded = decoded_volumes(trained, chosen.latents, box, pixel_size, config.lowpass)
-    decoded = tracked(decoded, len(chosen), "volumes", lambda one: 1, progress)
+    decoded = tracked(decoded, len(chosen), "volumes", lambda one: 1, progress, "volumes")
     paths = [folder / f"{name}.{config.format}" for name in chosen.names]
     with replacing_set(folder):
         figure, script = write_volumes(trained, decoded, paths, pixel_size, config.crop, chosen)
         table, plane = write_places(folder, trained, chosen)
+        write_own_classes(folder, trained, label)
         write_record(folder, config, options, paths)
     return EvaluateResult(tuple(paths), figure, script, table, plane)
 
@@ -300,12 +310,25 @@ def _grid(config: EvaluateConfig, box: int, pixel_size: float) -> tuple[int, flo
     return box, config.pixel_size or pixel_size
 
 
-def _chosen_points(config: EvaluateConfig, trained: Any) -> Any:
-    """Return which volumes are asked for, as `libhetero.pipelines.decoding.points.VolumePoints`."""
-    from libhetero.pipelines.decoding import points
-    from libhetero.pipelines.decoding.class_files import classes_by_kmeans, whole_classes
+def _own_classes(config: EvaluateConfig, trained: Any) -> Any:
+    """Return the classes that all particles are sorted into for an evaluation; None where it asks for others."""
+    from libhetero.pipelines.decoding.class_files import classes_by_kmeans
 
-    _refuse_ways_through_nothing(config, trained)
+    if config.all_classes is None:
+        return None
+    return classes_by_kmeans(trained, config.all_classes, config.seed, config.batch_size)
+
+
+def _chosen_points(config: EvaluateConfig, trained: Any, label: Any) -> Any:
+    """Return which volumes are asked for, as `libhetero.pipelines.decoding.points.VolumePoints`.
+
+    Parameters
+    ----------
+    label : as `_own_classes` gives them.
+    """
+    from libhetero.pipelines.decoding import points
+    from libhetero.pipelines.decoding.class_files import whole_classes
+
     batch_size = config.batch_size
     if config.particles is not None:
         return points.of_particles(trained, points.parse_particles(trained, config.particles), batch_size)
@@ -318,11 +341,8 @@ def _chosen_points(config: EvaluateConfig, trained: Any) -> Any:
         return points.along_component(trained, config.component, value_of(config, "steps"), batch_size)
     if config.grid is not None:
         return points.on_grid(trained, config.grid, value_of(config, "over"), batch_size)
-    if config.classes is not None:
-        label = whole_classes(config.classes, trained.particles)
-    else:
-        count = cast(int, config.all_classes)  # the only way to choose that is left
-        label = classes_by_kmeans(trained, count, config.seed, batch_size)
+    if label is None:
+        label = whole_classes(cast(str, config.classes), trained.particles)  # the only way to choose that is left
     return points.of_classes(trained, label, value_of(config, "centre"), batch_size)
 
 

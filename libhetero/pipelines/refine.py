@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -68,6 +69,21 @@ def run(
             f"stopped {who}, after step {result.step}; the checkpoint is written. Go on with --resume {folder}.", code
         )
     return folder
+
+
+def next_steps(folder: Path) -> list[str]:
+    """Return, a line each, what to look at in a run, and the commands that go on from it."""
+    from libhetero.models.families import family_named
+    from libhetero.pipelines.run.configuration import read_config
+
+    name = shlex.quote(str(folder))
+    lines = [
+        f"look at {Path(folder) / 'samples.png'} and {Path(folder) / 'loss.png'}",
+        f"go on with e2hype_analyze.py {name} (plane, classes, states, volumes and a page)",
+    ]
+    if family_named(read_config(folder).family).mixtures:
+        lines.append(f"or with e2hype_segment.py {name} (which Gaussians change together, and in which particles)")
+    return lines
 
 
 def dry_run(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -196,8 +197,7 @@ def run(config: SegmentConfig, progress: Callable[[float], None] | None = None) 
         account.tell_evidence(judged, config.p_value)
     if judged.regions.count == 0:
         return _write_nothing(config, trained, changes, judged)
-    kept = _Kept.of(config, trained, changes.feature)
-    with replacing_set(trained.folder):
+    with _Kept.claimed(config, trained, changes.feature) as kept, replacing_set(trained.folder):
         result = _write(config, trained, latent, changes, regions, judged, start, kept.folder, advance)
         kept.keep(trained.folder)
     write_results_page(trained.folder)
@@ -219,13 +219,16 @@ class _Kept:
     command: str
 
     @classmethod
-    def of(cls, config: SegmentConfig, trained: Any, feature: str) -> _Kept:
-        """Return how that of an open run is kept, with one of before that is not kept yet."""
+    @contextlib.contextmanager
+    def claimed(cls, config: SegmentConfig, trained: Any, feature: str) -> Iterator[_Kept]:
+        """Yield how that of an open run is kept, where no other call keeps one; one of before is kept first."""
         from libhetero.pipelines.run import kept
 
         options = kept.options_of(config, None if trained.reached is None else trained.reached.step)
-        folder = kept.kept_folder(trained.folder, kept.SEGMENTATIONS, config.name, _described(config, feature), options)
-        return cls(folder, options, kept.command_of(kept.SEGMENTATIONS, trained.folder, config, config.regions))
+        command = kept.command_of(kept.SEGMENTATIONS, trained.folder, config, config.regions)
+        described = _described(config, feature)
+        with kept.claimed_folder(trained.folder, kept.SEGMENTATIONS, config.name, described, options) as folder:
+            yield cls(folder, options, command)
 
     def keep(self, run_folder: Path) -> None:
         """Keep what is written into the run folder, within its set."""
@@ -258,8 +261,7 @@ def _write_nothing(config: SegmentConfig, trained: Any, changes: Any = None, jud
         dropped, regions, tested, feature = judged.dropped, judged.regions, judged.tested, changes.feature
     record = RegionsRecord(0, feature, gaussians, count, tested=tested, p_value=config.p_value, dropped=dropped)
     LOGGER.warning("%s: no region changes more than noise alone gives; none is written.", trained.folder)
-    kept = _Kept.of(config, trained, feature)
-    with replacing_set(trained.folder):
+    with _Kept.claimed(config, trained, feature) as kept, replacing_set(trained.folder):
         files.remove_region_files(trained.folder)
         particles.remove_region_classes(trained.folder)
         mixtures.remove_class_mixtures(trained.folder)
@@ -320,6 +322,7 @@ def _write(
         record = _record(config, changes, judged, classes)
         files.append(write_record(trained.folder, record))
         facts = account.facts(grouped, changes, judged, config.p_value, time.monotonic() - start)
+        facts += [] if trained.reached is None else trained.reached.facts()
         page = write_region_page(trained, neutral, judged, mixtures, facts, drawn, written, kept)
     texts = [path for group in written.values() for path in group]
     return SegmentResult(regions, record, changes.feature, tuple(classes), page, (page, *files, *texts, *drawn), kept)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float, Int
+from matplotlib.ticker import MaxNLocator
 
 from libhetero.report.style import DARK, GREY, PALETTE, new_figure, save_figure
 
@@ -68,7 +69,9 @@ def draw_correlations(path: str | os.PathLike, correlations: Sequence[float], ch
     axis.set_ylim(min(-0.05, *correlations), 1.02)
     axis.set_xlabel("pair of directions, one of each run's latents")
     axis.set_ylabel("canonical correlation")
-    axis.legend(fontsize=8, frameon=False, labelcolor=DARK, loc="upper right")
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    above = {"loc": "lower right", "bbox_to_anchor": (1.0, 1.0)}  # where no bar is
+    axis.legend(fontsize=8, frameon=False, labelcolor=DARK, **above)
     save_figure(figure, path)
 
 

@@ -60,9 +60,9 @@ def draw_eps(path: str | os.PathLike, scan: EpsTrials, chosen: float | None) -> 
     upper.yaxis.set_major_locator(MaxNLocator(integer=True))
     upper.set_ylim(0, 1.45 * max(1, int(scan.clusters.max()), int(scan.groups.max())))
     lower.semilogx(
-        scan.eps, scan.score, ".-", color=PALETTE[1], linewidth=1, label="silhouette: how well apart (1 best)"
+        scan.eps, scan.score, ".-", color=PALETTE[1], linewidth=1, label="silhouette, 0 for those in no region (1 best)"
     )
-    lower.semilogx(scan.eps, scan.noise, "x-", color=GREY, linewidth=1, label="part of the Gaussians in no region")
+    lower.semilogx(scan.eps, scan.noise, "x-", color=GREY, linewidth=1, label="part in no region (constant ones too)")
     lower.set_ylim(-0.05, 1.55)
     lower.set_yticks(np.linspace(0, 1, 6))
     lower.set_xlabel("eps: largest distance of neighbours in the plane")
@@ -77,6 +77,7 @@ def draw_eps(path: str | os.PathLike, scan: EpsTrials, chosen: float | None) -> 
     if chosen is not None:
         title(upper, _said(scan, chosen))
         _shade(upper, scan, chosen)
+    lower.set_xlim(upper.get_xlim())
     save_figure(figure, path)
 
 

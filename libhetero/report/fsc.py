@@ -14,6 +14,13 @@ from matplotlib.colors import to_hex
 from libhetero.report.style import DARK, GREY, LEGEND, PALETTE, class_colours, new_figure, save_figure, title
 
 THRESHOLDS = (0.5, 0.143)
+PLACED = {  # a legend: where curves leave room, its words over the lines of the thresholds
+    "fontsize": LEGEND,
+    "labelcolor": DARK,
+    "loc": "best",
+    "edgecolor": "none",
+    "framealpha": 0.85,
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +57,7 @@ def draw_fsc(path: str | os.PathLike, curves: Mapping[str, Curve], pixel_size: f
     for place, (name, curve) in enumerate(curves.items()):
         _draw_curve(axis, name, curve, PALETTE[place % len(PALETTE)], pixel_size)
     _finish(axis, list(curves.values()), pixel_size)
-    axis.legend(fontsize=LEGEND, frameon=False, labelcolor=DARK, loc="upper right")
+    axis.legend(**PLACED)
     save_figure(figure, path)
 
 
@@ -104,7 +111,7 @@ def draw_fsc_panels(path: str | os.PathLike, panels: Mapping[str, Mapping[str, C
             axis.plot(_frequency(median, pixel_size), median, color=DARK, linewidth=2, label=name)
         _finish(axis, list(curves.values()), pixel_size)
         title(axis, text)
-        axis.legend(fontsize=LEGEND, frameon=False, labelcolor=DARK, loc="upper right")
+        axis.legend(**PLACED)
     save_figure(figure, path)
 
 

@@ -12,8 +12,8 @@ from libhetero.files import replacing
 STYLE = (
     "body{font:15px/1.5 sans-serif;color:#333;max-width:76em;margin:2em auto;padding:0 1em}"
     "img{max-width:100%}figure{margin:1em 0}figcaption{color:#666}"
-    "table{border-collapse:collapse}td,th{border-bottom:1px solid #ccc;padding:.3em .8em;"
-    "text-align:left;vertical-align:top}pre{background:#f4f4f4;padding:1em;overflow-x:auto}"
+    "table{border-collapse:collapse}td,th{border-bottom:1px solid #ccc;padding:.3em .7em;"
+    "text-align:left;vertical-align:top}td a{white-space:nowrap}pre{background:#f4f4f4;padding:1em;overflow-x:auto}"
 )
 
 

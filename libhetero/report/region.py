@@ -104,7 +104,7 @@ def draw_region(path: str | os.PathLike, shown: RegionView, molecule: Molecule) 
     draw_distribution(amount, shown.value, shown.label, colour_of(shown.number))
     if shown.ends is not None:
         amount.axvline(float(shown.value.mean()), color=DARK, linewidth=0.8, linestyle="--", label="mean")
-        amount.legend(fontsize=LEGEND, frameon=False, labelcolor=DARK)
+        amount.legend(fontsize=LEGEND, frameon=False, labelcolor=DARK, loc="best")
     amount.set_xlabel(shown.quantity)
     amount.set_ylabel("particles")
     _draw_change(space, shown, molecule)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import PercentFormatter
 
 from libhetero.report.style import DARK, LEGEND, PALETTE, new_figure, save_figure
 
@@ -43,6 +44,7 @@ def draw_training(path: str | os.PathLike, lines: Sequence[dict[str, Any]], mean
     if explained:
         _draw_course(axes[0, 0], lines, means, "signal")
         axes[0, 0].set_ylabel("signal explained")
+        axes[0, 0].yaxis.set_major_formatter(PercentFormatter(1.0))
     shown = _draw_course(loss, lines, means, "loss")
     if spans_a_decade(np.concatenate(shown)):
         loss.set_yscale("log")
@@ -64,12 +66,12 @@ def _draw_course(axis: Axes, lines: Sequence[dict[str, Any]], of_epochs: Means, 
     held = [line for line in lines if f"test_{name}" in line]
     if not held:
         if len(means) > 1:
-            axis.legend(fontsize=LEGEND, frameon=False, labelcolor=DARK)
+            axis.legend(fontsize=LEGEND, frameon=False, labelcolor=DARK, loc="best")
         return [reports]
     at, tested = _line(axis, held, f"test_{name}", PALETTE[1], "held-out particles", marker=".")
     if name == "loss":
         _mark_least(axis, at, tested)
-    axis.legend(fontsize=LEGEND, frameon=False, labelcolor=DARK)
+    axis.legend(fontsize=LEGEND, frameon=False, labelcolor=DARK, loc="best")
     return [reports, tested]
 
 

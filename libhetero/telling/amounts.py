@@ -28,7 +28,7 @@ def pace(rate: float, unit: str, left: float) -> str:
     ----------
     rate : a second.
     unit : of what, in the plural.
-    left : seconds.
+    left : seconds, told as whole ones.
     """
     each = f"{rate:.0f}" if rate >= 100 else f"{rate:.3g}"
-    return f"{each} {unit}/s, {duration(left)} left"
+    return f"{each} {unit}/s, {duration(round(left))} left"

@@ -6,6 +6,7 @@ decoding 1200/5000, 310 particles/s, 12 s left
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -32,7 +33,8 @@ class Progress:
     total : what the count comes to.
     start : where it begins.
     unit : what is counted, in the plural, to tell its rate and the time left; None where the notes do.
-    lasting : whether the end is told however short the work was, and the bar stays on the screen.
+    lasting : whether the end is told however short the work was, as it is after any line, and the bar stays on the
+        screen.
     """
 
     def __init__(
@@ -42,7 +44,7 @@ class Progress:
         self._unit = unit
         self._told = time.monotonic()
         self._bar: tqdm | None = None
-        if sys.stderr.isatty() and LOGGER.isEnabledFor(logging.INFO):
+        if _has_room() and LOGGER.isEnabledFor(logging.INFO):
             self._bar = tqdm(
                 total=total, initial=start, desc=f"{what} ", bar_format=LAYOUT, dynamic_ncols=True, leave=lasting
             )
@@ -63,10 +65,19 @@ class Progress:
         if self._bar is not None:
             self._bar.update(done - self._bar.n)
 
-    def show(self, done: int, note: str = "") -> None:
-        """Tell how much is done, and a note with it."""
+    def show(self, done: int, note: str = "", brief: str = "") -> None:
+        """Tell how much is done, and a note with it.
+
+        Parameters
+        ----------
+        done : so far.
+        note : of a line.
+        brief : in its place beside a bar, of which a terminal of 80 columns leaves 50; "" for the same.
+        """
         now = time.monotonic()
         words = [note] if note else []
+        if self._bar is not None and brief:
+            words = [brief]
         if self._unit is not None and done > self._from:
             each = max((now - self._clock) / (done - self._from), 1e-9)
             words.append(pace(1 / each, self._unit, (self._total - done) * each))
@@ -74,13 +85,28 @@ class Progress:
             self._bar.set_postfix_str(", ".join(words), refresh=False)
             self._bar.update(done - self._bar.n)
         elif now - self._told > SECONDS_BETWEEN_LINES or (self._lasting and done >= self._total):
-            self._told = now
+            self._told, self._lasting = now, True  # of what a line was told, the end is told too
             LOGGER.info("%s", ", ".join([f"{self._what} {done}/{self._total}", *words]))
 
     def say(self, line: str) -> None:
         """Tell a line of its own, beside the bar."""
-        with tqdm.external_write_mode():
-            LOGGER.info("%s", line)
+        say(line)
+
+
+def _has_room() -> bool:
+    """Return whether there is a terminal that a bar can be drawn on: some tell that they have no columns."""
+    if not sys.stderr.isatty():
+        return False
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns > 0
+    except (OSError, ValueError):  # no file of the system's; tqdm then takes what the environment says
+        return True
+
+
+def say(line: str) -> None:
+    """Tell a line of its own, beside whatever bar there is."""
+    with tqdm.external_write_mode():
+        LOGGER.info("%s", line)
 
 
 class Counts:
@@ -123,6 +149,7 @@ def tracked(
     what: str,
     size: Callable[[Any], int] = len,
     progress: Callable[[float], None] | None = None,
+    unit: str = "particles",
 ) -> Iterator[Any]:
     """Yield blocks, telling how many particles have passed, the rate and the time left.
 
@@ -133,9 +160,10 @@ def tracked(
     what : a few words, such as "decoding".
     size : particles of one block.
     progress : called with the fraction done.
+    unit : what is counted where it is no particles, in the plural.
     """
     done = 0
-    with Progress(what, total, unit="particles") as shown:
+    with Progress(what, total, unit=unit) as shown:
         coming = iter(blocks)
         with working(shown.say, f"{what}, the first of {total} (a program for it is compiled)"):
             ready = list(islice(coming, 1))

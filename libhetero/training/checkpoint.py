@@ -10,7 +10,8 @@ another number of devices; whatever does not fit the template is an error. A che
 read is passed over for the one before, with a warning; a run that goes on sets it aside. What says nothing of the
 checkpoint (exhausted memory, missing permission, a disk that does not answer) is raised, and no checkpoint passed over.
 
-Beside them `epochs/` holds the parameters, and nothing else, as they were after some epochs, numbered by these.
+Beside them `epochs/` holds the parameters, and nothing else, as they were after some epochs, numbered by these. Where
+an epoch is done again, what was kept of it is `before_EPOCH` until the new parameters are whole.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ from libhetero.training.sharding import is_writer, place_replicated, replicated,
 LOGGER = logging.getLogger(__name__)
 FORMAT_VERSION = 3
 READABLE = (1, 2, 3)
+BEFORE = "before_"  # of the name of an epoch's parameters while they are replaced
 PAGE = 2**12  # bytes
 ROOM = 2**20  # bytes, for metadata and for what others write meanwhile
 ELSEWHERE = {  # numbers of the system's errors that say nothing of what is in a file
@@ -284,11 +286,11 @@ class CheckpointFolder:
     def _read(self, step: int, templates: dict[str, Any]) -> ocp.args.Composite:
         arguments = {name: ocp.args.StandardRestore(tree) for name, tree in templates.items()}
         arguments["about"] = ocp.args.JsonRestore()
-        odd = next(filter(_is_no_file, sorted((self.folder / str(step)).rglob("*"))), None)
+        odd = next(filter(_is_no_file, sorted(self.place(step).rglob("*"))), None)
         if odd is not None:  # a device may be read without end
             raise self._unreadable(step, f"{odd.name} is a pipe or a device")
         try:
-            return self._open().restore(step, args=ocp.args.Composite(**arguments))
+            return self._restore_items(step, ocp.args.Composite(**arguments))
         except Exception as error:  # orbax raises whatever it meets in damaged files, and Exception itself
             exhausted = next(filter(_is_exhausted, _causes(error)), None)
             if exhausted is not None:
@@ -301,6 +303,14 @@ class CheckpointFolder:
                 "the disk and the permissions, and start the program again."
             )
         raise self._unreadable(step, reason)
+
+    def place(self, step: int) -> Path:
+        """Return the folder in which a step is read."""
+        return self.folder / str(step)
+
+    def _restore_items(self, step: int, items: ocp.args.Composite) -> ocp.args.Composite:
+        """Read some items of a step; what Orbax raises passes."""
+        return self._open().restore(step, args=items)
 
     def _finite(self, step: int, name: str, params: Any) -> Any:
         """Return parameters, which training writes only where they are finite."""
@@ -325,6 +335,7 @@ class EpochFolder(CheckpointFolder):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, keep=None)
         self._writer: ocp.AsyncCheckpointer | None = None
+        self._saved = 0  # so often; an epoch may be, twice, where training goes back
 
     def __enter__(self) -> EpochFolder:
         return self
@@ -332,6 +343,7 @@ class EpochFolder(CheckpointFolder):
     def _close(self) -> None:
         if self._writer is not None:
             self._writer.close()
+            self._settle()
         super()._close()
 
     def wait(self) -> None:
@@ -339,21 +351,59 @@ class EpochFolder(CheckpointFolder):
         if self._writer is not None:
             with writing(self.folder, GO_ON):
                 self._writer.wait_until_finished()
+                self._settle()
+
+    def remove_unfinished(self) -> None:
+        """Remove what a killed process left half written, and put back what was to be replaced by it."""
+        super().remove_unfinished()
+        self._settle()
 
     def save_epoch(self, state: TrainingState, epoch: int) -> None:
-        """Write the parameters of `state` in the background; those of the same epoch from before are replaced."""
+        """Write the parameters of `state` in the background.
+
+        Those of the same epoch from before stay, as `before_EPOCH`, until these are whole.
+        """
         with writing(self.folder, GO_ON):
             self.folder.mkdir(parents=True, exist_ok=True)
             if self._writer is None:
                 _silence()
                 self._writer = ocp.AsyncCheckpointer(ocp.CompositeCheckpointHandler())
-            self._writer.wait_until_finished()
+            self.wait()
             params, place = state.current(), self.folder / str(epoch)
-            if not place.exists():  # else it makes room
-                require_space(self.folder, _space(params), "the parameters of an epoch", GO_ON)
+            require_space(self.folder, _space(params), "the parameters of an epoch", GO_ON)
+            if is_writer() and place.exists():
+                place.rename(self._before(epoch))
+            self._saved += 1
+            wait_for_all(f"room for epoch {epoch}, number {self._saved} that is kept from step {int(state.step)}")
             about = {"format_version": FORMAT_VERSION, "step": int(state.step)}
             items = {"params": ocp.args.StandardSave(params), "about": ocp.args.JsonSave(about)}
-            self._writer.save(place, args=ocp.args.Composite(**items), force=True)
+            self._writer.save(place, args=ocp.args.Composite(**items))
+
+    def _before(self, epoch: int) -> Path:
+        return self.folder / f"{BEFORE}{epoch}"
+
+    def _settle(self) -> None:
+        """Remove parameters of before that others have replaced; where a kill came first, they are those kept."""
+        for before in self.folder.glob(f"{BEFORE}[0-9]*") if is_writer() else ():
+            place = self.folder / before.name.removeprefix(BEFORE)
+            if place.exists():
+                shutil.rmtree(before, ignore_errors=True)
+            else:
+                before.rename(place)
+
+    def steps(self) -> list[int]:
+        """Return the epochs that are kept, in rising order."""
+        names = (path.name.removeprefix(BEFORE) for path in self.folder.glob("*"))
+        return sorted({int(name) for name in names if name.isdecimal()})
+
+    def place(self, step: int) -> Path:
+        """Return the folder in which an epoch is read: that of before, where its successor is not whole."""
+        place = super().place(step)
+        return place if place.exists() else self._before(step)
+
+    def _restore_items(self, step: int, items: ocp.args.Composite) -> ocp.args.Composite:
+        with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as reader:
+            return reader.restore(self.place(step), args=items)
 
     def restored_epoch(self, epoch: int, like: Any) -> Restored | None:
         """Read the parameters after an epoch onto the first device; None where they were not kept."""

@@ -50,10 +50,15 @@ class ContrastEstimate:
 
     def describe(self) -> str:
         """Return one line for people."""
-        name = {1: "white", -1: "dark (inverted contrast)", 0: "not clear"}[self.sign]
+        said = {
+            1: "protein looks white",
+            -1: "protein looks dark (inverted contrast)",
+            0: "whether protein is white or dark is not clear",
+        }[self.sign]
+        sure = f", {abs(self.confidence):.1f} standard errors" if self.images > 1 else ""
         return (
-            f"contrast: protein looks {name} (correlation {self.correlation:+.3f} with white "
-            f"protein, {abs(self.confidence):.1f} standard errors, {self.images} images)"
+            f"contrast: {said} (correlation {self.correlation:+.3f} with white protein{sure}, {self.images} "
+            f"image{'s' if self.images != 1 else ''})"
         )
 
 

@@ -15,6 +15,7 @@ import jax
 from jax.experimental import multihost_utils
 
 from libhetero.errors import INTERRUPTED, TERMINATED
+from libhetero.telling.progress import say
 
 LOGGER = logging.getLogger(__name__)
 ASKING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # Ctrl-C, a queue, a terminal that is closed
@@ -84,7 +85,7 @@ class StopRequest:
         elif not self._began:
             code, who = (INTERRUPTED, "by Ctrl-C") if number == signal.SIGINT else (TERMINATED, "as the system asked")
             _leave(code, f"stopped {who}, before the first step; go on with --resume or the same command")
-        LOGGER.info("stopping after this step, with a checkpoint; Ctrl-C once more ends at once")
+        say("stopping after this step, with a checkpoint; Ctrl-C once more ends at once")
 
     def after(self, step: int) -> bool:
         """Return whether to stop now, after `step` steps."""

@@ -122,13 +122,14 @@ class RunLog:
         _append_line(self._path, line)
         if self._listener is not None:
             self._listener(line)
-        note = f"epoch {line['epoch']:.2f}, loss {line['loss']:.5g}"
+        note, brief = f"epoch {line['epoch']:.2f}, loss {line['loss']:.5g}", f"loss {line['loss']:.5g}"
         if "signal" in line:
-            of_epoch = self._course.note()
+            of_epoch, brief = self._course.note(), f"signal {percent(line['signal'])}"
             note += f", signal explained {percent(line['signal'])}" + (f" ({of_epoch})" if of_epoch else "")
         if "seconds_left" in line:
-            note += f", {pace(line['particles_per_second'], 'particles', line['seconds_left'])}"
-        self._shown.show(step, note)
+            fast = pace(line["particles_per_second"], "particles", line["seconds_left"])
+            note, brief = f"{note}, {fast}", f"{fast}, {brief}"
+        self._shown.show(step, note, brief)
 
     def go_back(self, step: int) -> None:
         """Drop the lines after `step`: training goes on from there."""

@@ -207,7 +207,7 @@ def test_a_sign_that_nobody_stated_is_told(folder, caplog):
         write_particles("a.cs", dataclasses.replace(particles, contrast=-1))
         assert not caplog.text
         write_particles("b.cs", particles)
-    assert "contrast is not stated: blob/sign says white, 1" in caplog.text
+    assert "does not state the contrast, which a .cs does: this one says white (blob/sign 1)" in caplog.text
     assert set(np.load("a.cs")["blob/sign"]) == {-1} and set(np.load("b.cs")["blob/sign"]) == {1}
 
 

@@ -178,6 +178,23 @@ def test_rows_of_one_optics_group(folder):
         read_text(folder, OPTICS + PARTICLES.replace("fine.mrcs 3", "fine.mrcs 3.5"))
 
 
+@pytest.mark.parametrize(
+    ("label", "said"),
+    [
+        ("rlnReferenceImage", "the model of a refinement.*give its particles, _data.star"),
+        ("rlnCoordinateX", "These are coordinates: extract their particles"),
+        ("rlnMicrographName", "a list of micrographs"),
+        ("rlnTomoTiltSeriesStarFile", "a list of tilt series"),
+        ("rlnFoo", "it has data_some. Give a particle .star"),
+    ],
+)
+def test_other_files_of_relion_are_named_for_what_they_are(folder, label, said):
+    with pytest.raises(DataError, match=f"no blocks list particles .*{said}"):
+        read_text(folder, f"data_some\n\nloop_\n_{label}\n1\n")
+    with pytest.raises(DataError, match=f"no blocks list particles .*{said}"):
+        read_text(folder, f"data_some\n\n_{label} 1\n")
+
+
 def test_two_blocks_of_particles(folder):
     with pytest.raises(DataError, match="2 blocks list particles.*data_particles, data_images"):
         read_text(folder, OPTICS + PARTICLES + "\n" + PARTICLES.replace("data_particles", "data_images"))
@@ -574,11 +591,11 @@ def test_edge_cases():
     """Files of other programs' tests: one line says what is wrong."""
     for name, message in (
         ("aspire_sample_starfile_rejects.star", "line 20: 5 values for 4 labels.*not a well-formed star"),
-        ("basic_double_quote.star", "0 blocks list particles"),
-        ("empty_loop.star", "0 blocks list particles"),
+        ("basic_double_quote.star", "no blocks list particles"),
+        ("empty_loop.star", "no blocks list particles"),
         ("git_lfs_pointer.star", "git lfs pull"),
         ("single_line_middle_of_multiblock.star", "2 blocks list particles"),
-        ("two_single_line_loop_blocks.star", "0 blocks list particles"),
+        ("two_single_line_loop_blocks.star", "no blocks list particles"),
     ):
         with pytest.raises(DataError, match=message) as raised:
             read_particles(shared_file("formats", "edge_cases", name))

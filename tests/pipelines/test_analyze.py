@@ -10,8 +10,9 @@ from libhetero.errors import ConfigurationError
 from libhetero.io import read_latent, write_latent
 from libhetero.pipelines import analyze
 from libhetero.pipelines.analysing.findings import convergence
-from libhetero.pipelines.analysing.page import write_pages
+from libhetero.pipelines.analysing.page import lines_of, write_pages
 from libhetero.pipelines.analyze import AnalyzeConfig
+from libhetero.pipelines.run.reached import Reached
 from tests.making.runs import field_run, gaussian_run
 
 
@@ -39,8 +40,9 @@ def test_a_run_of_gaussians(tmp_path, monkeypatch, load_program, capsys):
     for name in ("components.png", "columns.png", "density.png"):
         assert name in targets(page)
     volumes = {path.name: len(list(path.glob("*.mrc"))) for path in (tmp_path / "volumes").iterdir()}
-    assert volumes.keys() == {f"analysis_{one}" for one in ("classes", "pc_1", "pc_2", "states", "path")}
-    assert volumes["analysis_classes"] == volumes["analysis_states"] == 4 and volumes["analysis_pc_1"] == 3
+    assert volumes.keys() == {f"analysis_pca_{one}" for one in ("classes", "pc_1", "pc_2", "states", "path")}
+    assert volumes["analysis_pca_classes"] == volumes["analysis_pca_states"] == 4 and volumes["analysis_pca_pc_1"] == 3
+    assert (tmp_path / "volumes" / "analysis_pca_pc_2" / "pc_2_00.mrc").exists(), "which component a map is of"
     latent = read_latent(tmp_path / "mid_00.txt")[1]
     for place in read_latent(tmp_path / "analysis" / "states.txt")[1]:
         corner = np.rint(place)
@@ -55,10 +57,46 @@ def test_a_run_without_gaussians_has_its_page_in_its_folder(tmp_path, monkeypatc
     for folder in (tmp_path, tmp_path / "analysis"):
         for name in targets(folder / "index.html"):
             assert (folder / name).exists(), name
-    assert "volumes/analysis_classes/volumes.png" in targets(tmp_path / "index.html")
-    assert {path.name for path in (tmp_path / "volumes").iterdir()} >= {"analysis_classes", "analysis_pc_1"}
+    assert "volumes/analysis_pca_classes_2_classes/volumes.png" in targets(tmp_path / "index.html")
+    assert {path.name for path in (tmp_path / "volumes").iterdir()} >= {
+        f"analysis_pca_classes_2_{one}" for one in ("classes", "pc_1")
+    }
     again = analyze.run(AnalyzeConfig(str(tmp_path), method="pca", classes=2, no_volumes=True))
-    assert "volumes/analysis_classes/volumes.png" in targets(again.page), "volumes of before are shown"
+    assert "volumes/analysis_pca_classes_2_classes/volumes.png" in targets(again.page), "volumes of before are shown"
+
+
+def test_analyses_have_folders_of_their_own(tmp_path, monkeypatch):
+    opened(monkeypatch, gaussian_run(tmp_path, count=120, pieces=2)[0])
+    first = analyze.run(AnalyzeConfig(str(tmp_path), method="pca", components=1, steps=1))
+    assert first.folder == tmp_path / "analyses" / "analysis_pca"
+    before = {path: path.read_bytes() for path in [*first.folder.rglob("*"), *tmp_path.glob("volumes/*/*")]}
+    assert {path.name for path in before} >= {"index.html", "density.png", "states.txt", "made.json", "class_03.mrc"}
+    second = analyze.run(AnalyzeConfig(str(tmp_path), method="pca", classes=2, components=1, steps=1))
+    named = analyze.run(AnalyzeConfig(str(tmp_path), method="pca", classes=3, components=0, name="mine"))
+    assert (second.folder.name, named.folder.name) == ("analysis_pca_classes_2", "mine")
+    assert {path: path.read_bytes() for path in before} == before, "nothing of it is overwritten"
+    volumes = {path.name for path in (tmp_path / "volumes").iterdir()}
+    assert {"analysis_pca_classes", "analysis_pca_classes_2_classes", "mine_classes"} <= volumes
+    assert "mine_pc_1" not in volumes and (tmp_path / "embeddings" / "mine").is_dir()
+    for folder in (first.folder, second.folder, named.folder, tmp_path / "analysis", tmp_path):
+        page = folder / ("results.html" if folder == tmp_path else "index.html")
+        for name in targets(page):
+            assert (folder / name).exists(), name
+    shown = targets(second.folder / "index.html")
+    assert "../../volumes/analysis_pca_classes_2_classes/volumes.png" in shown, "its own volumes"
+    assert not any("analysis_pca_classes/" in name or "mine" in name for name in shown), "and no others"
+    assert ", mine</title>" in (named.folder / "index.html").read_text(encoding="utf-8")
+    assert {"analyses/mine/index.html", "analysis/index.html"} <= targets(tmp_path / "results.html")
+    again = analyze.run(AnalyzeConfig(str(tmp_path), method="pca", classes=3, components=1, steps=1, name="mine"))
+    assert again.folder == named.folder and (tmp_path / "volumes" / "mine_pc_1").is_dir()
+
+
+def test_what_an_older_version_found_is_kept_first(tmp_path, monkeypatch):
+    opened(monkeypatch, gaussian_run(tmp_path, count=60, pieces=1)[0])
+    (tmp_path / "analysis").mkdir()
+    (tmp_path / "analysis" / "density.png").write_text("of before")
+    analyze.run(AnalyzeConfig(str(tmp_path), method="pca", no_volumes=True))
+    assert (tmp_path / "analyses" / "earlier" / "density.png").read_text() == "of before"
 
 
 def test_the_page_of_an_epoch_shows_the_run_s_training(tmp_path):
@@ -66,9 +104,19 @@ def test_the_page_of_an_epoch_shows_the_run_s_training(tmp_path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     run = dataclasses.replace(field_run(tmp_path), folder=tmp_path / "epoch_03")
-    written = write_pages(run, None, [])
+    written = write_pages(run, None, [], tmp_path / "epoch_03" / "analyses" / "analysis")
     assert targets(written) == {"../loss.png", "evidence.png", "results.html"}
     assert "of the whole run, as of its last checkpoint" in written.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("step", "said"), [(40, ""), (11, "Beware: training is not finished, 2.75 of 10 epochs are done")]
+)
+def test_the_page_says_how_far_training_had_come(tmp_path, step, said):
+    run = dataclasses.replace(field_run(tmp_path), reached=Reached(step, 4, 10))
+    lines = lines_of(run, None)
+    assert f"With the parameters of epoch {step / 4:g} of 10 (step {step})." in lines[1]
+    assert said in lines[1] and ("Beware" in lines[1]) == bool(said)
 
 
 def test_a_latent_that_follows_the_defocus_is_told(tmp_path, monkeypatch):
@@ -85,7 +133,9 @@ def test_all_components_that_are_asked_for_are_written(tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr("libhetero.pipelines.analysing.volumes.evaluated", lambda run, one: asked.append(one.name))
     lines = analyze.run(AnalyzeConfig(str(tmp_path), method="pca", classes=2, components=6)).lines
-    assert {name for name in asked if "_pc_" in name} == {f"analysis_pc_{number}" for number in range(1, 7)}
+    assert {name for name in asked if "_pc_" in name} == {
+        f"analysis_pca_classes_2_pc_{number}" for number in range(1, 7)
+    }
     assert any(line.count("%") == 6 for line in lines), "the variance that each holds is told"
 
 
@@ -104,3 +154,8 @@ def test_convergence_says_how_far_epochs_fell():
         "-0.438 in all."
     )
     assert convergence(log[:2]) == ""
+    explained = [line | {"signal": 1 - line["loss"]} for line in log]
+    assert convergence(explained) == (
+        "The model explains 93.8% of the images' signal; that changed by +6.25% in the last of 4 epochs, by +12.50% in "
+        "the one before, and no two epochs differ by more than 43.75%."
+    )

@@ -82,6 +82,14 @@ def test_a_bare_stack_with_the_pixel_size_that_nobody_chose(program, tmp_path):
     assert "1 Å" not in program("stack.mrcs", "--apix", "1")[2]
 
 
+def test_a_cube_that_is_named_as_a_map_is_warned_of(program, tmp_path):
+    """EMAN2 marks its maps as stacks."""
+    for name, count in (("map.mrc", 16), ("stack.mrc", 15), ("stack.mrcs", 16)):
+        with MrcsWriter(tmp_path / name, 16, count, 3.0) as writer:
+            writer.write(np.random.default_rng(0).normal(size=(count, 16, 16)))
+        assert ("if this is a map, it has no particles" in program(name)[2]) == (name == "map.mrc")
+
+
 def test_real_particles(program, tmp_path):
     """TRPV1: found through --datadir under the name its star gives, ten particles, white."""
     stack = shared_file("formats", "relion31", "trpv1_small_stack.mrcs")

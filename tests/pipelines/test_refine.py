@@ -154,6 +154,7 @@ def test_a_finished_run_is_left_as_it_is(trained, capsys) -> None:
     changed = ["--niter", "3", "--accum", "2", "--keep", "5", "--report", "7", "--checkpoint", "2"]
     assert main(["--resume", str(folder), *changed]) == 0
     said = capsys.readouterr().out
+    assert "look at " in said and "go on with e2hype_analyze.py" in said and "or with e2hype_segment.py" in said
     assert f"{folder}: this run is finished, after 3 epochs (to train it further: --resume {folder} --niter 6)" in said
     assert contents(folder) == before
 
@@ -284,6 +285,14 @@ def test_a_mask_and_a_symmetry_reach_the_model(project, capsys) -> None:
     neutral = run.model.neutral_mixture(run.params)
     volume = np.asarray(run.model.volume(neutral, BOX, PIXEL))[:, 1:, 1:]  # about the voxel n // 2
     np.testing.assert_allclose(volume, volume[:, ::-1, ::-1], atol=1e-4 * volume.max())
+
+
+def test_gaussians_without_a_mixture_are_refused_before_particles_are_read(tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    for model, said in (([], "expected --model FILE, got none"), (["--model", "map.mrc"], "expected a .txt")):
+        assert main(["not_there.star", "--pointtransformer", *model]) == 1
+        error = capsys.readouterr().err
+        assert said in error and error.count("\n") == 1 and "not_there" not in error
 
 
 def test_mistakes_are_answered_in_one_line(project, capsys) -> None:

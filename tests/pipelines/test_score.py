@@ -241,7 +241,7 @@ def test_particles_are_found_by_their_place_in_the_stack(tmp_path, mixture):
 
 def test_mistakes_are_one_line(monkeypatch, tmp_path, mixture, assembly):
     run = volume_run(tmp_path / "run", mixture)
-    with pytest.raises(ConfigurationError, match=r"truth.json: no such file"):
+    with pytest.raises(ConfigurationError, match=r"holds no truth.json"):
         open_truth(tmp_path)
     with pytest.raises(ConfigurationError, match="--images: expected 0 to 2147483647; got -1"):
         score.ScoreConfig("hype_00", images=-1)

@@ -84,6 +84,16 @@ def test_files_hold_what_their_readers_expect(tmp_path, monkeypatch):
     assert all((tmp_path / name).exists() for name in opened)
 
 
+def test_the_page_links_the_lists_that_could_be_written(tmp_path, monkeypatch):
+    """Of images in .hdf stacks there are no .star."""
+    run, *_ = gaussian_run(tmp_path)
+    monkeypatch.setattr("libhetero.pipelines.run.folder.open_run", lambda folder, epoch=None: run)
+    monkeypatch.setattr("libhetero.pipelines.listing.writing.endings_of", lambda particles: (".lst",))
+    page = segment.run(SegmentConfig(str(tmp_path), classes=2)).page
+    targets = set(re.findall(r'href="([^"]*)"', page.read_text()))
+    assert "region_01_class_00.lst" in targets and not [name for name in targets if name.endswith((".star", ".cs"))]
+
+
 @pytest.mark.parametrize("motion", [False, True])
 def test_classes_come_with_their_gaussians_and_what_differs(tmp_path, monkeypatch, motion):
     run, piece, _ = gaussian_run(tmp_path, motion=motion)
@@ -112,6 +122,7 @@ def test_the_page_links_only_what_is_there_and_tells_commands_that_parse(tmp_pat
     text = page.read_text()
     targets = set(re.findall(r'(?:href|src)="([^"]*)"', text))
     assert {"regions.png", "regions_eps.png", "region_03.png", "masks/region_02.hdf"} <= targets
+    assert {"region_01_class_00.lst", "region_01_class_00.star"} <= targets
     assert [target for target in targets if not (folder / target).exists()] == []
     assert "http" not in text and "<run>" not in text
     commands = re.findall(r"^(e2hype_\w+\.py|chimerax) (.*)$", html.unescape(text), re.MULTILINE)

@@ -13,7 +13,9 @@ from libhetero.training.configuration import PreprocessConfig
 
 COMMON = "-h --help -v --verbose --threads --ppid --version"
 KEPT = {
-    "e2hype_analyze.py": "--batchsz --classes --columns --components --figure --method --novolumes --seed --steps",
+    "e2hype_analyze.py": """
+        --batchsz --classes --columns --components --figure --method --name --novolumes --seed --steps
+    """,
     "e2hype_classify.py": """
         --apix --batchsz --box --classes --ctf --datadir --figure --ind --invert --noctf --noinvert --nomaps
         --passthrough --poses --seed

@@ -23,3 +23,4 @@ def test_a_size_has_the_largest_unit_that_fits(count, words) -> None:
 def test_a_pace_has_rate_and_time_left() -> None:
     assert pace(20_123.4, "particles", 12) == "20123 particles/s, 12 s left"
     assert pace(0.1234, "steps", 90) == "0.123 steps/s, 1 min 30 s left"
+    assert pace(3.0, "volumes", 0.00192) == "3 volumes/s, 0 s left"

@@ -2,6 +2,7 @@
 
 import io
 import logging
+import os
 import re
 import sys
 
@@ -43,6 +44,21 @@ def test_a_terminal_has_a_bar_with_the_rate(monkeypatch, caplog) -> None:
     assert caplog.text == ""
     assert screen.getvalue().splitlines()[-1].startswith("step 100%")
     assert re.search(r"4/4, loss 0.25, .* steps/s, 0 s left", screen.getvalue())
+    with Progress("step", 4, lasting=True) as shown:
+        shown.show(2, "a long note of a line", "12 s left")
+    assert "2/4, 12 s left" in screen.getvalue() and "long" not in screen.getvalue()
+
+
+def test_a_terminal_without_columns_has_lines(monkeypatch, caplog) -> None:
+    """As a pseudo-terminal has whose size nobody has set: a bar would be nothing."""
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setattr(screen, "fileno", lambda: 2)
+    monkeypatch.setattr(progress.os, "get_terminal_size", lambda descriptor: os.terminal_size((0, 0)))
+    caplog.set_level(logging.INFO, "libhetero")
+    with Progress("step", 4, lasting=True) as shown:
+        shown.show(4)
+    assert (screen.getvalue(), caplog.messages) == ("", ["step 4/4"])
 
 
 def test_quiet_programs_have_no_bar(monkeypatch, caplog) -> None:
@@ -63,3 +79,21 @@ def test_counts_follow_each_other_and_one_is_passed_on(caplog) -> None:
                 counts(what, done, total)
     assert fractions == [0, 0.25, 0.5, 0.75, 1]
     assert [message.split(",")[0] for message in caplog.messages] == ["structures 2/2", "particles 4/4"]
+
+
+def test_what_a_line_was_told_of_is_told_of_to_its_end(monkeypatch, caplog) -> None:
+    caplog.set_level(logging.INFO, "libhetero")
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+
+    def slow(count, seconds):
+        for number in range(count):
+            now[0] += seconds
+            yield [number]
+
+    list(tracked(slow(8, 1.0), 8, "volumes", unit="volumes"))
+    assert [message.split(",")[0] for message in caplog.messages] == ["volumes 6/8", "volumes 8/8"]
+    assert "volumes/s" in caplog.text and "particles" not in caplog.text
+    caplog.clear()
+    list(tracked(slow(8, 0.1), 8, "volumes"))
+    assert not caplog.messages, "short work needs no line"

@@ -43,6 +43,10 @@ def restored(run):
         return checkpoints.restore(like, sharding.data_mesh())
 
 
+def kept_by_training(epochs):
+    return sorted(int(path.name) for path in epochs.iterdir() if path.name.isdecimal() and int(path.name) < 10)
+
+
 def say_format(run, step, version) -> None:
     path = run / "checkpoints" / str(step) / "about" / "metadata"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format_version": version}))
@@ -162,6 +166,32 @@ def test_epochs_that_are_done_again_replace_those_kept_and_are_no_steps(copied, 
         for epoch, by in ((11, 12.0), (12, 13.0), (13, 13.0)):
             found = folder.restored_epoch(epoch, PARAMS)
             np.testing.assert_array_equal(found.params["template"], changed(by).current()["template"])
+
+
+def test_a_kill_while_an_epoch_is_written_again_keeps_the_one_before(copied, monkeypatch) -> None:
+    state, epochs = restored(copied), copied / "epochs"
+    with EpochFolder(epochs) as folder:
+        folder.save_epoch(state, 11)
+    (epochs / "11").rename(epochs / "before_11")  # as a process leaves it that is killed while it writes
+    (epochs / "11.orbax-checkpoint-tmp-9").mkdir()
+    for mended in (False, True):
+        with EpochFolder(epochs) as folder:
+            if mended:
+                folder.remove_unfinished()
+            assert folder.steps() == [*kept_by_training(epochs), 11]
+            np.testing.assert_array_equal(
+                folder.restored_epoch(11, PARAMS).params["template"], state.current()["template"]
+            )
+        assert (epochs / "11").is_dir() == mended
+    assert not list(epochs.glob("before_*")) and not list(epochs.glob("*tmp*"))
+
+    def refused(self, *arguments, **options):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(ocp.AsyncCheckpointer, "save", refused)
+    with pytest.raises(DataError, match="no space left"), EpochFolder(epochs) as folder:
+        folder.save_epoch(state, 11)
+    assert (epochs / "11").is_dir(), "put back at once"
 
 
 def test_nothing_but_damaged_checkpoints_is_an_error_naming_the_last(copied) -> None:

@@ -56,7 +56,8 @@ def test_padding_does_not_count_and_one_image_is_not_enough() -> None:
     plain = estimate_contrast(feed.batch(np.arange(40)), PIXEL)
     assert padded.images == 40
     assert padded.correlation == pytest.approx(plain.correlation, abs=1e-6)
-    assert estimate_contrast(feed.batch(np.arange(1)), PIXEL).sign == 0
+    one = estimate_contrast(feed.batch(np.arange(1)), PIXEL)
+    assert one.sign == 0 and one.describe().endswith("with white protein, 1 image)")
 
 
 def test_a_model_may_take_the_place_of_the_blob() -> None:

@@ -26,13 +26,14 @@ from libhetero.pipelines.validating.imaging import followed, micrographs_of, pro
 from libhetero.records import ParticleSet
 from libhetero.report.latent import draw_columns, draw_components, draw_density
 from libhetero.telling.waiting import working
-from libhetero.training.course import Course
+from libhetero.training.course import Course, percent
 from libhetero.training.preprocess import sample_indices
 
 LOGGER = logging.getLogger(__name__)
 FOLDER = "analysis"
 COMPONENTS, COLUMNS, DENSITY = "components.png", "columns.png", "density.png"
 STATES, PATH = "states.txt", "path.txt"
+FEWEST = 3  # epochs of which changes are told
 SHOWN = 4  # components in figures, and in tests of what latents follow
 NODES = 9  # of the path between two states, whose latents are written
 LARGEST = 5000  # particles that tests of what latents follow are made with
@@ -191,17 +192,30 @@ def _write_states(folder: Path, density: LatentDensity, plane: np.ndarray, laten
 
 
 def convergence(log: Sequence[dict[str, Any]]) -> str:
-    """Return in a sentence how the loss changed in the last epochs; "" where too little is known.
+    """Return in a sentence how the signal explained, or else the loss, changed in the last epochs; "" for too few.
 
     Parameters
     ----------
     log : reports of the run.
     """
-    _, means = Course(log).means("loss")
-    if len(means) < 3:
+    course = Course(log)
+    means = course.means("signal")[1]
+    if len(means) >= FEWEST:
+        last, before, whole = (_signed(one) for one in (means[-1] - means[-2], means[-2] - means[-3], np.ptp(means)))
+        return (
+            f"The model explains {percent(means[-1])} of the images' signal; that changed by {last} in the last of "
+            f"{len(means)} epochs, by {before} in the one before, and no two epochs differ by more than {whole[1:]}."
+        )
+    means = course.means("loss")[1]
+    if len(means) < FEWEST:
         return ""
     change = np.diff(means)
     return (
         f"The mean loss of an epoch changed by {change[-1]:+.3g} in the last of {len(means)} epochs, by "
         f"{change[-2]:+.3g} in the one before, and by {change.sum():+.3g} in all."
     )
+
+
+def _signed(share: float) -> str:
+    shown = percent(share, 2)
+    return shown if shown.startswith("-") else f"+{shown}"

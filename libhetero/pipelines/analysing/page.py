@@ -1,4 +1,7 @@
-"""RUN/analysis/index.html: figures of the latents, with sentences; of a run without Gaussians RUN/index.html, too."""
+"""RUN/analyses/NAME/index.html: figures of the latents, with sentences.
+
+That of the latest analysis is RUN/analysis/index.html, too, and of a run without Gaussians RUN/index.html.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from libhetero.pipelines.analysing.findings import COLUMNS, COMPONENTS, DENSITY, FOLDER, Findings, convergence
+from libhetero.pipelines.analysing.volumes import own_volumes
 from libhetero.pipelines.decoding.evaluation_folder import RECORD, earlier
 from libhetero.pipelines.decoding.gaussians import has_mixtures
 from libhetero.pipelines.decoding.results_page import ALL_RESULTS, RESULTS
@@ -22,7 +26,7 @@ from libhetero.training.log import read_log
 PAGE, LOG = "index.html", "log.jsonl"
 HEADER = ("volumes", "how many", "figure", "table", "ChimeraX")
 OF_TRAINING = (
-    ("loss.png", "The loss over the epochs, and the learning rate below it."),
+    ("loss.png", "The signal explained, the loss and the learning rate over the epochs."),
     ("samples.png", "Particles, always the same ones, beside the model's projections of them and what is left over."),
 )
 EVIDENCE = "How far each image speaks for the model against noise alone, and the contrast of the particles."
@@ -33,7 +37,8 @@ def lines_of(run: Run, found: Findings | None) -> list[str]:
     model = run.model
     lines = [
         f"{len(run.particles)} particles, box {model.box_size}, {model.pixel_size:.4g} Å per pixel, family "
-        f"{run.config.family}."
+        f"{run.config.family}.",
+        *(run.reached.facts() if run.reached is not None else []),
     ]
     log = run_and_epoch(run.folder)[0] / LOG
     told = convergence(read_log(log)) if log.exists() else ""
@@ -58,23 +63,37 @@ def lines_of(run: Run, found: Findings | None) -> list[str]:
     return lines
 
 
-def write_pages(run: Run, found: Findings | None, lines: Sequence[str]) -> Path:
-    """Write the page into RUN/analysis, and into RUN of a run that segmentation makes no page of; return the latter.
+def write_pages(run: Run, found: Findings | None, lines: Sequence[str], kept: Path) -> Path:
+    """Write the page into RUN/analyses/NAME and RUN/analysis, and into RUN of a run that segmentation makes none of.
+
+    Returns the last of these. The first shows what the analysis has written itself, the others all volumes of the run.
 
     Parameters
     ----------
     run : the run.
-    found : of its latents.
+    found : of its latents; None where they have no numbers, of which nothing is kept.
     lines : what was found, in words.
+    kept : RUN/analyses/NAME.
     """
+    if found is not None:
+        _write(run, found, lines, kept, kept, own_volumes(run.folder, kept.name))
     folder = run.folder / FOLDER
     folder.mkdir(exist_ok=True)
-    page = _write(run, found, lines, folder)
-    return page if has_mixtures(run) else _write(run, found, lines, run.folder)
+    every = [record.parent for record in sorted((run.folder / "volumes").glob(f"*/{RECORD}"))]
+    page = _write(run, found, lines, folder, folder, every)
+    return page if has_mixtures(run) else _write(run, found, lines, run.folder, folder, every)
 
 
-def _write(run: Run, found: Findings | None, lines: Sequence[str], folder: Path) -> Path:
-    """Write the page into a folder, its links from there."""
+def _write(
+    run: Run, found: Findings | None, lines: Sequence[str], folder: Path, analysis: Path, volumes: Sequence[Path]
+) -> Path:
+    """Write the page into a folder, its links from there.
+
+    Parameters
+    ----------
+    analysis : folder of its figures.
+    volumes : folders of evaluations to show.
+    """
 
     def link(text: str, path: Path) -> Link:
         return Link(text, Path(os.path.relpath(path, folder)).as_posix())
@@ -84,7 +103,6 @@ def _write(run: Run, found: Findings | None, lines: Sequence[str], folder: Path)
     shown = [(whole / name, text + latest) for name, text in OF_TRAINING]
     shown.append((run.folder / "evidence.png", EVIDENCE))
     if found is not None:
-        analysis = run.folder / FOLDER
         shown += [
             (found.kept / "embed_particles.png", "The particles in a plane by their latents, by density and by class."),
             (analysis / COMPONENTS, "The particles along pairs of principal components of their latents."),
@@ -92,8 +110,7 @@ def _write(run: Run, found: Findings | None, lines: Sequence[str], folder: Path)
             (analysis / COLUMNS, "The same plane, coloured by what is known of each particle."),
         ]
     rows: list[list[Cell]] = []
-    for record in sorted((run.folder / "volumes").glob(f"*/{RECORD}")):
-        where = record.parent
+    for where in volumes:
         shown.append((where / "volumes.png", f"Volumes of {where.name}."))
         rows.append(
             [
@@ -107,7 +124,7 @@ def _write(run: Run, found: Findings | None, lines: Sequence[str], folder: Path)
         rows.append(["regions of Gaussians", "", [link("page", regions)], "", ""])
     name = shlex.quote(str(run.folder))
     page = Page(
-        title=f"Analysis of {run.folder.name}",
+        title=f"Analysis of {run.folder.name}{'' if analysis == run.folder / FOLDER else f', {analysis.name}'}",
         facts=lines,
         header=HEADER,
         rows=rows,
@@ -125,7 +142,13 @@ def _density_caption(run: Run, found: Findings) -> str:
     known = (run.folder / "mid_00_sd.txt").exists()
     how = "with the width of each particle's own uncertainty taken off" if known else "a kernel estimate"
     states = legend_of_states(found.density.share)
-    return f"The density of particles in the plane of the first two components, {how}. {states}"
+    flat = (
+        " States are numbered by their share, not as classes are. Classes are of all numbers of the latents; those "
+        "that differ in further components alone lie on top of each other here."
+        if len(found.explained) > 2
+        else ""
+    )
+    return f"The density of particles in the plane of the first two components, {how}. {states}{flat}"
 
 
 def _commands(name: str, found: Findings | None) -> list[tuple[str, str]]:

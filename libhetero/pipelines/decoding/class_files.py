@@ -22,6 +22,7 @@ from libhetero.records import ParticleSet
 
 LOGGER = logging.getLogger(__name__)
 COLUMNS = "particle index, class and, where it is known, the probability of the class"
+OWN_CLASSES = "classes.txt"  # of an evaluation, by which its volumes are
 OF_LIST = "# particle, class; of list "  # the first line of a table, before the digest of the list that it is of
 
 
@@ -102,6 +103,14 @@ def classes_by_kmeans(run: Run, count: int, seed: int, batch_size: int) -> Int[n
     write_classes(path, np.arange(len(label)), label, list_digest(run.particles))
     LOGGER.info("wrote %s", path)
     return label
+
+
+def write_own_classes(folder: Path, run: Run, label: Int[np.ndarray, "particles"] | None) -> None:
+    """Write the classes that an evaluation sorts the particles into beside their volumes; None: there are no such."""
+    if label is None:
+        remove_stale(folder, OWN_CLASSES)
+    else:
+        write_classes(folder / OWN_CLASSES, np.arange(len(label)), label, list_digest(run.particles))
 
 
 def write_classes(

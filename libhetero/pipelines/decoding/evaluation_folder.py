@@ -7,21 +7,25 @@ the user's own (`--name`) is always replaced.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import count
 from pathlib import Path
 from typing import Any
 
 from libhetero.configuration import read_document, to_dict, write_json
 from libhetero.errors import ConfigurationError
 from libhetero.files import remove_stale
+from libhetero.pipelines.run.kept import claimed
+from libhetero.pipelines.run.reached import Reached
 
 LOGGER = logging.getLogger(__name__)
 RECORD = "evaluation.json"
 DIGEST = "_digest"  # what the name of an option ends in that is the digest of a file; older versions wrote none
+STEP = "step"  # of training, whose parameters are shown; older versions wrote none
 FIRST_NAMED = 3  # particles that a name has; of more it says how many
 ELSEWHERE = "folder", "epoch", "output", "name", "batch_size"  # options that do not change the volumes
 
@@ -40,28 +44,34 @@ class Evaluation:
     volumes: tuple[str, ...] = ()
 
 
-def evaluation_folder(run_folder: Path, config: Any, options: dict[str, Any]) -> Path:
-    """Return where the volumes of an evaluation go.
+@contextlib.contextmanager
+def evaluation_folder(run_folder: Path, config: Any, options: dict[str, Any]) -> Iterator[Path]:
+    """Yield where the volumes of an evaluation go, which no other evaluation has until the block ends.
 
     Parameters
     ----------
     run_folder : of the run.
     config : `EvaluateConfig`.
     options : as `asked` gives them.
+
+    Raises
+    ------
+    ConfigurationError : if another evaluation is writing the folder of the name that the user gave.
     """
     if config.output is not None:
-        return Path(config.output)
-    volumes = run_folder / "volumes"
-    if config.name is not None:
-        return volumes / config.name
-    name = described(config)
-    folders = (volumes / (name if number == 1 else f"{name}_{number}") for number in count(1))
-    return next(folder for folder in folders if not _holds_files(folder) or _is_of(earlier(folder), options))
+        yield Path(config.output)
+        return
+
+    def suits(folder: Path) -> bool:
+        return not _holds_files(folder) or _is_of(earlier(folder), options)
+
+    with claimed(run_folder / "volumes", config.name, described(config), suits, "e2hype_eval.py") as folder:
+        yield folder
 
 
 def _is_of(record: Evaluation, options: dict[str, Any]) -> bool:
     """Return whether a record says that it is of some options, as far as the version that wrote it says so."""
-    unsaid = {name for name in options if name.endswith(DIGEST)} - record.options.keys()
+    unsaid = {name for name in options if name.endswith(DIGEST) or name == STEP} - record.options.keys()
     if f"plane{DIGEST}" in unsaid:
         unsaid.add("embedding")
     return record.options == {name: value for name, value in options.items() if name not in unsaid}
@@ -87,13 +97,14 @@ def described(config: Any) -> str:
     return Path(config.classes or config.latent).stem
 
 
-def asked(config: Any, plane: Path) -> dict[str, Any]:
-    """Return the options that decide what is shown, as JSON has them, and digests of the files that do.
+def asked(config: Any, plane: Path, reached: Reached | None) -> dict[str, Any]:
+    """Return the options that decide what is shown, as JSON has them, digests of the files that do, and the step.
 
     Parameters
     ----------
     config : `EvaluateConfig`.
     plane : file of the embedding that is read, which chooses particles where a grid is laid over it.
+    reached : where training has come to; None where that is not known.
     """
     values = {one: value for one, value in to_dict(config).items() if one not in ELSEWHERE and value is not None}
     for name in ("classes", "latent"):
@@ -104,7 +115,7 @@ def asked(config: Any, plane: Path) -> dict[str, Any]:
         values[f"plane{DIGEST}"] = file_digest(plane)
     else:
         values.pop("embedding", None)  # volumes are only shown in it
-    return values
+    return values if reached is None else {**values, STEP: reached.step}
 
 
 def file_digest(path: str | Path) -> str:
@@ -112,11 +123,29 @@ def file_digest(path: str | Path) -> str:
     return hashlib.blake2b(Path(path).read_bytes(), digest_size=8).hexdigest()
 
 
-def asked_in_words(options: dict[str, Any]) -> str:
-    """Return in a line what the options of a record say: "classes RUN/classes_particles.txt, centre medoid"."""
-    shown = {name: value for name, value in options.items() if not name.endswith(DIGEST)}
-    texts = {name: " ".join(map(str, value)) if isinstance(value, list) else value for name, value in shown.items()}
-    return ", ".join(f"{name} {text}" for name, text in texts.items()) or "not known"
+def asked_in_words(options: dict[str, Any], run_folder: Path) -> str:
+    """Return in a line what a record says, without defaults: "classes c.txt, centre medoid (of training step 90)".
+
+    Parameters
+    ----------
+    options : of the record.
+    run_folder : whose files are called as they lie in it.
+    """
+    from libhetero.pipelines.evaluate import EvaluateConfig
+
+    usual = {field.name: field.default for field in dataclasses.fields(EvaluateConfig)}
+    shown = {
+        name: value
+        for name, value in options.items()
+        if not name.endswith(DIGEST) and name != STEP and value != usual.get(name, dataclasses.MISSING)
+    }
+    whole = str(Path(run_folder).absolute())
+    texts = {
+        name: " ".join(map(str, value)) if isinstance(value, list) else str(value).removeprefix(f"{whole}/")
+        for name, value in shown.items()
+    }
+    trained = f" (of training step {options[STEP]})" if STEP in options else ""
+    return (", ".join(f"{name} {text}" for name, text in texts.items()) or "not known") + trained
 
 
 def earlier(folder: Path) -> Evaluation:

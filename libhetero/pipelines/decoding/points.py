@@ -159,7 +159,7 @@ def along_component(run: Run, number: int, steps: int, batch_size: int) -> Volum
         )
     points = component_line(reduced, number, steps)
     latents = lifted_latents(run, points, f"principal component {number}", batch_size)
-    return _near(reduced, _numbered("pc", len(points)), latents, points, joined=True)
+    return _near(reduced, _numbered(f"pc_{number}", len(points)), latents, points, joined=True)
 
 
 def on_grid(run: Run, side: int, over: str, batch_size: int) -> VolumePoints:

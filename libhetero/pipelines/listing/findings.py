@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 from libhetero.io.check import odd_ctf_values, pixel_size_disagreements
 from libhetero.io.optics import count_optics_groups
 from libhetero.records import ParticleSet
 from libhetero.training.contrast import ContrastEstimate
+
+WITHOUT = "; of images that have none, such as noise-free projections, train with --noctf"
 
 
 def describe(particles: ParticleSet) -> list[tuple[str, str]]:
@@ -75,8 +79,9 @@ def odd_findings(particles: ParticleSet, contrast: ContrastEstimate) -> list[str
         flags = " and ".join({"poses": "--poses", "CTF": "--ctf"}[name] for name in lacking)
         lines.append(
             f"{' and '.join(lacking)}: none here, and training needs one for each particle; import the list that names "
-            f"this stack, or give cryoDRGN's with {flags}"
+            f"this stack, or give cryoDRGN's with {flags}{WITHOUT if lacking == ['CTF'] else ''}"
         )
+        lines += _cubes(particles)
     if particles.ctf is not None:
         lines += odd_ctf_values(particles.ctf)
     if particles.pose is not None:
@@ -87,3 +92,14 @@ def odd_findings(particles: ParticleSet, contrast: ContrastEstimate) -> list[str
     if contrast.sign and particles.contrast and contrast.sign != particles.contrast:
         lines.append("contrast: the images look the opposite of what the list states")
     return lines
+
+
+def _cubes(particles: ParticleSet) -> list[str]:
+    """Return a line for a file that may be a map, by its name and its shape: some programs mark maps as stacks."""
+    count = np.bincount(particles.file_id, minlength=len(particles.files))
+    box = np.zeros(len(particles.files), int)
+    box[particles.file_id] = particles.box_size
+    for name, images, side in zip(particles.files, count, box, strict=True):
+        if images == side > 1 and Path(name).suffix.lower() in (".mrc", ".map"):
+            return [f"{name}: {side} images of {side} pixels, named as maps are; if this is a map, it has no particles"]
+    return []

@@ -10,11 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
+from libhetero.files import in_the_set
 from libhetero.pipelines.decoding.results_page import ALL_RESULTS, RESULTS
-from libhetero.pipelines.regions.account import change_of, kinds_of, shown_p_value
+from libhetero.pipelines.listing.writing import LIST_ENDINGS
+from libhetero.pipelines.regions.account import kinds_of, shown_p_value
 from libhetero.pipelines.regions.evidence import Judged
 from libhetero.pipelines.regions.mixtures import ClassMixtures
-from libhetero.pipelines.regions.record import RegionRecord
+from libhetero.pipelines.regions.record import KindRecord, RegionRecord
 from libhetero.pipelines.run.folder import Run
 from libhetero.records import Gaussians
 from libhetero.report.page import Cell, Link, Page
@@ -24,7 +26,7 @@ HEADER = (
     "Gaussians",
     "mass",
     "changes by",
-    "change over the particles",
+    "change over the particles (of noise alone)",
     "p-value",
     "half-sets agree (0 to 1)",
     "particles of each class",
@@ -127,8 +129,19 @@ def dropped_rows(dropped: Sequence[RegionRecord]) -> list[list[Cell]]:
 
 
 def _evidence(record: RegionRecord) -> list[Cell]:
-    changes = "; ".join(change_of(getattr(record, one)) for one in kinds_of(record.kind))
-    return [record.kind, changes, shown_p_value(record.p_value), f"{record.agreement:.2f}"]
+    changes = "; ".join(_change(getattr(record, one)) for one in kinds_of(record.kind))
+    return [record.kind, changes, _in_one_line(shown_p_value(record.p_value)), f"{record.agreement:.2f}"]
+
+
+def _in_one_line(text: str) -> str:
+    """Return a text with a hyphen and spaces at which no line ends."""
+    return text.replace("-", "\u2011").replace(" ", "\u00a0")
+
+
+def _change(record: KindRecord) -> str:
+    """Return a change and, in brackets, the one that noise alone gives."""
+    unit = " Å" if record.unit == "Å" else ""
+    return f"{record.change:.2f}{unit} ({record.null:.2f})"
 
 
 def _caption(stem: str) -> str:
@@ -138,8 +151,7 @@ def _caption(stem: str) -> str:
     return (
         f"{stem.replace('_', ' ').capitalize()}: its particles, how much of it they have or how far it is moved in "
         "them, and what its Gaussians do from the first class to the last (of a continuum, from the lowest to the "
-        "highest "
-        "fifth)."
+        "highest fifth)."
     )
 
 
@@ -152,7 +164,7 @@ def _relative(path: Path, folder: Path) -> str:
 
 
 def _links(folder: Path, region: int, mixtures: ClassMixtures | None, written: dict[int, list[Path]]) -> list[Cell]:
-    """Return the cells from the classes on; those of the core hold its mask alone."""
+    """Return the cells from the classes on, within the set in which the files are; those of the core hold its mask."""
     stem = f"region_{region:02d}"
     masks = [Link(suffix, f"masks/{stem}.{suffix}") for suffix in ("mrc", "hdf")]
     if mixtures is None:
@@ -161,16 +173,25 @@ def _links(folder: Path, region: int, mixtures: ClassMixtures | None, written: d
     tables = [Link("embedding", f"embed_{stem}.txt")]
     if not mixtures.continuous:
         sizes = ", ".join(str(count) for count in mixtures.count)
+        there = in_the_set(folder)  # of images in .hdf stacks there is no .star, and only of a .cs a .cs
         lists = [
-            Link(f"{name} .{suffix}", f"{stem}_{name}.{suffix}") for name in mixtures.name for suffix in ("lst", "star")
+            Link(f"{name} {ending}", f"{stem}_{name}{ending}")
+            for name in mixtures.name
+            for ending in LIST_ENDINGS
+            if Path(f"{stem}_{name}{ending}") in there
         ]
         tables.insert(0, Link("classes", f"classes_{stem}.txt"))
     files = {suffix: [path for path in written[region] if path.suffix == suffix] for suffix in (".txt", ".mrc")}
     texts, maps = (
-        [Link(path.stem.removeprefix(f"{stem}_"), _relative(path, folder)) for path in group]
+        [Link(_shown(path.stem.removeprefix(f"{stem}_")), _relative(path, folder)) for path in group]
         for group in files.values()
     )
     return [sizes, masks, tables, lists, texts, maps or "one class"]
+
+
+def _shown(name: str) -> str:
+    """Return the name of a file as a link shows it: class_01_minus_00 is class_01 − 00."""
+    return name.replace("_minus_", " − ")
 
 
 def _commands(folder: Path, kept: Path, mixtures: Sequence[ClassMixtures], option: str) -> list[tuple[str, str]]:

@@ -144,9 +144,9 @@ def _run_of_epoch(run: Run, epoch: int, by_folder: bool) -> Run:
     with EpochFolder(run.folder / EPOCHS) as epochs, CheckpointFolder(run.folder / CHECKPOINTS) as checkpoints:
         kept, steps = epochs.steps(), checkpoints.steps()
         per_epoch = Reached.of(run.config, len(run.particles), Restored(None, 0)).per_epoch
-        place, restored = epochs.folder / str(epoch), epochs.restored_epoch(epoch, run.params)
+        place, restored = epochs.place(epoch), epochs.restored_epoch(epoch, run.params)
         if restored is None:
-            place = checkpoints.folder / str(epoch * per_epoch)
+            place = checkpoints.place(epoch * per_epoch)
             restored = checkpoints.restored_step(epoch * per_epoch, run.params, plain)
     if restored is None:
         there = sorted({*kept, *(step // per_epoch for step in steps if step and step % per_epoch == 0)})

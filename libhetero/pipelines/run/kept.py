@@ -2,17 +2,20 @@
 
     RUN/embeddings/NAME       what a call of e2hype_embed.py wrote: plane, classes, lists
     RUN/segmentations/NAME    what a call of e2hype_segment.py wrote: page, regions, masks, classes
+    RUN/analyses/NAME         what a call of e2hype_analyze.py wrote: page, figures, states, the path between them
 
 Programs write into the run folder, so that other programs and scripts find the latest there, by the names they know.
 What a call writes is kept in a folder of its own, under second names of the same files (hard links, which take no
 room; copies where a disk has none), with `made.json`, which says what was asked for. Both take their places in one set
 (`libhetero.files.replacing_set`), so that each call keeps what it wrote itself, whatever another one writes meanwhile,
 and a folder with a `made.json` is whole; one without is of a call that was killed, and free. Files are replaced as
-wholes and never written into, so that a later call takes nothing from those kept.
+wholes and never written into, so that a later call takes nothing from those kept. A call holds a claim on the folder
+that it chose (`libhetero.files.claims`), so that two at once have one each.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import filecmp
 import logging
@@ -20,7 +23,7 @@ import os
 import re
 import shlex
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -28,7 +31,16 @@ from typing import Any
 
 from libhetero.configuration import asked, declared_options, named, read_document, to_dict, write_json
 from libhetero.errors import ConfigurationError
-from libhetero.files import absolute_path, alone_in, every_format, in_the_set, remove_stale, replacing, replacing_set
+from libhetero.files import (
+    absolute_path,
+    alone_in,
+    claiming,
+    every_format,
+    in_the_set,
+    remove_stale,
+    replacing,
+    replacing_set,
+)
 
 LOGGER = logging.getLogger(__name__)
 RECORD = "made.json"
@@ -46,13 +58,15 @@ class Kind:
     folder : in the run folder.
     word : for one of them.
     program : that makes them.
-    patterns : of their files in the run folder.
+    patterns : of their files in the run folder, or in the one of it that holds the latest.
+    latest : that folder, relative to the run.
     """
 
     folder: str
     word: str
     program: str
     patterns: tuple[str, ...]
+    latest: str = "."
 
 
 PARTICLES = ("embed_particles.txt", *every_format("embed_particles.png"))
@@ -72,7 +86,14 @@ REGIONS = (
 )
 EMBEDDINGS = Kind("embeddings", "embedding", "e2hype_embed.py", PARTICLES + CLASSES + GAUSSIANS)
 SEGMENTATIONS = Kind("segmentations", "segmentation", "e2hype_segment.py", REGIONS)
-KINDS = (EMBEDDINGS, SEGMENTATIONS)
+ANALYSES = Kind(
+    "analyses",
+    "analysis",
+    "e2hype_analyze.py",
+    (*every_format("components.png", "columns.png", "density.png"), "states.txt", "path.txt"),
+    "analysis",
+)
+KINDS = (EMBEDDINGS, SEGMENTATIONS, ANALYSES)
 
 
 @dataclass(frozen=True)
@@ -111,8 +132,13 @@ def command_of(kind: Kind, run_folder: Path, *configurations: Any) -> str:
     return shlex.join(words)
 
 
-def kept_folder(run_folder: Path, kind: Kind, name: str | None, described: str, options: dict[str, Any]) -> Path:
-    """Return where the results of a call are to be kept, and make sure that those there before are.
+@contextlib.contextmanager
+def claimed_folder(
+    run_folder: Path, kind: Kind, name: str | None, described: str, options: dict[str, Any]
+) -> Iterator[Path]:
+    """Yield where the results of a call are to be kept, and make sure that those there before are.
+
+    No other call has that folder until the block ends.
 
     Parameters
     ----------
@@ -122,13 +148,49 @@ def kept_folder(run_folder: Path, kind: Kind, name: str | None, described: str, 
     described : what it is. The folder of that name is replaced where it is of the same options; otherwise NAME_2,
         NAME_3 … follow.
     options : as `options_of` gives them.
+
+    Raises
+    ------
+    ConfigurationError : if another call is writing the folder of the name that the user gave.
     """
     _keep_earlier(run_folder, kind)
     place = run_folder / kind.folder
-    if name is not None:
-        return place / name
-    folders = (place / (described if number == 1 else f"{described}_{number}") for number in count(1))
-    return next(folder for folder in folders if _is_free(folder) or made_of(folder).options == options)
+
+    def suits(folder: Path) -> bool:
+        return _is_free(folder) or made_of(folder).options == options
+
+    with claimed(place, name, described, suits, kind.program) as folder:
+        yield folder
+
+
+@contextlib.contextmanager
+def claimed(
+    place: Path, name: str | None, described: str, suits: Callable[[Path], bool], program: str
+) -> Iterator[Path]:
+    """Yield a folder that no other call has until the block ends.
+
+    Parameters
+    ----------
+    place : where it lies.
+    name : that the user gave; None for `described`, or NAME_2, NAME_3 …
+    suits : says of a folder of such a name whether it is free, or may be replaced.
+    program : that makes it.
+
+    Raises
+    ------
+    ConfigurationError : if another call has the folder of the name that the user gave.
+    """
+    with claiming() as claim:
+        if name is not None:
+            if not claim(place / name):
+                raise ConfigurationError(
+                    f"--name {name}: {place / name} is being written by another {program}; wait until that ends, or "
+                    "choose another name."
+                )
+            yield place / name
+            return
+        folders = (place / (described if number == 1 else f"{described}_{number}") for number in count(1))
+        yield next(folder for folder in folders if claim(folder) and suits(folder))
 
 
 def keep(run_folder: Path, folder: Path, patterns: tuple[str, ...], options: dict[str, Any], command: str) -> None:
@@ -136,8 +198,8 @@ def keep(run_folder: Path, folder: Path, patterns: tuple[str, ...], options: dic
 
     Parameters
     ----------
-    run_folder : where it is written.
-    folder : as `kept_folder` gives it.
+    run_folder : where it is written, or the folder of it that holds the latest.
+    folder : as `claimed_folder` gives it.
     patterns : of the files.
     options : as `options_of` gives them.
     command : as `command_of` gives it.
@@ -197,10 +259,11 @@ def _is_free(folder: Path) -> bool:
 
 def _keep_earlier(run_folder: Path, kind: Kind) -> None:
     """Keep results in the run folder that no call has kept: of a program of before, or one that was killed."""
+    latest = run_folder / kind.latest
     with alone_in(run_folder):  # not while another call puts its files in their places
         folders = [folder for folder, _ in all_kept(run_folder, kind)]
-        there = [path.relative_to(run_folder) for path in _files(run_folder, kind.patterns)]
-        lost = [name for name in there if not any(_same(run_folder / name, folder / name) for folder in folders)]
+        there = [path.relative_to(latest) for path in _files(latest, kind.patterns)]
+        lost = [name for name in there if not any(_same(latest / name, folder / name) for folder in folders)]
         if not lost:
             return
         place = run_folder / kind.folder
@@ -208,8 +271,8 @@ def _keep_earlier(run_folder: Path, kind: Kind) -> None:
         folder = next(one for one in names if _is_free(one))
         if kind is SEGMENTATIONS and (run_folder / PAGE).is_file():
             lost.append(Path(PAGE))
-        LOGGER.info("%s: keeps the %s that %s holds", folder, kind.word, run_folder)
-        _keep_files(folder, {name: run_folder / name for name in lost}, Made())
+        LOGGER.info("%s: keeps the %s that %s holds", folder, kind.word, latest)
+        _keep_files(folder, {name: latest / name for name in lost}, Made())
 
 
 def _keep_files(folder: Path, files: dict[Path, Path], made: Made) -> None:

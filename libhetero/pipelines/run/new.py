@@ -31,7 +31,7 @@ from libhetero.pipelines.run.particles import feed_of, listed_particles, load_pa
 from libhetero.pipelines.run.preparation import measured, sample_of
 from libhetero.pipelines.run.reference import reference_projector
 from libhetero.pipelines.run.start import RunStart
-from libhetero.pipelines.run.starting_mixture import starting_mixture
+from libhetero.pipelines.run.starting_mixture import refuse_other_starts, starting_mixture
 from libhetero.telling.waiting import working
 from libhetero.training import sharding
 from libhetero.training.held_out import split
@@ -54,6 +54,7 @@ class NewRun:
         """Check everything, measure the particles, make the model and choose the batch; nothing is written."""
         check_new(self.asked.folder)
         config = new_config(self.asked)
+        refuse_other_starts(config)
         particles = load_particles(config.data)
         project = reference_projector(config.data.reference, particles, config.model.symmetry)
         feed = feed_of(particles, config.data)

@@ -69,18 +69,27 @@ class Reached:
             return f"parameters of epoch {self.kept_epoch}, which fit the held-out particles best; trained to {at}"
         return f"parameters of {at}"
 
+    @property
+    def unfinished(self) -> str:
+        """How far training is from its end, in words; "" where it is done, or an epoch was chosen."""
+        if self.step == 0:
+            return "training has done no step, so that nothing was learnt"
+        if self.step < self.per_epoch:
+            return f"training has hardly begun, {self.step} of the {self.per_epoch} steps of the first epoch are done"
+        if self.finished or self.chosen:
+            return ""
+        return f"training is not finished, {self.epoch} of {self.epochs} epochs are done"
+
     def tell(self, folder: Path) -> None:
         """Say which parameters are used, and warn in one line where they are not those of a finished run."""
         LOGGER.info("%s: %s", folder, self)
-        if self.step == 0:
-            state = "training has done no step, so that nothing was learnt"
-        elif self.step < self.per_epoch:
-            state = f"training has hardly begun, {self.step} of the {self.per_epoch} steps of the first epoch are done"
-        elif self.finished or self.chosen:
-            return
-        else:
-            state = f"training is not finished, {self.epoch} of {self.epochs} epochs are done"
-        LOGGER.warning(
-            "%s: %s; results are of the network as it is. Go on with e2hype_refine.py --resume %s.",
-            *(folder, state, folder),
-        )
+        if self.unfinished:
+            LOGGER.warning(
+                "%s: %s; results are of the network as it is. Go on with e2hype_refine.py --resume %s.",
+                *(folder, self.unfinished, folder),
+            )
+
+    def facts(self) -> list[str]:
+        """Return a line for a page that shows what these parameters give."""
+        beware = f" Beware: {self.unfinished}; what is shown is of the network as it was." if self.unfinished else ""
+        return [f"With the {self}.{beware}"]

@@ -7,7 +7,7 @@ import logging
 import numpy as np
 from jaxtyping import Bool
 
-from libhetero.errors import DataError
+from libhetero.errors import ConfigurationError, DataError
 from libhetero.io import read_gaussians
 from libhetero.io.mask import INSIDE, read_mask
 from libhetero.models.families import family_named
@@ -19,6 +19,29 @@ from libhetero.training.feed import ParticleFeed
 LOGGER = logging.getLogger(__name__)
 
 Mobile = Bool[np.ndarray, " gaussians"]
+
+
+def refuse_other_starts(config: RunConfig) -> None:
+    """Refuse a family of Gaussians without a file of them, before particles are read.
+
+    Raises
+    ------
+    ConfigurationError : if none was named.
+    DataError : if a map was named in place of Gaussians.
+    """
+    path = config.data.reference
+    if not family_named(config.family).mixtures:
+        return
+    if path is None:
+        raise ConfigurationError(
+            "--model: the Gaussian model needs a starting mixture; expected --model FILE, got none. Make one with "
+            "e2hype_guess_n.py, of the consensus map (e2hype_make3d.py makes one) or of an atomic model."
+        )
+    if not path.endswith(".txt"):
+        raise DataError(
+            f"{path}: a Gaussian model starts from Gaussians; expected a .txt. Make one from this "
+            "map with e2hype_guess_n.py."
+        )
 
 
 def starting_mixture(config: RunConfig, feed: ParticleFeed) -> tuple[Gaussians | None, Mobile | None]:
@@ -35,16 +58,11 @@ def starting_mixture(config: RunConfig, feed: ParticleFeed) -> tuple[Gaussians |
 
     Raises
     ------
-    DataError : if a map was given in place of Gaussians, or a file cannot be read or does not fit.
+    DataError : if a file cannot be read or does not fit.
     """
     path, mask = config.data.reference, config.data.mask
     if not family_named(config.family).mixtures or path is None:
         return None, None
-    if not path.endswith(".txt"):
-        raise DataError(
-            f"{path}: a Gaussian model starts from Gaussians; expected a .txt. Make one from this "
-            "map with e2hype_guess_n.py."
-        )
     gaussians = read_gaussians(path, feed.box_size, feed.pixel_size)
     return gaussians, None if mask is None else _inside(mask, gaussians, config.model.symmetry, feed)
 

@@ -33,6 +33,7 @@ from libhetero.records import ParticleSet
 
 FORMAT_VERSION = 1
 MASS_PER_SCATTERING = 110.0 / 22.6  # Da/Å: a mean residue of protein, and its electron scattering
+TRUTH = "truth.json"
 KINDS = ("mixture", "assembly", "motion")
 SAME_WIDTH = 0.01
 AGAIN = "simulate the set again"
@@ -220,7 +221,7 @@ def truth_of(particles: ParticleSet, folder: str | None) -> Truth:
 
 
 def open_truth(folder: str | Path) -> Truth:
-    """Read a truth folder.
+    """Read a truth folder, or that of the simulated set which is given in its place.
 
     Raises
     ------
@@ -228,7 +229,14 @@ def open_truth(folder: str | Path) -> Truth:
     ConfigurationError : if truth.json is missing or does not describe a set.
     """
     folder = Path(folder)
-    path = folder / "truth.json"
+    if not (folder / TRUTH).is_file() and (folder / "truth" / TRUTH).is_file():
+        folder = folder / "truth"
+    path = folder / TRUTH
+    if not path.is_file():
+        raise ConfigurationError(
+            f"{folder}: {f'holds no {TRUTH}' if folder.is_dir() else 'no such folder'}; expected the folder truth of a "
+            "set that e2hype_simulate.py made."
+        )
     values = read_json(path)
     kind, version = values.get("kind"), values.get("format_version")
     if version != FORMAT_VERSION or kind not in KINDS:

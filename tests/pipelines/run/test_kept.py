@@ -9,15 +9,19 @@ import pytest
 
 from libhetero.configuration import read_document
 from libhetero.errors import ConfigurationError
+from libhetero.files import claiming
 from libhetero.io import read_latent, write_latent
 from libhetero.pipelines import embed, evaluate, segment
+from libhetero.pipelines.decoding import class_files
 from libhetero.pipelines.decoding.points import particle_plane
+from libhetero.pipelines.decoding.results_page import write_results_page
 from libhetero.pipelines.embed import EmbedConfig
 from libhetero.pipelines.evaluate import EvaluateConfig
 from libhetero.pipelines.listing.run_tables import tables_at
 from libhetero.pipelines.listing.table_columns import read_column
 from libhetero.pipelines.run import kept
 from libhetero.pipelines.run.particle_record import write_record
+from libhetero.pipelines.run.reached import Reached
 from libhetero.pipelines.scoring.regions import read_regions
 from libhetero.pipelines.segment import RegionConfig, SegmentConfig
 from tests.making.runs import gaussian_run
@@ -104,6 +108,9 @@ def test_the_page_of_results_lists_all_of_them(tmp_path, run):
     page = tmp_path / "results.html"
     text = page.read_text(encoding="utf-8")
     assert "--classes 2" in text and "particles 1" in text
+    evaluate.run(EvaluateConfig(str(tmp_path), classes=str(tmp_path / "classes_particles.txt")))
+    text = page.read_text(encoding="utf-8")
+    assert ">classes classes_particles.txt<" in text, "as it lies in the run, and without defaults"
     assert {"embeddings/x/classes_particles.txt", "volumes/particles_1/volumes.png"} <= targets(page)
     assert all((tmp_path / name).exists() for name in targets(page))
 
@@ -156,6 +163,78 @@ def test_a_call_keeps_what_it_wrote_itself(tmp_path, run, monkeypatch):
     folder = embed.run(EmbedConfig(str(tmp_path), method="pca", classes=2, lists=True)).folder
     assert len(np.loadtxt(folder / "classes_particles.txt")) == 80 and "class_07.lst" not in names(folder)
     assert (folder / "classes_particles.txt").samefile(tmp_path / "classes_particles.txt")
+
+
+def test_calls_at_once_have_a_folder_each(tmp_path, run, monkeypatch):
+    """The second call comes to its end while the first is writing what it has found."""
+    write, inner = segment._write, []
+
+    def slow(config, *arguments):
+        if not inner:
+            inner.append(None)  # no further call within the call
+            inner[0] = segment.run(dataclasses.replace(config, regions=RegionConfig(embedding="pca", seed=1)))
+            with pytest.raises(ConfigurationError, match=r"^--name given: .*given is being written by another"):
+                segment.run(dataclasses.replace(named, name="given"))
+        return write(config, *arguments)
+
+    named = SegmentConfig(str(tmp_path), regions=RegionConfig(embedding="pca"))
+    monkeypatch.setattr(segment, "_write", slow)
+    with claiming() as claim:
+        assert claim(tmp_path / "segmentations" / "given")
+        outer = segment.run(named)
+    assert outer.folder.name == "amplitude" and inner[0].folder.name == "amplitude_2"
+    assert kept.made_of(outer.folder).options["regions"]["seed"] == 0
+    assert kept.made_of(inner[0].folder).options["regions"]["seed"] == 1
+    assert names(tmp_path / "segmentations") == ["amplitude", "amplitude_2"]
+
+
+def test_volumes_of_calls_at_once_have_a_folder_each(tmp_path, run, monkeypatch):
+    from libhetero.pipelines.decoding import volumes
+
+    decode, inner = volumes.decoded_volumes, []
+
+    def slow(*arguments):
+        if not inner:
+            inner.append(None)
+            inner[0] = evaluate.run(EvaluateConfig(str(tmp_path), particles=(1,), lowpass=20.0))
+        return decode(*arguments)
+
+    monkeypatch.setattr(volumes, "decoded_volumes", slow)
+    outer = evaluate.run(EvaluateConfig(str(tmp_path), particles=(1,)))
+    assert outer.table.parent.name == "particles_1" and inner[0].table.parent.name == "particles_1_2"
+    assert names(tmp_path / "volumes") == ["particles_1", "particles_1_2"]
+
+
+def test_volumes_of_further_training_do_not_replace_those_of_before(tmp_path, monkeypatch):
+    found, *_ = gaussian_run(tmp_path, count=20, pieces=2)
+    for step in (4, 8, 8):
+        trained = dataclasses.replace(found, reached=Reached(step, 4, step // 4))
+        monkeypatch.setattr("libhetero.pipelines.run.folder.open_run", lambda folder, epoch=None, run=trained: run)
+        evaluate.run(EvaluateConfig(str(tmp_path), particles=(1,)))
+    assert names(tmp_path / "volumes") == ["particles_1", "particles_1_2"]
+    assert "particles 1 (of training step 8)" in (tmp_path / "results.html").read_text(encoding="utf-8")
+
+
+def test_classes_of_an_evaluation_lie_with_its_volumes(tmp_path, run, monkeypatch):
+    for seed, label in enumerate((np.arange(80) % 3, np.arange(80) // 27)):
+        monkeypatch.setattr(class_files, "kmeans_classes", lambda latent, count, seed, label=label: label)
+        evaluate.run(EvaluateConfig(str(tmp_path), all_classes=3, seed=seed))
+    first, second = (tmp_path / "volumes" / name / "classes.txt" for name in ("kmeans_3", "kmeans_3_2"))
+    assert second.read_text() == (tmp_path / "classes_03.txt").read_text(), "the latest"
+    np.testing.assert_array_equal(np.loadtxt(first)[:, 1], np.arange(80) % 3)
+    assert {f"volumes/{name}/classes.txt" for name in ("kmeans_3", "kmeans_3_2")} <= targets(tmp_path / "results.html")
+
+
+def test_maps_without_a_folder_are_told_for_what_they_are(tmp_path, run):
+    (tmp_path / "volumes").mkdir()
+    for name in ("class_00.mrc", "particle_000017.mrc", "region_01_class_01_minus_00.mrc"):
+        (tmp_path / "volumes" / name).touch()
+    text = write_results_page(tmp_path).read_text(encoding="utf-8")
+    assert "volumes of an older version" in text and "differences of the latest segmentation" in text
+    assert {"volumes/class_00.mrc", "volumes/region_01_class_01_minus_00.mrc"} <= targets(tmp_path / "results.html")
+    for number in range(20):
+        (tmp_path / "volumes" / f"class_{number:02d}.mrc").touch()
+    assert "and 9 more" in write_results_page(tmp_path).read_text(encoding="utf-8")
 
 
 def test_the_run_of_what_is_kept_is_found_from_within(tmp_path, monkeypatch):

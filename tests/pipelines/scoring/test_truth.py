@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-from libhetero.errors import DataError, UserError
+from libhetero.errors import ConfigurationError, DataError, UserError
 from libhetero.io import MrcsWriter
 from libhetero.pipelines.run.data import DataConfig
 from libhetero.pipelines.run.particles import load_particles
@@ -141,3 +141,10 @@ def test_as_many_particles_of_several_stacks_are_not_taken_for_those_of_one(whol
     two = dataclasses.replace(particles, files=(*particles.files, "/other.mrcs"))
     with pytest.raises(DataError, match="from 2 stacks; expected particles of one"):
         places_in_truth(two, whole)
+
+
+def test_the_folder_of_the_set_does_too_and_another_is_refused(copied, tmp_path):
+    assert open_truth(tmp_path).folder == copied
+    (copied / "truth.json").unlink()
+    with pytest.raises(ConfigurationError, match=r"holds no truth.json; expected the folder truth of a set"):
+        open_truth(tmp_path)

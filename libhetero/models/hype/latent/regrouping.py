@@ -18,8 +18,8 @@ at r from the centre of the box the phase is off by 2π δ·r, so that with R th
     ε = E |1 - exp(2πi δ·r)|² ≈ (π² / 3) (R / oversampling)²
 
 of the signal's power t is lost to the view. Images of strong signal are split into classes of one view each by that, as
-their evidence asks for it. So what is lost counts as noise, of variance τ² ε t, where classes are joined, which is the
-last step. Where images are sorted and classes split it does not: there it would take what tells small classes apart.
+their evidence asks for it. So what is lost counts as noise, of variance τ² ε t, in the last joins. Before, it does not:
+it would take what tells small classes apart while they are found.
 """
 
 from __future__ import annotations
@@ -86,11 +86,11 @@ class _Search:
         return cls(seen, cautious, place, (1 / signal).astype(np.float32))
 
     def tables(self, label: np.ndarray, classes: int, now: Sorted) -> ClassTables:
-        """Return the sums of classes, by which images are sorted and classes split."""
+        """Return the sums of classes, by which images are sorted."""
         return class_tables(self.seen, label, few_sizes(classes), self.inverse, now.contrast)
 
     def cautious_tables(self, label: np.ndarray, classes: int, now: Sorted) -> ClassTables:
-        """Return the sums of classes, by which these are joined."""
+        """Return the sums of classes, by which these are joined in the end."""
         return class_tables(self.cautious, label, few_sizes(classes), self.inverse, now.contrast)
 
 
@@ -121,7 +121,7 @@ def regrouped(
         asked, search = _Search.of(low, place, now), _Search.of(seen, place, now)
         for _ in range(sweeps):
             now, found = _swept(asked, search, now)
-        now, joined = _joined(search, now, found)
+        now, joined = _joined(now, found, search.tables)
         now, split = _split(search, now, rng)
         progress((number + 1) / (len(stages) + 1))
         LOGGER.info("to ring %g: %d classes joined, %d split; %d", seen.grid.ring, joined, split, now.label.max() + 1)
@@ -130,7 +130,7 @@ def regrouped(
     asked, search = _Search.of(low, place, now), _Search.of(high, place, now)
     while True:
         now, found = _swept(asked, search, now)
-        now, joined = _joined(search, now, found)
+        now, joined = _joined(now, found, search.cautious_tables)
         if not joined:
             break
     progress(1.0)
@@ -189,16 +189,22 @@ def _cost(first: np.ndarray, second: np.ndarray, images: int) -> Float[np.ndarra
     return found
 
 
-def _joined(search: _Search, now: Sorted, found: Predicted) -> tuple[Sorted, int]:
-    """Return classes with pairs joined that images like to change between, each in one pair, and how many were."""
+def _joined(
+    now: Sorted, found: Predicted, tables_of: Callable[[np.ndarray, int, Sorted], ClassTables]
+) -> tuple[Sorted, int]:
+    """Return classes with pairs joined that images like to change between, each in one pair, and how many were.
+
+    Parameters
+    ----------
+    now : the classes.
+    found : of their images.
+    tables_of : what the evidence is told by.
+    """
     classes = int(now.label.max()) + 1
     if classes < 2:
         return now, 0
     pairs = _near_pairs(now.label, found.candidate, classes)
-    tables, count = (
-        search.cautious_tables(now.label, classes, now),
-        np.bincount(now.label, minlength=classes).astype(float),
-    )
+    tables, count = (tables_of(now.label, classes, now), np.bincount(now.label, minlength=classes).astype(float))
     evidence, (first, second) = tables.evidence(), pairs.T
     gain = tables.joined_evidence(first, second) - evidence[first] - evidence[second]
     gain += _cost(count[first], count[second], len(now.label))

@@ -44,6 +44,7 @@ export class Volumes {
     this.sets = [result, ...this.sets.filter((one) => one.name !== result.name)];
     this.app.state.set({ tab: "volumes" });
     await this.choose(result);
+    this.places?.[0].querySelector(".stage").focus(); // keys now mean the volumes, not the button that was clicked
   }
 
   async choose(set) {

@@ -22,6 +22,7 @@ from libhetero.dashboard.columns import Columns, embeddings_of, segmentations_of
 from libhetero.dashboard.refusals import missing, wrong
 from libhetero.dashboard.runs import NAME, ServedRun
 from libhetero.io import read_gaussians, write_latent
+from libhetero.pipelines.evaluate import EvaluateConfig
 
 MOST = 100  # volumes at a time
 RECORD, SCRIPT, TABLE = "evaluation.json", "volumes.cxc", "volumes.txt"
@@ -70,7 +71,9 @@ def wanted(run: ServedRun, columns: Columns, body: Mapping[str, Any]) -> Wanted:
         raise wrong(f"name: {str(named)[:60]!r}; expected letters, digits, _, - and .")
     made = {"points": _points, "rows": _rows, "class": _classes, "path": _path}[kinds[0]]
     title, words = made(run, columns, body[kinds[0]], digest)
-    grid = [*_flag("--box", body.get("box"), 8, 1024), *_flag("--lowpass", body.get("lowpass"), 0, 1e6)]
+    grid = [*_flag("--box", body.get("box"), 7, 1024), *_flag("--lowpass", body.get("lowpass"), 0, 1e6)]
+    size = None if body.get("box") is None else int(body["box"])
+    EvaluateConfig(str(run.folder), particles=(0,), box_size=size, lowpass=body.get("lowpass"))  # refuses what it would
     own = str(named or name)
     run.own_folder("volumes", own)
     return Wanted(own, title, ("e2hype_eval.py", str(run.folder), *words, *grid, "--name", own), named is not None)
@@ -81,6 +84,8 @@ def _flag(flag: str, value: Any, least: float, most: float) -> list[str]:
         return []
     if isinstance(value, bool) or not isinstance(value, int | float) or not least < value <= most:
         raise wrong(f"{flag.lstrip('-')}: expected a number above {least}, at most {most:g}")
+    if flag == "--box" and value != int(value):
+        raise wrong("box: expected a whole number")
     return [flag, f"{value:g}"]
 
 

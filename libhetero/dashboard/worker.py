@@ -152,6 +152,8 @@ def main(folder: str) -> int:
             worker.answer(asked)
         except UserError as error:
             worker.say({"error": str(error)})
+        except SystemExit:  # of the parser, which tells on standard error
+            worker.say({"error": "the program does not take these options"})
         finally:
             logger.removeHandler(handler)
     return 0

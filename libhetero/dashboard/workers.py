@@ -83,6 +83,11 @@ class WorkerProcess:
         if process is not None:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
+        if self._lock.acquire(blocking=False):  # whoever asks at the moment sees that it has ended
+            try:
+                self._end()
+            finally:
+                self._lock.release()
 
     def _ask(
         self, run: ServedRun, question: Any, read: Callable[[subprocess.Popen[bytes], dict[str, Any]], Any]
@@ -125,7 +130,11 @@ class WorkerProcess:
             env=os.environ | {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"},
         )
         self._process, self._of = process, of
-        _said(process)
+        try:
+            _said(process)
+        except DataError:  # it cannot open the run
+            self._end()
+            raise
         threading.Thread(target=self._watch, args=(process,), daemon=True, name="worker").start()
         return process
 

@@ -11,6 +11,7 @@ from libhetero.dashboard.columns import Columns
 from libhetero.dashboard.refusals import Refusal
 from libhetero.dashboard.runs import ServedRun
 from libhetero.dashboard.volumes import MOST, all_series, along, is_current, series_of, wanted
+from libhetero.errors import UserError
 from libhetero.io import read_latent, write_gaussians
 from libhetero.pipelines.decoding.class_files import whole_classes
 from tests.making.mixtures import gaussians
@@ -89,11 +90,13 @@ def test_one_class_or_all_of_them(served) -> None:
         {"class": {"segmentation": "motion", "region": "../1"}},
         {"rows": [1], "name": "../a"},
         {"rows": [1], "box": 10**9},
+        {"rows": [1], "box": 9},
+        {"rows": [1], "box": 16.5},
         {"rows": [1], "lowpass": -1},
     ],
 )
 def test_what_is_none_of_these_is_refused(served, body) -> None:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(UserError) as refused:
         asked(served, body)
     assert "\n" not in str(refused.value)
 

@@ -19,6 +19,7 @@ KEPT = {
         --passthrough --poses --seed
     """,
     "e2hype_compare.py": "--batchsz --embedding --figure --novolumes --path --seed --segmentation --volumes",
+    "e2hype_dashboard.py": "--host --name --nobrowser --port --readonly --repeat",
     "e2hype_embed.py": """
         --batchsz --class_method --classes --epoch --feature --figure --gaussians --labels --lists --memory
         --method --min_dist --min_size --name --neighbours --seed --truth
@@ -53,7 +54,7 @@ KEPT = {
     """,
     "e2hype_segment.py": """
         --auto --batchsz --class_method --classes --components --constant --epoch --eps --feature --figure
-        --memory --method --min_size --name --neighbours --seed
+        --memory --method --min_size --name --neighbours --regions --seed
     """,
     "e2hype_simulate.py": """
         --angle --apix --bfactor --box --complex-seed --crop --ctf-from --dark --defocus --diameter

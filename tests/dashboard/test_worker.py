@@ -1,0 +1,114 @@
+"""A worker holds a run open: images beside projections, and volumes, without a program's start each time."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+
+import numpy as np
+import pytest
+
+from libhetero.dashboard.images import stored_images
+from libhetero.dashboard.runs import ServedRun
+from libhetero.dashboard.workers import WorkerProcess
+from libhetero.errors import UserError
+from libhetero.io import read_latent
+from programs.e2hype_refine import main as refine
+from tests.making.commands import NETWORK, TRAINING
+from tests.making.sets import write_tiny_set
+from tests.making.shown_runs import write_shown_run
+from tests.making.visitor import visited
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Return a run that was trained for an epoch."""
+    folder, before = tmp_path_factory.mktemp("trained"), os.getcwd()
+    write_tiny_set(folder, 24)
+    os.chdir(folder)
+    try:
+        assert refine(["particles.star", *NETWORK, *TRAINING, "--niter", "1", "--path", "run"]) == 0
+    finally:
+        os.chdir(before)
+    return folder / "run"
+
+
+def test_a_trained_run_shows_images_projections_residuals_and_volumes(trained) -> None:
+    """In one test, as a worker takes seconds to start."""
+    with visited([trained]) as visitor:
+        visitor.enter()
+        image, projection, residual = (
+            visitor.get(f"/api/runs/0/images?rows=3,1&what={what}").array
+            for what in ("image", "projection", "residual")
+        )
+        assert image.shape == projection.shape == (2, 16, 16)
+        np.testing.assert_allclose(image - projection, residual, atol=1e-4)
+        assert np.corrcoef(image.ravel(), projection.ravel())[0, 1] > 0.3 and residual.std() < image.std()
+        before = visitor.get("/api/runs/0/images?rows=1,3&what=projection").array
+        np.testing.assert_allclose(before[::-1], projection, atol=1e-5)
+
+        points = read_latent(trained / "mid_00.txt")[1][:2].tolist()
+        job = visitor.ended(visitor.post("/api/runs/0/volumes", {"points": points}).json["job"])
+        assert job["state"] == "done", job
+        assert len(job["result"]["series"]) == 2 and job["result"]["level"] > 0 and job["lines"] > 0
+        volume = visitor.get(job["result"]["series"][0]["url"]).body
+        assert len(volume) == 1024 + 4 * 16**3
+        again = visitor.post("/api/runs/0/volumes", {"points": points}).json
+        assert again["state"] == "done" and again["result"] == job["result"]
+        refused = visitor.post("/api/runs/0/volumes", {"rows": [0], "box": 9})
+        assert refused.status == 400 and "--box: expected an even number" in refused.json["error"]
+
+
+def test_a_worker_that_is_stopped_is_started_anew_when_it_is_asked(trained) -> None:
+    run, worker = ServedRun(0, trained, "a"), WorkerProcess()
+    try:
+        first = worker.images(run, np.array([2]))
+        process = worker._process
+        worker.close()
+        process.wait(30)
+        np.testing.assert_allclose(worker.images(run, np.array([2])), first, atol=1e-5)
+        assert worker._process is not process
+    finally:
+        worker.close()
+
+
+def test_a_run_that_cannot_be_opened_is_refused_in_one_line(tmp_path) -> None:
+    run, worker = ServedRun(0, write_shown_run(tmp_path, "gmm_00", 1), "a"), WorkerProcess()
+    with pytest.raises(UserError) as refused:
+        worker.images(run, np.array([0]))
+    assert "model.npz" in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_an_answer_that_does_not_come_is_given_up(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("libhetero.dashboard.workers.sys.executable", "/bin/cat")
+    run, worker = ServedRun(0, write_shown_run(tmp_path, "gmm_00", 1), "a"), WorkerProcess(0.5)
+    start = time.monotonic()
+    with pytest.raises(UserError, match="ask again"):
+        worker.images(run, np.array([0]))
+    assert time.monotonic() - start < 30
+
+
+def test_images_are_as_their_model_is_shown_them(run) -> None:
+    """White, less their means, and cropped to what a page can show."""
+    served = ServedRun(0, run, "a")
+    found = stored_images(served, np.array([5, 0]))
+    assert found.shape == (2, 16, 16)
+    np.testing.assert_allclose(found.mean(axis=(1, 2)), 0, atol=1e-5)
+    config = json.loads((run / "config.json").read_text())
+    config["data"]["preprocess"]["contrast"] = -1
+    (run / "config.json").write_text(json.dumps(config))
+    np.testing.assert_allclose(stored_images(served, np.array([5, 0])), -found, atol=1e-5)
+
+
+@pytest.mark.parametrize("query", ["rows=", "rows=99", "rows=-1", "rows=a", "what=image", f"rows={','.join('0' * 65)}"])
+def test_images_of_none_or_too_many_are_refused(visitor, query) -> None:
+    assert visitor.get(f"/api/runs/0/images?{query}").status == 400
+    assert visitor.get("/api/runs/0/images?rows=1&what=phase").status == 400
+
+
+def test_a_stack_that_is_gone_is_told_in_one_line(visitor, run) -> None:
+    assert visitor.get("/api/runs/0/images?rows=1").status == 200
+    (run.parent / "particles.mrcs").unlink()
+    said = visitor.get("/api/runs/0/images?rows=1")
+    assert said.status == 400 and "particles.mrcs" in said.json["error"]

@@ -77,7 +77,7 @@ def tour(visit: Visit, output: Path, compared: bool) -> None:
     ):
         visit.click_particle(row)
     page.keyboard.press("v")
-    page.wait_for_selector(".viewer[data-shown]")
+    page.wait_for_selector(".viewer[data-shown^='rows_']")
     page.get_by_role("button", name="Difference").click()
     page.wait_for_timeout(3000)
     _picture(page, output / "dashboard_volumes.png")
@@ -103,11 +103,10 @@ def tour(visit: Visit, output: Path, compared: bool) -> None:
 
 
 def _picture(page: Any, path: Path) -> None:
-    """Write what is seen, in 256 colours: a third of the size."""
+    """Write what is seen."""
     from PIL import Image
 
-    picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
-    picture.quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
+    Image.open(io.BytesIO(page.screenshot())).convert("RGB").save(path, optimize=True)
 
 
 if __name__ == "__main__":

@@ -180,7 +180,8 @@ export class Scatter extends EventTarget {
   /** The scale of the camera at which the data just fill the plot. */
   #home() {
     if (!this.equal || !this.reach) return 1;
-    const aspect = this.canvas.clientWidth / this.canvas.clientHeight;
+    const { width, height } = this.#size(); // a tab that is hidden has no size of its own
+    const aspect = width / height;
     return Math.min((aspect * this.half[0]) / this.reach[0], this.half[1] / this.reach[1]);
   }
 

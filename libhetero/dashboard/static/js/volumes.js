@@ -3,7 +3,6 @@
 import { PALETTE } from "./colour.js";
 import { Decoding } from "./decoding.js";
 import { download, el, empty, fill, labelled, select } from "./dom.js";
-import { get } from "./api.js";
 import { short } from "./numbers.js";
 import { say, tried } from "./toast.js";
 
@@ -304,11 +303,5 @@ export class Volumes {
   decode() {
     if (this.app.session.readonly) say("The server is read-only.", "fault");
     else tried(() => this.decoding.particles());
-  }
-
-  /** Ask again which volumes the run has. */
-  async refresh() {
-    this.app.session = await get("api/session");
-    this.load();
   }
 }

@@ -45,7 +45,6 @@ LOGGER = logging.getLogger(__name__)
 FOLDER, RECORD = "selections", "selection.json"
 DEEPEST, MOST_PARTS, MOST_CORNERS = 20, 500, 20_000  # of an expression
 LONGEST_TEXT = 2000
-BLOCK = 2**16  # points tested against a polygon at once
 BUSY: set[tuple[Path, str]] = set()
 BUSY_LOCK = threading.Lock()
 
@@ -208,19 +207,17 @@ def inside_polygon(
     points: Float[np.ndarray, "points 2"], corners: Float[np.ndarray, "corners 2"]
 ) -> Bool[np.ndarray, "points"]:
     """Return which points are inside a closed polygon, by the even-odd rule; points that are not finite are outside."""
-    inside = np.zeros(len(points), bool)
     low, high = corners.min(axis=0), corners.max(axis=0)
     near = np.flatnonzero(((points >= low) & (points <= high)).all(axis=1))
-    x1, y1 = corners.T
-    x2, y2 = np.roll(corners, -1, axis=0).T
-    rising = np.where(y2 != y1, y2 - y1, 1.0)
-    block = max(1, BLOCK * 64 // len(corners))
-    for start in range(0, len(near), block):
-        rows = near[start : start + block]
-        x, y = points[rows, 0, None], points[rows, 1, None]
-        crosses = (y1 > y) != (y2 > y)
-        left = x < (x2 - x1) * (y - y1) / rising + x1
-        inside[rows] = (np.count_nonzero(crosses & left, axis=1) % 2).astype(bool)
+    near = near[np.argsort(points[near, 1], kind="stable")]
+    x, y = points[near].T
+    odd = np.zeros(len(near), bool)
+    for (x1, y1), (x2, y2) in zip(corners, np.roll(corners, -1, axis=0), strict=True):
+        if y1 != y2:  # the points whose line along x crosses this side
+            first, last = np.searchsorted(y, (min(y1, y2), max(y1, y2)))
+            odd[first:last] ^= x[first:last] < (x2 - x1) * (y[first:last] - y1) / (y2 - y1) + x1
+    inside = np.zeros(len(points), bool)
+    inside[near[odd]] = True
     return inside
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 from starlette.applications import Starlette
@@ -19,7 +20,7 @@ from libhetero.dashboard.answers import Answer, answering, one_line, plain, raw,
 from libhetero.dashboard.columns import Columns, limits
 from libhetero.dashboard.jobs import Jobs
 from libhetero.dashboard.refusals import Refusal, missing, wrong
-from libhetero.dashboard.runs import ServedRun
+from libhetero.dashboard.runs import ServedRun, ServedRuns
 from libhetero.dashboard.security import QUIET_POLICY
 from libhetero.dashboard.workers import WorkerProcess
 
@@ -48,14 +49,13 @@ class Dashboard:
 
     Parameters
     ----------
-    runs : that are shown, by number.
+    runs : that are shown.
     readonly : whether nothing is written into them.
     ends : whether the server is about to stop.
     """
 
-    def __init__(self, runs: list[ServedRun], readonly: bool = False, ends: Callable[[], bool] = lambda: False) -> None:
+    def __init__(self, runs: ServedRuns, readonly: bool = False, ends: Callable[[], bool] = lambda: False) -> None:
         self.runs, self.readonly = runs, readonly
-        self.columns = [Columns(run, keep=not readonly) for run in runs]
         self.jobs, self.streams = Jobs(), live.Streams(ends)
         self.projections, self.decoder = images.Projections(), WorkerProcess()
 
@@ -82,14 +82,14 @@ class Dashboard:
 
     def columns_of(self, request: Request) -> Columns:
         """Return the columns of the run whose number stands in the address."""
-        return self.columns[self.run_of(request).number]
+        return Columns(self.run_of(request), keep=not self.readonly)
 
     # What runs are -------------------------------------------------------------------------
 
     def session(self, request: Request, body: Any) -> Any:
         """Tell of all runs."""
         told = {"version": libhetero.__version__, "readonly": self.readonly}
-        return told | {"runs": [session.described(run) for run in self.runs]}
+        return told | {"runs": [session.described(run) for run in self.runs.all()]}
 
     def list_columns(self, request: Request, body: Any) -> Any:
         """Tell of the columns of a run; with ?list=1 those of its list as well, which is read for it."""
@@ -254,7 +254,9 @@ class Dashboard:
     def start_job(self, request: Request, body: Any) -> Any:
         """Run the command for what is asked for."""
         run, asked = self._asked(body)
-        return self.jobs.add(asked.kind, asked.title, asked.words, run.number).described()
+        if asked.kind == "train" and asked.makes is not None:
+            self.runs.expect(asked.makes)
+        return self.jobs.add(asked.kind, asked.title, asked.words, run.number, lambda: _made(run, asked)).described()
 
     def list_jobs(self, request: Request, body: Any) -> Any:
         """Tell of all jobs."""
@@ -283,7 +285,7 @@ class Dashboard:
         numbers = [whole_number(one, "runs") for one in request.query_params.get("runs", "").split(",")]
         if len(numbers) != 2:
             raise wrong("runs: expected two numbers, such as 0,1")
-        first, second = (self.columns[self.run_numbered(one).number] for one in numbers)
+        first, second = (Columns(self.run_numbered(one), keep=not self.readonly) for one in numbers)
         return first, second
 
     def compare(self, request: Request, body: Any) -> Any:
@@ -339,6 +341,15 @@ class Dashboard:
             "/commands": self.command,
             "/jobs": self.start_job,
         }
+
+
+def _made(run: ServedRun, asked: commands.Asked) -> dict[str, Any]:
+    """Return what the page is told of what a command has made: a map by its address, a run by its name."""
+    if asked.makes is None:
+        return {}
+    if asked.makes.is_relative_to(run.folder):
+        return {"url": f"/api/runs/{run.number}/file?path={quote(str(asked.makes.relative_to(run.folder)))}"}
+    return {"run": asked.makes.name}
 
 
 def _numbers(text: str) -> list[int]:

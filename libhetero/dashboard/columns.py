@@ -5,7 +5,7 @@
     NAME/x, NAME/y      the plane of an embedding; NAME/class, NAME/probability, NAME/density likewise
     contrast, junk …    what the image says of the particle (particles_00.txt)
     defocus, altitude … how it was seen (particles.npz)
-    NAME/region_01 …    of a segmentation: coordinates of the particles in a region, classes
+    NAME/region_01 …    of a segmentation: how much of a region particles have, coordinates in it (region_01_1), classes
     list/LABEL          any column of the list that the run was trained on, once that is read
     selection/NAME      whether a particle is in a selection
 
@@ -231,6 +231,7 @@ class Columns:
 
     def _regions(self) -> Iterator[Column]:
         for name, folder in segmentations_of(self.run):
+            yield from self._presence(name, folder)
             for path in sorted(folder.glob("embed_region_*.txt")):
                 found = re.fullmatch(r"embed_(region_[0-9]+)", path.stem)
                 for place in range(columns_of(path) if found else 0):
@@ -242,6 +243,20 @@ class Columns:
             for path in sorted(folder.glob("classes_region_*.txt")):
                 region = path.stem.removeprefix("classes_")
                 yield from self._classes(path, f"{name}/{region}_", f"{name}, {region.replace('_', ' ')}")
+
+    def _presence(self, name: str, folder: Path) -> Iterator[Column]:
+        """Yield how much of each region particles have, or how far it has moved in them."""
+        from libhetero.pipelines.regions.record import read_record
+
+        path, record = folder / "regions_presence.txt", None
+        if columns_of(path):
+            record = self.run.kept.get(("regions", folder), [folder / "regions.json"], lambda: read_record(folder))
+        kinds = {} if record is None else {one.region: one.kind for one in record.regions}
+        for number in range(1, columns_of(path) + 1 if kinds else 1):
+            kind, place = kinds.get(number, ""), number - 1
+            what, unit = ("displacement", "Å") if kind == "motion" else ("relative amplitude", "")
+            label, own = f"region {number}, {what} ({name})", f"{name}/region_{number:02d}"
+            yield Column(own, label, unit, "number", "region", self._of_table(path, place), self._ready(path))
 
     def _list(self) -> Iterator[Column]:
         """Yield the columns of the list, where it has been read."""

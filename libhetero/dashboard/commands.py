@@ -37,11 +37,13 @@ class Asked:
     kind : of it.
     title : in words.
     words : the command.
+    makes : the folder of a run, or the map, that comes of it; None where that is neither.
     """
 
     kind: str
     title: str
     words: tuple[str, ...]
+    makes: Path | None = None
 
     @property
     def line(self) -> str:
@@ -117,7 +119,7 @@ def _train(run: ServedRun, selection: str | None, options: Mapping[str, Any]) ->
     given = _words(_refine_kinds(), own)
     flags = {_flag(word) for word in given if word.startswith("--")}
     words = [*_without(words, flags), *given, "--path", str(folder)]
-    return Asked("train", f"train on {selection}", tuple(words))
+    return Asked("train", f"train on {selection}", tuple(words), folder)
 
 
 def _refine_kinds() -> tuple[type, ...]:
@@ -185,7 +187,8 @@ def _reconstruct(run: ServedRun, selection: str | None, options: Mapping[str, An
     if not any(word in ("--invert", "--noinvert") for word in words) and run.config.data.preprocess.contrast:
         words.append("--invert" if run.config.data.preprocess.contrast < 0 else "--noinvert")
     Make3dConfig(particles=str(listed), output=str(output), **_values((Make3dConfig,), chosen))
-    return Asked("reconstruct", f"reconstruct {selection}", ("e2hype_make3d.py", str(listed), str(output), *words))
+    asked = ("e2hype_make3d.py", str(listed), str(output), *words)
+    return Asked("reconstruct", f"reconstruct {selection}", asked, output)
 
 
 def _list_of(run: ServedRun, selection: str) -> Path:

@@ -14,10 +14,12 @@ import sys
 import threading
 import webbrowser
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from libhetero.dashboard.configuration import FIRST_PORT, LOOPBACK, TRIED, DashboardConfig
 from libhetero.errors import ConfigurationError, UserError
+from libhetero.files import absolute_path
 
 MISSING = "the dashboard needs Starlette and uvicorn; install them with: pip install 'libhetero[dashboard]'"
 LINGER = 2  # seconds that open connections are waited for in the end
@@ -35,18 +37,18 @@ def run(config: DashboardConfig, tell: Callable[[str], None] = lambda line: None
     ------
     UserError : one line on a folder that is no run, or an address that cannot be listened at.
     """
-    from libhetero.dashboard.runs import find_runs, served_runs
+    from libhetero.dashboard.runs import CONFIG, ServedRuns, find_runs
 
     folders = find_runs(config.runs)
+    watched = [Path(absolute_path(name)) for name in config.runs if not (Path(name) / CONFIG).is_file()]
+    runs = ServedRuns(folders, watched)
     if config.repeat is not None:
-        _repeat(config, served_runs(folders), tell)
+        _repeat(config, runs, tell)
         return
-    serve(config, served_runs(folders), tell)
+    serve(config, runs, tell)
 
 
-def _repeat(config: DashboardConfig, runs: list[Any], tell: Callable[[str], None]) -> None:
-    from pathlib import Path
-
+def _repeat(config: DashboardConfig, runs: Any, tell: Callable[[str], None]) -> None:
     from libhetero.dashboard.selections import FOLDER, again
 
     if len(runs) != 1:
@@ -57,7 +59,7 @@ def _repeat(config: DashboardConfig, runs: list[Any], tell: Callable[[str], None
 
 def serve(
     config: DashboardConfig,
-    runs: list[Any],
+    runs: Any,
     tell: Callable[[str], None],
     started: Callable[[Any, str], object] = lambda server, address: None,
 ) -> None:
@@ -65,7 +67,7 @@ def serve(
 
     Parameters
     ----------
-    runs : `libhetero.dashboard.runs.ServedRun`, by number.
+    runs : a `libhetero.dashboard.runs.ServedRuns`.
     tell : called with each line for the terminal.
     started : called with the uvicorn server before it listens, and the address with its token.
     """
@@ -188,8 +190,8 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _greeting(config: DashboardConfig, runs: list[Any], shown: str, port: int) -> list[str]:
-    names = ", ".join(run.name for run in runs[:5]) + (f" and {len(runs) - 5} more" if len(runs) > 5 else "")
+def _greeting(config: DashboardConfig, runs: Any, shown: str, port: int) -> list[str]:
+    names = ", ".join(run.name for run in runs.all()[:5]) + (f" and {len(runs) - 5} more" if len(runs) > 5 else "")
     lines = [f"{len(runs)} run(s): {names}" + (", to look at only" if config.readonly else ""), f"open {shown}"]
     if _is_loopback(config.host):
         machine = shlex.quote(f"{_user()}@{socket.gethostname()}")

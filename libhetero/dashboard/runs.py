@@ -271,6 +271,43 @@ def _names_a_process(lock: Path) -> bool:
     return True
 
 
+class ServedRuns:
+    """All runs that are shown, those among them that appear later: numbers never change.
+
+    Parameters
+    ----------
+    folders : at the start.
+    watched : folders whose runs are shown as they appear.
+    """
+
+    def __init__(self, folders: Sequence[Path], watched: Sequence[Path] = ()) -> None:
+        self._lock = threading.Lock()
+        self._runs = served_runs(folders)
+        self._watched = list(watched)
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    def __getitem__(self, number: int) -> ServedRun:
+        return self._runs[number]
+
+    def expect(self, folder: Path) -> None:
+        """Show a run as soon as it is there."""
+        with self._lock:
+            self._watched.append(folder)
+
+    def all(self) -> list[ServedRun]:
+        """Return all runs that there are now."""
+        with self._lock:
+            for place in self._watched:
+                within = [one.parent for one in sorted(place.glob(f"*/{CONFIG}"))]
+                for folder in [place] if (place / CONFIG).is_file() else within:
+                    known = {run.root for run in self._runs}
+                    if folder.resolve() not in known and len(known) < MOST_RUNS:
+                        self._runs.append(ServedRun(len(self._runs), folder, folder.name))
+            return list(self._runs)
+
+
 def served_runs(folders: Sequence[Path]) -> list[ServedRun]:
     """Return runs by their numbers, with names that tell them apart.
 

@@ -31,6 +31,9 @@ def test_every_column_is_described_and_has_a_value_for_each_particle(columns) ->
             assert told["minimum"] == pytest.approx(float(values.min())), name
     assert {"z1", "pca1", "density", "junk", "defocus", "azimuth", "list/rlnAnglePsi"} < found.keys()
     assert {"umap_classes_2/x", "umap_classes_2/class", "motion/region_01_1", "motion/region_01_class"} < found.keys()
+    assert (
+        found["motion/region_02"].label == "region 2, displacement (motion)" and found["motion/region_02"].unit == "Å"
+    )
 
 
 def test_values_are_those_of_the_files(columns) -> None:

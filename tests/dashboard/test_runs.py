@@ -99,6 +99,26 @@ def test_the_session_tells_of_all_runs_also_of_one_that_is_damaged(tmp_path) -> 
     assert first["warnings"] == [] and len(second["warnings"]) == 1 and "config.json" in second["warnings"][0]
 
 
+def test_runs_that_appear_later_are_shown_and_numbers_stay(tmp_path) -> None:
+    first = write_shown_run(tmp_path, "gmm_05")
+    with visited([first], [tmp_path]) as visitor:
+        visitor.enter()
+        assert [one["name"] for one in visitor.get("/api/session").json["runs"]] == ["gmm_05"]
+        write_shown_run(tmp_path, "gmm_01")
+        assert [one["name"] for one in visitor.get("/api/session").json["runs"]] == ["gmm_05", "gmm_01"]
+        assert visitor.get("/api/runs/1/column?name=z1").status == 200
+
+
+def test_a_run_that_is_trained_here_is_shown_once_it_is_there(visitor, run, monkeypatch) -> None:
+    program = run.parent / "train.py"
+    program.write_text("import shutil, sys; shutil.copytree(sys.argv[0].replace('train.py', 'gmm_00'), sys.argv[-1])")
+    monkeypatch.setattr("libhetero.dashboard.jobs.find_program", lambda name: program)
+    visitor.post("/api/runs/0/selections", {"name": "few", "how": {"column": "z1", "from": 0}})
+    job = visitor.post("/api/jobs", {"kind": "train", "run": 0, "selection": "few"}).json
+    assert visitor.ended(job["job"])["result"] == {"run": "gmm_00_few"}
+    assert [one["name"] for one in visitor.get("/api/session").json["runs"]] == ["gmm_00", "gmm_00_few"]
+
+
 def test_the_session_names_what_was_made_of_a_run(visitor) -> None:
     told = visitor.get("/api/session").json["runs"][0]
     assert [one["name"] for one in told["embeddings"]] == ["umap_classes_2"] and told["embeddings"][0]["classes"]

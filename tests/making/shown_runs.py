@@ -112,6 +112,7 @@ def add_segmentation(run: Path, name: str = "motion") -> None:
     ]
     told = {"count": 2, "feature": "motion", "gaussians": GAUSSIANS, "particles": count, "regions": regions}
     write_json(folder / "regions.json", told)
+    write_latent(folder / "regions_presence.txt", np.arange(count), np.abs(latents()[:, :2]))
     write_latent(folder / "embed_region_01.txt", np.arange(count), latents()[:, :2])
     write_classes(folder / "classes_region_01.txt", np.arange(count), np.arange(count) % 2)
     for place in range(2):

@@ -16,7 +16,7 @@ import numpy as np
 
 from libhetero.dashboard.configuration import DashboardConfig
 from libhetero.dashboard.recipe import serve
-from libhetero.dashboard.runs import served_runs
+from libhetero.dashboard.runs import ServedRuns
 
 PATIENCE = 120.0  # seconds that anything may take
 
@@ -131,8 +131,8 @@ class Visitor:
 
 
 @contextmanager
-def visited(folders: Sequence[Path], **options: Any) -> Iterator[Visitor]:
-    """Serve some runs in a thread, and yield a visitor that has not shown its token yet."""
+def visited(folders: Sequence[Path], watched: Sequence[Path] = (), **options: Any) -> Iterator[Visitor]:
+    """Serve some runs in a thread, and those that appear in watched folders; yield a visitor that has no cookie yet."""
     begun: dict[str, Any] = {}
     ready = threading.Event()
     told: list[str] = []
@@ -142,7 +142,9 @@ def visited(folders: Sequence[Path], **options: Any) -> Iterator[Visitor]:
         ready.set()
 
     config = DashboardConfig(tuple(map(str, folders)), port=0, nobrowser=True, **options)
-    thread = threading.Thread(target=serve, args=(config, served_runs(folders), told.append, started), daemon=True)
+    thread = threading.Thread(
+        target=serve, args=(config, ServedRuns(folders, watched), told.append, started), daemon=True
+    )
     thread.start()
     if not ready.wait(PATIENCE):
         raise TimeoutError("the server did not start")

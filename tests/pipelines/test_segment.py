@@ -311,8 +311,10 @@ def test_options_of_finding_regions_do_not_go_with_given_ones():
 def test_how_much_each_gaussian_changes_is_told(tmp_path, monkeypatch):
     run, piece, _ = gaussian_run(tmp_path)
     monkeypatch.setattr("libhetero.pipelines.run.folder.open_run", lambda folder, epoch=None: run)
-    segment.run(SegmentConfig(str(tmp_path)))
+    found = segment.run(SegmentConfig(str(tmp_path)))
     table = np.loadtxt(tmp_path / "regions_changes.txt")
+    presence = read_latent(tmp_path / "segmentations/amplitude/regions_presence.txt")[1]
+    np.testing.assert_allclose(presence, np.stack([item.value for item in found.classes], axis=1), rtol=1e-6)
     assert table.shape == (160, 4) and (tmp_path / "segmentations/amplitude/regions_changes.txt").exists()
     assert table[piece > 0, 1].min() > 3 * table[piece == 0, 1].max()
     assert (table[piece == 0, 2:] == 0).all() and (table[piece > 0, 2:] != 0).any(axis=1).all()

@@ -26,6 +26,7 @@ from libhetero.report.presence import draw_presence
 from libhetero.telling.waiting import working
 
 LOGGER = logging.getLogger(__name__)
+PRESENCE = "regions_presence.txt"
 QUANTITY = {
     "amplitude": "relative amplitude, mean of the region",
     "motion": "displacement along PC 1 (Å)",
@@ -187,7 +188,8 @@ def write_region_classes(run: Run, found: list[RegionClasses]) -> list[Path]:
 
     For region NN: embed_region_NN.txt (and embed_region_NN_sd.txt where standard deviations are known); where its
     particles are told apart classes_region_NN.txt, and for each class MM region_NN_class_MM.lst and .star, and .cs
-    where they came from one. What an earlier segmentation left of them goes.
+    where they came from one. regions_presence.txt holds the `value` of each particle, a column a region. What an
+    earlier segmentation left of them goes.
     """
     folder = run.folder
     remove_region_classes(folder)
@@ -205,6 +207,7 @@ def write_region_classes(run: Run, found: list[RegionClasses]) -> list[Path]:
     if found:
         paths.append(folder / "regions_presence.png")
         values, labels = [item.value for item in found], [item.label for item in found]
+        write_latent(folder / PRESENCE, np.arange(len(values[0])), np.stack(values, axis=1))
         draw_presence(paths[-1], values, labels, [QUANTITY[item.kind] for item in found])
     return paths
 
@@ -218,5 +221,6 @@ def remove_region_classes(folder: Path) -> None:
         "region_*_class_*.cs",
         "classes_region_*.txt",
         "embed_region_*.txt",
+        PRESENCE,
     )
     remove_figures(folder, "regions_presence.png")

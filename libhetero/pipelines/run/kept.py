@@ -61,6 +61,7 @@ GAUSSIANS = ("embed_gaussians.txt", *every_format("embed_gaussians.png"))
 REGIONS = (
     "regions.*",
     "regions_changes.txt",
+    "regions_presence.txt",
     *every_format("regions_*.png"),
     "region_[0-9]*.*",
     "classes_region_*.txt",

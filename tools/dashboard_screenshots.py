@@ -72,10 +72,12 @@ def tour(visit: Visit, output: Path, compared: bool) -> None:
     page.keyboard.press("Escape")
     page.keyboard.press("2")
     page.wait_for_timeout(800)
-    for row in page.evaluate(
-        "(() => { const rows = [...libhetero.selection.rows()]; return [rows[0], rows[0] + 1]; })()"
-    ):
+    page.wait_for_timeout(2000)
+    rows = page.evaluate("[...libhetero.selection.rows()]")
+    outside = next(row for row in range(len(rows) * 2) if row not in rows)
+    for number, row in enumerate((rows[0], outside), 1):
         visit.click_particle(row)
+        page.wait_for_function("count => document.querySelectorAll('.picked button').length === count", arg=number)
     page.keyboard.press("v")
     page.wait_for_selector(".viewer[data-shown^='rows_']")
     page.get_by_role("button", name="Difference").click()

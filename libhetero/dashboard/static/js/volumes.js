@@ -52,6 +52,8 @@ export class Volumes {
     this.at = 0;
     this.other = Math.min(1, set.series.length - 1);
     this.level = null;
+    for (const viewer of this.viewers ?? []) viewer.centred = false;
+    this.app.state.set({ level: null });
     await this.show();
   }
 

@@ -63,7 +63,7 @@ def tour(visit: Visit, output: Path, compared: bool) -> None:
     page.wait_for_function("![...document.querySelectorAll('.strip canvas')].some((one) => one.width === 80)")
     _picture(page, output / "dashboard_latent.png")
     page.keyboard.press("s")
-    page.get_by_label("Name").fill("cluster_1")
+    page.get_by_label("Name", exact=True).fill("cluster_1")
     page.get_by_role("button", name="Save", exact=True).click()
     page.wait_for_selector("dialog >> text=Saved")
     page.get_by_role("button", name="Train on these").click()

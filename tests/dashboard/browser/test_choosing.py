@@ -52,7 +52,7 @@ def test_a_lasso_is_written_and_read_back(visit: Visit, project: Path) -> None:
     )
     assert chosen == _inside(x, y, how["lasso"])
     page.keyboard.press("s")
-    page.get_by_label("Name").fill("cluster_1")
+    page.get_by_label("Name", exact=True).fill("cluster_1")
     page.get_by_role("button", name="Save", exact=True).click()
     page.wait_for_selector("dialog >> text=Saved: cluster_1")
     folder = project / "gmm_00" / "selections" / "cluster_1"
@@ -135,7 +135,7 @@ def test_a_kept_selection_is_chosen_again(visit: Visit) -> None:
     page.wait_for_function("libhetero.selection.count > 0")
     chosen = visit.chosen()
     page.keyboard.press("s")
-    page.get_by_label("Name").fill("kept")
+    page.get_by_label("Name", exact=True).fill("kept")
     page.get_by_role("button", name="Save", exact=True).click()
     page.wait_for_selector("dialog >> text=Saved: kept")
     page.keyboard.press("Escape")

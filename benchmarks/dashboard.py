@@ -151,6 +151,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(f"{'':8}{'particles':>12}{'load, s':>10}{'lasso, s':>10}{'chosen':>10}")
     for when, one in found.items():
         print(f"{when:8}{one.particles:12d}{one.load:10.2f}{one.lasso:10.2f}{one.chosen:10d}")
+    print(f"processes that ran or waited on {os.cpu_count()} cores, mean of the last minute: {os.getloadavg()[0]:.1f}")
     print(f"target  {'':12}{TARGETS['load']:10.2f}{TARGETS['lasso']:10.2f}")
     if options.json is not None:
         write_json(options.json, {when: vars(one) for when, one in found.items()} | {"target": TARGETS})

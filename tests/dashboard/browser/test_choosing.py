@@ -52,7 +52,7 @@ def test_a_lasso_is_written_and_read_back(visit: Visit, project: Path) -> None:
     )
     assert chosen == _inside(x, y, how["lasso"])
     page.keyboard.press("s")
-    page.get_by_label("Name").fill("cluster_1")
+    page.get_by_label("Name", exact=True).fill("cluster_1")
     page.get_by_role("button", name="Save", exact=True).click()
     page.wait_for_selector("dialog >> text=Saved: cluster_1")
     folder = project / "gmm_00" / "selections" / "cluster_1"
@@ -127,3 +127,20 @@ def test_a_link_leads_to_the_same_view(visit: Visit) -> None:
     visit.faults.clear()  # the blank page is elsewhere
     page.goto(address)
     page.wait_for_selector(".scatter[data-drawn='z1 z2 density']")
+
+
+def test_a_kept_selection_is_chosen_again(visit: Visit) -> None:
+    page = visit.page
+    page.locator(".legend .classes button").first.click()
+    page.wait_for_function("libhetero.selection.count > 0")
+    chosen = visit.chosen()
+    page.keyboard.press("s")
+    page.get_by_label("Name", exact=True).fill("kept")
+    page.get_by_role("button", name="Save", exact=True).click()
+    page.wait_for_selector("dialog >> text=Saved: kept")
+    page.keyboard.press("Escape")
+    page.keyboard.press("Escape")
+    _count(visit, 0)
+    page.locator(".kept .name", has_text="kept").click()
+    _count(visit, len(chosen))
+    assert visit.chosen() == chosen

@@ -37,7 +37,7 @@ def test_two_tabs_see_one_selection_once(visits: Callable, server: Served, proje
         visit.page.locator(".legend .classes button").nth(item).click()
         visit.page.wait_for_function("libhetero.selection.count > 0")
         visit.page.keyboard.press("s")
-        visit.page.get_by_label("Name").fill("same")
+        visit.page.get_by_label("Name", exact=True).fill("same")
     for visit in (first, second):
         visit.page.get_by_role("button", name="Save", exact=True).click()
         visit.page.wait_for_function(f"{SAVED} || {REFUSED}")

@@ -1,6 +1,6 @@
 /** The panel of what is chosen: by class, threshold, index file; combined, kept under a name, and used. */
 
-import { array, get, postBytes, unbase64 } from "./api.js";
+import { array, postBytes, unbase64 } from "./api.js";
 import { el, fill, labelled, select } from "./dom.js";
 import { saveSelection, useSelection } from "./export.js";
 import { howOfClass } from "./latent.js";
@@ -179,7 +179,7 @@ export class Choosing {
 
   /** Ask the server again what is kept. */
   async refresh() {
-    this.app.session = await get("api/session");
+    await this.app.refresh();
     this.showKept();
   }
 }

@@ -37,7 +37,7 @@ export function saveSelection(app) {
       close();
       await app.choosing.refresh();
       app.state.set({ sel: saved.name });
-      useSelection(app, saved, true);
+      useSelection(app, { made: selection.made, ...saved }, true);
     } catch (wrong) {
       fault.textContent = wrong.message;
     }
@@ -86,15 +86,10 @@ export async function showCommand(app, place, body, what) {
       const { number, over } = await app.jobs.run("api/jobs", body);
       fill(place, el("p", {}, "It runs as job ", el("b", {}, number), ". ", el("a", { href: "#tab=jobs", onclick: () => document.querySelector("dialog[open]")?.close() }, "See its log")));
       over.then(
-        () => say(`Job ${number} is done.`),
+        () => app.refresh().then(() => say(`Job ${number} is done.`)),
         (wrong) => say(`Job ${number}: ${wrong.message}`, "fault"),
       );
     }),
   );
   fill(place, el("p.hint", {}, what), commandLine(command), el("div.row.end", {}, run));
-}
-
-/** Columns of the session that a job may have changed. */
-export async function refreshed(app) {
-  app.session = await get("api/session");
 }

@@ -168,6 +168,12 @@ class App extends EventTarget {
     document.body.dataset.ready = String(this.number);
   }
 
+  /** Ask the server again what there is: something was saved or has been made. */
+  async refresh() {
+    this.session = await get("api/session");
+    this.run = this.session.runs.find((run) => run.run === this.number);
+  }
+
   /** A run that trains gets columns and volumes as it goes: look again now and then. */
   #watch() {
     setInterval(async () => {

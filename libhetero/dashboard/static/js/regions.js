@@ -265,11 +265,10 @@ export class Regions {
     }
     const name = await ask("Save the regions", "Name of the new segmentation", `${this.name || "regions"}_edited`.replace(/[^\w.-]+/g, "_"), "Save");
     if (!name) return;
-    const constant = [...editing.labels.keys()].filter((i) => editing.labels[i] === 0);
-    const body = { segmentation: this.name, name, labels: [...editing.labels], names: editing.names, constant, based_on: this.name, edits: editing.edits };
+    const body = { segmentation: this.name, name, labels: [...editing.labels], names: editing.names, based_on: this.name, edits: editing.edits };
     const saved = await post(`api/runs/${app.number}/regions`, body);
     dialog("Saved", el("div.stack", {}, el("p", {}, `The regions are in ${saved.path}.`), el("h3", {}, "Masks, evidence and classes of them"), commandLine(saved.command)), { wide: true });
-    app.session = await get("api/session");
+    await app.refresh();
   }
 
   async picture() {

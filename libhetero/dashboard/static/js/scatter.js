@@ -117,13 +117,13 @@ export class Scatter extends EventTarget {
       pointSize: this.pointSize ?? automaticSize(count),
       opacity: this.opacity ?? automaticOpacity(count),
     });
-    if (fresh) this.#goHome();
     const spatialIndex = this.index ?? undefined;
     if (!count) {
       this.plot.clear();
       return;
     }
     await this.plot.draw(points, { zDataType: "categorical", spatialIndex });
+    if (fresh) this.fit(); // after drawing: the library looks anew when it is ready
     this.index = this.plot.get("spatialIndex");
     if (this.mask) this.select(this.mask);
   }
@@ -180,7 +180,8 @@ export class Scatter extends EventTarget {
   /** The scale of the camera at which the data just fill the plot. */
   #home() {
     if (!this.equal || !this.reach) return 1;
-    const aspect = this.canvas.clientWidth / this.canvas.clientHeight;
+    const { width, height } = this.#size(); // a tab that is hidden has no size of its own
+    const aspect = width / height;
     return Math.min((aspect * this.half[0]) / this.reach[0], this.half[1] / this.reach[1]);
   }
 
@@ -195,7 +196,8 @@ export class Scatter extends EventTarget {
 
   #atHome() {
     const view = this.plot.get("cameraView");
-    return Math.abs(view[0] - this.homed) < 1e-3 * view[0] && Math.abs(view[12]) < 1e-3 && Math.abs(view[13]) < 1e-3;
+    const fits = [this.homed, 1].some((scale) => Math.abs(view[0] - scale) < 1e-3 * view[0]);
+    return fits && Math.abs(view[12]) < 1e-3 && Math.abs(view[13]) < 1e-3;
   }
 
   /** [left, right, bottom, top] that the view shows, in the columns' units. */

@@ -3,7 +3,6 @@
 import { PALETTE } from "./colour.js";
 import { Decoding } from "./decoding.js";
 import { download, el, empty, fill, labelled, select } from "./dom.js";
-import { get } from "./api.js";
 import { short } from "./numbers.js";
 import { say, tried } from "./toast.js";
 
@@ -44,6 +43,7 @@ export class Volumes {
     this.sets = [result, ...this.sets.filter((one) => one.name !== result.name)];
     this.app.state.set({ tab: "volumes" });
     await this.choose(result);
+    this.places?.[0].querySelector(".stage").focus(); // keys now mean the volumes, not the button that was clicked
   }
 
   async choose(set) {
@@ -52,6 +52,8 @@ export class Volumes {
     this.at = 0;
     this.other = Math.min(1, set.series.length - 1);
     this.level = null;
+    for (const viewer of this.viewers ?? []) viewer.centred = false;
+    this.app.state.set({ level: null });
     await this.show();
   }
 
@@ -303,11 +305,5 @@ export class Volumes {
   decode() {
     if (this.app.session.readonly) say("The server is read-only.", "fault");
     else tried(() => this.decoding.particles());
-  }
-
-  /** Ask again which volumes the run has. */
-  async refresh() {
-    this.app.session = await get("api/session");
-    this.load();
   }
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Take the pictures of the dashboard that docs/dashboard.md shows.
 
-    python tools/dashboard_screenshots.py RUN [OTHER_RUN] [--output docs/images]
+    python benchmarks/dashboard_screenshots.py RUN [OTHER_RUN] [--output docs/images]
 
 RUN is of a Gaussian model, embedded and segmented. Needs playwright, Pillow and a chromium on the path.
 """

@@ -1,6 +1,6 @@
 """A browser, a run that was trained, and a dashboard that serves it, shared by the tests of the page.
 
-Where there is no browser these tests are left out, and say so; where `.ci/run` found or installed one that is a failure.
+Where there is no browser these tests are left out, and say so; that fails where `.ci/run` found or installed one.
 """
 
 from __future__ import annotations

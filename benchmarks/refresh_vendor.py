@@ -1,7 +1,7 @@
 """Fetch the dashboard's JavaScript from npm into the package: versions, licences and hashes in `vendor.json`.
 
-    python -m libhetero.dashboard.refresh_vendor            fetch what PACKAGES names, rewrite the folder
-    python -m libhetero.dashboard.refresh_vendor --check    only compare the folder with its vendor.json
+    python benchmarks/refresh_vendor.py            fetch what PACKAGES names, rewrite the folder
+    python benchmarks/refresh_vendor.py --check    only compare the folder with its vendor.json
 
 Users run none of this: what it writes is part of the package, and the page asks no other machine for anything. It
 needs `npm` on the path, whose client checks what it fetches against the registry's own hashes. Bare imports are
@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-VENDOR = Path(__file__).resolve().parent / "static" / "vendor"
+VENDOR = Path(__file__).resolve().parent.parent / "libhetero" / "dashboard" / "static" / "vendor"
 TABLE = "vendor.json"
 BEFORE, AFTER = "const module = { exports: {} }, exports = module.exports;", "export default module.exports;"
 

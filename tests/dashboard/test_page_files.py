@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+import pytest
+
 PROJECT = Path(__file__).resolve().parent.parent.parent
 STATIC = PROJECT / "libhetero" / "dashboard" / "static"
 VENDOR = STATIC / "vendor"

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import getpass
 import ipaddress
+import logging
 import os
 import shlex
 import signal
@@ -97,13 +98,29 @@ def serve(
     started(server, shown)
     if not config.nobrowser and _has_a_screen():
         webbrowser.open(shown)
+    while_it_serves = _quiet_once(lambda: server.should_exit)
     try:
-        with _ended_by_signals(server):
+        with _ended_by_signals(server), while_it_serves:
             server.run(sockets=[listening])
         tell("stopped")
     finally:
         dashboard.close()
         listening.close()
+
+
+@contextlib.contextmanager
+def _quiet_once(ends: Callable[[], bool]) -> Iterator[None]:
+    """Let the server say nothing once it ends: that pages which follow a run were cut off is no error."""
+    logger = logging.getLogger("uvicorn.error")
+
+    def told(record: logging.LogRecord) -> bool:
+        return not ends()
+
+    logger.addFilter(told)
+    try:
+        yield
+    finally:
+        logger.removeFilter(told)
 
 
 @contextlib.contextmanager

@@ -6,13 +6,14 @@ images x = α τ V + noise of class k, of contrast α. With N = Σ α τ x and D
     V_p | images ~ CN(N / a, 1 / a)
     log p(images | one class) - log p(images | noise alone) = Σ_p |N|² / a - log (a t)                    the evidence
 
-and of a further image, with τ² / a the part of its variance that comes from the volume not being known,
+and of a further image, with τ² / a the part of its variance, at α = 1, that comes from the volume not being known,
 
     log p(x | images of k) - log p(x | noise alone) = Σ |x|² - |x - α τ N / a|² / (1 + τ² / a) - log (1 + τ² / a)
 
-over its pixels, each of which takes the value of the nearest point; α ~ N(1, s²) is integrated over (`classes`). An
-image of class k is taken out of N and D first: no image speaks for itself, which would bind it to its class wherever
-classes are small. No subspace is needed, and every class is as sure of its volume as its images make it.
+over its pixels, each of which takes the value of the nearest point, no two of them the same; α ~ N(1, s²) is integrated
+over (`classes`). An image of class k is taken out of N, D and the number of its images first: no image speaks for
+itself, which would bind it to its class wherever classes are small. No subspace is needed, and every class is as sure
+of its volume as its images make it.
 
 References
 ----------
@@ -33,7 +34,7 @@ from jaxtyping import Array, Complex, Float, Int
 from libhetero.models.hype.latent.classes import EMPTY, integrated_likelihood
 from libhetero.models.hype.latent.grid import OnGrid
 
-TOGETHER = 4  # factors whose product, of single precision, has one logarithm
+TOGETHER = 2  # factors whose product, of single precision, has one logarithm
 BLOCK = 2048  # images at once
 PAIRS = 128  # classes whose evidence is computed at once
 
@@ -130,7 +131,7 @@ class Predicted:
     Parameters
     ----------
     candidate : the classes, the likeliest first.
-    joint : log p(x | images of the class) + log part of the images in it, nats, against noise alone.
+    joint : log p(x | other images of the class) + log part of them in it, nats, against noise alone.
     contrast : α in the likeliest class, posterior mean.
     square : E[α²].
     """
@@ -165,6 +166,11 @@ class Sorted:
         count = np.bincount(self.label, minlength=classes)
         return np.where(count > 0, np.log(np.maximum(count, 1) / len(self.label)), EMPTY).astype(np.float32)
 
+    def own_shares(self) -> Float[np.ndarray, "particles"]:
+        """Return the logarithm of the part of the other images in the class of each, of half an image for none."""
+        count = np.bincount(self.label)[self.label] - 1
+        return np.log(np.maximum(count, 0.5) / len(self.label)).astype(np.float32)
+
 
 def against_all(seen: OnGrid, tables: ClassTables, now: Sorted, candidates: int) -> Predicted:
     """Return the likeliest classes of each image, among all.
@@ -176,7 +182,7 @@ def against_all(seen: OnGrid, tables: ClassTables, now: Sorted, candidates: int)
     now : the classes that they are in, whose sums they are taken out of.
     candidates : how many.
     """
-    share = jnp.asarray(now.shares(len(tables)))
+    share, own_share = jnp.asarray(now.shares(len(tables))), now.own_shares()
     full = tables.weight + tables.inverse[:, None]
     best = []
     for rows in _blocks(len(seen)):
@@ -186,7 +192,7 @@ def against_all(seen: OnGrid, tables: ClassTables, now: Sorted, candidates: int)
             part.image,
             part.transfer,
             jnp.asarray(own),
-            _own(part, tables, own, now.contrast[rows], now.spread),
+            _own(part, tables, own, now.contrast[rows], now.spread) + jnp.asarray(own_share[rows]),
             tables.numerator,
             full,
             share,
@@ -214,7 +220,9 @@ def against_some(
         parts = _some(part.point, part.image, part.transfer, *mine, jnp.asarray(asked), *_parts(tables))
         found.append([np.asarray(each) for each in parts])
     linear, square, rest = (np.concatenate(each)[: len(seen)] for each in zip(*found, strict=True))
-    joint = integrated_likelihood(linear, square, now.spread, np) + rest + share[candidate]
+    own = candidate == now.label[:, None]
+    joint = integrated_likelihood(linear, square, now.spread, np) + rest
+    joint += np.where(own, now.own_shares()[:, None], share[candidate])
     order = np.argsort(-joint, axis=1, kind="stable")
     first, precision = order[:, :1], max(now.spread, 1e-6) ** -2
     variance = 1 / (np.take_along_axis(square, first, 1)[:, 0] + precision)
@@ -321,7 +329,7 @@ def _likeliest(
         values = numerator[at]
         linear, square, rest = predicted(x, passed, jax.lax.complex(values[..., 0], values[..., 1]), full[at])
         likelihood = integrated_likelihood(linear, square, spread, jnp) + rest
-        return jax.lax.top_k(likelihood.at[mine].set(alone) + share, candidates)[1]
+        return jax.lax.top_k((likelihood + share).at[mine].set(alone), candidates)[1]
 
     found: Array = jax.lax.map(one, (point, image, transfer, label, own))
     return found

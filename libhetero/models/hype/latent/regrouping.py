@@ -4,8 +4,8 @@ In a subspace of fewer directions than there are molecules many share a place, a
 them. From there, with the volume of each class integrated over (`predictive`):
 
 1. every image goes to the likeliest of all classes, then, a few times, to the likeliest of some that were likely;
-2. two classes become one where the evidence of their images is higher as one, less what it took to say which image is
-   of which: log (n choose n₁) + log N for n images, n₁ of them in the first, of N in all;
+2. two classes become one where log p(both) > log p(first) + log p(second) - log (n choose n₁) - log N, the last two
+   being what it takes to say which of their n images are of the first, and that N images have one class more;
 3. a class becomes two where that is so the other way round. The halves to begin with are cut across the places of its
    images in the subspace, along the direction in which these lie apart most or that of two of them that are drawn, and
    regrouped among themselves.
@@ -26,11 +26,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from scipy.special import gammaln
 
 from libhetero.models.hype.latent.grid import OnGrid, few_sizes
@@ -49,12 +49,13 @@ LOGGER = logging.getLogger(__name__)
 CANDIDATES = 24  # classes of an image that are asked again
 REPEATS = 4  # rounds among these
 SWEEPS = 3, 1  # on low rings: times that all classes are asked before joins and splits, round by round
-ROUNDS = 5  # on more rings
+ROUNDS, LAST_ROUNDS = 5, 10  # on more rings: with splits, and of joins alone
 SETTLED = 5e-3  # part of the images that may still change their class
 NEAR = 6  # classes that a class may be joined with
 SPLIT_STEPS = 6
 SPLIT_SETTLED = 2e-3
 STARTS = 3  # ways to halve a class
+TINY = 1e-20
 RADIUS = 0.2  # R, as a part of the box
 
 
@@ -65,33 +66,35 @@ class _Search:
     Parameters
     ----------
     seen : slices.
-    cautious : the same over the deviation of all of their noise, the signal that is lost to the view with it.
+    signal : t, the signal's power at each point.
     place : of each image in a subspace.
-    inverse : 1 / t, t the signal's power at each point.
     """
 
     seen: OnGrid
-    cautious: OnGrid
+    signal: Float[np.ndarray, "points"]
     place: Float[np.ndarray, "particles rank"]
-    inverse: Float[np.ndarray, "points"]
 
     @classmethod
     def of(cls, seen: OnGrid, place: np.ndarray, now: Sorted) -> _Search:
         """Return the search, the signal measured between half-sets of the classes."""
         sums = sums_of(seen.scaled(now.contrast), now.label, int(now.label.max()) + 1)
-        signal = signal_power(sums, seen.grid)
-        lost = np.pi**2 / 3 * (RADIUS / seen.grid.oversampling) ** 2
-        deviation = jnp.sqrt(1 + lost * seen.transfer**2 * jnp.asarray(signal)[seen.point])
-        cautious = OnGrid(seen.grid, seen.point, seen.image / deviation, seen.transfer / deviation)
-        return cls(seen, cautious, place, (1 / signal).astype(np.float32))
+        return cls(seen, signal_power(sums, seen.grid), place)
+
+    @property
+    def inverse(self) -> Float[np.ndarray, "points"]:
+        """1 / t."""
+        return (1 / self.signal).astype(np.float32)
 
     def tables(self, label: np.ndarray, classes: int, now: Sorted) -> ClassTables:
         """Return the sums of classes, by which images are sorted."""
         return class_tables(self.seen, label, few_sizes(classes), self.inverse, now.contrast)
 
     def cautious_tables(self, label: np.ndarray, classes: int, now: Sorted) -> ClassTables:
-        """Return the sums of classes, by which these are joined in the end."""
-        return class_tables(self.cautious, label, few_sizes(classes), self.inverse, now.contrast)
+        """Return the sums of classes with what is lost to the view as noise, by which these are joined in the end."""
+        seen, lost = self.seen, np.pi**2 / 3 * (RADIUS / self.seen.grid.oversampling) ** 2
+        deviation = jnp.sqrt(1 + lost * seen.transfer**2 * jnp.asarray(self.signal)[seen.point])
+        cautious = OnGrid(seen.grid, seen.point, seen.image / deviation, seen.transfer / deviation)
+        return class_tables(cautious, label, few_sizes(classes), self.inverse, now.contrast)
 
 
 def regrouped(
@@ -115,10 +118,12 @@ def regrouped(
     progress : called with the fraction done.
     """
     rng = np.random.default_rng(seed)
+    low, high = _one_pixel_a_point(low), _one_pixel_a_point(high)
     now = Sorted(_numbered(label), np.ones(len(label), np.float32), spread)
     stages = [(low, sweep) for sweep in SWEEPS] + [(high, 1)] * ROUNDS
     for number, (seen, sweeps) in enumerate(stages):
-        asked, search = _Search.of(low, place, now), _Search.of(seen, place, now)
+        asked = _Search.of(low, place, now)
+        search = asked if seen is low else _Search.of(high, place, now)
         for _ in range(sweeps):
             now, found = _swept(asked, search, now)
         now, joined = _joined(now, found, search.tables)
@@ -128,13 +133,47 @@ def regrouped(
         if seen is high and not joined + split:
             break
     asked, search = _Search.of(low, place, now), _Search.of(high, place, now)
-    while True:
+    for _ in range(LAST_ROUNDS):
         now, found = _swept(asked, search, now)
         now, joined = _joined(now, found, search.cautious_tables)
         if not joined:
             break
     progress(1.0)
     return now.label
+
+
+def _one_pixel_a_point(seen: OnGrid) -> OnGrid:
+    """Return slices in which pixels of an image at one point, or at k and -k of kx = 0, are one.
+
+    Pixels x_m = τ_m V + noise of one point say what x = Σ τ_m x_m / τ says through τ = √Σ τ_m², which stands in place
+    of the first; the others say nothing. Only so can an image be taken out of its class.
+    """
+    grid = seen.grid
+    point, turned = _of_one_half(np.asarray(seen.point), grid.reach)
+    image, transfer = np.asarray(seen.image), np.asarray(seen.transfer)
+    image = np.where(turned, image.conj(), image)
+    order = np.argsort(point, axis=1, kind="stable")
+    point, image, transfer = (np.take_along_axis(part, order, axis=1) for part in (point, image, transfer))
+    new = np.ones(point.shape, bool)
+    new[:, 1:] = point[:, 1:] != point[:, :-1]
+    group = np.cumsum(new.ravel()) - 1
+    summed = (transfer * image).ravel()
+    together = np.bincount(group, summed.real) + 1j * np.bincount(group, summed.imag)
+    passed = np.sqrt(np.bincount(group, transfer.ravel() ** 2))
+    merged_image, merged_transfer = np.zeros(point.shape, np.complex64), np.zeros(point.shape, np.float32)
+    merged_image[new] = together / np.maximum(passed, TINY)
+    merged_transfer[new] = passed
+    return OnGrid(grid, jnp.asarray(point), jnp.asarray(merged_image), jnp.asarray(merged_transfer))
+
+
+def _of_one_half(
+    point: Int[np.ndarray, "particles pixels"], reach: int
+) -> tuple[Int[np.ndarray, "particles pixels"], Bool[np.ndarray, "particles pixels"]]:
+    """Return one of the points k and -k where kx = 0, and whether it is the other's."""
+    width = 2 * reach + 1
+    centre, plane = reach * width + reach, width * width
+    turned = (point < plane) & (point < centre)
+    return np.where(turned, 2 * centre - point, point), turned
 
 
 def _swept(asked: _Search, search: _Search, now: Sorted) -> tuple[Sorted, Predicted]:
@@ -150,6 +189,7 @@ def _swept(asked: _Search, search: _Search, now: Sorted) -> tuple[Sorted, Predic
     if asked.seen.grid == search.seen.grid:
         now = _moved(now, found)
     for _ in range(REPEATS):
+        found = _with_their_own(found, now.label)
         found = against_some(search.seen, search.tables(now.label, classes, now), now, found.candidate)
         changed = np.mean(found.label != now.label)
         now = _moved(now, found)
@@ -157,6 +197,14 @@ def _swept(asked: _Search, search: _Search, now: Sorted) -> tuple[Sorted, Predic
             break
     number = _numbers(now.label, few_sizes(classes))
     return Sorted(number[now.label], now.contrast, now.spread), _renumbered(found, number)
+
+
+def _with_their_own(found: Predicted, label: Int[np.ndarray, "particles"]) -> Predicted:
+    """Return what was found, with the class of each image among its candidates in place of the least likely."""
+    candidate = found.candidate.copy()
+    missing = ~(candidate == label[:, None]).any(axis=1)
+    candidate[missing, -1] = label[missing]
+    return replace(found, candidate=candidate)
 
 
 def _moved(now: Sorted, found: Predicted) -> Sorted:
@@ -228,12 +276,13 @@ def _near_pairs(
         known = candidate[:, place] >= 0
         np.add.at(near, (label[known], candidate[known, place]), 1 / (1 + place))
     near /= np.maximum(np.bincount(label, minlength=classes), 1)[:, None]
-    np.fill_diagonal(near, 0)
     near += near.T
+    np.fill_diagonal(near, -np.inf)  # no class is its own neighbour
     count = min(NEAR, classes - 1)
     second = np.argpartition(-near, count - 1, axis=1)[:, :count]
     first = np.repeat(np.arange(classes), count)
-    pairs: np.ndarray = np.unique(np.sort(np.stack([first, second.ravel()], axis=1), axis=1), axis=0)
+    met = near[first, second.ravel()] > 0
+    pairs: np.ndarray = np.unique(np.sort(np.stack([first, second.ravel()], axis=1)[met], axis=1), axis=0)
     return pairs
 
 

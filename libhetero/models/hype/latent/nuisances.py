@@ -17,7 +17,7 @@ from jaxtyping import Complex
 from libhetero.models.hype.latent.grid import FourierGrid, masked
 
 CONTRAST = 0.15  # one standard deviation
-SHIFT = 0.01  # of the box
+SHIFT = 0.01  # of the box; twice this and twice `TURN` is the most that `residuals` takes off
 TURN = float(np.radians(2))
 COUNT = 7
 

@@ -42,7 +42,8 @@ class WithinClasses:
     number : of each such class.
     volume : V of it.
     modes : U of it.
-    gain : nats an image by which they predict other images better.
+    gain : nats an image by which they predict other images better than the volume does, errors of contrast and pose
+        allowed for.
     """
 
     number: Int[np.ndarray, "changing"]

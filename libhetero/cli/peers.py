@@ -14,9 +14,11 @@ NO_NEED = {
     "--no-amp": "--precision float32 is what it is called",
     "--lazy": "images are always read when they are needed",
     "--preload": "images are read ahead by themselves",
+    "--pool": "images are read ahead by themselves",
+}
+ELSEWHERE = {  # ours, where a program does not have them
     "--noctf": "it is an option of training and of maps; lists without a CTF are read as they are",
     "--box": "it is an option of training and of maps; images stay as they are",
-    "--pool": "images are read ahead by themselves",
 }
 TAKES = {"--classes": "K"}  # ours that mean the peer's only where this is what they take, and not a file
 PEERS: dict[str, tuple[str, ...]] = {  # by what is typed: ours, of which the first that a program has is meant
@@ -87,8 +89,9 @@ def peer_hint(typed: str, flags: Mapping[str, object], takes_input: bool, takes_
     flags : of this program, with what each takes as its help shows it.
     takes_input, takes_output : whether it has arguments by their place for what is read and for what is written.
     """
-    if typed in NO_NEED:
-        return f" (leave it out: {NO_NEED[typed]})"
+    reason = NO_NEED.get(typed) or ELSEWHERE.get(typed)
+    if reason is not None:
+        return f" (leave it out: {reason})"
     if typed in INPUT and takes_input:
         return f" (leave {typed} out: what is read is named without a flag)"
     if typed in OUTPUT and takes_output:

@@ -83,6 +83,7 @@ def model_of(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], dict]:
     monkeypatch.setattr(
         "libhetero.pipelines.refine.run", lambda config, **_: made.append(to_dict(new_config(config).model))
     )
+    monkeypatch.setattr("libhetero.pipelines.refine.next_steps", lambda folder: [])
 
     @functools.cache
     def model(*words: str) -> dict:

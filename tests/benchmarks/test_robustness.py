@@ -57,7 +57,8 @@ def robustness(load: Callable, monkeypatch: pytest.MonkeyPatch) -> types.ModuleT
 
 def test_every_row_asks_the_programs_for_what_they_have(load: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     robustness, made = load("robustness"), []
-    monkeypatch.setattr("libhetero.pipelines.refine.run", lambda config, **_: None)
+    monkeypatch.setattr("libhetero.pipelines.refine.run", lambda config, **_: Path("run"))
+    monkeypatch.setattr("libhetero.pipelines.refine.next_steps", lambda folder: [])
     for name, profile in robustness.PROFILES.items():
         options = robustness.parsed(["--profile", name])
         made.clear()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from libhetero.cli.peers import INPUT, NO_NEED, OUTPUT, PEERS
+from libhetero.cli.peers import ELSEWHERE, INPUT, NO_NEED, OUTPUT, PEERS
 
 PROGRAMS = Path(__file__).resolve().parents[2] / "programs"
 
@@ -44,4 +44,5 @@ def test_every_flag_that_is_hinted_at_exists_and_none_that_exists_is_hinted_away
         for flag in action.option_strings
     }
     assert {flag for flags in PEERS.values() for flag in flags} <= ours
+    assert set(ELSEWHERE) <= ours
     assert not set(NO_NEED) & ours and not (set(INPUT) | set(OUTPUT)) & ours - {"--particles"}

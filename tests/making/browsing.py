@@ -28,7 +28,7 @@ ARGUMENTS = (
     *("--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"),
     *("--ignore-gpu-blocklist", "--disable-dev-shm-usage"),
 )
-PATIENCE = 60_000  # ms: several tests share two cores
+PATIENCE = 150_000  # ms: several tests share two cores
 
 
 def lacking() -> str | None:

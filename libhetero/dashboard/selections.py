@@ -153,6 +153,7 @@ class _Expression:
         values = self._columns.values(_text(how, "column"))
         if "is" in how:
             return values == _number(how, "is")
+        values = values.astype(np.float64)  # as the page compares them
         low, high = _number(how, "from", -math.inf), _number(how, "to", math.inf)
         return (values >= low) & (values <= high)  # a value that is missing is in no range
 

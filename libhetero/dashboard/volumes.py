@@ -21,6 +21,7 @@ from jaxtyping import Float
 from libhetero.dashboard.columns import Columns, embeddings_of, segmentations_of
 from libhetero.dashboard.refusals import missing, wrong
 from libhetero.dashboard.runs import NAME, ServedRun
+from libhetero.files import replacing
 from libhetero.io import read_gaussians, write_latent
 from libhetero.pipelines.evaluate import EvaluateConfig
 
@@ -186,7 +187,8 @@ def _class_alone(run: ServedRun, table: Path, number: int, digest: str) -> Path:
     folder = run.own_folder("dashboard", "points")
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{digest}_class.txt"
-    path.write_text("".join(kept), encoding="utf-8")
+    with replacing(path) as beside:
+        beside.write_text("".join(kept), encoding="utf-8")
     return path
 
 

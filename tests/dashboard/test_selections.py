@@ -58,6 +58,12 @@ def test_a_missing_value_is_in_no_range(served, run) -> None:
     assert len(rows_of(served, {**LASSO, "lasso": [[-99, -99], [99, -99], [99, 99], [-99, 99]]})) == 5
 
 
+def test_ranges_are_compared_as_the_page_compares_them(served) -> None:
+    """Single precision has no 0.1, and what it has in its place is above it."""
+    assert not len(rows_of(served, {"column": "contrast_sd", "to": 0.1}))
+    assert len(rows_of(served, {"column": "contrast_sd", "from": 0.1})) == COUNT
+
+
 @pytest.mark.parametrize(
     "how",
     [

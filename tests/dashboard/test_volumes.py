@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +17,8 @@ from libhetero.io import read_latent, write_gaussians
 from libhetero.pipelines.decoding.class_files import whole_classes
 from tests.making.mixtures import gaussians
 from tests.making.sets import BOX, PIXEL
+
+ONE_CLASS = {"class": {"embedding": "umap_classes_2", "number": 1}}
 
 
 @pytest.fixture
@@ -64,6 +67,14 @@ def test_one_class_or_all_of_them(served) -> None:
     assert np.flatnonzero(label == 1).tolist() == list(range(1, 39, 2)) and (label[::2] == -1).all()
     of_region = asked(served, {"class": {"segmentation": "motion", "region": 1, "number": 0}})
     assert whole_classes(option(of_region.words, "--classes"), served.particles())[::2].tolist() == [0] * 20
+
+
+def test_the_table_of_a_class_is_replaced_and_never_written_into(served, run) -> None:
+    """A worker that reads it meanwhile has it whole."""
+    path = Path(option(asked(served, ONE_CLASS).words, "--classes"))
+    (run / "open.txt").hardlink_to(path)
+    asked(served, ONE_CLASS)
+    assert not path.samefile(run / "open.txt") and path.read_bytes() == (run / "open.txt").read_bytes()
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,9 @@ def test_a_table_that_changed_is_read_again_and_its_old_array_goes(run, large) -
     read_table(ServedRun(0, run, "a"), run / "mid_00.txt", keep=True)
     old = arrays(run)
     write_latent(run / "mid_00.txt", np.arange(COUNT), 2 * latents())
-    np.testing.assert_allclose(read_table(ServedRun(0, run, "a"), run / "mid_00.txt", keep=True), 2 * latents(), rtol=1e-6)
+    np.testing.assert_allclose(
+        read_table(ServedRun(0, run, "a"), run / "mid_00.txt", keep=True), 2 * latents(), rtol=1e-6
+    )
     assert len(arrays(run)) == 1 and arrays(run) != old
 
 

@@ -210,9 +210,10 @@ def _with_names(how: Any, columns: Columns) -> Any:
     if "column" not in how:
         return {key: _with_names(how[key], columns) if key in PARTED else how[key] for key in how}
     number, names = how.get("is"), _names_of(how, columns)
-    if isinstance(number, str) or not names or not 0 <= int(number) < len(names) or names.count(names[int(number)]) > 1:
+    if not isinstance(number, int | float) or not 0 <= number < len(names) or number != int(number):
         return how
-    return how | {"is": names[int(number)]}
+    name = names[int(number)]
+    return how | {"is": name} if names.count(name) == 1 else how
 
 
 def _names_of(how: dict[str, Any], columns: Columns) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,7 @@ class Dashboard:
         self.runs, self.readonly = runs, readonly
         self.jobs, self.streams = Jobs(), live.Streams(ends)
         self.projections, self.decoder = images.Projections(), WorkerProcess()
+        self._asking = threading.Lock()
 
     def close(self) -> None:
         """Stop all that runs."""
@@ -245,7 +247,7 @@ class Dashboard:
         options = {} if options is None else options
         if not isinstance(options, dict) or not (selection is None or isinstance(selection, str)):
             raise wrong("expected run, kind, and if wanted selection, a name, and options, an object")
-        return run, commands.command_for(run, str(body.get("kind")), selection, options)
+        return run, commands.command_for(run, str(body.get("kind")), selection, options, self.jobs.making())
 
     def command(self, request: Request, body: Any) -> Any:
         """Tell the command for what is asked for."""
@@ -253,10 +255,14 @@ class Dashboard:
 
     def start_job(self, request: Request, body: Any) -> Any:
         """Run the command for what is asked for."""
-        run, asked = self._asked(body)
+        with self._asking:  # so that two who ask at once get two folders
+            run, asked = self._asked(body)
+            job = self.jobs.add(
+                asked.kind, asked.title, asked.words, run.number, lambda: _made(run, asked), makes=asked.makes
+            )
         if asked.kind == "train" and asked.makes is not None:
             self.runs.expect(asked.makes)
-        return self.jobs.add(asked.kind, asked.title, asked.words, run.number, lambda: _made(run, asked)).described()
+        return job.described()
 
     def list_jobs(self, request: Request, body: Any) -> Any:
         """Tell of all jobs."""

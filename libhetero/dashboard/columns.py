@@ -17,6 +17,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -171,7 +172,8 @@ class Columns:
     def _principal(self) -> tuple[Float[np.ndarray, "particles components"], Float[np.ndarray, "components"]]:
         """Return principal components of the latents, and what part of their variance each explains."""
         path = self.run.folder / "mid_00.txt"
-        return self.run.kept.get("principal", [path], lambda: principal_components(read_table(self.run, path)))
+        table = partial(read_table, self.run, path, self._keep)
+        return self.run.kept.get("principal", [path], lambda: principal_components(table()))
 
     def _density_of_all(self) -> Float[np.ndarray, "particles"]:
         path = self.run.folder / "mid_00.txt"

@@ -6,9 +6,8 @@ them; files are named by the server alone.
 
 from __future__ import annotations
 
-import dataclasses
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,6 @@ OF_THE_LIST = {
     *("--path", "--resume", "--ind", "--poses", "--ctf", "--datadir", "--passthrough", "--requeue", "--dry_run"),
     *("--coordinator", "--nprocs", "--procid", "--cache", "--apix", "--model", "--mask", "--ppid"),
 }
-ALONE = {"--requeue", "--dry_run"}  # of these, those without a value
 LONGEST_VALUE = 200
 
 
@@ -52,7 +50,9 @@ class Asked:
         return shlex.join(self.words)
 
 
-def command_for(run: ServedRun, kind: str, selection: str | None, options: Mapping[str, Any]) -> Asked:
+def command_for(
+    run: ServedRun, kind: str, selection: str | None, options: Mapping[str, Any], taken: Collection[Path] = ()
+) -> Asked:
     """Return the command for what is asked for.
 
     Parameters
@@ -61,6 +61,7 @@ def command_for(run: ServedRun, kind: str, selection: str | None, options: Mappi
     kind : "train", "resume", "reconstruct", "segment", "embed", "analyze" or "validate".
     selection : by name, where it is of a part of the particles.
     options : by the fields of the program's configuration; of "segment" also regions, the name of a regions_NN.txt.
+    taken : folders that are not there yet, and will be.
 
     Raises
     ------
@@ -69,7 +70,7 @@ def command_for(run: ServedRun, kind: str, selection: str | None, options: Mappi
     if selection is not None:
         read_rows(run, selection)  # refuses one that is not there
     if kind == "train":
-        return _train(run, selection, options)
+        return _train(run, selection, options, taken)
     if kind == "reconstruct":
         return _reconstruct(run, selection, options)
     if kind == "resume":
@@ -115,7 +116,7 @@ def _edited(run: ServedRun, name: Any) -> Path:
     return run.inside(name)
 
 
-def _train(run: ServedRun, selection: str | None, options: Mapping[str, Any]) -> Asked:
+def _train(run: ServedRun, selection: str | None, options: Mapping[str, Any], taken: Collection[Path]) -> Asked:
     """Return the command that trains on a selection as the run was trained."""
     if selection is None:
         raise wrong("train: of which particles? Name a selection")
@@ -126,10 +127,11 @@ def _train(run: ServedRun, selection: str | None, options: Mapping[str, Any]) ->
     name = options.get("path", f"{run.folder.name}_{selection}")
     if not isinstance(name, str) or NAME.fullmatch(name) is None:
         raise wrong("path: expected the name of a folder: letters, digits, _, - and .")
-    folder = _free(run.folder.parent / name)
+    folder = _free(run.folder.parent / name, taken)
     own = {key: value for key, value in options.items() if key != "path"}
     given = _words(_refine_kinds(), own)
-    flags = {_flag(word) for word in given if word.startswith("--")}
+    fields = _fields(_refine_kinds())
+    flags = {_flag(flag) for one in own for flag in (*fields[one][1].flags, *fields[one][1].constants)}
     words = [*_without(words, flags), *given, "--path", str(folder)]
     return Asked("train", f"train on {selection}", tuple(words), folder)
 
@@ -169,18 +171,11 @@ def _flag(word: str) -> str:
 
 
 def _without(words: Iterable[str], flags: Iterable[str]) -> list[str]:
-    """Return words without some flags and their values."""
+    """Return words without some flags and their values, which are all that follow up to the next flag."""
     flags, kept, dropping = set(flags), [], False
     for word in words:
-        if word.startswith("--"):
-            if _flag(word) in flags:
-                dropping = "=" not in word and _flag(word) not in ALONE
-                continue
-            dropping = False
-        elif dropping:
-            dropping = False
-            continue
-        kept.append(word)
+        dropping = _flag(word) in flags if word.startswith("--") else dropping
+        kept += [] if dropping else [word]
     return kept
 
 
@@ -210,10 +205,10 @@ def _list_of(run: ServedRun, selection: str) -> Path:
     return next((path for path in paths if path.is_file()), paths[0])
 
 
-def _free(folder: Path) -> Path:
-    """Return a folder that there is not yet: this one, or one of its name and a number."""
+def _free(folder: Path, taken: Collection[Path]) -> Path:
+    """Return a folder that there is not yet, nor will be: this one, or one of its name and a number."""
     number, found = 2, folder
-    while found.exists():
+    while found in taken or found.exists():
         found, number = folder.with_name(f"{folder.name}_{number}"), number + 1
     return found
 
@@ -254,7 +249,7 @@ def _values(kinds: tuple[type, ...], options: Mapping[str, Any]) -> dict[str, An
 
 
 def _words(kinds: tuple[type, ...], options: Mapping[str, Any], allowed: tuple[str, ...] | None = None) -> list[str]:
-    """Return options as flags and values.
+    """Return options as flags and values; a default, too, since the run that is gone on from may have had another.
 
     Raises
     ------
@@ -267,15 +262,12 @@ def _words(kinds: tuple[type, ...], options: Mapping[str, Any], allowed: tuple[s
         raise wrong(f"{unknown[0][:60]}: no option; expected one of {', '.join(known)}")
     words: list[str] = []
     for name, value in _values(kinds, options).items():
-        kind, said = fields[name]
-        field = next(one for one in dataclasses.fields(kind) if one.name == name)
-        if value == field.default:
-            continue
+        _, said = fields[name]
         constant = next((flag for flag, (of, _) in said.constants.items() if of == value), None)
         if constant is not None:
             words.append(constant)
         elif isinstance(value, bool):
-            words.append(said.flags[0])
+            words += [said.flags[0]] if value else []
         else:
             words += [said.flags[0], *(map(str, value) if isinstance(value, tuple) else [str(value)])]
     return words

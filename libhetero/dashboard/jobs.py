@@ -18,6 +18,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from libhetero.cli.stages import find_program
@@ -63,6 +64,7 @@ class Job:
     result : gives what the page is told of what it made, once it is done.
     worker : does the same as the command in a process that holds the run open; None to run the command.
     stop_worker : ends that process.
+    makes : the folder of a run, or the map, that comes of it; None where that is neither.
     """
 
     def __init__(
@@ -75,7 +77,9 @@ class Job:
         result: Callable[[], Any] = lambda: None,
         worker: Callable[[Job], None] | None = None,
         stop_worker: Callable[[], None] = lambda: None,
+        makes: Path | None = None,
     ) -> None:
+        self.makes = makes
         self.worker, self.stop_worker = worker, stop_worker
         self.number, self.kind, self.title, self.command, self.run = number, kind, title, list(command), run
         self.state, self.message, self.result = "queued", "", None
@@ -133,6 +137,7 @@ class Jobs:
         result: Callable[[], Any] = lambda: None,
         worker: Callable[[Job], None] | None = None,
         stop_worker: Callable[[], None] = lambda: None,
+        makes: Path | None = None,
     ) -> Job:
         """Put a program in the queue; see `Job`.
 
@@ -145,7 +150,7 @@ class Jobs:
         with self._lock:
             if len(self._waiting) >= MOST_WAITING or self._closed:
                 raise Refusal(503, f"{len(self._waiting)} jobs wait already; expected fewer. Try again later.")
-            job = Job(self._next, kind, title, command, run, result, worker, stop_worker)
+            job = Job(self._next, kind, title, command, run, result, worker, stop_worker, makes)
             self._next += 1
             self._jobs[job.number] = job
             self._forget()
@@ -173,6 +178,10 @@ class Jobs:
         """Return all jobs that are remembered, the newest last."""
         with self._lock:
             return list(self._jobs.values())
+
+    def making(self) -> set[Path]:
+        """Return what jobs will make that wait or run."""
+        return {job.makes for job in self.all() if job.makes is not None and job.state not in ENDED}
 
     def job(self, number: int) -> Job:
         """Return a job by its number.

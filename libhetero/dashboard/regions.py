@@ -39,7 +39,7 @@ class EditedRegions:
     name : of the segmentation that the command makes of them.
     based_on : segmentation that they were before.
     names : of regions, by number.
-    constant : numbers of those that were set constant.
+    constant : numbers of those that were set constant, in the segmentation that they were before.
     edits : what was done, in order, in words.
     gaussians : of each region, by number.
     written : when.
@@ -210,7 +210,7 @@ def save(run: ServedRun, body: dict[str, Any]) -> dict[str, Any]:
     name = body.get("name")
     if not isinstance(name, str) or NAME.fullmatch(name) is None:
         raise wrong("name: expected letters, digits, _, - and .")
-    label = _labels(body.get("labels"), len(columns), body.get("constant", []))
+    label, numbers = _labels(body.get("labels"), len(columns), body.get("constant", []))
     gaussians = Gaussians(columns[:, :3], columns[:, 3], columns[:, 4])
     grid = run.grid()
     if grid is None:
@@ -219,14 +219,17 @@ def save(run: ServedRun, body: dict[str, Any]) -> dict[str, Any]:
         taken = [int(found[1]) for one in run.folder.iterdir() if (found := EDITED.fullmatch(one.name))]
         path = run.folder / f"regions_{max(taken, default=0) + 1:02d}.txt"
         words = ["e2hype_segment.py", str(run.folder), "--regions", str(path), "--name", name]
-        made = _record(body, name, based_on or "", label, shlex.join(words))
+        made = _record(body, name, based_on or "", label, numbers, shlex.join(words))
         write_json(path.with_suffix(".json"), dataclasses.asdict(made))
         write_gaussians(path, gaussians, *grid, group=label)
     return {"path": path.name, "command": made.command, "words": words, "regions": int(max(label.max(), 0))}
 
 
-def _labels(value: Any, count: int, constant: Any) -> Int[np.ndarray, "gaussians"]:
-    """Return regions numbered from 1 without gaps, in their order; those set constant are of the core."""
+def _labels(value: Any, count: int, constant: Any) -> tuple[Int[np.ndarray, "gaussians"], dict[int, int]]:
+    """Return regions numbered from 1 without gaps, in their order, and the number of each by that of the page.
+
+    Those set constant are of the core, and have no number.
+    """
     try:
         label = np.array(value)
     except ValueError:
@@ -238,13 +241,24 @@ def _labels(value: Any, count: int, constant: Any) -> Int[np.ndarray, "gaussians
     if not isinstance(constant, list) or not all(isinstance(one, int) for one in constant):
         raise wrong("constant: expected numbers of regions")
     label = np.where(np.isin(label, [one for one in constant if one > 0]), CORE, label).astype(np.int64)
-    numbers = np.unique(label[label > 0])
-    if not len(numbers):
+    left = np.unique(label[label > 0])
+    if not len(left):
         raise wrong("labels: no region is left; expected one or more")
-    return np.where(label > 0, 1 + np.searchsorted(numbers, label), label).astype(np.int64)
+    numbers = {number: place for place, number in enumerate(left.tolist(), start=1)}
+    return np.where(label > 0, 1 + np.searchsorted(left, label), label).astype(np.int64), numbers
 
 
-def _record(body: dict[str, Any], name: str, based_on: str, label: np.ndarray, command: str) -> EditedRegions:
+def _record(
+    body: dict[str, Any], name: str, based_on: str, label: np.ndarray, numbers: dict[int, int], command: str
+) -> EditedRegions:
+    """Return what is told of regions, by their numbers in the file; names of those that are gone are left out,
+    and those that are numbers alone.
+
+    Parameters
+    ----------
+    label : of each Gaussian, in the file.
+    numbers : in the file, by those of the page.
+    """
     names, edits = body.get("names", {}), body.get("edits", [])
     if not isinstance(names, dict) or not isinstance(edits, list) or len(names) > MOST_REGIONS or len(edits) > 10_000:
         raise wrong("names: expected an object, edits: a list")
@@ -252,7 +266,11 @@ def _record(body: dict[str, Any], name: str, based_on: str, label: np.ndarray, c
     return EditedRegions(
         name,
         based_on,
-        {str(key)[:20]: str(value)[:200] for key, value in names.items()},
+        {
+            str(number): str(names[str(old)])[:200]
+            for old, number in numbers.items()
+            if names.get(str(old), f"region {old}") != f"region {old}"
+        },
         tuple(int(one) for one in body.get("constant", [])),
         tuple(str(edit)[:500] for edit in edits),
         counts,

@@ -8,6 +8,7 @@ How a selection is made is a small expression over columns; the same expression 
 of a run that was trained further those that it is true of then:
 
     {"column": NAME, "from": A, "to": B}             values from A to B, either of which may be left out
+    {"column": NAME, "is": VALUE}                    a value, of a category by its name
     {"class": K, "of": EMBEDDING}                    a class of an embedding; "region": N for one of a segmentation
     {"lasso": [[x, y], …], "x": NAME, "y": NAME}     points inside a polygon of two columns, by the even-odd rule
     {"rows": [r, …]}                                 rows, as a file of numbers named them
@@ -45,6 +46,7 @@ LOGGER = logging.getLogger(__name__)
 FOLDER, RECORD = "selections", "selection.json"
 DEEPEST, MOST_PARTS, MOST_CORNERS = 20, 500, 20_000  # of an expression
 LONGEST_TEXT = 2000
+PARTED = ("and", "or", "minus", "not")  # what is made of other expressions
 BUSY: set[tuple[Path, str]] = set()
 BUSY_LOCK = threading.Lock()
 
@@ -62,6 +64,7 @@ class Selection:
     command : that makes it anew.
     written : when, as people write it.
     files : of its folder.
+    listed : the digest of the list whose particles these are; "" where it is not known.
     """
 
     name: str
@@ -71,6 +74,7 @@ class Selection:
     command: str = ""
     written: str = ""
     files: tuple[str, ...] = ()
+    listed: str = ""
 
 
 def selections_of(run: ServedRun) -> list[Selection]:
@@ -150,9 +154,16 @@ class _Expression:
         return found
 
     def _by_value(self, how: dict[str, Any]) -> Bool[np.ndarray, "particles"]:
-        values = self._columns.values(_text(how, "column"))
+        column = self._columns.column(_text(how, "column"))
+        values = column.values()
+        if isinstance(how.get("is"), str):
+            names = [] if column.categories is None else column.categories()
+            if _text(how, "is") not in names:
+                raise wrong(f"{column.name[:100]}: {self._run.name} has no {how['is'][:100]!r} there")
+            return np.isin(values, [code for code, name in enumerate(names) if name == how["is"]])
         if "is" in how:
             return values == _number(how, "is")
+        values = values.astype(np.float64)  # as the page compares them
         low, high = _number(how, "from", -math.inf), _number(how, "to", math.inf)
         return (values >= low) & (values <= high)  # a value that is missing is in no range
 
@@ -185,6 +196,43 @@ class _Expression:
         found = np.zeros(self._run.count, bool)
         found[read_rows(self._run, _text(how, "selection"))] = True
         return found
+
+
+def _with_names(how: Any, columns: Columns) -> Any:
+    """Return an expression that chooses, in which categories have their names, since numbers are those of one list.
+
+    A name that two categories share would choose both, and the number stays.
+    """
+    if isinstance(how, list):
+        return [_with_names(part, columns) for part in how]
+    if not isinstance(how, dict):
+        return how
+    if "column" not in how:
+        return {key: _with_names(how[key], columns) if key in PARTED else how[key] for key in how}
+    number, names = how.get("is"), _names_of(how, columns)
+    if not isinstance(number, int | float) or not 0 <= number < len(names) or number != int(number):
+        return how
+    name = names[int(number)]
+    return how | {"is": name} if names.count(name) == 1 else how
+
+
+def _names_of(how: dict[str, Any], columns: Columns) -> list[str]:
+    """Return the names of the categories of which one is chosen; none where these are numbers."""
+    column = columns.column(_text(how, "column")) if how.get("is") is not None else None
+    return [] if column is None or column.categories is None else column.categories()
+
+
+def _of_one_list(how: Any, columns: Columns) -> str:
+    """Return what an expression holds that is of the particles of one list alone, in words; "" for nothing."""
+    if isinstance(how, list):
+        return next(filter(None, (_of_one_list(part, columns) for part in how)), "")
+    if not isinstance(how, dict):
+        return ""
+    if "rows" in how:
+        return "particles by their rows"
+    if isinstance(how.get("is"), int | float) and how["is"] >= 0 and "column" in how and _names_of(how, columns):
+        return f"{how['column']} by a number"
+    return _of_one_list([how[key] for key in PARTED if key in how], columns)
 
 
 def _text(how: dict[str, Any], key: str) -> str:
@@ -288,6 +336,8 @@ def save(
     Refusal : 409 where there is one of that name, or another is being written under it.
     UserError : if the lists cannot be written.
     """
+    from libhetero.pipelines.run.list_digest import list_digest
+
     if NAME.fullmatch(name) is None:
         raise wrong(f"{name[:100]!r}: expected a name of letters, digits, _, - and .")
     if not len(rows):
@@ -301,7 +351,8 @@ def save(
         if folder.exists() and not replace:
             raise Refusal(409, f"{name}: there is a selection of this name; choose another one, or replace it")
         folder.parent.mkdir(parents=True, exist_ok=True)
-        return _written(run, folder, Selection(name, len(rows), made, how), rows)
+        listed, how = list_digest(run.particles()), _with_names(how, Columns(run))
+        return _written(run, folder, Selection(name, len(rows), made, how, listed=listed), rows)
     finally:
         with BUSY_LOCK:
             BUSY.discard(key)
@@ -356,10 +407,20 @@ def again(run: ServedRun, path: Path, name: str | None = None) -> Selection:
 
     Raises
     ------
-    UserError : if it tells of no expression, or of columns that the run has not.
+    UserError : if it tells of no expression, of columns that the run has not, or of rows of another list.
     """
+    from libhetero.pipelines.run.list_digest import is_of_list, list_digest
+
     stored = read_document(path, Selection)
     if not stored.how:
         raise wrong(f"{path}: does not tell how its particles were chosen; expected an expression in `how`")
-    rows = np.flatnonzero(chosen(run, Columns(run), stored.how))
+    columns, particles = Columns(run), run.particles()
+    own = _of_one_list(stored.how, columns)
+    at_home = path.resolve().is_relative_to(run.root)
+    if own and not (is_of_list(stored.listed, list_digest(particles)) if stored.listed else at_home):
+        raise wrong(
+            f"{path}: chooses {own}, of another list than that of {run.name}; expected a choice by values or classes. "
+            f"Give the {stored.name}.star beside it to e2hype_list.py, which finds the same particles."
+        )
+    rows = np.flatnonzero(chosen(run, columns, stored.how))
     return save(run, name or stored.name, rows, stored.made, stored.how, replace=name is None)

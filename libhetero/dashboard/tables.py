@@ -42,7 +42,7 @@ def is_large(path: Path) -> bool:
     return stamp is not None and stamp[2] > LARGE
 
 
-def read_table(run: ServedRun, path: Path, keep: bool = True) -> Float[np.ndarray, "particles columns"]:
+def read_table(run: ServedRun, path: Path, keep: bool) -> Float[np.ndarray, "particles columns"]:
     """Return the numbers of a table, a row for each particle of the run; NaN for those that it leaves out.
 
     Parameters

@@ -21,6 +21,8 @@ from jaxtyping import Float
 from libhetero.dashboard.columns import Columns, embeddings_of, segmentations_of
 from libhetero.dashboard.refusals import missing, wrong
 from libhetero.dashboard.runs import NAME, ServedRun
+from libhetero.dashboard.workers import trained
+from libhetero.files import replacing
 from libhetero.io import read_gaussians, write_latent
 from libhetero.pipelines.evaluate import EvaluateConfig
 
@@ -64,7 +66,11 @@ def wanted(run: ServedRun, columns: Columns, body: Mapping[str, Any]) -> Wanted:
     kinds = [kind for kind in ("points", "rows", "class", "path") if kind in body]
     if len(kinds) != 1:
         raise wrong("expected one of points, rows, class and path")
+    from libhetero.pipelines.decoding.evaluation_folder import file_digest
+
     asked = {key: body[key] for key in (*kinds, "box", "lowpass") if body.get(key) is not None}
+    if kinds == ["class"]:  # other classes under the same name are other volumes
+        asked["table"] = file_digest(_table_of(run, body["class"])[0])
     digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:10]
     named, name = body.get("name"), f"{kinds[0]}_{digest}"
     if named is not None and (not isinstance(named, str) or NAME.fullmatch(named) is None):
@@ -154,13 +160,21 @@ def _written(run: ServedRun, points: Float[np.ndarray, "points latent"], digest:
 
 
 def _classes(run: ServedRun, columns: Columns, value: Any, digest: str) -> tuple[str, list[str]]:
-    if not isinstance(value, dict):
-        raise wrong("class: expected embedding or segmentation, and number")
+    table, of = _table_of(run, value)
     number, centre = value.get("number"), value.get("centre", "mean")
     if centre not in ("mean", "medoid") or (
         number is not None and (isinstance(number, bool) or not isinstance(number, int))
     ):
         raise wrong("class: expected a whole number, and centre mean or medoid")
+    if number is None:
+        return f"all classes of {of}", ["--classes", str(table), "--centre", centre]
+    return f"class {number} of {of}", ["--classes", str(_class_alone(run, table, number, digest)), "--centre", centre]
+
+
+def _table_of(run: ServedRun, value: Any) -> tuple[Path, str]:
+    """Return the table of the classes that are asked for, and of what they are, in words."""
+    if not isinstance(value, dict):
+        raise wrong("class: expected embedding or segmentation, and number")
     if "segmentation" in value:
         region = value.get("region")
         if isinstance(region, bool) or not isinstance(region, int):
@@ -172,9 +186,7 @@ def _classes(run: ServedRun, columns: Columns, value: Any, digest: str) -> tuple
         table = None if folder is None else folder / "classes_particles.txt"
     if table is None or not table.is_file():
         raise missing(f"{run.name} has no classes of {of[:60]}")
-    if number is None:
-        return f"all classes of {of}", ["--classes", str(table), "--centre", centre]
-    return f"class {number} of {of}", ["--classes", str(_class_alone(run, table, number, digest)), "--centre", centre]
+    return table, of
 
 
 def _class_alone(run: ServedRun, table: Path, number: int, digest: str) -> Path:
@@ -186,17 +198,25 @@ def _class_alone(run: ServedRun, table: Path, number: int, digest: str) -> Path:
     folder = run.own_folder("dashboard", "points")
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{digest}_class.txt"
-    path.write_text("".join(kept), encoding="utf-8")
+    with replacing(path) as beside:
+        beside.write_text("".join(kept), encoding="utf-8")
     return path
 
 
 def is_current(run: ServedRun, name: str) -> bool:
-    """Return whether volumes are there that are as new as the run's parameters."""
-    record = run.folder / "volumes" / name / RECORD
-    if not record.is_file():
+    """Return whether volumes are there that are of the run's parameters as they are now.
+
+    By their step of training, since a checkpoint may have come while they were made; by their time alone where they do
+    not tell it.
+    """
+    from libhetero.pipelines.decoding.evaluation_folder import STEP, earlier
+    from libhetero.training.checkpoint import last_step
+
+    folder = run.own_folder("volumes", name)
+    if not (folder / RECORD).is_file() or (folder / RECORD).stat().st_mtime < trained(run):
         return False
-    steps = [path.stat().st_mtime for path in (run.folder / "checkpoints").glob("*")]
-    return record.stat().st_mtime >= max(steps, default=0.0)
+    present = last_step(run.folder / "checkpoints")
+    return present is None or earlier(folder).options.get(STEP, present) == present
 
 
 def series_of(run: ServedRun, name: str) -> dict[str, Any]:

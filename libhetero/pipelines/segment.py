@@ -168,7 +168,7 @@ def run(config: SegmentConfig, progress: Callable[[float], None] | None = None) 
     from libhetero.pipelines.decoding.results_page import write_results_page
     from libhetero.pipelines.regions import account
     from libhetero.pipelines.regions.evidence import judge_regions
-    from libhetero.pipelines.regions.files import read_labels
+    from libhetero.pipelines.regions.files import check_mixture, read_labels
     from libhetero.pipelines.run.folder import open_run
 
     advance = progress or (lambda fraction: None)
@@ -176,6 +176,8 @@ def run(config: SegmentConfig, progress: Callable[[float], None] | None = None) 
     trained = open_run(config.folder, config.epoch)
     neutral = neutral_gaussians(trained)  # refuses a run without Gaussians before anything is encoded
     label = None if config.given is None else read_labels(config.given, len(neutral.sigma))
+    if config.given is not None:
+        check_mixture(config.given, trained, neutral)
     if shows_nothing(trained):
         return _write_nothing(config, trained)
     with timed(LOGGER, "1/6 how Gaussians change over all particles"):
@@ -222,9 +224,12 @@ class _Kept:
     @contextlib.contextmanager
     def claimed(cls, config: SegmentConfig, trained: Any, feature: str) -> Iterator[_Kept]:
         """Yield how that of an open run is kept, where no other call keeps one; one of before is kept first."""
+        from libhetero.pipelines.decoding.evaluation_folder import DIGEST, file_digest
         from libhetero.pipelines.run import kept
 
         options = kept.options_of(config, None if trained.reached is None else trained.reached.step)
+        if config.given is not None:  # a file that was changed holds other regions
+            options[f"given{DIGEST}"] = file_digest(config.given)
         command = kept.command_of(kept.SEGMENTATIONS, trained.folder, config, config.regions)
         described = _described(config, feature)
         with kept.claimed_folder(trained.folder, kept.SEGMENTATIONS, config.name, described, options) as folder:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from libhetero.dashboard import tables
 from libhetero.dashboard.columns import Columns, density_of, embeddings_of, principal_components, view_angles
 from libhetero.dashboard.refusals import Refusal
 from libhetero.dashboard.runs import ServedRun
@@ -106,6 +107,15 @@ def test_principal_components_are_those_of_the_covariance() -> None:
     np.testing.assert_allclose(np.cov(found.T), np.diag(np.var(found, axis=0, ddof=1)), atol=1e-2)
     np.testing.assert_allclose(share.sum(), 1.0)
     assert abs(np.corrcoef(found[:, 0], points[:, 0])[0, 1]) > 0.99 and share[0] > share[1] > share[2]
+
+
+def test_nothing_is_written_for_what_is_only_looked_at(run, monkeypatch) -> None:
+    monkeypatch.setattr(tables, "LARGE", 10)
+    for keep in (False, True):
+        columns = Columns(ServedRun(0, run, "gmm_00"), keep=keep)
+        for name in ("pca1", "density", "umap_classes_2/density"):
+            assert columns.values(name).shape == (COUNT,)
+        assert (run / "dashboard").exists() == keep
 
 
 def test_density_is_highest_in_the_crowd() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import threading
 
 import numpy as np
 import pytest
@@ -61,6 +62,25 @@ def test_a_selection_is_trained_on_as_the_run_was(served, load_program) -> None:
     assert parsed(load_program, command_for(served, "train", "few", {})).path.endswith("gmm_00_few_2")
     named = command_for(served, "train", "few", {"path": "mine"})
     assert parsed(load_program, named).path == str(served.folder.parent / "mine")
+
+
+@pytest.mark.parametrize(
+    "typed, options, expected",
+    [
+        ("--niter 40", {"epochs": 20}, {"niter": 20}),
+        ("--niter=40 --batchsz 8", {"epochs": 20, "batch_size": 64}, {"niter": 20, "batchsz": 64}),
+        ("--invert", {"contrast": 1}, {"invert_or_noinvert": 1}),
+        ("", {"decoder": "pointtransformer"}, {"decoder": "pointtransformer"}),
+        ("--remat --niter 2", {"remat": False, "learning_rate": 1e-3}, {"niter": 2}),
+    ],
+)
+def test_what_is_asked_for_takes_the_place_of_what_the_run_had(served, load_program, typed, options, expected) -> None:
+    """Also where it is what the program does without a word."""
+    params = {"cmd": f"e2hype_refine.py p.star --decoder mlp {typed}", "particles": "p.star"}
+    (served.folder / "0_e2hype_params.json").write_text(json.dumps(params))
+    options = vars(parsed(load_program, command_for(served, "train", "few", options)))
+    assert "remat" not in options
+    assert {name: options[name] for name in expected} == expected
 
 
 def test_of_a_run_whose_command_is_not_known_the_main_options_are(served, load_program) -> None:
@@ -141,6 +161,30 @@ def test_commands_and_jobs_are_asked_in_the_same_way(visitor, served, monkeypatc
     assert visitor.get(f"/api/jobs/{job['job']}/log").json["lines"]
     for wrong in ({**body, "run": 7}, {**body, "run": None}, {**body, "run": True}, {**body, "options": []}):
         assert visitor.post("/api/jobs", wrong).status in (400, 404)
+
+
+def test_trainings_that_wait_have_a_folder_each(visitor, served, monkeypatch) -> None:
+    """Also those that are asked for at once; the folder of one that was given up is free again."""
+    program = served.folder / "long.py"
+    program.write_text("import time; time.sleep(120)")
+    monkeypatch.setattr("libhetero.dashboard.jobs.find_program", lambda name: program)
+    body, found = {"kind": "train", "run": 0, "selection": "few"}, []
+    threads = [
+        threading.Thread(target=lambda: found.append(visitor.post("/api/jobs", body).json)) for number in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    folders = {shlex.split(job["command"])[-1]: job["job"] for job in found}
+    whole = str(served.folder.parent / "gmm_00_few")
+    assert sorted(folders) == [whole, *(f"{whole}_{number}" for number in (2, 3, 4))]
+    assert visitor.post("/api/commands", body).json["command"].endswith("gmm_00_few_5")
+    for number in folders.values():
+        visitor.ask("DELETE", f"/api/jobs/{number}")
+    for number in folders.values():
+        visitor.ended(number)
+    assert visitor.post("/api/commands", body).json["command"].endswith("gmm_00_few")
 
 
 def test_a_refusal_has_its_status(served) -> None:

@@ -81,7 +81,7 @@ def test_regions_changed_by_hand_are_what_segmentation_takes(visitor, run, load_
     label = np.where(LABEL == 2, 5, LABEL)
     label[0], label[1] = 5, -1
     edits = ["region 2 with one Gaussian more"]
-    said = visitor.post("/api/runs/0/regions", body(labels=label.tolist(), names={"2": "arm <b>"}, edits=edits))
+    said = visitor.post("/api/runs/0/regions", body(labels=label.tolist(), names={"5": "arm <b>"}, edits=edits))
     assert said.status == 200 and said.json["regions"] == 2, said.body
     expected = np.where(label == 5, 2, label)
     np.testing.assert_array_equal(read_labels(run / said.json["path"], GAUSSIANS), expected)
@@ -93,6 +93,21 @@ def test_regions_changed_by_hand_are_what_segmentation_takes(visitor, run, load_
     name, *words = said.json["words"]
     options = load_program(name).build_parser().parse_args(words)
     assert options.regions == str(run / "regions_01.txt") and options.name == "mine"
+
+
+def test_names_go_with_their_regions(served, run) -> None:
+    """Numbers are given anew where a region is gone, or is of the core by now."""
+    label = np.select([LABEL == 1, LABEL == 2], [3, 4], LABEL)
+    label[LABEL == 1] = np.where(np.arange((LABEL == 1).sum()) < 3, 1, 3)
+    save(served, body(labels=np.where(label == 3, 0, label).tolist(), names={"1": "region 1", "4": "region 4"}))
+    assert json.loads((run / "regions_01.json").read_text())["names"] == {}, "the name of a number is that number's"
+    names = {"1": "foot", "2": "gone", "3": "head", "4": "arm", "x": "none"}
+    save(served, body(labels=label.tolist(), names=names))
+    assert json.loads((run / "regions_02.json").read_text())["names"] == {"1": "foot", "2": "head", "3": "arm"}
+    save(served, body(labels=label.tolist(), names=names, constant=[1]))
+    told = json.loads((run / "regions_03.json").read_text())
+    assert told["names"] == {"1": "head", "2": "arm"} and told["constant"] == [1]
+    np.testing.assert_array_equal(read_labels(run / "regions_03.txt", GAUSSIANS) == 2, label == 4)
 
 
 def test_a_region_that_is_set_constant_is_of_the_core(served, run) -> None:

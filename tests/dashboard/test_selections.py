@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 from libhetero.dashboard import selections
-from libhetero.dashboard.columns import Columns
+from libhetero.dashboard.columns import Column, Columns
 from libhetero.dashboard.refusals import Refusal
 from libhetero.dashboard.runs import ServedRun
 from libhetero.dashboard.selections import again, chosen, inside_polygon, rows_of_file, save
 from libhetero.errors import UserError
 from libhetero.io import read_particles, write_latent
-from tests.making.shown_runs import COUNT, latents
+from tests.making.shown_runs import COUNT, latents, write_shown_run
 
 SQUARE = [[-3, -9], [3, -9], [3, 9], [-3, 9]]
 LASSO = {"lasso": SQUARE, "x": "z1", "y": "z2"}
@@ -56,6 +56,12 @@ def test_a_missing_value_is_in_no_range(served, run) -> None:
     write_latent(run / "mid_00.txt", np.arange(5), latents()[:5])
     assert len(rows_of(served, {"column": "z1"})) == 5
     assert len(rows_of(served, {**LASSO, "lasso": [[-99, -99], [99, -99], [99, 99], [-99, 99]]})) == 5
+
+
+def test_ranges_are_compared_as_the_page_compares_them(served) -> None:
+    """Single precision has no 0.1, and what it has in its place is above it."""
+    assert not len(rows_of(served, {"column": "contrast_sd", "to": 0.1}))
+    assert len(rows_of(served, {"column": "contrast_sd", "from": 0.1})) == COUNT
 
 
 @pytest.mark.parametrize(
@@ -148,6 +154,42 @@ def test_the_command_of_a_selection_makes_it_anew(visitor, run, load_program, ca
     assert len(before) != len(after) and f"high: {len(after)} particles" in capsys.readouterr().out
     assert load_program(name).main([*words, "--name", "again"]) == 0
     assert json.loads((run / "selections/again/selection.json").read_text())["how"] == how
+
+
+@pytest.fixture
+def other(tmp_path):
+    """Return a run on the same stack under another name, of fewer particles."""
+    return ServedRun(0, write_shown_run(tmp_path / "other", count=30), "other_00")
+
+
+@pytest.mark.parametrize(
+    "how", [{"rows": [1, 2]}, {"not": {"or": [{"column": "z1", "from": 0}, {"rows": [1]}]}}, {"column": "c", "is": 1}]
+)
+def test_rows_of_one_list_are_not_repeated_on_another(served, other, monkeypatch, how) -> None:
+    """Nor are numbers of categories whose names do not tell them apart."""
+    column = Column("c", "", "", "category", "particle", lambda: EVEN % 3, True, lambda: ["a.mrcs"] * 3)
+    monkeypatch.setattr(Columns, "_views", lambda columns: iter([column]))
+    save(served, "a", np.arange(3), "", how)
+    record = served.folder / "selections/a/selection.json"
+    with pytest.raises(Refusal, match="of another list than that of other_00") as refused:
+        again(other, record)
+    assert "\n" not in str(refused.value) and not (other.folder / "selections").exists()
+    assert again(ServedRun(0, served.folder, "gmm_00"), record, "b").how == how
+
+
+def test_categories_are_repeated_by_their_names(served, other, monkeypatch) -> None:
+    """The second of one list is the first of the other."""
+    for run, names in ((served, ["a", "b"]), (other, ["b", "c"])):
+        values = np.arange(run.count) % 2
+        run.column = Column("c", "", "", "category", "particle", lambda v=values: v, True, lambda n=names: n)
+    monkeypatch.setattr(Columns, "_views", lambda columns: iter([columns.run.column]))
+    save(served, "odd", EVEN + 1, "", {"and": [{"column": "c", "is": 1}]})
+    record = served.folder / "selections/odd/selection.json"
+    assert again(other, record).how == {"and": [{"column": "c", "is": "b"}]}
+    assert selections.read_rows(other, "odd").tolist() == list(range(0, 30, 2))
+    other.column = Column("c", "", "", "category", "particle", lambda: np.zeros(30, int), True, lambda: ["d"])
+    with pytest.raises(Refusal, match="c: other_00 has no 'b' there"):
+        again(other, record)
 
 
 def test_rows_without_an_expression_are_kept_with_a_command_of_their_own(visitor, run, load_program) -> None:

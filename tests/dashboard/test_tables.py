@@ -24,25 +24,27 @@ def arrays(run):
 
 def test_a_large_table_is_kept_as_an_array_and_read_from_it(run, large, monkeypatch) -> None:
     path = run / "mid_00.txt"
-    first = np.array(read_table(ServedRun(0, run, "a"), path))
+    first = np.array(read_table(ServedRun(0, run, "a"), path, keep=True))
     assert len(arrays(run)) == 1
     monkeypatch.setattr(tables, "read_numbers", lambda *given, **named: pytest.fail("read the text"))
-    np.testing.assert_array_equal(read_table(ServedRun(0, run, "a"), path), first)
+    np.testing.assert_array_equal(read_table(ServedRun(0, run, "a"), path, keep=True), first)
 
 
 def test_a_table_that_changed_is_read_again_and_its_old_array_goes(run, large) -> None:
-    read_table(ServedRun(0, run, "a"), run / "mid_00.txt")
+    read_table(ServedRun(0, run, "a"), run / "mid_00.txt", keep=True)
     old = arrays(run)
     write_latent(run / "mid_00.txt", np.arange(COUNT), 2 * latents())
-    np.testing.assert_allclose(read_table(ServedRun(0, run, "a"), run / "mid_00.txt"), 2 * latents(), rtol=1e-6)
+    np.testing.assert_allclose(
+        read_table(ServedRun(0, run, "a"), run / "mid_00.txt", keep=True), 2 * latents(), rtol=1e-6
+    )
     assert len(arrays(run)) == 1 and arrays(run) != old
 
 
 def test_an_array_that_is_damaged_is_not_believed(run, large) -> None:
-    first = np.array(read_table(ServedRun(0, run, "a"), run / "mid_00.txt"))
+    first = np.array(read_table(ServedRun(0, run, "a"), run / "mid_00.txt", keep=True))
     for content in (b"", b"\x80\x04K\x01.", b"\x93NUMPY garbage"):
         arrays(run)[0].write_bytes(content)
-        np.testing.assert_array_equal(read_table(ServedRun(0, run, "a"), run / "mid_00.txt"), first)
+        np.testing.assert_array_equal(read_table(ServedRun(0, run, "a"), run / "mid_00.txt", keep=True), first)
 
 
 def test_nothing_is_kept_where_nothing_may_be_written(run, large) -> None:
@@ -51,7 +53,7 @@ def test_nothing_is_kept_where_nothing_may_be_written(run, large) -> None:
 
 
 def test_small_tables_are_read_as_they_are(run) -> None:
-    read_table(ServedRun(0, run, "a"), run / "mid_00.txt")
+    read_table(ServedRun(0, run, "a"), run / "mid_00.txt", keep=True)
     assert not (run / "dashboard").exists()
 
 
@@ -64,4 +66,4 @@ def test_how_many_columns_there_are(tmp_path, text, width) -> None:
 def test_particles_that_there_are_not_are_refused(run) -> None:
     write_latent(run / "mid_00.txt", np.arange(COUNT) + 1, latents())
     with pytest.raises(UserError, match="there is no particle 40"):
-        read_table(ServedRun(0, run, "a"), run / "mid_00.txt")
+        read_table(ServedRun(0, run, "a"), run / "mid_00.txt", keep=True)

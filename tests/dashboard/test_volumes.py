@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +18,8 @@ from libhetero.io import read_latent, write_gaussians
 from libhetero.pipelines.decoding.class_files import whole_classes
 from tests.making.mixtures import gaussians
 from tests.making.sets import BOX, PIXEL
+
+ONE_CLASS = {"class": {"embedding": "umap_classes_2", "number": 1}}
 
 
 @pytest.fixture
@@ -64,6 +68,14 @@ def test_one_class_or_all_of_them(served) -> None:
     assert np.flatnonzero(label == 1).tolist() == list(range(1, 39, 2)) and (label[::2] == -1).all()
     of_region = asked(served, {"class": {"segmentation": "motion", "region": 1, "number": 0}})
     assert whole_classes(option(of_region.words, "--classes"), served.particles())[::2].tolist() == [0] * 20
+
+
+def test_the_table_of_a_class_is_replaced_and_never_written_into(served, run) -> None:
+    """A worker that reads it meanwhile has it whole."""
+    path = Path(option(asked(served, ONE_CLASS).words, "--classes"))
+    (run / "open.txt").hardlink_to(path)
+    asked(served, ONE_CLASS)
+    assert not path.samefile(run / "open.txt") and path.read_bytes() == (run / "open.txt").read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -134,6 +146,36 @@ def test_volumes_older_than_the_parameters_are_made_anew(served, run) -> None:
     (run / "checkpoints" / "12").mkdir(parents=True)
     os.utime(record, (1, 1))
     assert not is_current(served, "points_a")
+
+
+def test_volumes_are_of_the_step_that_they_say(served, run) -> None:
+    """A checkpoint came while the worker decoded the parameters before: the record is newer, and not of it."""
+    (run / "checkpoints" / "12").mkdir(parents=True)
+    record = lie(run) / "evaluation.json"
+    for step, current in ((8, False), (12, True)):
+        record.write_text(json.dumps({"options": {"step": step}, "volumes": []}))
+        assert is_current(served, "points_a") == current
+
+
+def test_a_checkpoint_that_is_removed_meanwhile_is_passed_over(served, run) -> None:
+    lie(run)
+    (run / "checkpoints").mkdir()
+    (run / "checkpoints" / "8").symlink_to(run / "gone")
+    assert is_current(served, "points_a")
+
+
+def test_other_classes_under_the_same_name_are_other_volumes(visitor, served, run, monkeypatch) -> None:
+    """As of an embedding that was made anew with --name."""
+    monkeypatch.setattr("libhetero.dashboard.jobs.find_program", lambda name: run / "none.py")
+    lie(run, asked(served, ONE_CLASS).name)
+    assert visitor.post("/api/runs/0/volumes", ONE_CLASS).json["state"] == "done"
+    table = run / "embeddings/umap_classes_2/classes_particles.txt"
+    head, *lines = table.read_text().splitlines()
+    label = (1 - np.array([line.split()[1] for line in lines], int)).clip(0, 1)
+    table.write_text("\n".join([head, *(f"{row} {one} 0.9" for row, one in enumerate(label))]) + "\n")
+    assert visitor.post("/api/runs/0/volumes", ONE_CLASS).json["state"] != "done"
+    made = whole_classes(option(asked(served, ONE_CLASS).words, "--classes"), served.particles())
+    np.testing.assert_array_equal(made == 1, label == 1)
 
 
 def test_volumes_that_are_there_are_no_work(visitor, served, run) -> None:

@@ -314,6 +314,29 @@ def test_regions_of_a_file_that_are_none_are_refused(tmp_path, monkeypatch, labe
         segment.run(SegmentConfig(str(tmp_path), given=str(tmp_path / "regions_01.txt")))
 
 
+@pytest.mark.parametrize("order", [lambda count: np.arange(count)[::-1], lambda count: np.roll(np.arange(count), 40)])
+def test_regions_of_other_gaussians_are_refused(tmp_path, monkeypatch, order):
+    """As many of them, and elsewhere: those of another run, or sorted since."""
+    run, piece, _ = gaussian_run(tmp_path)
+    monkeypatch.setattr("libhetero.pipelines.run.folder.open_run", lambda folder, epoch=None: run)
+    neutral = run.model.neutral.take(order(len(piece)))
+    write_gaussians(tmp_path / "regions_01.txt", neutral, BOX, PIXEL, group=piece)
+    with pytest.raises(DataError, match=r"regions_01.txt: Gaussians lie .* Å from the run's"):
+        segment.run(SegmentConfig(str(tmp_path), given=str(tmp_path / "regions_01.txt")))
+
+
+def test_a_file_of_regions_that_was_changed_takes_nothing_from_those_before(tmp_path, monkeypatch):
+    run, piece, _ = gaussian_run(tmp_path)
+    monkeypatch.setattr("libhetero.pipelines.run.folder.open_run", lambda folder, epoch=None: run)
+    config = SegmentConfig(str(tmp_path), given=str(tmp_path / "regions_01.txt"))
+    folders = []
+    for label in (piece, np.where(piece == 3, 2, piece), piece):
+        write_gaussians(tmp_path / "regions_01.txt", run.model.neutral, BOX, PIXEL, group=label)
+        folders.append(segment.run(config).folder)
+    assert [folder.name for folder in folders] == ["regions_01", "regions_01_2", "regions_01"]
+    np.testing.assert_array_equal(read_regions(folders[0], len(piece)), piece)
+
+
 def test_options_of_finding_regions_do_not_go_with_given_ones():
     with pytest.raises(ConfigurationError, match=r"--eps is of finding regions; leave it out, or --regions mine.txt"):
         SegmentConfig("run", given="mine.txt", regions=RegionConfig(eps=1.0))

@@ -11,7 +11,7 @@ from libhetero.analysis.region_masks import region_mask, typical_spacing
 from libhetero.analysis.regions import CORE, UNASSIGNED, Regions
 from libhetero.errors import DataError
 from libhetero.files import remove_figures, remove_stale, replacing
-from libhetero.io import write_gaussians, write_gaussians_pdb, write_volume
+from libhetero.io import read_gaussians, write_gaussians, write_gaussians_pdb, write_volume
 from libhetero.io.tables import read_numbers
 from libhetero.pipelines.run.folder import Run
 from libhetero.records import Gaussians
@@ -114,6 +114,30 @@ def _chimerax(regions: Regions, masks: list[Path], folder: Path) -> str:
             f"transparency #{number} 70",
         ]
     return "\n".join([*lines, "view", ""])
+
+
+def check_mixture(path: str | Path, run: Run, neutral: Gaussians) -> None:
+    """Refuse a file laid out as regions.txt that is of other Gaussians than a run's, or of them in another order.
+
+    Training moves Gaussians, by less than from one to the next; those of another run lie anywhere in the molecule.
+
+    Parameters
+    ----------
+    run : with box size (pixels) and pixel size (Å) of its model.
+    neutral : N Gaussians of the run, Å; the file has as many.
+
+    Raises
+    ------
+    DataError : where most Gaussians of the file are farther from the run's than these are from one another.
+    """
+    found = read_gaussians(path, run.model.box_size, run.model.pixel_size).position
+    position = np.asarray(neutral.position)
+    away, spacing = float(np.median(np.linalg.norm(found - position, axis=1))), typical_spacing(position)
+    if away > max(spacing, 0.01):
+        raise DataError(
+            f"{path}: Gaussians lie {away:.3g} Å from the run's, which are {spacing:.3g} Å apart; expected the run's "
+            "own in their order. Give regions that were made of this run."
+        )
 
 
 def read_labels(path: str | Path, gaussians: int) -> Int[np.ndarray, "gaussians"]:

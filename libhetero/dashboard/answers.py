@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -12,10 +13,11 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from libhetero.dashboard.refusals import Refusal, wrong
+from libhetero.dashboard.refusals import Refusal, one_line_of, wrong
 from libhetero.dashboard.security import LARGEST_BODY, BodyTooLarge
 from libhetero.errors import UserError
 
+LOGGER = logging.getLogger(__name__)
 LONGEST = 2000  # letters of a message
 Answer = Callable[[Request, Any], Any]
 
@@ -43,6 +45,9 @@ def answering(answer: Answer) -> Callable[[Request], Any]:
             return JSONResponse({"error": one_line(error)}, 400)
         except BodyTooLarge:
             return JSONResponse({"error": f"a body of more than {LARGEST_BODY} bytes"}, 413)
+        except Exception as error:  # of the machine, or a defect of ours: the page is told, and the log has all of it
+            LOGGER.debug("%s %s", request.method, request.url.path, exc_info=True)
+            return JSONResponse({"error": one_line_of(error)[:LONGEST]}, 500)
         return found if isinstance(found, Response) else JSONResponse(plain(found))
 
     return endpoint

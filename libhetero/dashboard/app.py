@@ -223,9 +223,11 @@ class Dashboard:
         if "rows" not in body:
             return np.flatnonzero(selections.chosen(run, columns, how)), how
         rows = selections.rows_of_text(body["rows"], run)
-        if how and not np.array_equal(np.flatnonzero(selections.chosen(run, columns, how)), rows):
-            return rows, {}  # what it says is not how these were chosen, so that it repeats nothing
-        return rows, how
+        try:
+            same = np.array_equal(np.flatnonzero(selections.chosen(run, columns, how)), rows) if how else True
+        except Refusal:  # as of more steps than an expression may have
+            same = False
+        return rows, how if same else {}  # what does not choose these repeats nothing
 
     def import_selection(self, request: Request, body: Any) -> Any:
         """Tell which particles a file of numbers names."""

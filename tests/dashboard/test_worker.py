@@ -9,8 +9,10 @@ import time
 import numpy as np
 import pytest
 
+from libhetero.dashboard import worker as worker_module
 from libhetero.dashboard.images import stored_images
 from libhetero.dashboard.runs import ServedRun
+from libhetero.dashboard.worker import Worker
 from libhetero.dashboard.workers import WorkerProcess
 from libhetero.errors import UserError
 from libhetero.io import read_latent
@@ -87,6 +89,52 @@ def test_an_answer_that_does_not_come_is_given_up(tmp_path, monkeypatch) -> None
     with pytest.raises(UserError, match="ask again"):
         worker.images(run, np.array([0]))
     assert time.monotonic() - start < 30
+
+
+def test_a_worker_that_is_told_to_stop_while_it_starts_is_asked_nothing(tmp_path, monkeypatch) -> None:
+    (tmp_path / "worker").write_text(f"#!/bin/sh\necho '{{\"ready\": true}}'\ncat > {tmp_path}/asked\n")
+    (tmp_path / "worker").chmod(0o755)
+    monkeypatch.setattr("libhetero.dashboard.workers.sys.executable", str(tmp_path / "worker"))
+    run, worker = ServedRun(0, write_shown_run(tmp_path, "gmm_00", 1), "a"), WorkerProcess()
+    said = []
+
+    def told(one):
+        said.append(one)
+        raise InterruptedError
+
+    with pytest.raises(UserError):
+        worker.evaluate(run, ["e2hype_eval.py"], told)
+    assert said == [{}] and worker._process is None
+    assert not (tmp_path / "asked").exists() or not (tmp_path / "asked").read_text()
+
+
+@pytest.mark.parametrize(
+    "error, told",
+    [
+        (MemoryError(), "the memory is exhausted"),
+        (PermissionError(13, "Permission denied", "a.npz"), "a.npz"),
+        (KeyError("params"), "KeyError: 'params'"),
+    ],
+)
+def test_whatever_goes_wrong_in_a_worker_is_told(monkeypatch, capfd, error, told) -> None:
+    def fail(*arguments):
+        raise error
+
+    monkeypatch.setattr(worker_module.os, "dup2", lambda *descriptors: None)
+    monkeypatch.setattr(worker_module, "Worker", fail)
+    assert worker_module.main("run") == 1
+    assert told in json.loads(capfd.readouterr().out)["error"]
+
+    class Failing(Worker):
+        def __init__(self, folder, out):
+            self._out, self.answer = out, fail
+
+    monkeypatch.setattr(worker_module, "Worker", Failing)
+    monkeypatch.setattr(worker_module.sys, "stdin", ['{"images": [0]}\n', '{"images": [1]}\n'])
+    assert worker_module.main("run") == 0
+    ready, *failures = map(json.loads, capfd.readouterr().out.splitlines())
+    assert ready == {"ready": True} and len(failures) == 2
+    assert all(told in one["error"] and "\n" not in one["error"] for one in failures)
 
 
 def test_images_are_as_their_model_is_shown_them(run) -> None:

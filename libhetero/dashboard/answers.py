@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from anyio import CapacityLimiter, to_thread
 from jaxtyping import Shaped
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -27,18 +27,20 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split())[:LONGEST]
 
 
-def answering(answer: Answer) -> Callable[[Request], Any]:
+def answering(answer: Answer, most: int | None = None) -> Callable[[Request], Any]:
     """Return an endpoint that answers in a thread of its own, and refuses in one line.
 
     Parameters
     ----------
     answer : called with the request and what its body holds, {} without one; gives JSON, or a whole response.
+    most : threads that it may have at once, so that others are answered meanwhile; None for any number.
     """
+    limiter = None if most is None else CapacityLimiter(most)
 
     async def endpoint(request: Request) -> Response:
         try:
             body = await _body(request) if request.method == "POST" else {}
-            found = await run_in_threadpool(answer, request, body)
+            found = await to_thread.run_sync(answer, request, body, limiter=limiter)
         except Refusal as error:
             return JSONResponse({"error": one_line(error)}, error.status)
         except UserError as error:

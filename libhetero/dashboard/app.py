@@ -303,6 +303,7 @@ class Dashboard:
         """Return every address and what answers it."""
         return [
             *(Route(f"/api{path}", answering(answer), methods=["GET"]) for path, answer in self._looked_at().items()),
+            Route("/api/runs/{run:int}/images", answering(self.images, images.AT_ONCE), methods=["GET"]),
             *(Route(f"/api{path}", answering(answer), methods=["POST"]) for path, answer in self._done().items()),
             Route("/api/jobs/{job:int}", answering(self.cancel_job), methods=["DELETE"]),
             Route("/runs/{run:int}/files/{path:path}", answering(self.file)),
@@ -315,7 +316,6 @@ class Dashboard:
             f"{run}/columns": self.list_columns,
             f"{run}/column": self.column,
             f"{run}/categories": self.categories,
-            f"{run}/images": self.images,
             f"{run}/log": self.log,
             f"{run}/events": self.events,
             f"{run}/file": self.file,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import time
 
 import numpy as np
 import pytest
 
 from libhetero.dashboard import worker as worker_module
-from libhetero.dashboard.images import stored_images
+from libhetero.dashboard.images import Projections, stored_images
 from libhetero.dashboard.runs import ServedRun
 from libhetero.dashboard.worker import Worker
 from libhetero.dashboard.workers import WorkerProcess
@@ -147,6 +148,51 @@ def test_images_are_as_their_model_is_shown_them(run) -> None:
     config["data"]["preprocess"]["contrast"] = -1
     (run / "config.json").write_text(json.dumps(config))
     np.testing.assert_allclose(stored_images(served, np.array([5, 0])), -found, atol=1e-5)
+
+
+def test_one_page_of_images_is_asked_for_once(run) -> None:
+    shown, asked, go_on = Projections(), [], threading.Event()
+
+    def slow(served, rows):
+        asked.append(rows)
+        go_on.wait(60)
+        return np.zeros((2, 1, 4, 4), np.float32)
+
+    shown._worker.images = slow
+    served = ServedRun(0, run, "a")
+    both = [
+        threading.Thread(target=shown.images, args=(served, np.array([1]), what)) for what in ("projection", "residual")
+    ]
+    for one in both:
+        one.start()
+    time.sleep(0.3)
+    go_on.set()
+    for one in both:
+        one.join(60)
+    assert len(asked) == 1
+
+
+def test_images_that_wait_leave_threads_to_others(visitor, monkeypatch) -> None:
+    go_on, begun, said = threading.Event(), [], []
+
+    def slow(run, rows):
+        begun.append(rows)
+        go_on.wait(60)
+        return np.zeros((1, 4, 4), np.float32)
+
+    monkeypatch.setattr("libhetero.dashboard.images.stored_images", slow)
+    ask = [threading.Thread(target=lambda: said.append(visitor.get("/api/runs/0/images?rows=1"))) for _ in range(4)]
+    for one in ask:
+        one.start()
+    while len(begun) < 2:
+        time.sleep(0.02)
+    assert visitor.get("/api/jobs").status == 200
+    time.sleep(0.3)
+    assert len(begun) == 2
+    go_on.set()
+    for one in ask:
+        one.join(60)
+    assert [one.status for one in said] == [200] * 4
 
 
 @pytest.mark.parametrize("query", ["rows=", "rows=99", "rows=-1", "rows=a", "what=image", f"rows={','.join('0' * 65)}"])

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import logging
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from anyio import CapacityLimiter, to_thread
 from jaxtyping import Shaped
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -35,12 +37,13 @@ def answering(answer: Answer, most: int | None = None) -> Callable[[Request], An
     answer : called with the request and what its body holds, {} without one; gives JSON, or a whole response.
     most : threads that it may have at once, so that others are answered meanwhile; None for any number.
     """
-    limiter = None if most is None else CapacityLimiter(most)
+    turn: Any = contextlib.nullcontext() if most is None else asyncio.Semaphore(most)
 
     async def endpoint(request: Request) -> Response:
         try:
             body = await _body(request) if request.method == "POST" else {}
-            found = await to_thread.run_sync(answer, request, body, limiter=limiter)
+            async with turn:
+                found = await run_in_threadpool(answer, request, body)
         except Refusal as error:
             return JSONResponse({"error": one_line(error)}, error.status)
         except UserError as error:

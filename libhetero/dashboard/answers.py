@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -12,10 +15,11 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from libhetero.dashboard.refusals import Refusal, wrong
+from libhetero.dashboard.refusals import Refusal, one_line_of, wrong
 from libhetero.dashboard.security import LARGEST_BODY, BodyTooLarge
 from libhetero.errors import UserError
 
+LOGGER = logging.getLogger(__name__)
 LONGEST = 2000  # letters of a message
 Answer = Callable[[Request, Any], Any]
 
@@ -25,24 +29,30 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split())[:LONGEST]
 
 
-def answering(answer: Answer) -> Callable[[Request], Any]:
+def answering(answer: Answer, most: int | None = None) -> Callable[[Request], Any]:
     """Return an endpoint that answers in a thread of its own, and refuses in one line.
 
     Parameters
     ----------
     answer : called with the request and what its body holds, {} without one; gives JSON, or a whole response.
+    most : threads that it may have at once, so that others are answered meanwhile; None for any number.
     """
+    turn: Any = contextlib.nullcontext() if most is None else asyncio.Semaphore(most)
 
     async def endpoint(request: Request) -> Response:
         try:
             body = await _body(request) if request.method == "POST" else {}
-            found = await run_in_threadpool(answer, request, body)
+            async with turn:
+                found = await run_in_threadpool(answer, request, body)
         except Refusal as error:
             return JSONResponse({"error": one_line(error)}, error.status)
         except UserError as error:
             return JSONResponse({"error": one_line(error)}, 400)
         except BodyTooLarge:
             return JSONResponse({"error": f"a body of more than {LARGEST_BODY} bytes"}, 413)
+        except Exception as error:  # of the machine, or a defect of ours: the page is told, and the log has all of it
+            LOGGER.debug("%s %s", request.method, request.url.path, exc_info=True)
+            return JSONResponse({"error": one_line_of(error)[:LONGEST]}, 500)
         return found if isinstance(found, Response) else JSONResponse(plain(found))
 
     return endpoint

@@ -225,9 +225,11 @@ class Dashboard:
         if "rows" not in body:
             return np.flatnonzero(selections.chosen(run, columns, how)), how
         rows = selections.rows_of_text(body["rows"], run)
-        if how and not np.array_equal(np.flatnonzero(selections.chosen(run, columns, how)), rows):
-            return rows, {}  # what it says is not how these were chosen, so that it repeats nothing
-        return rows, how
+        try:
+            same = np.array_equal(np.flatnonzero(selections.chosen(run, columns, how)), rows) if how else True
+        except Refusal:  # as of more steps than an expression may have
+            same = False
+        return rows, how if same else {}  # what does not choose these repeats nothing
 
     def import_selection(self, request: Request, body: Any) -> Any:
         """Tell which particles a file of numbers names."""
@@ -307,6 +309,7 @@ class Dashboard:
         """Return every address and what answers it."""
         return [
             *(Route(f"/api{path}", answering(answer), methods=["GET"]) for path, answer in self._looked_at().items()),
+            Route("/api/runs/{run:int}/images", answering(self.images, images.AT_ONCE), methods=["GET"]),
             *(Route(f"/api{path}", answering(answer), methods=["POST"]) for path, answer in self._done().items()),
             Route("/api/jobs/{job:int}", answering(self.cancel_job), methods=["DELETE"]),
             Route("/runs/{run:int}/files/{path:path}", answering(self.file)),
@@ -319,7 +322,6 @@ class Dashboard:
             f"{run}/columns": self.list_columns,
             f"{run}/column": self.column,
             f"{run}/categories": self.categories,
-            f"{run}/images": self.images,
             f"{run}/log": self.log,
             f"{run}/events": self.events,
             f"{run}/file": self.file,

@@ -149,13 +149,13 @@ class Columns:
     def _latents(self) -> Iterator[Column]:
         for name, end, label in (("mid_00.txt", "", "latent {}"), ("mid_00_sd.txt", "_sd", "latent {}, deviation")):
             path = self.run.folder / name
-            for place in range(columns_of(path)):
+            for place in range(columns_of(self.run, path)):
                 number, values = place + 1, self._of_table(path, place)
                 yield Column(f"z{number}{end}", label.format(number), "", "number", "latent", values, self._ready(path))
 
     def _components(self) -> Iterator[Column]:
         path = self.run.folder / "mid_00.txt"
-        count, ready = min(columns_of(path), MOST_COMPONENTS), self._ready(path)
+        count, ready = min(columns_of(self.run, path), MOST_COMPONENTS), self._ready(path)
         for place in range(count):
 
             def values(place: int = place) -> Float[np.ndarray, "particles"]:
@@ -182,7 +182,7 @@ class Columns:
     def _planes(self) -> Iterator[Column]:
         for name, folder in embeddings_of(self.run):
             plane, classes = folder / "embed_particles.txt", folder / "classes_particles.txt"
-            if columns_of(plane) == 2:
+            if columns_of(self.run, plane) == 2:
                 axes = "PC" if "pca" in name else "UMAP"
                 for place, axis in enumerate("xy"):
                     label = f"{axes} {place + 1} ({name})"
@@ -199,7 +199,7 @@ class Columns:
             yield from self._classes(classes, f"{name}/", name)
 
     def _classes(self, path: Path, before: str, of: str) -> Iterator[Column]:
-        width, ready = columns_of(path), self._ready(path)
+        width, ready = columns_of(self.run, path), self._ready(path)
         if width > 0:
             yield Column(f"{before}class", f"class ({of})", "", "category", "class", self._labels(path, 0), ready)
         if width > 1:
@@ -208,7 +208,7 @@ class Columns:
 
     def _findings(self) -> Iterator[Column]:
         path = self.run.folder / "particles_00.txt"
-        if columns_of(path) == len(FINDINGS):
+        if columns_of(self.run, path) == len(FINDINGS):
             for place, (name, label, unit) in enumerate(FINDINGS):
                 yield Column(name, label, unit, "number", "particle", self._of_table(path, place), self._ready(path))
 
@@ -236,7 +236,7 @@ class Columns:
             yield from self._presence(name, folder)
             for path in sorted(folder.glob("embed_region_*.txt")):
                 found = re.fullmatch(r"embed_(region_[0-9]+)", path.stem)
-                for place in range(columns_of(path) if found else 0):
+                for place in range(columns_of(self.run, path) if found else 0):
                     region = found[1] if found else ""
                     label = f"{region.replace('_', ' ')}, coordinate {place + 1} ({name})"
                     values = self._of_table(path, place)
@@ -251,10 +251,10 @@ class Columns:
         from libhetero.pipelines.regions.record import read_record
 
         path, record = folder / "regions_presence.txt", None
-        if columns_of(path):
+        if columns_of(self.run, path):
             record = self.run.kept.get(("regions", folder), [folder / "regions.json"], lambda: read_record(folder))
         kinds = {} if record is None else {one.region: one.kind for one in record.regions}
-        for number in range(1, columns_of(path) + 1 if kinds else 1):
+        for number in range(1, columns_of(self.run, path) + 1 if kinds else 1):
             kind, place = kinds.get(number, ""), number - 1
             what, unit = ("displacement", "Å") if kind == "motion" else ("relative amplitude", "")
             label, own = f"region {number}, {what} ({name})", f"{name}/region_{number:02d}"

@@ -17,6 +17,7 @@ from libhetero.dashboard.workers import WorkerProcess, trained
 
 MOST, LARGEST_BOX = 64, 128  # images at a time, and their pixels along each side
 KINDS = ("image", "projection", "residual")
+AT_ONCE = 2  # requests, of which each may wait for the worker
 REMEMBERED = 16  # answers of a worker
 PATIENCE = 300.0  # seconds for an answer
 
@@ -68,12 +69,12 @@ class Projections:
 
     def _both(self, run: ServedRun, rows: Int[np.ndarray, "chosen"]) -> np.ndarray:
         key = (run.root, trained(run), rows.tobytes())
-        with self._lock:
-            found = self._known.get(key)
+        found = self._known.get(key)
         if found is None:
-            found = self._worker.images(run, rows)
-            with self._lock:
-                self._known[key] = found
-                while len(self._known) > REMEMBERED:
-                    self._known.popitem(last=False)
+            with self._lock:  # the worker answers one at a time; what another has asked for meanwhile is there then
+                found = self._known.get(key)
+                if found is None:
+                    found = self._known[key] = self._worker.images(run, rows)
+                    while len(self._known) > REMEMBERED:
+                        self._known.popitem(last=False)
         return found

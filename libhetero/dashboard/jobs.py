@@ -1,5 +1,7 @@
 """The long work: programs, each in a process of its own, one at a time, with its log, and stopped by a signal.
 
+What a worker does in place of a program has a lane of its own, so that volumes do not wait for a training.
+
 How far a program is is read from the lines that it tells: "2/6 regions of Gaussians …" is a stage, "decoding 64/200, …"
 a count within it.
 """
@@ -22,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from libhetero.cli.stages import find_program
-from libhetero.dashboard.refusals import Refusal, missing
+from libhetero.dashboard.refusals import Refusal, missing, one_line_of
 from libhetero.errors import INTERRUPTED, TERMINATED, UserError
 
 LOGGER = logging.getLogger(__name__)
@@ -117,13 +119,13 @@ class Job:
 
 
 class Jobs:
-    """All jobs of a server, of which one runs at a time."""
+    """All jobs of a server, of which one program and one worker run at a time."""
 
     def __init__(self) -> None:
         self._lock = threading.Condition()
         self._jobs: dict[int, Job] = {}
         self._waiting: deque[Job] = deque()
-        self._thread: threading.Thread | None = None
+        self._lanes: set[bool] = set()  # that are open: of programs, False, and of workers, True
         self._closed = False
         self._next = 1
         self.version = 0  # counts what has changed, for those who watch
@@ -156,9 +158,10 @@ class Jobs:
             self._forget()
             self._waiting.append(job)
             self.version += 1
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._work, daemon=True, name="jobs")
-                self._thread.start()
+            lane = worker is not None
+            if lane not in self._lanes:
+                self._lanes.add(lane)
+                threading.Thread(target=self._work, args=(lane,), daemon=True, name="jobs").start()
             self._lock.notify_all()
         return job
 
@@ -225,24 +228,27 @@ class Jobs:
         for number in ended[: max(len(ended) - MOST_ENDED, 0)]:
             del self._jobs[number]
 
-    def _work(self) -> None:
-        """Run one job after the other, for as long as the server does."""
+    def _work(self, lane: bool) -> None:
+        """Run one job of a lane after the other, for as long as the server does."""
         while True:
             with self._lock:
-                while not self._waiting and not self._closed:
+                while (job := self._first(lane)) is None and not self._closed:
                     self._lock.wait()
-                if self._closed:
+                if job is None or self._closed:
                     return
-                job = self._waiting.popleft()
+                self._waiting.remove(job)
                 job.state, job.began = "running", time.time()
                 self.version += 1
             try:
                 self._run(job)
             except Exception as error:  # whatever it is, the next job is not to wait for it
                 LOGGER.debug("job %d", job.number, exc_info=True)
-                job.state, job.message = "failed", " ".join(f"{type(error).__name__}: {error}".split())
+                job.state, job.message = "failed", one_line_of(error)
             job.ended = time.time()
             self.version += 1
+
+    def _first(self, lane: bool) -> Job | None:
+        return next((job for job in self._waiting if (job.worker is not None) == lane), None)
 
     def _run(self, job: Job) -> None:
         code = self._by_worker(job) if job.worker is not None else self._by_program(job)
@@ -281,10 +287,19 @@ class Jobs:
             if not job.stopping:
                 job.take(" ".join(str(error).split()))
             return 1
+        except InterruptedError:
+            return TERMINATED
         return 0
 
     def note(self, job: Job, said: dict[str, Any]) -> None:
-        """Take what a worker says on the way: {"line": …} or {"fraction": …}."""
+        """Take what a worker says on the way: {"line": …} or {"fraction": …}.
+
+        Raises
+        ------
+        InterruptedError : where the job is to stop, so that no worker goes on with it.
+        """
+        if job.stopping:
+            raise InterruptedError
         if "line" in said:
             job.take(str(said["line"]))
         if "fraction" in said:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import getpass
@@ -91,7 +92,16 @@ def serve(
     settings = uvicorn.Config(
         gate, log_level="error", access_log=False, server_header=False, ws="none", timeout_graceful_shutdown=LINGER
     )
-    server = uvicorn.Server(settings)
+
+    class Server(uvicorn.Server):
+        """Ends what runs before it waits for what is being answered, as that may wait for a worker."""
+
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            """End."""
+            await asyncio.to_thread(dashboard.close)
+            await super().shutdown(sockets)
+
+    server = Server(settings)
     shown = f"{address}/?token={tokens.token}"
     for line in _greeting(config, runs, shown, port):
         tell(line)

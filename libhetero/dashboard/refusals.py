@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from libhetero.cli.failure import describe_failure, readable
 from libhetero.errors import UserError
 
 
@@ -17,6 +18,11 @@ class Refusal(UserError):
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
         self.status = status
+
+
+def one_line_of(error: BaseException) -> str:
+    """Return what went wrong in one line: as programs tell it, and a defect of ours by its kind and message."""
+    return describe_failure(error) or readable(f"{type(error).__name__}: {error}")
 
 
 def wrong(message: str) -> Refusal:

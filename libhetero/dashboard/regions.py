@@ -87,14 +87,14 @@ def gaussians_of(run: ServedRun, name: str | None) -> Float[np.ndarray, "gaussia
     path = run.folder / START if folder is None else folder / TABLE
     if not path.is_file():  # as where no region was found
         path = run.folder / START
-    if grid is None or not path.is_file() or run.config.family != "gmm":
+    if grid is None or not path.is_file() or not run.holds(path) or run.config.family != "gmm":
         raise missing(f"{run.name} has no Gaussians")
     found, label = _with_labels(path, grid)
     columns = np.full((len(label), len(COLUMNS)), np.nan, np.float32)
     columns[:, :3], columns[:, 3], columns[:, 4] = found.position, found.amplitude, found.sigma
     columns[:, 8] = label
     for place in (folder, run.folder):
-        if place is not None and _add_changes(columns, place / CHANGES):
+        if place is not None and run.holds(place / CHANGES) and _add_changes(columns, place / CHANGES):
             return columns
     _add_plane(columns, run)
     return columns
@@ -124,7 +124,7 @@ def _add_changes(columns: Float[np.ndarray, "gaussians columns"], path: Path) ->
 def _add_plane(columns: Float[np.ndarray, "gaussians columns"], run: ServedRun) -> None:
     """Add the places of Gaussians in the plane that e2hype_embed.py --gaussians has made, where it has."""
     path = run.folder / "embed_gaussians.txt"
-    if path.is_file():
+    if path.is_file() and run.holds(path):
         table = read_numbers(path, "Gaussian, x and y", least=3, most=3, whole=(0,))
         index = table[:, 0].astype(np.int64)
         if index.min() >= 0 and index.max() < len(columns):

@@ -153,7 +153,10 @@ class ServedRun:
         ------
         Refusal : for what is no row of it, or too many.
         """
-        rows = np.asarray(values)
+        try:
+            rows = np.asarray(values)
+        except (TypeError, ValueError, OverflowError):  # lists of different lengths, as numbers no computer has
+            rows = np.zeros(0)
         if rows.ndim != 1 or not len(rows) or rows.dtype.kind not in "iu":
             raise wrong("rows: expected one whole number or more, particles by their row from 0")
         if most is not None and len(rows) > most:
@@ -162,6 +165,10 @@ class ServedRun:
             outside = rows[(rows < 0) | (rows >= self.count)][0]
             raise wrong(f"rows: {self.name} has no particle {outside}; expected 0 to {self.count - 1}")
         return rows.astype(np.int64)
+
+    def holds(self, path: Path) -> bool:
+        """Return whether a file lies below the run folder, links followed."""
+        return path.resolve().is_relative_to(self.root)
 
     def inside(self, name: str) -> Path:
         """Return a file below the run folder by its name, links followed.

@@ -177,7 +177,7 @@ class _Expression:
     def _by_lasso(self, how: dict[str, Any]) -> Bool[np.ndarray, "particles"]:
         try:
             corners = np.array(how["lasso"], np.float64)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             corners = np.zeros(0)
         if corners.ndim != 2 or corners.shape[1] != 2 or not 3 <= len(corners) <= MOST_CORNERS:
             raise wrong(f"lasso: expected 3 to {MOST_CORNERS} corners [x, y]")
@@ -246,9 +246,13 @@ def _number(how: dict[str, Any], key: str, otherwise: float | None = None) -> fl
     value = how.get(key)
     if value is None and otherwise is not None:
         return otherwise
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    try:
+        number = math.nan if isinstance(value, bool) or not isinstance(value, int | float) else float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
         raise wrong(f"{key}: expected a finite number")
-    return float(value)
+    return number
 
 
 def inside_polygon(

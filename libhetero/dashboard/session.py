@@ -11,7 +11,7 @@ from libhetero.dashboard.columns import embeddings_of, segmentations_of
 from libhetero.dashboard.runs import ServedRun
 from libhetero.dashboard.selections import selections_of
 from libhetero.dashboard.tables import columns_of
-from libhetero.dashboard.volumes import all_series
+from libhetero.dashboard.volumes import series_names, series_of
 from libhetero.errors import UserError
 
 NOTHING: dict[str, Any] = {
@@ -32,16 +32,18 @@ def described(run: ServedRun) -> dict[str, Any]:
     told |= {"embeddings": [], "segmentations": [], "volumes": [], "selections": []}
     for part in (_what, lambda one: one.state(), _embeddings, _segmentations, _volumes, _selections):
         try:
-            told |= part(run)
+            found = part(run)
+            said = found.pop("warnings", [])
+            told |= found
         except (UserError, OSError) as error:
-            if one_line(error) not in told["warnings"]:
-                told["warnings"].append(one_line(error))
+            said = [one_line(error)]
+        told["warnings"] += [line for line in said if line not in told["warnings"]]
     return told
 
 
 def _what(run: ServedRun) -> dict[str, Any]:
     grid = run.grid()
-    told = {"family": run.config.family, "particles": run.count, "latent": columns_of(run.folder / "mid_00.txt")}
+    told = {"family": run.config.family, "particles": run.count, "latent": columns_of(run, run.folder / "mid_00.txt")}
     return told | ({} if grid is None else {"box": grid[0], "apix": grid[1]})
 
 
@@ -77,7 +79,14 @@ def _segmentations(run: ServedRun) -> dict[str, Any]:
 
 
 def _volumes(run: ServedRun) -> dict[str, Any]:
-    return {"volumes": all_series(run)}
+    """Tell of the volumes; those that cannot be read are warnings, and the others are shown."""
+    found, warnings = [], []
+    for name in series_names(run):
+        try:
+            found.append(series_of(run, name))
+        except (UserError, OSError) as error:
+            warnings.append(one_line(error))
+    return {"volumes": found, "warnings": warnings}
 
 
 def _selections(run: ServedRun) -> dict[str, Any]:

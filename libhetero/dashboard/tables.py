@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
+from libhetero.dashboard.refusals import missing
 from libhetero.dashboard.runs import ServedRun, stamp_of
 from libhetero.errors import UserError
 from libhetero.files import replacing
@@ -23,8 +24,13 @@ LONGEST = 2**16  # letters of the line that tells how many columns there are
 EXPECTED = "particle index, from 0, and numbers"
 
 
-def columns_of(path: Path) -> int:
-    """Return how many columns a table has after the particle's index, by its first line; 0 where it is none."""
+def columns_of(run: ServedRun, path: Path) -> int:
+    """Return how many columns a table has after the particle's index, by its first line.
+
+    0 where it is none, or leads out of the run folder.
+    """
+    if not run.holds(path):
+        return 0
     try:
         with path.open(encoding="utf-8", errors="replace") as file:
             for line in iter(lambda: file.readline(LONGEST), ""):
@@ -53,7 +59,10 @@ def read_table(run: ServedRun, path: Path, keep: bool) -> Float[np.ndarray, "par
     Raises
     ------
     DataError : if it is damaged, or names a particle that the run has not.
+    Refusal : if it leads out of the run folder.
     """
+    if not run.holds(path):
+        raise missing(f"{path.name}: leads out of the run folder")
     return run.kept.get(("table", path), [path], lambda: _table(run, path, keep and is_large(path)))
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from libhetero.pipelines.evaluate import EvaluateConfig
 MOST = 100  # volumes at a time
 RECORD, SCRIPT, TABLE = "evaluation.json", "volumes.cxc", "volumes.txt"
 LEVEL = re.compile(r"surface level ([-+0-9.eE]+)")
+WHOLE = re.compile(r"-?[0-9]{1,10}")
 MAPS = (".mrc", ".hdf")
 
 
@@ -143,7 +144,7 @@ def _latent_points(columns: Columns, value: Any) -> Float[np.ndarray, "points la
         raise missing(f"{columns.run.name} has no latents yet; train it to its end, or embed it")
     try:
         points = np.array(value, np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         points = np.zeros(0)
     width = latents.shape[1]
     if points.ndim != 2 or points.shape[1] != width or not 1 <= len(points) <= MOST or not np.isfinite(points).all():
@@ -230,14 +231,16 @@ def series_of(run: ServedRun, name: str) -> dict[str, Any]:
     table = folder / TABLE
     if not (folder / RECORD).is_file() or not table.is_file():
         raise missing(f"{run.name} has no volumes {name}")
-    rows = [line.split() for line in table.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+    for read in (table, folder / SCRIPT):
+        if not run.holds(read):
+            raise missing(f"volumes/{name}/{read.name}: leads out of the run folder")
     level = _level(folder / SCRIPT)
     series, atoms, mixtures = [], [], []
-    for words in rows:
-        path = next((folder / f"{words[0]}{end}" for end in MAPS if (folder / f"{words[0]}{end}").is_file()), None)
+    for label, particle in _rows_of(table):
+        path = next((folder / f"{label}{end}" for end in MAPS if (folder / f"{label}{end}").is_file()), None)
         if path is None:
             continue
-        series.append({"label": words[0], "url": _url(run, path), "level": level, "particle": int(words[1])})
+        series.append({"label": label, "url": _url(run, path), "level": level, "particle": particle})
         if path.with_suffix(".pdb").is_file():
             atoms.append(_url(run, path.with_suffix(".pdb")))
             mixtures.append(_url(run, path.with_suffix(".txt"), "mixture"))
@@ -246,11 +249,19 @@ def series_of(run: ServedRun, name: str) -> dict[str, Any]:
     return told | ({"gaussians": atoms, "mixtures": mixtures} if atoms else {})
 
 
-def all_series(run: ServedRun) -> list[dict[str, Any]]:
-    """Return all volumes of a run, by name."""
+def _rows_of(table: Path) -> Iterator[tuple[str, int]]:
+    """Yield the volumes that a table names, each with its particle; lines that are no such are left out."""
+    for line in table.read_text(encoding="utf-8", errors="replace").splitlines():
+        words = line.split()
+        if len(words) > 1 and NAME.fullmatch(words[0]) and WHOLE.fullmatch(words[1]):
+            yield words[0], int(words[1])
+
+
+def series_names(run: ServedRun) -> list[str]:
+    """Return the names of all volumes of a run that have a table."""
     records = sorted((run.folder / "volumes").glob(f"*/{RECORD}"))
     names = [record.parent.name for record in records if NAME.fullmatch(record.parent.name)]
-    return [series_of(run, name) for name in names if (run.folder / "volumes" / name / TABLE).is_file()]
+    return [name for name in names if (run.folder / "volumes" / name / TABLE).is_file()]
 
 
 def _url(run: ServedRun, path: Path, what: str = "file") -> str:
@@ -259,8 +270,11 @@ def _url(run: ServedRun, path: Path, what: str = "file") -> str:
 
 def _level(script: Path) -> float | None:
     """Return the level at which the script shows the volumes: one for all of them."""
-    found = LEVEL.search(script.read_text(encoding="utf-8")) if script.is_file() else None
-    return None if found is None else float(found[1])
+    text = script.read_text(encoding="utf-8", errors="replace") if script.is_file() else ""
+    try:
+        return next((float(found[1]) for found in LEVEL.finditer(text)), None)
+    except ValueError:  # signs and points, and no number
+        return None
 
 
 def mixture(run: ServedRun, path: Path) -> Float[np.ndarray, "gaussians 5"]:

@@ -25,7 +25,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from jaxtyping import Float
 
-from libhetero.errors import UserError
+from libhetero.dashboard.refusals import one_line_of
 
 BATCH = 16  # particles at a time, for which it compiles once
 SCALED_ON = 32  # particles that tell the scale of the model's images
@@ -137,8 +137,9 @@ def main(folder: str) -> int:
     os.dup2(2, 1)  # whatever prints does not print among the answers
     try:
         worker = Worker(folder, out)
-    except UserError as error:
-        out.write(json.dumps({"error": str(error)}).encode() + b"\n")
+    except Exception as error:  # nobody reads its standard error
+        out.write(json.dumps({"error": one_line_of(error)}).encode() + b"\n")
+        out.flush()
         return 1
     worker.say({"ready": True})
     logger = logging.getLogger("libhetero")
@@ -150,8 +151,8 @@ def main(folder: str) -> int:
             logger.addHandler(handler)
         try:
             worker.answer(asked)
-        except UserError as error:
-            worker.say({"error": str(error)})
+        except Exception as error:
+            worker.say({"error": one_line_of(error)})
         except SystemExit:  # of the parser, which tells on standard error
             worker.say({"error": "the program does not take these options"})
         finally:

@@ -63,7 +63,8 @@ class WorkerProcess:
 
         Parameters
         ----------
-        told : called with what the worker says on the way, {"line": …} or {"fraction": …}.
+        told : called with what the worker says on the way, {"line": …} or {"fraction": …}, and with {} before it is
+            asked. An OSError of it ends the worker.
 
         Raises
         ------
@@ -75,7 +76,7 @@ class WorkerProcess:
             told(said)
             return said.get("done")
 
-        self._ask(run, {"evaluate": words}, read)
+        self._ask(run, {"evaluate": words}, read, lambda: told({}))
 
     def close(self) -> None:
         """End the process, whatever it is at."""
@@ -90,9 +91,13 @@ class WorkerProcess:
                 self._lock.release()
 
     def _ask(
-        self, run: ServedRun, question: Any, read: Callable[[subprocess.Popen[bytes], dict[str, Any]], Any]
+        self,
+        run: ServedRun,
+        question: Any,
+        read: Callable[[subprocess.Popen[bytes], dict[str, Any]], Any],
+        ready: Callable[[], object] = lambda: None,
     ) -> Any:
-        """Ask, and give what it says to `read` until that returns something."""
+        """Ask, and give what it says to `read` until that returns something; `ready` is called before."""
         with self._lock:
             timer = threading.Timer(self._patience or 0.0, self.close)
             timer.daemon = True
@@ -102,6 +107,7 @@ class WorkerProcess:
                 process = self._running(run, (run.root, trained(run)))
                 if process.stdin is None:
                     raise EOFError
+                ready()
                 process.stdin.write(json.dumps(question).encode() + b"\n")
                 process.stdin.flush()
                 found = None

@@ -45,6 +45,13 @@ def claiming() -> Iterator[Callable[[Path], bool]]:
 
 def _taken(folder: Path) -> int | None:
     """Return the open file that holds a claim on a folder; None where another holds one."""
+    try:
+        return _taken_now(folder)
+    except FileNotFoundError:  # another block has removed the folder around, empty as it still was
+        return _taken_now(folder)
+
+
+def _taken_now(folder: Path) -> int | None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with alone_in(folder.parent):  # so that no file is locked that another program is about to remove
         descriptor = os.open(_file(folder), os.O_RDWR | os.O_CREAT, 0o666)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 
 import pytest
@@ -133,6 +134,33 @@ def test_a_worker_does_what_a_command_would(jobs) -> None:
 
     refused = ended(jobs.add("volumes", "a", ["good"], 0, lambda: 7, refuse))
     assert refused.state == "failed" and refused.message == "no such particle"
+
+
+def test_what_a_worker_does_does_not_wait_for_a_program(jobs) -> None:
+    program = jobs.add("train", "a", ["long"], 0)
+    until(lambda: program.told == 1)
+    go_on = threading.Event()
+    first, second = (jobs.add("volumes", "a", ["good"], 0, worker=lambda job: go_on.wait(60)) for _ in range(2))
+    until(lambda: first.state == "running")
+    assert program.state == "running" and second.state == "queued"  # one worker at a time
+    go_on.set()
+    assert ended(first).state == ended(second).state == "done" and program.state == "running"
+    jobs.cancel(program.number)
+
+
+def test_a_worker_that_was_not_there_yet_when_it_was_stopped_goes_on_with_nothing(jobs) -> None:
+    asked, cancelled = threading.Event(), threading.Event()
+
+    def work(job):
+        asked.set()
+        cancelled.wait(60)
+        jobs.note(job, {"line": "decoding"})
+
+    job = jobs.add("volumes", "a", ["good"], 0, worker=work)
+    asked.wait(60)
+    jobs.cancel(job.number)
+    cancelled.set()
+    assert ended(job).state == "cancelled" and not job.lines
 
 
 def test_progress_is_read_from_what_programs_tell(caplog) -> None:

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import os
 import re
 import signal
 import socket
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
-from libhetero.dashboard import recipe
+from libhetero.dashboard import recipe, session
+from libhetero.dashboard.app import Dashboard
 from libhetero.dashboard.configuration import DashboardConfig
 from libhetero.dashboard.recipe import address_of, listen, names_of
 from libhetero.errors import ConfigurationError, UserError
-from tests.making.visitor import Visitor
+from tests.making.visitor import Visitor, visited
 
 PROGRAM = Path(__file__).resolve().parents[2] / "programs" / "e2hype_dashboard.py"
 
@@ -54,6 +59,57 @@ def test_the_program_serves_until_it_is_told_to_stop(run, tmp_path, number, code
     finally:
         process.kill()
     assert process.returncode == code and err == "" and out.rstrip().endswith("stopped")
+
+
+SLOW = """
+import runpy, sys, time
+from libhetero.dashboard import session
+
+described = session.described
+session.described = lambda run: time.sleep(4) or described(run)
+sys.exit(runpy.run_path(sys.argv[1])["main"](sys.argv[2:]))
+"""
+
+
+def test_ctrl_c_while_something_long_is_answered_tells_no_defect(run, tmp_path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", SLOW, str(PROGRAM), str(run), "--nobrowser", "--port", "0"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(PROGRAM.parents[1])},
+        cwd=tmp_path,
+    )
+    try:
+        address = re.search(r"http://\S+", [process.stdout.readline() for _ in range(4)][1])[0]
+        visitor = Visitor(address)
+        visitor.enter()
+        threading.Thread(target=lost, args=(visitor,), daemon=True).start()
+        time.sleep(1.0)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 0 and err == "" and out.rstrip().endswith("stopped")
+
+
+def lost(visitor) -> None:
+    with contextlib.suppress(OSError, http.client.HTTPException):
+        visitor.get("/api/session")
+
+
+def test_what_runs_is_ended_before_what_waits_for_it_is_given_up(run, monkeypatch) -> None:
+    """A request that waits for a worker is answered, as the worker is ended first."""
+    ended, said = threading.Event(), []
+    monkeypatch.setattr(Dashboard, "close", lambda dashboard: ended.set())
+    monkeypatch.setattr(session, "described", lambda served: {"in time": ended.wait(60)})
+    with visited([run]) as visitor:
+        visitor.enter()
+        asks = threading.Thread(target=lambda: said.append(visitor.get("/api/session")))
+        asks.start()
+        time.sleep(0.5)
+    asks.join(60)
+    assert said[0].status == 200 and said[0].json["runs"] == [{"in time": True}]
 
 
 def test_without_its_packages_it_says_what_to_install(run, monkeypatch) -> None:

@@ -154,3 +154,15 @@ def test_what_is_no_regions_is_refused_and_nothing_is_written(visitor, run, give
     said = visitor.post("/api/runs/0/regions", body(**given))
     assert said.status in (400, 404) and "error" in said.json
     assert not list(run.glob("regions_*"))
+
+
+@pytest.mark.parametrize("name", ["regions.txt", "regions_changes.txt"])
+def test_gaussians_that_lead_out_of_the_run_are_not_read(visitor, run, name) -> None:
+    path = run / "segmentations" / "motion" / name
+    path.rename(run.parent / name)
+    path.symlink_to(run.parent / name)
+    found = visitor.get("/api/runs/0/gaussians/raw?segmentation=motion")
+    if name == "regions.txt":
+        assert found.status == 404
+    else:
+        assert found.status == 200 and np.isnan(found.array[:, 5]).all()

@@ -240,6 +240,15 @@ def test_a_name_that_is_taken_is_kept_unless_it_is_to_be_replaced(visitor, run) 
     assert len(read_particles(run / "selections/a/a.star")) == 1 and (run / "selections/a/a.mrc").exists()
 
 
+def test_a_choice_of_more_steps_than_an_expression_may_have_is_kept_by_its_rows(visitor, run) -> None:
+    how = {"column": "z1", "from": 0}
+    for step in range(2 * selections.DEEPEST):
+        how = {("or", "minus")[step % 2]: [how, {"rows": [step % 3]}]}
+    said = visitor.post("/api/runs/0/selections", {"name": "a", "rows": packed([1, 2]), "how": how})
+    assert said.status == 200 and said.json["count"] == 2 and "--ind" in said.json["command"]
+    assert json.loads((run / "selections/a/selection.json").read_text())["how"] == {}
+
+
 def test_of_two_who_save_one_name_at_once_one_gets_it(served, monkeypatch) -> None:
     inside, go_on, refused = threading.Event(), threading.Event(), []
     write = selections._write_lists

@@ -60,7 +60,20 @@ def test_small_tables_are_read_as_they_are(run) -> None:
 @pytest.mark.parametrize("text, width", [("# a\n\n0 1 2\n", 2), ("", 0), ("# alone\n", 0), ("0\n", 0)])
 def test_how_many_columns_there_are(tmp_path, text, width) -> None:
     (tmp_path / "a.txt").write_text(text)
-    assert columns_of(tmp_path / "a.txt") == width and columns_of(tmp_path / "b.txt") == 0
+    run = ServedRun(0, tmp_path, "a")
+    assert columns_of(run, tmp_path / "a.txt") == width and columns_of(run, tmp_path / "b.txt") == 0
+
+
+def test_a_table_that_leads_out_of_the_run_is_not_read(run, visitor) -> None:
+    outside = run.parent / "outside.txt"
+    (run / "mid_00.txt").rename(outside)
+    (run / "mid_00.txt").symlink_to(outside)
+    served = ServedRun(0, run, "a")
+    assert columns_of(served, run / "mid_00.txt") == 0
+    with pytest.raises(UserError, match="mid_00.txt: leads out of the run folder"):
+        read_table(served, run / "mid_00.txt")
+    told = visitor.get("/api/runs/0/columns")
+    assert told.status == 200 and "z1" not in {column["name"] for column in told.json}
 
 
 def test_particles_that_there_are_not_are_refused(run) -> None:

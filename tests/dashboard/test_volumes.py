@@ -12,7 +12,7 @@ import pytest
 from libhetero.dashboard.columns import Columns
 from libhetero.dashboard.refusals import Refusal
 from libhetero.dashboard.runs import ServedRun
-from libhetero.dashboard.volumes import MOST, all_series, along, is_current, series_of, wanted
+from libhetero.dashboard.volumes import MOST, along, is_current, series_names, series_of, wanted
 from libhetero.errors import UserError
 from libhetero.io import read_latent, write_gaussians
 from libhetero.pipelines.decoding.class_files import whole_classes
@@ -87,6 +87,9 @@ def test_the_table_of_a_class_is_replaced_and_never_written_into(served, run) ->
         {"points": [[0, 0, float("nan")]]},
         {"points": [[0, 0, "a"]]},
         {"points": []},
+        {"points": [[0, 0, 10**400]]},
+        {"rows": [[1], [1, 2]]},
+        {"rows": [10**400]},
         {"points": [[0, 0, 0]] * (MOST + 1)},
         {"rows": [99]},
         {"rows": list(range(30)) * 4},
@@ -185,9 +188,28 @@ def test_volumes_that_are_there_are_no_work(visitor, served, run) -> None:
     assert job["state"] == "done" and len(job["result"]["series"]) == 2
 
 
+def test_lines_of_a_table_that_name_no_volume_are_left_out(visitor, run) -> None:
+    (lie(run) / "volumes.txt").write_bytes(b"alone\n\xff \xff\nlatent_0000 many\n../a 1\nlatent_0001 7 0.2 0 0\n")
+    (run / "volumes" / "points_a" / "volumes.cxc").write_text("surface level e-\n")
+    told = visitor.get("/api/session").json["runs"][0]
+    (only,) = told["volumes"]
+    assert [one["label"] for one in only["series"]] == ["latent_0001"] and only["level"] is None
+
+
+@pytest.mark.parametrize("name", ["volumes.txt", "volumes.cxc"])
+def test_volumes_that_lead_out_of_the_run_are_a_warning_and_the_others_are_shown(visitor, run, name) -> None:
+    lie(run)
+    odd = lie(run, "points_b") / name
+    odd.rename(run.parent / name)
+    odd.symlink_to(run.parent / name)
+    told = visitor.get("/api/session").json["runs"][0]
+    assert [one["name"] for one in told["volumes"]] == ["points_a"]
+    assert told["warnings"] == [f"volumes/points_b/{name}: leads out of the run folder"]
+
+
 def test_folders_that_are_no_volumes_are_left_out(served, run) -> None:
     (lie(run) / "volumes.txt").unlink()
     (run / "volumes" / "other").mkdir()
-    assert all_series(served) == []
+    assert series_names(served) == []
     with pytest.raises(Refusal):
         series_of(served, "points_a")

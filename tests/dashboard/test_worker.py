@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import time
 
 import numpy as np
 import pytest
 
-from libhetero.dashboard.images import stored_images
+from libhetero.dashboard import worker as worker_module
+from libhetero.dashboard.images import Projections, stored_images
 from libhetero.dashboard.runs import ServedRun
+from libhetero.dashboard.worker import Worker
 from libhetero.dashboard.workers import WorkerProcess
 from libhetero.errors import UserError
 from libhetero.io import read_latent
@@ -89,6 +92,52 @@ def test_an_answer_that_does_not_come_is_given_up(tmp_path, monkeypatch) -> None
     assert time.monotonic() - start < 30
 
 
+def test_a_worker_that_is_told_to_stop_while_it_starts_is_asked_nothing(tmp_path, monkeypatch) -> None:
+    (tmp_path / "worker").write_text(f"#!/bin/sh\necho '{{\"ready\": true}}'\ncat > {tmp_path}/asked\n")
+    (tmp_path / "worker").chmod(0o755)
+    monkeypatch.setattr("libhetero.dashboard.workers.sys.executable", str(tmp_path / "worker"))
+    run, worker = ServedRun(0, write_shown_run(tmp_path, "gmm_00", 1), "a"), WorkerProcess()
+    said = []
+
+    def told(one):
+        said.append(one)
+        raise InterruptedError
+
+    with pytest.raises(UserError):
+        worker.evaluate(run, ["e2hype_eval.py"], told)
+    assert said == [{}] and worker._process is None
+    assert not (tmp_path / "asked").exists() or not (tmp_path / "asked").read_text()
+
+
+@pytest.mark.parametrize(
+    "error, told",
+    [
+        (MemoryError(), "the memory is exhausted"),
+        (PermissionError(13, "Permission denied", "a.npz"), "a.npz"),
+        (KeyError("params"), "KeyError: 'params'"),
+    ],
+)
+def test_whatever_goes_wrong_in_a_worker_is_told(monkeypatch, capfd, error, told) -> None:
+    def fail(*arguments):
+        raise error
+
+    monkeypatch.setattr(worker_module.os, "dup2", lambda *descriptors: None)
+    monkeypatch.setattr(worker_module, "Worker", fail)
+    assert worker_module.main("run") == 1
+    assert told in json.loads(capfd.readouterr().out)["error"]
+
+    class Failing(Worker):
+        def __init__(self, folder, out):
+            self._out, self.answer = out, fail
+
+    monkeypatch.setattr(worker_module, "Worker", Failing)
+    monkeypatch.setattr(worker_module.sys, "stdin", ['{"images": [0]}\n', '{"images": [1]}\n'])
+    assert worker_module.main("run") == 0
+    ready, *failures = map(json.loads, capfd.readouterr().out.splitlines())
+    assert ready == {"ready": True} and len(failures) == 2
+    assert all(told in one["error"] and "\n" not in one["error"] for one in failures)
+
+
 def test_images_are_as_their_model_is_shown_them(run) -> None:
     """White, less their means, and cropped to what a page can show."""
     served = ServedRun(0, run, "a")
@@ -99,6 +148,51 @@ def test_images_are_as_their_model_is_shown_them(run) -> None:
     config["data"]["preprocess"]["contrast"] = -1
     (run / "config.json").write_text(json.dumps(config))
     np.testing.assert_allclose(stored_images(served, np.array([5, 0])), -found, atol=1e-5)
+
+
+def test_one_page_of_images_is_asked_for_once(run) -> None:
+    shown, asked, go_on = Projections(), [], threading.Event()
+
+    def slow(served, rows):
+        asked.append(rows)
+        go_on.wait(60)
+        return np.zeros((2, 1, 4, 4), np.float32)
+
+    shown._worker.images = slow
+    served = ServedRun(0, run, "a")
+    both = [
+        threading.Thread(target=shown.images, args=(served, np.array([1]), what)) for what in ("projection", "residual")
+    ]
+    for one in both:
+        one.start()
+    time.sleep(0.3)
+    go_on.set()
+    for one in both:
+        one.join(60)
+    assert len(asked) == 1
+
+
+def test_images_that_wait_leave_threads_to_others(visitor, monkeypatch) -> None:
+    go_on, begun, said = threading.Event(), [], []
+
+    def slow(run, rows):
+        begun.append(rows)
+        go_on.wait(60)
+        return np.zeros((1, 4, 4), np.float32)
+
+    monkeypatch.setattr("libhetero.dashboard.images.stored_images", slow)
+    ask = [threading.Thread(target=lambda: said.append(visitor.get("/api/runs/0/images?rows=1"))) for _ in range(4)]
+    for one in ask:
+        one.start()
+    while len(begun) < 2:
+        time.sleep(0.02)
+    assert visitor.get("/api/jobs").status == 200
+    time.sleep(0.3)
+    assert len(begun) == 2
+    go_on.set()
+    for one in ask:
+        one.join(60)
+    assert [one.status for one in said] == [200] * 4
 
 
 @pytest.mark.parametrize("query", ["rows=", "rows=99", "rows=-1", "rows=a", "what=image", f"rows={','.join('0' * 65)}"])

@@ -56,3 +56,19 @@ def test_where_there_are_no_locks_every_folder_can_be_had(tmp_path, monkeypatch)
     monkeypatch.setattr(claims.fcntl, "flock", refused)
     with claiming() as claim, claiming() as second:
         assert claim(tmp_path / "one") and second(tmp_path / "one")
+
+
+def test_a_folder_around_that_another_program_removes_meanwhile_is_made_again(tmp_path, monkeypatch):
+    alone_in, removed = claims.alone_in, []
+
+    def after_removal(folder):
+        if not removed:
+            removed.append(folder.rmdir())
+        return alone_in(folder)
+
+    monkeypatch.setattr(claims, "alone_in", after_removal)
+    with claiming() as claim:
+        assert claim(tmp_path / "volumes" / "path") and removed
+        with claiming() as second:
+            assert not second(tmp_path / "volumes" / "path")
+    assert not list(tmp_path.iterdir())

@@ -180,8 +180,8 @@ def claimed(
     ------
     ConfigurationError : if another call has the folder of the name that the user gave.
     """
-    with claiming() as claim:
-        if name is not None:
+    if name is not None:
+        with claiming() as claim:
             if not claim(place / name):
                 raise ConfigurationError(
                     f"--name {name}: {place / name} is being written by another {program}; wait until that ends, or "
@@ -189,8 +189,12 @@ def claimed(
                 )
             yield place / name
             return
-        folders = (place / (described if number == 1 else f"{described}_{number}") for number in count(1))
-        yield next(folder for folder in folders if claim(folder) and suits(folder))
+    for number in count(1):
+        folder = place / (described if number == 1 else f"{described}_{number}")
+        with claiming() as claim:  # a claim on one that does not suit ends here
+            if claim(folder) and suits(folder):
+                yield folder
+                return
 
 
 def keep(run_folder: Path, folder: Path, patterns: tuple[str, ...], options: dict[str, Any], command: str) -> None:

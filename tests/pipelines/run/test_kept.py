@@ -244,3 +244,13 @@ def test_the_run_of_what_is_kept_is_found_from_within(tmp_path, monkeypatch):
     assert kept.run_of(Path(".")) == kept.run_of(folder) == tmp_path
     monkeypatch.chdir(tmp_path)
     assert kept.run_of(Path(".")) == Path("."), "a run itself"
+
+
+def test_a_folder_that_does_not_suit_is_left_to_other_calls(tmp_path):
+    def suits(folder):
+        return folder.name == "motion_2"
+
+    with kept.claimed(tmp_path, None, "motion", suits, "e2hype_segment.py") as folder, claiming() as claim:
+        assert folder == tmp_path / "motion_2" and not claim(folder)
+        assert claim(tmp_path / "motion")
+    assert not list(tmp_path.iterdir())

@@ -106,7 +106,7 @@ export class JobsTab {
     const buttons = OF_THE_RUN.filter(([kind]) => gmm || kind !== "segment").map(([kind, label, what]) =>
       el("button", { type: "button", title: what, onclick: () => tried(() => showCommand(this.app, place, { kind, run: this.app.number }, what)) }, label),
     );
-    this.sheet = el("div.sheet", {}, el("h2", {}, `Of ${this.app.run.name}`), el("div.row", {}, buttons), place, el("h2", {}, "Jobs, one at a time"), this.none, this.list);
+    this.sheet = el("div.sheet", {}, el("h2", {}, `Of ${this.app.run.name}`), el("div.row", {}, buttons), place, el("h2", {}, "Jobs"), this.none, this.list);
     this.cards.clear();
     fill(this.host, this.sheet);
   }
@@ -152,7 +152,7 @@ class JobCard {
     try {
       const more = await get(`api/jobs/${this.number}/log?since=${this.lines}`);
       const lines = Array.isArray(more) ? more : (more.lines ?? []);
-      this.lines += lines.length;
+      this.lines = more.next ?? this.lines + lines.length; // a long log has forgotten its first lines
       const atEnd = this.log.scrollTop + this.log.clientHeight >= this.log.scrollHeight - 20;
       if (lines.length) this.log.append(`${lines.join("\n")}\n`);
       if (atEnd) this.log.scrollTop = this.log.scrollHeight;

@@ -175,6 +175,7 @@ def test_what_else_relion_would_use_is_named_once(caplog, labels, stated, named)
 
 
 def test_a_cryosparc_table_has_no_place_for_them(caplog):
+    caplog.set_level("WARNING", logger="libhetero")
     particles = read_text(relion_list())
     write_particles("out.cs", particles)
     assert [record.message for record in caplog.records] == [
@@ -185,6 +186,7 @@ def test_a_cryosparc_table_has_no_place_for_them(caplog):
 
 
 def test_fields_of_cryosparc_are_named_once_and_kept(caplog):
+    caplog.set_level("WARNING", logger="libhetero")
     particles, _ = sample_particles(Path())
     write_particles("in.cs", particles)
     rows = np.load("in.cs")

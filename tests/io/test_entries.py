@@ -51,6 +51,7 @@ def test_a_map_is_no_stack(folder):
 @pytest.mark.parametrize("suffix", [".star", ".lst", ".cs"])
 def test_a_list_that_numbers_images_says_what_a_cube_is(folder, suffix, caplog):
     """As many images as pixels of an edge, in a file of which only the suffix could say that it is a stack."""
+    caplog.set_level("WARNING", logger="libhetero")
     write_map("cube.mrc", np.zeros((N, N, N)), 2.0)
     write_map("other.mrc", np.zeros((N, N, N)), 2.0)
     path = write_list(folder, suffix, "cube.mrc")

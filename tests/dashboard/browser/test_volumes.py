@@ -63,6 +63,7 @@ def test_a_path_is_decoded_and_played(visit: Visit) -> None:
     page.wait_for_function(
         "libhetero.volumes.set?.series.length === 3 && document.querySelector('.viewer').dataset.shown"
     )
+    page.evaluate("document.activeElement.blur()")  # on a button the space bar presses it
     page.keyboard.press(" ")
     page.wait_for_selector(".viewer[data-shown$=' 2 one']")
     page.keyboard.press(" ")

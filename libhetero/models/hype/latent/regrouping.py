@@ -31,7 +31,6 @@ from dataclasses import dataclass, replace
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from scipy.special import gammaln
 
 from libhetero.models.hype.latent.grid import OnGrid, few_sizes
 from libhetero.models.hype.latent.predictive import (
@@ -42,8 +41,8 @@ from libhetero.models.hype.latent.predictive import (
     against_some,
     class_tables,
 )
-from libhetero.models.hype.latent.splits import LEAST
-from libhetero.models.hype.latent.volumes import signal_power, sums_of
+from libhetero.models.hype.latent.splits import LEAST, cost_of_two
+from libhetero.models.hype.latent.volumes import places_among, signal_power, sums_of
 
 LOGGER = logging.getLogger(__name__)
 CANDIDATES = 24  # classes of an image that are asked again
@@ -195,8 +194,9 @@ def _swept(asked: _Search, search: _Search, now: Sorted) -> tuple[Sorted, Predic
         now = _moved(now, found)
         if changed < SETTLED:
             break
-    number = _numbers(now.label, few_sizes(classes))
-    return Sorted(number[now.label], now.contrast, now.spread), _renumbered(found, number)
+    used = np.unique(now.label)
+    candidate = places_among(found.candidate.ravel(), used).reshape(found.candidate.shape)
+    return Sorted(places_among(now.label, used), now.contrast, now.spread), replace(found, candidate=candidate)
 
 
 def _with_their_own(found: Predicted, label: Int[np.ndarray, "particles"]) -> Predicted:
@@ -212,28 +212,9 @@ def _moved(now: Sorted, found: Predicted) -> Sorted:
     return Sorted(found.label, found.contrast.astype(np.float32), now.spread)
 
 
-def _numbers(label: Int[np.ndarray, "particles"], classes: int) -> Int[np.ndarray, "classes"]:
-    """Return a number for each class that has images, -1 for the others."""
-    used = np.unique(label)
-    number = np.full(classes, -1)
-    number[used] = np.arange(len(used))
-    return number
-
-
 def _numbered(label: Int[np.ndarray, "particles"]) -> Int[np.ndarray, "particles"]:
     """Return labels without gaps."""
     found: np.ndarray = np.unique(label, return_inverse=True)[1]
-    return found
-
-
-def _renumbered(found: Predicted, number: Int[np.ndarray, "classes"]) -> Predicted:
-    """Return the same with new numbers of classes."""
-    return Predicted(number[found.candidate], found.joint, found.contrast, found.square)
-
-
-def _cost(first: np.ndarray, second: np.ndarray, images: int) -> Float[np.ndarray, "pairs"]:
-    """Return what two classes cost beyond one, by how many images they have, of so many in all."""
-    found: np.ndarray = gammaln(first + second + 1) - gammaln(first + 1) - gammaln(second + 1) + np.log(images)
     return found
 
 
@@ -255,7 +236,7 @@ def _joined(
     tables, count = (tables_of(now.label, classes, now), np.bincount(now.label, minlength=classes).astype(float))
     evidence, (first, second) = tables.evidence(), pairs.T
     gain = tables.joined_evidence(first, second) - evidence[first] - evidence[second]
-    gain += _cost(count[first], count[second], len(now.label))
+    gain += cost_of_two(count[first], count[second], len(now.label))
     target, used, joined = np.arange(classes), np.zeros(classes, bool), 0
     for one in np.argsort(-gain):
         if gain[one] <= 0:
@@ -296,7 +277,7 @@ def _split(search: _Search, now: Sorted, rng: np.random.Generator) -> tuple[Sort
         halves = 2 * now.label + side
         evidence = search.tables(halves, 2 * classes, now).evidence()[: 2 * classes].reshape(classes, 2)
         count = np.bincount(halves, minlength=2 * classes).reshape(classes, 2).astype(float)
-        gain = evidence.sum(axis=1) - alone - _cost(count[:, 0], count[:, 1], len(now.label))
+        gain = evidence.sum(axis=1) - alone - cost_of_two(count[:, 0], count[:, 1], len(now.label))
         better = (gain > best) & (count.min(axis=1) >= LEAST)
         best[better] = gain[better]
         sides = np.where(better[now.label], side, sides)

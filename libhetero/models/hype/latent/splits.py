@@ -11,6 +11,8 @@ among N particles.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.special import gammaln
@@ -68,7 +70,7 @@ def _halved(
     left, _, directions = np.linalg.svd(moved, full_matrices=False)
     basis = directions[:DIRECTIONS].T
     local = pull @ basis, basis.T @ (hessian[:, 1:, 1:] @ basis)
-    best, gained = None, np.log(particles)
+    best, gained = None, 0.0
     alone = _evidence(gradient, hessian, np.ones((1, count)))
     for start in range(min(STARTS, basis.shape[1])):
         side = _refined(*local, left[:, start] > np.median(left[:, start]))
@@ -76,10 +78,21 @@ def _halved(
         if min(second, count - second) < LEAST:
             continue
         both = _evidence(gradient, hessian, np.stack([~side, side]))
-        gain = both - alone - (gammaln(count + 1) - gammaln(second + 1) - gammaln(count - second + 1))
+        gain = both - alone - cost_of_two(count - second, second, particles)
         if gain > gained:
             best, gained = side, gain
     return best
+
+
+def cost_of_two(first: Any, second: Any, particles: int) -> Any:
+    """Return log (n choose n₁) + log N, what two classes cost beyond one.
+
+    Parameters
+    ----------
+    first, second : members of each; numbers, or arrays of them.
+    particles : N.
+    """
+    return gammaln(first + second + 1) - gammaln(first + 1) - gammaln(second + 1) + np.log(particles)
 
 
 def _evidence(gradient: np.ndarray, hessian: np.ndarray, of: np.ndarray) -> float:

@@ -13,34 +13,12 @@ import numpy as np
 import pytest
 
 from programs.e2hype_refine import main
+from tests.making.commands import FAMILIES, NETWORK
 from tests.making.sets import write_tiny_set
 
 PROJECT = Path(__file__).resolve().parents[2]
 PATIENCE = 180  # seconds
-OPTIONS = [
-    "--preset",
-    "small",
-    "--set",
-    "encoder_width=16",
-    "--set",
-    "mlp_width=16",
-    "--nmid",
-    "3",
-    "--model",
-    "gmm.txt",
-    "--decoder",
-    "mlp",
-    "--batchsz",
-    "12",
-    "--schedule",
-    "constant",
-    "--warmup",
-    "0",
-    "--seed",
-    "5",
-    "--report",
-    "1",
-]
+OPTIONS = ["--batchsz", "12", "--schedule", "constant", "--warmup", "0", "--seed", "5", "--report", "1"]
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +76,7 @@ def _until_it_trains(folder: Path, processes: list[subprocess.Popen]) -> None:
 
 
 def test_sigterm_to_one_stops_both_and_one_goes_on(project, monkeypatch, capsys) -> None:
-    command = ["particles.star", *OPTIONS, "--path", "run", "--requeue", "--niter"]
+    command = ["particles.star", *FAMILIES["mlp"], *OPTIONS, "--path", "run", "--requeue", "--niter"]
     processes = _start_two(project, *command, "400")
     _until_it_trains(project / "run", processes)
     processes[1].send_signal(signal.SIGTERM)
@@ -125,8 +103,7 @@ def test_sigterm_to_one_stops_both_and_one_goes_on(project, monkeypatch, capsys)
 
 
 def test_a_killed_process_ends_the_other_with_one_line(project) -> None:
-    options = [*OPTIONS, "--encoder", "network"]  # nothing is searched for before it trains
-    processes = _start_two(project, "particles.star", *options, "--path", "killed", "--niter", "4000")
+    processes = _start_two(project, "particles.star", *NETWORK, *OPTIONS, "--path", "killed", "--niter", "4000")
     _until_it_trains(project / "killed", processes)
     processes[1].kill()
     (code, _, error), _ = _finish(processes)

@@ -20,8 +20,9 @@ PACKAGING := setup.py pyproject.toml libhetero/__init__.py $(wildcard programs/e
 demo: $(VENV)/.installed
 	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(VENV)/bin/python examples/demo.py
 
+# Modules are compiled to bytecode once, not by every process of every session, whatever the environment says.
 test: $(VENV)/.installed-test
-	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(VENV)/bin/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
+	@PYTHONDONTWRITEBYTECODE= PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(VENV)/bin/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.installed-test
 	@$(VENV)/bin/python -m ruff check --quiet

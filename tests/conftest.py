@@ -1,18 +1,19 @@
 """Four virtual CPU devices and quick compilation for every test, chosen before JAX starts; programs as modules."""
 
-import atexit
 import importlib.util
 import mmap
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
 
 import jaxtyping
 import pytest
+
+PROJECT = Path(__file__).resolve().parent.parent
+MOST_KEPT = 2**30  # bytes of compiled programs on disk
 
 os.environ["JAX_PLATFORMS"] = "cpu"
 # A fifth of the time to compile: by the older emitters, each program in one piece.
@@ -26,6 +27,24 @@ def known(flags: Iterable[str]) -> list[str]:
         return [flag for flag in flags if text.find(flag.removeprefix("--").split("=")[0].encode()) >= 0]
 
 
+def load_file(path: Path) -> ModuleType:
+    """Return a file as a module of its own."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def kept_programs() -> Path:
+    """Return the folder of what tests have compiled, emptied once it holds more than `MOST_KEPT`."""
+    cache = load_file(PROJECT / "libhetero" / "cli" / "compilation_cache.py")
+    folder = cache.cache_folder({"XDG_CACHE_HOME": str(PROJECT / ".pytest_cache")})
+    if folder.exists() and sum(entry.stat().st_size for entry in folder.iterdir()) > MOST_KEPT:
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
 if "LIBHETERO_TESTS_XLA_FLAGS" not in os.environ:  # workers take over what pytest's own process has found
     os.environ["LIBHETERO_TESTS_XLA_FLAGS"] = " ".join(known(QUICK))
 os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count=4 {os.environ['LIBHETERO_TESTS_XLA_FLAGS']}"
@@ -34,10 +53,10 @@ os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "true"
 # One thread of NumPy's and scikit-learn's products: those of several workers would wait for each other.
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(name, "1")
-# What a worker, or a process that a test starts, has compiled, the others find. pytest's own process makes the folder.
+# What a worker, or a process that a test starts, has compiled, the others find, and so do later sessions: JAX names an
+# entry by the program, its own version, the flags and the devices; libhetero the folder by the instruction set.
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-    os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="libhetero-tests-")
-    atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(kept_programs())
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
@@ -66,8 +85,6 @@ LONGEST = (
     "models/test_devices.py",
 )
 
-PROJECT = Path(__file__).resolve().parent.parent
-
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the tests of the longest files first."""
@@ -89,10 +106,6 @@ def load_program() -> Callable[[str], ModuleType]:
     """Return a function that loads a program by its name, such as e2hype_refine.py."""
 
     def load(name: str) -> ModuleType:
-        path = PROJECT / "programs" / name
-        spec = importlib.util.spec_from_file_location(path.stem, path)
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return module
+        return load_file(PROJECT / "programs" / name)
 
     return load

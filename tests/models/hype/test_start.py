@@ -1,6 +1,7 @@
 """Where CryoHype begins: classes found in particles, what they say of an image, and volumes between grid points."""
 
 import dataclasses
+from functools import cache
 
 import jax
 import jax.numpy as jnp
@@ -41,16 +42,17 @@ def low_rings_alone(monkeypatch):
     monkeypatch.setattr("libhetero.models.hype.latent.class_search.STAGES", (LOW,))
 
 
-def two_molecules(seed=0):
+@cache
+def two_molecules():
     """Return a batch of images of two molecules in turn, noise of a deviation as large as theirs, and the molecules."""
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(0)
     shown = [
         Gaussians(
             random.normal(size=(12, 3)).astype(np.float32) * 13, np.ones(12, np.float32), np.full(12, 4.0, np.float32)
         )
         for _ in range(2)
     ]
-    batch = batch_of(np.zeros((COUNT, N, N), np.float32), poses(COUNT, seed), defocus_series(COUNT))
+    batch = batch_of(np.zeros((COUNT, N, N), np.float32), poses(COUNT, 0), defocus_series(COUNT))
 
     def image(molecule, pose, observation):
         plane = project_gaussians(molecule, pose, N, PIXEL) * transfer(observation, half_plane(N, PIXEL))
@@ -63,9 +65,17 @@ def two_molecules(seed=0):
     return dataclasses.replace(batch, images=images.astype(np.float32)), label, shown
 
 
+@cache
+def begun(most_table):
+    """Return a model that begins from the classes of these images, whose tables may hold so many bytes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("libhetero.models.hype.start.MOST_TABLE", most_table)
+        return HypeModel.from_data(HypeConfig(**HYPE | {"patch": 10}, start="classes"), N, PIXEL, two_molecules()[0])
+
+
 def test_images_are_told_what_they_show_and_begin_with_its_volume():
     batch, label, shown = two_molecules()
-    model = HypeModel.from_data(HypeConfig(**HYPE | {"patch": 10}, start="classes"), N, PIXEL, batch)
+    model = begun(MOST_TABLE)
     start = model.start
     assert start is not None and len(start.place) == 2 and start.rank == 1 and model.config.start == "classes"
     place = np.asarray(jax.vmap(lambda x, o: start.told(x, o, PIXEL))(batch.images, batch.observation))[:, 0]
@@ -174,11 +184,10 @@ def test_volumes_are_as_fine_and_reach_as_many_rings_as_fit_into_memory(ring, cl
     assert cut == ring or not fits(cut + 1, OVERSAMPLING[-1])
 
 
-@pytest.mark.parametrize("most", [2**26, 50_000], ids=["fine", "coarse"])
-def test_the_map_of_a_class_is_its_volume_on_either_grid(monkeypatch, most):
-    monkeypatch.setattr("libhetero.models.hype.start.MOST_TABLE", most)
+@pytest.mark.parametrize("most", [MOST_TABLE, 50_000], ids=["fine", "coarse"])
+def test_the_map_of_a_class_is_its_volume_on_either_grid(most):
     batch, label, shown = two_molecules()
-    model = HypeModel.from_data(HypeConfig(**HYPE | {"patch": 10}, start="classes"), N, PIXEL, batch)
+    model = begun(most)
     assert (model.start.volume_oversampling == 1) == (most < 2**20)
     params = random_params(model.init) | {"gain": np.zeros(N // 2 + 1, np.float32)}
     first = jax.tree.map(lambda leaf: leaf[:2], batch)

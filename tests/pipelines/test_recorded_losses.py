@@ -55,9 +55,17 @@ def _losses(name: str, folder: Path) -> list[float]:
 
 @pytest.fixture(scope="module")
 def optimised() -> dict[str, list[float]]:
-    """Some cases compiled as users compile, in a process of its own: other tests leave the optimisations out."""
-    plain = {name: value for name, value in os.environ.items() if not name.startswith(("JAX_", "XLA_"))}
-    environment = plain | {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(PROJECT)}
+    """Some cases compiled as users compile, in a process of its own: other tests leave the optimisations out.
+
+    What it has compiled is kept for the next session, under names of their own, for they tell of the flags.
+    """
+    kept = ("JAX_PLATFORMS", "JAX_COMPILATION_CACHE", "JAX_PERSISTENT_CACHE")
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if name.startswith(kept) or not name.startswith(("JAX_", "XLA_"))
+    }
+    environment["PYTHONPATH"] = str(PROJECT)
     command = [sys.executable, __file__, *OPTIMISED]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -960,13 +960,15 @@ MODELS = [
 REST = [
     *_of(
         "backprojection",
+        "reconstruction/sums.py",
+        "reconstruction/test_backproject.py",
+        ("CTF not squared in the weight", "half_plane(n, pixel_size)) ** 2", "half_plane(n, pixel_size))"),
+        ("weights in the numerator alone", "share = weight * (once", "share = 1.0 * (once"),
+    ),
+    *_of(
+        "backprojection",
         "reconstruction/backproject.py",
         "reconstruction/test_backproject.py",
-        (
-            "CTF not squared in the weight",
-            "share * transfer(observation, frequencies) ** 2",
-            "share * transfer(observation, frequencies)",
-        ),
         ("halves of images that are not there", "np.cumsum(weight > 0)", "np.arange(len(weight))"),
         ("maps scaled, half-maps not", "half_maps=grey * self.half_maps", "half_maps=self.half_maps"),
         (
@@ -974,6 +976,17 @@ REST = [
             "np.asarray(half_set)[np.asarray(batch.index)]",
             "np.asarray(half_set)[: len(weight)]",
         ),
+    ),
+    *_of(
+        "backprojection of particles that move",
+        "reconstruction/deformed.py",
+        "reconstruction/test_deformed.py",
+        ("moved the other way", "gone = rest + jnp", "gone = rest - jnp"),
+        ("the kernel not corrected", "padded**3 / kernel_correction(n, padded)", "padded**3"),
+        ("the plane kx = 0 counted twice", "transform[:, :, 0] *= 0.5", "transform[:, :, 0] *= 1"),
+        ("displacements not carried on", "share = kernel * (1 +", "share = kernel * (1 + 0 *"),
+        ("all of space moves", "return jnp.asarray(chunk.presence) * jnp", "return jnp"),
+        ("half-sets exchanged", "jnp.stack([half == 0, half == 1])", "jnp.stack([half == 1, half == 0])"),
     ),
     *_of(
         "Wiener filter",

@@ -20,6 +20,10 @@ random phases, and corrected by that, as RELION's postprocessing; --bfactor writ
 --local_resolution OUT_local_resolution.mrc, whose values are the Å to which the half-maps agree there. Use
 it for the consensus that e2hype_guess_n.py starts from, or on a class written by e2hype_segment.py or e2hype_embed.py.
 
+With --deform RUN, a Gaussian run of the same particles (or of more), every image is put back along the displacements
+that the run decodes for its particle: one map of all particles, as if none of them moved, in whatever box the list's
+images have. The half-maps then share the run's network; compare with the map without --deform.
+
 With --classes, OUT is a folder: class_03.mrc, its half-maps and its table of FSC for each class,
 resolution.txt and fsc.png of all classes. With a run folder in place of the list, the particles are
 those of the run as it saw them, and the volume that the run gives the class is written too and
@@ -32,6 +36,7 @@ examples:
   e2hype_make3d.py particles.star consensus.mrc
   e2hype_make3d.py particles.star consensus.mrc --mask mask.mrc --bfactor auto --local_resolution
   e2hype_make3d.py hype_00/region_01_class_00.lst class0.mrc
+  e2hype_make3d.py particles.star still.mrc --deform hype_00
   e2hype_make3d.py hype_00 hype_00/maps --classes hype_00/classes_particles.txt
   e2hype_make3d.py particles.star maps --classes classes.txt
   e2hype_make3d.py particles.mrcs map.mrc --poses poses.pkl --ctf ctf.pkl

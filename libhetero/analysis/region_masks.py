@@ -6,6 +6,9 @@ import numpy as np
 from jaxtyping import Float
 
 from libhetero.physics.masks import cosine_edge
+from libhetero.records import Gaussians
+
+SOFT_EDGE = 4  # voxels over which a mask falls to 0
 
 
 def typical_spacing(position: Float[np.ndarray, "gaussians 3"]) -> float:
@@ -16,6 +19,11 @@ def typical_spacing(position: Float[np.ndarray, "gaussians 3"]) -> float:
         return 0.0
     distance, _ = cKDTree(position).query(position, k=2)
     return float(np.median(distance[:, 1]))
+
+
+def mask_reach(gaussians: Gaussians) -> float:
+    """Return how far a mask reaches from a Gaussian, Å: two of the median sigma, or its neighbours' distance."""
+    return max(2 * float(np.median(gaussians.sigma)), typical_spacing(np.asarray(gaussians.position)))
 
 
 def region_mask(

@@ -57,7 +57,11 @@ class Make3dConfig(ParticleListConfig):
     contrast: int | None = same_as(PreprocessConfig, "contrast", None, exclusive="contrast")
     box_size: int | None = same_as(PreprocessConfig, "box_size")
     classes: str | None = option(
-        None, "--classes", metavar="FILE", help="lines of particle index and class: a map for each class, -1 is none"
+        None,
+        "--classes",
+        metavar="FILE",
+        exclusive="subject",
+        help="lines of particle index and class: a map for each class, -1 is none",
     )
     centre: str | None = same_as(
         EvaluateConfig,
@@ -65,6 +69,15 @@ class Make3dConfig(ParticleListConfig):
         group="",
         goes_with=("classes",),
         help="with --classes of a run: its volume at the class's mean latent, or of the member nearest to it",
+    )
+    deform: str | None = option(
+        None,
+        "--deform",
+        metavar="RUN",
+        path=True,
+        exclusive="subject",
+        help="a Gaussian run of these particles: every image is put back along the displacements of the Gaussians that "
+        "it decodes for the particle, so that pieces that move are as sharp as those that do not; in any box",
     )
     symmetry: str = same_as(GmmConfig, "symmetry", group="", help="symmetry: c4, d2, t, o, i …")
     mask: str | None = option(
@@ -181,7 +194,20 @@ def _one_map(config: Make3dConfig, progress: Callable[[float], None] | None) -> 
     check_folder(output)
     feed = listed_feed(config.data(), config.contrast)
     wanted = _wanted(config, feed)
-    made = reconstruct_some(feed, np.arange(len(feed)), config.batch_size, config.symmetry, "reconstructing", progress)
+    deformation = None
+    if config.deform is not None:
+        from libhetero.pipelines.maps.deforming import deformation_of
+
+        deformation = deformation_of(config.deform, feed, config.particles, config.batch_size)
+    made = reconstruct_some(
+        feed,
+        np.arange(len(feed)),
+        config.batch_size,
+        config.symmetry,
+        "reconstructing",
+        progress,
+        deformation=deformation,
+    )
     with working(LOGGER.info, f"{output}: FSC in the mask, sharpening, local resolution"):
         found = postprocessed(made, feed.pixel_size, wanted)
     with replacing_set(output.parent):

@@ -12,23 +12,21 @@ memory than one batch.
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Complex, Float, Int
+from jaxtyping import Float, Int
 
 from libhetero.errors import DataError
 from libhetero.physics.correlation import fourier_shell_correlation
-from libhetero.physics.fourier import fourier_image, frequencies_2d, half_plane, hermitian_weight
-from libhetero.physics.observation import backprojected, transfer
-from libhetero.physics.pytrees import register_record
-from libhetero.physics.slices import PADDING, slice_corners
+from libhetero.physics.slices import PADDING
+from libhetero.reconstruction.deformed import Deformation, add_difference, corrected, no_difference
+from libhetero.reconstruction.sums import Sums, add_batch, empty_sums
 from libhetero.reconstruction.wiener import solved
-from libhetero.records import Batch, Observation, Pose
+from libhetero.records import Batch, Pose
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +39,7 @@ class Reconstruction:
     half_maps : (2, n, n, n) float32, from the even and the odd ones, not filtered: to measure resolution, and for
         post-processing, which filters for itself.
     fsc : (n // 2,), correlation of the half-maps, see `libhetero.metrics.fsc`.
-    particles : how many particles went in.
+    particles : how many particles went in, the sum of their weights.
     """
 
     volume: np.ndarray
@@ -53,70 +51,6 @@ class Reconstruction:
         """Return the maps with every voxel multiplied."""
         grey = np.float32(factor)
         return dataclasses.replace(self, volume=grey * self.volume, half_maps=grey * self.half_maps)
-
-
-@register_record
-@dataclass(frozen=True, eq=False)
-class Sums:
-    """N and D of both half-sets.
-
-    Parameters
-    ----------
-    numerator : (2, padded, padded, padded // 2 + 1) complex64.
-    weight : the same shape, float32.
-    """
-
-    numerator: Complex[Array, "2 padded padded half"]
-    weight: Float[Array, "2 padded padded half"]
-
-
-def empty_sums(n: int, padding: int = PADDING) -> Sums:
-    """Return sums over no image, for box n (voxels, even), oversampled `padding` times."""
-    padded = padding * n
-    shape = (2, padded, padded, padded // 2 + 1)
-    return Sums(jnp.zeros(shape, jnp.complex64), jnp.zeros(shape, jnp.float32))
-
-
-def _planes(
-    image: Float[Array, "n n"], observation: Observation, weight: Float[Array, ""], pixel_size: float
-) -> tuple[Complex[Array, "n half"], Float[Array, "n half"]]:
-    """Return C X at its origin, and C², of one image inside Nyquist.
-
-    A pixel off the column kx = 0 stands for k and -k but is spread once; one on it is stored twice.
-    """
-    n = image.shape[0]
-    frequencies = half_plane(n, pixel_size)
-    inside = np.linalg.norm(np.rint(frequencies_2d(n) * n), axis=-1) < n / 2
-    share = 0.5 * weight * (inside * hermitian_weight(n))
-    plane = backprojected(fourier_image(image), observation, frequencies)
-    return share * plane, share * transfer(observation, frequencies) ** 2
-
-
-@functools.partial(jax.jit, static_argnames="pixel_size", donate_argnums=0)
-def add_batch(sums: Sums, batch: Batch, half: Int[Array, "batch"], pixel_size: float) -> Sums:
-    """Return the sums with a batch of images added.
-
-    Parameters
-    ----------
-    sums : given up to the result.
-    batch : images of the box of `sums`; an image of weight 0 adds nothing.
-    half : 0 or 1 for each image.
-    pixel_size : Å.
-    """
-    n = batch.images.shape[-1]
-    padded = sums.numerator.shape[1]
-    planes, squares = jax.vmap(functools.partial(_planes, pixel_size=pixel_size))(
-        batch.images, batch.observation, batch.weight
-    )
-    corners = functools.partial(slice_corners, n=n, padded=padded)
-    indices, shares, turned = jax.vmap(corners)(batch.pose.rotation)
-    planes = planes.reshape(len(planes), -1)
-    planes = jnp.where(turned, jnp.conj(planes), planes)[:, None] * shares
-    squares = squares.reshape(len(squares), 1, -1) * shares
-    indices = indices + half[:, None, None] * (sums.numerator.size // 2)
-    numerator = sums.numerator.reshape(-1).at[indices].add(planes)
-    weight = sums.weight.reshape(-1).at[indices].add(squares)
-    return Sums(numerator.reshape(sums.numerator.shape), weight.reshape(sums.weight.shape))
 
 
 def solve(sums: Sums, n: int, particles: int) -> Reconstruction:
@@ -148,6 +82,8 @@ def reconstruct(
     half_set: Int[np.ndarray, "particles"] | None = None,
     padding: int = PADDING,
     operators: Float[np.ndarray, "copies 3 3"] | None = None,
+    weights: Float[np.ndarray, "particles"] | None = None,
+    deformation: Deformation | None = None,
 ) -> Reconstruction:
     """Reconstruct one map from all images of a stream.
 
@@ -159,21 +95,36 @@ def reconstruct(
     half_set : 0 or 1 for each place in the particle set; None takes images alternately.
     padding : how finely Fourier space is sampled.
     operators : of the structure's symmetry; every image is added at each pose R S. None for C1.
+    weights : of each place in the particle set, 0 or more, by which both sums of an image are multiplied, as the
+        probability that it is of this molecule; None for 1.
+    deformation : how particles move, whose images are put back to rest; None for particles at rest. Of a symmetric
+        structure, all copies move alike.
 
     Raises
     ------
     DataError : if the stream holds no image.
     """
-    sums, particles = empty_sums(n, padding), 0
+    sums, particles, counted = empty_sums(n, padding), 0, 0.0
+    difference = None if deformation is None else no_difference(deformation.moving)
     for batch in batches:
+        if weights is not None:
+            weight = np.asarray(batch.weight) * np.asarray(weights, np.float32)[np.asarray(batch.index)]
+            batch = dataclasses.replace(batch, weight=weight)
         weight = np.asarray(batch.weight)
         order = particles + np.cumsum(weight > 0)
         half = order % 2 if half_set is None else np.asarray(half_set)[np.asarray(batch.index)]
+        half = jnp.asarray(half, jnp.int32)
+        displacement = None if deformation is None else deformation.displacements(np.asarray(batch.index))
         for operator in np.eye(3, dtype=np.float32)[None] if operators is None else operators:
             rotation = np.asarray(batch.pose.rotation) @ operator
             turned = dataclasses.replace(batch, pose=Pose(rotation=rotation, shift=batch.pose.shift))
-            sums = add_batch(sums, turned, jnp.asarray(half, jnp.int32), pixel_size)
+            sums = add_batch(sums, turned, half, pixel_size)
+            if deformation is not None:
+                difference = add_difference(difference, deformation.moving, turned, displacement, half, pixel_size)
         particles += int(np.count_nonzero(weight > 0))
+        counted += float(weight.sum())
     if particles == 0:
         raise DataError("backprojection: found 0 images; expected at least one. Check the selection.")
-    return solve(sums, n, particles)
+    if deformation is not None and difference is not None:
+        sums = corrected(sums, difference, deformation.moving, n)
+    return solve(sums, n, max(round(counted), 1))

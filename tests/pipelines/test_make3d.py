@@ -8,9 +8,9 @@ import jax
 import numpy as np
 import pytest
 
-from libhetero.io import MrcsWriter, read_volume, write_particles, write_volume
+from libhetero.io import MrcsWriter, read_particles, read_volume, write_latent, write_particles, write_volume
 from libhetero.io.volume import particles_in_map
-from libhetero.metrics.fsc import resolution
+from libhetero.metrics.fsc import masked_fsc, resolution
 from libhetero.physics.gaussians import gaussians_to_volume
 from libhetero.pipelines.decoding.class_files import write_classes
 from libhetero.reconstruction.wiener import radius_3d
@@ -18,7 +18,7 @@ from libhetero.training.configuration import PreprocessConfig
 from tests.making.images import BOX, PIXEL, clean_images
 from tests.making.mixtures import mixture
 from tests.making.optics import defocus_series
-from tests.making.oracles import simulated, volume_run
+from tests.making.oracles import gaussian_run, simulated, volume_run
 from tests.making.particles import make_particles
 from tests.making.poses import poses
 
@@ -280,3 +280,54 @@ def test_an_image_that_is_not_finite_is_left_out(program, images):
     assert program("particles.star", "without.mrc")[0] == 0
     spoilt, without = read_volume("spoilt.mrc")[0], read_volume("without.mrc")[0]
     assert np.corrcoef(spoilt.ravel(), without.ravel())[0, 1] > 0.999
+
+
+@pytest.fixture
+def moving_run(tmp_path, monkeypatch):
+    """A simulated motion without noise, and a run whose Gaussians do what its atoms do."""
+    truth = simulated(tmp_path / "motion", "motion", 400, rmsd=4.0)
+    run = gaussian_run(tmp_path / "hype_00", truth)
+    write_latent(tmp_path / "hype_00" / "mid_00.txt", np.arange(400), np.arange(400.0)[:, None])
+    monkeypatch.setattr("libhetero.pipelines.maps.deforming.open_run", lambda folder: run)
+    return run, truth
+
+
+def test_particles_that_move_are_put_back_to_rest(program, moving_run):
+    """What moves is sharper by far than in the map of particles at rest; a part in another order is the same."""
+    _, truth = moving_run
+    program("motion/particles.star", "plain.mrc")
+    code, out, err = program("motion/particles.star", "deformed.mrc", "--deform", "hype_00")
+    assert code == 0 and "trained on all of its 400 particles" in out + err and "half-maps agree" in out + err
+    rest = truth.map(0)
+    mask = np.clip(10 * (rest / rest.max() - 0.05), 0, 1).astype(np.float32)
+
+    def error(name):
+        return float(np.sum(1 - masked_fsc(read_volume(name)[0], rest, mask)[4:7]))
+
+    assert error("deformed.mrc") < 0.55 * error("plain.mrc")
+    assert Path("deformed_fsc.png").exists() and particles_in_map("deformed_half1.mrc") is None
+    listed = read_particles("motion/particles.star")
+    order = np.random.default_rng(0).permutation(400)
+    for name, chosen in (("some.star", np.sort(order[:200])), ("mixed.star", order[:200])):
+        write_particles(name, dataclasses.replace(listed.take(chosen), half_set=chosen % 2))
+        assert program(name, f"{name}.mrc", "--deform", "hype_00")[0] == 0
+    some, mixed = (read_volume(f"{name}.star.mrc")[0] for name in ("some", "mixed"))
+    np.testing.assert_allclose(mixed, some, atol=1e-3 * some.max())
+    assert error("some.star.mrc") < error("plain.mrc")
+
+
+def test_mistakes_of_deformed_maps(program, moving_run, tmp_path, monkeypatch):
+    run, truth = moving_run
+    listed = read_particles("motion/particles.star")
+    write_particles("others.star", dataclasses.replace(listed, image_index=listed.image_index[::-1].copy()))
+    still = gaussian_run(tmp_path / "still", truth, sluggish=0.0)
+    write_latent(tmp_path / "still" / "mid_00.txt", np.arange(400), np.arange(400.0)[:, None])
+    part = dataclasses.replace(run, particles=run.particles.take(np.arange(300)))
+    for trained, message in ((still, "its Gaussians do not move"), (part, "particle 300 (from 0), image 300 of")):
+        monkeypatch.setattr("libhetero.pipelines.maps.deforming.open_run", lambda folder, trained=trained: trained)
+        code, _, err = program("motion/particles.star", "map.mrc", "--deform", "hype_00")
+        assert code == 1 and message in err.splitlines()[-1] and not Path("map.mrc").exists()
+    write_classes(Path("classes.txt"), np.arange(400), np.arange(400) % 2)
+    both = ("--deform", "hype_00", "--classes", "classes.txt")
+    code, _, err = program("motion/particles.star", "maps", *both)
+    assert code == 2 and "not allowed with" in err

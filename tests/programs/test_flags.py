@@ -40,7 +40,7 @@ KEPT = {
         --intersection --max --min --of --output --passthrough --random --seed --split --table --union
     """,
     "e2hype_make3d.py": """
-        --apix --batchsz --bfactor --box --centre --classes --ctf --datadir --figure --ind --invert
+        --apix --batchsz --bfactor --box --centre --classes --ctf --datadir --deform --figure --ind --invert
         --local_resolution --mask --noctf --noinvert --poses --sym
     """,
     "e2hype_refine.py": """

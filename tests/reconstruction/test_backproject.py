@@ -15,7 +15,7 @@ from libhetero.physics.fourier import fourier_image, frequencies_2d, half_plane,
 from libhetero.physics.gaussians import gaussians_to_volume, project_gaussians
 from libhetero.physics.observation import moved, observed, recorded, seen_through
 from libhetero.physics.symmetry import symmetric_copies, symmetry_operators
-from libhetero.reconstruction import backproject
+from libhetero.reconstruction import backproject, sums
 from libhetero.reconstruction.wiener import radius_3d
 from libhetero.records import Batch, Observation, Pose
 from libhetero.training.preprocess import remove_odd_phase
@@ -77,7 +77,7 @@ def test_sums_agree_with_loops_over_the_full_plane():
     weight = (np.arange(SIZE) < 3).astype(np.float32)
     batch = take(clean_particles(), np.arange(SIZE), weight)
     half = jnp.zeros(SIZE, jnp.int32)
-    sums = backproject.add_batch(backproject.empty_sums(N), batch, half, PIXEL)
+    added = sums.add_batch(sums.empty_sums(N), batch, half, PIXEL)
     padded = 2 * N
     numerator = np.zeros((padded,) * 3, np.complex128)
     weight = np.zeros((padded,) * 3)
@@ -89,10 +89,10 @@ def test_sums_agree_with_loops_over_the_full_plane():
         plane = contrast * np.exp(2j * np.pi * turns) * np.asarray(fourier_image(one.images))
         twin.add_plane(numerator, plane, np.asarray(one.pose.rotation, float), padded)
         twin.add_plane(weight, contrast**2, np.asarray(one.pose.rotation, float), padded)
-    found = np.asarray(slices.hermitian_plane(sums.numerator[0]))
+    found = np.asarray(slices.hermitian_plane(added.numerator[0]))
     scale = np.abs(numerator).max()
     np.testing.assert_allclose(found, numerator[..., : N + 1], atol=3e-4 * scale)
-    found = np.asarray(slices.hermitian_plane(sums.weight[0]))
+    found = np.asarray(slices.hermitian_plane(added.weight[0]))
     np.testing.assert_allclose(found, weight[..., : N + 1], atol=1e-3)
 
 
@@ -116,10 +116,10 @@ def inner(first, second):
 
 
 def sums_of(batch, times=1):
-    sums = backproject.empty_sums(N)
+    added = sums.empty_sums(N)
     for _ in range(times):
-        sums = backproject.add_batch(sums, batch, jnp.zeros(SIZE, jnp.int32), PIXEL)
-    return sums
+        added = sums.add_batch(added, batch, jnp.zeros(SIZE, jnp.int32), PIXEL)
+    return added
 
 
 def noise_images(weight):
@@ -246,6 +246,21 @@ def test_grey_scale_is_that_of_the_images():
     for name in ("volume", "half_maps", "fsc"):
         one, other = getattr(found, name), getattr(expected, name)
         np.testing.assert_allclose(one, other, atol=1e-3 * other.max())
+
+
+def test_weights_are_those_of_the_images():
+    """Weights 0 and 1 choose images; a weight of a half for all changes nothing but their number."""
+    whole = particles(60, snr=1.0)
+    chosen = np.random.default_rng(4).permutation(SIZE) < 30
+    half = np.arange(SIZE) // 2 % 2
+    found = backproject.reconstruct(whole, N, PIXEL, half_set=half, weights=chosen.astype(float))
+    expected = backproject.reconstruct([take(whole[0], np.flatnonzero(chosen))], N, PIXEL, half_set=half)
+    assert found.particles == expected.particles == 30
+    np.testing.assert_allclose(found.volume, expected.volume, atol=1e-4 * expected.volume.max())
+    found = backproject.reconstruct(whole, N, PIXEL, half_set=half, weights=np.full(SIZE, 0.5))
+    expected = backproject.reconstruct(whole, N, PIXEL, half_set=half)
+    assert (found.particles, expected.particles) == (30, SIZE)
+    np.testing.assert_allclose(found.half_maps, expected.half_maps, atol=1e-3 * expected.half_maps.max())
 
 
 def test_given_half_sets_are_obeyed():

@@ -53,22 +53,39 @@ class Column:
         ------
         DataError : for particles that have names and numbers of those of a run, and are others.
         """
-        record = None if self.record is None else followed(self.record, particles)
-        if record is None:
-            of = Images(self.whole.files, self.whole.file_id, self.whole.image_index)
-        else:
-            of = Images(record.names, record.file_id, record.image_index)
-        own = Images(particles.files, particles.file_id, particles.image_index)
+        if self.record is not None:
+            return rows_of_record(self.record, particles, name, str(self.path))
+        of, own = (Images(one.files, one.file_id, one.image_index) for one in (self.whole, particles))
         numbers_of, numbers = image_numbers([of, own])
-        rows = places_in(numbers, numbers_of, (name, str(self.path)))
-        there = np.flatnonzero(rows >= 0)
-        if record is not None and len(there):
-            check_set(record, rows[there], particles.take(there), name)
-        return rows
+        return places_in(numbers, numbers_of, (name, str(self.path)))
 
     def stack(self) -> str:
         """Return the name of one of the stacks of its particles."""
         return (self.whole.files if self.record is None else self.record.names)[0]
+
+
+def rows_of_record(
+    record: ParticleRecord, particles: ParticleSet, name: str, where: str
+) -> Int[np.ndarray, "particles"]:
+    """Return the row of a run's record that each of some particles is in; -1 for those that it does not hold.
+
+    Parameters
+    ----------
+    name : of the list of particles, for messages.
+    where : what the record's rows are numbers in, for messages.
+
+    Raises
+    ------
+    DataError : for particles that have names and numbers of those of the run, and are others.
+    """
+    record = followed(record, particles)
+    of = Images(record.names, record.file_id, record.image_index)
+    numbers_of, numbers = image_numbers([of, Images(particles.files, particles.file_id, particles.image_index)])
+    rows = places_in(numbers, numbers_of, (name, where))
+    there = np.flatnonzero(rows >= 0)
+    if len(there):
+        check_set(record, rows[there], particles.take(there), name)
+    return rows
 
 
 def read_column(table: Table, place: int, whole: ParticleSet, name: str) -> Column:

@@ -19,6 +19,7 @@ from libhetero.pipelines.run.data import DataConfig
 from libhetero.pipelines.run.particles import feed_of, load_particles
 from libhetero.pipelines.run.preparation import measured
 from libhetero.reconstruction.backproject import Reconstruction, reconstruct
+from libhetero.reconstruction.deformed import Deformation
 from libhetero.records import Batch
 from libhetero.telling.progress import tracked
 from libhetero.telling.waiting import working
@@ -51,6 +52,8 @@ def reconstruct_some(
     symmetry: str,
     what: str,
     progress: Callable[[float], None] | None = None,
+    weights: Float[np.ndarray, "particles"] | None = None,
+    deformation: Deformation | None = None,
 ) -> Reconstruction:
     """Reconstruct some particles of a feed; the half-sets are theirs where they are of both.
 
@@ -64,6 +67,8 @@ def reconstruct_some(
     symmetry : of the structure, "c4" …
     what : a few words for the progress.
     progress : called with the fraction done.
+    weights : of each place in the feed; None for 1.
+    deformation : how the particles move, see `libhetero.reconstruction.deformed`; None for particles at rest.
     """
     stream = tracked(
         fitting_batches(feed, batch_size, indices),
@@ -83,7 +88,15 @@ def reconstruct_some(
             yield from stream
             solving.enter_context(working(LOGGER.info, f"{what}: maps of the sums, and FSC of the half-maps"))
 
-        made = reconstruct(images(), feed.box_size, feed.pixel_size, half_set, operators=operators)
+        made = reconstruct(
+            images(),
+            feed.box_size,
+            feed.pixel_size,
+            half_set,
+            operators=operators,
+            weights=weights,
+            deformation=deformation,
+        )
     return made.scaled(feed.config.grey_scale)
 
 

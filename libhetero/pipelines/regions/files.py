@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int
 
-from libhetero.analysis.region_masks import region_mask, typical_spacing
+from libhetero.analysis.region_masks import SOFT_EDGE, mask_reach, region_mask, typical_spacing
 from libhetero.analysis.regions import CORE, UNASSIGNED, Regions
 from libhetero.errors import DataError
 from libhetero.files import remove_figures, remove_stale, replacing
@@ -19,7 +19,6 @@ from libhetero.report.style import colour_of
 
 CHANGES = "regions_changes.txt"
 MASK_SUFFIXES = (".mrc", ".hdf")
-SOFT_EDGE = 4  # voxels over which a mask falls to 0
 
 
 def write_region_files(run: Run, neutral: Gaussians, regions: Regions) -> list[Path]:
@@ -42,7 +41,7 @@ def write_region_files(run: Run, neutral: Gaussians, regions: Regions) -> list[P
     chain = np.where(regions.label < 0, regions.count + 1, regions.label)
     write_gaussians_pdb(atoms, neutral, b_factor=regions.label.astype(float), chain=chain, origin=(centre,) * 3)
     write_volume(density, np.asarray(run.model.volume(neutral, box, apix)), apix)
-    masks = _write_masks(folder, np.asarray(neutral.position), regions, _radius(neutral), box, apix)
+    masks = _write_masks(folder, np.asarray(neutral.position), regions, mask_reach(neutral), box, apix)
     with replacing(script) as beside:
         beside.write_text(_chimerax(regions, masks, folder), encoding="utf-8")
     return [table, atoms, density, script, _write_changes(folder, regions), *masks]
@@ -55,12 +54,6 @@ def _write_changes(folder: Path, regions: Regions) -> Path:
         header = "Gaussian, change, x, y (0 0: not in the plane)"
         np.savetxt(beside, np.column_stack(columns), fmt=("%d", "%.6g", "%.6g", "%.6g"), header=header)
     return folder / CHANGES
-
-
-def _radius(neutral: Gaussians) -> float:
-    """Return how far a mask reaches from a Gaussian, Å: two sigma, or its neighbours' distance."""
-    spacing = typical_spacing(np.asarray(neutral.position))
-    return max(2 * float(np.median(neutral.sigma)), spacing)
 
 
 def _write_masks(

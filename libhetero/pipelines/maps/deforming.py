@@ -1,0 +1,128 @@
+"""How the particles of a list move, as a Gaussian run decodes them, for `libhetero.reconstruction.deformed`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from libhetero.analysis.region_masks import SOFT_EDGE, mask_reach, region_mask
+from libhetero.errors import ConfigurationError, DataError
+from libhetero.physics.symmetry import symmetric_copies, symmetry_operators
+from libhetero.pipelines.decoding.gaussians import mixture_model, neutral_gaussians
+from libhetero.pipelines.decoding.latents import particle_latents, shows_nothing
+from libhetero.pipelines.decoding.sampling import spread_indices
+from libhetero.pipelines.listing.table_columns import rows_of_record
+from libhetero.pipelines.run.epoch_folder import run_and_epoch
+from libhetero.pipelines.run.folder import Run, open_run
+from libhetero.pipelines.run.particle_record import ParticleRecord, record_of
+from libhetero.reconstruction.deformed import Deformation, Moving
+from libhetero.records import ParticleSet
+from libhetero.telling.waiting import working
+from libhetero.training.feed import ParticleFeed
+
+LOGGER = logging.getLogger(__name__)
+SAMPLE = 512  # particles that the extent of the motion is told of
+STILL = 1e-3  # Å: less is no motion
+Places = Int[np.ndarray, "batch"]
+Displacements = Callable[[Places], Float[Array, "batch gaussians 3"]]
+
+
+def deformation_of(folder: str, feed: ParticleFeed, name: str, batch_size: int) -> Deformation:
+    """Return how the particles of a list move by the Gaussians that a run decodes for them, and tell whose they are.
+
+    Parameters
+    ----------
+    folder : of the run.
+    feed : the particles, all among the run's, in whatever box.
+    name : of their list, for messages.
+    batch_size : particles encoded at once, where the run has not left their latents.
+
+    Raises
+    ------
+    ConfigurationError : if the run is not of Gaussians, or these do not move.
+    DataError : if a particle is none of the run's.
+    """
+    trained = open_run(folder)
+    neutral = neutral_gaussians(trained)
+    rows = rows_in_run(trained, feed.particles, name)
+    operators = symmetry_operators(getattr(trained.model.config, "symmetry", "c1"))
+    displaced = _displacements(trained, particle_latents(trained, batch_size)[rows], operators)
+    extent = 0.0 if shows_nothing(trained) else _extent(displaced, len(rows), batch_size)
+    if extent < STILL:
+        raise ConfigurationError(
+            f"--deform {folder}: its Gaussians do not move; expected a run that found motion. Leave --deform out: the "
+            "map of particles at rest is the same."
+        )
+    whole = np.asarray(symmetric_copies(neutral, operators).position)
+    with working(LOGGER.info, "which voxels move with which Gaussians"):
+        reach, edge = mask_reach(neutral), SOFT_EDGE * trained.model.pixel_size
+        mask = region_mask(whole, feed.box_size, feed.pixel_size, reach, edge)
+        moving = Moving.of(whole, mask, feed.pixel_size)
+    LOGGER.info(
+        "displacements: of %s, trained on %s; %.3g Å (root mean square). The half-maps share its network, and every "
+        "image itself says where its particle has gone.",
+        folder,
+        _described(trained.particles),
+        extent,
+    )
+    return Deformation(moving, displaced)
+
+
+def rows_in_run(run: Run, particles: ParticleSet, name: str) -> Int[np.ndarray, "particles"]:
+    """Return the place in a run of each particle of a list.
+
+    Parameters
+    ----------
+    name : of the list, for messages.
+
+    Raises
+    ------
+    DataError : if one is not among the run's, naming the first.
+    """
+    folder, own = run_and_epoch(run.folder)[0], run.particles
+    record = record_of(folder) or ParticleRecord(own.files, own.file_id, own.image_index, None, {})
+    rows = rows_of_record(record, particles, name, str(folder))
+    if np.any(rows < 0):
+        row = int(np.argmax(rows < 0))
+        raise DataError(
+            f"{name}: particle {row} (from 0), image {particles.image_index[row]} of "
+            f"{particles.files[int(particles.file_id[row])]}, is not of {folder}; expected particles that it was "
+            "trained on. Give its list, or a part of that."
+        )
+    return rows
+
+
+def _displacements(
+    run: Run, latent: Float[np.ndarray, "particles latent"], operators: Float[np.ndarray, "copies 3 3"]
+) -> Displacements:
+    """Return what gives the displacements (Å) of the Gaussians of all symmetric copies for places among latents."""
+    model, turns = mixture_model(run), jnp.asarray(operators)
+    params, rest = jax.device_put(run.params), neutral_gaussians(run).position
+
+    @jax.jit
+    def decoded(latent: Float[Array, "batch latent"]) -> Float[Array, "batch gaussians 3"]:
+        gone = model.decode(params, latent).position - rest
+        return jnp.einsum("cij,bnj->bcni", turns, gone).reshape(len(gone), -1, 3)
+
+    return lambda index: decoded(jnp.asarray(latent[index], jnp.float32))
+
+
+def _extent(displaced: Displacements, particles: int, batch_size: int) -> float:
+    """Return the root mean square of displacements over some particles, spread over the set."""
+    chosen = spread_indices(particles, SAMPLE)
+    blocks = (chosen[start : start + batch_size] for start in range(0, len(chosen), batch_size))
+    squares = [float(jnp.sum(displaced(block) ** 2, axis=-1).mean()) * len(block) for block in blocks]
+    return float(np.sqrt(sum(squares) / len(chosen)))
+
+
+def _described(particles: ParticleSet) -> str:
+    """Return which particles a run was trained on, in words."""
+    halves = np.zeros(0) if particles.half_set is None else np.unique(particles.half_set)
+    if len(halves) == 1:
+        return f"its {len(particles)} particles, of half-set {int(halves[0]) + 1} alone"
+    return f"all of its {len(particles)} particles" + (", of both half-sets" if len(halves) else "")

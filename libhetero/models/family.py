@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Array, Complex, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Complex, Float, Int, PRNGKeyArray
 
+from libhetero.physics.arrays import AnyArray
 from libhetero.records import Batch, Direction, Gaussians, Pose, Posterior
 
 
@@ -86,6 +87,10 @@ class MixtureFamily(ModelFamily, Protocol):
     def neutral_mixture(self, params: Any) -> Gaussians:
         """Return the mixture that all particles' are changes of, Å; one unit of a symmetric complex."""
 
+    @property
+    def image_scale(self) -> float:
+        """Factor from projections of mixtures to images as models see them."""
+
     def directions(self) -> tuple[Direction, ...]:
         """Return the directions of change that the particles showed before training; none where nobody looked."""
 
@@ -99,4 +104,27 @@ class MixtureFamily(ModelFamily, Protocol):
 
         Columns are displacement along x, y and z (Å) and relative amplitude of every patch, in this order; `patch` is
         that of each Gaussian, -1 for none. Particles of weight 0 are left out.
+        """
+
+    def piece_poses(
+        self,
+        params: Any,
+        latent: Float[Array, "batch latent"],
+        batch: Batch,
+        contrast: Float[AnyArray, "batch"],
+        member: Bool[np.ndarray, "points"],
+        spread: Float[AnyArray, "2"],
+    ) -> tuple[Pose, Float[Array, "batch 5"], Float[Array, "batch 5"]]:
+        """Return the pose at which a piece, as decoded, is seen in each image, with the rest of the molecule modelled.
+
+        Besides, the numbers u of shift along x and y and of rotation about x, y and z that it is off the molecule's
+        pose by, N(0, 1) over the set, and their posterior variances.
+
+        Parameters
+        ----------
+        latent : of the particles, by which they are decoded.
+        batch : the particles.
+        contrast : of each.
+        member : which Gaussians of `neutral_mixture` are the piece; one at least.
+        spread : Å of shift and radians of rotation for u of 1.
         """

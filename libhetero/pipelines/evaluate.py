@@ -30,7 +30,7 @@ VOLUME_BYTES = 32  # of memory for each voxel: four volumes at once, the transfo
 WHICH, HOW, GRID = "which volumes, one of", "how they are chosen", "how they are written"  # headings of the help
 
 
-def _indices(text: str) -> tuple[int, ...]:
+def parsed_indices(text: str) -> tuple[int, ...]:
     """Return the particles of 0,5,9 and 100-107."""
     found: list[int] = []
     for part in text.split(","):
@@ -60,7 +60,7 @@ class EvaluateConfig:
     particles: tuple[int, ...] | None = _which(
         "--particles",
         metavar="LIST",
-        parse=_indices,
+        parse=parsed_indices,
         least=0,
         most=MOST_PARTICLES,
         help="particles by index from 0, such as 0,5,9 or 100-107",
@@ -79,7 +79,7 @@ class EvaluateConfig:
     path: tuple[int, ...] | None = _which(
         "--path",
         metavar="A,B,…",
-        parse=_indices,
+        parse=parsed_indices,
         check=lambda value: None if len(value) > 1 else "two or more particles, such as 5,120",
         least=0,
         most=MOST_PARTICLES,

@@ -89,6 +89,7 @@ class GaussianOracle(MixtureFamily):
     pixel_size: float = PIXEL
     family: str = "gmm"
     config: Any = None
+    image_scale: float = 1.0
 
     def neutral_mixture(self, params):
         """Return the neutral mixture, which no training has adapted."""

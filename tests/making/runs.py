@@ -43,7 +43,7 @@ class ToyGaussians(MixtureFamily):
     """Gaussians whose amplitudes, or positions, follow the latent linearly, a number a piece."""
 
     family = "gmm"
-    box_size, pixel_size, config = BOX, PIXEL, None
+    box_size, pixel_size, config, image_scale = BOX, PIXEL, None, 1.0
 
     def __init__(self, position, piece, motion=False):
         self.neutral = gaussians(position)

@@ -13,6 +13,7 @@ from libhetero.training.configuration import PreprocessConfig
 
 COMMON = "-h --help -v --verbose --threads --ppid --version"
 KEPT = {
+    "e2hype_align.py": "--batchsz --epoch --output --refine --region --segmentation --subtract",
     "e2hype_analyze.py": """
         --batchsz --classes --columns --components --figure --method --name --novolumes --seed --steps
     """,

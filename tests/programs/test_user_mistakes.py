@@ -530,6 +530,12 @@ TABLE += [
     Mistake("classes below 1", "e2hype_classify.py set/particles.star found --classes 0", ("--classes", "1"), code=2),
     Mistake("validation of no run", "e2hype_validate.py hype_07", ("hype_07/config.json", "no such file")),
     Mistake("null sets below 0", "e2hype_validate.py trained --nulls -1", ("--nulls", "0 to", "'-1'"), code=2),
+    Mistake("alignment of no run", "e2hype_align.py hype_07", ("hype_07/config.json", "no such file")),
+    Mistake("alignment without regions", "e2hype_align.py trained", ("regions.txt", "e2hype_segment.py trained")),
+    Mistake("regions that are none", "e2hype_align.py trained --region core", ("--region", "'core'"), code=2),
+    Mistake(
+        "deformed by no run", "e2hype_make3d.py set/particles.star map.mrc --deform hype_07", ("hype_07", "no such")
+    ),
     Mistake("score of no run", "e2hype_score.py hype_07", ("hype_07/config.json", "no such file")),
     Mistake("no truth", "e2hype_score.py trained", ("truth", "--truth")),
     Mistake("missing truth", "e2hype_score.py trained --truth absent", ("absent", "no such")),

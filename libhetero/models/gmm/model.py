@@ -18,7 +18,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Complex, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Complex, Float, Int, PRNGKeyArray
 
 from libhetero.errors import DataError
 from libhetero.models.batch_mean import batch_mean
@@ -45,6 +45,7 @@ from libhetero.models.gmm.decoder.topology import Level, build_topology
 from libhetero.models.gmm.latent.encoder import Encoder, gradient_features, mean_frc
 from libhetero.models.gmm.latent.normal_equations import normal_equations
 from libhetero.models.gmm.latent.nuisances import Nuisances
+from libhetero.models.gmm.latent.pieces import refined_pieces
 from libhetero.models.gmm.latent.posterior import draw, infer
 from libhetero.models.gmm.latent.subspace import LARGEST_GRID, Imaging, Subspace
 from libhetero.models.gmm.latent.subspace_fit import KIND, find_subspaces
@@ -53,6 +54,7 @@ from libhetero.models.gmm.motions import settle_motions
 from libhetero.models.gmm.noise import NOISE_SAMPLE, measure_sample, ring_limits
 from libhetero.models.gmm.storage import fields_of, to_arrays
 from libhetero.models.sample import spread_over
+from libhetero.physics.arrays import AnyArray
 from libhetero.physics.fourier import dft_image, half_plane
 from libhetero.physics.gaussians import gaussians_to_volume, project_gaussians
 from libhetero.physics.observation import observed, power, squared_error
@@ -303,6 +305,18 @@ class GmmModel:
         imaging = replace(self._imaging(SUBSPACE_GRID), neutral=neutral)
         said = normal_equations(imaging, sample, patch, Layout.of("pa"))
         return said.hessian, said.gradient
+
+    def piece_poses(
+        self,
+        params: Any,
+        latent: Float[Array, "batch latent"],
+        batch: Batch,
+        contrast: Float[AnyArray, "batch"],
+        member: Bool[np.ndarray, "points"],
+        spread: Float[AnyArray, "2"],
+    ) -> tuple[Pose, Float[Array, "batch 5"], Float[Array, "batch 5"]]:
+        """Return where a piece is seen in each image, the rest modelled; see `MixtureFamily`."""
+        return refined_pieces(self._imaging(), self.decode(params, latent), member, batch, contrast, spread)
 
     def _imaging(self, grid: int = LARGEST_GRID) -> Imaging:
         """Return how mixtures become images on at most `grid` pixels."""

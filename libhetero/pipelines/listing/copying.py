@@ -36,6 +36,11 @@ def copy_images(particles: ParticleSet, path: str) -> ParticleSet:
     if os.path.exists(path) and any(os.path.samefile(path, file) for file in particles.files if os.path.exists(file)):
         raise ConfigurationError(f"--stack: {path} holds images of the list itself; expected another name.")
     write_particles(path, particles)
+    return placed_in(particles, path)
+
+
+def placed_in(particles: ParticleSet, path: str) -> ParticleSet:
+    """Return a set whose images lie in a stack of their own, in order; with their columns as `copy_images` says."""
     place = np.arange(len(particles))
     source = particles.source
     if source is not None and source.format == "star":

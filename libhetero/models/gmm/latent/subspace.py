@@ -199,6 +199,20 @@ def shifted(made: Float[Array, "sets 2 m half"], frequency: np.ndarray) -> Float
     return jnp.stack([frequency * made[:, 1], -frequency * made[:, 0]], axis=1)
 
 
+def rigid_changes(
+    made: Float[Array, "4 2 m half"], frequencies: tuple[np.ndarray, np.ndarray]
+) -> Float[Array, "5 2 m half"]:
+    """Return what a projection changes by for a shift of 1 Å along x and y, and a turn of 1 radian about x, y and z.
+
+    Parameters
+    ----------
+    made : the projection, and those with amplitudes times x, y and z from the pivot, in the image's axes, Å.
+    frequencies : from `Imaging.frequencies`.
+    """
+    along_x, along_y = (shifted(made, frequency) for frequency in frequencies)
+    return jnp.stack([along_x[0], along_y[0], -along_y[3], along_x[3], along_y[1] - along_x[2]])
+
+
 def gauss_newton(
     imaging: Imaging,
     layout: Layout,
@@ -275,9 +289,8 @@ def _linearised(
     changes = (effect(part) for effect, part in zip(effects, parts, strict=True))
     moves = jnp.zeros((0, *made.shape[1:]))
     if nuisances is not None and posed:
-        along_x, along_y = shifted(made[:4], kx), shifted(made[:4], ky)
-        turns = jnp.stack([-along_y[3], along_x[3], along_y[1] - along_x[2]])
-        moves = jnp.stack([nuisances.shift * along_x[0], nuisances.shift * along_y[0], *(nuisances.rotation * turns)])
+        rigid = rigid_changes(made[:4], (kx, ky))
+        moves = jnp.concatenate([nuisances.shift * rigid[:2], nuisances.rotation * rigid[2:]])
     return reduce(jnp.add, changes), made[0], moves, target
 
 

@@ -1,0 +1,85 @@
+"""Rigid motion of a piece: the rotation and the shift that take its points at rest nearest to where they have gone.
+
+    min over Q, s of Σ_j w_j |Q p_j + s - q_j|²,      Q = U diag(1, 1, det U Vᵀ) Vᵀ,      s = q̄ - Q p̄
+
+with U S Vᵀ the singular values of Σ_j w_j (q_j - q̄)(p_j - p̄)ᵀ, and p̄, q̄ the weighted means.
+
+References
+----------
+Kabsch, Acta Cryst. A 32 (1976) 922; A 34 (1978) 827.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from libhetero.records import Pose
+
+
+@dataclass(frozen=True, eq=False)
+class RigidMotions:
+    """How a piece lies in each particle: x → Q x + s.
+
+    Parameters
+    ----------
+    rotation : Q.
+    shift : s, Å.
+    """
+
+    rotation: Float[np.ndarray, "particles 3 3"]
+    shift: Float[np.ndarray, "particles 3"]
+
+    def angles(self) -> Float[np.ndarray, "particles"]:
+        """Return how far each is turned, radians, 0 to π."""
+        trace = np.trace(self.rotation, axis1=1, axis2=2)
+        return np.arccos(np.clip((trace - 1) / 2, -1, 1))
+
+    def rotation_vectors(self) -> Float[np.ndarray, "particles 3"]:
+        """Return the axis of each turn, right-handed, times its angle in radians; 0 for none."""
+        q, angle = self.rotation, self.angles()
+        axis = np.stack([q[:, 2, 1] - q[:, 1, 2], q[:, 0, 2] - q[:, 2, 0], q[:, 1, 0] - q[:, 0, 1]], axis=1)
+        return axis / np.maximum(2 * np.sinc(angle / np.pi), 1e-6)[:, None]
+
+    def moved(self, point: Float[np.ndarray, "3"]) -> Float[np.ndarray, "particles 3"]:
+        """Return how far a point of the piece goes in each particle, Å."""
+        return self.rotation @ point + self.shift - point
+
+    def pose_of_piece(self, pose: Pose, stretched: Float[np.ndarray, "particles 3 3"] | None = None) -> Pose:
+        """Return the poses at which the piece at rest is seen where it is.
+
+        R (Q x + s) + t = (R Q) x + (t + R s): as seen at its own pose, the piece has not moved.
+
+        Parameters
+        ----------
+        pose : of the molecules.
+        stretched : A of `libhetero.physics.observation`, in the place of R for the shift; None where it is R.
+        """
+        rotation = np.asarray(pose.rotation, np.float64)
+        across = (rotation if stretched is None else np.asarray(stretched, np.float64))[:, :2]
+        shift = np.asarray(pose.shift, np.float64) + np.einsum("pcd,pd->pc", across, self.shift)
+        return Pose(rotation=(rotation @ self.rotation).astype(np.float32), shift=shift.astype(np.float32))
+
+
+def rigid_motions(
+    rest: Float[np.ndarray, "points 3"],
+    gone: Float[np.ndarray, "particles points 3"],
+    weight: Float[np.ndarray, "points"],
+) -> RigidMotions:
+    """Return the motion of a piece in each particle, in least squares.
+
+    Parameters
+    ----------
+    rest, gone : of its points, Å.
+    weight : w, 0 or more, above 0 for one at least.
+    """
+    share = np.asarray(weight, np.float64) / np.sum(weight, dtype=np.float64)
+    rest, gone = np.asarray(rest, np.float64), np.asarray(gone, np.float64)
+    middle, centre = share @ rest, np.einsum("j,pjc->pc", share, gone)
+    covariance = np.einsum("j,pjc,jd->pcd", share, gone - centre[:, None], rest - middle)
+    left, _, right = np.linalg.svd(covariance)
+    left[:, :, 2] *= np.sign(np.linalg.det(left @ right))[:, None]
+    rotation = left @ right
+    return RigidMotions(rotation, centre - rotation @ middle)

@@ -1,0 +1,167 @@
+"""Poses at which each region of a Gaussian run stands still, in place of the molecule."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from libhetero.configuration import check_options, option, same_as
+from libhetero.configuration.limits import MOST_CLASSES
+from libhetero.errors import ConfigurationError
+from libhetero.pipelines.evaluate import parsed_indices
+from libhetero.pipelines.segment import SegmentConfig
+from libhetero.pipelines.validate import ValidateConfig
+
+LOGGER = logging.getLogger(__name__)
+FOLDER = "aligned"
+
+
+@dataclass(frozen=True)
+class AlignConfig:
+    """Which regions, and how their poses are found."""
+
+    folder: str = option(positional="RUN", help="run folder of a Gaussian model that was segmented, such as hype_00")
+    epoch: int | None = same_as(SegmentConfig, "epoch", None)
+    regions: tuple[int, ...] | None = option(
+        None,
+        "--region",
+        metavar="LIST",
+        parse=parsed_indices,
+        least=0,
+        most=MOST_CLASSES,
+        help="regions, such as 1 or 1,3; 0 is the constant core",
+        shown_default="all but the core",
+    )
+    segmentation: str | None = same_as(
+        ValidateConfig, "segmentation", help="whose regions are taken, by its name in RUN/segmentations"
+    )
+    refine: bool = option(
+        False,
+        "--refine",
+        help="refine the pose of each region against the images, the rest of the molecule as it is decoded; how far "
+        "it may go is learnt from the particles",
+    )
+    subtract: bool = option(
+        False,
+        "--subtract",
+        help="also copy the images, less the signal of all but the region, into region_NN_subtracted.mrcs, which the "
+        "lists then name",
+    )
+    batch_size: int = same_as(SegmentConfig, "batch_size", group="")
+    output: str | None = option(
+        None, "--output", metavar="FOLDER", help="where to write", shown_default=f"RUN/{FOLDER}"
+    )
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+
+@dataclass(frozen=True, eq=False)
+class AlignResult:
+    """What was found and written.
+
+    Parameters
+    ----------
+    motions : a `libhetero.pipelines.aligning.motions.RegionMotion` for each region.
+    folder : where the lists are.
+    tables : how each region moves.
+    masks : of each region.
+    """
+
+    motions: tuple[Any, ...]
+    folder: Path
+    tables: tuple[Path, ...]
+    masks: tuple[Path, ...]
+
+
+def run(config: AlignConfig, progress: Callable[[float], None] | None = None) -> AlignResult:
+    """Find how regions move, and write lists of the particles in which each of them stands still.
+
+    Parameters
+    ----------
+    config : which regions, and how.
+    progress : called with the fraction done.
+
+    Raises
+    ------
+    UserError : one line on what is wrong with the folder or the options.
+    """
+    # The parts load here, after parsing: `--help` is answered from the declarations above.
+    import numpy as np
+
+    from libhetero.files import replacing_set
+    from libhetero.pipelines.aligning.files import region_name, write_alignment
+    from libhetero.pipelines.aligning.motions import decoded_motions, refined_motion
+    from libhetero.pipelines.aligning.subtracting import write_subtracted
+    from libhetero.pipelines.decoding.gaussians import neutral_gaussians
+    from libhetero.pipelines.decoding.latents import particle_latents
+    from libhetero.pipelines.decoding.particle_findings import estimated, particle_findings
+    from libhetero.pipelines.regions.files import read_labels
+    from libhetero.pipelines.run.folder import open_run
+    from libhetero.pipelines.run.particles import listed_particles
+
+    advance = progress or (lambda fraction: None)
+    trained = open_run(config.folder, config.epoch).reading(None, config.segmentation)
+    neutral = neutral_gaussians(trained)
+    table = trained.regions_folder / "regions.txt"
+    if not table.exists():
+        raise ConfigurationError(
+            f"{table}: no such file; expected the regions of a segmentation. Find them first: e2hype_segment.py "
+            f"{config.folder}"
+        )
+    label = read_labels(table, len(neutral.sigma))
+    regions = _chosen(config, label, table)
+    latent = particle_latents(trained, config.batch_size)
+    share = 0.2 if config.refine else 1.0
+    motions = decoded_motions(trained, latent, label, regions, config.batch_size, lambda done: advance(share * done))
+    if config.refine:
+        for place, motion in enumerate(motions):
+            before, each = share + (1 - share) * place / len(motions), (1 - share) / len(motions)
+            told = partial(_told, advance, before, each)
+            motions[place] = refined_motion(trained, latent, label, motion, config.batch_size, told)
+    for motion in motions:
+        LOGGER.info(
+            "region %d: turns by %.2g°, its middle goes by %.2g Å (root mean square over the particles); %.2g Å of "
+            "its motion are not rigid",
+            motion.region,
+            np.degrees(np.sqrt(np.mean(motion.motions.angles() ** 2))),
+            np.sqrt(np.mean(motion.moved**2)),
+            np.sqrt(np.mean(motion.residual**2)),
+        )
+    folder = Path(config.output) if config.output is not None else trained.folder / FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    particles = listed_particles(estimated(trained.particles, particle_findings(trained)), trained.config.data)
+    with replacing_set(folder):
+        stacks = (
+            write_subtracted(folder, trained, latent, label, motions, config.batch_size) if config.subtract else None
+        )
+        tables = write_alignment(folder, particles, motions, stacks)
+    masks = tuple(trained.regions_folder / "masks" / f"{region_name(region)}.mrc" for region in regions)
+    return AlignResult(tuple(motions), folder, tuple(tables), masks)
+
+
+def _told(advance: Callable[[float], None], before: float, share: float, done: float) -> None:
+    """Tell how far a part is that begins at one fraction and is another of the whole."""
+    advance(before + share * done)
+
+
+def _chosen(config: AlignConfig, label: Any, table: Path) -> list[int]:
+    """Return the regions that are asked for.
+
+    Raises
+    ------
+    ConfigurationError : if one is not there.
+    """
+    there = sorted({int(region) for region in label if region >= 0})
+    if config.regions is None:
+        return [region for region in there if region > 0]
+    missing = [region for region in config.regions if region not in there]
+    if missing:
+        raise ConfigurationError(
+            f"--region {missing[0]}: {table} holds {', '.join(map(str, there))}; expected some of these."
+        )
+    return list(dict.fromkeys(config.regions))

@@ -1,0 +1,1 @@
+"""Poses of the pieces of a molecule in every particle."""

@@ -1,0 +1,60 @@
+"""What an alignment of regions writes: a list of particles for each in which it stands still, and how it moves."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from libhetero.files import remove_stale, replacing
+from libhetero.pipelines.aligning.motions import RegionMotion
+from libhetero.pipelines.listing.copying import placed_in
+from libhetero.pipelines.listing.writing import LIST_ENDINGS, write_lists
+from libhetero.records import ParticleSet
+
+MOTION, SUBTRACTED = "_motion.txt", "_subtracted.mrcs"
+COLUMNS = "particle, turned by (degrees about x, y, z), pivot gone by (Å along x, y, z), not rigid (Å)"
+REFINED = "; refined by: shift along x, y of the image (Å), turn about x, y, z of the image (degrees), their deviations"
+
+
+def region_name(region: int) -> str:
+    """Return what the files of a region are called."""
+    return f"region_{region:02d}"
+
+
+def write_alignment(
+    folder: Path, particles: ParticleSet, motions: Sequence[RegionMotion], stacks: Sequence[Path] | None = None
+) -> list[Path]:
+    """Write region_NN.lst, .star (of a .cs, .cs) and region_NN_motion.txt for each region; those of before go.
+
+    Returns the tables of motion.
+
+    Parameters
+    ----------
+    particles : as lists should name them, with the poses of the molecules.
+    motions : of each region.
+    stacks : of the images of each, in the order of the particles; None for those of the particles.
+    """
+    remove_stale(folder, *(f"region_[0-9]*{ending}" for ending in (*LIST_ENDINGS, MOTION)))
+    if stacks is None:
+        remove_stale(folder, f"region_[0-9]*{SUBTRACTED}")
+    names = [region_name(motion.region) for motion in motions]
+    shown = [particles] * len(motions) if stacks is None else [placed_in(particles, str(path)) for path in stacks]
+    still = [dataclasses.replace(one, pose=motion.poses) for one, motion in zip(shown, motions, strict=True)]
+    write_lists(folder, dict(zip(names, still, strict=True)))
+    return [_write_motion(folder / f"{name}{MOTION}", motion) for name, motion in zip(names, motions, strict=True)]
+
+
+def _write_motion(path: Path, motion: RegionMotion) -> Path:
+    gone = motion.motions.moved(motion.pivot)
+    turned = np.degrees(motion.motions.rotation_vectors())
+    columns, header = [np.arange(len(gone)), turned, gone, motion.residual], COLUMNS
+    if motion.spread is not None and motion.numbers is not None and motion.variance is not None:
+        unit = np.repeat([motion.spread[0], np.degrees(motion.spread[1])], [2, 3])
+        columns, header = [*columns, unit * motion.numbers, unit * np.sqrt(motion.variance)], header + REFINED
+    table = np.column_stack(columns)
+    with replacing(path) as beside:
+        np.savetxt(beside, table, fmt=["%d", *["%.5g"] * (table.shape[1] - 1)], header=header)
+    return path

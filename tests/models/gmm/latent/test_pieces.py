@@ -1,0 +1,106 @@
+"""Where a piece lies in each particle, by its image with the rest modelled."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from libhetero.models.gmm.latent.pieces import centre_of, piece_pose, refined_pieces
+from libhetero.models.gmm.latent.subspace import Imaging
+from libhetero.physics.fourier import frequencies_2d, half_plane, real_image
+from libhetero.physics.gaussians import project_gaussians
+from libhetero.physics.observation import observed
+from libhetero.physics.symmetry import symmetric_copies, symmetry_operators
+from libhetero.records import Gaussians, Observation
+from tests.making.images import batch_of
+from tests.making.mixtures import gaussians
+from tests.making.optics import optics
+from tests.making.poses import poses
+
+N, PIXEL, COUNT, NOISE = 32, 4.0, 24, 0.02
+MEMBER = np.arange(60) >= 40
+SPREAD = np.array([2.0, 0.12], np.float32)
+
+
+def molecule():
+    """A core about the centre, and a piece of twenty Gaussians beside it."""
+    random = np.random.default_rng(1)
+    place = random.normal(0, 11, (60, 3)) + np.where(MEMBER, 26, 0)[:, None] * np.array([1, 0.3, 0])
+    return gaussians(place, random.uniform(0.5, 1.5, 60), 5.0)
+
+
+PIVOT = np.asarray(centre_of(molecule().take(np.flatnonzero(MEMBER))))
+
+
+@functools.cache
+def seen(symmetry="c1"):
+    """Images in which the piece is off by shifts and turns, those numbers, the contrasts, and how images come about."""
+    random = np.random.default_rng(2)
+    mixture, pose = molecule(), poses(COUNT)
+    ctf = optics(random.uniform(8e3, 2e4, COUNT).astype(np.float32))
+    numbers = random.normal(size=(COUNT, 5)).astype(np.float32)
+    contrast = random.uniform(0.7, 1.3, COUNT).astype(np.float32)
+    inside, operators = np.flatnonzero(MEMBER), symmetry_operators(symmetry)
+    piece = mixture.take(inside)
+    whole = symmetric_copies(mixture, operators)
+    others = jnp.asarray(whole.amplitude).at[inside].set(0)
+
+    def image(pose, ctf, numbers, contrast):
+        own = piece_pose(pose, centre_of(piece), numbers, SPREAD)
+        rest = Gaussians(whole.position, others, whole.sigma)
+        projection = project_gaussians(rest, pose, N, PIXEL) + project_gaussians(piece, own, N, PIXEL)
+        observation = Observation(pose=pose, ctf=ctf, contrast=contrast)
+        return real_image(observed(projection, observation, half_plane(N, PIXEL)), N), own
+
+    images, own = jax.jit(jax.vmap(image))(pose, ctf, numbers, contrast)
+    images = np.asarray(images) + NOISE * random.normal(size=images.shape)
+    inside_nyquist = np.linalg.norm(frequencies_2d(N), axis=-1) < 0.5
+    weight = (inside_nyquist / (N * NOISE) ** 2).astype(np.float32)
+    imaging = Imaging.of(mixture, operators, 1.0, weight, N, PIXEL)
+    return batch_of(images.astype(np.float32), pose, ctf), numbers, contrast, own, imaging
+
+
+def lands(pose, pivot):
+    """Return where a point of the piece is seen, Å."""
+    return (np.asarray(pose.rotation) @ pivot)[..., :2] + np.asarray(pose.shift)
+
+
+def found(symmetry="c1", spread=SPREAD, contrast=None):
+    batch, _, true, _, imaging = seen(symmetry)
+    mixtures = jax.tree.map(lambda column: np.broadcast_to(column, (COUNT, *column.shape)), molecule())
+    return refined_pieces(imaging, mixtures, MEMBER, batch, true if contrast is None else contrast, spread)
+
+
+def test_a_piece_is_found_where_it_is_seen():
+    """Shifts to a tenth of an Å, turns to a tenth of a degree or so: by what the variances say."""
+    _, numbers, _, own, _ = seen()
+    pose, state, variance = found()
+    error = np.asarray(state) - numbers
+    assert np.sqrt(np.mean(error**2)) < 0.15
+    assert 0.3 < np.mean(error**2 / np.asarray(variance)) < 3
+    np.testing.assert_allclose(pose.rotation, own.rotation, atol=0.06)
+    np.testing.assert_allclose(lands(pose, PIVOT), lands(own, PIVOT), atol=0.7)
+
+
+def test_other_copies_of_a_symmetric_complex_stay():
+    _, numbers, _, _, _ = seen("c2")
+    assert np.sqrt(np.mean((np.asarray(found("c2")[1]) - numbers) ** 2)) < 0.15
+
+
+def test_what_the_image_does_not_say_stays_as_it_was_decoded():
+    """With spreads of next to nothing, or images that show next to nothing, the pose is the molecule's."""
+    batch = seen()[0]
+    for pose, state, variance in (found(spread=1e-4 * SPREAD), found(contrast=np.full(COUNT, 1e-4, np.float32))):
+        assert np.abs(np.asarray(state)).max() < 0.1
+        np.testing.assert_allclose(variance, 1, atol=0.01)
+        np.testing.assert_allclose(pose.rotation, batch.pose.rotation, atol=0.02)
+        np.testing.assert_allclose(lands(pose, PIVOT), lands(batch.pose, PIVOT), atol=0.3)
+
+
+def test_the_pivot_stays_where_only_turns_are_and_shifts_by_what_is_said():
+    pose, pivot = jax.tree.map(lambda leaf: leaf[0], poses(1)), np.array([20.0, -5.0, 3.0], np.float32)
+    moved = piece_pose(pose, pivot, jnp.array([1.0, -2.0, 0.5, 1.0, -1.5]), SPREAD)
+    np.testing.assert_allclose(lands(moved, pivot) - lands(pose, pivot), SPREAD[0] * np.array([1, -2]), atol=1e-4)
+    still = piece_pose(pose, pivot, jnp.zeros(5), SPREAD)
+    np.testing.assert_allclose(still.rotation, pose.rotation, atol=1e-6)

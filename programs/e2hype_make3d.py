@@ -24,6 +24,9 @@ With --deform RUN, a Gaussian run of the same particles (or of more), every imag
 that the run decodes for its particle: one map of all particles, as if none of them moved, in whatever box the list's
 images have. The half-maps then share the run's network; compare with the map without --deform.
 
+With --probabilities, as e2hype_segment.py writes them for each region, there is a map for each class in which every
+image counts by the probability that it is of that class: present and absent of a piece, without hard classes.
+
 With --classes, OUT is a folder: class_03.mrc, its half-maps and its table of FSC for each class,
 resolution.txt and fsc.png of all classes. With a run folder in place of the list, the particles are
 those of the run as it saw them, and the volume that the run gives the class is written too and
@@ -39,6 +42,7 @@ examples:
   e2hype_make3d.py particles.star still.mrc --deform hype_00
   e2hype_make3d.py hype_00 hype_00/maps --classes hype_00/classes_particles.txt
   e2hype_make3d.py particles.star maps --classes classes.txt
+  e2hype_make3d.py particles.star occupancy --probabilities hype_00/probabilities_region_01.txt
   e2hype_make3d.py particles.mrcs map.mrc --poses poses.pkl --ctf ctf.pkl
 """
 

@@ -36,6 +36,7 @@ LARGEST_BLOCK = 4_000_000  # particles × components whose probabilities are in 
 SPARE = 64  # components that a continuum may take beyond the classes asked for
 STEPS = 25
 MOST = 1000
+MOST_KEPT = 32  # classes, of which each particle's probabilities are kept
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +50,7 @@ class Classes:
     count : classes; 1 where particles are not told apart.
     components : Gaussians of the mixture; more than classes where these are not Gaussian.
     directions : numbers that tell the classes apart, of all that a latent has; 0 for one class of one Gaussian.
+    probabilities : of every class, by all others; they add up to 1. None for one class, or more than `MOST_KEPT`.
     """
 
     label: Int[np.ndarray, "particles"]
@@ -56,6 +58,7 @@ class Classes:
     count: int
     components: int
     directions: int
+    probabilities: Float[np.ndarray, "particles classes"] | None = None
 
 
 def classes_of(
@@ -179,6 +182,8 @@ def _classified(
     weight[fitted] = particles.weight
     member = np.eye(int(group.max()) + 1, dtype=np.float32)[group]
     label, probability = np.zeros(len(points), int), np.zeros(len(points))
+    few = 1 < member.shape[1] <= MOST_KEPT
+    whole = np.zeros((len(points), member.shape[1]), np.float32) if few else None
     block = max(1, min(BLOCK, LARGEST_BLOCK // found.components))
     for first in range(0, len(points), block):
         rows = slice(first, first + block)
@@ -190,7 +195,14 @@ def _classified(
             best = each.argmax(axis=1) if given is None else given[rows][inside]
             label[first + inside] = best
             probability[first + inside] = each[np.arange(len(inside)), best]
+            if whole is not None:
+                whole[first + inside] = each
     used, label = np.unique(label, return_inverse=True)
     mean = np.bincount(label, points[:, 0]) / np.bincount(label)
     place_of = np.argsort(np.argsort(mean, kind="stable"), kind="stable")
-    return Classes(place_of[label], np.clip(probability, 0, 1), len(used), found.components, found.directions.shape[1])
+    if whole is not None:
+        whole = np.clip(whole[:, used[np.argsort(place_of)]], 0, None)
+        whole /= np.maximum(whole.sum(axis=1, keepdims=True), 1e-30)
+    return Classes(
+        place_of[label], np.clip(probability, 0, 1), len(used), found.components, found.directions.shape[1], whole
+    )

@@ -63,6 +63,14 @@ class Make3dConfig(ParticleListConfig):
         exclusive="subject",
         help="lines of particle index and class: a map for each class, -1 is none",
     )
+    probabilities: str | None = option(
+        None,
+        "--probabilities",
+        metavar="FILE",
+        exclusive="subject",
+        help="lines of particle index and the probability of each class, as e2hype_segment.py writes them: a map for "
+        "each class, in which every image counts by its probability",
+    )
     centre: str | None = same_as(
         EvaluateConfig,
         "centre",
@@ -106,10 +114,14 @@ class Make3dConfig(ParticleListConfig):
 
     def __post_init__(self) -> None:
         check_options(self)
-        if self.classes is None:
-            self._check_one_map()
-        else:
+        if self.classes is not None:
             self._check_classes()
+        elif self.probabilities is not None:
+            self._check_list()
+            check_folder_name(self.output)
+        else:
+            self._check_list()
+            self._check_map_name()
 
     @property
     def of_run(self) -> bool:
@@ -121,12 +133,14 @@ class Make3dConfig(ParticleListConfig):
         preparation = PreprocessConfig(box_size=self.box_size, normalise="none")  # a map has the images' grey scale
         return DataConfig(**self.listed(), no_ctf=self.no_ctf, preprocess=preparation)
 
-    def _check_one_map(self) -> None:
+    def _check_list(self) -> None:
         if self.of_run:
             raise ConfigurationError(
                 f"{self.particles}: a run folder; expected a particle list, or --classes to reconstruct the run's "
                 "classes."
             )
+
+    def _check_map_name(self) -> None:
         if Path(self.output).suffix not in MAPS:
             raise ConfigurationError(f"{self.output}: expected a map name ending in {' or '.join(MAPS)}.")
 
@@ -176,9 +190,11 @@ def run(config: Make3dConfig, progress: Callable[[float], None] | None = None) -
     ------
     UserError : one line on what is wrong with options or files.
     """
-    if config.classes is None:
-        return _one_map(config, progress)
-    return _class_maps(config, config.classes, progress)
+    if config.classes is not None:
+        return _class_maps(config, config.classes, progress)
+    if config.probabilities is not None:
+        return _weighted_maps(config, config.probabilities, progress)
+    return _one_map(config, progress)
 
 
 def _one_map(config: Make3dConfig, progress: Callable[[float], None] | None) -> Make3dResult:
@@ -241,6 +257,25 @@ def _class_maps(config: Make3dConfig, classes_file: str, progress: Callable[[flo
         found = tuple(
             classes.reconstruct_classes(
                 feed, label, networks, folder, config.batch_size, config.symmetry, progress, wanted
+            )
+        )
+        table, figure = classes.write_summary(folder, found, feed.pixel_size)
+    return Make3dResult(tuple(folder / f"{item.name}.mrc" for item in found), figure, table)
+
+
+def _weighted_maps(
+    config: Make3dConfig, probabilities_file: str, progress: Callable[[float], None] | None
+) -> Make3dResult:
+    from libhetero.pipelines.decoding.class_files import whole_probabilities
+    from libhetero.pipelines.maps import classes
+    from libhetero.pipelines.maps.reconstructing import listed_feed
+
+    feed = listed_feed(config.data(), config.contrast)
+    probabilities, wanted = whole_probabilities(probabilities_file, feed.particles), _wanted(config, feed)
+    with classes.renewed_folder(config.output) as folder:
+        found = tuple(
+            classes.reconstruct_weighted(
+                feed, probabilities, folder, config.batch_size, config.symmetry, progress, wanted
             )
         )
         table, figure = classes.write_summary(folder, found, feed.pixel_size)

@@ -54,6 +54,10 @@ def test_two_states_three_deviations_apart_are_two_with_probabilities_that_hold(
     true = 1 / (1 + np.exp(-np.abs(3.0 * (points[:, 0] - 1.5))))
     assert np.abs(found.probability - true).mean() < 0.02
     assert np.mean(found.label == state) > 0.9
+    of_second = 1 / (1 + np.exp(-3.0 * (points[:, 0] - 1.5)))
+    assert np.abs(found.probabilities[:, 1] - of_second).mean() < 0.02, "columns are the classes, in their order"
+    np.testing.assert_allclose(found.probabilities.sum(axis=1), 1, atol=1e-5)
+    np.testing.assert_allclose(found.probabilities.max(axis=1), found.probability, atol=1e-4)
 
 
 def test_what_is_measured_badly_is_less_sure():

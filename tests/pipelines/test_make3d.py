@@ -181,6 +181,43 @@ def test_a_class_is_reconstructed_as_its_own_list_is(program, noisy):
     np.testing.assert_allclose(np.loadtxt("maps/class_01_fsc.txt"), np.loadtxt("own_fsc.txt"), atol=1e-4)
 
 
+def test_every_image_counts_by_the_probability_of_its_class(program, noisy):
+    """Certain ones give the maps of the classes; an image that may be of either is in both."""
+    _, label = noisy
+    certain = (label[:, None] == np.arange(3)).astype(float)
+    np.savetxt("certain.txt", np.column_stack([np.arange(COUNT), certain]), fmt=["%d"] + ["%.3f"] * 3)
+    assert program("particles.star", "maps", "--classes", "classes.txt", "--noinvert")[0] == 0
+    code, out, err = program("particles.star", "soft", "--probabilities", "certain.txt", "--noinvert")
+    assert code == 0 and "wrote 3 maps" in out, err
+    for k in range(3):
+        for name in ("", "_half1", "_half2"):
+            hard, soft = (read_volume(f"{folder}/class_{k:02d}{name}.mrc")[0] for folder in ("maps", "soft"))
+            np.testing.assert_allclose(soft, hard, atol=1e-4 * np.abs(hard).max())
+    even = np.column_stack([np.arange(COUNT - 50), np.full((COUNT - 50, 2), 0.5)])
+    np.savetxt("even.txt", even, fmt=["%d", "%.3f", "%.3f"])
+    assert program("particles.star", "either", "--probabilities", "even.txt", "--noinvert")[0] == 0
+    first, second = (read_volume(f"either/class_{k:02d}.mrc")[0] for k in range(2))
+    np.testing.assert_array_equal(first, second)
+    assert [line.split()[1] for line in Path("either/resolution.txt").read_text().splitlines()[1:]] == ["125", "125"]
+    assert Path("either/fsc.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ("0 0.5 1.5\n", "holds 1.5; expected probabilities, 0 to 1"),
+        ("0 0.5 0.5\n0 1 0\n", "names a particle twice"),
+        ("0 1 0\n", "class 1: no particle has a probability of 0.001 or more"),
+        ("300 1 0\n", "no particle 300; there are 300"),
+        ("# particle, probability of each class; of list 0123456789abcdef 16\n0 1 0\n", "of another list"),
+    ],
+)
+def test_mistakes_of_probabilities(program, noisy, lines, message):
+    Path("odd.txt").write_text(lines)
+    code, _, err = program("particles.star", "maps", "--probabilities", "odd.txt", "--noinvert")
+    assert code == 1 and message in err.splitlines()[-1] and not list(Path(".").glob("maps/class_01*"))
+
+
 def test_half_sets_of_the_list_are_kept_in_every_class(program, noisy):
     particles, label = noisy
     half = (np.arange(COUNT) // 7) % 2

@@ -75,6 +75,9 @@ def test_files_hold_what_their_readers_expect(tmp_path, monkeypatch):
 
     classes = np.loadtxt(tmp_path / "classes_region_01.txt")
     assert classes.shape == (300, 3) and set(classes[:, 1]) == {0, 1, 2}
+    probabilities = np.loadtxt(tmp_path / "probabilities_region_01.txt")[:, 1:]
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-4)
+    np.testing.assert_allclose(probabilities[np.arange(300), classes[:, 1].astype(int)], classes[:, 2], atol=1e-3)
     for suffix in ("lst", "star"):
         expected = np.flatnonzero(classes[:, 1] == 2)
         np.testing.assert_array_equal(written[f"region_01_class_02.{suffix}"], expected)
@@ -179,6 +182,7 @@ def test_nothing_is_found_in_nothing(tmp_path, monkeypatch, load_program, capsys
         "regions_eps.svg",
         "masks/region_00.mrc",
         "classes_region_01.txt",
+        "probabilities_region_01.txt",
     )
     for stale in left_over:
         (tmp_path / stale).write_text(CREATOR)

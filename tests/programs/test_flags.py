@@ -42,7 +42,7 @@ KEPT = {
     """,
     "e2hype_make3d.py": """
         --apix --batchsz --bfactor --box --centre --classes --ctf --datadir --deform --figure --ind --invert
-        --local_resolution --mask --noctf --noinvert --poses --sym
+        --local_resolution --mask --noctf --noinvert --poses --probabilities --sym
     """,
     "e2hype_refine.py": """
         --accum --apix --batchsz --box --cache --checkpoint --clip --conditioning --contrast --coordinator

@@ -6,9 +6,10 @@ import logging
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from libhetero.analysis.classes import class_members, kmeans_classes
+from libhetero.configuration.limits import MOST_CLASSES
 from libhetero.errors import DataError
 from libhetero.files import remove_stale, replacing
 from libhetero.io.tables import read_numbers
@@ -23,6 +24,8 @@ from libhetero.records import ParticleSet
 LOGGER = logging.getLogger(__name__)
 COLUMNS = "particle index, class and, where it is known, the probability of the class"
 OWN_CLASSES = "classes.txt"  # of an evaluation, by which its volumes are
+PROBABILITIES = "particle index and the probability of each class"
+PROBABILITIES_OF = "# particle, probability of each class; of list "  # as `OF_LIST`
 OF_LIST = "# particle, class; of list "  # the first line of a table, before the digest of the list that it is of
 
 
@@ -51,11 +54,11 @@ def read_classes(path: str | Path, count: int, digest: str | None = None) -> tup
     return index, table[:, 1].astype(np.int64)
 
 
-def _check_list(path: str | Path, digest: str | None) -> None:
+def _check_list(path: str | Path, digest: str | None, begins: str = OF_LIST) -> None:
     """Refuse a table of classes that says it is of another list of particles."""
     with open(path, encoding="utf-8", errors="replace") as file:
-        first = file.readline(len(OF_LIST) + LONGEST)
-    if digest is not None and first.startswith(OF_LIST) and not is_of_list(first.removeprefix(OF_LIST), digest):
+        first = file.readline(len(begins) + LONGEST)
+    if digest is not None and first.startswith(begins) and not is_of_list(first.removeprefix(begins), digest):
         raise DataError(
             f"{path}: its classes are of another list of particles than the one given: others, or in another order. "
             "Give the list or the run that they were made for, or sort the particles anew."
@@ -87,6 +90,42 @@ def whole_classes(path: str | Path, particles: ParticleSet) -> Int[np.ndarray, "
     if not (label >= 0).any():
         raise DataError(f"{path}: no particle is in a class; expected classes from 0.")
     return label
+
+
+def write_probabilities(path: Path, probabilities: Float[np.ndarray, "particles classes"], digest: str) -> None:
+    """Write particle index and the probability of each class, a line each.
+
+    Parameters
+    ----------
+    digest : of the particles' list (`list_digest`).
+    """
+    with replacing(path) as beside:
+        table = np.column_stack([np.arange(len(probabilities)), probabilities])
+        formats = ["%d", *["%.5f"] * probabilities.shape[1]]
+        np.savetxt(beside, table, fmt=formats, header=PROBABILITIES_OF[2:] + digest)
+
+
+def whole_probabilities(path: str | Path, particles: ParticleSet) -> Float[np.ndarray, "particles classes"]:
+    """Return the probability of each class for each particle, from a file; 0 for particles that it leaves out.
+
+    Raises
+    ------
+    DataError : if there is no such table, a number is no probability, a particle is named twice, or it is of another
+        list.
+    ConfigurationError : if it names a particle that there is not.
+    """
+    count = len(particles)
+    table = read_numbers(path, PROBABILITIES, least=2, most=MOST_CLASSES, whole=(0,), rows=10 * count + 100)
+    _check_list(path, list_digest(particles), PROBABILITIES_OF)
+    index, found = check_indices(table[:, 0], count, str(path)), table[:, 1:]
+    if len(np.unique(index)) < len(index):
+        raise DataError(f"{path}: names a particle twice; expected each once, with its probabilities.")
+    if found.min() < 0 or found.max() > 1:
+        wrong = float(found.flat[np.argmax((found < 0) | (found > 1))])
+        raise DataError(f"{path}: holds {wrong:g}; expected probabilities, 0 to 1.")
+    whole = np.zeros((count, found.shape[1]), np.float32)
+    whole[index] = found
+    return whole
 
 
 def classes_by_kmeans(run: Run, count: int, seed: int, batch_size: int) -> Int[np.ndarray, "particles"]:

@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from libhetero.analysis.classes import class_members
+from libhetero.errors import DataError
 from libhetero.files import replacing, replacing_set
 from libhetero.io import write_volume
 from libhetero.metrics.fsc import described_resolution, masked_fsc, resolution
@@ -37,6 +38,7 @@ LOGGER = logging.getLogger(__name__)
 TABLE, FIGURE = "resolution.txt", "fsc.png"
 NETWORK = 0.5  # where the correlation with the network's volume is read off: the signal-to-noise ratio of HALF_MAPS
 NOTHING_MORE = Postprocessing()
+NEGLIGIBLE = 1e-3  # probability of a class
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,6 +129,41 @@ def reconstruct_classes(
         done += len(members)
         network = None if networks is None else next(networks)
         yield _written(folder / f"{names[one]}.mrc", made, network, feed.pixel_size, wanted)
+
+
+def reconstruct_weighted(
+    feed: ParticleFeed,
+    probabilities: Float[np.ndarray, "particles classes"],
+    folder: Path,
+    batch_size: int,
+    symmetry: str,
+    progress: Callable[[float], None] | None,
+    wanted: Postprocessing = NOTHING_MORE,
+) -> Iterator[ClassMap]:
+    """Reconstruct, write and yield a map of each class, in which every image counts by its probability.
+
+    Parameters
+    ----------
+    feed : the particles.
+    probabilities : of each class, for each particle; images below `NEGLIGIBLE` are not read.
+    folder, batch_size, symmetry, progress, wanted : as in `reconstruct_classes`.
+
+    Raises
+    ------
+    DataError : where a class has no particle.
+    """
+    advance: Callable[[float], None] = progress or (lambda fraction: None)
+    chosen = [np.flatnonzero(column >= NEGLIGIBLE) for column in probabilities.T]
+    names = class_names(np.arange(len(chosen)))
+    done, total = 0, max(sum(map(len, chosen)), 1)
+    for one, members in enumerate(chosen):
+        if not len(members):
+            raise DataError(f"class {one}: no particle has a probability of {NEGLIGIBLE:g} or more; expected some.")
+        told = partial(_advance, advance, done / total, len(members) / total)
+        weights = probabilities[:, one]
+        made = reconstruct_some(feed, members, batch_size, symmetry, names[one], told, weights)
+        done += len(members)
+        yield _written(folder / f"{names[one]}.mrc", made, None, feed.pixel_size, wanted)
 
 
 def _advance(advance: Callable[[float], None], begun: float, share: float, part: float) -> None:

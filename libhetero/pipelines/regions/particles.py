@@ -17,7 +17,7 @@ from libhetero.analysis.latent_classes import classes_of
 from libhetero.analysis.regions import Regions
 from libhetero.files import remove_figures, remove_stale
 from libhetero.io import write_latent
-from libhetero.pipelines.decoding.class_files import write_class_lists, write_classes
+from libhetero.pipelines.decoding.class_files import write_class_lists, write_classes, write_probabilities
 from libhetero.pipelines.decoding.gaussians import Changes, neutral_gaussians, stream_changes
 from libhetero.pipelines.decoding.particle_findings import particle_weights
 from libhetero.pipelines.run.folder import Run
@@ -52,6 +52,7 @@ class RegionClasses:
     probability : (particles,) of the class being the particle's; None where it is not known.
     explained : part of the variance of the region's changes that each coordinate holds.
     length : Å of displacement, as above, that a coordinate of 1 means; None where it is no motion.
+    probabilities : of every class; None where they are not told apart, or not known.
     """
 
     region: int
@@ -63,6 +64,7 @@ class RegionClasses:
     probability: np.ndarray | None = None
     explained: np.ndarray | None = None
     length: float | None = None
+    probabilities: np.ndarray | None = None
 
     @property
     def continuous(self) -> bool:
@@ -133,12 +135,16 @@ def classify_regions(
         points = np.concatenate(coordinates[place])
         errors = None if deviation is None else _carried(points, latent, deviation)
         with working(LOGGER.info, f"region {place + 1}: classes of {len(points)} particles"):
-            label, probability = _sorted(points, errors, weight, classes, method, seed, place + 1)
+            label, probability, probabilities = _sorted(points, errors, weight, classes, method, seed, place + 1)
         columns, basis = bases[place]
         explained = np.var(points, axis=0) / max(float(np.diag(changes.covariance)[columns].sum()), 1e-30)
         length = _length(run, len(columns) // 3) if kind == "motion" else None
         telling = np.concatenate(values[place]) if length is None else length * points[:, 0]
-        found.append(RegionClasses(place + 1, kind, points, telling, label, errors, probability, explained, length))
+        found.append(
+            RegionClasses(
+                place + 1, kind, points, telling, label, errors, probability, explained, length, probabilities
+            )
+        )
     return found
 
 
@@ -167,29 +173,29 @@ def _sorted(
     method: str,
     seed: int,
     region: int,
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return the class of each particle, and its probability where there is one."""
+) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
+    """Return the class of each particle, and its probability and those of all classes where these are known."""
     points = significant_columns(points)
     if method == "hdbscan":
         label = hdbscan_classes(points, min_size=max(10, len(points) // 100))
         LOGGER.info("region %d: HDBSCAN finds %d classes", region, label.max(initial=-1) + 1)
-        return label, None
+        return label, None, None
     errors = None if deviation is None else deviation[:, : points.shape[1]]
     found = classes_of(points, errors, classes, most=MOST_CLASSES, seed=seed, weight=weight)
     if found.count > 1:
         LOGGER.info("region %d: %d classes", region, found.count)
     else:
         LOGGER.info("region %d: continuous; its particles are not told apart into classes", region)
-    return found.label, found.probability
+    return found.label, found.probability, found.probabilities
 
 
 def write_region_classes(run: Run, found: list[RegionClasses]) -> list[Path]:
     """Write embeddings, classes and particle lists of each region; return what to look at.
 
     For region NN: embed_region_NN.txt (and embed_region_NN_sd.txt where standard deviations are known); where its
-    particles are told apart classes_region_NN.txt, and for each class MM region_NN_class_MM.lst and .star, and .cs
-    where they came from one. regions_presence.txt holds the `value` of each particle, a column a region. What an
-    earlier segmentation left of them goes.
+    particles are told apart classes_region_NN.txt, of a mixture probabilities_region_NN.txt, and for each class MM
+    region_NN_class_MM.lst and .star, and .cs where they came from one. regions_presence.txt holds the `value` of each
+    particle, a column a region. What an earlier segmentation left of them goes.
     """
     folder = run.folder
     remove_region_classes(folder)
@@ -203,6 +209,9 @@ def write_region_classes(run: Run, found: list[RegionClasses]) -> list[Path]:
             continue
         paths.append(folder / f"classes_{name}.txt")
         write_classes(paths[-1], index, item.label, list_digest(run.particles), item.probability)
+        if item.probabilities is not None:
+            paths.append(folder / f"probabilities_{name}.txt")
+            write_probabilities(paths[-1], item.probabilities, list_digest(run.particles))
         write_class_lists(run, item.label, f"{name}_class")
     if found:
         paths.append(folder / "regions_presence.png")
@@ -220,6 +229,7 @@ def remove_region_classes(folder: Path) -> None:
         "region_*_class_*.star",
         "region_*_class_*.cs",
         "classes_region_*.txt",
+        "probabilities_region_*.txt",
         "embed_region_*.txt",
         PRESENCE,
     )

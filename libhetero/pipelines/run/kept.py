@@ -79,6 +79,7 @@ REGIONS = (
     *every_format("regions_*.png"),
     "region_[0-9]*.*",
     "classes_region_*.txt",
+    "probabilities_region_*.txt",
     "embed_region_*.txt",
     "masks/region_*.*",
     "volumes/region_*.txt",

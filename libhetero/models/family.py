@@ -114,11 +114,11 @@ class MixtureFamily(ModelFamily, Protocol):
         contrast: Float[AnyArray, "batch"],
         member: Bool[np.ndarray, "points"],
         spread: Float[AnyArray, "2"],
-    ) -> tuple[Pose, Float[Array, "batch 5"], Float[Array, "batch 5"]]:
+    ) -> tuple[Pose, Float[Array, "batch 5"], Float[Array, "batch 5 5"]]:
         """Return the pose at which a piece, as decoded, is seen in each image, with the rest of the molecule modelled.
 
         Besides, the numbers u of shift along x and y and of rotation about x, y and z that it is off the molecule's
-        pose by, N(0, 1) over the set, and their posterior variances.
+        pose by, N(0, 1) over the set, and their posterior covariances.
 
         Parameters
         ----------

@@ -25,6 +25,7 @@ from libhetero.physics.fourier import frequencies_2d, half_plane, real_image
 from libhetero.physics.gaussians import project_gaussians
 from libhetero.physics.observation import observed
 from libhetero.physics.rotations import axis_angle_to_matrix
+from libhetero.pipelines.aligning.motions import learnt_spread
 from libhetero.pipelines.listing.copying import placed_in
 from libhetero.records import Gaussians, Observation, Pose
 from libhetero.training.configuration import PreprocessConfig
@@ -208,3 +209,19 @@ def test_refined_poses_are_nearer_to_the_truth(aligned, simulated_motion):
     table = np.loadtxt("refined/region_01_motion.txt")
     assert table.shape == (COUNT, 18) and np.all(table[:, 13:] > 0)
     assert np.loadtxt("decoded/region_01_motion.txt") == pytest.approx(table[:, :8], abs=1e-4)
+
+
+def test_spreads_are_learnt_whatever_they_were_looked_for_with():
+    """Of images that say little each: the spreads that particles were drawn with, from wider and narrower ones."""
+    random = np.random.default_rng(3)
+    true, count = np.array([1.3, 0.02]), 4000
+    units = np.repeat(true, [2, 3])
+    drawn = units * random.normal(size=(count, 5))
+    root = random.normal(size=(count, 5, 5)) / np.sqrt(5) / units[:, None]  # of what an image says, as noise as signal
+    said = root @ np.swapaxes(root, 1, 2)
+    towards = np.einsum("pij,pj->pi", said, drawn) + np.einsum("pij,pj->pi", root, random.normal(size=(count, 5)))
+    for first in (true, 4 * true, 0.5 * true):
+        scale = np.repeat(first, [2, 3])
+        covariance = np.linalg.inv(scale[:, None] * said * scale + np.eye(5))
+        mean = np.einsum("pij,pj->pi", covariance, scale * towards)
+        np.testing.assert_allclose(learnt_spread(first, mean, covariance), true, rtol=0.1)

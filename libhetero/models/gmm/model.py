@@ -314,7 +314,7 @@ class GmmModel:
         contrast: Float[AnyArray, "batch"],
         member: Bool[np.ndarray, "points"],
         spread: Float[AnyArray, "2"],
-    ) -> tuple[Pose, Float[Array, "batch 5"], Float[Array, "batch 5"]]:
+    ) -> tuple[Pose, Float[Array, "batch 5"], Float[Array, "batch 5 5"]]:
         """Return where a piece is seen in each image, the rest modelled; see `MixtureFamily`."""
         return refined_pieces(self._imaging(), self.decode(params, latent), member, batch, contrast, spread)
 

@@ -22,9 +22,9 @@ from libhetero.records import Batch, Pose
 from libhetero.telling.progress import tracked
 
 LOGGER = logging.getLogger(__name__)
-SAMPLE, ROUNDS = 1024, 6  # particles that spreads are learnt from, and times
+SAMPLE, ROUNDS = 1024, 500  # particles that spreads are learnt from, and rounds of that
 FIRST = 2.0, np.radians(4.0)  # Å and radians: spreads that the search begins with
-LEAST = 0.02, np.radians(0.02)
+LEAST = np.array([0.02, np.radians(0.02)])
 MOST_CONTRAST = 3.0
 Found = tuple[Pose, np.ndarray, np.ndarray]
 Refinement = Callable[[np.ndarray, np.ndarray, Callable[[float], None] | None], Found]
@@ -114,7 +114,7 @@ def refined_motion(
 ) -> RegionMotion:
     """Return a region's motion with its poses refined against the images, the rest of the molecule as it is decoded.
 
-    The spreads are those that a sample shows, found by expectation maximisation: s² ← ⟨s² (u² + var u)⟩.
+    The spreads are those that a sample shows (`learnt_spread`).
 
     Parameters
     ----------
@@ -123,14 +123,10 @@ def refined_motion(
     """
     member = np.asarray(label == motion.region)
     refine = _refinement(run, latent, member, batch_size)
-    spread, sample = np.array(FIRST, np.float32), spread_indices(len(run.particles), SAMPLE)
-    for _ in range(ROUNDS):
-        _, numbers, variance = refine(sample, spread, None)
-        square = np.mean(numbers**2 + variance, axis=0)
-        factor = np.sqrt([square[:2].mean(), square[2:].mean()])
-        spread = np.maximum(spread * factor, LEAST).astype(np.float32)
-    everyone = np.arange(len(run.particles))
-    pose, numbers, variance = refine(everyone, spread, progress)
+    sample, first = spread_indices(len(run.particles), SAMPLE), np.array(FIRST, np.float32)
+    spread = learnt_spread(first, *refine(sample, first, None)[1:])
+    pose, numbers, covariance = refine(np.arange(len(run.particles)), spread, progress)
+    variance = np.diagonal(covariance, axis1=1, axis2=2)
     LOGGER.info(
         "region %d: refined by %.2g Å along each axis of the image and %.2g° about it (standard deviations)",
         motion.region,
@@ -142,6 +138,32 @@ def refined_motion(
     turned = Pose(rotation=turn @ listed.rotation, shift=np.asarray(pose.shift, np.float64))
     own = motion.motions.pose_of_piece(turned, np.asarray(pose.rotation))
     return dataclasses.replace(motion, poses=own, spread=spread, numbers=numbers, variance=variance)
+
+
+def learnt_spread(
+    first: Float[np.ndarray, "2"], numbers: Float[np.ndarray, "particles 5"], covariance: Float[np.ndarray, "_ 5 5"]
+) -> Float[np.ndarray, "2"]:
+    """Return the spreads of shift (Å) and rotation (radians) under which what images say is the most probable.
+
+    With posteriors N(m, C) found under spreads s, an image says H = C⁻¹ - 1 and b = C⁻¹ m of u. Under spreads D s they
+    are D H D and D b, whose posteriors are u = (D H D + 1)⁻¹ D b; by expectation maximisation D² ← D² ⟨u² + var u⟩.
+
+    Parameters
+    ----------
+    first : s.
+    numbers, covariance : m and C, of shift along x and y and of rotation about x, y and z.
+    """
+    precision = np.linalg.inv(np.asarray(covariance, np.float64))
+    said, towards = precision - np.eye(5), np.einsum("pij,pj->pi", precision, numbers)
+    factor = np.ones(2)
+    for _ in range(ROUNDS):
+        scale = np.repeat(factor, [2, 3])
+        posterior = np.linalg.inv(scale[:, None] * said * scale + np.eye(5))
+        mean = np.einsum("pij,pj->pi", posterior, scale * towards)
+        square = np.mean(mean**2 + np.diagonal(posterior, axis1=1, axis2=2), axis=0)
+        factor = factor * np.sqrt([square[:2].mean(), square[2:].mean()])
+        factor = np.maximum(factor, LEAST / np.asarray(first, np.float64))
+    return (factor * first).astype(np.float32)
 
 
 def contrasts(run: Run) -> Float[np.ndarray, "particles"]:

@@ -10,7 +10,7 @@ image less the rest, P that of the piece at u, and J its derivative,
 
     u ← u + (JᵀWJ + 1)⁻¹ (JᵀW (Y - P) - u)
 
-The spreads s_r and s_t are those that the particles themselves show (`learnt`).
+The spreads are those that the particles themselves show (`libhetero.pipelines.aligning.motions`).
 """
 
 from __future__ import annotations
@@ -104,8 +104,8 @@ def refined_pieces(
     batch: Batch,
     contrast: Float[AnyArray, "batch"],
     spread: Float[AnyArray, "2"],
-) -> tuple[Pose, Float[Array, "batch 5"], Float[Array, "batch 5"]]:
-    """Return the poses at which the decoded piece is seen in each image, u, and the posterior variances of u.
+) -> tuple[Pose, Float[Array, "batch 5"], Float[Array, "batch 5 5"]]:
+    """Return the poses at which the decoded piece is seen in each image, u, and the posterior covariance of u.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ def refined_pieces(
     def one(mixture: Gaussians, image: Array, observation: Observation) -> tuple[Pose, Array, Array]:
         numbers, covariance = refined_piece(imaging, mixture, member, image, observation, spread)
         pivot = centre_of(jax.tree.map(lambda column: column[np.flatnonzero(member)], mixture))
-        return piece_pose(observation.pose, pivot, numbers, spread), numbers, jnp.diagonal(covariance)
+        return piece_pose(observation.pose, pivot, numbers, spread), numbers, covariance
 
     observation = replace(batch.observation, contrast=jnp.asarray(contrast))
     return jax.vmap(one)(mixtures, batch.images, observation)

@@ -75,7 +75,8 @@ def found(symmetry="c1", spread=SPREAD, contrast=None):
 def test_a_piece_is_found_where_it_is_seen():
     """Shifts to a tenth of an Å, turns to a tenth of a degree or so: by what the variances say."""
     _, numbers, _, own, _ = seen()
-    pose, state, variance = found()
+    pose, state, covariance = found()
+    variance = np.diagonal(covariance, axis1=1, axis2=2)
     error = np.asarray(state) - numbers
     assert np.sqrt(np.mean(error**2)) < 0.15
     assert 0.3 < np.mean(error**2 / np.asarray(variance)) < 3
@@ -91,9 +92,9 @@ def test_other_copies_of_a_symmetric_complex_stay():
 def test_what_the_image_does_not_say_stays_as_it_was_decoded():
     """With spreads of next to nothing, or images that show next to nothing, the pose is the molecule's."""
     batch = seen()[0]
-    for pose, state, variance in (found(spread=1e-4 * SPREAD), found(contrast=np.full(COUNT, 1e-4, np.float32))):
+    for pose, state, covariance in (found(spread=1e-4 * SPREAD), found(contrast=np.full(COUNT, 1e-4, np.float32))):
         assert np.abs(np.asarray(state)).max() < 0.1
-        np.testing.assert_allclose(variance, 1, atol=0.01)
+        np.testing.assert_allclose(covariance, np.broadcast_to(np.eye(5), (COUNT, 5, 5)), atol=0.01)
         np.testing.assert_allclose(pose.rotation, batch.pose.rotation, atol=0.02)
         np.testing.assert_allclose(lands(pose, PIVOT), lands(batch.pose, PIVOT), atol=0.3)
 

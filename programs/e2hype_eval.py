@@ -29,6 +29,7 @@ examples:
   e2hype_eval.py hype_00 --all_classes 10 --box 128
   e2hype_eval.py hype_00 --classes hype_00/classes_particles.txt --centre medoid
   e2hype_eval.py hype_00 --path 12,480,33 --steps 5
+  e2hype_eval.py hype_00 --path 12,480 --steps 20 --movie
   e2hype_eval.py hype_00 --grid 6 --over plane
   e2hype_eval.py hype_01 --latent trajectory.txt --format hdf
 """
@@ -45,6 +46,8 @@ def evaluate(options: argparse.Namespace, session: Session) -> None:
     count, first, last = len(result.volumes), result.volumes[0], result.volumes[-1]
     print(f"wrote {count} volume(s), {first}" + (f" … {last.name}" if count > 1 else ""))
     print(f"{result.table} says what they are\nlook at {result.figure}, or: chimerax {result.script}")
+    if result.movie is not None:
+        print(f"look at {result.movie}")
     if result.plane is not None:
         print(f"look at {result.plane}")
 

@@ -122,6 +122,14 @@ class EvaluateConfig:
         otherwise="graph",
         help="of a path: from neighbour to neighbour, or a straight line",
     )
+    movie: bool = option(
+        False,
+        "--movie",
+        group=HOW,
+        goes_with=("path", "component"),
+        help="also write volumes.gif, the surfaces one after the other, and let volumes.cxc play them, coloured by how "
+        "much each place changes",
+    )
     over: str | None = option(
         None,
         "--over",
@@ -217,6 +225,7 @@ class EvaluateResult:
     volumes : one path a volume.
     figure : of at most eight of them, spread over all.
     script : opens all in ChimeraX at one level.
+    movie : of the surfaces; None where it was not asked for.
     table : text file that says what each volume is.
     plane : figure of where they lie among the particles; None where these are not embedded.
     """
@@ -226,6 +235,7 @@ class EvaluateResult:
     script: Path
     table: Path
     plane: Path | None
+    movie: Path | None = None
 
 
 def run(config: EvaluateConfig, progress: Callable[[float], None] | None = None) -> EvaluateResult:
@@ -270,7 +280,7 @@ def _write(
     from libhetero.pipelines.decoding.class_files import write_own_classes
     from libhetero.pipelines.decoding.evaluation_folder import asked, evaluation_folder, write_record
     from libhetero.pipelines.decoding.points import PLANE
-    from libhetero.pipelines.decoding.volume_files import write_places, write_volumes
+    from libhetero.pipelines.decoding.volume_files import MOVIE, write_places, write_volumes
     from libhetero.pipelines.decoding.volumes import decoded_volumes
     from libhetero.telling.progress import tracked
 
@@ -288,11 +298,12 @@ def _write(
     decoded = tracked(decoded, len(chosen), "volumes", lambda one: 1, progress, "volumes")
     paths = [folder / f"{name}.{config.format}" for name in chosen.names]
     with replacing_set(folder):
-        figure, script = write_volumes(trained, decoded, paths, pixel_size, config.crop, chosen)
+        figure, script = write_volumes(trained, decoded, paths, pixel_size, config.crop, chosen, config.movie)
         table, plane = write_places(folder, trained, chosen)
         write_own_classes(folder, trained, label)
         write_record(folder, config, options, paths)
-    return EvaluateResult(tuple(paths), figure, script, table, plane)
+    movie = folder / MOVIE if config.movie else None
+    return EvaluateResult(tuple(paths), figure, script, table, plane, movie)
 
 
 def _grid(config: EvaluateConfig, box: int, pixel_size: float) -> tuple[int, float]:

@@ -46,8 +46,11 @@ def draw_maps(
         fine = refined(part)
         for axis, view in zip(axes[row], VIEWS, strict=False):
             surface = seen_along(fine, level, view)
-            tint = None if mean is None else (level - at_surface(mean, surface, view)) / (FULL * abs(level) or 1.0)
-            axis.imshow(_coloured(surface, tint), origin="lower", interpolation="bilinear")
+            axis.imshow(
+                coloured(surface, None if mean is None else tint_of(mean, surface, view, level)),
+                origin="lower",
+                interpolation="bilinear",
+            )
         axes[row, 3].imshow(part[len(part) // 2], cmap="Greys", vmin=low, vmax=high, origin="lower")
         axes[row, 0].set_ylabel(names[place], fontsize=LEGEND, color=DARK)
     for axis in axes.ravel():
@@ -68,7 +71,21 @@ def _legend(level: float, compared: bool, shown: int, of: int) -> str:
     return f"{text}\norange: denser than the mean of those shown, blue: less" if compared else text
 
 
-def _coloured(surface: Surface, tint: Float[np.ndarray, "rows columns"] | None) -> Float[np.ndarray, "rows columns 3"]:
+def tint_of(
+    mean: Float[np.ndarray, "a b c"], surface: Surface, view: str, level: float
+) -> Float[np.ndarray, "rows columns"]:
+    """Return how much denser a volume is at its surface than a mean, from -1 (less) to 1 (more) of `FULL` levels.
+
+    Parameters
+    ----------
+    mean : refined as the volume was.
+    surface, view, level : of the volume, from `seen_along`.
+    """
+    tint: np.ndarray = (level - at_surface(mean, surface, view)) / (FULL * abs(level) or 1.0)
+    return tint
+
+
+def coloured(surface: Surface, tint: Float[np.ndarray, "rows columns"] | None) -> Float[np.ndarray, "rows columns 3"]:
     """Return red, green and blue of a surface on white; `tint` from -1 (less) to 1 (more)."""
     hit = np.isfinite(surface.depth)
     colour = np.broadcast_to(np.array(NEUTRAL), (*hit.shape, 3))

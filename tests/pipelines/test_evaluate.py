@@ -7,6 +7,7 @@ import h5py
 import mrcfile
 import numpy as np
 import pytest
+from PIL import Image, ImageSequence
 
 from libhetero.configuration import read_document, write_json
 from libhetero.errors import ConfigurationError, DataError
@@ -303,3 +304,36 @@ def test_program(tmp_path, gaussians, monkeypatch, load_program, capsys):
     assert "--centre goes with --classes" in capsys.readouterr().err
     assert program.main([str(tmp_path), "--particles", "x"]) == 2
     assert program.main([str(tmp_path)]) == 2
+
+
+def test_a_path_as_a_movie(tmp_path, gaussians, load_program, capsys):
+    """There and back; the script plays it, coloured by how much each voxel changes; without --movie, both go."""
+    program, command = load_program("e2hype_eval.py"), [str(tmp_path), "--path", "0,2", "--route", "direct"]
+    assert program.main([*command, "--steps", "3", "--movie"]) == 0
+    folder = tmp_path / "volumes" / "path_0_2"
+    assert f"look at {folder / 'volumes.gif'}" in capsys.readouterr().out
+    paths = sorted(folder.glob("path_*.mrc"))
+    volumes = np.stack([read_volume(path)[0] for path in paths])
+    change, pixel_size = read_volume(folder / "volumes_change.mrc")
+    assert len(paths) == 4 and pixel_size == read_volume(paths[0])[1]
+    np.testing.assert_allclose(change, volumes.std(axis=0), atol=1e-5 * volumes.max())
+    frames = [np.asarray(frame, float) for frame in imread_frames(folder / "volumes.gif")]
+    assert len(frames) == 6, "four, and two on the way back"
+    apart = [np.abs(frame - frames[0]).mean() for frame in frames]
+    assert max(apart) == max(apart[2:5]) > 0.2 and np.abs(frames[1] - frames[5]).mean() < 0.3 * max(apart)
+    script = (folder / "volumes.cxc").read_text()
+    assert (
+        "open volumes_change.mrc id 2" in script and "color sample #1 map #2" in script and "vseries play #1" in script
+    )
+    assert program.main([*command, "--steps", "3"]) == 0
+    assert not list(folder.glob("*.gif")) and not list(folder.glob("volumes_change*"))
+    assert "play" not in (folder / "volumes.cxc").read_text()
+    assert program.main([str(tmp_path), "--particles", "0,2", "--movie"]) == 1
+    assert "--movie goes with --path" in capsys.readouterr().err
+
+
+def imread_frames(path):
+    """Yield the frames of a .gif."""
+    with Image.open(path) as image:
+        for frame in ImageSequence.Iterator(image):
+            yield frame.convert("RGB")

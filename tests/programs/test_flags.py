@@ -29,7 +29,7 @@ KEPT = {
     """,
     "e2hype_eval.py": """
         --all-classes --all_classes --apix --batchsz --box --centre --classes --crop --embedding --epoch --figure
-        --format --grid --latent --lowpass --name --output --over --particles --path --pc --route --seed --steps
+        --format --grid --latent --lowpass --movie --name --output --over --particles --path --pc --route --seed --steps
     """,
     "e2hype_guess_n.py": """
         --apix --box --figure --halfmaps --maxres --ngauss --niter --particles --seed --sym --threshold

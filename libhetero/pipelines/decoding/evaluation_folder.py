@@ -27,7 +27,7 @@ RECORD = "evaluation.json"
 DIGEST = "_digest"  # what the name of an option ends in that is the digest of a file; older versions wrote none
 STEP = "step"  # of training, whose parameters are shown; older versions wrote none
 FIRST_NAMED = 3  # particles that a name has; of more it says how many
-ELSEWHERE = "folder", "epoch", "output", "name", "batch_size"  # options that do not change the volumes
+ELSEWHERE = "folder", "epoch", "output", "name", "batch_size", "movie"  # options that do not change the volumes
 
 
 @dataclass(frozen=True)

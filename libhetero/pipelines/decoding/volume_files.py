@@ -10,6 +10,7 @@ from jaxtyping import Float
 
 from libhetero.files import remove_figures, remove_stale, replacing
 from libhetero.io import write_gaussians, write_gaussians_pdb, write_latent, write_volume
+from libhetero.physics.fourier import crop_volume
 from libhetero.pipelines.decoding.points import VolumePoints, particle_plane, particle_plane_names
 from libhetero.pipelines.decoding.volumes import crop_centre
 from libhetero.pipelines.run.folder import Run
@@ -17,6 +18,10 @@ from libhetero.records import Gaussians
 from libhetero.report.chimerax import write_series_script
 from libhetero.report.embedding import draw_places
 from libhetero.report.maps import MOST, draw_maps
+from libhetero.report.movie import draw_movie
+
+MOVIE, CHANGE = "volumes.gif", "volumes_change"
+FRAME = 96  # voxels of a map in the moving picture, at most; all of them are in memory
 
 
 def write_volumes(
@@ -26,6 +31,7 @@ def write_volumes(
     pixel_size: float,
     crop: int | None,
     chosen: VolumePoints,
+    movie: bool = False,
 ) -> tuple[Path, Path]:
     """Write every map as it comes, its Gaussians as .txt and .pdb, a figure of some, and a script that opens them all.
 
@@ -36,26 +42,62 @@ def write_volumes(
     pixel_size : Å.
     crop : voxels about the centre to keep; None for all.
     chosen : what each volume is.
+    movie : whether they are a moving picture too, volumes.gif, and coloured by how much each voxel changes in the
+        script, volumes_change.mrc; those of before go where it is not asked for.
 
     Returns
     -------
     The figure and the ChimeraX script.
     """
     shown = {int(place) for place in np.linspace(0, len(paths) - 1, min(len(paths), MOST))}
-    names, pictures = [], []
+    names, pictures, frames, change = [], [], [], Change()
     for place, (path, (volume, mixture)) in enumerate(zip(paths, decoded, strict=True)):
         centre = (len(volume) // 2) * pixel_size
         volume, origin = crop_centre(volume, crop or len(volume), pixel_size)
         write_volume(path, volume, pixel_size, origin)
         if mixture is not None:
             _write_mixture(path, mixture, run, centre)
+        if movie:
+            change.add(volume)
+            frames.append(np.asarray(crop_volume(volume, min(len(volume), FRAME))))
         if place in shown:
             names.append(path.stem if chosen.counts is None else f"{path.stem}\n{chosen.counts[place]} particles")
             pictures.append(volume)
     figure, script = (paths[0].with_name(f"volumes.{suffix}") for suffix in ("png", "cxc"))
     level = draw_maps(figure, pictures, names, len(paths))
-    write_series_script(script, [path.name for path in paths], level, chosen.joined)
+    coloured = None
+    if movie:
+        draw_movie(figure.with_name(MOVIE), frames, [path.stem for path in paths], level)
+        changing = figure.with_name(f"{CHANGE}{paths[0].suffix}")
+        write_volume(changing, change.deviation.astype(np.float32), pixel_size, origin)
+        coloured = changing.name, max(float(change.deviation.max()), 1e-30)
+    else:
+        remove_stale(figure.parent, MOVIE, f"{CHANGE}.*")
+    write_series_script(script, [path.name for path in paths], level, chosen.joined, coloured)
     return figure, script
+
+
+class Change:
+    """Mean and standard deviation of volumes, voxel by voxel, as they come."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self.mean: Float[np.ndarray, "n n n"] = np.zeros((0, 0, 0))
+        self._squares: Float[np.ndarray, "n n n"] = np.zeros((0, 0, 0))
+
+    def add(self, volume: Float[np.ndarray, "n n n"]) -> None:
+        """Add one, by Welford's recurrence."""
+        if self._count == 0:
+            self.mean, self._squares = np.zeros(volume.shape), np.zeros(volume.shape)
+        self._count += 1
+        off = volume - self.mean
+        self.mean = self.mean + off / self._count
+        self._squares = self._squares + off * (volume - self.mean)
+
+    @property
+    def deviation(self) -> Float[np.ndarray, "n n n"]:
+        """Standard deviation of the volumes so far."""
+        return np.sqrt(self._squares / max(self._count, 1))
 
 
 def write_places(folder: Path, run: Run, chosen: VolumePoints) -> tuple[Path, Path | None]:

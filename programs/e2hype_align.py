@@ -16,9 +16,10 @@ in place of the molecule's: the rigid motion of its Gaussians in every particle 
 that the region stands still in a map of the list, and what moves against it is blurred.
 
 Writes RUN/aligned: region_NN.lst and .star, and .cs where the particles came from one, with all columns
-of the original list; and region_NN_motion.txt, how the region is turned and where its middle goes in
-each particle. --refine refines the poses against the images, with everything else as it is decoded.
---subtract takes everything else off copies of the images, for refinement in other programs.
+of the original list; region_NN_motion.txt, how the region is turned and where its middle goes in each
+particle; and motion.bild, arrows of the main motions, for ChimeraX beside RUN/regions.mrc.
+--refine refines the poses against the images, with everything else as it is decoded. --subtract takes
+everything else off copies of the images, for refinement in other programs.
 A map of each list, in the region's mask: e2hype_make3d.py --mask."""
 
 EPILOG = """\
@@ -39,6 +40,7 @@ def align(options: argparse.Namespace, session: Session) -> None:
     result = run(configuration_of(options, AlignConfig), session.progress)
     names = [table.name.removesuffix("_motion.txt") for table in result.tables]
     print(f"wrote lists of {len(names)} region(s) into {result.folder}: {', '.join(names)}")
+    print(f"arrows of their motion: chimerax {result.arrows}")
     listed, mask = result.folder / f"{names[0]}.lst", result.masks[0]
     print(f"a map of one of them: e2hype_make3d.py {listed} {names[0]}.mrc --mask {mask}")
 

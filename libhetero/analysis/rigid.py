@@ -47,6 +47,20 @@ class RigidMotions:
         """Return how far a point of the piece goes in each particle, Å."""
         return self.rotation @ point + self.shift - point
 
+    def main_motion(self, points: Float[np.ndarray, "points 3"]) -> Float[np.ndarray, "points 3"]:
+        """Return how far points of the piece go for one standard deviation of its main motion, Å.
+
+        That is the first principal component of the displacements of all of them.
+
+        Parameters
+        ----------
+        points : places in the piece, Å.
+        """
+        gone = np.einsum("pcd,jd->pjc", self.rotation, points) + self.shift[:, None] - points
+        off = (gone - gone.mean(axis=0)).reshape(len(gone), -1)
+        _, deviation, direction = np.linalg.svd(off, full_matrices=False)
+        return (deviation[0] / np.sqrt(len(gone)) * direction[0]).reshape(-1, 3)
+
     def pose_of_piece(self, pose: Pose, stretched: Float[np.ndarray, "particles 3 3"] | None = None) -> Pose:
         """Return the poses at which the piece at rest is seen where it is.
 

@@ -17,7 +17,7 @@ from libhetero.pipelines.segment import SegmentConfig
 from libhetero.pipelines.validate import ValidateConfig
 
 LOGGER = logging.getLogger(__name__)
-FOLDER = "aligned"
+FOLDER, ARROWS = "aligned", "motion.bild"
 
 
 @dataclass(frozen=True)
@@ -70,12 +70,14 @@ class AlignResult:
     folder : where the lists are.
     tables : how each region moves.
     masks : of each region.
+    arrows : of the regions' main motions, for ChimeraX.
     """
 
     motions: tuple[Any, ...]
     folder: Path
     tables: tuple[Path, ...]
     masks: tuple[Path, ...]
+    arrows: Path
 
 
 def run(config: AlignConfig, progress: Callable[[float], None] | None = None) -> AlignResult:
@@ -94,7 +96,7 @@ def run(config: AlignConfig, progress: Callable[[float], None] | None = None) ->
     import numpy as np
 
     from libhetero.files import replacing_set
-    from libhetero.pipelines.aligning.files import region_name, write_alignment
+    from libhetero.pipelines.aligning.files import region_name, write_alignment, write_motion_arrows
     from libhetero.pipelines.aligning.motions import decoded_motions, refined_motion
     from libhetero.pipelines.aligning.subtracting import write_subtracted
     from libhetero.pipelines.decoding.gaussians import neutral_gaussians
@@ -140,8 +142,10 @@ def run(config: AlignConfig, progress: Callable[[float], None] | None = None) ->
             write_subtracted(folder, trained, latent, label, motions, config.batch_size) if config.subtract else None
         )
         tables = write_alignment(folder, particles, motions, stacks)
+        origin = (trained.model.box_size // 2) * trained.model.pixel_size
+        arrows = write_motion_arrows(folder / ARROWS, np.asarray(neutral.position), label, motions, origin)
     masks = tuple(trained.regions_folder / "masks" / f"{region_name(region)}.mrc" for region in regions)
-    return AlignResult(tuple(motions), folder, tuple(tables), masks)
+    return AlignResult(tuple(motions), folder, tuple(tables), masks, arrows)
 
 
 def _told(advance: Callable[[float], None], before: float, share: float, done: float) -> None:

@@ -68,6 +68,15 @@ def test_rotation_vectors_and_moved_points():
     np.testing.assert_allclose(true.moved(point)[3], true.rotation[3] @ point + true.shift[3] - point)
 
 
+def test_the_main_motion_is_the_one_that_there_is():
+    """A piece that turns about an axis by an angle drawn from N(0, 0.1): points go across it, by their distance."""
+    axis, angle = np.array([0.0, 0.0, 1.0]), np.random.default_rng(6).normal(0, 0.1, 2000)
+    turning = RigidMotions(np.asarray(axis_angle_to_matrix(np.tile(axis, (2000, 1)), angle)), np.zeros((2000, 3)))
+    found = turning.main_motion(np.array([[20.0, 0, 5], [0, 10, 0], [0, 0, 30]]))
+    found *= np.sign(found[0, 1])
+    np.testing.assert_allclose(found, [[0, 2, 0], [-1, 0, 0], [0, 0, 0]], atol=0.15)
+
+
 def test_at_its_own_pose_a_piece_is_seen_as_it_is_in_the_particle():
     """The image of the piece that has moved, at the molecule's pose, is that of the piece at rest, at its own."""
     true, _, _ = motions()

@@ -88,6 +88,15 @@ def test_each_piece_has_the_pose_at_which_it_is_seen(aligned, simulated_motion):
     angle = np.linalg.norm(table[:, 1:4], axis=1)
     np.testing.assert_allclose(angle, np.degrees(np.abs(simulated_motion.angles[:, 1])), atol=0.02)
     assert table.shape == (COUNT, 8) and table[:, 7].max() < 0.01
+    lines = Path("hype_00/aligned/motion.bild").read_text().splitlines()
+    arrows = np.array([line.split()[1:7] for line in lines if line.startswith(".arrow")], float)
+    assert sum(line.startswith(".color") for line in lines) == 2 and 10 < len(arrows) <= 60
+    document, (begin, end) = simulated_motion.document, np.split(arrows - BOX // 2 * PIXEL, 2, axis=1)
+    for piece in (1, 2):  # a piece turns about its hinge: points go across its axis
+        own = slice(None, 30) if piece == 1 else slice(-30, None)
+        way = (end - begin)[own] / np.linalg.norm((end - begin)[own], axis=1, keepdims=True)
+        axis = np.array(document.axes[piece]) / np.linalg.norm(document.axes[piece])
+        assert np.median(np.abs(way @ axis)) < 0.1
 
 
 def test_the_map_of_a_region_is_sharp_where_it_stands_still(aligned, simulated_motion, load_program, capsys):

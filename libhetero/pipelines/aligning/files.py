@@ -7,13 +7,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float, Int
 
+from libhetero.analysis.rigid import RigidMotions
 from libhetero.files import remove_stale, replacing
 from libhetero.pipelines.aligning.motions import RegionMotion
+from libhetero.pipelines.decoding.sampling import spread_indices
 from libhetero.pipelines.listing.copying import placed_in
 from libhetero.pipelines.listing.writing import LIST_ENDINGS, write_lists
 from libhetero.records import ParticleSet
+from libhetero.report.arrows import write_arrows
 
+ARROWS, SAMPLE = 30, 2048  # of a region; particles
 MOTION, SUBTRACTED = "_motion.txt", "_subtracted.mrcs"
 COLUMNS = "particle, turned by (degrees about x, y, z), pivot gone by (Å along x, y, z), not rigid (Å)"
 REFINED = "; refined by: shift along x, y of the image (Å), turn about x, y, z of the image (degrees), their deviations"
@@ -45,6 +50,34 @@ def write_alignment(
     still = [dataclasses.replace(one, pose=motion.poses) for one, motion in zip(shown, motions, strict=True)]
     write_lists(folder, dict(zip(names, still, strict=True)))
     return [_write_motion(folder / f"{name}{MOTION}", motion) for name, motion in zip(names, motions, strict=True)]
+
+
+def write_motion_arrows(
+    path: Path,
+    position: Float[np.ndarray, "gaussians 3"],
+    label: Int[np.ndarray, "gaussians"],
+    motions: Sequence[RegionMotion],
+    origin: float,
+) -> Path:
+    """Write arrows of the main motion of each region, two standard deviations to either side, for ChimeraX; return it.
+
+    Parameters
+    ----------
+    path : .bild to make.
+    position, label : of the Gaussians at rest (Å), and their regions.
+    motions : of the regions.
+    origin : Å from the first voxel of a map to its centre.
+    """
+    arrows = {}
+    for motion in motions:
+        inside = position[label == motion.region]
+        shown = inside[spread_indices(len(inside), ARROWS)]
+        seen = spread_indices(len(motion.residual), SAMPLE)
+        sample = RigidMotions(motion.motions.rotation[seen], motion.motions.shift[seen])
+        step = 2 * sample.main_motion(shown)
+        arrows[motion.region] = (shown - step, shown + step)
+    write_arrows(path, arrows, origin)
+    return path
 
 
 def _write_motion(path: Path, motion: RegionMotion) -> Path:

@@ -27,6 +27,8 @@ from libhetero.pipelines.maps.classes import HALF_MAPS, ClassMap
 from libhetero.pipelines.run.data import DataConfig
 from libhetero.pipelines.run.list_digest import list_digest
 from libhetero.pipelines.run.particles import listed_particles
+from libhetero.pipelines.run.poses import FIGURE as POSES_FIGURE
+from libhetero.pipelines.run.poses import REFINED, write_poses
 from libhetero.report.evidence import draw_evidence
 from libhetero.report.page import Cell, Link, Page
 from libhetero.training.feed import ParticleFeed
@@ -64,6 +66,9 @@ def write_classification(
     write_classes(folder / CLASSES, every, found.label, list_digest(particles), found.probability)
     write_findings(folder / PARTICLES, found.findings)
     draw_evidence(folder / EVIDENCE, found.findings.evidence, found.findings.junk, found.findings.contrast)
+    remove_stale(folder, REFINED, POSES_FIGURE)
+    if particles.given is not None:
+        write_poses(folder / REFINED, particles.given.change)
     listed = listed_particles(estimated(particles, found.findings), data)
     endings = write_lists_of_classes(folder, listed, found.label, "class")
     remove_stale(folder, f"{JUNK}.*")
@@ -128,6 +133,8 @@ def _page(folder: Path, data: DataConfig, record: ClassificationRecord, maps: bo
     )
     figures += [Link("correlation of the half-maps of each class", FSC)] if maps else []
     figures.append(Link("evidence and contrast of the particles", EVIDENCE))
+    if (folder / POSES_FIGURE).exists():
+        figures.append(Link("how far poses were moved by their refinement", POSES_FIGURE))
     quoted, first = shlex.quote(data.particles), record.classes[0].name
     commands = [
         ("a class alone, at full resolution", f"e2hype_make3d.py {shlex.quote(str(folder / first))}.lst {first}.mrc"),

@@ -18,8 +18,10 @@ from libhetero import models
 from libhetero.configuration import from_dict, to_dict
 from libhetero.errors import ConfigurationError, DataError
 from libhetero.io import write_gaussians, write_particles
+from libhetero.io.pose_changes import at_given_poses, at_refined_poses
 from libhetero.models.families import family_named
 from libhetero.models.family import ModelFamily
+from libhetero.pipelines.classifying.poses import refined_poses
 from libhetero.pipelines.run.asked import RefineConfig
 from libhetero.pipelines.run.batch import with_largest_batch
 from libhetero.pipelines.run.configuration import RunConfig, new_config, with_model, write_config
@@ -28,10 +30,12 @@ from libhetero.pipelines.run.folder import write_arrays
 from libhetero.pipelines.run.new_folder import check_new, making
 from libhetero.pipelines.run.particle_record import LIST, write_record
 from libhetero.pipelines.run.particles import feed_of, listed_particles, load_particles
+from libhetero.pipelines.run.poses import REFINED, refines_first, write_poses
 from libhetero.pipelines.run.preparation import measured, sample_of
 from libhetero.pipelines.run.reference import reference_projector
 from libhetero.pipelines.run.start import RunStart
 from libhetero.pipelines.run.starting_mixture import refuse_other_starts, starting_mixture
+from libhetero.records import PoseChange
 from libhetero.telling.waiting import working
 from libhetero.training import sharding
 from libhetero.training.held_out import split
@@ -61,6 +65,7 @@ class NewRun:
         gaussians, mobile = starting_mixture(config, feed)  # before anything is measured, as they may not do
         with working(LOGGER.info, f"reading images of {len(feed)} particles for what is measured of them"):
             feed = measured(feed, self.asked.contrast, config.training.seed, project)
+            feed = _at_poses(config, feed)
             trained_on, _ = split(len(feed), config.training)
             sample = sample_of(config, feed, trained_on)
         LOGGER.info("measuring %d particles", len(sample.weight))
@@ -105,6 +110,16 @@ class NewRun:
         return folder
 
 
+def _at_poses(config: RunConfig, feed: ParticleFeed) -> ParticleFeed:
+    """Return the particles at the poses that the model is to be trained with: refined, where that is done first."""
+    if not refines_first(config):
+        return feed
+    change = refined_poses(feed, config.training.seed)
+    if jax.process_count() > 1:
+        change = PoseChange(**_of_process_0({name: np.asarray(part) for name, part in vars(change).items()}))
+    return dataclasses.replace(feed, particles=at_refined_poses(feed.particles, change))
+
+
 def _check_finite(model: ModelFamily) -> None:
     """Refuse a model whose statistics are not numbers, before it is trained."""
     for name, array in model.arrays().items():
@@ -123,12 +138,18 @@ def of_process_0(family: str, model: ModelFamily) -> ModelFamily:
     if jax.process_count() == 1:
         return model
     told = sharding.said_by_writer(lambda: json.dumps(to_dict(model.config)))
-    stored = sharding.sent_by_writer(lambda: _stored(model.arrays()))
+    arrays = _of_process_0(model.arrays())
     if sharding.is_writer():
         return model
     chosen = family_named(family)
-    with np.load(io.BytesIO(stored), allow_pickle=False) as arrays:
-        return chosen.model().from_arrays(from_dict(chosen.config, json.loads(told)), dict(arrays))
+    return chosen.model().from_arrays(from_dict(chosen.config, json.loads(told)), arrays)
+
+
+def _of_process_0(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the arrays of process 0 in all processes."""
+    stored = sharding.sent_by_writer(lambda: _stored(arrays))
+    with np.load(io.BytesIO(stored), allow_pickle=False) as found:
+        return dict(found)
 
 
 def _stored(arrays: dict[str, np.ndarray]) -> bytes:
@@ -153,7 +174,9 @@ def _check_alike(config: RunConfig) -> None:
 def _write(start: RunStart, folder: Path) -> None:
     write_arrays(folder, start.model)
     feed = start.feed
-    write_record(folder, feed.particles)
+    write_record(folder, at_given_poses(feed.particles))
+    if feed.particles.given is not None:
+        write_poses(folder / REFINED, feed.particles.given.change)
     write_particles(folder / LIST, listed_particles(feed.particles, start.config.data))
     if start.gaussians is not None:
         write_gaussians(folder / "model_00.txt", start.gaussians, feed.box_size, feed.pixel_size)

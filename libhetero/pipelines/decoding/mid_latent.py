@@ -148,9 +148,12 @@ class _Kept:
 
     def posterior(self, latent: Float[np.ndarray, "particles latent"]) -> Posterior:
         """Return what was kept of all particles, with their latents as they are written."""
-        deviation, *rest = (np.concatenate(parts) for parts in zip(*self._rows, strict=True))
+        deviation, contrast, contrast_deviation, evidence = (
+            np.concatenate(parts) for parts in zip(*self._rows, strict=True)
+        )
         poses = jax.tree.map(lambda *parts: np.concatenate(parts), *self._poses) if self._poses else None
-        return Posterior(latent, np.broadcast_to(deviation, latent.shape), *rest, poses)
+        known = np.broadcast_to(deviation, latent.shape)
+        return Posterior(latent, known, contrast, contrast_deviation, evidence, poses)
 
 
 def _particles_of(block: Posterior) -> int:

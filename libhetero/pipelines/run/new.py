@@ -38,6 +38,7 @@ from libhetero.pipelines.run.starting_mixture import refuse_other_starts, starti
 from libhetero.records import PoseChange
 from libhetero.telling.waiting import working
 from libhetero.training import sharding
+from libhetero.training.feed import ParticleFeed
 from libhetero.training.held_out import split
 
 LOGGER = logging.getLogger(__name__)
@@ -65,8 +66,9 @@ class NewRun:
         gaussians, mobile = starting_mixture(config, feed)  # before anything is measured, as they may not do
         with working(LOGGER.info, f"reading images of {len(feed)} particles for what is measured of them"):
             feed = measured(feed, self.asked.contrast, config.training.seed, project)
-            feed = _at_poses(config, feed)
-            trained_on, _ = split(len(feed), config.training)
+        feed = _at_poses(config, feed)
+        trained_on, _ = split(len(feed), config.training)
+        with working(LOGGER.info, f"reading images of {len(feed)} particles for the model's start"):
             sample = sample_of(config, feed, trained_on)
         LOGGER.info("measuring %d particles", len(sample.weight))
         with working(LOGGER.info, f"measuring {len(sample.weight)} particles"):

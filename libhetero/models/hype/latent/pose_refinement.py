@@ -108,7 +108,7 @@ def refine_poses(
         at = label, contrast, state, spread, grid, steps
         parts = (np.arange(first, min(first + together, classes)) for first in range(0, classes, together))
         found = [_of_classes(blocks, chosen, *at) for chosen in parts]
-        hessian, target = (sum(parts) for parts in zip(*found, strict=True))
+        hessian, target = (reduce(add, parts) for parts in zip(*found, strict=True))
         placed = label >= 0
         spread = _learnt(hessian[placed], target[placed], spread)
         mean, covariance = _posterior(hessian, target, spread)

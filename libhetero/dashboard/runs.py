@@ -141,10 +141,10 @@ class ServedRun:
         DataError : if the list is gone, damaged, or of other particles by now.
         """
         from libhetero.pipelines.run.particle_record import particles_of_run
-        from libhetero.pipelines.run.poses import trained_poses
+        from libhetero.pipelines.run.poses import REFINED, trained_poses
 
         config = self.config
-        paths = [Path(config.data.particles), self.folder / CONFIG]
+        paths = [Path(config.data.particles), self.folder / CONFIG, self.folder / REFINED]
 
         def read() -> Any:
             return trained_poses(self.folder, config, particles_of_run(self.folder, config.data))

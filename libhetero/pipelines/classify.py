@@ -36,7 +36,11 @@ class ClassifyConfig(ParticleListConfig):
         help="classes at most; those that differ least are joined",
         shown_default="as many as they tell apart",
     )
-    no_maps: bool = option(False, "--nomaps", help="no map of each class; e2hype_make3d.py --classes makes them later")
+    no_maps: bool = option(
+        False,
+        "--nomaps",
+        help="no map of each class; e2hype_make3d.py --classes makes them later (of ptcls_refined with --refine_poses)",
+    )
     refine_poses: bool = option(
         False,
         "--refine_poses",

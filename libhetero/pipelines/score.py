@@ -143,7 +143,6 @@ def _score_run(config: ScoreConfig, progress: Callable[[float], None]) -> dict[s
 
 def _score_classification(config: ScoreConfig, progress: Callable[[float], None]) -> dict[str, Any]:
     from libhetero.pipelines.classifying.record import PARTICLES, open_classification
-    from libhetero.pipelines.run.poses import FOUND
     from libhetero.pipelines.scoring.labels import CLASSES, score_class_files
     from libhetero.pipelines.scoring.particles import score_particles, score_poses
     from libhetero.pipelines.scoring.subject import of_classification
@@ -158,7 +157,7 @@ def _score_classification(config: ScoreConfig, progress: Callable[[float], None]
     places = places_in_truth(particles, truth)
     values = _begun(config, found.folder, "classification", truth, len(particles))
     values |= score_particles(found.folder / PARTICLES, truth, places)
-    values |= _posed(score_poses(particles, found.folder / FOUND, truth, places))
+    values |= _posed(score_poses(particles, None, truth, places))
     if truth.kind != "motion":
         values["labels"] = score_class_files(found.folder.glob(CLASSES), particles, truth, places)
     return values | score_volumes(config, of_classification(found), truth, places, progress)

@@ -5,15 +5,21 @@ from __future__ import annotations
 import os
 
 import numpy as np
+from jaxtyping import Float
 
-from libhetero.records import PoseChange
 from libhetero.report.style import DARK, GREY, LEGEND, PALETTE, new_figure, save_figure
 
 BINS = 60
 TAIL = 0.002  # of the particles, at each end, that lie outside the figure's range
 
 
-def draw_poses(path: str | os.PathLike, change: PoseChange) -> None:
+def draw_poses(
+    path: str | os.PathLike,
+    turn: Float[np.ndarray, "particles 3"],
+    shift: Float[np.ndarray, "particles 2"],
+    turn_deviation: Float[np.ndarray, "particles 3"],
+    shift_deviation: Float[np.ndarray, "particles 2"],
+) -> None:
     """Draw histograms of the turn about each axis of the image and of the shift along each.
 
     The dashed lines are at the median standard deviation to both sides of 0: what lies well outside of them was moved
@@ -22,12 +28,14 @@ def draw_poses(path: str | os.PathLike, change: PoseChange) -> None:
     Parameters
     ----------
     path : PNG to make.
-    change : of the particles.
+    turn : about the axes of the image, radians.
+    shift : along them, Å.
+    turn_deviation, shift_deviation : standard deviations.
     """
     figure, axes = new_figure(7.2, 3.0, columns=2)
     for one, values, deviation, names, label in (
-        (axes[0, 0], np.degrees(change.turn), np.degrees(change.turn_deviation), "xyz", "turn, degrees"),
-        (axes[0, 1], np.asarray(change.shift), np.asarray(change.shift_deviation), "xy", "shift, Å"),
+        (axes[0, 0], np.degrees(turn), np.degrees(turn_deviation), "xyz", "turn, degrees"),
+        (axes[0, 1], np.asarray(shift), np.asarray(shift_deviation), "xy", "shift, Å"),
     ):
         low, high = np.quantile(values, [TAIL, 1 - TAIL])
         reach = max(-low, high, 1e-3)

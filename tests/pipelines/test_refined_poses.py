@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from libhetero.io import read_particles
-from libhetero.io.pose_changes import read_pose_changes
+from libhetero.io import read_particles, write_particles
+from libhetero.io.pose_changes import at_refined_poses, read_pose_changes
 from libhetero.pipelines.run.folder import open_run
 
 COUNT, BOX, PIXEL = 128, 16, 8.0
@@ -67,7 +67,8 @@ def test_classes_are_found_at_refined_poses_and_lists_hold_both(program, folder)
     assert (folder / "found/poses.png").exists() and "poses.png" in (folder / "found/index.html").read_text()
     truth = [part[rows] for part in errors(folder, given.pose)]
     shifted = np.linalg.norm(listed.pose.shift - np.load(folder / "set/truth/shift.npy")[rows], axis=1)
-    assert np.median(shifted) < 0.6 * np.median(truth[1])
+    assert np.median(shifted) < 0.85 * np.median(truth[1])
+    assert len(read_particles(folder / "found/ptcls_refined.star")) == COUNT
     assert program("classify", "set/particles.star found --nomaps --seed 1")[0] == 0
     assert not (folder / "found/poses.txt").exists() and not (folder / "found/poses.png").exists()
 
@@ -79,7 +80,7 @@ def test_cryohype_is_trained_at_the_poses_that_it_has_refined(program, folder):
     given = read_particles(folder / "set/particles.star")
     np.testing.assert_allclose(opened.particles.pose.shift, given.pose.shift + change.shift, atol=1e-3)
     before, after = errors(folder, given.pose), errors(folder, opened.particles.pose)
-    assert np.median(after[1]) < 0.6 * np.median(before[1])
+    assert np.median(after[1]) < 0.85 * np.median(before[1])
     listed = read_particles(run / "ptcls_00.lst")
     np.testing.assert_allclose(listed.pose.shift, opened.particles.pose.shift, atol=1e-3)
     assert "hetero_given_projection" in (run / "ptcls_00.lst").read_text() and (run / "poses.png").exists()
@@ -101,7 +102,7 @@ def test_gaussians_write_the_poses_that_they_solve_for(program, folder):
     np.testing.assert_allclose(open_run(run).particles.pose.shift, given.pose.shift, atol=1e-6)  # solved for anew
     code, _, err = program("embed", f"{run} --classes 2 --method pca")
     assert code == 0, err
-    some = read_particles(next(run.glob("embeddings/*/ptcls_*_00.lst"), next(run.glob("ptcls_*_00.lst"), None)))
+    some = read_particles(run / "class_00.lst")
     np.testing.assert_allclose(some.pose.shift, listed.pose.shift[some.image_index], atol=1e-3)
 
 
@@ -109,3 +110,44 @@ def test_a_latent_that_is_not_solved_for_has_no_poses(program):
     words = "set/particles.star --model gmm.txt --decoder mlp --encoder network --nmid 2 --refine_poses --path none"
     code, _, err = program("refine", words)
     assert code == 1 and "--refine_poses" in err and "--encoder posterior" in err
+
+
+def test_changes_are_not_added_to_other_poses_than_they_were_found_for(program, folder, tmp_path):
+    """The list that a run was trained on is replaced by one at the refined poses: nothing is turned twice."""
+    run = trained(program, folder, "gmm")
+    copy, kept = tmp_path / "gmm", (folder / "set/particles.star").read_text()
+    shutil.copytree(run, copy)
+    refined = at_refined_poses(
+        read_particles(folder / "set/particles.star"), read_pose_changes(run / "poses_00.txt", COUNT)
+    )
+    try:
+        write_particles(folder / "set/particles.star", refined)
+        code, _, err = program("embed", f"{copy} --classes 2 --method pca")
+    finally:
+        (folder / "set/particles.star").write_text(kept)
+    assert code == 1 and "poses_00.txt: changes of other poses than" in err
+
+
+@pytest.mark.parametrize("damage", ["", "0 1 2 3\n", "nan"])
+def test_damaged_poses_of_a_run_are_told_in_one_line(program, folder, tmp_path, damage):
+    run = trained(program, folder, "gmm")
+    copy = tmp_path / "gmm"
+    shutil.copytree(run, copy)
+    (copy / "poses_00.txt").write_text(damage)
+    code, _, err = program("embed", f"{copy} --classes 2 --method pca")
+    told = [line for line in err.splitlines() if "poses_00.txt" in line]
+    assert code == 1 and len(told) == 1 and "Traceback" not in err
+
+
+def test_a_run_that_did_not_refine_poses_does_not_begin_to(program, folder):
+    words = f"set/particles.star {SIZES} plain {TINY['gmm']}".replace(" --refine_poses", "")
+    assert program("refine", words)[0] == 0
+    code, _, err = program("refine", "--resume plain --niter 2 --refine_poses")
+    assert code == 1 and "--refine_poses is False, asked for True" in err
+    assert not (folder / "plain/poses_00.txt").exists()
+
+
+def test_a_dry_run_refines_nothing_and_says_so(program, folder):
+    code, out, err = program("refine", f"set/particles.star {SIZES} dry {TINY['hype']} --dry_run")
+    assert code == 0 and "poses are refined before training; here they are left out" in out + err
+    assert not (folder / "dry").exists()

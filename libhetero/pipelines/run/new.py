@@ -27,6 +27,7 @@ from libhetero.pipelines.run.batch import with_largest_batch
 from libhetero.pipelines.run.configuration import RunConfig, new_config, with_model, write_config
 from libhetero.pipelines.run.directions import DIRECTIONS, write_directions
 from libhetero.pipelines.run.folder import write_arrays
+from libhetero.pipelines.run.image_cache import if_cached
 from libhetero.pipelines.run.new_folder import check_new, making
 from libhetero.pipelines.run.particle_record import LIST, write_record
 from libhetero.pipelines.run.particles import feed_of, listed_particles, load_particles
@@ -66,7 +67,7 @@ class NewRun:
         gaussians, mobile = starting_mixture(config, feed)  # before anything is measured, as they may not do
         with working(LOGGER.info, f"reading images of {len(feed)} particles for what is measured of them"):
             feed = measured(feed, self.asked.contrast, config.training.seed, project)
-        feed = _at_poses(config, feed)
+        feed = self._at_poses(config, feed)
         trained_on, _ = split(len(feed), config.training)
         with working(LOGGER.info, f"reading images of {len(feed)} particles for the model's start"):
             sample = sample_of(config, feed, trained_on)
@@ -92,6 +93,16 @@ class NewRun:
             config = dataclasses.replace(config, training=training)
         return RunStart(config, feed, trained_on, model, gaussians)
 
+    def _at_poses(self, config: RunConfig, feed: ParticleFeed) -> ParticleFeed:
+        """Return the particles at the poses that training takes, refined by process 0 where that comes first."""
+        if not refines_first(config):
+            return feed
+        if self.asked.dry_run:
+            LOGGER.info("poses are refined before training; here they are left out, and so is the time that takes")
+            return feed
+        change = _of_process_0(lambda: vars(refined_poses(if_cached(feed, config.data.cache), config.training.seed)))
+        return dataclasses.replace(feed, particles=at_refined_poses(feed.particles, PoseChange(**change)))
+
     def finished(self, start: RunStart) -> None:
         """Return None: everything is left to do."""
 
@@ -112,16 +123,6 @@ class NewRun:
         return folder
 
 
-def _at_poses(config: RunConfig, feed: ParticleFeed) -> ParticleFeed:
-    """Return the particles at the poses that the model is to be trained with: refined, where that is done first."""
-    if not refines_first(config):
-        return feed
-    change = refined_poses(feed, config.training.seed)
-    if jax.process_count() > 1:
-        change = PoseChange(**_of_process_0({name: np.asarray(part) for name, part in vars(change).items()}))
-    return dataclasses.replace(feed, particles=at_refined_poses(feed.particles, change))
-
-
 def _check_finite(model: ModelFamily) -> None:
     """Refuse a model whose statistics are not numbers, before it is trained."""
     for name, array in model.arrays().items():
@@ -140,16 +141,18 @@ def of_process_0(family: str, model: ModelFamily) -> ModelFamily:
     if jax.process_count() == 1:
         return model
     told = sharding.said_by_writer(lambda: json.dumps(to_dict(model.config)))
-    arrays = _of_process_0(model.arrays())
+    arrays = _of_process_0(model.arrays)
     if sharding.is_writer():
         return model
     chosen = family_named(family)
     return chosen.model().from_arrays(from_dict(chosen.config, json.loads(told)), arrays)
 
 
-def _of_process_0(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return the arrays of process 0 in all processes."""
-    stored = sharding.sent_by_writer(lambda: _stored(arrays))
+def _of_process_0(make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Return in all processes the arrays that process 0 makes."""
+    if jax.process_count() == 1:
+        return make()
+    stored = sharding.sent_by_writer(lambda: _stored(make()))
     with np.load(io.BytesIO(stored), allow_pickle=False) as found:
         return dict(found)
 

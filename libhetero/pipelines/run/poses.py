@@ -16,6 +16,8 @@ import numpy as np
 from libhetero.errors import DataError
 from libhetero.io.pose_changes import at_refined_poses, pose_figures, read_pose_changes, write_pose_changes
 from libhetero.models.families import family_named
+from libhetero.pipelines.run.particle_record import record_of
+from libhetero.pipelines.run.seen import changed, seen
 from libhetero.records import ParticleSet, PoseChange
 from libhetero.report.poses import draw_poses
 
@@ -26,7 +28,7 @@ REFINED, FOUND, FIGURE = "poses.txt", "poses_00.txt", "poses.png"
 def write_poses(path: Path, change: PoseChange) -> None:
     """Write what poses are off by, and the figure beside it, and say how far they were moved."""
     write_pose_changes(path, change)
-    draw_poses(path.with_name(FIGURE), change)
+    draw_poses(path.with_name(FIGURE), **vars(change))
     figures = pose_figures(change)
     LOGGER.info(
         "%s: poses are turned by %.2g degrees and shifted by %.2g Å in the median (known to %.2g degrees and %.2g Å)",
@@ -63,4 +65,27 @@ def trained_poses(folder: Path, config: Any, particles: ParticleSet) -> Particle
     path = folder / REFINED
     if not path.exists():
         raise DataError(f"{path}: no such file; expected the poses that the run was trained with. Train a new run.")
-    return at_refined_poses(particles, read_pose_changes(path, len(particles)))
+    return at_refined_poses(particles, poses_of(path, particles))
+
+
+def poses_of(path: Path, particles: ParticleSet) -> PoseChange:
+    """Return what a folder's file says that the poses of its particles are off by.
+
+    Parameters
+    ----------
+    path : in the folder of a run or a classification.
+    particles : at the list's poses.
+
+    Raises
+    ------
+    DataError : if it is damaged, of other particles, or of poses that the list does not have any more.
+    """
+    record = record_of(path.parent)
+    now = changed(record.seen, seen(particles)) if record is not None else {}
+    others = np.any([rows for name, rows in now.items() if name in ("rotation", "shift")], axis=0)
+    if np.any(others):
+        raise DataError(
+            f"{path}: changes of other poses than {np.count_nonzero(others)} of {len(particles)} particles of the list "
+            "have now; expected those that were refined. Restore the list, or begin anew with the present one."
+        )
+    return read_pose_changes(path, len(particles))

@@ -15,10 +15,11 @@ from jaxtyping import Bool, Float
 from scipy.spatial.transform import Rotation
 
 from libhetero.io.particle_findings import ParticleFindings, read_findings
-from libhetero.io.pose_changes import at_refined_poses, read_pose_changes
+from libhetero.io.pose_changes import at_refined_poses
 from libhetero.metrics.calibration import errors_over_deviations
 from libhetero.metrics.detection import detection
 from libhetero.pipelines.decoding.particle_findings import latents_and_deviations
+from libhetero.pipelines.run.poses import poses_of
 from libhetero.pipelines.scoring.truth import Truth
 from libhetero.records import ParticleSet, Pose
 
@@ -44,14 +45,14 @@ def score_particles(path: Path, truth: Truth, places: np.ndarray) -> dict[str, A
 
 
 def score_poses(
-    particles: ParticleSet, path: Path, truth: Truth, places: np.ndarray
+    particles: ParticleSet, path: Path | None, truth: Truth, places: np.ndarray
 ) -> dict[str, dict[str, float | int]]:
     """Return by how much poses are off, as listed and as refined; nothing where they were not, or the truth is listed.
 
     Parameters
     ----------
     particles : of the run, at the poses that it was trained with.
-    path : of what it says of poses that it solved for; there may be no such file.
+    path : of what it says of poses that it solved for; there may be no such file; None for none.
     places : (N,) place of each particle in the truth.
 
     Returns
@@ -60,8 +61,8 @@ def score_poses(
     the angle, and of the length, between them and the true ones; "z" of the refined ones, the deviation of their five
     errors over what the run says it is.
     """
-    if particles.given is None and path.exists():
-        particles = at_refined_poses(particles, read_pose_changes(path, len(particles)))
+    if particles.given is None and path is not None and path.exists():
+        particles = at_refined_poses(particles, poses_of(path, particles))
     if particles.given is None or particles.pose is None or truth.rotation is None or truth.shift is None:
         return {}
     real = real_particles(truth, places)

@@ -9,8 +9,8 @@ one's own, the image's noise holds it where it is),
     ∂m/∂d = -2πi f m,   ∂m/∂w_j = α τ exp(-2πi f·d) ∇V(k') · R'ᵀ ((f, 0) × e_j),   ∇V the transform of -2πi r V(r)
 
 are solved by Gauss-Newton steps for the most probable (w, d), coarse to fine: what a displacement changes is linear as
-long as phases turn by less than a radian, so that each step sees √2 times as many rings as the one before. A step that
-does not explain the image better, weighed with what (w, d) costs, is not taken. Volumes are then made anew, of slices
+long as phases turn by less than a radian, so that each step sees √2 times as many rings as the one before. Steps that
+do not explain the image better, weighed with what (w, d) costs, are not taken. Volumes are then made anew, of slices
 at the refined poses, and each of a few rounds begins with the poses of the one before.
 
 References
@@ -30,8 +30,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Complex, Float, Int
+from jaxtyping import Array, Bool, Complex, Float, Int
 from scipy.ndimage import gaussian_filter
+from scipy.optimize import minimize
 
 from libhetero.models.hype.latent.central import CentralSlices
 from libhetero.models.hype.latent.grid import FourierGrid, on_grid
@@ -43,8 +44,9 @@ from libhetero.physics.slices import slice_frequencies
 LOGGER = logging.getLogger(__name__)
 STEPS = 4, 1, 1  # of each round: from the list's poses over many rings, then from those of the round before
 FIRST_TURN, FIRST_SHIFT = np.radians(4.0), 0.015  # s_r, and s_t as a part of the box, before the set has told them
-LEAST = 1e-4  # part of these that is the least
-SPREAD_STEPS = 100  # in which s_r and s_t follow the particles
+LEAST, MOST = 1e-3, 4.0  # parts of these between which they lie
+MOST_LEARNT = 4096  # particles of which they are learnt
+KINDS = (3, 2)  # numbers of a turn, and of a shift
 TOGETHER = 64  # particles solved for at once
 SMOOTH = 0.03  # of the box: over which half-sets are compared in real space
 STATE = 5  # numbers of a particle: turn about x, y and z, shift along x and y
@@ -81,6 +83,50 @@ class Placed:
         return self.state[:, 3:]
 
 
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What images say of poses.
+
+    Parameters
+    ----------
+    state : of each particle, the most probable one that was met; 0 where nothing is known.
+    hessian, target : H and b about it; 0 where nothing is known.
+    """
+
+    state: Float[np.ndarray, "particles 5"]
+    hessian: Float[np.ndarray, "particles 5 5"]
+    target: Float[np.ndarray, "particles 5"]
+
+    @classmethod
+    def nothing(cls, count: int) -> Found:
+        """Return what nothing says of so many particles."""
+        return cls(*(np.zeros((count, *shape), np.float32) for shape in ((STATE,), (STATE, STATE), (STATE,))))
+
+    def put(self, rows: Int[np.ndarray, "rows"], parts: tuple[np.ndarray, ...]) -> None:
+        """Take down state, H and b of some particles in the order of their rows; there may be more, which are padding.
+
+        What is no number is taken for nothing.
+        """
+        cut = [part[: len(rows)] for part in parts]
+        finite = np.all([np.isfinite(part).reshape(len(rows), -1).all(axis=1) for part in cut], axis=0)
+        for whole, part in zip((self.state, self.hessian, self.target), cut, strict=True):
+            whole[rows[finite]] = part[finite]
+
+    def __add__(self, other: Found) -> Found:
+        """Return what both say, each of other particles."""
+        return Found(self.state + other.state, self.hessian + other.hessian, self.target + other.target)
+
+    @property
+    def known(self) -> Bool[np.ndarray, "particles"]:
+        """Of which particles anything is known."""
+        return self.hessian.any(axis=(1, 2))
+
+    def deviation(self, spread: Float[np.ndarray, "5"]) -> Float[np.ndarray, "particles 5"]:
+        """Return posterior standard deviations, roots of the diagonal of (H + S⁻²)⁻¹."""
+        scaled = spread[:, None] * self.hessian.astype(np.float64) * spread + np.eye(STATE)
+        return spread * np.sqrt(np.diagonal(np.linalg.inv(scaled), axis1=1, axis2=2))
+
+
 def refine_poses(
     blocks: Blocks,
     label: Int[np.ndarray, "particles"],
@@ -107,13 +153,10 @@ def refine_poses(
     for number, steps in enumerate(STEPS):
         at = label, contrast, state, spread, grid, steps
         parts = (np.arange(first, min(first + together, classes)) for first in range(0, classes, together))
-        found = [_of_classes(blocks, chosen, *at) for chosen in parts]
-        hessian, target = (reduce(add, parts) for parts in zip(*found, strict=True))
-        placed = label >= 0
-        spread = _learnt(hessian[placed], target[placed], spread)
-        mean, covariance = _posterior(hessian, target, spread)
-        state = np.where(placed[:, None], mean, 0).astype(np.float32)
-        deviation = np.sqrt(np.diagonal(covariance, axis1=1, axis2=2))
+        found = reduce(add, (_of_classes(blocks, chosen, *at) for chosen in parts))
+        spread = _learnt(found, spread)
+        state = found.state
+        deviation = found.deviation(spread)
         LOGGER.info(
             "poses, round %d: the list's are off by %.2g degrees and %.2g %% of the box along each axis",
             number + 1,
@@ -124,9 +167,11 @@ def refine_poses(
 
 
 def _grid_of(ring: float, ball: float, classes: int) -> FourierGrid:
-    """Return the finest grid of which all classes fit into memory at once; the coarsest where none does."""
-    grids = [FourierGrid(ring, finer, ball) for finer in OVERSAMPLING]
-    return next((grid for grid in grids if classes * TABLE_BYTES * grid.size <= MOST_TABLES), grids[-1])
+    """Return the finest grid of which all classes fit into memory; else the coarsest, cut where not one does."""
+    whole = [FourierGrid(ring, finer, ball) for finer in OVERSAMPLING]
+    fitting = [grid for grid in whole if classes * TABLE_BYTES * grid.size <= MOST_TABLES]
+    cut = (FourierGrid(float(one), OVERSAMPLING[-1], ball) for one in np.arange(ring, 0, -1))
+    return fitting[0] if fitting else next(grid for grid in cut if TABLE_BYTES * grid.size <= MOST_TABLES)
 
 
 def _of_classes(
@@ -138,22 +183,24 @@ def _of_classes(
     spread: Float[np.ndarray, "5"],
     grid: FourierGrid,
     steps: int,
-) -> tuple[Float[np.ndarray, "particles 5 5"], Float[np.ndarray, "particles 5"]]:
-    """Return H and b of each image of some classes, log p = -½ sᵀHs + bᵀs about its pose s; 0 for others."""
+) -> Found:
+    """Return what the image of each particle of some classes says of its pose; nothing of others."""
     place = np.full(int(label.max(initial=-1)) + 2, -1)
     place[chosen] = np.arange(len(chosen))
-    own, rows, parts, halves = place[label], [], [], []
-    start = 0
+    own, rows, halves = place[label], [], []
+    start, sums = 0, None
     for block in blocks(grid.ring):
         of_block = np.arange(start, start + len(block))
         seen = on_grid(_moved(block, state[of_block]), grid)
-        parts.append(sums_of(seen, own[of_block], len(chosen)))
+        made = sums_of(seen, own[of_block], len(chosen))
+        sums = made if sums is None else sums + made
         halves.append(seen.half)
         rows.append(of_block)
         start += len(block)
-    sums = reduce(add, parts)
-    tables = _tables(solved(sums, grid, signal_power(sums, grid)), grid)
-    hessian, target = np.zeros((len(label), STATE, STATE), np.float32), np.zeros((len(label), STATE), np.float32)
+    if sums is None:
+        raise ValueError("no particles")
+    tables, unit = _tables(solved(sums, grid, signal_power(sums, grid)), grid)
+    found = Found.nothing(len(label))
     for block, of_block, half in zip(blocks(grid.ring), rows, halves, strict=True):
         inside = np.flatnonzero(own[of_block] >= 0)
         for first in range(0, len(inside), TOGETHER):
@@ -161,10 +208,9 @@ def _of_classes(
             padded = np.resize(some, TOGETHER)
             at = of_block[padded]
             table = 2 * own[at] + 1 - half[padded]  # of the other half-set
-            found = _solved(block.take(padded), contrast[at], state[at], table, tables, spread, grid, steps)
-            for whole, part in zip((hessian, target), found, strict=True):
-                whole[at[: len(some)]] = part[: len(some)]
-    return hessian, target
+            solved_for = _solved(block.take(padded), unit * contrast[at], state[at], table, tables, spread, grid, steps)
+            found.put(at[: len(some)], solved_for)
+    return found
 
 
 def _moved(slices: CentralSlices, state: Float[np.ndarray, "particles 5"]) -> CentralSlices:
@@ -180,15 +226,21 @@ def _turned(turn: Float[Array, "3"], rotation: Float[AnyArray, "3 3"]) -> Float[
     return jnp.matmul(axis_angle_to_matrix(axis, jnp.linalg.norm(axis)), rotation, precision=HIGHEST)
 
 
-def _tables(volumes: Complex[np.ndarray, "classes halves points"], grid: FourierGrid) -> Float[Array, "all 2 4"]:
-    """Return volumes and the transforms of 2π r V, real and imaginary parts, one after the other, in half precision."""
+def _tables(
+    volumes: Complex[np.ndarray, "classes halves points"], grid: FourierGrid
+) -> tuple[Float[Array, "all 2 4"], float]:
+    """Return volumes and the transforms of 2π r V, real and imaginary parts, one after the other, and their unit.
+
+    In half precision, in which numbers are of a size that it holds: over the highest value of all volumes.
+    """
+    unit = max(float(np.abs(volumes).max(initial=0)), 1e-30)
     found = []
     for halves in volumes:
         support = _support(halves, grid)
         for volume in halves:
-            columns = grid.with_moments(volume, support).T
+            columns = grid.with_moments(volume / unit, support).T
             found.append(np.stack([np.asarray(columns.real), np.asarray(columns.imag)], axis=1).astype(np.float16))
-    return jnp.asarray(np.concatenate(found))
+    return jnp.asarray(np.concatenate(found)), unit
 
 
 def _support(halves: Complex[np.ndarray, "2 points"], grid: FourierGrid) -> Float[np.ndarray, "edge edge edge"]:
@@ -211,8 +263,8 @@ def _solved(
     spread: Float[np.ndarray, "5"],
     grid: FourierGrid,
     steps: int,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return H and b of some particles about the most probable pose."""
+) -> tuple[np.ndarray, ...]:
+    """Return pose, H and b of some particles."""
     radius = np.linalg.norm(slices.frequencies, axis=1)
     passed = slices.transfer * contrast[:, None]
     begun = now = jnp.asarray(state)
@@ -222,8 +274,7 @@ def _solved(
         seen = slices.image[:, :kept], passed[:, :kept], slices.rotation, jnp.asarray(slices.frequencies[:kept])
         now = _stepped(*seen, now, table, tables, scale, grid)
     seen = slices.image, passed, slices.rotation, jnp.asarray(slices.frequencies)
-    hessian, target = _weighed(*seen, begun, now, table, tables, scale, grid)
-    return np.asarray(hessian), np.asarray(target)
+    return tuple(np.asarray(part) for part in _weighed(*seen, begun, now, table, tables, scale, grid))
 
 
 def _linearised(
@@ -290,38 +341,42 @@ def _weighed(
     tables: Array,
     spread: Array,
     grid: FourierGrid,
-) -> tuple[Array, Array]:
-    """Return H and b about the more probable of two states."""
+) -> tuple[Array, Array, Array]:
+    """Return the more probable of two states, and H and b about it: log p = -½ sᵀHs + bᵀs."""
 
     def one(image: Array, passed: Array, rotation: Array, begun: Array, state: Array, table: Array) -> Any:
-        def at(where: Array) -> tuple[Array, Array, Array]:
+        def at(where: Array) -> tuple[Array, ...]:
             error, hessian, slope = _linearised(image, passed, rotation, frequencies, where, table, tables, grid)
-            return error + 0.5 * jnp.sum((where / spread) ** 2), hessian, slope + hessian @ where
+            return error + 0.5 * jnp.sum((where / spread) ** 2), where, hessian, slope + hessian @ where
 
         before, after = at(begun), at(state)
-        better = after[0] < before[0]
+        better = after[0] < before[0]  # not where it is no number
         return tuple(jnp.where(better, new, old) for new, old in zip(after[1:], before[1:], strict=True))
 
-    found: tuple[Array, Array] = jax.vmap(one)(image, passed, rotation, begun, state, table)
+    found: tuple[Array, Array, Array] = jax.vmap(one)(image, passed, rotation, begun, state, table)
     return found
 
 
-def _posterior(
-    hessian: Float[np.ndarray, "some 5 5"], target: Float[np.ndarray, "some 5"], spread: Float[np.ndarray, "5"]
-) -> tuple[Float[np.ndarray, "some 5"], Float[np.ndarray, "some 5 5"]]:
-    """Return mean and covariance (H + S⁻²)⁻¹ of states."""
-    scaled = spread[:, None] * hessian.astype(np.float64) * spread + np.eye(STATE)
-    covariance = np.linalg.inv(scaled) * spread[:, None] * spread
-    return (covariance @ target[:, :, None].astype(np.float64))[:, :, 0], covariance
+def _learnt(found: Found, spread: Float[np.ndarray, "5"]) -> Float[np.ndarray, "5"]:
+    """Return the spreads under which what the particles say is the most probable, poses integrated over.
 
+    log p = Σ ½ bᵀ (H + S⁻²)⁻¹ b - ½ log |1 + S H S|, of a few thousand of them, those spread over all.
+    """
+    known = np.flatnonzero(found.known)
+    if not len(known):
+        return spread
+    chosen = known[np.unique(np.linspace(0, len(known) - 1, MOST_LEARNT).astype(int))]
+    hessian, target = found.hessian[chosen].astype(np.float64), found.target[chosen].astype(np.float64)
 
-def _learnt(
-    hessian: Float[np.ndarray, "some 5 5"], target: Float[np.ndarray, "some 5"], spread: Float[np.ndarray, "5"]
-) -> Float[np.ndarray, "5"]:
-    """Return the spreads under which all particles are the most probable, by expectation maximisation."""
-    least = LEAST * np.array([FIRST_TURN] * 3 + [FIRST_SHIFT] * 2)
-    for _ in range(SPREAD_STEPS):
-        mean, covariance = _posterior(hessian, target, spread)
-        square = (mean**2 + np.diagonal(covariance, axis1=1, axis2=2)).mean(axis=0)
-        spread = np.maximum(np.sqrt(np.repeat([square[:3].mean(), square[3:].mean()], [3, 2])), least)
-    return spread
+    def lack(logarithms: np.ndarray) -> float:
+        scale = np.exp(np.repeat(logarithms, KINDS))
+        factor = np.linalg.cholesky(scale[:, None] * hessian * scale + np.eye(STATE))
+        whitened = np.linalg.solve(factor, (scale * target)[:, :, None])
+        determinant = np.log(np.diagonal(factor, axis1=1, axis2=2)).sum()
+        return float(determinant - 0.5 * (whitened**2).sum()) / len(chosen)
+
+    first = np.log([FIRST_TURN, FIRST_SHIFT])
+    bounds = [(one + np.log(LEAST), one + np.log(MOST)) for one in first]
+    begun = np.clip(np.log(spread[[0, 3]]), *np.transpose(bounds))
+    best = minimize(lack, begun, method="Nelder-Mead", bounds=bounds, options={"xatol": 0.005, "fatol": 1e-7})
+    return np.exp(np.repeat(best.x, KINDS))

@@ -170,6 +170,27 @@ class Direction:
     p: float
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class PoseChange:
+    """What poses are off by: a particle was seen at R' = exp([turn]×) R, t' = t + shift, with (R, t) the given pose.
+
+    Parameters
+    ----------
+    turn : radians, about the axes x, y and z (the direction of view) of the image.
+    shift : Å, along x and y of the image.
+    turn_deviation, shift_deviation : their posterior standard deviations.
+    """
+
+    turn: Float[Any, "*batch 3"]
+    shift: Float[Any, "*batch 2"]
+    turn_deviation: Float[Any, "*batch 3"]
+    shift_deviation: Float[Any, "*batch 2"]
+
+    def take(self, index: Any) -> PoseChange:
+        """Return what the poses at `index` of the leading axis are off by."""
+        return _take(self, index)
+
+
 @dataclass(frozen=True, eq=False)
 class Posterior:
     """What a model says of each particle, having seen its image.
@@ -182,6 +203,7 @@ class Posterior:
         is not estimated.
     contrast_deviation : its standard deviation; 0 where it is not estimated.
     evidence : log p(image | model) - log p(image | noise alone), nats, the contrast integrated over.
+    poses : what the given poses are off by; None where they are not refined with the latent.
     """
 
     latent: Float[Any, "batch latent"]
@@ -189,10 +211,7 @@ class Posterior:
     contrast: Float[Any, "batch"]
     contrast_deviation: Float[Any, "batch"]
     evidence: Float[Any, "batch"]
-
-    def take(self, index: Any) -> Posterior:
-        """Return what is said of the particles at `index`."""
-        return _take(self, index)
+    poses: PoseChange | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -227,6 +246,20 @@ class ParticleEstimates:
 
 
 @dataclass(frozen=True, eq=False)
+class GivenPoses:
+    """The poses that refined ones have replaced, for the lists that keep both.
+
+    Parameters
+    ----------
+    pose : as the source states it.
+    change : from it to the refined one.
+    """
+
+    pose: Pose
+    change: PoseChange
+
+
+@dataclass(frozen=True, eq=False)
 class ParticleSet:
     """Particles whose images stay on disk.
 
@@ -245,6 +278,7 @@ class ParticleSet:
     group : tilt series or movie; None when absent.
     source : the table it was read from; None for a set made in memory.
     estimates : a model's, which lists name; None for none.
+    given : the source's poses, where `pose` holds refined ones; None where it holds the source's.
     """
 
     files: tuple[str, ...]
@@ -260,6 +294,7 @@ class ParticleSet:
     group: Integer[np.ndarray, "particles"] | None = None
     source: SourceTable | None = None
     estimates: ParticleEstimates | None = None
+    given: GivenPoses | None = None
 
     def __len__(self) -> int:
         return len(self.file_id)
@@ -267,7 +302,7 @@ class ParticleSet:
     def take(self, index: np.ndarray | slice) -> ParticleSet:
         """Return the particles at `index`, in that order, with their rows of the table."""
         index = np.arange(len(self))[index]
-        source = self.source
+        source, given = self.source, self.given
         if source is not None:
             source = dataclasses.replace(source, rows=source.rows[index])
         return dataclasses.replace(
@@ -282,6 +317,7 @@ class ParticleSet:
             group=None if self.group is None else self.group[index],
             source=source,
             estimates=None if self.estimates is None else _take(self.estimates, index),
+            given=None if given is None else GivenPoses(given.pose.take(index), given.change.take(index)),
         )
 
     def poses_and_ctfs(self) -> tuple[Pose, CTFParams]:

@@ -141,10 +141,15 @@ class ServedRun:
         DataError : if the list is gone, damaged, or of other particles by now.
         """
         from libhetero.pipelines.run.particle_record import particles_of_run
+        from libhetero.pipelines.run.poses import REFINED, trained_poses
 
-        data = self.config.data
-        paths = [Path(data.particles), self.folder / CONFIG]
-        return self.kept.get("particles", paths, lambda: particles_of_run(self.folder, data))
+        config = self.config
+        paths = [Path(config.data.particles), self.folder / CONFIG, self.folder / REFINED]
+
+        def read() -> Any:
+            return trained_poses(self.folder, config, particles_of_run(self.folder, config.data))
+
+        return self.kept.get("particles", paths, read)
 
     def rows(self, values: Any, most: int | None = None) -> np.ndarray:
         """Return rows of the list that were asked for, checked.

@@ -388,14 +388,12 @@ def _filled(run: ServedRun, folder: Path, selection: Selection, rows: Int[np.nda
 
 def _write_lists(run: ServedRun, folder: Path, name: str, rows: Int[np.ndarray, "chosen"]) -> tuple[str, ...]:
     """Write the particles of some rows as lists, on their original images; return the files."""
-    from libhetero.io.particle_findings import read_findings
-    from libhetero.pipelines.decoding.particle_findings import FINDINGS, estimated
+    from libhetero.pipelines.decoding.particle_findings import estimated, findings_in
     from libhetero.pipelines.listing.writing import write_lists
     from libhetero.pipelines.run.particles import listed_particles
 
-    particles, findings = run.particles(), run.folder / FINDINGS
-    known = read_findings(findings, len(particles)) if findings.exists() else None
-    listed = listed_particles(estimated(particles, known), run.config.data)
+    particles = run.particles()
+    listed = listed_particles(estimated(particles, findings_in(run.folder, particles)), run.config.data)
     endings = write_lists(folder, {name: listed.take(rows)})
     write_indices(folder / f"{name}.txt", rows)
     return (*(f"{name}{ending}" for ending in endings), f"{name}.txt")

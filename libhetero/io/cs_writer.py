@@ -19,10 +19,17 @@ from libhetero.io.micrographs import StarRows, exposure_ids, occurrences
 from libhetero.io.origin import original_table
 from libhetero.io.paths import project_path, require_readable_elsewhere
 from libhetero.io.pixel_size import renewed_pixel_size
+from libhetero.io.pose_changes import pose_figures
 from libhetero.io.uids import image_uids, text_uids
-from libhetero.records import CTFParams, ParticleSet, Pose
+from libhetero.records import CTFParams, GivenPoses, ParticleSet, Pose
 
 logger = logging.getLogger(__name__)
+CS_NAMES = {  # of how far each pose was moved, degrees and Å
+    "PoseTurn": "libhetero/pose_turn_deg",
+    "PoseTurnSd": "libhetero/pose_turn_sd_deg",
+    "PoseShift": "libhetero/pose_shift_A",
+    "PoseShiftSd": "libhetero/pose_shift_sd_A",
+}
 
 
 def write_cs(path: str | os.PathLike, particles: ParticleSet) -> None:
@@ -44,6 +51,8 @@ def write_cs(path: str | os.PathLike, particles: ParticleSet) -> None:
         _put_ctf(rows, particles.ctf)
     if particles.half_set is not None and not np.array_equal(rows[f"{MAIN}/split"], particles.half_set):
         rows[f"{MAIN}/split"] = particles.half_set
+    if particles.given is not None:
+        rows = _with_given_poses(rows, particles.given)
     with replacing(path) as beside, open(beside, "wb") as file:
         np.save(file, rows, allow_pickle=False)
 
@@ -143,9 +152,23 @@ def _put_pose(rows: np.ndarray, particles: ParticleSet, pose: Pose, path: str | 
     if old is None or not np.allclose(old.rotation, pose.rotation, atol=2e-5):
         rows[f"{MAIN}/pose"] = rotation.as_rotvec()
     if old is None or not np.allclose(old.shift, pose.shift, atol=1e-3):
-        size = rows[f"{MAIN}/psize_A" if f"{MAIN}/psize_A" in names else "blob/psize_A"]
-        rows[f"{MAIN}/shift"] = -np.asarray(pose.shift) / size[:, None]
+        size = f"{MAIN}/psize_A" if f"{MAIN}/psize_A" in names else "blob/psize_A"
+        rows[size] = np.where(rows[size] > 0, rows[size], particles.pixel_size)  # 0 is read where nothing is shifted
+        rows[f"{MAIN}/shift"] = -np.asarray(pose.shift) / rows[size][:, None]
     return rows
+
+
+def _with_given_poses(rows: np.ndarray, given: GivenPoses) -> np.ndarray:
+    """Return rows with the given poses beside the refined ones, in the same units, and how far apart they are."""
+    size = rows[f"{MAIN}/psize_A" if f"{MAIN}/psize_A" in names_of(rows) else "blob/psize_A"]
+    rotation = Rotation.from_matrix(np.asarray(given.pose.rotation, np.float64)).inv()
+    columns = {
+        "libhetero/given_pose": rotation.as_rotvec().astype("<f4"),
+        "libhetero/given_shift": (-np.asarray(given.pose.shift) / size[:, None]).astype("<f4"),
+    }
+    for name, values in pose_figures(given.change).items():
+        columns[CS_NAMES[name]] = values.astype("<f4")
+    return with_columns(rows, columns)
 
 
 def _put_ctf(rows: np.ndarray, ctf: CTFParams) -> None:

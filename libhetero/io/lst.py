@@ -28,6 +28,7 @@ from libhetero.io.ctf_columns import BESIDE_EMAN2, CTFColumn, beside_eman2
 from libhetero.io.entries import Entries, unique_names
 from libhetero.io.image_header import check_header
 from libhetero.io.paths import NameNotHeld, project_path, resolve_path
+from libhetero.io.pose_changes import pose_figures
 from libhetero.io.source_images import image_texts, imported_from
 from libhetero.records import CTFParams, ParticleSet, SourceTable
 
@@ -39,6 +40,12 @@ OF_ORIGIN = ("hetero_source", "hetero_row", "hetero_image", "hetero_joined")  # 
 NUMBER = re.compile("[0-9]{1,10}")
 SURROGATE = re.compile("[\ud800-\udfff]")  # what a byte that is not UTF-8 is read as
 DIGITS = eman.DIGITS
+POSE_KEYS = {  # of how far each pose was moved
+    "PoseTurn": "hetero_pose_turn",
+    "PoseTurnSd": "hetero_pose_turn_sd",
+    "PoseShift": "hetero_pose_shift",
+    "PoseShiftSd": "hetero_pose_shift_sd",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -348,6 +355,9 @@ def _all_values(particles: ParticleSet) -> Iterator[dict[str, Any]]:
     pixel_size, ctf = particles.pixel_size, particles.ctf
     pose = particles.pose
     matrices = None if pose is None else eman.matrices_from_pose(pose, pixel_size)
+    given = particles.given
+    given_matrices = None if given is None else eman.matrices_from_pose(given.pose, pixel_size)
+    figures = {} if given is None else {POSE_KEYS[name]: column for name, column in pose_figures(given.change).items()}
     fields = None if ctf is None else eman.fields_from_ctf(ctf, pixel_size)
     headers: list[Any] = [] if ctf is None else _header_ctfs(particles)
     beside = [] if ctf is None else beside_eman2(ctf)
@@ -355,8 +365,7 @@ def _all_values(particles: ParticleSet) -> Iterator[dict[str, Any]]:
     for i, values in enumerate(_carried(particles)):
         values["apix_x"] = values["apix_y"] = float(f"{pixel_size[i]:.{DIGITS}g}")
         if matrices is not None and not _same_projection(values, matrices[i]):
-            text = "[" + ",".join(f"{number:.{DIGITS}g}" for number in matrices[i].ravel()) + "]"
-            values["xform.projection"] = {"__class__": "Transform", "matrix": text}
+            values["xform.projection"] = _transform(matrices[i])
         if fields is not None:
             _put_ctf(values, values.get("ctf", headers[i]), fields[i])
             for key in (*BESIDE_EMAN2, *KEYS):
@@ -374,6 +383,9 @@ def _all_values(particles: ParticleSet) -> Iterator[dict[str, Any]]:
         if particles.estimates is not None:
             values["hetero_particle_contrast"] = round(float(particles.estimates.contrast[i]), 4)
             values["hetero_junk"] = round(float(particles.estimates.junk[i]), 4)
+        if given_matrices is not None:
+            values["hetero_given_projection"] = _transform(given_matrices[i])
+            values |= {key: round(float(column[i]), 4) for key, column in figures.items()}
         yield values
 
 
@@ -391,6 +403,12 @@ def _carried(particles: ParticleSet) -> Iterator[dict[str, Any]]:
             yield {"hetero_source": name, "hetero_row": int(row), "hetero_image": image, **beside}
     else:
         yield from ({} for _ in range(len(particles)))
+
+
+def _transform(matrix: np.ndarray) -> dict[str, str]:
+    """Return EMAN2's Transform of a 3 × 4 matrix, as its JSON has it."""
+    text = "[" + ",".join(f"{number:.{DIGITS}g}" for number in matrix.ravel()) + "]"
+    return {"__class__": "Transform", "matrix": text}
 
 
 def _same_projection(values: dict[str, Any], matrix: np.ndarray) -> bool:

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from libhetero.errors import DataError
 from libhetero.files import replacing
 from libhetero.io.tables import read_numbers
+from libhetero.records import PoseChange
 
 COLUMNS = "particle index, contrast, contrast_sd, evidence and junk"
 HEADER = "particle, contrast, contrast_sd, evidence (nats), junk (probability)"
@@ -26,12 +27,14 @@ class ParticleFindings:
     contrast_deviation : its standard deviation; 0 where it was not estimated.
     evidence : log p(image | model) - log p(image | noise alone), nats.
     junk : probability that it shows nothing of the molecule.
+    poses : what the list's poses are off by, kept in a file of its own (`pose_changes`); None where not refined.
     """
 
     contrast: Float[np.ndarray, "particles"]
     contrast_deviation: Float[np.ndarray, "particles"]
     evidence: Float[np.ndarray, "particles"]
     junk: Float[np.ndarray, "particles"]
+    poses: PoseChange | None = None
 
 
 def write_findings(path: str | os.PathLike, findings: ParticleFindings) -> None:

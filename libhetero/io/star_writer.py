@@ -27,6 +27,7 @@ from libhetero.io.optics import optics_groups
 from libhetero.io.origin import original_table
 from libhetero.io.paths import project_path, require_readable_elsewhere, resolve_path
 from libhetero.io.pixel_size import SAME, renewed_pixel_size
+from libhetero.io.pose_changes import pose_figures
 from libhetero.io.source_images import compare_images
 from libhetero.io.star import StarTable
 from libhetero.io.star_text import StarFile, write_star_file
@@ -348,6 +349,15 @@ def _fresh_particles(particles: ParticleSet, group: np.ndarray, micrographs: np.
 
 def _estimates(particles: ParticleSet) -> dict[str, list[str]]:
     """Return the columns that hold a model's estimates; RELION keeps them without reading them."""
-    if particles.estimates is None:
-        return {}
-    return {"libheteroContrast": _text(particles.estimates.contrast), "libheteroJunk": _text(particles.estimates.junk)}
+    columns: dict[str, list[str]] = {}
+    if (estimates := particles.estimates) is not None:
+        columns |= {"libheteroContrast": _text(estimates.contrast), "libheteroJunk": _text(estimates.junk)}
+    if (given := particles.given) is not None:
+        angles = euler_from_matrix(given.pose.rotation)
+        columns |= {f"libheteroGiven{label[3:]}": _text(v) for label, v in zip(star.ANGLES, angles, strict=True)}
+        columns |= {
+            f"libheteroGivenOrigin{letter}Angst": _text(-np.asarray(given.pose.shift)[:, axis])
+            for axis, letter in enumerate("XY")
+        }
+        columns |= {f"libhetero{name}": _text(values) for name, values in pose_figures(given.change).items()}
+    return columns

@@ -34,6 +34,7 @@ class Family:
     chosen_by : field of the configuration that chooses the family where it is given; None for none.
     flags : what a command has for such a run; "" for the family taken without a word.
     whole_latents : whether mid_00.txt holds its latents as the decoder takes them; others are encoded again.
+    poses_with_latent : whether its models refine poses with the latent; for others that is done before.
     mixtures : whether it starts from Gaussians and its models follow `libhetero.models.family.MixtureFamily`.
     training : fields of the training's configuration in which it differs from the declared defaults.
     preset_training : the same by preset, above `training`.
@@ -47,6 +48,7 @@ class Family:
     chosen_by: str | None = None
     flags: str = ""
     mixtures: bool = False
+    poses_with_latent: bool = False
     whole_latents: bool = False
     training: Mapping[str, Any] = field(default_factory=dict)
     preset_training: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -114,6 +116,7 @@ FAMILIES = (
         chosen_by="decoder",
         flags="--pointtransformer or --decoder mlp",
         mixtures=True,
+        poses_with_latent=True,
         whole_latents=True,
         training={"learning_rate": 1e-3, "batch_size": 16, "ema_decay": 0.99, "epochs": 8},
         preset_training={"paper": {"epochs": 20}},

@@ -1,4 +1,4 @@
-"""What the configurations of all families say alike: presets, precision, contrast, the heading of the help."""
+"""What the configurations of all families say alike: presets, precision, contrast, poses, the heading of the help."""
 
 from __future__ import annotations
 
@@ -32,6 +32,18 @@ def contrast_option() -> Any:
         group=MODEL,
         help="of each particle: estimated with its spread in the set, and particles that show nothing (junk) weighed "
         "down; or none, all alike",
+    )
+
+
+def poses_option() -> Any:
+    """Declare whether poses are refined about the list's and written back; alike in every family."""
+    return option(
+        False,
+        "--refine_poses",
+        group=MODEL,
+        help="take the list's poses as wrong by a few degrees and pixels, by how much the particles say; refine each "
+        "about the list's, and write lists with the refined ones. Gaussians solve for them with the latent; CryoHype "
+        "refines them first, against the classes that e2hype_classify.py finds",
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import jax
 from jax.tree_util import GetAttrKey
 
-from libhetero.records import Batch, CTFParams, Gaussians, Observation, Pose, Posterior
+from libhetero.records import Batch, CTFParams, Gaussians, Observation, Pose, PoseChange, Posterior
 
 Record = TypeVar("Record", bound=type)
 
@@ -36,5 +36,5 @@ def register_record(record: Record) -> Record:
     return record
 
 
-for _record in (Pose, CTFParams, Observation, Gaussians, Batch, Posterior):
+for _record in (Pose, CTFParams, Observation, Gaussians, Batch, PoseChange, Posterior):
     register_record(_record)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -35,7 +36,17 @@ class ClassifyConfig(ParticleListConfig):
         help="classes at most; those that differ least are joined",
         shown_default="as many as they tell apart",
     )
-    no_maps: bool = option(False, "--nomaps", help="no map of each class; e2hype_make3d.py --classes makes them later")
+    no_maps: bool = option(
+        False,
+        "--nomaps",
+        help="no map of each class; e2hype_make3d.py --classes makes them later (of ptcls_refined with --refine_poses)",
+    )
+    refine_poses: bool = option(
+        False,
+        "--refine_poses",
+        help="take the list's poses as wrong by a few degrees and pixels, by how much the particles say; refine each "
+        "about the list's against the volumes of the classes, find the classes again, and write lists with both poses",
+    )
     seed: int = option(0, "--seed", metavar="N", least=0, most=MOST_SEED, help="of where the search starts from")
     batch_size: int = option(
         256, "--batchsz", metavar="N", least=1, most=MOST_BATCH, help="images read or inserted at once"
@@ -86,8 +97,10 @@ def run(config: ClassifyConfig, progress: Callable[[float], None] | None = None)
     """
     # The parts load here, after parsing: `--help` is answered from the declarations above.
     from libhetero.files import remove_figures, remove_stale
+    from libhetero.io.pose_changes import at_refined_poses
     from libhetero.pipelines.classifying.files import write_classification
     from libhetero.pipelines.classifying.maps import class_maps, draw_class_maps
+    from libhetero.pipelines.classifying.poses import refined_poses
     from libhetero.pipelines.classifying.record import is_classification
     from libhetero.pipelines.classifying.search import classify_particles
     from libhetero.pipelines.maps.classes import FIGURE, TABLE, ClassMap, renewed_folder
@@ -101,7 +114,7 @@ def run(config: ClassifyConfig, progress: Callable[[float], None] | None = None)
         )
     data = config.data()
     feed = listed_feed(data, config.contrast)
-    share = 1.0 if config.no_maps else 0.7
+    share = (1.0 if config.no_maps else 0.7) / (3 if config.refine_poses else 1)
     with renewed_folder(config.output) as folder:
         remove_stale(folder, TABLE)
         remove_figures(folder, FIGURE)
@@ -109,6 +122,16 @@ def run(config: ClassifyConfig, progress: Callable[[float], None] | None = None)
             found = classify_particles(
                 feed, config.classes, config.seed, config.batch_size, lambda done: advance(share * done)
             )
+        if config.refine_poses:
+            with timed(LOGGER, "poses"):
+                change = refined_poses(feed, config.seed, found, config.batch_size)
+            feed = dataclasses.replace(feed, particles=at_refined_poses(feed.particles, change))
+            advance(2 * share)
+            with timed(LOGGER, "classes at the refined poses"):
+                found = classify_particles(
+                    feed, config.classes, config.seed, config.batch_size, lambda done: advance(share * (2 + done))
+                )
+            share *= 3
         maps: tuple[ClassMap, ...] = ()
         if not config.no_maps:
             with timed(LOGGER, "maps"):

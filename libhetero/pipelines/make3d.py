@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -242,6 +243,14 @@ def _wanted(config: Make3dConfig, feed: Any) -> Any:
     return Postprocessing(mask, config.b_factor, config.local_resolution)
 
 
+def _as_listed(trained: Any) -> Any:
+    """Return the particles of a `libhetero.pipelines.run.folder.Run`, at the poses of its lists."""
+    from libhetero.pipelines.decoding.particle_findings import estimated, particle_findings
+
+    feed = trained.feed()
+    return dataclasses.replace(feed, particles=estimated(feed.particles, particle_findings(trained)))
+
+
 def _class_maps(config: Make3dConfig, classes_file: str, progress: Callable[[float], None] | None) -> Make3dResult:
     from libhetero.pipelines.decoding.class_files import whole_classes
     from libhetero.pipelines.maps import classes
@@ -249,7 +258,7 @@ def _class_maps(config: Make3dConfig, classes_file: str, progress: Callable[[flo
     from libhetero.pipelines.run.folder import open_run
 
     trained = open_run(config.particles) if config.of_run else None
-    feed = listed_feed(config.data(), config.contrast) if trained is None else trained.feed()
+    feed = listed_feed(config.data(), config.contrast) if trained is None else _as_listed(trained)
     label, networks, wanted = whole_classes(classes_file, feed.particles), None, _wanted(config, feed)
     with classes.renewed_folder(config.output) as folder:
         if trained is not None:

@@ -119,9 +119,10 @@ def _score_run(config: ScoreConfig, progress: Callable[[float], None]) -> dict[s
     from libhetero.pipelines.decoding.gaussians import has_mixtures
     from libhetero.pipelines.decoding.particle_findings import FINDINGS
     from libhetero.pipelines.run.folder import open_run
+    from libhetero.pipelines.run.poses import FOUND
     from libhetero.pipelines.scoring.gaussians import score_gaussians
     from libhetero.pipelines.scoring.labels import score_labels
-    from libhetero.pipelines.scoring.particles import score_particles
+    from libhetero.pipelines.scoring.particles import score_particles, score_poses
     from libhetero.pipelines.scoring.subject import of_run
     from libhetero.pipelines.scoring.truth import places_in_truth, truth_of
 
@@ -130,6 +131,7 @@ def _score_run(config: ScoreConfig, progress: Callable[[float], None]) -> dict[s
     places = places_in_truth(opened.particles, truth)
     values = _begun(config, opened.folder, opened.model.family, truth, len(opened.particles))
     values |= score_particles(opened.folder / FINDINGS, truth, places)
+    values |= _posed(score_poses(opened.particles, opened.folder / FOUND, truth, places))
     if truth.kind != "motion":
         values["labels"] = score_labels(opened, truth, places, config.seed, config.batch_size)
     if has_mixtures(opened) and truth.position is not None:
@@ -142,7 +144,7 @@ def _score_run(config: ScoreConfig, progress: Callable[[float], None]) -> dict[s
 def _score_classification(config: ScoreConfig, progress: Callable[[float], None]) -> dict[str, Any]:
     from libhetero.pipelines.classifying.record import PARTICLES, open_classification
     from libhetero.pipelines.scoring.labels import CLASSES, score_class_files
-    from libhetero.pipelines.scoring.particles import score_particles
+    from libhetero.pipelines.scoring.particles import score_particles, score_poses
     from libhetero.pipelines.scoring.subject import of_classification
     from libhetero.pipelines.scoring.truth import places_in_truth, truth_of
 
@@ -155,9 +157,15 @@ def _score_classification(config: ScoreConfig, progress: Callable[[float], None]
     places = places_in_truth(particles, truth)
     values = _begun(config, found.folder, "classification", truth, len(particles))
     values |= score_particles(found.folder / PARTICLES, truth, places)
+    values |= _posed(score_poses(particles, None, truth, places))
     if truth.kind != "motion":
         values["labels"] = score_class_files(found.folder.glob(CLASSES), particles, truth, places)
     return values | score_volumes(config, of_classification(found), truth, places, progress)
+
+
+def _posed(scores: dict[str, Any]) -> dict[str, Any]:
+    """Return the scores of poses by their name, nothing where there are none."""
+    return {"poses": scores} if scores else {}
 
 
 def _begun(config: ScoreConfig, folder: Path, family: str, truth: Any, particles: int) -> dict[str, Any]:

@@ -19,7 +19,7 @@ KEPT = {
     """,
     "e2hype_classify.py": """
         --apix --batchsz --box --classes --ctf --datadir --figure --ind --invert --noctf --noinvert --nomaps
-        --passthrough --poses --seed
+        --passthrough --poses --refine_poses --seed
     """,
     "e2hype_compare.py": "--batchsz --embedding --figure --novolumes --path --seed --segmentation --volumes",
     "e2hype_dashboard.py": "--host --name --nobrowser --port --readonly --repeat",
@@ -49,7 +49,7 @@ KEPT = {
         --ctf --datadir --decoder --dry-run --ema --encoder --figure --hype_preset --ind --invert --keep
         --keep_epochs --learnrate --mask --maxbad --maxres --minres --model --niter --nmid --noctf --noinvert
         --normalise --nprocs --optimiser --pas --path --pointtransformer --poses --precision --preset --procid
-        --pt_preset --remat --report --requeue --resume --schedule --seed --set --stiffness --sym
+        --pt_preset --refine_poses --remat --report --requeue --resume --schedule --seed --set --stiffness --sym
         --tensorboard --usetest --warmup
     """,
     "e2hype_score.py": """

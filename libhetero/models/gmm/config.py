@@ -9,7 +9,7 @@ from libhetero.configuration import check_options, option, refused
 from libhetero.configuration.limits import MOST_GAUSSIANS, MOST_LATENTS, MOST_LENGTH, MOST_WEIGHT, MOST_WIDTH
 from libhetero.models.gmm.decoder import DECODERS
 from libhetero.models.gmm.layout import LETTERS, Layout
-from libhetero.models.options import MODEL, contrast_option, precision_option, unknown_preset
+from libhetero.models.options import MODEL, contrast_option, poses_option, precision_option, unknown_preset
 from libhetero.point_groups import expected_group
 
 SUBSPACE_SAMPLE = 4096  # particles that the subspace is measured on, where their images fit in
@@ -178,6 +178,7 @@ class GmmConfig:
         help="c4, d2, o …: the Gaussians are one unit, and all units change alike",
     )
     particle_contrast: str = contrast_option()
+    refine_poses: bool = poses_option()
     precision: str = precision_option()
 
     def __post_init__(self) -> None:
@@ -191,6 +192,8 @@ class GmmConfig:
             raise refused(self, "attention_groups", f"a divisor of attention_channels ({self.attention_channels})")
         if self.encoder == "posterior" and not self.linear_kinds:
             raise refused(self, "vary", "'p' or 'a' among them, or --encoder network")
+        if self.encoder == "network" and self.refine_poses:
+            raise refused(self, "refine_poses", "a latent that is solved for, --encoder posterior")
         if self.encoder == "network" and not self.latent_size:
             raise refused(self, "latent_size", "1 or more with --encoder network")
 

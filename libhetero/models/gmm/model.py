@@ -165,8 +165,8 @@ class GmmModel:
         """Return the model with what the sample shows to change, of which kinds and in how many directions."""
         config, imaging = self.config, self._imaging(SUBSPACE_GRID)
         asked, mobile = self.layout.linear, np.asarray(self.mobile) > 0
-        found = find_subspaces(imaging, sample, asked, config.latent_size, seed, mobile)
-        nuisances = None if config.particle_contrast == "none" else found[0].nuisances
+        found = find_subspaces(imaging, sample, asked, config.latent_size, seed, mobile, config.refine_poses)
+        nuisances = _inferred(config, found[0].nuisances)
         neutral, subspace = settle_motions(config, imaging, sample, found, nuisances, seed, mobile)
         if config.vary == AUTO:
             config = replace(config, vary=subspace.layout.letters)
@@ -247,6 +247,7 @@ class GmmModel:
 
     def posterior(self, params: Any, batch: Batch) -> Posterior:
         """Return the latents with their deviations, and contrast and evidence by the mixtures at those latents."""
+        poses = None
         if self.subspace is None:
             latent, observation = self.encode(params, batch), batch.observation
             deviation = jnp.full_like(latent, jnp.nan)
@@ -255,7 +256,10 @@ class GmmModel:
             rank = self.config.latent_size
             latent, observation = state[:, :rank], self._placed(batch, state[:, rank:])
             covariance = jnp.linalg.inv(precision) if state.shape[1] else precision
-            deviation = jnp.sqrt(jnp.diagonal(covariance, axis1=1, axis2=2))[:, :rank]
+            known = jnp.sqrt(jnp.diagonal(covariance, axis1=1, axis2=2))
+            deviation = known[:, :rank]
+            if self.config.refine_poses and self._nuisances is not None:
+                poses = self._nuisances.pose_change(state[:, rank:], known[:, rank:])
         estimate, uncertainty = jax.vmap(self._contrast_of)(batch.images, observation, self.decode(params, latent))
         estimated = self.config.particle_contrast == "estimated"
         prior = self.contrast if estimated else ContrastPrior()  # all alike
@@ -265,6 +269,7 @@ class GmmModel:
             contrast=estimate if estimated else jnp.ones_like(estimate),
             contrast_deviation=uncertainty if estimated else jnp.zeros_like(uncertainty),
             evidence=contrast_evidence(estimate, uncertainty, prior),
+            poses=poses,
         )
 
     def _contrast_of(
@@ -278,8 +283,7 @@ class GmmModel:
     @property
     def _nuisances(self) -> Nuisances | None:
         """What is inferred beside the latent; None for nothing."""
-        found = self.subspace
-        return None if found is None or self.config.particle_contrast == "none" else found.nuisances
+        return None if self.subspace is None else _inferred(self.config, self.subspace.nuisances)
 
     def _placed(self, batch: Batch, numbers: Float[Array, "batch nuisances"]) -> Observation:
         """Return how particles were seen as far as their poses are off; contrast is left out."""
@@ -485,6 +489,13 @@ class GmmModel:
 
     def _rings(self) -> slice:
         return slice(*ring_limits(self.config.resolution, self.box_size, self.pixel_size))
+
+
+def _inferred(config: GmmConfig, nuisances: Nuisances) -> Nuisances | None:
+    """Return what is inferred beside the latent: without contrasts of their own poses alone, where they are refined."""
+    if config.particle_contrast != "none":
+        return nuisances
+    return replace(nuisances, contrast=0.0) if config.refine_poses else None
 
 
 def _explainable(sample: Batch, ring_weight: Float[np.ndarray, "n half"]) -> float:

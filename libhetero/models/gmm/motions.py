@@ -421,7 +421,7 @@ class Settling:
                 imaging, self.sample, patch, layout, about=about, nuisances=True, draws=DRAWS, seed=self.seed
             )
             found = find_directions(equations, kind, max(MOST_MODES - len(kinds), 0))
-            spreads = spreads_of(equations, found.model)
+            spreads = spreads_of(equations, found.model, model.config.refine_poses)
             new = np.flatnonzero(found.missed >= (CURVED * most if kind == "p" else 0.0))
             LOGGER.info("%s: %d more direction(s) in what is left", KIND[kind], len(new))
             change = spread(equations, patch, kind, found.model.modes[:, new])

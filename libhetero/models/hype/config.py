@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from libhetero.configuration import check_options, option, refused
 from libhetero.configuration.limits import MOST_BOX, MOST_LAYERS, MOST_LIFT, MOST_WIDTH
-from libhetero.models.options import MODEL, contrast_option, precision_option, unknown_preset
+from libhetero.models.options import MODEL, contrast_option, poses_option, precision_option, unknown_preset
 
 MOST_SEARCHED = 42_000  # particles in which classes are searched
 MOST_IMAGES = 3 * 2**29  # bytes of their images
@@ -113,6 +113,7 @@ class HypeConfig:
         "and has more epochs by default",
     )
     particle_contrast: str = contrast_option()
+    refine_poses: bool = poses_option()
     precision: str = precision_option()
     remat: bool = option(
         False,

@@ -257,8 +257,8 @@ class HypeModel:
             estimate, deviation = estimate_contrast(expected, target, 1 / noise)
             return estimate, deviation, contrast_evidence(estimate, deviation, prior_of(params["contrast"]))
 
-        found = jax.vmap(one)(batch.images, batch.observation, self.decode(params, latent))
-        return Posterior(latent, jnp.full_like(latent, jnp.nan), *found)
+        contrast, deviation, evidence = jax.vmap(one)(batch.images, batch.observation, self.decode(params, latent))
+        return Posterior(latent, jnp.full_like(latent, jnp.nan), contrast, deviation, evidence)
 
     def decode(self, params: Any, latent: Float[Array, "batch latent"]) -> INRWeights:
         """Return the INR weights of every latent, and the volume that it adds to."""

@@ -14,6 +14,7 @@ from libhetero.analysis.classes import class_members
 from libhetero.configuration import write_json
 from libhetero.files import remove_stale
 from libhetero.io.particle_findings import write_findings
+from libhetero.io.pose_changes import at_given_poses
 from libhetero.metrics.fsc import resolution
 from libhetero.pipelines.classifying.maps import FIGURE
 from libhetero.pipelines.classifying.record import CLASSES, PARTICLES, RECORD, ClassificationRecord, ClassRecord
@@ -26,13 +27,18 @@ from libhetero.pipelines.maps.classes import FIGURE as FSC
 from libhetero.pipelines.maps.classes import HALF_MAPS, ClassMap
 from libhetero.pipelines.run.data import DataConfig
 from libhetero.pipelines.run.list_digest import list_digest
+from libhetero.pipelines.run.particle_record import RECORD as PARTICLE_RECORD
+from libhetero.pipelines.run.particle_record import write_record
 from libhetero.pipelines.run.particles import listed_particles
+from libhetero.pipelines.run.poses import FIGURE as POSES_FIGURE
+from libhetero.pipelines.run.poses import REFINED, write_poses
 from libhetero.report.evidence import draw_evidence
 from libhetero.report.page import Cell, Link, Page
 from libhetero.training.feed import ParticleFeed
 
 LOGGER = logging.getLogger(__name__)
 PAGE, JUNK = "index.html", "ptcls_junk"
+AT_REFINED = "ptcls_refined"  # all particles
 HEADER = (
     "class",
     "particles",
@@ -64,12 +70,19 @@ def write_classification(
     write_classes(folder / CLASSES, every, found.label, list_digest(particles), found.probability)
     write_findings(folder / PARTICLES, found.findings)
     draw_evidence(folder / EVIDENCE, found.findings.evidence, found.findings.junk, found.findings.contrast)
+    remove_stale(folder, REFINED, POSES_FIGURE, PARTICLE_RECORD, f"{AT_REFINED}.*")
+    if particles.given is not None:
+        write_poses(folder / REFINED, particles.given.change)
+        write_record(folder, at_given_poses(particles))
     listed = listed_particles(estimated(particles, found.findings), data)
     endings = write_lists_of_classes(folder, listed, found.label, "class")
+    if particles.given is not None:
+        write_lists(folder, {AT_REFINED: listed})
     remove_stale(folder, f"{JUNK}.*")
     if found.junk.any():
         write_lists(folder, {JUNK: listed.take(np.flatnonzero(found.junk))})
-    record = _record(data.seen(feed.config, len(feed)), found, maps, feed.pixel_size)
+    seen, refined = data.seen(feed.config, len(feed)), particles.given is not None
+    record = _record(seen, found, maps, feed.pixel_size, refined)
     write_json(folder / RECORD, asdict(record))
     page = _page(folder, data, record, bool(maps), endings).write(folder / PAGE)
     LOGGER.info("wrote %s, %s and a list of each class", folder / CLASSES, page)
@@ -77,7 +90,7 @@ def write_classification(
 
 
 def _record(
-    data: DataConfig, found: Classification, maps: Sequence[ClassMap], pixel_size: float
+    data: DataConfig, found: Classification, maps: Sequence[ClassMap], pixel_size: float, refined: bool
 ) -> ClassificationRecord:
     names = class_names(found.label)
     inside = max(int((found.label >= 0).sum()), 1)
@@ -99,7 +112,8 @@ def _record(
         )
     junk = int(found.junk.sum())
     left_out = int((found.label < 0).sum()) - junk
-    return ClassificationRecord(data, len(found.label), junk, left_out, found.spread, found.sure, tuple(classes))
+    count = len(found.label)
+    return ClassificationRecord(data, count, junk, left_out, found.spread, found.sure, tuple(classes), refined)
 
 
 def _page(folder: Path, data: DataConfig, record: ClassificationRecord, maps: bool, endings: Sequence[str]) -> Page:
@@ -128,7 +142,15 @@ def _page(folder: Path, data: DataConfig, record: ClassificationRecord, maps: bo
     )
     figures += [Link("correlation of the half-maps of each class", FSC)] if maps else []
     figures.append(Link("evidence and contrast of the particles", EVIDENCE))
-    quoted, first = shlex.quote(data.particles), record.classes[0].name
+    if record.refined:
+        figures.append(Link("how far poses were moved by their refinement", POSES_FIGURE))
+    every = str(folder / f"{AT_REFINED}{endings[0]}") if record.refined else data.particles
+    quoted, first = shlex.quote(every), record.classes[0].name
+    if record.refined:
+        facts.append(
+            f"Poses were refined; all particles at the refined ones are in {AT_REFINED}{endings[0]}. Each was taken "
+            "to a map of half of its class, drawn anew: half-maps by the list's half-sets agree a little too well."
+        )
     commands = [
         ("a class alone, at full resolution", f"e2hype_make3d.py {shlex.quote(str(folder / first))}.lst {first}.mrc"),
         ("motion and assembly within a class", f"e2hype_guess_n.py {shlex.quote(str(folder / first))}.mrc gmm.txt"),

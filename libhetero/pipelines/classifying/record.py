@@ -9,10 +9,13 @@ import numpy as np
 from jaxtyping import Int
 
 from libhetero.configuration import read_document
+from libhetero.errors import DataError
+from libhetero.io.pose_changes import at_refined_poses
 from libhetero.pipelines.decoding.class_files import whole_classes
 from libhetero.pipelines.run.data import DataConfig
 from libhetero.pipelines.run.moved import where_it_lies
 from libhetero.pipelines.run.particles import feed_of, load_particles
+from libhetero.pipelines.run.poses import REFINED, poses_of
 from libhetero.training.feed import ParticleFeed
 
 RECORD, CLASSES, PARTICLES = "classification.json", "classes.txt", "particles.txt"
@@ -64,6 +67,7 @@ class ClassificationRecord:
     contrast_spread: float
     sure: float
     classes: tuple[ClassRecord, ...]
+    refined: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,4 +104,8 @@ def open_classification(folder: str | Path) -> Sorted:
     record = read_document(folder / RECORD, ClassificationRecord)
     data = where_it_lies(record.data, folder)
     particles = load_particles(data)
+    if record.refined and not (folder / REFINED).exists():
+        raise DataError(f"{folder / REFINED}: no such file; expected the refined poses. Classify the particles again.")
+    if record.refined:
+        particles = at_refined_poses(particles, poses_of(folder / REFINED, particles))
     return Sorted(folder, record, feed_of(particles, data), whole_classes(folder / CLASSES, particles))

@@ -87,8 +87,7 @@ def classify_particles(
     """
     if len(feed) < LEAST_PARTICLES:
         raise DataError(f"found {len(feed)} particles; expected at least {LEAST_PARTICLES} to tell classes apart.")
-    sample = of_finite_images(feed.batch(sample_indices(len(feed), NOISE_SAMPLE, seed)))
-    reader = _Reader(feed, measure_noise(sample, feed.box_size), batch_size)
+    reader = SliceReader.of(feed, seed, batch_size)
     chosen = sample_indices(len(feed), most_particles(), seed)
     if len(chosen) < len(feed):
         LOGGER.info("searching in %d of %d particles, which memory holds", len(chosen), len(feed))
@@ -129,7 +128,7 @@ def _cut(slices: CentralSlices) -> Iterator[CentralSlices]:
 
 
 @dataclass(frozen=True, eq=False)
-class _Reader:
+class SliceReader:
     """Reads particles as central slices.
 
     Parameters
@@ -143,17 +142,25 @@ class _Reader:
     noise: Float[np.ndarray, "rings"]
     batch_size: int
 
+    @classmethod
+    def of(cls, feed: ParticleFeed, seed: int, batch_size: int) -> SliceReader:
+        """Measure the noise of the particles on a sample, drawn by the seed."""
+        sample = of_finite_images(feed.batch(sample_indices(len(feed), NOISE_SAMPLE, seed)))
+        return cls(feed, measure_noise(sample, feed.box_size), batch_size)
+
     def slices(self, index: Int[np.ndarray, "chosen"], what: str) -> CentralSlices:
         """Return the slices of some particles, in their order."""
         return next(self.blocks(index, len(index), what))
 
-    def blocks(self, index: Int[np.ndarray, "chosen"], size: int, what: str) -> Iterator[CentralSlices]:
-        """Yield the slices of some particles, so many at once."""
+    def blocks(
+        self, index: Int[np.ndarray, "chosen"], size: int, what: str, ring: float = HIGHEST_RING
+    ) -> Iterator[CentralSlices]:
+        """Yield the slices of some particles up to a ring, so many at once."""
         left, images = len(index), fitting_batches(self.feed, self.batch_size, index)
         stream = tracked(images, left, what, lambda batch: len(batch.weight), None)
         waiting: list[CentralSlices] = []
         for batch in stream:
-            made = central_slices(batch, self.feed.box_size, self.feed.pixel_size, HIGHEST_RING, self.noise)
+            made = central_slices(batch, self.feed.box_size, self.feed.pixel_size, ring, self.noise)
             waiting.append(made.take(np.arange(min(left, len(made)))))
             left -= len(waiting[-1])
             if sum(map(len, waiting)) >= size or not left:

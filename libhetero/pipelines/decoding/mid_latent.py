@@ -19,7 +19,7 @@ from libhetero.files import remove_stale, replacing, replacing_set
 from libhetero.io import write_latent
 from libhetero.io.arrays import read_arrays
 from libhetero.models.family import ModelFamily
-from libhetero.records import Posterior
+from libhetero.records import PoseChange, Posterior
 from libhetero.telling.progress import tracked
 from libhetero.training import sharding
 from libhetero.training.feed import ParticleFeed, feed_batches
@@ -130,22 +130,30 @@ class _Kept:
 
     def __init__(self) -> None:
         self._rows: list[tuple[np.ndarray, ...]] = []
+        self._poses: list[PoseChange] = []
 
     def clear(self) -> None:
         """Forget what was kept: a pass over all particles begins."""
         self._rows.clear()
+        self._poses.clear()
 
     def latent_of(self, block: Posterior) -> Float[np.ndarray, "block latent"]:
         """Keep a block, and return its latents; deviations are kept of latents that are written as they are."""
         narrow = block.latent.shape[1] <= WIDEST
         deviation = block.deviation if narrow else np.full((len(block.latent), 1), np.nan)
         self._rows.append((deviation, block.contrast, block.contrast_deviation, block.evidence))
+        if block.poses is not None:
+            self._poses.append(block.poses)
         return block.latent
 
     def posterior(self, latent: Float[np.ndarray, "particles latent"]) -> Posterior:
         """Return what was kept of all particles, with their latents as they are written."""
-        deviation, *rest = (np.concatenate(parts) for parts in zip(*self._rows, strict=True))
-        return Posterior(latent, np.broadcast_to(deviation, latent.shape), *rest)
+        deviation, contrast, contrast_deviation, evidence = (
+            np.concatenate(parts) for parts in zip(*self._rows, strict=True)
+        )
+        poses = jax.tree.map(lambda *parts: np.concatenate(parts), *self._poses) if self._poses else None
+        known = np.broadcast_to(deviation, latent.shape)
+        return Posterior(latent, known, contrast, contrast_deviation, evidence, poses)
 
 
 def _particles_of(block: Posterior) -> int:

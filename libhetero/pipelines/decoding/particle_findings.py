@@ -7,19 +7,21 @@ import logging
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from libhetero.errors import DataError
 from libhetero.files import remove_stale
 from libhetero.io import read_latent, write_particles
 from libhetero.io.particle_findings import ParticleFindings, read_findings, write_findings
+from libhetero.io.pose_changes import at_refined_poses
 from libhetero.models.contrast import ContrastPrior, fit_contrast, junk_probability
 from libhetero.pipelines.decoding.mid_latent import deviation_path
 from libhetero.pipelines.run.data import DataConfig
 from libhetero.pipelines.run.folder import LATENTS, Run
 from libhetero.pipelines.run.particle_record import LIST
 from libhetero.pipelines.run.particles import listed_particles
-from libhetero.records import ParticleEstimates, ParticleSet, Posterior
+from libhetero.pipelines.run.poses import FOUND, poses_of, write_poses
+from libhetero.records import ParticleEstimates, ParticleSet, PoseChange, Posterior
 from libhetero.report.evidence import draw_evidence
 from libhetero.training.feed import ParticleFeed
 
@@ -43,11 +45,28 @@ def findings_of(posterior: Posterior, bad: np.ndarray) -> tuple[ParticleFindings
     if prior.junk:
         junk = np.where(left_out, 0.0, np.asarray(junk_probability(estimate, deviation, prior), np.float64))
     evidence = np.asarray(posterior.evidence, np.float64)
-    return ParticleFindings(estimate, deviation, evidence, np.nan_to_num(junk)), prior
+    poses = posterior.poses
+    if poses is not None:
+        poses = _of_molecules(poses, left_out | (np.nan_to_num(junk) > 0.5))
+    return ParticleFindings(estimate, deviation, evidence, np.nan_to_num(junk), poses), prior
+
+
+def _of_molecules(poses: PoseChange, nothing: Bool[np.ndarray, "particles"]) -> PoseChange:
+    """Return what poses are off by, of what shows no molecule nothing, known as well as those of the others vary."""
+    parts = {name: np.array(part, np.float64) for name, part in vars(poses).items()}
+    nothing = nothing | ~np.all([np.isfinite(part).all(axis=1) for part in parts.values()], axis=0)
+    for name in ("turn", "shift"):
+        mean, deviation = parts[name], parts[f"{name}_deviation"]
+        spread = np.sqrt(np.mean(mean[~nothing] ** 2 + deviation[~nothing] ** 2)) if not nothing.all() else 0.0
+        mean[nothing], deviation[nothing] = 0.0, spread
+    return PoseChange(**parts)
 
 
 def write_particle_findings(folder: Path, feed: ParticleFeed, data: DataConfig, posterior: Posterior) -> None:
     """Write particles_00.txt, the list of what looks like junk, the list of all with both, and the figure.
+
+    Where poses were refined with the latent, what they are off by is in poses_00.txt, and the lists are at the refined
+    poses.
 
     Parameters
     ----------
@@ -60,6 +79,8 @@ def write_particle_findings(folder: Path, feed: ParticleFeed, data: DataConfig, 
     findings, prior = findings_of(posterior, bad)
     particles = listed_particles(estimated(feed.particles, findings), data)
     write_findings(folder / FINDINGS, findings)
+    if findings.poses is not None:
+        write_poses(folder / FOUND, findings.poses)
     write_particles(folder / LIST, particles)
     draw_evidence(folder / FIGURE, findings.evidence, findings.junk, findings.contrast)
     junk = np.flatnonzero(findings.junk > 0.5)
@@ -78,10 +99,12 @@ def write_particle_findings(folder: Path, feed: ParticleFeed, data: DataConfig, 
 
 
 def estimated(particles: ParticleSet, findings: ParticleFindings | None) -> ParticleSet:
-    """Return particles whose lists carry contrast and junk; as they are where nothing is known."""
+    """Return particles whose lists carry contrast, junk and refined poses; as they are where nothing is known."""
     if findings is None:
         return particles
     estimates = ParticleEstimates(np.asarray(findings.contrast), np.asarray(findings.junk))
+    if findings.poses is not None and particles.given is None:
+        particles = at_refined_poses(particles, findings.poses)
     return dataclasses.replace(particles, estimates=estimates)
 
 
@@ -92,8 +115,21 @@ def particle_findings(run: Run) -> ParticleFindings | None:
     ------
     DataError : if the file is damaged or of other particles.
     """
-    path = run.folder / FINDINGS
-    return read_findings(path, len(run.particles)) if path.exists() else None
+    return findings_in(run.folder, run.particles)
+
+
+def findings_in(folder: Path, particles: ParticleSet) -> ParticleFindings | None:
+    """Return what the files of a run folder say of each of its particles; None where they say nothing.
+
+    Raises
+    ------
+    DataError : if a file is damaged, of other particles, or of poses that the list does not have any more.
+    """
+    path, poses = folder / FINDINGS, folder / FOUND
+    if not path.exists():
+        return None
+    findings = read_findings(path, len(particles))
+    return dataclasses.replace(findings, poses=poses_of(poses, particles)) if poses.exists() else findings
 
 
 def particle_weights(run: Run) -> Float[np.ndarray, "particles"] | None:

@@ -25,6 +25,8 @@ CLASS_COLUMNS = ("rlnClassNumber", "alignments3D/class", "alignments2D/class")
 OTHER_NAMES = {  # of what a run found, in lists
     "contrast": ("libheteroContrast", "hetero_particle_contrast"),
     "junk": ("libheteroJunk", "hetero_junk"),
+    "pose_turn": ("libheteroPoseTurn", "hetero_pose_turn", "libhetero/pose_turn_deg"),
+    "pose_shift": ("libheteroPoseShift", "hetero_pose_shift", "libhetero/pose_shift_A"),
 }
 PART = re.compile(r"(.+)\[([0-9]{1,4})\]")
 MOST_SHOWN = 40  # names in a message

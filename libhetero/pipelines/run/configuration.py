@@ -110,6 +110,8 @@ def resumed_config(asked: RefineConfig, folder: Path, steps: Callable[[], int] =
         raise _differing(folder, [f"family is {stored.family}, asked for {family.name}"])
     base = stored.model if asked.preset is None else family.config.preset(asked.preset)
     model = _model(family, asked, base).settled(stored.model)
+    if model.refine_poses and not stored.model.refine_poses:  # also where the run is older than the option
+        raise _differing(folder, [f"{named(stored.model, 'refine_poses')} is False, asked for True"])
     stored = dataclasses.replace(stored, model=_completed(stored.model, model, folder))
     preprocess = dataclasses.replace(stored.data.preprocess, **asked.preprocess)
     wanted = RunConfig(

@@ -35,6 +35,7 @@ from libhetero.pipelines.run.image_cache import if_cached
 from libhetero.pipelines.run.kept import EMBEDDINGS, SEGMENTATIONS, chosen
 from libhetero.pipelines.run.particle_record import SAME_PIXEL, particles_of_run
 from libhetero.pipelines.run.particles import feed_of
+from libhetero.pipelines.run.poses import trained_poses
 from libhetero.pipelines.run.reached import Reached
 from libhetero.records import Batch, ParticleSet
 from libhetero.training.checkpoint import CheckpointFolder, EpochFolder, Restored
@@ -120,7 +121,7 @@ def open_run(folder: str | Path, epoch: int | None = None) -> Run:
     except DiskError as error:  # it can be read nevertheless
         LOGGER.warning("%s", error)
     config = read_config(folder)
-    particles = particles_of_run(folder, config.data)
+    particles = trained_poses(folder, config, particles_of_run(folder, config.data))
     model = stored_model(folder, config, particles)
     shapes = jax.eval_shape(model.init, jax.random.key(config.training.seed))
     if epoch is not None:

@@ -18,22 +18,28 @@ from libhetero import models
 from libhetero.configuration import from_dict, to_dict
 from libhetero.errors import ConfigurationError, DataError
 from libhetero.io import write_gaussians, write_particles
+from libhetero.io.pose_changes import at_given_poses, at_refined_poses
 from libhetero.models.families import family_named
 from libhetero.models.family import ModelFamily
+from libhetero.pipelines.classifying.poses import refined_poses
 from libhetero.pipelines.run.asked import RefineConfig
 from libhetero.pipelines.run.batch import with_largest_batch
 from libhetero.pipelines.run.configuration import RunConfig, new_config, with_model, write_config
 from libhetero.pipelines.run.directions import DIRECTIONS, write_directions
 from libhetero.pipelines.run.folder import write_arrays
+from libhetero.pipelines.run.image_cache import if_cached
 from libhetero.pipelines.run.new_folder import check_new, making
 from libhetero.pipelines.run.particle_record import LIST, write_record
 from libhetero.pipelines.run.particles import feed_of, listed_particles, load_particles
+from libhetero.pipelines.run.poses import REFINED, refines_first, write_poses
 from libhetero.pipelines.run.preparation import measured, sample_of
 from libhetero.pipelines.run.reference import reference_projector
 from libhetero.pipelines.run.start import RunStart
 from libhetero.pipelines.run.starting_mixture import refuse_other_starts, starting_mixture
+from libhetero.records import PoseChange
 from libhetero.telling.waiting import working
 from libhetero.training import sharding
+from libhetero.training.feed import ParticleFeed
 from libhetero.training.held_out import split
 
 LOGGER = logging.getLogger(__name__)
@@ -61,7 +67,9 @@ class NewRun:
         gaussians, mobile = starting_mixture(config, feed)  # before anything is measured, as they may not do
         with working(LOGGER.info, f"reading images of {len(feed)} particles for what is measured of them"):
             feed = measured(feed, self.asked.contrast, config.training.seed, project)
-            trained_on, _ = split(len(feed), config.training)
+        feed = self._at_poses(config, feed)
+        trained_on, _ = split(len(feed), config.training)
+        with working(LOGGER.info, f"reading images of {len(feed)} particles for the model's start"):
             sample = sample_of(config, feed, trained_on)
         LOGGER.info("measuring %d particles", len(sample.weight))
         with working(LOGGER.info, f"measuring {len(sample.weight)} particles"):
@@ -84,6 +92,16 @@ class NewRun:
             training = with_largest_batch(config.training, model, feed, len(trained_on))
             config = dataclasses.replace(config, training=training)
         return RunStart(config, feed, trained_on, model, gaussians)
+
+    def _at_poses(self, config: RunConfig, feed: ParticleFeed) -> ParticleFeed:
+        """Return the particles at the poses that training takes, refined by process 0 where that comes first."""
+        if not refines_first(config):
+            return feed
+        if self.asked.dry_run:
+            LOGGER.info("poses are refined before training; here they are left out, and so is the time that takes")
+            return feed
+        change = _of_process_0(lambda: vars(refined_poses(if_cached(feed, config.data.cache), config.training.seed)))
+        return dataclasses.replace(feed, particles=at_refined_poses(feed.particles, PoseChange(**change)))
 
     def finished(self, start: RunStart) -> None:
         """Return None: everything is left to do."""
@@ -123,12 +141,20 @@ def of_process_0(family: str, model: ModelFamily) -> ModelFamily:
     if jax.process_count() == 1:
         return model
     told = sharding.said_by_writer(lambda: json.dumps(to_dict(model.config)))
-    stored = sharding.sent_by_writer(lambda: _stored(model.arrays()))
+    arrays = _of_process_0(model.arrays)
     if sharding.is_writer():
         return model
     chosen = family_named(family)
-    with np.load(io.BytesIO(stored), allow_pickle=False) as arrays:
-        return chosen.model().from_arrays(from_dict(chosen.config, json.loads(told)), dict(arrays))
+    return chosen.model().from_arrays(from_dict(chosen.config, json.loads(told)), arrays)
+
+
+def _of_process_0(make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Return in all processes the arrays that process 0 makes."""
+    if jax.process_count() == 1:
+        return make()
+    stored = sharding.sent_by_writer(lambda: _stored(make()))
+    with np.load(io.BytesIO(stored), allow_pickle=False) as found:
+        return dict(found)
 
 
 def _stored(arrays: dict[str, np.ndarray]) -> bytes:
@@ -153,7 +179,9 @@ def _check_alike(config: RunConfig) -> None:
 def _write(start: RunStart, folder: Path) -> None:
     write_arrays(folder, start.model)
     feed = start.feed
-    write_record(folder, feed.particles)
+    write_record(folder, at_given_poses(feed.particles))
+    if feed.particles.given is not None:
+        write_poses(folder / REFINED, feed.particles.given.change)
     write_particles(folder / LIST, listed_particles(feed.particles, start.config.data))
     if start.gaussians is not None:
         write_gaussians(folder / "model_00.txt", start.gaussians, feed.box_size, feed.pixel_size)

@@ -14,6 +14,7 @@ from libhetero.pipelines.run.configuration import resumed_config
 from libhetero.pipelines.run.folder import CHECKPOINTS, latents_are_current, stored_model
 from libhetero.pipelines.run.particle_record import particles_of_run
 from libhetero.pipelines.run.particles import feed_of
+from libhetero.pipelines.run.poses import trained_poses
 from libhetero.pipelines.run.reached import Reached
 from libhetero.pipelines.run.start import RunStart
 from libhetero.training import sharding
@@ -39,7 +40,7 @@ class StoredRun:
     def start(self) -> RunStart:
         """Open the run again."""
         config = resumed_config(self.asked, self.path, self._steps)
-        particles = particles_of_run(self.path, config.data, to_train=True)
+        particles = trained_poses(self.path, config, particles_of_run(self.path, config.data, to_train=True))
         feed, model = feed_of(particles, config.data), stored_model(self.path, config, particles)
         trained_on, _ = split(len(feed), config.training)
         return RunStart(config, feed, trained_on, model, stored=True)

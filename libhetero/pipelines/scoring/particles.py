@@ -2,6 +2,7 @@
 
 particles_00.txt    contrast, its deviation, evidence, probability of being junk
 mid_00_sd.txt       deviation of each latent
+poses_00.txt        what the list's poses are off by
 """
 
 from __future__ import annotations
@@ -11,12 +12,16 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
+from scipy.spatial.transform import Rotation
 
 from libhetero.io.particle_findings import ParticleFindings, read_findings
+from libhetero.io.pose_changes import at_refined_poses
 from libhetero.metrics.calibration import errors_over_deviations
 from libhetero.metrics.detection import detection
 from libhetero.pipelines.decoding.particle_findings import latents_and_deviations
+from libhetero.pipelines.run.poses import poses_of
 from libhetero.pipelines.scoring.truth import Truth
+from libhetero.records import ParticleSet, Pose
 
 
 def score_particles(path: Path, truth: Truth, places: np.ndarray) -> dict[str, Any]:
@@ -37,6 +42,53 @@ def score_particles(path: Path, truth: Truth, places: np.ndarray) -> dict[str, A
     if not real.all() or said.junk.any():
         scores["junk"] = detection(said.junk, ~real)
     return scores
+
+
+def score_poses(
+    particles: ParticleSet, path: Path | None, truth: Truth, places: np.ndarray
+) -> dict[str, dict[str, float | int]]:
+    """Return by how much poses are off, as listed and as refined; nothing where they were not, or the truth is listed.
+
+    Parameters
+    ----------
+    particles : of the run, at the poses that it was trained with.
+    path : of what it says of poses that it solved for; there may be no such file; None for none.
+    places : (N,) place of each particle in the truth.
+
+    Returns
+    -------
+    of "given" and "refined" poses "rotation", degrees, and "shift", Å: medians over the particles that are no junk of
+    the angle, and of the length, between them and the true ones; "z" of the refined ones, the deviation of their five
+    errors over what the run says it is.
+    """
+    if particles.given is None and path is not None and path.exists():
+        particles = at_refined_poses(particles, poses_of(path, particles))
+    if particles.given is None or particles.pose is None or truth.rotation is None or truth.shift is None:
+        return {}
+    real = real_particles(truth, places)
+    rotation, shift = truth.rotation[places][real], truth.shift[places][real]
+    scores: dict[str, dict[str, float | int]] = {}
+    for name, pose in (("given", particles.given.pose), ("refined", particles.pose)):
+        turn, off = pose_errors(pose.take(real), rotation, shift)
+        scores[name] = {
+            "rotation": float(np.degrees(np.median(np.linalg.norm(turn, axis=1)))),
+            "shift": float(np.median(np.linalg.norm(off, axis=1))),
+        }
+    change = particles.given.change.take(real)
+    scores["refined"]["z"] = float(
+        np.sqrt(
+            (_spread_of(turn, change.turn_deviation) ** 2 * 3 + _spread_of(off, change.shift_deviation) ** 2 * 2) / 5
+        )
+    )
+    return scores
+
+
+def pose_errors(
+    pose: Pose, rotation: Float[np.ndarray, "particles 3 3"], shift: Float[np.ndarray, "particles 2"]
+) -> tuple[Float[np.ndarray, "particles 3"], Float[np.ndarray, "particles 2"]]:
+    """Return what poses are off by: rotation vectors from the true rotations, radians, and shifts, Å."""
+    turn = np.asarray(pose.rotation, np.float64) @ np.asarray(rotation, np.float64).transpose(0, 2, 1)
+    return Rotation.from_matrix(turn).as_rotvec(), np.asarray(pose.shift, np.float64) - shift
 
 
 def real_particles(truth: Truth, places: np.ndarray) -> Bool[np.ndarray, "particles"]:

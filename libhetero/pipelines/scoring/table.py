@@ -40,7 +40,7 @@ def table(values: dict[str, Any]) -> list[str]:
         lines += _label_lines(values["labels"])
     if "gaussians" in values:
         lines += _gaussian_lines(values["gaussians"])
-    if "contrast" in values or "junk" in values:
+    if {"contrast", "junk", "poses"} & set(values):
         lines += _particle_lines(values)
     if "volumes" in values:
         lines += _volume_lines(values["volumes"], values["mask"])
@@ -138,6 +138,11 @@ def _particle_lines(values: dict[str, Any]) -> list[str]:
         lines.append(_line("junk", "AUC", "recall", "precision"))
         lines.append(_line("", row["auc"], row["recall"], row["precision"]))
         lines.append("  called junk: a probability above ½; every other score is of what is no junk.")
+    if "poses" in values:
+        lines.append(_line("poses, off in the median by", "degrees", "Å"))
+        for name, row in values["poses"].items():
+            lines.append(_line(f"  as {name}", row["rotation"], row["shift"]))
+        lines.append(_line("  errors of the refined ones ÷ their deviation", values["poses"]["refined"]["z"]))
     return lines
 
 

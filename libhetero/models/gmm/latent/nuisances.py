@@ -18,7 +18,7 @@ from jaxtyping import Array, Float
 
 from libhetero.physics.arrays import AnyArray
 from libhetero.physics.rotations import HIGHEST, axis_angle_to_matrix
-from libhetero.records import Observation, Pose
+from libhetero.records import Observation, Pose, PoseChange
 
 NOTICEABLE = 1.0  # variance of what a wrong pose does to an image, over that of noise, from which it is inferred
 PARTS = slice(0, 1), slice(1, 3), slice(3, 6)  # contrast, shift and rotation among the six
@@ -50,6 +50,24 @@ class Nuisances:
         """How many numbers u of a particle are inferred: contrast alone, or with the pose."""
         return 6 if self.posed else 1
 
+    def pose_change(
+        self, numbers: Float[AnyArray, "*batch numbers"], deviation: Float[AnyArray, "*batch numbers"]
+    ) -> PoseChange:
+        """Return what poses are off by; 0 ± 0 where they are not inferred.
+
+        Parameters
+        ----------
+        numbers, deviation : u, and its posterior standard deviations.
+        """
+        if not self.posed:
+            numbers = deviation = jnp.zeros((*numbers.shape[:-1], 6))
+        return PoseChange(
+            turn=self.rotation * numbers[..., 3:],
+            shift=self.shift * numbers[..., 1:3],
+            turn_deviation=self.rotation * deviation[..., 3:],
+            shift_deviation=self.shift * deviation[..., 1:3],
+        )
+
     def contrast_of(self, numbers: Float[AnyArray, "*batch numbers"]) -> Float[Array, "*batch"]:
         """Return α."""
         return jnp.asarray(1 + self.contrast * numbers[..., 0])
@@ -71,16 +89,17 @@ class Nuisances:
         return replace(observation, pose=pose, contrast=self.contrast_of(numbers))
 
 
-def noticeable(spreads: Float[np.ndarray, "6"], information: Float[np.ndarray, "6"]) -> Nuisances:
+def noticeable(spreads: Float[np.ndarray, "6"], information: Float[np.ndarray, "6"], always: bool = False) -> Nuisances:
     """Return the nuisances that matter: contrast always, poses where they do more to an image than noise hides.
 
     Parameters
     ----------
     spreads : of contrast, shift (2) and rotation (3), as `normal_equations.NUISANCES` orders them.
     information : mean of H for one unit of each.
+    always : whether poses are kept however little they do.
     """
     shown = spreads**2 * information
     contrast, shift, rotation = (float(np.sqrt(np.mean(spreads[part] ** 2))) for part in PARTS)
-    if max(np.mean(shown[1:3]), np.mean(shown[3:])) < NOTICEABLE:
+    if max(np.mean(shown[1:3]), np.mean(shown[3:])) < NOTICEABLE and not always:
         return Nuisances(contrast)
     return Nuisances(contrast, shift, rotation)

@@ -98,6 +98,7 @@ def find_subspaces(
     rank: int = 0,
     seed: int = 0,
     mobile: Bool[np.ndarray, "points"] | None = None,
+    posed: bool = False,
 ) -> tuple[Subspace, ...]:
     """Find mean and modes of a sample of particles.
 
@@ -109,6 +110,7 @@ def find_subspaces(
     rank : number of modes; 0 takes those that stand out of the noise, at most 16, which may be none.
     seed : of k-means and of the noise's draws.
     mobile : (N,) bool, which Gaussians may change; None for all.
+    posed : whether poses count as off however little that does to an image.
 
     Returns
     -------
@@ -129,8 +131,8 @@ def find_subspaces(
             "%s adds %.1f %% of what %s adds to the likelihood", KIND[alone.kind], 100 * share, KIND[first.kind]
         )
         if second.found.model.rank and share > MATERIAL:
-            kept, others = [first, second], [_joined([alone], alone)]
-    subspace = _joined(kept, first)
+            kept, others = [first, second], [_joined([alone], alone, posed)]
+    subspace = _joined(kept, first, posed)
     _tell(subspace, len(first.equations.gradient))
     return subspace, *others
 
@@ -174,11 +176,11 @@ def _strongest(imaging: Imaging, sample: Batch, searches: list[Search], rank: in
     return falling[0] if not falling[0].found.model.rank else refined
 
 
-def spreads_of(equations: Equations, model: LowRank) -> Nuisances:
-    """Return the nuisances that the particles show, given what has been fitted to them."""
+def spreads_of(equations: Equations, model: LowRank, posed: bool = False) -> Nuisances:
+    """Return the nuisances that the particles show, given what has been fitted to them; poses always if `posed`."""
     spreads = np.diag(model.known[: equations.nuisances])
     information = np.diagonal(equations.hessian, axis1=1, axis2=2)[:, : len(spreads)].mean(axis=0)
-    return noticeable(spreads, information)
+    return noticeable(spreads, information, posed)
 
 
 def _refined(imaging: Imaging, sample: Batch, search: Search, rank: int, seed: int) -> Search:
@@ -218,7 +220,7 @@ def _searched_beside(imaging: Imaging, sample: Batch, first: Search, alone: Sear
     )
 
 
-def _joined(kept: list[Search], first: Search) -> Subspace:
+def _joined(kept: list[Search], first: Search, posed: bool) -> Subspace:
     """Return the subspace of one kind of change, of both or of none."""
     letters = "".join(one.kind for one in kept)
     layout = Layout.of(letters or first.kind)
@@ -238,5 +240,5 @@ def _joined(kept: list[Search], first: Search) -> Subspace:
         "".join(one.kind * one.found.model.rank for one in kept),
         np.concatenate([np.zeros(0), *(one.found.p for one in kept)]),
         np.concatenate([np.zeros(0), *(one.found.strength for one in kept)]),
-        spreads_of(last.equations, last.found.model),
+        spreads_of(last.equations, last.found.model, posed),
     )

@@ -104,15 +104,40 @@ class FourierGrid:
         waves = np.exp(-2j * np.pi * np.outer(k, along[inside])).astype(np.complex64)
         return _resampled(jnp.asarray(values), jnp.asarray(waves), np.flatnonzero(inside), self.reach, self.edge)
 
+    def with_moments(
+        self, values: Complex[AnyArray, "points"], support: Float[AnyArray, "edge edge edge"]
+    ) -> Complex[Array, "4 points"]:
+        """Return V times a support in real space, 2π x V, 2π y V and 2π z V of it, `unsmoothed`; r in boxes.
+
+        The last three are i times the gradient of the first's transform, in cycles per box.
+
+        Parameters
+        ----------
+        values : a confined volume.
+        support : centred on voxel 0, its axes y, z and x.
+        """
+        along = np.fft.fftfreq(self.edge) * self.oversampling
+        smooth = np.sinc(np.fft.fftfreq(self.edge)) ** 2
+        plain = support * self.mask / (smooth[:, None, None] * smooth[:, None] * smooth)
+        axes = 1 / (2 * np.pi), along, along[:, None, None], along[:, None]
+        weights = (jnp.asarray(2 * np.pi * plain * axis, jnp.float32) for axis in axes)
+        volume = jnp.asarray(values)[None]
+        return jnp.concatenate([masked(volume, weight, self.reach) for weight in weights])
+
+    def in_space(self, values: Complex[AnyArray, "points"]) -> Float[Array, "edge edge edge"]:
+        """Return a volume in real space, centred on voxel 0, its axes y, z and x."""
+        return _seen_in_space(jnp.asarray(values), self.reach, self.edge)
+
     def interpolated(
-        self, table: Float[AnyArray, "points 2 volumes"], frequencies: Float[AnyArray, "chosen 3"]
+        self, table: Float[AnyArray, "points 2 volumes"], frequencies: Float[AnyArray, "chosen 3"], first: Any = 0
     ) -> Float[Array, "chosen 2 volumes"]:
         """Return volumes, real and imaginary parts, between points of the grid: trilinear, 0 beyond the highest ring.
 
         Parameters
         ----------
-        table : the volumes at the points.
+        table : the volumes at the points; of several grids, one after the other.
         frequencies : (x, y, z), cycles per box.
+        first : row of the table at which the grid begins.
         """
         inside = jnp.linalg.norm(frequencies, axis=-1) <= self.ring
         place = jnp.where(inside[:, None], frequencies, 0.0) * self.oversampling
@@ -124,7 +149,7 @@ class FourierGrid:
         for corner in np.ndindex(2, 2, 2):
             at = low + np.array(corner, np.int32)
             weight = jnp.prod(jnp.where(np.array(corner, bool), rest, 1 - rest), axis=1)
-            total = total + weight[:, None, None] * values[_number(at, self.reach)].astype(jnp.float32)
+            total = total + weight[:, None, None] * values[first + _number(at, self.reach)].astype(jnp.float32)
         sign = jnp.where(inside, jnp.where(turned, -1.0, 1.0), 0.0)
         return total * jnp.stack([jnp.abs(sign), sign], axis=1)[:, :, None]
 
@@ -157,6 +182,9 @@ def _resampled(values: Array, waves: Array, inside: Array, reach: int, edge: int
 
     found: Array = jax.lax.map(one, values)
     return found
+
+
+_seen_in_space = jax.jit(lambda values, reach, edge: _in_space(values, reach, edge), static_argnums=(1, 2))
 
 
 def _in_space(values: Array, reach: int, edge: int) -> Array:

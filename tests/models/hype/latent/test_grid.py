@@ -37,3 +37,36 @@ def test_a_ball_keeps_what_is_in_it_and_nothing_else():
 
 def test_few_sizes_hold_every_number():
     assert [few_sizes(count) for count in (0, 1, 5, 64, 65, 200)] == [4, 4, 16, 64, 128, 256]
+
+
+def test_moments_are_i_times_the_gradient_of_the_transform():
+    points, molecule = points_of(GRID), [part[0] for part in molecules(1)]
+    volume = transform(molecule, points, 0.06).astype(np.complex64)
+    support = np.ones((GRID.edge,) * 3, np.float32)
+    found = np.asarray(GRID.with_moments(jnp.asarray(volume), support))
+    np.testing.assert_allclose(found[0], np.asarray(GRID.unsmoothed(volume[None]))[0], atol=1e-4)
+    assert not np.asarray(GRID.with_moments(jnp.asarray(volume), 0 * support)).any()
+    step, shown = 1e-3, GRID.radius < 0.9 * GRID.ring
+    smooth = np.asarray(GRID.interpolated(np.stack([found[1:].real.T, found[1:].imag.T], axis=1), points[shown]))
+    for axis in range(3):
+        off = step * np.eye(3)[axis]
+        gradient = (transform(molecule, points + off, 0.06) - transform(molecule, points - off, 0.06)) / (2 * step)
+        between = 1j * gradient[shown]
+        assert np.linalg.norm(smooth[:, 0, axis] + 1j * smooth[:, 1, axis] - between) < 0.25 * np.linalg.norm(between)
+
+
+def test_a_volume_in_space_is_centred_on_the_first_voxel_and_grids_follow_each_other_in_a_table():
+    points = points_of(GRID)
+    one = np.array([[0.2, 0.0, -0.1]]), np.ones(1)
+    volume = transform(one, points, 0.06).astype(np.complex64)
+    seen = np.asarray(GRID.in_space(volume))
+    highest = np.array(np.unravel_index(seen.argmax(), seen.shape))
+    along = np.fft.fftfreq(GRID.edge) * GRID.oversampling
+    np.testing.assert_allclose(along[highest], [0.0, -0.1, 0.2], atol=GRID.oversampling / GRID.edge)  # y, z, x
+    table = np.stack([volume.real, volume.imag], axis=1)[:, :, None]
+    both = np.concatenate([0 * table, table])
+    chosen = points[(GRID.radius < 4) & (GRID.radius > 1)][:20]
+    np.testing.assert_allclose(
+        GRID.interpolated(both, chosen, GRID.size), GRID.interpolated(table, chosen), rtol=1e-6, atol=1e-6
+    )
+    assert not np.asarray(GRID.interpolated(both, chosen)).any()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -117,7 +118,9 @@ def run(config: AlignConfig, progress: Callable[[float], None] | None = None) ->
         )
     label = read_labels(table, len(neutral.sigma))
     regions = _chosen(config, label, table)
-    latent = particle_latents(trained, config.batch_size)
+    latent = particle_latents(trained, config.batch_size)  # at the list's poses, about which they are solved for
+    posed = estimated(trained.particles, particle_findings(trained))
+    trained = dataclasses.replace(trained, particles=posed)
     share = 0.2 if config.refine else 1.0
     motions = decoded_motions(trained, latent, label, regions, config.batch_size, lambda done: advance(share * done))
     if config.refine:
@@ -136,7 +139,7 @@ def run(config: AlignConfig, progress: Callable[[float], None] | None = None) ->
         )
     folder = Path(config.output) if config.output is not None else trained.folder / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
-    particles = listed_particles(estimated(trained.particles, particle_findings(trained)), trained.config.data)
+    particles = listed_particles(trained.particles, trained.config.data)
     with replacing_set(folder):
         stacks = (
             write_subtracted(folder, trained, latent, label, motions, config.batch_size) if config.subtract else None

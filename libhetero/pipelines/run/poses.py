@@ -14,7 +14,13 @@ from typing import Any
 import numpy as np
 
 from libhetero.errors import DataError
-from libhetero.io.pose_changes import at_refined_poses, pose_figures, read_pose_changes, write_pose_changes
+from libhetero.io.pose_changes import (
+    at_given_poses,
+    at_refined_poses,
+    pose_figures,
+    read_pose_changes,
+    write_pose_changes,
+)
 from libhetero.models.families import family_named
 from libhetero.pipelines.run.particle_record import record_of
 from libhetero.pipelines.run.seen import changed, seen
@@ -74,14 +80,14 @@ def poses_of(path: Path, particles: ParticleSet) -> PoseChange:
     Parameters
     ----------
     path : in the folder of a run or a classification.
-    particles : at the list's poses.
+    particles : of the list, at its poses or at refined ones.
 
     Raises
     ------
     DataError : if it is damaged, of other particles, or of poses that the list does not have any more.
     """
     record = record_of(path.parent)
-    now = changed(record.seen, seen(particles)) if record is not None else {}
+    now = changed(record.seen, seen(at_given_poses(particles))) if record is not None else {}
     others = np.any([rows for name, rows in now.items() if name in ("rotation", "shift")], axis=0)
     if np.any(others):
         raise DataError(

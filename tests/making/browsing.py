@@ -45,6 +45,21 @@ def browser() -> str | None:
     return next((found for name in BROWSERS if (found := shutil.which(name))), None)
 
 
+def until(page: Any, expression: str, arg: Any = None, every: float = 0.05) -> None:
+    """Wait for an expression, or a function of `arg`, to be true in a page.
+
+    Asked from without: what the browser would ask within is made of a text, which the page's policy forbids.
+
+    Parameters
+    ----------
+    every : seconds between questions.
+    """
+    end = time.monotonic() + PATIENCE / 1000
+    while not page.evaluate(expression, arg):
+        assert time.monotonic() < end, f"never true: {expression}"
+        time.sleep(every)
+
+
 def program(name: str, *arguments: str, folder: Path) -> None:
     """Run one of the programs in a folder."""
     command = [sys.executable, str(PROJECT / "programs" / name), *arguments]

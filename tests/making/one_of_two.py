@@ -4,7 +4,9 @@ import dataclasses
 import json
 import os
 import sys
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -13,10 +15,11 @@ from libhetero.errors import ConfigurationError, UserError
 from libhetero.models.hype.config import HypeConfig
 from libhetero.models.hype.model import HypeModel
 from libhetero.pipelines.run.new import of_process_0
+from libhetero.training.checkpoint import BEFORE, EpochFolder
 from libhetero.training.loop import train
 from libhetero.training.optimiser import TrainingConfig
 from libhetero.training.processes import joined, processes_asked
-from libhetero.training.sharding import is_writer, said_by_writer
+from libhetero.training.sharding import data_mesh, is_writer, place_replicated, said_by_writer
 from tests.making.feeds import make_feed
 from tests.making.starts import made_start
 from tests.making.toys import Toy
@@ -61,6 +64,28 @@ def refused() -> str:
         return f"raised: {error}"
 
 
+def epoch_written_again(folder: Path) -> float:
+    """Return what is kept of an epoch that is written a second time, while process 0 is slow to make room for it."""
+    rename = Path.rename
+
+    def slowly(path: Path, target: Path) -> Path:
+        if BEFORE in str(target):
+            time.sleep(2.0)  # in which another process that does not wait finds the first parameters in the way
+        return rename(path, target)
+
+    Path.rename = slowly
+    try:
+        with EpochFolder(folder / "epochs") as epochs:
+            for value in (1.0, 2.0):
+                params = place_replicated({"template": np.full(3, value, np.float32)}, data_mesh())
+                epochs.save_epoch(SimpleNamespace(step=5, current=lambda params=params: params), 99)
+            epochs.wait()
+            found = epochs.restored_epoch(99, {"template": jax.ShapeDtypeStruct((3,), np.float32)})
+    finally:
+        Path.rename = rename
+    return float(found.params["template"][0])
+
+
 def main(root: Path) -> None:
     """Train for two epochs, go on for a third pass by resuming, and write what was seen."""
     folder = Path(said_by_writer(lambda: str(root / "run")))
@@ -79,6 +104,7 @@ def main(root: Path) -> None:
         "refused": refused(),
         "template": float(np.sum(second.params["template"])),
         "anchors": shared_anchors(),
+        "written_again": epoch_written_again(folder),
     }
     (root / f"process_{jax.process_index()}.json").write_text(json.dumps(seen))
 

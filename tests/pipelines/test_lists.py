@@ -311,3 +311,12 @@ def test_mistakes(program, whole, command, message):
     assert sorted(path for path in Path().iterdir() if path.name != ".eman2log.txt") == [
         path for path in before if path.name != ".eman2log.txt"
     ]
+
+
+def test_a_list_to_write_that_is_named_as_one_to_read_is_told_how(program, whole):
+    """As programs are called that take what to write last."""
+    code, _, said = program("all.star chosen.cs")
+    assert code == 1 and said.count("\n") == 1
+    assert "chosen.cs: no such file" in said and "say --output chosen.cs" in said
+    code, _, said = program("all.star absent.star --union --output both.star")
+    assert code == 1 and "absent.star: no such file; check the name" in said

@@ -52,13 +52,14 @@ def run(
     from libhetero.pipelines.run.training import trained
     from libhetero.pipelines.run.wanted import wanted_run
     from libhetero.report.tensorboard import require_tensorboard
-    from libhetero.training.interruption import who_asked
+    from libhetero.training.interruption import stopped_early, who_asked
 
     if config.tensorboard:
         require_tensorboard()
     with _together(config, joined):
         wanted = wanted_run(config)
-        start = wanted.start()
+        with stopped_early(lambda: f"no step was done. Go on with {go_on or 'the same command'}."):
+            start = wanted.start()
         finished = wanted.finished(start)
         if finished is not None:
             return finished

@@ -58,7 +58,7 @@ def draw_maps(
         axes[row, 3].imshow(part[len(part) // 2], cmap="Greys", vmin=low, vmax=high, origin="lower")
         axes[row, 0].set_ylabel(names[place], fontsize=LEGEND, color=DARK)
     for axis, (view, *_) in ((axes[0, 0], fine.shape), (axes[0, 3], parts[0].shape)):
-        draw_scale_bar(axis, view, pixel_size * side / view)
+        draw_scale_bar(axis, view, pixel_size * side / view, "black")
     for axis in axes.ravel():
         axis.set_xticks([])
         axis.set_yticks([])

@@ -298,6 +298,7 @@ def test_tables_of_cryosparc_are_joined_by_uid(program, tmp_path):
         ("beyond.txt all.star", "expected that list"),
         ("all.star strange.star --intersection", "no particle in common"),
         ("all.star --table . --columns", "holds no table of particles"),
+        ("all.star --table hype_07 --max junk=0.5", "hype_07: no such file"),
         ("all.star --output out.star --booleans", "--booleans is of a .txt or .pkl"),
     ],
 )

@@ -196,11 +196,11 @@ class Visit:
         """Return the rows that are chosen."""
         return self.page.evaluate("[...libhetero.selection.rows()]")
 
-    def ink(self, selector: str) -> float:
-        """Return the part of an element that is not white, as it is seen."""
+    def ink(self, selector: str, darker: int = 245) -> float:
+        """Return the part of an element that is not white, or darker than another grey, as it is seen."""
         import io
 
         from PIL import Image
 
         picture = np.asarray(Image.open(io.BytesIO(self.page.locator(selector).first.screenshot())).convert("L"))
-        return float((picture < 245).mean())
+        return float((picture < darker).mean())

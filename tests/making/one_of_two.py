@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import jax
 import numpy as np
+import orbax.checkpoint as ocp
 
 from libhetero.errors import ConfigurationError, UserError
 from libhetero.models.hype.config import HypeConfig
@@ -64,16 +65,25 @@ def refused() -> str:
         return f"raised: {error}"
 
 
-def epoch_written_again(folder: Path) -> float:
-    """Return what is kept of an epoch that is written a second time, while process 0 is slow to make room for it."""
-    rename = Path.rename
+def epoch_written_again(folder: Path) -> dict[str, float]:
+    """Write an epoch twice, process 0 slow to make room for the second time.
+
+    Returns what is kept, and when (seconds, of one clock) this process had made room, 0 where it makes none, and when
+    it began to write.
+    """
+    rename, save, told = Path.rename, ocp.AsyncCheckpointer.save, {"made_room": 0.0}
 
     def slowly(path: Path, target: Path) -> Path:
         if BEFORE in str(target):
-            time.sleep(2.0)  # in which another process that does not wait finds the first parameters in the way
+            time.sleep(2.0)
+            told["made_room"] = time.time()
         return rename(path, target)
 
-    Path.rename = slowly
+    def noted(writer, *arguments, **options):
+        told["began"] = time.time()
+        return save(writer, *arguments, **options)
+
+    Path.rename, ocp.AsyncCheckpointer.save = slowly, noted
     try:
         with EpochFolder(folder / "epochs") as epochs:
             for value in (1.0, 2.0):
@@ -82,8 +92,8 @@ def epoch_written_again(folder: Path) -> float:
             epochs.wait()
             found = epochs.restored_epoch(99, {"template": jax.ShapeDtypeStruct((3,), np.float32)})
     finally:
-        Path.rename = rename
-    return float(found.params["template"][0])
+        Path.rename, ocp.AsyncCheckpointer.save = rename, save
+    return told | {"kept": float(found.params["template"][0])}
 
 
 def main(root: Path) -> None:

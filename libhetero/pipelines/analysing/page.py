@@ -112,7 +112,7 @@ def _write(
         return Section(title, [link(text, path) for path, text in shown if path.exists()], folded=folded)
 
     def of_volumes(title: str, folders: Sequence[Path], more: Sequence[list[Cell]] = (), *, folded: bool) -> Section:
-        rows = [
+        rows: list[list[Cell]] = [
             [where.name, str(len(earlier(where).volumes)), *([link(name, where / name)] for name in FILES)]
             for where in folders
         ]

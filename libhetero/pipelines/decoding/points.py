@@ -21,8 +21,9 @@ from libhetero.analysis.classes import class_medoids, class_members
 from libhetero.analysis.paths import component_grid, component_line, neighbour_path, occupied_cells, straight_path
 from libhetero.errors import ConfigurationError
 from libhetero.io import read_latent
+from libhetero.io.indices import check_indices
 from libhetero.pipelines.decoding.class_files import class_names
-from libhetero.pipelines.decoding.latents import check_indices, decodable_latents, lifted_latents, particle_latents
+from libhetero.pipelines.decoding.latents import decodable_latents, lifted_latents, particle_latents
 from libhetero.pipelines.decoding.plane import plane_names
 from libhetero.pipelines.run.folder import LATENTS, Run
 

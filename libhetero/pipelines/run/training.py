@@ -49,7 +49,7 @@ def trained(
     progress : called with the fraction done.
     go_on : how to go on after a stop, in words; None for --resume with the folder.
     """
-    go_on = go_on or f"--resume {folder}"
+    go_on = go_on or _resuming(folder)
     with locked(folder):
         if sharding.is_writer():
             write_config(folder, start.config)  # what may change on resuming has
@@ -61,6 +61,11 @@ def trained(
                 _finish(start, folder, result, go_on)
     sharding.wait_for_all("refined")
     return result
+
+
+def _resuming(folder: Path) -> str:
+    """Return the option that goes on with a run."""
+    return f"--resume {folder}"
 
 
 def _steps(
@@ -110,8 +115,9 @@ def _finish(start: RunStart, folder: Path, result: TrainingResult, go_on: str) -
     StoppedEarly : when it was asked to stop, after which they can be written all the same.
     """
     if result.verdict is not None:
-        more = f"; train further with --resume {folder} --niter {2 * start.config.training.epochs}"
-        LOGGER.info("%s: %s%s", folder, result.verdict, more if result.verdict.improving else "")
+        more = f"; train further with {go_on} --niter {2 * start.config.training.epochs}"
+        own = go_on == _resuming(folder)  # else it is trained as a part of what has its own number of epochs
+        LOGGER.info("%s: %s%s", folder, result.verdict, more if result.verdict.improving and own else "")
     with stopped_early(lambda: f"training is done, and its checkpoint written. Write the latents with {go_on}."):
         _write_latents(start, folder, result.params)
 

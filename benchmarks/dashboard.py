@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -34,12 +33,17 @@ from libhetero.pipelines.run.data import DataConfig
 from libhetero.training.configuration import TrainingConfig
 
 PROJECT = Path(__file__).resolve().parent.parent
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-ARGUMENTS = ("--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
+sys.path.insert(0, str(PROJECT))
+
+from tests.making.browsing import ARGUMENTS, browser, until  # noqa: E402
+
 TARGETS = {"load": 10.0, "lasso": 2.0}  # seconds, on two cores
-DRAWN = "document.querySelector('.scatter')?.dataset.drawn && libhetero.latent.scatter.index"
-# The page is idle again: what it was asked for has been drawn.
-SHOWN = """() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done, 0))))"""
+DRAWN = "document.querySelector('.scatter')?.dataset.drawn"
+# The page is idle again: what it was asked for has been drawn, and the graphics card has done it.
+SHOWN = """async () => {
+  await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done, 0))));
+  libhetero.latent.scatter.points.finish();
+}"""
 
 
 @dataclass(frozen=True)
@@ -92,13 +96,12 @@ def write_run(folder: Path, count: int) -> None:
 
 def measure(address: str, playwright: Any, screenshot: Path | None) -> Measured:
     """Open the page, wait for the points, draw a lasso, and return how long each took."""
-    path = next((found for name in BROWSERS if (found := shutil.which(name))), None)
-    browser = playwright.chromium.launch(executable_path=path, args=list(ARGUMENTS))
-    page = browser.new_page(viewport={"width": 1440, "height": 900})
+    started = playwright.chromium.launch(executable_path=browser(), args=list(ARGUMENTS))
+    page = started.new_page(viewport={"width": 1440, "height": 900})
     page.set_default_timeout(300_000)
     start = time.perf_counter()
     page.goto(address)
-    page.wait_for_function(DRAWN)
+    until(page, DRAWN)
     page.evaluate(SHOWN)
     load = time.perf_counter() - start
     page.keyboard.press("l")
@@ -112,13 +115,13 @@ def measure(address: str, playwright: Any, screenshot: Path | None) -> Measured:
         page.mouse.move(*place)
     start = time.perf_counter()
     page.mouse.up()
-    page.wait_for_function("libhetero.selection.count > 0", polling=20)
+    until(page, "libhetero.selection.count > 0", every=0.02)
     page.evaluate(SHOWN)
     lasso = time.perf_counter() - start
     count, chosen = page.evaluate("[libhetero.selection.mask.length, libhetero.selection.count]")
     if screenshot is not None:
         page.screenshot(path=str(screenshot))
-    browser.close()
+    started.close()
     return Measured(count, load, lasso, chosen)
 
 

@@ -21,7 +21,7 @@ from typing import Any
 PROJECT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT))
 
-from tests.making.browsing import ARGUMENTS, Visit, browser  # noqa: E402
+from tests.making.browsing import ARGUMENTS, Visit, browser, until  # noqa: E402
 
 SIZE = {"width": 1360, "height": 820}
 LASSO = [(0.03, 0.35), (0.2, 0.3), (0.36, 0.4), (0.36, 0.62), (0.18, 0.66), (0.04, 0.58)]
@@ -59,8 +59,8 @@ def tour(visit: Visit, output: Path, compared: bool) -> None:
     page = visit.page
     page.keyboard.press("l")
     visit.drag("canvas.points", LASSO)
-    page.wait_for_function("libhetero.selection.count > 0")
-    page.wait_for_function("![...document.querySelectorAll('.strip canvas')].some((one) => one.width === 80)")
+    until(page, "libhetero.selection.count > 0")
+    until(page, "![...document.querySelectorAll('.strip canvas')].some((one) => one.width === 80)")
     _picture(page, output / "dashboard_latent.png")
     page.keyboard.press("s")
     page.get_by_label("Name", exact=True).fill("cluster_1")
@@ -77,7 +77,7 @@ def tour(visit: Visit, output: Path, compared: bool) -> None:
     outside = next(row for row in range(len(rows) * 2) if row not in rows)
     for number, row in enumerate((rows[0], outside), 1):
         visit.click_particle(row)
-        page.wait_for_function("count => document.querySelectorAll('.picked button').length === count", arg=number)
+        until(page, "count => document.querySelectorAll('.picked button').length === count", arg=number)
     page.keyboard.press("v")
     page.wait_for_selector(".viewer[data-shown^='rows_']")
     page.get_by_role("button", name="Difference").click()

@@ -4,9 +4,8 @@
     python benchmarks/refresh_vendor.py --check    only compare the folder with its vendor.json
 
 Users run none of this: what it writes is part of the package, and the page asks no other machine for anything. It
-needs `npm` on the path, whose client checks what it fetches against the registry's own hashes. Bare imports are
-rewritten to relative ones, and scripts that are no modules are wrapped, so that a browser reads them without a build
-step. The licence of each package, and of those that its file holds within it, lies beside it.
+needs `npm` on the path, whose client checks what it fetches against the registry's own hashes. Browsers read the files
+without a build step. The licence of each package, and of those that its file holds within it, lies beside it.
 """
 
 from __future__ import annotations
@@ -25,7 +24,6 @@ from pathlib import Path
 
 VENDOR = Path(__file__).resolve().parent.parent / "libhetero" / "dashboard" / "static" / "vendor"
 TABLE = "vendor.json"
-BEFORE, AFTER = "const module = { exports: {} }, exports = module.exports;", "export default module.exports;"
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,6 @@ class Package:
     name, version : of npm.
     files : path in the package to the name in the vendor folder.
     replace : text to the text in its place, in every file; each must occur.
-    wrapped : whether its script is no module and becomes one.
     bundled : packages that its file holds, name@version, whose licences are kept too.
     why : what the page does with it.
     """
@@ -47,24 +44,10 @@ class Package:
     files: dict[str, str]
     why: str
     replace: dict[str, str] = field(default_factory=dict)
-    wrapped: bool = False
     bundled: tuple[str, ...] = ()
 
 
 PACKAGES = (
-    Package(
-        "regl-scatterplot",
-        "1.16.0",
-        {"dist/regl-scatterplot.esm.js": "regl-scatterplot.js"},
-        "scatter of all particles",
-        {"from 'pub-sub-es'": "from './pub-sub-es.js'", "from 'regl'": "from './regl.js'"},
-        bundled=(
-            *("@flekschas/utils@^0.33.0", "dom-2d-camera@^2.2.6", "camera-2d-simple@^3.0.0", "earcut@^3.0.2"),
-            *("gl-matrix@~3.4.4", "regl-line@~1.1.1", "kdbush@^4.0.0"),
-        ),
-    ),
-    Package("regl", "2.1.1", {"dist/regl.min.js": "regl.js"}, "WebGL under regl-scatterplot", wrapped=True),
-    Package("pub-sub-es", "3.0.0", {"dist/index.js": "pub-sub-es.js"}, "events of regl-scatterplot"),
     Package(
         "ngl",
         "2.5.0",
@@ -157,8 +140,6 @@ def _written(package: Package, source: Path, name: str) -> Path:
             if old not in text:
                 sys.exit(f"{package.name}@{package.version}: {source.name} has no {old!r} to rewrite")
             text = text.replace(old, new)
-        if package.wrapped:
-            text = f"{BEFORE}\n{text}\n{AFTER}\n"
     path = VENDOR / name
     path.write_text(text, encoding="utf-8")
     return path
@@ -175,8 +156,6 @@ def _licence(root: Path) -> str:
 
 def _changes(package: Package) -> str:
     changes = [f"{old!r} became {new!r}" for old, new in package.replace.items()]
-    if package.wrapped:
-        changes.append("wrapped as a module")
     return "; ".join(changes) or "nothing"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -19,11 +20,11 @@ import libhetero
 from libhetero.dashboard import commands, compare, images, live, regions, selections, session, volumes
 from libhetero.dashboard.answers import Answer, answering, one_line, plain, raw, whole_number
 from libhetero.dashboard.columns import Columns, limits
-from libhetero.dashboard.jobs import Jobs
+from libhetero.dashboard.jobs import Jobs, Work
 from libhetero.dashboard.refusals import Refusal, missing, wrong
 from libhetero.dashboard.runs import ServedRun, ServedRuns
 from libhetero.dashboard.security import QUIET_POLICY
-from libhetero.dashboard.workers import WorkerProcess
+from libhetero.dashboard.workers import Workers
 
 STATIC = Path(__file__).parent / "static"
 TEXT = "text/plain; charset=utf-8"
@@ -58,7 +59,7 @@ class Dashboard:
     def __init__(self, runs: ServedRuns, readonly: bool = False, ends: Callable[[], bool] = lambda: False) -> None:
         self.runs, self.readonly = runs, readonly
         self.jobs, self.streams = Jobs(), live.Streams(ends)
-        self.projections, self.decoder = images.Projections(), WorkerProcess()
+        self.projections, self.decoder = images.Projections(), Workers()
         self._asking = threading.Lock()
 
     def close(self) -> None:
@@ -159,19 +160,18 @@ class Dashboard:
         """Have volumes made, unless they are there."""
         run, columns = self.run_of(request), self.columns_of(request)
         wanted = volumes.wanted(run, columns, body)
-        if not wanted.named and volumes.is_current(run, wanted.name):
-            found = volumes.series_of(run, wanted.name)
-            return self.jobs.done("volumes", wanted.title, wanted.words, run.number, found).described()
-        made = self.jobs.add(
+        work = Work(
             "volumes",
             wanted.title,
             wanted.words,
             run.number,
             lambda: volumes.series_of(run, wanted.name),
             lambda job: self.decoder.evaluate(run, list(wanted.words), lambda said: self.jobs.note(job, said)),
-            self.decoder.close,
+            partial(self.decoder.close, run),
         )
-        return made.described()
+        if not wanted.named and volumes.is_current(run, wanted.name):
+            return self.jobs.done(work, work.result()).described()
+        return self.jobs.add(work).described()
 
     def mixture(self, request: Request, body: Any) -> Any:
         """Give the Gaussians of a file."""
@@ -259,9 +259,8 @@ class Dashboard:
         """Run the command for what is asked for."""
         with self._asking:  # so that two who ask at once get two folders
             run, asked = self._asked(body)
-            job = self.jobs.add(
-                asked.kind, asked.title, asked.words, run.number, lambda: _made(run, asked), makes=asked.makes
-            )
+            made = partial(_made, run, asked)
+            job = self.jobs.add(Work(asked.kind, asked.title, asked.words, run.number, made, makes=asked.makes))
         if asked.kind == "train" and asked.makes is not None:
             self.runs.expect(asked.makes)
         return job.described()

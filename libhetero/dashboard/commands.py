@@ -76,13 +76,13 @@ def command_for(
     if kind == "resume":
         words = _words(_refine_kinds(), options, ("epochs",))
         return Asked(kind, f"train {run.name} on", ("e2hype_refine.py", "--resume", str(run.folder), *words))
-    if selection is not None:
+    if selection is not None and kind != "segment":
         raise wrong(f"{kind}: of all particles of a run; train on the selection first, and ask it of that run")
-    return _of_run(run, kind, options)
+    return _of_run(run, kind, selection, options)
 
 
-def _of_run(run: ServedRun, kind: str, options: Mapping[str, Any]) -> Asked:
-    """Return the command of a program that takes a run folder."""
+def _of_run(run: ServedRun, kind: str, selection: str | None, options: Mapping[str, Any]) -> Asked:
+    """Return the command of a program that takes a run folder; "segment" may look at a selection alone."""
     from libhetero.pipelines.analyze import AnalyzeConfig
     from libhetero.pipelines.embed import EmbedConfig
     from libhetero.pipelines.segment import RegionConfig, SegmentConfig
@@ -101,12 +101,15 @@ def _of_run(run: ServedRun, kind: str, options: Mapping[str, Any]) -> Asked:
     given = options.get("regions") if kind == "segment" else None
     options = {name: value for name, value in options.items() if given is None or name != "regions"}
     words = _words(kinds, options)
+    if selection is not None:
+        words = ["--ind", str(run.own_folder(FOLDER, selection) / f"{selection}.txt"), *words]
     if given is not None:
         words = ["--regions", str(_edited(run, given)), *words]
     for one in kinds:  # what options say together is refused here
         folder = {field.name: str(run.folder) for field, said in declared_options(one) if said.positional is not None}
         one(**folder, **_values((one,), options))
-    return Asked(kind, f"{verb} {run.name}", (program, str(run.folder), *words))
+    title = f"{verb} {run.name}" if selection is None else f"{verb} {selection} of {run.name}"
+    return Asked(kind, title, (program, str(run.folder), *words))
 
 
 def _edited(run: ServedRun, name: Any) -> Path:

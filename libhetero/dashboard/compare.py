@@ -6,11 +6,15 @@ The same figures as e2hype_compare.py's, of what the runs' files hold; nothing i
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
+from libhetero.dashboard import volumes
 from libhetero.dashboard.columns import Columns, embeddings_of
 from libhetero.dashboard.refusals import missing, wrong
 from libhetero.dashboard.regions import CORE, gaussians_of
@@ -70,7 +74,9 @@ def comparison(columns: tuple[Columns, Columns]) -> dict[str, Any]:
         names = [found[0][0], found[1][0]]
         classes = class_agreement(found[0][1][here], found[1][1][there])
     regions = _regions(first, second, left_out)
-    verdict = verdict_of((first.name, second.name), len(here), classes, latents, regions, ())
+    shown = _volumes((first, second), [None if one is None else one[2] for one in found], left_out)
+    matches = () if shown is None else shown.matches
+    verdict = verdict_of((first.name, second.name), len(here), classes, latents, regions, matches)
     told = {
         name: None if value is None else dataclasses.asdict(value)
         for name, value in (("latents", latents), ("classes", classes), ("regions", regions))
@@ -81,6 +87,7 @@ def comparison(columns: tuple[Columns, Columns]) -> dict[str, Any]:
         "matched": len(here),
         "canonical": [] if latents is None else list(latents.canonical),
         "embeddings": names,
+        "volumes": None if shown is None else shown.described(),
         "left_out": left_out,
         "verdict": verdict,
         "loss": [curves(run) for run in (first, second)],
@@ -96,8 +103,8 @@ def _latents(columns: Columns, left_out: list[str]) -> Float[np.ndarray, "partic
     return np.nan_to_num(np.asarray(found, np.float64))
 
 
-def _classes(columns: Columns, left_out: list[str]) -> tuple[str, Int[np.ndarray, "particles"]] | None:
-    """Return the classes of the newest embedding that has some, by its name."""
+def _classes(columns: Columns, left_out: list[str]) -> tuple[str, Int[np.ndarray, "particles"], Path] | None:
+    """Return the classes of the newest embedding that has some, by its name, and their table."""
     tables = [
         (folder / "classes_particles.txt", name)
         for name, folder in embeddings_of(columns.run)
@@ -106,8 +113,83 @@ def _classes(columns: Columns, left_out: list[str]) -> tuple[str, Int[np.ndarray
     if not tables:
         left_out.append(f"classes: {columns.run.name} has none; e2hype_embed.py {columns.run.folder} --classes auto")
         return None
-    _, name = max(tables, key=lambda one: one[0].stat().st_mtime)
-    return name, columns.values(f"{name}/class").astype(np.int64)
+    table, name = max(tables, key=lambda one: one[0].stat().st_mtime)
+    return name, columns.values(f"{name}/class").astype(np.int64), table
+
+
+@dataclass(frozen=True, eq=False)
+class MatchedVolumes:
+    """Volumes of classes of two runs, one to one.
+
+    Parameters
+    ----------
+    sets : name of either run's volumes.
+    series : what the page is told of each volume of either run, by its name.
+    matches : a `libhetero.pipelines.comparing.record.VolumeMatch` for each pair.
+    """
+
+    sets: tuple[str, str]
+    series: tuple[dict[str, Any], dict[str, Any]]
+    matches: tuple[Any, ...]
+
+    def described(self) -> dict[str, Any]:
+        """Return what the page is told: of each match its figures, and both volumes as `series_of` tells them."""
+        stems = [[Path(name).stem for name in one.names] for one in self.matches]
+        return {
+            "sets": list(self.sets),
+            "matches": [
+                dataclasses.asdict(one)
+                | {"shown": [part.get(stem) for part, stem in zip(self.series, pair, strict=True)]}
+                for one, pair in zip(self.matches, stems, strict=True)
+            ],
+        }
+
+
+def _volumes(
+    runs: tuple[ServedRun, ServedRun], tables: Sequence[Path | None], left_out: list[str]
+) -> MatchedVolumes | None:
+    """Return which volumes of classes match by their FSC, as e2hype_compare.py matches them; None without them.
+
+    Parameters
+    ----------
+    tables : of the classes of either run; None where it has none.
+    """
+    from libhetero.pipelines.comparing.pairs import volume_agreement
+    from libhetero.pipelines.comparing.subjects import (
+        best_evaluation,
+        check_grids,
+        evaluations_of_classes,
+        grid_of,
+        maps_of,
+    )
+
+    folders = []
+    for run, table in zip(runs, tables, strict=True):
+        there = [one for one in evaluations_of_classes(run.folder / "volumes") if run.holds(one)]
+        current = [one for one in there if volumes.is_current(run, one.name)]
+        if not current:
+            which = "has those of an earlier step alone" if there else "has none of classes"
+            left_out.append(f"volumes: {run.name} {which}; e2hype_analyze.py {run.folder} makes them")
+            continue
+        folders.append(best_evaluation(current, table))
+    if len(folders) < 2:
+        return None
+    try:
+        maps = (maps_of(folders[0]), maps_of(folders[1]))
+        if not all(run.holds(path) for run, paths in zip(runs, maps, strict=True) for path in paths):
+            raise missing("a map that leads out of the run folder")
+        grids = (grid_of(maps[0][0]), grid_of(maps[1][0]))
+        check_grids((maps[0][0], maps[1][0]), grids, str(runs[1].folder))
+        key = ("volumes matched", maps)
+        matches, _ = runs[0].kept.get(key, [*maps[0], *maps[1]], lambda: volume_agreement(*maps, grids[0]))
+        series = [
+            {one["label"]: one for one in volumes.series_of(run, folder.name)["series"]}
+            for run, folder in zip(runs, folders, strict=True)
+        ]
+    except UserError as error:
+        left_out.append(f"volumes: {error}")
+        return None
+    return MatchedVolumes((folders[0].name, folders[1].name), (series[0], series[1]), matches)
 
 
 def _regions(first: ServedRun, second: ServedRun, left_out: list[str]) -> Any:

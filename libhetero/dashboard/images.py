@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from libhetero.dashboard.runs import ServedRun
-from libhetero.dashboard.workers import WorkerProcess, trained
+from libhetero.dashboard.workers import Workers, trained
 
 MOST, LARGEST_BOX = 64, 128  # images at a time, and their pixels along each side
 KINDS = ("image", "projection", "residual")
@@ -49,8 +50,8 @@ class Projections:
     """Projections of models, of which the last few are remembered."""
 
     def __init__(self) -> None:
-        self._worker = WorkerProcess(PATIENCE)
-        self._lock = threading.Lock()
+        self._workers = Workers(PATIENCE)
+        self._locks: dict[Path, threading.Lock] = {}
         self._known: OrderedDict[Any, np.ndarray] = OrderedDict()
 
     def images(self, run: ServedRun, rows: Int[np.ndarray, "chosen"], what: str) -> Float[np.ndarray, "chosen m m"]:
@@ -64,17 +65,18 @@ class Projections:
         return shown(model if what == "projection" else images - model)
 
     def close(self) -> None:
-        """End the worker."""
-        self._worker.close()
+        """End the workers."""
+        self._workers.close()
 
     def _both(self, run: ServedRun, rows: Int[np.ndarray, "chosen"]) -> np.ndarray:
         key = (run.root, trained(run), rows.tobytes())
         found = self._known.get(key)
         if found is None:
-            with self._lock:  # the worker answers one at a time; what another has asked for meanwhile is there then
+            # A worker answers one at a time; what another has asked for meanwhile is there then.
+            with self._locks.setdefault(run.root, threading.Lock()):
                 found = self._known.get(key)
                 if found is None:
-                    found = self._known[key] = self._worker.images(run, rows)
+                    found = self._known[key] = self._workers.images(run, rows)
                     while len(self._known) > REMEMBERED:
                         self._known.popitem(last=False)
         return found

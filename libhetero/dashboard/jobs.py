@@ -20,6 +20,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -53,12 +54,12 @@ class Reading:
             self.fraction = max(self.fraction, self._start + self._width * int(count[1]) / int(count[2]))
 
 
-class Job:
-    """A program that is to run, runs or has run.
+@dataclass(frozen=True, eq=False)
+class Work:
+    """What a job is to do.
 
     Parameters
     ----------
-    number : of the job.
     kind : "volumes", "train", …
     title : what it is, for people.
     command : words, the program first.
@@ -69,25 +70,31 @@ class Job:
     makes : the folder of a run, or the map, that comes of it; None where that is neither.
     """
 
-    def __init__(
-        self,
-        number: int,
-        kind: str,
-        title: str,
-        command: Sequence[str],
-        run: int,
-        result: Callable[[], Any] = lambda: None,
-        worker: Callable[[Job], None] | None = None,
-        stop_worker: Callable[[], None] = lambda: None,
-        makes: Path | None = None,
-    ) -> None:
-        self.makes = makes
-        self.worker, self.stop_worker = worker, stop_worker
-        self.number, self.kind, self.title, self.command, self.run = number, kind, title, list(command), run
-        self.state, self.message, self.result = "queued", "", None
+    kind: str
+    title: str
+    command: Sequence[str]
+    run: int
+    result: Callable[[], Any] = lambda: None
+    worker: Callable[[Job], None] | None = None
+    stop_worker: Callable[[], None] = lambda: None
+    makes: Path | None = None
+
+
+class Job:
+    """Work that is to be done, is being done or has been done.
+
+    Parameters
+    ----------
+    number : of the job.
+    work : what it is.
+    """
+
+    def __init__(self, number: int, work: Work) -> None:
+        self.number, self.work = number, work
+        self.state, self.message = "queued", ""
+        self.result: Any = None
         self.lines: deque[str] = deque(maxlen=MOST_LINES)
         self.told = 0  # lines so far, those included that are forgotten
-        self.made = result
         self.reading = Reading()
         self.began = self.ended = 0.0
         self.stopping = False
@@ -96,10 +103,11 @@ class Job:
     def described(self) -> dict[str, Any]:
         """Return what the page is told of it."""
         progress = 1.0 if self.state == "done" else self.reading.fraction
-        told = {name: getattr(self, name) for name in ("kind", "title", "run", "state", "message", "result")}
+        told: dict[str, Any] = {name: getattr(self.work, name) for name in ("kind", "title", "run")}
+        told |= {name: getattr(self, name) for name in ("state", "message", "result")}
         return told | {
             "job": self.number,
-            "command": shlex.join(self.command),
+            "command": shlex.join(self.work.command),
             "progress": round(progress, 4),
             "lines": self.told,
             "seconds": round((self.ended or time.time()) - self.began, 1) if self.began else 0.0,
@@ -130,51 +138,42 @@ class Jobs:
         self._next = 1
         self.version = 0  # counts what has changed, for those who watch
 
-    def add(
-        self,
-        kind: str,
-        title: str,
-        command: Sequence[str],
-        run: int,
-        result: Callable[[], Any] = lambda: None,
-        worker: Callable[[Job], None] | None = None,
-        stop_worker: Callable[[], None] = lambda: None,
-        makes: Path | None = None,
-    ) -> Job:
-        """Put a program in the queue; see `Job`.
+    def add(self, work: Work) -> Job:
+        """Put work in the queue.
 
         Raises
         ------
         Refusal : 503 where too many wait.
         ConfigurationError : if the program is not installed.
         """
-        find_program(command[0])
+        find_program(work.command[0])
         with self._lock:
             if len(self._waiting) >= MOST_WAITING or self._closed:
                 raise Refusal(503, f"{len(self._waiting)} jobs wait already; expected fewer. Try again later.")
-            job = Job(self._next, kind, title, command, run, result, worker, stop_worker, makes)
-            self._next += 1
-            self._jobs[job.number] = job
-            self._forget()
+            job = self._noted(work)
             self._waiting.append(job)
-            self.version += 1
-            lane = worker is not None
+            lane = work.worker is not None
             if lane not in self._lanes:
                 self._lanes.add(lane)
                 threading.Thread(target=self._work, args=(lane,), daemon=True, name="jobs").start()
             self._lock.notify_all()
         return job
 
-    def done(self, kind: str, title: str, command: Sequence[str], run: int, result: Any) -> Job:
-        """Note a job whose result was there already."""
+    def done(self, work: Work, result: Any) -> Job:
+        """Note work whose result was there already."""
         with self._lock:
-            job = Job(self._next, kind, title, command, run)
-            self._next += 1
+            job = self._noted(work)
             job.state, job.result = "done", result
             job.began = job.ended = time.time()
-            self._jobs[job.number] = job
-            self._forget()
-            self.version += 1
+        return job
+
+    def _noted(self, work: Work) -> Job:
+        """Return a new job, which is remembered from now on."""
+        job = Job(self._next, work)
+        self._next += 1
+        self._jobs[job.number] = job
+        self._forget()
+        self.version += 1
         return job
 
     def all(self) -> list[Job]:
@@ -184,7 +183,7 @@ class Jobs:
 
     def making(self) -> set[Path]:
         """Return what jobs will make that wait or run."""
-        return {job.makes for job in self.all() if job.makes is not None and job.state not in ENDED}
+        return {job.work.makes for job in self.all() if job.work.makes is not None and job.state not in ENDED}
 
     def job(self, number: int) -> Job:
         """Return a job by its number.
@@ -248,14 +247,14 @@ class Jobs:
             self.version += 1
 
     def _first(self, lane: bool) -> Job | None:
-        return next((job for job in self._waiting if (job.worker is not None) == lane), None)
+        return next((job for job in self._waiting if (job.work.worker is not None) == lane), None)
 
     def _run(self, job: Job) -> None:
-        code = self._by_worker(job) if job.worker is not None else self._by_program(job)
+        code = self._by_worker(job) if job.work.worker is not None else self._by_program(job)
         last = next((line for line in reversed(job.lines) if line), "")
         if code == 0:
             try:
-                job.result = job.made()
+                job.result = job.work.result()
             except (UserError, OSError) as error:
                 job.message = f"done, and what it made cannot be read: {' '.join(str(error).split())}"
                 job.state = "failed"
@@ -268,7 +267,7 @@ class Jobs:
 
     def _by_program(self, job: Job) -> int:
         """Run the command; return its exit code."""
-        job.process = _started(job.command)
+        job.process = _started(job.work.command)
         if job.stopping:  # asked for before there was a process
             _stop(job)
         with job.process as process:
@@ -279,10 +278,10 @@ class Jobs:
 
     def _by_worker(self, job: Job) -> int:
         """Have a worker do it; return the exit code that the command would have had."""
-        if job.worker is None or job.stopping:
+        if job.work.worker is None or job.stopping:
             return TERMINATED
         try:
-            job.worker(job)
+            job.work.worker(job)
         except UserError as error:
             if not job.stopping:
                 job.take(" ".join(str(error).split()))
@@ -325,8 +324,8 @@ def _started(command: Sequence[str]) -> subprocess.Popen[str]:
 def _stop(job: Job) -> None:
     """Ask a running program to stop; see to it later where it does not."""
     process = job.process
-    if job.state == "running" and job.worker is not None:
-        job.stop_worker()
+    if job.state == "running" and job.work.worker is not None:
+        job.work.stop_worker()
         return
     if job.state != "running" or process is None or process.poll() is not None:
         return

@@ -219,10 +219,12 @@ def save(run: ServedRun, body: dict[str, Any]) -> dict[str, Any]:
         taken = [int(found[1]) for one in run.folder.iterdir() if (found := EDITED.fullmatch(one.name))]
         path = run.folder / f"regions_{max(taken, default=0) + 1:02d}.txt"
         words = ["e2hype_segment.py", str(run.folder), "--regions", str(path), "--name", name]
+        along = ["e2hype_eval.py", str(run.folder), "--regions", str(path), "--name", name]
         made = _record(body, name, based_on or "", label, numbers, shlex.join(words))
         write_json(path.with_suffix(".json"), dataclasses.asdict(made))
         write_gaussians(path, gaussians, *grid, group=label)
-    return {"path": path.name, "command": made.command, "words": words, "regions": int(max(label.max(), 0))}
+    told = {"path": path.name, "command": made.command, "words": words, "regions": int(max(label.max(), 0))}
+    return told | {"volumes": shlex.join(along)}
 
 
 def _labels(value: Any, count: int, constant: Any) -> tuple[Int[np.ndarray, "gaussians"], dict[int, int]]:

@@ -21,6 +21,7 @@ from libhetero.files import absolute_path
 
 CONFIG, LOG = "config.json", "log.jsonl"
 MOST_RUNS = 200
+LONGEST_HOLDER = 400  # letters of what a lock says
 NAME = re.compile(r"\w[\w.-]{0,99}")
 
 
@@ -224,7 +225,11 @@ class ServedRun:
         return self.kept.get("grid", [path], lambda: _grid(path)) if path.is_file() else None
 
     def state(self) -> dict[str, Any]:
-        """Return where training stands: state, epoch and epochs."""
+        """Return where training stands: state, epoch and epochs.
+
+        A run whose lock names a process of another machine is "elsewhere" until it is finished: whether that process
+        still trains cannot be seen from here. Its `holder` is told, and when its log was written last (`written`).
+        """
         every, _ = self.lines()
         epochs, epoch = int(self.config.training.epochs), float(every[-1]["epoch"]) if every else 0.0
         if is_training(self.folder):
@@ -233,7 +238,12 @@ class ServedRun:
             state = "empty"
         else:
             state = "finished" if epoch >= epochs or self._ended() else "stopped"
-        return {"state": state, "epoch": epoch, "epochs": epochs}
+        told = {"state": state, "epoch": epoch, "epochs": epochs}
+        holder = holder_elsewhere(self.folder) if state in ("empty", "stopped") else None
+        if holder is None:
+            return told
+        log = stamp_of(self.folder / LOG)
+        return told | {"state": "elsewhere", "holder": holder, "written": None if log is None else log[1] / 1e9}
 
     def _ended(self) -> bool:
         """Return whether the held-out particles ended the run before its epochs were done."""
@@ -270,12 +280,28 @@ def is_training(folder: Path) -> bool:
     return any(f":{stamp[0]} " in line and "FLOCK" in line for line in held.splitlines())
 
 
+def holder_elsewhere(folder: Path) -> str | None:
+    """Return which process of another machine a run's lock names, "process N on HOST"; None where it names none."""
+    found = _holder(folder / ".lock")
+    return None if found is None or found[1] == os.uname().nodename else f"process {found[0]} on {found[1]}"
+
+
+def _holder(lock: Path) -> tuple[int, str] | None:
+    """Return the process and the machine that a lock names; None where it names none."""
+    try:
+        with lock.open(encoding="utf-8", errors="replace") as file:
+            found = re.match(r"process ([0-9]{1,10}) on (\S{1,255})", file.read(LONGEST_HOLDER))
+    except OSError:
+        return None
+    return None if found is None else (int(found[1]), found[2])
+
+
 def _names_a_process(lock: Path) -> bool:
-    found = re.match(r"process ([0-9]{1,10}) on (\S+)", lock.read_text(encoding="utf-8", errors="replace"))
-    if found is None or found[2] != os.uname().nodename:
+    found = _holder(lock)
+    if found is None or found[1] != os.uname().nodename:
         return False
     try:
-        os.kill(int(found[1]), 0)
+        os.kill(found[0], 0)
     except ProcessLookupError:
         return False
     except OSError:

@@ -32,10 +32,6 @@ POLICY = (
     "default-src 'self'; img-src 'self' blob: data:; worker-src 'self' blob:; style-src 'self' 'unsafe-inline'; "
     "object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-# The page itself, and no other answer: regl, which draws the points, makes functions of the text of its own commands
-# to the graphics card, in which nothing of a run stands. Without it there is no scatter.
-PAGE_POLICY = f"{POLICY}; script-src 'self' 'unsafe-eval'"
-PAGES = ("/", "/index.html")
 # Pages and drawings of a run: shown as they are, and nothing of them is executed.
 QUIET_POLICY = (
     "default-src 'none'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; sandbox allow-same-origin; "
@@ -122,8 +118,7 @@ class Gate:
         if not known:
             await _answer(send, scope, 403, "no token: open the address that e2hype_dashboard.py has printed")
             return
-        policy = PAGE_POLICY if scope["path"] in PAGES else POLICY
-        await self._app(scope, _limited(receive), _with_headers(send, policy))
+        await self._app(scope, _limited(receive), _with_headers(send))
 
     def _refused(self, scope: Scope, headers: dict[str, str]) -> tuple[int, str] | None:
         """Return status and reason where a request is refused whoever asks."""
@@ -178,13 +173,13 @@ def _limited(receive: Any) -> Any:
     return limited
 
 
-def _with_headers(send: Any, policy: str) -> Any:
-    """Return what sends an answer with the headers of all answers and a policy; those that it has itself stay."""
+def _with_headers(send: Any) -> Any:
+    """Return what sends an answer with the headers of all answers; those that it has itself stay."""
 
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
             own = {name.lower() for name, _ in message["headers"]}
-            added = HEADERS | {"content-security-policy": policy, "cache-control": "no-store"}
+            added = HEADERS | {"content-security-policy": POLICY, "cache-control": "no-store"}
             message["headers"] = [
                 *message["headers"],
                 *((name.encode(), value.encode()) for name, value in added.items() if name.encode() not in own),

@@ -16,6 +16,7 @@ from libhetero.dashboard.refusals import missing
 from libhetero.dashboard.runs import ServedRun, stamp_of
 from libhetero.errors import UserError
 from libhetero.files import replacing
+from libhetero.io.indices import check_indices
 from libhetero.io.tables import read_numbers
 
 LOGGER = logging.getLogger(__name__)
@@ -85,8 +86,6 @@ def _table(run: ServedRun, path: Path, keep: bool) -> Float[np.ndarray, "particl
 
 
 def _read(run: ServedRun, path: Path) -> Float[np.ndarray, "particles columns"]:
-    from libhetero.pipelines.decoding.latents import check_indices
-
     rows = read_numbers(path, EXPECTED, least=2, whole=(0,), rows=10 * run.count + 100)
     index = check_indices(rows[:, 0], run.count, str(path))
     values = np.full((run.count, rows.shape[1] - 1), np.nan, np.float32)

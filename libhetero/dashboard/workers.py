@@ -1,6 +1,7 @@
 """The server's side of its workers: started when they are first asked, ended when nobody asks for a while.
 
-A worker holds one run as it was at one checkpoint; asked of another, it is started anew.
+A worker holds one run as it was at one checkpoint; asked of a later one, it is started anew. Of several runs the few
+that were asked for last have a worker each.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +26,65 @@ from libhetero.dashboard.runs import ServedRun
 from libhetero.errors import DataError
 
 IDLE = 600.0  # seconds without a question
+MOST = 2  # workers of one kind at a time: each has a model in memory
+
+
+class Workers:
+    """A worker for each of the runs that were asked for last.
+
+    Parameters
+    ----------
+    patience : seconds that an answer may take; None for as long as it takes.
+    most : workers at a time; for another run that of the one that was asked for longest ago ends, once it has answered.
+    """
+
+    def __init__(self, patience: float | None = None, most: int = MOST) -> None:
+        self._patience, self._most = patience, most
+        self._free = threading.Condition()
+        self._held: dict[Path, WorkerProcess] = {}  # the one asked for last stands last
+        self._asking: Counter[Path] = Counter()
+
+    def images(self, run: ServedRun, rows: np.ndarray) -> np.ndarray:
+        """Return images and projections of particles, as `WorkerProcess.images`."""
+        with self._of(run) as worker:
+            return worker.images(run, rows)
+
+    def evaluate(self, run: ServedRun, words: list[str], told: Callable[[dict[str, Any]], object]) -> None:
+        """Have volumes written, as `WorkerProcess.evaluate`."""
+        with self._of(run) as worker:
+            worker.evaluate(run, words, told)
+
+    def close(self, run: ServedRun | None = None) -> None:
+        """End the worker of a run, or without one all of them, whatever they are at."""
+        with self._free:
+            ended = [worker for root, worker in self._held.items() if run is None or root == run.root]
+        for worker in ended:
+            worker.close()
+
+    @contextmanager
+    def _of(self, run: ServedRun) -> Iterator[WorkerProcess]:
+        """Give the worker of a run, which is kept as long as somebody asks it."""
+        root = run.root
+        with self._free:
+            while root not in self._held and len(self._held) >= self._most:
+                idle = next((one for one in self._held if not self._asking[one]), None)
+                if idle is None:
+                    self._free.wait()
+                else:
+                    self._held.pop(idle).close()
+            worker = self._held.pop(root, None) or WorkerProcess(self._patience)
+            self._held[root] = worker
+            self._asking[root] += 1
+        try:
+            yield worker
+        finally:
+            with self._free:
+                self._asking[root] -= 1
+                self._free.notify_all()
 
 
 class WorkerProcess:
-    """One worker at a time, asked one question at a time.
+    """The worker of one run, asked one question at a time.
 
     Parameters
     ----------

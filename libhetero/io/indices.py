@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Int, Shaped
 
-from libhetero.errors import DataError
+from libhetero.errors import ConfigurationError, DataError
 from libhetero.files import check_readable, replacing
 from libhetero.io.pickled import read_pickle
 from libhetero.io.tables import read_numbers
@@ -116,3 +116,25 @@ def write_indices(path: str | os.PathLike, indices: Int[np.ndarray, "chosen"], m
             np.savetxt(beside, values, fmt="%d")
         else:
             beside.write_bytes(pickle.dumps(values.tolist(), protocol=2))
+
+
+def check_indices(indices: np.ndarray, count: int, where: str) -> np.ndarray:
+    """Return particle indices as integers.
+
+    Parameters
+    ----------
+    indices : whole numbers.
+    count : particles that there are.
+    where : they stand, for the message.
+
+    Raises
+    ------
+    ConfigurationError : if one is outside 0 … count - 1.
+    """
+    indices = np.asarray(indices, np.int64)
+    wrong = indices[(indices < 0) | (indices >= count)]
+    if len(wrong):
+        raise ConfigurationError(
+            f"{where}: there is no particle {wrong[0]}; there are {count}, numbered from 0 to {count - 1}."
+        )
+    return indices

@@ -6,6 +6,7 @@ text are told by the line they stand in; only files are opened, and none is unpa
 
 from __future__ import annotations
 
+import csv
 import os
 import re
 import warnings
@@ -21,8 +22,10 @@ from libhetero.io.kinds import kind_of
 
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 LONGEST_LINE = 2**20  # letters; a hundred latents take 2500
+NOT_PLAIN = re.compile(rb"\0|true|false", re.IGNORECASE)  # what ends a text, and is a number, for some readers
 SHOWN = 40  # letters of a cell that is no number
 WHOLE = 2.0**53  # whole numbers are exact below
+LARGE = 2**20  # bytes from which a file is first tried by a reader that is faster, and tells less of what is wrong
 
 
 def read_numbers(
@@ -48,10 +51,10 @@ def read_numbers(
     DataError : if the file is missing or is no such table, naming the line.
     """
     check_readable(path)
+    most_rows = None if rows is None else rows + 1
+    quick = _quickly(path, most_rows) if os.stat(path).st_size >= LARGE else None
     try:
-        with open(path, encoding="utf-8-sig", errors="surrogateescape") as file, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of a file without a row
-            table = np.loadtxt(_lines(file, path), ndmin=2, max_rows=None if rows is None else rows + 1)
+        table = _line_by_line(path, most_rows) if quick is None else quick
     except (ValueError, OverflowError, MemoryError) as error:
         raise _wrong_line(path, expected, str(error)) from None
     if table.size == 0:
@@ -69,6 +72,55 @@ def read_numbers(
         row = int(np.flatnonzero(((numbers != np.rint(numbers)) | (np.abs(numbers) >= WHOLE)).any(axis=1))[0])
         raise DataError(f"{path}: row {row + 1} holds numbers that are not whole; expected {expected}.")
     return table
+
+
+def _line_by_line(path: str | os.PathLike, rows: int | None) -> Float[np.ndarray, "rows columns"]:
+    """Return the table, whatever it holds that is a number, or raise what is wrong with it."""
+    with open(path, encoding="utf-8-sig", errors="surrogateescape") as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a file without a row
+        return np.loadtxt(_lines(file, path), ndmin=2, max_rows=rows)
+
+
+def _quickly(path: str | os.PathLike, rows: int | None) -> Float[np.ndarray, "rows columns"] | None:
+    """Return the table as pandas reads it, to the last bit the same; None where it is not plainly one of numbers.
+
+    Then `_line_by_line` reads it, and tells what is wrong with it.
+    """
+    if not _is_plain(path):
+        return None
+    import pandas as pd
+
+    try:
+        with open(path, encoding="utf-8-sig") as file, warnings.catch_warnings():
+            warnings.filterwarnings(
+                "ignore", "The 'float_precision' argument is deprecated"
+            )  # its default is not exact
+            frame = pd.read_csv(
+                file,
+                sep=r"\s+",
+                header=None,
+                comment="#",
+                dtype=np.float64,
+                float_precision="round_trip",
+                na_filter=False,
+                quoting=csv.QUOTE_NONE,
+                nrows=rows,
+            )
+    except (ValueError, TypeError, OverflowError, MemoryError):  # a later pandas may not take these arguments
+        return None
+    table = np.ascontiguousarray(frame.to_numpy())
+    return table if table.size and np.isfinite(table).all() else None
+
+
+def _is_plain(path: str | os.PathLike) -> bool:
+    """Return whether a file has no line as long as `LONGEST_LINE`, and none of `NOT_PLAIN`."""
+    size, end = LONGEST_LINE // 2, b""  # a line that is too long fills one block or more
+    with open(path, "rb") as file:
+        for block in iter(lambda: file.read(size), b""):
+            if (len(block) == size and b"\n" not in block) or NOT_PLAIN.search(end + block):
+                return False
+            end = block[-8:]
+    return True
 
 
 def _lines(file: TextIO, path: str | os.PathLike) -> Iterator[str]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from libhetero.configuration import check_options, option, same_as, value_of
+from libhetero.configuration import check_options, named, option, same_as, value_of
 from libhetero.configuration.limits import (
     LEAST_PIXEL,
     MOST_BOX,
@@ -92,6 +92,13 @@ class EvaluateConfig:
         most=100,
         help="along principal component N of the latents, 5th to 95th percentile, see --steps",
     )
+    regions: str | None = _which(
+        "--regions",
+        metavar="FILE",
+        path=True,
+        help="along the first coordinate of each region of this file, laid out as regions.txt, as those changed by "
+        "hand in e2hype_dashboard.py: the particles in --steps parts of as many each, and the mean of each part",
+    )
     grid: int | None = _which("--grid", metavar="N", least=2, most=300, help="a grid of N × N points, see --over")
     centre: str | None = option(
         None,
@@ -109,9 +116,10 @@ class EvaluateConfig:
         metavar="N",
         least=1,
         most=MOST_VOLUMES,
-        goes_with=("path", "component"),
+        goes_with=("path", "component", "regions"),
         otherwise=10,
-        help="of a path, from each particle to the next, at most so many by --route graph; of --pc, in all",
+        help="of a path, from each particle to the next, at most so many by --route graph; of --pc and of each region, "
+        "in all",
     )
     route: str | None = option(
         None,
@@ -350,11 +358,35 @@ def _chosen_points(config: EvaluateConfig, trained: Any, label: Any) -> Any:
         return points.along_path(trained, anchors, value_of(config, "steps"), value_of(config, "route"), batch_size)
     if config.component is not None:
         return points.along_component(trained, config.component, value_of(config, "steps"), batch_size)
+    if config.regions is not None:
+        return _along_regions(config, trained)
     if config.grid is not None:
         return points.on_grid(trained, config.grid, value_of(config, "over"), batch_size)
     if label is None:
         label = whole_classes(cast(str, config.classes), trained.particles)  # the only way to choose that is left
     return points.of_classes(trained, label, value_of(config, "centre"), batch_size)
+
+
+def _along_regions(config: EvaluateConfig, trained: Any) -> Any:
+    """Return volumes along each region of a file, as `libhetero.pipelines.decoding.points.VolumePoints`."""
+    from libhetero.pipelines.decoding.gaussians import neutral_gaussians
+    from libhetero.pipelines.decoding.latents import particle_latents
+    from libhetero.pipelines.decoding.points import along_coordinates
+    from libhetero.pipelines.regions.files import check_mixture, read_labels
+    from libhetero.pipelines.regions.particles import region_places
+
+    path, steps = cast(str, config.regions), value_of(config, "steps")
+    neutral = neutral_gaussians(trained)
+    label = read_labels(path, len(neutral.sigma))
+    check_mixture(path, trained, neutral)
+    if steps > len(trained.particles):
+        raise ConfigurationError(
+            f"{named(config, 'steps')} {steps}: expected at most the {len(trained.particles)} particles."
+        )
+    latent = particle_latents(trained, config.batch_size)
+    places = region_places(trained, latent, label, config.batch_size, SegmentConfig.memory)
+    names = [f"region_{number:02d}" for number in range(1, len(places) + 1)]
+    return along_coordinates(trained, dict(zip(names, places, strict=True)), steps, config.batch_size)
 
 
 def _refuse_ways_through_nothing(config: EvaluateConfig, trained: Any) -> None:
@@ -364,6 +396,7 @@ def _refuse_ways_through_nothing(config: EvaluateConfig, trained: Any) -> None:
     asked_for = [
         flag
         for flag, value in (
+            ("--regions", config.regions),
             ("--latent", config.latent),
             ("--path", config.path),
             ("--pc", config.component),

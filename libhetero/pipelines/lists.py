@@ -174,6 +174,16 @@ class ListConfig:
 
     def __post_init__(self) -> None:
         check_options(self)
+        last = Path(self.lists[-1])
+        if (
+            len(self.lists) > 1
+            and not self.outputs
+            and last.suffix in (*LIST_ENDINGS, *INDEX_ENDINGS)
+            and not last.exists()
+        ):
+            raise ConfigurationError(
+                f"{last}: no such file; what is named without a flag is read. To write it, say --output {last}."
+            )
         if len(self.lists) > 1 and self.combined is None and self.outputs:
             raise ConfigurationError(
                 f"{len(self.lists)} lists: expected how they are combined; add --union, --intersection or --difference."

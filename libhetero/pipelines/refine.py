@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from libhetero.errors import INTERRUPTED, TERMINATED, StoppedEarly
+from libhetero.errors import StoppedEarly
 from libhetero.pipelines.run.asked import HEADINGS, PARTS, RefineConfig
 from libhetero.pipelines.run.defaults import described_defaults
 
@@ -25,6 +25,7 @@ def run(
     started: Callable[[Path], object] | None = None,
     progress: Callable[[float], None] | None = None,
     joined: Callable[[int, int], None] | None = None,
+    go_on: str | None = None,
 ) -> Path:
     """Train, or go on training, and write the run folder.
 
@@ -35,6 +36,7 @@ def run(
     started : called with that folder before training starts.
     progress : called with the fraction done.
     joined : called with the index of this process and how many there are.
+    go_on : how to go on after a stop, in words; None for --resume with the folder.
 
     Returns
     -------
@@ -50,23 +52,27 @@ def run(
     from libhetero.pipelines.run.training import trained
     from libhetero.pipelines.run.wanted import wanted_run
     from libhetero.report.tensorboard import require_tensorboard
+    from libhetero.training.interruption import stopped_early, who_asked
 
     if config.tensorboard:
         require_tensorboard()
     with _together(config, joined):
         wanted = wanted_run(config)
-        start = wanted.start()
+        with stopped_early(lambda: f"no step was done. Go on with {go_on or 'the same command'}."):
+            start = wanted.start()
         finished = wanted.finished(start)
         if finished is not None:
             return finished
-        program = fitting_step(start)
+        program = fitting_step(start, go_on)
         folder = wanted.folder(start, new_folder, started)
         LOGGER.info("%s: %s", folder, start)
-        result = trained(start, folder, program, config.tensorboard, progress)
+        result = trained(start, folder, program, config.tensorboard, progress, go_on)
     if not result.finished:
-        who, code = ("by Ctrl-C", INTERRUPTED) if result.interrupted else ("as the system asked", TERMINATED)
+        who, code = who_asked(result.interrupted)
         raise StoppedEarly(
-            f"stopped {who}, after step {result.step}; the checkpoint is written. Go on with --resume {folder}.", code
+            f"stopped {who}, after step {result.step}; the checkpoint is written. "
+            f"Go on with {go_on or f'--resume {folder}'}.",
+            code,
         )
     return folder
 

@@ -22,6 +22,7 @@ from libhetero.telling.waiting import working
 
 LOGGER = logging.getLogger(__name__)
 PARTICLES = "particles"  # heading of the help
+FEWEST_PARTICLES = 20  # that are looked at
 FINDING = "eps", "min_size", "constant", "method"  # options of finding regions
 
 
@@ -74,6 +75,16 @@ class SegmentConfig:
         "hand in e2hype_dashboard.py; all are reported, with what speaks for each",
     )
     regions: RegionConfig = internal(RegionConfig, "how Gaussians are grouped")
+    indices: str | None = option(
+        None,
+        "--ind",
+        metavar="FILE",
+        group=PARTICLES,
+        path=True,
+        help="look at these particles of the run alone, by number from 0: .txt, as selections of e2hype_dashboard.py "
+        "have it, or .pkl; the others are in no class",
+        shown_default="all",
+    )
     classes: int | None = option(
         None,
         "--classes",
@@ -178,10 +189,12 @@ def run(config: SegmentConfig, progress: Callable[[float], None] | None = None) 
     label = None if config.given is None else read_labels(config.given, len(neutral.sigma))
     if config.given is not None:
         check_mixture(config.given, trained, neutral)
+    rows = _rows(config, len(trained.particles))
+    part = dataclasses.replace(trained, particles=trained.particles.take(rows))
     if shows_nothing(trained):
         return _write_nothing(config, trained)
-    with timed(LOGGER, "1/6 how Gaussians change over all particles"):
-        latent = particle_latents(trained, config.batch_size)
+    with timed(LOGGER, "1/6 how Gaussians change over the particles"):
+        latent = particle_latents(trained, config.batch_size)[rows]
         changes = measure_changes(
             trained, latent, config.feature, config.batch_size, config.memory, lambda done: advance(0.3 * done)
         )
@@ -195,15 +208,32 @@ def run(config: SegmentConfig, progress: Callable[[float], None] | None = None) 
         account.tell(regions, changes)
     with timed(LOGGER, "3/6 what particles bear out of them"):
         with working(LOGGER.info, "evidence of the particles for each region"):
-            judged = judge_regions(trained, changes, regions, config.p_value, keep_all=label is not None)
+            judged = judge_regions(part, changes, regions, config.p_value, keep_all=label is not None)
         account.tell_evidence(judged, config.p_value)
     if judged.regions.count == 0:
         return _write_nothing(config, trained, changes, judged)
     with _Kept.claimed(config, trained, changes.feature) as kept, replacing_set(trained.folder):
-        result = _write(config, trained, latent, changes, regions, judged, start, kept.folder, advance)
+        result = _write(config, trained, rows, latent, changes, regions, judged, start, kept.folder, advance)
         kept.keep(trained.folder)
     write_results_page(trained.folder)
     return result
+
+
+def _rows(config: SegmentConfig, count: int) -> Any:
+    """Return the places of the particles that are looked at, in order, of `count` of the run."""
+    import numpy as np
+
+    from libhetero.io.indices import read_indices
+
+    if config.indices is None:
+        return np.arange(count)
+    rows = np.unique(read_indices(config.indices, count, config.folder))
+    if len(rows) < FEWEST_PARTICLES:
+        raise ConfigurationError(
+            f"{config.indices}: {len(rows)} particle(s); expected {FEWEST_PARTICLES} or more, as fewer tell no change "
+            "from noise."
+        )
+    return rows
 
 
 @dataclass(frozen=True)
@@ -228,8 +258,9 @@ class _Kept:
         from libhetero.pipelines.run import kept
 
         options = kept.options_of(config, None if trained.reached is None else trained.reached.step)
-        if config.given is not None:  # a file that was changed holds other regions
-            options[f"given{DIGEST}"] = file_digest(config.given)
+        for name in ("given", "indices"):  # a file that was changed holds other ones
+            if getattr(config, name) is not None:
+                options[f"{name}{DIGEST}"] = file_digest(getattr(config, name))
         command = kept.command_of(kept.SEGMENTATIONS, trained.folder, config, config.regions)
         described = _described(config, feature)
         with kept.claimed_folder(trained.folder, kept.SEGMENTATIONS, config.name, described, options) as folder:
@@ -243,14 +274,19 @@ class _Kept:
 
 
 def _described(config: SegmentConfig, feature: str) -> str:
-    """Return a name for a segmentation, such as motion or amplitude_eps_0.8."""
+    """Return a name for a segmentation, such as motion, amplitude_eps_0.8 or motion_of_cluster_1."""
+
+    def named(path: str) -> str:
+        return re.sub(r"[^\w.-]", "_", Path(path).stem)
+
+    of = [] if config.indices is None else [f"of_{named(config.indices)}"]
     if config.given is not None:
-        return re.sub(r"[^\w.-]", "_", Path(config.given).stem)
+        return "_".join([named(config.given), *of])
     grouping, parts = config.regions, [feature]
     parts += ["hdbscan"] if grouping.method == "hdbscan" else []
     parts += [] if grouping.eps is None else [f"eps_{grouping.eps:g}"]
     parts += [] if config.classes is None else [f"classes_{config.classes}"]
-    return "_".join(parts)
+    return "_".join([*parts, *of])
 
 
 def _write_nothing(config: SegmentConfig, trained: Any, changes: Any = None, judged: Any = None) -> SegmentResult:
@@ -282,6 +318,7 @@ def _write_nothing(config: SegmentConfig, trained: Any, changes: Any = None, jud
 def _write(
     config: SegmentConfig,
     trained: Any,
+    rows: Any,
     latent: Any,
     changes: Any,
     grouped: Any,
@@ -290,9 +327,15 @@ def _write(
     kept: Path,
     advance: Callable[[float], None],
 ) -> SegmentResult:
-    """Sort the particles by each region, and write all that was found of an open run."""
+    """Sort the particles by each region, and write all that was found of an open run.
+
+    Parameters
+    ----------
+    rows : places of the particles that are looked at.
+    latent : of these.
+    """
     from libhetero.pipelines.decoding.gaussians import neutral_gaussians
-    from libhetero.pipelines.decoding.particle_findings import latent_deviations
+    from libhetero.pipelines.decoding.particle_findings import latent_deviations, particle_weights
     from libhetero.pipelines.regions import account, figures
     from libhetero.pipelines.regions.files import write_region_files
     from libhetero.pipelines.regions.mixtures import class_mixtures, write_class_mixtures
@@ -301,6 +344,7 @@ def _write(
     from libhetero.pipelines.regions.record import write_record
 
     neutral, regions = neutral_gaussians(trained), judged.regions
+    deviation, weight = latent_deviations(trained), particle_weights(trained)
     with timed(LOGGER, "4/6 classes of particles by each region"):
         classes = classify_regions(
             trained,
@@ -313,10 +357,11 @@ def _write(
             config.class_method,
             config.batch_size,
             config.regions.seed,
-            latent_deviations(trained),
+            None if deviation is None else deviation[rows],
             lambda done: advance(0.4 + 0.3 * done),
+            weight=None if weight is None else weight[rows],
         )
-        files = write_region_classes(trained, classes)
+        files = write_region_classes(trained, classes, rows)
     with timed(LOGGER, "5/6 mean mixtures of classes"):
         mixtures = class_mixtures(trained, latent, classes, config.batch_size, lambda done: advance(0.7 + 0.3 * done))
         written = write_class_mixtures(trained, mixtures)
@@ -327,6 +372,8 @@ def _write(
         record = _record(config, changes, judged, classes)
         files.append(write_record(trained.folder, record))
         facts = account.facts(grouped, changes, judged, config.p_value, time.monotonic() - start)
+        if config.indices is not None:
+            facts.append(f"Of {len(rows)} of the {len(trained.particles)} particles, those of {config.indices}.")
         facts += [] if trained.reached is None else trained.reached.facts()
         page = write_region_page(trained, neutral, judged, mixtures, facts, drawn, written, kept)
     texts = [path for group in written.values() for path in group]

@@ -78,28 +78,30 @@ def run(config: ValidateConfig, progress: Callable[[float], None] | None = None)
 
     Raises
     ------
-    StoppedEarly : the system asked to stop while a half-set was trained; the same command goes on.
+    StoppedEarly : the system or the user asked to stop; the same command goes on.
     UserError : one line on what is wrong with the folder or the options.
     """
     # The parts load here, after parsing: `--help` is answered from the declarations above.
     from libhetero.files import replacing_set
     from libhetero.pipelines.decoding.results_page import write_results_page
     from libhetero.pipelines.run.folder import open_run
-    from libhetero.pipelines.validating.examination import Examination, finished
+    from libhetero.pipelines.validating.examination import Examination, finished, kept_so_far
     from libhetero.pipelines.validating.page import summary, write_page
     from libhetero.pipelines.validating.record import FOLDER, rounded, write_validation
+    from libhetero.training.interruption import stopped_early
 
     trained = open_run(finished(config.run)).reading(config.embedding, config.segmentation)
-    tests = Examination.of(trained, config)
-    for line in tests.budget():
-        LOGGER.info("%s", line)
-    found = rounded(tests.validation(progress or (lambda fraction: None)))
     folder = trained.folder / FOLDER
-    folder.mkdir(exist_ok=True)
-    lines = summary(found)
-    with replacing_set(folder):
-        figures = tests.draw(folder, found)
-        record = write_validation(folder, found)
-        page = write_page(folder, found, lines, figures)
-    write_results_page(trained.folder)
+    with stopped_early(lambda: kept_so_far(folder)):
+        tests = Examination.of(trained, config)
+        for line in tests.budget():
+            LOGGER.info("%s", line)
+        found = rounded(tests.validation(progress or (lambda fraction: None)))
+        folder.mkdir(exist_ok=True)
+        lines = summary(found)
+        with replacing_set(folder):
+            figures = tests.draw(folder, found)
+            record = write_validation(folder, found)
+            page = write_page(folder, found, lines, figures)
+        write_results_page(trained.folder)
     return ValidateResult(found, lines, page, record)

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.colors import to_rgb
 
+from libhetero.report.scale_bar import draw_scale_bar
 from libhetero.report.style import DARK, LEGEND, colour_of, new_figure, save_figure
 from libhetero.report.surfaces import VIEWS, Surface, at_surface, common_level, cropped, refined, seen_along
 
@@ -20,18 +21,24 @@ SIDES = {"z": "from +z (x right, y up)", "y": "from −y (x right, z up)", "x": 
 
 
 def draw_maps(
-    path: str | os.PathLike, volumes: Sequence[Float[np.ndarray, "n n n"]], names: Sequence[str], of: int | None = None
+    path: str | os.PathLike,
+    volumes: Sequence[Float[np.ndarray, "n n n"]],
+    names: Sequence[str],
+    pixel_size: float,
+    of: int | None = None,
 ) -> float:
     """Draw at most eight volumes, a row each: the surface along z, y and x, then the slice z = 0; return the level.
 
     Level, crop and grey levels are the same for all volumes, so that they can be compared. Of several volumes the
-    surface is coloured by how much denser the volume is there than the mean of those shown.
+    surface is coloured by how much denser the volume is there than the mean of those shown. Scale bars are in the
+    first row, for all rows the same.
 
     Parameters
     ----------
     path : PNG to make.
     volumes : (z, y, x).
     names : one for each, which may be of several lines.
+    pixel_size : Å, of all.
     of : how many volumes there are, of which these are some; None for no more than these.
     """
     shown = [int(place) for place in np.linspace(0, len(volumes) - 1, min(len(volumes), MOST))]
@@ -53,6 +60,8 @@ def draw_maps(
             )
         axes[row, 3].imshow(part[len(part) // 2], cmap="Greys", vmin=low, vmax=high, origin="lower")
         axes[row, 0].set_ylabel(names[place], fontsize=LEGEND, color=DARK)
+    for axis, (view, *_) in ((axes[0, 0], fine.shape), (axes[0, 3], parts[0].shape)):
+        draw_scale_bar(axis, view, pixel_size * side / view, "black")
     for axis in axes.ravel():
         axis.set_xticks([])
         axis.set_yticks([])

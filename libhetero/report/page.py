@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -14,7 +15,12 @@ STYLE = (
     "img{max-width:100%}figure{margin:1em 0}figcaption{color:#666}"
     "table{border-collapse:collapse}td,th{border-bottom:1px solid #ccc;padding:.3em .7em;"
     "text-align:left;vertical-align:top}td a{white-space:nowrap}pre{background:#f4f4f4;padding:1em;overflow-x:auto}"
+    "nav{background:#f4f4f4;padding:.6em 1em}nav ul{margin:0;columns:18em;padding-left:1.2em}"
+    "summary{font-size:1.25em;font-weight:bold;margin:.8em 0;cursor:pointer}"
 )
+
+
+COMMANDS, COMMANDS_PLACE = "Commands to go on", "commands"
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,38 @@ Cell = str | Sequence[Link]
 
 
 @dataclass(frozen=True)
+class Section:
+    """A part of a page under a title of its own, which the contents at the top of the page lead to.
+
+    Parameters
+    ----------
+    title : of the part; no two of a page have the same.
+    figures : caption and relative path of each.
+    header, rows : a table.
+    folded : whether only the title is shown until somebody opens it, as of details.
+    """
+
+    title: str
+    figures: Sequence[Link] = ()
+    header: Sequence[str] = ()
+    rows: Sequence[Sequence[Cell]] = ()
+    folded: bool = False
+
+    @property
+    def place(self) -> str:
+        """The name by which links find it."""
+        return re.sub(r"\W+", "-", self.title.lower()).strip("-")
+
+    def html(self) -> list[str]:
+        """Return the part as lines of a page; a link to it unfolds it."""
+        place, title = escape(self.place), escape(self.title)
+        shown = [*_table(self.header, self.rows), *(_figure(figure) for figure in self.figures)]
+        if self.folded:
+            return [f'<details><summary>{title}</summary><div id="{place}">', *shown, "</div></details>"]
+        return [f'<h2 id="{place}">{title}</h2>', *shown]
+
+
+@dataclass(frozen=True)
 class Page:
     """What a page shows, from top to bottom.
 
@@ -46,6 +84,7 @@ class Page:
     figures : caption and relative path of each.
     commands : a comment and a command line each.
     see : other pages, at the top.
+    sections : further parts, before the commands; of two or more there is a table of contents at the top.
     """
 
     title: str
@@ -55,6 +94,7 @@ class Page:
     figures: Sequence[Link]
     commands: Sequence[tuple[str, str]]
     see: Sequence[Link] = ()
+    sections: Sequence[Section] = ()
 
     def write(self, path: Path) -> Path:
         """Write the page, and return its path."""
@@ -71,27 +111,38 @@ class Page:
                 f"<style>{STYLE}</style></head><body>",
                 f"<h1>{escape(self.title)}</h1>",
                 *(f"<p>{_cell([link])}</p>" for link in self.see),
+                *self._contents(),
                 *(f"<p>{escape(fact)}</p>" for fact in self.facts),
-                *self._table(),
+                *_table(self.header, self.rows),
                 *(_figure(figure) for figure in self.figures),
+                *(line for section in self.sections for line in section.html()),
                 *self._commands(),
                 "</body></html>",
                 "",
             ]
         )
 
-    def _table(self) -> list[str]:
-        if not self.rows:
+    def _contents(self) -> list[str]:
+        if len(self.sections) < 2:
             return []
-        head = "".join(f"<th>{escape(text)}</th>" for text in self.header)
-        body = ("".join(f"<td>{_cell(cell)}</td>" for cell in row) for row in self.rows)
-        return [f"<table><tr>{head}</tr>", *(f"<tr>{row}</tr>" for row in body), "</table>"]
+        places = [(section.place, section.title) for section in self.sections]
+        places += [(COMMANDS_PLACE, COMMANDS)] if self.commands else []
+        lines = (f'<li><a href="#{escape(place)}">{escape(title)}</a></li>' for place, title in places)
+        return ['<nav aria-label="Contents"><ul>', *lines, "</ul></nav>"]
 
     def _commands(self) -> list[str]:
         if not self.commands:
             return []
         lines = (escape(f"# {what}\n{command}\n") for what, command in self.commands)
-        return ["<h2>Commands to go on</h2>", "<pre>" + "\n".join(lines) + "</pre>"]
+        return [f'<h2 id="{COMMANDS_PLACE}">{COMMANDS}</h2>', "<pre>" + "\n".join(lines) + "</pre>"]
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[Cell]]) -> list[str]:
+    if not rows:
+        return []
+    head = "".join(f"<th>{escape(text)}</th>" for text in header)
+    body = ("".join(f"<td>{_cell(cell)}</td>" for cell in row) for row in rows)
+    return [f"<table><tr>{head}</tr>", *(f"<tr>{row}</tr>" for row in body), "</table>"]
 
 
 def _cell(cell: Cell) -> str:

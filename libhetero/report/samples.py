@@ -7,14 +7,12 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float
-from matplotlib.axes import Axes
-from matplotlib.patheffects import withStroke
 
+from libhetero.report.scale_bar import draw_scale_bar
 from libhetero.report.style import DARK, LABEL, LEGEND, new_figure, save_figure
 
 COMPARABLE = 3.0  # times: eyes can still compare images of this difference in contrast
 PERCENTILES = (0.5, 99.5)
-SCALE = 0.4  # of an image, at most, for the scale bar
 WIDTH = 1.5  # inches an image
 
 
@@ -59,25 +57,8 @@ def draw_samples(
         row[0].set_ylabel(name, fontsize=LEGEND, color=DARK)
     for axis, caption in zip(axes[0], captions, strict=True):
         axis.set_title(caption, fontsize=LEGEND, color=DARK)
-    _draw_scale(axes[0, 0], data.shape[-1], pixel_size)
+    draw_scale_bar(axes[0, 0], data.shape[-1], pixel_size)
     save_figure(figure, path)
-
-
-def scale_length(width: float) -> float:
-    """Return the round length, 1, 2 or 5 times a power of ten, that is at most 0.4 of a width in the same unit."""
-    longest = SCALE * width
-    decade = 10.0 ** np.floor(np.log10(longest))
-    return float(max(step * decade for step in (1, 2, 5) if step * decade <= longest))
-
-
-def _draw_scale(axis: Axes, pixels: int, pixel_size: float) -> None:
-    """Draw a bar of a round length in the lower left corner of an image, and write the length above it."""
-    length = scale_length(pixels * pixel_size)
-    ends, height = 0.06 * pixels + np.array([0, length / pixel_size]) - 0.5, 0.08 * pixels
-    around = [withStroke(linewidth=4.5, foreground="black")]
-    axis.plot(ends, [height, height], color="white", linewidth=2.5, solid_capstyle="butt", path_effects=around)
-    place, box = (float(ends.mean()), height + 0.06 * pixels), {"facecolor": "black", "edgecolor": "none", "pad": 1.0}
-    axis.annotate(f"{length:g} Å", place, fontsize=LEGEND, color="white", ha="center", va="bottom", bbox=box)
 
 
 def contrast_factor(data: Float[np.ndarray, "particles n n"], model: Float[np.ndarray, "particles n n"]) -> float:

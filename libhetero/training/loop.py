@@ -92,6 +92,7 @@ def train(
     observe: Callable[[int, Any], None] | None = None,
     listener: Callable[[dict[str, Any]], None] | None = None,
     program: CompiledStep | None = None,
+    go_on: str | None = None,
 ) -> TrainingResult:
     """Train a model on a feed of particles over all devices.
 
@@ -109,6 +110,7 @@ def train(
         first device; training waits for it, and the arrays are gone after the next step.
     listener : called by process 0 with every line of log.jsonl.
     program : the step as it was compiled for all this; None to compile it at the first step.
+    go_on : how to go on, as the line names it that tells of an end at once; None for --resume with the folder.
 
     Raises
     ------
@@ -140,7 +142,7 @@ def train(
             store.save(state)
         path = Path(folder) / "log.jsonl" if folder is not None and sharding.is_writer() else None
         log = stack.enter_context(RunLog(path, plan.total, int(state.step), began, listener))
-        stop = stack.enter_context(StopRequest())
+        stop = stack.enter_context(StopRequest(folder, go_on or f"--resume {folder}"))
         step: Callable = sharding.compile_step(training_step(model.loss, optimiser, config), mesh)
         step = step if program is None else program.run
         held_out = None

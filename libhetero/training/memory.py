@@ -7,14 +7,14 @@ import resource
 import sys
 from pathlib import Path
 
-import jax
-
 
 def peak_memory() -> int:
     """Return the most bytes in use so far: on this process's fullest device, or of this process.
 
     The second where devices do not tell, as on the CPU.
     """
+    import jax  # not where a log is only read, as by the dashboard's server, which has no use of it
+
     told = [device.memory_stats() or {} for device in jax.local_devices()]
     peaks = [stats["peak_bytes_in_use"] for stats in told if "peak_bytes_in_use" in stats]
     if peaks:

@@ -47,6 +47,16 @@ def test_programs_that_take_a_run(served, load_program, kind, options, said) -> 
     assert str(served.folder) in (options.get("folder"), options.get("run"))
 
 
+def test_a_selection_is_segmented_again(served, load_program) -> None:
+    asked = command_for(served, "segment", "few", {"feature": "motion"})
+    listed = served.folder / "selections" / "few" / "few.txt"
+    assert asked.words == ("e2hype_segment.py", str(served.folder), "--ind", str(listed), "--feature", "motion")
+    assert np.loadtxt(listed, dtype=int).tolist() == list(range(12)) and asked.title == "segment few of gmm_00"
+    assert parsed(load_program, asked).ind == str(listed)
+    with pytest.raises(Refusal, match="embed: of all particles of a run"):
+        command_for(served, "embed", "few", {})
+
+
 def test_a_selection_is_trained_on_as_the_run_was(served, load_program) -> None:
     """Its list in place of the run's, its reference where it lies, a folder that there is not."""
     typed = "e2hype_refine.py p.star --datadir d --decoder=mlp --model gmm.txt --niter 3 --set mlp_width=16 --path a"

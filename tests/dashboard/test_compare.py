@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -11,7 +14,8 @@ from libhetero.dashboard.runs import ServedRun
 from libhetero.errors import UserError
 from libhetero.io import read_particles, write_latent
 from libhetero.pipelines.run.particle_record import write_record
-from tests.making.shown_runs import COUNT, add_embedding, add_segmentation, latents, write_shown_run
+from tests.making.sets import PIXEL
+from tests.making.shown_runs import COUNT, add_embedding, add_segmentation, add_volumes, latents, write_shown_run
 from tests.making.visitor import visited
 
 
@@ -37,6 +41,40 @@ def test_runs_that_say_the_same_agree(pair) -> None:
     assert told["classes"]["ari"] == 1.0 and told["embeddings"] == ["umap_classes_2"] * 2
     assert "agree" in told["verdict"] and told["loss"][0]["loss"] == [1 / step for step in range(1, 13)]
     assert told["loss"][1]["epoch"][-1] == 3.0
+
+
+def test_volumes_of_classes_are_matched_by_what_they_show(pair) -> None:
+    """The classes of the second run are numbered the other way round; the newest set of other classes is not taken."""
+    add_volumes(pair[0].folder, (-3, 3))
+    add_volumes(pair[1].folder, (3, -3))
+    add_volumes(pair[1].folder, (3, 3), "others")
+    record = pair[1].folder / "volumes" / "others" / "evaluation.json"
+    record.write_text(json.dumps({"options": {"all_classes": 2}, "volumes": ["class_00.mrc", "class_01.mrc"]}))
+    told = compared(pair)
+    matches = told["volumes"]["matches"]
+    assert told["volumes"]["sets"] == ["classes", "classes"]
+    assert sorted(one["names"] for one in matches) == [
+        ("class_00.mrc", "class_01.mrc"),
+        ("class_01.mrc", "class_00.mrc"),
+    ]
+    for one in matches:
+        assert one["area"] > 0.99 > one["runner_up"] and one["to_the_last_shell"]
+        first, second = one["shown"]
+        assert first["label"] == Path(one["names"][0]).stem and first["level"] == 0.5
+        assert second["url"].startswith("/api/runs/1/file?path=volumes/classes/class_0")
+    assert not any(line.startswith("volumes") for line in told["left_out"])
+
+
+def test_volumes_that_cannot_be_matched_are_left_out_and_said(pair) -> None:
+    add_volumes(pair[0].folder, (-3, 3))
+    told = compared(pair)
+    assert told["volumes"] is None and any(
+        "gmm_01 has none of classes; e2hype_analyze.py" in one for one in told["left_out"]
+    )
+    add_volumes(pair[1].folder, (3, -3), apix=3 * PIXEL)
+    assert any(one.startswith("volumes: ") and "expected one grid" in one for one in compared(pair)["left_out"])
+    (pair[1].folder / "checkpoints" / "80").mkdir(parents=True)
+    assert any("gmm_01 has those of an earlier step alone" in one for one in compared(pair)["left_out"])
 
 
 def test_what_one_has_not_is_left_out_and_said(pair) -> None:

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from libhetero.dashboard import jobs as jobs_module
-from libhetero.dashboard.jobs import ENDED, Jobs, Reading
+from libhetero.dashboard.jobs import ENDED, Jobs, Reading, Work
 from libhetero.dashboard.refusals import Refusal
 from libhetero.errors import DataError
 from libhetero.telling.stages import timed
@@ -51,7 +51,7 @@ def ended(job):
 
 
 def test_a_program_is_run_and_its_result_is_read_when_it_is_done(jobs) -> None:
-    job = ended(jobs.add("volumes", "two", ["good"], 0, lambda: {"name": "a"}))
+    job = ended(jobs.add(Work("volumes", "two", ["good"], 0, lambda: {"name": "a"})))
     assert job.state == "done" and job.message == "done of it" and job.result == {"name": "a"}
     told = job.described()
     assert told["progress"] == 1.0 and told["command"] == "good" and told["lines"] == 4
@@ -59,7 +59,7 @@ def test_a_program_is_run_and_its_result_is_read_when_it_is_done(jobs) -> None:
 
 
 def test_what_fails_says_so_in_its_last_line(jobs) -> None:
-    job = ended(jobs.add("train", "it", ["bad"], 0))
+    job = ended(jobs.add(Work("train", "it", ["bad"], 0)))
     assert job.state == "failed" and job.message == "e2hype_x.py: a.star: no such file; check the name."
 
 
@@ -67,12 +67,12 @@ def test_a_result_that_cannot_be_read_is_a_failure_and_the_next_job_runs(jobs) -
     def unreadable():
         raise DataError("gone")
 
-    job, after = jobs.add("volumes", "a", ["good"], 0, unreadable), jobs.add("volumes", "b", ["good"], 0)
+    job, after = jobs.add(Work("volumes", "a", ["good"], 0, unreadable)), jobs.add(Work("volumes", "b", ["good"], 0))
     assert ended(job).state == "failed" and "gone" in job.message and ended(after).state == "done"
 
 
 def test_one_runs_at_a_time_and_one_that_waits_is_never_begun(jobs) -> None:
-    first, second, third = (jobs.add("train", "a", [name], 0) for name in ("long", "long", "good"))
+    first, second, third = (jobs.add(Work("train", "a", [name], 0)) for name in ("long", "long", "good"))
     until(lambda: first.told == 1)
     assert [job.state for job in (first, second, third)] == ["running", "queued", "queued"]
     assert jobs.cancel(second.number).state == "cancelled" and second.process is None
@@ -81,7 +81,7 @@ def test_one_runs_at_a_time_and_one_that_waits_is_never_begun(jobs) -> None:
 
 
 def test_a_program_that_is_stopped_may_end_its_work(jobs) -> None:
-    job = jobs.add("train", "a", ["polite"], 0)
+    job = jobs.add(Work("train", "a", ["polite"], 0))
     until(lambda: job.told == 1)
     jobs.cancel(job.number)
     assert ended(job).state == "cancelled" and job.message == "wrote a checkpoint"
@@ -89,33 +89,33 @@ def test_a_program_that_is_stopped_may_end_its_work(jobs) -> None:
 
 def test_one_that_does_not_stop_is_stopped(jobs, monkeypatch) -> None:
     monkeypatch.setattr(jobs_module, "PATIENCE", 0.3)
-    job = jobs.add("train", "a", ["stubborn"], 0)
+    job = jobs.add(Work("train", "a", ["stubborn"], 0))
     until(lambda: job.told == 1)
     jobs.cancel(job.number)
     assert ended(job).state == "cancelled" and job.message == "stopped"
 
 
 def test_the_end_of_the_server_ends_what_runs(jobs) -> None:
-    job = jobs.add("train", "a", ["long"], 0)
+    job = jobs.add(Work("train", "a", ["long"], 0))
     until(lambda: job.told == 1)
     jobs.close()
     ended(job)
     with pytest.raises(ProcessLookupError):
         os.kill(job.process.pid, 0)
     with pytest.raises(Refusal):
-        jobs.add("train", "a", ["good"], 0)
+        jobs.add(Work("train", "a", ["good"], 0))
 
 
 def test_there_is_an_end_to_the_queue_and_to_a_log(jobs, monkeypatch) -> None:
-    loud = ended(jobs.add("train", "a", ["loud"], 0))
+    loud = ended(jobs.add(Work("train", "a", ["loud"], 0)))
     assert loud.told == 9000 and len(loud.lines) == jobs_module.MOST_LINES
     assert loud.log(0)["lines"][0] == "line 4000" and loud.log(8999)["lines"] == ["line 8999"]
     monkeypatch.setattr(jobs_module, "MOST_WAITING", 2)
-    begun = jobs.add("train", "a", ["long"], 0)
+    begun = jobs.add(Work("train", "a", ["long"], 0))
     until(lambda: begun.state == "running")
-    waiting = [jobs.add("train", "a", ["good"], 0) for _ in range(2)]
+    waiting = [jobs.add(Work("train", "a", ["good"], 0)) for _ in range(2)]
     with pytest.raises(Refusal, match="wait already") as refused:
-        jobs.add("train", "a", ["good"], 0)
+        jobs.add(Work("train", "a", ["good"], 0))
     assert refused.value.status == 503
     for job in (*waiting, begun):
         jobs.cancel(job.number)
@@ -126,21 +126,21 @@ def test_a_worker_does_what_a_command_would(jobs) -> None:
         jobs.note(job, {"line": "decoding"})
         jobs.note(job, {"fraction": 0.5})
 
-    job = ended(jobs.add("volumes", "a", ["good"], 0, lambda: 7, work))
+    job = ended(jobs.add(Work("volumes", "a", ["good"], 0, lambda: 7, work)))
     assert job.state == "done" and job.result == 7 and job.process is None and job.reading.fraction == 0.5
 
     def refuse(job):
         raise DataError("no such particle")
 
-    refused = ended(jobs.add("volumes", "a", ["good"], 0, lambda: 7, refuse))
+    refused = ended(jobs.add(Work("volumes", "a", ["good"], 0, lambda: 7, refuse)))
     assert refused.state == "failed" and refused.message == "no such particle"
 
 
 def test_what_a_worker_does_does_not_wait_for_a_program(jobs) -> None:
-    program = jobs.add("train", "a", ["long"], 0)
+    program = jobs.add(Work("train", "a", ["long"], 0))
     until(lambda: program.told == 1)
     go_on = threading.Event()
-    first, second = (jobs.add("volumes", "a", ["good"], 0, worker=lambda job: go_on.wait(60)) for _ in range(2))
+    first, second = (jobs.add(Work("volumes", "a", ["good"], 0, worker=lambda job: go_on.wait(60))) for _ in range(2))
     until(lambda: first.state == "running")
     assert program.state == "running" and second.state == "queued"  # one worker at a time
     go_on.set()
@@ -156,7 +156,7 @@ def test_a_worker_that_was_not_there_yet_when_it_was_stopped_goes_on_with_nothin
         cancelled.wait(60)
         jobs.note(job, {"line": "decoding"})
 
-    job = jobs.add("volumes", "a", ["good"], 0, worker=work)
+    job = jobs.add(Work("volumes", "a", ["good"], 0, worker=work))
     asked.wait(60)
     jobs.cancel(job.number)
     cancelled.set()

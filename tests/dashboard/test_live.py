@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 
 import pytest
 
@@ -21,7 +22,7 @@ def quick(monkeypatch):
 def training(tmp_path, quick):
     """Yield a visitor of a run that trains, and its folder."""
     run = write_shown_run(tmp_path, "gmm_00", 1)
-    (run / ".lock").write_text("process 1 on here\n")
+    (run / ".lock").write_text(f"process 1 on {os.uname().nodename}\n")
     with visited([run]) as visitor:
         visitor.enter()
         yield visitor, run

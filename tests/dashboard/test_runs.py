@@ -42,12 +42,26 @@ def test_a_state_for_each_stage_of_training(tmp_path) -> None:
 
 def test_a_run_that_is_locked_trains_and_the_lock_is_left_alone(tmp_path) -> None:
     run = write_shown_run(tmp_path, "gmm_00", 1)
-    (run / ".lock").write_text("process 1 on somewhere\n")
+    (run / ".lock").write_text("")
     assert not is_training(run)
     with open(run / ".lock") as file:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         assert is_training(run) and ServedRun(0, run, "a").state()["state"] == "training"
     assert not is_training(run)
+
+
+def test_a_run_whose_lock_is_of_another_machine_is_told_as_such(tmp_path) -> None:
+    """Its lock cannot be seen from here: what is known is who took it, and when the log was written last."""
+    run = write_shown_run(tmp_path, "gmm_00", 1)
+    (run / ".lock").write_text("process 12 on node7\n")
+    os.utime(run / "log.jsonl", (1000, 2000))
+    told = ServedRun(0, run, "a").state()
+    assert (told["state"], told["holder"], told["written"]) == ("elsewhere", "process 12 on node7", 2000.0)
+    (run / ".lock").write_text(f"process 12 on {os.uname().nodename}\n")
+    assert ServedRun(0, run, "a").state() == {"state": "stopped", "epoch": 1.0, "epochs": 3}
+    (run / ".lock").write_text("process 12 on node7\n")
+    write_log(run, 3)
+    assert ServedRun(0, run, "a").state()["state"] == "finished", "whoever holds it"
 
 
 def test_rows_are_checked(run) -> None:

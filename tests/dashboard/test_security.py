@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from libhetero.dashboard.security import LARGEST_BODY, PAGE_POLICY, POLICY, Tokens
+from libhetero.dashboard.security import LARGEST_BODY, POLICY, Tokens
 from tests.making.visitor import Visitor, visited
 
 
@@ -68,11 +68,10 @@ def test_a_form_of_another_kind_is_refused(visitor) -> None:
 def test_every_answer_says_what_may_be_loaded(visitor) -> None:
     for path in ("/", "/js/main.js", "/api/session", "/api/nowhere", "/api/runs/0/column?name=z1"):
         headers = visitor.get(path).headers
-        assert headers["content-security-policy"] == (PAGE_POLICY if path == "/" else POLICY)
+        assert headers["content-security-policy"] == POLICY
         assert headers["x-content-type-options"] == "nosniff"
         assert headers["cross-origin-resource-policy"] == "same-origin" and headers["referrer-policy"] == "no-referrer"
     assert "unsafe-eval" not in POLICY and "script-src" not in POLICY  # scripts as all else, from here alone
-    assert PAGE_POLICY.replace(" 'unsafe-eval'", "") == f"{POLICY}; script-src 'self'"  # for regl, and no more
 
 
 def test_a_page_of_a_run_is_shown_and_not_executed(visitor, run) -> None:

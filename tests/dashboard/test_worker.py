@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from libhetero.dashboard import worker as worker_module
+from libhetero.dashboard import workers as workers_module
 from libhetero.dashboard.images import Projections, stored_images
 from libhetero.dashboard.runs import ServedRun
 from libhetero.dashboard.worker import Worker
-from libhetero.dashboard.workers import WorkerProcess
+from libhetero.dashboard.workers import WorkerProcess, Workers
 from libhetero.errors import UserError
 from libhetero.io import read_latent
 from programs.e2hype_refine import main as refine
@@ -158,7 +159,7 @@ def test_one_page_of_images_is_asked_for_once(run) -> None:
         go_on.wait(60)
         return np.zeros((2, 1, 4, 4), np.float32)
 
-    shown._worker.images = slow
+    shown._workers.images = slow
     served = ServedRun(0, run, "a")
     both = [
         threading.Thread(target=shown.images, args=(served, np.array([1]), what)) for what in ("projection", "residual")
@@ -206,3 +207,69 @@ def test_a_stack_that_is_gone_is_told_in_one_line(visitor, run) -> None:
     (run.parent / "particles.mrcs").unlink()
     said = visitor.get("/api/runs/0/images?rows=1")
     assert said.status == 400 and "particles.mrcs" in said.json["error"]
+
+
+class Counting:
+    """Stands in for a worker: tells what is started, and answers when it may.
+
+    Parameters
+    ----------
+    patience : as of a worker.
+    """
+
+    all: list[Counting]
+    may_answer: threading.Event
+
+    def __init__(self, patience: float | None) -> None:
+        self.closed, self.asked = False, 0
+        self.all.append(self)
+
+    def images(self, run, rows):
+        self.asked += 1
+        assert self.may_answer.wait(60) and not self.closed
+        return rows
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.fixture
+def counting(monkeypatch):
+    """Return the workers that are started, in order; they answer at once until that is cleared."""
+    Counting.all, Counting.may_answer = [], threading.Event()
+    Counting.may_answer.set()
+    monkeypatch.setattr(workers_module, "WorkerProcess", Counting)
+    return Counting.all
+
+
+def runs_of(tmp_path, count):
+    return [ServedRun(one, write_shown_run(tmp_path, f"gmm_0{one}", 1), str(one)) for one in range(count)]
+
+
+def test_runs_have_a_worker_each_and_that_asked_longest_ago_ends(counting, tmp_path) -> None:
+    runs, workers = runs_of(tmp_path, 3), Workers(most=2)
+    for place in (0, 1, 0, 1, 0, 2):
+        workers.images(runs[place], np.arange(1))
+    assert [one.asked for one in counting] == [3, 2, 1] and [one.closed for one in counting] == [False, True, False]
+    workers.images(runs[1], np.arange(1))
+    assert len(counting) == 4 and counting[0].closed, "run 0 was asked before run 2"
+    workers.close(runs[2])
+    assert counting[2].closed and not counting[3].closed
+    workers.close()
+    assert counting[3].closed
+
+
+def test_a_worker_that_answers_is_not_ended_for_another_run(counting, tmp_path) -> None:
+    runs, workers = runs_of(tmp_path, 2), Workers(most=1)
+    Counting.may_answer.clear()
+    threads = [threading.Thread(target=workers.images, args=(run, np.arange(1))) for run in runs]
+    threads[0].start()
+    while not counting or not counting[0].asked:
+        time.sleep(0.01)
+    threads[1].start()
+    time.sleep(0.2)
+    assert len(counting) == 1 and not counting[0].closed, "the second run waits"
+    Counting.may_answer.set()
+    for thread in threads:
+        thread.join(60)
+    assert counting[0].closed and [one.asked for one in counting] == [1, 1]

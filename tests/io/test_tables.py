@@ -1,13 +1,59 @@
 """Tables of numbers in text: what is none is told by its line, whatever the file holds."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from libhetero.errors import DataError
-from libhetero.io import read_gaussians
+from libhetero.io import read_gaussians, tables
 from libhetero.io.tables import read_numbers
+
+
+@pytest.fixture(autouse=True, params=[tables.LARGE, 0], ids=["line by line", "quickly"])
+def whether_quickly(request, monkeypatch) -> None:
+    """Read small files as small ones are read, and as large ones are."""
+    monkeypatch.setattr(tables, "LARGE", request.param)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1 2 # c\n# only\n\n 3\t4\n",
+        "1 2\r\n3 4\r\n",
+        "\ufeff1 2\n3 4",
+        "+1 -2.\n.5 5e-324\n",
+        *("1 2\n3\n", "1 2\n3 4 5\n", '1 2\n"3" 4\n', "1,2\n", "1 2\n1_0 3\n", "1\u00a02\n", "1 2\r3 4\r"),
+        *("1\0 2\n", "", "# only\n", "1 2\n3 NA\n", "0x1p3 1\n", "1d5 1\n", "1 inf\n", "1e400 1\n", "True 1\n"),
+    ],
+)
+def test_what_is_read_quickly_is_what_is_read_line_by_line(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text(text, encoding="utf-8")
+    quick = tables._quickly(path, None)
+    if quick is not None:
+        np.testing.assert_array_equal(quick, tables._line_by_line(path, None))
+        assert quick.shape == (2, 2)
+
+
+def test_numbers_are_the_same_to_the_last_bit(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    numbers = random.normal(size=(3000, 3)) * 10.0 ** random.integers(-307, 307, (3000, 3))
+    for digits in ("%.18e", "%.9g", "%.6f"):
+        np.savetxt(tmp_path / "a.txt", numbers, fmt=digits, header="of all sizes")
+        quick = tables._quickly(tmp_path / "a.txt", 2000)
+        np.testing.assert_array_equal(quick, tables._line_by_line(tmp_path / "a.txt", 2000))
+        assert quick.shape == (2000, 3)
+    np.testing.assert_array_equal(tables._quickly(tmp_path / "a.txt", None)[:2000], quick)
+
+
+def test_lines_without_end_are_not_read_quickly(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("1 2\n" + "3 " * (tables.LONGEST_LINE // 2) + "\n")
+    assert tables._quickly(path, None) is None
+    with pytest.raises(DataError, match="line 2 has more than"):
+        read_numbers(path, "two numbers")
 
 
 def test_comments_empty_lines_and_marks_are_no_numbers(tmp_path) -> None:

@@ -45,6 +45,21 @@ def browser() -> str | None:
     return next((found for name in BROWSERS if (found := shutil.which(name))), None)
 
 
+def until(page: Any, expression: str, arg: Any = None, every: float = 0.05) -> None:
+    """Wait for an expression, or a function of `arg`, to be true in a page.
+
+    Asked from without: what the browser would ask within is made of a text, which the page's policy forbids.
+
+    Parameters
+    ----------
+    every : seconds between questions.
+    """
+    end = time.monotonic() + PATIENCE / 1000
+    while not page.evaluate(expression, arg):
+        assert time.monotonic() < end, f"never true: {expression}"
+        time.sleep(every)
+
+
 def program(name: str, *arguments: str, folder: Path) -> None:
     """Run one of the programs in a folder."""
     command = [sys.executable, str(PROJECT / "programs" / name), *arguments]
@@ -181,11 +196,11 @@ class Visit:
         """Return the rows that are chosen."""
         return self.page.evaluate("[...libhetero.selection.rows()]")
 
-    def ink(self, selector: str) -> float:
-        """Return the part of an element that is not white, as it is seen."""
+    def ink(self, selector: str, darker: int = 245) -> float:
+        """Return the part of an element that is not white, or darker than another grey, as it is seen."""
         import io
 
         from PIL import Image
 
         picture = np.asarray(Image.open(io.BytesIO(self.page.locator(selector).first.screenshot())).convert("L"))
-        return float((picture < 245).mean())
+        return float((picture < darker).mean())

@@ -4,19 +4,23 @@ import dataclasses
 import json
 import os
 import sys
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import numpy as np
+import orbax.checkpoint as ocp
 
 from libhetero.errors import ConfigurationError, UserError
 from libhetero.models.hype.config import HypeConfig
 from libhetero.models.hype.model import HypeModel
 from libhetero.pipelines.run.new import of_process_0
+from libhetero.training.checkpoint import BEFORE, EpochFolder
 from libhetero.training.loop import train
 from libhetero.training.optimiser import TrainingConfig
 from libhetero.training.processes import joined, processes_asked
-from libhetero.training.sharding import is_writer, said_by_writer
+from libhetero.training.sharding import data_mesh, is_writer, place_replicated, said_by_writer
 from tests.making.feeds import make_feed
 from tests.making.starts import made_start
 from tests.making.toys import Toy
@@ -61,6 +65,37 @@ def refused() -> str:
         return f"raised: {error}"
 
 
+def epoch_written_again(folder: Path) -> dict[str, float]:
+    """Write an epoch twice, process 0 slow to make room for the second time.
+
+    Returns what is kept, and when (seconds, of one clock) this process had made room, 0 where it makes none, and when
+    it began to write.
+    """
+    rename, save, told = Path.rename, ocp.AsyncCheckpointer.save, {"made_room": 0.0}
+
+    def slowly(path: Path, target: Path) -> Path:
+        if BEFORE in str(target):
+            time.sleep(2.0)
+            told["made_room"] = time.time()
+        return rename(path, target)
+
+    def noted(writer, *arguments, **options):
+        told["began"] = time.time()
+        return save(writer, *arguments, **options)
+
+    Path.rename, ocp.AsyncCheckpointer.save = slowly, noted
+    try:
+        with EpochFolder(folder / "epochs") as epochs:
+            for value in (1.0, 2.0):
+                params = place_replicated({"template": np.full(3, value, np.float32)}, data_mesh())
+                epochs.save_epoch(SimpleNamespace(step=5, current=lambda params=params: params), 99)
+            epochs.wait()
+            found = epochs.restored_epoch(99, {"template": jax.ShapeDtypeStruct((3,), np.float32)})
+    finally:
+        Path.rename, ocp.AsyncCheckpointer.save = rename, save
+    return told | {"kept": float(found.params["template"][0])}
+
+
 def main(root: Path) -> None:
     """Train for two epochs, go on for a third pass by resuming, and write what was seen."""
     folder = Path(said_by_writer(lambda: str(root / "run")))
@@ -79,6 +114,7 @@ def main(root: Path) -> None:
         "refused": refused(),
         "template": float(np.sum(second.params["template"])),
         "anchors": shared_anchors(),
+        "written_again": epoch_written_again(folder),
     }
     (root / f"process_{jax.process_index()}.json").write_text(json.dumps(seen))
 

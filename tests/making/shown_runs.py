@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from libhetero.configuration import write_json
-from libhetero.io import read_particles, write_gaussians, write_latent
+from libhetero.io import read_particles, write_gaussians, write_latent, write_volume
 from libhetero.io.particle_findings import ParticleFindings, write_findings
 from libhetero.models.gmm.config import GmmConfig
 from libhetero.pipelines.decoding.class_files import write_classes
+from libhetero.pipelines.decoding.evaluation_folder import DIGEST, file_digest
 from libhetero.pipelines.run.configuration import RunConfig, write_config
 from libhetero.pipelines.run.data import DataConfig
 from libhetero.pipelines.run.kept import Made
@@ -82,6 +84,21 @@ def add_embedding(run: Path, name: str = "umap_classes_2") -> None:
         folder / "classes_particles.txt", np.arange(len(particles)), label, list_digest(particles), probability
     )
     write_json(folder / "made.json", dataclasses.asdict(Made(command=f"e2hype_embed.py {run} --classes 2")))
+
+
+def add_volumes(run: Path, places: Sequence[int], name: str = "classes", apix: float = PIXEL) -> None:
+    """Keep a volume for each class of an embedding: a ball that lies at a place of its own along x, voxels."""
+    folder, grid = run / "volumes" / name, np.indices((BOX,) * 3) - BOX // 2
+    folder.mkdir(parents=True)
+    names = [f"class_{number:02d}" for number in range(len(places))]
+    for stem, place in zip(names, places, strict=True):
+        away = grid[0] ** 2 + grid[1] ** 2 + (grid[2] - place) ** 2
+        write_volume(folder / f"{stem}.mrc", np.exp(-away / 8).astype(np.float32), apix)
+    table = run / "embeddings" / "umap_classes_2" / "classes_particles.txt"
+    options = {"classes": str(table), f"classes{DIGEST}": file_digest(table)}
+    write_json(folder / "evaluation.json", {"options": options, "volumes": [f"{stem}.mrc" for stem in names]})
+    (folder / "volumes.txt").write_text("# volume\n" + "".join(f"{stem} 0 0 0 0\n" for stem in names))
+    (folder / "volumes.cxc").write_text("surface level 0.5\n")
 
 
 def add_segmentation(run: Path, name: str = "motion") -> None:

@@ -21,8 +21,16 @@ def opened(monkeypatch, run):
 
 
 def targets(page):
-    """Return what a page links to or shows."""
-    return set(re.findall(r'(?:href|src)="([^"]+)"', page.read_text(encoding="utf-8")))
+    """Return the files that a page links to or shows."""
+    return set(re.findall(r'(?:href|src)="([^"#]+)"', page.read_text(encoding="utf-8")))
+
+
+def contents(page):
+    """Return the titles of a page's parts, with whether each is folded, as its table of contents lists them."""
+    text = page.read_text(encoding="utf-8")
+    places = dict(re.findall(r'<li><a href="#([^"]+)">([^<]+)</a></li>', text))
+    assert all(f'id="{place}"' in text for place in places)
+    return {title: f'</summary><div id="{place}">' in text for place, title in places.items()}
 
 
 def test_a_run_of_gaussians(tmp_path, monkeypatch, load_program, capsys):
@@ -39,6 +47,10 @@ def test_a_run_of_gaussians(tmp_path, monkeypatch, load_program, capsys):
         assert (page.parent / name).exists(), name
     for name in ("components.png", "columns.png", "density.png"):
         assert name in targets(page)
+    assert list(contents(page)) == [
+        *("Plane and classes", "Density and states", "Principal components", "What the latents follow"),
+        *("Volumes", "Commands to go on"),
+    ]
     volumes = {path.name: len(list(path.glob("*.mrc"))) for path in (tmp_path / "volumes").iterdir()}
     assert volumes.keys() == {f"analysis_pca_{one}" for one in ("classes", "pc_1", "pc_2", "states", "path")}
     assert volumes["analysis_pca_classes"] == volumes["analysis_pca_states"] == 4 and volumes["analysis_pca_pc_1"] == 3
@@ -63,6 +75,9 @@ def test_a_run_without_gaussians_has_its_page_in_its_folder(tmp_path, monkeypatc
     }
     again = analyze.run(AnalyzeConfig(str(tmp_path), method="pca", classes=2, no_volumes=True))
     assert "volumes/analysis_pca_classes_2_classes/volumes.png" in targets(again.page), "volumes of before are shown"
+    other = analyze.run(AnalyzeConfig(str(tmp_path), method="pca", classes=3, no_volumes=True))
+    assert contents(other.page)["Other volumes of this run"], "those of another analysis are folded"
+    assert "volumes/analysis_pca_classes_2_classes/volumes.png" in targets(other.page)
 
 
 def test_analyses_have_folders_of_their_own(tmp_path, monkeypatch):

@@ -11,9 +11,10 @@ from PIL import Image, ImageSequence
 
 from libhetero.configuration import read_document, write_json
 from libhetero.errors import ConfigurationError, DataError
-from libhetero.io import read_gaussians, read_latent, read_volume, write_latent
+from libhetero.io import read_gaussians, read_latent, read_volume, write_gaussians, write_latent
 from libhetero.pipelines import evaluate
 from libhetero.pipelines.decoding.evaluation_folder import Evaluation
+from libhetero.pipelines.decoding.gaussians import neutral_gaussians
 from libhetero.pipelines.evaluate import EvaluateConfig
 from tests.making.runs import BOX, PIXEL, field_run, gaussian_run
 
@@ -49,6 +50,46 @@ def test_class_volumes_are_those_of_their_mean_latent(tmp_path, gaussians):
     config = EvaluateConfig(str(tmp_path), latent=str(tmp_path / "mean.txt"), output=str(tmp_path / "other"))
     point = evaluate.run(config).volumes[0]
     np.testing.assert_allclose(read_volume(result.volumes[0])[0], read_volume(point)[0], atol=1e-4)
+
+
+def test_regions_are_shown_along_what_their_gaussians_do(tmp_path, gaussians):
+    """Pieces that come and go: along the region of a piece, or of two merged by hand, it is absent, then present."""
+    run, piece, states = gaussians
+    neutral = neutral_gaussians(run)
+    label = np.where(piece == 1, 1, np.where(piece > 1, 2, 0))
+    write_gaussians(tmp_path / "regions_01.txt", neutral, BOX, PIXEL, group=label)
+    config = EvaluateConfig(str(tmp_path), regions=str(tmp_path / "regions_01.txt"), steps=3)
+    result = evaluate.run(config)
+    assert [path.stem for path in result.volumes] == [
+        f"region_{region:02d}_{one:02d}" for region in (1, 2) for one in range(3)
+    ]
+    assert result.volumes[0].parent == tmp_path / "volumes" / "regions_01"
+    shown = [read_gaussians(path.with_suffix(".txt"), BOX, PIXEL).amplitude for path in result.volumes]
+    amount = np.array([[one[piece == number].mean() for number in (1, 2, 3)] for one in shown])
+    low, high = sorted((amount[0, 0], amount[2, 0]))
+    assert low < 0.2 and high > 0.8, "region 1, absent and present"
+    assert np.linalg.norm(amount[5, 1:] - amount[3, 1:]) > 0.8, "region 2, one way and the other"
+    assert np.abs(amount[2, 1:] - amount[0, 1:]).max() < 0.4, "the other region stays about its mean"
+    rows = table(result.volumes[0].parent)
+    assert rows[0] == [path.stem for path in result.volumes]
+    write_gaussians(tmp_path / "regions_01.txt", neutral, BOX, PIXEL, group=(piece > 0).astype(int))
+    changed = evaluate.run(config)
+    assert len(changed.volumes) == 3 and changed.volumes[0].parent.name == "regions_01_2", "a changed file is another"
+
+
+def test_regions_of_other_gaussians_are_refused(tmp_path, gaussians):
+    run, piece, _ = gaussians
+    neutral, path = neutral_gaussians(run), tmp_path / "regions_01.txt"
+    config = EvaluateConfig(str(tmp_path), regions=str(path), steps=3)
+    write_gaussians(path, neutral.take(slice(0, 20)), BOX, PIXEL, group=np.ones(20, int))
+    with pytest.raises(DataError, match=r"regions_01.txt: 20 Gaussians; expected the run's"):
+        evaluate.run(config)
+    write_gaussians(path, neutral.take(slice(None, None, -1)), BOX, PIXEL, group=piece)
+    with pytest.raises(DataError, match=r"regions_01.txt: Gaussians lie .* from the run's"):
+        evaluate.run(config)
+    with pytest.raises(ConfigurationError, match=r"^--steps 61: expected at most the 60 particles"):
+        write_gaussians(path, neutral, BOX, PIXEL, group=piece)
+        evaluate.run(EvaluateConfig(str(tmp_path), regions=str(path), steps=61))
 
 
 def test_a_disk_with_too_little_room_is_told_before_anything_is_decoded(tmp_path, gaussians, monkeypatch):

@@ -298,6 +298,7 @@ def test_tables_of_cryosparc_are_joined_by_uid(program, tmp_path):
         ("beyond.txt all.star", "expected that list"),
         ("all.star strange.star --intersection", "no particle in common"),
         ("all.star --table . --columns", "holds no table of particles"),
+        ("all.star --table hype_07 --max junk=0.5", "hype_07: no such file"),
         ("all.star --output out.star --booleans", "--booleans is of a .txt or .pkl"),
     ],
 )
@@ -311,3 +312,12 @@ def test_mistakes(program, whole, command, message):
     assert sorted(path for path in Path().iterdir() if path.name != ".eman2log.txt") == [
         path for path in before if path.name != ".eman2log.txt"
     ]
+
+
+def test_a_list_to_write_that_is_named_as_one_to_read_is_told_how(program, whole):
+    """As programs are called that take what to write last."""
+    code, _, said = program("all.star chosen.cs")
+    assert code == 1 and said.count("\n") == 1
+    assert "chosen.cs: no such file" in said and "say --output chosen.cs" in said
+    code, _, said = program("all.star absent.star --union --output both.star")
+    assert code == 1 and "absent.star: no such file; check the name" in said

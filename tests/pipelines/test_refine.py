@@ -3,15 +3,19 @@
 import json
 import os
 import shutil
+import signal
+import time
 
 import jax
 import numpy as np
 import pytest
 
-from libhetero.errors import ConfigurationError, DataError
+from libhetero.errors import ConfigurationError, DataError, StoppedEarly
 from libhetero.io import read_gaussians, read_latent, read_particles, write_volume
 from libhetero.models.hype.latent.class_search import LOW
+from libhetero.pipelines import refine
 from libhetero.pipelines.decoding.latents import particle_latents
+from libhetero.pipelines.run.asked import RefineConfig
 from libhetero.pipelines.run.folder import batches, latents_are_current, open_run
 from libhetero.pipelines.run.lock import locked
 from libhetero.pipelines.run.reached import Reached
@@ -347,3 +351,21 @@ def test_real_particles_train_in_both_families(tmp_path, monkeypatch, capsys) ->
         assert names <= {path.name for path in (tmp_path / folder).iterdir()}
         assert read_latent(tmp_path / folder / "mid_00.txt")[0].tolist() == list(range(10))
         assert len(open_run(tmp_path / folder).particles) == 10
+
+
+@pytest.mark.parametrize(("go_on", "told"), [(None, "the same command"), ("the whole of it", "the whole of it")])
+def test_who_asks_while_particles_are_measured_is_answered(monkeypatch, go_on, told):
+    class Measured:
+        def start(self):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(20)
+
+    monkeypatch.setattr("libhetero.pipelines.run.wanted.wanted_run", lambda config: Measured())
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with pytest.raises(StoppedEarly) as stopped:
+            refine.run(RefineConfig("particles.star"), go_on=go_on)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert str(stopped.value) == f"stopped as the system asked; no step was done. Go on with {told}."
+    assert stopped.value.code == 143

@@ -97,6 +97,32 @@ def test_the_page_links_the_lists_that_could_be_written(tmp_path, monkeypatch):
     assert "region_01_class_00.lst" in targets and not [name for name in targets if name.endswith((".star", ".cs"))]
 
 
+def test_some_particles_alone_are_segmented(tmp_path, monkeypatch):
+    """Among those that all have the first piece only the two others change; numbers stay those of the run."""
+    run, piece, states = gaussian_run(tmp_path)
+    monkeypatch.setattr("libhetero.pipelines.run.folder.open_run", lambda folder, epoch=None: run)
+    rows, chosen = np.flatnonzero(states[:, 0]), tmp_path / "with_piece_1.txt"
+    np.savetxt(chosen, rows, fmt="%d")
+    whole = segment.run(SegmentConfig(str(tmp_path)))
+    result = segment.run(SegmentConfig(str(tmp_path), indices=str(chosen)))
+    assert (whole.regions.count, result.regions.count) == (3, 2)
+    assert result.folder.name == f"{whole.folder.name}_of_with_piece_1"
+    np.testing.assert_array_equal(result.regions.label > 0, piece > 1)
+    assert result.record.particles == len(rows)
+    for item in result.classes:
+        index, label = np.loadtxt(tmp_path / f"classes_region_{item.region:02d}.txt")[:, :2].astype(int).T
+        np.testing.assert_array_equal(index, rows)
+        truth = states[rows, piece[result.regions.members(item.region)][0] - 1]
+        assert adjusted_rand_score(truth, label) == 1.0
+        np.testing.assert_array_equal(read_latent(tmp_path / f"embed_region_{item.region:02d}.txt")[0], rows)
+    lists = [(tmp_path / f"region_01_class_{one:02d}.lst").read_text().splitlines() for one in (0, 1)]
+    assert sum(not line.startswith("#") for lines in lists for line in lines) == len(rows)
+    assert f"Of {len(rows)} of the 300 particles, those of" in result.page.read_text()
+    np.savetxt(chosen, rows[:19], fmt="%d")
+    with pytest.raises(ConfigurationError, match=r"with_piece_1.txt: 19 particle\(s\); expected 20 or more"):
+        segment.run(SegmentConfig(str(tmp_path), indices=str(chosen)))
+
+
 @pytest.mark.parametrize("motion", [False, True])
 def test_classes_come_with_their_gaussians_and_what_differs(tmp_path, monkeypatch, motion):
     run, piece, _ = gaussian_run(tmp_path, motion=motion)

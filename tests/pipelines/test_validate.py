@@ -2,7 +2,10 @@
 
 import dataclasses
 import json
+import os
 import re
+import signal
+import time
 
 import numpy as np
 import pytest
@@ -62,7 +65,7 @@ def toy(tmp_path, monkeypatch):
     monkeypatch.setattr(examination.half, "train_half", half_models(lost=2))
     monkeypatch.setattr(examination, "_null_sets", lambda run, config: 19)
 
-    def search(run, sets, feature, contrast, seed, progress):
+    def search(run, sets, feature, contrast, seed, progress, folder):
         return NullSets((0,) * (sets - 1) + (1,), (0.0,) * (sets - 1) + (0.1,), feature)
 
     monkeypatch.setattr(nulls, "search_nulls", search)
@@ -101,6 +104,36 @@ def test_verdicts_follow_from_half_sets_and_nulls(toy, tmp_path, load_program, c
     assert targets == {"nulls.png", "half_sets.png", "imaging.png", "class_volumes.png"}
     assert all((tmp_path / "validation" / target).exists() for target in targets)
     assert "found again in one of the half-sets" in page and "doubtful" in page
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "who"), [(signal.SIGTERM, 143, "as the system asked"), (signal.SIGINT, 130, "by Ctrl-C")]
+)
+def test_a_validation_that_is_stopped_says_what_is_kept(
+    toy, tmp_path, load_program, capsys, monkeypatch, number, code, who
+):
+    folder = tmp_path / "validation"
+    before = signal.signal(number, signal.default_int_handler)
+
+    def train(run, half, members, where, progress=None):
+        (folder / f"half{half}" / "checkpoints" / "40").mkdir(parents=True)
+        if half == 1:
+            (folder / "half1" / "mid_00.txt").write_text("0 0\n")
+            return
+        os.kill(os.getpid(), number)
+        time.sleep(20)
+
+    monkeypatch.setattr(examination.half, "train_half", train)
+    try:
+        assert load_program("e2hype_validate.py").main([str(tmp_path)]) == code
+    finally:
+        signal.signal(number, before)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == (
+        f"e2hype_validate.py: stopped {who}; kept in {folder}: half-set 1, trained; half-set 2, trained to step 40. "
+        "The same command goes on from there."
+    )
+    assert not (folder / "index.html").exists()
 
 
 def structure_of_toy(run):

@@ -29,7 +29,8 @@ KEPT = {
     """,
     "e2hype_eval.py": """
         --all-classes --all_classes --apix --batchsz --box --centre --classes --crop --embedding --epoch --figure
-        --format --grid --latent --lowpass --movie --name --output --over --particles --path --pc --route --seed --steps
+        --format --grid --latent --lowpass --movie --name --output --over --particles --path --pc --regions --route
+        --seed --steps
     """,
     "e2hype_guess_n.py": """
         --apix --box --figure --halfmaps --maxres --ngauss --niter --particles --seed --sym --threshold
@@ -57,7 +58,7 @@ KEPT = {
     """,
     "e2hype_segment.py": """
         --auto --batchsz --class_method --classes --components --constant --epoch --eps --feature --figure
-        --memory --method --min_size --name --neighbours --regions --seed
+        --ind --memory --method --min_size --name --neighbours --regions --seed
     """,
     "e2hype_simulate.py": """
         --angle --apix --bfactor --box --complex-seed --crop --ctf-from --dark --defocus --diameter

@@ -19,7 +19,8 @@ from libhetero.report.outline import VIEWS, Molecule
 from libhetero.report.presence import draw_presence
 from libhetero.report.region import RegionView, draw_region
 from libhetero.report.regions import draw_regions_in_space
-from libhetero.report.samples import contrast_factor, draw_samples, scale_length
+from libhetero.report.samples import contrast_factor, draw_samples
+from libhetero.report.scale_bar import scale_length
 from libhetero.report.style import axis_names, class_colours, colour_of, colours_of, new_figure, save_figure
 from libhetero.report.training import draw_training, spans_a_decade
 
@@ -162,7 +163,21 @@ def test_presence_of_a_region_that_never_changes(figure):
 @pytest.mark.parametrize("count", [1, 20])
 def test_maps(figure, count):
     volumes = [RNG.normal(size=(12, 12, 12)).astype(np.float32) for _ in range(count)]
-    draw_maps(figure, volumes, [f"map {number}" for number in range(count)])
+    draw_maps(figure, volumes, [f"map {number}" for number in range(count)], 2.0)
+
+
+def test_slices_and_surfaces_have_one_scale(figure, drawn):
+    """A sphere of 60 Å across: the bars of both pictures say how many Å a pixel is of either."""
+    grid = np.indices((48, 48, 48)) - 24
+    ball = (np.sqrt((grid**2).sum(axis=0)) <= 10).astype(np.float32)
+    draw_maps(figure, [ball], ["ball"], 3.0)
+    for place, pixels in ((0, 26 * 4), (3, 26)):  # cropped to 2 · (10 + 2) + 1 or so, and refined four times
+        axis = drawn[0].axes[place]
+        (bar,), (text,) = axis.lines, axis.texts
+        shown = axis.images[0].get_array().shape[0]
+        assert abs(shown - pixels) <= 0.1 * pixels
+        length = float(np.ptp(bar.get_xdata()))
+        assert text.get_text() == "20 Å" and length / shown == pytest.approx(20 / (25 * 3.0))
 
 
 def _region(moves, columns, ends=None):

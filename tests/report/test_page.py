@@ -2,7 +2,7 @@
 
 from html.parser import HTMLParser
 
-from libhetero.report.page import Link, Page
+from libhetero.report.page import Link, Page, Section
 
 
 class Reader(HTMLParser):
@@ -42,6 +42,21 @@ def test_everything_is_shown():
     for part in ("a <b> & c", "two facts", "files", "mask", "# do this", "program 'a b' > c"):
         assert part in reader.text
     assert reader.targets == ["m/1.mrc", "1.lst", "f.png", "f.png"]
+
+
+def test_sections_are_named_at_the_top_and_links_lead_to_them():
+    sections = [
+        Section("Volumes & <paths>", [Link("a figure", "v.png")], ["what"], [["one"]]),
+        Section("Training", [Link("another", "loss.png")], folded=True),
+    ]
+    page = Page("title", [], [], [], [], [("go on", "program")], sections=sections)
+    reader, html = Reader(page), page.html()
+    assert reader.targets == ["#volumes-paths", "#training", "#commands", "v.png", "v.png", "loss.png", "loss.png"]
+    for target in reader.targets[:3]:
+        assert html.count(f'id="{target[1:]}"') == 1
+    assert html.index("<nav") < html.index("v.png") < html.index("<details>") < html.index("loss.png")
+    assert html.index("<details>") < html.index('id="training"'), "a browser unfolds what a link leads into"
+    assert "<nav" not in Page("title", [], [], [], [], [], sections=sections[:1]).html()
 
 
 def test_nothing_to_show_is_a_page_still():

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import jax
 import pytest
 
-from libhetero.errors import INTERRUPTED, TERMINATED
+from libhetero.errors import INTERRUPTED, TERMINATED, StoppedEarly
 from libhetero.training import interruption
-from libhetero.training.interruption import StopRequest
+from libhetero.training.interruption import StopRequest, stopped_early
 from libhetero.training.loop import train
 from libhetero.training.optimiser import TrainingConfig
 from tests.making.feeds import Signalling, make_feed
@@ -57,7 +57,7 @@ def test_the_first_signal_asks_to_stop_and_a_second_ctrl_c_ends_at_once(number, 
         assert stop.after(2) and stop.interrupted == (number == signal.SIGINT) and not left
         monkeypatch.setattr(interruption, "ONE_PRESS", 0.0)
         send(signal.SIGINT, lambda: left)
-    assert left == [(INTERRUPTED, "ended at once; the last checkpoint stands, go on from it with --resume")]
+    assert left == [(INTERRUPTED, "ended at once. Go on with the same command.")]
     assert signal.getsignal(number) == before
 
 
@@ -66,6 +66,36 @@ def test_before_the_first_step_there_is_nothing_to_wait_for(number, code, left) 
     with StopRequest():
         send(number, lambda: left)
     assert [found[0] for found in left] == [code] and "before the first step" in left[0][1]
+
+
+def test_what_ends_a_run_at_once_names_it_what_is_kept_of_it_and_how_to_go_on(left, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(interruption, "ONE_PRESS", 0.0)
+    for step in ("0", "40", "80.orbax-checkpoint-tmp-1"):
+        (tmp_path / "checkpoints" / step).mkdir(parents=True)
+    with StopRequest(tmp_path, f"--resume {tmp_path}") as stop:
+        stop.after(47)
+        send(signal.SIGINT, lambda: stop.interrupted)
+        send(signal.SIGINT, lambda: left)
+    kept = f"{tmp_path}: ended at once; the checkpoint of step 40 is kept, the 7 step(s) after it are lost."
+    assert left == [(INTERRUPTED, f"{kept} Go on with --resume {tmp_path}.")]
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "who"),
+    [(signal.SIGINT, INTERRUPTED, "by Ctrl-C"), (signal.SIGTERM, TERMINATED, "as the system asked")],
+)
+def test_what_has_no_steps_is_left_at_once_and_says_what_is_kept(number, code, who) -> None:
+    before, kept = signal.getsignal(number), []
+    with pytest.raises(StoppedEarly) as stopped, stopped_early(lambda: f"kept: {kept}."):
+        try:
+            with StopRequest() as inner:  # training within hears for itself, and gives signals back
+                inner.after(1)
+            os.kill(os.getpid(), number)
+            time.sleep(20)
+        finally:
+            kept.append("what was cleaned up")
+    assert str(stopped.value) == f"stopped {who}; kept: ['what was cleaned up']." and stopped.value.code == code
+    assert signal.getsignal(number) == before
 
 
 def test_one_press_that_comes_twice_is_one_and_so_is_a_signal_that_a_queue_repeats(left, caplog, monkeypatch) -> None:

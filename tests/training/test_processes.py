@@ -65,5 +65,9 @@ def test_two_processes_give_the_losses_of_one(tmp_path) -> None:
     assert one["anchors"] == first["anchors"] == second["anchors"] == [1.5, 1.5, 1.5]
     assert one["heard"] and first["heard"] and second["heard"]
     assert {found["refused"] for found in (one, first, second)} == {"raised: process 0 says no."}
+    again = [found["written_again"] for found in (one, first, second)]
+    assert [found["kept"] for found in again] == [2.0] * 3
+    assert again[2]["made_room"] == 0 < again[1]["made_room"] <= again[2]["began"], "process 1 waits for process 0"
+    assert not list((tmp_path / "two" / "run" / "epochs").glob("before_*"))
     assert first["read"] < one["read"] and second["read"] < one["read"]
     assert (tmp_path / "two" / "run" / "log.jsonl").exists()

@@ -20,11 +20,12 @@ from libhetero.pipelines.decoding.results_page import ALL_RESULTS, RESULTS
 from libhetero.pipelines.run.epoch_folder import run_and_epoch
 from libhetero.pipelines.run.folder import Run
 from libhetero.report.latent import legend_of_states
-from libhetero.report.page import Cell, Link, Page
+from libhetero.report.page import Cell, Link, Page, Section
 from libhetero.training.log import read_log
 
 PAGE, LOG = "index.html", "log.jsonl"
 HEADER = ("volumes", "how many", "figure", "table", "ChimeraX")
+FILES = ("volumes.png", "volumes.txt", "volumes.cxc")
 OF_TRAINING = (
     ("loss.png", "The signal explained, the loss and the learning rate over the epochs."),
     ("samples.png", "Particles, always the same ones, beside the model's projections of them and what is left over."),
@@ -75,64 +76,98 @@ def write_pages(run: Run, found: Findings | None, lines: Sequence[str], kept: Pa
     lines : what was found, in words.
     kept : RUN/analyses/NAME.
     """
+    own = [] if found is None else own_volumes(run.folder, kept.name)
     if found is not None:
-        _write(run, found, lines, kept, kept, own_volumes(run.folder, kept.name))
+        _write(run, found, lines, kept, kept, own)
     folder = run.folder / FOLDER
     folder.mkdir(exist_ok=True)
     every = [record.parent for record in sorted((run.folder / "volumes").glob(f"*/{RECORD}"))]
-    page = _write(run, found, lines, folder, folder, every)
-    return page if has_mixtures(run) else _write(run, found, lines, run.folder, folder, every)
+    others = [one for one in every if one not in own]
+    page = _write(run, found, lines, folder, folder, own, others)
+    return page if has_mixtures(run) else _write(run, found, lines, run.folder, folder, own, others)
 
 
 def _write(
-    run: Run, found: Findings | None, lines: Sequence[str], folder: Path, analysis: Path, volumes: Sequence[Path]
+    run: Run,
+    found: Findings | None,
+    lines: Sequence[str],
+    folder: Path,
+    analysis: Path,
+    volumes: Sequence[Path],
+    others: Sequence[Path] = (),
 ) -> Path:
     """Write the page into a folder, its links from there.
 
     Parameters
     ----------
     analysis : folder of its figures.
-    volumes : folders of evaluations to show.
+    volumes : folders of evaluations to show, those of the analysis.
+    others : further ones, folded.
     """
 
     def link(text: str, path: Path) -> Link:
         return Link(text, Path(os.path.relpath(path, folder)).as_posix())
 
+    def section(title: str, shown: Sequence[tuple[Path, str]], *, folded: bool = False) -> Section:
+        return Section(title, [link(text, path) for path, text in shown if path.exists()], folded=folded)
+
+    def of_volumes(title: str, folders: Sequence[Path], more: Sequence[list[Cell]] = (), *, folded: bool) -> Section:
+        rows: list[list[Cell]] = [
+            [where.name, str(len(earlier(where).volumes)), *([link(name, where / name)] for name in FILES)]
+            for where in folders
+        ]
+        figures = section("", [(where / "volumes.png", f"Volumes of {where.name}.") for where in folders]).figures
+        return Section(title, figures, HEADER, [*rows, *more], folded)
+
     whole, epoch = run_and_epoch(run.folder)
     latest = "" if epoch is None else " This figure is of the whole run, as of its last checkpoint."
-    shown = [(whole / name, text + latest) for name, text in OF_TRAINING]
-    shown.append((run.folder / "evidence.png", EVIDENCE))
-    if found is not None:
-        shown += [
-            (found.kept / "embed_particles.png", "The particles in a plane by their latents, by density and by class."),
-            (analysis / COMPONENTS, "The particles along pairs of principal components of their latents."),
-            (analysis / DENSITY, _density_caption(run, found)),
-            (analysis / COLUMNS, "The same plane, coloured by what is known of each particle."),
-        ]
-    rows: list[list[Cell]] = []
-    for where in volumes:
-        shown.append((where / "volumes.png", f"Volumes of {where.name}."))
-        rows.append(
-            [
-                where.name,
-                str(len(earlier(where).volumes)),
-                *([link(name, where / name)] for name in ("volumes.png", "volumes.txt", "volumes.cxc")),
-            ]
-        )
     regions = run.folder / PAGE
+    more: list[list[Cell]] = []
     if has_mixtures(run) and regions.exists():
-        rows.append(["regions of Gaussians", "", [link("page", regions)], "", ""])
+        more.append(["regions of Gaussians", "", [link("page", regions)], "", ""])
+    sections = [
+        *([] if found is None else [section(title, shown) for title, shown in _of_latents(run, found, analysis)]),
+        of_volumes("Volumes", volumes, more, folded=False),
+        of_volumes("Other volumes of this run", others, folded=True),
+        section("Training", [(whole / name, text + latest) for name, text in OF_TRAINING], folded=True),
+        section("Evidence and contrast of each particle", [(run.folder / "evidence.png", EVIDENCE)], folded=True),
+    ]
     name = shlex.quote(str(run.folder))
     page = Page(
         title=f"Analysis of {run.folder.name}{'' if analysis == run.folder / FOLDER else f', {analysis.name}'}",
         facts=lines,
-        header=HEADER,
-        rows=rows,
-        figures=[link(text, path) for path, text in shown if path.exists()],
+        header=(),
+        rows=(),
+        figures=(),
         commands=_commands(name, found),
         see=[link(ALL_RESULTS, run.folder / RESULTS)],
+        sections=[one for one in sections if one.figures or one.rows],
     )
     return page.write(folder / PAGE)
+
+
+def _of_latents(run: Run, found: Findings, analysis: Path) -> list[tuple[str, list[tuple[Path, str]]]]:
+    """Return the titles of the sections on the latents, with figures and their captions."""
+    return [
+        (
+            "Plane and classes",
+            [
+                (
+                    found.kept / "embed_particles.png",
+                    "The particles in a plane by their latents, by density and by class.",
+                )
+            ],
+        ),
+        ("Density and states", [(analysis / DENSITY, _density_caption(run, found))]),
+        (
+            "Principal components",
+            [(analysis / COMPONENTS, "The particles along pairs of principal components of their latents.")],
+        ),
+        (
+            "What the latents follow",
+            [(analysis / COLUMNS, "The same plane, coloured by what is known of each particle.")],
+        ),
+    ]
 
 
 def _density_caption(run: Run, found: Findings) -> str:

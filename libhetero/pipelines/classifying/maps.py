@@ -44,7 +44,7 @@ def draw_class_maps(folder: Path, maps: Sequence[ClassMap]) -> None:
         remove_stale(folder, SCRIPT)
         remove_figures(folder, FIGURE)
         return
-    volumes = [read_volume(folder / f"{one.name}.mrc")[0] for one in maps[:SHOWN]]
+    volumes, pixel_sizes = zip(*(read_volume(folder / f"{one.name}.mrc") for one in maps[:SHOWN]), strict=True)
     names = [f"{one.name}\n{one.particles} particles" for one in maps[:SHOWN]]
-    level = draw_maps(folder / FIGURE, volumes, names, len(maps))
+    level = draw_maps(folder / FIGURE, volumes, names, pixel_sizes[0], len(maps))
     write_series_script(folder / SCRIPT, [f"{one.name}.mrc" for one in maps[:OPENED]], level, joined=False)

@@ -86,7 +86,7 @@ def open_subjects(config: Any) -> list[Subject]:
     subjects = [_subject(name, config) for name in config.runs]
     with_volumes = [one for one in subjects if one.grid is not None]
     for one in with_volumes[1:]:
-        _check_grids(with_volumes[0], one)
+        check_grids((with_volumes[0].volumes[0], one.volumes[0]), (with_volumes[0].grid, one.grid), one.name)
     return subjects
 
 
@@ -106,7 +106,7 @@ def _subject(name: str, config: Any) -> Subject:
         missing["latents"] = f"in {name} nothing was found to change: its latents have no numbers."
     if volumes:
         LOGGER.info("%s: volumes of %s are matched", name, volumes[0].parent)
-    grid = _grid(volumes[0]) if volumes else None
+    grid = grid_of(volumes[0]) if volumes else None
     return Subject(name, run, label, gaussians, volumes, grid, missing)
 
 
@@ -154,14 +154,10 @@ def _volumes(name: str, run: Run, label: Any, config: Any, missing: dict[str, st
     if label is not None:
         command = f"e2hype_eval.py {quoted} --classes {shlex.quote(str(table))}"
         command += "" if config.volumes is None else f" --name {shlex.quote(config.volumes)}"
-    if config.volumes is not None:
-        found = [_named(run, config.volumes)]
-    else:
-        found = [record.parent for record in place.glob(f"*/{RECORD}") if _of_classes(record.parent)]
+    found = evaluations_of_classes(place) if config.volumes is None else [_named(run, config.volumes)]
     current = [folder for folder in found if run.written is None or _written(folder) >= run.written]
     if current:
-        digest = None if label is None else file_digest(table)
-        return _maps(max(current, key=lambda one: (_digest(one) == digest, _written(one))))
+        return maps_of(best_evaluation(current, None if label is None else table))
     if found:
         older = max(found, key=_written)
         missing["volumes"] = f"those of {name} in {older} are older than its parameters; {command} makes them anew."
@@ -185,17 +181,36 @@ def _written(folder: Path) -> float:
     return (folder / RECORD).stat().st_mtime
 
 
-def _digest(folder: Path) -> str:
-    return str(earlier(folder).options.get(f"classes{DIGEST}", ""))
+def evaluations_of_classes(place: Path) -> list[Path]:
+    """Return the folders of evaluations in RUN/volumes that are of classes of whole particles."""
+
+    def is_one(folder: Path) -> bool:
+        options = earlier(folder).options
+        of_file = str(options.get("classes", ""))
+        return "all_classes" in options or bool(of_file and not Path(of_file).name.startswith(OF_REGIONS))
+
+    return [record.parent for record in sorted(place.glob(f"*/{RECORD}")) if is_one(record.parent)]
 
 
-def _of_classes(folder: Path) -> bool:
-    options = earlier(folder).options
-    of_file = str(options.get("classes", ""))
-    return "all_classes" in options or bool(of_file and not Path(of_file).name.startswith(OF_REGIONS))
+def best_evaluation(folders: Sequence[Path], table: Path | None) -> Path:
+    """Return the folder whose volumes are matched: that of the classes compared where there is one, else the newest.
+
+    Parameters
+    ----------
+    folders : of evaluations, at least one.
+    table : of the classes that are compared; None where there are none.
+    """
+    digest = None if table is None else file_digest(table)
+    return max(folders, key=lambda one: (earlier(one).options.get(f"classes{DIGEST}", "") == digest, _written(one)))
 
 
-def _maps(folder: Path) -> tuple[Path, ...]:
+def maps_of(folder: Path) -> tuple[Path, ...]:
+    """Return the maps of an evaluation.
+
+    Raises
+    ------
+    ConfigurationError : if one of them is gone.
+    """
     paths = tuple(folder / Path(name).name for name in earlier(folder).volumes)
     for path in paths:
         if not path.is_file():
@@ -203,17 +218,29 @@ def _maps(folder: Path) -> tuple[Path, ...]:
     return paths
 
 
-def _grid(path: Path) -> tuple[int, float]:
+def grid_of(path: Path) -> tuple[int, float]:
+    """Return box and pixel size (Å) of a map."""
     volume, pixel_size = read_volume(path)
     return volume.shape[0], pixel_size
 
 
-def _check_grids(first: Subject, other: Subject) -> None:
-    """Refuse volumes of different boxes or pixel sizes."""
-    (box, pixel_size), (other_box, other_pixel) = first.grid or (0, 0.0), other.grid or (0, 0.0)
+def check_grids(maps: tuple[Path, Path], grids: tuple[Any, Any], name: str) -> None:
+    """Refuse volumes of different boxes or pixel sizes.
+
+    Parameters
+    ----------
+    maps : one of either run.
+    grids : as `grid_of` gives them.
+    name : of the second run.
+
+    Raises
+    ------
+    DataError : with the command that writes those of the second run again.
+    """
+    (box, pixel_size), (other_box, other_pixel) = grids
     if box != other_box or abs(other_pixel / pixel_size - 1) > SAME_PIXEL:
         raise DataError(
-            f"{other.volumes[0].parent}: volumes of {other_box} voxels of {other_pixel:.4g} Å, those of "
-            f"{first.volumes[0].parent} are {box} of {pixel_size:.4g} Å; expected one grid. Write them again with "
-            f"e2hype_eval.py {shlex.quote(other.name)} … --box {box} --apix {pixel_size:.4g}, or add --novolumes."
+            f"{maps[1].parent}: volumes of {other_box} voxels of {other_pixel:.4g} Å, those of "
+            f"{maps[0].parent} are {box} of {pixel_size:.4g} Å; expected one grid. Write them again with "
+            f"e2hype_eval.py {shlex.quote(name)} … --box {box} --apix {pixel_size:.4g}, or add --novolumes."
         )

@@ -12,8 +12,9 @@ from libhetero.analysis.classes import class_members, kmeans_classes
 from libhetero.configuration.limits import MOST_CLASSES
 from libhetero.errors import DataError
 from libhetero.files import remove_stale, replacing
+from libhetero.io.indices import check_indices
 from libhetero.io.tables import read_numbers
-from libhetero.pipelines.decoding.latents import check_indices, particle_latents
+from libhetero.pipelines.decoding.latents import particle_latents
 from libhetero.pipelines.decoding.particle_findings import estimated, particle_findings
 from libhetero.pipelines.listing.writing import LIST_ENDINGS, write_lists
 from libhetero.pipelines.run.folder import Run

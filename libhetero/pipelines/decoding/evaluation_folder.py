@@ -94,7 +94,7 @@ def described(config: Any) -> str:
         return f"pc_{config.component}"
     if config.grid is not None:
         return f"grid_{config.grid}"
-    return Path(config.classes or config.latent).stem
+    return Path(config.classes or config.latent or config.regions).stem
 
 
 def asked(config: Any, plane: Path, reached: Reached | None) -> dict[str, Any]:
@@ -107,7 +107,7 @@ def asked(config: Any, plane: Path, reached: Reached | None) -> dict[str, Any]:
     reached : where training has come to; None where that is not known.
     """
     values = {one: value for one, value in to_dict(config).items() if one not in ELSEWHERE and value is not None}
-    for name in ("classes", "latent"):
+    for name in ("classes", "latent", "regions"):
         if name in values:
             values[name] = str(Path(values[name]).absolute())
             values[f"{name}{DIGEST}"] = file_digest(values[name])

@@ -101,19 +101,3 @@ def lifted_latents(
             f"Remove {path.name}, from which it is made anew."
         )
     return np.asarray(points, np.float32) if basis is None else basis.lift(points)
-
-
-def check_indices(indices: np.ndarray, count: int, where: str) -> np.ndarray:
-    """Return particle indices as integers.
-
-    Raises
-    ------
-    ConfigurationError : if one is outside 0 … count - 1.
-    """
-    indices = np.asarray(indices, np.int64)
-    wrong = indices[(indices < 0) | (indices >= count)]
-    if len(wrong):
-        raise ConfigurationError(
-            f"{where}: there is no particle {wrong[0]}; there are {count}, numbered from 0 to {count - 1}."
-        )
-    return indices

@@ -8,10 +8,11 @@ means and lines between them, are encoded whole; only free points are lifted fro
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -20,8 +21,9 @@ from libhetero.analysis.classes import class_medoids, class_members
 from libhetero.analysis.paths import component_grid, component_line, neighbour_path, occupied_cells, straight_path
 from libhetero.errors import ConfigurationError
 from libhetero.io import read_latent
+from libhetero.io.indices import check_indices
 from libhetero.pipelines.decoding.class_files import class_names
-from libhetero.pipelines.decoding.latents import check_indices, decodable_latents, lifted_latents, particle_latents
+from libhetero.pipelines.decoding.latents import decodable_latents, lifted_latents, particle_latents
 from libhetero.pipelines.decoding.plane import plane_names
 from libhetero.pipelines.run.folder import LATENTS, Run
 
@@ -160,6 +162,33 @@ def along_component(run: Run, number: int, steps: int, batch_size: int) -> Volum
     points = component_line(reduced, number, steps)
     latents = lifted_latents(run, points, f"principal component {number}", batch_size)
     return _near(reduced, _numbered(f"pc_{number}", len(points)), latents, points, joined=True)
+
+
+def along_coordinates(
+    run: Run, places: Mapping[str, Float[np.ndarray, "particles"]], steps: int, batch_size: int
+) -> VolumePoints:
+    """Return volumes along coordinates of the particles: of each, parts of as many particles, at their mean latents.
+
+    Parameters
+    ----------
+    places : of every particle along each coordinate, by its name, which the names of its volumes begin with.
+    steps : parts of each, at most as many as there are particles.
+    batch_size : particles encoded at once.
+    """
+    found = []
+    for name, place in places.items():
+        rank = np.argsort(np.argsort(place, kind="stable"), kind="stable")
+        part = of_classes(run, rank * steps // len(rank), "mean", batch_size)
+        found.append(replace(part, names=_numbered(name, steps)))
+    return VolumePoints(
+        [name for one in found for name in one.names],
+        chain.from_iterable(one.latents for one in found),
+        np.concatenate([one.particle for one in found]),
+        np.concatenate([one.distance for one in found]),
+        np.concatenate([cast(np.ndarray, one.points) for one in found]),
+        joined=len(found) == 1,
+        counts=np.concatenate([cast(np.ndarray, one.counts) for one in found]),
+    )
 
 
 def on_grid(run: Run, side: int, over: str, batch_size: int) -> VolumePoints:

@@ -64,7 +64,7 @@ def write_volumes(
             names.append(path.stem if chosen.counts is None else f"{path.stem}\n{chosen.counts[place]} particles")
             pictures.append(volume)
     figure, script = (paths[0].with_name(f"volumes.{suffix}") for suffix in ("png", "cxc"))
-    level = draw_maps(figure, pictures, names, len(paths))
+    level = draw_maps(figure, pictures, names, pixel_size, len(paths))
     coloured = None
     if movie:
         draw_movie(figure.with_name(MOVIE), frames, [path.stem for path in paths], level)

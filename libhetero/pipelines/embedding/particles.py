@@ -162,5 +162,6 @@ def write_particle_classes(
     LOGGER.info("wrote %s", table)
     if lists:
         count = write_class_lists(run, label, "class")
-        LOGGER.info("wrote lists of the particles of each of %d classes", count)
+        which = f"each of {count} classes" if count > 1 else "the one class that there is"
+        LOGGER.info("wrote the particles of %s as lists", which)
     return table

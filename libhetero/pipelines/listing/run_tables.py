@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from libhetero.errors import DataError
+from libhetero.files import check_readable
 
 FINDINGS = ("contrast", "contrast_sd", "evidence", "junk")
 CLASS_NAMES = ("class", "probability")
@@ -61,6 +62,8 @@ def tables_at(path: str) -> list[Table]:
     DataError : if there is none.
     """
     place = Path(path)
+    if not place.is_dir():
+        check_readable(place)
     if place.is_dir():
         found = [made for file in sorted(place.glob("*.txt")) if (made := _known(file)) is not None]
         if not found:

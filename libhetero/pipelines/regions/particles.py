@@ -18,8 +18,7 @@ from libhetero.analysis.regions import Regions
 from libhetero.files import remove_figures, remove_stale
 from libhetero.io import write_latent
 from libhetero.pipelines.decoding.class_files import write_class_lists, write_classes, write_probabilities
-from libhetero.pipelines.decoding.gaussians import Changes, neutral_gaussians, stream_changes
-from libhetero.pipelines.decoding.particle_findings import particle_weights
+from libhetero.pipelines.decoding.gaussians import Changes, measure_changes, neutral_gaussians, stream_changes
 from libhetero.pipelines.run.folder import Run
 from libhetero.pipelines.run.list_digest import list_digest
 from libhetero.report.presence import draw_presence
@@ -98,12 +97,14 @@ def classify_regions(
     seed: int,
     deviation: Float[np.ndarray, "particles latent"] | None = None,
     progress: Callable[[float], None] | None = None,
+    *,
+    weight: Float[np.ndarray, "particles"] | None = None,
 ) -> list[RegionClasses]:
-    """Decode all particles once more and sort them by the outputs of each region.
+    """Decode particles once more and sort them by the outputs of each region.
 
     Parameters
     ----------
-    latent : of every particle.
+    latent : of the particles.
     changes, regions : of the Gaussians.
     kinds : of change, of each region.
     components : coordinates kept of each region.
@@ -113,6 +114,7 @@ def classify_regions(
     seed : of the classes.
     deviation : standard deviations of the latents; None where they are not known.
     progress : called with the fraction done.
+    weight : how far each particle counts, as `particle_weights` gives it; None for all alike.
     """
     bases = [
         region_basis(changes.covariance, regions.members(place + 1), changes.feature, components, kind)
@@ -124,28 +126,73 @@ def classify_regions(
         columns_of(regions.members(place + 1), changes.feature, "motion" if kind == "motion" else "amplitude")
         for place, kind in enumerate(kinds)
     ]
-    coordinates: list[list[np.ndarray]] = [[] for _ in bases]
-    values: list[list[np.ndarray]] = [[] for _ in bases]
-    for block in stream_changes(run, latent, changes.feature, batch_size, progress):
-        for place, (columns, basis) in enumerate(bases):
-            coordinates[place].append((block[:, columns] - changes.mean[columns]) @ basis)
-            values[place].append(block[:, told[place]].mean(axis=1))
-    found, weight = [], particle_weights(run)
+    coordinates, values = _projected(run, latent, changes, bases, told, batch_size, progress)
+    found = []
     for place, kind in enumerate(kinds):
-        points = np.concatenate(coordinates[place])
+        points = coordinates[place]
         errors = None if deviation is None else _carried(points, latent, deviation)
         with working(LOGGER.info, f"region {place + 1}: classes of {len(points)} particles"):
             label, probability, probabilities = _sorted(points, errors, weight, classes, method, seed, place + 1)
         columns, basis = bases[place]
         explained = np.var(points, axis=0) / max(float(np.diag(changes.covariance)[columns].sum()), 1e-30)
         length = _length(run, len(columns) // 3) if kind == "motion" else None
-        telling = np.concatenate(values[place]) if length is None else length * points[:, 0]
+        telling = values[place] if length is None else length * points[:, 0]
         found.append(
             RegionClasses(
                 place + 1, kind, points, telling, label, errors, probability, explained, length, probabilities
             )
         )
     return found
+
+
+def region_places(
+    run: Run,
+    latent: Float[np.ndarray, "particles latent"],
+    label: Int[np.ndarray, "gaussians"],
+    batch_size: int,
+    memory: float,
+) -> list[Float[np.ndarray, "particles"]]:
+    """Return the first coordinate of every particle by the outputs of each region, 1, 2 …, that Gaussians are in.
+
+    The coordinate is the first principal component of all changes of the region's Gaussians over the particles.
+
+    Parameters
+    ----------
+    latent : of every particle.
+    label : region of each Gaussian, as `read_labels` gives it.
+    batch_size : particles decoded at once.
+    memory : GiB that the covariance of all Gaussians may take.
+    """
+    changes = measure_changes(run, latent, "auto", batch_size, memory)
+    regions = [np.flatnonzero(label == region) for region in range(1, int(label.max()) + 1)]
+    bases = [region_basis(changes.covariance, members, changes.feature, 1) for members in regions]
+    coordinates, _ = _projected(run, latent, changes, bases, [columns for columns, _ in bases], batch_size)
+    return [points[:, 0] for points in coordinates]
+
+
+def _projected(
+    run: Run,
+    latent: Float[np.ndarray, "particles latent"],
+    changes: Changes,
+    bases: Sequence[tuple[np.ndarray, np.ndarray]],
+    told: Sequence[Int[np.ndarray, "_"]],
+    batch_size: int,
+    progress: Callable[[float], None] | None = None,
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Decode all particles and return, for each region, their coordinates and the means of some of its outputs.
+
+    Parameters
+    ----------
+    bases : columns of the changes, and the directions among them, of each region.
+    told : columns whose mean is returned, of each region.
+    """
+    coordinates: list[list[np.ndarray]] = [[] for _ in bases]
+    values: list[list[np.ndarray]] = [[] for _ in bases]
+    for block in stream_changes(run, latent, changes.feature, batch_size, progress):
+        for place, (columns, basis) in enumerate(bases):
+            coordinates[place].append((block[:, columns] - changes.mean[columns]) @ basis)
+            values[place].append(block[:, told[place]].mean(axis=1))
+    return [np.concatenate(one) for one in coordinates], [np.concatenate(one) for one in values]
 
 
 def _length(run: Run, gaussians: int) -> float:
@@ -189,34 +236,42 @@ def _sorted(
     return found.label, found.probability, found.probabilities
 
 
-def write_region_classes(run: Run, found: list[RegionClasses]) -> list[Path]:
+def write_region_classes(run: Run, found: list[RegionClasses], rows: Int[np.ndarray, "particles"]) -> list[Path]:
     """Write embeddings, classes and particle lists of each region; return what to look at.
 
     For region NN: embed_region_NN.txt (and embed_region_NN_sd.txt where standard deviations are known); where its
     particles are told apart classes_region_NN.txt, of a mixture probabilities_region_NN.txt, and for each class MM
     region_NN_class_MM.lst and .star, and .cs where they came from one. regions_presence.txt holds the `value` of each
     particle, a column a region. What an earlier segmentation left of them goes.
+
+    Parameters
+    ----------
+    rows : places in the run of the particles that were sorted; the others are in no class.
     """
     folder = run.folder
     remove_region_classes(folder)
     paths = []
     for item in found:
-        name, index = f"region_{item.region:02d}", np.arange(len(item.label))
-        write_latent(folder / f"embed_{name}.txt", index, item.coordinates)
+        name = f"region_{item.region:02d}"
+        write_latent(folder / f"embed_{name}.txt", rows, item.coordinates)
         if item.deviation is not None:
-            write_latent(folder / f"embed_{name}_sd.txt", index, item.deviation)
+            write_latent(folder / f"embed_{name}_sd.txt", rows, item.deviation)
         if item.continuous:
             continue
         paths.append(folder / f"classes_{name}.txt")
-        write_classes(paths[-1], index, item.label, list_digest(run.particles), item.probability)
+        write_classes(paths[-1], rows, item.label, list_digest(run.particles), item.probability)
         if item.probabilities is not None:
             paths.append(folder / f"probabilities_{name}.txt")
-            write_probabilities(paths[-1], item.probabilities, list_digest(run.particles))
-        write_class_lists(run, item.label, f"{name}_class")
+            every = np.zeros((len(run.particles), item.probabilities.shape[1]))
+            every[rows] = item.probabilities
+            write_probabilities(paths[-1], every, list_digest(run.particles))
+        whole = np.full(len(run.particles), -1)
+        whole[rows] = item.label
+        write_class_lists(run, whole, f"{name}_class")
     if found:
         paths.append(folder / "regions_presence.png")
         values, labels = [item.value for item in found], [item.label for item in found]
-        write_latent(folder / PRESENCE, np.arange(len(values[0])), np.stack(values, axis=1))
+        write_latent(folder / PRESENCE, rows, np.stack(values, axis=1))
         draw_presence(paths[-1], values, labels, [QUANTITY[item.kind] for item in found])
     return paths
 

@@ -80,8 +80,12 @@ def with_largest_batch(config: TrainingConfig, model: ModelFamily, feed: Particl
     return dataclasses.replace(config, batch_size=share * devices)
 
 
-def fitting_step(start: RunStart) -> CompiledStep:
+def fitting_step(start: RunStart, go_on: str | None = None) -> CompiledStep:
     """Compile the step of a run, and refuse a batch that the memory cannot hold; nothing is run, or written.
+
+    Parameters
+    ----------
+    go_on : how to go on when the process is asked to stop meanwhile; None for the same command.
 
     Raises
     ------
@@ -89,17 +93,17 @@ def fitting_step(start: RunStart) -> CompiledStep:
     """
     config = start.config.training
     _refuse(config, BATCHES * 4 * per_device(config) * start.feed.box_size**2, held_bytes(start))  # images alone
-    step = program_of(start)
+    step = program_of(start, go_on)
     _refuse(config, step.device_bytes, held_bytes(start, step))
     return step
 
 
-def program_of(start: RunStart) -> CompiledStep:
-    """Compile the step of a run; a signal that asks to stop meanwhile ends the process at once."""
+def program_of(start: RunStart, go_on: str | None = None) -> CompiledStep:
+    """Compile the step of a run; a signal that asks to stop meanwhile ends the process at once, see `fitting_step`."""
     config, model = start.config.training, start.model
     params = jax.eval_shape(model.init, jax.random.key(config.seed))
     per_epoch = steps_per_epoch(len(start.trained_on), config.batch_size)
-    with naming_remedies(config), StopRequest():
+    with naming_remedies(config), StopRequest(go_on=go_on or "the same command"):
         return compiled_step(model.loss, params, start.feed.batch(np.arange(1)), config, per_epoch, data_mesh())
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from libhetero.errors import ConfigurationError
@@ -17,7 +17,8 @@ from libhetero.training import sharding
 def locked(folder: Path) -> Iterator[None]:
     """Hold the lock of a run folder, which ends with the process however that ends.
 
-    Process 0 holds it, on the file `.lock`, which says who does; it first puts in order what a killed program left.
+    Process 0 holds it, on the file `.lock`, which says who does, to other machines too, which do not see the lock, and
+    says nothing once it is given back; it first puts in order what a killed program left.
 
     Raises
     ------
@@ -36,6 +37,7 @@ def _take(stack: ExitStack, folder: Path) -> str:
     try:
         lock = stack.enter_context(lock_file(path))
         if lock.take():
+            stack.callback(_given_back, path)
             path.write_text(f"process {os.getpid()} on {socket.gethostname()}\n", encoding="utf-8")
             sweep(folder)
             return ""
@@ -46,3 +48,9 @@ def _take(stack: ExitStack, folder: Path) -> str:
         f"{folder}: {holder} is training in this folder; expected no other run in it. Wait until it ends, stop "
         "it, or name another folder."
     )
+
+
+def _given_back(path: Path) -> None:
+    """Have the lock's file name nobody; what cannot be written or is gone says no more than a lock that is free."""
+    with suppress(OSError):
+        os.truncate(path, 0)

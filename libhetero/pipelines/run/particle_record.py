@@ -28,7 +28,6 @@ from libhetero.io import read_particles
 from libhetero.io.arrays import read_arrays
 from libhetero.io.paths import stacks_known
 from libhetero.pipelines.run.data import DataConfig
-from libhetero.pipelines.run.particles import load_particles
 from libhetero.pipelines.run.seen import SAME_CTF, WORDS, changed, of_another_set, seen
 from libhetero.records import ParticleSet
 
@@ -93,6 +92,8 @@ def particles_of_run(folder: Path, data: DataConfig, *, to_train: bool = False) 
     ------
     DataError : as `load_particles`, and where a row of the list is another particle, naming the first.
     """
+    from libhetero.pipelines.run.particles import load_particles  # with JAX, for which a record alone has no use
+
     record = record_of(Path(folder))
     with stacks_known(() if record is None else record.names):
         particles = load_particles(data)

@@ -10,7 +10,6 @@ from typing import Any
 
 import jax
 
-from libhetero.errors import INTERRUPTED, StoppedEarly
 from libhetero.io import write_particles
 from libhetero.pipelines.decoding.mid_latent import write_mid
 from libhetero.pipelines.decoding.particle_findings import write_particle_findings
@@ -26,13 +25,19 @@ from libhetero.records import Posterior
 from libhetero.training import sharding
 from libhetero.training.budget import CompiledStep
 from libhetero.training.checkpoint import CheckpointFolder
+from libhetero.training.interruption import stopped_early
 from libhetero.training.loop import TrainingResult, train
 
 LOGGER = logging.getLogger(__name__)
 
 
 def trained(
-    start: RunStart, folder: Path, program: CompiledStep, tensorboard: bool, progress: Callable[[float], None] | None
+    start: RunStart,
+    folder: Path,
+    program: CompiledStep,
+    tensorboard: bool,
+    progress: Callable[[float], None] | None,
+    go_on: str | None = None,
 ) -> TrainingResult:
     """Train in a run folder, which nobody else does meanwhile, and write what a finished run leaves.
 
@@ -42,22 +47,34 @@ def trained(
     program : its step.
     tensorboard : whether to write events for TensorBoard.
     progress : called with the fraction done.
+    go_on : how to go on after a stop, in words; None for --resume with the folder.
     """
+    go_on = go_on or _resuming(folder)
     with locked(folder):
         if sharding.is_writer():
             write_config(folder, start.config)  # what may change on resuming has
         start = dataclasses.replace(start, feed=cached(start.feed, start.config.data.cache))
         sharding.wait_for_all("fed")  # filling takes longer on one machine than on another
         with naming_remedies(start.config.training):
-            result = _steps(start, folder, program, tensorboard, progress)
+            result = _steps(start, folder, program, tensorboard, progress, go_on)
             if result.finished and sharding.is_writer():
-                _finish(start, folder, result)
+                _finish(start, folder, result, go_on)
     sharding.wait_for_all("refined")
     return result
 
 
+def _resuming(folder: Path) -> str:
+    """Return the option that goes on with a run."""
+    return f"--resume {folder}"
+
+
 def _steps(
-    start: RunStart, folder: Path, program: CompiledStep, tensorboard: bool, progress: Callable[[float], None] | None
+    start: RunStart,
+    folder: Path,
+    program: CompiledStep,
+    tensorboard: bool,
+    progress: Callable[[float], None] | None,
+    go_on: str,
 ) -> TrainingResult:
     """Take the steps that are left, watched."""
     model, config = start.model, start.config.training
@@ -77,6 +94,7 @@ def _steps(
             observe=watch.checkpoint,
             listener=watch.report,
             program=program,
+            go_on=go_on,
         )
 
 
@@ -89,23 +107,19 @@ def _has_checkpoint(folder: Path) -> bool:
     return found
 
 
-def _finish(start: RunStart, folder: Path, result: TrainingResult) -> None:
+def _finish(start: RunStart, folder: Path, result: TrainingResult, go_on: str) -> None:
     """Say whether more training would help, and write the latents.
 
     Raises
     ------
-    StoppedEarly : on Ctrl-C, after which they can be written all the same.
+    StoppedEarly : when it was asked to stop, after which they can be written all the same.
     """
     if result.verdict is not None:
-        more = f"; train further with --resume {folder} --niter {2 * start.config.training.epochs}"
-        LOGGER.info("%s: %s%s", folder, result.verdict, more if result.verdict.improving else "")
-    try:
+        more = f"; train further with {go_on} --niter {2 * start.config.training.epochs}"
+        own = go_on == _resuming(folder)  # else it is trained as a part of what has its own number of epochs
+        LOGGER.info("%s: %s%s", folder, result.verdict, more if result.verdict.improving and own else "")
+    with stopped_early(lambda: f"training is done, and its checkpoint written. Write the latents with {go_on}."):
         _write_latents(start, folder, result.params)
-    except KeyboardInterrupt:
-        raise StoppedEarly(
-            f"stopped by Ctrl-C; training is done, and its checkpoint written. --resume {folder} writes the latents.",
-            INTERRUPTED,
-        ) from None
 
 
 def _write_latents(start: RunStart, folder: Path, params: Any) -> None:

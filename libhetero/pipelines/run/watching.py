@@ -5,7 +5,8 @@
     tensorboard/   the numbers of log.jsonl and the samples, where asked for
 
 Figures are drawn at a checkpoint where the last are `DRAWN_EVERY` seconds old, and of the last checkpoint in any case;
-with TensorBoard, which keeps them all, at every checkpoint.
+with TensorBoard, which keeps them all, at every checkpoint. Where training is asked to stop, whose checkpoint nobody
+looks at for want of time, loss.png goes to the last report all the same.
 
 None of it is worth a run: what fails is told once, and training goes on.
 """
@@ -69,6 +70,7 @@ class RunWatch:
         self._failed: set[str] = set()
         self._drawn = time.monotonic()
         self._undrawn: tuple[int, Comparison | None] | None = None  # the last checkpoint
+        self._reported = False  # since loss.png was drawn
 
     def __enter__(self) -> RunWatch:
         return self
@@ -78,12 +80,15 @@ class RunWatch:
     ) -> None:
         if error is None:
             self._draw()
+            if self._reported:
+                self._draw_course()
         if self._board is not None:
             with self._dispensable("tensorboard"):
                 self._board.close()
 
     def report(self, line: dict[str, Any]) -> None:
         """Take a new line of log.jsonl."""
+        self._reported = True
         if not self._wants_board:
             return
         with self._dispensable("tensorboard"):
@@ -110,13 +115,8 @@ class RunWatch:
         """Draw the figures of the last checkpoint, unless they are drawn."""
         if self._undrawn is None:
             return
-        from libhetero.report.training import draw_training  # matplotlib loads after the first step
-
         (step, compared), self._undrawn = self._undrawn, None
-        with self._dispensable("loss.png"):
-            lines = read_log(self._folder / "log.jsonl")
-            course = Course(lines)
-            draw_training(self._folder / "loss.png", lines, {name: course.means(name) for name in AVERAGED})
+        self._draw_course()
         path = self._folder / "samples.png"
         if compared is not None:
             with self._dispensable(path.name):
@@ -125,6 +125,16 @@ class RunWatch:
                     with self._dispensable("tensorboard"):
                         self._board.add_figure(step, "samples", path)
         self._drawn = time.monotonic()
+
+    def _draw_course(self) -> None:
+        """Draw log.jsonl as it is now."""
+        from libhetero.report.training import draw_training  # matplotlib loads after the first step
+
+        self._reported = False
+        with self._dispensable("loss.png"):
+            lines = read_log(self._folder / "log.jsonl")
+            course = Course(lines)
+            draw_training(self._folder / "loss.png", lines, {name: course.means(name) for name in AVERAGED})
 
     def _draw_samples(self, path: Path, step: int, compared: Comparison) -> None:
         from libhetero.report.samples import draw_samples

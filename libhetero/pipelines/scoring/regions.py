@@ -11,13 +11,13 @@ from jaxtyping import Float, Int, Integer
 from libhetero.analysis.regions import CORE, UNASSIGNED
 from libhetero.errors import DataError
 from libhetero.io import read_latent
+from libhetero.io.indices import check_indices
 from libhetero.io.tables import read_numbers
 from libhetero.metrics.calibration import right_where_sure
 from libhetero.metrics.motion import rank_correlation
 from libhetero.metrics.presence import NO_CLASS, UNMATCHED, rightly_called
 from libhetero.metrics.regions import RECOVERED, region_agreement
 from libhetero.pipelines.decoding.class_files import read_classes
-from libhetero.pipelines.decoding.latents import check_indices
 from libhetero.pipelines.regions.record import read_record
 from libhetero.pipelines.run.list_digest import list_digest
 from libhetero.pipelines.scoring.truth import Truth

@@ -60,6 +60,15 @@ def finished(folder: str) -> Path:
     return path
 
 
+def kept_so_far(folder: Path) -> str:
+    """Return, in words, what RUN/validation holds of an examination that was left, and how to go on."""
+    sets = nulls.sets_so_far(folder)
+    found = half.trained_so_far(folder) + ([f"{sets} null set(s)"] if sets else [])
+    if not found:
+        return "none of its long parts is done. The same command begins anew."
+    return f"kept in {folder}: {'; '.join(found)}. The same command goes on from there."
+
+
 @dataclass(eq=False)
 class Examination:
     """A run and what has been found of it so far.
@@ -218,7 +227,9 @@ class Examination:
         contrast = None if self.findings is None else imaging.strength_of(self.findings)
         with timed(LOGGER, f"{self.sets} sets in which nothing changes"):
             feature = self.found.changes.feature
-            return nulls.search_nulls(self.run, self.sets, feature, contrast, self.config.seed, progress)
+            return nulls.search_nulls(
+                self.run, self.sets, feature, contrast, self.config.seed, progress, folder=self.folder
+            )
 
     def _followed(self) -> tuple[tuple[str, ...], Followed]:
         """Return names of the coordinates tested, and what they follow."""

@@ -27,9 +27,10 @@ from libhetero.pipelines import refine
 from libhetero.pipelines.decoding.latents import particle_latents
 from libhetero.pipelines.run.asked import RefineConfig
 from libhetero.pipelines.run.epoch_folder import run_and_epoch
-from libhetero.pipelines.run.folder import Run, open_run
+from libhetero.pipelines.run.folder import LATENTS, Run, open_run
 from libhetero.pipelines.run.particles import listed
 from libhetero.records import ParticleSet
+from libhetero.training.checkpoint import last_step
 from libhetero.training.log import read_log
 
 LOGGER = logging.getLogger(__name__)
@@ -103,7 +104,7 @@ def train_half(
 
     Raises
     ------
-    StoppedEarly : the system asked to stop; the same command goes on.
+    StoppedEarly : the system or the user asked to stop; the same command goes on.
     UserError : one line on what is wrong.
     """
     name = folder / f"half{number}"
@@ -116,13 +117,26 @@ def train_half(
         if not np.array_equal(read_indices(indices, MOST_PARTICLES, run.config.data.particles), chosen):
             raise ConfigurationError(f"{indices}: its particles are others than those of half-set {number}.")
         with stacks_known(run.particles.files):
-            refine.run(asked, progress=progress)
+            refine.run(asked, progress=progress, go_on=f"the same command; what is trained in {folder} is kept")
     except StoppedEarly as stop:
-        raise StoppedEarly("stopped as was asked; the same command goes on where it was.", stop.code) from None
+        raise StoppedEarly(f"half-set {number} of 2 was {stop}", stop.code) from None
     except ConfigurationError as error:
         raise ConfigurationError(f"{error} To train the half-sets anew, remove {folder}.") from None
     half = open_run(name)
     return HalfModel(members, dataclasses.replace(half, folder=name / "whole", particles=run.particles))
+
+
+def trained_so_far(folder: Path) -> list[str]:
+    """Return how far the half-sets in RUN/validation are trained, in words; those that are not begun are left out."""
+    found = []
+    for number in (1, 2):
+        half = folder / f"half{number}"
+        step = last_step(half / "checkpoints")
+        if (half / LATENTS).is_file():
+            found.append(f"half-set {number}, trained")
+        elif step is not None:
+            found.append(f"half-set {number}, trained to step {step}")
+    return found
 
 
 def half_request(run: Run, name: Path, indices: Path) -> RefineConfig:

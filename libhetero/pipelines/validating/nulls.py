@@ -12,10 +12,12 @@ taken from what it finds as it stands, with C = M Mᵀ the covariance of the cha
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -23,10 +25,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from libhetero import models
+from libhetero import __version__, models
 from libhetero.analysis.configuration import RegionConfig
 from libhetero.analysis.gaussian_features import relative_amplitude, similarity_of
 from libhetero.analysis.regions import find_regions
+from libhetero.configuration import read_document, to_dict, write_json
+from libhetero.errors import ConfigurationError
 from libhetero.models.gmm.changes import parts_of
 from libhetero.models.gmm.config import AUTO
 from libhetero.models.gmm.latent.subspace import Subspace
@@ -43,7 +47,40 @@ from libhetero.training.held_out import split
 LOGGER = logging.getLogger(__name__)
 TOGETHER = 64  # images projected or given noise at once
 SEARCH = "libhetero.models.gmm"
+SEARCHED = "nulls.json"  # in RUN/validation: the sets searched so far
 PLAIN = "mlp"  # decoder of a model that is searched and not trained: it needs no hierarchy of points
+
+
+@dataclass(frozen=True)
+class Searched:
+    """nulls.json: what has been found so far, so that a search that was stopped goes on.
+
+    Parameters
+    ----------
+    search : digest of what is searched, and how; of another search nothing is taken.
+    directions, change : of each set, in the order of their noise, as `NullSets` has them.
+    """
+
+    search: str
+    directions: tuple[int, ...] = ()
+    change: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.directions) != len(self.change):
+            raise ConfigurationError(
+                f"{len(self.directions)} directions and {len(self.change)} changes; expected one of each a set."
+            )
+
+    def __len__(self) -> int:
+        return len(self.change)
+
+    def with_next(self, directions: int, change: float) -> Searched:
+        """Return the same with what the next set shows."""
+        return dataclasses.replace(self, directions=(*self.directions, directions), change=(*self.change, change))
+
+    def first(self, sets: int) -> Searched:
+        """Return what the first sets show."""
+        return dataclasses.replace(self, directions=self.directions[:sets], change=self.change[:sets])
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +115,18 @@ class NullSearch:
         images = _projected(run.model, neutral_gaussians(run), sample, strength.astype(np.float32))
         return cls(run.model, dataclasses.replace(sample, images=images), feature, run.config.training.seed)
 
+    def digest(self, seed: int) -> str:
+        """Return what tells one search from another: this version, what is searched, and the noise that is drawn.
+
+        Parameters
+        ----------
+        seed : of the noise.
+        """
+        found = hashlib.sha256(f"{__version__} {self.feature} {self.seed} {seed}".encode())
+        for array in (self.sample.images, self.model.ring_weight, self.sample.weight):
+            found.update(np.ascontiguousarray(array, np.float32).tobytes())
+        return found.hexdigest()
+
     def search(self, random: np.random.Generator) -> tuple[int, float]:
         """Return how many directions a set shows, and the change of the region that changes most.
 
@@ -105,6 +154,20 @@ class NullSearch:
         return subspace.rank, max(sizes, default=0.0)
 
 
+def sets_so_far(folder: Path) -> int:
+    """Return how many null sets RUN/validation holds."""
+    found = _read(folder)
+    return 0 if found is None else len(found)
+
+
+def _read(folder: Path) -> Searched | None:
+    """Return what has been found so far; None where nothing has, or it cannot be read."""
+    try:
+        return read_document(folder / SEARCHED, Searched)
+    except ConfigurationError:
+        return None
+
+
 def search_nulls(
     run: Run,
     sets: int,
@@ -112,8 +175,10 @@ def search_nulls(
     contrast: Float[np.ndarray, " particles"] | None,
     seed: int,
     progress: Callable[[float], None] | None = None,
+    *,
+    folder: Path,
 ) -> NullSets:
-    """Search sets in which nothing changes.
+    """Search sets in which nothing changes, or go on with those of the same search that are kept.
 
     Parameters
     ----------
@@ -123,16 +188,25 @@ def search_nulls(
     contrast : of each particle; None for 1.
     seed : of the noise.
     progress : called with the fraction done.
+    folder : RUN/validation, where each set is kept as soon as it is searched.
     """
     search = NullSearch.of(run, feature, contrast)
-    found: list[tuple[int, float]] = []
-    with _quiet(), Progress("null sets", sets, unit="sets", lasting=True) as shown:
-        for stream in np.random.default_rng(seed).spawn(sets):
-            found.append(search.search(stream))
+    kept = _read(folder)
+    found = Searched(search.digest(seed))
+    if kept is not None and kept.search == found.search:
+        found = kept
+        LOGGER.info("%s: %d of %d null sets are searched already", folder / SEARCHED, min(len(found), sets), sets)
+    folder.mkdir(exist_ok=True)
+    begun = min(len(found), sets)
+    with _quiet(), Progress("null sets", sets, start=begun, unit="sets", lasting=True) as shown:
+        for stream in np.random.default_rng(seed).spawn(sets)[begun:]:
+            found = found.with_next(*search.search(stream))
+            write_json(folder / SEARCHED, to_dict(found))
             shown.show(len(found))
             if progress is not None:
                 progress(len(found) / sets)
-    result = NullSets(tuple(one for one, _ in found), tuple(change for _, change in found), feature)
+    found = found.first(sets)
+    result = NullSets(found.directions, found.change, feature)
     LOGGER.info(
         "directions found where nothing changes: %d of %d sets; their regions change by %.3g at most",
         result.with_directions,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from libhetero.io import read_particles
-from tests.making.browsing import Visit
+from tests.making.browsing import Visit, until
 
 LASSO = [(0.15, 0.2), (0.6, 0.1), (0.75, 0.5), (0.5, 0.9), (0.15, 0.7)]
 
@@ -42,7 +42,7 @@ def test_a_lasso_is_written_and_read_back(visit: Visit, project: Path) -> None:
     page = visit.page
     page.keyboard.press("l")
     visit.drag("canvas.points", LASSO)
-    page.wait_for_function("libhetero.selection.count > 0")
+    until(page, "libhetero.selection.count > 0")
     chosen = visit.chosen()
     assert 0 < len(chosen) < 40
     how = page.evaluate("libhetero.selection.how")
@@ -66,7 +66,7 @@ def test_a_lasso_is_written_and_read_back(visit: Visit, project: Path) -> None:
 def test_choices_are_combined_and_undone(visit: Visit) -> None:
     page = visit.page
     page.locator(".legend .classes button").first.click()
-    page.wait_for_function("libhetero.selection.count > 0")
+    until(page, "libhetero.selection.count > 0")
     first = set(visit.chosen())
     page.locator("summary", has_text="By threshold").click()
     page.get_by_label("Column", exact=True).select_option("z1")
@@ -98,10 +98,8 @@ def test_an_index_file_chooses(visit: Visit, tmp_path: Path) -> None:
 def test_images_follow_what_is_chosen(visit: Visit) -> None:
     visit.click_particle(3)
     strip = visit.page.locator(".strip")
-    visit.page.wait_for_function("document.querySelector('.strip')?.innerText.includes('Particle 3')")
-    visit.page.wait_for_function(
-        "[...document.querySelectorAll('.strip canvas')].filter((c) => c.width !== 80).length === 3"
-    )
+    until(visit.page, "document.querySelector('.strip')?.innerText.includes('Particle 3')")
+    until(visit.page, "[...document.querySelectorAll('.strip canvas')].filter((c) => c.width !== 80).length === 3")
     assert strip.locator("canvas").count() == 3
 
 
@@ -132,7 +130,7 @@ def test_a_link_leads_to_the_same_view(visit: Visit) -> None:
 def test_a_kept_selection_is_chosen_again(visit: Visit) -> None:
     page = visit.page
     page.locator(".legend .classes button").first.click()
-    page.wait_for_function("libhetero.selection.count > 0")
+    until(page, "libhetero.selection.count > 0")
     chosen = visit.chosen()
     page.keyboard.press("s")
     page.get_by_label("Name", exact=True).fill("kept")
@@ -144,3 +142,22 @@ def test_a_kept_selection_is_chosen_again(visit: Visit) -> None:
     page.locator(".kept .name", has_text="kept").click()
     _count(visit, len(chosen))
     assert visit.chosen() == chosen
+
+
+def test_a_selection_is_segmented_again(visit: Visit, project: Path) -> None:
+    """Its command is shown, and is run as a job."""
+    page = visit.page
+    page.locator(".legend .classes button").first.click()
+    until(page, "libhetero.selection.count > 0")
+    page.keyboard.press("s")
+    page.get_by_label("Name", exact=True).fill("first_class")
+    page.get_by_role("button", name="Save", exact=True).click()
+    page.get_by_role("button", name="Segment again").click()
+    listed = project / "gmm_00" / "selections" / "first_class" / "first_class.txt"
+    page.wait_for_selector(f"dialog >> text=e2hype_segment.py {project / 'gmm_00'} --ind {listed}")
+    page.get_by_role("button", name="Run it here").click()
+    until(page, "[...libhetero.jobs.list.values()].some((job) => job.kind === 'segment' && job.state === 'running')")
+    job = page.evaluate("[...libhetero.jobs.list.values()].find((job) => job.kind === 'segment')")
+    assert job["title"] == "segment first_class of gmm_00" and "--ind" in job["command"]
+    page.evaluate("number => libhetero.jobs.cancel(number)", job["job"])
+    until(page, "libhetero.jobs.active().length === 0")

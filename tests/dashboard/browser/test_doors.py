@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.making.browsing import Served, Visit, served
+from tests.making.browsing import Served, Visit, served, until
 
 MARKUP = "gmm_<script>window.hit=1<_script><img src=x onerror=window.hit=1>"
 
@@ -79,7 +79,7 @@ def test_readonly_offers_nothing_to_write(visits: Callable, project: Path) -> No
     with served(project, "gmm_00", "--readonly") as running:
         visit: Visit = visits(running).open(running.address)
         visit.page.locator(".legend .classes button").first.click()
-        visit.page.wait_for_function("libhetero.selection.count > 0")
+        until(visit.page, "libhetero.selection.count > 0")
         assert visit.page.get_by_role("button", name="Save …").is_disabled()
         visit.page.keyboard.press("2")
         assert visit.page.get_by_role("button", name="Decode the path").is_disabled()

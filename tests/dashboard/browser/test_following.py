@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.making.browsing import Served, Visit
+from tests.making.browsing import Served, Visit, until
 
 SAVED = "document.querySelector('dialog')?.innerText.includes('Saved: same')"
 REFUSED = "document.querySelector('dialog .fault')?.innerText"
@@ -24,9 +24,9 @@ def test_curves_grow_while_a_run_trains(visits: Callable, server: Served, projec
     before = page.evaluate("libhetero.tabs.training.lines.length")
     with log.open("a") as file:
         file.write(json.dumps(more) + "\n")
-    page.wait_for_function("count => libhetero.tabs.training.lines.length === count + 1", arg=before)
-    page.wait_for_function("document.querySelector('.facts').innerText.includes('12.5')")
-    page.wait_for_function("libhetero.tabs.training.charts.get('loss').plot.data[1].at(-1) === 12.5")
+    until(page, "count => libhetero.tabs.training.lines.length === count + 1", arg=before)
+    until(page, "document.querySelector('.facts').innerText.includes('12.5')")
+    until(page, "libhetero.tabs.training.charts.get('loss').plot.data[1].at(-1) === 12.5")
 
 
 def test_two_tabs_see_one_selection_once(visits: Callable, server: Served, project: Path) -> None:
@@ -35,12 +35,12 @@ def test_two_tabs_see_one_selection_once(visits: Callable, server: Served, proje
     second: Visit = visits(server).open(server.address)
     for visit, item in ((first, 0), (second, 1)):
         visit.page.locator(".legend .classes button").nth(item).click()
-        visit.page.wait_for_function("libhetero.selection.count > 0")
+        until(visit.page, "libhetero.selection.count > 0")
         visit.page.keyboard.press("s")
         visit.page.get_by_label("Name", exact=True).fill("same")
     for visit in (first, second):
         visit.page.get_by_role("button", name="Save", exact=True).click()
-        visit.page.wait_for_function(f"{SAVED} || {REFUSED}")
+        until(visit.page, f"{SAVED} || {REFUSED}")
     assert "Saved: same" in first.page.locator("dialog").inner_text()
     assert "same" in second.page.locator("dialog .fault").inner_text()
     rows = (project / "gmm_00" / "selections" / "same" / "same.txt").read_text().split()

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.making.browsing import Visit
+from tests.making.browsing import Visit, until
 
 
 def _shown(visit: Visit) -> None:
     visit.page.keyboard.press("3")
     visit.page.wait_for_selector(".tablehost tr[data-region='2']")
-    visit.page.wait_for_function("libhetero.tabs.regions.viewer?.stage.tasks.count === 0")
+    until(visit.page, "libhetero.tabs.regions.viewer?.stage.tasks.count === 0")
     visit.page.wait_for_timeout(800)
 
 
@@ -36,7 +36,7 @@ def test_plane_and_molecule_are_linked(visit: Visit) -> None:
     assert visit.ink(".plane") < before
     x, y = (np.array(page.evaluate(f"[...libhetero.tabs.regions.columns.plane{axis}]")) for axis in (1, 2))
     visit.drag(".plane canvas", [(0, 0), (0.5, 0), (0.5, 1), (0, 1)])
-    page.wait_for_function("libhetero.tabs.regions.mask.some((one) => one)")
+    until(page, "libhetero.tabs.regions.mask.some((one) => one)")
     chosen = _mask(visit)
     assert 0 < chosen.sum() < len(chosen) and x[chosen].max() <= x[~chosen].min() and len(y) == len(x)
 

@@ -7,7 +7,8 @@ import pytest
 
 from libhetero.errors import ConfigurationError, DataError
 from libhetero.io import write_latent
-from libhetero.pipelines.decoding.latents import check_indices, lifted_latents, particle_latents
+from libhetero.io.indices import check_indices
+from libhetero.pipelines.decoding.latents import lifted_latents, particle_latents
 from tests.making.runs import field_run, gaussian_run
 
 COUNT = 20

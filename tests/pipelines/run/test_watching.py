@@ -1,6 +1,7 @@
 """What a run shows while it trains: samples that are right, figures that cost no run, programs that say it."""
 
 import dataclasses
+import json
 import os
 from pathlib import Path
 
@@ -139,6 +140,21 @@ def test_figures_are_drawn_now_and_then_and_of_the_last_checkpoint(known, tmp_pa
         for step in (1, 2, 3):
             watch.checkpoint(step, PARAMS)
     assert [title.split(":")[0] for title in drawn] == [f"step {step}" for step in shown]
+
+
+def test_of_a_run_that_is_stopped_the_curves_go_to_its_last_report(known, tmp_path, monkeypatch):
+    drawn, lines = [], [{"step": step, "epoch": step / 4, "loss": 2.0, "learning_rate": 0.1} for step in (1, 2, 3)]
+    monkeypatch.setattr("libhetero.pipelines.run.watching.DRAWN_EVERY", 0.0)
+    monkeypatch.setattr(
+        "libhetero.report.training.draw_training", lambda path, lines, means: drawn.append(lines[-1]["step"])
+    )
+    with RunWatch(tmp_path, *known, places_shown(CONFIG)) as watch, (tmp_path / "log.jsonl").open("w") as log:
+        for line in lines:
+            print(json.dumps(line), file=log, flush=True)
+            watch.report(line)
+            if line["step"] == 2:
+                watch.checkpoint(2, PARAMS)
+    assert drawn == [2, 3]
 
 
 def _warnings(caplog) -> list[str]:

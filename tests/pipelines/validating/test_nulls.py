@@ -1,5 +1,6 @@
 """Sets in which nothing changes have the run's noise, and regions come straight from a subspace."""
 
+import dataclasses
 from types import SimpleNamespace
 
 import jax
@@ -22,6 +23,7 @@ from libhetero.pipelines.validating.record import NullSets
 from libhetero.records import Batch, Gaussians, Pose
 from tests.making.mixtures import gaussians
 from tests.making.optics import optics
+from tests.making.runs import field_run
 
 N, PIXEL = 16, 8.0
 
@@ -131,6 +133,68 @@ def test_what_a_search_finds_is_told_by_its_regions(monkeypatch):
         assert search.search(np.random.default_rng(0)) == pytest.approx(expected, rel=1e-3), "of what is there at most"
         assert (asked["vary"], asked["rank"], asked["gaussians"]) == ("auto", 0, model.neutral)
         assert asked["sample"].images.std() > 0, "with noise"
+
+
+class Stopped(Exception):
+    """What ends a search from without."""
+
+
+class Drawing:
+    """A search that finds what the noise begins with; stopped after some sets.
+
+    Parameters
+    ----------
+    limit : sets.
+    kind : of the search.
+    """
+
+    def __init__(self, limit: int, kind: str = "one") -> None:
+        self.left, self.kind = limit, kind
+
+    def digest(self, seed):
+        return f"{self.kind} {seed}"
+
+    def search(self, random):
+        if not self.left:
+            raise Stopped
+        self.left -= 1
+        return 1, float(random.random())
+
+
+def test_null_sets_that_were_searched_are_kept_and_those_of_another_search_are_not(tmp_path, monkeypatch):
+    run = field_run(tmp_path)
+
+    def searched(search, sets=5, seed=0):
+        monkeypatch.setattr(nulls.NullSearch, "of", classmethod(lambda kind, *asked: search))
+        return nulls.search_nulls(run, sets, "amplitude", None, seed, folder=tmp_path)
+
+    with pytest.raises(Stopped):
+        searched(Drawing(3))
+    assert nulls.sets_so_far(tmp_path) == 3
+    rest = Drawing(2)
+    found = searched(rest)
+    assert found.change == tuple(float(one.random()) for one in np.random.default_rng(0).spawn(5)) and not rest.left
+    assert searched(Drawing(0), sets=2).change == found.change[:2], "fewer are the first of them"
+    assert nulls.sets_so_far(tmp_path) == 5
+    for other, seed in ((Drawing(5, "another"), 0), (Drawing(5), 1)):
+        searched(other, seed=seed)
+        assert not other.left
+    (tmp_path / nulls.SEARCHED).write_text('{"search": "one 1", "directions": [1], "change": [0.5, 0.5]}')
+    again = Drawing(5)
+    searched(again, seed=1)
+    assert not again.left, "a file that contradicts itself is not taken"
+
+
+def test_a_digest_tells_searches_apart():
+    def digest(feature="amplitude", seed=0, noise=0, change=0.0):
+        model = Projector()
+        model.ring_weight = ring_weights(np.full(N, 4.0))
+        sample = seen_particles(2)
+        sample = dataclasses.replace(sample, images=sample.images + np.float32(change))
+        return nulls.NullSearch(model, sample, feature, seed).digest(noise)
+
+    assert digest() == digest()
+    assert len({digest(), digest("motion"), digest(seed=1), digest(noise=1), digest(change=1e-3)}) == 5
 
 
 def test_false_positive_rates_count_the_set_itself():

@@ -2,13 +2,15 @@
 
 import { array, get } from "./api.js";
 import { curves } from "./charts.js";
-import { MAP_NAMES, categoryColour, colouring, mapFor, ramp } from "./colour.js";
+import { MAP_NAMES, PALETTE, categoryColour, colouring, mapFor, ramp } from "./colour.js";
 import { Columns } from "./columns.js";
 import { commandLine, el, empty, fill, labelled, select } from "./dom.js";
 import { drawLegend } from "./legend.js";
 import { quantiles, short, titled, whole } from "./numbers.js";
 import { Scatter } from "./scatter.js";
 import { tried } from "./toast.js";
+
+const COLOURS = ["#e0a030", PALETTE[0]]; // of the first and the second run's volumes
 
 export class Compare {
   constructor(app, host) {
@@ -48,6 +50,7 @@ export class Compare {
       this.#verdict(found, a, b);
       await tried(() => this.#latents(a, b, found));
       this.#agreements(found, a, b);
+      this.#volumes(found, a, b);
       this.#losses(found);
     } catch (fault) {
       fill(this.body, empty("These runs cannot be compared", fault.message));
@@ -96,7 +99,7 @@ export class Compare {
       const values = Float32Array.from(rows, (row) => (row < 0 ? missing : all[row]));
       const [low, high] = quantiles(values, [0.01, 0.99]);
       const shades = colouring(column, values, { map: mapFor(column, low, high), low, high });
-      await scatter.draw({ x: xs, y: ys, names: [titled(mine.find(x)), titled(mine.find(y))], equal: mine.alike(x, y), colours: shades });
+      scatter.draw({ x: xs, y: ys, names: [titled(mine.find(x)), titled(mine.find(y))], equal: mine.alike(x, y), colours: shades });
       drawLegend(legend, column, shades.legend, () => {});
     };
     await draw(start);
@@ -109,6 +112,41 @@ export class Compare {
     const region = (number) => [el("i.swatch", { style: { background: categoryColour(number) } }), `region ${number}`];
     const rows = found.regions.matched.map(([one, other, overlap]) => el("tr", {}, el("td", {}, region(one)), el("td", {}, region(other)), el("td", {}, el("meter", { min: 0, max: 1, value: overlap }), ` ${short(overlap)}`)));
     this.body.append(el("h3", {}, "Regions"), el("table", {}, el("thead", {}, el("tr", {}, [this.#name(a), this.#name(b), "Overlap (IoU of Gaussians)"].map((text) => el("th", {}, text)))), el("tbody", {}, rows)));
+  }
+
+  /** Volumes of classes that match, with the FSC of each two, and any two of them over each other. */
+  #volumes(found, a, b) {
+    if (!found.volumes?.matches.length) return;
+    const place = el("div.view.matched", { hidden: true });
+    const caption = el("p.caption");
+    const look = (one, button) =>
+      tried(async () => {
+        for (const other of table.querySelectorAll("button")) other.setAttribute("aria-pressed", String(other === button));
+        place.hidden = false;
+        await this.#over(place, one.shown);
+        fill(caption, [el("i.swatch", { style: { background: COLOURS[0] } }), `${this.#name(a)}, ${one.names[0]} · `, el("i.swatch", { style: { background: COLOURS[1] } }), `${this.#name(b)}, ${one.names[1]}`]);
+      });
+    const row = (one) => {
+      const button = el("button.small", { type: "button", "aria-pressed": "false", disabled: one.shown.includes(null), onclick: () => look(one, button) }, "Show");
+      const finest = one.to_the_last_shell ? `${short(one.resolution)} Å, the last shell` : `${short(one.resolution)} Å`;
+      const runner = one.runner_up === null ? "none" : short(one.runner_up);
+      return el("tr", {}, [one.names[0], one.names[1], finest, short(one.area), runner].map((text) => el("td", {}, text)), el("td", {}, button));
+    };
+    const heads = [this.#name(a), this.#name(b), "FSC 0.5 at", "Area under the FSC", "Next best", ""];
+    const table = el("table", {}, el("thead", {}, el("tr", {}, heads.map((text) => el("th", {}, text)))), el("tbody", {}, found.volumes.matches.map(row)));
+    this.body.append(el("h3", {}, `Volumes of ${found.volumes.sets.join(" and of ")}, matched by their FSC`), el("div.scroll", {}, table), place, caption);
+  }
+
+  /** Two volumes over each other, each at its own level. */
+  async #over(place, shown) {
+    const { Viewer } = await import("./viewer.js");
+    if (this.viewer?.host !== place) this.viewer = new Viewer(place);
+    const { viewer } = this;
+    viewer.clear();
+    const components = await Promise.all(shown.map((one) => viewer.volume(one.url, one.label)));
+    const levels = shown.map((one, i) => one.level ?? components[i].volume.mean + 3 * components[i].volume.rms);
+    viewer.surfaces(components.map((component, i) => ({ component, level: levels[i], colour: COLOURS[i], opacity: i ? 0.45 : 1 })));
+    place.dataset.shown = shown.map((one) => one.url).join(" ");
   }
 
   /** How many particles are in each class of both, shaded by the part of the row. */

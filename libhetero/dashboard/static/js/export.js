@@ -9,6 +9,7 @@ import { say, tried } from "./toast.js";
 const NEXT = [
   ["train", "Train on these", "A new run of the chosen particles alone, with this run's settings; its regions and classes are then of these."],
   ["reconstruct", "Reconstruct these", "One map, with half-maps and FSC, of the chosen particles."],
+  ["segment", "Segment again", "Regions of Gaussians that change together within the chosen particles, and classes of these by each."],
 ];
 
 /** Ask for a name and write the lists of what is chosen. */
@@ -58,7 +59,8 @@ export async function useSelection(app, kept, fresh = false) {
     return el("li", {}, el("a", { href: url, download: name }, name), el("span.faint", {}, KINDS[name.split(".").pop()] ?? ""));
   };
   const place = el("div");
-  const actions = NEXT.map(([kind, label, what]) =>
+  const offered = NEXT.filter(([kind]) => kind !== "segment" || app.run.family === "gmm");
+  const actions = offered.map(([kind, label, what]) =>
     el("button", { type: "button", title: what, onclick: () => tried(() => showCommand(app, place, { kind, run: app.number, selection: one.name }, what)) }, label),
   );
   const content = el(

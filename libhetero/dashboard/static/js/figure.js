@@ -19,7 +19,7 @@ async function scatterFigure(scatter, column, legend, vector) {
   const { clientWidth: inner, clientHeight: tall } = scatter.canvas;
   const width = inner + MARGIN.left + MARGIN.right;
   const height = tall + MARGIN.top + MARGIN.bottom;
-  const few = (scatter.rows?.length ?? scatter.x.length) <= MANY;
+  const few = scatter.x.length <= MANY;
   const cloud = vector && few ? circles(scatter) : [picture(scatter, inner, tall)];
   return svg(
     "svg",
@@ -32,7 +32,7 @@ async function scatterFigure(scatter, column, legend, vector) {
 }
 
 function picture(scatter, width, height) {
-  return svg("image", { href: scatter.canvas.toDataURL("image/png"), width, height });
+  return svg("image", { href: scatter.points.picture(), width, height });
 }
 
 function circles(scatter) {

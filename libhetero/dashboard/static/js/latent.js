@@ -151,12 +151,11 @@ export class Latent {
       if (asked !== this.asked || columns !== app.columns) return;
       const shades = this.#shades(column, values);
       const names = [this.x, this.y].map((name) => titled(columns.find(name)));
-      await scatter.draw({ x, y, names, equal: columns.alike(this.x, this.y), colours: shades });
       drawLegend(this.legend, column, shades.legend, (item, event) => this.#classChosen(item, event));
       this.shades = shades;
-      this.note.textContent = scatter.missing
-        ? `${whole(x.length - scatter.missing)} of ${whole(x.length)} particles; ${whole(scatter.missing)} have no value on these axes`
-        : `${whole(x.length)} particles, every one drawn`;
+      this.note.textContent = `${whole(x.length)} particles, every one drawn`;
+      scatter.draw({ x, y, names, equal: columns.alike(this.x, this.y), colours: shades });
+      if (scatter.missing) this.note.textContent = `${whole(x.length - scatter.missing)} of ${whole(x.length)} particles; ${whole(scatter.missing)} have no value on these axes`;
     });
     if (asked === this.asked) this.pane.classList.remove("busy");
     this.pane.dataset.drawn = `${this.x} ${this.y} ${this.colour}`;

@@ -26,7 +26,7 @@ const TABS = [
   ["compare", "Compare"],
   ["jobs", "Jobs"],
 ];
-const STATES = { training: "training", stopped: "stopped", finished: "finished", empty: "not begun" };
+const STATES = { training: "training", stopped: "stopped", finished: "finished", empty: "not begun", elsewhere: "on another machine" };
 
 /** What every part knows: session, run, columns, selection, jobs. Dispatches "pick", "path" and "runstate". */
 class App extends EventTarget {
@@ -152,7 +152,7 @@ class App extends EventTarget {
     this.columns = columns;
     this.selection = new Selection(run.particles ?? 0);
     this.strip?.leave();
-    this.strip = new Strip(this.parts.strip, this.number, (row) => this.look(row));
+    this.strip = new Strip(this.parts.strip, this.number, (row) => this.look(row), (run.box ?? 0) * (run.apix ?? 0));
     const strip = this.strip;
     const { selection } = this;
     selection.addEventListener("change", () => {
@@ -177,7 +177,7 @@ class App extends EventTarget {
   /** A run that trains gets columns and volumes as it goes: look again now and then. */
   #watch() {
     setInterval(async () => {
-      if (this.run.state !== "training" || document.hidden) return;
+      if (!["training", "elsewhere"].includes(this.run.state) || document.hidden) return;
       try {
         this.session = await get("api/session");
       } catch {

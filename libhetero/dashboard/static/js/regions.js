@@ -267,7 +267,7 @@ export class Regions {
     if (!name) return;
     const body = { segmentation: this.name, name, labels: [...editing.labels], names: editing.names, based_on: this.name, edits: editing.edits };
     const saved = await post(`api/runs/${app.number}/regions`, body);
-    dialog("Saved", el("div.stack", {}, el("p", {}, `The regions are in ${saved.path}.`), el("h3", {}, "Masks, evidence and classes of them"), commandLine(saved.command)), { wide: true });
+    dialog("Saved", el("div.stack", {}, el("p", {}, `The regions are in ${saved.path}.`), el("h3", {}, "Masks, evidence and classes of them"), commandLine(saved.command), el("h3", {}, "Volumes along each of them"), commandLine(saved.volumes)), { wide: true });
     await app.refresh();
   }
 

@@ -1,18 +1,22 @@
 /**
- * A scatter of all particles: regl-scatterplot draws the points, this draws axes, lassos and paths.
+ * A scatter of all particles: points by WebGL, and axes, lassos and paths on layers above and below them.
  *
  * Every particle that has both coordinates is drawn; none is left out to be faster. Lasso and box are drawn on a layer
  * above the points, in the units of the columns, so that what was enclosed can be recorded and repeated.
  */
 
-import createScatterplot from "../vendor/regl-scatterplot.js";
 import { MARGIN, drawAxes } from "./axes.js";
 import { debounced, el, fill, svg } from "./dom.js";
 import { rounded } from "./masks.js";
 import { extent } from "./numbers.js";
+import { Points } from "./points.js";
 
 const NEAR = 4; // pixels that a lasso's next corner is away from its last
 const PAD = 1.06; // of the data's extent that the view shows at first
+const REACH = { click: 10, hover: 5 }; // pixels from a particle
+const ZOOM = 0.0015; // of the scale's logarithm, for a pixel of the wheel
+const LINE = 16; // pixels of the wheel that browsers mean by a line
+const SCALES = [1e-2, 1e5];
 
 /**
  * Dispatches "lasso" {polygon, event}, "box" {x0, x1, y0, y1, event}, "pick" {row, x, y}, "hover" {row, left, top},
@@ -24,10 +28,10 @@ export class Scatter extends EventTarget {
     this.host = host;
     this.tool = "pan";
     this.names = ["", ""];
-    this.rows = null; // of the particles drawn, where some have no coordinates
     this.path = [];
     this.marks = [];
-    this.ready = Promise.resolve();
+    this.eye = { scale: 1, a: 0, b: 0 }; // how much larger, and how far to the right and up, in half heights
+    this.homed = 1;
     this.#build();
   }
 
@@ -36,27 +40,10 @@ export class Scatter extends EventTarget {
     this.axes = svg("svg", { class: "axes", "aria-hidden": "true" });
     this.layer = svg("svg", { class: "draw" });
     fill(this.host, this.axes, this.canvas, this.layer);
+    Object.assign(this.canvas.style, { left: `${MARGIN.left}px`, top: `${MARGIN.top}px` });
+    this.points = new Points(this.canvas);
     const { width, height } = this.#size();
-    this.plot = createScatterplot({
-      canvas: this.canvas,
-      width,
-      height,
-      backgroundColor: "#ffffff",
-      pointColor: ["#0072b2"],
-      opacityInactiveMax: 1,
-      opacityInactiveScale: 0.12,
-      pointOutlineWidth: 0,
-      pointSizeSelected: 0,
-      actionKeyMap: {},
-      deselectOnDblClick: false,
-      deselectOnEscape: false,
-      pointScaleMode: "asinh",
-    });
-    this.plot.subscribe("view", () => this.#viewed());
-    this.plot.subscribe("pointover", (index) => (this.hovered = index));
-    this.plot.subscribe("pointout", () => this.#left());
-    // the library would choose the point clicked alone: what is chosen is decided by the page
-    for (const name of ["click", "dblclick"]) this.host.addEventListener(name, (event) => event.stopPropagation(), true);
+    this.points.resize(width, height);
     this.#listen();
     new ResizeObserver(debounced(() => this.resize(), 60)).observe(this.host);
   }
@@ -64,19 +51,16 @@ export class Scatter extends EventTarget {
   #size() {
     const width = Math.max(this.host.clientWidth - MARGIN.left - MARGIN.right, 50);
     const height = Math.max(this.host.clientHeight - MARGIN.top - MARGIN.bottom, 50);
-    Object.assign(this.canvas.style, { left: `${MARGIN.left}px`, top: `${MARGIN.top}px` });
     return { width, height };
   }
 
   /** Fit the place that the page gives it. */
   resize() {
     if (!this.host.clientWidth || !this.host.clientHeight) return;
-    const home = this.homed !== undefined && this.#atHome();
+    const home = this.#atHome();
     const { width, height } = this.#size();
-    this.plot.set({ width, height, ...(this.equal ? {} : { aspectRatio: width / height }) });
-    Object.assign(this.canvas.style, { width: `${width}px`, height: `${height}px` });
+    this.points.resize(width, height);
     if (home) this.#goHome();
-    this.plot.redraw?.();
     this.#viewed();
   }
 
@@ -85,50 +69,21 @@ export class Scatter extends EventTarget {
    *
    * x, y: Float32Array; names: of the axes; equal: whether both axes have the same scale; colours: of `colouring`.
    */
-  async draw({ x, y, names, equal, colours, keepView = false }) {
-    await this.ready.catch(() => {});
+  draw({ x, y, names, equal, colours, keepView = false }) {
+    this.resize(); // what stands beside it may have changed: one frame, of the size that stays
     const moved = x !== this.x || y !== this.y;
     Object.assign(this, { x, y, names, equal, colours });
     if (moved) {
       this.#place(x, y, equal);
-      this.index = null;
+      this.points.place(x, y, this.missing, this.centre, this.half);
     }
-    this.ready = this.#drawn(moved && !keepView);
-    await this.ready;
+    this.points.paint(colours.index, colours.colours);
+    this.select(this.mask ?? null);
+    if (moved && !keepView) this.#goHome();
     this.#viewed();
   }
 
-  async #drawn(fresh) {
-    const { x, y, rows, colours, centre, half } = this;
-    const count = rows ? rows.length : x.length;
-    const points = new Array(count);
-    for (let i = 0; i < count; i += 1) {
-      const row = rows ? rows[i] : i;
-      points[i] = [(x[row] - centre[0]) / half[0], (y[row] - centre[1]) / half[1], colours.index[row]];
-    }
-    const { width, height } = this.#size();
-    const shades = colours.colours.length > 1 ? colours.colours : [colours.colours[0], colours.colours[0]];
-    await this.plot.set({
-      width,
-      height,
-      aspectRatio: this.equal ? 1 : width / height,
-      colorBy: "valueA",
-      pointColor: shades,
-      pointSize: this.pointSize ?? automaticSize(count),
-      opacity: this.opacity ?? automaticOpacity(count),
-    });
-    const spatialIndex = this.index ?? undefined;
-    if (!count) {
-      this.plot.clear();
-      return;
-    }
-    await this.plot.draw(points, { zDataType: "categorical", spatialIndex });
-    if (fresh) this.fit(); // after drawing: the library looks anew when it is ready
-    this.index = this.plot.get("spatialIndex");
-    if (this.mask) this.select(this.mask);
-  }
-
-  /** Centre and half extents of the data; which rows have both coordinates. */
+  /** Centre and half extents of the data; how many particles have not both coordinates. */
   #place(x, y, equal) {
     const [x0, x1] = extent(x);
     const [y0, y1] = extent(y);
@@ -139,28 +94,18 @@ export class Scatter extends EventTarget {
     let missing = 0;
     for (let i = 0; i < x.length; i += 1) if (!(Number.isFinite(x[i]) && Number.isFinite(y[i]))) missing += 1;
     this.missing = missing;
-    this.rows = null;
-    if (!missing) return;
-    this.rows = new Uint32Array(x.length - missing);
-    let next = 0;
-    for (let i = 0; i < x.length; i += 1) if (Number.isFinite(x[i]) && Number.isFinite(y[i])) this.rows[next++] = i;
   }
 
   /** Show which particles are chosen; the others fade. */
   select(mask) {
     this.mask = mask;
-    const chosen = [];
-    const count = this.rows ? this.rows.length : mask.length;
-    for (let i = 0; i < count; i += 1) if (mask[this.rows ? this.rows[i] : i]) chosen.push(i);
-    if (chosen.length && chosen.length < count) this.plot.select(chosen, { preventEvent: true });
-    else this.plot.deselect({ preventEvent: true });
+    this.points.choose(mask);
   }
 
   /** Size of points in pixels and opacity 0 to 1; null for what suits the number of particles. */
   style(pointSize, opacity) {
     Object.assign(this, { pointSize, opacity });
-    const count = this.x?.length ?? 0;
-    this.plot.set({ pointSize: pointSize ?? automaticSize(count), opacity: opacity ?? automaticOpacity(count) });
+    this.#look();
   }
 
   /** Choose what the mouse does: "pan", "lasso", "box" or "path". */
@@ -173,11 +118,10 @@ export class Scatter extends EventTarget {
   /** Show all particles. */
   fit() {
     this.#goHome();
-    this.plot.redraw?.();
     this.#viewed();
   }
 
-  /** The scale of the camera at which the data just fill the plot. */
+  /** The scale at which the data just fill the plot. */
   #home() {
     if (!this.equal || !this.reach) return 1;
     const { width, height } = this.#size(); // a tab that is hidden has no size of its own
@@ -187,68 +131,70 @@ export class Scatter extends EventTarget {
 
   #goHome() {
     this.homed = this.#home();
-    this.#camera(this.homed, 0, 0);
-  }
-
-  #camera(scale, a, b) {
-    this.plot.view(Float32Array.of(scale, 0, 0, 0, 0, scale, 0, 0, 0, 0, scale, 0, a, b, 0, 1));
+    this.eye = { scale: this.homed, a: 0, b: 0 };
   }
 
   #atHome() {
-    const view = this.plot.get("cameraView");
-    const fits = [this.homed, 1].some((scale) => Math.abs(view[0] - scale) < 1e-3 * view[0]);
-    return fits && Math.abs(view[12]) < 1e-3 && Math.abs(view[13]) < 1e-3;
+    const { scale, a, b } = this.eye;
+    return Math.abs(this.homed - scale) < 1e-3 * scale && Math.abs(a) < 1e-3 && Math.abs(b) < 1e-3;
   }
 
   /** [left, right, bottom, top] that the view shows, in the columns' units. */
   view() {
     const [left, top] = this.toData(0, 0);
-    const [right, bottom] = this.toData(this.canvas.clientWidth, this.canvas.clientHeight);
+    const { width, height } = this.#size();
+    const [right, bottom] = this.toData(width, height);
     return [left, right, bottom, top];
   }
 
   /** The camera as a text for the address; null where all is shown. */
   camera() {
-    const view = this.plot.get("cameraView");
-    return this.#atHome() ? null : [view[0], view[12], view[13]].map((one) => one.toFixed(4)).join(",");
+    const { scale, a, b } = this.eye;
+    return this.#atHome() ? null : [scale, a, b].map((one) => one.toFixed(4)).join(",");
   }
 
   /** Look as an earlier `camera` said. */
   lookAs(text) {
     const [scale, a, b] = (text ?? "").split(",").map(Number);
-    if (![scale, a, b].every(Number.isFinite)) return;
-    this.#camera(scale, a, b);
-    this.plot.redraw?.();
+    if (![scale, a, b].every(Number.isFinite) || !(scale > 0)) return;
+    this.eye = { scale, a, b };
+    this.#viewed();
   }
 
   #frame() {
-    const view = this.plot.get("cameraView");
-    const aspect = this.canvas.clientWidth / this.canvas.clientHeight;
-    const model = this.equal ? 1 : aspect;
-    return { view, aspect, model };
+    const { width, height } = this.#size();
+    const aspect = width / height;
+    return { ...this.eye, width, height, aspect, model: this.equal ? 1 : aspect };
+  }
+
+  #look() {
+    const { scale, a, b, aspect, model } = this.#frame();
+    const count = this.x?.length ?? 0;
+    const grown = Math.asinh(Math.max(scale / this.homed, 1)) / Math.asinh(1);
+    const size = (this.pointSize ?? automaticSize(count)) * grown;
+    this.points.see({ scale: [(scale * model) / aspect, scale], shift: [a / aspect, b], size, opacity: this.opacity ?? automaticOpacity(count) });
   }
 
   /** Units of the columns of a place in the canvas, in pixels. */
   toData(left, top) {
-    const { view, aspect, model } = this.#frame();
-    const nx = (left / this.canvas.clientWidth) * 2 - 1;
-    const ny = 1 - (top / this.canvas.clientHeight) * 2;
-    const px = (nx * aspect - view[12]) / (view[0] * model);
-    const py = (ny - view[13]) / view[5];
+    const { scale, a, b, width, height, aspect, model } = this.#frame();
     const { centre = [0, 0], half = [1, 1] } = this;
-    return [px * half[0] + centre[0], py * half[1] + centre[1]];
+    const across = (((left / width) * 2 - 1) * aspect - a) / (scale * model);
+    const up = (1 - (top / height) * 2 - b) / scale;
+    return [across * half[0] + centre[0], up * half[1] + centre[1]];
   }
 
   /** Place in the canvas, in pixels, of units of the columns. */
-  toPixels(a, b) {
-    const { view, aspect, model } = this.#frame();
+  toPixels(x, y) {
+    const { scale, a, b, width, height, aspect, model } = this.#frame();
     const { centre = [0, 0], half = [1, 1] } = this;
-    const nx = (((a - centre[0]) / half[0]) * view[0] * model + view[12]) / aspect;
-    const ny = ((b - centre[1]) / half[1]) * view[5] + view[13];
-    return [((nx + 1) / 2) * this.canvas.clientWidth, ((1 - ny) / 2) * this.canvas.clientHeight];
+    const across = (((x - centre[0]) / half[0]) * scale * model + a) / aspect;
+    const up = ((y - centre[1]) / half[1]) * scale + b;
+    return [((across + 1) / 2) * width, ((1 - up) / 2) * height];
   }
 
   #viewed() {
+    this.#look();
     if (!this.host.clientWidth) return;
     drawAxes(this.axes, this.host.clientWidth, this.host.clientHeight, this.view(), this.names);
     this.#ink();
@@ -294,14 +240,14 @@ export class Scatter extends EventTarget {
   }
 
   #left() {
-    this.hovered = undefined;
+    cancelAnimationFrame(this.hovering);
     this.dispatchEvent(new CustomEvent("hover", { detail: null }));
   }
 
   #listen() {
     const { host } = this;
-    host.addEventListener("pointerdown", (event) => this.#down(event), true);
-    host.addEventListener("mousedown", (event) => this.#draws(event) && event.stopPropagation(), true);
+    host.addEventListener("pointerdown", (event) => (this.#draws(event) ? this.#down(event) : this.#grab(event)), true);
+    host.addEventListener("wheel", (event) => this.#zoom(event), { passive: false });
     host.addEventListener("pointermove", (event) => this.#hover(event));
     host.addEventListener("pointerleave", () => this.#left());
     let pressed = [0, 0];
@@ -329,11 +275,10 @@ export class Scatter extends EventTarget {
     this.dispatchEvent(new CustomEvent("pick", { detail: { row, x, y, event } }));
   }
 
-  /** The particle within 10 pixels of a place in the canvas, or null. */
-  nearest(left, top) {
+  /** The particle nearest to a place in the canvas within some pixels of it, or null. */
+  nearest(left, top, reach = REACH.click) {
     const { x, y } = this;
     if (!x) return null;
-    const reach = 10;
     const [a, b] = this.toData(left, top);
     const [a1, b1] = this.toData(left + 1, top + 1);
     const [across, up] = [1 / (a1 - a) ** 2, 1 / (b1 - b) ** 2]; // square pixels of a square unit
@@ -348,9 +293,55 @@ export class Scatter extends EventTarget {
 
   #hover(event) {
     if (this.tool !== "pan" || event.buttons) return;
-    const row = this.hovered === undefined ? null : this.rows ? this.rows[this.hovered] : this.hovered;
-    const detail = row === null ? null : { row, left: event.clientX, top: event.clientY };
-    this.dispatchEvent(new CustomEvent("hover", { detail }));
+    cancelAnimationFrame(this.hovering);
+    this.hovering = requestAnimationFrame(() => {
+      const row = this.nearest(...this.#at(event), REACH.hover);
+      const detail = row === null ? null : { row, left: event.clientX, top: event.clientY };
+      this.dispatchEvent(new CustomEvent("hover", { detail }));
+    });
+  }
+
+  /** Make larger or smaller about the pointer. */
+  #zoom(event) {
+    event.preventDefault();
+    const { scale, a, b, width, height, aspect } = this.#frame();
+    const [left, top] = this.#at(event);
+    const turned = event.deltaY * (event.deltaMode === 1 ? LINE : event.deltaMode === 2 ? height : 1);
+    const next = Math.max(SCALES[0], Math.min(SCALES[1], scale * Math.exp(-ZOOM * turned)));
+    const [across, up] = [((left / width) * 2 - 1) * aspect, 1 - (top / height) * 2];
+    this.eye = { scale: next, a: across - ((across - a) * next) / scale, b: up - ((up - b) * next) / scale };
+    this.#viewed();
+  }
+
+  /** Move what is shown with the pointer, once it has moved far enough to be no click. */
+  #grab(event) {
+    if (event.button !== 0) return;
+    const { host } = this;
+    const { a, b, width, height, aspect } = this.#frame();
+    const [left, top] = this.#at(event);
+    let dragged = false;
+    const move = (next) => {
+      const [across, down] = this.#at(next).map((one, axis) => one - [left, top][axis]);
+      if (!dragged && Math.hypot(across, down) < NEAR) return;
+      if (!dragged) host.setPointerCapture(event.pointerId);
+      dragged = true;
+      this.eye = { ...this.eye, a: a + (2 * across * aspect) / width, b: b - (2 * down) / height };
+      this.#viewed();
+    };
+    this.#until(move, () => {});
+  }
+
+  /** Hear how the pointer moves until it is let go, or taken away. */
+  #until(move, stop) {
+    const { host } = this;
+    const over = new AbortController();
+    const end = (event) => {
+      over.abort();
+      stop(event);
+    };
+    const moved = (event) => (event.buttons ? move(event) : end(event)); // let go where nobody heard it
+    host.addEventListener("pointermove", moved, { signal: over.signal });
+    for (const name of ["pointerup", "pointercancel"]) host.addEventListener(name, end, { signal: over.signal });
   }
 
   #draws(event) {
@@ -359,7 +350,6 @@ export class Scatter extends EventTarget {
   }
 
   #down(event) {
-    if (!this.#draws(event)) return;
     const box = this.tool === "box";
     event.preventDefault();
     event.stopPropagation();
@@ -373,14 +363,10 @@ export class Scatter extends EventTarget {
         this.#ink(corners);
       }
     };
-    const stop = (last) => {
-      for (const name of ["pointermove", "pointerup", "pointercancel"]) this.host.removeEventListener(name, name === "pointermove" ? move : stop);
+    this.#until(move, (last) => {
       this.#ink();
       if (last.type === "pointerup") this.#enclosed(corners, box, last);
-    };
-    this.host.addEventListener("pointermove", move);
-    this.host.addEventListener("pointerup", stop);
-    this.host.addEventListener("pointercancel", stop);
+    });
   }
 
   #enclosed(corners, box, event) {

@@ -7,10 +7,10 @@ import { whole } from "./numbers.js";
 const KINDS = [["image", "Image"], ["projection", "Model"], ["residual", "Residual"]];
 const MOST = 64; // images of one request
 
-/** Shows pages of the particles chosen; `onpick` is told a row that was clicked. */
+/** Shows pages of the particles chosen; `onpick` is told a row that was clicked, `across` is what an image shows, Å. */
 export class Strip {
-  constructor(host, run, onpick) {
-    Object.assign(this, { host, run, onpick });
+  constructor(host, run, onpick, across) {
+    Object.assign(this, { host, run, onpick, across });
     this.rows = new Uint32Array();
     this.start = 0;
     this.asked = null;
@@ -74,7 +74,7 @@ export class Strip {
       "header",
       {},
       el("b", {}, this.title ?? "Chosen particles"),
-      el("span.faint", {}, `${whole(this.start + 1)} to ${whole(to)} of ${whole(this.rows.length)}`),
+      el("span.faint", {}, `${whole(this.start + 1)} to ${whole(to)} of ${whole(this.rows.length)}${this.across ? `; images ${whole(this.across)} Å across` : ""}`),
       step(-1, "‹", "Previous particles"),
       step(1, "›", "Next particles"),
       el("span.space"),

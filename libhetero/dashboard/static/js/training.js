@@ -12,7 +12,7 @@ const TITLES = {
 };
 const ORDER = ["loss", "signal", "gradient_norm", "learning_rate", "particles_per_second"];
 const LEFT_OUT = new Set(["step", "epoch", "seconds_left", "first_step_seconds", "seconds", "time"]);
-const STATES = { training: "training now", stopped: "stopped before its end", finished: "finished", empty: "not begun" };
+const STATES = { training: "training now", stopped: "stopped before its end", finished: "finished", empty: "not begun", elsewhere: "on another machine" };
 
 export class Training {
   constructor(app, host) {
@@ -73,7 +73,7 @@ export class Training {
 
   #state(said) {
     const state = said?.state ?? said;
-    this.app.run.state = state;
+    Object.assign(this.app.run, { state, holder: said?.holder, written: said?.written });
     if (said?.epoch !== undefined) this.app.run.epoch = said.epoch;
     this.app.dispatchEvent(new Event("runstate"));
     this.redraw();
@@ -97,6 +97,8 @@ export class Training {
     fill(
       this.head,
       fact("State", STATES[run.state] ?? run.state),
+      run.state === "elsewhere" ? fact("Locked by", `${run.holder}; whether it still trains cannot be seen from here`) : null,
+      run.state === "elsewhere" && run.written ? fact("Last line", `${duration(Math.max(Date.now() / 1000 - run.written, 0))} ago`) : null,
       fact("Epoch", `${short(last.epoch)}${run.epochs ? ` of ${run.epochs}` : ""}`),
       fact("Step", whole(last.step ?? 0)),
       fact("Loss", short(last.loss)),

@@ -253,6 +253,7 @@ export class Volumes {
 
   #compare(way) {
     this.way = way;
+    for (const viewer of this.viewers) viewer.centred = false; // a difference may reach farther than its volumes
     if (this.other === this.at) this.other = (this.at + 1) % this.set.series.length;
     this.#bar();
     tried(() => this.#draw());

@@ -152,9 +152,9 @@ def _put_pose(rows: np.ndarray, particles: ParticleSet, pose: Pose, path: str | 
     if old is None or not np.allclose(old.rotation, pose.rotation, atol=2e-5):
         rows[f"{MAIN}/pose"] = rotation.as_rotvec()
     if old is None or not np.allclose(old.shift, pose.shift, atol=1e-3):
-        size = f"{MAIN}/psize_A" if f"{MAIN}/psize_A" in names else "blob/psize_A"
-        rows[size] = np.where(rows[size] > 0, rows[size], particles.pixel_size)  # 0 is read where nothing is shifted
-        rows[f"{MAIN}/shift"] = -np.asarray(pose.shift) / rows[size][:, None]
+        name = f"{MAIN}/psize_A" if f"{MAIN}/psize_A" in names else "blob/psize_A"
+        rows[name] = np.where(rows[name] > 0, rows[name], particles.pixel_size)  # 0 is read where nothing is shifted
+        rows[f"{MAIN}/shift"] = -np.asarray(pose.shift) / rows[name][:, None]
     return rows
 
 

@@ -100,7 +100,7 @@ def test_gaussians_write_the_poses_that_they_solve_for(program, folder):
     np.testing.assert_allclose(listed.pose.shift, given.pose.shift + change.shift, atol=1e-3)
     assert change.shift.any() and (change.shift_deviation > 0).all() and (change.turn_deviation > 0).all()
     np.testing.assert_allclose(open_run(run).particles.pose.shift, given.pose.shift, atol=1e-6)  # solved for anew
-    code, _, err = program("embed", f"{run} --classes 2 --method pca")
+    code, _, err = program("embed", f"{run} --classes 2 --method pca --lists")
     assert code == 0, err
     some = read_particles(run / "class_00.lst")
     np.testing.assert_allclose(some.pose.shift, listed.pose.shift[some.image_index], atol=1e-3)
@@ -122,7 +122,7 @@ def test_changes_are_not_added_to_other_poses_than_they_were_found_for(program, 
     )
     try:
         write_particles(folder / "set/particles.star", refined)
-        code, _, err = program("embed", f"{copy} --classes 2 --method pca")
+        code, _, err = program("embed", f"{copy} --classes 2 --method pca --lists")
     finally:
         (folder / "set/particles.star").write_text(kept)
     assert code == 1 and "poses_00.txt: changes of other poses than" in err
@@ -134,7 +134,7 @@ def test_damaged_poses_of_a_run_are_told_in_one_line(program, folder, tmp_path, 
     copy = tmp_path / "gmm"
     shutil.copytree(run, copy)
     (copy / "poses_00.txt").write_text(damage)
-    code, _, err = program("embed", f"{copy} --classes 2 --method pca")
+    code, _, err = program("embed", f"{copy} --classes 2 --method pca --lists")
     told = [line for line in err.splitlines() if "poses_00.txt" in line]
     assert code == 1 and len(told) == 1 and "Traceback" not in err
 

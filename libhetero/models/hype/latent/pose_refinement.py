@@ -119,7 +119,7 @@ class Found:
     @property
     def known(self) -> Bool[np.ndarray, "particles"]:
         """Of which particles anything is known."""
-        return self.hessian.any(axis=(1, 2))
+        return np.asarray(self.hessian.any(axis=(1, 2)))
 
     def deviation(self, spread: Float[np.ndarray, "5"]) -> Float[np.ndarray, "particles 5"]:
         """Return posterior standard deviations, roots of the diagonal of (H + S⁻²)⁻¹."""

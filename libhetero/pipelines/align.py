@@ -99,7 +99,7 @@ def run(config: AlignConfig, progress: Callable[[float], None] | None = None) ->
     from libhetero.files import replacing_set
     from libhetero.pipelines.aligning.files import region_name, write_alignment, write_motion_arrows
     from libhetero.pipelines.aligning.motions import decoded_motions, refined_motion
-    from libhetero.pipelines.aligning.subtracting import write_subtracted
+    from libhetero.pipelines.aligning.subtracting import check_subtraction, write_subtracted
     from libhetero.pipelines.decoding.gaussians import neutral_gaussians
     from libhetero.pipelines.decoding.latents import particle_latents
     from libhetero.pipelines.decoding.particle_findings import estimated, particle_findings
@@ -118,6 +118,10 @@ def run(config: AlignConfig, progress: Callable[[float], None] | None = None) ->
         )
     label = read_labels(table, len(neutral.sigma))
     regions = _chosen(config, label, table)
+    folder = Path(config.output) if config.output is not None else trained.folder / FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    if config.subtract:
+        check_subtraction(folder, trained, regions)
     latent = particle_latents(trained, config.batch_size)  # at the list's poses, about which they are solved for
     posed = estimated(trained.particles, particle_findings(trained))
     trained = dataclasses.replace(trained, particles=posed)
@@ -137,8 +141,6 @@ def run(config: AlignConfig, progress: Callable[[float], None] | None = None) ->
             np.sqrt(np.mean(motion.moved**2)),
             np.sqrt(np.mean(motion.residual**2)),
         )
-    folder = Path(config.output) if config.output is not None else trained.folder / FOLDER
-    folder.mkdir(parents=True, exist_ok=True)
     particles = listed_particles(trained.particles, trained.config.data)
     with replacing_set(folder):
         stacks = (

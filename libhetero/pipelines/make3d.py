@@ -215,7 +215,7 @@ def _one_map(config: Make3dConfig, progress: Callable[[float], None] | None) -> 
     if config.deform is not None:
         from libhetero.pipelines.maps.deforming import deformation_of
 
-        deformation = deformation_of(config.deform, feed, config.particles, config.batch_size)
+        deformation = deformation_of(config.deform, feed, config.particles, config.batch_size, config.symmetry)
     made = reconstruct_some(
         feed,
         np.arange(len(feed)),

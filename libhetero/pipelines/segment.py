@@ -192,7 +192,7 @@ def run(config: SegmentConfig, progress: Callable[[float], None] | None = None) 
     rows = _rows(config, len(trained.particles))
     part = dataclasses.replace(trained, particles=trained.particles.take(rows))
     if shows_nothing(trained):
-        return _write_nothing(config, trained)
+        return _write_nothing(config, trained, rows)
     with timed(LOGGER, "1/6 how Gaussians change over the particles"):
         latent = particle_latents(trained, config.batch_size)[rows]
         changes = measure_changes(
@@ -211,7 +211,7 @@ def run(config: SegmentConfig, progress: Callable[[float], None] | None = None) 
             judged = judge_regions(part, changes, regions, config.p_value, keep_all=label is not None)
         account.tell_evidence(judged, config.p_value)
     if judged.regions.count == 0:
-        return _write_nothing(config, trained, changes, judged)
+        return _write_nothing(config, trained, rows, changes, judged)
     with _Kept.claimed(config, trained, changes.feature) as kept, replacing_set(trained.folder):
         result = _write(config, trained, rows, latent, changes, regions, judged, start, kept.folder, advance)
         kept.keep(trained.folder)
@@ -289,14 +289,16 @@ def _described(config: SegmentConfig, feature: str) -> str:
     return "_".join([*parts, *of])
 
 
-def _write_nothing(config: SegmentConfig, trained: Any, changes: Any = None, judged: Any = None) -> SegmentResult:
-    """Write that no region changes, and remove what an earlier segmentation left."""
+def _write_nothing(
+    config: SegmentConfig, trained: Any, rows: Any, changes: Any = None, judged: Any = None
+) -> SegmentResult:
+    """Write that no region changes in the particles looked at, and remove what an earlier segmentation left."""
     from libhetero.pipelines.decoding.gaussians import neutral_gaussians
     from libhetero.pipelines.decoding.results_page import write_results_page
     from libhetero.pipelines.regions import account, figures, files, mixtures, page, particles
     from libhetero.pipelines.regions.record import RegionsRecord, write_record
 
-    gaussians, count = len(neutral_gaussians(trained).sigma), len(trained.particles)
+    gaussians, count = len(neutral_gaussians(trained).sigma), len(rows)
     dropped, regions, tested, feature = (), None, 0, config.feature
     if judged is not None:
         dropped, regions, tested, feature = judged.dropped, judged.regions, judged.tested, changes.feature
@@ -308,6 +310,7 @@ def _write_nothing(config: SegmentConfig, trained: Any, changes: Any = None, jud
         mixtures.remove_class_mixtures(trained.folder)
         figures.remove_region_figures(trained.folder)
         facts = account.facts_of_nothing(count, gaussians, dropped, config.p_value, looked=judged is not None)
+        facts += _of_a_part(config, trained, rows)
         shown = page.write_page_of_nothing(trained, facts, dropped, kept.folder)
         written = write_record(trained.folder, record)
         kept.keep(trained.folder)
@@ -372,12 +375,18 @@ def _write(
         record = _record(config, changes, judged, classes)
         files.append(write_record(trained.folder, record))
         facts = account.facts(grouped, changes, judged, config.p_value, time.monotonic() - start)
-        if config.indices is not None:
-            facts.append(f"Of {len(rows)} of the {len(trained.particles)} particles, those of {config.indices}.")
+        facts += _of_a_part(config, trained, rows)
         facts += [] if trained.reached is None else trained.reached.facts()
         page = write_region_page(trained, neutral, judged, mixtures, facts, drawn, written, kept)
     texts = [path for group in written.values() for path in group]
     return SegmentResult(regions, record, changes.feature, tuple(classes), page, (page, *files, *texts, *drawn), kept)
+
+
+def _of_a_part(config: SegmentConfig, trained: Any, rows: Any) -> list[str]:
+    """Return a sentence on which particles were looked at, where these are not all."""
+    if config.indices is None:
+        return []
+    return [f"Of {len(rows)} of the {len(trained.particles)} particles, those of {config.indices}."]
 
 
 def _record(config: SegmentConfig, changes: Any, judged: Any, classes: Any) -> Any:

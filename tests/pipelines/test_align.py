@@ -144,8 +144,15 @@ def test_subtracted_images_show_the_region_alone(aligned, simulated_motion):
         signal = -2.0 * 0.1 * (BOX / 12) ** 2 * np.asarray(real_image(plane, BOX))
         left = ImageReader(run.particles).read(np.array([i])) - ImageReader(found).read(np.array([i]))
         np.testing.assert_allclose(left[0], signal, atol=1e-4 * np.abs(signal).max())
-    assert program("--region", 1)[0] == 0
-    assert not list(Path("hype_00/aligned").glob("*subtracted*"))
+    Path("hype_00/aligned/region_02_class_00.lst").write_text("of a segmentation")
+    code, _, err = program("--region", 1)
+    stack = Path("hype_00/aligned/region_01_subtracted.mrcs")
+    assert code == 0 and f"{stack}: is of an earlier call, and is kept" in err and stack.exists()
+    assert Path("hype_00/aligned/region_02_class_00.lst").exists()
+    opened["run"] = dataclasses.replace(opened["run"], particles=found)  # a run that was trained on the subtracted images
+    before = stack.read_bytes()
+    code, _, err = program("--region", 1, "--subtract")
+    assert code == 1 and "holds images that" in err and err.count("\n") == 1 and stack.read_bytes() == before
     image = dataclasses.replace(preprocess, normalise="image")
     config = dataclasses.replace(run.config, data=dataclasses.replace(run.config.data, preprocess=image))
     opened["run"] = dataclasses.replace(run, config=config)

@@ -364,6 +364,13 @@ def test_mistakes_of_deformed_maps(program, moving_run, tmp_path, monkeypatch):
         monkeypatch.setattr("libhetero.pipelines.maps.deforming.open_run", lambda folder, trained=trained: trained)
         code, _, err = program("motion/particles.star", "map.mrc", "--deform", "hype_00")
         assert code == 1 and message in err.splitlines()[-1] and not Path("map.mrc").exists()
+    monkeypatch.setattr("libhetero.pipelines.maps.deforming.open_run", lambda folder: run)
+    code, _, err = program("motion/particles.star", "map.mrc", "--deform", "hype_00", "--sym", "c2")
+    assert code == 1 and "--sym c2: the Gaussians of hype_00 have c1" in err and not Path("map.mrc").exists()
+    moved = dataclasses.replace(listed.pose, shift=listed.pose.shift + np.float32(3))
+    write_particles("moved.star", dataclasses.replace(listed, pose=moved))
+    code, _, err = program("moved.star", "map.mrc", "--deform", "hype_00")
+    assert code == 0 and "shifted by 4.2 Å (medians) from those that the displacements go with" in err
     write_classes(Path("classes.txt"), np.arange(400), np.arange(400) % 2)
     both = ("--deform", "hype_00", "--classes", "classes.txt")
     code, _, err = program("motion/particles.star", "maps", *both)

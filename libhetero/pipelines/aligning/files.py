@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,6 +20,8 @@ from libhetero.pipelines.listing.writing import LIST_ENDINGS, write_lists
 from libhetero.records import ParticleSet
 from libhetero.report.arrows import write_arrows
 
+LOGGER = logging.getLogger(__name__)
+
 ARROWS, SAMPLE = 30, 2048  # of a region; particles
 MOTION, SUBTRACTED = "_motion.txt", "_subtracted.mrcs"
 COLUMNS = "particle, turned by (degrees about x, y, z), pivot gone by (Å along x, y, z), not rigid (Å)"
@@ -32,7 +36,8 @@ def region_name(region: int) -> str:
 def write_alignment(
     folder: Path, particles: ParticleSet, motions: Sequence[RegionMotion], stacks: Sequence[Path] | None = None
 ) -> list[Path]:
-    """Write region_NN.lst, .star (of a .cs, .cs) and region_NN_motion.txt for each region; those of before go.
+    """Write region_NN.lst, .star (of a .cs, .cs) and region_NN_motion.txt for each region; those of before go, but
+    for stacks.
 
     Returns the tables of motion.
 
@@ -42,12 +47,17 @@ def write_alignment(
     motions : of each region.
     stacks : of the images of each, in the order of the particles; None for those of the particles.
     """
-    remove_stale(folder, *(f"region_[0-9]*{ending}" for ending in (*LIST_ENDINGS, MOTION)))
-    if stacks is None:
-        remove_stale(folder, f"region_[0-9]*{SUBTRACTED}")
+    own = re.compile(rf"region_\d+({'|'.join(map(re.escape, (*LIST_ENDINGS, MOTION)))})")
+    remove_stale(folder, *(path.name for path in folder.glob("region_*") if own.fullmatch(path.name)))
+    written = {path.name for path in stacks or ()}
+    for path in sorted(folder.glob(f"region_[0-9]*{SUBTRACTED}")):  # others may have been trained on them
+        if path.name not in written:
+            LOGGER.warning("%s: is of an earlier call, and is kept; remove it where nothing is trained on it", path)
     names = [region_name(motion.region) for motion in motions]
     shown = [particles] * len(motions) if stacks is None else [placed_in(particles, str(path)) for path in stacks]
-    still = [dataclasses.replace(one, pose=motion.poses) for one, motion in zip(shown, motions, strict=True)]
+    still = [
+        dataclasses.replace(one, pose=motion.poses, given=None) for one, motion in zip(shown, motions, strict=True)
+    ]
     write_lists(folder, dict(zip(names, still, strict=True)))
     return [_write_motion(folder / f"{name}{MOTION}", motion) for name, motion in zip(names, motions, strict=True)]
 

@@ -8,6 +8,7 @@ and flipped phases included: X' is of the kind that X is, and its list says the 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -33,6 +34,37 @@ from libhetero.telling.progress import tracked
 Signal = Callable[[Gaussians, np.ndarray, Observation], Float[Array, "batch n n"]]
 
 
+def check_subtraction(folder: Path, run: Run, regions: Sequence[int]) -> None:
+    """Refuse what `write_subtracted` could not write, before anything long is done.
+
+    Parameters
+    ----------
+    folder : that is to hold the stacks.
+    regions : whose.
+
+    Raises
+    ------
+    ConfigurationError : where each image was divided by a number of its own, so that the signal's scale is not known,
+        or where a stack would take the place of the run's own images.
+    DiskError : where there is not room enough.
+    """
+    if run.config.data.preprocess.normalise == "image":
+        raise ConfigurationError(
+            f"--subtract: {run.folder} divided each image by its own deviation (--normalise image), so that the scale "
+            "of its signal is not known; expected --normalise set. Leave --subtract out, or train a new run."
+        )
+    own = {os.path.realpath(file) for file in run.particles.files}
+    for region in regions:
+        path = folder / f"{region_name(region)}{SUBTRACTED}"
+        if os.path.realpath(path) in own:
+            raise ConfigurationError(
+                f"--subtract: {path} holds images that {run.folder} was trained on; expected another folder. Name one "
+                "with --output."
+            )
+    images = len(run.particles) * len(regions)
+    require_space(folder, 4 * run.particles.uniform_box_size() ** 2 * images, "subtracted images", "free some")
+
+
 def write_subtracted(
     folder: Path,
     run: Run,
@@ -49,22 +81,11 @@ def write_subtracted(
     label : region of each Gaussian.
     motions : of the regions.
     batch_size : images in hand at once.
-
-    Raises
-    ------
-    ConfigurationError : where each image was divided by a number of its own, so that the signal's scale is not known.
     """
-    preparation = run.config.data.preprocess
-    if preparation.normalise == "image":
-        raise ConfigurationError(
-            f"--subtract: {run.folder} divided each image by its own deviation (--normalise image), so that the scale "
-            "of its signal is not known; expected --normalise set. Leave --subtract out, or train a new run."
-        )
-    particles = run.particles
+    preparation, particles = run.config.data.preprocess, run.particles
     box, pixel_size = particles.uniform_box_size(), particles.uniform_pixel_size()
     grey = preparation.contrast * preparation.grey_scale * (box / run.model.box_size) ** 2
     scale = np.float32(grey * mixture_model(run).image_scale)
-    require_space(folder, 4 * box**2 * len(particles) * len(motions), "subtracted images", "free some")
     signal = _signal_of_rest(run, box, pixel_size, scale)
     reader, contrast = ImageReader(particles), contrasts(run)
     pose, ctf = particles.poses_and_ctfs()

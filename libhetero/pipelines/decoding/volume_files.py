@@ -66,13 +66,12 @@ def write_volumes(
     figure, script = (paths[0].with_name(f"volumes.{suffix}") for suffix in ("png", "cxc"))
     level = draw_maps(figure, pictures, names, pixel_size, len(paths))
     coloured = None
+    remove_stale(figure.parent, MOVIE, f"{CHANGE}.*")
     if movie:
         draw_movie(figure.with_name(MOVIE), frames, [path.stem for path in paths], level)
         changing = figure.with_name(f"{CHANGE}{paths[0].suffix}")
         write_volume(changing, change.deviation.astype(np.float32), pixel_size, origin)
         coloured = changing.name, max(float(change.deviation.max()), 1e-30)
-    else:
-        remove_stale(figure.parent, MOVIE, f"{CHANGE}.*")
     write_series_script(script, [path.name for path in paths], level, chosen.joined, coloured)
     return figure, script
 
@@ -91,8 +90,9 @@ class Change:
             self.mean, self._squares = np.zeros(volume.shape), np.zeros(volume.shape)
         self._count += 1
         off = volume - self.mean
-        self.mean = self.mean + off / self._count
-        self._squares = self._squares + off * (volume - self.mean)
+        self.mean += off / self._count
+        off *= volume - self.mean
+        self._squares += off
 
     @property
     def deviation(self) -> Float[np.ndarray, "n n n"]:

@@ -9,17 +9,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
+from scipy.spatial.transform import Rotation
 
 from libhetero.analysis.region_masks import SOFT_EDGE, mask_reach, region_mask
 from libhetero.errors import ConfigurationError, DataError
 from libhetero.physics.symmetry import symmetric_copies, symmetry_operators
 from libhetero.pipelines.decoding.gaussians import mixture_model, neutral_gaussians
 from libhetero.pipelines.decoding.latents import particle_latents, shows_nothing
+from libhetero.pipelines.decoding.particle_findings import estimated, particle_findings
 from libhetero.pipelines.decoding.sampling import spread_indices
 from libhetero.pipelines.listing.table_columns import rows_of_record
 from libhetero.pipelines.run.epoch_folder import run_and_epoch
 from libhetero.pipelines.run.folder import Run, open_run
-from libhetero.pipelines.run.particle_record import ParticleRecord, record_of
+from libhetero.pipelines.run.particle_record import LIST, ParticleRecord, record_of
 from libhetero.reconstruction.deformed import Deformation, Moving
 from libhetero.records import ParticleSet
 from libhetero.telling.waiting import working
@@ -28,11 +30,13 @@ from libhetero.training.feed import ParticleFeed
 LOGGER = logging.getLogger(__name__)
 SAMPLE = 512  # particles that the extent of the motion is told of
 STILL = 1e-3  # Å: less is no motion
+SAME_OPERATOR = 1e-4
+SAME_TURN, SAME_SHIFT = 0.1, 0.1  # degrees and Å
 Places = Int[np.ndarray, "batch"]
 Displacements = Callable[[Places], Float[Array, "batch gaussians 3"]]
 
 
-def deformation_of(folder: str, feed: ParticleFeed, name: str, batch_size: int) -> Deformation:
+def deformation_of(folder: str, feed: ParticleFeed, name: str, batch_size: int, symmetry: str = "c1") -> Deformation:
     """Return how the particles of a list move by the Gaussians that a run decodes for them, and tell whose they are.
 
     Parameters
@@ -41,16 +45,25 @@ def deformation_of(folder: str, feed: ParticleFeed, name: str, batch_size: int) 
     feed : the particles, all among the run's, in whatever box.
     name : of their list, for messages.
     batch_size : particles encoded at once, where the run has not left their latents.
+    symmetry : of the map.
 
     Raises
     ------
-    ConfigurationError : if the run is not of Gaussians, or these do not move.
+    ConfigurationError : if the run is not of Gaussians, these do not move, or the map is to have a symmetry that they
+        have not: what one unit does by itself would be done to all.
     DataError : if a particle is none of the run's.
     """
     trained = open_run(folder)
     neutral = neutral_gaussians(trained)
+    own = getattr(trained.model.config, "symmetry", "c1")
+    operators = symmetry_operators(own)
+    if not _among(symmetry_operators(symmetry), operators):
+        raise ConfigurationError(
+            f"--sym {symmetry}: the Gaussians of {folder} have {own}, and units of the map move each in its own way; "
+            f"expected {own}, or a part of it. Leave --sym out."
+        )
     rows = rows_in_run(trained, feed.particles, name)
-    operators = symmetry_operators(getattr(trained.model.config, "symmetry", "c1"))
+    _tell_other_poses(trained, feed.particles, rows, name)
     displaced = _displacements(trained, particle_latents(trained, batch_size)[rows], operators)
     extent = 0.0 if shows_nothing(trained) else _extent(displaced, len(rows), batch_size)
     if extent < STILL:
@@ -71,6 +84,30 @@ def deformation_of(folder: str, feed: ParticleFeed, name: str, batch_size: int) 
         extent,
     )
     return Deformation(moving, displaced)
+
+
+def _among(some: Float[np.ndarray, "some 3 3"], operators: Float[np.ndarray, "copies 3 3"]) -> bool:
+    """Return whether all of some operators are among others."""
+    return all(np.abs(operators - one).max(axis=(1, 2)).min() < SAME_OPERATOR for one in some)
+
+
+def _tell_other_poses(trained: Run, particles: ParticleSet, rows: Int[np.ndarray, "particles"], name: str) -> None:
+    """Warn where the poses of a list are not those that a run's displacements go with."""
+    own = estimated(trained.particles, particle_findings(trained)).pose
+    if own is None or particles.pose is None:
+        return
+    apart = np.asarray(particles.pose.rotation, np.float64) @ np.swapaxes(np.asarray(own.rotation)[rows], 1, 2)
+    turned = float(np.degrees(np.median(Rotation.from_matrix(apart).magnitude())))
+    shifted = float(np.median(np.linalg.norm(particles.pose.shift - np.asarray(own.shift)[rows], axis=1)))
+    if turned > SAME_TURN or shifted > SAME_SHIFT:
+        LOGGER.warning(
+            "%s: poses are turned by %.2g degrees and shifted by %.2g Å (medians) from those that the displacements go "
+            "with; of regions that stand still there, motion would be taken off twice. The run's own list is %s",
+            name,
+            turned,
+            shifted,
+            run_and_epoch(trained.folder)[0] / LIST,
+        )
 
 
 def rows_in_run(run: Run, particles: ParticleSet, name: str) -> Int[np.ndarray, "particles"]:

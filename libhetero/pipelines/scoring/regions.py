@@ -146,6 +146,7 @@ def score_classes(
     """
     record = read_record(folder)
     continuous = set() if record is None else {one.region for one in record.regions if one.continuous}
+    segmented = len(particles) if record is None else record.particles
     found, said, rights = [], [], []
     for piece in np.flatnonzero(optional_pieces(truth)):
         label = match[piece]
@@ -157,13 +158,14 @@ def score_classes(
             found.append(UNMATCHED)
             continue
         index, label_of = _table(path, lambda path: read_classes(path, len(particles), list_digest(particles)))
-        classes = _of_particles(path, index, label_of, chosen, len(particles), NO_CLASS)
-        amplitude = relative[:, region == label].mean(axis=1)
-        right = rightly_called(amplitude, classes, states[:, piece])
+        sorted_too = _named(path, index, chosen, segmented)
+        classes = _of_particles(path, index, label_of, chosen, len(particles), NO_CLASS)[sorted_too]
+        amplitude = relative[:, region == label].mean(axis=1)[sorted_too]
+        right = rightly_called(amplitude, classes, states[sorted_too, piece])
         found.append(float(right.mean()))
         probability = class_probabilities(path)
         if probability is not None:
-            said.append(_of_particles(path, index, probability, chosen, len(particles), 0.0))
+            said.append(_of_particles(path, index, probability, chosen, len(particles), 0.0)[sorted_too])
             rights.append(right)
     scores = {"accuracy": float(np.mean(found)) if found else float("nan"), "pieces": found}
     if said:
@@ -199,7 +201,8 @@ def score_angles(
     -------
     "pieces", |ρ| of Spearman of each moving piece, 0 for one without region; "least", the least of them.
     """
-    found = []
+    record, found = read_record(folder), []
+    segmented = count if record is None else record.particles
     for piece in np.flatnonzero(moving_pieces(truth)):
         label = match[piece]
         if label == UNASSIGNED:
@@ -207,8 +210,9 @@ def score_angles(
             continue
         path = Path(folder) / f"embed_region_{label:02d}.txt"
         index, coordinates = _table(path, read_latent)
-        first = _of_particles(path, index, coordinates[:, 0], chosen, count, 0.0)
-        found.append(rank_correlation(first, angles[:, piece]))
+        placed = _named(path, index, chosen, segmented)
+        first = _of_particles(path, index, coordinates[:, 0], chosen, count, 0.0)[placed]
+        found.append(rank_correlation(first, angles[placed, piece]))
     return {"least": min(found, default=float("nan")), "pieces": found}
 
 
@@ -218,15 +222,32 @@ def _table(path: Path, read: Any) -> Any:
     return read(path)
 
 
+def _named(path: Path, index: np.ndarray, chosen: np.ndarray, sorted_ones: int) -> np.ndarray:
+    """Return which of the chosen particles a file names: all, but for a segmentation of a part of the run.
+
+    Parameters
+    ----------
+    index : particles that it names.
+    chosen : places of some particles in the run.
+    sorted_ones : particles that were segmented.
+
+    Raises
+    ------
+    DataError : if it names others than those, or none of the chosen.
+    """
+    named = np.isin(chosen, index)
+    if len(index) != sorted_ones or not named.any():
+        raise DataError(
+            f"{path}: names {len(index)} particles; expected those of the run that were segmented, {sorted_ones}, some "
+            "of the scored ones among them. Segment this run again."
+        )
+    return named
+
+
 def _of_particles(
     path: Path, index: np.ndarray, value: np.ndarray, chosen: np.ndarray, count: int, absent: Any
 ) -> np.ndarray:
     """Return one value for each chosen particle, `absent` for those the file does not name."""
-    if len(index) and index.max() < chosen.max(initial=0):
-        raise DataError(
-            f"{path}: names {len(index)} particles; expected those of the run, up to "
-            f"{chosen.max()}. Segment this run again."
-        )
     values = np.full(count, absent, np.asarray(value).dtype)
     values[check_indices(index, count, str(path))] = value
     return values[chosen]

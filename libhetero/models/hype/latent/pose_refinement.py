@@ -42,7 +42,7 @@ from libhetero.physics.rotations import HIGHEST, axis_angle_to_matrix
 from libhetero.physics.slices import slice_frequencies
 
 LOGGER = logging.getLogger(__name__)
-STEPS = 4, 1, 1  # of each round: from the list's poses over many rings, then from those of the round before
+STEPS = 4, 2, 2  # of each round: from the list's poses over many rings, then from those of the round before
 FIRST_TURN, FIRST_SHIFT = np.radians(4.0), 0.015  # s_r, and s_t as a part of the box, before the set has told them
 LEAST, MOST = 1e-3, 4.0  # parts of these between which they lie
 MOST_LEARNT = 4096  # particles of which they are learnt

@@ -149,7 +149,7 @@ def test_subtracted_images_show_the_region_alone(aligned, simulated_motion):
     stack = Path("hype_00/aligned/region_01_subtracted.mrcs")
     assert code == 0 and f"{stack}: is of an earlier call, and is kept" in err and stack.exists()
     assert Path("hype_00/aligned/region_02_class_00.lst").exists()
-    opened["run"] = dataclasses.replace(opened["run"], particles=found)  # a run that was trained on the subtracted images
+    opened["run"] = dataclasses.replace(opened["run"], particles=found)  # trained on the subtracted images
     before = stack.read_bytes()
     code, _, err = program("--region", 1, "--subtract")
     assert code == 1 and "holds images that" in err and err.count("\n") == 1 and stack.read_bytes() == before

@@ -313,7 +313,7 @@ def _processor_seconds(*command: str) -> float:
 
 
 def test_help_answers_at_once() -> None:
-    """At the second or third attempt at the latest, in seven times what Python takes to start, or in 0.3 s."""
-    limit = max(0.3, 7 * min(_processor_seconds("-c", "pass") for _ in range(3)))
+    """At the second or third attempt at the latest, in ten times what Python takes to start, or in 0.3 s."""
+    limit = max(0.3, 10 * min(_processor_seconds("-c", "pass") for _ in range(3)))
     slow = [path for path in PROGRAMS if all(_processor_seconds(str(path), "--help") >= limit for _ in range(3))]
     _none(f"{_name(path)} --help takes {limit:.1f} s or more" for path in slow)

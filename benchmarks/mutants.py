@@ -1378,7 +1378,7 @@ ONCE_UNNOTICED = [  # each survived the tests of its time
     ),
     *_of(
         "indices of particles",
-        "pipelines/decoding/latents.py",
+        "io/indices.py",
         "pipelines/decoding/test_latents.py",
         ("one beyond the last", "(indices >= count)", "(indices > count)"),
     ),

@@ -48,7 +48,7 @@ DEEPEST, MOST_PARTS, MOST_CORNERS = 20, 500, 20_000  # of an expression
 LONGEST_TEXT = 2000
 PARTED = ("and", "or", "minus", "not")  # what is made of other expressions
 BUSY: set[tuple[Path, str]] = set()
-BUSY_LOCK = threading.Lock()
+BUSY_LOCK, LOADING = threading.Lock(), threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -388,7 +388,8 @@ def _filled(run: ServedRun, folder: Path, selection: Selection, rows: Int[np.nda
 
 def _write_lists(run: ServedRun, folder: Path, name: str, rows: Int[np.ndarray, "chosen"]) -> tuple[str, ...]:
     """Write the particles of some rows as lists, on their original images; return the files."""
-    from libhetero.pipelines.decoding.particle_findings import estimated, findings_in
+    with LOADING:  # of two requests that begin to load JAX at once one would meet it half loaded
+        from libhetero.pipelines.decoding.particle_findings import estimated, findings_in
     from libhetero.pipelines.listing.writing import write_lists
     from libhetero.pipelines.run.particles import listed_particles
 

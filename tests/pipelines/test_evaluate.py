@@ -314,14 +314,14 @@ def test_mistakes_are_told_in_one_line(tmp_path, gaussians):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({}, "expected one of --particles, --classes, --latent, --all_classes, --path, --pc, --grid"),
+        ({}, "expected one of --particles, --classes, --latent, --all_classes, --path, --pc, --regions, --grid"),
         ({"particles": (1,), "all_classes": 2}, "--particles and --all_classes exclude each other"),
         ({"particles": (1,), "lowpass": 0.0}, "--lowpass: expected more than 0"),
         ({"particles": (1,), "format": "spi"}, "--format: expected mrc or hdf"),
         ({"path": (3,)}, "--path: expected two or more particles, such as 5,120; got 3"),
         ({"path": (3, 4), "route": "rail"}, "--route: expected graph or direct"),
         ({"grid": 1}, "--grid: expected 2 to 300; got 1"),
-        ({"particles": (1,), "steps": 3}, "--steps goes with --path"),
+        ({"particles": (1,), "steps": 3}, "--steps goes with one of --path, --pc, --regions"),
         ({"grid": 3, "centre": "mean"}, "--centre goes with --classes or --all_classes"),
         ({"particles": (1,), "crop": 7}, "--crop: expected an even number, 2 to 4096; got 7"),
         ({"path": (1, 2), "over": "pc"}, "--over goes with --grid"),

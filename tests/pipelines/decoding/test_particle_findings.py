@@ -104,7 +104,8 @@ def test_findings_come_back_and_what_is_none_is_refused(tmp_path) -> None:
     path = tmp_path / "particles_00.txt"
     write_findings(path, FINDINGS)
     back = read_findings(path, 2)
-    for field in dataclasses.fields(back):
+    assert back.poses is None  # in a file of its own
+    for field in dataclasses.fields(back)[:-1]:
         np.testing.assert_allclose(getattr(back, field.name), getattr(FINDINGS, field.name))
     with pytest.raises(DataError, match="particles_00.txt: 2 particles, from 0 to 1; expected 3 from 0 in their order"):
         read_findings(path, 3)

@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 from jaxtyping import Float
 
+FLAT = 1e-5  # of the widest axis: a plane that narrow is a line, on which UMAP divides by 0
 FEWEST = 10
 LARGEST_EXACT = 100_000
 
@@ -70,9 +71,8 @@ def umap_plane(
     neighbours = min(neighbours, len(points) // 2)
     known = {} if len(points) > LARGEST_EXACT else {"precomputed_knn": _neighbours(points, neighbours)}
     spread = start.std(axis=0)
-    start = start + np.where(spread > 0, 0, 1e-3) * np.random.default_rng(seed).normal(size=start.shape).astype(
-        np.float32
-    )
+    noise = np.random.default_rng(seed).normal(size=start.shape).astype(np.float32)
+    start = start + np.where(spread > FLAT * spread.max(), 0, 1e-3).astype(np.float32) * noise
     umap = _import_umap()
     reducer = umap.UMAP(n_neighbors=neighbours, min_dist=min_distance, init=start, random_state=seed, n_jobs=1, **known)
     with warnings.catch_warnings():

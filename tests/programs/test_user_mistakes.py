@@ -533,9 +533,7 @@ TABLE += [
     Mistake("alignment of no run", "e2hype_align.py hype_07", ("hype_07/config.json", "no such file")),
     Mistake("alignment without regions", "e2hype_align.py trained", ("regions.txt", "e2hype_segment.py trained")),
     Mistake("regions that are none", "e2hype_align.py trained --region core", ("--region", "'core'"), code=2),
-    Mistake(
-        "deformed by no run", "e2hype_make3d.py set/particles.star map.mrc --deform hype_07", ("hype_07", "no such")
-    ),
+    Mistake("deformed by no run", "e2hype_make3d.py particles.star map.mrc --deform hype_07", ("hype_07", "no such")),
     Mistake("score of no run", "e2hype_score.py hype_07", ("hype_07/config.json", "no such file")),
     Mistake("no truth", "e2hype_score.py trained", ("truth", "--truth")),
     Mistake("missing truth", "e2hype_score.py trained --truth absent", ("absent", "no such")),

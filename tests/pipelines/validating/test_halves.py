@@ -69,7 +69,9 @@ def test_a_half_set_is_asked_for_as_the_run_was(tmp_path):
 def trained(monkeypatch):
     """Half-sets' runs that are asked for and not trained."""
     asked = []
-    monkeypatch.setattr("libhetero.pipelines.refine.run", lambda config, progress=None: asked.append(config))
+    monkeypatch.setattr(
+        "libhetero.pipelines.refine.run", lambda config, progress=None, go_on=None: asked.append(config)
+    )
     monkeypatch.setattr(halves, "open_run", lambda folder: make_run(folder, 25))
     return asked
 

@@ -119,7 +119,7 @@ def test_another_half_set_or_configuration_is_refused_with_the_remedy(tmp_path, 
     with pytest.raises(ConfigurationError, match=r"half1.pkl: its particles are others .* remove "):
         halves.train_half(run, 1, np.arange(25), tmp_path)
 
-    def fail(config, progress=None):
+    def fail(config, progress=None, go_on=None):
         raise StoppedEarly("with --resume")
 
     monkeypatch.setattr("libhetero.pipelines.refine.run", fail)

@@ -120,10 +120,12 @@ def test_another_half_set_or_configuration_is_refused_with_the_remedy(tmp_path, 
         halves.train_half(run, 1, np.arange(25), tmp_path)
 
     def fail(config, progress=None, go_on=None):
-        raise StoppedEarly("with --resume")
+        raise StoppedEarly(f"stopped. Go on with {go_on}.")
 
     monkeypatch.setattr("libhetero.pipelines.refine.run", fail)
-    with pytest.raises(StoppedEarly, match="the same command goes on"):
+    with pytest.raises(
+        StoppedEarly, match="half-set 1 of 2 was stopped. Go on with the same command; what is trained in .* is kept"
+    ):
         halves.train_half(run, 1, np.arange(0, 50, 2), tmp_path)
 
 

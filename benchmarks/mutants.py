@@ -1269,8 +1269,17 @@ GAUSSIANS = [
         "models/gmm/latent/nuisances.py",
         "models/gmm/latent/test_nuisances.py models/gmm/latent/test_subspace.py",
         ("shifted the other way", "pose.shift + self.shift", "pose.shift - self.shift"),
-        ("turned about the molecule's axes", "(rotation, pose.rotation,", "(pose.rotation, rotation,"),
         ("poses where they do not matter", "< NOTICEABLE", "> NOTICEABLE"),
+    ),
+    *_of(
+        "rotations turned further",
+        "physics/rotations.py",
+        "models/gmm/latent/test_nuisances.py models/hype/latent/test_pose_refinement.py",
+        (
+            "turned about the molecule's axes",
+            "(axis_angle_to_matrix(axis, jnp.linalg.norm(axis)), rotation,",
+            "(rotation, axis_angle_to_matrix(axis, jnp.linalg.norm(axis)),",
+        ),
     ),
     *_of(
         "changes of low rank",

@@ -152,15 +152,20 @@ def _put_pose(rows: np.ndarray, particles: ParticleSet, pose: Pose, path: str | 
     if old is None or not np.allclose(old.rotation, pose.rotation, atol=2e-5):
         rows[f"{MAIN}/pose"] = rotation.as_rotvec()
     if old is None or not np.allclose(old.shift, pose.shift, atol=1e-3):
-        name = f"{MAIN}/psize_A" if f"{MAIN}/psize_A" in names else "blob/psize_A"
+        name = _unit_of_shifts(rows)
         rows[name] = np.where(rows[name] > 0, rows[name], particles.pixel_size)  # 0 is read where nothing is shifted
         rows[f"{MAIN}/shift"] = -np.asarray(pose.shift) / rows[name][:, None]
     return rows
 
 
+def _unit_of_shifts(rows: np.ndarray) -> str:
+    """Return the column of the pixel size that shifts are in."""
+    return f"{MAIN}/psize_A" if f"{MAIN}/psize_A" in names_of(rows) else "blob/psize_A"
+
+
 def _with_given_poses(rows: np.ndarray, given: GivenPoses) -> np.ndarray:
     """Return rows with the given poses beside the refined ones, in the same units, and how far apart they are."""
-    size = rows[f"{MAIN}/psize_A" if f"{MAIN}/psize_A" in names_of(rows) else "blob/psize_A"]
+    size = rows[_unit_of_shifts(rows)]
     rotation = Rotation.from_matrix(np.asarray(given.pose.rotation, np.float64)).inv()
     columns = {
         "libhetero/given_pose": rotation.as_rotvec().astype("<f4"),

@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from libhetero.errors import DataError
 from libhetero.files import replacing
-from libhetero.io.tables import read_numbers
+from libhetero.io.tables import check_list_order, read_numbers
 from libhetero.records import PoseChange
 
 COLUMNS = "particle index, contrast, contrast_sd, evidence and junk"
@@ -57,11 +57,7 @@ def read_findings(path: str | os.PathLike, count: int) -> ParticleFindings:
     DataError : if the file is missing, is no such table, or is of other particles.
     """
     table = read_numbers(path, COLUMNS, least=5, most=5, whole=(0,), rows=count)
-    if not np.array_equal(table[:, 0], np.arange(count)):
-        raise DataError(
-            f"{path}: {len(table)} particles, from {table[0, 0]:.0f} to {table[-1, 0]:.0f}; expected {count} from 0 "
-            "in their order. Remove it and mid_00.txt, and both are made anew."
-        )
+    check_list_order(path, table, count, "Remove it and mid_00.txt, and both are made anew.")
     if table[:, 4].min() < 0 or table[:, 4].max() > 1:
         raise DataError(f"{path}: holds a probability of junk outside 0 to 1; expected {COLUMNS}.")
     return ParticleFindings(*table[:, 1:].T)

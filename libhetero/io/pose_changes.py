@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from libhetero.errors import DataError
 from libhetero.files import replacing
-from libhetero.io.tables import read_numbers
+from libhetero.io.tables import check_list_order, read_numbers
 from libhetero.records import GivenPoses, ParticleSet, Pose, PoseChange
 
 COLUMNS = "particle index, turn about x, y and z, shift along x and y, and the standard deviations of these five"
@@ -42,11 +42,7 @@ def read_pose_changes(path: str | os.PathLike, count: int) -> PoseChange:
     DataError : if the file is missing, is no such table, or is of other particles.
     """
     table = read_numbers(path, COLUMNS, least=11, most=11, whole=(0,), rows=count)
-    if not np.array_equal(table[:, 0], np.arange(count)):
-        raise DataError(
-            f"{path}: {len(table)} particles, from {table[0, 0]:.0f} to {table[-1, 0]:.0f}; expected {count} from 0 in "
-            "their order. Restore it, or train a new run."
-        )
+    check_list_order(path, table, count, "Restore it, or train a new run.")
     turn, shift = table[:, 1:4], table[:, 4:6]
     if np.abs(turn).max() > MOST_TURN or np.abs(shift).max() > MOST_SHIFT or table[:, 6:].min() < 0:
         raise DataError(
@@ -80,7 +76,8 @@ def at_given_poses(particles: ParticleSet) -> ParticleSet:
 
 def changed_pose(pose: Pose, change: PoseChange) -> Pose:
     """Return R' = exp([turn]×) R and t' = t + shift, in the precision of the pose."""
-    turned = _matrices(np.asarray(change.turn, np.float64)) @ np.asarray(pose.rotation, np.float64)
+    turn = Rotation.from_rotvec(np.asarray(change.turn, np.float64)).as_matrix()
+    turned = turn @ np.asarray(pose.rotation, np.float64)
     shift = np.asarray(pose.shift, np.float64) + change.shift
     kind = np.asarray(pose.rotation).dtype
     return Pose(rotation=turned.astype(kind), shift=shift.astype(np.asarray(pose.shift).dtype))
@@ -98,7 +95,3 @@ def pose_figures(change: PoseChange) -> dict[str, Float[np.ndarray, "particles"]
         "PoseShift": np.linalg.norm(change.shift, axis=1),
         "PoseShiftSd": np.linalg.norm(change.shift_deviation, axis=1),
     }
-
-
-def _matrices(turn: Float[np.ndarray, "particles 3"]) -> Float[np.ndarray, "particles 3 3"]:
-    return Rotation.from_rotvec(turn).as_matrix()

@@ -74,6 +74,27 @@ def read_numbers(
     return table
 
 
+def check_list_order(
+    path: str | os.PathLike, table: Float[np.ndarray, "rows columns"], count: int, remedy: str
+) -> None:
+    """Refuse a table whose first column is not the numbers of the particles of a list, all of them in order.
+
+    Parameters
+    ----------
+    count : particles of the list.
+    remedy : sentence that the message ends with.
+
+    Raises
+    ------
+    DataError : saying of which particles it is.
+    """
+    if not np.array_equal(table[:, 0], np.arange(count)):
+        raise DataError(
+            f"{path}: {len(table)} particles, from {table[0, 0]:.0f} to {table[-1, 0]:.0f}; expected {count} from 0 "
+            f"in their order. {remedy}"
+        )
+
+
 def _line_by_line(path: str | os.PathLike, rows: int | None) -> Float[np.ndarray, "rows columns"]:
     """Return the table, whatever it holds that is a number, or raise what is wrong with it."""
     with open(path, encoding="utf-8-sig", errors="surrogateescape") as file, warnings.catch_warnings():

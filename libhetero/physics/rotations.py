@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from libhetero.physics.arrays import AnyArray
 
 HIGHEST = jax.lax.Precision.HIGHEST
+UNTURNED = np.array([0, 0, 1e-8], np.float32)  # radians: an axis for no rotation
 
 
 def euler_to_matrix(angles: Float[AnyArray, "*batch 3"]) -> Float[Array, "*batch 3 3"]:
@@ -60,6 +62,18 @@ def axis_angle_to_matrix(
     angle = angle[..., None, None]
     square = jnp.matmul(cross, cross, precision=HIGHEST)
     return jnp.eye(3) + jnp.sin(angle) * cross + (1 - jnp.cos(angle)) * square
+
+
+def turned(rotation: Float[AnyArray, "3 3"], turn: Float[AnyArray, "3"]) -> Float[Array, "3 3"]:
+    """Return exp([w]×) R: R turned further by a rotation vector about the axes of the image, also by none.
+
+    Parameters
+    ----------
+    rotation : R.
+    turn : w, radians.
+    """
+    axis = turn + UNTURNED
+    return jnp.matmul(axis_angle_to_matrix(axis, jnp.linalg.norm(axis)), rotation, precision=HIGHEST)
 
 
 def random_rotations(key: PRNGKeyArray, shape: tuple[int, ...]) -> Float[Array, "*batch 3 3"]:

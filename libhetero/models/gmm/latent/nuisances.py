@@ -17,12 +17,11 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from libhetero.physics.arrays import AnyArray
-from libhetero.physics.rotations import HIGHEST, axis_angle_to_matrix
+from libhetero.physics.rotations import turned
 from libhetero.records import Observation, Pose, PoseChange
 
 NOTICEABLE = 1.0  # variance of what a wrong pose does to an image, over that of noise, from which it is inferred
 PARTS = slice(0, 1), slice(1, 3), slice(3, 6)  # contrast, shift and rotation among the six
-UNTURNED = np.array([0, 0, 1e-8], np.float32)  # radians: an axis for no rotation
 
 
 @dataclass(frozen=True)
@@ -76,11 +75,8 @@ class Nuisances:
         """Return the pose that a particle is at, given the list's."""
         if not self.posed:
             return pose
-        turn = self.rotation * numbers[3:] + UNTURNED
-        rotation = axis_angle_to_matrix(turn, jnp.linalg.norm(turn))
         return Pose(
-            rotation=jnp.matmul(rotation, pose.rotation, precision=HIGHEST),
-            shift=pose.shift + self.shift * numbers[1:3],
+            rotation=turned(pose.rotation, self.rotation * numbers[3:]), shift=pose.shift + self.shift * numbers[1:3]
         )
 
     def seen(self, observation: Observation, numbers: Float[AnyArray, "numbers"]) -> Observation:

@@ -22,10 +22,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from libhetero.models.gmm.latent.nuisances import UNTURNED
 from libhetero.models.gmm.latent.subspace import Imaging, rigid_changes
 from libhetero.physics.arrays import AnyArray
-from libhetero.physics.rotations import HIGHEST, axis_angle_to_matrix
+from libhetero.physics.rotations import HIGHEST, turned
 from libhetero.physics.symmetry import symmetric_copies
 from libhetero.records import Batch, Gaussians, Observation, Pose
 
@@ -45,8 +44,7 @@ def piece_pose(
     numbers : u.
     spread : s_t (Å) and s_r (radians).
     """
-    turn = spread[1] * numbers[2:] + UNTURNED
-    rotation = jnp.matmul(axis_angle_to_matrix(turn, jnp.linalg.norm(turn)), pose.rotation, precision=HIGHEST)
+    rotation = turned(pose.rotation, spread[1] * numbers[2:])
     stays = jnp.matmul(pose.rotation - rotation, pivot, precision=HIGHEST)[:2]
     return Pose(rotation=rotation, shift=pose.shift + stays + spread[0] * numbers[:2])
 

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial, reduce
 from operator import add
 from typing import Any
@@ -36,9 +36,8 @@ from scipy.optimize import minimize
 
 from libhetero.models.hype.latent.central import CentralSlices
 from libhetero.models.hype.latent.grid import FourierGrid, on_grid
-from libhetero.models.hype.latent.volumes import signal_power, solved, sums_of
-from libhetero.physics.arrays import AnyArray
-from libhetero.physics.rotations import HIGHEST, axis_angle_to_matrix
+from libhetero.models.hype.latent.volumes import places_among, signal_power, solved, sums_of
+from libhetero.physics.rotations import HIGHEST, turned
 from libhetero.physics.slices import slice_frequencies
 
 LOGGER = logging.getLogger(__name__)
@@ -147,7 +146,6 @@ def refine_poses(
     classes = int(label.max(initial=-1)) + 1
     state = np.zeros((len(label), STATE), np.float32)
     spread = np.array([FIRST_TURN] * 3 + [FIRST_SHIFT] * 2)
-    deviation = np.tile(spread, (len(label), 1))
     grid = _grid_of(ring, ball, classes)
     together = max(1, MOST_TABLES // (TABLE_BYTES * grid.size))
     for number, steps in enumerate(STEPS):
@@ -156,14 +154,13 @@ def refine_poses(
         found = reduce(add, (_of_classes(blocks, chosen, *at) for chosen in parts))
         spread = _learnt(found, spread)
         state = found.state
-        deviation = found.deviation(spread)
         LOGGER.info(
             "poses, round %d: the list's are off by %.2g degrees and %.2g %% of the box along each axis",
             number + 1,
             np.degrees(spread[0]),
             100 * spread[3],
         )
-    return Placed(state, deviation, (float(spread[0]), float(spread[3])))
+    return Placed(state, found.deviation(spread), (float(spread[0]), float(spread[3])))
 
 
 def _grid_of(ring: float, ball: float, classes: int) -> FourierGrid:
@@ -185,9 +182,7 @@ def _of_classes(
     steps: int,
 ) -> Found:
     """Return what the image of each particle of some classes says of its pose; nothing of others."""
-    place = np.full(int(label.max(initial=-1)) + 2, -1)
-    place[chosen] = np.arange(len(chosen))
-    own, rows, halves = place[label], [], []
+    own, rows, halves = places_among(label, chosen), [], []
     start, sums = 0, None
     for block in blocks(grid.ring):
         of_block = np.arange(start, start + len(block))
@@ -216,14 +211,8 @@ def _of_classes(
 def _moved(slices: CentralSlices, state: Float[np.ndarray, "particles 5"]) -> CentralSlices:
     """Return slices at their refined poses."""
     phase = np.exp(2j * np.pi * (state[:, 3:] @ slices.frequencies.T)).astype(np.complex64)
-    turned = np.asarray(jax.vmap(_turned)(jnp.asarray(state[:, :3]), jnp.asarray(slices.rotation)))
-    return CentralSlices(slices.image * phase, slices.transfer, turned, slices.frequencies)
-
-
-def _turned(turn: Float[Array, "3"], rotation: Float[AnyArray, "3 3"]) -> Float[Array, "3 3"]:
-    """Return exp([w]×) R."""
-    axis = turn + np.array([0, 0, 1e-8], np.float32)  # for no rotation, too
-    return jnp.matmul(axis_angle_to_matrix(axis, jnp.linalg.norm(axis)), rotation, precision=HIGHEST)
+    rotation = np.asarray(jax.vmap(turned)(jnp.asarray(slices.rotation), jnp.asarray(state[:, :3])))
+    return CentralSlices(slices.image * phase, slices.transfer, rotation, slices.frequencies)
 
 
 def _tables(
@@ -265,16 +254,14 @@ def _solved(
     steps: int,
 ) -> tuple[np.ndarray, ...]:
     """Return pose, H and b of some particles."""
-    radius = np.linalg.norm(slices.frequencies, axis=1)
-    passed = slices.transfer * contrast[:, None]
+    slices = replace(slices, transfer=slices.transfer * contrast[:, None])
     begun = now = jnp.asarray(state)
-    scale = jnp.asarray(spread, jnp.float32)
+    at = table, tables, jnp.asarray(spread, jnp.float32), grid
     for left in reversed(range(steps)):
-        kept = int(np.searchsorted(radius, grid.ring / 2 ** (left / 2) + 1e-3))
-        seen = slices.image[:, :kept], passed[:, :kept], slices.rotation, jnp.asarray(slices.frequencies[:kept])
-        now = _stepped(*seen, now, table, tables, scale, grid)
-    seen = slices.image, passed, slices.rotation, jnp.asarray(slices.frequencies)
-    return tuple(np.asarray(part) for part in _weighed(*seen, begun, now, table, tables, scale, grid))
+        low = slices.within(grid.ring / 2 ** (left / 2))
+        now = _stepped(low.image, low.transfer, low.rotation, low.frequencies, now, *at)
+    found = _weighed(slices.image, slices.transfer, slices.rotation, slices.frequencies, begun, now, *at)
+    return tuple(np.asarray(part) for part in found)
 
 
 def _linearised(
@@ -288,13 +275,13 @@ def _linearised(
     grid: FourierGrid,
 ) -> tuple[Array, Array, Array]:
     """Return |x - m|², and H and the gradient of -|x - m|² by (w, d)."""
-    turned = _turned(state[:3], rotation)
-    read = grid.interpolated(tables, slice_frequencies(turned, frequencies), table * grid.size)
+    placed = turned(rotation, state[:3])
+    read = grid.interpolated(tables, slice_frequencies(placed, frequencies), table * grid.size)
     values = jax.lax.complex(read[:, 0], read[:, 1])
     factor = passed * jnp.exp(-2j * np.pi * jnp.matmul(frequencies, state[3:], precision=HIGHEST))
     made = factor * values[:, 0]
     # ∇V in the frame of the image; V is the transform of v, ∇V that of -2πi r v
-    across = -1j * factor[:, None] * jnp.matmul(values[:, 1:], turned.T.astype(values.dtype), precision=HIGHEST)
+    across = -1j * factor[:, None] * jnp.matmul(values[:, 1:], placed.T.astype(values.dtype), precision=HIGHEST)
     fx, fy = frequencies.T
     turns = [-fy * across[:, 2], fx * across[:, 2], fy * across[:, 0] - fx * across[:, 1]]
     columns = jnp.stack([*turns, -2j * np.pi * fx * made, -2j * np.pi * fy * made])

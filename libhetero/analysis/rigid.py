@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
+from scipy.spatial.transform import Rotation
 
 from libhetero.records import Pose
 
@@ -34,14 +35,11 @@ class RigidMotions:
 
     def angles(self) -> Float[np.ndarray, "particles"]:
         """Return how far each is turned, radians, 0 to π."""
-        trace = np.trace(self.rotation, axis1=1, axis2=2)
-        return np.arccos(np.clip((trace - 1) / 2, -1, 1))
+        return Rotation.from_matrix(self.rotation).magnitude()
 
     def rotation_vectors(self) -> Float[np.ndarray, "particles 3"]:
         """Return the axis of each turn, right-handed, times its angle in radians; 0 for none."""
-        q, angle = self.rotation, self.angles()
-        axis = np.stack([q[:, 2, 1] - q[:, 1, 2], q[:, 0, 2] - q[:, 2, 0], q[:, 1, 0] - q[:, 0, 1]], axis=1)
-        return axis / np.maximum(2 * np.sinc(angle / np.pi), 1e-6)[:, None]
+        return Rotation.from_matrix(self.rotation).as_rotvec()
 
     def moved(self, point: Float[np.ndarray, "3"]) -> Float[np.ndarray, "particles 3"]:
         """Return how far a point of the piece goes in each particle, Å."""

@@ -6,7 +6,6 @@ import dataclasses
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -102,10 +101,11 @@ def run(config: AlignConfig, progress: Callable[[float], None] | None = None) ->
     from libhetero.pipelines.aligning.subtracting import check_subtraction, write_subtracted
     from libhetero.pipelines.decoding.gaussians import neutral_gaussians
     from libhetero.pipelines.decoding.latents import particle_latents
-    from libhetero.pipelines.decoding.particle_findings import estimated, particle_findings
+    from libhetero.pipelines.decoding.particle_findings import particles_as_found
     from libhetero.pipelines.regions.files import read_labels
     from libhetero.pipelines.run.folder import open_run
     from libhetero.pipelines.run.particles import listed_particles
+    from libhetero.telling.progress import part_of
 
     advance = progress or (lambda fraction: None)
     trained = open_run(config.folder, config.epoch).reading(None, config.segmentation)
@@ -123,14 +123,13 @@ def run(config: AlignConfig, progress: Callable[[float], None] | None = None) ->
     if config.subtract:
         check_subtraction(folder, trained, regions)
     latent = particle_latents(trained, config.batch_size)  # at the list's poses, about which they are solved for
-    posed = estimated(trained.particles, particle_findings(trained))
-    trained = dataclasses.replace(trained, particles=posed)
+    trained = dataclasses.replace(trained, particles=particles_as_found(trained))
     share = 0.2 if config.refine else 1.0
     motions = decoded_motions(trained, latent, label, regions, config.batch_size, lambda done: advance(share * done))
     if config.refine:
         for place, motion in enumerate(motions):
             before, each = share + (1 - share) * place / len(motions), (1 - share) / len(motions)
-            told = partial(_told, advance, before, each)
+            told = part_of(advance, before, each)
             motions[place] = refined_motion(trained, latent, label, motion, config.batch_size, told)
     for motion in motions:
         LOGGER.info(
@@ -151,11 +150,6 @@ def run(config: AlignConfig, progress: Callable[[float], None] | None = None) ->
         arrows = write_motion_arrows(folder / ARROWS, np.asarray(neutral.position), label, motions, origin)
     masks = tuple(trained.regions_folder / "masks" / f"{region_name(region)}.mrc" for region in regions)
     return AlignResult(tuple(motions), folder, tuple(tables), masks, arrows)
-
-
-def _told(advance: Callable[[float], None], before: float, share: float, done: float) -> None:
-    """Tell how far a part is that begins at one fraction and is another of the whole."""
-    advance(before + share * done)
 
 
 def _chosen(config: AlignConfig, label: Any, table: Path) -> list[int]:

@@ -245,10 +245,9 @@ def _wanted(config: Make3dConfig, feed: Any) -> Any:
 
 def _as_listed(trained: Any) -> Any:
     """Return the particles of a `libhetero.pipelines.run.folder.Run`, at the poses of its lists."""
-    from libhetero.pipelines.decoding.particle_findings import estimated, particle_findings
+    from libhetero.pipelines.decoding.particle_findings import particles_as_found
 
-    feed = trained.feed()
-    return dataclasses.replace(feed, particles=estimated(feed.particles, particle_findings(trained)))
+    return dataclasses.replace(trained.feed(), particles=particles_as_found(trained))
 
 
 def _class_maps(config: Make3dConfig, classes_file: str, progress: Callable[[float], None] | None) -> Make3dResult:

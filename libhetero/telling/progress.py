@@ -176,3 +176,8 @@ def tracked(
                 shown.restart(done)
             else:
                 shown.show(done)
+
+
+def part_of(progress: Callable[[float], None], begun: float, share: float) -> Callable[[float], None]:
+    """Return what tells of a part of some work, which begins at one fraction of it and is another of the whole."""
+    return lambda done: progress(begun + share * done)

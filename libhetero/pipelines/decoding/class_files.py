@@ -15,7 +15,7 @@ from libhetero.files import remove_stale, replacing
 from libhetero.io.indices import check_indices
 from libhetero.io.tables import read_numbers
 from libhetero.pipelines.decoding.latents import particle_latents
-from libhetero.pipelines.decoding.particle_findings import estimated, particle_findings
+from libhetero.pipelines.decoding.particle_findings import particles_as_found
 from libhetero.pipelines.listing.writing import LIST_ENDINGS, write_lists
 from libhetero.pipelines.run.folder import Run
 from libhetero.pipelines.run.list_digest import LONGEST, is_of_list, list_digest
@@ -193,7 +193,7 @@ def write_class_lists(run: Run, label: Int[np.ndarray, "particles"], stem: str) 
     label : class of every particle of the run; -1 for none.
     stem : what the names start with; lists of such names from before are removed.
     """
-    particles = listed_particles(estimated(run.particles, particle_findings(run)), run.config.data)
+    particles = listed_particles(particles_as_found(run), run.config.data)
     write_lists_of_classes(run.folder, particles, label, stem)
     return len(class_members(label))
 

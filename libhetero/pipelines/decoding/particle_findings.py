@@ -118,6 +118,16 @@ def particle_findings(run: Run) -> ParticleFindings | None:
     return findings_in(run.folder, run.particles)
 
 
+def particles_as_found(run: Run) -> ParticleSet:
+    """Return the particles of a run with what it says of each, at the poses of its lists.
+
+    Raises
+    ------
+    DataError : as `findings_in`.
+    """
+    return estimated(run.particles, particle_findings(run))
+
+
 def findings_in(folder: Path, particles: ParticleSet) -> ParticleFindings | None:
     """Return what the files of a run folder say of each of its particles; None where they say nothing.
 

@@ -10,7 +10,6 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +30,7 @@ from libhetero.pipelines.maps.reconstructing import reconstruct_some, write_maps
 from libhetero.pipelines.run.folder import Run
 from libhetero.reconstruction.backproject import Reconstruction
 from libhetero.report.fsc import draw_class_fsc
+from libhetero.telling.progress import part_of
 from libhetero.telling.waiting import working
 from libhetero.training.feed import ParticleFeed
 
@@ -119,12 +119,7 @@ def reconstruct_classes(
     total, names = int((label >= 0).sum()), class_names(label)
     for one, members in class_members(label).items():
         made = reconstruct_some(
-            feed,
-            members,
-            batch_size,
-            symmetry,
-            names[one],
-            partial(_advance, advance, done / total, len(members) / total),
+            feed, members, batch_size, symmetry, names[one], part_of(advance, done / total, len(members) / total)
         )
         done += len(members)
         network = None if networks is None else next(networks)
@@ -159,15 +154,11 @@ def reconstruct_weighted(
     for one, members in enumerate(chosen):
         if not len(members):
             raise DataError(f"class {one}: no particle has a probability of {NEGLIGIBLE:g} or more; expected some.")
-        told = partial(_advance, advance, done / total, len(members) / total)
+        told = part_of(advance, done / total, len(members) / total)
         weights = probabilities[:, one]
         made = reconstruct_some(feed, members, batch_size, symmetry, names[one], told, weights)
         done += len(members)
         yield _written(folder / f"{names[one]}.mrc", made, None, feed.pixel_size, wanted)
-
-
-def _advance(advance: Callable[[float], None], begun: float, share: float, part: float) -> None:
-    advance(begun + share * part)
 
 
 def write_summary(folder: Path, found: Sequence[ClassMap], pixel_size: float) -> tuple[Path, Path]:

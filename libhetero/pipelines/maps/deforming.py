@@ -9,14 +9,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
-from scipy.spatial.transform import Rotation
 
 from libhetero.analysis.region_masks import SOFT_EDGE, mask_reach, region_mask
 from libhetero.errors import ConfigurationError, DataError
+from libhetero.metrics.poses import pose_errors
 from libhetero.physics.symmetry import symmetric_copies, symmetry_operators
 from libhetero.pipelines.decoding.gaussians import mixture_model, neutral_gaussians
 from libhetero.pipelines.decoding.latents import particle_latents, shows_nothing
-from libhetero.pipelines.decoding.particle_findings import estimated, particle_findings
+from libhetero.pipelines.decoding.particle_findings import particles_as_found
 from libhetero.pipelines.decoding.sampling import spread_indices
 from libhetero.pipelines.listing.table_columns import rows_of_record
 from libhetero.pipelines.run.epoch_folder import run_and_epoch
@@ -93,12 +93,12 @@ def _among(some: Float[np.ndarray, "some 3 3"], operators: Float[np.ndarray, "co
 
 def _tell_other_poses(trained: Run, particles: ParticleSet, rows: Int[np.ndarray, "particles"], name: str) -> None:
     """Warn where the poses of a list are not those that a run's displacements go with."""
-    own = estimated(trained.particles, particle_findings(trained)).pose
+    own = particles_as_found(trained).pose
     if own is None or particles.pose is None:
         return
-    apart = np.asarray(particles.pose.rotation, np.float64) @ np.swapaxes(np.asarray(own.rotation)[rows], 1, 2)
-    turned = float(np.degrees(np.median(Rotation.from_matrix(apart).magnitude())))
-    shifted = float(np.median(np.linalg.norm(particles.pose.shift - np.asarray(own.shift)[rows], axis=1)))
+    turn, off = pose_errors(particles.pose, np.asarray(own.rotation)[rows], np.asarray(own.shift)[rows])
+    turned = float(np.degrees(np.median(np.linalg.norm(turn, axis=1))))
+    shifted = float(np.median(np.linalg.norm(off, axis=1)))
     if turned > SAME_TURN or shifted > SAME_SHIFT:
         LOGGER.warning(
             "%s: poses are turned by %.2g degrees and shifted by %.2g Å (medians) from those that the displacements go "

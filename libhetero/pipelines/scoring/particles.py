@@ -12,16 +12,16 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy.spatial.transform import Rotation
 
 from libhetero.io.particle_findings import ParticleFindings, read_findings
 from libhetero.io.pose_changes import at_refined_poses
 from libhetero.metrics.calibration import errors_over_deviations
 from libhetero.metrics.detection import detection
+from libhetero.metrics.poses import pose_errors
 from libhetero.pipelines.decoding.particle_findings import latents_and_deviations
 from libhetero.pipelines.run.poses import poses_of
 from libhetero.pipelines.scoring.truth import Truth
-from libhetero.records import ParticleSet, Pose
+from libhetero.records import ParticleSet
 
 
 def score_particles(path: Path, truth: Truth, places: np.ndarray) -> dict[str, Any]:
@@ -81,14 +81,6 @@ def score_poses(
         )
     )
     return scores
-
-
-def pose_errors(
-    pose: Pose, rotation: Float[np.ndarray, "particles 3 3"], shift: Float[np.ndarray, "particles 2"]
-) -> tuple[Float[np.ndarray, "particles 3"], Float[np.ndarray, "particles 2"]]:
-    """Return what poses are off by: rotation vectors from the true rotations, radians, and shifts, Å."""
-    turn = np.asarray(pose.rotation, np.float64) @ np.asarray(rotation, np.float64).transpose(0, 2, 1)
-    return Rotation.from_matrix(turn).as_rotvec(), np.asarray(pose.shift, np.float64) - shift
 
 
 def real_particles(truth: Truth, places: np.ndarray) -> Bool[np.ndarray, "particles"]:

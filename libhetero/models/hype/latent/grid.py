@@ -84,15 +84,20 @@ class FourierGrid:
         with jax.ensure_compile_time_eval():
             return np.asarray(cosine_edge(distance, self.ball, EDGE), np.float32)
 
+    @cached_property
+    def _smoothing(self) -> Float[np.ndarray, "edge edge edge"]:
+        """What reading between points multiplies a volume with in real space: sinc² along each axis."""
+        along = np.sinc(np.fft.fftfreq(self.edge)) ** 2
+        smooth: Float[np.ndarray, "edge edge edge"] = along[:, None, None] * along[:, None] * along
+        return smooth
+
     def confined(self, values: Complex[AnyArray, "volumes points"]) -> Complex[Array, "volumes points"]:
         """Return volumes without what lies outside of the ball."""
         return masked(jnp.asarray(values), jnp.asarray(self.mask), self.reach)
 
     def unsmoothed(self, values: Complex[AnyArray, "volumes points"]) -> Complex[Array, "volumes points"]:
         """Return confined volumes divided, in real space, by what `interpolated` multiplies them with there: sinc²."""
-        along = np.sinc(np.fft.fftfreq(self.edge)) ** 2
-        smooth = along[:, None, None] * along[:, None] * along
-        return masked(jnp.asarray(values), jnp.asarray(self.mask / smooth, jnp.float32), self.reach)
+        return masked(jnp.asarray(values), jnp.asarray(self.mask / self._smoothing, jnp.float32), self.reach)
 
     def resampled(
         self, values: Complex[AnyArray, "volumes points"], other: FourierGrid
@@ -117,8 +122,7 @@ class FourierGrid:
         support : centred on voxel 0, its axes y, z and x.
         """
         along = np.fft.fftfreq(self.edge) * self.oversampling
-        smooth = np.sinc(np.fft.fftfreq(self.edge)) ** 2
-        plain = support * self.mask / (smooth[:, None, None] * smooth[:, None] * smooth)
+        plain = support * self.mask / self._smoothing
         axes = 1 / (2 * np.pi), along, along[:, None, None], along[:, None]
         weights = (jnp.asarray(2 * np.pi * plain * axis, jnp.float32) for axis in axes)
         volume = jnp.asarray(values)[None]

@@ -28,6 +28,8 @@ from libhetero.dashboard.refusals import missing
 from libhetero.dashboard.runs import ServedRun
 from libhetero.dashboard.tables import columns_of, is_large, read_table
 from libhetero.errors import UserError
+from libhetero.pipelines.listing.columns import column_names, list_column
+from libhetero.pipelines.regions.record import read_record
 
 LATEST = "latest"  # an embedding or a segmentation that no call has kept, in the run folder itself
 MOST_COMPONENTS = 6
@@ -248,8 +250,6 @@ class Columns:
 
     def _presence(self, name: str, folder: Path) -> Iterator[Column]:
         """Yield how much of each region particles have, or how far it has moved in them."""
-        from libhetero.pipelines.regions.record import read_record
-
         path, record = folder / "regions_presence.txt", None
         if columns_of(self.run, path):
             record = self.run.kept.get(("regions", folder), [folder / "regions.json"], lambda: read_record(folder))
@@ -364,8 +364,6 @@ def view_angles(
 
 def _list_columns(run: ServedRun, particles: Any) -> Iterator[Column]:
     """Yield the columns of a list: numbers, and texts of which many particles share one."""
-    from libhetero.pipelines.listing.columns import column_names, list_column
-
     head = particles.take(np.arange(min(HEAD, len(particles))))
     for name in column_names(particles):
         try:

@@ -17,6 +17,12 @@ from libhetero.dashboard.refusals import wrong
 from libhetero.dashboard.regions import EDITED
 from libhetero.dashboard.runs import NAME, ServedRun
 from libhetero.dashboard.selections import FOLDER, read_rows
+from libhetero.pipelines.analyze import AnalyzeConfig
+from libhetero.pipelines.embed import EmbedConfig
+from libhetero.pipelines.make3d import Make3dConfig
+from libhetero.pipelines.run.asked import PARTS, RefineConfig
+from libhetero.pipelines.segment import RegionConfig, SegmentConfig
+from libhetero.pipelines.validate import ValidateConfig
 
 PARAMS = "0_e2hype_params.json"
 # Options of a training that are of its list, which the selection's takes the place of, or of one start of it.
@@ -83,11 +89,6 @@ def command_for(
 
 def _of_run(run: ServedRun, kind: str, selection: str | None, options: Mapping[str, Any]) -> Asked:
     """Return the command of a program that takes a run folder; "segment" may look at a selection alone."""
-    from libhetero.pipelines.analyze import AnalyzeConfig
-    from libhetero.pipelines.embed import EmbedConfig
-    from libhetero.pipelines.segment import RegionConfig, SegmentConfig
-    from libhetero.pipelines.validate import ValidateConfig
-
     programs: dict[str, tuple[str, str, tuple[type, ...]]] = {
         "embed": ("e2hype_embed.py", "embed", (EmbedConfig,)),
         "segment": ("e2hype_segment.py", "segment", (SegmentConfig, RegionConfig)),
@@ -140,8 +141,6 @@ def _train(run: ServedRun, selection: str | None, options: Mapping[str, Any], ta
 
 
 def _refine_kinds() -> tuple[type, ...]:
-    from libhetero.pipelines.run.asked import PARTS, RefineConfig
-
     return (*(kind for name, kinds in PARTS.items() if name != "data" for kind in kinds), RefineConfig)
 
 
@@ -185,7 +184,6 @@ def _without(words: Iterable[str], flags: Iterable[str]) -> list[str]:
 def _reconstruct(run: ServedRun, selection: str | None, options: Mapping[str, Any]) -> Asked:
     if selection is None:
         raise wrong("reconstruct: of which particles? Name a selection")
-    from libhetero.pipelines.make3d import Make3dConfig
 
     output = run.own_folder(FOLDER, selection) / f"{selection}.mrc"
     listed = _list_of(run, selection)

@@ -20,6 +20,17 @@ from libhetero.dashboard.refusals import missing, wrong
 from libhetero.dashboard.regions import CORE, gaussians_of
 from libhetero.dashboard.runs import ServedRun
 from libhetero.errors import UserError
+from libhetero.pipelines.comparing.pairs import class_agreement, latent_agreement, region_agreement, volume_agreement
+from libhetero.pipelines.comparing.record import verdict_of
+from libhetero.pipelines.comparing.subjects import (
+    Regioned,
+    best_evaluation,
+    check_grids,
+    evaluations_of_classes,
+    grid_of,
+    maps_of,
+)
+from libhetero.pipelines.listing.identity import Images, image_numbers, places_in
 
 SEED = 0
 CURVES = ("loss", "signal", "test_loss", "test_signal")
@@ -32,8 +43,6 @@ def matched_rows(first: ServedRun, second: ServedRun) -> Int[np.ndarray, "partic
     ------
     UserError : if a run does not tell which particles it has, or has one several times.
     """
-    from libhetero.pipelines.listing.identity import Images, image_numbers, places_in
-
     records = [first.record, second.record]
     if None in records:
         raise missing("a run that does not tell which particles it has: particles.npz and ptcls_00.lst are gone")
@@ -52,9 +61,6 @@ def comparison(columns: tuple[Columns, Columns]) -> dict[str, Any]:
     ------
     UserError : if they share no particle, or do not tell which they have.
     """
-    from libhetero.pipelines.comparing.pairs import class_agreement, latent_agreement
-    from libhetero.pipelines.comparing.record import verdict_of
-
     first, second = (one.run for one in columns)
     if first is second:
         raise wrong("runs: twice the same; expected two different ones")
@@ -154,15 +160,6 @@ def _volumes(
     ----------
     tables : of the classes of either run; None where it has none.
     """
-    from libhetero.pipelines.comparing.pairs import volume_agreement
-    from libhetero.pipelines.comparing.subjects import (
-        best_evaluation,
-        check_grids,
-        evaluations_of_classes,
-        grid_of,
-        maps_of,
-    )
-
     folders = []
     for run, table in zip(runs, tables, strict=True):
         there = [one for one in evaluations_of_classes(run.folder / "volumes") if run.holds(one)]
@@ -193,9 +190,6 @@ def _volumes(
 
 
 def _regions(first: ServedRun, second: ServedRun, left_out: list[str]) -> Any:
-    from libhetero.pipelines.comparing.pairs import region_agreement
-    from libhetero.pipelines.comparing.subjects import Regioned
-
     found = []
     for run in (first, second):
         try:

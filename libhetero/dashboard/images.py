@@ -15,6 +15,8 @@ from jaxtyping import Float, Int
 
 from libhetero.dashboard.runs import ServedRun
 from libhetero.dashboard.workers import Workers, trained
+from libhetero.io import ImageReader
+from libhetero.training.preprocess import fourier_crop, preprocess
 
 MOST, LARGEST_BOX = 64, 128  # images at a time, and their pixels along each side
 KINDS = ("image", "projection", "residual")
@@ -30,9 +32,6 @@ def stored_images(run: ServedRun, rows: Int[np.ndarray, "chosen"]) -> Float[np.n
     ------
     DataError : if a stack cannot be read.
     """
-    from libhetero.io import ImageReader
-    from libhetero.training.preprocess import preprocess
-
     particles = run.particles()
     with ImageReader(particles) as reader:
         images = preprocess(np.nan_to_num(reader.read(rows)), run.config.data.preprocess)
@@ -41,8 +40,6 @@ def stored_images(run: ServedRun, rows: Int[np.ndarray, "chosen"]) -> Float[np.n
 
 def shown(images: Float[np.ndarray, "chosen n n"]) -> Float[np.ndarray, "chosen m m"]:
     """Return images in the box that they are shown in, cropped in Fourier space where they are larger."""
-    from libhetero.training.preprocess import fourier_crop
-
     return np.asarray(fourier_crop(images, min(images.shape[-1], LARGEST_BOX)), np.float32)
 
 

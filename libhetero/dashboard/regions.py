@@ -21,6 +21,8 @@ from libhetero.errors import UserError
 from libhetero.files import alone_in
 from libhetero.io import read_gaussians, write_gaussians
 from libhetero.io.tables import read_numbers
+from libhetero.pipelines.regions.record import read_record
+from libhetero.pipelines.validating.record import FILE, FOLDER, read_validation
 from libhetero.records import Gaussians
 
 COLUMNS = ("x", "y", "z", "amplitude", "sigma", "change", "plane1", "plane2", "label")
@@ -138,8 +140,6 @@ def described(run: ServedRun, name: str | None) -> list[dict[str, Any]]:
     ------
     UserError : for a name that there is not, or a record that is damaged.
     """
-    from libhetero.pipelines.regions.record import read_record
-
     folder = folder_of(run, name)
     record = None if folder is None else read_record(folder)
     if record is None or folder is None:
@@ -159,8 +159,6 @@ def described(run: ServedRun, name: str | None) -> list[dict[str, Any]]:
 
 def _verdicts(run: ServedRun, folder: Path) -> dict[int, dict[str, Any]]:
     """Return what validation found of each region; nothing where it was of other regions, by their time."""
-    from libhetero.pipelines.validating.record import FILE, FOLDER, read_validation
-
     path = run.folder / FOLDER / FILE
     if not path.is_file() or path.stat().st_mtime < (folder / "regions.json").stat().st_mtime:
         return {}

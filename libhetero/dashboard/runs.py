@@ -18,6 +18,11 @@ import numpy as np
 from libhetero.dashboard.refusals import missing, wrong
 from libhetero.errors import ConfigurationError, UserError
 from libhetero.files import absolute_path
+from libhetero.pipelines.run.configuration import read_config
+from libhetero.pipelines.run.particle_record import LIST, RECORD, particles_of_run, record_of
+from libhetero.pipelines.run.poses import REFINED, trained_poses
+from libhetero.training.checkpoint import last_about
+from libhetero.training.log import read_log
 
 CONFIG, LOG = "config.json", "log.jsonl"
 MOST_RUNS = 200
@@ -115,15 +120,11 @@ class ServedRun:
         ------
         ConfigurationError : if it is damaged.
         """
-        from libhetero.pipelines.run.configuration import read_config
-
         return self.kept.get("config", [self.folder / CONFIG], lambda: read_config(self.folder))
 
     @property
     def record(self) -> Any:
         """Which particles it was trained on, a `libhetero.pipelines.run.particle_record.ParticleRecord`; or None."""
-        from libhetero.pipelines.run.particle_record import LIST, RECORD, record_of
-
         files = [self.folder / RECORD, self.folder / LIST]
         return self.kept.get("record", files[:1] if files[0].exists() else files, lambda: record_of(self.folder))
 
@@ -141,9 +142,6 @@ class ServedRun:
         ------
         DataError : if the list is gone, damaged, or of other particles by now.
         """
-        from libhetero.pipelines.run.particle_record import particles_of_run
-        from libhetero.pipelines.run.poses import REFINED, trained_poses
-
         config = self.config
         paths = [Path(config.data.particles), self.folder / CONFIG, self.folder / REFINED]
 
@@ -212,8 +210,6 @@ class ServedRun:
 
         A run that was taken up again may have fewer lines than before; then all of them are returned.
         """
-        from libhetero.training.log import read_log
-
         path = self.folder / LOG
         every = self.kept.get("log", [path], lambda: read_log(path)) if path.is_file() else []
         start = 0 if since > len(every) or since < 0 else since
@@ -247,8 +243,6 @@ class ServedRun:
 
     def _ended(self) -> bool:
         """Return whether the held-out particles ended the run before its epochs were done."""
-        from libhetero.training.checkpoint import last_about
-
         try:
             about = last_about(self.folder / "checkpoints")
         except (UserError, OSError):

@@ -41,6 +41,10 @@ from libhetero.dashboard.runs import NAME, ServedRun
 from libhetero.errors import UserError
 from libhetero.files import remove_stale, replacing, replacing_set
 from libhetero.io.indices import read_indices, write_indices
+from libhetero.pipelines.decoding.particle_findings import estimated, findings_in
+from libhetero.pipelines.listing.writing import write_lists
+from libhetero.pipelines.run.list_digest import is_of_list, list_digest
+from libhetero.pipelines.run.particles import listed_particles
 
 LOGGER = logging.getLogger(__name__)
 FOLDER, RECORD = "selections", "selection.json"
@@ -48,7 +52,7 @@ DEEPEST, MOST_PARTS, MOST_CORNERS = 20, 500, 20_000  # of an expression
 LONGEST_TEXT = 2000
 PARTED = ("and", "or", "minus", "not")  # what is made of other expressions
 BUSY: set[tuple[Path, str]] = set()
-BUSY_LOCK, LOADING = threading.Lock(), threading.Lock()
+BUSY_LOCK = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -340,8 +344,6 @@ def save(
     Refusal : 409 where there is one of that name, or another is being written under it.
     UserError : if the lists cannot be written.
     """
-    from libhetero.pipelines.run.list_digest import list_digest
-
     if NAME.fullmatch(name) is None:
         raise wrong(f"{name[:100]!r}: expected a name of letters, digits, _, - and .")
     if not len(rows):
@@ -388,11 +390,6 @@ def _filled(run: ServedRun, folder: Path, selection: Selection, rows: Int[np.nda
 
 def _write_lists(run: ServedRun, folder: Path, name: str, rows: Int[np.ndarray, "chosen"]) -> tuple[str, ...]:
     """Write the particles of some rows as lists, on their original images; return the files."""
-    with LOADING:  # of two requests that begin to load JAX at once one would meet it half loaded
-        from libhetero.pipelines.decoding.particle_findings import estimated, findings_in
-    from libhetero.pipelines.listing.writing import write_lists
-    from libhetero.pipelines.run.particles import listed_particles
-
     particles = run.particles()
     listed = listed_particles(estimated(particles, findings_in(run.folder, particles)), run.config.data)
     endings = write_lists(folder, {name: listed.take(rows)})
@@ -412,8 +409,6 @@ def again(run: ServedRun, path: Path, name: str | None = None) -> Selection:
     ------
     UserError : if it tells of no expression, of columns that the run has not, or of rows of another list.
     """
-    from libhetero.pipelines.run.list_digest import is_of_list, list_digest
-
     stored = read_document(path, Selection)
     if not stored.how:
         raise wrong(f"{path}: does not tell how its particles were chosen; expected an expression in `how`")

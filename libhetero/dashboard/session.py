@@ -13,6 +13,7 @@ from libhetero.dashboard.selections import selections_of
 from libhetero.dashboard.tables import columns_of
 from libhetero.dashboard.volumes import series_names, series_of
 from libhetero.errors import UserError
+from libhetero.pipelines.regions.record import read_record
 
 NOTHING: dict[str, Any] = {
     "family": "",
@@ -68,8 +69,6 @@ def _figure(run: ServedRun, path: Path) -> str | None:
 
 
 def _segmentations(run: ServedRun) -> dict[str, Any]:
-    from libhetero.pipelines.regions.record import read_record
-
     found = []
     for name, folder in segmentations_of(run):
         record = read_record(folder)

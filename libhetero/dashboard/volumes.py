@@ -24,7 +24,9 @@ from libhetero.dashboard.runs import NAME, ServedRun
 from libhetero.dashboard.workers import trained
 from libhetero.files import replacing
 from libhetero.io import read_gaussians, write_latent
+from libhetero.pipelines.decoding.evaluation_folder import STEP, earlier, file_digest
 from libhetero.pipelines.evaluate import EvaluateConfig
+from libhetero.training.checkpoint import last_step
 
 MOST = 100  # volumes at a time
 RECORD, SCRIPT, TABLE = "evaluation.json", "volumes.cxc", "volumes.txt"
@@ -67,7 +69,6 @@ def wanted(run: ServedRun, columns: Columns, body: Mapping[str, Any]) -> Wanted:
     kinds = [kind for kind in ("points", "rows", "class", "path") if kind in body]
     if len(kinds) != 1:
         raise wrong("expected one of points, rows, class and path")
-    from libhetero.pipelines.decoding.evaluation_folder import file_digest
 
     asked = {key: body[key] for key in (*kinds, "box", "lowpass") if body.get(key) is not None}
     if kinds == ["class"]:  # other classes under the same name are other volumes
@@ -210,9 +211,6 @@ def is_current(run: ServedRun, name: str) -> bool:
     By their step of training, since a checkpoint may have come while they were made; by their time alone where they do
     not tell it.
     """
-    from libhetero.pipelines.decoding.evaluation_folder import STEP, earlier
-    from libhetero.training.checkpoint import last_step
-
     folder = run.own_folder("volumes", name)
     if not (folder / RECORD).is_file() or (folder / RECORD).stat().st_mtime < trained(run):
         return False

@@ -33,3 +33,9 @@ def test_runs_are_compared_and_matched_volumes_are_shown(visits: Callable, tmp_p
         assert page.evaluate("document.querySelector('.matched').dataset.shown").count("class_0") == 2
         until(page, "libhetero.tabs.compare.viewer.shown.length === 2")
         assert visit.ink(".matched canvas") > 0.01
+        page.evaluate(
+            "() => { globalThis.before = [...libhetero.tabs.compare.windows]; libhetero.tabs.compare.load(); }"
+        )
+        until(page, "libhetero.tabs.compare.windows.length === 2 && libhetero.tabs.compare.windows[0] !== before[0]")
+        contexts = "before.map(one => one.points?.gl ?? one.stage.viewer.renderer.getContext())"
+        assert page.evaluate(f"{contexts}.map(one => one.isContextLost())") == [True, True, True]

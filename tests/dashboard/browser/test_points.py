@@ -39,6 +39,26 @@ def test_the_wheel_zooms_about_the_pointer_and_dragging_moves(visit: Visit) -> N
     np.testing.assert_allclose(view(visit), before)
 
 
+def test_the_keyboard_zooms_about_the_centre_and_moves(visit: Visit) -> None:
+    before = view(visit)
+    visit.page.locator("canvas.points").focus()
+    visit.page.keyboard.press("+")
+    near = view(visit)
+    np.testing.assert_allclose(
+        near - before.reshape(2, 2).mean(1).repeat(2), np.diff(before)[[0, 0, 2, 2]] / 2.5 * [-1, 1, -1, 1]
+    )
+    visit.page.keyboard.press("ArrowUp")
+    np.testing.assert_allclose(
+        view(visit) - near, np.array([0, 0, 0.1, 0.1]) * np.ptp(near[2:]), atol=1e-6 * np.ptp(near)
+    )
+    visit.page.keyboard.press("ArrowDown")
+    visit.page.keyboard.press("ArrowRight")
+    moved = view(visit) - near
+    np.testing.assert_allclose(moved[2:], 0, atol=1e-6 * np.ptp(near))
+    assert moved[0] == pytest.approx(moved[1]) and 0.02 * np.ptp(near[:2]) < moved[0] < 0.2 * np.ptp(near[:2])
+    assert visit.page.evaluate("libhetero.state.get('tab')") != "volumes", "the keys are the scatter's alone"
+
+
 def test_those_not_chosen_fade_and_all_come_back(visit: Visit) -> None:
     whole = visit.ink("canvas.points", darker=200)
     visit.page.locator(".legend .classes button").first.click()

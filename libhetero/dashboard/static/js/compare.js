@@ -14,7 +14,7 @@ const COLOURS = ["#e0a030", PALETTE[0]]; // of the first and the second run's vo
 
 export class Compare {
   constructor(app, host) {
-    Object.assign(this, { app, host });
+    Object.assign(this, { app, host, windows: [] }); // windows: those that hold something of the graphics card
   }
 
   load() {
@@ -41,6 +41,8 @@ export class Compare {
     const { runs } = this.app.session;
     this.app.state.set({ with: b });
     const other = select({ onchange: (event) => this.#open(a, Number(event.target.value)) }, runs.filter((run) => run.run !== a).map((run) => [run.run, run.name]), b);
+    for (const one of this.windows.splice(0)) one.close();
+    this.viewer = null;
     this.body = el("div.compared");
     fill(this.host, el("div.sheet", {}, el("header.row", {}, el("h2", {}, `${this.app.run.name} and`), labelled("", other)), this.body));
     fill(this.body, el("div.loading", { role: "status" }, "Comparing …"));
@@ -91,6 +93,7 @@ export class Compare {
     const choose = select({ onchange: () => tried(() => draw(choose.value)) }, theirs.colours(), start);
     host.append(el("section.pane", {}, el("header", {}, el("b", {}, this.#name(one)), labelled(`coloured by, of ${this.#name(other)}`, choose)), plot, legend));
     const scatter = new Scatter(plot);
+    this.windows.push(scatter);
     const { values: rows } = await array(`api/compare/rows?runs=${one},${other}`, "int32");
     const draw = async (name) => {
       const column = theirs.find(name);
@@ -140,7 +143,7 @@ export class Compare {
   /** Two volumes over each other, each at its own level. */
   async #over(place, shown) {
     const { Viewer } = await import("./viewer.js");
-    if (this.viewer?.host !== place) this.viewer = new Viewer(place);
+    if (!this.viewer) this.windows.push((this.viewer = new Viewer(place)));
     const { viewer } = this;
     viewer.clear();
     const components = await Promise.all(shown.map((one) => viewer.volume(one.url, one.label)));

@@ -41,6 +41,7 @@ export class Keys {
     );
     const mouse = [
       ["Wheel, drag", "zoom, move"],
+      ["+, −, arrows in the scatter", "zoom, move, once Tab or a click has led there"],
       ["Shift and drag", "lasso, whatever the tool"],
       ["Ctrl, or Alt, with a lasso or box", "add to, or subtract from, what is chosen"],
       ["Click on a particle", "its image, and its volume on demand"],

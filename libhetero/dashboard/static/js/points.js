@@ -176,6 +176,13 @@ export class Points {
     return this.canvas.toDataURL("image/png");
   }
 
+  /** Give the graphics card back what was taken of it; nothing is drawn any more. */
+  close() {
+    if (this.frame !== undefined) cancelAnimationFrame(this.frame);
+    this.frame = 0; // no other is asked for
+    this.gl.getExtension("WEBGL_lose_context")?.loseContext();
+  }
+
   /** Wait until all that was asked of the graphics card is done. */
   finish() {
     this.gl.readPixels(0, 0, 1, 1, this.gl.RGBA, this.gl.UNSIGNED_BYTE, new Uint8Array(4));

@@ -17,6 +17,8 @@ const REACH = { click: 10, hover: 5 }; // pixels from a particle
 const ZOOM = 0.0015; // of the scale's logarithm, for a pixel of the wheel
 const LINE = 16; // pixels of the wheel that browsers mean by a line
 const SCALES = [1e-2, 1e5];
+const STEPS = { ArrowLeft: [0.2, 0], ArrowRight: [-0.2, 0], ArrowUp: [0, -0.2], ArrowDown: [0, 0.2] }; // half heights
+const ZOOMS = { "+": 1.25, "=": 1.25, "-": 0.8 };
 
 /**
  * Dispatches "lasso" {polygon, event}, "box" {x0, x1, y0, y1, event}, "pick" {row, x, y}, "hover" {row, left, top},
@@ -45,7 +47,14 @@ export class Scatter extends EventTarget {
     const { width, height } = this.#size();
     this.points.resize(width, height);
     this.#listen();
-    new ResizeObserver(debounced(() => this.resize(), 60)).observe(this.host);
+    this.watch = new ResizeObserver(debounced(() => this.resize(), 60));
+    this.watch.observe(this.host);
+  }
+
+  /** Give back what it holds of the graphics card: a browser keeps a few contexts alone, and takes them from others. */
+  close() {
+    this.watch.disconnect();
+    this.points.close();
   }
 
   #size() {
@@ -250,8 +259,16 @@ export class Scatter extends EventTarget {
     host.addEventListener("wheel", (event) => this.#zoom(event), { passive: false });
     host.addEventListener("pointermove", (event) => this.#hover(event));
     host.addEventListener("pointerleave", () => this.#left());
+    this.canvas.addEventListener("keydown", (event) => this.#pressed(event));
     let pressed = [0, 0];
-    host.addEventListener("pointerdown", (event) => (pressed = [event.clientX, event.clientY]), true);
+    host.addEventListener(
+      "pointerdown",
+      (event) => {
+        pressed = [event.clientX, event.clientY];
+        this.drew = false; // of a lasso that was let go outside there was no click
+      },
+      true,
+    );
     host.addEventListener(
       "click",
       (event) => {
@@ -301,16 +318,33 @@ export class Scatter extends EventTarget {
     });
   }
 
+  /** Move and zoom by the keyboard, while the scatter has its focus. */
+  #pressed(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const { width, height } = this.#size();
+    const [across, up] = STEPS[event.key] ?? [0, 0];
+    if (across || up) this.eye = { ...this.eye, a: this.eye.a + across, b: this.eye.b + up };
+    else if (event.key in ZOOMS) this.#scaled(ZOOMS[event.key], width / 2, height / 2);
+    else return;
+    event.preventDefault();
+    event.stopPropagation();
+    this.#viewed();
+  }
+
   /** Make larger or smaller about the pointer. */
   #zoom(event) {
     event.preventDefault();
+    const turned = event.deltaY * (event.deltaMode === 1 ? LINE : event.deltaMode === 2 ? this.#size().height : 1);
+    this.#scaled(Math.exp(-ZOOM * turned), ...this.#at(event));
+    this.#viewed();
+  }
+
+  /** Make larger by a factor about a place in the canvas, in pixels. */
+  #scaled(factor, left, top) {
     const { scale, a, b, width, height, aspect } = this.#frame();
-    const [left, top] = this.#at(event);
-    const turned = event.deltaY * (event.deltaMode === 1 ? LINE : event.deltaMode === 2 ? height : 1);
-    const next = Math.max(SCALES[0], Math.min(SCALES[1], scale * Math.exp(-ZOOM * turned)));
+    const next = Math.max(SCALES[0], Math.min(SCALES[1], scale * factor));
     const [across, up] = [((left / width) * 2 - 1) * aspect, 1 - (top / height) * 2];
     this.eye = { scale: next, a: across - ((across - a) * next) / scale, b: up - ((up - b) * next) / scale };
-    this.#viewed();
   }
 
   /** Move what is shown with the pointer, once it has moved far enough to be no click. */
@@ -328,11 +362,11 @@ export class Scatter extends EventTarget {
       this.eye = { ...this.eye, a: a + (2 * across * aspect) / width, b: b - (2 * down) / height };
       this.#viewed();
     };
-    this.#until(move, () => {});
+    this.#until(event, move, () => {});
   }
 
-  /** Hear how the pointer moves until it is let go, or taken away. */
-  #until(move, stop) {
+  /** Hear how the pointer that was pressed moves until it is let go, or taken away; no second finger is heard. */
+  #until({ pointerId }, move, stop) {
     const { host } = this;
     const over = new AbortController();
     const end = (event) => {
@@ -340,8 +374,9 @@ export class Scatter extends EventTarget {
       stop(event);
     };
     const moved = (event) => (event.buttons ? move(event) : end(event)); // let go where nobody heard it
-    host.addEventListener("pointermove", moved, { signal: over.signal });
-    for (const name of ["pointerup", "pointercancel"]) host.addEventListener(name, end, { signal: over.signal });
+    const hear = (name, heard) => host.addEventListener(name, (event) => event.pointerId === pointerId && heard(event), { signal: over.signal });
+    hear("pointermove", moved);
+    for (const name of ["pointerup", "pointercancel"]) hear(name, end);
   }
 
   #draws(event) {
@@ -363,7 +398,7 @@ export class Scatter extends EventTarget {
         this.#ink(corners);
       }
     };
-    this.#until(move, (last) => {
+    this.#until(event, move, (last) => {
       this.#ink();
       if (last.type === "pointerup") this.#enclosed(corners, box, last);
     });

@@ -41,7 +41,8 @@ export class Viewer extends EventTarget {
     this.stage.mouseControls.remove("clickPick-*");
     this.stage.signals.clicked.add((picked) => this.#picked(picked));
     this.stage.viewerControls.signals.changed.add(() => this.dispatchEvent(new Event("turned")));
-    new ResizeObserver(() => this.stage.handleResize()).observe(this.place);
+    this.watch = new ResizeObserver(() => this.stage.handleResize());
+    this.watch.observe(this.place);
     this.shown = [];
   }
 
@@ -98,6 +99,14 @@ export class Viewer extends EventTarget {
     this.shown = [];
     this.balls = null;
     this.centred = false;
+  }
+
+  /** Give back what it holds of the graphics card; it shows nothing any more. */
+  close() {
+    this.watch.disconnect();
+    this.clear();
+    this.stage.dispose();
+    this.stage.viewer.renderer.forceContextLoss();
   }
 
   /** Forget one component. */

@@ -61,11 +61,20 @@ def at_refined_poses(particles: ParticleSet, change: PoseChange) -> ParticleSet:
     ------
     DataError : if they have no poses.
     """
-    pose = particles.pose
-    if pose is None:
+    pose = pose_of(particles)
+    return dataclasses.replace(particles, pose=changed_pose(pose, change), given=GivenPoses(pose, change))
+
+
+def pose_of(particles: ParticleSet) -> Pose:
+    """Return the poses of particles.
+
+    Raises
+    ------
+    DataError : if they have none.
+    """
+    if particles.pose is None:
         raise DataError("the particles have no pose; expected one for each image.")
-    given = GivenPoses(pose, change)
-    return dataclasses.replace(particles, pose=changed_pose(pose, change), given=given)
+    return particles.pose
 
 
 def at_given_poses(particles: ParticleSet) -> ParticleSet:
@@ -81,6 +90,12 @@ def changed_pose(pose: Pose, change: PoseChange) -> Pose:
     shift = np.asarray(pose.shift, np.float64) + change.shift
     kind = np.asarray(pose.rotation).dtype
     return Pose(rotation=turned.astype(kind), shift=shift.astype(np.asarray(pose.shift).dtype))
+
+
+def composed(first: PoseChange, then: PoseChange) -> PoseChange:
+    """Return what a change and another one of the poses that it leads to are together; the deviations of the other."""
+    turn = Rotation.from_rotvec(np.asarray(then.turn)) * Rotation.from_rotvec(np.asarray(first.turn))
+    return dataclasses.replace(then, turn=turn.as_rotvec(), shift=np.asarray(first.shift) + then.shift)
 
 
 def pose_figures(change: PoseChange) -> dict[str, Float[np.ndarray, "particles"]]:

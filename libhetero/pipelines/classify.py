@@ -47,6 +47,24 @@ class ClassifyConfig(ParticleListConfig):
         help="take the list's poses as wrong by a few degrees and pixels, by how much the particles say; refine each "
         "about the list's against the volumes of the classes, find the classes again, and write lists with both poses",
     )
+    search_poses: float | None = option(
+        None,
+        "--search_poses",
+        metavar="DEGREES",
+        above=0,
+        most=180,
+        help="take the list's poses as wrong by as much as this; search each about the list's, against a map of all, "
+        "then refine it as --refine_poses does. Above 45 all rotations are tried, also for a list that has no poses; "
+        "without --reference the map is then found from nothing, and may be the mirror image",
+    )
+    reference: str | None = option(
+        None,
+        "--reference",
+        metavar="MAP",
+        path=True,
+        goes_with=("search_poses",),
+        help="map to begin the search with, of any box, pixel size and scale, protein white; low rings are read alone",
+    )
     seed: int = option(0, "--seed", metavar="N", least=0, most=MOST_SEED, help="of where the search starts from")
     batch_size: int = option(
         256, "--batchsz", metavar="N", least=1, most=MOST_BATCH, help="images read or inserted at once"
@@ -64,7 +82,12 @@ class ClassifyConfig(ParticleListConfig):
 
     def data(self) -> DataConfig:
         """Return which particles of a list, and how their images are prepared."""
-        return DataConfig(**self.listed(), no_ctf=self.no_ctf, preprocess=PreprocessConfig(box_size=self.box_size))
+        return DataConfig(
+            **self.listed(),
+            no_ctf=self.no_ctf,
+            no_poses=self.search_poses is not None,
+            preprocess=PreprocessConfig(box_size=self.box_size),
+        )
 
 
 @dataclass(frozen=True)
@@ -97,11 +120,12 @@ def run(config: ClassifyConfig, progress: Callable[[float], None] | None = None)
     """
     # The parts load here, after parsing: `--help` is answered from the declarations above.
     from libhetero.files import remove_figures, remove_stale
-    from libhetero.io.pose_changes import at_refined_poses
+    from libhetero.io import read_volume
+    from libhetero.io.pose_changes import at_refined_poses, changed_pose, composed, pose_of
     from libhetero.pipelines.classifying.files import write_classification
     from libhetero.pipelines.classifying.maps import class_maps, draw_class_maps
-    from libhetero.pipelines.classifying.poses import refined_poses
-    from libhetero.pipelines.classifying.record import is_classification
+    from libhetero.pipelines.classifying.poses import refined_poses, searched_poses
+    from libhetero.pipelines.classifying.record import Search, is_classification
     from libhetero.pipelines.classifying.search import classify_particles
     from libhetero.pipelines.maps.classes import FIGURE, TABLE, ClassMap, renewed_folder
     from libhetero.pipelines.maps.reconstructing import listed_feed
@@ -114,30 +138,51 @@ def run(config: ClassifyConfig, progress: Callable[[float], None] | None = None)
         )
     data = config.data()
     feed = listed_feed(data, config.contrast)
-    share = (1.0 if config.no_maps else 0.7) / (3 if config.refine_poses else 1)
+    reference = None if config.reference is None else read_volume(config.reference)
+    refining = config.refine_poses or config.search_poses is not None
+    stages = (2 if refining else 0) + (2 if config.search_poses is not None else 0) + 1
+    share = (1.0 if config.no_maps else 0.7) / stages
     with renewed_folder(config.output) as folder:
         remove_stale(folder, TABLE)
         remove_figures(folder, FIGURE)
+        done, listed, searched = 0, feed.particles, None
+        if config.search_poses is not None:
+            with timed(LOGGER, "search for poses"):
+                searched = searched_poses(
+                    feed,
+                    config.search_poses,
+                    reference,
+                    config.seed,
+                    config.batch_size,
+                    lambda part: advance(2 * share * part),
+                )
+            feed = dataclasses.replace(
+                feed, particles=dataclasses.replace(listed, pose=changed_pose(pose_of(listed), searched))
+            )
+            done = 2
         with timed(LOGGER, "classes"):
             found = classify_particles(
-                feed, config.classes, config.seed, config.batch_size, lambda done: advance(share * done)
+                feed, config.classes, config.seed, config.batch_size, lambda part: advance(share * (done + part))
             )
-        if config.refine_poses:
+        if refining:
             with timed(LOGGER, "poses"):
                 change = refined_poses(feed, config.seed, found, config.batch_size)
-            feed = dataclasses.replace(feed, particles=at_refined_poses(feed.particles, change))
-            advance(2 * share)
+            if searched is not None:
+                change = composed(searched, change)
+            feed = dataclasses.replace(feed, particles=at_refined_poses(listed, change))
+            done += 2
+            advance(share * done)
             with timed(LOGGER, "classes at the refined poses"):
                 found = classify_particles(
-                    feed, config.classes, config.seed, config.batch_size, lambda done: advance(share * (2 + done))
+                    feed, config.classes, config.seed, config.batch_size, lambda part: advance(share * (done + part))
                 )
-            share *= 3
+        share *= stages
         maps: tuple[ClassMap, ...] = ()
         if not config.no_maps:
             with timed(LOGGER, "maps"):
                 maps = class_maps(
                     feed, found, folder, config.batch_size, lambda done: advance(share + (1 - share) * done)
                 )
-        page = write_classification(folder, feed, data, found, maps)
+        page = write_classification(folder, feed, data, found, maps, Search(config.search_poses, config.reference))
     draw_class_maps(folder, maps)
     return ClassifyResult(found.count, int(found.junk.sum()), page)

@@ -13,6 +13,8 @@ from libhetero.io.cs_table import read_table as read_cs_table
 from libhetero.io.pose_changes import (
     at_given_poses,
     at_refined_poses,
+    changed_pose,
+    composed,
     pose_figures,
     read_pose_changes,
     write_pose_changes,
@@ -118,3 +120,16 @@ def given_of(path, ending):
 
     texts = [json.loads(value)["hetero_given_projection"]["matrix"] for value in values]
     return np.array([json.loads(text) for text in texts]).reshape(COUNT, 3, 4)[:, :, :3]
+
+
+def test_two_changes_after_each_other_are_one(particles, change):
+    random = np.random.default_rng(4)
+    far = dataclasses.replace(change, turn=Rotation.random(COUNT, random_state=3).as_rotvec(), shift=9 * change.shift)
+    then = dataclasses.replace(change, turn_deviation=random.uniform(0.1, 0.2, (COUNT, 3)))
+    both = composed(far, then)
+    expected = changed_pose(changed_pose(particles.pose, far), then)
+    found = changed_pose(particles.pose, both)
+    np.testing.assert_allclose(found.rotation, expected.rotation, atol=1e-5)
+    np.testing.assert_allclose(found.shift, expected.shift, atol=1e-4)
+    np.testing.assert_array_equal(both.turn_deviation, then.turn_deviation)
+    assert np.linalg.norm(both.turn, axis=1).max() <= np.pi + 1e-9

@@ -19,7 +19,7 @@ KEPT = {
     """,
     "e2hype_classify.py": """
         --apix --batchsz --box --classes --ctf --datadir --figure --ind --invert --noctf --noinvert --nomaps
-        --passthrough --poses --refine_poses --seed
+        --passthrough --poses --reference --refine_poses --search_poses --seed
     """,
     "e2hype_compare.py": "--batchsz --embedding --figure --novolumes --path --seed --segmentation --volumes",
     "e2hype_dashboard.py": "--host --name --nobrowser --port --readonly --repeat",

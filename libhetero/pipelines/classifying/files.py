@@ -16,8 +16,9 @@ from libhetero.files import remove_stale
 from libhetero.io.particle_findings import write_findings
 from libhetero.io.pose_changes import at_given_poses
 from libhetero.metrics.fsc import resolution
+from libhetero.models.hype.latent.pose_search import MOST_ABOUT
 from libhetero.pipelines.classifying.maps import FIGURE
-from libhetero.pipelines.classifying.record import CLASSES, PARTICLES, RECORD, ClassificationRecord, ClassRecord
+from libhetero.pipelines.classifying.record import CLASSES, PARTICLES, RECORD, ClassificationRecord, ClassRecord, Search
 from libhetero.pipelines.classifying.search import Classification
 from libhetero.pipelines.decoding.class_files import class_names, write_classes, write_lists_of_classes
 from libhetero.pipelines.decoding.particle_findings import FIGURE as EVIDENCE
@@ -39,6 +40,7 @@ from libhetero.training.feed import ParticleFeed
 LOGGER = logging.getLogger(__name__)
 PAGE, JUNK = "index.html", "ptcls_junk"
 AT_REFINED = "ptcls_refined"  # all particles
+NO_SEARCH = Search()
 HEADER = (
     "class",
     "particles",
@@ -53,7 +55,12 @@ HEADER = (
 
 
 def write_classification(
-    folder: Path, feed: ParticleFeed, data: DataConfig, found: Classification, maps: Sequence[ClassMap]
+    folder: Path,
+    feed: ParticleFeed,
+    data: DataConfig,
+    found: Classification,
+    maps: Sequence[ClassMap],
+    search: Search = NO_SEARCH,
 ) -> Path:
     """Write all but the maps into a folder; return the page.
 
@@ -64,6 +71,7 @@ def write_classification(
     data : as their list was named.
     found : their classes.
     maps : of the classes; none where none were made.
+    search : for poses, of which the particles have the refined ones.
     """
     particles = feed.particles
     every = np.arange(len(found.label))
@@ -82,7 +90,7 @@ def write_classification(
     if found.junk.any():
         write_lists(folder, {JUNK: listed.take(np.flatnonzero(found.junk))})
     seen, refined = data.seen(feed.config, len(feed)), particles.given is not None
-    record = _record(seen, found, maps, feed.pixel_size, refined)
+    record = _record(seen, found, maps, feed.pixel_size, refined, search)
     write_json(folder / RECORD, asdict(record))
     page = _page(folder, data, record, bool(maps), endings).write(folder / PAGE)
     LOGGER.info("wrote %s, %s and a list of each class", folder / CLASSES, page)
@@ -90,7 +98,7 @@ def write_classification(
 
 
 def _record(
-    data: DataConfig, found: Classification, maps: Sequence[ClassMap], pixel_size: float, refined: bool
+    data: DataConfig, found: Classification, maps: Sequence[ClassMap], pixel_size: float, refined: bool, search: Search
 ) -> ClassificationRecord:
     names = class_names(found.label)
     inside = max(int((found.label >= 0).sum()), 1)
@@ -113,7 +121,24 @@ def _record(
     junk = int(found.junk.sum())
     left_out = int((found.label < 0).sum()) - junk
     count = len(found.label)
-    return ClassificationRecord(data, count, junk, left_out, found.spread, found.sure, tuple(classes), refined)
+    facts = junk, left_out, found.spread, found.sure
+    return ClassificationRecord(data, count, *facts, tuple(classes), refined, search)
+
+
+def _searched(search: Search) -> str:
+    """Say how poses were searched for."""
+    if search.within <= np.degrees(MOST_ABOUT):
+        begun = "that of the list's poses" if search.reference is None else Path(search.reference).name
+        return (
+            f"Poses were searched for within {search.within:g} degrees of the list's, beginning with the map {begun}."
+        )
+    if search.reference is not None:
+        return f"Poses were searched for over all rotations; the first map was {Path(search.reference).name}."
+    return (
+        "Poses were searched for over all rotations, and the first map was found from nothing: it may be the mirror "
+        "image, which no image tells. Where helices are left-handed, search again with the mirrored map (e2proc3d.py "
+        "--process xform.mirror:axis=z) as --reference."
+    )
 
 
 def _page(folder: Path, data: DataConfig, record: ClassificationRecord, maps: bool, endings: Sequence[str]) -> Page:
@@ -151,6 +176,8 @@ def _page(folder: Path, data: DataConfig, record: ClassificationRecord, maps: bo
             f"Poses were refined; all particles at the refined ones are in {AT_REFINED}{endings[0]}. Each was taken "
             "to a map of half of its class, drawn anew: half-maps by the list's half-sets agree a little too well."
         )
+    if record.search.within is not None:
+        facts.append(_searched(record.search))
     commands = [
         ("a class alone, at full resolution", f"e2hype_make3d.py {shlex.quote(str(folder / first))}.lst {first}.mrc"),
         ("motion and assembly within a class", f"e2hype_guess_n.py {shlex.quote(str(folder / first))}.mrc gmm.txt"),

@@ -46,6 +46,20 @@ class ClassRecord:
 
 
 @dataclass(frozen=True)
+class Search:
+    """How poses were searched for.
+
+    Parameters
+    ----------
+    within : of the list's, degrees; None where they were not.
+    reference : map that it began with; None for that of the list's poses, or none.
+    """
+
+    within: float | None = None
+    reference: str | None = None
+
+
+@dataclass(frozen=True)
 class ClassificationRecord:
     """`classification.json`: what was found.
 
@@ -58,6 +72,8 @@ class ClassificationRecord:
     contrast_spread : standard deviation of the particles' contrast.
     sure : part of the particles in classes whose class has a probability of 0.9 or more.
     classes : the largest first.
+    refined : whether poses were refined.
+    search : for poses, before that.
     """
 
     data: DataConfig
@@ -68,6 +84,7 @@ class ClassificationRecord:
     sure: float
     classes: tuple[ClassRecord, ...]
     refined: bool = False
+    search: Search = Search()
 
 
 @dataclass(frozen=True, eq=False)

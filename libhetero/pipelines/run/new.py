@@ -100,8 +100,9 @@ class NewRun:
         if self.asked.dry_run:
             LOGGER.info("poses are refined before training; here they are left out, and so is the time that takes")
             return feed
-        change = _of_process_0(lambda: vars(refined_poses(if_cached(feed, config.data.cache), config.training.seed)))
-        return dataclasses.replace(feed, particles=at_refined_poses(feed.particles, PoseChange(**change)))
+        given = dataclasses.replace(feed, particles=at_given_poses(feed.particles))
+        change = _of_process_0(lambda: vars(refined_poses(if_cached(given, config.data.cache), config.training.seed)))
+        return dataclasses.replace(feed, particles=at_refined_poses(given.particles, PoseChange(**change)))
 
     def finished(self, start: RunStart) -> None:
         """Return None: everything is left to do."""

@@ -10,7 +10,7 @@ from libhetero.errors import ConfigurationError, DataError
 from libhetero.io import ImageReader, check_particles, read_particles
 from libhetero.io.check import other_table
 from libhetero.pipelines.run.data import DataConfig, ParticleListConfig
-from libhetero.records import CTFParams, ParticleSet
+from libhetero.records import CTFParams, ParticleSet, Pose
 from libhetero.training.bad_images import BadImages
 from libhetero.training.feed import ParticleFeed
 
@@ -43,10 +43,13 @@ def load_particles(data: DataConfig) -> ParticleSet:
             f"{data.particles}: holds {len(particles)} particles, but the run was trained on "
             f"{data.count}; restore the list, or train a new run."
         )
+    if particles.pose is None and data.no_poses:
+        particles = dataclasses.replace(particles, pose=unturned(len(particles)))
     if particles.pose is None:
         raise DataError(
             f"{data.particles}: the particles have no poses (orientations); expected one each. "
-            f"Refine them first, {other_table(particles)}or give cryoDRGN's with --poses."
+            f"Refine them first, {other_table(particles)}give cryoDRGN's with --poses, or search for them "
+            "(e2hype_classify.py --search_poses 180)."
         )
     if data.no_ctf:
         stated = None if particles.ctf is None else particles.ctf.magnification
@@ -88,6 +91,12 @@ def _check_box(particles: ParticleSet, data: DataConfig) -> None:
         raise ConfigurationError(
             f"--box {box} is larger than the particles' {particles.uniform_box_size()} pixels; expected at most that."
         )
+
+
+def unturned(count: int) -> Pose:
+    """Return poses of no turn and no shift."""
+    rotation = np.tile(np.eye(3, dtype=np.float32), (count, 1, 1))
+    return Pose(rotation=rotation, shift=np.zeros((count, 2), np.float32))
 
 
 def unit_ctf(count: int) -> CTFParams:

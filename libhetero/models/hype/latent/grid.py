@@ -128,6 +128,24 @@ class FourierGrid:
         volume = jnp.asarray(values)[None]
         return jnp.concatenate([masked(volume, weight, self.reach) for weight in weights])
 
+    def of_volume(self, volume: Float[np.ndarray, "z y x"], pixel: float) -> Complex[np.ndarray, "points"]:
+        """Return a volume of any grid at the points of this one, confined, by sums over its voxels.
+
+        Parameters
+        ----------
+        volume : its origin at the middle voxel, edge // 2.
+        pixel : width of a voxel, a part of the box.
+        """
+        k = np.arange(-self.reach, self.reach + 1) / self.oversampling
+        z, y, x = (
+            np.exp(-2j * np.pi * pixel * np.outer(k, np.arange(edge) - edge // 2)).astype(np.complex64)
+            for edge in volume.shape
+        )
+        values = np.einsum("kx,zyx->kzy", x[self.reach :], volume.astype(np.float32), optimize=True)
+        values = np.einsum("kzy,jy->kjz", values, y, optimize=True)
+        values = np.einsum("kjz,iz->kji", values, z, optimize=True)
+        return np.asarray(self.confined(values.reshape(1, -1))[0])
+
     def in_space(self, values: Complex[AnyArray, "points"]) -> Float[Array, "edge edge edge"]:
         """Return a volume in real space, centred on voxel 0, its axes y, z and x."""
         return _seen_in_space(jnp.asarray(values), self.reach, self.edge)

@@ -70,3 +70,19 @@ def test_a_volume_in_space_is_centred_on_the_first_voxel_and_grids_follow_each_o
         GRID.interpolated(both, chosen, GRID.size), GRID.interpolated(table, chosen), rtol=1e-6, atol=1e-6
     )
     assert not np.asarray(GRID.interpolated(both, chosen)).any()
+
+
+def test_a_volume_of_any_box_and_pixel_is_read_at_the_points():
+    """Blobs on a grid of other edges and voxels, by the transform of blobs."""
+    shown = molecules(1, reach=0.15)
+    (position, weight), width, pixel = [part[0] for part in shown], 0.05, 1 / 34
+    along = [(np.arange(edge) - edge // 2) * pixel for edge in (30, 33, 28)]
+    z, y, x = np.meshgrid(*along, indexing="ij")
+    places = np.stack([x, y, z], axis=-1)[..., None, :] - position
+    volume = (weight * np.exp(-(places**2).sum(-1) / (2 * width**2))).sum(-1) * (
+        pixel / np.sqrt(2 * np.pi) / width
+    ) ** 3
+    found = GRID.of_volume(volume, pixel)
+    expected = transform((position, weight), points_of(GRID), width)
+    inside = GRID.radius < 6
+    np.testing.assert_allclose(found[inside], expected[inside], atol=0.01 * np.abs(expected).max())

@@ -1,0 +1,87 @@
+"""Classifications that search for poses: of lists without any, about the list's, and from a map; what is refused."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from libhetero.io import read_particles, read_volume, write_particles, write_volume
+from libhetero.io.pose_changes import read_pose_changes
+from libhetero.pipelines.classifying.record import open_classification
+
+COUNT = 160
+QUIET = "--nomaps --seed 1"
+
+
+@pytest.fixture(scope="module")
+def folder(load_program, tmp_path_factory):
+    """One molecule, at poses that are off by about 14 degrees and a pixel, and the list without poses."""
+    folder = tmp_path_factory.mktemp("searched")
+    options = f"--structures 1 --n {COUNT} --box 20 --apix 8 --snr 4 --pose_error 14 --shift_error 6 --seed 3"
+    assert load_program("e2hype_simulate.py").main(["mixture", str(folder / "set"), *options.split()]) == 0
+    listed = read_particles(folder / "set/particles.star")
+    write_particles(folder / "set/bare.star", dataclasses.replace(listed, pose=None, source=None))
+    return folder
+
+
+@pytest.fixture
+def program(load_program, folder, monkeypatch, capsys):
+    """Run a program beside the set; return (exit code, stdout, stderr)."""
+    monkeypatch.chdir(folder)
+
+    def run(name, words):
+        code = load_program(f"e2hype_{name}.py").main(words.split())
+        return code, *capsys.readouterr()
+
+    return run
+
+
+def off(folder, rotation):
+    """Return by how much rotations are off, degrees."""
+    truth = np.load(folder / "set/truth/rotation.npy")
+    return np.degrees(Rotation.from_matrix(np.asarray(rotation) @ np.swapaxes(truth, 1, 2)).magnitude())
+
+
+def test_poses_far_off_are_searched_about_the_lists_and_refined(program, folder):
+    code, _, err = program("classify", f"set/particles.star near --search_poses 35 {QUIET}")
+    assert code == 0, err
+    given, found = (read_particles(folder / name) for name in ("set/particles.star", "near/ptcls_refined.star"))
+    assert np.median(off(folder, given.pose.rotation)) > 11
+    assert np.median(off(folder, found.pose.rotation)) < 8
+    change = read_pose_changes(folder / "near/poses.txt", COUNT)
+    expected = Rotation.from_rotvec(change.turn).as_matrix() @ given.pose.rotation
+    np.testing.assert_allclose(found.pose.rotation, expected, atol=1e-4)
+    np.testing.assert_allclose(found.pose.shift, given.pose.shift + change.shift, atol=1e-3)
+    assert (change.turn_deviation > 0).all()
+    opened = open_classification(folder / "near").feed.particles
+    np.testing.assert_allclose(opened.pose.rotation, found.pose.rotation, atol=1e-4)
+    assert "searched" in (folder / "near/index.html").read_text()
+
+
+def test_a_list_without_poses_has_them_from_a_map_of_any_grid_and_scale(program, folder):
+    volume, pixel = read_volume(folder / "set/truth/map_000.mrc")
+    write_volume(folder / "start.mrc", 1e-3 * volume[1:, :, 2:], pixel)
+    words = f"set/bare.star mapped --search_poses 180 --reference start.mrc {QUIET}"
+    code, _, err = program("classify", words)
+    assert code == 0, err
+    found = read_particles(folder / "mapped/ptcls_refined.star")
+    assert np.median(off(folder, found.pose.rotation)) < 8
+    assert open_classification(folder / "mapped").feed.particles.given is not None
+    code, _, err = program("make3d", "mapped maps --classes mapped/classes.txt")
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("set/bare.star no --nomaps", ["bare.star: the particles have no poses", "--search_poses 180"]),
+        ("set/particles.star no --reference start.mrc", ["--reference", "--search_poses"]),
+        ("set/particles.star no --search_poses 20 --reference none.mrc", ["none.mrc"]),
+        ("set/particles.star no --search_poses 200", ["--search_poses", "180"]),
+        ("set/particles.star no --search_poses 0", ["--search_poses"]),
+    ],
+)
+def test_what_cannot_be_searched_is_refused_in_one_line(program, folder, words, told):
+    code, _, err = program("classify", words)
+    assert code in (1, 2) and all(part in err for part in told) and "Traceback" not in err
+    assert not (folder / "no").exists()

@@ -12,13 +12,16 @@ from libhetero.io import hdf, mrc, mrc_map
 from libhetero.io.pixel_size import check_pixel_size
 
 
-def read_volume(path: str | os.PathLike, pixel_size: float | None = None) -> tuple[Float[np.ndarray, "z y x"], float]:
+def read_volume(
+    path: str | os.PathLike, pixel_size: float | None = None, remedy: str = "give it in Å with --apix"
+) -> tuple[Float[np.ndarray, "z y x"], float]:
     """Read a map.
 
     Parameters
     ----------
     path : .mrc, .map, .mrc.gz, .map.gz or .hdf.
     pixel_size : Å, overrides the header; None takes the header's.
+    remedy : what to do where neither knows it.
 
     Returns
     -------
@@ -34,7 +37,7 @@ def read_volume(path: str | os.PathLike, pixel_size: float | None = None) -> tup
     volume, found = reader(path)
     size = found if pixel_size is None else pixel_size
     if size <= 0:
-        raise DataError(f"{path}: the header holds no pixel size; give it in Å with --apix.")
+        raise DataError(f"{path}: the header holds no pixel size; {remedy}.")
     if not np.isfinite(volume).all():
         raise DataError(
             f"{path}: {int((~np.isfinite(volume)).sum())} voxels are not finite (NaN); expected numbers. "

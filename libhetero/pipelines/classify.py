@@ -17,6 +17,7 @@ from libhetero.telling.stages import timed
 from libhetero.training.configuration import PreprocessConfig
 
 LOGGER = logging.getLogger(__name__)
+MOST_NEAR = 45.0  # degrees: where poses may be further off, those of the list say nothing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,12 +81,17 @@ class ClassifyConfig(ParticleListConfig):
                     "a run."
                 )
 
+    @property
+    def anywhere(self) -> bool:
+        """Whether poses are searched for without looking at the list's."""
+        return self.search_poses is not None and self.search_poses > MOST_NEAR
+
     def data(self) -> DataConfig:
         """Return which particles of a list, and how their images are prepared."""
         return DataConfig(
             **self.listed(),
             no_ctf=self.no_ctf,
-            no_poses=self.search_poses is not None,
+            absent_poses=self.anywhere,
             preprocess=PreprocessConfig(box_size=self.box_size),
         )
 
@@ -120,11 +126,10 @@ def run(config: ClassifyConfig, progress: Callable[[float], None] | None = None)
     """
     # The parts load here, after parsing: `--help` is answered from the declarations above.
     from libhetero.files import remove_figures, remove_stale
-    from libhetero.io import read_volume
     from libhetero.io.pose_changes import at_refined_poses, changed_pose, composed, pose_of
     from libhetero.pipelines.classifying.files import write_classification
     from libhetero.pipelines.classifying.maps import class_maps, draw_class_maps
-    from libhetero.pipelines.classifying.poses import refined_poses, searched_poses
+    from libhetero.pipelines.classifying.poses import first_map, refined_poses, searched_poses
     from libhetero.pipelines.classifying.record import Search, is_classification
     from libhetero.pipelines.classifying.search import classify_particles
     from libhetero.pipelines.maps.classes import FIGURE, TABLE, ClassMap, renewed_folder
@@ -138,7 +143,7 @@ def run(config: ClassifyConfig, progress: Callable[[float], None] | None = None)
         )
     data = config.data()
     feed = listed_feed(data, config.contrast)
-    reference = None if config.reference is None else read_volume(config.reference)
+    reference = None if config.reference is None else first_map(Path(config.reference), feed)
     refining = config.refine_poses or config.search_poses is not None
     stages = (2 if refining else 0) + (2 if config.search_poses is not None else 0) + 1
     share = (1.0 if config.no_maps else 0.7) / stages
@@ -150,7 +155,7 @@ def run(config: ClassifyConfig, progress: Callable[[float], None] | None = None)
             with timed(LOGGER, "search for poses"):
                 searched = searched_poses(
                     feed,
-                    config.search_poses,
+                    None if config.anywhere else config.search_poses,
                     reference,
                     config.seed,
                     config.batch_size,
@@ -183,6 +188,7 @@ def run(config: ClassifyConfig, progress: Callable[[float], None] | None = None)
                 maps = class_maps(
                     feed, found, folder, config.batch_size, lambda done: advance(share + (1 - share) * done)
                 )
-        page = write_classification(folder, feed, data, found, maps, Search(config.search_poses, config.reference))
+        search = Search(config.search_poses, config.anywhere, config.reference)
+        page = write_classification(folder, feed, data, found, maps, search)
     draw_class_maps(folder, maps)
     return ClassifyResult(found.count, int(found.junk.sum()), page)

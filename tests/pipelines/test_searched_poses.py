@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import mrcfile
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
@@ -67,14 +68,24 @@ def test_a_list_without_poses_has_them_from_a_map_of_any_grid_and_scale(program,
     assert code == 0, err
     found = read_particles(folder / "mapped/ptcls_refined.star")
     assert np.median(off(folder, found.pose.rotation)) < 8
-    assert open_classification(folder / "mapped").feed.particles.given is not None
-    code, _, err = program("make3d", "mapped maps --classes mapped/classes.txt")
+    opened = open_classification(folder / "mapped").feed.particles
+    np.testing.assert_allclose(opened.pose.shift, found.pose.shift, atol=1e-3)
+    text = (folder / "mapped/ptcls_refined.star").read_text()
+    assert "Given" not in text and not (folder / "mapped/poses.png").exists(), "there were no poses before"
+    code, _, err = program("make3d", "mapped/ptcls_refined.lst again.mrc")
+    assert code == 0 and (folder / "again.mrc").exists(), err
 
 
 @pytest.mark.parametrize(
     ("words", "told"),
     [
         ("set/bare.star no --nomaps", ["bare.star: the particles have no poses", "--search_poses 180"]),
+        ("set/bare.star no --search_poses 20", ["bare.star: the particles have no poses", "--search_poses 180"]),
+        ("set/particles.star no --search_poses 20 --reference flat.mrc", ["flat.mrc: shows nothing within"]),
+        (
+            "set/particles.star no --search_poses 20 --reference bare.mrc",
+            ["bare.mrc: the header holds no pixel size; w"],
+        ),
         ("set/particles.star no --reference start.mrc", ["--reference", "--search_poses"]),
         ("set/particles.star no --search_poses 20 --reference none.mrc", ["none.mrc"]),
         ("set/particles.star no --search_poses 200", ["--search_poses", "180"]),
@@ -82,6 +93,10 @@ def test_a_list_without_poses_has_them_from_a_map_of_any_grid_and_scale(program,
     ],
 )
 def test_what_cannot_be_searched_is_refused_in_one_line(program, folder, words, told):
+    write_volume("flat.mrc", np.full((20, 20, 20), 3.0), 8.0)
+    write_volume("bare.mrc", np.ones((20, 20, 20)), 8.0)
+    with mrcfile.open("bare.mrc", "r+") as file:
+        file.voxel_size = 0
     code, _, err = program("classify", words)
     assert code in (1, 2) and all(part in err for part in told) and "Traceback" not in err
     assert not (folder / "no").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import shlex
 from collections.abc import Sequence
@@ -16,7 +17,6 @@ from libhetero.files import remove_stale
 from libhetero.io.particle_findings import write_findings
 from libhetero.io.pose_changes import at_given_poses
 from libhetero.metrics.fsc import resolution
-from libhetero.models.hype.latent.pose_search import MOST_ABOUT
 from libhetero.pipelines.classifying.maps import FIGURE
 from libhetero.pipelines.classifying.record import CLASSES, PARTICLES, RECORD, ClassificationRecord, ClassRecord, Search
 from libhetero.pipelines.classifying.search import Classification
@@ -30,7 +30,7 @@ from libhetero.pipelines.run.data import DataConfig
 from libhetero.pipelines.run.list_digest import list_digest
 from libhetero.pipelines.run.particle_record import RECORD as PARTICLE_RECORD
 from libhetero.pipelines.run.particle_record import write_record
-from libhetero.pipelines.run.particles import listed_particles
+from libhetero.pipelines.run.particles import is_unturned, listed_particles
 from libhetero.pipelines.run.poses import FIGURE as POSES_FIGURE
 from libhetero.pipelines.run.poses import REFINED, write_poses
 from libhetero.report.evidence import draw_evidence
@@ -79,10 +79,13 @@ def write_classification(
     write_findings(folder / PARTICLES, found.findings)
     draw_evidence(folder / EVIDENCE, found.findings.evidence, found.findings.junk, found.findings.contrast)
     remove_stale(folder, REFINED, POSES_FIGURE, PARTICLE_RECORD, f"{AT_REFINED}.*")
-    if particles.given is not None:
-        write_poses(folder / REFINED, particles.given.change)
-        write_record(folder, at_given_poses(particles))
     listed = listed_particles(estimated(particles, found.findings), data)
+    if particles.given is not None:
+        bare = is_unturned(particles.given.pose)
+        write_poses(folder / REFINED, particles.given.change, not bare)
+        write_record(folder, at_given_poses(particles))
+        if bare:  # nothing to tell beside the poses that were found
+            listed = dataclasses.replace(listed, given=None)
     endings = write_lists_of_classes(folder, listed, found.label, "class")
     if particles.given is not None:
         write_lists(folder, {AT_REFINED: listed})
@@ -127,13 +130,12 @@ def _record(
 
 def _searched(search: Search) -> str:
     """Say how poses were searched for."""
-    if search.within <= np.degrees(MOST_ABOUT):
-        begun = "that of the list's poses" if search.reference is None else Path(search.reference).name
-        return (
-            f"Poses were searched for within {search.within:g} degrees of the list's, beginning with the map {begun}."
-        )
-    if search.reference is not None:
-        return f"Poses were searched for over all rotations; the first map was {Path(search.reference).name}."
+    name = "" if search.reference is None else Path(search.reference).name
+    if not search.anywhere:
+        begun = name or "that of the list's poses"
+        return f"Poses were searched for within {search.within:g} degrees of the list's; the first map was {begun}."
+    if name:
+        return f"Poses were searched for over all rotations; the first map was {name}."
     return (
         "Poses were searched for over all rotations, and the first map was found from nothing: it may be the mirror "
         "image, which no image tells. Where helices are left-handed, search again with the mirrored map (e2proc3d.py "
@@ -167,17 +169,17 @@ def _page(folder: Path, data: DataConfig, record: ClassificationRecord, maps: bo
     )
     figures += [Link("correlation of the half-maps of each class", FSC)] if maps else []
     figures.append(Link("evidence and contrast of the particles", EVIDENCE))
-    if record.refined:
-        figures.append(Link("how far poses were moved by their refinement", POSES_FIGURE))
+    if (folder / POSES_FIGURE).exists():
+        figures.append(Link("how far poses were moved", POSES_FIGURE))
     every = str(folder / f"{AT_REFINED}{endings[0]}") if record.refined else data.particles
     quoted, first = shlex.quote(every), record.classes[0].name
+    if record.search.within is not None:
+        facts.append(_searched(record.search))
     if record.refined:
         facts.append(
             f"Poses were refined; all particles at the refined ones are in {AT_REFINED}{endings[0]}. Each was taken "
             "to a map of half of its class, drawn anew: half-maps by the list's half-sets agree a little too well."
         )
-    if record.search.within is not None:
-        facts.append(_searched(record.search))
     commands = [
         ("a class alone, at full resolution", f"e2hype_make3d.py {shlex.quote(str(folder / first))}.lst {first}.mrc"),
         ("motion and assembly within a class", f"e2hype_guess_n.py {shlex.quote(str(folder / first))}.mrc gmm.txt"),

@@ -52,10 +52,12 @@ class Search:
     Parameters
     ----------
     within : of the list's, degrees; None where they were not.
-    reference : map that it began with; None for that of the list's poses, or none.
+    anywhere : whether that is so far that the list's were not looked at.
+    reference : map that it began with; None for that of the list's poses, or one from nothing.
     """
 
     within: float | None = None
+    anywhere: bool = False
     reference: str | None = None
 
 

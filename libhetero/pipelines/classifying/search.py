@@ -85,8 +85,7 @@ def classify_particles(
     ------
     DataError : for too few particles, or images that show nothing.
     """
-    if len(feed) < LEAST_PARTICLES:
-        raise DataError(f"found {len(feed)} particles; expected at least {LEAST_PARTICLES} to tell classes apart.")
+    check_count(feed)
     reader = SliceReader.of(feed, seed, batch_size)
     chosen = sample_indices(len(feed), most_particles(), seed)
     if len(chosen) < len(feed):
@@ -113,11 +112,17 @@ def classify_particles(
     return found
 
 
+def check_count(feed: ParticleFeed) -> None:
+    """Raise a DataError for too few particles to search for anything in."""
+    if len(feed) < LEAST_PARTICLES:
+        raise DataError(f"found {len(feed)} particles; expected at least {LEAST_PARTICLES} to tell classes apart.")
+
+
 def nothing_shown() -> DataError:
     """Return the error for images in which no molecule is found."""
     return DataError(
         "the images show nothing that their poses agree on; expected a molecule. Check poses, CTF and contrast "
-        "(e2hype_import.py shows them), or --box."
+        "(e2hype_import.py shows them), or --box; poses that were searched for may all be wrong, too."
     )
 
 
@@ -148,9 +153,9 @@ class SliceReader:
         sample = of_finite_images(feed.batch(sample_indices(len(feed), NOISE_SAMPLE, seed)))
         return cls(feed, measure_noise(sample, feed.box_size), batch_size)
 
-    def slices(self, index: Int[np.ndarray, "chosen"], what: str) -> CentralSlices:
-        """Return the slices of some particles, in their order."""
-        return next(self.blocks(index, len(index), what))
+    def slices(self, index: Int[np.ndarray, "chosen"], what: str, ring: float = HIGHEST_RING) -> CentralSlices:
+        """Return the slices of some particles up to a ring, in their order."""
+        return next(self.blocks(index, len(index), what, ring))
 
     def blocks(
         self, index: Int[np.ndarray, "chosen"], size: int, what: str, ring: float = HIGHEST_RING

@@ -96,7 +96,7 @@ class DataConfig(ParticleListConfig):
     Parameters
     ----------
     no_ctf : True takes the CTF as 1 everywhere (images without one).
-    no_poses : True takes poses that there are not for unturned ones.
+    absent_poses : True takes a list without poses, whose particles are unturned.
     reference : starting Gaussians (.txt) or a map; None without.
     mask : map that is above 0.5 where Gaussians may change; None for everywhere.
     count : particles in the list, to notice that it has changed; 0 before it is read.
@@ -106,7 +106,7 @@ class DataConfig(ParticleListConfig):
     """
 
     no_ctf: bool = option(False, "--noctf", group=PARTICLES, help="the images carry no CTF")
-    no_poses: bool = internal(False, "whether particles without poses are taken for unturned: they are searched for")
+    absent_poses: bool = internal(False, "whether a list may have no poses: they are searched for")
     reference: str | None = option(
         None,
         "--model",

@@ -43,7 +43,7 @@ def load_particles(data: DataConfig) -> ParticleSet:
             f"{data.particles}: holds {len(particles)} particles, but the run was trained on "
             f"{data.count}; restore the list, or train a new run."
         )
-    if particles.pose is None and data.no_poses:
+    if particles.pose is None and data.absent_poses:
         particles = dataclasses.replace(particles, pose=unturned(len(particles)))
     if particles.pose is None:
         raise DataError(
@@ -97,6 +97,11 @@ def unturned(count: int) -> Pose:
     """Return poses of no turn and no shift."""
     rotation = np.tile(np.eye(3, dtype=np.float32), (count, 1, 1))
     return Pose(rotation=rotation, shift=np.zeros((count, 2), np.float32))
+
+
+def is_unturned(pose: Pose) -> bool:
+    """Return whether poses are those of a list that has none."""
+    return bool(np.all(np.asarray(pose.rotation) == np.eye(3)) and not np.any(pose.shift))
 
 
 def unit_ctf(count: int) -> CTFParams:

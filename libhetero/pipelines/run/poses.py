@@ -31,11 +31,20 @@ LOGGER = logging.getLogger(__name__)
 REFINED, FOUND, FIGURE = "poses.txt", "poses_00.txt", "poses.png"
 
 
-def write_poses(path: Path, change: PoseChange) -> None:
-    """Write what poses are off by, and the figure beside it, and say how far they were moved."""
+def write_poses(path: Path, change: PoseChange, given: bool = True) -> None:
+    """Write what poses are off by, and the figure beside it, and say how far they were moved.
+
+    Parameters
+    ----------
+    given : whether there were poses before; without, how far they are from none means nothing.
+    """
     write_pose_changes(path, change)
-    draw_poses(path.with_name(FIGURE), **vars(change))
     figures = pose_figures(change)
+    if not given:
+        known = (float(np.median(figures[name])) for name in ("PoseTurnSd", "PoseShiftSd"))
+        LOGGER.info("%s: poses are known to %.2g degrees and %.2g Å in the median", path, *known)
+        return
+    draw_poses(path.with_name(FIGURE), **vars(change))
     LOGGER.info(
         "%s: poses are turned by %.2g degrees and shifted by %.2g Å in the median (known to %.2g degrees and %.2g Å)",
         path,

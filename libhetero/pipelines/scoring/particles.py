@@ -17,11 +17,13 @@ from libhetero.io.particle_findings import ParticleFindings, read_findings
 from libhetero.io.pose_changes import at_refined_poses
 from libhetero.metrics.calibration import errors_over_deviations
 from libhetero.metrics.detection import detection
-from libhetero.metrics.poses import pose_errors
+from libhetero.metrics.poses import common_frame, pose_errors
 from libhetero.pipelines.decoding.particle_findings import latents_and_deviations
 from libhetero.pipelines.run.poses import poses_of
 from libhetero.pipelines.scoring.truth import Truth
-from libhetero.records import ParticleSet
+from libhetero.records import ParticleSet, Pose
+
+LEAST_FRAME = 5.0  # degrees, of a turn of all poses together that is told
 
 
 def score_particles(path: Path, truth: Truth, places: np.ndarray) -> dict[str, Any]:
@@ -59,7 +61,8 @@ def score_poses(
     -------
     of "given" and "refined" poses "rotation", degrees, and "shift", Å: medians over the particles that are no junk of
     the angle, and of the length, between them and the true ones; "z" of the refined ones, the deviation of their five
-    errors over what the run says it is.
+    errors over what the run says it is. Where all are turned together by more than a few degrees, or mirrored, "frame"
+    has the "turn" of the whole, degrees, whether they are "mirrored", 0 or 1, and "rotation" and "shift" in that frame.
     """
     if particles.given is None and path is not None and path.exists():
         particles = at_refined_poses(particles, poses_of(path, particles))
@@ -70,9 +73,15 @@ def score_poses(
     scores: dict[str, dict[str, float | int]] = {}
     for name, pose in (("given", particles.given.pose), ("refined", particles.pose)):
         turn, off = pose_errors(pose.take(real), rotation, shift)
-        scores[name] = {
-            "rotation": float(np.degrees(np.median(np.linalg.norm(turn, axis=1)))),
-            "shift": float(np.median(np.linalg.norm(off, axis=1))),
+        scores[name] = _medians(turn, off)
+    frame = common_frame(particles.pose.take(real), Pose(rotation=rotation, shift=shift))
+    if frame.mirrored or np.degrees(frame.angle) > LEAST_FRAME:
+        placed = frame.of(Pose(rotation=rotation, shift=shift))
+        turn, off = pose_errors(particles.pose.take(real), placed.rotation, placed.shift)
+        scores["frame"] = {
+            "turn": float(np.degrees(frame.angle)),
+            "mirrored": int(frame.mirrored),
+            **_medians(turn, off),
         }
     change = particles.given.change.take(real)
     scores["refined"]["z"] = float(
@@ -81,6 +90,13 @@ def score_poses(
         )
     )
     return scores
+
+
+def _medians(turn: Float[np.ndarray, "particles 3"], off: Float[np.ndarray, "particles 2"]) -> dict[str, float]:
+    return {
+        "rotation": float(np.degrees(np.median(np.linalg.norm(turn, axis=1)))),
+        "shift": float(np.median(np.linalg.norm(off, axis=1))),
+    }
 
 
 def real_particles(truth: Truth, places: np.ndarray) -> Bool[np.ndarray, "particles"]:

@@ -140,8 +140,13 @@ def _particle_lines(values: dict[str, Any]) -> list[str]:
         lines.append("  called junk: a probability above ½; every other score is of what is no junk.")
     if "poses" in values:
         lines.append(_line("poses, off in the median by", "degrees", "Å"))
-        for name, row in values["poses"].items():
+        for name in ("given", "refined"):
+            row = values["poses"][name]
             lines.append(_line(f"  as {name}", row["rotation"], row["shift"]))
+        if "frame" in values["poses"]:
+            row = values["poses"]["frame"]
+            hand = ", mirror image" if row["mirrored"] else ""
+            lines.append(_line(f"  as refined, all turned by {row['turn']:.0f}°{hand}", row["rotation"], row["shift"]))
         lines.append(_line("  errors of the refined ones ÷ their deviation", values["poses"]["refined"]["z"]))
     return lines
 

@@ -129,7 +129,9 @@ class FourierGrid:
         return jnp.concatenate([masked(volume, weight, self.reach) for weight in weights])
 
     def of_volume(self, volume: Float[np.ndarray, "z y x"], pixel: float) -> Complex[np.ndarray, "points"]:
-        """Return a volume of any grid at the points of this one, confined, by sums over its voxels.
+        """Return what a volume of any grid has in the ball at the points of this one, by sums over its voxels.
+
+        What it has at the ball's edge on average, or at its own where it is smaller, is taken for its background.
 
         Parameters
         ----------
@@ -137,14 +139,19 @@ class FourierGrid:
         pixel : width of a voxel, a part of the box.
         """
         k = np.arange(-self.reach, self.reach + 1) / self.oversampling
-        z, y, x = (
-            np.exp(-2j * np.pi * pixel * np.outer(k, np.arange(edge) - edge // 2)).astype(np.complex64)
-            for edge in volume.shape
-        )
-        values = np.einsum("kx,zyx->kzy", x[self.reach :], volume.astype(np.float32), optimize=True)
-        values = np.einsum("kzy,jy->kjz", values, y, optimize=True)
-        values = np.einsum("kjz,iz->kji", values, z, optimize=True)
-        return np.asarray(self.confined(values.reshape(1, -1))[0])
+        z, y, x = (pixel * (np.arange(edge) - edge // 2) for edge in volume.shape)
+        wave_z, wave_y, wave_x = (np.exp(-2j * np.pi * np.outer(k, one)).astype(np.complex64) for one in (z, y, x))
+        radius = min(self.ball, *(pixel * (edge // 2) - EDGE for edge in volume.shape))
+        flat = np.hypot(y[:, None], x)
+        weights = (np.asarray(cosine_edge(np.hypot(flat, one), radius, EDGE), np.float32) for one in z)
+        values, mask = np.zeros(self.shape, np.complex64), np.zeros(self.shape, np.complex64)
+        at_edge = np.zeros(2)
+        for weight, plane, wave in zip(weights, volume, wave_z.T, strict=True):
+            edge = (weight > 0) & (weight < 1)
+            at_edge += np.sum(plane, where=edge, dtype=np.float64), np.count_nonzero(edge)
+            for total, shown in ((values, weight * plane), (mask, weight)):
+                total += (wave_x[self.reach :] @ shown.T.astype(np.complex64) @ wave_y.T)[:, :, None] * wave
+        return (values - at_edge[0] / max(at_edge[1], 1) * mask).reshape(-1)
 
     def in_space(self, values: Complex[AnyArray, "points"]) -> Float[Array, "edge edge edge"]:
         """Return a volume in real space, centred on voxel 0, its axes y, z and x."""

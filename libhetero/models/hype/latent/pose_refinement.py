@@ -155,7 +155,7 @@ def refine_poses(
         spread = _learnt(found, spread)
         state = found.state
         LOGGER.info(
-            "poses, round %d: the list's are off by %.2g degrees and %.2g %% of the box along each axis",
+            "poses, round %d: those before were off by %.2g degrees and %.2g %% of the box along each axis",
             number + 1,
             np.degrees(spread[0]),
             100 * spread[3],

@@ -15,8 +15,11 @@ so that their grid is no part of the map; rings rise as the iterations go. What 
 a hand, is free: the map may be the mirror image.
 
 **To a map** (`search_poses`): each image takes the most probable pose of a grid, over all rotations or about its own,
-then maps are made of all images, and the search is repeated about each pose at half the spacing and on more rings.
-What is left is for `pose_refinement`, which holds each image against the other half-set alone.
+then a map is made of each half-set, and the search repeated against that of the other, about each pose at half the
+spacing and on more rings. The first map is one for both, so that half-sets are not independent on the rings that it has
+(8, or what those of the first poses have in common). What is left is for `pose_refinement`.
+
+Views are plain rotations: a magnification that differs along two axes, which is a percent or two, is not looked at.
 
 References
 ----------
@@ -39,7 +42,7 @@ from jaxtyping import Array, Complex, Float
 from scipy.spatial.transform import Rotation
 
 from libhetero.models.hype.latent.central import CentralSlices
-from libhetero.models.hype.latent.grid import FourierGrid, on_grid
+from libhetero.models.hype.latent.grid import FourierGrid, few_sizes, on_grid
 from libhetero.models.hype.latent.volumes import Sums, signal_power, solved, sums_of
 from libhetero.physics.rotation_grids import even_rotations, shifts_within, turns_within
 from libhetero.physics.rotations import HIGHEST, turned
@@ -54,8 +57,9 @@ RISING = (4,) * 6 + (5,) * 6 + (6,) * 6 + (7,) * 6 + (8,) * 6  # rings of the it
 IMAGES = 1000  # of an iteration
 SCORES = 2**25  # numbers held at once: of images × shifts × views
 VIEWS_AT_ONCE = 256
+KEPT_OUT, MOST_KEPT_OUT = 0.2, 500  # of the images, that a map from nothing is not made of, and how many
+SURE = 4.0  # standard errors
 ALL_ROUND, ABOUT = (8, 12), (12, 14)  # rings of searches over all rotations, and of those about a pose
-MOST_ABOUT = np.radians(45.0)  # beyond which the list's poses say nothing
 
 Blocks = Callable[[float], Iterator[CentralSlices]]
 
@@ -75,9 +79,40 @@ class Map:
     grid: FourierGrid
     scaled: bool = True
 
+    def averaged(self) -> Map:
+        """Return the map averaged over all rotations, which says nothing of any."""
+        shell = np.rint(self.grid.radius * self.grid.oversampling).astype(np.int64)
+        profile = np.bincount(shell, self.values.real) / np.maximum(np.bincount(shell), 1)
+        return dataclasses.replace(self, values=profile[shell].astype(np.complex64))
+
+    def views(self, rotation: Float[np.ndarray, "views 3 3"], frequencies: Float[np.ndarray, "pixels 2"]) -> Array:
+        """Return P_g V at each rotation."""
+        return _views(self.table(), jnp.asarray(rotation), jnp.asarray(frequencies), self.grid)
+
     def table(self) -> Float[Array, "points 2 1"]:
         """Return what `FourierGrid.interpolated` reads."""
         return _table(jnp.asarray(self.values), self.grid)
+
+
+@dataclass(frozen=True, eq=False)
+class Begun:
+    """A map from nothing.
+
+    Parameters
+    ----------
+    map : found.
+    gain, error : of log p of images that it was not made of over what the map averaged over rotations gives them, the
+        mean and its standard error. Noise that was fitted gains nothing.
+    """
+
+    map: Map
+    gain: float
+    error: float
+
+    @property
+    def borne_out(self) -> bool:
+        """Whether images that it was not made of tell rotations of it."""
+        return self.gain > SURE * self.error
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,13 +153,33 @@ class Allowed:
         return Allowed(self.rotation[rows], self.within)
 
 
+@dataclass(frozen=True)
+class Round:
+    """One search of all images.
+
+    Parameters
+    ----------
+    ring : the highest, cycles per box.
+    reach : the largest turn from the poses so far, radians; None for views all round.
+    furthest : the largest shift from these, a part of the box.
+    """
+
+    ring: float
+    reach: float | None = None
+    furthest: float = FURTHEST
+
+    def shifts(self) -> Float[np.ndarray, "shifts 2"]:
+        """Return those to try, twice as fine about a pose."""
+        return shifts_within(self.furthest, 1 / (FINER * self.ring) / (1 if self.reach is None else 2))
+
+
 def found_map(
     slices: CentralSlices,
     ball: float,
     seed: int,
     rings: Sequence[float] = RISING,
     progress: Callable[[float], None] = lambda done: None,
-) -> Map:
+) -> Begun:
     """Return a map that explains images of which no pose is known; which way it is turned, and its hand, are chance.
 
     Parameters
@@ -136,40 +191,41 @@ def found_map(
     progress : called with the fraction done.
     """
     random = np.random.default_rng(seed)
-    half = random.permutation(len(slices)) % 2
+    order = random.permutation(len(slices))
+    out, order = np.split(order, [min(round(KEPT_OUT * len(order)), MOST_KEPT_OUT)])
+    halves = order[::2], order[1::2]
     begun = Rotation.random(len(slices), random_state=random).as_matrix().astype(np.float32)
-    rows = _some(len(slices), random)
-    first = CentralSlices(slices.image[rows], slices.transfer[rows], begun[rows], slices.frequencies)
+    first, half = _drawn(halves, random)
+    placed = dataclasses.replace(slices, rotation=begun).take(first)
     grid = _grid(min(rings[0], slices.ring), ball)
-    now = _map_of(_sums(first, half[rows], grid), grid)
+    now = _map_of(_sums(placed, half, grid), grid)
     for number, wanted in enumerate(rings):
-        ring, rows = min(wanted, slices.ring), _some(len(slices), random)
+        ring = min(wanted, slices.ring)
+        (rows, half), low, grid = _drawn(halves, random), slices.within(ring), _grid(ring, ball)
         whole = Rotation.random(random_state=random).as_matrix()
         views = (even_rotations(FINE / ring) @ whole).astype(np.float32)
-        low = slices.within(ring)
         shifts = shifts_within(FURTHEST, 1 / (FINER * ring))
-        likely, sums, grid = 0.0, None, _grid(ring, ball)
+        read, parts = now.views(views, low.frequencies), []
         for one in (0, 1):
-            of_half = rows[half[rows] == one]
-            seen, said = _weighed_views(low.take(of_half), views, shifts, now)
-            made = _sums(seen, np.full(len(views), one), grid)
-            sums = made if sums is None else sums + made
-            likely += said
-        if sums is None:
-            raise ValueError("no images")
-        now = _map_of(sums, grid)
-        LOGGER.debug(
-            "iteration %d, ring %g: %d views, log p %.3f an image", number, ring, len(views), likely / len(rows)
-        )
+            seen, likely = _weighed_views(low.take(rows[half == one]), views, shifts, read)
+            parts.append((_sums(seen, np.full(len(views), one), grid), likely.mean() / 2))
+        now = _map_of(parts[0][0] + parts[1][0], grid)
+        said = parts[0][1] + parts[1][1]
+        LOGGER.debug("iteration %d, ring %g: %d views, log p %.3f an image", number, ring, len(views), said)
         progress((number + 1) / len(rings))
-    return now
+    low = slices.within(now.grid.ring).take(out)
+    found, flat = (
+        _weighed_views(low, views, shifts, one.views(views, low.frequencies))[1] for one in (now, now.averaged())
+    )
+    gain = found - flat
+    return Begun(now, float(gain.mean()), float(gain.std() / np.sqrt(len(gain))))
 
 
 def search_poses(
     blocks: Blocks,
     given: Poses,
     ball: float,
-    within: float,
+    within: float | None,
     start: Map | None,
     highest: float,
     seed: int,
@@ -177,36 +233,41 @@ def search_poses(
 ) -> Poses:
     """Return the most probable poses of images to one map, made anew of them each time.
 
+    Images that say nothing, of a transfer of 0, stay where they are.
+
     Parameters
     ----------
     blocks : yields the particles' slices up to a ring, at the list's poses, in blocks that are the same each time.
     given : the list's rotations, with no shifts.
     ball : radius of the molecule, as a part of the box.
-    within : of which turn from the list's a pose may be, radians; all rotations are tried above `MOST_ABOUT`.
+    within : of about which turn from the list's a pose may be, radians; None for any.
     start : the map to begin with; None for that of the poses given.
     highest : ring that there is, cycles per box.
     seed : which images are of which half-set.
     progress : called with the fraction done.
     """
     half = np.random.default_rng(seed).permutation(len(given.rotation)) % 2
-    rounds: list[tuple[float, float | None]] = [(ring, None) for ring in ALL_ROUND if within > FINE / ring]
-    reach = min(within, FINE / ALL_ROUND[-1])
-    rounds += [(ring, reach / 2**number) for number, ring in enumerate(ABOUT)]
-    allowed = None if within > MOST_ABOUT else Allowed(given.rotation, within)
-    poses, now = given, start
-    for number, (wanted, turn) in enumerate(rounds):
-        ring = min(wanted, highest)
-        if now is None:
-            now = _made(blocks, poses, half, ring, ball)
-        poses = _most_probable(blocks, poses, now, ring, turn, FURTHER if number else FURTHEST, allowed)
-        now = None
+    everywhere, about = ([min(ring, highest) for ring in rings] for rings in (ALL_ROUND, ABOUT))
+    most = np.pi if within is None else within
+    rounds = [Round(ring) for ring in everywhere if most > FINE / ring]
+    reach = min(most, FINE / everywhere[-1])
+    rounds += [Round(ring, reach / 2**number) for number, ring in enumerate(about)]
+    allowed = None if within is None else Allowed(given.rotation, within)
+    poses, maps = given, None if start is None else (start, start)
+    for number, one in enumerate(rounds):
+        if maps is None:
+            maps = _made(blocks, poses, half, one.ring, ball)
+        furthest = FURTHER if number else FURTHEST
+        poses = _most_probable(blocks, poses, half, maps, dataclasses.replace(one, furthest=furthest), allowed)
+        maps = None
         progress((number + 1) / len(rounds))
     return poses
 
 
-def _some(count: int, random: np.random.Generator) -> np.ndarray:
-    """Return the rows of as many images as an iteration takes."""
-    return np.sort(random.choice(count, min(count, IMAGES), replace=False))
+def _drawn(halves: tuple[np.ndarray, np.ndarray], random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Return rows of as many images as an iteration takes, the same number of each half-set, and their half-sets."""
+    rows = [np.sort(random.choice(half, min(len(half), IMAGES // 2), replace=False)) for half in halves]
+    return np.concatenate(rows), np.repeat([0, 1], [len(half) for half in rows])
 
 
 def _sums(seen: CentralSlices, half: np.ndarray, grid: FourierGrid) -> Sums:
@@ -221,79 +282,99 @@ def _grid(ring: float, ball: float) -> FourierGrid:
 
 
 def _map_of(sums: Sums, grid: FourierGrid) -> Map:
+    """Return the map of both half-sets together."""
     return Map(solved(sums.whole(), grid, signal_power(sums, grid))[0, 0], grid)
 
 
-def _made(blocks: Blocks, poses: Poses, half: np.ndarray, ring: float, ball: float) -> Map:
-    """Return the map of all images at some poses."""
+def _made(blocks: Blocks, poses: Poses, half: np.ndarray, ring: float, ball: float) -> tuple[Map, Map]:
+    """Return the maps of both half-sets at some poses."""
     grid, sums, start = _grid(ring, ball), None, 0
     for block in blocks(ring):
-        rows = slice(start, start + len(block))
+        rows = np.arange(start, start + len(block))
         made = _sums(poses.moved(block, rows), half[rows], grid)
         sums = made if sums is None else sums + made
         start += len(block)
     if sums is None:
         raise ValueError("no particles")
-    return _map_of(sums, grid)
+    first, second = solved(sums, grid, signal_power(sums, grid))[0]
+    return Map(first, grid), Map(second, grid)
 
 
 def _most_probable(
-    blocks: Blocks, poses: Poses, now: Map, ring: float, reach: float | None, furthest: float, allowed: Allowed | None
+    blocks: Blocks, poses: Poses, half: np.ndarray, maps: tuple[Map, Map], how: Round, allowed: Allowed | None
 ) -> Poses:
-    """Return the most probable poses on a grid: of all rotations, or of turns about the poses so far.
+    """Return the most probable poses on a grid, of each image against the map of the other half-set.
 
     Parameters
     ----------
-    reach : the largest turn; None for all rotations.
-    furthest : the largest shift from that so far, a part of the box.
+    half : half-set of each image.
+    maps : of both.
+    how : which grid.
     allowed : where each may be of all rotations; None for anywhere.
     """
-    rotation, shift = poses.rotation.copy(), poses.shift.copy()
-    shifts = shifts_within(furthest, 1 / (FINER * ring) / (1 if reach is None else 2))
-    views = even_rotations(FINE / ring).astype(np.float32) if reach is None else None
-    turns = None if reach is None else turns_within(reach, min(reach, FINE / ring) / 2)
-    start = 0
-    for block in blocks(ring):
-        rows = np.arange(start, start + len(block))
-        moved = poses.moved(block, rows)
-        if views is not None:
-            view, moved_by = _best_views(moved, views, shifts, now, None if allowed is None else allowed.take(rows))
-            rotation[rows] = views[view]
-        elif turns is not None:
-            turn, moved_by = _best_turns(moved, turns, shifts, now)
-            rotation[rows] = Rotation.from_rotvec(turns[turn]).as_matrix() @ poses.rotation[rows]
-        shift[rows] += shifts[moved_by]
+    rotation, shift, shifts = poses.rotation.copy(), poses.shift.copy(), how.shifts()
+    start, views, turns = 0, np.zeros((0, 3, 3), np.float32), np.zeros((0, 3))
+    read: list[Array] = []
+    if how.reach is None:
+        views = even_rotations(FINE / how.ring).astype(np.float32)
+    else:
+        turns = turns_within(how.reach, min(how.reach, FINE / how.ring) / 2)
+    for block in blocks(how.ring):
+        if not read and how.reach is None:
+            read = [one.views(views, block.frequencies) for one in maps]
+        for one in (0, 1):
+            mine = np.flatnonzero((half[start : start + len(block)] == one) & block.transfer.any(axis=1))
+            rows = start + mine
+            moved = poses.moved(block, np.arange(start, start + len(block))).take(mine)
+            if not len(mine):
+                continue
+            if how.reach is None:
+                near = None if allowed is None else allowed.take(rows)
+                view, place = _best_views(moved, views, shifts, read[1 - one], maps[1 - one].scaled, near)
+                found = view >= 0
+                rotation[rows[found]] = views[view[found]]
+                shift[rows[found]] += shifts[place[found]]
+            else:
+                turn, place = _best_turns(moved, turns, shifts, maps[1 - one])
+                rotation[rows] = Rotation.from_rotvec(turns[turn]).as_matrix() @ poses.rotation[rows]
+                shift[rows] += shifts[place]
         start += len(block)
     return Poses(rotation, shift)
 
 
-def _weighed_views(low: CentralSlices, views: np.ndarray, shifts: np.ndarray, now: Map) -> tuple[CentralSlices, float]:
-    """Return the sums of images at every view, as slices of the same sums, and log p of all images."""
-    read = _views(now.table(), jnp.asarray(views), jnp.asarray(low.frequencies), now.grid)
+def _weighed_views(
+    low: CentralSlices, views: np.ndarray, shifts: np.ndarray, read: Array
+) -> tuple[CentralSlices, Float[np.ndarray, "images"]]:
+    """Return the sums of images at every view, as slices of the same sums, and log p of each image."""
     numerator = jnp.zeros(read.shape, jnp.complex64)
-    weight, likely = jnp.zeros(read.shape, jnp.float32), 0.0
-    for image, passed, _, _ in _parts(low, len(shifts) * len(views)):
+    weight, likely = jnp.zeros(read.shape, jnp.float32), []
+    for image, passed, _, count in _parts(low, len(shifts) * len(views)):
         more, squares, said = _expected(image, passed, jnp.asarray(low.frequencies), jnp.asarray(shifts), read)
-        numerator, weight, likely = numerator + more, weight + squares, likely + float(said)
+        numerator, weight = numerator + more, weight + squares
+        likely.append(np.asarray(said)[:count])
     passed = np.sqrt(np.maximum(np.asarray(weight), 1e-20))
-    return CentralSlices(np.asarray(numerator) / passed, passed, views, low.frequencies), likely
+    return CentralSlices(np.asarray(numerator) / passed, passed, views, low.frequencies), np.concatenate(likely)
 
 
 def _best_views(
-    moved: CentralSlices, views: np.ndarray, shifts: np.ndarray, now: Map, allowed: Allowed | None = None
+    moved: CentralSlices,
+    views: np.ndarray,
+    shifts: np.ndarray,
+    read: Array,
+    scaled: bool,
+    allowed: Allowed | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the most probable view and shift of each image, of views that are allowed to it."""
+    """Return the most probable view and shift of each image, of views that are allowed to it; view -1 for none."""
     at = jnp.asarray(moved.frequencies), jnp.asarray(shifts, jnp.float32), jnp.asarray(views, jnp.float32)
-    read = _views(now.table(), at[2], at[0], now.grid)
     within = np.pi if allowed is None else allowed.within
     about = moved if allowed is None else dataclasses.replace(moved, rotation=allowed.rotation.astype(np.float32))
     least = jnp.float32(1 + 2 * np.cos(within) - 1e-4)  # trace of the turn between a view and the list's
     found = [
-        np.asarray(_best(image, passed, rotation, least, *at, read, now.scaled))[:count]
+        np.asarray(_best(image, passed, rotation, least, *at, read, scaled))[:count]
         for image, passed, rotation, count in _parts(about, len(shifts) * len(views))
     ]
     shift, view = np.divmod(np.concatenate(found), len(views))
-    return view, shift
+    return np.where(shift < 0, -1, view), shift
 
 
 def _best_turns(moved: CentralSlices, turns: np.ndarray, shifts: np.ndarray, now: Map) -> tuple[np.ndarray, np.ndarray]:
@@ -314,7 +395,7 @@ def _parts(slices: CentralSlices, size: int) -> Iterator[tuple[Array, Array, Arr
     ----------
     size : numbers that are held for each image.
     """
-    together = max(1, min(SCORES // size, len(slices)))
+    together = max(1, min(SCORES // size, few_sizes(len(slices))))
     for start in range(0, len(slices), together):
         rows = np.arange(start, min(start + together, len(slices)))
         padded = slices.take(np.resize(rows, together))
@@ -374,30 +455,25 @@ def _best(
     views: Array,
     scaled: bool,
 ) -> Array:
-    """Return the place of each image's best among shifts × views, of those near enough to a rotation of its own."""
+    """Return the place of each image's best among shifts × views near enough to a rotation of its own; -1 for none."""
     scores = _scores(_shifted(image, passed, frequencies, shifts), passed, views, scaled)
     trace = jnp.matmul(about.reshape(-1, 9), rotation.reshape(-1, 9).T, precision=HIGHEST)
-    scores = jnp.where((trace >= least)[:, None], scores, -jnp.inf)
-    return jnp.argmax(scores.reshape(len(image), -1), axis=1)
+    scores = jnp.where((trace >= least)[:, None], scores, -jnp.inf).reshape(len(image), -1)
+    return jnp.where(jnp.max(scores, axis=1) > -jnp.inf, jnp.argmax(scores, axis=1), -1)
 
 
 @jax.jit
 def _expected(
     image: Array, passed: Array, frequencies: Array, shifts: Array, views: Array
 ) -> tuple[Array, Array, Array]:
-    """Return sums of weight × x τ and of weight × τ² at each view, and log p of the images."""
+    """Return sums of weight × x τ and of weight × τ² at each view, and log p of each image."""
     moved = _shifted(image, passed, frequencies, shifts)
     scores = _scores(moved, passed, views)
     total = jax.scipy.special.logsumexp(scores, axis=(1, 2), keepdims=True)
     weight = jnp.exp(scores - total)
     numerator = jnp.matmul(weight.reshape(-1, len(views)).T, _parted(moved).reshape(-1, 2 * moved.shape[-1]))
     real, imaginary = jnp.split(numerator, 2, axis=-1)
-    seen = jnp.any(passed > 0, axis=1)
-    return (
-        jax.lax.complex(real, imaginary),
-        jnp.matmul(weight.sum(axis=1).T, passed**2),
-        jnp.sum(jnp.where(seen, total[:, 0, 0], 0.0)),
-    )
+    return jax.lax.complex(real, imaginary), jnp.matmul(weight.sum(axis=1).T, passed**2), total[:, 0, 0]
 
 
 @partial(jax.jit, static_argnames=("grid", "scaled"))

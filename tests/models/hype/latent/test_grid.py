@@ -82,7 +82,7 @@ def test_a_volume_of_any_box_and_pixel_is_read_at_the_points():
     volume = (weight * np.exp(-(places**2).sum(-1) / (2 * width**2))).sum(-1) * (
         pixel / np.sqrt(2 * np.pi) / width
     ) ** 3
-    found = GRID.of_volume(volume, pixel)
+    found = GRID.of_volume(volume + 0.3 * volume.max(), pixel)  # with a background
     expected = transform((position, weight), points_of(GRID), width)
     inside = GRID.radius < 6
     np.testing.assert_allclose(found[inside], expected[inside], atol=0.01 * np.abs(expected).max())

@@ -80,12 +80,12 @@ def write_classification(
     draw_evidence(folder / EVIDENCE, found.findings.evidence, found.findings.junk, found.findings.contrast)
     remove_stale(folder, REFINED, POSES_FIGURE, PARTICLE_RECORD, f"{AT_REFINED}.*")
     listed = listed_particles(estimated(particles, found.findings), data)
+    moved = particles.given is not None and not is_unturned(particles.given.pose)
     if particles.given is not None:
-        bare = is_unturned(particles.given.pose)
-        write_poses(folder / REFINED, particles.given.change, not bare)
+        write_poses(folder / REFINED, particles.given.change, moved)
         write_record(folder, at_given_poses(particles))
-        if bare:  # nothing to tell beside the poses that were found
-            listed = dataclasses.replace(listed, given=None)
+    if not moved:  # nothing to tell beside poses that were found
+        listed = dataclasses.replace(listed, given=None)
     endings = write_lists_of_classes(folder, listed, found.label, "class")
     if particles.given is not None:
         write_lists(folder, {AT_REFINED: listed})
@@ -95,7 +95,7 @@ def write_classification(
     seen, refined = data.seen(feed.config, len(feed)), particles.given is not None
     record = _record(seen, found, maps, feed.pixel_size, refined, search)
     write_json(folder / RECORD, asdict(record))
-    page = _page(folder, data, record, bool(maps), endings).write(folder / PAGE)
+    page = _page(folder, data, record, bool(maps), endings, moved).write(folder / PAGE)
     LOGGER.info("wrote %s, %s and a list of each class", folder / CLASSES, page)
     return page
 
@@ -143,7 +143,9 @@ def _searched(search: Search) -> str:
     )
 
 
-def _page(folder: Path, data: DataConfig, record: ClassificationRecord, maps: bool, endings: Sequence[str]) -> Page:
+def _page(
+    folder: Path, data: DataConfig, record: ClassificationRecord, maps: bool, endings: Sequence[str], moved: bool
+) -> Page:
     rows: list[list[Cell]] = []
     for one in record.classes:
         resolved = "" if one.resolution is None else f"{one.resolution:.1f} Å"
@@ -169,7 +171,7 @@ def _page(folder: Path, data: DataConfig, record: ClassificationRecord, maps: bo
     )
     figures += [Link("correlation of the half-maps of each class", FSC)] if maps else []
     figures.append(Link("evidence and contrast of the particles", EVIDENCE))
-    if (folder / POSES_FIGURE).exists():
+    if moved:
         figures.append(Link("how far poses were moved", POSES_FIGURE))
     every = str(folder / f"{AT_REFINED}{endings[0]}") if record.refined else data.particles
     quoted, first = shlex.quote(every), record.classes[0].name

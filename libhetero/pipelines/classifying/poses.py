@@ -19,8 +19,8 @@ from libhetero.models.hype.latent.grid import FourierGrid
 from libhetero.models.hype.latent.pose_refinement import refine_poses
 from libhetero.models.hype.latent.pose_search import (
     ALL_ROUND,
+    BEYOND,
     OVERSAMPLING,
-    RISING,
     Map,
     Poses,
     found_map,
@@ -111,14 +111,14 @@ def searched_poses(
     reader, every = SliceReader.of(feed, seed, batch_size), np.arange(len(feed))
     if reference is None and within is None:
         sample, before = sample_indices(len(feed), MOST_SAMPLE, seed), 0.5
-        slices = reader.slices(sample, "reading", max(RISING))
+        slices = reader.slices(sample, "reading", max(BEYOND))
         with working(LOGGER.info, f"a map from nothing, of {len(sample)} particles"):
             tried = found_map(slices, BALL, seed, progress=lambda done: advance(before * done))
         if not tried.borne_out:
             raise DataError(
-                f"no map is found from nothing: particles that it was not made of do not tell rotations of it "
-                f"(log-likelihood gain {tried.gain:.2g} ± {tried.error:.1g} an image). Give a map (--reference), more "
-                "particles, or another --seed."
+                f"no map is found from nothing: particles that it was not made of do not tell how each is turned (the "
+                f"most probable rotation of one has a probability of {tried.apart:.2g}; log-likelihood gain "
+                f"{tried.gain:.2g} ± {tried.error:.1g}). Give a map (--reference), more particles, or another --seed."
             )
         begun = tried.map
         LOGGER.info("the map from nothing may be the mirror image, which no image tells: look at its helices")

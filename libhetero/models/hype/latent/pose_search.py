@@ -10,9 +10,10 @@ the highest ring: a view turned by less than a pixel of it looks alike.
 
 **From nothing** (`found_map`): expectation maximisation of one map from random poses. Each iteration takes some images,
 weighs every (g, d) of each by its probability, and makes the map anew of all views, each of the sums over images of
-weight × x and weight × τ² at it (two more products of matrices); rotations are turned at random as a whole each time,
-so that their grid is no part of the map; rings rise as the iterations go. What images say of the whole, a rotation and
-a hand, is free: the map may be the mirror image.
+weight × x and weight × τ² at it (two more products of matrices). Rotations are turned at random as a whole each time,
+so that their grid is no part of the map; rings rise as the iterations go, further where images do not tell views apart
+by then. How the whole is turned, and its hand, no image says: the map may be the mirror image. Images that it is not
+made of say whether it is one at all.
 
 **To a map** (`search_poses`): each image takes the most probable pose of a grid, over all rotations or about its own,
 then a map is made of each half-set, and the search repeated against that of the other, about each pose at half the
@@ -52,8 +53,11 @@ LOGGER = logging.getLogger(__name__)
 FINE = 1.6  # pixels of the highest ring by which views that are next to each other are turned
 FINER = 4  # shifts to a wave of the highest ring
 OVERSAMPLING = 1.5
+MOST_STEPS = 2  # shifts to each side of the origin that are tried for a map from nothing
 FURTHEST, FURTHER = 0.1, 0.035  # of the box: from the origins of the list, at first, and from those found since
 RISING = (4,) * 6 + (5,) * 6 + (6,) * 6 + (7,) * 6 + (8,) * 6  # rings of the iterations from nothing
+BEYOND = (10,) * 8 + (12,) * 40  # and where images do not tell views apart by then, until they do
+APART = 0.5  # mean probability of the most probable view of an image, from which on they are told apart
 IMAGES = 1000  # of an iteration
 SCORES = 2**25  # numbers held at once: of images × shifts × views
 VIEWS_AT_ONCE = 256
@@ -101,18 +105,36 @@ class Begun:
     Parameters
     ----------
     map : found.
+    apart : mean probability of the most probable view of an image.
     gain, error : of log p of images that it was not made of over what the map averaged over rotations gives them, the
         mean and its standard error. Noise that was fitted gains nothing.
     """
 
     map: Map
+    apart: float
     gain: float
     error: float
 
     @property
     def borne_out(self) -> bool:
-        """Whether images that it was not made of tell rotations of it."""
-        return self.gain > SURE * self.error
+        """Whether images that it was not made of tell rotations of it, and nearly each its own."""
+        return self.gain > SURE * self.error and self.apart >= APART
+
+
+@dataclass(frozen=True, eq=False)
+class Weighed:
+    """Images at all views.
+
+    Parameters
+    ----------
+    sums : slices whose sums at each view are those of the images.
+    likely : log p of each image, all views and shifts weighed.
+    apart : probability of the most probable view of each.
+    """
+
+    sums: CentralSlices
+    likely: Float[np.ndarray, "images"]
+    apart: Float[np.ndarray, "images"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,6 +200,7 @@ def found_map(
     ball: float,
     seed: int,
     rings: Sequence[float] = RISING,
+    beyond: Sequence[float] = BEYOND,
     progress: Callable[[float], None] = lambda done: None,
 ) -> Begun:
     """Return a map that explains images of which no pose is known; which way it is turned, and its hand, are chance.
@@ -188,6 +211,7 @@ def found_map(
     ball : radius of the molecule, as a part of the box.
     seed : of the random poses that it begins with, and of which images an iteration takes.
     rings : the highest of each iteration, cycles per box.
+    beyond : of those that follow until images tell views apart.
     progress : called with the fraction done.
     """
     random = np.random.default_rng(seed)
@@ -199,26 +223,29 @@ def found_map(
     placed = dataclasses.replace(slices, rotation=begun).take(first)
     grid = _grid(min(rings[0], slices.ring), ball)
     now = _map_of(_sums(placed, half, grid), grid)
-    for number, wanted in enumerate(rings):
+    apart, every = 0.0, (*rings, *beyond)
+    for number, wanted in enumerate(every):
+        if number >= len(rings) and apart >= APART:
+            break
         ring = min(wanted, slices.ring)
         (rows, half), low, grid = _drawn(halves, random), slices.within(ring), _grid(ring, ball)
         whole = Rotation.random(random_state=random).as_matrix()
         views = (even_rotations(FINE / ring) @ whole).astype(np.float32)
-        shifts = shifts_within(FURTHEST, 1 / (FINER * ring))
-        read, parts = now.views(views, low.frequencies), []
-        for one in (0, 1):
-            seen, likely = _weighed_views(low.take(rows[half == one]), views, shifts, read)
-            parts.append((_sums(seen, np.full(len(views), one), grid), likely.mean() / 2))
-        now = _map_of(parts[0][0] + parts[1][0], grid)
-        said = parts[0][1] + parts[1][1]
-        LOGGER.debug("iteration %d, ring %g: %d views, log p %.3f an image", number, ring, len(views), said)
-        progress((number + 1) / len(rings))
+        shifts = shifts_within(min(FURTHEST, MOST_STEPS / (FINER * ring)), 1 / (FINER * ring))
+        read = now.views(views, low.frequencies)
+        parts = [_weighed_views(low.take(rows[half == one]), views, shifts, read) for one in (0, 1)]
+        of_half = [_sums(part.sums, np.full(len(views), one), grid) for one, part in enumerate(parts)]
+        now = _map_of(of_half[0] + of_half[1], grid)
+        apart, said = (float(np.mean([getattr(part, name) for part in parts])) for name in ("apart", "likely"))
+        LOGGER.debug("iteration %d, ring %g: log p %.3f an image, views told apart %.2f", number, ring, said, apart)
+        progress((number + 1) / len(every))
+    progress(1.0)
     low = slices.within(now.grid.ring).take(out)
     found, flat = (
-        _weighed_views(low, views, shifts, one.views(views, low.frequencies))[1] for one in (now, now.averaged())
+        _weighed_views(low, views, shifts, one.views(views, low.frequencies)) for one in (now, now.averaged())
     )
-    gain = found - flat
-    return Begun(now, float(gain.mean()), float(gain.std() / np.sqrt(len(gain))))
+    gain = found.likely - flat.likely
+    return Begun(now, float(found.apart.mean()), float(gain.mean()), float(gain.std() / np.sqrt(len(gain))))
 
 
 def search_poses(
@@ -342,18 +369,17 @@ def _most_probable(
     return Poses(rotation, shift)
 
 
-def _weighed_views(
-    low: CentralSlices, views: np.ndarray, shifts: np.ndarray, read: Array
-) -> tuple[CentralSlices, Float[np.ndarray, "images"]]:
-    """Return the sums of images at every view, as slices of the same sums, and log p of each image."""
+def _weighed_views(low: CentralSlices, views: np.ndarray, shifts: np.ndarray, read: Array) -> Weighed:
+    """Return what images are at every view, each weighed by its probability."""
     numerator = jnp.zeros(read.shape, jnp.complex64)
-    weight, likely = jnp.zeros(read.shape, jnp.float32), []
+    weight, told = jnp.zeros(read.shape, jnp.float32), []
     for image, passed, _, count in _parts(low, len(shifts) * len(views)):
-        more, squares, said = _expected(image, passed, jnp.asarray(low.frequencies), jnp.asarray(shifts), read)
+        more, squares, *of_each = _expected(image, passed, jnp.asarray(low.frequencies), jnp.asarray(shifts), read)
         numerator, weight = numerator + more, weight + squares
-        likely.append(np.asarray(said)[:count])
+        told.append(np.stack([np.asarray(one)[:count] for one in of_each]))
     passed = np.sqrt(np.maximum(np.asarray(weight), 1e-20))
-    return CentralSlices(np.asarray(numerator) / passed, passed, views, low.frequencies), np.concatenate(likely)
+    sums = CentralSlices(np.asarray(numerator) / passed, passed, views, low.frequencies)
+    return Weighed(sums, *np.concatenate(told, axis=1))
 
 
 def _best_views(
@@ -465,15 +491,17 @@ def _best(
 @jax.jit
 def _expected(
     image: Array, passed: Array, frequencies: Array, shifts: Array, views: Array
-) -> tuple[Array, Array, Array]:
-    """Return sums of weight × x τ and of weight × τ² at each view, and log p of each image."""
+) -> tuple[Array, Array, Array, Array]:
+    """Return sums of weight × x τ and weight × τ² at each view; log p and largest weight of a view of each image."""
     moved = _shifted(image, passed, frequencies, shifts)
     scores = _scores(moved, passed, views)
     total = jax.scipy.special.logsumexp(scores, axis=(1, 2), keepdims=True)
     weight = jnp.exp(scores - total)
     numerator = jnp.matmul(weight.reshape(-1, len(views)).T, _parted(moved).reshape(-1, 2 * moved.shape[-1]))
     real, imaginary = jnp.split(numerator, 2, axis=-1)
-    return jax.lax.complex(real, imaginary), jnp.matmul(weight.sum(axis=1).T, passed**2), total[:, 0, 0]
+    of_views = weight.sum(axis=1)
+    squares = jnp.matmul(of_views.T, passed**2)
+    return jax.lax.complex(real, imaginary), squares, total[:, 0, 0], of_views.max(axis=1)
 
 
 @partial(jax.jit, static_argnames=("grid", "scaled"))

@@ -274,7 +274,8 @@ def search_poses(
     progress : called with the fraction done.
     """
     half = np.random.default_rng(seed).permutation(len(given.rotation)) % 2
-    everywhere, about = ([min(ring, highest) for ring in rings] for rings in (ALL_ROUND, ABOUT))
+    least = 0 if start is None else start.grid.ring  # what is told on the rings of the map may not be on fewer
+    everywhere, about = ([min(max(ring, least), highest) for ring in rings] for rings in (ALL_ROUND, ABOUT))
     most = np.pi if within is None else within
     rounds = [Round(ring) for ring in everywhere if most > FINE / ring]
     reach = min(most, FINE / everywhere[-1])

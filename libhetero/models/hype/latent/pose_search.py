@@ -63,7 +63,7 @@ SCORES = 2**25  # numbers held at once: of images × shifts × views
 VIEWS_AT_ONCE = 256
 KEPT_OUT, MOST_KEPT_OUT = 0.2, 500  # of the images, that a map from nothing is not made of, and how many
 SURE = 4.0  # standard errors
-ALL_ROUND, ABOUT = (8, 12), (12, 14)  # rings of searches over all rotations, and of those about a pose
+ALL_ROUND, ABOUT = (8, 12, 12), (12, 14)  # rings of searches over all rotations, and of those about a pose
 
 Blocks = Callable[[float], Iterator[CentralSlices]]
 

@@ -57,6 +57,13 @@ class CentralSlices:
         kept = int(np.searchsorted(radius, ring + ROUNDED))
         return CentralSlices(self.image[:, :kept], self.transfer[:, :kept], self.rotation, self.frequencies[:kept])
 
+    def at(
+        self, rotation: Float[np.ndarray, "particles 3 3"], shift: Float[np.ndarray, "particles 2"]
+    ) -> CentralSlices:
+        """Return the same of molecules seen at other rotations, and shifted from the origins, by parts of the box."""
+        phase = np.exp(2j * np.pi * (shift @ self.frequencies.T)).astype(np.complex64)
+        return CentralSlices(self.image * phase, self.transfer, rotation.astype(np.float32), self.frequencies)
+
     def take(self, rows: np.ndarray) -> CentralSlices:
         """Return some of the particles."""
         return CentralSlices(self.image[rows], self.transfer[rows], self.rotation[rows], self.frequencies)

@@ -210,9 +210,8 @@ def _of_classes(
 
 def _moved(slices: CentralSlices, state: Float[np.ndarray, "particles 5"]) -> CentralSlices:
     """Return slices at their refined poses."""
-    phase = np.exp(2j * np.pi * (state[:, 3:] @ slices.frequencies.T)).astype(np.complex64)
     rotation = np.asarray(jax.vmap(turned)(jnp.asarray(slices.rotation), jnp.asarray(state[:, :3])))
-    return CentralSlices(slices.image * phase, slices.transfer, rotation, slices.frequencies)
+    return slices.at(rotation, state[:, 3:])
 
 
 def _tables(

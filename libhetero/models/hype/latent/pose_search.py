@@ -150,12 +150,6 @@ class Poses:
     rotation: Float[np.ndarray, "particles 3 3"]
     shift: Float[np.ndarray, "particles 2"]
 
-    def moved(self, slices: CentralSlices, rows: slice | np.ndarray) -> CentralSlices:
-        """Return the slices of some particles, which are at the list's, at these poses."""
-        phase = np.exp(2j * np.pi * (self.shift[rows] @ slices.frequencies.T)).astype(np.complex64)
-        rotation = self.rotation[rows].astype(np.float32)
-        return CentralSlices(slices.image * phase, slices.transfer, rotation, slices.frequencies)
-
 
 @dataclass(frozen=True, eq=False)
 class Allowed:
@@ -319,7 +313,7 @@ def _made(blocks: Blocks, poses: Poses, half: np.ndarray, ring: float, ball: flo
     grid, sums, start = _grid(ring, ball), None, 0
     for block in blocks(ring):
         rows = np.arange(start, start + len(block))
-        made = _sums(poses.moved(block, rows), half[rows], grid)
+        made = _sums(block.at(poses.rotation[rows], poses.shift[rows]), half[rows], grid)
         sums = made if sums is None else sums + made
         start += len(block)
     if sums is None:
@@ -350,12 +344,13 @@ def _most_probable(
     for block in blocks(how.ring):
         if not read and how.reach is None:
             read = [one.views(views, block.frequencies) for one in maps]
+        every = np.arange(start, start + len(block))
+        placed, told = block.at(poses.rotation[every], poses.shift[every]), block.transfer.any(axis=1)
         for one in (0, 1):
-            mine = np.flatnonzero((half[start : start + len(block)] == one) & block.transfer.any(axis=1))
-            rows = start + mine
-            moved = poses.moved(block, np.arange(start, start + len(block))).take(mine)
+            mine = np.flatnonzero((half[every] == one) & told)
             if not len(mine):
                 continue
+            rows, moved = every[mine], placed.take(mine)
             if how.reach is None:
                 near = None if allowed is None else allowed.take(rows)
                 view, place = _best_views(moved, views, shifts, read[1 - one], maps[1 - one].scaled, near)

@@ -358,6 +358,71 @@ def _done(stage: Stage, record: Record, folder: Path) -> StageResult:
     return result
 
 
+def begun(path: Path, asked: dict[str, Any]) -> dict[str, Any]:
+    """Return the report of a work folder of several rows, or a new one without rows.
+
+    Parameters
+    ----------
+    path : of the report.
+    asked : what all of its rows have in common.
+
+    Raises
+    ------
+    ConfigurationError : if the folder's was made with something else.
+    """
+    if not path.is_file():
+        return {**asked, **environment(), "rows": {}, "stages": {}}
+    report = read_json(path)
+    differing = [name for name, value in asked.items() if report.get(name) != value]
+    if differing:
+        raise ConfigurationError(
+            f"{path.parent}: was run with another {differing[0]} ({report.get(differing[0])}); expected "
+            f"{asked[differing[0]]}. Give the same options, or another folder."
+        )
+    return report
+
+
+def run_missing(
+    stages: Sequence[Stage],
+    name: str,
+    folder: Path,
+    report: dict[str, Any],
+    save: Callable[[dict[str, Any]], object],
+    begin: Callable[[], object] = lambda: None,
+) -> dict[str, Any]:
+    """Run the stages of one row that are not done, or whose output is gone, and all after the first of them.
+
+    Parameters
+    ----------
+    stages : in order, each with an output of its own.
+    name : of the row.
+    folder : to run in.
+    report : whose "stages" say of each row what its stages have cost, by their names.
+    save : writes the report.
+    begin : called before a stage is run.
+
+    Returns
+    -------
+    what each stage has cost, by its name.
+
+    Raises
+    ------
+    UserError : if a program fails.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    done = report["stages"].setdefault(name, {})
+    for place, stage in enumerate(stages):
+        if stage.name in done and (folder / stage.output).exists():
+            continue
+        for later in stages[place:]:  # which were made of what is made anew
+            done.pop(later.name, None)
+            remove_output(folder / later.output)
+        begin()
+        done[stage.name] = dataclasses.asdict(run_stage(f"{name}: {stage.program}", stage.command, folder))
+        save(report)
+    return done
+
+
 def find_source(benchmark: Benchmark, profile: Profile, options: argparse.Namespace) -> Source:
     """Return model and table, given or shared, and the pixel size at which the model fits the box."""
     if options.structures is None and profile.generated is not None:

@@ -35,9 +35,8 @@ from typing import Any
 import harness
 import numpy as np
 from assembly import BENCHMARK as ASSEMBLY
-from harness import SHARED, Figure, Stage, environment, remove_output, reported, shown
+from harness import SHARED, Figure, Stage, reported, shown
 
-from libhetero.cli.stages import run_stage
 from libhetero.configuration import read_json, write_json
 from libhetero.errors import ConfigurationError, UserError
 
@@ -191,21 +190,9 @@ def begun(options: argparse.Namespace, profile: Profile, folder: Path) -> dict[s
     ------
     ConfigurationError : if the folder's was made with another profile or other structures.
     """
-    asked = {
-        "profile": options.profile,
-        "settings": asdict(profile),
-        "structures": [Path(name).name for name in options.structures or ()],
-    }
-    if not (folder / MARK).is_file():
-        return {**asked, **environment(), "rows": {}, "stages": {}}
-    report = read_json(folder / MARK)
-    differing = [name for name, value in asked.items() if report.get(name) != value]
-    if differing:
-        raise ConfigurationError(
-            f"{folder}: was run with another {differing[0]} ({report.get(differing[0])}); expected "
-            f"{asked[differing[0]]}. Give the same options, or another folder."
-        )
-    return report
+    structures = [Path(name).name for name in options.structures or ()]
+    asked = {"profile": options.profile, "settings": asdict(profile), "structures": structures}
+    return harness.begun(folder / MARK, asked)
 
 
 def run_row(
@@ -218,18 +205,14 @@ def run_row(
     UserError : if a program fails.
     """
     own = folder / f"seed_{seed}" / name
-    own.mkdir(parents=True, exist_ok=True)
-    done = report["stages"].setdefault(f"{name}, seed {seed}", {})
-    stages = stages_of(name, seed, profile, options)
-    for place, stage in enumerate(stages):
-        if stage.program in done and (own / stage.output).exists():
-            continue
-        for later in stages[place:]:  # which were made of what is made anew
-            done.pop(later.program, None)
-            remove_output(own / later.output)
-        report["rows"].get(name, {}).pop(str(seed), None)
-        done[stage.program] = asdict(run_stage(f"{name}, seed {seed}: {stage.program}", stage.command, own))
-        write_json(folder / MARK, report)
+    done = harness.run_missing(
+        stages_of(name, seed, profile, options),
+        f"{name}, seed {seed}",
+        own,
+        report,
+        partial(write_json, folder / MARK),
+        lambda: report["rows"].get(name, {}).pop(str(seed), None),
+    )
     seconds = {program: found["seconds"] for program, found in done.items()}
     figures = {**figures_of(read_json(own / "score.json"), own / "run"), "seconds": sum(seconds.values())}
     report["rows"].setdefault(name, {})[str(seed)] = {**figures, "stage_seconds": seconds}
@@ -258,7 +241,7 @@ def stages_of(name: str, seed: int, profile: Profile, options: argparse.Namespac
             ("segment", f"run {end}", "run/index.html"),
             score,
         ]
-    return [Stage(program, name, f"e2hype_{program}.py {text}", output) for program, text, output in words]
+    return [Stage(program, None, f"e2hype_{program}.py {text}", output) for program, text, output in words]
 
 
 def simulation(name: str, profile: Profile, options: argparse.Namespace) -> str:

@@ -50,8 +50,8 @@ def robustness(load: Callable, monkeypatch: pytest.MonkeyPatch) -> types.ModuleT
             write_json(folder / "score.json", SCORE)
         return StageResult(name, command, 2.0, 2**20)
 
-    monkeypatch.setattr(module, "run_stage", stage)
-    monkeypatch.setattr(module, "environment", dict)
+    monkeypatch.setattr(module.harness, "run_stage", stage)
+    monkeypatch.setattr(module.harness, "environment", dict)
     return module
 
 

@@ -18,7 +18,7 @@ PACKAGING := setup.py pyproject.toml libhetero/__init__.py $(wildcard programs/e
 .PHONY: demo test lint bench clean
 
 demo: $(VENV)/.installed
-	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(VENV)/bin/python examples/demo.py
+	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(VENV)/bin/python programs/e2hype_demo.py
 
 # Modules are compiled to bytecode once, not by every process of every session, whatever the environment says.
 test: $(VENV)/.installed-test

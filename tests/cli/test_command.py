@@ -24,16 +24,12 @@ def test_the_table_names_every_program_and_what_it_does(capsys: pytest.CaptureFi
 
 @pytest.mark.parametrize("name", ["list", "e2hype_list", "e2hype_list.py"])
 def test_it_becomes_the_program_with_its_arguments_and_exit_code(name: str, tmp_path: Path) -> None:
-    start = [sys.executable, "-m", "libhetero", name]
     environment = {"PYTHONPATH": str(PROJECT), "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
-    done = subprocess.run(
-        [*start, "a.star", "--no-such"], capture_output=True, text=True, cwd=tmp_path, env=environment
-    )
+    words = [sys.executable, "-m", "libhetero", name, "a list.star", "--no-such"]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=60)
     assert done.returncode == 2
-    assert done.stderr.startswith("e2hype_list.py: ") and "--no-such" in done.stderr
-    done = subprocess.run([*start, "none at all.star"], capture_output=True, text=True, cwd=tmp_path, env=environment)
-    assert done.returncode == 1
-    assert "none at all.star" in done.stderr
+    assert done.stderr.startswith("e2hype_list.py: ") and done.stderr.count("\n") == 1
+    assert "--no-such" in done.stderr and "a list" not in done.stderr
 
 
 @pytest.mark.parametrize(("asked", "remedy"), [("refien", "did you mean refine?"), ("../etc", "--help names them all")])

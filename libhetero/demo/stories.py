@@ -4,7 +4,8 @@
    found, particles sorted, everything scored against the simulated truth;
 2. mixture: four different molecules in one set, a CryoHype volume for every image.
 
-The quick demo is the first story with fewer images and one decoder.
+The quick demo is the first story with fewer images, fewer Gaussians and one decoder, which is told that pieces come and
+go (`--pas 010`) in place of asking the images what changes.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 ASSEMBLY = "--n 1200 --box 32 --apix 5 --snr 0.3 --pieces 3 --seed 1"
-FEWER = "--n 600 --box 32 --apix 5 --snr 1 --pieces 3 --seed 1"
+FEWER = "--n 500 --box 32 --apix 5 --snr 1 --pieces 3 --seed 1"
 MIXTURE = "--n 1600 --box 32 --apix 5 --snr 1 --structures 4 --seed 2"
 GAUSSIAN_TRAINING = "--model gmm.txt --preset small --niter 4"
+BRIEF_TRAINING = "--model gmm.txt --preset small --niter 2 --pas 010"
 HYPE_TRAINING = "--preset small --niter 4"
 
 
@@ -65,14 +67,14 @@ class Story:
         )
 
 
-def _begun(images: str) -> tuple[tuple[str, str], ...]:
+def _begun(images: str, gaussians: int, training: str) -> tuple[tuple[str, str], ...]:
     """Return the stages from images with known truth to a trained Point Transformer."""
-    training = "e2hype_refine.py assembly/particles.star --path pt_00 --pointtransformer"
+    training = f"--path pt_00 --pointtransformer {training}"
     return (
         ("simulate assembly", f"e2hype_simulate.py assembly assembly {images}"),
         ("consensus map", "e2hype_make3d.py assembly/particles.star consensus.mrc"),
-        ("starting Gaussians", "e2hype_guess_n.py consensus.mrc gmm.txt --ngauss 256"),
-        ("train Point Transformer", f"{training} {GAUSSIAN_TRAINING}"),
+        ("starting Gaussians", f"e2hype_guess_n.py consensus.mrc gmm.txt --ngauss {gaussians}"),
+        ("train Point Transformer", f"e2hype_refine.py assembly/particles.star {training}"),
     )
 
 
@@ -112,7 +114,7 @@ def _point_transformer(accuracy: float) -> tuple[Promise, ...]:
 
 ASSEMBLY_STORY = Story(
     stages=(
-        *_begun(ASSEMBLY),
+        *_begun(ASSEMBLY, 256, GAUSSIAN_TRAINING),
         ("train MLP", f"e2hype_refine.py assembly/particles.star --path mlp_00 --decoder mlp {GAUSSIAN_TRAINING}"),
         REGIONS,
         EMBEDDING,
@@ -142,7 +144,7 @@ MIXTURE_STORY = Story(
 )
 WHOLE = ASSEMBLY_STORY + MIXTURE_STORY
 QUICK = Story(
-    stages=(*_begun(FEWER), REGIONS, EMBEDDING, SCORE),
+    stages=(*_begun(FEWER, 128, BRIEF_TRAINING), REGIONS, EMBEDDING, SCORE),
     promises=_point_transformer(0.90),
     figures=ASSEMBLY_FIGURES,
     files=ASSEMBLY_FILES,

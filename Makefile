@@ -18,7 +18,7 @@ PACKAGING := setup.py pyproject.toml libhetero/__init__.py $(wildcard programs/e
 .PHONY: demo test lint bench clean
 
 demo: $(VENV)/.installed
-	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(VENV)/bin/python examples/demo.py
+	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(VENV)/bin/python programs/e2hype_demo.py
 
 # Modules are compiled to bytecode once, not by every process of every session, whatever the environment says.
 test: $(VENV)/.installed-test
@@ -38,12 +38,12 @@ $(VENV)/bin/python:
 	@"$(PYTHON)" -m venv $(VENV) || { rm -rf $(VENV); echo "$(PYTHON) cannot make a virtual environment: install its venv module (python3-venv on Debian)" >&2; exit 1; }
 
 $(VENV)/.installed: $(PACKAGING) | $(VENV)/bin/python
-	@echo "Installing libhetero and what it needs (1.5 GB, a minute or two)"
+	@echo "Installing libhetero and what it needs (1.3 GB, a minute or two)"
 	@$(PIP) install --editable '.[dashboard]'
 	@touch $@
 
 $(VENV)/.installed-test: $(PACKAGING) | $(VENV)/bin/python
-	@echo "Installing libhetero and what its tests need (1.5 GB, a minute or two)"
+	@echo "Installing libhetero and what its tests need (1.8 GB, a minute or two)"
 	@$(PIP) install --editable '.[test]'
 	@touch $@ $(VENV)/.installed
 

@@ -2,34 +2,23 @@
 
     python benchmarks/path.py --json path.json        about 5 minutes on two cores
 
-Runs the programs of examples/demo.py, one process a stage, and prints one table.
+Runs the programs of e2hype_demo.py, one process a stage, and prints one table.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
-import importlib.util
 import sys
 import tempfile
 from pathlib import Path
-from types import ModuleType
 
 from harness import environment
 
 from libhetero.configuration import write_json
+from libhetero.demo.configuration import DemoConfig
+from libhetero.demo.recipe import run
 from libhetero.errors import UserError
-
-DEMO = Path(__file__).resolve().parent.parent / "examples" / "demo.py"
-
-
-def load_demo() -> ModuleType:
-    """Import examples/demo.py, which is a script and no package."""
-    specification = importlib.util.spec_from_file_location("demo", DEMO)
-    module = importlib.util.module_from_spec(specification)
-    sys.modules["demo"] = module
-    specification.loader.exec_module(module)
-    return module
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -39,7 +28,7 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_args(argv)
     try:
         with tempfile.TemporaryDirectory() as folder:
-            results = load_demo().run_demo(Path(folder) / "demo")
+            results = run(DemoConfig(str(Path(folder) / "demo"))).results
     except UserError as error:
         print(error, file=sys.stderr)
         return 1

@@ -3,8 +3,10 @@
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -22,6 +24,16 @@ def test_bash_and_the_program_accept_it(script, load_program) -> None:
     for command in commands:
         options = load_program("e2hype_refine.py").build_parser().parse_args(shlex.split(command))
         assert options.particles and options.path
+
+
+def test_shellcheck_finds_nothing() -> None:
+    """shellcheck comes with the extra `test`."""
+    beside = Path(sys.executable).with_name("shellcheck")
+    program = beside if beside.exists() else shutil.which("shellcheck")
+    if program is None:
+        pytest.skip("shellcheck is not installed: pip install 'libhetero[test]'")
+    done = subprocess.run([program, "--severity=style", *SCRIPTS], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
 
 
 def _fake(folder: Path, name: str, text: str) -> None:

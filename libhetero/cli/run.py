@@ -114,7 +114,7 @@ def run_program(
     writes a checkpoint first. A defect of the program keeps its traceback.
     """
     with usable_streams():
-        return _flushed(parser.prog, _answered(parser, argv, call))
+        return flushed(parser.prog, _answered(parser, argv, call))
 
 
 def _answered(
@@ -179,7 +179,7 @@ def _worked(work: Callable[[], None], program: str, voice: Voice) -> int:
     return 0
 
 
-def _flushed(program: str, code: int) -> int:
+def flushed(program: str, code: int) -> int:
     """Return the exit code once all that was printed has gone; 1 where it could not."""
     try:
         sys.stdout.flush()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -66,15 +68,35 @@ def run_stage(name: str, command: str, folder: Path) -> StageResult:
     Raises
     ------
     UserError : if it failed; its own message is then already on the screen.
+    KeyboardInterrupt : at Ctrl-C, once the program has put its files in order.
     """
     print(f"\n## {name}\n$ {command}", flush=True)
     program, *arguments = shlex.split(command)
     start = time.monotonic()
-    process = subprocess.Popen([sys.executable, str(find_program(program)), *arguments], cwd=folder)
-    _, status, usage = os.wait4(process.pid, 0)
+    process = subprocess.Popen([sys.executable, str(find_program(program)), *arguments], cwd=folder, stderr=_screen())
+    try:
+        _, status, usage = os.wait4(process.pid, 0)
+    except BaseException:
+        _end(process)
+        raise
     process.returncode = os.waitstatus_to_exitcode(status)
     seconds = time.monotonic() - start
     if status != 0:
         raise UserError(f"{name}: failed with the message above; the command was: {command}")
     scale = 1 if sys.platform == "darwin" else 1024
     return StageResult(name, command, seconds, usage.ru_maxrss * scale, usage.ru_utime + usage.ru_stime)
+
+
+def _screen() -> int | None:
+    """Return the descriptor that Python's own errors go to: descriptor 2 may be a pipe, which has no room for a bar."""
+    try:
+        return sys.stderr.fileno()
+    except (OSError, ValueError, AttributeError):  # no file of the system's
+        return None
+
+
+def _end(process: subprocess.Popen) -> None:
+    """Ask a program to stop, as Ctrl-C at the terminal has asked it already, and wait until it has."""
+    with contextlib.suppress(ProcessLookupError):
+        process.send_signal(signal.SIGTERM)
+    process.wait()

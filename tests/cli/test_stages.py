@@ -1,5 +1,10 @@
-"""Stages: programs are found, run in their folder and measured; a failure is one line."""
+"""Stages: programs are found, run in their folder and measured; a failure is one line; none is left running."""
 
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -38,3 +43,29 @@ def test_a_failure_and_a_missing_program_are_one_line(program: str, tmp_path: Pa
 
 def test_programs_of_a_checkout_come_first() -> None:
     assert stages.find_program("e2hype_refine.py").parent.name == "programs"
+
+
+def test_no_program_outlives_ctrl_c(tmp_path: Path) -> None:
+    """The program is waited for, so that it can put its files in order."""
+    (tmp_path / "slow.py").write_text(
+        "import os, signal, sys, time\n"
+        "def stop(*_):\n    time.sleep(0.3)\n    open('in_order', 'w').close()\n    sys.exit(143)\n"
+        "signal.signal(signal.SIGTERM, stop)\nopen('begun', 'w').write(str(os.getpid()))\ntime.sleep(60)\n"
+    )
+    code = (
+        "import pathlib, signal; from libhetero.cli import stages; signal.signal(signal.SIGINT, "
+        "signal.default_int_handler); stages.CHECKOUT = pathlib.Path('.').absolute()\n"
+        "try: stages.run_stage('slow', 'slow.py', stages.CHECKOUT)\n"
+        "except KeyboardInterrupt: raise SystemExit(130)"
+    )
+    environment = os.environ | {"PYTHONPATH": str(Path(stages.__file__).parents[2])}
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, env=environment)
+    limit = time.monotonic() + 30
+    while not (tmp_path / "begun").exists() or not (tmp_path / "begun").read_text():
+        assert time.monotonic() < limit and process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=30) == 130
+    assert (tmp_path / "in_order").exists()
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "begun").read_text()), 0)

@@ -23,6 +23,7 @@ KEPT = {
     """,
     "e2hype_compare.py": "--batchsz --embedding --figure --novolumes --path --seed --segmentation --volumes",
     "e2hype_dashboard.py": "--host --name --nobrowser --port --readonly --repeat",
+    "e2hype_demo.py": "--quick",
     "e2hype_embed.py": """
         --batchsz --class_method --classes --epoch --feature --figure --gaussians --labels --lists --memory
         --method --min_dist --min_size --name --neighbours --seed --truth
@@ -66,6 +67,7 @@ KEPT = {
         --segments --share --shift --snr --structures --subsets
     """,
     "e2hype_validate.py": "--batchsz --embedding --figure --nulls --seed --segmentation --skip_halves",
+    "e2hype_version.py": "--report",
 }
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+import libhetero
+
 PROGRAMS = sorted((Path(__file__).resolve().parents[2] / "programs").glob("e2hype_*.py"))
 INSTALLED = Path(sys.executable).parent
 
@@ -34,3 +36,9 @@ def test_an_installed_program_refuses_a_wrong_option(path: Path, tmp_path: Path)
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
     assert done.stderr.startswith(f"{path.name}: ")
+
+
+def test_the_one_command_is_installed_and_starts_the_programs(tmp_path: Path) -> None:
+    start = [INSTALLED / "libhetero", "version"]
+    done = subprocess.run(start, capture_output=True, text=True, cwd=tmp_path, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"libhetero {libhetero.__version__}\n", "")

@@ -1,0 +1,144 @@
+"""The demo: its folder, its stages in order, its promises; the programs themselves are tested elsewhere."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from libhetero.cli.stages import StageResult
+from libhetero.configuration import write_json
+from libhetero.demo import recipe
+from libhetero.demo.configuration import DemoConfig
+from libhetero.demo.stories import QUICK, WHOLE, Story
+from libhetero.errors import DataError, UserError
+
+GOOD = 5.0  # keeps every promise
+
+
+def _written(folder: Path, story: Story, value: float) -> None:
+    """Write what the programs of a story leave, each score the same value."""
+    for name in (*story.figures, *story.files):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    for file in {promise.file for promise in story.promises}:
+        score: dict = {}
+        for promise in story.promises:
+            *folders, last = promise.keys if promise.file == file else ("",)
+            place = score
+            for key in folders:
+                place = place.setdefault(key, {})
+            place[last] = value
+        write_json(folder / file, score)
+
+
+@pytest.fixture
+def programs(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], list[str]]:
+    """Put in the place of the programs what writes their files with one score; returns the commands that were run."""
+
+    def replace(value: float) -> list[str]:
+        commands: list[str] = []
+
+        def run_stage(name: str, command: str, folder: Path) -> StageResult:
+            story = QUICK if len(commands) < len(QUICK.stages) and "quick" in folder.name else WHOLE
+            commands.append(command)
+            _written(folder, story, value)
+            return StageResult(name, command, 2.0, 0)
+
+        monkeypatch.setattr(recipe, "run_stage", run_stage)
+        return commands
+
+    return replace
+
+
+@pytest.mark.parametrize(("quick", "story"), [(False, WHOLE), (True, QUICK)])
+def test_every_command_is_one_that_its_program_takes(quick: bool, story: Story, load_program: Callable) -> None:
+    for _, command in story.stages:
+        program, *arguments = shlex.split(command)
+        load_program(program).build_parser().parse_args(arguments)
+    assert (len(QUICK.stages) < len(WHOLE.stages)) and any(promise.least for promise in story.promises)
+
+
+@pytest.mark.parametrize(("name", "story"), [("whole", WHOLE), ("quick", QUICK)])
+def test_stages_run_in_order_and_scores_are_read(name: str, story: Story, programs, tmp_path: Path) -> None:
+    commands, told = programs(GOOD), []
+    demo = recipe.run(DemoConfig(str(tmp_path / name), name == "quick"), told.append)
+    assert commands == [command for _, command in story.stages]
+    assert demo.values == (GOOD,) * len(story.promises) and not demo.missed
+    assert told == sorted(told) and told[-1] == 1 and len(told) == len(story.stages)
+
+
+def test_a_missed_promise_is_told_and_ends_with_1(
+    programs, load_program: Callable[[str], ModuleType], tmp_path: Path, monkeypatch, capsys
+) -> None:
+    programs(0.1)
+    monkeypatch.chdir(tmp_path)
+    assert load_program("e2hype_demo.py").main(["--quick", "quick"]) == 1
+    told = capsys.readouterr()
+    missed = [promise for promise in QUICK.promises if promise.least is not None]
+    assert told.out.count("MISSED") == len(missed)
+    assert told.err.count("\n") == 1 and all(promise.meaning in told.err for promise in missed)
+    assert "e2hype_dashboard.py" in told.out and "All stages took 14 s." in told.out
+
+
+def test_a_kept_promise_ends_with_0(programs, load_program, tmp_path: Path, monkeypatch, capsys) -> None:
+    programs(GOOD)
+    monkeypatch.chdir(tmp_path)
+    assert load_program("e2hype_demo.py").main([]) == 0
+    told = capsys.readouterr()
+    assert "MISSED" not in told.out and told.err == ""
+    assert str(tmp_path / "demo" / "pt_00" / "regions.png") in told.out
+
+
+def test_an_earlier_demo_is_made_anew_and_nothing_else_is_removed(programs, tmp_path: Path) -> None:
+    programs(GOOD)
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    recipe.run(DemoConfig(str(folder)))
+    (folder / "left_over").touch()
+    recipe.run(DemoConfig(str(folder)))
+    assert not (folder / "left_over").exists()
+    (folder / recipe.MARK).unlink()
+    with pytest.raises(DataError, match="holds files that are no demo's.*name another folder"):
+        recipe.run(DemoConfig(str(folder)))
+    assert (folder / "pt_score.json").exists()
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match="expected a folder for the demo, found a file"):
+        recipe.run(DemoConfig(str(tmp_path / "file")))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("pt_00/regions.txt", None, r"regions\.txt: missing, though"),
+        ("pt_score.json", '{"gaussians": {"amplitude": 3}}', "expected a number at gaussians/amplitude/percentile/all"),
+    ],
+)
+def test_what_a_stage_left_out_is_one_line(
+    name: str, text: str | None, message: str, programs, tmp_path: Path, monkeypatch
+) -> None:
+    programs(GOOD)
+    written = recipe.run_stage
+
+    def run_stage(*stage) -> StageResult:
+        result = written(*stage)
+        (stage[2] / name).unlink()
+        if text is not None:
+            (stage[2] / name).write_text(text)
+        return result
+
+    monkeypatch.setattr(recipe, "run_stage", run_stage)
+    with pytest.raises(DataError, match=message):
+        recipe.run(DemoConfig(str(tmp_path / "demo")))
+
+
+def test_a_failed_stage_ends_the_demo(programs, tmp_path: Path, monkeypatch) -> None:
+    def run_stage(name: str, command: str, folder: Path) -> StageResult:
+        raise UserError(f"{name}: failed")
+
+    monkeypatch.setattr(recipe, "run_stage", run_stage)
+    with pytest.raises(UserError, match="simulate assembly: failed"):
+        recipe.run(DemoConfig(str(tmp_path / "demo")))

@@ -1,0 +1,43 @@
+"""Docstrings as they are written here become those of NumPy's style, in which a colon precedes a type."""
+
+from __future__ import annotations
+
+WRITTEN = """Return what is asked for.
+
+    a = b : no item
+
+Parameters
+----------
+first : what it is,
+    Å.
+second, third : two of a kind.
+
+Returns
+-------
+A map, and
+how far it goes.
+
+Raises
+------
+DataError : where it is none.
+
+References
+----------
+Somebody (2020) : a title.
+"""
+
+
+def test_descriptions_stand_below_their_names(site_module) -> None:
+    assert site_module("docstrings").described(WRITTEN).splitlines() == [
+        "Return what is asked for.", "", "    a = b : no item", "",
+        "Parameters", "----------",
+        "first", "    what it is,", "    Å.",
+        "second", "    two of a kind.", "third", "    two of a kind.", "",
+        "Returns", "-------", ":", "    A map, and", "    how far it goes.", "",
+        "Raises", "------", "DataError", "    where it is none.", "",
+        "References", "----------", "Somebody (2020) : a title.",
+    ]  # fmt: skip
+
+
+def test_what_has_no_sections_stays_as_it_is(site_module) -> None:
+    assert site_module("docstrings").described("One line : of text.\n\nMore.") == "One line : of text.\n\nMore."

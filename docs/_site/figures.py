@@ -23,7 +23,7 @@ ASKED = re.compile(r"^<!-- figures: ([\w ]+) -->$", re.MULTILINE)
 TEXT, OURS, OTHER = "#010101", "#010102", "#010103"
 VARIABLES = {TEXT: "currentColor", OURS: "var(--figure-ours)", OTHER: "var(--figure-other)"}
 KINDS = {"ours": (OURS, "o", "libhetero"), "other": (OTHER, "s", "other programs and published formulations")}
-STYLE = {
+STYLE: Any = {
     "svg.fonttype": "none", "svg.hashsalt": "libhetero", "font.family": "sans-serif", "font.size": 8,
     "text.color": TEXT, "axes.labelcolor": TEXT, "axes.edgecolor": TEXT, "xtick.color": TEXT, "ytick.color": TEXT,
 }  # fmt: skip

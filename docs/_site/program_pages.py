@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from libhetero.configuration import Option
 from libhetero.configuration.options import described_limits
@@ -150,7 +151,8 @@ def _commented(lines: Iterable[str]) -> Iterator[str]:
 
 
 def _usage(parser: argparse.ArgumentParser) -> str:
-    formatter = parser.formatter_class(prog=parser.prog, width=WIDTH)
+    made: Any = parser.formatter_class
+    formatter = made(prog=parser.prog, width=WIDTH)
     formatter.add_usage(parser.usage, parser._actions, parser._mutually_exclusive_groups)
     return formatter.format_help().strip().removeprefix("usage: ").replace("\n       ", "\n")
 

@@ -56,6 +56,8 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
     text, lost = links.resolved(markdown, page.file.src_uri, PROJECT, config.repo_url)
     for target in lost:
         WARNINGS.warning(f"{page.file.src_uri}: {target} is no file of the project")
+    if page.is_homepage:
+        page.meta["hide"] = ["navigation"]  # of which it has none beside itself
     if TABLE_OF_PROGRAMS in text:
         text = text.replace(TABLE_OF_PROGRAMS, program_pages.table(PROJECT, "programs/"))
     return figures.drawn_in(text, PROJECT / "docs" / "figures")

@@ -4,38 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from html.parser import HTMLParser
 from pathlib import Path
 
-LOADED = {
-    "script": ("src",), "link": ("href",), "img": ("src", "srcset"), "iframe": ("src",), "source": ("src", "srcset"),
-    "video": ("src", "poster"), "audio": ("src",), "embed": ("src",), "object": ("data",), "image": ("href",),
-    "use": ("href",),
-}  # fmt: skip
 TOLD = {"canonical", "alternate", "prev", "next", "edit", "license"}  # of <link>: said of the page, not fetched
-_OUTSIDE = re.compile(r"\s*(?:https?:)?//", re.IGNORECASE)
+_TAG = re.compile(r"<(script|link|img|iframe|source|video|audio|embed|object|image|use)\b([^>]*)>", re.IGNORECASE)
+_FETCHED = re.compile(r"""\b(?:src|srcset|href|poster|data)\s*=\s*["']?\s*((?:https?:)?//[^"'\s>]+)""", re.IGNORECASE)
+_RELATION = re.compile(r"""\brel\s*=\s*["']?([\w -]+)""", re.IGNORECASE)
+_STYLES = re.compile(r"""<style\b.*?</style>|\bstyle\s*=\s*("[^"]*"|'[^']*')""", re.IGNORECASE | re.DOTALL)
 _OF_STYLE = re.compile(r"""(?:url\(|@import)\s*["']?\s*((?:https?:)?//[^"')\s]+)""", re.IGNORECASE)
-
-
-class _Loads(HTMLParser):
-    """Collects the addresses that a browser fetches for a page by itself."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: list[str] = []
-        self._in_style = False
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        given = {name: value or "" for name, value in attrs}
-        self._in_style = tag == "style"
-        if tag != "link" or not set(given.get("rel", "").split()) & TOLD:
-            names = LOADED.get(tag, ())
-            self.found += [given[name] for name in names if name in given and _OUTSIDE.match(given[name])]
-        self.found += _OF_STYLE.findall(given.get("style", ""))
-
-    def handle_data(self, data: str) -> None:
-        if self._in_style:
-            self.found += _OF_STYLE.findall(data)
 
 
 def outside_requests(site: Path) -> list[str]:
@@ -44,10 +20,17 @@ def outside_requests(site: Path) -> list[str]:
 
 
 def _requests(site: Path) -> Iterator[str]:
-    for path in sorted(site.rglob("*.html")):
-        page = _Loads()
-        page.feed(path.read_text(encoding="utf-8"))
-        yield from (f"{path.relative_to(site)}: {address}" for address in page.found)
-    for path in sorted(site.rglob("*.css")):
-        for address in _OF_STYLE.findall(path.read_text(encoding="utf-8")):
-            yield f"{path.relative_to(site)}: {address}"
+    for path in [*site.rglob("*.html"), *site.rglob("*.css")]:
+        text = path.read_text(encoding="utf-8")
+        found = _OF_STYLE.findall(text) if path.suffix == ".css" else _of_page(text)
+        yield from (f"{path.relative_to(site)}: {address}" for address in found)
+
+
+def _of_page(text: str) -> Iterator[str]:
+    """Yield the addresses outside the site that a browser fetches for a page by itself."""
+    for tag, given in _TAG.findall(text):
+        relation = _RELATION.search(given)
+        if tag.lower() != "link" or relation is None or not set(relation[1].split()) & TOLD:
+            yield from _FETCHED.findall(given)
+    for style in _STYLES.finditer(text):
+        yield from _OF_STYLE.findall(style[0])

@@ -33,7 +33,7 @@ lint: $(VENV)/.installed-test
 # A dead link, a page that the navigation lacks, or a request to another machine fails. The variable silences an
 # announcement of the theme's makers.
 docs: $(VENV)/.installed-docs
-	@NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --strict --quiet
+	@NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --strict
 
 bench: $(VENV)/.installed
 	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(VENV)/bin/python benchmarks/bench.py

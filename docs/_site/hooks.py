@@ -7,6 +7,7 @@ docs/benchmarks.md, so that none of them can say what is no longer so. No progra
 from __future__ import annotations
 
 import logging
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,12 @@ from mkdocs.structure.files import File, InclusionLevel
 PROJECT = Path(__file__).resolve().parents[2]
 TABLE_OF_PROGRAMS = "<!-- programs -->"  # in docs/index.md
 WARNINGS = logging.getLogger("mkdocs.hooks.libhetero")  # with --strict, each of them fails the build
+
+# mkdocstrings would start a formatter for each of two thousand signatures; the style sheet breaks their lines instead.
+sys.modules.update({"black": None, "ruff.__main__": None})  # type: ignore[dict-item]  # "there is none", to an import
+logging.getLogger("mkdocs.plugins.mkdocstrings_handlers").addFilter(
+    lambda record: "requires either Black or Ruff" not in record.getMessage()
+)
 
 
 def on_config(config: Any) -> Any:

@@ -26,9 +26,12 @@ WARNINGS = logging.getLogger("mkdocs.hooks.libhetero")  # with --strict, each of
 
 # mkdocstrings would start a formatter for each of two thousand signatures; the style sheet breaks their lines instead.
 sys.modules.update({"black": None, "ruff.__main__": None})  # type: ignore[dict-item]  # "there is none", to an import
-logging.getLogger("mkdocs.plugins.mkdocstrings_handlers").addFilter(
-    lambda record: "requires either Black or Ruff" not in record.getMessage()
-)
+
+
+def on_startup(**_: Any) -> None:
+    """Leave out the advice to install a formatter."""
+    for handler in logging.getLogger("mkdocs").handlers:
+        handler.addFilter(lambda record: "requires either Black or Ruff" not in record.getMessage())
 
 
 def on_config(config: Any) -> Any:

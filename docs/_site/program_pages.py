@@ -90,7 +90,18 @@ def page(parser: argparse.ArgumentParser) -> str:
     examples = re.sub(r"^examples:\n", "", parser.epilog or "")
     if examples.strip():
         lines += ["", "## Examples", "", "```bash", *_commented(inspect.cleandoc("\n" + examples).splitlines()), "```"]
-    lines += ["", "## Usage", "", "```text", _usage(parser), "```", "", "## Options", "", *_legend(parser)]
+    lines += [
+        "",
+        "## Usage { data-search-exclude }",
+        "",
+        "```text",
+        _usage(parser),
+        "```",
+        "",
+        "## Options",
+        "",
+        *_legend(parser),
+    ]
     for title, actions in _groups(parser):
         lines += ["", f"### {title[0].upper()}{title[1:]}", ""]
         for action in actions:

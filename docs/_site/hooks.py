@@ -66,6 +66,8 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
     text, lost = links.resolved(markdown, page.file.src_uri, PROJECT, config.repo_url)
     for target in lost:
         WARNINGS.warning(f"{page.file.src_uri}: {target} is no file of the project")
+    if not page.file.src_uri.startswith(("programs/", "reference/")):
+        text = links.with_programs(text, page.file.src_uri, {path.name for path in program_pages.programs(PROJECT)})
     if page.is_homepage:
         page.meta["hide"] = ["navigation"]  # of which it has none beside itself
     if TABLE_OF_PROGRAMS in text:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+from collections.abc import Collection
 from pathlib import Path
 
 INCLUDED = {"CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md", "benchmarks/peers.md": "peers.md"}
@@ -16,6 +17,7 @@ SHOWN = (".md", ".png", ".svg", ".jpg", ".gif", ".webp", ".txt", ".csv", ".json"
 
 _FENCE = re.compile(r"^ *(`{3,}|~{3,}).*?^ *\1 *$", re.DOTALL | re.MULTILINE)
 _CODE = re.compile(r"(`+)(?!`).*?(?<!`)\1(?!`)", re.DOTALL)
+_NAMED = re.compile(r"(?P<heading>^#+ .*$)|\[[^\[\]]*\]\([^()]*\)|(?<!`)`(?P<name>e2hype_\w+\.py)`(?!`)", re.MULTILINE)
 _LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\[\]]*\])*)\]\(([^()\s]+)\)")
 
 
@@ -50,6 +52,31 @@ def resolved(markdown: str, page: str, project: Path, repository: str | None = N
 
     parts = _around_code(markdown)
     return "".join(text if code else _LINK.sub(link, text) for code, text in parts), lost
+
+
+def with_programs(markdown: str, page: str, programs: Collection[str]) -> str:
+    """Return a page on which names of programs, set as code, lead to their pages: the first of each below a heading.
+
+    Parameters
+    ----------
+    markdown : the page's text.
+    page : its path in the site.
+    programs : their names, such as "e2hype_refine.py".
+    """
+    folder = posixpath.relpath("programs", posixpath.dirname(page) or ".")
+    linked: set[str] = set()
+
+    def link(found: re.Match[str]) -> str:
+        if found["heading"]:
+            linked.clear()
+            return found[0]
+        name = found["name"]
+        if name is None or name not in programs or name in linked:
+            return found[0]
+        linked.add(name)
+        return f"[`{name}`]({folder}/{name.removesuffix('.py')}.md)"
+
+    return "".join(text if code else _NAMED.sub(link, text) for code, text in _around_code(markdown))
 
 
 def _inside(place: str) -> str | None:

@@ -64,3 +64,16 @@ def test_a_file_that_is_not_there_is_told(site_module, project, target) -> None:
 
 def test_a_page_that_is_not_there_is_left_for_mkdocs_to_tell(resolved) -> None:
     assert resolved("[x](none.md)") == "[x](none.md)"
+
+
+def test_names_of_programs_lead_to_their_pages(site_module) -> None:
+    page = (
+        "# `e2hype_a.py`\n`e2hype_a.py`, `e2hype_a.py` and `e2hype_no.py`\n\n"
+        "## Next\n[see `e2hype_a.py`](x.md), `e2hype_a.py --x`, `e2hype_a.py`\n```bash\n`e2hype_a.py`\n```\n"
+    )
+    linked = "[`e2hype_a.py`](../programs/e2hype_a.md)"
+    assert site_module("links").with_programs(page, "howto/b.md", ["e2hype_a.py"]) == (
+        f"# `e2hype_a.py`\n{linked}, `e2hype_a.py` and `e2hype_no.py`\n\n"
+        f"## Next\n[see `e2hype_a.py`](x.md), `e2hype_a.py --x`, {linked}\n```bash\n`e2hype_a.py`\n```\n"
+    )
+    assert "(programs/e2hype_a.md)" in site_module("links").with_programs("`e2hype_a.py`", "b.md", ["e2hype_a.py"])

@@ -7,6 +7,7 @@ docs/benchmarks.md, so that none of them can say what is no longer so. No progra
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from mkdocs.structure.files import File, InclusionLevel
 
 PROJECT = Path(__file__).resolve().parents[2]
 TABLE_OF_PROGRAMS = "<!-- programs -->"  # in docs/index.md
+WITHOUT_API = bool(os.environ.get("DOCS_WITHOUT_API"))  # for `mkdocs serve`: most of the work is the API's
 WARNINGS = logging.getLogger("mkdocs.hooks.libhetero")  # with --strict, each of them fails the build
 
 # mkdocstrings would start a formatter for each of two thousand signatures; the style sheet breaks their lines instead.
@@ -38,7 +40,7 @@ def on_config(config: Any) -> Any:
     """Put the generated pages and those that a pattern names into the navigation."""
     pages = {
         "programs/*.md": [f"programs/{path.stem}.md" for path in program_pages.programs(PROJECT)],
-        "reference/*.md": reference_pages.navigation(PROJECT),
+        "reference/*.md": [] if WITHOUT_API else reference_pages.navigation(PROJECT),
     }
     config.nav = navigation.expanded(config.nav, PROJECT / "docs", pages)
     return config
@@ -53,6 +55,8 @@ def on_files(files: Any, config: Any) -> Any:
         files.append(File.generated(config, path, content=text))
     icon = PROJECT / "libhetero" / "dashboard" / "static" / "icon.svg"
     files.append(File.generated(config, "_site/icon.svg", abs_src_path=str(icon)))
+    if WITHOUT_API:
+        return files
     listed, unlisted = reference_pages.pages(PROJECT)
     for path, text in listed.items():
         files.append(File.generated(config, path, content=text))

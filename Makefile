@@ -1,6 +1,7 @@
 # make demo    the whole path on a small set that the code itself makes
 # make test    every test
 # make lint    the linter, the formatter (which only looks) and the type checker
+# make docs    the documentation as a site, in site/; open site/index.html
 # make bench   the quick benchmarks; rewrites their section of docs/benchmarks.md
 # make clean   remove what these made
 #
@@ -15,7 +16,7 @@ PYTHON ?= $(shell for python in python3.12 python3.11 python3 python3.13 python;
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --quiet
 PACKAGING := setup.py pyproject.toml libhetero/__init__.py $(wildcard programs/e2hype_*.py)
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint docs bench clean
 
 demo: $(VENV)/.installed
 	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(VENV)/bin/python programs/e2hype_demo.py
@@ -28,6 +29,11 @@ lint: $(VENV)/.installed-test
 	@$(VENV)/bin/python -m ruff check --quiet
 	@$(VENV)/bin/python -m ruff format --check --quiet
 	@$(VENV)/bin/python -m mypy
+
+# A dead link, a page that the navigation lacks, or a request to another machine fails. The variable silences an
+# announcement of the theme's makers.
+docs: $(VENV)/.installed-docs
+	@NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --strict
 
 bench: $(VENV)/.installed
 	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(VENV)/bin/python benchmarks/bench.py
@@ -47,5 +53,10 @@ $(VENV)/.installed-test: $(PACKAGING) | $(VENV)/bin/python
 	@$(PIP) install --editable '.[test]'
 	@touch $@ $(VENV)/.installed
 
+$(VENV)/.installed-docs: $(PACKAGING) | $(VENV)/bin/python
+	@echo "Installing libhetero and what its documentation needs (1.5 GB, a minute or two)"
+	@$(PIP) install --editable '.[docs]'
+	@touch $@
+
 clean:
-	rm -rf $(VENV) build dist libhetero.egg-info demo .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) build site dist libhetero.egg-info demo .pytest_cache .mypy_cache .ruff_cache

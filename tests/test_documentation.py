@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 PROJECT = Path(__file__).resolve().parent.parent
-DOCUMENTS = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]
+DOCUMENTS = [PROJECT / "README.md", *sorted((PROJECT / "docs").rglob("*.md"))]
 PROGRAMS = sorted(path.name for path in (PROJECT / "programs").glob("e2hype_*.py"))
 SHELL = {"cd", "git", "mkdir", "ls", "pip", "python3", "source", "bash", "export", "cat", "head"}
 
@@ -55,11 +55,19 @@ def test_every_command_is_accepted(load_program: Callable, capsys: pytest.Captur
     assert not wrong, "\n".join(wrong)
 
 
+def _leads_somewhere(document: Path, target: str) -> bool:
+    """Tell whether there is what a link names, or the site makes it: the pages of programs and of the API."""
+    path = (document.parent / target).resolve()
+    made = [PROJECT / "docs" / "programs" / f"{Path(program).stem}.md" for program in PROGRAMS]
+    made += [PROJECT / "docs" / folder / "index.md" for folder in ("programs", "reference")]
+    return path.exists() or path in made
+
+
 def test_every_link_leads_somewhere() -> None:
     link = re.compile(r"\]\(([^)#]+)(?:#[^)]*)?\)")
     targets = [(document, target) for document in DOCUMENTS for target in link.findall(document.read_text("utf-8"))]
     local = [(document, target) for document, target in targets if not target.startswith(("http:", "https:"))]
-    lost = [f"{document.name}: {target}" for document, target in local if not (document.parent / target).exists()]
+    lost = [f"{document.name}: {target}" for document, target in local if not _leads_somewhere(document, target)]
     assert not lost, "\n".join(lost)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 PROJECT = Path(__file__).resolve().parent.parent
-DOCUMENTS = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]
+DOCUMENTS = [PROJECT / "README.md", *sorted((PROJECT / "docs").rglob("*.md"))]
 PROGRAMS = sorted(path.name for path in (PROJECT / "programs").glob("e2hype_*.py"))
 SHELL = {"cd", "git", "mkdir", "ls", "pip", "python3", "source", "bash", "export", "cat", "head"}
 

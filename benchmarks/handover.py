@@ -699,24 +699,29 @@ def markdown(rows: Sequence[Row], versions: dict[str, str]) -> str:
 
 PAGE = """# Hand-over to other programs
 
-Every list that libhetero exports was read by the programs that our users hand lists to, and the numbers that they read
-were compared with those of the simulated set: rotations as matrices, shifts in Å, defocus, voltage, spherical
-aberration, amplitude contrast, phase shift, B-factor and pixel size, and every image by the sum of its pixels. The set
-holds {count} images of {box} pixels of {pixel:g} Å in two optics groups (300 and 200 kV), with astigmatism, phase
-shifts and B-factors; a second one has no CTF. RELION reconstructed from each list, and the Fourier shell correlation of
-its map to the true one must be that from the simulator's own list, within 0.005 in every shell.
+This page shows that other programs read from our lists what we mean. Every list that libhetero exports was opened by
+the programs to which our users hand lists, and the numbers that they read were compared with those of the simulated
+set: rotations as matrices, shifts in Å, defocus, voltage, spherical aberration, amplitude contrast, phase shift,
+B-factor and pixel size, and every image by the sum of its pixels. The set holds {count} images of {box} pixels of
+{pixel:g} Å in two optics groups (300 and 200 kV), with astigmatism, phase shifts and B-factors; a second set has no
+CTF. RELION also reconstructed a map from each list. The Fourier shell correlation of this map with the true one must
+be the same as for the map from the simulator's own list, within 0.005 in every shell.
 
-One iteration of `relion_refine --skip_align` ran on each list, too: the numbers in the list that it writes must be the
-same, and its map, which it regularises and masks, must correlate with that of `relion_reconstruct` by more than
-{alike} (mean over the shells from 1/16 to 1/4 of the sampling frequency). That tells a right map from a wrong one, and
-no more: a list of few particles is regularised more and correlates less, as the lists of one class below ({least} for
-{least_of}; the simulator's list: {most}).
+One iteration of `relion_refine --skip_align` ran on each list, too. The list that it writes must have the same
+numbers, and its map must correlate with that of `relion_reconstruct` by more than {alike} (mean over the shells from
+1/16 to 1/4 of the sampling frequency). This only tells a right map from a wrong one, because RELION regularizes and
+masks its map. Lists of few particles are regularized more and correlate less, as the lists of one class below
+({least} for {least_of}; the simulator's list: {most}).
+
+In the table, `→` means "exported to": `.star → .lst → .star` is a RELION list that was imported into a project list
+and exported again. "Not read" names what a program could not open, and why. The command
 
 ```bash
 python benchmarks/handover.py --environments environments --json handover.json --markdown docs/handover.md
 ```
 
-makes the environments of the peers, simulates, exports, compares, and writes this page. The versions were: {versions}.
+makes the environments of the other programs, simulates, exports, compares, and writes this page. The versions were:
+{versions}.
 
 """
 

@@ -3,6 +3,9 @@
 Each run is one line of `.eman2log.txt`, tab-separated: start time, status, process ids,
 host and command. The status is 19 characters wide and is rewritten in place: `incomplete`,
 then `%3d%%` while running, then the time of the end. A run that fails keeps its last status.
+
+EMAN2's project manager finds the status at byte 20 of a line, and at byte 51 the -1 of a run that nobody called, which
+it rewrites as -2 once the run stands in its notebook. It stops reading at the first line that is not UTF-8.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ LOG_NAME = ".eman2log.txt"
 TIME_FORMAT = "%Y/%m/%d %H:%M:%S"
 STATUS_WIDTH = 19
 STATUS_OFFSET = 20  # the start time and its tab
+IDS_WIDTH = 13  # of both process ids: the second ends at byte 52, where the project manager expects it
 
 
 class Eman2Log:
@@ -46,12 +50,12 @@ class Eman2Log:
             [
                 time.strftime(TIME_FORMAT),
                 "incomplete".ljust(STATUS_WIDTH),
-                f"{os.getpid():6d}/{self._ppid:6d}",
+                _process_ids(os.getpid(), self._ppid),
                 socket.gethostname(),
                 self._command,
             ]
         )
-        data = f"{line}\n".encode("utf-8", "surrogateescape")
+        data = f"{line}\n".encode("utf-8", "backslashreplace")
         try:
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK  # a pipe without a reader is not waited for
             descriptor = os.open(self.path, flags, 0o666)
@@ -84,3 +88,9 @@ class Eman2Log:
                 log.write(status.ljust(STATUS_WIDTH).encode("ascii"))
         except OSError:
             self._status_position = None
+
+
+def _process_ids(pid: int, ppid: int) -> str:
+    """Return both process ids in one width, `pid/ppid`, also where the first has more than six digits."""
+    own = f"{pid:6d}/"
+    return own + str(ppid).rjust(IDS_WIDTH - len(own))

@@ -3,7 +3,8 @@
     x = X / (n a)   y = -Y / (n a)   z = -Z / (n a)   amp = √A   sigma = 2π² (σ / n a)² / 0.001
 
 with X, Y, Z and σ in Å, A linear in projected density, n the box size and a the pixel size in Å:
-EMAN2 squares `amp` and multiplies Fourier pixel k by exp(-0.001 · sigma · k²).
+EMAN2 squares `amp` and multiplies Fourier pixel k by exp(-0.001 · sigma · k²). Numbers are read between any white space
+and written between tabs, beside which e2gmm.py takes nothing where it is given a file in place of a threshold.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ def write_gaussians(
         columns.append(np.asarray(group)[:, None])
         formats.append("%d")
     with replacing(path) as beside:
-        np.savetxt(beside, np.concatenate(columns, axis=1), fmt=formats)
+        np.savetxt(beside, np.concatenate(columns, axis=1), fmt=formats, delimiter="\t")
 
 
 def write_gaussians_pdb(

@@ -57,6 +57,32 @@ def test_a_command_of_several_lines_stays_one_line(tmp_path: Path) -> None:
     assert LINE.fullmatch((tmp_path / ".eman2log.txt").read_bytes())[6].endswith(b"'a b c'")
 
 
+@pytest.mark.parametrize("pid", [7, 123456, 4194303])
+def test_the_project_manager_marks_runs_that_stand_in_its_notebook(
+    pid: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It writes -2 over the two bytes from 51 of a line whose third field holds -1."""
+    monkeypatch.setattr(os, "getpid", lambda: pid)
+    log = Eman2Log("e2hype_refine.py", folder=tmp_path)
+    log.start()
+    line = bytearray((tmp_path / LOG_NAME).read_bytes())
+    assert line[51:53] == b"-1"
+    line[51:53] = b"-2"
+    (tmp_path / LOG_NAME).write_bytes(line)
+    log.end()
+    fields = (tmp_path / LOG_NAME).read_text().split("\t")
+    assert [int(number) for number in fields[2].split("/")] == [pid, -2]
+    assert fields[1][4] == "/" and fields[4] == "e2hype_refine.py\n"
+
+
+def test_a_name_in_another_encoding_leaves_the_log_readable(tmp_path: Path) -> None:
+    """Otherwise the project manager would see no run from there on."""
+    Eman2Log("e2hype_refine.py caf\udce9.lst", folder=tmp_path).start()
+    Eman2Log("e2hype_refine.py café.lst", folder=tmp_path).start()
+    first, second = (tmp_path / LOG_NAME).read_bytes().decode().splitlines()
+    assert first.endswith("\te2hype_refine.py caf\\udce9.lst") and second.endswith("\te2hype_refine.py café.lst")
+
+
 def test_a_folder_without_log_costs_nothing(tmp_path: Path) -> None:
     log = Eman2Log("e2hype_refine.py", folder=tmp_path / "absent")
     log.start()

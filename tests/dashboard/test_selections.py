@@ -18,6 +18,7 @@ from libhetero.dashboard.selections import again, chosen, inside_polygon, rows_o
 from libhetero.errors import UserError
 from libhetero.io import read_particles, write_latent
 from tests.making.shown_runs import COUNT, latents, write_shown_run
+from tests.reference.eman2_files import read_list
 
 SQUARE = [[-3, -9], [3, -9], [3, 9], [-3, 9]]
 LASSO = {"lasso": SQUARE, "x": "z1", "y": "z2"}
@@ -123,6 +124,7 @@ def test_a_selection_is_written_as_lists_of_the_original_particles(visitor, run)
     assert said.status == 200, said.body
     folder, rows = run / "selections" / "even", np.flatnonzero(np.abs(latents()[:, 0]) < 3)
     assert sorted(path.name for path in folder.iterdir()) == ["even.lst", "even.star", "even.txt", "selection.json"]
+    assert len(read_list(folder / "even.lst")) == len(rows)
     whole = read_particles(run.parent / "particles.star")
     for ending in (".lst", ".star"):
         found = read_particles(folder / f"even{ending}")

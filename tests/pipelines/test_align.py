@@ -30,6 +30,7 @@ from libhetero.pipelines.listing.copying import placed_in
 from libhetero.records import Gaussians, Observation, Pose
 from libhetero.training.configuration import PreprocessConfig
 from tests.making.oracles import BOX, PIXEL, GaussianOracle, gaussian_run, simulated
+from tests.reference.eman2_files import check_folder
 
 COUNT = 300
 
@@ -74,6 +75,7 @@ def test_each_piece_has_the_pose_at_which_it_is_seen(aligned, simulated_motion):
     program, _, _ = aligned
     code, out, err = program()
     assert code == 0, err
+    assert check_folder("hype_00/aligned") == {"region_01.lst", "region_02.lst"}
     assert "region 1: turns by" in out + err and "region_01, region_02" in out
     listed = read_particles(str(simulated_motion.folder.parent / "particles.star"))
     for piece in (1, 2):

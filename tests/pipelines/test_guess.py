@@ -23,6 +23,7 @@ from tests.making.images import BOX, PIXEL
 from tests.making.mixtures import mixture
 from tests.making.poses import poses
 from tests.making.sets import write_tiny_set
+from tests.reference import eman2_files
 
 to_volume = jax.jit(lambda gaussians: gaussians_to_volume(gaussians, BOX, PIXEL))
 
@@ -59,7 +60,7 @@ def test_map_in_gaussians_out(program):
     assert code == 0
     assert "24 Gaussians" in out and "correlation" in out
     found = read_gaussians("gmm.txt", BOX, PIXEL)
-    assert found.position.shape == (24, 3)
+    assert found.position.shape == (24, 3) and eman2_files.read_gaussians("gmm.txt").shape == (24, 5)
     made = np.asarray(to_volume(found))
     assert np.corrcoef(made.ravel(), volume.ravel())[0, 1] > 0.98
     assert made.sum() == pytest.approx(volume.sum(), rel=0.1)

@@ -13,6 +13,7 @@ from libhetero.pipelines.run.data import DataConfig
 from tests.making.cs_tables import alignment_columns, cs_columns, save_cs
 from tests.making.optics import aberrations
 from tests.making.particles import BOX, PIXEL, sample_particles
+from tests.reference.eman2_files import read_list
 from tests.reference.shared_data import shared_file
 
 
@@ -38,6 +39,7 @@ def test_there_and_back(program, tmp_path):
     for line in ("11 in 2 stacks", f"{BOX} pixels", f"{PIXEL} Å", "6 + 5", "contrast"):
         assert line in out
     assert "wrote          project.lst" in out
+    assert len(read_list("project.lst")) == 11
     listed = read_particles("project.lst")
     np.testing.assert_array_equal(ImageReader(listed).read(range(11)), images)
     assert program("project.lst", "--lst2star", "back.star")[0] == 0

@@ -21,6 +21,7 @@ from tests.making.optics import defocus_series
 from tests.making.oracles import gaussian_run, simulated, volume_run
 from tests.making.particles import make_particles
 from tests.making.poses import poses
+from tests.reference.eman2_files import read_hdf, read_log
 
 COUNT = 300
 
@@ -142,6 +143,8 @@ def test_dark_particles_are_inverted_when_said(program, images, truth):
     write_set(-images)
     assert program("particles.star", "map.hdf", "--invert", "--batchsz", 128)[0] == 0
     assert correlation(read_volume("map.hdf")[0], truth) >= 0.95
+    assert read_hdf("map.hdf")[0]["ptcl_repr"] == COUNT
+    assert read_log(".eman2log.txt")[-1][1:] == (os.getpid(), -1)
 
 
 def test_crop_keeps_the_width(program, images, truth):

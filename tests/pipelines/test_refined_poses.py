@@ -9,6 +9,7 @@ from scipy.spatial.transform import Rotation
 from libhetero.io import read_particles, write_particles
 from libhetero.io.pose_changes import at_refined_poses, read_pose_changes
 from libhetero.pipelines.run.folder import open_run
+from tests.reference.eman2_files import check_folder, read_log
 
 COUNT, BOX, PIXEL = 128, 16, 8.0
 SIZES = "--preset small --niter 1 --batchsz 32 --seed 1 --refine_poses --path"
@@ -69,6 +70,8 @@ def test_classes_are_found_at_refined_poses_and_lists_hold_both(program, folder)
     shifted = np.linalg.norm(listed.pose.shift - np.load(folder / "set/truth/shift.npy")[rows], axis=1)
     assert np.median(shifted) < 0.85 * np.median(truth[1])
     assert len(read_particles(folder / "found/ptcls_refined.star")) == COUNT
+    assert check_folder("found") >= {"class_00.lst", "ptcls_refined.lst"} and check_folder("set") == {"particles.lst"}
+    assert {status[4:5] for status, *_ in read_log(".eman2log.txt")} == {"/"}  # the time of the end
     assert program("classify", "set/particles.star found --nomaps --seed 1")[0] == 0
     assert not (folder / "found/poses.txt").exists() and not (folder / "found/poses.png").exists()
 
@@ -104,6 +107,8 @@ def test_gaussians_write_the_poses_that_they_solve_for(program, folder):
     assert code == 0, err
     some = read_particles(run / "class_00.lst")
     np.testing.assert_allclose(some.pose.shift, listed.pose.shift[some.image_index], atol=1e-3)
+    names = {"ptcls_00.lst", "class_00.lst", "mid_00.txt", "mid_00_sd.txt", "model_00.txt", "embed_particles.txt"}
+    assert check_folder(run) >= names
 
 
 def test_a_latent_that_is_not_solved_for_has_no_poses(program):

@@ -27,7 +27,7 @@ look at. The exit code is 1 where a promise is missed. It needs no data, no netw
 EPILOG = """\
 examples:
   e2hype_demo.py                     into the folder demo; some minutes on two cores
-  e2hype_demo.py --quick             the first story alone, smaller
+  e2hype_demo.py --quick             the first story alone, smaller: 4 minutes of processor time
   e2hype_demo.py /scratch/try        into a folder of another name
 """
 

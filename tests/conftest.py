@@ -21,10 +21,13 @@ QUICK = ("--xla_cpu_use_fusion_emitters=false", "--xla_cpu_parallel_codegen_spli
 
 
 def known(flags: Iterable[str]) -> list[str]:
-    """Return the flags that this version of the compiler knows: an unknown one would end the process."""
+    """Return the flags that this version of the compiler knows: an unknown one would end the process.
+
+    A flag is a text of its own in the library; a longer text may hold the name of one that is no more.
+    """
     library = Path(importlib.util.find_spec("jaxlib").origin).with_name("libjax_common.so")
     with library.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
-        return [flag for flag in flags if text.find(flag.removeprefix("--").split("=")[0].encode()) >= 0]
+        return [flag for flag in flags if text.find(b"\0%b\0" % flag.removeprefix("--").split("=")[0].encode()) >= 0]
 
 
 def load_file(path: Path) -> ModuleType:

@@ -1,0 +1,133 @@
+"""Run a tutorial: the commands that its page in docs/tutorials shows, in their order, each with what it took.
+
+The commands are read from the page itself, so that page and script cannot differ: all those of its bash blocks above
+the heading "Go on". Everything lands in one folder, which is made anew:
+
+    python examples/tutorial.py mixture
+
+With --figures the pictures of the page are made again from the run. With --short the sets are tiny: that shows in a
+minute that every command works, and nothing about molecules.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from libhetero.cli.stages import StageResult, run_stage
+from libhetero.errors import ConfigurationError, UserError
+from libhetero.files import replacing
+
+PAGES = Path(__file__).resolve().parent.parent / "docs" / "tutorials"
+AFTER = "\n## Go on\n"  # commands from here on are left out: they train, wait for a browser, or take data of one's own
+WIDEST = 1400  # pixels of a picture
+
+
+@dataclass(frozen=True)
+class Tutorial:
+    """What is known of a tutorial besides its page.
+
+    Parameters
+    ----------
+    short : what stands on the page, and what the short form says in its place.
+    figures : the page's pictures, each with the file of the run that it shows.
+    """
+
+    short: dict[str, str]
+    figures: dict[str, str]
+
+
+TUTORIALS = {
+    "mixture": Tutorial(
+        short={
+            "--n 1200 --box 32 --apix 6 --snr 0.5 --structures 4": "--n 120 --box 16 --apix 8 --snr 2 --structures 2",
+            "--json": "--images 2 --json",
+        },
+        figures={"mixture_classes.png": "classes/volumes.png", "mixture_fsc.png": "classes/fsc.png"},
+    )
+}
+
+
+def commands_of(page: str) -> list[str]:
+    """Return the commands of a page's bash blocks above `AFTER`, continued lines joined, comments left out."""
+    blocks = re.findall(r"```bash\n(.*?)```", page.partition(AFTER)[0], re.DOTALL)
+    lines = [line.strip() for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    return [" ".join(line.split()) for line in lines if line and not line.startswith("#")]
+
+
+def shortened(commands: list[str], short: dict[str, str]) -> list[str]:
+    """Return the commands with tiny sizes in place of the page's.
+
+    Raises
+    ------
+    ConfigurationError : if the page no longer says what is to be replaced.
+    """
+    for said, instead in short.items():
+        if not any(said in command for command in commands):
+            raise ConfigurationError(
+                f"examples/tutorial.py: the page has no command with '{said}'; mend `short` of its Tutorial."
+            )
+        commands = [command.replace(said, instead) for command in commands]
+    return commands
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the commands of one tutorial and print what they took."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name", choices=TUTORIALS, help="the tutorial")
+    parser.add_argument("--folder", help="made anew (default: tutorial_NAME)")
+    parser.add_argument("--short", action="store_true", help="tiny sets, to see that every command works")
+    parser.add_argument("--figures", metavar="FOLDER", help="also write the page's pictures there")
+    options = parser.parse_args(argv)
+    tutorial = TUTORIALS[options.name]
+    folder = Path(options.folder or f"tutorial_{options.name}").resolve()
+    commands = commands_of((PAGES / f"{options.name}.md").read_text(encoding="utf-8"))
+    try:
+        if options.short:
+            commands = shortened(commands, tutorial.short)
+        results = run_in(folder, commands)
+        if options.figures:
+            write_figures(folder, Path(options.figures), tutorial.figures)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print_times(results)
+    return 0
+
+
+def run_in(folder: Path, commands: list[str]) -> list[StageResult]:
+    """Run the commands in `folder`, emptied first."""
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
+    return [run_stage(f"step {number}", command, folder) for number, command in enumerate(commands, 1)]
+
+
+def write_figures(run: Path, folder: Path, figures: dict[str, str]) -> None:
+    """Write the page's pictures into `folder`: at most `WIDEST` wide, in 256 colours."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, source in figures.items():
+        with Image.open(run / source) as image:
+            picture = image.convert("RGB")
+        picture.thumbnail((WIDEST, 4 * WIDEST))
+        with replacing(folder / name) as path:
+            picture.quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
+
+
+def print_times(results: list[StageResult]) -> None:
+    """Print the table of times, in Markdown, as the page has it."""
+    print("\n| command | processor time, s | on the clock, s |\n|---|---|---|")
+    for result in results:
+        print(f"| `{result.command}` | {result.processor_seconds:.0f} | {result.seconds:.0f} |")
+    processor = sum(result.processor_seconds or 0 for result in results)
+    print(f"| all | {processor:.0f} | {sum(result.seconds for result in results):.0f} |")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -3,8 +3,8 @@
 Every line has the same length in bytes, stated in the header. Stack names are relative to the project
 folder, JSON values override those of the image header, and keys of our own begin with `hetero_`
 (`libhetero.io.image_header` declares all that are read). Text is UTF-8; EMAN2 itself finds its way only in lists
-that are ASCII, as it counts characters where it should count bytes, and it reads a stack's name up to its first white
-space.
+that are ASCII, as it counts characters where it should count bytes, and parts of it read a stack's name up to its first
+white space.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ COMMENT = "# Lines after the next one all have the length it states; keep it so 
 LONGEST_LINE = 2**20  # bytes; EMAN2's own have up to some ten thousand
 OF_ORIGIN = ("hetero_source", "hetero_row", "hetero_image", "hetero_joined")  # which `origin` asks for again
 NUMBER = re.compile("[0-9]{1,10}")
-WHITE = re.compile(r"\s")  # at which EMAN2 cuts a stack's name
+WHITE = re.compile(r"\s")  # at which parts of EMAN2 end a stack's name
 SURROGATE = re.compile("[\ud800-\udfff]")  # what a byte that is not UTF-8 is read as
 DIGITS = eman.DIGITS
 POSE_KEYS = {  # of how far each pose was moved
@@ -320,14 +320,20 @@ def write_lst(path: str | os.PathLike, particles: ParticleSet) -> None:
     NameNotHeld : for a stack name that no list can hold (`check_names`).
     """
     names = check_names(path, particles)
-    foreign = next((name for name in names if not name.isascii() or WHITE.search(name)), None)
+    foreign = next((name for name in names if not name.isascii()), None)
+    cut = next((name for name in names if WHITE.search(name)), None)
     if foreign is not None:
-        reason = "has white space in it" if foreign.isascii() else "is not ASCII"
         logger.warning(
-            "%s: the stack name %s %s; EMAN2 cannot read this list. Rename the stack to use it there.",
+            "%s: the stack name %s is not ASCII; EMAN2 cannot read this list. Rename the stack to use it there.",
             path,
             foreign,
-            reason,
+        )
+    elif cut is not None:
+        logger.warning(
+            "%s: the stack name %s has white space in it, at which parts of EMAN2 end a name. Rename the stack to use "
+            "it there.",
+            path,
+            cut,
         )
     records = []
     for i, values in enumerate(_all_values(particles)):

@@ -390,7 +390,7 @@ def run_missing(
     save: Callable[[dict[str, Any]], object],
     begin: Callable[[], object] = lambda: None,
 ) -> dict[str, Any]:
-    """Run the stages of one row that are not done, or whose output is gone, and all after the first of them.
+    """Run the stages of one row that are not done by their commands, or whose output is gone, and all after them.
 
     Parameters
     ----------
@@ -412,12 +412,14 @@ def run_missing(
     folder.mkdir(parents=True, exist_ok=True)
     done = report["stages"].setdefault(name, {})
     for place, stage in enumerate(stages):
-        if stage.name in done and (folder / stage.output).exists():
+        if done.get(stage.name, {}).get("command") == stage.command and (folder / stage.output).exists():
             continue
+        begin()
         for later in stages[place:]:  # which were made of what is made anew
             done.pop(later.name, None)
+        save(report)  # before any of it is gone, so that a run that is stopped here is not taken for done
+        for later in stages[place:]:
             remove_output(folder / later.output)
-        begin()
         done[stage.name] = dataclasses.asdict(run_stage(f"{name}: {stage.program}", stage.command, folder))
         save(report)
     return done

@@ -14,7 +14,8 @@ work folder that was stopped goes on.
 The first two are imaged twice, the same images listed with true poses (`true`) and with wrong ones (`wrong`), and each
 list is trained with and without --refine_poses:
 
-    rotation, shift   how far the poses are off, in the median: as listed, and as refined (degrees, Å)
+    rotation, shift   how far the poses are off, in the median: as listed, and as refined (degrees, Å); of true lists,
+                      how far they were moved
     accuracy, found   of Gaussians' amplitudes and of regions (docs/metrics.md)
     fsc_auc, gap      of images' own volumes, and where that lies between floor and bound of the true poses
     leak              the largest share of a latent's variance that follows how the particle was imaged (direction of
@@ -23,7 +24,8 @@ list is trained with and without --refine_poses:
     seconds           of training
 
 Of the third: the resolution, Å at an FSC of 0.5 with the true map within a mask of it, of the map of all images as they
-are listed, of each moving piece at its region's poses and of the whole put back, and what half-maps say (0.143).
+are listed, of each moving piece at its region's poses and of the whole put back, and what half-maps say (0.143). The
+region of a piece is the one whose map shows it best; half-maps of what is put back share the run.
 """
 
 from __future__ import annotations
@@ -48,6 +50,7 @@ from libhetero.io import read_particles, read_volume
 from libhetero.io.latent import read_latent
 from libhetero.metrics.fsc import masked_fsc, resolution
 from libhetero.metrics.poses import pose_errors
+from libhetero.pipelines.run.poses import poses_of
 from libhetero.pipelines.scoring.truth import open_truth
 from libhetero.simulate.domains import complete_domains
 
@@ -146,6 +149,7 @@ def run(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     report = harness.begun(folder / MARK, {"profile": options.profile, "seed": options.seed})
     failed: dict[str, str] = {}
     for name in options.rows:
+        report["rows"].pop(name, None)
         try:
             row = PROFILES[options.profile][name]
             report["rows"][name] = (of_motion if name == "motion" else of_poses)(name, row, options, report, folder)
@@ -247,6 +251,7 @@ def figures_of(folder: Path, run: str) -> dict[str, Any]:
         one["share"] for one in following if one["property"] in IMAGING and one["coordinate"].startswith("latent")
     ]
     regions = gaussians.get("regions") or {}
+    poses = poses or {"refined": moved(folder, run)}
     figures = {
         "rotation": poses.get("refined", {}).get("rotation"),
         "rotation_listed": poses.get("given", {}).get("rotation"),
@@ -261,6 +266,24 @@ def figures_of(folder: Path, run: str) -> dict[str, Any]:
         area = volumes.get(subject, {}).get("fsc_auc", {}).get("mean")
         figures["fsc_auc" if subject == "model" else subject] = area
     return figures
+
+
+def moved(folder: Path, run: str) -> dict[str, float]:
+    """Return how far a run has moved the listed poses, in the median, degrees and Å; nothing where it has not.
+
+    Parameters
+    ----------
+    folder : of the set.
+    run : its name there.
+    """
+    path = folder / run / "poses_00.txt"
+    if not path.exists():
+        path = folder / run / "poses.txt"
+    if not path.exists():
+        return {}
+    change = poses_of(path, read_particles(folder / "set" / "particles.star"))
+    turn, off = (float(np.median(np.linalg.norm(values, axis=1))) for values in (change.turn, change.shift))
+    return {"rotation": float(np.degrees(turn)), "shift": off}
 
 
 def follows_error(folder: Path, run: str) -> float | None:
@@ -295,6 +318,7 @@ def of_motion(name: str, row: Row, options: argparse.Namespace, report: dict[str
     UserError : if a program fails.
     """
     own, end = folder / name, f"--seed {options.seed}"
+    own.mkdir(parents=True, exist_ok=True)  # for the table of domains
     box = row.training.partition("--box ")[2].split()[0]
     words = [
         ("simulate", f"{simulation(row, own)} {end}", "set"),
@@ -307,10 +331,11 @@ def of_motion(name: str, row: Row, options: argparse.Namespace, report: dict[str
         ("align", "run --refine", "run/aligned"),
     ]
     save = partial(write_json, folder / MARK)
-    done = harness.run_missing(stages(words), name, own, report, save)
+    regions = f"{name}, regions"
+    done = harness.run_missing(stages(words), name, own, report, save, lambda: report["stages"].pop(regions, None))
     lists = sorted((own / "run" / "aligned").glob("region_*.star"))
     words = [("make3d", f"run/aligned/{one.name} {one.stem}.mrc", f"{one.stem}.mrc") for one in lists]
-    harness.run_missing(stages(words), f"{name}, regions", own, report, save)
+    harness.run_missing(stages(words), regions, own, report, save)
     seconds = {stage: result["processor_seconds"] for stage, result in done.items()}
     score = read_json(own / "run.json").get("gaussians", {})
     motion = {key: score.get("motion", {}).get(key) for key in ("rmsd_about_mean", "rmsd_without_motion")}

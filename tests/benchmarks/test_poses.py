@@ -1,5 +1,7 @@
 """benchmarks/poses.py: its rows are options that exist, what it goes on with, and the figures that it makes."""
 
+import dataclasses
+import importlib
 import json
 import types
 from collections.abc import Callable
@@ -41,7 +43,7 @@ def poses(load: Callable, monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
         module.commands.append(command)
         program, *words = command.split()
         if program in OUTPUTS:
-            output = folder / (words[1] if program != "e2hype_guess_n.py" else "gmm.txt")
+            output = folder / ("gmm.txt" if program == "e2hype_guess_n.py" else words[1])
             output.mkdir() if program == "e2hype_simulate.py" else output.touch()
         elif program == "e2hype_refine.py":
             (folder / words[words.index("--path") + 1]).mkdir()
@@ -103,6 +105,9 @@ def test_lists_and_runs_beside_each_other(
     assert figures["gap"] == pytest.approx(0.8), "between the floor and the bound"
     assert figures["leak"] == 0.2, "defocus is no pose, and a region no latent"
     assert "wrong, refined" in capsys.readouterr().out
+    for command in poses.commands:
+        program, *words = command.split()
+        importlib.import_module(f"programs.{program.removesuffix('.py')}").build_parser().parse_args(words)
     simulated = [command for command in poses.commands if "e2hype_simulate.py" in command]
     assert sum("--pose_error" in command for command in simulated) == 2 and len(simulated) == 4
 
@@ -114,6 +119,48 @@ def test_lists_and_runs_beside_each_other(
     assert [command.split()[0] for command in poses.commands] == ["e2hype_score.py"]
     assert poses.main([*options, "--seed", "1"]) == 1
     assert "another seed (0); expected 1" in capsys.readouterr().err
+
+
+def test_a_set_that_moves_in_a_new_folder(poses: types.ModuleType, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(poses, "resolutions", lambda folder, regions: {"regions": list(regions)})
+    monkeypatch.setattr(poses, "print_motion", lambda found: None)
+    options = ["--profile", "tiny", "--rows", "motion", "--work", str(tmp_path / "work")]
+    assert poses.main(options) == 0
+    found = json.loads((tmp_path / "work" / "poses.json").read_text())["rows"]["motion"]
+    assert found["regions"] == ["region_01"] and found["rmsd_about_mean"] == 1.0
+    for command in poses.commands:
+        program, *words = command.split()
+        importlib.import_module(f"programs.{program.removesuffix('.py')}").build_parser().parse_args(words)
+    assert poses.commands[-1].startswith("e2hype_make3d.py run/aligned/region_01.star"), "at the region's poses"
+    poses.commands.clear()
+    (tmp_path / "work" / "motion" / "run.json").unlink()
+    assert poses.main(options) == 0
+    programs = [command.split()[0] for command in poses.commands]
+    assert programs == ["e2hype_score.py", *["e2hype_make3d.py"] * 2, "e2hype_align.py", "e2hype_make3d.py"]
+
+
+def test_a_stage_that_is_stopped_or_asked_for_otherwise_is_run_again(
+    poses: types.ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = ["--profile", "tiny", "--rows", "gaussians", "--work", str(tmp_path / "work")]
+    assert poses.main(options) == 0
+    row = poses.PROFILES["tiny"]["gaussians"]
+    other = dataclasses.replace(row, training=f"{row.training} --batchsz 8")
+    monkeypatch.setitem(poses.PROFILES["tiny"], "gaussians", other)
+    run_stage = poses.harness.run_stage
+
+    def stopped(name: str, command: str, folder: Path) -> StageResult:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(poses.harness, "run_stage", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        poses.main(options)
+    done = json.loads((tmp_path / "work" / "poses.json").read_text())["stages"]["gaussians, true"]
+    assert list(done) == ["set simulate", "consensus.mrc make3d", "gmm.txt guess_n"], "training and all after it is not"
+    monkeypatch.setattr(poses.harness, "run_stage", run_stage)
+    poses.commands.clear()
+    assert poses.main(options) == 0
+    assert poses.commands[0].startswith("e2hype_refine.py") and "--batchsz 8" in poses.commands[0]
 
 
 def test_resolutions_of_maps_that_are_right_inside_one_piece_alone(

@@ -15,6 +15,7 @@ PYTHON ?= $(shell for python in python3.12 python3.11 python3 python3.13 python;
     then command -v "$$python"; break; fi; done)
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --quiet
 PACKAGING := setup.py pyproject.toml libhetero/__init__.py $(wildcard programs/e2hype_*.py)
+DOCS_VERSIONS := examples/install/constraints-docs.txt
 
 .PHONY: demo test lint docs bench clean
 
@@ -53,9 +54,9 @@ $(VENV)/.installed-test: $(PACKAGING) | $(VENV)/bin/python
 	@$(PIP) install --editable '.[test]'
 	@touch $@ $(VENV)/.installed
 
-$(VENV)/.installed-docs: $(PACKAGING) | $(VENV)/bin/python
+$(VENV)/.installed-docs: $(PACKAGING) $(DOCS_VERSIONS) | $(VENV)/bin/python
 	@echo "Installing libhetero and what its documentation needs (1.5 GB, a minute or two)"
-	@$(PIP) install --editable '.[docs]'
+	@$(PIP) install --editable '.[docs]' --constraint $(DOCS_VERSIONS)
 	@touch $@
 
 clean:

@@ -14,8 +14,8 @@ DESCRIPTION = """\
 Tell which version is installed, and with --report on what it runs.
 
 The report is for a question or a report of a defect: the versions of libhetero, Python and the packages, JAX's
-devices, processor, memory, system, and the variables that change how these work. It names no particle, no project
-and no user; the home folder in a path is written ~. Where JAX does not start, the report says why.
+devices, processor, memory, system, and the variables that change how these work. The home folder is written ~; other
+folders are named as they are, so read it before you send it. Where JAX does not start, the report says why.
 --version of every program tells the version too."""
 
 EPILOG = """\

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -126,11 +127,76 @@ def test_a_launcher_becomes_the_program(script: ModuleType, eman2: Path, tmp_pat
 
 def test_twice_is_once_and_removing_leaves_what_was(script: ModuleType, eman2: Path) -> None:
     add = [str(eman2), "--programs", str(PROJECT / "programs")]
-    assert script.main(add) == script.main(add) == 0
+    tree = eman2 / "lib" / "pmconfig" / "spr.json"
+    tree.chmod(0o640)
+    assert script.main(add) == 0
+    first = tree.stat()
+    assert script.main(add) == 0
+    assert tree.stat().st_mtime_ns == first.st_mtime_ns and first.st_mode & 0o777 == 0o640
     assert [node["NAME"] for node in tree_of(eman2)] == ["2D Analysis", script.ENTRY]
     assert (eman2 / "lib" / "pmconfig" / "spr.json.before_libhetero").read_text() == TREE
+    assert script.main([str(eman2), "--remove"]) == script.main([str(eman2), "--remove"]) == 0
+    assert tree.read_text() == TREE and list((eman2 / "bin").iterdir()) == []
+    assert list(tree.parent.iterdir()) == [tree]
+
+
+@pytest.mark.parametrize("with_ours", [True, False])
+def test_what_eman2_changes_in_its_tree_is_kept(with_ours: bool, script: ModuleType, eman2: Path) -> None:
+    """An update of EMAN2 writes the tree anew, and who edits it may leave our entry in it."""
+    add = [str(eman2), "--programs", str(PROJECT / "programs")]
+    tree = eman2 / "lib" / "pmconfig" / "spr.json"
+    assert script.main(add) == 0
+    nodes = [{"NAME": "3D Analysis"}, *(tree_of(eman2) if with_ours else [])]
+    tree.write_text(json.dumps(nodes))
+    assert script.main(add) == 0
+    kept = json.loads(tree.with_name("spr.json.before_libhetero").read_text())
+    assert kept == [node for node in nodes if node["NAME"] != script.ENTRY]
+    assert tree_of(eman2) == [*kept, script.tree_entry()]
     assert script.main([str(eman2), "--remove"]) == 0
-    assert tree_of(eman2) == json.loads(TREE.split("*/\n")[-1]) and list((eman2 / "bin").iterdir()) == []
+    assert tree_of(eman2) == kept
+
+
+@pytest.mark.parametrize("failing", [1, 4, 8])
+def test_what_is_interrupted_leaves_a_tree_that_names_what_is_there(
+    failing: int, script: ModuleType, eman2: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """Of six launchers, the file that is kept and the tree, in this order, one cannot be put into its place."""
+    replace, done = script.os.replace, []
+
+    def failing_replace(source: Path, target: Path) -> None:
+        done.append(target)
+        if len(done) == failing:
+            raise OSError("the disk is full")
+        replace(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(script.os, "replace", failing_replace)
+        assert script.main([str(eman2), "--programs", str(PROJECT / "programs")]) == 1
+    assert "the disk is full" in capsys.readouterr().err
+    assert (eman2 / "lib" / "pmconfig" / "spr.json").read_text() == TREE
+    assert not list(eman2.rglob("*.tmp"))
+    assert script.main([str(eman2), "--programs", str(PROJECT / "programs")]) == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(script.Path, "unlink", lambda path, missing_ok=False: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            script.main([str(eman2), "--remove"])
+    assert {form.program for form in script.FORMS} <= {path.name for path in (eman2 / "bin").iterdir()}
+    assert script.main([str(eman2), "--remove"]) == 0
+    assert (eman2 / "lib" / "pmconfig" / "spr.json").read_text() == TREE and not list((eman2 / "bin").iterdir())
+
+
+@pytest.mark.parametrize("copied", [False, True])
+def test_a_launcher_never_starts_itself(
+    copied: bool, script: ModuleType, eman2: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    assert script.main([str(eman2), "--programs", str(PROJECT / "programs")]) == 0
+    before = {path.name: path.read_text() for path in (eman2 / "bin").iterdir()}
+    (tmp_path / "linked").symlink_to(eman2 / "bin")
+    named = shutil.copytree(eman2 / "bin", tmp_path / "copy") if copied else tmp_path / "linked"
+    assert script.main([str(eman2), "--programs", str(named)]) == 1
+    told = capsys.readouterr().err
+    assert "name the folder where libhetero is installed" in told and told.count("\n") == 1
+    assert {path.name: path.read_text() for path in (eman2 / "bin").iterdir()} == before
 
 
 def test_what_cannot_be_done_is_one_line_and_changes_nothing(

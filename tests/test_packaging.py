@@ -53,12 +53,23 @@ def test_the_licenses_of_what_is_shipped_are_shipped() -> None:
     assert shipped == {"LICENSE", *vendored} and vendored
 
 
-def test_the_tested_versions_are_of_what_is_required_and_new_enough() -> None:
-    lines = (PROJECT / "examples" / "install" / "constraints.txt").read_text(encoding="utf-8").splitlines()
+def test_the_source_distribution_has_what_the_tests_read() -> None:
+    lines = (PROJECT / "MANIFEST.in").read_text(encoding="utf-8").splitlines()
+    files = {word for line in lines if line.startswith("include ") for word in line.split()[1:]}
+    folders = {line.split()[1] for line in lines if line.startswith("recursive-include ")}
+    assert {"mkdocs.yml", ".gitignore", "Makefile"} <= files
+    assert {".ci", ".github", "benchmarks", "docs", "examples", "programs", "tests"} == folders
+    assert all((PROJECT / name).is_file() for name in files) and all((PROJECT / name).is_dir() for name in folders)
+
+
+@pytest.mark.parametrize("name", ["constraints.txt", "constraints-docs.txt"])
+def test_the_tested_versions_are_of_what_is_required_and_new_enough(name: str) -> None:
+    lines = (PROJECT / "examples" / "install" / name).read_text(encoding="utf-8").splitlines()
     pins = [Requirement(line) for line in lines if line and not line.startswith("#")]
     versions = {canonicalize_name(pin.name): Version(str(pin.specifier).removeprefix("==")) for pin in pins}
     assert len(versions) == len(pins)
-    required = [*_required(), *_required("test", "dashboard", "tensorboard")]
+    docs = name == "constraints-docs.txt"
+    required = _required("docs") if docs else [*_required(), *_required("test", "dashboard", "tensorboard")]
     lacking = [str(each) for each in required if canonicalize_name(each.name) not in versions]
     assert lacking == []
     assert [str(each) for each in required if versions[canonicalize_name(each.name)] not in each.specifier] == []
@@ -91,6 +102,9 @@ def test_the_conda_recipe_asks_for_the_same() -> None:
     assert set(recipe["requirements"]["run_constraints"]) == conda(_required("dashboard", "tensorboard"))
     (backend,) = _metadata()["build-system"]["requires"]
     assert backend.replace(">", " >", 1) in recipe["requirements"]["host"]
+    scripts = [f"{name} = {place}" for name, place in _metadata()["project"]["scripts"].items()]
+    assert recipe["build"]["python"]["entry_points"] == scripts
+    assert recipe["about"]["license_file"] == _metadata()["project"]["license-files"]
 
 
 def test_one_version_and_one_date_stand_everywhere() -> None:
@@ -115,7 +129,9 @@ def test_who_reports_something_is_asked_for_the_report(name: str) -> None:
 
 
 def test_only_the_job_that_publishes_may_say_who_it_is() -> None:
-    for path in WORKFLOWS.glob("*.yml"):
+    paths = sorted(WORKFLOWS.glob("*.yml"))
+    assert [path.name for path in paths] == ["release.yml", "tests.yml"]
+    for path in paths:
         workflow = _yaml(path)
         assert workflow["permissions"] == {"contents": "read"}, path.name
         allowed = {name: job.get("permissions") for name, job in workflow["jobs"].items() if "permissions" in job}

@@ -5,17 +5,19 @@
 
 e2projectmanager.py has one place for programs of others: it draws its tree from `lib/pmconfig/spr.json` of the EMAN2
 installation, and the form of each program from the lines of `bin/PROGRAM` that begin with `parser.add_`. This writes an
-entry of the tree and, for each program, such a file, which starts the program where libhetero is installed. The first
-spr.json is kept beside it as `spr.json.before_libhetero`. Only the standard library is needed, so that EMAN2's own
-Python may run it. EMAN2's page on customizing the project manager describes both files.
+entry of the tree and, for each program, such a file, which starts the program where libhetero is installed. Until
+--remove, spr.json without the entry is kept beside it as `spr.json.before_libhetero`. Only the standard library is
+needed, so that EMAN2's own Python may run it. EMAN2's page on customizing the project manager describes both files.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import shlex
+import stat
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -169,19 +171,58 @@ def launcher(form: Form, programs: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
-def with_entry(text: str, entry: dict[str, object] | None) -> str:
-    """Return spr.json with our entry last, or without it; comments above the tree stay.
+def nodes_of(text: str) -> list[dict[str, object]]:
+    """Return the entries of spr.json.
 
     Raises
     ------
     ValueError : for a text that is no such tree.
     """
-    comments = "".join(f"{comment}\n" for comment in re.findall(r"/\*.*?\*/", text, re.DOTALL))
-    tree = json.loads(re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL))
-    if not isinstance(tree, list) or not all(isinstance(node, dict) and "NAME" in node for node in tree):
+    nodes = json.loads(re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL))
+    if not isinstance(nodes, list) or not all(isinstance(node, dict) and "NAME" in node for node in nodes):
         raise ValueError("expected a list of entries with a NAME")
-    tree = [node for node in tree if node["NAME"] != ENTRY] + ([] if entry is None else [entry])
-    return comments + json.dumps(tree, indent=2) + "\n"
+    return nodes
+
+
+def with_entry(text: str, entry: dict[str, object] | None) -> str:
+    """Return spr.json with our entry last, or without it; comments above the tree stay, and so does a text that is so.
+
+    Raises
+    ------
+    ValueError : for a text that is no such tree.
+    """
+    found = nodes_of(text)
+    nodes = [node for node in found if node["NAME"] != ENTRY] + ([] if entry is None else [entry])
+    if nodes == found:
+        return text
+    comments = "".join(f"{comment}\n" for comment in re.findall(r"/\*.*?\*/", text, re.DOTALL))
+    return comments + json.dumps(nodes, indent=2) + "\n"
+
+
+def untouched(text: str, kept: Path) -> str:
+    """Return spr.json without our entry: as it was kept, where nothing else has changed since.
+
+    Raises
+    ------
+    ValueError : for a text that is no such tree.
+    """
+    bare = with_entry(text, None)
+    try:
+        before = kept.read_text(encoding="utf-8")
+        return before if bare != text and nodes_of(before) == nodes_of(bare) else bare
+    except (OSError, ValueError):
+        return bare
+
+
+def write_whole(path: Path, text: str, mode: int) -> None:
+    """Write a file beside its place and rename it, so that it is never half written."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        beside.write_text(text, encoding="utf-8")
+        beside.chmod(mode)
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -202,37 +243,52 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def change(eman2dir: Path, programs: Path | None) -> None:
-    """Write entry and launchers, or remove them where `programs` is None.
+    """Write launchers and entry, or remove them where `programs` is None.
+
+    The entry names the launchers, which are therefore written before it and removed after it.
 
     Raises
     ------
     OSError : for a folder that cannot be written, or that is no EMAN2.
-    ValueError : for a program that is missing, a file of another's making, or a tree that cannot be read.
+    ValueError : for a program that is missing or a launcher, a file of another's making, or a tree that cannot be read.
     """
-    tree, bin_folder = eman2dir / "lib" / "pmconfig" / "spr.json", eman2dir / "bin"
-    text = tree.read_text(encoding="utf-8")
+    tree, bin_folder = (eman2dir / "lib" / "pmconfig" / "spr.json").resolve(), eman2dir / "bin"
+    kept = tree.with_name("spr.json.before_libhetero")
+    text, mode = tree.read_text(encoding="utf-8"), stat.S_IMODE(tree.stat().st_mode)
     try:
-        changed = with_entry(text, None if programs is None else tree_entry())
+        before = untouched(text, kept)
+        after = before if programs is None else with_entry(text, tree_entry())
     except ValueError as error:
         raise ValueError(f"{tree}: not read ({error}); nothing was changed") from None
+    if programs is not None and programs == bin_folder.resolve():
+        raise ValueError(f"{programs} is EMAN2's own bin; name the folder where libhetero is installed by --programs")
     for form in FORMS:
         place = bin_folder / form.program
-        if place.exists() and MARK not in place.read_text(encoding="utf-8", errors="replace"):
+        if place.exists() and not is_launcher(place):
             raise ValueError(f"{place} is not one of these files; install libhetero elsewhere than into EMAN2's bin")
         if programs is not None and not (programs / form.program).is_file():
             raise ValueError(f"{programs / form.program} is missing; name the folder of the programs by --programs")
-    before = tree.with_name("spr.json.before_libhetero")
-    if not before.exists():
-        before.write_text(text, encoding="utf-8")
-    tree.write_text(changed, encoding="utf-8")
-    for form in FORMS:
-        place = bin_folder / form.program
-        if programs is None:
-            place.unlink(missing_ok=True)
-        else:
-            place.write_text(launcher(form, programs), encoding="utf-8")
-            place.chmod(0o755)
+        if programs is not None and is_launcher(programs / form.program):
+            raise ValueError(
+                f"{programs / form.program} is one of these files and no program; name the folder where libhetero is "
+                "installed by --programs"
+            )
+    if programs is not None:
+        for form in FORMS:
+            write_whole(bin_folder / form.program, launcher(form, programs), 0o755)
+        write_whole(kept, before, mode)
+    if after != text:
+        write_whole(tree, after, mode)
+    if programs is None:
+        for form in FORMS:
+            (bin_folder / form.program).unlink(missing_ok=True)
+        kept.unlink(missing_ok=True)
     print(f"{tree}: {'without' if programs is None else 'with'} {ENTRY}; start e2projectmanager.py anew")
+
+
+def is_launcher(path: Path) -> bool:
+    """Return whether this script wrote a file."""
+    return MARK in path.read_text(encoding="utf-8", errors="replace")
 
 
 if __name__ == "__main__":

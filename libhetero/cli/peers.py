@@ -60,8 +60,8 @@ PEERS: dict[str, tuple[str, ...]] = {  # by what is typed: ours, of which the fi
     "--max-threads": ("--threads",),
     "--num-workers": ("--threads",),
     "--random_seed": ("--seed",),
-    "--uninvert-data": ("--noinvert",),
-    "--invert-data": ("--invert",),
+    "--uninvert-data": ("--invert",),  # cryoDRGN's CTF is negative at low frequencies, and it inverts white protein
+    "--invert-data": ("--noinvert",),
     "--no-ctf": ("--noctf",),
     "--npts": ("--ngauss",),
     "--ngaussian": ("--ngauss",),

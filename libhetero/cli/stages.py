@@ -16,6 +16,7 @@ from pathlib import Path
 from libhetero.errors import ConfigurationError, UserError
 
 CHECKOUT = Path(__file__).resolve().parents[2] / "programs"
+PATIENCE = 5.0  # seconds that a program has to stop by the Ctrl-C that it got itself
 
 
 @dataclass(frozen=True)
@@ -76,8 +77,8 @@ def run_stage(name: str, command: str, folder: Path) -> StageResult:
     process = subprocess.Popen([sys.executable, str(find_program(program)), *arguments], cwd=folder, stderr=_screen())
     try:
         _, status, usage = os.wait4(process.pid, 0)
-    except BaseException:
-        _end(process)
+    except BaseException as error:
+        _end(process, interrupted=isinstance(error, KeyboardInterrupt))
         raise
     process.returncode = os.waitstatus_to_exitcode(status)
     seconds = time.monotonic() - start
@@ -95,8 +96,17 @@ def _screen() -> int | None:
         return None
 
 
-def _end(process: subprocess.Popen) -> None:
-    """Ask a program to stop, as Ctrl-C at the terminal has asked it already, and wait until it has."""
-    with contextlib.suppress(ProcessLookupError):
-        process.send_signal(signal.SIGTERM)
-    process.wait()
+def _end(process: subprocess.Popen, interrupted: bool) -> None:
+    """Let a program put its files in order, and wait until it has.
+
+    Ctrl-C at the terminal reaches it too, and one that stops by that is not disturbed. What is still there after a
+    while, or after a second Ctrl-C, is asked to stop; so is at once what nobody but this process can have told.
+    """
+    try:
+        if interrupted:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(PATIENCE)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(signal.SIGTERM)  # not to one that has been waited for
+        process.wait()

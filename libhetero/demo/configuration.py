@@ -14,7 +14,7 @@ class DemoConfig:
     folder: str = option(
         "demo",
         positional="FOLDER",
-        help="made for the demo; an earlier demo's is made anew, and any other that holds something is refused",
+        help="made for the demo; an earlier demo's is made anew, and any that holds something else is refused",
     )
     quick: bool = option(
         False, "--quick", help="one story in place of two: pieces that come and go, in fewer images, with one decoder"

@@ -8,14 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from libhetero.cli.eman2_log import LOG_NAME
 from libhetero.cli.stages import StageResult, run_stage
 from libhetero.configuration import read_json, write_json
 from libhetero.demo.configuration import DemoConfig
 from libhetero.demo.stories import QUICK, WHOLE, Promise, Story
-from libhetero.errors import DataError
+from libhetero.errors import DataError, UserError
 from libhetero.files import absolute_path, writing
+from libhetero.files.temporary import is_abandoned
 
 MARK = "demo.json"  # in a folder that the demo made, and may make anew
+MAKER = "e2hype_demo.py"  # who made it, as the mark says
+ELSEWHERE = f"name another folder, such as {MAKER} demo_01."
 
 
 @dataclass(frozen=True)
@@ -70,24 +74,41 @@ def run(config: DemoConfig, progress: Callable[[float], None] = lambda fraction:
 
 
 def prepare(folder: Path) -> None:
-    """Make an empty folder for the demo, in place of an earlier demo's.
+    """Make an empty folder for the demo, in place of an earlier demo's; the log of the programs in it stays.
 
     Raises
     ------
-    DataError : where it holds something else than a demo, or cannot be made.
+    DataError : where it holds something that no demo wrote, or cannot be made.
     """
     with writing(folder):
         if folder.exists() and not folder.is_dir():
             raise DataError(f"{folder}: expected a folder for the demo, found a file; name another one.")
-        if folder.is_dir() and any(folder.iterdir()):
-            if not (folder / MARK).is_file():
-                raise DataError(
-                    f"{folder}: holds files that are no demo's, which would be lost; name another folder, "
-                    "such as e2hype_demo.py demo_01."
-                )
-            shutil.rmtree(folder)
         folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / MARK, {"made_by": "e2hype_demo.py"})
+        found = [path for path in sorted(folder.iterdir()) if path.name != LOG_NAME]
+        if found and not _is_marked(folder):
+            raise DataError(f"{folder}: holds files that are no demo's, which would be lost; {ELSEWHERE}")
+        others = [path.name for path in found if not _is_made(path)]
+        if others:
+            more = "" if len(others) == 1 else f" and {len(others) - 1} more"
+            raise DataError(f"{folder}: holds {others[0]}{more} beside an earlier demo's files; {ELSEWHERE}")
+        for path in found:
+            if path.name != MARK:  # it stays, so that what is left of a removal that was interrupted is the demo's
+                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
+    write_json(folder / MARK, {"made_by": MAKER})
+
+
+def _is_marked(folder: Path) -> bool:
+    """Return whether a folder says that the demo made it."""
+    try:
+        return read_json(folder / MARK).get("made_by") == MAKER
+    except UserError:  # no such file, or one that is no JSON object
+        return False
+
+
+def _is_made(path: Path) -> bool:
+    """Return whether something in a demo's folder was written by the demo, or is left of a program that was killed."""
+    names = (*WHOLE.made, *QUICK.made)
+    return path.name in (MARK, *names, *(f".{name}.claim" for name in names)) or is_abandoned(path)
 
 
 def _value(folder: Path, promise: Promise) -> float:

@@ -48,6 +48,7 @@ class Story:
     promises : figures of the scores.
     figures, files : to look at, in the demo's folder.
     runs : run folders, for the dashboard.
+    made : all that the programs write at the top of the demo's folder.
     """
 
     stages: tuple[tuple[str, str], ...]
@@ -55,6 +56,7 @@ class Story:
     figures: tuple[str, ...]
     files: tuple[str, ...]
     runs: tuple[str, ...]
+    made: tuple[str, ...]
 
     def __add__(self, other: Story) -> Story:
         """Return this story followed by another."""
@@ -64,6 +66,7 @@ class Story:
             self.figures + other.figures,
             self.files + other.files,
             self.runs + other.runs,
+            self.made + other.made,
         )
 
 
@@ -90,6 +93,9 @@ ASSEMBLY_FIGURES = (
     "pt_00/regions_presence.png",
     "pt_00/embed_particles.png",
 )
+MAP_MADE = ("consensus.mrc", "consensus_half1.mrc", "consensus_half2.mrc", "consensus_fsc.txt", "consensus_fsc.png")
+GAUSSIANS_MADE = ("gmm.txt", "gmm.pdb", "gmm_fsc.txt", "gmm_fsc.png")
+BEGUN_MADE = ("assembly", *MAP_MADE, *GAUSSIANS_MADE, "pt_00", "pt_score.json")
 ASSEMBLY_FILES = (
     "consensus.mrc",
     "gmm.txt",
@@ -125,6 +131,7 @@ ASSEMBLY_STORY = Story(
     figures=ASSEMBLY_FIGURES,
     files=ASSEMBLY_FILES,
     runs=("pt_00",),
+    made=(*BEGUN_MADE, "mlp_00", "mlp_score.json"),
 )
 MIXTURE_STORY = Story(
     stages=(
@@ -141,6 +148,7 @@ MIXTURE_STORY = Story(
     figures=("hype_00/embed_particles.png", "hype_00/volumes/kmeans_4/volumes.png"),
     files=("hype_00/classes_04.txt", "hype_00/volumes/kmeans_4", "hype_score.json"),
     runs=("hype_00",),
+    made=("mixture", "hype_00", "hype_score.json"),
 )
 WHOLE = ASSEMBLY_STORY + MIXTURE_STORY
 QUICK = Story(
@@ -149,4 +157,5 @@ QUICK = Story(
     figures=ASSEMBLY_FIGURES,
     files=ASSEMBLY_FILES,
     runs=("pt_00",),
+    made=BEGUN_MADE,
 )

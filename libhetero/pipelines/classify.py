@@ -26,7 +26,7 @@ class ClassifyConfig(ParticleListConfig):
 
     output: str = option(positional="OUT", help="folder to write")
     no_ctf: bool = same_as(DataConfig, "no_ctf")
-    contrast: int | None = same_as(PreprocessConfig, "contrast", None, exclusive="contrast")
+    contrast: int | None = same_as(PreprocessConfig, "contrast", None)
     box_size: int | None = same_as(PreprocessConfig, "box_size")
     classes: int | None = option(
         None,

@@ -55,7 +55,7 @@ class Make3dConfig(ParticleListConfig):
     )
     output: str = option(positional="OUT", help="map to write, .mrc or .hdf; with --classes a folder")
     no_ctf: bool = same_as(DataConfig, "no_ctf")
-    contrast: int | None = same_as(PreprocessConfig, "contrast", None, exclusive="contrast")
+    contrast: int | None = same_as(PreprocessConfig, "contrast", None)
     box_size: int | None = same_as(PreprocessConfig, "box_size")
     classes: str | None = option(
         None,

@@ -76,9 +76,13 @@ def run(config: VersionConfig) -> list[str]:
 
 
 def without_home(text: str) -> str:
-    """Return a text in which the user's home folder is ~: its name is nobody's business."""
-    home = os.path.expanduser("~")
-    return re.sub(rf"(?<![^:=\s]){re.escape(home)}(?=[/:\s]|$)", "~", text) if home not in ("", "/", "~") else text
+    """Return a text in which the user's home folder is ~, also where it is reached through a link."""
+    home = os.path.expanduser("~").rstrip("/")
+    if not os.path.isabs(home):  # there is none, or it is all that there is
+        return text
+    for folder in sorted({home, os.path.realpath(home)} - {"/"}, key=len, reverse=True):
+        text = re.sub(rf"(?<![\w./-]){re.escape(folder)}(?![\w-]|\.[\w.-])", "~", text)
+    return text
 
 
 def _system() -> str:
@@ -118,10 +122,24 @@ def _devices() -> list[str]:
     done = _output([sys.executable, "-c", ASKED], environment)
     if isinstance(done, str):
         return [f"devices: JAX does not start: {done}"]
-    backend, told = json.loads(done.stdout.splitlines()[-1])
+    answer = next(filter(None, map(_answer, reversed(done.stdout.splitlines()))), None)
+    if answer is None:
+        last = next((line for line in reversed(done.stdout.splitlines()) if line.strip()), "it says nothing")
+        return [f"devices: JAX does not start: no devices named: {without_home(last.strip())[:500]}"]
+    backend, told = answer
     kinds = [f"{kind}{f' of {byte_size(memory)}' if memory else ''}" for kind, memory in told]
     counted = [f"{kinds.count(kind)} x {kind}" for kind in dict.fromkeys(kinds)]
     return [f"devices: {', '.join(counted)} (JAX's backend: {backend})"]
+
+
+def _answer(line: str) -> tuple[str, list[tuple[str, int | None]]] | None:
+    """Return the backend, and kind and memory of each device, if this line of what was `ASKED` names them."""
+    try:
+        backend, told = json.loads(line)
+        devices = [(str(kind), None if memory is None else int(memory)) for kind, memory in told]
+    except (ValueError, TypeError, RecursionError):
+        return None
+    return str(backend), devices
 
 
 def _driver() -> list[str]:
@@ -137,7 +155,15 @@ def _driver() -> list[str]:
 def _output(command: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess | str:
     """Return what a command gave, or in one line why it gave nothing."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=PATIENCE, check=False)
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            env=environment,
+            timeout=PATIENCE,
+            check=False,
+        )
     except subprocess.TimeoutExpired:
         return f"no answer in {PATIENCE} s"
     except OSError as error:
@@ -145,7 +171,7 @@ def _output(command: list[str], environment: dict[str, str]) -> subprocess.Compl
     if done.returncode == 0:
         return done
     last = next((line for line in reversed(done.stderr.splitlines()) if line.strip()), "it says nothing")
-    return without_home(f"exit code {done.returncode}: {last.strip()[:500]}")
+    return f"exit code {done.returncode}: {without_home(last.strip())[:500]}"
 
 
 def _packages() -> list[str]:

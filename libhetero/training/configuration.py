@@ -46,6 +46,7 @@ class PreprocessConfig:
             "--invert": (-1, "invert the images, protein is dark (default: estimated from the images)"),
             "--noinvert": (1, "leave the contrast, protein is white"),
         },
+        exclusive="contrast",
         check=lambda sign: None if sign in (-1, 1) else "1 or -1",
         group=PREPARATION,
         help="sign that the stored pixels are multiplied by",

@@ -45,27 +45,72 @@ def test_programs_of_a_checkout_come_first() -> None:
     assert stages.find_program("e2hype_refine.py").parent.name == "programs"
 
 
-def test_no_program_outlives_ctrl_c(tmp_path: Path) -> None:
-    """The program is waited for, so that it can put its files in order."""
-    (tmp_path / "slow.py").write_text(
-        "import os, signal, sys, time\n"
-        "def stop(*_):\n    time.sleep(0.3)\n    open('in_order', 'w').close()\n    sys.exit(143)\n"
-        "signal.signal(signal.SIGTERM, stop)\nopen('begun', 'w').write(str(os.getpid()))\ntime.sleep(60)\n"
-    )
-    code = (
-        "import pathlib, signal; from libhetero.cli import stages; signal.signal(signal.SIGINT, "
-        "signal.default_int_handler); stages.CHECKOUT = pathlib.Path('.').absolute()\n"
-        "try: stages.run_stage('slow', 'slow.py', stages.CHECKOUT)\n"
-        "except KeyboardInterrupt: raise SystemExit(130)"
-    )
+STAGE = """
+import pathlib, signal, sys
+from libhetero.cli import stages
+signal.signal(signal.SIGINT, signal.default_int_handler)
+stages.CHECKOUT, stages.PATIENCE = pathlib.Path(".").absolute(), float(sys.argv[1])
+try:
+    stages.run_stage("slow", "slow.py", stages.CHECKOUT)
+except KeyboardInterrupt:
+    raise SystemExit(130)
+"""
+STOPS_BY_SIGTERM = """
+import os, signal, sys, time
+def stop(*_):
+    time.sleep(0.3)
+    open("in_order", "w").close()
+    sys.exit(143)
+signal.signal(signal.SIGTERM, stop)
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+open("begun", "w").write(str(os.getpid()))
+time.sleep(60)
+"""
+STOPS_BY_CTRL_C = """
+import os, signal, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
+try:
+    open("begun", "w").write(str(os.getpid()))
+    time.sleep(60)
+finally:
+    time.sleep(1)
+    open("in_order", "w").close()
+"""
+
+
+def _begun(folder: Path, program: str, patience: float) -> subprocess.Popen:
+    """Start a stage in a group of processes of its own, as a terminal does, and wait until its program has begun."""
+    (folder / "slow.py").write_text(program)
     environment = os.environ | {"PYTHONPATH": str(Path(stages.__file__).parents[2])}
-    process = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, env=environment)
+    words = [sys.executable, "-c", STAGE, str(patience)]
+    process = subprocess.Popen(words, cwd=folder, env=environment, start_new_session=True)
     limit = time.monotonic() + 30
-    while not (tmp_path / "begun").exists() or not (tmp_path / "begun").read_text():
+    while not (folder / "begun").exists() or not (folder / "begun").read_text():
         assert time.monotonic() < limit and process.poll() is None
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    return process
+
+
+def _check_end(process: subprocess.Popen, folder: Path) -> None:
     assert process.wait(timeout=30) == 130
-    assert (tmp_path / "in_order").exists()
+    assert (folder / "in_order").exists()
     with pytest.raises(ProcessLookupError):
-        os.kill(int((tmp_path / "begun").read_text()), 0)
+        os.kill(int((folder / "begun").read_text()), 0)
+
+
+@pytest.mark.parametrize(("program", "patience"), [(STOPS_BY_SIGTERM, 0.2), (STOPS_BY_CTRL_C, 20.0)])
+def test_no_program_outlives_ctrl_c(program: str, patience: float, tmp_path: Path) -> None:
+    """The terminal tells all; a program is waited for, so that it can put its files in order, however it is told."""
+    process = _begun(tmp_path, program, patience)
+    start = time.monotonic()
+    os.killpg(process.pid, signal.SIGINT)
+    _check_end(process, tmp_path)
+    assert time.monotonic() - start < 15
+
+
+def test_a_second_ctrl_c_is_not_kept_waiting(tmp_path: Path) -> None:
+    process = _begun(tmp_path, STOPS_BY_SIGTERM, 100.0)
+    os.killpg(process.pid, signal.SIGINT)
+    time.sleep(0.5)
+    os.killpg(process.pid, signal.SIGINT)
+    _check_end(process, tmp_path)

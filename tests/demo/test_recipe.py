@@ -35,6 +35,11 @@ def _written(folder: Path, story: Story, value: float) -> None:
         write_json(folder / file, score)
 
 
+def _told(story: Story) -> tuple[str, ...]:
+    """Return the files that a story names."""
+    return (*story.figures, *story.files, *story.runs, *(promise.file for promise in story.promises))
+
+
 @pytest.fixture
 def programs(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], list[str]]:
     """Put in the place of the programs what writes their files with one score; returns the commands that were run."""
@@ -93,21 +98,71 @@ def test_a_kept_promise_ends_with_0(programs, load_program, tmp_path: Path, monk
     assert str(tmp_path / "demo" / "pt_00" / "regions.png") in told.out
 
 
-def test_an_earlier_demo_is_made_anew_and_nothing_else_is_removed(programs, tmp_path: Path) -> None:
+def test_an_earlier_demo_is_made_anew(programs, tmp_path: Path) -> None:
     programs(GOOD)
     folder = tmp_path / "mine"
     folder.mkdir()
     recipe.run(DemoConfig(str(folder)))
-    (folder / "left_over").touch()
+    for left in ("assembly", "mixture"):
+        (folder / left).mkdir()
+        (folder / left / "old").touch()
+    (folder / ".pt_00.claim").touch()  # of a program that was killed
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "mlp").touch()
+    (folder / "mlp_00").symlink_to(tmp_path / "kept")
+    (folder / ".eman2log.txt").write_text("a line\n")
     recipe.run(DemoConfig(str(folder)))
-    assert not (folder / "left_over").exists()
-    (folder / recipe.MARK).unlink()
+    names = {path.name for path in folder.iterdir()}
+    assert names == {path.split("/")[0] for path in (*_told(WHOLE), recipe.MARK, ".eman2log.txt")}
+    assert (tmp_path / "kept" / "mlp").exists()
+    assert (folder / ".eman2log.txt").read_text() == "a line\n"
+
+
+@pytest.mark.parametrize("story", [WHOLE, QUICK])
+def test_what_a_story_makes_is_all_that_it_names(story: Story) -> None:
+    """Of a file that is not among them a demo would say that it is not its own."""
+    assert {name.split("/")[0] for name in _told(story)} <= set(story.made)
+    targets = {word for _, command in story.stages for word in shlex.split(command) if word.endswith(("_00", ".json"))}
+    assert targets <= set(story.made)
+    assert all("/" not in name and name not in ("", ".", "..") for name in story.made)
+
+
+@pytest.mark.parametrize("mark", ['{"title": "a demo of mine"}', "{", "[]", '{"made_by": ["e2hype_demo.py"]}'])
+def test_a_folder_with_another_demo_json_is_kept(mark: str, programs, tmp_path: Path) -> None:
+    programs(GOOD)
+    (tmp_path / recipe.MARK).write_text(mark)
+    (tmp_path / "pt_00").mkdir()
     with pytest.raises(DataError, match="holds files that are no demo's.*name another folder"):
+        recipe.run(DemoConfig(str(tmp_path)))
+    assert (tmp_path / recipe.MARK).read_text() == mark and (tmp_path / "pt_00").is_dir()
+
+
+def test_a_file_that_the_user_added_is_kept(programs, tmp_path: Path) -> None:
+    programs(GOOD)
+    folder = tmp_path / "mine"
+    recipe.run(DemoConfig(str(folder)))
+    (folder / "notes.txt").touch()
+    with pytest.raises(DataError, match=r"holds notes\.txt beside an earlier demo's files; name another folder"):
         recipe.run(DemoConfig(str(folder)))
-    assert (folder / "pt_score.json").exists()
+    (folder / "trained").mkdir()
+    with pytest.raises(DataError, match=r"holds notes\.txt and 1 more beside"):
+        recipe.run(DemoConfig(str(folder)))
+    assert (folder / "notes.txt").exists() and (folder / "pt_score.json").exists()
+    (folder / recipe.MARK).unlink()
+    with pytest.raises(DataError, match="holds files that are no demo's"):
+        recipe.run(DemoConfig(str(folder)))
     (tmp_path / "file").touch()
     with pytest.raises(DataError, match="expected a folder for the demo, found a file"):
         recipe.run(DemoConfig(str(tmp_path / "file")))
+
+
+def test_the_demo_runs_in_the_folder_where_it_is_started(programs, load_program, tmp_path: Path, monkeypatch) -> None:
+    """The log that every program keeps there is begun before the folder is looked at."""
+    programs(GOOD)
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        assert load_program("e2hype_demo.py").main(["."]) == 0
+        assert (tmp_path / ".eman2log.txt").exists() and (tmp_path / recipe.MARK).exists()
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,9 @@ def test_it_tells_of_every_package_that_users_install() -> None:
     [
         ("import sys; sys.exit('no kernel image is available')", "exit code 1: no kernel image is available"),
         ("import os; os.abort()", "exit code -6: it says nothing"),
+        ("print('two plugins found')", "no devices named: two plugins found"),
+        ("print('[1, [2, [3]]]')", "no devices named: [1, [2, [3]]]"),
+        ("print()", "no devices named: it says nothing"),
     ],
 )
 def test_where_jax_does_not_start_the_report_says_so(asked: str, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,6 +61,16 @@ def test_where_jax_does_not_start_the_report_says_so(asked: str, told: str, monk
     lines = run(VersionConfig(report=True))
     assert _line(lines, "devices") == f"JAX does not start: {told}"
     assert lines[-1].startswith("environment: ")
+
+
+def test_other_words_about_the_devices_do_no_harm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plugins write to the same place, at the end of the process too, and not always UTF-8."""
+    asked = (
+        "import sys\nsys.stdout.buffer.write(b'plugin \\xff\\n')\nprint('[\"tpu\", [[\"v5\", 2147483648]]]')\n"
+        "print('[1, 2]')\nprint('bye')"
+    )
+    monkeypatch.setattr(version, "ASKED", asked)
+    assert _line(run(VersionConfig(report=True)), "devices") == "1 x v5 of 2 GiB (JAX's backend: tpu)"
 
 
 def test_where_jax_hangs_the_report_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,6 +94,35 @@ def test_the_home_folder_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = run(VersionConfig(report=True))
     assert _line(lines, "installed in") == "~/libhetero"
     assert f"LD_LIBRARY_PATH=/usr/lib:~/lib:{os.environ['HOME']}2/lib" in _line(lines, "environment")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("cannot open (HOME/lib/libcudart.so)", "cannot open (~/lib/libcudart.so)"),
+        ("No module named 'HOME/x.py'", "No module named '~/x.py'"),
+        ("It lies in HOME.", "It lies in ~."),
+        ('File "HOME", line 3', 'File "~", line 3'),
+        ("--xla_dump_to=HOME/dump,HOME", "--xla_dump_to=~/dump,~"),
+        ("LINK/lib:/usr/lib:LINK", "~/lib:/usr/lib:~"),
+        ("HOME2/lib:HOME.old:/mntHOME:/mnt/.HOME:HOME-b", "HOME2/lib:HOME.old:/mntHOME:/mnt/.HOME:HOME-b"),
+    ],
+)
+def test_the_home_folder_is_not_told_wherever_it_stands(text: str, told: str, tmp_path: Path, monkeypatch) -> None:
+    """The home folder is a link to another disk, as on many clusters; both of its names are found."""
+    home, linked = tmp_path / "disk" / "alice", tmp_path / "home"
+    home.mkdir(parents=True)
+    linked.symlink_to(home)
+    monkeypatch.setenv("HOME", str(linked))
+    for name, other in ((linked, home), (home, linked)):
+        said, expected = (each.replace("HOME", str(name)).replace("LINK", str(other)) for each in (text, told))
+        assert version.without_home(said) == expected
+
+
+@pytest.mark.parametrize("home", ["/", "~", ""])
+def test_a_home_that_is_none_takes_nothing_out(home: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(version.os.path, "expanduser", lambda path: home)
+    assert version.without_home("/usr/lib: ~/lib /") == "/usr/lib: ~/lib /"
 
 
 def test_the_program_prints_it(load_program, tmp_path: Path, monkeypatch, capsys) -> None:

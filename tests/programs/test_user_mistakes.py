@@ -262,6 +262,16 @@ TABLE += [
     ),
     Mistake("no particles named", "e2hype_refine.py", ("no particles were given",)),
     Mistake("no list named", "e2hype_import.py", ("required", "particles", "--help"), code=2),
+    *(
+        Mistake(
+            "both contrasts", f"{program} --invert --noinvert", ("--noinvert", "not allowed with", "--invert"), code=2
+        )
+        for program in (
+            "e2hype_refine.py particles.star",
+            "e2hype_make3d.py particles.star out.mrc",
+            "e2hype_classify.py particles.star out",
+        )
+    ),
     Mistake(
         "map of another box",
         "e2hype_refine.py particles.star --model map.mrc",

@@ -49,7 +49,8 @@ TUTORIALS = {
             "--n 1000 --box 32 --apix 6 --snr 1": "--n 160 --box 16 --apix 10 --snr 4",
             "consensus.mrc gmm.txt": "consensus.mrc gmm.txt --ngauss 32",
             "--pointtransformer": "--decoder mlp --niter 3 --pas 010 --nmid 3",
-            "--json": "--images 2 --json",
+            "e2hype_segment.py hype_00": "e2hype_segment.py hype_00 --pvalue 1 --classes 2",
+            "--json": "--images 0 --json",
         },
         figures={
             "gaussians_evidence.png": "hype_00/evidence.png",

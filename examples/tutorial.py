@@ -44,13 +44,28 @@ class Tutorial:
 
 
 TUTORIALS = {
+    "gaussians": Tutorial(
+        short={
+            "--n 1000 --box 32 --apix 6 --snr 1": "--n 160 --box 16 --apix 10 --snr 4",
+            "consensus.mrc gmm.txt": "consensus.mrc gmm.txt --ngauss 32",
+            "--pointtransformer": "--decoder mlp --niter 3 --pas 010 --nmid 3",
+            "e2hype_segment.py hype_00": "e2hype_segment.py hype_00 --pvalue 1 --classes 2",
+            "--json": "--images 0 --json",
+        },
+        figures={
+            "gaussians_evidence.png": "hype_00/evidence.png",
+            "gaussians_regions.png": "hype_00/regions.png",
+            "gaussians_embedding.png": "hype_00/regions_embedding.png",
+            "gaussians_volumes.png": "hype_00/volumes/region_01/volumes.png",
+        },
+    ),
     "mixture": Tutorial(
         short={
             "--n 1200 --box 32 --apix 6 --snr 0.5 --structures 4": "--n 120 --box 16 --apix 8 --snr 2 --structures 2",
             "--json": "--images 2 --json",
         },
         figures={"mixture_classes.png": "classes/volumes.png", "mixture_fsc.png": "classes/fsc.png"},
-    )
+    ),
 }
 
 

@@ -12,6 +12,7 @@ from types import ModuleType
 
 import pytest
 
+from libhetero.analysis import regions
 from libhetero.cli.stages import StageResult
 from libhetero.errors import ConfigurationError, UserError
 
@@ -32,8 +33,9 @@ def tutorial(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 def stages(
     tutorial: ModuleType, load_program: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
 ) -> list[str]:
-    """The commands that the script has run: in this process, to compile once."""
+    """The commands that the script has run: in this process, to compile once, and without UMAP, slow to compile."""
     commands: list[str] = []
+    monkeypatch.setattr(regions, "umap_plane", lambda points, *_, **__: regions.principal_plane(points))
 
     def run_stage(name: str, command: str, folder: Path) -> StageResult:
         program, *arguments = shlex.split(command)

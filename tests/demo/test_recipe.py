@@ -109,7 +109,7 @@ def test_an_earlier_demo_is_made_anew(programs, tmp_path: Path) -> None:
     (folder / ".pt_00.claim").touch()  # of a program that was killed
     (tmp_path / "kept").mkdir()
     (tmp_path / "kept" / "mlp").touch()
-    (folder / "mlp_00").symlink_to(tmp_path / "kept")
+    (folder / "consensus_half1.mrc").symlink_to(tmp_path / "kept")
     (folder / ".eman2log.txt").write_text("a line\n")
     recipe.run(DemoConfig(str(folder)))
     names = {path.name for path in folder.iterdir()}

@@ -16,8 +16,8 @@ from libhetero.errors import UserError
 DESCRIPTION = """\
 Run the whole path on small sets that the package itself makes, with scores.
 
-assembly  a complex with three optional pieces: consensus map, starting Gaussians, both decoders trained, regions
-          found, particles sorted
+assembly  a complex with three optional pieces: consensus map, starting Gaussians, the Point Transformer trained,
+          regions found, particles sorted
 mixture   four different molecules in one set: a CryoHype volume for every image
 
 Each step is one of the installed programs, printed before it runs, so that its line can be copied and changed.

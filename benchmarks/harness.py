@@ -358,20 +358,21 @@ def _done(stage: Stage, record: Record, folder: Path) -> StageResult:
     return result
 
 
-def begun(path: Path, asked: dict[str, Any]) -> dict[str, Any]:
-    """Return the report of a work folder of several rows, or a new one without rows.
+def begun(path: Path, asked: dict[str, Any], **new: Any) -> dict[str, Any]:
+    """Return the report of a work folder of several rows, or a new one.
 
     Parameters
     ----------
     path : of the report.
     asked : what all of its rows have in common.
+    new : what a new one holds besides.
 
     Raises
     ------
     ConfigurationError : if the folder's was made with something else.
     """
     if not path.is_file():
-        return {**asked, **environment(), "rows": {}, "stages": {}}
+        return {**asked, **new}
     report = read_json(path)
     differing = [name for name, value in asked.items() if report.get(name) != value]
     if differing:

@@ -49,6 +49,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import harness
 import numpy as np
 from harness import SHARED, environment, print_stages, reported, shown
 
@@ -288,16 +289,7 @@ def begun(options: argparse.Namespace, profile: Profile, folder: Path) -> dict[s
         "settings": to_dict(profile),
         **environment(),
     }
-    if not (folder / MARK).is_file():
-        return {**asked, "published": PUBLISHED, "rows": {}, "stages": []}
-    report = read_json(folder / MARK)
-    differing = [name for name, value in asked.items() if report.get(name) != value]
-    if differing:
-        raise ConfigurationError(
-            f"{folder}: was run with another {differing[0]} ({report.get(differing[0])}); expected "
-            f"{asked[differing[0]]}. Give the same options, or another folder."
-        )
-    return report
+    return harness.begun(folder / MARK, asked, published=PUBLISHED, rows={}, stages=[])
 
 
 def record(report: dict[str, Any], stages: list[StageResult], folder: Path) -> None:

@@ -146,7 +146,8 @@ def parsed(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def run(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Run every stage that is not done yet, print the figures and return the report."""
-    report = harness.begun(folder / MARK, {"profile": options.profile, "seed": options.seed})
+    asked = {"profile": options.profile, "seed": options.seed}
+    report = harness.begun(folder / MARK, asked, **environment(), rows={}, stages={})
     failed: dict[str, str] = {}
     for name in options.rows:
         report["rows"].pop(name, None)

@@ -192,7 +192,7 @@ def begun(options: argparse.Namespace, profile: Profile, folder: Path) -> dict[s
     """
     structures = [Path(name).name for name in options.structures or ()]
     asked = {"profile": options.profile, "settings": asdict(profile), "structures": structures}
-    return harness.begun(folder / MARK, asked)
+    return harness.begun(folder / MARK, asked, **harness.environment(), rows={}, stages={})
 
 
 def run_row(

@@ -118,14 +118,18 @@ def _point_transformer(accuracy: float) -> tuple[Promise, ...]:
     )
 
 
-ASSEMBLY_STORY = Story(
-    stages=(*_begun(ASSEMBLY, 256, GAUSSIAN_TRAINING), REGIONS, EMBEDDING, SCORE),
-    promises=_point_transformer(0.90),
-    figures=ASSEMBLY_FIGURES,
-    files=ASSEMBLY_FILES,
-    runs=("pt_00",),
-    made=BEGUN_MADE,
-)
+def _assembly(images: str, gaussians: int, training: str) -> Story:
+    """Return the first story of some images, Gaussians and training."""
+    return Story(
+        stages=(*_begun(images, gaussians, training), REGIONS, EMBEDDING, SCORE),
+        promises=_point_transformer(0.90),
+        figures=ASSEMBLY_FIGURES,
+        files=ASSEMBLY_FILES,
+        runs=("pt_00",),
+        made=BEGUN_MADE,
+    )
+
+
 MIXTURE_STORY = Story(
     stages=(
         ("simulate mixture", f"e2hype_simulate.py mixture mixture {MIXTURE}"),
@@ -143,12 +147,5 @@ MIXTURE_STORY = Story(
     runs=("hype_00",),
     made=("mixture", "hype_00", "hype_score.json"),
 )
-WHOLE = ASSEMBLY_STORY + MIXTURE_STORY
-QUICK = Story(
-    stages=(*_begun(FEWER, 128, BRIEF_TRAINING), REGIONS, EMBEDDING, SCORE),
-    promises=_point_transformer(0.90),
-    figures=ASSEMBLY_FIGURES,
-    files=ASSEMBLY_FILES,
-    runs=("pt_00",),
-    made=BEGUN_MADE,
-)
+WHOLE = _assembly(ASSEMBLY, 256, GAUSSIAN_TRAINING) + MIXTURE_STORY
+QUICK = _assembly(FEWER, 128, BRIEF_TRAINING)

@@ -29,6 +29,10 @@ ARGUMENTS = (
     *("--ignore-gpu-blocklist", "--disable-dev-shm-usage"),
 )
 PATIENCE = 150_000  # ms: several tests share two cores
+# What is drawn fits its place: two frames tell the watchers of sizes, who then wait 60 ms for more (scatter.js).
+SETTLED = """() => new Promise(
+  (done) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done, 120))),
+)"""
 
 
 def lacking() -> str | None:
@@ -186,7 +190,8 @@ class Visit:
         self.page.mouse.up()
 
     def click_particle(self, row: int) -> None:
-        """Click a particle in the scatter."""
+        """Click a particle in the scatter, once the page stands still: another tab gives the scatter another size."""
+        self.page.evaluate(SETTLED)
         box = self.page.locator("canvas.points").bounding_box()
         script = "row => { const s = libhetero.latent.scatter; return s.toPixels(s.x[row], s.y[row]); }"
         left, top = self.page.evaluate(script, row)

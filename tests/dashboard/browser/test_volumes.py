@@ -57,7 +57,6 @@ def test_a_volume_is_seen(visit: Visit, tmp_path: Path) -> None:
 def test_a_path_is_decoded_and_played(visit: Visit) -> None:
     page = visit.page
     page.keyboard.press("2")
-    page.wait_for_timeout(500)
     page.keyboard.press("t")
     for row in (3, 7):
         visit.click_particle(row)

@@ -64,6 +64,8 @@ class CTFParams:
     beam_tilt : radians, (x, y); None for none.
     even_zernike, odd_zernike : radians, phases that Zernike polynomials of M k in 1/Å are multiplied by, in the
         order of `libhetero.physics.zernike`; None for none.
+    exposure : e⁻/Å², what the particle had received when the image was taken, its own half exposure counted; the
+        signal fades by it (`libhetero.physics.ctf.exposure_filter`). None where `b_factor` says so, or nothing does.
     """
 
     defocus_u: OneEach
@@ -79,6 +81,7 @@ class CTFParams:
     beam_tilt: Float[Any, "*batch 2"] | None = None
     even_zernike: Float[Any, "*batch even"] | None = None
     odd_zernike: Float[Any, "*batch odd"] | None = None
+    exposure: OneEach | None = None
 
     def take(self, index: Any) -> CTFParams:
         """Return the parameters at `index` of the leading axis."""
@@ -140,6 +143,8 @@ class Batch:
     ctf : leading axis batch.
     index : int32, place of each particle in its ParticleSet.
     weight : float32, 1, or 0 for padding that must change nothing.
+    particle : int32, a number for each particle that several images show (the tilts of a series), whose images are all
+        in one batch; None where each image shows a particle of its own.
     """
 
     images: Float[Any, "batch n n"]
@@ -147,6 +152,7 @@ class Batch:
     ctf: CTFParams
     index: Integer[Any, "batch"]
     weight: Float[Any, "batch"]
+    particle: Integer[Any, "batch"] | None = None
 
     @property
     def observation(self) -> Observation:
@@ -275,7 +281,9 @@ class ParticleSet:
     contrast : +1 protein white as stored, -1 protein dark, 0 not known.
     phase_flipped : True when the images already carry the sign of the CTF.
     half_set : 0 or 1; None when absent.
-    group : tilt series or movie; None when absent.
+    group : particle that each image shows, of a tilt series or a movie, from 0; None where each shows its own.
+    tilt : degrees, of the stage for each image of a tilt series, without a sign where the list tells none; None when
+        absent.
     source : the table it was read from; None for a set made in memory.
     estimates : a model's, which lists name; None for none.
     given : the source's poses, where `pose` holds refined ones; None where it holds the source's.
@@ -292,6 +300,7 @@ class ParticleSet:
     phase_flipped: bool = False
     half_set: Integer[np.ndarray, "particles"] | None = None
     group: Integer[np.ndarray, "particles"] | None = None
+    tilt: Float[np.ndarray, "particles"] | None = None
     source: SourceTable | None = None
     estimates: ParticleEstimates | None = None
     given: GivenPoses | None = None
@@ -315,6 +324,7 @@ class ParticleSet:
             ctf=None if self.ctf is None else self.ctf.take(index),
             half_set=None if self.half_set is None else self.half_set[index],
             group=None if self.group is None else self.group[index],
+            tilt=None if self.tilt is None else self.tilt[index],
             source=source,
             estimates=None if self.estimates is None else _take(self.estimates, index),
             given=None if given is None else GivenPoses(given.pose.take(index), given.change.take(index)),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -143,8 +143,8 @@ class Batch:
     ctf : leading axis batch.
     index : int32, place of each particle in its ParticleSet.
     weight : float32, 1, or 0 for padding that must change nothing.
-    particle : int32, a number for each particle that several images show (the tilts of a series), whose images are all
-        in one batch; None where each image shows a particle of its own.
+    views : images of each particle: rows i·views to (i + 1)·views show one, as the tilts of a series do. What a
+        particle lacks of them is padding.
     """
 
     images: Float[Any, "batch n n"]
@@ -152,7 +152,7 @@ class Batch:
     ctf: CTFParams
     index: Integer[Any, "batch"]
     weight: Float[Any, "batch"]
-    particle: Integer[Any, "batch"] | None = None
+    views: int = field(default=1, metadata={"static": True})  # no array: part of the pytree's structure
 
     @property
     def observation(self) -> Observation:
@@ -342,6 +342,11 @@ class ParticleSet:
             name = "pose" if pose is None else "ctf"
             raise DataError(f"the particles have no {name}; expected one for each image.")
         return pose, ctf
+
+    @property
+    def distinct(self) -> int:
+        """How many particles the images show."""
+        return len(self) if self.group is None else len(np.unique(self.group))
 
     def rows_by_file(self) -> Iterator[tuple[int, np.ndarray]]:
         """Yield each stack that particles lie in, by its place in `files`, with their places here.

@@ -1,40 +1,54 @@
-"""Images that show one particle, as the tilts of a series do: which belong together, in batches and in samples.
+"""Images that show one particle, as the tilts of a series do: which belong together.
 
-A particle is told by a number of each image (`ParticleSet.group`, `Batch.particle`); its images have one latent, and
-are in one batch, whole.
+A particle is told by a number of each image (`ParticleSet.group`); its images have one latent. In a `Batch` each has
+the same number of rows, `views`, so that whatever is of a particle and not of an image is a sum over an axis.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import jax
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Bool, Int
+
+from libhetero.records import Batch
 
 
-def packed(particle: Int[np.ndarray, "images"], size: int) -> list[Int[np.ndarray, "batch"]]:
-    """Return places of images in batches of at most `size`, each particle whole in one, in the order of the images.
+def rows_of_particles(
+    group: Int[np.ndarray, "images"],
+) -> tuple[Int[np.ndarray, "particles views"], Bool[np.ndarray, "particles views"]]:
+    """Return places of each particle's images, in their order, and which of these there are.
+
+    Particles come in the order of their first image. One of fewer images than others repeats its first.
 
     Parameters
     ----------
-    particle : number of the particle that each image shows; in any order.
-    size : images of a batch; a particle of more has a batch of its own, which is larger.
+    group : number of the particle that each image shows; in any order.
     """
-    order, starts = by_particle(particle)
-    batches: list[np.ndarray] = []
-    first = 0
-    for begin, end in zip(starts, [*starts[1:], len(order)], strict=True):
-        if end - first > size and begin > first:
-            batches.append(order[first:begin])
-            first = int(begin)
-    return [*batches, order[first:]] if len(order) else batches
-
-
-def by_particle(particle: Int[np.ndarray, "images"]) -> tuple[Int[np.ndarray, "images"], Int[np.ndarray, "particles"]]:
-    """Return places of images particle by particle, in the order in which these first come, and where each begins."""
-    _, first, of = np.unique(particle, return_index=True, return_inverse=True)
+    _, first, of, count = np.unique(group, return_index=True, return_inverse=True, return_counts=True)
     order = np.argsort(first[of], kind="stable")
-    return order, np.flatnonzero(np.diff(particle[order], prepend=particle[order[:1]] - 1))
+    count = count[np.argsort(first)]
+    starts = np.cumsum(count) - count
+    view = np.arange(count.max(initial=0))
+    there = view < count[:, None]
+    return order[starts[:, None] + np.where(there, view, 0)], there
 
 
-def largest(particle: Int[np.ndarray, "images"]) -> int:
-    """Return how many images the particle of most images has."""
-    return int(np.unique(particle, return_counts=True)[1].max()) if len(particle) else 0
+def rows_of_views(particles: Int[np.ndarray, "particles"], views: int) -> Int[np.ndarray, "rows"]:
+    """Return the rows of some particles of a batch."""
+    return (np.asarray(particles)[:, None] * views + np.arange(views)).ravel()
+
+
+def taken(batch: Batch, particles: Int[np.ndarray, "particles"]) -> Batch:
+    """Return some particles of a batch, each with all of its images."""
+    rows = rows_of_views(particles, batch.views)
+    return jax.tree.map(lambda leaf: leaf[rows], batch)
+
+
+def images_alone(batch: Batch) -> Batch:
+    """Return the images of a batch as if each showed a particle of its own, without padding where there are several."""
+    if batch.views == 1:
+        return batch
+    there = np.flatnonzero(np.asarray(batch.weight))
+    return replace(jax.tree.map(lambda leaf: leaf[there], batch), views=1)

@@ -17,18 +17,25 @@ Record = TypeVar("Record", bound=type)
 
 
 def register_record(record: Record) -> Record:
-    """Make a dataclass whose fields are arrays, or trees of arrays, a pytree; return it."""
-    names = [field.name for field in dataclasses.fields(record)]
+    """Make a dataclass whose fields are arrays, or trees of arrays, a pytree; return it.
 
-    def leaves(value: Any) -> tuple[tuple[Any, ...], None]:
-        return tuple(getattr(value, name) for name in names), None
+    A field with "static" in its metadata is no array and part of the structure.
+    """
+    names = [field.name for field in dataclasses.fields(record) if not field.metadata.get("static")]
+    static = [field.name for field in dataclasses.fields(record) if field.metadata.get("static")]
 
-    def named_leaves(value: Any) -> tuple[tuple[Any, ...], None]:
-        return tuple((GetAttrKey(name), getattr(value, name)) for name in names), None
+    def structure(value: Any) -> tuple[Any, ...]:
+        return tuple(getattr(value, name) for name in static)
 
-    def filled(_: None, values: Iterable[Any]) -> Any:
+    def leaves(value: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        return tuple(getattr(value, name) for name in names), structure(value)
+
+    def named_leaves(value: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        return tuple((GetAttrKey(name), getattr(value, name)) for name in names), structure(value)
+
+    def filled(structure: tuple[Any, ...], values: Iterable[Any]) -> Any:
         value: Any = object.__new__(record)
-        for name, leaf in zip(names, values, strict=True):
+        for name, leaf in zip((*names, *static), (*values, *structure), strict=True):
             object.__setattr__(value, name, leaf)
         return value
 

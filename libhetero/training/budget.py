@@ -157,7 +157,8 @@ def cost_of(step: CompiledStep, loss: Loss, params: Any, particle: Batch, share:
 def _of_size(particle: Batch, size: int) -> Batch:
     """Return the shapes and types of so many particles."""
     return jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct((size, *np.shape(leaf)[1:]), np.asarray(leaf).dtype), particle
+        lambda leaf: jax.ShapeDtypeStruct((size * particle.views, *np.shape(leaf)[1:]), np.asarray(leaf).dtype),
+        particle,
     )
 
 

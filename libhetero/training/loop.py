@@ -27,7 +27,7 @@ from libhetero.training.checkpoint import CheckpointFolder, EpochFolder
 from libhetero.training.clock import CheckpointClock
 from libhetero.training.configuration import TrainingConfig
 from libhetero.training.course import Verdict
-from libhetero.training.feed import ordered_indices, steps_per_epoch
+from libhetero.training.feed import ParticleFeed, ordered_indices, steps_per_epoch
 from libhetero.training.guard import Guard, HostCopy, StateStore
 from libhetero.training.held_out import PATIENCE as EPOCHS_WITHOUT_GAIN
 from libhetero.training.held_out import HeldOut, split
@@ -42,6 +42,7 @@ from libhetero.training.optimiser import (
     training_step,
 )
 from libhetero.training.placing import Feed, placed_batches, training_batches
+from libhetero.training.series import drawn_from
 
 LOGGER = logging.getLogger(__name__)
 REPORTS_PER_EPOCH = 10
@@ -119,6 +120,7 @@ def train(
     """
     began = time.monotonic() - (0.0 if program is None else program.seconds)
     mesh = sharding.data_mesh(devices)
+    feed = drawn_from(feed) if isinstance(feed, ParticleFeed) else feed
     training, testing = split(len(feed), config)
     plan = _Plan(config, len(training))
     optimiser = build_optimiser(config, plan.per_epoch)

@@ -46,7 +46,7 @@ from libhetero.models.gmm.latent.encoder import Encoder, gradient_features, mean
 from libhetero.models.gmm.latent.normal_equations import normal_equations
 from libhetero.models.gmm.latent.nuisances import Nuisances
 from libhetero.models.gmm.latent.pieces import refined_pieces
-from libhetero.models.gmm.latent.posterior import draw, infer
+from libhetero.models.gmm.latent.posterior import draw, infer, of_images, of_particles
 from libhetero.models.gmm.latent.subspace import LARGEST_GRID, Imaging, Subspace
 from libhetero.models.gmm.latent.subspace_fit import KIND, find_subspaces
 from libhetero.models.gmm.layout import Layout
@@ -60,6 +60,7 @@ from libhetero.physics.gaussians import gaussians_to_volume, project_gaussians
 from libhetero.physics.observation import observed, power, squared_error
 from libhetero.physics.symmetry import symmetric_copies, symmetry_operators
 from libhetero.records import Batch, Direction, Gaussians, Observation, Pose, Posterior
+from libhetero.tilts import images_alone
 
 FEATURES = 5
 
@@ -150,7 +151,7 @@ class GmmModel:
             edges=nearest_pairs(neutral.position),
             mobile=moves,
             contrast=measured.contrast,
-            explainable=_explainable(sample, measured.ring_weight),
+            explainable=_explainable(images_alone(sample), measured.ring_weight),
         )
         if config.encoder == "posterior":
             model = model._with_subspace(measured.sample, seed)
@@ -260,7 +261,8 @@ class GmmModel:
             deviation = known[:, :rank]
             if self.config.refine_poses and self._nuisances is not None:
                 poses = self._nuisances.pose_change(state[:, rank:], known[:, rank:])
-        estimate, uncertainty = jax.vmap(self._contrast_of)(batch.images, observation, self.decode(params, latent))
+        mixtures = of_images(self.decode(params, of_particles(latent, batch.views)), batch.views)
+        estimate, uncertainty = jax.vmap(self._contrast_of)(batch.images, observation, mixtures)
         estimated = self.config.particle_contrast == "estimated"
         prior = self.contrast if estimated else ContrastPrior()  # all alike
         return Posterior(
@@ -408,7 +410,8 @@ class GmmModel:
         latent_key, dropout_key = jax.random.split(key)
         unmoved = self._unmoved(params)
         latent, observation, penalty = self._latent_and_penalty(params, unmoved, batch, latent_key, training)
-        mixtures = self._moved(params, unmoved, latent, dropout_key if training else None)
+        own = of_particles(latent, batch.views)
+        mixtures = of_images(self._moved(params, unmoved, own, dropout_key if training else None), batch.views)
         misfit = partial(self._misfit_and_penalty, self.neutral_mixture(params))
         means = batch_mean(misfit, batch, observation, mixtures, penalty)
         return means["misfit"] + means["penalty"], means
@@ -454,7 +457,7 @@ class GmmModel:
         observation, nuisances, rank = batch.observation, self._nuisances, self.config.latent_size
         if self.subspace is not None:
             mean, precision = self._infer(params, unmoved, batch)
-            drawn = draw(mean, precision, key) if mean.shape[1] else mean
+            drawn = draw(mean, precision, key, rank, batch.views) if mean.shape[1] else mean
             if nuisances is not None:
                 observation = jax.vmap(nuisances.seen)(observation, drawn[:, rank:])
             return drawn[:, :rank], observation, jnp.zeros(len(mean))

@@ -54,15 +54,17 @@ from libhetero.models.gmm.changes import (
 from libhetero.models.gmm.config import GmmConfig
 from libhetero.models.gmm.latent.directions import find_directions
 from libhetero.models.gmm.latent.low_rank import missed_by
-from libhetero.models.gmm.latent.normal_equations import About, Fields, Patches, normal_equations
+from libhetero.models.gmm.latent.normal_equations import About, Fields, Patches
 from libhetero.models.gmm.latent.nuisances import Nuisances
-from libhetero.models.gmm.latent.posterior import draw, infer
+from libhetero.models.gmm.latent.posterior import draw, infer, of_particles
 from libhetero.models.gmm.latent.subspace import Imaging, Subspace
 from libhetero.models.gmm.latent.subspace_fit import DRAWS, KIND, MOST_MODES, spread, spreads_of
+from libhetero.models.gmm.latent.views import particle_equations
 from libhetero.models.gmm.layout import Layout
 from libhetero.physics.arrays import AnyArray
 from libhetero.physics.symmetry import symmetric_copies
 from libhetero.records import Batch, Gaussians, Observation
+from libhetero.tilts import taken
 
 LOGGER = logging.getLogger(__name__)
 CARRYING = 0.15  # of what the set misses without the strongest mode of a kind
@@ -70,7 +72,8 @@ CURVED = 0.05  # of the strongest motion: what a further one must add, since mod
 PHASE = 1.1  # radians at the edge of the first grid, for what moves
 COARSEST = 16  # pixels
 STEPS, LAST_STEPS = 120, 60  # on the first grid, and on each of the others
-BATCH = 64  # particles of a step, fewer where a complex has many units
+BATCH = 64  # images of a step, fewer where a complex has many units
+FEWEST = 8  # particles of a step, where each has many images
 HELD = 4  # one particle in so many is not fitted, and judges
 BORNE_OUT = 3.0  # nats by which those must miss a mode
 MODE, NEUTRAL, FOLD = 0.6, 0.1, 0.02  # Å of modes and of the neutral mixture, e-folds of it: Adam's rates
@@ -119,7 +122,7 @@ class LinearModel:
 
     @property
     def batch(self) -> int:
-        """Particles of a step."""
+        """Images of a step."""
         return max(BATCH // len(self.imaging.operators), 8)
 
     def modes(self, params: dict[str, Any], edges: AnyArray) -> Modes:
@@ -147,8 +150,11 @@ class LinearModel:
         return batch_mean(of_image, batch, state)
 
     @partial(jax.jit, static_argnums=0)
-    def evidence(self, params: dict[str, Any], edges: AnyArray, batch: Batch) -> Float[Array, "batch"]:
-        """Return log p(X) of each particle, as the finest grid shows it, but for what is the same for all models."""
+    def evidence(self, params: dict[str, Any], edges: AnyArray, batch: Batch) -> Float[Array, "particles"]:
+        """Return log p(X) of each particle, as the finest grid shows it, but for what is the same for all models.
+
+        Of a particle's images together, where it has several.
+        """
         modes = self.modes(params, edges)
         state, precision = self.posterior(self.imaging.grid, params, edges, batch)
 
@@ -156,7 +162,14 @@ class LinearModel:
             misfit, _ = self._misfit(self.imaging, modes, image, observation, own)
             return -misfit - 0.5 * jnp.sum(own**2) - 0.5 * jnp.linalg.slogdet(precision)[1]
 
-        return jax.vmap(one)(batch.images, batch.observation, state, precision)
+        said, rank = jax.vmap(one)(batch.images, batch.observation, state, precision), len(self.kinds)
+        if batch.views == 1:
+            return said
+        # What is of the latent counts once a particle, and not in each of its images.
+        covariance = jnp.linalg.inv(precision)[:, :rank, :rank]
+        counted = 0.5 * jnp.sum(state[:, :rank] ** 2, axis=1) - 0.5 * jnp.linalg.slogdet(covariance)[1]
+        said = jnp.where(batch.weight > 0, said + counted, 0).reshape(-1, batch.views).sum(axis=1)
+        return said - of_particles(counted, batch.views)
 
     def _misfit(
         self, imaging: Imaging, modes: Modes, image: Array, observation: Observation, own: Array
@@ -319,9 +332,10 @@ class Settling:
     def states(self, model: LinearModel, params: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
         """Return mean and precision of every particle's latent and nuisances on the finest grid."""
         edges = model.edges(params)
+        grid, views = model.imaging.grid, self.sample.views
         parts = [
-            [np.asarray(part)[:kept] for part in model.posterior(model.imaging.grid, params, edges, batch)]
-            for batch, kept in self._batches(np.arange(len(self.sample.weight)), model.batch)
+            [np.asarray(part)[: kept * views] for part in model.posterior(grid, params, edges, batch)]
+            for batch, kept in self._batches(np.arange(len(self.used)), model.batch)
         ]
         means, precisions = zip(*parts, strict=True)
         return np.concatenate(means), np.concatenate(precisions)
@@ -332,25 +346,31 @@ class Settling:
         batches = self._batches(np.flatnonzero(self.held), model.batch)
         return np.concatenate([np.asarray(model.evidence(params, edges, batch))[:kept] for batch, kept in batches])
 
-    def _batches(self, rows: Int[np.ndarray, "rows"], size: int) -> Iterator[tuple[Batch, int]]:
+    def _batches(self, particles: Int[np.ndarray, "chosen"], images: int) -> Iterator[tuple[Batch, int]]:
         """Yield some particles in batches of one shape, for which everything is compiled once, and how many count."""
-        for start in range(0, len(rows), size):
-            chosen = rows[np.arange(start, start + size) % len(rows)]
-            yield jax.tree.map(lambda leaf, chosen=chosen: leaf[chosen], self.sample), min(size, len(rows) - start)
+        size = max(images // self.sample.views, 1)
+        for start in range(0, len(particles), size):
+            chosen = particles[np.arange(start, start + size) % len(particles)]
+            yield taken(self.sample, chosen), min(size, len(particles) - start)
+
+    @property
+    def used(self) -> Bool[np.ndarray, "particles"]:
+        """Which particles have an image that counts."""
+        return (np.asarray(self.sample.weight) > 0).reshape(-1, self.sample.views).any(axis=1)
 
     @property
     def held(self) -> Bool[np.ndarray, "particles"]:
         """Which particles are not fitted: what they miss of a mode is not what their own noise has put there."""
-        held = np.zeros(len(self.sample.weight), bool)
-        held[np.flatnonzero(self.sample.weight)[HELD - 1 :: HELD]] = True
+        held = np.zeros(len(self.used), bool)
+        held[np.flatnonzero(self.used)[HELD - 1 :: HELD]] = True
         return held
 
     def missed(
         self, model: LinearModel, states: tuple[np.ndarray, np.ndarray], of: Bool[np.ndarray, "particles"] | None = None
     ) -> Float[np.ndarray, "modes"]:
         """Return what particles would miss without each mode, nats, given `states`; all, or those told."""
-        mean, precision = states
-        rows = (self.sample.weight > 0) & (True if of is None else of)
+        mean, precision = (of_particles(each, self.sample.views) for each in states)
+        rows = self.used & (True if of is None else of)
         covariance = np.linalg.inv(precision[rows].astype(np.float64))
         return missed_by(mean[rows], covariance)[: len(model.kinds)]
 
@@ -384,7 +404,7 @@ class Settling:
         @jax.jit
         def step(params: Any, state: Any, batch: Batch, key: Array, rate: Array) -> tuple[Any, Any, Array]:
             mean, precision = model.posterior(grid, params, edges, batch)
-            drawn = draw(mean, precision, key)
+            drawn = draw(mean, precision, key, rank, batch.views)
             slopes = jax.grad(model.loss)(params, grid, edges, batch, drawn)
             whole = jnp.all(jnp.array([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves((drawn, slopes))]))
             updates, then = optimiser.update(slopes, state)
@@ -395,11 +415,11 @@ class Settling:
 
         key = jax.random.fold_in(jax.random.key(self.seed), grid)
         state, random = optimiser.init(params), np.random.default_rng([self.seed, grid])
-        used, one = np.flatnonzero((self.sample.weight > 0) & ~self.held), np.eye(rank, dtype=np.float32)
+        used, one = np.flatnonzero(self.used & ~self.held), np.eye(rank, dtype=np.float32)
         second: np.ndarray = one
+        size = max(model.batch // self.sample.views, min(model.batch, FEWEST))
         for number in range(steps):
-            rows = random.choice(used, model.batch, replace=len(used) < model.batch)
-            batch = jax.tree.map(lambda leaf, rows=rows: leaf[rows], self.sample)
+            batch = taken(self.sample, random.choice(used, size, replace=len(used) < size))
             rate = 1.0 if number < SETTLED * steps else SETTLING
             params, state, now = step(params, state, batch, jax.random.fold_in(key, number), rate)
             second = MEMORY * second + (1 - MEMORY) * np.asarray(now)
@@ -417,8 +437,8 @@ class Settling:
         for kind in (letter for letter in "ap" if letter in model.layout.letters):
             layout = Layout.of(kind)
             patch = Patches.of(imaging.neutral.position, model.mobile > 0, layout, self.seed).together
-            equations = normal_equations(
-                imaging, self.sample, patch, layout, about=about, nuisances=True, draws=DRAWS, seed=self.seed
+            equations = particle_equations(
+                imaging, self.sample, patch, layout, about=about, draws=DRAWS, seed=self.seed
             )
             found = find_directions(equations, kind, max(MOST_MODES - len(kinds), 0))
             spreads = spreads_of(equations, found.model, model.config.refine_poses)
@@ -452,7 +472,7 @@ class Settling:
                 p=np.zeros(0),
                 strength=np.zeros(0),
             )
-        precision = self.states(model, params)[1][self.sample.weight > 0]
+        precision = of_particles(self.states(model, params)[1], self.sample.views)[self.used]
         strength = np.diagonal(precision, axis1=1, axis2=2).mean(axis=0, dtype=np.float64)[:rank] - 1
         total = {kind: strength[_places(model.kinds, kind)].sum() for kind in set(model.kinds)}
         order = sorted(range(rank), key=lambda mode: (-total[model.kinds[mode]], -strength[mode]))

@@ -9,7 +9,7 @@ the molecule at all: where the sample has junk (`libhetero.models.contrast`), it
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +24,7 @@ from libhetero.physics.fourier import dft_image, fourier_image, half_plane, ring
 from libhetero.physics.gaussians import project_gaussians
 from libhetero.physics.observation import observed, transfer
 from libhetero.records import Batch, Gaussians, Observation
+from libhetero.tilts import images_alone
 
 NOISE_SAMPLE = 256
 TOGETHER = 64  # particles whose contrast is estimated at once
@@ -35,7 +36,7 @@ class Measured:
 
     Parameters
     ----------
-    sample : the particles that show the molecule.
+    sample : the particles that show the molecule; where each has several images, all, those that do not without weight.
     scale, ring_weight : of the module's equations.
     contrast : of the whole sample.
     """
@@ -56,6 +57,11 @@ def measure_sample(
     neutral, n, pixel_size, limits : as in `measure_noise`.
     judged : whether contrast is estimated and junk looked for.
     """
+    if sample.views > 1:
+        images = images_alone(sample)
+        measured = measure_sample(neutral, images, n, pixel_size, limits, judged)
+        shown = np.isin(sample.index, measured.sample.index)
+        return replace(measured, sample=replace(sample, weight=(sample.weight * shown).astype(np.float32)))
     scale, weight = measure_noise(neutral, spread_over(sample, NOISE_SAMPLE), n, pixel_size, limits)
     if not judged:
         return Measured(sample, scale, weight, ContrastPrior())

@@ -23,6 +23,7 @@ from libhetero.records import PoseChange, Posterior
 from libhetero.telling.progress import tracked
 from libhetero.training import sharding
 from libhetero.training.feed import ParticleFeed, feed_batches
+from libhetero.training.series import SeriesFeed
 
 WIDEST = 100
 BASIS = {"mean": ArraySchema("float", ("latent",)), "directions": ArraySchema("float", ("columns", "latent"))}
@@ -66,11 +67,28 @@ class LatentStream:
         return self._blocks(self._memberships, None)
 
     def _blocks(self, compiled: Callable[..., Any], indices: np.ndarray | None) -> Iterator[Any]:
+        if self._feed.particles.group is not None:
+            yield self._of_series(compiled, indices)
+            return
         left = len(self._feed) if indices is None else len(indices)
         for batch in feed_batches(self._feed, self._size, indices):
             found = compiled(self._params, jax.device_put(batch, self._cut))
             yield jax.tree.map(lambda leaf, left=left: np.asarray(leaf)[:left], found)
             left -= self._size
+
+    def _of_series(self, compiled: Callable[..., Any], indices: np.ndarray | None) -> Any:
+        """Return what is found of particles of several images, for each image, in one block."""
+        series, mesh = SeriesFeed(self._feed), sharding.data_mesh(jax.local_devices())
+        size = sharding.padded_size(max(min(self._size // series.views, len(series)), 1), mesh)
+        parts, places = [], []
+        for batch, rows, images in series.batches(size, indices):
+            found = compiled(self._params, jax.device_put(batch, self._cut))
+            parts.append(jax.tree.map(lambda leaf, rows=rows: np.asarray(leaf)[rows], found))
+            places.append(images)
+        where = np.empty(len(self._feed), np.int64)
+        where[np.concatenate(places)] = np.arange(sum(map(len, places)))
+        chosen = where[np.arange(len(self._feed)) if indices is None else np.asarray(indices)]
+        return jax.tree.map(lambda *leaves: np.concatenate(leaves)[chosen], *parts)
 
 
 def write_mid(

@@ -28,6 +28,7 @@ from libhetero.training.budget import (
 from libhetero.training.configuration import TrainingConfig
 from libhetero.training.feed import ParticleFeed, steps_per_epoch
 from libhetero.training.interruption import StopRequest
+from libhetero.training.series import SeriesFeed
 from libhetero.training.sharding import data_mesh
 
 LOGGER = logging.getLogger(__name__)
@@ -35,7 +36,9 @@ FEWEST_STEPS = 32  # an epoch, that a chosen batch leaves
 READ_AHEAD = 1.5  # times the pool of images that are in memory where a set is larger than that
 
 
-def with_largest_batch(config: TrainingConfig, model: ModelFamily, feed: ParticleFeed, count: int) -> TrainingConfig:
+def with_largest_batch(
+    config: TrainingConfig, model: ModelFamily, feed: ParticleFeed | SeriesFeed, count: int
+) -> TrainingConfig:
     """Return the training with the largest batch that fits the devices and leaves an epoch enough steps.
 
     Parameters
@@ -61,7 +64,8 @@ def with_largest_batch(config: TrainingConfig, model: ModelFamily, feed: Particl
             copy = cost.state_bytes // jax.local_device_count() if jax.default_backend() == "cpu" else 0
             return cost.device_bytes + copy  # of a checkpoint
 
-        images = READ_AHEAD * feed.pool.size if not feed.pool.holds(count, 4 * feed.box_size**2) else 0
+        chunked = isinstance(feed, ParticleFeed) and not feed.pool.holds(count, 4 * feed.box_size**2)
+        images = READ_AHEAD * feed.pool.size if chunked else 0
         memory = usable_memory(round(images))
         if memory is None:
             raise ConfigurationError(
@@ -92,7 +96,9 @@ def fitting_step(start: RunStart, go_on: str | None = None) -> CompiledStep:
     ConfigurationError : in every process, naming what needs less.
     """
     config = start.config.training
-    _refuse(config, BATCHES * 4 * per_device(config) * start.feed.box_size**2, held_bytes(start))  # images alone
+    _refuse(
+        config, BATCHES * 4 * per_device(config) * start.views * start.feed.box_size**2, held_bytes(start)
+    )  # images alone
     step = program_of(start, go_on)
     _refuse(config, step.device_bytes, held_bytes(start, step))
     return step
@@ -104,7 +110,7 @@ def program_of(start: RunStart, go_on: str | None = None) -> CompiledStep:
     params = jax.eval_shape(model.init, jax.random.key(config.seed))
     per_epoch = steps_per_epoch(len(start.trained_on), config.batch_size)
     with naming_remedies(config), StopRequest(go_on=go_on or "the same command"):
-        return compiled_step(model.loss, params, start.feed.batch(np.arange(1)), config, per_epoch, data_mesh())
+        return compiled_step(model.loss, params, start.drawn.batch(np.arange(1)), config, per_epoch, data_mesh())
 
 
 def held_bytes(start: RunStart, step: CompiledStep | None = None) -> int:
@@ -115,7 +121,7 @@ def held_bytes(start: RunStart, step: CompiledStep | None = None) -> int:
     step : whose state is copied to be written; None leaves that out.
     """
     feed, config = start.feed, start.config.training
-    chunked = feed.chunked_order(start.trained_on, config.batch_size, config.seed) is not None
+    chunked = start.views == 1 and feed.chunked_order(start.trained_on, config.batch_size, config.seed) is not None
     images = READ_AHEAD * feed.pool.size if chunked else 0.0
     return round(images) + (0 if step is None else step.state_bytes)
 

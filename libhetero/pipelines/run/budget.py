@@ -19,6 +19,7 @@ from libhetero.training.budget import CompiledStep, cost_of
 from libhetero.training.feed import steps_per_epoch
 from libhetero.training.optimiser import build_optimiser, start_state
 from libhetero.training.placing import training_batches
+from libhetero.training.series import drawn_from
 
 TIMED_STEPS = 20  # at most, after the first
 TIMED_SECONDS = 10.0  # at most, after at least three steps; of one process
@@ -47,7 +48,7 @@ class Budget:
         start, config = self.start, self.start.config.training
         share = per_device(config)
         params = jax.eval_shape(start.model.init, jax.random.key(config.seed))
-        cost = cost_of(self.step, start.model.loss, params, start.feed.batch(np.arange(1)), share)
+        cost = cost_of(self.step, start.model.loss, params, start.drawn.batch(np.arange(1)), share)
         yield (
             f"model    {start.config.family}, {cost.parameters:,} parameters; {byte_size(cost.state_bytes)} with "
             "optimiser and average"
@@ -86,7 +87,7 @@ def budget_of(start: RunStart) -> Budget:
 def _time_steps(start: RunStart, program: CompiledStep) -> float:
     """Return the seconds of a step, feeding included: the median of some, after the first."""
     config, mesh = start.config.training, sharding.data_mesh()
-    feed = if_cached(start.feed, start.config.data.cache)
+    feed = drawn_from(if_cached(start.feed, start.config.data.cache))
     optimiser = build_optimiser(config, steps_per_epoch(len(start.trained_on), config.batch_size))
     params = jax.jit(start.model.init)(jax.random.key(config.seed))
     state = sharding.place_replicated(start_state(params, optimiser, config), mesh)

@@ -128,7 +128,7 @@ def open_run(folder: str | Path, epoch: int | None = None) -> Run:
         return _run_of_epoch(Run(folder, config, model, shapes, particles), epoch, of_folder is not None)
     with CheckpointFolder(folder / CHECKPOINTS) as checkpoints:
         restored = checkpoints.restored(shapes, config.training)
-    reached = Reached.of(config, len(particles), restored)
+    reached = Reached.of(config, particles.distinct, restored)
     reached.tell(folder)
     written = _newest([folder / CHECKPOINTS / str(restored.step)])
     return Run(folder, config, model, restored.params, particles, reached, written)
@@ -144,7 +144,7 @@ def _run_of_epoch(run: Run, epoch: int, by_folder: bool) -> Run:
     plain = dataclasses.replace(run.config.training, test_fraction=0.0)  # those then, not the best until then
     with EpochFolder(run.folder / EPOCHS) as epochs, CheckpointFolder(run.folder / CHECKPOINTS) as checkpoints:
         kept, steps = epochs.steps(), checkpoints.steps()
-        per_epoch = Reached.of(run.config, len(run.particles), Restored(None, 0)).per_epoch
+        per_epoch = Reached.of(run.config, run.particles.distinct, Restored(None, 0)).per_epoch
         place, restored = epochs.place(epoch), epochs.restored_epoch(epoch, run.params)
         if restored is None:
             place = checkpoints.place(epoch * per_epoch)
@@ -157,7 +157,7 @@ def _run_of_epoch(run: Run, epoch: int, by_folder: bool) -> Run:
             f"{', '.join(map(str, there)) or 'those it keeps, which are none'}. Training keeps every N-th with "
             "--keep_epochs N."
         )
-    reached = Reached.of(run.config, len(run.particles), restored, chosen=True)
+    reached = Reached.of(run.config, run.particles.distinct, restored, chosen=True)
     folder = epoch_folder(run.folder, epoch)
     reached.tell(run.folder)
     LOGGER.info("%s: what is made of this epoch goes there", folder)

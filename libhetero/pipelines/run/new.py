@@ -41,6 +41,7 @@ from libhetero.telling.waiting import working
 from libhetero.training import sharding
 from libhetero.training.feed import ParticleFeed
 from libhetero.training.held_out import split
+from libhetero.training.series import drawn_from
 
 LOGGER = logging.getLogger(__name__)
 
@@ -68,7 +69,7 @@ class NewRun:
         with working(LOGGER.info, f"reading images of {len(feed)} particles for what is measured of them"):
             feed = measured(feed, self.asked.contrast, config.training.seed, project)
         feed = self._at_poses(config, feed)
-        trained_on, _ = split(len(feed), config.training)
+        trained_on, _ = split(len(drawn_from(feed)), config.training)
         with working(LOGGER.info, f"reading images of {len(feed)} particles for the model's start"):
             sample = sample_of(config, feed, trained_on)
         LOGGER.info("measuring %d particles", len(sample.weight))
@@ -89,7 +90,7 @@ class NewRun:
         config = with_model(config, self.asked, model.config, data)
         _check_alike(config)  # before anything is compiled to choose the batch
         if self.asked.automatic_batch:
-            training = with_largest_batch(config.training, model, feed, len(trained_on))
+            training = with_largest_batch(config.training, model, drawn_from(feed), len(trained_on))
             config = dataclasses.replace(config, training=training)
         return RunStart(config, feed, trained_on, model, gaussians)
 

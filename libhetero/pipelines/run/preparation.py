@@ -15,13 +15,16 @@ from jaxtyping import Int
 from libhetero.errors import DataError
 from libhetero.pipelines.run.configuration import RunConfig
 from libhetero.records import Batch
+from libhetero.tilts import taken
 from libhetero.training.configuration import PreprocessConfig
 from libhetero.training.contrast import Projector, estimate_contrast
 from libhetero.training.feed import ParticleFeed
 from libhetero.training.preprocess import estimate_deviation, sample_indices
+from libhetero.training.series import SeriesFeed, drawn_from
 
 LOGGER = logging.getLogger(__name__)
 SAMPLE = 256
+IMAGES_OF_SERIES = 4  # times as many images as of single particles, where each has several
 
 
 def measured(feed: ParticleFeed, contrast: int | None, seed: int, project: Projector | None = None) -> ParticleFeed:
@@ -74,12 +77,15 @@ def sample_of(config: RunConfig, feed: ParticleFeed, trained_on: Int[np.ndarray,
     ------
     DataError : if the image of none is finite.
     """
-    most = min(config.model.sample_size(feed.box_size, SAMPLE), len(trained_on))
-    return of_finite_images(feed.batch(trained_on[sample_indices(len(trained_on), most, config.training.seed)]))
+    drawn, most = drawn_from(feed), config.model.sample_size(feed.box_size, SAMPLE)
+    if isinstance(drawn, SeriesFeed):
+        most = max(min(most, IMAGES_OF_SERIES * most // drawn.views), 1)
+    chosen = sample_indices(len(trained_on), min(most, len(trained_on)), config.training.seed)
+    return of_finite_images(drawn.batch(trained_on[chosen]))
 
 
 def of_finite_images(batch: Batch) -> Batch:
-    """Return the particles of a batch whose images are finite.
+    """Return the particles of a batch whose images are finite, one of them at least where each has several.
 
     Raises
     ------
@@ -88,4 +94,8 @@ def of_finite_images(batch: Batch) -> Batch:
     kept = np.asarray(batch.weight) > 0
     if not kept.any():
         raise DataError(f"none of {len(kept)} sampled particle images is finite; expected most. Write the stack again.")
-    return batch if kept.all() else jax.tree.map(lambda array: array[kept], batch)
+    if kept.all():
+        return batch
+    if batch.views > 1:
+        return taken(batch, np.flatnonzero(kept.reshape(-1, batch.views).any(axis=1)))
+    return jax.tree.map(lambda array: array[kept], batch)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import jax
 import numpy as np
@@ -12,6 +13,7 @@ from libhetero.models.family import ModelFamily
 from libhetero.pipelines.run.configuration import RunConfig
 from libhetero.records import Gaussians
 from libhetero.training.feed import ParticleFeed
+from libhetero.training.series import SeriesFeed, drawn_from
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,10 +37,21 @@ class RunStart:
     gaussians: Gaussians | None = None
     stored: bool = False
 
+    @cached_property
+    def drawn(self) -> ParticleFeed | SeriesFeed:
+        """What training draws from: the feed, or its particles where each has several images."""
+        return drawn_from(self.feed)
+
+    @property
+    def views(self) -> int:
+        """Images of each particle in a batch."""
+        return self.drawn.views if isinstance(self.drawn, SeriesFeed) else 1
+
     def __str__(self) -> str:
         """Return what there is to train on."""
-        feed = self.feed
+        feed, count = self.feed, len(self.drawn)
+        images = "" if count == len(feed) else f" in {len(feed)} images"
         return (
-            f"{len(feed)} particles, box {feed.box_size}, {feed.pixel_size:.4g} Å per pixel, "
+            f"{count} particles{images}, box {feed.box_size}, {feed.pixel_size:.4g} Å per pixel, "
             f"{jax.device_count()} device(s)"
         )

@@ -20,6 +20,7 @@ from libhetero.pipelines.run.start import RunStart
 from libhetero.training import sharding
 from libhetero.training.checkpoint import About, CheckpointFolder, Restored, last_about, last_step
 from libhetero.training.held_out import split
+from libhetero.training.series import drawn_from
 
 LOGGER = logging.getLogger(__name__)
 
@@ -42,7 +43,7 @@ class StoredRun:
         config = resumed_config(self.asked, self.path, self._steps)
         particles = trained_poses(self.path, config, particles_of_run(self.path, config.data, to_train=True))
         feed, model = feed_of(particles, config.data), stored_model(self.path, config, particles)
-        trained_on, _ = split(len(feed), config.training)
+        trained_on, _ = split(len(drawn_from(feed)), config.training)
         return RunStart(config, feed, trained_on, model, stored=True)
 
     def finished(self, start: RunStart) -> Path | None:

@@ -37,6 +37,7 @@ from libhetero.training.course import AVERAGED, Course
 from libhetero.training.feed import ParticleFeed
 from libhetero.training.log import read_log
 from libhetero.training.preprocess import sample_indices
+from libhetero.training.series import drawn_from
 
 LOGGER = logging.getLogger(__name__)
 SHOWN = 6  # particles
@@ -215,7 +216,7 @@ class Samples:
 
     @cached_property
     def _batch(self) -> Batch:
-        return self._feed.batch(self.indices)
+        return drawn_from(self._feed).batch(self.indices)
 
     def compare(self, params: Any) -> Comparison:
         """Return the particles and what the model makes of them with these parameters.
@@ -224,18 +225,18 @@ class Samples:
         ------
         DataError : when they cannot be read.
         """
-        data = _centred(self._batch.images)
+        data = _centred(self._batch.images[:: self._batch.views])
         model = _centred(np.asarray(self._project(params, self._batch)))
         cross, power = np.sum(model * data), np.sum(model**2)
         scale = float(cross / power) if cross > 0 else 1.0  # a model that is no use yet is left alone
         return Comparison(data, scale * model, _correlation(data, model), scale)
 
 
-def projections(model: ModelFamily, params: Any, batch: Batch) -> Float[Array, "batch n n"]:
+def projections(model: ModelFamily, params: Any, batch: Batch) -> Float[Array, "particles n n"]:
     """Return what a model says that particles look like without noise.
 
-    Each is encoded, decoded, rendered at its pose and multiplied by its CTF; one after the other from
-    the rendering on, for the memory of one.
+    Each is encoded, decoded, rendered at its pose and multiplied by its CTF, the first of its images where it has
+    several; one after the other from the rendering on, for the memory of one.
     """
     n, pixel_size = model.box_size, model.pixel_size
 
@@ -244,8 +245,9 @@ def projections(model: ModelFamily, params: Any, batch: Batch) -> Float[Array, "
         plane = model.render(representation, observation.pose, n, pixel_size)
         return real_image(observed(plane, observation, half_plane(n, pixel_size)), n)
 
-    representations = model.decode(params, model.encode(params, batch))
-    return jax.lax.map(one, (representations, jax.tree.map(jnp.asarray, batch.observation)))
+    first = slice(None, None, batch.views)
+    representations = model.decode(params, model.encode(params, batch)[first])
+    return jax.lax.map(one, (representations, jax.tree.map(lambda leaf: jnp.asarray(leaf)[first], batch.observation)))
 
 
 def _centred(images: np.ndarray) -> np.ndarray:

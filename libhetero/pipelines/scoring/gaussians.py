@@ -12,8 +12,9 @@ from libhetero.metrics.amplitude import amplitude_accuracy, closest_atoms, perce
 from libhetero.metrics.motion import about_mean, displacement_rmsd
 from libhetero.metrics.regions import RECOVERED
 from libhetero.pipelines.decoding.gaussians import neutral_gaussians
+from libhetero.pipelines.decoding.mid_latent import LatentStream
 from libhetero.pipelines.decoding.sampling import spread_indices
-from libhetero.pipelines.run.folder import Run, batches
+from libhetero.pipelines.run.folder import Run
 from libhetero.pipelines.scoring.particles import real_particles, score_deviations
 from libhetero.pipelines.scoring.regions import (
     optional_pieces,
@@ -92,13 +93,11 @@ def chosen_particles(truth: Truth, places: np.ndarray, most: int) -> np.ndarray:
 
 def decode_gaussians(run: Run, indices: np.ndarray, batch_size: int, progress: Callable[[float], None]) -> Gaussians:
     """Return the decoded mixtures of particles, leading axis particles, as NumPy arrays."""
-    model = run.model
-    decode = jax.jit(lambda params, batch: model.decode(params, model.encode(params, batch)))
-    parts, done = [], 0
-    for batch in batches(run, batch_size, indices):
-        count = min(len(indices) - done, batch_size)
-        parts.append(jax.tree.map(lambda leaf, count=count: np.asarray(leaf)[:count], decode(run.params, batch)))
-        done += count
+    decode, parts, done = jax.jit(run.model.decode), [], 0
+    for latent in LatentStream(run.model, run.params, run.feed(), batch_size).blocks(indices):
+        for start in range(0, len(latent), batch_size):
+            parts.append(jax.tree.map(np.asarray, decode(run.params, latent[start : start + batch_size])))
+        done += len(latent)
         progress(done / len(indices))
     return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
 

@@ -43,6 +43,7 @@ from libhetero.pipelines.validating.record import NullSets
 from libhetero.records import Batch, Gaussians, Observation
 from libhetero.telling.progress import Progress
 from libhetero.training.held_out import split
+from libhetero.training.series import drawn_from
 
 LOGGER = logging.getLogger(__name__)
 TOGETHER = 64  # images projected or given noise at once
@@ -110,7 +111,7 @@ class NullSearch:
         contrast : of each of its particles, 0 for junk; None for 1.
         """
         feed = run.feed()
-        sample = sample_of(run.config, feed, split(len(feed), run.config.training)[0])
+        sample = sample_of(run.config, feed, split(len(drawn_from(feed)), run.config.training)[0])
         strength = np.ones(len(sample.weight)) if contrast is None else contrast[np.asarray(sample.index)]
         images = _projected(run.model, neutral_gaussians(run), sample, strength.astype(np.float32))
         return cls(run.model, dataclasses.replace(sample, images=images), feature, run.config.training.seed)

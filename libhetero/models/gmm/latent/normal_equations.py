@@ -26,6 +26,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -88,6 +89,20 @@ class About:
 
 
 @dataclass(frozen=True, eq=False)
+class Solved:
+    """Nuisances of images that were solved for, image by image.
+
+    Parameters
+    ----------
+    spread : (6,), their standard deviations over the images.
+    information : (6,), mean of H for one unit of each.
+    """
+
+    spread: np.ndarray
+    information: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
 class Equations:
     """The normal equations of a sample.
 
@@ -99,6 +114,7 @@ class Equations:
     nuisances : number of columns that are nuisances, the first.
     fields : number of columns of given fields, the next.
     kinds : of the columns of patches, one letter a group of as many columns as there are patches.
+    solved : nuisances that were of images and are taken off; None where they have columns, or where there are none.
     """
 
     hessian: np.ndarray
@@ -107,6 +123,7 @@ class Equations:
     nuisances: int
     fields: int
     kinds: str
+    solved: Solved | None = None
 
     @property
     def columns(self) -> int:
@@ -199,6 +216,45 @@ def normal_equations(
     nuisances : whether these have columns.
     draws, seed : of noise, for each particle.
     """
+    used = np.flatnonzero(sample.weight)
+    parts: list[np.ndarray] = []
+    shape: dict[str, int] = {}
+
+    def keep(rows: slice, said: tuple[np.ndarray, ...]) -> None:
+        for whole, part in zip(parts, said, strict=True):
+            whole[rows] = part
+
+    def begin(columns: int, given: int) -> None:
+        shape.update(fields=given)
+        parts.extend(np.empty((len(used), *rest, columns), np.float32) for rest in ((columns,), (), (draws,)))
+
+    options: dict[str, Any] = {"fields": fields, "about": about, "nuisances": nuisances, "draws": draws, "seed": seed}
+    each_image(imaging, sample, patch, layout, begin, keep, **options)
+    hessian, gradient, noise = parts
+    return Equations(hessian, gradient, noise, len(NUISANCES) * nuisances, shape["fields"], layout.kinds)
+
+
+def each_image(
+    imaging: Imaging,
+    sample: Batch,
+    patch: np.ndarray,
+    layout: Layout,
+    begin: Callable[[int, int], None],
+    take: Callable[[slice, tuple[np.ndarray, ...]], None],
+    *,
+    fields: Fields | None = None,
+    about: About | None = None,
+    nuisances: bool = False,
+    draws: int = 0,
+    seed: int = 0,
+) -> None:
+    """Form the normal equations of some images at a time; see `normal_equations`.
+
+    Parameters
+    ----------
+    begin : called once with the number of columns, and of those of fields.
+    take : called by several threads with places among the images that have weight, and H, g and noise of these.
+    """
     own = np.zeros((len(sample.weight), 0), np.float32) if about is None else about.latent
     imaging = replace(imaging, neutral=jax.tree.map(np.asarray, imaging.neutral))
     images = PatchImages.of(imaging, patch, layout, fields, nuisances)
@@ -212,22 +268,17 @@ def normal_equations(
     several = jax.jit(jax.vmap(one))
     used = np.flatnonzero(sample.weight)
     keys = jax.random.split(jax.random.key(seed), len(sample.weight))
-    count = images.fields.count + own.shape[1]
-    columns = images.columns + own.shape[1]
-    hessian = np.empty((len(used), columns, columns), np.float32)
-    gradient = np.empty((len(used), columns), np.float32)
-    noise = np.empty((len(used), draws, columns), np.float32)
+    begin(images.columns + own.shape[1], images.fields.count + own.shape[1])
 
     def fill(start: int) -> None:
         here = used[start : start + TOGETHER]
         rows, padded = slice(start, start + len(here)), np.resize(here, TOGETHER)  # one shape is compiled
         part = jax.tree.map(lambda leaf: leaf[padded], sample)
         made = several(part.images, part.observation, keys[padded], own[padded])
-        hessian[rows], gradient[rows], noise[rows] = (np.asarray(array)[: len(here)] for array in made)
+        take(rows, tuple(np.asarray(array)[: len(here)] for array in made))
 
     with ThreadPoolExecutor(os.cpu_count() if jax.default_backend() == "cpu" else 1) as pool:
         list(pool.map(fill, range(0, len(used), TOGETHER)))
-    return Equations(hessian, gradient, noise, len(NUISANCES) * nuisances, count, layout.kinds)
 
 
 @dataclass(frozen=True, eq=False)

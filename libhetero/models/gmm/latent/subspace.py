@@ -243,6 +243,22 @@ def gauss_newton(
     -------
     the new state and the precision JᵀWJ + 1.
     """
+    seen, said = normal_system(imaging, layout, mixture, tangents, image, observation, state, nuisances)
+    precision, slope = seen + jnp.eye(len(state)), said - state
+    return state + jax.scipy.linalg.cho_solve(jax.scipy.linalg.cho_factor(precision), slope), precision
+
+
+def normal_system(
+    imaging: Imaging,
+    layout: Layout,
+    mixture: Gaussians,
+    tangents: tuple[Float[AnyArray, "points 3 rank"], Float[AnyArray, "points rank"]],
+    image: Float[AnyArray, "n n"],
+    observation: Observation,
+    state: Float[Array, "numbers"],
+    nuisances: Nuisances | None = None,
+) -> tuple[Float[Array, "numbers numbers"], Float[Array, "numbers"]]:
+    """Return JᵀWJ and JᵀW (X - X̂) of one image, without what is known before it; see `gauss_newton`."""
     rank = tangents[1].shape[1]
     if nuisances is not None:
         observation = replace(observation, pose=nuisances.moved(observation.pose, state[rank:]))
@@ -252,9 +268,8 @@ def gauss_newton(
         rows = [contrast * change, nuisances.contrast * made[None], contrast * moves]
         change, made = jnp.concatenate(rows), contrast * made
     change, rest = change.reshape(len(state), -1), target - made
-    precision = jnp.matmul(change, change.T, precision=HIGHEST) + jnp.eye(len(state))
-    slope = jnp.matmul(change, rest.reshape(-1), precision=HIGHEST) - state
-    return state + jax.scipy.linalg.cho_solve(jax.scipy.linalg.cho_factor(precision), slope), precision
+    seen = jnp.matmul(change, change.T, precision=HIGHEST)
+    return seen, jnp.matmul(change, rest.reshape(-1), precision=HIGHEST)
 
 
 def _linearised(

@@ -25,9 +25,10 @@ from jaxtyping import Bool, Float, Int
 
 from libhetero.models.gmm.latent.directions import Found, find_directions
 from libhetero.models.gmm.latent.low_rank import LowRank
-from libhetero.models.gmm.latent.normal_equations import Equations, Fields, Patches, normal_equations
+from libhetero.models.gmm.latent.normal_equations import Equations, Fields, Patches
 from libhetero.models.gmm.latent.nuisances import Nuisances, noticeable
 from libhetero.models.gmm.latent.subspace import Imaging, Subspace
+from libhetero.models.gmm.latent.views import particle_equations
 from libhetero.models.gmm.layout import Layout
 from libhetero.records import Batch
 
@@ -158,7 +159,7 @@ def _searched(imaging: Imaging, sample: Batch, kind: str, rank: int, seed: int, 
     """Search one kind on coarse patches."""
     layout = Layout.of(kind)
     patches = Patches.of(imaging.neutral.position, mobile, layout, seed)
-    equations = normal_equations(imaging, sample, patches.together, layout, nuisances=True, draws=DRAWS, seed=seed)
+    equations = particle_equations(imaging, sample, patches.together, layout, draws=DRAWS, seed=seed)
     found = find_directions(equations, kind, rank or MOST_MODES, forced=rank > 0)
     LOGGER.info(
         "%s: %d directions on coarse patches, log-likelihood higher by %.5g", KIND[kind], found.model.rank, found.gain
@@ -178,6 +179,8 @@ def _strongest(imaging: Imaging, sample: Batch, searches: list[Search], rank: in
 
 def spreads_of(equations: Equations, model: LowRank, posed: bool = False) -> Nuisances:
     """Return the nuisances that the particles show, given what has been fitted to them; poses always if `posed`."""
+    if equations.solved is not None:
+        return noticeable(equations.solved.spread, equations.solved.information, posed)
     spreads = np.diag(model.known[: equations.nuisances])
     information = np.diagonal(equations.hessian, axis1=1, axis2=2)[:, : len(spreads)].mean(axis=0)
     return noticeable(spreads, information, posed)
@@ -189,7 +192,7 @@ def _refined(imaging: Imaging, sample: Batch, search: Search, rank: int, seed: i
     if not coarse.rank:
         return search
     layout = Layout.of(kind)
-    fine = normal_equations(imaging, sample, patches.fine, layout, nuisances=True, draws=DRAWS, seed=seed)
+    fine = particle_equations(imaging, sample, patches.fine, layout, draws=DRAWS, seed=seed)
     copied = patches.copied(layout, fine.nuisances)
     model = LowRank(copied @ coarse.known, copied @ coarse.modes, copied @ coarse.mean)
     found = find_directions(fine, kind, rank or MOST_MODES, model, forced=rank > 0)
@@ -207,7 +210,7 @@ def _searched_beside(imaging: Imaging, sample: Batch, first: Search, alone: Sear
         np.concatenate([modes.displacement, mean.displacement], axis=2),
         np.concatenate([modes.amplitude, mean.amplitude], axis=1),
     )
-    equations = normal_equations(imaging, sample, patch, layout, fields=fields, nuisances=True, draws=DRAWS, seed=seed)
+    equations = particle_equations(imaging, sample, patch, layout, fields=fields, draws=DRAWS, seed=seed)
     count = equations.nuisances + equations.fields
     known, whole = np.zeros((equations.columns, count)), np.zeros(equations.columns)
     spreads = np.concatenate([np.diag(first.found.model.known[: equations.nuisances]), np.ones(equations.fields)])

@@ -1,0 +1,105 @@
+"""Particles of several images, as the tilts of a series are: batches of whole particles.
+
+What training draws from are particles. Each takes as many rows of a batch as the particle of most images has, so that
+every batch has one shape; what a particle lacks is padding, repeats of its first image at weight 0. The order is one
+permutation of the particles an epoch (`libhetero.training.order`), also of large sets: the images of a particle lie
+together on the disk.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+from libhetero.records import Batch
+from libhetero.tilts import rows_of_particles
+from libhetero.training.feed import ParticleFeed, ordered_indices, prefetch, reader_threads
+
+
+@dataclass(frozen=True, eq=False)
+class SeriesFeed:
+    """Particles of several images; a `Feed` of the training, whose places are of particles.
+
+    Parameters
+    ----------
+    images : the feed of all images, which says which particle each shows.
+    """
+
+    images: ParticleFeed
+
+    @cached_property
+    def _rows(self) -> tuple[Int[np.ndarray, "particles views"], Bool[np.ndarray, "particles views"]]:
+        group = self.images.particles.group
+        return rows_of_particles(np.arange(len(self.images)) if group is None else np.asarray(group))
+
+    @cached_property
+    def _of_images(self) -> Int[np.ndarray, "images"]:
+        """The place of the particle that each image shows."""
+        rows, there = self._rows
+        found = np.empty(len(self.images), np.int64)
+        found[rows[there]] = np.nonzero(there)[0]
+        return found
+
+    def __len__(self) -> int:
+        return len(self._rows[0])
+
+    @property
+    def views(self) -> int:
+        """Rows of a batch that a particle takes."""
+        return self._rows[0].shape[1]
+
+    @property
+    def box_size(self) -> int:
+        """Box of the images that the model sees, pixels."""
+        return self.images.box_size
+
+    def batch(self, index: Int[np.ndarray, "count"], size: int | None = None) -> Batch:
+        """Return the particles at `index`, each with all of its images.
+
+        Parameters
+        ----------
+        index : places of particles.
+        size : particles of the batch, at least `count`; default `count`.
+
+        Raises
+        ------
+        DataError : for an image that cannot be read, or one too many that is not finite.
+        """
+        rows, there = (part[np.asarray(index, np.int64)] for part in self._rows)
+        read, finite = self.images.prepared(rows[there])
+        place = np.zeros(rows.shape, np.int64)
+        place[there] = np.arange(len(read))
+        place = np.where(there, place, place[:, :1])
+        weight = np.zeros(rows.shape, bool)
+        weight[there] = finite
+        length = self.views * (len(rows) if size is None else size)
+        batch = self.images.assembled(rows.ravel(), read[place.ravel()], weight.ravel(), length)
+        return dataclasses.replace(batch, views=self.views)
+
+    def batches(
+        self, size: int, images: Int[np.ndarray, "images"] | None = None
+    ) -> Iterator[tuple[Batch, Int[np.ndarray, "rows"], Int[np.ndarray, "rows"]]]:
+        """Yield particles in batches of one shape, each batch with the rows of it that are images of the list, and
+        their places in the list.
+
+        Parameters
+        ----------
+        size : particles of a batch.
+        images : places of images whose particles are wanted, with all images of these; None for all.
+        """
+        wanted = np.arange(len(self)) if images is None else np.unique(self._of_images[np.asarray(images, np.int64)])
+        pieces = [wanted[places] for places in ordered_indices(len(wanted), size)]
+        read = prefetch(lambda index: self.batch(index, size), pieces, threads=reader_threads())
+        for batch, index in zip(read, pieces, strict=True):
+            rows, there = (part[index].ravel() for part in self._rows)
+            yield batch, np.flatnonzero(there), rows[there]
+
+
+def drawn_from(feed: ParticleFeed) -> ParticleFeed | SeriesFeed:
+    """Return what training draws from: particles, each of one image or of several."""
+    return feed if feed.particles.group is None else SeriesFeed(feed)

@@ -92,7 +92,7 @@ def infer(
         made = of_images(mixtures(of_particles(state[:, :rank], views)), views)
         each = together if shared else alone
         found = jax.vmap(partial(each, imaging.on(grid)))(state, made, batch.images, batch.observation)
-        return _solved(*found, state, batch.weight, rank, views) if shared else found
+        return _solved(*found, state, jnp.asarray(batch.weight), rank, views) if shared else found
 
     for grid in newton_grids(layout, imaging.grid, steps):
         state, precision = step(grid, state)

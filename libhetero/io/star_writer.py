@@ -21,6 +21,7 @@ from libhetero.io.check import pixel_size_disagreements
 from libhetero.io.cs_table import read_table as read_cs_table
 from libhetero.io.ctf_columns import CTF_COLUMNS, OF_GROUP
 from libhetero.io.euler import euler_from_matrix
+from libhetero.io.exposures import exposure_before
 from libhetero.io.images import open_stack
 from libhetero.io.micrographs import by_exposure, cs_exposures, cs_micrographs, exposure_names
 from libhetero.io.optics import optics_groups
@@ -342,9 +343,20 @@ def _fresh_particles(particles: ParticleSet, group: np.ndarray, micrographs: np.
         columns["rlnRandomSubset"] = [str(half + 1) for half in particles.half_set]
     if micrographs is not None:
         columns["rlnMicrographName"] = micrographs
-    if particles.group is not None:
-        columns["rlnTomoParticleName"] = [f"series_{group:06d}" for group in particles.group]
-    return pd.DataFrame(columns | _estimates(particles))
+    return pd.DataFrame(columns | _of_series(particles) | _estimates(particles))
+
+
+def _of_series(particles: ParticleSet) -> dict[str, list[str]]:
+    """Return the columns that a tilt series has besides: which particle an image shows, its exposure, its tilt."""
+    if particles.group is None:
+        return {}
+    columns = {"rlnTomoParticleName": [f"particle_{group + 1:06d}" for group in particles.group]}
+    if particles.ctf is not None and particles.ctf.exposure is not None:
+        before = exposure_before(np.asarray(particles.ctf.exposure, np.float64), particles.group)
+        columns["rlnMicrographPreExposure"] = _text(before)
+    if particles.tilt is not None:
+        columns["rlnTomoNominalStageTiltAngle"] = _text(np.asarray(particles.tilt))
+    return columns
 
 
 def _estimates(particles: ParticleSet) -> dict[str, list[str]]:

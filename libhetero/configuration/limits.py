@@ -18,6 +18,9 @@ MOST_PROCESSES = 2**16
 MOST_THREADS = 1024  # of one machine, and its processes
 MOST_MEMORY = 1e5  # GiB
 
+MOST_TILTS = 10_000  # images of a tilt series
+MOST_DOSE = 1e4  # e-/Å², of one image
+
 MOST_BOX = 4096  # pixels or voxels along each side
 LEAST_PIXEL, MOST_PIXEL = 0.01, 1000.0  # Å
 MOST_LENGTH = 1e6  # Å: a resolution, a shift, a diameter

@@ -169,7 +169,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_list_tells_particle_exposure_and_tilt_of_every_image(folder: Path) -> None:
     table = read_table(folder / "particles.star").particles
     names = by_particle(table["rlnTomoParticleName"].to_numpy(object))
-    assert names[0, 0] == "particle_000001" and names[-1, -1] == "particle_000024"
+    assert names[0, 0] == "series_000000" and names[-1, -1] == "series_000023"
     assert (names == names[:, :1]).all()
     named = ("rlnMicrographPreExposure", "rlnTomoNominalStageTiltAngle", "rlnCtfScalefactor", "rlnRandomSubset")
     numbers = {name: by_particle(table[name].to_numpy(object).astype(float)) for name in named}
@@ -183,12 +183,16 @@ def test_the_list_tells_particle_exposure_and_tilt_of_every_image(folder: Path) 
 
 def test_images_on_the_disk_stand_where_the_list_says(folder: Path) -> None:
     particles = read_particles(folder / "particles.star")
+    drawn = of_all(mixture_of(MODELS, dataclasses.replace(IMAGING, nuisances=ERRORS)))
     assert len(particles) == PARTICLES * EACH and particles.group is not None
     assert ImageReader(particles).read(np.arange(120)).shape == (120, 24, 24)
     np.testing.assert_array_equal(by_particle(particles.group), np.tile(np.arange(PARTICLES)[:, None], EACH))
-    in_lst = read_particles(folder / "particles.lst")
-    np.testing.assert_array_equal(in_lst.group, particles.group)
-    np.testing.assert_allclose(in_lst.ctf.scale, particles.ctf.scale, atol=1e-5)
+    for listed in (particles, read_particles(folder / "particles.lst")):
+        np.testing.assert_array_equal(listed.group, particles.group)
+        np.testing.assert_allclose(listed.tilt, np.tile(TAKEN, PARTICLES))
+        np.testing.assert_allclose(listed.ctf.scale, drawn.listed_ctf.scale, atol=1e-5)
+        np.testing.assert_allclose(listed.ctf.exposure, drawn.listed_ctf.exposure, atol=1e-5)
+        np.testing.assert_allclose(listed.pose.rotation, drawn.listed_pose.rotation, atol=1e-5)
 
 
 def test_the_truth_is_told_image_by_image(folder: Path) -> None:
@@ -233,7 +237,7 @@ def test_pieces_of_an_assembly_are_there_in_all_images(tmp_path: Path) -> None:
     [
         ({"first": -90.0}, "first: expected -85 to 85; got -90"),
         ({"step": 0.0}, "step: expected more than 0"),
-        ({"dose": -1.0}, "dose: expected 0 to 1000; got -1"),
+        ({"dose": -1.0}, "dose: expected 0 to 10000; got -1"),
     ],
 )
 def test_series_that_no_stage_takes_are_refused(change: dict, words: str) -> None:

@@ -187,8 +187,8 @@ def stages(words: list[tuple[str, str, str]]) -> list[Stage]:
 def print_rows(rows: dict[str, dict[str, Any]]) -> None:
     """Print what was found."""
     print(f"\n{'':<10}" + "".join(f"{title:>12}" for _, title, _ in COLUMNS))
-    for name, figures in rows.items():
-        print(f"{name:<10}" + "".join(f"{shown(figures.get(key), digits):>12}" for key, _, digits in COLUMNS))
+    for name in (name for name in ROWS if name in rows):
+        print(f"{name:<10}" + "".join(f"{shown(rows[name].get(key), digits):>12}" for key, _, digits in COLUMNS))
 
 
 if __name__ == "__main__":

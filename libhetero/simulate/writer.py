@@ -257,8 +257,8 @@ def _describe(simulation: Simulation) -> dict[str, Any]:
         "structures": simulation.structures,
     }
     if imaging.tilts is not None:
-        angles = list(imaging.tilts.angles)
-        said["tilts"] = {"molecules": imaging.particles, "angles": angles, "dose": imaging.tilts.dose}
+        taken = {"angles": list(imaging.tilts.angles), "dose": imaging.tilts.dose}
+        said["tilts"] = {"molecules": imaging.particles, **taken}
     if imaging.nuisances.any:
         said["nuisances"] = to_dict(imaging.nuisances)
     if simulation.kind == "mixture":

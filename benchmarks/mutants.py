@@ -45,6 +45,8 @@ PHYSICS = [
         ),
         ("astigmatism turned the other way", "across * (2 * x * y)", "across * (-2 * x * y)"),
         ("envelope twice as steep", "-0.25 * params.b_factor", "-0.5 * params.b_factor"),
+        ("exposure filter of the whole exposure", "-0.5 * exposure", "-1.0 * exposure"),
+        ("critical exposure the same at any voltage", " * (CRITICAL_BY_VOLTAGE * voltage + CRITICAL_AT_ZERO)", ""),
         ("phase shift subtracted", ") + params.phase_shift", ") - params.phase_shift"),
         ("magnification transposed", "m[..., 0, 1] * y, m[..., 1, 0] * x", "m[..., 1, 0] * y, m[..., 0, 1] * x"),
         ("even terms of the other sign", "phase - zernike_sum", "phase + zernike_sum"),

@@ -23,6 +23,10 @@ class OneLineParser(argparse.ArgumentParser):
 
     _typed: frozenset[str] = frozenset()
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._negative_number_matcher = re.compile(r"-\.?[0-9]")  # -60,60,3 and -1e-3 are values, too
+
     def parse_known_args(  # type: ignore[override]  # of its overloads
         self, args: Sequence[str] | None = None, namespace: Any = None
     ) -> Any:

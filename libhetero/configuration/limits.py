@@ -8,7 +8,7 @@ from __future__ import annotations
 
 MOST_SEED = 2**32 - 1  # NumPy and scikit-learn take no more, and JAX's keys hold no more
 MOST_PARTICLES = 2**31 - 1  # what the header of a stack can count
-MOST_SIMULATED = 10**7  # particles
+MOST_SIMULATED = 10**7  # images
 MOST_BATCH = 2**16  # particles
 MOST_CLASSES = 10_000
 MOST_VOLUMES = 100_000  # written by one call
@@ -17,6 +17,9 @@ MOST_STEPS = 10**9
 MOST_PROCESSES = 2**16
 MOST_THREADS = 1024  # of one machine, and its processes
 MOST_MEMORY = 1e5  # GiB
+
+MOST_TILTS = 10_000  # images of a tilt series
+MOST_DOSE = 1e4  # e-/Å², of one image
 
 MOST_BOX = 4096  # pixels or voxels along each side
 LEAST_PIXEL, MOST_PIXEL = 0.01, 1000.0  # Å

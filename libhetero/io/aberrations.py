@@ -207,8 +207,10 @@ def aberration_keys(ctf: CTFParams) -> list[dict[str, list[float]]]:
 
 
 def carried_over(ctf: CTFParams, stated: CTFParams | None) -> CTFParams:
-    """Return a CTF from elsewhere, which knows no aberrations, with those that the particles' list states."""
-    return ctf if stated is None else replace(ctf, **{one.field: getattr(stated, one.field) for one in ABERRATIONS})
+    """Return a CTF from elsewhere, which knows neither aberrations nor exposure, with those that the particles' list
+    states."""
+    carried = ("exposure", *(one.field for one in ABERRATIONS))
+    return ctf if stated is None else replace(ctf, **{name: getattr(stated, name) for name in carried})
 
 
 def in_star_units(ctf: CTFParams) -> Float[np.ndarray, "particles values"]:

@@ -10,6 +10,7 @@ import logging
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -22,6 +23,7 @@ from libhetero.io.stack import Stack, missing_image
 from libhetero.records import CTFParams, ParticleSet, Pose, SourceTable
 
 logger = logging.getLogger(__name__)
+Name = TypeVar("Name", str, int)
 
 WHOLE_STACKS = ("mrcs", "txt")  # lists that name stacks and number no image
 
@@ -40,6 +42,8 @@ class Entries:
     rotation : model to image, or None.
     shift : in `shift_unit`, or None.
     shift_unit : "pixel", "angstrom" or "box" (fraction of the box).
+    group : particle that each image shows, of a tilt series, from 0; None for single images.
+    tilt : degrees, of the stage, of a tilt series; None where the list does not say.
     extent : Å, length of the box whatever it is binned to; NaN or None where nobody says.
     numbered : whether the list says which image of the stack; None for all.
     """
@@ -58,6 +62,7 @@ class Entries:
     phase_flipped: bool = False
     half_set: Int[np.ndarray, "particles"] | None = None
     group: Int[np.ndarray, "particles"] | None = None
+    tilt: Float[np.ndarray, "particles"] | None = None
     extent: Float[np.ndarray, "particles"] | None = None
     numbered: Bool[np.ndarray, "particles"] | None = None
 
@@ -122,6 +127,7 @@ def assemble(
         phase_flipped=entries.phase_flipped,
         half_set=entries.half_set,
         group=entries.group,
+        tilt=entries.tilt,
         source=entries.source,
     )
 
@@ -212,8 +218,8 @@ def _shift_angstrom(
     return shift
 
 
-def unique_names(names: Iterable[str]) -> tuple[tuple[str, ...], Int[np.ndarray, "names"]]:
-    """Return the distinct names in order of first use, and the index of each into them."""
-    place: dict[str, int] = {}
+def unique_names(names: Iterable[Name]) -> tuple[tuple[Name, ...], Int[np.ndarray, "names"]]:
+    """Return the distinct names (or numbers) in order of first use, and the index of each into them."""
+    place: dict[Name, int] = {}
     name_id = np.array([place.setdefault(name, len(place)) for name in names], np.int64)
     return tuple(place), name_id

@@ -15,7 +15,7 @@ from libhetero.io import eman, hdf
 from libhetero.io.aberrations import KEYS, aberration_keys
 from libhetero.io.ctf_columns import BESIDE_EMAN2, beside_eman2
 from libhetero.io.entries import Entries
-from libhetero.io.lst import entries_from_values
+from libhetero.io.lst import entries_from_values, series_keys
 from libhetero.io.mrc_particles import copy_blocks
 from libhetero.io.stack import missing_image
 from libhetero.records import ParticleSet, SourceTable
@@ -75,7 +75,8 @@ def _attributes(particles: ParticleSet, i: int) -> dict[str, Any]:
     if particles.half_set is not None:
         values["hetero_half"] = int(particles.half_set[i])
     if particles.group is not None:
-        values["ptcl3d_id"] = int(particles.group[i])
+        values.setdefault("ptcl3d_id", int(particles.group[i]))
+        values |= series_keys(particles, i)
     return values
 
 

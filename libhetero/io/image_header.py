@@ -26,6 +26,7 @@ Place = Annotated[int, msgspec.Meta(ge=-(2**53), le=2**53)]
 Row = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 Name = Annotated[str, msgspec.Meta(max_length=4096)]
 ImageName = Annotated[str, msgspec.Meta(max_length=2**15)]  # a stack's name, where need be in escapes, and numbers
+Exposure = Annotated[float, msgspec.Meta(ge=0, le=1e6)]
 PixelSize = Annotated[float, msgspec.Meta(ge=0, le=1e6)]
 Curve = list[Number]
 Matrix = Annotated[list[Number], msgspec.Meta(min_length=12, max_length=12)]
@@ -61,6 +62,8 @@ OUR_KEYS = {
     "hetero_row": Row,
     "hetero_image": ImageName,
     "hetero_joined": list[Name],
+    "hetero_tilt": Number,
+    "hetero_exposure": Exposure,
     **dict.fromkeys(BESIDE_EMAN2, Number),
     **dict.fromkeys(ABERRATION_KEYS, Curve | Number),
 }

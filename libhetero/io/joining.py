@@ -30,6 +30,7 @@ from libhetero.io.cs_columns import names_of
 from libhetero.io.particles import write_particles
 from libhetero.io.star import StarTable
 from libhetero.io.star_text import StarFile, write_star_file
+from libhetero.io.tilt_series import particle_names
 from libhetero.records import ParticleSet
 
 logger = logging.getLogger(__name__)
@@ -69,7 +70,7 @@ def write_joined(path: str | os.PathLike, parts: Sequence[ParticleSet]) -> None:
         for name, part in zip(names, parts, strict=True):
             write_particles(name, part)
         if path.suffix == ".lst":
-            _join_lst(path, names, dropped)
+            _join_lst(path, names, dropped, _series_numbers(parts, names))
         elif path.suffix == ".star":
             _join_star(path, names, dropped)
         else:
@@ -88,7 +89,8 @@ def _folder_beside(path: Path) -> Iterator[Path]:
 
 
 def _alike(parts: Sequence[ParticleSet], path: Path) -> tuple[list[ParticleSet], tuple[str, ...]]:
-    """Return parts that may stand in one list, and what is left out as only some have it ("half", "contrast", "group").
+    """Return parts that may stand in one list, and what is left out as only some have it ("half", "contrast", "group", "tilt",
+    "exposure").
 
     Raises
     ------
@@ -126,27 +128,87 @@ def _alike(parts: Sequence[ParticleSet], path: Path) -> tuple[list[ParticleSet],
         dropped.append("group")
         logger.warning("%s: %s has no tilt series, so this list has none.", path, names[groups.index(False)])
         parts = [dataclasses.replace(part, group=None) for part in parts]
+    for what, held in (
+        ("tilt", [part.tilt is not None for part in parts]),
+        ("exposure", [part.ctf is not None and part.ctf.exposure is not None for part in parts]),
+    ):
+        if any(held) != all(held):
+            dropped.append(what)
+            logger.warning("%s: %s tells no %ss, so this list does not.", path, names[held.index(False)], what)
+            parts = [_without(part, what) for part in parts]
     return list(parts), tuple(dropped)
 
 
-def _join_lst(path: Path, names: Iterable[Path], dropped: Sequence[str]) -> None:
-    keys = {"contrast": ("hetero_contrast",), "half": ("hetero_half", "class"), "group": ("ptcl3d_id",)}
+def _without(part: ParticleSet, what: str) -> ParticleSet:
+    """Return a set without "tilt" or "exposure"."""
+    if what == "tilt" or part.ctf is None:
+        return dataclasses.replace(part, tilt=None)
+    return dataclasses.replace(part, ctf=dataclasses.replace(part.ctf, exposure=None))
+
+
+def _join_lst(
+    path: Path, names: Sequence[Path], dropped: Sequence[str], series: Sequence[Sequence[int]] | None
+) -> None:
+    """Join project lists.
+
+    Parameters
+    ----------
+    dropped : what is left out.
+    series : of each list, the number of the particle that each image shows (`ptcl3d_id`); None as the lists say.
+    """
+    keys = {
+        "contrast": ("hetero_contrast",),
+        "half": ("hetero_half", "class"),
+        "group": ("ptcl3d_id",),
+        "tilt": ("hetero_tilt",),
+        "exposure": ("hetero_exposure",),
+    }
     without = {key for word in dropped for key in keys[word]}
     records = []
-    for name in names:
-        for line in lst.record_lines(name):
-            if without:
+    for place, name in enumerate(names):
+        for row, line in enumerate(lst.record_lines(name)):
+            if without or series is not None:
                 index, stack, text = line.split("\t", 2)
                 kept = {key: value for key, value in lst.json_of(text, str(name)).items() if key not in without}
+                if series is not None:
+                    kept["ptcl3d_id"] = series[place][row]
                 line = f"{index}\t{stack}\t{lst.text_of(kept)}"
             records.append(line.encode())
     lst.write_records(path, records)
 
 
+def _series_numbers(parts: Sequence[ParticleSet], names: Sequence[Path]) -> list[list[int]] | None:
+    """Return a number for the particle that each image of each part shows, one for one particle in all of them.
+
+    A particle is one by the name that its list has for it and, of a project list, by the table that was imported. None
+    where the numbers that the written lists have mean one particle each already, or there are no tilt series.
+    """
+    if any(part.group is None for part in parts):
+        return None
+    told: list[list[tuple[str, str]]] = []
+    written: list[list[int]] = []
+    for part, name in zip(parts, names, strict=True):
+        lines = [lst.json_of(line.split("\t", 2)[2], str(name)) for line in lst.record_lines(name)]
+        own = part.source is not None and part.source.format == "star"
+        origin = "" if own else str(lines[0].get("hetero_source", "")) if lines else ""
+        called = particle_names(part) if own else [str(line["ptcl3d_id"]) for line in lines]
+        told.append([(origin, one) for one in called])
+        written.append([int(line["ptcl3d_id"]) for line in lines])
+    pairs = {
+        (number, key)
+        for numbers, keys in zip(written, told, strict=True)
+        for number, key in zip(numbers, keys, strict=True)
+    }
+    if len({number for number, _ in pairs}) == len({key for _, key in pairs}) == len(pairs):
+        return None
+    place: dict[tuple[str, str], int] = {}
+    return [[place.setdefault(key, len(place)) for key in keys] for keys in told]
+
+
 def _join_cs(path: Path, names: Iterable[Path], dropped: Sequence[str]) -> None:
-    without = {"contrast": {"blob/sign"}, "half": {"alignments3D/split"}, "group": set()}
+    without = {"contrast": {"blob/sign"}, "half": {"alignments3D/split"}}
     tables = [cs_table.read_table(name).particles for name in names]
-    left_out = {column for word in dropped for column in without[word]}
+    left_out = {column for word in dropped for column in without.get(word, ())}
     held = [name for name in names_of(tables[0]) if name not in left_out and _fits(name, tables)]
     _tell_lost(path, held, [names_of(table) for table in tables])
     kinds = [(name, _common_kind([table.dtype[name] for table in tables])) for name in held]

@@ -9,6 +9,7 @@ white space.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import os
@@ -19,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from libhetero.errors import DataError
 from libhetero.files import absolute_path, check_readable, replacing
@@ -88,7 +89,7 @@ def entries_from_values(
     DataError : for particles of several kinds: only some phase-flipped, of another contrast, or with pose, CTF,
         half-set or tilt series.
     """
-    pose = _pose(values, path)
+    pose, ctf, group = _pose(values, path), _ctf(values, path), _group(values, path)
     return Entries(
         names=names,
         name_id=name_id,
@@ -98,11 +99,12 @@ def entries_from_values(
         pixel_size=np.array([_pixel_size(v) for v in values], np.float64),
         rotation=None if pose is None else pose[0],
         shift=None if pose is None else pose[1],
-        ctf=_ctf(values, path),
+        ctf=ctf,
         contrast=_contrast(values, path),
         phase_flipped=_phase_flipped(values, path),
         half_set=_half_set(values, path),
-        group=_group(values, path),
+        group=group,
+        tilt=None if group is None else _of_each(values, "hetero_tilt", "tilt (hetero_tilt)", path),
     )
 
 
@@ -239,7 +241,22 @@ def _ctf(values: list[dict[str, Any]], path: str | os.PathLike) -> CTFParams | N
     if not _all_or_none(values, "ctf", "CTF", path):
         return None
     beside = {column.field: _beside(values, key, column) for key, column in BESIDE_EMAN2.items()}
-    return with_key_aberrations(eman.ctf_from_fields([v["ctf"] for v in values], **beside), values, path)
+    ctf = with_key_aberrations(eman.ctf_from_fields([v["ctf"] for v in values], **beside), values, path)
+    exposure = _of_each(values, "hetero_exposure", "exposure (hetero_exposure)", path)
+    return ctf if exposure is None else dataclasses.replace(ctf, exposure=exposure.astype(np.float32))
+
+
+def stated_ctf(table: LstTable, rows: Int[np.ndarray, "chosen"]) -> CTFParams | None:
+    """Return the CTF that lines of a list state themselves, whatever has been made of it since; None for none."""
+    lines = [check_header(line_values(table, int(row)), f"{table.path}: particle {int(row) + 1}") for row in rows]
+    return _ctf(lines, table.path) if all("ctf" in line for line in lines) else None
+
+
+def _of_each(
+    values: list[dict[str, Any]], key: str, what: str, path: str | os.PathLike
+) -> Float[np.ndarray, "particles"] | None:
+    """Return a number of each particle; None where none has it."""
+    return np.array([v[key] for v in values], np.float64) if _all_or_none(values, key, what, path) else None
 
 
 def _beside(values: list[dict[str, Any]], key: str, column: CTFColumn) -> Float[np.ndarray, "particles"]:
@@ -290,9 +307,10 @@ def _half_set(values: list[dict[str, Any]], path: str | os.PathLike) -> np.ndarr
 
 
 def _group(values: list[dict[str, Any]], path: str | os.PathLike) -> np.ndarray | None:
+    """Return the particle that each image shows, from 0 in the order of the list, by `ptcl3d_id`."""
     if not _all_or_none(values, "ptcl3d_id", "tilt series (ptcl3d_id)", path):
         return None
-    return np.array([v["ptcl3d_id"] for v in values], np.int64)
+    return unique_names(v["ptcl3d_id"] for v in values)[1]
 
 
 def check_names(path: str | os.PathLike, particles: ParticleSet) -> list[str]:
@@ -339,6 +357,12 @@ def write_lst(path: str | os.PathLike, particles: ParticleSet) -> None:
     for i, values in enumerate(_all_values(particles)):
         records.append(f"{particles.image_index[i]}\t{names[particles.file_id[i]]}\t{text_of(values)}".encode())
     write_records(path, records)
+
+
+def series_keys(particles: ParticleSet, i: int) -> dict[str, float]:
+    """Return tilt and exposure of one image of a tilt series, as far as they are known."""
+    stated = {"hetero_tilt": particles.tilt, "hetero_exposure": particles.ctf and particles.ctf.exposure}
+    return {key: float(f"{column[i]:.{DIGITS}g}") for key, column in stated.items() if column is not None}
 
 
 def text_of(values: dict[str, Any]) -> str:
@@ -389,7 +413,8 @@ def _all_values(particles: ParticleSet) -> Iterator[dict[str, Any]]:
             values["hetero_half"] = int(particles.half_set[i])
             values.setdefault("class", int(particles.half_set[i]))
         if particles.group is not None:
-            values["ptcl3d_id"] = int(particles.group[i])
+            values.setdefault("ptcl3d_id", int(particles.group[i]))  # a list that was read keeps its own numbers
+            values |= series_keys(particles, i)
         if particles.estimates is not None:
             values["hetero_particle_contrast"] = round(float(particles.estimates.contrast[i]), 4)
             values["hetero_junk"] = round(float(particles.estimates.junk[i]), 4)

@@ -8,6 +8,7 @@ that is absent means its default: text, nan or an infinite number in one that is
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 import re
@@ -25,6 +26,7 @@ from libhetero.io.aberrations import told_of_relion, with_star_aberrations
 from libhetero.io.ctf_columns import CTF_COLUMNS, ctf_of_columns, lacking
 from libhetero.io.entries import Entries, unique_names
 from libhetero.io.euler import matrix_from_euler
+from libhetero.io.exposures import exposure_of_image
 from libhetero.io.star_text import read_star_file
 from libhetero.records import CTFParams, SourceTable
 
@@ -168,11 +170,14 @@ class StarTable:
         return self.wrong_value(label, rows, place, f"'{text[:30]}'", expected)
 
 
+BY_TILT = "give a list of its particles that has a row for each tilt image (000001@stack.mrcs), as Warp and M export."
 KINDS = {  # by a label of it: a file of RELION's that lists no particles, and what to give in its place
     "rlnReferenceImage": "This is the model of a refinement (_model.star): give its particles, _data.star.",
     "rlnOptimiserDataStarFile": "This is the record of a refinement (_optimiser.star): give its particles, _data.star.",
-    "rlnTomoTiltSeriesStarFile": "This is a list of tilt series: give the particles.star of their extraction.",
-    "rlnTomoNominalStageTiltAngle": "This is a tilt series: give the particles.star of an extraction.",
+    "rlnTomoTiltSeriesStarFile": f"This is a list of tilt series: {BY_TILT}",
+    "rlnTomoTiltSeriesName": f"This is a list of tomograms: {BY_TILT}",
+    "rlnTomoParticlesFile": f"This is an optimisation set: {BY_TILT}",
+    "rlnTomoNominalStageTiltAngle": f"This is a tilt series: {BY_TILT}",
     "rlnCoordinateX": "These are coordinates: extract their particles, and give the particles.star of that job.",
     "rlnMicrographName": "This is a list of micrographs: give that of the particles extracted from them.",
 }
@@ -238,6 +243,9 @@ def read_star(path: str | os.PathLike) -> Entries:
             "%s: rlnCtfDataAreCtfPremultiplied: images are premultiplied by their CTF; extract them without.", path
         )
     told_of_relion(table)
+    ctf, group = read_ctf(table, rows), _group(table)
+    if group is not None and ctf is not None:
+        ctf = dataclasses.replace(ctf, exposure=read_exposure(table))
     return Entries(
         names=images.names,
         name_id=images.name_id,
@@ -248,10 +256,11 @@ def read_star(path: str | os.PathLike) -> Entries:
         rotation=read_rotation(table, rows),
         shift=shift,
         shift_unit=unit,
-        ctf=read_ctf(table, rows),
+        ctf=ctf,
         phase_flipped=_all_or_none(table, "rlnCtfDataArePhaseFlipped", "phase-flipped"),
         half_set=_half_set(table),
-        group=_group(table),
+        group=group,
+        tilt=None if group is None else _tilt(table),
         numbered=images.numbered,
     )
 
@@ -311,7 +320,8 @@ def _refuse_volumes(table: StarTable, numbered: Bool[np.ndarray, "particles"]) -
     if volumes.any():
         raise DataError(
             f"{table.path}: particle {int(np.argmax(volumes)) + 1} is 3-dimensional (rlnImageDimensionality): a "
-            f"subtomogram; expected 2-D images. Extract the tilts as 2-D images, one row each."
+            "subtomogram; expected 2-D images, a row for each tilt (000001@stack.mrcs). Export them as series of 2-D "
+            "images, as Warp and M do."
         )
     other = (dimensions != 0) & (dimensions != 2)  # 0 is not said
     if other.any():
@@ -323,7 +333,8 @@ def _refuse_volumes(table: StarTable, numbered: Bool[np.ndarray, "particles"]) -
         row = int(np.argmin(numbered))
         raise DataError(
             f"{table.path}: particle {row + 1} names a stack of all its tilts (rlnTomoSubTomosAre2DStacks) and no "
-            f"image in it; expected one row a tilt, as 000001@{table.particles['rlnImageName'].iloc[row][:60]}."
+            f"image in it; expected one row a tilt, as 000001@{table.particles['rlnImageName'].iloc[row][:60]}, with a "
+            "pose and a CTF of its own. Export a particle series, as Warp and M do."
         )
 
 
@@ -438,16 +449,51 @@ def read_ctf(table: StarTable, rows: Int[np.ndarray, "particles"]) -> CTFParams 
     return with_star_aberrations(ctf_of_columns(values, degrees=True), table, rows)
 
 
-def _group(table: StarTable) -> Int[np.ndarray, "particles"] | None:
-    """Return the tilt series of each image, by its particle's name; None for single ones.
+def series_label(table: StarTable) -> str | None:
+    """Return the label that names the particle of each tilt image; None in a list of single images.
 
-    Warp and M name it rlnGroupName and give each tilt its own rlnCtfBfactor, none above 0; in single-particle
-    files that label is a group of micrographs, and B-factors above 0 tell such a file.
+    Warp and M name it rlnGroupName, nextPYP numbers it rlnGroupNumber, and both give each tilt its own rlnCtfBfactor,
+    none above 0; in single-particle files these labels are groups of micrographs, and B-factors above 0 tell such a
+    file.
     """
-    named = [name for name in ("rlnTomoParticleName", "rlnTomoParticleId") if name in table.particles]
-    label = named[0] if named else None
+    for label in ("rlnTomoParticleName", "rlnTomoParticleId"):
+        if label in table.particles:
+            return label
     b_factor = table.number("rlnCtfBfactor", missing=0.0)
-    tilts = np.any(b_factor < 0) and np.all(b_factor <= 0)
-    if label is None and "rlnGroupName" in table.particles and tilts:
-        label = "rlnGroupName"
+    if not (np.any(b_factor < 0) and np.all(b_factor <= 0)):
+        return None
+    if "rlnGroupName" in table.particles:
+        return "rlnGroupName"
+    return "rlnGroupNumber" if {"rlnGroupNumber", "rlnTiltIndex"} <= set(table.particles) else None
+
+
+def _group(table: StarTable) -> Int[np.ndarray, "particles"] | None:
+    """Return the particle that each tilt image shows, from 0 in the order of the list; None for single images."""
+    label = series_label(table)
     return None if label is None else unique_names(table.particles[label])[1]
+
+
+def _tilt(table: StarTable) -> Float[np.ndarray, "particles"] | None:
+    """Return the tilt of the stage in degrees; without a sign by the scale factor of the CTF, where that is cos tilt.
+
+    Warp and M write it so: none above 1 or of 0, and not all 1.
+    """
+    stated = table.number("rlnTomoNominalStageTiltAngle")
+    if stated is not None:
+        return stated
+    scale = table.number("rlnCtfScalefactor")
+    if scale is None or not np.all((scale > 0) & (scale <= 1)) or np.all(scale == 1):
+        return None
+    return np.degrees(np.arccos(scale))
+
+
+def read_exposure(table: StarTable) -> Float[np.ndarray, "particles"] | None:
+    """Return what a particle had received up to the middle of each of its tilt images, e⁻/Å²; None where the list does
+    not say, or is one of single images."""
+    group, before = _group(table), table.number("rlnMicrographPreExposure")
+    if group is None or before is None or not np.any(before):
+        return None
+    if np.any(before < 0):
+        row = int(np.argmax(before < 0))
+        raise table.wrong_value("rlnMicrographPreExposure", slice(None), row, f"{before[row]:g}", "0 or more")
+    return (before + exposure_of_image(before, group) / 2).astype(np.float32)

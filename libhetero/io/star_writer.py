@@ -6,21 +6,23 @@ for converted and leave the shifts out. One with optics groups keeps its version
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Int, Shaped
 
 from libhetero.errors import DataError
-from libhetero.io import star
+from libhetero.io import lst, star
 from libhetero.io.aberrations import star_columns
 from libhetero.io.check import pixel_size_disagreements
 from libhetero.io.cs_table import read_table as read_cs_table
 from libhetero.io.ctf_columns import CTF_COLUMNS, OF_GROUP
 from libhetero.io.euler import euler_from_matrix
+from libhetero.io.exposures import exposure_of_image
 from libhetero.io.images import open_stack
 from libhetero.io.micrographs import by_exposure, cs_exposures, cs_micrographs, exposure_names
 from libhetero.io.optics import optics_groups
@@ -37,6 +39,7 @@ logger = logging.getLogger(__name__)
 
 VERSION = "30001"
 NO_CTF = {"rlnVoltage": "300.000000", "rlnSphericalAberration": "2.700000", "rlnAmplitudeContrast": "0.100000"}
+PARTICLE_NAME, PRE_EXPOSURE = "rlnTomoParticleName", "rlnMicrographPreExposure"
 PIXEL_LABELS = {"rlnImagePixelSize": 1, "rlnPixelSize": 1, "rlnMagnification": -1}
 
 
@@ -103,6 +106,8 @@ def _updated(table: StarTable, rows: np.ndarray, particles: ParticleSet) -> dict
         _put_pose(frame, table, rows, particles.pose, pixel, written)
     if particles.ctf is not None:
         _put_ctf(blocks, table, rows, particles.ctf)
+    if particles.group is not None:
+        _put_series(frame, table, rows, particles)
     if particles.half_set is not None:
         subset = np.asarray(particles.half_set) + 1
         old = table.number("rlnRandomSubset", rows)
@@ -289,6 +294,26 @@ def _put_ctf(blocks: dict[str, Any], table: StarTable, rows: np.ndarray, ctf: CT
             )
 
 
+def _put_series(frame: pd.DataFrame, table: StarTable, rows: np.ndarray, particles: ParticleSet) -> None:
+    """Renew exposures where they differ, and name particles where the columns that told them no longer do."""
+    exposure = None if particles.ctf is None else particles.ctf.exposure
+    if exposure is not None:
+        old = star.read_exposure(table)
+        if old is None or not np.allclose(old[rows], exposure, rtol=1e-5, atol=1e-3):
+            frame[PRE_EXPOSURE] = _pre_exposure(exposure, particles.group)
+    label = star.series_label(table)
+    if label is None:
+        frame[PARTICLE_NAME] = [f"series_{number:06d}" for number in _series_numbers(particles, particles.group)]
+    elif star.series_label(dataclasses.replace(table, blocks={**table.blocks, table.name: frame}, copied=None)) is None:
+        frame[PARTICLE_NAME] = table.particles[label].to_numpy(object)[rows]
+
+
+def _pre_exposure(exposure: np.ndarray, group: np.ndarray) -> list[str]:
+    """Return rlnMicrographPreExposure, which does not count the image's own exposure."""
+    exposure = np.asarray(exposure, np.float64)
+    return _text(np.maximum(exposure - exposure_of_image(exposure, group) / 2, 0))
+
+
 def _text(values: np.ndarray) -> list[str]:
     return [f"{float(value):.6f}" for value in values]
 
@@ -343,8 +368,27 @@ def _fresh_particles(particles: ParticleSet, group: np.ndarray, micrographs: np.
     if micrographs is not None:
         columns["rlnMicrographName"] = micrographs
     if particles.group is not None:
-        columns["rlnTomoParticleName"] = [f"series_{group:06d}" for group in particles.group]
+        columns |= _series(particles, particles.group)
     return pd.DataFrame(columns | _estimates(particles))
+
+
+def _series(particles: ParticleSet, group: Int[np.ndarray, "particles"]) -> dict[str, list[str]]:
+    """Return the columns that tie the images of a tilt series together, and tell their tilts and exposures."""
+    columns = {PARTICLE_NAME: [f"series_{number:06d}" for number in _series_numbers(particles, group)]}
+    if particles.tilt is not None:
+        columns["rlnTomoNominalStageTiltAngle"] = _text(particles.tilt)
+    if particles.ctf is not None and particles.ctf.exposure is not None:
+        columns[PRE_EXPOSURE] = _pre_exposure(particles.ctf.exposure, group)
+    return columns
+
+
+def _series_numbers(particles: ParticleSet, group: Int[np.ndarray, "particles"]) -> list[int]:
+    """Return the number of the particle that each image shows: a project list's own, where it has one."""
+    source = particles.source
+    if source is None or source.format != "lst":
+        return group.tolist()
+    stated = [lst.line_values(source.data, int(row)).get("ptcl3d_id") for row in source.rows]
+    return [number if own is None else int(own) for own, number in zip(stated, group.tolist(), strict=True)]
 
 
 def _estimates(particles: ParticleSet) -> dict[str, list[str]]:

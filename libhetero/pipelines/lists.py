@@ -144,7 +144,12 @@ class ListConfig:
         False, "--complement", group=CHOSEN, help="all other particles of the whole list in place of the chosen"
     )
     random: str | None = option(
-        None, "--random", metavar="N|P%", parse=_amount, group=CHOSEN, help="so many of those chosen, at random"
+        None,
+        "--random",
+        metavar="N|P%",
+        parse=_amount,
+        group=CHOSEN,
+        help="so many of those chosen, at random; of tilt series so many particles, with all their images",
     )
     seed: int = option(0, "--seed", metavar="N", group=CHOSEN, least=0, most=MOST_SEED, help="of the random choice")
     outputs: tuple[str, ...] = option(

@@ -18,18 +18,29 @@ from libhetero.configuration.limits import (
     MOST_PROCESSES,
     MOST_SEED,
     MOST_THREADS,
+    MOST_TILTS,
 )
 from libhetero.errors import ConfigurationError
 from libhetero.files import require_memory
-from libhetero.simulate.configuration import PRESENT, CTFSampling, ImagingConfig, NuisanceConfig, StateConfig
+from libhetero.simulate.configuration import (
+    PRESENT,
+    STEEPEST,
+    CTFSampling,
+    ImagingConfig,
+    NuisanceConfig,
+    StateConfig,
+    TiltConfig,
+)
 
 LOGGER = logging.getLogger(__name__)
 # Headings of the help.
+SERIES = "tilt series: several images of each particle"
 WORK, STRUCTURES = "large sets; the same to the bit on one kind of processor", "structures"
 REAL = "what real data have; the list tells the wrong value, the image has the right one, the truth knows it"
 FILLED = 0.6  # diameter of a complex made from the seed, as a part of the box
 VOXEL_BYTES = 16  # of memory for each voxel of a true map in the making
 PROCESS_BYTES = 3 * 2**28  # of memory for each process that renders, before its first image
+TILTS = "FROM,TO,STEP in degrees, such as -60,60,3"
 SHARE = "I/N with I from 1 to N, such as 2/4"
 
 
@@ -47,6 +58,27 @@ def _b_factor(text: str) -> float | None:
         return None if text == "file" else number(text)
     except ValueError:
         raise ValueError("expected a number of Å², or file") from None
+
+
+def _tilts(text: str) -> tuple[float, float, float]:
+    """Return first and last tilt and the step of "-60,60,3", degrees."""
+    try:
+        first, last, step = (number(part) for part in text.split(","))
+    except ValueError:
+        raise ValueError(f"expected {TILTS}") from None
+    return first, last, step
+
+
+def _check_tilts(tilts: tuple[float, float, float]) -> str | None:
+    """Return what was expected in the place of tilts, None where they will do."""
+    first, last, step = tilts
+    if not all(map(math.isfinite, tilts)) or step <= 0 or first > last:
+        return f"{TILTS}, the lower tilt first and a step above 0"
+    if max(abs(first), abs(last)) > STEEPEST:
+        return f"tilts within ± {STEEPEST:g} degrees"
+    if not 2 <= (last - first) / step + 1 + 1e-6 < MOST_TILTS + 1:
+        return f"2 to {MOST_TILTS} tilts"
+    return None
 
 
 @dataclass(frozen=True)
@@ -80,6 +112,28 @@ class SimulateConfig:
         shown_default="none",
     )
     contrast: int = same_as(ImagingConfig, "contrast")
+    tilts: tuple[float, float, float] | None = option(
+        None,
+        "--tilts",
+        group=SERIES,
+        parse=_tilts,
+        check=_check_tilts,
+        metavar="FROM,TO,STEP",
+        help="image each particle at these tilts of the stage in degrees, such as -60,60,3, the least tilted first; "
+        "signal falls with the thickness of the ice and the exposure; --snr is that of an untilted image before both",
+        shown_default="one image, untilted",
+    )
+    dose: float = same_as(
+        TiltConfig,
+        "dose",
+        3.0,
+        flags=("--dose",),
+        internal=False,
+        group=SERIES,
+        metavar="E",
+        goes_with=("tilts",),
+        help="exposure of each image of a tilt series, e⁻/Å²",
+    )
     resume: bool = option(
         False, "--resume", group=WORK, help="go on with what was interrupted, if there is anything; same options"
     )
@@ -214,11 +268,18 @@ class SimulateConfig:
             raise ConfigurationError(f"{self.kind}: --rmsd applies to motion, or with --moving; remove it.")
         if self.ctf_from and not self.ctf:
             raise ConfigurationError("--noctf and --ctf_from contradict each other; give one.")
+        if self.tilts and not self.ctf:
+            raise ConfigurationError("--noctf and --tilts contradict each other; give one.")
         if self.defocus_error and not self.ctf:
             raise ConfigurationError("--noctf and --defocus_error contradict each other; give one.")
         for flag, asked in (("--noise_colour", self.noise_colour != 1), ("--junk", self.junk > 0)):
             if asked and self.snr is None:
                 raise ConfigurationError(f"{flag} needs noise; give an --snr above 0, or leave {flag} out.")
+
+    @property
+    def series(self) -> TiltConfig | None:
+        """The tilt series of each particle; None for one image."""
+        return None if self.tilts is None else TiltConfig(*self.tilts, self.dose)
 
     def _check_mixture(self) -> None:
         if self.segments or self.domains:
@@ -291,10 +352,12 @@ def _require_memory(config: SimulateConfig) -> None:
 
 
 def _tell(folder: Path, imaging: ImagingConfig) -> None:
+    series = "" if imaging.tilts is None else f", each at {imaging.tilts.count} tilts,"
     LOGGER.info(
-        "%s: %d particles of %d pixels at %.4g Å, protein %s; SNR %s at box %d.",
+        "%s: %d particles%s of %d pixels at %.4g Å, protein %s; SNR %s at box %d.",
         folder,
         imaging.particles,
+        series,
         imaging.final_box,
         imaging.final_pixel_size,
         "white" if imaging.contrast > 0 else "dark",

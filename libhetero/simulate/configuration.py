@@ -11,6 +11,7 @@ from libhetero.configuration.limits import (
     MOST_BOX,
     MOST_CLASSES,
     MOST_DEFOCUS,
+    MOST_DOSE,
     MOST_LENGTH,
     MOST_PIXEL,
     MOST_SEED,
@@ -18,6 +19,7 @@ from libhetero.configuration.limits import (
 )
 
 MICROMETRE, DEGREE = 1e4, math.pi / 180  # Å, radians
+STEEPEST = 85.0  # degrees: of a tilt, at which ice is eleven times as thick
 PRESENT = 0.5  # probability of each piece of an assembly, unless told
 
 
@@ -153,21 +155,59 @@ class NuisanceConfig:
 
 
 @dataclass(frozen=True)
+class TiltConfig:
+    """A tilt series: images of one particle, the stage turned further for each.
+
+    Parameters
+    ----------
+    first, last, step : degrees, of the stage; `last` is one of the tilts where whole steps lead there.
+    dose : e⁻/Å², of each image.
+    """
+
+    first: float = internal(help="degrees", least=-STEEPEST, most=STEEPEST)
+    last: float = internal(help="degrees", least=-STEEPEST, most=STEEPEST)
+    step: float = internal(help="degrees", above=0, most=2 * STEEPEST)
+    dose: float = internal(help="e⁻/Å² of each image", least=0, most=MOST_DOSE)
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+    @property
+    def count(self) -> int:
+        """Number of tilts."""
+        return math.floor((self.last - self.first) / self.step + 1e-6) + 1
+
+    @property
+    def angles(self) -> tuple[float, ...]:
+        """Tilts in the order in which they are taken, degrees: dose-symmetric, 0, 3, -3, -6, 6, 9, -9 ….
+
+        It is the order of Hagen, Wan and Briggs (J. Struct. Biol. 197 (2017) 191): the least tilted first, each
+        direction in turn twice.
+        """
+        grid = [round(self.first + k * self.step, 6) for k in range(self.count)]
+        sizes = sorted({abs(angle) for angle in grid})
+        level = {size: place + (sizes[0] > 0) for place, size in enumerate(sizes)}
+        return tuple(sorted(grid, key=lambda angle: (abs(angle), (angle < 0) == (level[abs(angle)] % 2 == 1))))
+
+
+@dataclass(frozen=True)
 class ImagingConfig:
     """How a set of particle images is made.
 
     Parameters
     ----------
-    particles : number of images.
+    particles : number of particles, each of one image, or of one at each tilt.
     box_size : pixels (even), at which signal and noise are made.
     pixel_size : Å.
-    snr : signal variance ÷ noise variance per pixel at `box_size`; None for no noise.
+    snr : signal variance ÷ noise variance per pixel at `box_size`, of untilted images before any exposure; None for
+        no noise.
     seed : of poses, states, CTF and noise.
     crop : pixels (even), box after Fourier cropping; None to keep `box_size`.
     max_shift : Å, shifts uniform in ± this along x and y; None for 5 % of the box.
     ctf : how the CTF is drawn; None for no CTF.
     contrast : 1 protein white, -1 protein dark.
     nuisances : what real data have besides.
+    tilts : the tilt series that is taken of each particle; None for one image.
     """
 
     particles: int = option(ABSENT, "--n", least=1, most=MOST_SIMULATED, metavar="N", help="number of particles")
@@ -212,11 +252,25 @@ class ImagingConfig:
         help="sign of the protein's density",
     )
     nuisances: NuisanceConfig = internal(NuisanceConfig, "what real data have besides white noise")
+    tilts: TiltConfig | None = internal(None, "the tilt series of each particle")
 
     def __post_init__(self) -> None:
         check_options(self)
+        each = self.images_each
+        if self.images > MOST_SIMULATED:
+            raise refused(self, "particles", f"at most {MOST_SIMULATED // each}, of {each} tilts each")
         if self.crop is not None and self.crop > self.box_size:
             raise refused(self, "crop", f"at most the box of {self.box_size} pixels")
+
+    @property
+    def images_each(self) -> int:
+        """Number of images of each particle."""
+        return 1 if self.tilts is None else self.tilts.count
+
+    @property
+    def images(self) -> int:
+        """Number of images of the set."""
+        return self.particles * self.images_each
 
     @property
     def final_box(self) -> int:

@@ -101,14 +101,20 @@ def locally(ctf: CTFParams, key: PRNGKeyArray) -> CTFParams:
 
 
 def draw_nuisances(
-    key: PRNGKeyArray, pose: Pose, ctf: CTFParams | None, micrograph: Micrograph | None, config: NuisanceConfig
+    key: PRNGKeyArray,
+    of_image: PRNGKeyArray,
+    pose: Pose,
+    ctf: CTFParams | None,
+    micrograph: Micrograph | None,
+    config: NuisanceConfig,
 ) -> Nuisances:
     """Draw what the list tells of a particle, and how strong its signal and noise are.
 
     Parameters
     ----------
     key : from `particle_key`.
-    pose, ctf : of the image.
+    of_image : from `tilts.key_of_image` where the image is one of a series; else `key`.
+    pose, ctf : of the image; of a series, the pose is the untilted one.
     micrograph : the particle's; None for none.
     config : what is on.
     """
@@ -116,7 +122,7 @@ def draw_nuisances(
     if config.pose_error > 0:
         listed = Pose(rotation=_turned(pose.rotation, own(TURN), config.pose_error), shift=pose.shift)
     if config.shift_error > 0:
-        moved = pose.shift + config.shift_error * jax.random.normal(own(SHIFT), (2,))
+        moved = pose.shift + config.shift_error * jax.random.normal(jax.random.fold_in(of_image, SHIFT), (2,))
         listed = dataclasses.replace(listed, shift=moved)
     if ctf is not None and config.defocus_error > 0:
         listed_ctf = _defocused(ctf, config.defocus_error * jax.random.normal(own(DEFOCUS)))

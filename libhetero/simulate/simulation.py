@@ -1,5 +1,7 @@
 """A simulated particle set: structures, states and imaging put together, block by block.
 
+Everything is told image by image; where each particle has a tilt series, its images follow each other (`tilts`).
+
 Particles are drawn and rendered by compiled functions in chunks of fixed size: compiled for another
 size, the same sum may be rounded another way. So a particle's image and what is said of it are the
 same to the bit whatever the block size and the number of threads, on processors of one instruction
@@ -29,6 +31,7 @@ from libhetero.simulate.imaging import add_noise, ctf_from, ctf_of_table, observ
 from libhetero.simulate.nuisances import Nuisances, draw_nuisances, locally, micrograph_of
 from libhetero.simulate.states import MovingStructures, assign_structures, state_from, state_number
 from libhetero.simulate.structures import Structure
+from libhetero.simulate.tilts import faded, key_of_image, own_shift, tilted
 
 CHUNK = 32  # particles rendered by one call of the compiled function
 DRAWN = 1024  # particles drawn without rendering by one call
@@ -41,7 +44,7 @@ class Block:
 
     Parameters
     ----------
-    index : (b,) int32, place of each particle in the set.
+    index : (b,) int32, place of each image in the set.
     images : (b, n, n) float32.
     pose : of each particle, as its image has it.
     ctf : of each particle, as its image has it; None when the images carry none.
@@ -129,13 +132,17 @@ class Simulation:
         """Return the structure of every particle, (particles,) int32."""
         return assign_structures(self.imaging.seed, self.imaging.particles, self.structures)
 
+    def structure_of_images(self) -> Int[np.ndarray, "images"]:
+        """Return the structure that every image shows, (images,) int32."""
+        return np.repeat(self.structure_of_particles(), self.imaging.images_each)
+
     def truth(self, index: Int[np.ndarray, "some"], structure: Int[np.ndarray, "some"]) -> Truth:
-        """Return what was drawn for the particles at `index` without rendering them.
+        """Return what was drawn for the images at `index` without rendering them.
 
         Parameters
         ----------
         index : (b,) int32.
-        structure : (b,), of each, from `structure_of_particles`.
+        structure : (b,), of each, from `structure_of_images`.
         """
         parts = [self._drawn(*chunks) for chunks in zip(_chunks(index, DRAWN), _chunks(structure, DRAWN), strict=True)]
         pose, ctf, present, angle, nuisances = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
@@ -146,11 +153,11 @@ class Simulation:
     def signal_sums(self, k: int) -> SignalSums:
         """Return the sums over noise-free images of structure k with CTF, before cropping, all of contrast 1.
 
-        They are those of its first particles, the same ones every time.
+        They are those of its first particles, the same ones every time, untilted and before any exposure.
         """
         share = -(-SIGNAL_SAMPLE // self.structures)
         index = np.flatnonzero(self.structure_of_particles() == k)[:share].astype(np.int32)
-        uncropped = dataclasses.replace(self, imaging=dataclasses.replace(self.imaging, crop=None))
+        uncropped = dataclasses.replace(self, imaging=dataclasses.replace(self.imaging, crop=None, tilts=None))
         sums = SignalSums()
         for block in uncropped.render(k, self.prepared(k), index, 0.0, signal_alone=True):
             images = block.images.astype(np.float64)
@@ -169,11 +176,11 @@ class Simulation:
         return float(np.sqrt(signal_variance / self.imaging.snr))
 
     def work(self, size: int) -> list[tuple[int, Int[np.ndarray, "block"]]]:
-        """Return every particle's structure and index in blocks of at most `size` of one structure.
+        """Return every image's structure and index in blocks of at most `size` of one structure.
 
         They come structure by structure, and in each by index: the (b,) int32 of each block.
         """
-        structure = self.structure_of_particles()
+        structure = self.structure_of_images()
         order = np.argsort(structure, kind="stable").astype(np.int32)
         ends = np.cumsum(np.bincount(structure, minlength=self.structures))
         by_structure = np.split(order, ends[:-1])
@@ -188,13 +195,13 @@ class Simulation:
         threads: int = 1,
         signal_alone: bool = False,
     ) -> Iterator[Block]:
-        """Render particles of one structure, some at a time.
+        """Render images of one structure, some at a time.
 
         Parameters
         ----------
         k : the structure.
         bodies : from `prepared(k)`.
-        index : (b,) int32, its particles.
+        index : (b,) int32, images of its particles.
         noise_deviation : from `noise_deviation()`.
         threads : chunks rendered at the same time; changes no image.
         signal_alone : True for images of contrast 1 of all particles, junk among them.
@@ -219,7 +226,7 @@ class Simulation:
         return None if self.moving is None else np.asarray(self.moving.max_angle, np.float32)[structure]
 
     def _drawn(self, index: np.ndarray, structure: np.ndarray) -> Any:
-        """Return what is drawn for at most `DRAWN` particles."""
+        """Return what is drawn for at most `DRAWN` images."""
         max_angle = self._max_angle(_padded(structure, DRAWN))
         drawn = _draw_all(
             _padded(index, DRAWN), self._seed, self.ctf_table, max_angle, self._compiled, self.states, self.bodies
@@ -283,12 +290,16 @@ def _draw(
     states: StateConfig,
     bodies: int,
 ) -> tuple[Pose, CTFParams | None, Any, Any, Nuisances | None, Any]:
-    """Draw pose, CTF, presence, angles and nuisances of one particle, and the key of its noise."""
-    width, asked = imaging.box_size * imaging.pixel_size, imaging.nuisances
+    """Draw pose, CTF, presence, angles and nuisances of one image, and the key of its noise."""
+    width, asked, tilts = imaging.box_size * imaging.pixel_size, imaging.nuisances, imaging.tilts
     max_shift = 0.05 * width if imaging.max_shift is None else imaging.max_shift
-    key = particle_key(seed, index)
-    key_drawn, key_noise = jax.random.split(key)
+    rank = index % imaging.images_each
+    key = particle_key(seed, index // imaging.images_each)
+    own = key if tilts is None else key_of_image(key, rank)
+    key_drawn, key_noise = jax.random.split(key)[0], jax.random.split(own)[1]
     deviates = jax.random.uniform(key_drawn, (8 + 2 * bodies,))
+    if tilts is not None:
+        deviates = deviates.at[3:5].set(own_shift(own))
     micrograph = None if asked.micrographs is None else micrograph_of(seed, key, asked.micrographs)
     optics = deviates[5:8] if micrograph is None else micrograph.optics
     ctf = None
@@ -298,9 +309,15 @@ def _draw(
         ctf = ctf_from(optics, imaging.ctf)
     if micrograph is not None and ctf is not None:
         ctf = locally(ctf, key)
+    if tilts is not None and ctf is not None:
+        ctf = faded(ctf, rank, tilts)
     present, angle = state_from(deviates[8:].reshape(2, bodies), states, max_angle)
     pose = pose_from(deviates[:5], max_shift, asked.views)
-    nuisances = draw_nuisances(key, pose, ctf, micrograph, asked) if asked.any else None
+    nuisances = draw_nuisances(key, own, pose, ctf, micrograph, asked) if asked.any else None
+    if tilts is not None:
+        pose = tilted(pose, rank, tilts)
+        if nuisances is not None:
+            nuisances = dataclasses.replace(nuisances, listed_pose=tilted(nuisances.listed_pose, rank, tilts))
     return pose, ctf, present, angle, nuisances, key_noise
 
 

@@ -25,7 +25,7 @@ from libhetero.simulate.bodies import PreparedBodies
 from libhetero.simulate.simulation import Simulation
 from libhetero.simulate.structures import Structure
 
-BLOCK = 1024  # particles of one block, at most
+BLOCK = 1024  # images of one block, at most
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Render:
     ----------
     block : its number.
     structure : of its particles.
-    index : (b,) int32, its particles.
+    index : (b,) int32, its images.
     noise_deviation : before cropping.
     """
 
@@ -56,7 +56,7 @@ class Render:
 def stack_of(folder: Path, simulation: Simulation) -> PlacedStack:
     """Return the stack of a set in this folder."""
     imaging = simulation.imaging
-    return PlacedStack(folder / "particles.mrcs", imaging.final_box, imaging.particles, imaging.final_pixel_size)
+    return PlacedStack(folder / "particles.mrcs", imaging.final_box, imaging.images, imaging.final_pixel_size)
 
 
 def rendering_of(simulation: Simulation, noise_deviation: float) -> list[Render]:

@@ -1,6 +1,6 @@
-"""Lists and per-particle truth of a simulated set, some thousand rows at a time.
+"""Lists and truth of a simulated set, a row an image, some thousand at a time.
 
-particles.star  particles.lst        every particle
+particles.star  particles.lst        every image; those of a tilt series beside each other, in the order taken
 particles_0010.star  …lst            those of the first 10 structures, of the same stack
 truth/labels.txt, states.npy, angles.npy    by the kind of set
 truth/rotation.npy …                        what each image has, where the list may tell something else (`of_images`)
@@ -22,7 +22,7 @@ from libhetero.records import ParticleSet
 from libhetero.simulate.nuisances import micrograph_names
 from libhetero.simulate.simulation import Simulation, Truth
 
-ROWS = 4096  # particles whose metadata are held at a time
+ROWS = 4096  # images whose metadata are held at a time, or those of one particle
 
 
 def write_tables(beside: Path, folder: Path, simulation: Simulation, subsets: Sequence[int] = ()) -> None:
@@ -35,7 +35,7 @@ def write_tables(beside: Path, folder: Path, simulation: Simulation, subsets: Se
     simulation : what is simulated.
     subsets : for each number K, lists of the particles of the first K structures too.
     """
-    structure = simulation.structure_of_particles()
+    structure = simulation.structure_of_images()
     stems = [*((k, f"particles_{k:04d}") for k in subsets), (simulation.structures, "particles")]
     optics = _optics_of_lists(folder, simulation, structure, [k for k, _ in stems])
     lists = [
@@ -54,10 +54,11 @@ def write_tables(beside: Path, folder: Path, simulation: Simulation, subsets: Se
 
 
 def _drawn(simulation: Simulation, structure: np.ndarray) -> Iterator[tuple[np.ndarray, Truth]]:
-    """Yield the particles, some at a time, (b,) int32, with what was drawn for them."""
-    count = simulation.imaging.particles
-    for start in range(0, count, ROWS):
-        index = np.arange(start, min(start + ROWS, count), dtype=np.int32)
+    """Yield the images, some whole particles' at a time, (b,) int32, with what was drawn for them."""
+    count, each = simulation.imaging.images, simulation.imaging.images_each
+    rows = max(1, ROWS // each) * each
+    for start in range(0, count, rows):
+        index = np.arange(start, min(start + rows, count), dtype=np.int32)
         yield index, simulation.truth(index, structure[index])
 
 
@@ -69,7 +70,7 @@ def _optics_of_lists(
     Parameters
     ----------
     folder, simulation : as in `write_tables`.
-    structure : (particles,) of every particle.
+    structure : (images,) of every image.
     firsts : for each number K, a list has the particles of the first K structures.
     """
     if simulation.ctf_table is None:
@@ -84,6 +85,7 @@ def _optics_of_lists(
 
 def _particle_set(folder: Path, simulation: Simulation, index: np.ndarray, drawn: Truth) -> ParticleSet:
     imaging, count = simulation.imaging, len(index)
+    particle, tilts = index.astype(np.int64) // imaging.images_each, imaging.tilts
     return ParticleSet(
         files=(str(folder / "particles.mrcs"),),
         file_id=np.zeros(count, np.int64),
@@ -93,7 +95,9 @@ def _particle_set(folder: Path, simulation: Simulation, index: np.ndarray, drawn
         pose=drawn.listed_pose,
         ctf=drawn.listed_ctf,
         contrast=imaging.contrast,
-        half_set=index.astype(np.int64) % 2,
+        half_set=particle % 2,
+        group=None if tilts is None else particle,
+        tilt=None if tilts is None else np.asarray(tilts.angles)[index % tilts.count],
     )
 
 
@@ -114,7 +118,7 @@ class _TruthFiles:
     """
 
     def __init__(self, folder: Path, simulation: Simulation, files: contextlib.ExitStack) -> None:
-        self._kind, self._count = simulation.kind, simulation.imaging.particles
+        self._kind, self._count = simulation.kind, simulation.imaging.images
         self._moving = simulation.kind == "motion" or bool(simulation.states.moving or simulation.moving)
         self._folder, self._files = folder, files
         self._tables: dict[str, BinaryIO] = {}

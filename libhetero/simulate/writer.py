@@ -245,7 +245,7 @@ def _describe(simulation: Simulation) -> dict[str, Any]:
     said = {
         "format_version": FORMAT_VERSION,
         "kind": simulation.kind,
-        "particles": imaging.particles,
+        "particles": imaging.images,
         "box_size": imaging.final_box,
         "pixel_size": imaging.final_pixel_size,
         "seed": imaging.seed,
@@ -256,6 +256,9 @@ def _describe(simulation: Simulation) -> dict[str, Any]:
         "ctf": imaging.ctf is not None or simulation.ctf_table is not None,
         "structures": simulation.structures,
     }
+    if imaging.tilts is not None:
+        taken = {"angles": list(imaging.tilts.angles), "dose": imaging.tilts.dose}
+        said["tilts"] = {"molecules": imaging.particles, **taken}
     if imaging.nuisances.any:
         said["nuisances"] = to_dict(imaging.nuisances)
     if simulation.kind == "mixture":

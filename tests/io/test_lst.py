@@ -197,7 +197,7 @@ def test_what_a_header_says_is_read_whatever_the_line_says(stack):
     line = {"ctf_phase_flipped": 1, "xform.projection": {"matrix": np.eye(3, 4).ravel().tolist()}}
     line["ctf"] = {**dict.fromkeys(eman.CTF_NUMBERS, 1.0), "ampcont": 10}
     particles = read_particles(write_lines(stack, "0\tstack.hdf\t" + json.dumps(line)))
-    assert particles.contrast == -1 and particles.half_set[0] == 1 and particles.group[0] == 5
+    assert particles.contrast == -1 and particles.half_set[0] == 1 and particles.group[0] == 0
 
 
 def test_a_list_that_says_all_is_read_without_its_stack(stack):

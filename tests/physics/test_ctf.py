@@ -3,6 +3,7 @@
 import dataclasses
 import math
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -26,6 +27,8 @@ PARAMETERS = optics(16_500.0, 3000.0, defocus_angle=0.6, b_factor=80.0)
         {"magnification": np.array([[1.05, 0.03], [-0.02, 0.96]])},
         {"even_zernike": np.array([0.2, 30, -20, 15, 200, -300, 250, 120, -90.0])},
         {"magnification": np.array([[0.9, 0.0], [0.1, 1.1]]), "even_zernike": np.array([0.3, -25.0])},
+        {"exposure": 61.5, "scale": 0.5},
+        {"exposure": 20.0, "voltage": 200.0, "magnification": np.array([[1.05, 0.03], [-0.02, 0.96]])},
     ],
 )
 def test_agrees_with_the_scalar_loop(change):
@@ -64,6 +67,49 @@ def test_astigmatism_is_largest_along_its_angle():
         at = jnp.array([math.cos(angle), math.sin(angle)]) * 0.11
         round_one = dataclasses.replace(PARAMETERS, defocus_u=defocus, defocus_v=defocus)
         assert float(ctf.ctf_at(PARAMETERS, at)) == pytest.approx(float(ctf.ctf_at(round_one, at)), abs=2e-4)
+
+
+@pytest.mark.parametrize("module", [jnp, np])
+@pytest.mark.parametrize("voltage", [300.0, 250.0, 200.0, 100.0])
+def test_what_an_exposure_leaves_agrees_with_the_scalar_loop(module, voltage):
+    radii = np.array([0.0, 0.004, 0.02, 0.1, 0.25, 0.5])
+    at = np.stack([0.6 * radii, -0.8 * radii], axis=-1)
+    for exposure in (0.0, 1.5, 60.0, 180.0):
+        expected = [twin.exposure_filter(exposure, s, voltage) for s in radii]
+        found = ctf.exposure_filter(exposure, at, voltage, module)
+        np.testing.assert_allclose(found, expected, rtol=2e-5)
+        np.testing.assert_array_equal(found, ctf.exposure_filter(exposure, -at, voltage, module))
+
+
+def test_the_critical_exposure_is_the_published_one():
+    """Where the exposure is the critical one, e^(-1/2) is left: 2.8141 + 0.24499 · 10^1.6649 e⁻/Å² at 10 Å."""
+    assert float(ctf.exposure_filter(14.1397, jnp.array([0.1, 0.0]), 300.0)) == pytest.approx(math.exp(-0.5), rel=1e-4)
+
+
+def test_less_is_left_at_finer_detail_and_after_more_exposure():
+    radii = jnp.linspace(0, 0.4, 33)
+    at = jnp.stack([radii, jnp.zeros(33)], axis=-1)
+    left = ctf.exposure_filter(jnp.array([3.0, 30.0, 120.0])[:, None], at, 300.0)
+    assert left.shape == (3, 33) and np.all(left[:, 0] == 1) and np.all(left > 0)
+    assert np.all(np.diff(left, axis=1) < 0) and np.all(np.diff(left[:, 1:], axis=0) < 0)
+
+
+def test_the_gradient_by_frequency_voltage_and_exposure_is_finite_everywhere():
+    frequencies = half_plane(8, 2.0)
+    by = jax.grad(lambda n, at, volts: jnp.sum(ctf.exposure_filter(n, at, volts)), argnums=(0, 1, 2))
+    found = by(jnp.float32(40.0), jnp.asarray(frequencies), jnp.float32(300.0))
+    assert all(np.isfinite(one).all() for one in found)
+    np.testing.assert_array_equal(found[1][0, 0], 0.0)
+    assert float(found[0]) < 0 < float(found[2])
+
+
+def test_no_exposure_is_the_ctf_as_it_was_and_none_received_is_the_same():
+    """To the bit, for what states none: `exposure` is then no part of what is computed."""
+    frequencies = half_plane(16, 2.5)
+    plain = ctf.ctf_at(PARAMETERS, frequencies)
+    np.testing.assert_array_equal(ctf.ctf_at(dataclasses.replace(PARAMETERS, exposure=0.0), frequencies), plain)
+    without = str(jax.make_jaxpr(lambda defocus: ctf.ctf_at(optics(1e4, 0.0), frequencies) * defocus)(1.0))
+    assert "pow" not in without.replace("integer_pow", "")
 
 
 def test_relion_has_the_same_ctf():

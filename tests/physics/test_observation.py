@@ -11,7 +11,7 @@ import pytest
 
 import libhetero
 from libhetero.physics import observation as chain
-from libhetero.physics.ctf import ctf_phase
+from libhetero.physics.ctf import ctf_phase, exposure_filter
 from libhetero.physics.fourier import half_plane
 from libhetero.physics.quadrants import in_quadrants, weights_in_quadrants
 from libhetero.records import CTFParams, Observation, Pose
@@ -92,6 +92,23 @@ def test_adjoints():
     np.testing.assert_allclose(chain.moved_back(moved, seen.pose, frequencies), x, atol=1e-5)
     forward, adjoint = image_of(x, seen, frequencies), chain.backprojected(y, seen, frequencies)
     assert np.vdot(forward, y).real == pytest.approx(np.vdot(x, adjoint).real, rel=1e-5)
+
+
+def test_an_exposure_fades_the_image_its_adjoint_and_no_sign():
+    seen, frequencies, x, y = an_observation(exposure=60.0), half_plane(N, PIXEL), a_plane(2), a_plane(3)
+    left = np.asarray(exposure_filter(60.0, frequencies, OPTICS.voltage))
+    fresh = chain.transfer(an_observation(), frequencies)
+    np.testing.assert_allclose(chain.transfer(seen, frequencies), fresh * left, rtol=1e-5, atol=1e-7)
+    forward, adjoint = image_of(x, seen, frequencies), chain.backprojected(y, seen, frequencies)
+    assert np.vdot(forward, y).real == pytest.approx(np.vdot(x, adjoint).real, rel=1e-5)
+    many = dataclasses.replace(some_optics(6), exposure=np.linspace(0, 120, 6))
+    np.testing.assert_array_equal(
+        chain.transfer_signs(many, frequencies), chain.transfer_signs(some_optics(6), frequencies)
+    )
+    stacked = jax.tree.map(jnp.float32, many)
+    each = jax.vmap(lambda one: chain.transfer(Observation(pose=seen.pose, ctf=one), frequencies))(stacked)
+    alone = chain.transfer(Observation(pose=seen.pose, ctf=stacked.take(4)), frequencies)
+    np.testing.assert_allclose(each[4], alone, rtol=1e-5, atol=1e-6)
 
 
 def test_squared_error_is_the_weighted_sum_over_pixels():

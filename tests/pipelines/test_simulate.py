@@ -96,6 +96,9 @@ def test_mixture_of_maps_with_ctfs_of_a_list(program: ModuleType) -> None:
         (["mixture", "out", "--moving", "5"], "--moving: there is no structure 5; expected numbers from 1 to 4"),
         (["mixture", "out", "--map", "a.mrc", "b.mrc", "--moving", "1"], "maps are not cut in pieces that move"),
         (["assembly", "out", "--rmsd", "3"], "--rmsd applies to motion, or with --moving"),
+        (["assembly", "out", "--noctf", "--tilts", "-60,60,3"], "--noctf and --tilts contradict"),
+        (["mixture", "out", "--dose", "2"], "--dose goes with --tilts"),
+        (["motion", "out", "--n", "300000", "--tilts", "-60,60,3"], "--n: expected at most 243902, of 41 tilts each"),
     ],
 )
 def test_mistakes_are_one_line(
@@ -118,6 +121,13 @@ def test_mistakes_are_one_line(
         (["motion", "out", "--angle", "200"], "--angle: expected 0 to 180; got '200'"),
         (["assembly", "out", "--probability", "2"], "--probability: expected 0 to 1; got '2'"),
         (["assembly", "out", "--bfactor", "much"], "--bfactor: expected a number of Å², or file; got 'much'"),
+        (["assembly", "out", "--tilts", "60"], "--tilts: expected FROM,TO,STEP in degrees, such as -60,60,3; got '60'"),
+        (["assembly", "out", "--tilts", "-60,60,x"], "such as -60,60,3; got '-60,60,x'"),
+        (["assembly", "out", "--tilts", "60,-60,3"], "the lower tilt first and a step above 0; got '60,-60,3'"),
+        (["assembly", "out", "--tilts", "-60,60,-3"], "the lower tilt first and a step above 0; got '-60,60,-3'"),
+        (["assembly", "out", "--tilts", "-90,90,3"], "--tilts: expected tilts within ± 85 degrees; got '-90,90,3'"),
+        (["assembly", "out", "--tilts", "0,0,3"], "--tilts: expected 2 to 10000 tilts; got '0,0,3'"),
+        (["assembly", "out", "--tilts", "nan,0,3"], "--tilts: expected a finite number; got 'nan,0,3'"),
         *(
             (
                 ["assembly", "out", "--share", text],
@@ -237,6 +247,42 @@ def test_a_killed_program_goes_on(program: ModuleType, capsys: pytest.CaptureFix
     assert program.main(["mixture", "two", *options, "--resume"]) == 0, "nothing to go on with"
     assert _contents("one") == _contents("two")
     assert not any(path.name.endswith(".part") for path in Path().iterdir())
+
+
+def test_a_tilt_series_of_every_kind(program: ModuleType, capsys: pytest.CaptureFixture) -> None:
+    options = ["--n", "6", "--box", "24", "--apix", "5", "--diameter", "70", "--tilts", "-40,40,20", "--dose", "2.5"]
+    for kind in ("assembly", "motion", "mixture"):
+        assert program.main([kind, kind, *options]) == 0
+        assert f"{kind}: 6 particles, each at 5 tilts, of 24 pixels" in capsys.readouterr().out
+        particles, truth = read_particles(f"{kind}/particles.star"), open_truth(f"{kind}/truth")
+        assert len(particles) == truth.particles == 30 and len(np.unique(particles.group)) == 6
+        of_images = truth.labels if kind == "mixture" else truth.angles if kind == "motion" else truth.states
+        np.testing.assert_array_equal(of_images, np.repeat(of_images[::5], 5, axis=0))
+        np.testing.assert_array_equal(particles.tilt[5:10], [0, 20, -20, -40, 40])
+        np.testing.assert_allclose(particles.ctf.exposure[5:10], [1.25, 3.75, 6.25, 8.75, 11.25])
+
+
+def test_an_interrupted_tilt_series_goes_on(program: ModuleType, capsys: pytest.CaptureFixture) -> None:
+    options = ["--n", "10", "--box", "12", "--apix", "5", "--map", *_write_maps(2, 12), "--tilts", "-20,20,10"]
+    assert program.main(["mixture", "set", *options, "--share", "2/2"]) == 0
+    assert program.main(["mixture", "set", *options[:-1], "-20,20,5", "--share", "1/2"]) == 1
+    assert "--tilts is [-20.0, 20.0, 10.0], asked for [-20.0, 20.0, 5.0]" in capsys.readouterr().err
+    assert program.main(["mixture", "set", *options, "--share", "1/2"]) == 0
+    assert program.main(["mixture", "one", *options]) == 0
+    assert _contents("set") == _contents("one")
+
+
+def test_sets_without_tilts_are_begun_as_they_were() -> None:
+    assert not {"tilts", "dose"} & begun_with(SimulateConfig("mixture", "out")).keys()
+    asked = begun_with(SimulateConfig("mixture", "out", tilts=(-60.0, 60.0, 3.0), dose=2.0))
+    assert asked["tilts"] == [-60.0, 60.0, 3.0] and asked["dose"] == 2.0
+
+
+def test_ctfs_of_a_tilt_series_are_those_of_its_optics(program: ModuleType) -> None:
+    """Its images' own exposures are none of a set that takes defoci from it."""
+    options = ["--n", "6", "--box", "24", "--apix", "5", "--diameter", "70"]
+    assert program.main(["assembly", "tilted", *options, "--tilts", "-40,40,20"]) == 0
+    assert ctf_table("tilted/particles.star").exposure is None
 
 
 def test_shares_of_a_program(program: ModuleType, capsys: pytest.CaptureFixture) -> None:

@@ -33,6 +33,15 @@ def odd_phase(p, fx, fy):
     return phase
 
 
+def exposure_filter(exposure, s, kilovolts):
+    """What is left of the signal at s (1/Å) after an exposure (e⁻/Å², None for none), by the critical one."""
+    if exposure is None or s == 0:
+        return 1.0
+    critical = 0.24499 * s**-1.6649 + 2.8141
+    critical *= {300.0: 1.0, 200.0: 0.8, 250.0: 0.9, 100.0: 0.6}[kilovolts]
+    return math.exp(-exposure / (2 * critical))
+
+
 def ctf(p, fx, fy):
     """`p` holds plain floats in Å, radians, kV, mm, and lists of aberrations or None; fx and fy in 1/Å."""
     fx, fy = seen_at(p, fx, fy)
@@ -46,7 +55,8 @@ def ctf(p, fx, fy):
     phase = math.pi * length * defocus * s**2 - math.pi / 2 * aberration * length**3 * s**4
     phase += math.asin(p["amplitude_contrast"]) + p["phase_shift"]
     phase -= zernike.even_phase(p.get("even_zernike"), fx, fy)
-    return p["scale"] * math.sin(phase) * math.exp(-p["b_factor"] * s**2 / 4)
+    left = exposure_filter(p.get("exposure"), s, p["voltage"])
+    return p["scale"] * math.sin(phase) * math.exp(-p["b_factor"] * s**2 / 4) * left
 
 
 def ctf_image(p, n, pixel_size):

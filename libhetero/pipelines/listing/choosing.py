@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 from libhetero.configuration.limits import MOST_CLASSES
 from libhetero.errors import ConfigurationError, DataError
 from libhetero.io import read_particles
+from libhetero.io.entries import unique_names
 from libhetero.io.indices import holds_indices, read_indices
 from libhetero.io.origin import tables_kept
 from libhetero.pipelines.listing import columns, run_tables
@@ -79,6 +80,7 @@ class Choice:
     numbers : of the images of `whole` and then of each of the lists, see `image_numbers`.
     told : (what, particles, remark).
     rows_of_whole : of each list, by its number, the row of `whole` that each of its particles is in; once asked for.
+    halves_told : whether half-sets that part images of a particle were told.
     """
 
     whole: Given
@@ -86,6 +88,7 @@ class Choice:
     numbers: list[Places]
     told: list[tuple[str, int, str]] = field(default_factory=list)
     rows_of_whole: dict[int, Places] = field(default_factory=dict)
+    halves_told: bool = False
 
     @classmethod
     def of(cls, config: ListConfig) -> Choice:
@@ -137,8 +140,10 @@ class Choice:
                 found = self._others(found)
                 self.told.append(("complement", len(found), f"the other particles of {self.whole.name}"))
         if config.random is not None:
-            found = found.kept(_at_random(len(found), config.random, config.seed))
-            self.told.append((f"random {config.random}", len(found), f"seed {config.seed}"))
+            series = _series(found)
+            found = found.kept(_at_random(series, config.random, config.seed))
+            whole = "" if len(np.unique(series)) == len(series) else ", whole tilt series"
+            self.told.append((f"random {config.random}", len(found), f"seed {config.seed}{whole}"))
         if not len(found):
             raise DataError(f"no particle is left {self._last()}; expected at least one. Nothing is written.")
         return found
@@ -234,7 +239,20 @@ class Choice:
                 further = [shown for table in tables for shown in table.shown()]
                 raise columns.unknown_column(name, given.particles, further)
             values.append(of_list[rows])
-        return columns.joined_values(values)
+        every = columns.joined_values(values)
+        return self._whole_halves(every, found) if name == HALF else every
+
+    def _whole_halves(self, half: Shaped[np.ndarray, "particles"], found: Chosen) -> Shaped[np.ndarray, "particles"]:
+        """Return half-sets in which the images of a particle stay together: that of its first image."""
+        whole = _of_first_image(half, _series(found))
+        if (moved := int(np.sum(whole != half))) and not self.halves_told:
+            LOGGER.warning(
+                "%d images of tilt series are in another half-set than the first of their particle; each particle goes "
+                "whole to the half-set of its first image.",
+                moved,
+            )
+            self.halves_told = True
+        return whole
 
     def numbers_of(self, found: Chosen, name: str, config: ListConfig) -> Float[np.ndarray, "particles"]:
         """Return the values of a column as numbers."""
@@ -321,13 +339,34 @@ def _read(name: str, config: ListConfig) -> ParticleSet:
     return read_particles(name, datadir=config.datadir, passthrough=passthrough, need_images=False)
 
 
-def _at_random(count: int, amount: str, seed: int) -> Bool[np.ndarray, "particles"]:
+def _at_random(series: Places, amount: str, seed: int) -> Bool[np.ndarray, "particles"]:
+    """Return which images are kept of so many particles drawn, given the particle that each image shows."""
+    every, particle = np.unique(series, return_inverse=True)
+    count = len(every)
     wanted = round(count * float(amount[:-1]) / 100) if amount.endswith("%") else int(amount)
     if wanted > count:
         raise ConfigurationError(f"--random {amount}: expected at most the {count} particles there are.")
     kept = np.zeros(count, bool)
     kept[np.random.default_rng(seed).permutation(count)[:wanted]] = True
-    return kept
+    return kept[particle]
+
+
+def _series(found: Chosen) -> Places:
+    """Return the particle that each image shows, as a number that rises with the list; of single images their place."""
+    numbers: list[Places] = []
+    count = 0
+    for given, rows in found.parts:
+        group = given.particles.group
+        own = np.arange(len(rows)) if group is None else unique_names(group[rows].tolist())[1]
+        numbers.append(count + own)
+        count += len(rows)
+    return np.concatenate(numbers) if numbers else np.zeros(0, np.int64)
+
+
+def _of_first_image(values: Shaped[np.ndarray, "particles"], series: Places) -> Shaped[np.ndarray, "particles"]:
+    """Return the values of the first image of each particle for all of its images."""
+    _, first, particle = np.unique(series, return_index=True, return_inverse=True)
+    return values[first][particle]
 
 
 def split_values(choice: Choice, found: Chosen, name: str, config: ListConfig) -> dict[str, Places]:

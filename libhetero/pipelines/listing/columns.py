@@ -19,6 +19,7 @@ from libhetero.io.cs_columns import names_of
 from libhetero.io.cs_table import read_table as read_cs_table
 from libhetero.io.micrographs import as_text
 from libhetero.io.origin import original_table
+from libhetero.io.tilt_series import known_exposure
 from libhetero.records import ParticleSet
 
 CLASS_COLUMNS = ("rlnClassNumber", "alignments3D/class", "alignments2D/class")
@@ -64,6 +65,10 @@ def _half(particles: ParticleSet) -> Any:
     return None if particles.half_set is None else np.asarray(particles.half_set) + 1
 
 
+def _stage_tilt(particles: ParticleSet) -> Any:
+    return None if particles.tilt is None else np.abs(particles.tilt)
+
+
 DERIVED: dict[str, tuple[str, Callable[[ParticleSet], Any]]] = {
     "defocus": ("µm, mean of U and V", _defocus),
     "astigmatism": ("µm, U - V without its sign", _astigmatism),
@@ -72,6 +77,9 @@ DERIVED: dict[str, tuple[str, Callable[[ParticleSet], Any]]] = {
     "shift": ("Å, length", _shift),
     "tilt": ("degrees, 0 to 180: RELION's tilt, EMAN2's alt", _tilt),
     "half": ("half-set, 1 or 2", _half),
+    "stage_tilt": ("degrees, of an image of a tilt series, without its sign", _stage_tilt),
+    "exposure": ("e-/Å², up to the middle of an image of a tilt series", known_exposure),
+    "series": ("particle that an image of a tilt series shows, from 0", lambda particles: particles.group),
     "box": ("pixels", lambda particles: particles.box_size),
     "pixel_size": ("Å", lambda particles: particles.pixel_size),
     "image": ("number in its stack, from 0", lambda particles: particles.image_index),

@@ -8,6 +8,7 @@ import numpy as np
 
 from libhetero.io.check import odd_ctf_values, pixel_size_disagreements
 from libhetero.io.optics import count_optics_groups
+from libhetero.io.tilt_series import ranges
 from libhetero.records import ParticleSet
 from libhetero.training.contrast import ContrastEstimate
 
@@ -33,7 +34,7 @@ def describe(particles: ParticleSet) -> list[tuple[str, str]]:
     tilts = "none"
     if particles.group is not None:
         groups = len(np.unique(particles.group))
-        tilts = f"{groups}, {count / groups:.1f} images each"
+        tilts = ", ".join([f"{groups}, {count / groups:.1f} images each", *ranges(particles)])
     stated = {1: "white (as stated)", -1: "dark (as stated)", 0: "not stated"}[particles.contrast]
     return [*lines, ("half-sets", half), ("tilt groups", tilts), ("contrast", stated)]
 

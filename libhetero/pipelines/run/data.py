@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from libhetero.configuration import check_options, declared_options, internal, option
-from libhetero.configuration.limits import MOST_PARTICLES
+from libhetero.configuration.limits import MOST_DOSE, MOST_PARTICLES, MOST_TILTS
 from libhetero.files import absolute_path
 from libhetero.training.configuration import PreprocessConfig
 
@@ -26,6 +26,11 @@ class ParticleListConfig:
     poses, ctf : cryoDRGN .pkl files; None where the list holds them.
     indices : .pkl or .txt that says which particles; None for all.
     passthrough : other .cs tables of the job that wrote the list, with the columns it lacks.
+    tilts : "together": images of one particle are told to be so; "apart": every image is a particle of its own.
+    least_exposed : images of each tilt series that are used, those of least exposure; None for all.
+    most_tilted : degrees, images beyond which are left out; None for all.
+    dose : e⁻/Å² that each image of a tilt series adds, for lists that do not say; None for what they say.
+    dose_weighting : what images of a tilt series fade by (`libhetero.io.tilt_series.weighted_by`).
     """
 
     particles: str = option(
@@ -79,6 +84,50 @@ class ParticleListConfig:
         group=PARTICLES,
         help="another .cs of the same cryoSPARC job, joined by uid; repeatable",
         shown_default="",
+    )
+
+    tilts: str = option(
+        "together",
+        "--tilts",
+        choices=("together", "apart"),
+        group=PARTICLES,
+        help="images of a tilt series as one particle, or each as its own",
+    )
+    least_exposed: int | None = option(
+        None,
+        "--ntilts",
+        metavar="N",
+        least=1,
+        most=MOST_TILTS,
+        group=PARTICLES,
+        help="of each tilt series the N images of least exposure",
+        shown_default="all",
+    )
+    most_tilted: float | None = option(
+        None,
+        "--notilts_above",
+        metavar="DEGREES",
+        least=0,
+        most=90,
+        group=PARTICLES,
+        help="leave out images of a tilt series that are tilted by more",
+    )
+    dose: float | None = option(
+        None,
+        "--dose",
+        metavar="E",
+        above=0,
+        most=MOST_DOSE,
+        group=PARTICLES,
+        help="electrons per Å² that each image of a tilt series adds, in its order, for lists that do not say",
+    )
+    dose_weighting: str = option(
+        "list",
+        "--dose_weighting",
+        choices=("list", "curve", "none"),
+        group=PARTICLES,
+        help="what images of a tilt series fade by: the list's B-factors and exposures; the curve of exposure, also in "
+        "place of Warp's B-factors; nothing",
     )
 
     def __post_init__(self) -> None:

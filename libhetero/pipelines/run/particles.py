@@ -3,20 +3,43 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 
 import numpy as np
 
 from libhetero.errors import ConfigurationError, DataError
 from libhetero.io import ImageReader, check_particles, read_particles
 from libhetero.io.check import other_table
+from libhetero.io.tilt_series import (
+    apart,
+    as_stated,
+    describe_series,
+    least_exposed,
+    tilted_less,
+    weighted_by,
+    with_exposure,
+)
 from libhetero.pipelines.run.data import DataConfig, ParticleListConfig
 from libhetero.records import CTFParams, ParticleSet, Pose
 from libhetero.training.bad_images import BadImages
 from libhetero.training.feed import ParticleFeed
 
+LOGGER = logging.getLogger(__name__)
+
 
 def listed(data: ParticleListConfig) -> ParticleSet:
-    """Read the particles that a configuration names, as their files say and without a check."""
+    """Read the particles that a configuration names, as their files say and without a check.
+
+    Of tilt series those images that it asks for, with exposures and weights as it asks.
+
+    Raises
+    ------
+    DataError : where they cannot be read, or where what is asked of tilt series is not known of them.
+    """
+    return _as_asked(_read(data), data)
+
+
+def _read(data: ParticleListConfig) -> ParticleSet:
     return read_particles(
         data.particles,
         datadir=data.datadir,
@@ -26,6 +49,22 @@ def listed(data: ParticleListConfig) -> ParticleSet:
         indices=data.indices,
         passthrough=data.passthrough,
     )
+
+
+def _as_asked(particles: ParticleSet, data: ParticleListConfig) -> ParticleSet:
+    """Return tilt series with the exposures, weights and images that are asked for; other sets as they are.
+
+    Exposures come first, as they are counted over all images of a particle.
+    """
+    if data.dose is not None:
+        particles = with_exposure(particles, data.dose)
+    particles = weighted_by(particles, data.dose_weighting)
+    if data.most_tilted is not None:
+        particles = tilted_less(particles, data.most_tilted)
+    if data.least_exposed is not None:
+        particles = least_exposed(particles, data.least_exposed)
+    alone = particles.group is not None and len(np.unique(particles.group)) == len(particles)
+    return apart(particles) if alone or data.tilts == "apart" else particles
 
 
 def load_particles(data: DataConfig) -> ParticleSet:
@@ -62,6 +101,8 @@ def load_particles(data: DataConfig) -> ParticleSet:
             "or use --noctf for images without."
         )
     check_particles(particles, need_pose=True, need_ctf=True)
+    if particles.group is not None:
+        LOGGER.info("%s: %s", data.particles, describe_series(particles))
     _check_box(particles, data)
     try:
         particles.uniform_pixel_size()
@@ -76,8 +117,12 @@ def feed_of(particles: ParticleSet, data: DataConfig) -> ParticleFeed:
 
 
 def listed_particles(particles: ParticleSet, data: DataConfig) -> ParticleSet:
-    """Return the particles as a list should name them: without the CTF of 1 that `no_ctf` gave."""
-    return dataclasses.replace(particles, ctf=None) if data.no_ctf else particles
+    """Return the particles as a list should name them: without the CTF of 1 that `no_ctf` gave, with the B-factors and
+    exposures that their list states."""
+    if data.no_ctf:
+        return dataclasses.replace(particles, ctf=None)
+    stated = data.dose is None and data.dose_weighting == "list"
+    return particles if stated else as_stated(particles)
 
 
 def _check_box(particles: ParticleSet, data: DataConfig) -> None:

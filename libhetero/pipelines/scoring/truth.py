@@ -1,5 +1,7 @@
 """The truth folder that simulation writes beside a stack.
 
+All of it is told image by image, also where several show one particle, as the tilts of a series do.
+
 truth.json      kind, particles, box, pixel size, source; hinges and axes of motion, of each structure that moves
 labels.txt      index and label of every particle (mixture, assembly)
 states.npy      (N, pieces), assembly: which pieces are present
@@ -77,7 +79,7 @@ class TruthDocument:
     """What truth.json says of a set, as far as it is read: lengths in Å; hinges and axes of each piece of a motion."""
 
     kind: str = internal(help="what differs between particles", choices=KINDS)
-    particles: int = internal(help="of the set", least=1, most=MOST_PARTICLES)
+    particles: int = internal(help="of the set; images, where they are more", least=1, most=MOST_PARTICLES)
     box_size: int = internal(help="of the maps, voxels", least=2, most=2**15)
     pixel_size: float = internal(help="of the maps, Å", above=0, below=1e5)
     source: dict[str, Any] = internal(dict, "where the structures came from")

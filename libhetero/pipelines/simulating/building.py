@@ -29,8 +29,8 @@ LOGGER = logging.getLogger(__name__)
 def build(config: SimulateConfig) -> Simulation:
     """Return the simulation that a configuration describes, without rendering it."""
     ctf = CTFSampling(defocus=config.defocus) if config.ctf else None
-    nuisances = NuisanceConfig(**_named_as(NuisanceConfig, config))
-    imaging = ImagingConfig(**{**_named_as(ImagingConfig, config), "ctf": ctf, "nuisances": nuisances})
+    own = {"ctf": ctf, "nuisances": NuisanceConfig(**_named_as(NuisanceConfig, config)), "tilts": config.series}
+    imaging = ImagingConfig(**{**_named_as(ImagingConfig, config), **own})
     table = None if config.ctf_from is None else ctf_table(config.ctf_from)
     if config.kind == "mixture":
         load, count = _mixture(config)
@@ -57,7 +57,8 @@ def ctf_table(path: str) -> CTFParams:
     ctf = read_particles(path, need_images=False).ctf
     if ctf is None:
         raise DataError(f"{path}: no CTF in this list; give another one, or leave out --ctf_from.")
-    return CTFParams(**{name: np.asarray(column, np.float32) for name, column in ctf.columns().items()})
+    columns = {name: np.asarray(column, np.float32) for name, column in ctf.columns().items() if name != "exposure"}
+    return CTFParams(**columns)  # the exposure is that of the images, not of the optics
 
 
 def details(config: SimulateConfig) -> dict[str, Any]:

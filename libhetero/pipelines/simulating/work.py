@@ -20,6 +20,8 @@ def begun_with(config: SimulateConfig) -> dict[str, Any]:
     values["subsets"] = sorted(set(values["subsets"]))
     for name in ("folder", "threads", "processes", "share", "resume"):
         del values[name]
+    if config.tilts is None:
+        del values["tilts"], values["dose"]
     versions = {"libhetero": libhetero.__version__, "jax": jax.__version__}
     return {**values, **versions, "device": jax.default_backend()}
 

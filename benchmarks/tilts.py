@@ -1,0 +1,195 @@
+"""Tilt series against single images: what 41 images of a particle say of it that share the information of one.
+
+    python benchmarks/tilts.py --profile cpu --work FOLDER --json tilts.json     one core, about 25 minutes a row
+    python benchmarks/tilts.py --rows single equal --seed 3 --work FOLDER
+
+The 50S ribosome in a core and 8 optional pieces, as many particles in every row, is imaged and goes through the
+installed programs by their defaults, with the Point Transformer; a work folder that was stopped goes on.
+
+    single   one image of each particle, at an SNR of s
+    equal    41 tilts from -60 to 60 degrees of each, 50 e⁻/Å² in all, each at an SNR of s / 41 before both
+    apart    the images of `equal` as if each showed a particle of its own (--tilts apart)
+    ten      as `equal`, at ten times the SNR: the least that a subtomogram has
+
+The images of `equal` have together what one image of `single` has, less what thicker ice (Σ cos² of the tilts is 29 of
+41) and exposure take, so that `single` is a bound for it. What is measured (docs/metrics.md):
+
+    accuracy, optional   of Gaussians' amplitudes, of all and of those that are not always there
+    found, of            regions that are pieces, and pieces there are
+    ari                  agreement of regions with pieces
+    seconds, peak        processor seconds and MiB of training
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import harness
+from harness import SHARED, Stage, environment, reported, shown
+from robustness import figures_of
+
+from libhetero.configuration import read_json, write_json
+from libhetero.errors import ConfigurationError, UserError
+
+MARK = "tilts.json"  # in the work folder: what was asked for, and the figures so far
+TILTS = 41
+
+
+@dataclass(frozen=True)
+class Row:
+    """One training.
+
+    Parameters
+    ----------
+    imaged : a key of `SETS`.
+    options : of e2hype_refine.py.
+    """
+
+    imaged: str
+    options: str = ""
+
+
+@dataclass(frozen=True)
+class Profile:
+    """One size of the benchmark.
+
+    Parameters
+    ----------
+    simulate : kind, folder and options of e2hype_simulate.py; {shared} is the shared folder of structures.
+    snr : s, of a single image.
+    training : options of e2hype_refine.py.
+    """
+
+    simulate: str
+    snr: float
+    training: str
+
+
+SERIES = "--tilts -60,60,3 --dose 1.22"
+SETS = {"single": (1.0, ""), "equal": (1 / TILTS, SERIES), "ten": (10 / TILTS, SERIES)}  # part of s, and options
+ROWS = {"single": Row("single"), "equal": Row("equal"), "apart": Row("equal", "--tilts apart"), "ten": Row("ten")}
+PROFILES = {
+    "cpu": Profile(
+        "assembly set --pdb {shared}/ribosome/50S_Ecoli_MAVEn_segmented.cif.gz --segments "
+        "{shared}/ribosome/50S_segments9.json --apix 6.75 --box 48 --n 360",
+        0.2,
+        "--preset small",
+    ),
+    "tiny": Profile(
+        "assembly set --apix 8 --diameter 75 --pieces 2 --n 24 --box 16",
+        2.0,
+        "--preset small --niter 1 --set points=16 --set neighbours=4 --set channels=16 --set attention_channels=16",
+    ),
+}
+COLUMNS = (
+    ("accuracy", "accuracy", 3), ("accuracy_optional", "optional", 3), ("regions_found", "found", 0),
+    ("regions_true", "of", 0), ("ari", "ari", 3), ("seconds", "seconds", 0), ("peak", "peak MiB", 0),
+)  # fmt: skip
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the benchmark; return its exit code."""
+    options = parsed(argv)
+    report = reported("tilts.py", options, partial(run, options), mark=MARK)
+    return 1 if report is None or report["failed"] else 0
+
+
+def parsed(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Return the options, checked."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--profile", choices=tuple(PROFILES), default="cpu", help="size of the sets (default: cpu)")
+    add("--json", metavar="FILE", help="write the figures here too")
+    add("--seed", type=int, default=0, help="of sets and trainings (default: 0)")
+    add("--rows", nargs="+", choices=tuple(ROWS), default=list(ROWS), help="run these alone (default: all)")
+    add("--work", metavar="FOLDER", help="run here and leave the files; go on with what is done there (default: none)")
+    add("--keep", action="store_true", help="leave the temporary folder, too")
+    return parser.parse_args(argv)
+
+
+def run(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """Run every stage that is not done yet, print the figures and return the report."""
+    asked = {"profile": options.profile, "seed": options.seed}
+    report = harness.begun(folder / MARK, asked, **environment(), rows={}, stages={})
+    failed: dict[str, str] = {}
+    for name in options.rows:
+        report["rows"].pop(name, None)
+        try:
+            report["rows"][name] = run_row(name, options, report, folder)
+        except UserError as error:
+            print(error, file=sys.stderr)
+            failed[name] = str(error)
+        write_json(folder / MARK, report)
+    report = {**report, **environment(), "failed": failed}
+    write_json(folder / MARK, report)
+    print_rows(report["rows"])
+    return report
+
+
+def run_row(name: str, options: argparse.Namespace, report: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Run what is missing of a row and its set; return its figures.
+
+    Raises
+    ------
+    UserError : if a program fails.
+    """
+    row, profile, end = ROWS[name], PROFILES[options.profile], f"--seed {options.seed}"
+    own, save = folder / row.imaged, partial(write_json, folder / MARK)
+
+    def forget() -> None:
+        for other in (key for key, one in ROWS.items() if one.imaged == row.imaged):
+            report["stages"].pop(other, None)  # trained on images that are made anew
+
+    of_set = [
+        ("simulate", f"{simulation(row.imaged, profile)} {end}", "set"),
+        ("make3d", "set/particles.star consensus.mrc", "consensus.mrc"),
+        ("guess_n", f"consensus.mrc gmm.txt {end}", "gmm.txt"),
+    ]
+    refine = (
+        f"set/particles.star --path {name} --model gmm.txt --pointtransformer {profile.training} {row.options} {end}"
+    )
+    of_row = [
+        ("refine", refine, name),
+        ("segment", f"{name} {end}", f"{name}/index.html"),
+        ("score", f"{name} --images 0 --json {name}.json {end}", f"{name}.json"),
+    ]
+    harness.run_missing(stages(of_set), f"images of {row.imaged}", own, report, save, forget)
+    done = harness.run_missing(stages(of_row), name, own, report, save)
+    figures = figures_of(read_json(own / f"{name}.json"), own / name)
+    found = {key: figures[key] for key, _, _ in COLUMNS if key in figures}
+    return {**found, "seconds": done["refine"]["processor_seconds"], "peak": done["refine"]["peak_bytes"] / 2**20}
+
+
+def simulation(imaged: str, profile: Profile) -> str:
+    """Return kind, folder and options of e2hype_simulate.py for a set.
+
+    Raises
+    ------
+    ConfigurationError : if the structures are not there.
+    """
+    part, series = SETS[imaged]
+    if "{shared}" in profile.simulate and not SHARED.is_dir():
+        raise ConfigurationError(f"{SHARED}: no such folder; expected the structures beside the project.")
+    return f"{profile.simulate.replace('{shared}', str(SHARED))} --snr {part * profile.snr:.5g} {series}"
+
+
+def stages(words: list[tuple[str, str, str]]) -> list[Stage]:
+    """Return programs, arguments and outputs as stages."""
+    return [Stage(one, None, " ".join(f"e2hype_{one}.py {text}".split()), output) for one, text, output in words]
+
+
+def print_rows(rows: dict[str, dict[str, Any]]) -> None:
+    """Print what was found."""
+    print(f"\n{'':<10}" + "".join(f"{title:>12}" for _, title, _ in COLUMNS))
+    for name in (name for name in ROWS if name in rows):
+        print(f"{name:<10}" + "".join(f"{shown(rows[name].get(key), digits):>12}" for key, _, digits in COLUMNS))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

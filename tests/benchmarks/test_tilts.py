@@ -1,0 +1,106 @@
+"""benchmarks/tilts.py: its rows are options that exist, share their images, and what it goes on with."""
+
+import importlib
+import json
+import types
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from libhetero.cli.stages import StageResult
+from libhetero.configuration import write_json
+from programs import e2hype_refine, e2hype_simulate
+
+OUTPUTS = {"e2hype_simulate.py": 1, "e2hype_make3d.py": 1, "e2hype_guess_n.py": 1}  # place of what is made
+SCORE = {
+    "gaussians": {
+        "amplitude": {"percentile": {"all": 0.95, "optional": 0.9}},
+        "regions": {"recovered": 7, "pieces": 8, "ari": 0.8},
+    }
+}
+
+
+@pytest.fixture
+def tilts(load: Callable, monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
+    """The program, its stages replaced by ones that leave what theirs would; `commands` are those run."""
+    module = load("tilts")
+    module.commands = []
+
+    def stage(name: str, command: str, folder: Path) -> StageResult:
+        module.commands.append(command)
+        program, *words = command.split()
+        if program in OUTPUTS:
+            (folder / words[OUTPUTS[program]]).mkdir()
+        elif program == "e2hype_refine.py":
+            (folder / words[words.index("--path") + 1]).mkdir()
+        elif program == "e2hype_segment.py":
+            (folder / words[0] / "index.html").touch()
+        else:
+            write_json(folder / words[words.index("--json") + 1], SCORE)
+        return StageResult(name, command, 2.0, 2**20, 3.0)
+
+    monkeypatch.setattr(module.harness, "run_stage", stage)
+    monkeypatch.setattr(module.harness, "environment", dict)
+    monkeypatch.setattr(module, "environment", dict)
+    return module
+
+
+@pytest.mark.parametrize("profile", ["cpu", "tiny"])
+def test_every_row_asks_the_programs_for_what_they_have(tilts: types.ModuleType, profile: str) -> None:
+    if profile == "cpu" and not tilts.SHARED.is_dir():
+        pytest.skip("the structures are not beside the project")
+    for name, row in tilts.ROWS.items():
+        asked = e2hype_simulate.build_parser().parse_args(tilts.simulation(row.imaged, tilts.PROFILES[profile]).split())
+        assert getattr(asked, "tilts", None) == (None if name == "single" else (-60, 60, 3))
+        words = f"set/particles.star {tilts.PROFILES[profile].training} {row.options}".split()
+        assert hasattr(e2hype_refine.build_parser().parse_args(words), "tilts") == (name == "apart")
+
+
+def test_the_images_of_a_series_have_together_what_one_has(tilts: types.ModuleType) -> None:
+    profile = tilts.PROFILES["cpu"]
+    asked = {
+        name: e2hype_simulate.build_parser().parse_args(tilts.simulation(name, profile).split()) for name in tilts.SETS
+    }
+    assert asked["equal"].snr * tilts.TILTS == pytest.approx(asked["single"].snr, rel=1e-3)
+    assert asked["ten"].snr == pytest.approx(10 * asked["equal"].snr, rel=1e-3)
+    assert asked["equal"].dose * tilts.TILTS == pytest.approx(50, rel=0.01)
+    assert len({one.n for one in asked.values()}) == 1
+
+
+def test_rows_share_their_images_and_go_on(
+    tilts: types.ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    options = ["--profile", "tiny", "--work", str(tmp_path / "work")]
+    assert tilts.main([*options, "--json", str(tmp_path / "tilts.json")]) == 0
+    rows = json.loads((tmp_path / "tilts.json").read_text())["rows"]
+    assert set(rows) == set(tilts.ROWS)
+    assert rows["apart"] == {
+        "accuracy": 0.95, "accuracy_optional": 0.9, "regions_found": 7, "regions_true": 8, "ari": 0.8,
+        "seconds": 3.0, "peak": 1.0,
+    }  # fmt: skip
+    assert "apart" in capsys.readouterr().out
+    programs = [command.split()[0] for command in tilts.commands]
+    assert programs.count("e2hype_simulate.py") == 3 and programs.count("e2hype_refine.py") == 4
+    assert sum("--tilts apart" in command for command in tilts.commands) == 1
+
+    tilts.commands.clear()
+    assert tilts.main(options) == 0
+    assert not tilts.commands, "all of it is done"
+    (tmp_path / "work" / "equal" / "gmm.txt").rmdir()
+    assert tilts.main([*options, "--rows", "apart"]) == 0
+    assert [command.split()[0] for command in tilts.commands][:2] == ["e2hype_guess_n.py", "e2hype_refine.py"]
+    tilts.commands.clear()
+    assert tilts.main(options) == 0
+    assert {command.split()[0] for command in tilts.commands} == {
+        "e2hype_refine.py", "e2hype_segment.py", "e2hype_score.py",
+    } and all(" equal" in command for command in tilts.commands)  # fmt: skip
+    assert tilts.main([*options, "--seed", "1"]) == 1
+    assert "another seed (0); expected 1" in capsys.readouterr().err
+
+
+def test_commands_are_options_of_the_programs(tilts: types.ModuleType, tmp_path: Path) -> None:
+    assert tilts.main(["--profile", "tiny", "--work", str(tmp_path / "work")]) == 0
+    for command in tilts.commands:
+        program, *words = command.split()
+        importlib.import_module(f"programs.{program.removesuffix('.py')}").build_parser().parse_args(words)

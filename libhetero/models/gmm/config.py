@@ -221,6 +221,11 @@ class GmmConfig:
         """Return the training's fields that differ: none."""
         return {}
 
+    @property
+    def takes_series(self) -> bool:
+        """Whether images of one particle have one latent; an encoder network reads one image."""
+        return self.encoder == "posterior"
+
     def sample_size(self, box_size: int, usual: int) -> int:
         """Return how many particles the model's statistics are measured on: more for a subspace of latents.
 

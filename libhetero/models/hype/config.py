@@ -137,6 +137,11 @@ class HypeConfig:
         """Return the same with what a run's particles have settled: whether there are classes to begin with."""
         return self if self.start == "none" else replace(self, start=stored.start)
 
+    @property
+    def takes_series(self) -> bool:
+        """Whether images of one particle have one latent: each has its own."""
+        return False
+
     def sample_size(self, box_size: int, usual: int) -> int:
         """Return how many particles the model's statistics are measured on: for classes all that memory holds."""
         if self.start == "none":

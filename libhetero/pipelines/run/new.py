@@ -15,10 +15,11 @@ import jax
 import numpy as np
 
 from libhetero import models
-from libhetero.configuration import from_dict, to_dict
+from libhetero.configuration import from_dict, named, to_dict
 from libhetero.errors import ConfigurationError, DataError
 from libhetero.io import write_gaussians, write_particles
 from libhetero.io.pose_changes import at_given_poses, at_refined_poses
+from libhetero.io.tilt_series import apart
 from libhetero.models.families import family_named
 from libhetero.models.family import ModelFamily
 from libhetero.pipelines.classifying.poses import refined_poses
@@ -36,7 +37,7 @@ from libhetero.pipelines.run.preparation import measured, sample_of
 from libhetero.pipelines.run.reference import reference_projector
 from libhetero.pipelines.run.start import RunStart
 from libhetero.pipelines.run.starting_mixture import refuse_other_starts, starting_mixture
-from libhetero.records import PoseChange
+from libhetero.records import ParticleSet, PoseChange
 from libhetero.telling.waiting import working
 from libhetero.training import sharding
 from libhetero.training.feed import ParticleFeed
@@ -62,7 +63,7 @@ class NewRun:
         check_new(self.asked.folder)
         config = new_config(self.asked)
         refuse_other_starts(config)
-        particles = load_particles(config.data)
+        config, particles = with_series(config, load_particles(config.data))
         project = reference_projector(config.data.reference, particles, config.model.symmetry)
         feed = feed_of(particles, config.data)
         gaussians, mobile = starting_mixture(config, feed)  # before anything is measured, as they may not do
@@ -123,6 +124,31 @@ class NewRun:
         if started is not None and sharding.is_writer():
             started(folder)
         return folder
+
+
+def with_series(config: RunConfig, particles: ParticleSet) -> tuple[RunConfig, ParticleSet]:
+    """Return a run with its tilt series, or with each image as a particle of its own where its model takes no series.
+
+    Raises
+    ------
+    ConfigurationError : for batches in parts, which would cut particles.
+    """
+    if particles.group is None:
+        return config, particles
+    if not config.model.takes_series:
+        LOGGER.warning(
+            "%s: its %d images show %d particles (tilt series); this model takes each image for a particle of its own",
+            config.data.particles,
+            len(particles),
+            particles.distinct,
+        )
+        return dataclasses.replace(config, data=dataclasses.replace(config.data, tilts="apart")), apart(particles)
+    if config.training.accumulate > 1:
+        raise ConfigurationError(
+            f"{named(config.training, 'accumulate')} {config.training.accumulate}: a batch in parts would cut the tilt "
+            "series of particles; expected 1. Use a smaller --batchsz, or fewer images of each with --ntilts."
+        )
+    return config, particles
 
 
 def _check_finite(model: ModelFamily) -> None:

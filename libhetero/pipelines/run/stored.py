@@ -65,7 +65,7 @@ class StoredRun:
         if about is None or not latents_are_current(self.path):
             return ""
         restored = self._readable(start, about)
-        reached = Reached.of(start.config, len(start.feed), restored)
+        reached = Reached.of(start.config, len(start.drawn), restored)
         if not reached.finished or restored.step != about.step:
             return ""
         if reached.ended:

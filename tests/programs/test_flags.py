@@ -64,7 +64,7 @@ KEPT = {
     "e2hype_simulate.py": """
         --angle --apix --bfactor --box --complex-seed --crop --ctf-from --dark --defocus --diameter
         --domains --map --n --noctf --pdb --pieces --probability --processes --resume --rmsd --seed
-        --segments --share --shift --snr --structures --subsets
+        --dose --segments --share --shift --snr --structures --subsets --tilts
     """,
     "e2hype_validate.py": "--batchsz --embedding --figure --nulls --seed --segmentation --skip_halves",
     "e2hype_version.py": "--report",

@@ -24,7 +24,8 @@ particles are left.
 
 Columns are labels of a .star (rlnDefocusU), columns of a .cs (alignments3D/error), keys of a .lst, and of
 every list: defocus and astigmatism (µm), phase_shift (degrees), voltage (kV), shift (Å), tilt (degrees), half
-(1 or 2), box, pixel_size (Å), image, stack. --table RUN adds those that a run wrote: contrast, contrast_sd,
+(1 or 2), box, pixel_size (Å), image, stack; of tilt series stage_tilt (degrees, without its sign), exposure
+(e-/Å²) and series (the particle, from 0). --table RUN adds those that a run wrote: contrast, contrast_sd,
 evidence, junk (probability of showing nothing of the molecule), class, probability, latent0 …, x, y (the
 plane of e2hype_embed.py), region_01_class, region_01_0 … --columns names them all."""
 

@@ -49,6 +49,8 @@ UNITS = {
     "voltage": "kV",
     "shift": "Å",
     "tilt": "°",
+    "stage_tilt": "°",
+    "exposure": "e-/Å²",
     "box": "px",
     "pixel_size": "Å",
 }

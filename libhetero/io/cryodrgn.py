@@ -101,10 +101,21 @@ def override(entries: Entries, tables: Tables, source: str | os.PathLike) -> Ent
     if tables.ctf is not None:
         ctf, box, pixel = read_ctf(tables.ctf)
         rows = _rows(len(box), count, chosen, tables.ctf, source)
-        entries = dataclasses.replace(entries, ctf=carried_over(ctf.take(rows), entries.ctf))
+        entries = dataclasses.replace(entries, ctf=_with_doses(carried_over(ctf.take(rows), entries.ctf), entries))
         extent = np.where(entries.pixel_size > 0, np.nan, (box * pixel)[rows])
         entries = dataclasses.replace(entries, extent=extent)
     return entries
+
+
+def _with_doses(ctf: CTFParams, entries: Entries) -> CTFParams:
+    """Return a table's CTF of tilt series with the list's B-factors and scales, by which exposure and tilt are told,
+    where the table has none."""
+    stated = entries.ctf
+    if entries.group is None or stated is None:
+        return ctf
+    b_factor = ctf.b_factor if np.any(ctf.b_factor) else stated.b_factor
+    scale = ctf.scale if np.any(ctf.scale != 1) else stated.scale
+    return dataclasses.replace(ctf, b_factor=b_factor, scale=scale)
 
 
 def _rows(held: int, count: int, chosen: np.ndarray | None, table: object, source: object) -> np.ndarray:

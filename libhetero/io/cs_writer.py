@@ -39,6 +39,8 @@ def write_cs(path: str | os.PathLike, particles: ParticleSet) -> None:
     found = original_table(particles, "cs", read_table)
     if found is None:
         told_of_loss(particles.ctf, path)
+        if particles.group is not None:
+            logger.warning("%s: a .cs does not say which images are of one particle; tilt series are lost in it.", path)
         require_readable_elsewhere((particles.files[i] for i in np.unique(particles.file_id)), path)
     behind = original_table(particles, "star", star.read_table) if found is None else None
     rows = np.zeros(len(particles), []) if found is None else found[0].particles[found[1]]

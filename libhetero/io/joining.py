@@ -89,8 +89,9 @@ def _folder_beside(path: Path) -> Iterator[Path]:
 
 
 def _alike(parts: Sequence[ParticleSet], path: Path) -> tuple[list[ParticleSet], tuple[str, ...]]:
-    """Return parts that may stand in one list, and what is left out as only some have it ("half", "contrast", "group", "tilt",
-    "exposure").
+    """Return parts that may stand in one list, and what is left out as only some have it.
+
+    That is "half", "contrast", "group", "tilt" and "exposure".
 
     Raises
     ------

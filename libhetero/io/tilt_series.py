@@ -20,6 +20,7 @@ from libhetero.records import CTFParams, ParticleSet
 
 WEIGHTINGS = ("list", "curve", "none")
 PER_DOSE = 4.0  # Å² of Warp's B-factor for each e⁻/Å²
+SAME_TILT = 0.1  # degrees
 REMEDY = "give that of each image with --dose"
 
 
@@ -38,7 +39,8 @@ def least_exposed(particles: ParticleSet, count: int) -> ParticleSet:
 
 
 def tilted_less(particles: ParticleSet, degrees: float) -> ParticleSet:
-    """Return the set without images that are tilted by more than `degrees`, to either side.
+    """Return the set without images that are tilted by more than `degrees`, to either side, but for 0.1 degrees: stages
+    and lists round.
 
     Raises
     ------
@@ -49,7 +51,7 @@ def tilted_less(particles: ParticleSet, degrees: float) -> ParticleSet:
             f"{describe_source(particles)}: tells no tilts; expected rlnTomoNominalStageTiltAngle, hetero_tilt, or "
             "rlnCtfScalefactor that is the cosine of the tilt. Choose images by exposure (--ntilts) instead."
         )
-    kept = np.abs(particles.tilt) <= degrees
+    kept = np.abs(particles.tilt) <= degrees + SAME_TILT
     if not kept.any():
         raise DataError(
             f"{describe_source(particles)}: all images are tilted by more than {degrees:g} degrees, the least by "

@@ -14,6 +14,7 @@ from libhetero.errors import DataError
 from libhetero.files import remove_stale, replacing
 from libhetero.io.indices import check_indices
 from libhetero.io.tables import read_numbers
+from libhetero.io.tilt_series import particle_names
 from libhetero.pipelines.decoding.latents import particle_latents
 from libhetero.pipelines.decoding.particle_findings import particles_as_found
 from libhetero.pipelines.listing.writing import LIST_ENDINGS, write_lists
@@ -25,6 +26,7 @@ from libhetero.records import ParticleSet
 LOGGER = logging.getLogger(__name__)
 COLUMNS = "particle index, class and, where it is known, the probability of the class"
 OWN_CLASSES = "classes.txt"  # of an evaluation, by which its volumes are
+SERIES_ENDING = "_particles.txt"  # of the particles of tilt series in a class, by name
 PROBABILITIES = "particle index and the probability of each class"
 PROBABILITIES_OF = "# particle, probability of each class; of list "  # as `OF_LIST`
 OF_LIST = "# particle, class; of list "  # the first line of a table, before the digest of the list that it is of
@@ -203,6 +205,8 @@ def write_lists_of_classes(
 ) -> list[str]:
     """Write the particles of each class, STEM_NN.lst and .star, of a .cs that too, in the place of earlier ones.
 
+    Of tilt series STEM_NN_particles.txt, too: the particles by name, a line each.
+
     Returns the endings of the formats that hold all of them.
 
     Parameters
@@ -211,6 +215,16 @@ def write_lists_of_classes(
     label : class of each; -1 for none.
     stem : what the names start with.
     """
-    remove_class_files(folder, stem, *LIST_ENDINGS)
+    remove_class_files(folder, stem, *LIST_ENDINGS, SERIES_ENDING)
     names, members = class_names(label, stem), class_members(label)
+    if particles.group is not None:
+        _write_series(folder, particles, {name: members[one] for one, name in names.items()})
     return write_lists(folder, {name: particles.take(members[one]) for one, name in names.items()})
+
+
+def _write_series(folder: Path, particles: ParticleSet, members: dict[str, Int[np.ndarray, "_"]]) -> None:
+    """Write the particles of tilt series in each class, a name a line, as the list that they came from has it."""
+    called = np.array(particle_names(particles), object)
+    for name, places in members.items():
+        with replacing(folder / f"{name}{SERIES_ENDING}") as beside, open(beside, "w", encoding="utf-8") as file:
+            file.writelines(f"{one}\n" for one in dict.fromkeys(called[places]))

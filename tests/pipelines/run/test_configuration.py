@@ -87,7 +87,7 @@ def another(said: Option, value: object) -> object:
         return next(number for number in (value + 1, -value) if said.check is None or said.check(number) is None)
     if isinstance(value, float):
         return value / 2 if value else 0.5
-    return 24 if said.metavar == "N" else 12.0 if said.least else "other"
+    return 24 if said.metavar == "N" else 12.0 if (said.least, said.above) != (None, None) else "other"
 
 
 PARTS = {"data": DataConfig, "preprocess": PreprocessConfig, "model": HypeConfig, "training": TrainingConfig}

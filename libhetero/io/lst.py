@@ -361,8 +361,9 @@ def write_lst(path: str | os.PathLike, particles: ParticleSet) -> None:
 
 def series_keys(particles: ParticleSet, i: int) -> dict[str, float]:
     """Return tilt and exposure of one image of a tilt series, as far as they are known."""
-    stated = {"hetero_tilt": particles.tilt, "hetero_exposure": particles.ctf and particles.ctf.exposure}
-    return {key: float(f"{column[i]:.{DIGITS}g}") for key, column in stated.items() if column is not None}
+    exposure = None if particles.ctf is None else particles.ctf.exposure
+    stated = {"hetero_tilt": particles.tilt, "hetero_exposure": exposure}
+    return {key: float(f"{np.asarray(column)[i]:.{DIGITS}g}") for key, column in stated.items() if column is not None}
 
 
 def text_of(values: dict[str, Any]) -> str:

@@ -107,7 +107,7 @@ def _updated(table: StarTable, rows: np.ndarray, particles: ParticleSet) -> dict
     if particles.ctf is not None:
         _put_ctf(blocks, table, rows, particles.ctf)
     if particles.group is not None:
-        _put_series(frame, table, rows, particles)
+        _put_series(frame, table, rows, particles, particles.group)
     if particles.half_set is not None:
         subset = np.asarray(particles.half_set) + 1
         old = table.number("rlnRandomSubset", rows)
@@ -294,16 +294,18 @@ def _put_ctf(blocks: dict[str, Any], table: StarTable, rows: np.ndarray, ctf: CT
             )
 
 
-def _put_series(frame: pd.DataFrame, table: StarTable, rows: np.ndarray, particles: ParticleSet) -> None:
+def _put_series(
+    frame: pd.DataFrame, table: StarTable, rows: np.ndarray, particles: ParticleSet, group: Int[np.ndarray, "particles"]
+) -> None:
     """Renew exposures where they differ, and name particles where the columns that told them no longer do."""
     exposure = None if particles.ctf is None else particles.ctf.exposure
     if exposure is not None:
         old = star.read_exposure(table)
         if old is None or not np.allclose(old[rows], exposure, rtol=1e-5, atol=1e-3):
-            frame[PRE_EXPOSURE] = _pre_exposure(exposure, particles.group)
+            frame[PRE_EXPOSURE] = _pre_exposure(np.asarray(exposure), group)
     label = star.series_label(table)
     if label is None:
-        frame[PARTICLE_NAME] = [f"series_{number:06d}" for number in _series_numbers(particles, particles.group)]
+        frame[PARTICLE_NAME] = [f"series_{number:06d}" for number in _series_numbers(particles, group)]
     elif star.series_label(dataclasses.replace(table, blocks={**table.blocks, table.name: frame}, copied=None)) is None:
         frame[PARTICLE_NAME] = table.particles[label].to_numpy(object)[rows]
 
@@ -378,7 +380,7 @@ def _series(particles: ParticleSet, group: Int[np.ndarray, "particles"]) -> dict
     if particles.tilt is not None:
         columns["rlnTomoNominalStageTiltAngle"] = _text(particles.tilt)
     if particles.ctf is not None and particles.ctf.exposure is not None:
-        columns[PRE_EXPOSURE] = _pre_exposure(particles.ctf.exposure, group)
+        columns[PRE_EXPOSURE] = _pre_exposure(np.asarray(particles.ctf.exposure), group)
     return columns
 
 

@@ -13,6 +13,7 @@ from libhetero.pipelines.run.data import DataConfig
 from tests.making.cs_tables import alignment_columns, cs_columns, save_cs
 from tests.making.optics import aberrations
 from tests.making.particles import BOX, PIXEL, sample_particles
+from tests.making.tilt_series import relion_star, warp_star
 from tests.reference.eman2_files import read_list
 from tests.reference.shared_data import shared_file
 
@@ -222,3 +223,22 @@ def test_tables_of_a_job_are_kept_in_a_run_by_absolute_paths(tmp_path, monkeypat
     config = DataConfig("a.cs", passthrough=("b.cs", "c/d.cs")).absolute()
     assert config.passthrough == (str(tmp_path / "b.cs"), str(tmp_path / "c" / "d.cs"))
     assert from_dict(DataConfig, json.loads(json.dumps(to_dict(config)))) == config
+
+
+def test_tilt_series_are_told_and_chosen_from(program, tmp_path):
+    relion_star(tmp_path)
+    code, out, _ = program("list.star", "--output", "all.lst")
+    assert code == 0 and "3, 2.7 images each, tilts -3 to 6 degrees, exposure 1.5 to 10.5 e-/Å²" in out
+    assert program("all.lst", "--ntilts", "2", "--lst2star", "least.star")[0] == 0
+    least = read_particles("least.star")
+    assert least.image_index.tolist() == [0, 1, 4, 5, 7]
+    assert least.source.data.particles["rlnTomoParticleName"].tolist() == ["TS_01/1"] * 2 + ["TS_01/2"] * 2 + [
+        "TS_01/3"
+    ]
+    warp_star(tmp_path)
+    assert program("list.star", "--dose", "2", "--notilts_above", "3", "--output", "given.lst")[0] == 0
+    given = read_particles("given.lst")
+    np.testing.assert_allclose(given.ctf.exposure, [1, 3, 5, 1, 3, 5, 1])
+    assert not given.ctf.b_factor.any()
+    code, _, err = program("given.lst", "--dose", "2", "--output", "twice.lst")
+    assert code == 1 and "states the exposure of each image; leave --dose out" in err

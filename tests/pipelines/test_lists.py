@@ -19,6 +19,7 @@ from libhetero.pipelines.run.list_digest import list_digest
 from libhetero.pipelines.run.particle_record import write_record
 from tests.making.cs_tables import alignment_columns, cs_columns, save_cs
 from tests.making.particles import BOX, PIXEL, sample_particles
+from tests.making.tilt_series import relion_star, warp_star
 
 COUNT = 10
 
@@ -239,6 +240,40 @@ def test_random_and_split(program, whole):
         write_particles(f"{name}.star", whole.take(np.array(rows)))
     assert program("a.star b.star --union --of all.star --split class --output set.star --output set.pkl")[0] == 0
     assert mine("set_class_3.star") == [2, 8] == read_pickle("set_class_3.pkl") and mine("set_class_2.star") == [7, 1]
+
+
+def test_tilt_series_stay_whole(program, tmp_path):
+    relion_star(tmp_path, (4, 3, 1, 4))
+    code, out, _ = program("list.star --random 2 --seed 1 --output two.star")
+    assert code == 0 and "whole tilt series" in out
+    rows = read_particles("two.star").image_index.tolist()
+    group = read_particles("list.star").group
+    assert len(set(group[rows])) == 2 and rows == np.flatnonzero(np.isin(group, group[rows])).tolist()
+    code, _, err = program("list.star --random 5 --output five.star")
+    assert code == 1 and "expected at most the 4 particles there are" in err
+    assert program("list.star --random 50% --seed 1 --output half.star")[0] == 0
+    assert read_particles("half.star").image_index.tolist() == rows
+
+
+def test_columns_of_tilt_series(program, tmp_path):
+    relion_star(tmp_path)
+    assert "stage_tilt exposure series" in program("list.star --columns")[1]
+    assert program("list.star --max stage_tilt=3 --output low.star")[0] == 0
+    assert read_particles("low.star").image_index.tolist() == [0, 1, 2, 4, 5, 6, 7]
+    assert program("list.star --max exposure=4.5 --equal series=0,2 --output early.star")[0] == 0
+    assert read_particles("early.star").image_index.tolist() == [0, 1, 7]
+
+
+def test_half_sets_hold_whole_tilt_series(program, tmp_path):
+    path = warp_star(tmp_path)
+    code, _, err = program("list.star --split half --output set.star")
+    assert code == 0 and "half-sets part" not in err
+    assert read_particles("set_half_2.star").image_index.tolist() == [4, 5, 6]
+    text = path.read_text().splitlines()
+    path.write_text("\n".join([*text[:-3], text[-3][:-1] + "1", *text[-2:]]) + "\n")
+    code, _, err = program("list.star --half 2 --split half --output set.star")
+    assert code == 0 and err.count("half-sets part images of a particle: 1 of ") == 1
+    assert read_particles("set_half_2.star").image_index.tolist() == [4, 5, 6]
 
 
 def test_nothing_that_is_read_is_written_onto(program, whole):

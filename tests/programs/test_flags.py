@@ -18,8 +18,9 @@ KEPT = {
         --batchsz --classes --columns --components --figure --method --name --novolumes --seed --steps
     """,
     "e2hype_classify.py": """
-        --apix --batchsz --box --classes --ctf --datadir --figure --ind --invert --noctf --noinvert --nomaps
-        --passthrough --poses --reference --refine_poses --search_poses --seed
+        --apix --batchsz --box --classes --ctf --datadir --dose --dose_weighting --figure --ind --invert --noctf
+        --noinvert --nomaps --notilts_above --ntilts --passthrough --poses --reference --refine_poses --search_poses
+        --seed --tilts
     """,
     "e2hype_compare.py": "--batchsz --embedding --figure --novolumes --path --seed --segmentation --volumes",
     "e2hype_dashboard.py": "--host --name --nobrowser --port --readonly --repeat",
@@ -37,22 +38,28 @@ KEPT = {
         --apix --box --figure --halfmaps --maxres --ngauss --niter --particles --seed --sym --threshold
         --trainmodel
     """,
-    "e2hype_import.py": "--apix --ctf --datadir --ind --lst2cs --lst2star --output --passthrough --poses",
+    "e2hype_import.py": """
+        --apix --ctf --datadir --dose --dose_weighting --ind --lst2cs --lst2star --notilts_above --ntilts --output
+        --passthrough --poses --tilts
+    """,
     "e2hype_list.py": """
         --booleans --class_from --classes --columns --complement --datadir --difference --equal --half --ind
         --intersection --max --min --of --output --passthrough --random --seed --split --table --union
     """,
     "e2hype_make3d.py": """
-        --apix --batchsz --bfactor --box --centre --classes --ctf --datadir --deform --figure --ind --invert
-        --local_resolution --mask --noctf --noinvert --poses --probabilities --sym
+        --apix --batchsz --bfactor --box --centre --classes --ctf --datadir --deform --dose --dose_weighting --figure
+        --ind --invert --local_resolution --mask --noctf --noinvert --notilts_above --ntilts --poses --probabilities
+        --sym --tilts
     """,
     "e2hype_refine.py": """
         --accum --apix --batchsz --box --cache --checkpoint --clip --conditioning --contrast --coordinator
-        --ctf --datadir --decoder --dry-run --ema --encoder --figure --hype_preset --ind --invert --keep
+        --ctf --datadir --decoder --dose --dose_weighting --dry-run --ema --encoder --figure --hype_preset --ind
+        --invert --keep
         --keep_epochs --learnrate --mask --maxbad --maxres --minres --model --niter --nmid --noctf --noinvert
-        --normalise --nprocs --optimiser --pas --path --pointtransformer --poses --precision --preset --procid
+        --normalise --notilts_above --nprocs --ntilts --optimiser --pas --path --pointtransformer
+        --poses --precision --preset --procid
         --pt_preset --refine_poses --remat --report --requeue --resume --schedule --seed --set --stiffness --sym
-        --tensorboard --usetest --warmup
+        --tensorboard --tilts --usetest --warmup
     """,
     "e2hype_score.py": """
         --batchsz --embedding --images --json --level --limit --mask --mass --seed --segmentation --truth
@@ -64,7 +71,7 @@ KEPT = {
     "e2hype_simulate.py": """
         --angle --apix --bfactor --box --complex-seed --crop --ctf-from --dark --defocus --diameter
         --domains --map --n --noctf --pdb --pieces --probability --processes --resume --rmsd --seed
-        --segments --share --shift --snr --structures --subsets
+        --dose --segments --share --shift --snr --structures --subsets --tilts
     """,
     "e2hype_validate.py": "--batchsz --embedding --figure --nulls --seed --segmentation --skip_halves",
     "e2hype_version.py": "--report",

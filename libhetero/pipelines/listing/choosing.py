@@ -247,9 +247,10 @@ class Choice:
         whole = _of_first_image(half, _series(found))
         if (moved := int(np.sum(whole != half))) and not self.halves_told:
             LOGGER.warning(
-                "%d images of tilt series are in another half-set than the first of their particle; each particle goes "
-                "whole to the half-set of its first image.",
+                "half-sets part images of a particle: %d of %d images are in another than the first of their particle, "
+                "with which they go. Make half-sets of whole particles.",
                 moved,
+                len(half),
             )
             self.halves_told = True
         return whole

@@ -10,9 +10,9 @@ from dataclasses import replace
 
 import jax
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 
-from libhetero.records import Batch
+from libhetero.records import Batch, ParticleSet
 
 
 def rows_of_particles(
@@ -52,3 +52,23 @@ def images_alone(batch: Batch) -> Batch:
         return batch
     there = np.flatnonzero(np.asarray(batch.weight))
     return replace(jax.tree.map(lambda leaf: leaf[there], batch), views=1)
+
+
+def one_image_each(particles: ParticleSet) -> tuple[Int[np.ndarray, "distinct"], Int[np.ndarray, "images"]]:
+    """Return the place of the first image of each particle, and which of the particles each image shows.
+
+    What is known of particles, such as their latents, is counted once each, and given to their images again.
+    """
+    if particles.group is None:
+        every = np.arange(len(particles))
+        return every, every
+    _, first, of = np.unique(particles.group, return_index=True, return_inverse=True)
+    order = np.argsort(first, kind="stable")
+    place = np.empty(len(order), np.int64)
+    place[order] = np.arange(len(order))
+    return first[order], place[of]
+
+
+def mean_of_images(values: Float[np.ndarray, "images"], of: Int[np.ndarray, "images"]) -> Float[np.ndarray, "distinct"]:
+    """Return the mean of each particle's images; `of` as in `one_image_each`."""
+    return np.bincount(of, values) / np.bincount(of)

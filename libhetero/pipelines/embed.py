@@ -250,12 +250,16 @@ def _embed_particles(config: EmbedConfig, trained: Any, latent: Any, known: list
     from libhetero.pipelines.decoding.plane import plane_names
     from libhetero.pipelines.embedding import files, particles
     from libhetero.report.embedding import Labelling
+    from libhetero.tilts import one_image_each
 
-    plane = particles.plane_of_latents(latent, config.method, config.neighbours, config.min_distance, config.seed)
+    first, of = one_image_each(trained.particles)
+    how = (config.method, config.neighbours, config.min_distance, config.seed)
+    points = particles.plane_of_latents(latent[first], *how)
+    plane = points[of]
     table, label, probability = files.write_particle_plane(trained.folder, plane), None, None
     if config.sorts:
         if config.class_method == "hdbscan":
-            label = particles.classes_in_the_plane(plane, config.min_size)
+            label = particles.classes_in_the_plane(points, config.min_size)[of]
         else:
             wanted = config.classes if isinstance(config.classes, int) else None
             found = particles.classes_by_latents(trained, latent, wanted, config.seed, config.batch_size)

@@ -43,12 +43,12 @@ from libhetero.models.gmm.config import AUTO, GmmConfig
 from libhetero.models.gmm.decoder import Decoder, make_decoder
 from libhetero.models.gmm.decoder.topology import Level, build_topology
 from libhetero.models.gmm.latent.encoder import Encoder, gradient_features, mean_frc
-from libhetero.models.gmm.latent.normal_equations import normal_equations
 from libhetero.models.gmm.latent.nuisances import Nuisances
 from libhetero.models.gmm.latent.pieces import refined_pieces
 from libhetero.models.gmm.latent.posterior import draw, infer, of_images, of_particles
 from libhetero.models.gmm.latent.subspace import LARGEST_GRID, Imaging, Subspace
 from libhetero.models.gmm.latent.subspace_fit import KIND, find_subspaces
+from libhetero.models.gmm.latent.views import particle_equations
 from libhetero.models.gmm.layout import Layout
 from libhetero.models.gmm.motions import settle_motions
 from libhetero.models.gmm.noise import NOISE_SAMPLE, measure_sample, ring_limits
@@ -309,7 +309,7 @@ class GmmModel:
         """Return what particles say of displacements and amplitudes of patches; see `MixtureFamily`."""
         neutral = jax.tree.map(np.asarray, self.neutral_mixture(params))
         imaging = replace(self._imaging(SUBSPACE_GRID), neutral=neutral)
-        said = normal_equations(imaging, sample, patch, Layout.of("pa"))
+        said = particle_equations(imaging, sample, patch, Layout.of("pa"), nuisances=False)
         return said.hessian, said.gradient
 
     def piece_poses(

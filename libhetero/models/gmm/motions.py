@@ -356,7 +356,7 @@ class Settling:
     @property
     def used(self) -> Bool[np.ndarray, "particles"]:
         """Which particles have an image that counts."""
-        return (np.asarray(self.sample.weight) > 0).reshape(-1, self.sample.views).any(axis=1)
+        return np.any((np.asarray(self.sample.weight) > 0).reshape(-1, self.sample.views), axis=1)
 
     @property
     def held(self) -> Bool[np.ndarray, "particles"]:

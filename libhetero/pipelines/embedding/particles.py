@@ -8,6 +8,7 @@ particles noise and takes hours.
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from libhetero.pipelines.run.folder import Run
 from libhetero.pipelines.run.list_digest import list_digest
 from libhetero.telling.progress import tracked
 from libhetero.telling.waiting import working
+from libhetero.tilts import mean_of_images, one_image_each
 
 LOGGER = logging.getLogger(__name__)
 PARTICLE_CLASSES = "classes_particles.txt"
@@ -84,8 +86,13 @@ def classes_by_latents(
             100 * np.mean(molecules.probability >= 0.9),
         )
         return molecules
-    with working(LOGGER.info, f"classes of {len(latent)} particles by {latent.shape[1]} latent numbers"):
-        found = classes_of(latent, latent_deviations(run), classes, seed=seed, weight=particle_weights(run))
+    first, of = one_image_each(run.particles)
+    deviations, weight = latent_deviations(run), particle_weights(run)
+    deviations = None if deviations is None else deviations[first]
+    weight = None if weight is None else mean_of_images(weight, of)
+    with working(LOGGER.info, f"classes of {len(first)} particles by {latent.shape[1]} latent numbers"):
+        found = classes_of(latent[first], deviations, classes, seed=seed, weight=weight)
+    found = replace(found, label=found.label[of], probability=found.probability[of])
     if classes is None and found.count == 1:
         why = "one blob" if found.components == 1 else "a continuum, or too few particles between which to see a dip"
         LOGGER.info("particles are not told apart by their latents: 1 class (%s)", why)

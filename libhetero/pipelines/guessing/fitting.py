@@ -102,7 +102,7 @@ def _images(
     listed: str, config: GuessConfig, goal: MapToFit, fitted: FittedMixture
 ) -> tuple[ParticleFeed, HomogeneousModel]:
     """Return the particles of a list and the mixture at their scale, with their noise."""
-    data = DataConfig(listed)
+    data = DataConfig(listed, tilts="apart")  # nothing differs between particles here
     particles = load_particles(data)
     whole = symmetric_copies(jax.tree.map(np.asarray, fitted.gaussians), goal.operators)
     box, stored = particles.uniform_box_size(), particles.uniform_pixel_size()

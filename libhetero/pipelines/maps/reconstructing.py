@@ -23,6 +23,7 @@ from libhetero.reconstruction.deformed import Deformation
 from libhetero.records import Batch
 from libhetero.telling.progress import tracked
 from libhetero.telling.waiting import working
+from libhetero.tilts import one_image_each
 from libhetero.training.feed import ParticleFeed, fitting_batches
 
 LOGGER = logging.getLogger(__name__)
@@ -81,6 +82,8 @@ def reconstruct_some(
     if half_set is not None and len(np.unique(half_set[indices])) < 2:
         LOGGER.warning("all particles are of one half-set; every other one is taken instead.")
         half_set = None
+    if half_set is None and feed.particles.group is not None:
+        half_set = one_image_each(feed.particles)[1] % 2
     operators = symmetry_operators(symmetry)
     with ExitStack() as solving:
 

@@ -19,6 +19,8 @@ from libhetero.pipelines.decoding.gaussians import Changes, mixture_model, neutr
 from libhetero.pipelines.decoding.sampling import spread_indices
 from libhetero.pipelines.regions.record import KindRecord, RegionRecord
 from libhetero.pipelines.run.folder import Run
+from libhetero.tilts import one_image_each
+from libhetero.training.series import SeriesFeed, drawn_from
 
 LOGGER = logging.getLogger(__name__)
 MOST_TESTED = 4096  # particles
@@ -83,15 +85,17 @@ def _is_borne_out(record: RegionRecord, p_value: float) -> bool:
 
 def _equations(run: Run, label: Int[np.ndarray, "gaussians"]) -> tuple[Equations, Bool[np.ndarray, "tested"]]:
     """Return what a sample of particles says of the regions, and which of them are of the second half-set."""
-    feed = run.feed()
-    most = min(MOST_TESTED, SAMPLE_BYTES // (4 * feed.box_size**2))
-    chosen = spread_indices(len(run.particles), most)
-    sample = feed.batch(chosen)
+    drawn = drawn_from(run.feed())
+    first, _ = one_image_each(run.particles)
+    views = drawn.views if isinstance(drawn, SeriesFeed) else 1
+    most = min(MOST_TESTED, max(SAMPLE_BYTES // (4 * views * drawn.box_size**2), 1))
+    chosen = spread_indices(len(drawn), min(most, len(drawn)))
+    sample = drawn.batch(chosen)
     patches = split_regions(np.asarray(neutral_gaussians(run).position), label)
     hessian, gradient = mixture_model(run).patch_equations(run.params, sample, patches.patch)
-    used = np.asarray(sample.weight) > 0
+    used = (np.asarray(sample.weight) > 0).reshape(-1, views).any(axis=1)
     stated = run.particles.half_set
-    half = np.arange(len(chosen)) % 2 if stated is None else np.asarray(stated)[chosen]
+    half = np.arange(len(chosen)) % 2 if stated is None else np.asarray(stated)[first[chosen]]
     second = half[used] > half.min()
     if not 0 < second.sum() < len(second):
         second = np.arange(len(second)) % 2 > 0

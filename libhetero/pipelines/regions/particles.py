@@ -23,6 +23,7 @@ from libhetero.pipelines.run.folder import Run
 from libhetero.pipelines.run.list_digest import list_digest
 from libhetero.report.presence import draw_presence
 from libhetero.telling.waiting import working
+from libhetero.tilts import mean_of_images, one_image_each
 
 LOGGER = logging.getLogger(__name__)
 PRESENCE = "regions_presence.txt"
@@ -126,6 +127,9 @@ def classify_regions(
         columns_of(regions.members(place + 1), changes.feature, "motion" if kind == "motion" else "amplitude")
         for place, kind in enumerate(kinds)
     ]
+    first, of = one_image_each(run.particles)
+    latent, deviation = latent[first], None if deviation is None else deviation[first]
+    weight = None if weight is None else mean_of_images(weight, of)
     coordinates, values = _projected(run, latent, changes, bases, told, batch_size, progress)
     found = []
     for place, kind in enumerate(kinds):
@@ -137,9 +141,20 @@ def classify_regions(
         explained = np.var(points, axis=0) / max(float(np.diag(changes.covariance)[columns].sum()), 1e-30)
         length = _length(run, len(columns) // 3) if kind == "motion" else None
         telling = values[place] if length is None else length * points[:, 0]
+        of_particles = (errors, probability, probabilities)
+        errors, probability, probabilities = (None if one is None else one[of] for one in of_particles)
         found.append(
             RegionClasses(
-                place + 1, kind, points, telling, label, errors, probability, explained, length, probabilities
+                place + 1,
+                kind,
+                points[of],
+                telling[of],
+                label[of],
+                errors,
+                probability,
+                explained,
+                length,
+                probabilities,
             )
         )
     return found

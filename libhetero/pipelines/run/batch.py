@@ -64,8 +64,9 @@ def with_largest_batch(
             copy = cost.state_bytes // jax.local_device_count() if jax.default_backend() == "cpu" else 0
             return cost.device_bytes + copy  # of a checkpoint
 
-        chunked = isinstance(feed, ParticleFeed) and not feed.pool.holds(count, 4 * feed.box_size**2)
-        images = READ_AHEAD * feed.pool.size if chunked else 0
+        images = 0.0
+        if isinstance(feed, ParticleFeed) and not feed.pool.holds(count, 4 * feed.box_size**2):
+            images = READ_AHEAD * feed.pool.size
         memory = usable_memory(round(images))
         if memory is None:
             raise ConfigurationError(

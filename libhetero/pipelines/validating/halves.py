@@ -30,6 +30,7 @@ from libhetero.pipelines.run.epoch_folder import run_and_epoch
 from libhetero.pipelines.run.folder import LATENTS, Run, open_run
 from libhetero.pipelines.run.particles import listed
 from libhetero.records import ParticleSet
+from libhetero.tilts import one_image_each
 from libhetero.training.checkpoint import last_step
 from libhetero.training.log import read_log
 
@@ -61,7 +62,7 @@ class HalfModel:
 
 
 def half_sets(particles: ParticleSet) -> tuple[Half, Half]:
-    """Return the places of each half-set's particles: those of the list, else the even and the odd ones.
+    """Return the places of each half-set's images: those of the list, else of the even and of the odd particles.
 
     Raises
     ------
@@ -69,7 +70,7 @@ def half_sets(particles: ParticleSet) -> tuple[Half, Half]:
     """
     half = particles.half_set
     if half is None or min(np.count_nonzero(half == one) for one in (0, 1)) < FEWEST:
-        half = np.arange(len(particles)) % 2
+        half = one_image_each(particles)[1] % 2
     first, second = (np.flatnonzero(half == one) for one in (0, 1))
     if min(len(first), len(second)) < FEWEST:
         raise DataError(
@@ -86,7 +87,7 @@ def seconds_of_training(run: Run) -> float | None:
     if not rates:
         return None
     first = max((line.get("first_step_seconds", 0.0) for line in lines), default=0.0)
-    return float(lines[-1]["epoch"] * len(run.particles) / np.median(rates) + first)
+    return float(lines[-1]["epoch"] * run.particles.distinct / np.median(rates) + first)
 
 
 def train_half(

@@ -92,7 +92,7 @@ def infer(
         made = of_images(mixtures(of_particles(state[:, :rank], views)), views)
         each = together if shared else alone
         found = jax.vmap(partial(each, imaging.on(grid)))(state, made, batch.images, batch.observation)
-        return _solved(*found, state, jnp.asarray(batch.weight), rank, views) if shared else found
+        return _solved(found, state, jnp.asarray(batch.weight), rank, views) if shared else found
 
     for grid in newton_grids(layout, imaging.grid, steps):
         state, precision = step(grid, state)
@@ -110,8 +110,7 @@ def of_images(particles: Rows, views: int) -> Rows:
 
 
 def _solved(
-    seen: Float[Array, "images numbers numbers"],
-    said: Float[Array, "images numbers"],
+    system: tuple[Float[Array, "images numbers numbers"], Float[Array, "images numbers"]],
     state: Float[Array, "images numbers"],
     weight: Float[Array, "images"],
     rank: int,
@@ -121,7 +120,7 @@ def _solved(
 
     The precision of each image's numbers is such that that of z is the particle's, and that of u given z the image's.
     """
-    z, u = state[:, :rank], state[:, rank:]
+    (seen, said), z, u = system, state[:, :rank], state[:, rank:]
     own = seen[:, rank:, rank:] + jnp.eye(u.shape[1])
     cross, slope = seen[:, :rank, rank:], said[:, rank:] - u
     taken = jnp.linalg.solve(own, jnp.swapaxes(cross, 1, 2))  # K A_uz

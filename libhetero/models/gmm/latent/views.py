@@ -48,6 +48,7 @@ def particle_equations(
     *,
     fields: Fields | None = None,
     about: About | None = None,
+    nuisances: bool = True,
     draws: int = 0,
     seed: int = 0,
 ) -> Equations:
@@ -57,12 +58,12 @@ def particle_equations(
     ----------
     imaging, sample, patch, layout, fields, about, draws, seed : see `normal_equations`. Particles none of whose images
         has weight are left out.
+    nuisances : whether there are any.
     """
+    options: dict[str, Any] = {"fields": fields, "about": about, "nuisances": nuisances, "draws": draws, "seed": seed}
     if sample.views == 1:
-        return normal_equations(
-            imaging, sample, patch, layout, fields=fields, about=about, nuisances=True, draws=draws, seed=seed
-        )
-    spread, mean, information = _learnt(imaging, sample, patch, layout, seed)
+        return normal_equations(imaging, sample, patch, layout, **options)
+    learnt = _learnt(imaging, sample, patch, layout, seed) if nuisances else None
     used = np.flatnonzero(sample.weight)
     held, particle = np.unique(used // sample.views, return_inverse=True)
     parts: list[np.ndarray] = []
@@ -71,26 +72,23 @@ def particle_equations(
 
     def begin(columns: int, given: int) -> None:
         told.update(fields=given)
-        left = columns - len(NUISANCES)
+        left = columns - (0 if learnt is None else len(NUISANCES))
         parts.extend(np.zeros((len(held), *rest, left), np.float32) for rest in ((left,), (), (draws,)))
 
     def take(rows: slice, said: tuple[np.ndarray, ...]) -> None:
-        random = np.random.default_rng([seed, rows.start])
-        solved = without_nuisances(*said, spread, mean, random)
+        if learnt is not None:
+            said = without_nuisances(said, learnt[0].spread, learnt[1], np.random.default_rng([seed, rows.start]))
         with lock:
-            for whole, part in zip(parts, solved, strict=True):
+            for whole, part in zip(parts, said, strict=True):
                 np.add.at(whole, particle[rows], part)
 
-    options: dict[str, Any] = {"fields": fields, "about": about, "draws": draws, "seed": seed}
-    each_image(imaging, replace(sample, views=1), patch, layout, begin, take, nuisances=True, **options)
+    each_image(imaging, replace(sample, views=1), patch, layout, begin, take, **options)
     hessian, gradient, noise = parts
-    return Equations(hessian, gradient, noise, 0, told["fields"], layout.kinds, Solved(spread, information))
+    return Equations(hessian, gradient, noise, 0, told["fields"], layout.kinds, None if learnt is None else learnt[0])
 
 
 def without_nuisances(
-    hessian: Float[np.ndarray, "images columns columns"],
-    gradient: Float[np.ndarray, "images columns"],
-    noise: Float[np.ndarray, "images draws columns"],
+    said: tuple[np.ndarray, ...],
     spread: Float[np.ndarray, "6"],
     mean: Float[np.ndarray, "6"],
     random: np.random.Generator,
@@ -99,10 +97,11 @@ def without_nuisances(
 
     Parameters
     ----------
+    said : H (images, columns, columns), g (images, columns) and noise (images, draws, columns).
     spread, mean : of the nuisances.
     random : for what the draws of noise have in the place of nuisances.
     """
-    count = len(spread)
+    (hessian, gradient, noise), count = said, len(spread)
     own = hessian[:, :count, :count] + np.diag(spread**-2).astype(np.float32)
     cross = hessian[:, count:, :count]
     taken = np.linalg.solve(own, cross.transpose(0, 2, 1))  # K H_nc
@@ -117,10 +116,10 @@ def without_nuisances(
 
 def _learnt(
     imaging: Imaging, sample: Batch, patch: np.ndarray, layout: Layout, seed: int
-) -> tuple[Float[np.ndarray, "6"], Float[np.ndarray, "6"], Float[np.ndarray, "6"]]:
-    """Return spreads and means of the nuisances of images, and how much these say of one unit of each."""
+) -> tuple[Solved, Float[np.ndarray, "6"]]:
+    """Return spreads of the nuisances of images and how much these say of them, and the nuisances' means."""
     some = spread_over(images_alone(sample), LEARNT_FROM)
     equations = normal_equations(imaging, some, patch, layout, nuisances=True, seed=seed)
     model, count = nothing_changes(equations), len(NUISANCES)
     information = np.diagonal(equations.hessian, axis1=1, axis2=2)[:, :count].mean(axis=0)
-    return np.maximum(np.diag(model.known[:count]), LEAST_SPREAD), model.mean[:count], information
+    return Solved(np.maximum(np.diag(model.known[:count]), LEAST_SPREAD), information), model.mean[:count]

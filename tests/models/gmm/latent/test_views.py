@@ -31,7 +31,7 @@ def test_nuisances_are_integrated_over() -> None:
     data = random.normal(size=(4, 30))
     hessian, gradient = np.einsum("iap,ibp->iab", seen, seen), np.einsum("iap,ip->ia", seen, data)
     noise = np.zeros((4, 0, COUNT + 3))
-    found, said, _ = without_nuisances(hessian, gradient, noise, spread, mean, random)
+    found, said, _ = without_nuisances((hessian, gradient, noise), spread, mean, random)
     for i in range(4):
         own, changes = seen[i, :COUNT], seen[i, COUNT:]
         inverse = np.linalg.inv(np.eye(30) + own.T @ np.diag(spread**2) @ own)
@@ -46,7 +46,7 @@ def test_what_noise_says_has_the_covariance_of_the_equations() -> None:
     hessian = np.einsum("iap,ibp->iab", seen, seen)
     noise = np.einsum("iap,idp->ida", seen, random.normal(size=(1, draws, 12)))
     spread = np.linspace(0.3, 1.0, COUNT)
-    found, _, said = without_nuisances(hessian, np.zeros((1, COUNT + 2)), noise, spread, np.zeros(COUNT), random)
+    found, _, said = without_nuisances((hessian, np.zeros((1, COUNT + 2)), noise), spread, np.zeros(COUNT), random)
     np.testing.assert_allclose(said[0].T @ said[0] / draws, found[0], atol=0.06 * np.abs(found[0]).max())
 
 
@@ -60,7 +60,9 @@ def test_equations_of_a_particle_are_the_sums_of_those_of_its_images() -> None:
     assert found.solved is not None
     each = normal_equations(imaging(), single, PATCH, layout, nuisances=True)
     mean, random = nothing_changes(each).mean[:COUNT], np.random.default_rng(0)
-    hessian, gradient, _ = without_nuisances(each.hessian, each.gradient, each.noise, found.solved.spread, mean, random)
+    hessian, gradient, _ = without_nuisances(
+        (each.hessian, each.gradient, each.noise), found.solved.spread, mean, random
+    )
     for whole, parts in ((found.hessian, hessian), (found.gradient, gradient)):
         summed = np.array([parts[:3].sum(axis=0), parts[3:].sum(axis=0)])
         np.testing.assert_allclose(whole, summed, atol=1e-3 * np.abs(summed).max())

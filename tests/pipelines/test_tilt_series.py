@@ -1,0 +1,111 @@
+"""Particles of a tilt series go through the programs whole: one latent and one class, in the row of every image."""
+
+import numpy as np
+import pytest
+
+from libhetero.io import read_latent, read_particles
+from libhetero.pipelines.decoding.mid_latent import LatentStream
+from libhetero.pipelines.run.folder import open_run
+
+COUNT, TILTS = 40, 3
+SIZES = "--preset small --niter 2 --batchsz 8 --seed 1"
+GMM = "--model gmm.txt --decoder mlp --set mlp_width=16 --nmid 2 --pas 010"
+HYPE = "--set inr_width=16 --set dim=16 --set coordinates=40 --start none"
+
+
+@pytest.fixture(scope="module")
+def folder(load_program, tmp_path_factory):
+    """A complex of which two pieces come and go, each particle at three tilts; images stand in a mixed order."""
+    folder = tmp_path_factory.mktemp("tilted")
+    options = f"--pieces 2 --diameter 75 --n {COUNT} --box 16 --apix 8 --snr 2 --tilts -40,40,40 --dose 3 --seed 3"
+    assert load_program("e2hype_simulate.py").main(["assembly", str(folder / "set"), *options.split()]) == 0
+    (folder / "gmm.txt").write_text("0.1 0.05 0 3 4\n-0.1 0 0.1 3 4\n0 -0.1 -0.05 3 4\n0.05 0.1 -0.1 3 4\n")
+    text = (folder / "set/particles.star").read_text().splitlines()
+    rows = [place for place, line in enumerate(text) if "@" in line]
+    order = np.random.default_rng(0).permutation(rows)
+    for place, other in zip(rows, [text[other] for other in order], strict=True):
+        text[place] = other
+    (folder / "set/mixed.star").write_text("\n".join(text) + "\n")
+    return folder
+
+
+@pytest.fixture
+def program(load_program, folder, monkeypatch, capsys):
+    """Run a program beside the set; return (exit code, stdout, stderr)."""
+    monkeypatch.chdir(folder)
+
+    def run(name, words):
+        code = load_program(f"e2hype_{name}.py").main(words.split())
+        return code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def trained(program, folder):
+    """A run of the Gaussians on the images in a mixed order."""
+    if not (folder / "run").exists():
+        code, out, err = program("refine", f"set/mixed.star {SIZES} {GMM} --path run")
+        assert code == 0, err
+        assert f"{COUNT} particles in {COUNT * TILTS} images" in out + err
+    return folder / "run"
+
+
+def alike(values, group):
+    """Return whether the rows of each particle hold the same."""
+    return all(np.ptp(values[group == one], axis=0).max() < 1e-5 for one in np.unique(group))
+
+
+def test_images_of_one_particle_have_one_latent(trained):
+    run = open_run(trained)
+    group = np.asarray(run.particles.group)
+    assert not np.all(np.diff(group) >= 0)  # mixed
+    index, latent = read_latent(trained / "mid_00.txt")
+    np.testing.assert_array_equal(index, np.arange(COUNT * TILTS))
+    assert alike(latent, group) and np.ptp(latent, axis=0).min() > 0.1
+
+
+def test_an_image_is_encoded_with_all_of_its_particle(trained):
+    run = open_run(trained)
+    chosen = np.array([7, 100, 3])
+    found = np.concatenate(list(LatentStream(run.model, run.params, run.feed(), 16).blocks(chosen)))
+    np.testing.assert_allclose(found, read_latent(trained / "mid_00.txt")[1][chosen], atol=2e-3)
+
+
+def test_classes_are_of_particles(trained, program):
+    code, _, err = program("embed", "run --method pca --classes 2 --lists")
+    assert code == 0, err
+    group = np.asarray(open_run(trained).particles.group)
+    label = np.loadtxt(trained / "classes_particles.txt")[:, 1]
+    assert alike(label[:, None], group)
+    assert alike(read_latent(trained / "embed_particles.txt")[1], group)
+    lists = [read_particles(trained / f"class_{number:02d}.star") for number in range(2)]
+    assert sum(one.distinct for one in lists) == COUNT
+    assert [len(one) for one in lists] == [TILTS * one.distinct for one in lists]
+
+
+def test_regions_and_scores_are_found(trained, program):
+    code, _, err = program("segment", "run --keep_all --seed 1")
+    assert code == 0, err
+    code, out, err = program("score", "run --images 0")
+    assert code == 0, out + err
+
+
+def test_a_run_goes_on_with_the_same_particles(trained, program):
+    code, out, err = program("refine", "--resume run")
+    assert code == 0 and "finished" in out + err
+    code, out, err = program("refine", "--resume run --niter 3")
+    assert code == 0, err
+    assert alike(read_latent(trained / "mid_00.txt")[1], np.asarray(open_run(trained).particles.group))
+
+
+def test_a_model_of_single_images_says_that_it_takes_them_apart(program, folder):
+    code, out, err = program("refine", f"set/particles.star {SIZES} {HYPE} --path apart")
+    assert code == 0, err
+    assert f"its {COUNT * TILTS} images show {COUNT} particles" in out + err
+    assert open_run(folder / "apart").particles.group is None
+
+
+def test_a_batch_in_parts_is_refused(program):
+    code, out, err = program("refine", f"set/particles.star {SIZES} {GMM} --accumulate 2 --path parts")
+    assert code == 1 and "would cut the tilt series of particles" in out + err

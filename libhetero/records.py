@@ -284,6 +284,8 @@ class ParticleSet:
     group : particle that each image shows, of a tilt series or a movie, from 0; None where each shows its own.
     tilt : degrees, of the stage for each image of a tilt series, without a sign where the list tells none; None when
         absent.
+    series : what `group` says in the list, of images that are taken for particles of their own all the same; None
+        otherwise. Only lists that are written go by it.
     source : the table it was read from; None for a set made in memory.
     estimates : a model's, which lists name; None for none.
     given : the source's poses, where `pose` holds refined ones; None where it holds the source's.
@@ -301,6 +303,7 @@ class ParticleSet:
     half_set: Integer[np.ndarray, "particles"] | None = None
     group: Integer[np.ndarray, "particles"] | None = None
     tilt: Float[np.ndarray, "particles"] | None = None
+    series: Integer[np.ndarray, "particles"] | None = None
     source: SourceTable | None = None
     estimates: ParticleEstimates | None = None
     given: GivenPoses | None = None
@@ -325,6 +328,7 @@ class ParticleSet:
             half_set=None if self.half_set is None else self.half_set[index],
             group=None if self.group is None else self.group[index],
             tilt=None if self.tilt is None else self.tilt[index],
+            series=None if self.series is None else self.series[index],
             source=source,
             estimates=None if self.estimates is None else _take(self.estimates, index),
             given=None if given is None else GivenPoses(given.pose.take(index), given.change.take(index)),

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Shaped
+from jaxtyping import Float, Shaped
 
 from libhetero.errors import DataError
 from libhetero.files import replacing
@@ -28,8 +28,9 @@ from libhetero.io.aberrations import ABERRATIONS
 from libhetero.io.check import describe_source
 from libhetero.io.cs_columns import names_of
 from libhetero.io.particles import write_particles
-from libhetero.io.star import StarTable
+from libhetero.io.star import EXPOSURE, StarTable
 from libhetero.io.star_text import StarFile, write_star_file
+from libhetero.io.star_writer import state_exposures
 from libhetero.io.tilt_series import particle_names
 from libhetero.records import ParticleSet
 
@@ -248,11 +249,25 @@ def _join_star(path: Path, names: Iterable[Path], dropped: Sequence[str]) -> Non
         blocks["optics"], numbers = _joined_optics(path, [_optics(table) for table in tables])
         rows = [table.optics_row() for table in tables]
         frames = [frame.assign(**{GROUP: own[row]}) for frame, own, row in zip(frames, numbers, rows, strict=True)]
+    exposures = None if "exposure" in dropped else _exposures(tables)
+    if exposures is not None and any(EXPOSURE in frame for frame in frames):
+        frames = [
+            frame.assign(**{EXPOSURE: [f"{one:.6f}" for one in own]})
+            for frame, own in zip(frames, exposures, strict=True)
+        ]
     held = [label for label in frames[0] if all(label in frame for frame in frames)]
     held = [label for label in held if not (label == SUBSET and "half" in dropped)]
     _tell_lost(path, held, [tuple(frame.columns) for frame in frames])
     blocks[tables[0].name] = pd.concat([frame[held] for frame in frames], ignore_index=True)
+    if exposures is not None:
+        state_exposures(StarTable(str(path), blocks, tables[0].name), np.concatenate(exposures))
     write_star_file(path, StarFile(blocks, tables[0].versions))
+
+
+def _exposures(tables: Sequence[StarTable]) -> list[Float[np.ndarray, "_"]] | None:
+    """Return the exposures of each table's images; None where one tells none."""
+    found = [exposure for table in tables if (exposure := star.read_exposure(table)) is not None]
+    return found if len(found) == len(tables) else None
 
 
 def _optics(table: StarTable) -> pd.DataFrame:

@@ -33,6 +33,8 @@ from libhetero.records import CTFParams, SourceTable
 logger = logging.getLogger(__name__)
 
 ANGLES = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")
+PRE_EXPOSURE = "rlnMicrographPreExposure"  # e⁻/Å² before an image
+EXPOSURE = "libheteroExposure"  # e⁻/Å² up to its middle, where the images of a list do not tell what one adds
 LONGEST = 400  # digits of a number before or after its point: more than any float64 has
 NUMBER = rf"[+-]?(?:[0-9]{{1,{LONGEST}}}(?:\.[0-9]{{0,{LONGEST}}})?|\.[0-9]{{1,{LONGEST}}})(?:[eE][+-]?[0-9]{{1,4}})?"
 NUMBERS = re.compile(rf"(?:(?>{NUMBER})\n)*+")
@@ -489,11 +491,20 @@ def _tilt(table: StarTable) -> Float[np.ndarray, "particles"] | None:
 
 def read_exposure(table: StarTable) -> Float[np.ndarray, "particles"] | None:
     """Return what a particle had received up to the middle of each of its tilt images, e⁻/Å²; None where the list does
-    not say, or is one of single images."""
-    group, before = _group(table), table.number("rlnMicrographPreExposure")
-    if group is None or before is None or not np.any(before):
+    not say, or is one of single images.
+
+    RELION's column leaves out what the image itself adds, which only the other images of the list tell; lists of some
+    images that were written here state the exposure itself.
+    """
+    group = _group(table)
+    if group is None:
         return None
-    if np.any(before < 0):
-        row = int(np.argmax(before < 0))
-        raise table.wrong_value("rlnMicrographPreExposure", slice(None), row, f"{before[row]:g}", "0 or more")
-    return (before + exposure_of_image(before, group) / 2).astype(np.float32)
+    for label in (EXPOSURE, PRE_EXPOSURE):
+        found = table.number(label)
+        if found is not None and np.any(found < 0):
+            row = int(np.argmax(found < 0))
+            raise table.wrong_value(label, slice(None), row, f"{found[row]:g}", "0 or more")
+        if found is not None and np.any(found):
+            own = 0.0 if label == EXPOSURE else exposure_of_image(found, group) / 2
+            return (found + own).astype(np.float32)
+    return None

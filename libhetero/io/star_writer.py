@@ -6,7 +6,6 @@ for converted and leave the shifts out. One with optics groups keeps its version
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import os
 from typing import Any
@@ -31,7 +30,7 @@ from libhetero.io.paths import project_path, require_readable_elsewhere, resolve
 from libhetero.io.pixel_size import SAME, renewed_pixel_size
 from libhetero.io.pose_changes import pose_figures
 from libhetero.io.source_images import compare_images
-from libhetero.io.star import StarTable
+from libhetero.io.star import EXPOSURE, PRE_EXPOSURE, StarTable
 from libhetero.io.star_text import StarFile, write_star_file
 from libhetero.records import CTFParams, ParticleSet, Pose
 
@@ -39,7 +38,7 @@ logger = logging.getLogger(__name__)
 
 VERSION = "30001"
 NO_CTF = {"rlnVoltage": "300.000000", "rlnSphericalAberration": "2.700000", "rlnAmplitudeContrast": "0.100000"}
-PARTICLE_NAME, PRE_EXPOSURE = "rlnTomoParticleName", "rlnMicrographPreExposure"
+PARTICLE_NAME = "rlnTomoParticleName"
 PIXEL_LABELS = {"rlnImagePixelSize": 1, "rlnPixelSize": 1, "rlnMagnification": -1}
 
 
@@ -107,7 +106,7 @@ def _updated(table: StarTable, rows: np.ndarray, particles: ParticleSet) -> dict
     if particles.ctf is not None:
         _put_ctf(blocks, table, rows, particles.ctf)
     if particles.group is not None:
-        _put_series(frame, table, rows, particles, particles.group)
+        _put_series(blocks, table, rows, particles, particles.group)
     if particles.half_set is not None:
         subset = np.asarray(particles.half_set) + 1
         old = table.number("rlnRandomSubset", rows)
@@ -295,19 +294,43 @@ def _put_ctf(blocks: dict[str, Any], table: StarTable, rows: np.ndarray, ctf: CT
 
 
 def _put_series(
-    frame: pd.DataFrame, table: StarTable, rows: np.ndarray, particles: ParticleSet, group: Int[np.ndarray, "particles"]
+    blocks: dict[str, Any],
+    table: StarTable,
+    rows: np.ndarray,
+    particles: ParticleSet,
+    group: Int[np.ndarray, "particles"],
 ) -> None:
-    """Renew exposures where they differ, and name particles where the columns that told them no longer do."""
+    """Name particles where the columns that told them no longer do, and renew exposures where they differ."""
+    frame, label = blocks[table.name], star.series_label(table)
+    written = StarTable(table.path, blocks, table.name)
+    if label is None:
+        frame[PARTICLE_NAME] = [f"series_{number:06d}" for number in _series_numbers(particles, group)]
+    elif star.series_label(written) is None:
+        frame[PARTICLE_NAME] = table.particles[label].to_numpy(object)[rows]
     exposure = None if particles.ctf is None else particles.ctf.exposure
     if exposure is not None:
         old = star.read_exposure(table)
-        if old is None or not np.allclose(old[rows], exposure, rtol=1e-5, atol=1e-3):
+        if old is None or not same_exposures(old[rows], exposure):
             frame[PRE_EXPOSURE] = _pre_exposure(np.asarray(exposure), group)
-    label = star.series_label(table)
-    if label is None:
-        frame[PARTICLE_NAME] = [f"series_{number:06d}" for number in _series_numbers(particles, group)]
-    elif star.series_label(dataclasses.replace(table, blocks={**table.blocks, table.name: frame}, copied=None)) is None:
-        frame[PARTICLE_NAME] = table.particles[label].to_numpy(object)[rows]
+        state_exposures(written, np.asarray(exposure))
+
+
+def state_exposures(table: StarTable, exposure: Float[np.ndarray, "particles"]) -> None:
+    """Give a table a column of the exposures themselves where its images do not tell them, as where some were left out.
+
+    Parameters
+    ----------
+    table : whose particles are changed.
+    exposure : e⁻/Å², up to the middle of each image.
+    """
+    read = star.read_exposure(table)
+    if read is None or not same_exposures(read, exposure):
+        table.particles[EXPOSURE] = _text(exposure)
+
+
+def same_exposures(first: Float[np.ndarray, "particles"], second: Float[np.ndarray, "particles"]) -> bool:
+    """Return whether exposures are the same, but for the digits of a list."""
+    return np.allclose(first, second, rtol=1e-5, atol=1e-3)
 
 
 def _pre_exposure(exposure: np.ndarray, group: np.ndarray) -> list[str]:
@@ -371,7 +394,10 @@ def _fresh_particles(particles: ParticleSet, group: np.ndarray, micrographs: np.
         columns["rlnMicrographName"] = micrographs
     if particles.group is not None:
         columns |= _series(particles, particles.group)
-    return pd.DataFrame(columns | _estimates(particles))
+    frame = pd.DataFrame(columns | _estimates(particles))
+    if particles.group is not None and particles.ctf is not None and particles.ctf.exposure is not None:
+        state_exposures(StarTable("", {"particles": frame}, "particles"), np.asarray(particles.ctf.exposure))
+    return frame
 
 
 def _series(particles: ParticleSet, group: Int[np.ndarray, "particles"]) -> dict[str, list[str]]:

@@ -21,6 +21,7 @@ from libhetero.records import CTFParams, ParticleSet
 WEIGHTINGS = ("list", "curve", "none")
 PER_DOSE = 4.0  # Å² of Warp's B-factor for each e⁻/Å²
 SAME_TILT = 0.1  # degrees
+SAME_DOSE = 3.0  # as a factor: how far the exposures of B-factors and those that are stated may be from each other
 REMEDY = "give that of each image with --dose"
 
 
@@ -44,9 +45,10 @@ def tilted_less(particles: ParticleSet, degrees: float) -> ParticleSet:
 
     Raises
     ------
-    DataError : for a list that tells no tilts, or where no image is left.
+    DataError : for a list of single images or one that tells no tilts, or where no image is left.
     """
     if particles.tilt is None:
+        _group(particles)
         raise DataError(
             f"{describe_source(particles)}: tells no tilts; expected rlnTomoNominalStageTiltAngle, hetero_tilt, or "
             "rlnCtfScalefactor that is the cosine of the tilt. Choose images by exposure (--ntilts) instead."
@@ -92,7 +94,7 @@ def weighted_by(particles: ParticleSet, how: str) -> ParticleSet:
     ----------
     particles : tilt series.
     how : "list": by B-factor and exposure as the list states them. "curve": by exposure, which Warp's B-factors are
-        turned into where none is stated. "none": by neither.
+        turned into where none is stated, and which are left out where exposures are. "none": by neither.
 
     Raises
     ------
@@ -109,12 +111,30 @@ def weighted_by(particles: ParticleSet, how: str) -> ParticleSet:
         if exposure is None:
             raise DataError(f"{describe_source(particles)}: tells no exposures for a curve; {REMEDY}.")
         ctf = dataclasses.replace(ctf, exposure=exposure.astype(np.float32), b_factor=np.zeros_like(ctf.b_factor))
+    elif _b_factor_is_dose(particles):
+        ctf = dataclasses.replace(ctf, b_factor=np.zeros_like(ctf.b_factor))
     return dataclasses.replace(particles, ctf=ctf)
 
 
+def faded_once(particles: ParticleSet) -> ParticleSet:
+    """Return the set without exposures where its B-factors say them, too, so that no dose counts twice."""
+    ctf = particles.ctf
+    if ctf is None or ctf.exposure is None or not _b_factor_is_dose(particles):
+        return particles
+    return dataclasses.replace(particles, ctf=dataclasses.replace(ctf, exposure=None))
+
+
 def apart(particles: ParticleSet) -> ParticleSet:
-    """Return the set with every image as a particle of its own."""
-    return dataclasses.replace(particles, group=None)
+    """Return the set with every image as a particle of its own; which ones its list puts together stays known."""
+    series = particles.series if particles.group is None else particles.group
+    return dataclasses.replace(particles, group=None, series=series)
+
+
+def together(particles: ParticleSet) -> ParticleSet:
+    """Return the set with images of one particle as its list tells them, also where they were taken apart."""
+    if particles.series is None:
+        return particles
+    return dataclasses.replace(particles, group=particles.series, series=None)
 
 
 def as_stated(particles: ParticleSet) -> ParticleSet:
@@ -161,6 +181,44 @@ def particle_names(particles: ParticleSet) -> list[str]:
         return found[0].particles[label].to_numpy(object)[found[1]].tolist()
     ids = lst_column(particles, "ptcl3d_id")
     return [str(number) for number in (group.tolist() if ids is None else ids)]
+
+
+def particle_keys(particles: ParticleSet, by_name: bool) -> list[tuple[str, str]]:
+    """Return what tells the particle that each image shows in several lists of the same particles.
+
+    Parameters
+    ----------
+    particles : tilt series.
+    by_name : True for its name, wherever a .star tells it, so that a .star and a project list may be compared; False to
+        tell particles of one name in two imports apart.
+
+    Returns
+    -------
+    of each image, (the file that a number counts in, "" for a name; name or number).
+    """
+    group, source = _group(particles).tolist(), particles.source
+    if source is None or source.format != "lst":
+        named = source is not None and source.format == "star"
+        origin = "" if named else describe_source(particles)
+        called = particle_names(particles) if named else [str(number) for number in group]
+        return [(origin, one) for one in called]
+    lines = [lst.line_values(source.data, int(row)) for row in source.rows]
+    keys = [
+        (str(line.get("hetero_source", "")), str(line.get("ptcl3d_id", number)))
+        for line, number in zip(lines, group, strict=True)
+    ]
+    if not by_name:
+        return keys
+    imports = np.array([origin for origin, _ in keys], object)
+    for origin in dict.fromkeys(imports.tolist()):
+        places = np.flatnonzero(imports == origin)
+        found = original_table(particles.take(places), "star", star.read_table)
+        label = None if found is None else star.series_label(found[0])
+        if found is not None and label is not None:
+            names = found[0].particles[label].to_numpy(object)[found[1]]
+            for place, name in zip(places.tolist(), names.tolist(), strict=True):
+                keys[place] = ("", name)
+    return keys
 
 
 def lst_column(particles: ParticleSet, key: str) -> list[int] | None:
@@ -217,12 +275,18 @@ def _ctf(particles: ParticleSet) -> CTFParams:
 
 
 def _b_factor_is_dose(particles: ParticleSet) -> bool:
-    """Return whether B-factors say exposures: there are some, and no two images of a particle have one."""
+    """Return whether B-factors say exposures: there are some, no two images of a particle have one, and where exposures
+    are stated, too, the two are alike."""
     if particles.group is None or particles.ctf is None:
         return False
-    b_factor = np.asarray(particles.ctf.b_factor)
+    b_factor, exposure = np.asarray(particles.ctf.b_factor), particles.ctf.exposure
     pairs = np.stack([np.asarray(particles.group, np.float64), b_factor.astype(np.float64)], axis=1)
-    return bool(np.any(b_factor > 0)) and len(np.unique(pairs, axis=0)) == len(pairs)
+    if not np.any(b_factor > 0) or len(np.unique(pairs, axis=0)) < len(pairs):
+        return False
+    if exposure is None:
+        return True
+    said, stated = np.median(b_factor) / PER_DOSE, np.median(np.asarray(exposure))
+    return bool(said <= SAME_DOSE * stated and stated <= SAME_DOSE * said)
 
 
 def _order(particles: ParticleSet) -> Float[np.ndarray, "particles"]:

@@ -81,12 +81,15 @@ def run(config: ImportConfig) -> ImportReport:
     """
     # The parts load here, after parsing: `--help` is answered from the declarations above.
     from libhetero.io import check_particles, write_particles
+    from libhetero.io.tilt_series import together
     from libhetero.pipelines.listing.contrast import look_at_contrast
     from libhetero.pipelines.listing.copying import copy_images
     from libhetero.pipelines.listing.findings import describe, odd_findings
     from libhetero.pipelines.run.particles import listed
 
     particles = listed(config)
+    if config.tilts == "together":  # also those of which one image is left
+        particles = together(particles)
     check_particles(particles, need_pose=False, need_ctf=False)
     contrast = look_at_contrast(particles)
     listed_set = particles if config.stack is None else copy_images(particles, config.stack)

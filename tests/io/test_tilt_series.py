@@ -15,10 +15,13 @@ from libhetero.io.tilt_series import (
     apart,
     as_stated,
     describe_series,
+    faded_once,
     known_exposure,
     least_exposed,
+    particle_keys,
     particle_names,
     tilted_less,
+    together,
     weighted_by,
     with_exposure,
 )
@@ -165,6 +168,46 @@ def test_images_of_eman2_are_in_the_order_of_tilt_id(folder):
     np.testing.assert_array_equal(least_exposed(plain, 2).image_index, [0, 1])
 
 
+@pytest.mark.parametrize("kept", [[0, 2], [0], [1], [3, 0]])
+@pytest.mark.parametrize("ending", [".lst", ".star"])
+def test_the_exposure_of_an_image_does_not_depend_on_the_others_of_a_list(folder, kept, ending):
+    """Half of its own is part of it, which images that are left out have told; RELION's column stays what it was."""
+    particles = read_particles(relion_star(folder))
+    chosen = particles.take(np.array([*kept, *(4 + place for place in kept if place < 3)]))
+    for name, source in (("part", chosen), ("fresh", dataclasses.replace(chosen, source=None)), ("again", None)):
+        write_particles(f"{name}{ending}", read_particles(f"part{ending}") if source is None else source)
+        again = read_particles(f"{name}{ending}")
+        np.testing.assert_allclose(again.ctf.exposure, chosen.ctf.exposure, rtol=1e-6)
+    write_particles("back.star", read_particles(f"again{ending}"))
+    table = read_particles("back.star").source.data
+    np.testing.assert_allclose(table.number("rlnMicrographPreExposure"), chosen.ctf.exposure - DOSE / 2, rtol=1e-6)
+
+
+def test_lists_of_all_images_are_without_a_column_of_ours(folder):
+    particles = read_particles(relion_star(folder))
+    for name, source in (("again", particles), ("fresh", dataclasses.replace(particles, source=None))):
+        write_particles(f"{name}.star", source)
+        assert "libheteroExposure" not in read_particles(f"{name}.star").source.data.particles
+
+
+@pytest.mark.parametrize("ending", [".lst", ".star"])
+def test_joined_lists_keep_the_exposures_of_each(folder, ending):
+    """Of images of 3 e⁻/Å² with gaps between, and of another set's, of 1."""
+    other = folder / "other"
+    other.mkdir()
+    path = relion_star(other)
+    path.write_text(path.read_text().replace("TS_01", "TS_02"))
+    every, thinner = read_particles(relion_star(folder)), read_particles(path)
+    thinner = with_exposure(dataclasses.replace(thinner, ctf=dataclasses.replace(thinner.ctf, exposure=None)), 1.0)
+    parts = [every.take(np.array([0, 2, 4, 6])), thinner]
+    write_joined(f"both{ending}", parts)
+    both = read_particles(f"both{ending}")
+    expected = np.concatenate([part.ctf.exposure for part in parts])
+    np.testing.assert_allclose(both.ctf.exposure, expected, rtol=1e-6)
+    write_joined(f"whole{ending}", [every, thinner])
+    np.testing.assert_allclose(read_particles(f"whole{ending}").ctf.exposure[:4], OF_FOUR, rtol=1e-6)
+
+
 @pytest.mark.parametrize("write", [warp_star, relion_star])
 @pytest.mark.parametrize("ending", [".lst", ".star", ".hdf"])
 def test_tilt_and_exposure_go_through_every_format(folder, write, ending):
@@ -263,6 +306,8 @@ def test_images_that_are_tilted_more_are_left_out():
         tilted_less(particles.take(np.array([2, 3], int)), 10)
     with pytest.raises(DataError, match="tells no tilts; expected rlnTomoNominalStageTiltAngle"):
         tilted_less(tilt_series([0, 0]), 10)
+    with pytest.raises(DataError, match=r"holds no tilt series .* Leave the options of tilt series out"):
+        tilted_less(make_particles(3), 10)
 
 
 def test_exposures_by_the_place_in_the_series():
@@ -295,6 +340,38 @@ def test_weights():
         weighted_by(make_particles(2), "none")
 
 
+BOTH = "rlnGroupName rlnCtfBfactor rlnMicrographPreExposure"
+
+
+def test_a_dose_that_a_list_states_twice_counts_once(folder):
+    """By Warp's B-factors as the list has them, or by the curve of the exposures; for lists both are kept."""
+    rows = [
+        f"{name} {-4 * DOSE * (place + 1)} {DOSE * place}"
+        for name, count in (("a", 4), ("b", 1))
+        for place in range(count)
+    ]
+    particles = read_particles(write_star(folder, BOTH, rows))
+    expected = [*OF_FOUR, OF_FOUR[0]]
+    np.testing.assert_allclose(particles.ctf.exposure, expected)
+    write_particles("list.lst", particles)
+    for source in (particles, read_particles("list.lst")):
+        once, curve = faded_once(source), weighted_by(source, "curve")
+        np.testing.assert_allclose(once.ctf.b_factor[:4], 4 * DOSE * np.arange(1, 5))
+        assert once.ctf.exposure is None and not curve.ctf.b_factor.any()
+        np.testing.assert_allclose(curve.ctf.exposure, expected)
+        assert faded_once(curve) is curve
+        np.testing.assert_allclose(as_stated(once).ctf.exposure, expected)
+
+
+def test_b_factors_of_another_kind_stay_beside_exposures():
+    for b_factor in ([30, 30, 30], [200, 210, 190], [0, 0, 0]):
+        particles = tilt_series([0, 0, 1], b_factor=b_factor, exposure=[1, 2, 1])
+        assert faded_once(particles) is particles
+        np.testing.assert_array_equal(weighted_by(particles, "curve").ctf.b_factor, b_factor)
+    warp, single = tilt_series([0, 0], b_factor=[12, 24]), make_particles(2)
+    assert faded_once(warp) is warp and faded_once(single) is single
+
+
 @pytest.mark.parametrize("write", [warp_star, relion_star])
 def test_what_a_list_states_can_be_had_again(folder, write):
     particles = read_particles(write(folder))
@@ -320,3 +397,29 @@ def test_images_apart_are_no_series():
     assert particles.group is None
     with pytest.raises(DataError, match="holds no tilt series"):
         describe_series(particles)
+
+
+@pytest.mark.parametrize("ending", [".lst", ".star"])
+def test_images_that_were_apart_are_written_with_their_series(folder, ending):
+    particles = read_particles(relion_star(folder))
+    chosen = apart(apart(particles)).take(np.array([7, 4, 1]))
+    assert chosen.group is None
+    write_particles(f"again{ending}", together(chosen))
+    again = read_particles(f"again{ending}")
+    assert particle_names(again) == ["TS_01/3", "TS_01/2", "TS_01/1"]
+    np.testing.assert_allclose(again.tilt, particles.tilt[[7, 4, 1]])
+    assert together(particles) is particles
+
+
+def test_a_particle_is_one_in_several_lists(folder):
+    particles = read_particles(relion_star(folder))
+    write_particles("first.lst", particles.take(np.array([4, 0])))
+    write_particles("second.lst", particles.take(np.array([5, 7])))
+    write_particles("second.star", particles.take(np.array([5, 7])))
+    first, second, star = (read_particles(name) for name in ("first.lst", "second.lst", "second.star"))
+    assert particle_keys(first, True)[0] == particle_keys(star, True)[0] == particle_keys(second, True)[0]
+    assert particle_keys(first, False)[0] == particle_keys(second, False)[0]
+    keys = {key for one in (first, second) for by_name in (True, False) for key in particle_keys(one, by_name)}
+    assert len(keys) == 2 * 3
+    made = tilt_series([0, 1, 0])
+    assert len(set(particle_keys(made, True))) == 2

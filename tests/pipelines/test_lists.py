@@ -255,6 +255,22 @@ def test_tilt_series_stay_whole(program, tmp_path):
     assert read_particles("half.star").image_index.tolist() == rows
 
 
+@pytest.mark.parametrize("ending", [".star", ".lst"])
+@pytest.mark.parametrize("other", [".star", ".lst"])
+def test_particles_that_two_lists_share_stay_whole(program, tmp_path, ending, other):
+    """As lists of classes of images do that a model looked at one by one."""
+    whole = read_particles(relion_star(tmp_path, (4, 4, 4, 4)))
+    write_particles(f"first{ending}", whole.take(np.arange(0, 16, 2)))
+    write_particles(f"second{other}", whole.take(np.arange(1, 16, 2)))
+    command = f"first{ending} second{other} --union --random 2 --seed 1 --output"
+    code, out, err = program(f"{command} two.lst")
+    assert code == 0 and "whole tilt series" in out, err
+    rows = read_particles("two.lst").image_index
+    assert np.bincount(whole.group[rows], minlength=4).tolist().count(4) == 2 and len(rows) == 8
+    code, _, err = program(f"{command.replace('2 --seed', '5 --seed')} five.lst")
+    assert code == 1 and "expected at most the 4 particles there are" in err
+
+
 def test_columns_of_tilt_series(program, tmp_path):
     relion_star(tmp_path)
     assert "stage_tilt exposure series" in program("list.star --columns")[1]

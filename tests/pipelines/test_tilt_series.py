@@ -104,6 +104,8 @@ def test_a_model_of_single_images_says_that_it_takes_them_apart(program, folder)
     assert code == 0, err
     assert f"its {COUNT * TILTS} images show {COUNT} particles" in out + err
     assert open_run(folder / "apart").particles.group is None
+    listed = read_particles(folder / "apart/ptcls_00.lst")
+    assert listed.distinct == COUNT and listed.tilt is not None and listed.ctf.exposure is not None
 
 
 def test_a_batch_in_parts_is_refused(program):

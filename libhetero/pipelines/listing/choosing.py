@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,9 +13,9 @@ from jaxtyping import Bool, Float, Int, Shaped
 from libhetero.configuration.limits import MOST_CLASSES
 from libhetero.errors import ConfigurationError, DataError
 from libhetero.io import read_particles
-from libhetero.io.entries import unique_names
 from libhetero.io.indices import holds_indices, read_indices
 from libhetero.io.origin import tables_kept
+from libhetero.io.tilt_series import particle_keys
 from libhetero.pipelines.listing import columns, run_tables
 from libhetero.pipelines.listing.identity import Images, image_numbers, places_in, shared
 from libhetero.pipelines.lists import CLASS, HALF, ListConfig
@@ -353,15 +354,22 @@ def _at_random(series: Places, amount: str, seed: int) -> Bool[np.ndarray, "part
 
 
 def _series(found: Chosen) -> Places:
-    """Return the particle that each image shows, as a number that rises with the list; of single images their place."""
-    numbers: list[Places] = []
-    count = 0
-    for given, rows in found.parts:
-        group = given.particles.group
-        own = np.arange(len(rows)) if group is None else unique_names(group[rows].tolist())[1]
-        numbers.append(count + own)
-        count += len(rows)
-    return np.concatenate(numbers) if numbers else np.zeros(0, np.int64)
+    """Return the particle that each image shows, numbered as they come, one that several lists name once; of single
+    images their place."""
+    parts = [given.particles.take(rows) for given, rows in found.parts if len(rows)]
+    if all(part.group is None for part in parts):
+        return np.arange(len(found))
+    by_name = any(part.source is not None and part.source.format == "star" for part in parts)
+    keys: list[Hashable] = []
+    for number, part in enumerate(parts):
+        if part.group is None:
+            keys.extend((number, place) for place in range(len(part)))
+        elif len(parts) == 1:
+            keys.extend(part.group.tolist())
+        else:
+            keys.extend(particle_keys(part, by_name))
+    number_of: dict[Hashable, int] = {}
+    return np.array([number_of.setdefault(key, len(number_of)) for key in keys], np.int64)
 
 
 def _of_first_image(values: Shaped[np.ndarray, "particles"], series: Places) -> Shaped[np.ndarray, "particles"]:

@@ -14,8 +14,10 @@ from libhetero.io.tilt_series import (
     apart,
     as_stated,
     describe_series,
+    faded_once,
     least_exposed,
     tilted_less,
+    together,
     weighted_by,
     with_exposure,
 )
@@ -51,14 +53,20 @@ def _read(data: ParticleListConfig) -> ParticleSet:
     )
 
 
-def _as_asked(particles: ParticleSet, data: ParticleListConfig) -> ParticleSet:
+def _as_asked(particles: ParticleSet, data: ParticleListConfig, once: bool = False) -> ParticleSet:
     """Return tilt series with the exposures, weights and images that are asked for; other sets as they are.
 
     Exposures come first, as they are counted over all images of a particle.
+
+    Parameters
+    ----------
+    once : whether no dose may count twice, as where images are looked at (`libhetero.io.tilt_series.faded_once`).
     """
     if data.dose is not None:
         particles = with_exposure(particles, data.dose)
     particles = weighted_by(particles, data.dose_weighting)
+    if once:
+        particles = faded_once(particles)
     if data.most_tilted is not None:
         particles = tilted_less(particles, data.most_tilted)
     if data.least_exposed is not None:
@@ -74,7 +82,7 @@ def load_particles(data: DataConfig) -> ParticleSet:
     ------
     DataError : no particles, poses or CTF, several box or pixel sizes, or an odd box.
     """
-    particles = listed(data)
+    particles = _as_asked(_read(data), data, once=True)
     if len(particles) == 0:
         raise DataError(f"{data.particles}: holds no particles; expected at least one.")
     if data.count not in (0, len(particles)):
@@ -117,12 +125,19 @@ def feed_of(particles: ParticleSet, data: DataConfig) -> ParticleFeed:
 
 
 def listed_particles(particles: ParticleSet, data: DataConfig) -> ParticleSet:
-    """Return the particles as a list should name them: without the CTF of 1 that `no_ctf` gave, with the B-factors and
-    exposures that their list states."""
+    """Return the particles as a list should name them: without the CTF of 1 that `no_ctf` gave, with the B-factors,
+    exposures and series that their list states."""
+    particles = together(particles)
     if data.no_ctf:
         return dataclasses.replace(particles, ctf=None)
-    stated = data.dose is None and data.dose_weighting == "list"
-    return particles if stated else as_stated(particles)
+    if data.dose is not None or data.dose_weighting != "list":
+        return as_stated(particles)
+    ctf = particles.ctf
+    if particles.group is None or ctf is None or ctf.exposure is not None:
+        return particles
+    stated = as_stated(particles).ctf  # where B-factors say exposures, too, images were seen without these
+    exposure = None if stated is None else stated.exposure
+    return dataclasses.replace(particles, ctf=dataclasses.replace(ctf, exposure=exposure))
 
 
 def _check_box(particles: ParticleSet, data: DataConfig) -> None:

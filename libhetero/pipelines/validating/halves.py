@@ -23,9 +23,11 @@ from libhetero.configuration.limits import MOST_PARTICLES
 from libhetero.errors import ConfigurationError, DataError, StoppedEarly
 from libhetero.io.indices import read_indices, write_indices
 from libhetero.io.paths import stacks_known
+from libhetero.io.tilt_series import together
 from libhetero.pipelines import refine
 from libhetero.pipelines.decoding.latents import particle_latents
 from libhetero.pipelines.run.asked import RefineConfig
+from libhetero.pipelines.run.data import ParticleListConfig
 from libhetero.pipelines.run.epoch_folder import run_and_epoch
 from libhetero.pipelines.run.folder import LATENTS, Run, open_run
 from libhetero.pipelines.run.particles import listed
@@ -64,13 +66,18 @@ class HalfModel:
 def half_sets(particles: ParticleSet) -> tuple[Half, Half]:
     """Return the places of each half-set's images: those of the list, else of the even and of the odd particles.
 
+    The images of a tilt series stay together, with the first, also where each is taken for a particle of its own.
+
     Raises
     ------
     DataError : if there are too few to train on.
     """
     half = particles.half_set
+    first_image, shown = one_image_each(together(particles))
+    if half is not None:
+        half = np.asarray(half)[first_image][shown]
     if half is None or min(np.count_nonzero(half == one) for one in (0, 1)) < FEWEST:
-        half = one_image_each(particles)[1] % 2
+        half = shown % 2
     first, second = (np.flatnonzero(half == one) for one in (0, 1))
     if min(len(first), len(second)) < FEWEST:
         raise DataError(
@@ -109,7 +116,7 @@ def train_half(
     UserError : one line on what is wrong.
     """
     name = folder / f"half{number}"
-    chosen = _places_in_list(run, members)
+    chosen = _rows_of_list(run, members)
     indices = folder / f"half{number}.pkl"
     if not indices.exists():
         write_indices(indices, chosen)
@@ -170,14 +177,27 @@ def _fields(configuration: Any, *without: str) -> dict[str, Any]:
     return {name: value for name, value in named.items() if name not in without}
 
 
-def _places_in_list(run: Run, members: Half) -> Half:
-    """Return the rows of the list that a half-set has, where the run itself has taken some of the list."""
+def _rows_of_list(run: Run, members: Half) -> Half:
+    """Return the rows of the list that a half-set is to be read from.
+
+    Where the run has taken some of the images of each tilt series, these are all images of the half-set's particles
+    that it took them from: the half-set's run takes some of them by the same options, and exposures of `--dose` are
+    counted over all.
+    """
     data = run.config.data
-    if data.indices is None:
+    some = data.least_exposed is not None or data.most_tilted is not None
+    if data.indices is None and not some:
         return members
+    alone = ParticleListConfig(data.particles, datadir=data.datadir, pixel_size=data.pixel_size)
     with stacks_known(run.particles.files):
-        count = len(listed(dataclasses.replace(data, indices=None)))
-    return read_indices(data.indices, count, data.particles)[members]
+        whole = listed(dataclasses.replace(alone, passthrough=data.passthrough))
+    rows = np.arange(len(whole))
+    if data.indices is not None:
+        rows = read_indices(data.indices, len(whole), data.particles)
+    group, shown = together(whole).group, together(run.particles).group
+    if not some or group is None or shown is None:  # images of no series, of which none were left out
+        return rows[members]
+    return rows[np.isin(group[rows], shown[members])]
 
 
 def latents_agree(

@@ -10,14 +10,14 @@ import pytest
 
 from libhetero.errors import DataError
 from libhetero.io import read_particles, write_particles
-from libhetero.io.tilt_series import known_exposure
+from libhetero.io.tilt_series import known_exposure, particle_names
 from libhetero.pipelines.decoding.class_files import write_lists_of_classes
 from libhetero.pipelines.run.data import DataConfig
 from libhetero.pipelines.run.list_digest import list_digest
 from libhetero.pipelines.run.particle_record import particles_of_run, write_record
 from libhetero.pipelines.run.particles import listed_particles, load_particles
 from tests.making.particles import make_particles
-from tests.making.tilt_series import DOSE, relion_star, warp_star
+from tests.making.tilt_series import DOSE, relion_star, warp_star, write_star
 
 
 @pytest.fixture
@@ -102,6 +102,41 @@ def test_doses_that_were_given_are_no_part_of_lists(folder) -> None:
     stated = read_particles("again.star").ctf
     assert stated.exposure is None
     np.testing.assert_allclose(stated.b_factor[:4], 4 * DOSE * np.arange(1, 5))
+
+
+@pytest.mark.parametrize("asked", [{"tilts": "apart"}, {"least_exposed": 1}, {"tilts": "apart", "no_ctf": True}])
+def test_lists_of_images_apart_keep_their_series(folder, asked) -> None:
+    """Names, tilts and exposures of images that a run took for particles of their own, as of every CryoHype run."""
+    data = DataConfig(str(relion_star(folder)), **asked)
+    particles, whole = load_particles(data), read_particles(data.particles)
+    assert particles.group is None
+    listed = listed_particles(particles, data)
+    write_lists_of_classes(folder, listed, np.zeros(len(listed), int), "class")
+    for ending in (".star", ".lst"):
+        again = read_particles(f"class_00{ending}")
+        np.testing.assert_array_equal(again.group, whole.group[again.image_index])
+        assert particle_names(again) == [particle_names(whole)[place] for place in again.image_index]
+        np.testing.assert_allclose(again.tilt, whole.tilt[again.image_index])
+        if not data.no_ctf:
+            np.testing.assert_allclose(again.ctf.exposure, whole.ctf.exposure[again.image_index])
+    assert Path("class_00_particles.txt").read_text() == "TS_01/1\nTS_01/2\nTS_01/3\n"
+
+
+def test_a_dose_that_a_list_states_twice_counts_once(folder) -> None:
+    """By B-factors, or by the curve; lists of a run state both as its own list does."""
+    rows = [f"{name} {-4 * DOSE * (place + 1)} {DOSE * place}" for name in "ab" for place in range(3)]
+    path = str(write_star(folder, "rlnGroupName rlnCtfBfactor rlnMicrographPreExposure", rows))
+    stated = read_particles(path).ctf
+    for asked in ({}, {"tilts": "apart"}, {"dose_weighting": "curve"}, {"least_exposed": 1}):
+        data = DataConfig(path, **asked)
+        particles = load_particles(data)
+        curve = data.dose_weighting == "curve"
+        assert np.any(particles.ctf.b_factor) != curve and (particles.ctf.exposure is not None) == curve
+        for ending in (".star", ".lst"):
+            write_particles(f"again{ending}", listed_particles(particles, data))
+            again = read_particles(f"again{ending}")
+            np.testing.assert_allclose(again.ctf.exposure, stated.exposure[again.image_index])
+            np.testing.assert_allclose(again.ctf.b_factor, stated.b_factor[again.image_index])
 
 
 def test_a_run_reads_the_same_rows_again(folder) -> None:

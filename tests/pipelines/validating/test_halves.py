@@ -8,15 +8,19 @@ import numpy as np
 import pytest
 
 from libhetero.errors import ConfigurationError, DataError, StoppedEarly
-from libhetero.io import write_latent
+from libhetero.io import read_particles, write_latent
 from libhetero.io.indices import read_indices, write_indices
+from libhetero.io.tilt_series import apart, together
 from libhetero.pipelines.decoding import latents
 from libhetero.pipelines.run.asked import RefineConfig
 from libhetero.pipelines.run.configuration import new_config
 from libhetero.pipelines.run.folder import Run
+from libhetero.pipelines.run.particles import listed
 from libhetero.pipelines.validating import halves
+from libhetero.tilts import one_image_each
 from tests.making.particles import make_particles
 from tests.making.runs import ToyField
+from tests.making.tilt_series import warp_star
 
 OPTIONS = RefineConfig(
     particles="set.star",
@@ -111,6 +115,46 @@ def test_rows_of_a_run_of_some_of_the_list_are_those_of_the_list(tmp_path, train
     monkeypatch.setattr(halves, "listed", lambda data: make_particles(100))
     halves.train_half(run, 1, np.arange(0, 50, 2), tmp_path)
     np.testing.assert_array_equal(read_indices(tmp_path / "half1.pkl", 100, "set.star"), chosen[::2])
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"least_exposed": 2},
+        {"least_exposed": 2, "most_tilted": 3, "dose": 2.0},
+        {"most_tilted": 0},
+        {"tilts": "apart", "least_exposed": 3},
+        {"tilts": "apart", "dose": 2.0},
+        {"dose": 2.0},
+    ],
+)
+@pytest.mark.parametrize("of_some", [False, True])
+def test_a_half_set_of_tilt_series_is_trained_on_its_images_of_the_run(tmp_path, trained, asked, of_some):
+    """The rows that are written are of the whole list, from which the half-set's run chooses as the run did."""
+    path = warp_star(tmp_path, (4, 3) * 12)
+    data = dataclasses.replace(make_run(tmp_path).config.data, particles=str(path), **asked)
+    if of_some:
+        write_indices(tmp_path / "chosen.pkl", np.arange(7, 84))
+        data = dataclasses.replace(data, indices=str(tmp_path / "chosen.pkl"))
+    particles = listed(data)
+    run = dataclasses.replace(make_run(tmp_path), particles=dataclasses.replace(particles, half_set=None))
+    run = dataclasses.replace(run, config=dataclasses.replace(run.config, data=data))
+    first = np.flatnonzero(one_image_each(together(particles))[1] % 2 == 0)
+    halves.train_half(run, 1, first, tmp_path)
+    found = listed(dataclasses.replace(data, indices=str(tmp_path / "half1.pkl")))
+    expected = particles.take(first)
+    np.testing.assert_array_equal(found.image_index, expected.image_index)
+    np.testing.assert_array_equal(found.ctf.b_factor, expected.ctf.b_factor)
+    np.testing.assert_array_equal(found.ctf.exposure, expected.ctf.exposure)
+
+
+def test_images_of_a_tilt_series_are_in_one_half_set(tmp_path):
+    particles = read_particles(warp_star(tmp_path, (4, 3) * 12))
+    parted = np.arange(len(particles)) % 2
+    for one in (particles, dataclasses.replace(particles, half_set=parted)):
+        for taken in (one, apart(one)):
+            sides = [set(particles.group[members]) for members in halves.half_sets(taken)]
+            assert not sides[0] & sides[1] and len(sides[0] | sides[1]) == 24
 
 
 def test_another_half_set_or_configuration_is_refused_with_the_remedy(tmp_path, trained, monkeypatch):

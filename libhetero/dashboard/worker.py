@@ -87,8 +87,8 @@ class Projector:
     def __init__(self, run: Any) -> None:
         import jax
 
-        from libhetero.pipelines.decoding.sampling import spread_indices
         from libhetero.pipelines.decoding.mid_latent import LatentStream
+        from libhetero.pipelines.decoding.sampling import spread_indices
         from libhetero.pipelines.run.watching import projections, projections_at
 
         self._run, self._feed = run, run.feed()

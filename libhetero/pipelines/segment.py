@@ -363,6 +363,7 @@ def _write(
             None if deviation is None else deviation[rows],
             lambda done: advance(0.4 + 0.3 * done),
             weight=None if weight is None else weight[rows],
+            rows=rows,
         )
         files = write_region_classes(trained, classes, rows)
     with timed(LOGGER, "5/6 mean mixtures of classes"):

@@ -100,6 +100,7 @@ def classify_regions(
     progress: Callable[[float], None] | None = None,
     *,
     weight: Float[np.ndarray, "particles"] | None = None,
+    rows: Int[np.ndarray, "particles"] | None = None,
 ) -> list[RegionClasses]:
     """Decode particles once more and sort them by the outputs of each region.
 
@@ -116,6 +117,7 @@ def classify_regions(
     deviation : standard deviations of the latents; None where they are not known.
     progress : called with the fraction done.
     weight : how far each particle counts, as `particle_weights` gives it; None for all alike.
+    rows : places of these particles in the run; None for all of its. Images of one particle count once.
     """
     bases = [
         region_basis(changes.covariance, regions.members(place + 1), changes.feature, components, kind)
@@ -127,7 +129,7 @@ def classify_regions(
         columns_of(regions.members(place + 1), changes.feature, "motion" if kind == "motion" else "amplitude")
         for place, kind in enumerate(kinds)
     ]
-    first, of = one_image_each(run.particles)
+    first, of = one_image_each(run.particles if rows is None else run.particles.take(rows))
     latent, deviation = latent[first], None if deviation is None else deviation[first]
     weight = None if weight is None else mean_of_images(weight, of)
     coordinates, values = _projected(run, latent, changes, bases, told, batch_size, progress)

@@ -19,7 +19,7 @@ of its own; `without_prior` takes that out.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -59,6 +59,11 @@ class Classes:
     components: int
     directions: int
     probabilities: Float[np.ndarray, "particles classes"] | None = None
+
+    def of_images(self, particle: Int[np.ndarray, "images"]) -> Classes:
+        """Return the same for each image, given which of the particles it shows."""
+        every = None if self.probabilities is None else self.probabilities[particle]
+        return replace(self, label=self.label[particle], probability=self.probability[particle], probabilities=every)
 
 
 def classes_of(

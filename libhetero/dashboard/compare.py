@@ -20,7 +20,13 @@ from libhetero.dashboard.refusals import missing, wrong
 from libhetero.dashboard.regions import CORE, gaussians_of
 from libhetero.dashboard.runs import ServedRun
 from libhetero.errors import UserError
-from libhetero.pipelines.comparing.pairs import class_agreement, latent_agreement, region_agreement, volume_agreement
+from libhetero.pipelines.comparing.pairs import (
+    class_agreement,
+    counted_once,
+    latent_agreement,
+    region_agreement,
+    volume_agreement,
+)
 from libhetero.pipelines.comparing.record import verdict_of
 from libhetero.pipelines.comparing.subjects import (
     Regioned,
@@ -68,7 +74,7 @@ def comparison(columns: tuple[Columns, Columns]) -> dict[str, Any]:
     here = np.flatnonzero(place >= 0)
     if not len(here):
         raise wrong(f"{first.name} and {second.name} share no particle")
-    there = place[here]
+    here, there = counted_once((here, place[here]), (first.record.group, second.record.group))
     left_out: list[str] = []
     one, other = (_latents(each, left_out) for each in columns)
     latents = None

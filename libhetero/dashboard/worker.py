@@ -87,11 +87,16 @@ class Projector:
     def __init__(self, run: Any) -> None:
         import jax
 
+        from libhetero.pipelines.decoding.mid_latent import LatentStream
         from libhetero.pipelines.decoding.sampling import spread_indices
-        from libhetero.pipelines.run.watching import projections
+        from libhetero.pipelines.run.watching import projections, projections_at
 
         self._run, self._feed = run, run.feed()
         self._project = jax.jit(partial(projections, run.model))
+        self._project_at = jax.jit(partial(projections_at, run.model))
+        self._of_series: LatentStream | None = None
+        if run.particles.group is not None:
+            self._of_series = LatentStream(run.model, run.params, self._feed, BATCH)
         self._scale = 1.0
         images, model = self.both(spread_indices(len(run.particles), SCALED_ON))
         cross, power = float(np.sum(images * model)), float(np.sum(model**2))
@@ -104,8 +109,15 @@ class Projector:
             part = np.asarray(rows[start : start + BATCH])
             batch = self._feed.batch(part, BATCH)
             images.append(np.asarray(batch.images)[: len(part)])
-            model.append(np.asarray(self._project(self._run.params, batch))[: len(part)])
+            model.append(np.asarray(self._projected(batch))[: len(part)])
         return _centred(np.concatenate(images)), np.float32(self._scale) * _centred(np.concatenate(model))
+
+    def _projected(self, batch: Any) -> Any:
+        """Return the projections of images, each at the latent that all images of its particle give."""
+        if self._of_series is None:
+            return self._project(self._run.params, batch)
+        latent = np.concatenate(list(self._of_series.blocks(batch.index)))
+        return self._project_at(self._run.params, latent, batch.observation)
 
 
 def _centred(images: np.ndarray) -> Float[np.ndarray, "chosen n n"]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -94,6 +95,16 @@ def test_particles_are_matched_by_their_images(pair) -> None:
     found = matched_rows(*pair)
     np.testing.assert_array_equal(found[rows], np.arange(len(rows)))
     assert (found >= 0).sum() == len(rows)
+
+
+def test_images_of_one_particle_are_counted_once(pair) -> None:
+    particles = read_particles(pair[1].folder.parent / "particles.star")
+    group = np.arange(COUNT) // 2
+    write_record(pair[1].folder, dataclasses.replace(particles, group=group))
+    told = compared(pair)
+    assert told["matched"] == told["latents"]["particles"] == COUNT // 2
+    assert f"{COUNT // 2} particles of both" in told["verdict"]
+    assert (matched_rows(*pair) >= 0).all(), "rows are still those of images"
 
 
 def test_runs_that_share_no_particle_are_refused(pair, tmp_path) -> None:

@@ -7,6 +7,7 @@ import os
 import threading
 import time
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -14,12 +15,14 @@ from libhetero.dashboard import worker as worker_module
 from libhetero.dashboard import workers as workers_module
 from libhetero.dashboard.images import Projections, stored_images
 from libhetero.dashboard.runs import ServedRun
-from libhetero.dashboard.worker import Worker
+from libhetero.dashboard.worker import Projector, Worker
 from libhetero.dashboard.workers import WorkerProcess, Workers
 from libhetero.errors import UserError
 from libhetero.io import read_latent
+from libhetero.pipelines.run.watching import projections, projections_at
 from programs.e2hype_refine import main as refine
 from tests.making.commands import NETWORK, TRAINING
+from tests.making.series import series_run
 from tests.making.sets import write_tiny_set
 from tests.making.shown_runs import write_shown_run
 from tests.making.visitor import visited
@@ -62,6 +65,24 @@ def test_a_trained_run_shows_images_projections_residuals_and_volumes(trained) -
         assert again["state"] == "done" and again["result"] == job["result"]
         refused = visitor.post("/api/runs/0/volumes", {"rows": [0], "box": 9})
         assert refused.status == 400 and "--box: expected an even number" in refused.json["error"]
+
+
+def test_projections_of_tilt_series_are_those_of_the_whole_particle(tmp_path) -> None:
+    """Each at its own pose and scale, at the latent that all images of the particle give."""
+    group = np.array([1, 0, 1, 2, 0, 2, 1])
+    run = series_run(tmp_path, group)
+    seen = Projector(run)
+    rows = np.array([6, 1, 2])
+    images, model = seen.both(rows)
+    pixel = run.feed().batch(np.arange(len(group))).images.mean(axis=(1, 2))
+    latent = np.array([[pixel[group == one].mean()] for one in group[rows]])
+    batch = run.feed().batch(rows)
+    whole = np.array(projections_at(run.model, run.params, jnp.asarray(latent), batch.observation))
+    whole -= whole.mean(axis=(1, 2), keepdims=True)
+    np.testing.assert_allclose(model, seen._scale * whole, rtol=1e-3, atol=1e-4 * abs(model).max())
+    np.testing.assert_allclose(images, batch.images - batch.images.mean(axis=(1, 2), keepdims=True), atol=1e-5)
+    alone = np.asarray(projections(run.model, run.params, batch)).std(axis=(1, 2))
+    assert abs(alone / whole.std(axis=(1, 2)) - 1).max() > 0.05, "each image alone says something else"
 
 
 def test_a_worker_that_is_stopped_is_started_anew_when_it_is_asked(trained) -> None:

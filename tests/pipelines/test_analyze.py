@@ -6,9 +6,11 @@ import re
 import numpy as np
 import pytest
 
+from libhetero.analysis.confounders import CERTAIN
 from libhetero.errors import ConfigurationError
 from libhetero.io import read_latent, write_latent
 from libhetero.pipelines import analyze
+from libhetero.pipelines.analysing import findings
 from libhetero.pipelines.analysing.findings import convergence
 from libhetero.pipelines.analysing.page import lines_of, write_pages
 from libhetero.pipelines.analyze import AnalyzeConfig
@@ -141,6 +143,25 @@ def test_a_latent_that_follows_the_defocus_is_told(tmp_path, monkeypatch):
     write_latent(tmp_path / "mid_00.txt", np.arange(300), ((defocus - defocus.mean()) / defocus.std())[:, None])
     lines = analyze.run(AnalyzeConfig(str(tmp_path), method="pca", no_volumes=True)).lines
     assert any("component 1 follows the defocus" in line for line in lines)
+
+
+def test_images_of_one_particle_are_no_further_evidence(tmp_path, monkeypatch):
+    """Latents and half-sets drawn for each of 60 particles of 20 images: one does not follow the other."""
+    run, *_ = gaussian_run(tmp_path, count=1200, pieces=2)
+    random = np.random.default_rng(4)
+    group = random.permutation(np.repeat(np.arange(60), 20))
+    particles = dataclasses.replace(run.particles, group=group, half_set=random.permutation(np.arange(60) % 2)[group])
+    object.__setattr__(run, "particles", particles)
+    opened(monkeypatch, run)
+    write_latent(tmp_path / "mid_00.txt", np.arange(1200), random.normal(size=(60, 2))[group])
+    density, write, counted, found = findings.latent_density, findings.write_findings, [], []
+    monkeypatch.setattr(
+        findings, "latent_density", lambda place, *others: counted.append(len(place)) or density(place, *others)
+    )
+    monkeypatch.setattr(findings, "write_findings", lambda *given: found.append(write(*given)) or found[0])
+    analyze.run(AnalyzeConfig(str(tmp_path), method="pca", classes=2, no_volumes=True))
+    assert counted == [60] and len(found[0].label) == 1200
+    assert "half-set" in found[0].followed.names and found[0].followed.p_value.min() > CERTAIN
 
 
 def test_all_components_that_are_asked_for_are_written(tmp_path, monkeypatch):

@@ -108,6 +108,26 @@ def test_runs_that_share_nothing_but_particles_do_not(tmp_path, runs, load_progr
     assert pair.volumes == () and pair.left_out == ("Volumes are left out: --novolumes was asked for.",)
 
 
+@pytest.mark.parametrize("both", [True, False])
+def test_images_of_one_particle_are_no_further_evidence(tmp_path, runs, load_program, both):
+    """Latents and classes drawn for each of 60 particles of 20 images, in the second run, which may take them apart."""
+    random, group = np.random.default_rng(0), RNG.permutation(np.repeat(np.arange(60), 20))
+    for name in ("c", "d"):
+        (tmp_path / name).mkdir()
+        run = gaussian_run(tmp_path / name, count=len(group), pieces=2)[0]
+        told = group if both or name == "c" else None
+        runs[name] = dataclasses.replace(run, particles=dataclasses.replace(run.particles, group=told))
+        write_latent(tmp_path / name / "mid_00.txt", np.arange(len(group)), random.normal(size=(60, 2))[group])
+        label = random.integers(0, 20, 60)[group]
+        write_classes(tmp_path / name / "classes_particles.txt", np.arange(len(group)), label)
+    assert load_program("e2hype_compare.py").main(["c", "d", "--novolumes"]) == 0
+    found = read_document(tmp_path / "compare_c_d" / "comparison.json", Comparison)
+    (pair,) = found.pairs
+    assert found.particles == (60, 60 if both else 1200) and pair.shared == pair.latents.particles == 60
+    assert pair.latents.beyond_chance == 0 and pair.latents.neighbours < 2 * pair.latents.neighbours_chance
+    assert pair.classes.particles == 60 and abs(pair.classes.ari) < 0.05
+
+
 def test_what_a_run_lacks_is_left_out_with_the_command_that_makes_it(tmp_path, runs, load_program, capsys):
     (tmp_path / "c").mkdir()
     runs["c"] = field_run(tmp_path / "c", COUNT)

@@ -85,7 +85,7 @@ def test_classes_are_of_particles(trained, program):
 
 
 def test_regions_and_scores_are_found(trained, program):
-    code, _, err = program("segment", "run --keep_all --seed 1")
+    code, _, err = program("segment", "run --pvalue 1 --seed 1")
     assert code == 0, err
     code, out, err = program("score", "run --images 0")
     assert code == 0, out + err
@@ -109,5 +109,5 @@ def test_a_model_of_single_images_says_that_it_takes_them_apart(program, folder)
 
 
 def test_a_batch_in_parts_is_refused(program):
-    code, out, err = program("refine", f"set/particles.star {SIZES} {GMM} --accumulate 2 --path parts")
+    code, out, err = program("refine", f"set/particles.star {SIZES} {GMM} --accum 2 --path parts")
     assert code == 1 and "would cut the tilt series of particles" in out + err

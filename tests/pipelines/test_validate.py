@@ -190,6 +190,32 @@ def test_a_run_that_is_none_or_not_finished_is_refused(tmp_path, load_program, c
         read_validation(tmp_path)
 
 
+def test_images_of_one_particle_are_no_further_evidence(toy, tmp_path, monkeypatch, load_program, capsys):
+    """Latents of 60 particles of 5 images follow nothing, and those of the half-sets have nothing in common."""
+    run, *_ = toy
+    group = np.random.default_rng(0).permutation(np.repeat(np.arange(60), 5))
+    particles = dataclasses.replace(run.particles, group=group, half_set=(np.arange(60) % 2)[group])
+    object.__setattr__(run, "particles", particles)
+    monkeypatch.setattr(examination, "has_mixtures", lambda run: False)
+    write_latent(tmp_path / "mid_00.txt", np.arange(COUNT), np.random.default_rng(1).normal(size=(60, 3))[group])
+
+    def train(run, number, members, folder, progress=None):
+        whole = folder / f"half{number}" / "whole"
+        whole.mkdir(parents=True)
+        latent = np.random.default_rng(10 + number).normal(size=(60, 3))[group]
+        write_latent(whole / "mid_00.txt", np.arange(COUNT), latent)
+        return HalfModel(members, dataclasses.replace(run, folder=whole))
+
+    monkeypatch.setattr(examination.half, "train_half", train)
+    assert load_program("e2hype_validate.py").main([str(tmp_path)]) == 0
+    assert "half-sets of 30 and 30 particles" in capsys.readouterr().out
+    found = read_validation(tmp_path)
+    assert found.particles == 60 and found.halves.particles == (30, 30)
+    assert max(found.halves.canonical) < 0.4 and max(found.halves.predicted) < 0.1
+    assert {one.property for one in found.following} >= {"half-set", "defocus"}
+    assert min(one.p_value for one in found.following) > 0.05
+
+
 def test_properties_are_those_of_the_list_and_of_the_particles(tmp_path):
     run = field_run(tmp_path)
     junk = np.where(np.arange(50) % 10 == 0, 1.0, 0.0)

@@ -417,7 +417,7 @@ class Settling:
         state, random = optimiser.init(params), np.random.default_rng([self.seed, grid])
         used, one = np.flatnonzero(self.used & ~self.held), np.eye(rank, dtype=np.float32)
         second: np.ndarray = one
-        size = max(model.batch // self.sample.views, min(model.batch, FEWEST))
+        size = max(model.batch // self.sample.views, FEWEST // len(model.imaging.operators), 1)
         for number in range(steps):
             batch = taken(self.sample, random.choice(used, size, replace=len(used) < size))
             rate = 1.0 if number < SETTLED * steps else SETTLING

@@ -26,6 +26,7 @@ from libhetero.pipelines.validating.imaging import followed, micrographs_of, pro
 from libhetero.records import ParticleSet
 from libhetero.report.latent import draw_columns, draw_components, draw_density
 from libhetero.telling.waiting import working
+from libhetero.tilts import one_image_each
 from libhetero.training.course import Course, percent
 from libhetero.training.preprocess import sample_indices
 
@@ -139,7 +140,7 @@ def write_findings(
     Parameters
     ----------
     run : of the particles.
-    latent : of each.
+    latent : of each; of tilt series, of each image, and the particles are counted once each.
     embedded : their plane and classes, as `libhetero.pipelines.embed` gives them.
     columns : to colour the plane by.
     seed : of samples and permutations.
@@ -147,6 +148,8 @@ def write_findings(
     """
     folder = run.folder / FOLDER
     folder.mkdir(exist_ok=True)
+    first, _ = one_image_each(run.particles)
+    latent = latent[first]
     mean, scores, axes, explained = principal_components(latent, max(SHOWN, components))
     scores, axes = scores[:, :SHOWN], axes[:, :SHOWN]
     draw_components(folder / COMPONENTS, scores, explained[:SHOWN])
@@ -158,7 +161,7 @@ def write_findings(
     density = None
     if scores.shape[1] > 1:
         with working(LOGGER.info, f"density of {len(latent)} particles"):
-            density = _density(run, latent, mean, axes, scores, seed)
+            density = _density(run, first, mean, axes, scores, seed)
         places = (density.places(density.states), density.share, density.places(density.path))
         draw_density(folder / DENSITY, density.x, density.y, density.value, *places, explained)
         _write_states(folder, density, scores[:, :2], latent)
@@ -166,18 +169,25 @@ def write_findings(
     names = tuple(f"latent component {number + 1}" for number in range(scores.shape[1]))
     properties = properties_of(run.particles, particle_findings(run), run.particles.half_set)
     with working(LOGGER.info, "tests of what the latents follow of the imaging"):
-        found = followed(properties, names, scores[chosen], chosen, seed)
+        found = followed(properties, names, scores[chosen], first[chosen], seed)
     return Findings(label, explained, density, found, embedded.folder)
 
 
 def _density(
-    run: Run, latent: np.ndarray, mean: np.ndarray, axes: np.ndarray, scores: np.ndarray, seed: int
+    run: Run, places: np.ndarray, mean: np.ndarray, axes: np.ndarray, scores: np.ndarray, seed: int
 ) -> LatentDensity:
-    """Return the density in the plane of two components, freed of the particles' own uncertainty where it is known."""
+    """Return the density in the plane of two components, freed of the particles' own uncertainty where it is known.
+
+    Parameters
+    ----------
+    places : of the particles in the run, one image each.
+    mean, axes, scores : of their latents, as `principal_components` gives them.
+    seed : of the particles drawn where there are many.
+    """
     deviation, posterior = latent_deviations(run), None
     if deviation is not None:
         plane = axes[:, :2]
-        covariance = np.einsum("ck,nc,cl->nkl", plane, np.asarray(deviation, np.float64) ** 2, plane)
+        covariance = np.einsum("ck,nc,cl->nkl", plane, np.asarray(deviation, np.float64)[places] ** 2, plane)
         posterior = PlanePosterior(covariance, -mean @ plane, plane.T @ plane)
     return latent_density(scores[:, :2], posterior, seed)
 

@@ -49,7 +49,8 @@ Curves = dict[Pair, dict[str, Float[np.ndarray, "shells"]]]
 
 
 def shared_particles(subjects: Sequence[Subject]) -> dict[Pair, tuple[Places, Places]]:
-    """Return the places of the particles that each two runs share, in the one and in the other.
+    """Return the places of the particles that each two runs share, in the one and in the other; of tilt series, of
+    one image each.
 
     Raises
     ------
@@ -67,10 +68,31 @@ def shared_particles(subjects: Sequence[Subject]) -> dict[Pair, tuple[Places, Pl
                 f"{names[0]} and {names[1]}: no particle of one is in the other (stacks as {stacks[first]} and as "
                 f"{stacks[second]}); expected runs that share particles. Compare runs of one set, or of lists of it."
             )
-        sizes = (len(place), len(numbers[second]))
-        LOGGER.info("%s and %s share %d particles (of %d and %d)", *names, len(here), *sizes)
-        shared[first, second] = (here, place[here])
+        sets = (subjects[first].run.particles, subjects[second].run.particles)
+        shared[first, second] = counted_once((here, place[here]), (sets[0].group, sets[1].group))
+        sizes = (len(shared[first, second][0]), sets[0].distinct, sets[1].distinct)
+        LOGGER.info("%s and %s share %d particles (of %d and %d)", *names, *sizes)
     return shared
+
+
+def counted_once(
+    places: tuple[Int[np.ndarray, "images"], Int[np.ndarray, "images"]],
+    groups: tuple[Int[np.ndarray, "_"] | None, Int[np.ndarray, "_"] | None],
+) -> tuple[Places, Places]:
+    """Return the places of images that two runs share, the first of each particle alone.
+
+    What the images of a particle have in common, such as its latent, would agree with itself once more with each.
+
+    Parameters
+    ----------
+    places : of the images in either run.
+    groups : particle that each image of either run shows; None where each shows its own.
+    """
+    told = [group[rows] for group, rows in zip(groups, places, strict=True) if group is not None]
+    if not told:
+        return places
+    kept = np.sort(np.unique(told[0], return_index=True)[1])
+    return places[0][kept], places[1][kept]
 
 
 def compare_all(
@@ -94,7 +116,7 @@ def compare_all(
     found = Comparison(
         tuple(one.name for one in subjects),
         tuple(one.config.family for one in runs),
-        tuple(len(one.particles) for one in runs),
+        tuple(one.particles.distinct for one in runs),
         tuple(records),
         tuple(str(one.volumes[0].parent) if one.volumes else "" for one in subjects),
     )

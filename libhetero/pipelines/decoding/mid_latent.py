@@ -26,6 +26,7 @@ from libhetero.training.feed import ParticleFeed, feed_batches
 from libhetero.training.series import SeriesFeed
 
 WIDEST = 100
+FEWEST = 8  # particles encoded at once, where each has several images
 BASIS = {"mean": ArraySchema("float", ("latent",)), "directions": ArraySchema("float", ("columns", "latent"))}
 
 
@@ -68,7 +69,7 @@ class LatentStream:
 
     def _blocks(self, compiled: Callable[..., Any], indices: np.ndarray | None) -> Iterator[Any]:
         if self._feed.particles.group is not None:
-            yield self._of_series(compiled, indices)
+            yield from self._of_series(compiled, indices)
             return
         left = len(self._feed) if indices is None else len(indices)
         for batch in feed_batches(self._feed, self._size, indices):
@@ -76,19 +77,30 @@ class LatentStream:
             yield jax.tree.map(lambda leaf, left=left: np.asarray(leaf)[:left], found)
             left -= self._size
 
-    def _of_series(self, compiled: Callable[..., Any], indices: np.ndarray | None) -> Any:
-        """Return what is found of particles of several images, for each image, in one block."""
+    def _of_series(self, compiled: Callable[..., Any], indices: np.ndarray | None) -> Iterator[Any]:
+        """Yield what is found of particles of several images, for each image.
+
+        Where the images of each stand together in the list, blocks follow it; others come all at the end.
+        """
         series, mesh = SeriesFeed(self._feed), sharding.data_mesh(jax.local_devices())
-        size = sharding.padded_size(max(min(self._size // series.views, len(series)), 1), mesh)
-        parts, places = [], []
+        size = sharding.padded_size(min(max(self._size // series.views, FEWEST), len(series)), mesh)
+        wanted = np.arange(len(self._feed)) if indices is None else np.asarray(indices)
+        once = len(np.unique(wanted)) == len(wanted)
+        done, parts, places = 0, list[Any](), list[np.ndarray]()
         for batch, rows, images in series.batches(size, indices):
             found = compiled(self._params, jax.device_put(batch, self._cut))
-            parts.append(jax.tree.map(lambda leaf, rows=rows: np.asarray(leaf)[rows], found))
-            places.append(images)
-        where = np.empty(len(self._feed), np.int64)
-        where[np.concatenate(places)] = np.arange(sum(map(len, places)))
-        chosen = where[np.arange(len(self._feed)) if indices is None else np.asarray(indices)]
-        return jax.tree.map(lambda *leaves: np.concatenate(leaves)[chosen], *parts)
+            found = jax.tree.map(lambda leaf, rows=rows: np.asarray(leaf)[rows], found)
+            if once and not parts and np.array_equal(images, wanted[done : done + len(images)]):
+                done += len(images)
+                yield found
+            else:
+                parts.append(found)
+                places.append(images)
+        if parts:
+            where = np.full(len(self._feed), -1)
+            where[np.concatenate(places)] = np.arange(sum(map(len, places)))
+            rest = where[wanted[done:]]
+            yield jax.tree.map(lambda *leaves: np.concatenate(leaves)[rest], *parts)
 
 
 def write_mid(

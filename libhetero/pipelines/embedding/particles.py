@@ -8,7 +8,6 @@ particles noise and takes hours.
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
@@ -92,7 +91,7 @@ def classes_by_latents(
     weight = None if weight is None else mean_of_images(weight, of)
     with working(LOGGER.info, f"classes of {len(first)} particles by {latent.shape[1]} latent numbers"):
         found = classes_of(latent[first], deviations, classes, seed=seed, weight=weight)
-    found = replace(found, label=found.label[of], probability=found.probability[of])
+    found = found.of_images(of)
     if classes is None and found.count == 1:
         why = "one blob" if found.components == 1 else "a continuum, or too few particles between which to see a dip"
         LOGGER.info("particles are not told apart by their latents: 1 class (%s)", why)

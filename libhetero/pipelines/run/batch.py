@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import jax
 import numpy as np
 
+from libhetero.configuration import named
 from libhetero.errors import ConfigurationError, TrainingError
 from libhetero.files import free_memory
 from libhetero.models.family import ModelFamily
@@ -83,6 +84,20 @@ def with_largest_batch(
         bound = f"the smallest there is, of {count} particles to train on; an epoch has {steps} steps"
     LOGGER.info("batch of %d particles, %d a device: %s", share * devices, share, bound)
     return dataclasses.replace(config, batch_size=share * devices)
+
+
+def refuse_parts(config: TrainingConfig) -> None:
+    """Refuse batches in parts, which would cut the images of a particle.
+
+    Raises
+    ------
+    ConfigurationError : for more than one part.
+    """
+    if config.accumulate > 1:
+        raise ConfigurationError(
+            f"{named(config, 'accumulate')} {config.accumulate}: a batch in parts would cut the tilt series of "
+            "particles; expected 1. Use a smaller --batchsz, or fewer images of each with --ntilts."
+        )
 
 
 def fitting_step(start: RunStart, go_on: str | None = None) -> CompiledStep:
@@ -184,7 +199,8 @@ def remedies(config: TrainingConfig) -> str:
     """Return the options that need less memory of a device."""
     smaller = max(config.batch_size // 2, 1)
     return (
-        f"use --batchsz {smaller} or --batchsz auto, --accum to work through a batch in parts, --remat (CryoHype), "
+        f"use --batchsz {smaller} or --batchsz auto, --accum to work through a batch in parts (of tilt series --ntilts "
+        "for fewer images), --remat (CryoHype), "
         "a smaller --box, the smaller network of --preset small, or more devices"
     )
 

@@ -169,6 +169,8 @@ def read_config(folder: Path) -> RunConfig:
         raise ConfigurationError(
             f"{path}: format_version is {version}; this version reads {FORMAT_VERSION}. Use the version that wrote it."
         )
+    if isinstance(values.get("data"), dict):
+        values["data"].setdefault("tilts", "apart")  # as runs of before tilt series were trained
     missing = {item.name for item in dataclasses.fields(RunConfig)} - set(values)
     if missing:
         raise ConfigurationError(f"{path}: lacks {', '.join(sorted(missing))}; restore the file.")

@@ -15,7 +15,7 @@ import jax
 import numpy as np
 
 from libhetero import models
-from libhetero.configuration import from_dict, named, to_dict
+from libhetero.configuration import from_dict, to_dict
 from libhetero.errors import ConfigurationError, DataError
 from libhetero.io import write_gaussians, write_particles
 from libhetero.io.pose_changes import at_given_poses, at_refined_poses
@@ -24,7 +24,7 @@ from libhetero.models.families import family_named
 from libhetero.models.family import ModelFamily
 from libhetero.pipelines.classifying.poses import refined_poses
 from libhetero.pipelines.run.asked import RefineConfig
-from libhetero.pipelines.run.batch import with_largest_batch
+from libhetero.pipelines.run.batch import refuse_parts, with_largest_batch
 from libhetero.pipelines.run.configuration import RunConfig, new_config, with_model, write_config
 from libhetero.pipelines.run.directions import DIRECTIONS, write_directions
 from libhetero.pipelines.run.folder import write_arrays
@@ -73,8 +73,9 @@ class NewRun:
         trained_on, _ = split(len(drawn_from(feed)), config.training)
         with working(LOGGER.info, f"reading images of {len(feed)} particles for the model's start"):
             sample = sample_of(config, feed, trained_on)
-        LOGGER.info("measuring %d particles", len(sample.weight))
-        with working(LOGGER.info, f"measuring {len(sample.weight)} particles"):
+        count = len(sample.weight) // sample.views
+        LOGGER.info("measuring %d particles", count)
+        with working(LOGGER.info, f"measuring {count} particles"):
             model = models.create(
                 config.family,
                 config.model,
@@ -143,11 +144,7 @@ def with_series(config: RunConfig, particles: ParticleSet) -> tuple[RunConfig, P
             particles.distinct,
         )
         return dataclasses.replace(config, data=dataclasses.replace(config.data, tilts="apart")), apart(particles)
-    if config.training.accumulate > 1:
-        raise ConfigurationError(
-            f"{named(config.training, 'accumulate')} {config.training.accumulate}: a batch in parts would cut the tilt "
-            "series of particles; expected 1. Use a smaller --batchsz, or fewer images of each with --ntilts."
-        )
+    refuse_parts(config.training)
     return config, particles
 
 

@@ -41,6 +41,7 @@ SCHEMA = {
     "rotation": ArraySchema("float", ("particles", 3, 3), optional=True),
     "shift": ArraySchema("float", ("particles", 2), optional=True),
     "ctf": ArraySchema("float", ("particles", "parameters"), optional=True),
+    "group": ArraySchema("int", ("particles",), least=0, optional=True),
 }
 SAME_PIXEL = 1e-3  # relative, as other programs round it
 
@@ -57,6 +58,7 @@ class ParticleRecord:
     pixel_size : Å; None where it was not kept.
     seen : rotation (particles, 3, 3), shift (particles, 2) in Å and parameters of the CTF, as `seen` returns them;
         without what was not kept.
+    group : particle that each image shows, of tilt series, from 0; None where each shows its own.
     """
 
     names: tuple[str, ...]
@@ -64,11 +66,13 @@ class ParticleRecord:
     image_index: Int[np.ndarray, "particles"]
     pixel_size: np.ndarray | None
     seen: dict[str, np.ndarray]
+    group: Int[np.ndarray, "particles"] | None = None
 
 
 def write_record(folder: Path, particles: ParticleSet) -> None:
     """Write which particles a run is trained on."""
     names = b"\0".join(os.fsencode(name) for name in particles.files)
+    group = {} if particles.group is None else {"group": np.asarray(particles.group, np.int64)}
     with replacing(Path(folder) / RECORD) as beside:
         np.savez_compressed(
             beside,
@@ -76,7 +80,7 @@ def write_record(folder: Path, particles: ParticleSet) -> None:
             file_id=np.asarray(particles.file_id, np.int32),
             image_index=np.asarray(particles.image_index, np.int64),
             pixel_size=np.asarray(particles.pixel_size, np.float32),
-            **seen(particles),  # type: ignore[arg-type]  # none is called allow_pickle
+            **seen(particles) | group,  # type: ignore[arg-type]  # none is called allow_pickle
         )
 
 
@@ -151,7 +155,8 @@ def record_of(folder: Path) -> ParticleRecord | None:
                 f"{folder / RECORD}: ctf: expected {len(SAME_CTF)} parameters or more, found {told['ctf'].shape[1]}; "
                 "restore or remove it."
             )
-        return ParticleRecord(names, arrays["file_id"], arrays["image_index"], arrays["pixel_size"], told)
+        image, group = (arrays["file_id"], arrays["image_index"]), arrays.get("group")
+        return ParticleRecord(names, *image, arrays["pixel_size"], told, group)
     try:
         listed = read_particles(folder / LIST, need_images=False)
     except DataError as error:

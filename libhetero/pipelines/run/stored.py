@@ -10,6 +10,7 @@ from pathlib import Path
 import jax
 
 from libhetero.pipelines.run.asked import RefineConfig
+from libhetero.pipelines.run.batch import refuse_parts
 from libhetero.pipelines.run.configuration import resumed_config
 from libhetero.pipelines.run.folder import CHECKPOINTS, latents_are_current, stored_model
 from libhetero.pipelines.run.particle_record import particles_of_run
@@ -42,6 +43,8 @@ class StoredRun:
         """Open the run again."""
         config = resumed_config(self.asked, self.path, self._steps)
         particles = trained_poses(self.path, config, particles_of_run(self.path, config.data, to_train=True))
+        if particles.group is not None:
+            refuse_parts(config.training)
         feed, model = feed_of(particles, config.data), stored_model(self.path, config, particles)
         trained_on, _ = split(len(drawn_from(feed)), config.training)
         return RunStart(config, feed, trained_on, model, stored=True)

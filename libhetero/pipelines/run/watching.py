@@ -141,8 +141,8 @@ class RunWatch:
         from libhetero.report.samples import draw_samples
 
         captions = [
-            f"particle {index}\ncorrelation {correlation:.3f}"
-            for index, correlation in zip(self._samples.indices, compared.correlation, strict=True)
+            f"particle {row}\ncorrelation {correlation:.3f}"
+            for row, correlation in zip(self._samples.rows, compared.correlation, strict=True)
         ]
         title = f"step {step}: mean correlation {compared.correlation.mean():.3f}, model × {compared.scale:.3g}"
         draw_samples(path, title, captions, compared.data, compared.model, self._samples.pixel_size)
@@ -218,6 +218,11 @@ class Samples:
     def _batch(self) -> Batch:
         return drawn_from(self._feed).batch(self.indices)
 
+    @property
+    def rows(self) -> Int[np.ndarray, " shown"]:
+        """Rows of the list that the images shown stand in."""
+        return np.asarray(self._batch.index[:: self._batch.views])
+
     def compare(self, params: Any) -> Comparison:
         """Return the particles and what the model makes of them with these parameters.
 
@@ -235,8 +240,25 @@ class Samples:
 def projections(model: ModelFamily, params: Any, batch: Batch) -> Float[Array, "particles n n"]:
     """Return what a model says that particles look like without noise.
 
-    Each is encoded, decoded, rendered at its pose and multiplied by its CTF, the first of its images where it has
-    several; one after the other from the rendering on, for the memory of one.
+    Each is encoded and seen as in its image, the first of its images where it has several.
+    """
+    first = slice(None, None, batch.views)
+    latent, seen = model.encode(params, batch)[first], jax.tree.map(lambda leaf: leaf[first], batch.observation)
+    return projections_at(model, params, latent, seen)
+
+
+def projections_at(
+    model: ModelFamily, params: Any, latent: Float[Array, "images latent"], seen: Observation
+) -> Float[Array, "images n n"]:
+    """Return what a model says that images look like without noise, of particles at these latents.
+
+    Each is decoded, rendered at its pose and multiplied by its CTF; one after the other from the rendering on, for
+    the memory of one.
+
+    Parameters
+    ----------
+    latent : of the particle that each image shows.
+    seen : how each image was seen.
     """
     n, pixel_size = model.box_size, model.pixel_size
 
@@ -245,9 +267,7 @@ def projections(model: ModelFamily, params: Any, batch: Batch) -> Float[Array, "
         plane = model.render(representation, observation.pose, n, pixel_size)
         return real_image(observed(plane, observation, half_plane(n, pixel_size)), n)
 
-    first = slice(None, None, batch.views)
-    representations = model.decode(params, model.encode(params, batch)[first])
-    return jax.lax.map(one, (representations, jax.tree.map(lambda leaf: jnp.asarray(leaf)[first], batch.observation)))
+    return jax.lax.map(one, (model.decode(params, latent), jax.tree.map(jnp.asarray, seen)))
 
 
 def _centred(images: np.ndarray) -> np.ndarray:

@@ -8,20 +8,26 @@ from typing import Any
 import jax
 import numpy as np
 
-from libhetero.pipelines.run.folder import Run, batches
+from libhetero.pipelines.decoding.mid_latent import LatentStream
+from libhetero.pipelines.run.folder import Run
 
 
 def decode_volumes(run: Run, indices: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
-    """Yield the decoded volume of each particle at `indices`, (n, n, n) in the images' box."""
+    """Yield the decoded volume of each particle at `indices`, (n, n, n) in the images' box.
+
+    Parameters
+    ----------
+    indices : places in the particle set; of a tilt series, of images, whose particle is encoded with all of its own.
+    batch_size : images encoded at once.
+    """
     model = run.model
-    encode = jax.jit(model.encode)
+    stream = LatentStream(model, run.params, run.feed(), max(min(batch_size, len(indices)), 1))
 
     @jax.jit
     def volume(params: Any, latent: jax.Array) -> jax.Array:
         one = jax.tree.map(lambda leaf: leaf[0], model.decode(params, latent[None]))
         return model.volume(one, model.box_size, model.pixel_size)
 
-    for start, batch in zip(range(0, len(indices), batch_size), batches(run, batch_size, indices), strict=True):
-        latent = encode(run.params, batch)
-        for place in range(min(len(indices) - start, batch_size)):
-            yield np.asarray(volume(run.params, latent[place]))
+    for latents in stream.blocks(indices):
+        for latent in latents:
+            yield np.asarray(volume(run.params, latent))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ from libhetero.report.fsc import draw_fsc_panels
 from libhetero.report.validation import draw_canonical, draw_following, draw_nulls
 from libhetero.telling import duration
 from libhetero.telling.stages import timed
+from libhetero.tilts import one_image_each
 
 LOGGER = logging.getLogger(__name__)
 COORDINATES = 20  # of a latent that are tested one by one
@@ -79,7 +80,7 @@ class Examination:
     config : what was asked for.
     latent : of every particle.
     sets : null sets to search.
-    chosen : places of the particles whose Gaussians are looked at.
+    chosen : places of the particles whose Gaussians are looked at; of tilt series, of one image each.
     found : how the run's Gaussians change over these; None without Gaussians.
     label : region of each Gaussian; empty without.
     members : of the half-sets; None where they are not looked at.
@@ -103,15 +104,16 @@ class Examination:
         """Look at what a run says, and refuse what cannot be tested before anything long begins."""
         sets = _null_sets(run, config)
         latent = particle_latents(run, config.batch_size)
-        count = len(latent)
+        first, _ = one_image_each(run.particles)
+        count = len(first)
         changes = latent.shape[1] > 0
         members = half.half_sets(run.particles) if changes and not config.skip_halves else None
         findings = particle_findings(run)
         if not (has_mixtures(run) and changes):
-            chosen, found, label = spread_indices(count, structure.MOST_PARTICLES), None, np.zeros(0, np.int64)
+            chosen, found, label = first[spread_indices(count, structure.MOST_PARTICLES)], None, np.zeros(0, np.int64)
             return cls(run, config, latent, sets * changes, chosen, found, label, members, findings)
         with timed(LOGGER, "how Gaussians change over the particles"):
-            chosen = spread_indices(count, structure.looked_at(run, count))
+            chosen = first[spread_indices(count, structure.looked_at(run, count))]
             feature = structure.feature_of(run, latent, config.batch_size)
             found = structure.structure_of(run, latent[chosen], feature, config.batch_size)
             label = structure.regions_of_run(run, found)
@@ -132,7 +134,8 @@ class Examination:
             took = "about as long as the run's own training" if seconds is None else f"about {duration(seconds)} in all"
             begun = [number for number in (1, 2) if (self.folder / f"half{number}" / LATENTS).is_file()]
             took = f"{took}; {len(begun)} trained already" if begun else took
-            yield f"half-sets of {len(self.members[0])} and {len(self.members[1])} particles: two trainings, {took}"
+            first, second = map(self._count_of, self.members)
+            yield f"half-sets of {first} and {second} particles: two trainings, {took}"
         if self.sets:
             yield f"{self.sets} null sets: as many searches for directions, as one at the run's start"
 
@@ -166,13 +169,22 @@ class Examination:
         return Validation(
             str(self.run.folder),
             self.run.config.family,
-            len(self.latent),
+            self.run.particles.distinct,
             regions,
             compared,
             nothing,
             imaging.following(self.followed, names),
             found_volumes,
         )
+
+    @cached_property
+    def _once(self) -> tuple[Int[np.ndarray, " distinct"], Int[np.ndarray, " images"]]:
+        """One image of each particle, and the particle of each image, as `one_image_each` gives them."""
+        return one_image_each(self.run.particles)
+
+    def _count_of(self, members: half.Half) -> int:
+        """Return how many particles some images show."""
+        return len(np.unique(self._once[1][members]))
 
     def _trained(self, progress: Callable[[float], None]) -> Pair | None:
         """Return the models of the half-sets, trained where they are not yet."""
@@ -181,7 +193,7 @@ class Examination:
         self.folder.mkdir(exist_ok=True)
         models = []
         for number, members in enumerate(self.members, 1):
-            with timed(LOGGER, f"half-set {number} of 2, {len(members)} particles"):
+            with timed(LOGGER, f"half-set {number} of 2, {self._count_of(members)} particles"):
                 told = partial(_halfway, progress, number)
                 models.append(half.train_half(self.run, number, members, self.folder, told))
         return models[0], models[1]
@@ -190,8 +202,9 @@ class Examination:
         """Return how far the half-sets agree; the overlap of each region with each half's, and its coordinates'."""
         batch = self.config.batch_size
         latents = [model.latents(batch) for model in pair]
-        canonical, predicted = half.latents_agree(latents[0], latents[1], self.config.seed)
-        sizes = (len(pair[0].members), len(pair[1].members))
+        first, _ = self._once
+        canonical, predicted = half.latents_agree(latents[0][first], latents[1][first], self.config.seed)
+        sizes = (self._count_of(pair[0].members), self._count_of(pair[1].members))
         if self.found is None:
             return HalfSets(sizes, (), (), canonical, predicted), [], []
         feature = self.found.changes.feature

@@ -203,7 +203,13 @@ def _rows_of_list(run: Run, members: Half) -> Half:
 def latents_agree(
     first: Float[np.ndarray, "particles latent"], second: Float[np.ndarray, "particles others"], seed: int
 ) -> tuple[tuple[float, ...], tuple[float, float]]:
-    """Return the canonical correlations of two models' latents, and how far each predicts the other."""
+    """Return the canonical correlations of two models' latents, and how far each predicts the other.
+
+    Parameters
+    ----------
+    first, second : latents of the same particles, one row each, whatever number of images they have.
+    seed : of folds.
+    """
     canonical = canonical_correlations(first, second, seed)
     predicted = (predicted_variance(first, second, seed), predicted_variance(second, first, seed))
     LOGGER.info(

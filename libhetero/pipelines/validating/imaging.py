@@ -98,7 +98,7 @@ def micrographs_of(particles: ParticleSet) -> np.ndarray | None:
 def followed(
     properties: Mapping[str, Property],
     names: tuple[str, ...],
-    coordinates: Float[np.ndarray, "particles coordinates"],
+    coordinates: Float[np.ndarray, "chosen coordinates"],
     chosen: Int[np.ndarray, " chosen"],
     seed: int,
 ) -> Followed:
@@ -109,7 +109,8 @@ def followed(
     properties : of all particles.
     names : of the coordinates.
     coordinates : of the particles looked at.
-    chosen : the places of these.
+    chosen : the places of these; of tilt series, of one image each: what a particle's images share they share by
+        chance as well.
     seed : of folds and permutations.
     """
     here = {name: values[chosen] for name, values in properties.items()}

@@ -195,3 +195,13 @@ def test_a_stored_value_out_of_limits_is_one_sentence(tmp_path):
     (tmp_path / "config.json").write_text(text.replace('"seed": 0', '"seed": -3'))
     with pytest.raises(ConfigurationError, match=r"--seed: expected 0 to 4294967295; got -3; restore the file\.$"):
         read_config(tmp_path)
+
+
+def test_a_run_from_before_tilt_series_keeps_its_images_apart(tmp_path):
+    write_config(tmp_path, new_config(RefineConfig(str(tmp_path / "p.star"), preset="small")))
+    assert read_config(tmp_path).data.tilts == "together"
+    path = tmp_path / "config.json"
+    stored = json.loads(path.read_text())
+    del stored["data"]["tilts"]
+    path.write_text(json.dumps(stored))
+    assert read_config(tmp_path).data.tilts == "apart"

@@ -273,3 +273,12 @@ def test_a_record_without_all_of_the_ctf_is_one_line(project) -> None:
     np.savez(f"run/{RECORD}", **(arrays | {"ctf": arrays["ctf"][:, :5]}))
     with pytest.raises(DataError, match=rf"{RECORD}: ctf: expected 9 parameters or more, found 5; restore"):
         opened()
+
+
+def test_a_record_tells_which_images_show_one_particle(project) -> None:
+    _, particles = project
+    chosen = particles.take(np.array(ROWS))
+    write_record(RUN, chosen)
+    np.testing.assert_array_equal(particle_record.record_of(RUN).group, chosen.group)
+    write_record(RUN, dataclasses.replace(chosen, group=None))
+    assert particle_record.record_of(RUN).group is None

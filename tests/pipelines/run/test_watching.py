@@ -28,6 +28,7 @@ from tests.making.commands import HYPE, NETWORK, TRAINING
 from tests.making.feeds import ArrayReader
 from tests.making.mixtures import gaussians
 from tests.making.particles import make_particles
+from tests.making.series import series_run
 from tests.making.sets import write_tiny_set
 from tests.reference.ctf import ctf_image
 from tests.reference.event_files import read_events, shown
@@ -116,6 +117,18 @@ def test_the_same_particles_every_time_and_only_some_that_are_trained_on(known):
     assert not np.array_equal(first.indices, Samples(*known, places_shown(dataclasses.replace(config, seed=4))).indices)
     small = dataclasses.replace(known[1], particles=known[1].particles.take(np.arange(4)))
     assert len(Samples(known[0], small, places_shown(CONFIG, 4)).compare(PARAMS).correlation) == 4
+
+
+def test_samples_of_tilt_series_are_named_by_the_rows_of_their_images(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(
+        "libhetero.report.samples.draw_samples", lambda path, title, captions, *images: drawn.append(captions)
+    )
+    run = series_run(tmp_path, [1, 0, 1, 2, 0, 2])
+    (tmp_path / "log.jsonl").write_text('{"step": 1, "epoch": 1, "loss": 2, "learning_rate": 0.1}\n')
+    with RunWatch(tmp_path, run.model, run.feed(), np.array([2, 1])) as watch:
+        watch.checkpoint(1, run.params)
+    assert [caption.split("\n")[0] for caption in drawn[0]] == ["particle 3", "particle 1"]
 
 
 def test_checkpoints_compile_once_and_leave_figures_only(known, tmp_path):

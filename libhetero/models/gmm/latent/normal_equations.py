@@ -94,12 +94,15 @@ class Solved:
 
     Parameters
     ----------
-    spread : (6,), their standard deviations over the images.
-    information : (6,), mean of H for one unit of each.
+    spread, mean : (6,), over the images.
+    images : equations of some images, with columns of nuisances.
+    particle : of these, place of the particle that each shows among those of the equations.
     """
 
     spread: np.ndarray
-    information: np.ndarray
+    mean: np.ndarray
+    images: Equations
+    particle: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)

@@ -28,7 +28,7 @@ from libhetero.models.gmm.latent.low_rank import LowRank
 from libhetero.models.gmm.latent.normal_equations import Equations, Fields, Patches
 from libhetero.models.gmm.latent.nuisances import Nuisances, noticeable
 from libhetero.models.gmm.latent.subspace import Imaging, Subspace
-from libhetero.models.gmm.latent.views import particle_equations
+from libhetero.models.gmm.latent.views import particle_equations, relearnt
 from libhetero.models.gmm.layout import Layout
 from libhetero.records import Batch
 
@@ -179,10 +179,9 @@ def _strongest(imaging: Imaging, sample: Batch, searches: list[Search], rank: in
 
 def spreads_of(equations: Equations, model: LowRank, posed: bool = False) -> Nuisances:
     """Return the nuisances that the particles show, given what has been fitted to them; poses always if `posed`."""
-    if equations.solved is not None:
-        return noticeable(equations.solved.spread, equations.solved.information, posed)
-    spreads = np.diag(model.known[: equations.nuisances])
-    information = np.diagonal(equations.hessian, axis1=1, axis2=2)[:, : len(spreads)].mean(axis=0)
+    known, images = relearnt(equations, model), equations if equations.solved is None else equations.solved.images
+    spreads = np.diag(model.known[: equations.nuisances]) if known is None else known.spread
+    information = np.diagonal(images.hessian, axis1=1, axis2=2)[:, : len(spreads)].mean(axis=0)
     return noticeable(spreads, information, posed)
 
 
@@ -192,7 +191,8 @@ def _refined(imaging: Imaging, sample: Batch, search: Search, rank: int, seed: i
     if not coarse.rank:
         return search
     layout = Layout.of(kind)
-    fine = particle_equations(imaging, sample, patches.fine, layout, draws=DRAWS, seed=seed)
+    known = relearnt(search.equations, coarse)
+    fine = particle_equations(imaging, sample, patches.fine, layout, known=known, draws=DRAWS, seed=seed)
     copied = patches.copied(layout, fine.nuisances)
     model = LowRank(copied @ coarse.known, copied @ coarse.modes, copied @ coarse.mean)
     found = find_directions(fine, kind, rank or MOST_MODES, model, forced=rank > 0)
@@ -210,7 +210,8 @@ def _searched_beside(imaging: Imaging, sample: Batch, first: Search, alone: Sear
         np.concatenate([modes.displacement, mean.displacement], axis=2),
         np.concatenate([modes.amplitude, mean.amplitude], axis=1),
     )
-    equations = particle_equations(imaging, sample, patch, layout, fields=fields, draws=DRAWS, seed=seed)
+    off = relearnt(first.equations, first.found.model)
+    equations = particle_equations(imaging, sample, patch, layout, fields=fields, known=off, draws=DRAWS, seed=seed)
     count = equations.nuisances + equations.fields
     known, whole = np.zeros((equations.columns, count)), np.zeros(equations.columns)
     spreads = np.concatenate([np.diag(first.found.model.known[: equations.nuisances]), np.ones(equations.fields)])

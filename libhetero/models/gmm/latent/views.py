@@ -7,20 +7,23 @@ standard deviations over the images and m their means, a particle's equations ar
     K_i = (H_nn + S⁻²)⁻¹,   H = Σ_i [H_cc - H_cn K_i H_nc],   g = Σ_i [g_c - H_cn m - H_cn K_i (g_n - H_nn m)]
 
 which are those of the normal likelihood with the nuisances integrated over. What noise alone would say in the place of
-g, N(0, H), comes of each image's draws in the same way, with one of its nuisances beside. S and m are learnt from some
-of the images, as those of a set of single images are (`directions.nothing_changes`).
+g, N(0, H), comes of each image's draws in the same way, with one of its nuisances beside. S and m are learnt from the
+images of some particles, at first as if nothing changed (`directions.nothing_changes`). Changes of the molecule look in
+part like nuisances; once a search has found them, they are taken off, and S and m are learnt again (`relearnt`).
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from threading import Lock
 from typing import Any
 
+import jax
 import numpy as np
 from jaxtyping import Float
 
 from libhetero.models.gmm.latent.directions import nothing_changes
+from libhetero.models.gmm.latent.low_rank import LowRank, expected
 from libhetero.models.gmm.latent.normal_equations import (
     NUISANCES,
     About,
@@ -32,12 +35,24 @@ from libhetero.models.gmm.latent.normal_equations import (
 )
 from libhetero.models.gmm.latent.subspace import Imaging
 from libhetero.models.gmm.layout import Layout
-from libhetero.models.sample import spread_over
 from libhetero.records import Batch
-from libhetero.tilts import images_alone
+from libhetero.tilts import rows_of_views
 
 LEARNT_FROM = 1024  # images
 LEAST_SPREAD = 1e-6  # in the units of the nuisances
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """Nuisances of images.
+
+    Parameters
+    ----------
+    spread, mean : (6,), over the images.
+    """
+
+    spread: np.ndarray
+    mean: np.ndarray
 
 
 def particle_equations(
@@ -49,6 +64,7 @@ def particle_equations(
     fields: Fields | None = None,
     about: About | None = None,
     nuisances: bool = True,
+    known: Known | None = None,
     draws: int = 0,
     seed: int = 0,
 ) -> Equations:
@@ -59,32 +75,87 @@ def particle_equations(
     imaging, sample, patch, layout, fields, about, draws, seed : see `normal_equations`. Particles none of whose images
         has weight are left out.
     nuisances : whether there are any.
+    known : of images of particles, from an earlier search; None to learn them.
     """
-    options: dict[str, Any] = {"fields": fields, "about": about, "nuisances": nuisances, "draws": draws, "seed": seed}
+    options: dict[str, Any] = {"fields": fields, "about": about, "nuisances": nuisances, "seed": seed}
     if sample.views == 1:
-        return normal_equations(imaging, sample, patch, layout, **options)
-    learnt = _learnt(imaging, sample, patch, layout, seed) if nuisances else None
+        return normal_equations(imaging, sample, patch, layout, draws=draws, **options)
     used = np.flatnonzero(sample.weight)
     held, particle = np.unique(used // sample.views, return_inverse=True)
+    solved = _solved(imaging, sample, patch, layout, options, known) if nuisances else None
     parts: list[np.ndarray] = []
     told: dict[str, int] = {}
+    waiting: dict[int, tuple[np.ndarray, ...]] = {}
     lock = Lock()
 
     def begin(columns: int, given: int) -> None:
-        told.update(fields=given)
-        left = columns - (0 if learnt is None else len(NUISANCES))
+        told.update(fields=given, next=0)
+        left = columns - (0 if solved is None else len(NUISANCES))
         parts.extend(np.zeros((len(held), *rest, left), np.float32) for rest in ((left,), (), (draws,)))
 
     def take(rows: slice, said: tuple[np.ndarray, ...]) -> None:
-        if learnt is not None:
-            said = without_nuisances(said, learnt[0].spread, learnt[1], np.random.default_rng([seed, rows.start]))
+        if solved is not None:
+            random = np.random.default_rng([seed, rows.start])
+            said = without_nuisances(said, solved.spread, solved.mean, random)
+        # Added up in the order of the images, whichever thread is first, so that sums are the same each time.
         with lock:
-            for whole, part in zip(parts, said, strict=True):
-                np.add.at(whole, particle[rows], part)
+            waiting[rows.start] = said
+            while (start := told["next"]) in waiting:
+                ready = waiting.pop(start)
+                told["next"] = start + len(ready[1])
+                for whole, part in zip(parts, ready, strict=True):
+                    np.add.at(whole, particle[start : told["next"]], part)
 
-    each_image(imaging, replace(sample, views=1), patch, layout, begin, take, **options)
+    each_image(imaging, replace(sample, views=1), patch, layout, begin, take, draws=draws, **options)
     hessian, gradient, noise = parts
-    return Equations(hessian, gradient, noise, 0, told["fields"], layout.kinds, None if learnt is None else learnt[0])
+    return Equations(hessian, gradient, noise, 0, told["fields"], layout.kinds, solved)
+
+
+def _solved(
+    imaging: Imaging, sample: Batch, patch: np.ndarray, layout: Layout, options: dict[str, Any], known: Known | None
+) -> Solved:
+    """Return the nuisances of images, learnt from those of some particles where they are not known."""
+    used = (np.asarray(sample.weight) > 0).reshape(-1, sample.views)
+    held = np.flatnonzero(used.any(axis=1))
+    count = min(max(LEARNT_FROM // sample.views, 1), len(held))
+    places = np.arange(count) * len(held) // count
+    rows = rows_of_views(held[places], sample.views)
+    there = np.asarray(sample.weight)[rows] > 0
+    particle, rows = np.repeat(places, sample.views)[there], rows[there]
+    some = replace(jax.tree.map(lambda leaf: leaf[rows], sample), views=1)
+    if options["about"] is not None:
+        options = {**options, "about": replace(options["about"], latent=options["about"].latent[rows])}
+    images = normal_equations(imaging, some, patch, layout, **options)
+    if known is not None:
+        return Solved(known.spread, known.mean, images, particle)
+    model, size = nothing_changes(images), len(NUISANCES)
+    return Solved(np.maximum(np.diag(model.known[:size]), LEAST_SPREAD), model.mean[:size], images, particle)
+
+
+def relearnt(equations: Equations, model: LowRank) -> Known | None:
+    """Return the nuisances of images once the changes of their particles are taken off; None for single images.
+
+    Parameters
+    ----------
+    equations : of particles.
+    model : of their changes, which the search had found in them.
+    """
+    solved, size = equations.solved, len(NUISANCES)
+    if solved is None:
+        return None
+    images = solved.images
+    members, place = np.unique(solved.particle, return_inverse=True)
+    own = replace(
+        equations,
+        hessian=equations.hessian[members],
+        gradient=equations.gradient[members],
+        noise=equations.noise[members],
+    )
+    change = expected(own, model).latent @ model.directions.T + model.mean
+    left = images.gradient - np.einsum("ipq,iq->ip", images.hessian[:, :, size:], change[place].astype(np.float32))
+    alone = Equations(images.hessian[:, :size, :size], left[:, :size], images.noise[:, :, :size], size, 0, "")
+    fitted = nothing_changes(alone)
+    return Known(np.maximum(np.diag(fitted.known), LEAST_SPREAD), fitted.mean)
 
 
 def without_nuisances(
@@ -112,14 +183,3 @@ def without_nuisances(
         rest[:, count:] - (rest[:, None, :count] @ taken)[:, 0],
         noise[..., count:] - (noise[..., :count] + drawn) @ taken,
     )
-
-
-def _learnt(
-    imaging: Imaging, sample: Batch, patch: np.ndarray, layout: Layout, seed: int
-) -> tuple[Solved, Float[np.ndarray, "6"]]:
-    """Return spreads of the nuisances of images and how much these say of them, and the nuisances' means."""
-    some = spread_over(images_alone(sample), LEARNT_FROM)
-    equations = normal_equations(imaging, some, patch, layout, nuisances=True, seed=seed)
-    model, count = nothing_changes(equations), len(NUISANCES)
-    information = np.diagonal(equations.hessian, axis1=1, axis2=2)[:, :count].mean(axis=0)
-    return Solved(np.maximum(np.diag(model.known[:count]), LEAST_SPREAD), information), model.mean[:count]

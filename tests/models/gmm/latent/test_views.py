@@ -5,13 +5,17 @@ import dataclasses
 import numpy as np
 
 from libhetero.models.gmm.latent.directions import nothing_changes
+from libhetero.models.gmm.latent.low_rank import LowRank
 from libhetero.models.gmm.latent.normal_equations import NUISANCES, normal_equations
 from libhetero.models.gmm.latent.subspace import Imaging
-from libhetero.models.gmm.latent.views import particle_equations, without_nuisances
+from libhetero.models.gmm.latent.views import particle_equations, relearnt, without_nuisances
 from libhetero.models.gmm.layout import Layout
 from libhetero.physics.symmetry import symmetry_operators
-from tests.making.images import BOX, PIXEL, particles
+from libhetero.records import Gaussians
+from tests.making.images import BOX, PIXEL, batch_of, clean_images, particles
 from tests.making.mixtures import mixture
+from tests.making.optics import defocus_series
+from tests.making.poses import poses
 
 COUNT = len(NUISANCES)
 PATCH = np.arange(20) % 3
@@ -71,3 +75,37 @@ def test_equations_of_a_particle_are_the_sums_of_those_of_its_images() -> None:
 def test_single_images_keep_their_nuisances_in_columns() -> None:
     found = particle_equations(imaging(), particles(4), PATCH, Layout.of("a"))
     assert found.nuisances == COUNT and found.solved is None
+
+
+def test_sums_are_the_same_whichever_thread_is_first() -> None:
+    """A particle of more images than are worked on at once."""
+    batch = dataclasses.replace(particles(40), views=20)
+    first, again = (particle_equations(imaging(), batch, PATCH, Layout.of("a"), draws=2) for _ in range(2))
+    np.testing.assert_array_equal(first.hessian, again.hessian)
+    np.testing.assert_array_equal(first.gradient, again.gradient)
+    np.testing.assert_array_equal(first.noise, again.noise)
+
+
+def test_changes_are_not_taken_for_nuisances_once_they_are_known() -> None:
+    """Images are those of a mixture of which all moves along x; poses are right."""
+    count, views = 60, 4
+    pose, ctf = poses(count * views, 5), defocus_series(count * views)
+    moved = np.repeat(np.random.default_rng(3).normal(0, 1.0, count), views)
+    clean = [
+        np.asarray(clean_images(shifted(x), pose.take(slice(i, i + 1)), ctf.take(slice(i, i + 1))))[0]
+        for i, x in enumerate(moved)
+    ]
+    images = np.array(clean) + 0.05 * np.std(clean) * np.random.default_rng(4).normal(size=np.shape(clean))
+    batch = dataclasses.replace(batch_of(images, pose, ctf), views=views)
+    equations = particle_equations(imaging(), batch, np.zeros(20, int), Layout.of("p"), draws=2)
+    assert equations.solved is not None
+    assert equations.solved.spread[1:3].max() > 0.3  # Å, as if poses were off
+    mode = np.array([[1.0], [0.0], [0.0]])
+    known = relearnt(equations, LowRank(np.zeros((3, 0)), mode, np.zeros(3)))
+    assert known is not None and known.spread[1:3].max() < 0.1
+
+
+def shifted(along: float) -> Gaussians:
+    place = np.array(mixture().position)
+    place[:, 0] += along
+    return dataclasses.replace(mixture(), position=place)

@@ -310,7 +310,7 @@ def _put_series(
     exposure = None if particles.ctf is None else particles.ctf.exposure
     if exposure is not None:
         old = star.read_exposure(table)
-        if old is None or not same_exposures(old[rows], exposure):
+        if old is None or not same_exposures(old[rows], np.asarray(exposure)):
             frame[PRE_EXPOSURE] = _pre_exposure(np.asarray(exposure), group)
         state_exposures(written, np.asarray(exposure))
 

@@ -235,6 +235,9 @@ def test_tilt_series_are_told_and_chosen_from(program, tmp_path):
     assert least.source.data.particles["rlnTomoParticleName"].tolist() == ["TS_01/1"] * 2 + ["TS_01/2"] * 2 + [
         "TS_01/3"
     ]
+    assert program("list.star", "--ntilts", "1", "--output", "one.lst")[0] == 0
+    one = read_particles("one.lst")
+    assert one.distinct == len(one) == 3 and one.group is not None and np.allclose(one.ctf.exposure, 1.5)
     warp_star(tmp_path)
     assert program("list.star", "--dose", "2", "--notilts_above", "3", "--output", "given.lst")[0] == 0
     given = read_particles("given.lst")

@@ -731,7 +731,7 @@ ANALYSIS = [
         "half-sets",
         "pipelines/validating/halves.py",
         "pipelines/validating/test_halves.py",
-        ("rows of the run for those of the list", "count, data.particles)[members]", "count, data.particles)"),
+        ("rows of the run for those of the list", "return rows[members]", "return members"),
         ("another half-set passes", "if not np.array_equal(", "if False and not np.array_equal("),
         ("the set's deviation", 'MEASURED = ("deviation",)', "MEASURED: tuple = ()"),
     ),

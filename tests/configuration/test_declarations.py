@@ -161,6 +161,7 @@ def test_a_flag_means_one_thing_within_a_program(program: str, offered: dict) ->
 UNLIMITED = {  # number fields that need no limits, and why
     "contrast": "1 or -1, by a check",
     "extended": "pairs that training wrote, of epochs and steps that have limits",
+    "tilts": "three numbers that are checked together, within what a stage can do",
 }
 WRONG_NUMBERS = ("nan", "inf", "-inf", "1e400", "-1", str(10**30), "-" + str(10**30), "9" * 5000, "٣", "²", "1_0", "")
 SIGNED = {"--bfactor", "--defocus", "--level", "--threshold", "--ppid"}  # -1 is a value of theirs

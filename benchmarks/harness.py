@@ -383,6 +383,29 @@ def begun(path: Path, asked: dict[str, Any], **new: Any) -> dict[str, Any]:
     return report
 
 
+def run_rows(
+    names: Sequence[str], figures: Callable[[str], Any], report: dict[str, Any], save: Callable[[dict[str, Any]], None]
+) -> dict[str, str]:
+    """Put the figures of each row into a report, saved after each; return what failed, by row, in words.
+
+    Parameters
+    ----------
+    names : of the rows.
+    figures : runs what is missing of a row and returns its figures.
+    save : writes the report.
+    """
+    failed: dict[str, str] = {}
+    for name in names:
+        report["rows"].pop(name, None)
+        try:
+            report["rows"][name] = figures(name)
+        except UserError as error:
+            print(error, file=sys.stderr)
+            failed[name] = str(error)
+        save(report)
+    return failed
+
+
 def run_missing(
     stages: Sequence[Stage],
     name: str,

@@ -45,7 +45,7 @@ from scipy.ndimage import distance_transform_edt
 
 from libhetero.analysis.confounders import follow
 from libhetero.configuration import read_json, write_json
-from libhetero.errors import ConfigurationError, UserError
+from libhetero.errors import ConfigurationError
 from libhetero.io import read_particles, read_volume
 from libhetero.io.latent import read_latent
 from libhetero.metrics.fsc import masked_fsc, resolution
@@ -148,16 +148,12 @@ def run(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Run every stage that is not done yet, print the figures and return the report."""
     asked = {"profile": options.profile, "seed": options.seed}
     report = harness.begun(folder / MARK, asked, **environment(), rows={}, stages={})
-    failed: dict[str, str] = {}
-    for name in options.rows:
-        report["rows"].pop(name, None)
-        try:
-            row = PROFILES[options.profile][name]
-            report["rows"][name] = (of_motion if name == "motion" else of_poses)(name, row, options, report, folder)
-        except UserError as error:
-            print(error, file=sys.stderr)
-            failed[name] = str(error)
-        write_json(folder / MARK, report)
+
+    def figures(name: str) -> dict[str, Any]:
+        of_row = of_motion if name == "motion" else of_poses
+        return of_row(name, PROFILES[options.profile][name], options, report, folder)
+
+    failed = harness.run_rows(options.rows, figures, report, partial(write_json, folder / MARK))
     report = {**report, **environment(), "failed": failed}
     write_json(folder / MARK, report)
     print_rows(report["rows"])

@@ -35,7 +35,7 @@ from harness import SHARED, Stage, environment, reported, shown
 from robustness import figures_of
 
 from libhetero.configuration import read_json, write_json
-from libhetero.errors import ConfigurationError, UserError
+from libhetero.errors import ConfigurationError
 
 MARK = "tilts.json"  # in the work folder: what was asked for, and the figures so far
 TILTS = 41
@@ -117,15 +117,8 @@ def run(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Run every stage that is not done yet, print the figures and return the report."""
     asked = {"profile": options.profile, "seed": options.seed}
     report = harness.begun(folder / MARK, asked, **environment(), rows={}, stages={})
-    failed: dict[str, str] = {}
-    for name in options.rows:
-        report["rows"].pop(name, None)
-        try:
-            report["rows"][name] = run_row(name, options, report, folder)
-        except UserError as error:
-            print(error, file=sys.stderr)
-            failed[name] = str(error)
-        write_json(folder / MARK, report)
+    of_row = partial(run_row, options=options, report=report, folder=folder)
+    failed = harness.run_rows(options.rows, of_row, report, partial(write_json, folder / MARK))
     report = {**report, **environment(), "failed": failed}
     write_json(folder / MARK, report)
     print_rows(report["rows"])

@@ -82,6 +82,11 @@ class ParticleFeed:
         return self.config.box_size or self.particles.uniform_box_size()
 
     @property
+    def views(self) -> int:
+        """Rows of a batch that a particle takes; see `libhetero.training.series` for particles of several images."""
+        return 1
+
+    @property
     def pixel_size(self) -> float:
         """Pixel size of the images that the model sees, Å."""
         stored = self.particles.uniform_box_size()

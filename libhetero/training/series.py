@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from libhetero.records import Batch
-from libhetero.tilts import rows_of_particles
+from libhetero.tilts import one_image_each, rows_of_particles
 from libhetero.training.feed import ParticleFeed, ordered_indices, prefetch, reader_threads
 
 
@@ -36,14 +36,6 @@ class SeriesFeed:
     def _rows(self) -> tuple[Int[np.ndarray, "particles views"], Bool[np.ndarray, "particles views"]]:
         group = self.images.particles.group
         return rows_of_particles(np.arange(len(self.images)) if group is None else np.asarray(group))
-
-    @cached_property
-    def _of_images(self) -> Int[np.ndarray, "images"]:
-        """The place of the particle that each image shows."""
-        rows, there = self._rows
-        found = np.empty(len(self.images), np.int64)
-        found[rows[there]] = np.nonzero(there)[0]
-        return found
 
     def __len__(self) -> int:
         return len(self._rows[0])
@@ -92,7 +84,9 @@ class SeriesFeed:
         size : particles of a batch.
         images : places of images whose particles are wanted, with all images of these; None for all.
         """
-        wanted = np.arange(len(self)) if images is None else np.unique(self._of_images[np.asarray(images, np.int64)])
+        wanted = np.arange(len(self))
+        if images is not None:
+            wanted = np.unique(one_image_each(self.images.particles)[1][np.asarray(images, np.int64)])
         pieces = [wanted[places] for places in ordered_indices(len(wanted), size)]
         read = prefetch(lambda index: self.batch(index, size), pieces, threads=reader_threads())
         for batch, index in zip(read, pieces, strict=True):

@@ -20,7 +20,7 @@ from libhetero.pipelines.decoding.sampling import spread_indices
 from libhetero.pipelines.regions.record import KindRecord, RegionRecord
 from libhetero.pipelines.run.folder import Run
 from libhetero.tilts import one_image_each
-from libhetero.training.series import SeriesFeed, drawn_from
+from libhetero.training.series import drawn_from
 
 LOGGER = logging.getLogger(__name__)
 MOST_TESTED = 4096  # particles
@@ -87,7 +87,7 @@ def _equations(run: Run, label: Int[np.ndarray, "gaussians"]) -> tuple[Equations
     """Return what a sample of particles says of the regions, and which of them are of the second half-set."""
     drawn = drawn_from(run.feed())
     first, _ = one_image_each(run.particles)
-    views = drawn.views if isinstance(drawn, SeriesFeed) else 1
+    views = drawn.views
     most = min(MOST_TESTED, max(SAMPLE_BYTES // (4 * views * drawn.box_size**2), 1))
     chosen = spread_indices(len(drawn), min(most, len(drawn)))
     sample = drawn.batch(chosen)

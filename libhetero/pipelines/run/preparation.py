@@ -20,7 +20,7 @@ from libhetero.training.configuration import PreprocessConfig
 from libhetero.training.contrast import Projector, estimate_contrast
 from libhetero.training.feed import ParticleFeed
 from libhetero.training.preprocess import estimate_deviation, sample_indices
-from libhetero.training.series import SeriesFeed, drawn_from
+from libhetero.training.series import drawn_from
 
 LOGGER = logging.getLogger(__name__)
 SAMPLE = 256
@@ -78,8 +78,7 @@ def sample_of(config: RunConfig, feed: ParticleFeed, trained_on: Int[np.ndarray,
     DataError : if the image of none is finite.
     """
     drawn, most = drawn_from(feed), config.model.sample_size(feed.box_size, SAMPLE)
-    if isinstance(drawn, SeriesFeed):
-        most = max(min(most, IMAGES_OF_SERIES * most // drawn.views), 1)
+    most = max(min(most, IMAGES_OF_SERIES * most // drawn.views), 1)
     chosen = sample_indices(len(trained_on), min(most, len(trained_on)), config.training.seed)
     return of_finite_images(drawn.batch(trained_on[chosen]))
 

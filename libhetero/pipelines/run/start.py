@@ -45,7 +45,7 @@ class RunStart:
     @property
     def views(self) -> int:
         """Images of each particle in a batch."""
-        return self.drawn.views if isinstance(self.drawn, SeriesFeed) else 1
+        return self.drawn.views
 
     def __str__(self) -> str:
         """Return what there is to train on."""

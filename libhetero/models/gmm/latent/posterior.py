@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -81,17 +81,15 @@ def infer(
     if not numbers:
         return state, jnp.zeros((*shape, numbers))
 
-    def alone(seen: Imaging, z: Array, mixture: Gaussians, image: Array, observation: Observation) -> Any:
-        return gauss_newton(seen, layout, mixture, tangents(z[:rank]), image, observation, z, nuisances)
+    each = normal_system if shared else gauss_newton
 
-    def together(seen: Imaging, z: Array, mixture: Gaussians, image: Array, observation: Observation) -> Any:
-        return normal_system(seen, layout, mixture, tangents(z[:rank]), image, observation, z, nuisances)
+    def one(seen: Imaging, z: Array, mixture: Gaussians, image: Array, observation: Observation) -> tuple[Array, Array]:
+        return each(seen, layout, mixture, tangents(z[:rank]), image, observation, z, nuisances)
 
     @partial(jax.jit, static_argnums=0)  # so that JAX traces one step of a grid and not each
     def step(grid: int, state: Array) -> tuple[Array, Array]:
         made = of_images(mixtures(of_particles(state[:, :rank], views)), views)
-        each = together if shared else alone
-        found = jax.vmap(partial(each, imaging.on(grid)))(state, made, batch.images, batch.observation)
+        found = jax.vmap(partial(one, imaging.on(grid)))(state, made, batch.images, batch.observation)
         return _solved(found, state, jnp.asarray(batch.weight), rank, views) if shared else found
 
     for grid in newton_grids(layout, imaging.grid, steps):

@@ -434,9 +434,33 @@ def last_about(folder: Path) -> About | None:
 
 
 def _silence() -> None:
-    """Keep Orbax from telling what it raises, too."""
+    """Keep Orbax from telling what it raises, too, and what it has broken off."""
     for name in ("absl", "asyncio"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
+    if not isinstance(sys.unraisablehook, _LateReads):
+        sys.unraisablehook = _LateReads(sys.unraisablehook)
+
+
+@dataclass(frozen=True)
+class _LateReads:
+    """Takes what Python cannot raise: reads that end after the one that failed, and with it their event loop.
+
+    They end in threads of their own, at any time after; all else goes to the hook of before.
+
+    Attributes
+    ----------
+    usual : that hook.
+    """
+
+    usual: Callable[[Any], object]
+
+    def __call__(self, left: Any) -> None:
+        """Take one."""
+        late = isinstance(left.exc_value, RuntimeError) and str(left.exc_value) == "Event loop is closed"
+        if late:
+            LOGGER.debug("a read of a checkpoint ended after another had failed")
+        else:
+            self.usual(left)
 
 
 class _UnreadableError(DataError):

@@ -1,10 +1,13 @@
 """Checkpoints: older formats read, newer refused, damaged ones passed over and told."""
 
+import asyncio
 import dataclasses
 import errno
 import json
 import os
 import shutil
+import sys
+import types
 
 import jax
 import numpy as np
@@ -115,6 +118,22 @@ def test_whatever_stands_in_a_file_of_a_checkpoint_it_is_read_or_passed_over(cop
             aside.rename(last)
         path.write_bytes(data)
     use(copied)
+
+
+def test_reads_that_end_after_one_has_failed_are_not_told(copied, monkeypatch) -> None:
+    """Each is a call of an event loop that is closed by then, from a thread that cannot raise."""
+    told = []
+    monkeypatch.setattr(sys, "unraisablehook", told.append)
+    with CheckpointFolder(copied / "checkpoints") as checkpoints:
+        checkpoints.restore_params(PARAMS, CONFIG)
+    loop = asyncio.new_event_loop()
+    loop.close()
+    with pytest.raises(RuntimeError) as late:
+        loop.call_soon_threadsafe(print)
+    other = RuntimeError("another")
+    for error in (late.value, other):
+        sys.unraisablehook(types.SimpleNamespace(exc_value=error))
+    assert [left.exc_value for left in told] == [other]
 
 
 def test_a_pipe_among_checkpoints_is_refused(copied) -> None:

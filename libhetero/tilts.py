@@ -7,12 +7,16 @@ the same number of rows, `views`, so that whatever is of a particle and not of a
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TypeVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from libhetero.records import Batch, ParticleSet
+
+Rows = TypeVar("Rows")
 
 
 def rows_of_particles(
@@ -38,6 +42,27 @@ def rows_of_particles(
 def rows_of_views(particles: Int[np.ndarray, "particles"], views: int) -> Int[np.ndarray, "rows"]:
     """Return the rows of some particles of a batch."""
     return (np.asarray(particles)[:, None] * views + np.arange(views)).ravel()
+
+
+def of_particles(rows: Rows, views: int) -> Rows:
+    """Return of rows of images, those of one particle alike, one for each particle.
+
+    Parameters
+    ----------
+    rows : arrays whose first axis is images.
+    views : images of each particle.
+    """
+    return rows if views == 1 else jax.tree.map(lambda leaf: leaf[::views], rows)
+
+
+def of_images(particles: Rows, views: int) -> Rows:
+    """Return what each particle has, for each of its images."""
+    return particles if views == 1 else jax.tree.map(lambda leaf: jnp.repeat(leaf, views, axis=0), particles)
+
+
+def by_particle(rows: Rows, views: int) -> Rows:
+    """Return rows of images as (particles, views, …)."""
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, views, *leaf.shape[1:]), rows)
 
 
 def taken(batch: Batch, particles: Int[np.ndarray, "particles"]) -> Batch:
@@ -67,6 +92,11 @@ def one_image_each(particles: ParticleSet) -> tuple[Int[np.ndarray, "distinct"],
     place = np.empty(len(order), np.int64)
     place[order] = np.arange(len(order))
     return first[order], place[of]
+
+
+def distinct_among(particles: ParticleSet, images: Int[np.ndarray, "images"]) -> int:
+    """Return how many particles some images of a set show."""
+    return len(images) if particles.group is None else len(np.unique(np.asarray(particles.group)[images]))
 
 
 def mean_of_images(values: Float[np.ndarray, "images"], of: Int[np.ndarray, "images"]) -> Float[np.ndarray, "distinct"]:

@@ -143,6 +143,11 @@ def run(config: ClassifyConfig, progress: Callable[[float], None] | None = None)
         )
     data = config.data()
     feed = listed_feed(data, config.contrast)
+    if config.search_poses is not None and feed.particles.group is not None:
+        raise ConfigurationError(
+            f"--search_poses: {config.particles} lists tilt series, whose images are placed together, and each is too "
+            "faint to be searched for alone; leave it out, or give --tilts apart."
+        )
     reference = None if config.reference is None else first_map(Path(config.reference), feed)
     refining = config.refine_poses or config.search_poses is not None
     stages = (2 if refining else 0) + (2 if config.search_poses is not None else 0) + 1

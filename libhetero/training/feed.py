@@ -41,6 +41,17 @@ class Prepared(Protocol):
         """Return images and which of them were finite."""
 
 
+@runtime_checkable
+class Feed(Protocol):
+    """What is drawn from, as the loop knows it: particles, of one image each or of several."""
+
+    def __len__(self) -> int:
+        """Return the number of particles."""
+
+    def batch(self, index: Int[np.ndarray, "count"], size: int | None = None) -> Batch:
+        """Return the particles at `index`, padded to `size` at weight 0."""
+
+
 @dataclass(frozen=True, eq=False)
 class ParticleFeed:
     """Particles ready for a model: images read lazily and prepared, poses and CTFs beside them.
@@ -231,13 +242,13 @@ def prefetch(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def fitting_batches(feed: ParticleFeed, batch_size: int, indices: np.ndarray | None = None) -> Iterator[Batch]:
+def fitting_batches(feed: Feed, batch_size: int, indices: np.ndarray | None = None) -> Iterator[Batch]:
     """Yield batches as `feed_batches` does, at most `batch_size` at a time and no more than there are."""
     most = len(feed) if indices is None else len(indices)
     return feed_batches(feed, min(batch_size, max(most, 1)), indices)
 
 
-def feed_batches(feed: ParticleFeed, batch_size: int, indices: np.ndarray | None = None) -> Iterator[Batch]:
+def feed_batches(feed: Feed, batch_size: int, indices: np.ndarray | None = None) -> Iterator[Batch]:
     """Yield the particles of a feed in order as NumPy batches of one shape, the last padded at weight 0.
 
     An image that is not finite is zeros at weight 0, too, in its place.

@@ -27,7 +27,7 @@ from libhetero.training.checkpoint import CheckpointFolder, EpochFolder
 from libhetero.training.clock import CheckpointClock
 from libhetero.training.configuration import TrainingConfig
 from libhetero.training.course import Verdict
-from libhetero.training.feed import ParticleFeed, ordered_indices, steps_per_epoch
+from libhetero.training.feed import Feed, ParticleFeed, ordered_indices, steps_per_epoch
 from libhetero.training.guard import Guard, HostCopy, StateStore
 from libhetero.training.held_out import PATIENCE as EPOCHS_WITHOUT_GAIN
 from libhetero.training.held_out import HeldOut, split
@@ -41,7 +41,7 @@ from libhetero.training.optimiser import (
     start_state,
     training_step,
 )
-from libhetero.training.placing import Feed, placed_batches, training_batches
+from libhetero.training.placing import placed_batches, training_batches
 from libhetero.training.series import drawn_from
 
 LOGGER = logging.getLogger(__name__)

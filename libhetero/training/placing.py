@@ -4,29 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Generator, Iterable
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Int
 
 from libhetero.records import Batch
 from libhetero.training import sharding
 from libhetero.training.chunks import ChunkedBatches
 from libhetero.training.configuration import TrainingConfig
-from libhetero.training.feed import ParticleFeed, prefetch, reader_threads, step_indices
+from libhetero.training.feed import Feed, ParticleFeed, prefetch, reader_threads, step_indices
 from libhetero.training.order import ChunkedOrder
-
-
-@runtime_checkable
-class Feed(Protocol):
-    """What the loop knows of the particles."""
-
-    def __len__(self) -> int:
-        """Return the number of particles."""
-
-    def batch(self, index: Int[np.ndarray, "count"], size: int | None = None) -> Batch:
-        """Return the particles at `index`, padded to `size` at weight 0."""
 
 
 def placed_batches(

@@ -50,6 +50,11 @@ class SeriesFeed:
         """Box of the images that the model sees, pixels."""
         return self.images.box_size
 
+    @property
+    def pixel_size(self) -> float:
+        """Pixel size of the images that the model sees, Å."""
+        return self.images.pixel_size
+
     def batch(self, index: Int[np.ndarray, "count"], size: int | None = None) -> Batch:
         """Return the particles at `index`, each with all of its images.
 

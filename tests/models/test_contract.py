@@ -251,7 +251,7 @@ def test_the_table_of_families_is_complete(family):
     for preset in PRESETS:
         config = family.config.preset(preset)
         assert from_dict(family.config, to_dict(config)) == config.settled(config) == config
-        assert config.sample_size(64, 256) >= 256
+        assert config.sample_size(64, 256, 1) >= 256
         TrainingConfig(**family.training_defaults(preset))
     with pytest.raises(ConfigurationError, match="unknown preset 'huge'; expected small, default or paper"):
         family.config.preset("huge")

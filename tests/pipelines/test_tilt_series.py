@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from libhetero.configuration import read_json
 from libhetero.io import read_latent, read_particles
 from libhetero.pipelines.decoding.mid_latent import LatentStream
 from libhetero.pipelines.run.folder import open_run
@@ -10,7 +11,7 @@ from libhetero.pipelines.run.folder import open_run
 COUNT, TILTS = 40, 3
 SIZES = "--preset small --niter 2 --batchsz 8 --seed 1"
 GMM = "--model gmm.txt --decoder mlp --set mlp_width=16 --nmid 2 --pas 010"
-HYPE = "--set inr_width=16 --set dim=16 --set coordinates=40 --start none"
+HYPE = "--set inr_width=16 --set dim=16 --set coordinates=40"
 
 
 @pytest.fixture(scope="module")
@@ -99,8 +100,37 @@ def test_a_run_goes_on_with_the_same_particles(trained, program):
     assert alike(read_latent(trained / "mid_00.txt")[1], np.asarray(open_run(trained).particles.group))
 
 
+def test_a_hypernetwork_gives_a_particle_one_volume(program, folder):
+    """Its classes are solved for from all images of a particle, too, and told of each."""
+    code, out, err = program("refine", f"set/mixed.star {SIZES} {HYPE} --start classes --path hype")
+    assert code == 0, err
+    assert f"{COUNT} particles in {COUNT * TILTS} images" in out + err and "take each image" not in out + err
+    run = open_run(folder / "hype")
+    group = np.asarray(run.particles.group)
+    assert run.model.series and alike(read_latent(folder / "hype/mid_00.txt")[1], group)
+    code, out, err = program("embed", "hype --method pca --classes 2 --lists")
+    assert code == 0, err
+    assert alike(np.loadtxt(folder / "hype/classes_particles.txt")[:, 1:2], group)
+    code, out, err = program("eval", "hype --classes hype/classes_particles.txt")
+    assert code == 0, err
+
+
+def test_classes_without_a_network_are_of_particles(program, folder):
+    code, out, err = program("classify", "set/mixed.star found --classes 2 --seed 1")
+    assert code == 0, err
+    group = np.asarray(read_particles(folder / "set/mixed.star").group)
+    table = np.loadtxt(folder / "found/classes.txt")
+    assert len(table) == COUNT * TILTS and alike(table[:, 1:2], group)
+    record = read_json(folder / "found/classification.json")
+    assert record["particles"] == COUNT and sum(one["particles"] for one in record["classes"]) <= COUNT
+    lists = sorted((folder / "found").glob("class_*.star"))
+    assert sum(read_particles(path).distinct for path in lists) == sum(one["particles"] for one in record["classes"])
+    code, out, err = program("classify", "set/mixed.star searched --search_poses 10")
+    assert code == 1 and "--search_poses: set/mixed.star lists tilt series" in err
+
+
 def test_a_model_of_single_images_says_that_it_takes_them_apart(program, folder):
-    code, out, err = program("refine", f"set/particles.star {SIZES} {HYPE} --path apart")
+    code, out, err = program("refine", f"set/particles.star {SIZES} {HYPE} --start none --encoder mlp --path apart")
     assert code == 0, err
     assert f"its {COUNT * TILTS} images show {COUNT} particles" in out + err
     assert open_run(folder / "apart").particles.group is None

@@ -14,6 +14,7 @@ from libhetero.point_groups import expected_group
 
 SUBSPACE_SAMPLE = 4096  # particles that the subspace is measured on, where their images fit in
 SAMPLE_BYTES = 2**28
+IMAGES_OF_SERIES = 4  # times as many images as of single particles, where each has several
 AUTO = "auto"  # the particles decide
 
 
@@ -226,17 +227,19 @@ class GmmConfig:
         """Whether images of one particle have one latent; an encoder network reads one image."""
         return self.encoder == "posterior"
 
-    def sample_size(self, box_size: int, usual: int) -> int:
+    def sample_size(self, box_size: int, usual: int, views: int) -> int:
         """Return how many particles the model's statistics are measured on: more for a subspace of latents.
 
         Parameters
         ----------
         box_size : of the images, pixels.
         usual : for means and spectra.
+        views : images of each particle; where it has several, up to `IMAGES_OF_SERIES` times as many in all.
         """
-        if self.encoder != "posterior":
-            return usual
-        return max(usual, min(SUBSPACE_SAMPLE, SAMPLE_BYTES // (4 * box_size**2)))
+        most = usual
+        if self.encoder == "posterior":
+            most = max(usual, min(SUBSPACE_SAMPLE, SAMPLE_BYTES // (4 * box_size**2)))
+        return max(min(most, IMAGES_OF_SERIES * most // views), 1)
 
     @classmethod
     def preset(cls, name: str) -> GmmConfig:

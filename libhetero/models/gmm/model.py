@@ -45,7 +45,7 @@ from libhetero.models.gmm.decoder.topology import Level, build_topology
 from libhetero.models.gmm.latent.encoder import Encoder, gradient_features, mean_frc
 from libhetero.models.gmm.latent.nuisances import Nuisances
 from libhetero.models.gmm.latent.pieces import refined_pieces
-from libhetero.models.gmm.latent.posterior import draw, infer, of_images, of_particles
+from libhetero.models.gmm.latent.posterior import draw, infer
 from libhetero.models.gmm.latent.subspace import LARGEST_GRID, Imaging, Subspace
 from libhetero.models.gmm.latent.subspace_fit import KIND, find_subspaces
 from libhetero.models.gmm.latent.views import particle_equations
@@ -60,7 +60,7 @@ from libhetero.physics.gaussians import gaussians_to_volume, project_gaussians
 from libhetero.physics.observation import observed, power, squared_error
 from libhetero.physics.symmetry import symmetric_copies, symmetry_operators
 from libhetero.records import Batch, Direction, Gaussians, Observation, Pose, Posterior
-from libhetero.tilts import images_alone
+from libhetero.tilts import images_alone, of_images, of_particles
 
 FEATURES = 5
 

@@ -56,7 +56,7 @@ from libhetero.models.gmm.latent.directions import find_directions
 from libhetero.models.gmm.latent.low_rank import missed_by
 from libhetero.models.gmm.latent.normal_equations import About, Fields, Patches
 from libhetero.models.gmm.latent.nuisances import Nuisances
-from libhetero.models.gmm.latent.posterior import draw, infer, of_particles
+from libhetero.models.gmm.latent.posterior import draw, infer
 from libhetero.models.gmm.latent.subspace import Imaging, Subspace
 from libhetero.models.gmm.latent.subspace_fit import DRAWS, KIND, MOST_MODES, spread, spreads_of
 from libhetero.models.gmm.latent.views import particle_equations
@@ -64,7 +64,7 @@ from libhetero.models.gmm.layout import Layout
 from libhetero.physics.arrays import AnyArray
 from libhetero.physics.symmetry import symmetric_copies
 from libhetero.records import Batch, Gaussians, Observation
-from libhetero.tilts import taken
+from libhetero.tilts import of_particles, taken
 
 LOGGER = logging.getLogger(__name__)
 CARRYING = 0.15  # of what the set misses without the strongest mode of a kind

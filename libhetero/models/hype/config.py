@@ -139,14 +139,30 @@ class HypeConfig:
 
     @property
     def takes_series(self) -> bool:
-        """Whether images of one particle have one latent: each has its own."""
-        return False
+        """Whether images of one particle have one latent: the transformer alone reads any number of images."""
+        return self.encoder == "transformer"
 
-    def sample_size(self, box_size: int, usual: int) -> int:
-        """Return how many particles the model's statistics are measured on: for classes all that memory holds."""
+    def sample_size(self, box_size: int, usual: int, views: int) -> int:
+        """Return how many particles the model's statistics are measured on: for classes all that memory holds.
+
+        Parameters
+        ----------
+        box_size : pixels.
+        usual : images for other statistics.
+        views : images of each particle.
+        """
+        usual = max(usual // views, 1)
         if self.start == "none":
             return usual
-        return max(usual, min(MOST_SEARCHED, MOST_IMAGES // (4 * box_size**2)))
+        return max(usual, min(MOST_SEARCHED, MOST_IMAGES // (4 * box_size**2 * views)))
+
+    def compared(self, views: int) -> int:
+        """Return how many pixels of each image are drawn in a step, 0 for all.
+
+        Each of V images of a particle says a V-th of what is said of it, or little more, at V times the cost: √V times
+        the pixels of one image are drawn of all of them.
+        """
+        return -(-self.coordinates // round(views**0.5))
 
     def training_defaults(self) -> dict[str, Any]:
         """Return the training's fields that differ: what begins with volumes has less to learn."""

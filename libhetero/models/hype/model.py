@@ -16,11 +16,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Complex, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Complex, Float, PRNGKeyArray
 
 from libhetero.configuration import ArraySchema
 from libhetero.errors import ConfigurationError, DataError
-from libhetero.models.batch_mean import batch_mean
+from libhetero.models.batch_mean import over_series, series_mean
 from libhetero.models.contrast import contrast_evidence, estimate_contrast
 from libhetero.models.corner_noise import measure_explainable, measure_noise
 from libhetero.models.hype.config import HypeConfig
@@ -30,6 +30,7 @@ from libhetero.models.hype.hypernetwork import HyperNetwork
 from libhetero.models.hype.inr import INRWeights, inr_apply
 from libhetero.models.hype.sampling import draw, inclusion_probability
 from libhetero.models.hype.seen import MONOMIALS, measure_spectra, seen_image, view_features
+from libhetero.models.hype.series import Tilts, some_shown, tilt_features
 from libhetero.models.hype.start import Start
 from libhetero.models.hype.start import schema as schema_of_start
 from libhetero.models.sample import spread_over
@@ -37,6 +38,7 @@ from libhetero.physics.fourier import dft_image, disc_indices, frequencies_2d, f
 from libhetero.physics.observation import moved, observed, power, squared_error
 from libhetero.physics.slices import slice_frequencies
 from libhetero.records import Batch, Observation, Pose, Posterior
+from libhetero.tilts import by_particle, of_images
 
 VOLUME_CHUNK = 16384  # frequencies evaluated at once
 PIXEL_CHUNK = 1024  # of an image, of all images of a batch together
@@ -44,6 +46,7 @@ LEAST_UNET = 2**DOWN  # pixels of its image
 LEAST_SIGNAL = 1e-3  # of the strongest ring's power
 SPECTRA_SAMPLE = 256  # particles that spectra are measured on
 GAIN = 0.05  # of the INR where there is a volume to begin with
+SERIES = "series"  # stored where particles have several images
 CONTRAST_NOISE = "contrast_noise"  # stored where contrasts are estimated; runs before there was such a thing lack it
 
 
@@ -58,6 +61,7 @@ def schema_of(config: HypeConfig, names: Iterable[str]) -> dict[str, ArraySchema
         "pixel_size": ArraySchema("float", least=1e-3, below=1e5),
         CONTRAST_NOISE: ArraySchema("float", ("rings",), least=1e-30, optional=True),
         "explainable": ArraySchema("float", least=0, optional=True),
+        SERIES: ArraySchema("int", least=0, below=2, optional=True),
         **(schema_of_start() if config.start == "classes" else {}),
     }
 
@@ -82,6 +86,7 @@ class HypeModel:
         that is not estimated.
     start : the classes that it begins with; None for none.
     explainable : mean power of a pixel of an image that is signal (`corner_noise`); 0 where it is not known.
+    series : whether particles have several images each, as the tilts of a series are.
     """
 
     config: HypeConfig
@@ -94,6 +99,7 @@ class HypeModel:
     contrast_noise: Float[np.ndarray, "rings"] | None = None
     start: Start | None = None
     explainable: float = 0.0
+    series: bool = False
     family: str = "hype"
 
     @classmethod
@@ -116,7 +122,8 @@ class HypeModel:
         spread = config.feature_sigma * box_size
         points = np.random.default_rng(seed).normal(size=(config.inr_frequencies, 3)) * spread
         signal, noise = np.ones(box_size // 2 + 1, np.float32), 1.0
-        some = spread_over(sample, SPECTRA_SAMPLE)
+        alone = dataclasses.replace(sample, views=1)  # image by image
+        some = spread_over(alone, SPECTRA_SAMPLE)
         if config.profile or config.encoder_input == "wiener" or config.coordinates:
             signal, noise = measure_spectra(some, box_size, pixel_size)
         estimated, begun = config.particle_contrast == "estimated", config.start == "classes"
@@ -135,8 +142,9 @@ class HypeModel:
             pixel_size,
             by_ring if estimated else None,
             start,
+            series=sample.views > 1,
         )
-        model = dataclasses.replace(model, explainable=measure_explainable(sample, model._compared(), by_ring))
+        model = dataclasses.replace(model, explainable=measure_explainable(alone, model._compared(), by_ring))
         if config.encoder_input == "wiener":
             images = jax.jit(jax.vmap(model._seen))(some.images, some.observation)
             scale = float(np.asarray(images)[np.asarray(some.weight) > 0].std())
@@ -166,6 +174,7 @@ class HypeModel:
             contrast_noise=arrays.get(CONTRAST_NOISE),
             start=Start.from_arrays(arrays),
             explainable=float(arrays.get("explainable", 0.0)),
+            series=bool(arrays.get(SERIES, False)),
         )
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -174,6 +183,8 @@ class HypeModel:
         stored = {name: np.asarray(getattr(self, name)) for name in names}
         if self.start is not None:
             stored |= self.start.arrays()
+        if self.series:
+            stored[SERIES] = np.asarray(1)
         return stored if self.contrast_noise is None else stored | {CONTRAST_NOISE: self.contrast_noise}
 
     def init(self, key: PRNGKeyArray) -> dict[str, Any]:
@@ -181,8 +192,11 @@ class HypeModel:
         encoder_key, hyper_key = jax.random.split(key)
         image, view = jnp.zeros(self.config.seen_shape(self.box_size)), jnp.zeros(len(MONOMIALS))
         tokens = jnp.zeros((sum(self.config.layer_tokens()), self.config.dim))
+        seen: tuple[Any, ...] = image, view, self._told()
+        if self.series:
+            seen = image[None], view[None], self._told(), Tilts(tilt_features(None, 1), jnp.ones(1, bool))
         params = {
-            "encoder": image_encoder(self.config).init(encoder_key, image, view, self._told())["params"],
+            "encoder": image_encoder(self.config).init(encoder_key, *seen)["params"],
             "hypernetwork": HyperNetwork(self.config).init(hyper_key, tokens)["params"],
         }
         if self.start is not None:
@@ -195,18 +209,41 @@ class HypeModel:
 
         Each token is brought to mean 0 and variance 1. The heads begin with a layer norm, so this
         changes no volume; it takes out of the latent what has no effect. The place is scaled to weigh as much as all
-        tokens together.
+        tokens together. Images of one particle have the same.
         """
+        return of_images(self._encoded(params, batch), batch.views)
 
-        def one(image: Array, observation: Observation) -> Array:
-            seen, view = self._seen(image, observation), view_features(observation.pose.rotation)
-            told = None if self.start is None else self.start.told(image, observation, self.pixel_size)
-            encoder = {"params": params["encoder"]}
-            tokens: Any = image_encoder(self.config).apply(encoder, seen, view, self._told(told))
+    def _encoded(
+        self, params: Any, batch: Batch, shown: Bool[Array, "particles views"] | None = None
+    ) -> Float[Array, "particles latent"]:
+        """Return the latent of every particle.
+
+        Parameters
+        ----------
+        shown : which of its images the tokens are of; None for all. Its place is told by all.
+        """
+        start, encoder = self.start, {"params": params["encoder"]}
+
+        def flat(told: Array | None, *seen: Any) -> Array:
+            tokens: Any = image_encoder(self.config).apply(encoder, *seen)
             flat = jax.nn.standardize(tokens, axis=-1).reshape(-1)
             return flat if told is None else jnp.concatenate([flat, self._place_scale() * told])
 
-        return jax.vmap(one)(batch.images, batch.observation)
+        def one(image: Array, observation: Observation) -> Array:
+            seen, view = self._seen(image, observation), view_features(observation.pose.rotation)
+            told = None if start is None else start.told(start.pixels(image, observation, self.pixel_size))
+            return flat(told, seen, view, self._told(told))
+
+        def several(images: Array, observation: Observation, weight: Array, shown: Array) -> Array:
+            seen, view = jax.vmap(self._seen)(images, observation), jax.vmap(view_features)(observation.pose.rotation)
+            of_all = images, observation, weight, self.pixel_size
+            told = None if start is None else start.told(start.pixels_of_images(*of_all))
+            return flat(told, seen, view, self._told(told), Tilts(tilt_features(observation.ctf, len(images)), shown))
+
+        if not self.series:
+            return jax.vmap(one)(batch.images, batch.observation)
+        parts = by_particle((batch.images, batch.observation, batch.weight), batch.views)
+        return jax.vmap(several)(*parts, parts[2] > 0 if shown is None else shown)
 
     def memberships(self, batch: Batch) -> Float[Array, "batch molecules"]:
         """Return how probable it is of every image to be of each molecule that training began with; 1 without any."""
@@ -214,9 +251,15 @@ class HypeModel:
             return jnp.ones((len(batch.weight), 1))
 
         def one(image: Array, observation: Observation) -> Array:
-            return start.memberships(image, observation, self.pixel_size)
+            return start.memberships(start.pixels(image, observation, self.pixel_size))
 
-        return jax.vmap(one)(batch.images, batch.observation)
+        def several(images: Array, observation: Observation, weight: Array) -> Array:
+            return start.memberships(start.pixels_of_images(images, observation, weight, self.pixel_size))
+
+        if not self.series:
+            return jax.vmap(one)(batch.images, batch.observation)
+        parts = by_particle((batch.images, batch.observation, batch.weight), batch.views)
+        return of_images(jax.vmap(several)(*parts), batch.views)
 
     def _told(self, place: Array | None = None) -> Array | None:
         """Return what the encoder is told of a place among the classes, of a variance of 1; None where there are none.
@@ -240,7 +283,7 @@ class HypeModel:
         Contrast and evidence are of the image against the volume decoded for it; a volume that has taken a particle's
         contrast for its own leaves 1.
         """
-        latent = self.encode(params, batch)
+        latent = self._encoded(params, batch)
         disc = jnp.asarray(self._pixels()[0])
         frequency = jnp.asarray(frequencies_2d(self.box_size).reshape(-1, 2))[disc]
         in_angstrom = frequency / self.pixel_size
@@ -257,7 +300,8 @@ class HypeModel:
             estimate, deviation = estimate_contrast(expected, target, 1 / noise)
             return estimate, deviation, contrast_evidence(estimate, deviation, prior_of(params["contrast"]))
 
-        contrast, deviation, evidence = jax.vmap(one)(batch.images, batch.observation, self.decode(params, latent))
+        contrast, deviation, evidence = over_series(one, batch, self.decode(params, latent))
+        latent = of_images(latent, batch.views)
         return Posterior(latent, jnp.full_like(latent, jnp.nan), contrast, deviation, evidence)
 
     def decode(self, params: Any, latent: Float[Array, "batch latent"]) -> INRWeights:
@@ -320,18 +364,23 @@ class HypeModel:
 
         loss = mean_k |CTF(k) V(Rᵀk) exp(-2πi k·t) - X(k)|²,  0 < |k| < n / 2
 
-        over all k, or estimated without bias from `coordinates` of them (`sampling`). Where contrasts are
+        over all k, or estimated without bias from `coordinates` of them (`sampling`), fewer of each image where a
+        particle has several (`HypeConfig.compared`), of which some are hidden from it (`series`). Where contrasts are
         estimated, CTF is times the particle's own, and the error of what may be junk is that of no molecule, as
         probable as it is junk (`contrast`); `spread` and `junk` are those of the set.
         """
         decode = jax.checkpoint(self.decode) if self.config.remat else self.decode
-        representations = decode(params, self.encode(params, batch))
-        disc, probability = map(jnp.asarray, self._pixels())
+        count, shown = self.config.compared(batch.views), None
+        if self.series and training:
+            key, hiding = jax.random.split(key)
+            shown = some_shown(hiding, by_particle(batch.weight, batch.views) > 0)
+        representations = decode(params, self._encoded(params, batch, shown))
+        disc, probability = map(jnp.asarray, self._pixels(count))
         frequencies = jnp.asarray(frequencies_2d(self.box_size).reshape(-1, 2))
-        some = training and 0 < self.config.coordinates < len(disc)
+        some = training and 0 < count < len(disc)
 
         def one(image: Array, observation: Observation, weights: INRWeights, key: PRNGKeyArray) -> tuple[Array, ...]:
-            chosen = draw(key, probability, self.config.coordinates) if some else slice(None)
+            chosen = draw(key, probability, count) if some else slice(None)
             pixel = disc[chosen]
             weight = 1 / (probability[chosen] * len(disc)) if some else 1 / len(disc)
             frequency = frequencies[pixel]
@@ -348,7 +397,7 @@ class HypeModel:
             return (1 - junk) * error + junk * of_target, of_target, misfit
 
         keys = jax.random.split(key, len(batch.weight))
-        mean_error, mean_power, *misfit = batch_mean(one, batch, representations, keys)
+        mean_error, mean_power, *misfit = series_mean(one, batch, representations, keys)
         metrics = {"mse": mean_error, "explained": 1 - mean_error / mean_power}
         if self.explainable:
             metrics["signal"] = (mean_power - mean_error) / self.explainable
@@ -363,14 +412,19 @@ class HypeModel:
         ring = jnp.round(jnp.linalg.norm(frequency, axis=-1) * self.box_size).astype(jnp.int32)
         return jnp.asarray(self.contrast_noise)[jnp.minimum(ring, self.box_size // 2)]
 
-    def _pixels(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return the pixels compared, ring by ring, and the probability of each to be drawn."""
+    def _pixels(self, count: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        """Return the pixels compared, ring by ring, and the probability of each to be drawn.
+
+        Parameters
+        ----------
+        count : how many are drawn; 0 for all.
+        """
         disc = disc_indices(self.box_size)
         radius = np.linalg.norm(frequencies_2d(self.box_size).reshape(-1, 2)[disc], axis=-1)
         order = np.argsort(radius, kind="stable")
         rings = np.arange(len(self.signal))
         signal = np.interp(radius[order] * self.box_size, rings, np.sqrt(self.signal))
-        probability = inclusion_probability(signal, self.config.coordinates or len(disc))
+        probability = inclusion_probability(signal, count or len(disc))
         return disc[order], probability.astype(np.float32)
 
     def _compared(self) -> np.ndarray:

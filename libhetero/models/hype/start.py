@@ -1,8 +1,8 @@
 """Where CryoHype begins: classes of a mixture, solved for, as a volume for each image and a token of its encoder.
 
 `latent.class_search` finds the classes, on low rings. Volumes of the same particles' classes on all rings that memory
-allows, V_k, have principal components U about their mean, in which class k is at c_k. For an image x, with the
-probability p_k of each class given it (`latent.classes`),
+allows, V_k, have principal components U about their mean, in which class k is at c_k. For an image x, or all images of
+a particle, with the probability p_k of each class given it (`latent.classes`),
 
     z = Σ_k p_k c_k,        V_start = mean + U z
 
@@ -19,7 +19,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
-from functools import cached_property, reduce
+from functools import cached_property, partial, reduce
 from operator import add
 from typing import Any
 
@@ -42,6 +42,7 @@ from libhetero.models.hype.latent.within import WithinClasses, tables_of, weight
 from libhetero.physics.arrays import AnyArray
 from libhetero.physics.fourier import dft_image, frequencies_2d, ring_index
 from libhetero.records import Batch, Observation
+from libhetero.tilts import taken
 
 LOGGER = logging.getLogger(__name__)
 OVERSAMPLING = (1.5, 1.25, 1.0)  # of the grid of volumes: the finest on which all rings fit into memory
@@ -49,9 +50,10 @@ MOST_SUMS = 2**30  # bytes of the sums over the images of some classes, of which
 SUM_BYTES = 24
 MOST_TABLE = 2**26  # bytes of mean and components, which compiled programs hold
 MOST_CHANGING = 48  # classes that may change within, those of which images say most
-BLOCK = 1024  # particles cut into slices at once
+BLOCK = 1024  # images cut into slices at once
 PREFIX = "start_"
 WITHIN = "changing", "within", "modes"  # stored where molecules change
+Pixels = tuple[Int[Array, "pixels"], Complex[Array, "pixels"], Float[Array, "pixels"]]
 SINCE = "modes_ring", "modes_oversampling", "molecule"  # not stored by versions before
 
 
@@ -106,16 +108,16 @@ class Start:
 
         Parameters
         ----------
-        sample : particles, all of a set or as many as memory holds.
+        sample : particles, all of a set or as many as memory holds, each of one image or of several.
         n : box, pixels.
         pixel_size : Å.
         noise : by ring, power of a Fourier pixel of `fourier_image` / n.
         seed : of the search.
         """
-        shown = np.asarray(sample.weight) > 0
+        shown = (np.asarray(sample.weight) > 0).reshape(-1, sample.views).any(axis=1)
         if np.count_nonzero(shown) < LEAST_PARTICLES:
             return None
-        sample = sample if shown.all() else jax.tree.map(lambda leaf: leaf[shown], sample)
+        sample = sample if shown.all() else taken(sample, np.flatnonzero(shown))
         particles = _Particles(sample, n, pixel_size, noise)
         low = joined(list(particles.blocks(HIGHEST_RING)))
         mixture = find_classes(low, seed=seed)
@@ -194,19 +196,17 @@ class Start:
         """How many there are."""
         return len(self.place) if self.molecule is None else int(self.molecule.max()) + 1
 
-    def memberships(
-        self, image: Float[Array, "n n"], observation: Observation, pixel_size: float
-    ) -> Float[Array, "molecules"]:
-        """Return the probability of each molecule, given one image."""
-        return self._together(self._judged(image, observation, pixel_size)[0])
+    def memberships(self, pixels: Pixels) -> Float[Array, "molecules"]:
+        """Return the probability of each molecule, given a particle's pixels."""
+        return self._together(self._judged(pixels))
 
-    def told(self, image: Float[Array, "n n"], observation: Observation, pixel_size: float) -> Float[Array, "rank"]:
-        """Return z of one image."""
-        probability, slices = self._judged(image, observation, pixel_size)
+    def told(self, pixels: Pixels) -> Float[Array, "rank"]:
+        """Return z of a particle, given its pixels."""
+        probability = self._judged(pixels)
         z = jnp.matmul(probability, jnp.asarray(self.place))
         if self.within is None or self.changing is None:
             return z
-        weights = weights_within(*slices, self.within, self.spread)
+        weights = weights_within(*pixels, self.within, self.spread)
         return jnp.concatenate([z, (self._together(probability)[self.changing][:, None] * weights).ravel()])
 
     def _together(self, probability: Float[Array, "classes"]) -> Float[Array, "molecules"]:
@@ -216,10 +216,26 @@ class Start:
         found: Array = jax.ops.segment_sum(probability, jnp.asarray(self.molecule), self.molecules)
         return found
 
-    def _judged(
-        self, image: Float[Array, "n n"], observation: Observation, pixel_size: float
-    ) -> tuple[Float[Array, "classes"], tuple[Array, Array, Array]]:
-        """Return the probability of each class, given one image, and its slice: points, values and transfer."""
+    def _judged(self, pixels: Pixels) -> Float[Array, "classes"]:
+        """Return the probability of each class, given a particle's pixels."""
+        gradient, hessian = equations_of(*pixels, jnp.asarray(self.table))
+        joint = joint_likelihood(gradient[None], hessian[None], self.vectors, self.squares, self.share, self.spread)
+        return jax.nn.softmax(joint[0])
+
+    def pixels_of_images(
+        self,
+        images: Float[Array, "views n n"],
+        observation: Observation,
+        weight: Float[Array, "views"],
+        pixel_size: float,
+    ) -> Pixels:
+        """Return those of a particle of several images, one after the other; of weight 0 they say nothing."""
+        point, plane, passed = jax.vmap(partial(self.pixels, pixel_size=pixel_size))(images, observation)
+        there = weight[:, None] > 0
+        return point.ravel(), jnp.where(there, plane, 0).ravel(), jnp.where(there, passed, 0).ravel()
+
+    def pixels(self, image: Float[Array, "n n"], observation: Observation, pixel_size: float) -> Pixels:
+        """Return points on the grid, x and τ of a particle's image."""
         n = image.shape[0]
         pixels = disc_pixels(n, self.ring)
         frequency = frequencies_2d(n).reshape(-1, 2)[pixels]
@@ -227,10 +243,7 @@ class Start:
         plane, passed = whitened(dft_image(image).reshape(-1)[pixels] / n, observation, in_angstrom, deviation)
         whole = np.rint(frequency * n).astype(np.float32)
         point, turned = nearest_points(observation.pose.rotation, whole, self.oversampling, self.grid.reach)
-        plane = jnp.where(turned, jnp.conj(plane), plane)
-        gradient, hessian = equations_of(point, plane, passed, jnp.asarray(self.table))
-        joint = joint_likelihood(gradient[None], hessian[None], self.vectors, self.squares, self.share, self.spread)
-        return jax.nn.softmax(joint[0]), (point, plane, passed)
+        return point, jnp.where(turned, jnp.conj(plane), plane), passed
 
     def at(self, z: Float[AnyArray, "rank"], frequencies: Float[AnyArray, "points 3"]) -> Complex[Array, "points"]:
         """Return V_start of a place at frequencies in cycles per box, 0 beyond its rings."""
@@ -385,14 +398,21 @@ class _Particles:
     pixel_size: float
     noise: Float[np.ndarray, "rings"]
 
+    def __len__(self) -> int:
+        return len(self.sample.weight) // self.sample.views
+
+    @property
+    def block(self) -> int:
+        """Particles cut at once."""
+        return min(max(BLOCK // self.sample.views, 1), len(self))
+
     def blocks(self, ring: float) -> Iterator[CentralSlices]:
         """Yield slices up to a ring, in blocks of one size, for which everything is compiled once; the last is cut."""
-        count = len(self.sample.weight)
-        size = min(BLOCK, count)
+        count = len(self)
+        size = self.block
         for start in range(0, count, size):
             rows = np.minimum(np.arange(start, start + size), count - 1)
-            batch = jax.tree.map(lambda leaf, rows=rows: leaf[rows], self.sample)
-            slices = central_slices(batch, self.n, self.pixel_size, ring, self.noise)
+            slices = central_slices(taken(self.sample, rows), self.n, self.pixel_size, ring, self.noise)
             yield slices.take(np.arange(min(size, count - start)))
 
 
@@ -403,7 +423,7 @@ def _volumes(
     found, together = [], most_classes(grid)
     for first in range(0, molecules, together):
         chosen = np.arange(first, min(first + together, molecules))
-        labels = np.split(places_among(label, chosen), np.arange(BLOCK, len(label), BLOCK))
+        labels = np.split(places_among(label, chosen), np.arange(particles.block, len(label), particles.block))
         blocks = zip(particles.blocks(grid.ring), labels, strict=True)
         found.append(
             volumes_of(reduce(add, (sums_of(on_grid(one, grid), own, len(chosen)) for one, own in blocks)), grid)
@@ -434,7 +454,7 @@ def _modes(
     """
     found = [np.zeros((0, grid.size, weights.shape[1]), np.complex64)]
     together = max(1, MOST_SUMS // (BYTES * weights.shape[1] * grid.size))
-    edges = np.arange(BLOCK, len(owner), BLOCK)
+    edges = np.arange(particles.block, len(owner), particles.block)
     for first in range(0, len(volumes), together):
         chosen = np.arange(first, min(first + together, len(volumes)))
         parts = (np.split(each, edges) for each in (places_among(owner, chosen), weights, covariance, contrast))

@@ -1,13 +1,21 @@
-"""The image encoder: patches and weight tokens through pre-norm transformer blocks."""
+"""The image encoder: patches and weight tokens through pre-norm transformer blocks.
+
+A particle of several images, as the tilts of a series are, has the tokens of all of them. Those of an image have what
+is known of it added, by a linear layer (`series`): how thick the ice was that it was seen through, and how much
+of the molecule the exposure had left. Images that there are not, or that are hidden, are attended to by no token.
+"""
 
 from __future__ import annotations
+
+from functools import partial
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from libhetero.models.hype.config import HypeConfig
+from libhetero.models.hype.series import Tilts
 from libhetero.models.precision import dot_general
 
 
@@ -24,8 +32,16 @@ class Block(nn.Module):
     config: HypeConfig
 
     @nn.compact
-    def __call__(self, tokens: Float[Array, "tokens dim"], _: None) -> tuple[Array, None]:
-        """Return the tokens after one block (and nothing: the form that `nn.scan` wants)."""
+    def __call__(
+        self, tokens: Float[Array, "tokens dim"], attended: Bool[Array, "tokens"] | None
+    ) -> tuple[Array, None]:
+        """Return the tokens after one block (and nothing: the form that `nn.scan` wants).
+
+        Parameters
+        ----------
+        tokens : of one particle.
+        attended : which of them are attended to; None for all.
+        """
         config, product = self.config, dot_general(self.config.precision)
         inner = config.heads * config.head_dim
         qkv = nn.Dense(3 * inner, use_bias=False, dot_general=product, name="qkv")(
@@ -33,6 +49,8 @@ class Block(nn.Module):
         )
         query, key, value = jnp.moveaxis(qkv.reshape(-1, 3, config.heads, config.head_dim), 1, 0)
         logits = jnp.einsum("qhd,khd->hqk", query, key) / config.head_dim**0.5
+        if attended is not None:
+            logits = jnp.where(attended, logits, -jnp.inf)
         mixed = jnp.einsum("hqk,khd->qhd", jax.nn.softmax(logits, axis=-1), value)
         tokens = tokens + nn.Dense(config.dim, dot_general=product, name="out")(mixed.reshape(-1, inner))
         hidden = nn.Dense(config.feed_forward, dot_general=product, name="expand")(
@@ -45,31 +63,52 @@ class Block(nn.Module):
 class TransformerEncoder(nn.Module):
     """image (n, n) or grid (n, n, n) → output weight tokens (tokens, dim), for one particle.
 
-    What is told of it besides, its direction of view and its place among the classes, are a token each.
+    What is told of it besides, its direction of view and its place among the classes, are a token each. Of a particle
+    of several images all of these but the place have one more axis, in front.
     """
 
     config: HypeConfig
 
     @nn.compact
     def __call__(
-        self, image: Float[Array, "*n"], view: Float[Array, "monomials"], told: Float[Array, "told"] | None = None
+        self,
+        image: Float[Array, "*n"],
+        view: Float[Array, "*monomials"],
+        told: Float[Array, "told"] | None = None,
+        tilts: Tilts | None = None,
     ) -> Float[Array, "tokens dim"]:
-        """Return the weight tokens after the last block."""
-        config = self.config
-        cut = patches(image, config.patch)
+        """Return the weight tokens after the last block.
+
+        Parameters
+        ----------
+        image, view : of the particle, or of each of its images.
+        told : its place among the classes; None where there are none.
+        tilts : what else is known of its images; None for a particle of one.
+        """
+        config, attended = self.config, None
+        cut_up = partial(patches, size=config.patch)
+        cut = cut_up(image) if tilts is None else jax.vmap(cut_up)(image)
         embedded = nn.Dense(config.dim, dot_general=dot_general(config.precision), name="patch")(cut)
         if config.positions:
-            shape = (len(cut), config.dim)
+            shape = (cut.shape[-2], config.dim)
             embedded = embedded + self.param("positions", nn.initializers.normal(0.5), shape)
         if config.view:
             seen_from = nn.Dense(config.dim, name="view")(view)
-            embedded = jnp.concatenate([embedded, seen_from[None]])
+            embedded = jnp.concatenate([embedded, seen_from[..., None, :]], axis=-2)
+        if tilts is not None:
+            embedded = embedded + nn.Dense(config.dim, name="tilt")(tilts.features)[:, None]
+            attended = jnp.repeat(tilts.shown, embedded.shape[1])
+            embedded = embedded.reshape(-1, config.dim)
         if told is not None:
             embedded = jnp.concatenate([embedded, nn.Dense(config.dim, name="told")(told)[None]])
         shape = (sum(config.layer_tokens()), config.dim)
         weight_tokens = self.param("weight_tokens", nn.initializers.normal(1.0), shape)
         tokens = jnp.concatenate([embedded, weight_tokens])
         block = nn.remat(Block, prevent_cse=False) if config.remat else Block
-        blocks = nn.scan(block, variable_axes={"params": 0}, split_rngs={"params": True}, length=config.depth)
-        tokens, _ = blocks(config, name="blocks")(tokens, None)
+        if attended is not None:
+            attended = jnp.concatenate([attended, jnp.ones(len(tokens) - len(attended), bool)])
+        blocks = nn.scan(
+            block, variable_axes={"params": 0}, split_rngs={"params": True}, in_axes=nn.broadcast, length=config.depth
+        )
+        tokens, _ = blocks(config, name="blocks")(tokens, attended)
         return tokens[len(embedded) :]

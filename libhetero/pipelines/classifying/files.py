@@ -33,8 +33,10 @@ from libhetero.pipelines.run.particle_record import write_record
 from libhetero.pipelines.run.particles import is_unturned, listed_particles
 from libhetero.pipelines.run.poses import FIGURE as POSES_FIGURE
 from libhetero.pipelines.run.poses import REFINED, write_poses
+from libhetero.records import ParticleSet
 from libhetero.report.evidence import draw_evidence
 from libhetero.report.page import Cell, Link, Page
+from libhetero.tilts import distinct_among, one_image_each
 from libhetero.training.feed import ParticleFeed
 
 LOGGER = logging.getLogger(__name__)
@@ -74,10 +76,11 @@ def write_classification(
     search : for poses, of which the particles have the refined ones.
     """
     particles = feed.particles
-    every = np.arange(len(found.label))
+    every, first = np.arange(len(found.label)), one_image_each(particles)[0]
     write_classes(folder / CLASSES, every, found.label, list_digest(particles), found.probability)
     write_findings(folder / PARTICLES, found.findings)
-    draw_evidence(folder / EVIDENCE, found.findings.evidence, found.findings.junk, found.findings.contrast)
+    shown = (part[first] for part in (found.findings.evidence, found.findings.junk, found.findings.contrast))
+    draw_evidence(folder / EVIDENCE, *shown)
     remove_stale(folder, REFINED, POSES_FIGURE, PARTICLE_RECORD, f"{AT_REFINED}.*")
     listed = listed_particles(estimated(particles, found.findings), data)
     moved = particles.given is not None and not is_unturned(particles.given.pose)
@@ -93,7 +96,7 @@ def write_classification(
     if found.junk.any():
         write_lists(folder, {JUNK: listed.take(np.flatnonzero(found.junk))})
     seen, refined = data.seen(feed.config, len(feed)), particles.given is not None
-    record = _record(seen, found, maps, feed.pixel_size, refined, search)
+    record = _record(seen, particles, found, maps, feed.pixel_size, refined, search)
     write_json(folder / RECORD, asdict(record))
     page = _page(folder, data, record, bool(maps), endings, moved).write(folder / PAGE)
     LOGGER.info("wrote %s, %s and a list of each class", folder / CLASSES, page)
@@ -101,31 +104,36 @@ def write_classification(
 
 
 def _record(
-    data: DataConfig, found: Classification, maps: Sequence[ClassMap], pixel_size: float, refined: bool, search: Search
+    data: DataConfig,
+    particles: ParticleSet,
+    found: Classification,
+    maps: Sequence[ClassMap],
+    pixel_size: float,
+    refined: bool,
+    search: Search,
 ) -> ClassificationRecord:
     names = class_names(found.label)
-    inside = max(int((found.label >= 0).sum()), 1)
+    inside = max(distinct_among(particles, np.flatnonzero(found.label >= 0)), 1)
     resolutions = {one.name: one for one in maps}
     classes = []
     for one, members in class_members(found.label).items():
         name = names[one]
-        made = resolutions.get(name)
+        made, count = resolutions.get(name), distinct_among(particles, members)
         classes.append(
             ClassRecord(
                 name,
-                len(members),
-                len(members) / inside,
+                count,
+                count / inside,
                 float(found.probability[members].mean()),
                 float(found.findings.contrast[members].mean()),
                 None if made is None else resolution(made.half_maps, HALF_MAPS, pixel_size),
                 found.changes.get(one),
             )
         )
-    junk = int(found.junk.sum())
-    left_out = int((found.label < 0).sum()) - junk
-    count = len(found.label)
+    junk = distinct_among(particles, np.flatnonzero(found.junk))
+    left_out = int((found.label < 0).sum()) - int(found.junk.sum())
     facts = junk, left_out, found.spread, found.sure
-    return ClassificationRecord(data, count, *facts, tuple(classes), refined, search)
+    return ClassificationRecord(data, particles.distinct, *facts, tuple(classes), refined, search)
 
 
 def _searched(search: Search) -> str:
@@ -158,7 +166,7 @@ def _page(
         f"{record.particles} particles in {len(record.classes)} class(es); the class of {100 * record.sure:.1f} % of "
         "those in classes is sure (probability 0.9 or more).",
         f"Contrast varies by {100 * record.contrast_spread:.0f} % from particle to particle.",
-        f"{record.junk} particles look like junk, {record.left_out} were left out as their images are not finite.",
+        f"{record.junk} particles look like junk, {record.left_out} images were left out as they are not finite.",
     ]
     if len(record.classes) == 1:
         facts.insert(1, "The images do not tell different molecules apart.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -25,8 +26,10 @@ from libhetero.models.hype.latent.junk import junk_of
 from libhetero.pipelines.run.preparation import of_finite_images
 from libhetero.telling.progress import tracked
 from libhetero.telling.waiting import working
-from libhetero.training.feed import ParticleFeed, fitting_batches
+from libhetero.tilts import distinct_among, one_image_each
+from libhetero.training.feed import Feed, ParticleFeed, fitting_batches
 from libhetero.training.preprocess import sample_indices
+from libhetero.training.series import SeriesFeed, drawn_from
 
 LOGGER = logging.getLogger(__name__)
 NOISE_SAMPLE = 512
@@ -37,7 +40,7 @@ MOST_CHANGING = 200  # classes of which it is told that they change within
 
 @dataclass(frozen=True, eq=False)
 class Classification:
-    """What is known of the particles of a list.
+    """What is known of the images of a list; images of one particle have its class.
 
     Parameters
     ----------
@@ -49,21 +52,21 @@ class Classification:
     changes : of the classes that change within (`models.hype.latent.within`), nats an image by which that shows.
     """
 
-    label: Int[np.ndarray, "particles"]
-    probability: Float[np.ndarray, "particles"]
+    label: Int[np.ndarray, "images"]
+    probability: Float[np.ndarray, "images"]
     findings: ParticleFindings
     count: int
     spread: float
     changes: dict[int, float]
 
     @property
-    def junk(self) -> Bool[np.ndarray, "particles"]:
-        """Which particles look like junk."""
+    def junk(self) -> Bool[np.ndarray, "images"]:
+        """Which look like junk."""
         return self.findings.junk > 0.5
 
     @property
     def sure(self) -> float:
-        """Part of the particles in a class whose class is sure."""
+        """Part of those in a class whose class is sure."""
         inside = self.label >= 0
         return float(np.mean(self.probability[inside] >= SURE)) if inside.any() else 0.0
 
@@ -71,7 +74,7 @@ class Classification:
 def classify_particles(
     feed: ParticleFeed, classes: int | None, seed: int, batch_size: int, progress: Callable[[float], None]
 ) -> Classification:
-    """Return the class of each particle.
+    """Return the class of each particle, found from all of its images.
 
     Parameters
     ----------
@@ -85,11 +88,13 @@ def classify_particles(
     ------
     DataError : for too few particles, or images that show nothing.
     """
-    check_count(feed)
-    reader = SliceReader.of(feed, seed, batch_size)
-    chosen = sample_indices(len(feed), most_particles(), seed)
-    if len(chosen) < len(feed):
-        LOGGER.info("searching in %d of %d particles, which memory holds", len(chosen), len(feed))
+    drawn = drawn_from(feed)
+    check_count(drawn)
+    reader = dataclasses.replace(SliceReader.of(feed, seed, batch_size), feed=drawn)
+    count = len(drawn)
+    chosen = sample_indices(count, most_particles(drawn.views), seed)
+    if len(chosen) < count:
+        LOGGER.info("searching in %d of %d particles, which memory holds", len(chosen), count)
     slices = reader.slices(chosen, "reading")
     with working(LOGGER.info, f"search for classes of {len(slices)} particles"):
         mixture = find_classes(slices, classes, seed, lambda done: progress(0.9 * done))
@@ -98,21 +103,22 @@ def classify_particles(
     with working(LOGGER.info, "changes within the classes"):
         within = mixture.changes(slices, MOST_CHANGING, seed)
     changes = dict(zip(within.number.tolist(), within.gain.tolist(), strict=True))
-    if len(chosen) < len(feed):
-        judged = _all_judged(reader.blocks(np.arange(len(feed)), BLOCK, "sorting"), mixture.shown())
+    block = max(BLOCK // drawn.views, 1)
+    if len(chosen) < count:
+        judged = _all_judged(reader.blocks(np.arange(count), block, "sorting"), mixture.shown())
     else:
-        with working(LOGGER.info, f"classes of all {len(feed)} particles"):
-            judged = _all_judged(_cut(slices), mixture.shown())
-    bad = np.zeros(0, np.int64) if feed.bad is None else feed.bad.places()
-    found = _classification(judged, mixture.spread, bad, changes)
+        with working(LOGGER.info, f"classes of all {count} particles"):
+            judged = _all_judged(_cut(slices, block), mixture.shown())
+    found = _classification(judged, mixture.spread, _left_out(feed), one_image_each(feed.particles)[1], changes)
     if not found.count:
         raise nothing_shown()
-    _tell(found, classes, feed.box_size * feed.pixel_size / mixture.grid.ring)
+    junk = distinct_among(feed.particles, np.flatnonzero(found.junk))
+    _tell(found, classes, feed.box_size * feed.pixel_size / mixture.grid.ring, junk)
     progress(1.0)
     return found
 
 
-def check_count(feed: ParticleFeed) -> None:
+def check_count(feed: Feed) -> None:
     """Raise a DataError for too few particles to search for anything in."""
     if len(feed) < LEAST_PARTICLES:
         raise DataError(f"found {len(feed)} particles; expected at least {LEAST_PARTICLES} to tell classes apart.")
@@ -126,10 +132,15 @@ def nothing_shown() -> DataError:
     )
 
 
-def _cut(slices: CentralSlices) -> Iterator[CentralSlices]:
-    """Yield slices a block at a time."""
-    for start in range(0, len(slices), BLOCK):
-        yield slices.take(np.arange(start, min(start + BLOCK, len(slices))))
+def _left_out(feed: ParticleFeed) -> Bool[np.ndarray, "images"]:
+    """Return which images were left out, as they are not finite."""
+    return np.isin(np.arange(len(feed)), np.zeros(0, np.int64) if feed.bad is None else feed.bad.places())
+
+
+def _cut(slices: CentralSlices, block: int) -> Iterator[CentralSlices]:
+    """Yield slices so many particles at a time."""
+    for start in range(0, len(slices), block):
+        yield slices.take(np.arange(start, min(start + block, len(slices))))
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,12 +149,12 @@ class SliceReader:
 
     Parameters
     ----------
-    feed : the particles.
+    feed : the particles, of one image each or of several.
     noise : by ring.
     batch_size : images at once.
     """
 
-    feed: ParticleFeed
+    feed: ParticleFeed | SeriesFeed
     noise: Float[np.ndarray, "rings"]
     batch_size: int
 
@@ -161,8 +172,8 @@ class SliceReader:
         self, index: Int[np.ndarray, "chosen"], size: int, what: str, ring: float = HIGHEST_RING
     ) -> Iterator[CentralSlices]:
         """Yield the slices of some particles up to a ring, so many at once."""
-        left, images = len(index), fitting_batches(self.feed, self.batch_size, index)
-        stream = tracked(images, left, what, lambda batch: len(batch.weight), None)
+        left, images = len(index), fitting_batches(self.feed, max(self.batch_size // self.feed.views, 1), index)
+        stream = tracked(images, left, what, lambda batch: len(batch.weight) // batch.views, None)
         waiting: list[CentralSlices] = []
         for batch in stream:
             made = central_slices(batch, self.feed.box_size, self.feed.pixel_size, ring, self.noise)
@@ -181,10 +192,23 @@ def _all_judged(blocks: Iterator[CentralSlices], mixture: Mixture) -> Judged:
 
 
 def _classification(
-    judged: Judged, spread: float, bad: Int[np.ndarray, "bad"], changes: dict[int, float]
+    judged: Judged,
+    spread: float,
+    unread: Bool[np.ndarray, "images"],
+    of: Int[np.ndarray, "images"],
+    changes: dict[int, float],
 ) -> Classification:
-    """Return the classes of particles, junk and images that were left out in none, the largest class first."""
-    left_out = np.isin(np.arange(len(judged.label)), bad)
+    """Return the classes of images, junk and those that were left out in none, the largest class first.
+
+    Parameters
+    ----------
+    judged : the particles.
+    spread : of contrast.
+    unread : which images were left out.
+    of : the particle that each shows.
+    changes : of classes that change within, by how much that shows.
+    """
+    left_out = np.bincount(of[~unread], minlength=len(judged.label)) == 0
     junk = np.where(left_out, 0.0, junk_of(judged.evidence, ~left_out))
     label = np.where(left_out | (junk > 0.5), -1, judged.label)
     used, size = np.unique(label[label >= 0], return_counts=True)
@@ -193,18 +217,15 @@ def _classification(
     label = number[label]
     probability = np.where(label >= 0, judged.probability * (1 - junk), junk)
     deviation = np.sqrt(np.maximum(judged.square - judged.contrast**2, 0))
-    findings = ParticleFindings(
-        judged.contrast.astype(np.float64),
-        deviation.astype(np.float64),
-        judged.evidence.astype(np.float64),
-        junk.astype(np.float64),
-    )
+    parts = (judged.contrast, deviation, judged.evidence, junk)
+    findings = ParticleFindings(*(part.astype(np.float64)[of] for part in parts))
     changing = {int(number[one]): gain for one, gain in changes.items() if number[one] >= 0}
-    return Classification(label, probability, findings, len(used), spread, changing)
+    label = np.where(unread, -1, label[of])
+    return Classification(label, probability[of], findings, len(used), spread, changing)
 
 
-def _tell(found: Classification, wanted: int | None, detail: float) -> None:
-    """Say how many classes there are, and how sure that is; `detail` in Å."""
+def _tell(found: Classification, wanted: int | None, detail: float, junk: int) -> None:
+    """Say how many classes there are, and how sure that is; `detail` in Å, `junk` in particles."""
     if found.count == 1:
         LOGGER.info("1 class: these images do not tell different molecules apart, to %.0f Å", detail)
     else:
@@ -222,6 +243,5 @@ def _tell(found: Classification, wanted: int | None, detail: float) -> None:
         )
     if wanted is not None and found.count < wanted:
         LOGGER.warning("--classes %d: the images tell %d apart, and no more.", wanted, found.count)
-    junk = int(found.junk.sum())
     if junk:
         LOGGER.warning("%d particles look like junk (their images show none of the molecules)", junk)

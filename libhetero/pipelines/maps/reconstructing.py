@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
@@ -23,7 +24,7 @@ from libhetero.reconstruction.deformed import Deformation
 from libhetero.records import Batch
 from libhetero.telling.progress import tracked
 from libhetero.telling.waiting import working
-from libhetero.tilts import one_image_each
+from libhetero.tilts import distinct_among, one_image_each
 from libhetero.training.feed import ParticleFeed, fitting_batches
 
 LOGGER = logging.getLogger(__name__)
@@ -100,6 +101,8 @@ def reconstruct_some(
             weights=weights,
             deformation=deformation,
         )
+    if feed.particles.group is not None:
+        made = dataclasses.replace(made, particles=distinct_among(feed.particles, indices))
     return made.scaled(feed.config.grey_scale)
 
 

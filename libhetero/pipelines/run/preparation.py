@@ -24,7 +24,6 @@ from libhetero.training.series import drawn_from
 
 LOGGER = logging.getLogger(__name__)
 SAMPLE = 256
-IMAGES_OF_SERIES = 4  # times as many images as of single particles, where each has several
 
 
 def measured(feed: ParticleFeed, contrast: int | None, seed: int, project: Projector | None = None) -> ParticleFeed:
@@ -77,8 +76,8 @@ def sample_of(config: RunConfig, feed: ParticleFeed, trained_on: Int[np.ndarray,
     ------
     DataError : if the image of none is finite.
     """
-    drawn, most = drawn_from(feed), config.model.sample_size(feed.box_size, SAMPLE)
-    most = max(min(most, IMAGES_OF_SERIES * most // drawn.views), 1)
+    drawn = drawn_from(feed)
+    most = config.model.sample_size(feed.box_size, SAMPLE, drawn.views)
     chosen = sample_indices(len(trained_on), min(most, len(trained_on)), config.training.seed)
     return of_finite_images(drawn.batch(trained_on[chosen]))
 

@@ -88,9 +88,9 @@ def test_what_begins_with_volumes_has_fewer_epochs_unless_told():
 
 def test_classes_are_searched_in_as_many_particles_as_memory_holds():
     begun = HypeConfig(start="classes")
-    assert begun.sample_size(64, 512) == MOST_SEARCHED
-    assert begun.sample_size(512, 512) * 4 * 512**2 <= MOST_IMAGES
-    assert HypeConfig(start="none").sample_size(64, 512) == 512
+    assert begun.sample_size(64, 512, 1) == MOST_SEARCHED
+    assert begun.sample_size(512, 512, 1) * 4 * 512**2 <= MOST_IMAGES
+    assert HypeConfig(start="none").sample_size(64, 512, 1) == 512
 
 
 def test_runs_from_before_there_were_classes_begin_with_none_when_they_are_read():

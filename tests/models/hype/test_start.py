@@ -78,7 +78,8 @@ def test_images_are_told_what_they_show_and_begin_with_its_volume():
     model = begun(MOST_TABLE)
     start = model.start
     assert start is not None and len(start.place) == 2 and start.rank == 1 and model.config.start == "classes"
-    place = np.asarray(jax.vmap(lambda x, o: start.told(x, o, PIXEL))(batch.images, batch.observation))[:, 0]
+    told = jax.vmap(lambda image, observation: start.told(start.pixels(image, observation, PIXEL)))
+    place = np.asarray(told(batch.images, batch.observation))[:, 0]
     side = place > place.mean()
     assert max(np.mean(side == label), np.mean(side != label)) > 0.98
     params = random_params(model.init) | {"gain": np.zeros(N // 2 + 1, np.float32)}
@@ -139,7 +140,7 @@ def test_a_place_is_the_mean_of_the_classes_places_by_their_probability():
     batch, _, _ = two_molecules()
     start = dataclasses.replace(made_start(N), noise=np.linspace(1, 2, N // 2 + 1).astype(np.float32))
     image, observation = batch.images[3], jax.tree.map(lambda leaf: leaf[3], batch.observation)
-    found = np.asarray(start.told(jnp.asarray(image), observation, PIXEL))
+    found = np.asarray(start.told(start.pixels(jnp.asarray(image), observation, PIXEL)))
     grid, plane = start.grid, np.asarray(fourier_image(jnp.asarray(image))) / N
     table = start.table.astype(np.float64) / np.sqrt(2)
     columns = table[:, : table.shape[1] // 2] + 1j * table[:, table.shape[1] // 2 :]
@@ -244,10 +245,10 @@ def test_weights_of_changing_classes_are_theirs_by_their_probability_and_move_th
     still, start = made_start(N), moving_start(N)
     batch = particles_of(N)
     image, observation = batch.images[1], jax.tree.map(lambda leaf: leaf[1], batch.observation)
-    z, before = (np.asarray(one.told(jnp.asarray(image), observation, PIXEL)) for one in (start, still))
+    z, before = (np.asarray(one.told(one.pixels(jnp.asarray(image), observation, PIXEL))) for one in (start, still))
     np.testing.assert_allclose(z[:RANK], before, rtol=1e-5)
     certain = dataclasses.replace(start, share=np.float32([-1e4, -1e4, 0]))
-    alone = np.asarray(certain.told(jnp.asarray(image), observation, PIXEL))[RANK:]
+    alone = np.asarray(certain.told(certain.pixels(jnp.asarray(image), observation, PIXEL)))[RANK:]
     assert np.abs(alone[:2]).min() > 1e-3 and not alone[2:].any(), "class 2 is the first that changes"
     points = np.random.default_rng(0).uniform(-2.5, 2.5, (7, 3)).astype(np.float32)
     weights = np.float32([0.3, -1.2, 0.5, 2.0])
@@ -289,15 +290,15 @@ def test_classes_of_one_molecule_have_its_volume_and_its_weights_in_common():
     )
     batch = particles_of(N)
     image, observation = jnp.asarray(batch.images[1]), jax.tree.map(lambda leaf: leaf[1], batch.observation)
-    whole = np.asarray(joined.told(image, observation, PIXEL))
+    whole = np.asarray(joined.told(joined.pixels(image, observation, PIXEL)))
     of_two, of_one = (
-        np.asarray(dataclasses.replace(joined, share=np.float32(share)).told(image, observation, PIXEL))
+        np.asarray(dataclasses.replace(joined, share=np.float32(share)).told(joined.pixels(image, observation, PIXEL)))
         for share in ([-1e4, 0, 0], [0, -1e4, -1e4])
     )
     np.testing.assert_allclose(of_two[:RANK], start.place[1], rtol=1e-5)
     np.testing.assert_allclose(of_one[RANK:], 0, atol=1e-6)
     assert np.abs(of_two[RANK:]).min() > 1e-3
-    member = np.asarray(joined.memberships(image, observation, PIXEL))
+    member = np.asarray(joined.memberships(joined.pixels(image, observation, PIXEL)))
     assert member.shape == (2,) and joined.molecules == 2 and start.molecules == 3
     part = whole[RANK] / of_two[RANK]
     assert part == pytest.approx(member[1], rel=1e-3)

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -29,8 +28,8 @@ from libhetero.models.gmm.layout import Layout
 from libhetero.physics.arrays import AnyArray
 from libhetero.physics.rotations import HIGHEST
 from libhetero.records import Batch, Gaussians, Observation
+from libhetero.tilts import of_images, of_particles
 
-Rows = TypeVar("Rows")
 Mixtures = Callable[[Float[Array, "batch rank"]], Gaussians]
 LEAST_GRID = 8  # pixels
 Tangents = Callable[[Float[Array, "rank"]], tuple[Float[AnyArray, "points 3 rank"], Float[AnyArray, "points rank"]]]
@@ -95,16 +94,6 @@ def infer(
     for grid in newton_grids(layout, imaging.grid, steps):
         state, precision = step(grid, state)
     return state, precision
-
-
-def of_particles(rows: Rows, views: int) -> Rows:
-    """Return what particles have in common of what stands for each of their images: that of the first."""
-    return rows if views == 1 else jax.tree.map(lambda leaf: leaf[::views], rows)
-
-
-def of_images(particles: Rows, views: int) -> Rows:
-    """Return what is of particles for each of their images."""
-    return particles if views == 1 else jax.tree.map(lambda leaf: jnp.repeat(leaf, views, axis=0), particles)
 
 
 def _solved(

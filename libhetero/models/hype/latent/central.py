@@ -6,22 +6,25 @@ of the particle,
     x = X exp(2πi k·t) / σ,      τ = T / σ,      x = τ V(Rᵀ k) + noise,   E |noise|² = 1
 
 at every pixel k of half a plane, each of which stands for itself and -k. Constant images (k = 0) are left out.
+
+A particle of several images, such as the tilts of a series, has the pixels of all of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Complex, Float
+from jaxtyping import Array, Bool, Complex, Float
 
 from libhetero.physics.arrays import AnyArray
 from libhetero.physics.fourier import frequencies_2d, ring_index
 from libhetero.physics.observation import moved_back, transfer
 from libhetero.records import Batch, Observation
+from libhetero.tilts import rows_of_views
 
 ROUNDED = 1e-4  # of a ring
 
@@ -36,15 +39,23 @@ class CentralSlices:
     transfer : τ; 0 everywhere for an image that is to say nothing.
     rotation : model to image.
     frequencies : (x, y) of each pixel, cycles per box, nearest to the origin first.
+    views : images of each particle: rows i·views to (i + 1)·views show one.
     """
 
-    image: Complex[np.ndarray, "particles pixels"]
-    transfer: Float[np.ndarray, "particles pixels"]
-    rotation: Float[np.ndarray, "particles 3 3"]
+    image: Complex[np.ndarray, "images pixels"]
+    transfer: Float[np.ndarray, "images pixels"]
+    rotation: Float[np.ndarray, "images 3 3"]
     frequencies: Float[np.ndarray, "pixels 2"]
+    views: int = 1
 
     def __len__(self) -> int:
-        return len(self.image)
+        return len(self.image) // self.views
+
+    @property
+    def shown(self) -> Bool[np.ndarray, "particles"]:
+        """Which particles' images say anything at all."""
+        told: np.ndarray = self.transfer.any(axis=1).reshape(-1, self.views).any(axis=1)
+        return told
 
     @property
     def ring(self) -> float:
@@ -55,18 +66,19 @@ class CentralSlices:
         """Return the same without what lies beyond a ring, cycles per box."""
         radius = np.linalg.norm(self.frequencies, axis=1)
         kept = int(np.searchsorted(radius, ring + ROUNDED))
-        return CentralSlices(self.image[:, :kept], self.transfer[:, :kept], self.rotation, self.frequencies[:kept])
+        parts = self.image[:, :kept], self.transfer[:, :kept], self.rotation, self.frequencies[:kept]
+        return CentralSlices(*parts, self.views)
 
-    def at(
-        self, rotation: Float[np.ndarray, "particles 3 3"], shift: Float[np.ndarray, "particles 2"]
-    ) -> CentralSlices:
+    def at(self, rotation: Float[np.ndarray, "images 3 3"], shift: Float[np.ndarray, "images 2"]) -> CentralSlices:
         """Return the same of molecules seen at other rotations, and shifted from the origins, by parts of the box."""
         phase = np.exp(2j * np.pi * (shift @ self.frequencies.T)).astype(np.complex64)
-        return CentralSlices(self.image * phase, self.transfer, rotation.astype(np.float32), self.frequencies)
+        return replace(self, image=self.image * phase, rotation=rotation.astype(np.float32))
 
     def take(self, rows: np.ndarray) -> CentralSlices:
         """Return some of the particles."""
-        return CentralSlices(self.image[rows], self.transfer[rows], self.rotation[rows], self.frequencies)
+        if self.views > 1:
+            rows = rows_of_views(rows, self.views)
+        return replace(self, image=self.image[rows], transfer=self.transfer[rows], rotation=self.rotation[rows])
 
 
 def joined(parts: Sequence[CentralSlices]) -> CentralSlices:
@@ -76,6 +88,7 @@ def joined(parts: Sequence[CentralSlices]) -> CentralSlices:
         np.concatenate([part.transfer for part in parts]),
         np.concatenate([part.rotation for part in parts]),
         parts[0].frequencies,
+        parts[0].views,
     )
 
 
@@ -107,7 +120,7 @@ def central_slices(
     deviation = np.sqrt(np.asarray(noise, np.float32))[ring_index(n).reshape(-1)[pixels]]
     image, passed = _slices(batch, deviation, pixels, frequencies / np.float32(pixel_size))
     rotation, whole = np.asarray(batch.pose.rotation), np.rint(frequencies * n).astype(np.float32)
-    return CentralSlices(np.asarray(image), np.asarray(passed), rotation, whole)
+    return CentralSlices(np.asarray(image), np.asarray(passed), rotation, whole, batch.views)
 
 
 @jax.jit

@@ -28,7 +28,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.cluster.vq import kmeans2
 
-from libhetero.models.hype.latent.central import CentralSlices
+from libhetero.models.hype.latent.central import CentralSlices, disc_pixels
 from libhetero.models.hype.latent.classes import Classes, Judged, class_sums, judge, posterior, settled
 from libhetero.models.hype.latent.continua import molecules_of
 from libhetero.models.hype.latent.grid import FourierGrid, OnGrid, on_grid
@@ -73,13 +73,20 @@ STEPS = 8  # in which classes are settled
 FIRST_SHARE = 0.3  # of the time, for the first classes
 REGROUPED_SHARE = 0.7  # of the time, for these where they are regrouped
 START_SPREAD = 0.05  # of contrast
-MOST_MEMORY = 3 * 2**29  # bytes of normal equations
+MOST_MEMORY = 3 * 2**29  # bytes of normal equations, or of slices where particles have many images
+SLICE_BYTES = 28  # of a pixel: as it was read, and at a point of the grid
 
 
-def most_particles() -> int:
-    """Return of how many particles the normal equations in the largest subspace are held."""
+def most_particles(views: int = 1) -> int:
+    """Return of how many particles the slices, and the normal equations in the largest subspace, are held.
+
+    Parameters
+    ----------
+    views : images of each.
+    """
     rank = MOST_RANK + RESIDUAL_RANK
-    return MOST_MEMORY // (2 * (rank + 1) * (rank + 2))
+    of_images = views * len(disc_pixels(2 * int(HIGHEST_RING) + 2, HIGHEST_RING)) * SLICE_BYTES
+    return MOST_MEMORY // max(2 * (rank + 1) * (rank + 2), of_images)
 
 
 @dataclass(frozen=True, eq=False)
@@ -220,7 +227,7 @@ def find_classes(
 
 def _searched_rows(slices: CentralSlices) -> Int[np.ndarray, "searched"]:
     """Return the particles whose images show anything at all."""
-    return np.flatnonzero(slices.transfer.any(axis=1))
+    return np.flatnonzero(slices.shown)
 
 
 def _seen(slices: CentralSlices, stage: Stage) -> OnGrid:

@@ -26,6 +26,8 @@ from libhetero.physics.slices import slice_frequencies
 
 EDGE = 0.05  # of the box: over which the ball's mask falls
 TOGETHER = 16  # volumes in real space at once
+SERIES_TOGETHER = 128  # particles of several images whose pixels are merged at once
+TINY = 1e-20
 SIZES = 4, 16, 64  # rows that programs are compiled for, and multiples of the last
 
 
@@ -266,13 +268,76 @@ class OnGrid:
 
 
 def on_grid(slices: CentralSlices, grid: FourierGrid) -> OnGrid:
-    """Return slices at the points of a grid, its ring the highest of them."""
+    """Return slices at the points of a grid, its ring the highest of them.
+
+    Those of several images of a particle meet at many points: it has one pixel at each (`one_pixel_a_point`).
+    """
     inside = slices.within(grid.ring)
-    point, turned = _nearest(
-        jnp.asarray(inside.rotation), jnp.asarray(inside.frequencies), grid.oversampling, grid.reach
+    if inside.views == 1:
+        return _at_points(inside, grid)
+    merged = []
+    for start in range(0, max(len(inside), 1), SERIES_TOGETHER):
+        part = inside.take(np.arange(start, min(start + SERIES_TOGETHER, len(inside))))
+        merged.append(_packed(one_pixel_a_point(_at_points(part, grid))))
+    width = max(point.shape[1] for point, _, _ in merged)
+    padded = (
+        [np.pad(part, ((0, 0), (0, width - part.shape[1]))) for part in parts] for parts in zip(*merged, strict=True)
     )
-    image = jnp.asarray(inside.image)
-    return OnGrid(grid, point, jnp.where(turned, jnp.conj(image), image), jnp.asarray(inside.transfer))
+    point, image, transfer = (jnp.asarray(np.concatenate(parts)) for parts in padded)
+    return OnGrid(grid, point, image, transfer)
+
+
+def _at_points(slices: CentralSlices, grid: FourierGrid) -> OnGrid:
+    """Return slices at the points of a grid, pixel by pixel."""
+    point, turned = _nearest(
+        jnp.asarray(slices.rotation), jnp.asarray(slices.frequencies), grid.oversampling, grid.reach
+    )
+    image = jnp.asarray(slices.image)
+    parts = point, jnp.where(turned, jnp.conj(image), image), jnp.asarray(slices.transfer)
+    return OnGrid(grid, *(part.reshape(len(slices), -1) for part in parts))
+
+
+def _packed(seen: OnGrid) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return points, x and τ of slices, those that say something first, as many columns as a particle needs at most."""
+    point, image, transfer = (np.asarray(part) for part in (seen.point, seen.image, seen.transfer))
+    told = transfer > 0
+    order = np.argsort(~told, axis=1, kind="stable")[:, : max(int(told.sum(axis=1).max(initial=0)), 1)]
+    point, image, transfer = (np.take_along_axis(part, order, axis=1) for part in (point, image, transfer))
+    return point, image, transfer
+
+
+def one_pixel_a_point(seen: OnGrid) -> OnGrid:
+    """Return slices in which pixels of an image at one point, or at k and -k of kx = 0, are one.
+
+    Pixels x_m = τ_m V + noise of one point say what x = Σ τ_m x_m / τ says through τ = √Σ τ_m², which stands in place
+    of the first; the others say nothing. Only so can an image be taken out of its class.
+    """
+    grid = seen.grid
+    point, turned = _of_one_half(np.asarray(seen.point), grid.reach)
+    image, transfer = np.asarray(seen.image), np.asarray(seen.transfer)
+    image = np.where(turned, image.conj(), image)
+    order = np.argsort(point, axis=1, kind="stable")
+    point, image, transfer = (np.take_along_axis(part, order, axis=1) for part in (point, image, transfer))
+    new = np.ones(point.shape, bool)
+    new[:, 1:] = point[:, 1:] != point[:, :-1]
+    group = np.cumsum(new.ravel()) - 1
+    summed = (transfer * image).ravel()
+    together = np.bincount(group, summed.real) + 1j * np.bincount(group, summed.imag)
+    passed = np.sqrt(np.bincount(group, transfer.ravel() ** 2))
+    merged_image, merged_transfer = np.zeros(point.shape, np.complex64), np.zeros(point.shape, np.float32)
+    merged_image[new] = together / np.maximum(passed, TINY)
+    merged_transfer[new] = passed
+    return OnGrid(grid, jnp.asarray(point), jnp.asarray(merged_image), jnp.asarray(merged_transfer))
+
+
+def _of_one_half(
+    point: Int[np.ndarray, "particles pixels"], reach: int
+) -> tuple[Int[np.ndarray, "particles pixels"], Bool[np.ndarray, "particles pixels"]]:
+    """Return one of the points k and -k where kx = 0, and whether it is the other's."""
+    width = 2 * reach + 1
+    centre, plane = reach * width + reach, width * width
+    turned = (point < plane) & (point < centre)
+    return np.where(turned, 2 * centre - point, point), turned
 
 
 @jax.jit

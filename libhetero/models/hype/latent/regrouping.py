@@ -30,9 +30,9 @@ from dataclasses import dataclass, replace
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
-from libhetero.models.hype.latent.grid import OnGrid, few_sizes
+from libhetero.models.hype.latent.grid import OnGrid, few_sizes, one_pixel_a_point
 from libhetero.models.hype.latent.predictive import (
     ClassTables,
     Predicted,
@@ -54,7 +54,6 @@ NEAR = 6  # classes that a class may be joined with
 SPLIT_STEPS = 6
 SPLIT_SETTLED = 2e-3
 STARTS = 3  # ways to halve a class
-TINY = 1e-20
 RADIUS = 0.2  # R, as a part of the box
 
 
@@ -117,7 +116,7 @@ def regrouped(
     progress : called with the fraction done.
     """
     rng = np.random.default_rng(seed)
-    low, high = _one_pixel_a_point(low), _one_pixel_a_point(high)
+    low, high = one_pixel_a_point(low), one_pixel_a_point(high)
     now = Sorted(_numbered(label), np.ones(len(label), np.float32), spread)
     stages = [(low, sweep) for sweep in SWEEPS] + [(high, 1)] * ROUNDS
     for number, (seen, sweeps) in enumerate(stages):
@@ -139,40 +138,6 @@ def regrouped(
             break
     progress(1.0)
     return now.label
-
-
-def _one_pixel_a_point(seen: OnGrid) -> OnGrid:
-    """Return slices in which pixels of an image at one point, or at k and -k of kx = 0, are one.
-
-    Pixels x_m = τ_m V + noise of one point say what x = Σ τ_m x_m / τ says through τ = √Σ τ_m², which stands in place
-    of the first; the others say nothing. Only so can an image be taken out of its class.
-    """
-    grid = seen.grid
-    point, turned = _of_one_half(np.asarray(seen.point), grid.reach)
-    image, transfer = np.asarray(seen.image), np.asarray(seen.transfer)
-    image = np.where(turned, image.conj(), image)
-    order = np.argsort(point, axis=1, kind="stable")
-    point, image, transfer = (np.take_along_axis(part, order, axis=1) for part in (point, image, transfer))
-    new = np.ones(point.shape, bool)
-    new[:, 1:] = point[:, 1:] != point[:, :-1]
-    group = np.cumsum(new.ravel()) - 1
-    summed = (transfer * image).ravel()
-    together = np.bincount(group, summed.real) + 1j * np.bincount(group, summed.imag)
-    passed = np.sqrt(np.bincount(group, transfer.ravel() ** 2))
-    merged_image, merged_transfer = np.zeros(point.shape, np.complex64), np.zeros(point.shape, np.float32)
-    merged_image[new] = together / np.maximum(passed, TINY)
-    merged_transfer[new] = passed
-    return OnGrid(grid, jnp.asarray(point), jnp.asarray(merged_image), jnp.asarray(merged_transfer))
-
-
-def _of_one_half(
-    point: Int[np.ndarray, "particles pixels"], reach: int
-) -> tuple[Int[np.ndarray, "particles pixels"], Bool[np.ndarray, "particles pixels"]]:
-    """Return one of the points k and -k where kx = 0, and whether it is the other's."""
-    width = 2 * reach + 1
-    centre, plane = reach * width + reach, width * width
-    turned = (point < plane) & (point < centre)
-    return np.where(turned, 2 * centre - point, point), turned
 
 
 def _swept(asked: _Search, search: _Search, now: Sorted) -> tuple[Sorted, Predicted]:

@@ -10,7 +10,7 @@ from libhetero.models.hype.latent.class_search import Stage, find_classes
 from libhetero.models.hype.latent.grid import FourierGrid, OnGrid, on_grid
 from libhetero.models.hype.latent.normal_equations import normal_equations
 from libhetero.models.hype.latent.predictive import Sorted, against_some, class_tables
-from libhetero.models.hype.latent.regrouping import _near_pairs, _one_pixel_a_point, regrouped
+from libhetero.models.hype.latent.regrouping import _near_pairs, regrouped
 from libhetero.models.hype.latent.subspace import principal_subspace
 from tests.making.slices import molecules, slices
 
@@ -43,7 +43,7 @@ def test_pixels_at_one_point_are_one(mixed):
     seen = mixed[0]
     points = [len(np.unique(row)) for row in np.asarray(seen.point)]
     assert np.mean(points) < 0.95 * seen.point.shape[1], "pixels share points"
-    one = _one_pixel_a_point(seen)
+    one = one_pixel_a_point(seen)
     for row in range(5):
         point = np.asarray(one.point[row])[np.asarray(one.transfer[row]) > 0]
         assert len(np.unique(point)) == len(point)
@@ -67,7 +67,7 @@ def test_the_two_halves_of_the_plane_are_one():
     seen = OnGrid(
         grid, *(jnp.asarray([part]) for part in (number, np.array([3 + 1j, 3 - 1j], np.complex64))), jnp.ones((1, 2))
     )
-    one = _one_pixel_a_point(seen)
+    one = one_pixel_a_point(seen)
     assert one.point[0, 0] == number[0] == one.point[0, 1]
     np.testing.assert_allclose(one.image[0], [(6 + 2j) / np.sqrt(2), 0], rtol=1e-6)
     np.testing.assert_allclose(one.transfer[0], [np.sqrt(2), 0], rtol=1e-6)

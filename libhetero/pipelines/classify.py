@@ -13,6 +13,7 @@ from libhetero.configuration.limits import MOST_BATCH, MOST_CLASSES, MOST_SEED
 from libhetero.errors import ConfigurationError
 from libhetero.pipelines.make3d import check_folder_name
 from libhetero.pipelines.run.data import DataConfig, ParticleListConfig
+from libhetero.records import ParticleSet
 from libhetero.telling.stages import timed
 from libhetero.training.configuration import PreprocessConfig
 
@@ -143,11 +144,7 @@ def run(config: ClassifyConfig, progress: Callable[[float], None] | None = None)
         )
     data = config.data()
     feed = listed_feed(data, config.contrast)
-    if config.search_poses is not None and feed.particles.group is not None:
-        raise ConfigurationError(
-            f"--search_poses: {config.particles} lists tilt series, whose images are placed together, and each is too "
-            "faint to be searched for alone; leave it out, or give --tilts apart."
-        )
+    _check_series(config, feed.particles)
     reference = None if config.reference is None else first_map(Path(config.reference), feed)
     refining = config.refine_poses or config.search_poses is not None
     stages = (2 if refining else 0) + (2 if config.search_poses is not None else 0) + 1
@@ -197,3 +194,12 @@ def run(config: ClassifyConfig, progress: Callable[[float], None] | None = None)
         page = write_classification(folder, feed, data, found, maps, search)
     draw_class_maps(folder, maps)
     return ClassifyResult(found.count, int(found.junk.sum()), page)
+
+
+def _check_series(config: ClassifyConfig, particles: ParticleSet) -> None:
+    """Refuse a search for the poses of tilt series."""
+    if config.search_poses is not None and particles.group is not None:
+        raise ConfigurationError(
+            f"--search_poses: {config.particles} lists tilt series, whose images are placed together, and each is too "
+            "faint to be searched for alone; leave it out, or give --tilts apart."
+        )

@@ -22,7 +22,8 @@ ptcls_junk.lst and .star, and the contrast of each particle is estimated.
 
 Writes into the folder OUT: classes.txt (index, class, probability; -1 for junk), a list of each class
 (class_03.lst and .star), its map and half-maps, the particles' contrast and evidence (particles.txt),
-classification.json, and index.html, which shows it all. Classes are numbered by size.
+classification.json, and index.html, which shows it all. Class 0 has the most particles, class 1 the
+next most, and so on. The number says nothing else: another run may give the same molecule another one.
 
 For continuous change of the molecules, train CryoHype (e2hype_refine.py) on all particles, or the
 Gaussians on one class."""
@@ -44,7 +45,8 @@ def build_parser() -> argparse.ArgumentParser:
 def classify(options: argparse.Namespace, session: Session) -> None:
     """Classify as the options say."""
     result = run(configuration_of(options, ClassifyConfig), session.progress)
-    print(f"found {result.count} class{'es' if result.count != 1 else ''}\nlook at {result.page}")
+    several = "es, numbered from the one of most particles" if result.count != 1 else ""
+    print(f"found {result.count} class{several}\nlook at {result.page}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -27,7 +27,9 @@ every list: defocus and astigmatism (µm), phase_shift (degrees), voltage (kV), 
 (1 or 2), box, pixel_size (Å), image, stack; of tilt series stage_tilt (degrees, without its sign), exposure
 (e-/Å²) and series (the particle, from 0). --table RUN adds those that a run wrote: contrast, contrast_sd,
 evidence, junk (probability of showing nothing of the molecule), class, probability, latent0 …, x, y (the
-plane of e2hype_embed.py), region_01_class, region_01_0 … --columns names them all."""
+plane of e2hype_embed.py), region_01_class, region_01_0 … --columns names them all. A .star or .lst that is
+written with --table RUN has the run's contrast and junk as columns (libheteroContrast and libheteroJunk;
+hetero_particle_contrast and hetero_junk), and a list that has them keeps them in any other of these formats."""
 
 EPILOG = """\
 examples:

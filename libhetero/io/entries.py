@@ -20,7 +20,7 @@ from libhetero.errors import DataError
 from libhetero.io.images import open_stack
 from libhetero.io.paths import resolve_paths
 from libhetero.io.stack import Stack, missing_image
-from libhetero.records import CTFParams, ParticleSet, Pose, SourceTable
+from libhetero.records import CTFParams, ParticleEstimates, ParticleSet, Pose, SourceTable
 
 logger = logging.getLogger(__name__)
 Name = TypeVar("Name", str, int)
@@ -44,6 +44,7 @@ class Entries:
     shift_unit : "pixel", "angstrom" or "box" (fraction of the box).
     group : particle that each image shows, of a tilt series, from 0; None for single images.
     tilt : degrees, of the stage, of a tilt series; None where the list does not say.
+    estimates : contrast and junk that a run found, where the list carries both for every particle; None otherwise.
     extent : Å, length of the box whatever it is binned to; NaN or None where nobody says.
     numbered : whether the list says which image of the stack; None for all.
     """
@@ -63,6 +64,7 @@ class Entries:
     half_set: Int[np.ndarray, "particles"] | None = None
     group: Int[np.ndarray, "particles"] | None = None
     tilt: Float[np.ndarray, "particles"] | None = None
+    estimates: ParticleEstimates | None = None
     extent: Float[np.ndarray, "particles"] | None = None
     numbered: Bool[np.ndarray, "particles"] | None = None
 
@@ -129,6 +131,7 @@ def assemble(
         group=entries.group,
         tilt=entries.tilt,
         source=entries.source,
+        estimates=entries.estimates,
     )
 
 

@@ -27,6 +27,7 @@ Row = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 Name = Annotated[str, msgspec.Meta(max_length=4096)]
 ImageName = Annotated[str, msgspec.Meta(max_length=2**15)]  # a stack's name, where need be in escapes, and numbers
 Exposure = Annotated[float, msgspec.Meta(ge=0, le=1e6)]
+Probability = Annotated[float, msgspec.Meta(ge=0, le=1)]
 PixelSize = Annotated[float, msgspec.Meta(ge=0, le=1e6)]
 Curve = list[Number]
 Matrix = Annotated[list[Number], msgspec.Meta(min_length=12, max_length=12)]
@@ -64,6 +65,8 @@ OUR_KEYS = {
     "hetero_joined": list[Name],
     "hetero_tilt": Number,
     "hetero_exposure": Exposure,
+    "hetero_particle_contrast": Number,
+    "hetero_junk": Probability,
     **dict.fromkeys(BESIDE_EMAN2, Number),
     **dict.fromkeys(ABERRATION_KEYS, Curve | Number),
 }

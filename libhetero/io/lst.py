@@ -32,7 +32,7 @@ from libhetero.io.image_header import check_header
 from libhetero.io.paths import NameNotHeld, project_path, resolve_path
 from libhetero.io.pose_changes import pose_figures
 from libhetero.io.source_images import image_texts, imported_from
-from libhetero.records import CTFParams, ParticleSet, SourceTable
+from libhetero.records import CTFParams, ParticleEstimates, ParticleSet, SourceTable
 
 logger = logging.getLogger(__name__)
 
@@ -105,6 +105,7 @@ def entries_from_values(
         half_set=_half_set(values, path),
         group=group,
         tilt=None if group is None else _of_each(values, "hetero_tilt", "tilt (hetero_tilt)", path),
+        estimates=_estimates(values),
     )
 
 
@@ -311,6 +312,14 @@ def _group(values: list[dict[str, Any]], path: str | os.PathLike) -> np.ndarray 
     if not _all_or_none(values, "ptcl3d_id", "tilt series (ptcl3d_id)", path):
         return None
     return unique_names(v["ptcl3d_id"] for v in values)[1]
+
+
+def _estimates(values: list[dict[str, Any]]) -> ParticleEstimates | None:
+    """Return the contrast and the probability of being junk that a run found; None where some lack either."""
+    if not values or not all({"hetero_particle_contrast", "hetero_junk"} <= one.keys() for one in values):
+        return None
+    contrast, junk = (np.array([one[key] for one in values]) for key in ("hetero_particle_contrast", "hetero_junk"))
+    return ParticleEstimates(contrast.astype(np.float64), junk.astype(np.float64))
 
 
 def check_names(path: str | os.PathLike, particles: ParticleSet) -> list[str]:

@@ -13,7 +13,6 @@ from libhetero.configuration.limits import MOST_BATCH, MOST_CLASSES, MOST_SEED
 from libhetero.errors import ConfigurationError
 from libhetero.pipelines.make3d import check_folder_name
 from libhetero.pipelines.run.data import DataConfig, ParticleListConfig
-from libhetero.records import ParticleSet
 from libhetero.telling.stages import timed
 from libhetero.training.configuration import PreprocessConfig
 
@@ -144,7 +143,7 @@ def run(config: ClassifyConfig, progress: Callable[[float], None] | None = None)
         )
     data = config.data()
     feed = listed_feed(data, config.contrast)
-    _check_series(config, feed.particles)
+    _check_series(config, feed.particles.group is not None)
     reference = None if config.reference is None else first_map(Path(config.reference), feed)
     refining = config.refine_poses or config.search_poses is not None
     stages = (2 if refining else 0) + (2 if config.search_poses is not None else 0) + 1
@@ -196,9 +195,9 @@ def run(config: ClassifyConfig, progress: Callable[[float], None] | None = None)
     return ClassifyResult(found.count, int(found.junk.sum()), page)
 
 
-def _check_series(config: ClassifyConfig, particles: ParticleSet) -> None:
-    """Refuse a search for the poses of tilt series."""
-    if config.search_poses is not None and particles.group is not None:
+def _check_series(config: ClassifyConfig, series: bool) -> None:
+    """Refuse a search for poses where the particles are tilt series."""
+    if config.search_poses is not None and series:
         raise ConfigurationError(
             f"--search_poses: {config.particles} lists tilt series, whose images are placed together, and each is too "
             "faint to be searched for alone; leave it out, or give --tilts apart."

@@ -135,9 +135,9 @@ class ListConfig:
         repeated=True,
         metavar="RUN|FILE",
         group=CHOSEN,
-        goes_with=("least", "most", "equal", "classes", "split", "columns"),
-        help="a run folder, whose contrast, junk, latents and classes are columns too, or one of its text files; "
-        "repeatable",
+        goes_with=("least", "most", "equal", "classes", "split", "columns", "outputs"),
+        help="a run folder, whose contrast, junk, latents and classes are columns too, or one of its text files; lists "
+        "that are written carry its contrast and junk; repeatable",
         shown_default="",
     )
     complement: bool = option(

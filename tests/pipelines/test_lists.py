@@ -17,6 +17,7 @@ from libhetero.io.particle_findings import ParticleFindings, write_findings
 from libhetero.pipelines.decoding.class_files import write_classes
 from libhetero.pipelines.run.list_digest import list_digest
 from libhetero.pipelines.run.particle_record import write_record
+from libhetero.records import ParticleEstimates
 from tests.making.cs_tables import alignment_columns, cs_columns, save_cs
 from tests.making.particles import BOX, PIXEL, sample_particles
 from tests.making.tilt_series import relion_star, warp_star
@@ -155,6 +156,12 @@ def test_by_the_tables_of_a_run(program, whole):
     write_particles("seen.star", whole.take(np.sort(order)))
     assert program("seen.star --table hype_00 --max junk=0.5 --output out.star")[0] == 0
     assert mine("out.star") == [0, 3, 5]
+    table = starfile.read("out.star", always_dict=True)["particles"]
+    np.testing.assert_allclose(table["libheteroJunk"], [0.3, 0.1, 0.2])
+    np.testing.assert_allclose(table["libheteroContrast"], 1)
+    code, _, err = program("all.star --table hype_00 --output out.star")
+    assert code == 0 and "says nothing of 5 of 10 particles; the lists are written without" in err
+    assert "libheteroJunk" not in starfile.read("out.star", always_dict=True)["particles"]
     code, _, err = program("all.star --table hype_00 --max junk=0.5")
     assert code == 1 and "says nothing of 5 of 10 particles" in err
     write_classes(Path("hype_00/classes.txt"), np.arange(5), np.arange(5), list_digest(whole.take(np.sort(order))))
@@ -171,6 +178,23 @@ def test_by_the_tables_of_a_run(program, whole):
     assert places(read_particles("out.cs")) == [1, 3, 5, 7, 9]
     code, _, err = program("seen.star --class_from classes.txt --classes 1")
     assert code == 1 and "of another list" in err
+
+
+def test_contrast_and_junk_stay_in_lists_of_another_format(program, whole, load_program, tmp_path):
+    """The project list of a run has them without a table; exports of it, and lists chosen from it, keep them."""
+    estimates = ParticleEstimates(np.linspace(0.8, 1.25, COUNT), np.linspace(0, 0.9, COUNT))
+    fresh = dataclasses.replace(whole, source=None, estimates=estimates)  # of no table that would bring columns along
+    write_particles("run.lst", fresh)
+    assert load_program("e2hype_import.py").main(["run.lst", "--lst2star", "exported.star"]) == 0
+    assert program("run.lst --max junk=0.45 --output chosen.star")[0] == 0
+    for name, count in (("exported.star", 10), ("chosen.star", 5)):
+        table = starfile.read(name, always_dict=True)["particles"]
+        np.testing.assert_allclose(table["libheteroJunk"], estimates.junk[:count], atol=1e-4)
+        np.testing.assert_allclose(table["libheteroContrast"], estimates.contrast[:count], atol=1e-4)
+    text = (tmp_path / "run.lst").read_text().replace('"hetero_junk":0.9,', '"hetero_junk":9.0,')
+    (tmp_path / "wrong.lst").write_text(text)
+    code, _, err = program("wrong.lst")
+    assert code == 1 and "hetero_junk" in err
 
 
 def test_a_run_of_other_stacks_of_the_same_name(program, whole):

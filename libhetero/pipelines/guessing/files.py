@@ -46,8 +46,8 @@ def _write_all(output: Path, goal: MapToFit, fitted: FittedMixture) -> None:
     draw_fsc(
         output.with_name(f"{output.stem}_fsc.png"),
         {
-            f"map and {count * copies} Gaussians": read_off(fitted.fsc, MODEL, pixel_size),
-            "what the map's noise allows": read_off(allowed, MODEL, pixel_size),
+            f"map against {count * copies} Gaussians": read_off(fitted.fsc, MODEL, pixel_size),
+            "most that the map's noise allows": read_off(allowed, MODEL, pixel_size),
         },
         pixel_size,
     )

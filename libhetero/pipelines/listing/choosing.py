@@ -19,7 +19,7 @@ from libhetero.io.tilt_series import particle_keys
 from libhetero.pipelines.listing import columns, run_tables
 from libhetero.pipelines.listing.identity import Images, image_numbers, places_in, shared
 from libhetero.pipelines.lists import CLASS, HALF, ListConfig
-from libhetero.records import ParticleSet
+from libhetero.records import ParticleEstimates, ParticleSet
 
 LOGGER = logging.getLogger(__name__)
 Places = Int[np.ndarray, "_"]
@@ -303,6 +303,28 @@ class Choice:
                 "first."
             )
         return result
+
+    def estimates(self, found: Chosen, config: ListConfig) -> ParticleEstimates | None:
+        """Return the contrast and the probability of being junk that a run's table gives for each particle.
+
+        None where no table holds them, or where one leaves particles out, which is told.
+        """
+        tables = [table for path in config.tables for table in run_tables.tables_at(path)]
+        places = [run_tables.find_column(tables, name) for name in ("contrast", "junk")]
+        if any(place is None for place in places):
+            return None
+        contrast, junk = (self._of_table(found, *place, complete=False) for place in places if place is not None)
+        lacking = int(np.isnan(contrast + junk).sum())
+        if lacking:
+            LOGGER.warning(
+                "%s: says nothing of %d of %d particles; the lists are written without its columns of contrast and "
+                "junk.",
+                ", ".join(config.tables),
+                lacking,
+                len(found),
+            )
+            return None
+        return ParticleEstimates(contrast, junk)
 
     def places(self, found: Chosen) -> Places:
         """Return the row of the whole list that each particle is in.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,9 @@ from libhetero.io.origin import imported_files, tables_kept
 from libhetero.pipelines.listing.choosing import Choice, Chosen, Places, split_values
 from libhetero.pipelines.listing.run_tables import tables_at
 from libhetero.pipelines.lists import INDEX_ENDINGS, ListConfig, refuse_inputs
+from libhetero.records import ParticleEstimates, ParticleSet
 
+ESTIMATED = (".lst", ".star")  # formats whose rows carry contrast and probability of junk
 UNFIT = re.compile(r"[^A-Za-z0-9.+-]+")  # for the name of a file
 FIRST_LIST = "ptcls_00.lst"  # of a run, by which one without a record of its particles tells them
 
@@ -34,16 +37,34 @@ def write_outputs(config: ListConfig, choice: Choice, found: Chosen) -> list[tup
         files = _files(config, choice, found)
         if any(path.exists() for path, _ in files):
             refuse_inputs([path for path, _ in files], _inputs(config, choice))
-        return [(path, _write(path, found.at(places), config, choice)) for path, places in files]
+        estimates = choice.estimates(found, config) if any(path.suffix in ESTIMATED for path, _ in files) else None
+        return [(path, _write(path, found.at(places), config, choice, estimates, places)) for path, places in files]
 
 
-def _write(path: Path, part: Chosen, config: ListConfig, choice: Choice) -> int:
-    """Write one file; return how many particles it has."""
+def _write(
+    path: Path, part: Chosen, config: ListConfig, choice: Choice, estimates: ParticleEstimates | None, places: Places
+) -> int:
+    """Write one file; return how many particles it has.
+
+    Parameters
+    ----------
+    estimates : of all particles that were chosen, for the columns of lists; None for none.
+    places : of the particles of `part` among them.
+    """
     if path.suffix in INDEX_ENDINGS:
         write_indices(path, choice.places(part), len(choice.whole.particles) if config.booleans else None)
     else:
-        write_joined(path, part.sets())
+        write_joined(path, part.sets() if estimates is None else _with_estimates(part.sets(), estimates, places))
     return len(part)
+
+
+def _with_estimates(parts: list[ParticleSet], estimates: ParticleEstimates, places: Places) -> list[ParticleSet]:
+    """Return sets that stand one after the other with what a run found of their particles."""
+    pieces = np.split(places, np.cumsum([len(part) for part in parts])[:-1])
+    return [
+        dataclasses.replace(part, estimates=ParticleEstimates(estimates.contrast[rows], estimates.junk[rows]))
+        for part, rows in zip(parts, pieces, strict=True)
+    ]
 
 
 def _files(config: ListConfig, choice: Choice, found: Chosen) -> list[tuple[Path, Places]]:

@@ -17,6 +17,8 @@ def read_off(
 ) -> Curve:
     """Return a curve that is marked and described where it first falls below a threshold.
 
+    A legend says "8.3 Å at 0.143", or "above 0.143 up to the last shell, 4.1 Å" where the curve never falls below.
+
     Parameters
     ----------
     values : (n // 2,) of an FSC.
@@ -27,8 +29,9 @@ def read_off(
     values = np.asarray(values)
     falls = bool(np.any(values < threshold))
     said = described_resolution(values, threshold, pixel_size)
+    words = f"{said} at {threshold:g}" if falls else f"above {threshold:g} up to {said}"
     crossing = resolution(values, threshold, pixel_size) if falls else None
-    return Curve(values, threshold, crossing, said if falls else f"to {said}", number)
+    return Curve(values, threshold, crossing, words, number)
 
 
 def draw_fsc_of_map(output: Path, fsc: Float[np.ndarray, "shells"], found: Postprocessed, pixel_size: float) -> Path:

@@ -175,8 +175,8 @@ def _refuse(config: TrainingConfig, needed: int, held: int) -> None:
         if memory is None or needed <= memory:
             return ""
         return (
-            f"--batchsz {config.batch_size}: needs {byte_size(needed)} of memory a device; there are "
-            f"{byte_size(memory)}. {remedies(config).capitalize()}."
+            f"{named(config, 'batch_size')} {config.batch_size}: needs {byte_size(needed)} of memory a device; "
+            f"there are {byte_size(memory)}. {remedies(config).capitalize()}."
         )
 
     told = sharding.said_by_writer(refusal)
@@ -215,5 +215,5 @@ def naming_remedies(config: TrainingConfig) -> Iterator[None]:
             raise
         raise TrainingError(
             f"the memory of {jax.local_devices()[0].device_kind} is exhausted by a batch of {config.batch_size} "
-            f"particles, {per_device(config)} a device: {remedies(config)}; --dry-run tells what fits."
+            f"particles, {per_device(config)} a device: {remedies(config)}; --dry_run tells what fits."
         ) from error

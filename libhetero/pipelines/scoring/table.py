@@ -1,4 +1,4 @@
-"""Scores as lines for people: every number with its definition."""
+"""Scores as lines for people: a summary of the main numbers first, then every number with its definition."""
 
 from __future__ import annotations
 
@@ -36,6 +36,8 @@ def table(values: dict[str, Any]) -> list[str]:
         f"run {values['run']} ({values['family']}), truth {values['truth']} ({values['kind']}), "
         f"{values['particles']} particles"
     ]
+    if summary := _summary_lines(values):
+        lines += ["", "In short (definitions below)", *summary]
     if values.get("labels"):
         lines += _label_lines(values["labels"])
     if "gaussians" in values:
@@ -46,6 +48,36 @@ def table(values: dict[str, Any]) -> list[str]:
         lines += _volume_lines(values["volumes"], values["mask"])
     if len(lines) == 1:
         lines.append("nothing to score: this truth has neither labels, atoms nor maps for this run.")
+    return lines
+
+
+def _summary_lines(values: dict[str, Any]) -> list[str]:
+    """Return one line for each main result: the number that a reader looks for first."""
+    lines = []
+    whole = {name: row for name, row in values.get("labels", {}).items() if "piece" not in row}
+    if whole:
+        name = max(whole, key=lambda name: whole[name]["ari"] or 0.0)
+        shown = "k-means of latents" if name == "kmeans" else name
+        lines.append(_line("particles in their true classes", f"ARI {_number(whole[name]['ari'])}", f"  ({shown})"))
+    gaussians = values.get("gaussians", {})
+    if "regions" in gaussians:
+        row = gaussians["regions"]
+        lines.append(_line("pieces recovered as regions", f"{row['recovered']} of {row['pieces']}"))
+    if "percentile" in gaussians.get("amplitude", {}):
+        row = gaussians["amplitude"]["percentile"]
+        optional = f"  ({_number(row['optional'])} in the optional pieces)"
+        lines.append(_line("accuracy of Gaussians' amplitudes", row["all"], optional))
+    if "motion" in gaussians:
+        row = gaussians["motion"]
+        still = f"  ({_number(row['rmsd_without_motion'])} for no motion)"
+        lines.append(_line("error of Gaussians' motion (Å)", row["rmsd_about_mean"], still))
+    if "poses" in values:
+        row = values["poses"]
+        given = f"  ({_number(row['given']['rotation'])} as given)"
+        lines.append(_line("error of poses, median (degrees)", row["refined"]["rotation"], given))
+    if "volumes" in values:
+        scale = "  (0: one map for all; 1: true classes)"
+        lines.append(_line("volumes: gap to the truth closed", values["volumes"]["gap_closed"], scale))
     return lines
 
 

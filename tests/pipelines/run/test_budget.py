@@ -119,7 +119,7 @@ def test_exhausted_memory_names_the_options_that_help(project, capsys, monkeypat
     assert main(["particles.star", *NETWORK, "--path", "run", "--batchsz", "12"]) == 1
     line = capsys.readouterr().err.strip()
     assert "a batch of 12 particles, 3 a device" in line and len(line.splitlines()) == 1
-    assert all(option in line for option in ("--batchsz 6", "--batchsz auto", "--accum", "--box", "--dry-run"))
+    assert all(option in line for option in ("--batchsz 6", "--batchsz auto", "--accum", "--box", "--dry_run"))
 
 
 def test_another_failure_of_the_device_is_not_hidden(project, monkeypatch) -> None:

@@ -136,11 +136,7 @@ def run(config: ClassifyConfig, progress: Callable[[float], None] | None = None)
     from libhetero.pipelines.maps.reconstructing import listed_feed
 
     advance: Callable[[float], None] = progress or (lambda fraction: None)
-    if Path(config.output).is_dir() and any(Path(config.output).iterdir()) and not is_classification(config.output):
-        raise ConfigurationError(
-            f"{config.output}: holds other files than those of a classification; expected a new folder, an empty one, "
-            "or one of an earlier call. Give another name."
-        )
+    _check_output(config.output, is_classification)
     data = config.data()
     feed = listed_feed(data, config.contrast)
     _check_series(config, feed.particles.group is not None)
@@ -193,6 +189,15 @@ def run(config: ClassifyConfig, progress: Callable[[float], None] | None = None)
         page = write_classification(folder, feed, data, found, maps, search)
     draw_class_maps(folder, maps)
     return ClassifyResult(found.count, int(found.junk.sum()), page)
+
+
+def _check_output(output: str, is_classification: Callable[[str], bool]) -> None:
+    """Refuse a folder of other files."""
+    if Path(output).is_dir() and any(Path(output).iterdir()) and not is_classification(output):
+        raise ConfigurationError(
+            f"{output}: holds other files than those of a classification; expected a new folder, an empty one, "
+            "or one of an earlier call. Give another name."
+        )
 
 
 def _check_series(config: ClassifyConfig, series: bool) -> None:

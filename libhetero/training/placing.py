@@ -7,6 +7,7 @@ from collections.abc import Generator, Iterable
 
 import numpy as np
 from jax.sharding import Mesh
+from jaxtyping import Int
 
 from libhetero.records import Batch
 from libhetero.training import sharding

@@ -54,8 +54,8 @@ class CentralSlices:
     @property
     def shown(self) -> Bool[np.ndarray, "particles"]:
         """Which particles' images say anything at all."""
-        told: np.ndarray = self.transfer.any(axis=1).reshape(-1, self.views).any(axis=1)
-        return told
+        told = self.transfer.any(axis=1)
+        return np.any(told.reshape(-1, self.views), axis=1)
 
     @property
     def ring(self) -> float:

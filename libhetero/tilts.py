@@ -96,7 +96,14 @@ def one_image_each(particles: ParticleSet) -> tuple[Int[np.ndarray, "distinct"],
 
 def distinct_among(particles: ParticleSet, images: Int[np.ndarray, "images"]) -> int:
     """Return how many particles some images of a set show."""
-    return len(images) if particles.group is None else len(np.unique(np.asarray(particles.group)[images]))
+    return len(one_of_each(particles, images))
+
+
+def one_of_each(particles: ParticleSet, images: Int[np.ndarray, "images"]) -> Int[np.ndarray, "particles"]:
+    """Return one image of each particle that some images show."""
+    if particles.group is None:
+        return images
+    return images[np.unique(np.asarray(particles.group)[images], return_index=True)[1]]
 
 
 def mean_of_images(values: Float[np.ndarray, "images"], of: Int[np.ndarray, "images"]) -> Float[np.ndarray, "distinct"]:

@@ -11,6 +11,7 @@ from libhetero.configuration.limits import MOST_BOX, MOST_LAYERS, MOST_LIFT, MOS
 from libhetero.models.options import MODEL, contrast_option, poses_option, precision_option, unknown_preset
 
 MOST_SEARCHED = 42_000  # particles in which classes are searched
+MOST_SLICES = 250_000  # images of particles that have many
 MOST_IMAGES = 3 * 2**29  # bytes of their images
 EPOCHS_FROM_CLASSES = 4
 GROUPS = 8  # of channels that the U-Net normalises together
@@ -154,15 +155,15 @@ class HypeConfig:
         usual = max(usual // views, 1)
         if self.start == "none":
             return usual
-        return max(usual, min(MOST_SEARCHED, MOST_IMAGES // (4 * box_size**2 * views)))
+        return max(usual, min(MOST_SEARCHED, MOST_SLICES // views, MOST_IMAGES // (4 * box_size**2 * views)))
 
     def compared(self, views: int) -> int:
         """Return how many pixels of each image are drawn in a step, 0 for all.
 
         Each of V images of a particle says a V-th of what is said of it, or little more, at V times the cost: √V times
-        the pixels of one image are drawn of all of them.
+        the pixels of one image are drawn of all of them. V is that of the particle of most images.
         """
-        return -(-self.coordinates // round(views**0.5))
+        return math.ceil(self.coordinates / views**0.5)
 
     def training_defaults(self) -> dict[str, Any]:
         """Return the training's fields that differ: what begins with volumes has less to learn."""

@@ -122,8 +122,7 @@ class HypeModel:
         spread = config.feature_sigma * box_size
         points = np.random.default_rng(seed).normal(size=(config.inr_frequencies, 3)) * spread
         signal, noise = np.ones(box_size // 2 + 1, np.float32), 1.0
-        alone = dataclasses.replace(sample, views=1)  # image by image
-        some = spread_over(alone, SPECTRA_SAMPLE)
+        some = spread_over(sample, SPECTRA_SAMPLE)
         if config.profile or config.encoder_input == "wiener" or config.coordinates:
             signal, noise = measure_spectra(some, box_size, pixel_size)
         estimated, begun = config.particle_contrast == "estimated", config.start == "classes"
@@ -144,7 +143,7 @@ class HypeModel:
             start,
             series=sample.views > 1,
         )
-        model = dataclasses.replace(model, explainable=measure_explainable(alone, model._compared(), by_ring))
+        model = dataclasses.replace(model, explainable=measure_explainable(sample, model._compared(), by_ring))
         if config.encoder_input == "wiener":
             images = jax.jit(jax.vmap(model._seen))(some.images, some.observation)
             scale = float(np.asarray(images)[np.asarray(some.weight) > 0].std())
@@ -288,11 +287,12 @@ class HypeModel:
         frequency = jnp.asarray(frequencies_2d(self.box_size).reshape(-1, 2))[disc]
         in_angstrom = frequency / self.pixel_size
         noise = self.noise if self.contrast_noise is None else self._noise_at(frequency)
+        together = -(-PIXEL_CHUNK // batch.views)
 
         def one(image: Array, observation: Observation, weights: INRWeights) -> tuple[Array, ...]:
             target = dft_image(image).reshape(-1)[disc] / self.box_size
             points = slice_frequencies(observation.pose.rotation, frequency)
-            central = jax.lax.map(lambda point: self.values(weights, point[None])[0], points, batch_size=PIXEL_CHUNK)
+            central = jax.lax.map(lambda point: self.values(weights, point[None])[0], points, batch_size=together)
             expected = observed(moved(central, observation.pose, in_angstrom), observation, in_angstrom)
             if self.contrast_noise is None:
                 gain = jnp.sum((power(target) - power(expected - target)) / noise)

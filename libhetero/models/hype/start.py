@@ -426,7 +426,7 @@ def _volumes(
         labels = np.split(places_among(label, chosen), np.arange(particles.block, len(label), particles.block))
         blocks = zip(particles.blocks(grid.ring), labels, strict=True)
         found.append(
-            volumes_of(reduce(add, (sums_of(on_grid(one, grid), own, len(chosen)) for one, own in blocks)), grid)
+            volumes_of(reduce(add, (sums_of(on_grid(one, grid, False), own, len(chosen)) for one, own in blocks)), grid)
         )
     return np.concatenate(found)
 
@@ -460,7 +460,7 @@ def _modes(
         parts = (np.split(each, edges) for each in (places_among(owner, chosen), weights, covariance, contrast))
         blocks = zip(particles.blocks(grid.ring), *parts, strict=True)
         sums = (
-            mode_sums(on_grid(block, grid).scaled(strength), own, mean, spread, volumes[chosen], known)
+            mode_sums(on_grid(block, grid, False).scaled(strength), own, mean, spread, volumes[chosen], known)
             for block, own, mean, spread, strength in blocks
         )
         found.append(mode_volumes(reduce(add, sums), grid, known))

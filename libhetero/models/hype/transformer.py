@@ -104,7 +104,7 @@ class TransformerEncoder(nn.Module):
         shape = (sum(config.layer_tokens()), config.dim)
         weight_tokens = self.param("weight_tokens", nn.initializers.normal(1.0), shape)
         tokens = jnp.concatenate([embedded, weight_tokens])
-        block = nn.remat(Block, prevent_cse=False) if config.remat else Block
+        block = nn.remat(Block, prevent_cse=False) if config.remat or tilts is not None else Block  # many tokens
         if attended is not None:
             attended = jnp.concatenate([attended, jnp.ones(len(tokens) - len(attended), bool)])
         blocks = nn.scan(

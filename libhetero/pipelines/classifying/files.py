@@ -36,7 +36,7 @@ from libhetero.pipelines.run.poses import REFINED, write_poses
 from libhetero.records import ParticleSet
 from libhetero.report.evidence import draw_evidence
 from libhetero.report.page import Cell, Link, Page
-from libhetero.tilts import distinct_among, one_image_each
+from libhetero.tilts import distinct_among, one_image_each, one_of_each
 from libhetero.training.feed import ParticleFeed
 
 LOGGER = logging.getLogger(__name__)
@@ -118,21 +118,20 @@ def _record(
     classes = []
     for one, members in class_members(found.label).items():
         name = names[one]
-        made, count = resolutions.get(name), distinct_among(particles, members)
+        made, once = resolutions.get(name), one_of_each(particles, members)
         classes.append(
             ClassRecord(
                 name,
-                count,
-                count / inside,
-                float(found.probability[members].mean()),
-                float(found.findings.contrast[members].mean()),
+                len(once),
+                len(once) / inside,
+                float(found.probability[once].mean()),
+                float(found.findings.contrast[once].mean()),
                 None if made is None else resolution(made.half_maps, HALF_MAPS, pixel_size),
                 found.changes.get(one),
             )
         )
     junk = distinct_among(particles, np.flatnonzero(found.junk))
-    left_out = int((found.label < 0).sum()) - int(found.junk.sum())
-    facts = junk, left_out, found.spread, found.sure
+    facts = junk, found.left_out, found.spread, found.sure
     return ClassificationRecord(data, particles.distinct, *facts, tuple(classes), refined, search)
 
 
@@ -160,7 +159,7 @@ def _page(
         files = [Link(f"{one.name}.mrc", f"{one.name}.mrc")] if maps else ""
         lists = [Link(f"{one.name}{ending}", f"{one.name}{ending}") for ending in endings]
         numbers = [str(one.particles), f"{100 * one.share:.1f} %", f"{one.probability:.3f}", f"{one.contrast:.2f}"]
-        changes = "" if one.changes is None else f"yes (log-likelihood gain {one.changes:.2g} an image)"
+        changes = "" if one.changes is None else f"yes (log-likelihood gain {one.changes:.2g} a particle)"
         rows.append([one.name, *numbers, changes, resolved, files, lists])
     facts = [
         f"{record.particles} particles in {len(record.classes)} class(es); the class of {100 * record.sure:.1f} % of "

@@ -33,7 +33,7 @@ class ClassRecord:
     probability : mean of its particles'.
     contrast : mean of its particles'.
     resolution : Å, where the half-maps' correlation falls below 0.143; None without a map.
-    changes : nats an image by which a change within the class shows; None where none does.
+    changes : nats a particle by which a change within the class shows; None where none does.
     """
 
     name: str

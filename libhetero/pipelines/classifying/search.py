@@ -49,7 +49,9 @@ class Classification:
     findings : contrast, evidence and probability of being junk.
     count : classes.
     spread : standard deviation of contrast.
-    changes : of the classes that change within (`models.hype.latent.within`), nats an image by which that shows.
+    changes : of the classes that change within (`models.hype.latent.within`), nats a particle by which that shows.
+    sure : part of the particles in a class whose class is sure.
+    left_out : images that are not finite.
     """
 
     label: Int[np.ndarray, "images"]
@@ -58,17 +60,13 @@ class Classification:
     count: int
     spread: float
     changes: dict[int, float]
+    sure: float
+    left_out: int
 
     @property
     def junk(self) -> Bool[np.ndarray, "images"]:
         """Which look like junk."""
         return self.findings.junk > 0.5
-
-    @property
-    def sure(self) -> float:
-        """Part of those in a class whose class is sure."""
-        inside = self.label >= 0
-        return float(np.mean(self.probability[inside] >= SURE)) if inside.any() else 0.0
 
 
 def classify_particles(
@@ -217,11 +215,13 @@ def _classification(
     label = number[label]
     probability = np.where(label >= 0, judged.probability * (1 - junk), junk)
     deviation = np.sqrt(np.maximum(judged.square - judged.contrast**2, 0))
-    parts = (judged.contrast, deviation, judged.evidence, junk)
-    findings = ParticleFindings(*(part.astype(np.float64)[of] for part in parts))
+    parts = [part.astype(np.float64)[of] for part in (judged.contrast, deviation, judged.evidence, junk)]
+    findings = ParticleFindings(*parts[:3], np.where(unread, 0.0, parts[3]))
     changing = {int(number[one]): gain for one, gain in changes.items() if number[one] >= 0}
-    label = np.where(unread, -1, label[of])
-    return Classification(label, probability[of], findings, len(used), spread, changing)
+    own, label = label, np.where(unread, -1, label[of])
+    sure = float(np.mean(probability[own >= 0] >= SURE)) if (own >= 0).any() else 0.0
+    probability = np.where(unread, 0.0, probability[of])
+    return Classification(label, probability, findings, len(used), spread, changing, sure, int(unread.sum()))
 
 
 def _tell(found: Classification, wanted: int | None, detail: float, junk: int) -> None:

@@ -83,7 +83,8 @@ class LatentStream:
         Where the images of each stand together in the list, blocks follow it; others come all at the end.
         """
         series, mesh = SeriesFeed(self._feed), sharding.data_mesh(jax.local_devices())
-        size = sharding.padded_size(min(max(self._size // series.views, FEWEST), len(series)), mesh)
+        most = max(self._size // series.views, min(FEWEST, self._size))
+        size = sharding.padded_size(min(most, len(series)), mesh)
         wanted = np.arange(len(self._feed)) if indices is None else np.asarray(indices)
         once = len(np.unique(wanted)) == len(wanted)
         done, parts, places = 0, list[Any](), list[np.ndarray]()

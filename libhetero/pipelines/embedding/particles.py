@@ -78,14 +78,14 @@ def classes_by_latents(
     ------
     DataError : if a file of the run's is damaged.
     """
+    first, of = one_image_each(run.particles)
     if classes is None and (molecules := _molecules(run, latent, batch_size)) is not None:
         LOGGER.info(
             "%d classes: the molecules that training began with; %.1f%% of particles are at least 90%% sure",
             molecules.count,
-            100 * np.mean(molecules.probability >= 0.9),
+            100 * np.mean(molecules.probability[first] >= 0.9),
         )
         return molecules
-    first, of = one_image_each(run.particles)
     deviations, weight = latent_deviations(run), particle_weights(run)
     deviations = None if deviations is None else deviations[first]
     weight = None if weight is None else mean_of_images(weight, of)
@@ -120,7 +120,8 @@ def _molecules(run: Run, latent: Float[np.ndarray, "particles columns"], batch_s
     used, label = np.unique(label, return_inverse=True)
     if len(used) < 2:
         return None
-    place = np.bincount(label, latent[:, 0]) / np.bincount(label)
+    first, _ = one_image_each(run.particles)
+    place = np.bincount(label[first], latent[first, 0]) / np.bincount(label[first])
     number = np.argsort(np.argsort(place, kind="stable"), kind="stable")
     sure = np.minimum(probability.max(axis=1), 1).astype(np.float64)
     return Classes(number[label], sure, len(used), len(used), latent.shape[1])

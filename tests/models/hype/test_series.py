@@ -8,11 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from libhetero.models.hype.config import HypeConfig
+from libhetero.models.hype.config import MOST_IMAGES, HypeConfig
+from libhetero.models.hype.latent.class_search import most_particles
 from libhetero.models.hype.latent.classes import joint_likelihood
 from libhetero.models.hype.latent.normal_equations import equations_of
 from libhetero.models.hype.model import SERIES, HypeModel
 from libhetero.models.hype.series import TILT_FEATURES, some_shown, tilt_features
+from libhetero.models.sample import spread_over
 from libhetero.physics.ctf import ctf_at
 from libhetero.physics.fourier import disc_indices, fourier_image, half_plane
 from libhetero.tilts import rows_of_views
@@ -124,7 +126,12 @@ def test_loss_is_the_square_error_of_all_images_there_are():
 
 def test_training_hides_images_and_compares_some_pixels_of_all():
     model, params = made(coordinates=40)
-    assert model.config.compared(1) == 40 and model.config.compared(VIEWS) == 20 and model.config.compared(41) == 7
+    assert (
+        model.config.compared(1) == 40
+        and model.config.compared(VIEWS) == 20
+        and model.config.compared(41) == 7
+        and model.config.compared(3) == 24
+    )
     assert HypeConfig(**HYPE).compared(41) == 0
     batch = batch_of_series()
     step = jax.jit(jax.value_and_grad(lambda *given: model.loss(*given)[0]))
@@ -172,3 +179,20 @@ def test_a_model_of_series_is_stored_as_one():
     single = HypeModel.from_data(HypeConfig(**HYPE), BOX, PIXEL, particles())
     assert SERIES not in single.arrays() and "tilt" not in single.init(jax.random.key(0))["encoder"]
     assert HypeConfig(**HYPE).takes_series and not HypeConfig(**HYPE, encoder="mlp").takes_series
+
+
+def test_statistics_are_of_all_tilts_and_of_no_padding():
+    """Of as many particles as make a regular draw take the same tilt of each."""
+    views, count = 8, 512
+    batch = in_series(views * count, views, lacking=np.arange(1, views * count, views))
+    drawn = spread_over(batch, 256)
+    tilt = np.asarray(drawn.index) % views
+    assert drawn.views == 1 and len(tilt) == 256 and np.all(drawn.weight == 1)
+    assert np.bincount(tilt, minlength=views)[[0, 2, 3, 4, 5, 6, 7]].min() > 15 and not np.any(tilt == 1)
+
+
+def test_no_more_particles_are_searched_than_slices_are_held():
+    begun = HypeConfig(**HYPE, start="classes")
+    for box, views in ((32, 41), (32, 11), (64, 41), (128, 2)):
+        assert begun.sample_size(box, 256, views) <= most_particles(views)
+        assert begun.sample_size(box, 256, views) * views * 4 * box**2 <= MOST_IMAGES

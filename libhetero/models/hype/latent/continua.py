@@ -26,7 +26,7 @@ from scipy.special import logsumexp
 
 from libhetero.models.hype.latent.grid import OnGrid
 from libhetero.models.hype.latent.merges import Contrast, nearest_pairs, unsure
-from libhetero.models.hype.latent.residuals import FACTORS, MOST_POINTS, RANK, Residuals, gains_of
+from libhetero.models.hype.latent.residuals import FACTORS, MOST_POINTS, RANK, Residuals, fewer_where_wide, gains_of
 from libhetero.models.hype.latent.volumes import Sums, signal_power, solved, sums_of
 
 CERTAIN = 4.0
@@ -35,6 +35,7 @@ BETWEEN = 4e-3
 UNSURE = 5e-4  # part of the images of two classes that are sorted at random between them, at least
 ROUNDS = 12
 MOST_IMAGES = 2000  # of each class in each half-set
+FEWEST_OF_MANY = 200  # where each has many pixels
 MOST_TOGETHER = 8000  # images of pairs that are tried at once, but for the largest pair
 STEPS = 25  # in which distributions of weights are settled
 LEAST_SPREAD = 1e-2  # images' worth of a covariance of 1, that each begins with
@@ -96,7 +97,8 @@ def between_both(
     seed : of the modes to begin with.
     """
     signal, count = signal_power(sums, seen.grid), np.bincount(label[label >= 0], minlength=len(sums.weight))
-    images = np.cumsum(np.minimum(count, 2 * MOST_IMAGES)[pairs].sum(axis=1)) // MOST_TOGETHER
+    together = fewer_where_wide(MOST_TOGETHER, seen.point.shape[1])
+    images = np.cumsum(np.minimum(count, 2 * _most(seen))[pairs].sum(axis=1)) // together
     points = np.arange(len(pairs)) * 2 * seen.grid.size // MOST_POINTS
     found: list[float] = []
     for part in np.split(pairs, np.flatnonzero(np.diff(images) + np.diff(points)) + 1 if len(pairs) else []):
@@ -144,7 +146,8 @@ def _accounts(
 ) -> list[_Account]:
     """Return what volumes and modes made of one half-set say of the images of the other, for each pair."""
     made, other = (
-        [[_some(label == one, seen.half == each) for one in pair] for pair in pairs] for each in (half, 1 - half)
+        [[_some(_most(seen), label == one, seen.half == each) for one in pair] for pair in pairs]
+        for each in (half, 1 - half)
     )
     sums = Sums(sums.numerator[:, half, None], sums.weight[:, half, None])
     apart = solved(sums.take(pairs.ravel()), seen.grid, signal)[:, 0]
@@ -167,10 +170,15 @@ def _accounts(
     return found
 
 
-def _some(*conditions: Bool[np.ndarray, "particles"]) -> Int[np.ndarray, "some"]:
-    """Return the particles that meet conditions, of many some that lie evenly among them."""
+def _most(seen: OnGrid) -> int:
+    """Return how many particles of a class are looked at in each half-set."""
+    return max(fewer_where_wide(MOST_IMAGES, seen.point.shape[1]), FEWEST_OF_MANY)
+
+
+def _some(most: int, *conditions: Bool[np.ndarray, "particles"]) -> Int[np.ndarray, "some"]:
+    """Return the particles that meet conditions, of many some that lie evenly among them, `most` or fewer."""
     rows = np.flatnonzero(np.all(conditions, axis=0))
-    return rows[:: max(1, -(-len(rows) // MOST_IMAGES))]
+    return rows[:: max(1, -(-len(rows) // most))]
 
 
 def _residuals(seen: OnGrid, rows: list[np.ndarray], volumes: np.ndarray) -> Residuals:

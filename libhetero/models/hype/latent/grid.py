@@ -26,6 +26,7 @@ from libhetero.physics.slices import slice_frequencies
 
 EDGE = 0.05  # of the box: over which the ball's mask falls
 TOGETHER = 16  # volumes in real space at once
+WIDTHS = 8  # numbers of pixels that particles of several images may have
 SERIES_TOGETHER = 128  # particles of several images whose pixels are merged at once
 TINY = 1e-20
 SIZES = 4, 16, 64  # rows that programs are compiled for, and multiples of the last
@@ -243,12 +244,14 @@ class OnGrid:
     grid : of the volumes.
     point : the nearest point of each pixel.
     image, transfer : x and τ, conjugated where the pixel's point is that of -k.
+    merged : whether no two pixels of a particle that say anything are at one point.
     """
 
     grid: FourierGrid
     point: Int[Array, "particles pixels"]
     image: Complex[Array, "particles pixels"]
     transfer: Float[Array, "particles pixels"]
+    merged: bool = False
 
     def __len__(self) -> int:
         return len(self.point)
@@ -267,24 +270,33 @@ class OnGrid:
         return OnGrid(self.grid, self.point, self.image, self.transfer * jnp.asarray(contrast, jnp.float32)[:, None])
 
 
-def on_grid(slices: CentralSlices, grid: FourierGrid) -> OnGrid:
+def on_grid(slices: CentralSlices, grid: FourierGrid, merged: bool = True) -> OnGrid:
     """Return slices at the points of a grid, its ring the highest of them.
 
-    Those of several images of a particle meet at many points: it has one pixel at each (`one_pixel_a_point`).
+    Those of several images of a particle meet at many points: it has one pixel at each (`one_pixel_a_point`), and as
+    many in all as one of few widths, so that few programs are compiled.
+
+    Parameters
+    ----------
+    slices : of particles.
+    grid : whose points.
+    merged : False for all pixels of such a particle one after the other, where they are only to be added up.
     """
     inside = slices.within(grid.ring)
-    if inside.views == 1:
+    if inside.views == 1 or not merged:
         return _at_points(inside, grid)
-    merged = []
+    parts_of_all = []
     for start in range(0, max(len(inside), 1), SERIES_TOGETHER):
         part = inside.take(np.arange(start, min(start + SERIES_TOGETHER, len(inside))))
-        merged.append(_packed(one_pixel_a_point(_at_points(part, grid))))
-    width = max(point.shape[1] for point, _, _ in merged)
+        parts_of_all.append(_packed(one_pixel_a_point(_at_points(part, grid))))
+    step = -(-inside.views * len(inside.frequencies) // WIDTHS)
+    width = -(-max(point.shape[1] for point, _, _ in parts_of_all) // step) * step
     padded = (
-        [np.pad(part, ((0, 0), (0, width - part.shape[1]))) for part in parts] for parts in zip(*merged, strict=True)
+        [np.pad(part, ((0, 0), (0, width - part.shape[1]))) for part in parts]
+        for parts in zip(*parts_of_all, strict=True)
     )
     point, image, transfer = (jnp.asarray(np.concatenate(parts)) for parts in padded)
-    return OnGrid(grid, point, image, transfer)
+    return OnGrid(grid, point, image, transfer, merged=True)
 
 
 def _at_points(slices: CentralSlices, grid: FourierGrid) -> OnGrid:
@@ -312,6 +324,8 @@ def one_pixel_a_point(seen: OnGrid) -> OnGrid:
     Pixels x_m = τ_m V + noise of one point say what x = Σ τ_m x_m / τ says through τ = √Σ τ_m², which stands in place
     of the first; the others say nothing. Only so can an image be taken out of its class.
     """
+    if seen.merged:
+        return seen
     grid = seen.grid
     point, turned = _of_one_half(np.asarray(seen.point), grid.reach)
     image, transfer = np.asarray(seen.image), np.asarray(seen.transfer)
@@ -327,7 +341,7 @@ def one_pixel_a_point(seen: OnGrid) -> OnGrid:
     merged_image, merged_transfer = np.zeros(point.shape, np.complex64), np.zeros(point.shape, np.float32)
     merged_image[new] = together / np.maximum(passed, TINY)
     merged_transfer[new] = passed
-    return OnGrid(grid, jnp.asarray(point), jnp.asarray(merged_image), jnp.asarray(merged_transfer))
+    return OnGrid(grid, jnp.asarray(point), jnp.asarray(merged_image), jnp.asarray(merged_transfer), merged=True)
 
 
 def _of_one_half(

@@ -36,6 +36,7 @@ FACTORS = (0.25, 0.35, 0.5, 0.7, 1.0, 1.4)  # of modes, that are tried on images
 KNOWN_FACTORS = (0.0, 0.25, 0.5, 0.7, 1.0, 1.4, 2.0)  # of modes that images may have anyway
 MOST_POINTS = 2**21  # points of the grids of the classes that are worked on at once
 BLOCK = 1024  # images
+PIXELS = 256  # of each, about
 
 
 class Residuals:
@@ -181,6 +182,17 @@ def gains_of(
     return np.stack([_gain(factor * gradient, factor**2 * hessian) for factor in FACTORS])
 
 
+def fewer_where_wide(images: int, pixels: int) -> int:
+    """Return how many particles are worked on at once where they have more pixels than one image of low rings.
+
+    Parameters
+    ----------
+    images : how many of one image.
+    pixels : of each.
+    """
+    return images if pixels <= PIXELS else max(images * PIXELS // pixels, 1)
+
+
 def _gain(gradient: np.ndarray, hessian: np.ndarray) -> Float[np.ndarray, "images"]:
     """Return q of each image."""
     _, determinant = np.linalg.slogdet(hessian + np.eye(hessian.shape[1]))
@@ -195,13 +207,13 @@ def _equations(
     modes: Complex[np.ndarray, "all_points modes"],
 ) -> tuple[Float[np.ndarray, "images modes"], Float[np.ndarray, "images modes modes"]]:
     """Return g and H of images in modes, block by block."""
-    rank = modes.shape[1]
+    rank, together = modes.shape[1], fewer_where_wide(BLOCK, point.shape[1])
     if not len(point):
         return np.zeros((0, rank)), np.zeros((0, rank, rank))
     table, found = parts_of(modes), []
-    for start in range(0, len(point), BLOCK):
-        block = [one[start : start + BLOCK] for one in (point, image, transfer)]
-        missing = ((0, BLOCK - len(block[0])), (0, 0))
+    for start in range(0, len(point), together):
+        block = [one[start : start + together] for one in (point, image, transfer)]
+        missing = ((0, together - len(block[0])), (0, 0))
         made = _in_modes(*(np.pad(one, missing) for one in block), table)
         found.append([np.asarray(one, np.float64)[: len(block[0])] for one in made])
     gradient, hessian = (np.concatenate(each) for each in zip(*found, strict=True))

@@ -10,8 +10,9 @@ from sklearn.metrics import adjusted_rand_score
 from libhetero.models.hype.latent.central import CentralSlices
 from libhetero.models.hype.latent.class_search import LOW, find_classes, most_particles
 from libhetero.models.hype.latent.classes import integrated_likelihood
-from libhetero.models.hype.latent.grid import FourierGrid, on_grid
+from libhetero.models.hype.latent.grid import WIDTHS, FourierGrid, on_grid, one_pixel_a_point
 from libhetero.models.hype.latent.normal_equations import normal_equations
+from libhetero.models.hype.latent.residuals import fewer_where_wide
 from libhetero.models.hype.latent.volumes import sums_of
 from tests.making.slices import molecules, slices
 
@@ -45,7 +46,7 @@ def test_particles_are_counted_and_taken_whole(seen):
 def test_equations_of_a_particle_are_the_sums_of_its_images(seen):
     """Pixels of one point are one, which says the same of every volume: g, H, and the sums of classes."""
     alone, together = on_grid(replace(seen, views=1), GRID), on_grid(seen, GRID)
-    assert together.point.shape[1] < 0.8 * VIEWS * alone.point.shape[1]
+    assert together.point.shape[1] < 0.9 * VIEWS * alone.point.shape[1]
     random = np.random.default_rng(0).normal(size=(2, GRID.size, 3)).astype(np.float32)
     table = jnp.asarray(random[0] + 1j * random[1])
     one, all_of_it = normal_equations(alone, _hermitian(table)), normal_equations(together, _hermitian(table))
@@ -63,8 +64,19 @@ def _hermitian(table):
     return jnp.asarray(table)
 
 
-def test_sums_of_classes_are_those_of_all_images(seen):
-    alone, together = on_grid(replace(seen, views=1), GRID), on_grid(seen, GRID)
+def test_few_programs_are_compiled_for_blocks_of_particles(seen):
+    """Blocks whose particles meet at different points have one of few widths."""
+    width = {on_grid(seen.take(np.arange(start, start + 8)), GRID).point.shape[1] for start in range(0, COUNT, 8)}
+    pixels = VIEWS * len(seen.within(GRID.ring).frequencies)
+    assert len(width) <= 3 and all(one % -(-pixels // WIDTHS) == 0 for one in width) and max(width) <= 1.2 * pixels
+    merged = on_grid(seen, GRID)
+    assert merged.merged and one_pixel_a_point(merged) is merged and not on_grid(seen, GRID, False).merged
+    assert fewer_where_wide(1024, 226) == 1024 and fewer_where_wide(1024, 4096) == 64 and fewer_where_wide(4, 9999) == 1
+
+
+@pytest.mark.parametrize("merged", [True, False])
+def test_sums_of_classes_are_those_of_all_images(seen, merged):
+    alone, together = on_grid(replace(seen, views=1), GRID), on_grid(seen, GRID, merged)
     of_images = sums_of(alone, np.repeat(TRUTH, VIEWS), 2).whole()
     of_particles = sums_of(together, TRUTH, 2).whole()
     whole = GRID.size - (2 * GRID.reach + 1) ** 2  # points of kx > 0; of kx = 0 one of two stands for both

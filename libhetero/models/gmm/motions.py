@@ -51,6 +51,7 @@ from libhetero.models.gmm.changes import (
     start_of_neutral,
     strain,
 )
+from libhetero.models.gmm.coarser import Coarser
 from libhetero.models.gmm.config import GmmConfig
 from libhetero.models.gmm.latent.directions import find_directions
 from libhetero.models.gmm.latent.low_rank import missed_by
@@ -81,6 +82,7 @@ SETTLING, SETTLED = 0.4, 0.6  # the rates after this part of a grid's steps, as 
 EVERY = 5  # steps between scalings of the modes
 MEMORY = 0.9  # of the latents' second moments, for each step
 SEARCHES = 2
+LARGEST, FEWER = 700, 500  # Gaussians of one unit: more than the first are settled with about the second
 
 
 @dataclass(frozen=True, eq=False)
@@ -230,6 +232,24 @@ def settle_motions(
         return imaging.neutral, subspaces[0]
     moves = np.ones(len(imaging.neutral.sigma), bool) if mobile is None else np.asarray(mobile, bool)
     run = Settling(sample, seed)
+    if len(moves) <= LARGEST:
+        return _likeliest(config, imaging, subspaces, nuisances, run, moves)
+    fewer = Coarser.of(imaging, moves, FEWER, seed)
+    LOGGER.info("motions are settled with %d Gaussians in the place of %d", len(fewer.coarse.sigma), len(moves))
+    gathered = tuple(fewer.gathered(subspace) for subspace in subspaces)
+    found = _likeliest(config, fewer.coarse_imaging, gathered, nuisances, run, fewer.coarse_mobile)
+    return fewer.spread(*found)
+
+
+def _likeliest(
+    config: GmmConfig,
+    imaging: Imaging,
+    subspaces: tuple[Subspace, ...],
+    nuisances: Nuisances | None,
+    run: Settling,
+    moves: Bool[np.ndarray, "points"],
+) -> tuple[Gaussians, Subspace]:
+    """Return what `settle_motions` does, settled with the Gaussians of `imaging`."""
     accounts = [_settled(config, imaging, subspace, nuisances, run, moves) for subspace in subspaces]
     said = likelihoods([run.evidence(model, params) for model, params, _ in accounts]) if len(accounts) > 1 else [0.0]
     for (model, _, _), evidence in zip(accounts, said, strict=True):

@@ -1,5 +1,7 @@
 """Modes made true to motions of many Å."""
 
+from dataclasses import replace
+
 import jax
 import numpy as np
 
@@ -91,6 +93,38 @@ def test_where_nothing_moves_nothing_is_settled():
     sample = batch_of(np.zeros((1, 20, 20), np.float32), poses(1, 0), defocus_series(1))
     neutral, same = settle_motions(GmmConfig(), imaging, sample, (still,), None)
     assert neutral is imaging.neutral and same is still
+
+
+def test_a_large_mixture_is_settled_with_fewer_gaussians(monkeypatch):
+    """An arm turns far, half the turn's mode is known; every Gaussian of the molecule stands twice beside itself."""
+    angles = np.random.default_rng(6).uniform(-HALF_TURN, HALF_TURN, SEEN)
+    imaging, sample = seen(angles, np.ones(SEEN, np.float32))
+    twice, beside = np.repeat(np.arange(len(imaging.neutral.sigma)), 2), np.random.default_rng(7)
+    whole = imaging.neutral
+    position = whole.position[twice] + beside.normal(0, 1.0, (len(twice), 3))
+    many = gaussians(position, whole.amplitude[twice] / 2, whole.sigma[twice])
+    true = ((turned(0.1) - turned(-0.1)) / 0.2 * HALF_TURN / np.sqrt(3))[twice]
+    start = 0.5 * true[:, :, None]
+    known = Subspace(Layout.of("p"), 0 * start[..., 0], start, "p", np.zeros(1), np.ones(1), Nuisances(0.05))
+    monkeypatch.setattr("libhetero.models.gmm.motions.LARGEST", len(twice) - 1)
+    monkeypatch.setattr("libhetero.models.gmm.motions.FEWER", len(twice) // 2)
+    config = GmmConfig(vary="p", inference_steps=3)
+    neutral, settled = settle_motions(config, replace(imaging, neutral=many), sample, (known,), known.nuisances)
+    assert neutral.position.shape == (len(twice), 3) and settled.modes.shape == (len(twice), 3, settled.rank)
+    assert settled.kinds == "p" and settled.strength[0] > 1
+    assert abs(np.sum(true * settled.modes[:, :, 0])) > 0.8 * np.sum(true**2)
+
+
+def test_no_other_gaussians_are_taken_where_there_are_not_many(monkeypatch):
+    imaging, sample = seen(np.zeros(SEEN), np.ones(SEEN, np.float32))
+    mode = np.ones((len(imaging.neutral.sigma), 3, 1), np.float32)
+    known = Subspace(Layout.of("p"), 0 * mode[..., 0], mode, "p", np.zeros(1), np.ones(1), Nuisances(0.05))
+    monkeypatch.setattr("libhetero.models.gmm.motions.LARGEST", len(mode))
+    monkeypatch.setattr("libhetero.models.gmm.motions.FEWER", 0)  # which no grouping could do
+    monkeypatch.setattr("libhetero.models.gmm.motions.STEPS", 1)
+    monkeypatch.setattr("libhetero.models.gmm.motions.LAST_STEPS", 1)
+    config = GmmConfig(vary="p", latent_size=1, inference_steps=1)
+    assert settle_motions(config, imaging, sample, (known,), known.nuisances)[1].modes.shape == mode.shape
 
 
 def test_a_motion_that_is_not_there_is_given_up():

@@ -1260,6 +1260,18 @@ GAUSSIANS = [
         ("the least likely account", "np.argmax(said)", "np.argmin(said)"),
     ),
     *_of(
+        "fewer Gaussians",
+        "models/gmm/coarser.py",
+        "models/gmm/test_coarser.py",
+        (
+            "width of three dimensions",
+            "(fine.position - centre[group]) ** 2, axis=1) / 3",
+            "(fine.position - centre[group]) ** 2, axis=1)",
+        ),
+        ("a piece that turns only goes straight", "modes[self.nearest] + turned)", "modes[self.nearest] + 0 * turned)"),
+        ("what may not change follows its neighbours", "* mobile[:, None]", ""),
+    ),
+    *_of(
         "normal equations",
         "models/gmm/latent/normal_equations.py",
         "models/gmm/latent/test_subspace.py",

@@ -24,6 +24,9 @@ the set is settled from motion alone as well, and the particles that were not fi
 mean and covariance of a particle's latent and nuisances, to second order,
 
     log p(X) = -½ |T P G(M û) - X|² - ½ |û|² + ½ log |C|
+
+Steps cost in proportion to the number of Gaussians, and what is settled is smooth. A mixture of more than `LARGEST` is
+therefore settled as one of about `FEWER` that shows the same (`coarser`).
 """
 
 from __future__ import annotations

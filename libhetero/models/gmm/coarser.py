@@ -169,8 +169,8 @@ def merged(fine: Gaussians, group: Int[np.ndarray, "points"]) -> Gaussians:
     """Return one Gaussian for each group, with its sum, centre and mean extent: the module's first equation."""
     weight = _weights(fine.amplitude)
     whole = np.bincount(group, weight)
-    centre = np.stack([np.bincount(group, weight * fine.position[:, axis]) for axis in range(3)], axis=1)
-    centre = centre / whole[:, None]
+    sums = [np.bincount(group, weight * fine.position[:, axis]) for axis in range(3)]
+    centre = np.stack(sums, axis=1) / whole[:, None]
     spread = np.sum((fine.position - centre[group]) ** 2, axis=1) / 3
     square = np.bincount(group, weight * (np.asarray(fine.sigma, np.float64) ** 2 + spread)) / whole
     amplitude = np.bincount(group, np.asarray(fine.amplitude, np.float64))

@@ -1258,6 +1258,7 @@ GAUSSIANS = [
             "self.missed(model, states) + 9e9",
         ),
         ("the least likely account", "np.argmax(said)", "np.argmin(said)"),
+        ("states of other modes", "self._last[1] is params", "self._last[1] is not None"),
     ),
     *_of(
         "fewer Gaussians",

@@ -1258,6 +1258,19 @@ GAUSSIANS = [
             "self.missed(model, states) + 9e9",
         ),
         ("the least likely account", "np.argmax(said)", "np.argmin(said)"),
+        ("states of other modes", "self._last[1] is params", "self._last[1] is not None"),
+    ),
+    *_of(
+        "fewer Gaussians",
+        "models/gmm/coarser.py",
+        "models/gmm/test_coarser.py",
+        (
+            "width of three dimensions",
+            "(fine.position - centre[group]) ** 2, axis=1) / 3",
+            "(fine.position - centre[group]) ** 2, axis=1)",
+        ),
+        ("a piece that turns only goes straight", "modes[self.nearest] + turned)", "modes[self.nearest] + 0 * turned)"),
+        ("what may not change follows its neighbours", "* mobile[:, None]", ""),
     ),
     *_of(
         "normal equations",

@@ -24,13 +24,16 @@ the set is settled from motion alone as well, and the particles that were not fi
 mean and covariance of a particle's latent and nuisances, to second order,
 
     log p(X) = -½ |T P G(M û) - X|² - ½ |û|² + ½ log |C|
+
+Steps cost in proportion to the number of Gaussians, and what is settled is smooth. A mixture of more than `LARGEST` is
+therefore settled as one of about `FEWER` that shows the same (`coarser`).
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -51,6 +54,7 @@ from libhetero.models.gmm.changes import (
     start_of_neutral,
     strain,
 )
+from libhetero.models.gmm.coarser import Coarser
 from libhetero.models.gmm.config import GmmConfig
 from libhetero.models.gmm.latent.directions import find_directions
 from libhetero.models.gmm.latent.low_rank import missed_by
@@ -81,6 +85,7 @@ SETTLING, SETTLED = 0.4, 0.6  # the rates after this part of a grid's steps, as 
 EVERY = 5  # steps between scalings of the modes
 MEMORY = 0.9  # of the latents' second moments, for each step
 SEARCHES = 2
+LARGEST, FEWER = 700, 500  # Gaussians of one unit: more than the first are settled with about the second
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,7 +141,8 @@ class LinearModel:
         """Return mean and precision of each particle's latent and nuisances, as the rings of a grid show them."""
         modes, rank, steps = self.modes(params, edges), len(self.kinds), self.config.newton_steps
         mixtures, seen = jax.vmap(modes.mixture), self.imaging.on(grid)
-        return infer(seen, self.layout, mixtures, modes.tangents, batch, rank, steps, self.nuisances)
+        shown = replace(self.layout, amplitude="a" in self.kinds)  # not what is 0 for all: to project it takes as long
+        return infer(seen, shown, mixtures, modes.tangents, batch, rank, steps, self.nuisances)
 
     def loss(self, params: dict[str, Any], grid: int, edges: AnyArray, batch: Batch, state: Array) -> Float[Array, ""]:
         """Return the mean misfit at given latents and nuisances, and what strain costs."""
@@ -230,6 +236,24 @@ def settle_motions(
         return imaging.neutral, subspaces[0]
     moves = np.ones(len(imaging.neutral.sigma), bool) if mobile is None else np.asarray(mobile, bool)
     run = Settling(sample, seed)
+    if len(moves) <= LARGEST:
+        return _likeliest(config, imaging, subspaces, nuisances, run, moves)
+    fewer = Coarser.of(imaging, moves, FEWER, seed)
+    LOGGER.info("motions are settled with %d Gaussians in the place of %d", len(fewer.coarse.sigma), len(moves))
+    gathered = tuple(fewer.gathered(subspace) for subspace in subspaces)
+    found = _likeliest(config, fewer.coarse_imaging, gathered, nuisances, run, fewer.coarse_mobile)
+    return fewer.spread(*found)
+
+
+def _likeliest(
+    config: GmmConfig,
+    imaging: Imaging,
+    subspaces: tuple[Subspace, ...],
+    nuisances: Nuisances | None,
+    run: Settling,
+    moves: Bool[np.ndarray, "points"],
+) -> tuple[Gaussians, Subspace]:
+    """Return what `settle_motions` does, settled with the Gaussians of `imaging`."""
     accounts = [_settled(config, imaging, subspace, nuisances, run, moves) for subspace in subspaces]
     said = likelihoods([run.evidence(model, params) for model, params, _ in accounts]) if len(accounts) > 1 else [0.0]
     for (model, _, _), evidence in zip(accounts, said, strict=True):
@@ -328,9 +352,16 @@ class Settling:
 
     sample: Batch
     seed: int
+    _last: list[Any] = field(default_factory=list)  # model and parameters that `states` was asked for, and the answer
 
     def states(self, model: LinearModel, params: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
         """Return mean and precision of every particle's latent and nuisances on the finest grid."""
+        if self._last and self._last[0] is model and self._last[1] is params:
+            return self._last[2]
+        self._last[:] = [model, params, self._states(model, params)]
+        return self._last[2]
+
+    def _states(self, model: LinearModel, params: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
         edges = model.edges(params)
         grid, views = model.imaging.grid, self.sample.views
         parts = [

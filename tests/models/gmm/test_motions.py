@@ -1,13 +1,18 @@
 """Modes made true to motions of many Å."""
 
+from dataclasses import replace
+
 import jax
+import jax.numpy as jnp
 import numpy as np
 
+from libhetero.models.gmm.changes import modes_in_outputs, start_of_neutral
 from libhetero.models.gmm.config import GmmConfig
 from libhetero.models.gmm.latent.nuisances import Nuisances
+from libhetero.models.gmm.latent.posterior import infer
 from libhetero.models.gmm.latent.subspace import Imaging, Subspace
 from libhetero.models.gmm.layout import Layout
-from libhetero.models.gmm.motions import likelihoods, rising_grids, settle_motions
+from libhetero.models.gmm.motions import LinearModel, Settling, likelihoods, rising_grids, settle_motions
 from libhetero.physics.ctf import ctf_at
 from libhetero.physics.fourier import half_plane, real_image
 from libhetero.physics.gaussians import project_gaussians
@@ -91,6 +96,59 @@ def test_where_nothing_moves_nothing_is_settled():
     sample = batch_of(np.zeros((1, 20, 20), np.float32), poses(1, 0), defocus_series(1))
     neutral, same = settle_motions(GmmConfig(), imaging, sample, (still,), None)
     assert neutral is imaging.neutral and same is still
+
+
+def test_a_large_mixture_is_settled_with_fewer_gaussians(monkeypatch):
+    """An arm turns far, half the turn's mode is known; every Gaussian of the molecule stands twice beside itself."""
+    angles = np.random.default_rng(6).uniform(-HALF_TURN, HALF_TURN, SEEN)
+    imaging, sample = seen(angles, np.ones(SEEN, np.float32))
+    twice, beside = np.repeat(np.arange(len(imaging.neutral.sigma)), 2), np.random.default_rng(7)
+    whole = imaging.neutral
+    position = whole.position[twice] + beside.normal(0, 1.0, (len(twice), 3))
+    many = gaussians(position, whole.amplitude[twice] / 2, whole.sigma[twice])
+    true = ((turned(0.1) - turned(-0.1)) / 0.2 * HALF_TURN / np.sqrt(3))[twice]
+    start = 0.5 * true[:, :, None]
+    known = Subspace(Layout.of("p"), 0 * start[..., 0], start, "p", np.zeros(1), np.ones(1), Nuisances(0.05))
+    monkeypatch.setattr("libhetero.models.gmm.motions.LARGEST", len(twice) - 1)
+    monkeypatch.setattr("libhetero.models.gmm.motions.FEWER", len(twice) // 2)
+    config = GmmConfig(vary="p", inference_steps=3)
+    neutral, settled = settle_motions(config, replace(imaging, neutral=many), sample, (known,), known.nuisances)
+    assert neutral.position.shape == (len(twice), 3) and settled.modes.shape == (len(twice), 3, settled.rank)
+    assert settled.kinds == "p" and settled.strength[0] > 1
+    assert abs(np.sum(true * settled.modes[:, :, 0])) > 0.8 * np.sum(true**2)
+
+
+def test_no_other_gaussians_are_taken_where_there_are_not_many(monkeypatch):
+    imaging, sample = seen(np.zeros(SEEN), np.ones(SEEN, np.float32))
+    mode = np.ones((len(imaging.neutral.sigma), 3, 1), np.float32)
+    known = Subspace(Layout.of("p"), 0 * mode[..., 0], mode, "p", np.zeros(1), np.ones(1), Nuisances(0.05))
+    monkeypatch.setattr("libhetero.models.gmm.motions.LARGEST", len(mode))
+    monkeypatch.setattr("libhetero.models.gmm.motions.FEWER", 0)  # which no grouping could do
+    monkeypatch.setattr("libhetero.models.gmm.motions.STEPS", 1)
+    monkeypatch.setattr("libhetero.models.gmm.motions.LAST_STEPS", 1)
+    config = GmmConfig(vary="p", latent_size=1, inference_steps=1)
+    assert settle_motions(config, imaging, sample, (known,), known.nuisances)[1].modes.shape == mode.shape
+
+
+def test_states_are_those_of_all_columns_and_are_asked_for_once():
+    """Presence that no mode changes is not projected; the answer is the same, and another for other modes."""
+    angles = np.random.default_rng(6).uniform(-HALF_TURN, HALF_TURN, SEEN)
+    imaging, sample = seen(angles, np.ones(SEEN, np.float32))
+    turn = ((turned(0.1) - turned(-0.1)) / 0.2 * HALF_TURN / np.sqrt(3))[:, :, None].astype(np.float32)
+    known = Subspace(Layout.of("p"), 0 * turn[..., 0], turn, "p", np.zeros(1), np.ones(1), Nuisances(0.05))
+    config = GmmConfig(vary="pa", latent_size=1, inference_steps=2)
+    known = known.in_layout(config.layout.linear)
+    model = LinearModel(config, imaging, np.ones(len(turn), np.float32), Nuisances(0.05), "p", np.zeros(1))
+    params = {"modes": jnp.asarray(modes_in_outputs(config, known)), "neutral": start_of_neutral(known)}
+    run = Settling(sample, 0)
+    mean, precision = run.states(model, params)
+    modes = model.modes(params, model.edges(params))
+    whole = infer(imaging, model.layout, jax.vmap(modes.mixture), modes.tangents, sample, 1, 2, Nuisances(0.05))
+    np.testing.assert_allclose(mean, whole[0], atol=1e-5)
+    np.testing.assert_allclose(precision, whole[1], rtol=1e-4, atol=1e-4)
+    assert abs(np.corrcoef(mean[:, 0], angles)[0, 1]) > 0.8
+    assert run.states(model, params)[0] is mean
+    assert np.abs(run.states(model, params | {"modes": 0.5 * params["modes"]})[0] - mean).max() > 0.1
 
 
 def test_a_motion_that_is_not_there_is_given_up():

@@ -1,11 +1,10 @@
 """Four virtual CPU devices and quick compilation for every test, chosen before JAX starts; programs as modules."""
 
 import importlib.util
-import mmap
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -16,18 +15,6 @@ PROJECT = Path(__file__).resolve().parent.parent
 MOST_KEPT = 2**30  # bytes of compiled programs on disk
 
 os.environ["JAX_PLATFORMS"] = "cpu"
-# A fifth of the time to compile: by the older emitters, each program in one piece.
-QUICK = ("--xla_cpu_use_fusion_emitters=false", "--xla_cpu_parallel_codegen_split_count=1")
-
-
-def known(flags: Iterable[str]) -> list[str]:
-    """Return the flags that this version of the compiler knows: an unknown one would end the process.
-
-    A flag is a text of its own in the library; a longer text may hold the name of one that is no more.
-    """
-    library = Path(importlib.util.find_spec("jaxlib").origin).with_name("libjax_common.so")
-    with library.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
-        return [flag for flag in flags if text.find(b"\0%b\0" % flag.removeprefix("--").split("=")[0].encode()) >= 0]
 
 
 def load_file(path: Path) -> ModuleType:
@@ -49,7 +36,8 @@ def kept_programs() -> Path:
 
 
 if "LIBHETERO_TESTS_XLA_FLAGS" not in os.environ:  # workers take over what pytest's own process has found
-    os.environ["LIBHETERO_TESTS_XLA_FLAGS"] = " ".join(known(QUICK))
+    quick = load_file(PROJECT / "libhetero" / "cli" / "quick_compilation.py")
+    os.environ["LIBHETERO_TESTS_XLA_FLAGS"] = " ".join(quick.known(quick.QUICK))
 os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count=4 {os.environ['LIBHETERO_TESTS_XLA_FLAGS']}"
 # Half the time to compile, to slower code, which is right for data this small. Processes that tests start take it over.
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "true"

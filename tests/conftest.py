@@ -35,14 +35,14 @@ def kept_programs() -> Path:
     return folder
 
 
+quick = load_file(PROJECT / "libhetero" / "cli" / "quick_compilation.py")
 if "LIBHETERO_TESTS_XLA_FLAGS" not in os.environ:  # workers take over what pytest's own process has found
-    quick = load_file(PROJECT / "libhetero" / "cli" / "quick_compilation.py")
     os.environ["LIBHETERO_TESTS_XLA_FLAGS"] = " ".join(quick.known(quick.QUICK))
 os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count=4 {os.environ['LIBHETERO_TESTS_XLA_FLAGS']}"
 # Half the time to compile, to slower code, which is right for data this small. Processes that tests start take it over.
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "true"
 # One thread of NumPy's and scikit-learn's products: those of several workers would wait for each other.
-for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+for name in quick.ONE_THREAD:
     os.environ.setdefault(name, "1")
 # What a worker, or a process that a test starts, has compiled, the others find, and so do later sessions: JAX names an
 # entry by the program, its own version, the flags and the devices; libhetero the folder by the instruction set.

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from libhetero.cli import quick_compilation
-from libhetero.cli.quick_compilation import QUICK, known, quick_variables
+from libhetero.cli.quick_compilation import ONE_THREAD, QUICK, known, quick_variables
 
 
 def test_a_flag_that_the_compiler_does_not_know_is_left_out() -> None:
@@ -15,12 +15,14 @@ def test_a_flag_that_the_compiler_does_not_know_is_left_out() -> None:
     assert known([]) == []
 
 
-def test_programs_take_the_flags_unless_the_user_has_said_others() -> None:
-    assert quick_variables({"XLA_FLAGS": ""}) == {}
-    found = quick_variables({"HOME": "/nowhere"})
-    assert found == {"XLA_FLAGS": " ".join(known(QUICK))} and set(known(QUICK)) <= set(os.environ["XLA_FLAGS"].split())
+def test_programs_take_the_flags_and_one_thread_unless_the_user_has_said_others() -> None:
+    assert quick_variables({"XLA_FLAGS": "", **dict.fromkeys(ONE_THREAD, "2")}) == {}
+    found = quick_variables({"HOME": "/nowhere", "OMP_NUM_THREADS": "4"})
+    assert found.pop("XLA_FLAGS") == " ".join(known(QUICK))
+    assert found == {"OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    assert set(known(QUICK)) <= set(os.environ["XLA_FLAGS"].split())
 
 
 def test_without_the_library_of_the_compiler_there_are_no_flags(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(quick_compilation.importlib.util, "find_spec", lambda name: None)
-    assert known(QUICK) == [] and quick_variables({}) == {}
+    assert known(QUICK) == [] and "XLA_FLAGS" not in quick_variables({})

@@ -47,7 +47,8 @@ def programs(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], list[str]]:
 
     def replace(value: float) -> list[str]:
         commands: list[str] = []
-        monkeypatch.delenv("XLA_FLAGS", raising=False)
+        for name in quick_variables({}):
+            monkeypatch.delenv(name, raising=False)
 
         def run_stage(name: str, command: str, folder: Path, variables: dict[str, str]) -> StageResult:
             assert variables == quick_variables({}), "small sets are compiled quickly, the user having said nothing"

@@ -74,6 +74,10 @@ LONGEST = (
     "pipelines/run/test_budget.py",
     "pipelines/test_changed_list.py",
     "models/test_devices.py",
+    "pipelines/test_refined_poses.py",
+    "pipelines/test_searched_poses.py",
+    "pipelines/test_tilt_series.py",
+    "test_tutorials.py",
 )
 
 

@@ -7,6 +7,7 @@ NumPy's products of such matrices gain by several threads, which wait for each o
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import mmap
 from collections.abc import Iterable, Mapping
@@ -31,8 +32,14 @@ def known(flags: Iterable[str]) -> list[str]:
     library = Path(package.origin).with_name("libjax_common.so") if package and package.origin else None
     if library is None or not library.is_file():
         return []
-    with library.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
-        return [flag for flag in flags if text.find(b"\0%b\0" % flag.removeprefix("--").split("=")[0].encode()) >= 0]
+    return [flag for flag in flags if _holds(library, flag.removeprefix("--").split("=")[0])]
+
+
+@functools.cache
+def _holds(library: Path, text: str) -> bool:
+    """Return whether a library of some hundred MB holds a text of its own, which is looked for once."""
+    with library.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as held:
+        return held.find(b"\0%b\0" % text.encode()) >= 0
 
 
 def quick_variables(environment: Mapping[str, str]) -> dict[str, str]:

@@ -3,7 +3,7 @@
     python benchmarks/startup.py --json startup.json        about 2 minutes on two CPU cores
 
 The first step is counted from the start of the process to the first line of log.jsonl, on small sets made
-here (as in the demo): cold with an empty cache of compiled programs, warm with that of the run before.
+here (larger than those of the demo): cold with an empty cache of compiled programs, warm with that of the run before.
 While a training runs on, the CPU seconds it takes a second tell how many cores are busy.
 """
 

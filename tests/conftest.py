@@ -1,11 +1,10 @@
 """Four virtual CPU devices and quick compilation for every test, chosen before JAX starts; programs as modules."""
 
 import importlib.util
-import mmap
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -16,18 +15,6 @@ PROJECT = Path(__file__).resolve().parent.parent
 MOST_KEPT = 2**30  # bytes of compiled programs on disk
 
 os.environ["JAX_PLATFORMS"] = "cpu"
-# A fifth of the time to compile: by the older emitters, each program in one piece.
-QUICK = ("--xla_cpu_use_fusion_emitters=false", "--xla_cpu_parallel_codegen_split_count=1")
-
-
-def known(flags: Iterable[str]) -> list[str]:
-    """Return the flags that this version of the compiler knows: an unknown one would end the process.
-
-    A flag is a text of its own in the library; a longer text may hold the name of one that is no more.
-    """
-    library = Path(importlib.util.find_spec("jaxlib").origin).with_name("libjax_common.so")
-    with library.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
-        return [flag for flag in flags if text.find(b"\0%b\0" % flag.removeprefix("--").split("=")[0].encode()) >= 0]
 
 
 def load_file(path: Path) -> ModuleType:
@@ -48,13 +35,14 @@ def kept_programs() -> Path:
     return folder
 
 
+quick = load_file(PROJECT / "libhetero" / "cli" / "quick_compilation.py")
 if "LIBHETERO_TESTS_XLA_FLAGS" not in os.environ:  # workers take over what pytest's own process has found
-    os.environ["LIBHETERO_TESTS_XLA_FLAGS"] = " ".join(known(QUICK))
+    os.environ["LIBHETERO_TESTS_XLA_FLAGS"] = " ".join(quick.known(quick.QUICK))
 os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count=4 {os.environ['LIBHETERO_TESTS_XLA_FLAGS']}"
 # Half the time to compile, to slower code, which is right for data this small. Processes that tests start take it over.
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "true"
 # One thread of NumPy's and scikit-learn's products: those of several workers would wait for each other.
-for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+for name in quick.ONE_THREAD:
     os.environ.setdefault(name, "1")
 # What a worker, or a process that a test starts, has compiled, the others find, and so do later sessions: JAX names an
 # entry by the program, its own version, the flags and the devices; libhetero the folder by the instruction set.
@@ -86,6 +74,10 @@ LONGEST = (
     "pipelines/run/test_budget.py",
     "pipelines/test_changed_list.py",
     "models/test_devices.py",
+    "pipelines/test_refined_poses.py",
+    "pipelines/test_searched_poses.py",
+    "pipelines/test_tilt_series.py",
+    "test_tutorials.py",
 )
 
 

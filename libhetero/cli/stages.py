@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,7 +58,7 @@ def find_program(name: str) -> Path:
     return Path(found)
 
 
-def run_stage(name: str, command: str, folder: Path) -> StageResult:
+def run_stage(name: str, command: str, folder: Path, variables: Mapping[str, str] | None = None) -> StageResult:
     """Print one program's command, run it in `folder`, and return its time and memory.
 
     Parameters
@@ -65,6 +66,7 @@ def run_stage(name: str, command: str, folder: Path) -> StageResult:
     name : of the stage, for people.
     command : as typed into a shell, starting with the program.
     folder : the working directory.
+    variables : of the program's environment, besides or in place of those of this process; None for these.
 
     Raises
     ------
@@ -74,7 +76,12 @@ def run_stage(name: str, command: str, folder: Path) -> StageResult:
     print(f"\n## {name}\n$ {command}", flush=True)
     program, *arguments = shlex.split(command)
     start = time.monotonic()
-    process = subprocess.Popen([sys.executable, str(find_program(program)), *arguments], cwd=folder, stderr=_screen())
+    process = subprocess.Popen(
+        [sys.executable, str(find_program(program)), *arguments],
+        cwd=folder,
+        stderr=_screen(),
+        env={**os.environ, **(variables or {})},
+    )
     try:
         _, status, usage = os.wait4(process.pid, 0)
     except BaseException as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from libhetero.cli.eman2_log import LOG_NAME
+from libhetero.cli.quick_compilation import quick_variables
 from libhetero.cli.stages import StageResult, run_stage
 from libhetero.configuration import read_json, write_json
 from libhetero.demo.configuration import DemoConfig
@@ -62,9 +64,9 @@ def run(config: DemoConfig, progress: Callable[[float], None] = lambda fraction:
     folder = Path(absolute_path(config.folder))
     story = QUICK if config.quick else WHOLE
     prepare(folder)
-    results = []
+    results, variables = [], quick_variables(os.environ)
     for number, (name, command) in enumerate(story.stages, 1):
-        results.append(run_stage(name, command, folder))
+        results.append(run_stage(name, command, folder, variables))
         progress(number / len(story.stages))
     for name in (*story.figures, *story.files):
         if not (folder / name).exists():

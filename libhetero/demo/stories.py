@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-ASSEMBLY = "--n 1200 --box 32 --apix 5 --snr 0.3 --pieces 3 --seed 1"
+ASSEMBLY = "--n 800 --box 32 --apix 5 --snr 0.5 --pieces 3 --seed 1"
 FEWER = "--n 500 --box 32 --apix 5 --snr 1 --pieces 3 --seed 1"
 MIXTURE = "--n 1600 --box 32 --apix 5 --snr 1 --structures 4 --seed 2"
 GAUSSIAN_TRAINING = "--model gmm.txt --preset small --niter 2"
@@ -147,5 +147,5 @@ MIXTURE_STORY = Story(
     runs=("hype_00",),
     made=("mixture", "hype_00", "hype_score.json"),
 )
-WHOLE = _assembly(ASSEMBLY, 256, GAUSSIAN_TRAINING) + MIXTURE_STORY
+WHOLE = _assembly(ASSEMBLY, 128, GAUSSIAN_TRAINING) + MIXTURE_STORY
 QUICK = _assembly(FEWER, 128, BRIEF_TRAINING)

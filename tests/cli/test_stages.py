@@ -34,6 +34,16 @@ def test_a_stage_runs_in_its_folder_and_is_measured(program: str, tmp_path: Path
     assert "## first" in capfd.readouterr().out
 
 
+def test_a_stage_has_the_variables_that_it_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Besides those of this process, which stay as they are."""
+    (tmp_path / "tell.py").write_text("import os\nopen('told', 'w').write(os.environ['ONE'] + os.environ['TWO'])\n")
+    monkeypatch.setattr(stages, "CHECKOUT", tmp_path)
+    monkeypatch.setenv("ONE", "1")
+    monkeypatch.setenv("TWO", "of before")
+    stages.run_stage("first", "tell.py", tmp_path, {"TWO": "2"})
+    assert (tmp_path / "told").read_text() == "12" and os.environ["TWO"] == "of before"
+
+
 def test_a_failure_and_a_missing_program_are_one_line(program: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="second: failed"):
         stages.run_stage("second", f"{program} bad", tmp_path)

@@ -9,6 +9,7 @@ from types import ModuleType
 
 import pytest
 
+from libhetero.cli.quick_compilation import quick_variables
 from libhetero.cli.stages import StageResult
 from libhetero.configuration import write_json
 from libhetero.demo import recipe
@@ -46,8 +47,11 @@ def programs(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], list[str]]:
 
     def replace(value: float) -> list[str]:
         commands: list[str] = []
+        for name in quick_variables({}):
+            monkeypatch.delenv(name, raising=False)
 
-        def run_stage(name: str, command: str, folder: Path) -> StageResult:
+        def run_stage(name: str, command: str, folder: Path, variables: dict[str, str]) -> StageResult:
+            assert variables == quick_variables({}), "small sets are compiled quickly, the user having said nothing"
             story = QUICK if len(commands) < len(QUICK.stages) and "quick" in folder.name else WHOLE
             commands.append(command)
             _written(folder, story, value)
@@ -191,7 +195,7 @@ def test_what_a_stage_left_out_is_one_line(
 
 
 def test_a_failed_stage_ends_the_demo(programs, tmp_path: Path, monkeypatch) -> None:
-    def run_stage(name: str, command: str, folder: Path) -> StageResult:
+    def run_stage(name: str, command: str, folder: Path, variables: dict[str, str]) -> StageResult:
         raise UserError(f"{name}: failed")
 
     monkeypatch.setattr(recipe, "run_stage", run_stage)

@@ -47,7 +47,7 @@ def _write_all(output: Path, goal: MapToFit, fitted: FittedMixture) -> None:
         output.with_name(f"{output.stem}_fsc.png"),
         {
             f"map against {count * copies} Gaussians": read_off(fitted.fsc, MODEL, pixel_size),
-            "most that the map's noise allows": read_off(allowed, MODEL, pixel_size),
+            "most the map's noise allows": read_off(allowed, MODEL, pixel_size),
         },
         pixel_size,
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from libhetero.metrics.fsc import described_resolution, resolution
+from libhetero.metrics.fsc import resolution
 from libhetero.pipelines.maps.postprocess import HALF_MAPS, RANDOM, Postprocessed
 from libhetero.report.fsc import Curve, draw_fsc
 
@@ -17,7 +17,7 @@ def read_off(
 ) -> Curve:
     """Return a curve that is marked and described where it first falls below a threshold.
 
-    A legend says "8.3 Å at 0.143", or "above 0.143 up to the last shell, 4.1 Å" where the curve never falls below.
+    A legend says "8.3 Å at 0.143", or "4.1 Å or better at 0.143" where the curve is above it up to the last shell.
 
     Parameters
     ----------
@@ -28,10 +28,9 @@ def read_off(
     """
     values = np.asarray(values)
     falls = bool(np.any(values < threshold))
-    said = described_resolution(values, threshold, pixel_size)
-    words = f"{said} at {threshold:g}" if falls else f"above {threshold:g} up to {said}"
-    crossing = resolution(values, threshold, pixel_size) if falls else None
-    return Curve(values, threshold, crossing, words, number)
+    found = resolution(values, threshold, pixel_size)
+    said = f"{found:.3g} Å{'' if falls else ' or better'} at {threshold:g}"
+    return Curve(values, threshold, found if falls else None, said, number)
 
 
 def draw_fsc_of_map(output: Path, fsc: Float[np.ndarray, "shells"], found: Postprocessed, pixel_size: float) -> Path:

@@ -1176,7 +1176,7 @@ REST = [
         "pipelines/run/test_particle_record.py",
         ("any image of the stack", "& (record.image_index == particles.image_index)", "& True"),
         ("any stack", "(expected == particles.file_id) &", "True &"),
-        ("changed poses trained on", "    if to_train:\n", "    if False:\n"),
+        ("changed poses trained on", '(from 0),"\n    if to_train:\n', '(from 0),"\n    if False:\n'),
         (
             "stacks told apart by their names alone",
             "for part in reversed(path.split(os.sep))",

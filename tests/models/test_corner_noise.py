@@ -58,7 +58,7 @@ def test_a_faint_signal_is_right_or_not_told() -> None:
 
 
 def test_noise_alone_is_taken_off_to_its_scatter() -> None:
-    """What corners lose with their mean, 0.4 % of the noise in this box, would be ten times that."""
+    """What corners lose with their mean would be 0.4 % of the noise in this box."""
     count, weight = 20000, disc_weight()
     corners = 1 - np.asarray(soft_disc(N, CORNER * N / 2, N / 16), np.float64)
     images = RANDOM.normal(size=(count, N, N))

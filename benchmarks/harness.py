@@ -194,6 +194,48 @@ def reported(
     return report
 
 
+def exit_code(
+    name: str, options: argparse.Namespace, run: Callable[[argparse.Namespace, Path], dict[str, Any]], mark: str
+) -> int:
+    """Run a benchmark of several rows in its work folder; return 0, or 1 where a row failed or nothing was reported.
+
+    Parameters
+    ----------
+    name : of the program.
+    options : as `parser_of_rows` makes them.
+    run : what it does; its report says under "failed" which rows did.
+    mark : as `WorkFolder` takes it.
+    """
+    report = reported(name, options, partial(run, options), mark=mark)
+    return 1 if report is None or report["failed"] else 0
+
+
+def parser_of_rows(
+    description: str | None, profiles: Iterable[str], rows: Iterable[str], default: Iterable[str] | None = None
+) -> argparse.ArgumentParser:
+    """Return the options that benchmarks of several rows have in common.
+
+    Parameters
+    ----------
+    description : of the program.
+    profiles : sizes, "cpu" among them.
+    rows : all there are.
+    default : those that are run unasked; None for all.
+    """
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    rows = list(rows)
+    some = "all" if default is None else "all but " + ", ".join(sorted(set(rows) - set(default)))
+    default = rows if default is None else list(default)
+    add = parser.add_argument
+    add("--profile", choices=tuple(profiles), default="cpu", help="size of the sets (default: cpu)")
+    add("--json", metavar="FILE", help="write the figures here too")
+    add("--seed", type=int, default=0, help="of sets and trainings, of the first where there are several (default: 0)")
+    add("--rows", nargs="+", choices=rows, metavar="ROW", default=default, help=f"run these alone (default: {some})")
+    add("--work", metavar="FOLDER", help="run here and leave the files; go on with what is done there (default: none)")
+    add("--keep", action="store_true", help="leave the temporary folder, too")
+    return parser
+
+
 def build_parser(benchmark: Benchmark, description: str) -> argparse.ArgumentParser:
     """Return the options."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -1005,7 +1005,29 @@ REST = [
         "models/gmm/latent/test_pieces.py",
         ("the rest not taken off", "target - rest[0]", "target"),
         ("the pivot moves", "pose.shift + stays +", "pose.shift +"),
-        ("the prior forgotten", ".reshape(-1), precision=HIGHEST) - state", ".reshape(-1), precision=HIGHEST)"),
+        ("the prior forgotten", "(precision, slope - state)", "(precision, slope)"),
+        (
+            "a turn in the axes of no image",
+            "block_diag(rotation[:2], rotation)",
+            "block_diag(rotation[:2], jnp.eye(3))",
+        ),
+        (
+            "a shift in the axes of the image",
+            "jnp.matmul(pose.rotation, numbers[:3], precision=HIGHEST)[:2]",
+            "numbers[:2]",
+        ),
+    ),
+    *_of(
+        "volumes of particles",
+        "pipelines/decoding/points.py",
+        "pipelines/decoding/test_points.py",
+        ("a component of images", "reduced[one_image_each(run.particles)[0]], number", "reduced, number"),
+        (
+            "a way over images",
+            "first[neighbour_path(reduced[first], shown[anchors]",
+            "np.arange(len(reduced))[neighbour_path(reduced, anchors",
+        ),
+        ("means of images", "_once(inside, shown) for one", "inside for one"),
     ),
     *_of(
         "spreads of refined poses",
@@ -1154,7 +1176,7 @@ REST = [
         "pipelines/run/test_particle_record.py",
         ("any image of the stack", "& (record.image_index == particles.image_index)", "& True"),
         ("any stack", "(expected == particles.file_id) &", "True &"),
-        ("changed poses trained on", "    if to_train:\n", "    if False:\n"),
+        ("changed poses trained on", '(from 0),"\n    if to_train:\n', '(from 0),"\n    if False:\n'),
         (
             "stacks told apart by their names alone",
             "for part in reversed(path.split(os.sep))",

@@ -40,7 +40,7 @@ from typing import Any
 
 import harness
 import numpy as np
-from harness import SHARED, Stage, environment, reported, shown
+from harness import SHARED, Stage, environment, shown
 from scipy.ndimage import distance_transform_edt
 
 from libhetero.analysis.confounders import follow
@@ -125,23 +125,8 @@ STRUCTURES = slice(29, 39)  # of the shared list of molecules: none that another
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the benchmark; return its exit code."""
-    options = parsed(argv)
-    report = reported("poses.py", options, partial(run, options), mark=MARK)
-    return 1 if report is None or report["failed"] else 0
-
-
-def parsed(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Return the options, checked."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add = parser.add_argument
-    rows = tuple(PROFILES["cpu"])
-    add("--profile", choices=tuple(PROFILES), default="cpu", help="size of the sets (default: cpu)")
-    add("--json", metavar="FILE", help="write the figures here too")
-    add("--seed", type=int, default=0, help="of sets and trainings (default: 0)")
-    add("--rows", nargs="+", choices=rows, default=list(rows), help="sets (default: all)")
-    add("--work", metavar="FOLDER", help="run here and leave the files; go on with what is done there (default: none)")
-    add("--keep", action="store_true", help="leave the temporary folder, too")
-    return parser.parse_args(argv)
+    options = harness.parser_of_rows(__doc__, PROFILES, PROFILES["cpu"]).parse_args(argv)
+    return harness.exit_code("poses.py", options, run, MARK)
 
 
 def run(options: argparse.Namespace, folder: Path) -> dict[str, Any]:

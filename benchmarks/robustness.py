@@ -35,7 +35,7 @@ from typing import Any
 import harness
 import numpy as np
 from assembly import BENCHMARK as ASSEMBLY
-from harness import SHARED, Figure, Stage, reported, shown
+from harness import SHARED, Figure, Stage, shown
 
 from libhetero.configuration import read_json, write_json
 from libhetero.errors import ConfigurationError, UserError
@@ -135,29 +135,20 @@ PROFILES = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the benchmark; return its exit code."""
-    options = parsed(argv)
-    report = reported("robustness.py", options, partial(run, options), mark=MARK)
-    return 1 if report is None or report["failed"] else 0
+    return harness.exit_code("robustness.py", parsed(argv), run, MARK)
 
 
 def parsed(argv: Sequence[str] | None) -> argparse.Namespace:
     """Return the options, checked."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add = parser.add_argument
-    add("--profile", choices=tuple(PROFILES), default="cpu", help="size of the sets (default: cpu)")
-    add("--json", metavar="FILE", help="write the figures here too")
-    add("--seeds", type=int, default=1, help="sets and trainings of each row (default: 1)")
-    add("--seed", type=int, default=0, help="the first of them (default: 0)")
-    add("--rows", nargs="+", choices=tuple(ROWS), metavar="ROW", default=DEFAULT_ROWS, help="run these alone")
-    add(
+    parser = harness.parser_of_rows(__doc__, PROFILES, ROWS, DEFAULT_ROWS)
+    parser.add_argument("--seeds", type=int, default=1, help="sets and trainings of each row (default: 1)")
+    parser.add_argument(
         "--structures",
         nargs="+",
         metavar="FILE",
         help="an atomic model (.cif, .pdb, .gz) and the JSON table of its pieces in place of the ribosome; without the "
         "table it is cut in 8 compact pieces and a core",
     )
-    add("--work", metavar="FOLDER", help="run here and leave the files; go on with what is done there (default: none)")
-    add("--keep", action="store_true", help="leave the temporary folder, too")
     options = parser.parse_args(argv)
     if options.seeds < 1:
         parser.error(f"--seeds: expected 1 or more; got {options.seeds}")

@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 import harness
-from harness import SHARED, Stage, environment, reported, shown
+from harness import SHARED, Stage, environment, shown
 from robustness import figures_of
 
 from libhetero.configuration import read_json, write_json
@@ -95,22 +95,8 @@ COLUMNS = (
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the benchmark; return its exit code."""
-    options = parsed(argv)
-    report = reported("tilts.py", options, partial(run, options), mark=MARK)
-    return 1 if report is None or report["failed"] else 0
-
-
-def parsed(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Return the options, checked."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add = parser.add_argument
-    add("--profile", choices=tuple(PROFILES), default="cpu", help="size of the sets (default: cpu)")
-    add("--json", metavar="FILE", help="write the figures here too")
-    add("--seed", type=int, default=0, help="of sets and trainings (default: 0)")
-    add("--rows", nargs="+", choices=tuple(ROWS), default=list(ROWS), help="run these alone (default: all)")
-    add("--work", metavar="FOLDER", help="run here and leave the files; go on with what is done there (default: none)")
-    add("--keep", action="store_true", help="leave the temporary folder, too")
-    return parser.parse_args(argv)
+    options = harness.parser_of_rows(__doc__, PROFILES, ROWS).parse_args(argv)
+    return harness.exit_code("tilts.py", options, run, MARK)
 
 
 def run(options: argparse.Namespace, folder: Path) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from scipy.spatial.transform import Rotation
 
 from libhetero.records import Pose
@@ -32,6 +32,10 @@ class RigidMotions:
 
     rotation: Float[np.ndarray, "particles 3 3"]
     shift: Float[np.ndarray, "particles 3"]
+
+    def take(self, index: Int[np.ndarray, "chosen"]) -> RigidMotions:
+        """Return the motions of the particles at `index`."""
+        return RigidMotions(self.rotation[index], self.shift[index])
 
     def angles(self) -> Float[np.ndarray, "particles"]:
         """Return how far each is turned, radians, 0 to π."""

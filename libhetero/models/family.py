@@ -114,17 +114,18 @@ class MixtureFamily(ModelFamily, Protocol):
         contrast: Float[AnyArray, "batch"],
         member: Bool[np.ndarray, "points"],
         spread: Float[AnyArray, "2"],
-    ) -> tuple[Pose, Float[Array, "batch 5"], Float[Array, "batch 5 5"]]:
+    ) -> tuple[Pose, Float[Array, "particles numbers"], Float[Array, "particles numbers numbers"]]:
         """Return the pose at which a piece, as decoded, is seen in each image, with the rest of the molecule modelled.
 
-        Besides, the numbers u of shift along x and y and of rotation about x, y and z that it is off the molecule's
-        pose by, N(0, 1) over the set, and their posterior covariances.
+        Besides, the numbers u that it is off the molecule's pose by, N(0, 1) over the set, and their posterior
+        covariances: shift along x and y and rotation about x, y and z of the image, or, of a particle of several
+        images, shift along x, y and z and rotation about them in the axes of the molecule, one motion for all images.
 
         Parameters
         ----------
-        latent : of the particles, by which they are decoded.
+        latent : of the particle of each image, by which it is decoded.
         batch : the particles.
-        contrast : of each.
+        contrast : of each image.
         member : which Gaussians of `neutral_mixture` are the piece; one at least.
         spread : Å of shift and radians of rotation for u of 1.
         """

@@ -374,19 +374,20 @@ def _along_regions(config: EvaluateConfig, trained: Any) -> Any:
     from libhetero.pipelines.decoding.points import along_coordinates
     from libhetero.pipelines.regions.files import check_mixture, read_labels
     from libhetero.pipelines.regions.particles import region_places
+    from libhetero.tilts import one_image_each
 
     path, steps = cast(str, config.regions), value_of(config, "steps")
     neutral = neutral_gaussians(trained)
     label = read_labels(path, len(neutral.sigma))
     check_mixture(path, trained, neutral)
-    if steps > len(trained.particles):
-        raise ConfigurationError(
-            f"{named(config, 'steps')} {steps}: expected at most the {len(trained.particles)} particles."
-        )
-    latent = particle_latents(trained, config.batch_size)
+    first, shown = one_image_each(trained.particles)
+    if steps > len(first):
+        raise ConfigurationError(f"{named(config, 'steps')} {steps}: expected at most the {len(first)} particles.")
+    latent = particle_latents(trained, config.batch_size)[first]
     places = region_places(trained, latent, label, config.batch_size, SegmentConfig.memory)
     names = [f"region_{number:02d}" for number in range(1, len(places) + 1)]
-    return along_coordinates(trained, dict(zip(names, places, strict=True)), steps, config.batch_size)
+    of_images = {name: place[shown] for name, place in zip(names, places, strict=True)}
+    return along_coordinates(trained, of_images, steps, config.batch_size)
 
 
 def _refuse_ways_through_nothing(config: EvaluateConfig, trained: Any) -> None:

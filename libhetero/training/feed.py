@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
@@ -22,6 +23,7 @@ from jaxtyping import Bool, Float, Int
 
 from libhetero.physics.observation import seen_through
 from libhetero.records import Batch, ParticleSet
+from libhetero.tilts import rows_of_particles
 from libhetero.training.bad_images import BadImages
 from libhetero.training.configuration import PreprocessConfig
 from libhetero.training.order import ChunkedOrder, Pool, storage_order
@@ -96,6 +98,15 @@ class ParticleFeed:
     def views(self) -> int:
         """Rows of a batch that a particle takes; see `libhetero.training.series` for particles of several images."""
         return 1
+
+    @cached_property
+    def rows(self) -> tuple[Int[np.ndarray, "particles views"], Bool[np.ndarray, "particles views"]]:
+        """Places of each particle's images, and which of these there are (`libhetero.tilts.rows_of_particles`).
+
+        Sorted once for all that draw particles from the feed.
+        """
+        group = self.particles.group
+        return rows_of_particles(np.arange(len(self)) if group is None else np.asarray(group))
 
     @property
     def pixel_size(self) -> float:

@@ -11,13 +11,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Int
 
 from libhetero.records import Batch
-from libhetero.tilts import one_image_each, rows_of_particles
+from libhetero.tilts import one_image_each
 from libhetero.training.feed import ParticleFeed, ordered_indices, prefetch, reader_threads
 
 
@@ -32,18 +31,13 @@ class SeriesFeed:
 
     images: ParticleFeed
 
-    @cached_property
-    def _rows(self) -> tuple[Int[np.ndarray, "particles views"], Bool[np.ndarray, "particles views"]]:
-        group = self.images.particles.group
-        return rows_of_particles(np.arange(len(self.images)) if group is None else np.asarray(group))
-
     def __len__(self) -> int:
-        return len(self._rows[0])
+        return len(self.images.rows[0])
 
     @property
     def views(self) -> int:
         """Rows of a batch that a particle takes."""
-        return self._rows[0].shape[1]
+        return self.images.rows[0].shape[1]
 
     @property
     def box_size(self) -> int:
@@ -67,7 +61,7 @@ class SeriesFeed:
         ------
         DataError : for an image that cannot be read, or one too many that is not finite.
         """
-        rows, there = (part[np.asarray(index, np.int64)] for part in self._rows)
+        rows, there = (part[np.asarray(index, np.int64)] for part in self.images.rows)
         read, finite = self.images.prepared(rows[there])
         place = np.zeros(rows.shape, np.int64)
         place[there] = np.arange(len(read))
@@ -95,7 +89,7 @@ class SeriesFeed:
         pieces = [wanted[places] for places in ordered_indices(len(wanted), size)]
         read = prefetch(lambda index: self.batch(index, size), pieces, threads=reader_threads())
         for batch, index in zip(read, pieces, strict=True):
-            rows, there = (part[index].ravel() for part in self._rows)
+            rows, there = (part[index].ravel() for part in self.images.rows)
             yield batch, np.flatnonzero(there), rows[there]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from libhetero.io import write_latent
+from libhetero.io import MrcsWriter, write_latent
 from libhetero.metrics.amplitude import closest_atoms
 from libhetero.models.family import MixtureFamily, ModelFamily
+from libhetero.models.gmm.latent.pieces import refined_pieces
+from libhetero.models.gmm.latent.subspace import Imaging
+from libhetero.physics.fourier import frequencies_2d, half_plane, real_image
+from libhetero.physics.gaussians import project_gaussians
+from libhetero.physics.observation import observed
+from libhetero.pipelines.listing.copying import placed_in
 from libhetero.pipelines.run.configuration import RunConfig
 from libhetero.pipelines.run.data import DataConfig
 from libhetero.pipelines.run.folder import Run
@@ -21,7 +27,7 @@ from libhetero.pipelines.scoring.gaussians import true_displacement
 from libhetero.pipelines.scoring.truth import Truth, open_truth
 from libhetero.pipelines.simulate import SimulateConfig
 from libhetero.pipelines.simulate import run as simulate
-from libhetero.records import Batch, Gaussians, Posterior
+from libhetero.records import Batch, Gaussians, Observation, Posterior
 from libhetero.training.optimiser import TrainingConfig
 from tests.making.mixtures import gaussians
 
@@ -146,3 +152,42 @@ def gaussian_run(folder: Path, truth: Truth, sluggish: float = 1.0) -> Run:
         places = places + sluggish * true_displacement(truth, atom, truth.angles)
     model = GaussianOracle(gaussians(position, sigma=5.0), amplitude, places.astype(np.float32))
     return run_of(model, folder, truth.folder.parent)
+
+
+@dataclass(frozen=True, eq=False)
+class RefiningOracle(GaussianOracle):
+    """An oracle that refines pieces as a Gaussian model does."""
+
+    imaging: Any = None
+
+    def piece_poses(self, params, latent, batch, contrast, member, spread):
+        """Refine with the mixtures of the table."""
+        mixtures = self.decode(params, jnp.asarray(latent)[:: batch.views])
+        return refined_pieces(self.imaging, mixtures, member, batch, contrast, spread)
+
+
+def refining_run(folder: Path, truth: Truth, sluggish: float, noise: float = 0.1) -> Run:
+    """Return a run that refines pieces, whose Gaussians do what their atoms do, times `sluggish`.
+
+    Its images, beside it, are those of the Gaussians that do all of it, with noise: so many deviations of them.
+    """
+    half = gaussian_run(folder, truth, sluggish)
+    pose, ctf = half.particles.poses_and_ctfs()
+    whole = gaussian_run(folder, truth).model.decode({}, np.arange(truth.particles, dtype=np.float32)[:, None])
+
+    def image(mixture, pose, ctf):
+        plane = project_gaussians(mixture, pose, BOX, PIXEL)
+        return real_image(observed(plane, Observation(pose=pose, ctf=ctf), half_plane(BOX, PIXEL)), BOX)
+
+    images = np.asarray(jax.jit(jax.vmap(image))(whole, pose, ctf))
+    noise = noise * float(images.std())
+    images = images + noise * np.random.default_rng(0).normal(size=images.shape)
+    path = folder.absolute() / "noisy.mrcs"
+    with MrcsWriter(path, BOX, truth.particles, PIXEL) as writer:
+        writer.write(images.astype(np.float32))
+    inside = np.linalg.norm(frequencies_2d(BOX), axis=-1) < 0.5
+    weight = (inside / (BOX * noise) ** 2).astype(np.float32)
+    neutral = half.model.neutral
+    imaging = Imaging.of(neutral, np.eye(3, dtype=np.float32)[None], 1.0, weight, BOX, PIXEL)
+    model = RefiningOracle(neutral, half.model.amplitude, half.model.position, imaging=imaging)
+    return replace(half, model=model, particles=placed_in(half.particles, str(path)))

@@ -2,34 +2,22 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
 import pytest
 
-from libhetero.io import (
-    ImageReader,
-    MrcsWriter,
-    read_gaussians,
-    read_particles,
-    read_volume,
-    write_gaussians,
-    write_latent,
-)
+from libhetero.io import ImageReader, read_gaussians, read_particles, read_volume, write_gaussians, write_latent
 from libhetero.metrics.amplitude import closest_atoms
 from libhetero.metrics.fsc import masked_fsc
-from libhetero.models.gmm.latent.pieces import refined_pieces
-from libhetero.models.gmm.latent.subspace import Imaging
-from libhetero.physics.fourier import frequencies_2d, half_plane, real_image
+from libhetero.physics.fourier import half_plane, real_image
 from libhetero.physics.gaussians import project_gaussians
 from libhetero.physics.observation import observed
 from libhetero.physics.rotations import axis_angle_to_matrix
 from libhetero.pipelines.aligning.motions import learnt_spread
-from libhetero.pipelines.listing.copying import placed_in
-from libhetero.records import Gaussians, Observation, Pose
+from libhetero.records import Gaussians, Observation
 from libhetero.training.configuration import PreprocessConfig
-from tests.making.oracles import BOX, PIXEL, GaussianOracle, gaussian_run, simulated
+from tests.making.oracles import BOX, PIXEL, gaussian_run, refining_run, simulated
 from tests.reference.eman2_files import check_folder
 
 COUNT = 300
@@ -174,17 +162,6 @@ def test_mistakes(aligned):
     assert code == 1 and "Find them first: e2hype_segment.py hype_00" in err and err.count("\n") == 1
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class RefiningOracle(GaussianOracle):
-    """An oracle that refines as a Gaussian model does."""
-
-    imaging: Any = None
-
-    def piece_poses(self, params, latent, batch, contrast, member, spread):
-        """Refine with the mixtures of the table."""
-        return refined_pieces(self.imaging, self.decode(params, latent), member, batch, contrast, spread)
-
-
 def rotation_error(found, truth, listed, piece):
     """Return the root mean square angle (degrees) between poses and those of a piece."""
     true = [true_pose(truth, listed.pose, piece, i)[0] for i in range(COUNT)]
@@ -195,28 +172,8 @@ def rotation_error(found, truth, listed, piece):
 def test_refined_poses_are_nearer_to_the_truth(aligned, simulated_motion):
     """Of Gaussians that go half of the way; and the table says by how much, and how sure that is."""
     program, opened, _ = aligned
-    half = gaussian_run(Path("hype_00"), simulated_motion, sluggish=0.5)
-    oracle, listed = half.model, half.particles
-    pose, ctf = listed.poses_and_ctfs()
-    whole = gaussian_run(Path("exact"), simulated_motion).model.decode({}, np.arange(COUNT, dtype=np.float32)[:, None])
-
-    def image(mixture, pose, ctf):
-        plane = project_gaussians(mixture, pose, BOX, PIXEL)
-        return real_image(observed(plane, Observation(pose=pose, ctf=ctf), half_plane(BOX, PIXEL)), BOX)
-
-    images = np.asarray(jax.jit(jax.vmap(image))(whole, pose, ctf))
-    noise = 0.1 * float(images.std())
-    images = images + noise * np.random.default_rng(0).normal(size=images.shape)
-    with MrcsWriter("noisy.mrcs", BOX, COUNT, PIXEL) as writer:
-        writer.write(images.astype(np.float32))
-    particles = dataclasses.replace(
-        placed_in(listed, "noisy.mrcs"), pose=Pose(rotation=pose.rotation, shift=np.asarray(pose.shift))
-    )
-    inside = np.linalg.norm(frequencies_2d(BOX), axis=-1) < 0.5
-    weight = (inside / (BOX * noise) ** 2).astype(np.float32)
-    imaging = Imaging.of(oracle.neutral, np.eye(3, dtype=np.float32)[None], 1.0, weight, BOX, PIXEL)
-    model = RefiningOracle(oracle.neutral, oracle.amplitude, oracle.position, imaging=imaging)
-    opened["run"] = dataclasses.replace(half, model=model, particles=particles)
+    listed = opened["run"].particles
+    opened["run"] = refining_run(Path("hype_00"), simulated_motion, sluggish=0.5)
     errors = {}
     for name, flags in (("decoded", ()), ("refined", ("--refine",))):
         code, out, err = program("--region", 1, "--output", name, *flags)

@@ -82,7 +82,7 @@ def test_a_classification_is_scored_as_a_run_is(load_program, folder, monkeypatc
 def test_a_second_call_leaves_nothing_of_the_first(program, folder, monkeypatch):
     said, search = [], "libhetero.pipelines.classifying.search"
     with monkeypatch.context() as small:
-        small.setattr(f"{search}.most_particles", lambda: 130)
+        small.setattr(f"{search}.most_particles", lambda views: 130)
         small.setattr(f"{search}.working", lambda say, what: said.append(what) or contextlib.nullcontext())
         code, out, err = program("set/particles.star", "found", "--datadir", folder, "--classes", 1, "--nomaps")
     assert f"searching in 130 of {COUNT} particles" in out

@@ -320,9 +320,10 @@ class GmmModel:
         contrast: Float[AnyArray, "batch"],
         member: Bool[np.ndarray, "points"],
         spread: Float[AnyArray, "2"],
-    ) -> tuple[Pose, Float[Array, "batch 5"], Float[Array, "batch 5 5"]]:
+    ) -> tuple[Pose, Float[Array, "particles numbers"], Float[Array, "particles numbers numbers"]]:
         """Return where a piece is seen in each image, the rest modelled; see `MixtureFamily`."""
-        return refined_pieces(self._imaging(), self.decode(params, latent), member, batch, contrast, spread)
+        mixtures = self.decode(params, of_particles(latent, batch.views))
+        return refined_pieces(self._imaging(), mixtures, member, batch, contrast, spread)
 
     def _imaging(self, grid: int = LARGEST_GRID) -> Imaging:
         """Return how mixtures become images on at most `grid` pixels."""

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int
 
-from libhetero.analysis.rigid import RigidMotions
 from libhetero.files import remove_stale, replacing
 from libhetero.pipelines.aligning.motions import RegionMotion
 from libhetero.pipelines.decoding.sampling import spread_indices
@@ -83,17 +82,16 @@ def write_motion_arrows(
         inside = position[label == motion.region]
         shown = inside[spread_indices(len(inside), ARROWS)]
         seen = spread_indices(len(motion.residual), SAMPLE)
-        sample = RigidMotions(motion.motions.rotation[seen], motion.motions.shift[seen])
-        step = 2 * sample.main_motion(shown)
+        step = 2 * motion.motions.take(seen).main_motion(shown)
         arrows[motion.region] = (shown - step, shown + step)
     write_arrows(path, arrows, origin)
     return path
 
 
 def _write_motion(path: Path, motion: RegionMotion) -> Path:
-    gone = motion.motions.moved(motion.pivot)
-    turned = np.degrees(motion.motions.rotation_vectors())
-    columns, header = [np.arange(len(gone)), turned, gone, motion.residual], COLUMNS
+    shown, turned = motion.shown, np.degrees(motion.motions.rotation_vectors())
+    decoded = [turned[shown], motion.motions.moved(motion.pivot)[shown], motion.residual[shown]]
+    columns, header = [np.arange(len(shown)), *decoded], COLUMNS
     if motion.spread is not None and motion.numbers is not None and motion.variance is not None:
         unit = np.repeat([motion.spread[0], np.degrees(motion.spread[1])], [2, 3])
         columns, header = [*columns, unit * motion.numbers, unit * np.sqrt(motion.variance)], header + REFINED

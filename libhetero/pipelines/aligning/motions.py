@@ -1,11 +1,16 @@
-"""Where each region of a Gaussian run lies in every particle: as it is decoded, or refined against the images."""
+"""Where each region of a Gaussian run lies in every particle: as it is decoded, or refined against the images.
+
+A particle has one motion, whether one image shows it or several, as the tilts of a series do: what is decoded is the
+particle's, and what is refined follows from all of its images together. The pose of each image is composed with it.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +18,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from libhetero.analysis.rigid import RigidMotions, rigid_motions
+from libhetero.models.gmm.latent.pieces import OF_SERIES, seen_in_image
 from libhetero.physics.observation import seen_through
 from libhetero.pipelines.decoding.gaussians import mixture_model, neutral_gaussians, stream_mixtures
 from libhetero.pipelines.decoding.particle_findings import particle_findings
@@ -20,14 +26,18 @@ from libhetero.pipelines.decoding.sampling import spread_indices
 from libhetero.pipelines.run.folder import Run, batches
 from libhetero.records import Batch, Pose
 from libhetero.telling.progress import tracked
+from libhetero.tilts import one_image_each
+from libhetero.training.series import SeriesFeed, drawn_from
 
 LOGGER = logging.getLogger(__name__)
-SAMPLE, ROUNDS = 1024, 500  # particles that spreads are learnt from, and rounds of that
+SAMPLE, LEAST_SAMPLE = 1024, 256  # images that spreads are learnt from, and particles of them at least
+ROUNDS, FEWEST = 500, 2  # of learning spreads; particles of several images in a batch
 FIRST = 2.0, np.radians(4.0)  # Å and radians: spreads that the search begins with
 LEAST = np.array([0.02, np.radians(0.02)])
 MOST_CONTRAST = 3.0
 Found = tuple[Pose, np.ndarray, np.ndarray]
 Refinement = Callable[[np.ndarray, np.ndarray, Callable[[float], None] | None], Found]
+Particles = Iterator[tuple[Batch, np.ndarray, np.ndarray]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,11 +48,12 @@ class RegionMotion:
     ----------
     region : its number.
     pivot : mean place of its Gaussians at rest, weighted by amplitude, Å.
-    motions : as decoded, x → Q x + s.
-    residual : Å, root mean square distance of the decoded Gaussians from that rigid motion.
+    motions : of each particle as decoded, x → Q x + s.
+    residual : of each particle, Å, root mean square distance of the decoded Gaussians from that rigid motion.
+    shown : which of the particles each image shows.
     poses : at which the region at rest is seen in each image.
     spread : Å and radians that the refined poses are off the decoded ones by; None where they are not refined.
-    numbers, variance : of those spreads, of shift along x and y and of rotation about x, y and z of the image; None
+    numbers, variance : of those spreads, of shift along x and y and of rotation about x, y and z of each image; None
         likewise.
     """
 
@@ -50,10 +61,11 @@ class RegionMotion:
     pivot: Float[np.ndarray, "3"]
     motions: RigidMotions
     residual: Float[np.ndarray, "particles"]
+    shown: Int[np.ndarray, "images"]
     poses: Pose
     spread: Float[np.ndarray, "2"] | None = None
-    numbers: Float[np.ndarray, "particles 5"] | None = None
-    variance: Float[np.ndarray, "particles 5"] | None = None
+    numbers: Float[np.ndarray, "images 5"] | None = None
+    variance: Float[np.ndarray, "images 5"] | None = None
 
     @property
     def moved(self) -> Float[np.ndarray, "particles"]:
@@ -63,7 +75,7 @@ class RegionMotion:
 
 def decoded_motions(
     run: Run,
-    latent: Float[np.ndarray, "particles latent"],
+    latent: Float[np.ndarray, "images latent"],
     label: Int[np.ndarray, "gaussians"],
     regions: Sequence[int],
     batch_size: int,
@@ -73,7 +85,7 @@ def decoded_motions(
 
     Parameters
     ----------
-    latent : of every particle of the run.
+    latent : of every image of the run.
     label : region of each Gaussian.
     regions : those wanted.
     batch_size : particles decoded at once.
@@ -84,8 +96,9 @@ def decoded_motions(
     weight = np.maximum(np.asarray(neutral.amplitude, np.float64), 0) + 1e-12
     members = [np.flatnonzero(label == region) for region in regions]
     parts: list[list[tuple[RigidMotions, np.ndarray]]] = [[] for _ in regions]
-    blocks = stream_mixtures(run, latent, batch_size)
-    for block in tracked(blocks, len(latent), "decoding", lambda one: len(one.sigma), progress):
+    first, shown = one_image_each(run.particles)
+    blocks = stream_mixtures(run, latent[first], batch_size)
+    for block in tracked(blocks, len(first), "decoding", lambda one: len(one.sigma), progress):
         for place, inside in enumerate(members):
             gone = np.asarray(block.position, np.float64)[:, inside]
             found = rigid_motions(rest[inside], gone, weight[inside])
@@ -93,20 +106,21 @@ def decoded_motions(
             square = np.sum((gone - rigid) ** 2, axis=-1) @ weight[inside] / weight[inside].sum()
             parts[place].append((found, np.sqrt(square)))
     pose, stretched = _poses(run)
-    motions = []
+    motions: list[RegionMotion] = []
     for region, inside, part in zip(regions, members, parts, strict=True):
         found = RigidMotions(
             *(np.concatenate([getattr(one, name) for one, _ in part]) for name in ("rotation", "shift"))
         )
         pivot = weight[inside] @ rest[inside] / weight[inside].sum()
         residual = np.concatenate([square for _, square in part])
-        motions.append(RegionMotion(region, pivot, found, residual, found.pose_of_piece(pose, stretched)))
+        poses = found.take(shown).pose_of_piece(pose, stretched)
+        motions.append(RegionMotion(region, pivot, found, residual, shown, poses))
     return motions
 
 
 def refined_motion(
     run: Run,
-    latent: Float[np.ndarray, "particles latent"],
+    latent: Float[np.ndarray, "images latent"],
     label: Int[np.ndarray, "gaussians"],
     motion: RegionMotion,
     batch_size: int,
@@ -114,19 +128,18 @@ def refined_motion(
 ) -> RegionMotion:
     """Return a region's motion with its poses refined against the images, the rest of the molecule as it is decoded.
 
-    The spreads are those that a sample shows (`learnt_spread`).
+    The spreads are those that a sample shows (`learnt_spread`). Images of one particle are refined together.
 
     Parameters
     ----------
     latent, label, batch_size, progress : as in `decoded_motions`.
     motion : as decoded.
     """
-    member = np.asarray(label == motion.region)
-    refine = _refinement(run, latent, member, batch_size)
-    sample, first = spread_indices(len(run.particles), SAMPLE), np.array(FIRST, np.float32)
-    spread = learnt_spread(first, *refine(sample, first, None)[1:])
-    pose, numbers, covariance = refine(np.arange(len(run.particles)), spread, progress)
-    variance = np.diagonal(covariance, axis1=1, axis2=2)
+    refine = _refinement(run, latent, np.asarray(label == motion.region), batch_size)
+    (first, shown), begun = one_image_each(run.particles), np.array(FIRST, np.float32)
+    sample = first[spread_indices(len(first), max(SAMPLE * len(first) // len(shown), LEAST_SAMPLE))]
+    spread = learnt_spread(begun, *refine(sample, begun, None)[1:])
+    pose, numbers, covariance = refine(np.arange(len(shown)), spread, progress)
     LOGGER.info(
         "region %d: refined by %.2g Å along each axis of the image and %.2g° about it (standard deviations)",
         motion.region,
@@ -134,14 +147,24 @@ def refined_motion(
         np.degrees(spread[1]),
     )
     listed, stretched = _poses(run)
-    turn = np.asarray(pose.rotation, np.float64) @ np.linalg.inv(stretched)
-    turned = Pose(rotation=turn @ listed.rotation, shift=np.asarray(pose.shift, np.float64))
-    own = motion.motions.pose_of_piece(turned, np.asarray(pose.rotation))
+    back, rotation = np.linalg.inv(stretched), np.asarray(pose.rotation, np.float64)
+    if numbers.shape[1] < OF_SERIES:
+        rotation = rotation @ back @ listed.rotation
+    else:  # turned in the molecule, before what the magnification does
+        rotation = listed.rotation @ back @ rotation
+        across = np.asarray(jax.vmap(seen_in_image)(stretched), np.float64)
+        numbers = np.einsum("iuv,iv->iu", across, numbers[shown])
+        covariance = across @ covariance[shown] @ np.swapaxes(across, 1, 2)
+    turned = Pose(rotation=rotation, shift=np.asarray(pose.shift, np.float64))
+    own = motion.motions.take(shown).pose_of_piece(turned, np.asarray(pose.rotation))
+    variance = np.diagonal(covariance, axis1=1, axis2=2)
     return dataclasses.replace(motion, poses=own, spread=spread, numbers=numbers, variance=variance)
 
 
 def learnt_spread(
-    first: Float[np.ndarray, "2"], numbers: Float[np.ndarray, "particles 5"], covariance: Float[np.ndarray, "_ 5 5"]
+    first: Float[np.ndarray, "2"],
+    numbers: Float[np.ndarray, "particles numbers"],
+    covariance: Float[np.ndarray, "particles numbers numbers"],
 ) -> Float[np.ndarray, "2"]:
     """Return the spreads of shift (Å) and rotation (radians) under which what images say is the most probable.
 
@@ -151,38 +174,44 @@ def learnt_spread(
     Parameters
     ----------
     first : s.
-    numbers, covariance : m and C, of shift along x and y and of rotation about x, y and z.
+    numbers, covariance : m and C, of shifts along two axes or three, and of rotation about three.
     """
+    size = numbers.shape[1]
+    shifts = size - 3
     precision = np.linalg.inv(np.asarray(covariance, np.float64))
-    said, towards = precision - np.eye(5), np.einsum("pij,pj->pi", precision, numbers)
+    said, towards = precision - np.eye(size), np.einsum("pij,pj->pi", precision, numbers)
     factor = np.ones(2)
     for _ in range(ROUNDS):
-        scale = np.repeat(factor, [2, 3])
-        posterior = np.linalg.inv(scale[:, None] * said * scale + np.eye(5))
+        scale = np.repeat(factor, [shifts, 3])
+        posterior = np.linalg.inv(scale[:, None] * said * scale + np.eye(size))
         mean = np.einsum("pij,pj->pi", posterior, scale * towards)
         square = np.mean(mean**2 + np.diagonal(posterior, axis1=1, axis2=2), axis=0)
-        factor = factor * np.sqrt([square[:2].mean(), square[2:].mean()])
+        factor = factor * np.sqrt([square[:shifts].mean(), square[shifts:].mean()])
         factor = np.maximum(factor, LEAST / np.asarray(first, np.float64))
     return (factor * first).astype(np.float32)
 
 
-def contrasts(run: Run) -> Float[np.ndarray, "particles"]:
-    """Return the contrast of each particle of a run, float32; 1 where the run has not estimated it."""
+def contrasts(run: Run) -> Float[np.ndarray, "images"]:
+    """Return the contrast of each image of a run, float32; 1 where the run has not estimated it."""
     findings = particle_findings(run)
     contrast = np.ones(len(run.particles)) if findings is None else np.clip(findings.contrast, 0, MOST_CONTRAST)
     return contrast.astype(np.float32)
 
 
-def _poses(run: Run) -> tuple[Pose, Float[np.ndarray, "particles 3 3"]]:
+def _poses(run: Run) -> tuple[Pose, Float[np.ndarray, "images 3 3"]]:
     """Return the poses of the list, and their rotations with what the magnification does to them."""
     pose, ctf = run.particles.poses_and_ctfs()
     return pose, np.asarray(seen_through(pose, ctf)[0].rotation, np.float64)
 
 
 def _refinement(
-    run: Run, latent: Float[np.ndarray, "particles latent"], member: Bool[np.ndarray, "gaussians"], batch_size: int
+    run: Run, latent: Float[np.ndarray, "images latent"], member: Bool[np.ndarray, "gaussians"], batch_size: int
 ) -> Refinement:
-    """Return what refines some particles, given the spreads: the poses of the piece as decoded, u and its variance."""
+    """Return what refines the particles of some images, given the spreads.
+
+    It gives the poses of the piece as decoded in all images of these particles, and their u and its variance, of each
+    particle once.
+    """
     contrast = contrasts(run)
     model, params = mixture_model(run), jax.device_put(run.params)
 
@@ -191,16 +220,35 @@ def _refinement(
         return model.piece_poses(params, latent, batch, contrast, member, spread)
 
     def refine(
-        indices: Int[np.ndarray, "chosen"], spread: Float[np.ndarray, "2"], progress: Callable[[float], None] | None
+        images: Int[np.ndarray, "chosen"], spread: Float[np.ndarray, "2"], progress: Callable[[float], None] | None
     ) -> Found:
-        parts = []
-        stream = tracked(
-            batches(run, batch_size, indices), len(indices), "refining", lambda one: int(one.weight.sum()), progress
-        )
-        for start, batch in zip(range(0, len(indices), batch_size), stream, strict=False):
-            rows = np.asarray(batch.index)
-            one = found(jnp.asarray(latent[rows], jnp.float32), batch, jnp.asarray(contrast[rows]), spread)
-            parts.append(jax.tree.map(lambda leaf, start=start: np.asarray(leaf)[: len(indices) - start], one))
-        return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+        poses, said, places = list[Pose](), list[tuple[np.ndarray, np.ndarray]](), list[np.ndarray]()
+        stream = _particles(run, batch_size, images)
+        told = tracked(stream, len(images), "refining", lambda one: len(one[1]), progress)
+        for batch, rows, place in told:
+            at = np.asarray(batch.index)
+            one = found(jnp.asarray(latent[at], jnp.float32), batch, jnp.asarray(contrast[at]), spread)
+            pose, numbers, covariance = jax.tree.map(np.asarray, one)
+            held = len(np.unique(rows // batch.views))  # particles stand before padding
+            poses.append(pose.take(rows))
+            said.append((numbers[:held], covariance[:held]))
+            places.append(place)
+        order = np.argsort(np.concatenate(places), kind="stable")
+        pose, u = (jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts) for parts in (poses, said))
+        return pose.take(order), *u
 
     return refine
+
+
+def _particles(run: Run, batch_size: int, images: Int[np.ndarray, "chosen"]) -> Particles:
+    """Yield the particles of some images, with which rows of each batch are images, and the places of these.
+
+    Single images come in the order asked for; particles of several with all of their images, in their own order.
+    """
+    feed = drawn_from(run.feed())
+    if isinstance(feed, SeriesFeed):
+        yield from feed.batches(min(max(batch_size // feed.views, FEWEST), len(feed)), images)
+        return
+    for start, batch in zip(count(0, batch_size), batches(run, batch_size, images), strict=False):
+        place = images[start : start + batch_size]
+        yield batch, np.arange(len(place)), place

@@ -22,6 +22,7 @@ from libhetero.pipelines.run.folder import Run
 from libhetero.pipelines.run.list_digest import LONGEST, is_of_list, list_digest
 from libhetero.pipelines.run.particles import listed_particles
 from libhetero.records import ParticleSet
+from libhetero.tilts import one_image_each
 
 LOGGER = logging.getLogger(__name__)
 COLUMNS = "particle index, class and, where it is known, the probability of the class"
@@ -134,13 +135,16 @@ def whole_probabilities(path: str | Path, particles: ParticleSet) -> Float[np.nd
 def classes_by_kmeans(run: Run, count: int, seed: int, batch_size: int) -> Int[np.ndarray, "particles"]:
     """Sort all particles of a run by k-means of their latents, and write the classes into the run folder.
 
+    Images of one particle have its class.
+
     Parameters
     ----------
     count : classes.
     seed : of k-means.
     batch_size : particles encoded at once.
     """
-    label = kmeans_classes(particle_latents(run, batch_size), count, seed)
+    first, shown = one_image_each(run.particles)
+    label = kmeans_classes(particle_latents(run, batch_size)[first], count, seed)[shown]
     path = run.folder / f"classes_{count:02d}.txt"
     write_classes(path, np.arange(len(label)), label, list_digest(run.particles))
     LOGGER.info("wrote %s", path)

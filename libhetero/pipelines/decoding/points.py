@@ -3,6 +3,9 @@
 A Gaussian run's latent is a few numbers, and every point of it can be decoded. A CryoHype latent is all
 weight tokens of a particle, of which `mid_00.txt` holds a hundred principal components: particles, and
 means and lines between them, are encoded whole; only free points are lifted from the components.
+
+Particles of several images, as the tilts of a series are, count once in what is found over all of them: components,
+percentiles, means, medoids, neighbours. A particle is named by its first image.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ from libhetero.pipelines.decoding.class_files import class_names
 from libhetero.pipelines.decoding.latents import decodable_latents, lifted_latents, particle_latents
 from libhetero.pipelines.decoding.plane import plane_names
 from libhetero.pipelines.run.folder import LATENTS, Run
+from libhetero.tilts import one_image_each
 
 LOGGER = logging.getLogger(__name__)
 PLANE = "embed_particles.txt"
@@ -39,7 +43,7 @@ class VolumePoints:
     ----------
     names : of each, the file's without its suffix.
     latents : of each, as the decoder takes them, in order; made as they are asked for.
-    particle : (volumes,) the particle that each is, or the one nearest to it.
+    particle : (volumes,) the place in the list of the particle that each is, or of the one nearest to it.
     distance : (volumes,) of that particle, in the space of `mid_00.txt`; 0 where the volume is its own.
     points : (volumes, latent) in the space of `mid_00.txt` where a volume is no particle's; else None.
     joined : whether they follow one another.
@@ -90,18 +94,22 @@ def of_classes(run: Run, label: Int[np.ndarray, "particles"], centre: str, batch
     centre : "mean" or "medoid".
     batch_size : particles encoded at once.
     """
-    names, members = class_names(label), class_members(label)
+    names, shown = class_names(label), one_image_each(run.particles)[1]
+    members = {one: _once(inside, shown) for one, inside in class_members(label).items()}
     counts = np.array([len(inside) for inside in members.values()])
     reduced = particle_latents(run, batch_size)
     if centre == "medoid":
-        medoids = class_medoids(reduced, label)
+        once = np.full(len(label), -1)
+        for one, inside in members.items():
+            once[inside] = one
+        medoids = class_medoids(reduced, once)
         for one, particle in medoids.items():
             LOGGER.info("class %d: particle %d of %d", one, particle, len(members[one]))
         found = of_particles(run, np.array(list(medoids.values())), batch_size, list(names.values()))
         return replace(found, counts=counts)
     points = np.stack([reduced[inside].mean(axis=0) for inside in members.values()])
     latents = _class_means(run, members, batch_size)
-    return replace(_near(reduced, list(names.values()), latents, points), counts=counts)
+    return replace(_near(run, reduced, list(names.values()), latents, points), counts=counts)
 
 
 def of_latents(run: Run, path: str, batch_size: int) -> VolumePoints:
@@ -114,7 +122,7 @@ def of_latents(run: Run, path: str, batch_size: int) -> VolumePoints:
     index, points = read_latent(path)
     latents = lifted_latents(run, points, path, batch_size)
     names = [f"latent_{number:04d}" for number in index]
-    return _near(particle_latents(run, batch_size), names, latents, points)
+    return _near(run, particle_latents(run, batch_size), names, latents, points)
 
 
 def along_path(run: Run, anchors: Int[np.ndarray, "anchors"], steps: int, route: str, batch_size: int) -> VolumePoints:
@@ -133,12 +141,13 @@ def along_path(run: Run, anchors: Int[np.ndarray, "anchors"], steps: int, route:
     """
     reduced = particle_latents(run, batch_size)
     if route == "graph":
-        indices = neighbour_path(reduced, anchors, steps)
+        first, shown = one_image_each(run.particles)
+        indices = first[neighbour_path(reduced[first], shown[anchors], steps)]
         return of_particles(run, indices, batch_size, _numbered("path", len(indices)), joined=True)
     points = straight_path(reduced[anchors], steps)
     whole = np.concatenate(list(decodable_latents(run, anchors, batch_size)))
     latents = straight_path(whole, steps)
-    return _near(reduced, _numbered("path", len(points)), latents, points, joined=True)
+    return _near(run, reduced, _numbered("path", len(points)), latents, points, joined=True)
 
 
 def along_component(run: Run, number: int, steps: int, batch_size: int) -> VolumePoints:
@@ -159,26 +168,27 @@ def along_component(run: Run, number: int, steps: int, batch_size: int) -> Volum
         raise ConfigurationError(
             f"--pc {number}: the latents have {reduced.shape[1]} number(s); expected at most that."
         )
-    points = component_line(reduced, number, steps)
+    points = component_line(reduced[one_image_each(run.particles)[0]], number, steps)
     latents = lifted_latents(run, points, f"principal component {number}", batch_size)
-    return _near(reduced, _numbered(f"pc_{number}", len(points)), latents, points, joined=True)
+    return _near(run, reduced, _numbered(f"pc_{number}", len(points)), latents, points, joined=True)
 
 
 def along_coordinates(
-    run: Run, places: Mapping[str, Float[np.ndarray, "particles"]], steps: int, batch_size: int
+    run: Run, places: Mapping[str, Float[np.ndarray, "images"]], steps: int, batch_size: int
 ) -> VolumePoints:
     """Return volumes along coordinates of the particles: of each, parts of as many particles, at their mean latents.
 
     Parameters
     ----------
-    places : of every particle along each coordinate, by its name, which the names of its volumes begin with.
+    places : of each image's particle along each coordinate, by its name, which the names of its volumes begin with.
     steps : parts of each, at most as many as there are particles.
     batch_size : particles encoded at once.
     """
     found = []
+    first, shown = one_image_each(run.particles)
     for name, place in places.items():
-        rank = np.argsort(np.argsort(place, kind="stable"), kind="stable")
-        part = of_classes(run, rank * steps // len(rank), "mean", batch_size)
+        rank = np.argsort(np.argsort(place[first], kind="stable"), kind="stable")
+        part = of_classes(run, (rank * steps // len(rank))[shown], "mean", batch_size)
         found.append(replace(part, names=_numbered(name, steps)))
     return VolumePoints(
         [name for one in found for name in one.names],
@@ -216,10 +226,10 @@ def on_grid(run: Run, side: int, over: str, batch_size: int) -> VolumePoints:
         names = [f"grid_{column:02d}_{row:02d}" for row, column in cells]
         return of_particles(run, indices, batch_size, names)
     reduced = particle_latents(run, batch_size)
-    points = component_grid(reduced, side)
+    points = component_grid(reduced[one_image_each(run.particles)[0]], side)
     names = [f"grid_{place // side:02d}_{place % side:02d}" for place in range(len(points))]
     latents = lifted_latents(run, points, "the grid", batch_size)
-    return _near(reduced, names, latents, points)
+    return _near(run, reduced, names, latents, points)
 
 
 def particle_plane(run: Run) -> Float[np.ndarray, "particles 2"] | None:
@@ -270,8 +280,14 @@ def _numbered(stem: str, count: int) -> list[str]:
     return [f"{stem}_{number:0{digits}d}" for number in range(count)]
 
 
+def _once(images: Int[np.ndarray, "images"], shown: Int[np.ndarray, "all"]) -> Int[np.ndarray, "particles"]:
+    """Return the first of some images of each particle, in their order; `shown` as `one_image_each` gives it."""
+    return images[np.sort(np.unique(shown[images], return_index=True)[1])]
+
+
 def _near(
-    reduced: Float[np.ndarray, "particles columns"],
+    run: Run,
+    reduced: Float[np.ndarray, "images columns"],
     names: Sequence[str],
     latents: Iterable[np.ndarray],
     points: Float[np.ndarray, "volumes columns"],
@@ -280,10 +296,12 @@ def _near(
     """Return free points, with the particle nearest to each."""
     distance = np.empty(len(points))
     particle = np.empty(len(points), int)
+    first, _ = one_image_each(run.particles)
+    reduced = reduced[first]
     for place, point in enumerate(points):
         apart = np.linalg.norm(reduced - point.astype(np.float32), axis=1)
-        particle[place] = apart.argmin()
-        distance[place] = apart[particle[place]]
+        nearest = int(apart.argmin())
+        particle[place], distance[place] = first[nearest], apart[nearest]
     return VolumePoints(names, latents, particle, distance, points, joined)
 
 

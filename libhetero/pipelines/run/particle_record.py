@@ -28,7 +28,7 @@ from libhetero.io import read_particles
 from libhetero.io.arrays import read_arrays
 from libhetero.io.paths import stacks_known
 from libhetero.pipelines.run.data import DataConfig
-from libhetero.pipelines.run.seen import SAME_CTF, WORDS, changed, of_another_set, seen
+from libhetero.pipelines.run.seen import SAME_CTF, WORDS, changed, exposed_since, of_another_set, seen
 from libhetero.records import ParticleSet
 
 LOGGER = logging.getLogger(__name__)
@@ -268,6 +268,12 @@ def _check_seen(particles: ParticleSet, record: ParticleRecord, where: str, to_t
         )
     now = seen(particles)
     _refuse_another_set(record.seen, now, where, "Restore both, or train a new run.")
+    if exposed_since(record.seen, particles):
+        line = f"{where}: states the exposure of each image, by which images fade; the run was trained without."
+        if to_train:
+            raise DataError(f"{line} Train a new run.")
+        LOGGER.warning("%s Latents that are written are of images that do not fade; train a new run for these.", line)
+        now["ctf"] = now["ctf"][:, :-1]
     rows_of = changed(record.seen, now)
     rows = np.flatnonzero(np.any([*rows_of.values()], axis=0)) if rows_of else np.zeros(0, int)
     if not len(rows):

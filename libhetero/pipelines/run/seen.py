@@ -47,6 +47,16 @@ def changed(then: dict[str, np.ndarray], now: dict[str, np.ndarray]) -> dict[str
     return found
 
 
+def exposed_since(then: dict[str, np.ndarray], particles: ParticleSet) -> bool:
+    """Return whether a list states an exposure of each image where none was read of it before.
+
+    Programs of before did not read rlnMicrographPreExposure; exposure is the last parameter of a CTF.
+    """
+    if particles.ctf is None or particles.ctf.exposure is None or "ctf" not in then:
+        return False
+    return then["ctf"].shape[1] == seen(particles)["ctf"].shape[1] - 1
+
+
 def of_another_set(then: dict[str, np.ndarray], now: dict[str, np.ndarray]) -> Bool[np.ndarray, "particles"] | None:
     """Return which particles have both an orientation and a defocus further off than a refinement takes most of them.
 

@@ -72,18 +72,21 @@ def half_sets(particles: ParticleSet) -> tuple[Half, Half]:
     ------
     DataError : if there are too few to train on.
     """
-    half = particles.half_set
     first_image, shown = one_image_each(together(particles))
-    if half is not None:
-        half = np.asarray(half)[first_image][shown]
-    if half is None or min(np.count_nonzero(half == one) for one in (0, 1)) < FEWEST:
-        half = shown % 2
-    first, second = (np.flatnonzero(half == one) for one in (0, 1))
-    if min(len(first), len(second)) < FEWEST:
+    half = None if particles.half_set is None else np.asarray(particles.half_set)[first_image]
+    if half is None or _smaller(half) < FEWEST:
+        half = np.arange(len(first_image)) % 2
+    if _smaller(half) < FEWEST:
         raise DataError(
-            f"{len(particles)} particles: too few for two half-sets; expected {FEWEST} in each. Add --skip_halves."
+            f"{len(first_image)} particles: too few for two half-sets; expected {FEWEST} in each. Add --skip_halves."
         )
+    first, second = (np.flatnonzero(half[shown] == one) for one in (0, 1))
     return first, second
+
+
+def _smaller(half: Int[np.ndarray, "particles"]) -> int:
+    """Return the number of particles of the smaller half-set."""
+    return min(np.count_nonzero(half == one) for one in (0, 1))
 
 
 def seconds_of_training(run: Run) -> float | None:

@@ -15,6 +15,7 @@ from libhetero.pipelines.run import particle_record
 from libhetero.pipelines.run.data import DataConfig
 from libhetero.pipelines.run.particle_record import RECORD, particles_of_run, write_record
 from libhetero.pipelines.run.particles import load_particles
+from libhetero.pipelines.run.seen import seen
 from tests.making.particles import sample_particles
 
 RUN = Path("run")
@@ -266,6 +267,18 @@ def test_poses_and_ctf_that_were_refined_are_told_and_taken(project, caplog) -> 
     write_list(dataclasses.replace(another_set(chosen), ctf=dataclasses.replace(chosen.ctf, **moved)))
     opened()
     assert "orientation and CTF of 6 of 6" in caplog.text
+
+
+def test_exposures_that_programs_of_before_did_not_read_are_named(project, caplog) -> None:
+    _, particles = project
+    chosen = particles.take(np.array(ROWS))
+    record = particle_record.ParticleRecord((), chosen.file_id, chosen.image_index, None, seen(chosen))
+    exposure = np.linspace(1, 60, len(chosen)).astype(np.float32)
+    exposed = dataclasses.replace(chosen, ctf=dataclasses.replace(chosen.ctf, exposure=exposure))
+    with pytest.raises(DataError, match=r"set.star: states the exposure of each image, .* Train a new run."):
+        particle_record._check_seen(exposed, record, "set.star", to_train=True)
+    particle_record._check_seen(exposed, record, "set.star", to_train=False)
+    assert "are of images that do not fade" in caplog.text and "CTF" not in caplog.text
 
 
 def test_a_record_without_all_of_the_ctf_is_one_line(project) -> None:

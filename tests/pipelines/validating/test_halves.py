@@ -50,6 +50,17 @@ def test_half_sets_are_the_list_s_where_it_has_them():
         halves.half_sets(make_particles(30))
 
 
+def test_half_sets_are_of_enough_particles_however_many_images_these_have():
+    shown = np.repeat(np.arange(30), 4)
+    several = dataclasses.replace(make_particles(120), half_set=None, group=shown)
+    with pytest.raises(DataError, match="30 particles: too few for two half-sets; expected 20 in each"):
+        halves.half_sets(several)
+    side = (shown < 18).astype(int)  # of 18 particles in 72 images
+    more = dataclasses.replace(make_particles(160), half_set=np.concatenate([side, np.zeros(40, int)]))
+    more = dataclasses.replace(more, group=np.repeat(np.arange(40), 4))
+    np.testing.assert_array_equal(halves.half_sets(more)[1], np.flatnonzero(more.group % 2))
+
+
 def test_a_half_set_is_asked_for_as_the_run_was(tmp_path):
     run = make_run(tmp_path)
     (tmp_path / "model_00.txt").touch()

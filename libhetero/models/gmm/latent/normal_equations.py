@@ -219,22 +219,36 @@ def normal_equations(
     nuisances : whether these have columns.
     draws, seed : of noise, for each particle.
     """
-    used = np.flatnonzero(sample.weight)
-    parts: list[np.ndarray] = []
-    shape: dict[str, int] = {}
+    options: dict[str, Any] = {"fields": fields, "about": about, "nuisances": nuisances}
+    images, given = np.count_nonzero(sample.weight), given_columns(fields, about)
+    columns = number_of_columns(patch, layout, **options)
+    parts = [np.empty((images, *rest, columns), np.float32) for rest in ((columns,), (), (draws,))]
 
     def keep(rows: slice, said: tuple[np.ndarray, ...]) -> None:
         for whole, part in zip(parts, said, strict=True):
             whole[rows] = part
 
-    def begin(columns: int, given: int) -> None:
-        shape.update(fields=given)
-        parts.extend(np.empty((len(used), *rest, columns), np.float32) for rest in ((columns,), (), (draws,)))
-
-    options: dict[str, Any] = {"fields": fields, "about": about, "nuisances": nuisances, "draws": draws, "seed": seed}
-    each_image(imaging, sample, patch, layout, begin, keep, **options)
+    each_image(imaging, sample, patch, layout, keep, draws=draws, seed=seed, **options)
     hessian, gradient, noise = parts
-    return Equations(hessian, gradient, noise, len(NUISANCES) * nuisances, shape["fields"], layout.kinds)
+    return Equations(hessian, gradient, noise, len(NUISANCES) * nuisances, given, layout.kinds)
+
+
+def given_columns(fields: Fields | None, about: About | None) -> int:
+    """Return the number of columns of given fields; see `normal_equations`."""
+    return (0 if fields is None else fields.count) + (0 if about is None else about.latent.shape[1])
+
+
+def number_of_columns(
+    patch: Int[np.ndarray, "points"],
+    layout: Layout,
+    *,
+    fields: Fields | None = None,
+    about: About | None = None,
+    nuisances: bool = False,
+) -> int:
+    """Return the number of columns P of the equations; see `normal_equations`."""
+    patches = (int(patch.max()) + 1) * len(layout.kinds)
+    return len(NUISANCES) * nuisances + given_columns(fields, about) + patches
 
 
 def each_image(
@@ -242,7 +256,6 @@ def each_image(
     sample: Batch,
     patch: np.ndarray,
     layout: Layout,
-    begin: Callable[[int, int], None],
     take: Callable[[slice, tuple[np.ndarray, ...]], None],
     *,
     fields: Fields | None = None,
@@ -255,7 +268,6 @@ def each_image(
 
     Parameters
     ----------
-    begin : called once with the number of columns, and of those of fields.
     take : called by several threads with places among the images that have weight, and H, g and noise of these.
     """
     own = np.zeros((len(sample.weight), 0), np.float32) if about is None else about.latent
@@ -271,7 +283,6 @@ def each_image(
     several = jax.jit(jax.vmap(one))
     used = np.flatnonzero(sample.weight)
     keys = jax.random.split(jax.random.key(seed), len(sample.weight))
-    begin(images.columns + own.shape[1], images.fields.count + own.shape[1])
 
     def fill(start: int) -> None:
         here = used[start : start + TOGETHER]

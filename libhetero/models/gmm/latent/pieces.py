@@ -1,4 +1,4 @@
-"""Where a piece of the molecule lies in a particle, refined against its image with the rest modelled.
+"""Where a piece of the molecule lies in a particle, refined against its images with the rest modelled.
 
 With the mixture of the particle decoded, the piece's Gaussians turn by ω about their pivot c and shift by e, both in
 the image's axes,
@@ -10,26 +10,36 @@ image less the rest, P that of the piece at u, and J its derivative,
 
     u ← u + (JᵀWJ + 1)⁻¹ (JᵀW (Y - P) - u)
 
-The spreads are those that the particles themselves show (`libhetero.pipelines.aligning.motions`).
+Several images of one particle, as the tilts of a series are, show one motion, of a turn Ω = s_r (v_4, v_5, v_6) and a
+shift E = s_t (v_1, v_2, v_3) in the axes of the molecule, v ~ N(0, 1). Image i sees it as ω = R_i Ω and e = R_i E along
+its x and y, which is u_i = T_i v, and what the images say adds up:
+
+    v ← v + (Σ_i T_iᵀ J_iᵀ W J_i T_i + 1)⁻¹ (Σ_i T_iᵀ J_iᵀ W (Y_i - P_i) - v)
+
+With one image this is the same motion: what it does not see, the shift along its z, stays 0. The spreads are those that
+the particles themselves show (`libhetero.pipelines.aligning.motions`).
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from libhetero.models.gmm.latent.posterior import summed
 from libhetero.models.gmm.latent.subspace import Imaging, rigid_changes
 from libhetero.physics.arrays import AnyArray
 from libhetero.physics.rotations import HIGHEST, turned
 from libhetero.physics.symmetry import symmetric_copies
 from libhetero.records import Batch, Gaussians, Observation, Pose
+from libhetero.tilts import of_images
 
 STEPS = 3
-NUMBERS = 5  # of a particle: shift (2) and rotation (3)
+NUMBERS, OF_SERIES = 5, 6  # of an image: shift (2) and rotation (3); of a particle of several: shift (3) and rotation
 
 
 def piece_pose(
@@ -44,55 +54,35 @@ def piece_pose(
     numbers : u.
     spread : s_t (Å) and s_r (radians).
     """
-    rotation = turned(pose.rotation, spread[1] * numbers[2:])
-    stays = jnp.matmul(pose.rotation - rotation, pivot, precision=HIGHEST)[:2]
-    return Pose(rotation=rotation, shift=pose.shift + stays + spread[0] * numbers[:2])
+    return _about(pose, pivot, turned(pose.rotation, spread[1] * numbers[2:]), spread[0] * numbers[:2])
 
 
-def refined_piece(
-    imaging: Imaging,
-    mixture: Gaussians,
-    member: Bool[np.ndarray, "points"],
-    image: Float[AnyArray, "n n"],
-    observation: Observation,
-    spread: Float[AnyArray, "2"],
-) -> tuple[Float[Array, "5"], Float[Array, "5 5"]]:
-    """Return u of one particle and its posterior covariance.
+def piece_pose_of_series(
+    pose: Pose, pivot: Float[AnyArray, "3"], numbers: Float[Array, "6"], spread: Float[AnyArray, "2"]
+) -> Pose:
+    """Return the pose at which an image of several sees the piece, as it is decoded, where v says.
 
     Parameters
     ----------
-    imaging : of the set; its neutral mixture is not used.
-    mixture : as decoded, one unit of a symmetric complex.
-    member : which of its Gaussians are the piece, in the first unit alone.
-    image, observation : of the particle, with its contrast.
-    spread : s_t and s_r.
+    pose : of the molecule in this image.
+    pivot : c, Å.
+    numbers : v, of the particle.
+    spread : s_t (Å) and s_r (radians).
     """
-    inside = np.flatnonzero(member)
-    piece = jax.tree.map(lambda column: column[inside], mixture)
-    whole = symmetric_copies(mixture, imaging.operators)
-    others = np.ones(len(imaging.operators) * len(member), np.float32)
-    others[inside] = 0
-    rest, target = imaging.whitened(image, whole, (others * whole.amplitude)[None], observation)
-    pivot = centre_of(piece)
-    scales = jnp.repeat(jnp.asarray(spread), np.array([2, 3]), total_repeat_length=NUMBERS)[:, None, None, None]
-    left, state = target - rest[0], jnp.zeros(NUMBERS)
-    precision = jnp.eye(NUMBERS)
-    for _ in range(STEPS):
-        pose = piece_pose(observation.pose, pivot, state, spread)
-        place = jnp.matmul(pose.rotation, (piece.position - pivot).T, precision=HIGHEST)
-        amplitudes = jnp.concatenate([piece.amplitude[None], place * piece.amplitude])
-        made, _ = imaging.whitened(image, piece, amplitudes, replace(observation, pose=pose))
-        change = (scales * rigid_changes(made, imaging.frequencies())).reshape(NUMBERS, -1)
-        precision = jnp.matmul(change, change.T, precision=HIGHEST) + jnp.eye(NUMBERS)
-        slope = jnp.matmul(change, (left - made[0]).reshape(-1), precision=HIGHEST) - state
-        state = state + jax.scipy.linalg.cho_solve(jax.scipy.linalg.cho_factor(precision), slope)
-    return state, jnp.linalg.inv(precision)
+    turn = turned(jnp.eye(3), spread[1] * numbers[3:])
+    rotation = jnp.matmul(pose.rotation, turn, precision=HIGHEST)
+    return _about(pose, pivot, rotation, spread[0] * jnp.matmul(pose.rotation, numbers[:3], precision=HIGHEST)[:2])
 
 
-def centre_of(piece: Gaussians) -> Float[Array, "3"]:
-    """Return the pivot of a piece: the mean place of its Gaussians, weighted by amplitude where it is above 0."""
-    weight = jnp.maximum(piece.amplitude, 0) + 1e-6
-    return weight @ piece.position / jnp.sum(weight)
+def _about(pose: Pose, pivot: Float[AnyArray, "3"], rotation: Float[Array, "3 3"], shift: Float[Array, "2"]) -> Pose:
+    """Return a pose of another rotation in which a point is seen where it was, but for a shift."""
+    stays = jnp.matmul(pose.rotation - rotation, pivot, precision=HIGHEST)[:2]
+    return Pose(rotation=rotation, shift=pose.shift + stays + shift)
+
+
+def seen_in_image(rotation: Float[AnyArray, "3 3"]) -> Float[Array, "5 6"]:
+    """Return T, which takes v of a particle to u of an image: the module says the equations."""
+    return jax.scipy.linalg.block_diag(rotation[:2], rotation)
 
 
 def refined_pieces(
@@ -100,23 +90,79 @@ def refined_pieces(
     mixtures: Gaussians,
     member: Bool[np.ndarray, "points"],
     batch: Batch,
-    contrast: Float[AnyArray, "batch"],
+    contrast: Float[AnyArray, "images"],
     spread: Float[AnyArray, "2"],
-) -> tuple[Pose, Float[Array, "batch 5"], Float[Array, "batch 5 5"]]:
-    """Return the poses at which the decoded piece is seen in each image, u, and the posterior covariance of u.
+) -> tuple[Pose, Float[Array, "particles numbers"], Float[Array, "particles numbers numbers"]]:
+    """Return the poses at which the decoded piece is seen in each image, u of the particles, and its posterior
+    covariance; v in the place of u where a particle has several images.
 
     Parameters
     ----------
-    imaging, member, spread : as in `refined_piece`.
-    mixtures : as decoded for each particle.
-    batch : the particles.
-    contrast : of each.
+    imaging : of the set; its neutral mixture is not used.
+    mixtures : as decoded for each particle, one unit of a symmetric complex.
+    member : which of its Gaussians are the piece, in the first unit alone.
+    batch : the particles; of several images of one, those without weight say nothing.
+    contrast : of each image.
+    spread : s_t and s_r.
     """
-
-    def one(mixture: Gaussians, image: Array, observation: Observation) -> tuple[Pose, Array, Array]:
-        numbers, covariance = refined_piece(imaging, mixture, member, image, observation, spread)
-        pivot = centre_of(jax.tree.map(lambda column: column[np.flatnonzero(member)], mixture))
-        return piece_pose(observation.pose, pivot, numbers, spread), numbers, covariance
-
+    inside, views = np.flatnonzero(member), batch.views
+    pieces = jax.tree.map(lambda column: column[:, inside], mixtures)
+    pivot = of_images(jax.vmap(centre_of)(pieces), views)
     observation = replace(batch.observation, contrast=jnp.asarray(contrast))
-    return jax.vmap(one)(mixtures, batch.images, observation)
+    pieces, mixtures = of_images(pieces, views), of_images(mixtures, views)
+    left = jax.vmap(partial(_without_rest, imaging, inside))(mixtures, batch.images, observation)
+    system = jax.vmap(partial(_normal_system, imaging, spread))
+    placed = partial(jax.vmap(partial(piece_pose if views == 1 else piece_pose_of_series, spread=spread)), batch.pose)
+    state = jnp.zeros((len(batch.images) // views, NUMBERS if views == 1 else OF_SERIES))
+    prior = precision = jnp.eye(state.shape[1])
+    for _ in range(STEPS):
+        pose = placed(pivot, of_images(state, views))
+        said, slope = system(pieces, pivot, left, batch.images, replace(observation, pose=pose))
+        if views > 1:
+            frame = jax.vmap(seen_in_image)(batch.pose.rotation)
+            back = partial(jnp.einsum, precision=HIGHEST)
+            said = summed(back("ipu,ipq,iqv->iuv", frame, said, frame), batch.weight, views)
+            slope = summed(back("ipu,ip->iu", frame, slope), batch.weight, views)
+        precision = said + prior
+        state = state + jax.vmap(_solution)(precision, slope - state)
+    return placed(pivot, of_images(state, views)), state, jnp.linalg.inv(precision)
+
+
+def _without_rest(
+    imaging: Imaging, inside: np.ndarray, mixture: Gaussians, image: Array, observation: Observation
+) -> Float[Array, "2 m half"]:
+    """Return one image, whitened, less what it shows of all but the piece."""
+    whole = symmetric_copies(mixture, imaging.operators)
+    others = np.ones(len(imaging.operators) * len(mixture.sigma), np.float32)
+    others[inside] = 0
+    rest, target = imaging.whitened(image, whole, (others * whole.amplitude)[None], observation)
+    return target - rest[0]
+
+
+def _normal_system(
+    imaging: Imaging,
+    spread: Float[AnyArray, "2"],
+    piece: Gaussians,
+    pivot: Float[Array, "3"],
+    left: Float[Array, "2 m half"],
+    image: Float[AnyArray, "n n"],
+    observation: Observation,
+) -> tuple[Float[Array, "5 5"], Float[Array, "5"]]:
+    """Return JᵀWJ and JᵀW (Y - P) of one image, at the piece's own pose; `left` is Y."""
+    place = jnp.matmul(observation.pose.rotation, (piece.position - pivot).T, precision=HIGHEST)
+    amplitudes = jnp.concatenate([piece.amplitude[None], place * piece.amplitude])
+    made, _ = imaging.whitened(image, piece, amplitudes, observation)
+    scales = jnp.repeat(jnp.asarray(spread), np.array([2, 3]), total_repeat_length=NUMBERS)[:, None, None, None]
+    change = (scales * rigid_changes(made, imaging.frequencies())).reshape(NUMBERS, -1)
+    said = jnp.matmul(change, change.T, precision=HIGHEST)
+    return said, jnp.matmul(change, (left - made[0]).reshape(-1), precision=HIGHEST)
+
+
+def _solution(precision: Float[Array, "numbers numbers"], slope: Float[Array, "numbers"]) -> Float[Array, "numbers"]:
+    return jax.scipy.linalg.cho_solve(jax.scipy.linalg.cho_factor(precision), slope)
+
+
+def centre_of(piece: Gaussians) -> Float[Array, "3"]:
+    """Return the pivot of a piece: the mean place of its Gaussians, weighted by amplitude where it is above 0."""
+    weight = jnp.maximum(piece.amplitude, 0) + 1e-6
+    return weight @ piece.position / jnp.sum(weight)

@@ -96,6 +96,21 @@ def infer(
     return state, precision
 
 
+def summed(
+    rows: Float[Array, "images *rest"], weight: Float[AnyArray, "images"], views: int
+) -> Float[Array, "particles *rest"]:
+    """Return the sum over the images of each particle, those without weight left out.
+
+    Parameters
+    ----------
+    rows : of images.
+    weight : of each.
+    views : images of each particle.
+    """
+    weighted = rows * jnp.asarray(weight).reshape(-1, *(1,) * (rows.ndim - 1))
+    return weighted.reshape(len(rows) // views, views, *rows.shape[1:]).sum(axis=1)
+
+
 def _solved(
     system: tuple[Float[Array, "images numbers numbers"], Float[Array, "images numbers"]],
     state: Float[Array, "images numbers"],
@@ -113,12 +128,9 @@ def _solved(
     taken = jnp.linalg.solve(own, jnp.swapaxes(cross, 1, 2))  # K A_uz
     shared = jnp.matmul(cross, taken, precision=HIGHEST)
 
-    def summed(rows: Array) -> Array:
-        weighted = rows * weight.reshape(-1, *(1,) * (rows.ndim - 1))
-        return weighted.reshape(len(rows) // views, views, *rows.shape[1:]).sum(axis=1)
-
-    precision = summed(seen[:, :rank, :rank] - shared) + jnp.eye(rank)
-    rest = summed(said[:, :rank] - jnp.einsum("iuz,iu->iz", taken, slope, precision=HIGHEST)) - of_particles(z, views)
+    precision = summed(seen[:, :rank, :rank] - shared, weight, views) + jnp.eye(rank)
+    rest = said[:, :rank] - jnp.einsum("iuz,iu->iz", taken, slope, precision=HIGHEST)
+    rest = summed(rest, weight, views) - of_particles(z, views)
     moved = of_images(jnp.linalg.solve(precision, rest[..., None])[..., 0], views)
     rest_of_image = slope - jnp.einsum("izu,iz->iu", cross, moved, precision=HIGHEST)
     state = state + jnp.concatenate([moved, jnp.linalg.solve(own, rest_of_image[..., None])[..., 0]], axis=1)

@@ -31,7 +31,9 @@ from libhetero.models.gmm.latent.normal_equations import (
     Fields,
     Solved,
     each_image,
+    given_columns,
     normal_equations,
+    number_of_columns,
 )
 from libhetero.models.gmm.latent.subspace import Imaging
 from libhetero.models.gmm.layout import Layout
@@ -83,15 +85,11 @@ def particle_equations(
     used = np.flatnonzero(sample.weight)
     held, particle = np.unique(used // sample.views, return_inverse=True)
     solved = _solved(imaging, sample, patch, layout, options, known) if nuisances else None
-    parts: list[np.ndarray] = []
-    told: dict[str, int] = {}
+    left = number_of_columns(patch, layout, fields=fields, about=about)
+    parts = [np.zeros((len(held), *rest, left), np.float32) for rest in ((left,), (), (draws,))]
+    told = {"next": 0}
     waiting: dict[int, tuple[np.ndarray, ...]] = {}
     lock = Lock()
-
-    def begin(columns: int, given: int) -> None:
-        told.update(fields=given, next=0)
-        left = columns - (0 if solved is None else len(NUISANCES))
-        parts.extend(np.zeros((len(held), *rest, left), np.float32) for rest in ((left,), (), (draws,)))
 
     def take(rows: slice, said: tuple[np.ndarray, ...]) -> None:
         if solved is not None:
@@ -106,9 +104,9 @@ def particle_equations(
                 for whole, part in zip(parts, ready, strict=True):
                     np.add.at(whole, particle[start : told["next"]], part)
 
-    each_image(imaging, replace(sample, views=1), patch, layout, begin, take, draws=draws, **options)
+    each_image(imaging, replace(sample, views=1), patch, layout, take, draws=draws, **options)
     hessian, gradient, noise = parts
-    return Equations(hessian, gradient, noise, 0, told["fields"], layout.kinds, solved)
+    return Equations(hessian, gradient, noise, 0, given_columns(fields, about), layout.kinds, solved)
 
 
 def _solved(

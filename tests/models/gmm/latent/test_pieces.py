@@ -1,12 +1,15 @@
-"""Where a piece lies in each particle, by its image with the rest modelled."""
+"""Where a piece lies in each particle, by its images with the rest modelled."""
 
+import dataclasses
 import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy.optimize import least_squares
+from scipy.spatial.transform import Rotation
 
-from libhetero.models.gmm.latent.pieces import centre_of, piece_pose, refined_pieces
+from libhetero.models.gmm.latent.pieces import centre_of, piece_pose, refined_pieces, seen_in_image
 from libhetero.models.gmm.latent.subspace import Imaging
 from libhetero.physics.fourier import frequencies_2d, half_plane, real_image
 from libhetero.physics.gaussians import project_gaussians
@@ -105,3 +108,109 @@ def test_the_pivot_stays_where_only_turns_are_and_shifts_by_what_is_said():
     np.testing.assert_allclose(lands(moved, pivot) - lands(pose, pivot), SPREAD[0] * np.array([1, -2]), atol=1e-4)
     still = piece_pose(pose, pivot, jnp.zeros(5), SPREAD)
     np.testing.assert_allclose(still.rotation, pose.rotation, atol=1e-6)
+
+
+VIEWS, PARTICLES = 3, 4
+NARROW = np.array([1.0, 0.05], np.float32)  # what is linear in it holds
+WEIGHT = np.array([1, 1, 1, 1, 0, 1, 1, 0, 0, 1, 1, 1], np.float32)
+
+
+def moved(numbers):
+    """Return the molecule with its piece turned about its pivot and shifted, in the axes of the molecule."""
+    mixture = molecule()
+    place = np.asarray(mixture.position, np.float64).copy()
+    turn = Rotation.from_rotvec(NARROW[1] * np.asarray(numbers[3:], np.float64)).as_matrix()
+    place[MEMBER] = (place[MEMBER] - PIVOT) @ turn.T + PIVOT + NARROW[0] * np.asarray(numbers[:3], np.float64)
+    return dataclasses.replace(mixture, position=place.astype(np.float32))
+
+
+@functools.cache
+def series():
+    """Images of particles at several poses each, in which the piece is off by one motion, and those numbers."""
+    random = np.random.default_rng(4)
+    count = VIEWS * PARTICLES
+    pose, ctf = poses(count, 7), optics(random.uniform(8e3, 2e4, count).astype(np.float32))
+    numbers = random.normal(size=(PARTICLES, 6))
+    contrast = random.uniform(0.7, 1.3, count).astype(np.float32)
+    mixtures = [moved(numbers[i // VIEWS]) for i in range(count)]
+    mixtures = jax.tree.map(lambda *leaves: np.stack(leaves), *mixtures)
+
+    def image(mixture, pose, ctf, contrast):
+        observation = Observation(pose=pose, ctf=ctf, contrast=contrast)
+        projection = project_gaussians(mixture, pose, N, PIXEL)
+        return real_image(observed(projection, observation, half_plane(N, PIXEL)), N)
+
+    images = np.asarray(jax.jit(jax.vmap(image))(mixtures, pose, ctf, contrast))
+    images = images + NOISE * random.normal(size=images.shape)
+    batch = batch_of(images.astype(np.float32), pose, ctf)
+    return dataclasses.replace(batch, weight=WEIGHT, views=VIEWS), numbers, contrast, seen()[-1]
+
+
+def of_series():
+    batch, _, contrast, imaging = series()
+    mixtures = jax.tree.map(lambda column: np.broadcast_to(column, (PARTICLES, *column.shape)), molecule())
+    return refined_pieces(imaging, mixtures, MEMBER, batch, contrast, NARROW)
+
+
+def slow_twin(place):
+    """Return v of a particle and its covariance: least squares over all pixels of its images, derivatives by
+    differences."""
+    batch, _, contrast, imaging = series()
+    rows = [row for row in range(VIEWS * place, VIEWS * (place + 1)) if WEIGHT[row]]
+
+    @jax.jit
+    def residual(mixture):
+        def one(image, pose, ctf, contrast):
+            observation = Observation(pose=pose, ctf=ctf, contrast=contrast)
+            made, target = imaging.whitened(image, mixture, mixture.amplitude[None], observation)
+            return made[0] - target
+
+        here = jax.tree.map(
+            lambda leaf: jnp.asarray(leaf)[np.array(rows)], (batch.images, batch.pose, batch.ctf, contrast)
+        )
+        return jax.vmap(one)(*here)
+
+    def of_numbers(numbers):
+        return np.concatenate([np.asarray(residual(moved(numbers)), np.float64).ravel(), numbers])
+
+    def slopes(numbers):
+        steps = 0.02 * np.eye(6)
+        return np.stack([(of_numbers(numbers + step) - of_numbers(numbers - step)) / 0.04 for step in steps], axis=1)
+
+    solved = least_squares(of_numbers, np.zeros(6), slopes)
+    return solved.x, np.linalg.inv(solved.jac.T @ solved.jac)
+
+
+def test_images_of_one_particle_show_one_motion():
+    """Against a slow twin; the truth is as near as that says, and each image has the pose composed with the motion."""
+    batch, numbers, _, _ = series()
+    pose, state, covariance = of_series()
+    assert state.shape == (PARTICLES, 6)
+    for place in range(PARTICLES):
+        expected, known = slow_twin(place)
+        np.testing.assert_allclose(state[place], expected, atol=0.05)
+        np.testing.assert_allclose(covariance[place], known, atol=0.05 * np.abs(known).max())
+        for row in range(VIEWS * place, VIEWS * (place + 1)):
+            turn = Rotation.from_rotvec(NARROW[1] * np.asarray(state[place, 3:])).as_matrix()
+            np.testing.assert_allclose(pose.rotation[row], np.asarray(batch.pose.rotation[row]) @ turn, atol=1e-5)
+            gone = PIVOT + NARROW[0] * np.asarray(state[place, :3])
+            at = jax.tree.map(lambda leaf, row=row: np.asarray(leaf[row]), (pose, batch.pose))
+            np.testing.assert_allclose(lands(at[0], PIVOT), lands(at[1], gone), atol=1e-3)
+    variance = np.diagonal(covariance, axis1=1, axis2=2)
+    assert 0.2 < np.mean((np.asarray(state) - numbers) ** 2 / variance) < 3
+
+
+def test_a_particle_of_one_image_among_others_is_refined_as_a_single_image():
+    """What its image does not see, the shift along its axis, is not known."""
+    batch, _, contrast, imaging = series()
+    pose, state, covariance = of_series()
+    row, place = 6, 2
+    only = dataclasses.replace(jax.tree.map(lambda leaf: leaf[row : row + 1], batch), views=1)
+    mixture = jax.tree.map(lambda column: np.asarray(column)[None], molecule())
+    alone, numbers, known = refined_pieces(imaging, mixture, MEMBER, only, contrast[row : row + 1], NARROW)
+    frame = np.asarray(seen_in_image(batch.pose.rotation[row]), np.float64)
+    np.testing.assert_allclose(frame @ np.asarray(state[place]), numbers[0], atol=5e-3)
+    np.testing.assert_allclose(frame @ np.asarray(covariance[place]) @ frame.T, known[0], atol=5e-3)
+    np.testing.assert_allclose(pose.rotation[row], alone.rotation[0], atol=1e-3)
+    unseen = np.concatenate([np.asarray(batch.pose.rotation)[row, 2], np.zeros(3)])
+    assert unseen @ np.asarray(covariance[place]) @ unseen > 0.999

@@ -305,8 +305,9 @@ def _at_points(slices: CentralSlices, grid: FourierGrid) -> OnGrid:
         jnp.asarray(slices.rotation), jnp.asarray(slices.frequencies), grid.oversampling, grid.reach
     )
     image = jnp.asarray(slices.image)
-    parts = point, jnp.where(turned, jnp.conj(image), image), jnp.asarray(slices.transfer)
-    return OnGrid(grid, *(part.reshape(len(slices), -1) for part in parts))
+    values, count = jnp.where(turned, jnp.conj(image), image), len(slices)
+    transfer = jnp.asarray(slices.transfer)
+    return OnGrid(grid, point.reshape(count, -1), values.reshape(count, -1), transfer.reshape(count, -1))
 
 
 def _packed(seen: OnGrid) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

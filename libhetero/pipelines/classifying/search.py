@@ -215,8 +215,10 @@ def _classification(
     label = number[label]
     probability = np.where(label >= 0, judged.probability * (1 - junk), junk)
     deviation = np.sqrt(np.maximum(judged.square - judged.contrast**2, 0))
-    parts = [part.astype(np.float64)[of] for part in (judged.contrast, deviation, judged.evidence, junk)]
-    findings = ParticleFindings(*parts[:3], np.where(unread, 0.0, parts[3]))
+    contrast, off, evidence, nothing = (
+        part.astype(np.float64)[of] for part in (judged.contrast, deviation, judged.evidence, junk)
+    )
+    findings = ParticleFindings(contrast, off, evidence, np.where(unread, 0.0, nothing))
     changing = {int(number[one]): gain for one, gain in changes.items() if number[one] >= 0}
     own, label = label, np.where(unread, -1, label[of])
     sure = float(np.mean(probability[own >= 0] >= SURE)) if (own >= 0).any() else 0.0

@@ -86,7 +86,7 @@ def half_sets(particles: ParticleSet) -> tuple[Half, Half]:
 
 def _smaller(half: Int[np.ndarray, "particles"]) -> int:
     """Return the number of particles of the smaller half-set."""
-    return min(np.count_nonzero(half == one) for one in (0, 1))
+    return int(min(np.count_nonzero(half == one) for one in (0, 1)))
 
 
 def seconds_of_training(run: Run) -> float | None:

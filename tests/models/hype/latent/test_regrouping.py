@@ -7,7 +7,7 @@ from sklearn.metrics import adjusted_rand_score
 
 from libhetero.models.hype.latent import class_search
 from libhetero.models.hype.latent.class_search import Stage, find_classes
-from libhetero.models.hype.latent.grid import FourierGrid, OnGrid, on_grid
+from libhetero.models.hype.latent.grid import FourierGrid, OnGrid, on_grid, one_pixel_a_point
 from libhetero.models.hype.latent.normal_equations import normal_equations
 from libhetero.models.hype.latent.predictive import Sorted, against_some, class_tables
 from libhetero.models.hype.latent.regrouping import _near_pairs, regrouped

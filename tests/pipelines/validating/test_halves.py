@@ -160,12 +160,12 @@ def test_a_half_set_of_tilt_series_is_trained_on_its_images_of_the_run(tmp_path,
 
 
 def test_images_of_a_tilt_series_are_in_one_half_set(tmp_path):
-    particles = read_particles(warp_star(tmp_path, (4, 3) * 12))
+    particles = read_particles(warp_star(tmp_path, (4, 3) * 20))
     parted = np.arange(len(particles)) % 2
     for one in (particles, dataclasses.replace(particles, half_set=parted)):
         for taken in (one, apart(one)):
             sides = [set(particles.group[members]) for members in halves.half_sets(taken)]
-            assert not sides[0] & sides[1] and len(sides[0] | sides[1]) == 24
+            assert not sides[0] & sides[1] and len(sides[0] | sides[1]) == 40
 
 
 def test_another_half_set_or_configuration_is_refused_with_the_remedy(tmp_path, trained, monkeypatch):

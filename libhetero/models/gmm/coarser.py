@@ -134,12 +134,14 @@ class _Given:
     Parameters
     ----------
     fine, coarse : (N, 3) and (K, 3), places, Å.
-    nearest : (N, n), which of the fewer.
+    own : which of the fewer may change; turns are those among these.
+    nearest : (N, n), which of them.
     weight : (N, n), of each; 0 for a Gaussian that may not change.
     """
 
     fine: np.ndarray
     coarse: np.ndarray
+    own: np.ndarray
     nearest: np.ndarray
     weight: np.ndarray
 
@@ -151,7 +153,7 @@ class _Given:
         closer = distance**2 - distance[:, :1] ** 2  # so that one weight is 1, however far all are
         weight = np.exp(-closer / (2 * (REACH * _distance_between(coarse[own])) ** 2))
         weight = weight / weight.sum(axis=1, keepdims=True) * mobile[:, None]
-        return cls(fine, coarse, own[place], weight)
+        return cls(fine, coarse, own, own[place], weight)
 
     def mean(self, values: Float[np.ndarray, "fewer *rest"]) -> Float[np.ndarray, "points *rest"]:
         """Return weighted means of values of the fewer."""
@@ -159,7 +161,9 @@ class _Given:
 
     def displacement(self, modes: Float[np.ndarray, "fewer 3 modes"]) -> Float[np.ndarray, "points 3 modes"]:
         """Return displacements as each of the nearest would have them, turning as its own neighbours do."""
-        rotation = np.asarray(rotations_of(self.coarse, nearest_pairs(self.coarse), modes))
+        rotation, own = np.zeros(modes.shape, np.float32), self.own
+        if len(own) > 1:
+            rotation[own] = rotations_of(self.coarse[own], nearest_pairs(self.coarse[own]), modes[own])
         across = self.fine[:, None] - self.coarse[self.nearest]
         turned = np.cross(rotation[self.nearest], across[..., None], axis=2)
         return np.einsum("jn,jnar->jar", self.weight, modes[self.nearest] + turned)

@@ -212,7 +212,7 @@ def _refinement(
     It gives the poses of the piece as decoded in all images of these particles, and their u and its variance, of each
     particle once.
     """
-    contrast = contrasts(run)
+    contrast, shown = contrasts(run), one_image_each(run.particles)[1]
     model, params = mixture_model(run), jax.device_put(run.params)
 
     @jax.jit
@@ -224,7 +224,8 @@ def _refinement(
     ) -> Found:
         poses, said, places = list[Pose](), list[tuple[np.ndarray, np.ndarray]](), list[np.ndarray]()
         stream = _particles(run, batch_size, images)
-        told = tracked(stream, len(images), "refining", lambda one: len(one[1]), progress)
+        read = int(np.count_nonzero(np.isin(shown, shown[images])))  # all images of these particles
+        told = tracked(stream, read, "refining", lambda one: len(one[1]), progress)
         for batch, rows, place in told:
             at = np.asarray(batch.index)
             one = found(jnp.asarray(latent[at], jnp.float32), batch, jnp.asarray(contrast[at]), spread)

@@ -265,7 +265,8 @@ def parse_anchors(run: Run, particles: Sequence[int]) -> Int[np.ndarray, "anchor
     ConfigurationError : if there is no such particle, or the same twice in a row.
     """
     anchors = check_indices(np.array(particles), len(run.particles), "--path")
-    same = anchors[1:] == anchors[:-1]
+    shown = one_image_each(run.particles)[1][anchors]
+    same = shown[1:] == shown[:-1]
     if same.any():
         raise ConfigurationError(f"--path: particle {anchors[1:][same][0]} follows itself; expected another particle.")
     return anchors

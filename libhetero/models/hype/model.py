@@ -51,7 +51,13 @@ CONTRAST_NOISE = "contrast_noise"  # stored where contrasts are estimated; runs 
 
 
 def schema_of(config: HypeConfig, names: Iterable[str]) -> dict[str, ArraySchema]:
-    """Return what `HypeModel.arrays` stores of a model of this configuration; `names`, those there are, say nothing."""
+    """Return what `HypeModel.arrays` stores of a model of this configuration.
+
+    Parameters
+    ----------
+    config : of the model.
+    names : of the arrays that there are; they say whether particles have several images.
+    """
     return {
         "anchors": ArraySchema("float", (config.inr_frequencies, 3)),
         "signal": ArraySchema("float", ("rings",), least=0),
@@ -61,7 +67,7 @@ def schema_of(config: HypeConfig, names: Iterable[str]) -> dict[str, ArraySchema
         "pixel_size": ArraySchema("float", least=1e-3, below=1e5),
         CONTRAST_NOISE: ArraySchema("float", ("rings",), least=1e-30, optional=True),
         "explainable": ArraySchema("float", least=0, optional=True),
-        SERIES: ArraySchema("int", least=0, below=2, optional=True),
+        **({SERIES: ArraySchema("int", least=0, below=2)} if SERIES in names else {}),
         **(schema_of_start() if config.start == "classes" else {}),
     }
 

@@ -15,6 +15,9 @@ from libhetero import models
 from libhetero.models.family import ModelFamily
 from libhetero.models.gmm.config import GmmConfig
 from libhetero.models.hype.config import HypeConfig
+from libhetero.physics.ctf import ctf_at
+from libhetero.physics.fourier import disc_indices, fourier_image, half_plane
+from libhetero.records import Batch, CTFParams, Pose
 from tests.making.images import BOX, PIXEL, particles
 from tests.making.mixtures import mixture
 from tests.making.starts import moving_start
@@ -69,3 +72,15 @@ def random_params(init: Callable[[jax.Array], Any], seed: int = 7) -> Any:
         return jnp.asarray(centre + scale * random.normal(size=leaf.shape), jnp.float32)
 
     return jax.tree_util.tree_map_with_path(draw, jax.eval_shape(init, jax.random.key(0)))
+
+
+def square_errors(model: ModelFamily, params: Any, batch: Batch) -> jax.Array:
+    """Return the mean square error of each image rendered whole, over 0 < |k| < n / 2, for transforms divided by n."""
+    decoded = model.decode(params, model.encode(params, batch))
+
+    def one(weights: Any, pose: Pose, ctf: CTFParams, image: jax.Array) -> jax.Array:
+        plane = model.render(weights, pose, BOX, PIXEL) * ctf_at(ctf, half_plane(BOX, PIXEL))
+        error = jnp.abs(plane - fourier_image(image)).reshape(-1)[disc_indices(BOX)]
+        return jnp.mean((error / BOX) ** 2)
+
+    return jax.vmap(one)(decoded, batch.pose, batch.ctf, batch.images)

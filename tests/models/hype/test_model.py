@@ -9,10 +9,8 @@ import pytest
 
 from libhetero.models.hype.config import HypeConfig
 from libhetero.models.hype.model import HypeModel
-from libhetero.physics.ctf import ctf_at
-from libhetero.physics.fourier import disc_indices, fourier_image, half_plane
 from tests.making.images import BOX, PIXEL, particles
-from tests.making.models import HYPE, random_params
+from tests.making.models import HYPE, random_params, square_errors
 
 
 def hype(**changes):
@@ -50,14 +48,7 @@ def test_loss_is_the_square_error_of_the_rendered_image():
 
     @jax.jit
     def compare(params, batch):
-        decoded = model.decode(params, model.encode(params, batch))
-
-        def one(weights, pose, ctf, image):
-            plane = model.render(weights, pose, BOX, PIXEL) * ctf_at(ctf, half_plane(BOX, PIXEL))
-            error = jnp.abs(plane - fourier_image(image)).reshape(-1)[disc_indices(BOX)]
-            return jnp.mean((error / BOX) ** 2)
-
-        each = jax.vmap(one)(decoded, batch.pose, batch.ctf, batch.images)
+        each = square_errors(model, params, batch)
         return jnp.mean(each), model.loss(params, batch, jax.random.key(0))
 
     expected, (loss, metrics) = compare(params, batch)

@@ -15,11 +15,9 @@ from libhetero.models.hype.latent.normal_equations import equations_of
 from libhetero.models.hype.model import SERIES, HypeModel
 from libhetero.models.hype.series import TILT_FEATURES, some_shown, tilt_features
 from libhetero.models.sample import spread_over
-from libhetero.physics.ctf import ctf_at
-from libhetero.physics.fourier import disc_indices, fourier_image, half_plane
 from libhetero.tilts import rows_of_views
 from tests.making.images import BOX, PIXEL, particles
-from tests.making.models import HYPE, random_params
+from tests.making.models import HYPE, random_params, square_errors
 from tests.making.series import in_series
 from tests.making.starts import moving_start
 
@@ -110,14 +108,7 @@ def test_loss_is_the_square_error_of_all_images_there_are():
 
     @jax.jit
     def compare(params, batch):
-        decoded = model.decode(params, model.encode(params, batch))
-
-        def one(weights, pose, ctf, image):
-            plane = model.render(weights, pose, BOX, PIXEL) * ctf_at(ctf, half_plane(BOX, PIXEL))
-            error = jnp.abs(plane - fourier_image(image)).reshape(-1)[disc_indices(BOX)]
-            return jnp.mean((error / BOX) ** 2)
-
-        each = jax.vmap(one)(decoded, batch.pose, batch.ctf, batch.images)
+        each = square_errors(model, params, batch)
         return jnp.sum(batch.weight * each) / jnp.sum(batch.weight), model.loss(params, batch, jax.random.key(0), False)
 
     expected, (loss, metrics) = compare(params, batch)

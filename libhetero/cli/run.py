@@ -23,8 +23,9 @@ from libhetero.cli.supervisor import hold_to_parent, is_one_of_several, supervis
 from libhetero.cli.terminal import forget, tell, usable_streams
 from libhetero.configuration import flags_typed, shortened
 from libhetero.configuration.limits import MOST_THREADS
-from libhetero.errors import INTERRUPTED, StoppedEarly
+from libhetero.errors import StoppedEarly
 from libhetero.files import RASTER, figures_as
+from libhetero.telling.stopping import stopped_early
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -110,8 +111,8 @@ def run_program(
     Returns
     -------
     0 when done; 1 after one line on stderr for a user's mistake, a full disk or exhausted
-    memory; 2 for a wrong option; 130 when interrupted (Ctrl-C), 143 when the system asked to stop: training
-    writes a checkpoint first. A defect of the program keeps its traceback.
+    memory; 2 for a wrong option; 130 after Ctrl-C and 143 when the system asked to stop, after one line on what
+    is kept and how to go on: training writes a checkpoint first. A defect of the program keeps its traceback.
     """
     with usable_streams():
         return flushed(parser.prog, _answered(parser, argv, call))
@@ -150,19 +151,25 @@ def _answered(
         session = Session(parser.prog, options.cmd, options.threads, log, voice, compiler, usual)
         if not several:
             log.start()
-        code = _worked(lambda: call(options, session), parser.prog, voice)
+        code = _worked(lambda: _stoppable(call, options, session), parser.prog, voice)
         if code == 0:
             log.end()
     return code
+
+
+def _stoppable(
+    call: Callable[[argparse.Namespace, Session], None], options: argparse.Namespace, session: Session
+) -> None:
+    """Do the work; where it is asked to stop, say what holds of every program (`libhetero.files`) and how to go on."""
+    again = f"The same command begins anew: {session.command}"
+    with stopped_early(lambda: f"no file is half-written, and those of before are kept. {again}"):
+        call(options, session)
 
 
 def _worked(work: Callable[[], None], program: str, voice: Voice) -> int:
     """Do the work; return the exit code, after one line on what ended it."""
     try:
         work()
-    except KeyboardInterrupt:
-        tell(f"{program}: interrupted.")
-        return INTERRUPTED
     except BrokenPipeError:
         forget(sys.stdout)  # its reader has gone (`… | head`): nobody to tell
         return 1

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from libhetero.errors import ConfigurationError, UserError
+from libhetero.telling.stopping import by_user
 
 CHECKOUT = Path(__file__).resolve().parents[2] / "programs"
 PATIENCE = 5.0  # seconds that a program has to stop by the Ctrl-C that it got itself
@@ -85,7 +86,7 @@ def run_stage(name: str, command: str, folder: Path, variables: Mapping[str, str
     try:
         _, status, usage = os.wait4(process.pid, 0)
     except BaseException as error:
-        _end(process, interrupted=isinstance(error, KeyboardInterrupt))
+        _end(process, interrupted=isinstance(error, KeyboardInterrupt) and by_user(error))
         raise
     process.returncode = os.waitstatus_to_exitcode(status)
     seconds = time.monotonic() - start

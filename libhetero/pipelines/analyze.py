@@ -89,6 +89,7 @@ def run(config: AnalyzeConfig, progress: Callable[[float], None] | None = None) 
 
     Raises
     ------
+    StoppedEarly : the system or the user asked to stop; the line says what is written by then.
     UserError : one line on what is wrong with the folder or the options.
     """
     # The parts load here, after parsing: `--help` is answered from the declarations above.
@@ -129,6 +130,7 @@ def _analysed(
     from libhetero.pipelines.analysing import findings, page, volumes
     from libhetero.pipelines.decoding.latents import particle_latents, shows_nothing
     from libhetero.pipelines.run import kept
+    from libhetero.telling.stopping import stopped_early
 
     with timed(LOGGER, "1/4 latents of all particles"):
         latent = particle_latents(trained, config.batch_size, lambda done: advance(0.3 * done))
@@ -139,17 +141,27 @@ def _analysed(
         with timed(LOGGER, "2/4 plane and classes"):
             plane = _embedded(trained, config)
         command = kept.command_of(kept.ANALYSES, trained.folder, config)
-        with timed(LOGGER, "3/4 density, states and figures"), replacing_set(trained.folder):
+        with (
+            stopped_early(lambda: _written(trained, "its plane and classes are written")),
+            timed(LOGGER, "3/4 density, states and figures"),
+            replacing_set(trained.folder),
+        ):
             found = findings.write_findings(trained, latent, plane, columns, config.seed, config.components)
             kept.keep(trained.folder / findings.FOLDER, folder, kept.ANALYSES.patterns, options, command)
     advance(0.6)
-    with timed(LOGGER, "4/4 volumes"):
+    done = "its plane, classes, density and states are written, volumes and the page are missing"
+    with stopped_early(lambda: _written(trained, done)), timed(LOGGER, "4/4 volumes"):
         if not config.no_volumes:
             volumes.write_volumes(trained, config, found, folder, lambda done: advance(0.6 + 0.4 * done))
     with replacing_set(trained.folder):
         lines = page.lines_of(trained, found)
         written = page.write_pages(trained, found, lines, folder)
     return AnalyzeResult(written, lines, None if found is None else folder)
+
+
+def _written(trained: Any, done: str) -> str:
+    """Return what is kept of an analysis that was left, and how to go on."""
+    return f"{trained.folder}: {done}. The same command begins anew."
 
 
 def _embedded(trained: Any, config: AnalyzeConfig) -> Any:

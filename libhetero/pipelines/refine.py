@@ -52,13 +52,15 @@ def run(
     from libhetero.pipelines.run.training import trained
     from libhetero.pipelines.run.wanted import wanted_run
     from libhetero.report.tensorboard import require_tensorboard
-    from libhetero.training.interruption import stopped_early, who_asked
+    from libhetero.telling.stopping import stopped_early, who_asked
+    from libhetero.training.interruption import heard_by_jax
 
     if config.tensorboard:
         require_tensorboard()
     with _together(config, joined):
         wanted = wanted_run(config)
-        with stopped_early(lambda: f"no step was done. Go on with {go_on or 'the same command'}."):
+        begun = f"no step was done. Go on with {go_on or 'the same command'}."
+        with stopped_early(lambda: begun, left=heard_by_jax()):
             start = wanted.start()
         finished = wanted.finished(start)
         if finished is not None:
@@ -66,7 +68,9 @@ def run(
         program = fitting_step(start, go_on)
         folder = wanted.folder(start, new_folder, started)
         LOGGER.info("%s: %s", folder, start)
-        result = trained(start, folder, program, config.tensorboard, progress, go_on)
+        begun = f"what was done is kept. Go on with {go_on or f'--resume {folder}'}."
+        with stopped_early(lambda: begun, left=heard_by_jax()):
+            result = trained(start, folder, program, config.tensorboard, progress, go_on)
     if not result.finished:
         who, code = who_asked(result.interrupted)
         raise StoppedEarly(

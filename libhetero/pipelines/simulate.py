@@ -315,6 +315,7 @@ def run(config: SimulateConfig, progress: Callable[[float], None] = lambda fract
 
     Raises
     ------
+    StoppedEarly : the system or the user asked to stop; what was rendered is kept.
     UserError : one line, for options, files or disks that do not do.
     """
     # The parts load here, after parsing: `--help` is answered from the declarations above.
@@ -322,9 +323,12 @@ def run(config: SimulateConfig, progress: Callable[[float], None] = lambda fract
     from libhetero.pipelines.simulating.work import begun_with, flags_of, gpu_to_share
     from libhetero.simulate.writer import write_simulation
     from libhetero.telling.progress import Counts
+    from libhetero.telling.stopping import stopped_early
 
     _require_memory(config)
-    with gpu_to_share(config.processes), Counts("particles", progress) as shown:
+    goes_on = "The same command goes on." if config.share[1] > 1 else "The same command with --resume goes on."
+    kept = f"what was rendered is kept. {goes_on}"
+    with stopped_early(lambda: kept), gpu_to_share(config.processes), Counts("particles", progress) as shown:
         simulation = build(config)
         folder = write_simulation(
             config.folder,

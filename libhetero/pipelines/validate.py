@@ -88,7 +88,7 @@ def run(config: ValidateConfig, progress: Callable[[float], None] | None = None)
     from libhetero.pipelines.validating.examination import Examination, finished, kept_so_far
     from libhetero.pipelines.validating.page import summary, write_page
     from libhetero.pipelines.validating.record import FOLDER, rounded, write_validation
-    from libhetero.training.interruption import stopped_early
+    from libhetero.telling.stopping import stopped_early
 
     trained = open_run(finished(config.run)).reading(config.embedding, config.segmentation)
     folder = trained.folder / FOLDER

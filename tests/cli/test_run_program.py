@@ -4,8 +4,10 @@ import errno
 import gc
 import logging
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from libhetero.cli import Session, common_parser, configuration_parser, run_prog
 from libhetero.configuration import FigureConfig
 from libhetero.errors import INTERRUPTED, DataError, StoppedEarly
 from libhetero.files import vector_format
+from tests.making.signals import heard_as_in_a_terminal
 
 PROG = "e2hype_try.py"
 
@@ -120,12 +123,20 @@ def test_a_defect_keeps_its_traceback() -> None:
         _run(call)
 
 
-def test_interruption_is_one_line_and_130(capsys: pytest.CaptureFixture) -> None:
+@pytest.mark.parametrize(
+    ("number", "code", "who"), [(signal.SIGINT, 130, "by Ctrl-C"), (signal.SIGTERM, 143, "as the system asked")]
+)
+def test_what_stops_a_program_is_one_line_on_what_is_kept_and_how_to_go_on(number, code, who, capsys) -> None:
     def call(options: object, session: Session) -> None:
-        raise KeyboardInterrupt
+        os.kill(os.getpid(), number)
+        time.sleep(20)
 
-    assert _run(call) == 130
-    assert capsys.readouterr().err == f"{PROG}: interrupted.\n"
+    with heard_as_in_a_terminal():
+        assert _run(call) == code
+    (line,) = capsys.readouterr().err.splitlines()
+    kept = "no file is half-written, and those of before are kept"
+    assert line == f"{PROG}: stopped {who}; {kept}. The same command begins anew: {PROG}"
+    assert _status() == "incomplete"
 
 
 def test_a_run_that_was_asked_to_stop_is_one_line_and_143(capsys: pytest.CaptureFixture) -> None:

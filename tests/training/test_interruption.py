@@ -9,11 +9,13 @@ import jax
 import pytest
 
 from libhetero.errors import INTERRUPTED, TERMINATED, StoppedEarly
+from libhetero.telling.stopping import stopped_early
 from libhetero.training import interruption
-from libhetero.training.interruption import StopRequest, stopped_early
+from libhetero.training.interruption import StopRequest
 from libhetero.training.loop import train
 from libhetero.training.optimiser import TrainingConfig
 from tests.making.feeds import Signalling, make_feed
+from tests.making.signals import heard_as_in_a_terminal, send
 from tests.making.toys import Toy
 
 CONFIG = TrainingConfig(epochs=4, batch_size=8, learning_rate=0.01, seed=3, report_every=1)
@@ -21,30 +23,16 @@ CONFIG = TrainingConfig(epochs=4, batch_size=8, learning_rate=0.01, seed=3, repo
 
 @pytest.fixture(autouse=True)
 def signals_are_heard() -> Iterator[None]:
-    """Let Ctrl-C raise, as in a terminal: what starts the tests in the background has it ignored."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
+    with heard_as_in_a_terminal():
+        yield
 
 
 @pytest.fixture
 def left(monkeypatch) -> list[tuple[int, str]]:
     """What the process would have ended with, code and line."""
     found: list[tuple[int, str]] = []
-    monkeypatch.setattr(interruption, "_leave", lambda code, why: found.append((code, why)))
+    monkeypatch.setattr(interruption, "leave", lambda code, why: found.append((code, why)))
     return found
-
-
-def send(number: int, until) -> None:
-    """Send this process a signal, and wait for what it brings about."""
-    os.kill(os.getpid(), number)
-    end = time.monotonic() + 20
-    while not until() and time.monotonic() < end:
-        time.sleep(0.005)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -80,22 +68,14 @@ def test_what_ends_a_run_at_once_names_it_what_is_kept_of_it_and_how_to_go_on(le
     assert left == [(INTERRUPTED, f"{kept} Go on with --resume {tmp_path}.")]
 
 
-@pytest.mark.parametrize(
-    ("number", "code", "who"),
-    [(signal.SIGINT, INTERRUPTED, "by Ctrl-C"), (signal.SIGTERM, TERMINATED, "as the system asked")],
-)
-def test_what_has_no_steps_is_left_at_once_and_says_what_is_kept(number, code, who) -> None:
-    before, kept = signal.getsignal(number), []
-    with pytest.raises(StoppedEarly) as stopped, stopped_early(lambda: f"kept: {kept}."):
-        try:
-            with StopRequest() as inner:  # training within hears for itself, and gives signals back
-                inner.after(1)
-            os.kill(os.getpid(), number)
-            time.sleep(20)
-        finally:
-            kept.append("what was cleaned up")
-    assert str(stopped.value) == f"stopped {who}; kept: ['what was cleaned up']." and stopped.value.code == code
-    assert signal.getsignal(number) == before
+def test_training_hears_for_itself_and_gives_signals_back_to_the_work_around_it() -> None:
+    with pytest.raises(StoppedEarly, match="the whole"), stopped_early(lambda: "the whole."):
+        with StopRequest() as inner:
+            inner.after(1)
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert inner.after(2)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(20)
 
 
 def test_one_press_that_comes_twice_is_one_and_so_is_a_signal_that_a_queue_repeats(left, caplog, monkeypatch) -> None:

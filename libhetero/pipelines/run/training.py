@@ -22,10 +22,11 @@ from libhetero.pipelines.run.particles import listed_particles
 from libhetero.pipelines.run.start import RunStart
 from libhetero.pipelines.run.watching import RunWatch, shown_places
 from libhetero.records import Posterior
+from libhetero.telling.stopping import stopped_early
 from libhetero.training import sharding
 from libhetero.training.budget import CompiledStep
 from libhetero.training.checkpoint import CheckpointFolder
-from libhetero.training.interruption import stopped_early
+from libhetero.training.interruption import heard_by_jax
 from libhetero.training.loop import TrainingResult, train
 
 LOGGER = logging.getLogger(__name__)
@@ -118,7 +119,8 @@ def _finish(start: RunStart, folder: Path, result: TrainingResult, go_on: str) -
         more = f"; train further with {go_on} --niter {2 * start.config.training.epochs}"
         own = go_on == _resuming(folder)  # else it is trained as a part of what has its own number of epochs
         LOGGER.info("%s: %s%s", folder, result.verdict, more if result.verdict.improving and own else "")
-    with stopped_early(lambda: f"training is done, and its checkpoint written. Write the latents with {go_on}."):
+    written = f"training is done, and its checkpoint written. Write the latents with {go_on}."
+    with stopped_early(lambda: written, left=heard_by_jax()):
         _write_latents(start, folder, result.params)
 
 

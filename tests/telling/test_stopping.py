@@ -1,0 +1,111 @@
+"""Work that is asked to stop is left at once, says what is kept, and does not wait for native code."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from libhetero.errors import INTERRUPTED, TERMINATED, StoppedEarly
+from libhetero.telling import stopping
+from libhetero.telling.stopping import Asked, by_user, stopped_early
+from tests.making.signals import heard_as_in_a_terminal, send
+
+
+@pytest.fixture(autouse=True)
+def signals_are_heard() -> Iterator[None]:
+    with heard_as_in_a_terminal():
+        yield
+
+
+@pytest.fixture
+def left(monkeypatch) -> list[tuple[int, str]]:
+    """What the process would have ended with, code and line."""
+    found: list[tuple[int, str]] = []
+    monkeypatch.setattr(stopping, "leave", lambda code, why: found.append((code, why)))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "who"),
+    [
+        (signal.SIGINT, INTERRUPTED, "by Ctrl-C"),
+        (signal.SIGTERM, TERMINATED, "as the system asked"),
+        (signal.SIGHUP, TERMINATED, "as the system asked"),
+    ],
+)
+def test_work_is_left_at_once_and_says_what_is_kept(number, code, who) -> None:
+    before, kept = signal.getsignal(number), []
+    with pytest.raises(StoppedEarly) as stopped, stopped_early(lambda: f"kept: {kept}."):
+        try:
+            os.kill(os.getpid(), number)
+            time.sleep(20)
+        finally:
+            kept.append("what was cleaned up")
+    assert str(stopped.value) == f"stopped {who}; kept: ['what was cleaned up']." and stopped.value.code == code
+    assert signal.getsignal(number) == before
+
+
+def test_a_part_of_the_work_says_more_closely_what_is_kept(left) -> None:
+    with pytest.raises(StoppedEarly, match="the whole"), stopped_early(lambda: "the whole."):
+        with pytest.raises(StoppedEarly, match="a part"), stopped_early(lambda: "a part."):
+            send(signal.SIGTERM, lambda: False)
+        time.sleep(2 * stopping.ONE_PRESS)
+        send(signal.SIGTERM, lambda: False)
+    assert not left
+
+
+def test_a_second_ctrl_c_ends_the_process_though_the_work_does_not_end(left, monkeypatch) -> None:
+    with stopped_early(lambda: "the whole."), stopped_early(lambda: "a part."):
+        with pytest.raises(KeyboardInterrupt):
+            send(signal.SIGINT, lambda: False)
+        os.kill(os.getpid(), signal.SIGINT)  # the same press, handed on by another program: not raised again
+        time.sleep(0.05)
+        assert not left
+        monkeypatch.setattr(stopping, "ONE_PRESS", 0.0)
+        with pytest.raises(KeyboardInterrupt):
+            send(signal.SIGINT, lambda: False)
+        send(0, lambda: left)
+    assert left == [(INTERRUPTED, "ended at once; a part.")]
+
+
+def test_native_code_that_does_not_return_is_not_waited_for(left, monkeypatch) -> None:
+    monkeypatch.setattr(stopping, "PATIENCE", 0.05)
+    with pytest.raises(StoppedEarly), stopped_early(lambda: "the whole."):
+        threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        while not left:
+            hashlib.pbkdf2_hmac("sha256", b"", b"", 1_000_000)  # half a second, in which no handler can run
+    assert left == [(TERMINATED, "stopped as the system asked; the whole.")]
+
+
+def test_a_signal_that_is_ignored_or_left_to_others_stays_so() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with stopped_early(lambda: "the whole.", left=(signal.SIGTERM,)):
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+        os.kill(os.getpid(), signal.SIGHUP)
+
+
+def test_another_thread_hears_nothing_and_takes_ctrl_c_as_it_comes() -> None:
+    found: list[object] = []
+
+    def work() -> None:
+        try:
+            with stopped_early(lambda: "a part."):
+                raise KeyboardInterrupt
+        except StoppedEarly as stopped:
+            found.append(str(stopped))
+
+    with stopped_early(lambda: "the whole."):
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+    assert found == ["stopped by Ctrl-C; a part."]
+
+
+def test_ctrl_c_alone_is_told_to_all_programs_of_a_terminal() -> None:
+    assert by_user(KeyboardInterrupt()) and by_user(Asked(signal.SIGINT)) and not by_user(Asked(signal.SIGTERM))

@@ -101,23 +101,27 @@ def _write(
     Parameters
     ----------
     analysis : folder of its figures.
-    volumes : folders of evaluations to show, those of the analysis.
+    volumes : folders of evaluations to show, those of the analysis; the figures of all but the first are folded.
     others : further ones, folded.
     """
 
     def link(text: str, path: Path) -> Link:
         return Link(text, Path(os.path.relpath(path, folder)).as_posix())
 
-    def section(title: str, shown: Sequence[tuple[Path, str]], *, folded: bool = False) -> Section:
-        return Section(title, [link(text, path) for path, text in shown if path.exists()], folded=folded)
+    def section(
+        title: str, shown: Sequence[tuple[Path, str]], rows: Sequence[list[Cell]] = (), *, folded: bool = False
+    ) -> Section:
+        figures = [link(text, path) for path, text in shown if path.exists()]
+        return Section(title, figures, HEADER if rows else (), rows, folded)
 
-    def of_volumes(title: str, folders: Sequence[Path], more: Sequence[list[Cell]] = (), *, folded: bool) -> Section:
-        rows: list[list[Cell]] = [
+    def drawn(folders: Sequence[Path]) -> list[tuple[Path, str]]:
+        return [(where / "volumes.png", f"Volumes of {where.name}.") for where in folders]
+
+    def listed(folders: Sequence[Path]) -> list[list[Cell]]:
+        return [
             [where.name, str(len(earlier(where).volumes)), *([link(name, where / name)] for name in FILES)]
             for where in folders
         ]
-        figures = section("", [(where / "volumes.png", f"Volumes of {where.name}.") for where in folders]).figures
-        return Section(title, figures, HEADER, [*rows, *more], folded)
 
     whole, epoch = run_and_epoch(run.folder)
     latest = "" if epoch is None else " This figure is of the whole run, as of its last checkpoint."
@@ -127,8 +131,9 @@ def _write(
         more.append(["regions of Gaussians", "", [link("page", regions)], "", ""])
     sections = [
         *([] if found is None else [section(title, shown) for title, shown in _of_latents(run, found, analysis)]),
-        of_volumes("Volumes", volumes, more, folded=False),
-        of_volumes("Other volumes of this run", others, folded=True),
+        section("Volumes", drawn(volumes[:1]), [*listed(volumes), *more]),
+        *(section(f"Volumes of {one.name}", drawn([one]), folded=True) for one in volumes[1:]),
+        section("Other volumes of this run", drawn(others), listed(others), folded=True),
         section("Training", [(whole / name, text + latest) for name, text in OF_TRAINING], folded=True),
         section("Evidence and contrast of each particle", [(run.folder / "evidence.png", EVIDENCE)], folded=True),
     ]

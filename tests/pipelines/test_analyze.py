@@ -55,7 +55,7 @@ def test_a_run_of_gaussians(tmp_path, monkeypatch, load_program, capsys):
         "Commands to go on",
     ]
     shown, _, folded = page.read_text(encoding="utf-8").partition("<details>")
-    assert "analysis_pca_classes/volumes.png\" alt" in shown and "analysis_pca_path/volumes.png\" alt" in folded
+    assert 'analysis_pca_classes/volumes.png" alt' in shown and 'analysis_pca_path/volumes.png" alt' in folded
     volumes = {path.name: len(list(path.glob("*.mrc"))) for path in (tmp_path / "volumes").iterdir()}
     assert volumes.keys() == {f"analysis_pca_{one}" for one in ("classes", "pc_1", "pc_2", "states", "path")}
     assert volumes["analysis_pca_classes"] == volumes["analysis_pca_states"] == 4 and volumes["analysis_pca_pc_1"] == 3

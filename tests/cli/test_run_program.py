@@ -70,7 +70,8 @@ def test_a_caller_may_say_that_it_is_none_by_any_number(number: str) -> None:
 
 
 def test_garbage_is_looked_for_rarely_until_the_work_is_under_way() -> None:
-    before, seen = gc.get_threshold(), []
+    of_the_tests, before, seen = gc.get_threshold(), (700, 10, 10), []
+    gc.set_threshold(*before)
 
     def call(_: object, session: Session) -> None:
         seen.append(gc.get_threshold())
@@ -80,6 +81,7 @@ def test_garbage_is_looked_for_rarely_until_the_work_is_under_way() -> None:
     assert _run(call) == 0
     assert seen[0][0] > before[0] and seen[1] == before and gc.isenabled()
     assert gc.get_threshold() == before
+    gc.set_threshold(*of_the_tests)
 
 
 ENOSPC = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "out/particles.mrcs")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float
+from matplotlib.ticker import MaxNLocator
 
 from libhetero.report.style import DARK, GREY, LEGEND, PALETTE, colour_bar, colour_of, new_figure, save_figure
 
@@ -31,6 +32,7 @@ def draw_nulls(path: str | os.PathLike, null: Sequence[float], regions: dict[int
         axis.axvline(change, color=colour_of(region), linewidth=1.6, label=f"region {region}")
     axis.set_xlabel(f"change of {quantity}")
     axis.set_ylabel("null sets")
+    axis.yaxis.set_major_locator(MaxNLocator(integer=True))
     axis.legend(fontsize=LEGEND, frameon=False, labelcolor=DARK, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     save_figure(figure, path)
 

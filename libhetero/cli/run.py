@@ -23,7 +23,7 @@ from libhetero.cli.supervisor import hold_to_parent, is_one_of_several, supervis
 from libhetero.cli.terminal import forget, tell, usable_streams
 from libhetero.configuration import flags_typed, shortened
 from libhetero.configuration.limits import MOST_THREADS
-from libhetero.errors import StoppedEarly
+from libhetero.errors import INTERRUPTED, StoppedEarly
 from libhetero.files import RASTER, figures_as
 from libhetero.telling.stopping import stopped_early
 
@@ -170,6 +170,9 @@ def _worked(work: Callable[[], None], program: str, voice: Voice) -> int:
     """Do the work; return the exit code, after one line on what ended it."""
     try:
         work()
+    except KeyboardInterrupt:  # outside of `_stoppable`, for a moment
+        tell(f"{program}: interrupted.")
+        return INTERRUPTED
     except BrokenPipeError:
         forget(sys.stdout)  # its reader has gone (`… | head`): nobody to tell
         return 1

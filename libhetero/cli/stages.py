@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from libhetero.errors import ConfigurationError, UserError
-from libhetero.telling.stopping import by_user
+from libhetero.telling.stopping import before_leaving, by_user
 
 CHECKOUT = Path(__file__).resolve().parents[2] / "programs"
 PATIENCE = 5.0  # seconds that a program has to stop by the Ctrl-C that it got itself
@@ -83,11 +83,12 @@ def run_stage(name: str, command: str, folder: Path, variables: Mapping[str, str
         stderr=_screen(),
         env={**os.environ, **(variables or {})},
     )
-    try:
-        _, status, usage = os.wait4(process.pid, 0)
-    except BaseException as error:
-        _end(process, interrupted=isinstance(error, KeyboardInterrupt) and by_user(error))
-        raise
+    with before_leaving(lambda: _ask_to_stop(process)):
+        try:
+            _, status, usage = os.wait4(process.pid, 0)
+        except BaseException as error:
+            _end(process, interrupted=isinstance(error, KeyboardInterrupt) and by_user(error))
+            raise
     process.returncode = os.waitstatus_to_exitcode(status)
     seconds = time.monotonic() - start
     if status != 0:
@@ -115,6 +116,11 @@ def _end(process: subprocess.Popen, interrupted: bool) -> None:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(PATIENCE)
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.send_signal(signal.SIGTERM)  # not to one that has been waited for
+        _ask_to_stop(process)
         process.wait()
+
+
+def _ask_to_stop(process: subprocess.Popen) -> None:
+    """Send SIGTERM to a program that is still there."""
+    with contextlib.suppress(ProcessLookupError):
+        process.send_signal(signal.SIGTERM)  # not to one that has been waited for

@@ -21,7 +21,7 @@ from libhetero.configuration.limits import (
     MOST_TILTS,
 )
 from libhetero.errors import ConfigurationError
-from libhetero.files import require_memory
+from libhetero.files import absolute_path, require_memory
 from libhetero.simulate.configuration import (
     PRESENT,
     STEEPEST,
@@ -321,14 +321,18 @@ def run(config: SimulateConfig, progress: Callable[[float], None] = lambda fract
     # The parts load here, after parsing: `--help` is answered from the declarations above.
     from libhetero.pipelines.simulating.building import build, details
     from libhetero.pipelines.simulating.work import begun_with, flags_of, gpu_to_share
+    from libhetero.simulate.part import begun_part
     from libhetero.simulate.writer import write_simulation
     from libhetero.telling.progress import Counts
     from libhetero.telling.stopping import stopped_early
 
     _require_memory(config)
-    goes_on = "The same command goes on." if config.share[1] > 1 else "The same command with --resume goes on."
-    kept = f"what was rendered is kept. {goes_on}"
-    with stopped_early(lambda: kept), gpu_to_share(config.processes), Counts("particles", progress) as shown:
+    target = absolute_path(config.folder)
+    with (
+        stopped_early(lambda: _kept(config, begun_part(target))),
+        gpu_to_share(config.processes),
+        Counts("particles", progress) as shown,
+    ):
         simulation = build(config)
         folder = write_simulation(
             config.folder,
@@ -346,6 +350,14 @@ def run(config: SimulateConfig, progress: Callable[[float], None] = lambda fract
     if folder is not None:
         _tell(folder, simulation.imaging)
     return folder
+
+
+def _kept(config: SimulateConfig, begun: Path | None) -> str:
+    """Return what is kept of a set whose making was stopped, and how to go on."""
+    if begun is None:
+        return f"nothing of {config.folder} was rendered. The same command begins anew."
+    goes_on = "The same command" if config.share[1] > 1 else "The same command with --resume"
+    return f"what was rendered is kept in {begun}. {goes_on} goes on."
 
 
 def _require_memory(config: SimulateConfig) -> None:

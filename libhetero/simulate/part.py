@@ -84,7 +84,7 @@ class Part:
     @property
     def begun(self) -> bool:
         """Whether any step was done."""
-        return any(self.folder.glob("done_*.jsonl"))
+        return begun_part(self.target) is not None
 
     def record(self, done: dict[str, Any]) -> None:
         """Add a finished step; its data lie on the disk already."""
@@ -133,6 +133,21 @@ class Part:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
+def _folder_of(target: Path) -> Path:
+    return target.with_name(f".{target.name}.part")
+
+
+def begun_part(target: Path) -> Path | None:
+    """Return the folder of a set in the making, of which steps are done; None where there is none.
+
+    Parameters
+    ----------
+    target : the set's place, absolute.
+    """
+    folder = _folder_of(target)
+    return folder if any(folder.glob("done_*.jsonl")) else None
+
+
 @contextlib.contextmanager
 def open_part(
     target: Path,
@@ -161,7 +176,7 @@ def open_part(
         False, or it cannot be written.
     ConfigurationError : if it was begun with something else.
     """
-    folder = target.with_name(f".{target.name}.part")
+    folder = _folder_of(target)
     _check_free(target)
     _begin(folder, target, begun_with, fill)
     with contextlib.ExitStack() as held:

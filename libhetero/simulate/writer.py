@@ -145,7 +145,7 @@ def _is_last(part: Part, blocks: int) -> bool:
 
 @contextlib.contextmanager
 def _kept(part: Part) -> Iterator[None]:
-    """Say that what was done is kept when the work ends early."""
+    """Say that what was done is kept when the work fails; whoever is asked to stop says so himself."""
     try:
         yield
     except (OSError, DataError) as error:
@@ -160,7 +160,7 @@ def _kept(part: Part) -> Iterator[None]:
             f"{error} What is done is kept in {part.folder}: go on with --resume and the same options, "
             "or remove that folder."
         ) from error
-    except BaseException:
+    except Exception:
         if part.begun:
             logger.warning("what is done is kept in %s: go on with --resume.", part.folder)
         raise

@@ -23,6 +23,9 @@ LOGGER = logging.getLogger(__name__)
 ASKING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # Ctrl-C, a queue, a terminal that is closed
 ONE_PRESS = 0.3  # seconds within which Ctrl-C may come twice, from the terminal and from a program that hands it on
 PATIENCE = 5.0  # seconds in which native code has to return once it is asked to stop
+IN_ORDER = 20.0  # seconds in which work that is left can put its files in order, however often it is asked to stop
+
+_before_leaving: list[Callable[[], object]] = []
 
 
 class Asked(KeyboardInterrupt):
@@ -89,9 +92,10 @@ class _Request:
         self._raised, self._first = -float("inf"), -float("inf")  # when
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        """Leave the work, in the main thread; what is repeated at once is one request."""
-        before, self._raised = self._raised, time.monotonic()
-        if self._raised - before > ONE_PRESS:
+        """Leave the work, in the main thread; what is repeated soon is one request, as queues ask several times."""
+        now = time.monotonic()
+        if now - self._raised > IN_ORDER:
+            self._raised = now
             raise Asked(number)
 
     def arrived(self, number: int) -> None:
@@ -111,7 +115,11 @@ class _Request:
             self._end(code, f"stopped {who}")
 
     def _end(self, code: int, how: str) -> None:
-        leave(code, f"{how}; {self.kept[-1]()}" if self.kept else f"{how}.")
+        line = f"{how}."
+        try:
+            line = f"{how}; {self.kept[-1]()}"
+        finally:  # whatever is wrong with what would be said
+            leave(code, line)
 
 
 @contextmanager
@@ -161,8 +169,30 @@ def who_asked(by_user: bool) -> tuple[str, int]:
     return ("by Ctrl-C", INTERRUPTED) if by_user else ("as the system asked", TERMINATED)
 
 
+@contextmanager
+def before_leaving(deed: Callable[[], object]) -> Iterator[None]:
+    """Have something done also where the process ends from within a thread (`leave`), as telling a program to stop.
+
+    Parameters
+    ----------
+    deed : called in that thread; does not wait for anything.
+    """
+    _before_leaving.append(deed)
+    try:
+        yield
+    finally:
+        _before_leaving.remove(deed)
+
+
 def leave(code: int, why: str) -> None:
-    """End this process from any thread, whatever the main one is at, with one line."""
-    LOGGER.error(why)
-    sys.stdout.flush()
-    os._exit(code)
+    """End this process from any thread, whatever the main one is at, with one line.
+
+    Its reader may have gone, or its terminal be closed: the process ends all the same.
+    """
+    try:
+        for deed in tuple(_before_leaving):
+            deed()
+        LOGGER.error(why)
+        sys.stdout.flush()
+    finally:
+        os._exit(code)

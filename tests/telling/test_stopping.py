@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -52,12 +55,27 @@ def test_work_is_left_at_once_and_says_what_is_kept(number, code, who) -> None:
 
 
 def test_a_part_of_the_work_says_more_closely_what_is_kept(left) -> None:
-    with pytest.raises(StoppedEarly, match="the whole"), stopped_early(lambda: "the whole."):
-        with pytest.raises(StoppedEarly, match="a part"), stopped_early(lambda: "a part."):
+    with pytest.raises(StoppedEarly, match="a part"), stopped_early(lambda: "the whole."):
+        with stopped_early(lambda: "a part."):
             send(signal.SIGTERM, lambda: False)
-        time.sleep(2 * stopping.ONE_PRESS)
+    with pytest.raises(StoppedEarly, match="the whole"), stopped_early(lambda: "the whole."):
+        with stopped_early(lambda: "a part."):
+            pass
         send(signal.SIGTERM, lambda: False)
     assert not left
+
+
+def test_what_is_put_in_order_is_not_cut_short_by_a_queue_that_asks_again(left, monkeypatch) -> None:
+    in_order = []
+    with pytest.raises(StoppedEarly), stopped_early(lambda: "the whole."):
+        try:
+            send(signal.SIGTERM, lambda: False)
+        finally:
+            monkeypatch.setattr(stopping, "ONE_PRESS", 0.0)
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.05)
+            in_order.append(True)
+    assert in_order and not left
 
 
 def test_a_second_ctrl_c_ends_the_process_though_the_work_does_not_end(left, monkeypatch) -> None:
@@ -68,9 +86,7 @@ def test_a_second_ctrl_c_ends_the_process_though_the_work_does_not_end(left, mon
         time.sleep(0.05)
         assert not left
         monkeypatch.setattr(stopping, "ONE_PRESS", 0.0)
-        with pytest.raises(KeyboardInterrupt):
-            send(signal.SIGINT, lambda: False)
-        send(0, lambda: left)
+        send(signal.SIGINT, lambda: left)
     assert left == [(INTERRUPTED, "ended at once; a part.")]
 
 
@@ -109,3 +125,38 @@ def test_another_thread_hears_nothing_and_takes_ctrl_c_as_it_comes() -> None:
 
 def test_ctrl_c_alone_is_told_to_all_programs_of_a_terminal() -> None:
     assert by_user(KeyboardInterrupt()) and by_user(Asked(signal.SIGINT)) and not by_user(Asked(signal.SIGTERM))
+
+
+LEAVES = """
+import signal, sys, time
+from libhetero.telling.stopping import before_leaving, stopped_early
+signal.signal(signal.SIGINT, signal.default_int_handler)
+def kept():
+    raise ValueError("nobody knows")
+with before_leaving(lambda: open("told", "w").close()), stopped_early(kept):
+    try:
+        print("something")
+        open("begun", "w").close()
+        time.sleep(60)
+    finally:
+        time.sleep(60)
+"""
+
+
+def test_a_process_whose_reader_has_gone_ends_at_once_by_a_second_ctrl_c(tmp_path) -> None:
+    """Whatever is wrong with its line; others are told first."""
+    environment = os.environ | {"PYTHONPATH": str(Path(stopping.__file__).parents[2])}
+    environment.pop("PYTHONUNBUFFERED", None)
+    reader, writer = os.pipe()
+    os.close(reader)
+    process = subprocess.Popen([sys.executable, "-c", LEAVES], cwd=tmp_path, stdout=writer, env=environment)
+    os.close(writer)
+    limit = time.monotonic() + 30
+    while not (tmp_path / "begun").exists():
+        assert time.monotonic() < limit and process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    time.sleep(2 * stopping.ONE_PRESS)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=20) == INTERRUPTED
+    assert (tmp_path / "told").exists()

@@ -408,7 +408,7 @@ def _chosen(sample: Batch, known: KnownClasses | None) -> Batch | None:
 
     None where they are too few to search in.
     """
-    shown: np.ndarray = (np.asarray(sample.weight) > 0).reshape(-1, sample.views).any(axis=1)
+    shown = np.asarray((np.asarray(sample.weight) > 0).reshape(-1, sample.views).any(axis=1))
     if known is not None:
         shown = shown & (known.of(sample).label >= 0)
     if (count := np.count_nonzero(shown)) < LEAST_PARTICLES:

@@ -12,6 +12,9 @@ from libhetero.io import read_particles, read_volume, write_particles, write_vol
 from libhetero.io.pose_changes import read_pose_changes
 from libhetero.pipelines.classifying.record import open_classification
 from libhetero.pipelines.classifying.so_far import SO_FAR
+from libhetero.pipelines.run.data import DataConfig
+from libhetero.pipelines.run.particles import load_particles
+from libhetero.pipelines.run.starting_classes import starting_classes
 from libhetero.records import PoseChange
 
 COUNT = 160
@@ -71,7 +74,7 @@ def test_poses_are_kept_where_what_follows_them_fails(program, folder, monkeypat
     np.testing.assert_allclose(read_pose_changes(folder / "near/poses_so_far.txt", COUNT).turn, turn, atol=1e-6)
 
 
-def test_poses_far_off_are_searched_about_the_lists_and_refined(program, folder):
+def test_poses_far_off_are_searched_about_the_lists_and_refined(program, folder, caplog):
     code, out, err = program("classify", f"set/particles.star near --search_poses 35 {QUIET}")
     assert code == 0, err
     assert out.rstrip().endswith("e2hype_refine.py near/ptcls_refined.lst --classes near")
@@ -87,6 +90,12 @@ def test_poses_far_off_are_searched_about_the_lists_and_refined(program, folder)
     np.testing.assert_allclose(opened.pose.rotation, found.pose.rotation, atol=1e-4)
     assert "searched" in (folder / "near/index.html").read_text()
     assert not list((folder / "near").glob("*so_far*"))
+    for name, of_before in (("set/particles.star", True), ("near/ptcls_refined.star", False)):
+        data = DataConfig(particles=name, classes="near")
+        caplog.clear()
+        known = starting_classes(data, load_particles(data))
+        assert len(known) == COUNT and (known.label >= 0).any()
+        assert ("give near/ptcls_refined.lst in place of that list" in caplog.text) == of_before
 
 
 def test_a_list_without_poses_has_them_from_a_map_of_any_grid_and_scale(program, folder):

@@ -1,5 +1,6 @@
 """Four virtual CPU devices and quick compilation for every test, chosen before JAX starts; programs as modules."""
 
+import gc
 import importlib.util
 import os
 import shutil
@@ -53,6 +54,9 @@ os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
 jaxtyping.install_import_hook("libhetero", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
 
+
+# Tracing makes millions of objects that live: Python looks through them for those that do not a tenth as often.
+gc.set_threshold(50_000, 20, 100)
 
 MOST_MEMORY = 3 * 2**29  # bytes a worker may hold of what it has compiled
 

@@ -376,7 +376,7 @@ class EpochFolder(CheckpointFolder):
             self._saved += 1
             wait_for_all(f"room for epoch {epoch}, number {self._saved} that is kept from step {int(state.step)}")
             about = {"format_version": FORMAT_VERSION, "step": int(state.step)}
-            items = {"params": ocp.args.StandardSave(params), "about": ocp.args.JsonSave(about)}
+            items = {"params": _saved(params), "about": ocp.args.JsonSave(about)}
             self._writer.save(place, args=ocp.args.Composite(**items))
 
     def _before(self, epoch: int) -> Path:
@@ -520,16 +520,25 @@ def _space(tree: Any) -> int:
 
 def _items(state: TrainingState, step: int, ended: bool) -> dict[str, Any]:
     items = {
-        "params": ocp.args.StandardSave(state.params),
-        "optimiser": ocp.args.StandardSave(state.optimiser),
-        "guard": ocp.args.StandardSave(_guard(state)),
+        "params": _saved(state.params),
+        "optimiser": _saved(state.optimiser),
+        "guard": _saved(_guard(state)),
         "about": ocp.args.JsonSave({"format_version": FORMAT_VERSION, "step": step, "ended": ended}),
     }
     if state.average is not None:
-        items["average"] = ocp.args.StandardSave(state.average)
+        items["average"] = _saved(state.average)
     if state.kept is not None:
-        items["kept"] = ocp.args.StandardSave(vars(state.kept))
+        items["kept"] = _saved(vars(state.kept))
     return items
+
+
+def _saved(tree: Any) -> ocp.args.StandardSave:
+    """Return how Orbax is to write arrays that are the same on every device: whole, by one process.
+
+    Of arrays on devices, Orbax has each of these write a slice. The slicing is compiled anew for each shape and place,
+    which takes seconds of a run's first checkpoint.
+    """
+    return ocp.args.StandardSave(jax.tree.map(lambda leaf: np.asarray(leaf.addressable_data(0)), tree))
 
 
 def _guard(state: TrainingState) -> dict[str, Any]:

@@ -282,3 +282,18 @@ def test_an_interruption_while_a_checkpoint_is_read_is_none_of_its_faults(copied
     with pytest.raises(KeyboardInterrupt):
         restored(copied)
     assert {path.name for path in (copied / "checkpoints").iterdir()} == {"4", "6"}
+
+
+def test_nothing_is_compiled_to_write_what_every_device_holds(trained, tmp_path, caplog) -> None:
+    state = restored(trained[0])
+    arrays = {f"{side}": np.ones((4 * side, 7 + side), np.float32) for side in (1, 2)}
+    state = dataclasses.replace(state, params=sharding.place_replicated(arrays, sharding.data_mesh()))
+    assert len(state.params["2"].sharding.device_set) == 4
+    with CheckpointFolder(tmp_path / "checkpoints") as checkpoints, jax.log_compiles():
+        checkpoints.save(state)
+        checkpoints.wait()
+    assert "ompil" not in caplog.text
+    with CheckpointFolder(tmp_path / "checkpoints") as checkpoints:
+        found = checkpoints.restore(state, sharding.data_mesh()).params
+    np.testing.assert_array_equal(found["2"], arrays["2"])
+    assert len(found["2"].sharding.device_set) == 4

@@ -25,8 +25,9 @@ Writes into the folder OUT: classes.txt (index, class, probability; -1 for junk)
 classification.json, and index.html, which shows it all. Class 0 has the most particles, class 1 the
 next most, and so on. The number says nothing else: another run may give the same molecule another one.
 
-For continuous change of the molecules, train CryoHype (e2hype_refine.py) on all particles, or the
-Gaussians on one class."""
+For continuous change of the molecules, train CryoHype on all particles (e2hype_refine.py particles.star
+--classes OUT begins with these classes; the last line names the whole command), or the Gaussians on one
+class."""
 
 EPILOG = """\
 examples:
@@ -47,6 +48,7 @@ def classify(options: argparse.Namespace, session: Session) -> None:
     result = run(configuration_of(options, ClassifyConfig), session.progress)
     several = "es, numbered from the one of most particles" if result.count != 1 else ""
     print(f"found {result.count} class{several}\nlook at {result.page}")
+    print(f"to train CryoHype from these classes: {result.training}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

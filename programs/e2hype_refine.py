@@ -31,6 +31,7 @@ EPILOG = """examples:
   e2hype_refine.py particles.star --datadir /data --niter 30
   e2hype_refine.py particles.lst --pointtransformer --model gmm.txt
   e2hype_refine.py particles.mrcs --poses poses.pkl --ctf ctf.pkl --hype_preset small
+  e2hype_refine.py particles.star --classes classes        what e2hype_classify.py found
   e2hype_refine.py --resume hype_03 --niter 40
   e2hype_refine.py particles.star --path hype_04 --coordinator node01:5000 --nprocs 2 --procid 0
 """

@@ -30,6 +30,7 @@ from libhetero.configuration.options import (
     spellings,
     value_of,
     whole_number,
+    words_of,
 )
 from libhetero.configuration.plain_words import WrongValue, wrong_value
 
@@ -62,6 +63,7 @@ __all__ = [
     "to_dict",
     "value_of",
     "whole_number",
+    "words_of",
     "write_json",
     "wrong_value",
 ]

@@ -205,6 +205,37 @@ def asked(configuration: Any, name: str) -> bool:
     return getattr(configuration, name) != default
 
 
+def words_of(configuration: Any, names: Iterable[str] | None = None) -> list[str]:
+    """Return the words of a command line that say what a configuration has other than by default.
+
+    Parameters
+    ----------
+    configuration : of a program.
+    names : of its fields, those to say; None for all. What stands without a flag is left out.
+    """
+    words = []
+    chosen = None if names is None else set(names)
+    for field, said in declared_options(configuration):
+        if (chosen is not None and field.name not in chosen) or not asked(configuration, field.name):
+            continue
+        if said.positional is not None or not (said.flags or said.constants):
+            continue
+        value, flag = getattr(configuration, field.name), named(configuration, field.name)
+        if not said.flags or isinstance(value, bool):
+            words.append(flag)
+            continue
+        texts = [_typed_as(said, one) for one in (value if isinstance(value, tuple) else (value,))]
+        if said.repeated:
+            words += [word for text in texts for word in (flag, text)]
+        else:
+            words += [flag, *(texts if said.count is not None else [",".join(texts)])]
+    return words
+
+
+def _typed_as(said: Option, value: Any) -> str:
+    return str(value) if said.scale == 1 else f"{value / said.scale:.12g}"
+
+
 def value_of(configuration: Any, name: str) -> Any:
     """Return the value of a field, or what it stands for where it was not given."""
     value = getattr(configuration, name)

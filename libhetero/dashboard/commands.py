@@ -28,7 +28,7 @@ PARAMS = "0_e2hype_params.json"
 # Options of a training that are of its list, which the selection's takes the place of, or of one start of it.
 OF_THE_LIST = {
     *("--path", "--resume", "--ind", "--poses", "--ctf", "--datadir", "--passthrough", "--requeue", "--dry_run"),
-    *("--coordinator", "--nprocs", "--procid", "--cache", "--apix", "--model", "--mask", "--ppid"),
+    *("--coordinator", "--nprocs", "--procid", "--cache", "--apix", "--model", "--mask", "--classes", "--ppid"),
 }
 LONGEST_VALUE = 200
 

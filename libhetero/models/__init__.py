@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from libhetero.models.family import ModelFamily
+    from libhetero.models.hype.latent.known import KnownClasses
     from libhetero.records import Batch, Gaussians
 
 
@@ -26,6 +27,7 @@ def create(
     sample: Batch,
     gaussians: Gaussians | None = None,
     mobile: np.ndarray | None = None,
+    known: KnownClasses | None = None,
     seed: int = 0,
 ) -> ModelFamily:
     """Make a model for a particle set.
@@ -39,6 +41,7 @@ def create(
     sample : particles, as many as the configuration's `sample_size`, from which fixed statistics are measured.
     gaussians : the neutral mixture, for families that start from one.
     mobile : which of its Gaussians may change, bool; None for all.
+    known : classes of all images of the list, for families that begin from classes; None to search for them.
     seed : of the fixed random geometry (INR frequencies, k-means).
 
     Raises
@@ -54,6 +57,8 @@ def create(
                 "Make one with e2hype_guess_n.py."
             )
         start = {"neutral": gaussians, "mobile": mobile}
+    elif known is not None:
+        start = {"known": known}
     return found.model().from_data(config, box_size=box_size, pixel_size=pixel_size, sample=sample, seed=seed, **start)
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from libhetero.configuration import check_options, option, same_as
+from libhetero.configuration import check_options, option, same_as, words_of
 from libhetero.configuration.limits import MOST_BATCH, MOST_CLASSES, MOST_SEED
 from libhetero.errors import ConfigurationError
 from libhetero.pipelines.make3d import check_folder_name
@@ -17,6 +16,7 @@ from libhetero.telling.stages import timed
 from libhetero.training.configuration import PreprocessConfig
 
 LOGGER = logging.getLogger(__name__)
+READ_ANEW = "tilts", "dose", "dose_weighting", "no_ctf", "contrast"  # what no list says
 MOST_NEAR = 45.0  # degrees: where poses may be further off, those of the list say nothing
 
 
@@ -86,6 +86,15 @@ class ClassifyConfig(ParticleListConfig):
         """Whether poses are searched for without looking at the list's."""
         return self.search_poses is not None and self.search_poses > MOST_NEAR
 
+    def for_training(self, rewritten: bool) -> list[str]:
+        """Return the options by which e2hype_refine.py reads the same particles.
+
+        Parameters
+        ----------
+        rewritten : whether it is given a list that is written here, with poses, CTF and the images that were used.
+        """
+        return words_of(self, READ_ANEW if rewritten else (*self.listed(), *READ_ANEW))
+
     def data(self) -> DataConfig:
         """Return which particles of a list, and how their images are prepared."""
         return DataConfig(
@@ -105,11 +114,13 @@ class ClassifyResult:
     count : classes.
     junk : particles that show nothing.
     page : index.html, which links the rest.
+    training : command that trains CryoHype from these classes.
     """
 
     count: int
     junk: int
     page: Path
+    training: str
 
 
 def run(config: ClassifyConfig, progress: Callable[[float], None] | None = None) -> ClassifyResult:
@@ -126,74 +137,46 @@ def run(config: ClassifyConfig, progress: Callable[[float], None] | None = None)
     """
     # The parts load here, after parsing: `--help` is answered from the declarations above.
     from libhetero.files import remove_figures, remove_stale
-    from libhetero.io.pose_changes import at_refined_poses, changed_pose, composed, pose_of
     from libhetero.pipelines.classifying.files import write_classification
     from libhetero.pipelines.classifying.maps import class_maps, draw_class_maps
-    from libhetero.pipelines.classifying.poses import first_map, refined_poses, searched_poses
+    from libhetero.pipelines.classifying.poses import first_map
     from libhetero.pipelines.classifying.record import Search, is_classification
-    from libhetero.pipelines.classifying.search import classify_particles
+    from libhetero.pipelines.classifying.so_far import SO_FAR, PosesSoFar
+    from libhetero.pipelines.classifying.steps import Steps
     from libhetero.pipelines.maps.classes import FIGURE, TABLE, ClassMap, renewed_folder
     from libhetero.pipelines.maps.reconstructing import listed_feed
 
     advance: Callable[[float], None] = progress or (lambda fraction: None)
-    _check_output(config.output, is_classification)
+    _check_output(config.output, is_classification, SO_FAR)
     data = config.data()
     feed = listed_feed(data, config.contrast)
     _check_series(config, feed.particles.group is not None)
     reference = None if config.reference is None else first_map(Path(config.reference), feed)
+    search = Search(config.search_poses, config.anywhere, config.reference)
     refining = config.refine_poses or config.search_poses is not None
-    stages = (2 if refining else 0) + (2 if config.search_poses is not None else 0) + 1
-    share = (1.0 if config.no_maps else 0.7) / stages
-    with renewed_folder(config.output) as folder:
+    steps = Steps(search, reference, refining, config.classes, config.seed, config.batch_size)
+    share, so_far = 1.0 if config.no_maps else 0.7, PosesSoFar(Path(config.output), data)
+    with so_far.told(), renewed_folder(config.output) as folder:
         remove_stale(folder, TABLE)
         remove_figures(folder, FIGURE)
-        done, listed, searched = 0, feed.particles, None
-        if config.search_poses is not None:
-            with timed(LOGGER, "search for poses"):
-                searched = searched_poses(
-                    feed,
-                    None if config.anywhere else config.search_poses,
-                    reference,
-                    config.seed,
-                    config.batch_size,
-                    lambda part: advance(2 * share * part),
-                )
-            feed = dataclasses.replace(
-                feed, particles=dataclasses.replace(listed, pose=changed_pose(pose_of(listed), searched))
-            )
-            done = 2
-        with timed(LOGGER, "classes"):
-            found = classify_particles(
-                feed, config.classes, config.seed, config.batch_size, lambda part: advance(share * (done + part))
-            )
-        if refining:
-            with timed(LOGGER, "poses"):
-                change = refined_poses(feed, config.seed, found, config.batch_size)
-            if searched is not None:
-                change = composed(searched, change)
-            feed = dataclasses.replace(feed, particles=at_refined_poses(listed, change))
-            done += 2
-            advance(share * done)
-            with timed(LOGGER, "classes at the refined poses"):
-                found = classify_particles(
-                    feed, config.classes, config.seed, config.batch_size, lambda part: advance(share * (done + part))
-                )
-        share *= stages
+        feed, found = steps.done(feed, so_far, lambda part: advance(share * part))
         maps: tuple[ClassMap, ...] = ()
         if not config.no_maps:
             with timed(LOGGER, "maps"):
                 maps = class_maps(
                     feed, found, folder, config.batch_size, lambda done: advance(share + (1 - share) * done)
                 )
-        search = Search(config.search_poses, config.anywhere, config.reference)
-        page = write_classification(folder, feed, data, found, maps, search)
+        written = write_classification(folder, feed, data, found, maps, search, config.for_training)
+        so_far.forget()
     draw_class_maps(folder, maps)
-    return ClassifyResult(found.count, int(found.junk.sum()), page)
+    return ClassifyResult(found.count, int(found.junk.sum()), written.page, written.training)
 
 
-def _check_output(output: str, is_classification: Callable[[str], bool]) -> None:
-    """Refuse a folder of other files."""
-    if Path(output).is_dir() and any(Path(output).iterdir()) and not is_classification(output):
+def _check_output(output: str, is_classification: Callable[[str], bool], so_far: Collection[str]) -> None:
+    """Refuse a folder of other files than a classification, and poses of one that failed, are."""
+    folder = Path(output)
+    others = folder.is_dir() and any(path.name not in so_far for path in folder.iterdir())
+    if others and not is_classification(output):
         raise ConfigurationError(
             f"{output}: holds other files than those of a classification; expected a new folder, an empty one, "
             "or one of an earlier call. Give another name."

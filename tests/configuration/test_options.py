@@ -18,6 +18,7 @@ from libhetero.configuration import (
     option,
     parsed_value,
     value_of,
+    words_of,
 )
 from libhetero.errors import ConfigurationError
 
@@ -162,6 +163,14 @@ def test_what_differs_from_its_default_was_asked_for():
 
 def _names(config: Any) -> list[tuple[str, Any]]:
     return [(each.name, said) for each, said in declared_options(config)]
+
+
+def test_what_was_asked_for_is_said_as_it_is_typed():
+    asked_for = WalkConfig("hype_00", steps=5, heights=(1e4, 3e4), path=(5, 120), sign=-1, flat=True, shoes=False)
+    expected = "--niter 5 --heights 1 3 --path 5,120 --down --flat --noshoes"
+    assert words_of(asked_for) == expected.split()
+    assert words_of(asked_for, ("sign", "steps", "folder", "size")) == ["--niter", "5", "--down"]
+    assert words_of(WalkConfig("hype_00")) == []
 
 
 def test_what_was_not_given_stands_for_something():

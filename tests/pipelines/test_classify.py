@@ -2,13 +2,20 @@
 
 import contextlib
 import json
+import shutil
 
 import numpy as np
 import pytest
 from sklearn.metrics import adjusted_rand_score
 
-from libhetero.io import MrcsWriter, read_particles, read_volume
+from libhetero.errors import ConfigurationError, DataError
+from libhetero.io import MrcsWriter, read_particles, read_volume, write_particles
 from libhetero.io.particle_findings import read_findings
+from libhetero.pipelines.run.asked import RefineConfig
+from libhetero.pipelines.run.data import DataConfig
+from libhetero.pipelines.run.new import NewRun
+from libhetero.pipelines.run.particles import load_particles
+from libhetero.pipelines.run.starting_classes import starting_classes
 
 COUNT, BOX = 150, 16
 
@@ -39,6 +46,8 @@ def program(load_program, folder, monkeypatch, capsys):
 def test_molecules_are_sorted_with_lists_maps_and_a_page(program, folder):
     code, out, _ = program("set/particles.star", "found", "--datadir", folder)
     assert code == 0 and "found 2 classes" in out and "found/index.html" in out
+    training = f"e2hype_refine.py set/particles.star --datadir {folder} --classes found"
+    assert out.rstrip().endswith(training) and training in (folder / "found/index.html").read_text()
     found, truth = folder / "found", folder / "set/truth"
     table = np.loadtxt(found / "classes.txt")
     label, probability = table[:, 1].astype(int), table[:, 2]
@@ -77,6 +86,72 @@ def test_a_classification_is_scored_as_a_run_is(load_program, folder, monkeypatc
     (folder / "found/class_00.mrc").unlink()
     assert score(["found", "--images", "20"]) == 1
     assert "class_00.mrc: no such map; classify without --nomaps" in capsys.readouterr().err
+
+
+@pytest.fixture
+def begun_with(folder, monkeypatch):
+    """Return what a run is told of the particles of a list by the classes in a folder."""
+    monkeypatch.chdir(folder)
+
+    def told(particles, classes="found"):
+        data = DataConfig(particles=str(particles), datadir=str(folder), classes=str(classes))
+        return starting_classes(data, load_particles(data))
+
+    return told
+
+
+def test_training_begins_with_the_classes_of_the_folder(program, folder, monkeypatch):
+    """The same list and seed: images are of the molecules that the folder says, in its order, and none is searched."""
+    label = np.loadtxt(folder / "found/classes.txt")[:, 1].astype(int)
+    monkeypatch.setattr("libhetero.models.hype.start.find_classes", None)
+    sizes = {"dim": 16, "inr_width": 16, "inr_layers": 1, "inr_frequencies": 8, "heads": 2, "head_dim": 8}
+    data = {"datadir": str(folder), "classes": "found"}
+    start = NewRun(RefineConfig("set/particles.star", preset="small", data=data, model=sizes)).start()
+    batch = start.feed.batch(np.arange(COUNT))
+    shown = label >= 0
+    assert start.model.start.molecules == 2 and start.config.data.classes == str(folder / "found")
+    np.testing.assert_array_equal(np.argmax(start.model.memberships(batch), axis=1)[shown], label[shown])
+
+
+def test_classes_follow_the_images_of_a_list(begun_with, folder):
+    """A list in another order, without junk and some others; a folder of a version that kept no record."""
+    label, listed = np.loadtxt(folder / "found/classes.txt")[:, 1], read_particles(folder / "set/particles.star")
+    rows = np.random.default_rng(0).permutation(np.flatnonzero(label >= 0)[5:])
+    write_particles(folder / "some.star", listed.take(rows))
+    findings = read_findings(folder / "found/particles.txt", COUNT)
+    known = begun_with("some.star")
+    np.testing.assert_array_equal(known.label, label[rows])
+    np.testing.assert_allclose(known.contrast, findings.contrast[rows])
+    np.testing.assert_allclose(known.square - known.contrast**2, findings.contrast_deviation[rows] ** 2, atol=1e-9)
+    shutil.copytree(folder / "found", folder / "earlier")
+    (folder / "earlier/particles.npz").unlink()
+    np.testing.assert_array_equal(begun_with("some.star", "earlier").label, label[rows])
+    whole = begun_with("set/particles.star")
+    np.testing.assert_array_equal(whole.label, label)
+    np.testing.assert_array_equal(whole.contrast[label < 0], 1)
+
+
+def test_classes_of_other_particles_are_refused(begun_with, folder, program):
+    other = folder / "other"
+    other.mkdir()
+    shutil.copy(folder / "set/particles.mrcs", other / "more.mrcs")
+    text = (folder / "set/particles.star").read_text()
+    (other / "particles.star").write_text(text.replace("particles.mrcs", "more.mrcs").replace("set/", "other/"))
+    told = f"found: its classes are of other particles than {COUNT} of {COUNT} images of other/particles.star"
+    with pytest.raises(DataError, match=f"{told}, first of number 0 .*, image 0 of .*more.mrcs; expected the list"):
+        begun_with("other/particles.star")
+    label = np.loadtxt(folder / "found/classes.txt")[:, 1]
+    few = read_particles(folder / "set/particles.star").take(np.flatnonzero(label >= 0)[:4])
+    write_particles(folder / "few.star", few)
+    with pytest.raises(DataError, match="found: 4 of 4 particles of few.star are in a class; expected at least 10"):
+        begun_with("few.star")
+    for name, what in (("set", "holds no classification.json"), ("nowhere", "no such folder")):
+        with pytest.raises(ConfigurationError, match=f"--classes {name}: {what}; expected a folder that e2hype_class"):
+            begun_with("set/particles.star", name)
+    shutil.copytree(folder / "found", folder / "torn")
+    (folder / "torn/particles.txt").write_text("0 1 2 3\n")
+    with pytest.raises(DataError, match="torn/particles.txt"):
+        begun_with("set/particles.star", "torn")
 
 
 def test_a_second_call_leaves_nothing_of_the_first(program, folder, monkeypatch):

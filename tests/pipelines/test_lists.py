@@ -218,7 +218,7 @@ def test_a_run_of_other_stacks_of_the_same_name(program, whole):
     defocus = {name: getattr(other.ctf, name)[::-1] + np.float32(5e3) for name in ("defocus_u", "defocus_v")}
     write_particles("J9.star", dataclasses.replace(other, pose=pose, ctf=dataclasses.replace(other.ctf, **defocus)))
     code, _, err = program(command)
-    assert code == 1 and "are of another set. Give the list that the run was trained on" in err
+    assert code == 1 and "are of another set. Give the list that these results are of" in err
 
 
 def test_classes_are_those_of_the_tables_that_are_named(program, whole):

@@ -7,9 +7,15 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from libhetero.errors import DataError
 from libhetero.io import read_particles, read_volume, write_particles, write_volume
 from libhetero.io.pose_changes import read_pose_changes
 from libhetero.pipelines.classifying.record import open_classification
+from libhetero.pipelines.classifying.so_far import SO_FAR
+from libhetero.pipelines.run.data import DataConfig
+from libhetero.pipelines.run.particles import load_particles
+from libhetero.pipelines.run.starting_classes import starting_classes
+from libhetero.records import PoseChange
 
 COUNT = 160
 QUIET = "--nomaps --seed 1"
@@ -44,9 +50,34 @@ def off(folder, rotation):
     return np.degrees(Rotation.from_matrix(np.asarray(rotation) @ np.swapaxes(truth, 1, 2)).magnitude())
 
 
-def test_poses_far_off_are_searched_about_the_lists_and_refined(program, folder):
-    code, _, err = program("classify", f"set/particles.star near --search_poses 35 {QUIET}")
+def test_poses_are_kept_where_what_follows_them_fails(program, folder, monkeypatch):
+    """By a search that is known here; the next call in the folder is no other's, and leaves them out in the end."""
+    random = np.random.default_rng(0)
+    turn, shift = random.normal(0, 0.1, (COUNT, 3)), random.normal(0, 5, (COUNT, 2))
+    change = PoseChange(turn=turn, shift=shift, turn_deviation=0 * turn, shift_deviation=0 * shift)
+
+    def nothing(*_, **__):
+        raise DataError("the images show nothing.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("libhetero.pipelines.classifying.steps.searched_poses", lambda *_, **__: change)
+        patch.setattr("libhetero.pipelines.classifying.steps.classify_particles", nothing)
+        code, _, err = program("classify", f"set/particles.star near --search_poses 35 {QUIET}")
+    kept = {path.name for path in (folder / "near").iterdir()}
+    told = "The poses found before are kept: near/ptcls_so_far.lst lists all particles at them, to go on from"
+    assert code == 1 and f"the images show nothing. {told} with --refine_poses." in err
+    assert kept == {"poses_so_far.txt", "ptcls_so_far.lst", "ptcls_so_far.star"} <= set(SO_FAR)
+    given, listed = (read_particles(folder / name) for name in ("set/particles.star", "near/ptcls_so_far.star"))
+    expected = Rotation.from_rotvec(turn).as_matrix() @ given.pose.rotation
+    np.testing.assert_allclose(listed.pose.rotation, expected, atol=1e-4)
+    np.testing.assert_allclose(listed.pose.shift, given.pose.shift + shift, atol=1e-3)
+    np.testing.assert_allclose(read_pose_changes(folder / "near/poses_so_far.txt", COUNT).turn, turn, atol=1e-6)
+
+
+def test_poses_far_off_are_searched_about_the_lists_and_refined(program, folder, caplog):
+    code, out, err = program("classify", f"set/particles.star near --search_poses 35 {QUIET}")
     assert code == 0, err
+    assert out.rstrip().endswith("e2hype_refine.py near/ptcls_refined.lst --classes near")
     given, found = (read_particles(folder / name) for name in ("set/particles.star", "near/ptcls_refined.star"))
     assert np.median(off(folder, given.pose.rotation)) > 11
     assert np.median(off(folder, found.pose.rotation)) < 8
@@ -58,6 +89,13 @@ def test_poses_far_off_are_searched_about_the_lists_and_refined(program, folder)
     opened = open_classification(folder / "near").feed.particles
     np.testing.assert_allclose(opened.pose.rotation, found.pose.rotation, atol=1e-4)
     assert "searched" in (folder / "near/index.html").read_text()
+    assert not list((folder / "near").glob("*so_far*"))
+    for name, of_before in (("set/particles.star", True), ("near/ptcls_refined.star", False)):
+        data = DataConfig(particles=name, classes="near")
+        caplog.clear()
+        known = starting_classes(data, load_particles(data))
+        assert len(known) == COUNT and (known.label >= 0).any()
+        assert ("give near/ptcls_refined.lst in place of that list" in caplog.text) == of_before
 
 
 def test_a_list_without_poses_has_them_from_a_map_of_any_grid_and_scale(program, folder):

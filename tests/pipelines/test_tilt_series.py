@@ -7,6 +7,8 @@ from libhetero.configuration import read_json
 from libhetero.io import read_latent, read_particles
 from libhetero.pipelines.decoding.mid_latent import LatentStream
 from libhetero.pipelines.run.folder import open_run
+from libhetero.tilts import one_image_each
+from libhetero.training.series import drawn_from
 
 COUNT, TILTS = 40, 3
 SIZES = "--preset small --niter 2 --batchsz 8 --seed 1"
@@ -100,21 +102,6 @@ def test_a_run_goes_on_with_the_same_particles(trained, program):
     assert alike(read_latent(trained / "mid_00.txt")[1], np.asarray(open_run(trained).particles.group))
 
 
-def test_a_hypernetwork_gives_a_particle_one_volume(program, folder):
-    """Its classes are solved for from all images of a particle, too, and told of each."""
-    code, out, err = program("refine", f"set/mixed.star {SIZES} {HYPE} --start classes --path hype")
-    assert code == 0, err
-    assert f"{COUNT} particles in {COUNT * TILTS} images" in out + err and "take each image" not in out + err
-    run = open_run(folder / "hype")
-    group = np.asarray(run.particles.group)
-    assert run.model.series and alike(read_latent(folder / "hype/mid_00.txt")[1], group)
-    code, out, err = program("embed", "hype --method pca --classes 2 --lists")
-    assert code == 0, err
-    assert alike(np.loadtxt(folder / "hype/classes_particles.txt")[:, 1:2], group)
-    code, out, err = program("eval", "hype --classes hype/classes_particles.txt")
-    assert code == 0, err
-
-
 def test_classes_without_a_network_are_of_particles(program, folder):
     code, out, err = program("classify", "set/mixed.star found --classes 2 --seed 1")
     assert code == 0, err
@@ -127,6 +114,28 @@ def test_classes_without_a_network_are_of_particles(program, folder):
     assert sum(read_particles(path).distinct for path in lists) == sum(one["particles"] for one in record["classes"])
     code, out, err = program("classify", "set/mixed.star searched --search_poses 10")
     assert code == 1 and "--search_poses: set/mixed.star lists tilt series" in err
+
+
+def test_a_hypernetwork_gives_a_particle_one_volume(program, folder):
+    """Begun with the classes that were found before, which it needs no more to be opened and gone on with."""
+    code, out, err = program("refine", f"set/mixed.star {SIZES} {HYPE} --classes found --path hype")
+    assert code == 0, err
+    assert f"{COUNT} particles in {COUNT * TILTS} images" in out + err and "take each image" not in out + err
+    run = open_run(folder / "hype")
+    group = np.asarray(run.particles.group)
+    assert run.model.series and alike(read_latent(folder / "hype/mid_00.txt")[1], group)
+    label = np.loadtxt(folder / "found/classes.txt")[:, 1].astype(int)
+    (folder / "found").rename(folder / "moved")
+    first, _ = one_image_each(run.particles)
+    told = np.argmax(run.model.memberships(drawn_from(run.feed()).batch(np.arange(COUNT)))[::TILTS], axis=1)
+    assert np.mean(told[label[first] >= 0] == label[first][label[first] >= 0]) > 0.9
+    code, out, err = program("refine", "--resume hype")
+    assert code == 0 and "this run is finished" in out, err
+    code, out, err = program("embed", "hype --method pca --classes 2 --lists")
+    assert code == 0, err
+    assert alike(np.loadtxt(folder / "hype/classes_particles.txt")[:, 1:2], group)
+    code, out, err = program("eval", "hype --classes hype/classes_particles.txt")
+    assert code == 0, err
 
 
 def test_a_model_of_single_images_says_that_it_takes_them_apart(program, folder):

@@ -52,7 +52,7 @@ KEPT = {
         --sym --tilts
     """,
     "e2hype_refine.py": """
-        --accum --apix --batchsz --box --cache --checkpoint --clip --conditioning --contrast --coordinator
+        --accum --apix --batchsz --box --cache --checkpoint --classes --clip --conditioning --contrast --coordinator
         --ctf --datadir --decoder --dose --dose_weighting --dry-run --ema --encoder --figure --hype_preset --ind
         --invert --keep
         --keep_epochs --learnrate --mask --maxbad --maxres --minres --model --niter --nmid --noctf --noinvert

@@ -28,6 +28,7 @@ from libhetero.models.hype.contrast import prior_of, start_of_contrast, weigh
 from libhetero.models.hype.encoders import DOWN, image_encoder
 from libhetero.models.hype.hypernetwork import HyperNetwork
 from libhetero.models.hype.inr import INRWeights, inr_apply
+from libhetero.models.hype.latent.known import KnownClasses
 from libhetero.models.hype.sampling import draw, inclusion_probability
 from libhetero.models.hype.seen import MONOMIALS, measure_spectra, seen_image, view_features
 from libhetero.models.hype.series import Tilts, some_shown, tilt_features
@@ -109,12 +110,21 @@ class HypeModel:
     family: str = "hype"
 
     @classmethod
-    def from_data(cls, config: HypeConfig, box_size: int, pixel_size: float, sample: Batch, seed: int = 0) -> HypeModel:
+    def from_data(
+        cls,
+        config: HypeConfig,
+        box_size: int,
+        pixel_size: float,
+        sample: Batch,
+        seed: int = 0,
+        known: KnownClasses | None = None,
+    ) -> HypeModel:
         """Draw the features' points and measure the signal's spectrum; see `models.create`.
 
         Raises
         ------
         ConfigurationError : if the patch does not divide the box, or that is too small for the U-Net.
+        DataError : if too few of the particles are in a class that is known.
         """
         seen = config.seen_shape(box_size)
         if config.encoder == "unet" and seen[0] < LEAST_UNET:
@@ -135,7 +145,7 @@ class HypeModel:
         by_ring = measure_noise(some, box_size)
         start = None
         if begun:
-            start = Start.of_particles(sample, box_size, pixel_size, by_ring, seed)
+            start = Start.of_particles(sample, box_size, pixel_size, by_ring, seed, known)
             config = config if start is not None else dataclasses.replace(config, start="none")
         model = cls(
             config,

@@ -1,8 +1,9 @@
 """Where CryoHype begins: classes of a mixture, solved for, as a volume for each image and a token of its encoder.
 
-`latent.class_search` finds the classes, on low rings. Volumes of the same particles' classes on all rings that memory
-allows, V_k, have principal components U about their mean, in which class k is at c_k. For an image x, or all images of
-a particle, with the probability p_k of each class given it (`latent.classes`),
+`latent.class_search` finds the classes, on low rings, unless they are known already (`latent.known`). Volumes of the
+same particles' classes on all rings that memory allows, V_k, have principal components U about their mean, in which
+class k is at c_k. For an image x, or all images of a particle, with the probability p_k of each class given it
+(`latent.classes`),
 
     z = Σ_k p_k c_k,        V_start = mean + U z
 
@@ -31,9 +32,17 @@ from jaxtyping import Array, Complex, Float, Int
 from libhetero.configuration import ArraySchema
 from libhetero.errors import DataError
 from libhetero.models.hype.latent.central import CentralSlices, central_slices, disc_pixels, joined, whitened
-from libhetero.models.hype.latent.class_search import BALL, HIGHEST_RING, LEAST_PARTICLES, MOST_RANK, find_classes
+from libhetero.models.hype.latent.class_search import (
+    BALL,
+    HIGHEST_RING,
+    LEAST_PARTICLES,
+    MOST_RANK,
+    find_classes,
+    known_mixture,
+)
 from libhetero.models.hype.latent.classes import joint_likelihood, judged_against
 from libhetero.models.hype.latent.grid import FourierGrid, nearest_points, on_grid
+from libhetero.models.hype.latent.known import KnownClasses
 from libhetero.models.hype.latent.mode_volumes import BYTES, mode_sums, mode_volumes
 from libhetero.models.hype.latent.normal_equations import equations_of, parts_of
 from libhetero.models.hype.latent.subspace import components
@@ -102,7 +111,13 @@ class Start:
 
     @classmethod
     def of_particles(
-        cls, sample: Batch, n: int, pixel_size: float, noise: Float[np.ndarray, "rings"], seed: int
+        cls,
+        sample: Batch,
+        n: int,
+        pixel_size: float,
+        noise: Float[np.ndarray, "rings"],
+        seed: int,
+        known: KnownClasses | None = None,
     ) -> Start | None:
         """Find the classes of particles and their volumes; None where the images show nothing.
 
@@ -113,14 +128,18 @@ class Start:
         pixel_size : Å.
         noise : by ring, power of a Fourier pixel of `fourier_image` / n.
         seed : of the search.
+        known : classes of all images of the list, by the places that `sample.index` says; None to search for them.
+
+        Raises
+        ------
+        DataError : where too few of the particles are in a class that is known.
         """
-        shown = (np.asarray(sample.weight) > 0).reshape(-1, sample.views).any(axis=1)
-        if np.count_nonzero(shown) < LEAST_PARTICLES:
+        chosen = _chosen(sample, known)
+        if chosen is None:
             return None
-        sample = sample if shown.all() else taken(sample, np.flatnonzero(shown))
-        particles = _Particles(sample, n, pixel_size, noise)
+        particles = _Particles(chosen, n, pixel_size, noise)
         low = joined(list(particles.blocks(HIGHEST_RING)))
-        mixture = find_classes(low, seed=seed)
+        mixture = find_classes(low, seed=seed) if known is None else known_mixture(low, known.of(chosen), seed)
         if mixture.empty.all():
             LOGGER.info("the images show nothing that their poses agree on; the network begins from nothing")
             return None
@@ -382,6 +401,24 @@ def _in_half_precision(
     columns: Complex[np.ndarray, "points volumes"], scale: float
 ) -> Float[np.ndarray, "points 2 volumes"]:
     return (np.stack([columns.real, columns.imag], axis=1) / scale).astype(np.float16)
+
+
+def _chosen(sample: Batch, known: KnownClasses | None) -> Batch | None:
+    """Return the particles of a sample that classes are of: those with an image, and in a class where that is known.
+
+    None where they are too few to search in.
+    """
+    shown = np.asarray((np.asarray(sample.weight) > 0).reshape(-1, sample.views).any(axis=1))
+    if known is not None:
+        shown = shown & (known.of(sample).label >= 0)
+    if (count := np.count_nonzero(shown)) < LEAST_PARTICLES:
+        if known is not None:
+            raise DataError(
+                f"{count} of {len(shown)} sampled particles are in a class that training begins with; expected at "
+                f"least {LEAST_PARTICLES}. Leave --classes out, or give more particles."
+            )
+        return None
+    return sample if shown.all() else taken(sample, np.flatnonzero(shown))
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import logging
 import shlex
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,15 @@ from libhetero.io.particle_findings import write_findings
 from libhetero.io.pose_changes import at_given_poses
 from libhetero.metrics.fsc import resolution
 from libhetero.pipelines.classifying.maps import FIGURE
-from libhetero.pipelines.classifying.record import CLASSES, PARTICLES, RECORD, ClassificationRecord, ClassRecord, Search
+from libhetero.pipelines.classifying.record import (
+    CLASSES,
+    PARTICLES,
+    PARTS,
+    RECORD,
+    ClassificationRecord,
+    ClassRecord,
+    Search,
+)
 from libhetero.pipelines.classifying.search import Classification
 from libhetero.pipelines.decoding.class_files import class_names, write_classes, write_lists_of_classes
 from libhetero.pipelines.decoding.particle_findings import FIGURE as EVIDENCE
@@ -28,7 +36,6 @@ from libhetero.pipelines.maps.classes import FIGURE as FSC
 from libhetero.pipelines.maps.classes import HALF_MAPS, ClassMap
 from libhetero.pipelines.run.data import DataConfig
 from libhetero.pipelines.run.list_digest import list_digest
-from libhetero.pipelines.run.particle_record import RECORD as PARTICLE_RECORD
 from libhetero.pipelines.run.particle_record import write_record
 from libhetero.pipelines.run.particles import is_unturned, listed_particles
 from libhetero.pipelines.run.poses import FIGURE as POSES_FIGURE
@@ -56,6 +63,24 @@ HEADER = (
 )
 
 
+@dataclass(frozen=True)
+class Written:
+    """What was written.
+
+    Parameters
+    ----------
+    page : index.html.
+    training : command that trains CryoHype from these classes.
+    """
+
+    page: Path
+    training: str
+
+
+def _no_options(rewritten: bool) -> Sequence[str]:
+    return ()
+
+
 def write_classification(
     folder: Path,
     feed: ParticleFeed,
@@ -63,8 +88,9 @@ def write_classification(
     found: Classification,
     maps: Sequence[ClassMap],
     search: Search = NO_SEARCH,
-) -> Path:
-    """Write all but the maps into a folder; return the page.
+    options: Callable[[bool], Sequence[str]] = _no_options,
+) -> Written:
+    """Write all but the maps into a folder.
 
     Parameters
     ----------
@@ -74,19 +100,23 @@ def write_classification(
     found : their classes.
     maps : of the classes; none where none were made.
     search : for poses, of which the particles have the refined ones.
+    options : words by which e2hype_refine.py reads the same particles, given whether from a list that is written here.
     """
     particles = feed.particles
     every, first = np.arange(len(found.label)), one_image_each(particles)[0]
     write_classes(folder / CLASSES, every, found.label, list_digest(particles), found.probability)
     write_findings(folder / PARTICLES, found.findings)
+    write_record(folder, at_given_poses(particles))
+    remove_stale(folder, PARTS)
+    if np.unique(found.part).size > np.unique(found.label).size:
+        write_classes(folder / PARTS, every, found.part, list_digest(particles))
     shown = (part[first] for part in (found.findings.evidence, found.findings.junk, found.findings.contrast))
     draw_evidence(folder / EVIDENCE, *shown)
-    remove_stale(folder, REFINED, POSES_FIGURE, PARTICLE_RECORD, f"{AT_REFINED}.*")
+    remove_stale(folder, REFINED, POSES_FIGURE, f"{AT_REFINED}.*")
     listed = listed_particles(estimated(particles, found.findings), data)
     moved = particles.given is not None and not is_unturned(particles.given.pose)
     if particles.given is not None:
         write_poses(folder / REFINED, particles.given.change, moved)
-        write_record(folder, at_given_poses(particles))
     if not moved:  # nothing to tell beside poses that were found
         listed = dataclasses.replace(listed, given=None)
     endings = write_lists_of_classes(folder, listed, found.label, "class")
@@ -98,9 +128,12 @@ def write_classification(
     seen, refined = data.seen(feed.config, len(feed)), particles.given is not None
     record = _record(seen, particles, found, maps, feed.pixel_size, refined, search)
     write_json(folder / RECORD, asdict(record))
-    page = _page(folder, data, record, bool(maps), endings, moved).write(folder / PAGE)
-    LOGGER.info("wrote %s, %s and a list of each class", folder / CLASSES, page)
-    return page
+    every_listed = str(folder / f"{AT_REFINED}{endings[0]}") if refined else data.particles
+    words = ["e2hype_refine.py", every_listed, *options(refined), "--classes", str(folder)]
+    written = Written(folder / PAGE, shlex.join(words))
+    _page(folder, data, record, bool(maps), endings, moved, written.training).write(written.page)
+    LOGGER.info("wrote %s, %s and a list of each class", folder / CLASSES, written.page)
+    return written
 
 
 def _record(
@@ -151,7 +184,13 @@ def _searched(search: Search) -> str:
 
 
 def _page(
-    folder: Path, data: DataConfig, record: ClassificationRecord, maps: bool, endings: Sequence[str], moved: bool
+    folder: Path,
+    data: DataConfig,
+    record: ClassificationRecord,
+    maps: bool,
+    endings: Sequence[str],
+    moved: bool,
+    training: str,
 ) -> Page:
     rows: list[list[Cell]] = []
     for one in record.classes:
@@ -180,8 +219,7 @@ def _page(
     figures.append(Link("evidence and contrast of the particles", EVIDENCE))
     if moved:
         figures.append(Link("how far poses were moved", POSES_FIGURE))
-    every = str(folder / f"{AT_REFINED}{endings[0]}") if record.refined else data.particles
-    quoted, first = shlex.quote(every), record.classes[0].name
+    first = record.classes[0].name
     if record.search.within is not None:
         facts.append(_searched(record.search))
     if record.refined:
@@ -192,6 +230,6 @@ def _page(
     commands = [
         ("a class alone, at full resolution", f"e2hype_make3d.py {shlex.quote(str(folder / first))}.lst {first}.mrc"),
         ("motion and assembly within a class", f"e2hype_guess_n.py {shlex.quote(str(folder / first))}.mrc gmm.txt"),
-        ("continuous change of all molecules, by CryoHype", f"e2hype_refine.py {quoted}"),
+        ("continuous change of all molecules, by CryoHype, from these classes", training),
     ]
     return Page(f"Classes of {Path(data.particles).name}", facts, HEADER, rows, figures, commands)

@@ -16,6 +16,7 @@ from libhetero.io.pose_changes import pose_of
 from libhetero.models.hype.latent.central import CentralSlices
 from libhetero.models.hype.latent.class_search import BALL
 from libhetero.models.hype.latent.grid import FourierGrid
+from libhetero.models.hype.latent.known import KnownClasses
 from libhetero.models.hype.latent.pose_refinement import refine_poses
 from libhetero.models.hype.latent.pose_search import (
     ALL_ROUND,
@@ -26,7 +27,7 @@ from libhetero.models.hype.latent.pose_search import (
     found_map,
     search_poses,
 )
-from libhetero.pipelines.classifying.search import Classification, SliceReader, check_count, classify_particles
+from libhetero.pipelines.classifying.search import SliceReader, check_count, classify_particles
 from libhetero.records import PoseChange
 from libhetero.telling.waiting import working
 from libhetero.training.feed import ParticleFeed
@@ -42,7 +43,7 @@ MOST_SAMPLE = 20_000  # particles that a map is found from
 def refined_poses(
     feed: ParticleFeed,
     seed: int,
-    found: Classification | None = None,
+    known: KnownClasses | None = None,
     batch_size: int = BATCH,
     progress: Callable[[float], None] | None = None,
 ) -> PoseChange:
@@ -52,7 +53,7 @@ def refined_poses(
     ----------
     feed : the particles, at the poses that the changes are from.
     seed : of the sample and of the search for classes.
-    found : the classes, where they are known.
+    known : the classes, where they are known; None to search for them.
     batch_size : images read at once.
     progress : called with the fraction done.
 
@@ -61,16 +62,16 @@ def refined_poses(
     DataError : for too few particles, or images that show nothing.
     """
     advance: Callable[[float], None] = progress or (lambda fraction: None)
-    if found is None:
-        found = classify_particles(feed, None, seed, batch_size, lambda done: advance(0.5 * done))
+    if known is None:
+        known = classify_particles(feed, None, seed, batch_size, lambda done: advance(0.5 * done)).known
     reader, every = SliceReader.of(feed, seed, batch_size), np.arange(len(feed))
 
     def blocks(ring: float) -> Iterator[CentralSlices]:
         return reader.blocks(every, BLOCK, "refining poses", ring)
 
-    contrast = np.where(found.label >= 0, found.findings.contrast, 1).astype(np.float32)
+    label, contrast = known.label, known.contrast.astype(np.float32)
     with working(LOGGER.info, f"refining the poses of {len(feed)} particles"):
-        placed = refine_poses(blocks, found.label, contrast, feed.box_size / 2 - 1, BALL)
+        placed = refine_poses(blocks, label, contrast, feed.box_size / 2 - 1, BALL)
     side = feed.box_size * feed.pixel_size
     advance(1.0)
     return PoseChange(

@@ -19,6 +19,7 @@ from libhetero.pipelines.run.poses import REFINED, poses_of
 from libhetero.training.feed import ParticleFeed
 
 RECORD, CLASSES, PARTICLES = "classification.json", "classes.txt", "particles.txt"
+PARTS = "parts.txt"  # where a molecule that moves was cut into several classes
 
 
 @dataclass(frozen=True)

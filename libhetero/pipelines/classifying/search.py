@@ -23,6 +23,7 @@ from libhetero.models.hype.latent.class_search import (
 )
 from libhetero.models.hype.latent.classes import Judged
 from libhetero.models.hype.latent.junk import junk_of
+from libhetero.models.hype.latent.known import KnownClasses
 from libhetero.pipelines.run.preparation import of_finite_images
 from libhetero.telling.progress import tracked
 from libhetero.telling.waiting import working
@@ -52,6 +53,7 @@ class Classification:
     changes : of the classes that change within (`models.hype.latent.within`), nats a particle by which that shows.
     sure : part of the particles in a class whose class is sure.
     left_out : images that are not finite.
+    part : class within its molecule of each, for molecules that move and were cut into several; -1 for none.
     """
 
     label: Int[np.ndarray, "images"]
@@ -62,11 +64,25 @@ class Classification:
     changes: dict[int, float]
     sure: float
     left_out: int
+    part: Int[np.ndarray, "images"]
+
+    @property
+    def known(self) -> KnownClasses:
+        """What others that begin with these classes are told."""
+        return known_of(self.label, self.part, self.findings, self.spread)
 
     @property
     def junk(self) -> Bool[np.ndarray, "images"]:
         """Which look like junk."""
         return self.findings.junk > 0.5
+
+
+def known_of(
+    label: Int[np.ndarray, "images"], part: Int[np.ndarray, "images"], findings: ParticleFindings, spread: float
+) -> KnownClasses:
+    """Return classes as those are told of them that begin with them; arguments as of `Classification`."""
+    contrast = np.where(label >= 0, findings.contrast, 1.0)
+    return KnownClasses(label, part, contrast, contrast**2 + findings.contrast_deviation**2, spread)
 
 
 def classify_particles(
@@ -185,7 +201,7 @@ class SliceReader:
 def _all_judged(blocks: Iterator[CentralSlices], mixture: Mixture) -> Judged:
     """Return what the classes say of every particle, a block at a time."""
     parts = [mixture.judge(block) for block in blocks]
-    names = ("label", "probability", "contrast", "square", "evidence")
+    names = ("label", "probability", "contrast", "square", "evidence", "part")
     return Judged(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
@@ -221,9 +237,10 @@ def _classification(
     findings = ParticleFindings(contrast, off, evidence, np.where(unread, 0.0, nothing))
     changing = {int(number[one]): gain for one, gain in changes.items() if number[one] >= 0}
     own, label = label, np.where(unread, -1, label[of])
+    part = np.where(label < 0, -1, (judged.label if judged.part is None else judged.part)[of])
     sure = float(np.mean(probability[own >= 0] >= SURE)) if (own >= 0).any() else 0.0
     probability = np.where(unread, 0.0, probability[of])
-    return Classification(label, probability, findings, len(used), spread, changing, sure, int(unread.sum()))
+    return Classification(label, probability, findings, len(used), spread, changing, sure, int(unread.sum()), part)
 
 
 def _tell(found: Classification, wanted: int | None, detail: float, junk: int) -> None:

@@ -50,6 +50,7 @@ def new_config(asked: RefineConfig) -> RunConfig:
     family, preset = asked.chosen_family() or FAMILIES[0], asked.preset or DEFAULT
     _refuse_unused_gaussians(family, asked)
     model = _model(family, asked, family.config.preset(preset))
+    _refuse_unused_classes(model, asked)
     return RunConfig(
         family=family.name,
         model=model,
@@ -71,6 +72,22 @@ def _refuse_unused_gaussians(family: Family, asked: RefineConfig) -> None:
         raise ConfigurationError(
             f"{named(DataConfig, 'reference')} {path}: Gaussians, with which {family.title} begins nothing; expected a "
             f"decoder for them. Add {others}, or leave them out to train {family.title}."
+        )
+
+
+def _refuse_unused_classes(model: Any, asked: RefineConfig) -> None:
+    """Refuse classes to begin with for a model that begins from nothing.
+
+    Raises
+    ------
+    ConfigurationError : saying which option does that.
+    """
+    path = asked.data.get("classes")
+    if path is not None and model.start == "none":
+        raise ConfigurationError(
+            f"{named(DataConfig, 'classes')} {path}: with {named(model, 'start')} none, training begins with no "
+            f"classes; expected {named(model, 'start')} classes. Add that, or leave "
+            f"{named(DataConfig, 'classes')} out."
         )
 
 
@@ -197,6 +214,8 @@ def _model(family: Family, asked: RefineConfig, base: Any) -> Any:
         foreign += [name for name in ("coarsest", "finest") if getattr(asked, name)]
     if not family.mixtures and asked.data.get("mask"):
         foreign.append("mask")
+    if "start" not in known and asked.data.get("classes"):
+        foreign.append("classes")
     if foreign:
         raise _foreign(family, foreign)
     settings = dict(_setting(family.config, text) for text in asked.settings)

@@ -148,6 +148,7 @@ class DataConfig(ParticleListConfig):
     absent_poses : True takes a list without poses, whose particles are unturned.
     reference : starting Gaussians (.txt) or a map; None without.
     mask : map that is above 0.5 where Gaussians may change; None for everywhere.
+    classes : folder of a classification that CryoHype begins with; None to search for classes, where it begins so.
     count : particles in the list, to notice that it has changed; 0 before it is read.
     max_bad : images that are not finite and are left out, before the next one is an error.
     cache : folder for prepared images; None to prepare them in every epoch.
@@ -166,6 +167,16 @@ class DataConfig(ParticleListConfig):
     )
     mask: str | None = option(
         None, "--mask", metavar="MAP", path=True, group=MODEL, help="only Gaussians where this map is above 0.5 change"
+    )
+    classes: str | None = option(
+        None,
+        "--classes",
+        metavar="FOLDER",
+        path=True,
+        group=MODEL,
+        help="CryoHype: begin with the classes that e2hype_classify.py has written there, in place of a search; of the "
+        "list that was classified, or of particles of it",
+        shown_default="they are searched for",
     )
     count: int = internal(0, "particles in the list, 0 before it is read", least=0, most=MOST_PARTICLES)
     max_bad: int = option(

@@ -29,7 +29,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from libhetero.configuration import asked, declared_options, named, read_document, to_dict, write_json
+from libhetero.configuration import read_document, to_dict, words_of, write_json
 from libhetero.errors import ConfigurationError
 from libhetero.files import (
     absolute_path,
@@ -121,16 +121,7 @@ def options_of(config: Any, step: int | None) -> dict[str, Any]:
 
 def command_of(kind: Kind, run_folder: Path, *configurations: Any) -> str:
     """Return the command that asks for what some configurations say, where they differ from their defaults."""
-    words = [kind.program, str(run_folder)]
-    for configuration in configurations:
-        for one, said in declared_options(configuration):
-            value = getattr(configuration, one.name)
-            if said.positional is not None or not asked(configuration, one.name) or not (said.flags or said.constants):
-                continue
-            words.append(named(configuration, one.name))
-            if said.flags and not isinstance(value, bool):
-                words += map(str, value) if isinstance(value, tuple) else [str(value)]
-    return shlex.join(words)
+    return shlex.join([kind.program, str(run_folder), *(word for one in configurations for word in words_of(one))])
 
 
 @contextlib.contextmanager

@@ -22,6 +22,7 @@ from libhetero.io.pose_changes import at_given_poses, at_refined_poses
 from libhetero.io.tilt_series import apart
 from libhetero.models.families import family_named
 from libhetero.models.family import ModelFamily
+from libhetero.models.hype.latent.known import KnownClasses
 from libhetero.pipelines.classifying.poses import refined_poses
 from libhetero.pipelines.run.asked import RefineConfig
 from libhetero.pipelines.run.batch import refuse_parts, with_largest_batch
@@ -36,6 +37,7 @@ from libhetero.pipelines.run.poses import REFINED, refines_first, write_poses
 from libhetero.pipelines.run.preparation import measured, sample_of
 from libhetero.pipelines.run.reference import reference_projector
 from libhetero.pipelines.run.start import RunStart
+from libhetero.pipelines.run.starting_classes import starting_classes
 from libhetero.pipelines.run.starting_mixture import refuse_other_starts, starting_mixture
 from libhetero.records import ParticleSet, PoseChange
 from libhetero.telling.waiting import working
@@ -67,9 +69,10 @@ class NewRun:
         project = reference_projector(config.data.reference, particles, config.model.symmetry)
         feed = feed_of(particles, config.data)
         gaussians, mobile = starting_mixture(config, feed)  # before anything is measured, as they may not do
+        known = starting_classes(config.data, particles)
         with working(LOGGER.info, f"reading images of {len(feed)} particles for what is measured of them"):
             feed = measured(feed, self.asked.contrast, config.training.seed, project)
-        feed = self._at_poses(config, feed)
+        feed = self._at_poses(config, feed, known)
         trained_on, _ = split(len(drawn_from(feed)), config.training)
         with working(LOGGER.info, f"reading images of {len(feed)} particles for the model's start"):
             sample = sample_of(config, feed, trained_on)
@@ -84,6 +87,7 @@ class NewRun:
                 sample=sample,
                 gaussians=gaussians,
                 mobile=mobile,
+                known=known,
                 seed=config.training.seed,
             )
         _check_finite(model)
@@ -96,7 +100,7 @@ class NewRun:
             config = dataclasses.replace(config, training=training)
         return RunStart(config, feed, trained_on, model, gaussians)
 
-    def _at_poses(self, config: RunConfig, feed: ParticleFeed) -> ParticleFeed:
+    def _at_poses(self, config: RunConfig, feed: ParticleFeed, known: KnownClasses | None) -> ParticleFeed:
         """Return the particles at the poses that training takes, refined by process 0 where that comes first."""
         if not refines_first(config):
             return feed
@@ -104,7 +108,9 @@ class NewRun:
             LOGGER.info("poses are refined before training; here they are left out, and so is the time that takes")
             return feed
         given = dataclasses.replace(feed, particles=at_given_poses(feed.particles))
-        change = _of_process_0(lambda: vars(refined_poses(if_cached(given, config.data.cache), config.training.seed)))
+        change = _of_process_0(
+            lambda: vars(refined_poses(if_cached(given, config.data.cache), config.training.seed, known))
+        )
         return dataclasses.replace(feed, particles=at_refined_poses(given.particles, PoseChange(**change)))
 
     def finished(self, start: RunStart) -> None:

@@ -134,7 +134,7 @@ def check_set(record: ParticleRecord, rows: Int[np.ndarray, "chosen"], particles
     DataError : where orientation and defocus of most of them are far from what they were.
     """
     then = {name: values[rows] for name, values in record.seen.items()}
-    _refuse_another_set(then, seen(particles), where, "Give the list that the run was trained on.")
+    _refuse_another_set(then, seen(particles), where, "Give the list that these results are of.")
 
 
 def record_of(folder: Path) -> ParticleRecord | None:
@@ -293,6 +293,6 @@ def _refuse_another_set(then: dict[str, np.ndarray], now: dict[str, np.ndarray],
     others = of_another_set(then, now)
     if others is not None and 2 * others.sum() > len(others):
         raise DataError(
-            f"{where}: names the stacks that the run was trained on, but orientation and defocus of {others.sum()} of "
+            f"{where}: names the same stacks as before, but orientation and defocus of {others.sum()} of "
             f"{len(others)} particles are far from what they were: list and stacks are of another set. {remedy}"
         )

@@ -158,7 +158,7 @@ def half_request(run: Run, name: Path, indices: Path) -> RefineConfig:
     name : of the half-set's run folder.
     indices : of its particles.
     """
-    data = _fields(run.config.data, "particles", "preprocess", "count") | {"indices": str(indices.resolve())}
+    data = _fields(run.config.data, "particles", "preprocess", "count", "classes") | {"indices": str(indices.resolve())}
     start = run.folder / START
     if data["reference"] is not None and start.is_file():
         data["reference"] = str(start.resolve())

@@ -12,6 +12,7 @@ from libhetero.errors import DataError
 from libhetero.models.hype.config import HypeConfig
 from libhetero.models.hype.latent.class_search import BALL, LOW, MOST_RANK
 from libhetero.models.hype.latent.grid import FourierGrid, few_sizes
+from libhetero.models.hype.latent.known import KnownClasses
 from libhetero.models.hype.latent.within import WithinClasses
 from libhetero.models.hype.model import GAIN, HypeModel
 from libhetero.models.hype.start import (
@@ -107,6 +108,29 @@ def test_what_shows_nothing_and_few_particles_begin_with_nothing():
     empty = dataclasses.replace(batch, images=random)
     model = HypeModel.from_data(HypeConfig(**HYPE | {"patch": 10}, start="classes"), N, PIXEL, empty)
     assert model.start is None and model.config.start == "none"
+
+
+def test_classes_that_are_known_are_begun_with_and_none_are_searched(monkeypatch):
+    """By the place of each image in the list, of which these are every second one."""
+    batch, label, _ = two_molecules()
+    batch = dataclasses.replace(batch, index=2 * np.asarray(batch.index) + 1)
+    told = np.full(2 * COUNT, -1)
+    told[1::2] = 1 - label
+    ones = np.ones(2 * COUNT)
+    known = KnownClasses(told, np.zeros(2 * COUNT, int), ones, ones, 0.05)
+
+    def search(*_, **__):
+        raise RuntimeError("classes were searched for")
+
+    monkeypatch.setattr("libhetero.models.hype.start.find_classes", search)
+    config = HypeConfig(**HYPE | {"patch": 10}, start="classes")
+    model = HypeModel.from_data(config, N, PIXEL, batch, known=known)
+    assert model.start is not None and model.start.molecules == 2
+    np.testing.assert_array_equal(np.argmax(model.memberships(batch), axis=1), 1 - label)
+    assert model.start.rank == 1 and model.config.start == "classes"
+    none = dataclasses.replace(known, label=np.where(np.arange(2 * COUNT) < 6, told, -1))
+    with pytest.raises(DataError, match="3 of 160 sampled particles are in a class"):
+        HypeModel.from_data(config, N, PIXEL, batch, known=none)
 
 
 def test_a_run_may_begin_with_nothing():

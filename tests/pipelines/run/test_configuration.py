@@ -46,6 +46,18 @@ def test_what_is_asked_for_wins():
     assert new_config(asked).training.batch_size == 16
 
 
+def test_classes_to_begin_with_are_refused_where_nothing_is_begun_with():
+    given = {"data": {"classes": "classes"}}
+    assert new_config(RefineConfig("p.star", **given)).data.classes == "classes"
+    for asked in ({"preset": "paper"}, {"model": {"start": "none"}}):
+        with pytest.raises(
+            ConfigurationError, match="--classes classes: with --start none, .* expected --start classes"
+        ):
+            new_config(RefineConfig("p.star", **given, **asked))
+    with pytest.raises(ConfigurationError, match="--classes: not an option of Gaussians"):
+        new_config(RefineConfig("p.star", family="gmm", **given))
+
+
 def test_an_unknown_preset_is_named():
     with pytest.raises(ConfigurationError, match="--preset: expected one of small, default, paper; got 'huge'."):
         RefineConfig("p.star", preset="huge")

@@ -15,6 +15,8 @@
    together are the most probable.
 
 Too many classes to begin with do no harm, as those of one molecule are joined in the end.
+
+Where the classes are known, none of this is done: `known_mixture` computes their subspace on the highest ring alone.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ from libhetero.models.hype.latent.classes import Classes, Judged, class_sums, ju
 from libhetero.models.hype.latent.continua import molecules_of
 from libhetero.models.hype.latent.grid import FourierGrid, OnGrid, on_grid
 from libhetero.models.hype.latent.junk import junk_of
+from libhetero.models.hype.latent.known import KnownClasses
 from libhetero.models.hype.latent.merges import FEW, ROUNDS, Contrast, held_out_likelihood, join_classes, near_pairs
 from libhetero.models.hype.latent.normal_equations import Equations, normal_equations
 from libhetero.models.hype.latent.regrouping import regrouped
@@ -102,6 +105,7 @@ class Mixture:
     spread : of contrast.
     empty : which classes show nothing: noise alone predicts images as well as their volumes do.
     molecule : that each class is of, from 0; -1 for empty classes.
+    known : whether it was known which particles are of these classes, so that none of them is junk.
     """
 
     grid: FourierGrid
@@ -111,6 +115,7 @@ class Mixture:
     spread: float
     empty: Bool[np.ndarray, "classes"]
     molecule: Int[np.ndarray, "classes"]
+    known: bool = False
 
     @property
     def molecules(self) -> int:
@@ -131,9 +136,11 @@ class Mixture:
         ----------
         slices : that the classes were found in.
         """
-        junk = junk_of(self.judged.evidence, np.ones(len(self.judged.label), bool))
-        label = np.full(len(slices), -1)
-        label[_searched_rows(slices)] = np.where(junk > 0.5, -1, self.molecule[self.judged.label])
+        label, found = np.full(len(slices), -1), self.molecule[self.judged.label]
+        if not self.known:
+            junk = junk_of(self.judged.evidence, np.ones(len(found), bool))
+            found = np.where(junk > 0.5, -1, found)
+        label[_searched_rows(slices)] = found
         return label
 
     def parted(self, changing: Int[np.ndarray, "changing"]) -> Mixture:
@@ -178,7 +185,7 @@ class Mixture:
         equations = normal_equations(on_grid(slices, self.grid), self.subspace.table)
         shared = self.molecules < len(self.molecule)
         judged = judge(equations, self.classes, self.spread, self.molecule if shared else None)
-        return replace(judged, label=self.molecule[judged.label])
+        return replace(judged, label=self.molecule[judged.label], part=judged.label)
 
 
 def find_classes(
@@ -225,6 +232,29 @@ def find_classes(
     return _of_molecules(seen, mixture, seed)
 
 
+def known_mixture(slices: CentralSlices, known: KnownClasses, seed: int = 0) -> Mixture:
+    """Return the mixture of classes that are known, in the subspace that their volumes span.
+
+    Parameters
+    ----------
+    slices : up to ring `HIGHEST_RING`, of at most `most_particles()` particles.
+    known : of each of them, all in a class.
+    seed : of the subspace.
+    """
+    rows = _searched_rows(slices)
+    slices, known = slices.take(rows), known.take(rows)
+    label, molecule = known.classes()
+    seen = _seen(slices, STAGES[-1])
+    subspace = _spanned_by(seen, label, seed)
+    equations = normal_equations(seen, subspace.table)
+    contrast, square = (part.astype(np.float32) for part in (known.contrast, known.square))
+    told = Judged(label, np.ones(len(label), np.float32), contrast, square, np.zeros(len(label), np.float32))
+    classes = posterior(class_sums(equations, label, told))
+    judged = replace(judge(equations, classes, known.spread, molecule), label=label, contrast=contrast, square=square)
+    empty = np.zeros(len(classes), bool)
+    return Mixture(seen.grid, subspace, classes, judged, known.spread, empty, molecule, known=True)
+
+
 def _searched_rows(slices: CentralSlices) -> Int[np.ndarray, "searched"]:
     """Return the particles whose images show anything at all."""
     return np.flatnonzero(slices.shown)
@@ -254,10 +284,7 @@ def _first_classes(
 
 def _searched(seen: OnGrid, label: np.ndarray, spread: float, seed: int) -> Mixture:
     """Return the classes in the subspace that the volumes of given ones span, split and joined."""
-    count = np.bincount(label).astype(np.float64)
-    volumes = class_volumes(seen, label, len(count))
-    subspace = spanned(volumes, count, min(MOST_RANK, max(len(count) - 1, 1)))
-    subspace = with_residual_modes(subspace, seen, label, volumes, RESIDUAL_RANK, seed)
+    subspace = _spanned_by(seen, label, seed)
     equations = normal_equations(seen, subspace.table)
     classes, judged = settled(equations, label, STEPS, spread)
     if len(classes) <= MOST_RANK:
@@ -269,6 +296,14 @@ def _searched(seen: OnGrid, label: np.ndarray, spread: float, seed: int) -> Mixt
         classes, judged = settled(equations, joined, STEPS, judged.spread)
     empty = _empty(seen, judged, len(classes))
     return Mixture(seen.grid, subspace, classes, judged, judged.spread, empty, _numbered(~empty))
+
+
+def _spanned_by(seen: OnGrid, label: Int[np.ndarray, "particles"], seed: int) -> Subspace:
+    """Return the subspace that the volumes of classes span, with modes of what they leave of the images."""
+    count = np.bincount(label).astype(np.float64)
+    volumes = class_volumes(seen, label, len(count))
+    subspace = spanned(volumes, count, min(MOST_RANK, max(len(count) - 1, 1)))
+    return with_residual_modes(subspace, seen, label, volumes, RESIDUAL_RANK, seed)
 
 
 def _numbered(shown: Bool[np.ndarray, "classes"]) -> Int[np.ndarray, "classes"]:

@@ -88,6 +88,7 @@ class Judged:
     contrast : α, posterior mean in that class.
     square : E[α²].
     evidence : log p(x | classes) - log p(x | noise alone).
+    part : the class, where `label` says the molecule that it is of; None where `label` is the class.
     """
 
     label: Int[np.ndarray, "particles"]
@@ -95,6 +96,7 @@ class Judged:
     contrast: Float[np.ndarray, "particles"]
     square: Float[np.ndarray, "particles"]
     evidence: Float[np.ndarray, "particles"]
+    part: Int[np.ndarray, "particles"] | None = None
 
     @property
     def spread(self) -> float:

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from sklearn.metrics import adjusted_rand_score
 
-from libhetero.models.hype.latent.class_search import STAGES, find_classes
+from libhetero.models.hype.latent.class_search import STAGES, find_classes, known_mixture
 from libhetero.models.hype.latent.classes import Classes, class_sums, judge, posterior, settled
 from libhetero.models.hype.latent.grid import FourierGrid, on_grid
 from libhetero.models.hype.latent.junk import junk_of
+from libhetero.models.hype.latent.known import KnownClasses
 from libhetero.models.hype.latent.merges import Contrast, held_out_likelihood, join_classes, near_pairs
 from libhetero.models.hype.latent.normal_equations import normal_equations
 from libhetero.models.hype.latent.splits import split_classes
@@ -86,6 +87,25 @@ def test_an_image_is_of_the_molecule_whose_classes_together_are_the_most_probabl
     one, together = judge(equations, tilted, 0.05), judge(equations, tilted, 0.05, np.array([0, 0, 0, 1]))
     assert (one.label == 3).all() and (together.label < 3).all()
     assert together.probability == pytest.approx(0.6, abs=1e-3)
+
+
+def test_classes_that_are_known_are_taken_as_they_are(mixed):
+    """Molecule 1 in two parts, numbers with gaps, one image said to be of another molecule than it shows."""
+    label, seen = mixed
+    inside = np.flatnonzero(label >= 0)
+    told = label[inside] * 3
+    told[0] = 3
+    part = np.where((told == 3) & (inside % 2 == 0), 7, 4)
+    contrast, square = np.full(len(inside), 0.9), np.full(len(inside), 0.85)
+    known = KnownClasses(told, part, contrast, square, 0.2)
+    mixture = known_mixture(seen.take(inside), known, seed=1)
+    assert len(mixture.classes) == 4 and mixture.molecules == 3 and not mixture.empty.any()
+    np.testing.assert_array_equal(mixture.labels(seen.take(inside)) * 3, told)
+    np.testing.assert_allclose(mixture.contrast(seen.take(inside)), 0.9)
+    np.testing.assert_allclose(mixture.classes.share.sum(), 1)
+    judged = mixture.judge(seen)
+    assert adjusted_rand_score(label[inside], judged.label[inside]) > 0.95
+    assert mixture.spread == 0.2 and set(judged.part) == set(range(4))
 
 
 def test_one_molecule_is_one_class():

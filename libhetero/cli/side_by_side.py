@@ -73,9 +73,11 @@ class _Running:
         """Read what the stage has written, and tell the lines that are whole; return whether more may come."""
         output = os.read(self.output, PIECE)
         *lines, self.line = (self.line + self.decoder.decode(output, not output)).split("\n")
-        for line in lines if output or not self.line else [*lines, self.line]:
+        if not output and self.line:  # the last one has no end
+            lines.append(self.line)
+            self.line = ""
+        for line in lines:
             self.tell(line)
-        self.line = self.line if output else ""
         return bool(output)
 
     def finish(self) -> None:
@@ -138,14 +140,14 @@ def _run_all(
             outputs.register(row.start(folder, variables), selectors.EVENT_READ, row)
         while outputs.get_map():
             for key, _ in outputs.select():
-                row: _Running = key.data
-                if row.take():
+                told: _Running = key.data
+                if told.take():
                     continue
                 outputs.unregister(key.fileobj)
-                row.finish()
+                told.finish()
                 progress(sum(len(row.results) for row in running) / count)
-                if len(row.results) < len(row.row.stages):
-                    outputs.register(row.start(folder, variables), selectors.EVENT_READ, row)
+                if len(told.results) < len(told.row.stages):
+                    outputs.register(told.start(folder, variables), selectors.EVENT_READ, told)
 
 
 def _teller(before: str) -> Callable[[str], None]:

@@ -1,4 +1,5 @@
-"""The demo's stories: the commands of each, the figures that it promises, and what to look at.
+"""The demo's stories: the commands of each, the figures that it promises, and what to look at. They need nothing of
+each other, and run at the same time.
 
 1. assembly: a complex with three optional pieces. Consensus map, starting Gaussians, the Point Transformer trained,
    regions found, particles sorted, everything scored against the simulated truth;

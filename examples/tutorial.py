@@ -18,7 +18,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, ImageSequence
 
 from libhetero.cli.stages import StageResult, run_stage
 from libhetero.errors import ConfigurationError, UserError
@@ -26,7 +26,7 @@ from libhetero.files import replacing
 
 PAGES = Path(__file__).resolve().parent.parent / "docs" / "tutorials"
 AFTER = "\n## Go on\n"  # commands from here on are left out: they train, wait for a browser, or take data of one's own
-WIDEST = 1400  # pixels of a picture
+WIDEST, WIDEST_FILM = 1400, 220  # pixels of a picture, and of one that moves
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,21 @@ TUTORIALS = {
             "--json": "--images 2 --json",
         },
         figures={"mixture_classes.png": "classes/volumes.png", "mixture_fsc.png": "classes/fsc.png"},
+    ),
+    "motion": Tutorial(
+        short={
+            "--n 800 --box 32 --apix 5 --snr 1": "--n 160 --box 16 --apix 10 --snr 4",
+            "consensus.mrc gmm.txt": "consensus.mrc gmm.txt --ngauss 32",
+            "--pointtransformer": "--decoder mlp --encoder network --niter 2 --pas 100 --nmid 1",
+            "e2hype_segment.py hype_00": "e2hype_segment.py hype_00 --pvalue 1",
+            "--steps 12": "--steps 3",
+            "--json": "--images 0 --json",
+        },
+        figures={
+            "motion_regions.png": "hype_00/regions.png",
+            "motion_region.png": "hype_00/region_01.png",
+            "motion_film.gif": "hype_00/volumes/film/volumes.gif",
+        },
     ),
 }
 
@@ -125,14 +140,19 @@ def run_in(folder: Path, commands: list[str]) -> list[StageResult]:
 
 
 def write_figures(run: Path, folder: Path, figures: dict[str, str]) -> None:
-    """Write the page's pictures into `folder`: at most `WIDEST` wide, in 256 colours."""
+    """Write the page's pictures into `folder`: at most `WIDEST` wide, in 256 colours; films smaller, in fewer."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, source in figures.items():
+        widest, colours = (WIDEST_FILM, 32) if name.endswith(".gif") else (WIDEST, 256)
         with Image.open(run / source) as image:
-            picture = image.convert("RGB")
-        picture.thumbnail((WIDEST, 4 * WIDEST))
+            times = [frame.info.get("duration", 0) for frame in ImageSequence.Iterator(image)]
+            pictures = [frame.convert("RGB") for frame in ImageSequence.Iterator(image)]
+        for picture in pictures:
+            picture.thumbnail((widest, 4 * widest))
+        first, *others = [picture.quantize(colours, dither=Image.Dither.NONE) for picture in pictures]
+        film = {"save_all": True, "append_images": others, "duration": times, "loop": 0} if others else {}
         with replacing(folder / name) as path:
-            picture.quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
+            first.save(path, optimize=True, **film)
 
 
 def print_times(results: list[StageResult]) -> None:

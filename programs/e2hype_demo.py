@@ -21,6 +21,7 @@ assembly  a complex with three optional pieces: consensus map, starting Gaussian
 mixture   four different molecules in one set: a CryoHype volume for every image
 
 Each step is one of the installed programs, printed before it runs, so that its line can be copied and changed.
+The two run at the same time, and every line begins with the name of its own.
 At the end stand the scores against the simulated truth, beside those that the demo promises, and the files to
 look at. The exit code is 1 where a promise is missed. It needs no data, no network and no GPU."""
 

@@ -59,8 +59,8 @@ def find_program(name: str) -> Path:
     return Path(found)
 
 
-def run_stage(name: str, command: str, folder: Path, variables: Mapping[str, str] | None = None) -> StageResult:
-    """Print one program's command, run it in `folder`, and return its time and memory.
+class RunningStage:
+    """A program that was started for a stage, and is waited for or ended.
 
     Parameters
     ----------
@@ -68,6 +68,83 @@ def run_stage(name: str, command: str, folder: Path, variables: Mapping[str, str
     command : as typed into a shell, starting with the program.
     folder : the working directory.
     variables : of the program's environment, besides or in place of those of this process; None for these.
+    output : descriptor that takes all that the program tells; None for the screen.
+
+    Raises
+    ------
+    ConfigurationError : if the program is not installed.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        command: str,
+        folder: Path,
+        variables: Mapping[str, str] | None = None,
+        output: int | None = None,
+    ) -> None:
+        program, *arguments = shlex.split(command)
+        self.name, self.command, self._start = name, command, time.monotonic()
+        self._process = subprocess.Popen(
+            [sys.executable, str(find_program(program)), *arguments],
+            cwd=folder,
+            stdout=output,
+            stderr=_screen() if output is None else output,
+            env={**os.environ, **(variables or {})},
+        )
+        self._told = contextlib.ExitStack()  # to stop, also where this process ends from within a thread
+        self._told.enter_context(before_leaving(self._ask_to_stop))
+
+    def finished(self) -> StageResult:
+        """Wait until the program has ended, and return its time and memory.
+
+        Raises
+        ------
+        UserError : if it failed; its own message is then already told.
+        """
+        _, status, usage = os.wait4(self._process.pid, 0)
+        self._process.returncode = os.waitstatus_to_exitcode(status)
+        self._told.close()
+        if status != 0:
+            raise UserError(f"{self.name}: failed with the message above; the command was: {self.command}")
+        return StageResult(
+            self.name,
+            self.command,
+            time.monotonic() - self._start,
+            usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024),
+            usage.ru_utime + usage.ru_stime,
+        )
+
+    def end(self, error: BaseException) -> None:
+        """Let the program put its files in order, and wait until it has; one that has ended is left alone.
+
+        Ctrl-C at the terminal reaches it too, and one that stops by that is not disturbed. What is still there after a
+        while, or after a second Ctrl-C, is asked to stop; so is at once what nobody but this process can have told.
+
+        Parameters
+        ----------
+        error : why it is not waited for any more.
+        """
+        with self._told:
+            try:
+                if isinstance(error, KeyboardInterrupt) and by_user(error):
+                    with contextlib.suppress(subprocess.TimeoutExpired):
+                        self._process.wait(PATIENCE)
+            finally:
+                self._ask_to_stop()
+                self._process.wait()
+
+    def _ask_to_stop(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(signal.SIGTERM)  # not to one that has been waited for
+
+
+def run_stage(name: str, command: str, folder: Path, variables: Mapping[str, str] | None = None) -> StageResult:
+    """Print one program's command, run it in `folder`, and return its time and memory.
+
+    Parameters
+    ----------
+    name, command, folder, variables : as of `RunningStage`.
 
     Raises
     ------
@@ -75,26 +152,12 @@ def run_stage(name: str, command: str, folder: Path, variables: Mapping[str, str
     KeyboardInterrupt : at Ctrl-C, once the program has put its files in order.
     """
     print(f"\n## {name}\n$ {command}", flush=True)
-    program, *arguments = shlex.split(command)
-    start = time.monotonic()
-    process = subprocess.Popen(
-        [sys.executable, str(find_program(program)), *arguments],
-        cwd=folder,
-        stderr=_screen(),
-        env={**os.environ, **(variables or {})},
-    )
-    with before_leaving(lambda: _ask_to_stop(process)):
-        try:
-            _, status, usage = os.wait4(process.pid, 0)
-        except BaseException as error:
-            _end(process, interrupted=isinstance(error, KeyboardInterrupt) and by_user(error))
-            raise
-    process.returncode = os.waitstatus_to_exitcode(status)
-    seconds = time.monotonic() - start
-    if status != 0:
-        raise UserError(f"{name}: failed with the message above; the command was: {command}")
-    scale = 1 if sys.platform == "darwin" else 1024
-    return StageResult(name, command, seconds, usage.ru_maxrss * scale, usage.ru_utime + usage.ru_stime)
+    running = RunningStage(name, command, folder, variables)
+    try:
+        return running.finished()
+    except BaseException as error:
+        running.end(error)
+        raise
 
 
 def _screen() -> int | None:
@@ -103,24 +166,3 @@ def _screen() -> int | None:
         return sys.stderr.fileno()
     except (OSError, ValueError, AttributeError):  # no file of the system's
         return None
-
-
-def _end(process: subprocess.Popen, interrupted: bool) -> None:
-    """Let a program put its files in order, and wait until it has.
-
-    Ctrl-C at the terminal reaches it too, and one that stops by that is not disturbed. What is still there after a
-    while, or after a second Ctrl-C, is asked to stop; so is at once what nobody but this process can have told.
-    """
-    try:
-        if interrupted:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(PATIENCE)
-    finally:
-        _ask_to_stop(process)
-        process.wait()
-
-
-def _ask_to_stop(process: subprocess.Popen) -> None:
-    """Send SIGTERM to a program that is still there."""
-    with contextlib.suppress(ProcessLookupError):
-        process.send_signal(signal.SIGTERM)  # not to one that has been waited for

@@ -1,9 +1,10 @@
-"""From an empty folder to scores: the programs of a story one after the other, a process each."""
+"""From an empty folder to scores: the programs of a story, a process each, independent ones at the same time."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 from libhetero.cli.eman2_log import LOG_NAME
 from libhetero.cli.quick_compilation import quick_variables
+from libhetero.cli.side_by_side import run_side_by_side
 from libhetero.cli.stages import StageResult, run_stage
 from libhetero.configuration import read_json, write_json
 from libhetero.demo.configuration import DemoConfig
@@ -32,13 +34,15 @@ class Demo:
     ----------
     folder : with all that the programs wrote.
     story : that was told.
-    results : what each stage cost.
+    results : what each stage cost, row by row.
+    seconds : wall-clock time of all stages.
     values : the figure of each of the story's promises.
     """
 
     folder: Path
     story: Story
     results: tuple[StageResult, ...]
+    seconds: float
     values: tuple[float, ...]
 
     @property
@@ -64,15 +68,27 @@ def run(config: DemoConfig, progress: Callable[[float], None] = lambda fraction:
     folder = Path(absolute_path(config.folder))
     story = QUICK if config.quick else WHOLE
     prepare(folder)
-    results, variables = [], quick_variables(os.environ)
-    for number, (name, command) in enumerate(story.stages, 1):
-        results.append(run_stage(name, command, folder, variables))
-        progress(number / len(story.stages))
+    start = time.monotonic()
+    results = _run_stages(story, folder, progress)
+    seconds = time.monotonic() - start
     for name in (*story.figures, *story.files):
         if not (folder / name).exists():
             raise DataError(f"{folder / name}: missing, though the stages before it ended well; expected it of them.")
     values = tuple(_value(folder, promise) for promise in story.promises)
-    return Demo(folder, story, tuple(results), values)
+    return Demo(folder, story, results, seconds, values)
+
+
+def _run_stages(story: Story, folder: Path, progress: Callable[[float], None]) -> tuple[StageResult, ...]:
+    """Run a story's rows at the same time; a single one has the screen for itself."""
+    variables = quick_variables(os.environ)
+    if len(story.rows) > 1:
+        rows = run_side_by_side(story.rows, folder, variables, progress)
+        return tuple(result for row in rows for result in row)
+    results = []
+    for number, (name, command) in enumerate(story.stages, 1):
+        results.append(run_stage(name, command, folder, variables))
+        progress(number / len(story.stages))
+    return tuple(results)
 
 
 def prepare(folder: Path) -> None:

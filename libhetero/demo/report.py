@@ -24,6 +24,5 @@ def file_lines(demo: Demo) -> list[str]:
     for title, names in (("Figures", demo.story.figures), ("Files", demo.story.files)):
         lines += ["", f"## {title} to look at", *(f"  {demo.folder / name}" for name in names)]
     runs = shlex.join(str(demo.folder / name) for name in demo.story.runs)
-    seconds = sum(result.seconds for result in demo.results)
     browser = ["", "## All of it in a browser", f"  $ e2hype_dashboard.py {runs}"]
-    return [*lines, *browser, "", f"All stages took {seconds:.0f} s."]
+    return [*lines, *browser, "", f"All stages took {demo.seconds:.0f} s."]

@@ -1,4 +1,5 @@
-"""The demo's stories: the commands of each, the figures that it promises, and what to look at.
+"""The demo's stories: the commands of each, the figures that it promises, and what to look at. They need nothing of
+each other, and run at the same time.
 
 1. assembly: a complex with three optional pieces. Consensus map, starting Gaussians, the Point Transformer trained,
    regions found, particles sorted, everything scored against the simulated truth;
@@ -11,6 +12,8 @@ The quick demo is the first story with fewer images and fewer Gaussians, and is 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+from libhetero.cli.side_by_side import Row
 
 ASSEMBLY = "--n 800 --box 32 --apix 5 --snr 0.5 --pieces 3 --seed 1"
 FEWER = "--n 500 --box 32 --apix 5 --snr 1 --pieces 3 --seed 1"
@@ -44,24 +47,29 @@ class Story:
 
     Parameters
     ----------
-    stages : name and command of each, in order.
+    rows : programs that run one after the other; rows need nothing of each other.
     promises : figures of the scores.
     figures, files : to look at, in the demo's folder.
     runs : run folders, for the dashboard.
     made : all that the programs write at the top of the demo's folder.
     """
 
-    stages: tuple[tuple[str, str], ...]
+    rows: tuple[Row, ...]
     promises: tuple[Promise, ...]
     figures: tuple[str, ...]
     files: tuple[str, ...]
     runs: tuple[str, ...]
     made: tuple[str, ...]
 
+    @property
+    def stages(self) -> tuple[tuple[str, str], ...]:
+        """Name and command of each stage, row by row."""
+        return tuple(stage for row in self.rows for stage in row.stages)
+
     def __add__(self, other: Story) -> Story:
-        """Return this story followed by another."""
+        """Return this story and another beside it."""
         return Story(
-            self.stages + other.stages,
+            self.rows + other.rows,
             self.promises + other.promises,
             self.figures + other.figures,
             self.files + other.files,
@@ -121,7 +129,7 @@ def _point_transformer(accuracy: float) -> tuple[Promise, ...]:
 def _assembly(images: str, gaussians: int, training: str) -> Story:
     """Return the first story of some images, Gaussians and training."""
     return Story(
-        stages=(*_begun(images, gaussians, training), REGIONS, EMBEDDING, SCORE),
+        rows=(Row("assembly", (*_begun(images, gaussians, training), REGIONS, EMBEDDING, SCORE)),),
         promises=_point_transformer(0.90),
         figures=ASSEMBLY_FIGURES,
         files=ASSEMBLY_FILES,
@@ -131,12 +139,17 @@ def _assembly(images: str, gaussians: int, training: str) -> Story:
 
 
 MIXTURE_STORY = Story(
-    stages=(
-        ("simulate mixture", f"e2hype_simulate.py mixture mixture {MIXTURE}"),
-        ("train CryoHype", f"e2hype_refine.py mixture/particles.star --path hype_00 {HYPE_TRAINING}"),
-        ("embed mixture", "e2hype_embed.py hype_00 --method pca"),
-        ("volumes of classes", "e2hype_eval.py hype_00 --all_classes 4"),
-        ("score CryoHype", "e2hype_score.py hype_00 --json hype_score.json --images 40"),
+    rows=(
+        Row(
+            "mixture",
+            (
+                ("simulate mixture", f"e2hype_simulate.py mixture mixture {MIXTURE}"),
+                ("train CryoHype", f"e2hype_refine.py mixture/particles.star --path hype_00 {HYPE_TRAINING}"),
+                ("embed mixture", "e2hype_embed.py hype_00 --method pca"),
+                ("volumes of classes", "e2hype_eval.py hype_00 --all_classes 4"),
+                ("score CryoHype", "e2hype_score.py hype_00 --json hype_score.json --images 40"),
+            ),
+        ),
     ),
     promises=(
         Promise("CryoHype, four molecules separated (ARI)", "hype_score.json", ("labels", "kmeans", "ari"), 0.95),

@@ -327,7 +327,7 @@ def run(config: SimulateConfig, progress: Callable[[float], None] = lambda fract
     from libhetero.telling.stopping import stopped_early
 
     _require_memory(config)
-    target = absolute_path(config.folder)
+    target = Path(absolute_path(config.folder))
     with (
         stopped_early(lambda: _kept(config, begun_part(target))),
         gpu_to_share(config.processes),

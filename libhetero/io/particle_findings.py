@@ -45,19 +45,22 @@ def write_findings(path: str | os.PathLike, findings: ParticleFindings) -> None:
         np.savetxt(beside, table, fmt=("%d", "%.5f", "%.5f", "%.3f", "%.5f"), header=HEADER)
 
 
-def read_findings(path: str | os.PathLike, count: int) -> ParticleFindings:
+def read_findings(
+    path: str | os.PathLike, count: int, remedy: str = "Remove it and mid_00.txt, and both are made anew."
+) -> ParticleFindings:
     """Read what is known of all particles of a list.
 
     Parameters
     ----------
     count : particles there are.
+    remedy : where the file is of others, a sentence; of a run by default.
 
     Raises
     ------
     DataError : if the file is missing, is no such table, or is of other particles.
     """
     table = read_numbers(path, COLUMNS, least=5, most=5, whole=(0,), rows=count)
-    check_list_order(path, table, count, "Remove it and mid_00.txt, and both are made anew.")
+    check_list_order(path, table, count, remedy)
     if table[:, 4].min() < 0 or table[:, 4].max() > 1:
         raise DataError(f"{path}: holds a probability of junk outside 0 to 1; expected {COLUMNS}.")
     return ParticleFindings(*table[:, 1:].T)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 from libhetero.configuration import check_options, option, same_as, words_of
 from libhetero.configuration.limits import MOST_BATCH, MOST_CLASSES, MOST_SEED
 from libhetero.errors import ConfigurationError
+from libhetero.files import sweep
 from libhetero.pipelines.make3d import check_folder_name
 from libhetero.pipelines.run.data import DataConfig, ParticleListConfig
 from libhetero.telling.stages import timed
@@ -147,7 +149,7 @@ def run(config: ClassifyConfig, progress: Callable[[float], None] | None = None)
     from libhetero.pipelines.maps.reconstructing import listed_feed
 
     advance: Callable[[float], None] = progress or (lambda fraction: None)
-    _check_output(config.output, is_classification, SO_FAR)
+    _check_output(config.output, config.particles, is_classification, SO_FAR)
     data = config.data()
     feed = listed_feed(data, config.contrast)
     _check_series(config, feed.particles.group is not None)
@@ -172,9 +174,20 @@ def run(config: ClassifyConfig, progress: Callable[[float], None] | None = None)
     return ClassifyResult(found.count, int(found.junk.sum()), written.page, written.training)
 
 
-def _check_output(output: str, is_classification: Callable[[str], bool], so_far: Collection[str]) -> None:
-    """Refuse a folder of other files than a classification, and poses of one that failed, are."""
+def _check_output(
+    output: str, particles: str, is_classification: Callable[[str], bool], so_far: Collection[str]
+) -> None:
+    """Refuse a folder of other files than a classification, and poses of one that failed, are; and the list in it.
+
+    What a killed program left hidden in it is put in order first.
+    """
     folder = Path(output)
+    if folder.is_dir():
+        sweep(folder)
+    if os.path.realpath(particles) in {os.path.realpath(folder / name) for name in so_far}:
+        raise ConfigurationError(
+            f"{output}: holds {particles}, which is replaced there by the poses that are found now; give another name."
+        )
     others = folder.is_dir() and any(path.name not in so_far for path in folder.iterdir())
     if others and not is_classification(output):
         raise ConfigurationError(

@@ -140,6 +140,12 @@ def test_classes_of_other_particles_are_refused(begun_with, folder, program):
     told = f"found: its classes are of other particles than {COUNT} of {COUNT} images of other/particles.star"
     with pytest.raises(DataError, match=f"{told}, first of number 0 .*, image 0 of .*more.mrcs; expected the list"):
         begun_with("other/particles.star")
+    shutil.copytree(folder / "found", folder / "cut")
+    lines = (folder / "cut/classes.txt").read_text().splitlines(keepends=True)
+    (folder / "cut/classes.txt").write_text("".join(lines[:-2]))
+    told = f"cut/classes.txt: tells of {COUNT - 2} of {COUNT} images; expected all. Classify the particles again"
+    with pytest.raises(DataError, match=told):
+        begun_with("set/particles.star", "cut")
     label = np.loadtxt(folder / "found/classes.txt")[:, 1]
     few = read_particles(folder / "set/particles.star").take(np.flatnonzero(label >= 0)[:4])
     write_particles(folder / "few.star", few)

@@ -65,7 +65,9 @@ def test_poses_are_kept_where_what_follows_them_fails(program, folder, monkeypat
         code, _, err = program("classify", f"set/particles.star near --search_poses 35 {QUIET}")
     kept = {path.name for path in (folder / "near").iterdir()}
     told = "The poses found before are kept: near/ptcls_so_far.lst lists all particles at them, to go on from"
-    assert code == 1 and f"the images show nothing. {told} with --refine_poses." in err
+    assert code == 1 and f"the images show nothing. {told} with --refine_poses and another output." in err
+    code, _, err = program("classify", f"near/ptcls_so_far.lst near --refine_poses {QUIET}")
+    assert code == 1 and "near: holds near/ptcls_so_far.lst, which is replaced there" in err
     assert kept == {"poses_so_far.txt", "ptcls_so_far.lst", "ptcls_so_far.star"} <= set(SO_FAR)
     given, listed = (read_particles(folder / name) for name in ("set/particles.star", "near/ptcls_so_far.star"))
     expected = Rotation.from_rotvec(turn).as_matrix() @ given.pose.rotation

@@ -21,6 +21,7 @@ from libhetero.pipelines.scoring.truth import open_truth, places_in_truth
 from libhetero.pipelines.simulate import SimulateConfig
 from libhetero.pipelines.simulating.building import build, ctf_table
 from libhetero.pipelines.simulating.work import begun_with, gpu_to_share
+from libhetero.simulate import steps
 from libhetero.simulate.configuration import NuisanceConfig
 from tests.making.commands import HYPE
 from tests.reference.shared_data import shared_file
@@ -53,6 +54,27 @@ def test_same_seed_same_files(program: ModuleType, capsys: pytest.CaptureFixture
     assert read_particles("dark/particles.lst").contrast == -1
     log = Path(".eman2log.txt").read_text().splitlines()
     assert len(log) == 3 and "e2hype_simulate.py assembly one" in log[0]
+
+
+@pytest.mark.parametrize("done", [0, 1])
+def test_a_set_that_is_stopped_says_what_is_kept_and_how_to_go_on(
+    program: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, done: int
+) -> None:
+    """In one line, before and after there is anything to keep."""
+    work, calls = steps.SetWorker.__call__, []
+
+    def stopping(self: steps.SetWorker, *arguments: object) -> object:
+        calls.append(1)
+        if len(calls) > done:
+            raise KeyboardInterrupt
+        return work(self, *arguments)
+
+    monkeypatch.setattr(steps.SetWorker, "__call__", stopping)
+    assert program.main(["assembly", "set", *SMALL]) == 130
+    kept = f"what was rendered is kept in {Path('.set.part').absolute()}. The same command with --resume goes on."
+    expected = kept if done else "nothing of set was rendered. The same command begins anew."
+    assert capsys.readouterr().err.splitlines()[-1].endswith(f"stopped by Ctrl-C; {expected}")
+    assert Path(".set.part").exists() == bool(done)
 
 
 def _write_maps(count: int, n: int = 24) -> list[str]:

@@ -1,12 +1,17 @@
 """Particles of a tilt series go through the programs whole: one latent and one class, in the row of every image."""
 
+import shutil
+
 import numpy as np
 import pytest
 
 from libhetero.configuration import read_json
+from libhetero.errors import DataError
 from libhetero.io import read_latent, read_particles
 from libhetero.pipelines.decoding.mid_latent import LatentStream
+from libhetero.pipelines.run.data import DataConfig
 from libhetero.pipelines.run.folder import open_run
+from libhetero.pipelines.run.starting_classes import starting_classes
 from libhetero.tilts import one_image_each
 from libhetero.training.series import drawn_from
 
@@ -114,6 +119,31 @@ def test_classes_without_a_network_are_of_particles(program, folder):
     assert sum(read_particles(path).distinct for path in lists) == sum(one["particles"] for one in record["classes"])
     code, out, err = program("classify", "set/mixed.star searched --search_poses 10")
     assert code == 1 and "--search_poses: set/mixed.star lists tilt series" in err
+
+
+def test_a_particle_begins_with_the_class_of_any_of_its_images(folder, monkeypatch):
+    """One that is not finite is in none; two classes of a particle are refused."""
+    monkeypatch.chdir(folder)
+    lines = (folder / "found/classes.txt").read_text().splitlines()
+    rows = [place for place, line in enumerate(lines) if not line.startswith("#")]
+    particles = read_particles(folder / "set/mixed.star")
+    first, of = one_image_each(particles)
+    label = np.loadtxt(folder / "found/classes.txt")[:, 1].astype(int)
+    one, other = np.flatnonzero(label[first] >= 0)[:2]
+    images = first[one], np.flatnonzero(of == other)[-1]
+    shutil.copytree(folder / "found", folder / "holes")
+
+    def told(image, name):
+        lines[rows[image]] = f"{image} {name}"
+        (folder / "holes/classes.txt").write_text("\n".join(lines) + "\n")
+        return starting_classes(DataConfig(particles="set/mixed.star", classes="holes"), particles)
+
+    for image in images:
+        known = told(image, -1)
+    np.testing.assert_array_equal(known.label, label)
+    assert alike(known.contrast[:, None], of)
+    with pytest.raises(DataError, match="images of 1 particles of set/mixed.star are in different classes"):
+        told(images[0], label[images[0]] + 1)
 
 
 def test_a_hypernetwork_gives_a_particle_one_volume(program, folder):

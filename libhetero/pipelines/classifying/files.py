@@ -108,7 +108,7 @@ def write_classification(
     write_findings(folder / PARTICLES, found.findings)
     write_record(folder, at_given_poses(particles))
     remove_stale(folder, PARTS)
-    if np.unique(found.part).size > np.unique(found.label).size:
+    if _in_parts(found):
         write_classes(folder / PARTS, every, found.part, list_digest(particles))
     shown = (part[first] for part in (found.findings.evidence, found.findings.junk, found.findings.contrast))
     draw_evidence(folder / EVIDENCE, *shown)
@@ -165,7 +165,13 @@ def _record(
         )
     junk = distinct_among(particles, np.flatnonzero(found.junk))
     facts = junk, found.left_out, found.spread, found.sure
-    return ClassificationRecord(data, particles.distinct, *facts, tuple(classes), refined, search)
+    return ClassificationRecord(data, particles.distinct, *facts, tuple(classes), refined, search, _in_parts(found))
+
+
+def _in_parts(found: Classification) -> bool:
+    """Return whether a molecule that moves was cut into several classes."""
+    pairs = np.unique(np.stack([found.label, found.part]), axis=1)
+    return pairs.shape[1] > np.unique(found.label).size
 
 
 def _searched(search: Search) -> str:

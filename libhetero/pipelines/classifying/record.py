@@ -77,6 +77,7 @@ class ClassificationRecord:
     classes : the largest first.
     refined : whether poses were refined.
     search : for poses, before that.
+    parts : whether a molecule that moves was cut into several classes, which `parts.txt` holds.
     """
 
     data: DataConfig
@@ -88,6 +89,7 @@ class ClassificationRecord:
     classes: tuple[ClassRecord, ...]
     refined: bool = False
     search: Search = Search()
+    parts: bool = False
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,18 +10,18 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from libhetero.errors import UserError
+from libhetero.errors import StoppedEarly, UserError
 from libhetero.files import remove_stale, replacing_set
 from libhetero.io.pose_changes import at_refined_poses, pose_of, write_pose_changes
 from libhetero.pipelines.listing.writing import LIST_ENDINGS, write_lists
 from libhetero.pipelines.run.data import DataConfig
 from libhetero.pipelines.run.particles import is_unturned, listed_particles
 from libhetero.records import PoseChange
+from libhetero.telling.stopping import stopped_early
 from libhetero.training.feed import ParticleFeed
 
 LOGGER = logging.getLogger(__name__)
@@ -61,18 +61,37 @@ class PosesSoFar:
 
     @contextmanager
     def told(self) -> Iterator[None]:
-        """Say where the poses are, in its line, if what is done in the block fails."""
+        """Say where the poses are, in its line, if what is done in the block fails or is asked to stop.
+
+        Raises
+        ------
+        StoppedEarly : the system or the user asked.
+        """
         try:
-            yield
+            with stopped_early(self._stopped):
+                yield
+        except StoppedEarly:
+            raise
         except UserError as error:
             if self._kept is not None:
-                error.args = (
-                    f"{error} The poses found before are kept: {self._kept} lists all particles at them, to go on from "
-                    "with --refine_poses.",
-                )
+                error.args = (f"{error} {self._where()}",)
+            raise
+        except Exception:  # such as exhausted memory, which is told later
+            if self._kept is not None:
+                LOGGER.warning("%s", self._where())
             raise
 
+    def _where(self) -> str:
+        return (
+            f"The poses found before are kept: {self._kept} lists all particles at them, to go on from with "
+            "--refine_poses and another output."
+        )
+
+    def _stopped(self) -> str:
+        if self._kept is None:
+            return "no file is half-written, and those of before are kept. The same command begins anew."
+        return self._where()
+
     def forget(self) -> None:
-        """Let the files go with the rest of a set that takes their place, but for a list that is classified itself."""
-        listed = os.path.realpath(self._data.particles)
-        remove_stale(self._folder, *(name for name in SO_FAR if os.path.realpath(self._folder / name) != listed))
+        """Let the files go with the rest of a set that takes their place."""
+        remove_stale(self._folder, *SO_FAR)

@@ -41,6 +41,7 @@ from libhetero.tilts import distinct_among, one_image_each
 
 LOGGER = logging.getLogger(__name__)
 ALL_REFINED = "ptcls_refined.lst"
+AGAIN = "Classify the particles again (e2hype_classify.py)."
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +64,8 @@ class _Classified:
         count, record = len(self.record.file_id), self.record
         digest = images_digest(record.names, record.file_id, record.image_index)
         index, found = read_classes(self.folder / name, count, digest)
+        if len(index) < count:
+            raise DataError(f"{self.folder / name}: tells of {len(index)} of {count} images; expected all. {AGAIN}")
         label = np.full(count, -1)
         label[index] = found
         return label
@@ -70,8 +73,10 @@ class _Classified:
     def known(self) -> KnownClasses:
         """Return what it says of each image of its list."""
         label = self.classes(CLASSES)
-        part = self.classes(PARTS) if (self.folder / PARTS).exists() else np.where(label < 0, -1, 0)
-        findings = read_findings(self.folder / PARTICLES, len(label))
+        part = self.classes(PARTS) if self.about.parts else np.where(label < 0, -1, 0)
+        if ((part < 0) != (label < 0)).any():
+            raise DataError(f"{self.folder / PARTS}: has others in no class than {CLASSES} has. {AGAIN}")
+        findings = read_findings(self.folder / PARTICLES, len(label), AGAIN)
         return known_of(label, part, findings, self.about.contrast_spread)
 
 
@@ -87,8 +92,7 @@ def starting_classes(data: DataConfig, particles: ParticleSet) -> KnownClasses |
         return None
     found = _opened(Path(data.classes))
     rows = _rows(found.record, particles, data)
-    known = found.known().take(rows)
-    _check_series(particles, known, data)
+    known = _of_particles(particles, found.known().take(rows), data)
     inside = distinct_among(particles, np.flatnonzero(known.label >= 0))
     if inside < LEAST_PARTICLES:
         raise DataError(
@@ -139,16 +143,23 @@ def _rows(record: ParticleRecord, particles: ParticleSet, data: DataConfig) -> I
     return rows
 
 
-def _check_series(particles: ParticleSet, known: KnownClasses, data: DataConfig) -> None:
-    """Refuse classes of images where the run takes several for one particle."""
+def _of_particles(particles: ParticleSet, known: KnownClasses, data: DataConfig) -> KnownClasses:
+    """Return for all images of a particle what is known of its first image that is in a class.
+
+    Others may be in none, as images that are not finite are; two classes of one particle are refused.
+    """
     first, of = one_image_each(particles)
-    torn = np.flatnonzero(known.label[first][of] != known.label)
+    inside = np.flatnonzero(known.label >= 0)
+    chosen = first.copy()
+    chosen[of[inside[::-1]]] = inside[::-1]  # of several, the last that is set is the first in the list
+    torn = inside[known.label[inside] != known.label[chosen[of[inside]]]]
     if len(torn):
         raise DataError(
             f"{data.classes}: images of {distinct_among(particles, torn)} particles of {data.particles} are in "
             "different classes; expected one class for all images of a particle. Classify the list without --tilts "
             f"apart, or leave {named(data, 'classes')} out."
         )
+    return known.take(chosen[of])
 
 
 def _at_poses_of_before(record: ParticleRecord, rows: Int[np.ndarray, "images"], particles: ParticleSet) -> bool:

@@ -14,11 +14,13 @@ from libhetero.pipelines.run.folder import open_run
 from libhetero.pipelines.run.starting_classes import starting_classes
 from libhetero.tilts import one_image_each
 from libhetero.training.series import drawn_from
+from tests.making import commands
 
 COUNT, TILTS = 40, 3
 SIZES = "--preset small --niter 2 --batchsz 8 --seed 1"
 GMM = "--model gmm.txt --decoder mlp --set mlp_width=16 --nmid 2 --pas 010"
 HYPE = "--set inr_width=16 --set dim=16 --set coordinates=40"
+SMALLEST = " ".join(commands.HYPE[2:])
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +136,7 @@ def test_a_particle_begins_with_the_class_of_any_of_its_images(folder, monkeypat
     shutil.copytree(folder / "found", folder / "holes")
 
     def told(image, name):
-        lines[rows[image]] = f"{image} {name}"
+        lines[rows[image]] = f"{image} {name} 1"
         (folder / "holes/classes.txt").write_text("\n".join(lines) + "\n")
         return starting_classes(DataConfig(particles="set/mixed.star", classes="holes"), particles)
 
@@ -169,7 +171,9 @@ def test_a_hypernetwork_gives_a_particle_one_volume(program, folder):
 
 
 def test_a_model_of_single_images_says_that_it_takes_them_apart(program, folder):
-    code, out, err = program("refine", f"set/particles.star {SIZES} {HYPE} --start none --encoder mlp --path apart")
+    code, out, err = program(
+        "refine", f"set/particles.star {SIZES} {SMALLEST} --encoder mlp --set encoder_width=16 --path apart"
+    )
     assert code == 0, err
     assert f"its {COUNT * TILTS} images show {COUNT} particles" in out + err
     assert open_run(folder / "apart").particles.group is None

@@ -20,7 +20,7 @@ COUNT, TILTS = 40, 3
 SIZES = "--preset small --niter 2 --batchsz 8 --seed 1"
 GMM = "--model gmm.txt --decoder mlp --set mlp_width=16 --nmid 2 --pas 010"
 HYPE = "--set inr_width=16 --set dim=16 --set coordinates=40"
-SMALLEST = " ".join(commands.HYPE[2:])
+SMALL_MLP = " ".join([*commands.HYPE[2:], "--encoder mlp --set encoder_width=16"])
 
 
 @pytest.fixture(scope="module")
@@ -171,9 +171,7 @@ def test_a_hypernetwork_gives_a_particle_one_volume(program, folder):
 
 
 def test_a_model_of_single_images_says_that_it_takes_them_apart(program, folder):
-    code, out, err = program(
-        "refine", f"set/particles.star {SIZES} {SMALLEST} --encoder mlp --set encoder_width=16 --path apart"
-    )
+    code, out, err = program("refine", f"set/particles.star {SIZES} {SMALL_MLP} --path apart")
     assert code == 0, err
     assert f"its {COUNT * TILTS} images show {COUNT} particles" in out + err
     assert open_run(folder / "apart").particles.group is None

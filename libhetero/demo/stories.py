@@ -17,7 +17,7 @@ from libhetero.cli.side_by_side import Row
 
 ASSEMBLY = "--n 800 --box 32 --apix 5 --snr 0.5 --pieces 3 --seed 1"
 FEWER = "--n 500 --box 32 --apix 5 --snr 1 --pieces 3 --seed 1"
-MIXTURE = "--n 1600 --box 32 --apix 5 --snr 1 --structures 4 --seed 2"
+MIXTURE = "--n 1000 --box 32 --apix 5 --snr 1 --structures 4 --seed 2"
 GAUSSIAN_TRAINING = "--model gmm.txt --preset small --niter 2"
 BRIEF_TRAINING = "--model gmm.txt --preset small --niter 2 --pas 010"
 HYPE_TRAINING = "--preset small --niter 4"

@@ -7,6 +7,9 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import ModuleType
+
+import pytest
 
 
 @contextmanager
@@ -21,6 +24,13 @@ def heard_as_in_a_terminal() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def noted_ends(monkeypatch: pytest.MonkeyPatch, module: ModuleType) -> list[tuple[int, str]]:
+    """Return what a module would have ended the process with, code and line, as it comes."""
+    found: list[tuple[int, str]] = []
+    monkeypatch.setattr(module, "leave", lambda code, why: found.append((code, why)))
+    return found
 
 
 def send(number: int, until: Callable[[], object]) -> None:

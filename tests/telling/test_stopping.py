@@ -17,7 +17,7 @@ import pytest
 from libhetero.errors import INTERRUPTED, TERMINATED, StoppedEarly
 from libhetero.telling import stopping
 from libhetero.telling.stopping import Asked, by_user, stopped_early
-from tests.making.signals import heard_as_in_a_terminal, send
+from tests.making.signals import heard_as_in_a_terminal, noted_ends, send
 
 
 @pytest.fixture(autouse=True)
@@ -28,10 +28,7 @@ def signals_are_heard() -> Iterator[None]:
 
 @pytest.fixture
 def left(monkeypatch) -> list[tuple[int, str]]:
-    """What the process would have ended with, code and line."""
-    found: list[tuple[int, str]] = []
-    monkeypatch.setattr(stopping, "leave", lambda code, why: found.append((code, why)))
-    return found
+    return noted_ends(monkeypatch, stopping)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from libhetero.training.interruption import StopRequest
 from libhetero.training.loop import train
 from libhetero.training.optimiser import TrainingConfig
 from tests.making.feeds import Signalling, make_feed
-from tests.making.signals import heard_as_in_a_terminal, send
+from tests.making.signals import heard_as_in_a_terminal, noted_ends, send
 from tests.making.toys import Toy
 
 CONFIG = TrainingConfig(epochs=4, batch_size=8, learning_rate=0.01, seed=3, report_every=1)
@@ -29,10 +29,7 @@ def signals_are_heard() -> Iterator[None]:
 
 @pytest.fixture
 def left(monkeypatch) -> list[tuple[int, str]]:
-    """What the process would have ended with, code and line."""
-    found: list[tuple[int, str]] = []
-    monkeypatch.setattr(interruption, "leave", lambda code, why: found.append((code, why)))
-    return found
+    return noted_ends(monkeypatch, interruption)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

@@ -19,6 +19,7 @@ from libhetero.io.pose_changes import at_given_poses
 from libhetero.metrics.fsc import resolution
 from libhetero.pipelines.classifying.maps import FIGURE
 from libhetero.pipelines.classifying.record import (
+    AT_REFINED,
     CLASSES,
     PARTICLES,
     PARTS,
@@ -48,7 +49,6 @@ from libhetero.training.feed import ParticleFeed
 
 LOGGER = logging.getLogger(__name__)
 PAGE, JUNK = "index.html", "ptcls_junk"
-AT_REFINED = "ptcls_refined"  # all particles
 NO_SEARCH = Search()
 HEADER = (
     "class",
@@ -108,7 +108,7 @@ def write_classification(
     write_findings(folder / PARTICLES, found.findings)
     write_record(folder, at_given_poses(particles))
     remove_stale(folder, PARTS)
-    if _in_parts(found):
+    if found.in_parts:
         write_classes(folder / PARTS, every, found.part, list_digest(particles))
     shown = (part[first] for part in (found.findings.evidence, found.findings.junk, found.findings.contrast))
     draw_evidence(folder / EVIDENCE, *shown)
@@ -165,13 +165,7 @@ def _record(
         )
     junk = distinct_among(particles, np.flatnonzero(found.junk))
     facts = junk, found.left_out, found.spread, found.sure
-    return ClassificationRecord(data, particles.distinct, *facts, tuple(classes), refined, search, _in_parts(found))
-
-
-def _in_parts(found: Classification) -> bool:
-    """Return whether a molecule that moves was cut into several classes."""
-    pairs = np.unique(np.stack([found.label, found.part]), axis=1)
-    return pairs.shape[1] > np.unique(found.label).size
+    return ClassificationRecord(data, particles.distinct, *facts, tuple(classes), refined, search, found.in_parts)
 
 
 def _searched(search: Search) -> str:

@@ -20,6 +20,7 @@ from libhetero.training.feed import ParticleFeed
 
 RECORD, CLASSES, PARTICLES = "classification.json", "classes.txt", "particles.txt"
 PARTS = "parts.txt"  # where a molecule that moves was cut into several classes
+AT_REFINED = "ptcls_refined"  # lists of all particles at refined poses
 
 
 @dataclass(frozen=True)

@@ -72,6 +72,11 @@ class Classification:
         return known_of(self.label, self.part, self.findings, self.spread)
 
     @property
+    def in_parts(self) -> bool:
+        """Whether a molecule that moves was cut into several classes; no two molecules share one."""
+        return np.unique(self.part).size > np.unique(self.label).size
+
+    @property
     def junk(self) -> Bool[np.ndarray, "images"]:
         """Which look like junk."""
         return self.findings.junk > 0.5

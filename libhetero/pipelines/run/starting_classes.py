@@ -20,6 +20,7 @@ from libhetero.io.pose_changes import at_given_poses
 from libhetero.models.hype.latent.class_search import LEAST_PARTICLES
 from libhetero.models.hype.latent.known import KnownClasses
 from libhetero.pipelines.classifying.record import (
+    AT_REFINED,
     CLASSES,
     PARTICLES,
     PARTS,
@@ -40,7 +41,6 @@ from libhetero.records import ParticleSet
 from libhetero.tilts import distinct_among, one_image_each
 
 LOGGER = logging.getLogger(__name__)
-ALL_REFINED = "ptcls_refined.lst"
 AGAIN = "Classify the particles again (e2hype_classify.py)."
 
 
@@ -107,7 +107,7 @@ def starting_classes(data: DataConfig, particles: ParticleSet) -> KnownClasses |
             "ones, give %s in place of that list.",
             data.classes,
             data.particles,
-            Path(data.classes) / ALL_REFINED,
+            Path(data.classes) / f"{AT_REFINED}.lst",
         )
     return known
 

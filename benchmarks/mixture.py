@@ -5,10 +5,11 @@
     python benchmarks/mixture.py --profile cpu100 --rows start         a hundred complexes, two cores
     python benchmarks/mixture.py --profile cpu_moving                  three of ten molecules move, two cores
     python benchmarks/mixture.py --profile cpu1000                     a thousand complexes, two cores, 90 minutes
+    python benchmarks/mixture.py --profile scale30                     thirty of the same kind; also 10, 100 and 300
     python benchmarks/mixture.py --profile full --json mixture.json    one GPU, 9 minutes of training a row
     python benchmarks/mixture.py --profile 1000 --json mixture.json    one GPU, a thousand complexes
 
-Simulated from atomic models, those of ../shared by default (profiles 1000, cpu1000 and tiny: complexes
+Simulated from atomic models, those of ../shared by default (profiles 1000, cpu1000, scale… and tiny: complexes
 made from the seed, as only 100 are shared), in equal shares. The row `default` of the profiles for two cores is what a
 user gets: e2hype_refine.py without --niter, that is by the program's own number of epochs. Every other row, and
 every row where --seconds is given, is trained for the same time: a short pilot measures its rate, and as many
@@ -44,7 +45,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -206,6 +207,7 @@ PROFILES = {
         generated=True,
     ),
 }
+PROFILES |= {f"scale{count}": replace(PROFILES["cpu1000"], structures=count) for count in (10, 30, 100, 300)}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from libhetero.configuration.limits import (
     MOST_THREADS,
     MOST_TILTS,
 )
+from libhetero.cores import usable_cores
 from libhetero.errors import ConfigurationError
 from libhetero.files import absolute_path, require_memory
 from libhetero.simulate.configuration import (
@@ -337,7 +337,7 @@ def run(config: SimulateConfig, progress: Callable[[float], None] = lambda fract
         folder = write_simulation(
             config.folder,
             simulation,
-            threads=config.threads or os.cpu_count() or 1,
+            threads=config.threads or usable_cores(),
             processes=config.processes,
             share=config.share,
             resume=config.resume,

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import libhetero
 from libhetero.configuration import check_options, option
+from libhetero.cores import usable_cores
 from libhetero.files import free_memory
 from libhetero.telling.amounts import byte_size
 
@@ -66,7 +67,7 @@ def run(config: VersionConfig) -> list[str]:
         f"installed in: {without_home(str(Path(libhetero.__file__).parent))}",
         f"Python: {platform.python_version()} ({without_home(sys.executable)})",
         f"system: {_system()}",
-        f"processor: {_processor()}; cores for this process: {_cores()}",
+        f"processor: {_processor()}; cores for this process: {usable_cores()}",
         f"memory: {_memory()}",
         *_devices(),
         *_driver(),
@@ -100,10 +101,6 @@ def _processor() -> str:
     except OSError:
         lines = []
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "not known")
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _memory() -> str:

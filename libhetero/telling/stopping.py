@@ -88,7 +88,7 @@ class _Request:
     """Leaves work that is asked to stop: at once by a second Ctrl-C, or where native code does not return."""
 
     def __init__(self) -> None:
-        self.kept: list[Callable[[], str]] = []  # what is kept, as the parts of the work that are entered say it
+        self.kept: list[Callable[[], str | None]] = []  # what is kept, as the parts of the work that are entered say it
         self._raised, self._first = -float("inf"), -float("inf")  # when
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
@@ -117,13 +117,13 @@ class _Request:
     def _end(self, code: int, how: str) -> None:
         line = f"{how}."
         try:
-            line = f"{how}; {self.kept[-1]()}"
+            line = f"{how}; {next(said for kept in reversed(self.kept) if (said := kept()) is not None)}"
         finally:  # whatever is wrong with what would be said
             leave(code, line)
 
 
 @contextmanager
-def stopped_early(kept: Callable[[], str], left: Iterable[int] = ()) -> Iterator[None]:
+def stopped_early(kept: Callable[[], str | None], left: Iterable[int] = ()) -> Iterator[None]:
     """Turn what asks to stop into one line, where no step of training is to be finished first.
 
     Work is left at once, as Ctrl-C leaves it; whoever trains within has signals to himself meanwhile
@@ -131,8 +131,9 @@ def stopped_early(kept: Callable[[], str], left: Iterable[int] = ()) -> Iterator
 
     Parameters
     ----------
-    kept : returns what is kept and how to go on, once work has been left; also asked by a thread, where a second Ctrl-C
-        ends the process at once or native code does not return within `PATIENCE` seconds.
+    kept : returns what is kept and how to go on, once work has been left, or None for what the one around says; also
+        asked by a thread, where a second Ctrl-C ends the process at once or native code does not return within
+        `PATIENCE` seconds.
     left : signals that are heard by others.
 
     Raises
@@ -148,8 +149,11 @@ def stopped_early(kept: Callable[[], str], left: Iterable[int] = ()) -> Iterator
         try:
             yield
         except KeyboardInterrupt as asked:
+            said = kept()
+            if said is None:
+                raise
             who, code = who_asked(by_user(asked))
-            raise StoppedEarly(f"stopped {who}; {kept()}", code) from None
+            raise StoppedEarly(f"stopped {who}; {said}", code) from None
         finally:
             request.kept.pop()
 

@@ -10,7 +10,6 @@ at weight 0, see `libhetero.training.bad_images`.
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +20,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from libhetero.cores import usable_cores
 from libhetero.physics.observation import seen_through
 from libhetero.records import Batch, ParticleSet
 from libhetero.tilts import rows_of_particles
@@ -228,9 +228,7 @@ def ordered_indices(count: int, batch_size: int) -> Iterator[Int[np.ndarray, "ba
 
 def reader_threads() -> int:
     """Return how many threads should prepare images: half of the cores, for the step needs the others."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    cores = len(affinity(0)) if affinity is not None else os.cpu_count() or 1
-    return int(np.clip(cores // 2, 1, MOST_THREADS))
+    return int(np.clip(usable_cores() // 2, 1, MOST_THREADS))
 
 
 def prefetch(

@@ -1,5 +1,6 @@
 """Particles of a tilt series go through the programs whole: one latent and one class, in the row of every image."""
 
+import dataclasses
 import shutil
 
 import numpy as np
@@ -8,13 +9,19 @@ import pytest
 from libhetero.configuration import read_json
 from libhetero.errors import DataError
 from libhetero.io import read_latent, read_particles
+from libhetero.models.hype.latent.known import KnownClasses
+from libhetero.models.hype.latent.pose_refinement import Placed
+from libhetero.pipelines.classifying import poses
 from libhetero.pipelines.decoding.mid_latent import LatentStream
 from libhetero.pipelines.run.data import DataConfig
 from libhetero.pipelines.run.folder import open_run
 from libhetero.pipelines.run.starting_classes import starting_classes
 from libhetero.tilts import one_image_each
+from libhetero.training.feed import ParticleFeed
+from libhetero.training.preprocess import PreprocessConfig
 from libhetero.training.series import drawn_from
 from tests.making import commands
+from tests.making.feeds import ArrayReader
 
 COUNT, TILTS = 40, 3
 SIZES = "--preset small --niter 2 --batchsz 8 --seed 1"
@@ -182,3 +189,25 @@ def test_a_model_of_single_images_says_that_it_takes_them_apart(program, folder)
 def test_a_batch_in_parts_is_refused(program):
     code, out, err = program("refine", f"set/particles.star {SIZES} {GMM} --accum 2 --path parts")
     assert code == 1 and "would cut the tilt series of particles" in out + err
+
+
+def test_poses_of_series_are_refined_against_half_sets_of_whole_particles(folder, monkeypatch):
+    particles = read_particles(folder / "set/mixed.star")
+    images = np.zeros((len(particles), 16, 16), np.float32)
+    asked = {}
+
+    def refined(blocks, label, contrast, ring, ball, half):
+        asked["half"] = half
+        return Placed(np.zeros((len(label), 5)), np.zeros((len(label), 5)), (0.0, 0.0))
+
+    monkeypatch.setattr(poses, "refine_poses", refined)
+    ones = np.ones(len(particles))
+    known = KnownClasses(np.zeros(len(particles), int), np.zeros(len(particles), int), ones, ones, 0.05)
+    for list_of, alone in ((particles, False), (dataclasses.replace(particles, group=None), True)):
+        poses.refined_poses(ParticleFeed(ArrayReader(images), list_of, PreprocessConfig()), 0, known)
+        if alone:
+            assert asked["half"] is None
+        else:
+            of_particle = [set(asked["half"][particles.group == one]) for one in np.unique(particles.group)]
+            assert all(len(half) == 1 for half in of_particle)
+            assert sum(half == {0} for half in of_particle) == COUNT // 2

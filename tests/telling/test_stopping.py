@@ -62,6 +62,19 @@ def test_a_part_of_the_work_says_more_closely_what_is_kept(left) -> None:
     assert not left
 
 
+def test_a_part_that_has_nothing_to_say_leaves_it_to_the_one_around_it(left, monkeypatch) -> None:
+    with pytest.raises(StoppedEarly, match="as the system asked; the whole"), stopped_early(lambda: "the whole."):
+        with stopped_early(lambda: None):
+            send(signal.SIGTERM, lambda: False)
+    assert not left
+    with stopped_early(lambda: "the whole."), stopped_early(lambda: None):
+        with pytest.raises(KeyboardInterrupt):
+            send(signal.SIGINT, lambda: False)
+        monkeypatch.setattr(stopping, "ONE_PRESS", 0.0)
+        send(signal.SIGINT, lambda: left)
+    assert left == [(INTERRUPTED, "ended at once; the whole.")]
+
+
 def test_what_is_put_in_order_is_not_cut_short_by_a_queue_that_asks_again(left, monkeypatch) -> None:
     in_order = []
     with pytest.raises(StoppedEarly), stopped_early(lambda: "the whole."):

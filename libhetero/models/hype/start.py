@@ -27,7 +27,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Complex, Float, Int
+from jaxtyping import Array, Complex, Float, Int, Shaped
 
 from libhetero.configuration import ArraySchema
 from libhetero.errors import DataError
@@ -443,14 +443,25 @@ class _Particles:
         """Particles cut at once."""
         return min(max(BLOCK // self.sample.views, 1), len(self))
 
-    def blocks(self, ring: float) -> Iterator[CentralSlices]:
-        """Yield slices up to a ring, in blocks of one size, for which everything is compiled once; the last is cut."""
-        count = len(self)
-        size = self.block
-        for start in range(0, count, size):
-            rows = np.minimum(np.arange(start, start + size), count - 1)
-            slices = central_slices(taken(self.sample, rows), self.n, self.pixel_size, ring, self.noise)
-            yield slices.take(np.arange(min(size, count - start)))
+    def blocks(self, ring: float, rows: Int[np.ndarray, "rows"] | None = None) -> Iterator[CentralSlices]:
+        """Yield slices up to a ring, in blocks of one size, for which everything is compiled once; the last is cut.
+
+        Parameters
+        ----------
+        ring : the highest, cycles per box.
+        rows : particles; None for all.
+        """
+        rows, size = np.arange(len(self)) if rows is None else rows, self.block
+        for start in range(0, len(rows), size):
+            own = rows[start : start + size]
+            filled = np.pad(own, (0, size - len(own)), mode="edge")
+            slices = central_slices(taken(self.sample, filled), self.n, self.pixel_size, ring, self.noise)
+            yield slices.take(np.arange(len(own)))
+
+    def split(self, *parts: Shaped[np.ndarray, "rows *_"]) -> Iterator[list[np.ndarray]]:
+        """Return, of each array with a row for each of the particles of `blocks`, what belongs to the blocks."""
+        edges = np.arange(self.block, len(parts[0]), self.block)
+        return (np.split(part, edges) for part in parts)
 
 
 def _volumes(
@@ -460,12 +471,21 @@ def _volumes(
     found, together = [], most_classes(grid)
     for first in range(0, molecules, together):
         chosen = np.arange(first, min(first + together, molecules))
-        labels = np.split(places_among(label, chosen), np.arange(particles.block, len(label), particles.block))
-        blocks = zip(particles.blocks(grid.ring), labels, strict=True)
+        place, rows = _of_these(label, chosen)
+        blocks = zip(particles.blocks(grid.ring, rows), *particles.split(place[rows]), strict=True)
         found.append(
             volumes_of(reduce(add, (sums_of(on_grid(one, grid, False), own, len(chosen)) for one, own in blocks)), grid)
         )
     return np.concatenate(found)
+
+
+def _of_these(
+    label: Int[np.ndarray, "particles"], chosen: Int[np.ndarray, "chosen"]
+) -> tuple[Int[np.ndarray, "particles"], Int[np.ndarray, "rows"]]:
+    """Return the place of each particle's label among some, and which particles are of these; the first if none is."""
+    place = places_among(label, chosen)
+    rows = np.flatnonzero(place >= 0)
+    return place, rows if len(rows) else np.zeros(1, np.int64)
 
 
 def _modes(
@@ -491,11 +511,11 @@ def _modes(
     """
     found = [np.zeros((0, grid.size, weights.shape[1]), np.complex64)]
     together = max(1, MOST_SUMS // (BYTES * weights.shape[1] * grid.size))
-    edges = np.arange(particles.block, len(owner), particles.block)
     for first in range(0, len(volumes), together):
         chosen = np.arange(first, min(first + together, len(volumes)))
-        parts = (np.split(each, edges) for each in (places_among(owner, chosen), weights, covariance, contrast))
-        blocks = zip(particles.blocks(grid.ring), *parts, strict=True)
+        place, rows = _of_these(owner, chosen)
+        parts = particles.split(place[rows], weights[rows], covariance[rows], contrast[rows])
+        blocks = zip(particles.blocks(grid.ring, rows), *parts, strict=True)
         sums = (
             mode_sums(on_grid(block, grid, False).scaled(strength), own, mean, spread, volumes[chosen], known)
             for block, own, mean, spread, strength in blocks

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Int
 from scipy.spatial.transform import Rotation
 
 from libhetero.errors import DataError
@@ -28,7 +29,7 @@ from libhetero.models.hype.latent.pose_search import (
     search_poses,
 )
 from libhetero.pipelines.classifying.search import SliceReader, check_count, classify_particles
-from libhetero.records import PoseChange
+from libhetero.records import ParticleSet, PoseChange
 from libhetero.telling.waiting import working
 from libhetero.training.feed import ParticleFeed
 from libhetero.training.preprocess import sample_indices
@@ -71,7 +72,7 @@ def refined_poses(
 
     label, contrast = known.label, known.contrast.astype(np.float32)
     with working(LOGGER.info, f"refining the poses of {len(feed)} particles"):
-        placed = refine_poses(blocks, label, contrast, feed.box_size / 2 - 1, BALL)
+        placed = refine_poses(blocks, label, contrast, feed.box_size / 2 - 1, BALL, _halves(feed.particles, seed))
     side = feed.box_size * feed.pixel_size
     advance(1.0)
     return PoseChange(
@@ -80,6 +81,15 @@ def refined_poses(
         turn_deviation=placed.deviation[:, :3],
         shift_deviation=placed.deviation[:, 3:] * side,
     )
+
+
+def _halves(particles: ParticleSet, seed: int) -> Int[np.ndarray, "images"] | None:
+    """Return the half-set of each image of tilt series, that of its particle; None where each image shows its own."""
+    if particles.group is None:
+        return None
+    _, of = np.unique(particles.group, return_inverse=True)
+    half: np.ndarray = np.random.default_rng(seed).permutation(particles.distinct) % 2
+    return half[of]
 
 
 def searched_poses(

@@ -68,7 +68,7 @@ class PosesSoFar:
         StoppedEarly : the system or the user asked.
         """
         try:
-            with stopped_early(self._stopped):
+            with stopped_early(lambda: None if self._kept is None else self._where()):
                 yield
         except StoppedEarly:
             raise
@@ -86,11 +86,6 @@ class PosesSoFar:
             f"The poses found before are kept: {self._kept} lists all particles at them, to go on from with "
             "--refine_poses and another output."
         )
-
-    def _stopped(self) -> str:
-        if self._kept is None:
-            return "no file is half-written, and those of before are kept. The same command begins anew."
-        return self._where()
 
     def forget(self) -> None:
         """Let the files go with the rest of a set that takes their place."""

@@ -22,17 +22,15 @@ Tipping & Bishop, J. R. Stat. Soc. B 61 (1999) 611.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
-from threadpoolctl import ThreadpoolController
 
+from libhetero.cores import in_threads
+from libhetero.models.blocks import added
 from libhetero.models.gmm.latent.normal_equations import Equations
 
 BLOCK = 64  # particles of a step of expectation maximisation, a thread each
@@ -207,25 +205,14 @@ def _maximised(equations: Equations, model: LowRank, prior: np.ndarray, farthest
 
 
 def _in_blocks(work: Callable[[np.ndarray, np.ndarray], Any], equations: Equations) -> Iterator[Any]:
-    """Yield what is found of each block of particles, a thread a core; BLAS gains nothing on small matrices."""
-    with _threads().limit(limits=1, user_api="blas"), ThreadPoolExecutor(os.cpu_count()) as pool:
-        yield from pool.map(lambda rows: work(equations.hessian[rows], equations.gradient[rows]), _blocks(equations))
+    """Yield what is found of each block of particles, a thread a core."""
+    blocks = list(_blocks(equations))
+    return in_threads(lambda one: work(equations.hessian[blocks[one]], equations.gradient[blocks[one]]), len(blocks))
 
 
 def _summed(work: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, ...]], equations: Equations) -> list[np.ndarray]:
-    """Return sums over all blocks, float64; each block's are let go of as they are added, for they may be large."""
-    blocks = _in_blocks(work, equations)
-    total = [part.astype(np.float64) for part in next(blocks)]
-    for parts in blocks:
-        for whole, part in zip(total, parts, strict=True):
-            whole += part
-    return total
-
-
-@cache
-def _threads() -> ThreadpoolController:
-    """Return what limits the threads of libraries; finding these takes longer than a step of a small sample."""
-    return ThreadpoolController()
+    """Return sums over all blocks, float64."""
+    return added(_in_blocks(work, equations))
 
 
 def _blocks(equations: Equations) -> Iterator[slice | Int[np.ndarray, "rows"]]:

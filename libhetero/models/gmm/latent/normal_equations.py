@@ -22,9 +22,7 @@ so that displacements, which are more, are real factors 2πk.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -34,6 +32,7 @@ import numpy as np
 import scipy.linalg
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
+from libhetero.models.blocks import in_lanes
 from libhetero.models.gmm.clusters import group_points
 from libhetero.models.gmm.latent.subspace import Imaging
 from libhetero.models.gmm.layout import Layout
@@ -268,7 +267,7 @@ def each_image(
 
     Parameters
     ----------
-    take : called by several threads with places among the images that have weight, and H, g and noise of these.
+    take : called by several threads, with places among the images that have weight, and H, g and noise of these.
     """
     own = np.zeros((len(sample.weight), 0), np.float32) if about is None else about.latent
     imaging = replace(imaging, neutral=jax.tree.map(np.asarray, imaging.neutral))
@@ -284,15 +283,16 @@ def each_image(
     used = np.flatnonzero(sample.weight)
     keys = jax.random.split(jax.random.key(seed), len(sample.weight))
 
-    def fill(start: int) -> None:
+    def fill(number: int, device: jax.Device) -> None:
+        start = number * TOGETHER
         here = used[start : start + TOGETHER]
         rows, padded = slice(start, start + len(here)), np.resize(here, TOGETHER)  # one shape is compiled
         part = jax.tree.map(lambda leaf: leaf[padded], sample)
-        made = several(part.images, part.observation, keys[padded], own[padded])
-        take(rows, tuple(np.asarray(array)[: len(here)] for array in made))
+        given = jax.device_put((part.images, part.observation, keys[padded], own[padded]), device)
+        take(rows, tuple(np.asarray(array)[: len(here)] for array in several(*given)))
 
-    with ThreadPoolExecutor(os.cpu_count() if jax.default_backend() == "cpu" else 1) as pool:
-        list(pool.map(fill, range(0, len(used), TOGETHER)))
+    for _ in in_lanes(fill, -(-len(used) // TOGETHER)):
+        pass
 
 
 @dataclass(frozen=True, eq=False)

@@ -272,7 +272,7 @@ def _first_classes(
     seen = _seen(slices, LOW)
     subspace = principal_subspace(seen, max(1, min(FIRST_RANK, len(slices) // FEW_EACH)), seed)
     equations = normal_equations(seen, subspace.table)
-    place = np.asarray(equations.moments()[0], np.float64)
+    place = equations.moments()[0].astype(np.float64)
     count = max(len(slices) // EACH, min(len(slices) // FEW_EACH, FEW_CLASSES), 1)
     start = place[np.random.default_rng(seed).choice(len(place), count, replace=False)]
     with warnings.catch_warnings():

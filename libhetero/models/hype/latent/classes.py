@@ -25,12 +25,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from libhetero.models.blocks import over_blocks, summed_over_blocks
 from libhetero.models.hype.latent.grid import few_sizes
 from libhetero.models.hype.latent.normal_equations import Equations, packed, symmetric
 from libhetero.physics.arrays import AnyArray
 from libhetero.physics.rotations import HIGHEST
 
-BLOCK = 4096  # particles judged at once
+BLOCK = 1024  # particles judged at once
 SETTLED = 1e-3  # part of the particles that may still change their class
 LEAST_SPREAD = 1e-2  # of contrast
 EMPTY = -1e30  # log probability of a class that is none
@@ -131,12 +132,11 @@ def class_sums(equations: Equations, label: Int[np.ndarray, "particles"], judged
     padded = few_sizes(classes)
     ones = np.ones(len(label), np.float32)
     first, second = (ones, ones) if judged is None else (judged.contrast, judged.square)
-    gradient, hessian = _summed(
-        equations.gradient, equations.hessian, jnp.asarray(np.where(label < 0, padded, label)), first, second, padded
-    )
+    rows = equations.gradient, equations.hessian, np.where(label < 0, padded, label), first, second
+    gradient, hessian = summed_over_blocks(_summed, rows, (), BLOCK, classes=padded)
     return ClassSums(
-        np.asarray(gradient, np.float64)[:classes],
-        symmetric(np.asarray(hessian, np.float64)[:classes], equations.columns, equations.upper),
+        gradient[:classes],
+        symmetric(hessian[:classes], equations.columns, equations.upper),
         np.bincount(label[label >= 0], minlength=classes).astype(np.float64),
     )
 
@@ -167,20 +167,8 @@ def judge(
     if molecule is not None:
         own = np.arange(len(told.share))
         own[: len(classes)] = molecule
-    vectors, squares, prior = (jnp.asarray(part) for part in (told.vectors, told.squares, told.share))
-    parts = [
-        _judged(
-            equations.gradient[start : start + BLOCK],
-            equations.hessian[start : start + BLOCK],
-            vectors,
-            squares,
-            prior,
-            jnp.float32(max(spread, LEAST_SPREAD)),
-            None if own is None else jnp.asarray(own),
-        )
-        for start in range(0, len(equations), BLOCK)
-    ]
-    return Judged(*(np.concatenate([np.asarray(part[i]) for part in parts]) for i in range(5)))
+    shared = told.vectors, told.squares, told.share, np.float32(max(spread, LEAST_SPREAD)), own
+    return Judged(*over_blocks(_judged, (equations.gradient, equations.hessian), shared, BLOCK))
 
 
 @dataclass(frozen=True, eq=False)

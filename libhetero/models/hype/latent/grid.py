@@ -8,7 +8,7 @@ Values at -k are the conjugates of those at k, so that half of the points, kx â‰
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -245,6 +245,7 @@ class OnGrid:
     point : the nearest point of each pixel.
     image, transfer : x and Ï„, conjugated where the pixel's point is that of -k.
     merged : whether no two pixels of a particle that say anything are at one point.
+    given_half : half-set of each particle, 0 or 1; None for `half` to draw it.
     """
 
     grid: FourierGrid
@@ -252,22 +253,28 @@ class OnGrid:
     image: Complex[Array, "particles pixels"]
     transfer: Float[Array, "particles pixels"]
     merged: bool = False
+    given_half: Int[np.ndarray, "particles"] | None = None
 
     def __len__(self) -> int:
         return len(self.point)
 
     @cached_property
     def half(self) -> Int[np.ndarray, "particles"]:
-        """Half-set of each particle, drawn: in the order of a list there may be one."""
+        """Half-set of each particle; drawn, where it is not given, for the order of a list may have one."""
+        if self.given_half is not None:
+            return self.given_half
         return np.random.default_rng(len(self)).permutation(len(self)) % 2
 
     def take(self, rows: Int[np.ndarray, "chosen"]) -> OnGrid:
         """Return some of the particles."""
-        return OnGrid(self.grid, self.point[rows], self.image[rows], self.transfer[rows])
+        half = None if self.given_half is None else self.given_half[rows]
+        return replace(
+            self, point=self.point[rows], image=self.image[rows], transfer=self.transfer[rows], given_half=half
+        )
 
     def scaled(self, contrast: Float[np.ndarray, "particles"]) -> OnGrid:
         """Return the slices with the contrast of each particle in its transfer."""
-        return OnGrid(self.grid, self.point, self.image, self.transfer * jnp.asarray(contrast, jnp.float32)[:, None])
+        return replace(self, transfer=self.transfer * jnp.asarray(contrast, jnp.float32)[:, None])
 
 
 def on_grid(slices: CentralSlices, grid: FourierGrid, merged: bool = True) -> OnGrid:

@@ -18,16 +18,17 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float, Int
 
+from libhetero.models.blocks import over_blocks
 from libhetero.models.hype.latent.grid import OnGrid
 from libhetero.physics.arrays import AnyArray
 from libhetero.physics.rotations import HIGHEST
 
-TOGETHER = 256  # particles whose posterior is found at once
+TOGETHER = 256  # particles at once
 
 
 @dataclass(frozen=True, eq=False)
 class Equations:
-    """Normal equations of particles.
+    """Normal equations of particles, on the host.
 
     Parameters
     ----------
@@ -35,8 +36,8 @@ class Equations:
     hessian : upper triangle of H.
     """
 
-    gradient: Float[Array, "particles columns"]
-    hessian: Float[Array, "particles pairs"]
+    gradient: Float[np.ndarray, "particles columns"]
+    hessian: Float[np.ndarray, "particles pairs"]
 
     def __len__(self) -> int:
         return len(self.gradient)
@@ -51,16 +52,16 @@ class Equations:
         """Rows and columns of the elements kept."""
         return np.triu_indices(self.columns)
 
-    def moments(self) -> tuple[Float[Array, "particles rank"], Float[Array, "particles pairs"]]:
+    def moments(self) -> tuple[Float[np.ndarray, "particles rank"], Float[np.ndarray, "particles pairs"]]:
         """Return posterior means of z under the prior N(0, 1), and the upper triangle of E[z zᵀ]."""
-        return _moments(self.gradient, self.hessian, self.columns)
+        mean, second = over_blocks(_moments, (self.gradient, self.hessian), (), TOGETHER, columns=self.columns)
+        return mean, second
 
     def whole(
         self, rows: np.ndarray
     ) -> tuple[Float[np.ndarray, "chosen columns"], Float[np.ndarray, "chosen columns columns"]]:
-        """Return g and H of some particles, on the host."""
-        gradient, hessian = np.asarray(self.gradient)[rows], np.asarray(self.hessian)[rows]
-        return gradient, symmetric(hessian, self.columns, self.upper)
+        """Return g and H of some particles."""
+        return self.gradient[rows], symmetric(self.hessian[rows], self.columns, self.upper)
 
 
 def normal_equations(seen: OnGrid, table: Complex[Array, "points columns"]) -> Equations:
@@ -71,7 +72,8 @@ def normal_equations(seen: OnGrid, table: Complex[Array, "points columns"]) -> E
     seen : slices.
     table : mean and modes beside each other.
     """
-    return Equations(*_equations(seen.point, seen.image, seen.transfer, parts_of(table)))
+    gradient, hessian = over_blocks(_equations, (seen.point, seen.image, seen.transfer), (parts_of(table),), TOGETHER)
+    return Equations(gradient, hessian)
 
 
 def parts_of(table: Complex[AnyArray, "points columns"]) -> Float[Array, "points columns_twice"]:
@@ -117,8 +119,7 @@ def equations_of(
 def _moments(gradient: Array, hessian: Array, columns: int) -> tuple[Array, Array]:
     upper, kept = np.triu_indices(columns), np.triu_indices(columns - 1)
 
-    def one(particle: tuple[Array, Array]) -> tuple[Array, Array]:
-        linear, packed = particle
+    def one(linear: Array, packed: Array) -> tuple[Array, Array]:
         whole = jnp.zeros((columns, columns)).at[upper].set(packed)
         whole = whole + jnp.triu(whole, 1).T
         precision = whole[1:, 1:] + jnp.eye(columns - 1)
@@ -127,7 +128,7 @@ def _moments(gradient: Array, hessian: Array, columns: int) -> tuple[Array, Arra
         mean = jnp.matmul(covariance, linear[1:] - whole[0, 1:], precision=HIGHEST)
         return mean, (covariance + mean[:, None] * mean)[kept]
 
-    found: tuple[Array, Array] = jax.lax.map(one, (gradient, hessian), batch_size=TOGETHER)
+    found: tuple[Array, Array] = jax.vmap(one)(gradient, hessian)
     return found
 
 

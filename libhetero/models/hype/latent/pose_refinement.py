@@ -132,6 +132,7 @@ def refine_poses(
     contrast: Float[np.ndarray, "particles"],
     ring: float,
     ball: float,
+    half: Int[np.ndarray, "particles"] | None = None,
 ) -> Placed:
     """Return the most probable poses of particles whose classes are known.
 
@@ -142,6 +143,7 @@ def refine_poses(
     contrast : α of each.
     ring : the highest, cycles per box.
     ball : radius of the molecules, as a part of the box.
+    half : half-set of each particle, 0 or 1, where several of them are images of one; None to draw it.
     """
     classes = int(label.max(initial=-1)) + 1
     state = np.zeros((len(label), STATE), np.float32)
@@ -149,7 +151,7 @@ def refine_poses(
     grid = _grid_of(ring, ball, classes)
     together = max(1, MOST_TABLES // (TABLE_BYTES * grid.size))
     for number, steps in enumerate(STEPS):
-        at = label, contrast, state, spread, grid, steps
+        at = label, contrast, state, spread, grid, steps, half
         parts = (np.arange(first, min(first + together, classes)) for first in range(0, classes, together))
         found = reduce(add, (_of_classes(blocks, chosen, *at) for chosen in parts))
         spread = _learnt(found, spread)
@@ -180,6 +182,7 @@ def _of_classes(
     spread: Float[np.ndarray, "5"],
     grid: FourierGrid,
     steps: int,
+    half: Int[np.ndarray, "particles"] | None,
 ) -> Found:
     """Return what the image of each particle of some classes says of its pose; nothing of others."""
     own, rows, halves = places_among(label, chosen), [], []
@@ -187,6 +190,7 @@ def _of_classes(
     for block in blocks(grid.ring):
         of_block = np.arange(start, start + len(block))
         seen = on_grid(_moved(block, state[of_block]), grid)
+        seen = seen if half is None else replace(seen, given_half=half[of_block])
         made = sums_of(seen, own[of_block], len(chosen))
         sums = made if sums is None else sums + made
         halves.append(seen.half)
@@ -196,13 +200,13 @@ def _of_classes(
         raise ValueError("no particles")
     tables, unit = _tables(solved(sums, grid, signal_power(sums, grid)), grid)
     found = Found.nothing(len(label))
-    for block, of_block, half in zip(blocks(grid.ring), rows, halves, strict=True):
+    for block, of_block, drawn in zip(blocks(grid.ring), rows, halves, strict=True):
         inside = np.flatnonzero(own[of_block] >= 0)
         for first in range(0, len(inside), TOGETHER):
             some = inside[first : first + TOGETHER]
             padded = np.resize(some, TOGETHER)
             at = of_block[padded]
-            table = 2 * own[at] + 1 - half[padded]  # of the other half-set
+            table = 2 * own[at] + 1 - drawn[padded]  # of the other half-set
             solved_for = _solved(block.take(padded), unit * contrast[at], state[at], table, tables, spread, grid, steps)
             found.put(at[: len(some)], solved_for)
     return found

@@ -31,11 +31,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float, Int
 
+from libhetero.models.blocks import over_blocks
 from libhetero.models.hype.latent.classes import EMPTY, integrated_likelihood
 from libhetero.models.hype.latent.grid import OnGrid
 
 TOGETHER = 2  # factors whose product, of single precision, has one logarithm
-BLOCK = 2048  # images at once
+BLOCK = 512  # images at once
 PAIRS = 128  # classes whose evidence is computed at once
 
 
@@ -182,25 +183,10 @@ def against_all(seen: OnGrid, tables: ClassTables, now: Sorted, candidates: int)
     now : the classes that they are in, whose sums they are taken out of.
     candidates : how many.
     """
-    share, own_share = jnp.asarray(now.shares(len(tables))), now.own_shares()
-    full = tables.weight + tables.inverse[:, None]
-    best = []
-    for rows in _blocks(len(seen)):
-        part, own = seen.take(rows), now.label[rows]
-        kept = _likeliest(
-            part.point,
-            part.image,
-            part.transfer,
-            jnp.asarray(own),
-            _own(part, tables, own, now.contrast[rows], now.spread) + jnp.asarray(own_share[rows]),
-            tables.numerator,
-            full,
-            share,
-            now.spread,
-            min(candidates, len(tables)),
-        )
-        best.append(np.asarray(kept))
-    return against_some(seen, tables, now, np.concatenate(best)[: len(seen)])
+    rows = *_pixels(seen), now.label, np.asarray(now.contrast, np.float32), now.own_shares()
+    shared = *_parts(tables), tables.weight + tables.inverse[:, None], now.shares(len(tables)), np.float32(now.spread)
+    (best,) = over_blocks(_likeliest, rows, shared, BLOCK, candidates=min(candidates, len(tables)))
+    return against_some(seen, tables, now, best)
 
 
 def against_some(
@@ -213,13 +199,9 @@ def against_some(
     seen, tables, now : as of `against_all`.
     candidate : classes of each image.
     """
-    share, found = now.shares(len(tables)), []
-    for rows in _blocks(len(seen)):
-        part, asked = seen.take(rows), candidate[rows]
-        mine = jnp.asarray(now.label[rows]), jnp.asarray(now.contrast[rows], jnp.float32)
-        parts = _some(part.point, part.image, part.transfer, *mine, jnp.asarray(asked), *_parts(tables))
-        found.append([np.asarray(each) for each in parts])
-    linear, square, rest = (np.concatenate(each)[: len(seen)] for each in zip(*found, strict=True))
+    share = now.shares(len(tables))
+    rows = *_pixels(seen), now.label, np.asarray(now.contrast, np.float32), candidate
+    linear, square, rest = over_blocks(_some, rows, _parts(tables), BLOCK)
     own = candidate == now.label[:, None]
     joint = integrated_likelihood(linear, square, now.spread, np) + rest
     joint += np.where(own, now.own_shares()[:, None], share[candidate])
@@ -231,28 +213,16 @@ def against_some(
     return Predicted(np.take_along_axis(candidate, order, 1), sorted_joint, contrast, contrast**2 + variance)
 
 
+def _pixels(seen: OnGrid) -> tuple[Array, Array, Array]:
+    return seen.point, seen.image, seen.transfer
+
+
 def _parts(tables: ClassTables) -> tuple[Array, Array, Array]:
     return tables.numerator, tables.weight, tables.inverse
 
 
-def _blocks(count: int) -> list[np.ndarray]:
-    """Return the rows of each block, the last filled up with its last row, so that one program is compiled."""
-    size = min(BLOCK, count)
-    return [np.minimum(np.arange(start, start + size), count - 1) for start in range(0, count, size)]
-
-
 def _padded(values: np.ndarray, size: int) -> Array:
     return jnp.asarray(np.pad(values, (0, size - len(values)), mode="edge"))
-
-
-def _own(part: OnGrid, tables: ClassTables, label: np.ndarray, contrast: np.ndarray, spread: float) -> Array:
-    """Return log p of images given the other images of their own class."""
-    own = jnp.asarray(label)
-    strength = jnp.asarray(contrast, jnp.float32)
-    parts = _some(part.point, part.image, part.transfer, own, strength, own[:, None], *_parts(tables))
-    linear, square, rest = (each[:, 0] for each in parts)
-    alone: Array = integrated_likelihood(linear, square, spread, jnp) + rest
-    return alone
 
 
 @jax.jit
@@ -311,19 +281,26 @@ def _log_product(factors: Float[Array, "pixels classes"]) -> Float[Array, "class
     return total
 
 
-@partial(jax.jit, static_argnums=9)
+@partial(jax.jit, static_argnames="candidates")
 def _likeliest(
     point: Array,
     image: Array,
     transfer: Array,
     label: Array,
-    own: Array,
+    contrast: Array,
+    own_share: Array,
     numerator: Array,
+    weight: Array,
+    inverse: Array,
     full: Array,
     share: Array,
     spread: Array,
     candidates: int,
-) -> Array:
+) -> tuple[Array]:
+    own = _some(point, image, transfer, label, contrast, label[:, None], numerator, weight, inverse)
+    linear, square, rest = (each[:, 0] for each in own)
+    given_others = integrated_likelihood(linear, square, spread, jnp) + rest + own_share
+
     def one(particle: tuple[Array, ...]) -> Array:
         at, x, passed, mine, alone = particle
         values = numerator[at]
@@ -331,5 +308,4 @@ def _likeliest(
         likelihood = integrated_likelihood(linear, square, spread, jnp) + rest
         return jax.lax.top_k((likelihood + share).at[mine].set(alone), candidates)[1]
 
-    found: Array = jax.lax.map(one, (point, image, transfer, label, own))
-    return found
+    return (jax.lax.map(one, (point, image, transfer, label, given_others)),)

@@ -23,6 +23,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Complex, Float, Int
 from scipy.sparse import csr_matrix
 
+from libhetero.models.blocks import over_blocks
 from libhetero.models.hype.latent.grid import OnGrid
 from libhetero.models.hype.latent.normal_equations import parts_of, symmetric
 from libhetero.models.hype.latent.volumes import places_among
@@ -210,14 +211,8 @@ def _equations(
     rank, together = modes.shape[1], fewer_where_wide(BLOCK, point.shape[1])
     if not len(point):
         return np.zeros((0, rank)), np.zeros((0, rank, rank))
-    table, found = parts_of(modes), []
-    for start in range(0, len(point), together):
-        block = [one[start : start + together] for one in (point, image, transfer)]
-        missing = ((0, together - len(block[0])), (0, 0))
-        made = _in_modes(*(np.pad(one, missing) for one in block), table)
-        found.append([np.asarray(one, np.float64)[: len(block[0])] for one in made])
-    gradient, hessian = (np.concatenate(each) for each in zip(*found, strict=True))
-    return gradient, hessian
+    gradient, hessian = over_blocks(_in_modes, (point, image, transfer), (parts_of(modes),), together)
+    return gradient.astype(np.float64), hessian.astype(np.float64)
 
 
 def _solved(gradient: np.ndarray, hessian: np.ndarray) -> Float[np.ndarray, "images modes"]:

@@ -20,6 +20,7 @@ import numpy as np
 from jaxtyping import Array, Complex, Float, Int
 from scipy.sparse import csr_matrix
 
+from libhetero.cores import in_threads
 from libhetero.models.hype.latent.grid import OnGrid
 from libhetero.models.hype.latent.normal_equations import Equations, normal_equations, symmetric
 from libhetero.models.hype.latent.volumes import class_volumes
@@ -29,7 +30,7 @@ SAMPLE = 8000  # particles that the modes are found from
 LEAST = 1e-6  # of the strongest principal component's variance
 START = 0.3  # of the mean's typical value: the first modes
 PRIOR = 0.5  # of a mode's value at a point: the inverse of its variance
-POINTS_TOGETHER = 1024  # of the grid, whose systems are solved at once
+POINTS_TOGETHER = 256  # of the grid, whose systems are solved at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,30 +147,28 @@ class _PointSums:
             for values in (transfer * residual, transfer**2)
         )
 
-    def numerator(self, latent: Float[np.ndarray, "particles rank"]) -> Complex[np.ndarray, "points rank"]:
-        """Return Σ τ (x - τ mean) z."""
-        total: np.ndarray = self._numerator @ latent
-        return total
-
-    def gram(self, second: Float[np.ndarray, "particles pairs"]) -> Float[np.ndarray, "points pairs"]:
-        """Return Σ τ² E[z zᵀ]."""
-        total: np.ndarray = self._weight @ second
-        return total
+    def of_points(
+        self, rows: slice, latent: Float[np.ndarray, "particles rank"], second: Float[np.ndarray, "particles pairs"]
+    ) -> tuple[Complex[np.ndarray, "chosen rank"], Float[np.ndarray, "chosen pairs"]]:
+        """Return Σ τ (x - τ mean) z and Σ τ² E[z zᵀ] at some points."""
+        return self._numerator[rows] @ latent, self._weight[rows] @ second
 
 
 def _improved(sums: _PointSums, subspace: Subspace, equations: Equations) -> Subspace:
     """Return the subspace after a step of expectation maximisation, its modes scaled so that z has variance 1."""
-    latent, second = (np.asarray(moment) for moment in equations.moments())
+    latent, second = equations.moments()
     rank = latent.shape[1]
     upper = np.triu_indices(rank)
-    numerator, gram = sums.numerator(latent), sums.gram(second)
-    modes = np.empty((sums.grid.size, rank), np.complex64)
-    for start in range(0, sums.grid.size, POINTS_TOGETHER):
-        rows = slice(start, start + POINTS_TOGETHER)
-        system = symmetric(gram[rows], rank, upper) + PRIOR * np.eye(rank, dtype=np.float32)
-        sides = np.stack([numerator[rows].real, numerator[rows].imag], axis=2)
-        found = np.linalg.solve(system, sides)
-        modes[rows] = found[..., 0] + 1j * found[..., 1]
+
+    def solved(number: int) -> np.ndarray:
+        numerator, gram = sums.of_points(
+            slice(number * POINTS_TOGETHER, (number + 1) * POINTS_TOGETHER), latent, second
+        )
+        system = symmetric(gram, rank, upper) + PRIOR * np.eye(rank, dtype=np.float32)
+        found = np.linalg.solve(system, np.stack([numerator.real, numerator.imag], axis=2))
+        return (found[..., 0] + 1j * found[..., 1]).astype(np.complex64)
+
+    modes = np.concatenate(list(in_threads(solved, -(-sums.grid.size // POINTS_TOGETHER))))
     confined = sums.grid.confined(jnp.asarray(modes.T)).T
     spread = symmetric(second.mean(axis=0, dtype=np.float64)[None], rank, upper)[0]
     return Subspace(subspace.mean, confined @ jnp.asarray(np.linalg.cholesky(spread), jnp.complex64))

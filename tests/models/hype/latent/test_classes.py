@@ -1,6 +1,5 @@
 """Classes in a subspace: their evidence, the contrast of particles, and sorting, against dense algebra."""
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.integrate import quad
@@ -23,7 +22,7 @@ def made(count, places, spread=0.0, seed=0):
     upper = np.triu_indices(RANK + 1)
     hessian = np.einsum("npq,npr->nqr", columns, columns)[:, upper[0], upper[1]]
     gradient = np.einsum("npq,np->nq", columns, image)
-    equations = Equations(jnp.asarray(gradient, jnp.float32), jnp.asarray(hessian, jnp.float32))
+    equations = Equations(gradient.astype(np.float32), hessian.astype(np.float32))
     return equations, columns, image, label, contrast
 
 

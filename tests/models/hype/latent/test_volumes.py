@@ -1,5 +1,7 @@
 """Sums of classes, and the volumes that they stand for."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -58,3 +60,14 @@ def test_volumes_do_not_depend_on_how_many_are_solved_together(seen):
     np.testing.assert_allclose(
         solved(sums, GRID, signal)[37], solved(sums.take(slice(37, 38)), GRID, signal)[0], atol=1e-4
     )
+
+
+def test_half_sets_that_are_given_are_those_that_are_summed_also_of_some_of_the_particles(seen):
+    half = (np.arange(160) // 4) % 2
+    told = replace(seen, given_half=half)
+    sums = sums_of(told.scaled(np.ones(160)), LABEL, 2)
+    point, transfer = np.asarray(seen.point), np.asarray(seen.transfer)
+    weight = np.zeros((2, 2, GRID.size))
+    np.add.at(weight, (LABEL[:, None], half[:, None], point), transfer**2)
+    np.testing.assert_allclose(sums.weight, weight, atol=1e-3)
+    np.testing.assert_array_equal(told.take(np.arange(5, 11)).half, half[5:11])

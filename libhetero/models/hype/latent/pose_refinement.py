@@ -34,6 +34,7 @@ from jaxtyping import Array, Bool, Complex, Float, Int
 from scipy.ndimage import gaussian_filter
 from scipy.optimize import minimize
 
+from libhetero.models.blocks import in_lanes
 from libhetero.models.hype.latent.central import CentralSlices
 from libhetero.models.hype.latent.grid import FourierGrid, on_grid
 from libhetero.models.hype.latent.volumes import places_among, signal_power, solved, sums_of
@@ -199,17 +200,43 @@ def _of_classes(
     if sums is None:
         raise ValueError("no particles")
     tables, unit = _tables(solved(sums, grid, signal_power(sums, grid)), grid)
+    held = {device: jax.device_put(tables, device) for device in jax.local_devices()}
     found = Found.nothing(len(label))
     for block, of_block, drawn in zip(blocks(grid.ring), rows, halves, strict=True):
-        inside = np.flatnonzero(own[of_block] >= 0)
-        for first in range(0, len(inside), TOGETHER):
-            some = inside[first : first + TOGETHER]
-            padded = np.resize(some, TOGETHER)
-            at = of_block[padded]
-            table = 2 * own[at] + 1 - drawn[padded]  # of the other half-set
-            solved_for = _solved(block.take(padded), unit * contrast[at], state[at], table, tables, spread, grid, steps)
-            found.put(at[: len(some)], solved_for)
+        table = 2 * own[of_block] + 1 - drawn  # of the other half-set
+        at = block, unit * contrast[of_block], state[of_block], table, held, spread, grid, steps
+        for some, parts in _in_pieces(np.flatnonzero(own[of_block] >= 0), *at):
+            found.put(of_block[some], parts)
     return found
+
+
+def _in_pieces(
+    inside: Int[np.ndarray, "inside"],
+    block: CentralSlices,
+    contrast: Float[np.ndarray, "block"],
+    state: Float[np.ndarray, "block 5"],
+    table: Int[np.ndarray, "block"],
+    held: dict[jax.Device, Array],
+    spread: Float[np.ndarray, "5"],
+    grid: FourierGrid,
+    steps: int,
+) -> Iterator[tuple[Int[np.ndarray, "some"], tuple[np.ndarray, ...]]]:
+    """Yield rows of a block, some at a time, and what `_solved` returns of them; the last are padded.
+
+    Parameters
+    ----------
+    inside : rows.
+    held : the volumes, on every device.
+    """
+    pieces = [inside[first : first + TOGETHER] for first in range(0, len(inside), TOGETHER)]
+
+    def solve(number: int, device: jax.Device) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+        rows = np.resize(pieces[number], TOGETHER)
+        with jax.default_device(device):
+            seen = block.take(rows), contrast[rows], state[rows], table[rows], held[device]
+            return pieces[number], _solved(*seen, spread, grid, steps)
+
+    return in_lanes(solve, len(pieces))
 
 
 def _moved(slices: CentralSlices, state: Float[np.ndarray, "particles 5"]) -> CentralSlices:

@@ -8,6 +8,13 @@ function stay together. Left out is what saves the most seconds for each case th
 rest takes no more than --seconds. That is a function, or all that need one fixture: what a fixture took that a file's
 tests share is saved only where all of them are left out (tests/fixture_times.py tells; the report alone charges it to
 the first of them). Each file keeps its quickest function, if that takes no more than 5 s.
+
+What else tests share, such as what was compiled for the first of them, is not known. Once it is left out, another pays:
+
+    PYTEST_ADDOPTS=--junitxml=quick.xml make test
+    .venv/bin/python benchmarks/slow_tests.py junit.xml quick.xml
+
+chooses anew by what the others then took; of the reports, the last that has a function counts.
 """
 
 from __future__ import annotations
@@ -106,33 +113,43 @@ def _properties(case: ElementTree.Element, name: str) -> Iterator[str]:
             yield found.get("value", "")
 
 
-def read_report(paths: Iterable[Path], project: Path = PROJECT) -> dict[str, FileOfTests]:
-    """Return the files of tests that pytest's reports tell of, by name.
+def read_report(path: Path, project: Path = PROJECT) -> dict[str, FileOfTests]:
+    """Return the files of tests that a report of pytest tells of, by name.
 
     Raises
     ------
-    UserError : if a report cannot be read, or is of other tests.
+    UserError : if it cannot be read, or is of other tests.
     """
     files: dict[str, FileOfTests] = {}
-    for path in paths:
-        try:
-            cases = ElementTree.parse(path).iter("testcase")
-        except (OSError, ElementTree.ParseError) as error:
-            raise UserError(f"{path}: {error}; expected a report of pytest --junitxml.") from error
-        for case in cases:
-            if not case.get("classname"):  # a file that was skipped as a whole
-                continue
-            file_name, name = function_of(case, project)
-            file = files.setdefault(file_name, FileOfTests())
-            function = file.functions.setdefault(name, Function(name))
-            function.cases += 1
-            function.seconds += float(case.get("time", 0))
-            function.needs.update(*(words.split() for words in _properties(case, "needs")))
-            for words in _properties(case, "made"):
-                fixture, seconds = words.split()
-                file.fixtures[fixture] = file.fixtures.get(fixture, 0.0) + float(seconds)
-                function.needs.add(fixture)
-                function.seconds = max(0.0, function.seconds - float(seconds))
+    try:
+        cases = ElementTree.parse(path).iter("testcase")
+    except (OSError, ElementTree.ParseError) as error:
+        raise UserError(f"{path}: {error}; expected a report of pytest --junitxml.") from error
+    for case in cases:
+        if not case.get("classname"):  # a file that was skipped as a whole
+            continue
+        file_name, name = function_of(case, project)
+        file = files.setdefault(file_name, FileOfTests())
+        function = file.functions.setdefault(name, Function(name))
+        function.cases += 1
+        function.seconds += float(case.get("time", 0))
+        function.needs.update(*(words.split() for words in _properties(case, "needs")))
+        for words in _properties(case, "made"):
+            fixture, seconds = words.split()
+            file.fixtures[fixture] = file.fixtures.get(fixture, 0.0) + float(seconds)
+            function.needs.add(fixture)
+            function.seconds = max(0.0, function.seconds - float(seconds))
+    return files
+
+
+def joined(reports: Iterable[dict[str, FileOfTests]]) -> dict[str, FileOfTests]:
+    """Return what several reports tell; of each function and fixture what the last tells that has it."""
+    files: dict[str, FileOfTests] = {}
+    for report in reports:
+        for name, file in report.items():
+            known = files.setdefault(name, FileOfTests())
+            known.functions |= file.functions
+            known.fixtures |= file.fixtures
     return files
 
 
@@ -175,7 +192,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, default=PROJECT / "tests" / "slow.txt", help="default: tests/slow.txt")
     options = parser.parse_args(argv)
     try:
-        files = read_report(options.reports)
+        files = joined(read_report(path) for path in options.reports)
         if not files:
             raise UserError(f"{options.reports[0]}: no test in it; expected a report of a run of all tests.")
         slow = slow_functions(files, options.seconds)

@@ -70,7 +70,7 @@ def _report(folder: Path, *cases: str) -> Path:
 
 
 def _chosen(slow_tests: ModuleType, path: Path, seconds: float) -> set[str]:
-    files = slow_tests.read_report([path], path.parent)
+    files = slow_tests.read_report(path, path.parent)
     return {name.removeprefix("tests/") for name in slow_tests.slow_functions(files, seconds)}
 
 
@@ -87,7 +87,7 @@ def test_the_longest_are_left_out_until_the_rest_is_quick(slow_tests: ModuleType
 def test_a_file_without_a_quick_test_keeps_none(slow_tests: ModuleType, tmp_path: Path) -> None:
     path = _report(tmp_path, _case("test_a::test_long", 6), _case("test_b::test_short", 1))
     assert _chosen(slow_tests, path, 2) == {"test_a.py::test_long"}
-    found = slow_tests.summary(slow_tests.read_report([path], tmp_path), {"tests/test_a.py::test_long"})
+    found = slow_tests.summary(slow_tests.read_report(path, tmp_path), {"tests/test_a.py::test_long"})
     assert found.splitlines() == [
         "make test: 1 of 2 tests, 1 of 7 s; 1 functions left out",
         "nothing remains of tests/test_a.py",
@@ -113,7 +113,7 @@ def test_a_fixture_is_saved_where_all_that_need_it_are_left_out(slow_tests: Modu
         _case("test_b::test_short", 1),
     )
     assert _chosen(slow_tests, path, 12) == {"test_a.py::test_first", "test_a.py::test_second"}
-    files = slow_tests.read_report([path], tmp_path)
+    files = slow_tests.read_report(path, tmp_path)
     assert files["tests/test_a.py"].functions["tests/test_a.py::test_first"].seconds == 1
     assert files["tests/test_a.py"].seconds(["tests/test_a.py::test_second"]) == 20.5
 
@@ -126,15 +126,24 @@ def test_the_methods_of_a_class_are_functions_of_their_file(slow_tests: ModuleTy
 
 
 def test_the_list_is_written_from_several_reports(slow_tests, tmp_path, monkeypatch, capsys) -> None:
-    """What `make test` and `make test-slow` report, together, is a whole run."""
-    one = _report(tmp_path, _case("test_a::test_long", 9), _case("test_a::test_quick", 1))
-    two = tmp_path / "two.xml"
-    two.write_text(one.read_text().replace("test_a", "test_b"))
+    """The last that has a function counts: here the quick ones are run again, and one pays for what was left out."""
+    names = ("long", "short", "quick")
+    whole = _report(
+        tmp_path, *(_case(f"test_a::test_{name}", time) for name, time in zip(names, (9, 2, 1), strict=True))
+    )
     monkeypatch.setattr(slow_tests.read_report, "__defaults__", (tmp_path,))
-    listed = tmp_path / "slow.txt"
-    assert slow_tests.main([str(one), str(two), "--seconds", "12", "--output", str(listed)]) == 0
-    assert listed.read_text() == f"{slow_tests.HEADER}tests/test_b.py::test_long\n"
-    assert "make test: 3 of 4 tests, 11 of 20 s" in capsys.readouterr().out
+    again, listed = tmp_path / "again.xml", tmp_path / "slow.txt"
+
+    def lines(*reports: Path) -> list[str]:
+        assert slow_tests.main([*map(str, reports), "--seconds", "4", "--output", str(listed)]) == 0
+        return listed.read_text().splitlines()[1:]
+
+    assert lines(whole) == ["tests/test_a.py::test_long"]
+    assert "make test: 2 of 3 tests, 3 of 12 s" in capsys.readouterr().out
+    again.write_text(f"<testsuites>{_case('test_a::test_short', 5)}{_case('test_a::test_quick', 1)}</testsuites>")
+    assert lines(whole, again) == ["tests/test_a.py::test_long", "tests/test_a.py::test_short"]
+    assert listed.read_text().startswith(slow_tests.HEADER)
+    assert "make test: 1 of 3 tests, 1 of 15 s" in capsys.readouterr().out
 
 
 def test_mistakes_are_one_line(slow_tests: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -214,7 +223,7 @@ def test_listed_functions_are_slow(tiny_project: Path) -> None:
 def test_a_report_tells_what_shared_fixtures_took(slow_tests: ModuleType, tiny_project: Path, workers: str) -> None:
     report = tiny_project / "junit.xml"
     _pytest(tiny_project, "--junitxml", str(report), "--numprocesses", workers)
-    (file,) = slow_tests.read_report([report], tiny_project).values()
+    (file,) = slow_tests.read_report(report, tiny_project).values()
     functions = {name.split("::")[1]: function for name, function in file.functions.items()}
     assert {name: function.cases for name, function in functions.items()} == {
         "test_first": 1,

@@ -102,6 +102,12 @@ def test_the_cases_of_a_function_stay_together_and_count_each(slow_tests: Module
     assert _chosen(slow_tests, path, 1) == {"test_a.py::test_one", "test_a.py::test_many"}
 
 
+def test_what_fits_in_again_is_taken_back(slow_tests: ModuleType, tmp_path: Path) -> None:
+    many = [_case(f"test_a::test_many[{number}]", 2) for number in range(3)]
+    path = _report(tmp_path, *many, _case("test_a::test_one", 4), _case("test_a::test_quick", 0.1))
+    assert _chosen(slow_tests, path, 5) == {"test_a.py::test_many"}, "the one alone would not have been enough"
+
+
 def test_a_fixture_is_saved_where_all_that_need_it_are_left_out(slow_tests: ModuleType, tmp_path: Path) -> None:
     """It was made for one of them, whose own time is short; a test without it stays."""
     path = _report(

@@ -75,7 +75,7 @@ def test_classes_are_found_at_refined_poses_and_lists_hold_both(program, folder)
     assert np.median(shifted) < 0.85 * np.median(truth[1])
     assert len(read_particles(folder / "found/ptcls_refined.star")) == COUNT
     assert check_folder("found") >= {"class_00.lst", "ptcls_refined.lst"} and check_folder("set") == {"particles.lst"}
-    assert {status[4:5] for status, *_ in read_log(".eman2log.txt")} == {"/"}  # the time of the end
+    assert read_log(".eman2log.txt")[-1][0][4:5] == "/"  # the time of the end
     assert program("classify", "set/particles.star found --nomaps --seed 1")[0] == 0
     assert not (folder / "found/poses.txt").exists() and not (folder / "found/poses.png").exists()
 

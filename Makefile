@@ -1,9 +1,10 @@
-# make demo    the whole path on a small set that the code itself makes
-# make test    every test
-# make lint    the linter, the formatter (which only looks) and the type checker
-# make docs    the documentation as a site, in site/; open site/index.html
-# make bench   the quick benchmarks; rewrites their section of docs/benchmarks.md
-# make clean   remove what these made
+# make demo         the whole path on a small set that the code itself makes
+# make test         the quick tests, of every part
+# make test-slow    the other tests, which tests/slow.txt lists
+# make lint         the linter, the formatter (which only looks) and the type checker
+# make docs         the documentation as a site, in site/; open site/index.html
+# make bench        the quick benchmarks; rewrites their section of docs/benchmarks.md
+# make clean        remove what these made
 #
 # Each makes its own virtual environment in .venv; only Python 3.11 or newer is needed.
 # Another interpreter: make test PYTHON=/path/to/python3; more processes: make test JOBS=4
@@ -17,14 +18,20 @@ PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --quiet
 PACKAGING := setup.py pyproject.toml libhetero/__init__.py $(wildcard programs/e2hype_*.py)
 DOCS_VERSIONS := examples/install/constraints-docs.txt
 
-.PHONY: demo test lint docs bench clean
+.PHONY: demo test test-slow lint docs bench clean
 
 demo: $(VENV)/.installed
 	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(VENV)/bin/python programs/e2hype_demo.py
 
 # Modules are compiled to bytecode once, not by every process of every session, whatever the environment says.
+PYTEST = PYTHONDONTWRITEBYTECODE= PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(VENV)/bin/python -m pytest \
+    --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
+
 test: $(VENV)/.installed-test
-	@PYTHONDONTWRITEBYTECODE= PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(VENV)/bin/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
+	@$(PYTEST) -m "not slow"
+
+test-slow: $(VENV)/.installed-test
+	@$(PYTEST) -m slow
 
 lint: $(VENV)/.installed-test
 	@$(VENV)/bin/python -m ruff check --quiet

@@ -85,8 +85,21 @@ LONGEST = (
 )
 
 
+SLOW = PROJECT / "tests" / "slow.txt"  # test functions that `make test` leaves out
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Add to a report of the session what shared fixtures took."""
+    if config.getoption("xmlpath", None):
+        config.pluginmanager.register(load_file(PROJECT / "tests" / "fixture_times.py"))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the tests of the longest files first."""
+    """Mark the tests that are listed as slow; put the tests of the longest files first."""
+    slow = {line for line in SLOW.read_text(encoding="utf-8").splitlines() if not line.startswith("#")}
+    for item in items:
+        if item.nodeid.split("[")[0] in slow:
+            item.add_marker("slow")
     place = {PROJECT / "tests" / name: number for number, name in enumerate(LONGEST)}
     items.sort(key=lambda item: place.get(item.path, len(place)))
 

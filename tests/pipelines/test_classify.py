@@ -1,6 +1,7 @@
 """Classes of a mixture through the program: tables, lists, maps, and what cannot be sorted."""
 
 import contextlib
+import io
 import json
 import shutil
 
@@ -43,12 +44,27 @@ def program(load_program, folder, monkeypatch, capsys):
     return run
 
 
-def test_molecules_are_sorted_with_lists_maps_and_a_page(program, folder):
-    code, out, _ = program("set/particles.star", "found", "--datadir", folder)
-    assert code == 0 and "found 2 classes" in out and "found/index.html" in out
+@pytest.fixture(scope="module")
+def first(load_program, folder):
+    """What the program printed for the set; what it wrote lies in `found`, to be read only."""
+    said = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(said):
+        patch.chdir(folder)
+        assert load_program("e2hype_classify.py").main(["set/particles.star", "found", "--datadir", str(folder)]) == 0
+    return said.getvalue()
+
+
+@pytest.fixture
+def found(first, folder):
+    return folder / "found"
+
+
+def test_molecules_are_sorted_with_lists_maps_and_a_page(first, found, folder):
+    out = first
+    assert "found 2 classes" in out and "found/index.html" in out
     training = f"e2hype_refine.py set/particles.star --datadir {folder} --classes found"
-    assert out.rstrip().endswith(training) and training in (folder / "found/index.html").read_text()
-    found, truth = folder / "found", folder / "set/truth"
+    assert out.rstrip().endswith(training) and training in (found / "index.html").read_text()
+    truth = folder / "set/truth"
     table = np.loadtxt(found / "classes.txt")
     label, probability = table[:, 1].astype(int), table[:, 2]
     junk, molecule = np.load(truth / "junk.npy"), np.loadtxt(truth / "labels.txt").astype(int)[:, -1]
@@ -72,10 +88,11 @@ def test_molecules_are_sorted_with_lists_maps_and_a_page(program, folder):
         assert name in page and (found / name).exists()
 
 
-def test_a_classification_is_scored_as_a_run_is(load_program, folder, monkeypatch, capsys):
+def test_a_classification_is_scored_as_a_run_is(load_program, found, folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)
+    shutil.copytree(found, "scored")
     score = load_program("e2hype_score.py").main
-    assert score(["found", "--images", "20", "--json", "scored.json"]) == 0
+    assert score(["scored", "--images", "20", "--json", "scored.json"]) == 0
     values = json.loads((folder / "scored.json").read_text())
     labels = values["labels"]["classes.txt"]
     assert values["family"] == "classification" and labels["classes"] == 2 and labels["ari"] > 0.9
@@ -83,13 +100,13 @@ def test_a_classification_is_scored_as_a_run_is(load_program, folder, monkeypatc
     volumes = values["volumes"]
     areas = [volumes[one]["fsc_auc"]["mean"] for one in ("floor", "model", "bound")]
     assert areas[0] < areas[1] <= areas[2] + 0.05 and volumes["gap_closed"] > 0.6
-    (folder / "found/class_00.mrc").unlink()
-    assert score(["found", "--images", "20"]) == 1
+    (folder / "scored/class_00.mrc").unlink()
+    assert score(["scored", "--images", "20"]) == 1
     assert "class_00.mrc: no such map; classify without --nomaps" in capsys.readouterr().err
 
 
 @pytest.fixture
-def begun_with(folder, monkeypatch):
+def begun_with(found, folder, monkeypatch):
     """Return what a run is told of the particles of a list by the classes in a folder."""
     monkeypatch.chdir(folder)
 
@@ -100,30 +117,31 @@ def begun_with(folder, monkeypatch):
     return told
 
 
-def test_training_begins_with_the_classes_of_the_folder(program, folder, monkeypatch):
+def test_training_begins_with_the_classes_of_the_folder(found, folder, monkeypatch):
     """The same list and seed: images are of the molecules that the folder says, in its order, and none is searched."""
-    label = np.loadtxt(folder / "found/classes.txt")[:, 1].astype(int)
+    label = np.loadtxt(found / "classes.txt")[:, 1].astype(int)
+    monkeypatch.chdir(folder)
     monkeypatch.setattr("libhetero.models.hype.start.find_classes", None)
     sizes = {"dim": 16, "inr_width": 16, "inr_layers": 1, "inr_frequencies": 8, "heads": 2, "head_dim": 8}
     data = {"datadir": str(folder), "classes": "found"}
     start = NewRun(RefineConfig("set/particles.star", preset="small", data=data, model=sizes)).start()
     batch = start.feed.batch(np.arange(COUNT))
     shown = label >= 0
-    assert start.model.start.molecules == 2 and start.config.data.classes == str(folder / "found")
+    assert start.model.start.molecules == 2 and start.config.data.classes == str(found)
     np.testing.assert_array_equal(np.argmax(start.model.memberships(batch), axis=1)[shown], label[shown])
 
 
-def test_classes_follow_the_images_of_a_list(begun_with, folder):
+def test_classes_follow_the_images_of_a_list(begun_with, found, folder):
     """A list in another order, without junk and some others; a folder of a version that kept no record."""
-    label, listed = np.loadtxt(folder / "found/classes.txt")[:, 1], read_particles(folder / "set/particles.star")
+    label, listed = np.loadtxt(found / "classes.txt")[:, 1], read_particles(folder / "set/particles.star")
     rows = np.random.default_rng(0).permutation(np.flatnonzero(label >= 0)[5:])
     write_particles(folder / "some.star", listed.take(rows))
-    findings = read_findings(folder / "found/particles.txt", COUNT)
+    findings = read_findings(found / "particles.txt", COUNT)
     known = begun_with("some.star")
     np.testing.assert_array_equal(known.label, label[rows])
     np.testing.assert_allclose(known.contrast, findings.contrast[rows])
     np.testing.assert_allclose(known.square - known.contrast**2, findings.contrast_deviation[rows] ** 2, atol=1e-9)
-    shutil.copytree(folder / "found", folder / "earlier")
+    shutil.copytree(found, folder / "earlier")
     (folder / "earlier/particles.npz").unlink()
     np.testing.assert_array_equal(begun_with("some.star", "earlier").label, label[rows])
     whole = begun_with("set/particles.star")
@@ -131,7 +149,7 @@ def test_classes_follow_the_images_of_a_list(begun_with, folder):
     np.testing.assert_array_equal(whole.contrast[label < 0], 1)
 
 
-def test_classes_of_other_particles_are_refused(begun_with, folder, program):
+def test_classes_of_other_particles_are_refused(begun_with, found, folder):
     other = folder / "other"
     other.mkdir()
     shutil.copy(folder / "set/particles.mrcs", other / "more.mrcs")
@@ -140,13 +158,13 @@ def test_classes_of_other_particles_are_refused(begun_with, folder, program):
     told = f"found: its classes are of other particles than {COUNT} of {COUNT} images of other/particles.star"
     with pytest.raises(DataError, match=f"{told}, first of number 0 .*, image 0 of .*more.mrcs; expected the list"):
         begun_with("other/particles.star")
-    shutil.copytree(folder / "found", folder / "cut")
+    shutil.copytree(found, folder / "cut")
     lines = (folder / "cut/classes.txt").read_text().splitlines(keepends=True)
     (folder / "cut/classes.txt").write_text("".join(lines[:-2]))
     told = f"cut/classes.txt: tells of {COUNT - 2} of {COUNT} images; expected all. Classify the particles again"
     with pytest.raises(DataError, match=told):
         begun_with("set/particles.star", "cut")
-    label = np.loadtxt(folder / "found/classes.txt")[:, 1]
+    label = np.loadtxt(found / "classes.txt")[:, 1]
     few = read_particles(folder / "set/particles.star").take(np.flatnonzero(label >= 0)[:4])
     write_particles(folder / "few.star", few)
     with pytest.raises(DataError, match="found: 4 of 4 particles of few.star are in a class; expected at least 10"):
@@ -154,25 +172,26 @@ def test_classes_of_other_particles_are_refused(begun_with, folder, program):
     for name, what in (("set", "holds no classification.json"), ("nowhere", "no such folder")):
         with pytest.raises(ConfigurationError, match=f"--classes {name}: {what}; expected a folder that e2hype_class"):
             begun_with("set/particles.star", name)
-    shutil.copytree(folder / "found", folder / "torn")
+    shutil.copytree(found, folder / "torn")
     (folder / "torn/particles.txt").write_text("0 1 2 3\n")
     with pytest.raises(DataError, match="torn/particles.txt"):
         begun_with("set/particles.star", "torn")
 
 
-def test_a_second_call_leaves_nothing_of_the_first(program, folder, monkeypatch):
+def test_a_second_call_leaves_nothing_of_the_first(program, found, folder, monkeypatch):
+    shutil.copytree(found, folder / "again")
     said, search = [], "libhetero.pipelines.classifying.search"
     with monkeypatch.context() as small:
         small.setattr(f"{search}.most_particles", lambda views: 130)
         small.setattr(f"{search}.working", lambda say, what: said.append(what) or contextlib.nullcontext())
-        code, out, err = program("set/particles.star", "found", "--datadir", folder, "--classes", 1, "--nomaps")
+        code, out, err = program("set/particles.star", "again", "--datadir", folder, "--classes", 1, "--nomaps")
     assert f"searching in 130 of {COUNT} particles" in out
     assert said == ["search for classes of 130 particles", "changes within the classes"], "sorting has a bar of its own"
     assert code == 0 and "found 1 class\n" in out and "junk" in err
-    found = folder / "found"
-    assert not list(found.glob("*.mrc")) and not (found / "class_01.lst").exists()
-    assert not (found / "fsc.png").exists() and not (found / "volumes.png").exists()
-    assert "fsc.png" not in (found / "index.html").read_text()
+    again = folder / "again"
+    assert not list(again.glob("*.mrc")) and not (again / "class_01.lst").exists()
+    assert not (again / "fsc.png").exists() and not (again / "volumes.png").exists()
+    assert "fsc.png" not in (again / "index.html").read_text()
     code, _, err = program("set/particles.star", "seven", "--datadir", folder, "--classes", 7, "--nomaps")
     assert code == 0 and "--classes 7: the images tell 2 apart, and no more" in err
 

@@ -1,6 +1,9 @@
 """Classifications that search for poses: of lists without any, about the list's, and from a map; what is refused."""
 
+import contextlib
 import dataclasses
+import io
+import shutil
 
 import mrcfile
 import numpy as np
@@ -50,8 +53,9 @@ def off(folder, rotation):
     return np.degrees(Rotation.from_matrix(np.asarray(rotation) @ np.swapaxes(truth, 1, 2)).magnitude())
 
 
-def test_poses_are_kept_where_what_follows_them_fails(program, folder, monkeypatch):
-    """By a search that is known here; the next call in the folder is no other's, and leaves them out in the end."""
+@pytest.fixture(scope="module")
+def kept(load_program, folder):
+    """A call that fails after its search for poses, which is known here: the poses and what it wrote and said."""
     random = np.random.default_rng(0)
     turn, shift = random.normal(0, 0.1, (COUNT, 3)), random.normal(0, 5, (COUNT, 2))
     change = PoseChange(turn=turn, shift=shift, turn_deviation=0 * turn, shift_deviation=0 * shift)
@@ -59,24 +63,37 @@ def test_poses_are_kept_where_what_follows_them_fails(program, folder, monkeypat
     def nothing(*_, **__):
         raise DataError("the images show nothing.")
 
-    with monkeypatch.context() as patch:
+    said = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stderr(said):
+        patch.chdir(folder)
         patch.setattr("libhetero.pipelines.classifying.steps.searched_poses", lambda *_, **__: change)
         patch.setattr("libhetero.pipelines.classifying.steps.classify_particles", nothing)
-        code, _, err = program("classify", f"set/particles.star near --search_poses 35 {QUIET}")
-    kept = {path.name for path in (folder / "near").iterdir()}
+        words = f"set/particles.star near --search_poses 35 {QUIET}"
+        assert load_program("e2hype_classify.py").main(words.split()) == 1
+    shutil.copytree(folder / "near", folder / "failed")
+    return change, said.getvalue()
+
+
+def test_poses_are_kept_where_what_follows_them_fails(program, folder, kept):
+    """The next call in the folder is no other's."""
+    change, err = kept
     told = "The poses found before are kept: near/ptcls_so_far.lst lists all particles at them, to go on from"
-    assert code == 1 and f"the images show nothing. {told} with --refine_poses and another output." in err
-    code, _, err = program("classify", f"near/ptcls_so_far.lst near --refine_poses {QUIET}")
-    assert code == 1 and "near: holds near/ptcls_so_far.lst, which is replaced there" in err
-    assert kept == {"poses_so_far.txt", "ptcls_so_far.lst", "ptcls_so_far.star"} <= set(SO_FAR)
-    given, listed = (read_particles(folder / name) for name in ("set/particles.star", "near/ptcls_so_far.star"))
-    expected = Rotation.from_rotvec(turn).as_matrix() @ given.pose.rotation
+    assert f"the images show nothing. {told} with --refine_poses and another output." in err
+    code, _, err = program("classify", f"failed/ptcls_so_far.lst failed --refine_poses {QUIET}")
+    assert code == 1 and "failed: holds failed/ptcls_so_far.lst, which is replaced there" in err
+    names = {path.name for path in (folder / "failed").iterdir()}
+    assert names == {"poses_so_far.txt", "ptcls_so_far.lst", "ptcls_so_far.star"} <= set(SO_FAR)
+    given, listed = (read_particles(folder / name) for name in ("set/particles.star", "failed/ptcls_so_far.star"))
+    expected = Rotation.from_rotvec(change.turn).as_matrix() @ given.pose.rotation
     np.testing.assert_allclose(listed.pose.rotation, expected, atol=1e-4)
-    np.testing.assert_allclose(listed.pose.shift, given.pose.shift + shift, atol=1e-3)
-    np.testing.assert_allclose(read_pose_changes(folder / "near/poses_so_far.txt", COUNT).turn, turn, atol=1e-6)
+    np.testing.assert_allclose(listed.pose.shift, given.pose.shift + change.shift, atol=1e-3)
+    np.testing.assert_allclose(
+        read_pose_changes(folder / "failed/poses_so_far.txt", COUNT).turn, change.turn, atol=1e-6
+    )
 
 
-def test_poses_far_off_are_searched_about_the_lists_and_refined(program, folder, caplog):
+def test_poses_far_off_are_searched_about_the_lists_and_refined(program, folder, kept, caplog):
+    """In the folder of a call that failed, of which nothing is left."""
     code, out, err = program("classify", f"set/particles.star near --search_poses 35 {QUIET}")
     assert code == 0, err
     assert out.rstrip().endswith("e2hype_refine.py near/ptcls_refined.lst --classes near")

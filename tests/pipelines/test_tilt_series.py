@@ -1,6 +1,8 @@
 """Particles of a tilt series go through the programs whole: one latent and one class, in the row of every image."""
 
+import contextlib
 import dataclasses
+import io
 import shutil
 
 import numpy as np
@@ -58,13 +60,25 @@ def program(load_program, folder, monkeypatch, capsys):
     return run
 
 
-@pytest.fixture
-def trained(program, folder):
+@pytest.fixture(scope="module")
+def classified(load_program, folder):
+    """A classification of the images in a mixed order, to be read only."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        words = "set/mixed.star found --classes 2 --seed 1"
+        assert load_program("e2hype_classify.py").main(words.split()) == 0
+    return folder / "found"
+
+
+@pytest.fixture(scope="module")
+def trained(load_program, folder):
     """A run of the Gaussians on the images in a mixed order."""
-    if not (folder / "run").exists():
-        code, out, err = program("refine", f"set/mixed.star {SIZES} {GMM} --path run")
-        assert code == 0, err
-        assert f"{COUNT} particles in {COUNT * TILTS} images" in out + err
+    said = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        patch.chdir(folder)
+        words = f"set/mixed.star {SIZES} {GMM} --path run"
+        assert load_program("e2hype_refine.py").main(words.split()) == 0
+    assert f"{COUNT} particles in {COUNT * TILTS} images" in said.getvalue()
     return folder / "run"
 
 
@@ -116,31 +130,29 @@ def test_a_run_goes_on_with_the_same_particles(trained, program):
     assert alike(read_latent(trained / "mid_00.txt")[1], np.asarray(open_run(trained).particles.group))
 
 
-def test_classes_without_a_network_are_of_particles(program, folder):
-    code, out, err = program("classify", "set/mixed.star found --classes 2 --seed 1")
-    assert code == 0, err
+def test_classes_without_a_network_are_of_particles(program, folder, classified):
     group = np.asarray(read_particles(folder / "set/mixed.star").group)
-    table = np.loadtxt(folder / "found/classes.txt")
+    table = np.loadtxt(classified / "classes.txt")
     assert len(table) == COUNT * TILTS and alike(table[:, 1:2], group)
-    record = read_json(folder / "found/classification.json")
+    record = read_json(classified / "classification.json")
     assert record["particles"] == COUNT and sum(one["particles"] for one in record["classes"]) <= COUNT
-    lists = sorted((folder / "found").glob("class_*.star"))
+    lists = sorted(classified.glob("class_*.star"))
     assert sum(read_particles(path).distinct for path in lists) == sum(one["particles"] for one in record["classes"])
     code, out, err = program("classify", "set/mixed.star searched --search_poses 10")
     assert code == 1 and "--search_poses: set/mixed.star lists tilt series" in err
 
 
-def test_a_particle_begins_with_the_class_of_any_of_its_images(folder, monkeypatch):
+def test_a_particle_begins_with_the_class_of_any_of_its_images(folder, classified, monkeypatch):
     """One that is not finite is in none; two classes of a particle are refused."""
     monkeypatch.chdir(folder)
-    lines = (folder / "found/classes.txt").read_text().splitlines()
+    lines = (classified / "classes.txt").read_text().splitlines()
     rows = [place for place, line in enumerate(lines) if not line.startswith("#")]
     particles = read_particles(folder / "set/mixed.star")
     first, of = one_image_each(particles)
-    label = np.loadtxt(folder / "found/classes.txt")[:, 1].astype(int)
+    label = np.loadtxt(classified / "classes.txt")[:, 1].astype(int)
     one, other = np.flatnonzero(label[first] >= 0)[:2]
     images = first[one], np.flatnonzero(of == other)[-1]
-    shutil.copytree(folder / "found", folder / "holes")
+    shutil.copytree(classified, folder / "holes")
 
     def told(image, name):
         lines[rows[image]] = f"{image} {name} 1"
@@ -155,16 +167,17 @@ def test_a_particle_begins_with_the_class_of_any_of_its_images(folder, monkeypat
         told(images[0], label[images[0]] + 1)
 
 
-def test_a_hypernetwork_gives_a_particle_one_volume(program, folder):
+def test_a_hypernetwork_gives_a_particle_one_volume(program, folder, classified):
     """Begun with the classes that were found before, which it needs no more to be opened and gone on with."""
-    code, out, err = program("refine", f"set/mixed.star {SIZES} {HYPE} --classes found --path hype")
+    shutil.copytree(classified, folder / "begun")
+    code, out, err = program("refine", f"set/mixed.star {SIZES} {HYPE} --classes begun --path hype")
     assert code == 0, err
     assert f"{COUNT} particles in {COUNT * TILTS} images" in out + err and "take each image" not in out + err
     run = open_run(folder / "hype")
     group = np.asarray(run.particles.group)
     assert run.model.series and alike(read_latent(folder / "hype/mid_00.txt")[1], group)
-    label = np.loadtxt(folder / "found/classes.txt")[:, 1].astype(int)
-    (folder / "found").rename(folder / "moved")
+    label = np.loadtxt(classified / "classes.txt")[:, 1].astype(int)
+    shutil.rmtree(folder / "begun")
     first, _ = one_image_each(run.particles)
     told = np.argmax(run.model.memberships(drawn_from(run.feed()).batch(np.arange(COUNT)))[::TILTS], axis=1)
     assert np.mean(told[label[first] >= 0] == label[first][label[first] >= 0]) > 0.9

@@ -61,10 +61,17 @@ TUTORIALS = {
     ),
     "mixture": Tutorial(
         short={
-            "--n 1200 --box 32 --apix 6 --snr 0.5 --structures 4": "--n 120 --box 16 --apix 8 --snr 2 --structures 2",
+            "--n 1200 --box 32 --apix 6 --snr 1 --structures 4": "--n 120 --box 16 --apix 8 --snr 2 --structures 2",
+            "--preset small": "--preset small --niter 1 --set dim=16 --set inr_width=16 --set inr_frequencies=8",
+            "--components 0": "--novolumes --method pca",
             "--json": "--images 2 --json",
         },
-        figures={"mixture_classes.png": "classes/volumes.png", "mixture_fsc.png": "classes/fsc.png"},
+        figures={
+            "mixture_classes.png": "classes/volumes.png",
+            "mixture_fsc.png": "classes/fsc.png",
+            "mixture_plane.png": "hype_00/embed_particles.png",
+            "mixture_seven.png": "hype_00/volumes/seven/volumes.png",
+        },
     ),
     "motion": Tutorial(
         short={

@@ -12,4 +12,4 @@ Units inside are Å, radians, kV, mm (spherical aberration) and 1/Å; underfocus
 positive; arrays are (z, y, x). See docs/conventions.md.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

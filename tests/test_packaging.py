@@ -116,6 +116,9 @@ def test_one_version_and_one_date_stand_everywhere() -> None:
     assert released[1] == (libhetero.__version__, cited["date-released"])
     module = (PROJECT / "examples" / "modules" / "libhetero.lua").read_text(encoding="utf-8")
     assert re.findall(r'^local version = "(.*)"$', module, re.MULTILINE) == [libhetero.__version__]
+    for page in ("docs/install.md", "docs/clusters.md", "examples/modules/libhetero.lua"):
+        text = (PROJECT / page).read_text(encoding="utf-8")
+        assert set(re.findall(r"libhetero[-/](\d+\.\d+\.\d+)", text)) == {libhetero.__version__}
 
 
 @pytest.mark.parametrize("name", ["defect.yml", "question.yml"])

@@ -1,8 +1,8 @@
--- Environment module (Lmod) of an installation that docs/clusters.md makes. Copy it to MODULEPATH/libhetero/0.1.0.lua
+-- Environment module (Lmod) of an installation that docs/clusters.md makes. Copy it to MODULEPATH/libhetero/0.2.0.lua
 -- and change `root`. Only the folder with libhetero's own programs is put on the path, so that the user's python
 -- and pip stay what they are.
 local name = "libhetero"
-local version = "0.1.0"
+local version = "0.2.0"
 local root = pathJoin("/opt/apps", name, version)
 
 help([[

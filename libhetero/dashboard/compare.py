@@ -36,7 +36,7 @@ from libhetero.pipelines.comparing.subjects import (
     grid_of,
     maps_of,
 )
-from libhetero.pipelines.listing.identity import Images, image_numbers, places_in
+from libhetero.pipelines.listing.identity import ONE_LIST, Images, image_numbers, places_in
 
 SEED = 0
 CURVES = ("loss", "signal", "test_loss", "test_signal")
@@ -53,7 +53,7 @@ def matched_rows(first: ServedRun, second: ServedRun) -> Int[np.ndarray, "partic
     if None in records:
         raise missing("a run that does not tell which particles it has: particles.npz and ptcls_00.lst are gone")
     numbers = image_numbers([Images(one.names, one.file_id, one.image_index) for one in records])
-    return places_in(numbers[0], numbers[1], (first.name, second.name))
+    return places_in(numbers[0], numbers[1], (first.name, second.name), ONE_LIST)
 
 
 def comparison(columns: tuple[Columns, Columns]) -> dict[str, Any]:

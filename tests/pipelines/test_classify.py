@@ -178,6 +178,20 @@ def test_classes_of_other_particles_are_refused(begun_with, found, folder):
         begun_with("set/particles.star", "torn")
 
 
+def test_a_part_of_a_list_that_repeats_images_is_refused(begun_with, found, folder):
+    """After symmetry expansion the rows of an image have poses of their own, and may be in different classes."""
+    shutil.copytree(found, folder / "expanded")
+    with np.load(found / "particles.npz") as record:
+        arrays = dict(record)
+    arrays["image_index"] = arrays["image_index"] // 2
+    np.savez(folder / "expanded/particles.npz", **arrays)
+    write_particles(folder / "part.star", read_particles(folder / "set/particles.star").take(np.arange(5, 60)))
+    told = r"expanded: names the image of particle 0 \(from 0\) of part.star 2 times .*; expected once. Give the list"
+    remedy = r"that was classified as it is, classify this one \(e2hype_classify.py\), or leave --classes out.$"
+    with pytest.raises(DataError, match=f"{told} {remedy}"):
+        begun_with("part.star", "expanded")
+
+
 def test_a_second_call_leaves_nothing_of_the_first(program, found, folder, monkeypatch):
     shutil.copytree(found, folder / "again")
     said, search = [], "libhetero.pipelines.classifying.search"

@@ -34,7 +34,7 @@ from libhetero.pipelines.comparing.record import (
     verdict_of,
 )
 from libhetero.pipelines.comparing.subjects import Regioned, Subject
-from libhetero.pipelines.listing.identity import Images, image_numbers, places_in
+from libhetero.pipelines.listing.identity import ONE_LIST, Images, image_numbers, places_in
 from libhetero.telling.waiting import working
 from libhetero.training.preprocess import sample_indices
 
@@ -60,7 +60,7 @@ def shared_particles(subjects: Sequence[Subject]) -> dict[Pair, tuple[Places, Pl
     shared = {}
     for first, second in combinations(range(len(subjects)), 2):
         names = (subjects[first].name, subjects[second].name)
-        place = places_in(numbers[first], numbers[second], names)
+        place = places_in(numbers[first], numbers[second], names, ONE_LIST)
         here = np.flatnonzero(place >= 0)
         if not len(here):
             stacks = [one.run.particles.files[0] if one.run.particles.files else "none" for one in subjects]

@@ -17,7 +17,7 @@ from libhetero.io.indices import holds_indices, read_indices
 from libhetero.io.origin import tables_kept
 from libhetero.io.tilt_series import particle_keys
 from libhetero.pipelines.listing import columns, run_tables
-from libhetero.pipelines.listing.identity import Images, image_numbers, places_in, shared
+from libhetero.pipelines.listing.identity import FROM_WHOLE, Images, image_numbers, places_in, shared
 from libhetero.pipelines.lists import CLASS, HALF, ListConfig
 from libhetero.records import ParticleEstimates, ParticleSet
 
@@ -340,7 +340,7 @@ class Choice:
                 number = 1 + next(place for place, one in enumerate(self.given) if one is given)
                 if number not in self.rows_of_whole:
                     names = (given.name, self.whole.name)
-                    self.rows_of_whole[number] = places_in(self.numbers[number], self.numbers[0], names)
+                    self.rows_of_whole[number] = places_in(self.numbers[number], self.numbers[0], names, FROM_WHOLE)
                 of_whole = self.rows_of_whole[number]
             rows.append(of_whole[chosen])
         places = np.concatenate(rows)

@@ -19,6 +19,8 @@ from libhetero.io.cs_columns import names_of
 from libhetero.records import ParticleSet
 
 UIDS = ("sym_expand/src_uid", "uid")  # columns of a .cs, of which the first that there is tells particles apart
+FROM_WHOLE = "Choose from the whole list itself."  # what to do where a list has an image several times
+ONE_LIST = "Compare runs of one list, in one order."
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +72,7 @@ def image_numbers(lists: Sequence[Images]) -> list[Int[np.ndarray, "_"]]:
 
 
 def places_in(
-    numbers: Int[np.ndarray, "particles"], whole: Int[np.ndarray, "others"], names: tuple[str, str]
+    numbers: Int[np.ndarray, "particles"], whole: Int[np.ndarray, "others"], names: tuple[str, str], remedy: str
 ) -> Int[np.ndarray, "particles"]:
     """Return the row of another list that each particle is in; -1 for particles that are not there.
 
@@ -78,6 +80,7 @@ def places_in(
     ----------
     numbers, whole : of the images, as `image_numbers` gives them.
     names : of the list and of the other, for messages.
+    remedy : sentence that says what to do where rows of the other list cannot be told apart by their images.
 
     Raises
     ------
@@ -94,8 +97,7 @@ def places_in(
         row = int(np.argmax(times > 1))
         raise DataError(
             f"{names[1]}: names the image of particle {row} (from 0) of {names[0]} {times[row]} times (symmetry "
-            "expansion?), so that its rows are not told apart by their images; expected once. Choose from the whole "
-            "list itself."
+            f"expansion?), so that its rows are not told apart by their images; expected once. {remedy}"
         )
     return np.where(there, found, -1)
 

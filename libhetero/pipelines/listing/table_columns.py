@@ -15,7 +15,7 @@ from jaxtyping import Float, Int, Shaped
 from libhetero.errors import DataError
 from libhetero.io.tables import read_numbers
 from libhetero.pipelines.decoding.class_files import read_classes
-from libhetero.pipelines.listing.identity import Images, image_numbers, places_in
+from libhetero.pipelines.listing.identity import FROM_WHOLE, Images, image_numbers, places_in
 from libhetero.pipelines.listing.run_tables import Table
 from libhetero.pipelines.run.kept import run_of
 from libhetero.pipelines.run.list_digest import images_digest, list_digest
@@ -54,10 +54,10 @@ class Column:
         DataError : for particles that have names and numbers of those of a run, and are others.
         """
         if self.record is not None:
-            return rows_of_record(self.record, particles, name, str(self.path))
+            return rows_of_record(self.record, particles, name, str(self.path), FROM_WHOLE)
         of, own = (Images(one.files, one.file_id, one.image_index) for one in (self.whole, particles))
         numbers_of, numbers = image_numbers([of, own])
-        return places_in(numbers, numbers_of, (name, str(self.path)))
+        return places_in(numbers, numbers_of, (name, str(self.path)), FROM_WHOLE)
 
     def stack(self) -> str:
         """Return the name of one of the stacks of its particles."""
@@ -65,7 +65,7 @@ class Column:
 
 
 def rows_of_record(
-    record: ParticleRecord, particles: ParticleSet, name: str, where: str
+    record: ParticleRecord, particles: ParticleSet, name: str, where: str, remedy: str
 ) -> Int[np.ndarray, "particles"]:
     """Return the row of a run's record that each of some particles is in; -1 for those that it does not hold.
 
@@ -73,15 +73,17 @@ def rows_of_record(
     ----------
     name : of the list of particles, for messages.
     where : what the record's rows are numbers in, for messages.
+    remedy : sentence that says what to do where the record has an image several times.
 
     Raises
     ------
-    DataError : for particles that have names and numbers of those of the run, and are others.
+    DataError : for particles that have names and numbers of those of the run, and are others, and for such whose row
+        cannot be told.
     """
     record = followed(record, particles)
     of = Images(record.names, record.file_id, record.image_index)
     numbers_of, numbers = image_numbers([of, Images(particles.files, particles.file_id, particles.image_index)])
-    rows = places_in(numbers, numbers_of, (name, where))
+    rows = places_in(numbers, numbers_of, (name, where), remedy)
     there = np.flatnonzero(rows >= 0)
     if len(there):
         check_set(record, rows[there], particles.take(there), name)

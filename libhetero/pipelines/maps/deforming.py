@@ -123,7 +123,7 @@ def rows_in_run(run: Run, particles: ParticleSet, name: str) -> Int[np.ndarray, 
     """
     folder, own = run_and_epoch(run.folder)[0], run.particles
     record = record_of(folder) or ParticleRecord(own.files, own.file_id, own.image_index, None, {})
-    rows = rows_of_record(record, particles, name, str(folder))
+    rows = rows_of_record(record, particles, name, str(folder), f"Give its own list, {folder / LIST}, as a whole.")
     if np.any(rows < 0):
         row = int(np.argmax(rows < 0))
         raise DataError(

@@ -130,7 +130,9 @@ def _opened(folder: Path) -> _Classified:
 
 def _rows(record: ParticleRecord, particles: ParticleSet, data: DataConfig) -> Int[np.ndarray, "images"]:
     """Return the row of the classified list that each image is in."""
-    rows = rows_of_record(record, particles, data.particles, f"{data.classes}")
+    otherwise = f"or leave {named(data, 'classes')} out."
+    whole = f"Give the list that was classified as it is, classify this one (e2hype_classify.py), {otherwise}"
+    rows = rows_of_record(record, particles, data.particles, f"{data.classes}", whole)
     others = np.flatnonzero(rows < 0)
     if len(others):
         first = int(others[0])
@@ -138,7 +140,7 @@ def _rows(record: ParticleRecord, particles: ParticleSet, data: DataConfig) -> I
             f"{data.classes}: its classes are of other particles than {len(others)} of {len(rows)} images of "
             f"{data.particles}, first of number {first} (from 0), image {particles.image_index[first]} of "
             f"{particles.files[int(particles.file_id[first])]}; expected the list that was classified, or particles of "
-            f"it. Classify this list (e2hype_classify.py), or leave {named(data, 'classes')} out."
+            f"it. Classify this list (e2hype_classify.py), {otherwise}"
         )
     return rows
 

@@ -38,6 +38,11 @@ CHANCE = 0.05
 EXACT = 50  # epochs at most, whose orders are all counted
 VERDICTS = {True: "still improving", False: "done", None: "too short to tell"}
 MATERIAL, MATERIAL_OF_LOSS = 0.005, 0.02
+MORE_THAN_ALL = 1.15  # of the signal: beyond what its measurement is uncertain by
+OF_NOISE = (
+    "More than 100 % is noise of single images, which is learnt where the signal is faint: the honest number is that of "
+    "particles that are held out (--usetest 0.1)"
+)
 
 
 @dataclass(frozen=True)
@@ -119,7 +124,11 @@ class Course:
     def verdict(self) -> Verdict:
         """Return whether the run still improves, and why."""
         name = next((name for name in JUDGED if len(self.means(name)[1])), "loss")
-        return judged(self.means(name)[1], name)
+        means = self.means(name)[1]
+        found = judged(means, name)
+        if name == "signal" and len(means) and means[-1] > MORE_THAN_ALL:
+            return Verdict(found.improving, f"{found.why}. {OF_NOISE}")
+        return found
 
 
 def judged(means: Float[np.ndarray, " epochs"], name: str) -> Verdict:

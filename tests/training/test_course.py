@@ -58,6 +58,14 @@ def test_each_verdict_has_its_series(series, name, improving, words) -> None:
     assert re.search(words, verdict.why), verdict.why
 
 
+def test_more_signal_than_there_is_is_said_to_be_noise_unless_particles_are_held_out() -> None:
+    held_out = {"test_signal": 0.9}
+    for signal, more, told in ((1.1, {}, False), (1.3, {}, True), (1.3, held_out, False)):
+        said = str(Course([line(step, 1, loss=0.9, signal=signal, **more) for step in range(1, 9)]).verdict())
+        assert ("More than 100 % is noise of single images" in said) is told
+        assert ("--usetest 0.1" in said) is told
+
+
 def test_what_held_out_particles_say_comes_first() -> None:
     lines = [line(step, 1, loss=-step, signal=0.1 * step, test_signal=0.5 - 0.01 * step) for step in range(1, 9)]
     said = str(Course(lines).verdict())

@@ -3,7 +3,8 @@
 What is computed for each particle apart (normal equations, the likelihoods of its classes) needs no program that is
 divided over devices: blocks of particles are given to the devices in turn, several at a time, and what comes back is
 put in order on the host. A block has the same rows whatever the devices are, and sums are added in the order of the
-blocks, so that the answer does not depend, to the last bit, on how many devices or cores there are.
+blocks, so that the answer does not depend on how many devices or cores there are: to the last bit, where a device
+computes the same program alike each time, as processors do.
 """
 
 from __future__ import annotations
@@ -18,18 +19,24 @@ from jaxtyping import Shaped
 from libhetero.cores import in_threads, usable_cores
 
 AHEAD = 2  # blocks at a time of an accelerator: one is computed while another comes or goes
+MOST_LANES = 16  # blocks at a time on the cores of a processor, each of which holds memory
 
 Made = TypeVar("Made")
 
 
-def in_lanes(work: Callable[[int, jax.Device], Made], count: int) -> Iterator[Made]:
+def in_lanes(
+    work: Callable[[int, jax.Device], Made], count: int, most: int = MOST_LANES, first_alone: bool = True
+) -> Iterator[Made]:
     """Yield what `work` returns for 0, 1, … count - 1 and the device that it is to use, several computed at a time.
 
-    As `cores.in_threads` does, the first alone.
+    Parameters
+    ----------
+    work, count, first_alone : as of `cores.in_threads`. What the first compiles is for the first device.
+    most : calls at a time for each device, as memory allows it.
     """
     devices = jax.local_devices()
-    lanes = usable_cores() if devices[0].platform == "cpu" else AHEAD * len(devices)
-    return in_threads(lambda number: work(number, devices[number % len(devices)]), count, lanes, first_alone=True)
+    lanes = min(usable_cores(), most) if devices[0].platform == "cpu" else min(AHEAD, most) * len(devices)
+    return in_threads(lambda number: work(number, devices[number % len(devices)]), count, lanes, first_alone)
 
 
 def over_blocks(
@@ -94,7 +101,7 @@ def _blocks(
 ) -> Iterator[tuple[np.ndarray, ...]]:
     """Yield what the function returns of each block, the last filled up; of no particles, of a block of zeros."""
     whole = [np.asarray(one) for one in rows]
-    size = min(size, max(len(whole[0]), 1))
+    size = min(size, 1 << max(len(whole[0]) - 1, 0).bit_length())  # of few sizes, for each of which one is compiled
     count = max(-(-len(whole[0]) // size), 1)
     held = {device: jax.device_put(tuple(shared), device) for device in jax.local_devices()[:count]}
 

@@ -139,6 +139,7 @@ def stopped_early(kept: Callable[[], str | None], left: Iterable[int] = ()) -> I
     Raises
     ------
     StoppedEarly : "stopped by Ctrl-C; " or "stopped as the system asked; ", and what `kept` says.
+    KeyboardInterrupt : where `kept` says None.
     """
     request = signal.getsignal(signal.SIGTERM)
     with ExitStack() as heard:

@@ -40,8 +40,8 @@ VERDICTS = {True: "still improving", False: "done", None: "too short to tell"}
 MATERIAL, MATERIAL_OF_LOSS = 0.005, 0.02
 MORE_THAN_ALL = 1.15  # of the signal: beyond what its measurement is uncertain by
 OF_NOISE = (
-    "More than 100 % is noise of single images, which is learnt where the signal is faint: the honest number is that of "
-    "particles that are held out (--usetest 0.1)"
+    "More than 100 % is noise of single images, which is learnt where the signal is faint: the honest number is that "
+    "of particles that are held out (--usetest 0.1)"
 )
 
 

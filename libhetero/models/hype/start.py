@@ -443,25 +443,38 @@ class _Particles:
         """Particles cut at once."""
         return min(max(BLOCK // self.sample.views, 1), len(self))
 
-    def blocks(self, ring: float, rows: Int[np.ndarray, "rows"] | None = None) -> Iterator[CentralSlices]:
-        """Yield slices up to a ring, in blocks of one size, for which everything is compiled once; the last is cut.
+    def blocks(self, ring: float) -> Iterator[CentralSlices]:
+        """Yield slices up to a ring, in blocks of one size, for which everything is compiled once; the last is cut."""
+        for rows, count in self._rows(np.arange(len(self))):
+            yield self._slices(rows, ring).take(np.arange(count))
+
+    def blocks_of(
+        self, ring: float, place: Int[np.ndarray, "particles"], *parts: Shaped[np.ndarray, "particles *_"]
+    ) -> Iterator[tuple[CentralSlices, Int[np.ndarray, "block"], list[np.ndarray]]]:
+        """Yield slices of the particles that have a place, these places, and what else is known of them.
+
+        All blocks have one size; the last is filled up with particles of place -1.
 
         Parameters
         ----------
         ring : the highest, cycles per box.
-        rows : particles; None for all.
+        place : of each particle, -1 for none. Where none has one, there is a block without any.
+        parts : with a row for each particle.
         """
-        rows, size = np.arange(len(self)) if rows is None else rows, self.block
+        chosen = np.flatnonzero(place >= 0)
+        for rows, count in self._rows(chosen if len(chosen) else np.zeros(1, np.int64)):
+            there = np.arange(len(rows)) < count
+            yield self._slices(rows, ring), np.where(there, place[rows], -1), [part[rows] for part in parts]
+
+    def _rows(self, rows: Int[np.ndarray, "rows"]) -> Iterator[tuple[Int[np.ndarray, "block"], int]]:
+        """Yield the rows of each block, the last filled up with its last, and how many they are without that."""
+        size = self.block
         for start in range(0, len(rows), size):
             own = rows[start : start + size]
-            filled = np.pad(own, (0, size - len(own)), mode="edge")
-            slices = central_slices(taken(self.sample, filled), self.n, self.pixel_size, ring, self.noise)
-            yield slices.take(np.arange(len(own)))
+            yield np.pad(own, (0, size - len(own)), mode="edge"), len(own)
 
-    def split(self, *parts: Shaped[np.ndarray, "rows *_"]) -> Iterator[list[np.ndarray]]:
-        """Return, of each array with a row for each of the particles of `blocks`, what belongs to the blocks."""
-        edges = np.arange(self.block, len(parts[0]), self.block)
-        return (np.split(part, edges) for part in parts)
+    def _slices(self, rows: Int[np.ndarray, "block"], ring: float) -> CentralSlices:
+        return central_slices(taken(self.sample, rows), self.n, self.pixel_size, ring, self.noise)
 
 
 def _volumes(
@@ -471,21 +484,13 @@ def _volumes(
     found, together = [], most_classes(grid)
     for first in range(0, molecules, together):
         chosen = np.arange(first, min(first + together, molecules))
-        place, rows = _of_these(label, chosen)
-        blocks = zip(particles.blocks(grid.ring, rows), *particles.split(place[rows]), strict=True)
+        blocks = particles.blocks_of(grid.ring, places_among(label, chosen))
         found.append(
-            volumes_of(reduce(add, (sums_of(on_grid(one, grid, False), own, len(chosen)) for one, own in blocks)), grid)
+            volumes_of(
+                reduce(add, (sums_of(on_grid(one, grid, False), own, len(chosen)) for one, own, _ in blocks)), grid
+            )
         )
     return np.concatenate(found)
-
-
-def _of_these(
-    label: Int[np.ndarray, "particles"], chosen: Int[np.ndarray, "chosen"]
-) -> tuple[Int[np.ndarray, "particles"], Int[np.ndarray, "rows"]]:
-    """Return the place of each particle's label among some, and which particles are of these; the first if none is."""
-    place = places_among(label, chosen)
-    rows = np.flatnonzero(place >= 0)
-    return place, rows if len(rows) else np.zeros(1, np.int64)
 
 
 def _modes(
@@ -513,12 +518,10 @@ def _modes(
     together = max(1, MOST_SUMS // (BYTES * weights.shape[1] * grid.size))
     for first in range(0, len(volumes), together):
         chosen = np.arange(first, min(first + together, len(volumes)))
-        place, rows = _of_these(owner, chosen)
-        parts = particles.split(place[rows], weights[rows], covariance[rows], contrast[rows])
-        blocks = zip(particles.blocks(grid.ring, rows), *parts, strict=True)
+        blocks = particles.blocks_of(grid.ring, places_among(owner, chosen), weights, covariance, contrast)
         sums = (
             mode_sums(on_grid(block, grid, False).scaled(strength), own, mean, spread, volumes[chosen], known)
-            for block, own, mean, spread, strength in blocks
+            for block, own, (mean, spread, strength) in blocks
         )
         found.append(mode_volumes(reduce(add, sums), grid, known))
     return np.concatenate(found)

@@ -72,7 +72,9 @@ def refined_poses(
 
     label, contrast = known.label, known.contrast.astype(np.float32)
     with working(LOGGER.info, f"refining the poses of {len(feed)} particles"):
-        placed = refine_poses(blocks, label, contrast, feed.box_size / 2 - 1, BALL, _halves(feed.particles, seed))
+        placed = refine_poses(
+            blocks, label, contrast, feed.box_size / 2 - 1, BALL, _halves(feed.particles, label, seed)
+        )
     side = feed.box_size * feed.pixel_size
     advance(1.0)
     return PoseChange(
@@ -83,12 +85,19 @@ def refined_poses(
     )
 
 
-def _halves(particles: ParticleSet, seed: int) -> Int[np.ndarray, "images"] | None:
-    """Return the half-set of each image of tilt series, that of its particle; None where each image shows its own."""
+def _halves(particles: ParticleSet, label: Int[np.ndarray, "images"], seed: int) -> Int[np.ndarray, "images"] | None:
+    """Return the half-set of each image of tilt series, that of its particle; None where each image shows its own.
+
+    Of each class, half of the particles are in either half-set, or one more in the first.
+    """
     if particles.group is None:
         return None
-    _, of = np.unique(particles.group, return_inverse=True)
-    half: np.ndarray = np.random.default_rng(seed).permutation(particles.distinct) % 2
+    _, first, of = np.unique(particles.group, return_index=True, return_inverse=True)
+    order = np.random.default_rng(seed).permutation(len(first))
+    order = order[np.argsort(label[first[order]], kind="stable")]  # class by class
+    half = np.empty(len(first), np.int64)
+    for members in np.split(order, np.flatnonzero(np.diff(label[first[order]])) + 1):
+        half[members] = np.arange(len(members)) % 2
     return half[of]
 
 

@@ -65,7 +65,8 @@ class PosesSoFar:
 
         Raises
         ------
-        StoppedEarly : the system or the user asked.
+        StoppedEarly : the system or the user asked, and poses are kept; else KeyboardInterrupt goes on, for whoever is
+            around to say it.
         """
         try:
             with stopped_early(lambda: None if self._kept is None else self._where()):

@@ -1,7 +1,8 @@
 """Where CryoHype begins: classes found in particles, what they say of an image, and volumes between grid points."""
 
 import dataclasses
-from functools import cache
+from functools import cache, reduce
+from operator import add
 
 import jax
 import jax.numpy as jnp
@@ -11,8 +12,9 @@ import pytest
 from libhetero.errors import DataError
 from libhetero.models.hype.config import HypeConfig
 from libhetero.models.hype.latent.class_search import BALL, LOW, MOST_RANK
-from libhetero.models.hype.latent.grid import FourierGrid, few_sizes
+from libhetero.models.hype.latent.grid import FourierGrid, few_sizes, on_grid
 from libhetero.models.hype.latent.known import KnownClasses
+from libhetero.models.hype.latent.volumes import sums_of, volumes_of
 from libhetero.models.hype.latent.within import WithinClasses
 from libhetero.models.hype.model import GAIN, HypeModel
 from libhetero.models.hype.start import (
@@ -21,7 +23,9 @@ from libhetero.models.hype.start import (
     OVERSAMPLING,
     SUM_BYTES,
     Start,
+    _Particles,
     _stored,
+    _volumes,
     largest_grid,
     most_classes,
 )
@@ -229,6 +233,33 @@ def test_sums_of_some_classes_fit_into_memory():
     assert most_classes(small) == 128 and most_classes(large) == 32
     assert few_sizes(2 * most_classes(large)) * large.size * SUM_BYTES <= MOST_SUMS
     assert most_classes(FourierGrid(255, 1.5, BALL)) == 1
+
+
+def test_volumes_are_made_of_the_images_of_their_molecules_each_read_once(monkeypatch):
+    """In groups of one molecule, what is not of it is not even read; junk is of none, and one may have no image."""
+    monkeypatch.setattr("libhetero.models.hype.start.BLOCK", 32)
+    batch, label, _ = two_molecules()
+    particles = _Particles(batch, N, PIXEL, np.ones(N // 2 + 1, np.float32))
+    label = np.where(np.arange(COUNT) < 10, -1, label)
+    grid, read = FourierGrid(6.0, 1.0, BALL), []
+
+    def alone(ring, rows):
+        place = np.where(np.isin(np.arange(COUNT), rows), 0, -1)
+        sums = [
+            sums_of(on_grid(block, grid, False), own, 1)
+            for block, own, _ in particles.blocks_of(ring, place, np.arange(COUNT))
+        ]
+        return volumes_of(reduce(add, sums), grid)[0]
+
+    for block, place, (number,) in particles.blocks_of(6.0, np.where(label == 1, 5, -1), np.arange(COUNT)):
+        assert len(block) == len(place) == 32 and set(place) <= {5, -1}
+        read.extend(number[place >= 0])
+    np.testing.assert_array_equal(read, np.flatnonzero(label == 1))
+    monkeypatch.setattr("libhetero.models.hype.start.most_classes", lambda grid: 1)
+    found = _volumes(particles, label, 3, grid)
+    for one in range(2):
+        np.testing.assert_allclose(found[one], alone(6.0, np.flatnonzero(label == one)), atol=1e-3)
+    assert not found[2].any()
 
 
 def test_volumes_of_a_fine_grid_are_those_of_a_coarse_one():

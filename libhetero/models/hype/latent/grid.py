@@ -349,7 +349,8 @@ def one_pixel_a_point(seen: OnGrid) -> OnGrid:
     merged_image, merged_transfer = np.zeros(point.shape, np.complex64), np.zeros(point.shape, np.float32)
     merged_image[new] = together / np.maximum(passed, TINY)
     merged_transfer[new] = passed
-    return OnGrid(grid, jnp.asarray(point), jnp.asarray(merged_image), jnp.asarray(merged_transfer), merged=True)
+    parts = jnp.asarray(point), jnp.asarray(merged_image), jnp.asarray(merged_transfer)
+    return OnGrid(grid, *parts, merged=True, given_half=seen.given_half)
 
 
 def _of_one_half(

@@ -48,6 +48,8 @@ LEAST, MOST = 1e-3, 4.0  # parts of these between which they lie
 MOST_LEARNT = 4096  # particles of which they are learnt
 KINDS = (3, 2)  # numbers of a turn, and of a shift
 TOGETHER = 64  # particles solved for at once
+PIECE_BYTES = 450  # a pixel of a particle that is solved for, as measured
+MOST_HELD = 2**30  # bytes of those that are solved for at a time
 SMOOTH = 0.03  # of the box: over which half-sets are compared in real space
 STATE = 5  # numbers of a particle: turn about x, y and z, shift along x and y
 MOST_TABLES = 2**30  # bytes of the volumes of some classes and their gradients, at once
@@ -236,7 +238,8 @@ def _in_pieces(
             seen = block.take(rows), contrast[rows], state[rows], table[rows], held[device]
             return pieces[number], _solved(*seen, spread, grid, steps)
 
-    return in_lanes(solve, len(pieces))
+    together = max(1, MOST_HELD // (PIECE_BYTES * TOGETHER * len(block.frequencies)))
+    return in_lanes(solve, len(pieces), together)
 
 
 def _moved(slices: CentralSlices, state: Float[np.ndarray, "particles 5"]) -> CentralSlices:

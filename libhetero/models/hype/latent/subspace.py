@@ -13,7 +13,7 @@ Tagare et al., J. Struct. Biol. 191 (2015) 245: the same for projections of a vo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax.numpy as jnp
 import numpy as np
@@ -123,7 +123,7 @@ def with_residual_modes(
     seed : as in `principal_subspace`.
     """
     expected = seen.transfer * jnp.asarray(volumes)[label[:, None], seen.point]
-    left = principal_subspace(OnGrid(seen.grid, seen.point, seen.image - expected, seen.transfer), rank, seed)
+    left = principal_subspace(replace(seen, image=seen.image - expected), rank, seed)
     return Subspace(subspace.mean, jnp.concatenate([subspace.modes, left.modes], axis=1))
 
 

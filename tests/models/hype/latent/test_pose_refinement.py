@@ -34,13 +34,13 @@ def drawn(count, seed=5):
     return random.normal(size=(count, 5)) * np.array([TURN] * 3 + [SHIFT] * 2)
 
 
-def refined(seen, label):
+def refined(seen, label, half=None):
     def blocks(ring):
         inside = seen.within(ring)
         for start in range(0, len(inside), 128):
             yield inside.take(np.arange(start, min(start + 128, len(inside))))
 
-    return refine_poses(blocks, label, np.ones(len(label), np.float32), RING, BALL)
+    return refine_poses(blocks, label, np.ones(len(label), np.float32), RING, BALL, half)
 
 
 def angles(turn, state):
@@ -101,6 +101,15 @@ def test_particles_of_no_class_stay_where_they_are(shown):
     found = refined(moved(slices(label, shown, strength=4.0), drawn(200)), label)
     assert not found.state[:40].any() and found.state[40:].any()
     np.testing.assert_allclose(found.deviation[:40], np.repeat(found.spread, [3, 2])[None].repeat(40, 0), rtol=1e-6)
+
+
+def test_images_are_compared_with_the_half_set_that_is_given_and_they_are_not_in(shown):
+    """Where all are in one, the other has no volume, of which nothing is said."""
+    label = np.zeros(150, int)
+    seen = moved(slices(label, shown, strength=3.0), drawn(150))
+    one_sided, alternating = refined(seen, label, label), refined(seen, label, np.arange(150) % 2)
+    assert not one_sided.state.any()
+    assert np.median(angles(alternating.turn, drawn(150))) < 0.5 * np.median(angles(0 * alternating.turn, drawn(150)))
 
 
 def test_spreads_are_the_most_probable_ones():

@@ -1,4 +1,4 @@
-"""Seconds and peak memory of each stage of the demo.
+"""Seconds on the clock and of processor time, and peak memory, of each stage of the demo.
 
     python benchmarks/path.py --json path.json        about 5 minutes on two cores
 
@@ -32,15 +32,21 @@ def main(argv: list[str] | None = None) -> int:
     except UserError as error:
         print(error, file=sys.stderr)
         return 1
-    print(f"\n{'stage':<32}{'seconds':>9}{'peak MiB':>10}")
+    print(f"\n{'stage':<32}{'seconds':>9}{'processor':>11}{'peak MiB':>10}")
     for result in results:
-        print(f"{result.name:<32}{result.seconds:9.1f}{result.peak_bytes / 2**20:10.0f}")
+        print(_line(result.name, result.seconds, result.processor_seconds or 0, result.peak_bytes))
     total = sum(result.seconds for result in results)
-    print(f"{'all':<32}{total:9.1f}{max(r.peak_bytes for r in results) / 2**20:10.0f}")
+    processor = sum(result.processor_seconds or 0 for result in results)
+    print(_line("all", total, processor, max(result.peak_bytes for result in results)))
     if options.json:
         report = {**environment(), "stages": [dataclasses.asdict(result) for result in results], "seconds": total}
         write_json(Path(options.json), report)
     return 0
+
+
+def _line(name: str, seconds: float, processor: float, peak_bytes: int) -> str:
+    """Return a line of the table."""
+    return f"{name:<32}{seconds:9.1f}{processor:11.1f}{peak_bytes / 2**20:10.0f}"
 
 
 if __name__ == "__main__":

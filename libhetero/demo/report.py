@@ -19,10 +19,14 @@ def score_lines(demo: Demo) -> list[str]:
 
 
 def file_lines(demo: Demo) -> list[str]:
-    """Return the figures and files to look at, the command that shows all of it in a browser, and the time taken."""
+    """Return the figures and files to look at, the command that shows all of it in a browser, and the time taken.
+
+    The processor time is told beside that on the clock, which on a shared machine says little.
+    """
     lines = []
     for title, names in (("Figures", demo.story.figures), ("Files", demo.story.files)):
         lines += ["", f"## {title} to look at", *(f"  {demo.folder / name}" for name in names)]
     runs = shlex.join(str(demo.folder / name) for name in demo.story.runs)
     browser = ["", "## All of it in a browser", f"  $ e2hype_dashboard.py {runs}"]
-    return [*lines, *browser, "", f"All stages took {demo.seconds:.0f} s."]
+    processor = sum(result.processor_seconds or 0 for result in demo.results)
+    return [*lines, *browser, "", f"All stages took {demo.seconds:.0f} s, {processor:.0f} s of processor time."]

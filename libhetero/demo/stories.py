@@ -17,10 +17,10 @@ from libhetero.cli.side_by_side import Row
 
 ASSEMBLY = "--n 800 --box 32 --apix 5 --snr 0.5 --pieces 3 --seed 1"
 FEWER = "--n 500 --box 32 --apix 5 --snr 1 --pieces 3 --seed 1"
-MIXTURE = "--n 1000 --box 32 --apix 5 --snr 1 --structures 4 --seed 2"
+MIXTURE = "--n 700 --box 32 --apix 5 --snr 1 --structures 4 --seed 2"
 GAUSSIAN_TRAINING = "--model gmm.txt --preset small --niter 2"
 BRIEF_TRAINING = "--model gmm.txt --preset small --niter 2 --pas 010"
-HYPE_TRAINING = "--preset small --niter 4"
+HYPE_TRAINING = "--preset small --niter 3"
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ MIXTURE_STORY = Story(
                 ("train CryoHype", f"e2hype_refine.py mixture/particles.star --path hype_00 {HYPE_TRAINING}"),
                 ("embed mixture", "e2hype_embed.py hype_00 --method pca"),
                 ("volumes of classes", "e2hype_eval.py hype_00 --all_classes 4"),
-                ("score CryoHype", "e2hype_score.py hype_00 --json hype_score.json --images 40"),
+                ("score CryoHype", "e2hype_score.py hype_00 --json hype_score.json --images 24"),
             ),
         ),
     ),

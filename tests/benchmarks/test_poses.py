@@ -89,7 +89,7 @@ def test_every_row_asks_the_programs_for_what_they_have(
                 words += ["--model", str(tmp_path / "gmm.txt")]
             assert e2hype_refine.main(words) == 0
             assert ("refine_poses" in str(vars(trained[-1]))) == bool(option), vars(trained[-1])
-    assert len(trained) == 6
+    assert len(trained) == 2 * len(poses.PROFILES[profile])
 
 
 def test_lists_and_runs_beside_each_other(

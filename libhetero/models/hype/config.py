@@ -143,6 +143,14 @@ class HypeConfig:
         """Whether images of one particle have one latent: the transformer alone reads any number of images."""
         return self.encoder == "transformer"
 
+    @property
+    def learns_noise(self) -> bool:
+        """Whether training learns the noise of single images where the signal is faint.
+
+        A network that begins with the volumes of classes has little else to learn there.
+        """
+        return self.start == "classes"
+
     def sample_size(self, box_size: int, usual: int, views: int) -> int:
         """Return how many particles the model's statistics are measured on: for classes all that memory holds.
 

@@ -100,7 +100,8 @@ def with_model(config: RunConfig, asked: RefineConfig, model: Any, data: DataCon
     asked : what was asked for.
     model, data : as they are now.
     """
-    training = _training(family_named(config.family), asked, model)
+    settled = _training(family_named(config.family), asked, model)
+    training = dataclasses.replace(settled, test_fraction=config.training.test_fraction)
     return dataclasses.replace(config, model=model, training=training, data=data)
 
 

@@ -1,4 +1,4 @@
-"""Particles block by block, on all devices of this process, and on all of its cores where these are the device.
+"""Particles block by block, on all devices of this process.
 
 What is computed for each particle apart (normal equations, the likelihoods of its classes) needs no program that is
 divided over devices: blocks of particles are given to the devices in turn, several at a time, and what comes back is
@@ -16,27 +16,31 @@ import jax
 import numpy as np
 from jaxtyping import Shaped
 
-from libhetero.cores import in_threads, usable_cores
+from libhetero.cores import in_threads
 
 AHEAD = 2  # blocks at a time of an accelerator: one is computed while another comes or goes
-MOST_LANES = 16  # blocks at a time on the cores of a processor, each of which holds memory
 
 Made = TypeVar("Made")
 
 
 def in_lanes(
-    work: Callable[[int, jax.Device], Made], count: int, most: int = MOST_LANES, first_alone: bool = True
+    work: Callable[[int, jax.Device], Made], count: int, most: int = AHEAD, on_cores: int = 1
 ) -> Iterator[Made]:
-    """Yield what `work` returns for 0, 1, … count - 1 and the device that it is to use, several computed at a time.
+    """Yield what `work` returns for 0, 1, … count - 1 and the device that it is to use; accelerators work side by side.
+
+    The first call is made alone, so that what it compiles for the first device is compiled once.
 
     Parameters
     ----------
-    work, count, first_alone : as of `cores.in_threads`. What the first compiles is for the first device.
-    most : calls at a time for each device, as memory allows it.
+    work, count : as of `cores.in_threads`.
+    most : calls at a time for each accelerator, as memory allows it.
+    on_cores : calls at a time where the devices are processors. XLA shares factors of matrices out to threads that all
+        programs have in common, and waits for them: two programs with such factors at a time wait for ever (JAX 0.10.2,
+        two cores). So more than 1 is only for programs without any.
     """
     devices = jax.local_devices()
-    lanes = min(usable_cores(), most) if devices[0].platform == "cpu" else min(AHEAD, most) * len(devices)
-    return in_threads(lambda number: work(number, devices[number % len(devices)]), count, lanes, first_alone)
+    lanes = on_cores if devices[0].platform == "cpu" else min(AHEAD, most) * len(devices)
+    return in_threads(lambda number: work(number, devices[number % len(devices)]), count, lanes, first_alone=True)
 
 
 def over_blocks(

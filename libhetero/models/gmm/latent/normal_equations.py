@@ -32,6 +32,7 @@ import numpy as np
 import scipy.linalg
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
+from libhetero.cores import usable_cores
 from libhetero.models.blocks import in_lanes
 from libhetero.models.gmm.clusters import group_points
 from libhetero.models.gmm.latent.subspace import Imaging
@@ -291,7 +292,7 @@ def each_image(
         given = jax.device_put((part.images, part.observation, keys[padded], own[padded]), device)
         take(rows, tuple(np.asarray(array)[: len(here)] for array in several(*given)))
 
-    for _ in in_lanes(fill, -(-len(used) // TOGETHER)):
+    for _ in in_lanes(fill, -(-len(used) // TOGETHER), on_cores=usable_cores()):
         pass
 
 

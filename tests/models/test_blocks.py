@@ -1,5 +1,8 @@
 """Particles block by block on several devices: what one device gives, whatever the blocks."""
 
+import threading
+import time
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -65,3 +68,20 @@ def test_static_arguments_are_passed_on():
     first = jax.jit(lambda values, count: (values[:, :count],), static_argnames="count")
     (found,) = over_blocks(first, (np.arange(12.0, dtype=np.float32).reshape(4, 3),), (), 3, count=2)
     assert found.shape == (4, 2)
+
+
+@pytest.mark.parametrize("on_cores", [1, 3])
+def test_on_processors_one_program_runs_at_a_time_unless_it_may_beside_others(on_cores):
+    """Two that factorise matrices wait for each other's threads, on two cores for ever."""
+    now, most, lock = [], [], threading.Lock()
+
+    def work(number, device):
+        with lock:
+            now.append(number)
+            most.append(len(now))
+        time.sleep(0.05)
+        with lock:
+            now.remove(number)
+
+    list(in_lanes(work, 9, on_cores=on_cores))
+    assert max(most) == on_cores

@@ -49,8 +49,11 @@ def in_threads(
     with _one_thread_each():
         if first_alone and count > 0:
             yield work(0)
-        rest = iter(range(int(first_alone), count))
-        many = min(threads or usable_cores(), max(count - int(first_alone), 1))
+        rest = range(int(first_alone), count)
+        many = min(threads or usable_cores(), len(rest))
+        if many <= 1:  # nothing runs beside the reader
+            yield from map(work, rest)
+            return
         with ThreadPoolExecutor(many) as pool:
             begun: deque[Future[Made]] = deque()
             try:

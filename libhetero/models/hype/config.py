@@ -101,6 +101,11 @@ class HypeConfig:
     coordinates: int = option(
         0, least=0, most=MOST_BOX**2, help="pixels of each image compared in a step, drawn anew (`sampling`); 0 for all"
     )
+    blind: bool = option(
+        True,
+        help="the encoder is not shown the pixels that its volume is compared with in a step, where coordinates are "
+        "drawn, so that noise is not learnt (`sampling`); false, it is shown all, as published",
+    )
     window: float = option(
         0.85, above=0, most=1, help="radius of the soft disc that the encoder sees, fraction of half the box"
     )
@@ -147,9 +152,10 @@ class HypeConfig:
     def learns_noise(self) -> bool:
         """Whether training learns the noise of single images where the signal is faint.
 
-        A network that begins with the volumes of classes has little else to learn there.
+        A network that begins with the volumes of classes has little else to learn there, unless it is not shown the
+        pixels that it is compared with.
         """
-        return self.start == "classes"
+        return self.start == "classes" and not self.hides(1)
 
     def sample_size(self, box_size: int, usual: int, views: int) -> int:
         """Return how many particles the model's statistics are measured on: for classes all that memory holds.
@@ -172,6 +178,10 @@ class HypeConfig:
         the pixels of one image are drawn of all of them. V is that of the particle of most images.
         """
         return math.ceil(self.coordinates / views**0.5)
+
+    def hides(self, views: int) -> bool:
+        """Return whether the encoder is not shown the pixels that are compared in a step."""
+        return self.blind and self.compared(views) > 0
 
     def training_defaults(self) -> dict[str, Any]:
         """Return the training's fields that differ: what begins with volumes has less to learn."""

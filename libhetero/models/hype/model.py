@@ -29,7 +29,7 @@ from libhetero.models.hype.encoders import DOWN, image_encoder
 from libhetero.models.hype.hypernetwork import HyperNetwork
 from libhetero.models.hype.inr import INRWeights, inr_apply
 from libhetero.models.hype.latent.known import KnownClasses
-from libhetero.models.hype.sampling import draw, inclusion_probability
+from libhetero.models.hype.sampling import MOST_HIDDEN, draw, inclusion_probability, kept
 from libhetero.models.hype.seen import MONOMIALS, measure_spectra, seen_image, view_features
 from libhetero.models.hype.series import Tilts, some_shown, tilt_features
 from libhetero.models.hype.start import Start
@@ -229,13 +229,19 @@ class HypeModel:
         return of_images(self._encoded(params, batch), batch.views)
 
     def _encoded(
-        self, params: Any, batch: Batch, shown: Bool[Array, "particles views"] | None = None
+        self,
+        params: Any,
+        batch: Batch,
+        shown: Bool[Array, "particles views"] | None = None,
+        pixels: Float[Array, "batch n half"] | None = None,
     ) -> Float[Array, "particles latent"]:
         """Return the latent of every particle.
 
         Parameters
         ----------
         shown : which of its images the tokens are of; None for all. Its place is told by all.
+        pixels : by what those of each image are multiplied of which the tokens are; None for 1. Its place is told by
+            all.
         """
         start, encoder = self.start, {"params": params["encoder"]}
 
@@ -244,20 +250,25 @@ class HypeModel:
             flat = jax.nn.standardize(tokens, axis=-1).reshape(-1)
             return flat if told is None else jnp.concatenate([flat, self._place_scale() * told])
 
-        def one(image: Array, observation: Observation) -> Array:
-            seen, view = self._seen(image, observation), view_features(observation.pose.rotation)
+        def one(image: Array, observation: Observation, pixels: Array | None) -> Array:
+            seen, view = self._seen(image, observation, pixels), view_features(observation.pose.rotation)
             told = None if start is None else start.told(start.pixels(image, observation, self.pixel_size))
             return flat(told, seen, view, self._told(told))
 
-        def several(images: Array, observation: Observation, weight: Array, shown: Array) -> Array:
-            seen, view = jax.vmap(self._seen)(images, observation), jax.vmap(view_features)(observation.pose.rotation)
+        def several(
+            images: Array, observation: Observation, weight: Array, pixels: Array | None, shown: Array
+        ) -> Array:
+            seen, view = (
+                jax.vmap(self._seen)(images, observation, pixels),
+                jax.vmap(view_features)(observation.pose.rotation),
+            )
             of_all = images, observation, weight, self.pixel_size
             told = None if start is None else start.told(start.pixels_of_images(*of_all))
             return flat(told, seen, view, self._told(told), Tilts(tilt_features(observation.ctf, len(images)), shown))
 
         if not self.series:
-            return jax.vmap(one)(batch.images, batch.observation)
-        parts = by_particle((batch.images, batch.observation, batch.weight), batch.views)
+            return jax.vmap(one)(batch.images, batch.observation, pixels)
+        parts = by_particle((batch.images, batch.observation, batch.weight, pixels), batch.views)
         return jax.vmap(several)(*parts, parts[2] > 0 if shown is None else shown)
 
     def memberships(self, batch: Batch) -> Float[Array, "batch molecules"]:
@@ -386,19 +397,23 @@ class HypeModel:
         probable as it is junk (`contrast`); `spread` and `junk` are those of the set.
         """
         decode = jax.checkpoint(self.decode) if self.config.remat else self.decode
-        count, shown = self.config.compared(batch.views), None
+        blind, shown = self.config.hides(batch.views), None
         if self.series and training:
             key, hiding = jax.random.split(key)
             shown = some_shown(hiding, by_particle(batch.weight, batch.views) > 0)
-        representations = decode(params, self._encoded(params, batch, shown))
-        disc, probability = map(jnp.asarray, self._pixels(count))
-        frequencies = jnp.asarray(frequencies_2d(self.box_size).reshape(-1, 2))
-        some = training and 0 < count < len(disc)
+        pixels, probability, count = self._compared_pixels(batch.views)
+        disc, frequencies = jnp.asarray(pixels), jnp.asarray(frequencies_2d(self.box_size).reshape(-1, 2))
+        some = (training or blind) and count < len(disc)
+        keys, chosen, visible = jax.random.split(key, len(batch.weight)), None, None
+        if some:
+            chosen = jax.vmap(lambda key: draw(key, probability, count))(keys)
+        if blind:
+            visible = jax.vmap(lambda chosen: kept(chosen, pixels, probability, self.box_size))(chosen)
+        representations = decode(params, self._encoded(params, batch, shown, visible))
 
-        def one(image: Array, observation: Observation, weights: INRWeights, key: PRNGKeyArray) -> tuple[Array, ...]:
-            chosen = draw(key, probability, count) if some else slice(None)
-            pixel = disc[chosen]
-            weight = 1 / (probability[chosen] * len(disc)) if some else 1 / len(disc)
+        def one(image: Array, observation: Observation, weights: INRWeights, chosen: Array | None) -> tuple[Array, ...]:
+            pixel = disc if chosen is None else disc[chosen]
+            weight = 1 / len(disc) if chosen is None else 1 / (probability[chosen] * len(disc))
             frequency = frequencies[pixel]
             target = dft_image(image).reshape(-1)[pixel] / self.box_size
             central = self.values(weights, slice_frequencies(observation.pose.rotation, frequency))
@@ -412,8 +427,7 @@ class HypeModel:
             error = jnp.sum(weight * power(contrast * expected - target))
             return (1 - junk) * error + junk * of_target, of_target, misfit
 
-        keys = jax.random.split(key, len(batch.weight))
-        mean_error, mean_power, *misfit = series_mean(one, batch, representations, keys)
+        mean_error, mean_power, *misfit = series_mean(one, batch, representations, chosen)
         metrics = {"mse": mean_error, "explained": 1 - mean_error / mean_power}
         if self.explainable:
             metrics["signal"] = (mean_power - mean_error) / self.explainable
@@ -428,20 +442,26 @@ class HypeModel:
         ring = jnp.round(jnp.linalg.norm(frequency, axis=-1) * self.box_size).astype(jnp.int32)
         return jnp.asarray(self.contrast_noise)[jnp.minimum(ring, self.box_size // 2)]
 
-    def _pixels(self, count: int = 0) -> tuple[np.ndarray, np.ndarray]:
-        """Return the pixels compared, ring by ring, and the probability of each to be drawn.
+    def _pixels(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the pixels that there are to compare, ring by ring, and the radius of each, pixels."""
+        disc = disc_indices(self.box_size)
+        radius = np.linalg.norm(frequencies_2d(self.box_size).reshape(-1, 2)[disc], axis=-1) * self.box_size
+        order = np.argsort(radius, kind="stable")
+        return disc[order], radius[order]
+
+    def _compared_pixels(self, views: int) -> tuple[np.ndarray, Float[Array, "pixels"], int]:
+        """Return these pixels, the probability of each to be drawn, and how many of an image are.
 
         Parameters
         ----------
-        count : how many are drawn; 0 for all.
+        views : images of a particle.
         """
-        disc = disc_indices(self.box_size)
-        radius = np.linalg.norm(frequencies_2d(self.box_size).reshape(-1, 2)[disc], axis=-1)
-        order = np.argsort(radius, kind="stable")
-        rings = np.arange(len(self.signal))
-        signal = np.interp(radius[order] * self.box_size, rings, np.sqrt(self.signal))
-        probability = inclusion_probability(signal, count or len(disc))
-        return disc[order], probability.astype(np.float32)
+        disc, radius = self._pixels()
+        most = MOST_HIDDEN if self.config.hides(views) else 1.0
+        count = min(self.config.compared(views) or len(disc), int(most * len(disc)))
+        signal = np.interp(radius, np.arange(len(self.signal)), np.sqrt(self.signal))
+        probability = inclusion_probability(signal, count, most)
+        return disc, jnp.asarray(probability, jnp.float32), count
 
     def _compared(self) -> np.ndarray:
         """Return the weight of every pixel of an image in the loss, (n, n // 2 + 1)."""
@@ -455,9 +475,9 @@ class HypeModel:
             return np.ones_like(self.signal)
         return np.sqrt(np.maximum(self.signal, LEAST_SIGNAL * self.signal[1:].max()))
 
-    def _seen(self, image: Array, observation: Observation) -> Float[Array, "*m"]:
+    def _seen(self, image: Array, observation: Observation, kept: Array | None = None) -> Float[Array, "*m"]:
         snr = self.signal / max(self.noise, 1e-30)
-        return seen_image(image, observation, self.config, self.pixel_size, snr) / self.seen_scale
+        return seen_image(image, observation, self.config, self.pixel_size, snr, kept) / self.seen_scale
 
     def _from_half_space(self, representation: INRWeights, frequencies: Array) -> Array:
         """Return a + ib at k, or a - ib at -k where the first of (kx, ky, kz) that is not 0 is below 0."""

@@ -51,6 +51,7 @@ def seen_image(
     config: HypeConfig,
     pixel_size: float,
     snr: Float[np.ndarray, "rings"],
+    kept: Float[Array, "n half"] | None = None,
 ) -> Float[Array, "*m"]:
     """Return what the encoder sees of one image, of shape `config.seen_shape(n)`.
 
@@ -60,6 +61,7 @@ def seen_image(
     config : which input, and how it is cut.
     pixel_size : Å.
     snr : power of the signal without CTF over that of the noise, rings 0 … n // 2.
+    kept : by what each Fourier pixel of the image is multiplied (`sampling`); None for 1.
     """
     n = image.shape[0]
     frequencies, rotation = half_plane(n, pixel_size), observation.pose.rotation
@@ -72,6 +74,8 @@ def seen_image(
     else:
         cleaned = jnp.ones_like(passed)
     m = config.seen_box(n)
+    if kept is not None:
+        cleaned = cleaned * kept
     plane = moved_back(dft_image(image), observation.pose, frequencies) * cleaned
     centred = inverse_dft_image(crop_fourier_image(plane, m), m)
     disc = soft_disc(m, config.window * m / 2, m / 16)

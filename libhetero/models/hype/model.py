@@ -307,19 +307,33 @@ class HypeModel:
         """Return the latents, whose deviations nobody knows, and what all pixels of each image say of its own volume.
 
         Contrast and evidence are of the image against the volume decoded for it; a volume that has taken a particle's
-        contrast for its own leaves 1.
+        contrast for its own leaves 1. Where the encoder is not shown what is compared in training, neither is it here:
+        half of the pixels are compared with the volume of the other half, and the reverse, as a volume that knows the
+        noise of an image fits it too well.
         """
         latent = self._encoded(params, batch)
-        disc = jnp.asarray(self._pixels()[0])
+        parts = [self._pixels()[0]]
+        if self.config.hides(batch.views):
+            parts = [parts[0][one::2] for one in range(2)]
+            told = [self._encoded(params, batch, pixels=self._without(part, len(batch.weight))) for part in parts]
+        else:
+            told = [latent]
+        pixels = np.concatenate(parts)
+        disc = jnp.asarray(pixels)
         frequency = jnp.asarray(frequencies_2d(self.box_size).reshape(-1, 2))[disc]
         in_angstrom = frequency / self.pixel_size
         noise = self.noise if self.contrast_noise is None else self._noise_at(frequency)
         together = -(-PIXEL_CHUNK // batch.views)
 
-        def one(image: Array, observation: Observation, weights: INRWeights) -> tuple[Array, ...]:
+        def one(image: Array, observation: Observation, weights: list[INRWeights]) -> tuple[Array, ...]:
             target = dft_image(image).reshape(-1)[disc] / self.box_size
-            points = slice_frequencies(observation.pose.rotation, frequency)
-            central = jax.lax.map(lambda point: self.values(weights, point[None])[0], points, batch_size=together)
+            points = jnp.split(slice_frequencies(observation.pose.rotation, frequency), [len(parts[0])])
+            central = jnp.concatenate(
+                [
+                    jax.lax.map(lambda point, own=own: self.values(own, point[None])[0], at, batch_size=together)
+                    for own, at in zip(weights, points, strict=False)
+                ]
+            )
             expected = observed(moved(central, observation.pose, in_angstrom), observation, in_angstrom)
             if self.contrast_noise is None:
                 gain = jnp.sum((power(target) - power(expected - target)) / noise)
@@ -327,7 +341,8 @@ class HypeModel:
             estimate, deviation = estimate_contrast(expected, target, 1 / noise)
             return estimate, deviation, contrast_evidence(estimate, deviation, prior_of(params["contrast"]))
 
-        contrast, deviation, evidence = over_series(one, batch, self.decode(params, latent))
+        weights = [self.decode(params, each) for each in told]
+        contrast, deviation, evidence = over_series(one, batch, weights)
         latent = of_images(latent, batch.views)
         return Posterior(latent, jnp.full_like(latent, jnp.nan), contrast, deviation, evidence)
 
@@ -448,6 +463,20 @@ class HypeModel:
         radius = np.linalg.norm(frequencies_2d(self.box_size).reshape(-1, 2)[disc], axis=-1) * self.box_size
         order = np.argsort(radius, kind="stable")
         return disc[order], radius[order]
+
+    def _without(self, hidden: np.ndarray, count: int) -> Float[Array, "count n half"]:
+        """Return by what the pixels of some images are multiplied where the encoder is not shown some of the disc.
+
+        Parameters
+        ----------
+        hidden : these pixels.
+        count : images.
+        """
+        disc = self._pixels()[0]
+        chosen = jnp.asarray(np.flatnonzero(np.isin(disc, hidden)))
+        part = jnp.full(len(disc), len(hidden) / len(disc), jnp.float32)
+        shown = kept(chosen, disc, part, self.box_size)
+        return jnp.broadcast_to(shown, (count, *shown.shape))
 
     def _compared_pixels(self, views: int) -> tuple[np.ndarray, Float[Array, "pixels"], int]:
         """Return these pixels, the probability of each to be drawn, and how many of an image are.

@@ -40,11 +40,13 @@ from libhetero.models.hype.latent.class_search import (
     find_classes,
     known_mixture,
 )
-from libhetero.models.hype.latent.classes import joint_likelihood, judged_against
+from libhetero.models.hype.latent.classes import integrated_likelihood, joint_likelihood, judged_against
 from libhetero.models.hype.latent.grid import FourierGrid, nearest_points, on_grid
+from libhetero.models.hype.latent.judges import ByVolumes, InSubspace
 from libhetero.models.hype.latent.known import KnownClasses
 from libhetero.models.hype.latent.mode_volumes import BYTES, mode_sums, mode_volumes
 from libhetero.models.hype.latent.normal_equations import equations_of, parts_of
+from libhetero.models.hype.latent.predictive import predicted, shells_of
 from libhetero.models.hype.latent.subspace import components
 from libhetero.models.hype.latent.volumes import places_among, sums_of, volumes_of
 from libhetero.models.hype.latent.within import WithinClasses, tables_of, weights_within
@@ -62,6 +64,10 @@ MOST_CHANGING = 48  # classes that may change within, those of which images say 
 BLOCK = 1024  # images cut into slices at once
 PREFIX = "start_"
 WITHIN = "changing", "within", "modes"  # stored where molecules change
+IN_SUBSPACE, BY_VOLUMES = (
+    ("table", "vectors", "squares"),
+    ("told_volumes", "told_scale", "told_variance"),
+)  # one of them
 Pixels = tuple[Int[Array, "pixels"], Complex[Array, "pixels"], Float[Array, "pixels"]]
 SINCE = "modes_ring", "modes_oversampling", "molecule"  # not stored by versions before
 
@@ -73,8 +79,6 @@ class Start:
     Parameters
     ----------
     ring, oversampling : of the grid on which images are told apart.
-    table : its mean and modes, real and imaginary parts beside each other, times √2 (`latent.normal_equations`).
-    vectors, squares : of each class, (1, m) and what meets the normal equations (`latent.classes`).
     share : logarithm of each class's part of the particles.
     spread : of contrast.
     noise : by ring 0 … n // 2, power of a Fourier pixel of `fourier_image` / n.
@@ -87,13 +91,17 @@ class Start:
     modes : of theirs, molecule by molecule, as `volumes`.
     modes_ring, modes_oversampling : of the grid of `modes`; None for that on which images are told apart.
     molecule : that each class is of; None for one of its own.
+    table : mean and modes of the subspace that classes are in, real and imaginary parts beside each other, times √2
+        (`latent.normal_equations`); None where classes are told apart by their volumes.
+    vectors, squares : of each class in it, (1, m) and what meets the normal equations (`latent.classes`).
+    told_volumes : by which classes are told apart where they are more than a subspace has directions for
+        (`latent.predictive`), real and imaginary parts over their scale, half precision; None for a subspace.
+    told_scale : of these volumes.
+    told_variance : what they are off by, by shell of frequencies.
     """
 
     ring: float
     oversampling: float
-    table: Float[np.ndarray, "points columns_twice"]
-    vectors: Float[np.ndarray, "columns classes"]
-    squares: Float[np.ndarray, "pairs classes"]
     share: Float[np.ndarray, "classes"]
     spread: float
     noise: Float[np.ndarray, "rings"]
@@ -108,6 +116,12 @@ class Start:
     modes_ring: float | None = None
     modes_oversampling: float | None = None
     molecule: Int[np.ndarray, "classes_that_share"] | None = None
+    table: Float[np.ndarray, "points columns_twice"] | None = None
+    vectors: Float[np.ndarray, "columns classes"] | None = None
+    squares: Float[np.ndarray, "pairs classes"] | None = None
+    told_volumes: Float[np.ndarray, "points 2 classes"] | None = None
+    told_scale: float | None = None
+    told_variance: Float[np.ndarray, "shells classes"] | None = None
 
     @classmethod
     def of_particles(
@@ -170,14 +184,11 @@ class Start:
         found = _on_grid_of(jnp.asarray(np.concatenate([mean[:, None], columns], axis=1).T), fine, grid)
         shown = _read_between_points(found, grid)
         scale, mixture = max(float(np.abs(shown).max()), 1e-30), mixture.shown()
-        told, of = judged_against(mixture.classes), mixture.molecule
+        of = mixture.molecule
         return cls(
             ring=float(mixture.grid.ring),
             oversampling=float(mixture.grid.oversampling),
-            table=np.asarray(parts_of(mixture.subspace.table)),
-            vectors=told.vectors,
-            squares=told.squares,
-            share=told.share,
+            share=mixture.judges.log_share,
             spread=mixture.spread,
             noise=np.asarray(noise, np.float32),
             place=place[of].astype(np.float32),
@@ -186,6 +197,7 @@ class Start:
             volume_scale=scale,
             volumes=_in_half_precision(shown, scale),
             **_stored(within, modes, modes_grid, of, scale),
+            **_stored_judges(mixture.judges),
         )
 
     @property
@@ -237,9 +249,19 @@ class Start:
 
     def _judged(self, pixels: Pixels) -> Float[Array, "classes"]:
         """Return the probability of each class, given a particle's pixels."""
+        if self.table is None or self.vectors is None or self.squares is None:
+            return jax.nn.softmax(self._against_volumes(*pixels) + self.share)
         gradient, hessian = equations_of(*pixels, jnp.asarray(self.table))
         joint = joint_likelihood(gradient[None], hessian[None], self.vectors, self.squares, self.share, self.spread)
         return jax.nn.softmax(joint[0])
+
+    def _against_volumes(self, point: Array, image: Array, transfer: Array) -> Float[Array, "classes"]:
+        """Return log p(x | class) - log p(x | noise alone) of each class by its volume, given a particle's pixels."""
+        volumes, shell = jnp.asarray(self.told_volumes)[point], jnp.asarray(shells_of(self.grid))[point]
+        real, imaginary = ((self.told_scale or 1.0) * volumes[:, part].astype(jnp.float32) for part in range(2))
+        linear, square, rest = predicted(image, transfer, real, imaginary, jnp.asarray(self.told_variance)[shell])
+        found: Array = integrated_likelihood(linear, square, self.spread, jnp) + rest
+        return found
 
     def pixels_of_images(
         self,
@@ -291,6 +313,7 @@ class Start:
         if not any(name in arrays for name in names):
             return None
         missing = {PREFIX + name for name in WITHIN} if not any(PREFIX + name in arrays for name in WITHIN) else set()
+        missing |= {PREFIX + name for name in (IN_SUBSPACE if PREFIX + BY_VOLUMES[0] in arrays else BY_VOLUMES)}
         missing |= {PREFIX + name for name in SINCE} - set(arrays)
         needed = [name for name in names if name not in missing]
         for name in needed:
@@ -299,12 +322,14 @@ class Start:
         found = {field.name: arrays[PREFIX + field.name] for field in fields(cls) if PREFIX + field.name in needed}
         values: dict[str, Any] = {name: float(value) if value.ndim == 0 else value for name, value in found.items()}
         start = cls(**values)
-        columns = len(start.vectors)
-        fitting = {
-            "table": (start.grid.size, 2 * columns),
-            "squares": (columns * (columns + 1) // 2, len(start.place)),
-            "volumes": (start.volume_grid.size, 2, start.place.shape[1] + 1),
-        }
+        fitting: dict[str, tuple[int, ...]] = {"volumes": (start.volume_grid.size, 2, start.place.shape[1] + 1)}
+        if start.vectors is not None:
+            columns = len(start.vectors)
+            fitting["table"] = start.grid.size, 2 * columns
+            fitting["squares"] = columns * (columns + 1) // 2, len(start.place)
+        else:
+            fitting["told_volumes"] = start.grid.size, 2, len(start.place)
+            fitting["told_variance"] = int(shells_of(start.grid).max()) + 1, len(start.place)
         if start.within is not None and start.changing is not None:
             fitting["within"] = (start.grid.size, len(start.changing), start.within.shape[2])
             fitting["modes"] = (start.modes_grid.size, 2, len(start.changing) * (start.within.shape[2] // 2 - 1))
@@ -320,15 +345,21 @@ def schema() -> dict[str, ArraySchema]:
     """Return what `Start.arrays` stores."""
     ring = ArraySchema("float", least=1, below=1000)
     shapes: dict[str, tuple[int | str, ...]] = {
-        "table": ("start points", "start columns, twice"),
-        "vectors": ("start columns", "start classes"),
-        "squares": ("start pairs", "start classes"),
         "share": ("start classes",),
         "noise": ("rings",),
         "place": ("start classes", "start rank"),
         "volumes": ("start volume points", 2, "start rank and mean"),
     }
     found = {name: ArraySchema("float", shape) for name, shape in shapes.items()}
+    judges: dict[str, tuple[int | str, ...]] = {
+        "table": ("start points", "start columns, twice"),
+        "vectors": ("start columns", "start classes"),
+        "squares": ("start pairs", "start classes"),
+        "told_volumes": ("start points", 2, "start classes"),
+        "told_variance": ("start shells", "start classes"),
+    }
+    found |= {name: ArraySchema("float", shape, optional=True) for name, shape in judges.items()}
+    found["told_scale"] = ArraySchema("float", least=0, optional=True)
     found["within"] = ArraySchema("float", ("start points", "start changing", "start sides"), optional=True)
     found["modes"] = ArraySchema("float", ("start mode points", 2, "start weights"), optional=True)
     found["changing"] = ArraySchema("int", ("start changing",), least=0, below="start classes", optional=True)
@@ -381,6 +412,21 @@ def _stored(
         found["modes"] = _in_half_precision(columns, scale)
         found |= {"modes_ring": float(grid.ring), "modes_oversampling": float(grid.oversampling)}
     return found
+
+
+def _stored_judges(judges: InSubspace | ByVolumes) -> dict[str, Any]:
+    """Return the fields of a start by which classes are told apart."""
+    if isinstance(judges, InSubspace):
+        told = judged_against(judges.classes)
+        table = np.asarray(parts_of(judges.subspace.table))
+        return {"table": table, "vectors": told.vectors, "squares": told.squares}
+    volumes = judges.predictors.real + 1j * judges.predictors.imaginary
+    scale = max(float(np.abs(volumes).max()), 1e-30)
+    return {
+        "told_volumes": _in_half_precision(volumes, scale),
+        "told_scale": scale,
+        "told_variance": judges.predictors.variance.astype(np.float32),
+    }
 
 
 def _on_grid_of(volumes: Complex[Array, "volumes points"], grid: FourierGrid, other: FourierGrid) -> Array:

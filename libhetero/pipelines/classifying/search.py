@@ -122,12 +122,7 @@ def classify_particles(
     with working(LOGGER.info, "changes within the classes"):
         within = mixture.changes(slices, MOST_CHANGING, seed)
     changes = dict(zip(within.number.tolist(), within.gain.tolist(), strict=True))
-    block = max(BLOCK // drawn.views, 1)
-    if len(chosen) < count:
-        judged = _all_judged(reader.blocks(np.arange(count), block, "sorting"), mixture.shown())
-    else:
-        with working(LOGGER.info, f"classes of all {count} particles"):
-            judged = _all_judged(_cut(slices, block), mixture.shown())
+    judged = _all_judged(reader, slices, chosen, mixture.shown())
     found = _classification(judged, mixture.spread, _left_out(feed), one_image_each(feed.particles)[1], changes)
     if not found.count:
         raise nothing_shown()
@@ -203,11 +198,31 @@ class SliceReader:
                 waiting = []
 
 
-def _all_judged(blocks: Iterator[CentralSlices], mixture: Mixture) -> Judged:
-    """Return what the classes say of every particle, a block at a time."""
-    parts = [mixture.judge(block) for block in blocks]
-    names = ("label", "probability", "contrast", "square", "evidence", "part")
-    return Judged(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+def _all_judged(
+    reader: SliceReader, slices: CentralSlices, chosen: Int[np.ndarray, "chosen"], mixture: Mixture
+) -> Judged:
+    """Return what the classes say of every particle, a block at a time; those that were searched as the search does.
+
+    Parameters
+    ----------
+    reader : of all particles.
+    slices, chosen : those that the classes were found in, and their places.
+    mixture : of classes that show something.
+    """
+    count, block = len(reader.feed), max(BLOCK // reader.feed.views, 1)
+    if len(chosen) < count:
+        parts = [mixture.judge(part) for part in reader.blocks(np.arange(count), block, "sorting")]
+    else:
+        with working(LOGGER.info, f"classes of all {count} particles"):
+            parts = [mixture.judge(part) for part in _cut(slices, block)]
+    names = "label", "probability", "contrast", "square", "evidence", "part"
+    values = [np.concatenate([getattr(part, name) for part in parts]) for name in names]
+    found = mixture.judge_searched(slices)
+    if found is not None:
+        rows, judged = found
+        for value, name in zip(values, names, strict=True):
+            value[chosen[rows]] = getattr(judged, name)
+    return Judged(*values)
 
 
 def _classification(

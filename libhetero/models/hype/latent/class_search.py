@@ -3,13 +3,13 @@
 1. On low rings, the subspace of highest likelihood (`principal_subspace`); the particles' places in it are grouped by
    k-means into more classes than there may be, which are then settled: images see their volume along one slice alone,
    so that their places mean little without how sure they are in each direction (`classes`). Where these are more than
-   a subspace has directions for, images are regrouped one by one (`regrouping`), which needs none, and 2 is left out.
+   a subspace has directions for, images are regrouped one by one (`regrouping`), which needs none. Where they still
+   are after that, 2 and 3 are left out, and particles are judged by the volumes of the classes (`judges`).
 2. The volumes of the classes span a better subspace (`spanned`), which holds what tells them apart, and some modes of
    what they leave of the images (`with_residual_modes`) hold what was not told apart yet. In it classes are settled
    anew, split where the evidence asks for two (`splits`), and joined where one volume predicts other images as well as
    two do (`merges`).
-3. The same on more rings, and on a finer grid; where there are still more classes than directions, they are settled
-   there, but neither split nor joined: what the subspace lacks would be taken for classes.
+3. The same on more rings, and on a finer grid.
 4. Classes into which a molecule that moves was cut are found to be one molecule (`continua`). They stay what images are
    judged by, as one volume would say little of a molecule that moves far; an image is of the molecule whose classes
    together are the most probable.
@@ -31,17 +31,19 @@ from jaxtyping import Bool, Float, Int
 from scipy.cluster.vq import kmeans2
 
 from libhetero.models.hype.latent.central import CentralSlices, disc_pixels
-from libhetero.models.hype.latent.classes import Classes, Judged, class_sums, judge, posterior, settled
-from libhetero.models.hype.latent.continua import molecules_of
+from libhetero.models.hype.latent.classes import Judged, class_sums, judge, posterior, settled
+from libhetero.models.hype.latent.continua import molecules_of, near_volumes
 from libhetero.models.hype.latent.grid import FourierGrid, OnGrid, on_grid
+from libhetero.models.hype.latent.judges import ByVolumes, InSubspace
 from libhetero.models.hype.latent.junk import junk_of
 from libhetero.models.hype.latent.known import KnownClasses
 from libhetero.models.hype.latent.merges import FEW, ROUNDS, Contrast, held_out_likelihood, join_classes, near_pairs
 from libhetero.models.hype.latent.normal_equations import Equations, normal_equations
-from libhetero.models.hype.latent.regrouping import regrouped
+from libhetero.models.hype.latent.predictive import Folded, Sorted
+from libhetero.models.hype.latent.regrouping import folded_by, regrouped
 from libhetero.models.hype.latent.splits import split_classes
 from libhetero.models.hype.latent.subspace import Subspace, principal_subspace, spanned, with_residual_modes
-from libhetero.models.hype.latent.volumes import class_volumes
+from libhetero.models.hype.latent.volumes import class_volumes, sums_of
 from libhetero.models.hype.latent.within import WithinClasses, changes_within
 
 LOGGER = logging.getLogger(__name__)
@@ -99,8 +101,7 @@ class Mixture:
     Parameters
     ----------
     grid : of the volumes.
-    subspace : of the volumes.
-    classes : in it.
+    judges : the classes, as particles are judged by them.
     judged : the particles that were searched.
     spread : of contrast.
     empty : which classes show nothing: noise alone predicts images as well as their volumes do.
@@ -109,8 +110,7 @@ class Mixture:
     """
 
     grid: FourierGrid
-    subspace: Subspace
-    classes: Classes
+    judges: InSubspace | ByVolumes
     judged: Judged
     spread: float
     empty: Bool[np.ndarray, "classes"]
@@ -124,10 +124,8 @@ class Mixture:
 
     def shown(self) -> Mixture:
         """Return the mixture without its empty classes."""
-        kept, classes = ~self.empty, self.classes
-        share = classes.share[kept] / classes.share[kept].sum()
-        parts = (classes.mean[kept], classes.covariance[kept], share, classes.evidence[kept])
-        return replace(self, classes=Classes(*parts), empty=self.empty[kept], molecule=self.molecule[kept])
+        kept = ~self.empty
+        return replace(self, judges=self.judges.kept(kept), empty=self.empty[kept], molecule=self.molecule[kept])
 
     def labels(self, slices: CentralSlices) -> Int[np.ndarray, "particles"]:
         """Return the molecule of each particle, -1 for junk and for images without a transfer.
@@ -181,10 +179,24 @@ class Mixture:
         return changes_within(seen, self.labels(slices), self.molecules, most, seed)
 
     def judge(self, slices: CentralSlices) -> Judged:
-        """Return the molecules of other particles, or of the same, and how probable they are."""
-        equations = normal_equations(on_grid(slices, self.grid), self.subspace.table)
-        shared = self.molecules < len(self.molecule)
-        judged = judge(equations, self.classes, self.spread, self.molecule if shared else None)
+        """Return the molecules of other particles, and how probable they are."""
+        return self._of_molecules(self.judges.judge(on_grid(slices, self.grid), self.spread, self._shared))
+
+    def judge_searched(self, slices: CentralSlices) -> tuple[Int[np.ndarray, "searched"], Judged] | None:
+        """Return the same of those particles that were searched, and which they are; None where `judge` says it.
+
+        Parameters
+        ----------
+        slices : that the classes were found in.
+        """
+        judged = self.judges.judge_searched(self._shared)
+        return None if judged is None else (_searched_rows(slices), self._of_molecules(judged))
+
+    @property
+    def _shared(self) -> Int[np.ndarray, "classes"] | None:
+        return self.molecule if self.molecules < len(self.molecule) else None
+
+    def _of_molecules(self, judged: Judged) -> Judged:
         return replace(judged, label=self.molecule[judged.label], part=judged.label)
 
 
@@ -207,13 +219,24 @@ def find_classes(
     LOGGER.info("begun with %d classes", label.max() + 1)
     advance(FIRST_SHARE)
     stages: Sequence[Stage] = STAGES
-    begun = FIRST_SHARE
+    begun, spread = FIRST_SHARE, START_SPREAD
     if label.max() + 1 > MOST_RANK:
         low, high = (_seen(slices, Stage(ring, 1.0)) for ring in (LOW.ring, STAGES[-1].ring))
         share = REGROUPED_SHARE - FIRST_SHARE
-        label = regrouped(low, high, label, place, START_SPREAD, seed, lambda done: advance(FIRST_SHARE + share * done))
-        stages, begun = STAGES[-1:], REGROUPED_SHARE
-    spread = START_SPREAD
+        folded, now = regrouped(
+            low, high, label, place, START_SPREAD, seed, lambda done: advance(FIRST_SHARE + share * done)
+        )
+        if now.label.max() + 1 > MOST_RANK:
+            mixture = _by_volumes(folded, now)
+            LOGGER.info(
+                "to ring %g: %d classes, judged by their volumes; contrast varies by %.1f %%",
+                mixture.grid.ring,
+                len(mixture.judges),
+                100 * mixture.spread,
+            )
+            advance(1.0)
+            return _ended(folded.seen, mixture, wanted, seed)
+        label, stages, begun = now.label, STAGES[-1:], REGROUPED_SHARE
     for number, stage in enumerate(stages):
         seen = _seen(slices, stage)
         mixture = _searched(seen, label, spread, seed)
@@ -222,13 +245,18 @@ def find_classes(
             "to ring %g on a grid %g times as fine: %d classes in %d directions; contrast varies by %.1f %%",
             seen.grid.ring,
             stage.oversampling,
-            len(mixture.classes),
-            mixture.classes.mean.shape[1],
+            len(mixture.judges),
+            mixture.judges.directions,
             100 * spread,
         )
         advance(begun + (1 - begun) * (number + 1) / len(stages))
+    return _ended(seen, mixture, wanted, seed)
+
+
+def _ended(seen: OnGrid, mixture: Mixture, wanted: int | None, seed: int) -> Mixture:
+    """Return classes that were found, as many as are wanted, or those of one molecule known to be of it."""
     if wanted is not None:
-        return _limited(seen, mixture, wanted) if mixture.molecules > wanted else mixture
+        return _limited(seen, mixture, wanted, seed) if mixture.molecules > wanted else mixture
     return _of_molecules(seen, mixture, seed)
 
 
@@ -244,15 +272,33 @@ def known_mixture(slices: CentralSlices, known: KnownClasses, seed: int = 0) -> 
     rows = _searched_rows(slices)
     slices, known = slices.take(rows), known.take(rows)
     label, molecule = known.classes()
-    seen = _seen(slices, STAGES[-1])
-    subspace = _spanned_by(seen, label, seed)
-    equations = normal_equations(seen, subspace.table)
     contrast, square = (part.astype(np.float32) for part in (known.contrast, known.square))
     told = Judged(label, np.ones(len(label), np.float32), contrast, square, np.zeros(len(label), np.float32))
-    classes = posterior(class_sums(equations, label, told))
-    judged = replace(judge(equations, classes, known.spread, molecule), label=label, contrast=contrast, square=square)
-    empty = np.zeros(len(classes), bool)
-    return Mixture(seen.grid, subspace, classes, judged, known.spread, empty, molecule, known=True)
+    judges, seen = _judges_of(slices, told, known.spread, seed)
+    judged = _judged_anew(judges, seen, known.spread, molecule)
+    judged = replace(judged, label=label, contrast=contrast, square=square)
+    empty = np.zeros(len(judges), bool)
+    return Mixture(seen.grid, judges, judged, known.spread, empty, molecule, known=True)
+
+
+def _judges_of(slices: CentralSlices, told: Judged, spread: float, seed: int) -> tuple[InSubspace | ByVolumes, OnGrid]:
+    """Return the judges of classes that particles are in, on the highest ring, and slices on their grid.
+
+    Parameters
+    ----------
+    slices : of the particles.
+    told : class, contrast and its square of each.
+    spread : of contrast.
+    seed : of the subspace.
+    """
+    if told.label.max() + 1 > MOST_RANK:
+        now = Sorted(told.label, told.contrast, spread)
+        folded = folded_by(_seen(slices, Stage(STAGES[-1].ring, 1.0)), now)
+        return ByVolumes.of(folded, now), folded.seen
+    seen = _seen(slices, STAGES[-1])
+    subspace = _spanned_by(seen, told.label, seed)
+    equations = normal_equations(seen, subspace.table)
+    return InSubspace(subspace, posterior(class_sums(equations, told.label, told))), seen
 
 
 def _searched_rows(slices: CentralSlices) -> Int[np.ndarray, "searched"]:
@@ -294,8 +340,24 @@ def _searched(seen: OnGrid, label: np.ndarray, spread: float, seed: int) -> Mixt
         joined = _joined(seen, equations, judged)
         LOGGER.info("%d classes split, %d joined", split, len(classes) - int(joined.max()) - 1)
         classes, judged = settled(equations, joined, STEPS, judged.spread)
-    empty = _empty(seen, judged, len(classes))
-    return Mixture(seen.grid, subspace, classes, judged, judged.spread, empty, _numbered(~empty))
+    return _shown_of(seen, InSubspace(subspace, classes), judged)
+
+
+def _by_volumes(folded: Folded, now: Sorted) -> Mixture:
+    """Return classes judged by their volumes, with the spread of contrast that their images say."""
+    spread = ByVolumes.of(folded, now).judge_searched(None).spread
+    judges = ByVolumes.of(folded, replace(now, spread=spread))
+    judged = judges.judge_searched(None)
+    while len(used := np.unique(judged.label)) < len(judges):
+        judges = judges.kept(np.isin(np.arange(len(judges)), used))
+        judged = judges.judge_searched(None)
+    return _shown_of(folded.seen, judges, judged)
+
+
+def _shown_of(seen: OnGrid, judges: InSubspace | ByVolumes, judged: Judged) -> Mixture:
+    """Return the mixture of classes that particles are in, those that show nothing known to be empty."""
+    empty = _empty(seen, judged, len(judges))
+    return Mixture(seen.grid, judges, judged, judged.spread, empty, _numbered(~empty))
 
 
 def _spanned_by(seen: OnGrid, label: Int[np.ndarray, "particles"], seed: int) -> Subspace:
@@ -321,9 +383,15 @@ def _of_molecules(seen: OnGrid, mixture: Mixture, seed: int) -> Mixture:
         return mixture
     LOGGER.info("%d classes are parts of %d molecule(s) that change", mixture.molecules, count)
     molecule = np.append(molecule, -1)[mixture.molecule]
-    equations = normal_equations(seen, mixture.subspace.table)
-    judged = judge(equations, mixture.classes, mixture.spread, molecule)
-    return replace(mixture, molecule=molecule, judged=judged)
+    return replace(mixture, molecule=molecule, judged=_judged_anew(mixture.judges, seen, mixture.spread, molecule))
+
+
+def _judged_anew(
+    judges: InSubspace | ByVolumes, seen: OnGrid, spread: float, molecule: Int[np.ndarray, "classes"]
+) -> Judged:
+    """Return the classes of the particles that were searched, given the molecule that each class is of."""
+    judged = judges.judge_searched(molecule)
+    return judges.judge(seen, spread, molecule) if judged is None else judged
 
 
 def _joined(seen: OnGrid, equations: Equations, judged: Judged) -> Int[np.ndarray, "particles"]:
@@ -350,14 +418,25 @@ def _empty(seen: OnGrid, judged: Judged, classes: int) -> Bool[np.ndarray, "clas
     return mean <= np.maximum(SHOWS * np.sqrt(off / np.maximum(count - 1, 1) / count), LEAST_SHOWN + np.log(classes))
 
 
-def _limited(seen: OnGrid, mixture: Mixture, most: int) -> Mixture:
+def _limited(seen: OnGrid, mixture: Mixture, most: int, seed: int) -> Mixture:
     """Return the classes that show something, those that differ least joined until there are `most`."""
-    shown = mixture.shown()
-    equations, label = normal_equations(seen, shown.subspace.table), mixture.molecule[mixture.judged.label]
-    contrast = Contrast(mixture.judged.contrast, mixture.spread)
+    told, spread, judges = mixture.judged, mixture.spread, mixture.judges
+    label, contrast = mixture.molecule[told.label], Contrast(told.contrast, spread)
+    subspace = judges.subspace if isinstance(judges, InSubspace) else None
+    equations = None if subspace is None else normal_equations(seen, subspace.table)
     while label.max() + 1 > most:
-        sums = class_sums(equations, label, mixture.judged)
-        label, _ = join_classes(seen, label, near_pairs(posterior(sums), sums), contrast, most)
-    classes = posterior(class_sums(equations, label, mixture.judged))
-    judged, all_shown = judge(equations, classes, mixture.spread), np.ones(len(classes), bool)
-    return Mixture(seen.grid, shown.subspace, classes, judged, mixture.spread, ~all_shown, _numbered(all_shown))
+        if equations is None:
+            pairs = near_volumes(sums_of(seen.scaled(told.contrast), label, int(label.max()) + 1))
+        else:
+            sums = class_sums(equations, label, told)
+            pairs = near_pairs(posterior(sums), sums)
+        label, _ = join_classes(seen, label, pairs, contrast, most)
+    if subspace is None and most > MOST_RANK:
+        now = Sorted(label, told.contrast, spread)
+        return _by_volumes(folded_by(seen, now), now)
+    if subspace is None or equations is None:
+        subspace = _spanned_by(seen, label, seed)
+        equations = normal_equations(seen, subspace.table)
+    classes = posterior(class_sums(equations, label, told))
+    judged, all_shown = judge(equations, classes, spread), np.ones(len(classes), bool)
+    return Mixture(seen.grid, InSubspace(subspace, classes), judged, spread, ~all_shown, _numbered(all_shown))

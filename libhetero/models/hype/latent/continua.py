@@ -62,7 +62,7 @@ def molecules_of(
         own = np.append(molecule, -1)[label]
         members = [frozenset(np.flatnonzero(molecule == one).tolist()) for one in range(molecule.max() + 1)]
         sums, count = sums_of(seen, own, len(members)), np.bincount(own[own >= 0], minlength=len(members))
-        pairs = _near(sums)
+        pairs = near_volumes(sums)
         pairs = pairs[[frozenset((members[first], members[second])) not in tried for first, second in pairs]]
         pairs = pairs[count[pairs].sum(axis=1) >= LEAST_IMAGES]
         pairs = pairs[unsure(seen, own, pairs, sums, contrast.spread) > UNSURE]
@@ -107,7 +107,7 @@ def between_both(
     return np.array(found)
 
 
-def _near(sums: Sums) -> Int[np.ndarray, "pairs 2"]:
+def near_volumes(sums: Sums) -> Int[np.ndarray, "pairs 2"]:
     """Return pairs of classes whose volumes differ least, at the points that images are near to."""
     weight = np.sqrt(sums.weight.sum(axis=(0, 1)))
     whole = sums.whole()

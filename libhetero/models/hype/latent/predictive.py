@@ -1,30 +1,36 @@
-"""How well the other images of a class predict an image, the volume of the class integrated over.
+"""How well the volume of a class, made of other images, predicts an image.
 
-A volume is drawn from the signal's power t, by shell, at each point p of the grid, V_p ~ CN(0, t_p), and seen by the
-images x = α τ V + noise of class k, of contrast α. With N = Σ α τ x and D = Σ α² τ² over them, and a = D + 1/t,
+Images are in `FOLDS` parts. Those of one part are predicted by volumes of the images of the others: no image speaks
+for itself, which would bind it to its class wherever classes are small. The volume V of a class is the one confined to
+a ball that explains these images best (`volumes`); what it is off by at a point has, of the signal's power t there and
+with n images of the class in the other parts, the variance
 
-    V_p | images ~ CN(N / a, 1 / a)
-    log p(images | one class) - log p(images | noise alone) = Σ_p |N|² / a - log (a t)                    the evidence
+    v = t / (1 + w n)
 
-and of a further image, with τ² / a the part of its variance, at α = 1, that comes from the volume not being known,
+with one w for each shell of frequencies, measured on how well the images of the part are predicted by their own
+classes: the mean over their pixels of
 
-    log p(x | images of k) - log p(x | noise alone) = Σ |x|² - |x - α τ N / a|² / (1 + τ² / a) - log (1 + τ² / a)
+    Σ τ² (|x - α τ V|² - 1) / Σ τ⁴ = t / (1 + w n)        at the mean n of an image.
 
-over its pixels, each of which takes the value of the nearest point, no two of them the same; α ~ N(1, s²) is integrated
-over (`classes`). An image of class k is taken out of N, D and the number of its images first: no image speaks for
-itself, which would bind it to its class wherever classes are small. No subspace is needed, and every class is as sure
-of its volume as its images make it.
+Of an image x = α τ V + noise of contrast α ~ N(1, s²), which is integrated over (`classes`),
+
+    log p(x | V) - log p(x | noise alone) = Σ |x|² - |x - α τ V|² / (1 + τ² v) - log (1 + τ² v)
+
+over its pixels, each of which takes the value of the nearest point. No subspace is needed. That V is confined matters:
+a molecule fills a small part of the box, so that a point of the grid says much of those around it, and the images of a
+class, of which hardly two may meet at any point, say far more of its volume together.
 
 References
 ----------
-Neal, J. Comput. Graph. Stat. 9 (2000) 249: mixtures whose components are integrated over (his algorithm 3).
 Scheres et al., Nat. Methods 4 (2007) 27: classes of projections by likelihood.
+Gelfand, Dey and Chang, Bayesian Statistics 4 (1992) 147: models judged by how they predict what was left out.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 
 import jax
 import jax.numpy as jnp
@@ -33,96 +39,62 @@ from jaxtyping import Array, Complex, Float, Int
 
 from libhetero.models.blocks import over_blocks
 from libhetero.models.hype.latent.classes import EMPTY, integrated_likelihood
-from libhetero.models.hype.latent.grid import OnGrid
+from libhetero.models.hype.latent.grid import FourierGrid, OnGrid, few_sizes
+from libhetero.models.hype.latent.volumes import class_sums_of, solved
 
+FOLDS = 3
 TOGETHER = 2  # factors whose product, of single precision, has one logarithm
 BLOCK = 512  # images at once
-PAIRS = 128  # classes whose evidence is computed at once
+LEAST_OFF, MOST_OFF = 0.02, 0.98  # part of the signal's power that volumes are off by
 
 
 @dataclass(frozen=True, eq=False)
-class ClassTables:
-    """Sums over the images of classes, points first: an image reads whole rows.
+class Predictors:
+    """Volumes of classes as images meet them, points first: an image reads whole rows.
 
     Parameters
     ----------
-    numerator : real and imaginary parts of N.
-    weight : D.
-    inverse : 1 / t.
+    real, imaginary : parts of V.
+    variance : v, by shell of frequencies.
+    shell : of each point.
     """
 
-    numerator: Float[Array, "points classes 2"]
-    weight: Float[Array, "points classes"]
-    inverse: Float[Array, "points"]
+    real: Float[np.ndarray, "points classes"]
+    imaginary: Float[np.ndarray, "points classes"]
+    variance: Float[np.ndarray, "shells classes"]
+    shell: Int[np.ndarray, "points"]
 
     def __len__(self) -> int:
-        return self.weight.shape[1]
+        return self.real.shape[1]
 
-    def evidence(self) -> Float[np.ndarray, "classes"]:
-        """Return that of each class, nats."""
-        every = np.arange(len(self))
-        return self._of(every, None)
-
-    def joined_evidence(
-        self, first: Int[np.ndarray, "pairs"], second: Int[np.ndarray, "pairs"]
-    ) -> Float[np.ndarray, "pairs"]:
-        """Return that of two classes as one, nats."""
-        return self._of(first, second)
-
-    def _of(self, first: np.ndarray, second: np.ndarray | None) -> np.ndarray:
-        found = np.zeros(-(-len(first) // PAIRS) * PAIRS)
-        for start in range(0, len(first), PAIRS):
-            rows = slice(start, start + PAIRS)
-            one = _padded(first[rows], PAIRS)
-            other = None if second is None else _padded(second[rows], PAIRS)
-            found[rows] = np.asarray(_evidence(self.numerator, self.weight, self.inverse, one, other))
-        return found[: len(first)]
+    @property
+    def parts(self) -> tuple[np.ndarray, ...]:
+        """What compiled programs are given."""
+        return self.real, self.imaginary, self.variance, self.shell
 
 
-def class_tables(
-    seen: OnGrid,
-    label: Int[np.ndarray, "particles"],
-    classes: int,
-    inverse: Float[np.ndarray, "points"],
-    contrast: Float[np.ndarray, "particles"],
-) -> ClassTables:
-    """Return the sums of classes.
+@dataclass(frozen=True, eq=False)
+class Sorted:
+    """Images in classes, as they are when likelihoods are asked for.
 
     Parameters
     ----------
-    seen : slices.
-    label : class of each, -1 for none.
-    classes : how many.
-    inverse : 1 / t at each point.
-    contrast : α of each.
+    label, contrast : of each image, its class -1 for none.
+    spread : s.
     """
-    column = jnp.asarray(np.where(label < 0, classes, label))
-    parts = seen.point, seen.image, seen.transfer, column, jnp.asarray(contrast, jnp.float32)
-    numerator, weight = _tables(*parts, classes, seen.grid.size)
-    return ClassTables(numerator, weight, jnp.asarray(inverse))
 
+    label: Int[np.ndarray, "particles"]
+    contrast: Float[np.ndarray, "particles"]
+    spread: float
 
-@partial(jax.jit, static_argnums=(5, 6))
-def _tables(
-    point: Array, image: Array, transfer: Array, label: Array, contrast: Array, classes: int, size: int
-) -> tuple[Array, Array]:
-    passed = transfer * contrast[:, None]
-    at, summed = (point, label[:, None]), passed * image
-    parts = jnp.stack([summed.real, summed.imag], axis=-1)
-    return (
-        jnp.zeros((size, classes, 2)).at[at].add(parts, mode="drop"),
-        jnp.zeros((size, classes)).at[at].add(passed**2, mode="drop"),
-    )
+    def counts(self, classes: int) -> Int[np.ndarray, "classes"]:
+        """Return how many images are in each class."""
+        return np.bincount(self.label[self.label >= 0], minlength=classes)
 
-
-@jax.jit
-def _evidence(numerator: Array, weight: Array, inverse: Array, first: Array, second: Array | None) -> Array:
-    n, d = numerator[:, first], weight[:, first]
-    if second is not None:
-        n, d = n + numerator[:, second], d + weight[:, second]
-    full = d + inverse[:, None]
-    found: Array = jnp.sum((n**2).sum(axis=-1) / full - jnp.log(full / inverse[:, None]), axis=0)
-    return found
+    def shares(self, classes: int) -> Float[np.ndarray, "classes"]:
+        """Return the logarithm of the part of the images in each class; a class without images takes none."""
+        count = self.counts(classes)
+        return np.where(count > 0, np.log(np.maximum(count, 1) / max(count.sum(), 1)), EMPTY).astype(np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,7 +104,7 @@ class Predicted:
     Parameters
     ----------
     candidate : the classes, the likeliest first.
-    joint : log p(x | other images of the class) + log part of them in it, nats, against noise alone.
+    joint : log p(x | class) + log part of the images in it, nats, against noise alone.
     contrast : α in the likeliest class, posterior mean.
     square : E[α²].
     """
@@ -149,80 +121,223 @@ class Predicted:
 
 
 @dataclass(frozen=True, eq=False)
-class Sorted:
-    """Images in classes, as they are when likelihoods are asked for.
-
-    Parameters
-    ----------
-    label, contrast : of each image.
-    spread : s.
-    """
-
-    label: Int[np.ndarray, "particles"]
-    contrast: Float[np.ndarray, "particles"]
-    spread: float
-
-    def shares(self, classes: int) -> Float[np.ndarray, "classes"]:
-        """Return the logarithm of the part of the images in each class; a class without images takes none."""
-        count = np.bincount(self.label, minlength=classes)
-        return np.where(count > 0, np.log(np.maximum(count, 1) / len(self.label)), EMPTY).astype(np.float32)
-
-    def own_shares(self) -> Float[np.ndarray, "particles"]:
-        """Return the logarithm of the part of the other images in the class of each, of half an image for none."""
-        count = np.bincount(self.label)[self.label] - 1
-        return np.log(np.maximum(count, 0.5) / len(self.label)).astype(np.float32)
-
-
-def against_all(seen: OnGrid, tables: ClassTables, now: Sorted, candidates: int) -> Predicted:
-    """Return the likeliest classes of each image, among all.
+class Folded:
+    """Slices in parts, each predicted by the others.
 
     Parameters
     ----------
     seen : slices.
-    tables : of all their classes.
-    now : the classes that they are in, whose sums they are taken out of.
+    signal : t, the signal's power at each point.
+    fold : the part that each image is in.
+    least_off : part of the signal's power that no volume is closer to an image than.
+    """
+
+    seen: OnGrid
+    signal: Float[np.ndarray, "points"]
+    fold: Int[np.ndarray, "particles"]
+    least_off: float = LEAST_OFF
+
+    @classmethod
+    def of(cls, seen: OnGrid, signal: Float[np.ndarray, "points"]) -> Folded:
+        """Draw the parts, for the order of a list may have one."""
+        return cls(seen, signal, np.random.default_rng(len(seen)).permutation(len(seen)) % FOLDS)
+
+    def take(self, rows: Int[np.ndarray, "chosen"]) -> Folded:
+        """Return some of the images, each in its part."""
+        return replace(self, seen=self.seen.take(rows), fold=self.fold[rows])
+
+    @property
+    def grid(self) -> FourierGrid:
+        """Of the volumes."""
+        return self.seen.grid
+
+    @cached_property
+    def parts(self) -> tuple[tuple[Int[np.ndarray, "rows"], OnGrid], ...]:
+        """The places of the images of each part, and their slices."""
+        rows = (np.flatnonzero(self.fold == one) for one in range(FOLDS))
+        return tuple((part, self.seen.take(part)) for part in rows)
+
+    def predictors(self, now: Sorted, classes: int) -> Iterator[Predictors]:
+        """Yield what predicts the images of each part.
+
+        Parameters
+        ----------
+        now : the classes.
+        classes : how many.
+        """
+        scaled, padded = self.seen.scaled(now.contrast), few_sizes(classes)
+        for one, (rows, part) in enumerate(self.parts):
+            others = np.where(self.fold == one, -1, now.label)
+            volumes = solved(class_sums_of(scaled, others, padded), self.grid, self.signal)[:, 0]
+            count = np.bincount(others[others >= 0], minlength=padded)
+            yield predictors_of(
+                volumes, count, part.scaled(now.contrast[rows]), now.label[rows], self.signal, self.least_off
+            )
+
+    def whole(self, now: Sorted, classes: int) -> Predictors:
+        """Return volumes of all images, for others; they are off by no more than those of which a part is left out.
+
+        Parameters
+        ----------
+        now, classes : as of `predictors`.
+        """
+        volumes = solved(class_sums_of(self.seen.scaled(now.contrast), now.label, classes), self.grid, self.signal)
+        apart = list(self.predictors(now, classes))
+        variance = np.mean([one.variance[:, :classes] for one in apart], axis=0)
+        return Predictors(*_in_parts(volumes[:, 0]), variance, apart[0].shell)
+
+
+def predictors_of(
+    volumes: Complex[np.ndarray, "classes points"],
+    count: Int[np.ndarray, "classes"],
+    seen: OnGrid,
+    label: Int[np.ndarray, "particles"],
+    signal: Float[np.ndarray, "points"],
+    least_off: float = LEAST_OFF,
+) -> Predictors:
+    """Return volumes with what they are off by, as images say that they were not made of.
+
+    Parameters
+    ----------
+    volumes : of the classes.
+    count : images that each was made of.
+    seen : the other images, the contrast of each in its transfer.
+    label : class of each, -1 for none.
+    signal : t.
+    least_off : part of t that a volume is off by at least.
+    """
+    shell = shells_of(seen.grid)
+    shells = int(shell.max()) + 1
+    told = label >= 0
+    power = np.bincount(shell, signal, shells) / np.maximum(np.bincount(shell, minlength=shells), 1)
+    off, weight = np.zeros(shells), np.zeros(shells)
+    if told.any():
+        rows = seen.point, seen.image, seen.transfer, np.where(told, label, 0), told.astype(np.float32)
+        shared = *_in_parts(volumes), shell
+        for total, found in zip((off, weight), over_blocks(_errors, rows, shared, BLOCK, shells=shells), strict=True):
+            total += found.sum(axis=0, dtype=np.float64)
+    part = np.clip(off / np.maximum(weight, 1e-30) / np.maximum(power, 1e-30), least_off, MOST_OFF)
+    mean = max(float(count[label[told]].mean()), 1.0) if told.any() else 1.0
+    each = (1 / part - 1) / mean
+    variance = power[:, None] / (1 + each[:, None] * np.maximum(count, 0.5))
+    least = least_off * power[:, None]
+    return Predictors(*_in_parts(volumes), np.maximum(variance, least).astype(np.float32), shell)
+
+
+def shells_of(grid: FourierGrid) -> Int[np.ndarray, "points"]:
+    """Return the shell of frequencies of each point, of those of which variances are told."""
+    return np.rint(grid.radius).astype(np.int32)
+
+
+def _in_parts(volumes: Complex[np.ndarray, "classes points"]) -> tuple[np.ndarray, np.ndarray]:
+    """Return real and imaginary parts, points first."""
+    return np.ascontiguousarray(volumes.real.T), np.ascontiguousarray(volumes.imag.T)
+
+
+@partial(jax.jit, static_argnames="shells")
+def _errors(
+    point: Array,
+    image: Array,
+    transfer: Array,
+    label: Array,
+    told: Array,
+    real: Array,
+    imaginary: Array,
+    shell: Array,
+    shells: int,
+) -> tuple[Array, Array]:
+    """Return Σ τ² (|x - τ V|² - 1) and Σ τ⁴ of each image and shell."""
+
+    def one(particle: tuple[Array, ...]) -> tuple[Array, Array]:
+        at, x, passed, own, counted = particle
+        off = jnp.square(x.real - passed * real[at, own]) + jnp.square(x.imag - passed * imaginary[at, own]) - 1
+        sums = partial(jax.ops.segment_sum, segment_ids=shell[at], num_segments=shells)
+        return sums(counted * passed**2 * off), sums(counted * passed**4)
+
+    found: tuple[Array, Array] = jax.lax.map(one, (point, image, transfer, label, told))
+    return found
+
+
+def against_all(folded: Folded, now: Sorted, candidates: int) -> Predicted:
+    """Return the likeliest classes of each image, among all.
+
+    Parameters
+    ----------
+    folded : slices.
+    now : the classes that they are in.
     candidates : how many.
     """
-    rows = *_pixels(seen), now.label, np.asarray(now.contrast, np.float32), now.own_shares()
-    shared = *_parts(tables), tables.weight + tables.inverse[:, None], now.shares(len(tables)), np.float32(now.spread)
-    (best,) = over_blocks(_likeliest, rows, shared, BLOCK, candidates=min(candidates, len(tables)))
-    return against_some(seen, tables, now, best)
+    classes = int(now.label.max()) + 1
+    share = np.pad(now.shares(classes), (0, few_sizes(classes) - classes), constant_values=EMPTY)
+    found = []
+    for (_, part), predictors in zip(folded.parts, folded.predictors(now, classes), strict=True):
+        found.append(_judged(part, predictors, share, now.spread, min(candidates, classes)))
+    return _in_order(folded, found)
 
 
-def against_some(
-    seen: OnGrid, tables: ClassTables, now: Sorted, candidate: Int[np.ndarray, "particles candidates"]
-) -> Predicted:
+def against_some(folded: Folded, now: Sorted, candidate: Int[np.ndarray, "particles candidates"]) -> Predicted:
     """Return the same of given classes, in the order of how likely they are.
 
     Parameters
     ----------
-    seen, tables, now : as of `against_all`.
+    folded, now : as of `against_all`.
     candidate : classes of each image.
     """
-    share = now.shares(len(tables))
-    rows = *_pixels(seen), now.label, np.asarray(now.contrast, np.float32), candidate
-    linear, square, rest = over_blocks(_some, rows, _parts(tables), BLOCK)
-    own = candidate == now.label[:, None]
-    joint = integrated_likelihood(linear, square, now.spread, np) + rest
-    joint += np.where(own, now.own_shares()[:, None], share[candidate])
+    classes = int(max(now.label.max(), candidate.max())) + 1
+    share, found = now.shares(classes), []
+    for (rows, part), predictors in zip(folded.parts, folded.predictors(now, classes), strict=True):
+        found.append(_judged_some(part, predictors, share, now.spread, candidate[rows]))
+    return _in_order(folded, found)
+
+
+def own_joint(folded: Folded, now: Sorted) -> Float[np.ndarray, "particles"]:
+    """Return log p(x | own class) + log part of the images in it, nats; 0 where an image is in no class."""
+    found = against_some(folded, now, np.maximum(now.label, 0)[:, None])
+    return np.where(now.label >= 0, found.joint[:, 0], 0.0)
+
+
+def judged_by(
+    seen: OnGrid, predictors: Predictors, share: Float[np.ndarray, "classes"], spread: float, candidates: int
+) -> Predicted:
+    """Return the likeliest classes of images that no volume was made of.
+
+    Parameters
+    ----------
+    seen : their slices.
+    predictors : of the classes.
+    share : logarithm of the part of the images in each.
+    spread : of contrast.
+    candidates : how many.
+    """
+    return _judged(seen, predictors, share, spread, min(candidates, len(share)))
+
+
+def _in_order(folded: Folded, found: list[Predicted]) -> Predicted:
+    """Return what was found of each part in the order of all images."""
+    order = np.argsort(np.concatenate([rows for rows, _ in folded.parts]))
+    names = ("candidate", "joint", "contrast", "square")
+    return Predicted(*(np.concatenate([getattr(part, name) for part in found])[order] for name in names))
+
+
+def _judged(seen: OnGrid, predictors: Predictors, share: np.ndarray, spread: float, candidates: int) -> Predicted:
+    rows = seen.point, seen.image, seen.transfer
+    shared = *predictors.parts, share, np.float32(spread)
+    (best,) = over_blocks(_likeliest, rows, shared, BLOCK, candidates=candidates)
+    return _judged_some(seen, predictors, share, spread, best)
+
+
+def _judged_some(
+    seen: OnGrid, predictors: Predictors, share: np.ndarray, spread: float, candidate: np.ndarray
+) -> Predicted:
+    rows = seen.point, seen.image, seen.transfer, candidate
+    linear, square, rest = over_blocks(_some, rows, predictors.parts, BLOCK)
+    joint = integrated_likelihood(linear, square, spread, np) + rest + share[candidate]
     order = np.argsort(-joint, axis=1, kind="stable")
-    first, precision = order[:, :1], max(now.spread, 1e-6) ** -2
+    first, precision = order[:, :1], max(spread, 1e-6) ** -2
     variance = 1 / (np.take_along_axis(square, first, 1)[:, 0] + precision)
     contrast = (np.take_along_axis(linear, first, 1)[:, 0] + precision) * variance
     sorted_joint = np.take_along_axis(joint, order, 1)
     return Predicted(np.take_along_axis(candidate, order, 1), sorted_joint, contrast, contrast**2 + variance)
-
-
-def _pixels(seen: OnGrid) -> tuple[Array, Array, Array]:
-    return seen.point, seen.image, seen.transfer
-
-
-def _parts(tables: ClassTables) -> tuple[Array, Array, Array]:
-    return tables.numerator, tables.weight, tables.inverse
-
-
-def _padded(values: np.ndarray, size: int) -> Array:
-    return jnp.asarray(np.pad(values, (0, size - len(values)), mode="edge"))
 
 
 @jax.jit
@@ -230,46 +345,42 @@ def _some(
     point: Array,
     image: Array,
     transfer: Array,
-    label: Array,
-    contrast: Array,
     candidate: Array,
-    numerator: Array,
-    weight: Array,
-    inverse: Array,
+    real: Array,
+    imaginary: Array,
+    variance: Array,
+    shell: Array,
 ) -> tuple[Array, Array, Array]:
     def one(particle: tuple[Array, ...]) -> tuple[Array, Array, Array]:
-        at, x, passed, own, strength, asked = particle
-        mine = (asked == own).astype(jnp.float32)
+        at, x, passed, asked = particle
         here = at[:, None], asked[None]
-        less, summed = (passed * strength)[:, None] ** 2 * mine, (passed * strength * x)[:, None] * mine
-        full = jnp.maximum(weight[here] - less, 0) + inverse[at][:, None]
-        values = numerator[here]
-        return predicted(x, passed, jax.lax.complex(values[..., 0], values[..., 1]) - summed, full)
+        return predicted(x, passed, real[here], imaginary[here], variance[shell[at][:, None], asked[None]])
 
-    found: tuple[Array, Array, Array] = jax.lax.map(one, (point, image, transfer, label, contrast, candidate))
+    found: tuple[Array, Array, Array] = jax.lax.map(one, (point, image, transfer, candidate))
     return found
 
 
 def predicted(
     image: Complex[Array, "pixels"],
     transfer: Float[Array, "pixels"],
-    numerator: Complex[Array, "pixels classes"],
-    full: Float[Array, "pixels classes"],
+    real: Float[Array, "pixels classes"],
+    imaginary: Float[Array, "pixels classes"],
+    variance: Float[Array, "pixels classes"],
 ) -> tuple[Float[Array, "classes"], Float[Array, "classes"], Float[Array, "classes"]]:
-    """Return l, q and r: log p(x | images of a class, α) - log p(x | noise alone) = α l - ½ α² q + r.
+    """Return l, q and r: log p(x | V, α) - log p(x | noise alone) = α l - ½ α² q + r.
 
     Parameters
     ----------
     image, transfer : x and τ.
-    numerator, full : N and a of each class at the pixels' points.
+    real, imaginary, variance : V and v of each class at the pixels' points.
     """
     passed = transfer[:, None]
-    both = full + passed**2  # a (1 + τ² / a)
-    along = image.real[:, None] * numerator.real + image.imag[:, None] * numerator.imag
-    linear = jnp.sum(2 * passed * along / both, axis=0)
-    square = jnp.sum(2 * passed**2 * (numerator.real**2 + numerator.imag**2) / (full * both), axis=0)
+    both = 1 + passed**2 * variance
+    gain = 2 * passed / both
+    linear = jnp.sum(gain * (image.real[:, None] * real + image.imag[:, None] * imaginary), axis=0)
+    square = jnp.sum(gain * passed * (real**2 + imaginary**2), axis=0)
     power = (image.real**2 + image.imag**2)[:, None]
-    rest = jnp.sum(power * passed**2 / both, axis=0) - _log_product(both / full)
+    rest = jnp.sum(power * (1 - 1 / both), axis=0) - _log_product(both)
     return linear, square, rest
 
 
@@ -286,26 +397,18 @@ def _likeliest(
     point: Array,
     image: Array,
     transfer: Array,
-    label: Array,
-    contrast: Array,
-    own_share: Array,
-    numerator: Array,
-    weight: Array,
-    inverse: Array,
-    full: Array,
+    real: Array,
+    imaginary: Array,
+    variance: Array,
+    shell: Array,
     share: Array,
     spread: Array,
     candidates: int,
 ) -> tuple[Array]:
-    own = _some(point, image, transfer, label, contrast, label[:, None], numerator, weight, inverse)
-    linear, square, rest = (each[:, 0] for each in own)
-    given_others = integrated_likelihood(linear, square, spread, jnp) + rest + own_share
-
     def one(particle: tuple[Array, ...]) -> Array:
-        at, x, passed, mine, alone = particle
-        values = numerator[at]
-        linear, square, rest = predicted(x, passed, jax.lax.complex(values[..., 0], values[..., 1]), full[at])
+        at, x, passed = particle
+        linear, square, rest = predicted(x, passed, real[at], imaginary[at], variance[shell[at]])
         likelihood = integrated_likelihood(linear, square, spread, jnp) + rest
-        return jax.lax.top_k((likelihood + share).at[mine].set(alone), candidates)[1]
+        return jax.lax.top_k(likelihood + share, candidates)[1]
 
-    return (jax.lax.map(one, (point, image, transfer, label, given_others)),)
+    return (jax.lax.map(one, (point, image, transfer)),)

@@ -79,6 +79,14 @@ def sums_of(seen: OnGrid, label: Int[np.ndarray, "particles"], classes: int) -> 
     return Sums(*(np.asarray(part)[: 2 * classes].reshape(shape) for part in (numerator, weight)))
 
 
+def class_sums_of(seen: OnGrid, label: Int[np.ndarray, "particles"], classes: int) -> Sums:
+    """Return the sums of each class, of both half-sets together; arguments as of `sums_of`."""
+    rows = few_sizes(classes)
+    row = jnp.asarray(np.where(label < 0, rows, label))
+    numerator, weight = _summed(seen.point, seen.image, seen.transfer, row, rows, seen.grid.size)
+    return Sums(*(np.asarray(part)[:classes, None] for part in (numerator, weight)))
+
+
 @partial(jax.jit, static_argnums=(4, 5))
 def _summed(point: Array, image: Array, transfer: Array, row: Array, rows: int, size: int) -> tuple[Array, Array]:
     at = (row[:, None], point)

@@ -63,14 +63,14 @@ def test_a_molecule_that_moves_is_one_and_its_images_are_its(monkeypatch):
         seen.image[place] += (weight[place] * seen.transfer[place] * change).astype(np.complex64)
     monkeypatch.setattr("libhetero.models.hype.latent.class_search.STAGES", STAGES[:1])
     found = find_classes(seen, seed=1)
-    assert found.molecules == 2 < len(found.classes)
+    assert found.molecules == 2 < len(found.judges)
     assert np.mean(found.labels(seen) == found.labels(seen)[0]) == pytest.approx(0.75, abs=0.02)
     assert adjusted_rand_score(label, found.labels(seen)) > 0.95
     judged = found.shown().judge(seen)
     assert adjusted_rand_score(label, judged.label) > 0.95 and judged.probability[:600].min() > 0.9
     np.testing.assert_array_equal(found.parted(np.arange(2)).molecule, found.molecule)
     apart = found.parted(np.zeros(0, np.int64))
-    assert apart.molecules == len(found.classes) == len(set(apart.molecule))
+    assert apart.molecules == len(found.judges) == len(set(apart.molecule))
 
 
 def test_an_image_is_of_the_molecule_whose_classes_together_are_the_most_probable(clean):
@@ -99,10 +99,10 @@ def test_classes_that_are_known_are_taken_as_they_are(mixed):
     contrast, square = np.full(len(inside), 0.9), np.full(len(inside), 0.85)
     known = KnownClasses(told, part, contrast, square, 0.2)
     mixture = known_mixture(seen.take(inside), known, seed=1)
-    assert len(mixture.classes) == 4 and mixture.molecules == 3 and not mixture.empty.any()
+    assert len(mixture.judges) == 4 and mixture.molecules == 3 and not mixture.empty.any()
     np.testing.assert_array_equal(mixture.labels(seen.take(inside)) * 3, told)
     np.testing.assert_allclose(mixture.contrast(seen.take(inside)), 0.9)
-    np.testing.assert_allclose(mixture.classes.share.sum(), 1)
+    np.testing.assert_allclose(np.exp(mixture.judges.log_share).sum(), 1, rtol=1e-5)
     judged = mixture.judge(seen)
     assert adjusted_rand_score(label[inside], judged.label[inside]) > 0.95
     assert mixture.spread == 0.2 and set(judged.part) == set(range(4))
@@ -110,7 +110,7 @@ def test_classes_that_are_known_are_taken_as_they_are(mixed):
 
 def test_one_molecule_is_one_class():
     found = find_classes(slices(np.zeros(160, int), molecules(1), ring=5, strength=1.2), seed=2)
-    assert len(found.classes) == 1 and not found.empty.any()
+    assert len(found.judges) == 1 and not found.empty.any()
 
 
 def test_one_molecule_is_one_class_however_many_images_there_are():

@@ -6,12 +6,15 @@ import pytest
 from sklearn.metrics import adjusted_rand_score
 
 from libhetero.models.hype.latent import class_search
-from libhetero.models.hype.latent.class_search import Stage, find_classes
+from libhetero.models.hype.latent.class_search import Stage, find_classes, known_mixture
 from libhetero.models.hype.latent.grid import FourierGrid, OnGrid, on_grid, one_pixel_a_point
+from libhetero.models.hype.latent.judges import ByVolumes, InSubspace
+from libhetero.models.hype.latent.known import KnownClasses
 from libhetero.models.hype.latent.normal_equations import normal_equations
-from libhetero.models.hype.latent.predictive import Sorted, against_some, class_tables
+from libhetero.models.hype.latent.predictive import Predicted
 from libhetero.models.hype.latent.regrouping import _near_pairs, regrouped
 from libhetero.models.hype.latent.subspace import principal_subspace
+from libhetero.models.hype.latent.volumes import sums_of
 from tests.making.slices import molecules, slices
 
 MOLECULES, EACH = 8, 25
@@ -34,12 +37,23 @@ def test_no_class_is_its_own_neighbour(place):
     candidate = np.stack([label, (label + 1) % 9], axis=1)
     candidate[candidate == place] = -1
     candidate[label == place, 0] = place
-    pairs = _near_pairs(label, candidate, 9)
+    joint = np.tile([0.0, -1.0], (len(label), 1))
+    pairs = _near_pairs(label, Predicted(candidate, joint, np.ones(len(label)), np.ones(len(label))), 9)
     assert len(pairs) and np.all(pairs[:, 0] < pairs[:, 1])
 
 
+def test_classes_far_apart_are_not_tried_as_one():
+    label, ones = np.repeat(np.arange(3), 10), np.ones(30)
+    candidate = np.stack([label, (label + 1) % 3, (label + 2) % 3], axis=1)
+    joint = np.tile([0.0, -1.0, -50.0], (30, 1))
+    pairs = _near_pairs(label, Predicted(candidate, joint, ones, ones), 3)
+    np.testing.assert_array_equal(np.unique(pairs, axis=0), [[0, 1], [0, 2], [1, 2]])
+    far = _near_pairs(label, Predicted(candidate, 50 * joint, ones, ones), 3)
+    assert len(far) == 0
+
+
 def test_pixels_at_one_point_are_one(mixed):
-    """Sums over an image stay, and its likelihood is what it adds to the evidence, although pixels shared points."""
+    """Sums over an image stay, although pixels shared points."""
     seen = mixed[0]
     points = [len(np.unique(row)) for row in np.asarray(seen.point)]
     assert np.mean(points) < 0.95 * seen.point.shape[1], "pixels share points"
@@ -50,13 +64,12 @@ def test_pixels_at_one_point_are_one(mixed):
     np.testing.assert_allclose(
         (np.asarray(one.transfer) ** 2).sum(axis=1), (np.asarray(seen.transfer) ** 2).sum(axis=1), rtol=1e-5
     )
-    inverse, ones = np.full(seen.grid.size, 0.5, np.float32), np.ones(len(TRUTH))
-    now, image = Sorted(TRUTH, ones, 1e-4), 3
-    without = np.where(np.arange(len(TRUTH)) == image, -1, TRUTH)
-    whole, less = (class_tables(one, label, MOLECULES, inverse, ones).evidence()[0] for label in (TRUTH, without))
-    tables = class_tables(one, TRUTH, MOLECULES, inverse, ones)
-    found = against_some(one, tables, now, TRUTH[:, None])
-    assert found.joint[image, 0] - now.own_shares()[image] == pytest.approx(whole - less, abs=0.02)
+    whole, merged = (sums_of(each, TRUTH, MOLECULES).whole() for each in (seen, one))
+    width, centre = 2 * seen.grid.reach + 1, seen.grid.reach
+    other = np.arange(seen.grid.size) >= width * width  # where kx = 0 two points hold one value
+    assert centre * width + centre < width * width
+    np.testing.assert_allclose(merged.numerator[..., other], whole.numerator[..., other], atol=1e-3)
+    np.testing.assert_allclose(merged.weight[..., other], whole.weight[..., other], rtol=1e-4, atol=1e-6)
 
 
 def test_the_two_halves_of_the_plane_are_one():
@@ -75,9 +88,10 @@ def test_the_two_halves_of_the_plane_are_one():
 
 def group(mixed, label):
     done = []
-    found = regrouped(*mixed[:2], label, mixed[2], 0.05, 0, done.append)
+    folded, now = regrouped(*mixed[:2], label, mixed[2], 0.05, 0, done.append)
     assert done[-1] == pytest.approx(1) and np.all(np.diff(done) > 0)
-    return found
+    assert folded.grid.ring == mixed[1].grid.ring and len(folded.seen) == len(label)
+    return now.label
 
 
 def test_classes_that_were_mixed_and_cut_are_the_molecules_again(mixed):
@@ -101,12 +115,44 @@ def test_one_molecule_cut_into_many_classes_is_one(mixed):
 
 
 def test_a_search_of_more_classes_than_directions_regroups_them(monkeypatch):
-    """The subspace holds fewer directions than molecules; splits and joins in it are left out."""
+    """The subspace holds fewer directions than molecules; particles are judged by volumes then."""
     monkeypatch.setattr(class_search, "MOST_RANK", 4)
     monkeypatch.setattr(class_search, "LOW", Stage(4, 1.0))
     monkeypatch.setattr(class_search, "STAGES", (Stage(5, 1.0),))
-    calls = []
-    monkeypatch.setattr(class_search, "split_classes", lambda *given: calls.append(given))
-    found = find_classes(slices(TRUTH, molecules(MOLECULES), ring=5, strength=2.0), seed=1, progress=calls.append)
-    assert adjusted_rand_score(TRUTH, found.judged.label) > 0.9
-    assert all(isinstance(call, float) for call in calls) and calls[-1] == pytest.approx(1)
+    calls, shown = [], molecules(MOLECULES)
+    seen = slices(TRUTH, shown, ring=5, strength=2.0)
+    found = find_classes(seen, seed=1, progress=calls.append)
+    assert isinstance(found.judges, ByVolumes) and found.molecules == MOLECULES
+    assert adjusted_rand_score(TRUTH, found.labels(seen)) > 0.95
+    assert calls[-1] == pytest.approx(1) and np.all(np.diff(calls) > 0)
+    others = slices(TRUTH, shown, ring=5, strength=2.0, seed=7)
+    judged = found.shown().judge(others)
+    assert adjusted_rand_score(TRUTH, judged.label) > 0.95
+    rows, searched = found.shown().judge_searched(seen)
+    np.testing.assert_array_equal(rows, np.arange(len(TRUTH)))
+    np.testing.assert_array_equal(searched.label, found.labels(seen))
+    assert np.all((searched.probability > 0) & (searched.probability <= 1))
+
+
+def test_many_classes_are_joined_to_as_many_as_are_wanted(monkeypatch):
+    """To more than the subspace has directions for, and to fewer, which are in one then."""
+    monkeypatch.setattr(class_search, "MOST_RANK", 4)
+    monkeypatch.setattr(class_search, "LOW", Stage(4, 1.0))
+    monkeypatch.setattr(class_search, "STAGES", (Stage(5, 1.0),))
+    seen = slices(TRUTH, molecules(MOLECULES), ring=5, strength=2.0)
+    for wanted, kind in ((6, ByVolumes), (3, InSubspace)):
+        found = find_classes(seen, wanted, seed=1)
+        assert found.molecules == wanted and isinstance(found.judges, kind)
+        assert len(np.unique(found.labels(seen))) == wanted
+
+
+def test_many_known_classes_are_judged_by_their_volumes(monkeypatch):
+    monkeypatch.setattr(class_search, "MOST_RANK", 4)
+    monkeypatch.setattr(class_search, "STAGES", (Stage(5, 1.0),))
+    seen, ones = slices(TRUTH, molecules(MOLECULES), ring=5, strength=2.0), np.ones(len(TRUTH))
+    part = np.where((TRUTH == 2) & (np.arange(len(TRUTH)) % 2 == 0), 1, 0)
+    found = known_mixture(seen, KnownClasses(TRUTH, part, ones, ones, 0.05), seed=1)
+    assert isinstance(found.judges, ByVolumes) and len(found.judges) == MOLECULES + 1
+    np.testing.assert_array_equal(found.labels(seen), TRUTH)
+    judged = found.judge(slices(TRUTH, molecules(MOLECULES), ring=5, strength=2.0, seed=7))
+    assert adjusted_rand_score(TRUTH, judged.label) > 0.95

@@ -1,0 +1,125 @@
+"""What particles are judged by: classes in a subspace, or, where they are more than its directions, their volumes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from scipy.special import logsumexp
+
+from libhetero.models.hype.latent.classes import EMPTY, EQUAL, Classes, Judged, judge
+from libhetero.models.hype.latent.grid import OnGrid
+from libhetero.models.hype.latent.normal_equations import normal_equations
+from libhetero.models.hype.latent.predictive import Folded, Predicted, Predictors, Sorted, against_all, judged_by
+from libhetero.models.hype.latent.subspace import Subspace
+from libhetero.models.hype.latent.volumes import places_among
+
+LIKELY = 32  # classes of an image of which it is told how probable they are
+
+
+@dataclass(frozen=True, eq=False)
+class InSubspace:
+    """Classes in a subspace.
+
+    Parameters
+    ----------
+    subspace : of the volumes.
+    classes : in it.
+    """
+
+    subspace: Subspace
+    classes: Classes
+
+    def __len__(self) -> int:
+        return len(self.classes)
+
+    @property
+    def log_share(self) -> Float[np.ndarray, "classes"]:
+        """Logarithm of the part of the particles in each class."""
+        return np.log(np.maximum(self.classes.share, 1e-30)).astype(np.float32)
+
+    @property
+    def directions(self) -> int:
+        """How many the subspace has."""
+        return self.classes.mean.shape[1]
+
+    def kept(self, kept: Bool[np.ndarray, "classes"]) -> InSubspace:
+        """Return the same of some classes."""
+        classes = self.classes
+        share = classes.share[kept] / classes.share[kept].sum()
+        parts = classes.mean[kept], classes.covariance[kept], share, classes.evidence[kept]
+        return replace(self, classes=Classes(*parts))
+
+    def judge(self, seen: OnGrid, spread: float, molecule: Int[np.ndarray, "classes"] | None) -> Judged:
+        """Return the most probable class of particles; arguments as of `classes.judge`."""
+        return judge(normal_equations(seen, self.subspace.table), self.classes, spread, molecule)
+
+    def judge_searched(self, molecule: Int[np.ndarray, "classes"] | None) -> None:
+        """Return None: particles that the classes were found in are judged as others are."""
+
+
+@dataclass(frozen=True, eq=False)
+class ByVolumes:
+    """Classes as their volumes predict images.
+
+    Parameters
+    ----------
+    predictors : volumes made of all particles that were searched.
+    log_share : logarithm of the part of these in each class.
+    found : what each of these is by volumes that it is not in.
+    """
+
+    predictors: Predictors
+    log_share: Float[np.ndarray, "classes"]
+    found: Predicted
+
+    @classmethod
+    def of(cls, folded: Folded, now: Sorted) -> ByVolumes:
+        """Return the judge of particles in classes, each of which has some."""
+        classes = int(now.label.max()) + 1
+        return cls(folded.whole(now, classes), now.shares(classes), against_all(folded, now, LIKELY))
+
+    def __len__(self) -> int:
+        return len(self.log_share)
+
+    @property
+    def directions(self) -> int:
+        """None: no subspace is needed."""
+        return 0
+
+    def kept(self, kept: Bool[np.ndarray, "classes"]) -> ByVolumes:
+        """Return the same of some classes."""
+        of, chosen = self.predictors, np.flatnonzero(kept)
+        parts = of.real[:, chosen], of.imaginary[:, chosen], of.variance[:, chosen], of.shell
+        rest = logsumexp(self.log_share[chosen])
+        candidate = places_among(self.found.candidate.ravel(), chosen).reshape(self.found.candidate.shape)
+        joint = np.where(candidate < 0, EMPTY, self.found.joint - rest)
+        order = np.argsort(-joint, axis=1, kind="stable")
+        candidate, joint = (np.take_along_axis(part, order, axis=1) for part in (candidate, joint))
+        found = replace(self.found, candidate=np.maximum(candidate, 0), joint=joint)
+        return ByVolumes(Predictors(*parts), (self.log_share[chosen] - rest).astype(np.float32), found)
+
+    def judge(self, seen: OnGrid, spread: float, molecule: Int[np.ndarray, "classes"] | None) -> Judged:
+        """Return the most probable class of particles that no volume is made of; arguments as of `classes.judge`."""
+        return _judged(judged_by(seen, self.predictors, self.log_share, spread, LIKELY), molecule)
+
+    def judge_searched(self, molecule: Int[np.ndarray, "classes"] | None) -> Judged:
+        """Return the same of the particles that the classes were found in, by volumes that each is not in."""
+        return _judged(self.found, molecule)
+
+
+def _judged(found: Predicted, molecule: Int[np.ndarray, "classes"] | None) -> Judged:
+    """Return what is known of particles as `classes.judge` does, their likely classes alone told apart."""
+    total = logsumexp(found.joint, axis=1)
+    together = np.exp(found.joint - total[:, None])
+    if molecule is not None:
+        own = molecule[found.candidate]
+        together = np.stack(
+            [(together * (own == own[:, one, None])).sum(axis=1) for one in range(own.shape[1])], axis=1
+        )
+    best = together >= together.max(axis=1, keepdims=True) * (1 - EQUAL)
+    place = np.argmax(np.where(best, found.joint, -np.inf), axis=1)[:, None]
+    label, probability = (np.take_along_axis(part, place, axis=1)[:, 0] for part in (found.candidate, together))
+    parts = np.minimum(probability, 1), found.contrast, found.square, total
+    return Judged(label.astype(np.int32), *(part.astype(np.float32) for part in parts))

@@ -9,6 +9,10 @@ import pytest
 
 from libhetero.models.hype.config import HypeConfig
 from libhetero.models.hype.model import HypeModel
+from libhetero.models.hype.sampling import MOST_HIDDEN, draw
+from libhetero.physics.fourier import dft_image, frequencies_2d
+from libhetero.physics.observation import moved, observed
+from libhetero.physics.slices import slice_frequencies
 from tests.making.images import BOX, PIXEL, particles
 from tests.making.models import HYPE, random_params, square_errors
 
@@ -59,7 +63,7 @@ def test_loss_is_the_square_error_of_the_rendered_image():
 def test_some_pixels_give_the_loss_of_all_on_average():
     """Loss and gradient; without training, all pixels are compared. Contrasts, which are not linear in it, aside."""
     whole, params = hype(particle_contrast="none")
-    some = dataclasses.replace(whole, config=dataclasses.replace(whole.config, coordinates=30))
+    some = dataclasses.replace(whole, config=dataclasses.replace(whole.config, coordinates=30, blind=False))
     batch = particles()
 
     @jax.jit
@@ -113,3 +117,71 @@ def test_recomputing_for_the_gradient_changes_neither_parameters_nor_gradient_an
     )
     memory = [compiled.memory_analysis().temp_size_in_bytes for compiled in (kept, computed)]
     assert memory[1] < 0.75 * memory[0], memory
+
+
+def test_the_encoder_does_not_see_what_its_volume_is_compared_with():
+    """Along a pixel that is compared the loss is a square of what it is off by; along another it is what the INR is."""
+    model, params = hype(particle_contrast="none", coordinates=30)
+    batch, key = jax.tree.map(lambda leaf: leaf[:1], particles()), jax.random.key(4)
+    disc, probability, count = model._compared_pixels(1)
+    assert probability.max() <= MOST_HIDDEN
+    chosen = np.asarray(draw(jax.random.split(key, 1)[0], probability, count))
+    waves = []
+    for places in (chosen, np.setdiff1d(np.arange(len(disc)), chosen)):
+        plane = np.zeros((BOX, BOX // 2 + 1), complex)
+        plane.reshape(-1)[disc[places]] = np.random.default_rng(1).normal(size=(len(places), 2)) @ [1, 1j]
+        plane[:, 0] += np.conj(plane[-np.arange(BOX) % BOX, 0])  # both of k and -k along kx = 0
+        waves.append(np.asarray(np.fft.irfft2(plane, (BOX, BOX)) * BOX, np.float32))
+
+    @jax.jit
+    def losses(wave):
+        steps = jnp.arange(4.0)[:, None, None, None]
+        return jax.lax.map(
+            lambda step: model.loss(params, dataclasses.replace(batch, images=batch.images + step * wave), key)[0],
+            steps,
+        )
+
+    third = [float(np.diff(np.asarray(losses(wave), np.float64), 3)[0]) for wave in waves]
+    second = [float(np.diff(np.asarray(losses(wave), np.float64), 2)[0]) for wave in waves]
+    assert abs(third[0]) < 1e-4 * second[0]
+    assert abs(third[1]) > 1e-2 * abs(second[1])
+
+
+def test_held_out_losses_are_of_pixels_that_the_encoder_does_not_see_too():
+    model, params = hype(particle_contrast="none", coordinates=30)
+    batch, key = particles(), jax.random.key(4)
+    trained, held_out = (float(model.loss(params, batch, key, training)[0]) for training in (True, False))
+    assert trained == held_out
+
+
+def test_contrasts_are_of_pixels_that_the_encoder_does_not_see():
+    """Against images without half of their pixels, encoded and decoded as they are, and least squares by NumPy."""
+    model, params = hype(coordinates=30)
+    batch, half = particles(), BOX // 2 + 1
+    disc = model._pixels()[0]
+    frequency = frequencies_2d(BOX).reshape(-1, 2)
+    across = covariance = 0.0
+    for part in range(2):
+        hidden = disc[part::2]
+        mask = np.ones(BOX * half)
+        mask[disc] = 1 / (1 - len(hidden) / len(disc))
+        mask[hidden] = 0
+        mask = mask.reshape(BOX, half)
+        mask[:, 0] = np.where(np.isin(np.arange(BOX) * half, disc), mask[:, 0], mask[-np.arange(BOX) % BOX, 0])
+        images = np.fft.irfft2(np.fft.rfft2(np.asarray(batch.images)) * mask, (BOX, BOX))
+        masked = dataclasses.replace(batch, images=jnp.asarray(images, jnp.float32))
+        weights = jax.jit(lambda params, batch: model.decode(params, model.encode(params, batch)))(params, masked)
+
+        @jax.jit
+        def expected(weights, observation, hidden):
+            at = jnp.asarray(frequency)[hidden]
+            central = model.values(weights, slice_frequencies(observation.pose.rotation, at))
+            return observed(moved(central, observation.pose, at / PIXEL), observation, at / PIXEL)
+
+        shown = np.asarray(jax.vmap(expected, (0, 0, None))(weights, batch.observation, hidden))
+        target = np.asarray(jax.vmap(dft_image)(batch.images)).reshape(len(images), -1)[:, hidden] / BOX
+        noise = model.contrast_noise[np.rint(np.linalg.norm(frequency[hidden], axis=1) * BOX).astype(int)]
+        across = across + (target * shown.conj() / noise).real.sum(axis=1)
+        covariance = covariance + (np.abs(shown) ** 2 / noise).sum(axis=1)
+    found = jax.jit(model.posterior)(params, batch)
+    np.testing.assert_allclose(found.contrast, across / covariance, rtol=2e-3, atol=2e-4)

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from libhetero.models.hype.sampling import draw, inclusion_probability
+from libhetero.models.hype.sampling import MOST_HIDDEN, draw, inclusion_probability, kept
+from libhetero.physics.fourier import disc_indices
 
 RADIUS = np.sort(np.random.default_rng(0).uniform(1, 16, 400))
 SIGNAL = np.exp(-RADIUS / 4)
@@ -53,3 +54,34 @@ def test_every_ring_has_its_share_in_every_draw():
         for low in range(0, 400, 50):
             inside = ((chosen >= low) & (chosen < low + 50)).sum()
             assert abs(inside - probability[low : low + 50].sum()) <= 1
+
+
+@pytest.mark.parametrize("count", [1, 60, 150, 199])
+def test_no_pixel_is_drawn_more_often_than_it_may_be(count):
+    probability = inclusion_probability(SIGNAL, count, MOST_HIDDEN)
+    assert probability.sum() == pytest.approx(count)
+    assert probability.min() > 0 and probability.max() <= MOST_HIDDEN + 1e-12
+    assert (inclusion_probability(SIGNAL, 200, MOST_HIDDEN) == MOST_HIDDEN).all()
+
+
+def test_what_is_drawn_is_hidden_and_the_image_stays_on_average():
+    """Both of k and -k, which rows of kx = 0 hold; beyond the disc nothing is changed."""
+    n = 12
+    disc = disc_indices(n)
+    probability = jnp.asarray(inclusion_probability(np.linspace(2, 1, len(disc)), 20, MOST_HIDDEN), jnp.float32)
+    keys = jax.random.split(jax.random.key(2), 4000)
+    chosen = jax.vmap(lambda key: draw(key, probability, 20))(keys)
+    shown = np.asarray(jax.jit(jax.vmap(lambda chosen: kept(chosen, disc, probability, n)))(chosen))
+    assert shown.shape == (4000, n, n // 2 + 1)
+    flat = shown.reshape(4000, -1)
+    assert np.all(np.take_along_axis(flat, disc[np.asarray(chosen)], axis=1) == 0)
+    assert np.all(np.count_nonzero(flat[:, disc] == 0, axis=1) == 20)
+    np.testing.assert_array_equal(shown[:, 1:, 0], shown[:, :0:-1, 0])
+    np.testing.assert_allclose(flat.mean(axis=0), 1, atol=0.1)
+    outside = np.ones((n, n // 2 + 1), bool)
+    outside.reshape(-1)[disc] = False
+    outside[1:, 0] &= outside[:0:-1, 0]
+    assert np.all(shown[:, outside] == 1)
+    image = np.fft.irfft2(np.fft.rfft2(np.random.default_rng(0).normal(size=(n, n))) * shown[0], (n, n))
+    hidden = disc[np.asarray(chosen[0])]
+    assert np.abs(np.fft.rfft2(image).reshape(-1)[hidden]).max() < 1e-12

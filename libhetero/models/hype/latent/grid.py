@@ -249,9 +249,9 @@ class OnGrid:
     """
 
     grid: FourierGrid
-    point: Int[Array, "particles pixels"]
-    image: Complex[Array, "particles pixels"]
-    transfer: Float[Array, "particles pixels"]
+    point: Int[AnyArray, "particles pixels"]
+    image: Complex[AnyArray, "particles pixels"]
+    transfer: Float[AnyArray, "particles pixels"]
     merged: bool = False
     given_half: Int[np.ndarray, "particles"] | None = None
 

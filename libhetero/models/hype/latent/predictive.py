@@ -140,7 +140,9 @@ class Folded:
     @classmethod
     def of(cls, seen: OnGrid, signal: Float[np.ndarray, "points"]) -> Folded:
         """Draw the parts, for the order of a list may have one."""
-        return cls(seen, signal, np.random.default_rng(len(seen)).permutation(len(seen)) % FOLDS)
+        point, image, transfer = (np.asarray(part) for part in (seen.point, seen.image, seen.transfer))
+        held = replace(seen, point=point, image=image, transfer=transfer)  # on the host, where parts cost no program
+        return cls(held, signal, np.random.default_rng(len(seen)).permutation(len(seen)) % FOLDS)
 
     def take(self, rows: Int[np.ndarray, "chosen"]) -> Folded:
         """Return some of the images, each in its part."""
@@ -165,14 +167,13 @@ class Folded:
         now : the classes.
         classes : how many.
         """
-        scaled, padded = self.seen.scaled(now.contrast), few_sizes(classes)
+        scaled, padded = _scaled(self.seen, now.contrast), few_sizes(classes)
         for one, (rows, part) in enumerate(self.parts):
             others = np.where(self.fold == one, -1, now.label)
             volumes = solved(class_sums_of(scaled, others, padded), self.grid, self.signal)[:, 0]
             count = np.bincount(others[others >= 0], minlength=padded)
-            yield predictors_of(
-                volumes, count, part.scaled(now.contrast[rows]), now.label[rows], self.signal, self.least_off
-            )
+            own = _scaled(part, now.contrast[rows])
+            yield predictors_of(volumes, count, own, now.label[rows], self.signal, self.least_off)
 
     def whole(self, now: Sorted, classes: int) -> Predictors:
         """Return volumes of all images, for others; they are off by no more than those of which a part is left out.
@@ -181,10 +182,15 @@ class Folded:
         ----------
         now, classes : as of `predictors`.
         """
-        volumes = solved(class_sums_of(self.seen.scaled(now.contrast), now.label, classes), self.grid, self.signal)
+        volumes = solved(class_sums_of(_scaled(self.seen, now.contrast), now.label, classes), self.grid, self.signal)
         apart = list(self.predictors(now, classes))
         variance = np.mean([one.variance[:, :classes] for one in apart], axis=0)
         return Predictors(*_in_parts(volumes[:, 0]), variance, apart[0].shell)
+
+
+def _scaled(seen: OnGrid, contrast: Float[np.ndarray, "particles"]) -> OnGrid:
+    """Return slices with the contrast of each particle in its transfer, on the host."""
+    return replace(seen, transfer=np.asarray(seen.transfer) * np.asarray(contrast, np.float32)[:, None])
 
 
 def predictors_of(

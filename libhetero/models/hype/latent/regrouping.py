@@ -40,9 +40,8 @@ from libhetero.models.hype.latent.volumes import places_among, signal_power, sum
 LOGGER = logging.getLogger(__name__)
 BALLS = (0.4, 0.32, 0.26)  # radii, as a part of the box
 CANDIDATES = 8  # classes of an image that are told
-SWEEPS = 3, 2  # on low rings: times that all classes are asked before joins and splits, round by round
-ROUNDS, LAST_ROUNDS = 6, 4  # on more rings: with splits, and of joins alone
-SETTLED = 5e-3  # part of the images that may still change their class
+LOW_SWEEPS, HIGH_SWEEPS = (3, 2, 2, 2), (2, 2)  # times that all classes are asked before joins and splits, by round
+LAST_ROUNDS = 3  # of joins alone
 NEAR, NEAR_NATS = 3, 8.0  # classes that a class may be joined with, and what its images lose there, each, at most
 SPLIT_STEPS = 6
 SPLIT_SETTLED = 2e-3
@@ -115,7 +114,7 @@ def regrouped(
     rng = np.random.default_rng(seed)
     now = Sorted(_numbered(label), np.ones(len(label), np.float32), spread)
     tried = np.full(len(label), -1)
-    stages = [(low, sweeps) for sweeps in SWEEPS] + [(high, 1)] * ROUNDS
+    stages = [(seen, sweeps) for seen, rounds in ((low, LOW_SWEEPS), (high, HIGH_SWEEPS)) for sweeps in rounds]
     for number, (seen, sweeps) in enumerate(stages):
         search = _Search.of(seen, place, now)
         for _ in range(sweeps):
@@ -131,8 +130,6 @@ def regrouped(
             split,
             now.label.max() + 1,
         )
-        if seen is high and joined + split <= SETTLED * (now.label.max() + 1):
-            break
     search = _Search.of(high, place, now)
     for _ in range(LAST_ROUNDS):
         now, found = _swept(search.folded, now)

@@ -80,10 +80,18 @@ def sums_of(seen: OnGrid, label: Int[np.ndarray, "particles"], classes: int) -> 
 
 
 def class_sums_of(seen: OnGrid, label: Int[np.ndarray, "particles"], classes: int) -> Sums:
-    """Return the sums of each class, of both half-sets together; arguments as of `sums_of`."""
-    rows = few_sizes(classes)
-    row = jnp.asarray(np.where(label < 0, rows, label))
-    numerator, weight = _summed(seen.point, seen.image, seen.transfer, row, rows, seen.grid.size)
+    """Return the sums of each class, of both half-sets together; arguments as of `sums_of`.
+
+    Particles are as many as one of few numbers, for which programs are compiled, the others of no class.
+    """
+    rows, power = few_sizes(classes), 1 << max(len(label) - 1, 1).bit_length()
+    missing = (3 * power // 4 if len(label) <= 3 * power // 4 else power) - len(label)
+    padded = (
+        np.pad(part, [(0, missing)] + [(0, 0)] * (part.ndim - 1))
+        for part in map(np.asarray, (seen.point, seen.image, seen.transfer))
+    )
+    row = np.pad(np.where(label < 0, rows, label), (0, missing), constant_values=rows)
+    numerator, weight = _summed(*padded, row, rows, seen.grid.size)
     return Sums(*(np.asarray(part)[:classes, None] for part in (numerator, weight)))
 
 

@@ -57,9 +57,9 @@ def moving_start(n: int, seed: int = 0) -> Start:
 
 
 def many_start(start: Start, seed: int = 0) -> Start:
-    """Return a start as of many molecules: with a volume of each of the few that it has, in place of components."""
-    random = np.random.default_rng(seed + 2)
-    fine, count = start.volume_grid, 1 + start.molecules
-    parts = random.normal(size=(count, fine.size, 2)).astype(np.float32)
-    volumes = np.asarray(fine.unsmoothed(parts[..., 0] + 1j * parts[..., 1])).T
-    return dataclasses.replace(start, volumes=(np.stack([volumes.real, volumes.imag], axis=1) / 4).astype(np.float16))
+    """Return a start as of many molecules: with what components leave of each of those that it has."""
+    random, fine = np.random.default_rng(seed + 2), start.volume_grid
+    parts = random.normal(size=(start.molecules, fine.size, 2)).astype(np.float32)
+    left = np.asarray(fine.unsmoothed(parts[..., 0] + 1j * parts[..., 1])).T
+    left = (np.stack([left.real, left.imag], axis=1) / 4).astype(np.float16)
+    return dataclasses.replace(start, volumes=np.concatenate([start.volumes, left], axis=2))

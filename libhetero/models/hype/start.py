@@ -14,13 +14,15 @@ changes (`latent.within`), its modes are further columns of U, on low rings to t
 rings (`latent.mode_volumes`) for their volumes, and p w, p the probability of the molecule, further numbers of z. The
 neural field adds what is missing (`model`).
 
-Of more molecules than `MOST_RANK` components can tell apart, the volumes themselves are kept in place of U, and the
-probabilities of all molecules are the last numbers of z, which the encoder is not told:
+Of more molecules than `MOST_RANK` components can tell apart, what the components leave of each is kept beside them, and
+the probabilities of all molecules are the last numbers of z, which the encoder is not told. With c the first numbers
+of z, the components',
 
-    V_start = mean + Σ_k p_k (V_k - mean),      k the `LIKELIEST` molecules of the largest p_k
+    V_start = mean + U c + Σ_k p_k (V_k - mean - U c_k),      k the `LIKELIEST` molecules of the largest p_k
 
-What is not among these counts as the mean: little for an image of which few molecules are probable, most of it for a
-latent whose p is spread over many, such as the mean of many latents or one taken back from principal coordinates.
+which is Σ p_k V_k where no more molecules than these are probable. Others count by their components alone: a latent
+whose p is spread over many, such as the mean of many latents or one taken back from principal coordinates, has nearly
+the volume mean + U c.
 """
 
 from __future__ import annotations
@@ -66,8 +68,8 @@ OVERSAMPLING = (1.5, 1.25, 1.0)  # of the grid of volumes: the finest on which a
 MOST_SUMS = 2**30  # bytes of the sums over the images of some classes, of which there are two at a time
 SUM_BYTES = 24
 MOST_TABLE = 2**26  # bytes of mean and components, which compiled programs hold
-MOST_VOLUMES = 2**28  # bytes of mean and volumes where these are kept in place of components
-LIKELIEST = 16  # molecules whose volumes are then read for a particle
+MOST_VOLUMES = 2**28  # bytes of mean, components and what these leave of each molecule, where that is kept
+LIKELIEST = 16  # molecules of which it is then read for a particle
 MOST_CHANGING = 48  # classes that may change within, those of which images say most
 BLOCK = 1024  # images cut into slices at once
 PREFIX = "start_"
@@ -91,13 +93,13 @@ class Start:
     place : c, of the molecule of each class.
     volume_ring, volume_oversampling : of the volumes' grid.
     volume_scale : of the volumes.
-    volumes : real and imaginary parts of mean and components U, or of mean and V_k - mean of every molecule, on the
-        volumes' grid over their scale, half precision.
+    volumes : real and imaginary parts of mean and components U, and of many molecules of V_k - mean - U c_k of every
+        one, on the volumes' grid over their scale, half precision.
     changing : which molecules change; None for none.
     within : their volumes and modes on the grid on which images are told apart (`latent.within.tables_of`).
     modes : of theirs, molecule by molecule, as `volumes`.
     modes_ring, modes_oversampling : of the grid of `modes`; None for that on which images are told apart.
-    molecule : that each class is of; None for one of its own.
+    molecule : that each class is of; None for that of its own number.
     """
 
     ring: float
@@ -112,7 +114,7 @@ class Start:
     volume_ring: float
     volume_oversampling: float
     volume_scale: float
-    volumes: Float[np.ndarray, "volume_points 2 columns_and_mean"]
+    volumes: Float[np.ndarray, "volume_points 2 mean_and_columns"]
     changing: Int[np.ndarray, "changing"] | None = None
     within: Float[np.ndarray, "points changing columns_twice"] | None = None
     modes: Float[np.ndarray, "mode_points 2 modes"] | None = None
@@ -181,7 +183,7 @@ class Start:
         mixture = mixture.shown()
         told, of = judged_against(mixture.classes), mixture.molecule
         if _are_many(mixture.molecules):
-            columns = ((volumes if _shared(of) else volumes[of]) - mean).T  # in the order of `memberships`
+            columns = np.concatenate([columns, (volumes - mean - place @ columns.T).T], axis=1)
         found = _on_grid_of(jnp.asarray(np.concatenate([mean[:, None], columns], axis=1).T), fine, grid)
         shown = _read_between_points(found, grid)
         scale = max(float(np.abs(shown).max()), 1e-30)
@@ -214,7 +216,7 @@ class Start:
 
     @property
     def whole(self) -> bool:
-        """Whether the volumes of molecules are kept, of which there are always more than components."""
+        """Whether what the components leave of each molecule is kept beside them."""
         return self.volumes.shape[2] > self.place.shape[1] + 1
 
     @cached_property
@@ -291,13 +293,14 @@ class Start:
     def at(self, z: Float[AnyArray, "rank"], frequencies: Float[AnyArray, "points 3"]) -> Complex[Array, "points"]:
         """Return V_start of a place at frequencies in cycles per box, 0 beyond its rings.
 
-        V_start = mean + U z, or, where the volumes of molecules are kept, mean + Σ p_k (V_k - mean) over the
-        `LIKELIEST` molecules; in both cases with the modes of those that change.
+        V_start = mean + U c + Σ p_k (V_k - mean - U c_k), the sum over the `LIKELIEST` molecules where there are many;
+        where there are few there is no sum. In both cases with the modes of those that change.
         """
         count, chosen, weight = self.place.shape[1], None, z[: self.place.shape[1]]
         if self.whole:
-            weight, likeliest = jax.lax.top_k(z[self.told_rank :], min(LIKELIEST, self.molecules))
-            chosen = jnp.concatenate([jnp.zeros(1, likeliest.dtype), 1 + likeliest])
+            probability, likeliest = jax.lax.top_k(z[self.told_rank :], min(LIKELIEST, self.molecules))
+            chosen = jnp.concatenate([jnp.arange(1 + count), 1 + count + likeliest])
+            weight = jnp.concatenate([weight, probability])
         columns = self.volume_grid.interpolated(self.volumes, frequencies, columns=chosen)
         parts = self.volume_scale * jnp.matmul(columns, jnp.concatenate([jnp.ones(1), weight]))
         if self.modes is not None:
@@ -334,7 +337,7 @@ class Start:
         fitting = {
             "table": (start.grid.size, 2 * columns),
             "squares": (columns * (columns + 1) // 2, len(start.place)),
-            "volumes": (start.volume_grid.size, 2, 1 + (start.molecules if start.whole else start.place.shape[1])),
+            "volumes": (start.volume_grid.size, 2, 1 + start.place.shape[1] + (start.molecules if start.whole else 0)),
         }
         if start.within is not None and start.changing is not None:
             fitting["within"] = (start.grid.size, len(start.changing), start.within.shape[2])
@@ -357,7 +360,7 @@ def schema() -> dict[str, ArraySchema]:
         "share": ("start classes",),
         "noise": ("rings",),
         "place": ("start classes", "start rank"),
-        "volumes": ("start volume points", 2, "start columns and mean"),
+        "volumes": ("start volume points", 2, "start mean and columns"),
     }
     found = {name: ArraySchema("float", shape) for name, shape in shapes.items()}
     found["within"] = ArraySchema("float", ("start points", "start changing", "start sides"), optional=True)
@@ -403,9 +406,12 @@ def _stored(
     molecule: Int[np.ndarray, "classes"],
     scale: float,
 ) -> dict[str, Any]:
-    """Return the fields of a start that say what is of one molecule and what changes; none where each is of its own."""
+    """Return the fields of a start that say which molecule each class is of and what changes.
+
+    Of molecules nothing where each class is the one of its number.
+    """
     found: dict[str, Any] = {}
-    if _shared(molecule):
+    if not np.array_equal(molecule, np.arange(len(molecule))):
         found["molecule"] = molecule
     if len(within):
         columns = _read_between_points(jnp.asarray(np.moveaxis(modes, 2, 1).reshape(-1, grid.size)), grid)
@@ -422,12 +428,7 @@ def _are_many(molecules: int) -> bool:
 
 def _kept(molecules: int) -> tuple[int, int]:
     """Return how many volumes are kept of so many molecules, and the bytes that they may take."""
-    return (molecules + 1, MOST_VOLUMES) if _are_many(molecules) else (molecules, MOST_TABLE)
-
-
-def _shared(molecule: Int[np.ndarray, "classes"]) -> bool:
-    """Return whether some classes are of one molecule."""
-    return len(np.unique(molecule)) < len(molecule)
+    return (1 + MOST_RANK + molecules, MOST_VOLUMES) if _are_many(molecules) else (molecules, MOST_TABLE)
 
 
 def _on_grid_of(volumes: Complex[Array, "volumes points"], grid: FourierGrid, other: FourierGrid) -> Array:

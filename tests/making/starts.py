@@ -54,3 +54,12 @@ def moving_start(n: int, seed: int = 0) -> Start:
         modes_oversampling=start.oversampling,
         molecule=np.arange(CLASSES),
     )
+
+
+def many_start(start: Start, seed: int = 0) -> Start:
+    """Return a start as of many molecules: with what components leave of each of those that it has."""
+    random, fine = np.random.default_rng(seed + 2), start.volume_grid
+    parts = random.normal(size=(start.molecules, fine.size, 2)).astype(np.float32)
+    left = np.asarray(fine.unsmoothed(parts[..., 0] + 1j * parts[..., 1])).T
+    left = (np.stack([left.real, left.imag], axis=1) / 4).astype(np.float16)
+    return dataclasses.replace(start, volumes=np.concatenate([start.volumes, left], axis=2))

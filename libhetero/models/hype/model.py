@@ -294,13 +294,13 @@ class HypeModel:
         ----------
         place : z; None for that of the mean.
         """
-        if self.start is None or not self.start.rank:
+        if self.start is None or not self.start.told_rank:
             return None
-        return jnp.zeros(self.start.rank) if place is None else place
+        return jnp.zeros(self.start.told_rank) if place is None else place[: self.start.told_rank]
 
     def _place_scale(self) -> float:
         """Return by what places are multiplied in the latent."""
-        rank = 0 if self.start is None else self.start.place.shape[1]  # weights of modes have less variance
+        rank = 0 if self.start is None else self.start.place.shape[1]  # weights and probabilities have less variance
         return float(np.sqrt(sum(self.config.layer_tokens()) * self.config.dim / max(rank, 1)))
 
     def posterior(self, params: Any, batch: Batch) -> Posterior:

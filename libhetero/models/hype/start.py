@@ -13,13 +13,23 @@ molecule was cut (`latent.continua`) have its volume and place in common. Where 
 changes (`latent.within`), its modes are further columns of U, on low rings to tell images' weights w by and on all
 rings (`latent.mode_volumes`) for their volumes, and p w, p the probability of the molecule, further numbers of z. The
 neural field adds what is missing (`model`).
+
+Of more molecules than `MOST_RANK` components can tell apart, what the components leave of each is kept beside them, and
+the probabilities of all molecules are the last numbers of z, which the encoder is not told. With c the first numbers
+of z, the components',
+
+    V_start = mean + U c + Σ_k p_k (V_k - mean - U c_k),      k the `LIKELIEST` molecules of the largest p_k
+
+which is Σ p_k V_k where no more molecules than these are probable. Others count by their components alone: a latent
+whose p is spread over many, such as the mean of many latents or one taken back from principal coordinates, has nearly
+the volume mean + U c.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property, partial, reduce
 from operator import add
 from typing import Any
@@ -60,6 +70,8 @@ OVERSAMPLING = (1.5, 1.25, 1.0)  # of the grid of volumes: the finest on which a
 MOST_SUMS = 2**30  # bytes of the sums over the images of some classes, of which there are two at a time
 SUM_BYTES = 24
 MOST_TABLE = 2**26  # bytes of mean and components, which compiled programs hold
+MOST_VOLUMES = 2**28  # bytes of mean, components and what these leave of each molecule, where that is kept
+LIKELIEST = 16  # molecules of which it is then read for a particle
 MOST_CHANGING = 48  # classes that may change within, those of which images say most
 BLOCK = 1024  # images cut into slices at once
 PREFIX = "start_"
@@ -85,7 +97,8 @@ class Start:
     place : c, of the molecule of each class.
     volume_ring, volume_oversampling : of the volumes' grid.
     volume_scale : of the volumes.
-    volumes : real and imaginary parts of mean and components U on the volumes' grid over their scale, half precision.
+    volumes : real and imaginary parts of mean and components U, and of many molecules of V_k - mean - U c_k of every
+        one, on the volumes' grid over their scale, half precision.
     changing : which molecules change; None for none.
     within : their volumes and modes on the grid on which images are told apart (`latent.within.tables_of`).
     modes : of theirs, molecule by molecule, as `volumes`.
@@ -98,6 +111,9 @@ class Start:
         (`latent.predictive`), real and imaginary parts over their scale, half precision; None for a subspace.
     told_scale : of these volumes.
     told_variance : what they are off by, by shell of frequencies.
+
+
+    molecule : that each class is of; None for that of its own number.
     """
 
     ring: float
@@ -109,7 +125,7 @@ class Start:
     volume_ring: float
     volume_oversampling: float
     volume_scale: float
-    volumes: Float[np.ndarray, "volume_points 2 rank_and_mean"]
+    volumes: Float[np.ndarray, "volume_points 2 mean_and_columns"]
     changing: Int[np.ndarray, "changing"] | None = None
     within: Float[np.ndarray, "points changing columns_twice"] | None = None
     modes: Float[np.ndarray, "mode_points 2 modes"] | None = None
@@ -169,10 +185,10 @@ class Start:
                 within.modes.shape[2],
                 ", ".join(f"{gain:.2g}" for gain in within.gain),
             )
-        grid = largest_grid(n / 2 - 1, min(mixture.molecules, MOST_RANK + 1))
+        grid = largest_grid(n / 2 - 1, *_kept(mixture.molecules))
         fine = FourierGrid(grid.ring, OVERSAMPLING[0], BALL)
-        volumes = _volumes(particles, label, mixture.molecules, fine)
-        modes_grid = largest_grid(grid.ring, max(within.modes.shape[2] * len(within), 1))
+        volumes = _volumes(particles, label, mixture.molecules, replace(fine, ball=mixture.grid.ball))
+        modes_grid = largest_grid(grid.ring, max(within.modes.shape[2] * len(within), 1), MOST_TABLE)
         contrast = mixture.contrast(low)
         weights, covariance = within.weights(on_grid(low, mixture.grid).scaled(contrast), label)
         about = np.asarray(_on_grid_of(jnp.asarray(volumes[within.number]), fine, modes_grid))
@@ -181,10 +197,14 @@ class Start:
 
         count = np.bincount(label[label >= 0], minlength=len(volumes))
         mean, columns, place = components(volumes, np.maximum(count, 1.0), min(len(volumes) - 1, MOST_RANK))
+        mixture = mixture.shown()
+        if _are_many(mixture.molecules):
+            columns = np.concatenate([columns, (volumes - mean - place @ columns.T).T], axis=1)
         found = _on_grid_of(jnp.asarray(np.concatenate([mean[:, None], columns], axis=1).T), fine, grid)
         shown = _read_between_points(found, grid)
-        scale, mixture = max(float(np.abs(shown).max()), 1e-30), mixture.shown()
         of = mixture.molecule
+
+        scale = max(float(np.abs(shown).max()), 1e-30)
         return cls(
             ring=float(mixture.grid.ring),
             oversampling=float(mixture.grid.oversampling),
@@ -203,7 +223,17 @@ class Start:
     @property
     def rank(self) -> int:
         """Length of z."""
+        return self.told_rank + (self.molecules if self.whole else 0)
+
+    @property
+    def told_rank(self) -> int:
+        """How many of the numbers of z, the first, the encoder is told."""
         return self.place.shape[1] + (0 if self.modes is None else self.modes.shape[2])
+
+    @property
+    def whole(self) -> bool:
+        """Whether what the components leave of each molecule is kept beside them."""
+        return self.volumes.shape[2] > self.place.shape[1] + 1
 
     @cached_property
     def grid(self) -> FourierGrid:
@@ -234,11 +264,11 @@ class Start:
     def told(self, pixels: Pixels) -> Float[Array, "rank"]:
         """Return z of a particle, given its pixels."""
         probability = self._judged(pixels)
-        z = jnp.matmul(probability, jnp.asarray(self.place))
-        if self.within is None or self.changing is None:
-            return z
-        weights = weights_within(*pixels, self.within, self.spread)
-        return jnp.concatenate([z, (self._together(probability)[self.changing][:, None] * weights).ravel()])
+        z, together = jnp.matmul(probability, jnp.asarray(self.place)), self._together(probability)
+        if self.within is not None and self.changing is not None:
+            weights = weights_within(*pixels, self.within, self.spread)
+            z = jnp.concatenate([z, (together[self.changing][:, None] * weights).ravel()])
+        return jnp.concatenate([z, together]) if self.whole else z
 
     def _together(self, probability: Float[Array, "classes"]) -> Float[Array, "molecules"]:
         """Return the probabilities of molecules, those of their classes together."""
@@ -287,13 +317,21 @@ class Start:
         return point, jnp.where(turned, jnp.conj(plane), plane), passed
 
     def at(self, z: Float[AnyArray, "rank"], frequencies: Float[AnyArray, "points 3"]) -> Complex[Array, "points"]:
-        """Return V_start of a place at frequencies in cycles per box, 0 beyond its rings."""
-        count = self.place.shape[1]
-        columns = self.volume_grid.interpolated(self.volumes, frequencies)
-        parts = self.volume_scale * jnp.matmul(columns, jnp.concatenate([jnp.ones(1), z[:count]]))
+        """Return V_start of a place at frequencies in cycles per box, 0 beyond its rings.
+
+        V_start = mean + U c + Σ p_k (V_k - mean - U c_k), the sum over the `LIKELIEST` molecules where there are many;
+        where there are few there is no sum. In both cases with the modes of those that change.
+        """
+        count, chosen, weight = self.place.shape[1], None, z[: self.place.shape[1]]
+        if self.whole:
+            probability, likeliest = jax.lax.top_k(z[self.told_rank :], min(LIKELIEST, self.molecules))
+            chosen = jnp.concatenate([jnp.arange(1 + count), 1 + count + likeliest])
+            weight = jnp.concatenate([weight, probability])
+        columns = self.volume_grid.interpolated(self.volumes, frequencies, columns=chosen)
+        parts = self.volume_scale * jnp.matmul(columns, jnp.concatenate([jnp.ones(1), weight]))
         if self.modes is not None:
             columns = self.modes_grid.interpolated(self.modes, frequencies)
-            parts = parts + self.volume_scale * jnp.matmul(columns, z[count:])
+            parts = parts + self.volume_scale * jnp.matmul(columns, z[count : self.told_rank])
         return jax.lax.complex(parts[:, 0], parts[:, 1])
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -322,7 +360,8 @@ class Start:
         found = {field.name: arrays[PREFIX + field.name] for field in fields(cls) if PREFIX + field.name in needed}
         values: dict[str, Any] = {name: float(value) if value.ndim == 0 else value for name, value in found.items()}
         start = cls(**values)
-        fitting: dict[str, tuple[int, ...]] = {"volumes": (start.volume_grid.size, 2, start.place.shape[1] + 1)}
+        columns = 1 + start.place.shape[1] + (start.molecules if start.whole else 0)
+        fitting: dict[str, tuple[int, ...]] = {"volumes": (start.volume_grid.size, 2, columns)}
         if start.vectors is not None:
             columns = len(start.vectors)
             fitting["table"] = start.grid.size, 2 * columns
@@ -348,7 +387,7 @@ def schema() -> dict[str, ArraySchema]:
         "share": ("start classes",),
         "noise": ("rings",),
         "place": ("start classes", "start rank"),
-        "volumes": ("start volume points", 2, "start rank and mean"),
+        "volumes": ("start volume points", 2, "start mean and columns"),
     }
     found = {name: ArraySchema("float", shape) for name, shape in shapes.items()}
     judges: dict[str, tuple[int | str, ...]] = {
@@ -372,17 +411,18 @@ def schema() -> dict[str, ArraySchema]:
     return {PREFIX + name: one for name, one in found.items()}
 
 
-def largest_grid(ring: float, columns: int) -> FourierGrid:
+def largest_grid(ring: float, columns: int, most: int) -> FourierGrid:
     """Return the finest grid for which so many volumes of all rings fit into memory; else the coarsest, cut.
 
     Parameters
     ----------
     ring : the highest that there is.
     columns : volumes that are kept.
+    most : bytes that they may take.
     """
 
     def fits(grid: FourierGrid) -> bool:
-        return grid.size * columns * 4 <= MOST_TABLE
+        return grid.size * columns * 4 <= most
 
     coarsest, rings = OVERSAMPLING[-1], np.arange(np.ceil(ring) - 1, HIGHEST_RING, -1)
     whole = [FourierGrid(ring, finer, BALL) for finer in OVERSAMPLING]
@@ -402,9 +442,12 @@ def _stored(
     molecule: Int[np.ndarray, "classes"],
     scale: float,
 ) -> dict[str, Any]:
-    """Return the fields of a start that say what is of one molecule and what changes; none where each is of its own."""
+    """Return the fields of a start that say which molecule each class is of and what changes.
+
+    Of molecules nothing where each class is the one of its number.
+    """
     found: dict[str, Any] = {}
-    if len(np.unique(molecule)) < len(molecule):
+    if not np.array_equal(molecule, np.arange(len(molecule))):
         found["molecule"] = molecule
     if len(within):
         columns = _read_between_points(jnp.asarray(np.moveaxis(modes, 2, 1).reshape(-1, grid.size)), grid)
@@ -427,6 +470,16 @@ def _stored_judges(judges: InSubspace | ByVolumes) -> dict[str, Any]:
         "told_scale": scale,
         "told_variance": judges.predictors.variance.astype(np.float32),
     }
+
+
+def _are_many(molecules: int) -> bool:
+    """Return whether there are more molecules than components can tell apart."""
+    return molecules > MOST_RANK + 1
+
+
+def _kept(molecules: int) -> tuple[int, int]:
+    """Return how many volumes are kept of so many molecules, and the bytes that they may take."""
+    return (1 + MOST_RANK + molecules, MOST_VOLUMES) if _are_many(molecules) else (molecules, MOST_TABLE)
 
 
 def _on_grid_of(volumes: Complex[Array, "volumes points"], grid: FourierGrid, other: FourierGrid) -> Array:

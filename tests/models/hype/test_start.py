@@ -11,7 +11,8 @@ import pytest
 
 from libhetero.errors import DataError
 from libhetero.models.hype.config import HypeConfig
-from libhetero.models.hype.latent.class_search import BALL, LOW, MOST_RANK
+from libhetero.models.hype.latent.central import central_slices
+from libhetero.models.hype.latent.class_search import BALL, LOW, MOST_RANK, known_mixture
 from libhetero.models.hype.latent.grid import FourierGrid, few_sizes, on_grid
 from libhetero.models.hype.latent.known import KnownClasses
 from libhetero.models.hype.latent.volumes import sums_of, volumes_of
@@ -20,6 +21,7 @@ from libhetero.models.hype.model import GAIN, HypeModel
 from libhetero.models.hype.start import (
     MOST_SUMS,
     MOST_TABLE,
+    MOST_VOLUMES,
     OVERSAMPLING,
     SUM_BYTES,
     Start,
@@ -36,7 +38,7 @@ from libhetero.records import Gaussians
 from tests.making.images import batch_of, defocus_series, poses
 from tests.making.models import HYPE, random_params
 from tests.making.slices import molecules, points_of, transform
-from tests.making.starts import CLASSES, RANK, made_start, moving_start
+from tests.making.starts import CLASSES, RANK, made_start, many_start, moving_start
 
 N, PIXEL, COUNT = 20, 6.0, 160
 
@@ -199,14 +201,22 @@ def test_a_place_is_the_mean_of_the_classes_places_by_their_probability():
     np.testing.assert_allclose(found, probability @ start.place, rtol=2e-2, atol=2e-2)
 
 
-@pytest.mark.parametrize("ring, classes, cut", [(31, 10, 31), (31, 100, 31), (63, 100, 33), (63, 1000, 30)])
-def test_volumes_are_as_fine_and_reach_as_many_rings_as_fit_into_memory(ring, classes, cut):
-    columns = min(classes, MOST_RANK + 1)
-    grid = largest_grid(ring, columns)
-    assert grid.ring == cut and grid.oversampling in OVERSAMPLING and largest_grid(9.5, columns).ring == 9.5
+@pytest.mark.parametrize(
+    "ring, columns, most, cut",
+    [
+        (31, 10, MOST_TABLE, 31),
+        (31, 100, MOST_TABLE, 31),
+        (63, 100, MOST_TABLE, 33),
+        (63, MOST_RANK + 1, MOST_TABLE, 30),
+        (63, 1 + MOST_RANK + 1000, MOST_VOLUMES, 22),
+    ],
+)
+def test_volumes_are_as_fine_and_reach_as_many_rings_as_fit_into_memory(ring, columns, most, cut):
+    grid = largest_grid(ring, columns, most)
+    assert grid.ring == cut and grid.oversampling in OVERSAMPLING and largest_grid(9.5, columns, most).ring == 9.5
 
     def fits(ring, oversampling):
-        return FourierGrid(ring, oversampling, BALL).size * columns * 4 <= MOST_TABLE
+        return FourierGrid(ring, oversampling, BALL).size * columns * 4 <= most
 
     assert fits(grid.ring, grid.oversampling)
     assert not any(fits(ring, finer) for finer in OVERSAMPLING if finer > grid.oversampling)
@@ -391,12 +401,150 @@ def test_one_class_is_a_volume_for_all():
     np.testing.assert_allclose(each, np.broadcast_to(expected, each.shape), rtol=1e-5, atol=1e-5)
 
 
+def test_of_more_molecules_than_components_tell_apart_the_volumes_are_read_in_full(monkeypatch):
+    """Four molecules, the images of two dealt out: each has the volume that its images alone make.
+
+    Where a latent says the place of one among the components, and that all molecules are as probable, its volume is
+    that of the place: remainders are 0 on the average of molecules that have as many images each.
+    """
+    monkeypatch.setattr("libhetero.models.hype.start.MOST_RANK", 1)
+    batch, ones = two_molecules()[0], np.ones(COUNT)
+    label = np.arange(COUNT) % 4
+    config = HypeConfig(**HYPE | {"patch": 10}, start="classes")
+    model = HypeModel.from_data(
+        config, N, PIXEL, batch, known=KnownClasses(label, np.zeros(COUNT, int), ones, ones, 0.05)
+    )
+    start = model.start
+    assert start.whole and start.molecules == 4 and start.place.shape[1] == 1 and start.rank == start.told_rank + 4
+    assert start.volumes.shape == (start.volume_grid.size, 2, 6)
+    grid = FourierGrid(start.volume_ring, OVERSAMPLING[0], BALL)
+    assert grid == start.volume_grid
+    slices = on_grid(central_slices(batch, N, PIXEL, grid.ring, start.noise), grid, False)
+    alone = np.asarray(volumes_of(sums_of(slices, label, 4), grid))
+    points = np.random.default_rng(0).uniform(-4, 4, (30, 3)).astype(np.float32)
+    read, rough = read_at(alone, points, grid), read_at(along_one_component(alone), points, grid)
+    for share, expected in ((np.eye(4), read), (np.full((4, 4), 0.25), rough)):
+        places = np.concatenate([start.place, share], axis=1).astype(np.float32)
+        found = [start.at(place, points) for place in places]
+        np.testing.assert_allclose(found, expected, atol=3e-3 * start.volume_scale)
+    assert np.abs(read - rough).max() > 0.03 * start.volume_scale
+    params = random_params(model.init) | {"gain": np.zeros(N // 2 + 1, np.float32)}
+    assert params["encoder"]["told"]["kernel"].shape[0] == start.told_rank
+    first = jax.tree.map(lambda leaf: leaf[:3], batch)
+    probability, latent = np.asarray(model.memberships(first)), model.encode(params, first)
+    for shown, share in ((latent, probability), (latent.mean(axis=0, keepdims=True), probability.mean(axis=0)[None])):
+        found = jax.vmap(lambda own: model.values(own, jnp.asarray(points / N)))(model.decode(params, shown))
+        np.testing.assert_allclose(found, share @ read, atol=3e-3 * start.volume_scale)
+
+
+@pytest.mark.parametrize("made", [made_start, moving_start])
+def test_what_is_not_of_the_likeliest_molecules_counts_by_its_components(made, monkeypatch):
+    """Against all columns of the table, read at once; the probabilities are the last numbers of z."""
+    few = made(N)
+    start = many_start(few)
+    batch = particles_of(N)
+    pixels = start.pixels(jnp.asarray(batch.images[1]), jax.tree.map(lambda leaf: leaf[1], batch.observation), PIXEL)
+    z = np.asarray(start.told(pixels))
+    assert start.rank == len(z) == few.rank + CLASSES and start.told_rank == few.told_rank == few.rank
+    np.testing.assert_allclose(z[: few.rank], few.told(pixels), rtol=1e-6)
+    np.testing.assert_allclose(z[few.rank :], start.memberships(pixels), rtol=1e-6)
+    points = np.random.default_rng(0).uniform(-3, 3, (20, 3)).astype(np.float32)
+    columns = np.asarray(start.volume_grid.interpolated(start.volumes, points)) * start.volume_scale
+    left = (columns[:, 0] + 1j * columns[:, 1])[:, 1 + RANK :]
+    for most, share in ((16, [0.2, 0.5, 0.3]), (2, [0, 0.5, 0.3]), (1, [0, 0.5, 0])):
+        monkeypatch.setattr("libhetero.models.hype.start.LIKELIEST", most)
+        place = np.concatenate([z[: few.rank], np.float32([0.2, 0.5, 0.3])])
+        expected = few.at(jnp.asarray(z[: few.rank]), points) + left @ np.array(share)
+        np.testing.assert_allclose(start.at(jnp.asarray(place), points), expected, rtol=1e-4, atol=1e-4)
+        slope = np.asarray(jax.grad(lambda z: jnp.sum(jnp.abs(start.at(z, points)) ** 2))(jnp.asarray(place)))
+        np.testing.assert_array_equal(slope[few.rank :] != 0, np.array(share) > 0)
+        assert np.isfinite(slope).all() and slope[:RANK].all()
+
+
+def test_a_latent_whose_probabilities_are_spread_evenly_has_the_volume_of_its_components():
+    """Of 200 molecules 16 are read, which count for 1/200 each; the mean of latents keeps the mean of components."""
+    few = made_start(N)
+    random = np.random.default_rng(3)
+    one = np.arange(200) % CLASSES
+    judged = {"vectors": few.vectors[:, one], "squares": few.squares[:, one], "share": few.share[one]}
+    few = dataclasses.replace(few, **judged, place=random.normal(size=(200, RANK)).astype(np.float32))
+    start = many_start(few)
+    points = random.uniform(-3, 3, (20, 3)).astype(np.float32)
+    left = np.asarray(start.volume_grid.interpolated(start.volumes, points))[:, :, 1 + RANK :] * start.volume_scale
+    size = np.abs(left[:, 0] + 1j * left[:, 1]).max(axis=1)
+    for place in random.normal(size=(3, RANK)).astype(np.float32):
+        expected = few.at(place, points)
+        found = start.at(np.append(place, np.full(200, 1 / 200, np.float32)), points)
+        assert (np.abs(found - expected) <= 16 / 200 * size).all()
+        assert np.linalg.norm(expected - few.at(jnp.zeros(RANK), points)) > 5 * np.linalg.norm(found - expected)
+    latents = np.concatenate([few.place, np.eye(200)], axis=1).astype(np.float32)
+    found, expected = start.at(latents.mean(axis=0), points), few.at(few.place.mean(axis=0), points)
+    assert (np.abs(found - expected) <= 16 / 200 * size).all()
+
+
+def test_probabilities_are_in_the_order_of_molecules_where_classes_are_not(monkeypatch):
+    """Class 0 is molecule 1, and class 1 is molecule 0."""
+
+    def turned(*args):
+        mixture = known_mixture(*args)
+        return dataclasses.replace(mixture, molecule=1 - mixture.molecule)
+
+    monkeypatch.setattr("libhetero.models.hype.start.known_mixture", turned)
+    batch, label, _ = two_molecules()
+    ones = np.ones(COUNT)
+    known = KnownClasses(label, np.zeros(COUNT, int), ones, ones, 0.05)
+    start = Start.of_particles(batch, N, PIXEL, np.ones(N // 2 + 1, np.float32), 0, known)
+    start = Start.from_arrays(start.arrays())
+    np.testing.assert_array_equal(start.molecule, [1, 0])
+    shown = jax.vmap(lambda image, observation: start.memberships(start.pixels(image, observation, PIXEL)))
+    assert np.mean(np.argmax(shown(batch.images, batch.observation), axis=1) == 1 - label) > 0.95
+
+
+def test_columns_of_a_table_are_read_as_the_whole_of_it_is():
+    start = many_start(made_start(N))
+    points = np.random.default_rng(0).uniform(-3, 3, (2, 9, 3)).astype(np.float32)
+    columns = np.array([[3, 0], [1, 3]])
+    read = jax.vmap(lambda at, some: start.volume_grid.interpolated(start.volumes, at, columns=some))(points, columns)
+    for one in range(2):
+        whole = start.volume_grid.interpolated(start.volumes, points[one])
+        np.testing.assert_allclose(read[one], whole[:, :, columns[one]], rtol=1e-6)
+
+
+def test_volumes_of_many_molecules_are_stored_as_such():
+    stored = many_start(moving_start(N)).arrays()
+    again = Start.from_arrays(stored)
+    assert again.whole and again.rank == RANK + 4 + CLASSES and not Start.from_arrays(moving_start(N).arrays()).whole
+    assert all(np.array_equal(stored[name], value) for name, value in again.arrays().items())
+    assert stored["start_volumes"].shape[2] == 1 + RANK + CLASSES
+    more = np.concatenate([stored["start_volumes"], stored["start_volumes"][:, :, :1]], axis=2)
+    with pytest.raises(DataError, match="start_volumes: expected"):
+        Start.from_arrays(stored | {"start_volumes": more})
+    with pytest.raises(DataError, match="start_volumes: expected"):
+        Start.from_arrays(stored | {"start_volumes": stored["start_volumes"][:, :, :RANK]})
+
+
 def test_the_network_begins_beside_the_volumes_and_alone_beyond_their_rings():
     model = HypeModel.from_data(HypeConfig(**HYPE), 32, PIXEL, particles_of(32))
     model = dataclasses.replace(model, start=made_start(32))
     gain = np.asarray(model.init(jax.random.key(0))["gain"])
     np.testing.assert_allclose(gain[:7], GAIN)
     np.testing.assert_allclose(gain[7:], 1)
+
+
+def along_one_component(volumes):
+    """Return volumes, the rows, as their mean and the first of their principal components show them."""
+    mean = volumes.mean(axis=0)
+    both = np.concatenate([(volumes - mean).real, (volumes - mean).imag], axis=1)
+    left, value, right = np.linalg.svd(both, full_matrices=False)
+    shown = value[0] * np.outer(left[:, 0], right[0])
+    return mean + shown[:, : len(mean)] + 1j * shown[:, len(mean) :]
+
+
+def read_at(volumes, points, grid):
+    """Return confined volumes, the rows, between the points of their grid."""
+    shown = np.asarray(grid.unsmoothed(volumes)).T
+    read = np.asarray(grid.interpolated(np.stack([shown.real, shown.imag], axis=1), points))
+    return (read[:, 0] + 1j * read[:, 1]).T
 
 
 def particles_of(n):

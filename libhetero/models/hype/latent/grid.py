@@ -161,8 +161,12 @@ class FourierGrid:
         return _seen_in_space(jnp.asarray(values), self.reach, self.edge)
 
     def interpolated(
-        self, table: Float[AnyArray, "points 2 volumes"], frequencies: Float[AnyArray, "chosen 3"], first: Any = 0
-    ) -> Float[Array, "chosen 2 volumes"]:
+        self,
+        table: Float[AnyArray, "points 2 volumes"],
+        frequencies: Float[AnyArray, "chosen 3"],
+        first: Any = 0,
+        columns: Int[AnyArray, "read"] | None = None,
+    ) -> Float[Array, "chosen 2 read"]:
         """Return volumes, real and imaginary parts, between points of the grid: trilinear, 0 beyond the highest ring.
 
         Parameters
@@ -170,6 +174,7 @@ class FourierGrid:
         table : the volumes at the points; of several grids, one after the other.
         frequencies : (x, y, z), cycles per box.
         first : row of the table at which the grid begins.
+        columns : which of the volumes are read, in this order, and no others; None for all.
         """
         inside = jnp.linalg.norm(frequencies, axis=-1) <= self.ring
         place = jnp.where(inside[:, None], frequencies, 0.0) * self.oversampling
@@ -177,11 +182,13 @@ class FourierGrid:
         place = jnp.where(turned[:, None], -place, place)
         low = jnp.floor(place).astype(jnp.int32)
         rest, values = place - low, jnp.asarray(table)
-        total = jnp.zeros((len(place), *values.shape[1:]))
+        total = jnp.zeros((len(place), 2, values.shape[2] if columns is None else len(columns)))
         for corner in np.ndindex(2, 2, 2):
             at = low + np.array(corner, np.int32)
             weight = jnp.prod(jnp.where(np.array(corner, bool), rest, 1 - rest), axis=1)
-            total = total + weight[:, None, None] * values[first + _number(at, self.reach)].astype(jnp.float32)
+            row = first + _number(at, self.reach)
+            read = values[row] if columns is None else jnp.moveaxis(values[row[:, None], :, columns], 1, 2)
+            total = total + weight[:, None, None] * read.astype(jnp.float32)
         sign = jnp.where(inside, jnp.where(turned, -1.0, 1.0), 0.0)
         return total * jnp.stack([jnp.abs(sign), sign], axis=1)[:, :, None]
 

@@ -21,7 +21,7 @@ from jaxtyping import Array, Float
 
 from libhetero.models.sample import spread_over
 from libhetero.physics.correlation import ring_sum
-from libhetero.physics.fourier import dft_image, disc_indices, ring_index
+from libhetero.physics.fourier import dft_image, ring_index
 from libhetero.physics.masks import soft_disc
 from libhetero.physics.observation import power
 from libhetero.records import Batch
@@ -31,7 +31,6 @@ LEAST_NOISE = 1e-2  # of the mean noise power: what a ring has at least
 MOST_MEASURED = 4096  # images
 TOGETHER = 64  # of them at once
 CERTAIN = 8.0  # standard errors, those of the noise among them, above which the signal is known: to an eighth
-SURE = 3.0  # standard errors below a bound
 LEAST_SIGNAL = 1e-2  # of the noise: corners and the rest of an image are not more alike
 
 
@@ -73,41 +72,6 @@ def measure_explainable(sample: Batch, weight: Float[np.ndarray, "n half"], nois
     weight : w of every Fourier pixel, for transforms divided by n.
     noise : N, as `measure_noise` gives it: what the signal has to be large beside.
     """
-    signal, of_noise = _signals(sample, weight), _of_noise(weight, noise)
-    known = len(signal) > 1 and signal.mean() > max(CERTAIN * _error(signal), LEAST_SIGNAL * of_noise)
-    return float(signal.mean()) if known else 0.0
-
-
-def is_faint(sample: Batch, n: int, part: float) -> bool:
-    """Return whether the signal of images is surely less than a part of their noise, over the disc of frequencies.
-
-    Parameters
-    ----------
-    sample : particles; those of weight 0 are left out.
-    n : box, pixels.
-    part : of the noise's power.
-    """
-    disc = np.zeros(n * (n // 2 + 1), np.float32)
-    disc[disc_indices(n)] = 1
-    weight = disc.reshape(n, -1)
-    signal = _signals(sample, weight)
-    most = part * _of_noise(weight, measure_noise(sample, n))
-    return len(signal) > 1 and bool(signal.mean() + SURE * _error(signal) < most)
-
-
-def _of_noise(weight: Float[np.ndarray, "n half"], noise: Float[np.ndarray, "rings"]) -> float:
-    """Return Σ w N."""
-    n = weight.shape[0]
-    return float(np.sum(weight * noise[np.minimum(ring_index(n), n // 2)], dtype=np.float64))
-
-
-def _error(signal: Float[np.ndarray, "images"]) -> float:
-    """Return the standard error of the mean."""
-    return float(signal.std() / np.sqrt(max(len(signal), 1)))
-
-
-def _signals(sample: Batch, weight: Float[np.ndarray, "n half"]) -> Float[np.ndarray, "images"]:
-    """Return Σ w |X|² of each image without its noise; see `measure_explainable`."""
     some, n = spread_over(sample, MOST_MEASURED), weight.shape[0]
     corners = 1 - np.asarray(soft_disc(n, CORNER * n / 2, n / 16), np.float64)
     of_corners, total = jnp.asarray(_weight_of_corners(weight, corners), jnp.float32), np.float32(corners.sum())
@@ -123,7 +87,11 @@ def _signals(sample: Batch, weight: Float[np.ndarray, "n half"]) -> Float[np.nda
 
     used = np.asarray(some.weight) > 0
     found = signals(some.images, weight, of_corners, jnp.asarray(corners, jnp.float32))
-    return np.asarray(found, np.float64)[used]
+    signal = np.asarray(found, np.float64)[used]
+    error = signal.std() / np.sqrt(max(len(signal), 1))
+    of_noise = float(np.sum(weight * noise[np.minimum(ring_index(n), n // 2)], dtype=np.float64))
+    known = len(signal) > 1 and signal.mean() > max(CERTAIN * error, LEAST_SIGNAL * of_noise)
+    return float(signal.mean()) if known else 0.0
 
 
 def _weight_of_corners(

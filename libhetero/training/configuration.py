@@ -170,8 +170,7 @@ class TrainingConfig:
         metavar="X",
         group=TRAINING,
         help="hold out this fraction of the particles, say 0.1: keep the parameters that fit them best, stop after "
-        "3 epochs without gain; CryoHype that begins with classes holds out 0.1 by itself where the signal is less "
-        "than 0.03 of the noise",
+        "3 epochs without gain",
     )
     seed: int = option(0, "--seed", least=0, most=MOST_SEED, metavar="N", group=TRAINING, help="of every random draw")
     checkpoint_every: int = option(

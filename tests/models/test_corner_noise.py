@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from libhetero.models.corner_noise import CORNER, _weight_of_corners, is_faint, measure_explainable, measure_noise
+from libhetero.models.corner_noise import CORNER, _weight_of_corners, measure_explainable, measure_noise
 from libhetero.physics.fourier import disc_indices
 from libhetero.physics.masks import soft_disc
 from tests.making.images import particles
@@ -55,16 +55,6 @@ def test_a_faint_signal_is_right_or_not_told() -> None:
         sample = images_of(images, np.sqrt(part * of_noise / blob), noise[:images])
         found = measure_explainable(sample, weight, measure_noise(sample, N))
         assert found == (pytest.approx(part * of_noise, rel=0.25) if told else 0.0), (part, images)
-
-
-def test_images_are_faint_whose_signal_is_surely_a_small_part_of_the_noise() -> None:
-    weight = disc_weight()
-    part = np.sum(weight * np.abs(np.fft.rfft2(BLOB) / N) ** 2)  # of noise of deviation 1
-    for signal, faint in ((np.sqrt(0.01 / part), True), (np.sqrt(0.1 / part), False), (0.0, True)):
-        assert is_faint(sample_of(signal, 1.0), N, 0.03) is faint
-    few = sample_of(np.sqrt(0.01 / part), 1.0)
-    few = dataclasses.replace(few, weight=np.where(np.arange(COUNT) < 20, few.weight, 0))
-    assert not is_faint(few, N, 0.03)  # which is not sure of 20
 
 
 def test_noise_alone_is_taken_off_to_its_scatter() -> None:

@@ -227,11 +227,6 @@ class GmmConfig:
         """Whether images of one particle have one latent; an encoder network reads one image."""
         return self.encoder == "posterior"
 
-    @property
-    def learns_noise(self) -> bool:
-        """Whether training learns the noise of single images where the signal is faint: few numbers do not."""
-        return False
-
     def sample_size(self, box_size: int, usual: int, views: int) -> int:
         """Return how many particles the model's statistics are measured on: more for a subspace of latents.
 

@@ -148,15 +148,6 @@ class HypeConfig:
         """Whether images of one particle have one latent: the transformer alone reads any number of images."""
         return self.encoder == "transformer"
 
-    @property
-    def learns_noise(self) -> bool:
-        """Whether training learns the noise of single images where the signal is faint.
-
-        A network that begins with the volumes of classes has little else to learn there, unless it is not shown the
-        pixels that it is compared with.
-        """
-        return self.start == "classes" and not self.hides(1)
-
     def sample_size(self, box_size: int, usual: int, views: int) -> int:
         """Return how many particles the model's statistics are measured on: for classes all that memory holds.
 

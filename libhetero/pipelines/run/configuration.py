@@ -100,8 +100,7 @@ def with_model(config: RunConfig, asked: RefineConfig, model: Any, data: DataCon
     asked : what was asked for.
     model, data : as they are now.
     """
-    settled = _training(family_named(config.family), asked, model)
-    training = dataclasses.replace(settled, test_fraction=config.training.test_fraction)
+    training = _training(family_named(config.family), asked, model)
     return dataclasses.replace(config, model=model, training=training, data=data)
 
 

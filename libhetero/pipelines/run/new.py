@@ -34,7 +34,7 @@ from libhetero.pipelines.run.new_folder import check_new, making
 from libhetero.pipelines.run.particle_record import LIST, write_record
 from libhetero.pipelines.run.particles import feed_of, listed_particles, load_particles
 from libhetero.pipelines.run.poses import REFINED, refines_first, write_poses
-from libhetero.pipelines.run.preparation import measured, sample_of, with_held_out
+from libhetero.pipelines.run.preparation import measured, sample_of
 from libhetero.pipelines.run.reference import reference_projector
 from libhetero.pipelines.run.start import RunStart
 from libhetero.pipelines.run.starting_classes import starting_classes
@@ -72,7 +72,6 @@ class NewRun:
         known = starting_classes(config.data, particles)
         with working(LOGGER.info, f"reading images of {len(feed)} particles for what is measured of them"):
             feed = measured(feed, self.asked.contrast, config.training.seed, project)
-        config = with_held_out(config, self.asked.training, feed)
         feed = self._at_poses(config, feed, known)
         trained_on, _ = split(len(drawn_from(feed)), config.training)
         with working(LOGGER.info, f"reading images of {len(feed)} particles for the model's start"):

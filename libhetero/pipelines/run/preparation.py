@@ -7,15 +7,12 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Mapping
-from typing import Any
 
 import jax
 import numpy as np
 from jaxtyping import Int
 
 from libhetero.errors import DataError
-from libhetero.models.corner_noise import is_faint
 from libhetero.pipelines.run.configuration import RunConfig
 from libhetero.records import Batch
 from libhetero.tilts import taken
@@ -27,8 +24,6 @@ from libhetero.training.series import drawn_from
 
 LOGGER = logging.getLogger(__name__)
 SAMPLE = 256
-FAINT, HELD_OUT = 0.03, 0.1  # signal, a part of the noise, below which so many of the particles are held out
-FEWEST_TO_HOLD_OUT = 500  # particles
 
 
 def measured(feed: ParticleFeed, contrast: int | None, seed: int, project: Projector | None = None) -> ParticleFeed:
@@ -85,31 +80,6 @@ def sample_of(config: RunConfig, feed: ParticleFeed, trained_on: Int[np.ndarray,
     most = config.model.sample_size(feed.box_size, SAMPLE, drawn.views)
     chosen = sample_indices(len(trained_on), min(most, len(trained_on)), config.training.seed)
     return of_finite_images(drawn.batch(trained_on[chosen]))
-
-
-def with_held_out(config: RunConfig, asked: Mapping[str, Any], feed: ParticleFeed) -> RunConfig:
-    """Return a run that holds particles out where its signal is so faint that it would learn the noise of its images.
-
-    Parameters
-    ----------
-    config : of the run.
-    asked : the fields of its training that the user has given.
-    feed : all of its particles.
-    """
-    count = len(feed)
-    given = "test_fraction" in asked or feed.particles.group is not None or not config.model.learns_noise
-    if given or count < FEWEST_TO_HOLD_OUT:
-        return config
-    sample = of_finite_images(feed.batch(sample_indices(count, 2 * SAMPLE, config.training.seed)))
-    if not is_faint(sample, feed.box_size, FAINT):
-        return config
-    LOGGER.info(
-        "the signal is less than %g %% of the noise, so that training may learn the noise of single images: %g %% of "
-        "the particles are held out of it, and tell when to stop (--usetest 0 for none)",
-        100 * FAINT,
-        100 * HELD_OUT,
-    )
-    return dataclasses.replace(config, training=dataclasses.replace(config.training, test_fraction=HELD_OUT))
 
 
 def of_finite_images(batch: Batch) -> Batch:

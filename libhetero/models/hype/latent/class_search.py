@@ -68,6 +68,7 @@ LOW = Stage(8, 1.0)
 STAGES = (LOW, Stage(12, 1.0), Stage(12, 1.5))
 HIGHEST_RING = STAGES[-1].ring
 FIRST_RANK, MOST_RANK, RESIDUAL_RANK = 40, 128, 8
+REGROUPED_FROM = 64  # classes to begin with that are regrouped, where they are more
 FEW_CLASSES, FEW_EACH = 24, 8  # so many classes to begin with, where there are particles enough for these
 LEAST_PARTICLES = 10  # of which classes are told
 SHOWS = 3.0  # standard errors by which a class's volume must predict its images better than noise alone
@@ -220,7 +221,7 @@ def find_classes(
     advance(FIRST_SHARE)
     stages: Sequence[Stage] = STAGES
     begun, spread = FIRST_SHARE, START_SPREAD
-    if label.max() + 1 > MOST_RANK:
+    if label.max() + 1 > REGROUPED_FROM:
         low, high = (_seen(slices, Stage(ring, 1.0)) for ring in (LOW.ring, STAGES[-1].ring))
         share = REGROUPED_SHARE - FIRST_SHARE
         folded, now = regrouped(

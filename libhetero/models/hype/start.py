@@ -29,7 +29,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from functools import cached_property, partial, reduce
 from operator import add
 from typing import Any
@@ -76,10 +76,8 @@ MOST_CHANGING = 48  # classes that may change within, those of which images say 
 BLOCK = 1024  # images cut into slices at once
 PREFIX = "start_"
 WITHIN = "changing", "within", "modes"  # stored where molecules change
-IN_SUBSPACE, BY_VOLUMES = (
-    ("table", "vectors", "squares"),
-    ("told_volumes", "told_scale", "told_variance"),
-)  # one of them
+IN_SUBSPACE = "table", "vectors", "squares"  # stored, or else the following
+BY_VOLUMES = "told_volumes", "told_scale", "told_variance"
 Pixels = tuple[Int[Array, "pixels"], Complex[Array, "pixels"], Float[Array, "pixels"]]
 SINCE = "modes_ring", "modes_oversampling", "molecule"  # not stored by versions before
 
@@ -103,7 +101,7 @@ class Start:
     within : their volumes and modes on the grid on which images are told apart (`latent.within.tables_of`).
     modes : of theirs, molecule by molecule, as `volumes`.
     modes_ring, modes_oversampling : of the grid of `modes`; None for that on which images are told apart.
-    molecule : that each class is of; None for one of its own.
+    molecule : that each class is of; None for that of its own number.
     table : mean and modes of the subspace that classes are in, real and imaginary parts beside each other, times √2
         (`latent.normal_equations`); None where classes are told apart by their volumes.
     vectors, squares : of each class in it, (1, m) and what meets the normal equations (`latent.classes`).
@@ -111,9 +109,6 @@ class Start:
         (`latent.predictive`), real and imaginary parts over their scale, half precision; None for a subspace.
     told_scale : of these volumes.
     told_variance : what they are off by, by shell of frequencies.
-
-
-    molecule : that each class is of; None for that of its own number.
     """
 
     ring: float
@@ -186,21 +181,25 @@ class Start:
                 ", ".join(f"{gain:.2g}" for gain in within.gain),
             )
         grid = largest_grid(n / 2 - 1, *_kept(mixture.molecules))
-        fine = FourierGrid(grid.ring, OVERSAMPLING[0], BALL)
-        volumes = _volumes(particles, label, mixture.molecules, replace(fine, ball=mixture.grid.ball))
+        fine, many = FourierGrid(grid.ring, OVERSAMPLING[0], BALL), _are_many(mixture.molecules)
+        made = grid if many else fine  # memory would not hold many on the finer one
+        volumes = _volumes(particles, label, mixture.molecules, fine, made)
         modes_grid = largest_grid(grid.ring, max(within.modes.shape[2] * len(within), 1), MOST_TABLE)
         contrast = mixture.contrast(low)
         weights, covariance = within.weights(on_grid(low, mixture.grid).scaled(contrast), label)
-        about = np.asarray(_on_grid_of(jnp.asarray(volumes[within.number]), fine, modes_grid))
+        about = np.asarray(_on_grid_of(jnp.asarray(volumes[within.number]), made, modes_grid))
         each = places_among(label, within.number), weights, covariance, contrast
         modes = _modes(particles, *each, about, modes_grid, mixture.grid.ring)
 
         count = np.bincount(label[label >= 0], minlength=len(volumes))
         mean, columns, place = components(volumes, np.maximum(count, 1.0), min(len(volumes) - 1, MOST_RANK))
         mixture = mixture.shown()
-        if _are_many(mixture.molecules):
-            columns = np.concatenate([columns, (volumes - mean - place @ columns.T).T], axis=1)
-        found = _on_grid_of(jnp.asarray(np.concatenate([mean[:, None], columns], axis=1).T), fine, grid)
+        parts = [mean[None], columns.T]
+        if many:
+            volumes -= mean
+            volumes -= place @ columns.T
+            parts.append(volumes)
+        found = _on_grid_of(jnp.asarray(np.concatenate(parts)), made, grid)
         shown = _read_between_points(found, grid)
         of = mixture.molecule
 
@@ -577,18 +576,23 @@ class _Particles:
 
 
 def _volumes(
-    particles: _Particles, label: Int[np.ndarray, "particles"], molecules: int, grid: FourierGrid
+    particles: _Particles, label: Int[np.ndarray, "particles"], molecules: int, grid: FourierGrid, made: FourierGrid
 ) -> Complex[np.ndarray, "molecules points"]:
-    """Return the volume of each molecule, its images added up a block at a time."""
+    """Return the volume of each molecule, its images added up a block at a time.
+
+    Parameters
+    ----------
+    particles, label : of all molecules, and the molecule of each, -1 for none.
+    molecules : how many.
+    grid : on which volumes are solved for.
+    made : at whose points they are returned.
+    """
     found, together = [], most_classes(grid)
     for first in range(0, molecules, together):
         chosen = np.arange(first, min(first + together, molecules))
         blocks = particles.blocks_of(grid.ring, places_among(label, chosen))
-        found.append(
-            volumes_of(
-                reduce(add, (sums_of(on_grid(one, grid, False), own, len(chosen)) for one, own, _ in blocks)), grid
-            )
-        )
+        sums = reduce(add, (sums_of(on_grid(one, grid, False), own, len(chosen)) for one, own, _ in blocks))
+        found.append(np.asarray(_on_grid_of(jnp.asarray(volumes_of(sums, grid)), grid, made)))
     return np.concatenate(found)
 
 

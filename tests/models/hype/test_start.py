@@ -266,7 +266,7 @@ def test_volumes_are_made_of_the_images_of_their_molecules_each_read_once(monkey
         read.extend(number[place >= 0])
     np.testing.assert_array_equal(read, np.flatnonzero(label == 1))
     monkeypatch.setattr("libhetero.models.hype.start.most_classes", lambda grid: 1)
-    found = _volumes(particles, label, 3, grid)
+    found = _volumes(particles, label, 3, grid, grid)
     for one in range(2):
         np.testing.assert_allclose(found[one], alone(6.0, np.flatnonzero(label == one)), atol=1e-3)
     assert not found[2].any()

@@ -2,9 +2,9 @@
 
 1. On low rings, the subspace of highest likelihood (`principal_subspace`); the particles' places in it are grouped by
    k-means into more classes than there may be, which are then settled: images see their volume along one slice alone,
-   so that their places mean little without how sure they are in each direction (`classes`). Where these are more than
-   a subspace has directions for, images are regrouped one by one (`regrouping`), which needs none. Where they still
-   are after that, 2 and 3 are left out, and particles are judged by the volumes of the classes (`judges`).
+   so that their places mean little without how sure they are in each direction (`classes`). Where these are many,
+   images are regrouped one by one (`regrouping`), which needs no subspace. Where they are still more than one has
+   directions for after that, 2 and 3 are left out, and particles are judged by the volumes of the classes (`judges`).
 2. The volumes of the classes span a better subspace (`spanned`), which holds what tells them apart, and some modes of
    what they leave of the images (`with_residual_modes`) hold what was not told apart yet. In it classes are settled
    anew, split where the evidence asks for two (`splits`), and joined where one volume predicts other images as well as
@@ -236,7 +236,7 @@ def find_classes(
                 100 * mixture.spread,
             )
             advance(1.0)
-            return _ended(folded.seen, mixture, wanted, seed)
+            return _ended(folded.confined, mixture, wanted, seed)
         label, stages, begun = now.label, STAGES[-1:], REGROUPED_SHARE
     for number, stage in enumerate(stages):
         seen = _seen(slices, stage)
@@ -295,7 +295,7 @@ def _judges_of(slices: CentralSlices, told: Judged, spread: float, seed: int) ->
     if told.label.max() + 1 > MOST_RANK:
         now = Sorted(told.label, told.contrast, spread)
         folded = folded_by(_seen(slices, Stage(STAGES[-1].ring, 1.0)), now)
-        return ByVolumes.of(folded, now), folded.seen
+        return ByVolumes.of(folded, now), folded.confined
     seen = _seen(slices, STAGES[-1])
     subspace = _spanned_by(seen, told.label, seed)
     equations = normal_equations(seen, subspace.table)
@@ -352,7 +352,7 @@ def _by_volumes(folded: Folded, now: Sorted) -> Mixture:
     while len(used := np.unique(judged.label)) < len(judges):
         judges = judges.kept(np.isin(np.arange(len(judges)), used))
         judged = judges.judge_searched(None)
-    return _shown_of(folded.seen, judges, judged)
+    return _shown_of(folded.confined, judges, judged)
 
 
 def _shown_of(seen: OnGrid, judges: InSubspace | ByVolumes, judged: Judged) -> Mixture:
@@ -436,7 +436,8 @@ def _limited(seen: OnGrid, mixture: Mixture, most: int, seed: int) -> Mixture:
         now = Sorted(label, told.contrast, spread)
         return _by_volumes(folded_by(seen, now), now)
     if subspace is None or equations is None:
-        subspace = _spanned_by(seen, label, seed)
+        inside = np.flatnonzero(label >= 0)
+        subspace = _spanned_by(seen.take(inside), label[inside], seed)
         equations = normal_equations(seen, subspace.table)
     classes = posterior(class_sums(equations, label, told))
     judged, all_shown = judge(equations, classes, spread), np.ones(len(classes), bool)

@@ -11,7 +11,15 @@ from scipy.special import logsumexp
 from libhetero.models.hype.latent.classes import EMPTY, EQUAL, Classes, Judged, judge
 from libhetero.models.hype.latent.grid import OnGrid
 from libhetero.models.hype.latent.normal_equations import normal_equations
-from libhetero.models.hype.latent.predictive import Folded, Predicted, Predictors, Sorted, against_all, judged_by
+from libhetero.models.hype.latent.predictive import (
+    Folded,
+    Predicted,
+    Predictors,
+    Sorted,
+    against_all,
+    in_order_of,
+    judged_by,
+)
 from libhetero.models.hype.latent.subspace import Subspace
 from libhetero.models.hype.latent.volumes import places_among
 
@@ -68,17 +76,21 @@ class ByVolumes:
     predictors : volumes made of all particles that were searched.
     log_share : logarithm of the part of these in each class.
     found : what each of these is by volumes that it is not in.
+    folded, now : of which the classes are, and the places that remain of them.
     """
 
     predictors: Predictors
     log_share: Float[np.ndarray, "classes"]
     found: Predicted
+    folded: Folded
+    now: Sorted
 
     @classmethod
     def of(cls, folded: Folded, now: Sorted) -> ByVolumes:
         """Return the judge of particles in classes, each of which has some."""
         classes = int(now.label.max()) + 1
-        return cls(folded.whole(now, classes), now.shares(classes), against_all(folded, now, LIKELY))
+        found = against_all(folded, now, LIKELY)
+        return cls(folded.whole(now, classes), now.shares(classes), found, folded, now)
 
     def __len__(self) -> int:
         return len(self.log_share)
@@ -93,12 +105,17 @@ class ByVolumes:
         of, chosen = self.predictors, np.flatnonzero(kept)
         parts = of.real[:, chosen], of.imaginary[:, chosen], of.variance[:, chosen], of.shell
         rest = logsumexp(self.log_share[chosen])
-        candidate = places_among(self.found.candidate.ravel(), chosen).reshape(self.found.candidate.shape)
-        joint = np.where(candidate < 0, EMPTY, self.found.joint - rest)
-        order = np.argsort(-joint, axis=1, kind="stable")
-        candidate, joint = (np.take_along_axis(part, order, axis=1) for part in (candidate, joint))
-        found = replace(self.found, candidate=np.maximum(candidate, 0), joint=joint)
-        return ByVolumes(Predictors(*parts), (self.log_share[chosen] - rest).astype(np.float32), found)
+        now = replace(self.now, label=places_among(self.now.label, chosen))
+        found, there = self.found, kept[self.found.candidate]
+        candidate = places_among(found.candidate.ravel(), chosen).reshape(there.shape)
+        joint = np.where(there, found.joint - rest, EMPTY)
+        found = in_order_of(joint, np.maximum(candidate, 0), joint, found.strength, found.square)
+        lost = np.flatnonzero(~there.any(axis=1))
+        if len(lost):  # of images whose likely classes are gone the others are asked
+            found = _put(found, lost, against_all(self.folded, now, there.shape[1]), lost)
+        return ByVolumes(
+            Predictors(*parts), (self.log_share[chosen] - rest).astype(np.float32), found, self.folded, now
+        )
 
     def judge(self, seen: OnGrid, spread: float, molecule: Int[np.ndarray, "classes"] | None) -> Judged:
         """Return the most probable class of particles that no volume is made of; arguments as of `classes.judge`."""
@@ -107,6 +124,17 @@ class ByVolumes:
     def judge_searched(self, molecule: Int[np.ndarray, "classes"] | None) -> Judged:
         """Return the same of the particles that the classes were found in, by volumes that each is not in."""
         return _judged(self.found, molecule)
+
+
+def _put(found: Predicted, rows: np.ndarray, other: Predicted, of: np.ndarray) -> Predicted:
+    """Return what was found with some images as others are; classes that those lack are as improbable as can be."""
+    parts = []
+    for name, missing in (("candidate", 0), ("joint", EMPTY), ("strength", 1.0), ("square", 1.0)):
+        value, more = getattr(found, name).copy(), getattr(other, name)[of]
+        value[rows] = missing
+        value[rows, : more.shape[1]] = more
+        parts.append(value)
+    return Predicted(*parts)
 
 
 def _judged(found: Predicted, molecule: Int[np.ndarray, "classes"] | None) -> Judged:
@@ -120,6 +148,7 @@ def _judged(found: Predicted, molecule: Int[np.ndarray, "classes"] | None) -> Ju
         )
     best = together >= together.max(axis=1, keepdims=True) * (1 - EQUAL)
     place = np.argmax(np.where(best, found.joint, -np.inf), axis=1)[:, None]
-    label, probability = (np.take_along_axis(part, place, axis=1)[:, 0] for part in (found.candidate, together))
-    parts = np.minimum(probability, 1), found.contrast, found.square, total
+    values = found.candidate, together, found.strength, found.square
+    label, probability, contrast, square = (np.take_along_axis(part, place, axis=1)[:, 0] for part in values)
+    parts = np.minimum(probability, 1), contrast, square, total
     return Judged(label.astype(np.int32), *(part.astype(np.float32) for part in parts))

@@ -30,7 +30,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -105,19 +105,24 @@ class Predicted:
     ----------
     candidate : the classes, the likeliest first.
     joint : log p(x | class) + log part of the images in it, nats, against noise alone.
-    contrast : α in the likeliest class, posterior mean.
+    strength : α in each of them, posterior mean.
     square : E[α²].
     """
 
     candidate: Int[np.ndarray, "particles candidates"]
     joint: Float[np.ndarray, "particles candidates"]
-    contrast: Float[np.ndarray, "particles"]
-    square: Float[np.ndarray, "particles"]
+    strength: Float[np.ndarray, "particles candidates"]
+    square: Float[np.ndarray, "particles candidates"]
 
     @property
     def label(self) -> Int[np.ndarray, "particles"]:
         """The likeliest class of each."""
         return self.candidate[:, 0]
+
+    @property
+    def contrast(self) -> Float[np.ndarray, "particles"]:
+        """α in the likeliest class of each."""
+        return self.strength[:, 0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,15 +131,19 @@ class Folded:
 
     Parameters
     ----------
-    seen : slices.
+    seen : slices, on the host.
     signal : t, the signal's power at each point.
     fold : the part that each image is in.
+    parts : the places of the images of each part, and their slices.
+    grid : of the volumes: that of the slices, or another with the same points and a ball of its own.
     least_off : part of the signal's power that no volume is closer to an image than.
     """
 
     seen: OnGrid
     signal: Float[np.ndarray, "points"]
     fold: Int[np.ndarray, "particles"]
+    parts: tuple[tuple[np.ndarray, OnGrid], ...]
+    grid: FourierGrid
     least_off: float = LEAST_OFF
 
     @classmethod
@@ -142,22 +151,31 @@ class Folded:
         """Draw the parts, for the order of a list may have one."""
         point, image, transfer = (np.asarray(part) for part in (seen.point, seen.image, seen.transfer))
         held = replace(seen, point=point, image=image, transfer=transfer)  # on the host, where parts cost no program
-        return cls(held, signal, np.random.default_rng(len(seen)).permutation(len(seen)) % FOLDS)
+        fold = np.random.default_rng(len(seen)).permutation(len(seen)) % FOLDS
+        return cls(held, signal, fold, _parts_of(held, fold), seen.grid)
 
     def take(self, rows: Int[np.ndarray, "chosen"]) -> Folded:
         """Return some of the images, each in its part."""
-        return replace(self, seen=self.seen.take(rows), fold=self.fold[rows])
+        seen, fold = self.seen.take(rows), self.fold[rows]
+        return replace(self, seen=seen, fold=fold, parts=_parts_of(seen, fold))
 
     @property
-    def grid(self) -> FourierGrid:
-        """Of the volumes."""
-        return self.seen.grid
+    def confined(self) -> OnGrid:
+        """The slices, on the grid whose ball volumes are confined to."""
+        return replace(self.seen, grid=self.grid)
 
-    @cached_property
-    def parts(self) -> tuple[tuple[Int[np.ndarray, "rows"], OnGrid], ...]:
-        """The places of the images of each part, and their slices."""
-        rows = (np.flatnonzero(self.fold == one) for one in range(FOLDS))
-        return tuple((part, self.seen.take(part)) for part in rows)
+    def in_ball(self, radius: float) -> Folded:
+        """Return the same with volumes confined to another ball; slices are held once.
+
+        Parameters
+        ----------
+        radius : of the ball, a part of the box.
+        """
+        return replace(self, grid=replace(self.grid, ball=radius))
+
+    def off_by_at_least(self, part: float) -> Folded:
+        """Return the same with no volume closer to an image than a part of the signal's power."""
+        return replace(self, least_off=part)
 
     def predictors(self, now: Sorted, classes: int) -> Iterator[Predictors]:
         """Yield what predicts the images of each part.
@@ -186,6 +204,11 @@ class Folded:
         apart = list(self.predictors(now, classes))
         variance = np.mean([one.variance[:, :classes] for one in apart], axis=0)
         return Predictors(*_in_parts(volumes[:, 0]), variance, apart[0].shell)
+
+
+def _parts_of(seen: OnGrid, fold: Int[np.ndarray, "particles"]) -> tuple[tuple[np.ndarray, OnGrid], ...]:
+    rows = (np.flatnonzero(fold == one) for one in range(FOLDS))
+    return tuple((part, seen.take(part)) for part in rows)
 
 
 def _scaled(seen: OnGrid, contrast: Float[np.ndarray, "particles"]) -> OnGrid:
@@ -321,7 +344,7 @@ def judged_by(
 def _in_order(folded: Folded, found: list[Predicted]) -> Predicted:
     """Return what was found of each part in the order of all images."""
     order = np.argsort(np.concatenate([rows for rows, _ in folded.parts]))
-    names = ("candidate", "joint", "contrast", "square")
+    names = "candidate", "joint", "strength", "square"
     return Predicted(*(np.concatenate([getattr(part, name) for part in found])[order] for name in names))
 
 
@@ -338,12 +361,22 @@ def _judged_some(
     rows = seen.point, seen.image, seen.transfer, candidate
     linear, square, rest = over_blocks(_some, rows, predictors.parts, BLOCK)
     joint = integrated_likelihood(linear, square, spread, np) + rest + share[candidate]
+    precision = max(spread, 1e-6) ** -2
+    variance = 1 / (square + precision)
+    strength = (linear + precision) * variance
+    return in_order_of(joint, candidate, joint, strength, strength**2 + variance)
+
+
+def in_order_of(joint: Float[np.ndarray, "particles candidates"], *parts: np.ndarray) -> Predicted:
+    """Return what is known of images and classes, the likeliest first.
+
+    Parameters
+    ----------
+    joint : by which classes are put in order.
+    parts : the fields of `Predicted`.
+    """
     order = np.argsort(-joint, axis=1, kind="stable")
-    first, precision = order[:, :1], max(spread, 1e-6) ** -2
-    variance = 1 / (np.take_along_axis(square, first, 1)[:, 0] + precision)
-    contrast = (np.take_along_axis(linear, first, 1)[:, 0] + precision) * variance
-    sorted_joint = np.take_along_axis(joint, order, 1)
-    return Predicted(np.take_along_axis(candidate, order, 1), sorted_joint, contrast, contrast**2 + variance)
+    return Predicted(*(np.take_along_axis(part, order, axis=1) for part in parts))
 
 
 @jax.jit

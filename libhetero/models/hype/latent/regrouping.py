@@ -72,7 +72,7 @@ class _Search:
     def cautious(self) -> Folded:
         """The slices, no volume closer to an image than its nearest points let it be."""
         lost = np.pi**2 / 3 * (RADIUS / self.folded.grid.oversampling) ** 2
-        return replace(self.folded, least_off=lost)
+        return self.folded.off_by_at_least(lost)
 
 
 def folded_by(seen: OnGrid, now: Sorted) -> Folded:
@@ -84,11 +84,9 @@ def folded_by(seen: OnGrid, now: Sorted) -> Folded:
     now : the classes, between half-sets of which the signal's power is measured.
     """
     sums = sums_of(seen.scaled(now.contrast), now.label, int(now.label.max()) + 1)
-    signal, scores = signal_power(sums, seen.grid), []
-    for ball in BALLS:
-        folded = Folded.of(replace(seen, grid=replace(seen.grid, ball=ball)), signal)
-        scores.append((float(own_joint(folded, now).mean()), folded))
-    return max(scores, key=lambda score: score[0])[1]
+    folded = Folded.of(seen, signal_power(sums, seen.grid))
+    tried = [folded.in_ball(ball) for ball in BALLS]
+    return tried[int(np.argmax([own_joint(one, now).mean() for one in tried]))]
 
 
 def regrouped(

@@ -142,7 +142,7 @@ def test_contrast_is_integrated_over(folded):
     expected = np.log(weight.sum() * (alpha[1] - alpha[0])) + log.max() + now.shares(CLASSES)[2]
     assert found.joint[image, 0] == pytest.approx(expected, abs=5e-3)
     assert found.contrast[image] == pytest.approx((alpha * weight).sum() / weight.sum(), abs=1e-3)
-    assert found.square[image] == pytest.approx((alpha**2 * weight).sum() / weight.sum(), abs=1e-3)
+    assert found.square[image, 0] == pytest.approx((alpha**2 * weight).sum() / weight.sum(), abs=1e-3)
 
 
 def test_images_of_strong_signal_have_finite_likelihoods():

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import adjusted_rand_score
 
-from libhetero.models.hype.latent import class_search
+from libhetero.models.hype.latent import class_search, judges
 from libhetero.models.hype.latent.class_search import Stage, find_classes, known_mixture
 from libhetero.models.hype.latent.grid import FourierGrid, OnGrid, on_grid, one_pixel_a_point
 from libhetero.models.hype.latent.judges import ByVolumes, InSubspace
@@ -38,17 +38,17 @@ def test_no_class_is_its_own_neighbour(place):
     candidate[candidate == place] = -1
     candidate[label == place, 0] = place
     joint = np.tile([0.0, -1.0], (len(label), 1))
-    pairs = _near_pairs(label, Predicted(candidate, joint, np.ones(len(label)), np.ones(len(label))), 9)
+    pairs = _near_pairs(label, Predicted(candidate, joint, np.ones_like(joint), np.ones_like(joint)), 9)
     assert len(pairs) and np.all(pairs[:, 0] < pairs[:, 1])
 
 
 def test_classes_far_apart_are_not_tried_as_one():
-    label, ones = np.repeat(np.arange(3), 10), np.ones(30)
+    label = np.repeat(np.arange(3), 10)
     candidate = np.stack([label, (label + 1) % 3, (label + 2) % 3], axis=1)
     joint = np.tile([0.0, -1.0, -50.0], (30, 1))
-    pairs = _near_pairs(label, Predicted(candidate, joint, ones, ones), 3)
+    pairs = _near_pairs(label, Predicted(candidate, joint, np.ones_like(joint), np.ones_like(joint)), 3)
     np.testing.assert_array_equal(np.unique(pairs, axis=0), [[0, 1], [0, 2], [1, 2]])
-    far = _near_pairs(label, Predicted(candidate, 50 * joint, ones, ones), 3)
+    far = _near_pairs(label, Predicted(candidate, 50 * joint, np.ones_like(joint), np.ones_like(joint)), 3)
     assert len(far) == 0
 
 
@@ -117,6 +117,7 @@ def test_one_molecule_cut_into_many_classes_is_one(mixed):
 def test_a_search_of_more_classes_than_directions_regroups_them(monkeypatch):
     """The subspace holds fewer directions than molecules; particles are judged by volumes then."""
     monkeypatch.setattr(class_search, "MOST_RANK", 4)
+    monkeypatch.setattr(class_search, "REGROUPED_FROM", 4)
     monkeypatch.setattr(class_search, "LOW", Stage(4, 1.0))
     monkeypatch.setattr(class_search, "STAGES", (Stage(5, 1.0),))
     calls, shown = [], molecules(MOLECULES)
@@ -137,6 +138,7 @@ def test_a_search_of_more_classes_than_directions_regroups_them(monkeypatch):
 def test_many_classes_are_joined_to_as_many_as_are_wanted(monkeypatch):
     """To more than the subspace has directions for, and to fewer, which are in one then."""
     monkeypatch.setattr(class_search, "MOST_RANK", 4)
+    monkeypatch.setattr(class_search, "REGROUPED_FROM", 4)
     monkeypatch.setattr(class_search, "LOW", Stage(4, 1.0))
     monkeypatch.setattr(class_search, "STAGES", (Stage(5, 1.0),))
     seen = slices(TRUTH, molecules(MOLECULES), ring=5, strength=2.0)
@@ -146,8 +148,43 @@ def test_many_classes_are_joined_to_as_many_as_are_wanted(monkeypatch):
         assert len(np.unique(found.labels(seen))) == wanted
 
 
+@pytest.fixture
+def of_many(monkeypatch):
+    """Slices of eight molecules and of noise, where a subspace has four directions and images two likely classes."""
+    monkeypatch.setattr(class_search, "MOST_RANK", 4)
+    monkeypatch.setattr(class_search, "REGROUPED_FROM", 4)
+    monkeypatch.setattr(class_search, "LOW", Stage(4, 1.0))
+    monkeypatch.setattr(class_search, "STAGES", (Stage(5, 1.0),))
+    monkeypatch.setattr(judges, "LIKELY", 2)
+    label = np.concatenate([TRUTH, np.full(100, -1)])
+    return label, slices(label, molecules(MOLECULES), ring=5, strength=2.0)
+
+
+def test_images_of_empty_classes_are_judged_by_those_that_remain(of_many):
+    """Junk is in classes of its own; without these, its images have evidence as low as other junk's, and no less."""
+    label, seen = of_many
+    found = find_classes(seen, seed=1)
+    assert found.empty.any()
+    shown = found.shown()
+    _, searched = shown.judge_searched(seen)
+    junk, others = label < 0, shown.judge(slices(np.full(100, -1), molecules(MOLECULES), ring=5, seed=8))
+    assert adjusted_rand_score(label[~junk], searched.label[~junk]) > 0.95
+    assert np.all(searched.evidence[junk] > 3 * others.evidence.min()) and np.median(searched.evidence[junk]) < 0
+    assert np.all((searched.label >= 0) & (searched.label < found.molecules))
+    assert np.mean(found.labels(seen)[junk] == -1) > 0.9
+
+
+@pytest.mark.parametrize(("wanted", "kind"), [(6, ByVolumes), (3, InSubspace)])
+def test_classes_are_limited_where_some_are_of_junk(of_many, wanted, kind):
+    label, seen = of_many
+    found = find_classes(seen, wanted, seed=1)
+    assert found.molecules == wanted and isinstance(found.judges, kind)
+    assert np.mean(found.shown().judge(seen).evidence[label >= 0] > 0) > 0.95
+
+
 def test_many_known_classes_are_judged_by_their_volumes(monkeypatch):
     monkeypatch.setattr(class_search, "MOST_RANK", 4)
+    monkeypatch.setattr(class_search, "REGROUPED_FROM", 4)
     monkeypatch.setattr(class_search, "STAGES", (Stage(5, 1.0),))
     seen, ones = slices(TRUTH, molecules(MOLECULES), ring=5, strength=2.0), np.ones(len(TRUTH))
     part = np.where((TRUTH == 2) & (np.arange(len(TRUTH)) % 2 == 0), 1, 0)

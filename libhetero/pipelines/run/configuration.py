@@ -187,7 +187,7 @@ def read_config(folder: Path) -> RunConfig:
             f"{path}: format_version is {version}; this version reads {FORMAT_VERSION}. Use the version that wrote it."
         )
     if isinstance(values.get("data"), dict):
-        if "inr_width" in (values.get("model") or {}):
+        if isinstance(values.get("model"), dict) and "inr_width" in values["model"]:
             values["model"].setdefault("blind", False)  # as runs of before encoders were not shown what is compared
         values["data"].setdefault("tilts", "apart")  # as runs of before tilt series were trained
     missing = {item.name for item in dataclasses.fields(RunConfig)} - set(values)

@@ -217,3 +217,18 @@ def test_a_run_from_before_tilt_series_keeps_its_images_apart(tmp_path):
     del stored["data"]["tilts"]
     path.write_text(json.dumps(stored))
     assert read_config(tmp_path).data.tilts == "apart"
+
+
+def test_the_encoder_of_a_run_from_before_it_was_blind_goes_on_seeing_all_pixels(tmp_path):
+    """A network that was trained with them; Gaussians have no such switch."""
+    path = tmp_path / "config.json"
+    write_config(tmp_path, new_config(RefineConfig(str(tmp_path / "p.star"), preset="small")))
+    assert read_config(tmp_path).model.blind
+    stored = json.loads(path.read_text())
+    del stored["model"]["blind"]
+    path.write_text(json.dumps(stored))
+    assert not read_config(tmp_path).model.blind
+    stored["model"] = 5
+    path.write_text(json.dumps(stored))
+    with pytest.raises(ConfigurationError, match=r"config\.json"):
+        read_config(tmp_path)

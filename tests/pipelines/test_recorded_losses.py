@@ -26,7 +26,8 @@ HYPE = (
 GMM = "--preset small --set encoder_width=16 --set mlp_width=16 --model gmm.txt"
 CASES = {
     "hype": HYPE,
-    "hype published": f"{HYPE} --set lift=0 --set encoder_input=flipped --set output=hartley --optimiser adam",
+    "hype published": f"{HYPE} --set lift=0 --set encoder_input=flipped --set output=hartley --set blind=false "
+    "--optimiser adam",
     "point transformer": f"{GMM} --pointtransformer --nmid 3",
     "mlp, network, frc": f"{GMM} --decoder mlp --encoder network --nmid 3 --set loss=frc --sym c2",
 }

@@ -6,7 +6,7 @@ of `FAMILIES`, a configuration, and a model that follows `libhetero.models.famil
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +44,7 @@ class Family:
     title: str
     config: Any
     model: Callable[[], type[ModelFamily]]
-    stored: Callable[[Any, Iterable[str]], Mapping[str, ArraySchema]]
+    stored: Callable[[Any, Collection[str]], Mapping[str, ArraySchema]]
     chosen_by: str | None = None
     flags: str = ""
     mixtures: bool = False
@@ -76,13 +76,13 @@ def _gmm_model() -> type[ModelFamily]:
     return GmmModel
 
 
-def _hype_arrays(config: HypeConfig, names: Iterable[str]) -> Mapping[str, ArraySchema]:
+def _hype_arrays(config: HypeConfig, names: Collection[str]) -> Mapping[str, ArraySchema]:
     from libhetero.models.hype.model import schema_of
 
     return schema_of(config, names)
 
 
-def _gmm_arrays(config: GmmConfig, names: Iterable[str]) -> Mapping[str, ArraySchema]:
+def _gmm_arrays(config: GmmConfig, names: Collection[str]) -> Mapping[str, ArraySchema]:
     from libhetero.models.gmm.storage import schema_of
 
     return schema_of(config, names)

@@ -9,7 +9,7 @@ adds, by a gain g of each ring that is learnt from `GAIN`:
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,7 +51,7 @@ SERIES = "series"  # stored where particles have several images
 CONTRAST_NOISE = "contrast_noise"  # stored where contrasts are estimated; runs before there was such a thing lack it
 
 
-def schema_of(config: HypeConfig, names: Iterable[str]) -> dict[str, ArraySchema]:
+def schema_of(config: HypeConfig, names: Collection[str]) -> dict[str, ArraySchema]:
     """Return what `HypeModel.arrays` stores of a model of this configuration.
 
     Parameters
@@ -69,7 +69,7 @@ def schema_of(config: HypeConfig, names: Iterable[str]) -> dict[str, ArraySchema
         CONTRAST_NOISE: ArraySchema("float", ("rings",), least=1e-30, optional=True),
         "explainable": ArraySchema("float", least=0, optional=True),
         **({SERIES: ArraySchema("int", least=0, below=2)} if SERIES in names else {}),
-        **(schema_of_start() if config.start == "classes" else {}),
+        **(schema_of_start(names) if config.start == "classes" else {}),
     }
 
 

@@ -28,7 +28,7 @@ the volume mean + U c.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property, partial, reduce
 from operator import add
@@ -172,14 +172,7 @@ class Start:
         mixture = mixture.parted(within.number)
         label = mixture.labels(low)
         LOGGER.info("%d molecule(s) in %d particles to begin with", mixture.molecules, np.count_nonzero(label >= 0))
-        if len(within):
-            LOGGER.info(
-                "%d of them change within: weights in %d modes of each are told of every image (log-likelihood of an "
-                "image higher by %s)",
-                len(within),
-                within.modes.shape[2],
-                ", ".join(f"{gain:.2g}" for gain in within.gain),
-            )
+        _tell(within)
         grid = largest_grid(n / 2 - 1, *_kept(mixture.molecules))
         fine, many = FourierGrid(grid.ring, OVERSAMPLING[0], BALL), _are_many(mixture.molecules)
         made = grid if many else fine  # memory would not hold many on the finer one
@@ -379,8 +372,13 @@ class Start:
         return start
 
 
-def schema() -> dict[str, ArraySchema]:
-    """Return what `Start.arrays` stores."""
+def schema(names: Collection[str]) -> dict[str, ArraySchema]:
+    """Return what `Start.arrays` stores.
+
+    Parameters
+    ----------
+    names : of the arrays that there are; they say by what classes are told apart.
+    """
     ring = ArraySchema("float", least=1, below=1000)
     shapes: dict[str, tuple[int | str, ...]] = {
         "share": ("start classes",),
@@ -394,10 +392,11 @@ def schema() -> dict[str, ArraySchema]:
         "vectors": ("start columns", "start classes"),
         "squares": ("start pairs", "start classes"),
         "told_volumes": ("start points", 2, "start classes"),
+        "told_scale": (),
         "told_variance": ("start shells", "start classes"),
     }
-    found |= {name: ArraySchema("float", shape, optional=True) for name, shape in judges.items()}
-    found["told_scale"] = ArraySchema("float", least=0, optional=True)
+    stored = BY_VOLUMES if PREFIX + BY_VOLUMES[0] in names else IN_SUBSPACE
+    found |= {name: ArraySchema("float", judges[name], least=None if judges[name] else 0) for name in stored}
     found["within"] = ArraySchema("float", ("start points", "start changing", "start sides"), optional=True)
     found["modes"] = ArraySchema("float", ("start mode points", 2, "start weights"), optional=True)
     found["changing"] = ArraySchema("int", ("start changing",), least=0, below="start classes", optional=True)
@@ -469,6 +468,18 @@ def _stored_judges(judges: InSubspace | ByVolumes) -> dict[str, Any]:
         "told_scale": scale,
         "told_variance": judges.predictors.variance.astype(np.float32),
     }
+
+
+def _tell(within: WithinClasses) -> None:
+    """Say which molecules change within, if any do."""
+    if len(within):
+        LOGGER.info(
+            "%d of them change within: weights in %d modes of each are told of every image (log-likelihood of an "
+            "image higher by %s)",
+            len(within),
+            within.modes.shape[2],
+            ", ".join(f"{gain:.2g}" for gain in within.gain),
+        )
 
 
 def _are_many(molecules: int) -> bool:

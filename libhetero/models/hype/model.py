@@ -312,14 +312,12 @@ class HypeModel:
         noise of an image fits it too well.
         """
         latent = self._encoded(params, batch)
-        parts = [self._pixels()[0]]
+        pixels = self._pixels()[0]
+        parts, told = [np.arange(len(pixels))], [latent]
         if self.config.hides(batch.views):
             parts = [parts[0][one::2] for one in range(2)]
             told = [self._encoded(params, batch, pixels=self._without(part, len(batch.weight))) for part in parts]
-        else:
-            told = [latent]
-        pixels = np.concatenate(parts)
-        disc = jnp.asarray(pixels)
+        ends, disc = np.cumsum([len(part) for part in parts])[:-1], jnp.asarray(pixels[np.concatenate(parts)])
         frequency = jnp.asarray(frequencies_2d(self.box_size).reshape(-1, 2))[disc]
         in_angstrom = frequency / self.pixel_size
         noise = self.noise if self.contrast_noise is None else self._noise_at(frequency)
@@ -327,11 +325,11 @@ class HypeModel:
 
         def one(image: Array, observation: Observation, weights: list[INRWeights]) -> tuple[Array, ...]:
             target = dft_image(image).reshape(-1)[disc] / self.box_size
-            points = jnp.split(slice_frequencies(observation.pose.rotation, frequency), [len(parts[0])])
+            points = jnp.split(slice_frequencies(observation.pose.rotation, frequency), ends)
             central = jnp.concatenate(
                 [
                     jax.lax.map(lambda point, own=own: self.values(own, point[None])[0], at, batch_size=together)
-                    for own, at in zip(weights, points, strict=False)
+                    for own, at in zip(weights, points, strict=True)
                 ]
             )
             expected = observed(moved(central, observation.pose, in_angstrom), observation, in_angstrom)
@@ -469,13 +467,12 @@ class HypeModel:
 
         Parameters
         ----------
-        hidden : these pixels.
+        hidden : places of these pixels among those of the disc.
         count : images.
         """
         disc = self._pixels()[0]
-        chosen = jnp.asarray(np.flatnonzero(np.isin(disc, hidden)))
         part = jnp.full(len(disc), len(hidden) / len(disc), jnp.float32)
-        shown = kept(chosen, disc, part, self.box_size)
+        shown = kept(jnp.asarray(hidden), disc, part, self.box_size)
         return jnp.broadcast_to(shown, (count, *shown.shape))
 
     def _compared_pixels(self, views: int) -> tuple[np.ndarray, Float[Array, "pixels"], int]:

@@ -34,7 +34,7 @@ from libhetero.models.hype.latent.central import CentralSlices, disc_pixels
 from libhetero.models.hype.latent.classes import Judged, class_sums, judge, posterior, settled
 from libhetero.models.hype.latent.continua import molecules_of, near_volumes
 from libhetero.models.hype.latent.grid import FourierGrid, OnGrid, on_grid
-from libhetero.models.hype.latent.judges import ByVolumes, InSubspace
+from libhetero.models.hype.latent.judges import ByVolumes, InSubspace, spread_of
 from libhetero.models.hype.latent.junk import junk_of
 from libhetero.models.hype.latent.known import KnownClasses
 from libhetero.models.hype.latent.merges import FEW, ROUNDS, Contrast, held_out_likelihood, join_classes, near_pairs
@@ -346,8 +346,7 @@ def _searched(seen: OnGrid, label: np.ndarray, spread: float, seed: int) -> Mixt
 
 def _by_volumes(folded: Folded, now: Sorted) -> Mixture:
     """Return classes judged by their volumes, with the spread of contrast that their images say."""
-    spread = ByVolumes.of(folded, now).judge_searched(None).spread
-    judges = ByVolumes.of(folded, replace(now, spread=spread))
+    judges = ByVolumes.of(folded, replace(now, spread=spread_of(folded, now)))
     judged = judges.judge_searched(None)
     while len(used := np.unique(judged.label)) < len(judges):
         judges = judges.kept(np.isin(np.arange(len(judges)), used))

@@ -337,7 +337,7 @@ def one_pixel_a_point(seen: OnGrid) -> OnGrid:
     """Return slices in which pixels of an image at one point, or at k and -k of kx = 0, are one.
 
     Pixels x_m = τ_m V + noise of one point say what x = Σ τ_m x_m / τ says through τ = √Σ τ_m², which stands in place
-    of the first; the others say nothing. Only so can an image be taken out of its class.
+    of the first; the others say nothing.
     """
     if seen.merged:
         return seen

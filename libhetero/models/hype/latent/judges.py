@@ -112,7 +112,7 @@ class ByVolumes:
         found = in_order_of(joint, np.maximum(candidate, 0), joint, found.strength, found.square)
         lost = np.flatnonzero(~there.any(axis=1))
         if len(lost):  # of images whose likely classes are gone the others are asked
-            found = _put(found, lost, against_all(self.folded, now, there.shape[1]), lost)
+            found = _put(found, lost, against_all(self.folded, now, there.shape[1]))
         return ByVolumes(
             Predictors(*parts), (self.log_share[chosen] - rest).astype(np.float32), found, self.folded, now
         )
@@ -126,11 +126,16 @@ class ByVolumes:
         return _judged(self.found, molecule)
 
 
-def _put(found: Predicted, rows: np.ndarray, other: Predicted, of: np.ndarray) -> Predicted:
-    """Return what was found with some images as others are; classes that those lack are as improbable as can be."""
+def spread_of(folded: Folded, now: Sorted) -> float:
+    """Return the standard deviation of contrast that images say of themselves in their classes."""
+    return _judged(against_all(folded, now, LIKELY), None).spread
+
+
+def _put(found: Predicted, rows: Int[np.ndarray, "rows"], other: Predicted) -> Predicted:
+    """Return what was found, of some images what else was; classes that this lacks are as improbable as can be."""
     parts = []
     for name, missing in (("candidate", 0), ("joint", EMPTY), ("strength", 1.0), ("square", 1.0)):
-        value, more = getattr(found, name).copy(), getattr(other, name)[of]
+        value, more = getattr(found, name).copy(), getattr(other, name)[rows]
         value[rows] = missing
         value[rows, : more.shape[1]] = more
         parts.append(value)

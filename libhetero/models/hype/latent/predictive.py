@@ -173,10 +173,6 @@ class Folded:
         """
         return replace(self, grid=replace(self.grid, ball=radius))
 
-    def off_by_at_least(self, part: float) -> Folded:
-        """Return the same with no volume closer to an image than a part of the signal's power."""
-        return replace(self, least_off=part)
-
     def predictors(self, now: Sorted, classes: int) -> Iterator[Predictors]:
         """Yield what predicts the images of each part.
 

@@ -63,16 +63,11 @@ class _Search:
     folded: Folded
     place: Float[np.ndarray, "particles rank"]
 
-    @classmethod
-    def of(cls, seen: OnGrid, place: np.ndarray, now: Sorted) -> _Search:
-        """Return the search among classes."""
-        return cls(folded_by(seen, now), place)
-
     @property
     def cautious(self) -> Folded:
         """The slices, no volume closer to an image than its nearest points let it be."""
         lost = np.pi**2 / 3 * (RADIUS / self.folded.grid.oversampling) ** 2
-        return self.folded.off_by_at_least(lost)
+        return replace(self.folded, least_off=lost)
 
 
 def folded_by(seen: OnGrid, now: Sorted) -> Folded:
@@ -114,7 +109,7 @@ def regrouped(
     tried = np.full(len(label), -1)
     stages = [(seen, sweeps) for seen, rounds in ((low, LOW_SWEEPS), (high, HIGH_SWEEPS)) for sweeps in rounds]
     for number, (seen, sweeps) in enumerate(stages):
-        search = _Search.of(seen, place, now)
+        search = _Search(folded_by(seen, now), place)
         for _ in range(sweeps):
             now, found = _swept(search.folded, now)
         now, joined = _joined(search.folded, now, found)
@@ -128,7 +123,7 @@ def regrouped(
             split,
             now.label.max() + 1,
         )
-    search = _Search.of(high, place, now)
+    search = _Search(folded_by(high, now), place)
     for _ in range(LAST_ROUNDS):
         now, found = _swept(search.folded, now)
         now, joined = _joined(search.cautious, now, found)

@@ -30,7 +30,7 @@ from libhetero.models.hype.latent.residuals import FACTORS, MOST_POINTS, RANK, R
 from libhetero.models.hype.latent.volumes import Sums, signal_power, solved, sums_of
 
 CERTAIN = 4.0
-LEAST_IMAGES = 80  # of two classes
+LEAST_IMAGES = 300  # of two classes; with fewer, classes of several molecules each look like one that changes
 BETWEEN = 4e-3
 UNSURE = 5e-4  # part of the images of two classes that are sorted at random between them, at least
 ROUNDS = 12

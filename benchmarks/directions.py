@@ -5,8 +5,8 @@
 For every seed and row a set is simulated (the 50S ribosome of ../shared in a core and 8 optional pieces; 2000
 images of 64², 5 Å, SNR 0.1), Gaussians are fitted to its own consensus map, and a run is begun with default options
 as far as the search goes; nothing is trained. Rows: `null`, one structure; `null_nuisances`, the same with contrast,
-junk, coloured noise, wrong poses and defoci; `pieces`, 8 pieces that are each there in half of the images;
-`pieces_nuisances`.
+junk, coloured noise, wrong poses and defoci; `null_uneven`, with noise that differs from image to image, and
+micrographs; `pieces`, 8 pieces that are each there in half of the images; `pieces_nuisances`, `pieces_uneven`.
 
 A row's figures: how many sets have none, and 8 or more directions; the kinds found; the least p-value of a set and the
 largest of the eighth direction.
@@ -34,7 +34,9 @@ NUISANCES = "--pose_error 2 --shift_error 2.5 --contrast_sd 0.2 --noise_colour 4
 ROWS = {
     "null": "--probability 1",
     "null_nuisances": f"--probability 1 {NUISANCES}",
+    "null_uneven": "--probability 1 --noise_sd 0.4 --micrographs 40",
     "pieces": "",
+    "pieces_uneven": "--noise_sd 0.4 --micrographs 40",
     "pieces_nuisances": NUISANCES,
 }
 MODEL = SHARED / "ribosome" / "50S_Ecoli_MAVEn_segmented.cif.gz"

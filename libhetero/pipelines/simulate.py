@@ -244,6 +244,7 @@ class SimulateConfig:
     shift_error: float = same_as(NuisanceConfig, "shift_error", group=REAL)
     defocus_error: float = same_as(NuisanceConfig, "defocus_error", group=REAL)
     contrast_sd: float = same_as(NuisanceConfig, "contrast_sd", group=REAL)
+    noise_sd: float = same_as(NuisanceConfig, "noise_sd", group=REAL)
     noise_colour: float = same_as(NuisanceConfig, "noise_colour", group=REAL)
     junk: float = same_as(NuisanceConfig, "junk", group=REAL)
     micrographs: int | None = same_as(NuisanceConfig, "micrographs", group=REAL)
@@ -272,7 +273,12 @@ class SimulateConfig:
             raise ConfigurationError("--noctf and --tilts contradict each other; give one.")
         if self.defocus_error and not self.ctf:
             raise ConfigurationError("--noctf and --defocus_error contradict each other; give one.")
-        for flag, asked in (("--noise_colour", self.noise_colour != 1), ("--junk", self.junk > 0)):
+        needing = (
+            ("--noise_sd", self.noise_sd > 0),
+            ("--noise_colour", self.noise_colour != 1),
+            ("--junk", self.junk > 0),
+        )
+        for flag, asked in needing:
             if asked and self.snr is None:
                 raise ConfigurationError(f"{flag} needs noise; give an --snr above 0, or leave {flag} out.")
 

@@ -74,6 +74,7 @@ class NuisanceConfig:
     shift_error : Å, standard deviation of the listed shift along x, and along y.
     defocus_error : Å, standard deviation of the listed defocus.
     contrast_sd : standard deviation of the factor of each particle's signal, whose mean is 1.
+    noise_sd : standard deviation of the logarithm of the factor of each image's noise, whose mean square is 1.
     noise_colour : power of the noise at low frequency ÷ that at Nyquist; 1 for white.
     junk : probability that an image holds noise alone.
     micrographs : number of micrographs, each of one defocus and one thickness of ice; None for particles that have
@@ -115,6 +116,15 @@ class NuisanceConfig:
         most=0.5,
         metavar="X",
         help="each particle's signal is multiplied by α ~ N(1, X), drawn within 0.05 and 1.95",
+    )
+    noise_sd: float = option(
+        0.0,
+        "--noise_sd",
+        least=0,
+        most=1,
+        metavar="X",
+        help="each image's noise is multiplied by b, log-normal of X with mean square 1, as where ice differs in "
+        "thickness",
     )
     noise_colour: float = option(
         1.0,

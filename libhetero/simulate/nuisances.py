@@ -4,10 +4,11 @@
     image    X = α a · CTF(U, V) · P(R, t) V + b · noise,   0 · … for junk
 
 ω ~ N(0, (pose_error² / 3) I), a rotation vector, so that the mean square of its length, the angle, is pose_error²;
-e ~ N(0, shift_error² I); d ~ N(0, defocus_error²); α ~ N(1, contrast_sd²) within 1 ± 0.95. A micrograph has an optics
-of its own, drawn as those of particles are without micrographs, and its particles' defoci are off by
-N(0, `LOCAL_DEFOCUS`²), as in a slab of ice; its ice gives all of them a factor of the signal, a ~ N(1, `ICE`²), and one
-of the noise's deviation, b = exp(z - `ICE`²), z ~ N(0, `ICE`²), whose mean square is 1.
+e ~ N(0, shift_error² I); d ~ N(0, defocus_error²); α ~ N(1, contrast_sd²) within 1 ± 0.95; the noise's deviation has
+a factor b = exp(z - noise_sd²), z ~ N(0, noise_sd²), whose mean square is 1. A micrograph has an optics of its own,
+drawn as those of particles are without micrographs, and its particles' defoci are off by N(0, `LOCAL_DEFOCUS`²), as in
+a slab of ice; its ice gives all of them a factor of the signal, a ~ N(1, `ICE`²), and a further one of the noise, as
+b but of `ICE`.
 
 Directions of view (the image's z axis in the model, third row of R) follow von Mises and Fisher's density about the
 model's z axis, ∝ exp(κ cos tilt), so that cos tilt = 1 + log(1 + u (exp(-2κ) - 1)) / κ for u uniform.
@@ -38,7 +39,7 @@ from libhetero.records import CTFParams, Pose
 from libhetero.simulate.configuration import NuisanceConfig
 
 # Folded into a particle's key; `split`, which that key goes through too, may take the first few numbers.
-TURN, SHIFT, DEFOCUS, CONTRAST, JUNK, PLACE, DEPTH = range(15, 22)
+TURN, SHIFT, DEFOCUS, CONTRAST, JUNK, PLACE, DEPTH, NOISE = range(15, 23)
 OF_MICROGRAPHS = 2**32 - 1  # folded into the seed's key, as no particle is
 LOCAL_DEFOCUS = 100.0  # Å, standard deviation within a micrograph
 ICE = 0.1  # relative standard deviation of a micrograph's contrast, and of its noise
@@ -92,7 +93,7 @@ def micrograph_of(seed: Any, key: PRNGKeyArray, count: int) -> Micrograph:
     optics, ice = jax.random.split(shared)
     contrast, noise = ICE * jax.random.normal(ice, (2,))
     contrast = jnp.clip(1 + contrast, 1 - WIDEST, 1 + WIDEST)
-    return Micrograph(number, jax.random.uniform(optics, (3,)), contrast, jnp.exp(noise - ICE**2))
+    return Micrograph(number, jax.random.uniform(optics, (3,)), contrast, _factor(noise, ICE))
 
 
 def locally(ctf: CTFParams, key: PRNGKeyArray) -> CTFParams:
@@ -127,8 +128,11 @@ def draw_nuisances(
     if ctf is not None and config.defocus_error > 0:
         listed_ctf = _defocused(ctf, config.defocus_error * jax.random.normal(own(DEFOCUS)))
     contrast, noise, number = _contrast(own(CONTRAST), config.contrast_sd), jnp.ones(()), None
+    if config.noise_sd > 0:
+        deviate = jax.random.normal(jax.random.fold_in(of_image, NOISE))
+        noise = _factor(config.noise_sd * deviate, config.noise_sd)
     if micrograph is not None:
-        contrast, noise, number = contrast * micrograph.contrast, micrograph.noise, micrograph.number
+        contrast, noise, number = contrast * micrograph.contrast, noise * micrograph.noise, micrograph.number
     junk = jax.random.uniform(own(JUNK)) < config.junk
     return Nuisances(listed, listed_ctf, jnp.where(junk, 0.0, contrast), noise, junk, number)
 
@@ -190,6 +194,11 @@ def _contrast(key: PRNGKeyArray, deviation: float) -> Float[Array, ""]:
         return jnp.ones(())
     limit = WIDEST / deviation
     return 1 + deviation * jax.random.truncated_normal(key, -limit, limit)
+
+
+def _factor(logarithm: Float[Array, ""], deviation: float) -> Float[Array, ""]:
+    """Return the factor of noise of which the logarithm is normal about 0; the mean of its square is 1."""
+    return jnp.exp(logarithm - deviation**2)
 
 
 def micrograph_names(numbers: Integer[np.ndarray, "particles"]) -> list[str]:

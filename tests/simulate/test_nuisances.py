@@ -91,6 +91,14 @@ def test_contrast_and_junk_are_as_asked_for(all_on: Truth) -> None:
     assert np.isclose(own.std(), math.hypot(0.2, ICE), rtol=0.08), "the particle's and its micrograph's"
 
 
+def test_noise_of_images_differs_as_asked_for(all_on: Truth) -> None:
+    """Nothing else is drawn otherwise; a micrograph's ice comes on top."""
+    alone, both = (_drawn(_with(NuisanceConfig(noise_sd=0.3, micrographs=some))).nuisances for some in (None, 64))
+    assert np.isclose(np.std(np.log(alone.noise)), 0.3, rtol=0.05) and np.isclose(np.mean(alone.noise**2), 1, atol=0.08)
+    assert len(np.unique(alone.noise)) > 0.99 * COUNT, "each image its own"
+    np.testing.assert_allclose(both.noise, alone.noise * all_on.nuisances.noise, rtol=1e-5)
+
+
 def test_views_crowd_about_the_axis(all_on: Truth) -> None:
     direction = all_on.pose.rotation[:, 2]
     resultant = 1 / math.tanh(2) - 1 / 2
@@ -176,6 +184,7 @@ def test_list_and_truth_on_the_disk(tmp_path: Path, all_on: Truth, monkeypatch: 
     [
         ({"pose_error": 2.0}, "--pose_error: expected 0 to 60; got 114"),
         ({"contrast_sd": 0.6}, "--contrast_sd: expected 0 to 0.5; got 0.6"),
+        ({"noise_sd": -0.1}, "--noise_sd: expected 0 to 1; got -0.1"),
         ({"noise_colour": 0.5}, "--noise_colour: expected 1 to 10000; got 0.5"),
         ({"junk": 1.5}, "--junk: expected 0 to 1; got 1.5"),
         ({"micrographs": 0}, "--micrographs: expected 1 to"),

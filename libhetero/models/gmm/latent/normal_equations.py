@@ -35,6 +35,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 from libhetero.cores import usable_cores
 from libhetero.models.blocks import in_lanes
 from libhetero.models.gmm.clusters import group_points
+from libhetero.models.gmm.latent.noise_power import NoisePower, Said
 from libhetero.models.gmm.latent.subspace import Imaging
 from libhetero.models.gmm.layout import Layout
 from libhetero.physics.arrays import AnyArray
@@ -117,6 +118,7 @@ class Equations:
     nuisances : number of columns that are nuisances, the first.
     fields : number of columns of given fields, the next.
     kinds : of the columns of patches, one letter a group of as many columns as there are patches.
+    power : of the images' noise, by which what they say is divided already.
     solved : nuisances that were of images and are taken off; None where they have columns, or where there are none.
     """
 
@@ -126,6 +128,7 @@ class Equations:
     nuisances: int
     fields: int
     kinds: str
+    power: NoisePower = NoisePower(0)
     solved: Solved | None = None
 
     @property
@@ -222,15 +225,13 @@ def normal_equations(
     options: dict[str, Any] = {"fields": fields, "about": about, "nuisances": nuisances}
     images, given = np.count_nonzero(sample.weight), given_columns(fields, about)
     columns = number_of_columns(patch, layout, **options)
-    parts = [np.empty((images, *rest, columns), np.float32) for rest in ((columns,), (), (draws,))]
-
-    def keep(rows: slice, said: tuple[np.ndarray, ...]) -> None:
-        for whole, part in zip(parts, said, strict=True):
-            whole[rows] = part
-
-    each_image(imaging, sample, patch, layout, keep, draws=draws, seed=seed, **options)
-    hessian, gradient, noise = parts
-    return Equations(hessian, gradient, noise, len(NUISANCES) * nuisances, given, layout.kinds)
+    shapes = (columns, columns), (columns,), (draws, columns), ()
+    said = Said(*(np.empty((images, *shape), np.float32) for shape in shapes))
+    each_image(imaging, sample, patch, layout, said.keep, draws=draws, seed=seed, **options)
+    power = NoisePower.learnt(said, imaging.compared)
+    power.divide(said)
+    count = len(NUISANCES) * nuisances
+    return Equations(said.hessian, said.gradient, said.noise, count, given, layout.kinds, power)
 
 
 def given_columns(fields: Fields | None, about: About | None) -> int:
@@ -256,7 +257,7 @@ def each_image(
     sample: Batch,
     patch: np.ndarray,
     layout: Layout,
-    take: Callable[[slice, tuple[np.ndarray, ...]], None],
+    take: Callable[[slice, Said], None],
     *,
     fields: Fields | None = None,
     about: About | None = None,
@@ -268,17 +269,19 @@ def each_image(
 
     Parameters
     ----------
-    take : called by several threads, with places among the images that have weight, and H, g and noise of these.
+    take : called by several threads, with places among the images that have weight, and what these say, their noise
+        power not taken into account.
     """
     own = np.zeros((len(sample.weight), 0), np.float32) if about is None else about.latent
     imaging = replace(imaging, neutral=jax.tree.map(np.asarray, imaging.neutral))
     images = PatchImages.of(imaging, patch, layout, fields, nuisances)
 
-    def one(image: Array, seen: Observation, key: Array, z: Array) -> tuple[Array, Array, Array]:
+    def one(image: Array, seen: Observation, key: Array, z: Array) -> tuple[Array, Array, Array, Array]:
         here = images if about is None else images.at(*about.at(z))
-        hessian, gradient, said = here.equations(image, seen, key, draws)
+        hessian, gradient, said, power = here.equations(image, seen, key, draws)
         known = slice(here.first_field, here.first_field + len(z))
-        return hessian, gradient + jnp.matmul(hessian[:, known], z, precision=HIGHEST), said
+        linear = jnp.matmul(hessian[:, known], z, precision=HIGHEST)
+        return hessian, gradient + linear, said, power + z @ (2 * gradient + linear)[known]
 
     several = jax.jit(jax.vmap(one))
     used = np.flatnonzero(sample.weight)
@@ -290,7 +293,7 @@ def each_image(
         rows, padded = slice(start, start + len(here)), np.resize(here, TOGETHER)  # one shape is compiled
         part = jax.tree.map(lambda leaf: leaf[padded], sample)
         given = jax.device_put((part.images, part.observation, keys[padded], own[padded]), device)
-        take(rows, tuple(np.asarray(array)[: len(here)] for array in several(*given)))
+        take(rows, Said(*(np.asarray(array)[: len(here)] for array in several(*given))))
 
     for _ in in_lanes(fill, -(-len(used) // TOGETHER), on_cores=usable_cores()):
         pass
@@ -365,18 +368,21 @@ class PatchImages:
 
     def equations(
         self, image: Float[AnyArray, "n n"], observation: Observation, key: PRNGKeyArray, draws: int = 0
-    ) -> tuple[Float[Array, "columns columns"], Float[Array, "columns"], Float[Array, "draws columns"]]:
-        """Return H and g of one particle, and what draws of noise say."""
+    ) -> tuple[
+        Float[Array, "columns columns"], Float[Array, "columns"], Float[Array, "draws columns"], Float[Array, ""]
+    ]:
+        """Return H and g of one particle, what draws of noise say, and |r|²."""
         target = times_i(self.imaging.target(image))
         noise = self._noise(key, draws)
         if len(self.imaging.operators) > 1:
             changes, whole = self._complex(observation)
-            return _products(changes, target - whole, noise)
+            return *_products(changes, target - whole, noise), jnp.sum((target - whole) ** 2)
         changes, whole = self._unit(observation)
         hessian, gradient, said = _products(changes, target - whole, noise)
         turned = self._turn(observation.pose.rotation)
         hessian = jnp.matmul(turned.T, jnp.matmul(hessian, turned, precision=HIGHEST), precision=HIGHEST)
-        return hessian, jnp.matmul(turned.T, gradient, precision=HIGHEST), jnp.matmul(said, turned, precision=HIGHEST)
+        gradient = jnp.matmul(turned.T, gradient, precision=HIGHEST)
+        return hessian, gradient, jnp.matmul(said, turned, precision=HIGHEST), jnp.sum((target - whole) ** 2)
 
     def _noise(self, key: PRNGKeyArray, draws: int) -> Float[Array, "draws side side"]:
         """Return white noise of variance 1 wherever an image is compared."""

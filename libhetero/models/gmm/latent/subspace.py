@@ -140,6 +140,11 @@ class Imaging:
         """Å a pixel of the grid."""
         return self.pixel_size * self.box_size / self.grid
 
+    @cached_property
+    def compared(self) -> int:
+        """Numbers of an image that have weight."""
+        return int(np.count_nonzero(weights_in_quadrants(self.root_weight)))
+
     def factor(self, observation: Observation) -> Float[Array, "m half"]:
         """Return what whitens a projection: transfer · scale · root of the weights."""
         return transfer(observation, self.pixels) * self.scale * self.root_weight

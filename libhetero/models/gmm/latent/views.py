@@ -20,10 +20,11 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from libhetero.models.gmm.latent.directions import nothing_changes
 from libhetero.models.gmm.latent.low_rank import LowRank, expected
+from libhetero.models.gmm.latent.noise_power import Said
 from libhetero.models.gmm.latent.normal_equations import (
     NUISANCES,
     About,
@@ -84,20 +85,23 @@ def particle_equations(
         return normal_equations(imaging, sample, patch, layout, draws=draws, **options)
     used = np.flatnonzero(sample.weight)
     held, particle = np.unique(used // sample.views, return_inverse=True)
-    solved = _solved(imaging, sample, patch, layout, options, known) if nuisances else None
+    images, of_image = _some_images(imaging, sample, patch, layout, options)
+    solved = _solved(images, of_image, known) if nuisances else None
     left = number_of_columns(patch, layout, fields=fields, about=about)
     parts = [np.zeros((len(held), *rest, left), np.float32) for rest in ((left,), (), (draws,))]
     told = {"next": 0}
     waiting: dict[int, tuple[np.ndarray, ...]] = {}
     lock = Lock()
 
-    def take(rows: slice, said: tuple[np.ndarray, ...]) -> None:
+    def take(rows: slice, said: Said) -> None:
+        said = images.power.divided(said)
+        each: tuple[np.ndarray, ...] = said.hessian, said.gradient, said.noise
         if solved is not None:
             random = np.random.default_rng([seed, rows.start])
-            said = without_nuisances(said, solved.spread, solved.mean, random)
+            each = without_nuisances(each, solved.spread, solved.mean, random)
         # Added up in the order of the images, whichever thread is first, so that sums are the same each time.
         with lock:
-            waiting[rows.start] = said
+            waiting[rows.start] = each
             while (start := told["next"]) in waiting:
                 ready = waiting.pop(start)
                 told["next"] = start + len(ready[1])
@@ -106,13 +110,13 @@ def particle_equations(
 
     each_image(imaging, replace(sample, views=1), patch, layout, take, draws=draws, **options)
     hessian, gradient, noise = parts
-    return Equations(hessian, gradient, noise, 0, given_columns(fields, about), layout.kinds, solved)
+    return Equations(hessian, gradient, noise, 0, given_columns(fields, about), layout.kinds, images.power, solved)
 
 
-def _solved(
-    imaging: Imaging, sample: Batch, patch: np.ndarray, layout: Layout, options: dict[str, Any], known: Known | None
-) -> Solved:
-    """Return the nuisances of images, learnt from those of some particles where they are not known."""
+def _some_images(
+    imaging: Imaging, sample: Batch, patch: np.ndarray, layout: Layout, options: dict[str, Any]
+) -> tuple[Equations, Int[np.ndarray, "images"]]:
+    """Return the equations of the images of some particles, and the place of each image's particle."""
     used = (np.asarray(sample.weight) > 0).reshape(-1, sample.views)
     held = np.flatnonzero(used.any(axis=1))
     count = min(max(LEARNT_FROM // sample.views, 1), len(held))
@@ -123,7 +127,11 @@ def _solved(
     some = replace(jax.tree.map(lambda leaf: leaf[rows], sample), views=1)
     if options["about"] is not None:
         options = {**options, "about": replace(options["about"], latent=options["about"].latent[rows])}
-    images = normal_equations(imaging, some, patch, layout, **options)
+    return normal_equations(imaging, some, patch, layout, **options), particle
+
+
+def _solved(images: Equations, particle: Int[np.ndarray, "images"], known: Known | None) -> Solved:
+    """Return the nuisances of images, learnt from those of some particles where they are not known."""
     if known is not None:
         return Solved(known.spread, known.mean, images, particle)
     model, size = nothing_changes(images), len(NUISANCES)

@@ -211,19 +211,15 @@ def _one_map(config: Make3dConfig, progress: Callable[[float], None] | None) -> 
     check_folder(output)
     feed = listed_feed(config.data(), config.contrast)
     wanted = _wanted(config, feed)
-    deformation = None
+    deformation, weights = None, None
     if config.deform is not None:
         from libhetero.pipelines.maps.deforming import deformation_of
+        from libhetero.pipelines.maps.junk import molecule_weights
 
+        weights = molecule_weights(feed.particles)
         deformation = deformation_of(config.deform, feed, config.particles, config.batch_size, config.symmetry)
     made = reconstruct_some(
-        feed,
-        np.arange(len(feed)),
-        config.batch_size,
-        config.symmetry,
-        "reconstructing",
-        progress,
-        deformation=deformation,
+        feed, np.arange(len(feed)), config.batch_size, config.symmetry, "reconstructing", progress, weights, deformation
     )
     with working(LOGGER.info, f"{output}: FSC in the mask, sharpening, local resolution"):
         found = postprocessed(made, feed.pixel_size, wanted)
@@ -276,10 +272,14 @@ def _weighted_maps(
 ) -> Make3dResult:
     from libhetero.pipelines.decoding.class_files import whole_probabilities
     from libhetero.pipelines.maps import classes
+    from libhetero.pipelines.maps.junk import molecule_weights
     from libhetero.pipelines.maps.reconstructing import listed_feed
 
     feed = listed_feed(config.data(), config.contrast)
     probabilities, wanted = whole_probabilities(probabilities_file, feed.particles), _wanted(config, feed)
+    weights = molecule_weights(feed.particles)
+    if weights is not None:
+        probabilities = probabilities * weights[:, None]
     with classes.renewed_folder(config.output) as folder:
         found = tuple(
             classes.reconstruct_weighted(

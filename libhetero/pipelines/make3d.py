@@ -206,10 +206,12 @@ def _one_map(config: Make3dConfig, progress: Callable[[float], None] | None) -> 
     from libhetero.pipelines.maps.curves import draw_fsc_of_map
     from libhetero.pipelines.maps.postprocess import postprocessed
     from libhetero.pipelines.maps.reconstructing import listed_feed, reconstruct_some, write_maps
+    from libhetero.pipelines.maps.room import require_room
 
     output = Path(config.output)
     check_folder(output)
     feed = listed_feed(config.data(), config.contrast)
+    require_room(feed.box_size)
     wanted = _wanted(config, feed)
     deformation, weights = None, None
     if config.deform is not None:
@@ -250,10 +252,12 @@ def _class_maps(config: Make3dConfig, classes_file: str, progress: Callable[[flo
     from libhetero.pipelines.decoding.class_files import whole_classes
     from libhetero.pipelines.maps import classes
     from libhetero.pipelines.maps.reconstructing import listed_feed
+    from libhetero.pipelines.maps.room import require_room
     from libhetero.pipelines.run.folder import open_run
 
     trained = open_run(config.particles) if config.of_run else None
     feed = listed_feed(config.data(), config.contrast) if trained is None else _as_listed(trained)
+    require_room(feed.box_size)
     label, networks, wanted = whole_classes(classes_file, feed.particles), None, _wanted(config, feed)
     with classes.renewed_folder(config.output) as folder:
         if trained is not None:
@@ -274,8 +278,10 @@ def _weighted_maps(
     from libhetero.pipelines.maps import classes
     from libhetero.pipelines.maps.junk import molecule_weights
     from libhetero.pipelines.maps.reconstructing import listed_feed
+    from libhetero.pipelines.maps.room import require_room
 
     feed = listed_feed(config.data(), config.contrast)
+    require_room(feed.box_size)
     probabilities, wanted = whole_probabilities(probabilities_file, feed.particles), _wanted(config, feed)
     weights = molecule_weights(feed.particles)
     if weights is not None:

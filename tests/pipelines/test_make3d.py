@@ -248,6 +248,14 @@ def test_mistakes_of_probabilities(program, noisy, lines, message):
     assert code == 1 and message in err.splitlines()[-1] and not list(Path(".").glob("maps/class_01*"))
 
 
+@pytest.mark.parametrize("arguments", [(), ("--classes", "classes.txt"), ("--probabilities", "classes.txt")])
+def test_maps_that_memory_cannot_hold_are_refused(program, noisy, arguments, monkeypatch):
+    monkeypatch.setattr("libhetero.files.memory.free_memory", lambda: 10**5)
+    code, _, err = program("particles.star", "maps" if arguments else "map.mrc", *arguments, "--noinvert")
+    assert code == 1 and f"a map of {BOX} voxels to a side: about 1.953 MiB" in err and "(--box)" in err
+    assert not list(Path(".").glob("map*"))
+
+
 def test_half_sets_of_the_list_are_kept_in_every_class(program, noisy):
     particles, label = noisy
     half = (np.arange(COUNT) // 7) % 2

@@ -236,7 +236,7 @@ def seen_through_units(run: Run) -> list[Run]:
     """
     particles = run.particles
     pose, _ = particles.poses_and_ctfs()
-    units = []
+    units: list[Run] = []
     for operator in operators_of(run):
         rotation = (np.asarray(pose.rotation, np.float64) @ operator).astype(np.float32)
         seen = pose if not units else Pose(rotation=rotation, shift=pose.shift)

@@ -56,7 +56,7 @@ from libhetero.pipelines.scoring.truth import open_truth
 from libhetero.simulate.domains import complete_domains
 
 MARK = "poses.json"  # in the work folder: what was asked for, and the figures so far
-IMAGING = ("direction of view", "in-plane angle", "length of the shift")
+IMAGING = ("direction of view", "in-plane angle", "listed shift", "change of the pose")
 LISTS = ("true", "wrong")
 RUNS = {"listed": "", "refined": "--refine_poses"}
 MOVING = 3  # pieces

@@ -19,7 +19,8 @@ Writes RUN/aligned: region_NN.lst and .star, and .cs where the particles came fr
 of the original list; region_NN_motion.txt, how the region is turned and where its middle goes in each
 particle; and motion.bild, arrows of the main motions, for ChimeraX beside RUN/regions.mrc.
 --refine refines the poses against the images, with everything else as it is decoded. --subtract takes
-everything else off copies of the images, for refinement in other programs.
+everything else off copies of the images, for refinement in other programs. Of a run with a symmetry,
+lists hold each image once for every unit of the complex; maps of them are made without --sym.
 A map of each list, in the region's mask: e2hype_make3d.py --mask."""
 
 EPILOG = """\

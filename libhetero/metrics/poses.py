@@ -12,6 +12,7 @@ from libhetero.records import Pose
 
 MIRROR = np.diag([1.0, 1.0, -1.0])
 TRIED = 100  # particles whose turns are tried for that of all
+ALONE = np.eye(3)[None]  # the operators of C1
 
 
 def pose_errors(
@@ -49,19 +50,52 @@ class Frame:
         return Pose(rotation=rotation, shift=np.asarray(pose.shift, np.float64) + (rotation @ self.centre)[:, :2])
 
 
-def common_frame(pose: Pose, right: Pose) -> Frame:
+def nearest_poses(
+    pose: Pose, right: Pose, operators: Float[np.ndarray, "copies 3 3"] = ALONE, frame: Frame | None = None
+) -> Pose:
+    """Return the right poses that are nearest to others, of R S for all operators S, which give the same image.
+
+    Parameters
+    ----------
+    pose : those that they are to be near to.
+    right : R and t.
+    operators : S, of the structure's symmetry.
+    frame : in which `pose` is; None for that of the right ones.
+    """
+    found = np.asarray(pose.rotation, np.float64)
+    if frame is None:
+        frame = Frame(np.eye(3), np.zeros(3), False)
+    nearest = np.array(right.rotation, np.float64)
+    most = np.full(len(found), -np.inf)
+    for operator in np.asarray(operators, np.float64):
+        same = np.asarray(right.rotation, np.float64) @ operator
+        trace = np.sum(frame.of(Pose(rotation=same, shift=right.shift)).rotation * found, axis=(1, 2))
+        nearest[trace > most] = same[trace > most]
+        most = np.maximum(trace, most)
+    return Pose(rotation=nearest, shift=right.shift)
+
+
+def common_frame(pose: Pose, right: Pose, operators: Float[np.ndarray, "copies 3 3"] = ALONE) -> Frame:
     """Return the frame in which most poses are as near to the right ones as can be; a few may be anywhere.
 
     Of both hands, and of the turns that single particles tell, the one with the least median of angles; then the mean
-    of the turns that are near to it, and the centre by least squares over these particles.
+    of the turns that are near to it, and the centre by least squares over these particles. Of a symmetric structure
+    the turn is the least of those that make no difference.
+
+    Parameters
+    ----------
+    pose, right : of the same particles.
+    operators : of the structure's symmetry, by which each right pose may be another (`nearest_poses`).
     """
     best: tuple[float, np.ndarray, bool] | None = None
     found = np.asarray(pose.rotation, np.float64)
     for mirrored in (False, True):
         frame = Frame(np.eye(3), np.zeros(3), mirrored).of(right).rotation
-        turns = Rotation.from_matrix(np.swapaxes(frame, 1, 2) @ found)
+        every, same = np.swapaxes(frame, 1, 2) @ found, _in_hand(operators, mirrored)
         for one in np.unique(np.linspace(0, len(found) - 1, TRIED).astype(int)):
-            away = (turns * turns[int(one)].inv()).magnitude()
+            traces = every.reshape(-1, 9) @ (same @ every[one]).reshape(-1, 9).T
+            turns = Rotation.from_matrix(np.swapaxes(same, 1, 2)[traces.argmax(axis=1)] @ every)
+            away = (turns * Rotation.from_matrix(every[one]).inv()).magnitude()
             middle = float(np.median(away))
             if best is None or middle < best[0]:
                 near = away <= middle
@@ -69,9 +103,18 @@ def common_frame(pose: Pose, right: Pose) -> Frame:
     if best is None:
         raise ValueError("no poses")
     _, turn, mirrored = best
+    turns = _in_hand(operators, mirrored) @ turn
+    turn = turns[np.trace(turns, axis1=1, axis2=2).argmax()]
+    right = nearest_poses(pose, right, operators, Frame(turn, np.zeros(3), mirrored))
     placed = Frame(turn, np.zeros(3), mirrored).of(right)
     away, off = pose_errors(pose, placed.rotation, placed.shift)
     near = np.linalg.norm(away, axis=1) <= np.median(np.linalg.norm(away, axis=1))
     rows = placed.rotation[near][:, :2]
     centre = np.linalg.lstsq(rows.reshape(-1, 3), off[near].reshape(-1), rcond=None)[0]
     return Frame(turn, centre, mirrored)
+
+
+def _in_hand(operators: Float[np.ndarray, "copies 3 3"], mirrored: bool) -> Float[np.ndarray, "copies 3 3"]:
+    """Return the operators of a structure, or of its mirror image."""
+    operators = np.asarray(operators, np.float64)
+    return MIRROR @ operators @ MIRROR if mirrored else operators

@@ -97,7 +97,7 @@ def run(config: AlignConfig, progress: Callable[[float], None] | None = None) ->
 
     from libhetero.files import replacing_set
     from libhetero.pipelines.aligning.files import region_name, write_alignment, write_motion_arrows
-    from libhetero.pipelines.aligning.motions import decoded_motions, refined_motion
+    from libhetero.pipelines.aligning.motions import decoded_motions, operators_of, refined_motion
     from libhetero.pipelines.aligning.subtracting import check_subtraction, write_subtracted
     from libhetero.pipelines.decoding.gaussians import neutral_gaussians
     from libhetero.pipelines.decoding.latents import particle_latents
@@ -139,6 +139,14 @@ def run(config: AlignConfig, progress: Callable[[float], None] | None = None) ->
             np.degrees(np.sqrt(np.mean(motion.motions.angles() ** 2))),
             np.sqrt(np.mean(motion.moved**2)),
             np.sqrt(np.mean(motion.residual**2)),
+        )
+    units = len(operators_of(trained))
+    if units > 1:
+        LOGGER.info(
+            "the Gaussians are one of %d units: lists hold every image %d times, once at the pose of each unit's "
+            "region. Leave --sym out where maps are made of them.",
+            units,
+            units,
         )
     particles = listed_particles(trained.particles, trained.config.data)
     with replacing_set(folder):

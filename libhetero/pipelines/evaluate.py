@@ -26,6 +26,7 @@ from libhetero.files import replacing_set, require_memory, require_space
 from libhetero.pipelines.segment import SegmentConfig, folder_name
 
 LOGGER = logging.getLogger(__name__)
+PICTURE_BYTES = 2**20  # of memory for each picture of a movie, at most
 VOLUME_BYTES = 32  # of memory for each voxel: four volumes at once, the transform of one, and what it is made in
 WHICH, HOW, GRID = "which volumes, one of", "how they are chosen", "how they are written"  # headings of the help
 
@@ -288,7 +289,7 @@ def _write(
     from libhetero.pipelines.decoding.class_files import write_own_classes
     from libhetero.pipelines.decoding.evaluation_folder import asked, evaluation_folder, write_record
     from libhetero.pipelines.decoding.points import PLANE
-    from libhetero.pipelines.decoding.volume_files import MOVIE, write_places, write_volumes
+    from libhetero.pipelines.decoding.volume_files import FRAME, MOVIE, write_places, write_volumes
     from libhetero.pipelines.decoding.volumes import decoded_volumes
     from libhetero.telling.progress import tracked
 
@@ -301,6 +302,9 @@ def _write(
     side = config.crop or box
     needed = 4 * side**3 * len(chosen)  # beside those of before, which go when all are there
     require_space(folder, needed, f"{len(chosen)} volume(s)", "free some, ask for fewer, or choose another --output")
+    if config.movie:
+        frames = len(chosen) * (4 * min(side, FRAME) ** 3 + PICTURE_BYTES)
+        require_memory(frames, f"--movie of {len(chosen)} volumes", "ask for fewer volumes (--steps)")
     LOGGER.info("%d volume(s) of %d³ voxels at %.4g Å", len(chosen), side, pixel_size)
     decoded = decoded_volumes(trained, chosen.latents, box, pixel_size, config.lowpass)
     decoded = tracked(decoded, len(chosen), "volumes", lambda one: 1, progress, "volumes")

@@ -206,24 +206,22 @@ def _one_map(config: Make3dConfig, progress: Callable[[float], None] | None) -> 
     from libhetero.pipelines.maps.curves import draw_fsc_of_map
     from libhetero.pipelines.maps.postprocess import postprocessed
     from libhetero.pipelines.maps.reconstructing import listed_feed, reconstruct_some, write_maps
+    from libhetero.pipelines.maps.room import require_room
 
     output = Path(config.output)
     check_folder(output)
     feed = listed_feed(config.data(), config.contrast)
+    require_room(feed.box_size)
     wanted = _wanted(config, feed)
-    deformation = None
+    deformation, weights = None, None
     if config.deform is not None:
         from libhetero.pipelines.maps.deforming import deformation_of
+        from libhetero.pipelines.maps.junk import molecule_weights
 
+        weights = molecule_weights(feed.particles)
         deformation = deformation_of(config.deform, feed, config.particles, config.batch_size, config.symmetry)
     made = reconstruct_some(
-        feed,
-        np.arange(len(feed)),
-        config.batch_size,
-        config.symmetry,
-        "reconstructing",
-        progress,
-        deformation=deformation,
+        feed, np.arange(len(feed)), config.batch_size, config.symmetry, "reconstructing", progress, weights, deformation
     )
     with working(LOGGER.info, f"{output}: FSC in the mask, sharpening, local resolution"):
         found = postprocessed(made, feed.pixel_size, wanted)
@@ -254,10 +252,12 @@ def _class_maps(config: Make3dConfig, classes_file: str, progress: Callable[[flo
     from libhetero.pipelines.decoding.class_files import whole_classes
     from libhetero.pipelines.maps import classes
     from libhetero.pipelines.maps.reconstructing import listed_feed
+    from libhetero.pipelines.maps.room import require_room
     from libhetero.pipelines.run.folder import open_run
 
     trained = open_run(config.particles) if config.of_run else None
     feed = listed_feed(config.data(), config.contrast) if trained is None else _as_listed(trained)
+    require_room(feed.box_size)
     label, networks, wanted = whole_classes(classes_file, feed.particles), None, _wanted(config, feed)
     with classes.renewed_folder(config.output) as folder:
         if trained is not None:
@@ -276,10 +276,16 @@ def _weighted_maps(
 ) -> Make3dResult:
     from libhetero.pipelines.decoding.class_files import whole_probabilities
     from libhetero.pipelines.maps import classes
+    from libhetero.pipelines.maps.junk import molecule_weights
     from libhetero.pipelines.maps.reconstructing import listed_feed
+    from libhetero.pipelines.maps.room import require_room
 
     feed = listed_feed(config.data(), config.contrast)
+    require_room(feed.box_size)
     probabilities, wanted = whole_probabilities(probabilities_file, feed.particles), _wanted(config, feed)
+    weights = molecule_weights(feed.particles)
+    if weights is not None:
+        probabilities = probabilities * weights[:, None]
     with classes.renewed_folder(config.output) as folder:
         found = tuple(
             classes.reconstruct_weighted(

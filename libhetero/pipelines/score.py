@@ -11,6 +11,7 @@ from typing import Any
 from libhetero.configuration import check_options, option, same_as, write_json
 from libhetero.configuration.limits import MOST_BATCH, MOST_DENSITY, MOST_MASS, MOST_PARTICLES, MOST_SEED
 from libhetero.errors import ConfigurationError
+from libhetero.models.gmm.config import GmmConfig
 from libhetero.pipelines.evaluate import EvaluateConfig
 from libhetero.pipelines.validate import ValidateConfig
 
@@ -69,6 +70,14 @@ class ScoreConfig:
         most=MOST_MASS,
         help="molecular mass in kDa, for the level that encloses it",
         shown_default="the truth's",
+    )
+    symmetry: str | None = same_as(
+        GmmConfig,
+        "symmetry",
+        None,
+        group="",
+        help="symmetry of the structure, c4, d2, t, o, i …: of the true poses that give one image, the nearest counts",
+        shown_default="the run's",
     )
     seed: int = option(0, "--seed", metavar="N", least=0, most=MOST_SEED, help="of k-means")
     embedding: str | None = same_as(EvaluateConfig, "embedding", group="", help="whose classes are scored, by its name")
@@ -131,7 +140,9 @@ def _score_run(config: ScoreConfig, progress: Callable[[float], None]) -> dict[s
     places = places_in_truth(opened.particles, truth)
     values = _begun(config, opened.folder, opened.model.family, truth, len(opened.particles))
     values |= score_particles(opened.folder / FINDINGS, truth, places)
-    values |= _posed(score_poses(opened.particles, opened.folder / FOUND, truth, places))
+    values |= _posed(
+        score_poses(opened.particles, opened.folder / FOUND, truth, places, _symmetry(config, opened.model.config))
+    )
     if truth.kind != "motion":
         values["labels"] = score_labels(opened, truth, places, config.seed, config.batch_size)
     if has_mixtures(opened) and truth.position is not None:
@@ -157,10 +168,15 @@ def _score_classification(config: ScoreConfig, progress: Callable[[float], None]
     places = places_in_truth(particles, truth)
     values = _begun(config, found.folder, "classification", truth, len(particles))
     values |= score_particles(found.folder / PARTICLES, truth, places)
-    values |= _posed(score_poses(particles, None, truth, places))
+    values |= _posed(score_poses(particles, None, truth, places, _symmetry(config, None)))
     if truth.kind != "motion":
         values["labels"] = score_class_files(found.folder.glob(CLASSES), particles, truth, places)
     return values | score_volumes(config, of_classification(found), truth, places, progress)
+
+
+def _symmetry(config: ScoreConfig, model: Any) -> str:
+    """Return the symmetry that is asked for, or that of a model by its configuration."""
+    return config.symmetry if config.symmetry is not None else getattr(model, "symmetry", "c1")
 
 
 def _posed(scores: dict[str, Any]) -> dict[str, Any]:

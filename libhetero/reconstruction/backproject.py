@@ -24,7 +24,7 @@ from libhetero.errors import DataError
 from libhetero.physics.correlation import fourier_shell_correlation
 from libhetero.physics.slices import PADDING
 from libhetero.reconstruction.deformed import Deformation, add_difference, corrected, no_difference
-from libhetero.reconstruction.sums import Sums, add_batch, empty_sums
+from libhetero.reconstruction.sums import Sums, add_batch, check_box, empty_sums
 from libhetero.reconstruction.wiener import solved
 from libhetero.records import Batch, Pose
 
@@ -102,8 +102,9 @@ def reconstruct(
 
     Raises
     ------
-    DataError : if the stream holds no image.
+    DataError : if the stream holds no image, or the box is larger than `check_box` lets it be.
     """
+    check_box(n, padding)
     sums, particles, counted = empty_sums(n, padding), 0, 0.0
     difference = None if deformation is None else no_difference(deformation.moving)
     for batch in batches:

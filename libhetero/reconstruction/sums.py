@@ -8,13 +8,16 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Complex, Float, Int
+from jaxtyping import Array, Bool, Complex, Float, Inexact, Int
 
+from libhetero.errors import DataError
 from libhetero.physics.fourier import fourier_image, frequencies_2d, half_plane, hermitian_weight
 from libhetero.physics.observation import backprojected, transfer
 from libhetero.physics.pytrees import register_record
 from libhetero.physics.slices import PADDING, slice_corners
 from libhetero.records import Batch, Observation
+
+REACH = 2**31 - 1  # of an index of 32 bits
 
 
 @register_record
@@ -30,6 +33,30 @@ class Sums:
 
     numerator: Complex[Array, "2 padded padded half"]
     weight: Float[Array, "2 padded padded half"]
+
+
+def check_box(n: int, padding: int = PADDING) -> None:
+    """Refuse a box whose oversampled half space has more points than an index of 32 bits reaches.
+
+    Parameters
+    ----------
+    n : box size, voxels (even).
+    padding : how finely Fourier space is sampled.
+
+    Raises
+    ------
+    DataError : naming the largest box.
+    """
+
+    def points(box: int) -> int:
+        return (padding * box) ** 2 * (padding * box // 2 + 1)
+
+    if points(n) > REACH:
+        largest = next(box for box in range(n - n % 2, 0, -2) if points(box) <= REACH)
+        raise DataError(
+            f"a map of {n} voxels to a side: expected at most {largest}. Crop the images in Fourier space (--box "
+            f"{largest}), or cut them to a smaller box."
+        )
 
 
 def empty_sums(n: int, padding: int = PADDING) -> Sums:
@@ -88,7 +115,23 @@ def add_batch(sums: Sums, batch: Batch, half: Int[Array, "batch"], pixel_size: f
     planes = planes.reshape(len(planes), -1)
     planes = jnp.where(turned, jnp.conj(planes), planes)[:, None] * shares
     squares = squares.reshape(len(squares), 1, -1) * shares
-    indices = indices + half[:, None, None] * (sums.numerator.size // 2)
-    numerator = sums.numerator.reshape(-1).at[indices].add(planes)
-    weight = sums.weight.reshape(-1).at[indices].add(squares)
-    return Sums(numerator.reshape(sums.numerator.shape), weight.reshape(sums.weight.shape))
+    numerator, weight = (
+        _added(total, half, indices, values) for total, values in ((sums.numerator, planes), (sums.weight, squares))
+    )
+    return Sums(numerator, weight)
+
+
+def _added(
+    total: Inexact[Array, "2 padded padded half"],
+    half: Int[Array, "batch"],
+    indices: Int[Array, "batch 8 pixels"],
+    values: Inexact[Array, "batch 8 pixels"],
+) -> Inexact[Array, "2 padded padded half"]:
+    """Return sums with values added at flat indices in one half-set or the other.
+
+    Both together are one axis where an index of 32 bits reaches all of it, which is faster, and two where it does not.
+    """
+    if total.size <= REACH:
+        indices = indices + half[:, None, None] * (total.size // 2)
+        return total.reshape(-1).at[indices].add(values).reshape(total.shape)
+    return total.reshape(2, -1).at[half[:, None, None], indices].add(values).reshape(total.shape)

@@ -36,7 +36,10 @@ def draw_movie(
     (first, *_), (side, *_) = cropped(volumes, level)
     inside = slice(int(first), int(first + side))
     parts = [np.asarray(volume[inside, inside, inside], np.float32) for volume in volumes]
-    middle = refined(np.mean(parts, axis=0))
+    total = np.zeros(parts[0].shape)
+    for part in parts:  # one by one: a copy of all would take as much memory again
+        total += part
+    middle = refined((total / len(parts)).astype(np.float32))
     figure, axes = new_figure(4.0, 4.4, 1, 1)
     axis = np.ravel(axes)[0]
     pictures = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -18,6 +19,7 @@ from libhetero.models.gmm.latent.subspace import Imaging
 from libhetero.physics.fourier import frequencies_2d, half_plane, real_image
 from libhetero.physics.gaussians import project_gaussians
 from libhetero.physics.observation import observed
+from libhetero.physics.symmetry import symmetric_copies, symmetry_operators
 from libhetero.pipelines.listing.copying import placed_in
 from libhetero.pipelines.run.configuration import RunConfig
 from libhetero.pipelines.run.data import DataConfig
@@ -166,17 +168,20 @@ class RefiningOracle(GaussianOracle):
         return refined_pieces(self.imaging, mixtures, member, batch, contrast, spread)
 
 
-def refining_run(folder: Path, truth: Truth, sluggish: float, noise: float = 0.1) -> Run:
+def refining_run(folder: Path, truth: Truth, sluggish: float, noise: float = 0.1, symmetry: str = "c1") -> Run:
     """Return a run that refines pieces, whose Gaussians do what their atoms do, times `sluggish`.
 
-    Its images, beside it, are those of the Gaussians that do all of it, with noise: so many deviations of them.
+    Its images, beside it, are those of the Gaussians that do all of it, and of their symmetric copies, with noise: so
+    many deviations of them.
     """
     half = gaussian_run(folder, truth, sluggish)
     pose, ctf = half.particles.poses_and_ctfs()
     whole = gaussian_run(folder, truth).model.decode({}, np.arange(truth.particles, dtype=np.float32)[:, None])
 
+    operators = symmetry_operators(symmetry)
+
     def image(mixture, pose, ctf):
-        plane = project_gaussians(mixture, pose, BOX, PIXEL)
+        plane = project_gaussians(symmetric_copies(mixture, operators), pose, BOX, PIXEL)
         return real_image(observed(plane, Observation(pose=pose, ctf=ctf), half_plane(BOX, PIXEL)), BOX)
 
     images = np.asarray(jax.jit(jax.vmap(image))(whole, pose, ctf))
@@ -188,6 +193,7 @@ def refining_run(folder: Path, truth: Truth, sluggish: float, noise: float = 0.1
     inside = np.linalg.norm(frequencies_2d(BOX), axis=-1) < 0.5
     weight = (inside / (BOX * noise) ** 2).astype(np.float32)
     neutral = half.model.neutral
-    imaging = Imaging.of(neutral, np.eye(3, dtype=np.float32)[None], 1.0, weight, BOX, PIXEL)
-    model = RefiningOracle(neutral, half.model.amplitude, half.model.position, imaging=imaging)
+    imaging = Imaging.of(neutral, operators, 1.0, weight, BOX, PIXEL)
+    config = SimpleNamespace(symmetry=symmetry)
+    model = RefiningOracle(neutral, half.model.amplitude, half.model.position, config=config, imaging=imaging)
     return replace(half, model=model, particles=placed_in(half.particles, str(path)))

@@ -347,6 +347,18 @@ def test_program(tmp_path, gaussians, monkeypatch, load_program, capsys):
     assert program.main([str(tmp_path)]) == 2
 
 
+def test_a_movie_that_memory_cannot_hold_is_refused_before_it_is_made(
+    tmp_path, gaussians, load_program, capsys, monkeypatch
+):
+    """Each of its frames is in memory; without it, the volumes are made."""
+    program, command = load_program("e2hype_eval.py"), [str(tmp_path), "--path", "0,2", "--route", "direct"]
+    monkeypatch.setattr("libhetero.files.memory.free_memory", lambda: 3 * 2**20)
+    assert program.main([*command, "--steps", "3", "--movie"]) == 1
+    error = capsys.readouterr().err
+    assert "--movie of 4 volumes: about 4." in error and "fewer volumes (--steps)" in error and error.count("\n") == 1
+    assert program.main([*command, "--steps", "3"]) == 0
+
+
 def test_a_path_as_a_movie(tmp_path, gaussians, load_program, capsys):
     """There and back; the script plays it, coloured by how much each voxel changes; without --movie, both go."""
     program, command = load_program("e2hype_eval.py"), [str(tmp_path), "--path", "0,2", "--route", "direct"]

@@ -14,6 +14,7 @@ from libhetero.metrics.fsc import masked_fsc, resolution
 from libhetero.physics.gaussians import gaussians_to_volume
 from libhetero.pipelines.decoding.class_files import write_classes
 from libhetero.reconstruction.wiener import radius_3d
+from libhetero.records import ParticleEstimates
 from libhetero.training.configuration import PreprocessConfig
 from tests.making.images import BOX, PIXEL, clean_images
 from tests.making.mixtures import mixture
@@ -205,6 +206,32 @@ def test_every_image_counts_by_the_probability_of_its_class(program, noisy):
     assert Path("either/fsc.png").exists()
 
 
+def with_junk(particles):
+    """Return particles of which every third is junk, more or less, and how much each counts."""
+    junk = np.where(np.arange(len(particles)) % 3 == 0, np.linspace(0.5, 1, len(particles)), 0.0).round(4)
+    return dataclasses.replace(particles, estimates=ParticleEstimates(np.ones(len(junk)), junk)), 1 - junk
+
+
+def test_junk_counts_less_in_maps_of_states(program, noisy):
+    """As the list states it: the same as of probabilities that are that much less."""
+    particles, label = noisy
+    listed, share = with_junk(particles)
+    certain = (label[:, None] == np.arange(3)).astype(float)
+    for name, weight in (("certain.txt", np.ones(COUNT)), ("less.txt", share)):
+        table = np.column_stack([np.arange(COUNT), certain * weight[:, None]])
+        np.savetxt(name, table, fmt=["%d"] + ["%.4f"] * 3)
+    for name in ("junk.star", "junk.lst"):
+        write_particles(name, listed)
+        code, out, err = program(name, f"of_{name}", "--probabilities", "certain.txt", "--noinvert")
+        assert code == 0 and f"together as much as {share.sum():.0f} of {COUNT}" in out + err, err
+    assert program("particles.star", "less", "--probabilities", "less.txt", "--noinvert")[0] == 0
+    for k in range(3):
+        less = read_volume(f"less/class_{k:02d}.mrc")[0]
+        for name in ("junk.star", "junk.lst"):
+            found = read_volume(f"of_{name}/class_{k:02d}.mrc")[0]
+            np.testing.assert_allclose(found, less, atol=1e-4 * np.abs(less).max())
+
+
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
@@ -219,6 +246,14 @@ def test_mistakes_of_probabilities(program, noisy, lines, message):
     Path("odd.txt").write_text(lines)
     code, _, err = program("particles.star", "maps", "--probabilities", "odd.txt", "--noinvert")
     assert code == 1 and message in err.splitlines()[-1] and not list(Path(".").glob("maps/class_01*"))
+
+
+@pytest.mark.parametrize("arguments", [(), ("--classes", "classes.txt"), ("--probabilities", "classes.txt")])
+def test_maps_that_memory_cannot_hold_are_refused(program, noisy, arguments, monkeypatch):
+    monkeypatch.setattr("libhetero.files.memory.free_memory", lambda: 10**5)
+    code, _, err = program("particles.star", "maps" if arguments else "map.mrc", *arguments, "--noinvert")
+    assert code == 1 and f"a map of {BOX} voxels to a side: about 1.953 MiB" in err and "(--box)" in err
+    assert not list(Path(".").glob("map*"))
 
 
 def test_half_sets_of_the_list_are_kept_in_every_class(program, noisy):
@@ -354,6 +389,20 @@ def test_particles_that_move_are_put_back_to_rest(program, moving_run):
     some, mixed = (read_volume(f"{name}.star.mrc")[0] for name in ("some", "mixed"))
     np.testing.assert_allclose(mixed, some, atol=1e-3 * some.max())
     assert error("some.star.mrc") < error("plain.mrc")
+
+
+def test_junk_counts_less_in_deformed_maps(program, moving_run):
+    """Junk that is certain not at all: the map, and its number of particles, are those of the others."""
+    listed = read_particles("motion/particles.star")
+    listed = dataclasses.replace(listed, half_set=np.arange(400) // 2 % 2)
+    junk = (np.arange(400) % 2).astype(float)
+    estimated = dataclasses.replace(listed, estimates=ParticleEstimates(np.ones(400), junk))
+    for name, particles in (("all.star", estimated), ("some.star", listed.take(junk == 0))):
+        write_particles(name, particles)
+        assert program(name, f"{name}.mrc", "--deform", "hype_00")[0] == 0
+    found, some = (read_volume(f"{name}.star.mrc")[0] for name in ("all", "some"))
+    np.testing.assert_allclose(found, some, atol=1e-3 * some.max())
+    assert particles_in_map("all.star.mrc") == 200
 
 
 def test_mistakes_of_deformed_maps(program, moving_run, tmp_path, monkeypatch):

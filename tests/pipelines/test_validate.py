@@ -10,6 +10,7 @@ import time
 import numpy as np
 import pytest
 from scipy.sparse.csgraph import connected_components
+from scipy.spatial.transform import Rotation
 
 from libhetero.analysis.constant import shared_change
 from libhetero.analysis.regions import Regions
@@ -22,6 +23,7 @@ from libhetero.pipelines.validate import ValidateConfig
 from libhetero.pipelines.validating import examination, imaging, nulls, structure, volumes
 from libhetero.pipelines.validating.halves import HalfModel
 from libhetero.pipelines.validating.record import NullSets, read_validation
+from libhetero.records import GivenPoses, Pose, PoseChange
 from tests.making.runs import field_run, gaussian_run
 
 COUNT = 300
@@ -87,12 +89,7 @@ def test_verdicts_follow_from_half_sets_and_nulls(toy, tmp_path, load_program, c
     assert found.halves.regions == (3, 2) and found.halves.agreement[1] == 1.0 > found.halves.agreement[0]
     np.testing.assert_allclose(found.halves.canonical, [1, 1], atol=0.05)
     assert found.nulls.with_directions == 1 and found.regions[0].false_positive == pytest.approx(1 / 20)
-    assert {one.property for one in found.following} >= {
-        "defocus",
-        "length of the shift",
-        "half-set",
-        "place in the list",
-    }
+    assert {one.property for one in found.following} >= {"defocus", "listed shift", "half-set", "place in the list"}
     assert {one.coordinate for one in found.following} == {
         *(f"{kind} {k}" for kind in ("latent", "region") for k in (1, 2, 3))
     }
@@ -224,11 +221,32 @@ def test_properties_are_those_of_the_list_and_of_the_particles(tmp_path):
         "place in the list",
         "direction of view",
         "in-plane angle",
-        "length of the shift",
+        "listed shift",
         "defocus",
         "contrast",
     }, "without astigmatism, half-sets and micrographs where there are none"
     np.testing.assert_array_equal(imaging.strength_of(findings), np.where(junk > 0, 0, findings.contrast))
+
+
+@pytest.mark.parametrize("solved_with_the_latent", [True, False])
+def test_latents_that_follow_the_change_of_poses_are_told(tmp_path, solved_with_the_latent):
+    """The change along an axis of the molecule, with the latent or before training; and the shift that is listed."""
+    run, random, count = field_run(tmp_path), np.random.default_rng(2), 400
+    particles = run.particles.take(random.integers(50, size=count))
+    rotation = Rotation.random(count, random_state=1).as_matrix()
+    turn, shift, listed = random.normal(size=(count, 3)), random.normal(size=(count, 2)), random.normal(size=(count, 2))
+    change = PoseChange(turn=turn, shift=shift, turn_deviation=turn, shift_deviation=shift)
+    pose, zero, poses = Pose(rotation=rotation, shift=listed), np.zeros(count), change
+    if solved_with_the_latent:
+        particles = dataclasses.replace(particles, pose=pose, given=None)
+    else:
+        refined, poses = Pose(rotation=rotation, shift=listed + shift), None
+        particles = dataclasses.replace(particles, pose=refined, given=GivenPoses(pose, change))
+    properties = imaging.properties_of(particles, ParticleFindings(zero, zero, zero, zero, poses))
+    in_molecule = np.einsum("nji,nj->ni", rotation, turn)[:, 1]
+    latents = np.column_stack([in_molecule + random.normal(size=count), listed[:, 0], random.normal(size=count)])
+    found = imaging.followed(properties, ("turned", "shifted", "nothing"), latents, np.arange(count), 0)
+    assert [worst and worst[0] for worst in map(found.worst, range(3))] == ["change of the pose", "listed shift", None]
 
 
 def test_contrasts_of_null_sets_are_freed_of_the_noise_of_their_estimates():

@@ -307,6 +307,36 @@ def test_no_images_are_refused():
         backproject.reconstruct([], N, PIXEL)
 
 
+def test_a_box_whose_half_sets_together_are_beyond_32_bits_is_indexed():
+    """The sums of 648 pixels are not allocated: their addition is traced."""
+    n, batch = 648, take(clean_particles(), np.arange(1))
+
+    def added():
+        image = dataclasses.replace(batch, images=jnp.zeros((1, n, n)))
+        return sums.add_batch(sums.empty_sums(n), image, jnp.zeros(1, jnp.int32), PIXEL)
+
+    assert jax.eval_shape(added).weight.shape == (2, 2 * n, 2 * n, n + 1)
+
+
+def test_both_ways_to_index_add_the_same(monkeypatch):
+    random = np.random.default_rng(4)
+    total, values = random.normal(size=(2, 6, 6, 4)).astype(np.float32), random.normal(size=(5, 8, 7))
+    half, indices = (
+        jnp.asarray([0, 1, 1, 0, 1], jnp.int32),
+        jnp.asarray(random.integers(144, size=(5, 8, 7)), jnp.int32),
+    )
+    found = []
+    for reach in (sums.REACH, 0):
+        monkeypatch.setattr(sums, "REACH", reach)
+        found.append(sums._added(jnp.asarray(total), half, indices, jnp.asarray(values, jnp.float32)))
+    np.testing.assert_array_equal(*found)
+
+
+def test_a_box_that_one_half_set_is_too_large_in_is_refused():
+    with pytest.raises(DataError, match=r"a map of 814 voxels to a side: expected at most 812\. .*--box 812"):
+        backproject.reconstruct([], 814, PIXEL)
+
+
 def test_aberrations_are_corrected():
     """As sharp as without them where the list states them, blurred where it does not."""
     clean = clean_particles()

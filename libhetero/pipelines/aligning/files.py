@@ -15,9 +15,10 @@ from libhetero.files import remove_stale, replacing
 from libhetero.pipelines.aligning.motions import RegionMotion
 from libhetero.pipelines.decoding.sampling import spread_indices
 from libhetero.pipelines.listing.copying import placed_in
-from libhetero.pipelines.listing.writing import LIST_ENDINGS, write_lists
+from libhetero.pipelines.listing.writing import LIST_ENDINGS, endings_of, write_lists
 from libhetero.records import ParticleSet
 from libhetero.report.arrows import write_arrows
+from libhetero.tilts import one_image_each
 
 LOGGER = logging.getLogger(__name__)
 
@@ -38,13 +39,16 @@ def write_alignment(
     """Write region_NN.lst, .star (of a .cs, .cs) and region_NN_motion.txt for each region; those of before go, but
     for stacks.
 
+    Of a symmetric complex, lists hold each image once for every unit, all of them in one half-set. There is no .cs
+    then, as several of its rows would have one uid.
+
     Returns the tables of motion.
 
     Parameters
     ----------
     particles : as lists should name them, with the poses of the molecules.
     motions : of each region.
-    stacks : of the images of each, in the order of the particles; None for those of the particles.
+    stacks : of the images of each, in the order of the rows of its motion; None for those of the particles.
     """
     own = re.compile(rf"region_\d+({'|'.join(map(re.escape, (*LIST_ENDINGS, MOTION)))})")
     remove_stale(folder, *(path.name for path in folder.glob("region_*") if own.fullmatch(path.name)))
@@ -52,13 +56,34 @@ def write_alignment(
     for path in sorted(folder.glob(f"region_[0-9]*{SUBTRACTED}")):  # others may have been trained on them
         if path.name not in written:
             LOGGER.warning("%s: is of an earlier call, and is kept; remove it where nothing is trained on it", path)
-    names = [region_name(motion.region) for motion in motions]
+    names, endings = [region_name(motion.region) for motion in motions], endings_of(particles)
+    units = max((len(motion.shown) // max(len(particles), 1) for motion in motions), default=1)
+    if units > 1:
+        particles = seen_several_times(particles, units)
+        if len(endings) > 2:
+            LOGGER.warning("no .cs of the regions: it would have one uid for all %d units of an image", units)
+        endings = LIST_ENDINGS[:2]
     shown = [particles] * len(motions) if stacks is None else [placed_in(particles, str(path)) for path in stacks]
     still = [
         dataclasses.replace(one, pose=motion.poses, given=None) for one, motion in zip(shown, motions, strict=True)
     ]
-    write_lists(folder, dict(zip(names, still, strict=True)))
+    write_lists(folder, dict(zip(names, still, strict=True)), endings)
     return [_write_motion(folder / f"{name}{MOTION}", motion) for name, motion in zip(names, motions, strict=True)]
+
+
+def seen_several_times(particles: ParticleSet, times: int) -> ParticleSet:
+    """Return particles in their order, again and again; all of one image, and of one particle, in one half-set.
+
+    Parameters
+    ----------
+    particles : without half-sets, every other one is of the second.
+    times : how often.
+    """
+    half_set = particles.half_set
+    if half_set is None:
+        half_set = one_image_each(particles)[1] % 2
+    several = dataclasses.replace(particles, half_set=half_set)
+    return several.take(np.tile(np.arange(len(particles)), times))
 
 
 def write_motion_arrows(

@@ -2,6 +2,10 @@
 
 A particle has one motion, whether one image shows it or several, as the tilts of a series do: what is decoded is the
 particle's, and what is refined follows from all of its images together. The pose of each image is composed with it.
+
+The Gaussians of a symmetric complex are one unit of it, which is seen through every operator S of the symmetry. A piece
+of it that lies at Q x + s is seen at R (S (Q x + s)) + t, so that each image shows as many pieces as there are
+operators, each at a pose of its own: (R S Q, t + R S s). All of them are rows of the list.
 """
 
 from __future__ import annotations
@@ -20,12 +24,13 @@ from jaxtyping import Array, Bool, Float, Int
 from libhetero.analysis.rigid import RigidMotions, rigid_motions
 from libhetero.models.gmm.latent.pieces import OF_SERIES, seen_in_image
 from libhetero.physics.observation import seen_through
+from libhetero.physics.symmetry import symmetry_operators
 from libhetero.pipelines.decoding.gaussians import mixture_model, neutral_gaussians, stream_mixtures
 from libhetero.pipelines.decoding.particle_findings import particle_findings
 from libhetero.pipelines.decoding.sampling import spread_indices
 from libhetero.pipelines.run.folder import Run, batches
 from libhetero.records import Batch, Pose
-from libhetero.telling.progress import tracked
+from libhetero.telling.progress import part_of, tracked
 from libhetero.tilts import one_image_each
 from libhetero.training.series import SeriesFeed, drawn_from
 
@@ -36,7 +41,7 @@ FIRST = 2.0, np.radians(4.0)  # Å and radians: spreads that the search begins w
 LEAST = np.array([0.02, np.radians(0.02)])
 MOST_CONTRAST = 3.0
 Found = tuple[Pose, np.ndarray, np.ndarray]
-Refinement = Callable[[np.ndarray, np.ndarray, Callable[[float], None] | None], Found]
+Refinement = Callable[[Run, np.ndarray, np.ndarray, Callable[[float], None] | None], Found]
 Particles = Iterator[tuple[Batch, np.ndarray, np.ndarray]]
 
 
@@ -50,10 +55,11 @@ class RegionMotion:
     pivot : mean place of its Gaussians at rest, weighted by amplitude, Å.
     motions : of each particle as decoded, x → Q x + s.
     residual : of each particle, Å, root mean square distance of the decoded Gaussians from that rigid motion.
-    shown : which of the particles each image shows.
-    poses : at which the region at rest is seen in each image.
+    shown : which of the particles each row shows. Rows are all images in their order, once for each unit of a
+        symmetric complex: unit after unit, the first of which the Gaussians are.
+    poses : at which the region at rest is seen in each row.
     spread : Å and radians that the refined poses are off the decoded ones by; None where they are not refined.
-    numbers, variance : of those spreads, of shift along x and y and of rotation about x, y and z of each image; None
+    numbers, variance : of those spreads, of shift along x and y and of rotation about x, y and z of the image; None
         likewise.
     """
 
@@ -61,11 +67,11 @@ class RegionMotion:
     pivot: Float[np.ndarray, "3"]
     motions: RigidMotions
     residual: Float[np.ndarray, "particles"]
-    shown: Int[np.ndarray, "images"]
+    shown: Int[np.ndarray, "rows"]
     poses: Pose
     spread: Float[np.ndarray, "2"] | None = None
-    numbers: Float[np.ndarray, "images 5"] | None = None
-    variance: Float[np.ndarray, "images 5"] | None = None
+    numbers: Float[np.ndarray, "rows 5"] | None = None
+    variance: Float[np.ndarray, "rows 5"] | None = None
 
     @property
     def moved(self) -> Float[np.ndarray, "particles"]:
@@ -105,7 +111,7 @@ def decoded_motions(
             rigid = np.einsum("pcd,jd->pjc", found.rotation, rest[inside]) + found.shift[:, None]
             square = np.sum((gone - rigid) ** 2, axis=-1) @ weight[inside] / weight[inside].sum()
             parts[place].append((found, np.sqrt(square)))
-    pose, stretched = _poses(run)
+    units = [_poses(unit) for unit in seen_through_units(run)]
     motions: list[RegionMotion] = []
     for region, inside, part in zip(regions, members, parts, strict=True):
         found = RigidMotions(
@@ -113,8 +119,8 @@ def decoded_motions(
         )
         pivot = weight[inside] @ rest[inside] / weight[inside].sum()
         residual = np.concatenate([square for _, square in part])
-        poses = found.take(shown).pose_of_piece(pose, stretched)
-        motions.append(RegionMotion(region, pivot, found, residual, shown, poses))
+        poses = _after_one_another([found.take(shown).pose_of_piece(*unit) for unit in units])
+        motions.append(RegionMotion(region, pivot, found, residual, np.tile(shown, len(units)), poses))
     return motions
 
 
@@ -138,14 +144,41 @@ def refined_motion(
     refine = _refinement(run, latent, np.asarray(label == motion.region), batch_size)
     (first, shown), begun = one_image_each(run.particles), np.array(FIRST, np.float32)
     sample = first[spread_indices(len(first), max(SAMPLE * len(first) // len(shown), LEAST_SAMPLE))]
-    spread = learnt_spread(begun, *refine(sample, begun, None)[1:])
-    pose, numbers, covariance = refine(np.arange(len(shown)), spread, progress)
+    spread = learnt_spread(begun, *refine(run, sample, begun, None)[1:])
     LOGGER.info(
         "region %d: refined by %.2g Å along each axis of the image and %.2g° about it (standard deviations)",
         motion.region,
         spread[0],
         np.degrees(spread[1]),
     )
+    units, advance = seen_through_units(run), progress or (lambda fraction: None)
+    poses, numbers, variance = list[Pose](), list[np.ndarray](), list[np.ndarray]()
+    for place, unit in enumerate(units):
+        told = part_of(advance, place / len(units), 1 / len(units))
+        found = refine(unit, np.arange(len(shown)), spread, told)
+        turned, stretched, mean, covariance = _in_images(unit, found, shown)
+        poses.append(motion.motions.take(shown).pose_of_piece(turned, stretched))
+        numbers.append(mean)
+        variance.append(np.diagonal(covariance, axis1=1, axis2=2))
+    refined = _after_one_another(poses)
+    return dataclasses.replace(
+        motion, poses=refined, spread=spread, numbers=np.concatenate(numbers), variance=np.concatenate(variance)
+    )
+
+
+def _in_images(
+    run: Run, found: Found, shown: Int[np.ndarray, "images"]
+) -> tuple[Pose, Float[np.ndarray, "images 3 3"], Float[np.ndarray, "images 5"], Float[np.ndarray, "images 5 5"]]:
+    """Return the refined poses without and with what the magnification does to them, and u and its covariance in the
+    axes of each image.
+
+    Parameters
+    ----------
+    run : whose poses were refined.
+    found : as a `Refinement` gives it.
+    shown : which of the particles each image shows.
+    """
+    pose, numbers, covariance = found
     listed, stretched = _poses(run)
     back, rotation = np.linalg.inv(stretched), np.asarray(pose.rotation, np.float64)
     if numbers.shape[1] < OF_SERIES:
@@ -156,9 +189,7 @@ def refined_motion(
         numbers = np.einsum("iuv,iv->iu", across, numbers[shown])
         covariance = across @ covariance[shown] @ np.swapaxes(across, 1, 2)
     turned = Pose(rotation=rotation, shift=np.asarray(pose.shift, np.float64))
-    own = motion.motions.take(shown).pose_of_piece(turned, np.asarray(pose.rotation))
-    variance = np.diagonal(covariance, axis1=1, axis2=2)
-    return dataclasses.replace(motion, poses=own, spread=spread, numbers=numbers, variance=variance)
+    return turned, np.asarray(pose.rotation), numbers, covariance
 
 
 def learnt_spread(
@@ -198,6 +229,31 @@ def contrasts(run: Run) -> Float[np.ndarray, "images"]:
     return contrast.astype(np.float32)
 
 
+def seen_through_units(run: Run) -> list[Run]:
+    """Return a run with the poses at which each unit of its symmetric complex is seen in the place of the first.
+
+    R (S x) + t = (R S) x + t: the whole complex is the same at all of them.
+    """
+    particles = run.particles
+    pose, _ = particles.poses_and_ctfs()
+    units: list[Run] = []
+    for operator in operators_of(run):
+        rotation = (np.asarray(pose.rotation, np.float64) @ operator).astype(np.float32)
+        seen = pose if not units else Pose(rotation=rotation, shift=pose.shift)
+        units.append(dataclasses.replace(run, particles=dataclasses.replace(particles, pose=seen)))
+    return units
+
+
+def operators_of(run: Run) -> Float[np.ndarray, "copies 3 3"]:
+    """Return the operators of the symmetry that a run's Gaussians have, the identity first."""
+    return symmetry_operators(getattr(run.model.config, "symmetry", "c1"))
+
+
+def _after_one_another(poses: Sequence[Pose]) -> Pose:
+    rotation, shift = (np.concatenate([getattr(one, name) for one in poses]) for name in ("rotation", "shift"))
+    return Pose(rotation=rotation, shift=shift)
+
+
 def _poses(run: Run) -> tuple[Pose, Float[np.ndarray, "images 3 3"]]:
     """Return the poses of the list, and their rotations with what the magnification does to them."""
     pose, ctf = run.particles.poses_and_ctfs()
@@ -207,7 +263,7 @@ def _poses(run: Run) -> tuple[Pose, Float[np.ndarray, "images 3 3"]]:
 def _refinement(
     run: Run, latent: Float[np.ndarray, "images latent"], member: Bool[np.ndarray, "gaussians"], batch_size: int
 ) -> Refinement:
-    """Return what refines the particles of some images, given the spreads.
+    """Return what refines the particles of some images, given the run at the poses of one unit and the spreads.
 
     It gives the poses of the piece as decoded in all images of these particles, and their u and its variance, of each
     particle once.
@@ -220,10 +276,13 @@ def _refinement(
         return model.piece_poses(params, latent, batch, contrast, member, spread)
 
     def refine(
-        images: Int[np.ndarray, "chosen"], spread: Float[np.ndarray, "2"], progress: Callable[[float], None] | None
+        unit: Run,
+        images: Int[np.ndarray, "chosen"],
+        spread: Float[np.ndarray, "2"],
+        progress: Callable[[float], None] | None,
     ) -> Found:
         poses, said, places = list[Pose](), list[tuple[np.ndarray, np.ndarray]](), list[np.ndarray]()
-        stream = _particles(run, batch_size, images)
+        stream = _particles(unit, batch_size, images)
         read = int(np.count_nonzero(np.isin(shown, shown[images])))  # all images of these particles
         told = tracked(stream, read, "refining", lambda one: len(one[1]), progress)
         for batch, rows, place in told:

@@ -3,7 +3,8 @@
     X' = X - α s T P(R, t) G',      G' the particle's mixture without the region
 
 with α the particle's contrast, s the scale of the images, and T what the optics make of a projection, odd aberrations
-and flipped phases included: X' is of the kind that X is, and its list says the same of it.
+and flipped phases included: X' is of the kind that X is, and its list says the same of it. Of a symmetric complex each
+image is copied once for every unit, less all but the region of that unit.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ from libhetero.io import ImageReader, MrcsWriter
 from libhetero.physics.fourier import half_plane, real_image
 from libhetero.physics.gaussians import project_gaussians
 from libhetero.physics.observation import recorded, seen_through, transfer
-from libhetero.physics.symmetry import symmetric_copies, symmetry_operators
+from libhetero.physics.symmetry import symmetric_copies
 from libhetero.pipelines.aligning.files import SUBTRACTED, region_name
-from libhetero.pipelines.aligning.motions import RegionMotion, contrasts
+from libhetero.pipelines.aligning.motions import RegionMotion, contrasts, operators_of
 from libhetero.pipelines.decoding.gaussians import mixture_model, stream_mixtures
 from libhetero.pipelines.run.folder import Run
 from libhetero.records import Gaussians, Observation
@@ -61,7 +62,7 @@ def check_subtraction(folder: Path, run: Run, regions: Sequence[int]) -> None:
                 f"--subtract: {path} holds images that {run.folder} was trained on; expected another folder. Name one "
                 "with --output."
             )
-    images = len(run.particles) * len(regions)
+    images = len(run.particles) * len(regions) * len(operators_of(run))
     require_space(folder, 4 * run.particles.uniform_box_size() ** 2 * images, "subtracted images", "free some")
 
 
@@ -73,7 +74,8 @@ def write_subtracted(
     motions: Sequence[RegionMotion],
     batch_size: int,
 ) -> list[Path]:
-    """Write region_NN_subtracted.mrcs for each region, all particles in the order of the run; return the paths.
+    """Write region_NN_subtracted.mrcs for each region, all particles in the order of the run, unit after unit of a
+    symmetric complex; return the paths.
 
     Parameters
     ----------
@@ -86,41 +88,43 @@ def write_subtracted(
     box, pixel_size = particles.uniform_box_size(), particles.uniform_pixel_size()
     grey = preparation.contrast * preparation.grey_scale * (box / run.model.box_size) ** 2
     scale = np.float32(grey * mixture_model(run).image_scale)
-    signal = _signal_of_rest(run, box, pixel_size, scale)
+    signal, units = _signal_of_rest(run, box, pixel_size, scale), len(operators_of(run))
     reader, contrast = ImageReader(particles), contrasts(run)
     pose, ctf = particles.poses_and_ctfs()
     paths = []
     for motion in motions:
         paths.append(folder / f"{region_name(motion.region)}{SUBTRACTED}")
-        others = np.asarray(label != motion.region, np.float32)
-        blocks = stream_mixtures(run, latent, batch_size)
-        start = 0
-        with MrcsWriter(paths[-1], box, len(particles), pixel_size) as writer:
-            what = f"region {motion.region}: subtracting"
-            for block in tracked(blocks, len(particles), what, lambda one: len(one.sigma)):
-                rows = np.arange(start, start + len(block.sigma))
-                start += len(rows)
-                seen = Observation(pose=pose.take(rows), ctf=ctf.take(rows), contrast=contrast[rows])
-                writer.write(reader.read(rows) - np.asarray(signal(block, others, seen)))
+        member = np.asarray(label == motion.region, np.float32)
+        with MrcsWriter(paths[-1], box, units * len(particles), pixel_size) as writer:
+            for unit in range(units):
+                others = 1 - np.concatenate([member * (place == unit) for place in range(units)])
+                start, what = 0, f"region {motion.region}: subtracting"
+                blocks = stream_mixtures(run, latent, batch_size)
+                for block in tracked(blocks, len(particles), what, lambda one: len(one.sigma)):
+                    rows = np.arange(start, start + len(block.sigma))
+                    start += len(rows)
+                    seen = Observation(pose=pose.take(rows), ctf=ctf.take(rows), contrast=contrast[rows])
+                    writer.write(reader.read(rows) - np.asarray(signal(block, others, seen)))
     return paths
 
 
 def _signal_of_rest(run: Run, box: int, pixel_size: float, scale: np.float32) -> Signal:
     """Return what gives the signal of decoded mixtures in their images, as these are stored, without a region.
 
+    Which Gaussians are not of it is told of those of the whole complex, unit after unit.
+
     Parameters
     ----------
     box, pixel_size : of the stored images.
     scale : from projections to stored images.
     """
-    operators = symmetry_operators(getattr(run.model.config, "symmetry", "c1"))
+    operators = operators_of(run)
     frequencies, flipped = half_plane(box, pixel_size), run.particles.phase_flipped
 
     def one(mixture: Gaussians, others: Array, seen: Observation) -> Float[Array, "n n"]:
         pose = seen.pose if seen.ctf is None else seen_through(seen.pose, seen.ctf)[0]
         whole = symmetric_copies(mixture, operators)
-        kept = jnp.concatenate([others, jnp.ones(len(whole.sigma) - len(others))])  # the region of the first unit goes
-        rest = Gaussians(whole.position, whole.amplitude * kept, whole.sigma)
+        rest = Gaussians(whole.position, whole.amplitude * others, whole.sigma)
         plane = recorded(project_gaussians(rest, pose, box, pixel_size), seen, frequencies)
         if flipped:
             plane = plane * jnp.where(transfer(seen, frequencies) < 0, -1, 1)

@@ -17,7 +17,8 @@ from libhetero.io.particle_findings import ParticleFindings, read_findings
 from libhetero.io.pose_changes import at_refined_poses
 from libhetero.metrics.calibration import errors_over_deviations
 from libhetero.metrics.detection import detection
-from libhetero.metrics.poses import common_frame, pose_errors
+from libhetero.metrics.poses import common_frame, nearest_poses, pose_errors
+from libhetero.physics.symmetry import symmetry_operators
 from libhetero.pipelines.decoding.particle_findings import latents_and_deviations
 from libhetero.pipelines.run.poses import poses_of
 from libhetero.pipelines.scoring.truth import Truth
@@ -47,7 +48,7 @@ def score_particles(path: Path, truth: Truth, places: np.ndarray) -> dict[str, A
 
 
 def score_poses(
-    particles: ParticleSet, path: Path | None, truth: Truth, places: np.ndarray
+    particles: ParticleSet, path: Path | None, truth: Truth, places: np.ndarray, symmetry: str = "c1"
 ) -> dict[str, dict[str, float | int]]:
     """Return by how much poses are off, as listed and as refined; nothing where they were not, or the truth is listed.
 
@@ -56,6 +57,7 @@ def score_poses(
     particles : of the run, at the poses that it was trained with.
     path : of what it says of poses that it solved for; there may be no such file; None for none.
     places : (N,) place of each particle in the truth.
+    symmetry : of the structure: of the true poses that give the same image, the nearest counts.
 
     Returns
     -------
@@ -69,15 +71,18 @@ def score_poses(
     if particles.given is None or particles.pose is None or truth.rotation is None or truth.shift is None:
         return {}
     real = real_particles(truth, places)
-    rotation, shift = truth.rotation[places][real], truth.shift[places][real]
+    true = Pose(rotation=truth.rotation[places][real], shift=truth.shift[places][real])
+    operators = symmetry_operators(symmetry)
     scores: dict[str, dict[str, float | int]] = {}
     for name, pose in (("given", particles.given.pose), ("refined", particles.pose)):
-        turn, off = pose_errors(pose.take(real), rotation, shift)
+        nearest = nearest_poses(pose.take(real), true, operators)
+        turn, off = pose_errors(pose.take(real), nearest.rotation, nearest.shift)
         scores[name] = _medians(turn, off)
-    frame = common_frame(particles.pose.take(real), Pose(rotation=rotation, shift=shift))
+    found = particles.pose.take(real)
+    frame = common_frame(found, true, operators)
     if frame.mirrored or np.degrees(frame.angle) > LEAST_FRAME:
-        placed = frame.of(Pose(rotation=rotation, shift=shift))
-        turn, off = pose_errors(particles.pose.take(real), placed.rotation, placed.shift)
+        placed = frame.of(nearest_poses(found, true, operators, frame))
+        turn, off = pose_errors(found, placed.rotation, placed.shift)
         scores["frame"] = {
             "turn": float(np.degrees(frame.angle)),
             "mirrored": int(frame.mirrored),

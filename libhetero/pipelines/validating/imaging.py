@@ -26,7 +26,7 @@ from libhetero.io.particle_findings import ParticleFindings
 from libhetero.io.star import read_table
 from libhetero.models.contrast import contrast_posterior, fit_contrast
 from libhetero.pipelines.validating.record import Following
-from libhetero.records import CTFParams, ParticleSet
+from libhetero.records import CTFParams, ParticleSet, PoseChange
 
 LOGGER = logging.getLogger(__name__)
 JUNK = 0.5
@@ -54,6 +54,9 @@ def properties_of(
 ) -> dict[str, Property]:
     """Return what is known of how particles were imaged, as `follow` takes it.
 
+    Latents that trade with pose errors follow how far the poses were moved, where they were refined, or the shifts that
+    the list states; as the image shows these, and as the molecule would.
+
     Parameters
     ----------
     particles : all of a run.
@@ -65,7 +68,12 @@ def properties_of(
         rotation = np.asarray(particles.pose.rotation, np.float64)
         found["direction of view"] = view_features(rotation)
         found["in-plane angle"] = angle_features(np.radians(euler_from_matrix(rotation)[2]))
-        found["length of the shift"] = number_features(np.linalg.norm(particles.pose.shift, axis=1).astype(np.float64))
+        listed = particles.pose if particles.given is None else particles.given.pose
+        found["listed shift"] = _in_both_axes(rotation, np.asarray(listed.shift, np.float64))
+        change = _change_of(particles, findings)
+        if change is not None:
+            moved = [_in_both_axes(rotation, np.asarray(one, np.float64)) for one in (change.turn, change.shift)]
+            found["change of the pose"] = np.column_stack(moved)
     if particles.ctf is not None:
         found |= _of_ctf(particles.ctf)
     names = micrographs_of(particles)
@@ -76,6 +84,21 @@ def properties_of(
     if findings is not None:
         found["contrast"] = number_features(findings.contrast)
     return found
+
+
+def _change_of(particles: ParticleSet, findings: ParticleFindings | None) -> PoseChange | None:
+    """Return how far a run has moved the listed poses; None where it has not refined them."""
+    if findings is not None and findings.poses is not None:
+        return findings.poses
+    return None if particles.given is None else particles.given.change
+
+
+def _in_both_axes(
+    rotation: Float[np.ndarray, "particles 3 3"], vector: Float[np.ndarray, "particles axes"]
+) -> Float[np.ndarray, "particles features"]:
+    """Return vectors in the axes of the image, two or three, beside what they are in those of the molecule."""
+    whole = np.pad(vector, [(0, 0), (0, 3 - vector.shape[1])])
+    return np.column_stack([vector, np.einsum("nji,nj->ni", rotation, whole)])
 
 
 def _of_ctf(ctf: CTFParams) -> dict[str, Property]:

@@ -6,11 +6,20 @@ import jax
 import numpy as np
 import pytest
 
+from libhetero.io import ImageReader, read_particles
 from libhetero.metrics.amplitude import closest_atoms
+from libhetero.physics.fourier import half_plane, real_image
+from libhetero.physics.gaussians import project_gaussians
+from libhetero.physics.observation import observed
 from libhetero.physics.rotations import axis_angle_to_matrix
-from libhetero.pipelines.aligning.motions import decoded_motions, refined_motion
+from libhetero.pipelines.aligning.files import seen_several_times, write_alignment
+from libhetero.pipelines.aligning.motions import decoded_motions, operators_of, refined_motion
+from libhetero.pipelines.aligning.subtracting import write_subtracted
+from libhetero.pipelines.listing.copying import placed_in
+from libhetero.records import Gaussians, Observation
 from libhetero.tilts import one_image_each
-from tests.making.oracles import refining_run, simulated
+from libhetero.training.configuration import PreprocessConfig
+from tests.making.oracles import BOX, PIXEL, refining_run, simulated
 
 COUNT = 60
 REGION = 1
@@ -29,7 +38,8 @@ def errors(run, truth, motion):
     """Return the angle (degrees) of each image's pose from that at which the piece is seen."""
     axis = np.array(truth.document.axes[REGION])
     turn = np.stack([np.asarray(axis_angle_to_matrix(axis, np.asarray(one))) for one in truth.angles[:, REGION]])
-    true = np.asarray(run.particles.pose.rotation) @ turn
+    units = operators_of(run)[:, None]
+    true = (np.asarray(run.particles.pose.rotation) @ units @ turn).reshape(-1, 3, 3)
     trace = np.einsum("pij,pij->p", np.asarray(motion.poses.rotation), true)
     return np.degrees(np.arccos(np.clip((trace - 1) / 2, -1, 1)))
 
@@ -58,6 +68,67 @@ def test_images_of_one_particle_have_one_motion(tilted):
     assert found[2] < 0.85 * found[1] < found[0], found
     assert refined.numbers.shape == refined.variance.shape == (3 * COUNT, 5)
     assert np.all(refined.variance.mean(axis=0) < by_image.variance.mean(axis=0))
+
+
+@pytest.fixture(scope="module")
+def symmetric(tmp_path_factory):
+    """A run on a motion of two pieces that follows it, of a complex of three units; and the truth."""
+    folder = tmp_path_factory.mktemp("symmetric")
+    truth = simulated(folder / "set", "motion", COUNT, rmsd=3.0)
+    return refining_run(folder / "run", truth, sluggish=1.0, noise=0.3, symmetry="c3"), truth
+
+
+def test_every_unit_of_a_symmetric_complex_is_seen_where_it_is(symmetric):
+    """At S (Q x + s), where the decoded Gaussians themselves are; and refinement finds each of them there."""
+    run, truth = symmetric
+    decoded, refined = aligned(run, truth)
+    assert len(decoded.residual) == COUNT and len(decoded.shown) == len(decoded.poses.shift) == 3 * COUNT
+    member = truth.piece[closest_atoms(run.model.neutral.position, truth.position)[0]] == REGION
+    rest, listed = run.model.neutral.position[member], run.particles.pose
+    for row in range(0, 3 * COUNT, 17):
+        unit, image = divmod(row, COUNT)
+        gone = run.model.position[image][member] @ operators_of(run)[unit].T
+        seen = gone @ listed.rotation[image].T[:, :2] + listed.shift[image]
+        found = rest @ decoded.poses.rotation[row].T[:, :2] + decoded.poses.shift[row]
+        np.testing.assert_allclose(found, seen, atol=0.01)
+    for motion, most in ((decoded, 0.1), (refined, 3.0)):
+        off = np.sqrt(np.mean(errors(run, truth, motion).reshape(3, COUNT) ** 2, axis=1))
+        assert np.all(off < most), off
+    assert refined.numbers.shape == refined.variance.shape == (3 * COUNT, 5)
+
+
+def test_copies_of_an_image_stay_in_one_half_set(symmetric, tmp_path):
+    run, truth = symmetric
+    (tmp_path / "aligned").mkdir()
+    write_alignment(tmp_path / "aligned", run.particles, [aligned(run, truth)[0]])
+    found = read_particles(str(tmp_path / "aligned" / "region_01.star"))
+    image, half = np.asarray(found.image_index), np.asarray(found.half_set)
+    assert len(found) == 3 * COUNT and set(half.tolist()) == {0, 1}
+    assert all(len(set(half[image == one])) == 1 for one in range(COUNT))
+    assert not list((tmp_path / "aligned").glob("*.cs"))
+
+
+def test_copies_of_an_image_are_less_all_but_the_region_of_their_unit(symmetric, tmp_path):
+    run, truth = symmetric
+    data = dataclasses.replace(run.config.data, preprocess=PreprocessConfig(deviation=2.0, contrast=1))
+    run = dataclasses.replace(run, config=dataclasses.replace(run.config, data=data))
+    piece = truth.piece[closest_atoms(run.model.neutral.position, truth.position)[0]]
+    latent = np.arange(float(COUNT))[:, None]
+    motions = decoded_motions(run, latent, piece, [REGION], 24)
+    (path,) = write_subtracted(tmp_path, run, latent, piece, motions, 24)
+    found = ImageReader(placed_in(seen_several_times(run.particles, 3), str(path)))
+    pose, ctf = run.particles.poses_and_ctfs()
+    image = 7
+    seen = jax.tree.map(lambda leaf: leaf[image], Observation(pose=pose, ctf=ctf))
+    for unit in range(3):
+        signal = np.zeros((BOX, BOX))
+        for other, operator in enumerate(operators_of(run)):
+            amplitude = run.model.amplitude[image] * ((piece != REGION) | (other != unit))
+            one = Gaussians(run.model.position[image] @ operator.T, amplitude, run.model.neutral.sigma)
+            plane = observed(project_gaussians(one, seen.pose, BOX, PIXEL), seen, half_plane(BOX, PIXEL))
+            signal += 2.0 * np.asarray(real_image(plane, BOX))
+        left = ImageReader(run.particles).read(np.array([image])) - found.read(np.array([unit * COUNT + image]))
+        np.testing.assert_allclose(left[0], signal, atol=1e-4 * np.abs(signal).max())
 
 
 def test_series_of_one_image_are_single_images(tilted):

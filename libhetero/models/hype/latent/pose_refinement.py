@@ -55,6 +55,7 @@ STATE = 5  # numbers of a particle: turn about x, y and z, shift along x and y
 MOST_TABLES = 2**30  # bytes of the volumes of some classes and their gradients, at once
 TABLE_BYTES = 2 * 8 * 2 + 2 * 12  # a point: of both half-sets, a volume and its gradient in half precision; its sums
 OVERSAMPLING = (1.5, 1.25, 1.0)
+MOST_PARTS = 8  # of the classes, each of which goes through all images, where a finer grid makes several necessary
 
 Blocks = Callable[[float], Iterator[CentralSlices]]
 
@@ -152,7 +153,7 @@ def refine_poses(
     state = np.zeros((len(label), STATE), np.float32)
     spread = np.array([FIRST_TURN] * 3 + [FIRST_SHIFT] * 2)
     grid = _grid_of(ring, ball, classes)
-    together = max(1, MOST_TABLES // (TABLE_BYTES * grid.size))
+    together = _together(grid)
     for number, steps in enumerate(STEPS):
         at = label, contrast, state, spread, grid, steps, half
         parts = (np.arange(first, min(first + together, classes)) for first in range(0, classes, together))
@@ -169,11 +170,30 @@ def refine_poses(
 
 
 def _grid_of(ring: float, ball: float, classes: int) -> FourierGrid:
-    """Return the finest grid of which all classes fit into memory; else the coarsest, cut where not one does."""
+    """Return the finest grid on which classes, as many as fit into memory at a time, make few enough parts; else the
+    coarsest, cut where not one class fits; and tell where it is less than what is asked for.
+    """
     whole = [FourierGrid(ring, finer, ball) for finer in OVERSAMPLING]
-    fitting = [grid for grid in whole if classes * TABLE_BYTES * grid.size <= MOST_TABLES]
-    cut = (FourierGrid(float(one), OVERSAMPLING[-1], ball) for one in np.arange(ring, 0, -1))
-    return fitting[0] if fitting else next(grid for grid in cut if TABLE_BYTES * grid.size <= MOST_TABLES)
+    found = next((grid for grid in whole if _together(grid) and -(-classes // _together(grid)) <= MOST_PARTS), None)
+    if found is None:
+        cut = (FourierGrid(float(one), OVERSAMPLING[-1], ball) for one in np.arange(ring, 0, -1))
+        found = next(grid for grid in cut if _together(grid))
+    if found != whole[0]:
+        LOGGER.warning(
+            "volumes of %d classes take much memory: poses are refined on %g of %g rings, oversampled %g times and not "
+            "%g, and are a little less exact for it",
+            classes,
+            found.ring,
+            ring,
+            found.oversampling,
+            OVERSAMPLING[0],
+        )
+    return found
+
+
+def _together(grid: FourierGrid) -> int:
+    """Return of how many classes the volumes fit into memory at a time."""
+    return MOST_TABLES // (TABLE_BYTES * grid.size)
 
 
 def _of_classes(

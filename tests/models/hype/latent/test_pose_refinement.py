@@ -151,6 +151,19 @@ def test_classes_in_parts_give_nearly_the_same_as_all_at_once(shown, monkeypatch
     assert np.isfinite(refined(seen, label).state).all()  # on fewer rings
 
 
+def test_more_classes_than_fit_at_a_time_do_not_make_the_grid_coarser(monkeypatch, caplog):
+    """Two fit here, and three are taken in parts; of many, and where not one fits, what is cut is told."""
+    fine = FourierGrid(RING, 1.5, BALL)
+    monkeypatch.setattr(pose_refinement, "MOST_TABLES", 2 * pose_refinement.TABLE_BYTES * fine.size)
+    assert pose_refinement._grid_of(RING, BALL, 3) == pose_refinement._grid_of(RING, BALL, 16) == fine
+    assert not caplog.records
+    assert pose_refinement._grid_of(RING, BALL, 17).oversampling == 1.0
+    monkeypatch.setattr(pose_refinement, "MOST_TABLES", pose_refinement.TABLE_BYTES * fine.size // 8)
+    assert pose_refinement._grid_of(RING, BALL, 1).ring < RING
+    first, second = (record.getMessage() for record in caplog.records)
+    assert "6 of 6 rings, oversampled 1 times and not 1.5" in first and "of 6 rings, oversampled 1 times" in second
+
+
 def test_no_pose_explains_its_image_worse_than_the_one_that_it_began_with(shown):
     """The last round's poses against the volumes that it saw: steps that lose are not taken."""
     label = np.zeros(64, int)

@@ -12,8 +12,8 @@ from libhetero.models.gmm.layout import LETTERS, Layout
 from libhetero.models.options import MODEL, contrast_option, poses_option, precision_option, unknown_preset
 from libhetero.point_groups import expected_group
 
-SUBSPACE_SAMPLE = 4096  # particles that the subspace is measured on, where their images fit in
-SAMPLE_BYTES = 2**28
+SUBSPACE_SAMPLE = 4096  # particles that the subspace is measured on
+SAMPLE_BYTES = 2**28  # of those whose full images are held; of the others the low rings are (`further`)
 IMAGES_OF_SERIES = 4  # times as many images as of single particles, where each has several
 AUTO = "auto"  # the particles decide
 
@@ -240,6 +240,19 @@ class GmmConfig:
         if self.encoder == "posterior":
             most = max(usual, min(SUBSPACE_SAMPLE, SAMPLE_BYTES // (4 * box_size**2)))
         return max(min(most, IMAGES_OF_SERIES * most // views), 1)
+
+    def further_size(self, box_size: int, usual: int, views: int) -> int:
+        """Return how many particles the search for what changes takes besides, of which it keeps the low rings alone.
+
+        Parameters
+        ----------
+        box_size, usual, views : as of `sample_size`.
+        """
+        if self.encoder != "posterior":
+            return 0
+        most = max(usual, SUBSPACE_SAMPLE)
+        searched = max(min(most, IMAGES_OF_SERIES * most // views), 1)
+        return searched - self.sample_size(box_size, usual, views)
 
     @classmethod
     def preset(cls, name: str) -> GmmConfig:

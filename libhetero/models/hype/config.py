@@ -162,6 +162,10 @@ class HypeConfig:
             return usual
         return max(usual, min(MOST_SEARCHED, MOST_SLICES // views, MOST_IMAGES // (4 * box_size**2 * views)))
 
+    def further_size(self, box_size: int, usual: int, views: int) -> int:
+        """Return how many particles a search takes besides those of `sample_size`: none."""
+        return 0
+
     def compared(self, views: int) -> int:
         """Return how many pixels of each image are drawn in a step, 0 for all.
 

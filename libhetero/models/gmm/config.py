@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from libhetero.configuration import check_options, option, refused
+from libhetero.configuration import check_options, internal, option, refused
 from libhetero.configuration.limits import MOST_GAUSSIANS, MOST_LATENTS, MOST_LENGTH, MOST_WEIGHT, MOST_WIDTH
 from libhetero.models.gmm.decoder import DECODERS
 from libhetero.models.gmm.layout import LETTERS, Layout
@@ -181,6 +181,9 @@ class GmmConfig:
     particle_contrast: str = contrast_option()
     refine_poses: bool = poses_option()
     precision: str = precision_option()
+    decided: tuple[str, ...] = internal(
+        (), "fields that were left to the particles and hold what these decided", choices=("vary", "latent_size")
+    )
 
     def __post_init__(self) -> None:
         check_options(self)
@@ -216,7 +219,14 @@ class GmmConfig:
     def settled(self, stored: GmmConfig) -> GmmConfig:
         """Return the same with what a run's particles have settled: what varies, and in how many directions."""
         vary = stored.vary if self.vary == AUTO else self.vary
-        return replace(self, vary=vary, latent_size=self.latent_size or stored.latent_size)
+        latent_size = self.latent_size or stored.latent_size
+        return replace(self, vary=vary, latent_size=latent_size, decided=stored.decided)
+
+    def as_asked(self) -> GmmConfig:
+        """Return the same with what the particles have decided left to them again."""
+        vary = AUTO if "vary" in self.decided else self.vary
+        latent_size = 0 if "latent_size" in self.decided else self.latent_size
+        return replace(self, vary=vary, latent_size=latent_size, decided=())
 
     def training_defaults(self) -> dict[str, Any]:
         """Return the training's fields that differ: none."""

@@ -174,7 +174,8 @@ class GmmModel:
             config = replace(config, vary=subspace.layout.letters)
         else:
             subspace = subspace.in_layout(asked)
-        config = replace(config, latent_size=subspace.rank)
+        decided = [name for name in ("vary", "latent_size") if getattr(self.config, name) in (AUTO, 0)]
+        config = replace(config, latent_size=subspace.rank, decided=tuple(decided))
         contrast = replace(self.contrast, mean=1.0, spread=subspace.nuisances.contrast)
         edges = nearest_pairs(neutral.position)
         return replace(self, neutral=neutral, edges=edges, subspace=subspace, config=config, contrast=contrast)

@@ -143,6 +143,10 @@ class HypeConfig:
         """Return the same with what a run's particles have settled: whether there are classes to begin with."""
         return self if self.start == "none" else replace(self, start=stored.start)
 
+    def as_asked(self) -> HypeConfig:
+        """Return the same with what the particles have decided left to them again: of this model, nothing is."""
+        return self
+
     @property
     def takes_series(self) -> bool:
         """Whether images of one particle have one latent: the transformer alone reads any number of images."""

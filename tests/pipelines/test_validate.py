@@ -140,7 +140,7 @@ def test_a_validation_that_is_stopped_says_what_is_kept(
 def structure_of_toy(run):
     """Return how a toy's Gaussians change over all particles."""
     latent = np.loadtxt(run.folder / "mid_00.txt")[:, 1:].astype(np.float32)
-    return structure.structure_of(run, latent, "amplitude", 64)
+    return structure.structure_of(run, latent, "amplitude", 64, 4.0)
 
 
 def test_a_quick_look_leaves_regions_doubtful_and_takes_those_of_the_segmentation(toy, tmp_path, caplog):
@@ -175,6 +175,12 @@ def test_a_half_set_that_shows_no_direction_supports_nothing(toy, tmp_path, monk
     assert found.halves.regions == (3, 0) and len(found.regions) == 3
     assert all(one.overlap[1] == 0 and one.coordinate == 0 and one.verdict != "supported" for one in found.regions)
     assert all(one.difference in (None, 0.0) for one in found.volumes)
+
+
+def test_memory_of_the_covariance_can_be_raised(toy, tmp_path):
+    with pytest.raises(ConfigurationError, match="GiB are allowed. Raise --memory, or segment the run with --feature"):
+        validate.run(ValidateConfig(str(tmp_path), memory=1e-6, skip_halves=True))
+    assert validate.run(ValidateConfig(str(tmp_path), memory=1.0, skip_halves=True)).found.regions
 
 
 def test_a_run_that_found_no_direction_is_told_in_one_line(toy, tmp_path, monkeypatch, caplog):

@@ -17,10 +17,11 @@ Test whether what a finished run found is there, and give a verdict on each regi
 Half-sets: a model is trained on each half of the particles with the run's own settings (about as long
 as the run itself took, both together; what is finished is not done again). Both models then see all
 particles: do they find the same regions, do their latents say the same, and do their volumes of each
-class agree? Null sets (Gaussians): the run's search is made again in sets with its poses, CTFs and noise
-in which nothing changes; a region that changes no more than what is found there is none. Imaging: do
-latents and regions follow the direction of view, the in-plane angle, defocus, astigmatism, the listed
-shift, the change of the pose by refinement, micrograph, contrast, half-set or the place in the list? Molecules do not.
+class agree? Null sets (Gaussians): the run's search is made again in sets with its poses and what these
+are off by, CTFs and noise, in which nothing changes; a region that changes no more than what is found
+there is none. Imaging: do latents and regions follow the direction of view, the in-plane angle, defocus,
+astigmatism, the listed shift, the change of the pose by refinement, micrograph, contrast, half-set or the
+place in the list? Molecules do not.
 
 Writes RUN/validation: index.html, validation.json, figures, and the half-sets' runs, half1 and half2.
 A region is supported where both half-sets have it, at most 1 of 20 null sets changes as much, and it

@@ -156,7 +156,7 @@ class CovarianceAccumulator:
         if needed > memory:
             raise ConfigurationError(
                 f"the covariance of {columns} columns takes {needed:.1f} GiB; {memory:g} GiB are "
-                "allowed. Raise --memory, or take --feature amplitude (a third of motion's)."
+                "allowed. Raise --memory, or segment the run with --feature amplitude (a third of motion's)."
             )
         self.count = 0
         self._origin = np.zeros(columns, np.float32)

@@ -28,6 +28,7 @@ def create(
     gaussians: Gaussians | None = None,
     mobile: np.ndarray | None = None,
     known: KnownClasses | None = None,
+    further: Batch | None = None,
     seed: int = 0,
 ) -> ModelFamily:
     """Make a model for a particle set.
@@ -42,6 +43,8 @@ def create(
     gaussians : the neutral mixture, for families that start from one.
     mobile : which of its Gaussians may change, bool; None for all.
     known : classes of all images of the list, for families that begin from classes; None to search for them.
+    further : particles besides the sample, as many as `further_size`, for families that start from a mixture: those
+        that changes are searched in, too, as `models.gmm.further.read_coarsely` gives them; None for none.
     seed : of the fixed random geometry (INR frequencies, k-means).
 
     Raises
@@ -56,7 +59,7 @@ def create(
                 "the Gaussian model needs a starting mixture; expected --model FILE, got none. "
                 "Make one with e2hype_guess_n.py."
             )
-        start = {"neutral": gaussians, "mobile": mobile}
+        start = {"neutral": gaussians, "mobile": mobile, "further": further}
     elif known is not None:
         start = {"known": known}
     return found.model().from_data(config, box_size=box_size, pixel_size=pixel_size, sample=sample, seed=seed, **start)

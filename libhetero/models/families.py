@@ -27,8 +27,8 @@ class Family:
     ----------
     name : as config.json says it.
     title : as users read it.
-    config : class of its configuration, with `preset`, `settled`, `sample_size`, `takes_series`,
-        `training_defaults` and `symmetry`.
+    config : class of its configuration, with `preset`, `settled`, `as_asked`, `sample_size`,
+        `further_size`, `takes_series`, `training_defaults` and `symmetry`.
     model : imports and returns the class of its models.
     stored : what arrays a model of a configuration is kept as, given the names of those there are.
     chosen_by : field of the configuration that chooses the family where it is given; None for none.

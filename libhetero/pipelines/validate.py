@@ -11,6 +11,7 @@ from typing import Any
 from libhetero.configuration import check_options, option, same_as
 from libhetero.configuration.limits import MOST_BATCH, MOST_SEED
 from libhetero.pipelines.evaluate import EvaluateConfig
+from libhetero.pipelines.segment import SegmentConfig
 
 LOGGER = logging.getLogger(__name__)
 NULLS = 20
@@ -37,6 +38,7 @@ class ValidateConfig:
     batch_size: int = option(
         64, "--batchsz", metavar="N", least=1, most=MOST_BATCH, help="particles encoded or decoded at once"
     )
+    memory: float = same_as(SegmentConfig, "memory", group="")
     seed: int = option(0, "--seed", metavar="N", least=0, most=MOST_SEED, help="of null sets, folds and permutations")
     embedding: str | None = same_as(EvaluateConfig, "embedding", group="", help="whose classes are taken, by its name")
     segmentation: str | None = option(

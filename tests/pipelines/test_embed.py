@@ -1,5 +1,7 @@
 """Particles and Gaussians of toy runs are embedded and written."""
 
+import weakref
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from libhetero.io import read_latent
 from libhetero.pipelines import embed
 from libhetero.pipelines.decoding.mid_latent import read_basis
 from libhetero.pipelines.embed import EmbedConfig
+from libhetero.pipelines.embedding import particles
 from libhetero.pipelines.run.folder import batches
 from tests.making.oracles import simulated, volume_run
 from tests.making.runs import field_run, gaussian_run
@@ -98,6 +101,24 @@ def test_molecules_that_training_began_with_are_the_classes(tmp_path, monkeypatc
     means = [first[result.label == one].mean() for one in range(3)]
     assert means == sorted(means)
     assert len(set(embed.run(EmbedConfig(str(tmp_path), method="pca", classes=2)).label)) == 2
+
+
+def test_of_each_block_of_particles_the_likeliest_molecule_is_kept(tmp_path, monkeypatch):
+    """Probabilities of all particles and molecules are never held together."""
+    run, seen, held = field_run(tmp_path, 60), [], []
+
+    def blocks(stream):
+        for start in range(0, 60, 6):
+            block = np.eye(4, dtype=np.float32)[np.arange(start, start + 6) % 4]
+            seen.append(weakref.ref(block))
+            held.append(sum(one() is not None for one in seen))
+            yield block
+
+    monkeypatch.setattr(particles.LatentStream, "memberships", blocks)
+    latent = np.arange(60, dtype=np.float32)[:, None] % 4
+    found = particles.classes_by_latents(run, latent, None, 0, 6)
+    np.testing.assert_array_equal(found.label, np.arange(60) % 4)
+    assert found.count == 4 and (found.probability == 1).all() and max(held) <= 4
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ from libhetero.pipelines.validating import examination, imaging, nulls, structur
 from libhetero.pipelines.validating.halves import HalfModel
 from libhetero.pipelines.validating.record import NullSets, read_validation
 from libhetero.records import GivenPoses, Pose, PoseChange
-from tests.making.runs import field_run, gaussian_run
+from tests.making.runs import ToyGaussians, field_run, gaussian_run
 
 COUNT = 300
 
@@ -136,7 +137,7 @@ def test_a_validation_that_is_stopped_says_what_is_kept(
 def structure_of_toy(run):
     """Return how a toy's Gaussians change over all particles."""
     latent = np.loadtxt(run.folder / "mid_00.txt")[:, 1:].astype(np.float32)
-    return structure.structure_of(run, latent, "amplitude", 64)
+    return structure.structure_of(run, latent, "amplitude", 64, 4.0)
 
 
 def test_a_quick_look_leaves_regions_doubtful_and_takes_those_of_the_segmentation(toy, tmp_path, caplog):
@@ -152,6 +153,31 @@ def test_a_quick_look_leaves_regions_doubtful_and_takes_those_of_the_segmentatio
     assert region.gaussians == np.sum(piece == 1) and region.verdict == "not supported"
     assert region.follows == "defocus" and region.reasons[0].startswith("follows the defocus (R²")
     assert "region 1 follows the defocus" in caplog.text
+
+
+def test_a_half_set_that_shows_no_direction_supports_nothing(toy, tmp_path, monkeypatch):
+    run, piece, states = toy
+    write_classes(tmp_path / "classes_region_01.txt", np.arange(COUNT), states[:, 0].astype(int))
+    still = ToyGaussians(np.asarray(run.model.neutral.position), np.zeros_like(piece))
+    still.config = SimpleNamespace(latent_size=0)
+    trained = half_models()
+
+    def train(run, number, members, folder, progress=None):
+        found = trained(run, number, members, folder)
+        return found if number == 1 else HalfModel(members, dataclasses.replace(found.whole, model=still))
+
+    monkeypatch.setattr(examination.half, "train_half", train)
+    found = validate.run(ValidateConfig(str(tmp_path))).found
+    assert found.halves.canonical == () and found.halves.predicted == (0.0, 0.0)
+    assert found.halves.regions == (3, 0) and len(found.regions) == 3
+    assert all(one.overlap[1] == 0 and one.coordinate == 0 and one.verdict != "supported" for one in found.regions)
+    assert all(one.difference in (None, 0.0) for one in found.volumes)
+
+
+def test_memory_of_the_covariance_can_be_raised(toy, tmp_path):
+    with pytest.raises(ConfigurationError, match="GiB are allowed. Raise --memory, or segment the run with --feature"):
+        validate.run(ValidateConfig(str(tmp_path), memory=1e-6, skip_halves=True))
+    assert validate.run(ValidateConfig(str(tmp_path), memory=1.0, skip_halves=True)).found.regions
 
 
 def test_a_run_that_found_no_direction_is_told_in_one_line(toy, tmp_path, monkeypatch, caplog):

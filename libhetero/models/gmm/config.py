@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from libhetero.configuration import check_options, option, refused
+from libhetero.configuration import check_options, internal, option, refused
 from libhetero.configuration.limits import MOST_GAUSSIANS, MOST_LATENTS, MOST_LENGTH, MOST_WEIGHT, MOST_WIDTH
 from libhetero.models.gmm.decoder import DECODERS
 from libhetero.models.gmm.layout import LETTERS, Layout
 from libhetero.models.options import MODEL, contrast_option, poses_option, precision_option, unknown_preset
 from libhetero.point_groups import expected_group
 
-SUBSPACE_SAMPLE = 4096  # particles that the subspace is measured on, where their images fit in
-SAMPLE_BYTES = 2**28
+SUBSPACE_SAMPLE = 4096  # particles that the subspace is measured on
+SAMPLE_BYTES = 2**28  # of those whose full images are held; of the others the low rings are (`further`)
 IMAGES_OF_SERIES = 4  # times as many images as of single particles, where each has several
 AUTO = "auto"  # the particles decide
 
@@ -181,6 +181,9 @@ class GmmConfig:
     particle_contrast: str = contrast_option()
     refine_poses: bool = poses_option()
     precision: str = precision_option()
+    decided: tuple[str, ...] = internal(
+        (), "fields that were left to the particles and hold what these decided", choices=("vary", "latent_size")
+    )
 
     def __post_init__(self) -> None:
         check_options(self)
@@ -216,7 +219,14 @@ class GmmConfig:
     def settled(self, stored: GmmConfig) -> GmmConfig:
         """Return the same with what a run's particles have settled: what varies, and in how many directions."""
         vary = stored.vary if self.vary == AUTO else self.vary
-        return replace(self, vary=vary, latent_size=self.latent_size or stored.latent_size)
+        latent_size = self.latent_size or stored.latent_size
+        return replace(self, vary=vary, latent_size=latent_size, decided=stored.decided)
+
+    def as_asked(self) -> GmmConfig:
+        """Return the same with what the particles have decided left to them again."""
+        vary = AUTO if "vary" in self.decided else self.vary
+        latent_size = 0 if "latent_size" in self.decided else self.latent_size
+        return replace(self, vary=vary, latent_size=latent_size, decided=())
 
     def training_defaults(self) -> dict[str, Any]:
         """Return the training's fields that differ: none."""
@@ -240,6 +250,19 @@ class GmmConfig:
         if self.encoder == "posterior":
             most = max(usual, min(SUBSPACE_SAMPLE, SAMPLE_BYTES // (4 * box_size**2)))
         return max(min(most, IMAGES_OF_SERIES * most // views), 1)
+
+    def further_size(self, box_size: int, usual: int, views: int) -> int:
+        """Return how many particles the search for what changes takes besides, of which it keeps the low rings alone.
+
+        Parameters
+        ----------
+        box_size, usual, views : as of `sample_size`.
+        """
+        if self.encoder != "posterior":
+            return 0
+        most = max(usual, SUBSPACE_SAMPLE)
+        searched = max(min(most, IMAGES_OF_SERIES * most // views), 1)
+        return searched - self.sample_size(box_size, usual, views)
 
     @classmethod
     def preset(cls, name: str) -> GmmConfig:

@@ -42,6 +42,7 @@ from libhetero.models.gmm.changes import (
 from libhetero.models.gmm.config import AUTO, GmmConfig
 from libhetero.models.gmm.decoder import Decoder, make_decoder
 from libhetero.models.gmm.decoder.topology import Level, build_topology
+from libhetero.models.gmm.further import SUBSPACE_GRID, searched_sample
 from libhetero.models.gmm.latent.encoder import Encoder, gradient_features, mean_frc
 from libhetero.models.gmm.latent.nuisances import Nuisances
 from libhetero.models.gmm.latent.pieces import refined_pieces
@@ -63,8 +64,6 @@ from libhetero.records import Batch, Direction, Gaussians, Observation, Pose, Po
 from libhetero.tilts import images_alone, of_images, of_particles
 
 FEATURES = 5
-
-SUBSPACE_GRID = 44  # pixels; pieces that change together are large
 LATENT_REACH = 3.0  # standard deviations that the network's input is scaled by
 
 
@@ -130,6 +129,7 @@ class GmmModel:
         sample: Batch,
         seed: int = 0,
         mobile: np.ndarray | None = None,
+        further: Batch | None = None,
     ) -> GmmModel:
         """Choose the hierarchy and measure the encoder's input on a sample; see `models.create`."""
         neutral = jax.tree.map(lambda array: np.asarray(array, np.float32), neutral)
@@ -154,7 +154,8 @@ class GmmModel:
             explainable=_explainable(images_alone(sample), measured.ring_weight),
         )
         if config.encoder == "posterior":
-            model = model._with_subspace(measured.sample, seed)
+            searched = searched_sample(whole, measured, further, box_size, pixel_size, judged)
+            model = model._with_subspace(searched, seed)
         if model._decoder().reads_levels:
             levels = build_topology(model.neutral.position, model.config, box_size * pixel_size, seed)
             model = replace(model, levels=levels)
@@ -173,7 +174,8 @@ class GmmModel:
             config = replace(config, vary=subspace.layout.letters)
         else:
             subspace = subspace.in_layout(asked)
-        config = replace(config, latent_size=subspace.rank)
+        decided = [name for name in ("vary", "latent_size") if getattr(self.config, name) in (AUTO, 0)]
+        config = replace(config, latent_size=subspace.rank, decided=tuple(decided))
         contrast = replace(self.contrast, mean=1.0, spread=subspace.nuisances.contrast)
         edges = nearest_pairs(neutral.position)
         return replace(self, neutral=neutral, edges=edges, subspace=subspace, config=config, contrast=contrast)

@@ -56,7 +56,7 @@ from libhetero.models.gmm.changes import (
 )
 from libhetero.models.gmm.coarser import Coarser
 from libhetero.models.gmm.config import GmmConfig
-from libhetero.models.gmm.latent.directions import find_directions
+from libhetero.models.gmm.latent.directions import Found, find_directions
 from libhetero.models.gmm.latent.low_rank import missed_by
 from libhetero.models.gmm.latent.normal_equations import About, Fields, Patches
 from libhetero.models.gmm.latent.nuisances import Nuisances
@@ -220,6 +220,8 @@ def settle_motions(
     Parameters
     ----------
     config : of the model: what may change, against which stiffness, and how many modes there must be, 0 for any number.
+        Where both kinds may change, modes are settled as for any number, and the strongest are kept, or the strongest
+        of what is left added, until there are as many.
     imaging : neutral mixture, scale and weights, on the grid that the subspaces were found on.
     sample : particles that they were found on.
     subspaces : mean and modes, one account of the set or several (`latent.subspace_fit.find_subspaces`).
@@ -275,18 +277,19 @@ def _settled(
     moves: Bool[np.ndarray, "points"],
 ) -> tuple[LinearModel, dict[str, Any], Subspace]:
     """Return one account, settled, with the subspace it began from and the spreads of nuisances now."""
-    asked, forced = config.layout.linear, config.latent_size > 0
+    asked, number = config.layout.linear, config.latent_size
+    decided = number > 0 and len(asked.letters) == 1  # how many modes of which kind
     config = replace(config, vary=asked.letters, latent_size=subspace.rank)
     subspace = subspace.in_layout(asked)
     model = LinearModel(config, imaging, moves.astype(np.float32), nuisances, subspace.kinds, subspace.p)
     params = {"modes": jnp.asarray(modes_in_outputs(config, subspace)), "neutral": start_of_neutral(subspace)}
-    if not forced:
+    if not decided:
         model, params = run.carrying(model, params)
     grids = rising_grids(imaging, subspace, moves)
     LOGGER.info("settling %s on grids of %s pixels", _told(model.kinds), ", ".join(map(str, grids)))
     for place, grid in enumerate(grids):
         params = run.refined(model, params, grid, LAST_STEPS if place else STEPS)
-    for _ in range(0 if forced else SEARCHES):
+    for _ in range(0 if decided else SEARCHES):
         before = model
         model, params, spreads = run.searched(model, params)
         subspace = replace(subspace, nuisances=spreads)
@@ -296,6 +299,8 @@ def _settled(
         model, params = run.judged(model, params)
         if model is before:
             break
+    if number and len(model.kinds) != number:
+        model, params = run.numbered(model, params, number)
     return model, params, subspace
 
 
@@ -338,6 +343,22 @@ def rising_grids(
     while 2 * round(grids[0] / np.sqrt(2) / 2) >= max(first, COARSEST):
         grids.insert(0, 2 * round(grids[0] / np.sqrt(2) / 2))
     return tuple(grids)
+
+
+@dataclass(frozen=True, eq=False)
+class DirectionsLeft:
+    """Directions of one kind in what modes leave of the particles.
+
+    Parameters
+    ----------
+    found : on patches.
+    outputs : (N, F, r), the same as modes of all Gaussians, in the units of `LinearModel`'s.
+    nuisances : spreads that the particles show now.
+    """
+
+    found: Found
+    outputs: np.ndarray
+    nuisances: Nuisances
 
 
 @dataclass(frozen=True, eq=False)
@@ -460,33 +481,58 @@ class Settling:
 
     def searched(self, model: LinearModel, params: dict[str, Any]) -> tuple[LinearModel, dict[str, Any], Nuisances]:
         """Add the directions that stand out in what is left; return also the spreads of the nuisances now."""
-        imaging = replace(model.imaging, neutral=jax.tree.map(np.asarray, model.neutral(params)))
         states = self.states(model, params)
-        about = About(model.about(params), states[0][:, : len(model.kinds)])
         most = max(self.missed(model, states)[_places(model.kinds, "p")], default=0.0)
         kinds, p, modes = model.kinds, [model.p], [np.asarray(params["modes"])]
         for kind in (letter for letter in "ap" if letter in model.layout.letters):
-            layout = Layout.of(kind)
-            patch = Patches.of(imaging.neutral.position, model.mobile > 0, layout, self.seed).together
-            equations = particle_equations(
-                imaging, self.sample, patch, layout, about=about, draws=DRAWS, seed=self.seed
-            )
-            found = find_directions(equations, kind, max(MOST_MODES - len(kinds), 0))
-            spreads = spreads_of(equations, found.model, model.config.refine_poses)
-            new = np.flatnonzero(found.missed >= (CURVED * most if kind == "p" else 0.0))
+            left = self._left(model, params, kind, max(MOST_MODES - len(kinds), 0))
+            spreads = left.nuisances
+            new = np.flatnonzero(left.found.missed >= (CURVED * most if kind == "p" else 0.0))
             LOGGER.info("%s: %d more direction(s) in what is left", KIND[kind], len(new))
-            change = spread(equations, patch, kind, found.model.modes[:, new])
-            position, amplitude, _ = model.layout.columns()
-            added = np.zeros((len(patch), len(model.layout.kinds), len(new)), np.float32)
-            if model.layout.position:
-                added[:, position] = change.displacement / model.config.displacement_scale
-            if model.layout.amplitude:
-                added[:, amplitude] = change.amplitude[:, None]
-            kinds, p, modes = kinds + kind * len(new), [*p, found.p[new]], [*modes, added]
+            kinds, p, modes = kinds + kind * len(new), [*p, left.found.p[new]], [*modes, left.outputs[:, :, new]]
         if len(kinds) == len(model.kinds):
             return model, params, spreads
         params = params | {"modes": jnp.asarray(np.concatenate(modes, axis=2))}
         return model.with_modes(kinds, np.concatenate(p)), params, spreads
+
+    def _left(
+        self, model: LinearModel, params: dict[str, Any], kind: str, most: int, *, forced: bool = False
+    ) -> DirectionsLeft:
+        """Return the directions of one kind in what the modes leave, as `find_directions` does."""
+        imaging = replace(model.imaging, neutral=jax.tree.map(np.asarray, model.neutral(params)))
+        about = About(model.about(params), self.states(model, params)[0][:, : len(model.kinds)])
+        layout = Layout.of(kind)
+        patch = Patches.of(imaging.neutral.position, model.mobile > 0, layout, self.seed).together
+        equations = particle_equations(imaging, self.sample, patch, layout, about=about, draws=DRAWS, seed=self.seed)
+        found = find_directions(equations, kind, most, forced=forced)
+        change = spread(equations, patch, kind, found.model.modes)
+        position, amplitude, _ = model.layout.columns()
+        outputs = np.zeros((len(patch), len(model.layout.kinds), found.model.rank), np.float32)
+        if model.layout.position:
+            outputs[:, position] = change.displacement / model.config.displacement_scale
+        if model.layout.amplitude:
+            outputs[:, amplitude] = change.amplitude[:, None]
+        return DirectionsLeft(found, outputs, spreads_of(equations, found.model, model.config.refine_poses))
+
+    def numbered(self, model: LinearModel, params: dict[str, Any], count: int) -> tuple[LinearModel, dict[str, Any]]:
+        """Keep the `count` modes that would be missed most, or add as many of what is left, the strongest, and settle.
+
+        Whether they stand out is not asked.
+        """
+        missing = count - len(model.kinds)
+        LOGGER.info("%s; %d direction(s) were asked for", _told(model.kinds), count)
+        if missing < 0:
+            missed = self.missed(model, self.states(model, params))
+            return _with_modes(model, params, np.sort(np.argsort(-missed)[:count]))
+        kinds = [kind for kind in "ap" if kind in model.layout.letters]
+        left = [self._left(model, params, kind, missing, forced=True) for kind in kinds]
+        kind = np.repeat(kinds, [one.found.model.rank for one in left])
+        strongest = np.argsort(-np.concatenate([one.found.strength for one in left]))[:missing]
+        outputs = np.concatenate([one.outputs for one in left], axis=2)[:, :, strongest]
+        p = np.concatenate([one.found.p for one in left])[strongest]
+        params = params | {"modes": jnp.concatenate([params["modes"], outputs], axis=2)}
+        model = model.with_modes(model.kinds + "".join(kind[strongest]), np.concatenate([model.p, p]))
+        return model, self.refined(model, params, model.imaging.grid, LAST_STEPS)
 
     def as_subspace(self, model: LinearModel, params: dict[str, Any], before: Subspace) -> Subspace:
         """Return the modes in the columns and units of a subspace, about a mean of 0, in their order."""

@@ -9,6 +9,7 @@ the molecule at all: where the sample has junk (`libhetero.models.contrast`), it
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import jax
@@ -65,6 +66,25 @@ def measure_sample(
     scale, weight = measure_noise(neutral, spread_over(sample, NOISE_SAMPLE), n, pixel_size, limits)
     if not judged:
         return Measured(sample, scale, weight, ContrastPrior())
+    all_of, seen = contrast_estimator(neutral, n, pixel_size), (sample.images, sample.observation)
+    estimate, deviation = all_of(scale, weight, seen)
+    prior = _prior(estimate, deviation)
+    if not prior.junk:
+        return Measured(sample, scale, weight, prior)
+    kept = np.asarray(junk_probability(estimate, deviation, prior)) <= 0.5
+    shown = jax.tree.map(lambda leaf: leaf[kept], sample)
+    scale, weight = measure_noise(neutral, spread_over(shown, NOISE_SAMPLE), n, pixel_size, limits)
+    return Measured(shown, scale, weight, _prior(*all_of(scale, weight, seen)))
+
+
+def contrast_estimator(neutral: Gaussians, n: int, pixel_size: float) -> Callable[..., tuple[Array, Array]]:
+    """Return what gives contrasts and their deviations, of a scale, weights, and (images, observation) of particles.
+
+    Parameters
+    ----------
+    neutral : the mixture they show, Å.
+    n, pixel_size : of the images, pixels and Å.
+    """
     frequencies = half_plane(n, pixel_size)
 
     def one(scale: Array, weight: Array, image: Array, observation: Observation) -> tuple[Array, Array]:
@@ -75,15 +95,7 @@ def measure_sample(
     def all_of(scale: Array, weight: Array, seen: tuple[Array, Observation]) -> tuple[Array, Array]:
         return jax.lax.map(lambda each: one(scale, weight, *each), seen, batch_size=TOGETHER)
 
-    seen = (sample.images, sample.observation)
-    estimate, deviation = all_of(scale, weight, seen)
-    prior = _prior(estimate, deviation)
-    if not prior.junk:
-        return Measured(sample, scale, weight, prior)
-    kept = np.asarray(junk_probability(estimate, deviation, prior)) <= 0.5
-    shown = jax.tree.map(lambda leaf: leaf[kept], sample)
-    scale, weight = measure_noise(neutral, spread_over(shown, NOISE_SAMPLE), n, pixel_size, limits)
-    return Measured(shown, scale, weight, _prior(*all_of(scale, weight, seen)))
+    return all_of
 
 
 def _prior(estimate: Array, deviation: Array) -> ContrastPrior:

@@ -143,6 +143,10 @@ class HypeConfig:
         """Return the same with what a run's particles have settled: whether there are classes to begin with."""
         return self if self.start == "none" else replace(self, start=stored.start)
 
+    def as_asked(self) -> HypeConfig:
+        """Return the same with what the particles have decided left to them again: of this model, nothing is."""
+        return self
+
     @property
     def takes_series(self) -> bool:
         """Whether images of one particle have one latent: the transformer alone reads any number of images."""
@@ -161,6 +165,10 @@ class HypeConfig:
         if self.start == "none":
             return usual
         return max(usual, min(MOST_SEARCHED, MOST_SLICES // views, MOST_IMAGES // (4 * box_size**2 * views)))
+
+    def further_size(self, box_size: int, usual: int, views: int) -> int:
+        """Return how many particles a search takes besides those of `sample_size`: none."""
+        return 0
 
     def compared(self, views: int) -> int:
         """Return how many pixels of each image are drawn in a step, 0 for all.

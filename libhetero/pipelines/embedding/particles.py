@@ -115,16 +115,17 @@ def _molecules(run: Run, latent: Float[np.ndarray, "particles columns"], batch_s
     blocks = stream.memberships()
     if (first := next(blocks)).shape[1] < 2:
         return None
-    probability = np.concatenate(list(tracked(chain([first], blocks), len(latent), "sorting")))
-    label = probability.argmax(axis=1)
+    likeliest = [
+        (block.argmax(axis=1), block.max(axis=1)) for block in tracked(chain([first], blocks), len(latent), "sorting")
+    ]  # of each block alone: all probabilities of many particles and molecules would not fit in memory
+    label, sure = (np.concatenate(column) for column in zip(*likeliest, strict=True))
     used, label = np.unique(label, return_inverse=True)
     if len(used) < 2:
         return None
     first, _ = one_image_each(run.particles)
     place = np.bincount(label[first], latent[first, 0]) / np.bincount(label[first])
     number = np.argsort(np.argsort(place, kind="stable"), kind="stable")
-    sure = np.minimum(probability.max(axis=1), 1).astype(np.float64)
-    return Classes(number[label], sure, len(used), len(used), latent.shape[1])
+    return Classes(number[label], np.minimum(sure, 1).astype(np.float64), len(used), len(used), latent.shape[1])
 
 
 def classes_in_the_plane(plane: Float[np.ndarray, "particles 2"], min_size: int | None) -> Int[np.ndarray, "particles"]:

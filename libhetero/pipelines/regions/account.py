@@ -9,7 +9,7 @@ import numpy as np
 from libhetero.analysis.gaussian_features import FEATURES
 from libhetero.analysis.regions import Regions
 from libhetero.pipelines.decoding.gaussians import Changes
-from libhetero.pipelines.regions.evidence import Judged
+from libhetero.pipelines.regions.evidence import MOST_TESTED, Judged
 from libhetero.pipelines.regions.record import KindRecord, RegionRecord
 from libhetero.telling import duration
 
@@ -153,6 +153,7 @@ def facts_of_nothing(
         if looked
         else "All particles are one structure as far as these images tell."
     )
+    more = "" if particles > MOST_TESTED else f"more particles (up to {MOST_TESTED} are searched); "
     found = (
         f"Changes decoded grouped into {len(dropped)} region(s), none of which changes more than noise alone gives at "
         f"a p-value of {p_value:g}."
@@ -164,7 +165,7 @@ def facts_of_nothing(
         f"No region changes: {gaussians} Gaussians, {particles} particles. No masks, classes or lists were written, "
         "and those of an earlier segmentation are gone.",
         found,
-        f"{differ} What may help: more particles; images at a finer pixel size; better poses and CTFs (an error of a "
-        "few degrees hides a small piece); a starting model of the whole complex; training for longer. What is forced "
-        "with --nmid is tested all the same.",
+        f"{differ} What may help: {more}images at a finer pixel size; better poses and CTFs (an error of a few degrees "
+        "hides a small piece); a starting model of the whole complex; training for longer. What is forced with --nmid "
+        "is tested all the same.",
     ]

@@ -15,16 +15,20 @@ from libhetero.analysis.gaussian_features import kind_of_sizes, sizes_of_region
 from libhetero.analysis.region_columns import rigid_equations, split_regions
 from libhetero.analysis.region_evidence import AMPLITUDE, MOTION, Equations, Evidence, region_evidence
 from libhetero.analysis.regions import CORE, Regions
+from libhetero.models.gmm.further import read_coarsely
 from libhetero.pipelines.decoding.gaussians import Changes, mixture_model, neutral_gaussians
 from libhetero.pipelines.decoding.sampling import spread_indices
 from libhetero.pipelines.regions.record import KindRecord, RegionRecord
 from libhetero.pipelines.run.folder import Run
+from libhetero.records import Batch
 from libhetero.tilts import one_image_each
-from libhetero.training.series import drawn_from
+from libhetero.training.feed import ParticleFeed
+from libhetero.training.series import SeriesFeed, drawn_from
 
 LOGGER = logging.getLogger(__name__)
 MOST_TESTED = 4096  # particles
-SAMPLE_BYTES = 2**28
+MOST_IMAGES = 4 * MOST_TESTED  # where each particle has several
+SAMPLE_BYTES = 2**28  # of images that are held whole; of more than fit the low rings are
 MOST_PATCHES = 72  # independent ones that a molecule is taken to have, at most
 LEAST_AGREEMENT = 0.5  # of half-sets
 UNITS = {AMPLITUDE: "relative amplitude", MOTION: "Å"}
@@ -88,9 +92,8 @@ def _equations(run: Run, label: Int[np.ndarray, "gaussians"]) -> tuple[Equations
     drawn = drawn_from(run.feed())
     first, _ = one_image_each(run.particles)
     views = drawn.views
-    most = min(MOST_TESTED, max(SAMPLE_BYTES // (4 * views * drawn.box_size**2), 1))
-    chosen = spread_indices(len(drawn), min(most, len(drawn)))
-    sample = drawn.batch(chosen)
+    chosen = spread_indices(len(drawn), min(most_tested(drawn.box_size, views), len(drawn)))
+    sample = _read(drawn, chosen)
     patches = split_regions(np.asarray(neutral_gaussians(run).position), label)
     hessian, gradient = mixture_model(run).patch_equations(run.params, sample, patches.patch)
     used = (np.asarray(sample.weight) > 0).reshape(-1, views).any(axis=1)
@@ -100,6 +103,31 @@ def _equations(run: Run, label: Int[np.ndarray, "gaussians"]) -> tuple[Equations
     if not 0 < second.sum() < len(second):
         second = np.arange(len(second)) % 2 > 0
     return rigid_equations(hessian, gradient, patches), second
+
+
+def most_tested(box_size: int, views: int) -> int:
+    """Return how many particles regions are tested on at most.
+
+    Parameters
+    ----------
+    box_size : of the images, pixels.
+    views : images of each particle.
+    """
+    return min(MOST_TESTED, max(_held(box_size, views), MOST_IMAGES // views, 1))
+
+
+def _held(box_size: int, views: int) -> int:
+    """Return of how many particles the full images are held."""
+    return max(SAMPLE_BYTES // (4 * views * box_size**2), 1)
+
+
+def _read(drawn: ParticleFeed | SeriesFeed, chosen: Int[np.ndarray, "chosen"]) -> Batch:
+    """Return particles with full images where these may be held, else in blocks with what is compared of them."""
+    held = _held(drawn.box_size, drawn.views)
+    if len(chosen) <= held:
+        return drawn.batch(chosen)
+    block = max(held // 4, 1)
+    return read_coarsely(drawn.batch(chosen[start : start + block]) for start in range(0, len(chosen), block))
 
 
 def _record(

@@ -34,7 +34,7 @@ from libhetero.pipelines.run.new_folder import check_new, making
 from libhetero.pipelines.run.particle_record import LIST, write_record
 from libhetero.pipelines.run.particles import feed_of, listed_particles, load_particles
 from libhetero.pipelines.run.poses import REFINED, refines_first, write_poses
-from libhetero.pipelines.run.preparation import measured, sample_of
+from libhetero.pipelines.run.preparation import further_of, measured, sample_of
 from libhetero.pipelines.run.reference import reference_projector
 from libhetero.pipelines.run.start import RunStart
 from libhetero.pipelines.run.starting_classes import starting_classes
@@ -76,8 +76,11 @@ class NewRun:
         trained_on, _ = split(len(drawn_from(feed)), config.training)
         with working(LOGGER.info, f"reading images of {len(feed)} particles for the model's start"):
             sample = sample_of(config, feed, trained_on)
-        count = len(sample.weight) // sample.views
+            further = further_of(config, feed, trained_on)
+        count = sum(len(part.weight) // part.views for part in (sample, further) if part is not None)
         LOGGER.info("measuring %d particles", count)
+        if count < len(trained_on) and family_named(config.family).mixtures and config.model.encoder == "posterior":
+            LOGGER.info("the search for what changes sees %d of %d particles", count, len(trained_on))
         with working(LOGGER.info, f"measuring {count} particles"):
             model = models.create(
                 config.family,
@@ -88,6 +91,7 @@ class NewRun:
                 gaussians=gaussians,
                 mobile=mobile,
                 known=known,
+                further=further,
                 seed=config.training.seed,
             )
         _check_finite(model)

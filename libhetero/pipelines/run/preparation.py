@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Int
 
 from libhetero.errors import DataError
+from libhetero.models.gmm.further import read_coarsely
 from libhetero.pipelines.run.configuration import RunConfig
 from libhetero.records import Batch
 from libhetero.tilts import taken
@@ -24,6 +25,7 @@ from libhetero.training.series import drawn_from
 
 LOGGER = logging.getLogger(__name__)
 SAMPLE = 256
+READ_BYTES = 2**26  # of images, at a time
 
 
 def measured(feed: ParticleFeed, contrast: int | None, seed: int, project: Projector | None = None) -> ParticleFeed:
@@ -76,10 +78,41 @@ def sample_of(config: RunConfig, feed: ParticleFeed, trained_on: Int[np.ndarray,
     ------
     DataError : if the image of none is finite.
     """
+    return of_finite_images(drawn_from(feed).batch(trained_on[_sampled(config, feed, len(trained_on))]))
+
+
+def further_of(config: RunConfig, feed: ParticleFeed, trained_on: Int[np.ndarray, " particles"]) -> Batch | None:
+    """Return the particles that are searched besides those of `sample_of`, with the low rings of their images.
+
+    Images are read a block at a time, so that as many are searched however large they are.
+
+    Parameters
+    ----------
+    config, feed, trained_on : as of `sample_of`.
+
+    Returns
+    -------
+    as `models.create` takes them; None where the sample is all that is searched. Images that are not finite have weight
+    0.
+
+    Raises
+    ------
+    DataError : for an image that cannot be read, or one too many that is not finite.
+    """
     drawn = drawn_from(feed)
-    most = config.model.sample_size(feed.box_size, SAMPLE, drawn.views)
-    chosen = sample_indices(len(trained_on), min(most, len(trained_on)), config.training.seed)
-    return of_finite_images(drawn.batch(trained_on[chosen]))
+    most = config.model.further_size(feed.box_size, SAMPLE, drawn.views)
+    others = np.delete(np.arange(len(trained_on)), _sampled(config, feed, len(trained_on)))
+    chosen = trained_on[others[sample_indices(len(others), most, config.training.seed)]]
+    if not len(chosen):
+        return None
+    block = max(READ_BYTES // (4 * drawn.views * feed.box_size**2), 1)
+    return read_coarsely(drawn.batch(chosen[start : start + block]) for start in range(0, len(chosen), block))
+
+
+def _sampled(config: RunConfig, feed: ParticleFeed, count: int) -> Int[np.ndarray, " sampled"]:
+    """Return the places, among those that are trained on, of the particles of `sample_of`."""
+    most = config.model.sample_size(feed.box_size, SAMPLE, drawn_from(feed).views)
+    return sample_indices(count, min(most, count), config.training.seed)
 
 
 def of_finite_images(batch: Batch) -> Batch:

@@ -115,7 +115,7 @@ class Examination:
         with timed(LOGGER, "how Gaussians change over the particles"):
             chosen = first[spread_indices(count, structure.looked_at(run, count))]
             feature = structure.feature_of(run, latent, config.batch_size)
-            found = structure.structure_of(run, latent[chosen], feature, config.batch_size)
+            found = structure.structure_of(run, latent[chosen], feature, config.batch_size, config.memory)
             label = structure.regions_of_run(run, found)
         return cls(run, config, latent, sets, chosen, found, label, members, findings)
 
@@ -209,7 +209,7 @@ class Examination:
             return HalfSets(sizes, (), (), canonical, predicted), [], []
         feature = self.found.changes.feature
         seen = [
-            structure.structure_of(model.whole, latent[self.chosen], feature, batch)
+            structure.structure_of(model.whole, latent[self.chosen], feature, batch, self.config.memory)
             for model, latent in zip(pair, latents, strict=True)
         ]
         pairs = ((seen[0].label, seen[1].label), (self.label, seen[0].label), (self.label, seen[1].label))

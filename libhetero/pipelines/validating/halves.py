@@ -1,9 +1,9 @@
 """The two half-sets of a run's particles, a model trained on each with the run's own settings, and what they share.
 
 A half-set is the run's list with the places of its particles (`--ind`) beside it, so that every column is read as the
-run read it. Its model starts from the Gaussians that the run started from, number by number the same, and has as many
-latent numbers; nothing that the run learnt goes into it. What is finished is not trained again: a half-set's run begins
-or goes on as `e2hype_refine.py --requeue` does.
+run read it. Its model starts from the Gaussians that the run started from, number by number the same; nothing that the
+run learnt goes into it, nor what its particles decided, such as how many latent numbers there are and what varies.
+What is finished is not trained again: a half-set's run begins or goes on as `e2hype_refine.py --requeue` does.
 """
 
 from __future__ import annotations
@@ -167,7 +167,7 @@ def half_request(run: Run, name: Path, indices: Path) -> RefineConfig:
         family=run.config.family,
         data=data,
         preprocess=_fields(run.config.data.preprocess, *MEASURED),
-        model=_fields(run.config.model),
+        model=_fields(run.config.model.as_asked(), "decided"),
         training=_fields(run.config.training, "extended"),
         folder=str(name),
         requeue=True,
@@ -210,7 +210,8 @@ def latents_agree(
 
     Parameters
     ----------
-    first, second : latents of the same particles, one row each, whatever number of images they have.
+    first, second : latents of the same particles, one row each, whatever number of images they have. Each has as many
+        numbers as its half-set shows directions, which may be none: then there are no correlations.
     seed : of folds.
     """
     canonical = canonical_correlations(first, second, seed)

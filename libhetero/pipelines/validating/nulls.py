@@ -1,11 +1,13 @@
 """What the search for directions and regions finds where nothing changes.
 
-A null set has the particles of the run, their poses, CTFs, contrasts and noise, and one structure, that which the run
-has learnt for a latent of 0:
+A null set has the particles of the run, their listed poses, CTFs, contrasts and noise, and one structure, that which
+the run has learnt for a latent of 0:
 
-    X* = α · scale · T · P(R, t) G + noise,     E |noise|² of ring r = 1 / weight_r
+    X* = α · scale · T · P(R', t') G + noise,     E |noise|² of ring r = 1 / weight_r
 
-with scale and weights as the run measured them (`models.gmm.noise`). The run's own search is made in it; regions are
+with scale and weights as the run measured them (`models.gmm.noise`). Where poses are off, R' and t' are drawn about the
+listed ones, as far off as the run has learnt (`models.gmm.latent.nuisances`), anew for each set: the search knows the
+listed ones alone. The run's own search is made in it, for the kinds of change that the run was asked for; regions are
 taken from what it finds as it stands, with C = M Mᵀ the covariance of the changes, without training.
 """
 
@@ -32,15 +34,15 @@ from libhetero.analysis.regions import find_regions
 from libhetero.configuration import read_document, to_dict, write_json
 from libhetero.errors import ConfigurationError
 from libhetero.models.gmm.changes import parts_of
-from libhetero.models.gmm.config import AUTO
+from libhetero.models.gmm.further import coarse_weight
 from libhetero.models.gmm.latent.subspace import Subspace
 from libhetero.physics.fourier import half_plane, real_image, ring_index
 from libhetero.physics.observation import observed
 from libhetero.pipelines.decoding.gaussians import neutral_gaussians
 from libhetero.pipelines.run.folder import Run
-from libhetero.pipelines.run.preparation import sample_of
+from libhetero.pipelines.run.preparation import further_of, sample_of
 from libhetero.pipelines.validating.record import NullSets
-from libhetero.records import Batch, Gaussians, Observation
+from libhetero.records import Batch, Gaussians, Observation, Pose
 from libhetero.telling.progress import Progress
 from libhetero.training.held_out import split
 from libhetero.training.series import drawn_from
@@ -85,19 +87,65 @@ class Searched:
 
 
 @dataclass(frozen=True, eq=False)
+class Shown:
+    """Particles as they show one structure.
+
+    Parameters
+    ----------
+    batch : the particles at their listed poses; the images are those there, without noise.
+    contrast : of each.
+    ring_weight : of the squared error of each Fourier pixel of these images.
+    """
+
+    batch: Batch
+    contrast: np.ndarray
+    ring_weight: np.ndarray
+
+    @classmethod
+    def of(
+        cls, model: Any, mixture: Gaussians, batch: Batch, contrast: Float[np.ndarray, " particles"] | None
+    ) -> Shown:
+        """Project a mixture as a run's particles are seen.
+
+        Parameters
+        ----------
+        model : of the run.
+        batch : particles of the run, with images of the size that is wanted.
+        contrast : of all particles of the run; None for 1.
+        """
+        strength = np.ones(len(batch.weight)) if contrast is None else contrast[np.asarray(batch.index)]
+        strength = strength.astype(np.float32)
+        full = batch.images.shape[-1] == model.box_size
+        weight = model.ring_weight if full else coarse_weight(model.ring_weight)
+        images = _projected(model, mixture, batch, batch.pose, strength)
+        return cls(dataclasses.replace(batch, images=images), strength, weight)
+
+    def images(self, model: Any, mixture: Gaussians, random: np.random.Generator) -> Float[np.ndarray, "particles n n"]:
+        """Return images with noise, at poses that are off as the run's are."""
+        images, off = self.batch.images, model.subspace.nuisances
+        if off.posed:
+            numbers = random.standard_normal((len(self.contrast), off.numbers)).astype(np.float32)
+            pose = jax.tree.map(np.asarray, jax.jit(jax.vmap(off.moved))(self.batch.pose, numbers))
+            images = _projected(model, mixture, self.batch, pose, self.contrast)
+        return with_noise(images, self.ring_weight, random)
+
+
+@dataclass(frozen=True, eq=False)
 class NullSearch:
-    """The run's search, and the noise-free images of sets in which nothing changes.
+    """The run's search, and what its particles show where nothing changes.
 
     Parameters
     ----------
     model : of the run.
-    sample : the particles that the run's search was made on; its images are those of one structure without noise.
+    mixture : the one structure.
+    shown : the particles that the run's search was made on, and further ones where it had any.
     feature : what the run's regions are of.
     seed : of the search.
     """
 
     model: Any
-    sample: Batch
+    mixture: Gaussians
+    shown: tuple[Shown, ...]
     feature: str
     seed: int
 
@@ -110,11 +158,11 @@ class NullSearch:
         feature : what its regions are of.
         contrast : of each of its particles, 0 for junk; None for 1.
         """
-        feed = run.feed()
-        sample = sample_of(run.config, feed, split(len(drawn_from(feed)), run.config.training)[0])
-        strength = np.ones(len(sample.weight)) if contrast is None else contrast[np.asarray(sample.index)]
-        images = _projected(run.model, neutral_gaussians(run), sample, strength.astype(np.float32))
-        return cls(run.model, dataclasses.replace(sample, images=images), feature, run.config.training.seed)
+        feed, mixture = run.feed(), neutral_gaussians(run)
+        trained_on, _ = split(len(drawn_from(feed)), run.config.training)
+        read = (part(run.config, feed, trained_on) for part in (sample_of, further_of))
+        shown = tuple(Shown.of(run.model, mixture, batch, contrast) for batch in read if batch is not None)
+        return cls(run.model, mixture, shown, feature, run.config.training.seed)
 
     def digest(self, seed: int) -> str:
         """Return what tells one search from another: this version, what is searched, and the noise that is drawn.
@@ -123,25 +171,30 @@ class NullSearch:
         ----------
         seed : of the noise.
         """
-        found = hashlib.sha256(f"{__version__} {self.feature} {self.seed} {seed}".encode())
-        for array in (self.sample.images, self.model.ring_weight, self.sample.weight):
-            found.update(np.ascontiguousarray(array, np.float32).tobytes())
+        asked, off = self.model.config.as_asked(), self.model.subspace.nuisances
+        found = hashlib.sha256(f"{__version__} {self.feature} {self.seed} {seed} {asked.vary} {off}".encode())
+        for one in self.shown:
+            for array in (one.batch.images, one.ring_weight, one.batch.weight):
+                found.update(np.ascontiguousarray(array, np.float32).tobytes())
         return found.hexdigest()
 
     def search(self, random: np.random.Generator) -> tuple[int, float]:
         """Return how many directions a set shows, and the change of the region that changes most.
 
         All that a run does of its particles before it is trained is done: scale and noise are measured, junk is set
-        aside, and all kinds of change are searched for, as by default.
+        aside, and the kinds of change that it was asked for are searched, in any number of directions.
         """
         model = self.model
-        noisy = with_noise(self.sample.images, model.ring_weight, random)
+        sample, *further = (
+            dataclasses.replace(one.batch, images=one.images(model, self.mixture, random)) for one in self.shown
+        )
         made: Any = models.create(
             model.family,
-            dataclasses.replace(model.config, vary=AUTO, latent_size=0, decoder=PLAIN),
+            dataclasses.replace(model.config.as_asked(), latent_size=0, decoder=PLAIN),
             box_size=model.box_size,
             pixel_size=model.pixel_size,
-            sample=dataclasses.replace(self.sample, images=noisy),
+            sample=sample,
+            further=further[0] if further else None,
             gaussians=model.neutral,
             mobile=np.asarray(model.mobile) > 0,
             seed=self.seed,
@@ -149,7 +202,8 @@ class NullSearch:
         subspace: Subspace = made.subspace
         if subspace.rank == 0:
             return 0, 0.0
-        similarity = subspace_similarity(subspace, model.neutral, self.feature, len(noisy))
+        count = sum(len(one.contrast) for one in self.shown)
+        similarity = subspace_similarity(subspace, model.neutral, self.feature, count)
         regions = find_regions(similarity, RegionConfig(feature=self.feature))
         sizes = [float(np.median(regions.size[regions.members(one)])) for one in range(1, regions.count + 1)]
         return subspace.rank, max(sizes, default=0.0)
@@ -282,20 +336,25 @@ def _quiet() -> Iterator[None]:
 
 
 def _projected(
-    model: Any, mixture: Gaussians, sample: Batch, contrast: Float[np.ndarray, " particles"]
+    model: Any, mixture: Gaussians, sample: Batch, pose: Pose, contrast: Float[np.ndarray, " particles"]
 ) -> Float[np.ndarray, "particles n n"]:
-    """Return the noise-free images of a mixture as the particles of a sample are seen."""
-    n, frequencies = model.box_size, half_plane(model.box_size, model.pixel_size)
+    """Return the noise-free images of a mixture as the particles of a sample are seen at some poses.
+
+    They have as many pixels as the images of the sample, over the width of the run's.
+    """
+    n = sample.images.shape[-1]
+    pixel_size = model.pixel_size * model.box_size / n
+    frequencies, seen = half_plane(n, pixel_size), dataclasses.replace(sample, pose=pose).observation
 
     def one(observation: Observation, strength: Array) -> Array:
-        plane = observed(model.render(mixture, observation.pose, n, model.pixel_size), observation, frequencies)
+        plane = observed(model.render(mixture, observation.pose, n, pixel_size), observation, frequencies)
         return real_image(strength * model.image_scale * plane, n)
 
     several = jax.jit(jax.vmap(one))
     images = np.empty((len(contrast), n, n), np.float32)
     for start in range(0, len(images), TOGETHER):
         place = np.resize(np.arange(start, min(start + TOGETHER, len(images))), TOGETHER)  # one shape is compiled
-        part = jax.tree.map(lambda leaf, place=place: jnp.asarray(leaf[place]), sample.observation)
+        part = jax.tree.map(lambda leaf, place=place: jnp.asarray(leaf[place]), seen)
         made = np.asarray(several(part, contrast[place]))
         images[start : start + TOGETHER] = made[: len(images) - start]
     return images

@@ -19,7 +19,6 @@ from libhetero.pipelines.run.folder import Run
 from libhetero.pipelines.scoring.regions import read_regions
 
 LOGGER = logging.getLogger(__name__)
-MEMORY = 4.0  # GiB of the covariance
 NUMBERS = 2**28  # at most so many of all changes are held
 MOST_PARTICLES = 10_000
 
@@ -71,7 +70,9 @@ def looked_at(run: Run, count: int) -> int:
     return max(min(count, MOST_PARTICLES, NUMBERS // columns), 1)
 
 
-def structure_of(run: Run, latent: Float[np.ndarray, "particles latent"], feature: str, batch_size: int) -> Structure:
+def structure_of(
+    run: Run, latent: Float[np.ndarray, "particles latent"], feature: str, batch_size: int, memory: float
+) -> Structure:
     """Decode latents and return how the Gaussians change over them.
 
     Parameters
@@ -80,9 +81,14 @@ def structure_of(run: Run, latent: Float[np.ndarray, "particles latent"], featur
     latent : of the particles looked at.
     feature : "amplitude", "motion" or "both".
     batch_size : particles decoded at once.
+    memory : GiB that the covariance may take.
+
+    Raises
+    ------
+    ConfigurationError : if it takes more.
     """
+    accumulator = CovarianceAccumulator(len(neutral_gaussians(run).sigma) * FEATURES[feature], memory)
     rows = np.concatenate(list(stream_changes(run, latent, feature, batch_size)))
-    accumulator = CovarianceAccumulator(rows.shape[1], MEMORY)
     accumulator.add(rows)
     return Structure(rows, Changes(feature, accumulator.count, accumulator.mean(), accumulator.covariance()))
 

@@ -68,3 +68,12 @@ def test_a_retired_key_is_read_where_it_did_nothing():
 @pytest.mark.parametrize("values, steps", [({"vary": "a"}, 2), ({"vary": "pa"}, 6), ({"inference_steps": 1}, 1)])
 def test_steps_of_the_posterior(values, steps):
     assert GmmConfig(**values).newton_steps == steps
+
+
+@pytest.mark.parametrize("box, held", [(64, 4096), (128, 4096), (256, 1024), (512, 256)])
+def test_the_search_sees_as_many_particles_however_large_their_images(box, held):
+    config = GmmConfig()
+    assert config.sample_size(box, 256, 1) == held, "whose full images are held"
+    assert config.sample_size(box, 256, 1) + config.further_size(box, 256, 1) == 4096
+    assert config.sample_size(box, 256, 41) + config.further_size(box, 256, 41) == 4 * 4096 // 41
+    assert GmmConfig.preset("paper").further_size(box, 256, 1) == 0, "nothing is searched for"

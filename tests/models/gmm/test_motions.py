@@ -5,6 +5,7 @@ from dataclasses import replace
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from libhetero.models.gmm.changes import modes_in_outputs, start_of_neutral
 from libhetero.models.gmm.config import GmmConfig
@@ -177,7 +178,9 @@ def test_particles_that_were_not_fitted_choose_between_accounts(monkeypatch):
     false = Subspace(Layout.of("pa"), 0 * both[..., 0], both, "ap", np.zeros(2), np.ones(2), Nuisances(0.05))
     monkeypatch.setattr("libhetero.models.gmm.motions.STEPS", 0)
     monkeypatch.setattr("libhetero.models.gmm.motions.LAST_STEPS", 0)
-    config = GmmConfig(vary="pa", latent_size=2, inference_steps=2)  # so many modes, whatever they are worth
+    monkeypatch.setattr("libhetero.models.gmm.motions.CARRYING", 0.0)  # all modes stay, whatever they are worth
+    monkeypatch.setattr("libhetero.models.gmm.motions.SEARCHES", 0)
+    config = GmmConfig(vary="pa", inference_steps=2)
     for accounts in ((false, turn), (turn, false)):
         neutral, settled = settle_motions(config, imaging, sample, accounts, Nuisances(0.05))
         assert settled.kinds == "p" and neutral.position.shape == imaging.neutral.position.shape
@@ -203,3 +206,22 @@ def test_a_short_straight_mode_becomes_the_turn_and_what_else_changes_is_found()
     assert np.sum(presence[piece] ** 2) > 0.8 * np.sum(presence**2)
     assert abs(np.sum(true * motion)) > 0.8 * np.sum(true**2)
     assert np.sqrt(np.mean((neutral.position[arm] - imaging.neutral.position[arm]) ** 2)) < 3.0  # the truth's own
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_a_number_that_is_asked_for_is_of_both_kinds(number, monkeypatch):
+    """An arm turns while a piece comes and goes: the one of both that shows most, or one more than both."""
+    monkeypatch.setattr("libhetero.models.gmm.motions.STEPS", 0)
+    monkeypatch.setattr("libhetero.models.gmm.motions.LAST_STEPS", 0)
+    monkeypatch.setattr("libhetero.models.gmm.motions.SEARCHES", 0)
+    random = np.random.default_rng(6)
+    angles, present = random.uniform(-HALF_TURN, HALF_TURN, SEEN), (random.random(SEEN) < 0.5).astype(np.float32)
+    imaging, sample = seen(angles, present)
+    mode = ((turned(0.1) - turned(-0.1)) / 0.2 * HALF_TURN / np.sqrt(3))[:, :, None]
+    piece = 0.5 * (np.arange(len(mode)) >= CORE + ARM)[:, None, None]
+    both = np.concatenate([np.concatenate([mode, 0 * mode], 2), np.concatenate([0 * piece, piece], 2)], axis=1)
+    known = Subspace(Layout.of("pa"), 0 * both[..., 0], both, "pa", np.zeros(2), np.ones(2), Nuisances(0.05))
+    config = GmmConfig(vary="pa", latent_size=number, inference_steps=2)
+    _, settled = settle_motions(config, imaging, sample, (known,), known.nuisances)
+    assert settled.rank == len(settled.p) == number
+    assert set(settled.kinds) == (set("ap") if number == 3 else {"p"})

@@ -80,6 +80,24 @@ def test_a_half_set_is_asked_for_as_the_run_was(tmp_path):
     assert same == run.config.data, "the rest as it was; the deviation is measured anew"
 
 
+def test_what_particles_decided_is_left_to_those_of_a_half_set(tmp_path):
+    """How many latents and what varies, in a run that was asked for neither; what was asked for stays."""
+    run = make_run(tmp_path)
+    settled = dataclasses.replace(run.config.model, latent_size=2, vary="pa", decided=("vary", "latent_size"))
+    run = dataclasses.replace(run, config=dataclasses.replace(run.config, model=settled))
+    model = new_config(halves.half_request(run, tmp_path / "half1", tmp_path / "half1.pkl")).model
+    assert (model.latent_size, model.vary, model.decided) == (0, "auto", ())
+    assert model.settled(settled) == settled, "a half-set that goes on has what its own particles decided"
+
+
+def test_latents_of_half_sets_may_be_of_any_width():
+    latent = np.random.default_rng(0).normal(size=(200, 3))
+    for width, pairs in ((2, 2), (0, 0)):
+        canonical, predicted = halves.latents_agree(latent, latent[:, :width], 0)
+        assert len(canonical) == pairs and min(canonical, default=1) > 0.99
+        assert predicted[0] == pytest.approx(1.0 if pairs else 0.0, abs=0.01)
+
+
 @pytest.fixture
 def trained(monkeypatch):
     """Half-sets' runs that are asked for and not trained."""

@@ -11,6 +11,7 @@ from libhetero.analysis.constant import shared_change
 from libhetero.analysis.gaussian_features import similarity_of
 from libhetero.analysis.regions import Regions
 from libhetero.models.gmm.config import GmmConfig
+from libhetero.models.gmm.further import SEARCHED_BOX, seen_coarsely
 from libhetero.models.gmm.latent.nuisances import Nuisances
 from libhetero.models.gmm.latent.subspace import Subspace
 from libhetero.models.gmm.layout import Layout
@@ -33,6 +34,7 @@ class Projector:
 
     box_size, pixel_size, image_scale, family = N, PIXEL, 3.0, "gmm"
     config, ring_weight, mobile = GmmConfig(vary="a", latent_size=3), np.ones((N, N // 2 + 1), np.float32), np.ones(40)
+    subspace = SimpleNamespace(nuisances=Nuisances())
 
     def render(self, mixture, pose, n, pixel_size):
         return project_gaussians(mixture, pose, n, pixel_size)
@@ -83,7 +85,7 @@ def test_a_null_set_is_the_structure_as_the_run_saw_it():
     rng = np.random.default_rng(0)
     mixture = gaussians(18 * rng.normal(size=(20, 3)).astype(np.float32))
     batch = seen_particles(count)
-    images = nulls._projected(Projector(), mixture, batch, np.ones(count, np.float32))
+    images = nulls.Shown.of(Projector(), mixture, batch, None).batch.images
     noisy = nulls.with_noise(images, ring_weights(power), rng)
     made = Batch(noisy, batch.pose, batch.ctf, batch.index, batch.weight)
     scale, weight = measure_noise(mixture, made, N, PIXEL, (1, N // 2))
@@ -121,7 +123,8 @@ def test_what_a_search_finds_is_told_by_its_regions(monkeypatch):
     monkeypatch.setattr(nulls, "find_regions", grouped)
     model = Projector()
     model.neutral = gaussians(np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32))
-    search = nulls.NullSearch(model, seen_particles(2), "amplitude", 0)
+    shown = (nulls.Shown.of(model, model.neutral, seen_particles(2), None),)
+    search = nulls.NullSearch(model, model.neutral, shown, "amplitude", 0)
     for kept, expected in ((modes, (2, 0.8 / 1.8)), (modes[:, :0], (0, 0.0))):
         asked, subspace = {}, subspace_of("a", np.zeros((40, 1)), kept[:, None])
 
@@ -131,8 +134,46 @@ def test_what_a_search_finds_is_told_by_its_regions(monkeypatch):
 
         monkeypatch.setattr(nulls.models, "create", create)
         assert search.search(np.random.default_rng(0)) == pytest.approx(expected, rel=1e-3), "of what is there at most"
-        assert (asked["vary"], asked["rank"], asked["gaussians"]) == ("auto", 0, model.neutral)
-        assert asked["sample"].images.std() > 0, "with noise"
+        assert (asked["vary"], asked["rank"], asked["gaussians"]) == ("a", 0, model.neutral), "as the run was asked for"
+        assert asked["sample"].images.std() > 0 and asked["further"] is None, "with noise"
+    model.config = dataclasses.replace(model.config, decided=("vary",))
+    search.search(np.random.default_rng(0))
+    assert asked["vary"] == "auto", "what the run's particles decided, those of a null set do"
+
+
+def test_poses_of_null_sets_are_off_as_the_run_s_are():
+    """Each set's by themselves; the list has the poses as they are said to be."""
+    model, mixture = Projector(), gaussians(18 * np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32))
+    shown = nulls.Shown.of(model, mixture, seen_particles(64), None)
+    still = shown.batch.images
+
+    def difference(off, seed):
+        model.subspace = SimpleNamespace(nuisances=off)
+        model.ring_weight = np.full((N, N // 2 + 1), np.inf)  # no noise
+        images = dataclasses.replace(shown, ring_weight=model.ring_weight).images(
+            model, mixture, np.random.default_rng(seed)
+        )
+        return images - still
+
+    assert not difference(Nuisances(0.1), 0).any(), "contrast is each particle's own"
+    off = [difference(Nuisances(0.1, shift, 0.0), 0).std() for shift in (0.5, 1.0)]
+    assert off[1] == pytest.approx(2 * off[0], rel=0.1) and off[0] > 0
+    turned = [difference(Nuisances(0.1, 0.0, 0.05), seed) for seed in (0, 1)]
+    assert np.abs(turned[0] - turned[1]).max() > 0.1 * turned[0].std()
+
+
+def test_further_particles_of_null_sets_show_the_same_at_fewer_pixels():
+    model, mixture = Projector(), gaussians(18 * np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32))
+    model.box_size = n = 64
+    model.pixel_size, model.ring_weight = PIXEL / 4, np.ones((n, n // 2 + 1), np.float32)
+    few = seen_particles(3)
+    full, coarse = (
+        nulls.Shown.of(model, mixture, dataclasses.replace(few, images=np.zeros((3, size, size), np.float32)), None)
+        for size in (n, SEARCHED_BOX)
+    )
+    expected = seen_coarsely(full.batch).images
+    np.testing.assert_allclose(coarse.batch.images, expected, atol=1e-3 * np.abs(expected).max())
+    assert coarse.ring_weight.shape == (SEARCHED_BOX, SEARCHED_BOX // 2 + 1)
 
 
 class Stopped(Exception):
@@ -186,15 +227,18 @@ def test_null_sets_that_were_searched_are_kept_and_those_of_another_search_are_n
 
 
 def test_a_digest_tells_searches_apart():
-    def digest(feature="amplitude", seed=0, noise=0, change=0.0):
+    def digest(feature="amplitude", seed=0, noise=0, change=0.0, shift=0.0):
         model = Projector()
         model.ring_weight = ring_weights(np.full(N, 4.0))
         sample = seen_particles(2)
         sample = dataclasses.replace(sample, images=sample.images + np.float32(change))
-        return nulls.NullSearch(model, sample, feature, seed).digest(noise)
+        model.subspace = SimpleNamespace(nuisances=Nuisances(0.1, shift))
+        shown = nulls.Shown(sample, np.ones(2, np.float32), model.ring_weight)
+        return nulls.NullSearch(model, gaussians(np.zeros((1, 3))), (shown,), feature, seed).digest(noise)
 
     assert digest() == digest()
-    assert len({digest(), digest("motion"), digest(seed=1), digest(noise=1), digest(change=1e-3)}) == 5
+    others = (digest("motion"), digest(seed=1), digest(noise=1), digest(change=1e-3), digest(shift=1.0))
+    assert len({digest(), *others}) == 6
 
 
 def test_false_positive_rates_count_the_set_itself():

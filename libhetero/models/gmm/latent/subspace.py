@@ -117,13 +117,13 @@ class Imaging:
         grid: int = LARGEST_GRID,
     ) -> Imaging:
         """Keep the rings of at most `grid` pixels."""
-        weight = _low_rings(ring_weight, min(box_size, grid))
+        weight = low_rings(ring_weight, min(box_size, grid))
         root = np.sqrt(2 * weight).astype(np.float32)
         return cls(neutral, operators, scale, root, box_size, pixel_size)
 
     def on(self, grid: int) -> Imaging:
         """Return the same on a grid of fewer pixels, an even number: the low rings alone."""
-        return self if grid == self.grid else replace(self, root_weight=_low_rings(self.root_weight, grid))
+        return self if grid == self.grid else replace(self, root_weight=low_rings(self.root_weight, grid))
 
     @property
     def grid(self) -> int:
@@ -190,7 +190,7 @@ class Imaging:
         return turns[..., 0], turns[..., 1]
 
 
-def _low_rings(plane: Float[np.ndarray, "n half"], m: int) -> Float[np.ndarray, "m half2"]:
+def low_rings(plane: Float[np.ndarray, "n half"], m: int) -> Float[np.ndarray, "m half2"]:
     """Return the half plane of the m × m grid inside that of a larger one; its Nyquist rows are not zeroed."""
     n = plane.shape[0]
     return plane if m == n else np.concatenate([plane[: m // 2], plane[n - m // 2 :]])[:, : m // 2 + 1]

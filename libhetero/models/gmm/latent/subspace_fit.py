@@ -108,7 +108,8 @@ def find_subspaces(
     imaging : neutral mixture, scale and weights.
     sample : particles; some thousand make small pieces visible.
     layout : what of a Gaussian may change: position, amplitude or both.
-    rank : number of modes; 0 takes those that stand out of the noise, at most 16, which may be none.
+    rank : number of modes; 0 takes those that stand out of the noise, at most 16, which may be none. Where both kinds
+        may change and motion stands out, there are as many only once motions are settled (`models.gmm.motions`).
     seed : of k-means and of the noise's draws.
     mobile : (N,) bool, which Gaussians may change; None for all.
     posed : whether poses count as off however little that does to an image.
@@ -121,10 +122,11 @@ def find_subspaces(
     """
     mobile = np.ones(len(imaging.neutral.sigma), bool) if mobile is None else np.asarray(mobile, bool)
     kinds = [kind for kind in "ap" if kind in layout.letters]
-    searches = [_searched(imaging, sample, kind, rank, seed, mobile) for kind in kinds]
-    first = _strongest(imaging, sample, searches, rank, seed)
+    forced = rank if len(kinds) == 1 else 0  # which kinds there are is decided before how many directions of each
+    searches = [_searched(imaging, sample, kind, forced, seed, mobile) for kind in kinds]
+    first = _strongest(imaging, sample, searches, forced, seed)
     kept, others = [first] if first.found.model.rank else [], []
-    if len(searches) > 1 and kept and first.kind == "a" and not rank:
+    if len(searches) > 1 and kept and first.kind == "a":
         alone = next(one for one in searches if one.kind == "p")
         second = _searched_beside(imaging, sample, first, alone, seed)
         share = second.found.gain / first.found.gain
@@ -132,10 +134,23 @@ def find_subspaces(
             "%s adds %.1f %% of what %s adds to the likelihood", KIND[alone.kind], 100 * share, KIND[first.kind]
         )
         if second.found.model.rank and share > MATERIAL:
-            kept, others = [first, second], [_joined([alone], alone, posed)]
+            kept, others = [first, second], [alone]
+    if rank and not kept:
+        kept = [_strongest(imaging, sample, [_of_rank(one, rank) for one in searches], rank, seed)]
+    elif rank and all(one.kind == "a" for one in kept):
+        kept = [_of_rank(one, rank) for one in kept]
     subspace = _joined(kept, first, posed)
     _tell(subspace, len(first.equations.gradient))
-    return subspace, *others
+    return subspace, *(_joined([one], one, posed) for one in others)
+
+
+def _of_rank(search: Search, rank: int) -> Search:
+    """Return a search with its strongest directions, or with more than stand out."""
+    model = search.found.model
+    if model.rank == rank:
+        return search
+    model = replace(model, modes=model.modes[:, :rank])
+    return replace(search, found=find_directions(search.equations, search.kind, rank, model, forced=True))
 
 
 def _tell(subspace: Subspace, count: int) -> None:

@@ -268,6 +268,17 @@ def test_pieces_that_come_and_go_span_the_subspace(letters, changing_particles):
     assert not whole.modes[:, :3].any()
 
 
+@pytest.mark.parametrize("rank", [1, 3])
+def test_a_number_that_is_asked_for_is_of_the_kind_that_is_found(rank, changing_particles):
+    """Both kinds may change and presence alone does: the stronger piece, or both and one direction more."""
+    batch, which, noise = changing_particles
+    (subspace,) = find_subspaces(imaging(BOX**2 * noise**2), batch, Layout.of("pa"), rank)
+    assert subspace.layout == Layout.of("a") and subspace.kinds == "a" * rank
+    basis = np.linalg.qr(subspace.modes[:, 0])[0]
+    if rank == 3:
+        assert min(np.linalg.norm(basis.T @ (which == piece)) for piece in (0, 1)) > 0.9 * np.sqrt(7)
+
+
 def test_patches_are_nested_and_fewer_than_gaussians():
     patches = Patches.of(mixture().position, np.ones(COUNT, bool), Layout.of("pa"), 0)
     assert patches.fine.shape == (COUNT,)

@@ -9,6 +9,7 @@ adds, by a gain g of each ring that is learnt from `GAIN`:
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +29,7 @@ from libhetero.models.hype.contrast import prior_of, start_of_contrast, weigh
 from libhetero.models.hype.encoders import DOWN, image_encoder
 from libhetero.models.hype.hypernetwork import HyperNetwork
 from libhetero.models.hype.inr import INRWeights, inr_apply
+from libhetero.models.hype.latent.class_search import most_particles
 from libhetero.models.hype.latent.known import KnownClasses
 from libhetero.models.hype.sampling import MOST_HIDDEN, draw, inclusion_probability, kept
 from libhetero.models.hype.seen import MONOMIALS, measure_spectra, seen_image, view_features
@@ -41,6 +43,7 @@ from libhetero.physics.slices import slice_frequencies
 from libhetero.records import Batch, Observation, Pose, Posterior
 from libhetero.tilts import by_particle, of_images
 
+LOGGER = logging.getLogger(__name__)
 VOLUME_CHUNK = 16384  # frequencies evaluated at once
 PIXEL_CHUNK = 1024  # of an image, of all images of a batch together
 LEAST_UNET = 2**DOWN  # pixels of its image
@@ -145,6 +148,7 @@ class HypeModel:
         by_ring = measure_noise(some, box_size)
         start = None
         if begun:
+            _tell_if_limited(config, box_size, sample, known)
             start = Start.of_particles(sample, box_size, pixel_size, by_ring, seed, known)
             config = config if start is not None else dataclasses.replace(config, start="none")
         model = cls(
@@ -521,3 +525,21 @@ class HypeModel:
 
     def _inr(self, representation: INRWeights, frequencies: Array) -> Float[Array, "points outputs"]:
         return inr_apply(representation, frequencies, jnp.asarray(self.anchors), self.config.precision)
+
+
+def _tell_if_limited(config: HypeConfig, box_size: int, sample: Batch, known: KnownClasses | None) -> None:
+    """Say of how many particles classes and volumes are, where these are as many as memory holds."""
+    count, held = len(sample.weight) // sample.views, config.sample_size(box_size, 1, sample.views)
+    if count < held:
+        return
+    if known is not None:
+        LOGGER.info("starting volumes are made of %d particles, as many as memory holds images of", count)
+        return
+    LOGGER.info(
+        "classes are searched for in %d particles, as many as memory holds images of, and starting volumes are made of "
+        "them; e2hype_classify.py searches in up to %d and sorts all: with its folder as --classes only the volumes "
+        "are of %d",
+        count,
+        most_particles(sample.views),
+        count,
+    )

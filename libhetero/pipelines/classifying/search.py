@@ -151,10 +151,10 @@ def _left_out(feed: ParticleFeed) -> Bool[np.ndarray, "images"]:
     return np.isin(np.arange(len(feed)), np.zeros(0, np.int64) if feed.bad is None else feed.bad.places())
 
 
-def _cut(slices: CentralSlices, block: int) -> Iterator[CentralSlices]:
-    """Yield slices so many particles at a time."""
-    for start in range(0, len(slices), block):
-        yield slices.take(np.arange(start, min(start + block, len(slices))))
+def _cut(slices: CentralSlices, rows: Int[np.ndarray, "rows"], block: int) -> Iterator[CentralSlices]:
+    """Yield slices of some particles, so many at a time."""
+    for start in range(0, len(rows), block):
+        yield slices.take(rows[start : start + block])
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,16 +186,22 @@ class SliceReader:
         self, index: Int[np.ndarray, "chosen"], size: int, what: str, ring: float = HIGHEST_RING
     ) -> Iterator[CentralSlices]:
         """Yield the slices of some particles up to a ring, so many at once."""
-        left, images = len(index), fitting_batches(self.feed, max(self.batch_size // self.feed.views, 1), index)
-        stream = tracked(images, left, what, lambda batch: len(batch.weight) // batch.views, None)
+        left = len(index)
         waiting: list[CentralSlices] = []
-        for batch in stream:
-            made = central_slices(batch, self.feed.box_size, self.feed.pixel_size, ring, self.noise)
-            waiting.append(made.take(np.arange(min(left, len(made)))))
-            left -= len(waiting[-1])
+        for made in tracked(self._batches(index, ring), left, what):
+            waiting.append(made)
+            left -= len(made)
             if sum(map(len, waiting)) >= size or not left:
                 yield joined(waiting)
                 waiting = []
+
+    def _batches(self, index: Int[np.ndarray, "chosen"], ring: float) -> Iterator[CentralSlices]:
+        """Yield the slices of some particles as they are read, without what the last batch is filled up with."""
+        left = len(index)
+        for batch in fitting_batches(self.feed, max(self.batch_size // self.feed.views, 1), index):
+            made = central_slices(batch, self.feed.box_size, self.feed.pixel_size, ring, self.noise)
+            yield made.take(np.arange(min(left, len(made))))
+            left -= len(made)
 
 
 def _all_judged(
@@ -210,19 +216,20 @@ def _all_judged(
     mixture : of classes that show something.
     """
     count, block = len(reader.feed), max(BLOCK // reader.feed.views, 1)
-    if len(chosen) < count:
-        parts = [mixture.judge(part) for part in reader.blocks(np.arange(count), block, "sorting")]
-    else:
-        with working(LOGGER.info, f"classes of all {count} particles"):
-            parts = [mixture.judge(part) for part in _cut(slices, block)]
-    names = "label", "probability", "contrast", "square", "evidence", "part"
-    values = [np.concatenate([getattr(part, name) for part in parts]) for name in names]
-    found = mixture.judge_searched(slices)
+    found, places, parts = mixture.judge_searched(slices), list[np.ndarray](), list[Judged]()
     if found is not None:
         rows, judged = found
-        for value, name in zip(values, names, strict=True):
-            value[chosen[rows]] = getattr(judged, name)
-    return Judged(*values)
+        places.append(chosen[rows])
+        parts.append(judged)
+    left = np.setdiff1d(np.arange(count), places[0]) if places else np.arange(count)
+    if len(left) and len(chosen) < count:
+        parts += [mixture.judge(part) for part in reader.blocks(left, block, "sorting")]
+    elif len(left):
+        with working(LOGGER.info, f"classes of {len(left)} particles"):
+            parts += [mixture.judge(part) for part in _cut(slices, left, block)]
+    order = np.argsort(np.concatenate([*places, left]))
+    names = "label", "probability", "contrast", "square", "evidence", "part"
+    return Judged(*(np.concatenate([getattr(part, name) for part in parts])[order] for name in names))
 
 
 def _classification(

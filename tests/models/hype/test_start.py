@@ -1,6 +1,7 @@
 """Where CryoHype begins: classes found in particles, what they say of an image, and volumes between grid points."""
 
 import dataclasses
+import logging
 from functools import cache, reduce
 from operator import add
 
@@ -137,6 +138,23 @@ def test_classes_that_are_known_are_begun_with_and_none_are_searched(monkeypatch
     none = dataclasses.replace(known, label=np.where(np.arange(2 * COUNT) < 6, told, -1))
     with pytest.raises(DataError, match="3 of 160 sampled particles are in a class"):
         HypeModel.from_data(config, N, PIXEL, batch, known=none)
+
+
+def test_it_is_told_of_how_many_particles_a_start_is_where_memory_holds_no_more(monkeypatch, caplog):
+    batch, label, _ = two_molecules()
+    monkeypatch.setattr(Start, "of_particles", lambda *_: None)
+    told, ones = [], np.ones(COUNT)
+    for most in (COUNT, COUNT + 1):
+        monkeypatch.setattr("libhetero.models.hype.config.MOST_IMAGES", most * 4 * N**2)
+        for known in (None, KnownClasses(label, np.zeros(COUNT, int), ones, ones, 0.05)):
+            caplog.clear()
+            with caplog.at_level(logging.INFO):
+                config = HypeConfig(**HYPE | {"patch": 10}, start="classes")
+                HypeModel.from_data(config, N, PIXEL, batch, known=known)
+            told.append(" ".join(caplog.messages))
+    assert f"searched for in {COUNT} particles" in told[0] and "--classes" in told[0]
+    assert told[1] == f"starting volumes are made of {COUNT} particles, as many as memory holds images of"
+    assert told[2:] == ["", ""]
 
 
 def test_a_run_may_begin_with_nothing():

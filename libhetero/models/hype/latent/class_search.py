@@ -34,7 +34,7 @@ from libhetero.models.hype.latent.central import CentralSlices, disc_pixels
 from libhetero.models.hype.latent.classes import Judged, class_sums, judge, posterior, settled
 from libhetero.models.hype.latent.continua import molecules_of, near_volumes
 from libhetero.models.hype.latent.grid import FourierGrid, OnGrid, on_grid
-from libhetero.models.hype.latent.judges import ByVolumes, InSubspace, spread_of
+from libhetero.models.hype.latent.judges import ByVolumes, InSubspace, to_scale, with_contrasts
 from libhetero.models.hype.latent.junk import junk_of
 from libhetero.models.hype.latent.known import KnownClasses
 from libhetero.models.hype.latent.merges import FEW, ROUNDS, Contrast, held_out_likelihood, join_classes, near_pairs
@@ -295,7 +295,7 @@ def _judges_of(slices: CentralSlices, told: Judged, spread: float, seed: int) ->
     if told.label.max() + 1 > MOST_RANK:
         now = Sorted(told.label, told.contrast, spread)
         folded = folded_by(_seen(slices, Stage(STAGES[-1].ring, 1.0)), now)
-        return ByVolumes.of(folded, now), folded.confined
+        return ByVolumes.of(to_scale(folded, now), now), folded.confined
     seen = _seen(slices, STAGES[-1])
     subspace = _spanned_by(seen, told.label, seed)
     equations = normal_equations(seen, subspace.table)
@@ -341,23 +341,40 @@ def _searched(seen: OnGrid, label: np.ndarray, spread: float, seed: int) -> Mixt
         joined = _joined(seen, equations, judged)
         LOGGER.info("%d classes split, %d joined", split, len(classes) - int(joined.max()) - 1)
         classes, judged = settled(equations, joined, STEPS, judged.spread)
-    return _shown_of(seen, InSubspace(subspace, classes), judged)
+    predicted = held_out_likelihood(seen, judged.label, Contrast(judged.contrast, judged.spread))
+    return _shown_of(seen, InSubspace(subspace, classes), judged, judged.spread, predicted)
 
 
 def _by_volumes(folded: Folded, now: Sorted) -> Mixture:
-    """Return classes judged by their volumes, with the spread of contrast that their images say."""
-    judges = ByVolumes.of(folded, replace(now, spread=spread_of(folded, now)))
+    """Return classes judged by their volumes, with the contrasts, and their spread, that their images say."""
+    folded, now = with_contrasts(folded, now)
+    judges = ByVolumes.of(folded, now)
     judged = judges.judge_searched(None)
     while len(used := np.unique(judged.label)) < len(judges):
         judges = judges.kept(np.isin(np.arange(len(judges)), used))
         judged = judges.judge_searched(None)
-    return _shown_of(folded.confined, judges, judged)
+    return _shown_of(folded.confined, judges, judged, now.spread, judges.predicted)
 
 
-def _shown_of(seen: OnGrid, judges: InSubspace | ByVolumes, judged: Judged) -> Mixture:
-    """Return the mixture of classes that particles are in, those that show nothing known to be empty."""
-    empty = _empty(seen, judged, len(judges))
-    return Mixture(seen.grid, judges, judged, judged.spread, empty, _numbered(~empty))
+def _shown_of(
+    seen: OnGrid,
+    judges: InSubspace | ByVolumes,
+    judged: Judged,
+    spread: float,
+    predicted: Float[np.ndarray, "particles"],
+) -> Mixture:
+    """Return the mixture of classes that particles are in, those that show nothing known to be empty.
+
+    Parameters
+    ----------
+    seen : slices.
+    judges : the classes.
+    judged : the particles.
+    spread : of contrast.
+    predicted : log p(x | volume of its class, made of other images) - log p(x | noise alone) of each particle.
+    """
+    empty = _empty(predicted, judged.label, len(judges))
+    return Mixture(seen.grid, judges, judged, spread, empty, _numbered(~empty))
 
 
 def _spanned_by(seen: OnGrid, label: Int[np.ndarray, "particles"], seed: int) -> Subspace:
@@ -379,9 +396,15 @@ def _of_molecules(seen: OnGrid, mixture: Mixture, seed: int) -> Mixture:
     judged = mixture.judged
     contrast = Contrast(judged.contrast, mixture.spread)
     molecule = molecules_of(seen, mixture.molecule[judged.label], mixture.molecules, contrast, seed)
-    if (count := int(molecule.max(initial=-1)) + 1) == mixture.molecules:
+    if int(molecule.max(initial=-1)) + 1 == mixture.molecules:
         return mixture
-    LOGGER.info("%d classes are parts of %d molecule(s) that change", mixture.molecules, count)
+    parts = np.bincount(molecule)
+    LOGGER.info(
+        "%d of %d classes are parts of %d molecule(s) that change",
+        parts[parts > 1].sum(),
+        mixture.molecules,
+        np.count_nonzero(parts > 1),
+    )
     molecule = np.append(molecule, -1)[mixture.molecule]
     return replace(mixture, molecule=molecule, judged=_judged_anew(mixture.judges, seen, mixture.spread, molecule))
 
@@ -406,15 +429,16 @@ def _joined(seen: OnGrid, equations: Equations, judged: Judged) -> Int[np.ndarra
     return label
 
 
-def _empty(seen: OnGrid, judged: Judged, classes: int) -> Bool[np.ndarray, "classes"]:
+def _empty(
+    predicted: Float[np.ndarray, "particles"], label: Int[np.ndarray, "particles"], classes: int
+) -> Bool[np.ndarray, "classes"]:
     """Return which classes show nothing: their volumes do not predict images better than noise alone does.
 
     Each image was sorted into one of K classes by its own noise, which is worth up to log K nats.
     """
-    predicted = held_out_likelihood(seen, judged.label, Contrast(judged.contrast, judged.spread))
-    count = np.bincount(judged.label, minlength=classes)
-    mean = np.bincount(judged.label, predicted, classes) / count
-    off = np.bincount(judged.label, (predicted - mean[judged.label]) ** 2, classes)
+    count = np.bincount(label, minlength=classes)
+    mean = np.bincount(label, predicted, classes) / count
+    off = np.bincount(label, (predicted - mean[label]) ** 2, classes)
     return mean <= np.maximum(SHOWS * np.sqrt(off / np.maximum(count - 1, 1) / count), LEAST_SHOWN + np.log(classes))
 
 

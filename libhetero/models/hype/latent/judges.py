@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
+from scipy.optimize import brentq
 from scipy.special import logsumexp
 
-from libhetero.models.hype.latent.classes import EMPTY, EQUAL, Classes, Judged, judge
+from libhetero.models.hype.latent.classes import EMPTY, EQUAL, LEAST_SPREAD, Classes, Judged, judge
 from libhetero.models.hype.latent.grid import OnGrid
 from libhetero.models.hype.latent.normal_equations import normal_equations
 from libhetero.models.hype.latent.predictive import (
@@ -17,6 +18,7 @@ from libhetero.models.hype.latent.predictive import (
     Predictors,
     Sorted,
     against_all,
+    against_some,
     in_order_of,
     judged_by,
 )
@@ -24,6 +26,7 @@ from libhetero.models.hype.latent.subspace import Subspace
 from libhetero.models.hype.latent.volumes import places_among
 
 LIKELY = 32  # classes of an image of which it is told how probable they are
+MOST_SPREAD = 1.0  # of contrast
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,14 +124,75 @@ class ByVolumes:
         """Return the most probable class of particles that no volume is made of; arguments as of `classes.judge`."""
         return _judged(judged_by(seen, self.predictors, self.log_share, spread, LIKELY), molecule)
 
+    @property
+    def predicted(self) -> Float[np.ndarray, "particles"]:
+        """log p(x | class) - log p(x | noise alone) of each of the latter particles in its likeliest class."""
+        return self.found.joint[:, 0] - self.log_share[self.found.label]
+
     def judge_searched(self, molecule: Int[np.ndarray, "classes"] | None) -> Judged:
         """Return the same of the particles that the classes were found in, by volumes that each is not in."""
         return _judged(self.found, molecule)
 
 
-def spread_of(folded: Folded, now: Sorted) -> float:
-    """Return the standard deviation of contrast that images say of themselves in their classes."""
-    return _judged(against_all(folded, now, LIKELY), None).spread
+def with_contrasts(folded: Folded, now: Sorted) -> tuple[Folded, Sorted]:
+    """Return slices and classes with the contrasts that images say of themselves in their classes, and their spread.
+
+    Images are compared with volumes that take all for equally strong: what contrasts are off by would go into the
+    volumes, and from there into the contrasts. These are 1 on the average; what is not is the volumes' scale.
+    """
+    even = replace(now, contrast=np.ones_like(now.contrast))
+    linear, square, told = _own(folded, even)
+    if not told.any():
+        return folded, now
+    mean, spread = mean_and_spread(linear[told], square[told])
+    contrast = (linear * spread**2 + mean) / (square * spread**2 + 1) / mean
+    now = Sorted(now.label, contrast.astype(np.float32), spread / mean)
+    return to_scale(folded, now), now
+
+
+def to_scale(folded: Folded, now: Sorted) -> Folded:
+    """Return slices whose volumes have the scale at which images of these classes say of a contrast of 1."""
+    linear, square, told = _own(folded, now)
+    if not told.any():
+        return folded
+    return replace(folded, scale=folded.scale * mean_and_spread(linear[told], square[told])[0])
+
+
+def _own(
+    folded: Folded, now: Sorted
+) -> tuple[Float[np.ndarray, "particles"], Float[np.ndarray, "particles"], Bool[np.ndarray, "particles"]]:
+    """Return l and q of each image in its own class, and whether it shows that at all."""
+    found = against_some(folded, now, np.maximum(now.label, 0)[:, None])
+    linear, square = found.equations(now.spread)
+    return linear[:, 0], square[:, 0], (found.joint[:, 0] > 0) & (now.label >= 0)
+
+
+def mean_and_spread(linear: Float[np.ndarray, "images"], square: Float[np.ndarray, "images"]) -> tuple[float, float]:
+    """Return the mean m and the standard deviation s of contrast of highest likelihood.
+
+    With l ~ N(m q, q + s² q²), the mean of a given s is Σ l / (1 + s² q) over Σ q / (1 + s² q); and s is where
+
+        Σ (l - m q)² / (1 + s² q)² = Σ q / (1 + s² q).
+
+    Parameters
+    ----------
+    linear, square : l and q of each image (`predictive`).
+    """
+
+    def mean(variance: float) -> float:
+        wide = 1 + variance * square
+        return float((linear / wide).sum() / (square / wide).sum())
+
+    def excess(variance: float) -> float:
+        wide = 1 + variance * square
+        return float((((linear - mean(variance) * square) / wide) ** 2 - square / wide).sum())
+
+    least, most = LEAST_SPREAD**2, MOST_SPREAD**2
+    if excess(least) <= 0:
+        variance = least
+    else:
+        variance = most if excess(most) >= 0 else float(brentq(excess, least, most, xtol=1e-3 * least))
+    return mean(variance), float(np.sqrt(variance))
 
 
 def _put(found: Predicted, rows: Int[np.ndarray, "rows"], other: Predicted) -> Predicted:

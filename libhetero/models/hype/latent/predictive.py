@@ -114,6 +114,18 @@ class Predicted:
     strength: Float[np.ndarray, "particles candidates"]
     square: Float[np.ndarray, "particles candidates"]
 
+    def equations(
+        self, spread: float
+    ) -> tuple[Float[np.ndarray, "particles candidates"], Float[np.ndarray, "particles candidates"]]:
+        """Return l and q of the module's equations: log p(x | V, α) is α l - ½ α² q and what α does not change.
+
+        Parameters
+        ----------
+        spread : s, with which α was judged.
+        """
+        variance, prior = self.square - self.strength**2, _precision(spread)
+        return self.strength / variance - prior, 1 / variance - prior
+
     @property
     def label(self) -> Int[np.ndarray, "particles"]:
         """The likeliest class of each."""
@@ -137,6 +149,8 @@ class Folded:
     parts : the places of the images of each part, and their slices.
     grid : of the volumes: that of the slices, or another with the same points and a ball of its own.
     least_off : part of the signal's power that no volume is closer to an image than.
+    scale : factor of all volumes, 1 where an image of contrast 1 shows the whole of V. Noise in |V|² makes it less,
+        images in a class that show nothing make it more.
     """
 
     seen: OnGrid
@@ -145,6 +159,7 @@ class Folded:
     parts: tuple[tuple[np.ndarray, OnGrid], ...]
     grid: FourierGrid
     least_off: float = LEAST_OFF
+    scale: float = 1.0
 
     @classmethod
     def of(cls, seen: OnGrid, signal: Float[np.ndarray, "points"]) -> Folded:
@@ -184,7 +199,7 @@ class Folded:
         scaled, padded = _scaled(self.seen, now.contrast), few_sizes(classes)
         for one, (rows, part) in enumerate(self.parts):
             others = np.where(self.fold == one, -1, now.label)
-            volumes = solved(class_sums_of(scaled, others, padded), self.grid, self.signal)[:, 0]
+            volumes = self._volumes(scaled, others, padded)
             count = np.bincount(others[others >= 0], minlength=padded)
             own = _scaled(part, now.contrast[rows])
             yield predictors_of(volumes, count, own, now.label[rows], self.signal, self.least_off)
@@ -196,10 +211,17 @@ class Folded:
         ----------
         now, classes : as of `predictors`.
         """
-        volumes = solved(class_sums_of(_scaled(self.seen, now.contrast), now.label, classes), self.grid, self.signal)
+        volumes = self._volumes(_scaled(self.seen, now.contrast), now.label, classes)
         apart = list(self.predictors(now, classes))
         variance = np.mean([one.variance[:, :classes] for one in apart], axis=0)
-        return Predictors(*_in_parts(volumes[:, 0]), variance, apart[0].shell)
+        return Predictors(*_in_parts(volumes), variance, apart[0].shell)
+
+    def _volumes(
+        self, scaled: OnGrid, label: Int[np.ndarray, "particles"], classes: int
+    ) -> Complex[np.ndarray, "classes points"]:
+        """Return the volumes of classes, times their scale; the contrast of each particle is in its transfer."""
+        volumes = solved(class_sums_of(scaled, label, classes), self.grid, self.signal)[:, 0]
+        return volumes if self.scale == 1 else np.float32(self.scale) * volumes
 
 
 def _parts_of(seen: OnGrid, fold: Int[np.ndarray, "particles"]) -> tuple[tuple[np.ndarray, OnGrid], ...]:
@@ -357,10 +379,15 @@ def _judged_some(
     rows = seen.point, seen.image, seen.transfer, candidate
     linear, square, rest = over_blocks(_some, rows, predictors.parts, BLOCK)
     joint = integrated_likelihood(linear, square, spread, np) + rest + share[candidate]
-    precision = max(spread, 1e-6) ** -2
-    variance = 1 / (square + precision)
-    strength = (linear + precision) * variance
+    precision = _precision(spread)
+    variance = 1 / (square.astype(np.float64) + precision)  # of which `Predicted.equations` takes a difference
+    strength = (linear.astype(np.float64) + precision) * variance
     return in_order_of(joint, candidate, joint, strength, strength**2 + variance)
+
+
+def _precision(spread: float) -> float:
+    """Return 1 / s²."""
+    return float(max(spread, 1e-6) ** -2)
 
 
 def in_order_of(joint: Float[np.ndarray, "particles candidates"], *parts: np.ndarray) -> Predicted:

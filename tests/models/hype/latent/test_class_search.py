@@ -1,18 +1,23 @@
 """The classes of a mixture: how many molecules, which image is of which, and images of none."""
 
+import logging
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from sklearn.metrics import adjusted_rand_score
 
+from libhetero.models.hype.latent import class_search
 from libhetero.models.hype.latent.class_search import STAGES, find_classes, known_mixture
 from libhetero.models.hype.latent.classes import Classes, class_sums, judge, posterior, settled
 from libhetero.models.hype.latent.grid import FourierGrid, on_grid
+from libhetero.models.hype.latent.judges import ByVolumes
 from libhetero.models.hype.latent.junk import junk_of
 from libhetero.models.hype.latent.known import KnownClasses
 from libhetero.models.hype.latent.merges import Contrast, held_out_likelihood, join_classes, near_pairs
 from libhetero.models.hype.latent.normal_equations import normal_equations
+from libhetero.models.hype.latent.predictive import Sorted, judged_by
+from libhetero.models.hype.latent.regrouping import folded_by
 from libhetero.models.hype.latent.splits import split_classes
 from libhetero.models.hype.latent.subspace import principal_subspace, spanned, with_residual_modes
 from libhetero.models.hype.latent.volumes import class_volumes
@@ -184,3 +189,42 @@ def test_a_set_without_junk_has_none():
     junk = junk_of(mixed, np.ones(200, bool))
     assert (junk[:180] < 0.01).all() and (junk[180:] > 0.99).all()
     assert not junk_of(mixed, np.zeros(200, bool)).any()
+
+
+@pytest.fixture(scope="module")
+def small():
+    """Slices of eight molecules of twelve faint images each, in their classes."""
+    label = np.repeat(np.arange(8), 12)
+    seen = on_grid(slices(label, molecules(8), ring=5, strength=0.27), FourierGrid(5, 1.0, 0.4))
+    now = Sorted(label, np.ones(len(label), np.float32), 0.05)
+    return folded_by(seen, now), now
+
+
+def test_small_classes_are_judged_empty_by_all_images_but_their_own(small):
+    """Half of twelve images make too little of one molecule's volume; two parts of three do not."""
+    folded, now = small
+    halves = held_out_likelihood(folded.confined, now.label, Contrast(now.contrast, now.spread))
+    assert class_search._empty(halves, now.label, 8).any()
+    found = class_search._by_volumes(folded, now)
+    assert len(found.judges) == 8 and not found.empty.any()
+
+
+def test_it_is_told_how_many_classes_are_parts_of_molecules_that_change(small, monkeypatch, caplog):
+    found = class_search._by_volumes(*small)
+    monkeypatch.setattr(class_search, "molecules_of", lambda *_: np.array([0, 1, 0, 2, 3, 1, 0, 4]))
+    with caplog.at_level(logging.INFO):
+        assert class_search._of_molecules(small[0].confined, found, seed=0).molecules == 5
+    assert caplog.messages == ["5 of 8 classes are parts of 2 molecule(s) that change"]
+
+
+def test_all_particles_are_judged_with_the_spread_that_is_told():
+    """Those that were searched, too: their contrasts are those of others, but for the noise of their volumes."""
+    contrast = 1 + 0.3 * np.random.default_rng(5).normal(size=COUNT)
+    seen = on_grid(slices(LABEL, molecules(3), ring=5, strength=1.2, contrast=contrast), FourierGrid(5, 1.0, 0.4))
+    now = Sorted(LABEL, np.ones(COUNT, np.float32), 0.05)
+    found = class_search._by_volumes(folded_by(seen, now), now)
+    assert found.spread == pytest.approx(0.3, abs=0.06)
+    assert isinstance(found.judges, ByVolumes) and found.judges.now.spread == found.spread
+    other = judged_by(seen, found.judges.predictors, found.judges.log_share, found.spread, 3).contrast
+    assert np.corrcoef(found.judged.contrast, other)[0, 1] > 0.99
+    assert found.judged.spread == pytest.approx(found.spread, abs=0.02)

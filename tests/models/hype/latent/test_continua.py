@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from libhetero.models.hype.latent.continua import (
     BETWEEN,
     LEAST_IMAGES,
+    LEAST_OF_EACH,
     UNSURE,
     _with_weights,
     between_both,
@@ -78,6 +80,35 @@ def test_classes_of_a_few_images_are_left_as_they_are(places):
     np.testing.assert_array_equal(molecules_of(seen, label[few], 2, Contrast(np.ones(len(few)), 0.05), seed=0), [0, 1])
     lone = np.array([0, *np.ones(len(few) - 1, np.int64)])
     assert 0 <= between_both(seen, lone, np.array([[0, 1]]), sums_of(seen, lone, 2), seed=0)[0] <= 0.5
+
+
+def test_a_class_of_a_few_images_is_not_taken_into_a_large_one(places):
+    """Cut off one end of a continuum, just below and just at the least number of images."""
+    weight, label = places
+    inside = np.flatnonzero(label < 2)
+    ordered, seen = inside[np.argsort(weight[inside])], along(weight, label == 2)
+    for few, found in ((LEAST_OF_EACH - 1, [0, 1]), (LEAST_OF_EACH, [0, 0])):
+        own = (np.arange(len(ordered)) >= len(ordered) - few).astype(np.int64)
+        contrast = Contrast(np.ones(len(ordered)), 0.05)
+        np.testing.assert_array_equal(molecules_of(seen.take(ordered), own, 2, contrast, seed=0), found)
+
+
+def test_a_large_swing_that_was_cut_many_times_is_one_molecule():
+    """A part of a molecule turns by 120 degrees, which a few modes follow worse than volumes of all pieces would."""
+    classes, each = 5, 160
+    angle = np.sort(np.random.default_rng(0).uniform(-60, 60, classes * each))
+    made = slices(np.full(len(angle), -1), molecules(1), ring=6.0, strength=0.8)
+    still = [part[0] for part in molecules(1, seed=4)]
+    position, amplitude = (part[0] for part in molecules(1, blobs=6, seed=8))
+    turning = 0.5 * position + [0.12, 0, 0.05]
+    for place, one in enumerate(angle):
+        points = made.frequencies @ made.rotation[place, :2]
+        turned = Rotation.from_euler("z", one, degrees=True).apply(turning), amplitude
+        both = transform(still, points) + transform(turned, points)
+        made.image[place] += (made.transfer[place] * both).astype(np.complex64)
+    label, contrast = np.arange(len(angle)) // each, Contrast(np.ones(len(angle)), 0.05)
+    found = molecules_of(on_grid(made, FourierGrid(6.0, 1.5, 0.4)), label, classes, contrast, seed=0)
+    np.testing.assert_array_equal(found, np.zeros(classes))
 
 
 def test_pairs_are_tried_a_few_at_a_time_with_the_same_outcome(places, monkeypatch):

@@ -82,7 +82,7 @@ def _thinned(particles: ParticleSet, data: ParticleListConfig) -> ParticleSet:
     found = thinned(particles)
     if found is not particles:
         LOGGER.info(
-            "%s: tells tilts and no factors of the CTF (rlnCtfScalefactor): each image counts by the cosine of its tilt.",
+            "%s: tells tilts and no factors of the CTF (rlnCtfScalefactor); an image counts by the cosine of its tilt",
             data.particles,
         )
     return found

@@ -147,7 +147,7 @@ def test_tilts_that_a_list_tells_count_and_lists_stay_as_they_were(folder, asked
     particles = load_particles(data)
     cosine = np.cos(np.radians(whole.tilt))[particles.image_index]
     np.testing.assert_allclose(particles.ctf.scale, cosine, rtol=1e-6)
-    assert caplog.text.count("each image counts by the cosine of its tilt") == 1
+    assert caplog.text.count("an image counts by the cosine of its tilt") == 1
     for ending in (".star", ".lst"):
         write_particles(f"again{ending}", listed_particles(particles, data))
         assert np.all(read_particles(f"again{ending}").ctf.scale == 1)

@@ -964,7 +964,7 @@ MODELS = [
         "transformer",
         "models/hype/transformer.py",
         "models/hype/test_networks.py",
-        ("attention not scaled", " / config.head_dim**0.5", ""),
+        ("attention not scaled", " / query.shape[-1] ** 0.5", ""),
     ),
 ]
 

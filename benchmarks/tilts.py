@@ -1,4 +1,4 @@
-"""Tilt series against single images: what 41 images of a particle say of it that share the information of one.
+"""Tilt series against single images: what 41 images of a particle say of it that share the dose of one.
 
     python benchmarks/tilts.py --profile cpu --work FOLDER --json tilts.json     one core, about 25 minutes a row
     python benchmarks/tilts.py --rows single equal --seed 3 --work FOLDER
@@ -8,12 +8,21 @@ installed programs by their defaults, with the Point Transformer; a work folder 
 
     single   one image of each particle, at an SNR of s
     equal    41 tilts from -60 to 60 degrees of each, 50 e⁻/Å² in all, each at an SNR of s / 41 before both
+    same     one image of each, at the SNR at which it has the information of the 41 of `equal`
     apart    the images of `equal` as if each showed a particle of its own (--tilts apart)
     ten      as `equal`, at ten times the SNR: the least that a subtomogram has
 
 The images of `equal` have together what one image of `single` has, less what thicker ice (Σ cos² of the tilts is 29 of
-41) and exposure take, so that `single` is a bound for it. What is measured (docs/metrics.md):
+41) and exposure take, so that `single` is a bound for it, and `same` what it should reach. In white noise the part that
+is left of the information is
 
+    Σ_r cos² a_r Σ_k q_r(k)² S(k) / (41 Σ_k S(k)),
+
+S the power of noise-free images in the Fourier pixels that are compared, a_r the tilts, and q_r what the exposures
+leave (`libhetero.simulate.tilts`, `libhetero.physics.ctf`). The SNR of `same` is this part of s. What is measured
+(docs/metrics.md):
+
+    snr                  of an image, untilted and before any exposure
     accuracy, optional   of Gaussians' amplitudes, of all and of those that are not always there
     found, of            regions that are pieces, and pieces there are
     ari                  agreement of regions with pieces
@@ -31,14 +40,25 @@ from pathlib import Path
 from typing import Any
 
 import harness
+import jax.numpy as jnp
+import numpy as np
 from harness import SHARED, Stage, environment, shown
 from robustness import figures_of
 
 from libhetero.configuration import read_json, write_json
 from libhetero.errors import ConfigurationError
+from libhetero.io import ImageReader, read_particles
+from libhetero.physics.ctf import exposure_filter
+from libhetero.physics.fourier import disc_indices, half_plane
+from libhetero.records import ParticleSet
+from libhetero.simulate.configuration import TiltConfig
+from libhetero.simulate.tilts import faded
 
 MARK = "tilts.json"  # in the work folder: what was asked for, and the figures so far
-TILTS = 41
+SERIES = TiltConfig(-60.0, 60.0, 3.0, 1.22)
+TILTS = SERIES.count
+SIGNAL = "signal"  # noise-free images, by which the information that tilts have is told
+SIGNAL_IMAGES = 64
 
 
 @dataclass(frozen=True)
@@ -61,35 +81,51 @@ class Profile:
 
     Parameters
     ----------
-    simulate : kind, folder and options of e2hype_simulate.py; {shared} is the shared folder of structures.
+    simulate : kind, folder and options of e2hype_simulate.py; {folder} is what is made, {shared} the shared folder of
+        structures.
+    count : particles.
     snr : s, of a single image.
     training : options of e2hype_refine.py.
     """
 
     simulate: str
+    count: int
     snr: float
     training: str
 
 
-SERIES = "--tilts -60,60,3 --dose 1.22"
-SETS = {"single": (1.0, ""), "equal": (1 / TILTS, SERIES), "ten": (10 / TILTS, SERIES)}  # part of s, and options
-ROWS = {"single": Row("single"), "equal": Row("equal"), "apart": Row("equal", "--tilts apart"), "ten": Row("ten")}
+TILTED = f"--tilts {SERIES.first:g},{SERIES.last:g},{SERIES.step:g} --dose {SERIES.dose:g}"
+SETS = {  # part of s, of `same` of what tilts leave of it, and options
+    "single": (1.0, ""),
+    "equal": (1 / TILTS, TILTED),
+    "same": (1.0, ""),
+    "ten": (10 / TILTS, TILTED),
+}
+ROWS = {
+    "single": Row("single"),
+    "equal": Row("equal"),
+    "same": Row("same"),
+    "apart": Row("equal", "--tilts apart"),
+    "ten": Row("ten"),
+}
 PROFILES = {
     "cpu": Profile(
-        "assembly set --pdb {shared}/ribosome/50S_Ecoli_MAVEn_segmented.cif.gz --segments "
-        "{shared}/ribosome/50S_segments9.json --apix 6.75 --box 48 --n 360",
+        "assembly {folder} --pdb {shared}/ribosome/50S_Ecoli_MAVEn_segmented.cif.gz --segments "
+        "{shared}/ribosome/50S_segments9.json --apix 6.75 --box 48",
+        360,
         0.2,
         "--preset small",
     ),
     "tiny": Profile(
-        "assembly set --apix 8 --diameter 75 --pieces 2 --n 24 --box 16",
+        "assembly {folder} --apix 8 --diameter 75 --pieces 2 --box 16",
+        24,
         2.0,
         "--preset small --niter 1 --set points=16 --set neighbours=4 --set channels=16 --set attention_channels=16",
     ),
 }
 COLUMNS = (
     ("accuracy", "accuracy", 3), ("accuracy_optional", "optional", 3), ("regions_found", "found", 0),
-    ("regions_true", "of", 0), ("ari", "ari", 3), ("seconds", "seconds", 0), ("peak", "peak MiB", 0),
+    ("regions_true", "of", 0), ("ari", "ari", 3), ("seconds", "seconds", 0), ("peak", "peak MiB", 0), ("snr", "snr", 5),
 )  # fmt: skip
 
 
@@ -125,8 +161,13 @@ def run_row(name: str, options: argparse.Namespace, report: dict[str, Any], fold
         for other in (key for key, one in ROWS.items() if one.imaged == row.imaged):
             report["stages"].pop(other, None)  # trained on images that are made anew
 
+    snr = SETS[row.imaged][0] * profile.snr
+    if row.imaged == "same":
+        noise_free = f"{structures(profile, SIGNAL)} --n {SIGNAL_IMAGES} --snr 0 {end}"
+        harness.run_missing(stages([("simulate", noise_free, SIGNAL)]), SIGNAL, own, report, save)
+        snr *= information_left(read_particles(own / SIGNAL / "particles.star"))
     of_set = [
-        ("simulate", f"{simulation(row.imaged, profile)} {end}", "set"),
+        ("simulate", f"{simulation(row.imaged, profile, snr)} {end}", "set"),
         ("make3d", "set/particles.star consensus.mrc", "consensus.mrc"),
         ("guess_n", f"consensus.mrc gmm.txt {end}", "gmm.txt"),
     ]
@@ -142,20 +183,54 @@ def run_row(name: str, options: argparse.Namespace, report: dict[str, Any], fold
     done = harness.run_missing(stages(of_row), name, own, report, save)
     figures = figures_of(read_json(own / f"{name}.json"), own / name)
     found = {key: figures[key] for key, _, _ in COLUMNS if key in figures}
-    return {**found, "seconds": done["refine"]["processor_seconds"], "peak": done["refine"]["peak_bytes"] / 2**20}
+    return {
+        **found,
+        "snr": snr,
+        "seconds": done["refine"]["processor_seconds"],
+        "peak": done["refine"]["peak_bytes"] / 2**20,
+    }
 
 
-def simulation(imaged: str, profile: Profile) -> str:
+def simulation(imaged: str, profile: Profile, snr: float) -> str:
     """Return kind, folder and options of e2hype_simulate.py for a set.
 
     Raises
     ------
     ConfigurationError : if the structures are not there.
     """
-    part, series = SETS[imaged]
+    return f"{structures(profile, 'set')} --n {profile.count} --snr {snr:.5g} {SETS[imaged][1]}"
+
+
+def structures(profile: Profile, folder: str) -> str:
+    """Return kind, folder and those options of e2hype_simulate.py that all sets have.
+
+    Raises
+    ------
+    ConfigurationError : if the structures are not there.
+    """
     if "{shared}" in profile.simulate and not SHARED.is_dir():
         raise ConfigurationError(f"{SHARED}: no such folder; expected the structures beside the project.")
-    return f"{profile.simulate.replace('{shared}', str(SHARED))} --snr {part * profile.snr:.5g} {series}"
+    return profile.simulate.format(folder=folder, shared=SHARED)
+
+
+def information_left(noise_free: ParticleSet) -> float:
+    """Return the part of the information of a single image that the tilts of `SERIES` have at the same dose.
+
+    Parameters
+    ----------
+    noise_free : single images of the structures.
+    """
+    n, voltage = noise_free.uniform_box_size(), float(noise_free.poses_and_ctfs()[1].voltage[0])
+    compared = disc_indices(n)
+    images = ImageReader(noise_free).read(np.arange(len(noise_free)))
+    power = np.mean(np.abs(np.fft.rfft2(images).reshape(len(images), -1)[:, compared]) ** 2, axis=0)
+    frequencies = half_plane(n, noise_free.uniform_pixel_size()).reshape(-1, 2)[compared]
+    first, left = noise_free.poses_and_ctfs()[1].take(0), 0.0
+    for rank in jnp.arange(TILTS):
+        ctf = faded(first, rank, SERIES)
+        kept = exposure_filter(np.asarray(ctf.exposure), frequencies, voltage, np)
+        left += float(ctf.scale) ** 2 * float(np.sum(kept**2 * power))
+    return left / (TILTS * float(np.sum(power)))
 
 
 def stages(words: list[tuple[str, str, str]]) -> list[Stage]:

@@ -135,6 +135,12 @@ class ServedRun:
             return int(self.config.data.count)
         return 0 if self.record is None else len(self.record.file_id)
 
+    @property
+    def distinct(self) -> int | None:
+        """Number of particles where they have several images, which `count` then counts; else None."""
+        group = None if self.record is None else self.record.group
+        return None if group is None else len(np.unique(group))
+
     def particles(self) -> Any:
         """Return the particles of the list, a `ParticleSet`; reading it may take a while.
 

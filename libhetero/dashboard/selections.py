@@ -41,8 +41,9 @@ from libhetero.dashboard.runs import NAME, ServedRun
 from libhetero.errors import UserError
 from libhetero.files import remove_stale, replacing, replacing_set
 from libhetero.io.indices import read_indices, write_indices
+from libhetero.pipelines.decoding.class_files import SERIES_ENDING, write_series_names
 from libhetero.pipelines.decoding.particle_findings import estimated, findings_in
-from libhetero.pipelines.listing.writing import write_lists
+from libhetero.pipelines.listing.writing import LIST_ENDINGS, write_lists
 from libhetero.pipelines.run.list_digest import is_of_list, list_digest
 from libhetero.pipelines.run.particles import listed_particles
 
@@ -376,7 +377,7 @@ def _written(run: ServedRun, folder: Path, selection: Selection, rows: Int[np.nd
             beside.mkdir()
             return _filled(run, beside, dataclasses.replace(selection, command=command, written=written), rows)
     with replacing_set(folder):  # maps and runs that others have made of it stay
-        remove_stale(folder, *(f"{selection.name}{ending}" for ending in (".lst", ".star", ".cs", ".txt")))
+        remove_stale(folder, *(f"{selection.name}{ending}" for ending in (*LIST_ENDINGS, ".txt", SERIES_ENDING)))
         return _filled(run, folder, dataclasses.replace(selection, command=command, written=written), rows)
 
 
@@ -389,12 +390,16 @@ def _filled(run: ServedRun, folder: Path, selection: Selection, rows: Int[np.nda
 
 
 def _write_lists(run: ServedRun, folder: Path, name: str, rows: Int[np.ndarray, "chosen"]) -> tuple[str, ...]:
-    """Write the particles of some rows as lists, on their original images; return the files."""
+    """Write the particles of some rows as lists, on their original images, of tilt series by name, too; return the
+    files."""
     particles = run.particles()
     listed = listed_particles(estimated(particles, findings_in(run.folder, particles)), run.config.data)
-    endings = write_lists(folder, {name: listed.take(rows)})
+    endings = [*write_lists(folder, {name: listed.take(rows)}), ".txt"]
     write_indices(folder / f"{name}.txt", rows)
-    return (*(f"{name}{ending}" for ending in endings), f"{name}.txt")
+    if listed.group is not None:
+        write_series_names(folder, listed, {name: rows})
+        endings.append(SERIES_ENDING)
+    return tuple(f"{name}{ending}" for ending in endings)
 
 
 def again(run: ServedRun, path: Path, name: str | None = None) -> Selection:

@@ -21,6 +21,7 @@ NOTHING: dict[str, Any] = {
     "epoch": 0.0,
     "epochs": 0,
     "particles": 0,
+    "distinct": None,
     "box": None,
     "apix": None,
     "latent": 0,
@@ -44,7 +45,8 @@ def described(run: ServedRun) -> dict[str, Any]:
 
 def _what(run: ServedRun) -> dict[str, Any]:
     grid = run.grid()
-    told = {"family": run.config.family, "particles": run.count, "latent": columns_of(run, run.folder / "mid_00.txt")}
+    told = {"family": run.config.family, "latent": columns_of(run, run.folder / "mid_00.txt")}
+    told |= {"particles": run.count, "distinct": run.distinct}
     return told | ({} if grid is None else {"box": grid[0], "apix": grid[1]})
 
 

@@ -21,6 +21,7 @@ from libhetero.records import CTFParams, ParticleSet
 WEIGHTINGS = ("list", "curve", "none")
 PER_DOSE = 4.0  # Å² of Warp's B-factor for each e⁻/Å²
 SAME_TILT = 0.1  # degrees
+LEAST_COSINE = 0.01  # of a tilt that is one of a stage
 SAME_DOSE = 3.0  # as a factor: how far the exposures of B-factors and those that are stated may be from each other
 REMEDY = "give that of each image with --dose"
 
@@ -124,6 +125,27 @@ def faded_once(particles: ParticleSet) -> ParticleSet:
     return dataclasses.replace(particles, ctf=dataclasses.replace(ctf, exposure=None))
 
 
+def thinned(particles: ParticleSet) -> ParticleSet:
+    """Return the set with the cosine of each image's tilt as the factor of its CTF, where the list tells tilts and all
+    factors are 1: of a tilted specimen, whose ice is thicker along the beam, an image has so much of the signal.
+
+    As they are where a tilt is one of 90 degrees or nearly, which no stage has.
+    """
+    ctf = particles.ctf
+    if ctf is None or particles.tilt is None or np.any(np.asarray(ctf.scale) != 1):
+        return particles
+    cosine = _cosine(particles.tilt)
+    if np.all(cosine == 1) or np.any(cosine < LEAST_COSINE):
+        return particles
+    return dataclasses.replace(particles, ctf=dataclasses.replace(ctf, scale=cosine))
+
+
+def is_thinned(particles: ParticleSet) -> bool:
+    """Return whether the factor of each image's CTF is what `thinned` gives, by its list or not."""
+    ctf, tilt = particles.ctf, particles.tilt
+    return ctf is not None and tilt is not None and np.array_equal(np.asarray(ctf.scale), _cosine(tilt))
+
+
 def apart(particles: ParticleSet) -> ParticleSet:
     """Return the set with every image as a particle of its own; which ones its list puts together stays known."""
     series = particles.series if particles.group is None else particles.group
@@ -138,7 +160,8 @@ def together(particles: ParticleSet) -> ParticleSet:
 
 
 def as_stated(particles: ParticleSet) -> ParticleSet:
-    """Return the set with B-factors and exposures as its list states them, whatever has been made of them since.
+    """Return the set with B-factors and exposures as its list states them, whatever has been made of them since, and
+    without the factors of its CTF that `thinned` gave.
 
     Of a set whose list states no CTF they stay as they are.
     """
@@ -155,7 +178,8 @@ def as_stated(particles: ParticleSet) -> ParticleSet:
             stated = dataclasses.replace(stated, exposure=exposure[source.rows])
     if stated is None:
         return particles
-    ctf = dataclasses.replace(ctf, b_factor=stated.b_factor, exposure=stated.exposure)
+    scale = stated.scale if is_thinned(particles) else ctf.scale
+    ctf = dataclasses.replace(ctf, b_factor=stated.b_factor, exposure=stated.exposure, scale=scale)
     return dataclasses.replace(particles, ctf=ctf)
 
 
@@ -263,6 +287,10 @@ def _group(particles: ParticleSet) -> Int[np.ndarray, "particles"]:
             "ptcl3d_id); expected several images of each particle. Leave the options of tilt series out."
         )
     return np.asarray(particles.group)
+
+
+def _cosine(tilt: Float[np.ndarray, "images"]) -> Float[np.ndarray, "images"]:
+    return np.cos(np.radians(tilt)).astype(np.float32)
 
 
 def _ctf(particles: ParticleSet) -> CTFParams:

@@ -166,7 +166,7 @@ def _size(tree: Any) -> int:
     return sum(int(np.prod(leaf.shape)) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 
-def largest_share(needed: Callable[[int], int], limit: int, most: int) -> int:
+def largest_share(needed: Callable[[int], int], limit: int, most: int, views: int = 1) -> int:
     """Return the largest share of a batch, particles a device, whose memory is at most `limit` bytes.
 
     Memory is taken as linear in the share, from two of them, and the answer is then compiled: the first
@@ -176,6 +176,7 @@ def largest_share(needed: Callable[[int], int], limit: int, most: int) -> int:
     ----------
     needed : memory of one device for a share, bytes.
     limit : memory of one device, bytes.
+    views : images of each particle, for the remedies.
 
     Raises
     ------
@@ -183,9 +184,12 @@ def largest_share(needed: Callable[[int], int], limit: int, most: int) -> int:
     """
     one = needed(1)
     if one > limit:
+        particle, fewer = (
+            ("particle", "") if views == 1 else (f"particle of {views} images", "fewer images (--ntilts), ")
+        )
         raise ConfigurationError(
-            f"one particle a device needs {byte_size(one)}; expected at most the {byte_size(limit)} "
-            "there are. Use a smaller --box, or the smaller network of --preset small."
+            f"one {particle} a device needs {byte_size(one)}; expected at most the {byte_size(limit)} "
+            f"there are. Use {fewer}a smaller --box, or the smaller network of --preset small."
         )
     probe = min(most, GRANULE)
     slope = (needed(probe) - one) / max(probe - 1, 1)

@@ -86,11 +86,24 @@ class SeriesFeed:
         wanted = np.arange(len(self))
         if images is not None:
             wanted = np.unique(one_image_each(self.images.particles)[1][np.asarray(images, np.int64)])
-        pieces = [wanted[places] for places in ordered_indices(len(wanted), size)]
-        read = prefetch(lambda index: self.batch(index, size), pieces, threads=reader_threads())
-        for batch, index in zip(read, pieces, strict=True):
-            rows, there = (part[index].ravel() for part in self.images.rows)
+        for batch, particles in self.in_order(wanted, size):
+            rows, there = (part[particles].ravel() for part in self.images.rows)
             yield batch, np.flatnonzero(there), rows[there]
+
+    def in_order(
+        self, particles: Int[np.ndarray, "particles"], size: int
+    ) -> Iterator[tuple[Batch, Int[np.ndarray, "some"]]]:
+        """Yield particles in the order given, in batches of one shape, each batch with the places of its particles.
+
+        Parameters
+        ----------
+        particles : places of those wanted.
+        size : particles of a batch.
+        """
+        pieces = [particles[places] for places in ordered_indices(len(particles), size)]
+        yield from zip(
+            prefetch(lambda index: self.batch(index, size), pieces, threads=reader_threads()), pieces, strict=True
+        )
 
 
 def drawn_from(feed: ParticleFeed) -> ParticleFeed | SeriesFeed:

@@ -1,16 +1,20 @@
 """benchmarks/tilts.py: its rows are options that exist, share their images, and what it goes on with."""
 
+import dataclasses
 import importlib
 import json
 import types
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from libhetero.cli.stages import StageResult
 from libhetero.configuration import write_json
+from libhetero.io import MrcsWriter
 from programs import e2hype_refine, e2hype_simulate
+from tests.making.particles import make_particles
 
 OUTPUTS = {"e2hype_simulate.py": 1, "e2hype_make3d.py": 1, "e2hype_guess_n.py": 1}  # place of what is made
 SCORE = {
@@ -43,7 +47,31 @@ def tilts(load: Callable, monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
     monkeypatch.setattr(module.harness, "run_stage", stage)
     monkeypatch.setattr(module.harness, "environment", dict)
     monkeypatch.setattr(module, "environment", dict)
+    monkeypatch.setattr(module, "read_particles", lambda path: path)
+    monkeypatch.setattr(module, "information_left", lambda noise_free: 0.5)
     return module
+
+
+def test_the_information_that_tilts_have(load: Callable, tmp_path: Path) -> None:
+    """Of signal in one ring, by the equation; less of fine signal, and never more than thicker ice leaves."""
+    tilts, n, pixel_size = load("tilts"), 16, 4.0
+    x = np.arange(n) - n // 2
+    left = []
+    for wave in (1, 6):
+        images = np.broadcast_to(np.cos(2 * np.pi * wave * x / n), (3, n, n)).astype(np.float32)
+        with MrcsWriter(tmp_path / "images.mrcs", n, 3, pixel_size) as writer:
+            writer.write(images)
+        imaginary = make_particles(3, n, pixel_size)
+        particles = dataclasses.replace(imaginary, files=(str(tmp_path / "images.mrcs"),))
+        left.append(tilts.information_left(particles))
+    series, voltage = tilts.SERIES, float(particles.ctf.voltage[0])
+    thinned = np.cos(np.radians(series.angles)) ** 2
+    assert thinned.sum() == pytest.approx(29, abs=0.5) and left[1] < left[0] < thinned.mean()
+    exposure = 1.22 * (np.arange(41) + 0.5)
+    for found, wave in zip(left, (1, 6), strict=True):
+        s = wave / (n * pixel_size)
+        critical = (voltage / 500 + 0.4) * (0.24499 * s**-1.6649 + 2.8141)
+        assert found == pytest.approx(np.mean(thinned * np.exp(-exposure / critical)), rel=1e-3)
 
 
 @pytest.mark.parametrize("profile", ["cpu", "tiny"])
@@ -51,8 +79,9 @@ def test_every_row_asks_the_programs_for_what_they_have(tilts: types.ModuleType,
     if profile == "cpu" and not tilts.SHARED.is_dir():
         pytest.skip("the structures are not beside the project")
     for name, row in tilts.ROWS.items():
-        asked = e2hype_simulate.build_parser().parse_args(tilts.simulation(row.imaged, tilts.PROFILES[profile]).split())
-        assert getattr(asked, "tilts", None) == (None if name == "single" else (-60, 60, 3))
+        words = tilts.simulation(row.imaged, tilts.PROFILES[profile], 0.1).split()
+        asked = e2hype_simulate.build_parser().parse_args(words)
+        assert getattr(asked, "tilts", None) == (None if name in ("single", "same") else (-60, 60, 3))
         words = f"set/particles.star {tilts.PROFILES[profile].training} {row.options}".split()
         assert hasattr(e2hype_refine.build_parser().parse_args(words), "tilts") == (name == "apart")
 
@@ -60,7 +89,8 @@ def test_every_row_asks_the_programs_for_what_they_have(tilts: types.ModuleType,
 def test_the_images_of_a_series_have_together_what_one_has(tilts: types.ModuleType) -> None:
     profile = tilts.PROFILES["cpu"]
     asked = {
-        name: e2hype_simulate.build_parser().parse_args(tilts.simulation(name, profile).split()) for name in tilts.SETS
+        name: e2hype_simulate.build_parser().parse_args(tilts.simulation(name, profile, part * profile.snr).split())
+        for name, (part, _) in tilts.SETS.items()
     }
     assert asked["equal"].snr * tilts.TILTS == pytest.approx(asked["single"].snr, rel=1e-3)
     assert asked["ten"].snr == pytest.approx(10 * asked["equal"].snr, rel=1e-3)
@@ -77,11 +107,13 @@ def test_rows_share_their_images_and_go_on(
     assert set(rows) == set(tilts.ROWS)
     assert rows["apart"] == {
         "accuracy": 0.95, "accuracy_optional": 0.9, "regions_found": 7, "regions_true": 8, "ari": 0.8,
-        "seconds": 3.0, "peak": 1.0,
+        "seconds": 3.0, "peak": 1.0, "snr": 2.0 / 41,
     }  # fmt: skip
+    assert sum("assembly signal " in command and "--snr 0 " in command for command in tilts.commands) == 1
+    assert rows["same"]["snr"] == 0.5 * rows["single"]["snr"] == 1.0
     assert "apart" in capsys.readouterr().out
     programs = [command.split()[0] for command in tilts.commands]
-    assert programs.count("e2hype_simulate.py") == 3 and programs.count("e2hype_refine.py") == 4
+    assert programs.count("e2hype_simulate.py") == 5 and programs.count("e2hype_refine.py") == 5
     assert sum("--tilts apart" in command for command in tilts.commands) == 1
 
     tilts.commands.clear()

@@ -135,5 +135,6 @@ def test_a_run_that_is_trained_here_is_shown_once_it_is_there(visitor, run, monk
 
 def test_the_session_names_what_was_made_of_a_run(visitor) -> None:
     told = visitor.get("/api/session").json["runs"][0]
+    assert told["distinct"] is None
     assert [one["name"] for one in told["embeddings"]] == ["umap_classes_2"] and told["embeddings"][0]["classes"]
     assert told["segmentations"] == [{"name": "motion", "regions": 2, "page": None}]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import io
 import json
 import threading
@@ -15,8 +16,10 @@ from libhetero.dashboard.columns import Column, Columns
 from libhetero.dashboard.refusals import Refusal
 from libhetero.dashboard.runs import ServedRun
 from libhetero.dashboard.selections import again, chosen, inside_polygon, rows_of_file, save
+from libhetero.dashboard.session import described
 from libhetero.errors import UserError
-from libhetero.io import read_particles, write_latent
+from libhetero.io import read_particles, write_latent, write_particles
+from tests.making.sets import write_tiny_set
 from tests.making.shown_runs import COUNT, latents, write_shown_run
 from tests.reference.eman2_files import read_list
 
@@ -140,6 +143,22 @@ def test_a_selection_is_written_as_lists_of_the_original_particles(visitor, run)
     flags = visitor.get("/api/runs/0/column?name=selection/even").array
     np.testing.assert_array_equal(np.flatnonzero(flags), rows)
     assert visitor.get(said.json["files"][1]).body == (folder / "even.star").read_bytes()
+
+
+def test_a_selection_of_tilt_series_names_its_particles(tmp_path) -> None:
+    """Four images a particle; the name of each that has one among the chosen, once."""
+    write_tiny_set(tmp_path, COUNT)
+    particles = read_particles(tmp_path / "particles.star")
+    write_particles(tmp_path / "tilts.star", dataclasses.replace(particles, source=None, group=np.arange(COUNT) // 4))
+    (tmp_path / "tilts.star").rename(tmp_path / "particles.star")
+    served = ServedRun(0, write_shown_run(tmp_path), "gmm_00")
+    told = described(served)
+    assert (told["particles"], told["distinct"]) == (COUNT, COUNT // 4)
+    kept = save(served, "some", np.array([1, 2, 9]), "", {})
+    named = served.folder / "selections/some/some_particles.txt"
+    assert named.name in kept.files and named.read_text() == "series_000000\nseries_000002\n"
+    save(served, "some", np.array([39]), "", {}, replace=True)
+    assert named.read_text() == "series_000009\n"
 
 
 def test_the_command_of_a_selection_makes_it_anew(visitor, run, load_program, capsys) -> None:

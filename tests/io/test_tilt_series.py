@@ -20,6 +20,7 @@ from libhetero.io.tilt_series import (
     least_exposed,
     particle_keys,
     particle_names,
+    thinned,
     tilted_less,
     together,
     weighted_by,
@@ -361,6 +362,23 @@ def test_a_dose_that_a_list_states_twice_counts_once(folder):
         np.testing.assert_allclose(curve.ctf.exposure, expected)
         assert faded_once(curve) is curve
         np.testing.assert_allclose(as_stated(once).ctf.exposure, expected)
+
+
+def test_a_tilt_that_is_told_is_the_factor_of_the_ctf(folder):
+    """Where a list has none of its own; for lists it is taken back."""
+    particles = read_particles(relion_star(folder))
+    write_particles("list.lst", particles)
+    for source in (particles, read_particles("list.lst")):
+        seen = thinned(source)
+        np.testing.assert_allclose(seen.ctf.scale[:4], np.cos(np.radians(TILTS)), rtol=1e-6)
+        assert np.all(source.ctf.scale == 1) and np.all(as_stated(seen.take(np.array([2, 1]))).ctf.scale == 1)
+        assert thinned(seen) is seen
+    warp, single, untold = read_particles(warp_star(folder)), make_particles(2), tilt_series([0, 0, 1])
+    assert all(thinned(one) is one for one in (warp, single, untold))
+    np.testing.assert_array_equal(as_stated(warp).ctf.scale, warp.ctf.scale)
+    for tilt in ([0, 0], [10, 90], [180, 0]):
+        odd = dataclasses.replace(tilt_series([0, 0]), tilt=np.array(tilt, float))
+        assert thinned(odd) is odd
 
 
 def test_b_factors_of_another_kind_stay_beside_exposures():

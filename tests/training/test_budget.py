@@ -65,3 +65,7 @@ def test_memory_that_grows_faster_than_it_began_is_noticed() -> None:
 def test_one_particle_that_does_not_fit_is_refused() -> None:
     with pytest.raises(ConfigurationError, match=r"needs 2 GiB; expected at most the 1 GiB.*--box"):
         largest_share(lambda share: 2 * 2**30 * share, 2**30, 8)
+    with pytest.raises(
+        ConfigurationError, match=r"one particle of 41 images a device .* Use fewer images \(--ntilts\), a"
+    ):
+        largest_share(lambda share: 2 * 2**30 * share, 2**30, 8, 41)

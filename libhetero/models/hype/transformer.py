@@ -18,12 +18,46 @@ from libhetero.models.hype.config import HypeConfig
 from libhetero.models.hype.series import Tilts
 from libhetero.models.precision import dot_general
 
+QUERIES = 256  # of a particle of several images, that attend at once
+
 
 def patches(image: Float[Array, "*n"], size: int) -> Float[Array, "tokens values"]:
     """Cut an image or a grid into patches of `size` along each side, row by row."""
     axes, count = image.ndim, image.shape[0] // size
     cut = image.reshape((count, size) * axes).transpose(*range(0, 2 * axes, 2), *range(1, 2 * axes, 2))
     return cut.reshape(count**axes, size**axes)
+
+
+def _attention(
+    query: Float[Array, "queries heads dim"],
+    key: Float[Array, "tokens heads dim"],
+    value: Float[Array, "tokens heads dim"],
+    attended: Bool[Array, "tokens"] | None = None,
+) -> Float[Array, "queries heads dim"]:
+    """Return the values that each query attends to, by the likeness of their keys; all tokens unless told which."""
+    logits = jnp.einsum("qhd,khd->hqk", query, key) / query.shape[-1] ** 0.5
+    if attended is not None:
+        logits = jnp.where(attended, logits, -jnp.inf)
+    return jnp.einsum("hqk,khd->qhd", jax.nn.softmax(logits, axis=-1), value)
+
+
+def _in_blocks(
+    query: Float[Array, "tokens heads dim"],
+    key: Float[Array, "tokens heads dim"],
+    value: Float[Array, "tokens heads dim"],
+    attended: Bool[Array, "tokens"],
+) -> Float[Array, "tokens heads dim"]:
+    """Return the same for many tokens, some queries at a time, whose logits are computed anew for the gradient.
+
+    Memory then grows with the number of tokens, and not with its square.
+    """
+    count = -(-len(query) // QUERIES)
+    if count == 1:
+        return _attention(query, key, value, attended)
+    size = -(-len(query) // count)
+    parts = jnp.pad(query, ((0, count * size - len(query)), (0, 0), (0, 0))).reshape(count, size, *query.shape[1:])
+    some = jax.checkpoint(partial(_attention, key=key, value=value, attended=attended), prevent_cse=False)
+    return jax.lax.map(some, parts).reshape(-1, *query.shape[1:])[: len(query)]
 
 
 class Block(nn.Module):
@@ -48,10 +82,7 @@ class Block(nn.Module):
             nn.LayerNorm(name="attention_norm")(tokens)
         )
         query, key, value = jnp.moveaxis(qkv.reshape(-1, 3, config.heads, config.head_dim), 1, 0)
-        logits = jnp.einsum("qhd,khd->hqk", query, key) / config.head_dim**0.5
-        if attended is not None:
-            logits = jnp.where(attended, logits, -jnp.inf)
-        mixed = jnp.einsum("hqk,khd->qhd", jax.nn.softmax(logits, axis=-1), value)
+        mixed = _attention(query, key, value) if attended is None else _in_blocks(query, key, value, attended)
         tokens = tokens + nn.Dense(config.dim, dot_general=product, name="out")(mixed.reshape(-1, inner))
         hidden = nn.Dense(config.feed_forward, dot_general=product, name="expand")(
             nn.LayerNorm(name="feed_norm")(tokens)

@@ -222,12 +222,19 @@ def write_lists_of_classes(
     remove_class_files(folder, stem, *LIST_ENDINGS, SERIES_ENDING)
     names, members = class_names(label, stem), class_members(label)
     if particles.group is not None:
-        _write_series(folder, particles, {name: members[one] for one, name in names.items()})
+        write_series_names(folder, particles, {name: members[one] for one, name in names.items()})
     return write_lists(folder, {name: particles.take(members[one]) for one, name in names.items()})
 
 
-def _write_series(folder: Path, particles: ParticleSet, members: dict[str, Int[np.ndarray, "_"]]) -> None:
-    """Write the particles of tilt series in each class, a name a line, as the list that they came from has it."""
+def write_series_names(folder: Path, particles: ParticleSet, members: dict[str, Int[np.ndarray, "_"]]) -> None:
+    """Write NAME_particles.txt of images of tilt series: their particles, a name a line, as the list they came from has
+    it.
+
+    Parameters
+    ----------
+    particles : tilt series, as lists should name them.
+    members : places of images, by NAME.
+    """
     called = np.array(particle_names(particles), object)
     for name, places in members.items():
         with replacing(folder / f"{name}{SERIES_ENDING}") as beside, open(beside, "w", encoding="utf-8") as file:

@@ -5,13 +5,14 @@ Both come of one pass through `model.posterior`, with the contrast and the evide
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from libhetero.analysis.streaming_pca import LatentBasis, reduce_stream
 from libhetero.configuration import ArraySchema
@@ -19,8 +20,9 @@ from libhetero.files import remove_stale, replacing, replacing_set
 from libhetero.io import write_latent
 from libhetero.io.arrays import read_arrays
 from libhetero.models.family import ModelFamily
-from libhetero.records import PoseChange, Posterior
+from libhetero.records import Posterior
 from libhetero.telling.progress import tracked
+from libhetero.tilts import one_image_each
 from libhetero.training import sharding
 from libhetero.training.feed import ParticleFeed, feed_batches
 from libhetero.training.series import SeriesFeed
@@ -53,55 +55,121 @@ class LatentStream:
     def blocks(self, indices: np.ndarray | None = None) -> Iterator[Float[np.ndarray, "block latent"]]:
         """Yield the latents of particles, a block a batch.
 
+        Where particles have several images, at most one latent of each particle is held at a time, and only of those
+        whose images do not stand together among the ones wanted.
+
         Parameters
         ----------
         indices : places in the particle set, in the order wanted; None for all.
         """
         return self._blocks(self._encode, indices)
 
-    def posteriors(self, indices: np.ndarray | None = None) -> Iterator[Posterior]:
-        """Yield what the model says of particles, a block a batch, as `blocks` does; arrays of NumPy."""
-        return self._blocks(self._posterior, indices)
-
     def memberships(self) -> Iterator[Float[np.ndarray, "block molecules"]]:
         """Yield how probable it is of all particles to be of each molecule, a block a batch."""
         return self._blocks(self._memberships, None)
 
-    def _blocks(self, compiled: Callable[..., Any], indices: np.ndarray | None) -> Iterator[Any]:
-        if self._feed.particles.group is not None:
-            yield from self._of_series(compiled, indices)
+    def distinct(self, particles: np.ndarray) -> Iterator[Float[np.ndarray, "block latent"]]:
+        """Yield the latents of particles, one row of each, however many images it has.
+
+        Parameters
+        ----------
+        particles : places among the distinct particles, as `one_image_each` numbers them, in the order wanted.
+        """
+        if self._feed.particles.group is None:
+            yield from self._of_images(self._encode, particles)
             return
+        for found, _ in self._of_series(self._encode, particles):
+            yield found[:: self._feed.rows[0].shape[1]]
+
+    def posteriors(self) -> Iterator[tuple[Posterior, Int[np.ndarray, "images"], Int[np.ndarray, "block"]]]:
+        """Yield what the model says of all images, a block a batch, as arrays of NumPy.
+
+        Beside each block are the places of its images in the particle set, and the row of one image of each of its
+        particles. Particles come in the order of their first image, each with all of its images.
+        """
+        if self._feed.particles.group is None:
+            start = 0
+            for found in self._of_images(self._posterior, None):
+                every = np.arange(len(found.contrast))
+                yield found, start + every, every
+                start += len(every)
+            return
+        places, there = self._feed.rows
+        for found, particles in self._of_series(self._posterior, np.arange(len(places))):
+            rows = np.flatnonzero(there[particles])
+            count = np.count_nonzero(there[particles], axis=1)
+            yield (
+                jax.tree.map(lambda leaf, rows=rows: leaf[rows], found),
+                places[particles].ravel()[rows],
+                np.cumsum(count) - count,
+            )
+
+    def _blocks(self, compiled: Callable[..., Any], indices: np.ndarray | None) -> Iterator[np.ndarray]:
+        if self._feed.particles.group is None:
+            yield from self._of_images(compiled, indices)
+            return
+        of = one_image_each(self._feed.particles)[1]
+        wanted = of if indices is None else of[np.asarray(indices, np.int64)]
+        distinct, first, rank = np.unique(wanted, return_index=True, return_inverse=True)
+        order = np.argsort(first)
+        found = self._of_series(compiled, distinct[order])
+        yield from _repeated(
+            (rows[:: self._feed.rows[0].shape[1]] for rows, _ in found), _inverse(order)[rank], self._size
+        )
+
+    def _of_images(self, compiled: Callable[..., Any], indices: np.ndarray | None) -> Iterator[Any]:
         left = len(self._feed) if indices is None else len(indices)
         for batch in feed_batches(self._feed, self._size, indices):
             found = compiled(self._params, jax.device_put(batch, self._cut))
             yield jax.tree.map(lambda leaf, left=left: np.asarray(leaf)[:left], found)
             left -= self._size
 
-    def _of_series(self, compiled: Callable[..., Any], indices: np.ndarray | None) -> Iterator[Any]:
-        """Yield what is found of particles of several images, for each image.
-
-        Where the images of each stand together in the list, blocks follow it; others come all at the end.
-        """
+    def _of_series(
+        self, compiled: Callable[..., Any], particles: np.ndarray
+    ) -> Iterator[tuple[Any, Int[np.ndarray, "block"]]]:
+        """Yield what is found of particles of several images, `views` rows of each, and which particles they are."""
         series, mesh = SeriesFeed(self._feed), sharding.data_mesh(jax.local_devices())
         most = max(self._size // series.views, min(FEWEST, self._size))
         size = sharding.padded_size(min(most, len(series)), mesh)
-        wanted = np.arange(len(self._feed)) if indices is None else np.asarray(indices)
-        once = len(np.unique(wanted)) == len(wanted)
-        done, parts, places = 0, list[Any](), list[np.ndarray]()
-        for batch, rows, images in series.batches(size, indices):
+        for batch, index in series.in_order(particles, size):
             found = compiled(self._params, jax.device_put(batch, self._cut))
-            found = jax.tree.map(lambda leaf, rows=rows: np.asarray(leaf)[rows], found)
-            if once and not parts and np.array_equal(images, wanted[done : done + len(images)]):
-                done += len(images)
-                yield found
-            else:
-                parts.append(found)
-                places.append(images)
-        if parts:
-            where = np.full(len(self._feed), -1)
-            where[np.concatenate(places)] = np.arange(sum(map(len, places)))
-            rest = where[wanted[done:]]
-            yield jax.tree.map(lambda *leaves: np.concatenate(leaves)[rest], *parts)
+            rows = len(index) * series.views
+            yield jax.tree.map(lambda leaf, rows=rows: np.asarray(leaf)[:rows], found), index
+
+
+def _inverse(order: Int[np.ndarray, "count"]) -> Int[np.ndarray, "count"]:
+    """Return where each place comes in an order."""
+    place = np.empty(len(order), np.int64)
+    place[order] = np.arange(len(order))
+    return place
+
+
+def _repeated(
+    blocks: Iterable[Float[np.ndarray, "block columns"]], rank: Int[np.ndarray, "rows"], most: int
+) -> Iterator[Float[np.ndarray, "some columns"]]:
+    """Yield rows as often as they are wanted, each kept from when it comes to when it is last wanted.
+
+    Parameters
+    ----------
+    blocks : the rows, in the order in which they are first wanted.
+    rank : the place of each row that is wanted among those of `blocks`.
+    most : rows yielded at once.
+    """
+    last = np.zeros(rank.max(initial=-1) + 1, np.int64)
+    np.maximum.at(last, rank, np.arange(len(rank)))
+    needed = np.maximum.accumulate(rank)
+    held: dict[int, np.ndarray] = {}
+    known, done = 0, 0
+    for block in blocks:
+        held.update((known + place, row.copy()) for place, row in enumerate(block))
+        known += len(block)
+        while done < (end := min(done + most, int(np.searchsorted(needed, known)))):
+            wanted = rank[done:end].tolist()
+            yield np.stack([held[row] for row in wanted])
+            for row in set(wanted):
+                if last[row] < end:
+                    del held[row]
+            done = end
 
 
 def write_mid(
@@ -129,18 +197,16 @@ def write_mid(
         latent's own part is what the files here hold.
     """
     stream = LatentStream(model, params, feed, batch_size)
+    first, of = one_image_each(feed.particles)
     kept = _Kept()
 
-    def blocks(indices: np.ndarray) -> Iterator[np.ndarray]:
-        if len(indices) < len(feed):
-            yield from tracked(stream.blocks(indices), len(indices), "encoding", progress=progress)
-        else:
-            kept.clear()
-            for block in tracked(stream.posteriors(indices), len(indices), "encoding", _particles_of, progress):
-                yield kept.latent_of(block)
+    def blocks(particles: np.ndarray) -> Iterator[np.ndarray]:
+        everything = len(particles) == len(first)
+        latents = kept.latents(stream.posteriors()) if everything else stream.distinct(particles)
+        yield from tracked(latents, len(particles), "encoding", progress=progress)
 
-    latent, basis = reduce_stream(blocks, len(feed), WIDEST)
-    posterior = kept.posterior(latent)
+    latent, basis = reduce_stream(blocks, len(first), WIDEST)
+    posterior = kept.posterior(latent[of])
     with replacing_set(path.parent, alone=True):
         if encoded is not None:
             encoded(posterior)
@@ -153,42 +219,37 @@ def write_mid(
                 np.savez(beside, mean=basis.mean, directions=basis.directions)
         else:
             remove_stale(path.parent, basis_path(path).name)
-        write_latent(path, np.arange(len(feed)), latent)
+        write_latent(path, np.arange(len(feed)), posterior.latent)
 
 
 class _Kept:
-    """What a stream of posteriors says of all particles but their latents, which may be too wide to keep."""
+    """What a stream of posteriors says of all images but their latents, which may be too wide to keep."""
 
     def __init__(self) -> None:
-        self._rows: list[tuple[np.ndarray, ...]] = []
-        self._poses: list[PoseChange] = []
+        self._rows: list[Posterior] = []
+        self._images: list[np.ndarray] = []
 
-    def clear(self) -> None:
-        """Forget what was kept: a pass over all particles begins."""
+    def latents(
+        self, stream: Iterable[tuple[Posterior, Int[np.ndarray, "images"], Int[np.ndarray, "block"]]]
+    ) -> Iterator[Float[np.ndarray, "block latent"]]:
+        """Keep what a stream says, from its beginning, and yield the latents of distinct particles.
+
+        Deviations are kept of latents that are written as they are.
+        """
         self._rows.clear()
-        self._poses.clear()
+        self._images.clear()
+        for block, images, one_each in stream:
+            narrow = block.latent.shape[1] <= WIDEST
+            deviation = block.deviation if narrow else np.full((len(images), 1), np.nan)
+            self._rows.append(replace(block, latent=deviation, deviation=deviation))
+            self._images.append(images)
+            yield block.latent[one_each]
 
-    def latent_of(self, block: Posterior) -> Float[np.ndarray, "block latent"]:
-        """Keep a block, and return its latents; deviations are kept of latents that are written as they are."""
-        narrow = block.latent.shape[1] <= WIDEST
-        deviation = block.deviation if narrow else np.full((len(block.latent), 1), np.nan)
-        self._rows.append((deviation, block.contrast, block.contrast_deviation, block.evidence))
-        if block.poses is not None:
-            self._poses.append(block.poses)
-        return block.latent
-
-    def posterior(self, latent: Float[np.ndarray, "particles latent"]) -> Posterior:
-        """Return what was kept of all particles, with their latents as they are written."""
-        deviation, contrast, contrast_deviation, evidence = (
-            np.concatenate(parts) for parts in zip(*self._rows, strict=True)
-        )
-        poses = jax.tree.map(lambda *parts: np.concatenate(parts), *self._poses) if self._poses else None
-        known = np.broadcast_to(deviation, latent.shape)
-        return Posterior(latent, known, contrast, contrast_deviation, evidence, poses)
-
-
-def _particles_of(block: Posterior) -> int:
-    return len(block.contrast)
+    def posterior(self, latent: Float[np.ndarray, "images latent"]) -> Posterior:
+        """Return what was kept of all images, with their latents as they are written."""
+        order = _inverse(np.concatenate(self._images))
+        kept = jax.tree.map(lambda *leaves: np.concatenate(leaves)[order], *self._rows)
+        return replace(kept, latent=latent, deviation=np.broadcast_to(kept.deviation, latent.shape))
 
 
 def deviation_path(path: Path) -> Path:

@@ -7,7 +7,7 @@ import logging
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from libhetero.errors import DataError
 from libhetero.files import remove_stale
@@ -23,32 +23,59 @@ from libhetero.pipelines.run.particles import listed_particles
 from libhetero.pipelines.run.poses import FOUND, poses_of, write_poses
 from libhetero.records import ParticleEstimates, ParticleSet, PoseChange, Posterior
 from libhetero.report.evidence import draw_evidence
+from libhetero.tilts import distinct_among, one_image_each
 from libhetero.training.feed import ParticleFeed
 
 LOGGER = logging.getLogger(__name__)
 FINDINGS, JUNK, FIGURE = "particles_00.txt", "ptcls_junk.lst", "evidence.png"
 
 
-def findings_of(posterior: Posterior, bad: np.ndarray) -> tuple[ParticleFindings, ContrastPrior]:
-    """Return what is known of each particle with its probability of being junk, and the set's contrasts.
+def findings_of(
+    posterior: Posterior, bad: np.ndarray, of: Int[np.ndarray, "images"] | None = None
+) -> tuple[ParticleFindings, ContrastPrior]:
+    """Return what is known of each image with its particle's probability of being junk, and the set's contrasts.
+
+    Whether a particle of several images is junk, all of them tell together, by
+
+        α̂ = Σ (α̂_i / σ_i²) / Σ (1 / σ_i²),      σ = (Σ 1 / σ_i²)^(-1/2)
+
+    and each of them has the particle's probability. Contrast and evidence are of the image.
 
     Parameters
     ----------
-    posterior : of every particle.
-    bad : places of those whose images were left out, and which therefore say nothing.
+    posterior : of every image.
+    bad : places of those that were left out, and which therefore say nothing.
+    of : which particle each image shows, as in `one_image_each`; None where each shows its own.
     """
     estimate = np.asarray(posterior.contrast, np.float64)
     deviation = np.asarray(posterior.contrast_deviation, np.float64)
     left_out = np.isin(np.arange(len(estimate)), bad)
-    prior = fit_contrast(estimate, np.where(left_out, np.nan, deviation))
-    junk = np.zeros(len(estimate))
+    told = estimate, np.where(left_out, np.nan, deviation)
+    if of is not None:
+        told = _together(*told, of)
+    prior = fit_contrast(*told)
+    junk = np.zeros(len(told[0]))
     if prior.junk:
-        junk = np.where(left_out, 0.0, np.asarray(junk_probability(estimate, deviation, prior), np.float64))
+        junk = np.nan_to_num(np.asarray(junk_probability(*told, prior), np.float64))
+    if of is not None:
+        junk = junk[of]
     evidence = np.asarray(posterior.evidence, np.float64)
     poses = posterior.poses
     if poses is not None:
-        poses = _of_molecules(poses, left_out | (np.nan_to_num(junk) > 0.5))
-    return ParticleFindings(estimate, deviation, evidence, np.nan_to_num(junk), poses), prior
+        poses = _of_molecules(poses, left_out | (junk > 0.5))
+    return ParticleFindings(estimate, deviation, evidence, junk, poses), prior
+
+
+def _together(
+    estimate: Float[np.ndarray, "images"], deviation: Float[np.ndarray, "images"], of: Int[np.ndarray, "images"]
+) -> tuple[Float[np.ndarray, "particles"], Float[np.ndarray, "particles"]]:
+    """Return α̂ and σ of particles of several images; 0 and NaN where no image says anything."""
+    known = np.isfinite(estimate) & np.isfinite(deviation) & (deviation > 0)
+    weight = np.zeros(len(of))
+    weight[known] = 1 / deviation[known] ** 2
+    whole = np.bincount(of, weight)
+    said = np.where(whole > 0, whole, np.nan)
+    return np.nan_to_num(np.bincount(of, weight * np.where(known, estimate, 0.0)) / said), 1 / np.sqrt(said)
 
 
 def _of_molecules(poses: PoseChange, nothing: Bool[np.ndarray, "particles"]) -> PoseChange:
@@ -76,7 +103,8 @@ def write_particle_findings(folder: Path, feed: ParticleFeed, data: DataConfig, 
     posterior : of every particle.
     """
     bad = np.zeros(0, np.int64) if feed.bad is None else feed.bad.places()
-    findings, prior = findings_of(posterior, bad)
+    of = None if feed.particles.group is None else one_image_each(feed.particles)[1]
+    findings, prior = findings_of(posterior, bad, of)
     particles = listed_particles(estimated(feed.particles, findings), data)
     write_findings(folder / FINDINGS, findings)
     if findings.poses is not None:
@@ -88,10 +116,11 @@ def write_particle_findings(folder: Path, feed: ParticleFeed, data: DataConfig, 
         LOGGER.info("contrast of particles: mean %.3f, standard deviation %.3f", prior.mean, prior.spread)
     if len(junk):
         write_particles(folder / JUNK, particles.take(junk))
+        count = distinct_among(feed.particles, junk)
         LOGGER.warning(
             "%d particles (%.1f%%) look like junk (their images show nothing of the molecule); %s",
-            len(junk),
-            100 * len(junk) / len(particles),
+            count,
+            100 * count / feed.particles.distinct,
             JUNK,
         )
     else:

@@ -21,7 +21,7 @@ from libhetero.pipelines.run.particles import feed_of, load_particles
 from libhetero.pipelines.run.preparation import measured
 from libhetero.reconstruction.backproject import Reconstruction, reconstruct
 from libhetero.reconstruction.deformed import Deformation
-from libhetero.records import Batch
+from libhetero.records import Batch, ParticleSet
 from libhetero.telling.progress import tracked
 from libhetero.telling.waiting import working
 from libhetero.tilts import distinct_among, one_image_each
@@ -79,12 +79,7 @@ def reconstruct_some(
         lambda batch: int(np.count_nonzero(batch.weight)),
         progress,
     )
-    half_set = feed.particles.half_set
-    if half_set is not None and len(np.unique(half_set[indices])) < 2:
-        LOGGER.warning("all particles are of one half-set; every other one is taken instead.")
-        half_set = None
-    if half_set is None and feed.particles.group is not None:
-        half_set = one_image_each(feed.particles)[1] % 2
+    half_set = half_set_among(feed.particles, indices)
     operators = symmetry_operators(symmetry)
     with ExitStack() as solving:
 
@@ -104,6 +99,22 @@ def reconstruct_some(
     if feed.particles.group is not None:
         made = dataclasses.replace(made, particles=distinct_among(feed.particles, indices))
     return made.scaled(feed.config.grey_scale)
+
+
+def half_set_among(particles: ParticleSet, indices: Int[np.ndarray, "chosen"]) -> Int[np.ndarray, "particles"] | None:
+    """Return the half-set of each place, for some of these; None to take single images alternately.
+
+    They are the list's where the chosen ones are of both. Otherwise every other particle among the chosen ones is of
+    one half-set, with all of its images.
+    """
+    half_set = particles.half_set
+    if half_set is not None and len(np.unique(half_set[indices])) < 2:
+        LOGGER.warning("all particles are of one half-set; every other one is taken instead.")
+        half_set = None
+    if half_set is None and particles.group is not None:
+        half_set = np.zeros(len(particles), np.int64)
+        half_set[indices] = np.unique(one_image_each(particles)[1][indices], return_inverse=True)[1] % 2
+    return half_set
 
 
 def write_maps(

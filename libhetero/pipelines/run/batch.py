@@ -74,7 +74,7 @@ def with_largest_batch(
                 f"--batchsz auto: how much memory {jax.local_devices()[0].device_kind} has, the system does not tell; "
                 "expected a number of particles."
             )
-        return str(largest_share(needed, memory, most))
+        return str(largest_share(needed, memory, most, particle.views))
 
     share = int(sharding.said_by_writer(choose))
     bound = f"more would leave an epoch fewer than {FEWEST_STEPS} steps" if share == most else "the largest that fits"

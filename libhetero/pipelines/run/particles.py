@@ -15,7 +15,9 @@ from libhetero.io.tilt_series import (
     as_stated,
     describe_series,
     faded_once,
+    is_thinned,
     least_exposed,
+    thinned,
     tilted_less,
     together,
     weighted_by,
@@ -60,19 +62,30 @@ def _as_asked(particles: ParticleSet, data: ParticleListConfig, once: bool = Fal
 
     Parameters
     ----------
-    once : whether no dose may count twice, as where images are looked at (`libhetero.io.tilt_series.faded_once`).
+    once : whether no dose may count twice, and tilts count at all, as where images are looked at
+        (`libhetero.io.tilt_series.faded_once`, `thinned`).
     """
     if data.dose is not None:
         particles = with_exposure(particles, data.dose)
     particles = weighted_by(particles, data.dose_weighting)
     if once:
-        particles = faded_once(particles)
+        particles = _thinned(faded_once(particles), data)
     if data.most_tilted is not None:
         particles = tilted_less(particles, data.most_tilted)
     if data.least_exposed is not None:
         particles = least_exposed(particles, data.least_exposed)
     alone = particles.group is not None and len(np.unique(particles.group)) == len(particles)
     return apart(particles) if alone or data.tilts == "apart" else particles
+
+
+def _thinned(particles: ParticleSet, data: ParticleListConfig) -> ParticleSet:
+    found = thinned(particles)
+    if found is not particles:
+        LOGGER.info(
+            "%s: tells tilts and no factors of the CTF (rlnCtfScalefactor); an image counts by the cosine of its tilt",
+            data.particles,
+        )
+    return found
 
 
 def load_particles(data: DataConfig) -> ParticleSet:
@@ -126,18 +139,20 @@ def feed_of(particles: ParticleSet, data: DataConfig) -> ParticleFeed:
 
 def listed_particles(particles: ParticleSet, data: DataConfig) -> ParticleSet:
     """Return the particles as a list should name them: without the CTF of 1 that `no_ctf` gave, with the B-factors,
-    exposures and series that their list states."""
+    exposures, factors of the CTF and series that their list states."""
     particles = together(particles)
     if data.no_ctf:
         return dataclasses.replace(particles, ctf=None)
     if data.dose is not None or data.dose_weighting != "list":
         return as_stated(particles)
     ctf = particles.ctf
-    if particles.group is None or ctf is None or ctf.exposure is not None:
+    if particles.group is None or ctf is None or (ctf.exposure is not None and not is_thinned(particles)):
         return particles
     stated = as_stated(particles).ctf  # where B-factors say exposures, too, images were seen without these
-    exposure = None if stated is None else stated.exposure
-    return dataclasses.replace(particles, ctf=dataclasses.replace(ctf, exposure=exposure))
+    if stated is None:
+        return particles
+    exposure = stated.exposure if ctf.exposure is None else ctf.exposure
+    return dataclasses.replace(particles, ctf=dataclasses.replace(ctf, exposure=exposure, scale=stated.scale))
 
 
 def _check_box(particles: ParticleSet, data: DataConfig) -> None:

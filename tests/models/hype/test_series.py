@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from libhetero.models.hype import transformer
 from libhetero.models.hype.config import MOST_IMAGES, HypeConfig
 from libhetero.models.hype.latent.class_search import most_particles
 from libhetero.models.hype.latent.classes import joint_likelihood
@@ -149,6 +150,50 @@ def test_molecules_are_told_by_the_sum_of_what_images_say():
             gradient[None], hessian[None], start.vectors, start.squares, start.share, np.float32(start.spread)
         )
         np.testing.assert_allclose(found[VIEWS * place + 2], jax.nn.softmax(joint[0]), atol=2e-3)
+
+
+def test_queries_that_attend_some_at_a_time_find_the_same(monkeypatch):
+    """Latents, and their gradients."""
+    model, params = made()
+    batch = batch_of_series(LACKING)
+
+    def found():
+        def size(params):
+            latent = model.encode(params, batch)
+            return jnp.sum(jnp.sin(jnp.arange(latent.size)) * latent.ravel()), latent
+
+        (_, latent), gradient = jax.jit(jax.value_and_grad(size, has_aux=True))(params)
+        return latent, gradient
+
+    latent, gradient = found()
+    monkeypatch.setattr(transformer, "QUERIES", 5)
+    other, same = found()
+    np.testing.assert_allclose(other, latent, atol=2e-5)
+    largest = max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(gradient))
+    for one, another in zip(jax.tree.leaves(gradient), jax.tree.leaves(same), strict=True):
+        np.testing.assert_allclose(one, another, atol=1e-4 * largest)
+
+
+def test_attention_of_many_tokens_needs_no_square_of_memory():
+    tokens, shape = 8 * transformer.QUERIES - 3, (2, 4)
+    query, key, value = (
+        jnp.asarray(part, jnp.float32) for part in np.random.default_rng(0).normal(size=(3, tokens, *shape))
+    )
+    attended = jnp.arange(tokens) % 3 > 0
+
+    def compiled(attention):
+        def size(*tokens):
+            return jnp.sum(attention(*tokens, attended) ** 2)
+
+        return jax.jit(jax.value_and_grad(size, (0, 1, 2))).lower(query, key, value).compile()
+
+    whole, parted = (compiled(one) for one in (transformer._attention, transformer._in_blocks))
+    used = [one.memory_analysis().temp_size_in_bytes for one in (whole, parted)]
+    assert used[0] > 4 * shape[0] * tokens**2 > 2 * used[1]
+    for one, other in zip(
+        jax.tree.leaves(whole(query, key, value)), jax.tree.leaves(parted(query, key, value)), strict=True
+    ):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
 
 
 def test_posteriors_are_of_images_and_their_latents_of_particles():

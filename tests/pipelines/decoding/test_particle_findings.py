@@ -16,6 +16,7 @@ from libhetero.pipelines.decoding.particle_findings import findings_of, latent_d
 from libhetero.records import ParticleEstimates, Posterior
 from tests.making.particles import make_particles
 from tests.making.runs import field_run, gaussian_run
+from tests.making.series import series_run
 
 COUNT = 60
 FINDINGS = ParticleFindings(np.array([1.1, 0.9]), np.array([0.1, 0.2]), np.array([40.5, -1.25]), np.array([0.0, 0.75]))
@@ -44,6 +45,14 @@ def test_a_run_says_of_each_particle_what_its_model_says(tmp_path, caplog) -> No
         record.getMessage() for record in caplog.records
     ]
     np.testing.assert_allclose([line["hetero_junk"] > 0.5 for line in keys_of(tmp_path / "ptcls_00.lst")], junk)
+
+
+def test_particles_of_several_images_are_counted_once_among_junk(tmp_path, caplog) -> None:
+    """The toy finds every tenth image without contrast, which are all images of one particle here."""
+    run = series_run(tmp_path, [place % 10 if place % 10 == 9 else place for place in range(COUNT)])
+    particle_latents(run, 16)
+    assert f"1 particles ({100 / 55:.1f}%) look like junk" in caplog.text
+    assert len(read_particles(tmp_path / "ptcls_junk.lst", need_images=False)) == 6
 
 
 @pytest.mark.parametrize(
@@ -98,6 +107,37 @@ def test_images_left_out_are_no_junk() -> None:
     assert prior.mean == pytest.approx(1, abs=0.02)
     alike = dataclasses.replace(posterior, contrast=np.ones(COUNT), contrast_deviation=np.zeros(COUNT))
     assert not findings_of(alike, np.zeros(0, int))[0].junk.any()  # --contrast none
+
+
+def test_the_images_of_a_particle_decide_together_whether_it_is_junk() -> None:
+    """One image of 12 tells little, at deviations of 0.5 and 1; all of them tell which particles are junk."""
+    random, views = np.random.default_rng(0), 12
+    of = np.repeat(np.arange(200), views)
+    junk, deviation = of % 5 == 0, np.tile([1.0, 1.0, 2.0], len(of) // 3) / 2
+    contrast = np.where(junk, 0.0, 1.0) + deviation * random.normal(size=len(of))
+    order = random.permutation(len(of))
+    of, junk, deviation, contrast = (part[order] for part in (of, junk, deviation, contrast))
+    posterior = Posterior(np.zeros((len(of), 1)), np.ones((len(of), 1)), contrast, deviation, np.ones(len(of)))
+    alone = findings_of(posterior, np.zeros(0, int))[0].junk
+    assert np.mean((alone > 0.5) == junk) < 0.95
+    lost = np.flatnonzero(of == 7)
+    found, prior = findings_of(posterior, np.append(lost, 0), of)
+    assert np.ptp(found.junk[of == of[0]]) == 0 and not found.junk[lost].any()
+    assert np.mean((found.junk > 0.5) == junk) > 0.99
+    assert prior.junk == pytest.approx(0.2, abs=0.05) and prior.mean == pytest.approx(1, abs=0.05)
+    np.testing.assert_array_equal(found.contrast, contrast)
+    np.testing.assert_array_equal(found.contrast_deviation, deviation)
+
+
+def test_particles_of_one_image_each_are_judged_the_same() -> None:
+    random = np.random.default_rng(1)
+    contrast = np.where(np.arange(COUNT) < 10, 0.0, 1.0) + 0.1 * random.normal(size=COUNT)
+    posterior = Posterior(np.zeros((COUNT, 1)), np.ones((COUNT, 1)), contrast, np.full(COUNT, 0.1), np.ones(COUNT))
+    bad = np.array([0, 30])
+    one, prior = findings_of(posterior, bad)
+    other, same = findings_of(posterior, bad, np.arange(COUNT))
+    assert prior.mean == pytest.approx(same.mean, rel=1e-6)
+    np.testing.assert_allclose(one.junk, other.junk, atol=1e-6)
 
 
 def test_findings_come_back_and_what_is_none_is_refused(tmp_path) -> None:

@@ -139,6 +139,25 @@ def test_a_dose_that_a_list_states_twice_counts_once(folder) -> None:
             np.testing.assert_allclose(again.ctf.b_factor, stated.b_factor[again.image_index])
 
 
+@pytest.mark.parametrize("asked", [{}, {"dose_weighting": "none"}, {"tilts": "apart"}, {"least_exposed": 2}])
+def test_tilts_that_a_list_tells_count_and_lists_stay_as_they_were(folder, asked, caplog) -> None:
+    caplog.set_level(logging.INFO)
+    path = str(relion_star(folder))
+    data, whole = DataConfig(path, **asked), read_particles(path)
+    particles = load_particles(data)
+    cosine = np.cos(np.radians(whole.tilt))[particles.image_index]
+    np.testing.assert_allclose(particles.ctf.scale, cosine, rtol=1e-6)
+    assert caplog.text.count("an image counts by the cosine of its tilt") == 1
+    for ending in (".star", ".lst"):
+        write_particles(f"again{ending}", listed_particles(particles, data))
+        assert np.all(read_particles(f"again{ending}").ctf.scale == 1)
+    assert "rlnCtfScalefactor" not in Path("again.star").read_text()
+    caplog.clear()
+    warp = load_particles(DataConfig(str(warp_star(folder))))
+    np.testing.assert_array_equal(warp.ctf.scale, read_particles(folder / "list.star").ctf.scale)
+    assert "cosine" not in caplog.text
+
+
 def test_a_run_reads_the_same_rows_again(folder) -> None:
     data = DataConfig(str(warp_star(folder)), least_exposed=2, dose_weighting="curve")
     particles = load_particles(data)

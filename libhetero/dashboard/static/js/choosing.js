@@ -5,7 +5,7 @@ import { el, fill, labelled, select } from "./dom.js";
 import { saveSelection, useSelection } from "./export.js";
 import { howOfClass } from "./latent.js";
 import { inRange, ofClass, ofRows } from "./masks.js";
-import { short, whole } from "./numbers.js";
+import { rowsAre, short, whole } from "./numbers.js";
 import { MODE_NAMES } from "./selection.js";
 import { say, tried } from "./toast.js";
 
@@ -43,7 +43,7 @@ export class Choosing {
     const { selection, run, session } = this.app;
     const total = selection.mask.length;
     const part = total ? (100 * selection.count) / total : 0;
-    fill(this.count, el("b", {}, whole(selection.count)), ` of ${whole(total)} particles (${part < 10 ? part.toFixed(1) : part.toFixed(0)} %)`);
+    fill(this.count, el("b", {}, whole(selection.count)), ` of ${whole(total)} ${rowsAre(run)} (${part < 10 ? part.toFixed(1) : part.toFixed(0)} %)`);
     this.count.dataset.count = selection.count;
     this.made.textContent = selection.made || "Nothing is chosen.";
     this.made.title = selection.made;
@@ -52,7 +52,6 @@ export class Choosing {
       button.disabled = !selection.count || Boolean(locked);
       button.title = locked ?? (selection.count ? "" : "Choose particles first.");
     }
-    void run;
   }
 
   #modes() {

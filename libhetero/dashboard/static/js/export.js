@@ -3,7 +3,7 @@
 import { base64, get, post } from "./api.js";
 import { dialog } from "./dialog.js";
 import { commandLine, el, fill } from "./dom.js";
-import { whole } from "./numbers.js";
+import { rowsAre, whole } from "./numbers.js";
 import { say, tried } from "./toast.js";
 
 const NEXT = [
@@ -24,7 +24,7 @@ export function saveSelection(app) {
   const form = el(
     "form",
     {},
-    el("p", {}, `${whole(selection.count)} of ${whole(selection.mask.length)} particles of ${run.name}: ${selection.made}.`),
+    el("p", {}, `${whole(selection.count)} of ${whole(selection.mask.length)} ${rowsAre(run)} of ${run.name}: ${selection.made}.`),
     el("label.labelled", {}, el("span", {}, "Name"), input),
     fault,
     el("div.row.end", {}, el("button.primary", { type: "submit" }, "Save")),
@@ -56,7 +56,7 @@ export async function useSelection(app, kept, fresh = false) {
     const path = said.includes("/") ? said : `selections/${one.name}/${said}`;
     const name = decodeURIComponent(path).split("/").pop().replace(/[?&].*$/, "");
     const url = said.startsWith("/api/") ? said : `api/runs/${app.number}/file?path=${encodeURIComponent(path)}&save=1`;
-    return el("li", {}, el("a", { href: url, download: name }, name), el("span.faint", {}, KINDS[name.split(".").pop()] ?? ""));
+    return el("li", {}, el("a", { href: url, download: name }, name), el("span.faint", {}, (name === `${one.name}_particles.txt` ? "names of the particles" : KINDS[name.split(".").pop()]) ?? ""));
   };
   const place = el("div");
   const offered = NEXT.filter(([kind]) => kind !== "segment" || app.run.family === "gmm");
@@ -66,7 +66,7 @@ export async function useSelection(app, kept, fresh = false) {
   const content = el(
     "div.stack",
     {},
-    el("p", {}, `${whole(one.count)} particles${one.made ? `: ${one.made}` : ""}.`),
+    el("p", {}, `${whole(one.count)} ${rowsAre(app.run)}${one.made ? `: ${one.made}` : ""}.`),
     one.files?.length ? el("ul.files", {}, one.files.map(where)) : null,
     one.command ? [el("h3", {}, "The same again from a terminal"), commandLine(one.command)] : null,
     el("h3", {}, "Go on with these"),

@@ -5,7 +5,7 @@ import { el, fill, labelled, select } from "./dom.js";
 import { saveScatter } from "./figure.js";
 import { drawLegend } from "./legend.js";
 import { inPolygon, inRange, ofClass } from "./masks.js";
-import { quantiles, short, titled, whole } from "./numbers.js";
+import { quantiles, rowsAre, short, titled, whole } from "./numbers.js";
 import { Scatter } from "./scatter.js";
 import { say, tried } from "./toast.js";
 
@@ -153,9 +153,9 @@ export class Latent {
       const names = [this.x, this.y].map((name) => titled(columns.find(name)));
       drawLegend(this.legend, column, shades.legend, (item, event) => this.#classChosen(item, event));
       this.shades = shades;
-      this.note.textContent = `${whole(x.length)} particles, every one drawn`;
+      this.note.textContent = `${whole(x.length)} ${rowsAre(app.run)}, every one drawn`;
       scatter.draw({ x, y, names, equal: columns.alike(this.x, this.y), colours: shades });
-      if (scatter.missing) this.note.textContent = `${whole(x.length - scatter.missing)} of ${whole(x.length)} particles; ${whole(scatter.missing)} have no value on these axes`;
+      if (scatter.missing) this.note.textContent = `${whole(x.length - scatter.missing)} of ${whole(x.length)} ${rowsAre(app.run)}; ${whole(scatter.missing)} have no value on these axes`;
     });
     if (asked === this.asked) this.pane.classList.remove("busy");
     this.pane.dataset.drawn = `${this.x} ${this.y} ${this.colour}`;

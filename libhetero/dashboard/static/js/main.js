@@ -9,7 +9,7 @@ import { saveSelection } from "./export.js";
 import { Jobs, JobsTab } from "./jobs.js";
 import { Keys } from "./keys.js";
 import { Latent } from "./latent.js";
-import { whole } from "./numbers.js";
+import { rowsIn } from "./numbers.js";
 import { Regions } from "./regions.js";
 import { Selection } from "./selection.js";
 import { State } from "./state.js";
@@ -86,7 +86,7 @@ class App extends EventTarget {
     const current = runs.find((run) => String(run.run) === this.state.get("run")) ?? runs[0];
     const facts = [
       STATES[current.state] ?? current.state,
-      current.particles ? `${whole(current.particles)} particles` : null,
+      current.particles ? rowsIn(current) : null,
       current.box ? `${current.box} px` : null,
       current.apix ? `${Number(current.apix.toPrecision(4))} Å/px` : null,
       current.epochs ? `epoch ${Math.floor(current.epoch ?? 0)} of ${current.epochs}` : null,

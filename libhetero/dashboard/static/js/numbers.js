@@ -7,6 +7,16 @@ export function whole(value) {
     .replace(/\B(?=(\d{3})+$)/g, "\u2009");
 }
 
+/** What the rows of a run are: images, where particles have several. */
+export function rowsAre(run) {
+  return run?.distinct ? "images" : "particles";
+}
+
+/** How many rows a run has, and of how many particles where these have several. */
+export function rowsIn(run) {
+  return `${whole(run.particles)} ${rowsAre(run)}${run.distinct ? ` of ${whole(run.distinct)} particles` : ""}`;
+}
+
 /** A number to about four figures. */
 export function short(value) {
   if (value === null || value === undefined || Number.isNaN(value)) return "none";

@@ -56,7 +56,7 @@ from libhetero.models.gmm.changes import (
 )
 from libhetero.models.gmm.coarser import Coarser
 from libhetero.models.gmm.config import GmmConfig
-from libhetero.models.gmm.latent.directions import Found, find_directions
+from libhetero.models.gmm.latent.directions import SIGNIFICANT, Found, find_directions
 from libhetero.models.gmm.latent.low_rank import missed_by
 from libhetero.models.gmm.latent.normal_equations import About, Fields, Patches
 from libhetero.models.gmm.latent.nuisances import Nuisances
@@ -220,8 +220,8 @@ def settle_motions(
     Parameters
     ----------
     config : of the model: what may change, against which stiffness, and how many modes there must be, 0 for any number.
-        Where both kinds may change, modes are settled as for any number, and the strongest are kept, or the strongest
-        of what is left added, until there are as many.
+        Where both kinds may change and some stand out, modes are settled as for any number, and the strongest are
+        kept, or the strongest of what is left added, until there are as many.
     imaging : neutral mixture, scale and weights, on the grid that the subspaces were found on.
     sample : particles that they were found on.
     subspaces : mean and modes, one account of the set or several (`latent.subspace_fit.find_subspaces`).
@@ -278,7 +278,8 @@ def _settled(
 ) -> tuple[LinearModel, dict[str, Any], Subspace]:
     """Return one account, settled, with the subspace it began from and the spreads of nuisances now."""
     asked, number = config.layout.linear, config.latent_size
-    decided = number > 0 and len(asked.letters) == 1  # how many modes of which kind
+    # How many modes, and of which kind: where none stands out, there is nothing to choose among.
+    decided = number > 0 and (len(asked.letters) == 1 or not np.any(subspace.p < SIGNIFICANT))
     config = replace(config, vary=asked.letters, latent_size=subspace.rank)
     subspace = subspace.in_layout(asked)
     model = LinearModel(config, imaging, moves.astype(np.float32), nuisances, subspace.kinds, subspace.p)

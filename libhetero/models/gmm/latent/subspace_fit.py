@@ -149,8 +149,8 @@ def _of_rank(search: Search, rank: int) -> Search:
     model = search.found.model
     if model.rank == rank:
         return search
-    model = replace(model, modes=model.modes[:, :rank])
-    return replace(search, found=find_directions(search.equations, search.kind, rank, model, forced=True))
+    known = replace(model, modes=model.modes[:, :rank]) if model.rank else None
+    return replace(search, found=find_directions(search.equations, search.kind, rank, known, forced=True))
 
 
 def _tell(subspace: Subspace, count: int) -> None:

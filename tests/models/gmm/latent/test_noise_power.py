@@ -8,11 +8,14 @@ import pytest
 from libhetero.models.gmm.latent.directions import find_directions
 from libhetero.models.gmm.latent.noise_power import NOTICEABLE, NoisePower, Said
 from libhetero.models.gmm.latent.normal_equations import Equations, each_image, normal_equations
+from libhetero.models.gmm.latent.subspace import Imaging
 from libhetero.models.gmm.layout import Layout
-from tests.making.images import BOX, particles
-from tests.models.gmm.latent.test_subspace import COUNT, imaging
+from libhetero.physics.symmetry import symmetry_operators
+from tests.making.images import BOX, PIXEL, particles
+from tests.making.mixtures import mixture
 
 IMAGES, COLUMNS, COMPARED, DRAWS = 400, 12, 300, 20
+COUNT = 20  # Gaussians of the tiny mixture
 
 
 def said_of(noise: np.ndarray, change: float = 0.0, seed: int = 0) -> Said:
@@ -86,11 +89,18 @@ def test_images_of_much_noise_are_no_direction_of_change() -> None:
     assert directions() == 0
 
 
+def imaging(scale: float) -> Imaging:
+    """Return how images are compared that have noise of variance 1, every number of them counted once."""
+    plane = np.full((BOX, BOX // 2 + 1), 1 / BOX**2, np.float32)
+    plane[0, 0], plane[BOX // 2 :, 0], plane[:, -1], plane[BOX // 2] = 0, 0, 0, 0
+    return Imaging.of(mixture(), symmetry_operators("c1"), scale, plane, BOX, PIXEL)
+
+
 @pytest.mark.parametrize("size", [1.0, 2.0])
 def test_noise_of_images_is_measured_in_that_of_the_weights(size: float) -> None:
     """By the equations themselves; images of noise alone, a mixture that shows nothing."""
     random = np.random.default_rng(2)
-    seen = imaging(noise=BOX**2, scale=1e-6)
+    seen = imaging(scale=1e-6)
     noisy = dataclasses.replace(particles(64), images=size * random.normal(size=(64, BOX, BOX)).astype(np.float32))
     said: list[Said] = []
     each_image(seen, noisy, np.arange(COUNT) % 2, Layout.of("a"), lambda _, few: said.append(few), nuisances=True)
@@ -104,7 +114,7 @@ def test_equations_of_images_know_their_noise() -> None:
     loud = np.where(np.arange(200) % 4 == 0, 2.0, 1.0)[:, None, None]
     noisy = dataclasses.replace(particles(200), images=(loud * random.normal(size=(200, BOX, BOX))).astype(np.float32))
     patch, layout = np.arange(COUNT) % 2, Layout.of("a")
-    found = normal_equations(imaging(noise=BOX**2, scale=1e-2), noisy, patch, layout, draws=1)
+    found = normal_equations(imaging(scale=1e-2), noisy, patch, layout, draws=1)
     assert found.power.spread > NOTICEABLE
     strength = found.gradient[:, 0] ** 2 / found.hessian[:, 0, 0]
     assert strength[::4].mean() == pytest.approx(1, rel=0.5)

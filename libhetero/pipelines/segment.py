@@ -296,6 +296,7 @@ def _write_nothing(
     from libhetero.pipelines.decoding.gaussians import neutral_gaussians
     from libhetero.pipelines.decoding.results_page import write_results_page
     from libhetero.pipelines.regions import account, figures, files, mixtures, page, particles
+    from libhetero.pipelines.regions.evidence import more_tested
     from libhetero.pipelines.regions.record import RegionsRecord, write_record
 
     gaussians, count = len(neutral_gaussians(trained).sigma), len(rows)
@@ -309,7 +310,9 @@ def _write_nothing(
         particles.remove_region_classes(trained.folder)
         mixtures.remove_class_mixtures(trained.folder)
         figures.remove_region_figures(trained.folder)
-        facts = account.facts_of_nothing(count, gaussians, dropped, config.p_value, looked=judged is not None)
+        facts = account.facts_of_nothing(
+            count, gaussians, dropped, config.p_value, looked=judged is not None, most=more_tested(trained)
+        )
         facts += _of_a_part(config, trained, rows)
         shown = page.write_page_of_nothing(trained, facts, dropped, kept.folder)
         written = write_record(trained.folder, record)

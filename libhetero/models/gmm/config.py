@@ -181,8 +181,10 @@ class GmmConfig:
     particle_contrast: str = contrast_option()
     refine_poses: bool = poses_option()
     precision: str = precision_option()
-    decided: tuple[str, ...] = internal(
-        (), "fields that were left to the particles and hold what these decided", choices=("vary", "latent_size")
+    decided: tuple[str, ...] | None = internal(
+        None,
+        "fields that were left to the particles and hold what these decided; None where that is not known",
+        choices=("vary", "latent_size"),
     )
 
     def __post_init__(self) -> None:
@@ -224,9 +226,10 @@ class GmmConfig:
 
     def as_asked(self) -> GmmConfig:
         """Return the same with what the particles have decided left to them again."""
-        vary = AUTO if "vary" in self.decided else self.vary
-        latent_size = 0 if "latent_size" in self.decided else self.latent_size
-        return replace(self, vary=vary, latent_size=latent_size, decided=())
+        decided = self.decided or ()
+        vary = AUTO if "vary" in decided else self.vary
+        latent_size = 0 if "latent_size" in decided else self.latent_size
+        return replace(self, vary=vary, latent_size=latent_size, decided=None)
 
     def training_defaults(self) -> dict[str, Any]:
         """Return the training's fields that differ: none."""

@@ -51,6 +51,7 @@ LEAST_SIGNAL = 1e-3  # of the strongest ring's power
 SPECTRA_SAMPLE = 256  # particles that spectra are measured on
 GAIN = 0.05  # of the INR where there is a volume to begin with
 SERIES = "series"  # stored where particles have several images
+NEARLY = 0.99  # of the particles that a sample may have are as many as it may have
 CONTRAST_NOISE = "contrast_noise"  # stored where contrasts are estimated; runs before there was such a thing lack it
 
 
@@ -528,9 +529,12 @@ class HypeModel:
 
 
 def _tell_if_limited(config: HypeConfig, box_size: int, sample: Batch, known: KnownClasses | None) -> None:
-    """Say of how many particles classes and volumes are, where these are as many as memory holds."""
+    """Say of how many particles classes and volumes are, where these are as many as memory holds.
+
+    A few of those that were drawn may have been left out, as images that are not finite are.
+    """
     count, held = len(sample.weight) // sample.views, config.sample_size(box_size, 1, sample.views)
-    if count < held:
+    if count < NEARLY * held:
         return
     if known is not None:
         LOGGER.info("starting volumes are made of %d particles, as many as memory holds images of", count)

@@ -76,11 +76,11 @@ def seen_several_times(particles: ParticleSet, times: int) -> ParticleSet:
 
     Parameters
     ----------
-    particles : without half-sets, every other one is of the second.
+    particles : where they are not of both half-sets, every other one is of the second.
     times : how often.
     """
     half_set = particles.half_set
-    if half_set is None:
+    if half_set is None or len(np.unique(half_set)) < 2:
         half_set = one_image_each(particles)[1] % 2
     several = dataclasses.replace(particles, half_set=half_set)
     return several.take(np.tile(np.arange(len(particles)), times))

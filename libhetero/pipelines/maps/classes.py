@@ -153,7 +153,10 @@ def reconstruct_weighted(
     done, total = 0, max(sum(map(len, chosen)), 1)
     for one, members in enumerate(chosen):
         if not len(members):
-            raise DataError(f"class {one}: no particle has a probability of {NEGLIGIBLE:g} or more; expected some.")
+            raise DataError(
+                f"class {one}: no particle has a probability of {NEGLIGIBLE:g} or more, less that of being junk where "
+                "the list states it; expected some. Take the class out of the table."
+            )
         told = part_of(advance, done / total, len(members) / total)
         weights = probabilities[:, one]
         made = reconstruct_some(feed, members, batch_size, symmetry, names[one], told, weights)

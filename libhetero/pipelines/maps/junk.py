@@ -7,8 +7,6 @@ import logging
 import numpy as np
 from jaxtyping import Float
 
-from libhetero.io.origin import original_table
-from libhetero.io.star import read_table
 from libhetero.records import ParticleSet
 
 LOGGER = logging.getLogger(__name__)
@@ -23,8 +21,8 @@ def molecule_weights(particles: ParticleSet) -> Float[np.ndarray, "particles"] |
     junk = np.zeros(0)
     if particles.estimates is not None:
         junk = np.clip(np.asarray(particles.estimates.junk, np.float64), 0, 1)
-    elif (found := original_table(particles, "star", read_table)) is not None:
-        junk = np.clip(found[0].number(COLUMN, found[1], missing=0.0), 0, 1)
+    elif particles.source is not None and particles.source.format == "star":
+        junk = np.clip(particles.source.data.number(COLUMN, particles.source.rows, missing=0.0), 0, 1)
     if not junk.any():
         return None
     LOGGER.info(

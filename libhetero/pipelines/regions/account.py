@@ -9,7 +9,7 @@ import numpy as np
 from libhetero.analysis.gaussian_features import FEATURES
 from libhetero.analysis.regions import Regions
 from libhetero.pipelines.decoding.gaussians import Changes
-from libhetero.pipelines.regions.evidence import MOST_TESTED, Judged
+from libhetero.pipelines.regions.evidence import Judged
 from libhetero.pipelines.regions.record import KindRecord, RegionRecord
 from libhetero.telling import duration
 
@@ -138,7 +138,7 @@ def facts(grouped: Regions, changes: Changes, judged: Judged, p_value: float, se
 
 
 def facts_of_nothing(
-    particles: int, gaussians: int, dropped: tuple[RegionRecord, ...], p_value: float, looked: bool
+    particles: int, gaussians: int, dropped: tuple[RegionRecord, ...], p_value: float, looked: bool, most: int = 0
 ) -> list[str]:
     """Return the lines of a page on which there is no region.
 
@@ -146,6 +146,7 @@ def facts_of_nothing(
     ----------
     dropped : regions of the decoded changes for which the particles do not speak.
     looked : whether changes were decoded at all; a run whose latents have no numbers has none.
+    most : particles that would be searched of a larger set; 0 where there would be no more of them than now.
     """
     differ = (
         "The particles' latents (mid_00.txt, for e2hype_embed.py and e2hype_eval.py) may still differ in what no "
@@ -153,7 +154,7 @@ def facts_of_nothing(
         if looked
         else "All particles are one structure as far as these images tell."
     )
-    more = "" if particles > MOST_TESTED else f"more particles (up to {MOST_TESTED} are searched); "
+    more = f"more particles (up to {most} are searched); " if most else ""
     found = (
         f"Changes decoded grouped into {len(dropped)} region(s), none of which changes more than noise alone gives at "
         f"a p-value of {p_value:g}."

@@ -116,6 +116,13 @@ def most_tested(box_size: int, views: int) -> int:
     return min(MOST_TESTED, max(_held(box_size, views), MOST_IMAGES // views, 1))
 
 
+def more_tested(run: Run) -> int:
+    """Return how many particles regions would be tested on were there more of them; 0 where no more than now."""
+    drawn = drawn_from(run.feed())
+    most = most_tested(drawn.box_size, drawn.views)
+    return most if len(drawn) < most else 0
+
+
 def _held(box_size: int, views: int) -> int:
     """Return of how many particles the full images are held."""
     return max(SAMPLE_BYTES // (4 * views * box_size**2), 1)

@@ -28,7 +28,7 @@ from libhetero.io import read_particles
 from libhetero.io.arrays import read_arrays
 from libhetero.io.paths import stacks_known
 from libhetero.pipelines.run.data import DataConfig
-from libhetero.pipelines.run.seen import SAME_CTF, WORDS, changed, exposed_since, of_another_set, seen
+from libhetero.pipelines.run.seen import SAME_CTF, WORDS, at_full_strength, changed, exposed_since, of_another_set, seen
 from libhetero.records import ParticleSet
 
 LOGGER = logging.getLogger(__name__)
@@ -112,6 +112,7 @@ def particles_of_run(folder: Path, data: DataConfig, *, to_train: bool = False) 
         )
         return particles
     _check_images(particles, record, f"{data.particles}", Path(folder))
+    particles = at_full_strength(record.seen, particles)
     _check_seen(particles, record, f"{data.particles}", to_train)
     return particles
 

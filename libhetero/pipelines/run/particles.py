@@ -95,7 +95,7 @@ def load_particles(data: DataConfig) -> ParticleSet:
     ------
     DataError : no particles, poses or CTF, several box or pixel sizes, or an odd box.
     """
-    particles = _as_asked(_read(data), data, once=True)
+    particles = _as_asked(_read(data), data, once=not data.no_ctf)
     if len(particles) == 0:
         raise DataError(f"{data.particles}: holds no particles; expected at least one.")
     if data.count not in (0, len(particles)):

@@ -7,9 +7,12 @@ amplitude contrast and phase shift are compared as the one phase that they are.
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 from jaxtyping import Bool, Float
 
+from libhetero.io.tilt_series import is_thinned
 from libhetero.records import ParticleSet
 
 WORDS = {"rotation": "orientation", "shift": "shift", "ctf": "CTF"}
@@ -20,6 +23,7 @@ SAME_CTF = (
     *(2e-3, 2e-3),  # cosine and sine of the phase of amplitude contrast and phase shift
     *(0.5, 2e-3),  # Å², scale
 )
+SCALE = len(SAME_CTF) - 1
 SAME_ABERRATION = (1e-3, 1e-3)
 FAR_ANGLE, FAR_DEFOCUS = 10.0, 500.0  # degrees, Å: further than most particles go when they are refined
 
@@ -55,6 +59,17 @@ def exposed_since(then: dict[str, np.ndarray], particles: ParticleSet) -> bool:
     if particles.ctf is None or particles.ctf.exposure is None or "ctf" not in then:
         return False
     return then["ctf"].shape[1] == seen(particles)["ctf"].shape[1] - 1
+
+
+def at_full_strength(then: dict[str, np.ndarray], particles: ParticleSet) -> ParticleSet:
+    """Return the set with 1 as the factor of every CTF where these had it before, and tilts say it now.
+
+    Programs of before did not take the cosine of a tilt for a factor that the list does not state (`thinned`).
+    """
+    ctf = particles.ctf
+    if ctf is None or "ctf" not in then or not is_thinned(particles) or not np.all(then["ctf"][:, SCALE] == 1):
+        return particles
+    return dataclasses.replace(particles, ctf=dataclasses.replace(ctf, scale=np.ones_like(np.asarray(ctf.scale))))
 
 
 def of_another_set(then: dict[str, np.ndarray], now: dict[str, np.ndarray]) -> Bool[np.ndarray, "particles"] | None:

@@ -34,6 +34,7 @@ from libhetero.analysis.regions import find_regions
 from libhetero.configuration import read_document, to_dict, write_json
 from libhetero.errors import ConfigurationError
 from libhetero.models.gmm.changes import parts_of
+from libhetero.models.gmm.config import AUTO, GmmConfig
 from libhetero.models.gmm.further import coarse_weight
 from libhetero.models.gmm.latent.subspace import Subspace
 from libhetero.physics.fourier import half_plane, real_image, ring_index
@@ -164,6 +165,12 @@ class NullSearch:
         shown = tuple(Shown.of(run.model, mixture, batch, contrast) for batch in read if batch is not None)
         return cls(run.model, mixture, shown, feature, run.config.training.seed)
 
+    @property
+    def asked(self) -> GmmConfig:
+        """What was asked of the run; of one that does not tell what its particles decided, all kinds of change."""
+        config: GmmConfig = self.model.config
+        return config.as_asked() if config.decided is not None else dataclasses.replace(config, vary=AUTO)
+
     def digest(self, seed: int) -> str:
         """Return what tells one search from another: this version, what is searched, and the noise that is drawn.
 
@@ -171,8 +178,8 @@ class NullSearch:
         ----------
         seed : of the noise.
         """
-        asked, off = self.model.config.as_asked(), self.model.subspace.nuisances
-        found = hashlib.sha256(f"{__version__} {self.feature} {self.seed} {seed} {asked.vary} {off}".encode())
+        off = self.model.subspace.nuisances
+        found = hashlib.sha256(f"{__version__} {self.feature} {self.seed} {seed} {self.asked.vary} {off}".encode())
         for one in self.shown:
             for array in (one.batch.images, one.ring_weight, one.batch.weight):
                 found.update(np.ascontiguousarray(array, np.float32).tobytes())
@@ -190,7 +197,7 @@ class NullSearch:
         )
         made: Any = models.create(
             model.family,
-            dataclasses.replace(model.config.as_asked(), latent_size=0, decoder=PLAIN),
+            dataclasses.replace(self.asked, latent_size=0, decoder=PLAIN),
             box_size=model.box_size,
             pixel_size=model.pixel_size,
             sample=sample,

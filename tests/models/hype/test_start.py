@@ -144,7 +144,7 @@ def test_it_is_told_of_how_many_particles_a_start_is_where_memory_holds_no_more(
     batch, label, _ = two_molecules()
     monkeypatch.setattr(Start, "of_particles", lambda *_: None)
     told, ones = [], np.ones(COUNT)
-    for most in (COUNT, COUNT + 1):
+    for most in (COUNT, 2 * COUNT):
         monkeypatch.setattr("libhetero.models.hype.config.MOST_IMAGES", most * 4 * N**2)
         for known in (None, KnownClasses(label, np.zeros(COUNT, int), ones, ones, 0.05)):
             caplog.clear()

@@ -106,6 +106,9 @@ def test_copies_of_an_image_stay_in_one_half_set(symmetric, tmp_path):
     assert len(found) == 3 * COUNT and set(half.tolist()) == {0, 1}
     assert all(len(set(half[image == one])) == 1 for one in range(COUNT))
     assert not list((tmp_path / "aligned").glob("*.cs"))
+    alone = dataclasses.replace(run.particles, half_set=np.ones(COUNT, np.int8))
+    half = np.asarray(seen_several_times(alone, 3).half_set).reshape(3, COUNT)
+    assert set(half[0].tolist()) == {0, 1} and np.all(half == half[0]), "of one half-set alone, it is halved"
 
 
 def test_copies_of_an_image_are_less_all_but_the_region_of_their_unit(symmetric, tmp_path):

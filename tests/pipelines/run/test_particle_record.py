@@ -11,11 +11,12 @@ import pytest
 
 from libhetero.errors import DataError
 from libhetero.io import read_particles, write_particles
+from libhetero.io.tilt_series import thinned
 from libhetero.pipelines.run import particle_record
 from libhetero.pipelines.run.data import DataConfig
 from libhetero.pipelines.run.particle_record import RECORD, particles_of_run, write_record
 from libhetero.pipelines.run.particles import load_particles
-from libhetero.pipelines.run.seen import seen
+from libhetero.pipelines.run.seen import at_full_strength, changed, seen
 from tests.making.particles import sample_particles
 
 RUN = Path("run")
@@ -279,6 +280,19 @@ def test_exposures_that_programs_of_before_did_not_read_are_named(project, caplo
         particle_record._check_seen(exposed, record, "set.star", to_train=True)
     particle_record._check_seen(exposed, record, "set.star", to_train=False)
     assert "are of images that do not fade" in caplog.text and "CTF" not in caplog.text
+
+
+def test_a_run_of_before_goes_on_without_the_cosines_of_tilts(project) -> None:
+    """Its list states tilts and no factors, which were 1 then; a run that has the cosines keeps them."""
+    _, particles = project
+    chosen, tilt = particles.take(np.array(ROWS)), np.linspace(-60, 60, len(ROWS)).astype(np.float32)
+    ctf = dataclasses.replace(chosen.ctf, scale=np.ones(len(ROWS), np.float32))
+    chosen = dataclasses.replace(chosen, tilt=tilt, ctf=ctf)
+    now = thinned(chosen)
+    assert not np.array_equal(now.ctf.scale, chosen.ctf.scale)
+    as_then = at_full_strength(seen(chosen), now)
+    assert not changed(seen(chosen), seen(as_then))["ctf"].any() and changed(seen(chosen), seen(now))["ctf"].any()
+    assert at_full_strength(seen(now), now) is now
 
 
 def test_a_record_without_all_of_the_ctf_is_one_line(project) -> None:

@@ -86,7 +86,7 @@ def test_what_particles_decided_is_left_to_those_of_a_half_set(tmp_path):
     settled = dataclasses.replace(run.config.model, latent_size=2, vary="pa", decided=("vary", "latent_size"))
     run = dataclasses.replace(run, config=dataclasses.replace(run.config, model=settled))
     model = new_config(halves.half_request(run, tmp_path / "half1", tmp_path / "half1.pkl")).model
-    assert (model.latent_size, model.vary, model.decided) == (0, "auto", ())
+    assert (model.latent_size, model.vary, model.decided) == (0, "auto", None)
     assert model.settled(settled) == settled, "a half-set that goes on has what its own particles decided"
 
 

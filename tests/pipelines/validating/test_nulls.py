@@ -123,6 +123,7 @@ def test_what_a_search_finds_is_told_by_its_regions(monkeypatch):
     monkeypatch.setattr(nulls, "find_regions", grouped)
     model = Projector()
     model.neutral = gaussians(np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32))
+    model.config = dataclasses.replace(model.config, decided=())
     shown = (nulls.Shown.of(model, model.neutral, seen_particles(2), None),)
     search = nulls.NullSearch(model, model.neutral, shown, "amplitude", 0)
     for kept, expected in ((modes, (2, 0.8 / 1.8)), (modes[:, :0], (0, 0.0))):
@@ -139,6 +140,9 @@ def test_what_a_search_finds_is_told_by_its_regions(monkeypatch):
     model.config = dataclasses.replace(model.config, decided=("vary",))
     search.search(np.random.default_rng(0))
     assert asked["vary"] == "auto", "what the run's particles decided, those of a null set do"
+    model.config = dataclasses.replace(model.config, decided=None)
+    search.search(np.random.default_rng(0))
+    assert asked["vary"] == "auto", "of a run that does not tell what it was asked for"
 
 
 def test_poses_of_null_sets_are_off_as_the_run_s_are():

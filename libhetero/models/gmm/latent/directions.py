@@ -9,8 +9,8 @@ changes. A direction that stands out raises an eigenvalue: the score test of its
 eigenvalue is by chance, with these poses, CTFs and weights, is what the same B and draws of noise in the place of
 the images give (a parametric bootstrap; `Equations.noise`), of which a Gumbel distribution makes a p-value, for all
 directions together. Where the noise is larger than its weights say, all eigenvalues are; they are divided by the
-median's excess, which what is said of a mode's likelihood is held against, too. Where images differ in their noise,
-the equations know it (`noise_power`).
+median's excess, and what is missed without a mode is held against draws that are as much larger. Where images differ
+in their noise, the equations know it (`noise_power`).
 
 What stands out is fitted (expectation maximisation), and what is left is tested again, until nothing stands out.
 
@@ -214,7 +214,7 @@ def _judged(equations: Equations, model: LowRank, columns: np.ndarray, base: flo
         missed = missed_without(said)[-model.rank :]
         weakest = int(np.argmin(missed))
         seen = spectrum(equations, model.without(weakest), columns)
-        chance = seen.excess * gain_of(seen.chance, count)
+        chance = gain_of(seen.excess * seen.chance, count)
         p = gumbel_tail(missed, chance)
         if forced or p[weakest] < SIGNIFICANT:
             typical = equations.hessian.mean(axis=0, dtype=np.float64)

@@ -24,7 +24,7 @@ from jaxtyping import Float, Int
 
 from libhetero.models.gmm.latent.directions import nothing_changes
 from libhetero.models.gmm.latent.low_rank import LowRank, expected
-from libhetero.models.gmm.latent.noise_power import Said
+from libhetero.models.gmm.latent.noise_power import LOOKED_AT, Said
 from libhetero.models.gmm.latent.normal_equations import (
     NUISANCES,
     About,
@@ -85,8 +85,9 @@ def particle_equations(
         return normal_equations(imaging, sample, patch, layout, draws=draws, **options)
     used = np.flatnonzero(sample.weight)
     held, particle = np.unique(used // sample.views, return_inverse=True)
-    images, of_image = _some_images(imaging, sample, patch, layout, options)
-    solved = _solved(images, of_image, known) if nuisances else None
+    images, of_image = _some_images(imaging, sample, patch, layout, options, LEARNT_FROM if nuisances else LOOKED_AT)
+    solved, power = _solved(images, of_image, known) if nuisances else None, images.power
+    del images
     left = number_of_columns(patch, layout, fields=fields, about=about)
     parts = [np.zeros((len(held), *rest, left), np.float32) for rest in ((left,), (), (draws,))]
     told = {"next": 0}
@@ -94,7 +95,7 @@ def particle_equations(
     lock = Lock()
 
     def take(rows: slice, said: Said) -> None:
-        said = images.power.divided(said)
+        said = power.divided(said)
         each: tuple[np.ndarray, ...] = said.hessian, said.gradient, said.noise
         if solved is not None:
             random = np.random.default_rng([seed, rows.start])
@@ -110,16 +111,16 @@ def particle_equations(
 
     each_image(imaging, replace(sample, views=1), patch, layout, take, draws=draws, **options)
     hessian, gradient, noise = parts
-    return Equations(hessian, gradient, noise, 0, given_columns(fields, about), layout.kinds, images.power, solved)
+    return Equations(hessian, gradient, noise, 0, given_columns(fields, about), layout.kinds, power, solved)
 
 
 def _some_images(
-    imaging: Imaging, sample: Batch, patch: np.ndarray, layout: Layout, options: dict[str, Any]
+    imaging: Imaging, sample: Batch, patch: np.ndarray, layout: Layout, options: dict[str, Any], most: int
 ) -> tuple[Equations, Int[np.ndarray, "images"]]:
-    """Return the equations of the images of some particles, and the place of each image's particle."""
+    """Return the equations of at most so many images, all of their particles, and the place of each one's particle."""
     used = (np.asarray(sample.weight) > 0).reshape(-1, sample.views)
     held = np.flatnonzero(used.any(axis=1))
-    count = min(max(LEARNT_FROM // sample.views, 1), len(held))
+    count = min(max(most // sample.views, 1), len(held))
     places = np.arange(count) * len(held) // count
     rows = rows_of_views(held[places], sample.views)
     there = np.asarray(sample.weight)[rows] > 0

@@ -114,6 +114,7 @@ def test_noise_that_is_larger_than_its_weights_say_is_no_direction():
     gradient = np.einsum("npa,np->na", seen, 1.5 * data).astype(np.float32)
     louder = Equations(equations.hessian, gradient, equations.noise, 1, 0, "a")
     assert find_directions(louder, "a", 8).model.rank == 0
+    assert find_directions(louder, "a", 1, forced=True).p[0] > 0.1
 
 
 @pytest.mark.parametrize("count", [3, 4, 8])

@@ -9,7 +9,7 @@ import { saveSelection } from "./export.js";
 import { Jobs, JobsTab } from "./jobs.js";
 import { Keys } from "./keys.js";
 import { Latent } from "./latent.js";
-import { rowsIn } from "./numbers.js";
+import { rowsIn, whole } from "./numbers.js";
 import { Regions } from "./regions.js";
 import { Selection } from "./selection.js";
 import { State } from "./state.js";

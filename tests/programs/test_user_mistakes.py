@@ -345,7 +345,12 @@ TABLE += [
         ("gmm.txt/run", "a file"),
         write_gaussians,
     ),
-    Mistake("unwritable folder", "e2hype_refine.py particles.star", ("permission denied",), machine=unwritable),
+    Mistake(
+        "unwritable folder",
+        "e2hype_refine.py particles.star --preset small",
+        ("permission denied",),
+        machine=unwritable,
+    ),
     Mistake(
         "unwritable folder", "e2hype_import.py particles.star", ("particles.lst", "not writable"), machine=unwritable
     ),
@@ -361,7 +366,7 @@ TABLE += [
         "output onto the input", "e2hype_import.py particles.star --output particles.star", ("particles.star", "input")
     ),
     Mistake("full disk", "e2hype_import.py particles.star", ("particles.lst", "no space left"), machine=full_disk),
-    Mistake("full disk", "e2hype_refine.py particles.star", ("no space left",), machine=full_disk),
+    Mistake("full disk", "e2hype_refine.py particles.star --preset small", ("no space left",), machine=full_disk),
     Mistake(
         "Gaussian option of CryoHype", "e2hype_refine.py particles.star --nmid 4", ("--nmid", "--pointtransformer")
     ),

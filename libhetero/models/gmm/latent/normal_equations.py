@@ -376,13 +376,13 @@ class PatchImages:
         noise = self._noise(key, draws)
         if len(self.imaging.operators) > 1:
             changes, whole = self._complex(observation)
-            return *_products(changes, target - whole, noise), jnp.sum((target - whole) ** 2)
+            return _products(changes, target - whole, noise)
         changes, whole = self._unit(observation)
-        hessian, gradient, said = _products(changes, target - whole, noise)
+        hessian, gradient, said, power = _products(changes, target - whole, noise)
         turned = self._turn(observation.pose.rotation)
         hessian = jnp.matmul(turned.T, jnp.matmul(hessian, turned, precision=HIGHEST), precision=HIGHEST)
         gradient = jnp.matmul(turned.T, gradient, precision=HIGHEST)
-        return hessian, gradient, jnp.matmul(said, turned, precision=HIGHEST), jnp.sum((target - whole) ** 2)
+        return hessian, gradient, jnp.matmul(said, turned, precision=HIGHEST), power
 
     def _noise(self, key: PRNGKeyArray, draws: int) -> Float[Array, "draws side side"]:
         """Return white noise of variance 1 wherever an image is compared."""
@@ -456,10 +456,11 @@ class PatchImages:
         return jax.lax.scan(add, start, jnp.asarray(self.imaging.operators))[0]
 
 
-def _products(flat: Array, rest: Array, noise: Array) -> tuple[Array, Array, Array]:
-    """Return A Aᵀ, A r and what the noise says; in full precision, for A Aᵀ must stay positive definite."""
+def _products(flat: Array, rest: Array, noise: Array) -> tuple[Array, Array, Array, Array]:
+    """Return A Aᵀ, A r, what the noise says and |r|²; in full precision, for A Aᵀ must stay positive definite."""
     said = jnp.matmul(noise.reshape(len(noise), flat.shape[1]), flat.T, precision=HIGHEST)
-    return jnp.matmul(flat, flat.T, precision=HIGHEST), jnp.matmul(flat, rest.reshape(-1), precision=HIGHEST), said
+    gradient = jnp.matmul(flat, rest.reshape(-1), precision=HIGHEST)
+    return jnp.matmul(flat, flat.T, precision=HIGHEST), gradient, said, jnp.sum(rest**2)
 
 
 def _layout(patch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -10,7 +10,7 @@ work folder that was stopped goes on.
     mixture     ten molecules, CryoHype
     motion      the insulin receptor with two Fabs (4ZXB), three pieces that turn, imaged finely and trained on cropped
                 images: a map of each moving piece by its own poses, and one of all with every image put back
-    arms        Hsp90, two pieces that are most of it turn: as motion, on images of 64 pixels
+    arms        Hsp90, two pieces that are most of it turn: as motion, on 2000 images
 
 The first two are imaged twice, the same images listed with true poses (`true`) and with wrong ones (`wrong`), and each
 list is trained with and without --refine_poses:
@@ -26,12 +26,16 @@ list is trained with and without --refine_poses:
 
 Of the last two: the resolution, Å at an FSC of 0.5 with the true map within a mask of it, of the map of all images as
 they are listed, of each moving piece at its region's poses and of the whole put back, and what half-maps say (0.143).
-The region of a piece is the one whose map shows it best; half-maps of what is put back share the run.
+The region of a piece is the one whose map shows it best; half-maps of what is put back share the run. Where
+relion_reconstruct is installed, it makes a map of each region's list too: its resolution likewise, and `same`, the mean
+over shells of the FSC between its map and ours within the mask of the piece.
 """
 
 from __future__ import annotations
 
 import argparse
+import shutil
+import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -101,7 +105,7 @@ PROFILES: dict[str, Rows] = {
             "--pointtransformer --model gmm.txt --preset small --box 64",
         ),
         "arms": Row(
-            "motion set --pdb {shared}/mixture/cif/2CG9.cif.gz --pieces 2 --apix 3 --n 2000 --box 64 --snr 0.1 "
+            "motion set --pdb {shared}/mixture/cif/2CG9.cif.gz --pieces 2 --apix 1.5 --n 2000 --box 128 --snr 0.05 "
             "--rmsd 6",
             "",
             "--pointtransformer --model gmm.txt --preset small --box 64",
@@ -327,6 +331,10 @@ def of_motion(name: str, row: Row, options: argparse.Namespace, report: dict[str
     lists = sorted((own / "run" / "aligned").glob("region_*.star"))
     words = [("make3d", f"run/aligned/{one.name} {one.stem}.mrc", f"{one.stem}.mrc") for one in lists]
     harness.run_missing(stages(words), regions, own, report, save)
+    if shutil.which("relion_reconstruct"):
+        for one in lists:
+            of_list = ["--i", f"run/aligned/{one.name}", "--o", f"relion_{one.stem}.mrc", "--ctf"]
+            subprocess.run(["relion_reconstruct", *of_list], cwd=own, check=True, capture_output=True)
     seconds = {stage: result["processor_seconds"] for stage, result in done.items()}
     score = read_json(own / "run.json").get("gaussians", {})
     motion = {key: score.get("motion", {}).get(key) for key in ("rmsd_about_mean", "rmsd_without_motion")}
@@ -360,6 +368,12 @@ def resolutions(folder: Path, regions: Sequence[str]) -> dict[str, Any]:
         maps = {name: agreement(name, mask) for name in ("listed", "still", *regions)}
         best = min(regions, key=lambda name: maps[name]["truth"], default=None)
         found[f"piece {number}"] = {name: maps[name] for name in ("listed", "still", best) if name is not None}
+        if best is not None and (folder / f"relion_{best}.mrc").exists():
+            other, ours = (read_volume(folder / f"{name}.mrc")[0] for name in (f"relion_{best}", best))
+            found[f"piece {number}"]["relion"] = {
+                "truth": resolution(masked_fsc(other, whole, mask), 0.5, pixel_size),
+                "same": float(masked_fsc(other, ours, mask)[1:].mean()),
+            }
     return found
 
 
@@ -396,7 +410,7 @@ def print_motion(found: dict[str, Any]) -> None:
         print(f"whole, {name:<12}" + "".join(f"{found[name][key]:>8.2f}" for key in ("truth", "halves")))
     for piece in (key for key in found if key.startswith("piece")):
         for name, figures in found[piece].items():
-            print(f"{piece}, {name:<12}" + "".join(f"{figures[key]:>8.2f}" for key in ("truth", "halves")))
+            print(f"{piece}, {name:<12}" + "".join(f"{key:>8} {value:.3f}" for key, value in figures.items()))
 
 
 if __name__ == "__main__":

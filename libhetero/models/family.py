@@ -91,6 +91,20 @@ class MixtureFamily(ModelFamily, Protocol):
     def image_scale(self) -> float:
         """Factor from projections of mixtures to images as models see them."""
 
+    @property
+    def ring_weight(self) -> Float[AnyArray, "n half"]:
+        """Weight of each Fourier pixel's squared error."""
+
+    @property
+    def blur(self) -> float:
+        """How far errors of the listed poses displace Gaussians, in root mean square along an axis of the image, Å.
+
+        0 where poses are right or not looked at, and where Gaussians move: then it is not poses alone that blur a map.
+        """
+
+    def solved_poses(self, params: Any, batch: Batch) -> Pose:
+        """Return the pose at which each image is most probably seen, solved for beside the latent."""
+
     def directions(self) -> tuple[Direction, ...]:
         """Return the directions of change that the particles showed before training; none where nobody looked."""
 

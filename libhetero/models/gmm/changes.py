@@ -22,6 +22,7 @@ ROUNDING = 0.04  # of the hinge that keeps amplitudes above 0
 NEUTRAL_MOVE, NEUTRAL_FOLDS = 6.0, 3.0  # Å, e-folds: one unit of the neutral mixture's adaptation
 NEIGHBOURS = 12
 GIVES_WAY = 1.0  # Å by which a pair's distance changes
+REACH = 0.6  # of the distance between Gaussians: what comes and goes is averaged over
 
 
 def positive(value: Float[AnyArray, "*shape"]) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:
@@ -151,6 +152,49 @@ def nearest_pairs(position: Float[np.ndarray, "points 3"]) -> Int[np.ndarray, "p
     itself = nearest == np.arange(len(position))[:, None]  # not the first where several are in one place
     others = np.take_along_axis(nearest, np.argsort(itself, axis=1, kind="stable"), axis=1)[:, :count]
     return np.stack([np.repeat(np.arange(len(position)), count), others.ravel()], axis=1).astype(np.int32)
+
+
+@dataclass(frozen=True, eq=False)
+class Neighbourhood:
+    """Means of changes of amplitude over what images do not tell apart.
+
+        ā_j = Σ_i m_i exp(-|x_i - x_j|² / 2 l²) a_i / Σ_i m_i exp(-|x_i - x_j|² / 2 l²),     i: j and its nearest
+
+    m is a Gaussian's amplitude, x its place, and l = `REACH` times the distance to the nearest Gaussian, in the median.
+    Gaussians share the detail of their map: of two that are next to each other images tell what both hold together, and
+    what the changes of one differ from the other's by is mostly noise, the more so the weaker it is.
+
+    Parameters
+    ----------
+    near : (N, K), of each Gaussian its nearest.
+    share : (N, K + 1), of itself and of these in its mean; the sum is 1.
+    """
+
+    near: Int[np.ndarray, "points near"]
+    share: Float[np.ndarray, "points shares"]
+
+    @classmethod
+    def of(cls, neutral: Gaussians, edges: Int[np.ndarray, "pairs 2"]) -> Neighbourhood:
+        """Find the shares.
+
+        Parameters
+        ----------
+        neutral : the mixture, Å.
+        edges : from `nearest_pairs`.
+        """
+        position, mass = (np.asarray(array, np.float64) for array in (neutral.position, neutral.amplitude))
+        count = len(mass)
+        near = np.asarray(edges)[:, 1].reshape(count, -1)
+        square = np.sum((position[near] - position[:, None]) ** 2, axis=-1)
+        width = REACH**2 * max(float(np.median(square.min(axis=1, initial=np.inf))), 1e-12)
+        mass = np.maximum(mass, 1e-3 * np.mean(np.abs(mass)) + 1e-30)
+        share = np.concatenate([mass[:, None], mass[near] * np.exp(-square / (2 * width))], axis=1)
+        return cls(near, (share / share.sum(axis=1, keepdims=True)).astype(np.float32))
+
+    def mean(self, change: Float[AnyArray, "points *columns"]) -> Float[Array, "points *columns"]:
+        """Return the means of changes."""
+        others = jnp.einsum("nk,nk...->n...", self.share[:, 1:], jnp.asarray(change)[self.near])
+        return jnp.einsum("n,n...->n...", self.share[:, 0], change) + others
 
 
 def strain(neutral: Gaussians, edges: Any, mixture: Gaussians) -> Float[Array, ""]:

@@ -12,7 +12,7 @@ solved for, particle by particle (`latent.posterior`), or, as published, read of
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import jax
@@ -32,6 +32,7 @@ from libhetero.models.contrast import (
 from libhetero.models.corner_noise import measure_explainable, measure_noise
 from libhetero.models.gmm.changes import (
     Modes,
+    Neighbourhood,
     adapted,
     changed,
     modes_in_outputs,
@@ -86,6 +87,8 @@ class GmmModel:
     mobile : (N,), 1 for each Gaussian that may change, 0 for each that may not; None for all.
     contrast : of the particles, as the sample shows them.
     turning : whether modes of motion are continued as turns; older runs' are straight.
+    averaged : whether changes of amplitude are means over neighbours (`changes.Neighbourhood`); those of older runs are
+        not, nor any with an encoder network.
     explainable : mean power of a weighted pixel of an image that is signal (`corner_noise`); 0 where it is not known.
     """
 
@@ -102,6 +105,7 @@ class GmmModel:
     mobile: np.ndarray | None = None
     contrast: ContrastPrior = ContrastPrior()
     turning: bool = True
+    averaged: bool = True
     explainable: float = 0.0
     family: str = "gmm"
 
@@ -289,6 +293,21 @@ class GmmModel:
         """What is inferred beside the latent; None for nothing."""
         return None if self.subspace is None else _inferred(self.config, self.subspace.nuisances)
 
+    @property
+    def blur(self) -> float:
+        """How far poses' errors displace Gaussians along an axis of the image, Å; see `MixtureFamily`."""
+        nuisances, found = self._nuisances, self.subspace
+        if nuisances is None or found is None or not nuisances.posed or "p" in found.kinds:
+            return 0.0
+        whole = symmetric_copies(self.neutral, self.operators)
+        arm = np.asarray(whole.position) - np.mean(np.asarray(whole.position), axis=0)
+        return float(np.hypot(nuisances.shift, nuisances.rotation * np.sqrt(2 / 3 * np.mean(np.sum(arm**2, axis=1)))))
+
+    def solved_poses(self, params: Any, batch: Batch) -> Pose:
+        """Return the pose at which each image is most probably seen; see `MixtureFamily`."""
+        state, _ = self._infer(params, self._unmoved(params), batch)
+        return self._placed(batch, state[:, self.config.latent_size :]).pose
+
     def _placed(self, batch: Batch, numbers: Float[Array, "batch nuisances"]) -> Observation:
         """Return how particles were seen as far as their poses are off; contrast is left out."""
         observation, nuisances = batch.observation, self._nuisances
@@ -354,7 +373,7 @@ class GmmModel:
         elif unmoved is None:
             change = self._network(params, latent, key)
         else:
-            change = self._network(params, latent / LATENT_REACH, key) - unmoved
+            change = jax.vmap(self._averaged)(self._network(params, latent / LATENT_REACH, key) - unmoved)
             change = change + jax.vmap(self._modes(params).change)(latent)
         mobile = jnp.asarray(self.mobile)[:, None]
         return jax.vmap(partial(changed, self.config, neutral))(change * mobile)
@@ -383,9 +402,23 @@ class GmmModel:
 
     def _modes(self, params: Any) -> Modes:
         shape = len(self.neutral.sigma), len(self.layout.kinds), 0
-        outputs = params["modes"] * jnp.asarray(self.mobile)[:, None, None] if "modes" in params else jnp.zeros(shape)
+        outputs = self._averaged(params["modes"]) if "modes" in params else jnp.zeros(shape)
+        outputs = outputs * jnp.asarray(self.mobile)[:, None, None]
         edges = self.edges if self.turning else None
         return Modes.of(self.config, self.neutral_mixture(params), outputs, edges)
+
+    def _averaged(self, change: Float[Array, "points outputs *modes"]) -> Float[Array, "points outputs *modes"]:
+        """Return changes in the decoder's columns, those of amplitude averaged over neighbours."""
+        columns = self.layout.columns()[1]
+        if not self.averaged or not self.layout.amplitude or not self.edges.size:
+            return change
+        means = self._neighbourhood.mean(change[:, columns])
+        return jnp.concatenate([change[:, : columns.start], means, change[:, columns.stop :]], axis=1)
+
+    @cached_property
+    def _neighbourhood(self) -> Neighbourhood:
+        """Who is averaged with whom."""
+        return Neighbourhood.of(self.neutral, self.edges)
 
     def _whole(self, mixture: Gaussians) -> Gaussians:
         """Return the whole complex of one unit."""

@@ -39,6 +39,7 @@ SCHEMA = {
     "mobile": ArraySchema("bool", (PLACES,), optional=True),
     "contrast": ArraySchema("float", (4,), least=0, optional=True),
     "turning": ArraySchema("bool", optional=True),
+    "averaged": ArraySchema("bool", optional=True),
     "explainable": ArraySchema("float", least=0, optional=True),
 }
 
@@ -60,6 +61,7 @@ def to_arrays(model: GmmModel) -> dict[str, np.ndarray]:
         "edges": model.edges,
         "mobile": model.mobile,
         "turning": model.turning,
+        "averaged": model.averaged,
         "explainable": model.explainable,
     }
     if model.subspace is not None:
@@ -139,7 +141,9 @@ def fields_of(config: GmmConfig, arrays: dict[str, np.ndarray]) -> dict[str, Any
         "mobile": arrays.get("mobile"),
         "contrast": ContrastPrior(*map(float, arrays["contrast"])) if "contrast" in arrays else ContrastPrior(),
         "explainable": float(arrays.get("explainable", 0.0)),
-        "turning": bool(arrays.get("turning", False)),  # runs from before modes could are decoded as they were trained
+        # Runs from before modes could turn, or changes were averaged, are decoded as they were trained.
+        "turning": bool(arrays.get("turning", False)),
+        "averaged": bool(arrays.get("averaged", False)),
     }
 
 

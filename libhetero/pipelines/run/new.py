@@ -9,7 +9,9 @@ import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import cast
 
 import jax
 import numpy as np
@@ -21,7 +23,7 @@ from libhetero.io import write_gaussians, write_particles
 from libhetero.io.pose_changes import at_given_poses, at_refined_poses
 from libhetero.io.tilt_series import apart
 from libhetero.models.families import family_named
-from libhetero.models.family import ModelFamily
+from libhetero.models.family import MixtureFamily, ModelFamily
 from libhetero.models.hype.latent.known import KnownClasses
 from libhetero.pipelines.classifying.poses import refined_poses
 from libhetero.pipelines.run.asked import RefineConfig
@@ -36,10 +38,11 @@ from libhetero.pipelines.run.particles import feed_of, listed_particles, load_pa
 from libhetero.pipelines.run.poses import REFINED, refines_first, write_poses
 from libhetero.pipelines.run.preparation import further_of, measured, sample_of
 from libhetero.pipelines.run.reference import reference_projector
+from libhetero.pipelines.run.sharper_start import sharper_start
 from libhetero.pipelines.run.start import RunStart
 from libhetero.pipelines.run.starting_classes import starting_classes
 from libhetero.pipelines.run.starting_mixture import refuse_other_starts, starting_mixture
-from libhetero.records import ParticleSet, PoseChange
+from libhetero.records import Batch, Gaussians, ParticleSet, PoseChange
 from libhetero.telling.waiting import working
 from libhetero.training import sharding
 from libhetero.training.feed import ParticleFeed
@@ -81,20 +84,25 @@ class NewRun:
         LOGGER.info("measuring %d particles", count)
         if count < len(trained_on) and family_named(config.family).mixtures and config.model.encoder == "posterior":
             LOGGER.info("the search for what changes sees %d of %d particles", count, len(trained_on))
+        create = partial(
+            models.create,
+            config.family,
+            config.model,
+            box_size=feed.box_size,
+            pixel_size=feed.pixel_size,
+            sample=sample,
+            mobile=mobile,
+            known=known,
+            further=further,
+            seed=config.training.seed,
+        )
         with working(LOGGER.info, f"measuring {count} particles"):
-            model = models.create(
-                config.family,
-                config.model,
-                box_size=feed.box_size,
-                pixel_size=feed.pixel_size,
-                sample=sample,
-                gaussians=gaussians,
-                mobile=mobile,
-                known=known,
-                further=further,
-                seed=config.training.seed,
-            )
-        _check_finite(model)
+            model = create(gaussians=gaussians)
+            _check_finite(model)
+            sharper = _sharper(config, model, gaussians, sample, feed)
+            if sharper is not None:
+                gaussians, model = sharper, create(gaussians=sharper)
+                _check_finite(model)
         model = of_process_0(config.family, model)
         data = config.data.seen(feed.config, len(feed))
         config = with_model(config, self.asked, model.config, data)
@@ -156,6 +164,16 @@ def with_series(config: RunConfig, particles: ParticleSet) -> tuple[RunConfig, P
         return dataclasses.replace(config, data=dataclasses.replace(config.data, tilts="apart")), apart(particles)
     refuse_parts(config.training)
     return config, particles
+
+
+def _sharper(
+    config: RunConfig, model: ModelFamily, gaussians: Gaussians | None, sample: Batch, feed: ParticleFeed
+) -> Gaussians | None:
+    """Return Gaussians to begin again with, where the first search finds that poses have blurred the given ones."""
+    if gaussians is None:
+        return None
+    mixtures = cast(MixtureFamily, model)
+    return sharper_start(mixtures, gaussians, sample, config.model.symmetry, feed.box_size, feed.pixel_size)
 
 
 def _check_finite(model: ModelFamily) -> None:

@@ -43,8 +43,8 @@ class AlignConfig:
     refine: bool = option(
         False,
         "--refine",
-        help="refine the pose of each region against the images, the rest of the molecule as it is decoded; how far "
-        "it may go is learnt from the particles",
+        help="refine the pose of each region against the images, the rest of the molecule as it is decoded (see "
+        "--sweeps); how far it may go is learnt from the particles",
     )
     sweeps: int = option(
         2,

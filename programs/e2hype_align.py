@@ -18,9 +18,10 @@ that the region stands still in a map of the list, and what moves against it is 
 Writes RUN/aligned: region_NN.lst and .star, and .cs where the particles came from one, with all columns
 of the original list; region_NN_motion.txt, how the region is turned and where its middle goes in each
 particle; and motion.bild, arrows of the main motions, for ChimeraX beside RUN/regions.mrc.
---refine refines the poses against the images, with everything else as it is decoded. --subtract takes
-everything else off copies of the images, for refinement in other programs. Of a run with a symmetry,
-lists hold each image once for every unit of the complex; maps of them are made without --sym.
+--refine refines the poses against the images, with everything else as it is decoded, and the other
+regions where they were refined to. --subtract takes everything else, as it is decoded, off copies of
+the images, for refinement in other programs. Of a run with a symmetry, lists hold each image once for
+every unit of the complex; maps of them are made without --sym.
 A map of each list, in the region's mask: e2hype_make3d.py --mask."""
 
 EPILOG = """\

@@ -23,6 +23,8 @@ it for the consensus that e2hype_guess_n.py starts from, or on a class written b
 With --deform RUN, a Gaussian run of the same particles (or of more), every image is put back along the displacements
 that the run decodes for its particle: one map of all particles, as if none of them moved, in whatever box the list's
 images have. The half-maps then share the run's network; compare with the map without --deform.
+Here and with --probabilities, images count by 1 less the probability of being junk, which the list states
+or, where it has no such column, the run.
 
 With --probabilities, as e2hype_segment.py writes them for each region, there is a map for each class in which every
 image counts by the probability that it is of that class: present and absent of a piece, without hard classes.

@@ -128,6 +128,8 @@ class MixtureFamily(ModelFamily, Protocol):
         contrast: Float[AnyArray, "batch"],
         member: Bool[np.ndarray, "points"],
         spread: Float[AnyArray, "2"],
+        piece: Int[np.ndarray, "points"] | None = None,
+        moved: Float[AnyArray, "batch copies pieces 5"] | None = None,
     ) -> tuple[Pose, Float[Array, "particles numbers"], Float[Array, "particles numbers numbers"]]:
         """Return the pose at which a piece, as decoded, is seen in each image, with the rest of the molecule modelled.
 
@@ -142,4 +144,7 @@ class MixtureFamily(ModelFamily, Protocol):
         contrast : of each image.
         member : which Gaussians of `neutral_mixture` are the piece; one at least.
         spread : Å of shift and radians of rotation for u of 1.
+        piece : number of the piece of each Gaussian, -1 for none.
+        moved : where each image has shown these pieces, in each copy of a symmetric complex: what it has seen them off
+            the molecule's pose by, shift (Å) and rotation (radians); None where all but the piece are as decoded.
         """

@@ -18,6 +18,7 @@ from libhetero.pipelines.validate import ValidateConfig
 
 LOGGER = logging.getLogger(__name__)
 FOLDER, ARROWS = "aligned", "motion.bild"
+MOST_SWEEPS = 100
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,18 @@ class AlignConfig:
     refine: bool = option(
         False,
         "--refine",
-        help="refine the pose of each region against the images, the rest of the molecule as it is decoded; how far "
-        "it may go is learnt from the particles",
+        help="refine the pose of each region against the images, the rest of the molecule as it is decoded (see "
+        "--sweeps); how far it may go is learnt from the particles",
+    )
+    sweeps: int = option(
+        2,
+        "--sweeps",
+        metavar="N",
+        least=1,
+        most=MOST_SWEEPS,
+        goes_with=("refine",),
+        help="how often each region is refined: in sweeps over the regions, each with the others where they were found "
+        "last; with 1, with the others as they are decoded",
     )
     subtract: bool = option(
         False,
@@ -97,7 +108,7 @@ def run(config: AlignConfig, progress: Callable[[float], None] | None = None) ->
 
     from libhetero.files import replacing_set
     from libhetero.pipelines.aligning.files import region_name, write_alignment, write_motion_arrows
-    from libhetero.pipelines.aligning.motions import decoded_motions, operators_of, refined_motion
+    from libhetero.pipelines.aligning.motions import decoded_motions, operators_of, refined_motions
     from libhetero.pipelines.aligning.subtracting import check_subtraction, write_subtracted
     from libhetero.pipelines.decoding.gaussians import neutral_gaussians
     from libhetero.pipelines.decoding.latents import particle_latents
@@ -127,10 +138,8 @@ def run(config: AlignConfig, progress: Callable[[float], None] | None = None) ->
     share = 0.2 if config.refine else 1.0
     motions = decoded_motions(trained, latent, label, regions, config.batch_size, lambda done: advance(share * done))
     if config.refine:
-        for place, motion in enumerate(motions):
-            before, each = share + (1 - share) * place / len(motions), (1 - share) / len(motions)
-            told = part_of(advance, before, each)
-            motions[place] = refined_motion(trained, latent, label, motion, config.batch_size, told)
+        told = part_of(advance, share, 1 - share)
+        motions = refined_motions(trained, latent, label, motions, config.batch_size, config.sweeps, told)
     for motion in motions:
         LOGGER.info(
             "region %d: turns by %.2g°, its middle goes by %.2g Å (root mean square over the particles); %.2g Å of "

@@ -218,7 +218,7 @@ def _one_map(config: Make3dConfig, progress: Callable[[float], None] | None) -> 
         from libhetero.pipelines.maps.deforming import deformation_of
         from libhetero.pipelines.maps.junk import molecule_weights
 
-        weights = molecule_weights(feed.particles)
+        weights = molecule_weights(feed.particles, config.particles, Path(config.deform))
         deformation = deformation_of(config.deform, feed, config.particles, config.batch_size, config.symmetry)
     made = reconstruct_some(
         feed, np.arange(len(feed)), config.batch_size, config.symmetry, "reconstructing", progress, weights, deformation
@@ -279,11 +279,12 @@ def _weighted_maps(
     from libhetero.pipelines.maps.junk import molecule_weights
     from libhetero.pipelines.maps.reconstructing import listed_feed
     from libhetero.pipelines.maps.room import require_room
+    from libhetero.pipelines.run.kept import run_of
 
     feed = listed_feed(config.data(), config.contrast)
     require_room(feed.box_size)
     probabilities, wanted = whole_probabilities(probabilities_file, feed.particles), _wanted(config, feed)
-    weights = molecule_weights(feed.particles)
+    weights = molecule_weights(feed.particles, config.particles, run_of(Path(probabilities_file).parent))
     if weights is not None:
         probabilities = probabilities * weights[:, None]
     with classes.renewed_folder(config.output) as folder:

@@ -162,10 +162,10 @@ class RefiningOracle(GaussianOracle):
 
     imaging: Any = None
 
-    def piece_poses(self, params, latent, batch, contrast, member, spread):
+    def piece_poses(self, params, latent, batch, contrast, member, spread, piece=None, moved=None):
         """Refine with the mixtures of the table."""
         mixtures = self.decode(params, jnp.asarray(latent)[:: batch.views])
-        return refined_pieces(self.imaging, mixtures, member, batch, contrast, spread)
+        return refined_pieces(self.imaging, mixtures, member, batch, contrast, spread, piece, moved)
 
 
 def refining_run(folder: Path, truth: Truth, sluggish: float, noise: float = 0.1, symmetry: str = "c1") -> Run:

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from libhetero.io import MrcsWriter, read_particles, read_volume, write_latent, write_particles, write_volume
+from libhetero.io.particle_findings import ParticleFindings, write_findings
 from libhetero.io.volume import particles_in_map
 from libhetero.metrics.fsc import masked_fsc, resolution
 from libhetero.physics.gaussians import gaussians_to_volume
 from libhetero.pipelines.decoding.class_files import write_classes
+from libhetero.pipelines.run.particle_record import write_record
 from libhetero.reconstruction.wiener import radius_3d
 from libhetero.records import ParticleEstimates
 from libhetero.training.configuration import PreprocessConfig
@@ -232,6 +234,47 @@ def test_junk_counts_less_in_maps_of_states(program, noisy):
             np.testing.assert_allclose(found, less, atol=1e-4 * np.abs(less).max())
 
 
+def write_run(folder, particles, junk):
+    """Write what a run folder says of its particles."""
+    Path(folder).mkdir(exist_ok=True)
+    write_record(Path(folder), particles)
+    one = np.ones(len(junk))
+    write_findings(Path(folder) / "particles_00.txt", ParticleFindings(one, 0 * one, 0 * one, junk))
+
+
+def test_junk_of_the_run_counts_less_where_the_list_states_none(program, noisy):
+    """Of the images that the run knows, in whatever order; what a list states goes before."""
+    particles, label = noisy
+    listed, share = with_junk(particles)
+    known = np.random.default_rng(3).permutation(COUNT)[:200]
+    write_run("hype_00", particles.take(known), (1 - share)[known])
+    certain = np.column_stack([np.arange(COUNT), label[:, None] == np.arange(3)])
+    Path("hype_00/segmentations/one").mkdir(parents=True)
+    for folder in ("hype_00", "hype_00/segmentations/one"):
+        np.savetxt(f"{folder}/probabilities_region_01.txt", certain, fmt="%d")
+    weights = np.ones(COUNT)
+    weights[known] = share[known]
+    stated = dataclasses.replace(listed, estimates=ParticleEstimates(np.ones(COUNT), 1 - weights))
+    write_particles("stated.star", stated)
+    nothing = dataclasses.replace(listed, estimates=ParticleEstimates(np.ones(COUNT), np.zeros(COUNT)))
+    write_particles("nothing.star", nothing)
+    table = "hype_00/probabilities_region_01.txt"
+    said = {}
+    for name, own in (("particles", table), ("kept", table.replace("00/", "00/segmentations/one/")), ("stated", table)):
+        listed = "particles.star" if name == "kept" else f"{name}.star"
+        code, out, err = program(listed, name, "--probabilities", own, "--noinvert")
+        assert code == 0, err
+        said[name] = out + err
+    assert "hype_00 has found, as particles.star does not state it" in said["particles"]
+    assert f"together as much as {weights.sum():.0f} of {COUNT}" in said["particles"]
+    assert "which the list states" in said["stated"]
+    assert "junk" not in "".join(program("nothing.star", "nothing", "--probabilities", table, "--noinvert")[1:])
+    for k in range(3):
+        found, kept, stated = (read_volume(f"{one}/class_{k:02d}.mrc")[0] for one in ("particles", "kept", "stated"))
+        np.testing.assert_allclose(found, stated, atol=1e-3 * np.abs(stated).max())
+        np.testing.assert_array_equal(kept, found)
+
+
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
@@ -397,12 +440,27 @@ def test_junk_counts_less_in_deformed_maps(program, moving_run):
     listed = dataclasses.replace(listed, half_set=np.arange(400) // 2 % 2)
     junk = (np.arange(400) % 2).astype(float)
     estimated = dataclasses.replace(listed, estimates=ParticleEstimates(np.ones(400), junk))
-    for name, particles in (("all.star", estimated), ("some.star", listed.take(junk == 0))):
+    for name, particles in (("all.star", estimated), ("some.star", listed.take(junk == 0)), ("plain.star", listed)):
         write_particles(name, particles)
-        assert program(name, f"{name}.mrc", "--deform", "hype_00")[0] == 0
-    found, some = (read_volume(f"{name}.star.mrc")[0] for name in ("all", "some"))
+        if name == "plain.star":  # which does not state it: the run does
+            write_run("hype_00", listed, junk)
+        code, out, err = program(name, f"{name}.mrc", "--deform", "hype_00")
+        assert code == 0, err
+    assert "hype_00 has found, as plain.star does not state it: together as much as 200 of 400" in out + err
+    found, some, plain = (read_volume(f"{name}.star.mrc")[0] for name in ("all", "some", "plain"))
     np.testing.assert_allclose(found, some, atol=1e-3 * some.max())
-    assert particles_in_map("all.star.mrc") == 200
+    np.testing.assert_allclose(plain, some, atol=1e-3 * some.max())
+    assert particles_in_map("all.star.mrc") == particles_in_map("plain.star.mrc") == 200
+
+
+def test_deformed_maps_that_memory_cannot_hold_are_refused(program, moving_run, monkeypatch):
+    """Where the map of particles at rest could be held: before latents are looked for."""
+    run, _ = moving_run
+    (run.folder / "mid_00.txt").unlink()
+    monkeypatch.setattr("libhetero.files.memory.free_memory", lambda: 520 * BOX**3)
+    code, _, err = program("motion/particles.star", "map.mrc", "--deform", "hype_00")
+    assert code == 1 and f"--deform: a map of {BOX} voxels to a side, of which " in err and "(--batchsz)" in err
+    assert not Path("map.mrc").exists() and not (run.folder / "mid_00.txt").exists()
 
 
 def test_mistakes_of_deformed_maps(program, moving_run, tmp_path, monkeypatch):

@@ -341,10 +341,12 @@ class GmmModel:
         contrast: Float[AnyArray, "batch"],
         member: Bool[np.ndarray, "points"],
         spread: Float[AnyArray, "2"],
+        piece: Int[np.ndarray, "points"] | None = None,
+        moved: Float[AnyArray, "batch copies pieces 5"] | None = None,
     ) -> tuple[Pose, Float[Array, "particles numbers"], Float[Array, "particles numbers numbers"]]:
         """Return where a piece is seen in each image, the rest modelled; see `MixtureFamily`."""
         mixtures = self.decode(params, of_particles(latent, batch.views))
-        return refined_pieces(self._imaging(), mixtures, member, batch, contrast, spread)
+        return refined_pieces(self._imaging(), mixtures, member, batch, contrast, spread, piece, moved)
 
     def _imaging(self, grid: int = LARGEST_GRID) -> Imaging:
         """Return how mixtures become images on at most `grid` pixels."""

@@ -3,6 +3,9 @@
 A particle has one motion, whether one image shows it or several, as the tilts of a series do: what is decoded is the
 particle's, and what is refined follows from all of its images together. The pose of each image is composed with it.
 
+Where several regions are refined, what an image shows of one depends on where the others are taken to be. In sweeps
+over the regions each is refined with the others where they were found last.
+
 The Gaussians of a symmetric complex are one unit of it, which is seen through every operator S of the symmetry. A piece
 of it that lies at Q x + s is seen at R (S (Q x + s)) + t, so that each image shows as many pieces as there are
 operators, each at a pose of its own: (R S Q, t + R S s). All of them are rows of the list.
@@ -14,15 +17,15 @@ import dataclasses
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import count
+from itertools import count, product
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
 from libhetero.analysis.rigid import RigidMotions, rigid_motions
-from libhetero.models.gmm.latent.pieces import OF_SERIES, seen_in_image
+from libhetero.models.gmm.latent.pieces import NUMBERS, OF_SERIES, seen_in_image
 from libhetero.physics.observation import seen_through
 from libhetero.physics.symmetry import symmetry_operators
 from libhetero.pipelines.decoding.gaussians import mixture_model, neutral_gaussians, stream_mixtures
@@ -41,7 +44,8 @@ FIRST = 2.0, np.radians(4.0)  # Å and radians: spreads that the search begins w
 LEAST = np.array([0.02, np.radians(0.02)])
 MOST_CONTRAST = 3.0
 Found = tuple[Pose, np.ndarray, np.ndarray]
-Refinement = Callable[[Run, np.ndarray, np.ndarray, Callable[[float], None] | None], Found]
+Refinement = Callable[[Run, int, np.ndarray, np.ndarray, Callable[[float], None] | None], Found]
+Moved = Float[np.ndarray, "images units regions 5"]
 Particles = Iterator[tuple[Batch, np.ndarray, np.ndarray]]
 
 
@@ -124,42 +128,85 @@ def decoded_motions(
     return motions
 
 
-def refined_motion(
+def refined_motions(
     run: Run,
     latent: Float[np.ndarray, "images latent"],
     label: Int[np.ndarray, "gaussians"],
-    motion: RegionMotion,
+    motions: Sequence[RegionMotion],
     batch_size: int,
+    sweeps: int = 1,
     progress: Callable[[float], None] | None = None,
+) -> list[RegionMotion]:
+    """Return the motions of regions with their poses refined against the images, the rest of the molecule modelled.
+
+    In one sweep the rest is as decoded. In several each region is refined as often, and all others of `motions` are
+    where they were found last; so are the other units of a symmetric complex. A region that is alone is refined once.
+
+    Parameters
+    ----------
+    latent, label, batch_size, progress : as in `decoded_motions`.
+    motions : as decoded.
+    sweeps : over the regions.
+    """
+    several = sweeps > 1 and len(motions) * len(operators_of(run)) > 1
+    piece = np.full(len(label), -1)
+    for place, motion in enumerate(motions):
+        piece[label == motion.region] = place
+    moved = None
+    if several:
+        moved = np.zeros((len(run.particles), len(operators_of(run)), len(motions), NUMBERS), np.float32)
+    refinements = [_refinement(run, latent, piece, place, moved, batch_size) for place in range(len(motions))]
+    found, advance, times = list(motions), progress or (lambda fraction: None), sweeps if several else 1
+    for sweep, place in product(range(times), range(len(motions))):
+        done = sweep * len(motions) + place
+        told = part_of(advance, done / times / len(motions), 1 / times / len(motions))
+        which = f", sweep {sweep + 1} of {times}" if several else ""
+        found[place] = _refined(run, motions[place], place, refinements[place], moved, which, told)
+    return found
+
+
+def _refined(
+    run: Run,
+    motion: RegionMotion,
+    place: int,
+    refine: Refinement,
+    moved: Moved | None,
+    which: str,
+    progress: Callable[[float], None],
 ) -> RegionMotion:
-    """Return a region's motion with its poses refined against the images, the rest of the molecule as it is decoded.
+    """Return a region's motion with its poses refined, and put what it is moved by among that of all.
 
     The spreads are those that a sample shows (`learnt_spread`). Images of one particle are refined together.
 
     Parameters
     ----------
-    latent, label, batch_size, progress : as in `decoded_motions`.
     motion : as decoded.
+    place : of the region among the refined ones.
+    refine : what refines it.
+    moved : of all that are refined; None where they do not see each other.
+    which : of the sweeps, for the log.
     """
-    refine = _refinement(run, latent, np.asarray(label == motion.region), batch_size)
     (first, shown), begun = one_image_each(run.particles), np.array(FIRST, np.float32)
     sample = first[spread_indices(len(first), max(SAMPLE * len(first) // len(shown), LEAST_SAMPLE))]
-    spread = learnt_spread(begun, *refine(run, sample, begun, None)[1:])
+    units = seen_through_units(run)
+    spread = learnt_spread(begun, *refine(run, 0, sample, begun, None)[1:])
     LOGGER.info(
-        "region %d: refined by %.2g Å along each axis of the image and %.2g° about it (standard deviations)",
+        "region %d%s: refined by %.2g Å along each axis of the image and %.2g° about it (standard deviations)",
         motion.region,
+        which,
         spread[0],
         np.degrees(spread[1]),
     )
-    units, advance = seen_through_units(run), progress or (lambda fraction: None)
     poses, numbers, variance = list[Pose](), list[np.ndarray](), list[np.ndarray]()
-    for place, unit in enumerate(units):
-        told = part_of(advance, place / len(units), 1 / len(units))
-        found = refine(unit, np.arange(len(shown)), spread, told)
+    for number, unit in enumerate(units):
+        told = part_of(progress, number / len(units), 1 / len(units))
+        found = refine(unit, number, np.arange(len(shown)), spread, told)
         turned, stretched, mean, covariance = _in_images(unit, found, shown)
         poses.append(motion.motions.take(shown).pose_of_piece(turned, stretched))
         numbers.append(mean)
         variance.append(np.diagonal(covariance, axis1=1, axis2=2))
+        if moved is not None:
+            moved[:, number, place] = np.repeat(spread, [2, 3]) * mean
     refined = _after_one_another(poses)
     return dataclasses.replace(
         motion, poses=refined, spread=spread, numbers=np.concatenate(numbers), variance=np.concatenate(variance)
@@ -261,22 +308,39 @@ def _poses(run: Run) -> tuple[Pose, Float[np.ndarray, "images 3 3"]]:
 
 
 def _refinement(
-    run: Run, latent: Float[np.ndarray, "images latent"], member: Bool[np.ndarray, "gaussians"], batch_size: int
+    run: Run,
+    latent: Float[np.ndarray, "images latent"],
+    piece: Int[np.ndarray, "gaussians"],
+    place: int,
+    moved: Moved | None,
+    batch_size: int,
 ) -> Refinement:
-    """Return what refines the particles of some images, given the run at the poses of one unit and the spreads.
+    """Return what refines a region in the particles of some images, given the run at the poses of one unit, the number
+    of that unit, and the spreads.
 
     It gives the poses of the piece as decoded in all images of these particles, and their u and its variance, of each
     particle once.
+
+    Parameters
+    ----------
+    piece : which of the refined regions each Gaussian is of, -1 for none.
+    place : of the region among these.
+    moved : where all of them are, read as refinement goes on; None where the others are as decoded.
     """
     contrast, shown = contrasts(run), one_image_each(run.particles)[1]
     model, params = mixture_model(run), jax.device_put(run.params)
+    member, seen_from = piece == place, _units_seen_from(operators_of(run))
 
     @jax.jit
-    def found(latent: Array, batch: Batch, contrast: Array, spread: Array) -> tuple[Pose, Array, Array]:
-        return model.piece_poses(params, latent, batch, contrast, member, spread)
+    def found(
+        latent: Array, batch: Batch, contrast: Array, spread: Array, moved: Array | None
+    ) -> tuple[Pose, Array, Array]:
+        others = () if moved is None else (piece, moved)
+        return model.piece_poses(params, latent, batch, contrast, member, spread, *others)
 
     def refine(
         unit: Run,
+        number: int,
         images: Int[np.ndarray, "chosen"],
         spread: Float[np.ndarray, "2"],
         progress: Callable[[float], None] | None,
@@ -285,19 +349,26 @@ def _refinement(
         stream = _particles(unit, batch_size, images)
         read = int(np.count_nonzero(np.isin(shown, shown[images])))  # all images of these particles
         told = tracked(stream, read, "refining", lambda one: len(one[1]), progress)
-        for batch, rows, place in told:
+        for batch, rows, among in told:
             at = np.asarray(batch.index)
-            one = found(jnp.asarray(latent[at], jnp.float32), batch, jnp.asarray(contrast[at]), spread)
+            others = None if moved is None else jnp.asarray(moved[at][:, seen_from[number]])
+            one = found(jnp.asarray(latent[at], jnp.float32), batch, jnp.asarray(contrast[at]), spread, others)
             pose, numbers, covariance = jax.tree.map(np.asarray, one)
             held = len(np.unique(rows // batch.views))  # particles stand before padding
             poses.append(pose.take(rows))
             said.append((numbers[:held], covariance[:held]))
-            places.append(place)
+            places.append(among)
         order = np.argsort(np.concatenate(places), kind="stable")
         pose, u = (jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts) for parts in (poses, said))
         return pose.take(order), *u
 
     return refine
+
+
+def _units_seen_from(operators: Float[np.ndarray, "copies 3 3"]) -> Int[np.ndarray, "copies copies"]:
+    """Return which unit each copy of the Gaussians is, where the image is posed at each of the units: S_k of S_l."""
+    product_of = np.einsum("lij,kjm->lkim", operators, operators)
+    return np.abs(product_of[:, :, None] - operators).max(axis=(-2, -1)).argmin(axis=-1)
 
 
 def _particles(run: Run, batch_size: int, images: Int[np.ndarray, "chosen"]) -> Particles:

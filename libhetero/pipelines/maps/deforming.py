@@ -19,6 +19,7 @@ from libhetero.pipelines.decoding.latents import particle_latents, shows_nothing
 from libhetero.pipelines.decoding.particle_findings import particles_as_found
 from libhetero.pipelines.decoding.sampling import spread_indices
 from libhetero.pipelines.listing.table_columns import rows_of_record
+from libhetero.pipelines.maps.room import require_room_to_move
 from libhetero.pipelines.run.epoch_folder import run_and_epoch
 from libhetero.pipelines.run.folder import Run, open_run
 from libhetero.pipelines.run.particle_record import LIST, ParticleRecord, record_of
@@ -30,6 +31,7 @@ from libhetero.training.feed import ParticleFeed
 LOGGER = logging.getLogger(__name__)
 SAMPLE = 512  # particles that the extent of the motion is told of
 STILL = 1e-3  # Å: less is no motion
+COARSE = 64  # voxels to a side, on which it is told how much of the box moves
 SAME_OPERATOR = 1e-4
 SAME_TURN, SAME_SHIFT = 0.1, 0.1  # degrees and Å
 Places = Int[np.ndarray, "batch"]
@@ -44,13 +46,13 @@ def deformation_of(folder: str, feed: ParticleFeed, name: str, batch_size: int, 
     folder : of the run.
     feed : the particles, all among the run's, in whatever box.
     name : of their list, for messages.
-    batch_size : particles encoded at once, where the run has not left their latents.
+    batch_size : images inserted at once, and particles encoded where the run has not left their latents.
     symmetry : of the map.
 
     Raises
     ------
-    ConfigurationError : if the run is not of Gaussians, these do not move, or the map is to have a symmetry that they
-        have not: what one unit does by itself would be done to all.
+    ConfigurationError : if the run is not of Gaussians, these do not move, the map is to have a symmetry that they
+        have not (what one unit does by itself would be done to all), or memory cannot hold it.
     DataError : if a particle is none of the run's.
     """
     trained = open_run(folder)
@@ -62,6 +64,10 @@ def deformation_of(folder: str, feed: ParticleFeed, name: str, batch_size: int, 
             f"--sym {symmetry}: the Gaussians of {folder} have {own}, and units of the map move each in its own way; "
             f"expected {own}, or a part of it. Leave --sym out."
         )
+    whole = np.asarray(symmetric_copies(neutral, operators).position)
+    reach, edge = mask_reach(neutral), SOFT_EDGE * trained.model.pixel_size
+    coarse = region_mask(whole, COARSE, feed.box_size * feed.pixel_size / COARSE, reach, edge)
+    require_room_to_move(feed.box_size, float(np.mean(coarse > 0)), min(batch_size, len(feed)))
     rows = rows_in_run(trained, feed.particles, name)
     _tell_other_poses(trained, feed.particles, rows, name)
     displaced = _displacements(trained, particle_latents(trained, batch_size)[rows], operators)
@@ -71,9 +77,7 @@ def deformation_of(folder: str, feed: ParticleFeed, name: str, batch_size: int, 
             f"--deform {folder}: its Gaussians do not move; expected a run that found motion. Leave --deform out: the "
             "map of particles at rest is the same."
         )
-    whole = np.asarray(symmetric_copies(neutral, operators).position)
     with working(LOGGER.info, "which voxels move with which Gaussians"):
-        reach, edge = mask_reach(neutral), SOFT_EDGE * trained.model.pixel_size
         mask = region_mask(whole, feed.box_size, feed.pixel_size, reach, edge)
         moving = Moving.of(whole, mask, feed.pixel_size)
     LOGGER.info(

@@ -18,6 +18,13 @@ its x and y, which is u_i = T_i v, and what the images say adds up:
 
 With one image this is the same motion: what it does not see, the shift along its z, stays 0. The spreads are those that
 the particles themselves show (`libhetero.pipelines.aligning.motions`).
+
+Other pieces that were refined before may lie where they were found, in the place of where they are decoded. With ω and
+e those of a piece in this image, its Gaussians at p, and c the pivot among these, are then at
+
+    p + R⁻¹ ((exp([ω]×) - 1) R (p - c) + e)
+
+which the image sees as above.
 """
 
 from __future__ import annotations
@@ -28,7 +35,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from libhetero.models.gmm.latent.posterior import summed
 from libhetero.models.gmm.latent.subspace import Imaging, rigid_changes
@@ -85,6 +92,35 @@ def seen_in_image(rotation: Float[AnyArray, "3 3"]) -> Float[Array, "5 6"]:
     return jax.scipy.linalg.block_diag(rotation[:2], rotation)
 
 
+def pieces_placed(
+    whole: Gaussians,
+    piece: Int[np.ndarray, "points"],
+    moved: Float[AnyArray, "pieces 5"],
+    rotation: Float[AnyArray, "3 3"],
+) -> Gaussians:
+    """Return a mixture whose pieces lie where one image has shown them.
+
+    Parameters
+    ----------
+    whole : as decoded, all units of a symmetric complex.
+    piece : number of the piece of each Gaussian, -1 for those that stay where they are.
+    moved : e along x and y (Å) and ω about x, y and z (radians) of each piece, in the axes of the image.
+    rotation : R, at which the image sees the mixture.
+    """
+    count = len(moved)
+    weight = _pivot_weight(whole.amplitude)
+    own = jnp.asarray(np.where(piece < 0, count, piece))
+    total = jax.ops.segment_sum(weight[:, None] * whole.position, own, count + 1)
+    pivot = (total / jnp.maximum(jax.ops.segment_sum(weight, own, count + 1), 1e-30)[:, None])[own]
+    moved = jnp.concatenate([moved, jnp.zeros((1, NUMBERS))])
+    turn = jax.vmap(lambda vector: turned(jnp.eye(3), vector))(moved[:, 2:]) - jnp.eye(3)
+    shift = jnp.pad(moved[:, :2], ((0, 0), (0, 1)))
+    place = jnp.matmul(whole.position - pivot, rotation.T, precision=HIGHEST)
+    seen = jnp.einsum("pij,pj->pi", turn[own], place, precision=HIGHEST) + shift[own]
+    step = jnp.matmul(seen, jnp.linalg.inv(rotation).T, precision=HIGHEST)
+    return replace(whole, position=whole.position + jnp.where((own < count)[:, None], step, 0.0))
+
+
 def refined_pieces(
     imaging: Imaging,
     mixtures: Gaussians,
@@ -92,6 +128,8 @@ def refined_pieces(
     batch: Batch,
     contrast: Float[AnyArray, "images"],
     spread: Float[AnyArray, "2"],
+    piece: Int[np.ndarray, "points"] | None = None,
+    moved: Float[AnyArray, "images copies pieces 5"] | None = None,
 ) -> tuple[Pose, Float[Array, "particles numbers"], Float[Array, "particles numbers numbers"]]:
     """Return the poses at which the decoded piece is seen in each image, u of the particles, and its posterior
     covariance; v in the place of u where a particle has several images.
@@ -104,13 +142,16 @@ def refined_pieces(
     batch : the particles; of several images of one, those without weight say nothing.
     contrast : of each image.
     spread : s_t and s_r.
+    piece : number of the piece of each Gaussian, the one that is refined among them, -1 for none of them.
+    moved : where each image has shown the pieces, as in `pieces_placed`, in each copy of a symmetric complex; what it
+        says of the piece that is refined does not count. None for pieces that are as decoded.
     """
     inside, views = np.flatnonzero(member), batch.views
     pieces = jax.tree.map(lambda column: column[:, inside], mixtures)
     pivot = of_images(jax.vmap(centre_of)(pieces), views)
     observation = replace(batch.observation, contrast=jnp.asarray(contrast))
     pieces, mixtures = of_images(pieces, views), of_images(mixtures, views)
-    left = jax.vmap(partial(_without_rest, imaging, inside))(mixtures, batch.images, observation)
+    left = jax.vmap(partial(_without_rest, imaging, inside, piece))(mixtures, batch.images, observation, moved)
     system = jax.vmap(partial(_normal_system, imaging, spread))
     placed = partial(jax.vmap(partial(piece_pose if views == 1 else piece_pose_of_series, spread=spread)), batch.pose)
     state = jnp.zeros((len(batch.images) // views, NUMBERS if views == 1 else OF_SERIES))
@@ -129,10 +170,20 @@ def refined_pieces(
 
 
 def _without_rest(
-    imaging: Imaging, inside: np.ndarray, mixture: Gaussians, image: Array, observation: Observation
+    imaging: Imaging,
+    inside: np.ndarray,
+    piece: Int[np.ndarray, "points"] | None,
+    mixture: Gaussians,
+    image: Array,
+    observation: Observation,
+    moved: Float[AnyArray, "copies pieces 5"] | None,
 ) -> Float[Array, "2 m half"]:
     """Return one image, whitened, less what it shows of all but the piece."""
     whole = symmetric_copies(mixture, imaging.operators)
+    if piece is not None and moved is not None:
+        copies, pieces = moved.shape[:2]
+        of_copy = np.concatenate([np.where(piece < 0, -1, piece + pieces * copy) for copy in range(copies)])
+        whole = pieces_placed(whole, of_copy, moved.reshape(-1, NUMBERS), observation.pose.rotation)
     others = np.ones(len(imaging.operators) * len(mixture.sigma), np.float32)
     others[inside] = 0
     rest, target = imaging.whitened(image, whole, (others * whole.amplitude)[None], observation)
@@ -164,5 +215,9 @@ def _solution(precision: Float[Array, "numbers numbers"], slope: Float[Array, "n
 
 def centre_of(piece: Gaussians) -> Float[Array, "3"]:
     """Return the pivot of a piece: the mean place of its Gaussians, weighted by amplitude where it is above 0."""
-    weight = jnp.maximum(piece.amplitude, 0) + 1e-6
+    weight = _pivot_weight(piece.amplitude)
     return weight @ piece.position / jnp.sum(weight)
+
+
+def _pivot_weight(amplitude: Float[AnyArray, "points"]) -> Float[Array, "points"]:
+    return jnp.maximum(amplitude, 0) + 1e-6

@@ -9,15 +9,19 @@ import numpy as np
 from scipy.optimize import least_squares
 from scipy.spatial.transform import Rotation
 
-from libhetero.models.gmm.latent.pieces import centre_of, piece_pose, refined_pieces, seen_in_image
+from libhetero.models.gmm.config import GmmConfig
+from libhetero.models.gmm.latent.pieces import centre_of, piece_pose, pieces_placed, refined_pieces, seen_in_image
 from libhetero.models.gmm.latent.subspace import Imaging
+from libhetero.models.gmm.model import GmmModel
 from libhetero.physics.fourier import frequencies_2d, half_plane, real_image
 from libhetero.physics.gaussians import project_gaussians
 from libhetero.physics.observation import observed
 from libhetero.physics.symmetry import symmetric_copies, symmetry_operators
 from libhetero.records import Gaussians, Observation
-from tests.making.images import batch_of
-from tests.making.mixtures import gaussians
+from tests.making.images import BOX, batch_of, particles
+from tests.making.images import PIXEL as PIXEL_OF_SET
+from tests.making.mixtures import gaussians, mixture
+from tests.making.models import GMM
 from tests.making.optics import optics
 from tests.making.poses import poses
 
@@ -214,3 +218,80 @@ def test_a_particle_of_one_image_among_others_is_refined_as_a_single_image():
     np.testing.assert_allclose(pose.rotation[row], alone.rotation[0], atol=1e-3)
     unseen = np.concatenate([np.asarray(batch.pose.rotation)[row, 2], np.zeros(3)])
     assert unseen @ np.asarray(covariance[place]) @ unseen > 0.999
+
+
+def test_a_piece_is_placed_where_its_pose_shows_it():
+    """Also by a magnification that is not the same in all directions; all else stays to the bit."""
+    mixture, pose = molecule(), jax.tree.map(lambda leaf: leaf[0], poses(1, 5))
+    stretch = np.diag([1.02, 0.99, 1.0]).astype(np.float32)
+    pose = dataclasses.replace(pose, rotation=stretch @ pose.rotation)
+    numbers = np.array([1.0, -2.0, 0.5, 1.0, -1.5], np.float32)
+    moved = np.stack([np.zeros(5), np.repeat(SPREAD, [2, 3]) * numbers]).astype(np.float32)
+    piece = np.where(MEMBER, 1, np.where(np.arange(60) < 20, 0, -1))
+    found = pieces_placed(mixture, piece, moved, pose.rotation)
+    np.testing.assert_array_equal(np.asarray(found.position)[piece < 0], mixture.position[piece < 0])
+    np.testing.assert_allclose(found.position[:20], mixture.position[:20], atol=1e-4)
+    own = piece_pose(pose, PIVOT, jnp.asarray(numbers), SPREAD)
+    seen_at = found.position[MEMBER] @ np.asarray(pose.rotation).T
+    expected = mixture.position[MEMBER] @ np.asarray(own.rotation).T
+    np.testing.assert_allclose(seen_at[:, :2] + pose.shift, expected[:, :2] + own.shift, atol=1e-3)
+    np.testing.assert_array_equal(found.amplitude, mixture.amplitude)
+
+
+def found_beside(whole, piece, moved, symmetry, others):
+    """Return how far u of the last piece, as refined, is off the truth where others are as decoded, and as told."""
+    batch, _, contrast, _, imaging = seen(symmetry)
+
+    def image(moved, pose, ctf, contrast):
+        placed = pieces_placed(whole, piece, moved, pose.rotation)
+        observation = Observation(pose=pose, ctf=ctf, contrast=contrast)
+        return real_image(observed(project_gaussians(placed, pose, N, PIXEL), observation, half_plane(N, PIXEL)), N)
+
+    images = np.asarray(jax.jit(jax.vmap(image))(moved, batch.pose, batch.ctf, contrast))
+    images = images + NOISE * np.random.default_rng(7).normal(size=images.shape)
+    batch = dataclasses.replace(batch, images=images.astype(np.float32))
+    mixtures = jax.tree.map(lambda column: np.broadcast_to(column, (COUNT, *column.shape)), molecule())
+    off = []
+    for told in ((), others):
+        state = refined_pieces(imaging, mixtures, MEMBER, batch, contrast, SPREAD, *told)[1]
+        off.append(float(np.sqrt(np.mean((np.asarray(state) - moved[:, -1] / np.repeat(SPREAD, [2, 3])) ** 2))))
+    return off
+
+
+def test_a_piece_is_refined_with_another_where_it_was_found():
+    """Of two that are off, the second is found where it is once the first is put where it is."""
+    moved = (np.repeat(SPREAD, [2, 3]) * np.random.default_rng(5).normal(size=(COUNT, 2, 5))).astype(np.float32)
+    piece = np.where(MEMBER, 1, np.where(np.arange(60) < 20, 0, -1))
+    told = moved.copy()
+    told[:, 1] = 9.0  # of the piece that is looked for it does not count
+    off = found_beside(molecule(), piece, moved, "c1", (piece, told[:, None]))
+    assert off[1] < 0.2 < 0.5 * off[0], off
+
+
+def test_other_copies_of_a_piece_are_where_they_were_found():
+    moved = (np.repeat(SPREAD, [2, 3]) * np.random.default_rng(6).normal(size=(COUNT, 2, 5))).astype(np.float32)
+    whole = symmetric_copies(molecule(), symmetry_operators("c2"))
+    of_copy = np.concatenate([np.where(MEMBER, 1 - copy, -1) for copy in range(2)])  # the first unit's comes last
+    off = found_beside(whole, of_copy, moved, "c2", (np.where(MEMBER, 0, -1), moved[:, ::-1, None]))
+    assert off[1] < 0.25 and off[1] < 0.8 * off[0], off
+
+
+def test_a_gaussian_model_refines_a_piece_with_others_where_they_were_found():
+    """What is said of the others reaches what a run's model asks; of none it is as if nothing were said."""
+    batch, neutral = particles(4), mixture(5)
+    model = GmmModel(
+        GmmConfig(**GMM, decoder="mlp"), neutral, (), np.ones(5), 1.0, np.ones((BOX, 9)), BOX, PIXEL_OF_SET
+    )
+    params, latent = model.init(jax.random.key(0)), jnp.zeros((4, model.config.latent_size))
+    piece = np.array([-1, 0, 0, 1, 1])
+
+    @jax.jit
+    def numbers(moved):
+        told = () if moved is None else (piece, moved)
+        return model.piece_poses(params, latent, batch, np.ones(4, np.float32), piece == 1, SPREAD, *told)[1]
+
+    moved = np.zeros((4, 1, 2, 5), np.float32)
+    as_decoded, unmoved = np.asarray(numbers(None)), np.asarray(numbers(moved))
+    np.testing.assert_allclose(unmoved, as_decoded, atol=1e-4)
+    moved[:, 0, 0, :2] = 5.0
+    assert np.abs(np.asarray(numbers(moved)) - as_decoded).max() > 0.01

@@ -12,6 +12,10 @@ installed programs by their defaults, with the Point Transformer; a work folder 
     apart    the images of `equal` as if each showed a particle of its own (--tilts apart)
     ten      as `equal`, at ten times the SNR: the least that a subtomogram has
 
+    mixture_single, mixture_series
+             ten molecules made from the seed, with classes that are searched for (e2hype_classify.py) and CryoHype: one
+             image of each particle at an SNR of s, and 21 tilts, 50 e⁻/Å² in all, at an SNR of s / 21 before both
+
 The images of `equal` have together what one image of `single` has, less what thicker ice (Σ cos² of the tilts is 29 of
 41) and exposure take, so that `single` is a bound for it, and `same` what it should reach. In white noise the part that
 is left of the information is
@@ -27,13 +31,20 @@ leave (`libhetero.simulate.tilts`, `libhetero.physics.ctf`). The SNR of `same` i
     found, of            regions that are pieces, and pieces there are
     ari                  agreement of regions with pieces
     seconds, peak        processor seconds and MiB of training
+
+and of the mixtures
+
+    classes, their ari   found by e2hype_classify.py, and their agreement with the molecules; its processor seconds
+    ari                  agreement with them of k-means of CryoHype's latents
+    fsc_auc              mean of the volumes of the particles scored, beside those of bound and floor (mixture.py)
+    gap                  closed between floor and bound
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -57,6 +68,7 @@ from libhetero.simulate.tilts import faded
 MARK = "tilts.json"  # in the work folder: what was asked for, and the figures so far
 SERIES = TiltConfig(-60.0, 60.0, 3.0, 1.22)
 TILTS = SERIES.count
+MIXTURE_SERIES = TiltConfig(-60.0, 60.0, 6.0, 2.4)
 SIGNAL = "signal"  # noise-free images, by which the information that tilts have is told
 SIGNAL_IMAGES = 64
 
@@ -86,20 +98,31 @@ class Profile:
     count : particles.
     snr : s, of a single image.
     training : options of e2hype_refine.py.
+    scoring : of a mixture, options of e2hype_score.py.
     """
 
     simulate: str
     count: int
     snr: float
     training: str
+    scoring: str = ""
 
 
-TILTED = f"--tilts {SERIES.first:g},{SERIES.last:g},{SERIES.step:g} --dose {SERIES.dose:g}"
+def tilted(series: TiltConfig) -> str:
+    """Return the options of e2hype_simulate.py that ask for a tilt series."""
+    return f"--tilts {series.first:g},{series.last:g},{series.step:g} --dose {series.dose:g}"
+
+
+TILTED = tilted(SERIES)
 SETS = {  # part of s, of `same` of what tilts leave of it, and options
     "single": (1.0, ""),
     "equal": (1 / TILTS, TILTED),
     "same": (1.0, ""),
     "ten": (10 / TILTS, TILTED),
+}
+MIXTURES = {  # part of s, and options
+    "mixture_single": (1.0, ""),
+    "mixture_series": (1 / MIXTURE_SERIES.count, tilted(MIXTURE_SERIES)),
 }
 ROWS = {
     "single": Row("single"),
@@ -123,15 +146,31 @@ PROFILES = {
         "--preset small --niter 1 --set points=16 --set neighbours=4 --set channels=16 --set attention_channels=16",
     ),
 }
+MIXTURE_PROFILES = {
+    "cpu": Profile("mixture {folder} --structures 10 --box 48 --apix 5", 600, 0.2, "--preset small"),
+    "tiny": Profile(
+        "mixture {folder} --structures 2 --box 16 --apix 12",
+        48,
+        4.0,
+        "--preset small --niter 1 --set dim=16 --set depth=1 --set heads=2 --set head_dim=8 --set feed_forward=16 "
+        "--set weight_tokens=2 --set inr_width=16 --set inr_layers=1 --set inr_frequencies=8 --set coordinates=40",
+        "--images 4",
+    ),
+}
 COLUMNS = (
     ("accuracy", "accuracy", 3), ("accuracy_optional", "optional", 3), ("regions_found", "found", 0),
     ("regions_true", "of", 0), ("ari", "ari", 3), ("seconds", "seconds", 0), ("peak", "peak MiB", 0), ("snr", "snr", 5),
+)  # fmt: skip
+MIXTURE_COLUMNS = (
+    ("classes", "classes", 0), ("classes_ari", "their ari", 3), ("classes_seconds", "seconds", 0), ("ari", "ari", 3),
+    ("fsc_auc", "fsc_auc", 3), ("bound", "bound", 3), ("floor", "floor", 3), ("gap_closed", "gap", 3),
+    ("seconds", "training s", 0), ("peak", "peak MiB", 0), ("snr", "snr", 5),
 )  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the benchmark; return its exit code."""
-    options = harness.parser_of_rows(__doc__, PROFILES, ROWS).parse_args(argv)
+    options = harness.parser_of_rows(__doc__, PROFILES, (*ROWS, *MIXTURES)).parse_args(argv)
     return harness.exit_code("tilts.py", options, run, MARK)
 
 
@@ -154,6 +193,8 @@ def run_row(name: str, options: argparse.Namespace, report: dict[str, Any], fold
     ------
     UserError : if a program fails.
     """
+    if name in MIXTURES:
+        return run_mixture(name, options, report, folder)
     row, profile, end = ROWS[name], PROFILES[options.profile], f"--seed {options.seed}"
     own, save = folder / row.imaged, partial(write_json, folder / MARK)
 
@@ -189,6 +230,53 @@ def run_row(name: str, options: argparse.Namespace, report: dict[str, Any], fold
         "seconds": done["refine"]["processor_seconds"],
         "peak": done["refine"]["peak_bytes"] / 2**20,
     }
+
+
+def run_mixture(name: str, options: argparse.Namespace, report: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Run what is missing of the row of a mixture; return its figures.
+
+    Raises
+    ------
+    UserError : if a program fails.
+    """
+    profile, end = MIXTURE_PROFILES[options.profile], f"--seed {options.seed}"
+    own, save = folder / name, partial(write_json, folder / MARK)
+    of_classes, of_network = f"classes of {name}", name
+
+    def forget() -> None:
+        for other in (of_classes, of_network):
+            report["stages"].pop(other, None)  # found in images that are made anew
+
+    def run(words: list[tuple[str, str, str]], of: str, begin: Callable[[], object] = lambda: None) -> dict[str, Any]:
+        return harness.run_missing(stages(words), of, own, report, save, begin)
+
+    run([("simulate", f"{mixture(name, profile)} {end}", "set")], f"images of {name}", forget)
+    sort = f"set/particles.star found --nomaps {end}"
+    score = f"found --images 0 --json classes.json {end}"
+    sorted_ = run([("classify", sort, "found"), ("score", score, "classes.json")], of_classes)
+    refine = f"set/particles.star --path hype {profile.training} {end}"
+    score = f"hype --json hype.json {profile.scoring} {end}"
+    trained = run([("refine", refine, "hype"), ("score", score, "hype.json")], of_network)
+    classes, found = (read_json(own / one) for one in ("classes.json", "hype.json"))
+    volumes = found["volumes"]
+    return {
+        "classes": classes["labels"]["classes.txt"]["classes"],
+        "classes_ari": classes["labels"]["classes.txt"]["ari"],
+        "classes_seconds": sorted_["classify"]["processor_seconds"],
+        "ari": found["labels"]["kmeans"]["ari"],
+        "fsc_auc": volumes["model"]["fsc_auc"]["mean"],
+        **{limit: volumes[limit]["fsc_auc"]["mean"] for limit in ("bound", "floor")},
+        "gap_closed": volumes["gap_closed"],
+        "snr": MIXTURES[name][0] * profile.snr,
+        "seconds": trained["refine"]["processor_seconds"],
+        "peak": trained["refine"]["peak_bytes"] / 2**20,
+    }
+
+
+def mixture(name: str, profile: Profile) -> str:
+    """Return kind, folder and options of e2hype_simulate.py for the row of a mixture."""
+    part, series = MIXTURES[name]
+    return f"{structures(profile, 'set')} --n {profile.count} --snr {part * profile.snr:.5g} {series}"
 
 
 def simulation(imaged: str, profile: Profile, snr: float) -> str:
@@ -240,9 +328,12 @@ def stages(words: list[tuple[str, str, str]]) -> list[Stage]:
 
 def print_rows(rows: dict[str, dict[str, Any]]) -> None:
     """Print what was found."""
-    print(f"\n{'':<10}" + "".join(f"{title:>12}" for _, title, _ in COLUMNS))
-    for name in (name for name in ROWS if name in rows):
-        print(f"{name:<10}" + "".join(f"{shown(rows[name].get(key), digits):>12}" for key, _, digits in COLUMNS))
+    for names, columns in ((ROWS, COLUMNS), (MIXTURES, MIXTURE_COLUMNS)):
+        there = [name for name in names if name in rows]
+        if there:
+            print(f"\n{'':<14}" + "".join(f"{title:>12}" for _, title, _ in columns))
+        for name in there:
+            print(f"{name:<14}" + "".join(f"{shown(rows[name].get(key), digits):>12}" for key, _, digits in columns))
 
 
 if __name__ == "__main__":

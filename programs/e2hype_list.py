@@ -20,7 +20,8 @@ may also be named by its number from 0 in the first list, or in the list given w
 
 Order: lists are combined; then those are kept that fulfil all of --ind, --classes, --half, --min, --max and
 --equal; then --complement, --random and --split. Without --output nothing is written, and it is told how many
-particles are left.
+particles are left. With --particles3d every list written has rows of a list of 3-D particles, as of RELION's
+subtomograms, in place of those of their tilt images.
 
 Columns are labels of a .star (rlnDefocusU), columns of a .cs (alignments3D/error), keys of a .lst, and of
 every list: defocus and astigmatism (µm), phase_shift (degrees), voltage (kV), shift (Å), tilt (degrees), half
@@ -44,6 +45,7 @@ examples:
   e2hype_list.py particles.star --min defocus=0.8 --max defocus=2.5 --equal rlnOpticsGroup=1,2 --output some.star
   e2hype_list.py particles.star --random 10% --seed 1 --output tenth.star
   e2hype_list.py particles.star --split half --output set.star         set_half_1.star and set_half_2.star
+  e2hype_list.py hype_00/class_03.star --particles3d run_data.star --output class_03_3d.star   of tilt series
   e2hype_list.py hype_00/class_03.lst --of particles.star --output class_03.pkl --booleans
 """
 

@@ -198,13 +198,24 @@ def particle_names(particles: ParticleSet) -> list[str]:
     ------
     DataError : for a list of single images.
     """
+    return labelled_names(particles)[1]
+
+
+def labelled_names(particles: ParticleSet) -> tuple[str | None, list[str]]:
+    """Return the label of the .star behind a list that tells which particle an image shows, and its value for each
+    image; the label None where no .star tells it, and numbers then.
+
+    Raises
+    ------
+    DataError : for a list of single images.
+    """
     group = _group(particles)
     found = original_table(particles, "star", star.read_table)
     label = None if found is None else star.series_label(found[0])
     if found is not None and label is not None:
-        return found[0].particles[label].to_numpy(object)[found[1]].tolist()
+        return label, found[0].particles[label].to_numpy(object)[found[1]].tolist()
     ids = lst_column(particles, "ptcl3d_id")
-    return [str(number) for number in (group.tolist() if ids is None else ids)]
+    return None, [str(number) for number in (group.tolist() if ids is None else ids)]
 
 
 def particle_keys(particles: ParticleSet, by_name: bool) -> list[tuple[str, str]]:

@@ -175,6 +175,16 @@ class ListConfig:
         group=WRITTEN,
         help="a list for each value of a column, OUT_NAME_VALUE: half, class or any other",
     )
+    particles3d: str | None = option(
+        None,
+        "--particles3d",
+        metavar="STAR",
+        group=WRITTEN,
+        goes_with=("outputs",),
+        help="your own list of the 3-D particles whose tilt images the lists hold, a row each: every --output is a "
+        ".star of its rows, those of the particles chosen, with all of its columns and tables",
+        shown_default="lists of images",
+    )
     columns: bool = option(False, "--columns", group=WRITTEN, help="name the columns of the first list and of --table")
 
     def __post_init__(self) -> None:
@@ -201,7 +211,7 @@ class ListConfig:
 
     def named_inputs(self) -> list[Path]:
         """Return what the command names to be read; a column or a folder among them is no file to write onto."""
-        single = filter(None, (self.whole, self.indices, self.class_column))
+        single = filter(None, (self.whole, self.indices, self.class_column, self.particles3d))
         return [Path(name) for name in (*self.lists, *single, *self.tables, *self.passthrough)]
 
     def _check_outputs(self) -> None:
@@ -210,6 +220,10 @@ class ListConfig:
             if path.suffix not in (*LIST_ENDINGS, *INDEX_ENDINGS):
                 raise ConfigurationError(
                     f"{name}: expected a name ending in {', '.join((*LIST_ENDINGS, *INDEX_ENDINGS))}."
+                )
+            if self.particles3d is not None and path.suffix != ".star":
+                raise ConfigurationError(
+                    f"{name}: with --particles3d expected a name ending in .star. Write other formats by another call."
                 )
         refuse_inputs(map(Path, self.outputs), self.named_inputs())
         if self.booleans and not any(Path(name).suffix in INDEX_ENDINGS for name in self.outputs):

@@ -16,12 +16,22 @@ from libhetero.io import MrcsWriter
 from programs import e2hype_refine, e2hype_simulate
 from tests.making.particles import make_particles
 
-OUTPUTS = {"e2hype_simulate.py": 1, "e2hype_make3d.py": 1, "e2hype_guess_n.py": 1}  # place of what is made
+OUTPUTS = {  # place of what is made
+    "e2hype_simulate.py": 1,
+    "e2hype_make3d.py": 1,
+    "e2hype_guess_n.py": 1,
+    "e2hype_classify.py": 1,
+}
 SCORE = {
     "gaussians": {
         "amplitude": {"percentile": {"all": 0.95, "optional": 0.9}},
         "regions": {"recovered": 7, "pieces": 8, "ari": 0.8},
     }
+}
+AREA = {"model": 0.29, "bound": 0.30, "floor": 0.13}
+MIXTURE_SCORE = {
+    "labels": {"kmeans": {"ari": 0.9}, "classes.txt": {"classes": 10, "ari": 0.95}},
+    "volumes": {**{name: {"fsc_auc": {"mean": area}} for name, area in AREA.items()}, "gap_closed": 0.94},
 }
 
 
@@ -41,7 +51,8 @@ def tilts(load: Callable, monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
         elif program == "e2hype_segment.py":
             (folder / words[0] / "index.html").touch()
         else:
-            write_json(folder / words[words.index("--json") + 1], SCORE)
+            score = MIXTURE_SCORE if "mixture" in folder.name else SCORE
+            write_json(folder / words[words.index("--json") + 1], score)
         return StageResult(name, command, 2.0, 2**20, 3.0)
 
     monkeypatch.setattr(module.harness, "run_stage", stage)
@@ -101,7 +112,7 @@ def test_the_images_of_a_series_have_together_what_one_has(tilts: types.ModuleTy
 def test_rows_share_their_images_and_go_on(
     tilts: types.ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    options = ["--profile", "tiny", "--work", str(tmp_path / "work")]
+    options = ["--profile", "tiny", "--work", str(tmp_path / "work"), "--rows", *tilts.ROWS]
     assert tilts.main([*options, "--json", str(tmp_path / "tilts.json")]) == 0
     rows = json.loads((tmp_path / "tilts.json").read_text())["rows"]
     assert set(rows) == set(tilts.ROWS)
@@ -131,8 +142,42 @@ def test_rows_share_their_images_and_go_on(
     assert "another seed (0); expected 1" in capsys.readouterr().err
 
 
+def test_mixtures_of_single_images_and_of_series(
+    tilts: types.ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """They have as much information in both rows, and go on where something is gone."""
+    assert set(tilts.MIXTURE_PROFILES) == set(tilts.PROFILES)
+    for profile in tilts.MIXTURE_PROFILES.values():
+        one, series = (
+            e2hype_simulate.build_parser().parse_args(tilts.mixture(name, profile).split()) for name in tilts.MIXTURES
+        )
+        assert not hasattr(one, "tilts") and (series.tilts, series.dose) == ((-60, 60, 6), 2.4)
+        assert series.snr * 21 == pytest.approx(one.snr, rel=1e-3) and series.n == one.n
+    options = ["--profile", "tiny", "--work", str(tmp_path / "work")]
+    asked = [*options, "--rows", *tilts.MIXTURES]
+    assert tilts.main([*asked, "--json", str(tmp_path / "tilts.json")]) == 0
+    assert "mixture_series" in capsys.readouterr().out
+    rows = json.loads((tmp_path / "tilts.json").read_text())["rows"]
+    assert rows["mixture_series"] == {
+        "classes": 10, "classes_ari": 0.95, "classes_seconds": 3.0, "ari": 0.9, "fsc_auc": 0.29, "bound": 0.30,
+        "floor": 0.13, "gap_closed": 0.94, "snr": 4.0 / 21, "seconds": 3.0, "peak": 1.0,
+    }  # fmt: skip
+    tilts.commands.clear()
+    assert tilts.main(asked) == 0 and not tilts.commands, "all of it is done"
+    (tmp_path / "work" / "mixture_single" / "found").rmdir()
+    assert tilts.main(asked) == 0
+    assert [command.split()[0] for command in tilts.commands] == ["e2hype_classify.py", "e2hype_score.py"]
+    tilts.commands.clear()
+    (tmp_path / "work" / "mixture_single" / "set").rmdir()
+    assert tilts.main(asked) == 0
+    assert [command.split()[0] for command in tilts.commands] == [
+        "e2hype_simulate.py", "e2hype_classify.py", "e2hype_score.py", "e2hype_refine.py", "e2hype_score.py",
+    ]  # fmt: skip
+
+
 def test_commands_are_options_of_the_programs(tilts: types.ModuleType, tmp_path: Path) -> None:
     assert tilts.main(["--profile", "tiny", "--work", str(tmp_path / "work")]) == 0
+    assert sum("mixture set" in command for command in tilts.commands) == len(tilts.MIXTURES), "all rows, unasked"
     for command in tilts.commands:
         program, *words = command.split()
         importlib.import_module(f"programs.{program.removesuffix('.py')}").build_parser().parse_args(words)

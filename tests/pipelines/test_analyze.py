@@ -16,6 +16,7 @@ from libhetero.pipelines.analysing.page import lines_of, write_pages
 from libhetero.pipelines.analyze import AnalyzeConfig
 from libhetero.pipelines.run.reached import Reached
 from tests.making.runs import field_run, gaussian_run
+from tests.making.series import series_run
 
 
 def opened(monkeypatch, run):
@@ -198,3 +199,8 @@ def test_convergence_says_how_far_epochs_fell():
         "The model explains 93.8% of the images' signal; that changed by +6.25% in the last of 4 epochs, by +12.50% in "
         "the one before, and no two epochs differ by more than 43.75%."
     )
+
+
+def test_images_of_tilt_series_are_not_called_particles(tmp_path):
+    (line, *_) = lines_of(series_run(tmp_path, [0, 0, 1, 0, 1]), None)
+    assert line.startswith("2 particles in 5 images, box ")

@@ -44,7 +44,7 @@ KEPT = {
     """,
     "e2hype_list.py": """
         --booleans --class_from --classes --columns --complement --datadir --difference --equal --half --ind
-        --intersection --max --min --of --output --passthrough --random --seed --split --table --union
+        --intersection --max --min --of --output --particles3d --passthrough --random --seed --split --table --union
     """,
     "e2hype_make3d.py": """
         --apix --batchsz --bfactor --box --centre --classes --ctf --datadir --deform --dose --dose_weighting --figure

@@ -35,9 +35,9 @@ EVIDENCE = "How far each image speaks for the model against noise alone, and the
 
 def lines_of(run: Run, found: Findings | None) -> list[str]:
     """Return what was found, a sentence each."""
-    model = run.model
+    model, images = run.model, "" if run.particles.group is None else f" in {len(run.particles)} images"
     lines = [
-        f"{len(run.particles)} particles, box {model.box_size}, {model.pixel_size:.4g} Å per pixel, family "
+        f"{run.particles.distinct} particles{images}, box {model.box_size}, {model.pixel_size:.4g} Å per pixel, family "
         f"{run.config.family}.",
         *(run.reached.facts() if run.reached is not None else []),
     ]

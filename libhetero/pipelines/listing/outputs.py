@@ -14,6 +14,7 @@ from libhetero.files import check_folder
 from libhetero.io.indices import write_indices
 from libhetero.io.joining import write_joined
 from libhetero.io.origin import imported_files, tables_kept
+from libhetero.io.particle_rows import ParticleRows
 from libhetero.pipelines.listing.choosing import Choice, Chosen, Places, split_values
 from libhetero.pipelines.listing.run_tables import tables_at
 from libhetero.pipelines.lists import INDEX_ENDINGS, ListConfig, refuse_inputs
@@ -37,6 +38,9 @@ def write_outputs(config: ListConfig, choice: Choice, found: Chosen) -> list[tup
         files = _files(config, choice, found)
         if any(path.exists() for path, _ in files):
             refuse_inputs([path for path, _ in files], _inputs(config, choice))
+        if config.particles3d is not None:
+            rows = ParticleRows.of(config.particles3d, found.sets(), found.parts[0][0].name)
+            return [(path, rows.write(path, places)) for path, places in files]
         estimates = choice.estimates(found, config) if any(path.suffix in ESTIMATED for path, _ in files) else None
         return [(path, _write(path, found.at(places), config, choice, estimates, places)) for path, places in files]
 
